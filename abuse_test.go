@@ -1,0 +1,419 @@
+package latchkey_test
+
+import (
+	"context"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/memstore"
+)
+
+// A role may be weak and still hold a Deny that keeps a role above it in bounds.
+func TestNobodyLiftsADenyFromUnderAStrongerRole(t *testing.T) {
+	w := newWorld(t)
+	base := w.role("base", latchkey.Deny(latchkey.Read).On("hr/*"))
+	above, err := w.acme.CreateRole(w.ctx, latchkey.Role{Name: "above", Inherits: []string{base.ID}, InheritDenies: true,
+		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("*"), latchkey.Allow(latchkey.Any).On("latchkey/role/*")}})
+	w.ok(err)
+	_, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{above.ID}})
+	require.False(t, w.access(secret).Allows(latchkey.Read, "hr/pay"))
+	_, err = mustAs(w, w.access(secret)).UpdateRole(w.ctx, base.ID, func(r *latchkey.Role) error { r.Permissions = nil; return nil })
+	assert.ErrorIs(t, err, latchkey.ErrDenied)
+	assert.False(t, w.access(secret).Allows(latchkey.Read, "hr/pay"))
+}
+
+// Erase starts the versions of an owner's record anew: a number seen before may then stand for other content.
+func TestABoundaryAfterErase(t *testing.T) {
+	w := newWorld(t)
+	bound := func(on latchkey.Pattern) {
+		w.configure(func(o *latchkey.Owner) {
+			o.Boundary = latchkey.Permissions{latchkey.Allow(latchkey.Read).On(on)}
+		})
+	}
+	bound("*")
+	_, before := w.issue(latchkey.KindSecret, latchkey.Settings{})
+	require.True(t, w.access(before).Allows(latchkey.Read, "x"))
+	w.ok(w.acme.Erase(w.ctx))
+	bound("a")
+	_, after := w.issue(latchkey.KindSecret, latchkey.Settings{})
+	assert.False(t, w.access(after).Allows(latchkey.Read, "x"))
+	assert.True(t, w.access(after).Allows(latchkey.Read, "a"))
+}
+
+func TestEditsThatCannotBeWrittenDown(t *testing.T) {
+	w := newWorld(t)
+	tok, _ := w.key()
+	far := time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)
+	w.is(latchkey.ErrInvalid, w.acme.Configure(w.ctx, func(o *latchkey.Owner) error { o.NotBefore = far; return nil }))
+	for name, edit := range map[string]func(*latchkey.Token){
+		"a time":   func(t *latchkey.Token) { t.Created = far },
+		"a kind":   func(t *latchkey.Token) { t.Kind = 99 },
+		"a value":  func(t *latchkey.Token) { t.Forced = latchkey.Values{"x": make(chan int)} },
+		"no kind":  func(t *latchkey.Token) { t.Kind = 0 },
+		"an extra": func(t *latchkey.Token) { t.Extra = []byte("{") },
+	} {
+		_, err := w.acme.Update(w.ctx, tok.ID, func(t *latchkey.Token) error { edit(t); return nil })
+		assert.ErrorIs(t, err, latchkey.ErrInvalid, name)
+	}
+}
+
+func TestTwoConfigureAFreshOwner(t *testing.T) {
+	w := newWorld(t)
+	calls := 0
+	w.ok(w.acme.Configure(w.ctx, func(o *latchkey.Owner) error {
+		if calls++; calls == 1 {
+			w.configure(func(o *latchkey.Owner) { o.Disabled = true })
+		}
+		o.Extra = []byte("{}")
+		return nil
+	}))
+	got, err := w.acme.Record(w.ctx)
+	w.ok(err)
+	assert.True(t, got.Disabled)
+	assert.Equal(t, 2, calls)
+}
+
+// A test token passes sandboxes only, and so does all that it makes or lays hands on.
+func TestATestTokenReachesNoLiveOne(t *testing.T) {
+	w := newWorld(t)
+	live, _ := w.key()
+	_, secret, err := w.acme.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindSecret, Test: true})
+	w.ok(err)
+	a, err := w.keys.Verify(w.ctx, latchkey.Presented{Secret: secret.Reveal(), Test: true})
+	w.ok(err)
+	as := mustAs(w, a)
+	_, _, err = as.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindSecret})
+	assert.ErrorIs(t, err, latchkey.ErrDenied)
+	_, err = as.Rotate(w.ctx, live.ID, 0)
+	assert.ErrorIs(t, err, latchkey.ErrDenied)
+	assert.ErrorIs(t, as.Revoke(w.ctx, live.ID, ""), latchkey.ErrDenied)
+	_, _, err = as.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindSecret, Test: true})
+	assert.NoError(t, err)
+}
+
+func TestRevealOfARevokedToken(t *testing.T) {
+	ring, err := latchkey.NewKeyring(must(latchkey.GenerateKey(nil, 1)))
+	require.NoError(t, err)
+	w := newWorld(t, func(o *latchkey.Options) { o.Keyring = ring })
+	tok, _ := w.key()
+	w.ok(w.acme.Revoke(w.ctx, tok.ID, ""))
+	_, err = w.acme.Reveal(w.ctx, tok.ID)
+	w.is(latchkey.ErrInvalid, err)
+	_, err = w.acme.SigningSecret(w.ctx, tok.ID)
+	w.is(latchkey.ErrInvalid, err)
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+func TestAForeignSecretPastItsEndIsUnknown(t *testing.T) {
+	w := newWorld(t)
+	tok, secret := w.key()
+	_, err := w.acme.Rotate(w.ctx, tok.ID, time.Minute)
+	w.ok(err)
+	w.turn(time.Minute)
+	_, err = w.verify(secret)
+	w.is(latchkey.ErrExpired, err)
+	_, err = w.keys.For("other").Verify(w.ctx, latchkey.Presented{Secret: secret})
+	w.is(latchkey.ErrUnknownToken, err)
+}
+
+// beforeWrite is a store where something else is committed between what a call read and what it writes.
+type beforeWrite struct {
+	latchkey.Store
+	do func()
+}
+
+func (s *beforeWrite) Write(ctx context.Context, w latchkey.Write) (uint64, error) {
+	if do := s.do; do != nil {
+		s.do = nil
+		do()
+	}
+	return s.Store.Write(ctx, w)
+}
+
+// Who acts writes nothing after she lost the right to, though she had it when the call began.
+func TestNothingIsWrittenPastALoss(t *testing.T) {
+	for name, lose := range map[string]func(w *world, root latchkey.Token, r latchkey.Role){
+		"revoking the parent": func(w *world, root latchkey.Token, _ latchkey.Role) { w.ok(w.acme.Revoke(w.ctx, root.ID, "")) },
+		"editing the role": func(w *world, _ latchkey.Token, r latchkey.Role) {
+			w.editRole(r, func(r *latchkey.Role) { r.Permissions = nil })
+		},
+		"ending all tokens": func(w *world, _ latchkey.Token, _ latchkey.Role) {
+			w.configure(func(o *latchkey.Owner) { o.NotBefore = w.now().Add(time.Second) })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			store := &beforeWrite{Store: w.store}
+			keys := latchkey.New(store, &latchkey.Options{Clock: w.now})
+			role := w.role("admin", admin()...)
+			root, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{role.ID}})
+			_, child := w.mint(w.access(secret), latchkey.Narrowing{})
+			a, err := keys.Verify(w.ctx, latchkey.Presented{Secret: child})
+			w.ok(err)
+			as, err := keys.For("acme").As(a)
+			w.ok(err)
+			store.do = func() { lose(w, root, role); w.turn(2 * time.Second) }
+			_, _, err = as.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Permissions: admin()}})
+			require.Error(t, err)
+			assert.NotErrorIs(t, err, latchkey.ErrConflict)
+		})
+	}
+}
+
+// A secret moves under the newest key whenever it is presented, also between what Rotate reads and writes.
+func TestRotateWhileASecretMovesUnderANewKey(t *testing.T) {
+	k1, k2 := must(latchkey.GenerateKey(nil, 1)), must(latchkey.GenerateKey(nil, 2))
+	w := newWorld(t, func(o *latchkey.Options) { o.Keyring = must(latchkey.NewKeyring(k1)) })
+	tok, secret := w.key()
+	newer := latchkey.New(w.store, &latchkey.Options{Clock: w.now, Keyring: must(latchkey.NewKeyring(k2, k1))})
+	store := &beforeWrite{Store: w.store}
+	rotating := latchkey.New(store, &latchkey.Options{Clock: w.now, Keyring: must(latchkey.NewKeyring(k2, k1))})
+	store.do = func() { _, err := newer.Verify(w.ctx, latchkey.Presented{Secret: secret}); w.ok(err) }
+	fresh, err := rotating.For("acme").Rotate(w.ctx, tok.ID, 0)
+	w.ok(err)
+	_, err = newer.Verify(w.ctx, latchkey.Presented{Secret: fresh.Reveal()})
+	w.ok(err)
+	_, err = newer.Verify(w.ctx, latchkey.Presented{Secret: secret})
+	w.is(latchkey.ErrUnknownToken, err)
+}
+
+// A text is a token once, under whichever key its digest was made.
+func TestImportUnderANewKey(t *testing.T) {
+	k1, k2 := must(latchkey.GenerateKey(nil, 1)), must(latchkey.GenerateKey(nil, 2))
+	w := newWorld(t, func(o *latchkey.Options) { o.Keyring = must(latchkey.NewKeyring(k1)) })
+	_, secret := w.key()
+	newer := latchkey.New(w.store, &latchkey.Options{Clock: w.now, Keyring: must(latchkey.NewKeyring(k2, k1))})
+	_, err := newer.For("other").Import(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey}, secret)
+	w.is(latchkey.ErrExists, err)
+}
+
+// Nobody loosens what binds herself.
+func TestNobodyLoosensHerOwnToken(t *testing.T) {
+	home := netip.MustParseAddr("10.0.0.1")
+	for name, c := range map[string]struct {
+		edit func(*latchkey.Token)
+		may  bool
+	}{
+		"her name":            {func(t *latchkey.Token) { t.Name = "x" }, true},
+		"fewer addresses":     {func(t *latchkey.Token) { t.Restrictions.Addresses = prefixes("10.0.0.0/16") }, true},
+		"an earlier end":      {func(t *latchkey.Token) { t.Validity.NotAfter = t.Validity.NotAfter.Add(-time.Minute) }, true},
+		"more addresses":      {func(t *latchkey.Token) { t.Restrictions.Addresses = prefixes("10.0.0.0/8", "192.0.2.0/24") }, false},
+		"all addresses":       {func(t *latchkey.Token) { t.Restrictions.Addresses = nil }, false},
+		"minting from all":    {func(t *latchkey.Token) { t.Restrictions.MintFrom = nil }, false},
+		"a later end":         {func(t *latchkey.Token) { t.Validity.NotAfter = t.Validity.NotAfter.Add(1 * time.Minute) }, false},
+		"no end":              {func(t *latchkey.Token) { t.Validity.NotAfter = time.Time{} }, false},
+		"a longer idle time":  {func(t *latchkey.Token) { t.Validity.Idle *= 2 }, false},
+		"no idle limit":       {func(t *latchkey.Token) { t.Validity.Idle = 0 }, false},
+		"a shorter idle time": {func(t *latchkey.Token) { t.Validity.Idle /= 2 }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			tok, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Permissions: admin(),
+				Validity:     latchkey.Validity{NotAfter: w.now().Add(time.Hour), Idle: 10 * time.Minute},
+				Restrictions: latchkey.Restrictions{Addresses: prefixes("10.0.0.0/8"), MintFrom: prefixes("10.0.0.0/8")}})
+			as := mustAs(w, mustVerify(w, latchkey.Presented{Secret: secret, Address: home}))
+			_, err := as.Update(w.ctx, tok.ID, func(t *latchkey.Token) error { c.edit(t); return nil })
+			if c.may {
+				assert.NoError(t, err)
+			} else {
+				assert.ErrorIs(t, err, latchkey.ErrDenied)
+			}
+		})
+	}
+}
+
+// A store whose feed answers with an older epoch than one seen (a replica that lags) must not keep a caller spinning.
+type lagging struct {
+	latchkey.Store
+	calls int
+}
+
+func (s *lagging) Changes(ctx context.Context, after uint64, n int) (latchkey.Feed, error) {
+	f, err := s.Store.Changes(ctx, after, n)
+	if s.calls++; n == 0 {
+		f.Epoch += 5
+	}
+	if s.calls > 100 {
+		panic("asked for ever")
+	}
+	return f, err
+}
+
+func TestAFeedThatLagsBehindItsEpoch(t *testing.T) {
+	store := &lagging{Store: memstore.New(nil)}
+	keys := latchkey.New(store, nil)
+	_, secret, err := keys.For("acme").Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindSecret})
+	require.NoError(t, err)
+	_, err = keys.Verify(t.Context(), latchkey.Presented{Secret: secret.Reveal()})
+	require.NoError(t, err)
+	_, err = keys.Verify(t.Context(), latchkey.Presented{Secret: secret.Reveal()})
+	require.ErrorIs(t, err, latchkey.ErrUnavailable)
+}
+
+// Taking a role from a key takes it from what was narrowed to it, as from what was minted.
+func TestAgainForgetsALostRole(t *testing.T) {
+	w := newWorld(t)
+	low := w.role("low", latchkey.Allow(latchkey.Read).On("dataset/*"))
+	high, err := w.acme.CreateRole(w.ctx, latchkey.Role{Name: "high", Inherits: []string{low.ID}, Permissions: latchkey.Permissions{
+		latchkey.Allow(latchkey.Update).On("dataset/*")}})
+	w.ok(err)
+	key, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{high.ID, low.ID}})
+	n, err := w.access(secret).Narrow(w.ctx, latchkey.Narrowing{Roles: []string{low.ID}})
+	w.ok(err)
+	require.True(t, n.Allows(latchkey.Read, "dataset/a"))
+	w.update(key, func(t *latchkey.Token) { t.Roles = []string{high.ID} })
+	again, err := w.keys.Again(w.ctx, n)
+	w.ok(err)
+	assert.False(t, again.Allows(latchkey.Read, "dataset/a"))
+	assert.Empty(t, again.Roles())
+	_, err = again.Narrow(w.ctx, latchkey.Narrowing{Roles: []string{low.ID}})
+	w.is(latchkey.ErrInvalid, err)
+
+	_, session := w.issue(latchkey.KindSession, latchkey.Settings{})
+	n, err = w.access(session).Narrow(w.ctx, latchkey.Narrowing{Roles: []string{low.ID}})
+	w.ok(err)
+	_, err = n.Narrow(w.ctx, latchkey.Narrowing{Roles: []string{high.ID}})
+	w.is(latchkey.ErrInvalid, err) // as for a mint of a mint
+}
+
+// What somebody spoilt in the database is no reason to keep a token alive.
+func TestADamagedTokenCanBeRevoked(t *testing.T) {
+	w := newWorld(t)
+	tok := latchkey.Token{ID: "00000000-0000-7000-8000-000000000001", Owner: "acme", Kind: latchkey.KindAPIKey,
+		Created: time.Date(12345, 1, 1, 0, 0, 0, 0, time.UTC), Settings: latchkey.Settings{Extra: []byte("{")}}
+	_, err := w.store.Store.Write(w.ctx, latchkey.Write{ID: [16]byte{1}, Owner: "acme", Tokens: []latchkey.Token{tok}})
+	w.ok(err)
+	w.ok(w.acme.Revoke(w.ctx, tok.ID, "damaged"))
+	got, err := w.acme.Get(w.ctx, tok.ID)
+	w.ok(err)
+	assert.False(t, got.Revoked.IsZero())
+	for e, err := range w.acme.Events(w.ctx, 0) {
+		w.ok(err)
+		assert.NotEmpty(t, e.Before)
+	}
+}
+
+// stuck is a store that does not answer AddUsage until it is let go.
+type stuck struct {
+	latchkey.Store
+	entered, leave chan struct{}
+}
+
+func (s *stuck) AddUsage(context.Context, latchkey.UsageBatch) error {
+	s.entered <- struct{}{}
+	<-s.leave
+	return latchkey.ErrUnavailable
+}
+
+// Whoever reads or closes while last uses are being written waits for that no longer than her context says.
+func TestAStuckBatchOfLastUsesHoldsUpNobody(t *testing.T) {
+	store := &stuck{Store: memstore.New(nil), entered: make(chan struct{}), leave: make(chan struct{})}
+	keys := latchkey.New(store, nil)
+	acme := keys.For("acme")
+	tok, secret, err := acme.Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindSecret})
+	require.NoError(t, err)
+	_, err = keys.Verify(t.Context(), latchkey.Presented{Secret: secret.Reveal()})
+	require.NoError(t, err)
+	<-store.entered // the batch is under way
+	done := make(chan error, 2)
+	go func() {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		_, err := acme.Get(ctx, tok.ID)
+		done <- err
+		done <- keys.Close(ctx)
+	}()
+	for range 2 {
+		select {
+		case err := <-done:
+			assert.ErrorIs(t, err, context.DeadlineExceeded)
+		case <-time.After(10 * time.Second):
+			t.Error("it waits for the batch")
+		}
+	}
+	close(store.leave)
+}
+
+// MaxStale is a length of time, whatever time it is: a store whose clock runs ahead must not stretch it.
+func TestMaxStaleHoldsThoughTheStoreClockIsAhead(t *testing.T) {
+	w := newWorld(t)
+	store := memstore.New(&memstore.Options{Clock: func() time.Time { return w.now().Add(time.Minute) }})
+	here := latchkey.New(store, &latchkey.Options{Clock: w.now, MaxStale: time.Second})
+	there := latchkey.New(store, &latchkey.Options{Clock: w.now})
+	tok, secret, err := there.For("acme").Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindSecret})
+	w.ok(err)
+	p := latchkey.Presented{Secret: secret.Reveal()}
+	for range 5 {
+		_, err = here.Verify(w.ctx, p)
+		w.ok(err)
+		w.turn(400 * time.Millisecond)
+	}
+	w.ok(there.For("acme").Revoke(w.ctx, tok.ID, ""))
+	w.turn(1001 * time.Millisecond)
+	_, err = here.Verify(w.ctx, p)
+	w.is(latchkey.ErrRevoked, err)
+	w.ok(here.Close(w.ctx))
+}
+
+// What a call requires is what was there before it: she may change what her own rights come from.
+func TestWhoActsMayChangeHerOwn(t *testing.T) {
+	w := newWorld(t)
+	role := w.role("admin", admin()...)
+	tok, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{role.ID}})
+	as := mustAs(w, w.access(secret))
+	_, err := as.UpdateRole(w.ctx, role.ID, func(r *latchkey.Role) error { r.Name = "chief"; return nil })
+	w.ok(err)
+	_, err = as.Update(w.ctx, tok.ID, func(t *latchkey.Token) error { t.Name = "mine"; return nil })
+	w.ok(err)
+	for range 2 { // without a record, and with one
+		w.ok(as.Configure(w.ctx, func(o *latchkey.Owner) error { o.Extra = []byte("{}"); return nil }))
+	}
+	_, err = as.Rotate(w.ctx, tok.ID, time.Minute)
+	w.ok(err)
+	w.ok(as.Revoke(w.ctx, tok.ID, "done"))
+	w.is(latchkey.ErrRevoked, as.Delete(w.ctx, tok.ID))
+	_, secret = w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{role.ID}})
+	a := w.access(secret)
+	w.ok(mustAs(w, a).Delete(w.ctx, a.TokenID()))
+}
+
+// Uses are written down only now and then: an idle limit that is new must not end a token that was used a minute ago.
+func TestANewIdleLimitSparesATokenInUse(t *testing.T) {
+	for name, before := range map[string]time.Duration{"none before": 0, "a longer one before": 10 * time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			tok, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Validity: latchkey.Validity{Idle: before}})
+			unused, other := w.issue(latchkey.KindAPIKey, latchkey.Settings{Validity: latchkey.Validity{Idle: before}})
+			w.access(secret)
+			_, err := w.acme.Get(w.ctx, tok.ID) // writes the first use
+			w.ok(err)
+			for range 8 {
+				w.turn(time.Minute)
+				w.access(secret)
+			}
+			limit := func(t *latchkey.Token) { t.Validity.Idle = 5 * time.Minute }
+			w.update(tok, limit)
+			w.update(unused, limit)
+			w.access(secret)
+			_, err = w.verify(other)
+			w.is(latchkey.ErrExpired, err)
+			w.turn(5 * time.Minute)
+			_, err = w.verify(secret)
+			w.is(latchkey.ErrExpired, err)
+			w.update(tok, func(t *latchkey.Token) { t.Validity.Idle = 4 * time.Minute })
+			_, err = w.verify(secret)
+			w.is(latchkey.ErrExpired, err) // it is no use, and revives nothing
+		})
+	}
+}

@@ -1,0 +1,117 @@
+package latchkey
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// Issue makes a token and stores it. The Secret is the only place its text can be read, unless Options.Keyring allows
+// Reveal. [ErrInvalid] for a Spec that its kind cannot have, an end that is past, an unknown role.
+func (a Account) Issue(ctx context.Context, spec Spec) (Token, Secret, error) {
+	text, err := "", error(nil)
+	if spec.Kind.Valid() && spec.Kind != KindAccess {
+		if text, err = newText(a.m.opts.Rand, spec.Kind, spec.Test, a.m.opts.Prefix); err != nil {
+			return Token{}, Secret{}, err
+		}
+	}
+	t, err := a.issue(ctx, spec, text, "token.issue")
+	if err != nil {
+		return Token{}, Secret{}, err
+	}
+	return t, newSecret(text), nil
+}
+
+// Import makes a token of a text from elsewhere, 16 to 512 bytes long. Options.Imported must say yes to it, unless it
+// has the form of latchkey's own texts of that kind ([ErrInvalid]). [ErrExists] if the text is a token already.
+func (a Account) Import(ctx context.Context, spec Spec, text string) (Token, error) {
+	if len(text) < 16 || !a.m.plausible(text) {
+		return Token{}, fmt.Errorf("%w: a text of this form would not be recognised: see Options.Imported", ErrInvalid)
+	}
+	if kind, ok := parseText(text); ok && kind != spec.Kind {
+		return Token{}, fmt.Errorf("%w: the text is of kind %s", ErrInvalid, kind)
+	}
+	if err := boundText("text", text, 16, maxPresented); err != nil {
+		return Token{}, err
+	}
+	if k := a.m.opts.Keyring; k != nil {
+		// The store would see only the digest by the newest key.
+		if _, err := a.m.store.ByDigest(ctx, k.candidates(text)...); err == nil {
+			return Token{}, fmt.Errorf("%w: the text is a token already", ErrExists)
+		} else if !errors.Is(err, ErrNotFound) {
+			return Token{}, err
+		}
+	}
+	return a.issue(ctx, spec, text, "token.import")
+}
+
+func (a Account) issue(ctx context.Context, spec Spec, text, event string) (Token, error) {
+	var out Token
+	err := retry(func() (err error) { // who acts may change while she does
+		out, err = a.issueOnce(ctx, spec, text, event)
+		return err
+	})
+	return out, err
+}
+
+func (a Account) issueOnce(ctx context.Context, spec Spec, text, event string) (Token, error) {
+	c, err := a.begin(ctx)
+	if err != nil {
+		return Token{}, err
+	}
+	now := a.m.now()
+	switch {
+	case spec.Kind == 0:
+		return Token{}, fmt.Errorf("%w: Spec.Kind is not set", ErrInvalid)
+	case spec.Kind == KindAccess:
+		return Token{}, fmt.Errorf("%w: access tokens are minted from another one, not issued", ErrInvalid)
+	case !spec.Kind.Valid():
+		return Token{}, fmt.Errorf("%w: Spec.Kind is unknown: %d", ErrInvalid, uint8(spec.Kind))
+	case spec.Test && spec.Kind != KindSecret && spec.Kind != KindPublishable:
+		return Token{}, fmt.Errorf("%w: %s tokens are not issued as Test", ErrInvalid, spec.Kind)
+	case over(spec.Validity.NotAfter, now):
+		return Token{}, fmt.Errorf("%w: NotAfter is past", ErrInvalid)
+	}
+	if err := boundText("Origin", spec.Origin, 0, maxOrigin); err != nil {
+		return Token{}, err
+	}
+	t := Token{Owner: a.owner, Kind: spec.Kind, Test: spec.Test, Origin: spec.Origin, Settings: spec.Settings}.Clone()
+	if err := a.m.checkSettings(t.Kind, &t.Settings, now); err != nil {
+		return Token{}, err
+	}
+	if err := a.rolesExist(ctx, t.Roles); err != nil {
+		return Token{}, err
+	}
+	if t.ID, err = a.m.newRecordID(now); err != nil {
+		return Token{}, err
+	}
+	if err := c.check(Create, "token", t.ID); err != nil {
+		return Token{}, err
+	}
+	if err := c.coversToken(ctx, &t, nil, Create); err != nil {
+		return Token{}, err
+	}
+	rec, err := a.m.newSecretRecord(&t, text, now)
+	if err != nil {
+		return Token{}, err
+	}
+	t.Version = 0
+	w := Write{Tokens: []Token{t}, Secrets: []SecretChange{{TokenID: t.ID, Add: &rec}}, Silent: true}
+	t.Version = 1
+	if err := c.write(ctx, w, Event{Action: event, Object: t.ID, After: auditJSON(t)}); err != nil {
+		return Token{}, err
+	}
+	return t, nil
+}
+
+// rolesExist refuses an unknown role. One that is deleted a moment later gives nothing.
+func (a Account) rolesExist(ctx context.Context, ids []string) error {
+	for _, id := range ids {
+		if _, err := a.m.store.Role(ctx, a.owner, id); errors.Is(err, ErrNotFound) {
+			return fmt.Errorf("%w: unknown role %q: a role is named by its ID", ErrInvalid, id)
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,136 @@
+package latchkey
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+)
+
+// Clients lists everybody a token was minted for, with the newest name given, by id. The loop ends after an error.
+func (a Account) Clients(ctx context.Context) iter.Seq2[Client, error] {
+	return func(yield func(Client, error) bool) {
+		c, err := a.begin(ctx)
+		if err == nil {
+			err = c.check(Read, "client", "")
+		}
+		if err != nil {
+			yield(Client{}, err)
+			return
+		}
+		pages(Page{}, func(p Page) ([]Client, error) { return a.m.store.Clients(ctx, a.owner, p) },
+			func(c Client) string { return c.ID }, yield)
+	}
+}
+
+// Events lists the audit trail above a sequence number, oldest first. The loop ends after an error.
+func (a Account) Events(ctx context.Context, after uint64) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		c, err := a.begin(ctx)
+		if err == nil {
+			err = c.check(Read, "event", "")
+		}
+		for err == nil {
+			var list []Event
+			if list, err = a.m.store.Events(ctx, a.owner, after, 100); err != nil {
+				break
+			}
+			for _, e := range list {
+				if !yield(e, nil) {
+					return
+				}
+				after = e.Seq
+			}
+			if len(list) < 100 {
+				return
+			}
+		}
+		yield(Event{}, err)
+	}
+}
+
+// Record reads the owner's own record. One that was never configured is Owner{ID: owner} with Version 0.
+func (a Account) Record(ctx context.Context) (Owner, error) {
+	c, err := a.begin(ctx)
+	if err == nil {
+		err = c.check(Read, "owner", "")
+	}
+	if err != nil {
+		return Owner{}, err
+	}
+	return a.m.store.Owner(ctx, a.owner)
+}
+
+// Configure changes what the account may do at all: its boundary, its off switch, and NotBefore, which ends all tokens
+// created before it at once. ID and Version are for reading. Edit is called again when somebody else came between; an
+// error of edit is returned as it is. Boundary and Limits are the host's alone, and so is moving
+// NotBefore back: who acts gets a *[DeniedError].
+func (a Account) Configure(ctx context.Context, edit func(*Owner) error) error {
+	return retry(func() error {
+		c, err := a.begin(ctx)
+		if err != nil {
+			return err
+		}
+		if err := c.check(Update, "owner", ""); err != nil {
+			return err
+		}
+		old, err := a.m.store.Owner(ctx, a.owner)
+		if err != nil {
+			return err
+		}
+		o := old.Clone()
+		if err := edit(&o); err != nil {
+			return &editError{err}
+		}
+		o = o.Clone()
+		if o.ID != old.ID || o.Version != old.Version {
+			return fmt.Errorf("%w: Configure changes no ID or Version", ErrInvalid)
+		}
+		if err := o.Boundary.Validate(); err != nil {
+			return err
+		}
+		if err := o.Limits.check(); err != nil {
+			return err
+		}
+		if len(o.Extra) > maxExtra {
+			return fmt.Errorf("%w: Extra has more than %d bytes", ErrInvalid, maxExtra)
+		}
+		if err := checkTime(&o.NotBefore); err != nil {
+			return err
+		}
+		if c.acts {
+			if c.access.Test() {
+				return &DeniedError{Action: Update, Resource: Path("latchkey", "owner")} // it holds for live tokens too
+			}
+			if o.NotBefore.Before(old.NotBefore) {
+				return &DeniedError{Action: Update, Resource: Path("latchkey", "owner")} // it would revive what was ended
+			}
+			kept := o
+			kept.Disabled, kept.NotBefore, kept.Extra = old.Disabled, old.NotBefore, old.Extra
+			if string(auditJSON(kept)) != string(auditJSON(old)) {
+				return &DeniedError{Action: Update, Resource: Path("latchkey", "owner")}
+			}
+		}
+		out := o
+		out.Version++
+		err = c.write(ctx, Write{OwnerRecord: &o},
+			Event{Action: "owner.configure", Object: a.owner, Before: auditJSON(old), After: auditJSON(out)})
+		if errors.Is(err, ErrExists) {
+			return fmt.Errorf("%w: %w", ErrConflict, err) // somebody else made the first record
+		}
+		return err
+	})
+}
+
+// Erase removes everything of the owner: tokens, roles, clients, usage, its record and its audit trail, but for the one
+// event that says so. Only the host itself may.
+func (a Account) Erase(ctx context.Context) error {
+	if a.acts {
+		return &DeniedError{Action: Delete, Resource: Path("latchkey", "owner")}
+	}
+	if err := a.m.meters.flush(ctx); err != nil { // else what still waits would come back after it
+		return err
+	}
+	c := act{Account: a}
+	return c.write(ctx, Write{Erase: true}, Event{Action: "owner.erase", Object: a.owner})
+}

@@ -1,0 +1,129 @@
+package latchkey
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Rotate gives a token a new secret. The old ones work for overlap longer; 0 ends them before Rotate returns. The record
+// stays, so what was minted from it lives on. [ErrInvalid] for a revoked token and for a negative overlap, [ErrNotFound]
+// if there is none.
+func (a Account) Rotate(ctx context.Context, id string, overlap time.Duration) (Secret, error) {
+	if overlap < 0 {
+		return Secret{}, fmt.Errorf("%w: overlap is negative", ErrInvalid)
+	}
+	var text string
+	_, err := a.change(ctx, Rotate, "token.rotate", id, "", func(c *act, f *Found, w *Write) error {
+		t := &f.Token
+		if !t.Revoked.IsZero() {
+			return fmt.Errorf("%w: the token is revoked", ErrInvalid)
+		}
+		secrets, err := a.m.store.Secrets(ctx, a.owner, id)
+		if err != nil {
+			return err
+		}
+		now := a.m.now()
+		if text, err = newText(a.m.opts.Rand, t.Kind, t.Test, a.m.opts.Prefix); err != nil {
+			return err
+		}
+		rec, err := a.m.newSecretRecord(t, text, now)
+		if err != nil {
+			return err
+		}
+		w.Secrets = append(w.Secrets, SecretChange{TokenID: id, Add: &rec})
+		for _, old := range secrets {
+			if old.Signing {
+				continue
+			}
+			end := fromMicros(now + overlap.Microseconds())
+			if !old.NotAfter.IsZero() && old.NotAfter.Before(end) {
+				continue // it ends sooner already
+			}
+			change := SecretChange{TokenID: id, Retire: old.Digest}
+			if overlap > 0 {
+				change.At = end
+			}
+			w.Secrets = append(w.Secrets, change)
+		}
+		return nil
+	})
+	if err != nil {
+		return Secret{}, err
+	}
+	return newSecret(text), nil
+}
+
+// Reveal gives back the text of a token's newest secret. A publishable token's is public anyway; others need
+// Options.Keyring, now and when the secret was made ([ErrNeedsKeyring]). A revoked token's is
+// [ErrInvalid]. It is recorded in the audit trail.
+func (a Account) Reveal(ctx context.Context, id string) (Secret, error) {
+	return a.reveal(ctx, id, "token.reveal", a.m.newestText)
+}
+
+// SigningSecret gives the key that a token's requests are signed with, and makes one the first time. It needs
+// Options.Keyring ([ErrNeedsKeyring]). It is recorded in the audit trail.
+func (a Account) SigningSecret(ctx context.Context, id string) (Secret, error) {
+	if a.m.opts.Keyring == nil {
+		return Secret{}, ErrNeedsKeyring
+	}
+	return a.reveal(ctx, id, "token.signing-secret", func(t *Token, secrets []SecretRecord, now int64) (string, error) {
+		for _, rec := range slices.Backward(secrets) {
+			if rec.Signing && !over(rec.NotAfter, now) {
+				return a.m.openSecret(t, &rec, "signing")
+			}
+		}
+		return "", errNoSigning
+	})
+}
+
+var errNoSigning = errors.New("latchkey: no signing secret yet")
+
+func (a Account) reveal(ctx context.Context, id, event string,
+	find func(*Token, []SecretRecord, int64) (string, error)) (Secret, error) {
+	var text string
+	err := retry(func() error {
+		c, err := a.begin(ctx)
+		if err != nil {
+			return err
+		}
+		if err := c.check(Reveal, "token", id); err != nil {
+			return err
+		}
+		f, err := a.m.store.Load(ctx, a.owner, id)
+		if err != nil {
+			return err
+		}
+		if err := c.coversToken(ctx, &f.Token, f.Ancestors, Reveal); err != nil {
+			return err
+		}
+		if !f.Token.Revoked.IsZero() {
+			return fmt.Errorf("%w: the token is revoked", ErrInvalid)
+		}
+		secrets, err := a.m.store.Secrets(ctx, a.owner, id)
+		if err != nil {
+			return err
+		}
+		now := a.m.now()
+		w := Write{Silent: true, RequireTokens: []Ref{{ID: id, Version: f.Token.Version}}}
+		text, err = find(&f.Token, secrets, now)
+		if errors.Is(err, errNoSigning) {
+			var rec SecretRecord
+			if text, rec, err = a.m.newSigning(&f.Token, now); err == nil {
+				// The version moves, so that of two callers at once the second finds what the first made.
+				w.Tokens, w.Silent, w.RequireTokens = []Token{f.Token}, false, nil
+				w.Secrets = []SecretChange{{TokenID: id, Add: &rec}}
+			}
+		}
+		if err != nil {
+			return err
+		}
+		return c.write(ctx, w, Event{Action: event, Object: id})
+	})
+	if err != nil {
+		return Secret{}, err
+	}
+	return newSecret(text), nil
+}

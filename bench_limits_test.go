@@ -1,0 +1,103 @@
+package latchkey_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/memstore"
+)
+
+// limited issues one key with limits.
+func limited(b *testing.B, l latchkey.Limits) (*latchkey.Manager, latchkey.Presented, latchkey.Access) {
+	b.Helper()
+	ctx := context.Background()
+	keys := latchkey.New(memstore.New(nil), nil)
+	b.Cleanup(func() { require.NoError(b, keys.Close(ctx)) })
+	spec := latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Limits: l}}
+	_, s, err := keys.For("acme").Issue(ctx, spec)
+	require.NoError(b, err)
+	p := latchkey.Presented{Secret: s.Reveal()}
+	a, err := keys.Verify(ctx, p)
+	require.NoError(b, err)
+	return keys, p, a
+}
+
+func BenchmarkCount(b *testing.B) {
+	_, _, a := limited(b, latchkey.Limits{})
+	endpoints := [8]string{"GET /a", "GET /b", "GET /c", "GET /d", "POST /a", "POST /b", "POST /c", "POST /d"}
+	b.Run("1", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			a.Count("reads", "GET /orders", 1)
+		}
+	})
+	b.Run("contended", func(b *testing.B) {
+		b.ReportAllocs()
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				a.Count("reads", "GET /orders", 1)
+			}
+		})
+	})
+	b.Run("contended/8 endpoints", func(b *testing.B) {
+		b.ReportAllocs()
+		b.RunParallel(func(pb *testing.PB) {
+			for i := 0; pb.Next(); i++ {
+				a.Count("reads", endpoints[i%8], 1)
+			}
+		})
+	})
+}
+
+func BenchmarkCharge(b *testing.B) {
+	_, _, a := limited(b, latchkey.Limits{Credits: 1 << 60})
+	ctx := context.Background()
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := a.Charge(ctx, "reads", 1); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkVerifyWithRate(b *testing.B) {
+	rate := latchkey.Limits{Rate: latchkey.Rate{Count: 1e8, Per: time.Second, Burst: 1e8}}
+	for name, l := range map[string]latchkey.Limits{"none": {}, "rate": rate} {
+		keys, p, _ := limited(b, l)
+		ctx := context.Background()
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := keys.Verify(ctx, p); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkLimiter(b *testing.B) {
+	rate := latchkey.Rate{Count: 1e8, Per: time.Second, Burst: 1e8}
+	l := latchkey.NewLimiter(rate, nil)
+	b.Run("one key", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			l.Allow("192.0.2.1")
+		}
+	})
+	b.Run("a flood of keys", func(b *testing.B) {
+		l := latchkey.NewLimiter(latchkey.Rate{Count: 1, Per: time.Hour}, nil)
+		var key [8]byte
+		b.ReportAllocs()
+		for n := uint64(0); b.Loop(); n++ {
+			for i := range key {
+				key[i] = byte(n >> (8 * i))
+			}
+			l.Allow(string(key[:]))
+		}
+	})
+}

@@ -1,0 +1,190 @@
+package latchkey_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/memstore"
+)
+
+var sink atomic.Int64
+
+// many issues n keys that share one role, and verifies each once.
+func many(b *testing.B, n int, opts *latchkey.Options) (*latchkey.Manager, []string) {
+	b.Helper()
+	ctx := context.Background()
+	keys := latchkey.New(memstore.New(nil), opts)
+	acme := keys.For("acme")
+	role, err := acme.CreateRole(ctx, latchkey.Role{Name: "reader", Permissions: latchkey.Permissions{
+		latchkey.Allow(latchkey.Read).On("dataset/*")}})
+	require.NoError(b, err)
+	secrets := make([]string, n)
+	for i := range secrets {
+		_, s, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Roles: []string{role.ID}}})
+		require.NoError(b, err)
+		secrets[i] = s.Reveal()
+		_, err = keys.Verify(ctx, latchkey.Presented{Secret: secrets[i]})
+		require.NoError(b, err)
+	}
+	rand.Shuffle(n, func(i, j int) { secrets[i], secrets[j] = secrets[j], secrets[i] })
+	require.NoError(b, keys.Close(ctx))
+	runtime.GC()
+	return keys, secrets
+}
+
+// BenchmarkSHA256 is what any verification of a random token must cost at the least, to read the others beside.
+func BenchmarkSHA256(b *testing.B) {
+	text := []byte("ak_0123456789012345678901234567890123456789")
+	for b.Loop() {
+		sum := sha256.Sum256(text)
+		sink.Store(int64(sum[0]))
+	}
+}
+
+func BenchmarkVerify(b *testing.B) {
+	ctx := context.Background()
+	for _, mode := range []struct {
+		name string
+		opts latchkey.Options
+	}{{"strict", latchkey.Options{}}, {"MaxStale=1s", latchkey.Options{MaxStale: time.Second}}} {
+		for _, n := range []int{1, 1_000, 1_000_000} {
+			if n == 1_000_000 && (testing.Short() || mode.name != "strict") {
+				continue
+			}
+			var keys *latchkey.Manager
+			var secrets []string
+			setup := func(b *testing.B) {
+				if keys == nil {
+					keys, secrets = many(b, n, &mode.opts)
+				}
+			}
+			b.Run(fmt.Sprintf("%s/tokens=%d", mode.name, n), func(b *testing.B) {
+				setup(b)
+				b.ReportAllocs()
+				i := 0
+				for b.Loop() {
+					if _, err := keys.Verify(ctx, latchkey.Presented{Secret: secrets[i]}); err != nil {
+						b.Fatal(err)
+					}
+					if i++; i == n {
+						i = 0
+					}
+				}
+			})
+			b.Run(fmt.Sprintf("%s/tokens=%d/parallel", mode.name, n), func(b *testing.B) {
+				setup(b)
+				b.ReportAllocs()
+				b.RunParallel(func(pb *testing.PB) {
+					i := rand.IntN(n)
+					for pb.Next() {
+						if _, err := keys.Verify(ctx, latchkey.Presented{Secret: secrets[i]}); err != nil {
+							b.Error(err)
+							return
+						}
+						if i++; i == n {
+							i = 0
+						}
+					}
+				})
+			})
+		}
+	}
+	b.Run("not cached", func(b *testing.B) {
+		keys, secrets := many(b, 1000, &latchkey.Options{CacheTokens: -1})
+		b.ReportAllocs()
+		i := 0
+		for b.Loop() {
+			if _, err := keys.Verify(ctx, latchkey.Presented{Secret: secrets[i%1000]}); err != nil {
+				b.Fatal(err)
+			}
+			i++
+		}
+	})
+	b.Run("junk", func(b *testing.B) {
+		keys, secrets := many(b, 1, nil)
+		junk := []byte(secrets[0])
+		junk[10]++
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := keys.Verify(ctx, latchkey.Presented{Secret: string(junk)}); err == nil {
+				b.Fatal("accepted")
+			}
+		}
+	})
+}
+
+func BenchmarkVerifyAndAllows(b *testing.B) {
+	ctx := context.Background()
+	keys, secrets := many(b, 1000, nil)
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		a, err := keys.Verify(ctx, latchkey.Presented{Secret: secrets[i%1000]})
+		if err != nil || !a.Allows(latchkey.Read, "dataset/orders") {
+			b.Fatal(err)
+		}
+		i++
+	}
+}
+
+func BenchmarkMint(b *testing.B) {
+	ctx := context.Background()
+	keys, secrets := many(b, 1, nil)
+	a, err := keys.Verify(ctx, latchkey.Presented{Secret: secrets[0]})
+	require.NoError(b, err)
+	n := latchkey.Narrowing{Client: latchkey.Client{ID: "42", Name: "Ada"}, Lifetime: time.Hour}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, _, err := keys.Mint(ctx, a, n); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkMemory says how many bytes a million verified tokens take in the cache alone.
+func BenchmarkMemory(b *testing.B) {
+	if testing.Short() {
+		b.Skip("a million tokens")
+	}
+	const n = 1_000_000
+	ctx := context.Background()
+	store := memstore.New(nil)
+	acme := latchkey.New(store, nil).For("acme")
+	secrets := make([]string, n)
+	for i := range secrets {
+		_, s, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+		require.NoError(b, err)
+		secrets[i] = s.Reveal()
+	}
+	heap := func() uint64 {
+		runtime.GC()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	for range b.N {
+		keys := latchkey.New(store, nil)
+		before := heap()
+		for _, s := range secrets {
+			if _, err := keys.Verify(ctx, latchkey.Presented{Secret: s}); err != nil {
+				b.Fatal(err)
+			}
+		}
+		require.NoError(b, keys.Close(ctx))
+		b.ReportMetric(float64(heap()-before)/n, "B/token")
+		start := time.Now()
+		runtime.GC()
+		b.ReportMetric(float64(time.Since(start).Microseconds())/1000, "ms/GC-with-the-store")
+		runtime.KeepAlive(keys)
+	}
+}

@@ -1,0 +1,115 @@
+package latchkey
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// boundText refuses what is no text of min to max bytes.
+func boundText(what, s string, min, max int) error {
+	switch {
+	case len(s) < min:
+		return fmt.Errorf("%w: %s is empty", ErrInvalid, what)
+	case len(s) > max:
+		return fmt.Errorf("%w: %s has more than %d bytes", ErrInvalid, what, max)
+	case !utf8.ValidString(s):
+		return fmt.Errorf("%w: %s is not valid UTF-8", ErrInvalid, what)
+	case strings.IndexByte(s, 0) >= 0:
+		return fmt.Errorf("%w: %s holds a NUL", ErrInvalid, what)
+	}
+	return nil
+}
+
+func checkClient(c Client) error {
+	if err := boundText("Client.ID", c.ID, 0, 256); err != nil {
+		return err
+	}
+	if c.ID == "" && c.Name != "" {
+		return fmt.Errorf("%w: Client.Name without Client.ID", ErrInvalid)
+	}
+	return boundText("Client.Name", c.Name, 0, 256)
+}
+
+// maxExtra bounds Extra, in bytes.
+const maxExtra = 1 << 20
+
+func checkExtra(extra json.RawMessage) error {
+	switch {
+	case len(extra) > maxExtra:
+		return fmt.Errorf("%w: Extra has more than %d bytes", ErrInvalid, maxExtra)
+	case len(extra) > 0 && !json.Valid(extra):
+		return fmt.Errorf("%w: Extra is not JSON", ErrInvalid)
+	}
+	return nil
+}
+
+// checkSettings refuses settings that a token of this kind cannot have, and brings times to the precision stores keep.
+func (m *Manager) checkSettings(kind Kind, s *Settings, now int64) error {
+	if err := boundText("Name", s.Name, 0, maxName); err != nil {
+		return err
+	}
+	if kind == KindSecret && (len(s.Roles) != 0 || len(s.Permissions) != 0) {
+		return fmt.Errorf("%w: a secret token takes no roles or permissions: it may do everything", ErrInvalid)
+	}
+	if len(s.Roles) > maxRoles {
+		return fmt.Errorf("%w: more than %d roles", ErrInvalid, maxRoles)
+	}
+	for i, id := range s.Roles {
+		if err := boundText("role id", id, 1, 64); err != nil {
+			return err
+		}
+		for _, other := range s.Roles[:i] {
+			if id == other {
+				return fmt.Errorf("%w: role %q is named twice", ErrInvalid, id)
+			}
+		}
+	}
+	if err := s.Permissions.Validate(); err != nil {
+		return err
+	}
+	if err := s.Restrictions.Validate(m.opts.PublicSuffix); err != nil {
+		return err
+	}
+	if err := s.Limits.check(); err != nil {
+		return err
+	}
+	if err := checkExtra(s.Extra); err != nil {
+		return err
+	}
+	return checkValidity(kind, &s.Validity)
+}
+
+// checkTime brings a time to the precision stores keep, and refuses one that could not be written down.
+func checkTime(t *time.Time) error {
+	if t.IsZero() {
+		return nil
+	}
+	if y := t.UTC().Year(); y < 1970 || y > 9999 {
+		return fmt.Errorf("%w: a time outside the years 1970 to 9999", ErrInvalid)
+	}
+	*t = t.UTC().Truncate(time.Microsecond)
+	return nil
+}
+
+func checkValidity(kind Kind, v *Validity) error {
+	for _, t := range []*time.Time{&v.NotBefore, &v.NotAfter} {
+		if err := checkTime(t); err != nil {
+			return err
+		}
+	}
+	switch {
+	case v.Idle < 0:
+		return fmt.Errorf("%w: Validity.Idle is negative", ErrInvalid)
+	case v.Idle != 0 && v.Idle < time.Second:
+		return fmt.Errorf("%w: Validity.Idle is shorter than a second", ErrInvalid)
+	case v.NotAfter.IsZero() && (kind == KindAccess || kind == KindSession):
+		return fmt.Errorf("%w: %s tokens need Validity.NotAfter", ErrInvalid, kind)
+	case !v.NotAfter.IsZero() && !v.NotBefore.Before(v.NotAfter):
+		return fmt.Errorf("%w: NotAfter is not after NotBefore", ErrInvalid)
+	}
+	v.Idle = v.Idle.Truncate(time.Microsecond)
+	return nil
+}

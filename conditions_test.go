@@ -1,0 +1,216 @@
+package latchkey
+
+import (
+	"encoding/json"
+	"errors"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+var (
+	eu    = Where("region", Eq, "EU")
+	us    = Where("region", Eq, "US")
+	large = Where("amount", Ge, 4000)
+)
+
+func TestConditionReads(t *testing.T) {
+	for want, c := range map[string]Condition{
+		"no row":                               {},
+		"every row":                            AllRows,
+		`region = "EU" and not amount >= 4000`: All(eu, Not(large)),
+		`(region = "EU" or region = "US") and amount >= 4000`:                             All(AnyOf(eu, us), large),
+		`not (region = "EU" and amount >= 4000)`:                                          Not(All(eu, large)),
+		`region in ["EU", "US"]`:                                                          Where("region", In, []string{"EU", "US"}),
+		`n in [1, 2.5, true]`:                                                             Where("n", In, []any{1, 2.5, true}),
+		`owner = self and "the role" in self_roles`:                                       All(Where("owner", Eq, Self), Where("the role", In, SelfRoles)),
+		`gone is null and not kept is not null`:                                           All(Where("gone", IsNull, true), Not(Where("kept", IsNull, false))),
+		`at < "2026-11-22T09:00:00.5Z"`:                                                   Where("at", Lt, time.Date(2026, 11, 22, 10, 0, 0, 5e8, time.FixedZone("", 3600))),
+		`no row (latchkey: invalid argument: bad condition: field "a": unknown operator)`: Where("a", "like", "x"),
+	} {
+		require.Equal(t, want, c.String())
+	}
+}
+
+func TestConditionsSimplify(t *testing.T) {
+	zero := Condition{}
+	for name, tt := range map[string]struct{ got, want Condition }{
+		"all of one part is the part":             {All(eu), eu},
+		"any of one part is the part":             {AnyOf(eu), eu},
+		"every row adds nothing to all":           {All(AllRows, eu), eu},
+		"all of every row is every row":           {All(AllRows, AllRows), AllRows},
+		"no row makes all no row":                 {All(eu, zero), zero},
+		"every row makes any every row":           {AnyOf(eu, AllRows), AllRows},
+		"no row adds nothing to any":              {AnyOf(zero, eu), eu},
+		"any of no row is no row":                 {AnyOf(zero, zero), zero},
+		"not every row is no row":                 {Not(AllRows), zero},
+		"not no row is still no row":              {Not(zero), zero},
+		"not not":                                 {Not(Not(eu)), eu},
+		"all in all is flat":                      {All(All(eu, large), us), All(eu, large, us)},
+		"any in any is flat":                      {AnyOf(AnyOf(eu, large), us), AnyOf(eu, large, us)},
+		"said twice is said once":                 {All(eu, large, Where("region", Eq, "EU")), All(eu, large)},
+		"kinds of integers are one":               {Where("n", Eq, uint8(7)), Where("n", Eq, json.Number("7"))},
+		"a whole float is an integer":             {Where("n", Eq, 4000.0), Where("n", Eq, 4000)},
+		"beyond int64 is a number":                {Where("n", Eq, uint64(math.MaxUint64)), Where("n", Eq, json.Number("18446744073709551615"))},
+		"a named text is a text":                  {Where("op", Eq, Eq), Where("op", Eq, "=")},
+		"a list is copied, whatever its elements": {Where("n", In, []int{1, 2}), Where("n", In, []any{int64(1), uint(2)})},
+	} {
+		require.True(t, tt.got.Equal(tt.want), "%s: %v, want %v", name, tt.got, tt.want)
+	}
+	require.True(t, All(AllRows, AllRows) == AllRows && AllRows.IsAllRows() && !AllRows.IsNoRows())
+	require.True(t, zero.IsNoRows() && !zero.IsAllRows() && Not(AllRows) == zero)
+	require.False(t, eu.Equal(us))
+	require.False(t, eu.Equal(Not(eu)))
+	require.False(t, Where("n", Eq, 1).Equal(Where("n", Eq, "1")), "text is no number before Bind")
+	require.False(t, Where("n", In, []string{}).IsNoRows())
+
+	list := []string{"EU"}
+	c := Where("region", In, list)
+	list[0] = "US"
+	require.Equal(t, `region in ["EU"]`, c.String())
+}
+
+func malformedConditions() map[string]Condition {
+	deep, wide := eu, make([]Condition, 1000)
+	for i := range 12 {
+		deep = All(Where("n", Eq, i), AnyOf(Where("n", Ne, i), deep))
+	}
+	for i := range wide {
+		wide[i] = Where("n", Eq, i)
+	}
+	items := make([]Condition, 5)
+	for i := range items {
+		items[i] = Where("n", In, append(make([]int, 999), i))
+	}
+	return map[string]Condition{
+		"all of nothing":       All(),
+		"any of nothing":       AnyOf(),
+		"operator":             Where("a", "LIKE", "x"),
+		"no operator":          Where("a", "", "x"),
+		"no field":             Where("", Eq, "x"),
+		"field NUL":            Where("a\x00", Eq, "x"),
+		"field UTF-8":          Where("a\xff", Eq, "x"),
+		"field length":         Where(strings.Repeat("a", 513), Eq, "x"),
+		"nil":                  Where("a", Eq, nil),
+		"nil pointer":          Where("a", Eq, (*string)(nil)),
+		"NUL":                  Where("a", Eq, "x\x00"),
+		"UTF-8":                Where("a", Eq, "x\xff"),
+		"text length":          Where("a", Eq, strings.Repeat("a", 64<<10+1)),
+		"NaN":                  Where("a", Eq, math.NaN()),
+		"infinity":             Where("a", Eq, float32(math.Inf(-1))),
+		"exponent":             Where("a", Eq, json.Number("1e3")),
+		"leading zero":         Where("a", Eq, json.Number("007")),
+		"no number":            Where("a", Eq, json.Number("")),
+		"struct":               Where("a", Eq, struct{}{}),
+		"bytes":                Where("a", Eq, []byte("x")),
+		"list without in":      Where("a", Eq, []string{"x"}),
+		"in without list":      Where("a", In, "x"),
+		"in of bytes":          Where("a", In, []byte("x")),
+		"in of lists":          Where("a", In, [][]string{{"x"}}),
+		"in of nil":            Where("a", In, []any{nil}),
+		"in nil":               Where("a", In, nil),
+		"in self":              Where("a", In, Self),
+		"in of references":     Where("a", In, []RefVar{Self}),
+		"equals roles":         Where("a", Eq, SelfRoles),
+		"unknown reference":    Where("a", Eq, RefVar(9)),
+		"long list":            Where("a", In, make([]int, 1001)),
+		"is-null of text":      Where("a", IsNull, "true"),
+		"is-null of reference": Where("a", IsNull, Self),
+		"contains nothing":     Where("a", Contains, ""),
+		"starts with nothing":  Where("a", StartsWith, ""),
+		"contains a number":    Where("a", Contains, 1),
+		"year 10000":           Where("a", Eq, time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)),
+		"zero time":            Where("a", Eq, time.Time{}),
+		"too deep":             deep,
+		"too wide":             All(wide...),
+		"too many values":      AnyOf(items...),
+	}
+}
+
+func TestMalformedConditionsAdmitNothing(t *testing.T) {
+	s := NewSchema(Fields{"a": {"a", Text}, "n": {"n", Integer}, "region": {"region", Text}})
+	for name, c := range malformedConditions() {
+		for what, d := range map[string]Condition{"itself": c, "not": Not(c), "not not": Not(Not(c)),
+			"any with every row": AnyOf(AllRows, c), "all": All(eu, c), "all with no row": All(Condition{}, c),
+			"resolved": c.resolve(nil)} {
+			require.ErrorIs(t, d.Validate(), ErrBadCondition, "%s, %s", name, what)
+			require.False(t, d.IsAllRows())
+			_, err := json.Marshal(d)
+			require.ErrorIs(t, err, ErrBadCondition)
+			p, err := s.Bind(d)
+			var ce *ConditionError
+			require.True(t, errors.As(err, &ce) && errors.Is(err, ErrInvalid), "%s, %s", name, what)
+			require.False(t, p.Match(Row{"a": "x", "n": 1, "region": "EU"}))
+			where, args := p.SQL(SQLite, 1)
+			require.Equal(t, "(1=0)", where)
+			require.Empty(t, args)
+		}
+	}
+	require.NoError(t, Condition{}.Validate())
+	require.NoError(t, AllRows.Validate())
+	require.NoError(t, All(eu, Not(large)).Validate())
+}
+
+func TestFaultsNameTheFieldNotTheValue(t *testing.T) {
+	err := Where("region", Eq, "secret\x00").Validate()
+	require.EqualError(t, err, `latchkey: invalid argument: bad condition: field "region": the text holds a NUL`)
+}
+
+func lookup(vals map[RefVar]any) func(RefVar) (any, bool) {
+	return func(v RefVar) (any, bool) { x, ok := vals[v]; return x, ok }
+}
+
+func TestReferencesAreFilledIn(t *testing.T) {
+	mine, role := Where("owner", Eq, Self), Where("role", In, SelfRoles)
+	who := lookup(map[RefVar]any{Self: "t1", SelfRoles: []string{"r1", "r2"}, ClientID: ""})
+	for want, c := range map[string]Condition{
+		`owner = "t1"`:         mine,
+		`not owner = "t1"`:     Not(mine),
+		`role in ["r1", "r2"]`: role,
+		`region = "EU" and (owner = "t1" or amount >= 4000)`: All(eu, AnyOf(mine, large)),
+		`not region = "EU" or not owner = "t1"`:              Not(All(eu, mine)),
+		`region = "EU"`:                                      eu,
+		"no row":                                             Where("client", Eq, ClientID), // an empty text is no value
+	} {
+		r := c.resolve(who)
+		require.Equal(t, want, r.String())
+		require.False(t, r.hasRefs())
+	}
+	require.True(t, All(eu, Not(mine)).hasRefs())
+	require.False(t, All(eu, large).hasRefs())
+	require.Equal(t, "no row", Where("a", Eq, Self).resolve(lookup(map[RefVar]any{Self: "x\x00"})).String())
+	require.Equal(t, "no row", Where("a", Eq, Self).resolve(lookup(map[RefVar]any{Self: ClientID})).String())
+}
+
+// A reference without a value admits nothing, and so does its negation, wherever it stands and whenever it is negated.
+func TestReferencesWithoutValueAdmitNothing(t *testing.T) {
+	nobody := lookup(nil)
+	mine := Where("owner", Eq, Self)
+	for _, c := range []Condition{mine, Not(mine), All(eu, mine), All(eu, Not(mine)), Not(AnyOf(eu, mine)),
+		Not(AnyOf(us, Not(mine))), Where("role", In, SelfRoles), Not(Where("role", In, SelfRoles))} {
+		require.True(t, c.resolve(nobody).IsNoRows(), "%v", c)
+		require.True(t, Not(c.resolve(nobody)).IsNoRows(), "%v", c)
+	}
+	s := NewSchema(Fields{"owner": {"owner", Text}, "region": {"region", Text}})
+	row := Row{"owner": "t1", "region": "EU"}
+	for c, want := range map[Condition]bool{
+		AnyOf(eu, mine).resolve(nobody):      true, // region is enough
+		AnyOf(us, mine).resolve(nobody):      false,
+		Not(AnyOf(us, mine)).resolve(nobody): false,
+		Not(AnyOf(us, mine).resolve(nobody)): false, // negated afterwards: still unknown
+		Not(All(us, mine)).resolve(nobody):   true,  // region is not US: known, whoever asks
+	} {
+		p, err := s.Bind(c)
+		require.NoError(t, err)
+		require.Equal(t, want, p.Match(row), "%v", c)
+	}
+}
+
+func TestUnfilledReferencesAreNotBound(t *testing.T) {
+	_, err := Where("owner", Eq, Self).Bind(Fields{"owner": {"owner", Text}})
+	require.ErrorIs(t, err, ErrBadCondition)
+	require.ErrorContains(t, err, `field "owner": the reference self`)
+}

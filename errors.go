@@ -1,0 +1,86 @@
+package latchkey
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Errors of Verify. Each narrow one wraps [ErrInvalidToken]. The native HTTP surface shows all of them as one
+// "invalid_token"; only adapters that speak a documented API with documented refusals tell them apart.
+var (
+	ErrInvalidToken      = errors.New("latchkey: invalid token")
+	ErrUnknownToken      = invalid("unknown token") // no such token; another owner's, for Account.Verify
+	ErrExpired           = invalid("token expired") // by NotAfter or by Idle, or its secret was rotated away
+	ErrNotYetValid       = invalid("token not yet valid")
+	ErrRevoked           = invalid("token revoked") // itself, or made before Owner.NotBefore
+	ErrDisabled          = invalid("token disabled")
+	ErrParent            = invalid("token's parent no longer valid") // one it was minted from, however far up
+	ErrOwnerDisabled     = invalid("owner disabled")
+	ErrTestMode          = invalid("test token on a live surface, or the reverse")
+	ErrSignatureRequired = invalid("signature required")
+	ErrSignature         = invalid("signature invalid")
+	ErrReplay            = invalid("request replayed")
+	ErrReferer           = invalid("referer not allowed")
+	ErrAddress           = invalid("address not allowed")
+)
+
+// Errors of decisions and of malformed calls.
+var (
+	ErrDenied       = errors.New("latchkey: denied")                 // every *DeniedError wraps it
+	ErrOverLimit    = errors.New("latchkey: over limit")             // a credit limit; also of the Store
+	ErrRateLimited  = errors.New("latchkey: rate limited")           // of Verify, though not an invalid token. See Limits
+	ErrInvalid      = errors.New("latchkey: invalid argument")       // a Spec, Narrowing, Role, resource or pattern
+	ErrBadCondition = fmt.Errorf("%w: bad condition", ErrInvalid)    // a malformed condition, row or forced value
+	ErrForced       = errors.New("latchkey: forced values disagree") // nothing was minted, or may be written
+	ErrNeedsKeyring = errors.New("latchkey: needs a keyring: set Options.Keyring")
+)
+
+// The closed set of errors a [Store] may return, beside [ErrOverLimit].
+var (
+	ErrNotFound       = errors.New("latchkey: not found")
+	ErrExists         = errors.New("latchkey: already exists")
+	ErrConflict       = errors.New("latchkey: conflict")          // changed since it was read, or a precondition failed
+	ErrInUse          = errors.New("latchkey: in use")            // a role that tokens or roles still name
+	ErrUnavailable    = errors.New("latchkey: store unavailable") // the store could not answer; never means "not found"
+	ErrUnknownOutcome = errors.New("latchkey: unknown outcome")   // whether the write happened: write again with the same ID
+)
+
+type invalidTokenError struct{ msg string }
+
+func (e *invalidTokenError) Error() string { return "latchkey: " + e.msg }
+func (e *invalidTokenError) Unwrap() error { return ErrInvalidToken }
+
+func invalid(msg string) error { return &invalidTokenError{msg} }
+
+// DeniedError says that an access may not do what was asked. It wraps [ErrDenied].
+type DeniedError struct {
+	Action   Action
+	Resource Resource
+	Rows     bool // some rows are allowed: ask Access.Filter or Access.CheckRow
+}
+
+func (e *DeniedError) Error() string {
+	if e.Rows {
+		return fmt.Sprintf("latchkey: %s on %q is allowed for some rows only", e.Action, string(e.Resource))
+	}
+	return fmt.Sprintf("latchkey: denied %s on %q", e.Action, string(e.Resource))
+}
+
+func (e *DeniedError) Unwrap() error { return ErrDenied }
+
+// ConditionError says what is wrong with a condition, a row or a forced value, and at which field. It wraps
+// [ErrBadCondition] (and so [ErrInvalid]). Its text never holds the value.
+type ConditionError struct {
+	Field   string // "" when the fault is not one field's
+	Unknown bool   // the schema has no such field
+	Reason  string
+}
+
+func (e *ConditionError) Error() string {
+	if e.Field == "" {
+		return ErrBadCondition.Error() + ": " + e.Reason
+	}
+	return fmt.Sprintf("%s: field %q: %s", ErrBadCondition, e.Field, e.Reason)
+}
+
+func (e *ConditionError) Unwrap() error { return ErrBadCondition }

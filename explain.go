@@ -1,0 +1,342 @@
+package latchkey
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Explanation says why an answer is what it is. It is made for people and pages: decide by [Access.Check] and its
+// siblings. Rules and conditions in it show their values.
+type Explanation struct {
+	Action   Action    `json:"action"`
+	Resource Resource  `json:"resource"`
+	Verdict  string    `json:"verdict"` // "all" rows, "some" or "none"
+	Rows     Condition `json:"rows"`    // which rows, with references as they are
+	Grants   []Granted `json:"grants,omitempty"`
+	// Decided names the layer that decided: the first that allows as little as the whole does.
+	Decided string `json:"decided_by,omitempty"`
+	Reason  string `json:"reason"` // one sentence
+	// Layers are the steps of the chain, as far as each allows by itself. All of them must allow.
+	Layers []ExplainedLayer `json:"layers,omitempty"`
+}
+
+// ExplainedLayer is one step of a chain: a token, one of those it was minted from, or the owner's boundary.
+type ExplainedLayer struct {
+	Name    string    `json:"name"`
+	Full    bool      `json:"full,omitempty"` // it starts from everything
+	Verdict string    `json:"verdict"`        // "all" rows, "some" or "none"
+	Rows    Condition `json:"rows"`
+	// Limit is the condition the layer puts on everything; nil if none. Forced are values it forces into creates.
+	Limit  *Condition      `json:"limit,omitempty"`
+	Forced Values          `json:"forced,omitempty"`
+	Fault  string          `json:"fault,omitempty"` // why it allows nothing whatever it says
+	Roles  []ExplainedRole `json:"roles,omitempty"` // inherited ones first
+	Rules  []ExplainedRule `json:"rules,omitempty"` // that spoke: those of roles, in the order of Roles, then its own
+}
+
+// ExplainedRole is a role that a layer names, or that such a role inherits.
+type ExplainedRole struct {
+	ID        string `json:"id"`
+	Name      string `json:"name,omitempty"`
+	Inherited bool   `json:"inherited,omitempty"` // the layer does not name it
+	Verdict   string `json:"verdict"`             // of the role by itself: "all" rows, "some" or "none"
+	Fault     string `json:"fault,omitempty"`     // why it gives nothing whatever it says
+}
+
+// ExplainedRule is a rule that names the action and covers the resource.
+type ExplainedRule struct {
+	Role     string `json:"role,omitempty"` // id; "": the layer's own rule
+	RoleName string `json:"role_name,omitempty"`
+	Position int    `json:"position"` // in its list, from 1
+	Rule     string `json:"rule"`     // read aloud
+	// Again says that a role applies this Deny of a role it inherits once more, after its own rules.
+	Again string `json:"again_by,omitempty"`
+	// Replaced says that a later Allow, or a later Deny of every row, leaves nothing of what the rule said.
+	Replaced bool `json:"replaced,omitempty"`
+	// OutvotedBy names the roles that allow rows which this Deny removes: it speaks only inside its own role. Roles that
+	// inherit it and give the rows again are named too.
+	OutvotedBy []string `json:"outvoted_by,omitempty"`
+}
+
+// explain says why the answer about a and on is what it is.
+func (p *policy) explain(a Action, on Resource) Explanation {
+	e := Explanation{Action: a, Resource: on, Verdict: verdictNone.String()}
+	switch {
+	case a == Any:
+		e.Reason = "rules may name any action, but only one can be asked about"
+	case !a.askable():
+		e.Reason = "an invalid action is denied whatever the rules say"
+	case !on.sound():
+		e.Reason = "an invalid resource is denied whatever the rules say"
+	case p == nil || len(p.layers) == 0:
+		e.Reason = "there is nothing that could allow it"
+	default:
+		p.explainLayers(&e, a, string(on))
+	}
+	return e
+}
+
+func (p *policy) explainLayers(e *Explanation, a Action, on string) {
+	known := make([]*[]grant, len(p.nodes))
+	var gs []grant
+	verdicts := make([]verdict, len(p.layers))
+	empty := -1 // the layer after which nothing was left
+	for i := range p.layers {
+		l := &p.layers[i]
+		mine := p.layerGrants(l, known, a, on)
+		if i == 0 {
+			gs = mine
+		} else {
+			gs = meet(gs, mine)
+		}
+		if len(gs) == 0 && empty < 0 {
+			empty = i
+		}
+		verdicts[i] = extent(rowsOf(mine))
+		x := p.explainLayer(l, known, a, on)
+		x.Verdict, x.Rows = verdicts[i].String(), rowsOf(mine)
+		e.Layers = append(e.Layers, x)
+	}
+	whole := extent(rowsOf(gs))
+	e.Verdict, e.Rows, e.Grants = whole.String(), rowsOf(gs), exportGrants(gs)
+	at := slices.Index(verdicts, whole)
+	switch {
+	case whole == verdictNone && at < 0: // each allows something, but not the same
+		e.Decided = e.Layers[empty].Name
+		e.Reason = fmt.Sprintf("%s forces other values than the layers before it: no way is left that all allow",
+			e.Decided)
+		return
+	case at < 0: // pairs of some and some cannot make all, nor can all and all make some, unless values disagree
+		at = slices.Index(verdicts, slices.Min(verdicts))
+	case whole == verdictAll:
+		if i := slices.IndexFunc(e.Layers, func(l ExplainedLayer) bool { return !l.Full }); i >= 0 {
+			at = i
+		}
+	}
+	e.Decided = e.Layers[at].Name
+	e.Reason = e.Layers[at].reason(whole)
+}
+
+// reason is why a layer that decided allows this much.
+func (l *ExplainedLayer) reason(v verdict) string {
+	switch {
+	case v == verdictAll && l.Full:
+		return l.Name + " may do everything"
+	case v == verdictAll:
+		return l.Name + " allows every row, and no other layer allows less"
+	case l.Fault != "":
+		return fmt.Sprintf("%s allows nothing: %s", l.Name, l.Fault)
+	case v == verdictSome:
+		return l.Name + " allows some rows only"
+	case l.Limit != nil && l.Limit.IsNoRows():
+		return l.Name + " limits everything to no row"
+	}
+	for _, r := range slices.Backward(l.Rules) {
+		if strings.HasPrefix(r.Rule, "deny ") && !r.Replaced {
+			return fmt.Sprintf("%s: %s", l.Name, r.String())
+		}
+	}
+	for _, r := range l.Roles {
+		if r.Fault != "" {
+			return fmt.Sprintf("%s: no rule allows it, and role %s gives nothing: %s", l.Name, r.label(), r.Fault)
+		}
+	}
+	return l.Name + ": no rule allows it"
+}
+
+// explainLayer tells which rules spoke.
+func (p *policy) explainLayer(l *compiledLayer, known []*[]grant, a Action, on string) ExplainedLayer {
+	x := ExplainedLayer{Name: l.name, Full: l.full}
+	if !l.rows.IsAllRows() && !l.broken {
+		rows := l.rows
+		x.Limit = &rows
+	}
+	if a == Create {
+		x.Forced = maps.Clone(l.forced)
+	}
+	switch {
+	case l.own != nil && l.own.broken:
+		x.Fault = "its rules are invalid: " + l.own.source.Validate().Error()
+	case l.broken:
+		x.Fault = "its rows or its forced values are invalid"
+	}
+	if !l.full {
+		p.explainRoles(&x, l, known, a, on)
+	}
+	if l.own != nil && !l.own.broken {
+		x.Rules = append(x.Rules, spoken(l.own, a, on, false)...)
+	}
+	return x
+}
+
+func (p *policy) explainRoles(x *ExplainedLayer, l *compiledLayer, known []*[]grant, a Action, on string) {
+	lineage := make(map[int32][]int32) // of each role the layer reaches: itself and what it inherits
+	for _, at := range l.top {
+		lineage[at] = append(p.ancestors(at), at)
+		for _, up := range lineage[at] {
+			lineage[up] = append(p.ancestors(up), up)
+		}
+	}
+	live := p.live(l, lineage, a, on)
+	for _, at := range slices.Sorted(maps.Keys(lineage)) {
+		n := &p.nodes[at]
+		x.Roles = append(x.Roles, ExplainedRole{
+			ID: n.id, Name: n.name, Fault: n.why, Inherited: !slices.Contains(l.top, at),
+			Verdict: extent(rowsOf(p.roleGrants(at, known, a, on))).String(),
+		})
+		if n.broken {
+			continue
+		}
+		for _, r := range spoken(n.set, a, on, !live[at]) {
+			r.Role, r.RoleName = n.id, n.name
+			if rule := &n.set.rules[r.Position-1]; rule.verb == VerbDeny {
+				p.outvoters(&r, rule.neg, at, l.top, lineage, known, a, on)
+				for _, heir := range slices.Sorted(maps.Keys(lineage)) {
+					h := &p.nodes[heir]
+					p.outvoters(&r, rule.neg, at, h.inherits, lineage, known, a, on)
+					if h.again && !h.broken && heir != at && slices.Contains(lineage[heir], at) && r.Again == "" {
+						r.Again = h.label()
+					}
+				}
+			}
+			x.Rules = append(x.Rules, r)
+		}
+	}
+}
+
+// outvoters adds the roles of one union that give what a Deny of one of them, or of one it inherits, removes.
+func (p *policy) outvoters(r *ExplainedRule, neg Condition, at int32, union []int32, lineage map[int32][]int32,
+	known []*[]grant, a Action, on string) {
+	if !slices.ContainsFunc(union, func(member int32) bool { return slices.Contains(lineage[member], at) }) {
+		return
+	}
+	keeps := func(role int32) bool {
+		w := comparison{left: maxSteps / 100}
+		return w.implies(rowsOf(p.roleGrants(role, known, a, on)), neg)
+	}
+	if !keeps(at) {
+		return // a later rule of the role itself gives it back
+	}
+	for _, rival := range union {
+		label := p.nodes[rival].label()
+		if !keeps(rival) && !slices.Contains(r.OutvotedBy, label) {
+			r.OutvotedBy = append(r.OutvotedBy, label)
+		}
+	}
+}
+
+// live says of which roles the answer reaches the layer's: some list on the way may replace it.
+func (p *policy) live(l *compiledLayer, lineage map[int32][]int32, a Action, on string) map[int32]bool {
+	live := make(map[int32]bool, len(lineage))
+	if l.own == nil || !l.own.wipes(a, on) {
+		for _, at := range l.top {
+			live[at] = true
+		}
+	}
+	for _, at := range slices.Backward(slices.Sorted(maps.Keys(lineage))) { // heirs stand behind what they inherit
+		n := &p.nodes[at]
+		if live[at] && !n.broken && !n.set.wipes(a, on) {
+			for _, up := range n.inherits {
+				live[up] = true
+			}
+		}
+	}
+	return live
+}
+
+// wipes says whether some rule leaves nothing of the answer before the list.
+func (s *ruleset) wipes(a Action, on string) bool {
+	return !s.broken && slices.ContainsFunc(s.speakers(a, on), func(i int32) bool { return s.rules[i].wipes() })
+}
+
+func (r *compiledRule) wipes() bool {
+	return r.verb == VerbAllow || r.verb == VerbDeny && r.neg.IsNoRows()
+}
+
+// spoken are the rules of a list that speak, in order.
+func spoken(s *ruleset, a Action, on string, replaced bool) []ExplainedRule {
+	var out []ExplainedRule
+	for _, i := range slices.Backward(s.speakers(a, on)) {
+		out = append(out, ExplainedRule{Position: int(i) + 1, Rule: s.source[i].String(), Replaced: replaced})
+		replaced = replaced || s.rules[i].wipes()
+	}
+	slices.Reverse(out)
+	return out
+}
+
+func label(id, name string) string {
+	if name == "" {
+		return word(id)
+	}
+	return word(name) + " (" + word(id) + ")"
+}
+
+func (n *roleNode) label() string     { return label(n.id, n.name) }
+func (r ExplainedRole) label() string { return label(r.ID, r.Name) }
+
+// String reads the rule with where it stands and what became of it.
+func (r ExplainedRule) String() string {
+	var b strings.Builder
+	if r.Role != "" {
+		b.WriteString("role " + label(r.Role, r.RoleName) + " ")
+	}
+	fmt.Fprintf(&b, "rule %d: %s", r.Position, r.Rule)
+	if r.Replaced {
+		b.WriteString(" — replaced by a later rule")
+	}
+	if r.Again != "" {
+		b.WriteString(" — applied once more by role " + r.Again)
+	}
+	if len(r.OutvotedBy) > 0 {
+		b.WriteString(" — outvoted by role " + strings.Join(r.OutvotedBy, ", "))
+	}
+	return b.String()
+}
+
+// String tells the answer, the reason and every layer, in several lines.
+func (e Explanation) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s on %s: %s\n", word(string(e.Action)), word(string(e.Resource)), howMuch(e.Verdict, e.Rows))
+	fmt.Fprintf(&b, "because %s\n", e.Reason)
+	for _, g := range e.Grants {
+		if len(g.Forced) > 0 {
+			fmt.Fprintf(&b, "a create writes %s where %s\n", forcedText(g.Forced), g.Rows)
+		}
+	}
+	for _, l := range e.Layers {
+		fmt.Fprintf(&b, "%s: %s\n", l.Name, howMuch(l.Verdict, l.Rows))
+		if l.Fault != "" {
+			fmt.Fprintf(&b, "  allows nothing: %s\n", l.Fault)
+		}
+		if l.Full {
+			b.WriteString("  starts from everything\n")
+		}
+		for _, r := range l.Roles {
+			if r.Fault != "" {
+				fmt.Fprintf(&b, "  role %s gives nothing: %s\n", r.label(), r.Fault)
+			}
+		}
+		for _, r := range l.Rules {
+			fmt.Fprintf(&b, "  %s\n", r)
+		}
+		if l.Limit != nil {
+			fmt.Fprintf(&b, "  limited to %s\n", *l.Limit)
+		}
+		if len(l.Forced) > 0 {
+			fmt.Fprintf(&b, "  a create writes %s\n", forcedText(l.Forced))
+		}
+	}
+	return b.String()
+}
+
+func howMuch(verdict string, rows Condition) string {
+	switch verdict {
+	case verdictAll.String():
+		return "every row"
+	case verdictSome.String():
+		return "some rows: " + rows.String()
+	}
+	return "no"
+}

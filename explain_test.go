@@ -1,0 +1,83 @@
+package latchkey
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestExplain(t *testing.T) {
+	roles := map[string]Role{
+		"r1": {ID: "r1", Name: "analyst", Permissions: Permissions{
+			Allow(Use).On("*"), Allow(Read).On("dataset/*"), Deny(Any).On("dataset/payroll")}},
+		"r2": {ID: "r2", Name: "auditor", Inherits: []string{"r3"}, Permissions: Permissions{
+			Grant(Read).On("dataset/payroll").Where(inEU)}},
+		"r3": {ID: "r3", Name: "base", Permissions: Permissions{Allow(Use).On("service/x")}},
+	}
+	p := newPolicy([]layer{
+		{name: "token t1", roles: []string{"r1", "r2"}, rules: Permissions{Deny(Use).On("service/*")}, rows: []Condition{isOpen},
+			forced: Values{"by": "Ada"}},
+		{name: "owner boundary", rules: Permissions{Allow(Any).On("dataset/*", "service/*")}},
+	}, roles)
+
+	e := p.explain(Read, "dataset/payroll")
+	require.Equal(t, `read on dataset/payroll: some rows: region = "EU" and status = "open"
+because token t1 allows some rows only
+token t1: some rows: region = "EU" and status = "open"
+  role analyst (r1) rule 2: allow read on dataset/* — replaced by a later rule
+  role analyst (r1) rule 3: deny any action on dataset/payroll — outvoted by role auditor (r2)
+  role auditor (r2) rule 1: grant read on dataset/payroll where region = "EU"
+  limited to status = "open"
+owner boundary: every row
+  rule 1: allow any action on dataset/*, service/*
+`, e.String())
+
+	e = p.explain(Use, "service/x")
+	require.Equal(t, "none", e.Verdict)
+	require.Equal(t, "token t1", e.Decided)
+	require.Equal(t, "token t1: rule 1: deny use on service/*", e.Reason)
+	for _, r := range e.Layers[0].Rules[:2] {
+		require.True(t, r.Replaced, r.Rule)
+	}
+
+	e = p.explain(Use, "other")
+	require.Equal(t, "owner boundary", e.Decided)
+	require.Equal(t, "owner boundary: no rule allows it", e.Reason)
+
+	data, err := json.Marshal(p.explain(Read, "dataset/payroll"))
+	require.NoError(t, err)
+	require.Contains(t, string(data), `"outvoted_by":["auditor (r2)"]`)
+	require.Contains(t, string(data), `"verdict":"some"`)
+	require.Contains(t, string(data), `"decided_by":"token t1"`)
+}
+
+func TestExplainFaults(t *testing.T) {
+	roles := map[string]Role{
+		"loop": {ID: "loop", Inherits: []string{"loop"}},
+		"heir": {ID: "heir", Inherits: []string{"gone"}, InheritDenies: true, Permissions: Permissions{Allow(Read).On("*")}},
+		"old":  {ID: "old", Permissions: Permissions{Allow(Read).On("a"), Deny(Read).On("a").Where(inEU)}},
+		"new": {ID: "new", Inherits: []string{"old"}, InheritDenies: true, Permissions: Permissions{
+			Grant(Read).On("a")}},
+	}
+	ask := func(l layer) Explanation {
+		l.name = "t"
+		return newPolicy([]layer{l}, roles).explain(Read, "a")
+	}
+	require.Contains(t, ask(layer{roles: []string{"loop"}}).Reason, "runs in a circle")
+	require.Contains(t, ask(layer{roles: []string{"gone"}}).Reason, "no such role")
+	require.Contains(t, ask(layer{roles: []string{"heir"}}).String(), "role heir gives nothing")
+	require.Contains(t, ask(layer{full: true, rules: Permissions{{}}}).Reason, "its rules are invalid")
+	require.Contains(t, ask(layer{full: true, rows: []Condition{{}}}).Reason, "limits everything to no row")
+	require.Contains(t, ask(layer{full: true, rows: []Condition{All()}}).Reason, "invalid")
+	require.Equal(t, "t may do everything", ask(layer{full: true}).Reason)
+	roles["torn"] = Role{ID: "torn", Permissions: Permissions{Deny(Read).On("a"), Grant(Read).On("a")}}
+	roles["firm"] = Role{ID: "firm", Inherits: []string{"old"}}
+	roles["soft"] = Role{ID: "soft", Inherits: []string{"old"}, Permissions: Permissions{Grant(Read).On("a").Where(isOpen)}}
+	require.NotContains(t, ask(layer{roles: []string{"torn"}}).String(), "outvoted")
+	require.NotContains(t, ask(layer{roles: []string{"old", "firm"}}).String(), "outvoted")
+	require.Contains(t, ask(layer{roles: []string{"firm", "soft"}}).String(), "outvoted by role soft")
+	e := ask(layer{roles: []string{"new"}})
+	require.Equal(t, "some", e.Verdict)
+	require.Contains(t, e.String(), `deny read on a where region = "EU" — applied once more by role new`)
+}

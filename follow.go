@@ -1,0 +1,215 @@
+package latchkey
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// follower keeps the cache as young as Options.MaxStale promises, by reading the store's epoch and its changes.
+type follower struct {
+	m       *Manager
+	polling chan struct{} // holds one value while somebody applies changes
+	reading chan struct{} // holds one value while somebody reads the epoch
+	cheap   atomic.Int32  // how many epoch reads in a row were too quick to be worth sharing
+	started atomic.Int64  // µs: when the last successful poll started; 0: none yet
+	behind  sync.WaitGroup
+	kicked  atomic.Bool // a poll in the background is under way
+
+	mu   sync.Mutex
+	next *epochRead // what those who wait will share
+}
+
+type epochRead struct {
+	done  chan struct{}
+	epoch uint64
+	err   error
+}
+
+func newFollower(m *Manager) *follower {
+	return &follower{m: m, polling: make(chan struct{}, 1), reading: make(chan struct{}, 1)}
+}
+
+// fresh returns once the cache reflects all that was committed before now − MaxStale.
+func (f *follower) fresh(ctx context.Context) error {
+	if f.m.opts.MaxStale == 0 {
+		epoch, err := f.epoch(ctx)
+		if err != nil || epoch == f.m.cache.applied.Load() {
+			return err
+		}
+		return f.catchUp(ctx, epoch)
+	}
+	age := f.clock() - f.started.Load()
+	bound := f.m.opts.MaxStale.Microseconds()
+	switch {
+	case age < 0 || age > bound || f.started.Load() == 0:
+		return f.poll(ctx) // fail closed: past the bound nothing is answered from memory
+	case age > bound/2:
+		f.kick()
+	}
+	return nil
+}
+
+// clock measures how old the cache is. It is the manager's own: the time of [Manager.now] stands still for as long as a
+// store's clock was ahead, and nothing would grow old.
+func (f *follower) clock() int64 { return f.m.opts.Clock().UnixMicro() }
+
+// kick polls in the background, once at a time, so that callers within the bound need not wait.
+func (f *follower) kick() {
+	if !f.kicked.CompareAndSwap(false, true) {
+		return
+	}
+	f.behind.Go(func() {
+		defer f.kicked.Store(false)
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := f.poll(ctx); err != nil {
+			f.m.warn("latchkey: cannot read the store's changes", err)
+		}
+	})
+}
+
+// poll brings the cache up to the store's present epoch and notes when it began.
+func (f *follower) poll(ctx context.Context) error {
+	start := f.clock()
+	epoch, err := f.epoch(ctx)
+	if err != nil {
+		return err
+	}
+	if epoch != f.m.cache.applied.Load() {
+		if err := f.catchUp(ctx, epoch); err != nil {
+			return err
+		}
+	}
+	for {
+		was := f.started.Load()
+		if was >= start && was <= f.clock() || f.started.CompareAndSwap(was, start) {
+			return nil
+		}
+	}
+}
+
+// epoch reads the store's epoch. Callers who wait share a read that starts after they came; one that had started
+// before could miss what was committed before they asked.
+func (f *follower) epoch(ctx context.Context) (uint64, error) {
+	if f.cheap.Load() >= 8 {
+		return f.readEpoch(ctx) // a store in memory: waiting for each other would cost more than reading
+	}
+	for {
+		select {
+		case f.reading <- struct{}{}:
+			f.mu.Lock()
+			call := f.next
+			f.next = nil
+			f.mu.Unlock()
+			return f.lead(ctx, call)
+		default:
+		}
+		f.mu.Lock()
+		if f.next == nil {
+			f.next = &epochRead{done: make(chan struct{})}
+		}
+		call := f.next
+		f.mu.Unlock()
+		select {
+		case f.reading <- struct{}{}:
+			f.mu.Lock()
+			own := f.next == call
+			if own {
+				f.next = nil
+			}
+			f.mu.Unlock()
+			if own {
+				return f.lead(ctx, call)
+			}
+			<-f.reading // another led this call meanwhile
+			<-call.done
+		case <-call.done:
+		case <-ctx.Done():
+			return 0, unavailable(ctx.Err())
+		}
+		if call.err == nil || ctx.Err() != nil || !isContextError(call.err) {
+			return call.epoch, call.err
+		}
+		// The leader's own context ended. Ours has not: try again.
+	}
+}
+
+// lead reads for itself and for call, which may be nil, and then gives up the right to read.
+func (f *follower) lead(ctx context.Context, call *epochRead) (uint64, error) {
+	begin := time.Now()
+	epoch, err := f.readEpoch(ctx)
+	if took := time.Since(begin); took < 2*time.Microsecond && err == nil {
+		f.cheap.Add(1)
+	} else {
+		f.cheap.Store(0)
+	}
+	if call != nil {
+		call.epoch, call.err = epoch, err
+		close(call.done)
+	}
+	<-f.reading
+	return epoch, err
+}
+
+func (f *follower) readEpoch(ctx context.Context) (uint64, error) {
+	feed, err := f.m.store.Changes(ctx, f.m.cache.applied.Load(), 0)
+	if err != nil {
+		return 0, unavailable(err)
+	}
+	f.m.sawStoreClock(feed.Now)
+	return feed.Epoch, nil
+}
+
+// catchUp applies changes until the cache is at target or beyond.
+func (f *follower) catchUp(ctx context.Context, target uint64) error {
+	c := f.m.cache
+	ahead := target >= c.applied.Load()
+	select {
+	case f.polling <- struct{}{}:
+		defer func() { <-f.polling }()
+	case <-ctx.Done():
+		return unavailable(ctx.Err())
+	}
+	if ahead && c.applied.Load() >= target {
+		return nil // somebody else did it while we waited
+	}
+	for first := true; first || c.applied.Load() < target; first = false {
+		after := c.applied.Load()
+		feed, err := f.m.store.Changes(ctx, after, 1000)
+		if err != nil {
+			return unavailable(err)
+		}
+		f.m.sawStoreClock(feed.Now)
+		at, dense := after, true
+		for _, ch := range feed.Changes {
+			dense = dense && (ch.Epoch == at+1 || ch.Epoch == at && at > after)
+			at = ch.Epoch
+		}
+		// Numbers are dense, so a hole means history we do not have, and a lower epoch another history altogether
+		// (a backup restored): forget everything rather than shrug.
+		if feed.Truncated || !dense || feed.Epoch < after || len(feed.Changes) == 0 && feed.Epoch > after {
+			c.forget(feed.Epoch)
+			return nil
+		}
+		c.apply(feed.Changes, at)
+		if at == after && at < target {
+			return fmt.Errorf("%w: its feed lags behind its epoch", ErrUnavailable)
+		}
+	}
+	return nil
+}
+
+func unavailable(err error) error {
+	if errors.Is(err, ErrUnavailable) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+}
+
+func isContextError(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}

@@ -1,0 +1,300 @@
+package latchkey
+
+import (
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"golang.org/x/crypto/chacha20poly1305"
+)
+
+const minKeySecret = 32 // bytes
+
+// Key is one key of a [Keyring]. Printing or logging a Key, or encoding it as text or JSON, shows its ID alone. But its
+// Secret field is plain bytes to whatever looks at fields (a debugger, gob, a test diff), so keep a Key no longer than
+// it takes to make a Keyring of it.
+type Key struct {
+	ID     uint32 // 1 or more; stored beside everything made with the key, so it is never given to another key
+	Secret []byte // 32 random bytes or more
+}
+
+// GenerateKey makes a key of 32 random bytes. Nil rand: crypto/rand. An id of 0 is ErrInvalid. A reader that fails or
+// repeats itself is an error.
+func GenerateKey(rand io.Reader, id uint32) (Key, error) {
+	if id == 0 {
+		return Key{}, fmt.Errorf("%w: a key's id is 1 or more", ErrInvalid)
+	}
+	key := Key{ID: id, Secret: make([]byte, minKeySecret)}
+	if err := readRandom(rand, key.Secret); err != nil {
+		return Key{}, err
+	}
+	return key, nil
+}
+
+// String returns the id and "[redacted]", as every other way to print or encode a Key does.
+func (k Key) String() string { return "key " + strconv.FormatUint(uint64(k.ID), 10) + " " + redacted }
+
+// GoString returns what String does.
+func (k Key) GoString() string { return k.String() }
+
+// Format writes what String returns, whatever the verb.
+func (k Key) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, k.String()) }
+
+// MarshalJSON returns what String does, as a JSON string.
+func (k Key) MarshalJSON() ([]byte, error) { return []byte(`"` + k.String() + `"`), nil }
+
+// MarshalText returns what String does.
+func (k Key) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// LogValue returns what String does.
+func (k Key) LogValue() slog.Value { return slog.StringValue(k.String()) }
+
+// Keyring holds the keys that digest and seal secrets: a current one, which everything new is made with, and retired
+// ones, which still find and open what was made with them. To rotate, put a new key in front; drop the old one when
+// nothing names it any more. What a dropped key digested is no longer found, what it sealed no longer opens.
+//
+// A Keyring is immutable and safe for concurrent use. Printing, logging, encoding and test diffs show "[redacted]".
+// Make one with [NewKeyring] or [ParseKeyring].
+type Keyring struct {
+	f func() []*ringKey // current first; a func for the same reason as in Secret
+}
+
+// ringKey is a key with what is derived from it, one subkey per purpose (RFC 5869), so that no use of a key can be
+// turned into another.
+type ringKey struct {
+	id     uint32
+	secret []byte
+	seal   []byte
+	macs   sync.Pool // of *digester
+}
+
+type digester struct {
+	mac hash.Hash
+	out [sha256.Size]byte // here and not on the stack, where an interface call would make it escape
+}
+
+// NewKeyring makes a keyring. It answers ErrInvalid when an id is 0 or comes twice, or when a secret is shorter than 32
+// bytes or comes twice. The secrets are copied.
+func NewKeyring(current Key, retired ...Key) (*Keyring, error) {
+	var ring []*ringKey
+	for i, key := range slices.Concat([]Key{current}, retired) {
+		switch {
+		case key.ID == 0:
+			return nil, fmt.Errorf("%w: key number %d has the id 0", ErrInvalid, i+1)
+		case len(key.Secret) < minKeySecret:
+			return nil, fmt.Errorf("%w: the secret of key %d is shorter than %d bytes", ErrInvalid, key.ID, minKeySecret)
+		}
+		for _, other := range ring {
+			if other.id == key.ID {
+				return nil, fmt.Errorf("%w: the key id %d comes twice", ErrInvalid, key.ID)
+			}
+			if string(other.secret) == string(key.Secret) {
+				return nil, fmt.Errorf("%w: keys %d and %d have the same secret", ErrInvalid, other.id, key.ID)
+			}
+		}
+		k, err := newRingKey(key)
+		if err != nil {
+			return nil, err
+		}
+		ring = append(ring, k)
+	}
+	return &Keyring{func() []*ringKey { return ring }}, nil
+}
+
+func newRingKey(key Key) (*ringKey, error) {
+	subkey := func(purpose string) ([]byte, error) {
+		return hkdf.Key(sha256.New, key.Secret, nil, "latchkey 1 "+purpose, 32)
+	}
+	digestKey, err := subkey("digest")
+	if err != nil {
+		return nil, fmt.Errorf("latchkey: deriving a key: %w", err)
+	}
+	sealKey, err := subkey("seal")
+	if err != nil {
+		return nil, fmt.Errorf("latchkey: deriving a key: %w", err)
+	}
+	k := &ringKey{id: key.ID, secret: slices.Clone(key.Secret), seal: sealKey}
+	k.macs.New = func() any { return &digester{mac: hmac.New(sha256.New, digestKey)} }
+	return k, nil
+}
+
+const keyLine = "latchkey-key-1"
+
+// ParseKeyring reads what [Keyring.Export] writes: one line "latchkey-key-1:<id>:<secret in base64>" per key, the
+// current key first. Space around lines, empty lines and lines that begin with "#" are passed over. Errors are
+// ErrInvalid and name the line, never what it says.
+func ParseKeyring(text string) (*Keyring, error) {
+	var keys []Key
+	n := 0
+	for line := range strings.Lines(text) {
+		n++
+		line = strings.TrimSpace(line)
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		key, ok := parseKey(line)
+		if !ok {
+			return nil, fmt.Errorf("%w: line %d of the keyring is not %q", ErrInvalid, n, keyLine+":<id>:<base64>")
+		}
+		keys = append(keys, key)
+	}
+	if len(keys) == 0 {
+		return nil, fmt.Errorf("%w: the keyring has no key", ErrInvalid)
+	}
+	return NewKeyring(keys[0], keys[1:]...)
+}
+
+func parseKey(line string) (Key, bool) {
+	form, rest, _ := strings.Cut(line, ":")
+	number, text, ok := strings.Cut(rest, ":")
+	if !ok || form != keyLine {
+		return Key{}, false
+	}
+	id, err := strconv.ParseUint(number, 10, 32)
+	if err != nil || strconv.FormatUint(id, 10) != number {
+		return Key{}, false
+	}
+	secret, err := base64.StdEncoding.Strict().DecodeString(text)
+	if err != nil {
+		return Key{}, false
+	}
+	return Key{ID: uint32(id), Secret: secret}, true
+}
+
+// Export returns the keys as a text to keep in a file that only the host can read, or in a secret manager.
+// [ParseKeyring] reads it back.
+func (k *Keyring) Export() Secret {
+	var b strings.Builder
+	for _, key := range k.ring() {
+		fmt.Fprintf(&b, "%s:%d:%s\n", keyLine, key.id, base64.StdEncoding.EncodeToString(key.secret))
+	}
+	return newSecret(b.String())
+}
+
+// String returns "[redacted]", as every other way to print or encode a Keyring does.
+func (k *Keyring) String() string { return redacted }
+
+// GoString returns "[redacted]".
+func (k *Keyring) GoString() string { return redacted }
+
+// Format writes "[redacted]", whatever the verb.
+func (k *Keyring) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
+
+// MarshalJSON returns "[redacted]" as a JSON string.
+func (k *Keyring) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }
+
+// MarshalText returns "[redacted]".
+func (k *Keyring) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// LogValue returns "[redacted]".
+func (k *Keyring) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// ring returns the keys, current first; none of a nil or zero Keyring.
+func (k *Keyring) ring() []*ringKey {
+	if k == nil || k.f == nil {
+		return nil
+	}
+	return k.f()
+}
+
+// digest returns the digest a new secret is stored under and the id of the key that made it: HMAC-SHA-256 by the
+// current key; without a keyring plain SHA-256 and 0. It does not allocate.
+func (k *Keyring) digest(text string) (d [32]byte, keyID uint32) {
+	ring := k.ring()
+	if len(ring) == 0 {
+		return digestText(text), 0
+	}
+	return ring[0].digest(text), ring[0].id
+}
+
+// candidates returns every digest a text may be stored under: by the current key, by each retired key, and last the
+// plain one, of the time before there was a keyring.
+func (k *Keyring) candidates(text string) [][32]byte {
+	ring := k.ring()
+	all := make([][32]byte, 0, len(ring)+1)
+	for _, key := range ring {
+		all = append(all, key.digest(text))
+	}
+	return append(all, digestText(text))
+}
+
+func (k *ringKey) digest(text string) [32]byte {
+	d := k.macs.Get().(*digester)
+	d.mac.Reset()
+	d.mac.Write(bytesOf(text)) // never fails
+	d.mac.Sum(d.out[:0])
+	out := d.out
+	k.macs.Put(d)
+	return out
+}
+
+// sealData is where a sealed value belongs. It opens nowhere else.
+type sealData struct {
+	purpose string // the column, and what the value is for
+	owner   string
+	tokenID string
+}
+
+// bytes is the additional data. Lengths stand before their texts, so no two places have the same bytes.
+func (ad sealData) bytes(keyID uint32) []byte {
+	b := make([]byte, 0, 128)
+	for _, s := range []string{"latchkey 1 seal", ad.purpose, ad.owner, ad.tokenID} {
+		b = binary.BigEndian.AppendUint64(b, uint64(len(s)))
+		b = append(b, s...)
+	}
+	return binary.BigEndian.AppendUint32(b, keyID)
+}
+
+// seal encrypts plain with the current key (XChaCha20-Poly1305) for the place ad names, and returns the key's id. The
+// nonce is random: 192 bits of it never come twice, as 96 bits could. Nil rand: crypto/rand; one that fails or repeats
+// itself is an error. Without a keyring: ErrNeedsKeyring.
+func (k *Keyring) seal(rand io.Reader, plain []byte, ad sealData) (sealed []byte, keyID uint32, err error) {
+	ring := k.ring()
+	if len(ring) == 0 {
+		return nil, 0, ErrNeedsKeyring
+	}
+	key := ring[0]
+	aead, err := chacha20poly1305.NewX(key.seal)
+	if err != nil {
+		return nil, 0, fmt.Errorf("latchkey: sealing: %w", err)
+	}
+	nonce := make([]byte, aead.NonceSize(), aead.NonceSize()+len(plain)+aead.Overhead())
+	if err := readRandom(rand, nonce); err != nil {
+		return nil, 0, err
+	}
+	return aead.Seal(nonce, nonce, plain, ad.bytes(key.id)), key.id, nil
+}
+
+var errSealed = errors.New("latchkey: a sealed value does not open: it was altered, or belongs to another record")
+
+// open decrypts what seal returned. A key that is not on the ring is ErrNeedsKeyring and named by its id.
+func (k *Keyring) open(sealed []byte, keyID uint32, ad sealData) ([]byte, error) {
+	ring := k.ring()
+	i := slices.IndexFunc(ring, func(key *ringKey) bool { return key.id == keyID })
+	if i < 0 {
+		return nil, fmt.Errorf("%w: it needs key %d", ErrNeedsKeyring, keyID)
+	}
+	aead, err := chacha20poly1305.NewX(ring[i].seal)
+	if err != nil {
+		return nil, fmt.Errorf("latchkey: opening: %w", err)
+	}
+	if len(sealed) < aead.NonceSize() {
+		return nil, errSealed
+	}
+	plain, err := aead.Open(nil, sealed[:aead.NonceSize()], sealed[aead.NonceSize():], ad.bytes(keyID))
+	if err != nil {
+		return nil, errSealed
+	}
+	return plain, nil
+}

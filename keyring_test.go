@@ -1,0 +1,336 @@
+package latchkey
+
+import (
+	"bytes"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func testKey(id uint32) Key {
+	return Key{ID: id, Secret: bytes.Repeat([]byte{'k', byte(id)}, 16)}
+}
+
+func testRing(t testing.TB, ids ...uint32) *Keyring {
+	var keys []Key
+	for _, id := range ids {
+		keys = append(keys, testKey(id))
+	}
+	k, err := NewKeyring(keys[0], keys[1:]...)
+	require.NoError(t, err)
+	return k
+}
+
+func TestNewKeyringRefuses(t *testing.T) {
+	for name, keys := range map[string][]Key{
+		"no id":            {{Secret: testKey(1).Secret}},
+		"no secret":        {{ID: 1}},
+		"short secret":     {{ID: 1, Secret: make([]byte, 31)}},
+		"bad retired key":  {testKey(1), {ID: 2}},
+		"an id twice":      {testKey(1), {ID: 1, Secret: testKey(2).Secret}},
+		"a secret twice":   {testKey(1), {ID: 2, Secret: testKey(1).Secret}},
+		"retired id twice": {testKey(1), testKey(2), testKey(2)},
+	} {
+		k, err := NewKeyring(keys[0], keys[1:]...)
+		assert.ErrorIs(t, err, ErrInvalid, name)
+		assert.Nil(t, k, name)
+	}
+}
+
+func TestKeyringCopiesSecrets(t *testing.T) {
+	key := testKey(1)
+	k, err := NewKeyring(key)
+	require.NoError(t, err)
+	before, _ := k.digest("x")
+	text := k.Export().Reveal()
+	clear(key.Secret)
+	after, _ := k.digest("x")
+	assert.Equal(t, before, after)
+	assert.Equal(t, text, k.Export().Reveal())
+}
+
+func TestGenerateKey(t *testing.T) {
+	a, err := GenerateKey(nil, 1)
+	require.NoError(t, err)
+	b, err := GenerateKey(nil, 2)
+	require.NoError(t, err)
+	assert.Len(t, a.Secret, 32)
+	assert.NotEqual(t, a.Secret, b.Secret)
+	_, err = NewKeyring(b, a)
+	assert.NoError(t, err)
+	_, err = GenerateKey(nil, 0)
+	assert.ErrorIs(t, err, ErrInvalid)
+	for name, r := range brokenReaders {
+		if name != "unusable" { // every byte of a key is usable
+			key, err := GenerateKey(r, 1)
+			assert.Error(t, err, name)
+			assert.Nil(t, key.Secret, name)
+		}
+	}
+}
+
+func TestParseKeyring(t *testing.T) {
+	k := testRing(t, 7, 3, 4294967295)
+	text := k.Export().Reveal()
+	assert.Equal(t, 3, strings.Count(text, "\n"))
+	assert.True(t, strings.HasPrefix(text, "latchkey-key-1:7:"), "the current key comes first")
+	again, err := ParseKeyring("# kept by ops\r\n\r\n" + strings.ReplaceAll(text, "\n", " \r\n"))
+	require.NoError(t, err)
+	assert.Equal(t, text, again.Export().Reveal())
+	assert.Equal(t, k.candidates("x"), again.candidates("x"))
+
+	secret := base64.StdEncoding.EncodeToString(testKey(1).Secret)
+	for name, text := range map[string]string{
+		"empty":            "",
+		"only a comment":   "# none\n",
+		"no form":          secret,
+		"other form":       "latchkey-key-2:1:" + secret,
+		"no id":            "latchkey-key-1:" + secret,
+		"id 0":             "latchkey-key-1:0:" + secret,
+		"id +1":            "latchkey-key-1:+1:" + secret,
+		"id 01":            "latchkey-key-1:01:" + secret,
+		"id too big":       "latchkey-key-1:4294967296:" + secret,
+		"bad base64":       "latchkey-key-1:1:" + secret[1:],
+		"loose base64":     "latchkey-key-1:1:" + strings.Repeat("A", 42) + "B=",
+		"short":            "latchkey-key-1:1:" + secret[:40],
+		"a bad second":     "latchkey-key-1:1:" + secret + "\njunk",
+		"two on one line":  "latchkey-key-1:1:" + secret + " latchkey-key-1:1:" + secret,
+		"the same twice":   "latchkey-key-1:1:" + secret + "\nlatchkey-key-1:1:" + secret,
+		"a number of zero": "latchkey-key-1::" + secret,
+	} {
+		k, err := ParseKeyring(text)
+		assert.ErrorIs(t, err, ErrInvalid, name)
+		assert.Nil(t, k, name)
+		if err != nil {
+			assert.NotContains(t, err.Error(), secret[:8], name)
+		}
+	}
+}
+
+func TestKeyringShowsNothing(t *testing.T) {
+	key := Key{ID: 1, Secret: []byte("CANARYcanaryCANARYcanaryCANARY!!")}
+	k, err := NewKeyring(key)
+	require.NoError(t, err)
+	leaks := []string{
+		"CANARY", "canary", fmt.Sprintf("%x", key.Secret[:8]), fmt.Sprintf("%X", key.Secret[:8]),
+		base64.StdEncoding.EncodeToString(key.Secret[:9]), "67 65 78", "0x43, 0x41", "67, 65, 78",
+	}
+	type exported struct{ K *Keyring }
+	type hidden struct{ k *Keyring }
+	for name, v := range map[string]any{
+		"keyring": k, "options": Options{Keyring: k}, "field": exported{k}, "hidden": hidden{k}, "copy": *k, "key": key,
+		"pointed key": &key, "keys": []Key{key}, "export": k.Export(),
+	} {
+		for how, got := range everyPrint(v) {
+			if _, plain := map[string]bool{"key": true, "pointed key": true, "keys": true}[name]; plain &&
+				(how == "testify" || how == "gob") {
+				continue // what asks no method of a Key sees plain bytes, as its comment says
+			}
+			for _, leak := range leaks {
+				assert.NotContains(t, got, leak, "%s by %s", name, how)
+			}
+		}
+	}
+	assert.Equal(t, "[redacted]", fmt.Sprintf("%+v", k))
+	assert.Equal(t, "key 1 [redacted]", fmt.Sprintf("%#v", key))
+	var none *Keyring
+	assert.Equal(t, "[redacted]", fmt.Sprint(none))
+}
+
+func TestDigest(t *testing.T) {
+	key := testKey(1)
+	k := testRing(t, 1)
+	got, id := k.digest("ak_text")
+	assert.Equal(t, uint32(1), id)
+	sub, err := hkdf.Key(sha256.New, key.Secret, nil, "latchkey 1 digest", 32)
+	require.NoError(t, err)
+	mac := hmac.New(sha256.New, sub)
+	mac.Write([]byte("ak_text"))
+	assert.Equal(t, mac.Sum(nil), got[:])
+	again, _ := k.digest("ak_text")
+	assert.Equal(t, got, again, "a used digester is as good as a new one")
+
+	for name, none := range map[string]*Keyring{"nil": nil, "zero": {}} {
+		d, id := none.digest("ak_text")
+		assert.Equal(t, digestText("ak_text"), d, name)
+		assert.Zero(t, id, name)
+		assert.Equal(t, [][32]byte{d}, none.candidates("ak_text"), name)
+	}
+}
+
+func TestCandidates(t *testing.T) {
+	old, _ := testRing(t, 1).digest("x")
+	now, _ := testRing(t, 2).digest("x")
+	assert.Equal(t, [][32]byte{now, old, digestText("x")}, testRing(t, 2, 1).candidates("x"))
+	assert.NotContains(t, testRing(t, 2).candidates("x"), old, "a key that was dropped finds nothing")
+}
+
+func TestDigestConcurrently(t *testing.T) {
+	k := testRing(t, 1, 2)
+	var wg sync.WaitGroup
+	for g := range 4 {
+		text := fmt.Sprint(g)
+		want, _ := testRing(t, 1).digest(text)
+		wg.Go(func() {
+			for range 500 {
+				if got, _ := k.digest(text); got != want {
+					t.Error("digests of two texts were mixed")
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+var place = sealData{purpose: "secret", owner: "acme", tokenID: "t1"}
+
+func TestSealOpensOnlyInItsPlace(t *testing.T) {
+	k := testRing(t, 1, 2)
+	other := testRing(t, 2, 1)
+	var places []sealData
+	for _, purpose := range []string{"secret", "signing", ""} {
+		for _, owner := range []string{"acme", "globex", "", "acmet"} {
+			for _, id := range []string{"t1", "1", "t2", ""} {
+				places = append(places, sealData{purpose, owner, id})
+			}
+		}
+	}
+	// Texts that would be one text, were they only put one behind the other.
+	places = append(places,
+		sealData{"secreta", "cme", "t1"}, sealData{"secret", "acmet1", ""}, sealData{"", "", "secretacmet1"})
+	for i, from := range places {
+		sealed, id, err := k.seal(nil, []byte("text"), from)
+		require.NoError(t, err)
+		require.Equal(t, uint32(1), id)
+		for j, to := range places {
+			plain, err := k.open(sealed, id, to)
+			if i == j {
+				require.NoError(t, err)
+				assert.Equal(t, "text", string(plain))
+				continue
+			}
+			assert.ErrorIs(t, err, errSealed, "%v opens at %v", from, to)
+			assert.Nil(t, plain)
+		}
+		_, err = k.open(sealed, 2, from)
+		assert.ErrorIs(t, err, errSealed, "under the other key's id")
+		_, err = other.open(sealed, 1, from)
+		assert.NoError(t, err, "the same key on another ring")
+	}
+	a := sealData{"secret", "acme", "t1"}
+	assert.NotEqual(t, a.bytes(1), a.bytes(2), "the key's id is bound")
+}
+
+func TestAlteredSealedValue(t *testing.T) {
+	k := testRing(t, 1)
+	sealed, id, err := k.seal(nil, []byte("CANARY text"), place)
+	require.NoError(t, err)
+	assert.NotContains(t, string(sealed), "CANARY")
+	for i := range sealed {
+		altered := bytes.Clone(sealed)
+		altered[i] ^= 1
+		_, err := k.open(altered, id, place)
+		assert.ErrorIs(t, err, errSealed)
+		_, err = k.open(sealed[:i], id, place)
+		assert.ErrorIs(t, err, errSealed)
+		assert.NotContains(t, err.Error(), "CANARY")
+	}
+	_, err = k.open(append(bytes.Clone(sealed), 0), id, place)
+	assert.ErrorIs(t, err, errSealed)
+	_, err = k.open(nil, id, place)
+	assert.ErrorIs(t, err, errSealed)
+}
+
+func TestKeyRotation(t *testing.T) {
+	old := testRing(t, 1)
+	sealed, id, err := old.seal(nil, []byte("text"), place)
+	require.NoError(t, err)
+
+	turned := testRing(t, 2, 1)
+	plain, err := turned.open(sealed, id, place)
+	require.NoError(t, err)
+	assert.Equal(t, "text", string(plain))
+	_, id2, err := turned.seal(nil, plain, place)
+	require.NoError(t, err)
+	assert.Equal(t, uint32(2), id2, "new values are sealed with the current key")
+
+	_, err = testRing(t, 2).open(sealed, id, place)
+	require.ErrorIs(t, err, ErrNeedsKeyring)
+	assert.Contains(t, err.Error(), "key 1")
+}
+
+func TestNoKeyringSealsNothing(t *testing.T) {
+	var none *Keyring
+	_, _, err := none.seal(nil, []byte("text"), place)
+	assert.ErrorIs(t, err, ErrNeedsKeyring)
+	_, err = none.open(make([]byte, 64), 1, place)
+	assert.ErrorIs(t, err, ErrNeedsKeyring)
+	_, err = testRing(t, 1).open(make([]byte, 64), 0, place)
+	assert.ErrorIs(t, err, ErrNeedsKeyring, "0 is no key")
+	assert.Empty(t, none.Export().Reveal())
+}
+
+func TestNonces(t *testing.T) {
+	k := testRing(t, 1)
+	r := rand.NewChaCha8([32]byte{5})
+	seen := map[string]bool{}
+	for range 10_000 {
+		sealed, _, err := k.seal(r, nil, place)
+		require.NoError(t, err)
+		seen[string(sealed[:24])] = true
+	}
+	assert.Len(t, seen, 10_000)
+	for name, r := range brokenReaders {
+		if name != "unusable" { // every byte of a nonce is usable
+			_, _, err := k.seal(r, []byte("text"), place)
+			assert.Error(t, err, name)
+		}
+	}
+}
+
+// A purpose's subkey opens nothing of another purpose.
+func TestSubkeysDiffer(t *testing.T) {
+	key := testRing(t, 1).ring()[0]
+	digestKey, err := hkdf.Key(sha256.New, key.secret, nil, "latchkey 1 digest", 32)
+	require.NoError(t, err)
+	assert.NotEqual(t, digestKey, key.seal)
+	assert.NotEqual(t, key.secret, key.seal)
+}
+
+func TestDigestDoesNotAllocate(t *testing.T) {
+	if raceEnabled {
+		t.Skip("a sync.Pool forgets at random under the race detector")
+	}
+	k := testRing(t, 1)
+	var sink [32]byte
+	assert.Zero(t, testing.AllocsPerRun(100, func() { sink, _ = k.digest("ak_text") }))
+	_ = sink
+}
+
+func BenchmarkKeyringDigest(b *testing.B) {
+	k := testRing(b, 1)
+	text, _ := newText(nil, KindAPIKey, false, "")
+	for b.Loop() {
+		k.digest(text)
+	}
+}
+
+func BenchmarkSealOpen(b *testing.B) {
+	k := testRing(b, 1)
+	for b.Loop() {
+		sealed, id, _ := k.seal(nil, []byte("ak_0123456789012345678901234567890123456789"), place)
+		if _, err := k.open(sealed, id, place); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,241 @@
+package latchkey
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+const (
+	holdFor  = 15 * time.Minute // how long a Hold waits for Settle
+	maxMeter = 64               // bytes
+)
+
+// check refuses what is no limit.
+func (l Limits) check() error {
+	if l.Credits < 0 {
+		return fmt.Errorf("%w: Limits.Credits is negative: 0 is no limit", ErrInvalid)
+	}
+	return l.Rate.check()
+}
+
+// limitSet is every limit that holds for a token: its own, those of the tokens it was minted from, and its owner's.
+type limitSet struct {
+	purses []purse
+	rates  []rateLink
+}
+
+type purse struct {
+	own     bool   // of the token itself, whatever its id: tokens with the same limits share a set
+	tokenID string // "": the owner's
+	limit   Credits
+}
+
+// meetLimits collects the limits of a chain; nil if there are none.
+func meetLimits(f *Found) (*limitSet, error) {
+	set := &limitSet{}
+	add := func(l Limits, p purse, rateKey [16]byte) error {
+		if err := l.check(); err != nil {
+			return err
+		}
+		if l.Credits != 0 {
+			p.limit = l.Credits
+			set.purses = append(set.purses, p)
+		}
+		if l.Rate != (Rate{}) {
+			set.rates = append(set.rates, rateLink{rateKey, l.Rate.cells()})
+		}
+		return nil
+	}
+	err := add(f.Token.Limits, purse{own: true}, [16]byte{})
+	for i := range f.Ancestors {
+		t := &f.Ancestors[i]
+		err = errors.Join(err, add(t.Limits, purse{tokenID: t.ID}, idBytes(t.ID)))
+	}
+	err = errors.Join(err, add(f.Owner.Limits, purse{}, ownerRateKey(f.Owner.ID)))
+	if err != nil || len(set.purses)+len(set.rates) == 0 {
+		return nil, err
+	}
+	return set, nil
+}
+
+// ownerRateKey is no token's id: those are UUIDs, of a version that is not 0.
+func ownerRateKey(owner string) [16]byte {
+	k := rateKey("latchkey owner " + owner)
+	k[6] &= 0x0f // where a UUID has its version
+	return k
+}
+
+// limitsWithin says whether a token may spend no more, and no faster, than another one, chains included. The owner's
+// limits hold for both.
+func limitsWithin(t *Token, ancestors []Token, of *Token, ofAncestors []Token) bool {
+	chain := append([]Token{*t}, ancestors...)
+	for _, up := range append([]Token{*of}, ofAncestors...) {
+		credits, rate := up.Limits.Credits == 0, up.Limits.Rate == Rate{}
+		for i := range chain {
+			l := &chain[i].Limits
+			credits = credits || l.Credits > 0 && l.Credits <= up.Limits.Credits
+			if !rate && l.Rate != (Rate{}) {
+				mine, theirs := l.Rate.cells(), up.Limits.Rate.cells()
+				rate = mine.step >= theirs.step && mine.slack <= theirs.slack && l.Rate.Burst <= up.Limits.Rate.Burst
+			}
+		}
+		if !credits || !rate {
+			return false
+		}
+	}
+	return true
+}
+
+// Hold is credits taken in advance by [Access.Reserve]. Safe for concurrent use.
+type Hold struct {
+	m        *Manager
+	owner    string
+	key      [16]byte
+	reserved Credits
+	limited  bool // something was taken
+
+	mu      sync.Mutex
+	left    Credits
+	settled bool
+	actual  Credits
+}
+
+// Reserve takes n credits in advance from every limited purse the token draws on: its own (Limits.Credits), that of each
+// token it was minted from, and its owner's; from all of them or from none. There is one purse per meter and calendar
+// month in UTC, each as large as the limit. [ErrOverLimit] if one of them has less than n left; without any limit there
+// is nothing to take, and the Hold is free.
+//
+// Limits are those the Access saw: one that was lowered since holds from the next Verify on. For an Assumed caller, who
+// saw none, the owner's record is read. Exact across all processes that share the store.
+//
+// Settle says what was really spent. Credits that nobody settles are given back by the first [Manager.Purge] after 15
+// minutes. [ErrInvalid] for n ≤ 0 and for a meter that is not 1 to 64 bytes of valid UTF-8 without NUL;
+// [ErrInvalidToken] for the zero Access; [ErrUnavailable] and [ErrUnknownOutcome] if the store cannot tell: nothing may
+// be spent then, and what was perhaps taken comes back by itself. Nothing is counted as usage: see [Access.CountCredits].
+func (a Access) Reserve(ctx context.Context, meter string, n Credits) (*Hold, error) {
+	if n <= 0 {
+		return nil, fmt.Errorf("%w: a reservation of no credits, or less", ErrInvalid)
+	}
+	if err := a.checkMeter(meter); err != nil {
+		return nil, err
+	}
+	now := a.m.now()
+	accounts, err := a.purses(ctx, meter, now)
+	if err != nil {
+		return nil, err
+	}
+	h := &Hold{m: a.m, owner: a.who.owner, reserved: n, limited: len(accounts) != 0}
+	if !h.limited {
+		return h, nil
+	}
+	if h.key, err = a.m.newID(); err != nil {
+		return nil, err
+	}
+	r := Reservation{Owner: h.owner, Key: h.key, Accounts: accounts, Amount: n,
+		Until: fromMicros(now + holdFor.Microseconds())}
+	err = untilKnown(ctx, func() error {
+		got, err := a.m.store.Reserve(ctx, r)
+		h.left = got.Left
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+func (a Access) checkMeter(meter string) error {
+	if a.set == nil {
+		return ErrInvalidToken
+	}
+	return boundText("meter", meter, 1, maxMeter)
+}
+
+// purses names every limited purse.
+func (a Access) purses(ctx context.Context, meter string, now int64) ([]CreditAccount, error) {
+	set := a.set.limits
+	if a.who.kind == 0 {
+		o, err := a.m.store.Owner(ctx, a.who.owner)
+		if err != nil {
+			return nil, err
+		}
+		if set, err = meetLimits(&Found{Owner: o}); err != nil {
+			return nil, fmt.Errorf("%w: stored limits: %w", ErrUnavailable, err)
+		}
+	}
+	if set == nil {
+		return nil, nil
+	}
+	period := fromMicros(now).Format("2006-01")
+	list := make([]CreditAccount, len(set.purses))
+	for i, p := range set.purses {
+		list[i] = CreditAccount{TokenID: p.tokenID, Meter: meter, Period: period, Limit: p.limit}
+		if p.own {
+			list[i].TokenID = a.TokenID()
+		}
+	}
+	return list, nil
+}
+
+// Charge spends n credits if every limited purse has them, and none if one has not ([ErrOverLimit]): [Access.Reserve],
+// kept at once. What is admitted is its cost: what was spent plus n is within the limit. 0 is free and asks nobody; less
+// is [ErrInvalid]. After any error nothing may be served for it; only with [ErrUnknownOutcome] were the credits perhaps
+// spent all the same.
+func (a Access) Charge(ctx context.Context, meter string, n Credits) error {
+	if n == 0 {
+		return a.checkMeter(meter)
+	}
+	h, err := a.Reserve(ctx, meter, n)
+	if err != nil {
+		return err
+	}
+	return h.Settle(ctx, n)
+}
+
+// Settle keeps what was really spent and gives the rest back. Settling again with the same amount does nothing, with
+// another it is [ErrConflict], and so is spending what has lapsed; [ErrNotFound] if that was long ago. [ErrInvalid]
+// unless 0 ≤ actual ≤ what was reserved. Give a context that outlives the request (context.WithoutCancel): a Hold that
+// is not settled counts as spent until it lapses, and as not spent afterwards.
+func (h *Hold) Settle(ctx context.Context, actual Credits) error {
+	if actual < 0 || actual > h.reserved {
+		return fmt.Errorf("%w: more was spent than reserved, or less than nothing", ErrInvalid)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.settled {
+		if actual != h.actual {
+			return fmt.Errorf("%w: settled already, with another amount", ErrConflict)
+		}
+		return nil
+	}
+	if h.limited {
+		err := untilKnown(ctx, func() error { return h.m.store.Settle(ctx, h.owner, h.key, actual) })
+		if err != nil {
+			return err
+		}
+		h.left += h.reserved - actual
+	}
+	h.settled, h.actual = true, actual
+	return nil
+}
+
+// Left is the least that any of the purses has left, as of the reservation and with what Settle gave back: others may
+// have spent since. False if none is limited.
+func (h *Hold) Left() (Credits, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.left, h.limited
+}
+
+// untilKnown repeats an idempotent call whose outcome is unknown.
+func untilKnown(ctx context.Context, call func() error) error {
+	for try := 0; ; try++ {
+		err := call()
+		if !errors.Is(err, ErrUnknownOutcome) || ctx.Err() != nil || try == 3 {
+			return err
+		}
+	}
+}

@@ -1,0 +1,451 @@
+package latchkey_test
+
+import (
+	"context"
+	"math"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+// shaky is a store that counts badly when told to: the next calls fail, before or after they took effect.
+type shaky struct {
+	latchkey.Store
+	before, after              atomic.Int64 // how many calls fail
+	err                        error
+	reserves, settles, batches atomic.Int64
+	mu                         sync.Mutex
+	batchIDs                   map[[16]byte]int
+}
+
+func (s *shaky) call(f func() error) error {
+	if s.before.Load() > 0 {
+		s.before.Add(-1)
+		return s.err
+	}
+	if err := f(); err != nil {
+		return err
+	}
+	if s.after.Load() > 0 {
+		s.after.Add(-1)
+		return s.err
+	}
+	return nil
+}
+
+func (s *shaky) Reserve(ctx context.Context, r latchkey.Reservation) (got latchkey.Reserved, err error) {
+	s.reserves.Add(1)
+	err = s.call(func() error { got, err = s.Store.Reserve(ctx, r); return err })
+	if err != nil {
+		got = latchkey.Reserved{}
+	}
+	return got, err
+}
+
+func (s *shaky) Settle(ctx context.Context, owner string, key [16]byte, actual latchkey.Credits) error {
+	s.settles.Add(1)
+	return s.call(func() error { return s.Store.Settle(ctx, owner, key, actual) })
+}
+
+func (s *shaky) AddUsage(ctx context.Context, b latchkey.UsageBatch) error {
+	if len(b.Rows) != 0 {
+		s.batches.Add(1)
+		s.mu.Lock()
+		if s.batchIDs == nil {
+			s.batchIDs = map[[16]byte]int{}
+		}
+		s.batchIDs[b.ID]++
+		s.mu.Unlock()
+	}
+	return s.call(func() error { return s.Store.AddUsage(ctx, b) })
+}
+
+func newShakyWorld(t *testing.T, change ...func(*latchkey.Options)) (*world, *shaky) {
+	w := newWorld(t, change...)
+	s := &shaky{Store: w.store.Store}
+	w.store.Store = s
+	return w, s
+}
+
+func credits(n latchkey.Credits) latchkey.Settings {
+	return latchkey.Settings{Permissions: latchkey.Permissions{readAll()}, Limits: latchkey.Limits{Credits: n}}
+}
+
+// left is what an access has left of a meter, found out by spending nothing.
+func (w *world) left(a latchkey.Access, meter string) latchkey.Credits {
+	w.Helper()
+	h, err := a.Reserve(w.ctx, meter, 1)
+	if err != nil {
+		w.is(latchkey.ErrOverLimit, err)
+		return 0
+	}
+	w.ok(h.Settle(w.ctx, 0))
+	left, ok := h.Left()
+	require.True(w, ok)
+	return left
+}
+
+func TestCreditLimitsThatAreNone(t *testing.T) {
+	w := newWorld(t)
+	bad := latchkey.Limits{Credits: -1}
+	tok, secret := w.key(readAll())
+	_, err := w.acme.Update(w.ctx, tok.ID, func(t *latchkey.Token) error { t.Limits = bad; return nil })
+	w.is(latchkey.ErrInvalid, err)
+	w.is(latchkey.ErrInvalid, w.acme.Configure(w.ctx, func(o *latchkey.Owner) error { o.Limits = bad; return nil }))
+	_, _, err = w.keys.Mint(w.ctx, w.access(secret), latchkey.Narrowing{Lifetime: time.Hour, Limits: bad})
+	w.is(latchkey.ErrInvalid, err)
+	for _, l := range []latchkey.Limits{bad, {Credits: 1}, perSecond(0)} {
+		_, err = w.access(secret).Narrow(w.ctx, latchkey.Narrowing{Limits: l})
+		w.is(latchkey.ErrInvalid, err) // there is no token whose purse it could be
+	}
+}
+
+func TestAmounts(t *testing.T) {
+	w := newWorld(t)
+	const most = latchkey.Credits(math.MaxInt64)
+	for _, c := range []struct {
+		limit, n        latchkey.Credits
+		reserve, charge error
+	}{
+		{5, 0, latchkey.ErrInvalid, nil}, // to charge nothing is free
+		{5, -1, latchkey.ErrInvalid, latchkey.ErrInvalid},
+		{5, math.MinInt64, latchkey.ErrInvalid, latchkey.ErrInvalid},
+		{5, 1, nil, nil},
+		{5, 5, nil, nil},
+		{5, 6, latchkey.ErrOverLimit, latchkey.ErrOverLimit},
+		{5, most, latchkey.ErrOverLimit, latchkey.ErrOverLimit},
+		{most, most, nil, nil},
+		{most - 1, most, latchkey.ErrOverLimit, latchkey.ErrOverLimit},
+		{0, most, nil, nil}, // no limit
+	} {
+		_, secret := w.issue(latchkey.KindAPIKey, credits(c.limit))
+		a := w.access(secret)
+		h, err := a.Reserve(w.ctx, "reads", c.n)
+		require.ErrorIs(t, err, c.reserve, "%+v", c)
+		if err == nil {
+			left, ok := h.Left()
+			require.Equal(t, c.limit != 0, ok)
+			require.Equal(t, max(c.limit-c.n, 0), left)
+			for _, actual := range []latchkey.Credits{-1, c.n + 1, math.MinInt64} { // n + 1 wraps around for the most
+				require.ErrorIs(t, h.Settle(w.ctx, actual), latchkey.ErrInvalid)
+			}
+			w.ok(h.Settle(w.ctx, 0))
+			w.ok(h.Settle(w.ctx, 0))
+			w.is(latchkey.ErrConflict, h.Settle(w.ctx, 1))
+			left, _ = h.Left()
+			require.Equal(t, c.limit, left)
+		} else {
+			require.Nil(t, h)
+		}
+		require.ErrorIs(t, a.Charge(w.ctx, "reads", c.n), c.charge, "%+v", c)
+		if c.limit == most && c.n == most {
+			require.ErrorIs(t, a.Charge(w.ctx, "reads", 1), latchkey.ErrOverLimit, "most + 1")
+		}
+	}
+	for _, meter := range []string{"", "a\x00", "\xff", string(make([]byte, 65))} {
+		_, secret := w.issue(latchkey.KindAPIKey, credits(1))
+		for _, n := range []latchkey.Credits{0, 1} {
+			w.is(latchkey.ErrInvalid, w.access(secret).Charge(w.ctx, meter, n))
+		}
+	}
+	var nobody latchkey.Access
+	w.is(latchkey.ErrInvalidToken, nobody.Charge(w.ctx, "reads", 1))
+	w.is(latchkey.ErrInvalidToken, nobody.Charge(w.ctx, "reads", 0))
+	_, err := nobody.Reserve(w.ctx, "reads", 1)
+	w.is(latchkey.ErrInvalidToken, err)
+}
+
+func TestNoLimitAsksNobody(t *testing.T) {
+	w, store := newShakyWorld(t)
+	_, secret := w.key(readAll())
+	a := w.access(secret)
+	h, err := a.Reserve(w.ctx, "reads", 7)
+	w.ok(err)
+	_, ok := h.Left()
+	assert.False(t, ok)
+	w.ok(h.Settle(w.ctx, 3))
+	w.is(latchkey.ErrConflict, h.Settle(w.ctx, 4))
+	w.ok(a.Charge(w.ctx, "reads", 7))
+	assert.Zero(t, store.reserves.Load()+store.settles.Load())
+}
+
+// Sixty-four at once never spend more than there is, and what is left is what was not spent.
+func TestCreditsAreExact(t *testing.T) {
+	w := newWorld(t)
+	const limit = 5000
+	w.configure(func(o *latchkey.Owner) { o.Limits.Credits = 2 * limit })
+	_, parentSecret := w.issue(latchkey.KindAPIKey, credits(limit))
+	parent := w.access(parentSecret)
+	_, childSecret := w.mint(parent, latchkey.Narrowing{Limits: latchkey.Limits{Credits: limit / 4}})
+	child := w.access(childSecret)
+
+	var spent, spentByChild, held atomic.Int64
+	var wg sync.WaitGroup
+	for g := range 64 {
+		wg.Go(func() {
+			a, mine := parent, new(atomic.Int64)
+			if g%2 == 0 {
+				a, mine = child, &spentByChild
+			}
+			for range 40 {
+				n := latchkey.Credits(1 + rand.Int64N(9))
+				switch rand.IntN(3) {
+				case 0:
+					if a.Charge(w.ctx, "reads", n) == nil {
+						spent.Add(int64(n))
+						mine.Add(int64(n))
+					}
+				default:
+					h, err := a.Reserve(w.ctx, "reads", n)
+					if err != nil {
+						assert.ErrorIs(t, err, latchkey.ErrOverLimit)
+						continue
+					}
+					assert.LessOrEqual(t, held.Add(int64(n))+spent.Load(), int64(limit+64*9))
+					actual := rand.Int64N(int64(n) + 1)
+					held.Add(-int64(n))
+					assert.NoError(t, h.Settle(w.ctx, latchkey.Credits(actual)))
+					spent.Add(actual)
+					mine.Add(actual)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	assert.LessOrEqual(t, spent.Load(), int64(limit))
+	assert.LessOrEqual(t, spentByChild.Load(), int64(limit/4))
+	for parent.Charge(w.ctx, "reads", 1) == nil { // exactly the rest is left
+		spent.Add(1)
+	}
+	assert.Equal(t, int64(limit), spent.Load())
+	_, free := w.key(readAll())
+	assert.Equal(t, latchkey.Credits(limit), w.left(w.access(free), "reads"), "the owner's purse paid it all")
+}
+
+func TestAllPursesOfAChainPayOrNone(t *testing.T) {
+	w := newWorld(t)
+	w.configure(func(o *latchkey.Owner) { o.Limits.Credits = 100 })
+	_, s := w.issue(latchkey.KindAPIKey, credits(50))
+	root := w.access(s)
+	_, s = w.mint(root, latchkey.Narrowing{Limits: latchkey.Limits{Credits: 1000}}) // more than its parent: no matter
+	child := w.access(s)
+	_, s = w.mint(child, latchkey.Narrowing{Limits: latchkey.Limits{Credits: 10}})
+	grandchild := w.access(s)
+	_, s = w.mint(child, latchkey.Narrowing{}) // none of its own
+	sibling := w.access(s)
+	_, s = w.key(readAll())
+	stranger := w.access(s)
+
+	w.ok(grandchild.Charge(w.ctx, "reads", 10))
+	w.is(latchkey.ErrOverLimit, grandchild.Charge(w.ctx, "reads", 1))
+	assert.EqualValues(t, 40, w.left(root, "reads"), "a refusal took nothing")
+	assert.EqualValues(t, 40, w.left(child, "reads"))
+	assert.EqualValues(t, 90, w.left(stranger, "reads"))
+	w.is(latchkey.ErrOverLimit, sibling.Charge(w.ctx, "reads", 41))
+	w.ok(sibling.Charge(w.ctx, "reads", 40))
+	w.is(latchkey.ErrOverLimit, child.Charge(w.ctx, "reads", 1))
+	assert.EqualValues(t, 50, w.left(stranger, "reads"))
+	w.ok(stranger.Charge(w.ctx, "reads", 50))
+	w.is(latchkey.ErrOverLimit, stranger.Charge(w.ctx, "reads", 1))
+
+	w.ok(grandchild.Charge(w.ctx, "writes", 10)) // each meter has its own purses
+	n, err := grandchild.Narrow(w.ctx, latchkey.Narrowing{Rows: []latchkey.Condition{eq("a", 1)}})
+	w.ok(err)
+	w.is(latchkey.ErrOverLimit, n.Charge(w.ctx, "writes", 1)) // narrowing gets nobody out of a limit
+	again, err := w.keys.Again(w.ctx, n)
+	w.ok(err)
+	w.is(latchkey.ErrOverLimit, again.Charge(w.ctx, "writes", 1))
+
+	guest := w.acme.Assume(latchkey.Client{ID: "7"}, latchkey.Permissions{readAll()})
+	w.is(latchkey.ErrOverLimit, guest.Charge(w.ctx, "reads", 1)) // the owner's limit is hers too
+	w.ok(guest.Charge(w.ctx, "writes", 90))
+	w.is(latchkey.ErrOverLimit, guest.Charge(w.ctx, "writes", 1))
+	w.ok(w.keys.For("other").Assume(latchkey.Client{}, nil).Charge(w.ctx, "reads", 1<<60))
+}
+
+func TestALoweredLimitBitesAtTheNextVerify(t *testing.T) {
+	w := newWorld(t)
+	tok, secret := w.issue(latchkey.KindAPIKey, credits(100))
+	a := w.access(secret)
+	w.ok(a.Charge(w.ctx, "reads", 60))
+	w.update(tok, func(t *latchkey.Token) { t.Limits.Credits = 50 })
+	w.ok(a.Charge(w.ctx, "reads", 1)) // a photograph
+	w.is(latchkey.ErrOverLimit, w.access(secret).Charge(w.ctx, "reads", 1))
+	w.update(tok, func(t *latchkey.Token) { t.Limits.Credits = 62 })
+	w.ok(w.access(secret).Charge(w.ctx, "reads", 1))
+	w.is(latchkey.ErrOverLimit, w.access(secret).Charge(w.ctx, "reads", 1))
+	w.update(tok, func(t *latchkey.Token) { t.Limits.Credits = 0 })
+	w.ok(w.access(secret).Charge(w.ctx, "reads", 1000))
+	w.configure(func(o *latchkey.Owner) { o.Limits.Credits = 3 })
+	w.ok(w.access(secret).Charge(w.ctx, "reads", 3))
+	w.is(latchkey.ErrOverLimit, w.access(secret).Charge(w.ctx, "reads", 1))
+}
+
+func TestTheMonthTurnsInUTC(t *testing.T) {
+	w := newWorld(t, func(o *latchkey.Options) {
+		utc := o.Clock
+		o.Clock = func() time.Time { return utc().In(time.FixedZone("east", 14*60*60)) }
+	})
+	_, secret := w.issue(latchkey.KindAPIKey, credits(10))
+	a := w.access(secret)
+	for _, c := range []struct {
+		at    time.Time
+		wants error
+	}{
+		{time.Date(2026, 10, 31, 9, 0, 0, 0, time.UTC), nil},
+		{time.Date(2026, 10, 31, 23, 59, 59, 999_999_000, time.UTC), latchkey.ErrOverLimit}, // November, in the east
+		{time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC), nil},
+		{time.Date(2026, 11, 30, 23, 0, 0, 0, time.UTC), latchkey.ErrOverLimit},
+		{time.Date(2027, 11, 1, 0, 0, 0, 0, time.UTC), nil}, // the year counts too
+	} {
+		w.time.Store(c.at.UnixMicro())
+		require.ErrorIs(t, a.Charge(w.ctx, "reads", 10), c.wants, c.at)
+	}
+}
+
+func TestAHoldNobodySettlesLapses(t *testing.T) {
+	w := newWorld(t)
+	_, secret := w.issue(latchkey.KindAPIKey, credits(10))
+	a := w.access(secret)
+	h, err := a.Reserve(w.ctx, "reads", 10)
+	w.ok(err)
+	late, err := a.Reserve(w.ctx, "writes", 10)
+	w.ok(err)
+	w.ok(a.Charge(w.ctx, "kept", 10))
+	purge := func() {
+		_, err := w.keys.Purge(w.ctx)
+		w.ok(err)
+	}
+	w.turn(15*time.Minute - time.Microsecond)
+	purge()
+	w.is(latchkey.ErrOverLimit, a.Charge(w.ctx, "reads", 1))
+	w.turn(time.Microsecond)
+	w.ok(late.Settle(w.ctx, 10)) // in time: nobody purged yet
+	purge()
+	w.is(latchkey.ErrConflict, h.Settle(w.ctx, 1))
+	w.ok(h.Settle(w.ctx, 0))
+	w.ok(a.Charge(w.ctx, "reads", 10))
+	w.is(latchkey.ErrOverLimit, a.Charge(w.ctx, "writes", 1))
+	w.is(latchkey.ErrOverLimit, a.Charge(w.ctx, "kept", 1))
+	w.turn(25 * time.Hour)
+	purge() // the ledger forgets, the purse does not
+	w.is(latchkey.ErrOverLimit, a.Charge(w.ctx, "kept", 1))
+	w.is(latchkey.ErrConflict, h.Settle(w.ctx, 3))
+}
+
+func TestAChargeIsMadeOnceWhateverTheStoreSays(t *testing.T) {
+	for name, c := range map[string]struct {
+		before, after int64
+		err           error
+		want          error
+		left          latchkey.Credits // what is left of 100 after charging 10, and after what lapses came back
+	}{
+		"unknown, not done":           {before: 1, err: latchkey.ErrUnknownOutcome, left: 90},
+		"unknown, done":               {after: 1, err: latchkey.ErrUnknownOutcome, left: 90},
+		"unknown thrice, done":        {after: 3, err: latchkey.ErrUnknownOutcome, left: 90},
+		"unknown again and again":     {after: 100, err: latchkey.ErrUnknownOutcome, want: latchkey.ErrUnknownOutcome, left: 100},
+		"unavailable":                 {before: 1, err: latchkey.ErrUnavailable, want: latchkey.ErrUnavailable, left: 100},
+		"done, though no store would": {after: 1, err: latchkey.ErrUnavailable, want: latchkey.ErrUnavailable, left: 100},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, store := newShakyWorld(t)
+			_, secret := w.issue(latchkey.KindAPIKey, credits(100))
+			a := w.access(secret)
+			store.err = c.err
+			store.before.Store(c.before)
+			store.after.Store(c.after)
+			require.ErrorIs(t, a.Charge(w.ctx, "reads", 10), c.want)
+			store.before.Store(0)
+			store.after.Store(0)
+			w.turn(time.Hour)
+			_, err := w.keys.Purge(w.ctx)
+			w.ok(err)
+			assert.Equal(t, c.left, w.left(w.access(secret), "reads"))
+		})
+	}
+	t.Run("settling", func(t *testing.T) {
+		w, store := newShakyWorld(t)
+		store.err = latchkey.ErrUnknownOutcome
+		_, secret := w.issue(latchkey.KindAPIKey, credits(100))
+		a := w.access(secret)
+		h, err := a.Reserve(w.ctx, "reads", 10)
+		w.ok(err)
+		store.after.Store(2)
+		w.ok(h.Settle(w.ctx, 4))
+		store.after.Store(100)
+		w.ok(h.Settle(w.ctx, 4)) // known
+		store.after.Store(0)
+		assert.EqualValues(t, 96, w.left(a, "reads"))
+	})
+	t.Run("a context that is over", func(t *testing.T) {
+		w := newWorld(t)
+		_, secret := w.issue(latchkey.KindAPIKey, credits(100))
+		a := w.access(secret)
+		ctx, cancel := context.WithCancel(w.ctx)
+		h, err := a.Reserve(ctx, "reads", 10)
+		w.ok(err)
+		cancel()
+		w.is(latchkey.ErrUnavailable, h.Settle(ctx, 3))
+		w.is(latchkey.ErrUnavailable, a.Charge(ctx, "reads", 3))
+		w.ok(h.Settle(context.WithoutCancel(ctx), 3))
+		assert.EqualValues(t, 97, w.left(a, "reads"))
+	})
+}
+
+// Somebody who administers under a limit gives nobody, herself included, a wider one.
+func TestWhoActsGivesNoWiderLimits(t *testing.T) {
+	w := newWorld(t)
+	rate := latchkey.Rate{Count: 10, Per: time.Second, Burst: 5}
+	all := latchkey.Limits{Credits: 100, Rate: latchkey.Rate{Count: 10, Per: time.Second, Burst: 1000}}
+	tok, secret := w.issue(latchkey.KindSecret, latchkey.Settings{Limits: all})
+	_, unlimited := w.issue(latchkey.KindSecret, latchkey.Settings{})
+	as := func(secret string) latchkey.Account {
+		acting, err := w.acme.As(w.access(secret))
+		w.ok(err)
+		return acting
+	}
+	spec := func(l latchkey.Limits) latchkey.Spec {
+		return latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Limits: l}}
+	}
+	for name, c := range map[string]struct {
+		limits latchkey.Limits
+		fits   bool
+	}{
+		"the same":       {all, true},
+		"less":           {latchkey.Limits{Credits: 1, Rate: rate}, true},
+		"slower":         {latchkey.Limits{Credits: 1, Rate: latchkey.Rate{Count: 1, Per: time.Minute}}, true},
+		"none":           {latchkey.Limits{}, false},
+		"no rate":        {latchkey.Limits{Credits: 100}, false},
+		"no credits":     {latchkey.Limits{Rate: rate}, false},
+		"more credits":   {latchkey.Limits{Credits: 101, Rate: rate}, false},
+		"faster":         {latchkey.Limits{Credits: 1, Rate: latchkey.Rate{Count: 11, Per: time.Second}}, false},
+		"a larger burst": {latchkey.Limits{Credits: 1, Rate: latchkey.Rate{Count: 10, Per: time.Second, Burst: 1001}}, false},
+	} {
+		_, _, err := as(secret).Issue(w.ctx, spec(c.limits))
+		if c.fits {
+			assert.NoError(t, err, name)
+		} else {
+			assert.ErrorIs(t, err, latchkey.ErrDenied, name)
+		}
+		_, _, err = as(unlimited).Issue(w.ctx, spec(c.limits))
+		assert.NoError(t, err, name)
+	}
+	_, err := as(secret).Update(w.ctx, tok.ID, func(t *latchkey.Token) error { t.Limits.Credits = 101; return nil })
+	w.is(latchkey.ErrDenied, err)
+	_, err = as(secret).Update(w.ctx, tok.ID, func(t *latchkey.Token) error { t.Limits.Credits = 99; return nil })
+	w.ok(err)
+	free, _ := w.key(readAll())
+	_, err = as(secret).Rotate(w.ctx, free.ID, 0) // to get at a purse without end
+	w.is(latchkey.ErrDenied, err)
+	w.is(latchkey.ErrDenied, as(secret).Configure(w.ctx, func(o *latchkey.Owner) error { o.Limits.Credits = 1; return nil }))
+	_, minted := w.mint(w.access(secret), latchkey.Narrowing{})
+	_, _, err = as(minted).Issue(w.ctx, spec(latchkey.Limits{Rate: rate, Credits: 100})) // her parent has 99
+	w.is(latchkey.ErrDenied, err)
+}

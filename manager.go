@@ -1,0 +1,256 @@
+package latchkey
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Manager verifies and mints tokens over one store. Make one per store and process with [New]; it is safe for
+// concurrent use and runs no goroutine of its own between calls, apart from short ones that write last uses and usage
+// and, with Options.MaxStale, read the store's changes ahead of time. [Manager.Close] waits for those.
+type Manager struct {
+	store  Store
+	opts   Options
+	cache  *cache
+	follow *follower
+	uses   *lastUses
+	meters *meters
+	rates  *buckets
+	high   atomic.Int64 // µs: the latest time a store clock has shown
+	tick   atomic.Int64 // of the newest record id
+	day    atomic.Int32 // since 1970, in UTC: as of the latest look at the clock
+}
+
+// New returns a Manager over store. Nil options are ready to use; they are copied. New does not touch the store. It
+// panics on a nil store and on options that cannot work, with a sentence that says what to mend.
+func New(store Store, opts *Options) *Manager {
+	if store == nil {
+		panic("latchkey: New needs a Store: memstore.New(nil) is one")
+	}
+	m := &Manager{store: store}
+	if opts != nil {
+		m.opts = *opts
+	}
+	o := &m.opts
+	if err := checkMark(o.Prefix); err != nil {
+		panic(err.Error())
+	}
+	if o.MaxStale < 0 {
+		panic("latchkey: Options.MaxStale is negative: 0 asks the store every time, more is the bound")
+	}
+	if o.MaxDepth < 0 || o.MaxDepth > 32 {
+		panic("latchkey: Options.MaxDepth must be 1 to 32, or 0 for 4")
+	}
+	if o.SignatureSkew < 0 {
+		panic("latchkey: Options.SignatureSkew is negative: 0 is 15 minutes")
+	}
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	if o.Rand == nil {
+		o.Rand = rand.Reader
+	}
+	setDefault(&o.MaxDepth, 4)
+	setDefault(&o.CacheTokens, 1_000_000)
+	setDefault(&o.KeepExpired, 24*time.Hour)
+	setDefault(&o.KeepRevoked, 30*24*time.Hour)
+	setDefault(&o.SignatureSkew, 15*time.Minute)
+	m.cache = newCache(max(o.CacheTokens, 0))
+	m.follow = newFollower(m)
+	m.uses = newLastUses(m)
+	m.meters = newMeters(m)
+	m.rates = newBuckets(m.now())
+	return m
+}
+
+func setDefault[T comparable](v *T, to T) {
+	var zero T
+	if *v == zero {
+		*v = to
+	}
+}
+
+func checkMark(mark string) error {
+	if len(mark) > 8 {
+		return errors.New("latchkey: Options.Prefix has more than 8 characters")
+	}
+	for _, c := range []byte(mark) {
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') {
+			return errors.New("latchkey: Options.Prefix may hold a-z and 0-9 only")
+		}
+	}
+	return nil
+}
+
+// For is the account of an owner, acted on by the host itself: with every right. Any text of 1 to 256 bytes of valid
+// UTF-8 without NUL is an owner; For panics on others, for it is the host's code that names owners.
+func (m *Manager) For(owner string) Account {
+	if err := boundText("owner", owner, 1, 256); err != nil {
+		panic(err.Error())
+	}
+	return Account{m: m, owner: owner}
+}
+
+// Wake makes the manager read the store's changes now, in the background: call it when a LISTEN connection hears
+// something. Without MaxStale there is nothing to wake.
+func (m *Manager) Wake() {
+	if m.opts.MaxStale > 0 {
+		m.follow.kick()
+	}
+}
+
+// Purge removes what is over (see Options.KeepExpired and Options.KeepRevoked) in bounded batches until nothing is left
+// or ctx ends, and says how many things it removed. Call it from time to time, on one node.
+func (m *Manager) Purge(ctx context.Context) (int, error) {
+	const batch = 500
+	p := PurgePolicy{Now: fromMicros(m.now()), Expired: m.opts.KeepExpired, Revoked: m.opts.KeepRevoked}
+	p.Changes = max(24*time.Hour, 2*m.opts.MaxStale)
+	total := 0
+	for {
+		n, err := m.store.Purge(ctx, p, batch)
+		total += n
+		if err != nil || n < batch {
+			return total, err
+		}
+	}
+}
+
+// Close writes the last uses and the usage that still wait, and waits for background work, as long as ctx says. The store
+// stays open: it is the host's. With an error some of it was not written; what is counted later is lost.
+func (m *Manager) Close(ctx context.Context) error {
+	err := errors.Join(m.uses.close(ctx), m.meters.close(ctx))
+	return errors.Join(err, waitFor(ctx, &m.follow.behind))
+}
+
+// now is the time in µs. It never falls behind a store clock already seen, so that a clock set back revives nothing.
+func (m *Manager) now() int64 {
+	us := max(m.opts.Clock().UnixMicro(), m.high.Load())
+	if day := int32(us / (24 * time.Hour).Microseconds()); day != m.day.Load() {
+		m.day.Store(day)
+	}
+	return us
+}
+
+func (m *Manager) sawStoreClock(t time.Time) {
+	if t.IsZero() {
+		return
+	}
+	us := t.UnixMicro()
+	for {
+		was := m.high.Load()
+		if us <= was || m.high.CompareAndSwap(was, us) {
+			return
+		}
+	}
+}
+
+func (m *Manager) warn(msg string, err error) {
+	if m.opts.Logger == nil {
+		return
+	}
+	if err != nil {
+		m.opts.Logger.Warn(msg, "error", err.Error())
+	} else {
+		m.opts.Logger.Warn(msg)
+	}
+}
+
+// newID is 16 random bytes, for what must not happen twice.
+func (m *Manager) newID() (id [16]byte, err error) {
+	if _, err := io.ReadFull(m.opts.Rand, id[:]); err != nil {
+		return id, fmt.Errorf("latchkey: no randomness: %w", err)
+	}
+	return id, nil
+}
+
+// newRecordID is a UUIDv7. Those of one process sort in the order they were made, whatever its clock does: 12 bits of
+// sub-millisecond time follow the milliseconds (RFC 9562 §6.2, method 3), and a tick already used is never used again.
+func (m *Manager) newRecordID(now int64) (string, error) {
+	id, err := m.newID()
+	if err != nil {
+		return "", err
+	}
+	tick := now/1000<<12 | now%1000*4096/1000
+	for {
+		last := m.tick.Load()
+		tick = max(tick, last+1)
+		if m.tick.CompareAndSwap(last, tick) {
+			break
+		}
+	}
+	binary.BigEndian.PutUint64(id[:8], uint64(tick>>12)<<16|0x7000|uint64(tick&0xfff))
+	id[8] = 0x80 | id[8]&0x3f
+	return uuid.UUID(id).String(), nil
+}
+
+// write gives w its id and writes it. An unknown outcome is settled by writing the same again.
+func (m *Manager) write(ctx context.Context, w Write) (uint64, error) {
+	var err error
+	if w.ID, err = m.newID(); err != nil {
+		return 0, err
+	}
+	w.At = fromMicros(m.now())
+	for i := range w.Events {
+		w.Events[i].At = w.At
+		w.Events[i].Owner = w.Owner
+	}
+	var epoch uint64
+	for range 4 {
+		epoch, err = m.store.Write(ctx, w)
+		if !errors.Is(err, ErrUnknownOutcome) || ctx.Err() != nil {
+			break
+		}
+	}
+	if err != nil {
+		return 0, err
+	}
+	if !w.Silent && m.opts.MaxStale > 0 {
+		// This process answers from its own changes at once, whatever the bound.
+		if err := m.follow.catchUp(ctx, epoch); err != nil {
+			m.follow.started.Store(0) // cannot: so ask before the next answer
+		}
+	}
+	if m.opts.Events != nil {
+		for _, e := range w.Events {
+			m.opts.Events(ctx, e)
+		}
+	}
+	return epoch, nil
+}
+
+// micros is t in µs; the zero time is 0. over says that an end lies behind: the end itself is too late.
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+func fromMicros(us int64) time.Time { return time.UnixMicro(us).UTC() }
+
+func over(end time.Time, now int64) bool { return !end.IsZero() && now >= end.UnixMicro() }
+
+func idText(id [16]byte) string { return uuid.UUID(id).String() }
+
+// idBytes is 0 for an id that is no UUID, which no Manager makes.
+func idBytes(id string) [16]byte {
+	u, err := uuid.Parse(id)
+	if err != nil {
+		return [16]byte{}
+	}
+	return u
+}
+
+// MayReveal says whether there is an Options.Keyring, without which no secret is ever shown again.
+func (m *Manager) MayReveal() bool { return m.opts.Keyring != nil }
+
+// MaxStale is Options.MaxStale: how long after a change answers may still be given as if it had not been made.
+func (m *Manager) MaxStale() time.Duration { return m.opts.MaxStale }

@@ -1,0 +1,349 @@
+package latchkey
+
+import (
+	"cmp"
+	"encoding/json"
+	"math"
+	"reflect"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Match says whether the row is admitted. It allocates nothing for rows of the common kinds.
+func (p *Predicate) Match(r Row) bool {
+	return p != nil && len(p.nodes) > 0 && p.nodes[0].match(r)
+}
+
+func (n *bound) match(r Row) bool {
+	switch n.kind {
+	case nodeLeaf:
+		return n.leaf.match(r)
+	case nodeAll:
+		for i := range n.kids {
+			if !n.kids[i].match(r) {
+				return false
+			}
+		}
+		return true
+	case nodeAny:
+		for i := range n.kids {
+			if n.kids[i].match(r) {
+				return true
+			}
+		}
+		return false
+	case nodeEvery:
+		return true
+	}
+	return false // fail-closed
+}
+
+func (l *leafTest) match(r Row) bool {
+	v, ok := r[l.name]
+	if len(l.names) > 1 {
+		v, ok = l.lookUp(r)
+	}
+	return ok && l.admits(v) // what is absent is unknown, to is-null too
+}
+
+// lookUp finds the value of a column that has several names. A row that gives it twice, differently, does not give it.
+func (l *leafTest) lookUp(r Row) (found any, given bool) {
+	for _, name := range l.names {
+		v, ok := r[name]
+		if !ok {
+			continue
+		}
+		if given && !l.typ.same(found, v) {
+			return nil, false
+		}
+		found, given = v, true
+	}
+	return found, given
+}
+
+// admits asks the operator of a value that is present.
+func (l *leafTest) admits(v any) bool {
+	if l.op == opNull || l.op == opNotNull {
+		return isNull(v) == (l.op == opNull)
+	}
+	switch x := v.(type) {
+	case string:
+		return l.admitsText(x)
+	case []byte:
+		return x != nil && l.admitsText(string(x))
+	case int64:
+		return l.admitsInt(x)
+	case int:
+		return l.admitsInt(int64(x))
+	case float64:
+		return l.admitsFloat(x)
+	case bool:
+		if l.typ == Boolean {
+			i := int64(0)
+			if x {
+				i = 1
+			}
+			return l.test(rowValue{kind: rowWhole, whole: i})
+		}
+	case time.Time:
+		switch l.typ {
+		case Date:
+			day, ok := dayOf(x)
+			return ok && l.test(rowValue{kind: rowWhole, whole: day})
+		case DateTime:
+			micro, ok := instantOf(x)
+			return ok && l.test(rowValue{kind: rowWhole, whole: micro})
+		}
+	case json.Number:
+		return (l.typ == Integer || l.typ == Number) && l.admitsText(string(x))
+	case uint64:
+		switch {
+		case x <= math.MaxInt64:
+			return l.admitsInt(int64(x))
+		case l.typ == Integer || l.typ == Number:
+			return l.admitsText(strconv.FormatUint(x, 10))
+		}
+	case nil, Blob:
+	default:
+		if p, ok := bareValue(v); ok {
+			return l.admits(p)
+		}
+	}
+	return false // NULL, or not fit for the field: unknown
+}
+
+func (l *leafTest) admitsText(s string) bool {
+	switch l.typ {
+	case Text:
+		return l.test(rowValue{kind: rowText, text: s})
+	case Integer, Number:
+		switch s {
+		case "Infinity":
+			return l.test(rowValue{kind: rowFloat, float: math.Inf(1)})
+		case "-Infinity":
+			return l.test(rowValue{kind: rowFloat, float: math.Inf(-1)})
+		}
+		_, _, ok := splitDecimal(s)
+		return ok && l.test(rowValue{kind: rowDecimal, text: s})
+	case Date:
+		day, ok := parseDay(s)
+		return ok && l.test(rowValue{kind: rowWhole, whole: day})
+	case DateTime:
+		micro, ok := parseInstant(s, false)
+		return ok && l.test(rowValue{kind: rowWhole, whole: micro})
+	}
+	return false
+}
+
+func (l *leafTest) admitsInt(i int64) bool {
+	switch l.typ {
+	case Integer, Number:
+		return l.test(rowValue{kind: rowWhole, whole: i})
+	case Boolean:
+		return (i == 0 || i == 1) && l.test(rowValue{kind: rowWhole, whole: i})
+	}
+	return false
+}
+
+func (l *leafTest) admitsFloat(f float64) bool {
+	switch l.typ {
+	case Integer, Number:
+		return f == f && l.test(rowValue{kind: rowFloat, float: f})
+	case Boolean:
+		return (f == 0 || f == 1) && l.test(rowValue{kind: rowWhole, whole: int64(f)})
+	}
+	return false
+}
+
+// rowValue is a known value of a row, by the way it compares.
+type rowValue struct {
+	kind  rowKind
+	whole int64
+	float float64
+	text  string
+}
+
+type rowKind uint8
+
+const (
+	rowWhole   rowKind = iota // an integer, 0 or 1, a day, a microsecond
+	rowFloat                  // not NaN
+	rowDecimal                // text of the form -?d+(.d+)?
+	rowText
+)
+
+func (l *leafTest) test(r rowValue) bool {
+	switch l.op {
+	case opEq:
+		return l.value.compare(r) == 0
+	case opNe:
+		return l.value.compare(r) != 0
+	case opLt:
+		return l.value.compare(r) < 0
+	case opLe:
+		return l.value.compare(r) <= 0
+	case opGt:
+		return l.value.compare(r) > 0
+	case opGe:
+		return l.value.compare(r) >= 0
+	case opIn:
+		return l.find(r)
+	case opNotIn:
+		return !l.find(r)
+	case opContains:
+		return strings.Contains(r.text, l.value.text)
+	case opNotContains:
+		return !strings.Contains(r.text, l.value.text)
+	case opPrefix:
+		return strings.HasPrefix(r.text, l.value.text)
+	case opNotPrefix:
+		return !strings.HasPrefix(r.text, l.value.text)
+	case opKnown:
+		return true
+	}
+	return false
+}
+
+func (l *leafTest) find(r rowValue) bool {
+	_, found := sort.Find(len(l.list), func(i int) int { return l.list[i].compare(r) })
+	return found
+}
+
+// compare says how the row's value stands to v: below (-1), equal, or above.
+func (v *typed) compare(r rowValue) int {
+	switch r.kind {
+	case rowText:
+		return compareText(r.text, v.text)
+	case rowFloat:
+		return cmp.Compare(r.float, v.float)
+	case rowDecimal:
+		if v.text != "" {
+			return compareDecimals(r.text, v.text)
+		}
+		var space [20]byte
+		return compareDecimals(r.text, string(strconv.AppendInt(space[:0], v.floor, 10))) // stays on the stack
+	}
+	switch {
+	case v.whole:
+		return cmp.Compare(r.whole, v.floor)
+	case v.beyond != 0:
+		return -int(v.beyond)
+	case r.whole <= v.floor: // and v lies between floor and floor+1
+		return -1
+	}
+	return 1
+}
+
+// compareText is strings.Compare, through which a text that lies on the stack would escape.
+func compareText(a, b string) int {
+	switch {
+	case a == b:
+		return 0
+	case a < b:
+		return -1
+	}
+	return 1
+}
+
+// compareDecimals compares texts of the form -?d+(.d+)? exactly.
+func compareDecimals(a, b string) int {
+	aNegative, aWhole, aFraction := decimalParts(a)
+	bNegative, bWhole, bFraction := decimalParts(b)
+	if aNegative != bNegative {
+		if aNegative {
+			return -1
+		}
+		return 1
+	}
+	c := cmp.Compare(len(aWhole), len(bWhole))
+	if c == 0 {
+		c = compareText(aWhole, bWhole)
+	}
+	if c == 0 {
+		c = compareText(aFraction, bFraction)
+	}
+	if aNegative {
+		return -c
+	}
+	return c
+}
+
+// decimalParts drops the zeros that mean nothing, and the sign of zero.
+func decimalParts(s string) (negative bool, whole, fraction string) {
+	whole, fraction, _ = splitDecimal(s)
+	if len(whole) > 0 && whole[0] == '-' {
+		negative, whole = true, whole[1:]
+	}
+	for len(whole) > 0 && whole[0] == '0' {
+		whole = whole[1:]
+	}
+	for n := len(fraction); n > 0 && fraction[n-1] == '0'; n-- {
+		fraction = fraction[:n-1]
+	}
+	return negative && len(whole)+len(fraction) > 0, whole, fraction
+}
+
+func isNull(v any) bool {
+	switch x := v.(type) {
+	case nil:
+		return true
+	case []byte: // what a NULL leaves in a []byte that was scanned into
+		return x == nil
+	case string, int64, int, float64, bool, time.Time, json.Number, uint64, Blob:
+		return false
+	}
+	p, ok := bareValue(v)
+	return ok && isNull(p)
+}
+
+// bareValue turns the rarer kinds of a row's values into one of string, int64, uint64, float64, bool, time.Time,
+// json.Number, []byte, Blob and nil; ok is false when there is none, or v is one already. Without importing database/sql, its
+// NullString and the like are told by their form: a struct of a value and a bool Valid.
+func bareValue(v any) (p any, ok bool) {
+	if _, isRef := v.(RefVar); isRef {
+		return nil, false // belongs in a condition, not in a row
+	}
+	switch r := reflect.ValueOf(v); r.Kind() {
+	case reflect.String:
+		p = r.String()
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		p = r.Int()
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		p = r.Uint()
+	case reflect.Float32, reflect.Float64:
+		p = r.Float()
+	case reflect.Bool:
+		p = r.Bool()
+	case reflect.Slice:
+		if r.Type().Elem().Kind() != reflect.Uint8 {
+			return nil, false
+		}
+		p = r.Bytes()
+	case reflect.Pointer:
+		if r.IsNil() {
+			return nil, true
+		}
+		p = r.Elem().Interface()
+	case reflect.Struct:
+		if t := r.Type(); t.NumField() != 2 || t.Field(1).Name != "Valid" || t.Field(1).Type.Kind() != reflect.Bool ||
+			!t.Field(0).IsExported() {
+			return nil, false
+		}
+		if !r.Field(1).Bool() {
+			return nil, true
+		}
+		p = r.Field(0).Interface()
+	default:
+		return nil, false
+	}
+	switch p.(type) {
+	case nil, string, []byte, int64, uint64, float64, bool, time.Time, json.Number, Blob:
+		return p, true
+	}
+	if reflect.TypeOf(p) == reflect.TypeOf(v) {
+		return nil, false
+	}
+	return bareValue(p)
+}

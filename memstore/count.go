@@ -1,0 +1,250 @@
+package memstore
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+// Once implements [latchkey.Store].
+func (s *Store) Once(ctx context.Context, owner string, key [32]byte, until time.Time) error {
+	if err := check(ctx); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.open(owner)
+	if _, again := a.once[key]; again {
+		return latchkey.ErrExists
+	}
+	if a.once == nil {
+		a.once = make(map[[32]byte]int64)
+	}
+	a.once[key] = micros(until)
+	return nil
+}
+
+type usageKey struct{ token, client, meter, endpoint, day string }
+
+type count struct {
+	count   int64
+	credits latchkey.Credits
+}
+
+func (c count) plus(d count) count {
+	return count{sum(c.count, d.count), latchkey.Credits(sum(int64(c.credits), int64(d.credits)))}
+}
+
+// sum adds and stops at the ends of the range: a count that wrapped around would be a negative one.
+func sum(a, b int64) int64 {
+	switch c := a + b; {
+	case a > 0 && b > 0 && c < 0:
+		return math.MaxInt64
+	case a < 0 && b < 0 && c >= 0:
+		return math.MinInt64
+	default:
+		return c
+	}
+}
+
+// AddUsage implements [latchkey.Store].
+func (s *Store) AddUsage(ctx context.Context, b latchkey.UsageBatch) error {
+	if err := check(ctx); err != nil {
+		return err
+	}
+	if b.ID == ([16]byte{}) {
+		return fmt.Errorf("%w: a usage batch needs an ID", latchkey.ErrInvalid)
+	}
+	for _, r := range b.Rows {
+		if r.Count < 0 || r.Credits < 0 {
+			return fmt.Errorf("%w: usage below zero", latchkey.ErrInvalid)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, again := s.batches[b.ID]; again {
+		return nil
+	}
+	s.batches[b.ID] = struct{}{}
+	s.batched = append(s.batched, stamp[[16]byte]{b.ID, micros(b.At)})
+	for _, r := range b.Rows {
+		a := s.open(r.Owner)
+		if a.usage == nil {
+			a.usage = make(map[usageKey]count)
+		}
+		k := usageKey{r.TokenID, r.ClientID, r.Meter, r.Endpoint, r.Day}
+		a.usage[k] = a.usage[k].plus(count{r.Count, r.Credits})
+	}
+	for _, l := range b.Last {
+		if t, ok := s.account(l.Owner).tokens.get(l.TokenID); ok {
+			t.used = max(t.used, micros(l.At))
+		}
+	}
+	return nil
+}
+
+// Usage implements [latchkey.Store].
+func (s *Store) Usage(ctx context.Context, owner string, q latchkey.UsageQuery) ([]latchkey.UsageRow, error) {
+	if err := check(ctx); err != nil {
+		return nil, err
+	}
+	for i, by := range q.By {
+		if column(&usageKey{}, by) == nil || slices.Contains(q.By[:i], by) {
+			return nil, fmt.Errorf("%w: cannot group usage by %q", latchkey.ErrInvalid, by)
+		}
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	groups := make(map[usageKey]count)
+	if len(q.By) == 0 {
+		groups[usageKey{}] = count{} // one sum, even of nothing
+	}
+	for k, c := range s.account(owner).usage {
+		if len(q.TokenIDs) > 0 && !slices.Contains(q.TokenIDs, k.token) ||
+			len(q.Meters) > 0 && !slices.Contains(q.Meters, k.meter) ||
+			q.ClientID != "" && q.ClientID != k.client ||
+			q.From != "" && k.day < q.From || q.To != "" && k.day > q.To {
+			continue
+		}
+		var g usageKey
+		for _, by := range q.By {
+			*column(&g, by) = *column(&k, by)
+		}
+		groups[g] = groups[g].plus(c)
+	}
+	keys := make([]usageKey, 0, len(groups))
+	for k := range groups {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, func(x, y usageKey) int {
+		for _, by := range q.By {
+			if c := cmp.Compare(*column(&x, by), *column(&y, by)); c != 0 {
+				return c
+			}
+		}
+		return 0
+	})
+	rows := make([]latchkey.UsageRow, len(keys))
+	for i, k := range keys {
+		rows[i] = latchkey.UsageRow{
+			Owner: owner, TokenID: k.token, ClientID: k.client, Meter: k.meter, Endpoint: k.endpoint, Day: k.day,
+			Count: groups[k].count, Credits: groups[k].credits,
+		}
+	}
+	return rows, nil
+}
+
+// column is the field of k that usage is grouped by; nil: there is none of that name.
+func column(k *usageKey, by string) *string {
+	switch by {
+	case "token":
+		return &k.token
+	case "client":
+		return &k.client
+	case "meter":
+		return &k.meter
+	case "endpoint":
+		return &k.endpoint
+	case "day":
+		return &k.day
+	}
+	return nil
+}
+
+// purse is one account credits are taken from; token "" is the owner's own.
+type purse struct{ token, meter, period string }
+
+type reservation struct {
+	purses  []purse // sorted
+	amount  latchkey.Credits
+	until   int64
+	answer  latchkey.Reserved
+	settled bool
+	lapsed  bool // settled by Purge, with nothing spent
+	actual  latchkey.Credits
+}
+
+// Reserve implements [latchkey.Store].
+func (s *Store) Reserve(ctx context.Context, r latchkey.Reservation) (latchkey.Reserved, error) {
+	if err := check(ctx); err != nil {
+		return latchkey.Reserved{}, err
+	}
+	if r.Amount <= 0 || len(r.Accounts) == 0 {
+		return latchkey.Reserved{}, fmt.Errorf("%w: a reservation takes more than nothing from some account", latchkey.ErrInvalid)
+	}
+	purses := make([]purse, len(r.Accounts))
+	for i, c := range r.Accounts {
+		purses[i] = purse{c.TokenID, c.Meter, c.Period}
+	}
+	slices.SortFunc(purses, func(x, y purse) int {
+		return cmp.Or(cmp.Compare(x.token, y.token), cmp.Compare(x.meter, y.meter), cmp.Compare(x.period, y.period))
+	})
+	if len(slices.Compact(slices.Clone(purses))) != len(purses) {
+		return latchkey.Reserved{}, fmt.Errorf("%w: an account is named twice", latchkey.ErrInvalid)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.open(r.Owner)
+	if old := a.reservations[r.Key]; old != nil {
+		if old.lapsed || old.amount != r.Amount || !slices.Equal(old.purses, purses) {
+			return latchkey.Reserved{}, latchkey.ErrConflict
+		}
+		return old.answer, nil
+	}
+	left := latchkey.Credits(math.MaxInt64)
+	for _, c := range r.Accounts {
+		// used is never below 0 and a limit above it, so no subtraction here can overflow.
+		used := a.purses[purse{c.TokenID, c.Meter, c.Period}]
+		if c.Limit <= used || r.Amount > c.Limit-used {
+			return latchkey.Reserved{}, latchkey.ErrOverLimit
+		}
+		left = min(left, c.Limit-used-r.Amount)
+	}
+	if a.purses == nil {
+		a.purses = make(map[purse]latchkey.Credits)
+		a.reservations = make(map[[16]byte]*reservation)
+	}
+	for _, p := range purses {
+		a.purses[p] += r.Amount
+	}
+	answer := latchkey.Reserved{Left: left}
+	a.reservations[r.Key] = &reservation{purses: purses, amount: r.Amount, until: micros(r.Until), answer: answer}
+	return answer, nil
+}
+
+// Settle implements [latchkey.Store].
+func (s *Store) Settle(ctx context.Context, owner string, key [16]byte, actual latchkey.Credits) error {
+	if err := check(ctx); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.account(owner)
+	r := a.reservations[key]
+	switch {
+	case r == nil:
+		return latchkey.ErrNotFound
+	case actual < 0 || actual > r.amount:
+		return fmt.Errorf("%w: more was spent than reserved, or less than nothing", latchkey.ErrInvalid)
+	case r.settled && actual != r.actual:
+		return latchkey.ErrConflict
+	case !r.settled:
+		a.settle(r, actual)
+	}
+	return nil
+}
+
+// settle gives back what a reservation took and did not spend.
+func (a *account) settle(r *reservation, actual latchkey.Credits) {
+	for _, p := range r.purses {
+		if a.purses[p] -= r.amount - actual; a.purses[p] == 0 {
+			delete(a.purses, p)
+		}
+	}
+	r.settled, r.actual = true, actual
+}

@@ -1,0 +1,105 @@
+package memstore
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+// keepChanges bounds the history of changes. A reader that is further behind starts anew, which costs it one pass over
+// what it had cached.
+const keepChanges = 65536
+
+// history is the latest changes in commit order.
+type history struct {
+	rows  []change
+	floor uint64 // the highest epoch of which a change was dropped
+	// revoked are dropped changes that still say something: revocations of stateless tokens that have not ended.
+	revoked []latchkey.Change
+}
+
+type change struct {
+	latchkey.Change
+	at int64
+}
+
+func (h *history) add(c change) {
+	h.rows = append(h.rows, c)
+	if len(h.rows) > keepChanges {
+		h.drop(len(h.rows) - keepChanges)
+	}
+}
+
+// drop forgets the oldest n rows, all but the revocations among them.
+func (h *history) drop(n int) {
+	for _, c := range h.rows[:n] {
+		h.floor = c.Epoch
+		if c.Kind == latchkey.ChangedRevocation {
+			h.revoked = append(h.revoked, c.Change)
+		}
+	}
+	clear(h.rows[:n])   // lets go of the strings
+	h.rows = h.rows[n:] // append moves the rest to a new array when this one is used up
+}
+
+// since is whole transactions after the given epoch: as many as fit into n changes, or one.
+func (h *history) since(after uint64, n int) []latchkey.Change {
+	var page []latchkey.Change
+	// add says whether there may be room for more.
+	add := func(c latchkey.Change) bool {
+		if len(page) >= n && page[len(page)-1].Epoch != c.Epoch {
+			return false
+		}
+		page = append(page, c)
+		return true
+	}
+	full := false
+	for _, c := range h.revoked {
+		if c.Epoch > after && !add(c) {
+			full = true
+			break
+		}
+	}
+	if !full {
+		first, _ := slices.BinarySearchFunc(h.rows, after+1, func(c change, e uint64) int { return cmp.Compare(c.Epoch, e) })
+		for _, c := range h.rows[first:] {
+			if !add(c.Change) {
+				break
+			}
+		}
+	}
+	if len(page) <= n {
+		return page
+	}
+	// The last transaction does not fit. It is left for the next page, unless it is the only one.
+	last := page[len(page)-1].Epoch
+	if i := slices.IndexFunc(page, func(c latchkey.Change) bool { return c.Epoch == last }); i > 0 {
+		page = slices.Clip(page[:i])
+	}
+	return page
+}
+
+// purge drops at most n changes made at or before the cutoff, then revocations whose token ended long enough ago.
+func (h *history) purge(n int, isOld func(at int64) bool, now int64, keepRevoked time.Duration) int {
+	old := 0
+	for old < n && old < len(h.rows) && isOld(h.rows[old].at) {
+		old++
+	}
+	removed := 0
+	for _, c := range h.rows[:old] {
+		if c.Kind != latchkey.ChangedRevocation {
+			removed++ // a revocation is only moved aside: it counts when it goes
+		}
+	}
+	h.drop(old)
+	h.revoked = slices.DeleteFunc(h.revoked, func(c latchkey.Change) bool {
+		if removed >= n || !over(micros(c.Until), keepRevoked, now) {
+			return false
+		}
+		removed++
+		return true
+	})
+	return removed
+}

@@ -1,0 +1,134 @@
+package memstore
+
+import (
+	"context"
+	"time"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+// Purge implements [latchkey.Store]. It looks at everything the store holds, with the lock held, until it has found n.
+func (s *Store) Purge(ctx context.Context, p latchkey.PurgePolicy, n int) (int, error) {
+	if err := check(ctx); err != nil {
+		return 0, err
+	}
+	if n <= 0 {
+		n = 100
+	}
+	if p.Changes == 0 {
+		p.Changes = 24 * time.Hour
+	}
+	if p.Events == 0 {
+		p.Events = -1
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	left := n
+	for _, a := range s.owners {
+		for _, f := range []func(*account, *latchkey.PurgePolicy, int) int{
+			purgeReservations, s.purgeTokens, purgeOnce, purgeEvents,
+		} {
+			if left -= f(a, &p, left); left == 0 {
+				return n, nil
+			}
+		}
+	}
+	now := micros(p.Now)
+	isOld := func(at int64) bool { return old(at, p.Changes, now) }
+	left -= s.history.purge(left, isOld, now, p.Revoked)
+	for left > 0 && len(s.writes) > 0 && isOld(s.writes[0].at) {
+		delete(s.account(s.writes[0].key.owner).written, s.writes[0].key.id)
+		s.writes = s.writes[1:]
+		left--
+	}
+	for left > 0 && len(s.batched) > 0 && isOld(s.batched[0].at) {
+		delete(s.batches, s.batched[0].key)
+		s.batched = s.batched[1:]
+		left--
+	}
+	return n - left, nil
+}
+
+// old says whether something of the given time has been kept for long enough. A negative duration keeps for ever.
+func old(at int64, keep time.Duration, now int64) bool {
+	return keep >= 0 && at+keep.Microseconds() <= now
+}
+
+// over is old for something that may have no end.
+func over(end int64, keep time.Duration, now int64) bool {
+	return end != never && old(end, keep, now)
+}
+
+// purgeReservations gives back what lapsed, and forgets what was settled long ago.
+func purgeReservations(a *account, p *latchkey.PurgePolicy, n int) int {
+	now, removed := micros(p.Now), 0
+	for key, r := range a.reservations {
+		if removed < n && !r.settled && over(r.until, 0, now) {
+			a.settle(r, 0)
+			r.lapsed = true
+			removed++
+		}
+		if removed < n && r.settled && over(r.until, p.Changes, now) {
+			delete(a.reservations, key)
+			removed++
+		}
+	}
+	return removed
+}
+
+// purgeTokens removes dead tokens, and the retired secrets of living ones. No answer changes by it but from "dead" to
+// "unknown", so the epoch stays.
+func (s *Store) purgeTokens(a *account, p *latchkey.PurgePolicy, n int) int {
+	now, removed := micros(p.Now), 0
+	for _, t := range a.tokens.after("") {
+		if removed == n {
+			break
+		}
+		if over(t.revoked, p.Revoked, now) || over(t.notAfter, p.Expired, now) || over(t.idleEnd(), p.Expired, now) {
+			s.removeToken(t)
+			removed++
+			continue
+		}
+		for i := 0; i < len(t.secrets) && removed < n; {
+			if !over(t.secrets[i].notAfter, 0, now) {
+				i++
+				continue
+			}
+			delete(s.digests, t.secrets[i].digest)
+			t.secrets = append(t.secrets[:i:i], t.secrets[i+1:]...)
+			removed++
+		}
+	}
+	return removed
+}
+
+func (t *token) idleEnd() int64 {
+	if t.more == nil || t.more.idle <= 0 {
+		return never
+	}
+	return micros(t.view().IdleEnd())
+}
+
+func purgeOnce(a *account, p *latchkey.PurgePolicy, n int) int {
+	now, removed := micros(p.Now), 0
+	for key, until := range a.once {
+		if removed == n {
+			break
+		}
+		if over(until, 0, now) {
+			delete(a.once, key)
+			removed++
+		}
+	}
+	return removed
+}
+
+func purgeEvents(a *account, p *latchkey.PurgePolicy, n int) int {
+	now, removed := micros(p.Now), 0
+	for removed < n && removed < len(a.events) && old(micros(a.events[removed].At), p.Events, now) {
+		removed++
+	}
+	clear(a.events[:removed])
+	a.events = a.events[removed:]
+	return removed
+}

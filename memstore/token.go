@@ -1,0 +1,124 @@
+package memstore
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+// token is a stored token with its secrets: the fields that nearly every token has, and a pointer to the others. That
+// halves the memory of a plain token. Slices inside are never changed in place, so reading one may copy late.
+type token struct {
+	of *account
+
+	id, parent, name, hint               string
+	version                              uint64
+	created, used, revoked, notAfter     int64
+	kind                                 latchkey.Kind
+	depth                                uint8
+	test, disabled, full, signed, inWork bool // inWork: inserted by the Write that is under way
+	roles                                []string
+	more                                 *more
+	secrets                              []secret
+}
+
+// more is what few tokens have.
+type more struct {
+	origin, reason, public string
+	permissions            latchkey.Permissions
+	domains                []string
+	addresses, mintFrom    []netip.Prefix
+	limits                 latchkey.Limits
+	notBefore              int64
+	idle                   time.Duration
+	extra                  []byte
+	client                 latchkey.Client
+	rows                   []latchkey.Condition
+	forced                 latchkey.Values
+}
+
+// secret is a stored SecretRecord.
+type secret struct {
+	digest            [32]byte
+	keyID             uint32
+	signing           bool
+	sealed            []byte
+	hint              string
+	created, notAfter int64
+}
+
+// micros is how times are kept: microseconds since 1970, rounded down. Every time of the years 1 to 9999 fits, the zero
+// time among them, and comes back as it was.
+func micros(t time.Time) int64 { return t.UnixMicro() }
+
+func fromMicros(us int64) time.Time { return time.UnixMicro(us).UTC() }
+
+var never = micros(time.Time{})
+
+// set stores t, all but its secrets. It keeps nothing that the caller could change.
+func (r *token) set(t latchkey.Token) {
+	t = t.Clone()
+	r.id, r.parent, r.name, r.hint = t.ID, t.Parent, t.Name, t.Hint
+	r.version, r.kind, r.depth = t.Version, t.Kind, t.Depth
+	r.created, r.used, r.revoked = micros(t.Created), micros(t.Used), micros(t.Revoked)
+	r.notAfter = micros(t.Validity.NotAfter)
+	r.test, r.disabled, r.full, r.signed = t.Test, t.Disabled, t.Full, t.Restrictions.Signed
+	r.roles = t.Roles
+	r.more = nil
+	if t.Origin != "" || t.Reason != "" || t.Public != "" || t.Permissions != nil || t.Restrictions.Domains != nil ||
+		t.Restrictions.Addresses != nil || t.Restrictions.MintFrom != nil || t.Limits != (latchkey.Limits{}) ||
+		!t.Validity.NotBefore.IsZero() || t.Validity.Idle != 0 || t.Extra != nil || t.Client != (latchkey.Client{}) ||
+		t.Rows != nil || t.Forced != nil {
+		r.more = &more{
+			origin: t.Origin, reason: t.Reason, public: t.Public,
+			permissions: t.Permissions,
+			domains:     t.Restrictions.Domains, addresses: t.Restrictions.Addresses, mintFrom: t.Restrictions.MintFrom,
+			limits:    t.Limits,
+			notBefore: micros(t.Validity.NotBefore), idle: t.Validity.Idle,
+			extra: t.Extra, client: t.Client, rows: t.Rows, forced: t.Forced,
+		}
+	}
+}
+
+// view is the token, sharing its slices with the store: Clone it before it leaves the package.
+func (r *token) view() latchkey.Token {
+	t := latchkey.Token{
+		ID: r.id, Owner: r.of.id, Version: r.version, Kind: r.kind, Test: r.test, Parent: r.parent, Depth: r.depth,
+		Settings: latchkey.Settings{Name: r.name, Roles: r.roles, Disabled: r.disabled},
+		Full:     r.full, Hint: r.hint,
+		Created: fromMicros(r.created), Used: fromMicros(r.used), Revoked: fromMicros(r.revoked),
+	}
+	t.Restrictions.Signed = r.signed
+	t.Validity.NotAfter = fromMicros(r.notAfter)
+	if m := r.more; m != nil {
+		t.Origin, t.Reason, t.Public = m.origin, m.reason, m.public
+		t.Permissions, t.Limits, t.Extra = m.permissions, m.limits, m.extra
+		t.Restrictions.Domains, t.Restrictions.Addresses, t.Restrictions.MintFrom = m.domains, m.addresses, m.mintFrom
+		t.Validity.NotBefore, t.Validity.Idle = fromMicros(m.notBefore), m.idle
+		t.Client, t.Rows, t.Forced = m.client, m.rows, m.forced
+	}
+	return t
+}
+
+func (r *token) copy() latchkey.Token { return r.view().Clone() }
+
+// secretAt finds a secret by its digest; -1: the token has no such secret.
+func (r *token) secretAt(digest [32]byte) int {
+	return slices.IndexFunc(r.secrets, func(s secret) bool { return s.digest == digest })
+}
+
+func packSecret(s latchkey.SecretRecord) secret {
+	return secret{
+		digest: s.Digest, keyID: s.KeyID, signing: s.Signing, sealed: slices.Clone(s.Sealed), hint: s.Hint,
+		created: micros(s.Created), notAfter: micros(s.NotAfter),
+	}
+}
+
+func (s secret) copy() latchkey.SecretRecord {
+	return latchkey.SecretRecord{
+		Digest: s.digest, KeyID: s.keyID, Signing: s.signing, Sealed: slices.Clone(s.sealed), Hint: s.hint,
+		Created: fromMicros(s.created), NotAfter: fromMicros(s.notAfter),
+	}
+}

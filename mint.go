@@ -1,0 +1,229 @@
+package latchkey
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"time"
+)
+
+// Mint makes a token that may do what a may do, less n: its answers are met with its parent's at every Verify, so it can
+// never do more, and whatever the parent loses it loses at once. The parent is read anew first. A lifetime beyond the
+// end of a parent is clamped, and the Token shows it.
+//
+// [ErrInvalid] for a Lifetime ≤ 0, an empty but not nil Roles, an unknown role or one the parent lacks, a Client other
+// than the one a parent was minted for (left out, it is inherited), and anything malformed; [ErrForced] for forced
+// values that disagree with a parent's; [ErrDenied] if the parent may not mint (a publishable token, one that must sign
+// its requests, one at Options.MaxDepth); [ErrAddress] outside Restrictions.MintFrom; and Verify's errors if the parent
+// has ended meanwhile. An Assumed or narrowed Access has no token that could be the parent: ErrInvalid.
+func (m *Manager) Mint(ctx context.Context, a Access, n Narrowing) (Token, Secret, error) {
+	for try := 0; ; try++ {
+		t, s, err := m.mint(ctx, a, &n)
+		if !errors.Is(err, ErrConflict) || try == 7 {
+			return t, s, err
+		}
+		// The parent changed between reading and writing: read it again.
+	}
+}
+
+func (m *Manager) mint(ctx context.Context, a Access, n *Narrowing) (Token, Secret, error) {
+	fail := func(err error) (Token, Secret, error) { return Token{}, Secret{}, err }
+	switch {
+	case a.set == nil || a.m != m:
+		return fail(ErrInvalidToken)
+	case a.who.kind == 0:
+		return fail(fmt.Errorf("%w: an assumed access has no token to mint from", ErrInvalid))
+	case len(a.set.narrowed) != 0:
+		return fail(fmt.Errorf("%w: a narrowed access has no token to mint from: mint from the verified one", ErrInvalid))
+	case n.Stateless:
+		return fail(fmt.Errorf("%w: stateless tokens are not available", ErrInvalid))
+	case n.Lifetime <= 0:
+		return fail(fmt.Errorf("%w: Lifetime must be positive", ErrInvalid))
+	}
+	a, f, err := m.again(ctx, a)
+	if err != nil {
+		return fail(err)
+	}
+	parent := &f.Token
+	switch {
+	case parent.Kind == KindPublishable:
+		return fail(fmt.Errorf("%w: a publishable token mints nothing", ErrDenied))
+	case a.set.restrict.needsSignature():
+		return fail(fmt.Errorf("%w: a token that signs its requests mints nothing", ErrDenied))
+	case int(parent.Depth) >= m.opts.MaxDepth:
+		return fail(fmt.Errorf("%w: %d generations are enough (Options.MaxDepth)", ErrDenied, m.opts.MaxDepth))
+	}
+	if err := a.set.restrict.checkMint(a.from); err != nil {
+		return fail(err)
+	}
+	nl, err := a.narrowing(ctx, n)
+	if err != nil {
+		return fail(err)
+	}
+	s := Settings{Name: n.Name, Roles: nl.layer.roles, Permissions: nl.layer.rules, Restrictions: n.Restrictions,
+		Limits: n.Limits, Extra: n.Extra}
+	now := m.now()
+	s.Validity = Validity{NotAfter: clampEnd(fromMicros(now), n.Lifetime, &f), Idle: n.Idle}
+	if err := m.checkSettings(KindAccess, &s, now); err != nil {
+		return fail(err)
+	}
+	if err := boundText("Origin", n.Origin, 0, maxOrigin); err != nil {
+		return fail(err)
+	}
+	t := Token{Owner: parent.Owner, Kind: KindAccess, Test: parent.Test, Parent: parent.ID, Depth: parent.Depth + 1,
+		Origin: n.Origin, Settings: s, Client: nl.client, Full: nl.layer.full, Rows: nl.layer.rows, Forced: nl.layer.forced}
+	w := Write{RequireTokens: []Ref{{ID: parent.ID, Version: parent.Version}}}
+	if n.Client.ID != "" {
+		w.Clients = []Client{t.Client}
+	}
+	text, err := newText(m.opts.Rand, t.Kind, t.Test, m.opts.Prefix)
+	if err != nil {
+		return fail(err)
+	}
+	if t.ID, err = m.newRecordID(now); err != nil {
+		return fail(err)
+	}
+	rec, err := m.newSecretRecord(&t, text, now)
+	if err != nil {
+		return fail(err)
+	}
+	// A token nobody held before can alter no answer, and is its own record of having been minted: no audit event.
+	w.Owner, w.Silent = t.Owner, true
+	w.Tokens, w.Secrets = []Token{t}, []SecretChange{{TokenID: t.ID, Add: &rec}}
+	if _, err := m.write(ctx, w); err != nil {
+		return fail(err)
+	}
+	t.Version = 1
+	return t, newSecret(text), nil
+}
+
+// clampEnd is now + lifetime, or the first end of a parent.
+func clampEnd(now time.Time, lifetime time.Duration, f *Found) time.Time {
+	end := now.Add(lifetime)
+	for _, t := range append([]Token{f.Token}, f.Ancestors...) {
+		if e := t.Validity.NotAfter; !e.IsZero() && e.Before(end) {
+			end = e
+		}
+	}
+	return end
+}
+
+// narrowed is what a Narrowing means for one Access.
+type narrowed struct {
+	layer   layer
+	roles   []string
+	roleSet map[string]Role
+	client  Client
+}
+
+// narrowClient is whom a narrowed access stands for: the client it has, by whatever name is the newest, or the one now
+// given. It never changes to another, for rows may refer to it.
+func (a Access) narrowClient(c Client) (Client, error) {
+	had := a.who.client
+	switch {
+	case c == Client{}:
+		return had, nil
+	case had.ID != "" && c.ID != had.ID:
+		return Client{}, fmt.Errorf("%w: the access is already another client's", ErrInvalid)
+	}
+	return c, checkClient(c)
+}
+
+// narrowing checks n against what a may do, and reads roles that a may name without having them.
+func (a Access) narrowing(ctx context.Context, n *Narrowing) (narrowed, error) {
+	none := narrowed{}
+	if n.Roles != nil && len(n.Roles) == 0 {
+		return none, fmt.Errorf("%w: Roles is empty: nil means all of the parent's", ErrInvalid)
+	}
+	client, err := a.narrowClient(n.Client)
+	if err != nil {
+		return none, err
+	}
+	if err := n.Permissions.Validate(); err != nil {
+		return none, err
+	}
+	for _, c := range n.Rows {
+		if err := c.Validate(); err != nil {
+			return none, err
+		}
+	}
+	if err := n.Restrictions.Validate(a.m.opts.PublicSuffix); err != nil {
+		return none, err
+	}
+	forced, err := normaliseValues(n.Forced)
+	if err != nil {
+		return none, err
+	}
+	for _, up := range slices.Concat(a.set.narrowed, a.set.layers) {
+		for field, v := range up.forced {
+			if mine, ok := forced[field]; ok && !reflect.DeepEqual(mine, v) {
+				return none, fmt.Errorf("%w: field %q", ErrForced, field)
+			}
+		}
+	}
+	nl := narrowed{roleSet: a.set.roleSet, roles: a.set.roles, client: client}
+	nl.layer = layer{name: "narrowing", full: n.Roles == nil && n.Permissions == nil,
+		roles: slices.Compact(slices.Sorted(slices.Values(n.Roles))), rules: slices.Clone(n.Permissions),
+		rows: slices.Clone(n.Rows), forced: forced}
+	if !nl.layer.full {
+		nl.roles = nl.layer.roles
+	}
+	nl.layer.selfRoles = &nl.roles
+	if nl.layer.full {
+		return nl, nil
+	}
+	for _, id := range nl.roles {
+		if slices.Contains(a.set.roles, id) {
+			if _, ok := nl.roleSet[id]; ok {
+				continue
+			}
+		}
+		if !a.set.anyRole {
+			return none, fmt.Errorf("%w: role %q is not the ID of one of the parent's", ErrInvalid, id)
+		}
+		known, err := a.m.roleClosure(ctx, a.who.owner, nl.roleSet, id)
+		if errors.Is(err, ErrNotFound) {
+			return none, fmt.Errorf("%w: unknown role %q: a role is named by its ID", ErrInvalid, id)
+		} else if err != nil {
+			return none, err
+		}
+		nl.roleSet = known
+	}
+	return nl, nil
+}
+
+// maxRoles bounds the roles that one role may inherit from, directly or not.
+const maxRoles = 1000
+
+// roleClosure reads a role and all it inherits, and returns them with what is known already. The role itself must exist
+// (ErrNotFound); a role inherited that is gone is left out, and gives nothing.
+func (m *Manager) roleClosure(ctx context.Context, owner string, known map[string]Role, id string) (map[string]Role, error) {
+	out := maps.Clone(known)
+	if out == nil {
+		out = map[string]Role{}
+	}
+	seen := map[string]bool{id: true}
+	for queue := []string{id}; len(queue) > 0; queue = queue[1:] {
+		r, err := m.store.Role(ctx, owner, queue[0])
+		if errors.Is(err, ErrNotFound) && queue[0] != id {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		out[r.ID] = r
+		for _, up := range r.Inherits {
+			if !seen[up] {
+				seen[up] = true
+				queue = append(queue, up)
+			}
+		}
+		if len(seen) > maxRoles {
+			return nil, fmt.Errorf("%w: more than %d roles are inherited", ErrInvalid, maxRoles)
+		}
+	}
+	return out, nil
+}

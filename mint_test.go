@@ -1,0 +1,331 @@
+package latchkey_test
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+var orders = latchkey.NewSchema(latchkey.Fields{
+	"region": {Column: "o.region", Type: latchkey.Text},
+	"amount": {Column: "o.amount", Type: latchkey.Integer},
+	"owner":  {Column: "o.owner", Type: latchkey.Text},
+	"client": {Column: "o.client", Type: latchkey.Text},
+})
+
+func eq(field string, v any) latchkey.Condition { return latchkey.Where(field, latchkey.Eq, v) }
+
+func TestMintIsItsParentLess(t *testing.T) {
+	w := newWorld(t)
+	reader := w.role("reader", latchkey.Allow(latchkey.Read).On("dataset/*"))
+	writer := w.role("writer", latchkey.Allow(latchkey.Create, latchkey.Update).On("dataset/orders"))
+	foreign := w.role("foreign", latchkey.Allow(latchkey.Any).On("*"))
+	_, key := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{reader.ID, writer.ID}})
+	parent := w.access(key)
+
+	for name, c := range map[string]struct {
+		n     latchkey.Narrowing
+		allow []latchkey.Action // on dataset/orders, every row
+		some  []latchkey.Action
+	}{
+		"nothing said":     {latchkey.Narrowing{}, []latchkey.Action{"read", "create", "update"}, nil},
+		"one role":         {latchkey.Narrowing{Roles: []string{reader.ID}}, []latchkey.Action{"read"}, nil},
+		"a rule":           {latchkey.Narrowing{Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*")}}, []latchkey.Action{"read", "create", "update"}, nil},
+		"a rule elsewhere": {latchkey.Narrowing{Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Any).On("other/*")}}, nil, nil},
+		"no rules at all":  {latchkey.Narrowing{Permissions: latchkey.Permissions{}}, nil, nil},
+		"a role, a deny": {latchkey.Narrowing{Roles: []string{writer.ID}, Permissions: latchkey.Permissions{latchkey.Deny(latchkey.Update).On("*")}},
+			[]latchkey.Action{"create"}, nil},
+		"rows": {latchkey.Narrowing{Rows: []latchkey.Condition{eq("region", "EU")}}, nil, []latchkey.Action{"read", "create", "update"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tok, secret := w.mint(parent, c.n)
+			narrow, err := parent.Narrow(w.ctx, c.n)
+			w.ok(err)
+			for who, a := range map[string]latchkey.Access{"minted": w.access(secret), "from memory": w.access(secret), "narrowed": narrow} {
+				for _, action := range []latchkey.Action{"read", "create", "update", "delete", "alter", "use"} {
+					err := a.Check(action, "dataset/orders")
+					switch {
+					case contains(c.allow, action):
+						assert.NoError(t, err, "%s %s", who, action)
+					case contains(c.some, action):
+						var denied *latchkey.DeniedError
+						require.ErrorAs(t, err, &denied, "%s %s", who, action)
+						assert.True(t, denied.Rows)
+					default:
+						assert.ErrorIs(t, err, latchkey.ErrDenied, "%s %s", who, action)
+						_, err = a.Filter(action, "dataset/orders")
+						assert.ErrorIs(t, err, latchkey.ErrDenied)
+					}
+				}
+				assert.False(t, a.Allows(latchkey.Create, "latchkey/token/x"))
+			}
+			assert.Equal(t, latchkey.KindAccess, tok.Kind)
+			assert.Equal(t, uint8(1), tok.Depth)
+			assert.Equal(t, parent.TokenID(), tok.Parent)
+		})
+	}
+	for name, n := range map[string]latchkey.Narrowing{
+		"an empty list of roles":   {Roles: []string{}},
+		"a role the parent lacks":  {Roles: []string{foreign.ID}},
+		"it beside one it has":     {Roles: []string{reader.ID, foreign.ID}},
+		"an unknown role":          {Roles: []string{"nope"}},
+		"an empty role":            {Roles: []string{""}},
+		"stateless":                {Stateless: true},
+		"a negative credit limit":  {Limits: latchkey.Limits{Credits: -1}},
+		"a faulty row":             {Rows: []latchkey.Condition{latchkey.All()}},
+		"a client without id":      {Client: latchkey.Client{Name: "Ada"}},
+		"a bad domain":             {Restrictions: latchkey.Restrictions{Domains: []string{"a@b"}}},
+		"a bad pattern":            {Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("")}},
+		"a forced value of a kind": {Forced: map[string]any{"x": []int{1}}},
+	} {
+		n.Lifetime = time.Hour
+		_, _, err := w.keys.Mint(w.ctx, parent, n)
+		assert.ErrorIs(t, err, latchkey.ErrInvalid, name)
+		if !n.Stateless {
+			_, err = parent.Narrow(w.ctx, n)
+			assert.ErrorIs(t, err, latchkey.ErrInvalid, name)
+		}
+	}
+	for _, life := range []time.Duration{0, -1} {
+		_, _, err := w.keys.Mint(w.ctx, parent, latchkey.Narrowing{Lifetime: life})
+		assert.ErrorIs(t, err, latchkey.ErrInvalid)
+	}
+	_, _, err := w.keys.Mint(w.ctx, latchkey.Access{}, latchkey.Narrowing{Lifetime: time.Hour})
+	w.is(latchkey.ErrInvalidToken, err)
+}
+
+func contains(list []latchkey.Action, a latchkey.Action) bool {
+	for _, x := range list {
+		if x == a {
+			return true
+		}
+	}
+	return false
+}
+
+func TestWhoMayMint(t *testing.T) {
+	w := newWorld(t)
+	role := w.role("reader", readAll())
+	hour := latchkey.Narrowing{Lifetime: time.Hour}
+
+	_, pk := w.issue(latchkey.KindPublishable, latchkey.Settings{})
+	_, _, err := w.keys.Mint(w.ctx, w.access(pk), hour)
+	w.is(latchkey.ErrDenied, err)
+
+	_, sk := w.issue(latchkey.KindSecret, latchkey.Settings{})
+	_, s := w.mint(w.access(sk), latchkey.Narrowing{Roles: []string{role.ID}})
+	assert.True(t, w.access(s).Allows(latchkey.Read, "x"))
+	assert.False(t, w.access(s).Allows(latchkey.Create, "x"))
+	_, s = w.mint(w.access(sk), latchkey.Narrowing{})
+	assert.True(t, w.access(s).Allows(latchkey.Create, "latchkey/token/x"), "all its parent may do")
+
+	_, ss := w.issue(latchkey.KindSession, latchkey.Settings{})
+	_, s = w.mint(w.access(ss), latchkey.Narrowing{Roles: []string{role.ID}})
+	assert.False(t, w.access(s).Allows(latchkey.Read, "x"), "a session may name the role, and still gives what it has")
+
+	n, err := w.access(sk).Narrow(w.ctx, latchkey.Narrowing{})
+	w.ok(err)
+	_, _, err = w.keys.Mint(w.ctx, n, hour)
+	w.is(latchkey.ErrInvalid, err)
+	_, _, err = w.keys.Mint(w.ctx, w.acme.Assume(latchkey.Client{ID: "7"}, nil), hour)
+	w.is(latchkey.ErrInvalid, err)
+
+	secret := sk
+	for range 4 {
+		_, secret = w.mint(w.access(secret), latchkey.Narrowing{})
+	}
+	_, _, err = w.keys.Mint(w.ctx, w.access(secret), hour)
+	w.is(latchkey.ErrDenied, err)
+}
+
+func TestMintedTokensEndWithTheirParents(t *testing.T) {
+	w := newWorld(t)
+	end := w.now().Add(30 * time.Minute)
+	key, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Validity: latchkey.Validity{NotAfter: end}})
+	tok, child := w.mint(w.access(secret), latchkey.Narrowing{Lifetime: 24 * time.Hour})
+	assert.Equal(t, end, tok.Validity.NotAfter, "clamped, and shown")
+	grand, _ := w.mint(w.access(child), latchkey.Narrowing{Lifetime: 10 * time.Minute})
+	assert.Equal(t, w.now().Add(10*time.Minute), grand.Validity.NotAfter)
+	w.update(key, func(t *latchkey.Token) { t.Validity.NotAfter = end.Add(time.Hour) })
+	w.turn(30 * time.Minute)
+	_, err := w.verify(child)
+	w.is(latchkey.ErrExpired, err) // the child keeps the end it got
+	w.access(secret)
+}
+
+func TestMintingIsGuarded(t *testing.T) {
+	w := newWorld(t)
+	home, away := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("192.0.2.1")
+	_, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Restrictions: latchkey.Restrictions{MintFrom: prefixes("10.0.0.0/8")}})
+	at := func(secret string, from netip.Addr) latchkey.Access {
+		return mustVerify(w, latchkey.Presented{Secret: secret, Address: from})
+	}
+	hour := latchkey.Narrowing{Lifetime: time.Hour}
+	for _, from := range []netip.Addr{away, {}} {
+		_, _, err := w.keys.Mint(w.ctx, at(secret, from), hour)
+		w.is(latchkey.ErrAddress, err)
+	}
+	_, child, err := w.keys.Mint(w.ctx, at(secret, home), hour)
+	w.ok(err)
+	_, _, err = w.keys.Mint(w.ctx, at(child.Reveal(), away), hour)
+	w.ok(err) // children travel
+}
+
+func TestMintAfterALossFails(t *testing.T) {
+	w := newWorld(t)
+	role := w.role("reader", readAll())
+	key, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{role.ID}})
+	photograph := w.access(secret)
+	w.update(key, func(t *latchkey.Token) { t.Roles = nil })
+	_, _, err := w.keys.Mint(w.ctx, photograph, latchkey.Narrowing{Lifetime: time.Hour, Roles: []string{role.ID}})
+	w.is(latchkey.ErrInvalid, err)
+	w.ok(w.acme.Revoke(w.ctx, key.ID, ""))
+	_, _, err = w.keys.Mint(w.ctx, photograph, latchkey.Narrowing{Lifetime: time.Hour})
+	w.is(latchkey.ErrRevoked, err)
+	_, err = w.keys.Again(w.ctx, photograph)
+	w.is(latchkey.ErrRevoked, err)
+}
+
+// A row before that was forgotten must not make a create of an update, which would take over a row of somebody else's.
+func TestPrepareTellsActionsApart(t *testing.T) {
+	w := newWorld(t)
+	_, secret := w.key(latchkey.Allow(latchkey.Any).On("dataset/*").Where(eq("region", "EU")))
+	a, row := w.access(secret), latchkey.Row{"region": "EU", "amount": 3}
+	for name, tt := range map[string]struct {
+		action        latchkey.Action
+		before, after latchkey.Row
+	}{
+		"a create of a row that is there":    {latchkey.Create, row, row},
+		"an update without the row before":   {latchkey.Update, nil, row},
+		"an update without the row after":    {latchkey.Update, row, nil},
+		"a delete without the row before":    {latchkey.Delete, nil, row},
+		"a delete that leaves a row":         {latchkey.Delete, row, row},
+		"no row at all":                      {latchkey.Update, nil, nil},
+		"an action of the host's, of no row": {"publish", nil, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := a.Prepare(tt.action, "dataset/orders", orders, tt.before, tt.after)
+			require.ErrorIs(t, err, latchkey.ErrInvalid)
+			require.Nil(t, got)
+		})
+	}
+	_, err := a.Prepare("publish", "dataset/orders", orders, row, row)
+	w.ok(err)
+}
+
+func TestForcedValues(t *testing.T) {
+	w := newWorld(t)
+	_, secret := w.key(latchkey.Allow(latchkey.Any).On("dataset/*"))
+	_, child := w.mint(w.access(secret), latchkey.Narrowing{
+		Rows: []latchkey.Condition{eq("region", "EU")}, Forced: map[string]any{"region": "EU"}})
+	a := w.access(child)
+	row, err := a.Prepare(latchkey.Create, "dataset/orders", orders, nil, latchkey.Row{"region": "US", "amount": "3"})
+	w.ok(err)
+	assert.Equal(t, latchkey.Row{"region": "EU", "amount": int64(3)}, row)
+	_, err = a.Prepare(latchkey.Update, "dataset/orders", orders, latchkey.Row{"region": "EU"}, latchkey.Row{"region": "US"})
+	w.is(latchkey.ErrDenied, err)
+	_, err = a.Prepare(latchkey.Update, "dataset/orders", orders, latchkey.Row{"region": "US"}, latchkey.Row{"region": "EU"})
+	w.is(latchkey.ErrDenied, err)
+	_, err = a.Prepare(latchkey.Create, "dataset/orders", orders, nil, latchkey.Row{"nosuch": 1})
+	w.is(latchkey.ErrBadCondition, err)
+	_, _, err = w.keys.Mint(w.ctx, a, latchkey.Narrowing{Lifetime: time.Hour, Forced: map[string]any{"region": "US"}})
+	w.is(latchkey.ErrForced, err)
+	_, grand := w.mint(a, latchkey.Narrowing{Forced: map[string]any{"region": "EU", "amount": 7}})
+	row, err = w.access(grand).Prepare(latchkey.Create, "dataset/orders", orders, nil, latchkey.Row{"amount": 1})
+	w.ok(err)
+	assert.Equal(t, latchkey.Row{"region": "EU", "amount": int64(7)}, row)
+}
+
+func TestReferences(t *testing.T) {
+	w := newWorld(t)
+	tok, secret := w.key(
+		latchkey.Allow(latchkey.Read).On("dataset/orders").Where(eq("owner", latchkey.Self)),
+		latchkey.Allow(latchkey.Update).On("dataset/orders").Where(eq("client", latchkey.ClientID)),
+		latchkey.Allow(latchkey.Delete).On("dataset/orders").Where(latchkey.Not(eq("client", latchkey.ClientID))),
+	)
+	_, child := w.mint(w.access(secret), latchkey.Narrowing{Client: latchkey.Client{ID: "42", Name: "Ada"}})
+	admits := func(a latchkey.Access, action latchkey.Action, row latchkey.Row) bool {
+		return a.CheckRow(action, "dataset/orders", orders, row) == nil
+	}
+	for range 2 {
+		key, mint := w.access(secret), w.access(child)
+		assert.True(t, admits(key, latchkey.Read, latchkey.Row{"owner": tok.ID}))
+		assert.True(t, admits(mint, latchkey.Read, latchkey.Row{"owner": tok.ID}), "Self is the root of the chain")
+		assert.False(t, admits(mint, latchkey.Read, latchkey.Row{"owner": mint.TokenID()}))
+		assert.True(t, admits(mint, latchkey.Update, latchkey.Row{"client": "42"}))
+		assert.False(t, admits(mint, latchkey.Update, latchkey.Row{"client": "43"}))
+		assert.True(t, admits(mint, latchkey.Delete, latchkey.Row{"client": "43"}))
+		// A reference without a value matches nothing, negated or not.
+		assert.False(t, admits(key, latchkey.Update, latchkey.Row{"client": ""}))
+		assert.False(t, admits(key, latchkey.Delete, latchkey.Row{"client": "43"}))
+		_, err := key.Filter(latchkey.Update, "dataset/orders")
+		assert.ErrorIs(t, err, latchkey.ErrDenied)
+	}
+	me := w.acme.Assume(latchkey.Client{ID: "7"}, latchkey.Permissions{
+		latchkey.Allow(latchkey.Read).On("dataset/orders").Where(eq("owner", latchkey.Self))})
+	assert.True(t, admits(me, latchkey.Read, latchkey.Row{"owner": "7"}))
+}
+
+func TestAgainKeepsWhatWasNarrowed(t *testing.T) {
+	w := newWorld(t)
+	role := w.role("reader", readAll())
+	key, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{role.ID}})
+	n, err := w.access(secret).Narrow(w.ctx, latchkey.Narrowing{Rows: []latchkey.Condition{eq("region", "EU")}})
+	w.ok(err)
+	n, err = n.Narrow(w.ctx, latchkey.Narrowing{Roles: []string{role.ID}})
+	w.ok(err)
+	again, err := w.keys.Again(w.ctx, n)
+	w.ok(err)
+	c, err := again.Filter(latchkey.Read, "x")
+	w.ok(err)
+	assert.False(t, c.IsAllRows())
+	w.update(key, func(t *latchkey.Token) { t.Roles = nil })
+	again, err = w.keys.Again(w.ctx, n)
+	w.ok(err)
+	_, err = again.Filter(latchkey.Read, "x")
+	w.is(latchkey.ErrDenied, err)
+	_, err = w.access(secret).Narrow(w.ctx, latchkey.Narrowing{Restrictions: latchkey.Restrictions{Signed: true}})
+	w.is(latchkey.ErrInvalid, err)
+	_, err = w.access(secret).Narrow(w.ctx, latchkey.Narrowing{Restrictions: latchkey.Restrictions{Addresses: prefixes("10.0.0.0/8")}})
+	w.is(latchkey.ErrAddress, err)
+}
+
+func TestClientsKeepTheNewestName(t *testing.T) {
+	w := newWorld(t)
+	_, secret := w.key()
+	for _, c := range []latchkey.Client{{ID: "42", Name: "Zoë"}, {ID: "7", Name: "Bo"}, {ID: "42", Name: "Zoë O'Brien"}, {ID: "7"}} {
+		w.mint(w.access(secret), latchkey.Narrowing{Client: c})
+	}
+	var got []latchkey.Client
+	for c, err := range w.acme.Clients(w.ctx) {
+		w.ok(err)
+		got = append(got, c)
+	}
+	assert.Equal(t, []latchkey.Client{{ID: "42", Name: "Zoë O'Brien"}, {ID: "7", Name: "Bo"}}, got)
+	for range w.keys.For("other").Clients(w.ctx) {
+		t.Fatal("clients crossed owners")
+	}
+}
+
+func TestAClientStaysItself(t *testing.T) {
+	w := newWorld(t)
+	_, secret := w.key(latchkey.Allow(latchkey.Read).On("*").Where(eq("client", latchkey.ClientID)))
+	_, child := w.mint(w.access(secret), latchkey.Narrowing{Client: latchkey.Client{ID: "42", Name: "Ada"}})
+	other := latchkey.Narrowing{Lifetime: time.Hour, Client: latchkey.Client{ID: "7"}}
+	_, _, err := w.keys.Mint(w.ctx, w.access(child), other)
+	w.is(latchkey.ErrInvalid, err)
+	_, err = w.access(child).Narrow(w.ctx, other)
+	w.is(latchkey.ErrInvalid, err)
+	_, err = w.acme.Assume(latchkey.Client{ID: "42"}, nil).Narrow(w.ctx, other)
+	w.is(latchkey.ErrInvalid, err)
+
+	_, grand := w.mint(w.access(child), latchkey.Narrowing{})
+	assert.Equal(t, latchkey.Client{ID: "42", Name: "Ada"}, w.access(grand).Client(), "inherited")
+	_, grand = w.mint(w.access(child), latchkey.Narrowing{Client: latchkey.Client{ID: "42", Name: "Ada L."}})
+	assert.NoError(t, w.access(grand).CheckRow(latchkey.Read, "x", orders, latchkey.Row{"client": "42"}))
+}

@@ -1,0 +1,222 @@
+package latchkey
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+var (
+	inEU    = Where("region", Eq, "EU")
+	isOpen  = Where("status", Eq, "open")
+	payroll = Permissions{
+		Allow(Read, Update).On("db/*"),
+		Deny(Any).On("db/payroll"),
+	}
+)
+
+// saying is one sentence about what rules allow.
+type saying struct {
+	a    Action
+	on   Resource
+	want verdict
+}
+
+func allow(a Action, on Resource) saying { return saying{a, on, verdictAll} }
+func some(a Action, on Resource) saying  { return saying{a, on, verdictSome} }
+func deny(a Action, on Resource) saying  { return saying{a, on, verdictNone} }
+
+func TestRulesReadAsPolicy(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		p    Permissions
+		says []saying
+	}{
+		{"nothing said is nothing allowed", nil, []saying{deny(Read, "db/1")}},
+		{"a rule speaks about its actions and resources only", payroll, []saying{
+			allow(Read, "db/orders"), allow(Update, "db/orders/1"), deny(Delete, "db/orders"), deny(Read, "db"),
+			deny(Read, "files/1"), deny(Read, "db/payroll"), allow(Read, "db/payroll/2026"),
+		}},
+		{"position beats specificity: everything first, then one denied", Permissions{
+			Allow(Read).On("*"), Deny(Read).On("db/7"),
+		}, []saying{allow(Read, "db/8"), deny(Read, "db/7")}},
+		{"position beats specificity: one denied first, then everything", Permissions{
+			Deny(Read).On("db/7"), Allow(Read).On("*"),
+		}, []saying{allow(Read, "db/8"), allow(Read, "db/7")}},
+		{"overlaps per action: a later entry decides what it names, the rest survives", Permissions{
+			Allow(Read, Update).On("db/7"), Deny(Update).On("db/7"), Allow(Create).On("db/7"),
+		}, []saying{allow(Read, "db/7"), deny(Update, "db/7"), allow(Create, "db/7")}},
+		{"the same overlap the other way round", Permissions{
+			Deny(Update).On("db/7"), Allow(Create).On("db/7"), Allow(Read, Update).On("db/7"),
+		}, []saying{allow(Read, "db/7"), allow(Update, "db/7"), allow(Create, "db/7")}},
+		{"allow replaces: fewer rows later are fewer rows", Permissions{
+			Allow(Read).On("db/*"), Allow(Read).On("db/7").Where(inEU),
+		}, []saying{allow(Read, "db/8"), some(Read, "db/7")}},
+		{"grant adds: fewer rows later change nothing", Permissions{
+			Grant(Read).On("db/*"), Grant(Read).On("db/7").Where(inEU),
+		}, []saying{allow(Read, "db/7")}},
+		{"positives, then negatives after them", Permissions{
+			Grant(Read).On("env/main/model/*"), Grant(Any).On("env/main/model/12"),
+			Deny(Delete).On("env/main/model/12"), Deny(Read).On("env/main/model/13").Where(isOpen),
+		}, []saying{
+			allow(Read, "env/main/model/11"), allow(Update, "env/main/model/12"), deny(Delete, "env/main/model/12"),
+			some(Read, "env/main/model/13"), deny(Update, "env/main/model/13"),
+		}},
+		{"a condition of no row allows nothing and denies everything", Permissions{
+			Allow(Read).On("a", "b").Where(Condition{}), Allow(Use).On("a", "b"), Deny(Use).On("b").Where(Condition{}),
+		}, []saying{deny(Read, "a"), allow(Use, "a"), deny(Use, "b")}},
+		{"our own administration needs its own pattern", Permissions{
+			Allow(Any).On("*"), Allow(Read).On("latchkey/token/*"),
+		}, []saying{
+			allow(Alter, "anything/at/all"), deny(Read, "latchkey/role/1"), allow(Read, "latchkey/token/1"),
+			deny(Reveal, "latchkey/token/1"),
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			require.NoError(t, c.p.Validate())
+			p := newPolicy([]layer{{rules: c.p}}, nil)
+			for _, s := range c.says {
+				require.Equal(t, s.want, p.verdict(s.a, s.on), "%s %s", s.a, s.on)
+				require.Equal(t, s.want == verdictAll, c.p.Allows(s.a, s.on), "%s %s", s.a, s.on)
+				require.Equal(t, s.want, extent(c.p.Decide(s.a, s.on).Rows()), "%s %s", s.a, s.on)
+			}
+		})
+	}
+}
+
+func TestChainsReadAsPolicy(t *testing.T) {
+	roles := map[string]Role{
+		"reader":   {ID: "reader", Name: "reader", Permissions: Permissions{Allow(Read).On("db/*")}},
+		"eu":       {ID: "eu", Permissions: Permissions{Allow(Read, Update).On("db/*").Where(inEU)}},
+		"no-7":     {ID: "no-7", Name: "no seven", Permissions: Permissions{Deny(Any).On("db/7")}},
+		"heir":     {ID: "heir", Inherits: []string{"reader"}, Permissions: Permissions{Deny(Read).On("db/7")}},
+		"rebel":    {ID: "rebel", Inherits: []string{"heir"}, Permissions: Permissions{Grant(Read).On("db/7")}},
+		"obedient": {ID: "obedient", Inherits: []string{"heir"}, InheritDenies: true, Permissions: Permissions{Grant(Read, Use).On("db/7")}},
+		"child":    {ID: "child", Inherits: []string{"obedient"}, InheritDenies: true, Permissions: Permissions{Allow(Any).On("*")}},
+		"self":     {ID: "self", Inherits: []string{"self"}, Permissions: Permissions{Allow(Read).On("*")}},
+		"one":      {ID: "one", Inherits: []string{"two"}, Permissions: Permissions{Allow(Read).On("*")}},
+		"two":      {ID: "two", Inherits: []string{"one"}, Permissions: Permissions{Allow(Read).On("*")}},
+	}
+	for _, c := range []struct {
+		name   string
+		layers []layer
+		says   []saying
+	}{
+		{"a union joins", []layer{{roles: []string{"reader", "eu"}}},
+			[]saying{allow(Read, "db/1"), some(Update, "db/1")}},
+		{"a role's deny speaks only inside its own list", []layer{{roles: []string{"no-7", "reader"}}},
+			[]saying{allow(Read, "db/7")}},
+		{"the token's own deny speaks about all its roles", []layer{{roles: []string{"reader"}, rules: Permissions{Deny(Any).On("db/7")}}},
+			[]saying{deny(Read, "db/7"), allow(Read, "db/8")}},
+		{"a role's rules come after what it inherits", []layer{{roles: []string{"heir"}}},
+			[]saying{deny(Read, "db/7"), allow(Read, "db/8")}},
+		{"a grant after an inherited deny", []layer{{roles: []string{"rebel"}}},
+			[]saying{allow(Read, "db/7")}},
+		{"inherited denies once more", []layer{{roles: []string{"obedient"}}},
+			[]saying{deny(Read, "db/7"), allow(Use, "db/7"), allow(Read, "db/8")}},
+		{"denies of grandparents too", []layer{{roles: []string{"child"}}},
+			[]saying{deny(Read, "db/7"), allow(Use, "db/7"), allow(Read, "a")}},
+		{"a circle gives nothing", []layer{{roles: []string{"self", "one"}}},
+			[]saying{deny(Read, "db/1")}},
+		{"a meet is as little as its least", []layer{{roles: []string{"reader"}}, {full: true}, {roles: []string{"eu"}}},
+			[]saying{some(Read, "db/1"), deny(Update, "db/1")}},
+		{"a boundary bounds a secret", []layer{{full: true}, {name: "owner boundary", rules: Permissions{Allow(Any).On("core/*")}}},
+			[]saying{allow(Use, "core/stock"), deny(Use, "premium/x"), deny(Read, "latchkey/token/1")}},
+		{"a secret reaches everything", []layer{{full: true}},
+			[]saying{allow(Read, "latchkey/token/1"), allow("host:own", "x")}},
+		{"rows limit everything", []layer{{full: true, rows: []Condition{inEU, isOpen}}},
+			[]saying{some(Read, "x"), some(Read, "latchkey/token/1")}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := newPolicy(c.layers, roles)
+			for _, s := range c.says {
+				require.Equal(t, s.want, p.verdict(s.a, s.on), "%s %s", s.a, s.on)
+				require.Equal(t, s.want, extent(p.rows(s.a, s.on)), "%s %s", s.a, s.on)
+			}
+		})
+	}
+}
+
+func TestForcedValuesMeet(t *testing.T) {
+	eu, us := map[string]any{"region": "EU"}, map[string]any{"region": "US"}
+	rules := Permissions{
+		Grant(Create, Read).On("orders").Where(inEU).Force(eu),
+		Grant(Create, Read).On("orders").Where(Where("region", Eq, "US")).Force(us),
+	}
+	one := newPolicy([]layer{{rules: rules}}, nil)
+	require.Len(t, one.grants(Create, "orders"), 2, "a union does not merge forced values")
+	require.Len(t, one.grants(Read, "orders"), 2, "they act on the actions the rule names")
+
+	narrowed := newPolicy([]layer{{full: true, forced: Values{"region": "EU", "by": "Ada"}}, {rules: rules}}, nil)
+	gs := narrowed.grants(Create, "orders")
+	require.Len(t, gs, 1, "the pair that disagrees is dropped")
+	require.Equal(t, Values{"region": "EU", "by": "Ada"}, gs[0].forced)
+	require.True(t, gs[0].rows.Equal(inEU))
+	require.Len(t, narrowed.grants(Read, "orders"), 2, "a narrowing forces creates only")
+
+	none := newPolicy([]layer{{full: true, forced: Values{"region": "FR"}}, {rules: rules}}, nil)
+	require.Equal(t, verdictNone, none.verdict(Create, "orders"))
+	require.Equal(t, verdictSome, none.verdict(Read, "orders"))
+	require.Equal(t, "none", none.explain(Create, "orders").Verdict)
+}
+
+func TestRuleReadsAloud(t *testing.T) {
+	for want, r := range map[string]Rule{
+		`allow read on dataset/* where region = "EU"`: Allow(Read).On("dataset/*").Where(inEU),
+		`deny any action on *`:                        Deny(Any).On("*"),
+		`grant create, update on a, "b c" force by = null, n = 3, region = "EU"`: Grant(Create, Update).On("a", "b c").
+			Force(map[string]any{"region": "EU", "by": nil}).Force(map[string]any{"n": 3}),
+		`allow read on a where region = "EU" and status = "open"`: Allow(Read).On("a").Where(inEU).Where(isOpen),
+		`invalid rule`: {},
+	} {
+		require.Equal(t, want, r.String())
+	}
+}
+
+func TestRulesAreImmutable(t *testing.T) {
+	actions, patterns, forced := []Action{Read}, []Pattern{"a"}, map[string]any{"x": 1}
+	r := Allow(actions...).On(patterns...).Force(forced)
+	actions[0], patterns[0], forced["x"] = Any, "*", 2
+	r.Actions()[0], r.Patterns()[0] = Any, "*"
+	r.Forced()["x"] = 3
+	require.Equal(t, `allow read on a force x = 1`, r.String())
+	r.Where(inEU)
+	r.Force(map[string]any{"y": 1})
+	require.Equal(t, `allow read on a force x = 1`, r.String())
+	require.Equal(t, VerbAllow, r.Verb())
+	require.True(t, r.Condition().IsAllRows())
+}
+
+func TestBadRules(t *testing.T) {
+	for name, r := range map[string]Rule{
+		"zero":             {},
+		"no actions":       Allow().On("a"),
+		"no patterns":      Allow(Read).On(),
+		"action":           Allow("READ").On("a"),
+		"pattern":          Allow(Read).On("a", "b/"),
+		"input as pattern": Allow(Read).On(Exactly("a/*")),
+		"condition":        Allow(Read).On("a").Where(All()),
+		"large":            Allow(Read).On("a").Where(inEU).Where(AnyOf()),
+		"forced list":      Allow(Read).On("a").Force(map[string]any{"x": []int{1}}),
+		"deny forces":      Deny(Read).On("a").Force(map[string]any{"x": 1}),
+		"too many actions": Allow(make([]Action, 65)...).On("a"),
+		"mended later":     Allow("READ").On("a").Where(inEU).Force(map[string]any{"x": 1}),
+	} {
+		require.ErrorIs(t, r.Validate(), ErrInvalid, name)
+		p := Permissions{Allow(Read).On("*"), r}
+		require.ErrorIs(t, p.Validate(), ErrInvalid, name)
+		require.ErrorContains(t, p.Validate(), "rule 2")
+		require.False(t, p.Allows(Read, "zz"), name)
+		require.False(t, p.Decide(Read, "zz").Allowed(), name)
+		_, err := r.MarshalJSON()
+		require.Error(t, err, name)
+	}
+	var many []Pattern
+	for i := range maxStatements/2 + 1 {
+		many = append(many, Pattern(fmt.Sprint("p/", i)))
+	}
+	r := Allow(Read).On(many...)
+	require.NoError(t, Permissions{r}.Validate())
+	require.ErrorIs(t, Permissions{r, r}.Validate(), ErrInvalid)
+}

@@ -1,0 +1,405 @@
+package latchkey
+
+import "slices"
+
+// layer is one step of a chain: a token (or role-less rules), or the owner's boundary.
+type layer struct {
+	name   string      // for Explain: token id, or "owner boundary"
+	full   bool        // starts from everything, "latchkey/" included
+	roles  []string    // ids; the union of what they allow is what rules are applied to
+	rules  Permissions // the layer's own
+	rows   []Condition // AND-ed to every grant
+	forced Values      // merged into every grant's forced values, for Create only
+	// selfRoles is what SelfRoles means in this layer: the roles of the token it was made from, whichever token below
+	// asks, or a mint of other roles could do what its parent may not. Nil: left for whoever asks.
+	selfRoles *[]string
+}
+
+// policy is a chain of layers compiled: what all of them allow together. Immutable. A nil policy allows nothing.
+type policy struct {
+	layers []compiledLayer
+	nodes  []roleNode // every role that a layer names or that such a role inherits, inherited ones first
+	// paired says that more than one layer forces values, so that some pairs of their grants may disagree. Only then a
+	// verdict needs the grants themselves. The second is for Create, where layer.forced counts too.
+	paired, pairedCreate bool
+	nested               bool // some role inherits
+}
+
+type compiledLayer struct {
+	name   string
+	broken bool // something in it is invalid: it allows nothing
+	full   bool
+	top    []int32  // the layer's roles, in policy.nodes
+	own    *ruleset // nil: no rules
+	rows   Condition
+	extent verdict // of rows
+	forced Values
+	key    string
+	roles  *[]string // what SelfRoles means; nil: left as it is
+}
+
+// roleNode is a role in a policy.
+type roleNode struct {
+	id, name string
+	// broken roles give nothing: missing, invalid, or caught in a cycle. A role that applies inherited Denies again and
+	// inherits a broken one gives nothing either: nobody knows what was to be denied. Fail-closed.
+	broken   bool
+	why      string // of broken
+	cyclic   bool
+	unsure   bool // it or one that it inherits is broken
+	inherits []int32
+	again    bool // InheritDenies
+	set      *ruleset
+}
+
+// newPolicy compiles the meet of layers. A missing role gives nothing, and so does one that inherits itself.
+func newPolicy(layers []layer, roles map[string]Role) *policy {
+	return newPolicyWith(layers, roles, func(r Role) *ruleset { return compile(r.Permissions) })
+}
+
+// newPolicyWith is newPolicy with somebody else to compile the rules of roles, who may keep and share what compile made
+// for as long as the role does not change.
+func newPolicyWith(layers []layer, roles map[string]Role, ruleset func(Role) *ruleset) *policy {
+	b := policyBuilder{p: &policy{}, roles: roles, ruleset: ruleset, at: map[string]int32{}}
+	forcing, forcingCreate := 0, 0
+	for _, l := range layers {
+		c := b.layer(l)
+		if b.forces(c) {
+			forcing++
+			forcingCreate++
+		}
+		if len(c.forced) > 0 {
+			forcingCreate++
+		}
+		b.p.layers = append(b.p.layers, c)
+	}
+	b.p.paired, b.p.pairedCreate = forcing > 1, forcingCreate > 1
+	return b.p
+}
+
+type policyBuilder struct {
+	p       *policy
+	roles   map[string]Role
+	ruleset func(Role) *ruleset
+	at      map[string]int32 // role id to node; underWay while the role's inherited ones are looked at
+}
+
+const underWay = -1
+
+func (b *policyBuilder) layer(l layer) compiledLayer {
+	c := compiledLayer{name: l.name, full: l.full, rows: AllRows, extent: verdictAll, roles: l.selfRoles}
+	if len(l.rules) > 0 {
+		c.own = compile(l.rules)
+		c.broken = c.own.broken
+	}
+	for _, id := range l.roles {
+		if n := b.node(id); !slices.Contains(c.top, n) {
+			c.top = append(c.top, n)
+		}
+	}
+	if len(l.rows) > 0 {
+		c.rows = allOf(l.rows...)
+		c.extent = extent(c.rows)
+		c.broken = c.broken || c.rows.n != nil && c.rows.n.kind == nodeFault
+	}
+	forced, err := normaliseValues(l.forced)
+	if err != nil {
+		c.broken = true
+	} else if len(forced) > 0 {
+		c.forced, c.key = forced, forcedKey(forced)
+	}
+	return c
+}
+
+// node returns the place of a role, after those of all it inherits.
+func (b *policyBuilder) node(id string) int32 {
+	if at, ok := b.at[id]; ok && at != underWay {
+		return at
+	}
+	role, ok := b.roles[id]
+	n := roleNode{id: id, name: role.Name, again: role.InheritDenies}
+	if !ok {
+		n.broken, n.why = true, "no such role"
+	} else {
+		b.at[id] = underWay
+		for _, parent := range role.Inherits {
+			if b.at[parent] == underWay {
+				n.cyclic = true
+				continue
+			}
+			at := b.node(parent)
+			n.inherits = append(n.inherits, at)
+			p := &b.p.nodes[at]
+			n.cyclic = n.cyclic || p.cyclic
+			if n.unsure = n.unsure || p.unsure; n.unsure && n.again {
+				n.broken, n.why = true, "it inherits the denies of a role that cannot be told"
+			}
+		}
+		n.set = b.ruleset(role)
+		switch {
+		case n.cyclic:
+			n.broken, n.why = true, "its inheritance runs in a circle"
+		case n.set == nil || n.set.broken:
+			n.broken, n.why = true, "it holds an invalid rule"
+		}
+	}
+	n.unsure = n.unsure || n.broken
+	b.p.nested = b.p.nested || len(n.inherits) > 0
+	b.p.nodes = append(b.p.nodes, n)
+	at := int32(len(b.p.nodes) - 1)
+	b.at[id] = at
+	return at
+}
+
+// forces says whether some grant of the layer may force values.
+func (b *policyBuilder) forces(c compiledLayer) bool {
+	if c.own != nil && c.own.forces {
+		return true
+	}
+	seen := make([]bool, len(b.p.nodes))
+	var visit func(at int32) bool
+	visit = func(at int32) bool {
+		if seen[at] {
+			return false
+		}
+		seen[at] = true
+		n := &b.p.nodes[at]
+		return n.set != nil && n.set.forces || slices.ContainsFunc(n.inherits, visit)
+	}
+	return slices.ContainsFunc(c.top, visit)
+}
+
+// verdict says how much of on is allowed: verdictAll exactly when rows admits every row. An invalid resource or action,
+// and Any, get none. It does not allocate, unless the chain holds over 256 roles or two layers that force values.
+func (p *policy) verdict(a Action, on Resource) verdict {
+	if p == nil || !a.askable() || !on.sound() {
+		return verdictNone
+	}
+	if p.mayDisagree(a) {
+		return extent(rowsOf(p.meet(a, string(on))))
+	}
+	return p.quick(a, string(on))
+}
+
+func (p *policy) mayDisagree(a Action) bool { return p.paired || a == Create && p.pairedCreate }
+
+// quick is verdict for layers whose grants cannot disagree, of a valid question.
+func (p *policy) quick(a Action, on string) verdict {
+	switch {
+	case !p.nested:
+		return p.quickWith(nil, a, on)
+	case len(p.nodes) <= 256:
+		var known [256]recall
+		return p.quickWith(known[:], a, on)
+	}
+	return p.quickWith(make([]recall, len(p.nodes)), a, on)
+}
+
+// recall is what a role was found to say: its verdict, and (a verdict too) how much its Denies and those of the roles it
+// inherits remove. The zero recall was not asked yet.
+type recall struct {
+	asked         bool
+	gives, denied verdict
+}
+
+func (p *policy) quickWith(known []recall, a Action, on string) verdict {
+	if len(p.layers) == 0 {
+		return verdictNone
+	}
+	v := verdictAll
+	for i := range p.layers {
+		if v = min(v, p.layerVerdict(&p.layers[i], known, a, on)); v == verdictNone {
+			break
+		}
+	}
+	return v
+}
+
+func (p *policy) layerVerdict(l *compiledLayer, known []recall, a Action, on string) verdict {
+	if l.broken {
+		return verdictNone
+	}
+	v := verdictNone
+	if l.full {
+		v = verdictAll
+	}
+	for _, at := range l.top {
+		if v == verdictAll {
+			break
+		}
+		v = max(v, p.role(at, known, a, on).gives)
+	}
+	if l.own != nil {
+		t := l.own.tally(a, on)
+		v = t.after(v)
+	}
+	return min(v, l.extent)
+}
+
+// role asks one role; known is nil when no role inherits, so that asking again costs no more than remembering.
+func (p *policy) role(at int32, known []recall, a Action, on string) recall {
+	n := &p.nodes[at]
+	if known == nil && !n.broken {
+		t := n.set.tally(a, on)
+		return recall{gives: t.after(verdictNone)}
+	}
+	if known == nil {
+		return recall{}
+	}
+	if known[at].asked {
+		return known[at]
+	}
+	r := recall{asked: true}
+	if n.broken {
+		r.denied = verdictAll
+		known[at] = r
+		return r
+	}
+	for _, parent := range n.inherits {
+		from := p.role(parent, known, a, on)
+		r.gives = max(r.gives, from.gives)
+		r.denied = max(r.denied, from.denied)
+	}
+	t := n.set.tally(a, on)
+	r.gives = t.after(r.gives)
+	if n.again {
+		switch r.denied {
+		case verdictAll:
+			r.gives = verdictNone
+		case verdictSome:
+			r.gives = min(r.gives, verdictSome)
+		}
+	}
+	r.denied = max(r.denied, t.denied)
+	known[at] = r
+	return r
+}
+
+// grants are the ways in which on is allowed: the pairs of the meet. Pairs whose forced values disagree and those that
+// admit no row are dropped, those that force the same are one. References are kept.
+func (p *policy) grants(a Action, on Resource) []grant {
+	if p == nil || !a.askable() || !on.sound() {
+		return nil
+	}
+	return p.meet(a, string(on))
+}
+
+// rows are the rows of on that are allowed: those of all grants, OR-ed. References are kept.
+func (p *policy) rows(a Action, on Resource) Condition { return rowsOf(p.grants(a, on)) }
+
+// meet is grants of a valid question.
+func (p *policy) meet(a Action, on string) []grant {
+	known := make([]*[]grant, len(p.nodes))
+	var gs []grant
+	for i := range p.layers {
+		mine := p.layerGrants(&p.layers[i], known, a, on)
+		if i == 0 {
+			gs = mine
+		} else {
+			gs = meet(gs, mine)
+		}
+		if len(gs) == 0 {
+			return nil
+		}
+	}
+	return gs
+}
+
+func (p *policy) layerGrants(l *compiledLayer, known []*[]grant, a Action, on string) []grant {
+	if l.broken {
+		return nil
+	}
+	var gs []grant
+	if l.full {
+		gs = []grant{{rows: AllRows}}
+	} else {
+		gs = p.union(l.top, known, a, on)
+	}
+	if l.own != nil {
+		gs = l.own.apply(gs, a, on)
+	}
+	return l.resolve(l.ceiling(gs, a))
+}
+
+// resolve fills in SelfRoles, and leaves other references for whoever asks.
+func (l *compiledLayer) resolve(gs []grant) []grant {
+	if l.roles == nil || !slices.ContainsFunc(gs, func(g grant) bool { return g.rows.hasRefs() }) {
+		return gs
+	}
+	var ans answer
+	for _, g := range gs {
+		ans.add(g.rows.resolve(func(v RefVar) (any, bool) {
+			if v == SelfRoles {
+				return *l.roles, len(*l.roles) > 0
+			}
+			return v, true
+		}), g.forced, forcedKey(g.forced))
+	}
+	return ans.grants()
+}
+
+// ceiling puts the layer's rows, and for a create its forced values, on what its roles and rules give.
+func (l *compiledLayer) ceiling(gs []grant, a Action) []grant {
+	forced := l.forced
+	if a != Create {
+		forced = nil
+	}
+	if len(forced) == 0 && l.extent == verdictAll {
+		return gs
+	}
+	return meet(gs, []grant{{l.rows, forced}})
+}
+
+// roleGrants is role with the grants.
+func (p *policy) roleGrants(at int32, known []*[]grant, a Action, on string) []grant {
+	if known[at] != nil {
+		return *known[at]
+	}
+	n := &p.nodes[at]
+	var gs []grant
+	if !n.broken {
+		gs = n.set.apply(p.union(n.inherits, known, a, on), a, on)
+		if n.again && len(gs) > 0 {
+			var ans answer
+			ans.addAll(gs)
+			for _, ancestor := range p.ancestors(at) {
+				for _, neg := range p.nodes[ancestor].set.denials(a, on) {
+					ans.deny(neg)
+				}
+			}
+			gs = ans.grants()
+		}
+	}
+	known[at] = &gs
+	return gs
+}
+
+// ancestors are the roles that a role inherits, directly or not, each once; of an unbroken role.
+func (p *policy) ancestors(at int32) []int32 {
+	var out []int32
+	seen := make([]bool, len(p.nodes))
+	var visit func(int32)
+	visit = func(at int32) {
+		for _, parent := range p.nodes[at].inherits {
+			if !seen[parent] {
+				seen[parent] = true
+				visit(parent)
+				out = append(out, parent)
+			}
+		}
+	}
+	visit(at)
+	return out
+}
+
+// union is what some roles allow together.
+func (p *policy) union(roles []int32, known []*[]grant, a Action, on string) []grant {
+	if len(roles) == 1 {
+		return p.roleGrants(roles[0], known, a, on)
+	}
+	var ans answer
+	for _, at := range roles {
+		ans.addAll(p.roleGrants(at, known, a, on))
+	}
+	return ans.grants()
+}

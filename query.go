@@ -1,0 +1,97 @@
+package latchkey
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// String returns "active", "revoked", "disabled", "expired" or "not_yet_valid". Any other value is shown as a number.
+func (s State) String() string {
+	switch s {
+	case Active:
+		return "active"
+	case Revoked:
+		return "revoked"
+	case Disabled:
+		return "disabled"
+	case Expired:
+		return "expired"
+	case NotYetValid:
+		return "not_yet_valid"
+	}
+	return fmt.Sprintf("state(%d)", uint8(s))
+}
+
+// State says what the token is at now, by its own record alone: neither its ancestors nor its owner are asked.
+func (t Token) State(now time.Time) State {
+	switch {
+	case !t.Revoked.IsZero():
+		return Revoked
+	case t.Disabled:
+		return Disabled
+	case t.over(now):
+		return Expired
+	case now.Before(t.Validity.NotBefore):
+		return NotYetValid
+	}
+	return Active
+}
+
+// over says whether NotAfter or the idle end has come. The end itself is already too late.
+func (t Token) over(now time.Time) bool {
+	if end := t.Validity.NotAfter; !end.IsZero() && !now.Before(end) {
+		return true
+	}
+	end := t.IdleEnd()
+	return !end.IsZero() && !now.Before(end)
+}
+
+// IdleEnd is when the token ends unless it is used before. The zero time: it has no idle limit.
+func (t Token) IdleEnd() time.Time {
+	if t.Validity.Idle <= 0 {
+		return time.Time{}
+	}
+	if t.Used.IsZero() {
+		return t.Created.Add(t.Validity.Idle)
+	}
+	return t.Used.Add(t.Validity.Idle)
+}
+
+// Match says whether the query selects t. It does not look at the Page.
+func (q TokenQuery) Match(t Token) bool {
+	switch {
+	case len(q.Kinds) > 0 && !slices.Contains(q.Kinds, t.Kind),
+		q.Origin != nil && *q.Origin != t.Origin,
+		q.Parent != "" && q.Parent != t.Parent,
+		q.Role != "" && !slices.Contains(t.Roles, q.Role),
+		q.Client != "" && q.Client != t.Client.ID,
+		q.Search != "" && !strings.HasPrefix(t.Name, q.Search) &&
+			!strings.HasPrefix(t.ID, q.Search) && !strings.HasPrefix(t.Hint, q.Search),
+		len(q.States) > 0 && !slices.Contains(q.States, t.State(q.Now)),
+		!q.UnusedSince.IsZero() && !t.Used.Before(q.UnusedSince):
+		return false
+	}
+	if q.ExpiresFrom.IsZero() && q.ExpiresTo.IsZero() {
+		return true
+	}
+	end := t.Validity.NotAfter
+	return !end.IsZero() && !end.Before(q.ExpiresFrom) && (q.ExpiresTo.IsZero() || end.Before(q.ExpiresTo))
+}
+
+// Match says whether the query selects r. It does not look at the Page.
+func (q RoleQuery) Match(r Role) bool {
+	return (len(q.IDs) == 0 || slices.Contains(q.IDs, r.ID)) &&
+		(len(q.Names) == 0 || slices.Contains(q.Names, r.Name)) &&
+		(q.Origin == nil || *q.Origin == r.Origin) &&
+		(q.Inherits == "" || slices.Contains(r.Inherits, q.Inherits))
+}
+
+// Size is how many things the page may hold: Limit, 100 when that is not above 0, and never more than 1000.
+func (p Page) Size() int {
+	if p.Limit <= 0 {
+		return 100
+	}
+	return min(p.Limit, 1000)
+}

@@ -1,0 +1,146 @@
+package latchkey
+
+import (
+	"encoding/json"
+	"math"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+)
+
+var queryNoon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+
+func TestTokenState(t *testing.T) {
+	const us = time.Microsecond
+	at := func(d time.Duration) time.Time { return queryNoon.Add(d) }
+	for _, c := range []struct {
+		what string
+		edit func(*Token)
+		want State
+	}{
+		{"plain", func(*Token) {}, Active},
+		{"revoked beats all", func(x *Token) {
+			x.Revoked, x.Disabled, x.Validity = at(0), true, Validity{NotBefore: at(us), NotAfter: at(-us)}
+		}, Revoked},
+		{"revoked in the future is revoked", func(x *Token) { x.Revoked = at(time.Hour) }, Revoked},
+		{"disabled beats expired", func(x *Token) { x.Disabled, x.Validity.NotAfter = true, at(-us) }, Disabled},
+		{"expired beats not yet valid", func(x *Token) { x.Validity = Validity{NotBefore: at(us), NotAfter: at(-us)} }, Expired},
+		{"NotAfter itself is too late", func(x *Token) { x.Validity.NotAfter = at(0) }, Expired},
+		{"just before NotAfter", func(x *Token) { x.Validity.NotAfter = at(us) }, Active},
+		{"NotBefore itself is in time", func(x *Token) { x.Validity.NotBefore = at(0) }, Active},
+		{"just before NotBefore", func(x *Token) { x.Validity.NotBefore = at(us) }, NotYetValid},
+		{"idle since its creation", func(x *Token) { x.Validity.Idle = time.Hour }, Expired},
+		{"not idle for long enough", func(x *Token) { x.Validity.Idle = time.Hour + us }, Active},
+		{"used since", func(x *Token) { x.Validity.Idle, x.Used = time.Hour, at(-time.Minute) }, Active},
+		{"idle since its last use", func(x *Token) { x.Validity.Idle, x.Used = time.Minute, at(-time.Minute) }, Expired},
+		{"the longest idle time", func(x *Token) { x.Validity.Idle = math.MaxInt64 }, Active},
+	} {
+		x := Token{Created: at(-time.Hour)}
+		c.edit(&x)
+		assert.Equal(t, c.want, x.State(queryNoon), c.what)
+	}
+}
+
+func TestStateString(t *testing.T) {
+	for state, want := range map[State]string{
+		Active: "active", Revoked: "revoked", Disabled: "disabled", Expired: "expired", NotYetValid: "not_yet_valid", 0: "state(0)", 9: "state(9)",
+	} {
+		assert.Equal(t, want, state.String())
+	}
+}
+
+func TestTokenQueryMatch(t *testing.T) {
+	host, origin := "", "cloudtables"
+	x := Token{ID: "0193", Kind: KindAPIKey, Origin: "cloudtables", Parent: "p", Hint: "ak_3f…9Qz", Client: Client{ID: "42"}, Used: queryNoon,
+		Settings: Settings{Name: "Reporting", Roles: []string{"r", "s"}, Validity: Validity{NotAfter: queryNoon}}}
+	for _, c := range []struct {
+		what string
+		q    TokenQuery
+		want bool
+	}{
+		{"nothing said", TokenQuery{}, true},
+		{"the page does not matter", TokenQuery{Page: Page{After: "9"}}, true},
+		{"its kind", TokenQuery{Kinds: []Kind{KindSecret, KindAPIKey}}, true},
+		{"another kind", TokenQuery{Kinds: []Kind{KindSecret}}, false},
+		{"its origin", TokenQuery{Origin: &origin}, true},
+		{"the host's", TokenQuery{Origin: &host}, false},
+		{"its parent", TokenQuery{Parent: "p"}, true},
+		{"another parent", TokenQuery{Parent: "P"}, false},
+		{"its role", TokenQuery{Role: "s"}, true},
+		{"another role", TokenQuery{Role: "x"}, false},
+		{"its client", TokenQuery{Client: "42"}, true},
+		{"another client", TokenQuery{Client: "4"}, false},
+		{"a prefix of its name", TokenQuery{Search: "Rep"}, true},
+		{"in another case", TokenQuery{Search: "rep"}, false},
+		{"a prefix of its id", TokenQuery{Search: "019"}, true},
+		{"a prefix of its hint", TokenQuery{Search: "ak_"}, true},
+		{"the middle of its name", TokenQuery{Search: "port"}, false},
+		{"its state", TokenQuery{States: []State{Expired}, Now: queryNoon}, true},
+		{"another state", TokenQuery{States: []State{Active}, Now: queryNoon}, false},
+		{"it ends at the beginning of the span", TokenQuery{ExpiresFrom: queryNoon}, true},
+		{"it ends at the end of the span", TokenQuery{ExpiresTo: queryNoon}, false},
+		{"it ends within the span", TokenQuery{ExpiresFrom: queryNoon, ExpiresTo: queryNoon.Add(1)}, true},
+		{"used since", TokenQuery{UnusedSince: queryNoon}, false},
+		{"unused since", TokenQuery{UnusedSince: queryNoon.Add(1)}, true},
+		{"all but one", TokenQuery{Role: "r", Client: "42", Search: "x"}, false},
+	} {
+		assert.Equal(t, c.want, c.q.Match(x), c.what)
+	}
+	assert.False(t, TokenQuery{ExpiresTo: queryNoon}.Match(Token{}), "a token without an end has none within a span")
+	assert.True(t, TokenQuery{UnusedSince: queryNoon}.Match(Token{}), "never used")
+}
+
+func TestRoleQueryMatch(t *testing.T) {
+	host, origin := "", "datocms"
+	r := Role{ID: "1", Name: "Editor", Origin: "datocms", Inherits: []string{"2"}}
+	assert.True(t, RoleQuery{}.Match(r))
+	assert.True(t, RoleQuery{IDs: []string{"0", "1"}, Names: []string{"Editor"}, Origin: &origin, Inherits: "2"}.Match(r))
+	assert.False(t, RoleQuery{IDs: []string{"0"}}.Match(r))
+	assert.False(t, RoleQuery{Names: []string{"editor"}}.Match(r))
+	assert.False(t, RoleQuery{Origin: &host}.Match(r))
+	assert.False(t, RoleQuery{Inherits: "1"}.Match(r))
+}
+
+func TestPageSize(t *testing.T) {
+	for limit, want := range map[int]int{math.MinInt: 100, -1: 100, 0: 100, 1: 1, 100: 100, 1000: 1000, 1001: 1000, math.MaxInt: 1000} {
+		assert.Equal(t, want, Page{Limit: limit}.Size(), "%d", limit)
+	}
+}
+
+func TestCloneSharesNothing(t *testing.T) {
+	token := func() Token {
+		return Token{
+			Settings: Settings{
+				Roles: []string{"r"}, Permissions: Permissions{Allow(Read).On("*")}, Extra: json.RawMessage("1"),
+				Restrictions: Restrictions{
+					Domains: []string{"d"}, Addresses: []netip.Prefix{netip.MustParsePrefix("::/0")},
+					MintFrom: []netip.Prefix{netip.MustParsePrefix("::/1")},
+				},
+			},
+			Rows: []Condition{AllRows}, Forced: Values{"a": "b"},
+		}
+	}
+	x := token()
+	y := x.Clone()
+	y.Roles[0], y.Permissions[0], y.Extra[0], y.Restrictions.Domains[0] = "", Rule{}, '2', ""
+	y.Restrictions.Addresses[0], y.Restrictions.MintFrom[0], y.Rows[0] = netip.Prefix{}, netip.Prefix{}, Condition{}
+	y.Forced["a"] = "c"
+	assert.Equal(t, token(), x)
+
+	role := func() Role {
+		return Role{Inherits: []string{"r"}, Permissions: Permissions{Allow(Read).On("*")}, Extra: json.RawMessage("1")}
+	}
+	r := role()
+	s := r.Clone()
+	s.Inherits[0], s.Permissions[0], s.Extra[0] = "", Rule{}, '2'
+	assert.Equal(t, role(), r)
+
+	o := Owner{Boundary: Permissions{Allow(Read).On("*")}, Extra: []byte("1")}
+	p := o.Clone()
+	p.Boundary[0], p.Extra[0] = Rule{}, '2'
+	assert.Equal(t, Owner{Boundary: Permissions{Allow(Read).On("*")}, Extra: []byte("1")}, o)
+	assert.Nil(t, Owner{}.Clone().Boundary)
+	assert.NotNil(t, Owner{Boundary: Permissions{}}.Clone().Boundary, "allowing nothing must not become no limit")
+}

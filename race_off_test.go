@@ -1,0 +1,5 @@
+//go:build !race
+
+package latchkey
+
+const raceEnabled = false

@@ -1,0 +1,332 @@
+package latchkey_test
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+const ms = time.Millisecond
+
+func TestLimiter(t *testing.T) {
+	type ask struct {
+		at        time.Duration
+		ok        bool
+		remaining int
+		reset     time.Duration
+		retry     time.Duration
+	}
+	for name, c := range map[string]struct {
+		rate  latchkey.Rate
+		limit int
+		asks  []ask
+	}{
+		"one a second": {latchkey.Rate{Count: 1, Per: time.Second}, 1, []ask{
+			{0, true, 0, 1000 * ms, 1000 * ms},
+			{0, false, 0, 1000 * ms, 1000 * ms},
+			{999 * ms, false, 0, 1 * ms, 1 * ms},
+			{1000 * ms, true, 0, 1000 * ms, 1000 * ms},
+			{5000 * ms, true, 0, 1000 * ms, 1000 * ms}, // a rest saves nothing up
+			{5000 * ms, false, 0, 1000 * ms, 1000 * ms},
+		}},
+		"two a second, two more at once": {latchkey.Rate{Count: 2, Per: time.Second, Burst: 2}, 3, []ask{
+			{0, true, 2, 500 * ms, 0},
+			{0, true, 1, 1000 * ms, 0},
+			{0, true, 0, 1500 * ms, 500 * ms},
+			{0, false, 0, 1500 * ms, 500 * ms},
+			{499 * ms, false, 0, 1001 * ms, 1 * ms},
+			{500 * ms, true, 0, 1500 * ms, 500 * ms},
+			{1000 * ms, true, 0, 1500 * ms, 500 * ms},
+			{1999 * ms, true, 0, 1001 * ms, 1 * ms},
+			{2000 * ms, true, 0, 1500 * ms, 500 * ms},
+			{3500 * ms, true, 2, 500 * ms, 0}, // all came back, and no more
+			{3500 * ms, true, 1, 1000 * ms, 0},
+			{3500 * ms, true, 0, 1500 * ms, 500 * ms},
+			{3500 * ms, false, 0, 1500 * ms, 500 * ms},
+			{0, false, 0, 1500 * ms, 500 * ms}, // a clock set back refills nothing
+			{3500 * ms, false, 0, 1500 * ms, 500 * ms},
+			{4000 * ms, true, 0, 1500 * ms, 500 * ms},
+		}},
+		"a whole Per's worth at once": {latchkey.Rate{Count: 60, Per: 3 * time.Second, Burst: 59}, 60, []ask{
+			{0, true, 59, 50 * ms, 0},
+			{10 * ms, true, 58, 90 * ms, 0},
+			{50 * ms, true, 58, 100 * ms, 0},
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			start := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+			now := start
+			l := latchkey.NewLimiter(c.rate, func() time.Time { return now })
+			for i, a := range c.asks {
+				now = start.Add(a.at)
+				ok, info := l.Allow("k")
+				require.Equal(t, a.ok, ok, "%d: %+v", i, info)
+				require.Equal(t, latchkey.RateInfo{Limit: c.limit, Remaining: a.remaining, Reset: a.reset, RetryAfter: a.retry},
+					info, "%d", i)
+			}
+			ok, _ := l.Allow("another")
+			require.True(t, ok, "keys do not share a rate")
+		})
+	}
+}
+
+func TestLimiterLetsNoMoreThanCountAndBurstPassInAnyPer(t *testing.T) {
+	for range 200 {
+		r := latchkey.Rate{Count: 1 + rand.IntN(7), Per: time.Duration(1+rand.IntN(50)) * ms, Burst: rand.IntN(5)}
+		now := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+		l := latchkey.NewLimiter(r, func() time.Time { return now })
+		var passed []time.Time
+		for range 500 {
+			now = now.Add(time.Duration(rand.Int64N(int64(2*r.Per) / int64(r.Count))).Truncate(time.Microsecond))
+			ok, info := l.Allow("k")
+			if ok {
+				passed = append(passed, now)
+			} else { // it says truly when
+				now = now.Add(info.RetryAfter + time.Microsecond)
+				ok, _ = l.Allow("k")
+				require.True(t, ok, "%+v %+v", r, info)
+				passed = append(passed, now)
+			}
+		}
+		for i, first := range passed {
+			n := 0
+			for _, at := range passed[i:] {
+				if at.Sub(first) < r.Per {
+					n++
+				}
+			}
+			require.LessOrEqual(t, n, r.Count+r.Burst, "%+v", r)
+		}
+	}
+}
+
+func TestLimiterIsBoundedAndForgetsNobodyEarly(t *testing.T) {
+	const keys = 1 << 20
+	now := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+	l := latchkey.NewLimiter(latchkey.Rate{Count: 1, Per: time.Hour}, func() time.Time { return now })
+	key := func(i int) string { return fmt.Sprintf("2001:db8::%x", i) }
+	for i := range 1000 {
+		ok, _ := l.Allow(key(i))
+		require.True(t, ok)
+	}
+	admitted := 1000
+	for i := 1000; i < keys+keys/4; i++ { // a flood of addresses
+		if ok, info := l.Allow(key(i)); ok {
+			admitted++
+		} else {
+			require.Positive(t, info.RetryAfter)
+			require.Zero(t, info.Remaining)
+		}
+	}
+	assert.LessOrEqual(t, admitted, keys)
+	assert.Greater(t, admitted, keys*9/10)
+	for i := range 1000 {
+		ok, _ := l.Allow(key(i))
+		require.False(t, ok, "the flood washed away who had her turn")
+	}
+	now = now.Add(time.Hour)
+	for i := range 1000 {
+		ok, _ := l.Allow(fmt.Sprint("new ", i))
+		require.True(t, ok, "those whose time has come make room")
+	}
+}
+
+func TestLimiterKeys(t *testing.T) {
+	l := latchkey.NewLimiter(latchkey.Rate{Count: 1, Per: time.Hour}, nil)
+	for _, key := range []string{"", "\x00", "a", "a\x00", "0123456789abcde", "0123456789abcdef", "0123456789abcdeg"} {
+		ok, _ := l.Allow(key)
+		assert.True(t, ok, "%q is another", key)
+		ok, _ = l.Allow(key)
+		assert.False(t, ok, key)
+	}
+	open := latchkey.NewLimiter(latchkey.Rate{}, nil)
+	for range 10 {
+		ok, info := open.Allow("a")
+		assert.True(t, ok)
+		assert.Zero(t, info)
+	}
+}
+
+func TestRatesThatAreNone(t *testing.T) {
+	w := newWorld(t)
+	for name, r := range map[string]latchkey.Rate{
+		"no Per":                {Count: 1},
+		"no Count":              {Per: time.Second},
+		"Burst alone":           {Burst: 1},
+		"negative Count":        {Count: -1, Per: time.Second},
+		"negative Per":          {Count: 1, Per: -time.Second},
+		"negative Burst":        {Count: 1, Per: time.Second, Burst: -1},
+		"an endless Per":        {Count: 1, Per: math.MaxInt64},
+		"a Count beyond time":   {Count: math.MaxInt, Per: time.Second},
+		"a Burst beyond a year": {Count: 1, Per: time.Hour, Burst: math.MaxInt},
+	} {
+		assert.Panics(t, func() { latchkey.NewLimiter(r, nil) }, name)
+		limits := latchkey.Limits{Rate: r}
+		_, _, err := w.acme.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Limits: limits}})
+		assert.ErrorIs(t, err, latchkey.ErrInvalid, name)
+		err = w.acme.Configure(w.ctx, func(o *latchkey.Owner) error { o.Limits = limits; return nil })
+		assert.ErrorIs(t, err, latchkey.ErrInvalid, name)
+	}
+	for _, r := range []latchkey.Rate{{Count: math.MaxInt32, Per: 4 * time.Second}, {Count: 1, Per: 366 * 24 * time.Hour},
+		{Count: 1000, Per: time.Second, Burst: 1 << 30}} {
+		ok, info := latchkey.NewLimiter(r, nil).Allow("a")
+		assert.True(t, ok)
+		assert.Equal(t, r.Burst+1, info.Limit)
+	}
+}
+
+// passes says how many of n Verifys of a secret pass. Others must be refused for their rate.
+func (w *world) passes(n int, secret string) (passed int) {
+	w.Helper()
+	for range n {
+		_, err := w.verify(secret)
+		if err == nil {
+			passed++
+			continue
+		}
+		w.is(latchkey.ErrRateLimited, err)
+		require.NotErrorIs(w, err, latchkey.ErrInvalidToken)
+	}
+	return passed
+}
+
+func perSecond(burst int) latchkey.Limits {
+	return latchkey.Limits{Rate: latchkey.Rate{Count: 1, Per: time.Second, Burst: burst}}
+}
+
+func TestVerifyHoldsTokensToTheirRate(t *testing.T) {
+	w := newWorld(t)
+	s := latchkey.Settings{Permissions: latchkey.Permissions{readAll()}, Limits: perSecond(2)}
+	tok, secret := w.issue(latchkey.KindAPIKey, s)
+	_, other := w.issue(latchkey.KindAPIKey, s)
+	_, free := w.key(readAll())
+
+	a := w.access(secret)
+	info, ok := a.Rate()
+	assert.True(t, ok)
+	assert.Equal(t, latchkey.RateInfo{Limit: 3, Remaining: 2, Reset: time.Second}, info)
+	assert.Equal(t, 2, w.passes(5, secret))
+	_, err := w.verify(secret)
+	var waiting interface{ RetryAfter() time.Duration }
+	require.True(t, errors.As(err, &waiting))
+	assert.Equal(t, time.Second, waiting.RetryAfter())
+	var limited *latchkey.RateLimitError
+	require.True(t, errors.As(err, &limited))
+	assert.Equal(t, latchkey.RateInfo{Limit: 3, Reset: 3 * time.Second, RetryAfter: time.Second}, limited.Info)
+
+	assert.Equal(t, 3, w.passes(5, other), "tokens of equal limits do not share them")
+	assert.Equal(t, 5, w.passes(5, free))
+	_, ok = w.access(free).Rate()
+	assert.False(t, ok)
+
+	w.turn(time.Second)
+	_, err = w.keys.Again(w.ctx, a)
+	w.ok(err)
+	assert.Equal(t, 1, w.passes(5, secret), "Again counts nothing")
+	w.turn(-time.Hour)
+	assert.Equal(t, 0, w.passes(5, secret), "a clock set back refills nothing")
+	w.turn(time.Hour)
+
+	w.update(tok, func(tok *latchkey.Token) { tok.Name = "again" })
+	assert.Equal(t, 0, w.passes(5, secret), "nor does an edit")
+	lookups := w.store.lookups.Load()
+	assert.Equal(t, 0, w.passes(5, secret))
+	assert.Equal(t, lookups, w.store.lookups.Load(), "nor does a refusal ask the store")
+	w.update(tok, func(tok *latchkey.Token) { tok.Limits = perSecond(4) })
+	assert.Equal(t, 2, w.passes(5, secret), "a wider limit bites at once")
+	w.turn(time.Hour)
+	w.update(tok, func(tok *latchkey.Token) { tok.Limits = perSecond(0) })
+	assert.Equal(t, 1, w.passes(5, secret), "and so does a narrower one")
+	w.update(tok, func(tok *latchkey.Token) { tok.Limits = latchkey.Limits{} })
+	assert.Equal(t, 5, w.passes(5, secret))
+}
+
+func TestEveryRateOfTheChainCounts(t *testing.T) {
+	w := newWorld(t)
+	all := latchkey.Permissions{readAll()}
+	_, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Permissions: all, Limits: perSecond(9)})
+	parent := w.access(secret) // 1 of the parent's 10
+	_, tight := w.mint(parent, latchkey.Narrowing{Limits: perSecond(2), Lifetime: 48 * time.Hour})
+	_, loose := w.mint(parent, latchkey.Narrowing{Limits: perSecond(99), Lifetime: 48 * time.Hour})
+	_, plain := w.mint(parent, latchkey.Narrowing{Lifetime: 48 * time.Hour})
+
+	assert.Equal(t, 3, w.passes(20, tight), "its own")
+	assert.Equal(t, 6, w.passes(20, loose), "what its siblings left of the parent's; refusals counted nowhere")
+	assert.Equal(t, 0, w.passes(20, plain))
+	assert.Equal(t, 0, w.passes(20, secret), "use of a child counts for its parent")
+	w.turn(time.Second)
+	assert.Equal(t, 1, w.passes(20, plain))
+
+	w.turn(time.Hour)
+	w.configure(func(o *latchkey.Owner) { o.Limits = perSecond(4) })
+	a := w.access(plain)
+	info, ok := a.Rate()
+	assert.True(t, ok)
+	assert.Equal(t, latchkey.RateInfo{Limit: 5, Remaining: 4, Reset: time.Second}, info, "the tightest")
+	_, free := w.key(readAll())
+	assert.Equal(t, 2, w.passes(2, free))
+	assert.Equal(t, 2, w.passes(20, loose))
+	other, s, err := w.keys.For("other").Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+	w.ok(err)
+	assert.Equal(t, "other", other.Owner)
+	assert.Equal(t, 9, w.passes(9, s.Reveal()), "another owner's is her own")
+	for range 9 {
+		n, err := w.access(s.Reveal()).Narrow(w.ctx, latchkey.Narrowing{})
+		w.ok(err)
+		_, ok := n.Rate()
+		assert.False(t, ok)
+	}
+}
+
+func TestARefusedRequestCountsNowhere(t *testing.T) {
+	w := newWorld(t)
+	_, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Limits: perSecond(0)})
+	slow := latchkey.Limits{Rate: latchkey.Rate{Count: 1, Per: time.Hour, Burst: 1}}
+	_, child := w.mint(w.access(secret), latchkey.Narrowing{Limits: slow})
+	assert.Equal(t, 0, w.passes(5, child), "the parent's rate refuses")
+	for range 2 {
+		w.turn(time.Second)
+		assert.Equal(t, 1, w.passes(5, child), "its own has lost nothing by that")
+	}
+	w.turn(time.Second)
+	assert.Equal(t, 0, w.passes(5, child), "now its own refuses")
+	assert.Equal(t, 1, w.passes(5, secret), "and the parent's has lost nothing by that")
+}
+
+func TestRateIsTheLastCheck(t *testing.T) {
+	w := newWorld(t)
+	_, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Limits: perSecond(0),
+		Restrictions: latchkey.Restrictions{Addresses: prefixes("10.0.0.0/8")}})
+	at := func(ip string) error {
+		_, err := w.keys.Verify(w.ctx, latchkey.Presented{Secret: secret, Address: netip.MustParseAddr(ip)})
+		return err
+	}
+	for range 3 {
+		w.is(latchkey.ErrAddress, at("192.0.2.1"))
+	}
+	w.ok(at("10.0.0.1"))
+	w.is(latchkey.ErrRateLimited, at("10.0.0.1"))
+	w.is(latchkey.ErrAddress, at("192.0.2.1"))
+}
+
+func TestVerifyWithARateDoesNotAllocate(t *testing.T) {
+	w := newWorld(t)
+	_, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{
+		Limits: latchkey.Limits{Credits: 1, Rate: latchkey.Rate{Count: 1e6, Per: time.Second, Burst: 1e6}}})
+	w.access(secret)
+	p := latchkey.Presented{Secret: secret}
+	assert.Zero(t, testing.AllocsPerRun(200, func() {
+		if _, err := w.keys.Verify(w.ctx, p); err != nil {
+			t.Fatal(err)
+		}
+	}))
+}

@@ -1,0 +1,65 @@
+package latchkey
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+)
+
+// Role is a named set of permissions of one owner. A role is its own rules applied to the union of the roles it
+// inherits. Names are unique within owner and origin, byte for byte.
+type Role struct {
+	ID      string `json:"id"`
+	Owner   string `json:"owner"`
+	Version uint64 `json:"version"` // 1 when created, one more with every change
+	Name    string `json:"name"`    // 1 to 256 bytes of valid UTF-8, no NUL
+
+	// Origin is the surface that made the role ("datocms", "webforce"); empty: the host.
+	Origin string `json:"origin,omitempty"`
+
+	// Inherits holds ids of roles of the same owner. A cycle is refused when the role is saved.
+	Inherits []string `json:"inherits,omitempty"`
+
+	// InheritDenies applies the Deny rules of the roles it inherits, directly or not, once more, after its own rules.
+	InheritDenies bool `json:"inherit_denies,omitempty"`
+
+	Permissions Permissions `json:"permissions,omitempty"`
+
+	// Extra belongs to the host or to the surface named by Origin. It is kept byte for byte.
+	Extra json.RawMessage `json:"extra,omitempty"`
+}
+
+const (
+	maxName     = 256 // bytes
+	maxOrigin   = 64  // bytes
+	maxInherits = 256 // roles inherited directly
+)
+
+// Validate says what is wrong with a role by itself: ErrInvalid, or ErrBadCondition for the conditions and forced values
+// of its rules. Whether the roles it inherits exist and form no cycle, and whether its name is free, shows when it is
+// saved. ID, Owner and Version are not looked at.
+func (r Role) Validate() error {
+	if err := boundText("role name", r.Name, 1, maxName); err != nil {
+		return err
+	}
+	if err := boundText("role origin", r.Origin, 0, maxOrigin); err != nil {
+		return err
+	}
+	if len(r.Inherits) > maxInherits {
+		return fmt.Errorf("%w: role inherits more than %d roles", ErrInvalid, maxInherits)
+	}
+	for i, id := range r.Inherits {
+		switch {
+		case id == "":
+			return fmt.Errorf("%w: role inherits a role without an id", ErrInvalid)
+		case id == r.ID:
+			return fmt.Errorf("%w: role inherits itself", ErrInvalid)
+		case slices.Contains(r.Inherits[:i], id):
+			return fmt.Errorf("%w: role inherits %.80q twice", ErrInvalid, id)
+		}
+	}
+	if err := r.Permissions.Validate(); err != nil {
+		return fmt.Errorf("role permissions: %w", err)
+	}
+	return checkExtra(r.Extra)
+}

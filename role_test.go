@@ -1,0 +1,65 @@
+package latchkey
+
+import (
+	"encoding/json"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestRoleValidate(t *testing.T) {
+	good := Role{ID: "r", Name: "analyst", Origin: "datocms", Inherits: []string{"a", "b"}, Permissions: payroll, Extra: json.RawMessage(`{"a":1}`)}
+	require.NoError(t, good.Validate())
+	for name, edit := range map[string]func(*Role){
+		"no name":         func(r *Role) { r.Name = "" },
+		"long name":       func(r *Role) { r.Name = strings.Repeat("a", 257) },
+		"NUL":             func(r *Role) { r.Name = "a\x00" },
+		"no UTF-8":        func(r *Role) { r.Name = "\xff" },
+		"origin":          func(r *Role) { r.Origin = strings.Repeat("a", 65) },
+		"inherits twice":  func(r *Role) { r.Inherits = []string{"a", "a"} },
+		"inherits itself": func(r *Role) { r.Inherits = []string{"r"} },
+		"inherits nobody": func(r *Role) { r.Inherits = []string{""} },
+		"inherits all":    func(r *Role) { r.Inherits = strings.Split(strings.Repeat("a", 300), "") },
+		"rule":            func(r *Role) { r.Permissions = Permissions{{}} },
+		"condition":       func(r *Role) { r.Permissions = Permissions{Allow(Read).On("a").Where(All())} },
+		"extra":           func(r *Role) { r.Extra = json.RawMessage(`{`) },
+		"long extra":      func(r *Role) { r.Extra = json.RawMessage(`"` + strings.Repeat("a", 1<<20) + `"`) },
+	} {
+		r := good.Clone()
+		edit(&r)
+		require.ErrorIs(t, r.Validate(), ErrInvalid, name)
+	}
+	require.NoError(t, good.Validate(), "the clones were edited, not the role")
+}
+
+func TestClonesShareNothing(t *testing.T) {
+	extra, prefix := json.RawMessage(`{}`), []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+	r := Role{Inherits: []string{"a"}, Permissions: Permissions{Allow(Read).On("a")}, Extra: extra}
+	c := r.Clone()
+	require.Equal(t, r, c)
+	c.Inherits[0], c.Permissions[0], c.Extra[0] = "b", Rule{}, 'x'
+	require.Equal(t, Role{Inherits: []string{"a"}, Permissions: Permissions{Allow(Read).On("a")}, Extra: json.RawMessage(`{}`)}, r)
+
+	tok := func() Token {
+		return Token{ID: "t", Rows: []Condition{inEU}, Forced: Values{"a": int64(1)}, Settings: Settings{
+			Roles: []string{"a"}, Permissions: Permissions{Allow(Read).On("a")}, Extra: json.RawMessage(`{}`),
+			Restrictions: Restrictions{Domains: []string{"a"}, Addresses: append([]netip.Prefix{}, prefix...),
+				MintFrom: append([]netip.Prefix{}, prefix...)}}}
+	}
+	orig := tok()
+	k := orig.Clone()
+	require.Equal(t, orig, k)
+	k.Rows[0], k.Forced["a"], k.Roles[0], k.Permissions[0], k.Extra[0] = Condition{}, 2, "b", Rule{}, 'x'
+	k.Restrictions.Domains[0], k.Restrictions.Addresses[0], k.Restrictions.MintFrom[0] = "b", netip.Prefix{}, netip.Prefix{}
+	require.Equal(t, tok(), orig)
+
+	o := Owner{Boundary: Permissions{Allow(Read).On("a")}, Extra: []byte("{}")}
+	d := o.Clone()
+	require.Equal(t, o, d)
+	d.Boundary[0], d.Extra[0] = Rule{}, 'x'
+	require.Equal(t, Owner{Boundary: Permissions{Allow(Read).On("a")}, Extra: []byte("{}")}, o)
+	require.Nil(t, Owner{}.Clone().Boundary)
+	require.NotNil(t, Owner{Boundary: Permissions{}}.Clone().Boundary, "an empty boundary stays one")
+}

@@ -1,0 +1,330 @@
+package latchkey
+
+import (
+	"slices"
+	"strings"
+)
+
+// compiledRule is a rule with what every question would compute again.
+type compiledRule struct {
+	verb   Verb
+	rows   Condition
+	neg    Condition // of a Deny: what it leaves
+	forced Values
+	key    string
+}
+
+func compileRule(r Rule) compiledRule {
+	c := compiledRule{verb: r.verb, rows: r.rows, forced: r.forced, key: forcedKey(r.forced)}
+	if r.verb == VerbDeny {
+		c.neg = not(r.rows)
+	}
+	return c
+}
+
+// ruleset is a Permissions list compiled: immutable, and shared by all that hold the same list. A question costs one map
+// probe for the resource, one for each ancestor whose depth holds a "p/*" pattern, and one for "*", however many
+// rules there are.
+type ruleset struct {
+	broken   bool // an invalid rule: the list gives nothing. Fail-closed: that rule may have been a Deny
+	source   Permissions
+	rules    []compiledRule
+	denies   bool // some rule is a Deny
+	forces   bool // some rule forces values
+	cells    map[string]cell
+	tallies  []tally
+	hits     []int32 // positions of rules, by cell
+	actions  []Action
+	actionAt map[Action]uint32 // index in actions, plus 1, once there are many
+	exact    uint64            // bit n: a pattern of one resource of n slashes (63: 63 or more)
+	under    uint64            // bit n: a pattern "p/*" where p has n slashes
+	star     bool              // a pattern "*"
+}
+
+// cell is one pattern. Its key is the resource, "p/" for "p/*", and "" for "*": each is a part of the resource asked
+// about, so looking it up makes no string.
+type cell struct {
+	tally, tallies uint32 // where they start, and how many; by action, Any (0) first
+	hit, hits      uint32
+}
+
+// tally sums up what the rules of one pattern say about one action, so that a verdict needs no look at the rules. After
+// the last rule that settles the answer whatever it was before, only a conditional Grant can raise none to some, and
+// only a conditional Deny lower all to some. Positions are of rules in the list, so tallies of several patterns combine
+// by taking the later one. -1: there is none.
+type tally struct {
+	action  uint32
+	reset   int32 // the last rule that settles the answer: an Allow, or a Grant or Deny of every row
+	grant   int32 // the last conditional Grant
+	deny    int32 // the last conditional Deny
+	settled verdict
+	denied  verdict // by Denies alone, wherever they stand: nothing, some rows, all
+}
+
+var silent = tally{reset: -1, grant: -1, deny: -1}
+
+func (t *tally) join(o *tally) {
+	if o.reset > t.reset {
+		t.reset, t.settled = o.reset, o.settled
+	}
+	t.grant = max(t.grant, o.grant)
+	t.deny = max(t.deny, o.deny)
+	t.denied = max(t.denied, o.denied)
+}
+
+// after is the answer of the tallied rules, asked after base.
+func (t *tally) after(base verdict) verdict {
+	if t.reset >= 0 {
+		base = t.settled
+	}
+	switch {
+	case base == verdictNone && t.grant > t.reset, base == verdictAll && t.deny > t.reset:
+		return verdictSome
+	}
+	return base
+}
+
+// tell adds the rule at a position, which must be later than all before.
+func (t *tally) tell(r *compiledRule, at int32) {
+	if r.verb == VerbDeny {
+		if r.neg.IsNoRows() {
+			t.reset, t.settled, t.denied = at, verdictNone, verdictAll
+		} else {
+			t.deny, t.denied = at, max(t.denied, verdictSome)
+		}
+		return
+	}
+	switch e := extent(r.rows); {
+	case r.verb == VerbAllow || e == verdictAll:
+		t.reset, t.settled = at, e
+	case e == verdictSome:
+		t.grant = at
+	}
+}
+
+const actionsByMap = 8
+
+// compile makes the ruleset of a list.
+func compile(p Permissions) *ruleset {
+	s := &ruleset{source: slices.Clone(p)}
+	if s.source.Validate() != nil {
+		s.broken = true
+		return s
+	}
+	s.rules = make([]compiledRule, len(p))
+	s.cells = make(map[string]cell, len(p))
+	for i, r := range s.source {
+		s.rules[i] = compileRule(r)
+		s.denies = s.denies || r.verb == VerbDeny
+		s.forces = s.forces || len(r.forced) > 0
+		for _, pattern := range r.patterns {
+			key := s.note(pattern)
+			c := s.cells[key]
+			c.hits++
+			s.cells[key] = c
+		}
+	}
+	var n uint32
+	for key, c := range s.cells {
+		s.cells[key] = cell{hit: n}
+		n += c.hits
+	}
+	s.hits = make([]int32, n)
+	for i, r := range s.source {
+		for _, pattern := range r.patterns {
+			key := cellKey(pattern)
+			c := s.cells[key]
+			if c.hits > 0 && s.hits[c.hit+c.hits-1] == int32(i) {
+				continue // the rule names the pattern twice
+			}
+			s.hits[c.hit+c.hits] = int32(i)
+			c.hits++
+			s.cells[key] = c
+		}
+	}
+	s.count()
+	return s
+}
+
+// count makes the tallies.
+func (s *ruleset) count() {
+	ids := map[Action]uint32{Any: 0}
+	named := make([][]uint32, len(s.source)) // the actions of each rule
+	for i, r := range s.source {
+		named[i] = make([]uint32, 0, len(r.actions))
+		for _, a := range r.actions {
+			id, ok := ids[a]
+			if !ok {
+				id = uint32(len(ids))
+				ids[a] = id
+				s.actions = append(s.actions, a)
+			}
+			named[i] = append(named[i], id)
+		}
+	}
+	if len(s.actions) > actionsByMap {
+		s.actionAt = ids
+	}
+	at := make([]int32, len(ids)) // the tally of each action within this cell, plus 1
+	for key, c := range s.cells {
+		c.tally = uint32(len(s.tallies))
+		for _, i := range s.hits[c.hit : c.hit+c.hits] {
+			for _, id := range named[i] {
+				if at[id] == 0 {
+					t := silent
+					t.action = id
+					s.tallies = append(s.tallies, t)
+					at[id] = int32(len(s.tallies))
+				}
+				s.tallies[at[id]-1].tell(&s.rules[i], i)
+			}
+		}
+		mine := s.tallies[c.tally:]
+		for _, t := range mine {
+			at[t.action] = 0
+		}
+		slices.SortFunc(mine, func(a, b tally) int { return int(a.action) - int(b.action) })
+		c.tallies = uint32(len(mine))
+		s.cells[key] = c
+	}
+	s.tallies = slices.Clip(s.tallies)
+}
+
+func cellKey(p Pattern) string { return strings.TrimSuffix(string(p), "*") }
+
+// note returns the key of a pattern's cell and remembers at which depth there are patterns of its sort.
+func (s *ruleset) note(p Pattern) string {
+	key := cellKey(p)
+	switch slashes := strings.Count(key, "/"); {
+	case key == "":
+		s.star = true
+	case strings.HasSuffix(key, "/"):
+		s.under |= 1 << min(slashes-1, 63)
+	default:
+		s.exact |= 1 << min(slashes, 63)
+	}
+	return key
+}
+
+// actionID is the number of an action in the tallies; 0, which is Any's, if no rule names it.
+func (s *ruleset) actionID(a Action) uint32 {
+	if s.actionAt != nil {
+		return s.actionAt[a]
+	}
+	for i, x := range s.actions {
+		if x == a {
+			return uint32(i + 1)
+		}
+	}
+	return 0
+}
+
+// hear adds what a cell says about an action to t.
+func (s *ruleset) hear(t *tally, key string, id uint32) {
+	c, ok := s.cells[key]
+	if !ok {
+		return
+	}
+	mine := s.tallies[c.tally : c.tally+c.tallies]
+	if mine[0].action == 0 {
+		t.join(&mine[0])
+		mine = mine[1:]
+	}
+	if id == 0 {
+		return
+	}
+	if len(mine) > 16 {
+		i, ok := slices.BinarySearchFunc(mine, id, func(x tally, id uint32) int { return int(x.action) - int(id) })
+		if ok {
+			t.join(&mine[i])
+		}
+		return
+	}
+	for i := range mine {
+		if mine[i].action == id {
+			t.join(&mine[i])
+			return
+		}
+	}
+}
+
+// tally sums up all rules that speak about a and on, which are valid. It does not allocate.
+func (s *ruleset) tally(a Action, on string) tally {
+	t := silent
+	if len(s.cells) == 0 {
+		return t
+	}
+	id := s.actionID(a)
+	if s.star && !strings.HasPrefix(on, reserved) {
+		s.hear(&t, "", id)
+	}
+	depth := 0
+	for i, left := 0, s.under; left != 0 && i < len(on); i++ {
+		if on[i] != '/' {
+			continue
+		}
+		bit := uint64(1) << min(depth, 63)
+		if s.under&bit != 0 {
+			s.hear(&t, on[:i+1], id)
+		}
+		if depth++; depth < 63 {
+			left = s.under >> depth
+		}
+	}
+	if s.exact != 0 && s.exact&(1<<min(strings.Count(on, "/"), 63)) != 0 {
+		s.hear(&t, on, id)
+	}
+	return t
+}
+
+// speakers returns the positions of the rules that speak about a and on, in order.
+func (s *ruleset) speakers(a Action, on string) []int32 {
+	var out []int32
+	gather := func(key string) {
+		if c, ok := s.cells[key]; ok {
+			for _, i := range s.hits[c.hit : c.hit+c.hits] {
+				if s.source[i].names(a) {
+					out = append(out, i)
+				}
+			}
+		}
+	}
+	if s.star && !strings.HasPrefix(on, reserved) {
+		gather("")
+	}
+	for i := range len(on) {
+		if on[i] == '/' {
+			gather(on[:i+1])
+		}
+	}
+	gather(on)
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// apply is the answer of the rules, asked after base.
+func (s *ruleset) apply(base []grant, a Action, on string) []grant {
+	speakers := s.speakers(a, on)
+	if len(speakers) == 0 {
+		return base
+	}
+	var ans answer
+	ans.addAll(base)
+	for _, i := range speakers {
+		ans.apply(s.rules[i])
+	}
+	return ans.grants()
+}
+
+// denials are the negated conditions of the Denies that speak.
+func (s *ruleset) denials(a Action, on string) []Condition {
+	var nots []Condition
+	if s.denies {
+		for _, i := range s.speakers(a, on) {
+			if s.rules[i].verb == VerbDeny {
+				nots = append(nots, s.rules[i].neg)
+			}
+		}
+	}
+	return nots
+}

@@ -1,0 +1,261 @@
+package latchkey
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+var testFields = Fields{"s": {"s", Text}, "i": {"i", Integer}, "n": {"n", Number}, "b": {"b", Boolean}, "d": {"d", Date},
+	"t": {"t", DateTime}}
+
+func TestNewSchemaPanics(t *testing.T) {
+	for want, f := range map[string]Fields{
+		`field "a" has no column`:                  {"a": {"", Text}},
+		`field "a" has no type`:                    {"a": {"a", 0}},
+		`field "b" has no type`:                    {"b": {"a", 9}},
+		`field "": the field has no name`:          {"": {"a", Text}},
+		`"a" and "b" share a column but differ`:    {"a": {"x", Text}, "b": {"x", Integer}},
+		`columns "x" and "X" differ in case only,`: {"a": {"x", Text}, "b": {"X", Text}},
+	} {
+		require.PanicsWithValue(t, true, func() {
+			defer func() { panic(strings.Contains(fmt.Sprint(recover()), want)) }()
+			NewSchema(f)
+		}, want)
+	}
+}
+
+func TestFieldsAreCopied(t *testing.T) {
+	f := Fields{"a": {"a", Text}}
+	s := NewSchema(f)
+	f["a"] = Field{"b; DROP TABLE", Text}
+	s.Fields()["a"] = Field{"c", Text}
+	require.Equal(t, Fields{"a": {"a", Text}}, s.Fields())
+}
+
+func TestBindRefuses(t *testing.T) {
+	s := NewSchema(testFields)
+	for _, c := range []Condition{
+		Where("s", Eq, 5), Where("s", Eq, true), Where("s", In, []any{"a", 1}), Where("s", StartsWith, "\U0010FFFF\U0010FFFF"),
+		Where("i", Eq, "+5"), Where("i", Eq, " 5"), Where("i", Eq, "1e3"), Where("i", Eq, "4000.0"), Where("i", Eq, ""), Where("i", Eq, "-"),
+		Where("i", Eq, 5.5), Where("i", Eq, "9223372036854775808"), Where("i", Eq, true), Where("i", Contains, "5"),
+		Where("i", Eq, json.Number("9223372036854775808")),
+		Where("n", Eq, "NaN"), Where("n", Eq, "Infinity"), Where("n", Eq, "1e3"), Where("n", Eq, ".5"), Where("n", Eq, "5."), Where("n", Eq, "0x10"),
+		Where("n", Eq, 1e300), Where("n", Eq, 1e-31), Where("n", Eq, strings.Repeat("9", 36)), Where("n", StartsWith, "5"), Where("n", Eq, false),
+		Where("b", Eq, "yes"), Where("b", Eq, 2), Where("b", Lt, true), Where("b", Eq, "TRUE"), Where("b", Contains, "t"),
+		Where("d", Eq, "2026-02-29"), Where("d", Eq, "2026-1-1"), Where("d", Eq, "0999-12-31"), Where("d", Eq, "10000-01-01"), Where("d", Eq, 20261122),
+		Where("d", Eq, "2026-11-22T00:00:00Z"), Where("d", Eq, time.Now()),
+		Where("t", Eq, "2026-11-22T10:00:00"), Where("t", Eq, "2026-11-22 10:00:00Z"), Where("t", Eq, "2026-11-22T10:00:00.1234567Z"),
+		Where("t", Eq, "2026-11-22T24:00:00Z"), Where("t", Eq, "2026-11-22T10:00:60Z"), Where("t", Eq, "2026-11-22T10:00:00+15:00"),
+		Where("t", Eq, "2026-11-22"), Where("t", Eq, "1000-01-01T00:00:00+01:00"), Where("t", Eq, "9999-12-31T23:59:59-01:00"),
+	} {
+		for _, c := range []Condition{c, Not(c), All(Where("s", Eq, "x"), AnyOf(c, Where("i", Eq, 1)))} {
+			p, err := s.Bind(c)
+			var ce *ConditionError
+			require.True(t, errors.As(err, &ce), "%v", c)
+			require.ErrorIs(t, err, ErrBadCondition)
+			require.False(t, ce.Unknown)
+			require.NotEmpty(t, ce.Field)
+			require.False(t, p.Match(Row{}))
+		}
+	}
+	_, err := s.Bind(Where("secret", Eq, "x"))
+	require.Equal(t, &ConditionError{Field: "secret", Unknown: true, Reason: "the schema has no such field"}, err)
+}
+
+// What a form says as text is what Go says as a value.
+func TestBindTypesText(t *testing.T) {
+	s := NewSchema(testFields)
+	for _, pair := range [][2]Condition{
+		{Where("i", Ge, "4000"), Where("i", Ge, 4000)},
+		{Where("i", In, []string{"-1", "007"}), Where("i", In, []int{-1, 7})},
+		{Where("n", Lt, "-0.50"), Where("n", Lt, -0.5)},
+		{Where("b", Eq, "1"), Where("b", Eq, true)},
+		{Where("b", Ne, "false"), Where("b", Ne, 0)},
+		{Where("t", Eq, "2026-11-22T11:00:00+01:00"), Where("t", Eq, time.Date(2026, 11, 22, 10, 0, 0, 999, time.UTC))},
+	} {
+		for _, d := range []Dialect{SQLite, Postgres, MySQL} {
+			a, err := s.Bind(pair[0])
+			require.NoError(t, err)
+			b, err := s.Bind(pair[1])
+			require.NoError(t, err)
+			where, args := a.SQL(d, 1)
+			where2, args2 := b.SQL(d, 1)
+			require.Equal(t, where2, where)
+			require.Equal(t, args2, args)
+		}
+	}
+}
+
+func TestSQLRefusesMisuse(t *testing.T) {
+	p, err := NewSchema(testFields).Bind(AllRows)
+	require.NoError(t, err)
+	require.Panics(t, func() { p.SQL(0, 1) })
+	require.Panics(t, func() { p.SQL(Postgres, 0) })
+	for _, d := range []Dialect{SQLite, Postgres, MySQL} {
+		where, args := p.SQL(d, 1)
+		require.Equal(t, "(1=1)", where)
+		require.Empty(t, args)
+		none, err := NewSchema(testFields).Bind(Condition{})
+		require.NoError(t, err)
+		where, args = none.SQL(d, 1)
+		require.Equal(t, "(1=0)", where)
+		require.Empty(t, args)
+		where, _ = (&Predicate{}).SQL(d, 1)
+		require.Equal(t, "(1=0)", where)
+	}
+	require.True(t, p.Match(nil))
+	require.False(t, (&Predicate{}).Match(Row{}))
+}
+
+func TestSQLNumbersPlaceholders(t *testing.T) {
+	s := NewSchema(testFields)
+	p, err := s.Bind(All(Where("s", Eq, "a"), Where("i", In, []int{2, 1}), Where("s", StartsWith, "b")))
+	require.NoError(t, err)
+	for range 2 {
+		for _, first := range []int{1, 7, 100, 1, 2, 3, 4, 5} {
+			where, args := p.SQL(Postgres, first)
+			require.Equal(t, fmt.Sprintf(`((s = $%d::text AND s::text COLLATE "C" = $%d::text) AND (i = ANY($%d::bigint[]))`+
+				` AND (s::text COLLATE "C">=$%d::text AND s::text COLLATE "C"<$%d::text))`, first, first, first+1, first+2, first+3), where)
+			require.Equal(t, []any{"a", "{1,2}", "b", "c"}, args)
+		}
+	}
+}
+
+// A list of three and one of four share a text; the missing value repeats the last.
+func TestListsArePadded(t *testing.T) {
+	s := NewSchema(testFields)
+	var texts []string
+	for n := 1; n <= 9; n++ {
+		p, err := s.Bind(Where("i", In, make([]int, n)))
+		require.NoError(t, err)
+		where, args := p.SQL(MySQL, 1)
+		require.Equal(t, strings.Count(where, "?"), len(args))
+		texts = append(texts, where)
+	}
+	require.Equal(t, texts[2], texts[3])
+	require.Equal(t, texts[4], texts[7])
+	require.NotEqual(t, texts[3], texts[4])
+
+	three, err := s.Bind(Where("s", In, []string{"c", "a", "b"}))
+	require.NoError(t, err)
+	four, err := s.Bind(Where("s", In, []string{"d", "c", "a", "b"}))
+	require.NoError(t, err)
+	_, args := three.SQL(SQLite, 1)
+	require.Equal(t, []any{"a", "b", "c", "c", "a", "b", "c", "c"}, args)
+	_, args = four.SQL(SQLite, 1)
+	require.Equal(t, []any{"a", "b", "c", "d", "a", "b", "c", "d"}, args)
+}
+
+func TestSchemaRemembersBoundedly(t *testing.T) {
+	s := NewSchema(testFields)
+	parts := []Condition{Where("s", Eq, "a"), Where("i", Eq, 1), Where("n", Eq, 1), Where("b", Eq, true)}
+	for i := range 3 * maxShapes {
+		c := []Condition{}
+		for k := i; k > 0; k /= 4 {
+			c = append(c, AnyOf(parts[k%4], Where("t", IsNull, true)), Where("i", Ne, len(c)))
+		}
+		p, err := s.Bind(allOf(append(c, AllRows)...))
+		require.NoError(t, err)
+		for first := range 10 {
+			p.SQL(Postgres, first+1)
+		}
+		require.LessOrEqual(t, len(*p.shape.texts[Postgres].Load()), maxShapeTexts)
+	}
+	require.LessOrEqual(t, len(s.shapes), maxShapes)
+}
+
+// One column by two names is one field.
+func TestAliases(t *testing.T) {
+	s := NewSchema(Fields{"dp-1": {"region", Text}, "region": {"region", Text}, "amount": {"amount", Number}, "n": {"amount", Number}})
+	p, err := s.Bind(Where("region", Eq, "EU"))
+	require.NoError(t, err)
+	require.True(t, p.Match(Row{"region": "EU"}))
+	require.True(t, p.Match(Row{"dp-1": "EU"}))
+	require.True(t, p.Match(Row{"dp-1": "EU", "region": []byte("EU")}))
+	require.False(t, p.Match(Row{"dp-1": "US", "region": "EU"}), "which of them?")
+	null, err := s.Bind(Where("region", IsNull, true))
+	require.NoError(t, err)
+	require.False(t, null.Match(Row{"dp-1": nil, "region": "EU"}))
+	require.True(t, null.Match(Row{"dp-1": nil}))
+	require.True(t, null.Match(Row{"dp-1": nil, "region": nil}))
+
+	row, err := s.Row(Row{"region": "EU", "dp-1": []byte("EU"), "n": "5.0", "amount": 5})
+	require.NoError(t, err)
+	require.Equal(t, Row{"dp-1": "EU", "amount": int64(5)}, row)
+	row, err = s.Row(Row{"region": "EU"})
+	require.NoError(t, err)
+	require.Equal(t, Row{"region": "EU"}, row)
+	_, err = s.Row(Row{"region": "EU", "dp-1": "US"})
+	require.ErrorIs(t, err, ErrBadCondition)
+	_, err = s.Row(Row{"region": "EU", "dp-1": nil})
+	require.ErrorIs(t, err, ErrBadCondition)
+
+	caller := Row{"dp-1": "US", "amount": int64(3)}
+	forced, err := s.force(caller, Values{"region": "EU", "n": "7"})
+	require.NoError(t, err)
+	require.Equal(t, Row{"dp-1": "EU", "amount": int64(7)}, forced)
+	require.Equal(t, Row{"dp-1": "US", "amount": int64(3)}, caller, "the caller's row stays as it was")
+	forced, err = s.force(nil, Values{"region": nil})
+	require.NoError(t, err)
+	require.Equal(t, Row{"region": nil}, forced)
+	_, err = s.force(caller, Values{"region": "EU", "dp-1": "US"})
+	require.ErrorIs(t, err, ErrBadCondition)
+	_, err = s.force(caller, Values{"secret": 1})
+	require.ErrorIs(t, err, ErrBadCondition)
+
+	require.True(t, s.sameRow(Row{"region": "EU", "n": int64(5)}, Row{"dp-1": "EU", "amount": json.Number("5.00")}))
+	require.True(t, s.sameRow(Row{"n": 0.5}, Row{"n": json.Number("0.5")}))
+	require.False(t, s.sameRow(Row{"region": "EU"}, Row{"region": nil}))
+	require.False(t, s.sameRow(Row{"region": nil}, Row{}))
+	require.False(t, s.sameRow(Row{}, Row{"region": nil}))
+	require.True(t, s.sameRow(Row{"region": nil}, Row{"dp-1": nil}))
+
+	column, ok := s.column("dp-1")
+	require.True(t, ok)
+	require.Equal(t, "region", column)
+	_, ok = s.column("x")
+	require.False(t, ok)
+}
+
+func TestRowsAreTyped(t *testing.T) {
+	s := NewSchema(testFields)
+	for _, tt := range []struct {
+		field    string
+		in, want any
+	}{
+		{"s", "4000", "4000"}, {"s", []byte("é"), "é"}, {"s", Eq, "="}, {"s", nil, nil}, {"s", (*string)(nil), nil},
+		{"i", "4000", int64(4000)}, {"i", uint8(3), int64(3)}, {"i", 4000.0, int64(4000)}, {"i", json.Number("-7"), int64(-7)},
+		{"n", "12.50", json.Number("12.5")}, {"n", 12.5, 12.5}, {"n", "12", int64(12)}, {"n", json.Number("0.1"), json.Number("0.1")},
+		{"n", uint64(1 << 63), json.Number("9223372036854775808")}, {"n", float32(0.5), 0.5},
+		{"b", "true", true}, {"b", 0, false}, {"b", 1.0, true}, {"b", true, true},
+		{"d", "2026-11-22", "2026-11-22"}, {"d", time.Date(2026, 11, 22, 0, 0, 0, 0, time.FixedZone("", 7200)), "2026-11-22"},
+		{"t", "2026-11-22 12:00:00.50+02:00", "2026-11-22T10:00:00.5Z"}, {"t", "2026-11-22T10:00:00", "2026-11-22T10:00:00Z"},
+		{"t", time.Date(2026, 11, 22, 10, 0, 0, 1999, time.UTC), "2026-11-22T10:00:00.000001Z"},
+	} {
+		got, err := s.Row(Row{tt.field: tt.in})
+		require.NoError(t, err, "%s %v", tt.field, tt.in)
+		require.Equal(t, Row{tt.field: tt.want}, got)
+		again, err := s.Row(got)
+		require.NoError(t, err)
+		require.Equal(t, got, again)
+	}
+	for _, row := range []Row{
+		{"s": 5}, {"s": true}, {"s": "x\x00"}, {"s": "\xff"}, {"s": []byte("\xff")}, {"s": Blob("x")}, {"s": time.Now()}, {"s": struct{}{}},
+		{"i": ""}, {"i": "x"}, {"i": 5.5}, {"i": uint64(1 << 63)}, {"i": true}, {"i": 1e300}, {"i": []int{1}}, {"i": Self},
+		{"n": "1e3"}, {"n": "NaN"}, {"n": "x"}, {"b": 2}, {"b": "yes"}, {"d": ""}, {"d": "2026-02-30"}, {"d": time.Unix(1, 0)}, {"t": "now"},
+		{"t": time.Time{}}, {"t": "2026-11-22"},
+	} {
+		_, err := s.Row(row)
+		var ce *ConditionError
+		require.True(t, errors.As(err, &ce), "%v", row)
+		require.False(t, ce.Unknown)
+	}
+	_, err := s.Row(Row{"s": "x", "secret": nil})
+	require.Equal(t, &ConditionError{Field: "secret", Unknown: true, Reason: "the schema has no such field"}, err)
+}

@@ -1,0 +1,391 @@
+package storetest
+
+import (
+	"fmt"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+var onceCases = []Case{
+	newCase("once", "Once records a key per owner; a second time is ErrExists until it is purged, whatever its end is.", func(w *world) {
+		w.ok(w.s.Once(w.ctx, acme, digest(1), noon), "a new key")
+		w.failed(latchkey.ErrExists, w.s.Once(w.ctx, acme, digest(1), noon), "the same key")
+		w.failed(latchkey.ErrExists, w.s.Once(w.ctx, acme, digest(1), noon.AddDate(0, 0, 1)), "the same key with another end")
+		w.ok(w.s.Once(w.ctx, acme, digest(2), noon.Add(-time.Hour)), "a key whose time is over already")
+		w.failed(latchkey.ErrExists, w.s.Once(w.ctx, acme, digest(2), noon), "that key again: only Purge forgets")
+		w.ok(w.s.Once(w.ctx, globex, digest(1), noon), "another owner's key")
+		upper, lower := [32]byte{'A'}, [32]byte{'a'}
+		w.ok(w.s.Once(w.ctx, acme, upper, noon), "a key")
+		w.ok(w.s.Once(w.ctx, acme, lower, noon), "the key in another case")
+	}),
+
+	newCase("once/race", "Of many that record one key at once, exactly one succeeds.", func(w *world) {
+		var won atomic.Int64
+		var all sync.WaitGroup
+		for range 16 {
+			all.Go(func() {
+				for n := range 5 {
+					if err := w.s.Once(w.ctx, acme, digest(n), noon); err == nil {
+						won.Add(1)
+					} else {
+						w.failed(latchkey.ErrExists, err, "Once")
+					}
+				}
+			})
+		}
+		all.Wait()
+		w.same(won.Load(), int64(5), "how many succeeded, for 5 keys")
+	}),
+
+	newCase("usage/add", "AddUsage adds every row of a batch, once per batch ID, and is exact for each owner.", func(w *world) {
+		row := latchkey.UsageRow{Owner: acme, TokenID: id(1), ClientID: "42", Meter: "rows", Endpoint: "GET /x",
+			Day: "2026-11-22", Count: 3, Credits: 1_500_000}
+		theirs := row
+		theirs.Owner = globex
+		batch := latchkey.UsageBatch{ID: w.key(), At: noon, Rows: []latchkey.UsageRow{row, row, theirs}}
+		every := latchkey.UsageQuery{By: []string{"token", "client", "meter", "endpoint", "day"}}
+		for range 3 {
+			w.ok(w.s.AddUsage(w.ctx, batch), "AddUsage")
+		}
+		usage := func(owner string) []latchkey.UsageRow {
+			w.Helper()
+			rows, err := w.s.Usage(w.ctx, owner, every)
+			w.ok(err, "Usage")
+			return rows
+		}
+		row.Count, row.Credits = 6, 3_000_000
+		w.same(usage(acme), []latchkey.UsageRow{row}, "the usage of a batch added three times")
+		w.same(usage(globex), []latchkey.UsageRow{theirs}, "another owner's")
+		big := row
+		big.Count, big.Credits = 1<<53+1, 1<<60+1
+		w.ok(w.s.AddUsage(w.ctx, latchkey.UsageBatch{ID: w.key(), At: noon, Rows: []latchkey.UsageRow{big}}), "AddUsage")
+		row.Count, row.Credits = row.Count+big.Count, row.Credits+big.Credits
+		w.same(usage(acme), []latchkey.UsageRow{row}, "the usage with large numbers, to the last one")
+		w.failed(latchkey.ErrInvalid, w.s.AddUsage(w.ctx, latchkey.UsageBatch{At: noon}), "a batch without ID")
+		for _, below := range []latchkey.UsageRow{{Owner: acme, Day: "2026-11-20", Count: -1}, {Owner: acme, Day: "2026-11-20", Credits: -1}} {
+			w.failed(latchkey.ErrInvalid, w.s.AddUsage(w.ctx, latchkey.UsageBatch{ID: w.key(), At: noon,
+				Rows: []latchkey.UsageRow{below}}), "usage below zero")
+		}
+	}),
+
+	newCase("usage/last", "A last use only ever raises Used, to the microsecond; a token that is gone is passed over.", func(w *world) {
+		w.insert(token(1), token(2))
+		last := func(at time.Time) {
+			w.Helper()
+			w.ok(w.s.AddUsage(w.ctx, latchkey.UsageBatch{ID: w.key(), At: noon, Last: []latchkey.LastUsed{
+				{Owner: acme, TokenID: id(9), At: at}, {Owner: globex, TokenID: id(2), At: at}, {Owner: acme, TokenID: id(1), At: at},
+			}}), "AddUsage")
+		}
+		for _, step := range []struct{ put, want time.Duration }{
+			{time.Minute, time.Minute}, {time.Second, time.Minute}, {time.Minute - time.Microsecond, time.Minute},
+			{time.Minute + 1999, time.Minute + time.Microsecond}, {time.Hour, time.Hour},
+		} {
+			last(noon.Add(step.put))
+			w.same(w.load(1).Token.Used, noon.Add(step.want), fmt.Sprintf("Used after a last use %v past noon", step.put))
+		}
+		w.same(w.load(1).Token.Version, uint64(1), "the version")
+		w.same(w.load(2).Token.Used, time.Time{}, "Used of a token that only another owner named")
+		f, err := w.s.ByDigest(w.ctx, digest(1))
+		w.ok(err, "ByDigest")
+		w.same(f.Token.Used, noon.Add(time.Hour), "Used of ByDigest")
+	}),
+
+	newCase("usage/query", "Usage sums by the columns asked for, in their order, of the rows that meet every condition.", func(w *world) {
+		var rows []latchkey.UsageRow
+		add := func(token, client, meter, endpoint, day string, n int64) {
+			rows = append(rows, latchkey.UsageRow{Owner: acme, TokenID: token, ClientID: client, Meter: meter,
+				Endpoint: endpoint, Day: day,
+				Count: n, Credits: latchkey.Credits(n) * 10})
+		}
+		add("t1", "", "rows", "GET /a", "2026-11-20", 1)
+		add("t1", "42", "rows", "GET /a", "2026-11-21", 2)
+		add("t1", "42", "calls", "GET /b", "2026-11-21", 4)
+		add("t2", "42", "rows", "get /a", "2026-11-22", 8)
+		add("t2", "é", "Rows", "GET /a", "2026-12-01", 16)
+		w.ok(w.s.AddUsage(w.ctx, latchkey.UsageBatch{ID: w.key(), At: noon, Rows: rows}), "AddUsage")
+		w.ok(w.s.AddUsage(w.ctx, latchkey.UsageBatch{ID: w.key(), At: noon,
+			Rows: []latchkey.UsageRow{{Owner: globex, TokenID: "t1", Meter: "rows", Day: "2026-11-20", Count: 1000}}}), "AddUsage")
+		type sums = []latchkey.UsageRow
+		sum := func(r latchkey.UsageRow, n int64) latchkey.UsageRow {
+			r.Owner, r.Count, r.Credits = acme, n, latchkey.Credits(n)*10
+			return r
+		}
+		none := latchkey.UsageRow{}
+		for _, c := range []struct {
+			what string
+			q    latchkey.UsageQuery
+			want sums
+		}{
+			{"all", latchkey.UsageQuery{}, sums{sum(none, 31)}},
+			{"all of nothing", latchkey.UsageQuery{ClientID: "nobody"}, sums{sum(none, 0)}},
+			{"groups of nothing", latchkey.UsageQuery{ClientID: "nobody", By: []string{"day"}}, nil},
+			{"by token", latchkey.UsageQuery{By: []string{"token"}},
+				sums{sum(latchkey.UsageRow{TokenID: "t1"}, 7), sum(latchkey.UsageRow{TokenID: "t2"}, 24)}},
+			{"by client", latchkey.UsageQuery{By: []string{"client"}},
+				sums{sum(none, 1), sum(latchkey.UsageRow{ClientID: "42"}, 14), sum(latchkey.UsageRow{ClientID: "é"}, 16)}},
+			{"by meter", latchkey.UsageQuery{By: []string{"meter"}},
+				sums{sum(latchkey.UsageRow{Meter: "Rows"}, 16), sum(latchkey.UsageRow{Meter: "calls"}, 4),
+					sum(latchkey.UsageRow{Meter: "rows"}, 11)}},
+			{"by endpoint", latchkey.UsageQuery{By: []string{"endpoint"}},
+				sums{sum(latchkey.UsageRow{Endpoint: "GET /a"}, 19), sum(latchkey.UsageRow{Endpoint: "GET /b"}, 4),
+					sum(latchkey.UsageRow{Endpoint: "get /a"}, 8)}},
+			{"by meter and token", latchkey.UsageQuery{By: []string{"meter", "token"}, Meters: []string{"rows", "calls"}}, sums{
+				sum(latchkey.UsageRow{Meter: "calls", TokenID: "t1"}, 4),
+				sum(latchkey.UsageRow{Meter: "rows", TokenID: "t1"}, 3), sum(latchkey.UsageRow{Meter: "rows", TokenID: "t2"}, 8)}},
+			{"by token and meter", latchkey.UsageQuery{By: []string{"token", "meter"}, Meters: []string{"rows", "calls"}}, sums{
+				sum(latchkey.UsageRow{TokenID: "t1", Meter: "calls"}, 4),
+				sum(latchkey.UsageRow{TokenID: "t1", Meter: "rows"}, 3), sum(latchkey.UsageRow{TokenID: "t2", Meter: "rows"}, 8)}},
+			{"tokens", latchkey.UsageQuery{TokenIDs: []string{"t2", "t3"}}, sums{sum(none, 24)}},
+			{"a meter, by case", latchkey.UsageQuery{Meters: []string{"Rows"}}, sums{sum(none, 16)}},
+			{"a client", latchkey.UsageQuery{ClientID: "42"}, sums{sum(none, 14)}},
+			{"a client, by accent", latchkey.UsageQuery{ClientID: "e"}, sums{sum(none, 0)}},
+			{"from", latchkey.UsageQuery{From: "2026-11-21", By: []string{"day"}},
+				sums{sum(latchkey.UsageRow{Day: "2026-11-21"}, 6), sum(latchkey.UsageRow{Day: "2026-11-22"}, 8),
+					sum(latchkey.UsageRow{Day: "2026-12-01"}, 16)}},
+			{"to", latchkey.UsageQuery{To: "2026-11-21"}, sums{sum(none, 7)}},
+			{"one day", latchkey.UsageQuery{From: "2026-11-21", To: "2026-11-21"}, sums{sum(none, 6)}},
+			{"everything at once", latchkey.UsageQuery{TokenIDs: []string{"t1"}, Meters: []string{"rows"}, ClientID: "42",
+				From: "2026-11-01", To: "2026-11-30"}, sums{sum(none, 2)}},
+		} {
+			got, err := w.s.Usage(w.ctx, acme, c.q)
+			w.ok(err, c.what)
+			w.same(got, c.want, c.what)
+		}
+		_, err := w.s.Usage(w.ctx, acme, latchkey.UsageQuery{By: []string{"owner; --"}})
+		w.failed(latchkey.ErrInvalid, err, "grouping by something unknown")
+	}),
+
+	newCase("usage/race", "Batches added by many at once, some twice, are all counted, each once.", func(w *world) {
+		var all sync.WaitGroup
+		for worker := range 8 {
+			all.Go(func() {
+				for n := range 6 {
+					b := latchkey.UsageBatch{ID: [16]byte{1, byte(worker / 2), byte(n)}, At: noon, // two workers share an ID
+						Rows: []latchkey.UsageRow{{Owner: acme, TokenID: id(1), Meter: "m", Day: "2026-11-22", Count: 1, Credits: 2}}}
+					if err := w.s.AddUsage(w.ctx, b); err != nil {
+						w.Errorf("AddUsage: %v", err)
+					}
+				}
+			})
+		}
+		all.Wait()
+		rows, err := w.s.Usage(w.ctx, acme, latchkey.UsageQuery{})
+		w.ok(err, "Usage")
+		w.same(rows, []latchkey.UsageRow{{Owner: acme, Count: 24, Credits: 48}}, "the sum of 24 batches")
+	}),
+}
+
+// purse is a hand in the credits of one account.
+type purse struct {
+	*world
+	accounts []latchkey.CreditAccount
+}
+
+func (p purse) reserve(key [16]byte, amount latchkey.Credits) (latchkey.Credits, error) {
+	r, err := p.s.Reserve(p.ctx, latchkey.Reservation{Owner: acme, Key: key, Accounts: p.accounts, Amount: amount,
+		Until: noon.Add(time.Minute)})
+	return r.Left, err
+}
+
+// used finds out, by asking, how much was taken: the rest of the limit can be reserved, one more cannot.
+func (p purse) used(want latchkey.Credits, what string) {
+	p.Helper()
+	const limit = 1 << 40
+	for i := range p.accounts {
+		one := p
+		one.accounts = []latchkey.CreditAccount{p.accounts[i]}
+		one.accounts[0].Limit = limit
+		if _, err := one.reserve(p.key(), limit-want+1); err == nil {
+			p.Errorf("%s: less than %d was taken from account %d", what, want, i)
+			return
+		}
+		key := p.key()
+		if _, err := one.reserve(key, limit-want); err != nil {
+			p.Errorf("%s: more than %d was taken from account %d: %v", what, want, i, err)
+			return
+		}
+		p.ok(p.s.Settle(p.ctx, acme, key, 0), "Settle")
+	}
+}
+
+var creditCases = []Case{
+	newCase("credits/reserve", "Reserve takes from every account or from none; each owner, token, meter and period is one of its own; the limit comes with the call.", func(w *world) {
+		all := purse{w, []latchkey.CreditAccount{
+			{TokenID: id(1), Meter: "m", Period: "2026-11", Limit: 100}, {Meter: "m", Period: "2026-11", Limit: 50},
+			{TokenID: id(1), Meter: "m", Limit: 70},
+		}}
+		for _, step := range []struct{ amount, left latchkey.Credits }{{20, 30}, {29, 1}, {1, 0}} {
+			left, err := all.reserve(w.key(), step.amount)
+			w.ok(err, "Reserve")
+			w.same(left, step.left, "what the tightest account has left")
+		}
+		_, err := all.reserve(w.key(), 1)
+		w.failed(latchkey.ErrOverLimit, err, "Reserve from an empty purse")
+		all.used(50, "after an account was too small: nothing was taken from the others")
+
+		// Neighbours are untouched.
+		for _, other := range []latchkey.CreditAccount{
+			{TokenID: id(2), Meter: "m", Period: "2026-11"}, {TokenID: id(1), Meter: "M", Period: "2026-11"},
+			{TokenID: id(1), Meter: "m", Period: "2026-12"},
+			{Meter: "m"}, {Meter: "m ", Period: "2026-11"},
+		} {
+			purse{w, []latchkey.CreditAccount{other}}.used(0, "another account")
+		}
+		_, err = w.s.Reserve(w.ctx, latchkey.Reservation{Owner: globex, Key: w.key(), Amount: 50, Until: noon,
+			Accounts: all.accounts})
+		w.ok(err, "Reserve from another owner's account of the same name")
+
+		// Raising the limit helps at once, lowering it bites at once, and no limit at all is no credit at all.
+		one := purse{w, []latchkey.CreditAccount{{Meter: "m", Period: "2026-11", Limit: 51}}}
+		left, err := one.reserve(w.key(), 1)
+		w.ok(err, "Reserve with a raised limit")
+		w.same(left, latchkey.Credits(0), "what is left")
+		for _, limit := range []latchkey.Credits{51, 50, 1, 0, -1, math.MinInt64} {
+			one.accounts[0].Limit = limit
+			_, err = one.reserve(w.key(), 1)
+			w.failed(latchkey.ErrOverLimit, err, fmt.Sprintf("Reserve with a limit of %d", limit))
+		}
+		one.used(51, "after refusals")
+	}),
+
+	newCase("credits/amounts", "An amount ≤ 0, no account, or one named twice is ErrInvalid; the largest amounts neither wrap around nor round.", func(w *world) {
+		one := purse{w, []latchkey.CreditAccount{{Meter: "m", Limit: math.MaxInt64}}}
+		for _, amount := range []latchkey.Credits{0, -1, math.MinInt64} {
+			_, err := one.reserve(w.key(), amount)
+			w.failed(latchkey.ErrInvalid, err, fmt.Sprintf("Reserve of %d", amount))
+		}
+		_, err := purse{w, nil}.reserve(w.key(), 1)
+		w.failed(latchkey.ErrInvalid, err, "Reserve from no account")
+		twice := append(one.accounts, one.accounts[0])
+		twice[1].Limit--
+		_, err = purse{w, twice}.reserve(w.key(), 1)
+		w.failed(latchkey.ErrInvalid, err, "Reserve from one account twice")
+		big := w.key()
+		left, err := one.reserve(big, math.MaxInt64-1)
+		w.ok(err, "Reserve of nearly everything")
+		w.same(left, latchkey.Credits(1), "what is left")
+		for _, amount := range []latchkey.Credits{2, 3, math.MaxInt64 - 1, math.MaxInt64} {
+			_, err = one.reserve(w.key(), amount)
+			w.failed(latchkey.ErrOverLimit, err, fmt.Sprintf("Reserve of %d of the 1 that is left", amount))
+		}
+		left, err = one.reserve(w.key(), 1)
+		w.ok(err, "Reserve of the last one")
+		w.same(left, latchkey.Credits(0), "what is left")
+		w.ok(w.s.Settle(w.ctx, acme, big, 0), "Settle")
+		one.used(1, "after the large amount was given back")
+	}),
+
+	newCase("credits/idempotent", "The same key with the same amount and accounts gives the same answer and takes nothing more; with others it is ErrConflict.", func(w *world) {
+		p := purse{w, []latchkey.CreditAccount{{Meter: "m", Limit: 10}, {TokenID: id(1), Meter: "m", Limit: 20}}}
+		key := w.key()
+		left, err := p.reserve(key, 4)
+		w.ok(err, "Reserve")
+		w.same(left, latchkey.Credits(6), "what is left")
+		_, err = p.reserve(w.key(), 5)
+		w.ok(err, "another Reserve")
+		again := func(what string) {
+			w.Helper()
+			left, err := p.reserve(key, 4)
+			w.ok(err, what)
+			w.same(left, latchkey.Credits(6), "what was left then: "+what)
+		}
+		again("the same again")
+		p.accounts[0], p.accounts[1] = p.accounts[1], p.accounts[0]
+		again("the accounts in another order")
+		p.used(9, "after repeating")
+		_, err = p.reserve(key, 3)
+		w.failed(latchkey.ErrConflict, err, "another amount")
+		_, err = purse{w, p.accounts[:1]}.reserve(key, 4)
+		w.failed(latchkey.ErrConflict, err, "fewer accounts")
+		other := append([]latchkey.CreditAccount{{Meter: "M", Limit: 10}}, p.accounts[0])
+		_, err = purse{w, other}.reserve(key, 4)
+		w.failed(latchkey.ErrConflict, err, "another account")
+		w.ok(w.s.Settle(w.ctx, acme, key, 4), "Settle")
+		again("after it was settled")
+		p.used(9, "after all that")
+		// A refused one leaves nothing behind.
+		key = w.key()
+		_, err = purse{w, []latchkey.CreditAccount{{Meter: "n", Limit: 3}}}.reserve(key, 4)
+		w.failed(latchkey.ErrOverLimit, err, "Reserve of too much")
+		_, err = purse{w, []latchkey.CreditAccount{{Meter: "n", Limit: 4}}}.reserve(key, 4)
+		w.ok(err, "Reserve with the same key and a higher limit")
+	}),
+
+	newCase("credits/settle", "Settle gives back what was not spent, once; another amount then is ErrConflict, more than reserved or less than 0 ErrInvalid.", func(w *world) {
+		p := purse{w, []latchkey.CreditAccount{{Meter: "m", Limit: 100}, {TokenID: id(1), Meter: "m", Limit: 100}}}
+		full, part, none := w.key(), w.key(), w.key()
+		for _, key := range [][16]byte{full, part, none} {
+			_, err := p.reserve(key, 10)
+			w.ok(err, "Reserve")
+		}
+		settle := func(key [16]byte, actual latchkey.Credits) error { return w.s.Settle(w.ctx, acme, key, actual) }
+		w.failed(latchkey.ErrInvalid, settle(full, 11), "Settle of more than was reserved")
+		w.failed(latchkey.ErrInvalid, settle(full, -1), "Settle of less than nothing")
+		w.failed(latchkey.ErrNotFound, settle(w.key(), 0), "Settle of an unknown key")
+		p.used(30, "after nothing was settled")
+		w.ok(settle(full, 10), "Settle in full")
+		p.used(30, "after one was spent in full")
+		for range 3 {
+			w.ok(settle(part, 4), "Settle in part")
+			p.used(24, "after one was spent in part")
+		}
+		w.ok(settle(none, 0), "Settle of nothing")
+		p.used(14, "after one was not spent")
+		w.failed(latchkey.ErrConflict, settle(part, 5), "Settle with another amount")
+		w.failed(latchkey.ErrConflict, settle(part, 0), "Settle with nothing, after something")
+		w.failed(latchkey.ErrConflict, settle(none, 1), "Settle with something, after nothing")
+		w.ok(settle(full, 10), "Settle in full again")
+		p.used(14, "at the end")
+	}),
+
+	newCase("credits/race", "However many reserve at once, with repeats and settlements, no account ever exceeds its limit and the sum is exact.", func(w *world) {
+		const limit, workers, rounds = 500, 64, 4
+		accounts := []latchkey.CreditAccount{{Meter: "m", Limit: limit}, {TokenID: id(1), Meter: "m", Limit: limit + 7}}
+		var kept, refused atomic.Int64
+		var all sync.WaitGroup
+		for worker := range workers {
+			p := purse{w, append([]latchkey.CreditAccount(nil), accounts...)}
+			if worker%2 == 1 { // not everybody names them in the same order
+				p.accounts[0], p.accounts[1] = p.accounts[1], p.accounts[0]
+			}
+			all.Go(func() {
+				for n := range rounds {
+					key := [16]byte{2, byte(worker), byte(n)}
+					const amount = 3
+					left, err := p.reserve(key, amount)
+					if err != nil {
+						w.failed(latchkey.ErrOverLimit, err, "Reserve")
+						refused.Add(1)
+						continue
+					}
+					if left < 0 {
+						w.Errorf("Reserve left %d", left)
+					}
+					if _, err := p.reserve(key, amount); err != nil {
+						w.Errorf("Reserve repeated: %v", err)
+					}
+					actual := latchkey.Credits(amount)
+					if n == 1 {
+						actual = 1
+					}
+					for range 2 {
+						if err := w.s.Settle(w.ctx, acme, key, actual); err != nil {
+							w.Errorf("Settle: %v", err)
+						}
+					}
+					kept.Add(int64(actual))
+				}
+			})
+		}
+		all.Wait()
+		sum := latchkey.Credits(kept.Load())
+		if sum > limit || refused.Load() == 0 {
+			w.Errorf("%d were taken of %d, and %d refused", sum, limit, refused.Load())
+		}
+		purse{w, accounts}.used(sum, "after the race")
+	}),
+}

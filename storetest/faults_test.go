@@ -1,0 +1,352 @@
+package storetest_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+// pause makes the gap between reading and writing wide enough for others to get in.
+func pause() { time.Sleep(200 * time.Microsecond) }
+
+// pauseUntil waits for somebody to get in, but not for long: nobody may want to.
+func pauseUntil(happened func() bool) {
+	for range 20 {
+		if happened() {
+			return
+		}
+		pause()
+	}
+}
+
+func pauseUntilChanged(ctx context.Context, s latchkey.Store, epoch uint64) (now uint64) {
+	pauseUntil(func() bool {
+		feed, _ := s.Changes(ctx, 0, 0)
+		now = feed.Epoch
+		return now > epoch
+	})
+	return now
+}
+
+// fault is a bug that real stores have had, or could.
+type fault struct {
+	fails []string // the cases that must find it
+	seed  func(f *faulty, s latchkey.Store)
+}
+
+// each applies an edit to every token that a read returns.
+func each(f *faulty, s latchkey.Store, edit func(*latchkey.Token)) {
+	f.load = func(ctx context.Context, owner, id string) (latchkey.Found, error) {
+		found, err := s.Load(ctx, owner, id)
+		edit(&found.Token)
+		return found, err
+	}
+	f.byDigest = func(ctx context.Context, digests ...[32]byte) (latchkey.Found, error) {
+		found, err := s.ByDigest(ctx, digests...)
+		edit(&found.Token)
+		return found, err
+	}
+}
+
+// before applies an edit to every Write.
+func before(f *faulty, s latchkey.Store, edit func(ctx context.Context, w *latchkey.Write)) {
+	f.write = func(ctx context.Context, w latchkey.Write) (uint64, error) {
+		edit(ctx, &w)
+		return s.Write(ctx, w)
+	}
+}
+
+var serial atomic.Uint64
+
+func freshID() (id [16]byte) {
+	n := serial.Add(1)
+	for i := range 8 {
+		id[i+1] = byte(n >> (8 * i))
+	}
+	id[15] = 0xFF
+	return id
+}
+
+const other = "globex"
+
+// faults are all of them, by what such a store does.
+var faults = func() map[string]fault {
+	all := make(map[string]fault)
+	for _, some := range []map[string]fault{readFaults, writeFaults, feedFaults, countFaults, purgeFaults} {
+		maps.Copy(all, some)
+	}
+	return all
+}()
+
+var readFaults = map[string]fault{
+	"finds another owner's token": {[]string{"owner/wall"}, func(f *faulty, s latchkey.Store) {
+		f.load = func(ctx context.Context, owner, id string) (latchkey.Found, error) {
+			found, err := s.Load(ctx, owner, id)
+			if errors.Is(err, latchkey.ErrNotFound) && owner == other {
+				return s.Load(ctx, "acme", id)
+			}
+			return found, err
+		}
+	}},
+	"shares memory with its readers": {[]string{"copies"}, func(f *faulty, s latchkey.Store) {
+		var found *latchkey.Found
+		f.byDigest = func(ctx context.Context, digests ...[32]byte) (latchkey.Found, error) {
+			if found == nil {
+				got, err := s.ByDigest(ctx, digests...)
+				if err != nil {
+					return got, err
+				}
+				found = &got
+			}
+			return *found, nil
+		}
+	}},
+	"says not found when it is cancelled": {[]string{"cancelled"}, func(f *faulty, s latchkey.Store) {
+		f.load = func(ctx context.Context, owner, id string) (latchkey.Found, error) {
+			found, err := s.Load(ctx, owner, id)
+			if err != nil {
+				err = latchkey.ErrNotFound
+			}
+			return found, err
+		}
+	}},
+	"shows nothing when it is cancelled": {[]string{"cancelled"}, func(f *faulty, s latchkey.Store) {
+		f.tokens = func(ctx context.Context, owner string, q latchkey.TokenQuery) ([]latchkey.Token, error) {
+			page, _ := s.Tokens(ctx, owner, q)
+			return page, nil
+		}
+	}},
+	"invents an error": {[]string{"secret/round-trip"}, func(f *faulty, s latchkey.Store) {
+		f.secrets = func(ctx context.Context, owner, id string) ([]latchkey.SecretRecord, error) {
+			all, err := s.Secrets(ctx, owner, id)
+			if err != nil {
+				err = errors.New("sql: no rows in result set")
+			}
+			return all, err
+		}
+	}},
+	"wraps two errors at once": {[]string{"secret/round-trip"}, func(f *faulty, s latchkey.Store) {
+		f.secrets = func(ctx context.Context, owner, id string) ([]latchkey.SecretRecord, error) {
+			all, err := s.Secrets(ctx, owner, id)
+			if err != nil {
+				err = errors.Join(err, latchkey.ErrUnavailable)
+			}
+			return all, err
+		}
+	}},
+	"loses parts of a second": {[]string{"token/times", "usage/last"}, func(f *faulty, s latchkey.Store) {
+		each(f, s, func(t *latchkey.Token) {
+			t.Created, t.Used = t.Created.Truncate(time.Second), t.Used.Truncate(time.Second)
+		})
+	}},
+	"rounds times up": {[]string{"token/times"}, func(f *faulty, s latchkey.Store) {
+		before(f, s, func(_ context.Context, w *latchkey.Write) {
+			for i := range w.Tokens {
+				w.Tokens[i].Created = w.Tokens[i].Created.Round(time.Microsecond)
+			}
+		})
+	}},
+	"answers in local time": {[]string{"token/times", "token/round-trip"}, func(f *faulty, s latchkey.Store) {
+		each(f, s, func(t *latchkey.Token) { t.Created = t.Created.In(time.FixedZone("", 0)) })
+	}},
+	"takes the zero time for 1970": {[]string{"token/times", "token/round-trip"}, func(f *faulty, s latchkey.Store) {
+		each(f, s, func(t *latchkey.Token) {
+			if t.Used.IsZero() {
+				t.Used = time.Unix(0, 0).UTC()
+			}
+		})
+	}},
+	"forgets conditions": {[]string{"token/round-trip"}, func(f *faulty, s latchkey.Store) {
+		each(f, s, func(t *latchkey.Token) { t.Rows = t.Rows[:min(1, len(t.Rows))] })
+	}},
+	"keeps rules in another order": {[]string{"token/round-trip"}, func(f *faulty, s latchkey.Store) {
+		each(f, s, func(t *latchkey.Token) { slices.Reverse(t.Permissions) })
+	}},
+	"changes a value in a condition": {[]string{"token/round-trip"}, func(f *faulty, s latchkey.Store) {
+		each(f, s, func(t *latchkey.Token) {
+			if len(t.Rows) > 0 {
+				t.Rows[0] = latchkey.Where("region", latchkey.Eq, "EU'\" %_")
+			}
+		})
+	}},
+	"reformats Extra": {[]string{"token/extra-bytes"}, func(f *faulty, s latchkey.Store) {
+		before(f, s, func(_ context.Context, w *latchkey.Write) {
+			for i := range w.Tokens {
+				var b bytes.Buffer
+				if json.Compact(&b, w.Tokens[i].Extra) == nil && b.Len() > 0 {
+					w.Tokens[i].Extra = b.Bytes()
+				}
+			}
+		})
+	}},
+	"takes no Boundary for an empty one": {[]string{"owner/boundary-nil-or-empty"}, func(f *faulty, s latchkey.Store) {
+		f.owner = func(ctx context.Context, owner string) (latchkey.Owner, error) {
+			o, err := s.Owner(ctx, owner)
+			if o.Boundary == nil {
+				o.Boundary = latchkey.Permissions{}
+			}
+			return o, err
+		}
+	}},
+	"takes an empty Boundary for none": {[]string{"owner/boundary-nil-or-empty"}, func(f *faulty, s latchkey.Store) {
+		before(f, s, func(_ context.Context, w *latchkey.Write) {
+			if w.OwnerRecord != nil && len(w.OwnerRecord.Boundary) == 0 {
+				w.OwnerRecord.Boundary = nil
+			}
+		})
+	}},
+	"folds the case of digests": {[]string{"digest/is-32-bytes"}, func(f *faulty, s latchkey.Store) {
+		fold := func(d [32]byte) [32]byte { return [32]byte(bytes.ToUpper(d[:])[:32]) }
+		before(f, s, func(_ context.Context, w *latchkey.Write) {
+			for i := range w.Secrets {
+				w.Secrets[i].Add.Digest = fold(w.Secrets[i].Add.Digest)
+			}
+		})
+		f.byDigest = func(ctx context.Context, digests ...[32]byte) (latchkey.Found, error) {
+			return s.ByDigest(ctx, fold(digests[0]))
+		}
+	}},
+	"cuts digests at NUL": {[]string{"digest/is-32-bytes"}, func(f *faulty, s latchkey.Store) {
+		cut := func(d [32]byte) (c [32]byte) {
+			text, _, _ := bytes.Cut(d[:], []byte{0})
+			copy(c[:], text)
+			return c
+		}
+		before(f, s, func(_ context.Context, w *latchkey.Write) {
+			for i := range w.Secrets {
+				w.Secrets[i].Add.Digest = cut(w.Secrets[i].Add.Digest)
+			}
+		})
+		f.byDigest = func(ctx context.Context, digests ...[32]byte) (latchkey.Found, error) {
+			return s.ByDigest(ctx, cut(digests[0]))
+		}
+	}},
+	"drops trailing blanks of names": {[]string{"text/is-bytes", "write/role-names"}, func(f *faulty, s latchkey.Store) {
+		before(f, s, func(_ context.Context, w *latchkey.Write) {
+			for i := range w.Roles {
+				w.Roles[i].Name = strings.TrimRight(w.Roles[i].Name, " ")
+			}
+		})
+	}},
+	"finds role names in any case": {[]string{"text/is-bytes", "roles/paging"}, func(f *faulty, s latchkey.Store) {
+		f.roles = func(ctx context.Context, owner string, q latchkey.RoleQuery) ([]latchkey.Role, error) {
+			names := q.Names
+			q.Names = nil
+			all, err := s.Roles(ctx, owner, q)
+			return slices.DeleteFunc(all, func(r latchkey.Role) bool {
+				return len(names) > 0 && !slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, r.Name) })
+			}), err
+		}
+	}},
+	"looks at the first digest only": {[]string{"digest/several"}, func(f *faulty, s latchkey.Store) {
+		f.byDigest = func(ctx context.Context, digests ...[32]byte) (latchkey.Found, error) {
+			return s.ByDigest(ctx, digests[:min(1, len(digests))]...)
+		}
+	}},
+	"finds signing secrets": {[]string{"digest/signing-not-found"}, func(f *faulty, s latchkey.Store) {
+		before(f, s, func(_ context.Context, w *latchkey.Write) {
+			for i := range w.Secrets {
+				w.Secrets[i].Add.Signing = false
+			}
+		})
+	}},
+	"hides secrets past their end": {[]string{"found/dead-ones-too"}, func(f *faulty, s latchkey.Store) {
+		f.byDigest = func(ctx context.Context, digests ...[32]byte) (latchkey.Found, error) {
+			found, err := s.ByDigest(ctx, digests...)
+			if err == nil && !found.Secret.NotAfter.IsZero() {
+				return latchkey.Found{}, latchkey.ErrNotFound
+			}
+			return found, err
+		}
+	}},
+	"gives the root first": {[]string{"found/ancestors"}, func(f *faulty, s latchkey.Store) {
+		f.load = func(ctx context.Context, owner, id string) (latchkey.Found, error) {
+			found, err := s.Load(ctx, owner, id)
+			slices.Reverse(found.Ancestors)
+			return found, err
+		}
+	}},
+	"gives the parent only": {[]string{"found/ancestors"}, func(f *faulty, s latchkey.Store) {
+		f.byDigest = func(ctx context.Context, digests ...[32]byte) (latchkey.Found, error) {
+			found, err := s.ByDigest(ctx, digests...)
+			found.Ancestors = found.Ancestors[:min(1, len(found.Ancestors))]
+			return found, err
+		}
+	}},
+	"forgets inherited roles": {[]string{"found/roles"}, func(f *faulty, s latchkey.Store) {
+		f.load = func(ctx context.Context, owner, id string) (latchkey.Found, error) {
+			found, err := s.Load(ctx, owner, id)
+			found.Roles = slices.DeleteFunc(found.Roles,
+				func(r latchkey.Role) bool { return !slices.Contains(found.Token.Roles, r.ID) })
+			return found, err
+		}
+	}},
+	"gives a role of a diamond twice": {[]string{"found/roles"}, func(f *faulty, s latchkey.Store) {
+		f.byDigest = func(ctx context.Context, digests ...[32]byte) (latchkey.Found, error) {
+			found, err := s.ByDigest(ctx, digests...)
+			for _, r := range found.Roles {
+				if r.Name == "bottom" {
+					found.Roles = append(found.Roles, r)
+					break
+				}
+			}
+			return found, err
+		}
+	}},
+	"reads token and roles one after the other": {[]string{"found/one-cut"}, func(f *faulty, s latchkey.Store) {
+		f.byDigest = func(ctx context.Context, digests ...[32]byte) (latchkey.Found, error) {
+			found, err := s.ByDigest(ctx, digests...)
+			pauseUntilChanged(ctx, s, found.Epoch)
+			later, _ := s.ByDigest(ctx, digests...)
+			found.Roles = later.Roles
+			return found, err
+		}
+		before(f, s, func(context.Context, *latchkey.Write) { pause() })
+	}},
+	"labels old records with a new epoch": {[]string{"feed/commit-order"}, func(f *faulty, s latchkey.Store) {
+		f.load = func(ctx context.Context, owner, id string) (latchkey.Found, error) {
+			found, err := s.Load(ctx, owner, id)
+			found.Epoch = pauseUntilChanged(ctx, s, found.Epoch)
+			return found, err
+		}
+	}},
+	"repeats the last of a page": {[]string{"tokens/paging", "tokens/filters"}, func(f *faulty, s latchkey.Store) {
+		f.tokens = func(ctx context.Context, owner string, q latchkey.TokenQuery) ([]latchkey.Token, error) {
+			page, err := s.Tokens(ctx, owner, q)
+			if found, err := s.Load(ctx, owner, q.After); err == nil {
+				page = append([]latchkey.Token{found.Token}, page...)
+			}
+			return page[:min(len(page), q.Size())], err
+		}
+	}},
+	"filters a page after cutting it": {[]string{"tokens/filters"}, func(f *faulty, s latchkey.Store) {
+		f.tokens = func(ctx context.Context, owner string, q latchkey.TokenQuery) ([]latchkey.Token, error) {
+			page, err := s.Tokens(ctx, owner, latchkey.TokenQuery{Page: q.Page})
+			return slices.DeleteFunc(page, func(t latchkey.Token) bool { return !q.Match(t) }), err
+		}
+	}},
+	"treats % in a search as a wildcard": {[]string{"tokens/filters"}, func(f *faulty, s latchkey.Store) {
+		f.tokens = func(ctx context.Context, owner string, q latchkey.TokenQuery) ([]latchkey.Token, error) {
+			q.Search, _, _ = strings.Cut(q.Search, "%")
+			return s.Tokens(ctx, owner, q)
+		}
+	}},
+	"shows events of another owner": {[]string{"owner/wall", "events"}, func(f *faulty, s latchkey.Store) {
+		f.events = func(ctx context.Context, owner string, after uint64, n int) ([]latchkey.Event, error) {
+			mine, err := s.Events(ctx, owner, after, n)
+			theirs, _ := s.Events(ctx, "acme", after, n)
+			if owner == other {
+				mine = append(mine, theirs...)
+			}
+			return mine, err
+		}
+	}},
+}

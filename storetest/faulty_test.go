@@ -1,0 +1,133 @@
+package storetest_test
+
+import (
+	"context"
+	"time"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+// faulty is a right store with some methods made wrong. A nil function leaves its method right.
+type faulty struct {
+	latchkey.Store
+	byDigest func(ctx context.Context, digests ...[32]byte) (latchkey.Found, error)
+	load     func(ctx context.Context, owner, id string) (latchkey.Found, error)
+	tokens   func(ctx context.Context, owner string, q latchkey.TokenQuery) ([]latchkey.Token, error)
+	secrets  func(ctx context.Context, owner, id string) ([]latchkey.SecretRecord, error)
+	roles    func(ctx context.Context, owner string, q latchkey.RoleQuery) ([]latchkey.Role, error)
+	owner    func(ctx context.Context, owner string) (latchkey.Owner, error)
+	events   func(ctx context.Context, owner string, after uint64, n int) ([]latchkey.Event, error)
+	changes  func(ctx context.Context, after uint64, n int) (latchkey.Feed, error)
+	write    func(ctx context.Context, w latchkey.Write) (uint64, error)
+	once     func(ctx context.Context, owner string, key [32]byte, until time.Time) error
+	addUsage func(ctx context.Context, b latchkey.UsageBatch) error
+	usage    func(ctx context.Context, owner string, q latchkey.UsageQuery) ([]latchkey.UsageRow, error)
+	reserve  func(ctx context.Context, r latchkey.Reservation) (latchkey.Reserved, error)
+	settle   func(ctx context.Context, owner string, key [16]byte, actual latchkey.Credits) error
+	purge    func(ctx context.Context, p latchkey.PurgePolicy, n int) (int, error)
+}
+
+func (f *faulty) ByDigest(ctx context.Context, digests ...[32]byte) (latchkey.Found, error) {
+	if f.byDigest != nil {
+		return f.byDigest(ctx, digests...)
+	}
+	return f.Store.ByDigest(ctx, digests...)
+}
+
+func (f *faulty) Load(ctx context.Context, owner, id string) (latchkey.Found, error) {
+	if f.load != nil {
+		return f.load(ctx, owner, id)
+	}
+	return f.Store.Load(ctx, owner, id)
+}
+
+func (f *faulty) Tokens(ctx context.Context, owner string, q latchkey.TokenQuery) ([]latchkey.Token, error) {
+	if f.tokens != nil {
+		return f.tokens(ctx, owner, q)
+	}
+	return f.Store.Tokens(ctx, owner, q)
+}
+
+func (f *faulty) Secrets(ctx context.Context, owner, id string) ([]latchkey.SecretRecord, error) {
+	if f.secrets != nil {
+		return f.secrets(ctx, owner, id)
+	}
+	return f.Store.Secrets(ctx, owner, id)
+}
+
+func (f *faulty) Roles(ctx context.Context, owner string, q latchkey.RoleQuery) ([]latchkey.Role, error) {
+	if f.roles != nil {
+		return f.roles(ctx, owner, q)
+	}
+	return f.Store.Roles(ctx, owner, q)
+}
+
+func (f *faulty) Owner(ctx context.Context, owner string) (latchkey.Owner, error) {
+	if f.owner != nil {
+		return f.owner(ctx, owner)
+	}
+	return f.Store.Owner(ctx, owner)
+}
+
+func (f *faulty) Events(ctx context.Context, owner string, after uint64, n int) ([]latchkey.Event, error) {
+	if f.events != nil {
+		return f.events(ctx, owner, after, n)
+	}
+	return f.Store.Events(ctx, owner, after, n)
+}
+
+func (f *faulty) Changes(ctx context.Context, after uint64, n int) (latchkey.Feed, error) {
+	if f.changes != nil {
+		return f.changes(ctx, after, n)
+	}
+	return f.Store.Changes(ctx, after, n)
+}
+
+func (f *faulty) Write(ctx context.Context, w latchkey.Write) (uint64, error) {
+	if f.write != nil {
+		return f.write(ctx, w)
+	}
+	return f.Store.Write(ctx, w)
+}
+
+func (f *faulty) Once(ctx context.Context, owner string, key [32]byte, until time.Time) error {
+	if f.once != nil {
+		return f.once(ctx, owner, key, until)
+	}
+	return f.Store.Once(ctx, owner, key, until)
+}
+
+func (f *faulty) AddUsage(ctx context.Context, b latchkey.UsageBatch) error {
+	if f.addUsage != nil {
+		return f.addUsage(ctx, b)
+	}
+	return f.Store.AddUsage(ctx, b)
+}
+
+func (f *faulty) Usage(ctx context.Context, owner string, q latchkey.UsageQuery) ([]latchkey.UsageRow, error) {
+	if f.usage != nil {
+		return f.usage(ctx, owner, q)
+	}
+	return f.Store.Usage(ctx, owner, q)
+}
+
+func (f *faulty) Reserve(ctx context.Context, r latchkey.Reservation) (latchkey.Reserved, error) {
+	if f.reserve != nil {
+		return f.reserve(ctx, r)
+	}
+	return f.Store.Reserve(ctx, r)
+}
+
+func (f *faulty) Settle(ctx context.Context, owner string, key [16]byte, actual latchkey.Credits) error {
+	if f.settle != nil {
+		return f.settle(ctx, owner, key, actual)
+	}
+	return f.Store.Settle(ctx, owner, key, actual)
+}
+
+func (f *faulty) Purge(ctx context.Context, p latchkey.PurgePolicy, n int) (int, error) {
+	if f.purge != nil {
+		return f.purge(ctx, p, n)
+	}
+	return f.Store.Purge(ctx, p, n)
+}

@@ -1,0 +1,379 @@
+package storetest
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+// sorted brings the changes of each transaction into an order; which one they come in is nobody's business.
+func sorted(changes []latchkey.Change) []latchkey.Change {
+	changes = slices.Clone(changes)
+	slices.SortFunc(changes, func(a, b latchkey.Change) int {
+		return cmp.Or(cmp.Compare(a.Epoch, b.Epoch), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.ID, b.ID))
+	})
+	return changes
+}
+
+var feedCases = []Case{
+	newCase("feed/what-changes", "A change of a token, its secrets, a role, the owner, or a revocation advances the epoch by one and is in the feed.", func(w *world) {
+		w.insert(token(1), minted(2, 1), token(3), token(4))
+		full := w.load(1).Token
+		full.Name = "new"
+		steps := []struct {
+			what string
+			x    latchkey.Write
+			want []latchkey.Change
+		}{
+			{"a new role", latchkey.Write{Roles: []latchkey.Role{role(900, "a"), role(901, "b")}},
+				[]latchkey.Change{{Kind: latchkey.ChangedRole, ID: id(900)}, {Kind: latchkey.ChangedRole, ID: id(901)}}},
+			{"a token", latchkey.Write{Tokens: []latchkey.Token{full}}, []latchkey.Change{{Kind: latchkey.ChangedToken, ID: id(1)}}},
+			{"a secret more", latchkey.Write{Secrets: []latchkey.SecretChange{{TokenID: id(3), Add: secret(30)}}},
+				[]latchkey.Change{{Kind: latchkey.ChangedToken, ID: id(3)}}},
+			{"a secret less", latchkey.Write{Secrets: []latchkey.SecretChange{{TokenID: id(3), Retire: digest(3)}}},
+				[]latchkey.Change{{Kind: latchkey.ChangedToken, ID: id(3)}}},
+			{"a secret replaced", latchkey.Write{Secrets: []latchkey.SecretChange{{TokenID: id(3), Retire: digest(30),
+				Add: secret(31), Replace: true}}},
+				[]latchkey.Change{{Kind: latchkey.ChangedToken, ID: id(3)}}},
+			{"the owner", latchkey.Write{OwnerRecord: &latchkey.Owner{ID: acme}},
+				[]latchkey.Change{{Kind: latchkey.ChangedOwner, ID: acme}}},
+			{"a revocation", latchkey.Write{Revocations: []latchkey.Revocation{{ID: "s", Until: noon.Add(time.Hour)}}},
+				[]latchkey.Change{{Kind: latchkey.ChangedRevocation, ID: "s", Until: noon.Add(time.Hour)}}},
+			{"a deletion, with the minted", latchkey.Write{DeleteTokens: refs(1)},
+				[]latchkey.Change{{Kind: latchkey.ChangedToken, ID: id(1)}, {Kind: latchkey.ChangedToken, ID: id(2)}}},
+			{"a role deleted", latchkey.Write{DeleteRoles: refs(901)}, []latchkey.Change{{Kind: latchkey.ChangedRole, ID: id(901)}}},
+			{"many things, one of them twice, with new ones beside", latchkey.Write{
+				Tokens: []latchkey.Token{w.load(4).Token, token(5)},
+				Secrets: []latchkey.SecretChange{{TokenID: id(4), Add: secret(40)}, {TokenID: id(4), Add: secret(41)},
+					{TokenID: id(5), Add: secret(5)}},
+				DeleteRoles: refs(900), OwnerRecord: &latchkey.Owner{ID: acme, Version: 1},
+				Clients: []latchkey.Client{{ID: "a"}}, Events: []latchkey.Event{{At: noon}},
+			}, []latchkey.Change{{Kind: latchkey.ChangedToken, ID: id(4)}, {Kind: latchkey.ChangedRole, ID: id(900)},
+				{Kind: latchkey.ChangedOwner, ID: acme}}},
+		}
+		begin := w.epoch()
+		var all []latchkey.Change
+		for _, step := range steps {
+			before := w.epoch()
+			epoch := w.write(step.x)
+			w.same(epoch, before+1, "the epoch of "+step.what)
+			w.same(w.epoch(), epoch, "the store's epoch after "+step.what)
+			for i := range step.want {
+				step.want[i].Epoch, step.want[i].Owner = epoch, acme
+			}
+			w.same(sorted(w.since(before)), step.want, "the feed after "+step.what)
+			all = append(all, step.want...)
+		}
+		w.same(sorted(w.since(begin)), all, "the whole feed")
+		w.same(len(w.since(w.epoch())), 0, "how much comes after the last")
+	}),
+
+	newCase("feed/what-does-not", "New tokens, names of clients, events, usage, credits, Once and Purge leave the epoch and the feed alone.", func(w *world) {
+		w.insert(token(1))
+		w.write(latchkey.Write{OwnerRecord: &latchkey.Owner{ID: acme}})
+		before, version := w.epoch(), w.load(1).Token.Version
+		same := func(what string) {
+			w.Helper()
+			w.same(w.epoch(), before, "the epoch after "+what)
+			w.same(len(w.since(before)), 0, "how much is in the feed after "+what)
+		}
+		x := latchkey.Write{
+			Tokens:  []latchkey.Token{token(2), minted(3, 2)},
+			Secrets: []latchkey.SecretChange{{TokenID: id(2), Add: secret(2)}, {TokenID: id(3), Add: secret(3)}},
+			Clients: []latchkey.Client{{ID: "a"}}, Events: []latchkey.Event{{At: noon}}, RequireTokens: refs(1),
+		}
+		w.same(w.write(x), before, "the epoch of new tokens")
+		same("new tokens")
+		w.same(w.write(latchkey.Write{}), before, "the epoch of nothing at all")
+		w.ok(w.s.AddUsage(w.ctx, latchkey.UsageBatch{ID: w.key(), At: noon,
+			Rows: []latchkey.UsageRow{{Owner: acme, TokenID: id(1), Count: 1, Day: "2026-11-22"}},
+			Last: []latchkey.LastUsed{{Owner: acme, TokenID: id(1), At: noon}}}), "AddUsage")
+		w.same(w.load(1).Token.Used, noon, "Used after a last use")
+		w.same(w.load(1).Token.Version, version, "the token's version after a last use")
+		same("usage")
+		w.ok(w.s.Once(w.ctx, acme, digest(1), noon), "Once")
+		r := latchkey.Reservation{Owner: acme, Key: w.key(), Amount: 1, Until: noon,
+			Accounts: []latchkey.CreditAccount{{Limit: 2}}}
+		_, err := w.s.Reserve(w.ctx, r)
+		w.ok(err, "Reserve")
+		w.ok(w.s.Settle(w.ctx, acme, r.Key, 1), "Settle")
+		same("counting")
+		w.refuse(latchkey.ErrConflict, latchkey.Write{Revocations: []latchkey.Revocation{{ID: "x"}},
+			RequireTokens: refs(9)}, "a failing write")
+		same("a failing write")
+		_, err = w.s.Purge(w.ctx, latchkey.PurgePolicy{Now: noon.AddDate(1, 0, 0), Changes: -1}, 1000)
+		w.ok(err, "Purge")
+		w.gone(3)
+		same("a purge")
+	}),
+
+	newCase("feed/silent", "A Silent write leaves the epoch and the feed alone.", func(w *world) {
+		w.insert(token(1))
+		w.write(latchkey.Write{OwnerRecord: &latchkey.Owner{ID: acme}})
+		before := w.epoch()
+		epoch := w.write(latchkey.Write{Silent: true,
+			Secrets: []latchkey.SecretChange{{TokenID: id(1), Retire: digest(1), Add: secret(2), Replace: true}}})
+		w.same(epoch, before, "the epoch of a re-digested secret")
+		w.same(w.epoch(), before, "the store's epoch")
+		w.same(len(w.since(before)), 0, "how much is in the feed")
+		f, err := w.s.ByDigest(w.ctx, digest(2))
+		w.ok(err, "ByDigest")
+		w.same(f.Epoch, before, "the epoch of what is found")
+	}),
+
+	newCase("feed/clock", "Changes with n = 0 tells epoch and clock alone; Now is UTC and does not go back.", func(w *world) {
+		w.write(latchkey.Write{OwnerRecord: &latchkey.Owner{ID: acme}})
+		var last time.Time
+		for _, n := range []int{0, 1, 0, 10} {
+			f, err := w.s.Changes(w.ctx, 0, n)
+			w.ok(err, "Changes")
+			if f.Now.IsZero() || f.Now.Location() != time.UTC || f.Now.Before(last) {
+				w.Errorf("Feed.Now: got %v after %v", f.Now, last)
+			}
+			if last = f.Now; n == 0 && len(f.Changes) > 0 {
+				w.Errorf("Changes with n = 0 holds changes")
+			}
+		}
+	}),
+
+	newCase("feed/pages", "A page of the feed holds whole transactions: at most n changes, or one transaction that is longer.", func(w *world) {
+		begin := w.epoch()
+		var want []latchkey.Change
+		for i, size := range []int{5, 1, 2, 2, 7, 1} {
+			var x latchkey.Write
+			for j := range size {
+				name := fmt.Sprint(i, "-", j)
+				x.Revocations = append(x.Revocations, latchkey.Revocation{ID: name, Until: noon})
+				want = append(want, latchkey.Change{Epoch: begin + uint64(i) + 1, Owner: acme,
+					Kind: latchkey.ChangedRevocation, ID: name, Until: noon})
+			}
+			w.write(x)
+		}
+		for n, sizes := range map[int][]int{1: {5, 1, 2, 2, 7, 1}, 3: {5, 3, 2, 7, 1}, 5: {5, 5, 7, 1}, 6: {6, 4, 7, 1},
+			9: {8, 9, 1}, 100: {18}} {
+			var got []latchkey.Change
+			var pages []int
+			for after := begin; ; {
+				f, err := w.s.Changes(w.ctx, after, n)
+				w.ok(err, "Changes")
+				w.same(f.Epoch, begin+6, "the epoch of a page")
+				if len(f.Changes) == 0 || len(pages) > len(want) {
+					break
+				}
+				got, pages = append(got, f.Changes...), append(pages, len(f.Changes))
+				after = f.Changes[len(f.Changes)-1].Epoch
+			}
+			w.same(pages, sizes, fmt.Sprintf("the pages with n = %d", n))
+			w.same(sorted(got), want, fmt.Sprintf("the feed read with n = %d", n))
+		}
+	}),
+
+	newCase("feed/truncated", "A reader further behind than history, or ahead of the store, is told to forget everything; nobody else is.", func(w *world) {
+		begin := w.epoch()
+		old, young := noon.Add(-2*time.Hour), noon
+		live := latchkey.Revocation{ID: "live", Until: noon.Add(time.Hour)}
+		for i, at := range []time.Time{old, old, old, young, young} {
+			x := latchkey.Write{At: at, OwnerRecord: &latchkey.Owner{ID: acme, Version: uint64(i)}}
+			if i == 1 {
+				x.Revocations = []latchkey.Revocation{live, {ID: "over", Until: noon.Add(-time.Hour)}}
+			}
+			w.write(x)
+		}
+		feed := func(after uint64) latchkey.Feed {
+			f, err := w.s.Changes(w.ctx, after, 100)
+			w.ok(err, "Changes")
+			return f
+		}
+		w.same(feed(begin).Truncated, false, "Truncated, at the beginning of a whole history")
+		_, err := w.s.Purge(w.ctx, latchkey.PurgePolicy{Now: noon, Expired: -1, Revoked: 0, Changes: time.Hour}, 100)
+		w.ok(err, "Purge")
+		for after, want := range map[uint64]bool{begin: true, begin + 1: true, begin + 2: true, begin + 3: false,
+			begin + 4: false, begin + 5: false, begin + 6: true, 1 << 40: true} {
+			w.same(feed(after).Truncated, want, fmt.Sprintf("Truncated after epoch %d of %d to %d, three of them purged",
+				after, begin+1, begin+5))
+		}
+		w.same(len(feed(begin+3).Changes), 2, "how many changes are left")
+		// A stateless token that was revoked must stay so for those who come later.
+		var kept []string
+		for _, c := range feed(begin).Changes {
+			if c.Kind == latchkey.ChangedRevocation {
+				kept = append(kept, c.ID)
+				w.same(c, latchkey.Change{Epoch: begin + 2, Owner: acme, Kind: latchkey.ChangedRevocation, ID: live.ID,
+					Until: live.Until}, "a revocation")
+			}
+		}
+		w.same(kept, []string{"live"}, "the revocations that are left")
+		f, err := w.s.Changes(w.ctx, begin, 0)
+		w.ok(err, "Changes")
+		w.same(f.Truncated, false, "Truncated with n = 0")
+		w.same(w.epoch(), begin+5, "the epoch after a purge")
+	}),
+
+	newCase("feed/commit-order", "With many writers, every poller sees every transaction, whole, once, in order, without a gap; and records as they were at Found.Epoch.", func(w *world) {
+		const writers, rounds, each = 6, 12, 2
+		// Writer i has the tokens 100i and 100i+1 and changes both, or one.
+		for i := range writers {
+			w.insert(token(100*(i+1)), token(100*(i+1)+1))
+		}
+		begin := w.epoch()
+		var mu sync.Mutex
+		wrote := make(map[uint64][]string) // by epoch
+		type sighting struct {
+			id             string
+			epoch, version uint64
+		}
+		var seen []sighting
+		var writing, polling sync.WaitGroup
+		for i := range writers {
+			writing.Go(func() {
+				for round := range rounds {
+					var x latchkey.Write
+					var ids []string
+					for j := range each - round%2 {
+						f, err := w.s.Load(w.ctx, acme, id(100*(i+1)+j))
+						if err != nil {
+							w.Errorf("Load: %v", err)
+							return
+						}
+						f.Token.Name = fmt.Sprint("round ", round)
+						x.Tokens, ids = append(x.Tokens, f.Token), append(ids, f.Token.ID)
+					}
+					epoch, err := w.try(x)
+					if err != nil {
+						w.Errorf("Write: %v", err)
+						return
+					}
+					mu.Lock()
+					if wrote[epoch] != nil {
+						w.Errorf("two transactions got epoch %d", epoch)
+					}
+					wrote[epoch] = ids
+					mu.Unlock()
+				}
+			})
+		}
+		done := make(chan struct{})
+		for p := range 4 {
+			polling.Go(func() {
+				after, got := begin, make(map[uint64][]string)
+				for last := false; ; {
+					n := 1 + 333*(p%2) // some read page by page
+					f, err := w.s.Changes(w.ctx, after, n)
+					if err != nil {
+						w.Errorf("Changes: %v", err)
+						return
+					}
+					if f.Truncated {
+						w.Errorf("Changes after %d: truncated", after)
+						return
+					}
+					for _, c := range f.Changes {
+						if c.Epoch != after && c.Epoch != after+1 {
+							w.Errorf("a poller saw epoch %d after %d", c.Epoch, after)
+							return
+						}
+						after = c.Epoch
+						got[after] = append(got[after], c.ID)
+					}
+					if n > 1 && after < f.Epoch {
+						w.Errorf("a page ends at %d, but its epoch is %d: it was not read before the changes", after, f.Epoch)
+						return
+					}
+					for _, c := range f.Changes {
+						found, err := w.s.Load(w.ctx, acme, c.ID)
+						if err != nil || found.Epoch < c.Epoch {
+							w.Errorf("Load after epoch %d: epoch %d, error %v", c.Epoch, found.Epoch, err)
+							return
+						}
+						mu.Lock()
+						seen = append(seen, sighting{c.ID, found.Epoch, found.Token.Version})
+						mu.Unlock()
+					}
+					if len(f.Changes) > 0 {
+						continue
+					}
+					if last {
+						break
+					}
+					select {
+					case <-done:
+						last = true // one more look
+					case <-time.After(time.Millisecond):
+					}
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				for _, ids := range got {
+					slices.Sort(ids)
+				}
+				if !maps.EqualFunc(got, wrote, slices.Equal[[]string]) {
+					w.Errorf("a poller saw %d transactions, not the %d written as they were", len(got), len(wrote))
+				}
+			})
+		}
+		writing.Wait()
+		close(done)
+		polling.Wait()
+		w.same(w.epoch(), begin+writers*rounds, "the epoch")
+		for _, s := range seen {
+			version := uint64(1)
+			for epoch, ids := range wrote {
+				if epoch <= s.epoch && slices.Contains(ids, s.id) {
+					version++
+				}
+			}
+			if s.version != version {
+				w.Errorf("Load at epoch %d shows version %d of %s; there it was %d", s.epoch, s.version, s.id, version)
+				break
+			}
+		}
+	}),
+
+	newCase("found/one-cut", "ByDigest and Load are one consistent cut: token, ancestors, roles and owner of the same moment.", func(w *world) {
+		parent, child := token(1), minted(2, 1)
+		parent.Roles = []string{id(900)}
+		w.insert(parent, child)
+		w.write(latchkey.Write{Roles: []latchkey.Role{role(900, "0")},
+			OwnerRecord: &latchkey.Owner{ID: acme, Extra: []byte("0")}})
+		p, c := w.load(1).Token, w.load(2).Token
+		p.Name, c.Name = "0", "0"
+		w.write(latchkey.Write{Tokens: []latchkey.Token{p, c}})
+		ctx, stop := context.WithCancel(w.ctx)
+		defer stop()
+		var all sync.WaitGroup
+		for reader := range 3 {
+			all.Go(func() {
+				for ctx.Err() == nil {
+					f, err := w.s.ByDigest(w.ctx, digest(2))
+					if reader == 0 {
+						f, err = w.s.Load(w.ctx, acme, id(2))
+					}
+					if err != nil || len(f.Ancestors) != 1 || len(f.Roles) != 1 {
+						w.Errorf("read: error %v, %d ancestors, %d roles", err, len(f.Ancestors), len(f.Roles))
+						return
+					}
+					if a, b, c, d := f.Token.Name, f.Ancestors[0].Name, f.Roles[0].Name,
+						string(f.Owner.Extra); a != b || b != c || c != d {
+						w.Errorf("a torn reading: token %s, parent %s, role %s, owner %s", a, b, c, d)
+						return
+					}
+				}
+			})
+		}
+		for i := range 60 {
+			name, version := fmt.Sprint(i+1), uint64(i+2)
+			p, c, r := p, c, role(900, name)
+			p.Name, p.Version, c.Name, c.Version, r.Version = name, version, name, version, version-1
+			w.write(latchkey.Write{Tokens: []latchkey.Token{p, c}, Roles: []latchkey.Role{r},
+				OwnerRecord: &latchkey.Owner{ID: acme, Version: version - 1, Extra: []byte(name)}})
+		}
+		stop()
+		all.Wait()
+	}),
+}

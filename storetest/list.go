@@ -1,0 +1,212 @@
+package storetest
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+var listCases = []Case{
+	newCase("tokens/paging", "Tokens pages by id in byte order, each token once; Limit ≤ 0 is 100, and at most 1000.", func(w *world) {
+		w.insert(token(2), token(5), token(1))
+		w.insert(by(globex, token(6)))
+		w.insert(token(4), token(3))
+		page := func(after string, limit int) []int {
+			w.Helper()
+			return numbers(w.tokens(acme, latchkey.TokenQuery{Page: latchkey.Page{After: after, Limit: limit}}))
+		}
+		w.same(page("", 0), []int{1, 2, 3, 4, 5}, "all")
+		w.same(page("", -1), []int{1, 2, 3, 4, 5}, "a negative limit")
+		w.same(page("", 2), []int{1, 2}, "the first page")
+		w.same(page(id(2), 2), []int{3, 4}, "the second page")
+		w.same(page(id(4), 2), []int{5}, "the last page")
+		w.same(page(id(5), 2), []int(nil), "after the last")
+		w.same(page(id(2)+"x", 9), []int{3, 4, 5}, "after an id that is not there")
+		w.same(page("\U0010FFFF", 9), []int(nil), "after everything")
+		w.same(page("\x01", 9), []int{1, 2, 3, 4, 5}, "after something below everything")
+		w.write(latchkey.Write{DeleteTokens: refs(3)})
+		w.same(page(id(3), 9), []int{4, 5}, "after an id that has gone meanwhile")
+		w.insert(token(3))
+		w.same(page("", 0), []int{1, 2, 3, 4, 5}, "all, with one that came again")
+		more := make([]latchkey.Token, 1001)
+		for i := range more {
+			more[i] = token(1000 + i)
+		}
+		w.write(latchkey.Write{Tokens: more})
+		w.same(len(page("", 0)), 100, "the length of a page without limit")
+		w.same(len(page("", 5000)), 1000, "the length of the longest page")
+	}),
+
+	newCase("tokens/filters", "Every field of a TokenQuery selects, all given must hold, and pages are of what was selected.", func(w *world) {
+		secret, publishable, api, access, session := token(1), token(2), token(3), minted(4, 3), token(5)
+		secret.Kind, secret.Name = latchkey.KindSecret, "Alpha"
+		publishable.Kind, publishable.Name, publishable.Origin = latchkey.KindPublishable, "alpha", "cloudtables"
+		api.Name, api.Roles, api.Hint = "100%", []string{id(900), id(901)}, "ak_ZZ…zzz"
+		access.Name, access.Roles, access.Client = "Ál", []string{id(900)}, latchkey.Client{ID: "42", Name: "Ada"}
+		session.Kind, session.Name, session.Client = latchkey.KindSession, "10_", latchkey.Client{ID: "42 "}
+		secret.Revoked, secret.Disabled, secret.Validity.NotAfter = noon, true, noon.Add(-time.Hour)
+		publishable.Disabled, publishable.Validity.NotAfter = true, noon.Add(-time.Hour)
+		api.Validity.NotAfter, api.Validity.NotBefore = noon, noon.Add(time.Hour)
+		session.Validity.NotBefore = noon.Add(time.Microsecond)
+		idle, idleUsed, idleOver := token(6), token(7), token(8)
+		idle.Validity.Idle, idleUsed.Validity.Idle, idleOver.Validity.Idle = time.Hour, time.Hour, time.Hour
+		idle.Created = noon.Add(-time.Hour)
+		idleUsed.Created, idleUsed.Used = noon.Add(-2*time.Hour), noon.Add(-time.Minute)
+		idleOver.Created, idleOver.Used = noon.Add(-3*time.Hour), noon.Add(-time.Hour-time.Microsecond)
+		w.insert(secret, publishable, api, access, session, idle, idleUsed, idleOver)
+		w.insert(by(globex, token(9)))
+
+		host, cloudtables := "", "cloudtables"
+		for _, c := range []struct {
+			what string
+			q    latchkey.TokenQuery
+			want []int
+		}{
+			{"nothing said", latchkey.TokenQuery{}, []int{1, 2, 3, 4, 5, 6, 7, 8}},
+			{"kinds", latchkey.TokenQuery{Kinds: []latchkey.Kind{latchkey.KindSecret, latchkey.KindSession}}, []int{1, 5}},
+			{"kinds, empty", latchkey.TokenQuery{Kinds: []latchkey.Kind{}}, []int{1, 2, 3, 4, 5, 6, 7, 8}},
+			{"origin of the host", latchkey.TokenQuery{Origin: &host}, []int{1, 3, 4, 5, 6, 7, 8}},
+			{"origin", latchkey.TokenQuery{Origin: &cloudtables}, []int{2}},
+			{"parent", latchkey.TokenQuery{Parent: id(3)}, []int{4}},
+			{"role", latchkey.TokenQuery{Role: id(900)}, []int{3, 4}},
+			{"role, only a prefix of its id", latchkey.TokenQuery{Role: id(900)[:35]}, nil},
+			{"client", latchkey.TokenQuery{Client: "42"}, []int{4}},
+			{"search a name, by case", latchkey.TokenQuery{Search: "Al"}, []int{1}},
+			{"search a name, by accent", latchkey.TokenQuery{Search: "Á"}, []int{4}},
+			{"search a name with %", latchkey.TokenQuery{Search: "100%"}, []int{3}},
+			{"search a name with _", latchkey.TokenQuery{Search: "10_"}, []int{5}},
+			{"search with only a wildcard", latchkey.TokenQuery{Search: "%"}, nil},
+			{"search the end of a name", latchkey.TokenQuery{Search: "lpha"}, nil},
+			{"search an id", latchkey.TokenQuery{Search: id(7)}, []int{7}},
+			{"search a hint", latchkey.TokenQuery{Search: "ak_Z"}, []int{3}},
+			{"active", latchkey.TokenQuery{States: []latchkey.State{latchkey.Active}, Now: noon}, []int{4, 7}},
+			{"revoked", latchkey.TokenQuery{States: []latchkey.State{latchkey.Revoked}, Now: noon}, []int{1}},
+			{"disabled", latchkey.TokenQuery{States: []latchkey.State{latchkey.Disabled}, Now: noon}, []int{2}},
+			{"expired", latchkey.TokenQuery{States: []latchkey.State{latchkey.Expired}, Now: noon}, []int{3, 6, 8}},
+			{"not yet valid", latchkey.TokenQuery{States: []latchkey.State{latchkey.NotYetValid}, Now: noon}, []int{5}},
+			{"a microsecond later", latchkey.TokenQuery{States: []latchkey.State{latchkey.Active},
+				Now: noon.Add(time.Microsecond)}, []int{4, 5, 7}},
+			{"a microsecond earlier", latchkey.TokenQuery{States: []latchkey.State{latchkey.Expired},
+				Now: noon.Add(-time.Microsecond)}, []int{8}},
+			{"two states", latchkey.TokenQuery{States: []latchkey.State{latchkey.Revoked, latchkey.NotYetValid}, Now: noon},
+				[]int{1, 5}},
+			{"expires from", latchkey.TokenQuery{ExpiresFrom: noon}, []int{3, 4}},
+			{"expires to", latchkey.TokenQuery{ExpiresTo: noon}, []int{1, 2}},
+			{"expires between", latchkey.TokenQuery{ExpiresFrom: noon, ExpiresTo: noon.Add(time.Microsecond)}, []int{3}},
+			{"unused since", latchkey.TokenQuery{UnusedSince: noon.Add(-time.Hour)}, []int{1, 2, 3, 4, 5, 6, 8}},
+			{"unused since its last use", latchkey.TokenQuery{UnusedSince: noon.Add(-time.Minute), Search: id(7)}, nil},
+			{"several fields", latchkey.TokenQuery{Role: id(900), Kinds: []latchkey.Kind{latchkey.KindAPIKey}, Search: "1"},
+				[]int{3}},
+		} {
+			w.same(numbers(w.tokens(acme, c.q)), c.want, c.what)
+			// The same, one by one: a page is filled with what is selected, however far apart.
+			var got []int
+			for c.q.Limit = 1; ; {
+				page := w.tokens(acme, c.q)
+				if len(page) == 0 || len(got) > len(c.want) {
+					break
+				}
+				got = append(got, numbers(page)...)
+				c.q.After = page[len(page)-1].ID
+			}
+			w.same(got, c.want, c.what+", one by one")
+		}
+	}),
+
+	newCase("roles/paging", "Roles pages by id in byte order; every field of a RoleQuery selects, and all given must hold.", func(w *world) {
+		roles := []latchkey.Role{role(3, "c"), role(1, "Ab"), role(4, "ab"), role(2, "ab ")}
+		roles[0].Origin, roles[0].Inherits = "datocms", []string{id(1), id(2)}
+		roles[2].Inherits = []string{id(3)}
+		w.write(latchkey.Write{Roles: roles})
+		w.write(latchkey.Write{Owner: globex, Roles: []latchkey.Role{by(globex, role(5, "ab"))}})
+		host, dato := "", "datocms"
+		for _, c := range []struct {
+			what string
+			q    latchkey.RoleQuery
+			want []int
+		}{
+			{"nothing said", latchkey.RoleQuery{}, []int{1, 2, 3, 4}},
+			{"a page", latchkey.RoleQuery{Page: latchkey.Page{Limit: 2}}, []int{1, 2}},
+			{"the next page", latchkey.RoleQuery{Page: latchkey.Page{Limit: 2, After: id(2)}}, []int{3, 4}},
+			{"after the last", latchkey.RoleQuery{Page: latchkey.Page{After: id(4)}}, nil},
+			{"ids", latchkey.RoleQuery{IDs: []string{id(4), id(5), id(1), "nobody's"}}, []int{1, 4}},
+			{"ids and a page", latchkey.RoleQuery{IDs: []string{id(4), id(1)}, Page: latchkey.Page{Limit: 1, After: id(1)}},
+				[]int{4}},
+			{"names", latchkey.RoleQuery{Names: []string{"ab", "c"}}, []int{3, 4}},
+			{"a name in another case", latchkey.RoleQuery{Names: []string{"AB"}}, nil},
+			{"origin of the host", latchkey.RoleQuery{Origin: &host}, []int{1, 2, 4}},
+			{"origin", latchkey.RoleQuery{Origin: &dato}, []int{3}},
+			{"inherits", latchkey.RoleQuery{Inherits: id(2)}, []int{3}},
+			{"inherits, directly", latchkey.RoleQuery{Inherits: id(1)}, []int{3}},
+			{"several fields", latchkey.RoleQuery{Names: []string{"ab", "Ab"}, Inherits: id(3), Origin: &host}, []int{4}},
+		} {
+			got, err := w.s.Roles(w.ctx, acme, c.q)
+			w.ok(err, c.what)
+			w.same(roleNumbers(got), c.want, c.what)
+		}
+	}),
+
+	newCase("clients", "Per owner, the newest name given for a client id wins; an empty one changes nothing. Paged by id.", func(w *world) {
+		list := func(owner string, p latchkey.Page) []latchkey.Client {
+			w.Helper()
+			page, err := w.s.Clients(w.ctx, owner, p)
+			w.ok(err, "Clients")
+			return page
+		}
+		w.same(len(list(acme, latchkey.Page{})), 0, "clients of nobody")
+		w.write(latchkey.Write{Clients: []latchkey.Client{{ID: "b", Name: "Bob"}, {ID: "a", Name: "Ada"},
+			{ID: "B", Name: "Big"}}})
+		w.write(latchkey.Write{Owner: globex, Clients: []latchkey.Client{{ID: "a", Name: "Theirs"}}})
+		w.write(latchkey.Write{Clients: []latchkey.Client{{ID: "a", Name: "Ada L."}, {ID: "b"}, {ID: "c"}}, Silent: true})
+		w.same(list(acme, latchkey.Page{}), []latchkey.Client{{ID: "B", Name: "Big"}, {ID: "a", Name: "Ada L."},
+			{ID: "b", Name: "Bob"}, {ID: "c"}}, "all")
+		w.same(list(acme, latchkey.Page{Limit: 2}), []latchkey.Client{{ID: "B", Name: "Big"}, {ID: "a", Name: "Ada L."}},
+			"a page")
+		w.same(list(acme, latchkey.Page{Limit: 2, After: "a"}), []latchkey.Client{{ID: "b", Name: "Bob"}, {ID: "c"}},
+			"the next page")
+		w.same(list(globex, latchkey.Page{}), []latchkey.Client{{ID: "a", Name: "Theirs"}}, "another owner's")
+	}),
+
+	newCase("events", "Events come back as they were written, oldest first; Seq grows within an owner; After and n make pages.", func(w *world) {
+		list := func(owner string, after uint64, n int) []latchkey.Event {
+			w.Helper()
+			page, err := w.s.Events(w.ctx, owner, after, n)
+			w.ok(err, "Events")
+			for i := range page {
+				if i > 0 && page[i].Seq <= page[i-1].Seq || page[i].Seq <= after {
+					w.Errorf("Events after %d: Seq %d is out of order", after, page[i].Seq)
+				}
+			}
+			return page
+		}
+		full := latchkey.Event{
+			At: noon.Add(999 * time.Nanosecond), Owner: acme, Actor: "client:42", From: "2001:db8::1", Action: "token.issue",
+			Object: id(1), Reason: "why not: 'ÁbC' ", Before: []byte(`{ "a":1}`), After: []byte("\x00after"),
+		}
+		// Earlier times do not come earlier: the order is that of the commits.
+		w.write(latchkey.Write{Events: []latchkey.Event{full, {At: noon.Add(-time.Hour), Owner: acme, Action: "second"}}})
+		w.write(latchkey.Write{Owner: globex, Events: []latchkey.Event{{At: noon, Owner: globex, Action: "theirs"}}})
+		w.write(latchkey.Write{Events: []latchkey.Event{{Seq: 77, At: noon, Action: "third"}}, Silent: true})
+		all := list(acme, 0, 0)
+		if len(all) != 3 {
+			w.Fatalf("got %d events, want 3", len(all))
+		}
+		full.At = noon
+		full.Seq = all[0].Seq
+		w.same(all, []latchkey.Event{full,
+			{Seq: all[1].Seq, At: noon.Add(-time.Hour), Owner: acme, Action: "second"},
+			{Seq: all[2].Seq, At: noon, Owner: acme, Action: "third"}}, "all events")
+		w.same(list(acme, 0, 2), all[:2], "a page")
+		w.same(list(acme, all[1].Seq, 2), all[2:], "the next page")
+		w.same(len(list(acme, all[2].Seq, 2)), 0, "how many come after the last")
+		w.same(len(list(globex, 0, 9)), 1, "how many another owner has")
+		var many []latchkey.Event
+		for i := range 100 {
+			many = append(many, latchkey.Event{At: noon, Action: fmt.Sprint("event ", i)})
+		}
+		w.write(latchkey.Write{Events: many})
+		w.same(len(list(acme, 0, 0)), 100, "the length of a page without n")
+		w.same(list(acme, all[2].Seq, 1)[0].Action, "event 0", "the first of many")
+	}),
+}

@@ -1,0 +1,310 @@
+package storetest
+
+import (
+	"slices"
+	"time"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+// purge removes at most n things.
+func (w *world) purge(p latchkey.PurgePolicy, n int) int {
+	w.Helper()
+	removed, err := w.s.Purge(w.ctx, p, n)
+	w.ok(err, "Purge")
+	if n > 0 && removed > n {
+		w.Errorf("Purge removed %d things, %d were asked for", removed, n)
+	}
+	return removed
+}
+
+// keepAll keeps everything that a duration speaks of.
+func keepAll(now time.Time) latchkey.PurgePolicy {
+	return latchkey.PurgePolicy{Now: now, Expired: -1, Revoked: -1, Changes: -1, Events: -1}
+}
+
+var purgeCases = []Case{
+	newCase("purge/nothing", "What is not over stays: an empty policy removes no living thing, a negative duration keeps for ever.", func(w *world) {
+		w.same(w.purge(latchkey.PurgePolicy{Now: noon}, 100), 0, "how much of an empty store was purged")
+		dead := token(2)
+		dead.Revoked, dead.Validity.NotAfter = noon, noon
+		w.insert(token(1), dead, minted(3, 1))
+		w.write(latchkey.Write{OwnerRecord: &latchkey.Owner{ID: acme}, Roles: []latchkey.Role{role(900, "r")},
+			Events: []latchkey.Event{{At: noon}}, Clients: []latchkey.Client{{ID: "a"}}})
+		w.ok(w.s.Once(w.ctx, acme, digest(1), noon.Add(time.Microsecond)), "Once")
+		w.same(w.purge(keepAll(noon), 100), 0, "how much was purged when all is kept")
+		w.there(1, 2, 3)
+		w.same(w.purge(latchkey.PurgePolicy{Now: noon, Expired: time.Microsecond, Revoked: time.Microsecond}, 100), 0,
+			"how much was purged just before its time")
+		w.there(1, 2, 3)
+		events, err := w.s.Events(w.ctx, acme, 0, 0)
+		w.ok(err, "Events")
+		w.same(len(events), 1, "how many events there are")
+	}),
+
+	newCase("purge/tokens", "Tokens go after NotAfter or their idle end plus Expired, or after they were revoked plus Revoked; with their secrets.", func(w *world) {
+		for _, c := range []struct {
+			what             string
+			edit             func(*latchkey.Token)
+			expired, revoked time.Duration
+			goes             bool
+		}{
+			{"a living token", func(t *latchkey.Token) {}, 0, 0, false},
+			{"NotAfter now", func(t *latchkey.Token) { t.Validity.NotAfter = noon }, 0, -1, true},
+			{"NotAfter a microsecond ahead", func(t *latchkey.Token) { t.Validity.NotAfter = noon.Add(time.Microsecond) },
+				0, 0, false},
+			{"NotAfter an hour ago, kept for an hour", func(t *latchkey.Token) { t.Validity.NotAfter = noon.Add(-time.Hour) }, time.Hour, -1, true},
+			{"NotAfter an hour ago, kept for longer", func(t *latchkey.Token) { t.Validity.NotAfter = noon.Add(-time.Hour) }, time.Hour + time.Microsecond, 0, false},
+			{"NotAfter an hour ago, kept for ever", func(t *latchkey.Token) { t.Validity.NotAfter = noon.Add(-time.Hour) },
+				-1, 0, false},
+			{"idle since its creation", func(t *latchkey.Token) {
+				t.Created, t.Validity.Idle = noon.Add(-time.Hour),
+					time.Hour
+			}, 0, -1, true},
+			{"idle, but used", func(t *latchkey.Token) {
+				t.Created, t.Used, t.Validity.Idle = noon.Add(-time.Hour), noon.Add(-time.Minute), time.Hour
+			}, 0, 0, false},
+			{"idle since its last use", func(t *latchkey.Token) {
+				t.Created, t.Used, t.Validity.Idle = noon.Add(-9*time.Hour), noon.Add(-2*time.Hour), time.Hour
+			}, time.Hour, -1, true},
+			{"idle, kept for longer", func(t *latchkey.Token) {
+				t.Created, t.Used, t.Validity.Idle = noon.Add(-9*time.Hour), noon.Add(-2*time.Hour), time.Hour
+			}, 2 * time.Hour, 0, false},
+			{"revoked an hour ago", func(t *latchkey.Token) { t.Revoked = noon.Add(-time.Hour) }, -1, time.Hour, true},
+			{"revoked, kept for longer", func(t *latchkey.Token) { t.Revoked = noon.Add(-time.Hour) }, 0,
+				time.Hour + time.Microsecond, false},
+			{"revoked, kept for ever", func(t *latchkey.Token) { t.Revoked = noon.Add(-time.Hour) }, 0, -1, false},
+			{"revoked, kept for longer, and expired", func(t *latchkey.Token) {
+				t.Revoked, t.Validity.NotAfter = noon,
+					noon
+			}, 0, time.Hour, true},
+			{"disabled", func(t *latchkey.Token) { t.Disabled = true }, 0, 0, false},
+			{"not yet valid", func(t *latchkey.Token) { t.Validity.NotBefore = noon.Add(-time.Hour) }, 0, 0, false},
+		} {
+			t := token(1)
+			c.edit(&t)
+			w.insert(t)
+			p := keepAll(noon)
+			p.Expired, p.Revoked = c.expired, c.revoked
+			removed := w.purge(p, 100)
+			if c.goes {
+				w.same(removed, 1, c.what+": how much was purged")
+				w.gone(1)
+			} else {
+				w.same(removed, 0, c.what+": how much was purged")
+				w.there(1)
+				w.write(latchkey.Write{DeleteTokens: refs(1)})
+			}
+		}
+	}),
+
+	newCase("purge/children-and-usage", "Purging a token leaves its usage counts, and the tokens minted from it: they find their parent gone until their own end.", func(w *world) {
+		t := token(1)
+		t.Revoked = noon
+		w.insert(t, minted(2, 1), minted(3, 2))
+		w.ok(w.s.AddUsage(w.ctx, latchkey.UsageBatch{ID: w.key(), At: noon, Rows: []latchkey.UsageRow{
+			{Owner: acme, TokenID: id(1), Meter: "m", Day: "2026-11-22", Count: 5}}}), "AddUsage")
+		p := keepAll(noon)
+		p.Revoked = 0
+		w.same(w.purge(p, 100), 1, "how much was purged")
+		w.gone(1)
+		w.there(2, 3)
+		w.same(len(w.load(2).Ancestors), 0, "how many ancestors are left")
+		w.same(numbers(w.load(3).Ancestors), []int{2}, "the ancestors of the next generation")
+		rows, err := w.s.Usage(w.ctx, acme, latchkey.UsageQuery{TokenIDs: []string{id(1)}})
+		w.ok(err, "Usage")
+		w.same(rows[0].Count, int64(5), "the usage of a purged token")
+	}),
+
+	newCase("purge/secrets", "Retired secrets past their end go; the token and its other secrets stay.", func(w *world) {
+		w.insert(token(1), token(2))
+		w.write(latchkey.Write{Secrets: []latchkey.SecretChange{
+			{TokenID: id(1), Add: secret(5), Retire: digest(1), At: noon.Add(time.Hour)},
+			{TokenID: id(2), Add: secret(6), Retire: digest(2), At: noon.Add(time.Hour + time.Microsecond)},
+		}})
+		w.same(w.purge(keepAll(noon.Add(time.Hour-time.Microsecond)), 100), 0, "how much was purged before the end")
+		w.same(w.purge(keepAll(noon.Add(time.Hour)), 100), 1, "how much was purged at the end")
+		w.same(w.secrets(1), []latchkey.SecretRecord{*secret(5)}, "the secrets left")
+		w.same(len(w.secrets(2)), 2, "how many secrets a token has whose old one is not over")
+		_, err := w.s.ByDigest(w.ctx, digest(1))
+		w.failed(latchkey.ErrNotFound, err, "ByDigest of a purged secret")
+		w.there(2)
+	}),
+
+	newCase("purge/once", "Once keys go when their time has come, and can be recorded again then.", func(w *world) {
+		w.ok(w.s.Once(w.ctx, acme, digest(1), noon), "Once")
+		w.ok(w.s.Once(w.ctx, acme, digest(2), noon.Add(time.Microsecond)), "Once")
+		w.ok(w.s.Once(w.ctx, globex, digest(1), noon.Add(-time.Hour)), "Once")
+		w.same(w.purge(keepAll(noon), 100), 2, "how much was purged")
+		w.ok(w.s.Once(w.ctx, acme, digest(1), noon.Add(time.Hour)), "Once with a purged key")
+		w.failed(latchkey.ErrExists, w.s.Once(w.ctx, acme, digest(2), noon), "Once with a key that was not over")
+	}),
+
+	newCase("purge/reservations", "A reservation that lapsed is given back and its key stays refused, until history is purged; settled ones are not given back.", func(w *world) {
+		p := purse{w, []latchkey.CreditAccount{{Meter: "m", Limit: 100}, {TokenID: id(1), Meter: "m", Limit: 100}}}
+		lapsing, settled := w.key(), w.key()
+		for _, key := range [][16]byte{lapsing, settled} {
+			_, err := p.reserve(key, 10) // until a minute past noon
+			w.ok(err, "Reserve")
+		}
+		w.ok(w.s.Settle(w.ctx, acme, settled, 7), "Settle")
+		w.same(w.purge(keepAll(noon.Add(time.Minute-time.Microsecond)), 100), 0, "how much was purged before it lapsed")
+		p.used(17, "before it lapsed")
+		end := keepAll(noon.Add(time.Minute))
+		// The questions of used() are settled reservations; they stay, as history does.
+		w.same(w.purge(end, 100), 1, "how much was purged when it lapsed")
+		p.used(7, "after it lapsed")
+		w.same(w.purge(end, 100), 0, "how much was purged again")
+		_, err := p.reserve(lapsing, 10)
+		w.failed(latchkey.ErrConflict, err, "Reserve with a key that lapsed")
+		w.failed(latchkey.ErrConflict, w.s.Settle(w.ctx, acme, lapsing, 10), "Settle of what lapsed")
+		w.ok(w.s.Settle(w.ctx, acme, lapsing, 0), "Settle of what lapsed, with nothing")
+		w.ok(w.s.Settle(w.ctx, acme, settled, 7), "Settle again")
+		p.used(7, "after all that")
+
+		end.Changes = time.Hour
+		w.same(w.purge(end, 100), 0, "how much was purged before history was old")
+		end.Now = noon.Add(time.Minute + time.Hour)
+		for w.purge(end, 100) == 100 {
+		}
+		w.failed(latchkey.ErrNotFound, w.s.Settle(w.ctx, acme, settled, 7), "Settle of what history forgot")
+		p.used(7, "after history was purged: what was spent stays spent")
+		_, err = p.reserve(lapsing, 10)
+		w.ok(err, "Reserve with a key that history forgot")
+
+		// Late, but before any Purge: the work was done and is paid.
+		late := w.key()
+		_, err = p.reserve(late, 10)
+		w.ok(err, "Reserve")
+		w.ok(w.s.Settle(w.ctx, acme, late, 10), "Settle")
+		p.used(27, "at the end")
+	}),
+
+	newCase("purge/history", "Changes, write IDs and usage batch IDs go when they are older than Changes (24 h if that is 0), and not before.", func(w *world) {
+		w.insert(token(1))
+		write := latchkey.Write{ID: w.key(), Owner: acme, At: noon, Clients: []latchkey.Client{{ID: "a", Name: "Ada"}}}
+		batch := latchkey.UsageBatch{ID: w.key(), At: noon,
+			Rows: []latchkey.UsageRow{{Owner: acme, Meter: "m", Day: "2026-11-22", Count: 1}}}
+		again := func() (name string, count int64) {
+			w.ok(w.s.AddUsage(w.ctx, batch), "AddUsage")
+			w.write(write)
+			clients, err := w.s.Clients(w.ctx, acme, latchkey.Page{})
+			w.ok(err, "Clients")
+			rows, err := w.s.Usage(w.ctx, acme, latchkey.UsageQuery{})
+			w.ok(err, "Usage")
+			return clients[0].Name, rows[0].Count
+		}
+		again()
+		before := w.epoch()
+		w.update(1, func(t *latchkey.Token) { t.Name = "x" })
+		write.Clients[0].Name = "Bea"
+		p := latchkey.PurgePolicy{Now: noon.Add(24*time.Hour - time.Microsecond), Expired: -1, Revoked: -1}
+		w.same(w.purge(p, 100), 0, "how much was purged within 24 h")
+		name, count := again()
+		w.same(name, "Ada", "a name, the write being remembered")
+		w.same(count, int64(1), "a count, the batch being remembered")
+		w.same(len(w.since(before)), 1, "how many changes there are")
+		p.Now = noon.Add(24 * time.Hour)
+		if n := w.purge(p, 100); n < 3 {
+			w.Errorf("Purge after 24 h: removed %d things; there were a change, a write ID and a batch ID", n)
+		}
+		f, err := w.s.Changes(w.ctx, before, 10)
+		w.ok(err, "Changes")
+		w.same(f.Truncated, true, "Truncated")
+		w.same(len(f.Changes), 0, "how many changes are left")
+		name, count = again()
+		w.same(name, "Bea", "a name, the write being forgotten")
+		w.same(count, int64(2), "a count, the batch being forgotten")
+	}),
+
+	newCase("purge/revocations", "A revocation of a stateless token stays in the feed until Until plus Revoked, however old history may be.", func(w *world) {
+		w.write(latchkey.Write{Revocations: []latchkey.Revocation{{ID: "a", Until: noon.Add(time.Hour)},
+			{ID: "b", Until: noon.Add(-time.Hour)}}})
+		w.write(latchkey.Write{OwnerRecord: &latchkey.Owner{ID: acme}})
+		left := func() (ids []string) {
+			f, err := w.s.Changes(w.ctx, 0, 100)
+			w.ok(err, "Changes")
+			for _, c := range f.Changes {
+				if c.Kind == latchkey.ChangedRevocation {
+					ids = append(ids, c.ID)
+				}
+			}
+			slices.Sort(ids)
+			return ids
+		}
+		p := latchkey.PurgePolicy{Now: noon.Add(time.Minute), Expired: -1, Revoked: time.Hour + 2*time.Minute,
+			Changes: time.Second, Events: -1}
+		for range 2 {
+			w.purge(p, 100)
+			w.same(left(), []string{"a", "b"}, "the revocations, when none is over")
+		}
+		p.Revoked = time.Hour + time.Minute
+		w.purge(p, 100)
+		w.same(left(), []string{"a"}, "the revocations, when one is over")
+		p.Now = noon.AddDate(1, 0, 0)
+		w.purge(p, 100)
+		w.same(len(left()), 0, "how many revocations are left in the end")
+		w.same(w.purge(p, 100), 0, "how much was purged at last")
+	}),
+
+	newCase("purge/events", "Events go when they are older than Events; 0 keeps them for ever. Seq goes on.", func(w *world) {
+		w.write(latchkey.Write{Events: []latchkey.Event{{At: noon.Add(-2 * time.Hour), Action: "old"},
+			{At: noon.Add(-time.Hour), Action: "young"}}})
+		p := keepAll(noon)
+		list := func() []latchkey.Event {
+			all, err := w.s.Events(w.ctx, acme, 0, 0)
+			w.ok(err, "Events")
+			return all
+		}
+		p.Events = 0
+		w.same(w.purge(p, 100), 0, "how much was purged without a duration")
+		last := list()[1].Seq
+		p.Events = 2 * time.Hour
+		w.same(w.purge(p, 100), 1, "how much was purged")
+		w.same(len(list()), 1, "how many are left")
+		w.same(list()[0].Action, "young", "what is left")
+		p.Events = time.Microsecond
+		w.same(w.purge(p, 100), 1, "how much was purged then")
+		w.write(latchkey.Write{Events: []latchkey.Event{{At: noon}}})
+		if got := list()[0].Seq; got <= last {
+			w.Errorf("Seq after a purge: got %d, want more than %d", got, last)
+		}
+	}),
+
+	newCase("purge/bounded", "Purge removes at most n things, fewer than n when it is done, and nothing twice.", func(w *world) {
+		var tokens []latchkey.Token
+		x := latchkey.Write{At: noon.Add(time.Hour)}
+		for n := 1; n <= 7; n++ {
+			t := token(n)
+			t.Revoked = noon
+			tokens = append(tokens, t)
+			x.Events = append(x.Events, latchkey.Event{At: noon})
+			w.ok(w.s.Once(w.ctx, acme, digest(n), noon), "Once")
+			_, err := purse{w, []latchkey.CreditAccount{{Meter: "m", Limit: 100}}}.reserve(w.key(), 1)
+			w.ok(err, "Reserve")
+		}
+		w.insert(tokens...)
+		w.insert(token(8))
+		w.write(x)
+		ending := latchkey.Write{}
+		for n := 20; n < 27; n++ {
+			s := secret(n)
+			s.NotAfter = noon.Add(time.Second)
+			ending.Secrets = append(ending.Secrets, latchkey.SecretChange{TokenID: id(8), Add: s})
+		}
+		w.write(ending)
+		p := latchkey.PurgePolicy{Now: noon.Add(time.Hour), Expired: -1, Revoked: 0, Changes: -1, Events: time.Minute}
+		total, calls := 0, 0
+		for ; calls < 100; calls++ {
+			n := w.purge(p, 3)
+			if total += n; n < 3 {
+				break
+			}
+		}
+		w.same(total, 35, "how much was purged, three by three: 7 tokens, secrets, Once keys, reservations, events")
+		w.same(calls, 11, "how many full batches there were")
+		w.same(w.purge(p, 3), 0, "how much was purged when it was done")
+		w.there(8)
+		w.same(numbers(w.tokens(acme, latchkey.TokenQuery{})), []int{8}, "what is left")
+	}),
+}

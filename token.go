@@ -1,0 +1,151 @@
+package latchkey
+
+import (
+	"encoding/json"
+	"net/netip"
+	"time"
+)
+
+// Kind says what a token starts with and what it may mint.
+type Kind uint8
+
+const (
+	// KindSecret may do everything of its owner, the administration of latchkey included. It takes no roles or rules.
+	KindSecret Kind = iota + 1
+	// KindPublishable may do what its roles and rules say, mints nothing, and its text is no secret: any page shows it.
+	KindPublishable
+	// KindAPIKey may do what its roles and rules say.
+	KindAPIKey
+	// KindAccess is a minted token: never more than its parent may do, and it always ends.
+	KindAccess
+	// KindSession may do what its roles and rules say, and always ends.
+	KindSession
+)
+
+// Token is the record of a token. It never holds the secret. It is a value: changing one changes nothing stored.
+type Token struct {
+	ID      string `json:"id"` // UUIDv7
+	Owner   string `json:"owner"`
+	Version uint64 `json:"version"` // 1 when created, one more with every change
+	Kind    Kind   `json:"kind"`
+	Test    bool   `json:"test,omitempty"` // passes only surfaces that are sandboxes
+	// Parent is the token that minted this one, "" for an issued one; Depth is the number of its ancestors.
+	Parent string `json:"parent,omitempty"`
+	Depth  uint8  `json:"depth,omitempty"`
+	// Origin is the surface that made the token ("cloudtables", "datocms"); empty: the host.
+	Origin string `json:"origin,omitempty"`
+
+	Settings
+
+	// Client is whom a minted token was made for. Rows may refer to it.
+	Client Client `json:"client,omitzero"`
+	// Full says of a minted token that its mint named neither roles nor permissions: it may do whatever its parent may
+	// do, within Rows. False on every other token.
+	Full bool `json:"full,omitempty"`
+	// Rows limits a minted token to rows that meet all of them. Empty: no limit of its own.
+	Rows []Condition `json:"rows,omitempty"`
+	// Forced holds values a minted token writes into every row it creates, over the caller's.
+	Forced Values `json:"forced,omitempty"`
+
+	Created time.Time `json:"created"` // microseconds, UTC, as every time of a record
+	// Used is the last use, to about ten minutes or a twentieth of Validity.Idle; zero: never used. Use of
+	// what it minted is no use of it.
+	Used    time.Time `json:"used,omitzero"`
+	Revoked time.Time `json:"revoked,omitzero"` // zero: not revoked
+	Reason  string    `json:"reason,omitempty"` // why it was revoked
+	Hint    string    `json:"hint"`             // "ak_3f…9Qz": the first 5 and last 3 characters of the newest secret
+	Public  string    `json:"public,omitempty"` // KindPublishable only: the text itself
+}
+
+// Settings are what an owner may change about a token after it was made. [Spec] and [Account.Update] share them.
+type Settings struct {
+	Name string `json:"name,omitempty"` // at most 256 bytes of valid UTF-8, no NUL
+
+	// Roles are ids of roles of the same owner, each once. A token may do the union of what its roles allow.
+	Roles []string `json:"roles,omitempty"`
+	// Permissions are the token's own rules, applied to the union of its roles.
+	Permissions Permissions `json:"permissions,omitempty"`
+
+	Restrictions Restrictions `json:"restrictions,omitzero"`
+	Limits       Limits       `json:"limits,omitzero"`
+	Validity     Validity     `json:"validity,omitzero"`
+	// Disabled is the off switch: Verify refuses the token and what it minted.
+	Disabled bool            `json:"disabled,omitempty"`
+	Extra    json.RawMessage `json:"extra,omitempty"` // the host's or the origin's; kept byte for byte
+}
+
+// Validity is when a token may be used. Both ends may be open; NotAfter itself is already too late.
+type Validity struct {
+	NotBefore time.Time `json:"not_before,omitzero"` // zero: at once
+	NotAfter  time.Time `json:"not_after,omitzero"`  // zero: no end (refused for kinds that always end)
+	// Idle ends the token this long after its last use, or after its creation while it was not used. 0: no idle limit;
+	// less than a second is [ErrInvalid].
+	Idle time.Duration `json:"idle,omitempty"`
+}
+
+// Restrictions say where a token may be used. Each empty one restricts nothing. They are inherited by what the token
+// mints, except MintFrom.
+type Restrictions struct {
+	// Domains that may appear in the Referer or Origin header. With a list, a request that names neither is refused.
+	// This contains leaks into other web pages; it is no authentication.
+	Domains   []string       `json:"domains,omitempty"`
+	Addresses []netip.Prefix `json:"addresses,omitempty"` // the client's network address
+	Signed    bool           `json:"signed,omitempty"`    // every request carries a signature; such a token may not mint
+	MintFrom  []netip.Prefix `json:"mint_from,omitempty"` // addresses minting is allowed from; not inherited
+}
+
+// Credits is an amount of credits in millionths.
+type Credits int64
+
+// Limits are amounts a token or an owner may spend. Zero fields are no limit. What a minted token spends counts against
+// its own limits, those of each token it was minted from, and its owner's, so a wider one of its own changes nothing.
+type Limits struct {
+	// Credits bounds what [Access.Charge] and [Access.Reserve] take per meter and calendar month in UTC, exactly.
+	Credits Credits `json:"credits,omitempty"`
+	// Rate bounds how often [Manager.Verify] accepts the token, in each process by itself.
+	Rate Rate `json:"rate,omitzero"`
+}
+
+// Rate is Count requests per Per, evenly spaced, with Burst more at once: after a rest 1 + Burst pass together, then one
+// each Per/Count, and in no span of Per more than Count + Burst. A Burst of Count − 1 lets a whole Per's worth come
+// together. The zero Rate is no limit; with any field set Count and Per must be positive and Burst not negative
+// ([ErrInvalid]), and neither Per nor the time a burst takes to come back may exceed 366 days.
+type Rate struct {
+	Count int           `json:"count,omitempty"`
+	Per   time.Duration `json:"per,omitempty"`
+	Burst int           `json:"burst,omitempty"`
+}
+
+// Client is somebody a host knows, in the host's own words. Per owner, the newest name given for an id wins.
+type Client struct {
+	ID   string `json:"id,omitempty"`   // at most 256 bytes
+	Name string `json:"name,omitempty"` // at most 256 bytes
+}
+
+// Spec is what [Account.Issue] and [Account.Import] make a token from.
+type Spec struct {
+	Kind   Kind   // not KindAccess: that is minted
+	Test   bool   // KindSecret and KindPublishable only
+	Origin string // "" for the host; at most 64 bytes
+	Settings
+}
+
+// Narrowing is what [Manager.Mint] and [Access.Narrow] make less of an Access with. Nothing in it can add a right.
+type Narrowing struct {
+	// Roles are ids of roles the parent has. Nil, and no Permissions: all the parent may do. Empty but not nil is
+	// ErrInvalid, and so is a role the parent lacks.
+	Roles       []string
+	Permissions Permissions
+	Rows        []Condition    // AND-ed to everything the token may reach; empty: no further limit
+	Forced      map[string]any // written into each row it creates
+	Client      Client
+	Name        string
+	Lifetime    time.Duration // > 0 for Mint; clamped to the parent's end
+	Idle        time.Duration // as Validity.Idle; 0: no idle limit
+	Restrictions
+	Limits
+	Origin string
+	Extra  json.RawMessage
+	// Stateless asks for a token that is not stored. Not available yet: ErrInvalid.
+	Stateless bool
+}

@@ -1,0 +1,283 @@
+package latchkey
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+)
+
+// Presented is what a request brought along.
+type Presented struct {
+	Secret    string     // the text; "": what the signature names
+	Referer   string     // the Referer header as it came, "" if there was none
+	Origin    string     // the Origin header as it came, "" if there was none
+	Address   netip.Addr // the client's address; the zero Addr is not known, and passes no address restriction
+	Signature *Signature // nil: the request was not signed
+	Test      bool       // the surface is a sandbox: only test tokens pass it; false: none does
+}
+
+// maxPresented bounds the texts that are looked at, in bytes.
+const maxPresented = 512
+
+// Verify says who presents p and what she may do. It checks in this order: shape, lookup, test or live, owner, disabled,
+// revoked, time, ancestors, signature, referer and origin, address, rate. A refusal wraps [ErrInvalidToken], but for
+// [ErrRateLimited], which comes as a *[RateLimitError]; [ErrUnavailable] means that nothing is known, never that the token is bad. The zero Access that
+// comes with an error may do nothing.
+func (m *Manager) Verify(ctx context.Context, p Presented) (Access, error) {
+	return m.verify(ctx, &p, "")
+}
+
+// verify is Verify for tokens of one owner, or of any if owner is "".
+func (m *Manager) verify(ctx context.Context, p *Presented, owner string) (Access, error) {
+	text := p.Secret
+	if p.Signature != nil {
+		if text == "" {
+			text = p.Signature.Key
+		} else if p.Signature.Key != "" && p.Signature.Key != text {
+			return Access{}, ErrSignature
+		}
+	}
+	if !m.plausible(text) {
+		return Access{}, ErrUnknownToken
+	}
+	sum := digestText(text)
+	now := m.now()
+	r, t := m.cached(&sum)
+	if r != nil {
+		if err := m.follow.fresh(ctx); err != nil {
+			return Access{}, err
+		}
+		if m.cache.tab.Load() != t {
+			r, t = m.cached(&sum)
+		}
+	}
+	if r != nil {
+		if set, ok := t.live(r); ok {
+			a, err := m.verifyCached(ctx, p, owner, r, set, t.who(r), now)
+			if err != errStale {
+				return a, err
+			}
+		}
+	}
+	return m.verifyStored(ctx, p, owner, text, sum)
+}
+
+// errStale says that the cache cannot tell: an end has come, which the store may have moved.
+var errStale = errors.New("latchkey: stale")
+
+func (m *Manager) cached(sum *[32]byte) (*record, *table) {
+	t := m.cache.tab.Load()
+	return t.find(sum), t
+}
+
+// plausible says whether a text may be a token at all. What is not is refused without asking the store.
+func (m *Manager) plausible(text string) bool {
+	if len(text) == 0 || len(text) > maxPresented {
+		return false
+	}
+	switch nativeShape(text) {
+	case shapeNative:
+		return true
+	case shapeForeign:
+		return m.opts.Imported != nil && m.opts.Imported(text)
+	}
+	return false
+}
+
+// verifyCached judges what the cache knows: all of it held when it was loaded, and no change came since, so only what
+// the passing of time and this request bring along is left to ask.
+func (m *Manager) verifyCached(ctx context.Context, p *Presented, owner string, r *record, set *compiled, who *principal,
+	now int64) (Access, error) {
+	if owner != "" && who.owner != owner {
+		return Access{}, ErrUnknownToken
+	}
+	if who.test != p.Test {
+		return Access{}, ErrTestMode
+	}
+	if now >= r.ends || set.idle != 0 && m.uses.idledOut(idText(r.id), set.idle, now) {
+		return Access{}, errStale
+	}
+	for _, link := range set.idlers {
+		if m.uses.idledOut(link.id, link.idle, now) {
+			return Access{}, errStale
+		}
+	}
+	a := Access{set: set, who: who, m: m, id: r.id, from: p.Address}
+	if err := m.judgeRequest(ctx, p, a); err != nil {
+		return Access{}, err
+	}
+	if set.limits != nil {
+		if err := m.judgeRate(a, now); err != nil {
+			return Access{}, err
+		}
+	}
+	m.touch(r, set, who.owner, now)
+	return a, nil
+}
+
+// judgeRequest asks what depends on the request and not on the records, all but the rate.
+func (m *Manager) judgeRequest(ctx context.Context, p *Presented, a Access) error {
+	if err := m.judgeSignature(ctx, p.Signature, a); err != nil {
+		return err
+	}
+	if err := a.set.restrict.checkWeb(p.Referer, p.Origin); err != nil {
+		return err
+	}
+	return a.set.restrict.checkAddress(p.Address)
+}
+
+func (m *Manager) verifyStored(ctx context.Context, p *Presented, owner, text string, sum [32]byte) (Access, error) {
+	var f Found
+	var err error
+	if k := m.opts.Keyring; k != nil {
+		f, err = m.store.ByDigest(ctx, k.candidates(text)...)
+	} else {
+		f, err = m.store.ByDigest(ctx, sum)
+	}
+	if err != nil {
+		return Access{}, orUnknown(err)
+	}
+	a, l, err := m.judge(ctx, p, owner, f)
+	if err != nil {
+		return Access{}, err
+	}
+	now := m.now()
+	var limited error
+	if l.set.limits != nil {
+		limited = m.judgeRate(a, now)
+	}
+	if limited == nil {
+		l.used = m.touchStored(&f.Token, now)
+	} else {
+		l.used = micros(f.Token.Used) // a refusal is no use; but keep the record, to refuse the next without the store
+	}
+	m.cache.put(sum, l)
+	if k := m.opts.Keyring; k != nil {
+		if _, id := k.digest(text); id != f.Secret.KeyID {
+			m.redigest(ctx, text, f)
+		}
+	}
+	if limited != nil {
+		return Access{}, limited
+	}
+	return a, nil
+}
+
+// judge decides about what the store found, for this request.
+func (m *Manager) judge(ctx context.Context, p *Presented, owner string, f Found) (Access, *loaded, error) {
+	if owner != "" && f.Token.Owner != owner {
+		return Access{}, nil, ErrUnknownToken
+	}
+	if f.Token.Test != p.Test {
+		return Access{}, nil, ErrTestMode
+	}
+	now := m.now()
+	if over(f.Secret.NotAfter, now) {
+		return Access{}, nil, ErrExpired // rotated away
+	}
+	if err := m.judgeRecords(&f, now); err != nil {
+		return Access{}, nil, err
+	}
+	l, err := m.compile(f)
+	if err != nil {
+		return Access{}, nil, err
+	}
+	a := Access{set: l.set, who: &l.who, m: m, id: idBytes(f.Token.ID), from: p.Address}
+	if err := m.judgeRequest(ctx, p, a); err != nil {
+		return Access{}, nil, err
+	}
+	return a, l, nil
+}
+
+// judgeRecords asks what the records alone say, in the published order.
+func (m *Manager) judgeRecords(f *Found, now int64) error {
+	t := &f.Token
+	if f.Owner.Disabled {
+		return ErrOwnerDisabled
+	}
+	if t.Disabled {
+		return ErrDisabled
+	}
+	if !t.Revoked.IsZero() || t.Created.Before(f.Owner.NotBefore) {
+		return ErrRevoked
+	}
+	if err := m.judgeTime(t, now); err != nil {
+		return err
+	}
+	if len(f.Ancestors) != int(t.Depth) || (t.Depth > 0) != (t.Parent != "") {
+		return ErrParent // fail closed: one of them is gone
+	}
+	child := t
+	for i := range f.Ancestors {
+		a := &f.Ancestors[i]
+		if a.ID != child.Parent || a.Owner != t.Owner || a.Disabled || !a.Revoked.IsZero() ||
+			a.Created.Before(f.Owner.NotBefore) || m.judgeTime(a, now) != nil {
+			return ErrParent
+		}
+		child = a
+	}
+	return nil
+}
+
+func (m *Manager) judgeTime(t *Token, now int64) error {
+	if now < micros(t.Validity.NotBefore) && !t.Validity.NotBefore.IsZero() {
+		return ErrNotYetValid
+	}
+	if over(t.Validity.NotAfter, now) {
+		return ErrExpired
+	}
+	if idle := t.Validity.Idle.Microseconds(); idle != 0 {
+		m.uses.saw(t.ID, max(micros(t.Used), micros(t.Created)))
+		if m.uses.idledOut(t.ID, idle, now) {
+			return ErrExpired
+		}
+	}
+	return nil
+}
+
+// stillHeld is withHeldRoles for what Narrow put upon a token: narrowed without the roles that what it narrows has lost,
+// and the roles that are left.
+func stillHeld(narrowed []layer, set *compiled) ([]layer, []string) {
+	narrowed = slices.Clone(narrowed)
+	have, anyRole := set.roles, set.anyRole
+	for i := len(narrowed) - 1; i >= 0; i-- { // the nearest stands first
+		l := &narrowed[i]
+		if !l.full {
+			if !anyRole {
+				l.roles = slices.DeleteFunc(slices.Clone(l.roles), func(id string) bool { return !slices.Contains(have, id) })
+			}
+			have, anyRole = l.roles, false
+		}
+		roles := have
+		l.selfRoles = &roles
+	}
+	return narrowed, have
+}
+
+// redigest keeps a secret under the newest key, now that its text is at hand. Trouble is no caller's business: the old
+// key still works, and the next use tries again.
+func (m *Manager) redigest(ctx context.Context, text string, f Found) {
+	rec := f.Secret
+	var err error
+	if rec.Digest, rec.KeyID, rec.Sealed, err = m.digestAndSeal(text, f.Token.Owner, f.Token.ID); err != nil {
+		m.warn("latchkey: cannot seal a secret under the newest key", err)
+		return
+	}
+	_, err = m.write(ctx, Write{
+		Owner:   f.Token.Owner,
+		Secrets: []SecretChange{{TokenID: f.Token.ID, Add: &rec, Retire: f.Secret.Digest, Replace: true}},
+		Silent:  true,
+	})
+	if err != nil && !errors.Is(err, ErrExists) && !errors.Is(err, ErrConflict) {
+		m.warn("latchkey: cannot keep a secret under the newest key", err)
+	}
+}
+
+// orUnknown keeps "not found" and "not reachable" apart.
+func orUnknown(err error) error {
+	if errors.Is(err, ErrNotFound) {
+		return ErrUnknownToken
+	}
+	return unavailable(err)
+}

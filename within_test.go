@@ -1,0 +1,168 @@
+package latchkey
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// modelWithin looks at every question and row for something that gs allow and hs do not.
+func modelWithin(gs, hs []modelGrant) bool {
+	var all rowSet
+	for _, h := range hs {
+		all |= h.rows
+	}
+	for _, g := range gs {
+		if g.rows&^all != 0 {
+			return false
+		}
+		for i, row := range modelRows {
+			writable := func(x modelGrant) bool { return x.rows&(1<<i) != 0 && modelConsistent(row, x.forced) }
+			if writable(g) && !slices.ContainsFunc(hs, writable) {
+				return false
+			}
+		}
+		if g.every && !slices.ContainsFunc(hs, func(h modelGrant) bool { return h.every }) {
+			return false
+		}
+	}
+	return true
+}
+
+// vary changes a rule or two.
+func vary(r *rand.Rand, rules []modelRule) []modelRule {
+	out := slices.Clone(rules)
+	for range 1 + r.IntN(2) {
+		extra := randomRules(r, 2)
+		at := r.IntN(len(out) + 1)
+		switch {
+		case r.IntN(3) == 0 && at < len(out):
+			out = slices.Delete(out, at, at+1)
+		case r.IntN(3) == 0 && at < len(out):
+			out[at].where = randomCond(r, 0)
+		default:
+			out = slices.Insert(out, at, extra...)
+		}
+	}
+	return out
+}
+
+func TestWithinNeverSaysYesWrongly(t *testing.T) {
+	yes, no, missed := 0, 0, 0
+	eachWorld(t, 1200, func(t *testing.T, r *rand.Rand) {
+		w := randomWorld(r)
+		v := &world{roles: w.roles, layers: slices.Clone(w.layers)}
+		switch r.IntN(3) {
+		case 0: // fewer layers
+			v.layers = v.layers[:1+r.IntN(len(v.layers))]
+		case 1: // other rules
+			v.layers[0].rules = vary(r, v.layers[0].rules)
+		case 2: // other rows and roles
+			v.layers[0].rows = []modelCond{randomCond(r, 0)}
+			v.layers[0].roles = pick(r, []string{"r0", "r1", "r2", "r3"}, 0, 4)
+		}
+		p, q := w.policy(), v.policy()
+		require.True(t, p.within(p), "whoever asks for no reference lies within himself")
+		got := p.within(q)
+		want := true
+		for _, on := range append(modelResources, "zz/top", "a/zz", "a/b/zz", "latchkey/zz", "latchkey/token/zz/zz") {
+			for _, a := range append(modelActions, "other") {
+				if !modelWithin(w.ask(a, on), v.ask(a, on)) {
+					want = false
+					require.False(t, got, "within said yes, but not for %s on %s", a, on)
+				}
+			}
+		}
+		switch {
+		case got:
+			yes++
+		case want:
+			missed++
+		default:
+			no++
+		}
+	})
+	t.Logf("yes %d, no %d, a no that might have been a yes %d", yes, no, missed)
+	require.Greater(t, yes, 20)
+	require.Greater(t, no, 5)
+	require.Less(t, missed, yes, "conservative, not useless")
+}
+
+func TestWithin(t *testing.T) {
+	everything := Permissions{Allow(Any).On("*")}
+	readEU := Permissions{Allow(Read).On("dataset/*").Where(inEU)}
+	either := Where("region", In, []string{"EU", "US"})
+	at := func(c Condition) Permissions { return Permissions{Allow(Read).On("a").Where(c)} }
+	forced := func(v string) Permissions {
+		return Permissions{Allow(Create).On("a").Force(map[string]any{"region": v})}
+	}
+	for name, c := range map[string]struct {
+		p, q Permissions
+		want bool
+	}{
+		"nothing":                       {nil, nil, true},
+		"nothing in something":          {nil, readEU, true},
+		"something in nothing":          {readEU, nil, false},
+		"itself":                        {readEU, readEU, true},
+		"rows in every row":             {readEU, everything, true},
+		"every row in rows":             {Permissions{Allow(Read).On("dataset/*")}, readEU, false},
+		"our administration":            {Permissions{Allow(Read).On("latchkey/*")}, everything, false},
+		"everything is not our affairs": {everything, Permissions{Allow(Any).On("*", "latchkey/*")}, true},
+		"one beneath":                   {Permissions{Allow(Read).On("a/b")}, Permissions{Allow(Read).On("a/*")}, true},
+		"all beneath in one":            {Permissions{Allow(Read).On("a/*")}, Permissions{Allow(Read).On("a/b")}, false},
+		"a hole":                        {Permissions{Allow(Read).On("a/*")}, Permissions{Allow(Read).On("a/*"), Deny(Read).On("a/b")}, false},
+		"the same hole":                 {Permissions{Allow(Read).On("a/*"), Deny(Any).On("a/b")}, Permissions{Allow(Read).On("a/*"), Deny(Read).On("a/b")}, true},
+		"any action":                    {Permissions{Allow(Any).On("a")}, Permissions{Allow(Read, Create, Update, Delete, Alter, Use).On("a")}, false},
+		"one of a list":                 {at(inEU), at(either), true},
+		"a list in one":                 {at(either), at(inEU), false},
+		"not a list in not one":         {at(Not(either)), at(Where("region", Ne, "EU")), true},
+		"not one in not a list":         {at(Not(inEU)), at(Not(either)), false},
+		"both in one":                   {at(All(inEU, isOpen)), at(isOpen), true},
+		"one in both":                   {at(isOpen), at(All(inEU, isOpen)), false},
+		"one in either":                 {at(isOpen), at(AnyOf(inEU, isOpen)), true},
+		"either in one":                 {at(AnyOf(inEU, isOpen)), at(isOpen), false},
+		"not either in not one":         {at(Not(AnyOf(inEU, isOpen))), at(Not(isOpen)), true},
+		"grants together":               {at(either), Permissions{Grant(Read).On("a").Where(inEU), Grant(Read).On("a").Where(either)}, true},
+		"who asks":                      {at(Where("owner", Eq, Self)), at(Where("owner", Eq, Self)), false},
+		"who asks, by another way":      {at(Where("owner", Eq, ClientID)), at(Not(Where("owner", Ne, ClientID))), false},
+		"who asks in every row":         {at(Where("owner", Eq, Self)), everything, true},
+		"the owner is everybody's":      {at(Where("tenant", Eq, OwnerID)), at(Where("tenant", Eq, OwnerID)), true},
+		"forced alike":                  {forced("EU"), forced("EU"), true},
+		"forced otherwise":              {forced("EU"), forced("US"), false},
+		"forced in free":                {forced("EU"), Permissions{Allow(Create).On("a")}, true},
+		"free in forced":                {Permissions{Allow(Create).On("a")}, forced("EU"), false},
+		"an invalid list is nothing":    {append(slices.Clone(everything), Rule{}), nil, true},
+	} {
+		require.Equal(t, c.want, c.p.Within(c.q), name)
+	}
+
+	full := newPolicy([]layer{{full: true}}, nil)
+	bounded := newPolicy([]layer{{full: true}, {rules: everything}}, nil)
+	forcing := newPolicy([]layer{{full: true, forced: Values{"region": "EU"}}}, nil)
+	var nobody *policy
+	require.True(t, bounded.within(full))
+	require.False(t, full.within(bounded))
+	require.True(t, forcing.within(full))
+	require.False(t, full.within(forcing))
+	require.True(t, nobody.within(nobody))
+	require.True(t, nobody.within(full))
+	require.False(t, full.within(nobody))
+	require.False(t, full.within(newPolicy(nil, nil)))
+}
+
+func TestWithinEndsOnHostileConditions(t *testing.T) {
+	leaf := func(i int) Condition { return Where("x", Eq, i) }
+	build := func(salt int) Condition {
+		c := leaf(salt)
+		for i := range 5 {
+			c = AnyOf(All(c, leaf(i)), All(c, leaf(salt+i)), All(c, Where("y", Eq, i)))
+		}
+		return c
+	}
+	p := Permissions{Allow(Read).On("a").Where(build(100))}
+	q := Permissions{Allow(Read).On("a").Where(build(200))}
+	require.NoError(t, p.Validate())
+	require.False(t, p.Within(q))
+}

@@ -1,0 +1,103 @@
+package latchkey
+
+import "fmt"
+
+// prepare decides about one row that is to be written: a create when before is nil, a delete when after is nil, an
+// update otherwise. Conditions of gs hold no references. The row to write is returned as a typed copy; nil for a delete.
+//
+// A create tries every grant: its forced values are written into the row, then its condition is asked of the result. A
+// row that stands as the caller gave it wins; else all admitted results must be equal, or it is ErrForced. An update
+// forces nothing: some grant must admit the row before, and some grant the row after, which is the whole new row. Only
+// rows that the OR of all grants admits are ever returned. Nothing admitted is a *DeniedError; a field that s does not
+// know, and a value or condition that does not fit it, is a *ConditionError, whichever grant holds it.
+func prepare(gs []grant, a Action, on Resource, s *Schema, before, after Row) (Row, error) {
+	switch {
+	case before == nil && after == nil:
+		return nil, fmt.Errorf("%w: neither a row before nor a row after", ErrInvalid)
+	case s == nil:
+		return nil, fmt.Errorf("%w: no schema", ErrInvalid)
+	case len(gs) == 0:
+		return nil, &DeniedError{Action: a, Resource: on}
+	}
+	tests := make([]*Predicate, len(gs))
+	for i, g := range gs {
+		var err error
+		if tests[i], err = s.Bind(g.rows); err != nil {
+			return nil, err
+		}
+	}
+	admitted := func(row Row) bool {
+		for _, t := range tests {
+			if t.Match(row) {
+				return true
+			}
+		}
+		return false
+	}
+	refused := &DeniedError{Action: a, Resource: on, Rows: true}
+
+	var err error
+	if before != nil {
+		if _, err = s.Row(before); err != nil {
+			return nil, err
+		}
+		if !admitted(before) { // as it is, untyped: so Match says what SQL would
+			return nil, refused
+		}
+		if after == nil {
+			return nil, nil
+		}
+	}
+	if after, err = s.Row(after); err != nil {
+		return nil, err
+	}
+	if before != nil {
+		if !admitted(after) {
+			return nil, refused
+		}
+		return after, nil
+	}
+
+	var written Row
+	differ, stands := false, false
+	for i, g := range gs { // to the end, so that the error does not depend on the order of grants
+		row := after
+		if len(g.forced) > 0 {
+			if row, err = s.force(after, g.forced); err != nil {
+				return nil, err
+			}
+		}
+		switch {
+		case !tests[i].Match(row):
+		case s.sameRow(row, after):
+			stands = true
+		case written == nil:
+			written = row
+		case !s.sameRow(row, written):
+			differ = true
+		}
+	}
+	switch {
+	case stands:
+		return after, nil
+	case differ:
+		return nil, fmt.Errorf("%w: %s on %q is allowed in several ways that write different rows", ErrForced, a, string(on))
+	case written == nil:
+		return nil, refused
+	}
+	return written, nil
+}
+
+// checkRows refuses rows that contradict the action: an update without the row before would pass for a create and take over
+// a row that the caller may not reach, and a create with one would skip what must be forced.
+func checkRows(a Action, before, after bool) error {
+	switch {
+	case a == Create && (before || !after):
+		return fmt.Errorf("%w: a create has no row before and a row after", ErrInvalid)
+	case a == Update && !(before && after):
+		return fmt.Errorf("%w: an update has the whole row before and the whole row after", ErrInvalid)
+	case a == Delete && (!before || after):
+		return fmt.Errorf("%w: a delete has a row before and none after", ErrInvalid)
+	}
+	return nil
+}
