@@ -1,0 +1,312 @@
+package sqlstore
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/internal/strictjson"
+)
+
+// Once implements latchkey.Store.
+func (s *Store) Once(ctx context.Context, owner string, key [32]byte, until time.Time) error {
+	return s.write(ctx, "once", func(t *tx) error {
+		n, err := t.insert(`INSERT INTO latchkey_once (owner, id, until) VALUES (?, ?, ?)`, owner, key[:], micros(until))
+		if err == nil && n != 1 {
+			err = say(latchkey.ErrExists, "the key was used before")
+		}
+		return err
+	})
+}
+
+// AddUsage implements latchkey.Store.
+func (s *Store) AddUsage(ctx context.Context, b latchkey.UsageBatch) error {
+	if b.ID == ([16]byte{}) {
+		return outcome(ctx, "add usage", say(latchkey.ErrInvalid, "a usage batch needs an ID"))
+	}
+	rows, last := slices.Clone(b.Rows), slices.Clone(b.Last)
+	for _, r := range rows {
+		if r.Count < 0 || r.Credits < 0 {
+			return outcome(ctx, "add usage", say(latchkey.ErrInvalid, "usage of less than nothing"))
+		}
+	}
+	// Sorted: two batches always take their locks in one order.
+	slices.SortStableFunc(rows, func(x, y latchkey.UsageRow) int {
+		return cmp.Or(cmp.Compare(x.Owner, y.Owner), cmp.Compare(x.Day, y.Day), cmp.Compare(x.TokenID, y.TokenID),
+			cmp.Compare(x.ClientID, y.ClientID), cmp.Compare(x.Meter, y.Meter), cmp.Compare(x.Endpoint, y.Endpoint))
+	})
+	slices.SortStableFunc(last, func(x, y latchkey.LastUsed) int {
+		return cmp.Or(cmp.Compare(x.Owner, y.Owner), cmp.Compare(x.TokenID, y.TokenID))
+	})
+	return s.write(ctx, "add usage", func(t *tx) error {
+		n, err := t.insert(`INSERT INTO latchkey_batches (id, at) VALUES (?, ?)`, b.ID[:], b.At.UnixMicro())
+		if err != nil || n == 0 {
+			return err // added before
+		}
+		for _, r := range rows {
+			if err := t.addUsage(r); err != nil {
+				return err
+			}
+		}
+		for _, l := range last {
+			at := micros(l.At)
+			_, err := t.exec(`UPDATE latchkey_tokens SET used = ? WHERE owner = ? AND id = ? AND (used IS NULL OR used < ?)`,
+				at, l.Owner, l.TokenID, at)
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// addUsage adds one row. A count stops at the end of its range: one that wrapped around would be a negative one.
+func (t *tx) addUsage(r latchkey.UsageRow) error {
+	_, err := t.exec(`INSERT INTO latchkey_usage (owner, day, token_id, client_id, meter, endpoint, count, credits)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?)`+t.dialect().onTaken("owner, day, token_id, client_id, meter, endpoint",
+		`count = CASE WHEN latchkey_usage.count > 9223372036854775807 - excluded.count THEN 9223372036854775807
+			ELSE latchkey_usage.count + excluded.count END,
+		credits = CASE WHEN latchkey_usage.credits > 9223372036854775807 - excluded.credits THEN 9223372036854775807
+			ELSE latchkey_usage.credits + excluded.credits END`),
+		r.Owner, r.Day, r.TokenID, r.ClientID, r.Meter, r.Endpoint, r.Count, int64(r.Credits))
+	return err
+}
+
+var usageColumns = map[string]string{
+	"token": "token_id", "client": "client_id", "meter": "meter", "endpoint": "endpoint", "day": "day",
+}
+
+// Usage implements latchkey.Store.
+func (s *Store) Usage(ctx context.Context, owner string, q latchkey.UsageQuery) (out []latchkey.UsageRow, err error) {
+	var columns []string
+	for _, by := range q.By {
+		column, ok := usageColumns[by]
+		if !ok || slices.Contains(columns, column) {
+			return nil, outcome(ctx, "sum usage", say(latchkey.ErrInvalid, "cannot group usage by %q", by))
+		}
+		columns = append(columns, column)
+	}
+	var f filter
+	if len(q.TokenIDs) > 0 {
+		f.and("token_id IN ?", anys(q.TokenIDs, asAny)...)
+	}
+	if len(q.Meters) > 0 {
+		f.and("meter IN ?", anys(q.Meters, asAny)...)
+	}
+	if q.ClientID != "" {
+		f.and("client_id = ?", q.ClientID)
+	}
+	if q.From != "" {
+		f.and("day >= ?", q.From)
+	}
+	if q.To != "" {
+		f.and("day <= ?", q.To)
+	}
+	var text strings.Builder
+	text.WriteString("SELECT COALESCE(SUM(count), 0), COALESCE(SUM(credits), 0)")
+	for _, column := range columns {
+		text.WriteString(", " + column)
+	}
+	text.WriteString(" FROM latchkey_usage WHERE owner = ?" + f.text.String())
+	if len(columns) > 0 {
+		list := strings.Join(columns, ", ")
+		text.WriteString(" GROUP BY " + list + " ORDER BY " + list)
+	}
+	args := append([]any{owner}, f.args...)
+	err = s.read(ctx, "sum usage", func() error {
+		out = nil
+		return s.eachUnprepared(ctx, text.String(), args, func(rows *sql.Rows) error {
+			row := latchkey.UsageRow{Owner: owner}
+			dest := []any{&row.Count, (*int64)(&row.Credits)}
+			for _, column := range columns {
+				dest = append(dest, map[string]*string{"token_id": &row.TokenID, "client_id": &row.ClientID, "meter": &row.Meter,
+					"endpoint": &row.Endpoint, "day": &row.Day}[column])
+			}
+			err := rows.Scan(dest...)
+			out = append(out, row)
+			return err
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// purse is an account of a reservation as it is kept: a limit is not part of it, it travels with each debit.
+type purse struct {
+	Token  string `json:"token,omitempty"`
+	Meter  string `json:"meter,omitempty"`
+	Period string `json:"period,omitempty"`
+}
+
+func (p purse) compare(q purse) int {
+	return cmp.Or(cmp.Compare(p.Token, q.Token), cmp.Compare(p.Meter, q.Meter), cmp.Compare(p.Period, q.Period))
+}
+
+type debit struct {
+	purse
+	limit latchkey.Credits
+}
+
+// Reserve implements latchkey.Store.
+func (s *Store) Reserve(ctx context.Context, r latchkey.Reservation) (latchkey.Reserved, error) {
+	if r.Amount <= 0 || len(r.Accounts) == 0 {
+		return latchkey.Reserved{}, outcome(ctx, "reserve",
+			say(latchkey.ErrInvalid, "a reservation takes more than nothing from some account"))
+	}
+	debits := make([]debit, len(r.Accounts))
+	for i, a := range r.Accounts {
+		debits[i] = debit{purse{a.TokenID, a.Meter, a.Period}, a.Limit}
+	}
+	// Sorted: two reservations always take their locks in one order.
+	slices.SortFunc(debits, func(x, y debit) int { return x.compare(y.purse) })
+	purses := make([]purse, len(debits))
+	for i, d := range debits {
+		if purses[i] = d.purse; i > 0 && purses[i] == purses[i-1] {
+			return latchkey.Reserved{}, outcome(ctx, "reserve", say(latchkey.ErrInvalid, "an account is named twice"))
+		}
+	}
+	body, err := json.Marshal(purses)
+	if err != nil {
+		return latchkey.Reserved{}, outcome(ctx, "reserve", say(latchkey.ErrInvalid, "%v", err))
+	}
+	answer := new(latchkey.Reserved)
+	err = s.write(ctx, "reserve", func(t *tx) (err error) {
+		*answer, err = t.reserve(r, debits, body)
+		return err
+	})
+	if err != nil {
+		return latchkey.Reserved{}, err // without a look at answer: somebody may still be at work on it
+	}
+	return *answer, nil
+}
+
+func (t *tx) reserve(r latchkey.Reservation, debits []debit, body []byte) (latchkey.Reserved, error) {
+	var answer latchkey.Reserved
+	old, found, err := t.reservation(r.Owner, r.Key)
+	if err != nil {
+		return answer, err
+	}
+	if found {
+		if old.lapsed || old.amount != r.Amount || string(old.body) != string(body) {
+			return answer, say(latchkey.ErrConflict, "the key is that of another reservation, or of one that lapsed")
+		}
+		return latchkey.Reserved{Left: old.left}, nil
+	}
+	// With it nobody erases an owner's accounts and leaves this reservation, or the other way round.
+	if err := t.take(r.Owner, true); err != nil {
+		return answer, err
+	}
+	answer.Left = math.MaxInt64
+	for _, d := range debits {
+		used, err := t.debit(r, d)
+		if err != nil {
+			return answer, err
+		}
+		answer.Left = min(answer.Left, d.limit-used)
+	}
+	n, err := t.insert(`INSERT INTO latchkey_reservations (owner, id, amount, credit_left, until, lapsed, body)
+		VALUES (?, ?, ?, ?, ?, 0, ?)`, r.Owner, r.Key[:], int64(r.Amount), int64(answer.Left), micros(r.Until), body)
+	if err == nil && n != 1 {
+		err = errAgain // the same call was made twice at once
+	}
+	return answer, err
+}
+
+// debit takes the amount from one account, and returns what is used of it now.
+func (t *tx) debit(r latchkey.Reservation, d debit) (used latchkey.Credits, err error) {
+	if d.limit < r.Amount {
+		return 0, say(latchkey.ErrOverLimit, "meter %q", d.Meter)
+	}
+	account := []any{r.Owner, d.Token, d.Meter, d.Period}
+	for range 3 {
+		// One conditional statement, never a look and then a write. It cannot overflow: amount and limit are above 0.
+		n, err := t.exec(`UPDATE latchkey_credits SET used = used + ?
+			WHERE owner = ? AND token_id = ? AND meter = ? AND period = ? AND used <= ?`,
+			int64(r.Amount), r.Owner, d.Token, d.Meter, d.Period, int64(d.limit-r.Amount))
+		if err != nil {
+			return 0, err
+		}
+		found, err := t.row(`SELECT used FROM latchkey_credits WHERE owner = ? AND token_id = ? AND meter = ? AND period = ?`,
+			account, (*int64)(&used))
+		switch {
+		case err != nil:
+			return 0, err
+		case n == 1 && !found:
+			return 0, orMissing(nil, "an account of credits")
+		case n == 1:
+			return used, nil
+		case found && used > d.limit-r.Amount:
+			return 0, say(latchkey.ErrOverLimit, "meter %q", d.Meter)
+		case !found:
+			_, err := t.insert(`INSERT INTO latchkey_credits (owner, token_id, meter, period, used) VALUES (?, ?, ?, ?, 0)`,
+				account...)
+			if err != nil {
+				return 0, err
+			}
+		}
+	}
+	return 0, errAgain // it keeps changing under our hands
+}
+
+type reservation struct {
+	amount, left latchkey.Credits
+	actual       sql.NullInt64
+	lapsed       bool
+	body         []byte
+}
+
+func (t *tx) reservation(owner string, key [16]byte) (r reservation, found bool, err error) {
+	var lapsed int64
+	found, err = t.row(`SELECT amount, credit_left, actual, lapsed, body FROM latchkey_reservations
+		WHERE owner = ? AND id = ?`+t.dialect().lock, []any{owner, key[:]},
+		(*int64)(&r.amount), (*int64)(&r.left), &r.actual, &lapsed, &r.body)
+	r.lapsed = lapsed != 0
+	return r, found, err
+}
+
+// Settle implements latchkey.Store.
+func (s *Store) Settle(ctx context.Context, owner string, key [16]byte, actual latchkey.Credits) error {
+	return s.write(ctx, "settle", func(t *tx) error {
+		r, found, err := t.reservation(owner, key)
+		switch {
+		case err != nil || !found:
+			return orNotFound(err, "no such reservation")
+		case actual < 0 || actual > r.amount:
+			return say(latchkey.ErrInvalid, "more was spent than reserved, or less than nothing")
+		case r.actual.Valid && r.actual.Int64 == int64(actual):
+			return nil
+		case r.actual.Valid:
+			return say(latchkey.ErrConflict, "settled with another amount")
+		}
+		return t.settle(owner, key[:], r, actual, false)
+	})
+}
+
+// settle gives back what a reservation took and did not spend.
+func (t *tx) settle(owner string, key []byte, r reservation, actual latchkey.Credits, lapsed bool) error {
+	var purses []purse
+	if err := strictjson.Unmarshal(r.body, &purses); err != nil {
+		return corrupt("reservation", owner, "", err)
+	}
+	for _, p := range purses {
+		if actual == r.amount {
+			break // nothing comes back
+		}
+		err := t.one(`UPDATE latchkey_credits SET used = used - ?
+			WHERE owner = ? AND token_id = ? AND meter = ? AND period = ?`,
+			int64(r.amount-actual), owner, p.Token, p.Meter, p.Period)
+		if err != nil {
+			return err
+		}
+	}
+	return t.one(`UPDATE latchkey_reservations SET actual = ?, lapsed = ? WHERE owner = ? AND id = ?`,
+		int64(actual), flag(lapsed), owner, key)
+}

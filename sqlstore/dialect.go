@@ -1,0 +1,173 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+// dialect is all that differs between engines. Statements are written with "?".
+type dialect struct {
+	name string
+	dir  string // of the migrations
+
+	// begin starts a transaction, on a connection from db, that holds, or will take before it reads, the locks its writes
+	// need.
+	begin func(ctx context.Context, db *sql.DB) (transaction, error)
+	// retry says that err undid a transaction, or kept it from starting, and that trying again may succeed.
+	retry func(err error) bool
+	// taken says that err is a taken unique key, that it undid its own statement only, and that ifAbsent could not say
+	// so. Nil: never.
+	taken func(err error) bool
+	// unkept says that err refuses a value because the engine cannot keep it. Nil: never.
+	unkept func(err error) bool
+	// check refuses, at New, an engine or a database that cannot keep the contract.
+	check func(ctx context.Context, db *sql.DB) error
+	// migrate brings the schema up to date, one process at a time, from before the first look.
+	migrate func(ctx context.Context, db *sql.DB, dia *dialect, steps []migrationStep) error
+	// lockMigrations is begin for a migrate that is one transaction.
+	lockMigrations func(ctx context.Context, db *sql.DB) (transaction, error)
+	// tables lists tables that begin with latchkey_.
+	tables string
+	// columns describes the columns of a host's table; schema may be "". None: there is no such table.
+	columns func(ctx context.Context, db *sql.DB, schema, table string) (columns, error)
+	fits    map[latchkey.FieldType]fit
+	// quotes are what names may stand in. foldsPlain: case counts for names of columns, but in plain ones it is lowered.
+	quotes     map[byte]byte
+	foldsPlain bool
+
+	writers       int  // how many transactions of one Store write at once
+	groupCommit   bool // many writes may share one commit, and gain by it
+	interruptible bool // a statement that is interrupted leaves nothing behind but a broken transaction
+	prepares      bool // preparing is worth it; the drivers of the others remember statements themselves
+	numbered      bool // placeholders are $1, $2, …
+
+	// lock ends a SELECT whose rows are this transaction's own until the commit, share one whose rows must stay as they
+	// are, and skip one that passes over rows which are another's.
+	lock, share, skip string
+	// owned, not empty, takes the row of an owner for this transaction, when lock or share is added: the number of her
+	// last event. Where there is one writer nothing has to be taken.
+	owned string
+	// ifAbsent ends an INSERT that does nothing when a unique key is taken. See insert.
+	ifAbsent string
+	// onTaken ends an INSERT that updates the row which has the key; the row not inserted is "excluded".
+	onTaken func(key, set string) string
+	// advance raises the epoch by one, lists the changes, and notes the epoch with the write.
+	advance func(t *tx, p *plan, rows []latchkey.Change) (epoch uint64, err error)
+	// clock is the database's, as an expression of microseconds; NULL: it is this machine's.
+	clock string
+	// startsWith is true for a text column that begins with the bytes of its second argument, whose length is its first.
+	startsWith func(column string) string
+}
+
+// transaction is what a Store does its writes in.
+type transaction struct {
+	on interface {
+		ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+		QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	}
+	// bind returns the Store's statement for use inside; nil: there are none.
+	bind func(ctx context.Context, stmt *sql.Stmt) *sql.Stmt
+	// commit may be called once. ctx.Err() means that the outcome is not known.
+	commit func(ctx context.Context) error
+	// end rolls back what was not committed. After it the connection is fit for the pool again, or dropped from it.
+	end func()
+}
+
+func dialectOf(d latchkey.Dialect) (*dialect, error) {
+	switch d {
+	case latchkey.SQLite:
+		return &sqlite, nil
+	case latchkey.Postgres:
+		return &postgres, nil
+	case latchkey.MySQL:
+		return &mysql, nil
+	}
+	return nil, fmt.Errorf("latchkey/sqlstore: dialect %d is unknown; known: SQLite, Postgres, MySQL", d)
+}
+
+// text is a statement as the engine wants it.
+func (d *dialect) text(text string) string {
+	if !d.numbered {
+		return text
+	}
+	var b strings.Builder
+	for n := 1; ; n++ {
+		before, after, found := strings.Cut(text, "?")
+		b.WriteString(before)
+		if !found {
+			return b.String()
+		}
+		b.WriteByte('$')
+		b.WriteString(strconv.Itoa(n))
+		text = after
+	}
+}
+
+// beginReadCommitted starts a transaction of an engine with many writers. The isolation is asked for: with more, each
+// wait for another's row would end in an error, and the host's default is not known.
+func beginReadCommitted(ctx context.Context, db *sql.DB) (*sql.Tx, transaction, error) {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return nil, transaction{}, err
+	}
+	tx, err := conn.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+	if err != nil {
+		dropConn(conn) // it may have begun
+		conn.Close()
+		return nil, transaction{}, err
+	}
+	committed, abandoned := false, false
+	end := func() {
+		// Whatever a driver has done or failed to do, no open transaction reaches the pool.
+		if err := tx.Rollback(); err != nil && !committed {
+			dropConn(conn)
+		}
+		conn.Close()
+	}
+	return tx, transaction{
+		on: tx,
+		commit: func(ctx context.Context) error {
+			if err := ctx.Err(); err != nil {
+				return errors.Join(errNotCommitted, err)
+			}
+			// Not every driver can give up a commit: who waits for it must be able to.
+			done := make(chan error, 1)
+			go func() { done <- tx.Commit() }()
+			select {
+			case err := <-done:
+				committed = err == nil
+				return err
+			case <-ctx.Done():
+				abandoned = true
+				go func() {
+					<-done
+					end()
+				}()
+				return ctx.Err()
+			}
+		},
+		end: func() {
+			if !abandoned {
+				end()
+			}
+		},
+	}, nil
+}
+
+// errNotCommitted says that a commit was not even tried.
+var errNotCommitted = errors.New("given up before the commit")
+
+// errAgain says that another transaction was first, and that this one must be done anew to see what it did.
+var errAgain = errors.New("another transaction was first")
+
+// wrongEngine is for a database that answers, and is another engine than the dialect says.
+func wrongEngine(want, version string) error {
+	return fmt.Errorf("this is no %s database: it says it is %q; name the dialect of the engine that the driver speaks to",
+		want, version)
+}

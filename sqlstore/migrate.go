@@ -1,0 +1,202 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+//go:embed migrations/*/*.sql
+var migrations embed.FS
+
+// Migrations returns the migrations of an engine, numbered files such as 0001_latchkey.sql, for hosts that run them with
+// a migrator of their own. Each file records itself in latchkey_schema, so [New] and [Migrate] know what was applied,
+// whoever applied it. Each must run in one transaction, but on MySQL, which has none for them: there [Migrate] can take up
+// what a crash cut off, and a migrator of your own must.
+func Migrations(d latchkey.Dialect) (fs.FS, error) {
+	dia, err := dialectOf(d)
+	if err != nil {
+		return nil, err
+	}
+	return fs.Sub(migrations, dia.dir)
+}
+
+// Migrate brings the database to the schema this version of the package needs. It only goes forward. Any number of
+// processes may call it at once: one works, the others wait for it. On SQLite and PostgreSQL all steps are one
+// transaction: after a crash nothing is half done. On MySQL and MariaDB each step is noted before and after, in
+// latchkey_schema_steps, and the next call takes up what a crash cut off. Migrate refuses, and changes nothing, when the
+// schema is newer than it knows, and when there are latchkey_ tables that no migration accounts for; the error says what to
+// do. In a Galera cluster let one node do it: the lock is a node's own.
+func Migrate(ctx context.Context, db *sql.DB, d latchkey.Dialect) error {
+	dia, err := dialectOf(d)
+	if err != nil {
+		return err
+	}
+	steps, err := migrationSteps(dia)
+	if err != nil {
+		return err
+	}
+	err = retrying(ctx, dia.retry, func() error {
+		if err := dia.check(ctx, db); err != nil {
+			return err
+		}
+		return dia.migrate(ctx, db, dia, steps)
+	})
+	if err != nil {
+		return fmt.Errorf("latchkey/sqlstore: migrate: %w", err)
+	}
+	return nil
+}
+
+type migrationStep struct {
+	version int64
+	name    string
+	text    string
+}
+
+func migrationSteps(dia *dialect) ([]migrationStep, error) {
+	entries, err := migrations.ReadDir(dia.dir) // sorted by name
+	if err != nil {
+		return nil, err
+	}
+	var steps []migrationStep
+	for _, entry := range entries {
+		number, _, _ := strings.Cut(entry.Name(), "_")
+		version, err := strconv.ParseInt(number, 10, 64)
+		if err != nil || version != int64(len(steps)+1) {
+			return nil, fmt.Errorf("latchkey/sqlstore: migration %s is out of order", entry.Name())
+		}
+		text, err := migrations.ReadFile(dia.dir + "/" + entry.Name())
+		if err != nil {
+			return nil, err
+		}
+		steps = append(steps, migrationStep{version, entry.Name(), string(text)})
+	}
+	return steps, nil
+}
+
+// migrateAtOnce runs all steps in one transaction.
+func migrateAtOnce(ctx context.Context, db *sql.DB, dia *dialect, steps []migrationStep) error {
+	tx, err := dia.lockMigrations(ctx, db)
+	if err != nil {
+		return err
+	}
+	defer tx.end()
+	version, err := schemaVersion(ctx, tx.on, dia, steps)
+	if err != nil || version == int64(len(steps)) {
+		return err
+	}
+	for _, step := range steps[version:] {
+		for i, statement := range splitStatements(step.text) {
+			if _, err := tx.on.ExecContext(ctx, statement); err != nil {
+				return fmt.Errorf("%s, statement %d: %w", step.name, i+1, err)
+			}
+		}
+	}
+	// What was written must be what the check at New finds, or no Store would ever open.
+	if version, err = schemaVersion(ctx, tx.on, dia, steps); err != nil {
+		return err
+	}
+	if version != int64(len(steps)) {
+		return fmt.Errorf("the migrations recorded version %d instead of %d", version, len(steps))
+	}
+	return tx.commit(ctx)
+}
+
+// schemaVersion returns the version of the schema that is there, 0 for none, and refuses what it does not understand.
+func schemaVersion(ctx context.Context, q queryer, dia *dialect, steps []migrationStep) (int64, error) {
+	present, err := queryStrings(ctx, q, dia.tables)
+	if err != nil {
+		return 0, err
+	}
+	if len(present) == 0 {
+		return 0, nil
+	}
+	has := map[string]bool{}
+	for _, name := range present {
+		has[name] = true
+	}
+	mend := "restore a backup, or drop the latchkey_ tables and migrate again"
+	if has[mysqlSteps] {
+		mend = "run sqlstore.Migrate; if that cannot complete it, " + mend
+	}
+	if !has["latchkey_schema"] {
+		return 0, fmt.Errorf("a migration was left half done: table %s exists, but latchkey_schema does not; %s",
+			present[0], mend)
+	}
+	version, rows, err := recordedVersion(ctx, q)
+	if err != nil {
+		return 0, err
+	}
+	if version > int64(len(steps)) {
+		return 0, fmt.Errorf("the schema has version %d, newer than this program's %d: use a newer latchkey; "+
+			"schemas never go back", version, len(steps))
+	}
+	missing := ""
+	for _, step := range steps[:version] {
+		for _, name := range createdTables(step.text) {
+			if !has[name] {
+				missing = name
+			}
+		}
+	}
+	switch {
+	case version == 0 || rows != version:
+		return 0, fmt.Errorf("a migration was left half done: latchkey_schema has %d rows up to version %d; %s",
+			rows, version, mend)
+	case missing != "":
+		return 0, fmt.Errorf("the schema says version %d, but table %s is missing: restore a backup", version, missing)
+	}
+	return version, nil
+}
+
+func recordedVersion(ctx context.Context, q queryer) (version, rows int64, err error) {
+	found, err := q.QueryContext(ctx, "SELECT COALESCE(MAX(version), 0), COUNT(*) FROM latchkey_schema")
+	err = eachRow(found, err, func(row *sql.Rows) error { return row.Scan(&version, &rows) })
+	return version, rows, err
+}
+
+// createdTables names the tables a migration creates.
+func createdTables(text string) []string {
+	var names []string
+	for line := range strings.Lines(text) {
+		if rest, ok := strings.CutPrefix(line, "CREATE TABLE "); ok {
+			name, _, _ := strings.Cut(rest, " ")
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// splitStatements cuts a migration at semicolons that end a line: not every driver takes several statements at once.
+func splitStatements(text string) []string {
+	var out []string
+	for part := range strings.SplitSeq(text+"\n", ";\n") {
+		if part = strings.TrimSpace(part); part != "" {
+			out = append(out, part)
+		}
+	}
+	return out
+}
+
+type queryer interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+func queryStrings(ctx context.Context, q queryer, query string, args ...any) ([]string, error) {
+	var out []string
+	rows, err := q.QueryContext(ctx, query, args...)
+	err = eachRow(rows, err, func(rows *sql.Rows) error {
+		var s string
+		err := rows.Scan(&s)
+		out = append(out, s)
+		return err
+	})
+	return out, err
+}

@@ -1,0 +1,200 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// MySQL commits each CREATE TABLE by itself. So every statement of a migration is a step, noted in a table before it is
+// run (done = 0) and after (done = 1). A step that was noted and not done is looked for: a crash may have come between.
+
+const (
+	mysqlSteps      = "latchkey_schema_steps"
+	createMySQLStep = `CREATE TABLE IF NOT EXISTS ` + mysqlSteps + ` (
+  version BIGINT   NOT NULL,
+  step    BIGINT   NOT NULL,
+  done    SMALLINT NOT NULL,
+  PRIMARY KEY (version, step)
+) ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin ROW_FORMAT=DYNAMIC`
+
+	// Hashed, for the name of a lock has at most 64 characters and that of a database too.
+	mysqlLock        = `CONCAT('latchkey.migrate.', MD5(DATABASE()))`
+	mysqlLockSeconds = 30
+)
+
+func migrateMySQL(ctx context.Context, db *sql.DB, dia *dialect, steps []migrationStep) (err error) {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	// The lock is this connection's, and gone with it, however the process ends.
+	defer func() {
+		if err == nil {
+			_, err = conn.ExecContext(ctx, `DO RELEASE_LOCK(`+mysqlLock+`)`)
+		}
+		if err != nil {
+			dropConn(conn)
+		}
+		conn.Close()
+	}()
+	var locked sql.NullInt64
+	err = conn.QueryRowContext(ctx, `SELECT GET_LOCK(`+mysqlLock+`, ?)`, mysqlLockSeconds).Scan(&locked)
+	if err != nil {
+		return err
+	}
+	if locked.Int64 != 1 {
+		return fmt.Errorf("another process has been migrating for %d s: call Migrate again when it is done", mysqlLockSeconds)
+	}
+	m := mysqlMigration{conn: conn}
+	recorded, err := m.begin(ctx, dia, steps)
+	if err != nil {
+		return err
+	}
+	for _, step := range steps[min(recorded, int64(len(steps))):] {
+		for i, statement := range splitStatements(step.text) {
+			if err := m.step(ctx, step.version, int64(i+1), statement); err != nil {
+				return fmt.Errorf("%s, statement %d: %w", step.name, i+1, err)
+			}
+		}
+	}
+	version, err := schemaVersion(ctx, conn, dia, steps)
+	if err == nil && version != int64(len(steps)) {
+		err = fmt.Errorf("the migrations recorded version %d instead of %d", version, len(steps))
+	}
+	return err
+}
+
+type mysqlMigration struct {
+	conn  *sql.Conn
+	noted map[[2]int64]bool // version and step: whether it is done
+}
+
+// begin returns the version that is recorded, and reads what was noted on the way to the next.
+func (m *mysqlMigration) begin(ctx context.Context, dia *dialect, steps []migrationStep) (recorded int64, err error) {
+	present, err := queryStrings(ctx, m.conn, dia.tables)
+	if err != nil {
+		return 0, err
+	}
+	if !slices.Contains(present, mysqlSteps) {
+		// Nothing is there, or what somebody else's migrator made: whole, or refused.
+		recorded, err = schemaVersion(ctx, m.conn, dia, steps)
+		if err == nil && recorded < int64(len(steps)) {
+			_, err = m.conn.ExecContext(ctx, createMySQLStep)
+		}
+		return recorded, err
+	}
+	if slices.Contains(present, "latchkey_schema") {
+		if recorded, _, err = recordedVersion(ctx, m.conn); err != nil {
+			return 0, err
+		}
+	}
+	m.noted = map[[2]int64]bool{}
+	rows, err := m.conn.QueryContext(ctx, `SELECT version, step, done FROM `+mysqlSteps)
+	return recorded, eachRow(rows, err, func(rows *sql.Rows) error {
+		var key [2]int64
+		var done int64
+		err := rows.Scan(&key[0], &key[1], &done)
+		m.noted[key] = done != 0
+		return err
+	})
+}
+
+func (m *mysqlMigration) step(ctx context.Context, version, step int64, statement string) error {
+	done, noted := m.noted[[2]int64{version, step}]
+	if done {
+		return nil
+	}
+	change := parseChange(statement)
+	if change == nil {
+		// Rows: a transaction does the step and notes it.
+		return m.insert(ctx, version, step, statement, noted)
+	}
+	if noted {
+		there, err := change.there(ctx, m.conn)
+		if err != nil {
+			return err
+		}
+		if there {
+			return m.note(ctx, version, step)
+		}
+	} else if _, err := m.conn.ExecContext(ctx, `INSERT INTO `+mysqlSteps+` (version, step, done) VALUES (?, ?, 0)`,
+		version, step); err != nil {
+		return err
+	}
+	if _, err := m.conn.ExecContext(ctx, statement); err != nil {
+		return err
+	}
+	return m.note(ctx, version, step)
+}
+
+func (m *mysqlMigration) note(ctx context.Context, version, step int64) error {
+	_, err := m.conn.ExecContext(ctx, `UPDATE `+mysqlSteps+` SET done = 1 WHERE version = ? AND step = ?`, version, step)
+	return err
+}
+
+func (m *mysqlMigration) insert(ctx context.Context, version, step int64, statement string, noted bool) error {
+	if noted {
+		return errors.New("it was begun and not finished: restore a backup") // not by us: we note and do at once
+	}
+	tx, err := m.conn.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }()
+	if _, err := tx.ExecContext(ctx, statement); err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `INSERT INTO `+mysqlSteps+` (version, step, done) VALUES (?, ?, 1)`, version, step)
+	if err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// schemaChange is a statement that MySQL commits by itself, and how to tell whether it was.
+type schemaChange struct {
+	probe string
+	args  []any
+}
+
+var schemaChanges = []struct {
+	statement *regexp.Regexp
+	probe     string
+}{
+	{regexp.MustCompile(`^CREATE TABLE (\w+) \(`),
+		`SELECT 1 FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?`},
+	{regexp.MustCompile(`^CREATE (?:UNIQUE )?INDEX (\w+) ON (\w+) `),
+		`SELECT 1 FROM information_schema.statistics WHERE table_schema = DATABASE() AND index_name = ? AND table_name = ?`},
+	{regexp.MustCompile(`^ALTER TABLE (\w+) ADD COLUMN (\w+) `),
+		`SELECT 1 FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = ? AND column_name = ?`},
+}
+
+var sqlComment = regexp.MustCompile(`(?m)^--.*\n`)
+
+// parseChange returns nil for a statement on rows.
+func parseChange(statement string) *schemaChange {
+	statement = strings.TrimSpace(sqlComment.ReplaceAllString(statement, ""))
+	for _, kind := range schemaChanges {
+		if match := kind.statement.FindStringSubmatch(statement); match != nil {
+			return &schemaChange{kind.probe, anys(match[1:], asAny)}
+		}
+	}
+	switch verb, _, _ := strings.Cut(statement, " "); verb {
+	case "INSERT", "UPDATE", "DELETE":
+		return nil
+	}
+	return &schemaChange{}
+}
+
+func (c *schemaChange) there(ctx context.Context, q queryer) (bool, error) {
+	if c.probe == "" {
+		return false, errors.New("it was begun, and whether it was done cannot be told: restore a backup")
+	}
+	found, err := queryStrings(ctx, q, c.probe, c.args...)
+	return len(found) > 0, err
+}

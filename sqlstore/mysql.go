@@ -1,0 +1,141 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+// mysql is MySQL and MariaDB.
+var mysql = dialect{
+	name:    "MySQL",
+	dir:     "migrations/mysql",
+	begin:   beginMySQL,
+	retry:   func(err error) bool { return oneOf(mysqlCode(err), 1213, 1205, 1020) },
+	taken:   func(err error) bool { return mysqlCode(err) == 1062 },
+	unkept:  func(err error) bool { return mysqlCode(err) == 1406 }, // longer than its column
+	check:   checkMySQL,
+	migrate: migrateMySQL,
+	tables: `SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()
+		AND table_name LIKE 'latchkey!_%' ESCAPE '!' ORDER BY 1`,
+	columns:       mysqlColumns,
+	fits:          mysqlFits,
+	quotes:        map[byte]byte{'`': '`'},
+	writers:       8,
+	interruptible: true,
+	prepares:      true,
+	lock:          ` FOR UPDATE`,
+	share:         ` LOCK IN SHARE MODE`,
+	skip:          ` FOR UPDATE SKIP LOCKED`,
+	owned:         `SELECT seq FROM latchkey_event_seqs WHERE owner = ?`,
+	// INSERT IGNORE would also cut what is too long, and what ON DUPLICATE KEY UPDATE says it did depends on the DSN.
+	ifAbsent: ``,
+	onTaken: func(_, set string) string {
+		return ` ON DUPLICATE KEY UPDATE ` + excluded.ReplaceAllString(set, "VALUES($1)")
+	},
+	advance:    advanceMySQL,
+	clock:      mysqlClock,
+	startsWith: func(column string) string { return `LEFT(` + column + `, ?) = ?` },
+}
+
+// Nothing of the session's zone may be seen: some hours come twice there.
+const mysqlClock = `TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))`
+
+var excluded = regexp.MustCompile(`excluded\.(\w+)`)
+
+func beginMySQL(ctx context.Context, db *sql.DB) (transaction, error) {
+	tx, on, err := beginReadCommitted(ctx, db)
+	if err == nil {
+		on.bind = tx.StmtContext
+	}
+	return on, err
+}
+
+// advanceMySQL takes the new epoch from the answer to the UPDATE itself.
+func advanceMySQL(t *tx, p *plan, rows []latchkey.Change) (uint64, error) {
+	result, err := t.result(`UPDATE latchkey_epoch SET epoch = LAST_INSERT_ID(epoch + 1) WHERE id = 1`)
+	if err != nil {
+		return 0, err
+	}
+	n, err := result.RowsAffected()
+	if err != nil || n != 1 { // without the row the number would be that of an earlier statement
+		return 0, orMissing(err, epochRow)
+	}
+	epoch, err := result.LastInsertId()
+	if err != nil {
+		return 0, err
+	}
+	return uint64(epoch), t.listChanges(p, uint64(epoch), rows)
+}
+
+// mysqlCode reads the number of a server's error from its text, for the driver's type has no method that tells it. 0 is
+// none.
+func mysqlCode(err error) (code int) {
+	if err == nil {
+		return 0
+	}
+	if n, _ := fmt.Sscanf(err.Error(), "Error %d", &code); n == 1 {
+		return code
+	}
+	switch wrapper := err.(type) {
+	case interface{ Unwrap() error }:
+		return mysqlCode(wrapper.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, one := range wrapper.Unwrap() {
+			if code := mysqlCode(one); code != 0 {
+				return code
+			}
+		}
+	}
+	return 0
+}
+
+func checkMySQL(ctx context.Context, db *sql.DB) error {
+	var version string
+	if err := db.QueryRowContext(ctx, "SELECT VERSION()").Scan(&version); err != nil {
+		return fmt.Errorf("this is no MySQL or MariaDB database, or it cannot be reached: %w", err)
+	}
+	var major, minor int
+	if n, _ := fmt.Sscanf(version, "%d.%d", &major, &minor); n != 2 {
+		return wrongEngine("MySQL or MariaDB", version)
+	}
+	if strings.Contains(version, "MariaDB") {
+		if major < 10 || major == 10 && minor < 6 {
+			return fmt.Errorf("MariaDB %s is too old: 10.6 or newer is needed", version)
+		}
+	} else if major < 8 {
+		return fmt.Errorf("MySQL %s is too old: 8.0.16 or newer is needed", version)
+	}
+	var database sql.NullString
+	var autocommit bool
+	var mode, dirty string
+	var micros int64
+	err := db.QueryRowContext(ctx, "SELECT DATABASE(), @@SESSION.autocommit, @@SESSION.sql_mode, "+mysqlClock).
+		Scan(&database, &autocommit, &mode, &micros)
+	switch {
+	case err != nil:
+		return err
+	case !database.Valid:
+		return errors.New("no database is chosen: name one in the DSN")
+	case !autocommit:
+		return errors.New("autocommit is off, and a read would see what was long ago: take autocommit=0 out of the DSN")
+	case !strings.Contains(mode, "STRICT_TRANS_TABLES") && !strings.Contains(mode, "STRICT_ALL_TABLES"):
+		return fmt.Errorf("sql_mode is %q, in which a value that is too long is cut: add STRICT_TRANS_TABLES to it, on the "+
+			"server or in the DSN", mode)
+	}
+	// Of a Galera cluster: a node cut off from the others would answer for ever from what it knew.
+	var name string
+	err = db.QueryRowContext(ctx, "SHOW SESSION VARIABLES LIKE 'wsrep_dirty_reads'").Scan(&name, &dirty)
+	switch {
+	case err != nil && !errors.Is(err, sql.ErrNoRows):
+		return err
+	case dirty == "ON":
+		return errors.New("wsrep_dirty_reads is on: a node that lost the others would go on answering; turn it off")
+	}
+	return checkClock(micros)
+}

@@ -1,0 +1,156 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+var postgres = dialect{
+	name:           "PostgreSQL",
+	dir:            "migrations/postgres",
+	begin:          beginPostgres,
+	lockMigrations: beginPostgresMigration,
+	retry:          func(err error) bool { return oneOf(sqlState(err), "40001", "40P01", "55P03") },
+	// Text with a NUL or that is not UTF-8; an index entry that is too large.
+	unkept:  func(err error) bool { return oneOf(sqlState(err), "22021", "54000") },
+	check:   checkPostgres,
+	migrate: migrateAtOnce,
+	tables: `SELECT CAST(relname AS TEXT) FROM pg_class WHERE relkind IN ('r', 'p') AND pg_table_is_visible(oid)
+		AND relname LIKE 'latchkey!_%' ESCAPE '!' ORDER BY 1`,
+	columns:       postgresColumns,
+	fits:          postgresFits,
+	quotes:        map[byte]byte{'"': '"'},
+	foldsPlain:    true,
+	writers:       8,
+	interruptible: true,
+	numbered:      true,
+	lock:          ` FOR UPDATE`,
+	share:         ` FOR SHARE`,
+	skip:          ` FOR UPDATE SKIP LOCKED`,
+	// A process that stalls in the middle of a transaction would hold up everybody: the server ends it after a while. Said
+	// along with the lock it costs no round trip, and it ends with the transaction.
+	owned: `SELECT CASE WHEN set_config('idle_in_transaction_session_timeout', '10s', true) IS NOT NULL THEN seq END
+		FROM latchkey_event_seqs WHERE owner = ?`,
+	ifAbsent:   ` ON CONFLICT DO NOTHING`,
+	onTaken:    func(key, set string) string { return ` ON CONFLICT (` + key + `) DO UPDATE SET ` + set },
+	advance:    advancePostgres,
+	clock:      postgresClock,
+	startsWith: func(column string) string { return `substr(convert_to(` + column + `, 'UTF8'), 1, ?) = ?` },
+}
+
+const postgresClock = `CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)`
+
+func beginPostgres(ctx context.Context, db *sql.DB) (transaction, error) {
+	_, on, err := beginReadCommitted(ctx, db)
+	return on, err
+}
+
+// migrationLock is any number that others are not likely to use.
+const migrationLock = 0x6c6174636b6579 // "latchkey"
+
+func beginPostgresMigration(ctx context.Context, db *sql.DB) (transaction, error) {
+	tx, on, err := beginReadCommitted(ctx, db)
+	if err != nil {
+		return on, err
+	}
+	// The lock of a transaction, not of a session: it is right behind a transaction pooler too.
+	if _, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock($1)", int64(migrationLock)); err != nil {
+		on.end()
+		return transaction{}, err
+	}
+	return on, nil
+}
+
+// maxAdvance is how many changes are listed by the statement that raises the epoch.
+const maxAdvance = 16
+
+// advancePostgres does it in one statement, so that nothing can stall between while everybody waits for the epoch.
+func advancePostgres(t *tx, p *plan, rows []latchkey.Change) (epoch uint64, err error) {
+	now := rows[:min(len(rows), maxAdvance)]
+	args := []any{p.w.Owner, p.w.ID[:]}
+	for i, c := range now {
+		args = append(args, i, p.w.Owner, int64(c.Kind), c.ID, micros(c.Until), p.w.At.UnixMicro())
+	}
+	const row = `(CAST(? AS BIGINT), CAST(? AS TEXT), CAST(? AS SMALLINT), CAST(? AS TEXT), CAST(? AS BIGINT),
+		CAST(? AS BIGINT))`
+	listed := 0
+	err = t.each(`WITH e AS (UPDATE latchkey_epoch SET epoch = epoch + 1 WHERE id = 1 RETURNING epoch),
+		w AS (UPDATE latchkey_writes SET epoch = e.epoch FROM e WHERE owner = ? AND id = ?)
+		INSERT INTO latchkey_changes (epoch, seq, owner, kind, id, until, at)
+		SELECT e.epoch, c.* FROM e CROSS JOIN (VALUES `+row+strings.Repeat(`, `+row, len(now)-1)+`) c RETURNING epoch`,
+		args, func(rows *sql.Rows) error {
+			listed++
+			return rows.Scan(&epoch)
+		})
+	switch {
+	case err != nil:
+		return 0, err
+	case listed == 0:
+		return 0, orMissing(nil, epochRow)
+	case listed != len(now):
+		return 0, fmt.Errorf("%d changes were listed instead of %d", listed, len(now))
+	}
+	return epoch, t.insertChanges(p, epoch, len(now), rows[len(now):])
+}
+
+// sqlState asks the error for its code without importing a driver.
+func sqlState(err error) string {
+	var coder interface{ SQLState() string } // pgx, lib/pq
+	if errors.As(err, &coder) {
+		return coder.SQLState()
+	}
+	return ""
+}
+
+func oneOf[T comparable](v T, list ...T) bool {
+	for _, w := range list {
+		if v == w {
+			return true
+		}
+	}
+	return false
+}
+
+func checkPostgres(ctx context.Context, db *sql.DB) error {
+	var version string
+	if err := db.QueryRowContext(ctx, "SELECT version()").Scan(&version); err != nil {
+		return fmt.Errorf("this is no PostgreSQL database, or it cannot be reached: %w", err)
+	}
+	if !strings.HasPrefix(version, "PostgreSQL ") {
+		return wrongEngine("PostgreSQL", version)
+	}
+	var number, micros int64
+	var encoding string
+	var standby bool
+	err := db.QueryRowContext(ctx, `SELECT CAST(current_setting('server_version_num') AS BIGINT),
+		current_setting('server_encoding'), pg_is_in_recovery(), `+postgresClock).Scan(&number, &encoding, &standby, &micros)
+	switch {
+	case err != nil:
+		return err
+	case number < 130000:
+		return fmt.Errorf("PostgreSQL %d.%d is too old: 13 or newer is needed", number/10000, number%10000)
+	case encoding != "UTF8":
+		return fmt.Errorf("the database's encoding is %s: create it with ENCODING 'UTF8'", encoding)
+	case standby:
+		return errors.New("this server is a standby, which lags behind: connect to the primary")
+	}
+	return checkClock(micros)
+}
+
+// maxBehind is how far this machine's clock may be behind the database's.
+const maxBehind = time.Minute
+
+// checkClock refuses a clock by which tokens would go on working after their end.
+func checkClock(database int64) error {
+	if behind := time.Until(time.UnixMicro(database)); behind > maxBehind {
+		return fmt.Errorf("this machine's clock is %v behind the database's, and tokens would outlive their end by it: set it "+
+			"right (NTP)", behind.Round(time.Second))
+	}
+	return nil
+}

@@ -1,0 +1,187 @@
+package sqlstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+// maxBatch is how many writes may share one commit. It bounds what the caller who commits does for others.
+const maxBatch = 64
+
+// job is one write: what it does, and who waits for it.
+type job struct {
+	ctx    context.Context
+	apply  func(*tx) error // may run more than once; what it reads must not change after its caller is gone
+	done   chan error      // gets one answer
+	single bool            // must have a transaction of its own
+}
+
+// queue holds the writes that wait for a commit.
+type queue struct {
+	mu   sync.Mutex
+	jobs []*job
+}
+
+func (q *queue) add(jobs ...*job) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.jobs = append(q.jobs, jobs...)
+}
+
+func (q *queue) waiting(j *job) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return slices.Contains(q.jobs, j)
+}
+
+// remove says whether j was still waiting.
+func (q *queue) remove(j *job) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	i := slices.Index(q.jobs, j)
+	if i < 0 {
+		return false
+	}
+	q.jobs = slices.Delete(q.jobs, i, i+1)
+	return true
+}
+
+// take removes j, and up to most-1 others that may share its commit, in the order they came. Those whose time is over are
+// told so and go: one that was put back when its caller had left already would stay for ever.
+func (q *queue) take(j *job, most int) []*job {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if j.single {
+		most = 1
+	}
+	batch := []*job{j}
+	q.jobs = slices.DeleteFunc(q.jobs, func(other *job) bool {
+		switch {
+		case other == j:
+			return true
+		case other.ctx.Err() != nil:
+			other.done <- other.ctx.Err()
+			return true
+		case len(batch) < most && !other.single:
+			batch = append(batch, other)
+			return true
+		}
+		return false
+	})
+	return batch
+}
+
+// write runs apply in a transaction. Writers queue here, in the process, because an engine's own queue is unfair, and a few
+// that write at once are as fast as many. Who reaches the front commits, where the engine gains by it, for those who
+// queued meanwhile too: one flush to disk serves them all.
+func (s *Store) write(ctx context.Context, what string, apply func(*tx) error) error {
+	return s.outcome(ctx, what, s.enqueue(&job{ctx: ctx, apply: apply, done: make(chan error, 1)}))
+}
+
+func (s *Store) enqueue(j *job) error {
+	if err := j.ctx.Err(); err != nil {
+		return err
+	}
+	if s.isClosed() {
+		return errClosed
+	}
+	s.queue.add(j)
+	for {
+		select {
+		case err := <-j.done:
+			return err
+		case s.writing <- struct{}{}:
+			s.lead(j)
+		case <-j.ctx.Done():
+			if s.queue.remove(j) {
+				return j.ctx.Err()
+			}
+			select {
+			case err := <-j.done:
+				return err
+			default:
+				// Somebody is at work on it and may be about to commit.
+				return fmt.Errorf("%w: %w", latchkey.ErrUnknownOutcome, j.ctx.Err())
+			}
+		}
+	}
+}
+
+// errShared says that a transaction for several was undone, and each must be tried alone.
+var errShared = errors.New("a shared transaction failed")
+
+// lead answers j, unless an earlier leader has, and those who share its commit. The caller holds s.writing; lead gives it
+// back.
+func (s *Store) lead(j *job) {
+	defer func() {
+		s.queue.remove(j) // only after a panic: nobody may run it when its caller is gone
+		<-s.writing
+	}()
+	if !s.queue.waiting(j) {
+		return
+	}
+	var served []*job
+	err := retrying(j.ctx, s.busy, func() (err error) {
+		served, err = s.transact(j)
+		if err == errShared {
+			served, err = s.transact(j)
+		}
+		return err
+	})
+	if served == nil {
+		served = []*job{j}
+		s.queue.remove(j)
+	}
+	for _, one := range served {
+		one.done <- err
+	}
+}
+
+// transact runs j, and others that wait by the time the write lock is held, in one transaction. When it returns jobs,
+// the error is the answer for all of them. When it returns none, all it took is back in the queue, and nothing is done.
+func (s *Store) transact(j *job) (served []*job, err error) {
+	// Before the transaction, while this goroutine holds no connection that preparing might wait for.
+	s.prepareWanted(j.ctx)
+	on, err := s.dialect.begin(j.ctx, s.db)
+	if err != nil {
+		return nil, err
+	}
+	batch := []*job{j}
+	if s.dialect.groupCommit {
+		batch = s.queue.take(j, maxBatch)
+	} else {
+		s.queue.remove(j) // of the others each has a leader of its own
+	}
+	t := &tx{store: s, transaction: on}
+	defer func() {
+		on.end()
+		// Also after a panic in the driver: who waits must not wait for ever.
+		if served == nil {
+			s.queue.add(batch...)
+		}
+	}()
+	for _, one := range batch {
+		// A failure may be owed to a neighbour that is never committed, so a shared transaction tells nobody.
+		if err := t.run(one); err != nil && len(batch) > 1 {
+			for _, one := range batch {
+				one.single = true
+			}
+			return nil, errShared
+		} else if err != nil {
+			return nil, err
+		}
+	}
+	switch err := on.commit(j.ctx); {
+	case err == nil:
+		return batch, nil
+	case errors.Is(err, errNotCommitted), s.busy(err):
+		return nil, err // nothing was done
+	default:
+		return batch, fmt.Errorf("%w: commit: %w", latchkey.ErrUnknownOutcome, err)
+	}
+}

@@ -1,0 +1,435 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+// A Found is read by one statement, which is one cut, when the token stands alone. Ancestors and roles take a second
+// statement; both tell the epoch, and when it is the same nothing that could alter an answer came between them.
+
+const selectByDigest = `SELECT ` + secretColumns + `, ` + tokenColumns + `, ` + ownerColumns + `,
+	(SELECT epoch FROM latchkey_epoch WHERE id = 1)
+	FROM latchkey_secrets s
+	JOIN latchkey_tokens t ON t.owner = s.owner AND t.id = s.token_id
+	LEFT JOIN latchkey_owners o ON o.owner = s.owner
+	WHERE s.signing = 0 AND s.digest `
+
+const selectByID = `SELECT ` + tokenColumns + `, ` + ownerColumns + `,
+	(SELECT epoch FROM latchkey_epoch WHERE id = 1)
+	FROM latchkey_tokens t
+	LEFT JOIN latchkey_owners o ON o.owner = t.owner
+	WHERE t.owner = ? AND t.id = ?`
+
+// selectKin gives the epoch (part 0), the ancestors (part 1, by distance), and every role that the token or an ancestor
+// names or inherits (part 2), in the columns of tokens. UNION ends a ring of roles, the bound one of parents. CROSS JOIN,
+// which is an inner join everywhere, tells SQLite to begin at the left: left to itself it may walk through an owner.
+const selectKin = `WITH RECURSIVE chain (id, parent, distance) AS (
+		SELECT id, parent, 0 FROM latchkey_tokens WHERE owner = ? AND id = ?
+		UNION ALL
+		SELECT t.id, t.parent, c.distance + 1 FROM chain c CROSS JOIN latchkey_tokens t
+		WHERE t.owner = ? AND t.id = c.parent AND c.parent <> '' AND c.distance < 255),
+	closure (id) AS (
+		SELECT x.role_id FROM chain c CROSS JOIN latchkey_token_roles x WHERE x.owner = ? AND x.token_id = c.id
+		UNION
+		SELECT i.inherits_id FROM closure k CROSS JOIN latchkey_role_inherits i WHERE i.owner = ? AND i.role_id = k.id)
+	SELECT 1, c.distance, ` + tokenColumns + ` FROM chain c
+		CROSS JOIN latchkey_tokens t WHERE t.owner = ? AND t.id = c.id AND c.distance > 0
+	UNION ALL
+	SELECT 2, 0, r.id, r.owner, r.version, 0, r.inherit_denies, '', 0, r.origin, r.name, '', '', NULL, NULL, NULL, 0, NULL,
+		0, NULL, '', '', '', r.extra, r.body FROM closure k CROSS JOIN latchkey_roles r WHERE r.owner = ? AND r.id = k.id
+	UNION ALL
+	SELECT 0, epoch, '', '', 0, 0, 0, '', 0, '', '', '', '', NULL, NULL, NULL, 0, NULL, 0, NULL, '', '', '', NULL, NULL
+		FROM latchkey_epoch WHERE id = 1`
+
+// maxCuts bounds how often a cut is tried while others change things. Each try fails only if a change fell between two
+// statements.
+const maxCuts = 100
+
+var errNoCut = errors.New("too many changes at once to read a consistent cut")
+
+// ByDigest implements latchkey.Store.
+func (s *Store) ByDigest(ctx context.Context, digests ...[32]byte) (found latchkey.Found, err error) {
+	if len(digests) == 0 {
+		return found, outcome(ctx, "find token", say(latchkey.ErrNotFound, "no digest"))
+	}
+	args := make([]any, 0, 4)
+	for i := range digests {
+		args = append(args, digests[i][:])
+	}
+	// Few shapes, so that few statements are prepared: a digest given twice changes nothing.
+	text := selectByDigest + `= ?`
+	if len(args) > 1 {
+		for len(args)&(len(args)-1) != 0 {
+			args = append(args, digests[0][:])
+		}
+		text = selectByDigest + `IN (?` + strings.Repeat(`, ?`, len(args)-1) + `)`
+	}
+	err = s.read(ctx, "find token", func() error {
+		found, err = s.cut(ctx, func() (f latchkey.Found, ok bool, err error) {
+			best := len(digests)
+			err = s.each(ctx, text, args, func(rows *sql.Rows) error {
+				var secret secretRow
+				next, err := scanFound(rows, secret.dest())
+				if err != nil {
+					return err
+				}
+				record, err := secret.secret(next.Token.Owner, next.Token.ID)
+				if err != nil {
+					return err
+				}
+				// Looked at again: whatever a driver hands over, what was not asked for is never answered.
+				if i := slices.Index(digests, record.Digest); i >= 0 && i < best {
+					best, f, ok = i, next, true
+					f.Secret = record
+				}
+				return nil
+			})
+			return f, ok, err
+		})
+		return err
+	})
+	if err != nil {
+		return latchkey.Found{}, err
+	}
+	return found, nil
+}
+
+// Load implements latchkey.Store.
+func (s *Store) Load(ctx context.Context, owner, tokenID string) (found latchkey.Found, err error) {
+	err = s.read(ctx, "load token", func() error {
+		found, err = s.cut(ctx, func() (f latchkey.Found, ok bool, err error) {
+			err = s.each(ctx, selectByID, []any{owner, tokenID}, func(rows *sql.Rows) error {
+				f, err = scanFound(rows, nil)
+				ok = err == nil
+				return err
+			})
+			return f, ok, err
+		})
+		return err
+	})
+	if err != nil {
+		return latchkey.Found{}, err
+	}
+	return found, nil
+}
+
+func scanFound(rows *sql.Rows, before []any) (f latchkey.Found, err error) {
+	var token tokenRow
+	var owner ownerRow
+	if err := rows.Scan(slices.Concat(before, token.dest(), owner.dest(), []any{&f.Epoch})...); err != nil {
+		return f, err
+	}
+	if f.Token, err = token.token(); err != nil {
+		return f, err
+	}
+	f.Owner, err = owner.owner(f.Token.Owner)
+	return f, err
+}
+
+// cut reads a token, and its kin as of the same epoch.
+func (s *Store) cut(ctx context.Context, first func() (latchkey.Found, bool, error)) (latchkey.Found, error) {
+	for range maxCuts {
+		f, ok, err := first()
+		if err != nil || !ok {
+			return latchkey.Found{}, orNotFound(err, "no such token")
+		}
+		if f.Token.Parent == "" && len(f.Token.Roles) == 0 {
+			return f, nil
+		}
+		epoch, err := s.kin(ctx, &f)
+		if err != nil {
+			return latchkey.Found{}, err
+		}
+		if epoch == f.Epoch {
+			return f, nil
+		}
+	}
+	return latchkey.Found{}, errNoCut
+}
+
+func (s *Store) kin(ctx context.Context, f *latchkey.Found) (epoch uint64, err error) {
+	owner := f.Token.Owner
+	type ancestor struct {
+		distance uint64
+		token    latchkey.Token
+	}
+	var chain []ancestor
+	sawEpoch := false
+	err = s.each(ctx, selectKin, []any{owner, f.Token.ID, owner, owner, owner, owner, owner}, func(rows *sql.Rows) error {
+		var part int
+		var number uint64
+		var row tokenRow
+		if err := rows.Scan(slices.Concat([]any{&part, &number}, row.dest())...); err != nil {
+			return err
+		}
+		switch part {
+		case 0:
+			epoch, sawEpoch = number, true
+		case 1:
+			token, err := row.token()
+			if err != nil {
+				return err
+			}
+			chain = append(chain, ancestor{number, token})
+		default:
+			as := roleRow{version: row.version, denies: row.test, extra: row.extra, body: row.body}
+			as.r = latchkey.Role{ID: row.t.ID, Owner: row.t.Owner, Origin: row.t.Origin, Name: row.t.Name}
+			role, err := as.role()
+			if err != nil {
+				return err
+			}
+			f.Roles = append(f.Roles, role)
+		}
+		return nil
+	})
+	if err != nil || !sawEpoch {
+		return 0, orMissing(err, "the row of latchkey_epoch")
+	}
+	slices.SortFunc(chain, func(a, b ancestor) int { return int(a.distance) - int(b.distance) })
+	for _, a := range chain {
+		f.Ancestors = append(f.Ancestors, a.token)
+	}
+	return epoch, nil
+}
+
+// Secrets implements latchkey.Store.
+func (s *Store) Secrets(ctx context.Context, owner, tokenID string) (out []latchkey.SecretRecord, err error) {
+	err = s.read(ctx, "list secrets", func() error {
+		out = nil
+		exists := false
+		// One statement, so that a token without secrets and one that is gone are told apart in one cut.
+		err := s.each(ctx, `SELECT t.id, `+secretColumns+` FROM latchkey_tokens t
+			LEFT JOIN latchkey_secrets s ON s.owner = t.owner AND s.token_id = t.id
+			WHERE t.owner = ? AND t.id = ? ORDER BY s.created, s.digest`, []any{owner, tokenID}, func(rows *sql.Rows) error {
+			exists = true
+			var id string
+			var row secretRow
+			var keyID, signing sql.NullInt64
+			var hint sql.NullString
+			if err := rows.Scan(&id, &row.digest, &keyID, &row.sealed, &signing, &hint, &row.created, &row.notAfter); err != nil {
+				return err
+			}
+			if row.digest == nil {
+				return nil
+			}
+			row.keyID, row.signing, row.hint = keyID.Int64, signing.Int64, hint.String
+			record, err := row.secret(owner, tokenID)
+			out = append(out, record)
+			return err
+		})
+		if err != nil || !exists {
+			return orNotFound(err, "token %q", tokenID)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// Role implements latchkey.Store.
+func (s *Store) Role(ctx context.Context, owner, id string) (role latchkey.Role, err error) {
+	err = s.read(ctx, "read role", func() error {
+		found := false
+		err := s.each(ctx, `SELECT `+roleColumns+` FROM latchkey_roles r WHERE r.owner = ? AND r.id = ?`, []any{owner, id},
+			func(rows *sql.Rows) (err error) {
+				found = true
+				role, err = scanRole(rows)
+				return err
+			})
+		if err != nil || !found {
+			return orNotFound(err, "role %q", id)
+		}
+		return nil
+	})
+	if err != nil {
+		return latchkey.Role{}, err
+	}
+	return role, nil
+}
+
+func scanRole(rows *sql.Rows) (latchkey.Role, error) {
+	var row roleRow
+	if err := rows.Scan(row.dest()...); err != nil {
+		return latchkey.Role{}, err
+	}
+	return row.role()
+}
+
+// Clients implements latchkey.Store.
+func (s *Store) Clients(ctx context.Context, owner string, p latchkey.Page) (out []latchkey.Client, err error) {
+	err = s.read(ctx, "list clients", func() error {
+		out = nil
+		return s.each(ctx, `SELECT id, name FROM latchkey_clients WHERE owner = ? AND id > ? ORDER BY id LIMIT ?`,
+			[]any{owner, p.After, p.Size()}, func(rows *sql.Rows) error {
+				var c latchkey.Client
+				err := rows.Scan(&c.ID, &c.Name)
+				out = append(out, c)
+				return err
+			})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// Owner implements latchkey.Store.
+func (s *Store) Owner(ctx context.Context, owner string) (out latchkey.Owner, err error) {
+	err = s.read(ctx, "read owner", func() error {
+		var row ownerRow
+		err := s.each(ctx, `SELECT `+ownerColumns+` FROM latchkey_owners o WHERE o.owner = ?`, []any{owner},
+			func(rows *sql.Rows) error { return rows.Scan(row.dest()...) })
+		if err != nil {
+			return err
+		}
+		out, err = row.owner(owner)
+		return err
+	})
+	if err != nil {
+		return latchkey.Owner{}, err
+	}
+	return out, nil
+}
+
+// Events implements latchkey.Store.
+func (s *Store) Events(ctx context.Context, owner string, after uint64, n int) (out []latchkey.Event, err error) {
+	if n <= 0 {
+		n = 100
+	}
+	if after > 1<<63-1 {
+		return nil, nil
+	}
+	err = s.read(ctx, "list events", func() error {
+		out = nil
+		return s.each(ctx, `SELECT seq, at, actor, origin, action, object, reason, old, new FROM latchkey_events
+			WHERE owner = ? AND seq > ? ORDER BY seq LIMIT ?`, []any{owner, int64(after), n}, func(rows *sql.Rows) error {
+			e := latchkey.Event{Owner: owner}
+			var at int64
+			err := rows.Scan(&e.Seq, &at, &e.Actor, &e.From, &e.Action, &e.Object, &e.Reason, &e.Before, &e.After)
+			e.At = time.UnixMicro(at).UTC()
+			out = append(out, e)
+			return err
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// maxFeed bounds what one call of Changes reads, whatever it was asked for.
+const maxFeed = 10_000
+
+// Changes implements latchkey.Store.
+func (s *Store) Changes(ctx context.Context, after uint64, n int) (feed latchkey.Feed, err error) {
+	n = min(n, maxFeed)
+	var now sql.NullInt64
+	err = s.read(ctx, "read changes", func() error {
+		if n <= 0 {
+			feed = latchkey.Feed{}
+			found := false
+			text := `SELECT epoch, ` + s.dialect.clock + ` FROM latchkey_epoch WHERE id = 1`
+			err := s.each(ctx, text, nil, func(rows *sql.Rows) error {
+				found = true
+				return rows.Scan(&feed.Epoch, &now)
+			})
+			if err != nil || !found {
+				return orMissing(err, "the row of latchkey_epoch")
+			}
+			return nil
+		}
+		for limit := n + 1; ; limit *= 4 {
+			rows, err := s.feed(ctx, &feed, &now, after, limit)
+			if err != nil {
+				return err
+			}
+			if rows < limit {
+				feed.Changes = wholePage(feed.Changes, n, true)
+				return nil
+			}
+			// All were read that fit: the last transaction may go on. It is left out, or read on when it is alone.
+			if page := wholePage(feed.Changes, n, false); page != nil {
+				feed.Changes = page
+				return nil
+			}
+		}
+	})
+	if err != nil {
+		return latchkey.Feed{}, err
+	}
+	feed.Now = s.now(now)
+	return feed, nil
+}
+
+// feed reads the epoch, how far history reaches, and the first changes, by one statement: one cut.
+func (s *Store) feed(ctx context.Context, feed *latchkey.Feed, now *sql.NullInt64, after uint64, limit int) (
+	rows int, err error) {
+	*feed = latchkey.Feed{}
+	if after > 1<<63-1 {
+		after = 1<<63 - 1 // ahead of any epoch
+	}
+	seen := false
+	err = s.each(ctx, `SELECT e.epoch, e.floor, `+s.dialect.clock+`, c.epoch, c.owner, c.kind, c.id, c.until
+		FROM latchkey_epoch e LEFT JOIN (SELECT epoch, seq, owner, kind, id, until FROM latchkey_changes
+			WHERE epoch > ? ORDER BY epoch, seq LIMIT ?) c ON c.epoch > 0 WHERE e.id = 1 ORDER BY c.epoch, c.seq`,
+		[]any{int64(after), limit}, func(r *sql.Rows) error {
+			seen = true
+			var floor uint64
+			var epoch, kind, until sql.NullInt64
+			var owner, id sql.NullString
+			if err := r.Scan(&feed.Epoch, &floor, now, &epoch, &owner, &kind, &id, &until); err != nil {
+				return err
+			}
+			feed.Truncated = after < floor || after > feed.Epoch
+			if epoch.Valid {
+				rows++
+				feed.Changes = append(feed.Changes, latchkey.Change{Epoch: uint64(epoch.Int64), Owner: owner.String,
+					Kind: latchkey.ChangeKind(kind.Int64), ID: id.String, Until: fromMicros(until)})
+			}
+			return nil
+		})
+	if err != nil || !seen {
+		return 0, orMissing(err, "the row of latchkey_epoch")
+	}
+	return rows, nil
+}
+
+// wholePage cuts rows to whole transactions, as many as fit into n rows, or one. Unless complete, the last transaction
+// in rows may go on beyond them; nil says that it is the only one.
+func wholePage(rows []latchkey.Change, n int, complete bool) []latchkey.Change {
+	end := 0 // of the transactions taken
+	for start := 0; start < len(rows); {
+		next := start
+		for next < len(rows) && rows[next].Epoch == rows[start].Epoch {
+			next++
+		}
+		if next == len(rows) && !complete || end > 0 && next > n {
+			break
+		}
+		end, start = next, next
+	}
+	if end == 0 {
+		return nil
+	}
+	return slices.Clip(rows[:end])
+}
+
+// now is Feed.Now, by the clock of the database if it has one.
+func (s *Store) now(database sql.NullInt64) time.Time {
+	switch {
+	case s.clock != nil:
+		return s.clock().UTC().Truncate(time.Microsecond)
+	case database.Valid:
+		return fromMicros(database)
+	}
+	return time.Now().UTC().Truncate(time.Microsecond)
+}

@@ -1,0 +1,308 @@
+package sqlstore
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+// CheckSchema verifies that the fields of s are columns of table, of a kind on which a condition admits exactly the rows
+// in SQL that it admits in memory. Call it once, when the program starts, for each table that conditions are asked
+// about. The table may be a view, and may be written with its schema ("main.orders"). Every column must carry a declared
+// type: what cannot be verified is refused. The error names each field that does not fit, with the reason.
+//
+//	field type  SQLite                        PostgreSQL                 MySQL and MariaDB
+//	Text        TEXT, VARCHAR, …              text, varchar, citext      CHAR, VARCHAR, TEXT of utf8mb4
+//	Integer,    INTEGER, REAL, NUMERIC,       integers, numeric, real,   integers, DECIMAL, FLOAT, DOUBLE
+//	Number      DECIMAL, …                    double precision
+//	Boolean     integers, BOOLEAN             boolean                    integers
+//	Date        text, DATE                    date                       DATE
+//	DateTime    text, DATETIME, TIMESTAMP     timestamptz                DATETIME
+//
+// On SQLite dates must be stored as ISO text: what is not is unknown to every condition. A timestamp of PostgreSQL and a
+// TIMESTAMP of MySQL are refused, for they compare in the zone of the session; so is a char(n) of PostgreSQL, which is
+// not the same text in SQL and in Go.
+func CheckSchema(ctx context.Context, db *sql.DB, d latchkey.Dialect, table string, s *latchkey.Schema) error {
+	dia, err := dialectOf(d)
+	if err != nil {
+		return err
+	}
+	var found columns
+	parts, ok := dia.identifiers(table)
+	if ok && len(parts) <= 2 {
+		schema := ""
+		if len(parts) == 2 {
+			schema = parts[0]
+		}
+		err = retrying(ctx, dia.retry, func() (err error) {
+			found, err = dia.columns(ctx, db, schema, parts[len(parts)-1])
+			return err
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("latchkey/sqlstore: check schema: %w", err)
+	}
+	if len(found) == 0 {
+		return fmt.Errorf("latchkey/sqlstore: check schema: there is no table %q", table)
+	}
+	fields := s.Fields()
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		if reason := dia.unfit(found, fields[name]); reason != "" {
+			errs = append(errs, fmt.Errorf("latchkey/sqlstore: check schema: table %q, field %q, column %s: %s",
+				table, name, fields[name].Column, reason))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// columns are those of a table, by name, in lower case where it never counts.
+type columns map[string]column
+
+type column struct {
+	declared string
+	kind     kind
+}
+
+// kind is what a column holds, as far as its declared type says.
+type kind string
+
+const (
+	kindText     kind = "text"
+	kindNumber   kind = "numbers"
+	kindInteger  kind = "integers"
+	kindBoolean  kind = "booleans"
+	kindDate     kind = "dates"
+	kindDateTime kind = "moments"
+	kindBlob     kind = "bytes"
+	kindUnknown  kind = "anything"
+
+	// Of the following no field may be made.
+	kindPadded kind = "text padded with blanks"
+	kindLegacy kind = "text that is not utf8mb4"
+	kindZoned  kind = "moments that compare in the session's zone"
+)
+
+// fit is the columns a field may have.
+type fit struct {
+	kinds []kind
+	best  string
+}
+
+// unfit says why a field must not be compared in its column, "" if it may.
+func (d *dialect) unfit(of columns, f latchkey.Field) string {
+	parts, ok := d.identifiers(f.Column)
+	if !ok {
+		return "is no plain column name, so it cannot be verified"
+	}
+	name := parts[len(parts)-1]
+	if !d.foldsPlain {
+		name = fold(name) // case never counts
+	}
+	column, ok := of[name]
+	if !ok {
+		return "does not exist"
+	}
+	fits, ok := d.fits[f.Type]
+	if !ok {
+		return fmt.Sprintf("has the unknown field type %d", f.Type)
+	}
+	if !slices.Contains(fits.kinds, column.kind) {
+		return fmt.Sprintf("is declared %s, which holds %s; %s is needed",
+			cmp.Or(column.declared, "without a type"), column.kind, fits.best)
+	}
+	return ""
+}
+
+// identifiers takes apart a name as SQL has it: a, "a b", t.a, "t"."a".
+func (d *dialect) identifiers(name string) (parts []string, ok bool) {
+	for {
+		var part string
+		if closing, quoted := d.quotes[(name + " ")[0]]; quoted {
+			end := strings.IndexByte(name[1:], closing)
+			if end <= 0 {
+				return nil, false
+			}
+			part, name = name[1:end+1], name[end+2:]
+		} else {
+			end := 0
+			for end < len(name) && (name[end] == '_' || name[end] >= 0x80 || name[end] == '$' && end > 0 ||
+				'0' <= name[end] && name[end] <= '9' && end > 0 ||
+				'a' <= name[end] && name[end] <= 'z' || 'A' <= name[end] && name[end] <= 'Z') {
+				end++
+			}
+			if end == 0 {
+				return nil, false
+			}
+			part, name = name[:end], name[end:]
+			if d.foldsPlain {
+				part = fold(part)
+			}
+		}
+		parts = append(parts, part)
+		if name == "" {
+			return parts, true
+		}
+		if name[0] != '.' {
+			return nil, false // an expression, or a doubled quote: not to be verified
+		}
+		name = name[1:]
+	}
+}
+
+// fold lowers ASCII letters.
+func fold(name string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, name)
+}
+
+func sqliteColumns(ctx context.Context, db *sql.DB, schema, table string) (columns, error) {
+	if err := checkSQLite(ctx, db); err != nil {
+		return nil, err
+	}
+	found := columns{}
+	// Hidden columns of virtual tables (1) are no columns of a row; generated ones (2 and 3) are.
+	rows, err := db.QueryContext(ctx, `SELECT name, type FROM pragma_table_xinfo(?, ?) WHERE hidden <> 1`,
+		table, cmp.Or(schema, "main"))
+	return found, eachRow(rows, err, func(rows *sql.Rows) error {
+		var name, declared string
+		err := rows.Scan(&name, &declared)
+		declared = strings.ToUpper(declared)
+		found[fold(name)] = column{declared, sqliteKind(declared)}
+		return err
+	})
+}
+
+var sqliteFits = map[latchkey.FieldType]fit{
+	latchkey.Text:     {[]kind{kindText}, "text"},
+	latchkey.Integer:  {[]kind{kindInteger, kindNumber}, "INTEGER"},
+	latchkey.Number:   {[]kind{kindInteger, kindNumber}, "a number"},
+	latchkey.Boolean:  {[]kind{kindBoolean, kindInteger}, "BOOLEAN"},
+	latchkey.Date:     {[]kind{kindText, kindDate}, "text"},
+	latchkey.DateTime: {[]kind{kindText, kindDateTime}, "text"},
+}
+
+// sqliteKind follows SQLite's own rules of affinity, in their order, after the names that mean more than an affinity.
+func sqliteKind(declared string) kind {
+	word, _, _ := strings.Cut(strings.TrimSpace(declared), "(")
+	switch strings.TrimSpace(word) {
+	case "":
+		return kindUnknown
+	case "BOOL", "BOOLEAN":
+		return kindBoolean
+	case "DATE":
+		return kindDate
+	case "DATETIME", "TIMESTAMP", "TIMESTAMPTZ", "TIMESTAMP WITH TIME ZONE", "TIMESTAMP WITHOUT TIME ZONE":
+		return kindDateTime
+	case "NUMERIC", "DECIMAL":
+		return kindNumber
+	}
+	has := func(s string) bool { return strings.Contains(declared, s) }
+	switch {
+	case has("INT"):
+		return kindInteger
+	case has("CHAR"), has("CLOB"), has("TEXT"):
+		return kindText
+	case has("BLOB"):
+		return kindBlob
+	case has("REAL"), has("FLOA"), has("DOUB"):
+		return kindNumber
+	}
+	return kindUnknown // NUMERIC affinity by accident (STRING, JSON, TIME …), or ANY
+}
+
+func postgresColumns(ctx context.Context, db *sql.DB, schema, table string) (columns, error) {
+	var version, encoding string
+	err := db.QueryRowContext(ctx, `SELECT version(), current_setting('server_encoding')`).Scan(&version, &encoding)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("this is no PostgreSQL database, or it cannot be reached: %w", err)
+	case encoding != "UTF8":
+		return nil, fmt.Errorf("the database's encoding is %s: conditions compare the bytes of UTF-8", encoding)
+	}
+	found := columns{}
+	rows, err := db.QueryContext(ctx, `SELECT CAST(a.attname AS TEXT), format_type(a.atttypid, a.atttypmod),
+			CAST(COALESCE(b.typname, t.typname) AS TEXT)
+		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid
+		JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type b ON t.typtype = 'd' AND b.oid = t.typbasetype
+		WHERE c.relname = CAST($1 AS TEXT) AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND a.attnum > 0 AND NOT a.attisdropped
+			AND CASE CAST($2 AS TEXT) WHEN '' THEN pg_table_is_visible(c.oid) ELSE n.nspname = CAST($2 AS TEXT) END`,
+		table, schema)
+	return found, eachRow(rows, err, func(rows *sql.Rows) error {
+		var name, declared, base string
+		err := rows.Scan(&name, &declared, &base)
+		found[name] = column{declared, cmp.Or(postgresKinds[base], kindUnknown)}
+		return err
+	})
+}
+
+var postgresKinds = map[string]kind{
+	"text": kindText, "varchar": kindText, "citext": kindText, "bpchar": kindPadded,
+	"int2": kindInteger, "int4": kindInteger, "int8": kindInteger,
+	"numeric": kindNumber, "float4": kindNumber, "float8": kindNumber,
+	"bool": kindBoolean, "date": kindDate, "timestamptz": kindDateTime, "timestamp": kindZoned, "bytea": kindBlob,
+}
+
+var postgresFits = map[latchkey.FieldType]fit{
+	latchkey.Text:     {[]kind{kindText}, "text"},
+	latchkey.Integer:  {[]kind{kindInteger, kindNumber}, "bigint"},
+	latchkey.Number:   {[]kind{kindInteger, kindNumber}, "numeric"},
+	latchkey.Boolean:  {[]kind{kindBoolean}, "boolean"},
+	latchkey.Date:     {[]kind{kindDate}, "date"},
+	latchkey.DateTime: {[]kind{kindDateTime}, "timestamp with time zone"},
+}
+
+func mysqlColumns(ctx context.Context, db *sql.DB, schema, table string) (columns, error) {
+	var version, charset string
+	err := db.QueryRowContext(ctx, `SELECT VERSION(), @@SESSION.character_set_client`).Scan(&version, &charset)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("this is no MySQL or MariaDB database, or it cannot be reached: %w", err)
+	case charset != "utf8mb4":
+		return nil, fmt.Errorf("the connection's character set is %s: set charset=utf8mb4 in the DSN", charset)
+	}
+	found := columns{}
+	rows, err := db.QueryContext(ctx, `SELECT column_name, data_type, column_type, COALESCE(character_set_name, '')
+		FROM information_schema.columns WHERE table_schema = COALESCE(NULLIF(?, ''), DATABASE()) AND table_name = ?`,
+		schema, table)
+	return found, eachRow(rows, err, func(rows *sql.Rows) error {
+		var name, base, declared, charset string
+		err := rows.Scan(&name, &base, &declared, &charset)
+		kind := cmp.Or(mysqlKinds[fold(base)], kindUnknown)
+		if kind == kindText && charset != "utf8mb4" {
+			kind, declared = kindLegacy, declared+" of "+charset
+		}
+		found[fold(name)] = column{declared, kind}
+		return err
+	})
+}
+
+var mysqlKinds = map[string]kind{
+	"char": kindText, "varchar": kindText, "tinytext": kindText, "text": kindText, "mediumtext": kindText,
+	"longtext": kindText,
+	"tinyint":  kindInteger, "smallint": kindInteger, "mediumint": kindInteger, "int": kindInteger, "bigint": kindInteger,
+	"decimal": kindNumber, "float": kindNumber, "double": kindNumber,
+	"date": kindDate, "datetime": kindDateTime, "timestamp": kindZoned,
+	"binary": kindBlob, "varbinary": kindBlob, "tinyblob": kindBlob, "blob": kindBlob, "mediumblob": kindBlob,
+	"longblob": kindBlob,
+}
+
+var mysqlFits = map[latchkey.FieldType]fit{
+	latchkey.Text:     {[]kind{kindText}, "text of utf8mb4"},
+	latchkey.Integer:  {[]kind{kindInteger, kindNumber}, "BIGINT"},
+	latchkey.Number:   {[]kind{kindInteger, kindNumber}, "DECIMAL"},
+	latchkey.Boolean:  {[]kind{kindInteger}, "BOOLEAN"},
+	latchkey.Date:     {[]kind{kindDate}, "DATE"},
+	latchkey.DateTime: {[]kind{kindDateTime}, "DATETIME(6)"},
+}

@@ -1,0 +1,207 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+var sqlite = dialect{
+	name:           "SQLite",
+	dir:            "migrations/sqlite",
+	begin:          beginSQLite,
+	lockMigrations: beginSQLiteMigration,
+	retry:          busySQLite,
+	check:          checkSQLite,
+	migrate:        migrateAtOnce,
+	tables:         `SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'latchkey!_%' ESCAPE '!' ORDER BY name`,
+	columns:        sqliteColumns,
+	fits:           sqliteFits,
+	quotes:         map[byte]byte{'"': '"', '`': '`', '[': ']'},
+	writers:        1, // its lock keeps every other writer out, so no row needs one
+	groupCommit:    true,
+	prepares:       true,
+	ifAbsent:       ` ON CONFLICT DO NOTHING`,
+	onTaken:        func(key, set string) string { return ` ON CONFLICT (` + key + `) DO UPDATE SET ` + set },
+	advance:        advanceSQLite,
+	clock:          `NULL`,
+	startsWith:     func(column string) string { return `substr(CAST(` + column + ` AS BLOB), 1, ?) = ?` },
+}
+
+// beginSQLite takes the write lock before anything is read: a transaction that read first could not be upgraded
+// (SQLITE_BUSY_SNAPSHOT), and whether a driver's Begin is immediate depends on the host's DSN. A statement that writes
+// takes it, also when it finds nothing to write; as the first one it does just what BEGIN IMMEDIATE does.
+func beginSQLite(ctx context.Context, db *sql.DB) (_ transaction, err error) {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return transaction{}, err
+	}
+	defer func() {
+		if err != nil {
+			conn.Close()
+		}
+	}()
+	// With less than FULL a power failure may undo what was acknowledged. It cannot be set inside a transaction.
+	if _, err := conn.ExecContext(ctx, "PRAGMA synchronous = FULL"); err != nil {
+		return transaction{}, err
+	}
+	tx, err := conn.BeginTx(context.WithoutCancel(ctx), nil) // database/sql must not roll back behind our back
+	if err != nil {
+		rollbackSQLite(ctx, conn)
+		return transaction{}, err
+	}
+	if _, err := tx.ExecContext(ctx, "DELETE FROM latchkey_epoch WHERE id = 0"); err != nil {
+		_ = tx.Rollback()
+		rollbackSQLite(ctx, conn)
+		return transaction{}, err
+	}
+	committed := false
+	return transaction{
+		on:   tx,
+		bind: func(ctx context.Context, stmt *sql.Stmt) *sql.Stmt { return tx.StmtContext(ctx, stmt) },
+		commit: func(ctx context.Context) error {
+			// Past the point of return: nobody's deadline may tear the commit.
+			ctx = context.WithoutCancel(ctx)
+			// Without WAL a reader may keep the commit waiting: tried again, the transaction stays open and keeps new readers
+			// out. A driver's own Commit would roll back instead, and busy readers would starve every writer.
+			err := retrying(ctx, busySQLite, func() error {
+				_, err := tx.ExecContext(ctx, "COMMIT")
+				return err
+			})
+			committed = err == nil
+			return err
+		},
+		end: func() {
+			_ = tx.Rollback() // after a commit there is nothing left to roll back: it only lets go of the connection
+			if !committed {
+				rollbackSQLite(ctx, conn)
+			}
+			conn.Close()
+		},
+	}, nil
+}
+
+// beginSQLiteMigration is beginSQLite for when there are no tables yet.
+func beginSQLiteMigration(ctx context.Context, db *sql.DB) (transaction, error) {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return transaction{}, err
+	}
+	if _, err := conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
+		rollbackSQLite(ctx, conn) // an interrupted BEGIN may have begun
+		conn.Close()
+		return transaction{}, err
+	}
+	committed := false
+	return transaction{
+		on: conn,
+		commit: func(ctx context.Context) error {
+			_, err := conn.ExecContext(context.WithoutCancel(ctx), "COMMIT")
+			committed = err == nil
+			return err
+		},
+		end: func() {
+			if !committed {
+				rollbackSQLite(ctx, conn)
+			}
+			conn.Close()
+		},
+	}, nil
+}
+
+// rollbackSQLite makes sure, whatever a driver has done or failed to do, that no open transaction reaches the pool.
+func rollbackSQLite(ctx context.Context, conn *sql.Conn) {
+	// On a context of its own: the caller's may be over.
+	_, err := conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
+	if err != nil && !strings.Contains(err.Error(), "no transaction is active") {
+		dropConn(conn)
+	}
+}
+
+// busySQLite knows SQLITE_BUSY (5) and SQLITE_LOCKED (6) and their extended codes (261, 262, 517 …) by the number, where
+// the driver's error tells it, or by SQLite's own words.
+func busySQLite(err error) bool {
+	if code, ok := sqliteCode(err); ok {
+		return code&0xff == 5 || code&0xff == 6
+	}
+	text := err.Error()
+	return strings.Contains(text, "database is locked") || strings.Contains(text, "database table is locked")
+}
+
+func advanceSQLite(t *tx, p *plan, rows []latchkey.Change) (epoch uint64, err error) {
+	found, err := t.row(`UPDATE latchkey_epoch SET epoch = epoch + 1 WHERE id = 1 RETURNING epoch`, nil, &epoch)
+	if err != nil || !found {
+		return 0, orMissing(err, epochRow)
+	}
+	return epoch, t.listChanges(p, epoch, rows)
+}
+
+// sqliteCode asks the error for its number without importing a driver.
+func sqliteCode(err error) (int, bool) {
+	var coder interface{ Code() int } // modernc.org/sqlite
+	if errors.As(err, &coder) {
+		return coder.Code(), true
+	}
+	return 0, false
+}
+
+func checkSQLite(ctx context.Context, db *sql.DB) error {
+	var version, encoding string
+	if err := db.QueryRowContext(ctx, "SELECT sqlite_version()").Scan(&version); err != nil {
+		return fmt.Errorf("this is no SQLite database, or it cannot be opened: %w", err)
+	}
+	var major, minor int
+	if _, err := fmt.Sscanf(version, "%d.%d", &major, &minor); err != nil || major < 3 || major == 3 && minor < 37 {
+		return fmt.Errorf("SQLite %s is too old: 3.37 or newer is needed", version)
+	}
+	if err := db.QueryRowContext(ctx, "PRAGMA encoding").Scan(&encoding); err != nil {
+		return err
+	}
+	if encoding != "UTF-8" {
+		return fmt.Errorf("the database's encoding is %s: latchkey compares bytes and needs one made with UTF-8", encoding)
+	}
+	return checkMemory(ctx, db)
+}
+
+// checkMemory refuses a pool whose connections would each open a database of their own.
+func checkMemory(ctx context.Context, db *sql.DB) error {
+	if db.Stats().MaxOpenConnections == 1 {
+		return nil
+	}
+	first, err := db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer first.Close()
+	var file sql.NullString
+	err = first.QueryRowContext(ctx, "SELECT file FROM pragma_database_list WHERE name = 'main'").Scan(&file)
+	if err != nil || file.String != "" {
+		return err
+	}
+	count := func(conn *sql.Conn) (n int, err error) {
+		err = conn.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_master").Scan(&n)
+		return n, err
+	}
+	second, err := db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer second.Close()
+	one, err := count(first)
+	if err != nil {
+		return err
+	}
+	two, err := count(second)
+	if err != nil {
+		return err
+	}
+	if one != two {
+		return errors.New("each connection of this pool has an in-memory database of its own: " +
+			"open file:NAME?mode=memory&cache=shared, or call SetMaxOpenConns(1)")
+	}
+	return nil
+}

@@ -1,0 +1,168 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+)
+
+// tx is a write transaction under way.
+//
+// On SQLite its statements run without the caller's deadline, for SQLite answers an interrupted statement by rolling back
+// the whole transaction, and what followed would then commit by itself. The deadline is looked at between statements.
+//
+// Where preparing is worth it they are the Store's prepared statements, if those exist. Preparing one needs a connection,
+// which a pool of one does not have while the transaction holds it, so new texts are run as they are, and prepared before
+// the next one.
+type tx struct {
+	store *Store
+	transaction
+	job   *job
+	owned map[string]int64     // owners whose row the job has taken: the number of the last event
+	stmts map[string]*sql.Stmt // bound to this transaction; nil: not prepared
+}
+
+func (t *tx) run(j *job) error {
+	t.job, t.owned = j, nil
+	return j.apply(t)
+}
+
+// context is what a statement runs with.
+func (t *tx) context() (context.Context, error) {
+	if err := t.job.ctx.Err(); err != nil || t.dialect().interruptible {
+		return t.job.ctx, err
+	}
+	return context.WithoutCancel(t.job.ctx), nil
+}
+
+func (t *tx) dialect() *dialect { return t.store.dialect }
+
+// bound returns the prepared statement for a text, nil if there is none yet.
+func (t *tx) bound(ctx context.Context, text string) *sql.Stmt {
+	stmt, ok := t.stmts[text]
+	if ok || t.bind == nil {
+		return stmt
+	}
+	if stmt = t.store.prepared(text); stmt != nil {
+		stmt = t.bind(ctx, stmt)
+	}
+	if t.stmts == nil {
+		t.stmts = map[string]*sql.Stmt{}
+	}
+	t.stmts[text] = stmt
+	return stmt
+}
+
+// result runs a statement that returns no rows.
+func (t *tx) result(text string, args ...any) (sql.Result, error) {
+	ctx, err := t.context()
+	if err != nil {
+		return nil, err
+	}
+	if stmt := t.bound(ctx, text); stmt != nil {
+		return stmt.ExecContext(ctx, args...)
+	}
+	return t.on.ExecContext(ctx, t.store.text(text), args...)
+}
+
+// exec returns how many rows the statement touched. MySQL counts those only that are no longer what they were.
+func (t *tx) exec(text string, args ...any) (int64, error) {
+	result, err := t.result(text, args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+// insert is exec for an INSERT of one row that does nothing, and returns 0, when a unique key is taken. Where another
+// transaction is about to take it, insert waits for its end.
+func (t *tx) insert(text string, args ...any) (int64, error) {
+	n, err := t.exec(text+t.dialect().ifAbsent, args...)
+	if err != nil && t.dialect().taken != nil && t.dialect().taken(err) {
+		return 0, nil
+	}
+	return n, err
+}
+
+// one is exec for a statement that must touch exactly one row of the Store's own.
+func (t *tx) one(text string, args ...any) error {
+	n, err := t.exec(text, args...)
+	if err == nil && n != 1 {
+		err = fmt.Errorf("%d rows were touched instead of one", n)
+	}
+	return err
+}
+
+// each calls scan for each row.
+func (t *tx) each(text string, args []any, scan func(*sql.Rows) error) error {
+	ctx, err := t.context()
+	if err != nil {
+		return err
+	}
+	if stmt := t.bound(ctx, text); stmt != nil {
+		rows, err := stmt.QueryContext(ctx, args...)
+		return eachRow(rows, err, scan)
+	}
+	rows, err := t.on.QueryContext(ctx, t.store.text(text), args...)
+	return eachRow(rows, err, scan)
+}
+
+// row reads the first row into dest, and says whether there was one.
+func (t *tx) row(text string, args []any, dest ...any) (found bool, err error) {
+	err = t.each(text, args, func(rows *sql.Rows) error {
+		if found {
+			return nil
+		}
+		found = true
+		return rows.Scan(dest...)
+	})
+	return found, err
+}
+
+// take makes an owner's records this transaction's own until the commit, so that whatever it looks at there, and finds
+// missing, stays so. Shared, others that only add may do so at the same time. Who needs both must not take it shared
+// first: two that did would wait for each other.
+func (t *tx) take(owner string, shared bool) error {
+	if t.dialect().owned == "" {
+		return nil
+	}
+	lock := t.dialect().lock
+	if shared {
+		lock = t.dialect().share
+	}
+	return t.readOwner(owner, t.dialect().owned+lock)
+}
+
+// readOwner reads the number of an owner's last event, and makes its row.
+func (t *tx) readOwner(owner, text string) error {
+	for range 2 {
+		var last int64
+		found, err := t.row(text, []any{owner}, &last)
+		if err != nil {
+			return err
+		}
+		if found {
+			if t.owned == nil {
+				t.owned = map[string]int64{}
+			}
+			t.owned[owner] = last
+			return nil
+		}
+		if _, err := t.insert(`INSERT INTO latchkey_event_seqs (owner, seq) VALUES (?, 0)`, owner); err != nil {
+			return err
+		}
+	}
+	return errAgain
+}
+
+// takeSeqs raises the number of an owner's last event by n, and returns it.
+func (t *tx) takeSeqs(owner string, n int) (last int64, err error) {
+	if _, ok := t.owned[owner]; !ok {
+		if err := t.readOwner(owner, `SELECT seq FROM latchkey_event_seqs WHERE owner = ?`); err != nil {
+			return 0, err
+		}
+	}
+	last = t.owned[owner] + int64(n)
+	t.owned[owner] = last
+	return last, t.one(`UPDATE latchkey_event_seqs SET seq = ? WHERE owner = ?`, last, owner)
+}
