@@ -1,0 +1,205 @@
+// Package httpadapter puts latchkey before net/http handlers.
+//
+// For most uses, make one Adapter with [New] and wrap handlers with [Adapter.Require] or [Adapter.RequireRows]; the
+// handler finds the caller with [AccessFrom]. It speaks RFC 6750 (Bearer tokens) and RFC 9457 (problem+json). The
+// packages beneath this one speak documented APIs of other products; they share its credential resolver ([Carriers]),
+// its reading of addresses ([ClientAddr]) and its error mapping ([ProblemOf]), which are here for hosts, too.
+package httpadapter
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+// Mux is what API packages mount themselves on; *http.ServeMux and chi's routers are one.
+type Mux interface {
+	Handle(pattern string, h http.Handler)
+}
+
+// Options configure an [Adapter]. The zero value, and nil, are ready to use.
+type Options struct {
+	// Owner confines everything to one account: tokens of others are unknown. "": tokens of every owner pass, and the
+	// handler asks [latchkey.Access.Owner] whose they are.
+	Owner string
+
+	// Realm is named in WWW-Authenticate. "": "latchkey". It holds printable ASCII but no quote and no backslash.
+	Realm string
+
+	// Proxies are the host's own proxies. Only a request that comes from one has its X-Forwarded-For read; see
+	// [ClientAddr]. Nil: no header says where a request comes from.
+	Proxies []netip.Prefix
+
+	// Test makes this surface a sandbox: only test tokens pass. False: none does.
+	Test bool
+
+	// QueryToken is a URL parameter that may carry the token where no header can be set (a WebSocket, an image). Its
+	// replies are neither stored nor named in a Referer. "": no parameter is read, which is best: URLs end up in logs.
+	QueryToken string
+
+	// Problem writes the body of a refusal in the host's own style. Status and headers (WWW-Authenticate, Retry-After,
+	// Cache-Control) are set already, the status is not written. Nil: application/problem+json.
+	Problem func(w http.ResponseWriter, r *http.Request, p Problem)
+
+	// OnError hears of every refusal with its cause, before the reply is written: for metrics and audit. The cause never
+	// holds a secret; r does, so do not log its headers or URL. Nil: nobody listens.
+	OnError func(r *http.Request, err error)
+
+	// Logger hears of replies of 500 and above, with their cause. Nil: nobody listens.
+	Logger *slog.Logger
+}
+
+// Adapter is the middleware. Safe for concurrent use.
+type Adapter struct {
+	opts     Options
+	manager  *latchkey.Manager
+	account  latchkey.Account // when opts.Owner is set
+	carriers Carriers
+}
+
+// New makes an Adapter over m. Nil options are ready to use. It panics on a nil manager and on options that cannot
+// work, with a sentence that says what to mend.
+func New(m *latchkey.Manager, opts *Options) *Adapter {
+	if m == nil {
+		panic("httpadapter: New needs a Manager")
+	}
+	a := &Adapter{manager: m, carriers: Carriers{Bearer: true}}
+	if opts != nil {
+		a.opts = *opts
+	}
+	if a.opts.Realm == "" {
+		a.opts.Realm = "latchkey"
+	}
+	for _, c := range []byte(a.opts.Realm) {
+		if c < ' ' || c > '~' || c == '"' || c == '\\' {
+			panic(fmt.Sprintf("httpadapter: Options.Realm %q: use printable ASCII without quotes and backslashes", a.opts.Realm))
+		}
+	}
+	for _, p := range a.opts.Proxies {
+		if !p.IsValid() {
+			panic("httpadapter: Options.Proxies holds an invalid prefix")
+		}
+	}
+	if a.opts.QueryToken != "" {
+		a.carriers.Query = []string{a.opts.QueryToken}
+	}
+	if a.opts.Owner != "" {
+		a.account = m.For(a.opts.Owner)
+	}
+	return a
+}
+
+// Authenticate lets through only requests whose one credential is good, and leaves the [latchkey.Access] in the context.
+// What the caller may do is not asked: see [Adapter.Require].
+func (a *Adapter) Authenticate(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a.beforeReply(w)
+		access, err := a.verify(r)
+		if err != nil {
+			a.WriteError(w, r, err)
+			return
+		}
+		next.ServeHTTP(w, r.WithContext(&state{Context: r.Context(), access: access}))
+	})
+}
+
+// Require lets through only callers that may do action on every row of resource. It authenticates the request itself
+// unless [Adapter.Authenticate] did or the host left an Access with [WithAccess].
+//
+// The resource may hold wildcards of the route, each a whole segment: "dataset/{id}" on the route
+// "GET /data/{id}". Their values are taken literally, as [latchkey.Path] takes them. A value that is missing is a denial.
+// A resource that is malformed panics here, when the route is set up.
+func (a *Adapter) Require(action latchkey.Action, resource string) func(http.Handler) http.Handler {
+	return a.require(action, resource, false)
+}
+
+// RequireRows is [Adapter.Require] for handlers that serve some rows only: it lets through whoever may do action on any
+// row, and leaves the condition for [RowsFrom]. The handler must bind and apply it.
+func (a *Adapter) RequireRows(action latchkey.Action, resource string) func(http.Handler) http.Handler {
+	return a.require(action, resource, true)
+}
+
+func (a *Adapter) require(action latchkey.Action, resource string, rows bool) func(http.Handler) http.Handler {
+	t := parseTemplate(resource)
+	if action == "" || action == latchkey.Any {
+		panic(fmt.Sprintf("httpadapter: action %q cannot be asked about", action))
+	}
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			a.beforeReply(w)
+			found := &state{Context: r.Context()}
+			if outer, _ := r.Context().Value(stateKey{}).(*state); outer == nil {
+				var err error
+				if found.access, err = a.verify(r); err != nil {
+					a.WriteError(w, r, err)
+					return
+				}
+			} else if a.opts.Owner != "" && outer.access.Owner() != a.opts.Owner {
+				a.WriteError(w, r, latchkey.ErrUnknownToken) // fail closed: another mount's caller is nobody here
+				return
+			} else {
+				found.access, found.rows, found.hasRows = outer.access, outer.rows, outer.hasRows
+			}
+			res, ok := t.resource(r)
+			var err error
+			switch {
+			case !ok:
+				err = fmt.Errorf("httpadapter: the route %q has no value for a wildcard of the resource: %w", r.Pattern,
+					&latchkey.DeniedError{Action: action, Resource: latchkey.Resource(t.text)})
+			case rows:
+				found.rows, err = found.access.Filter(action, res)
+				found.hasRows = err == nil
+			default:
+				err = found.access.Check(action, res)
+			}
+			if err != nil {
+				a.WriteError(w, r, err)
+				return
+			}
+			next.ServeHTTP(w, r.WithContext(found))
+		})
+	}
+}
+
+func (a *Adapter) beforeReply(w http.ResponseWriter) {
+	if a.opts.QueryToken != "" {
+		ForbidStoring(w.Header())
+	}
+}
+
+func (a *Adapter) verify(r *http.Request) (latchkey.Access, error) {
+	secret, err := a.carriers.Find(r)
+	if err != nil {
+		return latchkey.Access{}, err
+	}
+	p, err := Presented(r, secret, a.opts.Proxies)
+	if err != nil {
+		return latchkey.Access{}, err
+	}
+	p.Test = a.opts.Test
+	if a.opts.Owner != "" {
+		return a.account.Verify(r.Context(), p)
+	}
+	return a.manager.Verify(r.Context(), p)
+}
+
+// WriteError answers with what err means (see [ProblemOf]). Handlers use it for their own refusals, so that one
+// surface speaks with one voice. A nil err is answered like an unknown one: a mistake must not read as success.
+func (a *Adapter) WriteError(w http.ResponseWriter, r *http.Request, err error) {
+	if err == nil {
+		err = errors.New("httpadapter: WriteError without an error")
+	}
+	if a.opts.OnError != nil {
+		a.opts.OnError(r, err)
+	}
+	p := ProblemOf(err)
+	if p.Status >= 500 && a.opts.Logger != nil {
+		// The route, not the URL: a URL may hold a token.
+		a.opts.Logger.ErrorContext(r.Context(), "request failed", "method", r.Method, "route", r.Pattern, "err", err)
+	}
+	p.write(w, r, a.opts.Realm, a.opts.Problem)
+}

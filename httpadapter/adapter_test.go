@@ -1,0 +1,399 @@
+package httpadapter_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/httpadapter"
+	"github.com/latchkey-go/latchkey/memstore"
+)
+
+var ctx = context.Background()
+
+type world struct {
+	t     *testing.T
+	time  atomic.Int64 // µs; background writes read it
+	store *faulty
+	keys  *latchkey.Manager
+	acme  latchkey.Account
+	other latchkey.Account
+}
+
+func (w *world) now() time.Time       { return time.UnixMicro(w.time.Load()).UTC() }
+func (w *world) turn(d time.Duration) { w.time.Add(d.Microseconds()) }
+
+type faulty struct {
+	latchkey.Store
+	err error
+}
+
+func (s *faulty) ByDigest(ctx context.Context, d ...[32]byte) (latchkey.Found, error) {
+	if s.err != nil {
+		return latchkey.Found{}, s.err
+	}
+	return s.Store.ByDigest(ctx, d...)
+}
+
+func newWorld(t *testing.T) *world {
+	w := &world{t: t}
+	w.time.Store(time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC).UnixMicro())
+	w.store = &faulty{Store: memstore.New(&memstore.Options{Clock: w.now})}
+	w.keys = latchkey.New(w.store, &latchkey.Options{Clock: w.now, CacheTokens: -1})
+	w.acme, w.other = w.keys.For("acme"), w.keys.For("other")
+	return w
+}
+
+func (w *world) issue(a latchkey.Account, kind latchkey.Kind, s latchkey.Settings) (id, text string) {
+	if kind == latchkey.KindSession && s.Validity.NotAfter.IsZero() {
+		s.Validity.NotAfter = w.now().Add(time.Hour)
+	}
+	t, secret, err := a.Issue(ctx, latchkey.Spec{Kind: kind, Settings: s})
+	require.NoError(w.t, err)
+	return t.ID, secret.Reveal()
+}
+
+// key is a key of acme that may read all of dataset/orders, and EU rows of dataset/clients.
+func (w *world) key() string {
+	_, text := w.issue(w.acme, latchkey.KindAPIKey, latchkey.Settings{Permissions: latchkey.Permissions{
+		latchkey.Allow(latchkey.Read).On("dataset/orders"),
+		latchkey.Allow(latchkey.Read).On("dataset/clients").Where(latchkey.Where("region", latchkey.Eq, "EU")),
+	}})
+	return text
+}
+
+// ask sends a GET with a Bearer token ("" for none).
+func ask(h http.Handler, target, token string, headers ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest("GET", target, nil)
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		r.Header[headers[i]] = append(r.Header[headers[i]], headers[i+1])
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+// whoami answers with what the middleware left in the context.
+var whoami = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	access, ok := httpadapter.AccessFrom(r.Context())
+	rows, bounded := httpadapter.RowsFrom(r.Context())
+	text := "nobody"
+	if ok {
+		text = access.Owner()
+	}
+	switch {
+	case bounded && rows.IsAllRows():
+		text += ", all rows"
+	case bounded:
+		text += ", some rows"
+	}
+	_, _ = w.Write([]byte(text))
+})
+
+func TestAuthenticate(t *testing.T) {
+	w := newWorld(t)
+	h := httpadapter.New(w.keys, nil).Authenticate(whoami)
+
+	out := ask(h, "/", w.key())
+	require.Equal(t, 200, out.Code)
+	require.Equal(t, "acme", out.Body.String())
+	require.Empty(t, out.Header().Get("Cache-Control"), "the host's own reply is the host's own")
+
+	out = ask(h, "/", "")
+	require.Equal(t, 401, out.Code)
+	require.Equal(t, `Bearer realm="latchkey"`, out.Header().Get("WWW-Authenticate"))
+	require.Equal(t, "application/problem+json", out.Header().Get("Content-Type"))
+	require.Equal(t, "no-store", out.Header().Get("Cache-Control"))
+	require.JSONEq(t, `{"type":"tag:latchkey-go.github.io,2026:problem/no-credential","title":"Credential required","status":401}`,
+		out.Body.String())
+
+	out = ask(h, "/", "rubbish")
+	require.Equal(t, `Bearer realm="latchkey", error="invalid_token"`, out.Header().Get("WWW-Authenticate"))
+	require.JSONEq(t, `{"type":"tag:latchkey-go.github.io,2026:problem/invalid-token","title":"Invalid token","status":401}`, out.Body.String())
+
+	out = ask(h, "/", w.key(), "Authorization", "Bearer x")
+	require.Equal(t, 400, out.Code)
+	require.Equal(t, `Bearer realm="latchkey", error="invalid_request"`, out.Header().Get("WWW-Authenticate"))
+
+	out = ask(h, "/?token="+w.key(), "")
+	require.Equal(t, 401, out.Code, "no query parameter is read by default")
+}
+
+// TestWrongTokens walks every route with every kind of token that is not good. All but two look alike: nobody can tell
+// an unknown token from another owner's.
+func TestWrongTokens(t *testing.T) {
+	w := newWorld(t)
+	auth := httpadapter.New(w.keys, &httpadapter.Options{Owner: "acme"})
+	mux := http.NewServeMux()
+	mux.Handle("GET /me", auth.Authenticate(whoami))
+	mux.Handle("GET /orders", auth.Require(latchkey.Read, "dataset/orders")(whoami))
+	mux.Handle("GET /clients", auth.RequireRows(latchkey.Read, "dataset/clients")(whoami))
+	mux.Handle("GET /data/{id}", auth.Require(latchkey.Read, "dataset/{id}")(whoami))
+
+	good := w.key()
+	may := latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*")}
+	revokedID, revoked := w.issue(w.acme, latchkey.KindAPIKey, latchkey.Settings{Permissions: may})
+	require.NoError(t, w.acme.Revoke(ctx, revokedID, ""))
+	_, expired := w.issue(w.acme, latchkey.KindAPIKey, latchkey.Settings{Permissions: may, Validity: latchkey.Validity{NotAfter: w.now().Add(time.Second)}})
+	_, early := w.issue(w.acme, latchkey.KindAPIKey, latchkey.Settings{Permissions: may, Validity: latchkey.Validity{NotBefore: w.now().Add(time.Hour)}})
+	_, disabled := w.issue(w.acme, latchkey.KindAPIKey, latchkey.Settings{Permissions: may, Disabled: true})
+	_, foreign := w.issue(w.other, latchkey.KindSecret, latchkey.Settings{})
+	_, elsewhere := w.issue(w.acme, latchkey.KindAPIKey, latchkey.Settings{Permissions: may, Restrictions: latchkey.Restrictions{
+		Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}})
+	_, paged := w.issue(w.acme, latchkey.KindAPIKey, latchkey.Settings{Permissions: may, Restrictions: latchkey.Restrictions{Domains: []string{"a.example"}}})
+	test, err := testKey(w)
+	require.NoError(t, err)
+	w.turn(time.Second)
+
+	for _, path := range []string{"/me", "/orders", "/clients", "/data/orders"} {
+		require.Equal(t, 200, ask(mux, path, good).Code, path)
+		unknown := ask(mux, path, good[:len(good)-1]+"_")
+		require.Equal(t, 401, unknown.Code)
+		for name, token := range map[string]string{"truncated": good[:len(good)-1], "longer": good + "0", "rubbish": "x", "revoked": revoked,
+			"expired": expired, "early": early, "disabled": disabled, "foreign": foreign, "elsewhere": elsewhere, "paged": paged, "test": test} {
+			out := ask(mux, path, token)
+			require.Equal(t, 401, out.Code, "%s %s", path, name)
+			require.Equal(t, unknown.Body.String(), out.Body.String(), "%s %s", path, name)
+			require.Equal(t, unknown.Header(), out.Header(), "%s %s", path, name)
+		}
+		require.Equal(t, 401, ask(mux, path, "").Code)
+		require.Equal(t, 400, ask(mux, path, good, "Authorization", "Bearer "+good).Code)
+	}
+}
+
+func testKey(w *world) (string, error) {
+	_, secret, err := w.acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindSecret, Test: true})
+	return secret.Reveal(), err
+}
+
+func TestRequire(t *testing.T) {
+	w := newWorld(t)
+	auth := httpadapter.New(w.keys, nil)
+	mux := http.NewServeMux()
+	mux.Handle("/all/{id}", auth.Require(latchkey.Read, "dataset/{id}")(whoami))
+	mux.Handle("/some/{id}", auth.RequireRows(latchkey.Read, "dataset/{id}")(whoami))
+	mux.Handle("/lost/{name}", auth.RequireRows(latchkey.Read, "dataset/{id}")(whoami))
+	mux.Handle("/write/{id}", auth.RequireRows(latchkey.Update, "dataset/{id}")(whoami))
+	mux.Handle("/twice/{id}", auth.RequireRows(latchkey.Read, "dataset/{id}")(auth.Require(latchkey.Read, "dataset/orders")(whoami)))
+	mux.Handle("/nested/{id}", auth.Authenticate(auth.Require(latchkey.Read, "dataset/{id}")(whoami)))
+	key := w.key()
+	_, star := w.issue(w.acme, latchkey.KindAPIKey, latchkey.Settings{Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("dataset/*")}})
+	for _, tt := range []struct {
+		target, token string
+		status        int
+		want          string
+	}{
+		{"/all/orders", key, 200, "acme"},
+		{"/nested/orders", key, 200, "acme"},
+		{"/all/clients", key, 403, ""}, // some rows are not all rows
+		{"/all/others", key, 403, ""},
+		{"/some/orders", key, 200, "acme, all rows"},
+		{"/some/clients", key, 200, "acme, some rows"},
+		{"/some/others", key, 403, ""},
+		{"/write/orders", key, 403, ""},
+		{"/twice/clients", key, 200, "acme, some rows"}, // an inner check takes nothing away from the handler
+		{"/twice/others", key, 403, ""},
+		{"/lost/orders", key, 403, ""}, // the route does not have the wildcard
+		{"/lost/orders", star, 403, ""},
+		{"/all/anything", star, 200, "acme"},
+		{"/all/a%2Fb", star, 200, "acme"},
+		{"/all/orders%2F..%2Fsecret", key, 403, ""},
+		{"/all/%2A", key, 403, ""}, // "*" is a data set's name here, not everything
+		{"/all/*", key, 403, ""},
+		{"/all/%FF", star, 200, "acme"}, // taken literally, whatever it is
+		{"/all/%00", star, 200, "acme"},
+		{"/all/%00", key, 403, ""},
+		{"/all/" + strings.Repeat("x", 600), star, 403, ""},
+	} {
+		out := ask(mux, tt.target, tt.token)
+		require.Equal(t, tt.status, out.Code, tt.target)
+		if tt.status == 403 {
+			require.Equal(t, `Bearer realm="latchkey", error="insufficient_scope"`, out.Header().Get("WWW-Authenticate"))
+			require.JSONEq(t, `{"type":"tag:latchkey-go.github.io,2026:problem/denied","title":"Forbidden","status":403}`, out.Body.String())
+		} else {
+			require.Equal(t, tt.want, out.Body.String(), tt.target)
+		}
+	}
+	require.Panics(t, func() { auth.Require(latchkey.Read, "dataset/{id") })
+	require.Panics(t, func() { auth.Require(latchkey.Any, "dataset/x") })
+	require.Panics(t, func() { auth.Require("", "dataset/x") })
+}
+
+func TestWithAccess(t *testing.T) {
+	w := newWorld(t)
+	host := func(a latchkey.Access, h http.Handler) http.Handler {
+		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			h.ServeHTTP(rw, r.WithContext(httpadapter.WithAccess(r.Context(), a)))
+		})
+	}
+	may := latchkey.Permissions{latchkey.Allow(latchkey.Read).On("dataset/orders")}
+	h := httpadapter.New(w.keys, &httpadapter.Options{Owner: "acme"}).Require(latchkey.Read, "dataset/orders")(whoami)
+	require.Equal(t, 200, ask(host(w.acme.Assume(latchkey.Client{ID: "7"}, may), h), "/", "").Code)
+	require.Equal(t, 403, ask(host(w.acme.Assume(latchkey.Client{ID: "7"}, nil), h), "/", "").Code)
+	require.Equal(t, 401, ask(host(w.other.Assume(latchkey.Client{ID: "7"}, may), h), "/", "").Code)
+	require.Equal(t, 401, ask(host(latchkey.Access{}, h), "/", "").Code)
+	_, ok := httpadapter.AccessFrom(ctx)
+	require.False(t, ok)
+	rows, ok := httpadapter.RowsFrom(httpadapter.WithAccess(ctx, w.acme.Assume(latchkey.Client{}, may)))
+	require.False(t, ok)
+	require.True(t, rows.IsNoRows())
+}
+
+func TestOwner(t *testing.T) {
+	w := newWorld(t)
+	_, foreign := w.issue(w.other, latchkey.KindSecret, latchkey.Settings{})
+	require.Equal(t, "other", ask(httpadapter.New(w.keys, nil).Authenticate(whoami), "/", foreign).Body.String())
+	require.Equal(t, 401, ask(httpadapter.New(w.keys, &httpadapter.Options{Owner: "acme"}).Authenticate(whoami), "/", foreign).Code)
+}
+
+func TestSandbox(t *testing.T) {
+	w := newWorld(t)
+	h := httpadapter.New(w.keys, &httpadapter.Options{Test: true}).Authenticate(whoami)
+	test, err := testKey(w)
+	require.NoError(t, err)
+	require.Equal(t, 200, ask(h, "/", test).Code)
+	require.Equal(t, 401, ask(h, "/", w.key()).Code)
+}
+
+func TestQueryToken(t *testing.T) {
+	w := newWorld(t)
+	h := httpadapter.New(w.keys, &httpadapter.Options{QueryToken: "token"}).Authenticate(whoami)
+	key := w.key()
+	for _, out := range []*httptest.ResponseRecorder{ask(h, "/?token="+key, ""), ask(h, "/", key)} {
+		require.Equal(t, 200, out.Code)
+		require.Equal(t, "no-store", out.Header().Get("Cache-Control"))
+		require.Equal(t, "no-referrer", out.Header().Get("Referrer-Policy"))
+	}
+	require.Equal(t, 400, ask(h, "/?token="+key, key).Code)
+	require.Equal(t, 400, ask(h, "/?token="+key+"&token="+key, "").Code)
+	require.Equal(t, 400, ask(h, "/?token="+key+";x=1", "").Code)
+}
+
+func TestAddressAndReferer(t *testing.T) {
+	w := newWorld(t)
+	may := latchkey.Permissions{latchkey.Allow(latchkey.Read).On("*")}
+	_, near := w.issue(w.acme, latchkey.KindAPIKey, latchkey.Settings{Permissions: may, Restrictions: latchkey.Restrictions{
+		Addresses: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}}})
+	_, paged := w.issue(w.acme, latchkey.KindAPIKey, latchkey.Settings{Permissions: may, Restrictions: latchkey.Restrictions{Domains: []string{"a.example"}}})
+	h := httpadapter.New(w.keys, &httpadapter.Options{Proxies: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}}).Authenticate(whoami)
+	naive := httpadapter.New(w.keys, nil).Authenticate(whoami)
+
+	require.Equal(t, 200, ask(h, "/", near, "X-Forwarded-For", "203.0.113.9").Code)
+	require.Equal(t, 401, ask(naive, "/", near, "X-Forwarded-For", "203.0.113.9").Code)
+	require.Equal(t, 401, ask(h, "/", near).Code)
+	require.Equal(t, 400, ask(h, "/", near, "X-Forwarded-For", "203.0.113.9", "X_forwarded_for", "203.0.113.9").Code)
+	require.Equal(t, 200, ask(naive, "/", paged, "Referer", "https://a.example/x").Code)
+	require.Equal(t, 401, ask(naive, "/", paged, "Referer", "https://a.example.evil/x").Code)
+	require.Equal(t, 401, ask(naive, "/", paged).Code)
+	require.Equal(t, 400, ask(naive, "/", paged, "Referer", "https://a.example/", "Referer", "https://b.example/").Code)
+}
+
+func TestTroubleIsNeverARefusal(t *testing.T) {
+	w := newWorld(t)
+	key := w.key()
+	var log bytes.Buffer
+	var heard error
+	auth := httpadapter.New(w.keys, &httpadapter.Options{
+		Logger:  slog.New(slog.NewTextHandler(&log, nil)),
+		OnError: func(_ *http.Request, err error) { heard = err },
+		Problem: func(rw http.ResponseWriter, _ *http.Request, p httpadapter.Problem) {
+			rw.Header().Set("Content-Type", "text/plain")
+			rw.WriteHeader(p.Status)
+			_, _ = rw.Write([]byte(p.Title))
+		},
+	})
+	w.store.err = errors.Join(latchkey.ErrUnavailable, errors.New("dial tcp\nSECRET"))
+	out := ask(auth.Require(latchkey.Read, "dataset/orders")(whoami), "/?x=SECRET", key)
+	require.Equal(t, 503, out.Code)
+	require.Equal(t, "Temporarily unavailable", out.Body.String())
+	require.Equal(t, "1", out.Header().Get("Retry-After"))
+	require.Equal(t, "no-store", out.Header().Get("Cache-Control"))
+	require.ErrorIs(t, heard, latchkey.ErrUnavailable)
+	require.NotContains(t, log.String(), key)
+	require.NotContains(t, log.String(), "x=SECRET")
+	require.Equal(t, 1, strings.Count(log.String(), "\n"), "a newline in an error must not look like a second entry")
+
+	out = httptest.NewRecorder()
+	auth.WriteError(out, httptest.NewRequest("GET", "/", nil), nil)
+	require.Equal(t, 500, out.Code)
+}
+
+func TestProblemsAreJSON(t *testing.T) {
+	w := newWorld(t)
+	auth := httpadapter.New(w.keys, nil)
+	for _, err := range []error{latchkey.ErrNotFound, latchkey.ErrConflict, &latchkey.ConditionError{Field: `<"\n`}, errors.New("x")} {
+		out := httptest.NewRecorder()
+		auth.WriteError(out, httptest.NewRequest("GET", "/", nil), err)
+		var p httpadapter.Problem
+		require.NoError(t, json.Unmarshal(out.Body.Bytes(), &p))
+		require.Equal(t, out.Code, p.Status)
+		require.True(t, strings.HasPrefix(p.Type, httpadapter.ProblemType))
+	}
+}
+
+func TestNewPanics(t *testing.T) {
+	w := newWorld(t)
+	require.Panics(t, func() { httpadapter.New(nil, nil) })
+	require.Panics(t, func() { httpadapter.New(w.keys, &httpadapter.Options{Realm: `a"b`}) })
+	require.Panics(t, func() { httpadapter.New(w.keys, &httpadapter.Options{Realm: "a\r\nb"}) })
+	require.Panics(t, func() { httpadapter.New(w.keys, &httpadapter.Options{Proxies: []netip.Prefix{{}}}) })
+}
+
+type discard struct{ h http.Header }
+
+func (d discard) Header() http.Header         { return d.h }
+func (d discard) Write(b []byte) (int, error) { return len(b), nil }
+func (d discard) WriteHeader(int)             {}
+
+func TestAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	keys := latchkey.New(memstore.New(nil), nil)
+	_, secret, err := keys.For("acme").Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{
+		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("dataset/orders")}}})
+	require.NoError(t, err)
+	auth := httpadapter.New(keys, nil)
+	nothing := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+	r := httptest.NewRequest("GET", "/", nil)
+	r.Header.Set("Authorization", "Bearer "+secret.Reveal())
+	w := discard{http.Header{}}
+	for name, h := range map[string]http.Handler{
+		"Authenticate": auth.Authenticate(nothing),
+		"Require":      auth.Require(latchkey.Read, "dataset/orders")(nothing),
+	} {
+		require.LessOrEqual(t, testing.AllocsPerRun(100, func() { h.ServeHTTP(w, r) }), 3.0, name)
+	}
+}
+
+// A resource that names a wildcard the route does not have denies everything: OnError hears why.
+func TestMisnamedWildcardSaysSo(t *testing.T) {
+	keys := latchkey.New(memstore.New(nil), nil)
+	var heard error
+	auth := httpadapter.New(keys, &httpadapter.Options{OnError: func(_ *http.Request, err error) { heard = err }})
+	mux := http.NewServeMux()
+	mux.Handle("GET /data/{set}", auth.Require(latchkey.Read, "dataset/{id}")(http.NotFoundHandler()))
+	r := httptest.NewRequest("GET", "/data/orders", nil)
+	all := keys.For("acme").Assume(latchkey.Client{ID: "1"}, latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*")})
+	r = r.WithContext(httpadapter.WithAccess(r.Context(), all))
+	w := httptest.NewRecorder()
+	mux.ServeHTTP(w, r)
+	require.Equal(t, 403, w.Code)
+	require.ErrorIs(t, heard, latchkey.ErrDenied)
+	require.ErrorContains(t, heard, `route "GET /data/{set}"`)
+}

@@ -1,0 +1,51 @@
+package httpadapter
+
+import (
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+)
+
+// ReadBody reads a request's whole body, at most limit bytes: longer ones are [ErrTooLarge], compressed ones
+// [ErrMediaType], and one that breaks off is [ErrBadRequest].
+func ReadBody(r *http.Request, limit int64) ([]byte, error) {
+	if r.Body == nil || r.Body == http.NoBody {
+		return nil, nil
+	}
+	if r.ContentLength > limit {
+		return nil, ErrTooLarge
+	}
+	if e := r.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
+		return nil, ErrMediaType
+	}
+	body, err := io.ReadAll(io.LimitReader(r.Body, limit+1))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge): // a host's own, smaller bound
+		return nil, ErrTooLarge
+	case err != nil:
+		return nil, badRequest("the body could not be read")
+	case int64(len(body)) > limit:
+		return nil, ErrTooLarge
+	}
+	return body, nil
+}
+
+// MediaType returns the type of a request's body in lower case and without parameters, "" if it names none. Two
+// Content-Type headers are [ErrBadRequest]; a malformed one, or a charset other than UTF-8, is [ErrMediaType].
+func MediaType(r *http.Request) (string, error) {
+	value, err := oneHeader(r.Header["Content-Type"])
+	if err != nil || value == "" {
+		return "", err
+	}
+	t, params, err := mime.ParseMediaType(value)
+	if err != nil {
+		return "", ErrMediaType
+	}
+	if charset, ok := params["charset"]; ok && !strings.EqualFold(charset, "utf-8") {
+		return "", ErrMediaType
+	}
+	return t, nil
+}

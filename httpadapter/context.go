@@ -1,0 +1,49 @@
+package httpadapter
+
+import (
+	"context"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+// state is what a request's context carries: one allocation for all of it.
+type state struct {
+	context.Context
+	access  latchkey.Access
+	rows    latchkey.Condition
+	hasRows bool
+}
+
+type stateKey struct{}
+
+func (s *state) Value(key any) any {
+	if key == (stateKey{}) {
+		return s
+	}
+	return s.Context.Value(key)
+}
+
+// WithAccess is for hosts that authenticate callers themselves (see [latchkey.Account.Assume]): [Adapter.Require] and
+// its siblings behind it ask access and look for no credential.
+func WithAccess(ctx context.Context, access latchkey.Access) context.Context {
+	return &state{Context: ctx, access: access}
+}
+
+// AccessFrom returns the Access of the request, and whether there is one.
+func AccessFrom(ctx context.Context) (latchkey.Access, bool) {
+	s, _ := ctx.Value(stateKey{}).(*state)
+	if s == nil {
+		return latchkey.Access{}, false
+	}
+	return s.access, true
+}
+
+// RowsFrom returns the row condition that [Adapter.RequireRows] left for the handler to bind, and whether there is one.
+// The zero Condition that comes with false admits no row.
+func RowsFrom(ctx context.Context) (latchkey.Condition, bool) {
+	s, _ := ctx.Value(stateKey{}).(*state)
+	if s == nil || !s.hasRows {
+		return latchkey.Condition{}, false
+	}
+	return s.rows, true
+}

@@ -1,0 +1,51 @@
+package httpadapter_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/httpadapter"
+	"github.com/latchkey-go/latchkey/memstore"
+)
+
+// A handler behind RequireRows serves the rows its caller may have, and nobody else gets as far.
+func ExampleAdapter_RequireRows() {
+	keys := latchkey.New(memstore.New(nil), nil)
+	_, secret, err := keys.For("acme").Issue(context.Background(), latchkey.Spec{
+		Kind: latchkey.KindAPIKey,
+		Settings: latchkey.Settings{Permissions: latchkey.Permissions{
+			latchkey.Allow(latchkey.Read).On("dataset/orders").Where(latchkey.Where("region", latchkey.Eq, "EU")),
+		}},
+	})
+	if err != nil {
+		panic(err)
+	}
+	orders := latchkey.NewSchema(latchkey.Fields{"region": {Column: "o.region", Type: latchkey.Text}})
+
+	auth := httpadapter.New(keys, nil)
+	mux := http.NewServeMux()
+	mux.Handle("GET /data/{id}", auth.RequireRows(latchkey.Read, "dataset/{id}")(
+		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			rows, _ := httpadapter.RowsFrom(r.Context())
+			p, err := orders.Bind(rows)
+			if err != nil {
+				auth.WriteError(w, r, err)
+				return
+			}
+			fmt.Fprint(w, p.Match(latchkey.Row{"region": "EU"}), " ", p.Match(latchkey.Row{"region": "US"}))
+		})))
+
+	for _, path := range []string{"/data/orders", "/data/payroll"} {
+		r := httptest.NewRequest("GET", path, nil)
+		r.Header.Set("Authorization", "Bearer "+secret.Reveal())
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, r)
+		fmt.Println(w.Code, w.Body)
+	}
+	// Output:
+	// 200 true false
+	// 403 {"type":"tag:latchkey-go.github.io,2026:problem/denied","title":"Forbidden","status":403}
+}

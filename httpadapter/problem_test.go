@@ -1,0 +1,73 @@
+package httpadapter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+type slowDown time.Duration
+
+func (e slowDown) Error() string             { return "slow down" }
+func (e slowDown) Unwrap() error             { return latchkey.ErrRateLimited }
+func (e slowDown) RetryAfter() time.Duration { return time.Duration(e) }
+
+func TestProblemOf(t *testing.T) {
+	for _, tt := range []struct {
+		err       error
+		status    int
+		name      string
+		challenge string
+		retry     string
+	}{
+		{ErrNoCredential, 401, "no-credential", `Bearer realm="r"`, ""},
+		{ErrManyCredentials, 400, "bad-request", `Bearer realm="r", error="invalid_request"`, ""},
+		{ErrBadRequest, 400, "bad-request", `Bearer realm="r", error="invalid_request"`, ""},
+		{latchkey.ErrInvalidToken, 401, "invalid-token", `Bearer realm="r", error="invalid_token"`, ""},
+		{latchkey.ErrUnknownToken, 401, "invalid-token", `Bearer realm="r", error="invalid_token"`, ""},
+		{latchkey.ErrRevoked, 401, "invalid-token", `Bearer realm="r", error="invalid_token"`, ""},
+		{latchkey.ErrExpired, 401, "invalid-token", `Bearer realm="r", error="invalid_token"`, ""},
+		{latchkey.ErrAddress, 401, "invalid-token", `Bearer realm="r", error="invalid_token"`, ""},
+		{latchkey.ErrReferer, 401, "invalid-token", `Bearer realm="r", error="invalid_token"`, ""},
+		{latchkey.ErrTestMode, 401, "invalid-token", `Bearer realm="r", error="invalid_token"`, ""},
+		{&latchkey.DeniedError{}, 403, "denied", `Bearer realm="r", error="insufficient_scope"`, ""},
+		{latchkey.ErrOverLimit, 402, "over-limit", "", ""},
+		{latchkey.ErrRateLimited, 429, "rate-limited", "", "1"},
+		{slowDown(1500 * time.Millisecond), 429, "rate-limited", "", "2"},
+		{latchkey.ErrInvalid, 400, "invalid", "", ""},
+		{latchkey.ErrBadCondition, 400, "invalid", "", ""},
+		{&latchkey.ConditionError{Field: "x"}, 400, "condition", "", ""},
+		{latchkey.ErrForced, 409, "forced", "", ""},
+		{latchkey.ErrNotFound, 404, "not-found", "", ""},
+		{latchkey.ErrExists, 409, "exists", "", ""},
+		{latchkey.ErrConflict, 409, "conflict", "", ""},
+		{latchkey.ErrInUse, 409, "in-use", "", ""},
+		{ErrTooLarge, 413, "too-large", "", ""},
+		{ErrMediaType, 415, "media-type", "", ""},
+		{latchkey.ErrUnavailable, 503, "unavailable", "", "1"},
+		{latchkey.ErrUnknownOutcome, 503, "unknown-outcome", "", "1"},
+		{latchkey.ErrNeedsKeyring, 500, "internal", "", ""},
+		{errors.New("disk on fire"), 500, "internal", "", ""},
+		{context.Canceled, 500, "internal", "", ""},
+		{nil, 500, "internal", "", ""},
+	} {
+		for _, err := range []error{tt.err, fmt.Errorf("SECRET: %w", tt.err)} {
+			p := ProblemOf(err)
+			require.Equal(t, tt.status, p.Status, "%v", err)
+			require.Equal(t, ProblemType+tt.name, p.Type, "%v", err)
+			require.Equal(t, tt.challenge, p.Challenge("r"), "%v", err)
+			require.Equal(t, tt.retry, p.RetryAfterHeader(), "%v", err)
+			require.NotContains(t, fmt.Sprintf("%+v", p), "SECRET")
+		}
+	}
+	require.Equal(t, 503, ProblemOf(errors.Join(latchkey.ErrNotFound, latchkey.ErrUnavailable)).Status)
+	require.Equal(t, 503, ProblemOf(errors.Join(latchkey.ErrInvalidToken, latchkey.ErrUnknownOutcome)).Status)
+	require.Equal(t, "region", ProblemOf(&latchkey.ConditionError{Field: "region"}).Field)
+	require.Empty(t, ProblemOf(&latchkey.ConditionError{Field: "SECRET", Unknown: true}).Field)
+}
