@@ -1,0 +1,131 @@
+package cloudtables
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/internal/form"
+)
+
+// Call is a data call: who asks, narrowed to what she asked for, and the row she sends.
+type Call struct {
+	// Access is narrowed by the call's role, roles and conditions. Its Filter yields the rows; bind them to a schema
+	// that knows both the ids and the display names of data points.
+	Access latchkey.Access
+
+	// Fields are the row's values as they were sent: texts from a form; text, json.Number, bool or nil from JSON. The
+	// options of the call (key, role, roles, conditions, condition) are not among them. Give it to Access.Prepare.
+	Fields latchkey.Row
+
+	// Links are the row's links ("l-2"): ids of rows of other data sets. An empty list unlinks.
+	Links map[string][]string
+}
+
+// Authorize returns a function that finds out who makes a data call of the product (the dataset calls under /api/1 and
+// /io/api/1, the loader's and the page's). Nothing is minted or stored.
+//
+// The call carries one credential: the API key as "key" in the query, in the body of any method, or in a header of that
+// name, or as "apikey" in the query; or a token as "token" in the query. A key in the place of a token, or the reverse,
+// is refused. role, roles, conditions and condition narrow the call, wherever they are. clientId and clientName count
+// in the query, beside a key: a token says itself whom it was made for.
+//
+// Replies to URLs that hold a credential must not be stored: set [httpadapter.ForbidStoring] on them. [WriteError] does
+// so itself.
+//
+// Errors are for [WriteError]. The request's body is read.
+func Authorize(account latchkey.Account, opts *Options) func(*http.Request) (Call, error) {
+	return newSurface(account, opts).authorize
+}
+
+func (s *surface) authorize(r *http.Request) (Call, error) {
+	req, err := readRequest(r, true)
+	if err != nil {
+		return Call{}, err
+	}
+	var call Call
+	if call.Fields, call.Links, err = fields(req.fields); err != nil {
+		return Call{}, err
+	}
+	account, access, err := s.verify(r, req)
+	if err != nil {
+		return Call{}, err
+	}
+	if !mayCall(access.Kind(), req.asToken) {
+		return Call{}, refuseAccess()
+	}
+	if req.asToken {
+		req.client = latchkey.Client{} // the token says whom it was made for; rows may hang on it
+	}
+	n, err := narrowing(r.Context(), account, access, req)
+	if err != nil {
+		return Call{}, err
+	}
+	if call.Access, err = access.Narrow(r.Context(), n); err != nil {
+		return Call{}, mintError(err)
+	}
+	return call, nil
+}
+
+// fields takes a row out of a body.
+func fields(body *form.Value) (latchkey.Row, map[string][]string, error) {
+	var row latchkey.Row
+	var links map[string][]string
+	if body == nil {
+		return nil, nil, nil
+	}
+	for _, name := range body.Names {
+		switch name {
+		case nameKey, nameRole, nameRoles, nameConditions, nameCondition:
+			continue
+		}
+		v := body.Map[name]
+		if v.Kind == form.List || strings.HasPrefix(name, "l-") {
+			ids, err := linkIDs(v)
+			if err != nil {
+				return nil, nil, err
+			}
+			if links == nil {
+				links = map[string][]string{}
+			}
+			links[name] = ids
+			continue
+		}
+		if row == nil {
+			row = latchkey.Row{}
+		}
+		switch v.Kind {
+		case form.Text:
+			row[name] = v.Text
+		case form.Number:
+			row[name] = json.Number(v.Text)
+		case form.Bool:
+			row[name] = v.Text == "true"
+		case form.Null:
+			row[name] = nil
+		default:
+			return nil, nil, refuse("a field is a text, a number or a list")
+		}
+	}
+	return row, links, nil
+}
+
+// linkIDs reads one id or a list of ids. Empty ones, which clients send for an empty list, are none.
+func linkIDs(v *form.Value) ([]string, error) {
+	items := v.Items
+	if v.Kind != form.List {
+		items = []*form.Value{v}
+	}
+	ids := []string{}
+	for _, item := range items {
+		switch {
+		case item.Kind == form.Null || item.Kind == form.Text && item.Text == "":
+		case item.Kind == form.Text || item.Kind == form.Number:
+			ids = append(ids, item.Text)
+		default:
+			return nil, refuse("a link is an id")
+		}
+	}
+	return ids, nil
+}

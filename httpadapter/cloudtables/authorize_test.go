@@ -1,0 +1,147 @@
+package cloudtables
+
+import (
+	"encoding/json"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+const dataset = "/io/api/1/dataset/f8b948bc-d409-11eb-b875-1b15216b0d99"
+
+// call is a data call of the world's account; K becomes the key, T the token.
+func (w *world) call(c wire, token string) (Call, error) {
+	fill := strings.NewReplacer(`key=K`, `key=`+w.key, `token=T`, `token=`+token, `"key":"K"`, `"key":"`+w.key+`"`)
+	c.body, c.target = fill.Replace(c.body), fill.Replace(c.target)
+	for i, v := range c.headers {
+		if v == "K" {
+			c.headers[i] = w.key
+		}
+	}
+	return Authorize(w.acme, nil)(c.request())
+}
+
+func TestAuthorize(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		wire
+		roles  string // data sets that may be read
+		rows   string // of data set "it", as JSON
+		fields latchkey.Row
+		links  map[string][]string
+	}{
+		{"npm 21, list", wire{"GET", "/io/api/1/datasets?key=K&roles[0]=a", nil, ""}, "a", "", nil, nil},
+		{"npm, read", wire{"GET", dataset + "?key=K&roles[0]=it&conditions[id]=dp-1&conditions[value]=2", nil, ""},
+			"it", `["dp-1","=","2"]`, nil, nil},
+		{"npm 27, write", wire{"PUT", dataset + "/7", nil, `dp-1=caf%C3%A9%20%26%20co&l-2[0]=1&l-2[1]=2&key=K`},
+			"it, front desk, Front of house, one, a, b", "", latchkey.Row{"dp-1": "café & co"}, map[string][]string{"l-2": {"1", "2"}}},
+		{"npm 28, delete", wire{"DELETE", dataset + "/7?key=K&roles[0]=one&roles[1]=b", nil, ""}, "one, b", "", nil, nil},
+		{"header", wire{"GET", dataset, []string{"key", "K"}, ""}, "it, front desk, Front of house, one, a, b", "", nil, nil},
+		{"Python, a body with GET", wire{"GET", dataset + "?roles=a&domain=x", nil, `key=K`}, "a", "", nil, nil},
+		{"Python, a body with DELETE", wire{"DELETE", dataset + "/7?role=a", nil, `key=K`}, "a", "", nil, nil},
+		{"loader, key", wire{"GET", dataset + "?apikey=K&role=it&condition={\"id\":\"dp-1\",\"value\":1}&clientId=4&clientName=Z", nil, ""},
+			"it", `["dp-1","=","1"]`, nil, nil},
+		{"loader, token", wire{"GET", dataset + "?referer=x&token=T", nil, ""}, "it, a", `["dp-1","\u003e=","10"]`, nil, nil},
+		{"token, narrowed more", wire{"GET", dataset + "?token=T&role=a", nil, ""}, "a", "", nil, nil},
+		{"fields named like options of the access call", wire{"POST", dataset, nil, `key=K&role=a&duration=x&clientId=y&Role=z&userName[]=1`},
+			"a", "", latchkey.Row{"duration": "x", "clientId": "y", "Role": "z"}, map[string][]string{"userName": {"1"}}},
+		{"JSON", wire{"POST", dataset, nil, `{"key":"K","role":"a","dp-1":1.50,"dp-2":true,"dp-3":null,"dp-4":"x","l-1":[1,"2"],"l-2":[],"l-3":7}`},
+			"a", "", latchkey.Row{"dp-1": json.Number("1.50"), "dp-2": true, "dp-3": nil, "dp-4": "x"},
+			map[string][]string{"l-1": {"1", "2"}, "l-2": {}, "l-3": {"7"}}},
+		{"unlinking", wire{"POST", dataset, nil, `key=K&role=a&l-2=&l-3[]=`}, "a", "", nil, map[string][]string{"l-2": {}, "l-3": {}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, nil)
+			token := w.mint(`key=K&roles[]=it&roles[]=a&conditions[id]=dp-1&conditions[op]=%3E%3D&conditions[value]=10&conditions[set]=0`)
+			before := w.count()
+			tt.target = strings.Replace(tt.target, "apikey=K", "apikey="+w.key, 1)
+			call, err := w.call(tt.wire, token)
+			require.NoError(t, err)
+			require.Equal(t, before, w.count(), "a data call made a token")
+			var can []string
+			for _, name := range append([]string{"admin"}, keyRoles...) {
+				if _, err := call.Access.Filter(latchkey.Read, latchkey.Path("dataset", name)); err == nil {
+					can = append(can, name)
+				}
+			}
+			require.Equal(t, tt.roles, strings.Join(can, ", "))
+			if tt.rows != "" {
+				c, err := call.Access.Filter(latchkey.Read, latchkey.Path("dataset", "it"))
+				require.NoError(t, err)
+				var field, op, value string
+				var want []string
+				require.NoError(t, json.Unmarshal([]byte(tt.rows), &want))
+				field, op, value = want[0], want[1], want[2]
+				require.True(t, c.Equal(latchkey.Where(field, latchkey.Op(op), value)), "%v", c)
+			}
+			require.Equal(t, tt.fields, call.Fields)
+			require.Equal(t, tt.links, call.Links)
+		})
+	}
+}
+
+func TestAuthorizeRefuses(t *testing.T) {
+	w := newWorld(t, nil)
+	token := w.mint(`key=K&role=it`)
+	ended := w.mint(`key=K&duration=1`)
+	_, foreign := w.issue(w.other, latchkey.Spec{Kind: latchkey.KindAPIKey})
+	_, publishable := w.issue(w.acme, latchkey.Spec{Kind: latchkey.KindPublishable, Settings: latchkey.Settings{Roles: []string{w.roles["a"].ID}}})
+	w.turn(time.Second)
+	for _, tt := range []struct {
+		name string
+		wire
+		status int
+		want   string
+	}{
+		{"nobody", wire{"GET", dataset, nil, ""}, 401, noAccess},
+		{"a token in the place of a key", wire{"GET", dataset + "?key=" + token, nil, ""}, 403, noAccess},
+		{"a key in the place of a token", wire{"GET", dataset + "?token=" + w.key, nil, ""}, 403, noAccess},
+		{"an ended token", wire{"GET", dataset + "?token=" + ended, nil, ""}, 401, noAccess},
+		{"another owner's", wire{"GET", dataset + "?key=" + foreign, nil, ""}, 401, noAccess},
+		{"key and token", wire{"GET", dataset + "?key=K&token=T", nil, ""}, 400, twoKeys},
+		{"key and apikey", wire{"GET", dataset + "?key=K&apikey=K", nil, ""}, 400, twoKeys},
+		{"key in query and body", wire{"DELETE", dataset + "?key=K", nil, "key=K"}, 400, twoKeys},
+		{"a role the key lacks", wire{"GET", dataset + "?key=K&role=admin", nil, ""}, 403, noAccess},
+		{"a role the token lacks", wire{"GET", dataset + "?token=T&role=a", nil, ""}, 403, noAccess},
+		{"a condition without a value", wire{"GET", dataset + "?key=K&conditions[id]=dp-1", nil, ""}, 400, wantsValue},
+		{"conditions in query and body", wire{"PUT", dataset + "?conditions[dp-1]=1", nil, "key=K&conditions[dp-1]=2"}, 400, bad("conditions" + differs)},
+		{"a field that is a map", wire{"PUT", dataset, nil, "key=K&dp-1[a]=1"}, 400, bad("a field is a text, a number or a list")},
+		{"a link that is a map", wire{"PUT", dataset, nil, "key=K&l-1[0][a]=1"}, 400, bad("a link is an id")},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			call, err := w.call(tt.wire, token)
+			require.Error(t, err)
+			require.Zero(t, call.Access)
+			require.Error(t, call.Access.Check(latchkey.Read, latchkey.Path("dataset", "it")))
+			out := httptest.NewRecorder()
+			WriteError(out, nil, err)
+			require.Equal(t, tt.want, out.Body.String())
+			require.Equal(t, tt.status, out.Code)
+		})
+	}
+	call, err := w.call(wire{"GET", dataset + "?key=" + publishable, nil, ""}, "")
+	require.NoError(t, err)
+	require.NoError(t, call.Access.Check(latchkey.Read, latchkey.Path("dataset", "a")))
+}
+
+// TestTokenKeepsItsClient: rows may hang on the client, and who holds a token must not choose another.
+func TestTokenKeepsItsClient(t *testing.T) {
+	w := newWorld(t, nil)
+	token := w.mint(`key=K&clientId=42&clientName=Ada`)
+	for target, want := range map[string]latchkey.Client{
+		"?token=T":                                     {ID: "42", Name: "Ada"},
+		"?token=T&clientId=7&clientName=Eve":           {ID: "42", Name: "Ada"},
+		"?token=T&userId=7":                            {ID: "42", Name: "Ada"},
+		"?apikey=" + w.key + "&clientId=7&userName=Bo": {ID: "7", Name: "Bo"},
+		"?key=K": {},
+	} {
+		call, err := w.call(wire{"GET", dataset + target, nil, ""}, token)
+		require.NoError(t, err, target)
+		require.Equal(t, want, call.Access.Client(), target)
+	}
+}
