@@ -1,0 +1,392 @@
+// Package datocms answers DatoCMS' calls about API tokens and roles, /access_tokens and /roles, so that the product's own
+// clients work unchanged, and guards a host's delivery API the way the product does.
+//
+// For most uses, call [Mount] with the account whose tokens are meant, after making a first token with [AdminRole] and
+// [TokenSpec]. Put [Delivery] in front of the handler that serves content. A role is kept as it was sent, and compiled:
+// a handler that finds its caller with [httpadapter.AccessFrom] asks for the rows with access.Filter(latchkey.Update,
+// datocms.Model("main", id)). A handler that Delivery does not guard asks [Enter] first: a role's environments_access is
+// a question of its own.
+//
+// What the product's documents leave open is decided in rulings.go; docs/rulings.md lists it.
+package datocms
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/httpadapter"
+)
+
+// Options configure [Mount], [Handler] and [Delivery]. The zero value, and nil, are ready to use.
+type Options struct {
+	// Account picks the account of a request, for hosts with many tenants (by host name, say). Its errors are answered
+	// as [WriteError] answers them. Nil: the account given to Mount.
+	Account func(*http.Request) (latchkey.Account, error)
+
+	// Environments are the ids of the host's environments, the primary one first. A request that names another one is
+	// refused, and GET /environments lists them. Nil: there is "main", and Mount leaves that path to the host.
+	Environments []string
+
+	// Rate is how often one token may call. The zero Rate: [DefaultRate] (for [Delivery], [DefaultDeliveryRate]).
+	// Each Mount, Handler and Delivery counts on its own.
+	Rate latchkey.Rate
+
+	// AllowEscalation lets whoever may manage tokens or roles make, change and read such as may do more than she may.
+	// The audit trail then names the host as the one who did it. False: that is refused.
+	AllowEscalation bool
+
+	// OpenRoles lets every caller read roles. False: only those who may manage tokens or users.
+	OpenRoles bool
+
+	// NegativesNotInherited lets a role grant again what a role it inherits denies. It counts when a role is saved.
+	// False: negative permissions win, wherever they stand.
+	NegativesNotInherited bool
+
+	// PreviewReadsPublished lets a token with can_access_cda_preview alone read published content. False: that needs
+	// can_access_cda.
+	PreviewReadsPublished bool
+
+	// AnyVersion accepts requests without "X-Api-Version: 3". False: they are refused, as for the product's newer
+	// projects.
+	AnyVersion bool
+
+	// Reassign is asked before a token is destroyed: the host gives what the token owns to somebody else, or answers
+	// [ErrDestinationRequired] or [ErrDestination]. to is zero if the request names nobody. Nil: tokens own nothing.
+	Reassign func(r *http.Request, tokenID string, to Destination) error
+
+	// Clock tells the time; nil: time.Now. Give it the Manager's.
+	Clock func() time.Time
+
+	// Proxies are the host's own proxies: see [httpadapter.ClientAddr].
+	Proxies []netip.Prefix
+
+	// OnError hears of every refusal with its cause, before the reply is written. The cause never holds a secret; the
+	// request does. Nil: nobody listens.
+	OnError func(r *http.Request, err error)
+
+	// Logger hears of replies of 500 and above, with their cause. Nil: nobody listens.
+	Logger *slog.Logger
+}
+
+// Destination is who gets what a destroyed token owned.
+type Destination struct {
+	Type string // account, organization, user, access_token or sso_user
+	ID   string
+}
+
+// surface is an account and how it is served.
+type surface struct {
+	account latchkey.Account
+	opts    Options
+	meter   string
+	limiter *latchkey.Limiter
+}
+
+func newSurface(account latchkey.Account, opts *Options, meter string, rate latchkey.Rate) *surface {
+	s := &surface{account: account, meter: meter}
+	if opts != nil {
+		s.opts = *opts
+	}
+	if s.opts.Account == nil && account.Owner() == "" {
+		panic("datocms: an account is needed: manager.For(owner), or Options.Account")
+	}
+	if s.opts.Rate == (latchkey.Rate{}) {
+		s.opts.Rate = rate
+	}
+	if s.opts.Rate.Count <= 0 || s.opts.Rate.Per <= 0 || s.opts.Rate.Burst < 0 {
+		panic("datocms: Options.Rate is so many requests per so much time")
+	}
+	if s.opts.Clock == nil {
+		s.opts.Clock = time.Now
+	}
+	for i, env := range s.environments() {
+		if !validID(env) || slices.Contains(s.environments()[:i], env) {
+			panic(fmt.Sprintf("datocms: Options.Environments: %q is no id, or there twice", env))
+		}
+	}
+	for _, p := range s.opts.Proxies {
+		if !p.IsValid() {
+			panic("datocms: Options.Proxies holds an invalid prefix")
+		}
+	}
+	s.limiter = latchkey.NewLimiter(s.opts.Rate, s.opts.Clock)
+	return s
+}
+
+func (s *surface) environments() []string {
+	if len(s.opts.Environments) == 0 {
+		return []string{"main"}
+	}
+	return s.opts.Environments
+}
+
+// Mount registers /access_tokens and /roles with all beneath them, and /environments if Options.Environments names any.
+// Nil options are ready to use; options that cannot work panic.
+func Mount(mux httpadapter.Mux, account latchkey.Account, opts *Options) {
+	s := newSurface(account, opts, MeterCMA, DefaultRate)
+	// The last two are for paths that are none: the product's client repeats a GET for ever when it gets a plain 404.
+	for _, path := range []string{"/access_tokens", "/access_tokens/{id}", "/access_tokens/{id}/regenerate_token",
+		"/roles", "/roles/{id}", "/roles/{id}/duplicate", "/access_tokens/", "/roles/"} {
+		mux.Handle(path, s)
+	}
+	if len(s.opts.Environments) > 0 {
+		mux.Handle("/environments", s)
+	}
+}
+
+// Handler is [Mount] for hosts that route themselves: it answers the documented paths, and everything else with 404.
+func Handler(account latchkey.Account, opts *Options) http.Handler {
+	return newSurface(account, opts, MeterCMA, DefaultRate)
+}
+
+// call is one request by a caller who passed the gate.
+type call struct {
+	s       *surface
+	account latchkey.Account // the host's: what is done with it was checked here
+	access  latchkey.Access
+	r       *http.Request
+	id      string // of the path
+}
+
+// endpoint answers a call with a status and the document's data.
+type endpoint func(*call) (status int, data any, err error)
+
+var endpoints = map[string]endpoint{
+	"GET /access_tokens":                       (*call).listTokens,
+	"POST /access_tokens":                      (*call).createToken,
+	"GET /access_tokens/:id":                   (*call).findToken,
+	"PUT /access_tokens/:id":                   (*call).updateToken,
+	"DELETE /access_tokens/:id":                (*call).destroyToken,
+	"POST /access_tokens/:id/regenerate_token": (*call).regenerateToken,
+	"GET /roles":                               (*call).listRoles,
+	"POST /roles":                              (*call).createRole,
+	"GET /roles/:id":                           (*call).findRole,
+	"PUT /roles/:id":                           (*call).updateRole,
+	"DELETE /roles/:id":                        (*call).destroyRole,
+	"POST /roles/:id/duplicate":                (*call).duplicateRole,
+	"GET /environments":                        (*call).listEnvironments,
+}
+
+// route finds the endpoint of a request. Segments are cut before they are unescaped, as muxes do.
+func route(r *http.Request) (name, id string, ok bool) {
+	segments := strings.Split(strings.TrimPrefix(r.URL.EscapedPath(), "/"), "/")
+	if len(segments) > 1 {
+		var err error
+		if id, err = url.PathUnescape(segments[1]); err != nil || id == "" {
+			return "", "", false
+		}
+		segments[1] = ":id"
+	}
+	name = r.Method + " /" + strings.Join(segments, "/")
+	_, ok = endpoints[name]
+	return name, id, ok
+}
+
+func (s *surface) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.beforeReply(w, r)
+	if r.Method == http.MethodOptions {
+		preflight(w)
+		return
+	}
+	status, data, err := s.serve(w, r)
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	// Tokens are in these replies: beside what the product says, nobody keeps them.
+	w.Header().Set("Cache-Control", "max-age=0, private, must-revalidate, no-store")
+	writeJSON(w, status, document{data})
+}
+
+func (s *surface) serve(w http.ResponseWriter, r *http.Request) (int, any, error) {
+	account, access, err := s.authenticate(w, r)
+	if err != nil {
+		return 0, nil, err
+	}
+	if !mayCall(access.Kind()) || access.Check(latchkey.Use, apiCMA) != nil {
+		return 0, nil, refuse(http.StatusUnauthorized, codeAuthorization, latchkey.ErrDenied)
+	}
+	name, id, ok := route(r)
+	if !ok || name == "GET /environments" && len(s.opts.Environments) == 0 {
+		return 0, nil, refuse(http.StatusNotFound, codeEndpoint, latchkey.ErrNotFound)
+	}
+	access.Count(s.meter, name, 1)
+	if err := s.checkHeaders(w, r); err != nil {
+		return 0, nil, err
+	}
+	return endpoints[name](&call{s: s, account: account, access: access, r: r, id: id})
+}
+
+// authenticate finds out who calls, and holds her to the rate.
+func (s *surface) authenticate(w http.ResponseWriter, r *http.Request) (latchkey.Account, latchkey.Access, error) {
+	account := s.account
+	if s.opts.Account != nil {
+		var err error
+		if account, err = s.opts.Account(r); err != nil {
+			return account, latchkey.Access{}, err
+		}
+		if account.Owner() == "" {
+			return account, latchkey.Access{}, errors.New("datocms: Options.Account returned the zero Account")
+		}
+	}
+	access, address, err := s.verify(r, account)
+	if errors.Is(err, latchkey.ErrUnavailable) {
+		return account, access, err
+	}
+	key := "token " + access.TokenID()
+	if err != nil {
+		key = "address " + address.String()
+	}
+	passes, info := s.limiter.Allow(key)
+	w.Header().Set("X-RateLimit-Remaining", strconv.Itoa(info.Remaining))
+	if !passes {
+		err = &latchkey.RateLimitError{Info: info}
+	}
+	return account, access, err
+}
+
+func (s *surface) verify(r *http.Request, account latchkey.Account) (latchkey.Access, netip.Addr, error) {
+	secret, err := (httpadapter.Carriers{Bearer: true}).Find(r)
+	address, addressErr := httpadapter.ClientAddr(r, s.opts.Proxies)
+	if err == nil {
+		err = addressErr
+	}
+	var p latchkey.Presented
+	if err == nil {
+		p, err = httpadapter.Presented(r, secret, s.opts.Proxies)
+	}
+	switch {
+	case errors.Is(err, httpadapter.ErrManyCredentials):
+		return latchkey.Access{}, address, refuse(http.StatusBadRequest, codeAuthorization, err)
+	case err != nil:
+		return latchkey.Access{}, address, refuse(http.StatusUnauthorized, codeAuthorization, err)
+	}
+	access, err := account.Verify(r.Context(), p)
+	return access, address, err
+}
+
+func (s *surface) checkHeaders(w http.ResponseWriter, r *http.Request) error {
+	if accept := r.Header.Values("Accept"); len(accept) > 0 && !slices.ContainsFunc(accept, func(v string) bool {
+		return strings.Contains(v, "json") || strings.Contains(v, "*/*") || strings.Contains(v, "application/*")
+	}) {
+		return refuse(http.StatusNotAcceptable, codeAccept, httpadapter.ErrBadRequest)
+	}
+	if v := r.Header.Values("X-Api-Version"); !s.opts.AnyVersion && (len(v) != 1 || v[0] != "3") {
+		return refuse(http.StatusUnprocessableEntity, codeVersion, httpadapter.ErrBadRequest)
+	}
+	_, err := s.environment(w, r)
+	return err
+}
+
+// environment is the one a request names, and whether it is the primary one. Tokens and roles are in none, but the header
+// is read all the same.
+func (s *surface) environment(w http.ResponseWriter, r *http.Request) (string, error) {
+	named := r.Header.Values("X-Environment")
+	env := s.environments()[0]
+	if len(named) > 0 {
+		env = named[0]
+	}
+	if len(named) > 1 || !slices.Contains(s.environments(), env) {
+		return "", refuse(http.StatusNotFound, codeEnvironment, latchkey.ErrNotFound)
+	}
+	w.Header().Set("X-Environment", env)
+	return env, nil
+}
+
+const allowHeaders = "authorization, content-type, x-environment, x-site-domain, x-api-version, user-agent, x-session-id, " +
+	"x-include-drafts, x-exclude-invalid"
+
+// beforeReply sets what every reply has. Pages of any origin may call: what they need is a token, never a cookie.
+func (s *surface) beforeReply(w http.ResponseWriter, _ *http.Request) {
+	h := w.Header()
+	h.Set("X-Api-Version", "3")
+	h.Set("X-Request-Id", randomHex(16))
+	h.Set("X-RateLimit-Limit", strconv.Itoa(1+s.opts.Rate.Burst))
+	h.Set("Vary", "Accept, Accept-Encoding, Authorization")
+	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("Access-Control-Expose-Headers", "x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset")
+}
+
+func preflight(w http.ResponseWriter) {
+	h := w.Header()
+	h.Set("Access-Control-Allow-Methods", "GET, POST, PUT, OPTIONS, DELETE")
+	h.Set("Access-Control-Allow-Headers", allowHeaders)
+	h.Set("Access-Control-Max-Age", "1728000")
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (s *surface) fail(w http.ResponseWriter, r *http.Request, err error) {
+	if s.opts.OnError != nil {
+		s.opts.OnError(r, err)
+	}
+	out := refusalOf(err)
+	if out.status >= 500 && s.opts.Logger != nil {
+		s.opts.Logger.ErrorContext(r.Context(), "call failed", "method", r.Method, "route", r.Pattern, "err", err)
+	}
+	out.write(w)
+}
+
+// seconds is X-RateLimit-Reset: whole seconds, never 0, for clients wait exactly that long before they come again.
+func seconds(d time.Duration) string {
+	return strconv.FormatInt(max(1, int64((d+time.Second-1)/time.Second)), 10)
+}
+
+// admin is the account a change is made with: the caller's rights are checked, and her name is recorded.
+func (c *call) admin(action latchkey.Action, kind, id string) (latchkey.Account, error) {
+	if id == "" {
+		id = "new"
+	}
+	if err := c.access.Check(action, latchkey.Path("latchkey", kind, id)); err != nil {
+		return latchkey.Account{}, err
+	}
+	if c.s.opts.AllowEscalation {
+		return c.account, nil
+	}
+	return c.account.As(c.access)
+}
+
+// linkage names a resource.
+type linkage struct {
+	ID   string `json:"id"`
+	Type string `json:"type"`
+}
+
+type relationship struct {
+	Data any `json:"data"`
+}
+
+type environment struct {
+	ID   string          `json:"id"`
+	Type string          `json:"type"`
+	Meta environmentMeta `json:"meta"`
+}
+
+type environmentMeta struct {
+	Status   string  `json:"status"`
+	ReadOnly bool    `json:"read_only_mode"`
+	Primary  bool    `json:"primary"`
+	Forked   *string `json:"forked_from"`
+}
+
+func (c *call) listEnvironments() (int, any, error) {
+	list := []environment{}
+	for i, id := range c.s.environments() {
+		e := environment{ID: id, Type: "environment", Meta: environmentMeta{Status: "ready", Primary: i == 0}}
+		if i > 0 {
+			e.Meta.Forked = &c.s.environments()[0]
+		}
+		list = append(list, e)
+	}
+	return http.StatusOK, list, nil
+}
+
+func itoa(n int) string { return strconv.Itoa(n) }

@@ -1,0 +1,168 @@
+package datocms
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/httpadapter"
+)
+
+// Errors that [Options.Reassign] answers with.
+var (
+	// ErrDestinationRequired: the token owns something, and the request names nobody who gets it.
+	ErrDestinationRequired = refuse(http.StatusUnprocessableEntity, codeHeirNeeded, httpadapter.ErrBadRequest)
+	// ErrDestination: nobody is who the request names.
+	ErrDestination = refuse(http.StatusUnprocessableEntity, codeHeir, httpadapter.ErrBadRequest)
+)
+
+// ErrJSONBody is for handlers behind [Delivery]: [WriteError] answers it as the product answers a body that is no JSON.
+var ErrJSONBody = refuse(http.StatusUnsupportedMediaType, codeJSON, httpadapter.ErrBadRequest)
+
+// refusal is an error reply. Its texts are ours but for names of members in INVALID_FORMAT, cut short.
+type refusal struct {
+	status    int
+	code      string
+	details   any // an object; nil: {}
+	transient bool
+	reset     time.Duration // X-RateLimit-Reset of a 429
+	cause     error
+}
+
+func (e *refusal) Error() string { return "datocms: " + e.code }
+func (e *refusal) Unwrap() error { return e.cause }
+
+func refuse(status int, code string, cause error) error {
+	return &refusal{status: status, code: code, cause: cause}
+}
+
+func refuseFormat(messages ...string) error {
+	return &refusal{status: http.StatusUnprocessableEntity, code: codeFormat, cause: httpadapter.ErrBadRequest,
+		details: struct {
+			Messages []string `json:"messages"`
+		}{messages}}
+}
+
+func refuseField(record, field, code string) error {
+	return &refusal{status: http.StatusUnprocessableEntity, code: codeField, cause: latchkey.ErrInvalid,
+		details: struct {
+			Field  string `json:"field"`
+			Code   string `json:"code"`
+			Record string `json:"record_type"`
+		}{field, code, record}}
+}
+
+// refusalOf turns any error into a reply. Trouble is told by [httpadapter.ProblemOf].
+func refusalOf(err error) *refusal {
+	p := httpadapter.ProblemOf(err)
+	if p.Status != http.StatusServiceUnavailable { // trouble comes first: it must never read as a refusal
+		var known *refusal
+		if errors.As(err, &known) {
+			return known
+		}
+	}
+	out := &refusal{status: p.Status, cause: err}
+	switch p.Status {
+	case http.StatusUnauthorized:
+		out.code = codeAuthorization
+	case http.StatusForbidden:
+		out.status, out.code = http.StatusUnauthorized, codePermissions
+	case http.StatusPaymentRequired:
+		out.code = codePlan
+	case http.StatusNotFound:
+		out.code = codeNotFound
+	case http.StatusRequestEntityTooLarge:
+		out.code = codeJSON
+	case http.StatusUnsupportedMediaType:
+		out.code = codeContentType
+	case http.StatusConflict:
+		out.status, out.code = http.StatusUnprocessableEntity, codeConcurrent
+		out.transient = errors.Is(err, latchkey.ErrConflict)
+	case http.StatusTooManyRequests:
+		out.code, out.reset = codeRate, p.RetryAfter
+	case http.StatusBadRequest:
+		out.status, out.code = http.StatusUnprocessableEntity, codeFormat
+		out.details = json.RawMessage(`{"messages":["the request cannot be understood"]}`)
+	case http.StatusServiceUnavailable:
+		out.code = codeUnavailable
+		// Clients repeat what is transient, whatever the method: not when it may have happened already.
+		out.transient = !errors.Is(err, latchkey.ErrUnknownOutcome)
+	default:
+		out.status, out.code = http.StatusInternalServerError, codeException
+	}
+	return out
+}
+
+// WriteError answers a call with what err means, in the product's shape:
+//
+//	{"data":[{"id":"a9d52a","type":"api_error","attributes":{"code":"NOT_FOUND","details":{},"doc_url":"…"}}]}
+//
+// An error that is not known is a 500 EXCEPTION without a word about it; so is nil.
+func WriteError(w http.ResponseWriter, _ *http.Request, err error) { refusalOf(err).write(w) }
+
+type apiError struct {
+	ID         string `json:"id"`
+	Type       string `json:"type"`
+	Attributes struct {
+		Code      string `json:"code"`
+		Details   any    `json:"details"`
+		DocURL    string `json:"doc_url"`
+		Transient bool   `json:"transient,omitempty"`
+	} `json:"attributes"`
+}
+
+func (e *refusal) write(w http.ResponseWriter) {
+	out := apiError{ID: randomHex(3), Type: "api_error"}
+	a := &out.Attributes
+	a.Code, a.Details, a.DocURL, a.Transient = e.code, e.details, docURL+e.code, e.transient
+	if a.Details == nil {
+		a.Details = struct{}{} // clients index into it
+	}
+	h := w.Header()
+	h.Set("Cache-Control", "no-cache, no-store")
+	switch e.status {
+	case http.StatusUnauthorized:
+		h.Set("WWW-Authenticate", `Bearer realm="datocms"`)
+	case http.StatusTooManyRequests:
+		h.Set("X-RateLimit-Reset", seconds(e.reset))
+	}
+	writeJSON(w, e.status, document{[]apiError{out}})
+}
+
+type document struct {
+	Data any `json:"data"`
+}
+
+// writeJSON sends the only content type the clients take; anything else makes them repeat the request for ever.
+func writeJSON(w http.ResponseWriter, status int, doc any) {
+	body, err := encode(doc)
+	if err != nil { // texts, numbers, and JSON that was checked
+		panic("datocms: " + err.Error())
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/json; charset=utf-8")
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	_, _ = w.Write(body)
+}
+
+// encode is json.Marshal that leaves "<", ">" and "&" as they are: entries go back as they came.
+func encode(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(v)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
+}
+
+// randomHex is 2n random hex digits. crypto/rand never fails: it ends the program instead.
+func randomHex(n int) string {
+	b := make([]byte, n)
+	_, _ = rand.Read(b)
+	return hex.EncodeToString(b)
+}

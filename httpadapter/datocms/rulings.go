@@ -1,0 +1,89 @@
+package datocms
+
+import (
+	"time"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+// The product's documents leave these questions open. Each answer is one place: a constant or function here, and an
+// option where another answer is plausible. docs/rulings.md lists them for people.
+
+// Origin is what tokens and roles made here are marked with. This surface lists and changes those alone: others are
+// absent.
+const Origin = "datocms"
+
+// DefaultRate is the documented limit of the management API: 60 requests per 3 seconds. It is counted per token, and per
+// client address for requests whose token is not good.
+var DefaultRate = latchkey.Rate{Count: 60, Per: 3 * time.Second, Burst: 59}
+
+// DefaultDeliveryRate is the documented limit of the delivery API: 40 requests per second and token. (The second bucket
+// of 1,000 per minute is not kept.)
+var DefaultDeliveryRate = latchkey.Rate{Count: 40, Per: time.Second, Burst: 39}
+
+// Bounds of one request; the documents name none.
+const (
+	maxBody     = 256 << 10
+	maxDepth    = 16
+	maxName     = 256 // bytes of a name
+	maxID       = 64  // bytes of an id in an entry: four of them escaped still make a resource
+	maxEntries  = 1000
+	maxParents  = 100
+	maxMessages = 20  // of one INVALID_FORMAT
+	maxTries    = 100 // of names for a duplicate
+)
+
+// Names of meters, for latchkey.UsageQuery.
+const (
+	MeterCMA = "cma" // the endpoint is like "PUT /access_tokens/:id"
+	MeterCDA = "cda" // the endpoint is "published" or "drafts"
+)
+
+// mayCall says which kinds of token are callers here. Publishable ones lie in pages and minted ones are narrower on
+// purpose: neither manages tokens, whatever their rules say.
+func mayCall(kind latchkey.Kind) bool {
+	return kind == latchkey.KindAPIKey || kind == latchkey.KindSession || kind == latchkey.KindSecret
+}
+
+// defaultEnvironments is what a new role may enter when its maker does not say.
+const defaultEnvironments = "primary_only"
+
+// duplicateSuffix is what a duplicate's name ends in; N is the first number that is free.
+const duplicateSuffix = " (duplicate #%d)"
+
+// Codes of refusals. Statuses that no document tells are marked.
+const (
+	codeAuthorization = "INVALID_AUTHORIZATION_HEADER"    // 401
+	codePermissions   = "INSUFFICIENT_PERMISSIONS"        // 401 (not documented)
+	codeNotFound      = "NOT_FOUND"                       // 404
+	codeEndpoint      = "INVALID_ENDPOINT"                // 404 (not documented), also for a method a path does not have
+	codeEnvironment   = "INVALID_ENVIRONMENT"             // 404
+	codeAccept        = "INVALID_ACCEPT_HEADER"           // 406
+	codeContentType   = "INVALID_CONTENT_TYPE_HEADER"     // 415
+	codeJSON          = "INVALID_JSON_BODY"               // 415 (not documented); 413 for a body that is too long
+	codeVersion       = "INVALID_API_VERSION"             // 422
+	codeFormat        = "INVALID_FORMAT"                  // 422
+	codeField         = "INVALID_FIELD"                   // 422
+	codeNonEditable   = "NON_EDITABLE_ACCESS_TOKEN"       // 401 (not documented)
+	codeSelf          = "CANNOT_DESTROY_CURRENT_USER"     // 422 (not documented)
+	codeHeirNeeded    = "DESTINATION_USER_REQUIRED"       // 422 (not documented)
+	codeHeirType      = "INVALID_DESTINATION_TYPE"        // 422 (not documented)
+	codeHeir          = "INVALID_DESTINATION_USER"        // 422 (not documented)
+	codeBound         = "REQUIRED_BY_ASSOCIATION"         // 422 (not documented): the role is bound, or inherited from
+	codeConcurrent    = "CONCURRENT_ROLE_UPDATE"          // 422, transient: clients try again
+	codePlan          = "PLAN_UPGRADE_REQUIRED"           // 402 (not documented): the token's credits are spent
+	codeRate          = "RATE_LIMIT_EXCEEDED"             // 429
+	codeUnavailable   = "SERVICE_UNAVAILABLE"             // 503, transient
+	codeException     = "EXCEPTION"                       // 500
+	codeDrafts        = "INVALID_X_INCLUDE_DRAFTS_HEADER" // 400 (not documented)
+)
+
+// Codes within INVALID_FIELD.
+const (
+	fieldRequired = "VALIDATION_REQUIRED"
+	fieldUnique   = "VALIDATION_UNIQUENESS"
+	fieldLength   = "VALIDATION_LENGTH"
+	fieldInvalid  = "VALIDATION_INVALID"
+)
+
+const docURL = "https://www.datocms.com/docs/content-management-api/errors#"

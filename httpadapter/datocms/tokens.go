@@ -1,0 +1,364 @@
+package datocms
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/httpadapter"
+	"github.com/latchkey-go/latchkey/internal/form"
+)
+
+type tokenResource struct {
+	ID            string          `json:"id"`
+	Type          string          `json:"type"`
+	Attributes    tokenAttributes `json:"attributes"`
+	Relationships struct {
+		Role relationship `json:"role"`
+	} `json:"relationships"`
+}
+
+type tokenAttributes struct {
+	Name      string  `json:"name"`
+	Token     *string `json:"token"`
+	Hardcoded *string `json:"hardcoded_type"`
+	CDA       bool    `json:"can_access_cda"`
+	Preview   bool    `json:"can_access_cda_preview"`
+	CMA       bool    `json:"can_access_cma"`
+	LastCMA   string  `json:"last_cma_access"`
+	LastCDA   string  `json:"last_cda_access"`
+}
+
+// ours says whether a token is one that this surface shows. A revoked one is gone, whoever revoked it.
+func ours(t latchkey.Token) bool {
+	return t.Origin == Origin && t.Kind == latchkey.KindAPIKey && t.Revoked.IsZero()
+}
+
+// hardcoded is what a host marks its factory tokens with, in Token.Extra: {"hardcoded_type": "…"}.
+func hardcoded(t latchkey.Token) *string {
+	var extra struct {
+		Type *string `json:"hardcoded_type"`
+	}
+	if json.Unmarshal(t.Extra, &extra) != nil {
+		return nil
+	}
+	return extra.Type
+}
+
+// render shows tokens. secret is the text of the only one when it was made just now; else texts are revealed to callers
+// who may, and are null to all others.
+func (c *call) render(secret *latchkey.Secret, tokens ...latchkey.Token) ([]tokenResource, error) {
+	seen, err := lastAccess(c.r.Context(), c.account, c.s.opts.Clock(), tokens)
+	if err != nil {
+		return nil, err
+	}
+	texts, err := c.reveal(secret, tokens)
+	if err != nil {
+		return nil, err
+	}
+	list := []tokenResource{}
+	for _, t := range tokens {
+		out := tokenResource{ID: t.ID, Type: "access_token", Attributes: tokenAttributes{
+			Name: t.Name, Hardcoded: hardcoded(t),
+			CDA:     t.Permissions.Allows(latchkey.Use, apiCDA),
+			Preview: t.Permissions.Allows(latchkey.Use, apiPreview),
+			CMA:     t.Permissions.Allows(latchkey.Use, apiCMA),
+			LastCMA: seen[use{t.ID, MeterCMA}], LastCDA: seen[use{t.ID, MeterCDA}],
+		}}
+		if len(t.Roles) == 1 {
+			out.Relationships.Role.Data = linkage{t.Roles[0], "role"}
+		}
+		if known, ok := texts[t.ID]; ok {
+			text := known.Reveal()
+			out.Attributes.Token = &text
+		}
+		list = append(list, out)
+	}
+	return list, nil
+}
+
+// reveal is the texts of tokens, by id, as far as the caller may know them and they can be read again: of none without
+// can_manage_access_tokens, not of a token that may do more than she may, nor of one made without a Keyring.
+func (c *call) reveal(secret *latchkey.Secret, tokens []latchkey.Token) (map[string]latchkey.Secret, error) {
+	if secret != nil {
+		return map[string]latchkey.Secret{tokens[0].ID: *secret}, nil
+	}
+	account, err := c.admin(latchkey.Reveal, "token", "")
+	if errors.Is(err, latchkey.ErrDenied) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	var ids []string
+	for _, t := range tokens {
+		ids = append(ids, t.ID)
+	}
+	return account.RevealAll(c.r.Context(), ids...)
+}
+
+func (c *call) one(status int, secret *latchkey.Secret, t latchkey.Token) (int, any, error) {
+	list, err := c.render(secret, t)
+	if err != nil {
+		return 0, nil, err
+	}
+	return status, list[0], nil
+}
+
+// token finds the token of the path.
+func (c *call) token() (latchkey.Token, error) {
+	if !validID(c.id) {
+		return latchkey.Token{}, latchkey.ErrNotFound
+	}
+	t, err := c.account.Get(c.r.Context(), c.id)
+	if err == nil && !ours(t) {
+		err = latchkey.ErrNotFound
+	}
+	return t, err
+}
+
+func (c *call) listTokens() (int, any, error) {
+	origin := Origin
+	var tokens []latchkey.Token
+	q := latchkey.TokenQuery{Origin: &origin, Kinds: []latchkey.Kind{latchkey.KindAPIKey}}
+	for t, err := range c.account.Tokens(c.r.Context(), q) {
+		if err != nil {
+			return 0, nil, err
+		}
+		if ours(t) {
+			tokens = append(tokens, t)
+		}
+	}
+	list, err := c.render(nil, tokens...)
+	return http.StatusOK, list, err
+}
+
+func (c *call) findToken() (int, any, error) {
+	t, err := c.token()
+	if err != nil {
+		return 0, nil, err
+	}
+	return c.one(http.StatusOK, nil, t)
+}
+
+// tokenBody is what create and update send.
+type tokenBody struct {
+	name              string
+	cda, preview, cma bool
+	roleID            string // "": not said
+}
+
+func (c *call) readToken(id string) (b tokenBody, err error) {
+	check := newChecker("access_token", id != "")
+	required, optional := []string{"attributes", "relationships"}, []string(nil)
+	if id != "" {
+		required, optional = required[:1], required[1:]
+	}
+	data, err := readData(c.r, check, "access_token", id, required, optional)
+	if err != nil {
+		return b, err
+	}
+	if raw, ok := data["attributes"]; ok {
+		const at = "#/data/attributes"
+		m := check.object(raw, at, []string{"name", "can_access_cda", "can_access_cda_preview", "can_access_cma"}, nil)
+		for name, into := range map[string]*bool{"can_access_cda": &b.cda, "can_access_cda_preview": &b.preview,
+			"can_access_cma": &b.cma} {
+			if raw, ok := m[name]; ok {
+				*into = check.boolean(raw, at+"/"+name)
+			}
+		}
+		if raw, ok := m["name"]; ok {
+			b.name = check.text(raw, at+"/name")
+		}
+	}
+	if raw, ok := data["relationships"]; ok {
+		required, optional := []string{"role"}, []string(nil)
+		if id != "" {
+			required, optional = nil, required
+		}
+		m := check.object(raw, "#/data/relationships", required, optional)
+		if raw, ok := m["role"]; ok {
+			role := check.object(raw, "#/data/relationships/role", []string{"data"}, nil)
+			if raw, ok := role["data"]; ok {
+				b.roleID = check.link(raw, "#/data/relationships/role/data", "role")
+			}
+		}
+	}
+	if err := check.err(); err != nil {
+		return b, err
+	}
+	if err := checkName("AccessToken", b.name); err != nil {
+		return b, err
+	}
+	if b.roleID != "" {
+		if _, err := c.role(b.roleID); errors.Is(err, latchkey.ErrNotFound) {
+			return b, refuseField("AccessToken", "role", fieldInvalid)
+		} else if err != nil {
+			return b, err
+		}
+	}
+	return b, nil
+}
+
+func checkName(record, name string) error {
+	switch {
+	case name == "":
+		return refuseField(record, "name", fieldRequired)
+	case len(name) > maxName:
+		return refuseField(record, "name", fieldLength)
+	case strings.ContainsRune(name, 0):
+		return refuseField(record, "name", fieldInvalid)
+	}
+	return nil
+}
+
+func (c *call) createToken() (int, any, error) {
+	account, err := c.admin(latchkey.Create, "token", "")
+	if err != nil {
+		return 0, nil, err
+	}
+	b, err := c.readToken("")
+	if err != nil {
+		return 0, nil, err
+	}
+	t, secret, err := account.Issue(c.r.Context(), TokenSpec(b.name, b.roleID, b.cda, b.preview, b.cma))
+	if err != nil {
+		return 0, nil, roleWent(err)
+	}
+	return c.one(http.StatusCreated, &secret, t)
+}
+
+// roleWent: all that a request could have wrong was refused before, so the role ended between two readings.
+func roleWent(err error) error {
+	if errors.Is(err, latchkey.ErrInvalid) {
+		return refuseField("AccessToken", "role", fieldInvalid)
+	}
+	return err
+}
+
+func (c *call) updateToken() (int, any, error) {
+	t, err := c.token()
+	if err != nil {
+		return 0, nil, err
+	}
+	account, err := c.admin(latchkey.Update, "token", t.ID)
+	if err != nil {
+		return 0, nil, err
+	}
+	b, err := c.readToken(t.ID)
+	if err != nil {
+		return 0, nil, err
+	}
+	t, err = account.Update(c.r.Context(), t.ID, func(t *latchkey.Token) error {
+		if !ours(*t) {
+			return latchkey.ErrNotFound
+		}
+		if hardcoded(*t) != nil {
+			return refuse(http.StatusUnauthorized, codeNonEditable, latchkey.ErrDenied)
+		}
+		t.Name, t.Permissions = b.name, gates(b.cda, b.preview, b.cma)
+		if b.roleID != "" {
+			t.Roles = []string{b.roleID}
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, nil, roleWent(err)
+	}
+	return c.one(http.StatusOK, nil, t)
+}
+
+func (c *call) regenerateToken() (int, any, error) {
+	t, err := c.token()
+	if err != nil {
+		return 0, nil, err
+	}
+	account, err := c.admin(latchkey.Rotate, "token", t.ID)
+	if err != nil {
+		return 0, nil, err
+	}
+	if _, err := readBody(c.r); err != nil {
+		return 0, nil, err
+	}
+	secret, err := account.Rotate(c.r.Context(), t.ID, 0)
+	if errors.Is(err, latchkey.ErrInvalid) { // revoked meanwhile
+		err = latchkey.ErrNotFound
+	}
+	if err != nil {
+		return 0, nil, err
+	}
+	return c.one(http.StatusOK, &secret, t)
+}
+
+var errProbe = errors.New("datocms: only asking")
+
+var heirTypes = []string{"account", "organization", "user", "access_token", "sso_user"}
+
+func (c *call) destroyToken() (int, any, error) {
+	t, err := c.token()
+	if err != nil {
+		return 0, nil, err
+	}
+	account, err := c.admin(latchkey.Delete, "token", t.ID)
+	if err != nil {
+		return 0, nil, err
+	}
+	if _, err := readBody(c.r); err != nil {
+		return 0, nil, err
+	}
+	if t.ID == c.access.TokenID() {
+		return 0, nil, refuse(http.StatusUnprocessableEntity, codeSelf, latchkey.ErrDenied)
+	}
+	to, err := destination(c.r)
+	if err != nil {
+		return 0, nil, err
+	}
+	out, err := c.render(nil, t)
+	if err != nil {
+		return 0, nil, err
+	}
+	if c.s.opts.Reassign != nil {
+		// Nothing is given away before it is sure that the caller may do this: asked by a change that does not happen.
+		_, err := account.Update(c.r.Context(), t.ID, func(*latchkey.Token) error { return errProbe })
+		if !errors.Is(err, errProbe) {
+			return 0, nil, err
+		}
+		if err := c.s.opts.Reassign(c.r, t.ID, to); err != nil {
+			return 0, nil, err
+		}
+	}
+	if err := account.Delete(c.r.Context(), t.ID); err != nil {
+		return 0, nil, err
+	}
+	return http.StatusOK, out[0], nil
+}
+
+// destination is whom the query names, zero if nobody. Whether there is such a one is for the host to say.
+func destination(r *http.Request) (to Destination, err error) {
+	query, err := form.Parse(r.URL.RawQuery)
+	if err != nil {
+		return to, httpadapter.ErrBadRequest
+	}
+	errType := refuse(http.StatusUnprocessableEntity, codeHeirType, latchkey.ErrInvalid)
+	if kind := query.Get("destination_user_type"); kind != nil {
+		if kind.Kind != form.Text || !slices.Contains(heirTypes, kind.Text) {
+			return to, errType
+		}
+		to.Type = kind.Text
+	}
+	if id := query.Get("destination_user_id"); id != nil {
+		if id.Kind != form.Text || !validID(id.Text) {
+			return to, ErrDestination
+		}
+		to.ID = id.Text
+	}
+	switch {
+	case to.Type == "" && to.ID != "":
+		return to, errType
+	case to.Type != "" && to.ID == "":
+		return to, ErrDestination
+	}
+	return to, nil
+}

@@ -1,0 +1,68 @@
+package datocms
+
+import (
+	"context"
+	"time"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+// use is what is asked about: how lately a token passed an API.
+type use struct{ tokenID, meter string }
+
+// lastAccess sorts the newest day of each use into the product's words.
+func lastAccess(ctx context.Context, account latchkey.Account, now time.Time, tokens []latchkey.Token) (
+	map[use]string, error) {
+	now = now.UTC()
+	newest := map[use]string{}
+	const some = 200 // tokens per query
+	for from := 0; from < len(tokens); from += some {
+		var ids []string
+		for _, t := range tokens[from:min(from+some, len(tokens))] {
+			ids = append(ids, t.ID)
+		}
+		rows, err := account.Usage(ctx, latchkey.UsageQuery{TokenIDs: ids, Meters: []string{MeterCMA, MeterCDA},
+			From: lastMonth(now).Format(time.DateOnly), By: []string{"token", "meter", "day"}})
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range rows {
+			if u := (use{r.TokenID, r.Meter}); r.Count > 0 && r.Day > newest[u] {
+				newest[u] = r.Day
+			}
+		}
+	}
+	out := map[use]string{}
+	for _, t := range tokens {
+		for _, meter := range []string{MeterCMA, MeterCDA} {
+			out[use{t.ID, meter}] = bucket(now, newest[use{t.ID, meter}])
+		}
+	}
+	return out, nil
+}
+
+// bucket is the first word that fits a day, "" being no day. Weeks begin on Monday; all days are UTC's.
+func bucket(now time.Time, day string) string {
+	monday := now.AddDate(0, 0, -(int(now.Weekday())+6)%7)
+	for _, b := range []struct {
+		word string
+		from time.Time
+	}{
+		{"today", now},
+		{"yesterday", now.AddDate(0, 0, -1)},
+		{"this_week", monday},
+		{"last_week", monday.AddDate(0, 0, -7)},
+		{"this_month", now.AddDate(0, 0, 1-now.Day())},
+		{"last_month", lastMonth(now)},
+	} {
+		if day != "" && day >= b.from.Format(time.DateOnly) {
+			return b.word
+		}
+	}
+	return "never"
+}
+
+// lastMonth is the first day of the month before.
+func lastMonth(now time.Time) time.Time {
+	return time.Date(now.Year(), now.Month()-1, 1, 0, 0, 0, 0, time.UTC)
+}
