@@ -1,0 +1,206 @@
+package apperate
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/httpadapter"
+	"github.com/latchkey-go/latchkey/internal/strictjson"
+)
+
+// WriteJSON answers with v as JSON, status 200 and the exact content type that the product's clients compare with. A v
+// that cannot be encoded is a 500.
+func WriteJSON(w http.ResponseWriter, v any) {
+	text, err := json.Marshal(v)
+	if err != nil {
+		WriteError(w, nil, err)
+		return
+	}
+	h := w.Header()
+	commonHeaders(h)
+	h.Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(http.StatusOK)
+	_, _ = w.Write(text)
+}
+
+func (g *gateway) serveStatus(w http.ResponseWriter) {
+	WriteJSON(w, struct {
+		Status  string `json:"status"`
+		Version string `json:"version"`
+		Time    int64  `json:"time"`
+	}{"up", "1.0", g.opts.Clock().UnixMilli()})
+}
+
+// serveAccount answers the account calls that the gateway knows; false: the host may know it. The caller holds the
+// owner's secret token. Account calls cost nothing.
+func (g *gateway) serveAccount(w http.ResponseWriter, r *http.Request, c *Call, path []string, body []byte) bool {
+	call := strings.Join(path, "/")
+	var answer any
+	account, err := c.Account.As(c.Access)
+	switch {
+	case err != nil:
+	case isRead(r.Method) && call == "metadata":
+		answer, err = g.metadata(r.Context(), account)
+	case isRead(r.Method) && call == "usage":
+		answer, err = g.usage(r.Context(), account)
+	case isRead(r.Method) && (call == "usage/messages" || call == "usage/credits"):
+		answer, err = g.creditUse(r.Context(), account)
+	case isRead(r.Method) && (call == "usage/rules" || call == "usage/rule-records" || call == "usage/alerts" ||
+		call == "usage/alert-records"):
+		answer = []struct{}{} // there are no rules here
+	case r.Method == http.MethodPost && call == "signed":
+		answer, err = signingSecret(r.Context(), account, body)
+	default:
+		return false
+	}
+	if err != nil {
+		g.fail(w, r, err)
+		return true
+	}
+	WriteJSON(w, answer)
+	return true
+}
+
+type metadata struct {
+	PayAsYouGoEnabled    bool   `json:"payAsYouGoEnabled"`
+	EffectiveDate        int64  `json:"effectiveDate"` // ms: the month began
+	EndDateEffective     *int64 `json:"endDateEffective"`
+	SubscriptionTermType string `json:"subscriptionTermType"`
+	TierName             string `json:"tierName"`
+	MessageLimit         int64  `json:"messageLimit"` // 0: none
+	MessagesUsed         int64  `json:"messagesUsed"`
+	CircuitBreaker       *int64 `json:"circuitBreaker"`
+}
+
+func (g *gateway) metadata(ctx context.Context, account latchkey.Account) (metadata, error) {
+	owner, err := account.Record(ctx)
+	if err != nil {
+		return metadata{}, err
+	}
+	use, err := g.creditUse(ctx, account)
+	now := g.opts.Clock().UTC()
+	return metadata{
+		EffectiveDate:        time.Date(now.Year(), now.Month(), 1, 0, 0, 0, 0, time.UTC).UnixMilli(),
+		SubscriptionTermType: "monthly",
+		TierName:             g.opts.Tier,
+		MessageLimit:         wholeCredits(owner.Limits.Credits),
+		MessagesUsed:         use.MonthlyUsage,
+	}, err
+}
+
+// creditUse is the flat form of account/usage: core credits of this calendar month, in UTC.
+type creditUse struct {
+	MonthlyUsage      int64            `json:"monthlyUsage"`
+	MonthlyPayAsYouGo int64            `json:"monthlyPayAsYouGo"`
+	DailyUsage        map[string]int64 `json:"dailyUsage"` // "20230127"
+	// TokenUsage has publishable tokens by their text, which is no secret, and others by their id.
+	TokenUsage map[string]int64 `json:"tokenUsage"`
+	KeyUsage   map[string]int64 `json:"keyUsage"` // by endpoint
+}
+
+// usage is both forms in one: clients exist that read either.
+type usage struct {
+	creditUse
+	Messages creditUse  `json:"messages"`
+	Credits  creditUse  `json:"credits"`
+	Rules    []struct{} `json:"rules"`
+}
+
+func (g *gateway) usage(ctx context.Context, account latchkey.Account) (usage, error) {
+	use, err := g.creditUse(ctx, account)
+	return usage{use, use, use, []struct{}{}}, err
+}
+
+func (g *gateway) creditUse(ctx context.Context, account latchkey.Account) (creditUse, error) {
+	now := g.opts.Clock().UTC()
+	first := time.Date(now.Year(), now.Month(), 1, 0, 0, 0, 0, time.UTC)
+	rows, err := account.Usage(ctx, latchkey.UsageQuery{
+		Meters: []string{MeterCore},
+		From:   first.Format(time.DateOnly),
+		To:     first.AddDate(0, 1, -1).Format(time.DateOnly),
+		By:     []string{"token", "endpoint", "day"},
+	})
+	if err != nil {
+		return creditUse{}, err
+	}
+	public := map[string]string{}
+	for t, err := range account.Tokens(ctx, latchkey.TokenQuery{Kinds: []latchkey.Kind{latchkey.KindPublishable}}) {
+		if err != nil {
+			return creditUse{}, err
+		}
+		public[t.ID] = t.Public
+	}
+	// Sums first, whole credits last: rounding what is summed would add up to more than was used.
+	var total latchkey.Credits
+	days, tokens, keys := map[string]latchkey.Credits{}, map[string]latchkey.Credits{}, map[string]latchkey.Credits{}
+	for _, row := range rows {
+		total += row.Credits
+		days[strings.ReplaceAll(row.Day, "-", "")] += row.Credits
+		token := row.TokenID
+		if text := public[token]; text != "" {
+			token = text
+		}
+		tokens[token] += row.Credits
+		keys[row.Endpoint] += row.Credits
+	}
+	return creditUse{MonthlyUsage: wholeCredits(total), DailyUsage: whole(days), TokenUsage: whole(tokens),
+		KeyUsage: whole(keys)}, nil
+}
+
+func whole(m map[string]latchkey.Credits) map[string]int64 {
+	out := make(map[string]int64, len(m))
+	for k, c := range m {
+		out[k] = wholeCredits(c)
+	}
+	return out
+}
+
+type signedToken struct {
+	SignedToken string `json:"signedToken"`
+	Secret      string `json:"secret"`
+}
+
+// signingSecret answers account/signed: the secret that a publishable token's requests are signed with, made when it is
+// asked for the first time. It does not make the token demand signatures: Restrictions.Signed does.
+func signingSecret(ctx context.Context, account latchkey.Account, body []byte) (signedToken, error) {
+	var request struct {
+		Token       string `json:"token"` // the resolver saw it
+		TokenToSign string `json:"tokenToSign"`
+	}
+	if strictjson.Unmarshal(body, &request) != nil || request.TokenToSign == "" {
+		return signedToken{}, httpadapter.ErrBadRequest
+	}
+	id, err := findPublic(ctx, account, request.TokenToSign)
+	if err != nil {
+		return signedToken{}, err
+	}
+	secret, err := account.SigningSecret(ctx, id)
+	if err != nil {
+		return signedToken{}, err
+	}
+	return signedToken{request.TokenToSign, secret.Reveal()}, nil
+}
+
+// findPublic finds a publishable token by its text. Another owner's is as little there as one that never was.
+func findPublic(ctx context.Context, account latchkey.Account, text string) (id string, err error) {
+	if len(text) < 20 || len(text) > 512 || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return "", httpadapter.ErrBadRequest
+	}
+	q := latchkey.TokenQuery{
+		Kinds:  []latchkey.Kind{latchkey.KindPublishable},
+		Search: text[:5] + "…" + text[len(text)-3:], // Token.Hint: leaves few
+	}
+	for t, err := range account.Tokens(ctx, q) {
+		if err != nil {
+			return "", err
+		}
+		if t.Public == text {
+			return t.ID, nil
+		}
+	}
+	return "", httpadapter.ErrBadRequest
+}

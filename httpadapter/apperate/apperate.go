@@ -1,0 +1,439 @@
+// Package apperate is a gateway in the manner of IEX Cloud (Apperate): it stands before a host's data handlers and
+// decides, as that product did, who may read and write which data sets and at what cost, so that the product's own
+// clients work unchanged.
+//
+// For most uses, make publishable tokens with [PublishableSpec] and put [Handler] (or [Mount]) before your handlers,
+// which find the caller, the data sets and the keys with [CallFrom]. Requests carry their token as "token" in the query
+// or in a JSON body; tokens may demand that requests are signed (IEX-HMAC-SHA256) or come from certain pages. The
+// gateway itself answers status, account/metadata, account/usage and account/signed.
+//
+// What the product's documents leave open is decided in rulings.go; docs/rulings.md lists it.
+package apperate
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/httpadapter"
+	"github.com/latchkey-go/latchkey/internal/strictjson"
+)
+
+// Options configure [Mount] and [Handler]. The zero value, and nil, are ready to use.
+type Options struct {
+	// Account picks the account of a request, for hosts with many tenants (by host name, say). Nil: the account given to
+	// Mount.
+	Account func(*http.Request) (latchkey.Account, error)
+
+	// Versions are the first path segments that are served. Nil: v1, stable, beta and latest.
+	Versions []string
+
+	// Test makes this surface a sandbox: only test tokens (Tsk_, Tpk_) pass, and cost nothing. False: none does.
+	Test bool
+
+	// Cost says what a request may cost at most, in millionths of a credit (see [Credit]). As much is set aside before the
+	// handler runs, and refused with 402 when the token's month has less left; the handler may say less with
+	// [Call.SetCost], and a reply of 300 and above costs nothing. Where only the handler can know, say the least it may
+	// be, and not 0: what costs nothing is never refused. Nil: [DefaultCost].
+	Cost func(*Call) Cost
+
+	// AddressRate bounds the requests of one client address (of one /64 of IPv6), on this node; tokens have their own
+	// Limits.Rate. Zero: [DefaultAddressRate], or in a sandbox [DefaultSandboxRate]. A negative Count: no bound.
+	AddressRate latchkey.Rate
+
+	// RepeatReads lets a signed GET or HEAD come again within the second it is dated. Its date has no finer grain, so a
+	// client that reads the same thing twice in a second signs it twice alike. False: every signature passes once.
+	RepeatReads bool
+
+	// Rows lets through callers that may reach some rows of a data set only. The handlers must then ask Call.Access for
+	// the rows (Filter, Prepare). False: such callers are refused.
+	Rows bool
+
+	// Routes is asked before the package's own table: what a host's further routes need. False: the table decides, which
+	// denies publishable tokens what it does not know. Path is what follows the version. Nil: no further routes.
+	Routes func(r *http.Request, path []string) (Route, bool)
+
+	// Replies replaces replies to faults: what no source tells about the product is a plausible guess. A Body must not
+	// hold anything a caller wrote. Nil: none.
+	Replies map[Fault]Reply
+
+	// Tier is the plan's name in account/metadata. "": "start".
+	Tier string
+
+	// MaxBody bounds request bodies in bytes. 0: [DefaultMaxBody].
+	MaxBody int64
+
+	// Proxies are the host's own proxies: see [httpadapter.ClientAddr].
+	Proxies []netip.Prefix
+
+	// Clock tells the time; nil: time.Now. Give it the manager's clock.
+	Clock func() time.Time
+
+	// OnError hears of every refusal of the gateway with its cause, before the reply is written. The cause never holds a
+	// secret; the request does, its URL too. Nil: nobody listens.
+	OnError func(r *http.Request, err error)
+
+	// Logger hears of replies of 500 and above, and of credits that could not be settled. Nil: nobody listens.
+	Logger *slog.Logger
+}
+
+// gateway is an account, how it is served, and what is behind.
+type gateway struct {
+	account   latchkey.Account
+	opts      Options
+	next      http.Handler
+	addresses *latchkey.Limiter // nil: no bound
+}
+
+// Handler is the gateway before next. It serves paths that begin with a version; all else is a 404.
+//
+// Next gets each allowed request with its path cleaned and without the version: "/data/ACME/CARS,TRUCKS/A1", ids in
+// upper case, as they were checked. It must find what is asked for there or with [CallFrom], not in RequestURI. It may
+// be a *http.ServeMux. Its successful replies must have status 200 and, for JSON, exactly the content type that
+// [WriteJSON] sets: the product's clients know no other.
+//
+// A *http.ServeMux before the gateway would answer a path with "//" in it, which some clients send, with a redirect that
+// breaks signatures: put the gateway before the mux ([Serves]). Signatures also need the target and the Host header as
+// the client sent them: a proxy before the gateway must not change either.
+//
+// Nil options are ready to use; options that cannot work panic.
+func Handler(account latchkey.Account, opts *Options, next http.Handler) http.Handler {
+	g := &gateway{account: account, next: next}
+	if opts != nil {
+		g.opts = *opts
+	}
+	o := &g.opts
+	if next == nil {
+		panic("apperate: Handler needs a handler to stand before")
+	}
+	if o.Account == nil && account.Owner() == "" {
+		panic("apperate: an account is needed: manager.For(owner), or Options.Account")
+	}
+	if o.Versions == nil {
+		o.Versions = versions
+	}
+	if o.Cost == nil {
+		o.Cost = DefaultCost
+	}
+	if o.Tier == "" {
+		o.Tier = "start"
+	}
+	if o.MaxBody == 0 {
+		o.MaxBody = DefaultMaxBody
+	}
+	if o.MaxBody < 0 {
+		panic("apperate: Options.MaxBody is negative")
+	}
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	for f, reply := range o.Replies {
+		if _, known := replies[f]; !known || reply.Status < 400 || reply.Status > 599 {
+			panic("apperate: Options.Replies: a fault that does not exist, or a status that is no error: " + string(f))
+		}
+	}
+	for _, p := range o.Proxies {
+		if !p.IsValid() {
+			panic("apperate: Options.Proxies holds an invalid prefix")
+		}
+	}
+	rate := o.AddressRate
+	if rate == (latchkey.Rate{}) {
+		rate = DefaultAddressRate
+		if o.Test {
+			rate = DefaultSandboxRate
+		}
+	}
+	if rate.Count >= 0 {
+		g.addresses = latchkey.NewLimiter(rate, o.Clock)
+	}
+	return g
+}
+
+// Mount registers [Handler] for each version: "/v1/" and its siblings.
+func Mount(mux httpadapter.Mux, account latchkey.Account, opts *Options, next http.Handler) {
+	h := Handler(account, opts, next)
+	for _, v := range h.(*gateway).opts.Versions {
+		mux.Handle("/"+v+"/", h)
+	}
+}
+
+// Serves says whether a URL path begins with one of the versions that are served by default.
+func Serves(path string) bool {
+	first, _, _ := strings.Cut(strings.TrimLeft(path, "/"), "/")
+	return strings.HasPrefix(path, "/") && slices.Contains(versions, first)
+}
+
+// Call is a request that the gateway let through.
+type Call struct {
+	Access  latchkey.Access
+	Account latchkey.Account
+	Version string // "v1"
+	Route
+
+	path           []string // behind the version, in the spelling that was checked
+	cost, reserved Cost
+	status         int // of the reply; 0 before it begins
+}
+
+// Cost is what a request costs, in millionths of a credit.
+type Cost struct{ Core, Premium latchkey.Credits }
+
+// SetCost says what the request really cost, before the reply begins; later it does nothing. More than Options.Cost said
+// is charged after the reply, as far as the month's credits reach. Negative amounts are 0.
+func (c *Call) SetCost(cost Cost) {
+	if c.Access.Test() {
+		cost = Cost{} // the sandbox is free
+	}
+	if c.status == 0 {
+		c.cost = Cost{max(cost.Core, 0), max(cost.Premium, 0)}
+	}
+}
+
+type callKey struct{}
+
+// CallFrom returns the call that the gateway left in the context, and whether there is one.
+func CallFrom(ctx context.Context) (*Call, bool) {
+	c, ok := ctx.Value(callKey{}).(*Call)
+	return c, ok
+}
+
+func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	commonHeaders(w.Header())
+	path, ok := pathOf(r.URL)
+	switch {
+	case ok && (len(path) == 0 || !slices.Contains(g.opts.Versions, path[0])):
+		g.fail(w, r, latchkey.ErrNotFound)
+	case r.Method == http.MethodOptions: // a browser asks before it sends the token
+		w.WriteHeader(http.StatusOK)
+	case ok && len(path) == 2 && path[1] == "status" && isRead(r.Method): // needs no token, and looks at none
+		g.serveStatus(w)
+	default:
+		c, body, err := g.admit(r, path, ok)
+		if err != nil {
+			g.fail(w, r, err)
+			return
+		}
+		if c.Secret && path[1] == "account" && g.serveAccount(w, r, c, path[2:], body) {
+			return
+		}
+		g.serveData(w, g.forward(r, c, body), c)
+	}
+}
+
+func isRead(method string) bool { return method == http.MethodGet || method == http.MethodHead }
+
+// admit decides about a request, in the order of the faults. Nothing that it does costs credits.
+func (g *gateway) admit(r *http.Request, path []string, okPath bool) (*Call, []byte, error) {
+	body, err := httpadapter.ReadBody(r, g.opts.MaxBody)
+	if err != nil {
+		return nil, nil, err
+	}
+	inBody, err := tokensIn(body, path)
+	if err != nil {
+		return nil, nil, err
+	}
+	secret, err := httpadapter.Carriers{Query: []string{"token"}}.Find(r, inBody...)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !okPath {
+		return nil, nil, httpadapter.ErrBadRequest
+	}
+	if test, known := isTest(secret); known && test != g.opts.Test {
+		return nil, nil, g.wrongMode()
+	}
+	c := &Call{Account: g.account, Version: path[0]}
+	if g.opts.Account != nil {
+		if c.Account, err = g.opts.Account(r); err != nil {
+			return nil, nil, err
+		}
+		if c.Account.Owner() == "" {
+			return nil, nil, errors.New("apperate: Options.Account returned the zero Account")
+		}
+	}
+	p, err := g.presented(r, secret, body)
+	if err != nil {
+		return nil, nil, err
+	}
+	limited := g.limitAddress(p.Address) // every request counts; those of bad tokens are told so first
+	if c.Access, err = c.Account.Verify(r.Context(), p); errors.Is(err, latchkey.ErrTestMode) {
+		err = g.wrongMode()
+	} else if err == nil && !mayCall(c.Access.Kind()) {
+		err = latchkey.ErrUnknownToken
+	}
+	if err == nil {
+		err = limited
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := g.classify(c, r, path[1:]); err != nil {
+		return nil, nil, err
+	}
+	return c, body, g.allowed(c)
+}
+
+func (g *gateway) wrongMode() error {
+	if g.opts.Test {
+		return fault(ProductionInTest, latchkey.ErrTestMode)
+	}
+	return fault(TestInProduction, latchkey.ErrTestMode)
+}
+
+// isTest says whether a token is for the sandbox, as its prefix has it; known is false for other texts.
+func isTest(secret string) (test, known bool) {
+	for _, prefix := range []string{"sk_", "pk_"} {
+		if strings.HasPrefix(secret, prefix) {
+			return false, true
+		}
+		if strings.HasPrefix(secret, "T"+prefix) {
+			return true, true
+		}
+	}
+	return false, false
+}
+
+// tokensIn are the tokens in a JSON body. Where the body is data no member of it is a token. A body that is no JSON
+// object has none: a client of the product sends "[object Object]".
+func tokensIn(body []byte, path []string) ([]string, error) {
+	if len(body) == 0 || len(path) > 1 && slices.Contains([]string{"record", "write", "data", "datasets"}, path[1]) {
+		return nil, nil
+	}
+	var object map[string]any
+	if strictjson.Unmarshal(body, &object) != nil {
+		return nil, nil
+	}
+	given, there := object["token"]
+	if !there {
+		return nil, nil
+	}
+	text, ok := given.(string)
+	if !ok { // a number or true must not become a text that a store finds equal to something
+		return nil, httpadapter.ErrBadRequest
+	}
+	return []string{text}, nil
+}
+
+// presented is what the request brings along with its token. The product looks at Referer alone.
+func (g *gateway) presented(r *http.Request, secret string, body []byte) (latchkey.Presented, error) {
+	p, err := httpadapter.Presented(r, secret, g.opts.Proxies)
+	if err != nil {
+		return latchkey.Presented{}, err
+	}
+	p.Origin, p.Test = "", g.opts.Test
+	var repeat time.Duration
+	if g.opts.RepeatReads && isRead(r.Method) {
+		repeat = time.Second
+	}
+	p.Signature, err = signatureOf(r, secret, body, repeat)
+	return p, err
+}
+
+func (g *gateway) limitAddress(addr netip.Addr) error {
+	if g.addresses == nil {
+		return nil
+	}
+	key := "unknown"
+	if addr.Is4() {
+		key = addr.String()
+	} else if prefix, err := addr.Prefix(64); err == nil { // whoever has one address of it has them all
+		key = prefix.String()
+	}
+	if ok, info := g.addresses.Allow(key); !ok {
+		return &latchkey.RateLimitError{Info: info}
+	}
+	return nil
+}
+
+// classify finds out what the request asks for.
+func (g *gateway) classify(c *Call, r *http.Request, path []string) error {
+	if g.opts.Routes != nil && len(path) > 0 {
+		var ok bool
+		if c.Route, ok = g.opts.Routes(r, path); ok {
+			c.path = path
+			return nil
+		}
+	}
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return httpadapter.ErrBadRequest
+	}
+	var ok bool
+	if c.Route, ok = routeOf(r.Method, path, query); !ok {
+		return httpadapter.ErrBadRequest
+	}
+	c.path = c.Route.spell(path)
+	return nil
+}
+
+// allowed says whether the caller may do all that the route needs.
+func (g *gateway) allowed(c *Call) error {
+	secret := c.Access.Kind() == latchkey.KindSecret
+	switch {
+	case c.Secret && !secret:
+		return fault(SecretRequired, latchkey.ErrDenied)
+	case len(c.Needs) == 0 && !secret:
+		return latchkey.ErrDenied // fail closed: nobody has said what this route is
+	}
+	for _, n := range c.Needs {
+		err := c.Access.Check(n.Action, n.Resource)
+		if denied, ok := errors.AsType[*latchkey.DeniedError](err); ok && denied.Rows && g.opts.Rows {
+			continue
+		}
+		if err != nil && strings.HasPrefix(string(n.Resource), premiumRoot+"/") {
+			return fault(PremiumDenied, err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forward is the request that the handler gets: what was checked, and nothing that says otherwise.
+func (g *gateway) forward(r *http.Request, c *Call, body []byte) *http.Request {
+	r = r.WithContext(context.WithValue(r.Context(), callKey{}, c))
+	escaped := make([]string, len(c.path))
+	for i, s := range c.path {
+		escaped[i] = strings.ReplaceAll(url.PathEscape(s), "%2C", ",")
+	}
+	u := *r.URL
+	u.Path, u.RawPath = "/"+strings.Join(c.path, "/"), "/"+strings.Join(escaped, "/")
+	r.URL = &u
+	if body != nil {
+		r.Body = io.NopCloser(bytes.NewReader(body))
+	}
+	return r
+}
+
+func (g *gateway) fail(w http.ResponseWriter, r *http.Request, err error) {
+	if g.opts.OnError != nil {
+		g.opts.OnError(r, err)
+	}
+	f := faultOf(err)
+	reply, ok := g.opts.Replies[f]
+	if !ok {
+		reply = replies[f]
+	}
+	if reply.Status >= 500 {
+		g.log(r.Context(), "request failed", err)
+	}
+	writeFault(w, err, reply)
+}
+
+// log never gets the request: its URL holds a token.
+func (g *gateway) log(ctx context.Context, msg string, err error) {
+	if g.opts.Logger != nil {
+		g.opts.Logger.ErrorContext(ctx, "apperate: "+msg, "err", err)
+	}
+}

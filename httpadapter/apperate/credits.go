@@ -1,0 +1,123 @@
+package apperate
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+// serveData sets the cost of a call aside, lets the handler answer, and keeps what it really cost.
+func (g *gateway) serveData(w http.ResponseWriter, r *http.Request, c *Call) {
+	c.SetCost(g.opts.Cost(c))
+	c.reserved = c.cost
+	var hold *latchkey.Hold
+	if c.reserved.Core > 0 {
+		var err error
+		if hold, err = c.Access.Reserve(r.Context(), MeterCore, c.reserved.Core); err != nil {
+			g.fail(w, r, err)
+			return
+		}
+	}
+	m := &meteredWriter{ResponseWriter: w, call: c}
+	defer func() { g.settle(r.Context(), c, hold, m.spent()) }() // also when the handler panics
+	g.next.ServeHTTP(m, r)
+	if !m.sent() {
+		m.WriteHeader(http.StatusOK)
+	}
+}
+
+// settle keeps what a call cost, and counts it. The caller has her reply, and may have gone.
+func (g *gateway) settle(ctx context.Context, c *Call, hold *latchkey.Hold, spent Cost) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
+	defer cancel()
+	if hold != nil {
+		if err := hold.Settle(ctx, min(spent.Core, c.reserved.Core)); err != nil {
+			g.log(ctx, "credits could not be settled", err) // they stay taken until the reservation lapses
+		}
+	}
+	if more := spent.Core - c.reserved.Core; more > 0 {
+		err := c.Access.Charge(ctx, MeterCore, more)
+		if errors.Is(err, latchkey.ErrOverLimit) && hold != nil {
+			left, _ := hold.Left() // the data is out: what is left pays for it, and the next request is refused
+			err = c.Access.Charge(ctx, MeterCore, min(more, left))
+		}
+		if err != nil {
+			g.log(ctx, "credits could not be charged", err)
+		}
+	}
+	if c.sentOK() && !c.Access.Test() {
+		c.Access.CountCredits(MeterCore, c.endpoint(), 1, spent.Core)
+		if spent.Premium > 0 {
+			c.Access.CountCredits(MeterPremium, c.endpoint(), 1, spent.Premium)
+		}
+	}
+}
+
+func (c *Call) sentOK() bool { return c.status != 0 && c.status < http.StatusMultipleChoices }
+
+func (c *Call) endpoint() string {
+	if c.Endpoint == "" {
+		return "OTHER"
+	}
+	return c.Endpoint
+}
+
+// meteredWriter adds the usage headers to a reply that is no error.
+type meteredWriter struct {
+	http.ResponseWriter
+	call *Call
+}
+
+func (m *meteredWriter) sent() bool { return m.call.status != 0 }
+
+// spent is what the call cost so far: nothing while, or if ever, it was refused.
+func (m *meteredWriter) spent() Cost {
+	if !m.call.sentOK() {
+		return Cost{}
+	}
+	return m.call.cost
+}
+
+func (m *meteredWriter) WriteHeader(status int) {
+	if status >= 200 && !m.sent() {
+		m.call.status = status
+		if m.call.sentOK() {
+			h := m.Header()
+			for name, c := range map[string]latchkey.Credits{"Messages": m.call.cost.Core, "Credits": m.call.cost.Core,
+				"Premium-Messages": m.call.cost.Premium, "Premium-Credits": m.call.cost.Premium} {
+				h.Set("Iexcloud-"+name+"-Used", strconv.FormatInt(wholeCredits(c), 10))
+			}
+		}
+	}
+	m.ResponseWriter.WriteHeader(status)
+}
+
+func (m *meteredWriter) Write(b []byte) (int, error) {
+	if !m.sent() {
+		m.WriteHeader(http.StatusOK)
+	}
+	return m.ResponseWriter.Write(b)
+}
+
+// FlushError is what [http.ResponseController] calls: the headers go out with it.
+func (m *meteredWriter) FlushError() error {
+	if !m.sent() {
+		m.WriteHeader(http.StatusOK)
+	}
+	return http.NewResponseController(m.ResponseWriter).Flush()
+}
+
+// Unwrap is for [http.ResponseController].
+func (m *meteredWriter) Unwrap() http.ResponseWriter { return m.ResponseWriter }
+
+// wholeCredits rounds up.
+func wholeCredits(c latchkey.Credits) int64 {
+	n := int64(c / Credit)
+	if c%Credit > 0 {
+		n++
+	}
+	return n
+}

@@ -1,0 +1,194 @@
+package apperate
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+func used(t *testing.T, out *httptest.ResponseRecorder, core, premium int) {
+	t.Helper()
+	for name, want := range map[string]int{"messages": core, "credits": core,
+		"premium-messages": premium, "premium-credits": premium} {
+		require.Equal(t, []string{strconv.Itoa(want)}, out.Header().Values("iexcloud-"+name+"-used"))
+	}
+}
+
+const quote = "/v1/stock/aapl/quote"
+
+// spent is what account/usage says of a token.
+func (w *world) spent(text string) int64 {
+	w.t.Helper()
+	g := &gateway{opts: Options{Clock: w.now}}
+	use, err := g.creditUse(w.t.Context(), w.acme)
+	require.NoError(w.t, err)
+	if n, ok := use.TokenUsage[text]; ok {
+		return n
+	}
+	return use.TokenUsage[w.ids[text]]
+}
+
+func TestCreditsRunOut(t *testing.T) {
+	w := newWorld(t, nil)
+	w.update(w.pk, func(t *latchkey.Token) { t.Limits.Credits = 3 * Credit })
+	for range 3 {
+		out := w.get(quote, w.pk)
+		w.ok(out)
+		used(t, out, 1, 0)
+	}
+	w.is(OverLimit, w.get(quote, w.pk))
+	w.is(OverLimit, w.get(quote, w.pk))
+	require.EqualValues(t, 3, w.spent(w.pk))
+	w.ok(w.get(carsPath, w.pk)) // costs nothing
+	w.ok(w.get(quote, w.sk))    // other tokens go on
+
+	w.update(w.pk, func(t *latchkey.Token) { t.Limits.Credits = 4 * Credit }) // bites at once
+	w.ok(w.get(quote, w.pk))
+	w.is(OverLimit, w.get(quote, w.pk))
+
+	w.micros.Store(time.Date(2026, 11, 30, 23, 59, 59, 0, time.UTC).UnixMicro())
+	w.is(OverLimit, w.get(quote, w.pk))
+	w.turn(time.Second) // a new month, in UTC
+	w.ok(w.get(quote, w.pk))
+	require.EqualValues(t, 1, w.spent(w.pk))
+}
+
+// Near the end of the limit, what is dear is refused and what is cheap passes.
+func TestAdmissionIsByCost(t *testing.T) {
+	w := newWorld(t, &Options{Cost: func(c *Call) Cost {
+		if c.Endpoint == "STOCK_INCOME" {
+			return Cost{Core: 1000 * Credit}
+		}
+		return DefaultCost(c)
+	}})
+	w.update(w.pk, func(t *latchkey.Token) { t.Limits.Credits = 1002 * Credit })
+	w.ok(w.get(quote, w.pk))
+	w.ok(w.get("/v1/stock/aapl/income", w.pk))
+	w.is(OverLimit, w.get("/v1/stock/aapl/income", w.pk))
+	w.ok(w.get(quote, w.pk))
+	w.is(OverLimit, w.get(quote, w.pk))
+}
+
+func TestErrorsCostNothingAndLessIsGivenBack(t *testing.T) {
+	w := newWorld(t, &Options{Cost: func(*Call) Cost { return Cost{Core: 5 * Credit} }})
+	w.update(w.pk, func(t *latchkey.Token) { t.Limits.Credits = 5 * Credit })
+	w.answer = func(rw http.ResponseWriter, r *http.Request, _ *Call) { WriteError(rw, r, ErrUnknownSymbol) }
+	for range 3 {
+		w.is(UnknownSymbol, w.get(quote, w.pk))
+	}
+	w.answer = func(http.ResponseWriter, *http.Request, *Call) { panic("a handler's bug") }
+	for range 3 {
+		require.Panics(t, func() { w.get(quote, w.pk) })
+	}
+	w.answer = func(rw http.ResponseWriter, _ *http.Request, c *Call) {
+		c.SetCost(Cost{Core: Credit/2 + 1, Premium: 7 * Credit})
+		WriteJSON(rw, 1)
+		c.SetCost(Cost{}) // too late
+	}
+	out := w.get(quote, w.pk)
+	w.ok(out)
+	used(t, out, 1, 7) // rounded up
+	w.answer = func(rw http.ResponseWriter, _ *http.Request, c *Call) {
+		c.SetCost(Cost{Core: -Credit, Premium: -1})
+		rw.WriteHeader(http.StatusOK)
+	}
+	w.is(OverLimit, w.get(quote, w.pk)) // 4.5 are left, and 5 may be needed
+	w.update(w.pk, func(t *latchkey.Token) { t.Limits.Credits = 6 * Credit })
+	out = w.get(quote, w.pk)
+	require.Equal(t, 200, out.Code)
+	used(t, out, 0, 0)
+
+	// A handler that says nothing is fine; one that needs more than was said is charged for it.
+	w.answer = func(http.ResponseWriter, *http.Request, *Call) {}
+	w.update(w.pk, func(t *latchkey.Token) { t.Limits.Credits = 20 * Credit })
+	used(t, w.get(quote, w.pk), 5, 0)
+	w.answer = func(rw http.ResponseWriter, _ *http.Request, c *Call) {
+		c.SetCost(Cost{Core: 9 * Credit})
+		require.NoError(t, http.NewResponseController(rw).Flush())
+	}
+	out = w.get(quote, w.pk)
+	used(t, out, 9, 0)
+	require.True(t, out.Flushed)
+	require.EqualValues(t, 15, w.spent(w.pk)) // 14.500001
+	w.answer = func(rw http.ResponseWriter, _ *http.Request, c *Call) { WriteJSON(rw, 1) }
+	w.ok(w.get(quote, w.pk))
+	w.is(OverLimit, w.get(quote, w.pk))
+}
+
+func TestWhatWasServedBeyondTheLimitIsTheLast(t *testing.T) {
+	w := newWorld(t, nil)
+	w.update(w.pk, func(t *latchkey.Token) { t.Limits.Credits = 10 * Credit })
+	w.answer = func(rw http.ResponseWriter, _ *http.Request, c *Call) {
+		c.SetCost(Cost{Core: 6 * Credit})
+		WriteJSON(rw, 1)
+	}
+	w.ok(w.get(quote, w.pk))
+	w.ok(w.get(quote, w.pk)) // nobody knew that it would cost 6
+	w.is(OverLimit, w.get(quote, w.pk))
+}
+
+// A caller who goes away has been served: what she got is paid for, and what she did not get is given back.
+func TestCallersWhoGoAway(t *testing.T) {
+	w := newWorld(t, nil)
+	w.update(w.pk, func(t *latchkey.Token) { t.Limits.Credits = 2 * Credit })
+	gone := func(answer func(http.ResponseWriter)) {
+		ctx, cancel := context.WithCancel(t.Context())
+		w.answer = func(rw http.ResponseWriter, _ *http.Request, _ *Call) {
+			answer(rw)
+			cancel()
+			panic(http.ErrAbortHandler)
+		}
+		r := request("GET", withToken(quote, w.pk), "").WithContext(ctx)
+		require.PanicsWithValue(t, http.ErrAbortHandler, func() { w.serve.ServeHTTP(httptest.NewRecorder(), r) })
+	}
+	for range 5 {
+		gone(func(http.ResponseWriter) {})
+	}
+	gone(func(rw http.ResponseWriter) { WriteJSON(rw, 1) })
+	require.EqualValues(t, 1, w.spent(w.pk))
+	gone(func(rw http.ResponseWriter) { WriteJSON(rw, 1) })
+	w.is(OverLimit, w.get(quote, w.pk))
+}
+
+// Sixty-four at once, and exactly as many pass as the limit lets.
+func TestCreditsAreExactUnderConcurrency(t *testing.T) {
+	w := newWorld(t, &Options{Cost: func(*Call) Cost { return Cost{Core: 2 * Credit} }})
+	w.update(w.pk, func(t *latchkey.Token) { t.Limits.Credits = 100*Credit + 1 })
+	var mu sync.Mutex
+	codes := map[int]int{}
+	var wg sync.WaitGroup
+	for range 64 {
+		wg.Go(func() {
+			for range 3 {
+				out := httptest.NewRecorder()
+				w.serve.ServeHTTP(out, request("GET", withToken(quote, w.pk), ""))
+				mu.Lock()
+				codes[out.Code]++
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	require.Equal(t, map[int]int{200: 50, 402: 142}, codes)
+	require.EqualValues(t, 50, w.served.Load())
+	require.EqualValues(t, 100, w.spent(w.pk))
+	w.is(OverLimit, w.get(quote, w.pk))
+}
+
+func TestCreditsThatCannotBeReservedAreNotFree(t *testing.T) {
+	w := newWorld(t, nil)
+	w.update(w.pk, func(t *latchkey.Token) { t.Limits.Credits = 100 * Credit })
+	w.store.downReserve = latchkey.ErrUnavailable
+	w.is(Unavailable, w.get(quote, w.pk))
+	require.Zero(t, w.served.Load())
+	w.store.downReserve = nil
+	w.ok(w.get(quote, w.pk))
+}
