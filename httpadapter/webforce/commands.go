@@ -1,0 +1,128 @@
+package webforce
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/internal/form"
+)
+
+// Command is a command of the host's own: see [Options.Commands].
+type Command struct {
+	// Needs says what the caller must be allowed to do; it is asked before Run. Nil: what the product's documents say of
+	// the command, as far as they know it:
+	//
+	//	db.get, db.column.get            OnDatabase(Get)
+	//	db.get_all                       Verified: leave out the databases that Call.May does not allow Get on
+	//	db.cell.update                   OnDatabase(Update)
+	//	db.update                        OnDatabase(Alter)
+	//	db.add                           OnNewDatabase(Add, Alter), or either: Options.EitherFlag
+	//	db.remove                        OnDatabase(Remove, Alter), or either
+	//	db.column.add                    OnDatabase(Add, Alter), or either
+	//	site.stock_images.<anything>     OnStockImages
+	//
+	// Any other command must say.
+	Needs Need
+
+	// Run does it. What it returns becomes "data", as JSON; nil is {}. An *[Error] is answered with its message, other
+	// errors with what they mean (a [latchkey.ErrNotFound] with "Not found"). Databases of other accounts are not there:
+	// ["*"] means all of Call.Account's.
+	Run func(r *http.Request, c Call) (data any, err error)
+}
+
+// Call is one call of a command: who asks, and what.
+type Call struct {
+	Command string
+	Account latchkey.Account // of the request, with every right of the host
+	Access  latchkey.Access  // who asks
+
+	params *form.Value
+}
+
+// May says whether the caller has a flag on a database.
+func (c Call) May(flag latchkey.Action, databaseID string) bool {
+	return databaseID != "" && c.Access.Allows(flag, Database(databaseID))
+}
+
+// Need is what a command takes: it returns nil if the caller may go on.
+type Need func(Call) error
+
+// Verified takes any auth_token that is good. The command itself asks what it may show.
+func Verified(Call) error { return nil }
+
+// OnDatabase takes all these flags on the database that the parameter db_id names.
+func OnDatabase(flags ...latchkey.Action) Need {
+	mustName(flags)
+	return func(c Call) error {
+		id, err := c.Text(nameDB)
+		if err != nil {
+			return err
+		}
+		if id == "" {
+			return refuse("Parameter db_id is empty") // it would stand for a new database
+		}
+		return checkAll(c, Database(id), flags)
+	}
+}
+
+// OnNewDatabase takes all these flags on a database that has no id yet, which only ["*"] gives.
+func OnNewDatabase(flags ...latchkey.Action) Need {
+	mustName(flags)
+	return func(c Call) error { return checkAll(c, newDatabase, flags) }
+}
+
+// OnStockImages takes the group stock_images.
+func OnStockImages(c Call) error { return c.Access.Check(latchkey.Use, StockImages) }
+
+func mustName(flags []latchkey.Action) {
+	if len(flags) == 0 {
+		panic("webforce: name the flags that are needed")
+	}
+}
+
+func checkAll(c Call, on latchkey.Resource, flags []latchkey.Action) error {
+	for _, f := range flags {
+		if err := c.Access.Check(f, on); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func anyNeed(a, b Need) Need {
+	return func(c Call) error {
+		err := a(c)
+		if errors.Is(err, latchkey.ErrDenied) {
+			return b(c)
+		}
+		return err
+	}
+}
+
+// sessionOnly guards access.*.
+func sessionOnly(c Call) error {
+	if !mayAdminister(c.Access) {
+		return &latchkey.DeniedError{Action: latchkey.Use, Resource: latchkey.Path("latchkey", "token")}
+	}
+	return nil
+}
+
+// hosts makes a host's Run one of ours.
+func hosts(run func(*http.Request, Call) (any, error)) func(*http.Request, Call) ([]byte, error) {
+	return func(r *http.Request, c Call) ([]byte, error) {
+		data, err := run(r, c)
+		if err != nil || data == nil {
+			return nil, err
+		}
+		var b bytes.Buffer
+		e := json.NewEncoder(&b)
+		e.SetEscapeHTML(false)
+		if err := e.Encode(data); err != nil {
+			return nil, err
+		}
+		return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+	}
+}

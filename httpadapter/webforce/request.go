@@ -1,0 +1,155 @@
+package webforce
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/latchkey-go/latchkey/httpadapter"
+	"github.com/latchkey-go/latchkey/internal/form"
+	"github.com/latchkey-go/latchkey/internal/strictjson"
+)
+
+// request is what a call says, its query and its body taken together.
+type request struct {
+	command string
+	secret  string
+	params  *form.Value
+}
+
+// readRequest parses all of r. It compares no secret and asks no store: what is malformed is refused first.
+func readRequest(r *http.Request) (request, error) {
+	if r.Method != http.MethodGet && r.Method != http.MethodPost {
+		return request{}, refuse("Use GET or POST")
+	}
+	query, err := form.Parse(r.URL.RawQuery)
+	if err != nil {
+		return request{}, malformed("query", err)
+	}
+	body, err := readBody(r)
+	if err != nil {
+		return request{}, err
+	}
+	var secrets []string
+	for _, tree := range []*form.Value{query, body} {
+		switch v := tree.Get(nameToken); {
+		case v == nil:
+		case v.Kind == form.Text:
+			secrets = append(secrets, v.Text)
+		case v.Kind == form.List:
+			return request{}, httpadapter.ErrManyCredentials
+		default:
+			return request{}, refuse("auth_token is a text")
+		}
+	}
+	req := request{}
+	// No other carrier is read, but a Bearer token beside auth_token is a second credential all the same.
+	if req.secret, err = (httpadapter.Carriers{}).Find(r, secrets...); err != nil {
+		return request{}, err
+	}
+	if req.params, err = merge(query, body); err != nil {
+		return request{}, err
+	}
+	switch v := req.params.Get(nameVersion); {
+	case v == nil, v.Kind == form.Text && (v.Text == "" || v.Text == "1.0" || v.Text == "1"):
+	default:
+		return request{}, refuse("Unsupported version: use 1.0")
+	}
+	req.command, err = text(req.params, nameCommand)
+	return req, err
+}
+
+func readBody(r *http.Request) (*form.Value, error) {
+	body, err := httpadapter.ReadBody(r, form.MaxBytes)
+	if err != nil || len(body) == 0 {
+		return nil, err
+	}
+	kind, err := httpadapter.MediaType(r)
+	if err != nil {
+		return nil, err
+	}
+	if kind != "" && kind != "application/x-www-form-urlencoded" {
+		return nil, httpadapter.ErrMediaType
+	}
+	tree, err := form.Parse(string(body))
+	if err != nil {
+		return nil, malformed("form", err)
+	}
+	return tree, nil
+}
+
+// malformed says what is wrong with a text. The errors of package form hold nothing of the input.
+func malformed(what string, err error) error {
+	if errors.Is(err, form.ErrTooLarge) {
+		return httpadapter.ErrTooLarge
+	}
+	return refuse("Malformed " + what + strings.TrimPrefix(err.Error(), form.ErrMalformed.Error()))
+}
+
+// merge joins query and body. A parameter that is in both is refused: two readers could take different ones.
+func merge(query, body *form.Value) (*form.Value, error) {
+	all := &form.Value{Kind: form.Map, Map: map[string]*form.Value{}}
+	for _, tree := range []*form.Value{query, body} {
+		if tree == nil {
+			continue
+		}
+		for _, name := range tree.Names {
+			if all.Map[name] != nil {
+				return nil, refuse("A parameter is given both in the query and in the body")
+			}
+			all.Names = append(all.Names, name)
+			all.Map[name] = tree.Map[name]
+		}
+	}
+	return all, nil
+}
+
+// text is a parameter that must be there, once.
+func text(params *form.Value, name string) (string, error) {
+	v := params.Get(name)
+	if v == nil {
+		return "", refuse("Missing parameter: " + name)
+	}
+	if v.Kind != form.Text {
+		return "", refuse("Parameter " + name + " is given once, as a text")
+	}
+	return v.Text, nil
+}
+
+// maxDepth is how deeply JSON may nest.
+const maxDepth = strictjson.MaxDepth
+
+// jsonText refuses a text that is not JSON with exactly one meaning.
+func jsonText(what, s string) (json.RawMessage, error) {
+	if err := strictjson.Valid([]byte(s), maxDepth); err != nil {
+		return nil, refuse(what + " is no valid JSON: " + strings.TrimPrefix(err.Error(), "json: "))
+	}
+	return json.RawMessage(s), nil
+}
+
+// bracketsJSON writes a value that came in brackets as JSON: every value is a text.
+func bracketsJSON(b []byte, v *form.Value) []byte {
+	switch v.Kind {
+	case form.List:
+		b = append(b, '[')
+		for i, item := range v.Items {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = bracketsJSON(b, item)
+		}
+		return append(b, ']')
+	case form.Map:
+		b = append(b, '{')
+		for i, name := range v.Names {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = append(append(b, quote(name)...), ':')
+			b = bracketsJSON(b, v.Map[name])
+		}
+		return append(b, '}')
+	}
+	return append(b, quote(v.Text)...)
+}

@@ -1,0 +1,202 @@
+// Package webforce answers the Access API of WebForce (SiteKreator), /api?cmd=access.add and its siblings, so that the
+// product's own clients work unchanged: somebody who is logged in makes tokens for applications, each with flags per
+// database.
+//
+// For most uses, call [Mount] with the account whose tokens are meant, and name in [Options.Commands] the commands of
+// your own that those tokens are for. Each states what it needs; nothing is served that does not. If your users log in
+// elsewhere, [Options.Session] takes your own session ids.
+//
+// What the product's documents leave open is decided in rulings.go; docs/rulings.md lists it.
+package webforce
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/httpadapter"
+)
+
+// Options configure [Mount] and [Handler]. The zero value, and nil, are ready to use. They must not be changed
+// afterwards.
+type Options struct {
+	// Account picks the account of a request, for hosts with many tenants (by host name, say). Its errors are answered
+	// like those of a command. Nil: the account given to Mount.
+	Account func(*http.Request) (latchkey.Account, error)
+
+	// Session finds out who is logged in under one of the host's own session ids. It is asked about every auth_token that
+	// is no token of the account, and answers with [latchkey.Account.Assume] on the request's account. No such session is
+	// [latchkey.ErrUnknownToken]; any other error is taken for trouble and logged. Nil: only tokens are good.
+	//
+	// To make and read tokens, she needs create, read, update, delete and reveal on "latchkey/token/*", and herself all
+	// rights that she gives away: see [Database] and [StockImages].
+	Session func(r *http.Request, id string) (latchkey.Access, error)
+
+	// Overlay is what it means when one database is named in several places. 0: [OverlayFlags]. It is applied when a
+	// token is made or changed; tokens that exist keep their meaning.
+	Overlay Overlay
+
+	// EitherFlag lets db.add, db.remove and db.column.add pass with one of the two flags that the documents name for
+	// them. False: they need both.
+	EitherFlag bool
+
+	// Commands are the host's own, by name ("db.get"). Names beginning with "access." are taken.
+	Commands map[string]Command
+
+	// Proxies are the host's own proxies: see [httpadapter.ClientAddr].
+	Proxies []netip.Prefix
+
+	// OnError hears of every refusal with its cause, before the reply is written. The cause never holds a secret; the
+	// request does. Nil: nobody listens.
+	OnError func(r *http.Request, err error)
+
+	// Logger hears of trouble of our own (what would be a status of 500 and above elsewhere). Nil: nobody listens.
+	Logger *slog.Logger
+}
+
+// surface is an account and how it is served.
+type surface struct {
+	account  latchkey.Account
+	opts     Options
+	commands map[string]command
+}
+
+// command is one of the product's or of the host's, ready to run. It returns the data as JSON.
+type command struct {
+	need Need
+	run  func(*http.Request, Call) ([]byte, error)
+}
+
+func newSurface(account latchkey.Account, opts *Options) *surface {
+	s := &surface{account: account}
+	if opts != nil {
+		s.opts = *opts
+	}
+	if s.opts.Account == nil && account.Owner() == "" {
+		panic("webforce: an account is needed: manager.For(owner), or Options.Account")
+	}
+	if s.opts.Overlay > OverlayUnion {
+		panic("webforce: Options.Overlay is none of OverlayFlags, OverlayEntries and OverlayUnion")
+	}
+	for _, p := range s.opts.Proxies {
+		if !p.IsValid() {
+			panic("webforce: Options.Proxies holds an invalid prefix")
+		}
+	}
+	s.commands = map[string]command{
+		"access.add":     {sessionOnly, s.add},
+		"access.get":     {sessionOnly, s.get},
+		"access.get_all": {sessionOnly, s.getAll},
+		"access.update":  {sessionOnly, s.update},
+		"access.remove":  {sessionOnly, s.remove},
+	}
+	for name, c := range s.opts.Commands {
+		switch need, known := needOf(name, s.opts.EitherFlag); {
+		case name == "" || strings.HasPrefix(name, "access."):
+			panic(fmt.Sprintf("webforce: a command of the host cannot be named %q", name))
+		case c.Run == nil:
+			panic(fmt.Sprintf("webforce: command %q has no Run", name))
+		case c.Needs != nil:
+			s.commands[name] = command{c.Needs, hosts(c.Run)}
+		case known:
+			s.commands[name] = command{need, hosts(c.Run)}
+		default: // fail closed: nothing is served that nobody guards
+			panic(fmt.Sprintf("webforce: command %q is none of the product's: say in Needs what it takes", name))
+		}
+	}
+	return s
+}
+
+// path is the one path of the API.
+const path = "/api"
+
+// Mount registers /api. Nil options are ready to use; options that cannot work panic.
+func Mount(mux httpadapter.Mux, account latchkey.Account, opts *Options) {
+	mux.Handle(path, http.HandlerFunc(newSurface(account, opts).serve))
+}
+
+// Handler is [Mount] for hosts that route themselves: it answers /api, and everything else with 404.
+func Handler(account latchkey.Account, opts *Options) http.Handler {
+	s := newSurface(account, opts)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != path {
+			http.NotFound(w, r)
+			return
+		}
+		s.serve(w, r)
+	})
+}
+
+func (s *surface) serve(w http.ResponseWriter, r *http.Request) {
+	name, data, err := s.answer(r)
+	if err == nil {
+		writeEnvelope(w, "SUCCESS", "", data)
+		return
+	}
+	if s.opts.OnError != nil {
+		s.opts.OnError(r, err)
+	}
+	if s.opts.Logger != nil && httpadapter.ProblemOf(err).Status >= 500 {
+		// The command and not the URL: that holds a credential.
+		s.opts.Logger.ErrorContext(r.Context(), "api call failed", "method", r.Method, "command", name, "err", err)
+	}
+	writeEnvelope(w, "FAILURE", messageOf(err), nil)
+}
+
+// answer runs the command of a request. The name is "" until it is known to be one of ours.
+func (s *surface) answer(r *http.Request) (name string, data []byte, err error) {
+	req, err := readRequest(r)
+	if err != nil {
+		return "", nil, err
+	}
+	c, known := s.commands[req.command]
+	if !known {
+		return "", nil, refuse(msgUnknownCommand)
+	}
+	call := Call{Command: req.command, params: req.params}
+	if call.Account, call.Access, err = s.verify(r, req.secret); err != nil {
+		return call.Command, nil, err
+	}
+	if err := c.need(call); err != nil {
+		return call.Command, nil, err
+	}
+	data, err = c.run(r, call)
+	return call.Command, data, err
+}
+
+// verify finds out whose auth_token it is: a token's, or a session of the host's.
+func (s *surface) verify(r *http.Request, secret string) (latchkey.Account, latchkey.Access, error) {
+	account := s.account
+	if s.opts.Account != nil {
+		var err error
+		if account, err = s.opts.Account(r); err != nil {
+			return account, latchkey.Access{}, err
+		}
+		if account.Owner() == "" {
+			return account, latchkey.Access{}, errors.New("webforce: Options.Account returned the zero Account")
+		}
+	}
+	p, err := httpadapter.Presented(r, secret, s.opts.Proxies)
+	if err != nil {
+		return account, latchkey.Access{}, err
+	}
+	access, err := account.Verify(r.Context(), p)
+	if !errors.Is(err, latchkey.ErrUnknownToken) || s.opts.Session == nil {
+		return account, access, err
+	}
+	// Only what is no token at all is asked about: one that ended or was revoked stays refused.
+	access, err = s.opts.Session(r, secret)
+	if err != nil {
+		return account, latchkey.Access{}, err
+	}
+	if access.Owner() != account.Owner() { // the zero Access, too
+		return account, latchkey.Access{}, fmt.Errorf("%w: Options.Session returned an access of another owner",
+			latchkey.ErrUnknownToken)
+	}
+	access, err = account.Manager().Again(r.Context(), access) // asks the owner's record, which Assume does not
+	return account, access, err
+}
