@@ -1,0 +1,219 @@
+package console
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+const (
+	pageSize  = 25
+	sparkDays = 14
+	soonEnds  = 7 * 24 * time.Hour // a token that ends within is shown as expiring
+)
+
+// row is one token of the list.
+type row struct {
+	latchkey.Token
+	State    state
+	Spark    *spark
+	Reveal   bool
+	IsNew    bool
+	Editable bool
+}
+
+// state is what a token is, in one word, and the class it is drawn with.
+type state struct{ Word, Class, More string }
+
+func stateOf(t *latchkey.Token, now time.Time) state {
+	switch t.State(now) {
+	case latchkey.Revoked:
+		return state{"Revoked", "off", t.Reason}
+	case latchkey.Disabled:
+		return state{"Disabled", "off", ""}
+	case latchkey.Expired:
+		return state{"Expired", "off", ""}
+	case latchkey.NotYetValid:
+		return state{"Not yet valid", "warn", "from " + stamp(t.Validity.NotBefore)}
+	}
+	end := t.Validity.NotAfter
+	if idle := t.IdleEnd(); !idle.IsZero() && (end.IsZero() || idle.Before(end)) {
+		end = idle
+	}
+	if !end.IsZero() && end.Sub(now) < soonEnds {
+		return state{"Expiring", "warn", stamp(end)}
+	}
+	return state{"Active", "on", ""}
+}
+
+// badge is the kind of a token as the list names it.
+func badge(t *latchkey.Token) string {
+	b := strings.ToUpper(strings.ReplaceAll(t.Kind.String(), "_", " "))
+	if t.Test {
+		b = "TEST " + b
+	}
+	return b
+}
+
+// Badge and Mask are for templates.
+func (r row) Badge() string { return badge(&r.Token) }
+func (r row) Mask() string  { return mask(&r.Token) }
+func (r row) Label() string { return label(&r.Token) }
+
+// mask is what of a token's text anybody may see.
+func mask(t *latchkey.Token) string {
+	if p := t.Public; len(p) > 16 {
+		return p[:8] + "…" + p[len(p)-5:]
+	}
+	return t.Hint
+}
+
+// label is how a token is spoken of.
+func label(t *latchkey.Token) string {
+	if strings.TrimSpace(t.Name) != "" {
+		return t.Name
+	}
+	return mask(t)
+}
+
+var issuedKinds = []latchkey.Kind{latchkey.KindSecret, latchkey.KindPublishable, latchkey.KindAPIKey, latchkey.KindSession}
+
+// tokenQuery is what a list's address asks for, and the address without its place in the list.
+func (v *visit) tokenQuery() (latchkey.TokenQuery, url.Values) {
+	q := latchkey.TokenQuery{Kinds: issuedKinds, Now: v.now, Page: latchkey.Page{Limit: pageSize}}
+	keep := url.Values{}
+	if q.Search = text(v.query, "q"); q.Search != "" {
+		keep.Set("q", q.Search)
+	}
+	var kind latchkey.Kind
+	if kind.UnmarshalText([]byte(text(v.query, "kind"))) == nil {
+		q.Kinds = []latchkey.Kind{kind}
+		keep.Set("kind", kind.String())
+	}
+	for _, s := range []latchkey.State{latchkey.Active, latchkey.Revoked, latchkey.Disabled, latchkey.Expired, latchkey.NotYetValid} {
+		if text(v.query, "state") == s.String() {
+			q.States = []latchkey.State{s}
+			keep.Set("state", s.String())
+		}
+	}
+	return q, keep
+}
+
+func (v *visit) list(string) error {
+	q, keep := v.tokenQuery()
+	q.After = text(v.query, "after")
+	q.Limit = pageSize + 1 // one more tells whether there is a next page
+	var rows []row
+	more := false
+	for t, err := range v.account.Tokens(v.r.Context(), q) {
+		if err != nil {
+			return err
+		}
+		if len(rows) == pageSize {
+			more = true
+			break
+		}
+		rows = append(rows, row{Token: t, State: stateOf(&t, v.now)})
+	}
+	sparks, err := v.sparks(rows)
+	if err != nil {
+		return err
+	}
+	page := ui{Title: v.opts.Title, Nav: "tokens"}
+	made := text(v.query, "made")
+	keyring := v.account.Manager().MayReveal()
+	for i := range rows {
+		t := &rows[i].Token
+		rows[i].Spark = sparks[t.ID]
+		rows[i].Reveal = keyring && t.Kind != latchkey.KindPublishable && t.Revoked.IsZero() && v.may(latchkey.Reveal, "token", t.ID)
+		if t.ID == made && v.now.Sub(t.Created) < time.Hour {
+			rows[i].IsNew = true
+			page.Notice = "Successfully created a new " + strings.ToLower(badge(t)) + " token. It is at the bottom of the list."
+		}
+	}
+	switch done := text(v.query, "done"); done {
+	case "saved":
+		page.Notice = "Saved. It is in force " + v.soon() + "."
+	case "revoked", "disabled", "enabled":
+		page.Notice = "The token is " + done + ", " + v.soon() + "."
+	}
+	link := func(name, value string) string {
+		u := url.Values{}
+		for k, x := range keep {
+			u[k] = x
+		}
+		if name != "" {
+			u.Set(name, value)
+		}
+		if len(u) == 0 {
+			return "./"
+		}
+		return "./?" + u.Encode()
+	}
+	data := map[string]any{
+		"Rows": rows, "Search": q.Search, "Kind": keep.Get("kind"), "State": keep.Get("state"),
+		"Filtered": len(keep) > 0, "Usage": sparks != nil, "Days": sparkDays, "FormID": newFormID(),
+		"MayCreate": v.may(latchkey.Create, "token", "new"), "First": "", "Next": "", "Previous": "", "Last": "",
+		"Kinds": v.kinds(),
+	}
+	if q.After != "" {
+		data["First"] = link("", "")
+		before := ""
+		if len(rows) > 0 {
+			before = rows[0].ID
+		}
+		data["Previous"] = "./seek" + strings.TrimPrefix(link("before", before), "./")
+	}
+	if more {
+		data["Next"] = link("after", rows[len(rows)-1].ID)
+		data["Last"] = "./seek" + strings.TrimPrefix(link("", ""), "./")
+	}
+	return v.show(http.StatusOK, "list", page, data)
+}
+
+// seek finds the last page, or the one before a token, and goes there.
+func (v *visit) seek(string) error {
+	q, keep := v.tokenQuery()
+	after, err := v.account.SeekPage(v.r.Context(), q, text(v.query, "before"))
+	if err != nil {
+		return err
+	}
+	if after != "" {
+		keep.Set("after", after)
+	}
+	return v.goTo("?" + keep.Encode())
+}
+
+// sparks are the uses of the last days of each token of a page, by token; nil if who asks may not see usage.
+func (v *visit) sparks(rows []row) (map[string]*spark, error) {
+	if !v.access.Allows(latchkey.Read, "latchkey/usage") {
+		return nil, nil
+	}
+	out := map[string]*spark{}
+	if len(rows) == 0 {
+		return out, nil
+	}
+	ids := make([]string, len(rows))
+	first := v.now.AddDate(0, 0, 1-sparkDays)
+	for i := range rows {
+		ids[i] = rows[i].ID
+		out[ids[i]] = &spark{Counts: make([]int64, sparkDays)}
+	}
+	used, err := v.account.Usage(v.r.Context(), latchkey.UsageQuery{TokenIDs: ids, By: []string{"token", "day"},
+		From: first.Format(time.DateOnly), To: v.now.Format(time.DateOnly)})
+	if err != nil {
+		return nil, err
+	}
+	for _, u := range used {
+		day, err := time.Parse(time.DateOnly, u.Day)
+		if s := out[u.TokenID]; s != nil && err == nil {
+			if i := int(day.Sub(first.Truncate(24*time.Hour)).Hours() / 24); i >= 0 && i < sparkDays {
+				s.Counts[i] += u.Count
+			}
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,326 @@
+package console
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+// Right is something a token may be given on its page. Rights with one Label are given and taken together.
+//
+// A Pattern with names in braces, each a whole segment, asks for them: "dataset/{WORKSPACE}/{ID}" is offered as chips, one
+// for each data set and Label. What is typed is taken literally, and in upper case where the name in braces is; a "*" in
+// the last place stands for all. Any other Pattern is a switch.
+type Right struct {
+	Label   string // "Core Data Access"; of a chip what comes behind the name, as in "ACME/CARS – read"
+	Action  latchkey.Action
+	Pattern latchkey.Pattern
+	Default bool // a new publishable token has it; not for chips
+}
+
+// Apperate is the catalogue of IEX Apperate's token page.
+func Apperate() []Right {
+	const dataset = "dataset/{WORKSPACE}/{DATASET}"
+	return []Right{
+		{Label: "Core Data Access", Action: latchkey.Read, Pattern: "core/*", Default: true},
+		{Label: "Premium Data Access", Action: latchkey.Read, Pattern: "premium/*"},
+		{Label: "read", Action: latchkey.Read, Pattern: dataset},
+		{Label: "write", Action: latchkey.Create, Pattern: dataset},
+		{Label: "write", Action: latchkey.Update, Pattern: dataset},
+		{Label: "delete", Action: latchkey.Delete, Pattern: dataset},
+	}
+}
+
+// catalogue is the rights by label, in the order given.
+type catalogue []group
+
+type group struct {
+	Label   string
+	rights  []Right
+	places  []string // of a chip: its pattern's segments; nil: a switch
+	initial bool
+}
+
+func newCatalogue(rights []Right) catalogue {
+	var c catalogue
+	for _, r := range rights {
+		if r.Label == "" {
+			panic("console: Options.Catalogue holds a right without a label")
+		}
+		if err := latchkey.Allow(r.Action).On(r.Pattern).Validate(); err != nil {
+			panic(fmt.Sprintf("console: Options.Catalogue: %q: %v", r.Label, err))
+		}
+		var places []string
+		if strings.Contains(string(r.Pattern), "{") {
+			places = strings.Split(string(r.Pattern), "/")
+		}
+		i := slices.IndexFunc(c, func(g group) bool { return g.Label == r.Label })
+		if i < 0 {
+			c = append(c, group{Label: r.Label, places: places})
+			i = len(c) - 1
+		} else if !slices.Equal(c[i].places, places) {
+			panic(fmt.Sprintf("console: Options.Catalogue: the rights labelled %q ask for different names", r.Label))
+		}
+		if places != nil && r.Default {
+			panic(fmt.Sprintf("console: Options.Catalogue: %q: nobody can have a right by default that asks for a name", r.Label))
+		}
+		c[i].rights = append(c[i].rights, r)
+		c[i].initial = c[i].initial || r.Default
+	}
+	return c
+}
+
+// pair is one thing a rule says.
+type pair struct {
+	action latchkey.Action
+	on     latchkey.Pattern
+}
+
+// chip is a right to something that was named.
+type chip struct {
+	Group int
+	On    latchkey.Pattern
+}
+
+func (g *group) pairs(on latchkey.Pattern) []pair {
+	out := make([]pair, len(g.rights))
+	for i, r := range g.rights {
+		out[i] = pair{r.Action, r.Pattern}
+		if g.places != nil {
+			out[i].on = on
+		}
+	}
+	return out
+}
+
+// hint is what a chip asks for, in words: "workspace/dataset".
+func (g *group) hint() string {
+	var names []string
+	for _, p := range g.places {
+		if name, ok := placeName(p); ok {
+			names = append(names, strings.ToLower(name))
+		}
+	}
+	return strings.Join(names, "/")
+}
+
+func placeName(segment string) (string, bool) {
+	name, ok := strings.CutPrefix(segment, "{")
+	if !ok {
+		return "", false
+	}
+	return strings.CutSuffix(name, "}")
+}
+
+// fill puts what was typed into the pattern.
+func (g *group) fill(typed string) (latchkey.Pattern, error) {
+	parts := strings.Split(typed, "/")
+	var want int
+	for _, p := range g.places {
+		if _, ok := placeName(p); ok {
+			want++
+		}
+	}
+	if len(parts) != want || slices.Contains(parts, "") {
+		return "", fmt.Errorf("%w: write it as %s", latchkey.ErrInvalid, g.hint())
+	}
+	var segments []string
+	all := false
+	for i, p := range g.places {
+		name, ok := placeName(p)
+		if !ok {
+			segments = append(segments, p)
+			continue
+		}
+		typed := parts[0]
+		parts = parts[1:]
+		if name == strings.ToUpper(name) {
+			typed = strings.ToUpper(typed)
+		}
+		if typed == "*" && i == len(g.places)-1 && i > 0 {
+			all = true
+			continue
+		}
+		segments = append(segments, typed)
+	}
+	on := latchkey.Exactly(latchkey.Path(segments...))
+	if all {
+		on = latchkey.Under(latchkey.Path(segments...))
+	}
+	if err := on.Validate(); err != nil {
+		return "", fmt.Errorf("%w: write it as %s", latchkey.ErrInvalid, g.hint())
+	}
+	return on, nil
+}
+
+// named is fill the other way round; false if the pattern is none of the group's.
+func (g *group) named(on latchkey.Pattern) (string, bool) {
+	segments := strings.Split(string(on), "/")
+	if g.places == nil || len(segments) != len(g.places) {
+		return "", false
+	}
+	var names []string
+	for i, p := range g.places {
+		_, ok := placeName(p)
+		switch {
+		case !ok && p != segments[i]:
+			return "", false
+		case ok && segments[i] == "*":
+			names = append(names, "*")
+		case ok:
+			names = append(names, latchkey.Resource(segments[i]).Segments()...)
+		}
+	}
+	text := strings.Join(names, "/")
+	again, err := g.fill(text)
+	return text, err == nil && again == on // what cannot be typed is shown as a rule
+}
+
+// simple says whether a rule allows every row, forces nothing, and so is no more than a set of pairs.
+func simple(r latchkey.Rule) bool {
+	return r.Verb() == latchkey.VerbAllow && r.Condition().IsAllRows() && len(r.Forced()) == 0
+}
+
+func pairsOf(r latchkey.Rule) []pair {
+	var out []pair
+	for _, on := range r.Patterns() {
+		for _, a := range r.Actions() {
+			out = append(out, pair{a, on})
+		}
+	}
+	return out
+}
+
+// read finds which switches are on, which chips there are, and which rules are neither.
+func (c catalogue) read(rules latchkey.Permissions) (on []bool, chips []chip, rest latchkey.Permissions) {
+	said := map[pair]bool{}
+	var patterns []latchkey.Pattern
+	for _, r := range rules {
+		if simple(r) {
+			for _, p := range pairsOf(r) {
+				if said[p] = true; !slices.Contains(patterns, p.on) {
+					patterns = append(patterns, p.on)
+				}
+			}
+		}
+	}
+	has := func(pairs []pair) bool {
+		return !slices.ContainsFunc(pairs, func(p pair) bool { return !said[p] })
+	}
+	told := map[pair]bool{}
+	on = make([]bool, len(c))
+	for i := range c {
+		g := &c[i]
+		if g.places == nil {
+			if on[i] = has(g.pairs("")); on[i] {
+				mark(told, g.pairs(""))
+			}
+		}
+	}
+	for _, pattern := range patterns {
+		for i := range c {
+			g := &c[i]
+			if _, ok := g.named(pattern); ok && has(g.pairs(pattern)) {
+				chips = append(chips, chip{i, pattern})
+				mark(told, g.pairs(pattern))
+			}
+		}
+	}
+	for _, r := range rules {
+		if !simple(r) || slices.ContainsFunc(pairsOf(r), func(p pair) bool { return !told[p] }) {
+			rest = append(rest, r)
+		}
+	}
+	return on, chips, rest
+}
+
+func mark(set map[pair]bool, pairs []pair) {
+	for _, p := range pairs {
+		set[p] = true
+	}
+}
+
+// write is rules with the switches and chips as given, and all else as it was. What is new comes before the first rule
+// that is no plain allow: a deny or a condition that outweighed what came before it still does.
+func (c catalogue) write(rules latchkey.Permissions, on []bool, chips []chip) latchkey.Permissions {
+	wasOn, wasChips, _ := c.read(rules)
+	before, after := map[pair]bool{}, map[pair]bool{}
+	var wanted []pair
+	for i := range c {
+		if c[i].places != nil {
+			continue
+		}
+		if wasOn[i] {
+			mark(before, c[i].pairs(""))
+		}
+		if on[i] {
+			wanted = append(wanted, c[i].pairs("")...)
+		}
+	}
+	for _, x := range wasChips {
+		mark(before, c[x.Group].pairs(x.On))
+	}
+	for _, x := range chips {
+		wanted = append(wanted, c[x.Group].pairs(x.On)...)
+	}
+	mark(after, wanted)
+	var out latchkey.Permissions
+	special := -1
+	for _, r := range rules {
+		if !simple(r) {
+			if special < 0 {
+				special = len(out)
+			}
+			out = append(out, r)
+			continue
+		}
+		pairs := pairsOf(r)
+		kept := slices.DeleteFunc(slices.Clone(pairs), func(p pair) bool { return before[p] && !after[p] })
+		if len(kept) == len(pairs) {
+			out = append(out, r)
+		} else {
+			out = append(out, plain(kept)...)
+		}
+	}
+	said := map[pair]bool{}
+	for _, r := range out {
+		if simple(r) {
+			mark(said, pairsOf(r))
+		}
+	}
+	var fresh []pair
+	for _, p := range wanted {
+		if !said[p] {
+			said[p] = true
+			fresh = append(fresh, p)
+		}
+	}
+	if special < 0 {
+		special = len(out)
+	}
+	return slices.Insert(out, special, plain(fresh)...)
+}
+
+// plain are pairs as rules, one for each pattern.
+func plain(pairs []pair) latchkey.Permissions {
+	var out latchkey.Permissions
+	for i := 0; i < len(pairs); {
+		actions, on := []latchkey.Action{}, pairs[i].on
+		for ; i < len(pairs) && pairs[i].on == on; i++ {
+			actions = append(actions, pairs[i].action)
+		}
+		out = append(out, latchkey.Allow(actions...).On(on))
+	}
+	return out
+}
+
+// initial are the rules of a new publishable token.
+func (c catalogue) initial() latchkey.Permissions {
+	on := make([]bool, len(c))
+	for i := range c {
+		on[i] = c[i].initial
+	}
+	return c.write(nil, on, nil)
+}

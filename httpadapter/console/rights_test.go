@@ -1,0 +1,68 @@
+package console
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+func TestRightsAreReadAndWrittenBack(t *testing.T) {
+	c := newCatalogue(Apperate())
+	require.Equal(t, []string{"allow read on core/*"}, lines(c.initial()))
+	rules := latchkey.Permissions{
+		latchkey.Allow(latchkey.Read).On("core/*", "dataset/ACME/CARS"),
+		latchkey.Allow(latchkey.Create, latchkey.Update, latchkey.Read).On("dataset/ACME/BIKES"),
+		latchkey.Allow(latchkey.Create).On("dataset/ACME/HALF"),
+		latchkey.Deny(latchkey.Any).On("core/SECRET"),
+		latchkey.Allow(latchkey.Read).On("other/thing"),
+	}
+	on, chips, rest := c.read(rules)
+	require.Equal(t, []bool{true, false, false, false, false}, on)
+	require.Equal(t, []chip{{2, "dataset/ACME/CARS"}, {2, "dataset/ACME/BIKES"}, {3, "dataset/ACME/BIKES"}}, chips)
+	require.Equal(t, []string{"allow create on dataset/ACME/HALF", "deny any action on core/SECRET",
+		"allow read on other/thing"}, lines(rest))
+	require.Equal(t, lines(rules), lines(c.write(rules, on, chips)), "nothing changed is nothing changed")
+
+	off := c.write(rules, []bool{false, true, false, false, false}, []chip{{3, "dataset/ACME/BIKES"}, {4, "dataset/ACME/*"}})
+	require.Equal(t, []string{
+		"allow create, update on dataset/ACME/BIKES",
+		"allow create on dataset/ACME/HALF",
+		"allow read on premium/*",
+		"allow delete on dataset/ACME/*",
+		"deny any action on core/SECRET",
+		"allow read on other/thing",
+	}, lines(off))
+	require.False(t, off.Allows(latchkey.Read, "core/X"))
+
+	again := c.write(off, []bool{true, true, false, false, false}, nil)
+	require.False(t, again.Allows(latchkey.Read, "core/SECRET"), "a deny still outweighs a switch that was turned on")
+	require.True(t, again.Allows(latchkey.Read, "core/X"))
+}
+
+func TestChipsAreTakenLiterally(t *testing.T) {
+	g := &newCatalogue(Apperate())[2]
+	for typed, want := range map[string]latchkey.Pattern{
+		"acme/cars": "dataset/ACME/CARS", "ACME/*": "dataset/ACME/*", "a%/b": "dataset/A%25/B",
+		"../x": "dataset/%2E%2E/X",
+	} {
+		got, err := g.fill(typed)
+		require.NoError(t, err, typed)
+		require.Equal(t, want, got)
+		name, ok := g.named(got)
+		require.True(t, ok, typed)
+		back, err := g.fill(name)
+		require.NoError(t, err)
+		require.Equal(t, want, back)
+	}
+	for _, typed := range []string{"", "acme", "acme/", "/x", "a/b/c"} {
+		_, err := g.fill(typed)
+		require.ErrorIs(t, err, latchkey.ErrInvalid, typed)
+	}
+	got, err := g.fill("*/cars")
+	require.NoError(t, err)
+	require.Equal(t, latchkey.Pattern("dataset/%2A/CARS"), got, "a star elsewhere is a name")
+	require.Panics(t, func() { newCatalogue([]Right{{Label: "x", Action: "READ", Pattern: "a"}}) })
+	require.Panics(t, func() { newCatalogue([]Right{{Label: "x", Action: "read", Pattern: "a/{B}", Default: true}}) })
+}

@@ -1,0 +1,199 @@
+package console
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+// spark is a row of small bars. Its text says the same.
+type spark struct{ Counts []int64 }
+
+func (s *spark) sum() int64 {
+	var n int64
+	for _, c := range s.Counts {
+		n += c
+	}
+	return n
+}
+
+// Text is the chart in words.
+func (s *spark) Text() string {
+	n := len(s.Counts)
+	if s.sum() == 0 {
+		return fmt.Sprintf("not used in %d days", n)
+	}
+	return fmt.Sprintf("%s in %d days, %s today", number(s.sum()), n, number(s.Counts[n-1]))
+}
+
+// Total is what the list writes beside the bars.
+func (s *spark) Total() string { return number(s.sum()) }
+
+// Path are the bars, 4 wide and at most 16 high.
+func (s *spark) Path() string {
+	top := slices.Max(s.Counts)
+	var b strings.Builder
+	for i, c := range s.Counts {
+		if c > 0 {
+			h := max(1, int(16*float64(c)/float64(top)))
+			fmt.Fprintf(&b, "M%d 16v-%dh3v%dz", i*4, h, h)
+		}
+	}
+	return b.String()
+}
+
+// bar is a day, or a line of a table of shares.
+type bar struct {
+	Label, Full, Text string
+	Count             int64
+	Credits           latchkey.Credits
+	X, Y, Width, End  int
+	Height            int
+	Tick              bool
+}
+
+// chart is a bar chart by day, drawn in a box of 720 by 180.
+type chart struct {
+	Bars    []bar
+	Top     string
+	Half    string
+	Summary string
+}
+
+const chartHeight = 150
+
+func newChart(days []bar) *chart {
+	var top, sum int64
+	at := 0
+	for i, d := range days {
+		sum += d.Count
+		if d.Count > top {
+			top, at = d.Count, i
+		}
+	}
+	c := &chart{Bars: days, Top: number(top), Half: number(top / 2)}
+	width := float64(656) / float64(max(1, len(days)))
+	for i := range days {
+		b := &days[i]
+		b.X, b.End = 64+int(float64(i)*width), 64+int(float64(i+1)*width)
+		b.Width = max(1, b.End-b.X-2)
+		if b.Count > 0 {
+			b.Height = max(1, int(chartHeight*float64(b.Count)/float64(top)))
+		}
+		b.Y = chartHeight - b.Height + 8
+		b.Tick = i%7 == (len(days)-1)%7
+	}
+	c.Summary = fmt.Sprintf("%s in %d days", number(sum), len(days))
+	if top > 0 {
+		c.Summary += fmt.Sprintf("; most on %s: %s; today: %s", days[at].Full, number(top), number(days[len(days)-1].Count))
+	}
+	return c
+}
+
+var spans = []option{{Value: "7", Text: "7 days"}, {Value: "30", Text: "30 days"}, {Value: "90", Text: "90 days"}}
+
+func (v *visit) usage(string) error { return v.showUsage("", nil) }
+
+func (v *visit) tokenUsage(id string) error {
+	t, err := v.account.Get(v.r.Context(), id)
+	if err != nil {
+		return err
+	}
+	return v.showUsage(id, &t)
+}
+
+func (v *visit) showUsage(id string, t *latchkey.Token) error {
+	ctx := v.r.Context()
+	days := 30
+	for _, s := range spans {
+		if text(v.query, "days") == s.Value {
+			fmt.Sscan(s.Value, &days)
+		}
+	}
+	first := v.now.AddDate(0, 0, 1-days)
+	q := latchkey.UsageQuery{From: first.Format(time.DateOnly), To: v.now.Format(time.DateOnly)}
+	if id != "" {
+		q.TokenIDs = []string{id}
+	}
+	by := func(columns ...string) ([]latchkey.UsageRow, error) {
+		q.By = columns
+		return v.account.Usage(ctx, q)
+	}
+	daily, err := by("day")
+	if err != nil {
+		return err
+	}
+	all := make([]bar, days)
+	var sum bar
+	for i := range all {
+		d := first.AddDate(0, 0, i)
+		all[i].Full, all[i].Label = d.Format("2 January"), d.Format("2 Jan")
+		for _, u := range daily {
+			if u.Day == d.Format(time.DateOnly) {
+				all[i].Count, all[i].Credits = u.Count, u.Credits
+				sum.Count, sum.Credits = sum.Count+u.Count, sum.Credits+u.Credits
+			}
+		}
+	}
+	data := map[string]any{"Chart": newChart(all), "Days": days, "Spans": spans, "Sum": sum, "Token": nil, "Limit": nil}
+	page := ui{Title: "Usage", Nav: "usage"}
+	if t != nil {
+		page.Title, page.Nav = "Usage of "+label(t), "tokens"
+		data["Token"] = row{Token: *t, State: stateOf(t, v.now)}
+	}
+	type table struct {
+		Title, Head string
+		Rows        []bar
+		More        int
+	}
+	var tables []table
+	for _, x := range []struct {
+		title, head, column string
+		name                func(latchkey.UsageRow) string
+	}{
+		{"By token", "Token", "token", func(u latchkey.UsageRow) string { return u.TokenID }},
+		{"By client", "Client", "client", func(u latchkey.UsageRow) string { return u.ClientID }},
+		{"By endpoint", "Endpoint", "endpoint", func(u latchkey.UsageRow) string { return u.Endpoint }},
+		{"By meter", "Meter", "meter", func(u latchkey.UsageRow) string { return u.Meter }},
+	} {
+		if t != nil && x.column == "token" {
+			continue
+		}
+		rows, err := by(x.column)
+		if err != nil {
+			return err
+		}
+		slices.SortStableFunc(rows, func(a, b latchkey.UsageRow) int { return int(min(1, max(-1, b.Count-a.Count))) })
+		out := table{Title: x.title, Head: x.head}
+		if len(rows) > 20 {
+			out.More, rows = len(rows)-20, rows[:20]
+		}
+		for _, u := range rows {
+			b := bar{Label: x.name(u), Count: u.Count, Credits: u.Credits, Text: x.name(u)}
+			if x.column == "token" && u.TokenID != "" {
+				if t, err := v.account.Get(ctx, u.TokenID); err == nil {
+					b.Text, b.Full = label(&t), u.TokenID
+				}
+			}
+			if sum.Count > 0 {
+				b.Width = int(100 * float64(u.Count) / float64(sum.Count))
+			}
+			out.Rows = append(out.Rows, b)
+		}
+		tables = append(tables, out)
+	}
+	data["Tables"] = tables
+	if t != nil && t.Limits.Credits > 0 {
+		spent, err := v.account.Spent(ctx, id, v.opts.CreditMeter, v.now.Format("2006-01"))
+		if err != nil {
+			return err
+		}
+		data["Limit"] = map[string]any{"Spent": spent, "Of": t.Limits.Credits, "Meter": v.opts.CreditMeter,
+			"Month": v.now.Format("January 2006"), "Width": min(100, int(100*float64(spent)/float64(t.Limits.Credits)))}
+	}
+	return v.show(http.StatusOK, "usage", page, data)
+}

@@ -1,0 +1,266 @@
+package console
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"html/template"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/httpadapter"
+	"github.com/latchkey-go/latchkey/internal/form"
+)
+
+//go:embed assets
+var assets embed.FS
+
+var templates = template.Must(template.New("").Funcs(template.FuncMap{
+	"ago": ago, "date": date, "stamp": stamp, "number": number, "credits": credits,
+}).ParseFS(assets, "assets/*.html"))
+
+// statics are the files that pages refer to, by a name that changes with what is in them.
+var statics, styleName, scriptName, iconName = func() (map[string]string, string, string, string) {
+	all := map[string]string{}
+	add := func(file string) string {
+		text, err := assets.ReadFile("assets/" + file)
+		if err != nil {
+			panic(err)
+		}
+		sum := sha256.Sum256(text)
+		name := hex.EncodeToString(sum[:6]) + "-" + file
+		all[name] = string(text)
+		return name
+	}
+	return all, add("console.css"), add("console.js"), add("icon.svg")
+}()
+
+func (v *visit) static() {
+	text, ok := statics[strings.Join(v.path[1:], "/")]
+	if !ok || v.r.Method != http.MethodGet && v.r.Method != http.MethodHead {
+		v.fail(latchkey.ErrNotFound)
+		return
+	}
+	h := v.w.Header()
+	h.Set("Cache-Control", "public, max-age=31536000, immutable")
+	switch name := v.path[1]; {
+	case strings.HasSuffix(name, ".css"):
+		h.Set("Content-Type", "text/css; charset=utf-8")
+	case strings.HasSuffix(name, ".js"):
+		h.Set("Content-Type", "text/javascript; charset=utf-8")
+	default:
+		h.Set("Content-Type", "image/svg+xml")
+	}
+	_, _ = v.w.Write([]byte(text))
+}
+
+// visit is one request.
+type visit struct {
+	*console
+	w       http.ResponseWriter
+	r       *http.Request
+	now     time.Time
+	path    []string
+	root    string // the console's first page, as seen from this one
+	account latchkey.Account
+	access  latchkey.Access
+	form    *form.Value // of a POST
+	query   *form.Value
+}
+
+func (v *visit) signIn() error {
+	account, access, err := v.signedIn(v.r)
+	if err != nil {
+		return err
+	}
+	if account.Owner() == "" || account.Manager() == nil {
+		return errors.New("console: the host names no account")
+	}
+	v.account, err = account.As(access)
+	v.access = access
+	return err
+}
+
+func (v *visit) readForm() error {
+	var err error
+	if v.query, err = form.Parse(v.r.URL.RawQuery); err != nil {
+		return fmt.Errorf("%w: %w", httpadapter.ErrBadRequest, err)
+	}
+	if v.r.Method != http.MethodPost {
+		return nil
+	}
+	// Every browser sends one of these with a form. Who sends neither is no browser, or hides where it comes from.
+	if v.r.Header.Get("Sec-Fetch-Site") == "" && v.r.Header.Get("Origin") == "" {
+		return errForeign
+	}
+	kind, err := httpadapter.MediaType(v.r)
+	if err != nil {
+		return err
+	}
+	if kind != "application/x-www-form-urlencoded" {
+		return errForeign // other types of form are sent by other sites' pages only
+	}
+	body, err := httpadapter.ReadBody(v.r, form.MaxBytes)
+	if err != nil {
+		return err
+	}
+	if v.form, err = form.Parse(string(body)); err != nil {
+		return fmt.Errorf("%w: %w", httpadapter.ErrBadRequest, err)
+	}
+	return nil
+}
+
+// text is the one value of a name, trimmed; "" if there is none, or more than one.
+func text(f *form.Value, name string) string {
+	if x := f.Get(name); x != nil && x.Kind == form.Text {
+		return strings.TrimSpace(x.Text)
+	}
+	return ""
+}
+
+// texts are all values of a name.
+func texts(f *form.Value, name string) []string {
+	x := f.Get(name)
+	switch {
+	case x == nil:
+		return nil
+	case x.Kind == form.Text:
+		return []string{x.Text}
+	}
+	var out []string
+	for _, item := range x.Items {
+		if item.Kind == form.Text {
+			out = append(out, item.Text)
+		}
+	}
+	return out
+}
+
+func (v *visit) may(action latchkey.Action, kind, id string) bool {
+	return v.access.Allows(action, latchkey.Path("latchkey", kind, id))
+}
+
+// ui is what every page shows.
+type ui struct {
+	Root, Style, Script, Icon string
+	Product, Title, Who       string
+	Nav                       string // which link of the navigation the page belongs to
+	Notice                    string // what was done
+	Errors                    []string
+	Body                      template.HTML
+}
+
+// show writes a page. Nothing is sent before all of it could be made.
+func (v *visit) show(status int, name string, page ui, data any) error {
+	page.Root, page.Product = v.root, v.opts.Title
+	page.Style, page.Script, page.Icon = v.root+"static/"+styleName, v.root+"static/"+scriptName, v.root+"static/"+iconName
+	page.Who = v.account.Owner()
+	if client := v.access.Client(); client.Name != "" {
+		page.Who = client.Name
+	} else if client.ID != "" {
+		page.Who = client.ID
+	}
+	var body bytes.Buffer
+	if err := templates.ExecuteTemplate(&body, name+".html", map[string]any{"Page": page, "Root": v.root, "Now": v.now, "D": data}); err != nil {
+		return fmt.Errorf("console: page %s: %w", name, err)
+	}
+	page.Body = template.HTML(body.String()) // a template made it
+	var whole bytes.Buffer
+	if err := templates.ExecuteTemplate(&whole, "frame.html", page); err != nil {
+		return fmt.Errorf("console: frame: %w", err)
+	}
+	v.w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	v.w.WriteHeader(status)
+	_, _ = v.w.Write(whole.Bytes())
+	return nil
+}
+
+// goTo answers a change. The address is relative, so that it holds under any prefix, and begins with a dot, so that
+// nothing makes it another site's.
+func (v *visit) goTo(to string) error {
+	v.w.Header().Set("Location", v.root+to)
+	v.w.WriteHeader(http.StatusSeeOther)
+	return nil
+}
+
+// fail answers an error with a page that says no more than may be told.
+func (v *visit) fail(err error) {
+	if v.opts.OnError != nil {
+		v.opts.OnError(v.r, err)
+	}
+	status, title, detail := http.StatusForbidden, "This change was not made", ""
+	switch p := httpadapter.ProblemOf(err); {
+	case errors.Is(err, errForeign):
+		detail = "It was asked for by another site's page, or by something that does not say where it comes from."
+	case errors.Is(err, errMethod):
+		status, title = http.StatusMethodNotAllowed, "Not that way"
+		detail = "This page is not asked like that."
+	default:
+		status, title, detail = p.Status, p.Title, p.Detail
+		switch {
+		case status == http.StatusForbidden:
+			title, detail = "You may not do this", "Your own rights do not reach that far. Nothing was changed."
+		case status == http.StatusUnauthorized:
+			title, detail = "You are not signed in", "Sign in and try again."
+		case status == http.StatusNotFound:
+			title, detail = "There is nothing here", "It was deleted, or you may not see it."
+		case status == http.StatusServiceUnavailable && detail == "":
+			detail = "The tokens cannot be read right now. Try again in a moment."
+		case errors.Is(err, latchkey.ErrNeedsKeyring):
+			status, title = http.StatusConflict, "That secret was not kept"
+			detail = "This server keeps no copy of it. Rotate the token to get a new secret."
+		}
+		if p.RetryAfter > 0 {
+			v.w.Header().Set("Retry-After", p.RetryAfterHeader())
+		}
+	}
+	if status >= 500 && v.opts.Logger != nil {
+		v.opts.Logger.ErrorContext(v.r.Context(), "console: request failed", "method", v.r.Method, "page", v.path[0], "err", err)
+	}
+	if err := v.show(status, "error", ui{Title: title}, detail); err != nil {
+		http.Error(v.w, "internal error", http.StatusInternalServerError)
+	}
+}
+
+// why is an error in words for the person who made the entry. Only refusals of an entry have any.
+func why(err error) string {
+	var cond *latchkey.ConditionError
+	switch {
+	case errors.As(err, &cond):
+		return sentence(strings.TrimPrefix(cond.Error(), latchkey.ErrBadCondition.Error()+": "))
+	case errors.Is(err, latchkey.ErrInvalid):
+		_, after, ok := strings.Cut(err.Error(), latchkey.ErrInvalid.Error()+": ")
+		if !ok {
+			after = "this is not valid"
+		}
+		return sentence(after)
+	case errors.Is(err, latchkey.ErrExists):
+		return "That name is taken."
+	}
+	return ""
+}
+
+func sentence(s string) string {
+	if s == "" {
+		return ""
+	}
+	s = strings.ToUpper(s[:1]) + s[1:]
+	if !strings.HasSuffix(s, ".") {
+		s += "."
+	}
+	return s
+}
+
+// soon says when a change is in force.
+func (v *visit) soon() string {
+	stale := v.account.Manager().MaxStale()
+	if stale <= 0 {
+		return "at once: the next request is judged by it"
+	}
+	return "within " + stale.String()
+}
