@@ -1,0 +1,54 @@
+package main
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/httpadapter/console"
+)
+
+// mountConsole serves the token page at /console/. Whoever reaches this server is signed in as demo, who may do
+// everything: a real host asks its own session system here.
+func (a *app) mountConsole(mux *http.ServeMux) {
+	demo := a.account.Assume(latchkey.Client{ID: "demo", Name: "demo"}, latchkey.Permissions{
+		latchkey.Allow(latchkey.Any).On("*"),
+		latchkey.Allow(latchkey.Any).On("latchkey/*"),
+	})
+	signedIn := func(r *http.Request) (latchkey.Account, latchkey.Access, error) {
+		// As nobody has to prove anything, a page of another site must not get here under a name of its own (DNS rebinding).
+		if !ownHost(r.Host) {
+			return latchkey.Account{}, latchkey.Access{}, latchkey.ErrDenied
+		}
+		return a.account, demo, nil
+	}
+	catalogue := []console.Right{
+		{Label: "Core Data Access", Action: latchkey.Read, Pattern: "core/*", Default: true},
+		{Label: "Premium Data Access", Action: latchkey.Read, Pattern: "premium/*"},
+		{Label: "read", Action: latchkey.Read, Pattern: "dataset/{data set}"},
+		{Label: "write", Action: latchkey.Create, Pattern: "dataset/{data set}"},
+		{Label: "write", Action: latchkey.Update, Pattern: "dataset/{data set}"},
+		{Label: "delete", Action: latchkey.Delete, Pattern: "dataset/{data set}"},
+	}
+	console.Mount(mux, "/console", signedIn, &console.Options{
+		Catalogue: catalogue,
+		Schema: func(on latchkey.Resource) (*latchkey.Schema, latchkey.Dialect) {
+			if on == datasetResource {
+				return penguinSchema, latchkey.SQLite
+			}
+			return nil, 0
+		},
+		Logger: a.log,
+	})
+}
+
+// ownHost says whether a Host header is an address or "localhost", which no other site can have for a name.
+func ownHost(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	_, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil || host == "localhost"
+}

@@ -1,0 +1,289 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+
+	"github.com/graph-gophers/graphql-go"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/httpadapter"
+	"github.com/latchkey-go/latchkey/httpadapter/datocms"
+)
+
+// A model that the caller may not read is not in her schema at all.
+const (
+	siteSchema = `
+schema { query: Query }
+type Site { name: String! }
+`
+	emptySchema = siteSchema + `
+type Query { _site: Site! }
+`
+	penguinsSchema = siteSchema + `
+type Query {
+	_site: Site!
+	penguin(filter: PenguinModelFilter!): PenguinRecord
+	allPenguins(filter: PenguinModelFilter, first: Int = 20, skip: Int = 0): [PenguinRecord!]!
+	_allPenguinsMeta(filter: PenguinModelFilter): CollectionMetadata!
+}
+type CollectionMetadata { count: Int! }
+type PenguinRecord {
+	id: ID!
+	_status: ItemStatus!
+	species: String
+	island: String
+	beakLength: Float
+	beakDepth: Float
+	flipperLength: Int
+	bodyMass: Int
+	sex: String
+}
+enum ItemStatus { draft published }
+input PenguinModelFilter { id: IDFilter, species: TextFilter, island: TextFilter }
+input IDFilter { eq: ID! }
+input TextFilter { eq: String! }
+`
+)
+
+var graphQLLimits = []graphql.SchemaOpt{graphql.MaxDepth(10), graphql.MaxSelections(500), graphql.MaxQueryLength(32 << 10)}
+
+// complete is which birds are published: one whose record has a gap is a draft.
+var complete = func() latchkey.Condition {
+	var known []latchkey.Condition
+	for _, p := range points {
+		known = append(known, latchkey.Where(p.ID, latchkey.IsNull, false))
+	}
+	return latchkey.All(known...)
+}()
+
+// serveGraphQL answers a query that [datocms.Delivery] let through. The body's type is not asked: the product's client
+// sends JSON as text/plain.
+func (a *app) serveGraphQL(w http.ResponseWriter, r *http.Request) {
+	access, ok := httpadapter.AccessFrom(r.Context())
+	delivered, ok2 := datocms.DeliveredFrom(r.Context())
+	if !ok || !ok2 {
+		datocms.WriteError(w, r, errors.New("the endpoint is not guarded"))
+		return
+	}
+	if r.Method != http.MethodPost {
+		datocms.WriteError(w, r, latchkey.ErrNotFound)
+		return
+	}
+	body, err := httpadapter.ReadBody(r, 64<<10)
+	if err != nil {
+		datocms.WriteError(w, r, err)
+		return
+	}
+	var query struct {
+		Query         string
+		OperationName string
+		Variables     map[string]any
+	}
+	if err := json.Unmarshal(body, &query); err != nil {
+		datocms.WriteError(w, r, datocms.ErrJSONBody)
+		return
+	}
+	schema, ctx, err := a.schemaOf(r.Context(), access, delivered)
+	if err != nil {
+		datocms.WriteError(w, r, err)
+		return
+	}
+	reply, err := json.Marshal(schema.Exec(ctx, query.Query, query.OperationName, query.Variables))
+	if err != nil {
+		datocms.WriteError(w, r, err)
+		return
+	}
+	w.Header().Set("Cache-Control", "private, no-store")
+	w.Header().Set("Content-Type", "application/json; charset=utf-8") // errors of a query are a 200, too
+	_, _ = w.Write(reply)
+}
+
+// schemaOf is what a caller may ask for, and a context that knows the rows she may have.
+func (a *app) schemaOf(ctx context.Context, access latchkey.Access, d datocms.Delivered) (
+	*graphql.Schema, context.Context, error) {
+	rows, err := access.Filter(latchkey.Read, datocms.Model(d.Environment, datoModel))
+	if err == nil && !d.Drafts {
+		rows = latchkey.All(rows, complete)
+	}
+	if err == nil {
+		// A role may speak of creators and workflows, which birds have none of: Bind refuses, and nothing is shown.
+		_, err = penguinSchema.Bind(rows)
+	}
+	switch {
+	case errors.Is(err, latchkey.ErrDenied), errors.Is(err, latchkey.ErrBadCondition):
+		return a.graphql.empty, ctx, nil
+	case err != nil:
+		return nil, ctx, err
+	}
+	return a.graphql.penguins, context.WithValue(ctx, rowsKey{}, rows), nil
+}
+
+type rowsKey struct{}
+
+// schemas are the schemas of callers who may not read the one model there is, and of those who may.
+type schemas struct{ empty, penguins *graphql.Schema }
+
+func newSchemas(a *app) schemas {
+	return schemas{
+		empty:    graphql.MustParseSchema(emptySchema, &emptyQuery{}, graphQLLimits...),
+		penguins: graphql.MustParseSchema(penguinsSchema, &penguinQuery{app: a}, graphQLLimits...),
+	}
+}
+
+type emptyQuery struct{}
+
+func (*emptyQuery) Site() site { return site{} }
+
+type site struct{}
+
+func (site) Name() string { return datasetName }
+
+type penguinQuery struct {
+	emptyQuery
+	app *app
+}
+
+type penguinFilter struct {
+	ID      *struct{ Eq graphql.ID }
+	Species *struct{ Eq string }
+	Island  *struct{ Eq string }
+}
+
+type collection struct {
+	Filter      *penguinFilter
+	First, Skip int32
+}
+
+var (
+	errUnavailable = errors.New("temporarily unavailable")
+	errPage        = errors.New("first is 0 to 500, skip 0 or more")
+)
+
+// bind is the rows that filter leaves of those the caller may have.
+func (q *penguinQuery) bind(ctx context.Context, f *penguinFilter) (*latchkey.Predicate, error) {
+	rows, _ := ctx.Value(rowsKey{}).(latchkey.Condition) // none: no row
+	if f != nil && f.Species != nil {
+		rows = latchkey.All(rows, latchkey.Where("species", latchkey.Eq, f.Species.Eq))
+	}
+	if f != nil && f.Island != nil {
+		rows = latchkey.All(rows, latchkey.Where("island", latchkey.Eq, f.Island.Eq))
+	}
+	return penguinSchema.Bind(rows)
+}
+
+// read finds the birds of a filter. Their id is no column that conditions speak of.
+func (q *penguinQuery) read(ctx context.Context, f *penguinFilter, at page) ([]*penguinRecord, error) {
+	rows, err := q.bind(ctx, f)
+	if err != nil {
+		return nil, errors.New("a filter that does not fit")
+	}
+	var found []penguin
+	if f != nil && f.ID != nil {
+		var one penguin
+		id, err := strconv.ParseInt(string(f.ID.Eq), 10, 64)
+		if err == nil {
+			one, err = q.app.penguins.get(ctx, rows, id)
+		} else {
+			err = latchkey.ErrNotFound
+		}
+		switch {
+		case err == nil && at.start == 0 && at.limit != 0:
+			found = append(found, one)
+		case err != nil && !errors.Is(err, latchkey.ErrNotFound):
+			return nil, q.app.hide(err)
+		}
+	} else if found, err = q.app.penguins.list(ctx, rows, at); err != nil {
+		return nil, q.app.hide(err)
+	}
+	list := []*penguinRecord{}
+	for _, one := range found {
+		list = append(list, &penguinRecord{one})
+	}
+	return list, nil
+}
+
+// hide keeps the text of an error from callers.
+func (a *app) hide(err error) error {
+	a.log.Error("graphql", "error", err)
+	return errUnavailable
+}
+
+func (q *penguinQuery) Penguin(ctx context.Context, args struct{ Filter penguinFilter }) (*penguinRecord, error) {
+	list, err := q.read(ctx, &args.Filter, page{0, 1})
+	if err != nil || len(list) == 0 {
+		return nil, err
+	}
+	return list[0], nil
+}
+
+func (q *penguinQuery) AllPenguins(ctx context.Context, args collection) ([]*penguinRecord, error) {
+	if args.First < 0 || args.First > 500 || args.Skip < 0 {
+		return nil, errPage
+	}
+	return q.read(ctx, args.Filter, page{int64(args.Skip), int64(args.First)})
+}
+
+type metadata struct{ count int32 }
+
+func (m metadata) Count() int32 { return m.count }
+
+func (q *penguinQuery) AllPenguinsMeta(ctx context.Context, args struct{ Filter *penguinFilter }) (metadata, error) {
+	if args.Filter != nil && args.Filter.ID != nil {
+		list, err := q.read(ctx, args.Filter, everything)
+		return metadata{int32(len(list))}, err
+	}
+	rows, err := q.bind(ctx, args.Filter)
+	if err != nil {
+		return metadata{}, errors.New("a filter that does not fit")
+	}
+	c, err := q.app.penguins.summary(ctx, rows)
+	if err != nil {
+		return metadata{}, q.app.hide(err)
+	}
+	return metadata{int32(c.Rows)}, nil
+}
+
+// penguinRecord is a bird as GraphQL shows it.
+type penguinRecord struct{ bird penguin }
+
+func (p *penguinRecord) ID() graphql.ID { return graphql.ID(strconv.FormatInt(p.bird.ID, 10)) }
+
+func (p *penguinRecord) Status() string {
+	for _, point := range points {
+		if p.bird.Values[point.ID] == nil {
+			return "draft"
+		}
+	}
+	return "published"
+}
+
+func (p *penguinRecord) Species() *string          { return p.text("dp-1") }
+func (p *penguinRecord) Island() *string           { return p.text("dp-2") }
+func (p *penguinRecord) BeakLength() *float64      { return p.number("dp-3") }
+func (p *penguinRecord) BeakDepth() *float64       { return p.number("dp-4") }
+func (p *penguinRecord) FlipperLength() *int32     { return p.integer("dp-5") }
+func (p *penguinRecord) BodyMass() *int32          { return p.integer("dp-6") }
+func (p *penguinRecord) Sex() *string              { return p.text("dp-7") }
+func (p *penguinRecord) text(id string) *string    { return value[string](p.bird.Values[id]) }
+func (p *penguinRecord) number(id string) *float64 { return value[float64](p.bird.Values[id]) }
+
+func (p *penguinRecord) integer(id string) *int32 {
+	n := value[int64](p.bird.Values[id])
+	if n == nil {
+		return nil
+	}
+	short := int32(*n)
+	return &short
+}
+
+// value is nil for NULL.
+func value[T any](v any) *T {
+	if t, ok := v.(T); ok {
+		return &t
+	}
+	return nil
+}

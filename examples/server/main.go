@@ -1,0 +1,141 @@
+// Command server is latchkey running for real: one SQLite file holds the tokens, the roles and a data set of 344
+// penguins, and CloudTables' own clients can read and change it.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdout); err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "server:", err)
+		os.Exit(1)
+	}
+}
+
+// config is what the flags say.
+type config struct {
+	addr, db, keyring, credentials string
+}
+
+func parseFlags(args []string, out io.Writer) (config, error) {
+	var c config
+	flags := flag.NewFlagSet("server", flag.ContinueOnError)
+	flags.SetOutput(out)
+	flags.StringVar(&c.addr, "addr", "127.0.0.1:8080", "`address` to listen on; port 0 picks a free one")
+	flags.StringVar(&c.db, "db", "penguins.db", "SQLite `file`, made when it is not there")
+	flags.StringVar(&c.keyring, "keyring", "",
+		"`file` of the keys that seal secrets, made at the first start and needed ever after (default: -db and \".key\")")
+	flags.StringVar(&c.credentials, "credentials", "",
+		"`file` the first start writes its secrets to (default: -db and \".credentials.json\")")
+	if err := flags.Parse(args); err != nil {
+		return config{}, err
+	}
+	switch {
+	case flags.NArg() > 0:
+		return config{}, fmt.Errorf("unexpected argument %q: everything is said with flags", flags.Arg(0))
+	case c.db == "", c.db == ":memory:", strings.Contains(c.db, "://"):
+		return config{}, fmt.Errorf("-db %q: give the name of a file", c.db)
+	}
+	if c.keyring == "" {
+		c.keyring = c.db + ".key"
+	}
+	if c.credentials == "" {
+		c.credentials = c.db + ".credentials.json"
+	}
+	return c, nil
+}
+
+// run serves until ctx ends, then lets requests under way finish.
+func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
+	cfg, err := parseFlags(args, stdout)
+	if err != nil {
+		return err
+	}
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+
+	app, err := open(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var background sync.WaitGroup
+	defer func() {
+		cancel()
+		background.Wait() // nothing may use the database when it is closed
+		err = errors.Join(err, app.close())
+	}()
+
+	listener, err := net.Listen("tcp", cfg.addr)
+	if err != nil {
+		return err
+	}
+	server := &http.Server{
+		Handler:           app.routes(),
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(listener) }()
+	background.Go(func() { app.purgeHourly(ctx) })
+	printWelcome(stdout, "http://"+listener.Addr().String(), cfg)
+
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	log.Info("stopping")
+	// The given context is over: what is under way gets one of its own to finish in.
+	ending, cancelEnding := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancelEnding()
+	if err := server.Shutdown(ending); err != nil {
+		return fmt.Errorf("requests were still under way: %w", errors.Join(err, server.Close()))
+	}
+	return nil
+}
+
+func printWelcome(w io.Writer, base string, cfg config) {
+	fmt.Fprintf(w, `latchkey example server: %[1]s
+Tokens, roles and %[2]s are in %[3]s, its keys in %[4]s, the secrets of the first start in %[5]s.
+
+See it:       %[1]s/embed
+Manage it:    %[1]s/console/
+Take a key:   KEY=$(sed -n 's/.*"api_key": "\([^"]*\)".*/\1/p' '%[5]s')
+Read rows:    curl -G %[1]s/io/api/1/dataset/%[6]s -d "key=$KEY" -d role=biscoe
+Get a token:  curl %[1]s/io/api/1/access -d "key=$KEY" -d role=biscoe -d clientId=42 -d clientName=Ada
+Use it:       curl '%[1]s/io/dataset/%[6]s/table?token=...'
+Filtered:     curl -G %[1]s/io/api/1/dataset/%[6]s -d "key=$KEY" -d role=viewer \
+                --data-urlencode 'conditions={"id":"dp-6","op":">=","value":"4000","set":false}'
+Add a row:    curl %[1]s/io/api/1/dataset/%[6]s -d "key=$KEY" -d 'roles[]=keeper' -d dp-1=Adelie -d dp-2=Dream
+
+The other systems take the other secrets of that file:
+DatoCMS:      CMA=$(sed -n 's/.*"cma_token": "\([^"]*\)".*/\1/p' '%[5]s')
+              curl %[1]s/access_tokens -H "Authorization: Bearer $CMA" -H 'X-Api-Version: 3'
+              curl %[1]s/graphql -H "Authorization: Bearer $CMA" -d '{"query":"{ allPenguins(first: 2) { id species } }"}'
+IEX Cloud:    PK=$(sed -n 's/.*"publishable": "\([^"]*\)".*/\1/p' '%[5]s')
+              curl "%[1]s/v1/data/ACME/PENGUINS/1?token=$PK"
+WebForce:     SS=$(sed -n 's/.*"session": "\([^"]*\)".*/\1/p' '%[5]s')
+              curl %[1]s/api -d cmd=access.get_all -d "auth_token=$SS"
+Stop:         Ctrl-C
+`, base, datasetName, cfg.db, cfg.keyring, cfg.credentials, datasetID)
+}

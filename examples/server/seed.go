@@ -1,0 +1,266 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+// setup remembers how far the first start came, in the same file as all else. A start that was cut off is taken up
+// where it ended: every step looks first whether it is done.
+type setup struct {
+	db     *sql.DB
+	values map[string]string
+	used   bool // the file has tokens in it, or was about to get some
+}
+
+const (
+	stateSeeding = "seeding" // secrets may have been made, their file may not be written
+	stateSeeded  = "seeded"  // everything is written: later starts change nothing
+)
+
+func openSetup(ctx context.Context, db *sql.DB, store latchkey.Store) (*setup, error) {
+	s := &setup{db: db, values: map[string]string{}}
+	_, err := db.ExecContext(ctx,
+		`CREATE TABLE IF NOT EXISTS server_setup (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT`)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := db.QueryContext(ctx, `SELECT name, value FROM server_setup`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var name, value string
+		if err := rows.Scan(&name, &value); err != nil {
+			return nil, err
+		}
+		s.values[name] = value
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	tokens, err := store.Tokens(ctx, owner, latchkey.TokenQuery{Page: latchkey.Page{Limit: 1}})
+	if err != nil {
+		return nil, err
+	}
+	s.used = s.values["state"] != "" || len(tokens) > 0
+	return s, nil
+}
+
+func (s *setup) put(ctx context.Context, name, value string) error {
+	_, err := s.db.ExecContext(ctx, `INSERT OR REPLACE INTO server_setup (name, value) VALUES (?, ?)`, name, value)
+	if err == nil {
+		s.values[name] = value
+	}
+	return err
+}
+
+// keyring reads the keyring file, and makes it when the database is still empty. With any other keyring, every secret
+// in the database would be unknown, so a missing or foreign one is an error.
+func (s *setup) keyring(ctx context.Context, path string) (*latchkey.Keyring, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if s.used {
+			return nil, fmt.Errorf("the database has data, but its keyring file %s is missing: "+
+				"bring it back, or name it with -keyring; without it no token is known and no secret opens", path)
+		}
+		key, err := latchkey.GenerateKey(nil, 1)
+		if err != nil {
+			return nil, err
+		}
+		fresh, err := latchkey.NewKeyring(key)
+		if err != nil {
+			return nil, err
+		}
+		text = []byte(fresh.Export().Reveal())
+		if err := writePrivate(path, text, os.Link); err != nil { // Link never replaces the file of another first start
+			return nil, fmt.Errorf("writing the keyring file: %w", err)
+		}
+	} else if err != nil {
+		return nil, fmt.Errorf("reading the keyring file: %w", err)
+	}
+	keyring, err := latchkey.ParseKeyring(string(text))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+
+	// One key in common is enough: that is how a keyring is rotated.
+	prints := fingerprints(string(text))
+	known := func(print string) bool { return s.values[print] != "" }
+	if s.used && !slices.ContainsFunc(prints, known) {
+		return nil, fmt.Errorf("the keyring file %s belongs to another database: no key of it was used here", path)
+	}
+	for _, print := range prints {
+		if !known(print) {
+			if err := s.put(ctx, print, time.Now().UTC().Format(time.RFC3339)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return keyring, nil
+}
+
+// fingerprints are what recognises keys without saying anything about them: a digest of 32 random bytes.
+func fingerprints(keyring string) []string {
+	var prints []string
+	for line := range strings.Lines(keyring) {
+		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
+			sum := sha256.Sum256([]byte("latchkey example server\x00" + line))
+			prints = append(prints, "key "+hex.EncodeToString(sum[:]))
+		}
+	}
+	return prints
+}
+
+// credentials is the file of the first start: the only place where its secrets can be read.
+type credentials struct {
+	Owner       string `json:"owner"`
+	Secret      string `json:"secret"`
+	Publishable string `json:"publishable"`
+	APIKey      string `json:"api_key"`
+	CMAToken    string `json:"cma_token"`
+	Session     string `json:"session"`
+}
+
+// seed makes the owner's roles and tokens at the first start, writes their secrets to a file and remembers that it did.
+func (s *setup) seed(ctx context.Context, account latchkey.Account, path string) error {
+	if s.values["state"] == stateSeeded {
+		return nil
+	}
+	if s.values["state"] == "" {
+		if s.used {
+			return errors.New("the database has tokens of another program in it: name another file with -db")
+		}
+		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("the database is empty, but there is a credentials file %s: "+
+				"move it away, or name another with -credentials (%w)", path, errors.Join(err, fs.ErrExist))
+		}
+		if err := s.put(ctx, "state", stateSeeding); err != nil {
+			return err
+		}
+	}
+	made := credentials{Owner: account.Owner()}
+	if err := s.makeTokens(ctx, account, &made); err != nil {
+		return fmt.Errorf("first start: %w", err)
+	}
+	text, err := json.MarshalIndent(made, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := writePrivate(path, append(text, '\n'), os.Rename); err != nil {
+		return fmt.Errorf("writing the credentials file: %w", err)
+	}
+	return s.put(ctx, "state", stateSeeded)
+}
+
+func (s *setup) makeTokens(ctx context.Context, account latchkey.Account, made *credentials) error {
+	anything := latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*")}
+	everyRow := latchkey.Permissions{latchkey.Allow(latchkey.Read).On("dataset/*")}
+	roles := map[string]string{} // name → id
+	for _, role := range []latchkey.Role{
+		{Name: "viewer", Permissions: everyRow},
+		{Name: "biscoe", Permissions: latchkey.Permissions{
+			latchkey.Allow(latchkey.Read).On(latchkey.Exactly(datasetResource)).
+				Where(latchkey.Where("dp-2", latchkey.Eq, "Biscoe")),
+		}},
+		{Name: "keeper", Permissions: latchkey.Permissions{
+			latchkey.Allow(latchkey.Read, latchkey.Create, latchkey.Update, latchkey.Delete).On("dataset/*"),
+		}},
+		{Name: "admin", Permissions: anything},
+	} {
+		id, err := roleID(ctx, account, role)
+		if err != nil {
+			return fmt.Errorf("role %s: %w", role.Name, err)
+		}
+		roles[role.Name] = id
+		if err := s.put(ctx, "role "+role.Name, id); err != nil {
+			return err
+		}
+	}
+	for _, token := range []struct {
+		kind  latchkey.Kind
+		set   latchkey.Settings
+		shown *string
+	}{
+		{latchkey.KindSecret, latchkey.Settings{Name: "secret"}, &made.Secret},
+		{latchkey.KindPublishable, latchkey.Settings{Name: "publishable", Permissions: apperatePermissions()}, &made.Publishable},
+		{latchkey.KindAPIKey, latchkey.Settings{Name: "api_key",
+			Roles: []string{roles["viewer"], roles["biscoe"], roles["keeper"]}}, &made.APIKey},
+		{latchkey.KindSession, latchkey.Settings{
+			Name: "session",
+			Permissions: latchkey.Permissions{
+				latchkey.Allow(latchkey.Any).On("*"),
+				latchkey.Allow(latchkey.Any).On("latchkey/*"),
+			},
+			Validity: latchkey.Validity{NotAfter: time.Now().AddDate(1, 0, 0)},
+		}, &made.Session},
+	} {
+		id, secret, err := tokenSecret(ctx, account, latchkey.Spec{Kind: token.kind, Settings: token.set})
+		if err != nil {
+			return fmt.Errorf("token %s: %w", token.set.Name, err)
+		}
+		*token.shown = secret.Reveal()
+		if err := s.put(ctx, token.set.Name, id); err != nil {
+			return err
+		}
+	}
+	id, secret, err := cmaToken(ctx, account)
+	if err != nil {
+		return err
+	}
+	made.CMAToken = secret.Reveal()
+	return s.put(ctx, "cma_token", id)
+}
+
+// roleID finds the role by its name, or makes it.
+func roleID(ctx context.Context, account latchkey.Account, role latchkey.Role) (string, error) {
+	for there, err := range account.Roles(ctx, latchkey.RoleQuery{Names: []string{role.Name}}) {
+		return there.ID, err
+	}
+	role, err := account.CreateRole(ctx, role)
+	return role.ID, err
+}
+
+// tokenSecret finds the token of an earlier try by its name and reveals it, or issues it.
+func tokenSecret(ctx context.Context, account latchkey.Account, spec latchkey.Spec) (string, latchkey.Secret, error) {
+	for there, err := range account.Tokens(ctx, latchkey.TokenQuery{Search: spec.Name}) {
+		if err != nil {
+			return "", latchkey.Secret{}, err
+		}
+		if there.Name == spec.Name && there.Kind == spec.Kind {
+			secret, err := account.Reveal(ctx, there.ID)
+			return there.ID, secret, err
+		}
+	}
+	token, secret, err := account.Issue(ctx, spec)
+	return token.ID, secret, err
+}
+
+// writePrivate writes a file that only its owner can read: whole, or not at all. The last step, place, gives the
+// finished file its name.
+func writePrivate(path string, text []byte, place func(from, to string) error) error {
+	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // CreateTemp makes it 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(file.Name()) // after Rename there is nothing left to remove
+	_, err = file.Write(text)
+	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
+		return err
+	}
+	return place(file.Name(), path)
+}
