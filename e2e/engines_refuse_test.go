@@ -1,0 +1,272 @@
+package e2e
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/sqlstore"
+)
+
+func TestEnginesNewRefuses(t *testing.T) {
+	ctx := context.Background()
+	onEngines(t, func(t *testing.T, e *sqlEngine) {
+		dsn := e.place(t)
+		db := e.open(t, dsn)
+		_, err := sqlstore.New(ctx, db, e.dialect, nil)
+		require.ErrorContains(t, err, "run sqlstore.Migrate")
+		for d := latchkey.SQLite; d <= latchkey.MySQL; d++ {
+			if d == e.dialect {
+				continue
+			}
+			_, err = sqlstore.New(ctx, db, d, nil)
+			require.ErrorContains(t, err, "this is no ", d)
+			require.ErrorContains(t, sqlstore.Migrate(ctx, db, d), "this is no ", d)
+		}
+		require.NoError(t, sqlstore.Migrate(ctx, db, e.dialect))
+		setting := map[*sqlEngine]string{postgres: "default_transaction_read_only", mariadb: "tx_read_only"}[e]
+		readOnly := e.with(t, dsn, setting, "1")
+		_, err = sqlstore.New(ctx, e.open(t, readOnly), e.dialect, nil)
+		require.ErrorContains(t, err, "cannot be written")
+		_, err = db.Exec("DELETE FROM latchkey_epoch")
+		require.NoError(t, err)
+		_, err = sqlstore.New(ctx, db, e.dialect, nil)
+		require.ErrorContains(t, err, "latchkey_epoch is missing")
+		db.Close()
+		_, err = sqlstore.New(ctx, db, e.dialect, nil)
+		require.ErrorContains(t, err, "cannot be reached")
+	})
+	t.Run("settings of MariaDB", func(t *testing.T) {
+		dsn := mariadb.place(t)
+		mariadb.store(t, dsn)
+		for setting, c := range map[string]struct{ value, says string }{
+			"sql_mode":   {"'ANSI'", "STRICT_TRANS_TABLES"},
+			"autocommit": {"0", "autocommit is off"},
+		} {
+			_, err := sqlstore.New(ctx, mariadb.open(t, mariadb.with(t, dsn, setting, c.value)), latchkey.MySQL, nil)
+			require.ErrorContains(t, err, c.says)
+		}
+		// The collation and the zone of the connection are nobody's business.
+		other := mariadb.with(t, mariadb.with(t, dsn, "time_zone", "'-11:00'"), "collation_connection", "'latin1_swedish_ci'")
+		buildWorld(t, mariadb.store(t, other))
+		nowhere, err := mariadb.in(dsn, "")
+		require.NoError(t, err)
+		require.ErrorContains(t, sqlstore.Migrate(ctx, mariadb.open(t, nowhere), latchkey.MySQL), "no database is chosen")
+	})
+	if postgres.process == nil {
+		return // on a server that is not ours no databases are made
+	}
+	_, err := postgres.admin.Exec("CREATE DATABASE ascii ENCODING 'SQL_ASCII' LOCALE 'C' LOCALE_PROVIDER libc " +
+		"TEMPLATE template0")
+	require.NoError(t, err)
+	ascii := postgres.open(t, strings.Replace(postgres.dsn, "dbname=postgres", "dbname=ascii", 1))
+	require.ErrorContains(t, sqlstore.Migrate(ctx, ascii, latchkey.Postgres), "ENCODING 'UTF8'")
+	require.ErrorContains(t, sqlstore.CheckSchema(ctx, ascii, latchkey.Postgres, "x", latchkey.NewSchema(nil)), "UTF-8")
+}
+
+// A value that an engine cannot keep is refused as what it is, and nothing of its write is done.
+func TestEnginesKeepOrRefuse(t *testing.T) {
+	ctx := context.Background()
+	onEngines(t, func(t *testing.T, e *sqlEngine) {
+		s := e.store(t, e.place(t))
+		for i, name := range []string{"bad\xffbytes", "a\x00b", strings.Repeat("n", 1025), strings.Repeat("n", 5000)} {
+			w := mint("acme", fmt.Sprintf("t%d", i), i)
+			w.Tokens[0].Name = name
+			_, err := s.Write(ctx, w)
+			f, loadErr := s.Load(ctx, "acme", w.Tokens[0].ID)
+			if err == nil {
+				require.NoError(t, loadErr)
+				require.Equal(t, name, f.Token.Name)
+				continue
+			}
+			require.ErrorIs(t, err, latchkey.ErrInvalid)
+			require.NotErrorIs(t, err, latchkey.ErrUnavailable)
+			require.ErrorIs(t, loadErr, latchkey.ErrNotFound)
+		}
+		// What the Manager lets through is kept.
+		owner, id := strings.Repeat("ü", 128), strings.Repeat("i", 256)
+		w := mint(owner, "t", 10)
+		w.Tokens[0].Name, w.Tokens[0].Origin = strings.Repeat("n", 256), strings.Repeat("o", 64)
+		w.Tokens[0].Reason = strings.Repeat("r", 256)
+		w.Tokens[0].Client = latchkey.Client{ID: id, Name: id}
+		w.Clients = []latchkey.Client{w.Tokens[0].Client}
+		w.Tokens[0].Extra = []byte(`"` + strings.Repeat("x", 1<<20-2) + `"`)
+		w.Roles = []latchkey.Role{{ID: id[:64], Owner: owner, Name: strings.Repeat("n", 256), Origin: strings.Repeat("o", 64)}}
+		w.OwnerRecord, w.Silent = &latchkey.Owner{ID: owner}, false
+		w.Events = []latchkey.Event{{At: noon, Actor: "client:" + id, Object: owner, Before: w.Tokens[0].Extra}}
+		_, err := s.Write(ctx, w)
+		require.NoError(t, err)
+		f, err := s.Load(ctx, owner, "t")
+		require.NoError(t, err)
+		require.Equal(t, w.Tokens[0].Extra, f.Token.Extra)
+		require.NoError(t, s.AddUsage(ctx, latchkey.UsageBatch{ID: writeID(), At: noon, Rows: []latchkey.UsageRow{
+			{Owner: owner, TokenID: id, ClientID: id, Meter: id, Endpoint: strings.Repeat("e", 1024), Day: "2026-11-22", Count: 1}}}))
+	})
+}
+
+// The engine itself refuses what no code path should ever write.
+func TestEnginesConstraints(t *testing.T) {
+	onEngines(t, func(t *testing.T, e *sqlEngine) {
+		dsn := e.place(t)
+		e.store(t, dsn)
+		db := e.open(t, dsn)
+		bytes := func(n int) string {
+			if e == postgres {
+				return fmt.Sprintf("decode('%s', 'hex')", strings.Repeat("00", n))
+			}
+			return "x'" + strings.Repeat("00", n) + "'"
+		}
+		good := []string{
+			`INSERT INTO latchkey_credits VALUES ('a', '', 'm', '', 0)`,
+			`INSERT INTO latchkey_reservations VALUES ('a', ` + bytes(16) + `, 1, NULL, 0, NULL, 0, '')`,
+			`INSERT INTO latchkey_secrets VALUES (` + bytes(32) + `, 'a', 't', 0, NULL, 0, '', NULL, NULL)`,
+		}
+		for _, q := range good {
+			_, err := db.Exec(q)
+			require.NoError(t, err, q)
+		}
+		for _, q := range append(good, // for they are there
+			`INSERT INTO latchkey_credits VALUES ('b', '', 'm', '', -1)`,
+			`INSERT INTO latchkey_credits VALUES ('b', '', 'm', '', 9223372036854775807 + 1)`,
+			`INSERT INTO latchkey_reservations VALUES ('b', `+bytes(16)+`, 0, NULL, 0, NULL, 0, '')`,
+			`INSERT INTO latchkey_reservations VALUES ('b', `+bytes(16)+`, 1, 2, 0, NULL, 0, '')`,
+			`INSERT INTO latchkey_usage VALUES ('b', '', '', '', '', '', -1, 0)`,
+			`INSERT INTO latchkey_secrets VALUES (`+bytes(31)+`, 'b', 't', 0, NULL, 0, '', NULL, NULL)`,
+			`INSERT INTO latchkey_epoch VALUES (2, 0, 0)`,
+			`UPDATE latchkey_epoch SET floor = 1`,
+		) {
+			_, err := db.Exec(q)
+			require.Error(t, err, q)
+		}
+	})
+}
+
+// A record that cannot be read whole is an error, never half a record, and never "not found".
+func TestEnginesCorruption(t *testing.T) {
+	ctx := context.Background()
+	onEngines(t, func(t *testing.T, e *sqlEngine) {
+		for _, spoil := range []string{
+			`UPDATE latchkey_tokens SET body = '{'`,
+			`UPDATE latchkey_tokens SET body = '{"permissions":null,"future":1}'`,
+			`UPDATE latchkey_tokens SET kind = 300`,
+			`UPDATE latchkey_roles SET body = '{} {}'`,
+			`UPDATE latchkey_owners SET boundary = ''`,
+			`DELETE FROM latchkey_epoch`,
+		} {
+			dsn := e.place(t)
+			s := e.store(t, dsn)
+			buildWorld(t, s)
+			_, err := e.open(t, dsn).Exec(spoil)
+			require.NoError(t, err)
+			f, err := s.ByDigest(ctx, digest(2))
+			require.ErrorIs(t, err, latchkey.ErrUnavailable, spoil)
+			require.Zero(t, f, spoil)
+			f, err = s.Load(ctx, "acme", childID)
+			require.ErrorIs(t, err, latchkey.ErrUnavailable, spoil)
+			require.Zero(t, f, spoil)
+		}
+	})
+}
+
+func TestEnginesClosed(t *testing.T) {
+	ctx := context.Background()
+	onEngines(t, func(t *testing.T, e *sqlEngine) {
+		db := e.open(t, e.place(t))
+		s := openStoreOf(t, db, e.dialect)
+		buildWorld(t, s)
+		require.NoError(t, s.Close())
+		_, err := s.ByDigest(ctx, digest(1))
+		require.ErrorIs(t, err, latchkey.ErrUnavailable)
+		_, err = s.Tokens(ctx, "acme", latchkey.TokenQuery{})
+		require.ErrorIs(t, err, latchkey.ErrUnavailable)
+		_, err = s.Write(ctx, mint("acme", "x", 5))
+		require.ErrorIs(t, err, latchkey.ErrUnavailable)
+		require.NoError(t, db.Ping(), "the database is the host's")
+	})
+}
+
+func TestEnginesCheckSchema(t *testing.T) {
+	ctx := context.Background()
+	type columns map[string][]latchkey.FieldType
+	text, number := []latchkey.FieldType{latchkey.Text}, []latchkey.FieldType{latchkey.Integer, latchkey.Number}
+	whole := []latchkey.FieldType{latchkey.Integer, latchkey.Number, latchkey.Boolean}
+	day, moment := []latchkey.FieldType{latchkey.Date}, []latchkey.FieldType{latchkey.DateTime}
+	for e, c := range map[*sqlEngine]struct {
+		ddl     []string
+		columns columns
+	}{
+		postgres: {[]string{
+			`CREATE DOMAIN shout AS text`,
+			`CREATE TABLE orders (region text, "Odd name" varchar(20), loud shout, amount bigint, small smallint, price numeric(10,2),
+				ratio double precision, open boolean, due date, at timestamptz, naive timestamp, padded char(3), data bytea, doc jsonb,
+				tags text[], gone text)`,
+			`ALTER TABLE orders DROP COLUMN gone`,
+			`CREATE VIEW recent AS SELECT region, amount + 1 AS more FROM orders`,
+		}, columns{"region": text, "REGION": text, "o.region": text, `"Odd name"`: text, "loud": text, "amount": number,
+			"small": number, "price": number, "ratio": number, "open": {latchkey.Boolean}, "due": day, "at": moment, "naive": nil, "padded": nil,
+			"data": nil, "doc": nil, "tags": nil, "gone": nil, `"odd name"`: nil, `"REGION"`: nil, "missing": nil, "amount + 1": nil,
+			"lower(region)": nil, "`region`": nil, "ctid": nil}},
+		mariadb: {[]string{
+			"CREATE TABLE orders (region VARCHAR(20) CHARACTER SET utf8mb4, " +
+				"`Odd name` TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin, amount BIGINT, small TINYINT, big BIGINT UNSIGNED, " +
+				"price DECIMAL(10,2), ratio DOUBLE, open BOOLEAN, due DATE, at DATETIME(6), " +
+				"zoned TIMESTAMP NULL, old VARCHAR(20) CHARACTER SET latin1, narrow TEXT CHARACTER SET utf8mb3, data BLOB, " +
+				"bits BIT(3), mood ENUM('a', 'b') CHARACTER SET utf8mb4, clock TIME)",
+			`CREATE VIEW recent AS SELECT region, amount + 1 AS more FROM orders`,
+		}, columns{"region": text, "REGION": text, "o.region": text, "`Odd name`": text, "`odd NAME`": text, "amount": whole,
+			"small": whole, "big": whole, "price": number, "ratio": number, "open": whole, "due": day, "at": moment, "zoned": nil,
+			"old": nil, "narrow": nil, "data": nil, "bits": nil, "mood": nil, "clock": nil, "missing": nil, "amount + 1": nil,
+			`"region"`: nil, "lower(region)": nil}},
+	} {
+		t.Run(e.name, func(t *testing.T) {
+			dsn := e.place(t)
+			db := e.open(t, dsn)
+			for _, q := range c.ddl {
+				_, err := db.Exec(q)
+				require.NoError(t, err, q)
+			}
+			check := func(db *sql.DB, table, column string, typ latchkey.FieldType) error {
+				return sqlstore.CheckSchema(ctx, db, e.dialect, table,
+					latchkey.NewSchema(latchkey.Fields{"field": {Column: column, Type: typ}}))
+			}
+			for column, fits := range c.columns {
+				for typ := latchkey.Text; typ <= latchkey.DateTime; typ++ {
+					err := check(db, "orders", column, typ)
+					fit := false
+					for _, f := range fits {
+						fit = fit || f == typ
+					}
+					if fit {
+						require.NoError(t, err, "%s as %d", column, typ)
+					} else {
+						require.ErrorContains(t, err, `"field"`, "%s as %d", column, typ)
+					}
+				}
+			}
+			var place string
+			where := map[*sqlEngine]string{postgres: "SELECT current_schema()", mariadb: "SELECT DATABASE()"}[e]
+			require.NoError(t, db.QueryRow(where).Scan(&place))
+			require.NoError(t, check(db, place+".orders", "region", latchkey.Text))
+			require.NoError(t, check(db, "recent", "region", latchkey.Text))
+			require.NoError(t, check(db, "recent", "more", latchkey.Integer))
+			for _, table := range []string{"nosuch", "nosuch.orders", "orders; DROP TABLE orders", "a.b.c", ""} {
+				require.ErrorContains(t, check(db, table, "region", latchkey.Text), "no table", table)
+			}
+			if e == mariadb {
+				latin := e.open(t, e.with(t, dsn, "character_set_client", "latin1"))
+				require.ErrorContains(t, check(latin, "orders", "region", latchkey.Text), "charset=utf8mb4")
+				require.ErrorContains(t, check(db, "orders", "zoned", latchkey.DateTime), "session's zone")
+				require.ErrorContains(t, check(db, "orders", "old", latchkey.Text), "latin1")
+			} else {
+				require.ErrorContains(t, check(db, "orders", "naive", latchkey.DateTime), "timestamp with time zone is needed")
+			}
+			db.Close()
+			require.ErrorContains(t, check(db, "orders", "region", latchkey.Text), "cannot be reached")
+		})
+	}
+}
