@@ -1,0 +1,9 @@
+package main
+
+func Example() {
+	main()
+	// Output:
+	// the key: [redacted]
+	// read: <nil>
+	// update: latchkey: denied update on "dataset/orders"
+}

@@ -1,0 +1,121 @@
+package latchkey_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// The README shows code that is compiled and output that is tested elsewhere. A comment above each block says where it
+// comes from:
+//
+//	<!-- program: FILE -->  the block is the whole file
+//	<!-- example: FILE -->  each line of the block is in the file, in this order; indentation apart
+//	<!-- output: DIR -->    the block is what the Example in DIR/example_test.go prints
+
+var marker = regexp.MustCompile(`^<!-- (program|example|output): (\S+) -->$`)
+
+type block struct {
+	line               int
+	kind, from, syntax string
+	lines              []string
+}
+
+// readBlocks finds the fenced blocks of a Markdown text, and what the comment right above each says.
+func readBlocks(t *testing.T, text string) []block {
+	t.Helper()
+	var blocks []block
+	above := ""
+	lines := strings.Split(text, "\n")
+	for i := 0; i < len(lines); i++ {
+		syntax, opens := strings.CutPrefix(lines[i], "```")
+		if !opens {
+			above = lines[i]
+			continue
+		}
+		b := block{line: i + 1, syntax: syntax}
+		if m := marker.FindStringSubmatch(above); m != nil {
+			b.kind, b.from = m[1], m[2]
+		}
+		for i++; lines[i] != "```"; i++ {
+			require.Less(t, i+1, len(lines), "the block at line %d does not end", b.line)
+			b.lines = append(b.lines, lines[i])
+		}
+		above = ""
+		blocks = append(blocks, b)
+	}
+	return blocks
+}
+
+// missingLine is the first line that is not in text, after those before it; "" if there is none.
+func missingLine(lines []string, text string) string {
+	rest := strings.Split(text, "\n")
+next:
+	for _, want := range lines {
+		for i, line := range rest {
+			if strings.TrimSpace(line) == strings.TrimSpace(want) {
+				rest = rest[i+1:]
+				continue next
+			}
+		}
+		return want
+	}
+	return ""
+}
+
+// exampleOutput is what stands behind "// Output:" in a Go file that has one example.
+func exampleOutput(text string) string {
+	_, text, _ = strings.Cut(text, "// Output:\n")
+	var out []string
+	for line := range strings.Lines(text) {
+		line, ok := strings.CutPrefix(strings.TrimSpace(line), "//")
+		if !ok {
+			break
+		}
+		out = append(out, strings.TrimPrefix(line, " "))
+	}
+	return strings.Join(out, "\n")
+}
+
+func TestReadme(t *testing.T) {
+	text, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	kinds := map[string]int{}
+	for _, b := range readBlocks(t, string(text)) {
+		kinds[b.kind]++
+		read := func(path string) string {
+			source, err := os.ReadFile(filepath.FromSlash(path))
+			require.NoError(t, err, "README.md:%d", b.line)
+			return string(source)
+		}
+		switch b.kind {
+		case "program":
+			require.Equal(t, read(b.from), strings.Join(b.lines, "\n")+"\n", "README.md:%d is not %s", b.line, b.from)
+		case "example":
+			require.NotEmpty(t, b.lines, "README.md:%d", b.line)
+			require.Empty(t, missingLine(b.lines, read(b.from)), "README.md:%d: not in %s in this order", b.line, b.from)
+		case "output":
+			require.Equal(t, exampleOutput(read(b.from+"/example_test.go")), strings.Join(b.lines, "\n"),
+				"README.md:%d is not the output of %s", b.line, b.from)
+		default:
+			require.NotEqual(t, "go", b.syntax, "README.md:%d: say in a comment right above where this comes from", b.line)
+		}
+	}
+	require.Positive(t, kinds["program"])
+	require.Positive(t, kinds["example"])
+	require.Positive(t, kinds["output"])
+}
+
+// The tests above can fail.
+func TestReadmeDrift(t *testing.T) {
+	source := "a := 1\nb := 2\nif a {\n\tc(a)\n}\n"
+	require.Empty(t, missingLine([]string{"a := 1", "c(a)"}, source))
+	require.Equal(t, "c(b)", missingLine([]string{"a := 1", "c(b)"}, source))
+	require.Equal(t, "a := 1", missingLine([]string{"b := 2", "a := 1"}, source), "another order")
+	require.Equal(t, "one\n two", exampleOutput("func Example() {\n\t// Output:\n\t// one\n\t//  two\n}\n"))
+	require.Empty(t, readBlocks(t, "<!-- example: x -->\n\n```go\ny\n```\n")[0].kind, "not right above")
+}
