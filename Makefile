@@ -1,0 +1,27 @@
+# What each target does is said in its comment; `make` alone lists them.
+
+.PHONY: help run test bench fuzz static install
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
+
+run: ## start examples/server on a SQLite file, with 344 penguins in it; ARGS='-addr … -db …' are its flags
+	@mkdir -p bin
+	@cd examples/server && go build -o ../../bin/server .
+	@exec ./bin/server $(ARGS)
+
+test: ## everything, from a bare machine: installs what it needs, fails where a part cannot run
+	@scripts/test
+
+bench: ## the benchmarks beside the code
+	go test -run '^$$' -bench . -benchmem -timeout 30m ./...
+	cd e2e && go test -run '^$$' -bench . -benchmem .
+
+fuzz: ## each fuzz target for FUZZTIME (5s); part of test
+	@scripts/fuzz
+
+static: ## gofmt, go vet and staticcheck on every module; part of test
+	@scripts/static
+
+install: ## Chromium, PostgreSQL, MariaDB and the npm packages the end-to-end tests use; part of test
+	@scripts/install
