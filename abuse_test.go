@@ -417,3 +417,38 @@ func TestANewIdleLimitSparesATokenInUse(t *testing.T) {
 		})
 	}
 }
+
+// A role may be weak by its boundary alone: who inherits it takes over what the boundary holds back.
+func TestNobodyPassesOnWhatABoundaryHoldsBack(t *testing.T) {
+	w := newWorld(t)
+	all := latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*")}
+	base := w.role("base", latchkey.Allow(latchkey.Read).On("a"))
+	heir, err := w.acme.CreateRole(w.ctx, latchkey.Role{Name: "heir", Inherits: []string{base.ID}})
+	w.ok(err)
+	bounded, err := w.acme.CreateRole(w.ctx, latchkey.Role{Name: "bounded", Inherits: []string{base.ID}, Permissions: all,
+		Boundary: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("a")}})
+	w.ok(err)
+	_, secret := w.key(latchkey.Allow(latchkey.Read).On("a"), latchkey.Allow(latchkey.Any).On("latchkey/role/*"))
+	mine := mustAs(w, w.access(secret))
+
+	_, err = mine.CreateRole(w.ctx, latchkey.Role{Name: "mine", Inherits: []string{bounded.ID}})
+	assert.ErrorIs(t, err, latchkey.ErrDenied, "an heir without a boundary")
+	_, err = mine.CreateRole(w.ctx, latchkey.Role{Name: "mine", Inherits: []string{bounded.ID}, Boundary: all})
+	assert.ErrorIs(t, err, latchkey.ErrDenied, "an heir with a wide boundary")
+	_, err = mine.CreateRole(w.ctx, latchkey.Role{Name: "mine", Inherits: []string{bounded.ID}, Boundary: latchkey.Permissions{}})
+	assert.NoError(t, err, "an heir that adds nothing to the boundary")
+
+	_, err = mine.UpdateRole(w.ctx, base.ID, func(r *latchkey.Role) error {
+		r.Permissions, r.Boundary = all, latchkey.Permissions{latchkey.Allow(latchkey.Read).On("a")}
+		return nil
+	})
+	assert.ErrorIs(t, err, latchkey.ErrDenied, "rules for an heir, behind a boundary")
+	_, err = mine.UpdateRole(w.ctx, base.ID, func(r *latchkey.Role) error { r.Boundary = all; return nil })
+	assert.ErrorIs(t, err, latchkey.ErrDenied, "a boundary that lets through what an heir says")
+	_, err = mine.UpdateRole(w.ctx, base.ID, func(r *latchkey.Role) error { r.Permissions = nil; return nil })
+	assert.NoError(t, err)
+	for _, r := range []latchkey.Role{heir, bounded} {
+		_, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{r.ID}})
+		assert.False(t, w.access(secret).Allows(latchkey.Read, "b"), r.Name)
+	}
+}

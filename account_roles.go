@@ -218,8 +218,9 @@ func (c *act) coversRole(ctx context.Context, r Role, becomes *Role, action Acti
 }
 
 // coversHolders refuses a role that a token holds, directly or through other roles, which may do more than who acts. It
-// refuses becomes, when not nil, if a role that applies its Denies again would then give more: taking a Deny away adds
-// nothing to the role itself. Other roles that inherit it give no more than they did and becomes gives.
+// refuses becomes, when not nil, if a role that inherits it might then give more than it did and becomes gives: one that
+// applies Denies again, for taking a Deny away adds nothing to the role itself; and where there are boundaries, for an heir
+// without one takes over what those of becomes hold back, and its own may let through what they add.
 func (c *act) coversHolders(ctx context.Context, r Role, becomes *Role, action Action) error {
 	if !c.acts {
 		return nil
@@ -248,7 +249,7 @@ func (c *act) coversHolders(ctx context.Context, r Role, becomes *Role, action A
 			if err == nil && !seen[r.ID] {
 				seen[r.ID] = true
 				queue = append(queue, r.ID)
-				if becomes != nil && r.InheritDenies {
+				if becomes != nil && (r.InheritDenies || r.Boundary != nil || becomes.Boundary != nil) {
 					err = c.coversRole(ctx, r, becomes, action)
 				}
 			}

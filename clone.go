@@ -18,10 +18,11 @@ func (t Token) Clone() Token {
 	return t
 }
 
-// Clone returns a copy that shares nothing changeable with r.
+// Clone returns a copy that shares nothing changeable with r. A nil Boundary stays nil and an empty one stays empty.
 func (r Role) Clone() Role {
 	r.Inherits = slices.Clone(r.Inherits)
 	r.Permissions = slices.Clone(r.Permissions)
+	r.Boundary = slices.Clone(r.Boundary)
 	r.Extra = slices.Clone(r.Extra)
 	return r
 }

@@ -41,8 +41,10 @@ type ExplainedRole struct {
 	ID        string `json:"id"`
 	Name      string `json:"name,omitempty"`
 	Inherited bool   `json:"inherited,omitempty"` // the layer does not name it
-	Verdict   string `json:"verdict"`             // of the role by itself: "all" rows, "some" or "none"
+	Verdict   string `json:"verdict"`             // of its rules and those it inherits: "all" rows, "some" or "none"
 	Fault     string `json:"fault,omitempty"`     // why it gives nothing whatever it says
+	// Limit is what the role's boundary lets through to the layer, if the layer names it; nil if it has no boundary.
+	Limit *Condition `json:"limit,omitempty"`
 }
 
 // ExplainedRule is a rule that names the action and covers the resource.
@@ -139,6 +141,9 @@ func (l *ExplainedLayer) reason(v verdict) string {
 		}
 	}
 	for _, r := range l.Roles {
+		if r.Limit != nil && r.Limit.IsNoRows() && r.Verdict != verdictNone.String() {
+			return fmt.Sprintf("%s: no rule allows it but those of role %s, whose boundary does not", l.Name, r.label())
+		}
 		if r.Fault != "" {
 			return fmt.Sprintf("%s: no rule allows it, and role %s gives nothing: %s", l.Name, r.label(), r.Fault)
 		}
@@ -182,20 +187,27 @@ func (p *policy) explainRoles(x *ExplainedLayer, l *compiledLayer, known []*[]gr
 	live := p.live(l, lineage, a, on)
 	for _, at := range slices.Sorted(maps.Keys(lineage)) {
 		n := &p.nodes[at]
-		x.Roles = append(x.Roles, ExplainedRole{
+		role := ExplainedRole{
 			ID: n.id, Name: n.name, Fault: n.why, Inherited: !slices.Contains(l.top, at),
 			Verdict: extent(rowsOf(p.roleGrants(at, known, a, on))).String(),
-		})
+		}
+		if n.boundary != nil && !n.broken && !role.Inherited {
+			limit := rowsOf(p.boundGrants(at, a, on))
+			role.Limit = &limit
+		}
+		x.Roles = append(x.Roles, role)
 		if n.broken {
 			continue
 		}
 		for _, r := range spoken(n.set, a, on, !live[at]) {
 			r.Role, r.RoleName = n.id, n.name
 			if rule := &n.set.rules[r.Position-1]; rule.verb == VerbDeny {
-				p.outvoters(&r, rule.neg, at, l.top, lineage, known, a, on)
+				p.outvoters(&r, rule.neg, at, l.top, lineage, func(role int32) []grant { return p.givenBy(role, known, a, on) })
 				for _, heir := range slices.Sorted(maps.Keys(lineage)) {
 					h := &p.nodes[heir]
-					p.outvoters(&r, rule.neg, at, h.inherits, lineage, known, a, on)
+					p.outvoters(&r, rule.neg, at, h.inherits, lineage, func(role int32) []grant {
+						return p.roleGrants(role, known, a, on)
+					})
 					if h.again && !h.broken && heir != at && slices.Contains(lineage[heir], at) && r.Again == "" {
 						r.Again = h.label()
 					}
@@ -208,13 +220,13 @@ func (p *policy) explainRoles(x *ExplainedLayer, l *compiledLayer, known []*[]gr
 
 // outvoters adds the roles of one union that give what a Deny of one of them, or of one it inherits, removes.
 func (p *policy) outvoters(r *ExplainedRule, neg Condition, at int32, union []int32, lineage map[int32][]int32,
-	known []*[]grant, a Action, on string) {
+	gives func(role int32) []grant) {
 	if !slices.ContainsFunc(union, func(member int32) bool { return slices.Contains(lineage[member], at) }) {
 		return
 	}
 	keeps := func(role int32) bool {
 		w := comparison{left: maxSteps / 100}
-		return w.implies(rowsOf(p.roleGrants(role, known, a, on)), neg)
+		return w.implies(rowsOf(gives(role)), neg)
 	}
 	if !keeps(at) {
 		return // a later rule of the role itself gives it back
@@ -316,6 +328,9 @@ func (e Explanation) String() string {
 		for _, r := range l.Roles {
 			if r.Fault != "" {
 				fmt.Fprintf(&b, "  role %s gives nothing: %s\n", r.label(), r.Fault)
+			}
+			if r.Limit != nil && !r.Limit.IsAllRows() {
+				fmt.Fprintf(&b, "  role %s gives, by its boundary, no more than %s\n", r.label(), *r.Limit)
 			}
 		}
 		for _, r := range l.Rules {

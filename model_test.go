@@ -259,6 +259,8 @@ type modelRole struct {
 	again    bool
 	rules    []modelRule
 	invalid  bool
+	bounded  bool
+	bound    []modelRule
 }
 
 type modelLayer struct {
@@ -328,13 +330,28 @@ func (w *world) role(id string, a Action, on Resource) []modelGrant {
 	return gs
 }
 
+// bound is what the boundary of a role lets through.
+func (w *world) bound(id string, a Action, on Resource) (gs []modelGrant) {
+	if !w.roles[id].bounded {
+		return []modelGrant{{allModelRows, true, nil}}
+	}
+	up := w.closure(id)
+	up[id] = true
+	for other := range up {
+		if !w.broken(other) && w.roles[other].bounded {
+			gs = append(gs, modelApply(w.roles[other].bound, nil, a, on)...)
+		}
+	}
+	return gs
+}
+
 func (w *world) layer(l modelLayer, a Action, on Resource) []modelGrant {
 	var gs []modelGrant
 	if l.full {
 		gs = []modelGrant{{allModelRows, true, nil}}
 	} else {
 		for _, id := range l.roles {
-			gs = append(gs, w.role(id, a, on)...)
+			gs = append(gs, modelMeet(w.role(id, a, on), w.bound(id, a, on))...)
 		}
 	}
 	gs = modelApply(l.rules, gs, a, on)
@@ -373,7 +390,13 @@ func (w *world) policy() *policy {
 	roles := map[string]Role{}
 	for id, m := range w.roles {
 		r := Role{ID: id, Name: "role " + id, Inherits: m.inherits, InheritDenies: m.again, Permissions: permissionsOf(m.rules)}
-		if m.invalid {
+		if m.bounded {
+			r.Boundary = append(Permissions{}, permissionsOf(m.bound)...)
+		}
+		switch {
+		case m.invalid && len(m.bound)%2 == 1:
+			r.Boundary = append(r.Boundary, Rule{})
+		case m.invalid:
 			r.Permissions = append(r.Permissions, Rule{})
 		}
 		roles[id] = r
@@ -458,6 +481,12 @@ func randomWorld(r *rand.Rand) *world {
 		}
 		if r.IntN(20) == 0 {
 			m.inherits = append(m.inherits, ids[r.IntN(5)])
+		}
+		if m.bounded = r.IntN(3) == 0; m.bounded {
+			m.bound = randomRules(r, 4)
+			for i := range m.bound {
+				m.bound[i].forced = nil
+			}
 		}
 		w.roles[id] = m
 	}

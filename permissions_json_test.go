@@ -37,6 +37,16 @@ func TestPermissionsJSON(t *testing.T) {
 	require.Nil(t, o.Boundary, "no boundary")
 	require.NoError(t, json.Unmarshal([]byte(`{"boundary":[]}`), &o))
 	require.NotNil(t, o.Boundary, "a boundary that allows nothing")
+
+	for form, want := range map[string]Role{`{"id":"","owner":"","version":0,"name":"r"}`: {Name: "r"},
+		`{"id":"","owner":"","version":0,"name":"r","boundary":[]}`: {Name: "r", Boundary: Permissions{}}} {
+		data, err := json.Marshal(want)
+		require.NoError(t, err)
+		require.Equal(t, form, string(data))
+		var r Role
+		require.NoError(t, json.Unmarshal(data, &r))
+		require.Equal(t, want, r)
+	}
 }
 
 func TestPermissionsJSONIsStrict(t *testing.T) {

@@ -50,17 +50,13 @@ type roleNode struct {
 	inherits []int32
 	again    bool // InheritDenies
 	set      *ruleset
+	boundary *ruleset // nil: none
+	bounds   []int32  // of a role with a boundary: itself and those it inherits, as far as they have one
 }
 
 // newPolicy compiles the meet of layers. A missing role gives nothing, and so does one that inherits itself.
 func newPolicy(layers []layer, roles map[string]Role) *policy {
-	return newPolicyWith(layers, roles, func(r Role) *ruleset { return compile(r.Permissions) })
-}
-
-// newPolicyWith is newPolicy with somebody else to compile the rules of roles, who may keep and share what compile made
-// for as long as the role does not change.
-func newPolicyWith(layers []layer, roles map[string]Role, ruleset func(Role) *ruleset) *policy {
-	b := policyBuilder{p: &policy{}, roles: roles, ruleset: ruleset, at: map[string]int32{}}
+	b := policyBuilder{p: &policy{}, roles: roles, at: map[string]int32{}}
 	forcing, forcingCreate := 0, 0
 	for _, l := range layers {
 		c := b.layer(l)
@@ -78,10 +74,9 @@ func newPolicyWith(layers []layer, roles map[string]Role, ruleset func(Role) *ru
 }
 
 type policyBuilder struct {
-	p       *policy
-	roles   map[string]Role
-	ruleset func(Role) *ruleset
-	at      map[string]int32 // role id to node; underWay while the role's inherited ones are looked at
+	p     *policy
+	roles map[string]Role
+	at    map[string]int32 // role id to node; underWay while the role's inherited ones are looked at
 }
 
 const underWay = -1
@@ -135,12 +130,17 @@ func (b *policyBuilder) node(id string) int32 {
 				n.broken, n.why = true, "it inherits the denies of a role that cannot be told"
 			}
 		}
-		n.set = b.ruleset(role)
+		n.set = compile(role.Permissions)
+		if role.Boundary != nil {
+			n.boundary = compile(role.Boundary)
+		}
 		switch {
 		case n.cyclic:
 			n.broken, n.why = true, "its inheritance runs in a circle"
-		case n.set == nil || n.set.broken:
+		case n.set.broken:
 			n.broken, n.why = true, "it holds an invalid rule"
+		case n.boundary != nil && (n.boundary.broken || n.boundary.forces):
+			n.broken, n.why = true, "its boundary holds an invalid rule"
 		}
 	}
 	n.unsure = n.unsure || n.broken
@@ -148,6 +148,11 @@ func (b *policyBuilder) node(id string) int32 {
 	b.p.nodes = append(b.p.nodes, n)
 	at := int32(len(b.p.nodes) - 1)
 	b.at[id] = at
+	if n.boundary != nil && !n.broken {
+		b.p.nodes[at].bounds = slices.DeleteFunc(append(b.p.ancestors(at), at), func(up int32) bool {
+			return b.p.nodes[up].broken || b.p.nodes[up].boundary == nil
+		})
+	}
 	return at
 }
 
@@ -227,7 +232,7 @@ func (p *policy) layerVerdict(l *compiledLayer, known []recall, a Action, on str
 		if v == verdictAll {
 			break
 		}
-		v = max(v, p.role(at, known, a, on).gives)
+		v = max(v, min(p.role(at, known, a, on).gives, p.bound(at, a, on)))
 	}
 	if l.own != nil {
 		t := l.own.tally(a, on)
@@ -275,6 +280,20 @@ func (p *policy) role(at int32, known []recall, a Action, on string) recall {
 	return r
 }
 
+// bound is how much a role's boundary lets through; all without one.
+func (p *policy) bound(at int32, a Action, on string) verdict {
+	n := &p.nodes[at]
+	if n.boundary == nil {
+		return verdictAll
+	}
+	v := verdictNone
+	for _, up := range n.bounds {
+		t := p.nodes[up].boundary.tally(a, on)
+		v = max(v, t.after(verdictNone))
+	}
+	return v
+}
+
 // grants are the ways in which on is allowed: the pairs of the meet. Pairs whose forced values disagree and those that
 // admit no row are dropped, those that force the same are one. References are kept.
 func (p *policy) grants(a Action, on Resource) []grant {
@@ -313,7 +332,7 @@ func (p *policy) layerGrants(l *compiledLayer, known []*[]grant, a Action, on st
 	if l.full {
 		gs = []grant{{rows: AllRows}}
 	} else {
-		gs = p.union(l.top, known, a, on)
+		gs = p.given(l.top, known, a, on)
 	}
 	if l.own != nil {
 		gs = l.own.apply(gs, a, on)
@@ -374,6 +393,40 @@ func (p *policy) roleGrants(at int32, known []*[]grant, a Action, on string) []g
 	return gs
 }
 
+// boundGrants is bound with the grants.
+func (p *policy) boundGrants(at int32, a Action, on string) []grant {
+	n := &p.nodes[at]
+	if n.boundary == nil {
+		return []grant{{rows: AllRows}}
+	}
+	var ans answer
+	for _, up := range n.bounds {
+		ans.addAll(p.nodes[up].boundary.apply(nil, a, on))
+	}
+	return ans.grants()
+}
+
+// givenBy is what a role gives to a token that names it.
+func (p *policy) givenBy(at int32, known []*[]grant, a Action, on string) []grant {
+	gs := p.roleGrants(at, known, a, on)
+	if p.nodes[at].boundary == nil {
+		return gs
+	}
+	return meet(gs, p.boundGrants(at, a, on))
+}
+
+// given is what roles give together to a token that names them: the union of each within its boundary.
+func (p *policy) given(roles []int32, known []*[]grant, a Action, on string) []grant {
+	if !slices.ContainsFunc(roles, func(at int32) bool { return p.nodes[at].boundary != nil }) {
+		return p.union(roles, known, a, on)
+	}
+	var ans answer
+	for _, at := range roles {
+		ans.addAll(p.givenBy(at, known, a, on))
+	}
+	return ans.grants()
+}
+
 // ancestors are the roles that a role inherits, directly or not, each once; of an unbroken role.
 func (p *policy) ancestors(at int32) []int32 {
 	var out []int32
@@ -392,7 +445,7 @@ func (p *policy) ancestors(at int32) []int32 {
 	return out
 }
 
-// union is what some roles allow together.
+// union is what the rules of some roles allow together, whatever their boundaries.
 func (p *policy) union(roles []int32, known []*[]grant, a Action, on string) []grant {
 	if len(roles) == 1 {
 		return p.roleGrants(roles[0], known, a, on)

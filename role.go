@@ -25,6 +25,13 @@ type Role struct {
 
 	Permissions Permissions `json:"permissions,omitempty"`
 
+	// Boundary is a ceiling on what the role gives to a token that names it: of what its rules say, with those it inherits,
+	// only what its Boundary or that of a role it inherits, directly or not, lets through. So boundaries are inherited like
+	// grants, they add up; and a role meant only to be inherited may pass on rules that it gives to nobody itself. Nil:
+	// none, and those of the roles it inherits say nothing. Empty but not nil: it gives nothing but what those let through.
+	// A boundary forces no values. Like any rules it reaches "latchkey/…" only through a pattern that begins so.
+	Boundary Permissions `json:"boundary,omitzero"`
+
 	// Extra belongs to the host or to the surface named by Origin. It is kept byte for byte.
 	Extra json.RawMessage `json:"extra,omitempty"`
 }
@@ -60,6 +67,12 @@ func (r Role) Validate() error {
 	}
 	if err := r.Permissions.Validate(); err != nil {
 		return fmt.Errorf("role permissions: %w", err)
+	}
+	if err := r.Boundary.Validate(); err != nil {
+		return fmt.Errorf("role boundary: %w", err)
+	}
+	if slices.ContainsFunc(r.Boundary, func(r Rule) bool { return len(r.forced) > 0 }) {
+		return fmt.Errorf("%w: role boundary: a rule that forces values", ErrInvalid)
 	}
 	return checkExtra(r.Extra)
 }

@@ -24,6 +24,8 @@ func TestRoleValidate(t *testing.T) {
 		"inherits all":    func(r *Role) { r.Inherits = strings.Split(strings.Repeat("a", 300), "") },
 		"rule":            func(r *Role) { r.Permissions = Permissions{{}} },
 		"condition":       func(r *Role) { r.Permissions = Permissions{Allow(Read).On("a").Where(All())} },
+		"boundary":        func(r *Role) { r.Boundary = Permissions{{}} },
+		"boundary forces": func(r *Role) { r.Boundary = Permissions{Allow(Read).On("a").Force(Values{"x": 1})} },
 		"extra":           func(r *Role) { r.Extra = json.RawMessage(`{`) },
 		"long extra":      func(r *Role) { r.Extra = json.RawMessage(`"` + strings.Repeat("a", 1<<20) + `"`) },
 	} {
@@ -62,4 +64,11 @@ func TestClonesShareNothing(t *testing.T) {
 	require.Equal(t, Owner{Boundary: Permissions{Allow(Read).On("a")}, Extra: []byte("{}")}, o)
 	require.Nil(t, Owner{}.Clone().Boundary)
 	require.NotNil(t, Owner{Boundary: Permissions{}}.Clone().Boundary, "an empty boundary stays one")
+
+	r = Role{Boundary: Permissions{Allow(Read).On("a")}}
+	c = r.Clone()
+	c.Boundary[0] = Rule{}
+	require.Equal(t, Role{Boundary: Permissions{Allow(Read).On("a")}}, r)
+	require.Nil(t, Role{}.Clone().Boundary)
+	require.NotNil(t, Role{Boundary: Permissions{}}.Clone().Boundary, "an empty boundary stays one")
 }

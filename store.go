@@ -23,7 +23,7 @@ import (
 // never reported as "not found" or as an empty listing.
 //
 // Values go in and come out by copy: nothing is shared with the caller. Times are kept to the microsecond, in UTC; the
-// zero time stays zero. A nil slice and an empty one need not be told apart, except Owner.Boundary. All methods are safe
+// zero time stays zero. A nil slice and an empty one need not be told apart, except Boundary. All methods are safe
 // for concurrent use, obey ctx, and read their own committed writes. A Store looks at no clock of its own except for
 // Feed.Now: whether a time is over is for the Manager (and for the caller of Purge) to say.
 type Store interface {

@@ -71,8 +71,10 @@ func (p *policy) rulesets() []*ruleset {
 		}
 	}
 	for i := range p.nodes {
-		if set := p.nodes[i].set; set != nil {
-			sets = append(sets, set)
+		for _, set := range []*ruleset{p.nodes[i].set, p.nodes[i].boundary} {
+			if set != nil {
+				sets = append(sets, set)
+			}
 		}
 	}
 	return sets

@@ -71,6 +71,7 @@ type tokenBody struct {
 type roleBody struct {
 	Inherits    []string             `json:"inherits,omitempty"`
 	Permissions latchkey.Permissions `json:"permissions,omitempty"`
+	Boundary    latchkey.Permissions `json:"boundary,omitzero"` // nil is none, an empty one lets nothing through
 }
 
 type ownerBody struct {
@@ -145,12 +146,12 @@ func (r *roleRow) role() (latchkey.Role, error) {
 		return latchkey.Role{}, corrupt("role", role.Owner, role.ID, err)
 	}
 	role.Version, role.InheritDenies, role.Extra = uint64(r.version), r.denies != 0, json.RawMessage(r.extra)
-	role.Inherits, role.Permissions = body.Inherits, body.Permissions
+	role.Inherits, role.Permissions, role.Boundary = body.Inherits, body.Permissions, body.Boundary
 	return role, nil
 }
 
 func roleArgs(r *latchkey.Role) ([]any, error) {
-	body, err := json.Marshal(roleBody{r.Inherits, r.Permissions})
+	body, err := json.Marshal(roleBody{r.Inherits, r.Permissions, r.Boundary})
 	if err != nil {
 		return nil, say(latchkey.ErrInvalid, "role %q: %v", r.ID, err)
 	}

@@ -203,6 +203,26 @@ var readFaults = map[string]fault{
 			}
 		})
 	}},
+	"takes no Boundary of a role for an empty one": {[]string{"role/boundary-nil-or-empty"}, func(f *faulty, s latchkey.Store) {
+		f.load = func(ctx context.Context, owner, id string) (latchkey.Found, error) {
+			found, err := s.Load(ctx, owner, id)
+			for i := range found.Roles {
+				if r := &found.Roles[i]; r.Boundary == nil {
+					r.Boundary = latchkey.Permissions{}
+				}
+			}
+			return found, err
+		}
+	}},
+	"takes an empty Boundary of a role for none": {[]string{"role/boundary-nil-or-empty"}, func(f *faulty, s latchkey.Store) {
+		before(f, s, func(_ context.Context, w *latchkey.Write) {
+			for i := range w.Roles {
+				if len(w.Roles[i].Boundary) == 0 {
+					w.Roles[i].Boundary = nil
+				}
+			}
+		})
+	}},
 	"folds the case of digests": {[]string{"digest/is-32-bytes"}, func(f *faulty, s latchkey.Store) {
 		fold := func(d [32]byte) [32]byte { return [32]byte(bytes.ToUpper(d[:])[:32]) }
 		before(f, s, func(_ context.Context, w *latchkey.Write) {

@@ -83,6 +83,7 @@ var readCases = []Case{
 		full := latchkey.Role{
 			ID: id(1), Owner: acme, Name: "Rédacteur", Origin: "datocms", Inherits: []string{id(7), id(5)}, InheritDenies: true,
 			Permissions: latchkey.Permissions{latchkey.Grant(latchkey.Read).On("a/*"), latchkey.Deny(latchkey.Any).On("a/b")},
+			Boundary:    latchkey.Permissions{latchkey.Allow(latchkey.Read).On("a/*")},
 			Extra:       json.RawMessage(`{"positive":[ ]}`),
 		}
 		w.write(latchkey.Write{Roles: []latchkey.Role{full, role(2, "plain")}})
@@ -130,6 +131,27 @@ var readCases = []Case{
 				if (got.Boundary == nil) != (b == nil) || len(got.Boundary) != len(b) {
 					w.Errorf("%s: put a Boundary that is nil: %t, with %d rules; got nil: %t, %d",
 						where, b == nil, len(b), got.Boundary == nil, len(got.Boundary))
+				}
+			}
+		}
+	}),
+
+	newCase("role/boundary-nil-or-empty", "A nil Boundary of a role is none, an empty one lets nothing through: a store keeps them apart.", func(w *world) {
+		t := token(1)
+		t.Roles = []string{id(1)}
+		w.write(latchkey.Write{Roles: []latchkey.Role{role(1, "r")}})
+		w.insert(t)
+		for i, b := range []latchkey.Permissions{nil, {}, nil, {latchkey.Allow(latchkey.Read).On("*")}, {}} {
+			r := role(1, "r")
+			r.Version, r.Boundary = uint64(i+1), b
+			w.write(latchkey.Write{Roles: []latchkey.Role{r}})
+			got, err := w.s.Role(w.ctx, acme, r.ID)
+			w.ok(err, "Role")
+			list, err := w.s.Roles(w.ctx, acme, latchkey.RoleQuery{})
+			w.ok(err, "Roles")
+			for where, all := range map[string][]latchkey.Role{"Role": {got}, "Roles": list, "Load": w.load(1).Roles} {
+				if len(all) != 1 || (all[0].Boundary == nil) != (b == nil) || len(all[0].Boundary) != len(b) {
+					w.Errorf("%s: put a Boundary that is nil: %t, with %d rules; got %v", where, b == nil, len(b), all)
 				}
 			}
 		}

@@ -55,9 +55,8 @@ func SearchIndex(id string) latchkey.Resource { return latchkey.Path("search_ind
 // Flag is one of a role's twenty flags ("can_edit_schema"). Ask about use.
 func Flag(name string) latchkey.Resource { return latchkey.Path(resourceFlags, name) }
 
-// Enter is nil if the access may enter an environment: the primary one, or any other. What a role may do within is told
-// by [Model] and [Upload], and counts only once it may enter; a host's handlers that [Delivery] does not guard ask both.
-// The two are apart since a role inherits either from different roles.
+// Enter is nil if the access may enter an environment: the primary one, or any other. Nothing that [Model] or [Upload]
+// names is allowed in one that it may not enter, so only who answers for an environment as such has to ask.
 func Enter(access latchkey.Access, primary bool) error {
 	if primary {
 		return access.Check(latchkey.Use, doorPrimary)
@@ -205,6 +204,23 @@ func where(r latchkey.Rule, all []latchkey.Condition) latchkey.Rule {
 		r = r.Where(c)
 	}
 	return r
+}
+
+// boundary holds what the entries allow, the role's own and those it inherits, to the environments it may enter. A role
+// inherits environments_access apart from entries, which is how boundaries are inherited.
+func (p *permissions) boundary(primary string) latchkey.Permissions {
+	deny, allow := latchkey.Deny(latchkey.Any), latchkey.Allow(latchkey.Any)
+	rules := latchkey.Permissions{allow.On("*", "latchkey/*")}
+	within := latchkey.Under(latchkey.Path("env", primary))
+	switch p.environments {
+	case "all":
+		return rules
+	case "primary_only":
+		return append(rules, deny.On(everyContent), allow.On(within))
+	case "sandbox_only":
+		return append(rules, deny.On(within))
+	}
+	return append(rules, deny.On(everyContent))
 }
 
 // gates are a token's own rules: which APIs it passes. They stand after those of its role and decide alone.

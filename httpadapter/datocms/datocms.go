@@ -4,8 +4,7 @@
 // For most uses, call [Mount] with the account whose tokens are meant, after making a first token with [AdminRole] and
 // [TokenSpec]. Put [Delivery] in front of the handler that serves content. A role is kept as it was sent, and compiled:
 // a handler that finds its caller with [httpadapter.AccessFrom] asks for the rows with access.Filter(latchkey.Update,
-// datocms.Model("main", id)). A handler that Delivery does not guard asks [Enter] first: a role's environments_access is
-// a question of its own.
+// datocms.Model("main", id)), which is obeyed with environments_access and all that the role inherits.
 //
 // What the product's documents leave open is decided in rulings.go; docs/rulings.md lists it.
 package datocms
@@ -33,7 +32,8 @@ type Options struct {
 	Account func(*http.Request) (latchkey.Account, error)
 
 	// Environments are the ids of the host's environments, the primary one first. A request that names another one is
-	// refused, and GET /environments lists them. Nil: there is "main", and Mount leaves that path to the host.
+	// refused, and GET /environments lists them. Which one is the primary counts when a role is saved: after another one
+	// became it, call [Recompile]. Nil: there is "main", and Mount leaves that path to the host.
 	Environments []string
 
 	// Rate is how often one token may call. The zero Rate: [DefaultRate] (for [Delivery], [DefaultDeliveryRate]).
@@ -47,8 +47,8 @@ type Options struct {
 	// OpenRoles lets every caller read roles. False: only those who may manage tokens or users.
 	OpenRoles bool
 
-	// NegativesNotInherited lets a role grant again what a role it inherits denies. It counts when a role is saved.
-	// False: negative permissions win, wherever they stand.
+	// NegativesNotInherited lets a role grant again what a role it inherits denies. It counts when a role is saved, and
+	// for [Recompile]. False: negative permissions win, wherever they stand.
 	NegativesNotInherited bool
 
 	// PreviewReadsPublished lets a token with can_access_cda_preview alone read published content. False: that needs

@@ -163,13 +163,17 @@ func (p *permissions) extra() (json.RawMessage, error) {
 }
 
 // apply writes the permissions into a role, as wire and as rules.
-func (p *permissions) apply(r *latchkey.Role, inheritDenies bool) error {
-	extra, err := p.extra()
-	if err != nil {
+func (p *permissions) apply(r *latchkey.Role, primary string, inheritDenies bool) (err error) {
+	if r.Extra, err = p.extra(); err != nil {
 		return err
 	}
-	r.Extra, r.Permissions, r.InheritDenies = extra, p.compile(), inheritDenies
+	p.rule(r, primary, inheritDenies)
 	return nil
+}
+
+// rule writes the permissions into a role as rules.
+func (p *permissions) rule(r *latchkey.Role, primary string, inheritDenies bool) {
+	r.Permissions, r.Boundary, r.InheritDenies = p.compile(), p.boundary(primary), inheritDenies
 }
 
 // join adds what an inherited role says in the end.
@@ -277,7 +281,7 @@ func AdminRole(name, environment string) latchkey.Role {
 	p.lists[4] = []json.RawMessage{json.RawMessage(`{"build_trigger":null}`)}
 	p.lists[6] = []json.RawMessage{json.RawMessage(`{"search_index":null}`)}
 	r := latchkey.Role{Name: name, Origin: Origin}
-	if err := p.apply(&r, true); err != nil { // what is above is JSON
+	if err := p.apply(&r, environment, true); err != nil { // what is above is JSON
 		panic("datocms: " + err.Error())
 	}
 	return r

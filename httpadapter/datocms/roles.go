@@ -199,7 +199,7 @@ func (b *roleBody) apply(c *call, r *latchkey.Role) error {
 	if b.inherits != nil {
 		r.Inherits = *b.inherits
 	}
-	if err := p.apply(r, !c.s.opts.NegativesNotInherited); err != nil {
+	if err := p.apply(r, c.s.environments()[0], !c.s.opts.NegativesNotInherited); err != nil {
 		return err
 	}
 	if err := r.Permissions.Validate(); err != nil {
