@@ -47,13 +47,15 @@ type RateInfo struct {
 	Limit      int           // how many requests pass at once after a rest: 1 + Rate.Burst
 	Remaining  int           // how many would pass now
 	Reset      time.Duration // until Remaining is Limit again
+	Window     time.Duration // in which Limit requests become free again, however they were spread
 	RetryAfter time.Duration // until one passes again; 0 if one would pass now
 }
 
 // info is the state of a bucket whose next request is due at tat.
 func (g gcra) info(tat, now int64) RateInfo {
 	ahead := max(tat-now, 0)
-	i := RateInfo{Limit: int(g.slack/g.step) + 1, Reset: time.Duration(ahead)}
+	i := RateInfo{Limit: int(g.slack/g.step) + 1, Reset: time.Duration(ahead),
+		Window: time.Duration(g.slack + g.step)}
 	if ahead > g.slack {
 		i.RetryAfter = time.Duration(ahead - g.slack)
 	} else {

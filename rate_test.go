@@ -70,8 +70,8 @@ func TestLimiter(t *testing.T) {
 				now = start.Add(a.at)
 				ok, info := l.Allow("k")
 				require.Equal(t, a.ok, ok, "%d: %+v", i, info)
-				require.Equal(t, latchkey.RateInfo{Limit: c.limit, Remaining: a.remaining, Reset: a.reset, RetryAfter: a.retry},
-					info, "%d", i)
+				require.Equal(t, latchkey.RateInfo{Limit: c.limit, Remaining: a.remaining, Reset: a.reset, RetryAfter: a.retry,
+					Window: time.Duration(c.limit) * c.rate.Per / time.Duration(c.rate.Count)}, info, "%d", i)
 			}
 			ok, _ := l.Allow("another")
 			require.True(t, ok, "keys do not share a rate")
@@ -213,7 +213,7 @@ func TestVerifyHoldsTokensToTheirRate(t *testing.T) {
 	a := w.access(secret)
 	info, ok := a.Rate()
 	assert.True(t, ok)
-	assert.Equal(t, latchkey.RateInfo{Limit: 3, Remaining: 2, Reset: time.Second}, info)
+	assert.Equal(t, latchkey.RateInfo{Limit: 3, Remaining: 2, Reset: time.Second, Window: 3 * time.Second}, info)
 	assert.Equal(t, 2, w.passes(5, secret))
 	_, err := w.verify(secret)
 	var waiting interface{ RetryAfter() time.Duration }
@@ -221,7 +221,7 @@ func TestVerifyHoldsTokensToTheirRate(t *testing.T) {
 	assert.Equal(t, time.Second, waiting.RetryAfter())
 	var limited *latchkey.RateLimitError
 	require.True(t, errors.As(err, &limited))
-	assert.Equal(t, latchkey.RateInfo{Limit: 3, Reset: 3 * time.Second, RetryAfter: time.Second}, limited.Info)
+	assert.Equal(t, latchkey.RateInfo{Limit: 3, Reset: 3 * time.Second, Window: 3 * time.Second, RetryAfter: time.Second}, limited.Info)
 
 	assert.Equal(t, 3, w.passes(5, other), "tokens of equal limits do not share them")
 	assert.Equal(t, 5, w.passes(5, free))
@@ -271,7 +271,7 @@ func TestEveryRateOfTheChainCounts(t *testing.T) {
 	a := w.access(plain)
 	info, ok := a.Rate()
 	assert.True(t, ok)
-	assert.Equal(t, latchkey.RateInfo{Limit: 5, Remaining: 4, Reset: time.Second}, info, "the tightest")
+	assert.Equal(t, latchkey.RateInfo{Limit: 5, Remaining: 4, Reset: time.Second, Window: 5 * time.Second}, info, "the tightest")
 	_, free := w.key(readAll())
 	assert.Equal(t, 2, w.passes(2, free))
 	assert.Equal(t, 2, w.passes(20, loose))

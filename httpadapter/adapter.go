@@ -1,9 +1,10 @@
 // Package httpadapter puts latchkey before net/http handlers.
 //
 // For most uses, make one Adapter with [New] and wrap handlers with [Adapter.Require] or [Adapter.RequireRows]; the
-// handler finds the caller with [AccessFrom]. It speaks RFC 6750 (Bearer tokens) and RFC 9457 (problem+json). The
-// packages beneath this one speak documented APIs of other products; they share its credential resolver ([Carriers]),
-// its reading of addresses ([ClientAddr]) and its error mapping ([ProblemOf]), which are here for hosts, too.
+// handler finds the caller with [AccessFrom]. It speaks RFC 6750 (Bearer tokens) and RFC 9457 (problem+json), and tells
+// whose token has a rate what is left of it (the RateLimit fields of draft-ietf-httpapi-ratelimit-headers). The packages
+// beneath this one speak documented APIs of other products; they share its credential resolver ([Carriers]), its reading
+// of addresses ([ClientAddr]) and its error mapping ([ProblemOf]), which are here for hosts, too.
 package httpadapter
 
 import (
@@ -12,6 +13,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"strconv"
 
 	"github.com/latchkey-go/latchkey"
 )
@@ -98,7 +100,7 @@ func New(m *latchkey.Manager, opts *Options) *Adapter {
 func (a *Adapter) Authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a.beforeReply(w)
-		access, err := a.verify(r)
+		access, err := a.verify(w, r)
 		if err != nil {
 			a.WriteError(w, r, err)
 			return
@@ -134,7 +136,7 @@ func (a *Adapter) require(action latchkey.Action, resource string, rows bool) fu
 			found := &state{Context: r.Context()}
 			if outer, _ := r.Context().Value(stateKey{}).(*state); outer == nil {
 				var err error
-				if found.access, err = a.verify(r); err != nil {
+				if found.access, err = a.verify(w, r); err != nil {
 					a.WriteError(w, r, err)
 					return
 				}
@@ -171,7 +173,26 @@ func (a *Adapter) beforeReply(w http.ResponseWriter) {
 	}
 }
 
-func (a *Adapter) verify(r *http.Request) (latchkey.Access, error) {
+// verify finds out who calls, and tells her what is left of her rate.
+func (a *Adapter) verify(w http.ResponseWriter, r *http.Request) (latchkey.Access, error) {
+	access, err := a.identify(r)
+	var limited *latchkey.RateLimitError
+	if errors.As(err, &limited) {
+		tellRate(w.Header(), limited.Info)
+	} else if info, ok := access.Rate(); ok {
+		tellRate(w.Header(), info)
+	}
+	return access, err
+}
+
+// tellRate writes the RateLimit fields (draft-ietf-httpapi-ratelimit-headers, from version 8 on). Whole seconds are rounded up: who waits that long
+// is not too early.
+func tellRate(h http.Header, info latchkey.RateInfo) {
+	h.Set("RateLimit-Policy", `"token";q=`+strconv.Itoa(info.Limit)+`;w=`+wholeSeconds(info.Window))
+	h.Set("RateLimit", `"token";r=`+strconv.Itoa(info.Remaining)+`;t=`+wholeSeconds(info.Reset))
+}
+
+func (a *Adapter) identify(r *http.Request) (latchkey.Access, error) {
 	secret, err := a.carriers.Find(r)
 	if err != nil {
 		return latchkey.Access{}, err

@@ -397,3 +397,36 @@ func TestMisnamedWildcardSaysSo(t *testing.T) {
 	require.ErrorIs(t, heard, latchkey.ErrDenied)
 	require.ErrorContains(t, heard, `route "GET /data/{set}"`)
 }
+
+func TestRateLimitFields(t *testing.T) {
+	w := newWorld(t)
+	id, key := w.issue(w.acme, latchkey.KindAPIKey, latchkey.Settings{
+		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("*")},
+		Limits:      latchkey.Limits{Rate: latchkey.Rate{Count: 2, Per: 3 * time.Second, Burst: 1}}})
+	auth := httpadapter.New(w.keys, nil)
+	h := auth.Authenticate(auth.Require(latchkey.Read, "a")(whoami))
+	for i, want := range []struct {
+		status             int
+		limit, policy, try string
+	}{
+		{200, `"token";r=1;t=2`, `"token";q=2;w=3`, ""},
+		{200, `"token";r=0;t=3`, `"token";q=2;w=3`, ""}, // counted once, though two middlewares asked
+		{429, `"token";r=0;t=3`, `"token";q=2;w=3`, "2"},
+	} {
+		out := ask(h, "/", key)
+		require.Equal(t, want.status, out.Code, i)
+		require.Equal(t, want.limit, out.Header().Get("RateLimit"), i)
+		require.Equal(t, want.policy, out.Header().Get("RateLimit-Policy"), i)
+		require.Equal(t, want.try, out.Header().Get("Retry-After"), i)
+	}
+	w.turn(1500 * time.Millisecond)
+	require.Equal(t, 403, ask(auth.Require(latchkey.Delete, "a")(whoami), "/", key).Code)
+	require.Equal(t, 429, ask(h, "/", key).Code, "a denial counts, too")
+
+	require.NoError(t, w.acme.Revoke(ctx, id, ""))
+	for _, token := range []string{key, "", w.key()} {
+		out := ask(h, "/", token)
+		require.Empty(t, out.Header().Get("RateLimit"), "who is nobody, or has no rate, is told of none")
+		require.Empty(t, out.Header().Get("RateLimit-Policy"))
+	}
+}

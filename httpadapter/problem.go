@@ -118,7 +118,11 @@ func (p Problem) RetryAfterHeader() string {
 	if p.RetryAfter <= 0 {
 		return ""
 	}
-	return strconv.FormatInt(int64((p.RetryAfter+time.Second-1)/time.Second), 10)
+	return wholeSeconds(p.RetryAfter)
+}
+
+func wholeSeconds(d time.Duration) string {
+	return strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10)
 }
 
 // Challenge is the WWW-Authenticate value for p (RFC 6750 §3); "" where the header does not belong.
