@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// Rotate gives a token a new secret. The old ones work for overlap longer; 0 ends them before Rotate returns. The record
-// stays, so what was minted from it lives on. [ErrInvalid] for a revoked token and for a negative overlap, [ErrNotFound]
-// if there is none.
+// Rotate gives a token a new secret. The old ones, those that sign requests too, work for overlap longer; 0 ends them
+// before Rotate returns. The record stays, so what was minted from it lives on. [Account.SigningSecret] makes the next one
+// that signs. [ErrInvalid] for a revoked token and for a negative overlap, [ErrNotFound] if there is none.
 func (a Account) Rotate(ctx context.Context, id string, overlap time.Duration) (Secret, error) {
 	if overlap < 0 {
 		return Secret{}, fmt.Errorf("%w: overlap is negative", ErrInvalid)
@@ -35,9 +35,6 @@ func (a Account) Rotate(ctx context.Context, id string, overlap time.Duration) (
 		}
 		w.Secrets = append(w.Secrets, SecretChange{TokenID: id, Add: &rec})
 		for _, old := range secrets {
-			if old.Signing {
-				continue
-			}
 			end := fromMicros(now + overlap.Microseconds())
 			if !old.NotAfter.IsZero() && old.NotAfter.Before(end) {
 				continue // it ends sooner already
@@ -63,15 +60,15 @@ func (a Account) Reveal(ctx context.Context, id string) (Secret, error) {
 	return a.reveal(ctx, id, "token.reveal", a.m.newestText)
 }
 
-// SigningSecret gives the key that a token's requests are signed with, and makes one the first time. It needs
-// Options.Keyring ([ErrNeedsKeyring]). It is recorded in the audit trail.
+// SigningSecret gives the key that a token's requests are signed with, and makes one the first time and the first time
+// after [Account.Rotate]. It needs Options.Keyring ([ErrNeedsKeyring]). It is recorded in the audit trail.
 func (a Account) SigningSecret(ctx context.Context, id string) (Secret, error) {
 	if a.m.opts.Keyring == nil {
 		return Secret{}, ErrNeedsKeyring
 	}
 	return a.reveal(ctx, id, "token.signing-secret", func(t *Token, secrets []SecretRecord, now int64) (string, error) {
 		for _, rec := range slices.Backward(secrets) {
-			if rec.Signing && !over(rec.NotAfter, now) {
+			if rec.Signing && rec.NotAfter.IsZero() { // one with an end was rotated away
 				return a.m.openSecret(t, &rec, "signing")
 			}
 		}

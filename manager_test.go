@@ -876,6 +876,42 @@ func TestSignedRequests(t *testing.T) {
 	w.is(latchkey.ErrDenied, err)
 }
 
+// Who rotates a token because it leaked must not leave the other half of the leak behind.
+func TestRotateEndsSigningSecrets(t *testing.T) {
+	keyring, err := latchkey.NewKeyring(latchkey.Key{ID: 1, Secret: []byte(strings.Repeat("a", 32))})
+	require.NoError(t, err)
+	for _, overlap := range []time.Duration{0, time.Hour} {
+		w := newWorld(t, func(o *latchkey.Options) { o.Keyring = keyring })
+		tok, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{})
+		signing := func() string {
+			s, err := w.acme.SigningSecret(w.ctx, tok.ID)
+			w.ok(err)
+			return s.Reveal()
+		}
+		signed := func(key, with string) error {
+			_, err := w.keys.Verify(w.ctx, latchkey.Presented{Signature: &latchkey.Signature{Key: key, Date: w.now(),
+				OK: func(k []byte) bool { return string(k) == with }}})
+			return err
+		}
+		old := signing()
+		w.ok(signed(secret, old))
+		next, err := w.acme.Rotate(w.ctx, tok.ID, overlap)
+		w.ok(err)
+		if overlap == 0 {
+			w.is(latchkey.ErrSignature, signed(next.Reveal(), old))
+		} else {
+			w.ok(signed(secret, old))
+		}
+		fresh := signing()
+		require.NotEqual(t, old, fresh)
+		require.Equal(t, fresh, signing())
+		w.ok(signed(next.Reveal(), fresh))
+		w.turn(overlap)
+		w.is(latchkey.ErrSignature, signed(next.Reveal(), old))
+		w.ok(signed(next.Reveal(), fresh))
+	}
+}
+
 func mustVerify(w *world, p latchkey.Presented) latchkey.Access {
 	w.Helper()
 	a, err := w.keys.Verify(w.ctx, p)
