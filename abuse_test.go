@@ -345,6 +345,28 @@ func TestAStuckBatchOfLastUsesHoldsUpNobody(t *testing.T) {
 	close(store.leave)
 }
 
+// The same of usage that is being written.
+func TestAStuckBatchOfUsageHoldsUpNoClose(t *testing.T) {
+	store := &stuck{Store: memstore.New(nil), entered: make(chan struct{}, 8), leave: make(chan struct{})}
+	keys := latchkey.New(store, nil)
+	keys.For("acme").Assume(latchkey.Client{ID: "1"}, nil).Count("calls", "", 1)
+	<-store.entered // the batch is under way
+	done := make(chan error, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		done <- keys.Close(ctx)
+	}()
+	select {
+	case err := <-done:
+		assert.ErrorIs(t, err, latchkey.ErrUnavailable)
+		assert.ErrorIs(t, err, context.DeadlineExceeded)
+	case <-time.After(10 * time.Second):
+		t.Error("it waits for the batch")
+	}
+	close(store.leave)
+}
+
 // MaxStale is a length of time, whatever time it is: a store whose clock runs ahead must not stretch it.
 func TestMaxStaleHoldsThoughTheStoreClockIsAhead(t *testing.T) {
 	w := newWorld(t)
@@ -450,5 +472,96 @@ func TestNobodyPassesOnWhatABoundaryHoldsBack(t *testing.T) {
 	for _, r := range []latchkey.Role{heir, bounded} {
 		_, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{r.ID}})
 		assert.False(t, w.access(secret).Allows(latchkey.Read, "b"), r.Name)
+	}
+}
+
+// A Deny that a bounded role applies again holds for who inherits that role, too, though within its boundary it changes
+// nothing.
+func TestNobodyLiftsADenyBehindABoundary(t *testing.T) {
+	w := newWorld(t)
+	base := w.role("base", latchkey.Deny(latchkey.Read).On("b"))
+	bounded, err := w.acme.CreateRole(w.ctx, latchkey.Role{Name: "bounded", Inherits: []string{base.ID}, InheritDenies: true,
+		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("a", "b")},
+		Boundary:    latchkey.Permissions{latchkey.Allow(latchkey.Read).On("a")}})
+	w.ok(err)
+	heir, err := w.acme.CreateRole(w.ctx, latchkey.Role{Name: "heir", Inherits: []string{bounded.ID}})
+	w.ok(err)
+	_, held := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{heir.ID}})
+	assert.False(t, w.access(held).Allows(latchkey.Read, "b"))
+	_, secret := w.key(latchkey.Allow(latchkey.Read).On("a"), latchkey.Allow(latchkey.Any).On("latchkey/role/*"))
+
+	_, err = mustAs(w, w.access(secret)).UpdateRole(w.ctx, base.ID, func(r *latchkey.Role) error {
+		r.Permissions = nil
+		return nil
+	})
+	assert.ErrorIs(t, err, latchkey.ErrDenied)
+	assert.False(t, w.access(held).Allows(latchkey.Read, "b"))
+}
+
+// stepIn is a store where somebody comes between a listing of the roles that inherit one and what is made of it.
+type stepIn struct {
+	latchkey.Store
+	then func()
+}
+
+func (s *stepIn) Roles(ctx context.Context, owner string, q latchkey.RoleQuery) ([]latchkey.Role, error) {
+	list, err := s.Store.Roles(ctx, owner, q)
+	if then := s.then; then != nil && q.Inherits != "" {
+		s.then = nil
+		then()
+	}
+	return list, err
+}
+
+// Two calls at once, each within her rights, must not make a role that is beyond them.
+func TestNobodyMakesAnHeirBehindTheBackOfAnEdit(t *testing.T) {
+	for what, early := range map[string]bool{"a new heir": false, "an heir that changes": true} {
+		t.Run(what, func(t *testing.T) {
+			w := newWorld(t)
+			base := w.role("base", latchkey.Deny(latchkey.Read).On("b"))
+			_, secret := w.key(latchkey.Allow(latchkey.Read).On("a"), latchkey.Allow(latchkey.Any).On("latchkey/role/*"),
+				latchkey.Allow(latchkey.Any).On("latchkey/token/*"))
+			mine := mustAs(w, w.access(secret))
+			record := func() latchkey.Owner {
+				o, err := w.acme.Record(w.ctx)
+				w.ok(err)
+				o.Version = 0
+				return o
+			}
+			if early {
+				w.configure(func(o *latchkey.Owner) {
+					o.Extra, o.Limits.Credits, o.Boundary = []byte(`{"plan":1}`), 7, latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*", "latchkey/*")}
+				})
+			}
+			before := record()
+			heir := latchkey.Role{Name: "heir", Inherits: []string{base.ID}}
+			var err error
+			if early {
+				heir, err = mine.CreateRole(w.ctx, heir)
+				w.ok(err)
+			}
+			s := &stepIn{Store: w.store.Store}
+			w.store.Store = s
+			s.then = func() {
+				say := func(r *latchkey.Role) error {
+					r.InheritDenies, r.Permissions = true, latchkey.Permissions{latchkey.Allow(latchkey.Read).On("a", "b")}
+					return nil
+				}
+				if early {
+					_, err = mine.UpdateRole(w.ctx, heir.ID, say)
+				} else {
+					w.ok(say(&heir))
+					heir, err = mine.CreateRole(w.ctx, heir)
+				}
+				w.ok(err)
+			}
+			_, err = mine.UpdateRole(w.ctx, base.ID, func(r *latchkey.Role) error { r.Permissions = nil; return nil })
+			assert.ErrorIs(t, err, latchkey.ErrDenied)
+			_, held := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{heir.ID}})
+			assert.False(t, w.access(held).Allows(latchkey.Read, "b"))
+			assert.Equal(t, before, record(), "the owner's record is what it was")
+			_, err = mine.CreateRole(w.ctx, latchkey.Role{Name: "heir", Inherits: []string{base.ID}})
+			assert.ErrorIs(t, err, latchkey.ErrExists)
+		})
 	}
 }

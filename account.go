@@ -36,7 +36,7 @@ func (a Account) Manager() *Manager { return a.m }
 // name. [ErrInvalidToken] for the zero Access, and for one of another owner.
 func (a Account) As(who Access) (Account, error) {
 	if who.set == nil || who.m != a.m || who.who.owner != a.owner {
-		return Account{}, ErrUnknownToken
+		return Account{}, fmt.Errorf("%w: an Access of another owner, or of another Manager", ErrUnknownToken)
 	}
 	a.actor, a.acts = who, true
 	return a, nil

@@ -43,6 +43,7 @@ func (a Account) createRole(ctx context.Context, r Role) (Role, error) {
 		return Role{}, err
 	}
 	w.Roles = []Role{r}
+	c.announceHeir(r, &w)
 	r.Version = 1
 	if err := c.write(ctx, w, Event{Action: "role.create", Object: r.ID, After: auditJSON(r)}); err != nil {
 		return Role{}, err
@@ -159,6 +160,7 @@ func (a Account) UpdateRole(ctx context.Context, id string, edit func(*Role) err
 			return err
 		}
 		w.Roles = []Role{r}
+		c.announceHeir(r, &w)
 		out = r
 		out.Version++
 		return c.write(ctx, w, Event{Action: "role.update", Object: id, Before: auditJSON(old), After: auditJSON(out)})
@@ -192,6 +194,15 @@ func (a Account) DeleteRole(ctx context.Context, id string) error {
 	})
 }
 
+// announceHeir makes whoever is about to change a role that r inherits look again who inherits it: her write requires the
+// owner's record as it was. (A role inherited is required by whoever writes an heir, but no heir by whoever changes it.)
+func (c *act) announceHeir(r Role, w *Write) {
+	if c.acts && len(r.Inherits) != 0 {
+		o := c.found.Owner
+		w.OwnerRecord = &o
+	}
+}
+
 // coversRole refuses a role that allows more than who acts may do, or would if a role it inherits were as becomes says.
 func (c *act) coversRole(ctx context.Context, r Role, becomes *Role, action Action) error {
 	if !c.acts {
@@ -220,7 +231,8 @@ func (c *act) coversRole(ctx context.Context, r Role, becomes *Role, action Acti
 // coversHolders refuses a role that a token holds, directly or through other roles, which may do more than who acts. It
 // refuses becomes, when not nil, if a role that inherits it might then give more than it did and becomes gives: one that
 // applies Denies again, for taking a Deny away adds nothing to the role itself; and where there are boundaries, for an heir
-// without one takes over what those of becomes hold back, and its own may let through what they add.
+// without one takes over what those of becomes, or of an heir that applies Denies again, hold back, and its own may let
+// through what they add.
 func (c *act) coversHolders(ctx context.Context, r Role, becomes *Role, action Action) error {
 	if !c.acts {
 		return nil
@@ -229,6 +241,7 @@ func (c *act) coversHolders(ctx context.Context, r Role, becomes *Role, action A
 		return err
 	}
 	seen := map[string]bool{r.ID: true}
+	var heirs []Role
 	for queue := []string{r.ID}; len(queue) > 0; queue = queue[1:] {
 		var fail error
 		pages(Page{}, func(p Page) ([]Token, error) {
@@ -248,16 +261,24 @@ func (c *act) coversHolders(ctx context.Context, r Role, becomes *Role, action A
 		}, func(r Role) string { return r.ID }, func(r Role, err error) bool {
 			if err == nil && !seen[r.ID] {
 				seen[r.ID] = true
-				queue = append(queue, r.ID)
-				if becomes != nil && (r.InheritDenies || r.Boundary != nil || becomes.Boundary != nil) {
-					err = c.coversRole(ctx, r, becomes, action)
-				}
+				queue, heirs = append(queue, r.ID), append(heirs, r)
 			}
 			fail = err
 			return err == nil
 		})
 		if fail != nil {
 			return fail
+		}
+	}
+	if becomes == nil {
+		return nil
+	}
+	all := becomes.Boundary != nil || slices.ContainsFunc(heirs, func(r Role) bool { return r.InheritDenies && r.Boundary != nil })
+	for _, r := range heirs {
+		if all || r.InheritDenies || r.Boundary != nil {
+			if err := c.coversRole(ctx, r, becomes, action); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

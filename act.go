@@ -3,6 +3,7 @@ package latchkey
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -98,6 +99,12 @@ func (c *act) write(ctx context.Context, w Write, events ...Event) error {
 	}
 	w.Events = append(w.Events, events...)
 	_, err := c.m.write(ctx, w)
+	if errors.Is(err, ErrExists) && len(w.Roles) != 0 && w.OwnerRecord != nil && w.OwnerRecord.Version == 0 {
+		// A role's name is taken, or somebody else made the owner's first record.
+		if o, again := c.m.store.Owner(ctx, c.owner); again == nil && o.Version != 0 {
+			return fmt.Errorf("%w: %w", ErrConflict, err)
+		}
+	}
 	return err
 }
 

@@ -2,6 +2,7 @@ package latchkey_test
 
 import (
 	"context"
+	"runtime"
 	"testing"
 	"time"
 
@@ -100,4 +101,48 @@ func BenchmarkLimiter(b *testing.B) {
 			l.Allow(string(key[:]))
 		}
 	})
+}
+
+// BenchmarkChargeBlocks is a debit out of memory beside one that the store is asked for.
+func BenchmarkChargeBlocks(b *testing.B) {
+	ctx := context.Background()
+	for name, block := range map[string]func(latchkey.Credits) latchkey.Credits{"each debit": nil, "blocks": latchkey.Hundredth} {
+		keys := latchkey.New(memstore.New(nil), &latchkey.Options{CreditBlock: block})
+		b.Cleanup(func() { require.NoError(b, keys.Close(ctx)) })
+		_, s, err := keys.For("acme").Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
+			Settings: latchkey.Settings{Limits: latchkey.Limits{Credits: 1 << 60}}})
+		require.NoError(b, err)
+		a, err := keys.Verify(ctx, latchkey.Presented{Secret: s.Reveal()})
+		require.NoError(b, err)
+		charge := func() error { return a.Charge(ctx, "reads", 1) }
+		hold := func() error {
+			h, err := a.Reserve(ctx, "reads", 2)
+			if err != nil {
+				return err
+			}
+			return h.Settle(ctx, 1)
+		}
+		for what, f := range map[string]func() error{"charge": charge, "reserve and settle": hold} {
+			b.Run(what+"/"+name+"/1", func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					if err := f(); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+			b.Run(what+"/"+name+"/64", func(b *testing.B) {
+				b.ReportAllocs()
+				b.SetParallelism(max(1, 64/runtime.GOMAXPROCS(0)))
+				b.RunParallel(func(pb *testing.PB) {
+					for pb.Next() {
+						if err := f(); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			})
+		}
+	}
 }

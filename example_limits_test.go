@@ -36,7 +36,7 @@ func ExampleAccess_Reserve() {
 	fmt.Println(usage[0].Endpoint, usage[0].Count, usage[0].Credits)
 	// Output:
 	// left: 70
-	// true latchkey: over limit
+	// true latchkey: over limit: meter "reads" of the token
 	// GET /orders 1 30
 }
 

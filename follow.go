@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,15 +13,31 @@ import (
 // follower keeps the cache as young as Options.MaxStale promises, by reading the store's epoch and its changes.
 type follower struct {
 	m       *Manager
-	polling chan struct{} // holds one value while somebody applies changes
-	reading chan struct{} // holds one value while somebody reads the epoch
-	cheap   atomic.Int32  // how many epoch reads in a row were too quick to be worth sharing
-	started atomic.Int64  // µs: when the last successful poll started; 0: none yet
+	polling chan struct{}             // holds one value while somebody applies changes
+	reading chan struct{}             // holds one value while somebody reads the epoch
+	cheap   atomic.Int32              // how many epoch reads in a row were too quick to be worth sharing
+	started atomic.Pointer[pollStart] // of the last successful poll; nil: none yet
+	missed  atomic.Uint64             // changes of this process's own that the cache was not told; only polls begun since count
 	behind  sync.WaitGroup
-	kicked  atomic.Bool // a poll in the background is under way
+	ahead   atomic.Uint32 // what happens in the background: resting, polling or pollingTwice
+	asking  atomic.Int32  // callers who want the epoch at this moment
+	crowded atomic.Bool   // others came along when the processor was last given away
+	turns   atomic.Uint32
 
 	mu   sync.Mutex
 	next *epochRead // what those who wait will share
+}
+
+const (
+	resting      = iota
+	polling      // a poll is under way
+	pollingTwice // and it may have begun too early for somebody: another follows
+)
+
+// pollStart is when a poll began, and how many changes had been missed by then.
+type pollStart struct {
+	at     time.Time
+	missed uint64
 }
 
 type epochRead struct {
@@ -42,10 +59,10 @@ func (f *follower) fresh(ctx context.Context) error {
 		}
 		return f.catchUp(ctx, epoch)
 	}
-	age := f.clock() - f.started.Load()
-	bound := f.m.opts.MaxStale.Microseconds()
+	age, known := f.age()
+	bound := f.m.opts.MaxStale
 	switch {
-	case age < 0 || age > bound || f.started.Load() == 0:
+	case !known || age > bound:
 		return f.poll(ctx) // fail closed: past the bound nothing is answered from memory
 	case age > bound/2:
 		f.kick()
@@ -53,28 +70,59 @@ func (f *follower) fresh(ctx context.Context) error {
 	return nil
 }
 
-// clock measures how old the cache is. It is the manager's own: the time of [Manager.now] stands still for as long as a
-// store's clock was ahead, and nothing would grow old.
-func (f *follower) clock() int64 { return f.m.opts.Clock().UnixMicro() }
-
-// kick polls in the background, once at a time, so that callers within the bound need not wait.
-func (f *follower) kick() {
-	if !f.kicked.CompareAndSwap(false, true) {
-		return
+// age is how old the cache is, by the manager's own clock: the time of [Manager.now] stands still for as long as a
+// store's clock was ahead, and nothing would grow old. The clock on the wall may be set back, and the monotonic one stands
+// still while the machine sleeps: the one that says more is right.
+func (f *follower) age() (age time.Duration, known bool) {
+	started := f.started.Load()
+	if started == nil || started.missed != f.missed.Load() {
+		return 0, false
 	}
-	f.behind.Go(func() {
-		defer f.kicked.Store(false)
+	return ageAt(started.at, f.m.opts.Clock())
+}
+
+func ageAt(started, now time.Time) (age time.Duration, known bool) {
+	wall := now.Round(0).Sub(started.Round(0))
+	return max(wall, now.Sub(started)), wall >= 0
+}
+
+// kick polls in the background, once at a time, so that callers within the bound need not wait. False: a poll is under
+// way already.
+func (f *follower) kick() bool {
+	if !f.ahead.CompareAndSwap(resting, polling) {
+		return false
+	}
+	f.behind.Go(f.pollAhead)
+	return true
+}
+
+// wake polls in the background, beginning after it was called: a poll under way may have read the epoch just before the
+// commit that somebody was woken for.
+func (f *follower) wake() {
+	for !f.kick() {
+		if f.ahead.CompareAndSwap(polling, pollingTwice) || f.ahead.Load() == pollingTwice {
+			return
+		}
+	}
+}
+
+func (f *follower) pollAhead() {
+	for {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
 		if err := f.poll(ctx); err != nil {
 			f.m.warn("latchkey: cannot read the store's changes", err)
 		}
-	})
+		cancel()
+		if f.ahead.CompareAndSwap(polling, resting) {
+			return
+		}
+		f.ahead.Store(polling)
+	}
 }
 
 // poll brings the cache up to the store's present epoch and notes when it began.
 func (f *follower) poll(ctx context.Context) error {
-	start := f.clock()
+	start := pollStart{missed: f.missed.Load(), at: f.m.opts.Clock()}
 	epoch, err := f.epoch(ctx)
 	if err != nil {
 		return err
@@ -86,7 +134,12 @@ func (f *follower) poll(ctx context.Context) error {
 	}
 	for {
 		was := f.started.Load()
-		if was >= start && was <= f.clock() || f.started.CompareAndSwap(was, start) {
+		if was != nil && was.missed >= start.missed && !was.at.Before(start.at) {
+			if _, known := ageAt(was.at, f.m.opts.Clock()); known {
+				return nil // a later poll was first
+			}
+		}
+		if f.started.CompareAndSwap(was, &start) {
 			return nil
 		}
 	}
@@ -98,9 +151,12 @@ func (f *follower) epoch(ctx context.Context) (uint64, error) {
 	if f.cheap.Load() >= 8 {
 		return f.readEpoch(ctx) // a store in memory: waiting for each other would cost more than reading
 	}
+	f.asking.Add(1)
+	defer f.asking.Add(-1)
 	for {
 		select {
 		case f.reading <- struct{}{}:
+			f.gather()
 			f.mu.Lock()
 			call := f.next
 			f.next = nil
@@ -116,6 +172,7 @@ func (f *follower) epoch(ctx context.Context) (uint64, error) {
 		f.mu.Unlock()
 		select {
 		case f.reading <- struct{}{}:
+			f.gather()
 			f.mu.Lock()
 			own := f.next == call
 			if own {
@@ -136,6 +193,17 @@ func (f *follower) epoch(ctx context.Context) (uint64, error) {
 		}
 		// The leader's own context ended. Ours has not: try again.
 	}
+}
+
+// gather lets those who are about to ask do so before a read begins, for they may not share one that has begun. Where
+// reading never waits, as in SQLite, no two callers of one processor would ever meet otherwise. When nobody else is about
+// it costs next to nothing, and it is seldom tried.
+func (f *follower) gather() {
+	if !f.crowded.Load() && f.turns.Add(1)%16 != 0 {
+		return
+	}
+	runtime.Gosched()
+	f.crowded.Store(f.asking.Load() > 1)
 }
 
 // lead reads for itself and for call, which may be nil, and then gives up the right to read.

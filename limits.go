@@ -23,8 +23,9 @@ func (l Limits) check() error {
 
 // limitSet is every limit that holds for a token: its own, those of the tokens it was minted from, and its owner's.
 type limitSet struct {
-	purses []purse
-	rates  []rateLink
+	purses  []purse
+	nearest [16]byte // the token of the first purse, unless that is its own; zero: the owner
+	rates   []rateLink
 }
 
 type purse struct {
@@ -57,6 +58,9 @@ func meetLimits(f *Found) (*limitSet, error) {
 	err = errors.Join(err, add(f.Owner.Limits, purse{}, ownerRateKey(f.Owner.ID)))
 	if err != nil || len(set.purses)+len(set.rates) == 0 {
 		return nil, err
+	}
+	if len(set.purses) != 0 && set.purses[0].tokenID != "" {
+		set.nearest = idBytes(set.purses[0].tokenID)
 	}
 	return set, nil
 }
@@ -101,50 +105,70 @@ type Hold struct {
 	left    Credits
 	settled bool
 	actual  Credits
+
+	block         *block // what it was taken of; nil: it has a reservation of its own
+	lapses        int64  // µs
+	before, after *Hold  // of the block. Guarded by till.mu, as is:
+	freed         bool   // it is out of the block's books
 }
 
 // Reserve takes n credits in advance from every limited purse the token draws on: its own (Limits.Credits), that of each
 // token it was minted from, and its owner's; from all of them or from none. There is one purse per meter and calendar
-// month in UTC, each as large as the limit. [ErrOverLimit] if one of them has less than n left; without any limit there
-// is nothing to take, and the Hold is free.
+// month in UTC, each as large as the limit. [ErrOverLimit], an *[OverLimitError], if one of them has less than n left;
+// without any limit there is nothing to take, and the Hold is free.
 //
 // Limits are those the Access saw: one that was lowered since holds from the next Verify on. For an Assumed caller, who
-// saw none, the owner's record is read. Exact across all processes that share the store.
+// saw none, the owner's record is read. Exact across all processes that share the store: they never take more than the
+// limit together. With Options.CreditBlock, what another process has taken in advance and not spent counts as spent until
+// it gives it back, so a refusal may come early by that much; for what this process holds itself it is exact.
 //
 // Settle says what was really spent. Credits that nobody settles are given back by the first [Manager.Purge] after 15
-// minutes. [ErrInvalid] for n ≤ 0 and for a meter that is not 1 to 64 bytes of valid UTF-8 without NUL;
+// minutes, at the earliest. [ErrInvalid] for n ≤ 0 and for a meter that is not 1 to 64 bytes of valid UTF-8 without NUL;
 // [ErrInvalidToken] for the zero Access; [ErrUnavailable] and [ErrUnknownOutcome] if the store cannot tell: nothing may
 // be spent then, and what was perhaps taken comes back by itself. Nothing is counted as usage: see [Access.CountCredits].
 func (a Access) Reserve(ctx context.Context, meter string, n Credits) (*Hold, error) {
 	if n <= 0 {
 		return nil, fmt.Errorf("%w: a reservation of no credits, or less", ErrInvalid)
 	}
-	if err := a.checkMeter(meter); err != nil {
-		return nil, err
-	}
-	now := a.m.now()
-	accounts, err := a.purses(ctx, meter, now)
+	l, err := a.limits(ctx, meter)
 	if err != nil {
 		return nil, err
 	}
-	h := &Hold{m: a.m, owner: a.who.owner, reserved: n, limited: len(accounts) != 0}
+	return a.reserve(ctx, l, meter, n)
+}
+
+func (a Access) reserve(ctx context.Context, l *limitSet, meter string, n Credits) (*Hold, error) {
+	h := &Hold{m: a.m, owner: a.who.owner, reserved: n, limited: l != nil}
 	if !h.limited {
 		return h, nil
 	}
-	if h.key, err = a.m.newID(); err != nil {
-		return nil, err
+	var err error
+	if now := a.m.now(); a.m.tills != nil && a.m.tills.isOpen() {
+		if err = ctx.Err(); err != nil {
+			return nil, unavailable(err)
+		}
+		err = a.m.tills.reserve(ctx, a, l, meter, h, now)
+	} else {
+		err = h.reserve(ctx, a.accounts(l, meter, now), now)
 	}
-	r := Reservation{Owner: h.owner, Key: h.key, Accounts: accounts, Amount: n,
-		Until: fromMicros(now + holdFor.Microseconds())}
-	err = untilKnown(ctx, func() error {
-		got, err := a.m.store.Reserve(ctx, r)
-		h.left = got.Left
-		return err
-	})
 	if err != nil {
 		return nil, err
 	}
 	return h, nil
+}
+
+// reserve makes a reservation of the Hold's own.
+func (h *Hold) reserve(ctx context.Context, accounts []CreditAccount, now int64) (err error) {
+	if h.key, err = h.m.newID(); err != nil {
+		return err
+	}
+	r := Reservation{Owner: h.owner, Key: h.key, Accounts: accounts, Amount: h.reserved,
+		Until: fromMicros(now + holdFor.Microseconds())}
+	return untilKnown(ctx, func() error {
+		got, err := h.m.store.Reserve(ctx, r)
+		h.left = got.Left
+		return err
+	})
 }
 
 func (a Access) checkMeter(meter string) error {
@@ -154,8 +178,11 @@ func (a Access) checkMeter(meter string) error {
 	return boundText("meter", meter, 1, maxMeter)
 }
 
-// purses names every limited purse.
-func (a Access) purses(ctx context.Context, meter string, now int64) ([]CreditAccount, error) {
+// limits are what a debit must keep to; nil if no purse is limited.
+func (a Access) limits(ctx context.Context, meter string) (*limitSet, error) {
+	if err := a.checkMeter(meter); err != nil {
+		return nil, err
+	}
 	set := a.set.limits
 	if a.who.kind == 0 {
 		o, err := a.m.store.Owner(ctx, a.who.owner)
@@ -166,29 +193,49 @@ func (a Access) purses(ctx context.Context, meter string, now int64) ([]CreditAc
 			return nil, fmt.Errorf("%w: stored limits: %w", ErrUnavailable, err)
 		}
 	}
-	if set == nil {
+	if set == nil || len(set.purses) == 0 {
 		return nil, nil
 	}
+	return set, nil
+}
+
+// accounts names every limited purse.
+func (a Access) accounts(l *limitSet, meter string, now int64) []CreditAccount {
 	period := fromMicros(now).Format("2006-01")
-	list := make([]CreditAccount, len(set.purses))
-	for i, p := range set.purses {
+	list := make([]CreditAccount, len(l.purses))
+	for i, p := range l.purses {
 		list[i] = CreditAccount{TokenID: p.tokenID, Meter: meter, Period: period, Limit: p.limit}
 		if p.own {
 			list[i].TokenID = a.TokenID()
 		}
 	}
-	return list, nil
+	return list
 }
 
 // Charge spends n credits if every limited purse has them, and none if one has not ([ErrOverLimit]): [Access.Reserve],
 // kept at once. What is admitted is its cost: what was spent plus n is within the limit. 0 is free and asks nobody; less
 // is [ErrInvalid]. After any error nothing may be served for it; only with [ErrUnknownOutcome] were the credits perhaps
-// spent all the same.
+// spent all the same. With Options.CreditBlock most charges are paid in memory and do not allocate.
 func (a Access) Charge(ctx context.Context, meter string, n Credits) error {
 	if n == 0 {
 		return a.checkMeter(meter)
 	}
-	h, err := a.Reserve(ctx, meter, n)
+	if n < 0 {
+		return fmt.Errorf("%w: a charge of less than nothing", ErrInvalid)
+	}
+	l, err := a.limits(ctx, meter)
+	if err != nil || l == nil {
+		return err
+	}
+	if a.m.tills != nil {
+		if err := ctx.Err(); err != nil {
+			return unavailable(err)
+		}
+		if a.m.tills.charge(a, l, meter, n, a.m.now()) {
+			return nil
+		}
+	}
+	h, err := a.reserve(ctx, l, meter, n)
 	if err != nil {
 		return err
 	}
@@ -198,7 +245,8 @@ func (a Access) Charge(ctx context.Context, meter string, n Credits) error {
 // Settle keeps what was really spent and gives the rest back. Settling again with the same amount does nothing, with
 // another it is [ErrConflict], and so is spending what has lapsed; [ErrNotFound] if that was long ago. [ErrInvalid]
 // unless 0 ≤ actual ≤ what was reserved. Give a context that outlives the request (context.WithoutCancel): a Hold that
-// is not settled counts as spent until it lapses, and as not spent afterwards.
+// is not settled counts as spent until it lapses, and as not spent afterwards. (With Options.CreditBlock one that was open
+// when its process died, or was never settled after [Manager.Close], counts as spent.)
 func (h *Hold) Settle(ctx context.Context, actual Credits) error {
 	if actual < 0 || actual > h.reserved {
 		return fmt.Errorf("%w: more was spent than reserved, or less than nothing", ErrInvalid)
@@ -212,7 +260,12 @@ func (h *Hold) Settle(ctx context.Context, actual Credits) error {
 		return nil
 	}
 	if h.limited {
-		err := untilKnown(ctx, func() error { return h.m.store.Settle(ctx, h.owner, h.key, actual) })
+		var err error
+		if h.block != nil {
+			err = h.block.settle(ctx, h, actual)
+		} else {
+			err = untilKnown(ctx, func() error { return h.m.store.Settle(ctx, h.owner, h.key, actual) })
+		}
 		if err != nil {
 			return err
 		}
@@ -230,12 +283,14 @@ func (h *Hold) Left() (Credits, bool) {
 	return h.left, h.limited
 }
 
-// untilKnown repeats an idempotent call whose outcome is unknown.
+// untilKnown repeats an idempotent call whose outcome is unknown. When the store cannot be asked again, it stays unknown:
+// ErrUnavailable would say that nothing happened.
 func untilKnown(ctx context.Context, call func() error) error {
-	for try := 0; ; try++ {
-		err := call()
-		if !errors.Is(err, ErrUnknownOutcome) || ctx.Err() != nil || try == 3 {
-			return err
+	err := call()
+	for try := 0; errors.Is(err, ErrUnknownOutcome) && ctx.Err() == nil && try < 3; try++ {
+		if again := call(); !errors.Is(again, ErrUnavailable) {
+			err = again
 		}
 	}
+	return err
 }

@@ -14,8 +14,9 @@ import (
 )
 
 // Manager verifies and mints tokens over one store. Make one per store and process with [New]; it is safe for
-// concurrent use and runs no goroutine of its own between calls, apart from short ones that write last uses and usage
-// and, with Options.MaxStale, read the store's changes ahead of time. [Manager.Close] waits for those.
+// concurrent use and runs no goroutine of its own between calls, apart from short ones that write last uses and usage,
+// take and give back blocks of credits, and, with Options.MaxStale, read the store's changes ahead of time.
+// [Manager.Close] waits for those.
 type Manager struct {
 	store  Store
 	opts   Options
@@ -24,6 +25,7 @@ type Manager struct {
 	uses   *lastUses
 	meters *meters
 	rates  *buckets
+	tills  *tills       // nil: no credits are taken in advance
 	high   atomic.Int64 // µs: the latest time a store clock has shown
 	tick   atomic.Int64 // of the newest record id
 	day    atomic.Int32 // since 1970, in UTC: as of the latest look at the clock
@@ -68,6 +70,9 @@ func New(store Store, opts *Options) *Manager {
 	m.uses = newLastUses(m)
 	m.meters = newMeters(m)
 	m.rates = newBuckets(m.now())
+	if o.CreditBlock != nil {
+		m.tills = newTills(m, o.CreditBlock)
+	}
 	return m
 }
 
@@ -99,20 +104,26 @@ func (m *Manager) For(owner string) Account {
 	return Account{m: m, owner: owner}
 }
 
-// Wake makes the manager read the store's changes now, in the background: call it when a LISTEN connection hears
-// something. Without MaxStale there is nothing to wake.
+// Wake makes the manager read the store's changes in the background, by a read that begins after the call: call it when a
+// LISTEN connection hears something (sqlstore.NotifyChannel), and when one was made anew, for what it did not hear. Many
+// calls at once share a read. Without MaxStale there is nothing to wake. A wake-up that is lost, or a read that fails,
+// does no harm: the bound is kept without.
 func (m *Manager) Wake() {
 	if m.opts.MaxStale > 0 {
-		m.follow.kick()
+		m.follow.wake()
 	}
 }
 
 // Purge removes what is over (see Options.KeepExpired and Options.KeepRevoked) in bounded batches until nothing is left
-// or ctx ends, and says how many things it removed. Call it from time to time, on one node.
+// or ctx ends, and says how many things it removed. Call it from time to time, hourly say;
+// several nodes may do so at once.
 func (m *Manager) Purge(ctx context.Context) (int, error) {
 	const batch = 500
 	p := PurgePolicy{Now: fromMicros(m.now()), Expired: m.opts.KeepExpired, Revoked: m.opts.KeepRevoked}
 	p.Changes = max(24*time.Hour, 2*m.opts.MaxStale)
+	if m.tills != nil {
+		m.tills.hear(m.tills.tend(ctx)) // what this process has taken in advance is in use, and must not lapse
+	}
 	total := 0
 	for {
 		n, err := m.store.Purge(ctx, p, batch)
@@ -123,10 +134,15 @@ func (m *Manager) Purge(ctx context.Context) (int, error) {
 	}
 }
 
-// Close writes the last uses and the usage that still wait, and waits for background work, as long as ctx says. The store
-// stays open: it is the host's. With an error some of it was not written; what is counted later is lost.
+// Close writes the last uses and the usage that still wait, gives back credits taken in advance, and waits for background
+// work, as long as ctx says. The store stays open: it is the host's. With an error some of it was not written; what is
+// counted later is lost. Call it after the last request has been answered: Holds still out are settled as before, each
+// with the store.
 func (m *Manager) Close(ctx context.Context) error {
 	err := errors.Join(m.uses.close(ctx), m.meters.close(ctx))
+	if m.tills != nil {
+		err = errors.Join(err, m.tills.close(ctx))
+	}
 	return errors.Join(err, waitFor(ctx, &m.follow.behind))
 }
 
@@ -203,19 +219,16 @@ func (m *Manager) write(ctx context.Context, w Write) (uint64, error) {
 		w.Events[i].Owner = w.Owner
 	}
 	var epoch uint64
-	for range 4 {
+	if err := untilKnown(ctx, func() (err error) {
 		epoch, err = m.store.Write(ctx, w)
-		if !errors.Is(err, ErrUnknownOutcome) || ctx.Err() != nil {
-			break
-		}
-	}
-	if err != nil {
+		return err
+	}); err != nil {
 		return 0, err
 	}
 	if !w.Silent && m.opts.MaxStale > 0 {
 		// This process answers from its own changes at once, whatever the bound.
 		if err := m.follow.catchUp(ctx, epoch); err != nil {
-			m.follow.started.Store(0) // cannot: so ask before the next answer
+			m.follow.missed.Add(1) // cannot: so ask before the next answer
 		}
 	}
 	if m.opts.Events != nil {

@@ -28,11 +28,13 @@ type world struct {
 	acme  latchkey.Account
 }
 
-func (w *world) now() time.Time            { return time.UnixMicro(w.time.Load()).UTC() }
-func (w *world) turn(d time.Duration)      { w.time.Add(d.Microseconds()) }
-func (w *world) is(want, got error)        { w.Helper(); require.ErrorIs(w, got, want) }
-func (w *world) ok(err error)              { w.Helper(); require.NoError(w, err) }
-func (w *world) options() latchkey.Options { return latchkey.Options{Clock: w.now} }
+func (w *world) now() time.Time       { return time.UnixMicro(w.time.Load()).UTC() }
+func (w *world) turn(d time.Duration) { w.time.Add(d.Microseconds()) }
+func (w *world) is(want, got error)   { w.Helper(); require.ErrorIs(w, got, want) }
+func (w *world) ok(err error)         { w.Helper(); require.NoError(w, err) }
+func (w *world) options() latchkey.Options {
+	return latchkey.Options{Clock: w.now, CreditBlock: creditBlock}
+}
 
 func newWorld(t *testing.T, change ...func(*latchkey.Options)) *world {
 	w := &world{T: t, ctx: t.Context()}
@@ -97,6 +99,7 @@ type meddler struct {
 	lookups, epochs atomic.Int64
 	fail            atomic.Pointer[error]
 	unknown         atomic.Int64 // writes that take effect and say ErrUnknownOutcome
+	gone            atomic.Bool  // after one of those the store is gone
 }
 
 func (s *meddler) trouble() error {
@@ -136,6 +139,9 @@ func (s *meddler) Write(ctx context.Context, w latchkey.Write) (uint64, error) {
 	epoch, err := s.Store.Write(ctx, w)
 	if err == nil && s.unknown.Load() > 0 {
 		s.unknown.Add(-1)
+		if s.gone.Load() {
+			s.fail.Store(&latchkey.ErrUnavailable)
+		}
 		return 0, latchkey.ErrUnknownOutcome
 	}
 	return epoch, err
@@ -588,6 +594,20 @@ func TestUnknownOutcomeIsSettledByWritingAgain(t *testing.T) {
 	w.store.unknown.Store(100)
 	_, _, err := w.acme.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
 	w.is(latchkey.ErrUnknownOutcome, err)
+}
+
+// A store that is gone before it can be asked again does not make it known that nothing happened.
+func TestUnknownOutcomeStaysUnknown(t *testing.T) {
+	w := newWorld(t)
+	tok, secret := w.key()
+	w.store.unknown.Store(1)
+	w.store.gone.Store(true)
+	err := w.acme.Revoke(w.ctx, tok.ID, "x")
+	w.is(latchkey.ErrUnknownOutcome, err)
+	assert.NotErrorIs(t, err, latchkey.ErrUnavailable)
+	w.store.fail.Store(nil)
+	_, err = w.verify(secret)
+	w.is(latchkey.ErrRevoked, err)
 }
 
 func TestMaxStale(t *testing.T) {

@@ -316,7 +316,7 @@ func (u *meters) sendFirst(ctx context.Context, b *pendingBatch) error {
 	return err
 }
 
-// close writes what waits and ends background work.
+// close writes what waits, and waits for background work as long as ctx says.
 func (u *meters) close(ctx context.Context) error {
 	u.mu.Lock()
 	u.closed = true
@@ -325,6 +325,5 @@ func (u *meters) close(ctx context.Context) error {
 	}
 	u.mu.Unlock()
 	err := u.flush(ctx)
-	u.flushes.Wait()
-	return err
+	return errors.Join(err, waitFor(ctx, &u.flushes))
 }

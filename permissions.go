@@ -61,7 +61,8 @@ type RuleStart struct {
 	actions []Action
 }
 
-// Allow replaces the answer given so far for the actions it names: every row, or those of [Rule.Where].
+// Allow replaces the answer given so far for the actions it names: every row, or those of [Rule.Where]. Actions of your own
+// are as good as the named ones, so none is checked against a list: [Access.Explain] shows which rules spoke.
 func Allow(actions ...Action) RuleStart { return RuleStart{VerbAllow, actions} }
 
 // Grant adds every row, or those of [Rule.Where], to the answer given so far.

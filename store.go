@@ -2,6 +2,7 @@ package latchkey
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -67,16 +68,24 @@ type Store interface {
 	// advances the epoch or a Version. A Count or Credits below zero is ErrInvalid.
 	AddUsage(ctx context.Context, b UsageBatch) error
 	// Usage sums rows by q.By, ordered by the grouped columns in the order of q.By. Columns not grouped by are empty in
-	// the result, but for Owner. Without q.By there is exactly one row, be it of zeros.
+	// the result, but for Owner. Without q.By there is exactly one row, be it of zeros. A count or sum that would leave the
+	// range of an int64 stops at its end.
 	Usage(ctx context.Context, owner string, q UsageQuery) ([]UsageRow, error)
-	// Reserve takes r.Amount from every account named, all or none: ErrOverLimit if one has not enough left. It is
-	// idempotent by (r.Owner, r.Key): the same key with the same Amount and accounts, in any order, returns the first
-	// answer and takes nothing; with others it is ErrConflict. So is a key whose reservation lapsed, until Purge forgets
-	// it. An Amount ≤ 0, no account, or one named twice is ErrInvalid.
+	// Reserve takes r.Amount from every account named, all or none: an *OverLimitError, which names the account, if one
+	// has not enough left. It is idempotent by (r.Owner, r.Key): the same key with the same Amount and accounts, in any
+	// order, returns the first answer and takes nothing; with others, also when Adjust made it another Amount, it is
+	// ErrConflict. So is a key whose reservation lapsed, until Purge forgets it. An Amount ≤ 0, no account, or one named
+	// twice is ErrInvalid.
 	Reserve(ctx context.Context, r Reservation) (Reserved, error)
+	// Adjust cuts a reservation, pledges part of it, and puts off when it lapses: see Adjustment. It moves each only one
+	// way, so it is idempotent, and one that comes late undoes nothing. ErrNotFound for an unknown key; ErrConflict if the
+	// reservation is settled or lapsed, or if less is left of it than a.Pledged; ErrInvalid unless 0 ≤ a.Pledged ≤
+	// a.Amount and a.Amount > 0. After an error other than ErrUnknownOutcome nothing has changed.
+	Adjust(ctx context.Context, owner string, key [16]byte, a Adjustment) error
 	// Settle replaces a reservation's amount by what was really spent, 0 ≤ actual ≤ reserved (else ErrInvalid), and
-	// gives the rest back. Idempotent; settling again with another amount is ErrConflict, an unknown key ErrNotFound. A
-	// reservation that lapsed counts as settled with 0. One that Purge has not returned yet can still be settled.
+	// gives the rest back; what was pledged does not bind it. Idempotent; settling again with another amount is
+	// ErrConflict, an unknown key ErrNotFound. A reservation that lapsed counts as settled with what was pledged. One that
+	// Purge has not returned yet can still be settled.
 	Settle(ctx context.Context, owner string, key [16]byte, actual Credits) error
 
 	// Purge removes at most n things whose time is over and says how many it removed; fewer than n means done. n ≤ 0:
@@ -108,7 +117,7 @@ type SecretRecord struct {
 // Owner is the record of an account: what all of its tokens together may do. Absent by default.
 type Owner struct {
 	ID       string `json:"id"`
-	Version  uint64 `json:"version"`            // 0: no record
+	Version  uint64 `json:"version"`            // 0: no record; also moves when who acts writes a role that inherits
 	Disabled bool   `json:"disabled,omitempty"` // Verify refuses every token of the owner until this is false again
 	// Boundary is a ceiling for every token of the owner, of whatever kind. Nil: none. Empty but not nil allows nothing.
 	// Like any rules it reaches "latchkey/…" only through a pattern that begins so.
@@ -289,8 +298,33 @@ type Reservation struct {
 	Key      [16]byte
 	Accounts []CreditAccount
 	Amount   Credits
-	Until    time.Time // when it lapses unless settled: Purge then gives it back. Zero: never
+	Until    time.Time // when it lapses unless settled: Purge then gives back what is not pledged. Zero: never
 }
+
+// Adjustment is what becomes of a reservation. Nothing is pledged of a new one.
+type Adjustment struct {
+	Amount Credits // how much is kept; the rest is given back. All that is there, or more: nothing is given back
+	// Pledged is how much of it may be spent without the store being told: it must be known to be written before. What
+	// is pledged counts as spent when the reservation lapses, for nobody knows. Less than before changes nothing; what
+	// is pledged of an amount that is cut is cut with it.
+	Pledged Credits
+	Until   time.Time // when it lapses; zero: never. Earlier than before changes nothing
+}
+
+// OverLimitError says which account had not enough left. It wraps [ErrOverLimit].
+type OverLimitError struct {
+	Account CreditAccount // as it was named in the Reservation; the first that was found short
+}
+
+func (e *OverLimitError) Error() string {
+	of := "of the token"
+	if e.Account.TokenID == "" {
+		of = "of the owner"
+	}
+	return fmt.Sprintf("%v: meter %q %s", ErrOverLimit, e.Account.Meter, of)
+}
+
+func (e *OverLimitError) Unwrap() error { return ErrOverLimit }
 
 // CreditAccount is one purse: a token's or (TokenID "") the owner's, for one meter and period. The limit travels with
 // the debit, so that a lowered limit bites at once. Limit ≤ 0 is no credit at all: unlimited purses are not named.
@@ -323,14 +357,16 @@ type Event struct {
 //
 // One thing, as [Store.Purge] counts them, is: a dead token (with all its secrets; its usage counts stay, and tokens
 // minted from it, dead as they are, wait for their own end), a retired secret past its end, a Once key past its time, a
-// reservation that lapsed (its credits are given back, its key stays refused), a settled or lapsed one that is
-// forgotten, a change, a revocation, a write ID, a usage batch ID, an event.
+// reservation that lapsed (what was not pledged is given back, its key stays refused), a settled or lapsed one that is
+// forgotten, the account of credits of a month that is over (unless an open reservation names it), a change, a revocation,
+// a write ID, a usage batch ID, an event.
 type PurgePolicy struct {
 	Now     time.Time
 	Expired time.Duration // tokens go this long after NotAfter, or after they idled out
 	Revoked time.Duration // and this long after they were revoked; so do revocations of stateless tokens after Until
 	// Changes is how long history is kept: changes (but for revocations), write IDs and usage batch IDs after their At,
-	// settled and lapsed reservations after their Until. 0: 24 h. At least the longest MaxStale in use.
+	// settled and lapsed reservations after their Until, accounts of credits after the month that is their Period.
+	// 0: 24 h. At least the longest MaxStale in use.
 	Changes time.Duration
 	Events  time.Duration // the audit trail; 0: for ever
 }

@@ -162,10 +162,11 @@ type purse struct{ token, meter, period string }
 type reservation struct {
 	purses  []purse // sorted
 	amount  latchkey.Credits
+	pledged latchkey.Credits
 	until   int64
 	answer  latchkey.Reserved
 	settled bool
-	lapsed  bool // settled by Purge, with nothing spent
+	lapsed  bool // settled by Purge, with what was pledged
 	actual  latchkey.Credits
 }
 
@@ -201,7 +202,7 @@ func (s *Store) Reserve(ctx context.Context, r latchkey.Reservation) (latchkey.R
 		// used is never below 0 and a limit above it, so no subtraction here can overflow.
 		used := a.purses[purse{c.TokenID, c.Meter, c.Period}]
 		if c.Limit <= used || r.Amount > c.Limit-used {
-			return latchkey.Reserved{}, latchkey.ErrOverLimit
+			return latchkey.Reserved{}, &latchkey.OverLimitError{Account: c}
 		}
 		left = min(left, c.Limit-used-r.Amount)
 	}
@@ -215,6 +216,32 @@ func (s *Store) Reserve(ctx context.Context, r latchkey.Reservation) (latchkey.R
 	answer := latchkey.Reserved{Left: left}
 	a.reservations[r.Key] = &reservation{purses: purses, amount: r.Amount, until: micros(r.Until), answer: answer}
 	return answer, nil
+}
+
+// Adjust implements [latchkey.Store].
+func (s *Store) Adjust(ctx context.Context, owner string, key [16]byte, j latchkey.Adjustment) error {
+	if err := check(ctx); err != nil {
+		return err
+	}
+	if j.Amount <= 0 || j.Pledged < 0 || j.Pledged > j.Amount {
+		return fmt.Errorf("%w: more is pledged than kept, or less than nothing", latchkey.ErrInvalid)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.account(owner)
+	r := a.reservations[key]
+	switch {
+	case r == nil:
+		return latchkey.ErrNotFound
+	case r.settled || j.Pledged > r.amount:
+		return latchkey.ErrConflict
+	}
+	a.keep(r, min(r.amount, j.Amount))
+	r.pledged = min(max(r.pledged, j.Pledged), r.amount)
+	if until := micros(j.Until); until == never || r.until != never && until > r.until {
+		r.until = until
+	}
+	return nil
 }
 
 // Settle implements [latchkey.Store].
@@ -241,10 +268,20 @@ func (s *Store) Settle(ctx context.Context, owner string, key [16]byte, actual l
 
 // settle gives back what a reservation took and did not spend.
 func (a *account) settle(r *reservation, actual latchkey.Credits) {
+	a.give(r, r.amount-actual)
+	r.settled, r.actual = true, actual
+}
+
+// keep gives back all but amount.
+func (a *account) keep(r *reservation, amount latchkey.Credits) {
+	a.give(r, r.amount-amount)
+	r.amount = amount
+}
+
+func (a *account) give(r *reservation, back latchkey.Credits) {
 	for _, p := range r.purses {
-		if a.purses[p] -= r.amount - actual; a.purses[p] == 0 {
+		if a.purses[p] -= back; a.purses[p] == 0 {
 			delete(a.purses, p)
 		}
 	}
-	r.settled, r.actual = true, actual
 }

@@ -26,7 +26,7 @@ func (s *Store) Purge(ctx context.Context, p latchkey.PurgePolicy, n int) (int, 
 	left := n
 	for _, a := range s.owners {
 		for _, f := range []func(*account, *latchkey.PurgePolicy, int) int{
-			purgeReservations, s.purgeTokens, purgeOnce, purgeEvents,
+			purgeReservations, purgePurses, s.purgeTokens, purgeOnce, purgeEvents,
 		} {
 			if left -= f(a, &p, left); left == 0 {
 				return n, nil
@@ -59,12 +59,12 @@ func over(end int64, keep time.Duration, now int64) bool {
 	return end != never && old(end, keep, now)
 }
 
-// purgeReservations gives back what lapsed, and forgets what was settled long ago.
+// purgeReservations gives back what lapsed and is not pledged, and forgets what was settled long ago.
 func purgeReservations(a *account, p *latchkey.PurgePolicy, n int) int {
 	now, removed := micros(p.Now), 0
 	for key, r := range a.reservations {
 		if removed < n && !r.settled && over(r.until, 0, now) {
-			a.settle(r, 0)
+			a.settle(r, r.pledged)
 			r.lapsed = true
 			removed++
 		}
@@ -74,6 +74,43 @@ func purgeReservations(a *account, p *latchkey.PurgePolicy, n int) int {
 		}
 	}
 	return removed
+}
+
+// purgePurses forgets what was spent in months that are over for long enough, of purses that no open reservation names.
+func purgePurses(a *account, p *latchkey.PurgePolicy, n int) int {
+	if p.Changes < 0 {
+		return 0
+	}
+	month := fromMicros(micros(p.Now) - p.Changes.Microseconds()).Format("2006-01")
+	var over []purse
+	for purse := range a.purses {
+		if purse.period < month && isMonth(purse.period) {
+			over = append(over, purse)
+		}
+	}
+	if len(over) == 0 {
+		return 0
+	}
+	open := make(map[purse]bool)
+	for _, r := range a.reservations {
+		for _, purse := range r.purses {
+			open[purse] = open[purse] || !r.settled
+		}
+	}
+	removed := 0
+	for _, purse := range over {
+		if removed < n && !open[purse] {
+			delete(a.purses, purse)
+			removed++
+		}
+	}
+	return removed
+}
+
+// isMonth says that a period is one whose end is known: "2026-11".
+func isMonth(period string) bool {
+	_, err := time.Parse("2006-01", period)
+	return err == nil
 }
 
 // purgeTokens removes dead tokens, and the retired secrets of living ones. No answer changes by it but from "dead" to

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/internal/strictjson"
@@ -109,7 +110,9 @@ func (s *Store) Usage(ctx context.Context, owner string, q latchkey.UsageQuery) 
 		f.and("day <= ?", q.To)
 	}
 	var text strings.Builder
-	text.WriteString("SELECT COALESCE(SUM(count), 0), COALESCE(SUM(credits), 0)")
+	// In halves: no engine's sum of them leaves its range, and a whole one stops at the end of it, as in addUsage.
+	text.WriteString(`SELECT COALESCE(SUM(count >> 32), 0), COALESCE(SUM(count & 4294967295), 0),
+		COALESCE(SUM(credits >> 32), 0), COALESCE(SUM(credits & 4294967295), 0)`)
 	for _, column := range columns {
 		text.WriteString(", " + column)
 	}
@@ -123,12 +126,14 @@ func (s *Store) Usage(ctx context.Context, owner string, q latchkey.UsageQuery) 
 		out = nil
 		return s.eachUnprepared(ctx, text.String(), args, func(rows *sql.Rows) error {
 			row := latchkey.UsageRow{Owner: owner}
-			dest := []any{&row.Count, (*int64)(&row.Credits)}
+			var count, credits [2]int64
+			dest := []any{&count[0], &count[1], &credits[0], &credits[1]}
 			for _, column := range columns {
 				dest = append(dest, map[string]*string{"token_id": &row.TokenID, "client_id": &row.ClientID, "meter": &row.Meter,
 					"endpoint": &row.Endpoint, "day": &row.Day}[column])
 			}
 			err := rows.Scan(dest...)
+			row.Count, row.Credits = whole(count), latchkey.Credits(whole(credits))
 			out = append(out, row)
 			return err
 		})
@@ -137,6 +142,15 @@ func (s *Store) Usage(ctx context.Context, owner string, q latchkey.UsageQuery) 
 		return nil, err
 	}
 	return out, nil
+}
+
+// whole puts together the sums of upper and lower halves.
+func whole(halves [2]int64) int64 {
+	high := halves[0] + halves[1]>>32
+	if high > math.MaxInt32 {
+		return math.MaxInt64
+	}
+	return high<<32 | halves[1]&math.MaxUint32
 }
 
 // purse is an account of a reservation as it is kept: a limit is not part of it, it travels with each debit.
@@ -155,6 +169,11 @@ type debit struct {
 	limit latchkey.Credits
 }
 
+func (d debit) overLimit() error {
+	return &latchkey.OverLimitError{Account: latchkey.CreditAccount{TokenID: d.Token, Meter: d.Meter, Period: d.Period,
+		Limit: d.limit}}
+}
+
 // Reserve implements latchkey.Store.
 func (s *Store) Reserve(ctx context.Context, r latchkey.Reservation) (latchkey.Reserved, error) {
 	if r.Amount <= 0 || len(r.Accounts) == 0 {
@@ -164,6 +183,9 @@ func (s *Store) Reserve(ctx context.Context, r latchkey.Reservation) (latchkey.R
 	debits := make([]debit, len(r.Accounts))
 	for i, a := range r.Accounts {
 		debits[i] = debit{purse{a.TokenID, a.Meter, a.Period}, a.Limit}
+		if !utf8.ValidString(a.TokenID) || !utf8.ValidString(a.Meter) || !utf8.ValidString(a.Period) {
+			return latchkey.Reserved{}, outcome(ctx, "reserve", say(latchkey.ErrInvalid, "an account is not named in UTF-8"))
+		}
 	}
 	// Sorted: two reservations always take their locks in one order.
 	slices.SortFunc(debits, func(x, y debit) int { return x.compare(y.purse) })
@@ -212,8 +234,8 @@ func (t *tx) reserve(r latchkey.Reservation, debits []debit, body []byte) (latch
 		}
 		answer.Left = min(answer.Left, d.limit-used)
 	}
-	n, err := t.insert(`INSERT INTO latchkey_reservations (owner, id, amount, credit_left, until, lapsed, body)
-		VALUES (?, ?, ?, ?, ?, 0, ?)`, r.Owner, r.Key[:], int64(r.Amount), int64(answer.Left), micros(r.Until), body)
+	n, err := t.insert(`INSERT INTO latchkey_reservations (owner, id, amount, pledged, credit_left, until, lapsed, body)
+		VALUES (?, ?, ?, 0, ?, ?, 0, ?)`, r.Owner, r.Key[:], int64(r.Amount), int64(answer.Left), micros(r.Until), body)
 	if err == nil && n != 1 {
 		err = errAgain // the same call was made twice at once
 	}
@@ -223,7 +245,7 @@ func (t *tx) reserve(r latchkey.Reservation, debits []debit, body []byte) (latch
 // debit takes the amount from one account, and returns what is used of it now.
 func (t *tx) debit(r latchkey.Reservation, d debit) (used latchkey.Credits, err error) {
 	if d.limit < r.Amount {
-		return 0, say(latchkey.ErrOverLimit, "meter %q", d.Meter)
+		return 0, d.overLimit()
 	}
 	account := []any{r.Owner, d.Token, d.Meter, d.Period}
 	for range 3 {
@@ -244,7 +266,7 @@ func (t *tx) debit(r latchkey.Reservation, d debit) (used latchkey.Credits, err 
 		case n == 1:
 			return used, nil
 		case found && used > d.limit-r.Amount:
-			return 0, say(latchkey.ErrOverLimit, "meter %q", d.Meter)
+			return 0, d.overLimit()
 		case !found:
 			_, err := t.insert(`INSERT INTO latchkey_credits (owner, token_id, meter, period, used) VALUES (?, ?, ?, ?, 0)`,
 				account...)
@@ -257,19 +279,52 @@ func (t *tx) debit(r latchkey.Reservation, d debit) (used latchkey.Credits, err 
 }
 
 type reservation struct {
-	amount, left latchkey.Credits
-	actual       sql.NullInt64
-	lapsed       bool
-	body         []byte
+	amount, pledged, left latchkey.Credits
+	actual, until         sql.NullInt64
+	lapsed                bool
+	body                  []byte
 }
 
 func (t *tx) reservation(owner string, key [16]byte) (r reservation, found bool, err error) {
 	var lapsed int64
-	found, err = t.row(`SELECT amount, credit_left, actual, lapsed, body FROM latchkey_reservations
+	found, err = t.row(`SELECT amount, pledged, credit_left, actual, until, lapsed, body FROM latchkey_reservations
 		WHERE owner = ? AND id = ?`+t.dialect().lock, []any{owner, key[:]},
-		(*int64)(&r.amount), (*int64)(&r.left), &r.actual, &lapsed, &r.body)
+		(*int64)(&r.amount), (*int64)(&r.pledged), (*int64)(&r.left), &r.actual, &r.until, &lapsed, &r.body)
 	r.lapsed = lapsed != 0
 	return r, found, err
+}
+
+// Adjust implements latchkey.Store.
+func (s *Store) Adjust(ctx context.Context, owner string, key [16]byte, a latchkey.Adjustment) error {
+	if a.Amount <= 0 || a.Pledged < 0 || a.Pledged > a.Amount {
+		return outcome(ctx, "adjust", say(latchkey.ErrInvalid, "more is pledged than kept, or less than nothing"))
+	}
+	return s.write(ctx, "adjust", func(t *tx) error {
+		r, found, err := t.reservation(owner, key)
+		switch {
+		case err != nil || !found:
+			return orNotFound(err, "no such reservation")
+		case r.actual.Valid || a.Pledged > r.amount:
+			return say(latchkey.ErrConflict, "the reservation is settled or lapsed, or less is left of it")
+		}
+		old := r
+		if a.Amount < r.amount {
+			if err := t.giveBack(owner, r, r.amount-a.Amount); err != nil {
+				return err
+			}
+			r.amount = a.Amount
+		}
+		r.pledged = min(max(r.pledged, a.Pledged), r.amount)
+		until, ends := micros(a.Until).(int64)
+		if r.until.Valid && (!ends || until > r.until.Int64) {
+			r.until = sql.NullInt64{Int64: until, Valid: ends}
+		}
+		if r.amount == old.amount && r.pledged == old.pledged && r.until == old.until {
+			return nil // MySQL would say that no row was touched
+		}
+		return t.one(`UPDATE latchkey_reservations SET pledged = ?, amount = ?, until = ? WHERE owner = ? AND id = ?`,
+			int64(r.pledged), int64(r.amount), r.until, owner, key[:])
+	})
 }
 
 // Settle implements latchkey.Store.
@@ -292,21 +347,29 @@ func (s *Store) Settle(ctx context.Context, owner string, key [16]byte, actual l
 
 // settle gives back what a reservation took and did not spend.
 func (t *tx) settle(owner string, key []byte, r reservation, actual latchkey.Credits, lapsed bool) error {
+	if err := t.giveBack(owner, r, r.amount-actual); err != nil {
+		return err
+	}
+	return t.one(`UPDATE latchkey_reservations SET actual = ?, lapsed = ? WHERE owner = ? AND id = ?`,
+		int64(actual), flag(lapsed), owner, key)
+}
+
+// giveBack returns credits to every account of a reservation.
+func (t *tx) giveBack(owner string, r reservation, back latchkey.Credits) error {
 	var purses []purse
 	if err := strictjson.Unmarshal(r.body, &purses); err != nil {
 		return corrupt("reservation", owner, "", err)
 	}
+	if back == 0 {
+		return nil
+	}
 	for _, p := range purses {
-		if actual == r.amount {
-			break // nothing comes back
-		}
 		err := t.one(`UPDATE latchkey_credits SET used = used - ?
 			WHERE owner = ? AND token_id = ? AND meter = ? AND period = ?`,
-			int64(r.amount-actual), owner, p.Token, p.Meter, p.Period)
+			int64(back), owner, p.Token, p.Meter, p.Period)
 		if err != nil {
 			return err
 		}
 	}
-	return t.one(`UPDATE latchkey_reservations SET actual = ?, lapsed = ? WHERE owner = ? AND id = ?`,
-		int64(actual), flag(lapsed), owner, key)
+	return nil
 }

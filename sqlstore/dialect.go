@@ -21,6 +21,8 @@ type dialect struct {
 	begin func(ctx context.Context, db *sql.DB) (transaction, error)
 	// retry says that err undid a transaction, or kept it from starting, and that trying again may succeed.
 	retry func(err error) bool
+	// waited says that err ended a read that had waited in vain already. Nil: never.
+	waited func(err error) bool
 	// taken says that err is a taken unique key, that it undid its own statement only, and that ifAbsent could not say
 	// so. Nil: never.
 	taken func(err error) bool
@@ -28,12 +30,16 @@ type dialect struct {
 	unkept func(err error) bool
 	// check refuses, at New, an engine or a database that cannot keep the contract.
 	check func(ctx context.Context, db *sql.DB) error
+	// node refuses, at New, a server of a cluster whose reads, or whose writes, would not be those of all. Nil: never.
+	node func(ctx context.Context, db *sql.DB, opts *Options) error
 	// migrate brings the schema up to date, one process at a time, from before the first look.
 	migrate func(ctx context.Context, db *sql.DB, dia *dialect, steps []migrationStep) error
 	// lockMigrations is begin for a migrate that is one transaction.
 	lockMigrations func(ctx context.Context, db *sql.DB) (transaction, error)
 	// tables lists tables that begin with latchkey_.
 	tables string
+	// spoilt lists what was done to the tables that would make a store lie. See tables.go.
+	spoilt string
 	// columns describes the columns of a host's table; schema may be "". None: there is no such table.
 	columns func(ctx context.Context, db *sql.DB, schema, table string) (columns, error)
 	fits    map[latchkey.FieldType]fit
@@ -42,28 +48,44 @@ type dialect struct {
 	foldsPlain bool
 
 	writers       int  // how many transactions of one Store write at once
+	minters       int  // how many batches of mints are at work besides; 0: a mint is a write like any other
+	arrays        bool // many rows are best given as an array for each column; otherwise as VALUES
 	groupCommit   bool // many writes may share one commit, and gain by it
+	vouches       bool // a commit waits for other servers, and giving up leaves what was committed on this one
 	interruptible bool // a statement that is interrupted leaves nothing behind but a broken transaction
 	prepares      bool // preparing is worth it; the drivers of the others remember statements themselves
 	numbered      bool // placeholders are $1, $2, …
+	// own makes statements that read the epoch find none on a server that lags behind. Nil: as they are.
+	own *strings.Replacer
 
 	// lock ends a SELECT whose rows are this transaction's own until the commit, share one whose rows must stay as they
 	// are, and skip one that passes over rows which are another's.
 	lock, share, skip string
-	// owned, not empty, takes the row of an owner for this transaction, when lock or share is added: the number of her
-	// last event. Where there is one writer nothing has to be taken.
-	owned string
+	// shareSkip is share for those rows only that are free.
+	shareSkip string
+	// ownedSeq, not empty, is the number of an owner's last event, in a SELECT that takes the row of the owner for this
+	// transaction. Where there is one writer nothing has to be taken.
+	ownedSeq string
 	// ifAbsent ends an INSERT that does nothing when a unique key is taken. See insert.
 	ifAbsent string
+	// rowList comes before a list of rows in "(a, b) IN (…)".
+	rowList string
+	// returning says that an INSERT … SELECT may end in RETURNING.
+	returning bool
 	// onTaken ends an INSERT that updates the row which has the key; the row not inserted is "excluded".
 	onTaken func(key, set string) string
 	// advance raises the epoch by one, lists the changes, and notes the epoch with the write.
 	advance func(t *tx, p *plan, rows []latchkey.Change) (epoch uint64, err error)
-	// clock is the database's, as an expression of microseconds; NULL: it is this machine's.
+	// presented finds a secret that may be presented, with its token: a SELECT of the digest, of what foundRow.unpack reads,
+	// and of the epoch. It ends where the digest is compared.
+	presented string
+	// clock is the database's, as an expression of microseconds; noClock: it is this machine's.
 	clock string
 	// startsWith is true for a text column that begins with the bytes of its second argument, whose length is its first.
 	startsWith func(column string) string
 }
+
+const noClock = `NULL`
 
 // transaction is what a Store does its writes in.
 type transaction struct {
@@ -95,6 +117,9 @@ func dialectOf(d latchkey.Dialect) (*dialect, error) {
 func (d *dialect) text(text string) string {
 	if !d.numbered {
 		return text
+	}
+	if d.own != nil {
+		text = d.own.Replace(text)
 	}
 	var b strings.Builder
 	for n := 1; ; n++ {

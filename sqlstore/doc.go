@@ -8,20 +8,21 @@
 // # SQLite
 //
 // SQLite 3.37 or newer, encoding UTF-8. Any journal mode and any busy timeout work. WAL is much the fastest and lets
-// readers pass a writer; with modernc.org/sqlite:
+// readers pass a writer; with modernc.org/sqlite, and with github.com/mattn/go-sqlite3, which needs cgo:
 //
 //	sql.Open("sqlite", "file:app.db?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)")
+//	sql.Open("sqlite3", "file:app.db?_journal_mode=WAL&_busy_timeout=5000")
 //
-// A Store takes the write lock at the beginning of each write transaction, whatever the DSN says. It sets synchronous to
-// FULL on that connection first, and leaves it so: with less, a power failure may take back a revocation that was
-// acknowledged. Writers of one process queue in the process and share commits; writers of several processes wait for each
-// other's transactions.
+// A Store takes the write lock at the beginning of each write transaction, whatever the DSN (_txlock) says. It sets
+// synchronous to FULL on that connection first, and leaves it so: with less, a power failure may take back a revocation
+// that was acknowledged. Writers of one process queue in the process and share commits; writers of several processes wait
+// for each other's transactions.
 //
 // # PostgreSQL
 //
-// PostgreSQL 13 or newer, a database in UTF-8, its primary. Text there holds no NUL and nothing that is not UTF-8; a write
-// that has either is latchkey.ErrInvalid. Nothing is kept for a session, so transaction poolers do, if the driver does not
-// prepare (pgx: default_query_exec_mode=simple_protocol).
+// PostgreSQL 13 or newer, a database in UTF-8, its primary, and synchronous_commit not off. Text there holds no NUL and
+// nothing that is not UTF-8; a write that has either is latchkey.ErrInvalid. Nothing is kept for a session, so transaction
+// poolers do, if the driver does not prepare (pgx: default_query_exec_mode=simple_protocol).
 //
 // # MySQL and MariaDB
 //
@@ -29,10 +30,56 @@
 // strict and autocommit is on, as by default. Ids, and names of owners and clients, may have 256 bytes, other names 1024;
 // longer ones are latchkey.ErrInvalid.
 //
-// # Both
+// # Standbys and replicas
+//
+// A Store asks the server that is written to, for everything: New refuses a standby of PostgreSQL and a read-only server of
+// MariaDB, and on PostgreSQL a Store that a failover leads to a standby says ErrUnavailable instead of answering. To follow
+// a failover name all servers in the DSN; pgx finds the primary among them by target_session_attrs=read-write. What a new
+// primary has depends on the old one: with synchronous_standby_names set, and synchronous_commit on or remote_apply,
+// nothing that was acknowledged is lost; without, the last changes may be, a revocation too. A Manager that finds the epoch
+// behind what it knew forgets all it knew. It cannot tell when others have made as many changes on the new primary, before
+// it looked again, as were lost: after a failover that may have lost something, restart the programs. No old primary may
+// go on answering beside a new one: make sure that it is dead before the promotion.
+//
+// [NewReplica] reads listings and usage from a standby, for people and reports.
+//
+// # Galera
+//
+// MariaDB's Galera cluster, 10.11 with galera-4. Every DSN has wsrep_sync_wait=1: without it a read misses what another
+// node has acknowledged, and New refuses it unless [Options].OnlyNode says that there is no other. wsrep_dirty_reads is
+// off. Let all processes write to one node: writers on several are slower, and undo each other's transactions, which are
+// tried again. Reads may go to all. Nothing acknowledged is lost while a majority lives; a node without one says
+// ErrUnavailable. Call Migrate on the node that is written to, from there only: the lock it takes is that node's own.
+//
+// Locks that a transaction takes without writing do not reach other nodes. With writers on several nodes a token can so be
+// minted on one while its parent is revoked on another, or given a role that is deleted; it is good for nothing then, for
+// every Verify asks its parents and roles anew.
+//
+// # Every engine
+//
+// New and Migrate refuse latchkey's own tables when somebody made or changed them otherwise than the migrations do, and
+// they would lie: text that compares by a collation instead of as bytes, an engine without transactions, a table that a
+// crash empties. While an engine is away, or its disk full, calls say latchkey.ErrUnavailable, or, where the answer to a
+// commit was lost, latchkey.ErrUnknownOutcome, and go on by themselves when it is back.
+//
+// # PostgreSQL, MySQL and MariaDB
 //
 // Several transactions of a Store write at once, READ COMMITTED whatever the database's default. Those on one owner's
 // records wait for each other, unless all they do is add tokens, and all that change an answer meet at the epoch, which is
 // taken last. Deadlocks and lock timeouts are tried again. New refuses a machine whose clock is more than a minute behind
 // the database's.
+//
+// # Many nodes
+//
+// Processes that share a database hear of each other's changes by asking for the epoch, on every Verify or as often as
+// latchkey.Options.MaxStale makes them. On PostgreSQL each change also notifies [NotifyChannel], for a listener of yours
+// that calls latchkey.Manager.Wake.
+//
+// # Restoring a backup
+//
+// A database that was restored has gone back to an earlier epoch. A process that knew a later one sees that it went back,
+// but not if others have meanwhile changed so much that it passed what the process knew. So restart every process that
+// used the database before, or run this once, before any of them can reach it: all forget what they knew.
+//
+//	UPDATE latchkey_epoch SET floor = epoch + 1000000000, epoch = epoch + 1000000000
 package sqlstore

@@ -40,7 +40,8 @@ const tokenState = `CASE WHEN t.revoked IS NOT NULL THEN 2 WHEN t.disabled <> 0 
 	WHEN t.not_after <= ? OR t.idle > 0 AND COALESCE(t.used, t.created) + ` + idleMicros + ` <= ? THEN 4
 	WHEN t.not_before > ? THEN 5 ELSE 1 END`
 
-// Tokens implements latchkey.Store.
+// Tokens implements latchkey.Store. Without a filter, and by Client, Parent or Role, a page is read from an index, whatever
+// lies before and after it. Other filters are asked of one token after another, from After on, until the page is full.
 func (s *Store) Tokens(ctx context.Context, owner string, q latchkey.TokenQuery) (out []latchkey.Token, err error) {
 	var f filter
 	if len(q.Kinds) > 0 {
@@ -52,9 +53,12 @@ func (s *Store) Tokens(ctx context.Context, owner string, q latchkey.TokenQuery)
 	if q.Parent != "" {
 		f.and("t.parent = ? AND t.parent <> ''", q.Parent) // the second half lets the partial index serve
 	}
+	from, id := `latchkey_tokens t WHERE t.owner = ?`, "t.id"
 	if q.Role != "" {
-		f.and(`EXISTS (SELECT 1 FROM latchkey_token_roles x
-			WHERE x.owner = t.owner AND x.token_id = t.id AND x.role_id = ?)`, q.Role)
+		// In this order: a few of many tokens may have the role.
+		from = `latchkey_token_roles x CROSS JOIN latchkey_tokens t WHERE x.owner = ? AND t.owner = x.owner AND t.id = x.token_id`
+		id = "x.token_id"
+		f.and("x.role_id = ?", q.Role)
 	}
 	if q.Client != "" {
 		f.and("t.client_id = ? AND t.client_id <> ''", q.Client)
@@ -83,8 +87,8 @@ func (s *Store) Tokens(ctx context.Context, owner string, q latchkey.TokenQuery)
 	if !q.UnusedSince.IsZero() {
 		f.and("(t.used IS NULL OR t.used < ?)", ceilMicros(q.UnusedSince))
 	}
-	text := `SELECT ` + tokenColumns + ` FROM latchkey_tokens t WHERE t.owner = ? AND t.id > ?` + f.text.String() +
-		` ORDER BY t.id LIMIT ?`
+	text := `SELECT ` + tokenColumns + ` FROM ` + from + ` AND ` + id + ` > ?` + f.text.String() +
+		` ORDER BY ` + id + ` LIMIT ?`
 	args := append(append([]any{owner, q.After}, f.args...), q.Size())
 	err = s.read(ctx, "list tokens", func() error {
 		out = nil

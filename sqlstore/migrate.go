@@ -38,6 +38,9 @@ func Migrate(ctx context.Context, db *sql.DB, d latchkey.Dialect) error {
 	if err != nil {
 		return err
 	}
+	if db == nil {
+		return errNoDB
+	}
 	steps, err := migrationSteps(dia)
 	if err != nil {
 		return err
@@ -153,7 +156,7 @@ func schemaVersion(ctx context.Context, q queryer, dia *dialect, steps []migrati
 	case missing != "":
 		return 0, fmt.Errorf("the schema says version %d, but table %s is missing: restore a backup", version, missing)
 	}
-	return version, nil
+	return version, checkTables(ctx, q, dia)
 }
 
 func recordedVersion(ctx context.Context, q queryer) (version, rows int64, err error) {

@@ -17,28 +17,34 @@ var mysql = dialect{
 	dir:     "migrations/mysql",
 	begin:   beginMySQL,
 	retry:   func(err error) bool { return oneOf(mysqlCode(err), 1213, 1205, 1020) },
+	waited:  func(err error) bool { return mysqlCode(err) == 1205 }, // it takes no lock: this is wsrep_sync_wait
 	taken:   func(err error) bool { return mysqlCode(err) == 1062 },
 	unkept:  func(err error) bool { return mysqlCode(err) == 1406 }, // longer than its column
 	check:   checkMySQL,
+	node:    checkMySQLNode,
 	migrate: migrateMySQL,
 	tables: `SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()
 		AND table_name LIKE 'latchkey!_%' ESCAPE '!' ORDER BY 1`,
+	spoilt:        spoiltMySQL,
 	columns:       mysqlColumns,
 	fits:          mysqlFits,
 	quotes:        map[byte]byte{'`': '`'},
 	writers:       8,
+	minters:       2,
 	interruptible: true,
 	prepares:      true,
 	lock:          ` FOR UPDATE`,
 	share:         ` LOCK IN SHARE MODE`,
 	skip:          ` FOR UPDATE SKIP LOCKED`,
-	owned:         `SELECT seq FROM latchkey_event_seqs WHERE owner = ?`,
+	shareSkip:     ` FOR UPDATE SKIP LOCKED`, // for a shared lock the two have no words in common
+	ownedSeq:      `seq`,
 	// INSERT IGNORE would also cut what is too long, and what ON DUPLICATE KEY UPDATE says it did depends on the DSN.
 	ifAbsent: ``,
 	onTaken: func(_, set string) string {
 		return ` ON DUPLICATE KEY UPDATE ` + excluded.ReplaceAllString(set, "VALUES($1)")
 	},
 	advance:    advanceMySQL,
+	presented:  presentedMySQL,
 	clock:      mysqlClock,
 	startsWith: func(column string) string { return `LEFT(` + column + `, ?) = ?` },
 }
@@ -50,10 +56,19 @@ var excluded = regexp.MustCompile(`excluded\.(\w+)`)
 
 func beginMySQL(ctx context.Context, db *sql.DB) (transaction, error) {
 	tx, on, err := beginReadCommitted(ctx, db)
-	if err == nil {
-		on.bind = tx.StmtContext
+	if err != nil {
+		return on, err
 	}
-	return on, err
+	on.bind = tx.StmtContext
+	commit := on.commit
+	on.commit = func(ctx context.Context) error {
+		err := commit(ctx)
+		if mysqlCode(err) == galeraNotReady {
+			err = errors.Join(errNotCommitted, err)
+		}
+		return err
+	}
+	return on, nil
 }
 
 // advanceMySQL takes the new epoch from the answer to the UPDATE itself.
@@ -113,7 +128,7 @@ func checkMySQL(ctx context.Context, db *sql.DB) error {
 	}
 	var database sql.NullString
 	var autocommit bool
-	var mode, dirty string
+	var mode string
 	var micros int64
 	err := db.QueryRowContext(ctx, "SELECT DATABASE(), @@SESSION.autocommit, @@SESSION.sql_mode, "+mysqlClock).
 		Scan(&database, &autocommit, &mode, &micros)
@@ -127,15 +142,6 @@ func checkMySQL(ctx context.Context, db *sql.DB) error {
 	case !strings.Contains(mode, "STRICT_TRANS_TABLES") && !strings.Contains(mode, "STRICT_ALL_TABLES"):
 		return fmt.Errorf("sql_mode is %q, in which a value that is too long is cut: add STRICT_TRANS_TABLES to it, on the "+
 			"server or in the DSN", mode)
-	}
-	// Of a Galera cluster: a node cut off from the others would answer for ever from what it knew.
-	var name string
-	err = db.QueryRowContext(ctx, "SHOW SESSION VARIABLES LIKE 'wsrep_dirty_reads'").Scan(&name, &dirty)
-	switch {
-	case err != nil && !errors.Is(err, sql.ErrNoRows):
-		return err
-	case dirty == "ON":
-		return errors.New("wsrep_dirty_reads is on: a node that lost the others would go on answering; turn it off")
 	}
 	return checkClock(micros)
 }

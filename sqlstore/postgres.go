@@ -20,29 +20,45 @@ var postgres = dialect{
 	// Text with a NUL or that is not UTF-8; an index entry that is too large.
 	unkept:  func(err error) bool { return oneOf(sqlState(err), "22021", "54000") },
 	check:   checkPostgres,
+	node:    checkPostgresNode,
 	migrate: migrateAtOnce,
 	tables: `SELECT CAST(relname AS TEXT) FROM pg_class WHERE relkind IN ('r', 'p') AND pg_table_is_visible(oid)
 		AND relname LIKE 'latchkey!_%' ESCAPE '!' ORDER BY 1`,
+	spoilt:        spoiltPostgres,
 	columns:       postgresColumns,
 	fits:          postgresFits,
 	quotes:        map[byte]byte{'"': '"'},
 	foldsPlain:    true,
 	writers:       8,
+	minters:       2,
+	arrays:        true,
+	vouches:       true,
 	interruptible: true,
 	numbered:      true,
+	own:           strings.NewReplacer(epochWhere, epochWhere+notStandby, epochWhereE, epochWhereE+notStandby),
 	lock:          ` FOR UPDATE`,
 	share:         ` FOR SHARE`,
 	skip:          ` FOR UPDATE SKIP LOCKED`,
+	shareSkip:     ` FOR SHARE SKIP LOCKED`,
 	// A process that stalls in the middle of a transaction would hold up everybody: the server ends it after a while. Said
 	// along with the lock it costs no round trip, and it ends with the transaction.
-	owned: `SELECT CASE WHEN set_config('idle_in_transaction_session_timeout', '10s', true) IS NOT NULL THEN seq END
-		FROM latchkey_event_seqs WHERE owner = ?`,
+	ownedSeq: `CASE WHEN set_config('idle_in_transaction_session_timeout', '10s', true) IS NOT NULL
+		AND set_config('plan_cache_mode', 'force_generic_plan', true) IS NOT NULL THEN seq END`,
 	ifAbsent:   ` ON CONFLICT DO NOTHING`,
 	onTaken:    func(key, set string) string { return ` ON CONFLICT (` + key + `) DO UPDATE SET ` + set },
 	advance:    advancePostgres,
+	presented:  presentedPostgres,
 	clock:      postgresClock,
 	startsWith: func(column string) string { return `substr(convert_to(` + column + `, 'UTF8'), 1, ?) = ?` },
 }
+
+// A pool may be led to a standby long after New, by a failover. Reading the epoch, by which everything is decided, it finds
+// none there.
+const (
+	epochWhere  = `FROM latchkey_epoch WHERE id = 1`
+	epochWhereE = `WHERE e.id = 1`
+	notStandby  = ` AND NOT pg_is_in_recovery()`
+)
 
 const postgresClock = `CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)`
 
@@ -70,6 +86,11 @@ func beginPostgresMigration(ctx context.Context, db *sql.DB) (transaction, error
 // maxAdvance is how many changes are listed by the statement that raises the epoch.
 const maxAdvance = 16
 
+// NotifyChannel is the PostgreSQL channel that every transaction which advances the epoch notifies: LISTEN on it, with a
+// connection of your own, and call latchkey.Manager.Wake. The server tells it when the transaction commits, with an empty
+// payload. There is one for all stores of a database, whatever their schema.
+const NotifyChannel = "latchkey_epoch"
+
 // advancePostgres does it in one statement, so that nothing can stall between while everybody waits for the epoch.
 func advancePostgres(t *tx, p *plan, rows []latchkey.Change) (epoch uint64, err error) {
 	now := rows[:min(len(rows), maxAdvance)]
@@ -80,7 +101,8 @@ func advancePostgres(t *tx, p *plan, rows []latchkey.Change) (epoch uint64, err 
 	const row = `(CAST(? AS BIGINT), CAST(? AS TEXT), CAST(? AS SMALLINT), CAST(? AS TEXT), CAST(? AS BIGINT),
 		CAST(? AS BIGINT))`
 	listed := 0
-	err = t.each(`WITH e AS (UPDATE latchkey_epoch SET epoch = epoch + 1 WHERE id = 1 RETURNING epoch),
+	err = t.each(`WITH e AS (UPDATE latchkey_epoch SET epoch = epoch + 1 WHERE id = 1
+			RETURNING epoch, pg_notify('`+NotifyChannel+`', '')),
 		w AS (UPDATE latchkey_writes SET epoch = e.epoch FROM e WHERE owner = ? AND id = ?)
 		INSERT INTO latchkey_changes (epoch, seq, owner, kind, id, until, at)
 		SELECT e.epoch, c.* FROM e CROSS JOIN (VALUES `+row+strings.Repeat(`, `+row, len(now)-1)+`) c RETURNING epoch`,
@@ -138,7 +160,7 @@ func checkPostgres(ctx context.Context, db *sql.DB) error {
 	case encoding != "UTF8":
 		return fmt.Errorf("the database's encoding is %s: create it with ENCODING 'UTF8'", encoding)
 	case standby:
-		return errors.New("this server is a standby, which lags behind: connect to the primary")
+		return errStandby
 	}
 	return checkClock(micros)
 }

@@ -3,12 +3,17 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/internal/strictjson"
 )
 
-// Purge implements latchkey.Store. It looks through indexes on time, so it may run while the store is in full use.
+// Purge implements latchkey.Store. It looks through indexes on time, so it may run while the store is in full use. Tokens
+// with Validity.Idle it looks at one by one, for when they end moves; that it does before it locks anything.
 func (s *Store) Purge(ctx context.Context, p latchkey.PurgePolicy, n int) (int, error) {
 	if n <= 0 {
 		n = 100
@@ -19,15 +24,19 @@ func (s *Store) Purge(ctx context.Context, p latchkey.PurgePolicy, n int) (int, 
 	if p.Events == 0 {
 		p.Events = -1
 	}
+	idle, err := s.idledOut(ctx, p, n)
+	if err != nil {
+		return 0, err
+	}
 	removed := new(int)
-	err := s.write(ctx, "purge", func(t *tx) error {
-		job := purge{tx: t, policy: p, n: n}
+	err = s.write(ctx, "purge", func(t *tx) error {
+		job := purge{tx: t, policy: p, n: n, idle: idle}
 		if err := job.begin(); err != nil {
 			return err
 		}
 		floor := job.floor
 		for _, step := range []func() error{
-			job.reservations, job.tokens, job.secrets, job.once, job.changes, job.revocations, job.ids, job.events,
+			job.reservations, job.credits, job.tokens, job.secrets, job.once, job.changes, job.revocations, job.ids, job.events,
 		} {
 			if job.n <= 0 {
 				break
@@ -54,7 +63,8 @@ type purge struct {
 	*tx
 	policy latchkey.PurgePolicy
 	n      int
-	floor  int64 // change history is complete above
+	idle   []ownedKey // tokens that may have idled out
+	floor  int64      // change history is complete above
 }
 
 // begin keeps the purges of other processes out until the commit.
@@ -94,22 +104,41 @@ func (p *purge) keys(text string, args ...any) (out []ownedKey, err error) {
 	return out, err
 }
 
-// remove deletes, by owner and id, the rows that a query selects.
-func (p *purge) remove(query, remove string, args ...any) error {
+// remove deletes, by owner and another column, the rows that a query selects.
+func (p *purge) remove(query, table, column string, args ...any) error {
 	keys, err := p.keys(query, args...)
-	if err != nil {
-		return err
+	if err == nil {
+		err = p.deleteAll(table, "owner, "+column, len(keys), true, func(i int) []any { return []any{keys[i].owner, keys[i].id} })
 	}
-	for _, k := range keys {
-		if err := p.one(remove, k.owner, k.id); err != nil {
+	p.n -= len(keys)
+	return err
+}
+
+// deleteAll deletes rows by their keys, of which there are n, in few statements of few shapes. When each is one row, all of
+// them must be there.
+func (p *purge) deleteAll(table, columns string, n int, each bool, key func(i int) []any) error {
+	row := `(?` + strings.Repeat(`, ?`, strings.Count(columns, ",")) + `)`
+	for size, i := 64, 0; i < n; i += size {
+		for size > n-i {
+			size /= 2
+		}
+		var args []any
+		for j := range size {
+			args = append(args, key(i+j)...)
+		}
+		removed, err := p.exec(`DELETE FROM `+table+` WHERE (`+columns+`) IN (`+p.dialect().rowList+row+
+			strings.Repeat(`, `+row, size-1)+`)`, args...)
+		if err == nil && each && removed != int64(size) {
+			err = fmt.Errorf("%d rows of %s were removed instead of %d", removed, table, size)
+		}
+		if err != nil {
 			return err
 		}
 	}
-	p.n -= len(keys)
 	return nil
 }
 
-// reservations gives back what lapsed, and forgets what was settled long ago.
+// reservations gives back what lapsed and is not pledged, and forgets what was settled long ago.
 func (p *purge) reservations() error {
 	now := p.policy.Now.UnixMicro()
 	lapsed, err := p.keys(`SELECT owner, id FROM latchkey_reservations WHERE until <= ? AND actual IS NULL LIMIT ?`, now)
@@ -121,7 +150,7 @@ func (p *purge) reservations() error {
 		if err != nil || !found {
 			return orMissing(err, "a reservation")
 		}
-		if err := p.settle(k.owner, k.id, r, 0, true); err != nil {
+		if err := p.settle(k.owner, k.id, r, r.pledged, true); err != nil {
 			return err
 		}
 	}
@@ -131,8 +160,103 @@ func (p *purge) reservations() error {
 		return nil
 	}
 	return p.remove(`SELECT owner, id FROM latchkey_reservations
-		WHERE until <= ? AND until <= ? AND actual IS NOT NULL LIMIT ?`,
-		`DELETE FROM latchkey_reservations WHERE owner = ? AND id = ?`, before, now)
+		WHERE until <= ? AND until <= ? AND actual IS NOT NULL LIMIT ?`, "latchkey_reservations", "id", before, now)
+}
+
+// account is a row of latchkey_credits.
+type account struct {
+	owner string
+	purse
+}
+
+// credits forgets what was spent in months that are over, of accounts that no open reservation names.
+func (p *purge) credits() error {
+	before, ok := p.before(p.policy.Changes)
+	if !ok {
+		return nil
+	}
+	month := time.UnixMicro(before).UTC().Format("2006-01")
+	var open map[account]bool
+	last := account{purse: purse{Period: "0"}} // before it there is no month, but the period that never ends
+	for p.n > 0 {
+		var page []account
+		err := p.each(`SELECT owner, token_id, meter, period FROM latchkey_credits WHERE period >= ? AND period < ?
+			AND (period, owner, token_id, meter) > (?, ?, ?, ?) ORDER BY period, owner, token_id, meter LIMIT ?`+p.dialect().skip,
+			[]any{last.Period, month, last.Period, last.owner, last.Token, last.Meter, p.n}, func(rows *sql.Rows) error {
+				var a account
+				err := rows.Scan(&a.owner, &a.Token, &a.Meter, &a.Period)
+				page = append(page, a)
+				return err
+			})
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		// Only now, when nobody can take from these accounts any more.
+		if open == nil {
+			if open, err = p.openAccounts(); err != nil {
+				return err
+			}
+		}
+		done := len(page) < p.n
+		last = page[len(page)-1]
+		page = slices.DeleteFunc(page, func(a account) bool {
+			_, err := time.Parse("2006-01", a.Period)
+			return err != nil || open[a]
+		})
+		err = p.deleteAll("latchkey_credits", "owner, token_id, meter, period", len(page), true, func(i int) []any {
+			a := page[i]
+			return []any{a.owner, a.Token, a.Meter, a.Period}
+		})
+		if p.n -= len(page); err != nil || done {
+			return err
+		}
+		open = nil // the next page is of accounts that were free until now
+	}
+	return nil
+}
+
+// openAccounts are those that reservations name which are not settled.
+func (p *purge) openAccounts() (map[account]bool, error) {
+	open := map[account]bool{}
+	err := p.each(`SELECT owner, body FROM latchkey_reservations WHERE actual IS NULL`, nil, func(rows *sql.Rows) error {
+		var owner string
+		var body []byte
+		if err := rows.Scan(&owner, &body); err != nil {
+			return err
+		}
+		var purses []purse
+		if err := strictjson.Unmarshal(body, &purses); err != nil {
+			return corrupt("reservation", owner, "", err)
+		}
+		for _, one := range purses {
+			open[account{owner, one}] = true
+		}
+		return nil
+	})
+	return open, err
+}
+
+const idleOver = `idle > 0 AND COALESCE(used, created) + ` + idleMicros + ` <= ?`
+
+// idledOut finds at most n tokens that have idled out for long enough. It looks at all that have Idle, so it is a read of
+// its own: a transaction that did it would hold up writers.
+func (s *Store) idledOut(ctx context.Context, policy latchkey.PurgePolicy, n int) (keys []ownedKey, err error) {
+	p := purge{policy: policy}
+	before, ok := p.before(policy.Expired)
+	if !ok {
+		return nil, nil
+	}
+	err = s.read(ctx, "purge", func() error {
+		keys = nil
+		return s.each(ctx, `SELECT owner, id FROM latchkey_tokens WHERE `+idleOver+` LIMIT ?`, []any{before, n},
+			func(rows *sql.Rows) error {
+				var k ownedKey
+				err := rows.Scan(&k.owner, &k.id)
+				keys = append(keys, k)
+				return err
+			})
+	})
+	return keys, err
 }
 
 // tokens removes the dead. No answer changes by it but from "dead" to "unknown", so the epoch stays.
@@ -141,11 +265,7 @@ func (p *purge) tokens() error {
 		keep  time.Duration
 		where string
 	}
-	for _, o := range []over{
-		{p.policy.Revoked, `revoked <= ?`},
-		{p.policy.Expired, `not_after <= ?`},
-		{p.policy.Expired, `idle > 0 AND COALESCE(used, created) + ` + idleMicros + ` <= ?`},
-	} {
+	for _, o := range []over{{p.policy.Revoked, `revoked <= ?`}, {p.policy.Expired, `not_after <= ?`}} {
 		before, ok := p.before(o.keep)
 		if !ok || p.n == 0 {
 			continue
@@ -154,24 +274,49 @@ func (p *purge) tokens() error {
 		if err != nil {
 			return err
 		}
-		for _, k := range dead {
-			if err := p.removeToken(k.owner, string(k.id)); err != nil {
-				return err
-			}
+		if err := p.removeTokens(dead); err != nil {
+			return err
 		}
-		p.n -= len(dead)
 	}
-	return nil
+	before, _ := p.before(p.policy.Expired)
+	var dead []ownedKey
+	for _, k := range p.idle { // it may have been used since
+		if p.n == len(dead) {
+			break
+		}
+		err := p.each(`SELECT owner, id FROM latchkey_tokens WHERE owner = ? AND id = ? AND `+idleOver+p.dialect().skip,
+			[]any{k.owner, string(k.id), before}, func(rows *sql.Rows) error {
+				var k ownedKey
+				err := rows.Scan(&k.owner, &k.id)
+				dead = append(dead, k)
+				return err
+			})
+		if err != nil {
+			return err
+		}
+	}
+	return p.removeTokens(dead)
+}
+
+func (p *purge) removeTokens(dead []ownedKey) error {
+	key := func(i int) []any { return []any{dead[i].owner, string(dead[i].id)} }
+	for _, table := range []string{"latchkey_secrets", "latchkey_token_roles"} {
+		if err := p.deleteAll(table, "owner, token_id", len(dead), false, key); err != nil {
+			return err
+		}
+	}
+	p.n -= len(dead)
+	return p.deleteAll("latchkey_tokens", "owner, id", len(dead), true, key)
 }
 
 func (p *purge) secrets() error {
-	return p.remove(`SELECT owner, digest FROM latchkey_secrets WHERE not_after <= ? LIMIT ?`,
-		`DELETE FROM latchkey_secrets WHERE owner = ? AND digest = ?`, p.policy.Now.UnixMicro())
+	return p.remove(`SELECT owner, digest FROM latchkey_secrets WHERE not_after <= ? LIMIT ?`, "latchkey_secrets", "digest",
+		p.policy.Now.UnixMicro())
 }
 
 func (p *purge) once() error {
-	return p.remove(`SELECT owner, id FROM latchkey_once WHERE until <= ? LIMIT ?`,
-		`DELETE FROM latchkey_once WHERE owner = ? AND id = ?`, p.policy.Now.UnixMicro())
+	return p.remove(`SELECT owner, id FROM latchkey_once WHERE until <= ? LIMIT ?`, "latchkey_once", "id",
+		p.policy.Now.UnixMicro())
 }
 
 // changes removes history from its beginning, and says in floor how far it went. Revocations stay.
@@ -206,17 +351,20 @@ func (p *purge) changes() error {
 		if err != nil {
 			return err
 		}
-		for _, r := range over {
-			epoch, seq, p.floor = r.epoch, r.seq, r.epoch
-			if r.revocation {
-				continue
-			}
-			if err := p.one(`DELETE FROM latchkey_changes WHERE epoch = ? AND seq = ?`, r.epoch, r.seq); err != nil {
-				return err
-			}
-			removed++
+		full := len(over) == limit
+		if len(over) > 0 {
+			last := over[len(over)-1]
+			epoch, seq, p.floor = last.epoch, last.seq, last.epoch
 		}
-		done = done || len(over) < limit || removed == p.n
+		over = slices.DeleteFunc(over, func(r row) bool { return r.revocation })
+		err = p.deleteAll("latchkey_changes", "epoch, seq", len(over), true, func(i int) []any {
+			return []any{over[i].epoch, over[i].seq}
+		})
+		if err != nil {
+			return err
+		}
+		removed += len(over)
+		done = done || !full || removed == p.n
 	}
 	p.n -= removed
 	return nil
@@ -240,13 +388,10 @@ func (p *purge) revocations() error {
 	if err != nil {
 		return err
 	}
-	for _, k := range over {
-		if err := p.one(`DELETE FROM latchkey_changes WHERE epoch = ? AND seq = ?`, k.epoch, k.seq); err != nil {
-			return err
-		}
-	}
 	p.n -= len(over)
-	return nil
+	return p.deleteAll("latchkey_changes", "epoch, seq", len(over), true, func(i int) []any {
+		return []any{over[i].epoch, over[i].seq}
+	})
 }
 
 // ids forgets writes and usage batches.
@@ -255,13 +400,18 @@ func (p *purge) ids() error {
 	if !ok {
 		return nil
 	}
-	err := p.remove(`SELECT owner, id FROM latchkey_writes WHERE at <= ? LIMIT ?`,
-		`DELETE FROM latchkey_writes WHERE owner = ? AND id = ?`, before)
+	err := p.remove(`SELECT owner, id FROM latchkey_writes WHERE at <= ? LIMIT ?`, "latchkey_writes", "id", before)
 	if err != nil || p.n == 0 {
 		return err
 	}
-	return p.remove(`SELECT '', id FROM latchkey_batches WHERE at <= ? LIMIT ?`,
-		`DELETE FROM latchkey_batches WHERE '' = ? AND id = ?`, before)
+	keys, err := p.keys(`SELECT '', id FROM latchkey_batches WHERE at <= ? LIMIT ?`, before)
+	for _, k := range keys {
+		if err := p.one(`DELETE FROM latchkey_batches WHERE id = ?`, k.id); err != nil {
+			return err
+		}
+	}
+	p.n -= len(keys)
+	return err
 }
 
 func (p *purge) events() error {
@@ -284,11 +434,8 @@ func (p *purge) events() error {
 	if err != nil {
 		return err
 	}
-	for _, k := range over {
-		if err := p.one(`DELETE FROM latchkey_events WHERE owner = ? AND seq = ?`, k.owner, k.seq); err != nil {
-			return err
-		}
-	}
 	p.n -= len(over)
-	return nil
+	return p.deleteAll("latchkey_events", "owner, seq", len(over), true, func(i int) []any {
+		return []any{over[i].owner, over[i].seq}
+	})
 }

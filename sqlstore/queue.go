@@ -19,12 +19,19 @@ type job struct {
 	apply  func(*tx) error // may run more than once; what it reads must not change after its caller is gone
 	done   chan error      // gets one answer
 	single bool            // must have a transaction of its own
+	mint   *plan           // what apply does, if it may be done by the statements of mints
+	batch  *batch          // of mints, that is at work on it
+	left   bool            // her caller is gone, during a commit of that batch
 }
 
-// queue holds the writes that wait for a commit.
+// queue holds the writes that wait for a commit. Its lock also guards what callers and the batches of their mints tell
+// each other.
 type queue struct {
-	mu   sync.Mutex
-	jobs []*job
+	mu      sync.Mutex
+	jobs    []*job
+	minters int               // how many goroutines work at mints, without those who wait for locks and lent their place
+	lent    int               // how many those are
+	leaders map[string]*batch // by owner: whose leader waits, or is about to, for what she must hold
 }
 
 func (q *queue) add(jobs ...*job) {
@@ -83,6 +90,9 @@ func (s *Store) write(ctx context.Context, what string, apply func(*tx) error) e
 	return s.outcome(ctx, what, s.enqueue(&job{ctx: ctx, apply: apply, done: make(chan error, 1)}))
 }
 
+// errAlone answers a mint that must be tried alone, for something about it or about its neighbours is not as it should be.
+var errAlone = errors.New("to be tried alone")
+
 func (s *Store) enqueue(j *job) error {
 	if err := j.ctx.Err(); err != nil {
 		return err
@@ -90,20 +100,36 @@ func (s *Store) enqueue(j *job) error {
 	if s.isClosed() {
 		return errClosed
 	}
-	s.queue.add(j)
+	lane := s.writing
+	if j.mint != nil {
+		lane = nil // the answer comes without her doing
+		s.addMint(j)
+	} else {
+		s.queue.add(j)
+	}
 	for {
 		select {
 		case err := <-j.done:
-			return err
-		case s.writing <- struct{}{}:
+			if p, ok := err.(panicked); ok {
+				panic(p.value)
+			}
+			if err != errAlone {
+				return err
+			}
+			lane = s.writing
+			s.queue.addAlone(j)
+		case lane <- struct{}{}:
 			s.lead(j)
 		case <-j.ctx.Done():
-			if s.queue.remove(j) {
+			if s.queue.leave(j) {
 				return j.ctx.Err()
 			}
 			select {
 			case err := <-j.done:
-				return err
+				if err != errAlone {
+					return err
+				}
+				return j.ctx.Err()
 			default:
 				// Somebody is at work on it and may be about to commit.
 				return fmt.Errorf("%w: %w", latchkey.ErrUnknownOutcome, j.ctx.Err())

@@ -11,23 +11,17 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// A Found is read by one statement, which is one cut, when the token stands alone. Ancestors and roles take a second
-// statement; both tell the epoch, and when it is the same nothing that could alter an answer came between them.
+// A token is found by one statement, which is one cut, with the epoch of that cut. Its owner and its roles are mostly in
+// the Store's memory, as of the same epoch. What is not there, and the ancestors, take statements of their own; each tells
+// the epoch too, and when it is the same nothing that could alter an answer came between them.
 
-const selectByDigest = `SELECT ` + secretColumns + `, ` + tokenColumns + `, ` + ownerColumns + `,
-	(SELECT epoch FROM latchkey_epoch WHERE id = 1)
-	FROM latchkey_secrets s
-	JOIN latchkey_tokens t ON t.owner = s.owner AND t.id = s.token_id
-	LEFT JOIN latchkey_owners o ON o.owner = s.owner
-	WHERE s.signing = 0 AND s.digest `
+const selectByID = `SELECT ` + tokenColumns + `, (SELECT epoch FROM latchkey_epoch WHERE id = 1)
+	FROM latchkey_tokens t WHERE t.owner = ? AND t.id = ?`
 
-const selectByID = `SELECT ` + tokenColumns + `, ` + ownerColumns + `,
-	(SELECT epoch FROM latchkey_epoch WHERE id = 1)
-	FROM latchkey_tokens t
-	LEFT JOIN latchkey_owners o ON o.owner = t.owner
-	WHERE t.owner = ? AND t.id = ?`
+const selectOwnerAt = `SELECT ` + ownerColumns + `, e.epoch FROM latchkey_epoch e
+	LEFT JOIN latchkey_owners o ON o.owner = ? WHERE e.id = 1`
 
-// selectKin gives the epoch (part 0), the ancestors (part 1, by distance), and every role that the token or an ancestor
+// selectKin gives the epoch (part 0), the token and its ancestors (part 1, by distance), and every role that one of them
 // names or inherits (part 2), in the columns of tokens. UNION ends a ring of roles, the bound one of parents. CROSS JOIN,
 // which is an inner join everywhere, tells SQLite to begin at the left: left to itself it may walk through an owner.
 const selectKin = `WITH RECURSIVE chain (id, parent, distance) AS (
@@ -40,12 +34,12 @@ const selectKin = `WITH RECURSIVE chain (id, parent, distance) AS (
 		UNION
 		SELECT i.inherits_id FROM closure k CROSS JOIN latchkey_role_inherits i WHERE i.owner = ? AND i.role_id = k.id)
 	SELECT 1, c.distance, ` + tokenColumns + ` FROM chain c
-		CROSS JOIN latchkey_tokens t WHERE t.owner = ? AND t.id = c.id AND c.distance > 0
+		CROSS JOIN latchkey_tokens t WHERE t.owner = ? AND t.id = c.id
 	UNION ALL
 	SELECT 2, 0, r.id, r.owner, r.version, 0, r.inherit_denies, '', 0, r.origin, r.name, '', '', NULL, NULL, NULL, 0, NULL,
 		0, NULL, '', '', '', r.extra, r.body FROM closure k CROSS JOIN latchkey_roles r WHERE r.owner = ? AND r.id = k.id
 	UNION ALL
-	SELECT 0, epoch, '', '', 0, 0, 0, '', 0, '', '', '', '', NULL, NULL, NULL, 0, NULL, 0, NULL, '', '', '', NULL, NULL
+	SELECT 0, epoch, '', '', 0, 0, 0, '', 0, '', '', '', '', NULL, NULL, NULL, 0, NULL, 0, NULL, '', '', '', NULL, ''
 		FROM latchkey_epoch WHERE id = 1`
 
 // maxCuts bounds how often a cut is tried while others change things. Each try fails only if a change fell between two
@@ -64,32 +58,40 @@ func (s *Store) ByDigest(ctx context.Context, digests ...[32]byte) (found latchk
 		args = append(args, digests[i][:])
 	}
 	// Few shapes, so that few statements are prepared: a digest given twice changes nothing.
-	text := selectByDigest + `= ?`
+	text := s.dialect.presented
 	if len(args) > 1 {
 		for len(args)&(len(args)-1) != 0 {
 			args = append(args, digests[0][:])
 		}
-		text = selectByDigest + `IN (?` + strings.Repeat(`, ?`, len(args)-1) + `)`
+		text += `IN (?` + strings.Repeat(`, ?`, len(args)-1) + `)`
+	} else {
+		text += `= ?`
 	}
 	err = s.read(ctx, "find token", func() error {
 		found, err = s.cut(ctx, func() (f latchkey.Found, ok bool, err error) {
+			row := foundRows.Get().(*foundRow)
+			defer row.free()
+			if len(args) == 1 { // a digest is there once
+				if ok, err = s.first(ctx, text, args, row.dest...); ok && string(row.secret.digest) != string(digests[0][:]) {
+					ok = false // whatever a driver hands over, what was not asked for is never answered
+				}
+				if ok {
+					f, err = row.found()
+				}
+				return f, ok, err
+			}
 			best := len(digests)
 			err = s.each(ctx, text, args, func(rows *sql.Rows) error {
-				var secret secretRow
-				next, err := scanFound(rows, secret.dest())
-				if err != nil {
+				if err := rows.Scan(row.dest...); err != nil {
 					return err
 				}
-				record, err := secret.secret(next.Token.Owner, next.Token.ID)
-				if err != nil {
-					return err
+				i := slices.IndexFunc(digests, func(d [32]byte) bool { return string(d[:]) == string(row.secret.digest) })
+				if i < 0 || i >= best {
+					return nil
 				}
-				// Looked at again: whatever a driver hands over, what was not asked for is never answered.
-				if i := slices.Index(digests, record.Digest); i >= 0 && i < best {
-					best, f, ok = i, next, true
-					f.Secret = record
-				}
-				return nil
+				best, ok = i, true
+				f, err = row.found()
+				return err
 			})
 			return f, ok, err
 		})
@@ -105,11 +107,7 @@ func (s *Store) ByDigest(ctx context.Context, digests ...[32]byte) (found latchk
 func (s *Store) Load(ctx context.Context, owner, tokenID string) (found latchkey.Found, err error) {
 	err = s.read(ctx, "load token", func() error {
 		found, err = s.cut(ctx, func() (f latchkey.Found, ok bool, err error) {
-			err = s.each(ctx, selectByID, []any{owner, tokenID}, func(rows *sql.Rows) error {
-				f, err = scanFound(rows, nil)
-				ok = err == nil
-				return err
-			})
+			f.Token, f.Epoch, ok, err = s.tokenAt(ctx, owner, tokenID)
 			return f, ok, err
 		})
 		return err
@@ -120,41 +118,84 @@ func (s *Store) Load(ctx context.Context, owner, tokenID string) (found latchkey
 	return found, nil
 }
 
-func scanFound(rows *sql.Rows, before []any) (f latchkey.Found, err error) {
-	var token tokenRow
-	var owner ownerRow
-	if err := rows.Scan(slices.Concat(before, token.dest(), owner.dest(), []any{&f.Epoch})...); err != nil {
-		return f, err
+// tokenAt reads a token alone, and the epoch.
+func (s *Store) tokenAt(ctx context.Context, owner, id string) (t latchkey.Token, epoch uint64, ok bool, err error) {
+	var row tokenRow
+	if ok, err = s.first(ctx, selectByID, []any{owner, id}, append(row.dest(), &epoch)...); ok {
+		t, err = row.token()
 	}
-	if f.Token, err = token.token(); err != nil {
-		return f, err
-	}
-	f.Owner, err = owner.owner(f.Token.Owner)
-	return f, err
+	return t, epoch, ok && err == nil, err
 }
 
-// cut reads a token, and its kin as of the same epoch.
+// cut reads a token, and its owner and kin as of the same epoch.
 func (s *Store) cut(ctx context.Context, first func() (latchkey.Found, bool, error)) (latchkey.Found, error) {
 	for range maxCuts {
+		was := s.memory.mark() // before the statement: see memory
 		f, ok, err := first()
 		if err != nil || !ok {
 			return latchkey.Found{}, orNotFound(err, "no such token")
 		}
-		if f.Token.Parent == "" && len(f.Token.Roles) == 0 {
-			return f, nil
+		if err := s.reach(ctx, f.Epoch, was); err != nil {
+			return latchkey.Found{}, err
 		}
-		epoch, err := s.kin(ctx, &f)
+		whole, err := s.complete(ctx, &f, was)
 		if err != nil {
 			return latchkey.Found{}, err
 		}
-		if epoch == f.Epoch {
+		if whole {
 			return f, nil
 		}
 	}
 	return latchkey.Found{}, errNoCut
 }
 
-func (s *Store) kin(ctx context.Context, f *latchkey.Found) (epoch uint64, err error) {
+// complete adds to a token what decides about it beside it. It is not whole when the epoch moved on.
+func (s *Store) complete(ctx context.Context, f *latchkey.Found, was mark) (whole bool, err error) {
+	if !s.memory.owner(f, was) {
+		if whole, err = s.ownerAt(ctx, f); err != nil || !whole {
+			return false, err
+		}
+		s.memory.learnOwner(f, was)
+	}
+	if f.Token.Parent == "" || f.Token.Depth == 1 {
+		alone := true
+		if f.Token.Parent != "" { // mostly the root: found without walking
+			parent, epoch, ok, err := s.tokenAt(ctx, f.Token.Owner, f.Token.Parent)
+			if err != nil || ok && epoch != f.Epoch {
+				return false, err
+			}
+			if alone = ok && parent.Parent == ""; alone {
+				f.Ancestors = []latchkey.Token{parent}
+			}
+		}
+		if alone && s.memory.roles(f, was) {
+			return true, nil
+		}
+	}
+	f.Ancestors, f.Roles = nil, nil
+	epoch, there, err := s.kin(ctx, f)
+	if err != nil || !there || epoch != f.Epoch {
+		return false, err
+	}
+	s.memory.learnRoles(f, was)
+	return true, nil
+}
+
+// ownerAt reads the owner's record as of f.Epoch.
+func (s *Store) ownerAt(ctx context.Context, f *latchkey.Found) (whole bool, err error) {
+	var row ownerRow
+	var epoch uint64
+	found, err := s.first(ctx, selectOwnerAt, []any{f.Token.Owner}, append(row.dest(), &epoch)...)
+	if err != nil || !found {
+		return false, orMissing(err, epochRow)
+	}
+	f.Owner, err = row.owner(f.Token.Owner)
+	return epoch == f.Epoch, err
+}
+
+// kin reads the ancestors and the roles, and the epoch they are as of. A token that is not there any more, for Purge leaves
+// the epoch alone, has none, which says nothing about the roles that it names.
+func (s *Store) kin(ctx context.Context, f *latchkey.Found) (epoch uint64, there bool, err error) {
 	owner := f.Token.Owner
 	type ancestor struct {
 		distance uint64
@@ -173,13 +214,17 @@ func (s *Store) kin(ctx context.Context, f *latchkey.Found) (epoch uint64, err e
 		case 0:
 			epoch, sawEpoch = number, true
 		case 1:
+			if number == 0 {
+				there = uint64(row.version) == f.Token.Version
+				return nil
+			}
 			token, err := row.token()
 			if err != nil {
 				return err
 			}
 			chain = append(chain, ancestor{number, token})
 		default:
-			as := roleRow{version: row.version, denies: row.test, extra: row.extra, body: row.body}
+			as := roleRow{version: row.version, denies: row.test, extra: row.extra, body: []byte(row.body)}
 			as.r = latchkey.Role{ID: row.t.ID, Owner: row.t.Owner, Origin: row.t.Origin, Name: row.t.Name}
 			role, err := as.role()
 			if err != nil {
@@ -190,13 +235,13 @@ func (s *Store) kin(ctx context.Context, f *latchkey.Found) (epoch uint64, err e
 		return nil
 	})
 	if err != nil || !sawEpoch {
-		return 0, orMissing(err, "the row of latchkey_epoch")
+		return 0, false, orMissing(err, epochRow)
 	}
 	slices.SortFunc(chain, func(a, b ancestor) int { return int(a.distance) - int(b.distance) })
 	for _, a := range chain {
 		f.Ancestors = append(f.Ancestors, a.token)
 	}
-	return epoch, nil
+	return epoch, there, nil
 }
 
 // Secrets implements latchkey.Store.
@@ -336,14 +381,13 @@ func (s *Store) Changes(ctx context.Context, after uint64, n int) (feed latchkey
 	err = s.read(ctx, "read changes", func() error {
 		if n <= 0 {
 			feed = latchkey.Feed{}
-			found := false
-			text := `SELECT epoch, ` + s.dialect.clock + ` FROM latchkey_epoch WHERE id = 1`
-			err := s.each(ctx, text, nil, func(rows *sql.Rows) error {
-				found = true
-				return rows.Scan(&feed.Epoch, &now)
-			})
+			text, dest := readEpoch, []any{&feed.Epoch}
+			if s.clock == nil && s.dialect.clock != noClock {
+				text, dest = `SELECT epoch, `+s.dialect.clock+` FROM latchkey_epoch WHERE id = 1`, append(dest, &now)
+			}
+			found, err := s.first(ctx, text, nil, dest...)
 			if err != nil || !found {
-				return orMissing(err, "the row of latchkey_epoch")
+				return orMissing(err, epochRow)
 			}
 			return nil
 		}

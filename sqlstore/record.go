@@ -4,6 +4,8 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/latchkey-go/latchkey"
@@ -87,7 +89,8 @@ type tokenRow struct {
 	t                                           latchkey.Token
 	version, kind, test, depth, idle, disabled  int64
 	created, notBefore, notAfter, used, revoked sql.NullInt64
-	extra, body                                 []byte
+	extra                                       []byte
+	body                                        string
 }
 
 func (r *tokenRow) dest() []any {
@@ -99,8 +102,8 @@ func (r *tokenRow) dest() []any {
 
 func (r *tokenRow) token() (latchkey.Token, error) {
 	t := r.t
-	var body tokenBody
-	if err := strictjson.Unmarshal(r.body, &body); err != nil {
+	body, err := bodies.decode(r.body)
+	if err != nil {
 		return latchkey.Token{}, corrupt("token", t.Owner, t.ID, err)
 	}
 	if r.kind < 0 || r.kind > 255 || r.depth < 0 || r.depth > 255 {
@@ -226,4 +229,51 @@ func (r *secretRow) secret(owner, token string) (latchkey.SecretRecord, error) {
 		Digest: [32]byte(r.digest), KeyID: uint32(r.keyID), Sealed: r.sealed, Signing: r.signing != 0, Hint: r.hint,
 		Created: fromMicros(r.created), NotAfter: fromMicros(r.notAfter),
 	}, nil
+}
+
+// bodies remembers what the bodies of tokens mean: most are one of a few. What a text means never changes.
+var bodies = bodyMemory{known: map[string]tokenBody{}}
+
+type bodyMemory struct {
+	mu    sync.RWMutex
+	known map[string]tokenBody
+}
+
+const (
+	maxBodies  = 1024
+	longBody   = 1024 // bytes: longer ones are seldom the same
+	emptyToken = `{}`
+)
+
+func (m *bodyMemory) decode(text string) (body tokenBody, err error) {
+	if text == emptyToken {
+		return body, nil
+	}
+	m.mu.RLock()
+	body, ok := m.known[text]
+	m.mu.RUnlock()
+	if !ok {
+		if err := strictjson.Unmarshal([]byte(text), &body); err != nil {
+			return tokenBody{}, err
+		}
+		if len(text) > longBody {
+			return body, nil
+		}
+		m.mu.Lock()
+		if len(m.known) >= maxBodies {
+			clear(m.known)
+		}
+		m.known[strings.Clone(text)] = body // the text may be a part of a longer one
+		m.mu.Unlock()
+	}
+	return body.clone(), nil
+}
+
+// clone shares nothing changeable.
+func (b tokenBody) clone() tokenBody {
+	var t latchkey.Token
+	t.Roles, t.Permissions, t.Restrictions, t.Rows, t.Forced = b.Roles, b.Permissions, b.Restrictions, b.Rows, b.Forced
+	t = t.Clone()
+	b.Roles, b.Permissions, b.Restrictions, b.Rows, b.Forced = t.Roles, t.Permissions, t.Restrictions, t.Rows, t.Forced
+	return b
 }

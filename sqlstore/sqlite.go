@@ -1,10 +1,12 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 
 	"github.com/latchkey-go/latchkey"
@@ -19,16 +21,20 @@ var sqlite = dialect{
 	check:          checkSQLite,
 	migrate:        migrateAtOnce,
 	tables:         `SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'latchkey!_%' ESCAPE '!' ORDER BY name`,
+	spoilt:         spoiltSQLite,
 	columns:        sqliteColumns,
 	fits:           sqliteFits,
 	quotes:         map[byte]byte{'"': '"', '`': '`', '[': ']'},
 	writers:        1, // its lock keeps every other writer out, so no row needs one
 	groupCommit:    true,
 	prepares:       true,
+	rowList:        `VALUES `,
+	returning:      true,
 	ifAbsent:       ` ON CONFLICT DO NOTHING`,
 	onTaken:        func(key, set string) string { return ` ON CONFLICT (` + key + `) DO UPDATE SET ` + set },
 	advance:        advanceSQLite,
-	clock:          `NULL`,
+	presented:      presentedSQLite,
+	clock:          noClock,
 	startsWith:     func(column string) string { return `substr(CAST(` + column + ` AS BLOB), 1, ?) = ?` },
 }
 
@@ -140,11 +146,35 @@ func advanceSQLite(t *tx, p *plan, rows []latchkey.Change) (epoch uint64, err er
 	return epoch, t.listChanges(p, epoch, rows)
 }
 
-// sqliteCode asks the error for its number without importing a driver.
+// sqliteCode asks the error for its number, which may be an extended one, without importing a driver.
 func sqliteCode(err error) (int, bool) {
 	var coder interface{ Code() int } // modernc.org/sqlite
 	if errors.As(err, &coder) {
 		return coder.Code(), true
+	}
+	return sqliteCodeField(err)
+}
+
+// sqliteCodeField reads the number of an error of github.com/mattn/go-sqlite3, which keeps it in fields and has no method
+// that tells it. SQLite's words alone would not do: one code has several.
+func sqliteCodeField(err error) (int, bool) {
+	if v := reflect.Indirect(reflect.ValueOf(err)); v.Kind() == reflect.Struct {
+		code, found := v.Type().FieldByName("Code")
+		extended, both := v.Type().FieldByName("ExtendedCode")
+		if found && both && len(code.Index) == 1 && len(extended.Index) == 1 && // nothing embedded, which might be nil
+			code.Type.Kind() == reflect.Int && extended.Type.Kind() == reflect.Int {
+			return int(cmp.Or(v.FieldByIndex(extended.Index).Int(), v.FieldByIndex(code.Index).Int())), true
+		}
+	}
+	switch wrapper := err.(type) {
+	case interface{ Unwrap() error }:
+		return sqliteCodeField(wrapper.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, one := range wrapper.Unwrap() {
+			if code, ok := sqliteCodeField(one); ok {
+				return code, true
+			}
+		}
 	}
 	return 0, false
 }
@@ -152,7 +182,8 @@ func sqliteCode(err error) (int, bool) {
 func checkSQLite(ctx context.Context, db *sql.DB) error {
 	var version, encoding string
 	if err := db.QueryRowContext(ctx, "SELECT sqlite_version()").Scan(&version); err != nil {
-		return fmt.Errorf("this is no SQLite database, or it cannot be opened: %w", err)
+		return fmt.Errorf("this is no SQLite database, or it cannot be opened (name the dialect of the engine that the "+
+			"driver speaks to): %w", err)
 	}
 	var major, minor int
 	if _, err := fmt.Sscanf(version, "%d.%d", &major, &minor); err != nil || major < 3 || major == 3 && minor < 37 {
@@ -163,6 +194,14 @@ func checkSQLite(ctx context.Context, db *sql.DB) error {
 	}
 	if encoding != "UTF-8" {
 		return fmt.Errorf("the database's encoding is %s: latchkey compares bytes and needs one made with UTF-8", encoding)
+	}
+	var dirty int64
+	if err := db.QueryRowContext(ctx, "PRAGMA read_uncommitted").Scan(&dirty); err != nil {
+		return err
+	}
+	if dirty != 0 {
+		return errors.New("read_uncommitted is on, and with a shared cache a read would see what is never committed: " +
+			"take it out of the DSN")
 	}
 	return checkMemory(ctx, db)
 }

@@ -17,6 +17,9 @@ import (
 type Options struct {
 	// Clock is Feed.Now. Nil: the database's own clock, which for SQLite is the clock of this machine.
 	Clock func() time.Time
+	// OnlyNode says that of a Galera cluster every process uses the one node that db leads to, for reads and writes. Only
+	// then may wsrep_sync_wait be off. It does nothing on other engines.
+	OnlyNode bool
 }
 
 // Store is a latchkey.Store over database/sql. Make it with [New]. Safe for concurrent use.
@@ -26,6 +29,7 @@ type Store struct {
 	clock   func() time.Time
 	writing chan struct{} // holds a token for each who writes
 	queue   queue
+	memory  *memory
 	texts   sync.Map // of statements, as the engine wants them
 
 	mu     sync.RWMutex
@@ -42,40 +46,60 @@ var errClosed = errors.New("the store is closed")
 // [Migrate] has not brought up to date, and a database that cannot be written; the error says what to do. The Store does
 // not own db: close the Store first, then db.
 func New(ctx context.Context, db *sql.DB, d latchkey.Dialect, opts *Options) (*Store, error) {
-	dia, err := dialectOf(d)
-	if err != nil {
-		return nil, err
-	}
 	if opts == nil {
 		opts = &Options{}
 	}
-	steps, err := migrationSteps(dia)
+	s, steps, err := newStore(db, d, opts)
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{
-		db:      db,
-		dialect: dia,
-		clock:   opts.Clock,
-		writing: make(chan struct{}, dia.writers),
-		stmts:   map[string]*sql.Stmt{},
-	}
-	if err := retrying(ctx, dia.retry, func() error { return s.check(ctx, steps) }); err != nil {
+	if err := retrying(ctx, s.dialect.retry, func() error { return s.check(ctx, steps, opts) }); err != nil {
 		return nil, fmt.Errorf("latchkey/sqlstore: %w", err)
 	}
 	return s, nil
 }
 
-func (s *Store) check(ctx context.Context, steps []migrationStep) error {
+var errNoDB = errors.New("latchkey/sqlstore: a database is needed, and it is nil")
+
+func newStore(db *sql.DB, d latchkey.Dialect, opts *Options) (*Store, []migrationStep, error) {
+	dia, err := dialectOf(d)
+	if err != nil {
+		return nil, nil, err
+	}
+	if db == nil {
+		return nil, nil, errNoDB
+	}
+	steps, err := migrationSteps(dia)
+	return &Store{
+		db:      db,
+		dialect: dia,
+		clock:   opts.Clock,
+		writing: make(chan struct{}, dia.writers),
+		memory:  newMemory(),
+		stmts:   map[string]*sql.Stmt{},
+	}, steps, err
+}
+
+// checkVersion refuses a schema that is not up to date.
+func (s *Store) checkVersion(ctx context.Context, steps []migrationStep) error {
+	version, err := schemaVersion(ctx, s.db, s.dialect, steps)
+	if err == nil && version < int64(len(steps)) {
+		err = fmt.Errorf("the schema has version %d, and %d is needed: run sqlstore.Migrate", version, len(steps))
+	}
+	return err
+}
+
+func (s *Store) check(ctx context.Context, steps []migrationStep, opts *Options) error {
 	if err := s.dialect.check(ctx, s.db); err != nil {
 		return err
 	}
-	version, err := schemaVersion(ctx, s.db, s.dialect, steps)
-	if err != nil {
-		return err
+	if s.dialect.node != nil {
+		if err := s.dialect.node(ctx, s.db, opts); err != nil {
+			return err
+		}
 	}
-	if version < int64(len(steps)) {
-		return fmt.Errorf("the schema has version %d, and %d is needed: run sqlstore.Migrate", version, len(steps))
+	if err := s.checkVersion(ctx, steps); err != nil {
+		return err
 	}
 	tx, err := s.dialect.begin(ctx, s.db)
 	if err != nil {
@@ -199,7 +223,8 @@ func (s *Store) outcome(ctx context.Context, what string, err error) error {
 // read runs a read, again while the database is busy, and gives its errors their names. f may run more than once and
 // must start anew each time.
 func (s *Store) read(ctx context.Context, what string, f func() error) error {
-	return s.outcome(ctx, what, retrying(ctx, s.busy, func() error {
+	busy := func(err error) bool { return s.busy(err) && (s.dialect.waited == nil || !s.dialect.waited(err)) }
+	return s.outcome(ctx, what, retrying(ctx, busy, func() error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -222,6 +247,31 @@ func (s *Store) each(ctx context.Context, text string, args []any, scan func(*sq
 	}
 	rows, err := stmt.QueryContext(ctx, args...)
 	return eachRow(rows, err, scan)
+}
+
+// first reads the first row of a query into dest, and says whether there was one. Unlike each it does not ask for more:
+// where there can be one only, that would be a step for nothing.
+func (s *Store) first(ctx context.Context, text string, args []any, dest ...any) (found bool, err error) {
+	var rows *sql.Rows
+	if s.dialect.prepares {
+		var stmt *sql.Stmt
+		if stmt, err = s.stmt(ctx, text); err == nil {
+			rows, err = stmt.QueryContext(ctx, args...)
+		}
+	} else {
+		rows, err = s.db.QueryContext(ctx, s.text(text), args...)
+	}
+	if err != nil {
+		return false, err
+	}
+	defer rows.Close()
+	if !rows.Next() {
+		return false, errors.Join(rows.Err(), rows.Close())
+	}
+	if err := rows.Scan(dest...); err != nil {
+		return false, err
+	}
+	return true, rows.Close()
 }
 
 // eachUnprepared is each for texts that depend on what is asked.
@@ -318,7 +368,7 @@ func orMissing(err error, what string) error {
 	if err != nil {
 		return err
 	}
-	return errors.New(what + " is missing: the database is damaged")
+	return errors.New(what + " is missing: the database is damaged, or its server has become a standby")
 }
 
 const epochRow = "the row of latchkey_epoch"

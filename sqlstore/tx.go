@@ -123,14 +123,14 @@ func (t *tx) row(text string, args []any, dest ...any) (found bool, err error) {
 // missing, stays so. Shared, others that only add may do so at the same time. Who needs both must not take it shared
 // first: two that did would wait for each other.
 func (t *tx) take(owner string, shared bool) error {
-	if t.dialect().owned == "" {
+	if t.dialect().ownedSeq == "" {
 		return nil
 	}
 	lock := t.dialect().lock
 	if shared {
 		lock = t.dialect().share
 	}
-	return t.readOwner(owner, t.dialect().owned+lock)
+	return t.readOwner(owner, `SELECT `+t.dialect().ownedSeq+` FROM latchkey_event_seqs WHERE owner = ?`+lock)
 }
 
 // readOwner reads the number of an owner's last event, and makes its row.

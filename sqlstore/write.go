@@ -17,10 +17,14 @@ func (s *Store) Write(ctx context.Context, w latchkey.Write) (uint64, error) {
 	if err != nil {
 		return 0, outcome(ctx, "write", err)
 	}
-	if err := s.write(ctx, "write", func(t *tx) (err error) {
+	j := &job{ctx: ctx, done: make(chan error, 1), apply: func(t *tx) (err error) {
 		p.epoch, err = t.apply(p)
 		return err
-	}); err != nil {
+	}}
+	if s.dialect.minters > 0 && p.mints() {
+		j.mint = p
+	}
+	if err := s.outcome(ctx, "write", s.enqueue(j)); err != nil {
 		return 0, err // without a look at p: after a deadline somebody may still be at work on it
 	}
 	return p.epoch, nil
@@ -173,20 +177,18 @@ const readEpoch = `SELECT epoch FROM latchkey_epoch WHERE id = 1`
 // epoch.
 func (t *tx) apply(p *plan) (epoch uint64, err error) {
 	w := &p.w
-	if w.Silent {
-		if found, err := t.row(readEpoch, nil, &epoch); err != nil || !found {
-			return 0, orMissing(err, epochRow)
-		}
-	}
-	n, err := t.insert(`INSERT INTO latchkey_writes (owner, id, epoch, at) VALUES (?, ?, ?, ?)`,
-		w.Owner, w.ID[:], int64(epoch), w.At.UnixMicro())
+	isNew, epoch, err := t.noteWrite(w)
 	if err != nil {
 		return 0, err
 	}
-	if n == 0 {
+	if !isNew {
 		found, err := t.row(`SELECT epoch FROM latchkey_writes WHERE owner = ? AND id = ?`, []any{w.Owner, w.ID[:]}, &epoch)
 		if err == nil && !found {
 			err = errAgain // purged this moment
+		}
+		if err == nil && t.dialect().vouches {
+			// Whoever repeats a Write wants to hear that it stays. A commit with something in it waits for what is before it.
+			err = t.one(`UPDATE latchkey_writes SET at = at WHERE owner = ? AND id = ?`, w.Owner, w.ID[:])
 		}
 		return epoch, err
 	}
@@ -215,6 +217,31 @@ func (t *tx) apply(p *plan) (epoch uint64, err error) {
 	// The row of the epoch is the last lock taken and the shortest held: all changes of all tenants meet there, and so
 	// commit in its order.
 	return t.dialect().advance(t, p, c.rows)
+}
+
+// noteWrite inserts the ID of a Write, with the epoch of one that leaves it alone, and says whether it is new.
+func (t *tx) noteWrite(w *latchkey.Write) (isNew bool, epoch uint64, err error) {
+	if w.Silent && t.dialect().returning {
+		isNew, err := t.row(`INSERT INTO latchkey_writes (owner, id, epoch, at)
+			SELECT ?, ?, epoch, ? FROM latchkey_epoch WHERE id = 1`+t.dialect().ifAbsent+` RETURNING epoch`,
+			[]any{w.Owner, w.ID[:], w.At.UnixMicro()}, &epoch)
+		if err != nil || isNew {
+			return isNew, epoch, err
+		}
+		found, err := t.row(readEpoch, nil, &epoch)
+		if err == nil && !found {
+			err = orMissing(nil, epochRow)
+		}
+		return false, epoch, err
+	}
+	if w.Silent {
+		if found, err := t.row(readEpoch, nil, &epoch); err != nil || !found {
+			return false, 0, orMissing(err, epochRow)
+		}
+	}
+	n, err := t.insert(`INSERT INTO latchkey_writes (owner, id, epoch, at) VALUES (?, ?, ?, ?)`,
+		w.Owner, w.ID[:], int64(epoch), w.At.UnixMicro())
+	return n == 1, epoch, err
 }
 
 // listChanges writes the feed's rows, and the epoch of the write.

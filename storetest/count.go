@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"sync"
@@ -159,6 +160,36 @@ var onceCases = []Case{
 		w.failed(latchkey.ErrInvalid, err, "grouping by something unknown")
 	}),
 
+	newCase("usage/most", "A count and a sum that would leave the range of an int64 stop at its end.", func(w *world) {
+		const most = math.MaxInt64
+		add := func(meter, day string, n int64) {
+			w.ok(w.s.AddUsage(w.ctx, latchkey.UsageBatch{ID: w.key(), At: noon, Rows: []latchkey.UsageRow{
+				{Owner: acme, Meter: meter, Day: day, Count: n, Credits: latchkey.Credits(n)}}}), "AddUsage")
+		}
+		add("most", "2026-11-20", most-1)
+		add("most", "2026-11-20", 2)
+		for _, n := range []int64{most, most, 1} {
+			add("sum", "2026-11-2"+fmt.Sprint(n%7), n)
+		}
+		add("just", "2026-11-20", most-5<<32-1)
+		add("just", "2026-11-21", 5<<32)
+		add("less", "2026-11-20", 1<<62+1<<31)
+		add("less", "2026-11-21", 1<<61+1<<31+3)
+		got, err := w.s.Usage(w.ctx, acme, latchkey.UsageQuery{By: []string{"meter"}})
+		w.ok(err, "Usage")
+		var want []latchkey.UsageRow
+		for _, c := range []struct {
+			meter string
+			n     int64
+		}{{"just", most - 1}, {"less", 1<<62 + 1<<61 + 1<<32 + 3}, {"most", most}, {"sum", most}} {
+			want = append(want, latchkey.UsageRow{Owner: acme, Meter: c.meter, Count: c.n, Credits: latchkey.Credits(c.n)})
+		}
+		w.same(got, want, "the sums")
+		got, err = w.s.Usage(w.ctx, acme, latchkey.UsageQuery{})
+		w.ok(err, "Usage")
+		w.same(got, []latchkey.UsageRow{{Owner: acme, Count: most, Credits: most}}, "the sum of all")
+	}),
+
 	newCase("usage/race", "Batches added by many at once, some twice, are all counted, each once.", func(w *world) {
 		var all sync.WaitGroup
 		for worker := range 8 {
@@ -212,6 +243,18 @@ func (p purse) used(want latchkey.Credits, what string) {
 	}
 }
 
+// short is failed for a refusal that names the account without enough.
+func (w *world) short(want latchkey.CreditAccount, err error, what string) {
+	w.Helper()
+	w.failed(latchkey.ErrOverLimit, err, what)
+	var over *latchkey.OverLimitError
+	if !errors.As(err, &over) {
+		w.Errorf("%s: %v is no *OverLimitError", what, err)
+		return
+	}
+	w.same(over.Account, want, what+": the account that is short")
+}
+
 var creditCases = []Case{
 	newCase("credits/reserve", "Reserve takes from every account or from none; each owner, token, meter and period is one of its own; the limit comes with the call.", func(w *world) {
 		all := purse{w, []latchkey.CreditAccount{
@@ -224,7 +267,7 @@ var creditCases = []Case{
 			w.same(left, step.left, "what the tightest account has left")
 		}
 		_, err := all.reserve(w.key(), 1)
-		w.failed(latchkey.ErrOverLimit, err, "Reserve from an empty purse")
+		w.short(all.accounts[1], err, "Reserve from an empty purse")
 		all.used(50, "after an account was too small: nothing was taken from the others")
 
 		// Neighbours are untouched.
@@ -240,16 +283,27 @@ var creditCases = []Case{
 		w.ok(err, "Reserve from another owner's account of the same name")
 
 		// Raising the limit helps at once, lowering it bites at once, and no limit at all is no credit at all.
-		one := purse{w, []latchkey.CreditAccount{{Meter: "m", Period: "2026-11", Limit: 51}}}
+		_, err = purse{w, []latchkey.CreditAccount{{Meter: "m", Period: "2026-11", Limit: 60}, all.accounts[2]}}.reserve(w.key(), 5)
+		w.ok(err, "Reserve from accounts with enough")
+		for _, key := range [][16]byte{w.key(), w.key()} { // the one that is short is named, wherever it stands
+			all.accounts[1].Limit = 100
+			_, err = all.reserve(key, 20)
+			w.short(all.accounts[2], err, "Reserve of more than one account has")
+			all.accounts[0], all.accounts[2] = all.accounts[2], all.accounts[0]
+			_, err = all.reserve(key, 20)
+			w.short(all.accounts[0], err, "the same, the accounts in another order")
+			all.accounts[0], all.accounts[2] = all.accounts[2], all.accounts[0]
+		}
+		one := purse{w, []latchkey.CreditAccount{{Meter: "m", Period: "2026-11", Limit: 56}}}
 		left, err := one.reserve(w.key(), 1)
 		w.ok(err, "Reserve with a raised limit")
 		w.same(left, latchkey.Credits(0), "what is left")
-		for _, limit := range []latchkey.Credits{51, 50, 1, 0, -1, math.MinInt64} {
+		for _, limit := range []latchkey.Credits{56, 55, 1, 0, -1, math.MinInt64} {
 			one.accounts[0].Limit = limit
 			_, err = one.reserve(w.key(), 1)
 			w.failed(latchkey.ErrOverLimit, err, fmt.Sprintf("Reserve with a limit of %d", limit))
 		}
-		one.used(51, "after refusals")
+		one.used(56, "after refusals")
 	}),
 
 	newCase("credits/amounts", "An amount ≤ 0, no account, or one named twice is ErrInvalid; the largest amounts neither wrap around nor round.", func(w *world) {

@@ -2,6 +2,7 @@ package storetest_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -90,6 +91,63 @@ var countFaults = map[string]fault{
 	"lets anybody settle anything, even more": {[]string{"credits/settle"}, badBank{generous: true}.seed},
 }
 
+// adjusts makes every adjustment another one, or its answer another error.
+func adjusts(edit func(*latchkey.Adjustment), answer func(error) error) func(*faulty, latchkey.Store) {
+	return func(f *faulty, s latchkey.Store) {
+		f.adjust = func(ctx context.Context, owner string, key [16]byte, a latchkey.Adjustment) error {
+			if edit != nil {
+				edit(&a)
+			}
+			err := s.Adjust(ctx, owner, key, a)
+			if answer != nil {
+				err = answer(err)
+			}
+			return err
+		}
+	}
+}
+
+var adjustFaults = map[string]fault{
+	"gives back all of what lapsed, pledged or not": {[]string{"purge/pledged", "purge/pledged/race"},
+		adjusts(func(a *latchkey.Adjustment) { a.Pledged = 0 }, nil)},
+	"gives back nothing of what was pledged in part": {[]string{"purge/pledged"},
+		adjusts(func(a *latchkey.Adjustment) { a.Pledged = min(a.Amount, 100) }, nil)},
+	"pledges what lapsed, and says it is well": {[]string{"purge/pledged", "credits/adjust"},
+		adjusts(nil, func(err error) error {
+			if errors.Is(err, latchkey.ErrConflict) {
+				return nil
+			}
+			return err
+		})},
+	"never puts off when a reservation lapses": {[]string{"purge/pledged"},
+		adjusts(func(a *latchkey.Adjustment) { a.Until = time.Unix(0, 0) }, nil)},
+	"cuts nothing":                         {[]string{"credits/adjust"}, adjusts(func(a *latchkey.Adjustment) { a.Amount = max(a.Amount, 1<<40) }, nil)},
+	"pledges anything":                     {[]string{"credits/adjust"}, adjusts(func(a *latchkey.Adjustment) { a.Pledged = max(0, min(a.Pledged, a.Amount)) }, nil)},
+	"lets a pledge fall":                   {[]string{"purge/pledged"}, badBank{lapses: true, lowers: true}.seed},
+	"lets the time to lapse come nearer":   {[]string{"purge/pledged"}, badBank{lapses: true, hastens: true}.seed},
+	"gives back with every cut":            {[]string{"credits/adjust"}, badBank{lapses: true, cutsAgain: true}.seed},
+	"keeps the pledge of what was cut off": {[]string{"purge/pledged"}, badBank{lapses: true, overPledges: true}.seed},
+	"checks the pledge, then writes it":    {[]string{"purge/pledged/race"}, badBank{lapses: true, hasty: true}.seed},
+	"names another account than the short one": {[]string{"credits/reserve"}, func(f *faulty, s latchkey.Store) {
+		f.reserve = func(ctx context.Context, r latchkey.Reservation) (latchkey.Reserved, error) {
+			got, err := s.Reserve(ctx, r)
+			if errors.Is(err, latchkey.ErrOverLimit) {
+				err = &latchkey.OverLimitError{Account: r.Accounts[0]}
+			}
+			return got, err
+		}
+	}},
+	"names no account": {[]string{"credits/reserve"}, func(f *faulty, s latchkey.Store) {
+		f.reserve = func(ctx context.Context, r latchkey.Reservation) (latchkey.Reserved, error) {
+			got, err := s.Reserve(ctx, r)
+			if errors.Is(err, latchkey.ErrOverLimit) {
+				err = latchkey.ErrOverLimit
+			}
+			return got, err
+		}
+	}},
+}
+
 var purgeFaults = map[string]fault{
 	"purges as much as it likes": {[]string{"purge/bounded"}, func(f *faulty, s latchkey.Store) {
 		f.purge = func(ctx context.Context, p latchkey.PurgePolicy, _ int) (int, error) { return s.Purge(ctx, p, 1000) }
@@ -132,8 +190,11 @@ var purgeFaults = map[string]fault{
 	}},
 }
 
-// badBank is a keeper of credits that is right but for its faults. It knows nothing of Purge.
-type badBank struct{ racy, partial, twice, forgetful, careless, wraps, oldLimit, generous bool }
+// badBank is a keeper of credits that is right but for its faults. Unless it lapses it knows nothing of Purge.
+type badBank struct {
+	racy, partial, twice, forgetful, careless, wraps, oldLimit, generous bool
+	lapses, lowers, hastens, cutsAgain, overPledges, hasty               bool
+}
 
 func (bad badBank) seed(f *faulty, s latchkey.Store) {
 	type slot struct {
@@ -141,9 +202,9 @@ func (bad badBank) seed(f *faulty, s latchkey.Store) {
 		account latchkey.CreditAccount
 	}
 	type entry struct {
-		content      latchkey.Reservation
-		left, actual latchkey.Credits
-		settled      bool
+		content               latchkey.Reservation
+		left, actual, pledged latchkey.Credits
+		settled               bool
 	}
 	var mu sync.Mutex
 	used, limits := make(map[slot]latchkey.Credits), make(map[slot]latchkey.Credits)
@@ -196,7 +257,7 @@ func (bad badBank) seed(f *faulty, s latchkey.Store) {
 						used[at(r.Owner, c)] += r.Amount
 					}
 				}
-				return latchkey.Reserved{}, latchkey.ErrOverLimit
+				return latchkey.Reserved{}, &latchkey.OverLimitError{Account: c}
 			}
 			left = min(left, c.Limit-read[a]-r.Amount)
 		}
@@ -230,5 +291,59 @@ func (bad badBank) seed(f *faulty, s latchkey.Store) {
 		}
 		e.settled, e.actual = true, actual
 		return nil
+	}
+	giveBack := func(owner string, e *entry, back latchkey.Credits) {
+		for _, c := range e.content.Accounts {
+			used[at(owner, c)] -= back
+		}
+	}
+	f.adjust = func(_ context.Context, owner string, key [16]byte, a latchkey.Adjustment) error {
+		if a.Amount <= 0 || a.Pledged < 0 || a.Pledged > a.Amount {
+			return latchkey.ErrInvalid
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		e := done[owner+string(key[:])]
+		switch {
+		case e == nil:
+			return latchkey.ErrNotFound
+		case e.settled || a.Pledged > e.content.Amount:
+			return latchkey.ErrConflict
+		}
+		if bad.hasty {
+			mu.Unlock()
+			pause()
+			mu.Lock()
+		}
+		if cut := e.content.Amount - a.Amount; cut > 0 || cut == 0 && bad.cutsAgain {
+			giveBack(owner, e, max(cut, 1))
+			e.content.Amount = a.Amount
+		}
+		if a.Pledged > e.pledged || bad.lowers {
+			e.pledged = a.Pledged
+		}
+		if !bad.overPledges {
+			e.pledged = min(e.pledged, e.content.Amount)
+		}
+		until := &e.content.Until
+		if bad.hastens || a.Until.IsZero() || !until.IsZero() && a.Until.After(*until) {
+			*until = a.Until
+		}
+		return nil
+	}
+	if !bad.lapses {
+		return
+	}
+	f.purge = func(_ context.Context, p latchkey.PurgePolicy, n int) (removed int, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		for key, e := range done {
+			if until := e.content.Until; removed < n && !e.settled && !until.IsZero() && !until.After(p.Now) {
+				giveBack(key[:len(key)-16], e, e.content.Amount-e.pledged)
+				e.settled, e.actual = true, e.pledged
+				removed++
+			}
+		}
+		return removed, nil
 	}
 }

@@ -80,7 +80,7 @@ const other = "globex"
 // faults are all of them, by what such a store does.
 var faults = func() map[string]fault {
 	all := make(map[string]fault)
-	for _, some := range []map[string]fault{readFaults, writeFaults, feedFaults, countFaults, purgeFaults} {
+	for _, some := range []map[string]fault{readFaults, writeFaults, feedFaults, countFaults, adjustFaults, purgeFaults} {
 		maps.Copy(all, some)
 	}
 	return all
@@ -269,6 +269,15 @@ var readFaults = map[string]fault{
 	"looks at the first digest only": {[]string{"digest/several"}, func(f *faulty, s latchkey.Store) {
 		f.byDigest = func(ctx context.Context, digests ...[32]byte) (latchkey.Found, error) {
 			return s.ByDigest(ctx, digests[:min(1, len(digests))]...)
+		}
+	}},
+	"mixes what it finds": {[]string{"digest/several-there"}, func(f *faulty, s latchkey.Store) {
+		f.byDigest = func(ctx context.Context, digests ...[32]byte) (latchkey.Found, error) {
+			found, err := s.ByDigest(ctx, digests...)
+			if last, err := s.ByDigest(ctx, digests[max(0, len(digests)-1):]...); err == nil {
+				found.Secret.Sealed = last.Secret.Sealed
+			}
+			return found, err
 		}
 	}},
 	"finds signing secrets": {[]string{"digest/signing-not-found"}, func(f *faulty, s latchkey.Store) {

@@ -23,6 +23,7 @@ type faulty struct {
 	addUsage func(ctx context.Context, b latchkey.UsageBatch) error
 	usage    func(ctx context.Context, owner string, q latchkey.UsageQuery) ([]latchkey.UsageRow, error)
 	reserve  func(ctx context.Context, r latchkey.Reservation) (latchkey.Reserved, error)
+	adjust   func(ctx context.Context, owner string, key [16]byte, a latchkey.Adjustment) error
 	settle   func(ctx context.Context, owner string, key [16]byte, actual latchkey.Credits) error
 	purge    func(ctx context.Context, p latchkey.PurgePolicy, n int) (int, error)
 }
@@ -116,6 +117,13 @@ func (f *faulty) Reserve(ctx context.Context, r latchkey.Reservation) (latchkey.
 		return f.reserve(ctx, r)
 	}
 	return f.Store.Reserve(ctx, r)
+}
+
+func (f *faulty) Adjust(ctx context.Context, owner string, key [16]byte, a latchkey.Adjustment) error {
+	if f.adjust != nil {
+		return f.adjust(ctx, owner, key, a)
+	}
+	return f.Store.Adjust(ctx, owner, key, a)
 }
 
 func (f *faulty) Settle(ctx context.Context, owner string, key [16]byte, actual latchkey.Credits) error {

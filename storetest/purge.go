@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -178,6 +179,58 @@ var purgeCases = []Case{
 		w.ok(err, "Reserve")
 		w.ok(w.s.Settle(w.ctx, acme, late, 10), "Settle")
 		p.used(27, "at the end")
+	}),
+
+	newCase("purge/credits", "What was spent in a month goes when the month ended Changes ago and no open reservation names it; other periods stay.", func(w *world) {
+		type account = latchkey.CreditAccount
+		month := func(token, meter, period string) account {
+			return account{TokenID: token, Meter: meter, Period: period, Limit: 100}
+		}
+		accounts := []account{month("", "m", "2026-10"), month(id(1), "m", "2026-10"), month("", "m", "2026-11"), month("", "m", ""),
+			month("", "m", "2026"), month("", "m", "2026-1"), month("", "m", "always")}
+		for _, a := range accounts {
+			key := w.key()
+			_, err := w.s.Reserve(w.ctx, latchkey.Reservation{Owner: acme, Key: key, Amount: 60, Accounts: []account{a}})
+			w.ok(err, "Reserve")
+			w.ok(w.s.Settle(w.ctx, acme, key, 60), "Settle")
+		}
+		held := w.key()
+		_, err := w.s.Reserve(w.ctx, latchkey.Reservation{Owner: acme, Key: held, Amount: 30,
+			Accounts: []account{month(id(1), "m", "2026-09"), month(id(1), "n", "2026-11")}})
+		w.ok(err, "Reserve")
+		spent := func(what string, want ...bool) {
+			w.Helper()
+			for i, a := range accounts {
+				key := w.key()
+				_, err := w.s.Reserve(w.ctx, latchkey.Reservation{Owner: acme, Key: key, Amount: 50, Accounts: []account{a}})
+				if want[i] {
+					w.failed(latchkey.ErrOverLimit, err, fmt.Sprintf("%s: Reserve from %+v", what, a))
+					continue
+				}
+				w.ok(err, fmt.Sprintf("%s: Reserve from %+v, which was forgotten", what, a))
+				w.ok(w.s.Settle(w.ctx, acme, key, 0), "Settle")
+			}
+		}
+		over := time.Date(2026, 11, 1, 1, 0, 0, 0, time.UTC) // October ended an hour ago
+		p := keepAll(over.Add(-time.Microsecond))
+		w.same(w.purge(p, 100), 0, "how much was purged when all is kept")
+		p.Changes = time.Hour
+		w.same(w.purge(p, 100), 0, "how much was purged before October was over for an hour")
+		spent("before", true, true, true, true, true, true, true)
+		p.Now = over
+		w.same(w.purge(p, 1), 1, "how much was purged of two accounts, one at a time")
+		w.same(w.purge(p, 100), 1, "how much was purged after it: September is held")
+		w.same(w.purge(p, 100), 0, "how much was purged again")
+		spent("after", false, false, true, true, true, true, true)
+		w.ok(w.s.Settle(w.ctx, acme, held, 20), "Settle of what is from an old month")
+		for w.purge(p, 100) == 100 {
+		}
+		_, err = w.s.Reserve(w.ctx, latchkey.Reservation{Owner: acme, Key: w.key(), Amount: 100,
+			Accounts: []account{month(id(1), "m", "2026-09")}})
+		w.ok(err, "Reserve from a month that was forgotten once nothing held it")
+		_, err = w.s.Reserve(w.ctx, latchkey.Reservation{Owner: acme, Key: w.key(), Amount: 81,
+			Accounts: []account{month(id(1), "n", "2026-11")}})
+		w.failed(latchkey.ErrOverLimit, err, "Reserve from the other account of that reservation")
 	}),
 
 	newCase("purge/history", "Changes, write IDs and usage batch IDs go when they are older than Changes (24 h if that is 0), and not before.", func(w *world) {

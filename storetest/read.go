@@ -281,6 +281,21 @@ var readCases = []Case{
 		w.failed(latchkey.ErrNotFound, err, "ByDigest of unknown digests")
 	}),
 
+	newCase("digest/several-there", "Of several digests that are there, ByDigest finds one, and nothing of the others.", func(w *world) {
+		full := secret(1)
+		full.KeyID, full.Sealed = 2, []byte("sealed")
+		w.write(latchkey.Write{Tokens: []latchkey.Token{fullToken(1), token(2)}, Secrets: []latchkey.SecretChange{
+			{TokenID: id(1), Add: full}, {TokenID: id(2), Add: secret(2)}}})
+		for _, ask := range [][2]int{{1, 2}, {2, 1}} {
+			f, err := w.s.ByDigest(w.ctx, digest(ask[0]), digest(ask[1]))
+			w.ok(err, "ByDigest of two")
+			want, err := w.s.ByDigest(w.ctx, f.Secret.Digest)
+			w.ok(err, "ByDigest of the one that was found")
+			w.same(f.Secret, want.Secret, "its secret")
+			w.same(f.Token, want.Token, "its token")
+		}
+	}),
+
 	newCase("digest/signing-not-found", "A signing secret is never presented: ByDigest does not find it, alone or among others.", func(w *world) {
 		signing := secret(2)
 		signing.Signing = true

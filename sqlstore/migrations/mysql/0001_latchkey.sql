@@ -42,7 +42,7 @@ CREATE TABLE latchkey_tokens (
   extra       LONGBLOB,
   body        LONGBLOB        NOT NULL, -- JSON: what no query asks about
   PRIMARY KEY (owner, id),
-  KEY latchkey_tokens_parent (owner, parent),
+  KEY latchkey_tokens_parent (owner, parent, id),
   KEY latchkey_tokens_client (owner, client_id, id),
   KEY latchkey_tokens_not_after (not_after),
   KEY latchkey_tokens_revoked (revoked),
@@ -184,21 +184,24 @@ CREATE TABLE latchkey_credits (
   meter    VARBINARY(256) NOT NULL,
   period   VARBINARY(64)  NOT NULL,
   used     BIGINT         NOT NULL CHECK (used >= 0),
-  PRIMARY KEY (owner, token_id, meter, period)
+  PRIMARY KEY (owner, token_id, meter, period),
+  KEY latchkey_credits_period (period, owner, token_id, meter)
 ) ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin ROW_FORMAT=DYNAMIC;
 
--- actual is NULL until settled. A lapsed one is settled with 0. credit_left is what the answer said.
+-- actual is NULL until settled. A lapsed one is settled with what was pledged. credit_left is what the answer said.
 CREATE TABLE latchkey_reservations (
   owner       VARBINARY(256) NOT NULL,
   id          VARBINARY(16)  NOT NULL CHECK (length(id) = 16),
   amount      BIGINT         NOT NULL CHECK (amount > 0),
+  pledged     BIGINT         NOT NULL CHECK (pledged BETWEEN 0 AND amount),
   actual      BIGINT         CHECK (actual BETWEEN 0 AND amount),
   credit_left BIGINT         NOT NULL CHECK (credit_left >= 0),
   until       BIGINT,
   lapsed      SMALLINT       NOT NULL,
   body        LONGBLOB       NOT NULL, -- JSON: the accounts, sorted
   PRIMARY KEY (owner, id),
-  KEY latchkey_reservations_until (until)
+  KEY latchkey_reservations_until (until),
+  KEY latchkey_reservations_open (actual, until)
 ) ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin ROW_FORMAT=DYNAMIC;
 
 INSERT INTO latchkey_schema (version, name) VALUES (1, '0001_latchkey.sql');

@@ -44,7 +44,7 @@ CREATE TABLE latchkey_tokens (
   PRIMARY KEY (owner, id)
 );
 
-CREATE INDEX latchkey_tokens_parent ON latchkey_tokens (owner, parent) WHERE parent <> '';
+CREATE INDEX latchkey_tokens_parent ON latchkey_tokens (owner, parent, id) WHERE parent <> '';
 CREATE INDEX latchkey_tokens_client ON latchkey_tokens (owner, client_id, id) WHERE client_id <> '';
 CREATE INDEX latchkey_tokens_not_after ON latchkey_tokens (not_after) WHERE not_after IS NOT NULL;
 CREATE INDEX latchkey_tokens_revoked ON latchkey_tokens (revoked) WHERE revoked IS NOT NULL;
@@ -196,11 +196,14 @@ CREATE TABLE latchkey_credits (
   PRIMARY KEY (owner, token_id, meter, period)
 );
 
--- actual is NULL until settled. A lapsed one is settled with 0. credit_left is what the answer said.
+CREATE INDEX latchkey_credits_period ON latchkey_credits (period, owner, token_id, meter);
+
+-- actual is NULL until settled. A lapsed one is settled with what was pledged. credit_left is what the answer said.
 CREATE TABLE latchkey_reservations (
   owner       TEXT COLLATE "C" NOT NULL,
   id          BYTEA            NOT NULL CHECK (length(id) = 16),
   amount      BIGINT           NOT NULL CHECK (amount > 0),
+  pledged     BIGINT           NOT NULL CHECK (pledged BETWEEN 0 AND amount),
   actual      BIGINT           CHECK (actual BETWEEN 0 AND amount),
   credit_left BIGINT           NOT NULL CHECK (credit_left >= 0),
   until       BIGINT,
@@ -210,5 +213,6 @@ CREATE TABLE latchkey_reservations (
 );
 
 CREATE INDEX latchkey_reservations_until ON latchkey_reservations (until);
+CREATE INDEX latchkey_reservations_open ON latchkey_reservations (actual, until) WHERE actual IS NULL;
 
 INSERT INTO latchkey_schema (version, name) VALUES (1, '0001_latchkey.sql');

@@ -43,7 +43,7 @@ CREATE TABLE latchkey_tokens (
   PRIMARY KEY (owner, id)
 ) STRICT;
 
-CREATE INDEX latchkey_tokens_parent ON latchkey_tokens (owner, parent) WHERE parent <> '';
+CREATE INDEX latchkey_tokens_parent ON latchkey_tokens (owner, parent, id) WHERE parent <> '';
 CREATE INDEX latchkey_tokens_client ON latchkey_tokens (owner, client_id, id) WHERE client_id <> '';
 CREATE INDEX latchkey_tokens_not_after ON latchkey_tokens (not_after) WHERE not_after IS NOT NULL;
 CREATE INDEX latchkey_tokens_revoked ON latchkey_tokens (revoked) WHERE revoked IS NOT NULL;
@@ -58,11 +58,44 @@ CREATE TABLE latchkey_secrets (
   signing   INTEGER NOT NULL,
   hint      TEXT    NOT NULL,
   created   INTEGER,
-  not_after INTEGER
+  not_after INTEGER,
+  found     BLOB -- latchkey_packed, kept up to date by the triggers: what is presented is found with one look
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX latchkey_secrets_token ON latchkey_secrets (owner, token_id);
 CREATE INDEX latchkey_secrets_not_after ON latchkey_secrets (not_after) WHERE not_after IS NOT NULL;
+
+-- A secret and its token in one value: numbers and lengths with commas between them, empty for NULL, a semicolon, and then
+-- what the lengths are of, and the body.
+CREATE VIEW latchkey_packed (digest, packed) AS SELECT s.digest, CAST(
+  s.key_id || ',' || ifnull(s.created, '') || ',' || ifnull(s.not_after, '') || ',' ||
+  t.version || ',' || t.kind || ',' || t.test || ',' || t.depth || ',' || ifnull(t.created, '') || ',' ||
+  ifnull(t.not_before, '') || ',' || ifnull(t.not_after, '') || ',' || t.idle || ',' || ifnull(t.used, '') || ',' ||
+  t.disabled || ',' || ifnull(t.revoked, '') || ',' ||
+  ifnull(length(s.sealed), '') || ',' || ifnull(length(t.extra), '') || ',' ||
+  length(CAST(s.hint AS BLOB)) || ',' || length(CAST(t.owner AS BLOB)) || ',' || length(CAST(t.id AS BLOB)) || ',' ||
+  length(CAST(t.parent AS BLOB)) || ',' || length(CAST(t.origin AS BLOB)) || ',' || length(CAST(t.name AS BLOB)) || ',' ||
+  length(CAST(t.client_id AS BLOB)) || ',' || length(CAST(t.client_name AS BLOB)) || ',' ||
+  length(CAST(t.reason AS BLOB)) || ',' || length(CAST(t.hint AS BLOB)) || ',' || length(CAST(t.public AS BLOB)) || ';' ||
+  ifnull(s.sealed, '') || ifnull(t.extra, '') || s.hint || t.owner || t.id || t.parent || t.origin || t.name ||
+  t.client_id || t.client_name || t.reason || t.hint || t.public || t.body AS BLOB)
+  FROM latchkey_secrets s CROSS JOIN latchkey_tokens t WHERE t.owner = s.owner AND t.id = s.token_id;
+
+CREATE TRIGGER latchkey_secrets_added AFTER INSERT ON latchkey_secrets BEGIN
+  UPDATE latchkey_secrets SET found = (SELECT p.packed FROM latchkey_packed p WHERE p.digest = NEW.digest)
+  WHERE digest = NEW.digest; END;
+
+CREATE TRIGGER latchkey_secrets_changed AFTER UPDATE OF owner, token_id, key_id, sealed, hint, created, not_after
+  ON latchkey_secrets BEGIN
+  UPDATE latchkey_secrets SET found = (SELECT p.packed FROM latchkey_packed p WHERE p.digest = NEW.digest)
+  WHERE digest = NEW.digest; END;
+
+CREATE TRIGGER latchkey_tokens_changed AFTER UPDATE ON latchkey_tokens BEGIN
+  UPDATE latchkey_secrets SET found = (SELECT p.packed FROM latchkey_packed p WHERE p.digest = latchkey_secrets.digest)
+  WHERE owner = NEW.owner AND token_id = NEW.id; END;
+
+CREATE TRIGGER latchkey_tokens_removed AFTER DELETE ON latchkey_tokens BEGIN
+  UPDATE latchkey_secrets SET found = NULL WHERE owner = OLD.owner AND token_id = OLD.id; END;
 
 CREATE TABLE latchkey_token_roles (
   owner    TEXT NOT NULL,
@@ -195,11 +228,14 @@ CREATE TABLE latchkey_credits (
   PRIMARY KEY (owner, token_id, meter, period)
 ) STRICT, WITHOUT ROWID;
 
--- actual is NULL until settled. A lapsed one is settled with 0. credit_left is what the answer said.
+CREATE INDEX latchkey_credits_period ON latchkey_credits (period, owner, token_id, meter);
+
+-- actual is NULL until settled. A lapsed one is settled with what was pledged. credit_left is what the answer said.
 CREATE TABLE latchkey_reservations (
   owner       TEXT    NOT NULL,
   id          BLOB    NOT NULL CHECK (length(id) = 16),
   amount      INTEGER NOT NULL CHECK (amount > 0),
+  pledged     INTEGER NOT NULL CHECK (pledged BETWEEN 0 AND amount),
   actual      INTEGER CHECK (actual BETWEEN 0 AND amount),
   credit_left INTEGER NOT NULL CHECK (credit_left >= 0),
   until       INTEGER,
@@ -209,5 +245,6 @@ CREATE TABLE latchkey_reservations (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX latchkey_reservations_until ON latchkey_reservations (until);
+CREATE INDEX latchkey_reservations_open ON latchkey_reservations (actual, until) WHERE actual IS NULL;
 
 INSERT INTO latchkey_schema (version, name) VALUES (1, '0001_latchkey.sql');

@@ -1,0 +1,551 @@
+package latchkey_test
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	mathrand "math/rand/v2"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+// creditBlock is Options.CreditBlock of every test; nil but for those of TestLimitsHoldWithBlocks.
+var creditBlock func(latchkey.Credits) latchkey.Credits
+
+// All that is promised of one process without blocks is promised with them.
+func TestLimitsHoldWithBlocks(t *testing.T) {
+	defer func() { creditBlock = nil }()
+	for size, block := range map[string]func(latchkey.Credits) latchkey.Credits{
+		"a hundredth": latchkey.Hundredth,
+		"all":         func(limit latchkey.Credits) latchkey.Credits { return limit },
+	} {
+		creditBlock = block
+		for name, test := range map[string]func(*testing.T){
+			"amounts": TestAmounts, "no limit": TestNoLimitAsksNobody, "exact": TestCreditsAreExact,
+			"chains": TestAllPursesOfAChainPayOrNone, "a lowered limit": TestALoweredLimitBitesAtTheNextVerify,
+			"the month": TestTheMonthTurnsInUTC, "lapsing": TestAHoldNobodySettlesLapses,
+			"once": TestAChargeIsMadeOnceWhateverTheStoreSays,
+		} {
+			t.Run(size+"/"+name, test)
+		}
+	}
+}
+
+// ledger counts what is asked of a store, and says how it looks from there.
+type ledger struct {
+	latchkey.Store
+	reserves, adjusts, settles atomic.Int64
+	asking, most               atomic.Int64 // Reserves under way
+	fault                      atomic.Pointer[func() (before, after error)]
+}
+
+func (s *ledger) call(f func() error) error {
+	var before, after error
+	if fault := s.fault.Load(); fault != nil {
+		before, after = (*fault)()
+	}
+	if before != nil {
+		return before
+	}
+	return cmp.Or(f(), after)
+}
+
+func (s *ledger) Reserve(ctx context.Context, r latchkey.Reservation) (got latchkey.Reserved, err error) {
+	s.reserves.Add(1)
+	n := s.asking.Add(1)
+	for was := s.most.Load(); n > was && !s.most.CompareAndSwap(was, n); was = s.most.Load() {
+	}
+	runtime.Gosched()
+	defer s.asking.Add(-1)
+	err = s.call(func() (err error) { got, err = s.Store.Reserve(ctx, r); return err })
+	return got, err
+}
+
+func (s *ledger) Adjust(ctx context.Context, owner string, key [16]byte, a latchkey.Adjustment) error {
+	s.adjusts.Add(1)
+	return s.call(func() error { return s.Store.Adjust(ctx, owner, key, a) })
+}
+
+func (s *ledger) Settle(ctx context.Context, owner string, key [16]byte, actual latchkey.Credits) error {
+	s.settles.Add(1)
+	return s.call(func() error { return s.Store.Settle(ctx, owner, key, actual) })
+}
+
+// taken is what the store counts as taken from a purse in the month of the clock.
+func (w *world) taken(tokenID, meter string) latchkey.Credits {
+	w.Helper()
+	const limit = 1 << 60
+	key := [16]byte{0xAA}
+	_, err := rand.Read(key[1:])
+	w.ok(err)
+	r := latchkey.Reservation{Owner: "acme", Key: key, Amount: 1, Accounts: []latchkey.CreditAccount{
+		{TokenID: tokenID, Meter: meter, Period: w.now().Format("2006-01"), Limit: limit}}}
+	inner := w.store.Store.(*ledger).Store
+	if s, ok := inner.(*crossroads); ok {
+		inner = s.Store
+	}
+	got, err := inner.Reserve(w.ctx, r)
+	w.ok(err)
+	w.ok(inner.Settle(w.ctx, "acme", key, 0))
+	return limit - got.Left - 1
+}
+
+// blockWorld is a world whose managers take blocks of so many credits.
+func blockWorld(t *testing.T, size latchkey.Credits) (*world, *ledger) {
+	w := newWorld(t, func(o *latchkey.Options) { o.CreditBlock = blocksOf(size) })
+	s := &ledger{Store: w.store.Store}
+	w.store.Store = s
+	return w, s
+}
+
+func blocksOf(size latchkey.Credits) func(latchkey.Credits) latchkey.Credits {
+	return func(latchkey.Credits) latchkey.Credits { return size }
+}
+
+// process is another process over the same store.
+func (w *world) process(size latchkey.Credits) *latchkey.Manager {
+	return latchkey.New(w.store, &latchkey.Options{Clock: w.now, CreditBlock: blocksOf(size)})
+}
+
+func (w *world) accessOf(keys *latchkey.Manager, secret string) latchkey.Access {
+	w.Helper()
+	a, err := keys.Verify(w.ctx, latchkey.Presented{Secret: secret})
+	w.ok(err)
+	return a
+}
+
+// drain charges 1 until it is refused, and says how often it was not.
+func (w *world) drain(a latchkey.Access, meter string) (n latchkey.Credits) {
+	w.Helper()
+	for {
+		err := a.Charge(w.ctx, meter, 1)
+		if errors.Is(err, latchkey.ErrOverLimit) {
+			return n
+		}
+		w.ok(err)
+		n++
+	}
+}
+
+func (w *world) purge() {
+	w.Helper()
+	_, err := w.keys.Purge(w.ctx)
+	w.ok(err)
+}
+
+func TestBlocksArePaidOutOfInMemory(t *testing.T) {
+	w, store := blockWorld(t, 1000)
+	tok, secret := w.issue(latchkey.KindAPIKey, credits(100_000))
+	a := w.access(secret)
+	for range 10_000 {
+		w.ok(a.Charge(w.ctx, "reads", 1))
+	}
+	calls := store.reserves.Load() + store.adjusts.Load() + store.settles.Load()
+	assert.Less(t, calls, int64(300), "10,000 debits")
+	assert.GreaterOrEqual(t, w.taken(tok.ID, "reads"), latchkey.Credits(10_000))
+	assert.LessOrEqual(t, w.taken(tok.ID, "reads"), latchkey.Credits(12_000), "two blocks at most")
+	w.ok(w.keys.Close(w.ctx))
+	assert.EqualValues(t, 10_000, w.taken(tok.ID, "reads"), "a clean stop strands nothing")
+	w.ok(a.Charge(w.ctx, "reads", 1)) // a closed manager still charges, each debit by itself
+	assert.EqualValues(t, 10_001, w.taken(tok.ID, "reads"))
+}
+
+func TestOneDebitTakesNoBlock(t *testing.T) {
+	w, _ := blockWorld(t, 1000)
+	tok, secret := w.issue(latchkey.KindAPIKey, credits(100_000))
+	w.ok(w.access(secret).Charge(w.ctx, "reads", 7))
+	assert.EqualValues(t, 7, w.taken(tok.ID, "reads"))
+}
+
+func TestBlocksShrinkAsLessIsLeft(t *testing.T) {
+	w, _ := blockWorld(t, 1000)
+	tok, secret := w.issue(latchkey.KindAPIKey, credits(5000))
+	a := w.access(secret)
+	for spent := latchkey.Credits(1); spent <= 5000; spent++ {
+		w.ok(a.Charge(w.ctx, "reads", 1))
+		held := w.taken(tok.ID, "reads") - spent
+		require.LessOrEqual(t, held, (5000-spent)/4+1, "after %d", spent)
+	}
+	w.is(latchkey.ErrOverLimit, a.Charge(w.ctx, "reads", 1))
+}
+
+// However many are waiting, one of a process asks the store.
+func TestOneOfAProcessAsksForAllThatWait(t *testing.T) {
+	w, store := blockWorld(t, 500)
+	_, secret := w.issue(latchkey.KindAPIKey, credits(3000))
+	a := w.access(secret)
+	var paid atomic.Int64
+	var all sync.WaitGroup
+	for range 64 {
+		all.Go(func() {
+			for range 60 {
+				if err := a.Charge(w.ctx, "reads", 1); err == nil {
+					paid.Add(1)
+				} else {
+					assert.ErrorIs(t, err, latchkey.ErrOverLimit)
+				}
+			}
+		})
+	}
+	all.Wait()
+	assert.EqualValues(t, 3000, paid.Load())
+	assert.LessOrEqual(t, store.most.Load(), int64(2), "the next block may come while somebody asks for an exact amount")
+}
+
+// Whatever this process holds is given back before it refuses anybody, and nothing else is.
+func TestARefusalIsExactForWhatThisProcessHolds(t *testing.T) {
+	w, store := blockWorld(t, 200)
+	w.configure(func(o *latchkey.Owner) { o.Limits.Credits = 10_000 })
+	_, parentSecret := w.issue(latchkey.KindAPIKey, credits(5000))
+	parent := w.access(parentSecret)
+	_, childSecret := w.mint(parent, latchkey.Narrowing{Limits: latchkey.Limits{Credits: 1000}})
+	child := w.access(childSecret)
+	_, strangerSecret := w.key(readAll())
+	stranger := w.access(strangerSecret)
+	_, spentSecret := w.issue(latchkey.KindAPIKey, credits(50))
+	w.ok(w.access(spentSecret).Charge(w.ctx, "reads", 50))
+	for _, a := range []latchkey.Access{parent, child, stranger} {
+		for range 3 {
+			w.ok(a.Charge(w.ctx, "reads", 1))
+		}
+	}
+	h, err := child.Reserve(w.ctx, "reads", 5)
+	w.ok(err)
+	require.Eventually(t, func() bool { return w.taken("", "reads") > 550 }, time.Minute, time.Millisecond, "three blocks are out")
+	before, settled := w.taken("", "reads"), store.settles.Load()
+	w.is(latchkey.ErrOverLimit, w.access(spentSecret).Charge(w.ctx, "reads", 1))
+	assert.Equal(t, before, w.taken("", "reads"), "its own purse was short: nobody had to give anything back")
+	assert.Equal(t, settled, store.settles.Load())
+
+	free := latchkey.Credits(10_000 - 50 - 9 - 5)
+	w.is(latchkey.ErrOverLimit, stranger.Charge(w.ctx, "reads", free+1))
+	w.ok(stranger.Charge(w.ctx, "reads", free))
+	for _, a := range []latchkey.Access{parent, child, stranger} {
+		w.is(latchkey.ErrOverLimit, a.Charge(w.ctx, "reads", 1))
+	}
+	w.ok(h.Settle(w.ctx, 2))
+	w.is(latchkey.ErrOverLimit, stranger.Charge(w.ctx, "reads", 4)) // 3 came back to a block of the child's
+	w.ok(stranger.Charge(w.ctx, "reads", 3))
+	w.is(latchkey.ErrOverLimit, child.Charge(w.ctx, "reads", 1))
+	assert.EqualValues(t, 10_000, w.taken("", "reads"))
+}
+
+func TestABlockBelongsToItsMonth(t *testing.T) {
+	w, _ := blockWorld(t, 100)
+	tok, secret := w.issue(latchkey.KindAPIKey, credits(1000))
+	a := w.access(secret)
+	for range 5 {
+		w.ok(a.Charge(w.ctx, "reads", 1))
+	}
+	h, err := a.Reserve(w.ctx, "reads", 6)
+	w.ok(err)
+	march := w.time.Load()
+	assert.Greater(t, w.taken(tok.ID, "reads"), latchkey.Credits(90))
+	w.time.Store(time.Date(2026, 4, 1, 0, 0, 0, 0, time.UTC).UnixMicro())
+	assert.EqualValues(t, 1000, w.drain(a, "reads"), "all of April")
+	april := w.time.Load()
+	w.time.Store(march)
+	require.Eventually(t, func() bool { return w.taken(tok.ID, "reads") == 11 }, time.Minute, time.Millisecond,
+		"what was not spent of March is given back to March")
+	w.time.Store(april)
+	w.ok(h.Settle(w.ctx, 2)) // as are Holds
+	w.time.Store(march)
+	require.Eventually(t, func() bool { return w.taken(tok.ID, "reads") == 7 }, time.Minute, time.Millisecond)
+}
+
+func TestABlockTakenUnderAnotherLimitPaysNobodyElse(t *testing.T) {
+	w, _ := blockWorld(t, 100)
+	tok, secret := w.issue(latchkey.KindAPIKey, credits(1000))
+	old := w.access(secret)
+	for range 20 {
+		w.ok(old.Charge(w.ctx, "reads", 1))
+	}
+	require.Greater(t, w.taken(tok.ID, "reads"), latchkey.Credits(100))
+	w.update(tok, func(t *latchkey.Token) { t.Limits.Credits = 25 })
+	lowered := w.access(secret)
+	assert.EqualValues(t, 5, w.drain(lowered, "reads"), "what is held under the old limit does not count as spent")
+	w.ok(old.Charge(w.ctx, "reads", 1)) // a photograph
+	w.is(latchkey.ErrOverLimit, lowered.Charge(w.ctx, "reads", 1))
+	w.update(tok, func(t *latchkey.Token) { t.Limits.Credits = 500 })
+	raised := w.access(secret)
+	w.ok(raised.Charge(w.ctx, "reads", 1))
+	w.is(latchkey.ErrOverLimit, lowered.Charge(w.ctx, "reads", 1))
+	w.ok(w.keys.Close(w.ctx))
+	assert.EqualValues(t, 27, w.taken(tok.ID, "reads"))
+}
+
+// A process that dies loses what it had pledged at most; the rest comes back after the lease.
+func TestWhatADeadProcessHeldComesBack(t *testing.T) {
+	for _, debits := range []int{2, 3, 17, 130, 799, 800} {
+		w, store := blockWorld(t, 800)
+		tok, secret := w.issue(latchkey.KindAPIKey, credits(20_000))
+		line := &ledger{Store: store.Store} // of the one that dies
+		dying := latchkey.New(line, &latchkey.Options{Clock: w.now, CreditBlock: blocksOf(800)})
+		dead := w.accessOf(dying, secret)
+		for range debits {
+			w.ok(dead.Charge(w.ctx, "reads", 1))
+		}
+		acked := latchkey.Credits(debits)
+		cut := func() (before, after error) { return latchkey.ErrUnavailable, nil }
+		line.fault.Store(&cut)
+		if debits == 17 { // it goes on for as long as it can, and dies then
+			for dead.Charge(w.ctx, "reads", 1) == nil {
+				acked++
+			}
+		}
+		live := w.access(secret)
+		for range 10 {
+			w.ok(live.Charge(w.ctx, "reads", 1))
+		}
+		w.turn(5*time.Minute - time.Microsecond)
+		w.ok(live.Charge(w.ctx, "reads", 1)) // so this one is not idle
+		w.purge()
+		w.turn(5 * time.Minute) // whatever renewed what, the dead renew nothing
+		w.purge()
+		w.ok(w.keys.Close(w.ctx))
+		lost := w.taken(tok.ID, "reads") - acked - 11
+		assert.GreaterOrEqual(t, lost, latchkey.Credits(0), "what was acknowledged is counted: %d", debits)
+		assert.LessOrEqual(t, lost, latchkey.Credits(2*(800/8+1)), "an eighth of a block each: %d", debits)
+		if debits <= 2 {
+			assert.LessOrEqual(t, lost, latchkey.Credits(101))
+		}
+		rest := w.accessOf(w.process(800), secret)
+		assert.Equal(t, 20_000-acked-11-lost, w.drain(rest, "reads"))
+	}
+}
+
+// Somebody whose clock is ahead purges the blocks of a process that lives: it pays what was pledged, and no more.
+func TestABlockThatLapsedUnderItsOwner(t *testing.T) {
+	w, _ := blockWorld(t, 800)
+	tok, secret := w.issue(latchkey.KindAPIKey, credits(10_000))
+	a := w.access(secret)
+	spent := latchkey.Credits(0)
+	for range 10 {
+		w.ok(a.Charge(w.ctx, "reads", 1))
+		spent++
+	}
+	ahead := latchkey.New(w.store, &latchkey.Options{Clock: func() time.Time { return w.now().Add(time.Hour) }})
+	_, err := ahead.Purge(w.ctx)
+	w.ok(err)
+	spent += w.drain(a, "reads")
+	assert.LessOrEqual(t, spent, latchkey.Credits(10_000))
+	assert.GreaterOrEqual(t, spent, latchkey.Credits(10_000-202), "all but what was pledged and not spent can be spent")
+	assert.EqualValues(t, 10_000, w.taken(tok.ID, "reads"))
+}
+
+func TestWithoutItsStoreAProcessPaysWhatIsPledged(t *testing.T) {
+	w, store := blockWorld(t, 800)
+	tok, secret := w.issue(latchkey.KindAPIKey, credits(10_000))
+	a := w.access(secret)
+	spent := latchkey.Credits(0)
+	for range 3 {
+		w.ok(a.Charge(w.ctx, "reads", 1))
+		spent++
+	}
+	for _, down := range []error{latchkey.ErrUnavailable, latchkey.ErrUnknownOutcome} {
+		gone := func() (before, after error) { return down, nil }
+		store.fault.Store(&gone)
+		var err error
+		for range 1000 {
+			if err = a.Charge(w.ctx, "reads", 1); err != nil {
+				break
+			}
+			spent++
+		}
+		w.is(latchkey.ErrUnavailable, err)
+		assert.NotErrorIs(t, err, latchkey.ErrUnknownOutcome, "nothing was spent")
+		_, err = a.Reserve(w.ctx, "reads", 1)
+		w.is(latchkey.ErrUnavailable, err)
+		assert.LessOrEqual(t, spent, w.taken(tok.ID, "reads"))
+		store.fault.Store(nil)
+		w.ok(a.Charge(w.ctx, "reads", 1))
+		spent++
+	}
+	w.ok(w.keys.Close(w.ctx))
+	assert.Equal(t, spent, w.taken(tok.ID, "reads"))
+}
+
+// A store that fails before and after the fact, callers who leave, two processes: what was acknowledged is never more than
+// the limit, and in the end the books agree to the last credit.
+func TestBlocksSurviveABadStore(t *testing.T) {
+	w, store := blockWorld(t, 60)
+	w.configure(func(o *latchkey.Owner) { o.Limits.Credits = 4000 })
+	_, parentSecret := w.issue(latchkey.KindAPIKey, credits(3000))
+	_, childSecret := w.mint(w.access(parentSecret), latchkey.Narrowing{Limits: latchkey.Limits{Credits: 1000}})
+	other := w.process(30)
+	bad := func() (before, after error) {
+		switch mathrand.IntN(12) {
+		case 0:
+			return latchkey.ErrUnavailable, nil
+		case 1:
+			return latchkey.ErrUnknownOutcome, nil
+		case 2:
+			return nil, latchkey.ErrUnknownOutcome
+		}
+		return nil, nil
+	}
+	store.fault.Store(&bad)
+	var sure, perhaps atomic.Int64
+	var all sync.WaitGroup
+	for g := range 32 {
+		keys := w.keys
+		if g%2 == 0 {
+			keys = other
+		}
+		secret := parentSecret
+		if g%4 < 2 {
+			secret = childSecret
+		}
+		a := w.accessOf(keys, secret)
+		all.Go(func() {
+			for i := range 60 {
+				n := latchkey.Credits(1 + mathrand.IntN(3))
+				ctx, cancel := context.WithTimeout(w.ctx, time.Hour)
+				if i%7 == 0 {
+					time.AfterFunc(time.Duration(mathrand.IntN(200))*time.Microsecond, cancel)
+				}
+				if i%3 != 0 {
+					switch err := a.Charge(ctx, "reads", n); {
+					case err == nil:
+						sure.Add(int64(n))
+					case errors.Is(err, latchkey.ErrUnavailable), errors.Is(err, latchkey.ErrUnknownOutcome):
+						perhaps.Add(int64(n))
+					default:
+						assert.ErrorIs(t, err, latchkey.ErrOverLimit)
+					}
+				} else if h, err := a.Reserve(ctx, "reads", n); err == nil {
+					if h.Settle(w.ctx, n-1) == nil {
+						sure.Add(int64(n - 1))
+					} else {
+						perhaps.Add(int64(n))
+					}
+				}
+				cancel()
+			}
+		})
+	}
+	all.Wait()
+	store.fault.Store(nil)
+	assert.LessOrEqual(t, sure.Load(), int64(3000))
+	w.purge()
+	w.ok(other.Close(w.ctx))
+	w.ok(w.keys.Close(w.ctx))
+	w.turn(time.Hour)
+	w.purge()
+	taken := int64(w.taken("", "reads"))
+	assert.GreaterOrEqual(t, taken, sure.Load())
+	assert.LessOrEqual(t, taken, sure.Load()+perhaps.Load(), "nothing is stranded but what nobody was told about")
+	rest := w.accessOf(w.process(50), parentSecret)
+	assert.EqualValues(t, 3000-taken, w.drain(rest, "reads"))
+}
+
+func TestHoldsOutOfABlock(t *testing.T) {
+	w, store := blockWorld(t, 400)
+	tok, secret := w.issue(latchkey.KindAPIKey, credits(10_000))
+	a := w.access(secret)
+	w.ok(a.Charge(w.ctx, "reads", 1))
+	w.ok(a.Charge(w.ctx, "reads", 1))
+	asked := store.reserves.Load()
+	var holds []*latchkey.Hold
+	for range 5 {
+		h, err := a.Reserve(w.ctx, "reads", 4)
+		w.ok(err)
+		holds = append(holds, h)
+	}
+	assert.Equal(t, asked, store.reserves.Load())
+	left, ok := holds[0].Left()
+	assert.True(t, ok)
+	assert.EqualValues(t, 10_000-2-4, left)
+	w.ok(holds[2].Settle(w.ctx, 1)) // out of the middle
+	w.ok(holds[2].Settle(w.ctx, 1))
+	w.is(latchkey.ErrConflict, holds[2].Settle(w.ctx, 2))
+	left, _ = holds[2].Left()
+	assert.EqualValues(t, 10_000-2-12+3, left)
+
+	w.turn(15*time.Minute - time.Microsecond)
+	late, err := a.Reserve(w.ctx, "reads", 4)
+	w.ok(err)
+	w.purge()
+	w.ok(holds[4].Settle(w.ctx, 3)) // in time
+	w.turn(time.Microsecond)
+	w.ok(holds[3].Settle(w.ctx, 3)) // late, but nobody has purged yet
+	w.purge()
+	w.is(latchkey.ErrConflict, holds[0].Settle(w.ctx, 1))
+	w.ok(holds[1].Settle(w.ctx, 0))
+
+	// Close gives back all but what is out; that is given back when it is settled.
+	w.ok(w.keys.Close(w.ctx))
+	assert.EqualValues(t, 2+1+3+3+4, w.taken(tok.ID, "reads"))
+	gone := func() (before, after error) { return latchkey.ErrUnavailable, nil }
+	store.fault.Store(&gone)
+	w.is(latchkey.ErrUnavailable, late.Settle(w.ctx, 2))
+	store.fault.Store(nil)
+	w.ok(late.Settle(w.ctx, 2))
+	assert.EqualValues(t, 2+1+3+3+2, w.taken(tok.ID, "reads"))
+}
+
+// A Hold of which the store could not be told is settled all the same: with one amount.
+func TestAHoldIsSettledWithOneAmountThoughTheStoreIsGone(t *testing.T) {
+	w, store := blockWorld(t, 400)
+	tok, secret := w.issue(latchkey.KindAPIKey, credits(10_000))
+	a := w.access(secret)
+	w.ok(a.Charge(w.ctx, "reads", 1))
+	w.ok(a.Charge(w.ctx, "reads", 1))
+	hold, err := a.Reserve(w.ctx, "reads", 4)
+	w.ok(err)
+	w.ok(w.keys.Close(w.ctx))
+	gone := func() (before, after error) { return latchkey.ErrUnavailable, nil }
+	store.fault.Store(&gone)
+	w.is(latchkey.ErrUnavailable, hold.Settle(w.ctx, 0))
+	store.fault.Store(nil)
+	w.is(latchkey.ErrConflict, hold.Settle(w.ctx, 4))
+	w.ok(hold.Settle(w.ctx, 0))
+	assert.EqualValues(t, 2, w.taken(tok.ID, "reads"))
+}
+
+func TestIdleBlocksAreGivenBack(t *testing.T) {
+	w, _ := blockWorld(t, 100)
+	tok, secret := w.issue(latchkey.KindAPIKey, credits(10_000))
+	a := w.access(secret)
+	for range 3 {
+		w.ok(a.Charge(w.ctx, "reads", 1))
+	}
+	w.turn(30*time.Second - time.Microsecond)
+	w.purge()
+	assert.EqualValues(t, 101, w.taken(tok.ID, "reads"))
+	w.turn(time.Microsecond)
+	w.purge()
+	assert.EqualValues(t, 3, w.taken(tok.ID, "reads"))
+	w.ok(a.Charge(w.ctx, "reads", 1))
+}
+
+func TestTokensThatShareTheirPursesShareABlock(t *testing.T) {
+	w, store := blockWorld(t, 1000)
+	w.configure(func(o *latchkey.Owner) { o.Limits.Credits = 1 << 40 })
+	for range 50 {
+		_, secret := w.key(readAll())
+		w.ok(w.access(secret).Charge(w.ctx, "reads", 1))
+	}
+	w.ok(w.acme.Assume(latchkey.Client{ID: "7"}, nil).Charge(w.ctx, "reads", 1))
+	assert.EqualValues(t, 2, store.reserves.Load(), "one debit and one block")
+}
+
+func TestChargingOutOfABlockDoesNotAllocate(t *testing.T) {
+	w, _ := blockWorld(t, 1<<40)
+	_, secret := w.issue(latchkey.KindAPIKey, credits(1<<60))
+	a := w.access(secret)
+	assert.Zero(t, testing.AllocsPerRun(1000, func() { _ = a.Charge(w.ctx, "reads", 1) }))
+	assert.LessOrEqual(t, testing.AllocsPerRun(1000, func() {
+		h, _ := a.Reserve(w.ctx, "reads", 2)
+		_ = h.Settle(w.ctx, 1)
+	}), 1.0)
+}

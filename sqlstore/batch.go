@@ -1,0 +1,359 @@
+package sqlstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+// batch is mints that share a transaction.
+type batch struct {
+	ctx    context.Context // ends when all of them are gone
+	cancel context.CancelFunc
+	leader *job
+	owner  string // of the leader
+	jobs   []*job // the leader and those who follow; guarded, as the following, by the lock of the queue
+	alive  int    // whose callers wait
+	gone   bool   // a caller left before the commit
+	sealed bool   // the commit has begun
+	lent   bool   // the leader waits for locks, and somebody works in her place
+}
+
+// addMint queues a mint, and sees to it that somebody works at it.
+func (s *Store) addMint(j *job) {
+	s.queue.mu.Lock()
+	defer s.queue.mu.Unlock()
+	s.queue.jobs = append(s.queue.jobs, j)
+	s.hire()
+}
+
+// hire lets one more work at mints, if there are any and there is room. The caller holds the queue's lock.
+func (s *Store) hire() {
+	if s.queue.minters < s.dialect.minters && s.queue.eldest() >= 0 {
+		s.queue.minters++
+		go s.mintAll()
+	}
+}
+
+// eldest is the mint that has waited longest, of those whose owner no leader waits for: the others are hers to take along
+// when she has what she waits for, and if she never does, one who waits is enough. The caller holds the lock.
+func (q *queue) eldest() int {
+	return slices.IndexFunc(q.jobs, func(j *job) bool { return j.mint != nil && q.leaders[j.mint.w.Owner] == nil })
+}
+
+const (
+	// maxPatience is how long a leader waits for locks before somebody else may work in her place.
+	maxPatience = 50 * time.Millisecond
+	// maxLent is in how many places. Each who waits holds a connection.
+	maxLent = 4
+)
+
+// await notes that the leader is about to wait for locks of her owner.
+func (s *Store) await(b *batch) (done func()) {
+	s.queue.mu.Lock()
+	defer s.queue.mu.Unlock()
+	s.queue.lead(b)
+	lend := time.AfterFunc(maxPatience, func() {
+		q := &s.queue
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		if q.leaders[b.owner] == b && !b.lent && q.lent < maxLent {
+			b.lent = true
+			q.lent++
+			q.minters--
+			s.hire()
+		}
+	})
+	return func() {
+		lend.Stop()
+		s.queue.awaited(b)
+	}
+}
+
+// lead notes who waits for an owner. The caller holds the lock.
+func (q *queue) lead(b *batch) {
+	if q.leaders == nil {
+		q.leaders = map[string]*batch{}
+	}
+	if q.leaders[b.owner] == nil {
+		q.leaders[b.owner] = b
+	}
+}
+
+// awaited says that the leader waits no more.
+func (q *queue) awaited(b *batch) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.leaders[b.owner] == b {
+		delete(q.leaders, b.owner)
+	}
+	if b.lent {
+		b.lent = false
+		q.lent--
+		q.minters++
+	}
+}
+
+// addAlone queues what was a mint to be tried alone.
+func (q *queue) addAlone(j *job) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	j.mint, j.batch, j.single = nil, nil, true
+	q.jobs = append(q.jobs, j)
+}
+
+// mintAll works until no mint waits.
+func (s *Store) mintAll() {
+	for {
+		b := s.queue.nextMint(s.dialect.minters)
+		if b == nil {
+			return
+		}
+		s.mintTogether(b)
+	}
+}
+
+// nextMint makes the eldest mint the leader of a batch. Nil: the caller is at its end.
+func (q *queue) nextMint(minters int) *batch {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	i := q.eldest()
+	if i < 0 || q.minters > minters { // too many: one who had lent her place has it back
+		q.minters--
+		return nil
+	}
+	b := &batch{leader: q.jobs[i], owner: q.jobs[i].mint.w.Owner}
+	q.lead(b)
+	q.jobs = slices.Delete(q.jobs, i, i+1)
+	// The others outlive the leader's deadline, and she need not outwait the database.
+	b.ctx, b.cancel = context.WithCancel(context.WithoutCancel(b.leader.ctx))
+	b.join(b.leader)
+	return b
+}
+
+func (b *batch) join(j *job) {
+	j.batch = b
+	b.jobs = append(b.jobs, j)
+	b.alive++
+}
+
+// leave is for a caller whose time is over. It is false when her write may be committed all the same.
+func (q *queue) leave(j *job) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if i := slices.Index(q.jobs, j); i >= 0 {
+		q.jobs = slices.Delete(q.jobs, i, i+1)
+		return true
+	}
+	b := j.batch
+	if b == nil {
+		return false
+	}
+	if b.alive--; b.alive == 0 {
+		b.cancel()
+	}
+	if b.sealed {
+		j.left = true
+		return false
+	}
+	b.gone = true
+	b.jobs = slices.DeleteFunc(b.jobs, func(other *job) bool { return other == j })
+	return true
+}
+
+// maxFollowed is how many tokens a Write may add that shares a transaction: bulk gains nothing by it.
+const maxFollowed = 4
+
+// follow adds the mints that wait to the batch, and returns them. In powers of two, unless the engine takes arrays: there
+// is one statement for each number of rows.
+func (q *queue) follow(b *batch, arrays bool) []*job {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	fits := func(j *job) bool { return j.mint != nil && len(j.mint.w.Tokens) <= maxFollowed }
+	if len(b.jobs) != 1 || !fits(b.leader) {
+		return nil
+	}
+	most := 0
+	for _, j := range q.jobs {
+		if fits(j) {
+			most++
+		}
+	}
+	most = min(most, maxBatch-1)
+	for size := 1; !arrays; size *= 2 {
+		if 2*size > most+1 {
+			most = size - 1
+			break
+		}
+	}
+	q.jobs = slices.DeleteFunc(q.jobs, func(j *job) bool {
+		if !fits(j) || len(b.jobs) > most {
+			return false
+		}
+		b.join(j)
+		return true
+	})
+	return slices.Clone(b.jobs[1:])
+}
+
+// drop takes jobs out of the batch, and back into the queue unless they are to be answered.
+func (q *queue) drop(b *batch, answer error, jobs ...*job) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var back []*job
+	b.jobs = slices.DeleteFunc(b.jobs, func(j *job) bool {
+		if !slices.Contains(jobs, j) {
+			return false
+		}
+		j.batch = nil
+		b.alive--
+		if answer != nil {
+			j.done <- answer
+		} else {
+			back = append(back, j)
+		}
+		return true
+	})
+	q.jobs = slices.Concat(back, q.jobs)
+}
+
+// seal is the last moment at which a caller can leave: false says that one has, and is in what would be committed.
+func (q *queue) seal(b *batch) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	b.sealed = !b.gone
+	return b.sealed
+}
+
+// members are those of whom nobody has left.
+func (q *queue) members(b *batch) []*job {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return slices.Clone(b.jobs)
+}
+
+// reopen is for another try, by the leader and whoever waits by then. Who left for fear of the commit is not taken along.
+func (q *queue) reopen(b *batch) {
+	q.mu.Lock()
+	b.jobs = slices.DeleteFunc(b.jobs, func(j *job) bool { return j.left })
+	followers := slices.DeleteFunc(slices.Clone(b.jobs), func(j *job) bool { return j == b.leader })
+	q.mu.Unlock()
+	q.drop(b, nil, followers...)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	b.gone, b.sealed = false, false
+}
+
+// panicked brings a driver's panic to a caller, who may be prepared for it.
+type panicked struct{ value any }
+
+func (p panicked) Error() string { return fmt.Sprint("panic: ", p.value) }
+
+// mintTogether answers the leader, and those who share her commit.
+func (s *Store) mintTogether(b *batch) {
+	defer b.cancel()
+	defer s.queue.awaited(b)
+	defer func() {
+		if value := recover(); value != nil {
+			s.queue.reopen(b)
+			s.queue.drop(b, panicked{value}, b.leader)
+		}
+	}()
+	var epoch uint64
+	err := retrying(b.ctx, s.busy, func() (err error) {
+		for {
+			if epoch, err = s.mintOnce(b); err != errGone {
+				return err
+			}
+			s.queue.reopen(b)
+			if len(s.queue.members(b)) == 0 {
+				return err // the leader herself
+			}
+		}
+	})
+	members := s.queue.members(b)
+	if err == nil {
+		for _, j := range members {
+			j.mint.epoch = epoch
+		}
+	} else if !errors.Is(err, latchkey.ErrUnknownOutcome) && err != errAlone {
+		s.queue.reopen(b) // what keeps the leader from it need not keep the others
+		members = []*job{b.leader}
+	}
+	for _, j := range members {
+		j.done <- err
+	}
+}
+
+// errGone says that a caller left while her mint was written.
+var errGone = errors.New("a caller left")
+
+// mintOnce is one try. On ErrUnknownOutcome and errAlone the error is the answer for all in the batch; on any other nothing
+// is done.
+func (s *Store) mintOnce(b *batch) (epoch uint64, err error) {
+	defer func() {
+		if err != nil && !errors.Is(err, latchkey.ErrUnknownOutcome) && err != errAlone {
+			s.queue.reopen(b)
+		}
+	}()
+	s.prepareWanted(b.ctx)
+	on, err := s.dialect.begin(b.ctx, s.db)
+	if err != nil {
+		return 0, err
+	}
+	defer on.end()
+	t := &mintTx{tx: &tx{store: s, transaction: on, job: &job{ctx: b.ctx}}}
+	// For her own locks the leader waits, with nobody else waiting for her but those of the same owner.
+	done := s.await(b)
+	err = t.lock([]*plan{b.leader.mint}, false)
+	if done(); err != nil {
+		return 0, err
+	}
+	switch err := t.judge(b.leader.mint); {
+	case err == errLocked: // there is nothing to lock
+		return 0, errAlone
+	case err != nil:
+		return 0, err
+	}
+	if followers := s.queue.follow(b, s.dialect.arrays); len(followers) > 0 {
+		switch err := t.admit(b, followers); {
+		case err == nil:
+		case s.busy(err):
+			return 0, err
+		default:
+			return 0, errAlone // whose fault it is nobody knows
+		}
+	}
+	s.queue.mu.Lock()
+	s.hire() // for those who waited for this owner too, and did not find room
+	s.queue.mu.Unlock()
+	members := s.queue.members(b)
+	if len(members) == 0 || members[0] != b.leader {
+		return 0, errGone
+	}
+	var plans []*plan
+	for _, j := range members {
+		plans = append(plans, j.mint)
+	}
+	if err := t.insertMints(plans); err != nil {
+		if s.busy(err) {
+			return 0, err
+		}
+		return 0, errAlone
+	}
+	if !s.queue.seal(b) {
+		return 0, errGone
+	}
+	switch err := on.commit(b.ctx); {
+	case err == nil:
+		return uint64(t.epoch), nil
+	case errors.Is(err, errNotCommitted), s.busy(err):
+		return 0, err // nothing was done
+	default:
+		return 0, fmt.Errorf("%w: commit: %w", latchkey.ErrUnknownOutcome, err)
+	}
+}

@@ -1,0 +1,336 @@
+package sqlstore
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+// Mints are by far the most frequent writes, and do not touch one another: many share one transaction, in which each table
+// is written by one statement. Engines with many writers gain by it what they spend on round trips, SQLite by one flush
+// (see lead). What waits for a batch is what queued while the one before was at work; nobody waits for company.
+//
+// Such a transaction knows no failures of its own. A mint that is not as it should be, or that would have to wait for
+// somebody's lock, is taken out before anything is written; whatever fails later undoes all of it. Then each is tried
+// alone, by apply, which names the error.
+
+// mints says that the Write adds new tokens, with what belongs to them, and does nothing else.
+func (p *plan) mints() bool {
+	w := &p.w
+	if !w.Silent || w.Erase || w.OwnerRecord != nil || len(w.Tokens) == 0 ||
+		len(w.DeleteTokens)+len(w.DeleteRoles)+len(w.Roles)+len(w.Revocations) > 0 {
+		return false
+	}
+	for i := range w.Tokens {
+		if w.Tokens[i].Version != 0 || i > 0 && w.Tokens[i].ID == w.Tokens[i-1].ID {
+			return false
+		}
+	}
+	for i := range w.Secrets {
+		c := &w.Secrets[i]
+		_, inserted := slices.BinarySearchFunc(w.Tokens, c.TokenID, func(t latchkey.Token, id string) int {
+			return strings.Compare(t.ID, id)
+		})
+		if c.Retire != zeroDigest || !inserted {
+			return false
+		}
+	}
+	return true
+}
+
+// mintTx is the transaction of a batch.
+type mintTx struct {
+	*tx
+	epoch      int64
+	seqs       map[string]int64 // of owners whose row is taken
+	exclusive  map[string]bool
+	tokens     map[ownedID]held
+	roles      map[ownedID]held
+	owners     map[string]int64 // versions of their records
+	askedOwner map[string]bool
+}
+
+type ownedID struct{ owner, id string }
+
+// held is a record that must stay as it is.
+type held struct {
+	version int64
+	revoked bool
+}
+
+// admit takes the locks of those who follow, where they are free, and sends away whom they are not enough for.
+func (t *mintTx) admit(b *batch, followers []*job) error {
+	plans := make([]*plan, len(followers))
+	for i, j := range followers {
+		plans[i] = j.mint
+	}
+	if err := t.lock(plans, true); err != nil {
+		return err
+	}
+	// The leader's look is older than what the others may know by now.
+	found, err := t.row(readEpoch, nil, &t.epoch)
+	if err != nil || !found {
+		return orMissing(err, epochRow)
+	}
+	var later, alone []*job
+	for _, j := range followers {
+		switch t.judge(j.mint) {
+		case nil:
+		case errLocked:
+			later = append(later, j)
+		default:
+			alone = append(alone, j)
+		}
+	}
+	t.store.queue.drop(b, nil, later...)
+	t.store.queue.drop(b, errAlone, alone...)
+	return nil
+}
+
+// lock takes what the plans need and this transaction does not have: the rows of owners, then tokens and roles, then the
+// records of owners, each in order. With skip only what is free: what is not there afterwards is another's, or nowhere.
+func (t *mintTx) lock(plans []*plan, skip bool) error {
+	owners, writers := map[string]bool{}, map[string]bool{}
+	tokens, roles, records := map[ownedID]bool{}, map[ownedID]bool{}, map[string]bool{}
+	for _, p := range plans {
+		w := &p.w
+		if _, taken := t.seqs[w.Owner]; len(w.Events) > 0 && !t.exclusive[w.Owner] {
+			writers[w.Owner] = true
+			if taken && skip {
+				continue // two that shared a row and then both wanted it would wait for each other
+			}
+		} else if !taken {
+			owners[w.Owner] = true
+		}
+		for _, ref := range w.RequireTokens {
+			if key := (ownedID{w.Owner, ref.ID}); t.tokens[key] == (held{}) {
+				tokens[key] = true
+			}
+		}
+		for _, ref := range w.RequireRoles {
+			if key := (ownedID{w.Owner, ref.ID}); t.roles[key] == (held{}) {
+				roles[key] = true
+			}
+		}
+		if w.RequireOwner != nil && !t.askedOwner[w.Owner] {
+			records[w.Owner] = true
+		}
+	}
+	for owner := range writers {
+		delete(owners, owner)
+		if _, taken := t.seqs[owner]; taken {
+			delete(writers, owner)
+		}
+	}
+	share, lock := t.dialect().share, t.dialect().lock
+	if skip {
+		share, lock = t.dialect().shareSkip, t.dialect().skip
+	}
+	if t.seqs == nil {
+		t.seqs, t.exclusive, t.owners, t.askedOwner = map[string]int64{}, map[string]bool{}, map[string]int64{}, map[string]bool{}
+		t.tokens, t.roles = map[ownedID]held{}, map[ownedID]held{}
+	}
+	if err := t.lockOwners(owners, share, skip, nil); err != nil {
+		return err
+	}
+	if err := t.lockOwners(writers, lock, skip, t.exclusive); err != nil {
+		return err
+	}
+	if err := t.lockRecords("latchkey_tokens", "revoked IS NOT NULL", tokens, share, t.tokens); err != nil {
+		return err
+	}
+	if err := t.lockRecords("latchkey_roles", "1 = 0", roles, share, t.roles); err != nil {
+		return err
+	}
+	return t.lockOwnerRecords(records)
+}
+
+// lockOwners takes the rows of owners, and reads the epoch along with them.
+func (t *mintTx) lockOwners(owners map[string]bool, lock string, skip bool, note map[string]bool) error {
+	for range 2 {
+		if len(owners) == 0 {
+			return nil
+		}
+		list := padded(slices.Sorted(maps.Keys(owners)))
+		err := t.each(`SELECT owner, `+t.dialect().ownedSeq+`, (SELECT epoch FROM latchkey_epoch WHERE id = 1)
+			FROM latchkey_event_seqs WHERE owner IN (?`+strings.Repeat(`, ?`, len(list)-1)+`) ORDER BY owner`+lock,
+			anys(list, asAny), func(rows *sql.Rows) error {
+				var owner string
+				var seq int64
+				err := rows.Scan(&owner, &seq, &t.epoch)
+				t.seqs[owner] = seq
+				if note != nil {
+					note[owner] = true
+				}
+				delete(owners, owner)
+				return err
+			})
+		if err != nil || skip {
+			return err
+		}
+		for owner := range owners { // of whom nothing is known yet
+			if _, err := t.insert(`INSERT INTO latchkey_event_seqs (owner, seq) VALUES (?, 0)`, owner); err != nil {
+				return err
+			}
+		}
+	}
+	if len(owners) > 0 {
+		return errAgain
+	}
+	return nil
+}
+
+func (t *mintTx) lockRecords(table, dead string, keys map[ownedID]bool, lock string, into map[ownedID]held) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	list := padded(slices.SortedFunc(maps.Keys(keys), func(a, b ownedID) int {
+		return strings.Compare(a.owner+"\x00"+a.id, b.owner+"\x00"+b.id)
+	}))
+	args := make([]any, 0, 2*len(list))
+	for _, key := range list {
+		args = append(args, key.owner, key.id)
+	}
+	return t.each(`SELECT owner, id, version, CASE WHEN `+dead+` THEN 1 ELSE 0 END FROM `+table+`
+		WHERE (owner, id) IN ((?, ?)`+strings.Repeat(`, (?, ?)`, len(list)-1)+`) ORDER BY owner, id`+lock, args,
+		func(rows *sql.Rows) error {
+			var key ownedID
+			var dead int64
+			var h held
+			err := rows.Scan(&key.owner, &key.id, &h.version, &dead)
+			h.revoked = dead != 0
+			into[key] = h
+			return err
+		})
+}
+
+// lockOwnerRecords reads their versions. Those who take the owner's row exclusively are the only ones who write them: of
+// owners whose row is taken what is missing stays so, and nobody has to be waited for. To pass over what others hold would
+// be to miss a record that others read.
+func (t *mintTx) lockOwnerRecords(owners map[string]bool) error {
+	maps.DeleteFunc(owners, func(owner string, _ bool) bool {
+		_, taken := t.seqs[owner]
+		return !taken
+	})
+	if len(owners) == 0 {
+		return nil
+	}
+	for owner := range owners {
+		t.askedOwner[owner] = true
+	}
+	list := padded(slices.Sorted(maps.Keys(owners)))
+	return t.each(`SELECT owner, version FROM latchkey_owners
+		WHERE owner IN (?`+strings.Repeat(`, ?`, len(list)-1)+`) ORDER BY owner`+t.dialect().share, anys(list, asAny),
+		func(rows *sql.Rows) error {
+			var owner string
+			var version int64
+			err := rows.Scan(&owner, &version)
+			t.owners[owner] = version
+			return err
+		})
+}
+
+// padded repeats the last of a list until their number is a power of two.
+func padded[T any](list []T) []T {
+	for n := len(list); n&(n-1) != 0; n++ {
+		list = append(list, list[len(list)-1])
+	}
+	return list
+}
+
+// errLocked says that a mint needs what this transaction does not have.
+var errLocked = errors.New("locked, or missing")
+
+// judge says whether all that a plan requires is held by this transaction and is as it must be.
+func (t *mintTx) judge(p *plan) error {
+	w := &p.w
+	if _, taken := t.seqs[w.Owner]; !taken || len(w.Events) > 0 && !t.exclusive[w.Owner] {
+		return errLocked
+	}
+	for _, ref := range w.RequireTokens {
+		switch h := t.tokens[ownedID{w.Owner, ref.ID}]; {
+		case h == held{}:
+			return errLocked
+		case h.revoked, ref.Version != 0 && ref.Version != uint64(h.version):
+			return errAlone
+		}
+	}
+	for _, ref := range w.RequireRoles {
+		switch h := t.roles[ownedID{w.Owner, ref.ID}]; {
+		case h == held{}:
+			return errLocked
+		case ref.Version != 0 && ref.Version != uint64(h.version):
+			return errAlone
+		}
+	}
+	switch {
+	case w.RequireOwner == nil:
+	case !t.askedOwner[w.Owner]:
+		return errLocked
+	case *w.RequireOwner != uint64(t.owners[w.Owner]):
+		return errAlone
+	}
+	return nil
+}
+
+// insertMints writes what plans add, all of which has been judged.
+func (t *mintTx) insertMints(plans []*plan) error {
+	var writes, tokens, roles, secrets, events [][]any
+	seqs := map[string]int64{}
+	clients := map[ownedID]string{}
+	for _, p := range plans {
+		w := &p.w
+		writes = append(writes, []any{w.Owner, w.ID[:], t.epoch, w.At.UnixMicro()})
+		for i := range w.Tokens {
+			token := &w.Tokens[i]
+			row := append(make([]any, 0, len(tokenRows.columns)), w.Owner, token.ID, int64(1))
+			tokens = append(tokens, append(append(row, p.tokens[i]...), micros(token.Used)))
+			for i, role := range token.Roles {
+				if !slices.Contains(token.Roles[:i], role) {
+					roles = append(roles, []any{w.Owner, token.ID, role})
+				}
+			}
+		}
+		for i := range w.Secrets {
+			a := w.Secrets[i].Add
+			secrets = append(secrets, []any{a.Digest[:], w.Owner, w.Secrets[i].TokenID, int64(a.KeyID), blob(a.Sealed),
+				flag(a.Signing), a.Hint, micros(a.Created), micros(a.NotAfter)})
+		}
+		for i := range w.Events {
+			e := &w.Events[i]
+			t.seqs[w.Owner]++
+			seqs[w.Owner] = t.seqs[w.Owner]
+			events = append(events, []any{w.Owner, t.seqs[w.Owner], e.At.UnixMicro(), e.Actor, e.From, e.Action, e.Object,
+				e.Reason, blob(e.Before), blob(e.After)})
+		}
+		for _, c := range w.Clients {
+			if key := (ownedID{w.Owner, c.ID}); c.Name != "" || clients[key] == "" {
+				clients[key] = c.Name
+			}
+		}
+	}
+	var last, named, nameless [][]any
+	for owner, seq := range seqs {
+		last = append(last, []any{owner, seq})
+	}
+	for key, name := range clients {
+		if name != "" {
+			named = append(named, []any{key.owner, key.id, name})
+		} else {
+			nameless = append(nameless, []any{key.owner, key.id, name})
+		}
+	}
+	for _, rows := range [][][]any{last, named, nameless} { // two that took them in opposite orders would wait for each other
+		slices.SortFunc(rows, func(a, b []any) int {
+			return strings.Compare(fmt.Sprint(a[0], "\x00", a[1]), fmt.Sprint(b[0], "\x00", b[1]))
+		})
+	}
+	return t.insertRows(rowset{writeRows, writes}, rowset{tokenRows, tokens}, rowset{tokenRoleRows, roles},
+		rowset{secretRows, secrets}, rowset{eventRows, events}, rowset{seqRows, last}, rowset{clientRows, named},
+		rowset{namelessRows, nameless})
+}

@@ -1,0 +1,69 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+// Replica reads listings and usage from a copy of the database: a standby of PostgreSQL, a replica of MariaDB, a node of
+// Galera whatever its wsrep_sync_wait. It is for people and reports, and keeps their load off the primary. A copy lags
+// behind, by how much it cannot tell, so a Replica is no latchkey.Store: nothing can be decided by it, and no Manager takes
+// it. Make it with [NewReplica]. Safe for concurrent use.
+//
+// Its methods are those of the Store of the same name, and their errors too, but that what was written a moment ago may be
+// missing.
+type Replica struct {
+	store *Store
+}
+
+// NewReplica returns a Replica that reads from db. It refuses an engine that is not what d says, and a schema that
+// [Migrate] has not brought up to date on the primary, or that has not arrived yet. It writes nothing, so db needs no right
+// to. The Replica does not own db: close the Replica first, then db.
+func NewReplica(ctx context.Context, db *sql.DB, d latchkey.Dialect) (*Replica, error) {
+	s, steps, err := newStore(db, d, &Options{})
+	if err != nil {
+		return nil, err
+	}
+	err = retrying(ctx, s.dialect.retry, func() error {
+		if err := s.dialect.check(ctx, db); err != nil && !errors.Is(err, errStandby) {
+			return err
+		}
+		return s.checkVersion(ctx, steps)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("latchkey/sqlstore: %w", err)
+	}
+	return &Replica{s}, nil
+}
+
+// Close closes what the Replica prepared. It does not close the database. Calls that follow say ErrUnavailable.
+func (r *Replica) Close() error { return r.store.Close() }
+
+// Tokens returns one page by id.
+func (r *Replica) Tokens(ctx context.Context, owner string, q latchkey.TokenQuery) ([]latchkey.Token, error) {
+	return r.store.Tokens(ctx, owner, q)
+}
+
+// Roles returns one page by id.
+func (r *Replica) Roles(ctx context.Context, owner string, q latchkey.RoleQuery) ([]latchkey.Role, error) {
+	return r.store.Roles(ctx, owner, q)
+}
+
+// Clients returns one page by client id, byte order.
+func (r *Replica) Clients(ctx context.Context, owner string, p latchkey.Page) ([]latchkey.Client, error) {
+	return r.store.Clients(ctx, owner, p)
+}
+
+// Events returns at most n audit events with Seq > after, oldest first. n ≤ 0: 100.
+func (r *Replica) Events(ctx context.Context, owner string, after uint64, n int) ([]latchkey.Event, error) {
+	return r.store.Events(ctx, owner, after, n)
+}
+
+// Usage sums rows by q.By.
+func (r *Replica) Usage(ctx context.Context, owner string, q latchkey.UsageQuery) ([]latchkey.UsageRow, error) {
+	return r.store.Usage(ctx, owner, q)
+}

@@ -1,0 +1,165 @@
+package sqlstore
+
+import (
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// table is one that many rows are inserted into at once.
+type table struct {
+	name    string
+	columns []string
+	types   []string // as PostgreSQL calls them
+	// end of the INSERT, for rows that may be there; "" when each must be new.
+	end func(d *dialect) string
+}
+
+func newTable(name, columns string, end func(d *dialect) string) *table {
+	t := &table{name: name, end: end}
+	for _, column := range strings.Split(columns, ",") {
+		words := strings.Fields(column)
+		t.columns, t.types = append(t.columns, words[0]), append(t.types, words[1])
+	}
+	return t
+}
+
+var (
+	writeRows = newTable("latchkey_writes", "owner text, id bytea, epoch bigint, at bigint", nil)
+	tokenRows = newTable("latchkey_tokens", `owner text, id text, version bigint, kind smallint, test smallint,
+		parent text, depth smallint, origin text, name text, client_id text, client_name text, created bigint,
+		not_before bigint, not_after bigint, idle bigint, disabled smallint, revoked bigint, reason text, hint text,
+		public text, extra bytea, body bytea, used bigint`, nil)
+	tokenRoleRows = newTable("latchkey_token_roles", "owner text, token_id text, role_id text", nil)
+	secretRows    = newTable("latchkey_secrets", `digest bytea, owner text, token_id text, key_id bigint, sealed bytea,
+		signing smallint, hint text, created bigint, not_after bigint`, nil)
+	eventRows = newTable("latchkey_events", `owner text, seq bigint, at bigint, actor text, origin text, action text,
+		object text, reason text, old bytea, new bytea`, nil)
+	seqRows = newTable("latchkey_event_seqs", "owner text, seq bigint", func(d *dialect) string {
+		return d.onTaken("owner", "seq = excluded.seq")
+	})
+	clientRows = newTable("latchkey_clients", "owner text, id text, name text", func(d *dialect) string {
+		return d.onTaken("owner, id", "name = excluded.name")
+	})
+	// namelessRows bring no news about clients that are known.
+	namelessRows = newTable("latchkey_clients", "owner text, id text, name text", func(d *dialect) string {
+		if d.ifAbsent != "" {
+			return d.ifAbsent
+		}
+		return d.onTaken("owner, id", "name = latchkey_clients.name")
+	})
+)
+
+// rowset is rows for one table.
+type rowset struct {
+	*table
+	rows [][]any
+}
+
+// insertRows inserts all of them. Each row of a table without an end must be new: else it is an error, and the transaction
+// is of no use any more.
+func (t *tx) insertRows(sets ...rowset) error {
+	sets = slices.DeleteFunc(sets, func(s rowset) bool { return len(s.rows) == 0 })
+	if t.dialect().arrays {
+		return t.insertArrays(sets)
+	}
+	for _, s := range sets {
+		if err := t.insertValues(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// insertValues inserts in few statements of few shapes.
+func (t *tx) insertValues(s rowset) error {
+	row := `(?` + strings.Repeat(`, ?`, len(s.columns)-1) + `)`
+	head, end := `INSERT INTO `+s.name+` (`+strings.Join(s.columns, `, `)+`) VALUES `+row, ""
+	if s.end != nil {
+		end = s.end(t.dialect())
+	}
+	for size, rows := 64, s.rows; len(rows) > 0; rows = rows[size:] {
+		for size > len(rows) {
+			size /= 2
+		}
+		n, err := t.exec(head+strings.Repeat(`, `+row, size-1)+end, slices.Concat(rows[:size]...)...)
+		if err == nil && s.end == nil && n != int64(size) {
+			err = fmt.Errorf("%d rows of %s were inserted instead of %d", n, s.name, size)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// insertArrays inserts all in one statement, which is the same for any number of rows.
+func (t *tx) insertArrays(sets []rowset) error {
+	var text, counts strings.Builder
+	var args []any
+	want := 0
+	for i, s := range sets {
+		if i > 0 {
+			text.WriteString(`, `)
+		}
+		fmt.Fprintf(&text, `r%d AS (INSERT INTO %s (%s) SELECT * FROM unnest(`, i, s.name, strings.Join(s.columns, `, `))
+		for c, typ := range s.types {
+			if c > 0 {
+				text.WriteString(`, `)
+			}
+			text.WriteString(`CAST(? AS ` + typ + `[])`)
+			args = append(args, arrayOf(s.rows, c))
+		}
+		text.WriteByte(')')
+		if s.end != nil {
+			text.WriteString(s.end(t.dialect()) + `)`)
+			continue
+		}
+		text.WriteString(` RETURNING 1)`)
+		fmt.Fprintf(&counts, ` + (SELECT count(*) FROM r%d)`, i)
+		want += len(s.rows)
+	}
+	n := -1
+	_, err := t.row(`WITH `+text.String()+` SELECT 0`+counts.String(), args, &n)
+	if err == nil && n != want {
+		err = fmt.Errorf("%d rows were inserted instead of %d", n, want)
+	}
+	return err
+}
+
+// arrayOf is a column of rows as PostgreSQL writes an array, which any driver passes on as text.
+func arrayOf(rows [][]any, column int) string {
+	b := make([]byte, 0, 16*len(rows))
+	b = append(b, '{')
+	for i, row := range rows {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		switch v := row[column].(type) {
+		case nil:
+			b = append(b, "NULL"...)
+		case int64:
+			b = strconv.AppendInt(b, v, 10)
+		case int:
+			b = strconv.AppendInt(b, int64(v), 10)
+		case []byte:
+			b = append(b, `"\\x`...)
+			b = hex.AppendEncode(b, v)
+			b = append(b, '"')
+		case string:
+			b = append(b, '"')
+			for i := range len(v) {
+				if v[i] == '"' || v[i] == '\\' {
+					b = append(b, '\\')
+				}
+				b = append(b, v[i])
+			}
+			b = append(b, '"')
+		default:
+			panic(fmt.Sprintf("sqlstore: %T in an array", v))
+		}
+	}
+	return string(append(b, '}'))
+}
