@@ -127,8 +127,11 @@ func (a *Adapter) RequireRows(action latchkey.Action, resource string) func(http
 
 func (a *Adapter) require(action latchkey.Action, resource string, rows bool) func(http.Handler) http.Handler {
 	t := parseTemplate(resource)
-	if action == "" || action == latchkey.Any {
+	if action == latchkey.Any {
 		panic(fmt.Sprintf("httpadapter: action %q cannot be asked about", action))
+	}
+	if err := action.Validate(); err != nil {
+		panic(fmt.Sprintf("httpadapter: %v", err))
 	}
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -185,8 +188,8 @@ func (a *Adapter) verify(w http.ResponseWriter, r *http.Request) (latchkey.Acces
 	return access, err
 }
 
-// tellRate writes the RateLimit fields (draft-ietf-httpapi-ratelimit-headers, from version 8 on). Whole seconds are rounded up: who waits that long
-// is not too early.
+// tellRate writes the RateLimit fields (draft-ietf-httpapi-ratelimit-headers, from version 8 on). Whole seconds are
+// rounded up: who waits that long is not too early.
 func tellRate(h http.Header, info latchkey.RateInfo) {
 	h.Set("RateLimit-Policy", `"token";q=`+strconv.Itoa(info.Limit)+`;w=`+wholeSeconds(info.Window))
 	h.Set("RateLimit", `"token";r=`+strconv.Itoa(info.Remaining)+`;t=`+wholeSeconds(info.Reset))

@@ -232,6 +232,7 @@ func TestRequire(t *testing.T) {
 	require.Panics(t, func() { auth.Require(latchkey.Read, "dataset/{id") })
 	require.Panics(t, func() { auth.Require(latchkey.Any, "dataset/x") })
 	require.Panics(t, func() { auth.Require("", "dataset/x") })
+	require.Panics(t, func() { auth.Require("READ", "dataset/x") }, "no rule could ever name it")
 }
 
 func TestWithAccess(t *testing.T) {

@@ -211,14 +211,15 @@ func where(r latchkey.Rule, all []latchkey.Condition) latchkey.Rule {
 func (p *permissions) boundary(primary string) latchkey.Permissions {
 	deny, allow := latchkey.Deny(latchkey.Any), latchkey.Allow(latchkey.Any)
 	rules := latchkey.Permissions{allow.On("*", "latchkey/*")}
-	within := latchkey.Under(latchkey.Path("env", primary))
+	env := latchkey.Path("env", primary)
+	one, all := latchkey.Exactly(env), latchkey.Under(env)
 	switch p.environments {
 	case "all":
 		return rules
 	case "primary_only":
-		return append(rules, deny.On(everyContent), allow.On(within))
+		return append(rules, deny.On(everyContent), allow.On(one, all))
 	case "sandbox_only":
-		return append(rules, deny.On(within))
+		return append(rules, deny.On(one, all))
 	}
 	return append(rules, deny.On(everyContent))
 }

@@ -5,6 +5,7 @@
 // [TokenSpec]. Put [Delivery] in front of the handler that serves content. A role is kept as it was sent, and compiled:
 // a handler that finds its caller with [httpadapter.AccessFrom] asks for the rows with access.Filter(latchkey.Update,
 // datocms.Model("main", id)), which is obeyed with environments_access and all that the role inherits.
+// A role of the host's own that inherits one made here is held to environments_access only by a Boundary of its own.
 //
 // What the product's documents leave open is decided in rulings.go; docs/rulings.md lists it.
 package datocms

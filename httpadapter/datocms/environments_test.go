@@ -1,12 +1,15 @@
 package datocms
 
 import (
+	"context"
+	"encoding/json"
 	"net/http"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/memstore"
 )
 
 // entriesEverywhere may read every model of every environment that matters here.
@@ -145,4 +148,96 @@ func TestRecompile(t *testing.T) {
 	require.Equal(t, string(broken.Extra), string(got.Extra))
 	require.Empty(t, got.Permissions)
 	require.False(t, mayRead(w.verify(secret), "staging"))
+}
+
+// A host may ask about an environment itself, not only about what is in it.
+func TestEnvironmentsAccessOfTheEnvironmentItself(t *testing.T) {
+	for environments, want := range map[string][2]bool{
+		"all": {true, true}, "primary_only": {true, false}, "sandbox_only": {false, true}, "none": {},
+	} {
+		m := latchkey.New(memstore.New(nil), nil)
+		role := AdminRole("admin", "main")
+		p := storedPermissions(role.Extra)
+		p.environments = environments
+		require.NoError(t, p.apply(&role, "main", true))
+		role, err := m.For("acme").CreateRole(t.Context(), role)
+		require.NoError(t, err)
+		_, secret, err := m.For("acme").Issue(t.Context(), TokenSpec("t", role.ID, true, true, true))
+		require.NoError(t, err)
+		a, err := m.Verify(t.Context(), latchkey.Presented{Secret: secret.Reveal()})
+		require.NoError(t, err)
+		for i, env := range []latchkey.Resource{"env/main", "env/staging"} {
+			require.Equal(t, want[i], a.Allows(latchkey.Update, env), "%s: %s", environments, env)
+			require.Equal(t, want[i], a.Allows(latchkey.Update, env+"/model/44"), "%s: %s", environments, env)
+		}
+	}
+}
+
+// deletesRole is a store where a role is gone by the time a listing that holds it has been read.
+type deletesRole struct {
+	latchkey.Store
+	gone func()
+}
+
+func (s *deletesRole) Roles(ctx context.Context, owner string, q latchkey.RoleQuery) ([]latchkey.Role, error) {
+	list, err := s.Store.Roles(ctx, owner, q)
+	if s.gone != nil {
+		s.gone()
+		s.gone = nil
+	}
+	return list, err
+}
+
+// A role that is deleted, and one that is changed, while Recompile is at work keep it from nothing.
+func TestRecompileAmongOthers(t *testing.T) {
+	store := &deletesRole{Store: memstore.New(nil)}
+	acme := latchkey.New(store, nil).For("acme")
+	var ids []string
+	for _, name := range []string{"deleted", "edited", "left alone"} {
+		role := AdminRole(name, "main")
+		p := storedPermissions(role.Extra)
+		p.environments = "primary_only"
+		require.NoError(t, p.apply(&role, "main", true))
+		role, err := acme.CreateRole(t.Context(), role)
+		require.NoError(t, err)
+		ids = append(ids, role.ID)
+	}
+	store.gone = func() {
+		require.NoError(t, acme.DeleteRole(t.Context(), ids[0]))
+		_, err := acme.UpdateRole(t.Context(), ids[1], func(r *latchkey.Role) error {
+			p := storedPermissions(r.Extra)
+			p.environments = "none"
+			return p.apply(r, "main", true)
+		})
+		require.NoError(t, err)
+	}
+	n, err := Recompile(t.Context(), acme, &Options{Environments: []string{"staging"}})
+	require.NoError(t, err)
+	require.Equal(t, 1, n, "one has nothing to change any more, one is gone")
+	for id, want := range map[string]string{ids[1]: "none", ids[2]: "primary_only"} {
+		r, err := acme.Role(t.Context(), id)
+		require.NoError(t, err)
+		p := storedPermissions(r.Extra)
+		require.Equal(t, want, p.environments)
+		text, err := json.Marshal(r.Boundary)
+		require.NoError(t, err)
+		should, err := json.Marshal(p.boundary("staging"))
+		require.NoError(t, err)
+		require.JSONEq(t, string(should), string(text))
+	}
+}
+
+// A copy speaks of the primary environment there is, whatever its original was compiled for: Recompile may not see it.
+func TestADuplicateIsCompiledAnew(t *testing.T) {
+	w := newWorld(t, &Options{Environments: []string{"main", "staging"}})
+	base := w.newRole("base", `"environments_access":"primary_only",`+entriesEverywhere())
+	_, err := w.acme.UpdateRole(t.Context(), base.ID, func(r *latchkey.Role) error {
+		return storedPermissions(r.Extra).apply(r, "staging", true)
+	})
+	require.NoError(t, err)
+	var copied gotRole
+	w.ok(http.StatusCreated, "POST", "/roles/"+base.ID+"/duplicate", "", &copied)
+	a := w.verify(*w.newToken("t", copied.ID).Attributes.Token)
+	require.True(t, mayRead(a, "main"))
+	require.False(t, mayRead(a, "staging"))
 }

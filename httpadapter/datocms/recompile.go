@@ -4,35 +4,46 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 
 	"github.com/latchkey-go/latchkey"
 )
 
 // Recompile gives every role of this surface in the account the rules that the options make of it, and says how many it
-// changed. Call it when a program starts with another primary environment, or other NegativesNotInherited, than before;
-// where everything is as it should be it only reads. Nil options are ready to use; options that cannot work panic.
-// Errors are those of [latchkey.Account.UpdateRole]: what was changed before one stays changed, and calling again goes on.
+// changed. Call it when a program starts, before it serves, with another primary environment, or other
+// NegativesNotInherited, than before: until it is done some roles speak of the old one, some of the new. Where everything
+// is as it should be it only reads. Nil options are ready to use; options that cannot work panic. A role that is deleted
+// meanwhile needs none. Errors are those of [latchkey.Account.UpdateRole]: what was changed before one stays changed, and
+// calling again goes on.
 func Recompile(ctx context.Context, account latchkey.Account, opts *Options) (changed int, err error) {
 	s := newSurface(account, opts, MeterCMA, DefaultRate)
-	again := func(r *latchkey.Role) {
+	again := func(r *latchkey.Role) error {
+		was := r.Clone()
 		storedPermissions(r.Extra).rule(r, s.environments()[0], !s.opts.NegativesNotInherited)
+		if sameRules(was, *r) {
+			return errSame
+		}
+		return nil
 	}
 	origin := Origin
 	for r, err := range account.Roles(ctx, latchkey.RoleQuery{Origin: &origin}) {
 		if err != nil {
 			return changed, err
 		}
-		want := r.Clone()
-		if again(&want); sameRules(r, want) {
+		if want := r.Clone(); again(&want) != nil {
 			continue
 		}
-		if _, err := account.UpdateRole(ctx, r.ID, func(r *latchkey.Role) error { again(r); return nil }); err != nil {
+		switch _, err := account.UpdateRole(ctx, r.ID, again); {
+		case err == nil:
+			changed++
+		case !errors.Is(err, errSame) && !errors.Is(err, latchkey.ErrNotFound):
 			return changed, err
 		}
-		changed++
 	}
 	return changed, nil
 }
+
+var errSame = errors.New("datocms: the role has these rules")
 
 func sameRules(a, b latchkey.Role) bool {
 	text := func(r latchkey.Role) []byte {

@@ -287,6 +287,7 @@ func (c *call) duplicateRole() (int, any, error) {
 	}
 	name := r.Name
 	r.ID, r.Owner, r.Version = "", "", 0
+	storedPermissions(r.Extra).rule(&r, c.s.environments()[0], !c.s.opts.NegativesNotInherited) // Recompile may pass by now
 	for n, tries := 1, 0; ; n++ {
 		r.Name = name + fmt.Sprintf(duplicateSuffix, n)
 		if slices.ContainsFunc(roles, func(other latchkey.Role) bool { return other.Name == r.Name }) {
