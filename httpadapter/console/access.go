@@ -1,7 +1,9 @@
 package console
 
 import (
+	"html/template"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -21,7 +23,7 @@ type verdict struct {
 }
 
 func (v *visit) verdictOf(e latchkey.Explanation) verdict {
-	out := verdict{Action: string(e.Action), Resource: string(e.Resource), Decided: e.Decided, Reason: sentence(e.Reason)}
+	out := verdict{Action: string(e.Action), Resource: string(e.Resource), Decided: e.Decided, Reason: sentence(roleIDs.ReplaceAllString(e.Reason, ""))}
 	switch e.Verdict {
 	case "all":
 		out.Word, out.Class = "every row", "on"
@@ -32,6 +34,27 @@ func (v *visit) verdictOf(e latchkey.Explanation) verdict {
 	}
 	return out
 }
+
+// verdicts are answers as a table has them: actions on one thing that get one answer share a row.
+func (v *visit) verdicts(answers []latchkey.Explanation) []verdict {
+	var rows []verdict
+	for _, e := range answers {
+		x := v.verdictOf(e)
+		x.Rows, x.Reason = short(x.Rows, 160), short(x.Reason, 240)
+		i := slices.IndexFunc(rows, func(y verdict) bool {
+			return y.Resource == x.Resource && y.Word == x.Word && y.Rows == x.Rows && y.Decided == x.Decided && y.Reason == x.Reason
+		})
+		if i < 0 {
+			rows = append(rows, x)
+		} else {
+			rows[i].Action += ", " + x.Action
+		}
+	}
+	return rows
+}
+
+// roleIDs are what an explanation writes behind the names of roles, for logs.
+var roleIDs = regexp.MustCompile(` \([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\)`)
 
 // probe is a resource that stands for everything a pattern covers.
 func probe(p latchkey.Pattern) latchkey.Resource {
@@ -44,7 +67,19 @@ func probe(p latchkey.Pattern) latchkey.Resource {
 	return latchkey.Resource(p)
 }
 
-const maxProbes = 60
+const (
+	maxProbes   = 60
+	maxRowBytes = 36_000 // of the table of answers, as a page writes it
+)
+
+// size is about what a row of the table weighs.
+func (x *verdict) size() int {
+	n := 450
+	for _, s := range []string{x.Action, x.Resource, x.Rows, x.Decided, x.Reason} {
+		n += len(template.HTMLEscapeString(s))
+	}
+	return n
+}
 
 // probes are the questions that rules and the catalogue give rise to.
 func (v *visit) probes(lists ...latchkey.Permissions) []latchkey.Question {
@@ -117,7 +152,8 @@ func (v *visit) roleAccess(id string) error {
 // showAccess is the table of what is allowed, and the tester. A test is a question, so it is a GET.
 func (v *visit) showAccess(page ui, back string, st state, ask []latchkey.Question,
 	explain func(...latchkey.Question) ([]latchkey.Explanation, error)) error {
-	data := map[string]any{"Back": back, "State": st, "Action": text(v.query, "action"), "Resource": text(v.query, "resource"), "Test": nil}
+	what, _, _ := strings.Cut(back, "/")
+	data := map[string]any{"Back": back, "What": what, "State": st, "Action": text(v.query, "action"), "Resource": text(v.query, "resource"), "Test": nil}
 	if data["Action"] == "" {
 		data["Action"] = "read"
 	}
@@ -140,11 +176,9 @@ func (v *visit) showAccess(page ui, back string, st state, ask []latchkey.Questi
 		}
 		data["Test"] = &x
 	}
-	var rows []verdict
-	for _, e := range answers {
-		rows = append(rows, v.verdictOf(e))
-	}
-	data["Rows"] = rows
+	rows := v.verdicts(answers)
+	shown := part(len(rows), 0, maxProbes, maxRowBytes, func(i int) int { return rows[i].size() })
+	data["Rows"], data["More"] = rows[:shown], len(rows)-shown
 	return v.show(http.StatusOK, "access", page, data)
 }
 

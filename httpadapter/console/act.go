@@ -26,14 +26,18 @@ func (v *visit) ask(id string, q func(t *latchkey.Token) question) error {
 	if err != nil {
 		return err
 	}
-	return v.showQuestion(http.StatusOK, ui{}, &t, q(&t), "")
+	return v.showQuestion(http.StatusOK, &t, q(&t), "", "")
 }
 
-func (v *visit) showQuestion(status int, page ui, t *latchkey.Token, q question, typed string) error {
-	page.Title, page.Nav = q.Title, "tokens"
+// showQuestion asks, and says what was wrong with the answer, if any.
+func (v *visit) showQuestion(status int, t *latchkey.Token, q question, typed, wrong string) error {
+	page := ui{Title: q.Title, Nav: "tokens"}
+	if wrong != "" {
+		page.Errors = []string{"Nothing was done. See what is marked below."}
+	}
 	q.Back = v.root + "token/" + t.ID
 	return v.show(status, "confirm", page, map[string]any{"Token": row{Token: *t, State: stateOf(t, v.now)}, "Q": q,
-		"Overlaps": overlaps, "Typed": typed})
+		"Overlaps": overlaps, "Typed": typed, "Wrong": wrong})
 }
 
 var overlaps = []option{{Value: "0s", Text: "No longer: they end at once"}, {Value: "1h0m0s", Text: "1 hour"},
@@ -54,8 +58,7 @@ func (v *visit) rotate(id string) error {
 		if err != nil {
 			return err
 		}
-		return v.showQuestion(http.StatusUnprocessableEntity, ui{Errors: []string{"Choose how long the old secrets work."}}, &t,
-			v.rotation(&t), "")
+		return v.showQuestion(http.StatusUnprocessableEntity, &t, v.rotation(&t), "", "Choose how long the old secrets work.")
 	}
 	overlap, err := time.ParseDuration(overlaps[i].Value)
 	if err != nil {
@@ -122,7 +125,7 @@ func (v *visit) revoke(id string) error {
 		if errGet != nil {
 			return errGet
 		}
-		return v.showQuestion(http.StatusUnprocessableEntity, ui{Errors: []string{words}}, &t, v.revocation(&t), reason)
+		return v.showQuestion(http.StatusUnprocessableEntity, &t, v.revocation(&t), reason, words)
 	}
 	if err != nil {
 		return err

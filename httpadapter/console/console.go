@@ -35,6 +35,10 @@ type Options struct {
 	// text and kept as they are.
 	Catalogue []Right
 
+	// Names are suggestions for what a chip asks for ("ACME/CARS"), for who sent the request; 30 are shown at most. They are
+	// no secret to her, and no bound: she may type others. Nil: none.
+	Names func(*http.Request) []string
+
 	// Schema gives the fields of a resource and the dialect for the SQL that the tester shows; a nil schema: none is
 	// known. Nil: the tester shows conditions in words only.
 	Schema func(latchkey.Resource) (*latchkey.Schema, latchkey.Dialect)

@@ -23,24 +23,44 @@ func (v *visit) kinds() []kindChoice {
 }
 
 func (v *visit) askCreate(string) error {
-	return v.showCreate(http.StatusOK, text(v.query, "kind"), "", newFormID(), nil)
+	return v.showCreate(http.StatusOK, ui{}, newToken{Kind: text(v.query, "kind"), FormID: newFormID()})
 }
 
-func (v *visit) showCreate(status int, kind, name, formID string, errs []string) error {
-	if !slices.ContainsFunc(v.kinds(), func(k kindChoice) bool { return k.Value == kind }) {
-		kind = "publishable"
+// newToken is the form of a token to be made, as it was typed.
+type newToken struct {
+	Kind, Name, FormID string
+	Test               bool
+	Errors             map[string]string // by field
+}
+
+func (v *visit) showCreate(status int, page ui, n newToken) error {
+	if !slices.ContainsFunc(v.kinds(), func(k kindChoice) bool { return k.Value == n.Kind }) && n.Errors["kind"] == "" {
+		n.Kind = "publishable"
 	}
-	return v.show(status, "new", ui{Title: "Create a token", Nav: "tokens", Errors: errs},
-		map[string]any{"Kinds": v.kinds(), "Kind": kind, "Name": name, "FormID": formID})
+	page.Title, page.Nav = "Create a token", "tokens"
+	return v.show(status, "new", page, map[string]any{"Kinds": v.kinds(), "N": n})
 }
 
 func (v *visit) create(string) error {
-	var kind latchkey.Kind
-	name := text(v.form, "name")
-	if kind.UnmarshalText([]byte(text(v.form, "kind"))) != nil || kind == latchkey.KindAccess {
-		return v.showCreate(http.StatusUnprocessableEntity, "", name, newFormID(), []string{"Choose what kind of token to make."})
+	n := newToken{Kind: text(v.form, "kind"), Name: text(v.form, "name"), Test: text(v.form, "test") == "on",
+		FormID: text(v.form, "form"), Errors: map[string]string{}}
+	refuse := func(status int, words string) error {
+		n.FormID = newFormID()
+		return v.showCreate(status, ui{Errors: []string{words}}, n)
 	}
-	spec := latchkey.Spec{Kind: kind, Settings: latchkey.Settings{Name: name}}
+	var kind latchkey.Kind
+	if kind.UnmarshalText([]byte(n.Kind)) != nil || kind == latchkey.KindAccess {
+		n.Errors["kind"] = "Choose what kind of token to make."
+	} else if n.Test && kind != latchkey.KindPublishable && kind != latchkey.KindSecret {
+		n.Errors["test"] = "Only publishable and secret tokens can be test tokens."
+	}
+	if len(n.Name) > 256 {
+		n.Errors["name"] = "At most 256 bytes."
+	}
+	if len(n.Errors) > 0 {
+		return refuse(http.StatusUnprocessableEntity, "Nothing was made. See what is marked below.")
+	}
+	spec := latchkey.Spec{Kind: kind, Test: n.Test, Settings: latchkey.Settings{Name: n.Name}}
 	switch kind {
 	case latchkey.KindPublishable:
 		spec.Permissions = v.rights.initial()
@@ -48,15 +68,14 @@ func (v *visit) create(string) error {
 		spec.Validity.NotAfter = v.now.Add(24 * time.Hour)
 	}
 	ctx := v.r.Context()
-	t, secret, err := v.made.once(v.account.Owner(), text(v.form, "form"), func() (latchkey.Token, latchkey.Secret, error) {
+	t, secret, err := v.made.once(v.account.Owner(), n.FormID, func() (latchkey.Token, latchkey.Secret, error) {
 		return v.account.Issue(ctx, spec)
 	})
 	if errors.Is(err, errFormUsed) {
-		return v.showCreate(http.StatusConflict, kind.String(), name, newFormID(),
-			[]string{"This page was too old. Nothing was made: please send it again."})
+		return refuse(http.StatusConflict, "This page was too old. Nothing was made: please send it again.")
 	}
 	if words := why(err); words != "" {
-		return v.showCreate(http.StatusUnprocessableEntity, kind.String(), name, newFormID(), []string{words})
+		return refuse(http.StatusUnprocessableEntity, "Nothing was made. "+words)
 	}
 	if err != nil {
 		return err

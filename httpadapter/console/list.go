@@ -34,14 +34,15 @@ func stateOf(t *latchkey.Token, now time.Time) state {
 		return state{"Revoked", "off", t.Reason}
 	case latchkey.Disabled:
 		return state{"Disabled", "off", ""}
-	case latchkey.Expired:
-		return state{"Expired", "off", ""}
 	case latchkey.NotYetValid:
 		return state{"Not yet valid", "warn", "from " + stamp(t.Validity.NotBefore)}
 	}
 	end := t.Validity.NotAfter
 	if idle := t.IdleEnd(); !idle.IsZero() && (end.IsZero() || idle.Before(end)) {
 		end = idle
+	}
+	if t.State(now) == latchkey.Expired {
+		return state{"Expired", "off", stamp(end)}
 	}
 	if !end.IsZero() && end.Sub(now) < soonEnds {
 		return state{"Expiring", "warn", stamp(end)}

@@ -3,6 +3,7 @@ package console
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -59,6 +60,22 @@ func TestRoles(t *testing.T) {
 	role, err = w.acme.Role(ctx, role.ID)
 	require.NoError(t, err)
 	require.Equal(t, "deny any action on dataset/secret", lines(role.Permissions)[0])
+
+	// A boundary is read aloud, and kept.
+	require.NotContains(t, w.get("role/"+role.ID), "Boundary")
+	for want, boundary := range map[string]latchkey.Permissions{
+		"It lets nothing through":   {},
+		"allow read on dataset/a/*": {latchkey.Allow(latchkey.Read).On("dataset/a/*")},
+	} {
+		_, err = w.acme.UpdateRole(ctx, role.ID, func(r *latchkey.Role) error { r.Boundary = boundary; return nil })
+		require.NoError(t, err)
+		require.Contains(t, w.get("role/"+role.ID), want)
+		require.Equal(t, http.StatusSeeOther, w.post("role/"+role.ID, w.form("role/"+role.ID)).Code)
+		role, err = w.acme.Role(ctx, role.ID)
+		require.NoError(t, err)
+		require.Equal(t, lines(boundary), lines(role.Boundary))
+		require.NotNil(t, role.Boundary)
+	}
 
 	stale.Set("name", "theirs")
 	rec = w.post("role/"+role.ID, stale)
@@ -206,4 +223,45 @@ func TestExpiringTokensAreMarked(t *testing.T) {
 		token := w.token(id)
 		require.Equal(t, c.word, stateOf(&token, w.now.Add(c.after)).Word)
 	}
+}
+
+func TestAddressesLeadNowhereElse(t *testing.T) {
+	w := newWorld(t, nil)
+	for _, path := range []string{"x", "/evil.test", "token/", "token//rotate", "token/a/b/c", "static/", "static/../console.css", "%2e%2e/"} {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.URL.Path = "/" + path
+		rec := httptest.NewRecorder()
+		Handler(func(*http.Request) (latchkey.Account, latchkey.Access, error) { return w.owner, w.who, nil }, nil).ServeHTTP(rec, r)
+		require.Equal(t, http.StatusNotFound, rec.Code, path)
+		require.Empty(t, rec.Header().Get("Location"))
+	}
+	for _, query := range []string{"after=//evil.test", "made=//evil.test", "q=%5cevil", "before=https://evil.test"} {
+		rec := w.do("GET", "seek?"+query, "")
+		require.True(t, strings.HasPrefix(rec.Header().Get("Location"), "./?"), rec.Header().Get("Location"))
+	}
+	require.Equal(t, http.StatusBadRequest, w.do("GET", "?q=%ff", "").Code)
+	for name := range statics {
+		rec := w.do("GET", "static/"+name, "")
+		require.Equal(t, http.StatusOK, rec.Code)
+		require.Contains(t, rec.Header().Get("Cache-Control"), "immutable")
+	}
+	require.Panics(t, func() { Handler(nil, nil) })
+	require.Panics(t, func() {
+		Handler(func(*http.Request) (latchkey.Account, latchkey.Access, error) { panic("") }, &Options{FrameAncestors: []string{"a; b"}})
+	})
+}
+
+func TestTextStaysText(t *testing.T) {
+	w := newWorld(t, nil)
+	hostile := `"><script>alert(1)</script><img src=x onerror=alert(1)>{{.}}` + "\u202e‘"
+	role, err := w.acme.CreateRole(t.Context(), latchkey.Role{Name: hostile})
+	require.NoError(t, err)
+	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: hostile, Roles: []string{role.ID}}}).ID
+	for _, path := range []string{"", "?q=" + url.QueryEscape(hostile), "token/" + id, "token/" + id + "/revoke", "token/" + id + "/access",
+		"token/" + id + "/access?action=read&resource=" + url.QueryEscape(hostile), "roles", "role/" + role.ID, "role/" + role.ID + "/access"} {
+		page := w.get(path)
+		require.NotContains(t, page, "<script>alert", path)
+		require.NotContains(t, page, "<img src=x", path)
+	}
+	require.Equal(t, hostile, w.form("token/"+id).Get("name"))
 }

@@ -1,8 +1,11 @@
 package console
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"html/template"
 	"net/http"
 	"net/url"
 	"slices"
@@ -13,25 +16,61 @@ import (
 	"github.com/latchkey-go/latchkey/internal/form"
 )
 
-// roleEntry is the form of a role, as it was typed.
+// roleEntry is the form of a role, as it was typed. Of many rules it holds a part: those from From to To, counted from 0, of
+// the Of that are stored.
 type roleEntry struct {
-	Version  uint64
-	Name     string
-	Inherits []string
-	Again    bool
-	Rules    []ruleEntry
-	Errors   map[string]string
+	Version      uint64
+	Name         string
+	Inherits     picks // ids
+	AddRole      string
+	Again        bool
+	Rules        []ruleEntry
+	From, To, Of int
+	Errors       map[string]string
 }
 
 // ruleEntry is one rule, as it was typed.
 type ruleEntry struct {
 	Verb, Actions, On, Where, Force string
+	Kept                            string // the digest of a stored rule that is too long for a form
 	Aloud, Error                    string
+	Open                            bool // its fields are shown
 }
 
-func (e *ruleEntry) blank() bool { return e.Actions+e.On+e.Where+e.Force == "" }
+const (
+	mostRules     = 20
+	mostRuleBytes = 16_000 // of the rules of one form, as a page writes them
+	longRule      = 6_000  // a rule of more bytes is shown and moved, not edited
+)
+
+func (e *ruleEntry) size() (n int) {
+	for _, s := range []string{e.Actions, e.On, e.Where, e.Force, short(e.Aloud, 300)} {
+		n += len(template.HTMLEscapeString(s))
+	}
+	return n
+}
+
+func (e *ruleEntry) blank() bool { return e.Actions+e.On+e.Where+e.Force+e.Kept == "" }
+
+func digestOf(r latchkey.Rule) string {
+	text, err := r.MarshalJSON()
+	if err != nil {
+		return "" // no stored rule is such
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:16])
+}
 
 func ruleEntryOf(r latchkey.Rule) ruleEntry {
+	e := editable(r)
+	if e.size() > longRule {
+		e = ruleEntry{Kept: digestOf(r), Aloud: e.Aloud}
+	}
+	e.Aloud = short(e.Aloud, 300)
+	return e
+}
+
+func editable(r latchkey.Rule) ruleEntry {
 	e := ruleEntry{Verb: r.Verb().String(), Aloud: r.String()}
 	var actions, on []string
 	for _, a := range r.Actions() {
@@ -136,10 +175,8 @@ func (v *visit) roles(string) error {
 	}
 	var rows []roleRow
 	for _, r := range list {
-		x := roleRow{Role: r, Lines: lines(r.Permissions)}
-		if len(x.Lines) > 3 {
-			x.Lines, x.More = x.Lines[:3], len(x.Lines)-3
-		}
+		x := roleRow{Role: r}
+		x.Lines, x.More = aloud(r.Permissions, 3)
 		rows = append(rows, x)
 	}
 	next := ""
@@ -151,7 +188,7 @@ func (v *visit) roles(string) error {
 }
 
 func (v *visit) newRole(string) error {
-	return v.showRole(http.StatusOK, ui{}, latchkey.Role{}, &roleEntry{Rules: make([]ruleEntry, 1)}, false)
+	return v.showRole(http.StatusOK, ui{}, latchkey.Role{}, &roleEntry{Rules: []ruleEntry{{Verb: "allow", Open: true}}}, false)
 }
 
 func (v *visit) editRole(id string) error {
@@ -159,51 +196,79 @@ func (v *visit) editRole(id string) error {
 	if err != nil {
 		return err
 	}
-	return v.showRole(http.StatusOK, ui{}, r, roleEntryOf(&r), false)
+	at, _ := strconv.Atoi(text(v.query, "at"))
+	return v.showRole(http.StatusOK, ui{}, r, roleEntryOf(&r, at-1), false)
 }
 
-func roleEntryOf(r *latchkey.Role) *roleEntry {
-	e := &roleEntry{Version: r.Version, Name: r.Name, Inherits: r.Inherits, Again: r.InheritDenies}
-	for _, rule := range r.Permissions {
-		e.Rules = append(e.Rules, ruleEntryOf(rule))
+// roleEntryOf is the form of a role as it is stored, with the rules from number from on, as many as fit.
+func roleEntryOf(r *latchkey.Role, from int) *roleEntry {
+	n := len(r.Permissions)
+	if from < 0 || from >= n {
+		from = 0
 	}
+	e := &roleEntry{Version: r.Version, Name: r.Name, Inherits: newPicks(r.Inherits, 0), Again: r.InheritDenies, From: from, Of: n}
+	e.To = part(n, from, mostRules, mostRuleBytes, func(i int) int {
+		x := ruleEntryOf(r.Permissions[i])
+		e.Rules = append(e.Rules, x)
+		return x.size()
+	})
+	e.Rules = e.Rules[:e.To-from]
 	return e
 }
 
 func (v *visit) readRole() *roleEntry {
 	f := v.form
-	e := &roleEntry{Name: text(f, "name"), Inherits: texts(f, "inherits"), Again: text(f, "again") == "on", Errors: map[string]string{}}
+	e := &roleEntry{Name: text(f, "name"), Inherits: readPicks(f, "role"), AddRole: text(f, "addrole"), Again: text(f, "again") == "on",
+		Errors: map[string]string{}}
 	e.Version, _ = strconv.ParseUint(text(f, "version"), 10, 64)
+	e.From, _ = strconv.Atoi(text(f, "from"))
+	e.To, _ = strconv.Atoi(text(f, "to"))
+	e.Of, _ = strconv.Atoi(text(f, "of"))
 	if rules := f.Get("rule"); rules != nil && rules.Kind == form.List {
 		for _, x := range rules.Items {
 			r := ruleEntry{Verb: text(x, "verb"), Actions: text(x, "actions"), On: strings.ReplaceAll(text(x, "on"), "\r", ""),
-				Where: text(x, "where"), Force: text(x, "force")}
+				Where: text(x, "where"), Force: text(x, "force"), Kept: text(x, "kept")}
 			e.Rules = append(e.Rules, r)
 		}
 	}
 	return e
 }
 
-// permissions reads the rules and says beside each what is wrong with it.
-func (e *roleEntry) permissions() (latchkey.Permissions, bool) {
+// read reads the rules, and says beside each what is wrong with it. Stored are the role's own, among them those too long
+// for the form.
+func (e *roleEntry) read(stored latchkey.Permissions) (latchkey.Permissions, bool) {
 	var out latchkey.Permissions
 	ok := true
 	for i := range e.Rules {
 		x := &e.Rules[i]
 		if x.blank() {
+			x.Open = true
 			continue
 		}
-		r, err := x.rule()
+		r, err := x.kept(stored)
+		if x.Kept == "" {
+			r, err = x.rule()
+		}
 		if err != nil {
-			if x.Error, ok = why(err), false; x.Error == "" {
+			if x.Error, x.Open, ok = why(err), true, false; x.Error == "" {
 				x.Error = "This cannot be read."
 			}
 			continue
 		}
-		x.Aloud = r.String()
+		x.Aloud = short(r.String(), 300)
 		out = append(out, r)
 	}
 	return out, ok
+}
+
+// kept finds a rule that the form only names.
+func (e *ruleEntry) kept(stored latchkey.Permissions) (latchkey.Rule, error) {
+	for _, r := range stored {
+		if e.Kept != "" && digestOf(r) == e.Kept {
+			return r, nil
+		}
+	}
+	return latchkey.Rule{}, fmt.Errorf("%w: this rule was changed meanwhile: remove it here", latchkey.ErrInvalid)
 }
 
 // arrange does what a button inside the form asks for; false if it was the one that saves.
@@ -214,6 +279,7 @@ func (e *roleEntry) arrange(do string) bool {
 	switch {
 	case do == "add":
 		e.Rules = append(e.Rules, ruleEntry{Verb: "allow"})
+	case do == "addrole":
 	case what == "drop" && inside:
 		e.Rules = slices.Delete(e.Rules, i, i+1)
 	case what == "up" && inside && i > 0:
@@ -224,60 +290,96 @@ func (e *roleEntry) arrange(do string) bool {
 	return true
 }
 
-func (v *visit) createRole(string) error {
-	e := v.readRole()
-	if e.arrange(text(v.form, "do")) {
-		e.permissions()
-		return v.showRole(http.StatusOK, ui{}, latchkey.Role{}, e, false)
+// over are a role's stored rules with those of the form in the place of the ones it was drawn with.
+func (e *roleEntry) over(stored, typed latchkey.Permissions) (latchkey.Permissions, error) {
+	if e.From < 0 || e.From > e.To || e.To > len(stored) || e.Of != len(stored) {
+		return nil, latchkey.ErrConflict // no form of ours
 	}
-	rules, ok := e.permissions()
-	var err error = errEntry
-	if ok {
-		_, err = v.account.CreateRole(v.r.Context(), latchkey.Role{Name: e.Name, Inherits: e.Inherits, InheritDenies: e.Again,
-			Permissions: rules})
-	}
-	if err == nil {
-		return v.goTo("roles?done=made")
-	}
-	return v.roleRefused(err, latchkey.Role{}, e)
+	return slices.Concat(stored[:e.From], typed, stored[e.To:]), nil
 }
 
-func (v *visit) saveRole(id string) error {
+func (v *visit) createRole(string) error  { return v.putRole("") }
+func (v *visit) saveRole(id string) error { return v.putRole(id) }
+
+// putRole is Save, and the buttons inside the form. No id: a new role.
+func (v *visit) putRole(id string) error {
 	e := v.readRole()
 	ctx := v.r.Context()
-	current := func() (latchkey.Role, error) { return v.account.Role(ctx, id) }
-	if e.arrange(text(v.form, "do")) {
-		e.permissions()
-		r, err := current()
-		if err != nil {
-			return err
+	var r latchkey.Role
+	current := func() (err error) {
+		if id != "" {
+			r, err = v.account.Role(ctx, id)
 		}
+		return err
+	}
+	if err := current(); err != nil {
+		return err
+	}
+	wrong, err := v.addRole(&e.Inherits, e.AddRole)
+	if err != nil {
+		return err
+	}
+	if wrong != "" {
+		e.Errors["addrole"] = wrong
+	} else {
+		e.AddRole = ""
+	}
+	if e.arrange(text(v.form, "do")) {
+		e.read(r.Permissions)
 		return v.showRole(http.StatusOK, ui{}, r, e, false)
 	}
-	rules, ok := e.permissions()
-	var err error = errEntry
-	if ok {
-		_, err = v.account.UpdateRole(ctx, id, func(r *latchkey.Role) error {
-			if r.Version != e.Version {
-				return latchkey.ErrConflict
-			}
-			r.Name, r.Inherits, r.InheritDenies, r.Permissions = e.Name, e.Inherits, e.Again, rules
-			return nil
-		})
+	apply := func(r *latchkey.Role) error {
+		if r.Version != e.Version {
+			return latchkey.ErrConflict
+		}
+		rules, ok := e.read(r.Permissions)
+		if !ok || wrong != "" {
+			return errEntry
+		}
+		if rules, err = e.over(r.Permissions, rules); err != nil {
+			return err
+		}
+		r.Name, r.Inherits, r.InheritDenies, r.Permissions = e.Name, e.Inherits.over(r.Inherits), e.Again, rules
+		return nil
+	}
+	done := "saved"
+	if id != "" {
+		_, err = v.account.UpdateRole(ctx, id, apply)
+	} else {
+		done, e.Version = "made", 0
+		if err = apply(&r); err == nil {
+			_, err = v.account.CreateRole(ctx, r)
+		}
 	}
 	if err == nil {
-		return v.goTo("roles?done=saved")
+		return v.goTo("roles?done=" + done)
 	}
-	r, errGet := current()
-	if errGet != nil {
+	if errGet := current(); errGet != nil {
 		return errGet
 	}
-	if errors.Is(err, latchkey.ErrConflict) {
-		e.Version = r.Version
+	if id != "" && errors.Is(err, latchkey.ErrConflict) {
+		e.redraw(&r)
 		return v.showRole(http.StatusConflict, ui{Errors: []string{"Somebody else changed this role since you opened it. Nothing was " +
 			"saved and nothing you typed is lost: compare with what it says now, and save again to put yours in its place."}}, r, e, true)
 	}
+	if id == "" {
+		r = latchkey.Role{}
+	}
 	return v.roleRefused(err, r, e)
+}
+
+// redraw makes the form one of the role as it is stored now: its rules take the place of the same part, or of all if it
+// showed all.
+func (e *roleEntry) redraw(r *latchkey.Role) {
+	n := len(r.Permissions)
+	if e.From <= 0 && e.To >= e.Of {
+		e.To = n
+	}
+	e.From = min(max(0, e.From), n)
+	e.To = min(max(e.From, e.To), n)
+	e.Of, e.Version = n, r.Version
+	e.Inherits = e.Inherits.redrawn(r.Inherits, len(r.Inherits) <= mostPicks)
+	e.read(r.Permissions)
 }
 
 func (v *visit) roleRefused(err error, r latchkey.Role, e *roleEntry) error {
@@ -304,30 +406,23 @@ func (v *visit) showRole(status int, page ui, r latchkey.Role, e *roleEntry, the
 	if r.ID != "" {
 		page.Title = r.Name
 	}
-	names, ids, err := v.roleNames()
+	inherits, err := v.roleField(e.Inherits, e.AddRole, e.Errors["addrole"], r.ID)
 	if err != nil {
 		return err
 	}
-	for _, id := range e.Inherits {
-		if !slices.Contains(ids, id) {
-			ids = append(ids, id)
-		}
-	}
-	var inherits []option
-	for _, id := range ids {
-		if id == r.ID {
-			continue
-		}
-		name := names[id]
-		if name == "" {
-			name = id
-		}
-		inherits = append(inherits, option{Value: id, Text: name, On: slices.Contains(e.Inherits, id)})
-	}
-	data := map[string]any{"Role": r, "E": e, "Inherits": inherits, "Soon": v.soon(), "Theirs": nil,
+	data := map[string]any{"Role": r, "E": e, "Inherits": inherits, "Soon": v.soon(), "IsTheirs": theirs, "Theirs": nil, "TheirsMore": 0, "TheirsUp": "",
+		"First": e.From + 1, "Previous": max(1, e.From+1-mostRules), "Next": e.To + 1,
 		"MayUpdate": r.ID == "" || v.may(latchkey.Update, "role", r.ID), "MayDelete": r.ID != "" && v.may(latchkey.Delete, "role", r.ID)}
+	if data["Bounded"] = r.Boundary != nil; r.Boundary != nil {
+		data["Boundary"], data["BoundaryMore"] = aloud(r.Boundary, mostRules)
+	}
 	if theirs {
-		data["Theirs"] = lines(r.Permissions)
+		data["Theirs"], data["TheirsMore"] = aloud(r.Permissions[e.From:e.To], 2*mostRules)
+		some, err := v.rolesOf(r.Inherits)
+		if err != nil {
+			return err
+		}
+		data["TheirsUp"] = short(some.text(r.Inherits), 600)
 	}
 	return v.show(status, "role", page, data)
 }

@@ -2,6 +2,7 @@ package console
 
 import (
 	"fmt"
+	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -66,6 +67,19 @@ type chart struct {
 
 const chartHeight = 150
 
+// roundUp is what the axis of a chart goes up to: 1, 2, 4, 5, 6 or 8 times a power of ten, so that its middle is a round
+// number, too.
+func roundUp(top int64) int64 {
+	for unit := int64(1); unit <= math.MaxInt64/10; unit *= 10 {
+		for _, n := range []int64{1, 2, 4, 5, 6, 8} {
+			if n*unit >= top {
+				return n * unit
+			}
+		}
+	}
+	return math.MaxInt64
+}
+
 func newChart(days []bar) *chart {
 	var top, sum int64
 	at := 0
@@ -75,14 +89,18 @@ func newChart(days []bar) *chart {
 			top, at = d.Count, i
 		}
 	}
-	c := &chart{Bars: days, Top: number(top), Half: number(top / 2)}
+	c := &chart{Bars: days}
+	high := roundUp(top)
+	if c.Top = number(high); high%2 == 0 {
+		c.Half = number(high / 2)
+	}
 	width := float64(656) / float64(max(1, len(days)))
 	for i := range days {
 		b := &days[i]
 		b.X, b.End = 64+int(float64(i)*width), 64+int(float64(i+1)*width)
-		b.Width = max(1, b.End-b.X-2)
+		b.Width = max(1, b.End-b.X-max(1, (b.End-b.X)/5))
 		if b.Count > 0 {
-			b.Height = max(1, int(chartHeight*float64(b.Count)/float64(top)))
+			b.Height = max(1, int(chartHeight*float64(b.Count)/float64(high)))
 		}
 		b.Y = chartHeight - b.Height + 8
 		b.Tick = i%7 == (len(days)-1)%7
@@ -93,6 +111,8 @@ func newChart(days []bar) *chart {
 	}
 	return c
 }
+
+const mostShares = 12 // rows of a table
 
 var spans = []option{{Value: "7", Text: "7 days"}, {Value: "30", Text: "30 days"}, {Value: "90", Text: "90 days"}}
 
@@ -169,8 +189,8 @@ func (v *visit) showUsage(id string, t *latchkey.Token) error {
 		}
 		slices.SortStableFunc(rows, func(a, b latchkey.UsageRow) int { return int(min(1, max(-1, b.Count-a.Count))) })
 		out := table{Title: x.title, Head: x.head}
-		if len(rows) > 20 {
-			out.More, rows = len(rows)-20, rows[:20]
+		if len(rows) > mostShares {
+			out.More, rows = len(rows)-mostShares, rows[:mostShares]
 		}
 		for _, u := range rows {
 			b := bar{Label: x.name(u), Count: u.Count, Credits: u.Credits, Text: x.name(u)}

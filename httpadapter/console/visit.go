@@ -21,7 +21,14 @@ import (
 var assets embed.FS
 
 var templates = template.Must(template.New("").Funcs(template.FuncMap{
-	"ago": ago, "date": date, "stamp": stamp, "number": number, "credits": credits,
+	"ago": ago, "date": date, "stamp": stamp, "number": number, "credits": credits, "short": short,
+	"plus": func(n ...int) (sum int) {
+		for _, x := range n {
+			sum += x
+		}
+		return sum
+	},
+	"rule": func(i, n int) any { return struct{ I, N int }{i, n} },
 }).ParseFS(assets, "assets/*.html"))
 
 // statics are the files that pages refer to, by a name that changes with what is in them.
@@ -152,6 +159,7 @@ type ui struct {
 	Nav                       string // which link of the navigation the page belongs to
 	Notice                    string // what was done
 	Errors                    []string
+	Usage                     bool // who asks may see it
 	Body                      template.HTML
 }
 
@@ -159,6 +167,7 @@ type ui struct {
 func (v *visit) show(status int, name string, page ui, data any) error {
 	page.Root, page.Product = v.root, v.opts.Title
 	page.Style, page.Script, page.Icon = v.root+"static/"+styleName, v.root+"static/"+scriptName, v.root+"static/"+iconName
+	page.Usage = v.access.Allows(latchkey.Read, "latchkey/usage")
 	page.Who = v.account.Owner()
 	if client := v.access.Client(); client.Name != "" {
 		page.Who = client.Name
@@ -196,7 +205,7 @@ func (v *visit) fail(err error) {
 	status, title, detail := http.StatusForbidden, "This change was not made", ""
 	switch p := httpadapter.ProblemOf(err); {
 	case errors.Is(err, errForeign):
-		detail = "It was asked for by another site's page, or by something that does not say where it comes from."
+		detail = "It was asked for by another site's page, or by something that does not say where it comes from. Nothing was changed."
 	case errors.Is(err, errMethod):
 		status, title = http.StatusMethodNotAllowed, "Not that way"
 		detail = "This page is not asked like that."

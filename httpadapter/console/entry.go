@@ -1,0 +1,298 @@
+package console
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+// entry is the form of a token, as it was typed.
+type entry struct {
+	Version   uint64
+	Name      string
+	Signed    bool
+	On        []bool // by group of the catalogue; chips' are not used
+	Chips     picks  // values of chips: see chipValue
+	AddName   string // a chip that is being added
+	AddGroups []int
+	Roles     picks // ids
+	AddRole   string
+	Domains   string
+	Credits   string
+	RateCount string
+	RatePer   string // a time.Duration
+	RateBurst string
+	NotAfter  string
+	NotBefore string
+	Idle      string // a number of IdleUnit
+	IdleUnit  string // a time.Duration
+	Addresses string
+	MintFrom  string
+	Errors    map[string]string // by field
+}
+
+const endLayout = "2006-01-02T15:04:05" // of <input type=datetime-local>, in UTC
+
+func momentText(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(endLayout)
+}
+
+// idleUnits are the spans that an idle limit is counted in, the largest first.
+var idleUnits = []option{{Value: "24h0m0s", Text: "days"}, {Value: "1h0m0s", Text: "hours"}, {Value: "1m0s", Text: "minutes"},
+	{Value: "1s", Text: "seconds"}}
+
+// idleText is an idle limit as the form has it: in the largest unit that leaves no rest.
+func idleText(idle time.Duration) (count, unit string) {
+	if idle == 0 {
+		return "", idleUnits[0].Value
+	}
+	for _, u := range idleUnits {
+		if d, _ := time.ParseDuration(u.Value); idle%d == 0 {
+			return strconv.FormatInt(int64(idle/d), 10), u.Value
+		}
+	}
+	s := strings.TrimRight(fmt.Sprintf("%d.%09d", idle/time.Second, idle%time.Second), "0")
+	return s, time.Second.String()
+}
+
+func prefixText(prefixes []netip.Prefix) string {
+	var out []string
+	for _, p := range prefixes {
+		if p.IsSingleIP() {
+			out = append(out, p.Addr().String())
+		} else {
+			out = append(out, p.String())
+		}
+	}
+	return strings.Join(out, "\n")
+}
+
+// parsePrefixes reads addresses and prefixes apart by spaces. An address alone stands for itself.
+func parsePrefixes(text string) ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for one := range strings.FieldsSeq(text) {
+		p, err := netip.ParsePrefix(one)
+		if addr, errAddr := netip.ParseAddr(one); errAddr == nil && addr.Zone() == "" {
+			p, err = netip.PrefixFrom(addr, addr.BitLen()), nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%w: %.60q is no address, such as 192.0.2.7, and no network, such as 192.0.2.0/24",
+				latchkey.ErrInvalid, one)
+		}
+		if err := (latchkey.Restrictions{Addresses: []netip.Prefix{p}}).Validate(nil); err != nil {
+			_, words, _ := strings.Cut(why(err), ": ")
+			return nil, fmt.Errorf("%w: %s: %s", latchkey.ErrInvalid, one, strings.TrimSuffix(words, "."))
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+// entryOf is the form of a token as it is stored. Of its chips those from number from on are shown, as many as fit.
+func (c *console) entryOf(t *latchkey.Token, from int) *entry {
+	e := &entry{Version: t.Version, Name: t.Name, Signed: t.Restrictions.Signed, RatePer: time.Second.String(),
+		Domains: strings.Join(t.Restrictions.Domains, "\n"), Addresses: prefixText(t.Restrictions.Addresses),
+		MintFrom: prefixText(t.Restrictions.MintFrom), NotAfter: momentText(t.Validity.NotAfter),
+		NotBefore: momentText(t.Validity.NotBefore), Errors: map[string]string{}}
+	on, chips, _ := c.rights.read(t.Permissions)
+	e.On, e.Chips, e.Roles = on, newPicks(chipValues(chips), from), newPicks(t.Roles, 0)
+	if t.Limits.Credits > 0 {
+		e.Credits = creditText(t.Limits.Credits)
+	}
+	if r := t.Limits.Rate; r.Count > 0 {
+		e.RateCount, e.RatePer = strconv.Itoa(r.Count), r.Per.String()
+		if r.Burst > 0 {
+			e.RateBurst = strconv.Itoa(r.Burst)
+		}
+	}
+	e.Idle, e.IdleUnit = idleText(t.Validity.Idle)
+	return e
+}
+
+// creditText writes millionths as a decimal number.
+func creditText(c latchkey.Credits) string {
+	s := fmt.Sprintf("%d.%06d", c/1_000_000, c%1_000_000)
+	return strings.TrimSuffix(strings.TrimRight(s, "0"), ".")
+}
+
+func parseCredits(s string) (latchkey.Credits, bool) {
+	whole, part, _ := strings.Cut(s, ".")
+	if len(part) > 6 || len(whole) > 12 || strings.Trim(whole+part, "0123456789") != "" || whole == "" {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(whole+part+strings.Repeat("0", 6-len(part)), 10, 64)
+	return latchkey.Credits(n), err == nil
+}
+
+func (v *visit) readEntry() *entry {
+	f := v.form
+	e := &entry{Name: text(f, "name"), Signed: text(f, "signed") == "on", Domains: text(f, "domains"),
+		Credits: text(f, "credits"), RateCount: text(f, "rate"), RatePer: text(f, "per"), RateBurst: text(f, "burst"),
+		NotAfter: text(f, "end"), NotBefore: text(f, "begin"), Idle: text(f, "idle"), IdleUnit: text(f, "idleunit"),
+		Addresses: text(f, "addresses"), MintFrom: text(f, "mintfrom"), AddName: text(f, "add"), AddRole: text(f, "addrole"),
+		Roles: readPicks(f, "role"), Chips: readPicks(f, "chip"), Errors: map[string]string{}}
+	e.Version, _ = strconv.ParseUint(text(f, "version"), 10, 64)
+	e.On = make([]bool, len(v.rights))
+	for _, x := range texts(f, "right") {
+		if i, err := strconv.Atoi(x); err == nil && i >= 0 && i < len(v.rights) && v.rights[i].places == nil {
+			e.On[i] = true
+		}
+	}
+	for _, x := range texts(f, "addright") {
+		if i, err := strconv.Atoi(x); err == nil && i >= 0 && i < len(v.rights) && v.rights[i].places != nil {
+			e.AddGroups = append(e.AddGroups, i)
+		}
+	}
+	return e
+}
+
+// addChips makes chips of what is typed beside the chips.
+func (v *visit) addChips(e *entry) {
+	if e.AddName == "" {
+		return
+	}
+	if len(e.AddGroups) == 0 {
+		e.Errors["add"] = "Choose what is to be allowed there."
+		return
+	}
+	for _, i := range e.AddGroups {
+		on, err := v.rights[i].fill(e.AddName)
+		if err != nil {
+			e.Errors["add"] = why(err)
+			return
+		}
+		e.Chips.add(chip{i, on}.value())
+	}
+	e.AddName, e.AddGroups = "", nil
+}
+
+// apply writes the form into settings, and says in e.Errors what cannot be. What the form does not show, and what was not
+// changed in it, stays exactly as it was.
+func (v *visit) apply(e *entry, t *latchkey.Token) {
+	s := &t.Settings
+	was := v.entryOf(t, 0)
+	s.Name = e.Name
+	if len(e.Name) > 256 {
+		e.Errors["name"] = "At most 256 bytes."
+	}
+	s.Restrictions.Signed = e.Signed
+	if t.Kind != latchkey.KindSecret {
+		_, stored, _ := v.rights.read(s.Permissions)
+		s.Permissions = v.rights.write(s.Permissions, e.On, v.rights.chips(e.Chips.over(chipValues(stored))))
+		s.Roles = e.Roles.over(s.Roles)
+	}
+	if domains := strings.Fields(e.Domains); !slices.Equal(domains, s.Restrictions.Domains) {
+		s.Restrictions.Domains = domains
+		for _, d := range domains {
+			if err := (latchkey.Restrictions{Domains: []string{d}}).Validate(nil); err != nil {
+				e.Errors["domains"] = why(err)
+				break
+			}
+		}
+	}
+	v.applyPrefixes(e, "addresses", e.Addresses, &s.Restrictions.Addresses)
+	v.applyPrefixes(e, "mintfrom", e.MintFrom, &s.Restrictions.MintFrom)
+	if e.Credits != was.Credits {
+		n, ok := parseCredits(e.Credits)
+		if s.Limits.Credits = n; e.Credits != "" && (!ok || n == 0) {
+			e.Errors["credits"] = "A number above 0 with at most six decimals, or nothing for no limit."
+		}
+	}
+	v.applyRate(e, was, s)
+	v.applyValidity(e, was, t)
+}
+
+func (v *visit) applyPrefixes(e *entry, field, typed string, stored *[]netip.Prefix) {
+	if strings.Join(strings.Fields(typed), "\n") == prefixText(*stored) {
+		return
+	}
+	list, err := parsePrefixes(typed)
+	if err != nil {
+		e.Errors[field] = why(err)
+		return
+	}
+	*stored = list
+}
+
+func (v *visit) applyRate(e, was *entry, s *latchkey.Settings) {
+	if e.RateCount == was.RateCount && e.RateBurst == was.RateBurst && (e.RatePer == was.RatePer || e.RateCount == "") {
+		return
+	}
+	if e.RateCount == "" && e.RateBurst == "" {
+		s.Limits.Rate = latchkey.Rate{}
+		return
+	}
+	count, err := strconv.Atoi(e.RateCount)
+	per, errPer := time.ParseDuration(e.RatePer)
+	burst := 0
+	var errBurst error
+	if e.RateBurst != "" {
+		burst, errBurst = strconv.Atoi(e.RateBurst)
+	}
+	if err != nil || count <= 0 || errPer != nil || per <= 0 || errBurst != nil || burst < 0 {
+		e.Errors["rate"] = "Whole numbers: how many requests, above 0, and how many more at once."
+		return
+	}
+	s.Limits.Rate = latchkey.Rate{Count: count, Per: per, Burst: burst}
+}
+
+const aMoment = "A day and a time, such as 2026-12-31T18:00."
+
+func (v *visit) applyValidity(e, was *entry, t *latchkey.Token) {
+	valid := &t.Validity
+	if e.NotBefore != was.NotBefore {
+		begin, ok := parseMoment(e.NotBefore)
+		if valid.NotBefore = begin; !ok {
+			e.Errors["begin"] = aMoment
+		}
+	}
+	if e.NotAfter != was.NotAfter {
+		end, ok := parseMoment(e.NotAfter)
+		valid.NotAfter = end
+		switch {
+		case !ok:
+			e.Errors["end"] = aMoment
+		case end.IsZero() && (t.Kind == latchkey.KindSession || t.Kind == latchkey.KindAccess):
+			e.Errors["end"] = "Tokens of this kind always end."
+		case !end.IsZero() && !end.After(v.now):
+			e.Errors["end"] = "This is past. To end the token now, revoke it."
+		}
+	}
+	if end := valid.NotAfter; !end.IsZero() && !valid.NotBefore.Before(end) && e.Errors["begin"] == "" && e.Errors["end"] == "" &&
+		(e.NotBefore != was.NotBefore || e.NotAfter != was.NotAfter) {
+		e.Errors["begin"] = "The token would end before it begins."
+	}
+	if e.Idle != was.Idle || e.Idle != "" && e.IdleUnit != was.IdleUnit {
+		unit, err := time.ParseDuration(e.IdleUnit)
+		n, errN := strconv.ParseInt(e.Idle, 10, 64)
+		switch {
+		case e.Idle == "":
+			valid.Idle = 0
+		case err != nil || errN != nil || n <= 0 || unit <= 0 || n > int64(100*366*24*time.Hour/unit):
+			e.Errors["idle"] = "A whole number above 0, at most a hundred years, or nothing for no such end."
+		default:
+			valid.Idle = time.Duration(n) * unit
+		}
+	}
+}
+
+// parseMoment reads a day and a time, in UTC. Nothing is the zero time.
+func parseMoment(s string) (time.Time, bool) {
+	if s == "" {
+		return time.Time{}, true
+	}
+	for _, layout := range []string{endLayout, "2006-01-02T15:04", "2006-01-02 15:04", time.DateOnly} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t, true
+		}
+	}
+	return time.Time{}, false
+}
