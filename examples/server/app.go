@@ -2,21 +2,15 @@ package main
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/httpadapter/cloudtables"
 	"github.com/latchkey-go/latchkey/sqlstore"
-
-	_ "modernc.org/sqlite"
 )
 
 // owner is the one account of this server.
@@ -25,7 +19,7 @@ const owner = "demo"
 // app is the server's parts, wired.
 type app struct {
 	log      *slog.Logger
-	db       *sql.DB
+	db       *database
 	store    *sqlstore.Store
 	keys     *latchkey.Manager
 	account  latchkey.Account
@@ -35,27 +29,37 @@ type app struct {
 	graphql  schemas
 }
 
-// open opens the database file and makes ready what is not there yet.
+// open opens the database and makes ready what is not there yet.
 func open(ctx context.Context, cfg config, log *slog.Logger) (_ *app, err error) {
-	db, err := openDB(cfg.db)
+	pool, err := cfg.db.open()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("-db %s: %w", cfg.db.shown, err)
 	}
+	db := &database{pool, cfg.db.engine}
 	defer func() {
 		if err != nil {
 			db.Close()
 		}
 	}()
-	if err := sqlstore.Migrate(ctx, db, latchkey.SQLite); err != nil {
-		return nil, fmt.Errorf("%s: %w", cfg.db, err)
-	}
-	store, err := sqlstore.New(ctx, db, latchkey.SQLite, nil)
+	// Whatever follows looks first what is done, and one process at a time does: servers may all start at once.
+	release, err := db.engine.alone(ctx, db.DB)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", cfg.db, err)
+		return nil, fmt.Errorf("%s: %w", cfg.db.shown, err)
+	}
+	defer release()
+	if err := sqlstore.Migrate(ctx, db.DB, db.engine.dialect); err != nil {
+		return nil, fmt.Errorf("%s: %w", cfg.db.shown, err)
+	}
+	store, err := sqlstore.New(ctx, db.DB, db.engine.dialect, nil)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", cfg.db.shown, err)
+	}
+	if err := db.makeTables(ctx); err != nil {
+		return nil, fmt.Errorf("%s: %w", cfg.db.shown, err)
 	}
 	setup, err := openSetup(ctx, db, store)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", cfg.db, err)
+		return nil, fmt.Errorf("%s: %w", cfg.db.shown, err)
 	}
 	keyring, err := setup.keyring(ctx, cfg.keyring)
 	if err != nil {
@@ -65,12 +69,14 @@ func open(ctx context.Context, cfg config, log *slog.Logger) (_ *app, err error)
 	if err != nil {
 		return nil, err
 	}
-	if err := sqlstore.CheckSchema(ctx, db, latchkey.SQLite, "penguins", penguinSchema); err != nil {
-		return nil, err
-	}
 	islands, err := openIslands(ctx, db)
 	if err != nil {
 		return nil, err
+	}
+	for table, schema := range map[string]*latchkey.Schema{"penguins": penguinSchema, "islands": islandSchema} {
+		if err := sqlstore.CheckSchema(ctx, db.DB, db.engine.dialect, table, schema); err != nil {
+			return nil, err
+		}
 	}
 	keys := latchkey.New(store, &latchkey.Options{Keyring: keyring, Logger: log})
 	a := &app{log: log, db: db, store: store, keys: keys, account: keys.For(owner), penguins: data, islands: islands}
@@ -79,34 +85,6 @@ func open(ctx context.Context, cfg config, log *slog.Logger) (_ *app, err error)
 	}
 	a.embedder.keyID, a.embedder.roleID = setup.values["api_key"], setup.values["role viewer"]
 	return a, nil
-}
-
-// openDB opens a SQLite file that only its owner can read, and makes it if need be.
-func openDB(path string) (*sql.DB, error) {
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := file.Close(); err != nil {
-		return nil, err
-	}
-	full, err := filepath.Abs(path)
-	if err != nil {
-		return nil, err
-	}
-	dsn := url.URL{Scheme: "file", Path: full, RawQuery: url.Values{
-		// Writers wait for each other instead of failing, and take the write lock before they read. FULL: a revocation
-		// that was acknowledged survives a power cut.
-		"_txlock": {"immediate"},
-		"_pragma": {"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)"},
-	}.Encode()}
-	db, err := sql.Open("sqlite", dsn.String())
-	if err != nil {
-		return nil, err
-	}
-	db.SetMaxOpenConns(8) // more readers than that gain nothing
-	db.SetMaxIdleConns(8) // a connection kept is one not opened anew
-	return db, nil
 }
 
 func (a *app) routes() http.Handler {
@@ -145,7 +123,7 @@ func (a *app) purgeHourly(ctx context.Context) {
 	}
 }
 
-// close writes what is still in memory and lets go of the file.
+// close writes what is still in memory and lets go of the database.
 func (a *app) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -36,7 +35,7 @@ func apperatePermissions() latchkey.Permissions {
 // withApperate serves IEX Cloud's paths, and leaves all others to next. It stands before the mux, for some of the
 // product's clients send "//", which a mux would redirect.
 func (a *app) withApperate(next http.Handler) http.Handler {
-	sets := map[string]apperateSet{"PENGUINS": a.apperatePenguins(), "ISLANDS": a.apperateIslands()}
+	sets := a.apperateSets()
 	data := http.NewServeMux()
 	for pattern, do := range map[string]func(*http.Request, *apperate.Call) (any, error){
 		"GET /data/" + workspace + "/{sets}":          readSets(sets),
@@ -85,7 +84,7 @@ func nothingHere(*http.Request, *apperate.Call) (any, error) { return nil, latch
 
 // An apperateSet is a table as a data set of IEX Cloud: the first field is the key, a whole number.
 type apperateSet struct {
-	db     *sql.DB
+	db     *database
 	table  string
 	on     latchkey.Resource
 	fields []apperateField // the key first
@@ -99,13 +98,18 @@ type apperateField struct {
 	kind         latchkey.FieldType
 }
 
-func newApperateSet(db *sql.DB, id, table string, fields ...apperateField) apperateSet {
+func newApperateSet(db *database, id, table string, fields ...apperateField) apperateSet {
 	schema := latchkey.Fields{}
 	for _, f := range fields {
 		schema[f.name] = latchkey.Field{Column: f.column, Type: f.kind}
 	}
 	return apperateSet{db: db, table: table, on: latchkey.Path("dataset", workspace, id), fields: fields,
 		schema: latchkey.NewSchema(schema)}
+}
+
+// apperateSets are the data sets of the workspace, by id.
+func (a *app) apperateSets() map[string]apperateSet {
+	return map[string]apperateSet{"PENGUINS": a.apperatePenguins(), "ISLANDS": a.apperateIslands()}
 }
 
 func (a *app) apperatePenguins() apperateSet {
@@ -170,35 +174,43 @@ func (s *apperateSet) read(ctx context.Context, q querier, rows latchkey.Conditi
 	if err != nil {
 		return nil, err
 	}
-	where, args := bound.SQL(latchkey.SQLite, 1)
+	key := s.fields[0].column
+	selected := s.db.statement(`SELECT ` + s.columns() + ` FROM ` + s.table + ` WHERE `).where(bound)
 	if keys != nil {
-		marks := []string{}
+		ids := []any{}
 		for _, key := range keys {
 			if id, err := strconv.ParseInt(key, 10, 64); err == nil { // else no row has it
-				marks, args = append(marks, "?"), append(args, id)
+				ids = append(ids, id)
 			}
 		}
-		where += ` AND ` + s.fields[0].column + ` IN (` + strings.Join(marks, ", ") + `)`
+		if len(ids) == 0 {
+			return nil, nil
+		}
+		selected.add(` AND `+key+` IN (?`+strings.Repeat(", ?", len(ids)-1)+`)`, ids...)
 	}
-	found, err := q.QueryContext(ctx, `SELECT `+s.columns()+` FROM `+s.table+` WHERE `+where+
-		` ORDER BY `+s.fields[0].column+` LIMIT ?`, append(args, limit)...)
-	if err != nil {
-		return nil, unavailable(err)
+	count := int64(limit)
+	if count < 0 {
+		count = most
 	}
-	defer found.Close()
+	selected.add(` ORDER BY `+key+` LIMIT ?`, count)
 	var records []record
-	for found.Next() {
+	err = selected.query(ctx, q, func(found *sql.Rows) error {
 		one := record{s, make([]any, len(s.fields))}
-		into := make([]any, len(s.fields))
-		for i := range into {
-			into[i] = &one.cells[i]
+		cells, into := make([]cell, len(s.fields)), []any{}
+		for i, f := range s.fields {
+			cells[i].as = f.kind
+			into = append(into, &cells[i])
 		}
 		if err := found.Scan(into...); err != nil {
-			return nil, unavailable(err)
+			return err
+		}
+		for i := range cells {
+			one.cells[i] = cells[i].value
 		}
 		records = append(records, one)
-	}
-	return records, unavailable(found.Err())
+		return nil
+	})
+	return records, err
 }
 
 // maxBatch bounds the keys of one request.
@@ -262,8 +274,7 @@ func writeSet(sets map[string]apperateSet) func(*http.Request, *apperate.Call) (
 		if err != nil {
 			return nil, err
 		}
-		p := &penguins{db: set.db}
-		err = p.write(r.Context(), func(tx *sql.Tx) error {
+		err = set.db.write(r.Context(), func(tx *sql.Tx) error {
 			for _, row := range given {
 				if err := set.put(r.Context(), tx, c.Access, row); err != nil {
 					return err
@@ -329,6 +340,14 @@ func (s *apperateSet) put(ctx context.Context, tx *sql.Tx, access latchkey.Acces
 	if err != nil {
 		return err
 	}
+	if row[key.name] == nil {
+		row[key.name], err = s.db.nextID(ctx, tx, s.table)
+	} else {
+		err = s.db.takeID(ctx, tx, s.table, row[key.name])
+	}
+	if err != nil {
+		return err
+	}
 	var args []any
 	for _, f := range s.fields {
 		args = append(args, row[f.name])
@@ -347,8 +366,8 @@ func (s *apperateSet) put(ctx context.Context, tx *sql.Tx, access latchkey.Acces
 		statement = `UPDATE ` + s.table + ` SET ` + strings.Join(set, ", ") + ` WHERE ` + key.column + ` = ?`
 		args = append(args, before[key.name])
 	}
-	if _, err = tx.ExecContext(ctx, statement, args...); err != nil {
-		return unavailable(err)
+	if err := s.db.statement(statement, args...).exec(ctx, tx); err != nil {
+		return err
 	}
 	return s.count(ctx, tx, counter)
 }
@@ -358,7 +377,7 @@ func (s *apperateSet) count(ctx context.Context, tx *sql.Tx, counter string) err
 	if !s.counted {
 		return nil
 	}
-	return count(ctx, tx, counter)
+	return s.db.count(ctx, tx, counter)
 }
 
 // deleteFromSet deletes records by their keys, those that are there.
@@ -376,8 +395,7 @@ func deleteFromSet(sets map[string]apperateSet) func(*http.Request, *apperate.Ca
 			return nil, err
 		}
 		n := 0
-		p := &penguins{db: set.db}
-		err = p.write(r.Context(), func(tx *sql.Tx) error {
+		err = set.db.write(r.Context(), func(tx *sql.Tx) error {
 			found, err := set.read(r.Context(), tx, rows, c.Keys, -1)
 			if err != nil {
 				return err
@@ -386,8 +404,12 @@ func deleteFromSet(sets map[string]apperateSet) func(*http.Request, *apperate.Ca
 				if _, err := c.Access.Prepare(latchkey.Delete, set.on, set.schema, one.row(), nil); err != nil {
 					return err
 				}
-				_, err := tx.ExecContext(r.Context(), `DELETE FROM `+set.table+` WHERE `+set.fields[0].column+` = ?`, one.cells[0])
-				if err := errors.Join(unavailable(err), set.count(r.Context(), tx, "deleted")); err != nil {
+				err := set.db.statement(`DELETE FROM `+set.table+` WHERE `+set.fields[0].column+` = ?`, one.cells[0]).
+					exec(r.Context(), tx)
+				if err == nil {
+					err = set.count(r.Context(), tx, "deleted")
+				}
+				if err != nil {
 					return err
 				}
 			}

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/latchkey-go/latchkey"
@@ -24,19 +26,24 @@ func (a *app) mountConsole(mux *http.ServeMux) {
 		}
 		return a.account, demo, nil
 	}
-	catalogue := []console.Right{
-		{Label: "Core Data Access", Action: latchkey.Read, Pattern: "core/*", Default: true},
-		{Label: "Premium Data Access", Action: latchkey.Read, Pattern: "premium/*"},
-		{Label: "read", Action: latchkey.Read, Pattern: "dataset/{data set}"},
-		{Label: "write", Action: latchkey.Create, Pattern: "dataset/{data set}"},
-		{Label: "write", Action: latchkey.Update, Pattern: "dataset/{data set}"},
-		{Label: "delete", Action: latchkey.Delete, Pattern: "dataset/{data set}"},
-	}
+	sets := a.apperateSets()
 	console.Mount(mux, "/console", signedIn, &console.Options{
-		Catalogue: catalogue,
+		// The switches and chips of IEX's own page: real rights of the gateway under /v1/.
+		Catalogue: console.Apperate(),
+		Names: func(*http.Request) (names []string) {
+			for _, id := range slices.Sorted(maps.Keys(sets)) {
+				names = append(names, workspace+"/"+id)
+			}
+			return names
+		},
 		Schema: func(on latchkey.Resource) (*latchkey.Schema, latchkey.Dialect) {
 			if on == datasetResource {
-				return penguinSchema, latchkey.SQLite
+				return penguinSchema, a.db.engine.dialect
+			}
+			for _, set := range sets {
+				if on == set.on {
+					return set.schema, latchkey.SQLite
+				}
 			}
 			return nil, 0
 		},

@@ -1,8 +1,10 @@
-// Command server is latchkey running for real: one SQLite file holds the tokens, the roles and a data set of 344
-// penguins, and CloudTables' own clients can read and change it.
+// Command server is latchkey running for real: one database holds the tokens, the roles and a data set of 344
+// penguins, and CloudTables' own clients can read and change it. It is a SQLite file, or one on PostgreSQL or MariaDB that
+// several of these servers share.
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -30,7 +32,9 @@ func main() {
 
 // config is what the flags say.
 type config struct {
-	addr, db, keyring, credentials string
+	addr                 string
+	db                   source
+	keyring, credentials string
 }
 
 func parseFlags(args []string, out io.Writer) (config, error) {
@@ -38,26 +42,40 @@ func parseFlags(args []string, out io.Writer) (config, error) {
 	flags := flag.NewFlagSet("server", flag.ContinueOnError)
 	flags.SetOutput(out)
 	flags.StringVar(&c.addr, "addr", "127.0.0.1:8080", "`address` to listen on; port 0 picks a free one")
-	flags.StringVar(&c.db, "db", "penguins.db", "SQLite `file`, made when it is not there")
+	db := flags.String("db", "penguins.db", "SQLite `file`, made when it is not there, or a database that is: "+
+		"postgres://user:password@host/database or mysql://user:password@host/database; a password is better left out, "+
+		"and told by PGPASSWORD or MYSQL_PWD, for a command line is seen by others")
 	flags.StringVar(&c.keyring, "keyring", "",
-		"`file` of the keys that seal secrets, made at the first start and needed ever after (default: -db and \".key\")")
+		"`file` of the keys that seal secrets, made at the first start and needed ever after, by each server of a database "+
+			"(default: -db and \".key\"; must be named when -db is no file)")
 	flags.StringVar(&c.credentials, "credentials", "",
-		"`file` the first start writes its secrets to (default: -db and \".credentials.json\")")
+		"`file` the first start writes its secrets to (default: -db and \".credentials.json\"; must be named when -db is no file)")
+	for _, arg := range args { // what flag does not know it repeats: of a DSN too close to its flag, with the password
+		if name, _, _ := strings.Cut(arg, "="); strings.HasPrefix(name, "-") && noFileName.MatchString(name) {
+			return config{}, errors.New("there is no such flag: a DSN stands after -db and a space")
+		}
+	}
 	if err := flags.Parse(args); err != nil {
 		return config{}, err
 	}
 	switch {
+	case noFileName.MatchString(flags.Arg(0)):
+		return config{}, errors.New("unexpected argument: everything is said with flags, a DSN with -db")
 	case flags.NArg() > 0:
 		return config{}, fmt.Errorf("unexpected argument %q: everything is said with flags", flags.Arg(0))
-	case c.db == "", c.db == ":memory:", strings.Contains(c.db, "://"):
-		return config{}, fmt.Errorf("-db %q: give the name of a file", c.db)
 	}
-	if c.keyring == "" {
-		c.keyring = c.db + ".key"
+	var err error
+	if c.db, err = sourceOf(*db); err != nil {
+		return config{}, err
 	}
-	if c.credentials == "" {
-		c.credentials = c.db + ".credentials.json"
+	if c.db.engine != sqliteEngine {
+		if c.keyring == "" || c.credentials == "" {
+			return config{}, errors.New("-db is no file to put others beside: name -keyring and -credentials, too")
+		}
+		return c, nil
 	}
+	c.keyring = cmp.Or(c.keyring, *db+".key")
+	c.credentials = cmp.Or(c.credentials, *db+".credentials.json")
 	return c, nil
 }
 
@@ -137,5 +155,5 @@ IEX Cloud:    PK=$(sed -n 's/.*"publishable": "\([^"]*\)".*/\1/p' '%[5]s')
 WebForce:     SS=$(sed -n 's/.*"session": "\([^"]*\)".*/\1/p' '%[5]s')
               curl %[1]s/api -d cmd=access.get_all -d "auth_token=$SS"
 Stop:         Ctrl-C
-`, base, datasetName, cfg.db, cfg.keyring, cfg.credentials, datasetID)
+`, base, datasetName, cfg.db.shown, cfg.keyring, cfg.credentials, datasetID)
 }

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -64,63 +66,33 @@ var pointColumns = func() string {
 	return strings.Join(columns, ", ")
 }()
 
-// penguinTables is one statement list: all of it happens, or nothing.
-const penguinTables = `
-CREATE TABLE penguins (
-	id INTEGER PRIMARY KEY AUTOINCREMENT, -- the id of a deleted row is never given again
-	dv INTEGER NOT NULL DEFAULT 0,        -- data version: one more with each edit
-	species TEXT, island TEXT,
-	beak_length REAL, beak_depth REAL,
-	flipper_length INTEGER, body_mass INTEGER,
-	sex TEXT
-) STRICT;
-CREATE TABLE penguin_counts (
-	inserted INTEGER NOT NULL, updated INTEGER NOT NULL, deleted INTEGER NOT NULL, rows_read INTEGER NOT NULL,
-	last_change TEXT NOT NULL
-) STRICT;
-INSERT INTO penguin_counts VALUES (0, 0, 0, 0, strftime('%Y-%m-%dT%H:%M:%fZ', 'now'));
-`
-
 // A penguin is one row as callers see it.
 type penguin struct {
 	ID, Version int64
 	Values      latchkey.Row // by data point id; nil is NULL
 }
 
-// penguins keeps the data set in the same SQLite file as the tokens.
+// penguins keeps the data set in the same database as the tokens.
 type penguins struct {
-	db   *sql.DB // its transactions are immediate: _txlock=immediate
+	db   *database
 	read atomic.Int64
 }
 
-// openPenguins makes the tables and loads the rows, unless that was done before.
-func openPenguins(ctx context.Context, db *sql.DB) (*penguins, error) {
+// openPenguins loads the rows, unless that was done before.
+func openPenguins(ctx context.Context, db *database) (*penguins, error) {
 	p := &penguins{db: db}
-	err := p.write(ctx, func(tx *sql.Tx) error {
-		var there bool
-		err := tx.QueryRowContext(ctx,
-			`SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'penguins')`).Scan(&there)
-		if err != nil || there {
-			return err
-		}
-		return loadPenguins(ctx, tx)
-	})
+	err := db.load(ctx, "penguins", func(tx *sql.Tx) error { return p.fill(ctx, tx) })
 	if err != nil {
 		return nil, fmt.Errorf("opening the data set: %w", err)
 	}
 	return p, nil
 }
 
-func loadPenguins(ctx context.Context, tx *sql.Tx) error {
-	if _, err := tx.ExecContext(ctx, penguinTables); err != nil {
-		return err
-	}
-	insert, err := tx.PrepareContext(ctx,
-		`INSERT INTO penguins (id, `+pointColumns+`) VALUES (?`+strings.Repeat(", ?", len(points))+`)`)
+func (p *penguins) fill(ctx context.Context, tx *sql.Tx) error {
+	err := p.db.statement(`INSERT INTO penguin_counts VALUES (0, 0, 0, 0, ?)`, now()).exec(ctx, tx)
 	if err != nil {
 		return err
 	}
-	defer insert.Close()
 	lines := csv.NewReader(strings.NewReader(penguinsCSV))
 	lines.FieldsPerRecord = len(points) + 1
 	if _, err := lines.Read(); err != nil { // the heading
@@ -134,41 +106,29 @@ func loadPenguins(ctx context.Context, tx *sql.Tx) error {
 		if err != nil {
 			return err
 		}
-		args := make([]any, len(line))
-		for i, cell := range line {
-			if cell != "" { // an empty cell is an unknown value
-				args[i] = cell // a STRICT table turns the text of a number into the number, or refuses it
+		id, err := strconv.ParseInt(line[0], 10, 64)
+		if err != nil {
+			return err
+		}
+		given := latchkey.Row{}
+		for i, p := range points {
+			if text := line[i+1]; text != "" { // an empty cell is an unknown value
+				given[p.ID] = text
 			}
 		}
-		if _, err := insert.ExecContext(ctx, args...); err != nil {
+		row, err := penguinSchema.Row(given) // of the text of a number it makes the number, or refuses it
+		if err == nil {
+			err = p.put(ctx, tx, id, row)
+		}
+		if err != nil {
 			return fmt.Errorf("row %s: %w", line[0], err)
 		}
 	}
 }
 
-// write runs do in one transaction, which holds SQLite's write lock from its start.
-func (p *penguins) write(ctx context.Context, do func(*sql.Tx) error) error {
-	tx, err := p.db.BeginTx(ctx, nil)
-	if err != nil {
-		return unavailable(err)
-	}
-	defer tx.Rollback() // does nothing after a commit
-	if err := do(tx); err != nil {
-		return err
-	}
-	return unavailable(tx.Commit())
-}
-
-// unavailable says that the database did not do what it can do: the caller may try again.
-func unavailable(err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("%w: the data set: %w", latchkey.ErrUnavailable, err)
-}
-
-type querier interface {
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+func (p *penguins) put(ctx context.Context, tx *sql.Tx, id int64, row latchkey.Row) error {
+	return p.db.statement(`INSERT INTO penguins (id, `+pointColumns+`) VALUES (?`+strings.Repeat(", ?", len(points))+`)`,
+		append([]any{id}, cells(row)...)...).exec(ctx, tx)
 }
 
 // page is a part of a listing. A limit of -1 is none.
@@ -176,17 +136,22 @@ type page struct{ start, limit int64 }
 
 var everything = page{0, -1}
 
-// list returns the rows that rows admits, by id. SQLite does the filtering.
+// most is no limit, in the words of each engine.
+const most int64 = math.MaxInt64
+
+// list returns the rows that rows admits, by id. The database does the filtering.
 func (p *penguins) list(ctx context.Context, rows *latchkey.Predicate, at page) ([]penguin, error) {
-	where, args := rows.SQL(latchkey.SQLite, 1)
-	found, err := queryPenguins(ctx, p.db, where+` ORDER BY id LIMIT ? OFFSET ?`, append(args, at.limit, at.start))
+	if at.limit < 0 {
+		at.limit = most
+	}
+	found, err := readPenguins(ctx, p.db, p.selected().where(rows).add(` ORDER BY id LIMIT ? OFFSET ?`, at.limit, at.start))
 	p.read.Add(int64(len(found)))
 	return found, err
 }
 
 // get returns one row, or errNoRow when there is none that rows admits.
 func (p *penguins) get(ctx context.Context, rows *latchkey.Predicate, id int64) (penguin, error) {
-	one, err := visible(ctx, p.db, rows, id)
+	one, err := p.visible(ctx, p.db, rows, id)
 	if err == nil {
 		p.read.Add(1)
 	}
@@ -194,14 +159,13 @@ func (p *penguins) get(ctx context.Context, rows *latchkey.Predicate, id int64) 
 }
 
 // visible reads one row that rows admits. What is hidden and what is not there look alike: errNoRow.
-func visible(ctx context.Context, q querier, rows *latchkey.Predicate, id int64) (penguin, error) {
-	where, args := rows.SQL(latchkey.SQLite, 1)
-	return single(queryPenguins(ctx, q, where+` AND id = ?`, append(args, id)))
+func (p *penguins) visible(ctx context.Context, q querier, rows *latchkey.Predicate, id int64) (penguin, error) {
+	return single(readPenguins(ctx, q, p.selected().where(rows).add(` AND id = ?`, id)))
 }
 
-// stored reads a row as SQLite keeps it, whoever may see it.
-func stored(ctx context.Context, q querier, id int64) (penguin, error) {
-	return single(queryPenguins(ctx, q, `id = ?`, []any{id}))
+// stored reads a row as the database keeps it, whoever may see it.
+func (p *penguins) stored(ctx context.Context, q querier, id int64) (penguin, error) {
+	return single(readPenguins(ctx, q, p.selected().add(`id = ?`, id)))
 }
 
 func single(found []penguin, err error) (penguin, error) {
@@ -214,48 +178,48 @@ func single(found []penguin, err error) (penguin, error) {
 	return found[0], nil
 }
 
-func queryPenguins(ctx context.Context, q querier, where string, args []any) ([]penguin, error) {
-	rows, err := q.QueryContext(ctx, `SELECT id, dv, `+pointColumns+` FROM penguins WHERE `+where, args...)
-	if err != nil {
-		return nil, unavailable(err)
-	}
-	defer rows.Close()
+// selected lacks its condition.
+func (p *penguins) selected() *statement {
+	return p.db.statement(`SELECT id, dv, ` + pointColumns + ` FROM penguins WHERE `)
+}
+
+func readPenguins(ctx context.Context, q querier, s *statement) ([]penguin, error) {
 	found := []penguin{}
-	for rows.Next() {
+	err := s.query(ctx, q, func(rows *sql.Rows) error {
 		one := penguin{Values: latchkey.Row{}}
-		cells := make([]any, len(points))
+		cells := make([]cell, len(points))
 		into := []any{&one.ID, &one.Version}
-		for i := range cells {
+		for i, p := range points {
+			cells[i].as = p.Type
 			into = append(into, &cells[i])
 		}
 		if err := rows.Scan(into...); err != nil {
-			return nil, unavailable(err)
+			return err
 		}
 		for i, p := range points {
-			one.Values[p.ID] = cells[i]
+			one.Values[p.ID] = cells[i].value
 		}
 		found = append(found, one)
-	}
-	return found, unavailable(rows.Err())
+		return nil
+	})
+	return found, err
 }
 
 // insert adds a row that Access.Prepare admitted.
 func (p *penguins) insert(ctx context.Context, row latchkey.Row) (penguin, error) {
 	var one penguin
-	err := p.write(ctx, func(tx *sql.Tx) error {
-		done, err := tx.ExecContext(ctx,
-			`INSERT INTO penguins (`+pointColumns+`) VALUES (?`+strings.Repeat(", ?", len(points)-1)+`)`, cells(row)...)
+	err := p.db.write(ctx, func(tx *sql.Tx) error {
+		id, err := p.db.nextID(ctx, tx, "penguins")
 		if err != nil {
 			return err
 		}
-		id, err := done.LastInsertId()
-		if err != nil {
+		if err := p.put(ctx, tx, id, row); err != nil {
 			return err
 		}
-		if one, err = stored(ctx, tx, id); err != nil {
+		if one, err = p.stored(ctx, tx, id); err != nil {
 			return err
 		}
-		return count(ctx, tx, "inserted")
+		return p.db.count(ctx, tx, "inserted")
 	})
 	return one, err
 }
@@ -264,8 +228,8 @@ func (p *penguins) insert(ctx context.Context, row latchkey.Row) (penguin, error
 func (p *penguins) update(ctx context.Context, rows *latchkey.Predicate, id int64,
 	change func(before latchkey.Row) (after latchkey.Row, err error)) (penguin, error) {
 	var one penguin
-	err := p.write(ctx, func(tx *sql.Tx) error {
-		before, err := visible(ctx, tx, rows, id)
+	err := p.db.write(ctx, func(tx *sql.Tx) error {
+		before, err := p.visible(ctx, tx, rows, id)
 		if err != nil {
 			return err
 		}
@@ -277,15 +241,15 @@ func (p *penguins) update(ctx context.Context, rows *latchkey.Predicate, id int6
 		for _, p := range points {
 			set = append(set, p.Column+" = ?")
 		}
-		_, err = tx.ExecContext(ctx, `UPDATE penguins SET `+strings.Join(set, ", ")+` WHERE id = ?`,
-			append(cells(after), id)...)
+		err = p.db.statement(`UPDATE penguins SET `+strings.Join(set, ", ")+` WHERE id = ?`,
+			append(cells(after), id)...).exec(ctx, tx)
 		if err != nil {
 			return err
 		}
-		if one, err = stored(ctx, tx, id); err != nil {
+		if one, err = p.stored(ctx, tx, id); err != nil {
 			return err
 		}
-		return count(ctx, tx, "updated")
+		return p.db.count(ctx, tx, "updated")
 	})
 	return one, err
 }
@@ -293,18 +257,18 @@ func (p *penguins) update(ctx context.Context, rows *latchkey.Predicate, id int6
 // delete removes the row that rows admits, when may has nothing against it.
 func (p *penguins) delete(ctx context.Context, rows *latchkey.Predicate, id int64,
 	may func(before latchkey.Row) error) error {
-	return p.write(ctx, func(tx *sql.Tx) error {
-		one, err := visible(ctx, tx, rows, id)
+	return p.db.write(ctx, func(tx *sql.Tx) error {
+		one, err := p.visible(ctx, tx, rows, id)
 		if err != nil {
 			return err
 		}
 		if err := may(one.Values); err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, `DELETE FROM penguins WHERE id = ?`, id); err != nil {
+		if err := p.db.statement(`DELETE FROM penguins WHERE id = ?`, id).exec(ctx, tx); err != nil {
 			return err
 		}
-		return count(ctx, tx, "deleted")
+		return p.db.count(ctx, tx, "deleted")
 	})
 }
 
@@ -317,11 +281,11 @@ func cells(row latchkey.Row) []any {
 }
 
 // count adds one to a counter. Its name comes from this file.
-func count(ctx context.Context, tx *sql.Tx, counter string) error {
-	_, err := tx.ExecContext(ctx, `UPDATE penguin_counts SET `+counter+` = `+counter+` + 1, last_change = ?`,
-		time.Now().UTC().Format("2006-01-02T15:04:05.000Z"))
-	return err
+func (db *database) count(ctx context.Context, tx *sql.Tx, counter string) error {
+	return db.statement(`UPDATE penguin_counts SET `+counter+` = `+counter+` + 1, last_change = ?`, now()).exec(ctx, tx)
 }
+
+func now() string { return time.Now().UTC().Format("2006-01-02T15:04:05.000Z") }
 
 // counts is the summary of the data set that the datasets call shows.
 type counts struct {
@@ -331,22 +295,22 @@ type counts struct {
 
 // summary counts the rows that rows admits. The other figures are of the whole data set.
 func (p *penguins) summary(ctx context.Context, rows *latchkey.Predicate) (counts, error) {
-	where, args := rows.SQL(latchkey.SQLite, 1)
 	var c counts
-	err := p.db.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM penguins WHERE `+where+`),
-		inserted, updated, deleted, rows_read, last_change FROM penguin_counts`, args...).
-		Scan(&c.Rows, &c.Inserted, &c.Updated, &c.Deleted, &c.Read, &c.LastChange)
+	err := p.db.statement(`SELECT (SELECT count(*) FROM penguins WHERE `).where(rows).
+		add(`), inserted, updated, deleted, rows_read, last_change FROM penguin_counts`).
+		row(ctx, p.db, &c.Rows, &c.Inserted, &c.Updated, &c.Deleted, &c.Read, &c.LastChange)
 	c.Read += p.read.Load()
-	return c, unavailable(err)
+	return c, err
 }
 
-// flush writes the count of rows read, which is kept in memory so that reading writes nothing.
+// flush writes the count of rows read, which is kept in memory so that reading writes nothing. Other processes see it
+// from then on.
 func (p *penguins) flush(ctx context.Context) error {
 	n := p.read.Swap(0)
 	if n == 0 {
 		return nil
 	}
-	_, err := p.db.ExecContext(ctx, `UPDATE penguin_counts SET rows_read = rows_read + ?`, n)
+	err := p.db.statement(`UPDATE penguin_counts SET rows_read = rows_read + ?`, n).exec(ctx, p.db)
 	if err != nil {
 		p.read.Add(n)
 	}

@@ -18,12 +18,13 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// setup remembers how far the first start came, in the same file as all else. A start that was cut off is taken up
+// setup remembers how far the first start came, in the same database as all else. A start that was cut off is taken up
 // where it ended: every step looks first whether it is done.
 type setup struct {
-	db     *sql.DB
+	db     *database
 	values map[string]string
-	used   bool // the file has tokens in it, or was about to get some
+	used   bool // the database has tokens in it, or is about to get some, of the keyring it knows
+	tokens bool // it has
 }
 
 const (
@@ -31,38 +32,35 @@ const (
 	stateSeeded  = "seeded"  // everything is written: later starts change nothing
 )
 
-func openSetup(ctx context.Context, db *sql.DB, store latchkey.Store) (*setup, error) {
+func openSetup(ctx context.Context, db *database, store latchkey.Store) (*setup, error) {
 	s := &setup{db: db, values: map[string]string{}}
-	_, err := db.ExecContext(ctx,
-		`CREATE TABLE IF NOT EXISTS server_setup (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT`)
-	if err != nil {
-		return nil, err
-	}
-	rows, err := db.QueryContext(ctx, `SELECT name, value FROM server_setup`)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
+	err := db.statement(`SELECT name, value FROM server_setup`).query(ctx, db, func(rows *sql.Rows) error {
 		var name, value string
 		if err := rows.Scan(&name, &value); err != nil {
-			return nil, err
+			return err
 		}
 		s.values[name] = value
-	}
-	if err := rows.Err(); err != nil {
+		return nil
+	})
+	if err != nil {
 		return nil, err
 	}
 	tokens, err := store.Tokens(ctx, owner, latchkey.TokenQuery{Page: latchkey.Page{Limit: 1}})
 	if err != nil {
 		return nil, err
 	}
-	s.used = s.values["state"] != "" || len(tokens) > 0
+	s.tokens = len(tokens) > 0
+	s.used = s.tokens || len(s.values) > 0
 	return s, nil
 }
 
 func (s *setup) put(ctx context.Context, name, value string) error {
-	_, err := s.db.ExecContext(ctx, `INSERT OR REPLACE INTO server_setup (name, value) VALUES (?, ?)`, name, value)
+	err := s.db.write(ctx, func(tx *sql.Tx) error {
+		if err := s.db.statement(`DELETE FROM server_setup WHERE name = ?`, name).exec(ctx, tx); err != nil {
+			return err
+		}
+		return s.db.statement(`INSERT INTO server_setup (name, value) VALUES (?, ?)`, name, value).exec(ctx, tx)
+	})
 	if err == nil {
 		s.values[name] = value
 	}
@@ -76,7 +74,8 @@ func (s *setup) keyring(ctx context.Context, path string) (*latchkey.Keyring, er
 	if errors.Is(err, fs.ErrNotExist) {
 		if s.used {
 			return nil, fmt.Errorf("the database has data, but its keyring file %s is missing: "+
-				"bring it back, or name it with -keyring; without it no token is known and no secret opens", path)
+				"bring it back, or name it with -keyring (every server of a database has the same one); "+
+				"without it no token is known and no secret opens", path)
 		}
 		key, err := latchkey.GenerateKey(nil, 1)
 		if err != nil {
@@ -142,8 +141,8 @@ func (s *setup) seed(ctx context.Context, account latchkey.Account, path string)
 		return nil
 	}
 	if s.values["state"] == "" {
-		if s.used {
-			return errors.New("the database has tokens of another program in it: name another file with -db")
+		if s.tokens {
+			return errors.New("the database has tokens of another program in it: name another one with -db")
 		}
 		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("the database is empty, but there is a credentials file %s: "+

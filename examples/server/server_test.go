@@ -17,11 +17,15 @@ import (
 
 func openForTest(t *testing.T) *penguins {
 	t.Helper()
-	db, err := openDB(filepath.Join(t.TempDir(), "a file ?#%.db")) // a name that a URL would take apart
+	pool, err := sqlitePool(filepath.Join(t.TempDir(), "a file ?#%.db")) // a name that a URL would take apart
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { db.Close() })
+	t.Cleanup(func() { pool.Close() })
+	db := &database{pool, sqliteEngine}
+	if err := db.makeTables(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	p, err := openPenguins(t.Context(), db)
 	if err != nil {
 		t.Fatal(err)
@@ -111,19 +115,6 @@ func TestFailedChangeLeavesTheRow(t *testing.T) {
 	}
 	if _, err := p.get(t.Context(), bound(t, latchkey.Condition{}), 1); !errors.Is(err, latchkey.ErrNotFound) {
 		t.Fatalf("a hidden row: %v", err)
-	}
-}
-
-func TestFlags(t *testing.T) {
-	c, err := parseFlags([]string{"-db", "/x/y.db"}, io.Discard)
-	want := config{"127.0.0.1:8080", "/x/y.db", "/x/y.db.key", "/x/y.db.credentials.json"}
-	if err != nil || c != want {
-		t.Errorf("%+v, %v", c, err)
-	}
-	for _, args := range [][]string{{"-db", ""}, {"-db", ":memory:"}, {"-db", "mysql://h/d"}, {"serve"}, {"-port", "1"}} {
-		if _, err := parseFlags(args, io.Discard); err == nil {
-			t.Errorf("%q was taken", args)
-		}
 	}
 }
 

@@ -172,7 +172,7 @@ func (a *app) wfPenguins() wfDatabase {
 }
 
 // islands is a second, small database: where the penguins live.
-type islands struct{ db *sql.DB }
+type islands struct{ db *database }
 
 var islandColumns = []point{
 	{"c1", "name", "name", latchkey.Text, "text"},
@@ -188,28 +188,16 @@ var islandSchema = func() *latchkey.Schema {
 	return latchkey.NewSchema(fields)
 }()
 
-// openIslands makes the table, unless that was done before: in one transaction, as openPenguins does.
-func openIslands(ctx context.Context, db *sql.DB) (*islands, error) {
-	tx, err := db.BeginTx(ctx, nil)
-	if err != nil {
-		return nil, err
-	}
-	defer tx.Rollback() // does nothing after a commit
-	var there bool
-	err = tx.QueryRowContext(ctx,
-		`SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'islands')`).Scan(&there)
-	if err == nil && !there {
-		_, err = tx.ExecContext(ctx, `
-			CREATE TABLE islands (
-				id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT, latitude REAL, longitude REAL
-			) STRICT;
-			INSERT INTO islands VALUES
-				(1, 'Torgersen', -64.77, -64.08), (2, 'Biscoe', -65.43, -65.5), (3, 'Dream', -64.73, -64.23)`)
-	}
+// openIslands loads the rows, unless that was done before.
+func openIslands(ctx context.Context, db *database) (*islands, error) {
+	err := db.load(ctx, "islands", func(tx *sql.Tx) error {
+		return db.statement(`INSERT INTO islands VALUES
+			(1, 'Torgersen', -64.77, -64.08), (2, 'Biscoe', -65.43, -65.5), (3, 'Dream', -64.73, -64.23)`).exec(ctx, tx)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("opening the islands: %w", err)
 	}
-	return &islands{db}, tx.Commit()
+	return &islands{db}, nil
 }
 
 func (i *islands) database() wfDatabase {
@@ -221,26 +209,22 @@ func (i *islands) database() wfDatabase {
 }
 
 func (i *islands) read(ctx context.Context, q querier, where string, args ...any) ([]object, error) {
-	rows, err := q.QueryContext(ctx,
-		`SELECT id, name, latitude, longitude FROM islands `+where+` ORDER BY id`, args...)
-	if err != nil {
-		return nil, unavailable(err)
-	}
-	defer rows.Close()
 	found := []object{}
-	for rows.Next() {
+	s := i.db.statement(`SELECT id, name, latitude, longitude FROM islands `+where+` ORDER BY id`, args...)
+	err := s.query(ctx, q, func(rows *sql.Rows) error {
 		var id int64
-		var cells [3]any
+		cells := []cell{{as: islandColumns[0].Type}, {as: islandColumns[1].Type}, {as: islandColumns[2].Type}}
 		if err := rows.Scan(&id, &cells[0], &cells[1], &cells[2]); err != nil {
-			return nil, unavailable(err)
+			return err
 		}
 		row := object{"id": strconv.FormatInt(id, 10)}
 		for n, c := range islandColumns {
-			row[c.ID] = cells[n]
+			row[c.ID] = cells[n].value
 		}
 		found = append(found, row)
-	}
-	return found, unavailable(rows.Err())
+		return nil
+	})
+	return found, err
 }
 
 func (i *islands) one(ctx context.Context, q querier, id int64) (object, error) {
@@ -255,33 +239,26 @@ func (i *islands) one(ctx context.Context, q querier, id int64) (object, error) 
 }
 
 func (i *islands) set(ctx context.Context, access latchkey.Access, id int64, column string, value any) error {
-	tx, err := i.db.BeginTx(ctx, nil)
-	if err != nil {
-		return unavailable(err)
-	}
-	defer tx.Rollback() // does nothing after a commit
-	row, err := i.one(ctx, tx, id)
-	if err != nil {
-		return err
-	}
-	before := latchkey.Row{}
-	for _, c := range islandColumns {
-		before[c.ID] = row[c.ID]
-		if column == c.Name {
-			column = c.ID
+	return i.db.write(ctx, func(tx *sql.Tx) error {
+		row, err := i.one(ctx, tx, id)
+		if err != nil {
+			return err
 		}
-	}
-	after := maps.Clone(before)
-	after[column] = value
-	if after, err = access.Prepare(webforce.Update, webforce.Database("8"), islandSchema, before, after); err != nil {
-		return err
-	}
-	_, err = tx.ExecContext(ctx, `UPDATE islands SET name = ?, latitude = ?, longitude = ? WHERE id = ?`,
-		after["c1"], after["c2"], after["c3"], id)
-	if err != nil {
-		return unavailable(err)
-	}
-	return unavailable(tx.Commit())
+		before := latchkey.Row{}
+		for _, c := range islandColumns {
+			before[c.ID] = row[c.ID]
+			if column == c.Name {
+				column = c.ID
+			}
+		}
+		after := maps.Clone(before)
+		after[column] = value
+		if after, err = access.Prepare(webforce.Update, webforce.Database("8"), islandSchema, before, after); err != nil {
+			return err
+		}
+		return i.db.statement(`UPDATE islands SET name = ?, latitude = ?, longitude = ? WHERE id = ?`,
+			after["c1"], after["c2"], after["c3"], id).exec(ctx, tx)
+	})
 }
 
 // stockImages is one collection of two pictures, each small enough to be its own address.
