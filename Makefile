@@ -15,7 +15,7 @@ test: ## everything, from a bare machine: installs what it needs, fails where a 
 
 bench: ## the benchmarks beside the code
 	go test -run '^$$' -bench . -benchmem -timeout 30m ./...
-	cd e2e && go test -run '^$$' -bench . -benchmem .
+	cd e2e && go test -run '^$$' -bench . -benchmem -timeout 60m .
 
 fuzz: ## each fuzz target for FUZZTIME (5s); part of test
 	@scripts/fuzz

@@ -34,19 +34,7 @@ func TestEnginesEveryStatementFails(t *testing.T) {
 		dsn := e.place(t)
 		buildWorld(t, e.store(t, dsn))
 		plain := e.open(t, dsn)
-		exec := func(format string, args ...any) {
-			_, err := plain.Exec(fmt.Sprintf(format, args...))
-			require.NoError(t, err)
-		}
-		for _, table := range allTables {
-			exec("CREATE TABLE world_%s AS SELECT * FROM %s", table, table)
-		}
-		reset := func() {
-			for _, table := range allTables {
-				exec("DELETE FROM %s", table)
-				exec("INSERT INTO %s SELECT * FROM world_%s", table, table)
-			}
-		}
+		reset := keepWorld(t, plain)
 		injected := 0
 		for _, op := range operations() {
 			t.Run(op.name, func(t *testing.T) { injected += everyStatementFails(t, e, dsn, plain, op, reset) })
@@ -77,6 +65,9 @@ func everyStatementFails(t *testing.T, e *sqlEngine, dsn string, plain *sql.DB, 
 					continue
 				}
 				reset()
+				require.NoError(t, s.Close())
+				s, err = sqlstore.New(ctx, db, e.dialect, nil) // one that knows nothing yet, so that each statement is needed
+				require.NoError(t, err)
 				f.begin(op.name, i, after, fault)
 				got, err := op.run(ctx, s)
 				hit := f.disarm()

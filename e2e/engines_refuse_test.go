@@ -41,15 +41,29 @@ func TestEnginesNewRefuses(t *testing.T) {
 		_, err = sqlstore.New(ctx, db, e.dialect, nil)
 		require.ErrorContains(t, err, "cannot be reached")
 	})
+	t.Run("settings of PostgreSQL", func(t *testing.T) {
+		dsn := postgres.place(t)
+		postgres.store(t, dsn)
+		_, err := sqlstore.New(ctx, postgres.open(t, postgres.with(t, dsn, "synchronous_commit", "off")), latchkey.Postgres, nil)
+		require.ErrorContains(t, err, "synchronous_commit is off")
+		postgres.store(t, postgres.with(t, dsn, "synchronous_commit", "local"))
+	})
 	t.Run("settings of MariaDB", func(t *testing.T) {
 		dsn := mariadb.place(t)
 		mariadb.store(t, dsn)
 		for setting, c := range map[string]struct{ value, says string }{
-			"sql_mode":   {"'ANSI'", "STRICT_TRANS_TABLES"},
-			"autocommit": {"0", "autocommit is off"},
+			"sql_mode":     {"'ANSI'", "STRICT_TRANS_TABLES"},
+			"autocommit":   {"0", "autocommit is off"},
+			"tx_isolation": {"'READ-UNCOMMITTED'", "READ UNCOMMITTED"},
 		} {
 			_, err := sqlstore.New(ctx, mariadb.open(t, mariadb.with(t, dsn, setting, c.value)), latchkey.MySQL, nil)
 			require.ErrorContains(t, err, c.says)
+		}
+		if mariadb.process != nil { // on a server that is not ours nothing is set
+			mariadb.exec(t, "SET GLOBAL read_only = 1") // a user with enough rights may write all the same
+			_, err := sqlstore.New(ctx, mariadb.open(t, dsn), latchkey.MySQL, nil)
+			mariadb.exec(t, "SET GLOBAL read_only = 0")
+			require.ErrorContains(t, err, "read_only is on")
 		}
 		// The collation and the zone of the connection are nobody's business.
 		other := mariadb.with(t, mariadb.with(t, dsn, "time_zone", "'-11:00'"), "collation_connection", "'latin1_swedish_ci'")
@@ -67,6 +81,23 @@ func TestEnginesNewRefuses(t *testing.T) {
 	ascii := postgres.open(t, strings.Replace(postgres.dsn, "dbname=postgres", "dbname=ascii", 1))
 	require.ErrorContains(t, sqlstore.Migrate(ctx, ascii, latchkey.Postgres), "ENCODING 'UTF8'")
 	require.ErrorContains(t, sqlstore.CheckSchema(ctx, ascii, latchkey.Postgres, "x", latchkey.NewSchema(nil)), "UTF-8")
+}
+
+// An account whose name is not text could not be found again to give back what was taken, and Purge would fail at it for
+// ever: it is refused.
+func TestReserveRefusesWhatIsNotText(t *testing.T) {
+	ctx := context.Background()
+	onAllEngines(t, func(t *testing.T, open func() (*sqlstore.Store, *sql.DB)) {
+		s, _ := open()
+		for _, account := range []latchkey.CreditAccount{{TokenID: "\xff"}, {Meter: "\xff"}, {Period: "\xff"}} {
+			r := reservation(7)
+			account.Limit, r.Accounts, r.Until = 100, []latchkey.CreditAccount{account}, noon
+			_, err := s.Reserve(ctx, r)
+			require.ErrorIs(t, err, latchkey.ErrInvalid)
+		}
+		_, err := s.Purge(ctx, latchkey.PurgePolicy{Now: noon}, 0)
+		require.NoError(t, err)
+	})
 }
 
 // A value that an engine cannot keep is refused as what it is, and nothing of its write is done.
@@ -123,7 +154,7 @@ func TestEnginesConstraints(t *testing.T) {
 		}
 		good := []string{
 			`INSERT INTO latchkey_credits VALUES ('a', '', 'm', '', 0)`,
-			`INSERT INTO latchkey_reservations VALUES ('a', ` + bytes(16) + `, 1, NULL, 0, NULL, 0, '')`,
+			`INSERT INTO latchkey_reservations VALUES ('a', ` + bytes(16) + `, 1, 0, NULL, 0, NULL, 0, '')`,
 			`INSERT INTO latchkey_secrets VALUES (` + bytes(32) + `, 'a', 't', 0, NULL, 0, '', NULL, NULL)`,
 		}
 		for _, q := range good {
@@ -133,8 +164,9 @@ func TestEnginesConstraints(t *testing.T) {
 		for _, q := range append(good, // for they are there
 			`INSERT INTO latchkey_credits VALUES ('b', '', 'm', '', -1)`,
 			`INSERT INTO latchkey_credits VALUES ('b', '', 'm', '', 9223372036854775807 + 1)`,
-			`INSERT INTO latchkey_reservations VALUES ('b', `+bytes(16)+`, 0, NULL, 0, NULL, 0, '')`,
-			`INSERT INTO latchkey_reservations VALUES ('b', `+bytes(16)+`, 1, 2, 0, NULL, 0, '')`,
+			`INSERT INTO latchkey_reservations VALUES ('b', `+bytes(16)+`, 0, 0, NULL, 0, NULL, 0, '')`,
+			`INSERT INTO latchkey_reservations VALUES ('b', `+bytes(16)+`, 1, 0, 2, 0, NULL, 0, '')`,
+			`INSERT INTO latchkey_reservations VALUES ('b', `+bytes(16)+`, 1, 2, NULL, 0, NULL, 0, '')`,
 			`INSERT INTO latchkey_usage VALUES ('b', '', '', '', '', '', -1, 0)`,
 			`INSERT INTO latchkey_secrets VALUES (`+bytes(31)+`, 'b', 't', 0, NULL, 0, '', NULL, NULL)`,
 			`INSERT INTO latchkey_epoch VALUES (2, 0, 0)`,

@@ -43,6 +43,7 @@ type sqlEngine struct {
 	// create and drop are about a place of a test, and in makes the DSN of it.
 	create, drop string
 	in           func(dsn, place string) (string, error)
+	durable      bool // what is committed reaches the disk, as a benchmark wants it
 
 	once    sync.Once
 	failed  error
@@ -156,13 +157,7 @@ func (e *sqlEngine) run() (err error) {
 		e.admin, err = sql.Open(e.driver, e.dsn)
 		return errors.Join(err, e.admin.Ping())
 	}
-	if e.folder, err = os.MkdirTemp("", "lk-"); err != nil {
-		return err
-	}
-	if os.Geteuid() == 0 {
-		err = os.Chown(e.folder, nobody, nobody)
-	}
-	if err != nil {
+	if err := e.makeFolder(); err != nil {
 		return err
 	}
 	if e.dsn, err = e.start(e); err != nil {
@@ -172,6 +167,13 @@ func (e *sqlEngine) run() (err error) {
 		return err
 	}
 	return e.ready()
+}
+
+func (e *sqlEngine) makeFolder() (err error) {
+	if e.folder, err = os.MkdirTemp("", "lk-"); err == nil && os.Geteuid() == 0 {
+		err = os.Chown(e.folder, nobody, nobody)
+	}
+	return err
 }
 
 // ready waits until the server answers, and makes sure that it is the one that was started.
@@ -198,21 +200,28 @@ func (e *sqlEngine) ready() error {
 // stopEngines stops what was started.
 func stopEngines() {
 	for _, e := range sqlEngines {
-		if e.admin != nil {
-			e.admin.Close()
+		e.stop()
+	}
+	for _, e := range owned {
+		e.stop()
+	}
+}
+
+func (e *sqlEngine) stop() {
+	if e.admin != nil {
+		e.admin.Close()
+	}
+	if e.process != nil {
+		_ = e.process.Process.Signal(e.quit)
+		select {
+		case <-e.ended:
+		case <-time.After(20 * time.Second):
+			_ = e.process.Process.Kill()
+			<-e.ended
 		}
-		if e.process != nil {
-			_ = e.process.Process.Signal(e.quit)
-			select {
-			case <-e.ended:
-			case <-time.After(20 * time.Second):
-				_ = e.process.Process.Kill()
-				<-e.ended
-			}
-		}
-		if e.folder != "" {
-			os.RemoveAll(e.folder)
-		}
+	}
+	if e.folder != "" {
+		os.RemoveAll(e.folder)
 	}
 }
 
@@ -259,8 +268,12 @@ func startPostgres(e *sqlEngine) (dsn string, err error) {
 		return "", err
 	}
 	// A process that is killed loses nothing that the system holds for it, and no test cuts the power.
+	flush := "off"
+	if e.durable {
+		flush = "on"
+	}
 	err = e.serve(filepath.Join(filepath.Dir(initdb), "postgres"), "-D", data, "-k", e.folder, "-c", "listen_addresses=",
-		"-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=300", "-c", "timezone=America/New_York")
+		"-c", "fsync="+flush, "-c", "full_page_writes="+flush, "-c", "max_connections=300", "-c", "timezone=America/New_York")
 	return fmt.Sprintf("host=%s user=postgres dbname=postgres sslmode=disable", e.folder), err
 }
 
@@ -279,14 +292,16 @@ func version(folder string) int {
 	return n
 }
 
+var mariadbFolders = []string{"/usr/bin", "/usr/sbin", "/usr/libexec", "/usr/local/bin", "/usr/local/sbin",
+	"/usr/local/mysql/bin"}
+
 func startMariaDB(e *sqlEngine) (dsn string, err error) {
 	_ = mysql.SetLogger(&mysql.NopLogger{}) // connections are broken on purpose
-	folders := []string{"/usr/bin", "/usr/sbin", "/usr/libexec", "/usr/local/bin", "/usr/local/sbin", "/usr/local/mysql/bin"}
-	install, err := program("mariadb-install-db", folders...)
+	install, err := program("mariadb-install-db", mariadbFolders...)
 	if err != nil {
 		return "", err
 	}
-	server, err := program("mariadbd", folders...)
+	server, err := program("mariadbd", mariadbFolders...)
 	if err != nil {
 		return "", err
 	}
@@ -299,10 +314,14 @@ func startMariaDB(e *sqlEngine) (dsn string, err error) {
 	if err != nil {
 		return "", err
 	}
+	flush := "2"
+	if e.durable {
+		flush = "1"
+	}
 	socket := filepath.Join(e.folder, "s.sock")
 	err = e.serve(server, "--no-defaults", "--datadir="+data, "--socket="+socket, "--skip-networking",
 		"--pid-file="+filepath.Join(e.folder, "pid"), "--tmpdir="+temp, "--skip-name-resolve", "--max-connections=300",
-		"--innodb-flush-log-at-trx-commit=2", "--default-time-zone=+05:30")
+		"--innodb-flush-log-at-trx-commit="+flush, "--default-time-zone=+05:30")
 	config := mysql.NewConfig()
 	config.User, config.Net, config.Addr = "root", "unix", socket
 	return config.FormatDSN(), err

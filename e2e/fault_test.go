@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"strings"
@@ -101,6 +102,39 @@ func (f *faults) Connect(context.Context) (driver.Conn, error) {
 	return &faultyConn{Conn: conn, f: f}, nil
 }
 
+// happens is a fault that is no error of the driver's: something happens at that statement, such as a deadline.
+type happens func()
+
+func (happens) Error() string { return "something happens" }
+
+func called(err error) error {
+	if f, ok := err.(happens); ok {
+		f()
+		return nil
+	}
+	return err
+}
+
+// expiring is a context whose deadline comes when it is told to, with no clock.
+type expiring struct {
+	context.Context
+	over chan struct{}
+	once *sync.Once
+}
+
+func newExpiring() expiring { return expiring{context.Background(), make(chan struct{}), &sync.Once{}} }
+
+func (e expiring) expire()               { e.once.Do(func() { close(e.over) }) }
+func (e expiring) Done() <-chan struct{} { return e.over }
+func (e expiring) Err() error {
+	select {
+	case <-e.over:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
+}
+
 type faultyConn struct {
 	driver.Conn
 	f    *faults
@@ -112,17 +146,19 @@ func (c *faultyConn) statement(text string) (before, after error) {
 		return driver.ErrBadConn, nil
 	}
 	before, after = c.f.statement(text)
-	c.lost = before == driver.ErrBadConn || after == driver.ErrBadConn
+	c.lost = lost(before) || lost(after)
 	return before, after
 }
 
+func lost(err error) bool { return errors.Is(err, driver.ErrBadConn) }
+
 func (c *faultyConn) exec(text string, run func() (driver.Result, error)) (driver.Result, error) {
 	before, after := c.statement(text)
-	if before != nil {
+	if before = called(before); before != nil {
 		return nil, before
 	}
 	result, err := run()
-	if err == nil && after != nil {
+	if after = called(after); err == nil && after != nil {
 		return nil, after
 	}
 	return result, err
@@ -130,11 +166,11 @@ func (c *faultyConn) exec(text string, run func() (driver.Result, error)) (drive
 
 func (c *faultyConn) query(text string, run func() (driver.Rows, error)) (driver.Rows, error) {
 	before, after := c.statement(text)
-	if before != nil {
+	if before = called(before); before != nil {
 		return nil, before
 	}
 	rows, err := run()
-	if err == nil && after != nil {
+	if after = called(after); err == nil && after != nil {
 		return cutRows{rows, after}, nil
 	}
 	return rows, err
@@ -186,7 +222,10 @@ func (t faultyTx) Rollback() error {
 }
 
 func (c *faultyConn) ResetSession(ctx context.Context) error {
-	return c.Conn.(driver.SessionResetter).ResetSession(ctx)
+	if r, ok := c.Conn.(driver.SessionResetter); ok {
+		return r.ResetSession(ctx)
+	}
+	return nil
 }
 
 func (c *faultyConn) IsValid() bool {

@@ -38,7 +38,7 @@ func Example_sqlite() {
 	}
 	defer store.Close()
 	keys := latchkey.New(store, nil)
-	defer keys.Close(ctx) // writes the last uses that still wait
+	defer keys.Close(context.Background()) // not a context that a signal has ended: it writes what still waits
 
 	_, secret, err := keys.For("acme").Issue(ctx, latchkey.Spec{Kind: latchkey.KindSecret})
 	if err != nil {

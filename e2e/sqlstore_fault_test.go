@@ -155,6 +155,9 @@ func operations() []operation {
 				Last: []latchkey.LastUsed{{Owner: "acme", TokenID: parentID, At: noon.Add(time.Second)}}})
 		}},
 		{name: "Reserve", run: func(ctx context.Context, s *sqlstore.Store) (any, error) { return s.Reserve(ctx, reservation(2)) }},
+		{name: "Adjust", run: func(ctx context.Context, s *sqlstore.Store) (any, error) {
+			return nil, s.Adjust(ctx, "acme", [16]byte{1}, latchkey.Adjustment{Amount: 30, Pledged: 10, Until: noon.Add(time.Hour)})
+		}},
 		{name: "Settle", run: func(ctx context.Context, s *sqlstore.Store) (any, error) {
 			return nil, s.Settle(ctx, "acme", [16]byte{1}, 15)
 		}},

@@ -118,6 +118,19 @@ func TestSQLiteNewRefuses(t *testing.T) {
 	_, err = sqlstore.New(ctx, openDB(t, "file:"+file+"?_pragma=query_only(1)"), latchkey.SQLite, nil)
 	require.ErrorContains(t, err, "cannot be written")
 
+	_, err = sqlstore.New(ctx, openDB(t, "file:"+file+"?cache=shared&_pragma=read_uncommitted(1)"), latchkey.SQLite, nil)
+	require.ErrorContains(t, err, "read_uncommitted is on")
+
+	for _, trigger := range []string{"latchkey_secrets_added", "latchkey_secrets_changed", "latchkey_tokens_changed",
+		"latchkey_tokens_removed"} {
+		stale := openDB(t, wal(newFile(t)))
+		openStore(t, stale)
+		_, err = stale.Exec("DROP TRIGGER " + trigger)
+		require.NoError(t, err)
+		_, err = sqlstore.New(ctx, stale, latchkey.SQLite, nil)
+		require.ErrorContains(t, err, trigger)
+	}
+
 	utf16 := openDB(t, "file:"+newFile(t)+"?_pragma=encoding('UTF-16')")
 	require.ErrorContains(t, sqlstore.Migrate(ctx, utf16, latchkey.SQLite), "UTF-8")
 	_, err = sqlstore.New(ctx, utf16, latchkey.SQLite, nil)
@@ -335,6 +348,23 @@ func TestSQLiteCorruption(t *testing.T) {
 	require.ErrorIs(t, err, latchkey.ErrNotFound)
 }
 
+// What is changed by hand is changed for good, though a token is kept twice.
+func TestSQLiteChangedByHand(t *testing.T) {
+	ctx := context.Background()
+	db := openDB(t, wal(newFile(t)))
+	s := openStore(t, db)
+	buildWorld(t, s)
+	_, err := db.Exec(`UPDATE latchkey_tokens SET disabled = 1 WHERE id = 't2'`)
+	require.NoError(t, err)
+	f, err := s.ByDigest(ctx, digest(2))
+	require.NoError(t, err)
+	require.True(t, f.Token.Disabled)
+	_, err = db.Exec(`DELETE FROM latchkey_tokens WHERE id = 't2'`)
+	require.NoError(t, err)
+	_, err = s.ByDigest(ctx, digest(2))
+	require.ErrorIs(t, err, latchkey.ErrNotFound)
+}
+
 // The engine itself refuses what no code path should ever write.
 func TestSQLiteConstraints(t *testing.T) {
 	db := openDB(t, wal(newFile(t)))
@@ -343,10 +373,11 @@ func TestSQLiteConstraints(t *testing.T) {
 		`INSERT INTO latchkey_credits VALUES ('a', '', 'm', '', -1)`,
 		`INSERT INTO latchkey_credits VALUES ('a', '', 'm', '', 9223372036854775807 + 1)`,
 		`INSERT INTO latchkey_credits VALUES ('a', '', 'm', '', 'NaN')`,
-		`INSERT INTO latchkey_reservations VALUES ('a', zeroblob(16), 0, NULL, 0, NULL, 0, x'')`,
+		`INSERT INTO latchkey_reservations VALUES ('a', zeroblob(16), 0, 0, NULL, 0, NULL, 0, x'')`,
+		`INSERT INTO latchkey_reservations VALUES ('a', zeroblob(16), 1, 2, NULL, 0, NULL, 0, x'')`,
 		`INSERT INTO latchkey_usage VALUES ('a', '', '', '', '', '', -1, 0)`,
-		`INSERT INTO latchkey_secrets VALUES ('00000000000000000000000000000000', 'a', 't', 0, NULL, 0, '', NULL, NULL)`,
-		`INSERT INTO latchkey_secrets VALUES (zeroblob(31), 'a', 't', 0, NULL, 0, '', NULL, NULL)`,
+		`INSERT INTO latchkey_secrets VALUES ('00000000000000000000000000000000', 'a', 't', 0, NULL, 0, '', NULL, NULL, NULL)`,
+		`INSERT INTO latchkey_secrets VALUES (zeroblob(31), 'a', 't', 0, NULL, 0, '', NULL, NULL, NULL)`,
 		`INSERT INTO latchkey_epoch VALUES (2, 0, 0)`,
 	} {
 		_, err := db.Exec(q)

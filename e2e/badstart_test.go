@@ -1,0 +1,148 @@
+package e2e
+
+import (
+	"context"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/sqlstore"
+)
+
+// Tables that somebody's migrator made otherwise, or changed: New and Migrate say what to do.
+func TestStartRefusesSpoiltTables(t *testing.T) {
+	ctx := context.Background()
+	onSubjects(t, func(t *testing.T, s subject) {
+		cases := map[latchkey.Dialect][]struct{ spoil, says string }{
+			latchkey.SQLite: {
+				{`DROP TABLE latchkey_clients; CREATE TABLE latchkey_clients (owner TEXT COLLATE NOCASE NOT NULL, id TEXT NOT NULL,
+					name TEXT NOT NULL, PRIMARY KEY (owner, id))`, "latchkey_clients has a COLLATE"},
+				{`DROP INDEX latchkey_tokens_client; CREATE INDEX latchkey_tokens_client
+					ON latchkey_tokens (owner, client_id collate rtrim, id)`, "latchkey_tokens has a COLLATE"},
+			},
+			latchkey.Postgres: {
+				{`ALTER TABLE latchkey_tokens ALTER id TYPE text COLLATE "en_US"`, "latchkey_tokens.id has the collation en_US"},
+				{`CREATE COLLATION folds (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+					ALTER TABLE latchkey_roles ALTER name TYPE text COLLATE folds`, `TYPE TEXT COLLATE "C"`},
+				{`ALTER TABLE latchkey_once SET UNLOGGED`, "ALTER TABLE latchkey_once SET LOGGED"},
+			},
+			latchkey.MySQL: {
+				{`ALTER TABLE latchkey_roles MODIFY name VARCHAR(250) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci NOT NULL`,
+					"latchkey_roles.name has the collation utf8mb4_general_ci"},
+				{`ALTER TABLE latchkey_once ENGINE=Aria`, "ALTER TABLE latchkey_once ENGINE=InnoDB"},
+			},
+		}[s.dialect]
+		for _, c := range cases {
+			db := s.open(t, s.fresh(t))
+			db.SetMaxOpenConns(4)
+			require.NoError(t, sqlstore.Migrate(ctx, db, s.dialect))
+			_, err := db.Exec(strings.ReplaceAll(c.spoil, "en_US", icu(t, s)))
+			require.NoError(t, err, c.spoil)
+			says := strings.ReplaceAll(c.says, "en_US", icu(t, s))
+			_, err = sqlstore.New(ctx, db, s.dialect, nil)
+			require.ErrorContains(t, err, says)
+			require.ErrorContains(t, sqlstore.Migrate(ctx, db, s.dialect), says)
+			db.Close()
+		}
+	})
+	t.Run("a log that is not flushed", func(t *testing.T) {
+		own := mariadb.own(t)
+		db := own.open(t, own.place(t))
+		_, err := own.admin.Exec("SET GLOBAL innodb_flush_log_at_trx_commit = 0")
+		require.NoError(t, err)
+		defer func() {
+			_, err := own.admin.Exec("SET GLOBAL innodb_flush_log_at_trx_commit = 2")
+			require.NoError(t, err)
+		}()
+		require.ErrorContains(t, sqlstore.Migrate(ctx, db, latchkey.MySQL), "innodb_flush_log_at_trx_commit is 0")
+	})
+}
+
+// icu is a collation that every PostgreSQL with ICU has.
+func icu(t testing.TB, s subject) string {
+	if s.dialect != latchkey.Postgres {
+		return ""
+	}
+	return "en-x-icu"
+}
+
+// What is no database of the engine, or cannot be reached, is said as such, and never waited for without end.
+func TestStartRefusesWhatIsNoDatabase(t *testing.T) {
+	ctx := context.Background()
+	text := filepath.Join(t.TempDir(), "text.db")
+	require.NoError(t, os.WriteFile(text, []byte(strings.Repeat("no database at all\n", 100)), 0o600))
+	deaf, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	address := deaf.Addr().String()
+	_, port, _ := strings.Cut(address, ":")
+	deaf.Close() // nobody listens there
+	onSubjects(t, func(t *testing.T, s subject) {
+		fresh := s.fresh(t)
+		for dsn, says := range map[latchkey.Dialect]map[string]string{
+			latchkey.SQLite: {
+				"file:" + text: "cannot be",
+				"file:" + filepath.Join(t.TempDir(), "no", "such", "folder.db"): "cannot be opened",
+			},
+			latchkey.Postgres: {
+				"host=127.0.0.1 port=" + port + " user=u dbname=d sslmode=disable": "cannot be reached",
+				strings.Replace(fresh, "dbname=postgres", "dbname=nosuch", 1):      "cannot be reached",
+				strings.Replace(fresh, "user=postgres", "user=nosuch", 1):          "cannot be reached",
+			},
+			latchkey.MySQL: {
+				"u:secret-word@tcp(" + address + ")/d":         "cannot be reached",
+				strings.Replace(fresh, "root@", "nosuch@", 1):  "cannot be reached",
+				strings.Replace(fresh, "latchkey_", "not_", 1): "cannot be reached",
+			},
+		}[s.dialect] {
+			db := s.open(t, dsn)
+			_, err := sqlstore.New(ctx, db, s.dialect, nil)
+			require.ErrorContains(t, err, says)
+			require.NotContains(t, err.Error(), "secret-word")
+			require.Error(t, sqlstore.Migrate(ctx, db, s.dialect))
+			require.Error(t, sqlstore.CheckSchema(ctx, db, s.dialect, "orders", latchkey.NewSchema(nil)))
+		}
+	})
+}
+
+// A file, or the folder of one, that may not be written: what can be read is no store.
+func TestStartRefusesWhatIsReadOnly(t *testing.T) {
+	ctx := context.Background()
+	onSubjects(t, func(t *testing.T, s subject) {
+		if s.dialect != latchkey.SQLite {
+			return // a setting there: TestEnginesNewRefuses
+		}
+		file := newFile(t)
+		dsn := "file:" + file
+		db := s.open(t, dsn)
+		require.NoError(t, sqlstore.Migrate(ctx, db, s.dialect))
+		db.Close()
+		for _, read := range []string{"?mode=ro", "?immutable=1"} {
+			_, err := sqlstore.New(ctx, s.open(t, dsn+read), s.dialect, nil)
+			require.ErrorContains(t, err, "cannot be written", read)
+		}
+		require.ErrorContains(t, sqlstore.Migrate(ctx, s.open(t, "file:"+newFile(t)+"?mode=ro"), s.dialect), "cannot be opened")
+	})
+}
+
+// The clock that counts is the database's; that of PostgreSQL is made to run ahead by a function found before its own.
+func TestStartRefusesAClockBehind(t *testing.T) {
+	ctx := context.Background()
+	dsn := postgres.place(t)
+	db := postgres.open(t, dsn)
+	require.NoError(t, sqlstore.Migrate(ctx, db, latchkey.Postgres))
+	place := column(t, db, "SELECT current_schema()")[0]
+	_, err := db.Exec(`CREATE FUNCTION clock_timestamp() RETURNS timestamptz LANGUAGE sql AS 'SELECT pg_catalog.now() + ''2 h'''`)
+	require.NoError(t, err)
+	ahead, err := pgSetting(postgres.dsn, "search_path", place+",pg_catalog")
+	require.NoError(t, err)
+	_, err = sqlstore.New(ctx, postgres.open(t, ahead), latchkey.Postgres, nil)
+	require.ErrorContains(t, err, "behind the database's")
+	require.ErrorContains(t, err, "NTP")
+	_, err = sqlstore.New(ctx, db, latchkey.Postgres, nil)
+	require.NoError(t, err)
+}

@@ -1,0 +1,356 @@
+package e2e
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/sqlstore"
+)
+
+// sampled says whether to try one of n, or all in the long mode.
+func sampled(n int) bool { return os.Getenv("LONG") != "" || rand.N(n) == 0 }
+
+// faultyWorld is a database with the world in it that a driver in between makes fail.
+type faultyWorld struct {
+	subject
+	dsn   string
+	plain *sql.DB // does not fail
+	db    *sql.DB
+	f     *faults
+	reset func()
+	// always is text of statements that are not sampled.
+	always string
+}
+
+func newFaultyWorld(t *testing.T, s subject) *faultyWorld {
+	w := &faultyWorld{subject: s, dsn: s.fresh(t)}
+	w.plain = s.open(t, w.dsn)
+	buildWorld(t, openStoreOf(t, w.plain, s.dialect))
+	w.db, w.f = openFaultyOf(t, s.open(t, w.dsn), w.dsn)
+	w.db.SetMaxOpenConns(1)
+	w.reset = keepWorld(t, w.plain)
+	return w
+}
+
+// keepWorld returns what puts back all rows of now.
+func keepWorld(t *testing.T, db *sql.DB) (reset func()) {
+	for _, table := range allTables {
+		_, err := db.Exec(fmt.Sprintf("CREATE TABLE world_%s AS SELECT * FROM %s", table, table))
+		require.NoError(t, err)
+	}
+	return func() {
+		tx, err := db.Begin()
+		require.NoError(t, err)
+		for _, table := range allTables {
+			_, err = tx.Exec("DELETE FROM " + table)
+			require.NoError(t, err)
+			_, err = tx.Exec(fmt.Sprintf("INSERT INTO %s SELECT * FROM world_%s", table, table))
+			require.NoError(t, err)
+		}
+		require.NoError(t, tx.Commit())
+	}
+}
+
+// oneFault is a fault for a call with a context of its own.
+type oneFault struct {
+	name string
+	make func(ctx expiring) error
+}
+
+func faultsOf(e *sqlEngine) []oneFault {
+	return []oneFault{
+		{"an error", func(expiring) error { return errors.New("the disk is on fire") }},
+		{"a lost connection", func(expiring) error { return driver.ErrBadConn }},
+		{"a connection lost by a timeout", func(expiring) error { return fmt.Errorf("read: i/o timeout: %w", driver.ErrBadConn) }},
+		{"a deadline", func(ctx expiring) error { return happens(ctx.expire) }},
+		{"a deadlock", func(expiring) error { return deadlocks[e] }},
+	}
+}
+
+// each lets each statement of call fail in each way, before and after its effect, or a sample of those: one of n.
+func (w *faultyWorld) each(t *testing.T, n int, name string, call func(ctx context.Context) error,
+	judge func(about, hit string, err error)) (injected int) {
+	first := w.f.count()
+	_ = call(context.Background())
+	statements := w.f.log[first:]
+	require.NotEmpty(t, statements, name)
+	for i, s := range statements {
+		always := w.always != "" && strings.Contains(s.text, w.always)
+		for _, after := range []bool{false, true} {
+			for _, fault := range faultsOf(w.sqlEngine) {
+				if !always && !sampled(n) {
+					continue
+				}
+				ctx := newExpiring()
+				w.f.begin(name, i, after, fault.make(ctx))
+				err := call(ctx)
+				hit := w.f.disarm()
+				require.NotEmpty(t, hit)
+				ctx.expire() // whoever still waits for it goes
+				judge(fmt.Sprintf("%s: %s at %q (after its effect: %t): %v", name, fault.name, hit, after, err), hit, err)
+				injected++
+			}
+		}
+	}
+	return injected
+}
+
+// refusals are calls that a store refuses, whatever happens meanwhile.
+func refusals() []operation {
+	write := func(want error, name string, edit func(*latchkey.Write)) operation {
+		return operation{name: name, again: want, run: func(ctx context.Context, s *sqlstore.Store) (any, error) {
+			w := latchkey.Write{ID: [16]byte{99}, Owner: "acme", At: noon, Events: []latchkey.Event{{At: noon, Action: "refused"}}}
+			edit(&w)
+			return s.Write(ctx, w)
+		}}
+	}
+	other := func(want error, name string, run func(context.Context, *sqlstore.Store) error) operation {
+		return operation{name: name, again: want, run: func(ctx context.Context, s *sqlstore.Store) (any, error) {
+			return nil, run(ctx, s)
+		}}
+	}
+	secret := latchkey.SecretRecord{Digest: digest(1), Created: noon}
+	one := uint64(7)
+	return []operation{
+		write(latchkey.ErrInUse, "a role that a token names", func(w *latchkey.Write) {
+			w.DeleteRoles = []latchkey.Ref{{ID: roleID}}
+		}),
+		write(latchkey.ErrInUse, "a role that another inherits", func(w *latchkey.Write) {
+			w.DeleteRoles = []latchkey.Ref{{ID: spareID}, {ID: baseID, Version: 1}}
+		}),
+		write(latchkey.ErrExists, "a taken id", func(w *latchkey.Write) { w.Tokens = mint("acme", parentID, 50).Tokens }),
+		write(latchkey.ErrExists, "a taken digest", func(w *latchkey.Write) {
+			w.Tokens, w.Secrets = mint("acme", "new", 50).Tokens, []latchkey.SecretChange{{TokenID: "new", Add: &secret}}
+		}),
+		write(latchkey.ErrExists, "a taken name", func(w *latchkey.Write) {
+			w.Roles = []latchkey.Role{{ID: "new", Owner: "acme", Name: "analyst"}}
+		}),
+		write(latchkey.ErrConflict, "a stale token", func(w *latchkey.Write) {
+			w.Tokens = mint("acme", parentID, 50).Tokens
+			w.Tokens[0].Version = 7
+		}),
+		write(latchkey.ErrConflict, "a stale role to delete", func(w *latchkey.Write) {
+			w.DeleteRoles = []latchkey.Ref{{ID: spareID, Version: 7}}
+		}),
+		write(latchkey.ErrConflict, "a parent that is gone", func(w *latchkey.Write) {
+			w.Tokens, w.RequireTokens = mint("acme", "new", 50).Tokens, []latchkey.Ref{{ID: "gone"}}
+		}),
+		write(latchkey.ErrConflict, "an owner that changed", func(w *latchkey.Write) {
+			w.Tokens, w.RequireOwner = mint("acme", "new", 50).Tokens, &one
+		}),
+		write(latchkey.ErrNotFound, "a token to delete that is gone", func(w *latchkey.Write) {
+			w.DeleteTokens = []latchkey.Ref{{ID: parentID}, {ID: "gone"}}
+		}),
+		write(latchkey.ErrNotFound, "a secret to retire that is gone", func(w *latchkey.Write) {
+			w.Secrets = []latchkey.SecretChange{{TokenID: parentID, Retire: digest(50)}}
+		}),
+		other(latchkey.ErrOverLimit, "credits beyond the limit", func(ctx context.Context, s *sqlstore.Store) error {
+			r := reservation(2)
+			r.Amount = 61 // the first account has 60 left
+			_, err := s.Reserve(ctx, r)
+			return err
+		}),
+		other(latchkey.ErrConflict, "a key of another reservation", func(ctx context.Context, s *sqlstore.Store) error {
+			r := reservation(1)
+			r.Amount = 1
+			_, err := s.Reserve(ctx, r)
+			return err
+		}),
+		other(latchkey.ErrNotFound, "an unknown reservation", func(ctx context.Context, s *sqlstore.Store) error {
+			return s.Settle(ctx, "acme", [16]byte{77}, 1)
+		}),
+		other(latchkey.ErrNotFound, "an unknown digest", func(ctx context.Context, s *sqlstore.Store) error {
+			_, err := s.ByDigest(ctx, digest(50), digest(51))
+			return err
+		}),
+		other(latchkey.ErrNotFound, "secrets of nobody", func(ctx context.Context, s *sqlstore.Store) error {
+			_, err := s.Secrets(ctx, "acme", "gone")
+			return err
+		}),
+	}
+}
+
+// What is refused stays refused when statements fail: for its own reason, or because the store is away. Nothing of it is
+// done, and it is never in doubt.
+func TestFaultsOfRefusals(t *testing.T) {
+	onSubjects(t, func(t *testing.T, s subject) {
+		w := newFaultyWorld(t, s)
+		store, err := sqlstore.New(context.Background(), w.db, w.dialect, nil)
+		require.NoError(t, err)
+		defer store.Close()
+		w.always = "latchkey_role_inherits WHERE owner = ? AND inherits_id" // is it in use?
+		if w.dialect == latchkey.Postgres {
+			w.always = "latchkey_role_inherits WHERE owner = $1 AND inherits_id"
+		}
+		before := dump(t, w.plain)
+		injected := 0
+		for _, op := range refusals() {
+			_, err := op.run(context.Background(), store)
+			require.ErrorIs(t, err, op.again, op.name)
+			injected += w.each(t, 8, op.name, func(ctx context.Context) error {
+				_, err := op.run(ctx, store)
+				return err
+			}, func(about, hit string, err error) {
+				require.Error(t, err, about)
+				require.True(t, errors.Is(err, op.again) || errors.Is(err, latchkey.ErrUnavailable), about)
+				require.NotErrorIs(t, err, latchkey.ErrUnknownOutcome, about)
+				require.Equal(t, before, dump(t, w.plain), about)
+			})
+		}
+		t.Logf("%d faults", injected)
+		require.Greater(t, injected, 60)
+	})
+}
+
+// The deadline comes at each statement of each operation, before and after its effect, in the words of the real driver.
+func TestFaultsOfDeadlines(t *testing.T) {
+	onSubjects(t, func(t *testing.T, s subject) {
+		w := newFaultyWorld(t, s)
+		fresh := func() *sqlstore.Store { // what a Store remembers saves statements
+			store, err := sqlstore.New(context.Background(), w.db, w.dialect, nil)
+			require.NoError(t, err)
+			t.Cleanup(func() { require.NoError(t, store.Close()) })
+			return store
+		}
+		injected, given := 0, 0
+		for _, op := range operations() {
+			w.reset()
+			store := fresh()
+			before, first := dump(t, w.plain), w.f.count()
+			want, err := op.run(context.Background(), store)
+			require.NoError(t, err)
+			statements, finished := w.f.count()-first, dump(t, w.plain)
+			for i := range statements {
+				for _, after := range []bool{false, true} {
+					if !sampled(8) {
+						continue
+					}
+					w.reset()
+					store, ctx := fresh(), newExpiring()
+					w.f.begin(op.name, i, after, happens(ctx.expire))
+					got, err := op.run(ctx, store)
+					hit := w.f.disarm()
+					require.NotEmpty(t, hit)
+					injected++
+					about := fmt.Sprintf("%s: the deadline at %q (after its effect: %t): %v", op.name, hit, after, err)
+					switch unknown := errors.Is(err, latchkey.ErrUnknownOutcome); {
+					case err == nil:
+						require.Equal(t, want, got, about)
+						require.Equal(t, finished, dump(t, w.plain), about)
+					case unknown:
+						require.Equal(t, "COMMIT", hit, about)
+						require.NotErrorIs(t, err, latchkey.ErrUnavailable, about)
+					default:
+						given++
+						require.ErrorIs(t, err, latchkey.ErrUnavailable, about)
+						require.ErrorIs(t, err, context.DeadlineExceeded, about)
+						require.Equal(t, before, dump(t, w.plain), "unavailable means not done: "+about)
+					}
+					again, repeatErr := op.run(context.Background(), store)
+					if op.again != nil && !errors.Is(err, latchkey.ErrUnavailable) && errors.Is(repeatErr, op.again) {
+						repeatErr = nil
+					}
+					require.NoError(t, repeatErr, "the repeat, after "+about)
+					require.Equal(t, want, again, about)
+					require.Equal(t, finished, dump(t, w.plain), "the repeat did not settle it: "+about)
+				}
+			}
+		}
+		t.Logf("%d deadlines, %d calls given up", injected, given)
+		require.Greater(t, injected, 20)
+		require.Greater(t, given, 10)
+	})
+}
+
+// What New, Migrate and CheckSchema cannot read they do not take for missing, old or damaged; and they let nothing pass.
+func TestFaultsAtStart(t *testing.T) {
+	onSubjects(t, func(t *testing.T, s subject) {
+		w := newFaultyWorld(t, s)
+		before := dump(t, w.plain)
+		// Of a fault that is told only with the rows behind the first, who reads one row need not hear.
+		honest := func(about string, err error) {
+			for _, wrong := range []string{"run sqlstore.Migrate", "restore a backup", "half done", "is missing", "too old",
+				"newer", "no table", "does not exist", "encoding is"} {
+				require.NotContains(t, strings.ReplaceAll(err.Error(), "autocommit is", ""), wrong, about)
+			}
+		}
+		var store *sqlstore.Store
+		w.each(t, 2, "New", func(ctx context.Context) (err error) {
+			store, err = sqlstore.New(ctx, w.db, w.dialect, nil)
+			return err
+		}, func(about, _ string, err error) {
+			if err != nil {
+				honest(about, err)
+				return
+			}
+			_, err = store.ByDigest(context.Background(), digest(2))
+			require.NoError(t, err, about)
+			require.NoError(t, store.Close())
+		})
+		w.each(t, 2, "Migrate", func(ctx context.Context) error {
+			return sqlstore.Migrate(ctx, w.db, w.dialect)
+		}, func(about, _ string, err error) {
+			if err != nil {
+				honest(about, err)
+			}
+			require.Equal(t, before, dump(t, w.plain), about)
+			require.NoError(t, sqlstore.Migrate(context.Background(), w.db, w.dialect))
+		})
+		fits := latchkey.NewSchema(latchkey.Fields{"seq": {Column: "seq", Type: latchkey.Integer}})
+		unfit := latchkey.NewSchema(latchkey.Fields{"seq": {Column: "seq", Type: latchkey.Text},
+			"gone": {Column: "gone", Type: latchkey.Integer}})
+		w.each(t, 1, "CheckSchema", func(ctx context.Context) error {
+			return sqlstore.CheckSchema(ctx, w.db, w.dialect, "latchkey_event_seqs", fits)
+		}, func(about, _ string, err error) {
+			if err != nil {
+				honest(about, err)
+			}
+		})
+		w.each(t, 1, "CheckSchema that refuses", func(ctx context.Context) error {
+			return sqlstore.CheckSchema(ctx, w.db, w.dialect, "latchkey_event_seqs", unfit)
+		}, func(about, _ string, err error) { require.Error(t, err, about) })
+
+		// An empty database: a migration that fails at any statement, in any way, is completed by the next.
+		empty := func() (*sql.DB, *faults) {
+			dsn := s.fresh(t)
+			return openFaultyOf(t, s.open(t, dsn), dsn)
+		}
+		db, f := empty()
+		require.NoError(t, sqlstore.Migrate(context.Background(), db, w.dialect))
+		tried, statements := 0, f.count()
+		for i := range statements {
+			for _, fault := range faultsOf(w.sqlEngine) {
+				if !sampled(50) {
+					continue
+				}
+				db, f := empty()
+				after := rand.N(2) == 0
+				ctx := newExpiring()
+				f.begin("migrate", i, after, fault.make(ctx))
+				err := sqlstore.Migrate(ctx, db, w.dialect)
+				hit := f.disarm()
+				ctx.expire()
+				about := fmt.Sprintf("%s at statement %d, %q (after its effect: %t): %v", fault.name, i, hit, after, err)
+				require.NotEmpty(t, hit, about)
+				if err != nil {
+					honest(about, err)
+				}
+				require.NoError(t, sqlstore.Migrate(context.Background(), db, w.dialect), about)
+				buildWorld(t, openStoreOf(t, db, w.dialect))
+				tried++
+				db.Close()
+			}
+		}
+		t.Logf("%d migrations", tried)
+	})
+}
