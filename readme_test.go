@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The README shows code that is compiled and output that is tested elsewhere. A comment above each block says where it
-// comes from:
+// The README and docs/operations.md show code that is compiled and output that is tested elsewhere. A comment above each
+// block says where it comes from:
 //
 //	<!-- program: FILE -->  the block is the whole file
 //	<!-- example: FILE -->  each line of the block is in the file, in this order; indentation apart
@@ -82,32 +82,39 @@ func exampleOutput(text string) string {
 }
 
 func TestReadme(t *testing.T) {
-	text, err := os.ReadFile("README.md")
-	require.NoError(t, err)
 	kinds := map[string]int{}
-	for _, b := range readBlocks(t, string(text)) {
-		kinds[b.kind]++
-		read := func(path string) string {
-			source, err := os.ReadFile(filepath.FromSlash(path))
-			require.NoError(t, err, "README.md:%d", b.line)
-			return string(source)
-		}
-		switch b.kind {
-		case "program":
-			require.Equal(t, read(b.from), strings.Join(b.lines, "\n")+"\n", "README.md:%d is not %s", b.line, b.from)
-		case "example":
-			require.NotEmpty(t, b.lines, "README.md:%d", b.line)
-			require.Empty(t, missingLine(b.lines, read(b.from)), "README.md:%d: not in %s in this order", b.line, b.from)
-		case "output":
-			require.Equal(t, exampleOutput(read(b.from+"/example_test.go")), strings.Join(b.lines, "\n"),
-				"README.md:%d is not the output of %s", b.line, b.from)
-		default:
-			require.NotEqual(t, "go", b.syntax, "README.md:%d: say in a comment right above where this comes from", b.line)
-		}
+	for _, doc := range []string{"README.md", "docs/operations.md"} {
+		text, err := os.ReadFile(filepath.FromSlash(doc))
+		require.NoError(t, err)
+		checkBlocks(t, doc, readBlocks(t, string(text)), kinds)
 	}
 	require.Positive(t, kinds["program"])
 	require.Positive(t, kinds["example"])
 	require.Positive(t, kinds["output"])
+}
+
+func checkBlocks(t *testing.T, doc string, blocks []block, kinds map[string]int) {
+	t.Helper()
+	for _, b := range blocks {
+		kinds[b.kind]++
+		read := func(path string) string {
+			source, err := os.ReadFile(filepath.FromSlash(path))
+			require.NoError(t, err, "%s:%d", doc, b.line)
+			return string(source)
+		}
+		switch b.kind {
+		case "program":
+			require.Equal(t, read(b.from), strings.Join(b.lines, "\n")+"\n", "%s:%d is not %s", doc, b.line, b.from)
+		case "example":
+			require.NotEmpty(t, b.lines, "%s:%d", doc, b.line)
+			require.Empty(t, missingLine(b.lines, read(b.from)), "%s:%d: not in %s in this order", doc, b.line, b.from)
+		case "output":
+			require.Equal(t, exampleOutput(read(b.from+"/example_test.go")), strings.Join(b.lines, "\n"),
+				"%s:%d is not the output of %s", doc, b.line, b.from)
+		default:
+			require.NotEqual(t, "go", b.syntax, "%s:%d: say in a comment right above where this comes from", doc, b.line)
+		}
+	}
 }
 
 // The tests above can fail.
