@@ -13,8 +13,8 @@
 // A token is the record, a secret the text that stands for it. The text is shown once; what is stored is its digest.
 //
 // A rule is one statement, such as "allow read on dataset/*"; [Permissions] are rules in order, where a later one
-// outweighs an earlier one. A [Role] is a named set of them. Several roles of one token join: it may do whatever one
-// of them allows.
+// outweighs an earlier one. A [Role] is a named set of them, and may inherit others. Several roles of one token join: it
+// may do whatever one of them allows. What a role gives can be held to a boundary.
 //
 // A [Resource] is what is asked about, and literal; a [Pattern] is what a rule speaks about, and may end in "/*". Text
 // that comes from input becomes a resource with [Path], which no input can break out of.
@@ -48,7 +48,7 @@
 //
 // A Manager, an Account, an Access, a Keyring, a Schema and all rules and conditions are safe for concurrent use.
 // Records, such as Token and Role, are plain values that share nothing with what is stored. Call [Manager.Close]
-// before the program ends, so that last uses are written.
+// before the program ends, so that usage and last uses are written, and credits taken in advance given back.
 //
 // # Compatibility
 //
