@@ -17,7 +17,7 @@ bench: ## the benchmarks beside the code
 	go test -run '^$$' -bench . -benchmem -timeout 30m ./...
 	cd e2e && go test -run '^$$' -bench . -benchmem -timeout 60m .
 
-fuzz: ## each fuzz target for FUZZTIME (5s); part of test
+fuzz: ## each fuzz target for FUZZTIME (20000x, or a duration); part of test
 	@scripts/fuzz
 
 static: ## gofmt, go vet and staticcheck on every module; part of test

@@ -540,12 +540,20 @@ func TestTokensThatShareTheirPursesShareABlock(t *testing.T) {
 }
 
 func TestChargingOutOfABlockDoesNotAllocate(t *testing.T) {
-	w, _ := blockWorld(t, 1<<40)
-	_, secret := w.issue(latchkey.KindAPIKey, credits(1<<60))
-	a := w.access(secret)
-	assert.Zero(t, testing.AllocsPerRun(1000, func() { _ = a.Charge(w.ctx, "reads", 1) }))
-	assert.LessOrEqual(t, testing.AllocsPerRun(1000, func() {
-		h, _ := a.Reserve(w.ctx, "reads", 2)
-		_ = h.Settle(w.ctx, 1)
-	}), 1.0)
+	block := func(o *latchkey.Options) { o.CreditBlock = blocksOf(1 << 40) }
+	access := func(w *world) latchkey.Access {
+		_, secret := w.issue(latchkey.KindAPIKey, credits(1<<60))
+		return w.access(secret)
+	}
+	assert.Zero(t, allocates(t, 1000, func(w *world) func() {
+		a := access(w)
+		return func() { _ = a.Charge(w.ctx, "reads", 1) }
+	}, block))
+	assert.LessOrEqual(t, allocates(t, 1000, func(w *world) func() {
+		a := access(w)
+		return func() {
+			h, _ := a.Reserve(w.ctx, "reads", 2)
+			_ = h.Settle(w.ctx, 1)
+		}
+	}, block), 1.0)
 }

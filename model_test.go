@@ -512,9 +512,16 @@ func eachWorld(t *testing.T, n int, f func(t *testing.T, r *rand.Rand)) {
 	start := rand.Uint64()
 	for i := range uint64(n) {
 		seed := start + i
-		f(t, rand.New(rand.NewPCG(seed, 1)))
+		func() {
+			defer func() { // f may not return
+				if t.Failed() {
+					t.Logf("seed %d", seed)
+				}
+			}()
+			f(t, rand.New(rand.NewPCG(seed, 1)))
+		}()
 		if t.Failed() {
-			t.Fatalf("seed %d", seed)
+			t.FailNow()
 		}
 	}
 }

@@ -316,6 +316,7 @@ func TestApperateClientsTellRefusalsApart(t *testing.T) {
 }
 
 func TestApperateCredits(t *testing.T) {
+	beforeMidnight(t)
 	s := start(t)
 	iex := s.iex()
 	account := s.account()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -23,7 +24,7 @@ func chromium(t *testing.T, s *server) context.Context {
 	t.Helper()
 	options := []chromedp.ExecAllocatorOption{
 		chromedp.ExecPath("chromium"),
-		chromedp.UserDataDir(t.TempDir()),
+		chromedp.UserDataDir(profile(t)),
 		chromedp.NoSandbox, // as root there is none
 		chromedp.Headless,
 		chromedp.DisableGPU,
@@ -35,7 +36,8 @@ func chromium(t *testing.T, s *server) context.Context {
 		chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("disable-sync", true),
 		chromedp.Flag("host-resolver-rules", "MAP 127.0.0.1:80 127.0.0.1:"+s.port),
-		chromedp.WSURLReadTimeout(60 * time.Second),
+		chromedp.Flag("disable-dev-shm-usage", true), // in a container there is little of it
+		chromedp.WSURLReadTimeout(3 * time.Minute),
 	}
 	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...)
 	t.Cleanup(cancel)
@@ -43,6 +45,18 @@ func chromium(t *testing.T, s *server) context.Context {
 	t.Cleanup(cancel)
 	require.NoError(t, chromedp.Do(ctx), "starting chromium: `make install` brings it")
 	return ctx
+}
+
+// profile is a folder for a browser, some of whose processes may write to it for a moment after the browser has ended.
+func profile(t *testing.T) string {
+	folder, err := os.MkdirTemp("", "lk-chromium-")
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		for deadline := time.Now().Add(time.Minute); os.RemoveAll(folder) != nil; time.Sleep(10 * time.Millisecond) {
+			require.True(t, time.Now().Before(deadline), "the browser does not let go of %s", folder)
+		}
+	})
+	return folder
 }
 
 // shown is what a page shows of an embedded table.
@@ -79,7 +93,7 @@ func visit(t *testing.T, browser context.Context, address string) (shown, []stri
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(browser)
 	defer cancel()
-	ctx, cancelTime := context.WithTimeout(ctx, 60*time.Second)
+	ctx, cancelTime := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancelTime()
 	var mu sync.Mutex
 	var complaints []string

@@ -84,7 +84,7 @@ func TestConsoleIsAccessible(t *testing.T) {
 	}
 	evaluate[bool](i.tab, `document.body.setAttribute("onclick", "alert(1)"), true`)
 	require.Eventually(t, func() bool { return strings.Contains(strings.Join(i.complaints(), " "), "Content Security Policy") },
-		20*time.Second, 10*time.Millisecond, "the browser's complaints are heard")
+		3*time.Minute, 10*time.Millisecond, "the browser's complaints are heard")
 
 	edit := p.base + "token/" + token.ID
 	for name, path := range map[string]string{

@@ -144,7 +144,7 @@ func newTab(t *testing.T, browser context.Context) *tab {
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(browser)
 	t.Cleanup(cancel)
-	ctx, cancel = context.WithTimeout(ctx, 12*time.Minute)
+	ctx, cancel = context.WithTimeout(ctx, 30*time.Minute)
 	t.Cleanup(cancel)
 	p := &tab{t: t, ctx: ctx}
 	require.NoError(t, chromedp.Listen(ctx, func(event any) {
@@ -184,7 +184,7 @@ func (p *tab) complaints() []string {
 
 func (p *tab) do(what ...chromedp.Action[chromedp.Void]) {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(p.ctx, 3*time.Minute)
 	defer cancel()
 	require.NoError(p.t, chromedp.Do(ctx, what...))
 }
@@ -208,7 +208,7 @@ func (p *tab) send() {
 	p.t.Helper()
 	marked(p, "old")
 	evaluate[bool](p, `document.querySelector(".wideaction button").click(), true`)
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		// While one page makes way for the next, asking fails.
 		there, err := chromedp.Run(p.ctx, chromedp.Evaluate[bool](
 			`document.readyState == "complete" && !!document.querySelector("main") && !document.documentElement.dataset.old`))
@@ -255,7 +255,7 @@ func (p *tab) scripts(on bool) {
 
 func evaluate[T any](p *tab, script string) T {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, 60*time.Second)
+	ctx, cancel := context.WithTimeout(p.ctx, 3*time.Minute)
 	defer cancel()
 	got, err := chromedp.Run(ctx, chromedp.Evaluate[T](script, chromedp.EvalAwaitPromise))
 	require.NoError(p.t, err)

@@ -144,6 +144,7 @@ func tokenBody(name, role string, cda, preview, cma bool) obj {
 
 // The vendor's own live test of tokens, step by step.
 func TestDatoVendorSequence(t *testing.T) {
+	beforeMidnight(t) // "today"
 	s := start(t)
 	d := s.dato()
 	var before, list []obj
@@ -306,28 +307,34 @@ func TestDatoClientWaitsOutTheRateLimit(t *testing.T) {
 		many = append(many, one)
 	}
 	var replies []datoReply
-	d.send(obj{"many": many}, &replies)
+	// Where 100 calls take longer than the limit lets pass so many, nobody is refused.
 	waits := 0
-	for _, r := range replies {
-		require.Nil(t, r.Error)
-		waits += r.Waits
+	for try := 0; waits == 0; try++ {
+		require.Less(t, try, 10, "100 calls at once passed a limit of 60")
+		d.send(obj{"many": many}, &replies)
+		for _, r := range replies {
+			require.Nil(t, r.Error)
+			waits += r.Waits
+		}
 	}
-	require.NotZero(t, waits, "100 calls at once passed a limit of 60")
 	require.Less(t, waits, 1000, "the client came again without waiting")
 
 	one["options"] = obj{"autoRetry": false}
-	d.send(obj{"many": many}, &replies)
 	refused := 0
-	for _, r := range replies {
-		if r.Error != nil {
-			require.Equal(t, 429, r.Error.Status)
-			refused++
+	for try := 0; refused == 0; try++ {
+		require.Less(t, try, 10, "100 calls at once passed a limit of 60")
+		d.send(obj{"many": many}, &replies)
+		for _, r := range replies {
+			if r.Error != nil {
+				require.Equal(t, 429, r.Error.Status)
+				refused++
+			}
 		}
 	}
-	require.NotZero(t, refused)
 }
 
 func TestDatoFlagsBiteOnTheNextRequest(t *testing.T) {
+	beforeMidnight(t) // "today"
 	s := start(t)
 	d := s.dato()
 	role := d.role("reader", obj{"positive_item_type_permissions": []obj{

@@ -6,8 +6,6 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"os"
 	"slices"
 	"testing"
 
@@ -61,7 +59,7 @@ func everyStatementFails(t *testing.T, e *sqlEngine, dsn string, plain *sql.DB, 
 	for i := range statements {
 		for _, after := range []bool{false, true} {
 			for _, fault := range []error{errors.New("the disk is on fire"), driver.ErrBadConn, deadlocks[e]} {
-				if os.Getenv("LONG") == "" && rand.N(4) > 0 {
+				if !sampled(4) {
 					continue
 				}
 				reset()

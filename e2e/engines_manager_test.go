@@ -17,7 +17,7 @@ import (
 // Two Managers over one database, as two processes have: with MaxStale 0 what one of them returned from, the other obeys at
 // once.
 func TestEnginesTwoManagers(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	onEngines(t, func(t *testing.T, e *sqlEngine) {
 		dsn := e.place(t)
@@ -103,7 +103,7 @@ func TestEnginesTwoManagers(t *testing.T) {
 // No Verify that begins after Revoke returned elsewhere is answered from before it, however many are under way.
 func TestEnginesRevokedEverywhere(t *testing.T) {
 	const rounds, verifiers = 15, 4
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	onEngines(t, func(t *testing.T, e *sqlEngine) {
 		dsn := e.place(t)

@@ -179,7 +179,7 @@ func (e *sqlEngine) makeFolder() (err error) {
 // ready waits until the server answers, and makes sure that it is the one that was started.
 func (e *sqlEngine) ready() error {
 	var err error
-	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		select {
 		case <-e.ended:
 			return fmt.Errorf("%s ended at once:\n%s", e.name, e.log.String())

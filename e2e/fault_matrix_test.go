@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -17,8 +18,28 @@ import (
 	"github.com/latchkey-go/latchkey/sqlstore"
 )
 
-// sampled says whether to try one of n, or all in the long mode.
-func sampled(n int) bool { return os.Getenv("LONG") != "" || rand.N(n) == 0 }
+// sampled says whether to try one of n, or all in the long mode. Which one of each n in a row is chance; how many are tried
+// is not.
+func sampled(n int) bool {
+	if os.Getenv("LONG") != "" {
+		return true
+	}
+	samples.mu.Lock()
+	defer samples.mu.Unlock()
+	s := samples.of[n]
+	if s.asked%n == 0 {
+		s.choice = rand.N(n)
+	}
+	chosen := s.asked%n == s.choice
+	s.asked++
+	samples.of[n] = s
+	return chosen
+}
+
+var samples = struct {
+	mu sync.Mutex
+	of map[int]struct{ asked, choice int }
+}{of: map[int]struct{ asked, choice int }{}}
 
 // faultyWorld is a database with the world in it that a driver in between makes fail.
 type faultyWorld struct {
@@ -248,7 +269,8 @@ func TestFaultsOfDeadlines(t *testing.T) {
 						require.Equal(t, want, got, about)
 						require.Equal(t, finished, dump(t, w.plain), about)
 					case unknown:
-						require.Equal(t, "COMMIT", hit, about)
+						// Who mints waits for another goroutine's commit, which may be under way by the time she looks up.
+						require.True(t, hit == "COMMIT" || op.name == "Write: mint", about)
 						require.NotErrorIs(t, err, latchkey.ErrUnavailable, about)
 					default:
 						given++

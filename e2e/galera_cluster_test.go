@@ -81,7 +81,17 @@ func (c *galeraCluster) place(t testing.TB) (dsns [3]string) {
 // whole starts what does not run.
 func (c *galeraCluster) whole(t testing.TB) {
 	t.Helper()
-	c.once.Do(func() { c.failed = c.run() })
+	c.once.Do(func() {
+		for range 3 { // a port that was free may be another's by the time it is needed
+			if c.failed = c.run(); c.failed == nil {
+				return
+			}
+			for _, n := range c.nodes {
+				n.stop()
+				n.process, n.folder = nil, ""
+			}
+		}
+	})
 	require.NoError(t, c.failed)
 	for _, n := range c.nodes {
 		if n.dead() {
@@ -89,7 +99,8 @@ func (c *galeraCluster) whole(t testing.TB) {
 		}
 		require.NoError(t, n.synced())
 	}
-	require.Equal(t, "3", c.nodes[0].status("wsrep_cluster_size"))
+	require.Eventually(t, func() bool { return c.nodes[0].status("wsrep_cluster_size") == "3" }, 3*time.Minute,
+		20*time.Millisecond)
 }
 
 func (c *galeraCluster) run() (err error) {
@@ -224,7 +235,7 @@ func (n *galeraNode) synced() error {
 	if err := n.ready(); err != nil {
 		return err
 	}
-	for deadline := time.Now().Add(60 * time.Second); n.status("wsrep_local_state_comment") != "Synced" ||
+	for deadline := time.Now().Add(3 * time.Minute); n.status("wsrep_local_state_comment") != "Synced" ||
 		n.status("wsrep_ready") != "ON"; time.Sleep(20 * time.Millisecond) {
 		if n.dead() || time.Now().After(deadline) {
 			return fmt.Errorf("%s does not join the others:\n%s", n.name, n.log.String())

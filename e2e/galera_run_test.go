@@ -58,7 +58,7 @@ func busyNode(t testing.TB, s *sqlstore.Store, writers int) {
 
 // What returned on the node that is written to is obeyed on every other by whatever begins afterwards.
 func TestGaleraVerifyElsewhere(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	dsns := galera.place(t)
 	keys := galera.managers(t, dsns)
@@ -126,7 +126,7 @@ func TestGaleraVerifyElsewhere(t *testing.T) {
 // A node that cannot keep up does not answer from before: it does not answer. Without wsrep_sync_wait it does, which is why
 // New refuses that.
 func TestGaleraLaggingNode(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	dsns := galera.place(t)
 	keys := galera.managers(t, dsns)
@@ -182,7 +182,7 @@ func TestGaleraLaggingNode(t *testing.T) {
 
 // Writers and pollers on all three nodes: nobody skips a change, and numbers have no gaps.
 func TestGaleraNoChangeIsSkipped(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	dsns := galera.place(t)
 	changes := rounds(12, 100)
@@ -224,7 +224,7 @@ func TestGaleraNoChangeIsSkipped(t *testing.T) {
 // and no call that waits for ever.
 func TestGaleraCredits(t *testing.T) {
 	const limit, amount = 60, 2
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	dsns := galera.place(t)
 	var stores [3]*sqlstore.Store

@@ -102,7 +102,7 @@ func (l *loadOnNodes) has(t testing.TB, rounds int32) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		return l.done.Load() >= rounds || l.failed != nil
-	}, time.Minute, 5*time.Millisecond)
+	}, 5*time.Minute, 5*time.Millisecond)
 }
 
 // check looks whether all that was acknowledged is there, and nothing else.
@@ -127,7 +127,7 @@ func (l *loadOnNodes) check(t testing.TB, s *sqlstore.Store, where string) {
 // The node that is written to dies in the middle of everything. The others go on, and neither they nor the one that comes
 // back have lost what was acknowledged, or have any of it twice.
 func TestGaleraNodeDies(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	dsns := galera.place(t)
 	load := &loadOnNodes{}
@@ -190,7 +190,7 @@ func TestGaleraNodeDies(t *testing.T) {
 
 // One node of three is no majority. It answers nothing, neither from before nor as if nothing were there.
 func TestGaleraNoQuorum(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	dsns := galera.place(t)
 	last := galera.nodes[0]
@@ -245,7 +245,7 @@ func TestGaleraNoQuorum(t *testing.T) {
 	}
 	require.ErrorIs(t, keys.For("globex").Revoke(ctx, token.ID, ""), latchkey.ErrUnavailable)
 	require.Eventually(t, func() bool { return errors.Is(verify(cached, secret), latchkey.ErrUnavailable) },
-		time.Minute, 50*time.Millisecond, "past the bound")
+		5*time.Minute, 50*time.Millisecond, "past the bound")
 	_, err = sqlstore.New(ctx, last.open(t, dsns[0]), latchkey.MySQL, nil)
 	require.Error(t, err)
 	require.ErrorContains(t, inTheMiddle.Commit(), "1047")

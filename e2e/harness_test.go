@@ -86,6 +86,17 @@ type server struct {
 	secret []string // what must never come up in the log
 }
 
+// beforeMidnight waits for the next day where the present one has less than two minutes left. What is counted by the day
+// or the month, in UTC, begins anew then.
+func beforeMidnight(t testing.TB) {
+	t.Helper()
+	now := time.Now().UTC()
+	if left := now.Truncate(24 * time.Hour).Add(24 * time.Hour).Sub(now); left < 2*time.Minute {
+		t.Logf("waiting %v for midnight", left)
+		time.Sleep(left + time.Second)
+	}
+}
+
 type lockedBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -138,8 +149,8 @@ func startOn(t *testing.T, db string, args ...string) *server {
 	case err := <-s.exited:
 		s.cmd = nil
 		t.Fatalf("the server ended at once: %v\n%s", err, s.log.String())
-	case <-time.After(30 * time.Second):
-		t.Fatalf("the server did not start in 30 s\n%s", s.log.String())
+	case <-time.After(2 * time.Minute):
+		t.Fatalf("the server did not start in two minutes\n%s", s.log.String())
 	}
 	u, err := url.Parse(s.base)
 	require.NoError(t, err)
@@ -168,9 +179,9 @@ func (s *server) stop() {
 		if err != nil {
 			s.t.Errorf("the server ended with %v\n%s", err, s.log.String())
 		}
-	case <-time.After(15 * time.Second):
+	case <-time.After(time.Minute):
 		process.Kill()
-		s.t.Errorf("the server did not stop in 15 s\n%s", s.log.String())
+		s.t.Errorf("the server did not stop in a minute\n%s", s.log.String())
 	}
 	s.noSecretsInLog()
 	if s.t.Failed() {

@@ -188,7 +188,7 @@ func TestEnginesServerIsKilled(t *testing.T) {
 	onEngines(t, func(t *testing.T, e *sqlEngine) {
 		own := e.own(t)
 		dsn := own.place(t)
-		ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 		defer cancel()
 		db := own.open(t, dsn)
 		c := newCrew(ctx, t, openStoreOf(t, db, own.dialect), 8)

@@ -38,7 +38,7 @@ func (h *history) do(client int, in any, call func() (out any)) {
 
 func (h *history) check(t *testing.T, model porcupine.Model) porcupine.CheckResult {
 	t.Helper()
-	result := porcupine.CheckOperationsTimeout(model, h.ops, 30*time.Second)
+	result := porcupine.CheckOperationsTimeout(model, h.ops, 3*time.Minute)
 	require.NotEqual(t, porcupine.Unknown, result, "%d operations are too many to judge", len(h.ops))
 	return result
 }
@@ -71,7 +71,8 @@ func purseOf(limit, elsewhere latchkey.Credits) porcupine.Model {
 // spendAtOnce lets clients of several managers charge, reserve and settle until most of it is refused.
 func spendAtOnce(t *testing.T, limit latchkey.Credits, managers ...*latchkey.Manager) *history {
 	const clients, rounds = 8, 40
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	beforeMidnight(t)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	_, secret, err := managers[0].For("acme "+newID()).Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
 		Settings: latchkey.Settings{Limits: latchkey.Limits{Credits: limit}}})
@@ -226,7 +227,7 @@ var register = porcupine.Model{
 // lookAtOnce switches tokens off and on through all managers in turn, and revokes them in the end, while others verify.
 func lookAtOnce(t *testing.T, managers ...*latchkey.Manager) *history {
 	const tokens, verifiers, switches = 3, 2, 5
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	h := &history{began: time.Now()}
 	owner := "acme " + newID()
@@ -235,10 +236,13 @@ func lookAtOnce(t *testing.T, managers ...*latchkey.Manager) *history {
 		token, secret, err := managers[0].For(owner).Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
 		require.NoError(t, err)
 		done := make(chan struct{})
+		var begun sync.WaitGroup // all have seen it as it was
+		begun.Add(verifiers * len(managers))
 		for v := range verifiers * len(managers) {
 			keys := managers[v%len(managers)]
 			all.Go(func() {
-				for last := false; !last; {
+				begin := sync.OnceFunc(begun.Done)
+				for last := false; !last; begin() {
 					select {
 					case <-done:
 						last = true // once more, after everything
@@ -257,6 +261,7 @@ func lookAtOnce(t *testing.T, managers ...*latchkey.Manager) *history {
 		}
 		all.Go(func() {
 			defer close(done)
+			begun.Wait()
 			for i := range switches {
 				acme, good := managers[i%len(managers)].For(owner), i%2 == 1
 				time.Sleep(rand.N(3 * time.Millisecond))

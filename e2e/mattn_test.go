@@ -82,7 +82,7 @@ func TestMattnEveryStatementFails(t *testing.T) {
 func TestMattnAnyDSN(t *testing.T) {
 	for _, dsn := range []string{"%s", "file:%s?_busy_timeout=0", "file:%s?_journal_mode=WAL&_busy_timeout=0",
 		"file:%s?_txlock=exclusive", "file:%s?_txlock=immediate&_journal_mode=WAL&_synchronous=OFF&_foreign_keys=1"} {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 		dsn := fmt.Sprintf(dsn, newFile(t))
 		stores := []*sqlstore.Store{mattn.store(t, dsn), mattn.store(t, dsn)}
 		var wg sync.WaitGroup

@@ -185,7 +185,7 @@ func TestMemoryIsNeverStale(t *testing.T) {
 // Each epoch changes one record, so what a cut must hold follows from its epoch.
 func TestMemoryIsOneCut(t *testing.T) {
 	onAllEngines(t, func(t *testing.T, open func() (*sqlstore.Store, *sql.DB)) {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 		defer cancel()
 		writer, _ := open()
 		m := mint("acme", parentID, 1)

@@ -159,7 +159,7 @@ func known(t testing.TB, here latchkey.Account, there *latchkey.Manager) (id, se
 // refusedSoon waits until a token is refused, and for no other reason than that it was revoked.
 func refusedSoon(t testing.TB, keys *latchkey.Manager, secret, why string) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); ; time.Sleep(time.Millisecond) {
 		_, err := keys.Verify(context.Background(), latchkey.Presented{Secret: secret})
 		if errors.Is(err, latchkey.ErrRevoked) {
 			return
@@ -217,13 +217,18 @@ func TestListen(t *testing.T) {
 		id, secret := known(t, here, there)
 		require.NoError(t, here.Revoke(ctx, id, ""))
 		refusedSoon(t, there, secret, "nobody woke it")
-		for range 3 {
+		for cut, tries := 0, 0; cut < 3; tries++ {
+			require.Less(t, tries, 50, "somebody else wakes it")
 			id, secret = known(t, here, there)
 			w.set(false, true)
 			require.NoError(t, here.Revoke(ctx, id, ""))
 			_, err := there.Verify(ctx, latchkey.Presented{Secret: secret})
-			require.NoError(t, err, "it cannot know: the bound is an hour")
 			w.set(false, false)
+			if errors.Is(err, latchkey.ErrRevoked) {
+				continue // what it heard before the cut made it look after it
+			}
+			require.NoError(t, err, "it cannot know: the bound is an hour")
+			cut++
 			refusedSoon(t, there, secret, "it came back and looked at nothing")
 		}
 	})
@@ -262,8 +267,9 @@ func TestNodeCutOff(t *testing.T) {
 				listening(t, far, there)
 				id, secret := known(t, here, there)
 				_, stays := known(t, here, there)
+				patience := 200 * time.Millisecond
 				verify := func(secret string) error {
-					ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+					ctx, cancel := context.WithTimeout(context.Background(), patience)
 					defer cancel()
 					_, err := there.Verify(ctx, latchkey.Presented{Secret: secret})
 					return err
@@ -284,7 +290,8 @@ func TestNodeCutOff(t *testing.T) {
 					}
 				}
 				w.set(false, false)
-				for deadline := time.Now().Add(20 * time.Second); ; {
+				patience = time.Minute
+				for deadline := time.Now().Add(3 * time.Minute); ; {
 					err := verify(secret)
 					if errors.Is(err, latchkey.ErrRevoked) {
 						break
@@ -300,7 +307,7 @@ func TestNodeCutOff(t *testing.T) {
 
 // What is told, and to whom: one empty notification for each transaction that advances the epoch, and none for others.
 func TestNotifications(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	dsn := onPostgres.place(t)
 	keys := nodeOn(t, onPostgres, dsn, 0)

@@ -191,7 +191,7 @@ func (p *nodeProcess) watch(o nodeOrder) (r nodeReply, err error) {
 		return r, err
 	}
 	const sure = 5
-	deadline := time.Now().Add(60 * time.Second)
+	deadline := time.Now().Add(3 * time.Minute)
 	for before, after := 0, 0; after < sure; {
 		began := machineTime()
 		answer, err := o.Target.answer(p.ctx, p.keys)
@@ -392,7 +392,7 @@ func (n *nodeHandle) stop() {
 	n.in.Close()
 	select {
 	case <-n.gone:
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		n.t.Errorf("node %s does not end", n.name)
 		n.kill()
 	}
@@ -435,7 +435,7 @@ func (n *nodeHandle) next(replies chan nodeReply) nodeReply {
 		return r
 	case <-n.gone:
 		return nodeReply{Err: "the process has ended: " + n.log.String()}
-	case <-time.After(120 * time.Second):
+	case <-time.After(5 * time.Minute):
 		return nodeReply{Err: "no answer"}
 	}
 }

@@ -97,7 +97,7 @@ func verifyIs(t *testing.T, keys *latchkey.Manager, secret string, want error) b
 
 func wakeUntil(t *testing.T, keys *latchkey.Manager, done func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !done(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); !done(); time.Sleep(5 * time.Millisecond) {
 		require.True(t, time.Now().Before(deadline))
 		keys.Wake()
 	}

@@ -87,7 +87,7 @@ func everyChange(t *testing.T, e *nodeEngine, dsn string, claimed time.Duration,
 	for range atOnce {
 		all.Go(func() {
 			for c := range work {
-				found, err := oneChange(nodes, watchers, claimed, c)
+				found, err := oneChange(nodes, watchers, claimed, spec.Lag, c)
 				if err != nil {
 					t.Errorf("%s: %v", c.name, err)
 				}
@@ -105,7 +105,8 @@ func everyChange(t *testing.T, e *nodeEngine, dsn string, claimed time.Duration,
 	return wrong
 }
 
-func oneChange(nodes []*nodeHandle, watchers int, claimed time.Duration, c *nodeChange) (wrong []string, err error) {
+func oneChange(nodes []*nodeHandle, watchers int, claimed, lag time.Duration, c *nodeChange) (
+	wrong []string, err error) {
 	maker := rand.N(len(nodes))
 	made := nodes[rand.N(len(nodes))].do(nodeOrder{Do: "make", Change: c.name, Owner: newID()})
 	if made.Err != "" {
@@ -126,7 +127,7 @@ func oneChange(nodes []*nodeHandle, watchers int, claimed time.Duration, c *node
 			return nil, fmt.Errorf("node %d, before the change: %s", w.node, r.Err)
 		}
 	}
-	time.Sleep(rand.N(20 * time.Millisecond)) // whatever their polls are at
+	time.Sleep(lag + rand.N(20*time.Millisecond)) // until all have heard of the making; whatever their polls are at
 	changed := nodes[maker].do(nodeOrder{Do: "change", Target: made.Body})
 	if changed.Err != "" {
 		return nil, errors.New(changed.Err)
@@ -231,7 +232,7 @@ func TestNodesSkipNoChange(t *testing.T) {
 
 // A process that took the next number and stalls is waited for, and one that was killed then leaves no hole.
 func TestNodesStalledInOrder(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	for _, e := range nodeEngines {
 		for _, dies := range []bool{false, true} {

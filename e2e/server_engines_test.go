@@ -101,7 +101,7 @@ func (e *sqlEngine) makeUser() error {
 		return err
 	}
 	defer wrong.Close()
-	for deadline := time.Now().Add(30 * time.Second); wrong.Ping() == nil; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); wrong.Ping() == nil; time.Sleep(10 * time.Millisecond) {
 		wrong.SetMaxIdleConns(-1) // each time a new one
 		if time.Now().After(deadline) {
 			return fmt.Errorf("the password is not asked for")
@@ -301,7 +301,7 @@ func TestServerStartCutOffIsTakenUpAgain(t *testing.T) {
 			db := e.open(t, site.place)
 			cmd := exec.Command(filepath.Join(programs, "server"), append(site.args("a"), "-addr", "127.0.0.1:0")...)
 			require.NoError(t, cmd.Start())
-			for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
+			for deadline := time.Now().Add(3 * time.Minute); time.Now().Before(deadline); {
 				var n int
 				if db.QueryRow(moment).Scan(&n) == nil && (n > 0 || strings.HasSuffix(moment, "penguins")) {
 					break

@@ -141,7 +141,7 @@ func TestStartCutOffIsTakenUpAgain(t *testing.T) {
 func fails(t *testing.T, args ...string) string {
 	t.Helper()
 	cmd := exec.Command(filepath.Join(programs, "server"), append([]string{"-addr", "127.0.0.1:0"}, args...)...)
-	timer := time.AfterFunc(30*time.Second, func() { cmd.Process.Kill() })
+	timer := time.AfterFunc(3*time.Minute, func() { cmd.Process.Kill() })
 	defer timer.Stop()
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
@@ -192,7 +192,7 @@ func TestStartsThatFailSayWhy(t *testing.T) {
 // Every command of the welcome is run as it stands there, the label before it apart.
 func TestWhatTheServerPrintsWorks(t *testing.T) {
 	s := start(t)
-	require.Eventually(t, func() bool { return strings.Contains(s.log.String(), "Ctrl-C\n") }, 10*time.Second,
+	require.Eventually(t, func() bool { return strings.Contains(s.log.String(), "Ctrl-C\n") }, time.Minute,
 		10*time.Millisecond, "the welcome does not end")
 	label := regexp.MustCompile(`^([A-Z][A-Za-z ]*:)? {2,}`)
 	good := regexp.MustCompile(`^(\{"success":true|\{"token":"|\{"data":[[{]|\[\{"|\{"return_code":"SUCCESS")`)

@@ -24,7 +24,7 @@ func noLeaks(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	t.Cleanup(func() {
 		var err error
-		for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
+		for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); {
 			if err = goleak.Find(before); err == nil { // it waits a while itself
 				return
 			}
@@ -137,7 +137,7 @@ func TestEnginesStallAndDrop(t *testing.T) {
 		own := e.own(t)
 		noLeaks(t)
 		place := own.place(t)
-		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 		defer cancel()
 		dsn, p := own.proxied(t, place)
 		db := own.open(t, dsn)
@@ -148,7 +148,7 @@ func TestEnginesStallAndDrop(t *testing.T) {
 		require.NoError(t, err)
 		access, err := keys.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()})
 		require.NoError(t, err)
-		c := &crew{patience: 300 * time.Millisecond}
+		c := &crew{patience: time.Second}
 		c.begin(ctx, t, store, 12)
 		for range rounds(1, 10) {
 			c.progress(60)
@@ -174,7 +174,7 @@ func TestEnginesStallAndDrop(t *testing.T) {
 		over()
 		goOn()
 		c.finish(own.open(t, place))
-		require.Eventually(t, func() bool { return keys.Close(ctx) == nil }, time.Minute, 10*time.Millisecond)
+		require.Eventually(t, func() bool { return keys.Close(ctx) == nil }, 5*time.Minute, 10*time.Millisecond)
 		rows, err := store.Usage(ctx, "readers", latchkey.UsageQuery{})
 		require.NoError(t, err)
 		require.Equal(t, int64(1), rows[0].Count)
@@ -189,7 +189,7 @@ func TestPoolOfOne(t *testing.T) {
 		dsn := s.fresh(t)
 		s.store(t, dsn) // the server's pool and others are not this test's
 		noLeaks(t)
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 		defer cancel()
 		db := s.open(t, dsn)
 		db.SetMaxOpenConns(1)
@@ -287,7 +287,7 @@ func TestCommitHangs(t *testing.T) {
 		dsn := s.fresh(t)
 		s.store(t, dsn)
 		noLeaks(t)
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 		defer cancel()
 		db, f := openFaultyOf(t, s.open(t, dsn), dsn)
 		store := openStoreOf(t, db, s.dialect)

@@ -1,9 +1,11 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -44,7 +46,17 @@ func mootoolsPage(t *testing.T, s *server) *mootools {
 	target, err := url.Parse(s.base)
 	require.NoError(t, err)
 	mux := http.NewServeMux()
-	mux.Handle("/api", &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }})
+	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }}
+	mux.HandleFunc("/api", func(w http.ResponseWriter, r *http.Request) {
+		// Read here, as net/http closes the body with the first byte of the reply, though the proxy may still look for its end.
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		proxy.ServeHTTP(w, r)
+	})
 	mux.HandleFunc("/mootools.js", func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, library) })
 	mux.HandleFunc("/webforce.js", func(w http.ResponseWriter, r *http.Request) {
 		http.ServeFile(w, r, filepath.Join("clients", "webforce.js"))
@@ -56,7 +68,7 @@ func mootoolsPage(t *testing.T, s *server) *mootools {
 	})
 	site := httptest.NewServer(mux)
 	t.Cleanup(site.Close)
-	page, cancel := context.WithTimeout(chromium(t, s), 2*time.Minute)
+	page, cancel := context.WithTimeout(chromium(t, s), 10*time.Minute)
 	t.Cleanup(cancel)
 	require.NoError(t, chromedp.Do(page, chromedp.Navigate(site.URL)))
 	version, err := chromedp.Run(page, chromedp.Evaluate[string](`MooTools.version + ' ' + typeof SK.API`))

@@ -76,11 +76,18 @@ func TestBrokenStoresFail(t *testing.T) {
 					require.Empty(t, wrong, "%s fails without the fault", failing)
 					sound[failing] = true
 				}
-				wrong := judge(c, func() latchkey.Store {
-					s := &faulty{Store: memstore.New(nil)}
-					f.seed(s, s.Store)
-					return s
-				})
+				// What shows only where two get in each other's way may need several tries, on a busy machine above all.
+				var wrong []string
+				for range 50 {
+					wrong = judge(c, func() latchkey.Store {
+						s := &faulty{Store: memstore.New(nil)}
+						f.seed(s, s.Store)
+						return s
+					})
+					if len(wrong) > 0 {
+						break
+					}
+				}
 				assert.NotEmpty(t, wrong, "%s passes although the store %s", failing, name)
 				if len(wrong) > 0 {
 					t.Logf("%s: %s", failing, wrong[0])
