@@ -93,7 +93,8 @@ type Store interface {
 	Purge(ctx context.Context, p PurgePolicy, n int) (removed int, err error)
 }
 
-// Found is one consistent reading of all that decides about a token.
+// Found is one consistent reading of all that decides about a token. Of Ancestors, Used decides only where Validity.Idle
+// is set: elsewhere it may be an earlier one.
 type Found struct {
 	Token     Token
 	Secret    SecretRecord // the one presented

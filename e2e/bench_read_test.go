@@ -23,7 +23,7 @@ import (
 // What Verify costs on each engine. The figures that matter are ratios: ours and the barest statement that finds a row by
 // a digest of 32 bytes are run in turns, with the same driver on the same pool, and x_lookup is how many of those lookups
 // one of ours takes as long as, median by median. The bare table has a row for each token, with the digest as its primary
-// key, and gives one column.
+// key and the token as its one other column.
 //
 // LATCHKEY_BENCH_TOKENS is how many tokens there are; 100,000 if it is not set.
 
@@ -127,7 +127,7 @@ func newReadBench(b *testing.B, db *sql.DB, d latchkey.Dialect, table string) *r
 		_, err := r.store.Write(ctx, w)
 		require.NoError(b, err)
 	}
-	for _, text := range append([]string{table, `INSERT INTO bare SELECT s.digest, t.body FROM latchkey_secrets s
+	for _, text := range append([]string{table, `INSERT INTO bare SELECT s.digest, t.record FROM latchkey_secrets s
 		JOIN latchkey_tokens t ON t.owner = s.owner AND t.id = s.token_id`}, analyse[d]...) {
 		_, err := db.Exec(text)
 		require.NoError(b, err)

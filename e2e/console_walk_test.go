@@ -35,6 +35,7 @@ const done = ".wideaction button"
 func TestConsoleWalkThrough(t *testing.T) {
 	for name, scripts := range map[string]bool{"with scripts": true, "without scripts": false} {
 		t.Run(name, func(t *testing.T) {
+			beforeMidnight(t)
 			s := start(t)
 			b := newTab(t, chromium(t, s))
 			b.scripts(scripts)

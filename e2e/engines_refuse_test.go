@@ -1,9 +1,11 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -11,6 +13,7 @@ import (
 
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/sqlstore"
+	"github.com/latchkey-go/latchkey/storetest"
 )
 
 func TestEnginesNewRefuses(t *testing.T) {
@@ -55,6 +58,8 @@ func TestEnginesNewRefuses(t *testing.T) {
 			"sql_mode":     {"'ANSI'", "STRICT_TRANS_TABLES"},
 			"autocommit":   {"0", "autocommit is off"},
 			"tx_isolation": {"'READ-UNCOMMITTED'", "READ UNCOMMITTED"},
+			// Half of the bytes of a digest would become question marks.
+			"collation_connection": {"'latin1_swedish_ci'", "character_set_connection is latin1"},
 		} {
 			_, err := sqlstore.New(ctx, mariadb.open(t, mariadb.with(t, dsn, setting, c.value)), latchkey.MySQL, nil)
 			require.ErrorContains(t, err, c.says)
@@ -65,9 +70,17 @@ func TestEnginesNewRefuses(t *testing.T) {
 			mariadb.exec(t, "SET GLOBAL read_only = 0")
 			require.ErrorContains(t, err, "read_only is on")
 		}
-		// The collation and the zone of the connection are nobody's business.
-		other := mariadb.with(t, mariadb.with(t, dsn, "time_zone", "'-11:00'"), "collation_connection", "'latin1_swedish_ci'")
-		buildWorld(t, mariadb.store(t, other))
+		// The character set and the zone of the connection are nobody's business.
+		for _, charset := range []string{"utf8mb4", "latin1", "sjis"} {
+			for _, c := range storetest.Cases() {
+				if slices.Contains([]string{"token/round-trip", "digest/is-32-bytes", "secrets/show-the-token"}, c.Name) {
+					c.Run(t, func() latchkey.Store {
+						dsn := mariadb.with(t, mariadb.place(t), "time_zone", "'-11:00'")
+						return mariadb.store(t, mariadb.with(t, dsn, "charset", charset))
+					})
+				}
+			}
+		}
 		nowhere, err := mariadb.in(dsn, "")
 		require.NoError(t, err)
 		require.ErrorContains(t, sqlstore.Migrate(ctx, mariadb.open(t, nowhere), latchkey.MySQL), "no database is chosen")
@@ -155,7 +168,7 @@ func TestEnginesConstraints(t *testing.T) {
 		good := []string{
 			`INSERT INTO latchkey_credits VALUES ('a', '', 'm', '', 0)`,
 			`INSERT INTO latchkey_reservations VALUES ('a', ` + bytes(16) + `, 1, 0, NULL, 0, NULL, 0, '')`,
-			`INSERT INTO latchkey_secrets VALUES (` + bytes(32) + `, 'a', 't', 0, NULL, 0, '', NULL, NULL)`,
+			`INSERT INTO latchkey_secrets VALUES (` + bytes(32) + `, 'a', 't', 0, NULL, 0, '')`,
 		}
 		for _, q := range good {
 			_, err := db.Exec(q)
@@ -168,7 +181,7 @@ func TestEnginesConstraints(t *testing.T) {
 			`INSERT INTO latchkey_reservations VALUES ('b', `+bytes(16)+`, 1, 0, 2, 0, NULL, 0, '')`,
 			`INSERT INTO latchkey_reservations VALUES ('b', `+bytes(16)+`, 1, 2, NULL, 0, NULL, 0, '')`,
 			`INSERT INTO latchkey_usage VALUES ('b', '', '', '', '', '', -1, 0)`,
-			`INSERT INTO latchkey_secrets VALUES (`+bytes(31)+`, 'b', 't', 0, NULL, 0, '', NULL, NULL)`,
+			`INSERT INTO latchkey_secrets VALUES (`+bytes(31)+`, 'b', 't', 0, NULL, 0, '')`,
 			`INSERT INTO latchkey_epoch VALUES (2, 0, 0)`,
 			`UPDATE latchkey_epoch SET floor = 1`,
 		) {
@@ -180,29 +193,102 @@ func TestEnginesConstraints(t *testing.T) {
 
 // A record that cannot be read whole is an error, never half a record, and never "not found".
 func TestEnginesCorruption(t *testing.T) {
-	ctx := context.Background()
 	onEngines(t, func(t *testing.T, e *sqlEngine) {
-		for _, spoil := range []string{
-			`UPDATE latchkey_tokens SET body = '{'`,
-			`UPDATE latchkey_tokens SET body = '{"permissions":null,"future":1}'`,
-			`UPDATE latchkey_tokens SET kind = 300`,
-			`UPDATE latchkey_roles SET body = '{} {}'`,
-			`UPDATE latchkey_owners SET boundary = ''`,
-			`DELETE FROM latchkey_epoch`,
-		} {
+		corruption(t, func(t *testing.T) (*sqlstore.Store, *sql.DB) {
 			dsn := e.place(t)
-			s := e.store(t, dsn)
-			buildWorld(t, s)
-			_, err := e.open(t, dsn).Exec(spoil)
-			require.NoError(t, err)
-			f, err := s.ByDigest(ctx, digest(2))
-			require.ErrorIs(t, err, latchkey.ErrUnavailable, spoil)
-			require.Zero(t, f, spoil)
-			f, err = s.Load(ctx, "acme", childID)
-			require.ErrorIs(t, err, latchkey.ErrUnavailable, spoil)
-			require.Zero(t, f, spoil)
-		}
+			return e.store(t, dsn), e.open(t, dsn)
+		}, func(b []byte) string {
+			if e == postgres {
+				return fmt.Sprintf("decode('%x', 'hex')", b)
+			}
+			return fmt.Sprintf("x'%x'", b)
+		})
 	})
+}
+
+// corruption damages what is stored, one way after another. literal is bytes as the engine writes them.
+func corruption(t *testing.T, fresh func(t *testing.T) (*sqlstore.Store, *sql.DB), literal func([]byte) string) {
+	ctx := context.Background()
+	set := func(table, column string, change func([]byte) []byte) func(*testing.T, *sql.DB) {
+		return func(t *testing.T, db *sql.DB) {
+			each(t, db, `SELECT `+column+` FROM `+table, func(rows *sql.Rows) {
+				var was []byte
+				require.NoError(t, rows.Scan(&was))
+				_, err := db.Exec(`UPDATE ` + table + ` SET ` + column + ` = ` + literal(change(bytes.Clone(was))) + ` WHERE ` + column +
+					` = ` + literal(was))
+				require.NoError(t, err)
+			})
+		}
+	}
+	to := func(text string) func([]byte) []byte { return func([]byte) []byte { return []byte(text) } }
+	future := func(b []byte) []byte { // written by a version that knows more
+		b[0]++
+		return b
+	}
+	body := func(b []byte) []byte {
+		return append(b[:bytes.LastIndexByte(b, '{')], `{"permissions":null,"future":1}`...)
+	}
+	for _, c := range []struct {
+		what  string
+		spoil func(*testing.T, *sql.DB)
+		loads bool // by its id the token is found all the same
+	}{
+		{"an empty record", set("latchkey_tokens", "record", to("")), false},
+		{"a record cut off", set("latchkey_tokens", "record", func(b []byte) []byte { return b[:len(b)-1] }), false},
+		{"a record of the future", set("latchkey_tokens", "record", future), false},
+		{"a body of the future", set("latchkey_tokens", "record", body), false},
+		{"an empty secret", set("latchkey_secrets", "found", to("")), true},
+		{"a secret cut off", set("latchkey_secrets", "found", func(b []byte) []byte { return b[:len(b)-1] }), true},
+		{"a secret of the future", set("latchkey_secrets", "found", func(b []byte) []byte {
+			return append(b[:40], future(b[40:])...)
+		}), true},
+		{"another's secret", set("latchkey_secrets", "found", func(b []byte) []byte {
+			b[8]++ // of the digest
+			return b
+		}), true},
+		{"a copy of the future", set("latchkey_secrets", "found", body), true},
+		{"the role", set("latchkey_roles", "body", to(`{} {}`)), false},
+		{"the owner", set("latchkey_owners", "body", to(`{} {}`)), false},
+		{"the boundary", func(t *testing.T, db *sql.DB) {
+			_, err := db.Exec(`UPDATE latchkey_owners SET boundary = ` + literal([]byte{'{'}))
+			require.NoError(t, err)
+		}, false},
+		{"the epoch", func(t *testing.T, db *sql.DB) {
+			_, err := db.Exec(`DELETE FROM latchkey_epoch`)
+			require.NoError(t, err)
+		}, false},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			s, db := fresh(t)
+			buildWorld(t, s)
+			c.spoil(t, db)
+			f, err := s.ByDigest(ctx, digest(2))
+			require.ErrorIs(t, err, latchkey.ErrUnavailable)
+			require.Zero(t, f)
+			f, err = s.ByDigest(ctx, digest(7), digest(2))
+			require.ErrorIs(t, err, latchkey.ErrUnavailable)
+			require.Zero(t, f)
+			f, err = s.Load(ctx, "acme", childID)
+			if c.loads {
+				require.NoError(t, err)
+				_, err = s.Secrets(ctx, "acme", childID)
+				if c.what == "a secret cut off" || c.what == "a copy of the future" || c.what == "another's secret" {
+					return // it is the copy that is spoilt, or whose it is, and a secret is listed without that
+				}
+			}
+			require.ErrorIs(t, err, latchkey.ErrUnavailable)
+			require.Empty(t, f.Secret)
+		})
+	}
+	// A damaged token can still be deleted.
+	s, db := fresh(t)
+	buildWorld(t, s)
+	set("latchkey_tokens", "record", to("{"))(t, db)
+	set("latchkey_secrets", "found", to("{"))(t, db)
+	_, err := s.Write(ctx, latchkey.Write{ID: writeID(), Owner: "acme", DeleteTokens: []latchkey.Ref{{ID: parentID}}})
+	require.NoError(t, err)
+	_, err = s.ByDigest(ctx, digest(2))
+	require.ErrorIs(t, err, latchkey.ErrNotFound)
 }
 
 func TestEnginesClosed(t *testing.T) {

@@ -1,8 +1,10 @@
 package e2e
 
 import (
+	"bytes"
 	"cmp"
 	"database/sql"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"testing"
@@ -72,9 +74,30 @@ func walk(t testing.TB, db asker) (wrong []string) {
 	if epoch != last {
 		report("the epoch is %d, the last change's %d", last, epoch)
 	}
-	for _, broken := range purses(t, db) {
+	for _, broken := range append(copies(t, db), purses(t, db)...) {
 		report("%s", broken)
 	}
+	return wrong
+}
+
+// copies compares what secrets hold of their tokens with the tokens.
+func copies(t testing.TB, db asker) (wrong []string) {
+	each(t, db, `SELECT s.digest, s.head, s.found, t.id, t.used, t.record FROM latchkey_secrets s
+		JOIN latchkey_tokens t ON t.owner = s.owner AND t.id = s.token_id`, func(rows *sql.Rows) {
+		var digest, found, record []byte
+		var head int
+		var id string
+		var used sql.NullInt64
+		require.NoError(t, rows.Scan(&digest, &head, &found, &id, &used, &record))
+		at := make([]byte, 8) // the last use, so that it compares as bytes; zeros are none
+		if used.Valid {
+			binary.BigEndian.PutUint64(at, uint64(used.Int64)^1<<63)
+		}
+		if head < 40 || len(found) < head || !bytes.Equal(found[:8], at) || !bytes.Equal(found[8:40], digest) ||
+			!bytes.Equal(found[head:], record) {
+			wrong = append(wrong, "a secret that holds another token than it is of: "+id)
+		}
+	})
 	return wrong
 }
 
@@ -148,6 +171,10 @@ func TestWalkerSees(t *testing.T) {
 			`DELETE FROM latchkey_secrets WHERE token_id = 't2'`,
 			`DELETE FROM latchkey_tokens WHERE id = 't2'`,
 			`DELETE FROM latchkey_tokens WHERE id = 't1'`,
+			`UPDATE latchkey_tokens SET used = 5 WHERE id = 't2'`,
+			`UPDATE latchkey_tokens SET record = (SELECT body FROM latchkey_owners) WHERE id = 't2'`,
+			`UPDATE latchkey_secrets SET found = (SELECT body FROM latchkey_owners) WHERE token_id = 't2'`,
+			`UPDATE latchkey_secrets SET head = head + 1 WHERE token_id = 't2'`,
 			`DELETE FROM latchkey_roles WHERE id = 'r1'`,
 			`DELETE FROM latchkey_roles WHERE id = 'r2'`,
 			`UPDATE latchkey_event_seqs SET seq = seq + 1`,

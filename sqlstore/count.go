@@ -57,8 +57,12 @@ func (s *Store) AddUsage(ctx context.Context, b latchkey.UsageBatch) error {
 		}
 		for _, l := range last {
 			at := micros(l.At)
-			_, err := t.exec(`UPDATE latchkey_tokens SET used = ? WHERE owner = ? AND id = ? AND (used IS NULL OR used < ?)`,
+			n, err := t.exec(`UPDATE latchkey_tokens SET used = ? WHERE owner = ? AND id = ? AND (used IS NULL OR used < ?)`,
 				at, l.Owner, l.TokenID, at)
+			if err == nil && n > 0 {
+				_, err = t.exec(`UPDATE latchkey_secrets SET found = `+t.dialect().join(`?`, `substr(found, 9)`)+`
+					WHERE owner = ? AND token_id = ?`, packedUsed(l.At), l.Owner, l.TokenID)
+			}
 			if err != nil {
 				return err
 			}

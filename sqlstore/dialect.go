@@ -76,9 +76,8 @@ type dialect struct {
 	onTaken func(key, set string) string
 	// advance raises the epoch by one, lists the changes, and notes the epoch with the write.
 	advance func(t *tx, p *plan, rows []latchkey.Change) (epoch uint64, err error)
-	// presented finds a secret that may be presented, with its token: a SELECT of the digest, of what foundRow.unpack reads,
-	// and of the epoch. It ends where the digest is compared.
-	presented string
+	// join is an expression of the bytes of several, one after the other.
+	join func(parts ...string) string
 	// clock is the database's, as an expression of microseconds; noClock: it is this machine's.
 	clock string
 	// startsWith is true for a text column that begins with the bytes of its second argument, whose length is its first.

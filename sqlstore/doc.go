@@ -20,9 +20,9 @@
 //
 // # PostgreSQL
 //
-// PostgreSQL 13 or newer, a database in UTF-8, its primary, and synchronous_commit not off. Text there holds no NUL and
-// nothing that is not UTF-8; a write that has either is latchkey.ErrInvalid. Nothing is kept for a session, so transaction
-// poolers do, if the driver does not prepare (pgx: default_query_exec_mode=simple_protocol).
+// PostgreSQL 13 or newer, a database in UTF-8, its primary, and synchronous_commit not off. Ids, names and hints there hold
+// no NUL and nothing that is not UTF-8; a write that has either is latchkey.ErrInvalid. Nothing is kept for a session, so
+// transaction poolers do, if the driver does not prepare (pgx: default_query_exec_mode=simple_protocol).
 //
 // # MySQL and MariaDB
 //
@@ -53,7 +53,8 @@
 //
 // Locks that a transaction takes without writing do not reach other nodes. With writers on several nodes a token can so be
 // minted on one while its parent is revoked on another, or given a role that is deleted; it is good for nothing then, for
-// every Verify asks its parents and roles anew.
+// every Verify asks its parents and roles anew. A secret that is added on one node while another notes that its token was
+// used may show the use before, until the next.
 //
 // # Every engine
 //
@@ -61,6 +62,10 @@
 // they would lie: text that compares by a collation instead of as bytes, an engine without transactions, a table that a
 // crash empties. While an engine is away, or its disk full, calls say latchkey.ErrUnavailable, or, where the answer to a
 // commit was lost, latchkey.ErrUnknownOutcome, and go on by themselves when it is back.
+//
+// A token is kept packed, and once more with each of its secrets, so that whoever presents one is found by looking at one
+// row. The other columns say the same once more, for listings, Purge and the checks of a Write: to change them by hand stops
+// nobody.
 //
 // # PostgreSQL, MySQL and MariaDB
 //

@@ -10,17 +10,19 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// memory holds roles and owners' records, so that a token is found with one statement. What is in it is exact:
+// memory holds roles, owners' records and the tokens that others were minted from, so that a token is found with one
+// statement. What is in it is exact:
 //
 //   - Each entry says from which epoch on it is known, and all of them are known up to memory.epoch: whatever changed
-//     until then has been dropped, for every change of a role or an owner advances the epoch and is in the feed. So for a
-//     cut whose epoch lies between the two, an entry is what that cut would have read.
+//     until then has been dropped, for every change of a record advances the epoch and is in the feed. So for a cut whose
+//     epoch lies between the two, an entry is what that cut would have read.
 //   - A cut that is ahead of memory.epoch makes the feed be read first, up to that cut or beyond.
 //   - A cut behind what memory.epoch was before its statement began comes from another history, a copy that was restored:
 //     everything is forgotten.
 //
-// Records that are missing are remembered as missing. Last uses and inserted tokens do not advance the epoch: tokens,
-// ancestors too, are never kept here.
+// Roles and owners' records that are missing are remembered as missing. A token is never, for one that is inserted does
+// not advance the epoch. Neither does what Purge removes, so only tokens are kept that it leaves alone; nor a last use, so
+// that of a token in here may be an old one. It decides about tokens with Validity.Idle only, which are not kept.
 type memory struct {
 	catching chan struct{} // holds one value while somebody reads the feed
 
@@ -36,6 +38,7 @@ type memory struct {
 type tenant struct {
 	owner  known[latchkey.Owner]
 	roles  map[string]known[latchkey.Role]
+	tokens map[string]known[latchkey.Token] // ancestors
 	weight int
 }
 
@@ -53,6 +56,10 @@ const (
 	maxMemory = 32 << 20
 	// entryWeight is what an entry weighs beside its bodies: the record, its ids, its share of a map.
 	entryWeight = 512
+	// packedWeight is what a byte of a record weighs, unpacked: a value of a few bytes becomes an entry of a map.
+	packedWeight = 8
+	// maxDepth is how many ancestors are followed, as in selectKin.
+	maxDepth = 255
 	// maxCatchUp is how many changes are read to bring the memory up to date. Behind more it is as well emptied.
 	maxCatchUp = 1000
 )
@@ -147,6 +154,9 @@ func (m *memory) drop(c latchkey.Change) {
 	case latchkey.ChangedRole:
 		m.weigh(t, -t.roles[c.ID].weight)
 		delete(t.roles, c.ID)
+	case latchkey.ChangedToken:
+		m.weigh(t, -t.tokens[c.ID].weight)
+		delete(t.tokens, c.ID)
 	case latchkey.ChangedOwner: // or erased: roles too
 		m.weigh(t, -t.weight)
 		delete(m.owners, c.Owner)
@@ -179,6 +189,29 @@ func (m *memory) owner(f *latchkey.Found, was mark) bool {
 	if t.owner.record != nil {
 		f.Owner = t.owner.record.Clone()
 	}
+	return true
+}
+
+// ancestors fills in f.Ancestors as of f.Epoch, if all of them are known.
+func (m *memory) ancestors(f *latchkey.Found, was mark) bool {
+	if f.Token.Parent == "" {
+		return true
+	}
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	t := m.tenant(f, was)
+	if t == nil {
+		return false
+	}
+	var chain []latchkey.Token
+	for id := f.Token.Parent; id != ""; id = chain[len(chain)-1].Parent {
+		k := t.tokens[id]
+		if !k.at(f.Epoch) || len(chain) == maxDepth {
+			return false
+		}
+		chain = append(chain, k.record.Clone())
+	}
+	f.Ancestors = chain
 	return true
 }
 
@@ -292,6 +325,38 @@ func (m *memory) learnRoles(f *latchkey.Found, was mark) {
 	}
 	for _, id := range wanted.list {
 		keep(id, known[latchkey.Role]{weight: entryWeight})
+	}
+	m.shrink(f.Token.Owner)
+}
+
+// learnAncestors is learnOwner for those of f's ancestors that may be kept.
+func (m *memory) learnAncestors(f *latchkey.Found, was mark) {
+	if len(f.Ancestors) == 0 {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t := m.learning(f, was)
+	if t == nil {
+		return
+	}
+	for i := range f.Ancestors {
+		a := &f.Ancestors[i]
+		if !a.Revoked.IsZero() || !a.Validity.NotAfter.IsZero() || a.Validity.Idle != 0 || t.tokens[a.ID].weight != 0 {
+			continue
+		}
+		packed, err := packToken(a) // which its texts are a part of
+		if err != nil {
+			continue
+		}
+		record := a.Clone()
+		k := known[latchkey.Token]{record: &record, from: f.Epoch,
+			weight: 2*entryWeight + weightOf(packedWeight*len(packed), a.Permissions)}
+		if t.tokens == nil {
+			t.tokens = make(map[string]known[latchkey.Token], len(f.Ancestors))
+		}
+		t.tokens[strings.Clone(a.ID)] = k
+		m.weigh(t, k.weight)
 	}
 	m.shrink(f.Token.Owner)
 }

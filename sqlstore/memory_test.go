@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"database/sql"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -97,10 +98,100 @@ func checkWeight(t *testing.T, m *memory) {
 		for _, r := range o.roles {
 			weight += r.weight
 		}
+		for _, k := range o.tokens {
+			weight += k.weight
+		}
 		require.Equal(t, weight, o.weight)
 		total += weight
 	}
 	require.Equal(t, total, m.weight)
+}
+
+func TestMemoryKeepsAncestors(t *testing.T) {
+	grand := latchkey.Token{ID: "grand", Owner: "acme"}
+	parent := latchkey.Token{ID: "parent", Owner: "acme", Parent: "grand", Depth: 1}
+	child := func(ancestors ...latchkey.Token) *latchkey.Found {
+		f := found(0, "acme")
+		f.Token.ID, f.Token.Parent, f.Ancestors = "child", "parent", ancestors
+		return f
+	}
+	knows := func(m *memory) bool { return m.ancestors(child(), m.mark()) }
+	m := newMemory()
+	require.False(t, knows(m))
+	m.learnAncestors(child(parent, grand), m.mark())
+	f := child()
+	require.True(t, m.ancestors(f, m.mark()))
+	require.Equal(t, []latchkey.Token{parent, grand}, f.Ancestors)
+	m.learnAncestors(child(parent, grand), m.mark()) // once more weighs no more
+	checkWeight(t, m)
+	for _, c := range []struct {
+		change latchkey.Change
+		left   bool
+	}{
+		{latchkey.Change{Owner: "globex", Kind: latchkey.ChangedToken, ID: "parent"}, true},
+		{latchkey.Change{Owner: "acme", Kind: latchkey.ChangedToken, ID: "child"}, true},
+		{latchkey.Change{Owner: "acme", Kind: latchkey.ChangedRole, ID: "parent"}, true},
+		{latchkey.Change{Owner: "acme", Kind: latchkey.ChangedToken, ID: "parent"}, false},
+		{latchkey.Change{Owner: "acme", Kind: latchkey.ChangedToken, ID: "grand"}, false},
+		{latchkey.Change{Owner: "acme", Kind: latchkey.ChangedOwner, ID: "acme"}, false},
+	} {
+		m.learnAncestors(child(parent, grand), m.mark())
+		m.drop(c.change)
+		require.Equal(t, c.left, knows(m), "%+v", c.change)
+		checkWeight(t, m)
+	}
+	for what, spoil := range map[string]func(*latchkey.Token){ // Purge may remove it, or its last use decides
+		"an end":       func(p *latchkey.Token) { p.Validity.NotAfter = fromMicros(sql.NullInt64{Int64: 1, Valid: true}) },
+		"an idle time": func(p *latchkey.Token) { p.Validity.Idle = 1 },
+		"a revocation": func(p *latchkey.Token) { p.Revoked = fromMicros(sql.NullInt64{Int64: 1, Valid: true}) },
+	} {
+		for i := range 2 {
+			m, chain := newMemory(), []latchkey.Token{parent, grand}
+			spoil(&chain[i])
+			m.learnAncestors(child(chain...), m.mark())
+			require.False(t, knows(m), "%s of %s", what, chain[i].ID)
+			checkWeight(t, m)
+		}
+	}
+	ring := newMemory()
+	grand.Parent = "parent"
+	ring.learnAncestors(child(parent, grand), ring.mark())
+	require.False(t, knows(ring), "a ring ends")
+}
+
+// What is kept weighs what it takes, whatever it consists of: else the bound would be none.
+func TestMemoryWeighsAncestors(t *testing.T) {
+	const n = 1000
+	long := strings.Repeat("x", 10*n)
+	for what, grow := range map[string]func(*latchkey.Token){
+		"a name":   func(p *latchkey.Token) { p.Name = long },
+		"a client": func(p *latchkey.Token) { p.Client.Name = long },
+		"extra":    func(p *latchkey.Token) { p.Extra = []byte(long) },
+		"roles":    func(p *latchkey.Token) { p.Roles = slices.Repeat([]string{"0123456789"}, n) },
+		"domains":  func(p *latchkey.Token) { p.Restrictions.Domains = slices.Repeat([]string{"0123456789"}, n) },
+		"rules": func(p *latchkey.Token) {
+			p.Permissions = slices.Repeat(latchkey.Permissions{latchkey.Allow(latchkey.Read).On("0123456789")}, n)
+		},
+		"rows": func(p *latchkey.Token) {
+			p.Rows = slices.Repeat([]latchkey.Condition{latchkey.Where("0123", latchkey.Eq, "456789")}, n)
+		},
+		"forced": func(p *latchkey.Token) {
+			p.Forced = latchkey.Values{}
+			for i := range n {
+				p.Forced[fmt.Sprintf("%010d", i)] = int64(i)
+			}
+		},
+	} {
+		m := newMemory()
+		parent := latchkey.Token{ID: "parent", Owner: "acme"}
+		grow(&parent)
+		f := found(0, "acme")
+		f.Token.Parent, f.Ancestors = "parent", []latchkey.Token{parent}
+		m.learnAncestors(f, m.mark())
+		require.True(t, m.ancestors(f, m.mark()), what)
+		require.Greater(t, m.weight, 10*n, what)
+		checkWeight(t, m)
+	}
 }
 
 func TestMemoryIsBounded(t *testing.T) {
@@ -119,36 +210,4 @@ func TestMemoryIsBounded(t *testing.T) {
 	require.False(t, knows(m, big, m.mark()), "what is too big is not kept")
 	require.LessOrEqual(t, m.weight, m.max)
 	checkWeight(t, m)
-}
-
-// A packed token that is not exactly what was written is an error, never a token with a part missing.
-func TestUnpack(t *testing.T) {
-	const head = "7,1,,2,3,0,1,-5,,,60,9,1,8,2,3,2,4,1,6,0,3,1,0,2,2,1;"
-	const text = "SSEEE" + "hh" + "acme" + "1" + "parent" + "abc" + "i" + "xx" + "yy" + "p" + `{"full":true}`
-	read := func(packed string) (latchkey.Found, error) {
-		return (&foundRow{secret: secretRow{digest: make([]byte, 32)}, packed: packed}).found()
-	}
-	f, err := read(head + text)
-	require.NoError(t, err)
-	require.Equal(t, []any{uint32(7), []byte("SS"), "hh"}, []any{f.Secret.KeyID, f.Secret.Sealed, f.Secret.Hint})
-	require.Equal(t, []any{"acme", "1", "parent", "", "abc", "i", "", "xx", "yy", "p", "EEE"}, []any{f.Token.Owner, f.Token.ID,
-		f.Token.Parent, f.Token.Origin, f.Token.Name, f.Token.Client.ID, f.Token.Client.Name, f.Token.Reason, f.Token.Hint,
-		f.Token.Public, string(f.Token.Extra)})
-	require.True(t, f.Token.Full && f.Token.Disabled && !f.Token.Revoked.IsZero() && !f.Token.Used.IsZero())
-	require.Equal(t, fromMicros(sql.NullInt64{Int64: -5, Valid: true}), f.Token.Created)
-	require.True(t, f.Token.Validity.NotAfter.IsZero())
-
-	for _, bad := range []string{
-		head, "x", ";", text, strings.Replace(head, ",", ",,", 1) + text, strings.Replace(head, ",1;", ";", 1) + text,
-		strings.Replace(head, ";", ",0;", 1) + text, strings.Replace(head, ",6,", ",600,", 1) + text,
-		strings.Replace(head, ",6,", ",-6,", 1) + text, strings.Replace(head, "7,", ",", 1) + text,
-		strings.Replace(head, "7,", "x,", 1) + text, strings.Replace(head, ",1;", ",;", 1) + text,
-	} {
-		_, err := read(bad)
-		require.Error(t, err, "%q", bad)
-	}
-	for cut := 1; cut < len(head+text); cut++ { // what is left of the body is no whole text either
-		_, err := read((head + text)[:cut])
-		require.Error(t, err, "cut off at %d", cut)
-	}
 }

@@ -32,15 +32,17 @@ func (p *plan) mints() bool {
 		}
 	}
 	for i := range w.Secrets {
-		c := &w.Secrets[i]
-		_, inserted := slices.BinarySearchFunc(w.Tokens, c.TokenID, func(t latchkey.Token, id string) int {
-			return strings.Compare(t.ID, id)
-		})
-		if c.Retire != zeroDigest || !inserted {
+		_, inserted := p.inserted(w.Secrets[i].TokenID)
+		if w.Secrets[i].Retire != zeroDigest || !inserted {
 			return false
 		}
 	}
 	return true
+}
+
+// inserted finds a token of the Write by its id.
+func (p *plan) inserted(id string) (i int, found bool) {
+	return slices.BinarySearchFunc(p.w.Tokens, id, func(t latchkey.Token, id string) int { return strings.Compare(t.ID, id) })
 }
 
 // mintTx is the transaction of a batch.
@@ -289,7 +291,7 @@ func (t *mintTx) insertMints(plans []*plan) error {
 		for i := range w.Tokens {
 			token := &w.Tokens[i]
 			row := append(make([]any, 0, len(tokenRows.columns)), w.Owner, token.ID, int64(1))
-			tokens = append(tokens, append(append(row, p.tokens[i]...), micros(token.Used)))
+			tokens = append(tokens, append(append(row, p.tokens[i].args...), micros(token.Used)))
 			for i, role := range token.Roles {
 				if !slices.Contains(token.Roles[:i], role) {
 					roles = append(roles, []any{w.Owner, token.ID, role})
@@ -297,9 +299,9 @@ func (t *mintTx) insertMints(plans []*plan) error {
 			}
 		}
 		for i := range w.Secrets {
-			a := w.Secrets[i].Add
-			secrets = append(secrets, []any{a.Digest[:], w.Owner, w.Secrets[i].TokenID, int64(a.KeyID), blob(a.Sealed),
-				flag(a.Signing), a.Hint, micros(a.Created), micros(a.NotAfter)})
+			c := &w.Secrets[i]
+			of, _ := p.inserted(c.TokenID)
+			secrets = append(secrets, secretArgs(w.Owner, c.TokenID, c.Add, packedUsed(w.Tokens[of].Used), p.tokens[of].record))
 		}
 		for i := range w.Events {
 			e := &w.Events[i]

@@ -44,7 +44,7 @@ var mysql = dialect{
 		return ` ON DUPLICATE KEY UPDATE ` + excluded.ReplaceAllString(set, "VALUES($1)")
 	},
 	advance:    advanceMySQL,
-	presented:  presentedMySQL,
+	join:       func(parts ...string) string { return `CONCAT(` + strings.Join(parts, `, `) + `)` },
 	clock:      mysqlClock,
 	startsWith: func(column string) string { return `LEFT(` + column + `, ?) = ?` },
 }
@@ -128,10 +128,11 @@ func checkMySQL(ctx context.Context, db *sql.DB) error {
 	}
 	var database sql.NullString
 	var autocommit bool
-	var mode string
+	var mode, client, connection string
 	var micros int64
-	err := db.QueryRowContext(ctx, "SELECT DATABASE(), @@SESSION.autocommit, @@SESSION.sql_mode, "+mysqlClock).
-		Scan(&database, &autocommit, &mode, &micros)
+	err := db.QueryRowContext(ctx, "SELECT DATABASE(), @@SESSION.autocommit, @@SESSION.sql_mode, "+
+		"@@SESSION.character_set_client, @@SESSION.character_set_connection, "+mysqlClock).
+		Scan(&database, &autocommit, &mode, &client, &connection, &micros)
 	switch {
 	case err != nil:
 		return err
@@ -142,6 +143,9 @@ func checkMySQL(ctx context.Context, db *sql.DB) error {
 	case !strings.Contains(mode, "STRICT_TRANS_TABLES") && !strings.Contains(mode, "STRICT_ALL_TABLES"):
 		return fmt.Errorf("sql_mode is %q, in which a value that is too long is cut: add STRICT_TRANS_TABLES to it, on the "+
 			"server or in the DSN", mode)
+	case client != connection: // the server would translate every argument, digests too
+		return fmt.Errorf("character_set_client is %s and character_set_connection is %s, and bytes would be stored as "+
+			"others: take the one that differs, or its collation, out of the DSN", client, connection)
 	}
 	return checkClock(micros)
 }

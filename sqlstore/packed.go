@@ -1,159 +1,311 @@
 package sqlstore
 
 import (
-	"database/sql"
+	"encoding/binary"
+	"encoding/json"
 	"errors"
-	"strconv"
+	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/internal/strictjson"
 )
 
-// What is presented is read packed, as one column: a driver names, describes and copies each column by itself, and thirty of
-// them cost as much as finding the row. The form is the same on every engine, and foundRow.unpack reads it: numbers with
-// commas between them, empty for NULL, a semicolon, then the bytes that the last of the numbers are the lengths of, and the
-// body of the token. On SQLite triggers keep it stored; see its migration.
-
-var (
-	packedNumbers = []string{"s.key_id", "s.created", "s.not_after", "t.version", "t.kind", "t.test", "t.depth", "t.created",
-		"t.not_before", "t.not_after", "t.idle", "t.used", "t.disabled", "t.revoked"}
-	packedBytes = []string{"s.sealed", "t.extra"} // may be NULL
-	packedTexts = []string{"s.hint", "t.owner", "t.id", "t.parent", "t.origin", "t.name", "t.client_id", "t.client_name",
-		"t.reason", "t.hint", "t.public"}
-)
-
-// packedHead is the arguments of a CONCAT that makes the numbers and lengths.
-func packedHead(number, length func(column string) string) string {
-	var all []string
-	for _, c := range packedNumbers {
-		all = append(all, number(c))
-	}
-	for _, c := range append(packedBytes, packedTexts...) {
-		all = append(all, number(length(c)))
-	}
-	return strings.Join(all, `, ',', `) + `, ';'`
-}
-
-func call(name string) func(string) string {
-	return func(column string) string { return name + `(` + column + `)` }
-}
-
-func itself(column string) string { return column }
-
-func orEmpty(column string) string { return `COALESCE(` + column + `, '')` }
+// A token is stored as one value, its record. With each of its secrets a copy is stored, in what latchkey_secrets calls
+// found, so that what is presented is found by looking at one row, and a driver hands over one value, not thirty:
+//
+//	record  format, numbers, flags, times, texts, and the body as JSON
+//	found   the last use (8 bytes), the digest (32), the secret (all of this is head bytes long), and the record
+//
+// The last use is in no record: it moves without the token, and stands where a statement can replace it. Whatever alters
+// a token or a secret alters its copies in the same transaction, and has the token's row locked before. The other columns
+// say the same once more, for statements that ask: listings, Purge, preconditions, the way to ancestors.
 
 const (
-	presentedFrom = `, (SELECT epoch FROM latchkey_epoch WHERE id = 1)
-	FROM latchkey_secrets s CROSS JOIN latchkey_tokens t
-	WHERE t.owner = s.owner AND t.id = s.token_id AND s.signing = 0 AND s.digest `
-
-	presentedSQLite = `SELECT s.digest, s.found, (SELECT epoch FROM latchkey_epoch WHERE id = 1)
-	FROM latchkey_secrets s WHERE s.found IS NOT NULL AND s.signing = 0 AND s.digest `
+	packedFormat = 1 // of records and secrets; what has another is refused
+	usedSize     = 8
+	digestSize   = 32
 )
 
-var presentedMySQL = `SELECT s.digest, CONCAT(` + packedHead(orEmpty, call("LENGTH")) + `, ` +
-	orEmpty(packedBytes[0]) + `, ` + orEmpty(packedBytes[1]) + `, ` + strings.Join(packedTexts, `, `) + `, t.body)` +
-	presentedFrom
-
-// PostgreSQL's concat takes NULL for nothing.
-var presentedPostgres = `SELECT s.digest, convert_to(concat(` + packedHead(itself, call("octet_length")) + `), 'UTF8') || ` +
-	orEmpty(packedBytes[0]) + ` || ` + orEmpty(packedBytes[1]) + ` || convert_to(concat(` + strings.Join(packedTexts, `, `) +
-	`), 'UTF8') || t.body` + presentedFrom
-
-// foundRow is a secret with its token, and the epoch. It is used again.
-type foundRow struct {
-	secret secretRow
-	token  tokenRow
-	packed string
-	epoch  uint64
-	dest   []any
+// packedUsed is the last use as bytes that compare as the times do. No use is before all.
+func packedUsed(t time.Time) []byte {
+	var b [usedSize]byte
+	if !t.IsZero() {
+		binary.BigEndian.PutUint64(b[:], uint64(t.UnixMicro())^1<<63)
+	}
+	return b[:]
 }
 
-var foundRows = sync.Pool{New: func() any {
-	r := new(foundRow)
-	r.dest = []any{&r.secret.digest, &r.packed, &r.epoch}
-	return r
-}}
+// In flags, whether what may be missing is there.
+const (
+	tokenTest = 1 << iota
+	tokenDisabled
+	tokenCreated
+	tokenNotBefore
+	tokenNotAfter
+	tokenRevoked
+	tokenExtra
+	tokenFlags = 1<<iota - 1
+)
 
-// free gives the row back. Nothing of a token stays in it.
-func (r *foundRow) free() {
-	r.secret, r.token, r.packed = secretRow{}, tokenRow{}, ""
-	foundRows.Put(r)
+// tokenBody holds, as JSON, what may be nested.
+type tokenBody struct {
+	Roles        []string              `json:"roles,omitempty"`
+	Permissions  latchkey.Permissions  `json:"permissions,omitempty"`
+	Restrictions latchkey.Restrictions `json:"restrictions,omitzero"`
+	Limits       latchkey.Limits       `json:"limits,omitzero"`
+	Full         bool                  `json:"full,omitempty"`
+	Rows         []latchkey.Condition  `json:"rows,omitempty"`
+	Forced       latchkey.Values       `json:"forced,omitempty"`
 }
 
-func (r *foundRow) found() (f latchkey.Found, err error) {
-	if err := r.unpack(); err != nil {
-		return f, err
+// packToken is the record of t once it is written, when it has the next version.
+func packToken(t *latchkey.Token) ([]byte, error) {
+	body, err := json.Marshal(tokenBody{t.Roles, t.Permissions, t.Restrictions, t.Limits, t.Full, t.Rows, t.Forced})
+	if err != nil {
+		return nil, err
 	}
-	if f.Token, err = r.token.token(); err != nil {
-		return f, err
+	times := [...]struct {
+		flag byte
+		time time.Time
+	}{{tokenCreated, t.Created}, {tokenNotBefore, t.Validity.NotBefore}, {tokenNotAfter, t.Validity.NotAfter},
+		{tokenRevoked, t.Revoked}}
+	var flags byte
+	if t.Test {
+		flags |= tokenTest
 	}
-	f.Secret, err = r.secret.secret(f.Token.Owner, f.Token.ID)
-	f.Epoch = r.epoch
-	return f, err
+	if t.Disabled {
+		flags |= tokenDisabled
+	}
+	if t.Extra != nil {
+		flags |= tokenExtra
+	}
+	for _, at := range times {
+		if !at.time.IsZero() {
+			flags |= at.flag
+		}
+	}
+	b := make([]byte, 0, 192+len(t.Name)+len(t.Extra)+len(body))
+	b = append(b, packedFormat, byte(t.Kind), t.Depth, flags)
+	b = binary.AppendUvarint(b, t.Version+1)
+	for _, at := range times {
+		if !at.time.IsZero() {
+			b = binary.AppendVarint(b, at.time.UnixMicro())
+		}
+	}
+	b = binary.AppendVarint(b, int64(t.Validity.Idle))
+	for _, text := range [...]string{t.Owner, t.ID, t.Parent, t.Origin, t.Name, t.Client.ID, t.Client.Name, t.Reason, t.Hint,
+		t.Public} {
+		b = appendText(b, text)
+	}
+	if t.Extra != nil {
+		b = appendText(b, t.Extra)
+	}
+	return append(b, body...), nil
 }
 
-var errPacked = errors.New("a token stored with its secret cannot be read")
+const (
+	secretSigning = 1 << iota
+	secretSealed
+	secretCreated
+	secretNotAfter
+	secretFlags = 1<<iota - 1
+)
 
-// unpack reads what the engine packed, all of it or nothing.
-func (r *foundRow) unpack() error {
-	head, text, ok := strings.Cut(r.packed, ";")
-	if !ok {
-		return errPacked
+// packSecret is what of found comes before the record.
+func packSecret(used []byte, s *latchkey.SecretRecord) []byte {
+	var flags byte
+	if s.Signing {
+		flags |= secretSigning
 	}
-	number := func() (n sql.NullInt64) {
-		if !ok {
+	if s.Sealed != nil {
+		flags |= secretSealed
+	}
+	if !s.Created.IsZero() {
+		flags |= secretCreated
+	}
+	if !s.NotAfter.IsZero() {
+		flags |= secretNotAfter
+	}
+	b := make([]byte, 0, usedSize+digestSize+32+len(s.Hint)+len(s.Sealed))
+	b = append(append(b, used...), s.Digest[:]...)
+	b = binary.AppendUvarint(append(b, packedFormat, flags), uint64(s.KeyID))
+	if !s.Created.IsZero() {
+		b = binary.AppendVarint(b, s.Created.UnixMicro())
+	}
+	if !s.NotAfter.IsZero() {
+		b = binary.AppendVarint(b, s.NotAfter.UnixMicro())
+	}
+	b = appendText(b, s.Hint)
+	if s.Sealed != nil {
+		b = appendText(b, s.Sealed)
+	}
+	return b
+}
+
+func appendText[T ~string | ~[]byte](b []byte, text T) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(text))), text...)
+}
+
+var errPacked = errors.New("it is cut off, damaged, or was written by another version")
+
+// unpackFound reads all of found or nothing.
+func unpackFound(found string) (f latchkey.Found, err error) {
+	used, record, err := unpackSecret(found, &f.Secret)
+	if err == nil {
+		f.Token, err = unpackToken(record, used)
+	}
+	if err != nil {
+		return latchkey.Found{}, err
+	}
+	return f, nil
+}
+
+// unpackSecret reads the secret, and returns what is beside it.
+func unpackSecret(found string, s *latchkey.SecretRecord) (used time.Time, record string, err error) {
+	u := unpacker{rest: found}
+	if at := u.take(usedSize); len(at) == usedSize && at != string(make([]byte, usedSize)) {
+		used = time.UnixMicro(int64(binary.BigEndian.Uint64([]byte(at)) ^ 1<<63)).UTC()
+	}
+	copy(s.Digest[:], u.take(digestSize))
+	format, flags, key := u.byte(), u.byte(), u.uvarint()
+	s.KeyID, s.Signing = uint32(key), flags&secretSigning != 0
+	s.Created, s.NotAfter = u.time(flags&secretCreated != 0), u.time(flags&secretNotAfter != 0)
+	s.Hint = u.text()
+	if flags&secretSealed != 0 {
+		s.Sealed = []byte(u.text())
+	}
+	if u.bad || format != packedFormat || flags > secretFlags || key > 1<<32-1 {
+		return time.Time{}, "", fmt.Errorf("a stored secret cannot be read: %w", errPacked)
+	}
+	return used, u.rest, nil
+}
+
+// unpackToken reads a record. What it returns may share the memory of record.
+func unpackToken(record string, used time.Time) (t latchkey.Token, err error) {
+	u := unpacker{rest: record}
+	format, kind, depth, flags := u.byte(), u.byte(), u.byte(), u.byte()
+	t.Kind, t.Depth, t.Version, t.Used = latchkey.Kind(kind), depth, u.uvarint(), used
+	t.Test, t.Disabled = flags&tokenTest != 0, flags&tokenDisabled != 0
+	t.Created = u.time(flags&tokenCreated != 0)
+	t.Validity.NotBefore, t.Validity.NotAfter = u.time(flags&tokenNotBefore != 0), u.time(flags&tokenNotAfter != 0)
+	t.Revoked = u.time(flags&tokenRevoked != 0)
+	t.Validity.Idle = time.Duration(u.varint())
+	for _, text := range [...]*string{&t.Owner, &t.ID, &t.Parent, &t.Origin, &t.Name, &t.Client.ID, &t.Client.Name, &t.Reason,
+		&t.Hint, &t.Public} {
+		*text = u.text()
+	}
+	if flags&tokenExtra != 0 {
+		t.Extra = json.RawMessage(u.text())
+	}
+	var body tokenBody
+	if u.bad || format != packedFormat || flags > tokenFlags || t.Version == 0 {
+		err = errPacked
+	} else {
+		body, err = bodies.decode(u.rest)
+	}
+	if err != nil {
+		return latchkey.Token{}, corrupt("token", t.Owner, t.ID, err)
+	}
+	t.Roles, t.Permissions, t.Restrictions, t.Limits = body.Roles, body.Permissions, body.Restrictions, body.Limits
+	t.Full, t.Rows, t.Forced = body.Full, body.Rows, body.Forced
+	return t, nil
+}
+
+// unpacker reads from the beginning of rest. Once something was not there all that it says is zero, and bad is true.
+type unpacker struct {
+	rest string
+	bad  bool
+}
+
+func (u *unpacker) take(n uint64) (part string) {
+	if u.bad = u.bad || n > uint64(len(u.rest)); !u.bad {
+		part, u.rest = u.rest[:n], u.rest[n:]
+	}
+	return part
+}
+
+func (u *unpacker) byte() byte {
+	if part := u.take(1); part != "" {
+		return part[0]
+	}
+	return 0
+}
+
+func (u *unpacker) uvarint() (n uint64) {
+	for shift := 0; shift < 64; shift += 7 {
+		b := u.byte()
+		if shift == 63 && b > 1 {
+			break
+		}
+		n |= uint64(b&0x7f) << shift
+		if b < 0x80 {
 			return n
 		}
-		var digits string
-		if digits, head, ok = strings.Cut(head, ","); !ok {
-			ok, head = true, "?" // the last: after it no number can be read
+	}
+	u.bad = true
+	return 0
+}
+
+func (u *unpacker) varint() int64 {
+	n := u.uvarint()
+	return int64(n>>1) ^ -int64(n&1)
+}
+
+func (u *unpacker) text() string { return u.take(u.uvarint()) }
+
+func (u *unpacker) time(there bool) time.Time {
+	if !there {
+		return time.Time{}
+	}
+	return time.UnixMicro(u.varint()).UTC()
+}
+
+// bodies remembers what the bodies of tokens mean: most are one of a few. What a text means never changes.
+var bodies = bodyMemory{known: map[string]tokenBody{}}
+
+type bodyMemory struct {
+	mu    sync.RWMutex
+	known map[string]tokenBody
+}
+
+const (
+	maxBodies  = 1024
+	longBody   = 1024 // bytes: longer ones are seldom the same
+	emptyToken = `{}`
+)
+
+func (m *bodyMemory) decode(text string) (body tokenBody, err error) {
+	if text == emptyToken {
+		return body, nil
+	}
+	m.mu.RLock()
+	body, ok := m.known[text]
+	m.mu.RUnlock()
+	if !ok {
+		if err := strictjson.Unmarshal([]byte(text), &body); err != nil {
+			return tokenBody{}, err
 		}
-		if digits != "" {
-			var err error
-			n.Int64, err = strconv.ParseInt(digits, 10, 64)
-			n.Valid, ok = true, ok && err == nil
+		if len(text) > longBody {
+			return body, nil
 		}
-		return n
-	}
-	needed := func() int64 {
-		n := number()
-		ok = ok && n.Valid
-		return n.Int64
-	}
-	s, t := &r.secret, &r.token
-	s.keyID, s.created, s.notAfter = needed(), number(), number()
-	t.version, t.kind, t.test, t.depth = needed(), needed(), needed(), needed()
-	t.created, t.notBefore, t.notAfter, t.idle, t.used = number(), number(), number(), needed(), number()
-	t.disabled, t.revoked = needed(), number()
-	sealed, extra := number(), number()
-	s.sealed, t.extra = nil, nil // the row is used again
-	token := &t.t
-	texts := [...]*string{&s.hint, &token.Owner, &token.ID, &token.Parent, &token.Origin, &token.Name, &token.Client.ID,
-		&token.Client.Name, &token.Reason, &token.Hint, &token.Public}
-	var lengths [len(texts)]int64
-	for i := range lengths {
-		lengths[i] = needed()
-	}
-	take := func(n int64) (part string) {
-		if ok = ok && 0 <= n && n <= int64(len(text)); ok {
-			part, text = text[:n], text[n:]
+		m.mu.Lock()
+		if len(m.known) >= maxBodies {
+			clear(m.known)
 		}
-		return part
+		m.known[strings.Clone(text)] = body // the text is a part of a longer one
+		m.mu.Unlock()
 	}
-	if sealed.Valid {
-		s.sealed = []byte(take(sealed.Int64))
-	}
-	if extra.Valid {
-		t.extra = []byte(take(extra.Int64))
-	}
-	for i, to := range texts {
-		*to = take(lengths[i])
-	}
-	t.body = text
-	if !ok || head != "?" {
-		return errPacked
-	}
-	return nil
+	return body.clone(), nil
+}
+
+// clone shares nothing changeable.
+func (b tokenBody) clone() tokenBody {
+	var t latchkey.Token
+	t.Roles, t.Permissions, t.Restrictions, t.Rows, t.Forced = b.Roles, b.Permissions, b.Restrictions, b.Rows, b.Forced
+	t = t.Clone()
+	b.Roles, b.Permissions, b.Restrictions, b.Rows, b.Forced = t.Roles, t.Permissions, t.Restrictions, t.Rows, t.Forced
+	return b
 }

@@ -47,7 +47,7 @@ var postgres = dialect{
 	ifAbsent:   ` ON CONFLICT DO NOTHING`,
 	onTaken:    func(key, set string) string { return ` ON CONFLICT (` + key + `) DO UPDATE SET ` + set },
 	advance:    advancePostgres,
-	presented:  presentedPostgres,
+	join:       func(parts ...string) string { return strings.Join(parts, ` || `) },
 	clock:      postgresClock,
 	startsWith: func(column string) string { return `substr(convert_to(` + column + `, 'UTF8'), 1, ?) = ?` },
 }

@@ -1,9 +1,12 @@
 package sqlstore
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -11,18 +14,26 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// A token is found by one statement, which is one cut, with the epoch of that cut. Its owner and its roles are mostly in
-// the Store's memory, as of the same epoch. What is not there, and the ancestors, take statements of their own; each tells
-// the epoch too, and when it is the same nothing that could alter an answer came between them.
+// A token is found by one statement, which is one cut, with the epoch of that cut. Its owner, its roles and mostly its
+// ancestors are in the Store's memory, as of the same epoch. What is not there takes statements of its own; each tells the
+// epoch too, and when it is the same nothing that could alter an answer came between them.
+//
+// The epoch comes from the left of a join: without it there is no row, which is an error, and never "not found".
 
-const selectByID = `SELECT ` + tokenColumns + `, (SELECT epoch FROM latchkey_epoch WHERE id = 1)
-	FROM latchkey_tokens t WHERE t.owner = ? AND t.id = ?`
+const (
+	selectPresented = `SELECT e.epoch, s.found FROM latchkey_epoch e
+	LEFT JOIN latchkey_secrets s ON s.signing = 0 AND s.digest `
+	atEpoch = ` WHERE e.id = 1`
+
+	selectByID = `SELECT e.epoch, ` + tokenColumns + ` FROM latchkey_epoch e
+	LEFT JOIN latchkey_tokens t ON t.owner = ? AND t.id = ?` + atEpoch
+)
 
 const selectOwnerAt = `SELECT ` + ownerColumns + `, e.epoch FROM latchkey_epoch e
 	LEFT JOIN latchkey_owners o ON o.owner = ? WHERE e.id = 1`
 
 // selectKin gives the epoch (part 0), the token and its ancestors (part 1, by distance), and every role that one of them
-// names or inherits (part 2), in the columns of tokens. UNION ends a ring of roles, the bound one of parents. CROSS JOIN,
+// names or inherits (part 2). UNION ends a ring of roles, the bound one of parents. CROSS JOIN,
 // which is an inner join everywhere, tells SQLite to begin at the left: left to itself it may walk through an owner.
 const selectKin = `WITH RECURSIVE chain (id, parent, distance) AS (
 		SELECT id, parent, 0 FROM latchkey_tokens WHERE owner = ? AND id = ?
@@ -33,14 +44,13 @@ const selectKin = `WITH RECURSIVE chain (id, parent, distance) AS (
 		SELECT x.role_id FROM chain c CROSS JOIN latchkey_token_roles x WHERE x.owner = ? AND x.token_id = c.id
 		UNION
 		SELECT i.inherits_id FROM closure k CROSS JOIN latchkey_role_inherits i WHERE i.owner = ? AND i.role_id = k.id)
-	SELECT 1, c.distance, ` + tokenColumns + ` FROM chain c
+	SELECT 1, c.distance, '', '', '', '', 0, t.used, NULL, t.record FROM chain c
 		CROSS JOIN latchkey_tokens t WHERE t.owner = ? AND t.id = c.id
 	UNION ALL
-	SELECT 2, 0, r.id, r.owner, r.version, 0, r.inherit_denies, '', 0, r.origin, r.name, '', '', NULL, NULL, NULL, 0, NULL,
-		0, NULL, '', '', '', r.extra, r.body FROM closure k CROSS JOIN latchkey_roles r WHERE r.owner = ? AND r.id = k.id
+	SELECT 2, r.version, r.id, r.owner, r.origin, r.name, r.inherit_denies, NULL, r.extra, r.body
+		FROM closure k CROSS JOIN latchkey_roles r WHERE r.owner = ? AND r.id = k.id
 	UNION ALL
-	SELECT 0, epoch, '', '', 0, 0, 0, '', 0, '', '', '', '', NULL, NULL, NULL, 0, NULL, 0, NULL, '', '', '', NULL, ''
-		FROM latchkey_epoch WHERE id = 1`
+	SELECT 0, epoch, '', '', '', '', 0, NULL, NULL, '' FROM latchkey_epoch WHERE id = 1`
 
 // maxCuts bounds how often a cut is tried while others change things. Each try fails only if a change fell between two
 // statements.
@@ -58,49 +68,66 @@ func (s *Store) ByDigest(ctx context.Context, digests ...[32]byte) (found latchk
 		args = append(args, digests[i][:])
 	}
 	// Few shapes, so that few statements are prepared: a digest given twice changes nothing.
-	text := s.dialect.presented
+	text := selectPresented
 	if len(args) > 1 {
 		for len(args)&(len(args)-1) != 0 {
 			args = append(args, digests[0][:])
 		}
-		text += `IN (?` + strings.Repeat(`, ?`, len(args)-1) + `)`
+		text += `IN (?` + strings.Repeat(`, ?`, len(args)-1) + `)` + atEpoch
 	} else {
-		text += `= ?`
+		text += `= ?` + atEpoch
 	}
 	err = s.read(ctx, "find token", func() error {
-		found, err = s.cut(ctx, func() (f latchkey.Found, ok bool, err error) {
-			row := foundRows.Get().(*foundRow)
-			defer row.free()
-			if len(args) == 1 { // a digest is there once
-				if ok, err = s.first(ctx, text, args, row.dest...); ok && string(row.secret.digest) != string(digests[0][:]) {
-					ok = false // whatever a driver hands over, what was not asked for is never answered
-				}
-				if ok {
-					f, err = row.found()
-				}
-				return f, ok, err
-			}
-			best := len(digests)
-			err = s.each(ctx, text, args, func(rows *sql.Rows) error {
-				if err := rows.Scan(row.dest...); err != nil {
-					return err
-				}
-				i := slices.IndexFunc(digests, func(d [32]byte) bool { return string(d[:]) == string(row.secret.digest) })
-				if i < 0 || i >= best {
-					return nil
-				}
-				best, ok = i, true
-				f, err = row.found()
-				return err
-			})
-			return f, ok, err
-		})
+		found, err = s.cut(ctx, func() (latchkey.Found, bool, error) { return s.presented(ctx, text, args, digests) })
 		return err
 	})
 	if err != nil {
 		return latchkey.Found{}, err
 	}
 	return found, nil
+}
+
+// presented reads a secret with its token, and the epoch: of several the one that comes first in digests.
+func (s *Store) presented(ctx context.Context, text string, args []any, digests [][32]byte) (
+	f latchkey.Found, ok bool, err error) {
+	var epoch uint64
+	take := func(packed sql.NullString) error {
+		if !packed.Valid {
+			return nil
+		}
+		one, err := unpackFound(packed.String)
+		if err != nil {
+			return err
+		}
+		rank := slices.Index(digests, one.Secret.Digest)
+		if rank < 0 { // what was not asked for is never answered, and not "not found" either: its row was
+			return fmt.Errorf("a stored secret is not the one of its digest: %w", errPacked)
+		}
+		if !ok || rank < slices.Index(digests, f.Secret.Digest) {
+			f, ok = one, true
+		}
+		return nil
+	}
+	var packed sql.NullString
+	sawEpoch := false
+	if len(args) == 1 { // a digest is there once
+		if sawEpoch, err = s.first(ctx, text, args, &epoch, &packed); err == nil {
+			err = take(packed)
+		}
+	} else {
+		err = s.each(ctx, text, args, func(rows *sql.Rows) error {
+			sawEpoch = true
+			if err := rows.Scan(&epoch, &packed); err != nil {
+				return err
+			}
+			return take(packed)
+		})
+	}
+	if err != nil || !sawEpoch {
+		return latchkey.Found{}, false, orMissing(err, epochRow)
+	}
+	f.Epoch = epoch
+	return f, ok, nil
 }
 
 // Load implements latchkey.Store.
@@ -121,10 +148,14 @@ func (s *Store) Load(ctx context.Context, owner, tokenID string) (found latchkey
 // tokenAt reads a token alone, and the epoch.
 func (s *Store) tokenAt(ctx context.Context, owner, id string) (t latchkey.Token, epoch uint64, ok bool, err error) {
 	var row tokenRow
-	if ok, err = s.first(ctx, selectByID, []any{owner, id}, append(row.dest(), &epoch)...); ok {
+	found, err := s.first(ctx, selectByID, []any{owner, id}, &epoch, &row.record, &row.used)
+	switch {
+	case err != nil || !found:
+		return t, 0, false, orMissing(err, epochRow)
+	case row.record.Valid:
 		t, err = row.token()
 	}
-	return t, epoch, ok && err == nil, err
+	return t, epoch, row.record.Valid && err == nil, err
 }
 
 // cut reads a token, and its owner and kin as of the same epoch.
@@ -157,19 +188,21 @@ func (s *Store) complete(ctx context.Context, f *latchkey.Found, was mark) (whol
 		}
 		s.memory.learnOwner(f, was)
 	}
-	if f.Token.Parent == "" || f.Token.Depth == 1 {
-		alone := true
-		if f.Token.Parent != "" { // mostly the root: found without walking
-			parent, epoch, ok, err := s.tokenAt(ctx, f.Token.Owner, f.Token.Parent)
-			if err != nil || ok && epoch != f.Epoch {
-				return false, err
-			}
-			if alone = ok && parent.Parent == ""; alone {
-				f.Ancestors = []latchkey.Token{parent}
-			}
-		}
-		if alone && s.memory.roles(f, was) {
+	if s.memory.ancestors(f, was) {
+		if s.memory.roles(f, was) {
 			return true, nil
+		}
+	} else if f.Token.Depth == 1 { // mostly the parent is the root: found without walking
+		parent, epoch, ok, err := s.tokenAt(ctx, f.Token.Owner, f.Token.Parent)
+		if err != nil || epoch != f.Epoch {
+			return false, err
+		}
+		if ok && parent.Parent == "" {
+			f.Ancestors = []latchkey.Token{parent}
+			s.memory.learnAncestors(f, was)
+			if s.memory.roles(f, was) {
+				return true, nil
+			}
 		}
 	}
 	f.Ancestors, f.Roles = nil, nil
@@ -177,6 +210,7 @@ func (s *Store) complete(ctx context.Context, f *latchkey.Found, was mark) (whol
 	if err != nil || !there || epoch != f.Epoch {
 		return false, err
 	}
+	s.memory.learnAncestors(f, was)
 	s.memory.learnRoles(f, was)
 	return true, nil
 }
@@ -206,31 +240,33 @@ func (s *Store) kin(ctx context.Context, f *latchkey.Found) (epoch uint64, there
 	err = s.each(ctx, selectKin, []any{owner, f.Token.ID, owner, owner, owner, owner, owner}, func(rows *sql.Rows) error {
 		var part int
 		var number uint64
-		var row tokenRow
-		if err := rows.Scan(slices.Concat([]any{&part, &number}, row.dest())...); err != nil {
+		var role roleRow
+		var token tokenRow
+		err := rows.Scan(&part, &number, &role.r.ID, &role.r.Owner, &role.r.Origin, &role.r.Name, &role.denies, &token.used,
+			&role.extra, &role.body)
+		if err != nil {
 			return err
 		}
 		switch part {
 		case 0:
 			epoch, sawEpoch = number, true
 		case 1:
+			t, err := unpackToken(string(role.body), fromMicros(token.used))
+			if err != nil {
+				return err
+			}
 			if number == 0 {
-				there = uint64(row.version) == f.Token.Version
+				there = t.Version == f.Token.Version
 				return nil
 			}
-			token, err := row.token()
-			if err != nil {
-				return err
-			}
-			chain = append(chain, ancestor{number, token})
+			chain = append(chain, ancestor{number, t})
 		default:
-			as := roleRow{version: row.version, denies: row.test, extra: row.extra, body: []byte(row.body)}
-			as.r = latchkey.Role{ID: row.t.ID, Owner: row.t.Owner, Origin: row.t.Origin, Name: row.t.Name}
-			role, err := as.role()
+			role.version = int64(number)
+			r, err := role.role()
 			if err != nil {
 				return err
 			}
-			f.Roles = append(f.Roles, role)
+			f.Roles = append(f.Roles, r)
 		}
 		return nil
 	})
@@ -250,24 +286,21 @@ func (s *Store) Secrets(ctx context.Context, owner, tokenID string) (out []latch
 		out = nil
 		exists := false
 		// One statement, so that a token without secrets and one that is gone are told apart in one cut.
-		err := s.each(ctx, `SELECT t.id, `+secretColumns+` FROM latchkey_tokens t
+		err := s.each(ctx, `SELECT s.found FROM latchkey_tokens t
 			LEFT JOIN latchkey_secrets s ON s.owner = t.owner AND s.token_id = t.id
-			WHERE t.owner = ? AND t.id = ? ORDER BY s.created, s.digest`, []any{owner, tokenID}, func(rows *sql.Rows) error {
+			WHERE t.owner = ? AND t.id = ?`, []any{owner, tokenID}, func(rows *sql.Rows) error {
 			exists = true
-			var id string
-			var row secretRow
-			var keyID, signing sql.NullInt64
-			var hint sql.NullString
-			if err := rows.Scan(&id, &row.digest, &keyID, &row.sealed, &signing, &hint, &row.created, &row.notAfter); err != nil {
+			var packed sql.NullString
+			if err := rows.Scan(&packed); err != nil || !packed.Valid {
 				return err
 			}
-			if row.digest == nil {
-				return nil
-			}
-			row.keyID, row.signing, row.hint = keyID.Int64, signing.Int64, hint.String
-			record, err := row.secret(owner, tokenID)
+			var record latchkey.SecretRecord
+			_, _, err := unpackSecret(packed.String, &record)
 			out = append(out, record)
 			return err
+		})
+		slices.SortFunc(out, func(a, b latchkey.SecretRecord) int {
+			return cmp.Or(a.Created.Compare(b.Created), bytes.Compare(a.Digest[:], b.Digest[:]))
 		})
 		if err != nil || !exists {
 			return orNotFound(err, "token %q", tokenID)

@@ -28,13 +28,12 @@ func newTable(name, columns string, end func(d *dialect) string) *table {
 
 var (
 	writeRows = newTable("latchkey_writes", "owner text, id bytea, epoch bigint, at bigint", nil)
-	tokenRows = newTable("latchkey_tokens", `owner text, id text, version bigint, kind smallint, test smallint,
-		parent text, depth smallint, origin text, name text, client_id text, client_name text, created bigint,
-		not_before bigint, not_after bigint, idle bigint, disabled smallint, revoked bigint, reason text, hint text,
-		public text, extra bytea, body bytea, used bigint`, nil)
+	tokenRows = newTable("latchkey_tokens", `owner text, id text, version bigint, kind smallint, parent text, origin text,
+		name text, client_id text, created bigint, not_before bigint, not_after bigint, idle bigint, disabled smallint,
+		revoked bigint, hint text, record bytea, used bigint`, nil)
 	tokenRoleRows = newTable("latchkey_token_roles", "owner text, token_id text, role_id text", nil)
-	secretRows    = newTable("latchkey_secrets", `digest bytea, owner text, token_id text, key_id bigint, sealed bytea,
-		signing smallint, hint text, created bigint, not_after bigint`, nil)
+	secretRows    = newTable("latchkey_secrets", `digest bytea, owner text, token_id text, signing smallint,
+		not_after bigint, head bigint, found bytea`, nil)
 	eventRows = newTable("latchkey_events", `owner text, seq bigint, at bigint, actor text, origin text, action text,
 		object text, reason text, old bytea, new bytea`, nil)
 	seqRows = newTable("latchkey_event_seqs", "owner text, seq bigint", func(d *dialect) string {

@@ -33,7 +33,7 @@ var sqlite = dialect{
 	ifAbsent:       ` ON CONFLICT DO NOTHING`,
 	onTaken:        func(key, set string) string { return ` ON CONFLICT (` + key + `) DO UPDATE SET ` + set },
 	advance:        advanceSQLite,
-	presented:      presentedSQLite,
+	join:           func(parts ...string) string { return `CAST(` + strings.Join(parts, ` || `) + ` AS BLOB)` },
 	clock:          noClock,
 	startsWith:     func(column string) string { return `substr(CAST(` + column + ` AS BLOB), 1, ?) = ?` },
 }

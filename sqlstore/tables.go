@@ -8,17 +8,11 @@ import (
 
 // A host may run the migrations with a migrator of its own, or change the tables afterwards. These queries select, as
 // sentences, what would make a store lie: text that does not compare as bytes, so that one owner's id is another's,
-// tables that forget or half keep what was acknowledged, and copies that are not kept up to date.
+// and tables that forget or half keep what was acknowledged.
 const (
 	spoiltSQLite = `SELECT tbl_name || ' has a COLLATE in its definition, and its text would not compare as bytes: make it as ' ||
 			'the migration does, without one'
-		FROM sqlite_master WHERE tbl_name LIKE 'latchkey!_%' ESCAPE '!' AND instr(upper(sql), 'COLLATE') > 0
-		UNION ALL
-		SELECT 'the trigger ' || column1 || ' is missing, and a token would be found as it was before it changed: make it as ' ||
-			'the migration does, then run UPDATE latchkey_tokens SET id = id'
-		FROM (VALUES ('latchkey_secrets_added'), ('latchkey_secrets_changed'), ('latchkey_tokens_changed'),
-			('latchkey_tokens_removed'))
-		WHERE column1 NOT IN (SELECT name FROM sqlite_master WHERE type = 'trigger') ORDER BY 1`
+		FROM sqlite_master WHERE tbl_name LIKE 'latchkey!_%' ESCAPE '!' AND instr(upper(sql), 'COLLATE') > 0 ORDER BY 1`
 
 	spoiltPostgres = `SELECT CAST(t.relname || '.' || a.attname || ' has the collation ' || c.collname ||
 			', and would not compare as bytes: ALTER TABLE ' || t.relname || ' ALTER ' || a.attname || ' TYPE TEXT COLLATE "C"' AS TEXT)

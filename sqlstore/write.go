@@ -34,7 +34,7 @@ func (s *Store) Write(ctx context.Context, w latchkey.Write) (uint64, error) {
 // caller, who may be gone before it ends.
 type plan struct {
 	w      latchkey.Write // its records only for their ids and versions
-	tokens [][]any
+	tokens []packedToken
 	roles  [][]any
 	owner  []any
 	epoch  uint64
@@ -53,11 +53,11 @@ func newPlan(w *latchkey.Write) (*plan, error) {
 		if t.Owner != w.Owner {
 			return nil, errForeign
 		}
-		args, err := tokenArgs(t)
+		packed, err := pack(t)
 		if err != nil {
 			return nil, err
 		}
-		p.tokens = append(p.tokens, args)
+		p.tokens = append(p.tokens, packed)
 		t.Roles = slices.Clone(t.Roles)
 	}
 	for i := range p.w.Roles {
@@ -388,10 +388,10 @@ func (t *tx) revoke(p *plan, c *changes) error {
 }
 
 // ownedTables hold what belongs to an owner alone. The ids of her writes stay: a write that is repeated after Erase must
-// not be done again.
+// not be done again. First come those that AddUsage writes, in its order.
 var ownedTables = []string{
-	"latchkey_secrets", "latchkey_token_roles", "latchkey_tokens", "latchkey_role_inherits", "latchkey_roles",
-	"latchkey_owners", "latchkey_clients", "latchkey_once", "latchkey_usage", "latchkey_reservations", "latchkey_credits",
+	"latchkey_usage", "latchkey_tokens", "latchkey_secrets", "latchkey_token_roles", "latchkey_role_inherits",
+	"latchkey_roles", "latchkey_owners", "latchkey_clients", "latchkey_once", "latchkey_reservations", "latchkey_credits",
 	"latchkey_events",
 }
 

@@ -3,28 +3,28 @@ package sqlstore
 import (
 	"database/sql"
 	"slices"
+	"time"
 
 	"github.com/latchkey-go/latchkey"
 )
 
-const insertToken = `INSERT INTO latchkey_tokens (owner, id, version, kind, test, parent, depth, origin, name, client_id,
-	client_name, created, not_before, not_after, idle, disabled, revoked, reason, hint, public, extra, body, used)
-	VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+const insertToken = `INSERT INTO latchkey_tokens (owner, id, version, kind, parent, origin, name, client_id, created,
+	not_before, not_after, idle, disabled, revoked, hint, record, used)
+	VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 // A put never takes back a later use: the use may have been written since the token was read.
-const updateToken = `UPDATE latchkey_tokens SET version = version + 1, kind = ?, test = ?, parent = ?, depth = ?,
-	origin = ?, name = ?, client_id = ?, client_name = ?, created = ?, not_before = ?, not_after = ?, idle = ?,
-	disabled = ?, revoked = ?, reason = ?, hint = ?, public = ?, extra = ?, body = ?,
+const updateToken = `UPDATE latchkey_tokens SET version = version + 1, kind = ?, parent = ?, origin = ?, name = ?,
+	client_id = ?, created = ?, not_before = ?, not_after = ?, idle = ?, disabled = ?, revoked = ?, hint = ?, record = ?,
 	used = CASE WHEN used IS NULL OR used < ? THEN COALESCE(?, used) ELSE used END
 	WHERE owner = ? AND id = ? AND version = ?`
 
 func (t *tx) putTokens(p *plan, c *changes) error {
 	owner := p.w.Owner
 	for i := range p.w.Tokens {
-		token, args := &p.w.Tokens[i], p.tokens[i]
+		token, packed := &p.w.Tokens[i], p.tokens[i]
 		used := micros(token.Used)
 		if token.Version == 0 {
-			args := append(append([]any{owner, token.ID}, args...), used)
+			args := append(append([]any{owner, token.ID}, packed.args...), used)
 			n, err := t.insert(insertToken, args...)
 			if err != nil {
 				return err
@@ -37,13 +37,20 @@ func (t *tx) putTokens(p *plan, c *changes) error {
 			}
 			c.inserted[token.ID] = true
 		} else {
-			args := append(slices.Clone(args), used, used, owner, token.ID, int64(token.Version))
+			args := append(slices.Clone(packed.args), used, used, owner, token.ID, int64(token.Version))
 			n, err := t.exec(updateToken, args...)
 			if err != nil {
 				return err
 			}
 			if n != 1 {
 				return say(latchkey.ErrConflict, "token %q changed since it was read", token.ID)
+			}
+			at := packedUsed(token.Used)
+			_, err = t.exec(`UPDATE latchkey_secrets SET found = `+t.dialect().join(`CASE WHEN substr(found, 1, 8) < ? THEN ?
+				ELSE substr(found, 1, 8) END`, `substr(found, 9, head - 8)`, `?`)+` WHERE owner = ? AND token_id = ?`,
+				at, at, packed.record, owner, token.ID)
+			if err != nil {
+				return err
 			}
 			if _, err := t.exec(deleteTokenRoles, owner, token.ID); err != nil {
 				return err
@@ -71,12 +78,11 @@ const (
 func (t *tx) changeSecrets(p *plan, c *changes) error {
 	for i := range p.w.Secrets {
 		change := &p.w.Secrets[i]
-		if !c.inserted[change.TokenID] {
-			if _, found, err := t.version("latchkey_tokens", p.w.Owner, change.TokenID, t.dialect().lock); err != nil || !found {
-				return orNotFound(err, "token %q", change.TokenID)
-			}
+		used, record, err := t.copied(p, c, change.TokenID)
+		if err != nil {
+			return err
 		}
-		if err := t.changeSecret(p, change); err != nil {
+		if err := t.changeSecret(p, change, used, record); err != nil {
 			return err
 		}
 		c.add(latchkey.ChangedToken, change.TokenID)
@@ -84,33 +90,60 @@ func (t *tx) changeSecrets(p *plan, c *changes) error {
 	return nil
 }
 
-const insertSecret = `INSERT INTO latchkey_secrets (digest, owner, token_id, key_id, sealed, signing, hint, created,
-	not_after) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`
+// copied is what secrets hold of a token. Its row is this transaction's until the commit, so the copies stay true.
+func (t *tx) copied(p *plan, c *changes, id string) (used, record []byte, err error) {
+	if i, put := p.inserted(id); put && c.inserted[id] && (i+1 == len(p.tokens) || p.w.Tokens[i+1].ID != id) { // put once
+		return packedUsed(p.w.Tokens[i].Used), p.tokens[i].record, nil
+	}
+	var row tokenRow
+	found, err := t.row(`SELECT `+tokenColumns+` FROM latchkey_tokens t WHERE t.owner = ? AND t.id = ?`+t.dialect().lock,
+		[]any{p.w.Owner, id}, row.dest()...)
+	if err != nil || !found {
+		return nil, nil, orNotFound(err, "token %q", id)
+	}
+	return packedUsed(fromMicros(row.used)), []byte(row.record.String), nil
+}
 
-func (t *tx) changeSecret(p *plan, c *latchkey.SecretChange) error {
-	owner, token, retire := p.w.Owner, c.TokenID, c.Retire[:]
-	var old secretRow
+const insertSecret = `INSERT INTO latchkey_secrets (digest, owner, token_id, signing, not_after, head, found)
+	VALUES (?, ?, ?, ?, ?, ?, ?)`
+
+// secretArgs are the columns of insertSecret.
+func secretArgs(owner, token string, s *latchkey.SecretRecord, used, record []byte) []any {
+	head := packSecret(used, s)
+	return []any{s.Digest[:], owner, token, flag(s.Signing), micros(s.NotAfter), len(head), append(head, record...)}
+}
+
+func (t *tx) changeSecret(p *plan, c *latchkey.SecretChange, used, record []byte) error {
+	owner, retire := p.w.Owner, c.Retire[:]
+	var old latchkey.SecretRecord
 	if c.Retire != zeroDigest {
-		found, err := t.row(`SELECT `+secretColumns+` FROM latchkey_secrets s
-			WHERE s.owner = ? AND s.token_id = ? AND s.digest = ?`, []any{owner, token, retire}, old.dest()...)
+		var packed string
+		found, err := t.row(`SELECT found FROM latchkey_secrets WHERE owner = ? AND token_id = ? AND digest = ?`,
+			[]any{owner, c.TokenID, retire}, &packed)
 		if err != nil || !found {
-			return orNotFound(err, "a secret of token %q", token)
+			return orNotFound(err, "a secret of token %q", c.TokenID)
+		}
+		if _, _, err := unpackSecret(packed, &old); err != nil {
+			return err
 		}
 	}
-	// Add first: a secret that takes its own place without Replace is a taken digest.
-	switch a := c.Add; {
-	case a == nil:
-	case c.Replace && a.Digest == c.Retire:
-		_, err := t.exec(`UPDATE latchkey_secrets SET key_id = ?, sealed = ? WHERE owner = ? AND token_id = ? AND digest = ?`,
-			int64(a.KeyID), blob(a.Sealed), owner, token, retire)
+	update := func(s *latchkey.SecretRecord) error {
+		head := packSecret(used, s)
+		_, err := t.exec(`UPDATE latchkey_secrets SET not_after = ?, head = ?, found = ?
+			WHERE owner = ? AND token_id = ? AND digest = ?`,
+			micros(s.NotAfter), len(head), append(head, record...), owner, c.TokenID, retire)
 		return err
-	default:
-		signing, hint, created, notAfter := flag(a.Signing), a.Hint, micros(a.Created), micros(a.NotAfter)
+	}
+	// Add first: a secret that takes its own place without Replace is a taken digest.
+	if c.Add != nil {
+		add := *c.Add
 		if c.Replace {
-			signing, hint, created, notAfter = old.signing, old.hint, old.created, old.notAfter
+			add.Signing, add.Hint, add.Created, add.NotAfter = old.Signing, old.Hint, old.Created, old.NotAfter
+			if add.Digest == c.Retire {
+				return update(&add)
+			}
 		}
-		n, err := t.insert(insertSecret, a.Digest[:], owner, token, int64(a.KeyID), blob(a.Sealed), signing, hint, created,
-			notAfter)
+		n, err := t.insert(insertSecret, secretArgs(owner, c.TokenID, &add, used, record)...)
 		if err != nil {
 			return err
 		}
@@ -122,13 +155,14 @@ func (t *tx) changeSecret(p *plan, c *latchkey.SecretChange) error {
 	case c.Retire == zeroDigest:
 		return nil
 	case c.Replace, c.At.IsZero(), !c.At.After(p.w.At):
-		return t.one(deleteSecret, owner, token, retire)
+		return t.one(deleteSecret, owner, c.TokenID, retire)
 	}
 	// An end never moves later: retiring twice must not lengthen the overlap.
-	at := micros(c.At)
-	_, err := t.exec(`UPDATE latchkey_secrets SET not_after = ? WHERE owner = ? AND token_id = ? AND digest = ?
-		AND (not_after IS NULL OR not_after > ?)`, at, owner, token, retire, at)
-	return err
+	if end := time.UnixMicro(c.At.UnixMicro()).UTC(); old.NotAfter.IsZero() || old.NotAfter.After(end) {
+		old.NotAfter = end
+		return update(&old)
+	}
+	return nil
 }
 
 func (t *tx) deleteTokens(p *plan, c *changes) error {
@@ -166,9 +200,10 @@ func (t *tx) deleteTokens(p *plan, c *changes) error {
 	return nil
 }
 
-// removeToken takes a token, its secrets and its bindings away. Its usage counts stay.
+// removeToken takes a token, its secrets and its bindings away. Its usage counts stay. The token first: who changes both
+// takes them in this order.
 func (t *tx) removeToken(owner, id string) error {
-	for _, text := range []string{deleteSecrets, deleteTokenRoles, deleteToken} {
+	for _, text := range []string{deleteToken, deleteSecrets, deleteTokenRoles} {
 		if _, err := t.exec(text, owner, id); err != nil {
 			return err
 		}

@@ -80,7 +80,8 @@ const other = "globex"
 // faults are all of them, by what such a store does.
 var faults = func() map[string]fault {
 	all := make(map[string]fault)
-	for _, some := range []map[string]fault{readFaults, writeFaults, feedFaults, countFaults, adjustFaults, purgeFaults} {
+	for _, some := range []map[string]fault{readFaults, writeFaults, followFaults, feedFaults, countFaults, adjustFaults,
+		purgeFaults} {
 		maps.Copy(all, some)
 	}
 	return all

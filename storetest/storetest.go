@@ -50,7 +50,7 @@ type Case struct {
 
 // Cases returns every case, for those who do not run them as subtests.
 func Cases() []Case {
-	return slices.Concat(readCases, listCases, writeCases, secretCases, removeCases, feedCases, onceCases, creditCases, adjustCases,
+	return slices.Concat(readCases, listCases, writeCases, secretCases, followCases, removeCases, feedCases, onceCases, creditCases, adjustCases,
 		purgeCases, raceCases)
 }
 

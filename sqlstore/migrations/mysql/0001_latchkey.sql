@@ -17,30 +17,25 @@ CREATE TABLE latchkey_epoch (
 
 INSERT INTO latchkey_epoch (id, epoch, floor) VALUES (1, 0, 0);
 
+-- The record is the token, packed; the columns beside it are what queries ask about.
 CREATE TABLE latchkey_tokens (
-  owner       VARBINARY(256)  NOT NULL,
-  id          VARBINARY(256)  NOT NULL,
-  version     BIGINT          NOT NULL CHECK (version >= 1),
-  kind        SMALLINT        NOT NULL,
-  test        SMALLINT        NOT NULL,
-  parent      VARBINARY(256)  NOT NULL,
-  depth       SMALLINT        NOT NULL,
-  origin      VARBINARY(256)  NOT NULL,
-  name        VARBINARY(1024) NOT NULL,
-  client_id   VARBINARY(256)  NOT NULL,
-  client_name VARBINARY(1024) NOT NULL,
-  created     BIGINT,
-  not_before  BIGINT,
-  not_after   BIGINT,
-  idle        BIGINT          NOT NULL, -- nanoseconds
-  used        BIGINT,
-  disabled    SMALLINT        NOT NULL,
-  revoked     BIGINT,
-  reason      VARBINARY(1024) NOT NULL,
-  hint        VARBINARY(256)  NOT NULL,
-  public      VARBINARY(1024) NOT NULL,
-  extra       LONGBLOB,
-  body        LONGBLOB        NOT NULL, -- JSON: what no query asks about
+  owner      VARBINARY(256)  NOT NULL,
+  id         VARBINARY(256)  NOT NULL,
+  version    BIGINT          NOT NULL CHECK (version >= 1),
+  kind       SMALLINT        NOT NULL,
+  parent     VARBINARY(256)  NOT NULL,
+  origin     VARBINARY(256)  NOT NULL,
+  name       VARBINARY(1024) NOT NULL,
+  client_id  VARBINARY(256)  NOT NULL,
+  created    BIGINT,
+  not_before BIGINT,
+  not_after  BIGINT,
+  idle       BIGINT          NOT NULL, -- nanoseconds
+  used       BIGINT,
+  disabled   SMALLINT        NOT NULL,
+  revoked    BIGINT,
+  hint       VARBINARY(256)  NOT NULL,
+  record     LONGBLOB        NOT NULL,
   PRIMARY KEY (owner, id),
   KEY latchkey_tokens_parent (owner, parent, id),
   KEY latchkey_tokens_client (owner, client_id, id),
@@ -49,16 +44,15 @@ CREATE TABLE latchkey_tokens (
   KEY latchkey_tokens_idle (idle)
 ) ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin ROW_FORMAT=DYNAMIC;
 
+-- found: the last use of the token, the secret, and from byte head on a copy of the token's record.
 CREATE TABLE latchkey_secrets (
   digest    VARBINARY(32)  NOT NULL PRIMARY KEY CHECK (length(digest) = 32),
   owner     VARBINARY(256) NOT NULL,
   token_id  VARBINARY(256) NOT NULL,
-  key_id    BIGINT         NOT NULL,
-  sealed    LONGBLOB,
   signing   SMALLINT       NOT NULL,
-  hint      VARBINARY(256) NOT NULL,
-  created   BIGINT,
   not_after BIGINT,
+  head      INTEGER        NOT NULL,
+  found     LONGBLOB       NOT NULL,
   KEY latchkey_secrets_token (owner, token_id),
   KEY latchkey_secrets_not_after (not_after)
 ) ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin ROW_FORMAT=DYNAMIC;

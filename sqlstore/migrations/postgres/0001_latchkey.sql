@@ -17,30 +17,25 @@ CREATE TABLE latchkey_epoch (
 
 INSERT INTO latchkey_epoch (id, epoch, floor) VALUES (1, 0, 0);
 
+-- The record is the token, packed; the columns beside it are what queries ask about.
 CREATE TABLE latchkey_tokens (
-  owner       TEXT COLLATE "C" NOT NULL,
-  id          TEXT COLLATE "C" NOT NULL,
-  version     BIGINT           NOT NULL CHECK (version >= 1),
-  kind        SMALLINT         NOT NULL,
-  test        SMALLINT         NOT NULL,
-  parent      TEXT COLLATE "C" NOT NULL,
-  depth       SMALLINT         NOT NULL,
-  origin      TEXT COLLATE "C" NOT NULL,
-  name        TEXT COLLATE "C" NOT NULL,
-  client_id   TEXT COLLATE "C" NOT NULL,
-  client_name TEXT COLLATE "C" NOT NULL,
-  created     BIGINT,
-  not_before  BIGINT,
-  not_after   BIGINT,
-  idle        BIGINT           NOT NULL, -- nanoseconds
-  used        BIGINT,
-  disabled    SMALLINT         NOT NULL,
-  revoked     BIGINT,
-  reason      TEXT COLLATE "C" NOT NULL,
-  hint        TEXT COLLATE "C" NOT NULL,
-  public      TEXT COLLATE "C" NOT NULL,
-  extra       BYTEA,
-  body        BYTEA            NOT NULL, -- JSON: what no query asks about
+  owner      TEXT COLLATE "C" NOT NULL,
+  id         TEXT COLLATE "C" NOT NULL,
+  version    BIGINT           NOT NULL CHECK (version >= 1),
+  kind       SMALLINT         NOT NULL,
+  parent     TEXT COLLATE "C" NOT NULL,
+  origin     TEXT COLLATE "C" NOT NULL,
+  name       TEXT COLLATE "C" NOT NULL,
+  client_id  TEXT COLLATE "C" NOT NULL,
+  created    BIGINT,
+  not_before BIGINT,
+  not_after  BIGINT,
+  idle       BIGINT           NOT NULL, -- nanoseconds
+  used       BIGINT,
+  disabled   SMALLINT         NOT NULL,
+  revoked    BIGINT,
+  hint       TEXT COLLATE "C" NOT NULL,
+  record     BYTEA            NOT NULL,
   PRIMARY KEY (owner, id)
 );
 
@@ -50,16 +45,15 @@ CREATE INDEX latchkey_tokens_not_after ON latchkey_tokens (not_after) WHERE not_
 CREATE INDEX latchkey_tokens_revoked ON latchkey_tokens (revoked) WHERE revoked IS NOT NULL;
 CREATE INDEX latchkey_tokens_idle ON latchkey_tokens (idle) WHERE idle > 0;
 
+-- found: the last use of the token, the secret, and from byte head on a copy of the token's record.
 CREATE TABLE latchkey_secrets (
   digest    BYTEA            NOT NULL PRIMARY KEY CHECK (length(digest) = 32),
   owner     TEXT COLLATE "C" NOT NULL,
   token_id  TEXT COLLATE "C" NOT NULL,
-  key_id    BIGINT           NOT NULL,
-  sealed    BYTEA,
   signing   SMALLINT         NOT NULL,
-  hint      TEXT COLLATE "C" NOT NULL,
-  created   BIGINT,
-  not_after BIGINT
+  not_after BIGINT,
+  head      INTEGER          NOT NULL,
+  found     BYTEA            NOT NULL
 );
 
 CREATE INDEX latchkey_secrets_token ON latchkey_secrets (owner, token_id);

@@ -16,30 +16,25 @@ CREATE TABLE latchkey_epoch (
 
 INSERT INTO latchkey_epoch (id, epoch, floor) VALUES (1, 0, 0);
 
+-- The record is the token, packed; the columns beside it are what queries ask about.
 CREATE TABLE latchkey_tokens (
-  owner       TEXT    NOT NULL,
-  id          TEXT    NOT NULL,
-  version     INTEGER NOT NULL CHECK (version >= 1),
-  kind        INTEGER NOT NULL,
-  test        INTEGER NOT NULL,
-  parent      TEXT    NOT NULL,
-  depth       INTEGER NOT NULL,
-  origin      TEXT    NOT NULL,
-  name        TEXT    NOT NULL,
-  client_id   TEXT    NOT NULL,
-  client_name TEXT    NOT NULL,
-  created     INTEGER,
-  not_before  INTEGER,
-  not_after   INTEGER,
-  idle        INTEGER NOT NULL, -- nanoseconds
-  used        INTEGER,
-  disabled    INTEGER NOT NULL,
-  revoked     INTEGER,
-  reason      TEXT    NOT NULL,
-  hint        TEXT    NOT NULL,
-  public      TEXT    NOT NULL,
-  extra       BLOB,
-  body        BLOB    NOT NULL, -- JSON: what no query asks about
+  owner      TEXT    NOT NULL,
+  id         TEXT    NOT NULL,
+  version    INTEGER NOT NULL CHECK (version >= 1),
+  kind       INTEGER NOT NULL,
+  parent     TEXT    NOT NULL,
+  origin     TEXT    NOT NULL,
+  name       TEXT    NOT NULL,
+  client_id  TEXT    NOT NULL,
+  created    INTEGER,
+  not_before INTEGER,
+  not_after  INTEGER,
+  idle       INTEGER NOT NULL, -- nanoseconds
+  used       INTEGER,
+  disabled   INTEGER NOT NULL,
+  revoked    INTEGER,
+  hint       TEXT    NOT NULL,
+  record     BLOB    NOT NULL,
   PRIMARY KEY (owner, id)
 ) STRICT;
 
@@ -49,53 +44,19 @@ CREATE INDEX latchkey_tokens_not_after ON latchkey_tokens (not_after) WHERE not_
 CREATE INDEX latchkey_tokens_revoked ON latchkey_tokens (revoked) WHERE revoked IS NOT NULL;
 CREATE INDEX latchkey_tokens_idle ON latchkey_tokens (idle) WHERE idle > 0;
 
+-- found: the last use of the token, the secret, and from byte head on a copy of the token's record.
 CREATE TABLE latchkey_secrets (
   digest    BLOB    NOT NULL PRIMARY KEY CHECK (length(digest) = 32),
   owner     TEXT    NOT NULL,
   token_id  TEXT    NOT NULL,
-  key_id    INTEGER NOT NULL,
-  sealed    BLOB,
   signing   INTEGER NOT NULL,
-  hint      TEXT    NOT NULL,
-  created   INTEGER,
   not_after INTEGER,
-  found     BLOB -- latchkey_packed, kept up to date by the triggers: what is presented is found with one look
+  head      INTEGER NOT NULL,
+  found     BLOB    NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX latchkey_secrets_token ON latchkey_secrets (owner, token_id);
 CREATE INDEX latchkey_secrets_not_after ON latchkey_secrets (not_after) WHERE not_after IS NOT NULL;
-
--- A secret and its token in one value: numbers and lengths with commas between them, empty for NULL, a semicolon, and then
--- what the lengths are of, and the body.
-CREATE VIEW latchkey_packed (digest, packed) AS SELECT s.digest, CAST(
-  s.key_id || ',' || ifnull(s.created, '') || ',' || ifnull(s.not_after, '') || ',' ||
-  t.version || ',' || t.kind || ',' || t.test || ',' || t.depth || ',' || ifnull(t.created, '') || ',' ||
-  ifnull(t.not_before, '') || ',' || ifnull(t.not_after, '') || ',' || t.idle || ',' || ifnull(t.used, '') || ',' ||
-  t.disabled || ',' || ifnull(t.revoked, '') || ',' ||
-  ifnull(length(s.sealed), '') || ',' || ifnull(length(t.extra), '') || ',' ||
-  length(CAST(s.hint AS BLOB)) || ',' || length(CAST(t.owner AS BLOB)) || ',' || length(CAST(t.id AS BLOB)) || ',' ||
-  length(CAST(t.parent AS BLOB)) || ',' || length(CAST(t.origin AS BLOB)) || ',' || length(CAST(t.name AS BLOB)) || ',' ||
-  length(CAST(t.client_id AS BLOB)) || ',' || length(CAST(t.client_name AS BLOB)) || ',' ||
-  length(CAST(t.reason AS BLOB)) || ',' || length(CAST(t.hint AS BLOB)) || ',' || length(CAST(t.public AS BLOB)) || ';' ||
-  ifnull(s.sealed, '') || ifnull(t.extra, '') || s.hint || t.owner || t.id || t.parent || t.origin || t.name ||
-  t.client_id || t.client_name || t.reason || t.hint || t.public || t.body AS BLOB)
-  FROM latchkey_secrets s CROSS JOIN latchkey_tokens t WHERE t.owner = s.owner AND t.id = s.token_id;
-
-CREATE TRIGGER latchkey_secrets_added AFTER INSERT ON latchkey_secrets BEGIN
-  UPDATE latchkey_secrets SET found = (SELECT p.packed FROM latchkey_packed p WHERE p.digest = NEW.digest)
-  WHERE digest = NEW.digest; END;
-
-CREATE TRIGGER latchkey_secrets_changed AFTER UPDATE OF owner, token_id, key_id, sealed, hint, created, not_after
-  ON latchkey_secrets BEGIN
-  UPDATE latchkey_secrets SET found = (SELECT p.packed FROM latchkey_packed p WHERE p.digest = NEW.digest)
-  WHERE digest = NEW.digest; END;
-
-CREATE TRIGGER latchkey_tokens_changed AFTER UPDATE ON latchkey_tokens BEGIN
-  UPDATE latchkey_secrets SET found = (SELECT p.packed FROM latchkey_packed p WHERE p.digest = latchkey_secrets.digest)
-  WHERE owner = NEW.owner AND token_id = NEW.id; END;
-
-CREATE TRIGGER latchkey_tokens_removed AFTER DELETE ON latchkey_tokens BEGIN
-  UPDATE latchkey_secrets SET found = NULL WHERE owner = OLD.owner AND token_id = OLD.id; END;
 
 CREATE TABLE latchkey_token_roles (
   owner    TEXT NOT NULL,
