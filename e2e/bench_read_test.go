@@ -89,7 +89,14 @@ func benchRead(b *testing.B, db *sql.DB, d latchkey.Dialect, table string) {
 			return r.epoch.QueryRow().Scan(&n)
 		})
 	})
-	b.Run("64 callers, Verify cached, MaxStale=0", func(b *testing.B) { coalesced(b, verify, r.poll) })
+	b.Run("64 callers, Verify cached, MaxStale=0", func(b *testing.B) {
+		coalesced(b, verify, func() error { // what it would be if each read for herself
+			if err := r.poll(); err != nil {
+				return err
+			}
+			return second()
+		})
+	})
 }
 
 func newReadBench(b *testing.B, db *sql.DB, d latchkey.Dialect, table string) *readBench {
@@ -230,7 +237,8 @@ func (r *readBench) versus(b *testing.B, ours func() error) {
 	b.ReportMetric(float64(median(own))/float64(median(bare)), "x_lookup")
 }
 
-// coalesced runs 64 callers who verify, and share what they read, and 64 who read the epoch each for herself, in turns.
+// coalesced runs 64 callers who verify, and share what they read, and 64 who verify and read the epoch each for herself, in
+// turns.
 func coalesced(b *testing.B, verify, alone func() error) {
 	const callers, each = 64, 50
 	burst := func(f func() error) time.Duration {

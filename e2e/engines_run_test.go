@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -329,6 +330,41 @@ func TestEnginesPoolOfOne(t *testing.T) {
 			})
 		}
 		all.Wait()
+	})
+}
+
+// Asking the time costs something, so it is not asked with each poll; and never without need.
+func TestEnginesClockIsAskedNowAndThen(t *testing.T) {
+	ctx := context.Background()
+	onEngines(t, func(t *testing.T, e *sqlEngine) {
+		dsn := e.place(t)
+		e.store(t, dsn)
+		db, f := openFaultyOf(t, e.open(t, dsn), dsn)
+		for asks, opts := range map[bool]*sqlstore.Options{true: nil, false: {Clock: func() time.Time { return noon }}} {
+			s, err := sqlstore.New(ctx, db, e.dialect, opts)
+			require.NoError(t, err)
+			start := f.count()
+			last := time.Time{}
+			for range 200 {
+				feed, err := s.Changes(ctx, 0, 0)
+				require.NoError(t, err)
+				require.False(t, feed.Now.Before(last), "%v after %v", feed.Now, last)
+				last = feed.Now
+			}
+			asked, polls := 0, 0
+			for _, l := range f.log[start:] {
+				if strings.Contains(l.text, "latchkey_epoch") {
+					polls++
+					if strings.Contains(l.text, "clock_timestamp") || strings.Contains(l.text, "UTC_TIMESTAMP") {
+						asked++
+					}
+				}
+			}
+			require.GreaterOrEqual(t, polls, 200)
+			require.Equal(t, asks, asked > 0)
+			require.Less(t, asked, polls)
+			require.NoError(t, s.Close())
+		}
 	})
 }
 

@@ -415,7 +415,7 @@ func (s *Store) Changes(ctx context.Context, after uint64, n int) (feed latchkey
 		if n <= 0 {
 			feed = latchkey.Feed{}
 			text, dest := readEpoch, []any{&feed.Epoch}
-			if s.clock == nil && s.dialect.clock != noClock {
+			if s.asksClock() {
 				text, dest = `SELECT epoch, `+s.dialect.clock+` FROM latchkey_epoch WHERE id = 1`, append(dest, &now)
 			}
 			found, err := s.first(ctx, text, nil, dest...)
@@ -500,13 +500,35 @@ func wholePage(rows []latchkey.Change, n int, complete bool) []latchkey.Change {
 	return slices.Clip(rows[:end])
 }
 
+// heard is what the database's clock said, and when that was heard here.
+type heard struct{ database, at time.Time }
+
+// clockGood is for how long the database's clock is not asked again. Meanwhile it goes as fast as this machine's: to ask
+// costs a twentieth of reading the epoch.
+const clockGood = time.Second
+
+func (h *heard) now() time.Time { return h.database.Add(time.Since(h.at)).Truncate(time.Microsecond) }
+
+func (h *heard) good() bool { return h != nil && time.Since(h.at) < clockGood }
+
+func (s *Store) asksClock() bool {
+	return s.clock == nil && s.dialect.clock != noClock && !s.heard.Load().good()
+}
+
 // now is Feed.Now, by the clock of the database if it has one.
 func (s *Store) now(database sql.NullInt64) time.Time {
+	was := s.heard.Load()
 	switch {
 	case s.clock != nil:
 		return s.clock().UTC().Truncate(time.Microsecond)
 	case database.Valid:
-		return fromMicros(database)
+		said := fromMicros(database)
+		if !was.good() || said.After(was.now()) { // an answer that was long under way is no news
+			s.heard.CompareAndSwap(was, &heard{said, time.Now()})
+		}
+		return said
+	case was != nil:
+		return was.now()
 	}
 	return time.Now().UTC().Truncate(time.Microsecond)
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/latchkey-go/latchkey"
@@ -15,7 +16,7 @@ import (
 
 // Options configure a [Store]. The zero value, and nil, are ready to use.
 type Options struct {
-	// Clock is Feed.Now. Nil: the database's own clock, which for SQLite is the clock of this machine.
+	// Clock is Feed.Now. Nil: the database's own clock, asked once a second; for SQLite that is the clock of this machine.
 	Clock func() time.Time
 	// OnlyNode says that of a Galera cluster every process uses the one node that db leads to, for reads and writes. Only
 	// then may wsrep_sync_wait be off. It does nothing on other engines.
@@ -31,6 +32,7 @@ type Store struct {
 	queue   queue
 	memory  *memory
 	texts   sync.Map // of statements, as the engine wants them
+	heard   atomic.Pointer[heard]
 
 	mu     sync.RWMutex
 	stmts  map[string]*sql.Stmt
