@@ -14,7 +14,6 @@ import (
 type follower struct {
 	m       *Manager
 	polling chan struct{}             // holds one value while somebody applies changes
-	reading chan struct{}             // holds one value while somebody reads the epoch
 	cheap   atomic.Int32              // how many epoch reads in a row were too quick to be worth sharing
 	started atomic.Pointer[pollStart] // of the last successful poll; nil: none yet
 	missed  atomic.Uint64             // changes of this process's own that the cache was not told; only polls begun since count
@@ -24,8 +23,9 @@ type follower struct {
 	crowded atomic.Bool   // others came along when the processor was last given away
 	turns   atomic.Uint32
 
-	mu   sync.Mutex
-	next *epochRead // what those who wait will share
+	mu      sync.Mutex
+	reading bool       // somebody reads the epoch, or has been given the turn to
+	next    *epochRead // what those who wait will share
 }
 
 const (
@@ -41,13 +41,13 @@ type pollStart struct {
 }
 
 type epochRead struct {
-	done  chan struct{}
+	turn  chan struct{} // a value: the one who receives it reads; closed: it was read
 	epoch uint64
 	err   error
 }
 
 func newFollower(m *Manager) *follower {
-	return &follower{m: m, polling: make(chan struct{}, 1), reading: make(chan struct{}, 1)}
+	return &follower{m: m, polling: make(chan struct{}, 1)}
 }
 
 // fresh returns once the cache reflects all that was committed before now − MaxStale.
@@ -154,37 +154,22 @@ func (f *follower) epoch(ctx context.Context) (uint64, error) {
 	f.asking.Add(1)
 	defer f.asking.Add(-1)
 	for {
-		select {
-		case f.reading <- struct{}{}:
-			f.gather()
-			f.mu.Lock()
-			call := f.next
-			f.next = nil
-			f.mu.Unlock()
-			return f.lead(ctx, call)
-		default:
-		}
 		f.mu.Lock()
+		if !f.reading {
+			f.reading = true
+			f.mu.Unlock()
+			return f.lead(ctx)
+		}
 		if f.next == nil {
-			f.next = &epochRead{done: make(chan struct{})}
+			f.next = &epochRead{turn: make(chan struct{}, 1)}
 		}
 		call := f.next
 		f.mu.Unlock()
 		select {
-		case f.reading <- struct{}{}:
-			f.gather()
-			f.mu.Lock()
-			own := f.next == call
-			if own {
-				f.next = nil
+		case _, lead := <-call.turn:
+			if lead {
+				return f.lead(ctx)
 			}
-			f.mu.Unlock()
-			if own {
-				return f.lead(ctx, call)
-			}
-			<-f.reading // another led this call meanwhile
-			<-call.done
-		case <-call.done:
 		case <-ctx.Done():
 			return 0, unavailable(ctx.Err())
 		}
@@ -206,22 +191,40 @@ func (f *follower) gather() {
 	f.crowded.Store(f.asking.Load() > 1)
 }
 
-// lead reads for itself and for call, which may be nil, and then gives up the right to read.
-func (f *follower) lead(ctx context.Context, call *epochRead) (uint64, error) {
+// lead reads for itself and for those who wait, and then gives one of those who came meanwhile the turn to read. If that
+// one has left, whoever comes next finds the turn where the others wait.
+func (f *follower) lead(ctx context.Context) (epoch uint64, err error) {
+	f.gather()
+	f.mu.Lock()
+	call := f.next
+	f.next = nil
+	f.mu.Unlock()
+	err = errPanicked
+	defer func() {
+		f.mu.Lock()
+		if f.next != nil {
+			f.next.turn <- struct{}{}
+		} else {
+			f.reading = false
+		}
+		f.mu.Unlock()
+		if call != nil {
+			call.epoch, call.err = epoch, err
+			close(call.turn)
+		}
+	}()
 	begin := time.Now()
-	epoch, err := f.readEpoch(ctx)
+	epoch, err = f.readEpoch(ctx)
 	if took := time.Since(begin); took < 2*time.Microsecond && err == nil {
 		f.cheap.Add(1)
 	} else {
 		f.cheap.Store(0)
 	}
-	if call != nil {
-		call.epoch, call.err = epoch, err
-		close(call.done)
-	}
-	<-f.reading
 	return epoch, err
 }
+
+// errPanicked is for those who waited for a read in which the store panicked: its own caller has the panic.
+var errPanicked = fmt.Errorf("%w: it panicked", ErrUnavailable)
 
 func (f *follower) readEpoch(ctx context.Context) (uint64, error) {
 	feed, err := f.m.store.Changes(ctx, f.m.cache.applied.Load(), 0)

@@ -3,8 +3,10 @@ package latchkey
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 	"unsafe"
 
@@ -156,4 +158,135 @@ type failingStore struct {
 func (s *failingStore) Changes(context.Context, uint64, int) (Feed, error) {
 	s.calls.Add(1)
 	return Feed{}, errors.New("no network")
+}
+
+// Callers who ask while somebody reads share one read, which begins after all of them asked.
+func TestCallersShareARead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slowStore{read: make(chan struct{}), leave: make(chan struct{})}
+		f := New(store, nil).follow
+		saw := make(chan uint64, 64)
+		ask := func(ctx context.Context) {
+			epoch, err := f.epoch(ctx)
+			if err == nil {
+				saw <- epoch
+			}
+		}
+		for round := range uint64(3) {
+			go ask(t.Context())
+			<-store.read
+			leaving, leave := context.WithCancel(t.Context())
+			for i := range 63 {
+				if ctx := t.Context(); i%2 == 0 {
+					go ask(ctx)
+				} else {
+					go ask(leaving)
+				}
+			}
+			synctest.Wait()
+			store.epoch.Add(1) // not what is being read, but before the next begins
+			store.leave <- struct{}{}
+			require.Equal(t, round, <-saw)
+			<-store.read
+			leave() // whoever has left, the others are answered
+			synctest.Wait()
+			select {
+			case store.leave <- struct{}{}:
+			case <-store.read:
+				t.Fatal("two read at once")
+			}
+			for range 32 {
+				require.Equal(t, round+1, <-saw)
+			}
+			synctest.Wait()
+			for len(saw) > 0 { // who led though her time was over
+				<-saw
+			}
+		}
+		require.False(t, f.reading)
+		require.Nil(t, f.next)
+	})
+}
+
+// Whoever's turn it would be may have left: the turn is for those who come.
+func TestTheTurnToReadIsNotLost(t *testing.T) {
+	for range 20 { // a caller who leaves and a turn that comes may meet
+		synctest.Test(t, func(t *testing.T) {
+			store := &slowStore{read: make(chan struct{}), leave: make(chan struct{})}
+			f := New(store, nil).follow
+			answered := make(chan error, 3)
+			ask := func(ctx context.Context) {
+				_, err := f.epoch(ctx)
+				answered <- err
+			}
+			go ask(t.Context())
+			<-store.read
+			leaving, leave := context.WithCancel(t.Context())
+			go ask(leaving)
+			synctest.Wait()
+			go leave()
+			store.leave <- struct{}{}
+			go func() { // if it was hers all the same
+				for range store.read {
+					store.leave <- struct{}{}
+				}
+			}()
+			synctest.Wait()
+			go ask(t.Context())
+			for range 3 {
+				if err := <-answered; err != nil {
+					require.ErrorIs(t, err, context.Canceled)
+				}
+			}
+			close(store.read)
+		})
+	}
+}
+
+// panicStore panics when it is asked the second time.
+type panicStore struct {
+	slowStore
+	asked atomic.Int32
+}
+
+func (s *panicStore) Changes(context.Context, uint64, int) (Feed, error) {
+	switch s.asked.Add(1) {
+	case 1:
+		<-s.leave
+	case 2:
+		panic("no memory")
+	}
+	return Feed{}, nil
+}
+
+// A store that panics takes its own caller with it. Those who waited for her hear that it is away, and whoever comes is
+// answered.
+func TestAPanicKeepsNobodyFromReading(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &panicStore{slowStore: slowStore{leave: make(chan struct{})}}
+		f := New(store, nil).follow
+		answered := make(chan error, 3)
+		ask := func() {
+			defer func() {
+				if value := recover(); value != nil {
+					answered <- fmt.Errorf("panic: %v", value)
+				}
+			}()
+			_, err := f.epoch(t.Context())
+			answered <- err
+		}
+		go ask()
+		synctest.Wait()
+		go ask()
+		go ask()
+		synctest.Wait()
+		close(store.leave)
+		heard := map[string]int{}
+		for range 3 {
+			heard[fmt.Sprint(<-answered)]++
+		}
+		require.Equal(t, map[string]int{"<nil>": 1, "panic: no memory": 1, errPanicked.Error(): 1}, heard)
+		_, err := f.epoch(t.Context())
+		require.NoError(t, err)
+	})
 }
