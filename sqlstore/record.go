@@ -58,7 +58,8 @@ func corrupt(what, owner, id string, err error) error {
 	return fmt.Errorf("the stored %s %q of owner %q cannot be read: %w", what, id, owner, err)
 }
 
-// Bodies hold, as JSON, what no query asks about. Each of the other fields has a column. Tokens and secrets are packed.
+// Of roles and owners, bodies hold as JSON what no query asks about; each of the other fields has a column. Tokens and
+// secrets are packed.
 
 type roleBody struct {
 	Inherits    []string             `json:"inherits,omitempty"`
