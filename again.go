@@ -8,7 +8,8 @@ import (
 
 // Again verifies once more what an Access was given for, without the secret: for a connection that lives longer than a
 // request, and before something that must not happen on an old answer. What a request brought along (signature,
-// referer) is not asked again; the address is. It counts against no rate. Errors are those of [Manager.Verify], for the zero Access too.
+// referer) is not asked again; the address is. It counts against no rate. Errors are those of [Manager.Verify], for the
+// zero Access too.
 func (m *Manager) Again(ctx context.Context, a Access) (Access, error) {
 	fresh, _, err := m.again(ctx, a)
 	return fresh, err
@@ -21,7 +22,7 @@ func (m *Manager) again(ctx context.Context, a Access) (Access, Found, error) {
 	if a.who.kind == 0 {
 		return m.assumedAgain(ctx, a)
 	}
-	f, err := m.store.Load(ctx, a.who.owner, a.TokenID())
+	f, err := m.loader.load(ctx, a.who.owner, a.id)
 	if err != nil {
 		return Access{}, Found{}, orUnknown(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,18 +13,12 @@ import (
 type follower struct {
 	m       *Manager
 	polling chan struct{}             // holds one value while somebody applies changes
-	cheap   atomic.Int32              // how many epoch reads in a row were too quick to be worth sharing
 	started atomic.Pointer[pollStart] // of the last successful poll; nil: none yet
 	missed  atomic.Uint64             // changes of this process's own that the cache was not told; only polls begun since count
 	behind  sync.WaitGroup
 	ahead   atomic.Uint32 // what happens in the background: resting, polling or pollingTwice
-	asking  atomic.Int32  // callers who want the epoch at this moment
-	crowded atomic.Bool   // others came along when the processor was last given away
-	turns   atomic.Uint32
-
-	mu      sync.Mutex
-	reading bool       // somebody reads the epoch, or has been given the turn to
-	next    *epochRead // what those who wait will share
+	reads   sharedRead[uint64]
+	gathering
 }
 
 const (
@@ -40,14 +33,8 @@ type pollStart struct {
 	missed uint64
 }
 
-type epochRead struct {
-	turn  chan struct{} // a value: the one who receives it reads; closed: it was read
-	epoch uint64
-	err   error
-}
-
 func newFollower(m *Manager) *follower {
-	return &follower{m: m, polling: make(chan struct{}, 1)}
+	return &follower{m: m, polling: make(chan struct{}, 1), gathering: gathering{worth: 2 * time.Microsecond}}
 }
 
 // fresh returns once the cache reflects all that was committed before now − MaxStale.
@@ -145,86 +132,13 @@ func (f *follower) poll(ctx context.Context) error {
 	}
 }
 
-// epoch reads the store's epoch. Callers who wait share a read that starts after they came; one that had started
-// before could miss what was committed before they asked.
+// epoch reads the store's epoch, or shares a read that starts after the call.
 func (f *follower) epoch(ctx context.Context) (uint64, error) {
-	if f.cheap.Load() >= 8 {
-		return f.readEpoch(ctx) // a store in memory: waiting for each other would cost more than reading
+	if f.alone() {
+		return f.readEpoch(ctx)
 	}
-	f.asking.Add(1)
-	defer f.asking.Add(-1)
-	for {
-		f.mu.Lock()
-		if !f.reading {
-			f.reading = true
-			f.mu.Unlock()
-			return f.lead(ctx)
-		}
-		if f.next == nil {
-			f.next = &epochRead{turn: make(chan struct{}, 1)}
-		}
-		call := f.next
-		f.mu.Unlock()
-		select {
-		case _, lead := <-call.turn:
-			if lead {
-				return f.lead(ctx)
-			}
-		case <-ctx.Done():
-			return 0, unavailable(ctx.Err())
-		}
-		if call.err == nil || ctx.Err() != nil || !isContextError(call.err) {
-			return call.epoch, call.err
-		}
-		// The leader's own context ended. Ours has not: try again.
-	}
+	return f.reads.do(ctx, &f.gathering, f.readEpoch)
 }
-
-// gather lets those who are about to ask do so before a read begins, for they may not share one that has begun. Where
-// reading never waits, as in SQLite, no two callers of one processor would ever meet otherwise. When nobody else is about
-// it costs next to nothing, and it is seldom tried.
-func (f *follower) gather() {
-	if !f.crowded.Load() && f.turns.Add(1)%16 != 0 {
-		return
-	}
-	runtime.Gosched()
-	f.crowded.Store(f.asking.Load() > 1)
-}
-
-// lead reads for itself and for those who wait, and then gives one of those who came meanwhile the turn to read. If that
-// one has left, whoever comes next finds the turn where the others wait.
-func (f *follower) lead(ctx context.Context) (epoch uint64, err error) {
-	f.gather()
-	f.mu.Lock()
-	call := f.next
-	f.next = nil
-	f.mu.Unlock()
-	err = errPanicked
-	defer func() {
-		f.mu.Lock()
-		if f.next != nil {
-			f.next.turn <- struct{}{}
-		} else {
-			f.reading = false
-		}
-		f.mu.Unlock()
-		if call != nil {
-			call.epoch, call.err = epoch, err
-			close(call.turn)
-		}
-	}()
-	begin := time.Now()
-	epoch, err = f.readEpoch(ctx)
-	if took := time.Since(begin); took < 2*time.Microsecond && err == nil {
-		f.cheap.Add(1)
-	} else {
-		f.cheap.Store(0)
-	}
-	return epoch, err
-}
-
-// errPanicked is for those who waited for a read in which the store panicked: its own caller has the panic.
-var errPanicked = fmt.Errorf("%w: it panicked", ErrUnavailable)
 
 func (f *follower) readEpoch(ctx context.Context) (uint64, error) {
 	feed, err := f.m.store.Changes(ctx, f.m.cache.applied.Load(), 0)
@@ -279,8 +193,4 @@ func unavailable(err error) error {
 		return err
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
-}
-
-func isContextError(err error) bool {
-	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }

@@ -203,8 +203,8 @@ func TestCallersShareARead(t *testing.T) {
 				<-saw
 			}
 		}
-		require.False(t, f.reading)
-		require.Nil(t, f.next)
+		require.False(t, f.reads.reading)
+		require.Nil(t, f.reads.next)
 	})
 }
 

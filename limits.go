@@ -159,7 +159,7 @@ func (a Access) reserve(ctx context.Context, l *limitSet, meter string, n Credit
 
 // reserve makes a reservation of the Hold's own.
 func (h *Hold) reserve(ctx context.Context, accounts []CreditAccount, now int64) (err error) {
-	if h.key, err = h.m.newID(); err != nil {
+	if h.key, err = h.m.newID(now); err != nil {
 		return err
 	}
 	r := Reservation{Owner: h.owner, Key: h.key, Accounts: accounts, Amount: h.reserved,

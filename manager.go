@@ -22,6 +22,7 @@ type Manager struct {
 	opts   Options
 	cache  *cache
 	follow *follower
+	loader *loader
 	uses   *lastUses
 	meters *meters
 	rates  *buckets
@@ -67,6 +68,7 @@ func New(store Store, opts *Options) *Manager {
 	setDefault(&o.SignatureSkew, 15*time.Minute)
 	m.cache = newCache(max(o.CacheTokens, 0))
 	m.follow = newFollower(m)
+	m.loader = newLoader(store)
 	m.uses = newLastUses(m)
 	m.meters = newMeters(m)
 	m.rates = newBuckets(m.now())
@@ -179,20 +181,12 @@ func (m *Manager) warn(msg string, err error) {
 	}
 }
 
-// newID is 16 random bytes, for what must not happen twice.
-func (m *Manager) newID() (id [16]byte, err error) {
+// newID is a UUIDv7, for what must not happen twice, and for records. Those of one process sort in the order they were made,
+// whatever its clock does: 12 bits of sub-millisecond time follow the milliseconds (RFC 9562 §6.2, method 3), and a tick
+// already used is never used again. So a store adds them at the end of its index, and not all over it.
+func (m *Manager) newID(now int64) (id [16]byte, err error) {
 	if _, err := io.ReadFull(m.opts.Rand, id[:]); err != nil {
 		return id, fmt.Errorf("latchkey: no randomness: %w", err)
-	}
-	return id, nil
-}
-
-// newRecordID is a UUIDv7. Those of one process sort in the order they were made, whatever its clock does: 12 bits of
-// sub-millisecond time follow the milliseconds (RFC 9562 §6.2, method 3), and a tick already used is never used again.
-func (m *Manager) newRecordID(now int64) (string, error) {
-	id, err := m.newID()
-	if err != nil {
-		return "", err
 	}
 	tick := now/1000<<12 | now%1000*4096/1000
 	for {
@@ -204,16 +198,25 @@ func (m *Manager) newRecordID(now int64) (string, error) {
 	}
 	binary.BigEndian.PutUint64(id[:8], uint64(tick>>12)<<16|0x7000|uint64(tick&0xfff))
 	id[8] = 0x80 | id[8]&0x3f
-	return uuid.UUID(id).String(), nil
+	return id, nil
+}
+
+func (m *Manager) newRecordID(now int64) (string, error) {
+	id, err := m.newID(now)
+	if err != nil {
+		return "", err
+	}
+	return idText(id), nil
 }
 
 // write gives w its id and writes it. An unknown outcome is settled by writing the same again.
 func (m *Manager) write(ctx context.Context, w Write) (uint64, error) {
+	now := m.now()
 	var err error
-	if w.ID, err = m.newID(); err != nil {
+	if w.ID, err = m.newID(now); err != nil {
 		return 0, err
 	}
-	w.At = fromMicros(m.now())
+	w.At = fromMicros(now)
 	for i := range w.Events {
 		w.Events[i].At = w.At
 		w.Events[i].Owner = w.Owner

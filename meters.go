@@ -295,7 +295,7 @@ func (u *meters) sendFirst(ctx context.Context, b *pendingBatch) error {
 	}
 	if b.ID == ([16]byte{}) {
 		var err error
-		if b.ID, err = u.m.newID(); err != nil {
+		if b.ID, err = u.m.newID(now); err != nil {
 			return unavailable(err)
 		}
 	}

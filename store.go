@@ -25,8 +25,10 @@ import (
 //
 // Values go in and come out by copy: nothing is shared with the caller. Times are kept to the microsecond, in UTC; the
 // zero time stays zero. A nil slice and an empty one need not be told apart, except Boundary. All methods are safe
-// for concurrent use, obey ctx, and read their own committed writes. A Store looks at no clock of its own except for
-// Feed.Now: whether a time is over is for the Manager (and for the caller of Purge) to say.
+// for concurrent use, obey ctx, and read their own committed writes. What Load and Changes say must not depend on the
+// values in a context: a Manager asks once, with the context of one, for all who want the same at the same time. A Store
+// looks at no clock of its own except for Feed.Now: whether a time is over is for the Manager (and for the caller of
+// Purge) to say.
 type Store interface {
 	// ByDigest finds the secret that has one of these digests (several while a Keyring turns), its token, the token's
 	// ancestors (nearest first), every role that any of them names or inherits, directly or not, and the owner: one
@@ -206,7 +208,7 @@ type RoleQuery struct {
 // replaces version n (ErrConflict if the stored one is another, or gone) and gets Version n+1. Token.Used never goes
 // back by a put.
 type Write struct {
-	ID     [16]byte // idempotency, within the owner; required
+	ID     [16]byte // idempotency, within the owner; required. A Manager's are UUIDv7: they come in order
 	Owner  string
 	At     time.Time // when, for Purge of this ID
 	Tokens []Token

@@ -230,7 +230,7 @@ func (t *till) fetch(ctx context.Context, accounts []CreditAccount, l *limitSet,
 		t.mu.Unlock()
 		return false
 	}
-	key, err := t.of.m.newID()
+	key, err := t.of.m.newID(now)
 	if err != nil {
 		return false
 	}

@@ -140,9 +140,10 @@ func (u *lastUses) flush(ctx context.Context) error {
 	if len(batch) == 0 {
 		return nil
 	}
-	id, err := u.m.newID()
+	now := u.m.now()
+	id, err := u.m.newID(now)
 	if err == nil {
-		err = u.m.store.AddUsage(ctx, UsageBatch{ID: id, At: fromMicros(u.m.now()), Last: batch})
+		err = u.m.store.AddUsage(ctx, UsageBatch{ID: id, At: fromMicros(now), Last: batch})
 	}
 	if err == nil {
 		return nil
