@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
 	"fmt"
 	"path/filepath"
@@ -51,13 +52,10 @@ var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
-func writeID() [16]byte { return uuid.New() }
+func writeID() [16]byte { return uuid.Must(uuid.NewV7()) } // in order, as a Manager's are
 
-func digest(n int) (d [32]byte) {
-	copy(d[:], fmt.Sprintf("digest %d", n))
-	d[31] = 1
-	return d
-}
+// digest is all over the index, as those of secrets are.
+func digest(n int) [32]byte { return sha256.Sum256(fmt.Append(nil, "digest ", n)) }
 
 // mint is what Issue writes: a token with its secret.
 func mint(owner, id string, n int) latchkey.Write {

@@ -98,12 +98,14 @@ func (q *queue) awaited(b *batch) {
 	}
 }
 
-// addAlone queues what was a mint to be tried alone.
-func (q *queue) addAlone(j *job) {
+// addAlone queues what were mints, each to be tried alone.
+func (q *queue) addAlone(jobs ...*job) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	j.mint, j.batch, j.single = nil, nil, true
-	q.jobs = append(q.jobs, j)
+	for _, j := range jobs {
+		j.mint, j.batch, j.single = nil, nil, true
+	}
+	q.jobs = append(q.jobs, jobs...)
 }
 
 // mintAll works until no mint waits.
@@ -168,18 +170,20 @@ func (q *queue) leave(j *job) bool {
 // maxFollowed is how many tokens a Write may add that shares a transaction: bulk gains nothing by it.
 const maxFollowed = 4
 
+// follows says that it is a mint whose statements may be those of others too.
+func (j *job) follows() bool { return j.mint != nil && len(j.mint.w.Tokens) <= maxFollowed }
+
 // follow adds the mints that wait to the batch, and returns them. In powers of two, unless the engine takes arrays: there
 // is one statement for each number of rows.
 func (q *queue) follow(b *batch, arrays bool) []*job {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	fits := func(j *job) bool { return j.mint != nil && len(j.mint.w.Tokens) <= maxFollowed }
-	if len(b.jobs) != 1 || !fits(b.leader) {
+	if len(b.jobs) != 1 || !b.leader.follows() {
 		return nil
 	}
 	most := 0
 	for _, j := range q.jobs {
-		if fits(j) {
+		if j.follows() {
 			most++
 		}
 	}
@@ -191,7 +195,7 @@ func (q *queue) follow(b *batch, arrays bool) []*job {
 		}
 	}
 	q.jobs = slices.DeleteFunc(q.jobs, func(j *job) bool {
-		if !fits(j) || len(b.jobs) > most {
+		if !j.follows() || len(b.jobs) > most {
 			return false
 		}
 		b.join(j)

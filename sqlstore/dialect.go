@@ -68,6 +68,8 @@ type dialect struct {
 	ownedSeq string
 	// ifAbsent ends an INSERT that does nothing when a unique key is taken. See insert.
 	ifAbsent string
+	// insertOrUndo begins an INSERT in a transaction that is undone when any of it fails.
+	insertOrUndo string
 	// rowList comes before a list of rows in "(a, b) IN (…)".
 	rowList string
 	// returning says that an INSERT … SELECT may end in RETURNING.

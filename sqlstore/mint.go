@@ -1,6 +1,8 @@
 package sqlstore
 
 import (
+	"cmp"
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -12,8 +14,9 @@ import (
 )
 
 // Mints are by far the most frequent writes, and do not touch one another: many share one transaction, in which each table
-// is written by one statement. Engines with many writers gain by it what they spend on round trips, SQLite by one flush
-// (see lead). What waits for a batch is what queued while the one before was at work; nobody waits for company.
+// is written by one statement. Engines with many writers gain by it what they spend on round trips; they have minters for
+// it (see batch). SQLite, where mints share their commit with other writes (see lead), gains what each statement costs.
+// What waits for a batch is what queued while the one before was at work; nobody waits for company.
 //
 // Such a transaction knows no failures of its own. A mint that is not as it should be, or that would have to wait for
 // somebody's lock, is taken out before anything is written; whatever fails later undoes all of it. Then each is tried
@@ -159,7 +162,7 @@ func (t *mintTx) lockOwners(owners map[string]bool, lock string, skip bool, note
 			return nil
 		}
 		list := padded(slices.Sorted(maps.Keys(owners)))
-		err := t.each(`SELECT owner, `+t.dialect().ownedSeq+`, (SELECT epoch FROM latchkey_epoch WHERE id = 1)
+		err := t.each(`SELECT owner, `+cmp.Or(t.dialect().ownedSeq, `seq`)+`, (SELECT epoch FROM latchkey_epoch WHERE id = 1)
 			FROM latchkey_event_seqs WHERE owner IN (?`+strings.Repeat(`, ?`, len(list)-1)+`) ORDER BY owner`+lock,
 			anys(list, asAny), func(rows *sql.Rows) error {
 				var owner string
@@ -199,7 +202,7 @@ func (t *mintTx) lockRecords(table, dead string, keys map[ownedID]bool, lock str
 		args = append(args, key.owner, key.id)
 	}
 	return t.each(`SELECT owner, id, version, CASE WHEN `+dead+` THEN 1 ELSE 0 END FROM `+table+`
-		WHERE (owner, id) IN ((?, ?)`+strings.Repeat(`, (?, ?)`, len(list)-1)+`) ORDER BY owner, id`+lock, args,
+		WHERE (owner, id) IN (`+t.dialect().rowList+`(?, ?)`+strings.Repeat(`, (?, ?)`, len(list)-1)+`) ORDER BY owner, id`+lock, args,
 		func(rows *sql.Rows) error {
 			var key ownedID
 			var dead int64
@@ -278,6 +281,30 @@ func (t *mintTx) judge(p *plan) error {
 		return errAlone
 	}
 	return nil
+}
+
+// mintMany writes what jobs add that are mints, in a transaction that keeps every other writer out. It returns those that
+// are not as they should be: of them nothing is written.
+func (t *tx) mintMany(jobs []*job) (alone []*job, err error) {
+	t.job, t.owned = &job{ctx: context.WithoutCancel(jobs[0].ctx)}, nil // nobody's deadline is everybody's
+	m := &mintTx{tx: t}
+	plans := make([]*plan, len(jobs))
+	for i, j := range jobs {
+		plans[i] = j.mint
+	}
+	if err := m.lock(plans, false); err != nil {
+		return nil, err
+	}
+	plans = plans[:0]
+	for _, j := range jobs {
+		if m.judge(j.mint) != nil {
+			alone = append(alone, j)
+			continue
+		}
+		j.mint.epoch = uint64(m.epoch)
+		plans = append(plans, j.mint)
+	}
+	return alone, m.insertMints(plans)
 }
 
 // insertMints writes what plans add, all of which has been judged.

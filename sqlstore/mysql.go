@@ -38,6 +38,7 @@ var mysql = dialect{
 	skip:          ` FOR UPDATE SKIP LOCKED`,
 	shareSkip:     ` FOR UPDATE SKIP LOCKED`, // for a shared lock the two have no words in common
 	ownedSeq:      `seq`,
+	insertOrUndo:  `INSERT`,
 	// INSERT IGNORE would also cut what is too long, and what ON DUPLICATE KEY UPDATE says it did depends on the DSN.
 	ifAbsent: ``,
 	onTaken: func(_, set string) string {

@@ -101,7 +101,7 @@ func (s *Store) enqueue(j *job) error {
 		return errClosed
 	}
 	lane := s.writing
-	if j.mint != nil {
+	if j.mint != nil && s.dialect.minters > 0 {
 		lane = nil // the answer comes without her doing
 		s.addMint(j)
 	} else {
@@ -138,7 +138,7 @@ func (s *Store) enqueue(j *job) error {
 	}
 }
 
-// errShared says that a transaction for several was undone, and each must be tried alone.
+// errShared says that a transaction for several was undone, and they must be tried with less shared, or each alone.
 var errShared = errors.New("a shared transaction failed")
 
 // lead answers j, unless an earlier leader has, and those who share its commit. The caller holds s.writing; lead gives it
@@ -148,23 +148,21 @@ func (s *Store) lead(j *job) {
 		s.queue.remove(j) // only after a panic: nobody may run it when its caller is gone
 		<-s.writing
 	}()
-	if !s.queue.waiting(j) {
-		return
-	}
-	var served []*job
-	err := retrying(j.ctx, s.busy, func() (err error) {
-		served, err = s.transact(j)
-		if err == errShared {
-			served, err = s.transact(j)
+	for s.queue.waiting(j) { // once more when it could not be done together with the others
+		var served []*job
+		err := retrying(j.ctx, s.busy, func() (err error) {
+			for served, err = s.transact(j); err == errShared; {
+				served, err = s.transact(j)
+			}
+			return err
+		})
+		if served == nil {
+			served = []*job{j}
+			s.queue.remove(j)
 		}
-		return err
-	})
-	if served == nil {
-		served = []*job{j}
-		s.queue.remove(j)
-	}
-	for _, one := range served {
-		one.done <- err
+		for _, one := range served {
+			one.done <- err
+		}
 	}
 }
 
@@ -191,16 +189,20 @@ func (s *Store) transact(j *job) (served []*job, err error) {
 			s.queue.add(batch...)
 		}
 	}()
-	for _, one := range batch {
-		// A failure may be owed to a neighbour that is never committed, so a shared transaction tells nobody.
-		if err := t.run(one); err != nil && len(batch) > 1 {
-			for _, one := range batch {
-				one.single = true
-			}
-			return nil, errShared
-		} else if err != nil {
-			return nil, err
+	alone, err := t.runAll(batch)
+	if err != nil && len(batch) > 1 {
+		// A failure may be owed to a neighbour that is never committed, so a shared transaction tells nobody. A mint may
+		// share a commit once more, but no statements: a Write that is repeated fails only there.
+		for _, one := range batch {
+			one.mint, one.single = nil, one.mint == nil
 		}
+		return nil, errShared
+	} else if err != nil {
+		return nil, err
+	}
+	if len(alone) > 0 {
+		batch = slices.DeleteFunc(batch, func(one *job) bool { return slices.Contains(alone, one) })
+		s.queue.addAlone(alone...)
 	}
 	switch err := on.commit(j.ctx); {
 	case err == nil:
@@ -210,4 +212,29 @@ func (s *Store) transact(j *job) (served []*job, err error) {
 	default:
 		return batch, fmt.Errorf("%w: commit: %w", latchkey.ErrUnknownOutcome, err)
 	}
+}
+
+// runAll runs jobs in a transaction that they share: mints last, and by the same statements. It returns those that must be
+// tried alone, of which nothing is written.
+func (t *tx) runAll(jobs []*job) (alone []*job, err error) {
+	var mints, others []*job
+	for _, j := range jobs {
+		if j.follows() {
+			mints = append(mints, j)
+		} else {
+			others = append(others, j)
+		}
+	}
+	if len(mints) == 1 {
+		mints, others = nil, jobs
+	}
+	for _, j := range others {
+		if err := t.run(j); err != nil {
+			return nil, err
+		}
+	}
+	if len(mints) == 0 {
+		return nil, nil
+	}
+	return t.mintMany(mints)
 }

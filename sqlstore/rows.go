@@ -75,10 +75,11 @@ func (t *tx) insertRows(sets ...rowset) error {
 // insertValues inserts in few statements of few shapes.
 func (t *tx) insertValues(s rowset) error {
 	row := `(?` + strings.Repeat(`, ?`, len(s.columns)-1) + `)`
-	head, end := `INSERT INTO `+s.name+` (`+strings.Join(s.columns, `, `)+`) VALUES `+row, ""
+	insert, end := t.dialect().insertOrUndo, ""
 	if s.end != nil {
-		end = s.end(t.dialect())
+		insert, end = `INSERT`, s.end(t.dialect())
 	}
+	head := insert + ` INTO ` + s.name + ` (` + strings.Join(s.columns, `, `) + `) VALUES ` + row
 	for size, rows := 64, s.rows; len(rows) > 0; rows = rows[size:] {
 		for size > len(rows) {
 			size /= 2

@@ -28,6 +28,7 @@ var sqlite = dialect{
 	writers:        1, // its lock keeps every other writer out, so no row needs one
 	groupCommit:    true,
 	prepares:       true,
+	insertOrUndo:   `INSERT OR FAIL`, // without notes of how to undo the statement alone
 	rowList:        `VALUES `,
 	returning:      true,
 	ifAbsent:       ` ON CONFLICT DO NOTHING`,

@@ -21,7 +21,7 @@ func (s *Store) Write(ctx context.Context, w latchkey.Write) (uint64, error) {
 		p.epoch, err = t.apply(p)
 		return err
 	}}
-	if s.dialect.minters > 0 && p.mints() {
+	if (s.dialect.minters > 0 || s.dialect.groupCommit) && p.mints() {
 		j.mint = p
 	}
 	if err := s.outcome(ctx, "write", s.enqueue(j)); err != nil {
