@@ -115,6 +115,19 @@ func called(err error) error {
 	return err
 }
 
+// ended is a fault before a statement: the transaction is rolled back, and no answer says so.
+type ended struct{}
+
+func (ended) Error() string { return "the transaction has ended" }
+
+func (c *faultyConn) called(err error) error {
+	if _, ok := err.(ended); ok {
+		_, err := c.Conn.(driver.ExecerContext).ExecContext(context.Background(), "ROLLBACK", nil)
+		return err
+	}
+	return called(err)
+}
+
 // expiring is a context whose deadline comes when it is told to, with no clock.
 type expiring struct {
 	context.Context
@@ -154,7 +167,7 @@ func lost(err error) bool { return errors.Is(err, driver.ErrBadConn) }
 
 func (c *faultyConn) exec(text string, run func() (driver.Result, error)) (driver.Result, error) {
 	before, after := c.statement(text)
-	if before = called(before); before != nil {
+	if before = c.called(before); before != nil {
 		return nil, before
 	}
 	result, err := run()
@@ -166,7 +179,7 @@ func (c *faultyConn) exec(text string, run func() (driver.Result, error)) (drive
 
 func (c *faultyConn) query(text string, run func() (driver.Rows, error)) (driver.Rows, error) {
 	before, after := c.statement(text)
-	if before = called(before); before != nil {
+	if before = c.called(before); before != nil {
 		return nil, before
 	}
 	rows, err := run()
@@ -268,7 +281,7 @@ var tenantTables = []string{"latchkey_tokens", "latchkey_secrets", "latchkey_tok
 
 // ownerless says how many mentions of tenant tables a statement has beyond its conditions on owner.
 func ownerless(text string) int {
-	text = strings.Join(strings.Fields(text), " ")
+	text = strings.Replace(strings.Join(strings.Fields(text), " "), "INSERT OR FAIL ", "INSERT ", 1)
 	mentions := 0
 	for _, table := range tenantTables {
 		for _, verb := range []string{"FROM ", "JOIN ", "UPDATE "} {

@@ -220,6 +220,52 @@ func TestGaleraNoChangeIsSkipped(t *testing.T) {
 	polling.Wait()
 }
 
+// Another node's transaction may end one of ours, and a SELECT that was being answered then does not say so. Whatever comes
+// after must not be done by itself: the transaction is begun anew, and nothing is half written. Sampled: LONG=1 tries all.
+func TestGaleraTransactionsThatEndUnheard(t *testing.T) {
+	ctx := context.Background()
+	dsn := galera.place(t)[0]
+	node := galera.nodes[0].sqlEngine
+	plain := node.open(t, dsn)
+	buildWorld(t, openStoreOf(t, plain, node.dialect))
+	reset := keepWorld(t, plain)
+	db, f := openFaultyOf(t, node.open(t, dsn), dsn)
+	db.SetMaxOpenConns(1)
+	injected := 0
+	for _, op := range operations() {
+		reset()
+		s := openStoreOf(t, db, node.dialect)
+		n := f.count()
+		want, err := op.run(ctx, s)
+		require.NoError(t, err, op.name)
+		f.mu.Lock()
+		statements := slices.Clone(f.log[n:])
+		f.mu.Unlock()
+		finished := dump(t, plain)
+		for i, statement := range statements {
+			// Nothing is asked between the look at the savepoint and the COMMIT, which says how it ended.
+			if statement.text == "COMMIT" || !sampled(3) {
+				continue
+			}
+			reset()
+			require.NoError(t, s.Close())
+			s = openStoreOf(t, db, node.dialect)
+			f.begin(op.name, i, false, ended{})
+			got, err := op.run(ctx, s)
+			about := fmt.Sprintf("%s, ended before %q", op.name, f.disarm())
+			require.NoError(t, err, about)
+			require.Equal(t, want, got, about)
+			require.Equal(t, finished, dump(t, plain), about)
+			injected++
+		}
+	}
+	t.Logf("%d times", injected)
+	require.Greater(t, injected, 50)
+	var autocommit bool
+	require.NoError(t, db.QueryRow("SELECT @@SESSION.autocommit").Scan(&autocommit))
+	require.True(t, autocommit, "the connection is as it was")
+}
+
 // One purse, emptied from three nodes at once, each call made on two of them: never one credit over the limit, none lost,
 // and no call that waits for ever.
 func TestGaleraCredits(t *testing.T) {

@@ -315,7 +315,7 @@ func (s *Store) mintOnce(b *batch) (epoch uint64, err error) {
 	done := s.await(b)
 	err = t.lock([]*plan{b.leader.mint}, false)
 	if done(); err != nil {
-		return 0, err
+		return 0, on.verdict(b.ctx, err)
 	}
 	switch err := t.judge(b.leader.mint); {
 	case err == errLocked: // there is nothing to lock

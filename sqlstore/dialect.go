@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/latchkey-go/latchkey"
 )
@@ -30,8 +31,10 @@ type dialect struct {
 	unkept func(err error) bool
 	// check refuses, at New, an engine or a database that cannot keep the contract.
 	check func(ctx context.Context, db *sql.DB) error
-	// node refuses, at New, a server of a cluster whose reads, or whose writes, would not be those of all. Nil: never.
-	node func(ctx context.Context, db *sql.DB, opts *Options) error
+	// node refuses, at New, a server of a cluster whose reads, or whose writes, would not be those of all. Nil: never. Of
+	// others it says whether transactions must be begun by beginClustered.
+	node           func(ctx context.Context, db *sql.DB, opts *Options) (clustered bool, err error)
+	beginClustered func(ctx context.Context, db *sql.DB) (transaction, error)
 	// migrate brings the schema up to date, one process at a time, from before the first look.
 	migrate func(ctx context.Context, db *sql.DB, dia *dialect, steps []migrationStep) error
 	// lockMigrations is begin for a migrate that is one transaction.
@@ -96,10 +99,23 @@ type transaction struct {
 	}
 	// bind returns the Store's statement for use inside; nil: there are none.
 	bind func(ctx context.Context, stmt *sql.Stmt) *sql.Stmt
+	// intact fails when this is no longer the transaction that was begun, so that what it answered is worth nothing. Nil:
+	// the engine says so itself. After it only end is called.
+	intact func(ctx context.Context) error
 	// commit may be called once. ctx.Err() means that the outcome is not known.
 	commit func(ctx context.Context) error
 	// end rolls back what was not committed. After it the connection is fit for the pool again, or dropped from it.
 	end func()
+}
+
+// verdict is err, unless it may come from after the end of the transaction.
+func (t *transaction) verdict(ctx context.Context, err error) error {
+	if err != nil && t.intact != nil {
+		if lost := t.intact(ctx); lost != nil {
+			return lost
+		}
+	}
+	return err
 }
 
 func dialectOf(d latchkey.Dialect) (*dialect, error) {
@@ -135,14 +151,24 @@ func (d *dialect) text(text string) string {
 	}
 }
 
+// maxRestore is how long a connection may take to become what it was. Otherwise it is dropped.
+const maxRestore = 5 * time.Second
+
 // beginReadCommitted starts a transaction of an engine with many writers. The isolation is asked for: with more, each
-// wait for another's row would end in an error, and the host's default is not known.
-func beginReadCommitted(ctx context.Context, db *sql.DB) (*sql.Tx, transaction, error) {
+// wait for another's row would end in an error, and the host's default is not known. The connection is told before, and
+// after once the transaction has ended; "" is nothing.
+func beginReadCommitted(ctx context.Context, db *sql.DB, before, after string) (*sql.Tx, transaction, error) {
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		return nil, transaction{}, err
 	}
-	tx, err := conn.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+	if before != "" {
+		_, err = conn.ExecContext(ctx, before)
+	}
+	var tx *sql.Tx
+	if err == nil {
+		tx, err = conn.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+	}
 	if err != nil {
 		dropConn(conn) // it may have begun
 		conn.Close()
@@ -151,7 +177,16 @@ func beginReadCommitted(ctx context.Context, db *sql.DB) (*sql.Tx, transaction, 
 	committed, abandoned := false, false
 	end := func() {
 		// Whatever a driver has done or failed to do, no open transaction reaches the pool.
-		if err := tx.Rollback(); err != nil && !committed {
+		err := tx.Rollback()
+		if committed {
+			err = nil
+		}
+		if err == nil && after != "" {
+			restoring, cancel := context.WithTimeout(context.WithoutCancel(ctx), maxRestore)
+			_, err = conn.ExecContext(restoring, after)
+			cancel()
+		}
+		if err != nil {
 			dropConn(conn)
 		}
 		conn.Close()

@@ -48,8 +48,9 @@
 // MariaDB's Galera cluster, 10.11 with galera-4. Every DSN has wsrep_sync_wait=1: without it a read misses what another
 // node has acknowledged, and New refuses it unless [Options].OnlyNode says that there is no other. wsrep_dirty_reads is
 // off. Let all processes write to one node: writers on several are slower, and undo each other's transactions, which are
-// tried again. Reads may go to all. Nothing acknowledged is lost while a majority lives; a node without one says
-// ErrUnavailable. Call Migrate on the node that is written to, from there only: the lock it takes is that node's own.
+// tried again, also those of which the server does not say so. Reads may go to all. Nothing acknowledged is lost while a
+// majority lives; a node without one says ErrUnavailable. Call Migrate on the node that is written to, from there only: the
+// lock it takes is that node's own.
 //
 // Locks that a transaction takes without writing do not reach other nodes. With writers on several nodes a token can so be
 // minted on one while its parent is revoked on another, or given a role that is deleted; it is good for nothing then, for

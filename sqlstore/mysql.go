@@ -13,16 +13,17 @@ import (
 
 // mysql is MySQL and MariaDB.
 var mysql = dialect{
-	name:    "MySQL",
-	dir:     "migrations/mysql",
-	begin:   beginMySQL,
-	retry:   func(err error) bool { return oneOf(mysqlCode(err), 1213, 1205, 1020) },
-	waited:  func(err error) bool { return mysqlCode(err) == 1205 }, // it takes no lock: this is wsrep_sync_wait
-	taken:   func(err error) bool { return mysqlCode(err) == 1062 },
-	unkept:  func(err error) bool { return mysqlCode(err) == 1406 }, // longer than its column
-	check:   checkMySQL,
-	node:    checkMySQLNode,
-	migrate: migrateMySQL,
+	name:           "MySQL",
+	dir:            "migrations/mysql",
+	begin:          beginMySQL,
+	retry:          func(err error) bool { return oneOf(mysqlCode(err), 1213, 1205, 1020) },
+	waited:         func(err error) bool { return mysqlCode(err) == 1205 }, // it takes no lock: this is wsrep_sync_wait
+	taken:          func(err error) bool { return mysqlCode(err) == 1062 },
+	unkept:         func(err error) bool { return mysqlCode(err) == 1406 }, // longer than its column
+	check:          checkMySQL,
+	node:           checkMySQLNode,
+	beginClustered: beginGalera,
+	migrate:        migrateMySQL,
 	tables: `SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()
 		AND table_name LIKE 'latchkey!_%' ESCAPE '!' ORDER BY 1`,
 	spoilt:        spoiltMySQL,
@@ -56,9 +57,14 @@ const mysqlClock = `TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))`
 var excluded = regexp.MustCompile(`excluded\.(\w+)`)
 
 func beginMySQL(ctx context.Context, db *sql.DB) (transaction, error) {
-	tx, on, err := beginReadCommitted(ctx, db)
+	_, on, err := beginMySQLOn(ctx, db, "", "")
+	return on, err
+}
+
+func beginMySQLOn(ctx context.Context, db *sql.DB, before, after string) (*sql.Tx, transaction, error) {
+	tx, on, err := beginReadCommitted(ctx, db, before, after)
 	if err != nil {
-		return on, err
+		return nil, on, err
 	}
 	on.bind = tx.StmtContext
 	commit := on.commit
@@ -69,7 +75,7 @@ func beginMySQL(ctx context.Context, db *sql.DB) (transaction, error) {
 		}
 		return err
 	}
-	return on, nil
+	return tx, on, nil
 }
 
 // advanceMySQL takes the new epoch from the answer to the UPDATE itself.

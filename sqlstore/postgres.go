@@ -63,7 +63,7 @@ const (
 const postgresClock = `CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)`
 
 func beginPostgres(ctx context.Context, db *sql.DB) (transaction, error) {
-	_, on, err := beginReadCommitted(ctx, db)
+	_, on, err := beginReadCommitted(ctx, db, "", "")
 	return on, err
 }
 
@@ -71,7 +71,7 @@ func beginPostgres(ctx context.Context, db *sql.DB) (transaction, error) {
 const migrationLock = 0x6c6174636b6579 // "latchkey"
 
 func beginPostgresMigration(ctx context.Context, db *sql.DB) (transaction, error) {
-	tx, on, err := beginReadCommitted(ctx, db)
+	tx, on, err := beginReadCommitted(ctx, db, "", "")
 	if err != nil {
 		return on, err
 	}

@@ -190,7 +190,7 @@ func (s *Store) transact(j *job) (served []*job, err error) {
 		}
 	}()
 	alone, err := t.runAll(batch)
-	if err != nil && len(batch) > 1 {
+	if err = on.verdict(j.ctx, err); err != nil && len(batch) > 1 {
 		// A failure may be owed to a neighbour that is never committed, so a shared transaction tells nobody. A mint may
 		// share a commit once more, but no statements: a Write that is repeated fails only there.
 		for _, one := range batch {

@@ -96,8 +96,14 @@ func (s *Store) check(ctx context.Context, steps []migrationStep, opts *Options)
 		return err
 	}
 	if s.dialect.node != nil {
-		if err := s.dialect.node(ctx, s.db, opts); err != nil {
+		clustered, err := s.dialect.node(ctx, s.db, opts)
+		if err != nil {
 			return err
+		}
+		if clustered {
+			own := *s.dialect
+			own.begin = own.beginClustered
+			s.dialect = &own
 		}
 	}
 	if err := s.checkVersion(ctx, steps); err != nil {
