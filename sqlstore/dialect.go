@@ -51,7 +51,7 @@ type dialect struct {
 	foldsPlain bool
 
 	writers       int  // how many transactions of one Store write at once
-	minters       int  // how many batches of mints are at work besides; 0: a mint is a write like any other
+	minters       int  // how many batches of mints are at work besides; 0: mints wait for a commit among the other writes
 	arrays        bool // many rows are best given as an array for each column; otherwise as VALUES
 	groupCommit   bool // many writes may share one commit, and gain by it
 	vouches       bool // a commit waits for other servers, and giving up leaves what was committed on this one
