@@ -211,7 +211,12 @@ func (a Access) Narrow(ctx context.Context, n Narrowing) (Access, error) {
 	if err := here.checkAddress(a.from); err != nil {
 		return Access{}, err
 	}
-	return a.with(append([]layer{nl.layer}, a.set.narrowed...), nl.roles, nl.roleSet, nl.client), nil
+	b := a.with(append([]layer{nl.layer}, a.set.narrowed...), nl.roles, nl.roleSet, nl.client)
+	b.set.confined = a.set.confined
+	if len(n.Addresses) != 0 {
+		b.set.confined = append(slices.Clone(a.set.confined), Restrictions{Addresses: slices.Clone(n.Addresses)})
+	}
+	return b, nil
 }
 
 // with puts layers on top of what a may do without them.

@@ -142,7 +142,7 @@ func (a Account) change(ctx context.Context, action Action, event, id, reason st
 		if err := c.coversToken(ctx, &f.Token, f.Ancestors, action); err != nil {
 			return err
 		}
-		before := auditJSON(f.Token)
+		before, from := auditJSON(f.Token), f.Token.Settings
 		var w Write
 		if err := edit(&c, &f, &w); err != nil {
 			if errors.Is(err, errUnchanged) {
@@ -153,6 +153,11 @@ func (a Account) change(ctx context.Context, action Action, event, id, reason st
 		}
 		if err := c.coversToken(ctx, &f.Token, f.Ancestors, action); err != nil {
 			return err
+		}
+		if action != Delete {
+			if err := c.bounded(&f.Token, f.Ancestors, action, &from); err != nil {
+				return err
+			}
 		}
 		w.Tokens = append(w.Tokens, f.Token)
 		out = f.Token
@@ -193,7 +198,7 @@ func (a Account) Update(ctx context.Context, id string, edit func(*Token) error)
 		if edited.Full && (len(edited.Roles) != 0 || len(edited.Permissions) != 0) {
 			edited.Full = false // it names its own now
 		}
-		if err := a.rolesExist(ctx, edited.Roles); err != nil {
+		if err := a.settled(ctx, &edited, f); err != nil {
 			return err
 		}
 		if c.bound(id) && loosens(&f.Token.Settings, &edited.Settings) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Issue makes a token and stores it. The Secret is the only place its text can be read, unless Options.Keyring allows
@@ -25,29 +26,34 @@ func (a Account) Issue(ctx context.Context, spec Spec) (Token, Secret, error) {
 // Import makes a token of a text from elsewhere, 16 to 512 bytes long. Options.Imported must say yes to it, unless it
 // has the form of latchkey's own texts of that kind ([ErrInvalid]). [ErrExists] if the text is a token already.
 func (a Account) Import(ctx context.Context, spec Spec, text string) (Token, error) {
+	return a.issue(ctx, spec, text, "token.import")
+}
+
+// importable refuses a text that could not be told from others, or is a token already.
+func (a Account) importable(ctx context.Context, spec *Spec, text string) error {
 	if len(text) < 16 || !a.m.plausible(text) {
-		return Token{}, fmt.Errorf("%w: a text of this form would not be recognised: see Options.Imported", ErrInvalid)
+		return fmt.Errorf("%w: a text of this form would not be recognised: see Options.Imported", ErrInvalid)
 	}
 	if kind, ok := parseText(text); ok && kind != spec.Kind {
-		return Token{}, fmt.Errorf("%w: the text is of kind %s", ErrInvalid, kind)
+		return fmt.Errorf("%w: the text is of kind %s", ErrInvalid, kind)
 	}
 	if err := boundText("text", text, 16, maxPresented); err != nil {
-		return Token{}, err
+		return err
 	}
 	if k := a.m.opts.Keyring; k != nil {
 		// The store would see only the digest by the newest key.
 		if _, err := a.m.store.ByDigest(ctx, k.candidates(text)...); err == nil {
-			return Token{}, fmt.Errorf("%w: the text is a token already", ErrExists)
+			return fmt.Errorf("%w: the text is a token already", ErrExists)
 		} else if !errors.Is(err, ErrNotFound) {
-			return Token{}, err
+			return err
 		}
 	}
-	return a.issue(ctx, spec, text, "token.import")
+	return nil
 }
 
 func (a Account) issue(ctx context.Context, spec Spec, text, event string) (Token, error) {
 	var out Token
-	err := retry(func() (err error) { // who acts may change while she does
+	err := retry(func() (err error) { // the actor may change meanwhile
 		out, err = a.issueOnce(ctx, spec, text, event)
 		return err
 	})
@@ -60,6 +66,14 @@ func (a Account) issueOnce(ctx context.Context, spec Spec, text, event string) (
 		return Token{}, err
 	}
 	now := a.m.now()
+	id, err := a.m.newRecordID(now)
+	if err != nil {
+		return Token{}, err
+	}
+	// First of all, so that whoever may not learns nothing of texts and roles.
+	if err := c.check(Create, "token", id); err != nil {
+		return Token{}, err
+	}
 	switch {
 	case spec.Kind == 0:
 		return Token{}, fmt.Errorf("%w: Spec.Kind is not set", ErrInvalid)
@@ -75,20 +89,26 @@ func (a Account) issueOnce(ctx context.Context, spec Spec, text, event string) (
 	if err := boundText("Origin", spec.Origin, 0, maxOrigin); err != nil {
 		return Token{}, err
 	}
-	t := Token{Owner: a.owner, Kind: spec.Kind, Test: spec.Test, Origin: spec.Origin, Settings: spec.Settings}.Clone()
+	if event == "token.import" {
+		if err := a.importable(ctx, &spec, text); err != nil {
+			return Token{}, err
+		}
+	}
+	t := Token{ID: id, Owner: a.owner, Kind: spec.Kind, Test: spec.Test, Origin: spec.Origin, Settings: spec.Settings}.Clone()
 	if err := a.m.checkSettings(t.Kind, &t.Settings, now); err != nil {
 		return Token{}, err
 	}
-	if err := a.rolesExist(ctx, t.Roles); err != nil {
+	roles, err := a.rolesOf(ctx, t.Roles)
+	if err != nil {
 		return Token{}, err
 	}
-	if t.ID, err = a.m.newRecordID(now); err != nil {
-		return Token{}, err
-	}
-	if err := c.check(Create, "token", t.ID); err != nil {
+	if err := newPolicy(layersOf(&t, nil), roles).overgrown(ctx); err != nil {
 		return Token{}, err
 	}
 	if err := c.coversToken(ctx, &t, nil, Create); err != nil {
+		return Token{}, err
+	}
+	if err := c.bounded(&t, nil, Create, nil); err != nil {
 		return Token{}, err
 	}
 	rec, err := a.m.newSecretRecord(&t, text, now)
@@ -104,14 +124,41 @@ func (a Account) issueOnce(ctx context.Context, spec Spec, text, event string) (
 	return t, nil
 }
 
-// rolesExist refuses an unknown role. One that is deleted a moment later gives nothing.
-func (a Account) rolesExist(ctx context.Context, ids []string) error {
+// rolesOf reads roles with all that they inherit. An unknown one is refused. One that is deleted a moment later gives
+// nothing.
+func (a Account) rolesOf(ctx context.Context, ids []string) (known map[string]Role, err error) {
 	for _, id := range ids {
-		if _, err := a.m.store.Role(ctx, a.owner, id); errors.Is(err, ErrNotFound) {
-			return fmt.Errorf("%w: unknown role %q: a role is named by its ID", ErrInvalid, id)
+		if _, ok := known[id]; ok {
+			continue
+		}
+		known, err = a.m.roleClosure(ctx, a.owner, known, id)
+		if errors.Is(err, ErrNotFound) {
+			return nil, fmt.Errorf("%w: unknown role %q: a role is named by its ID", ErrInvalid, id)
 		} else if err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return known, nil
+}
+
+// settled refuses an edit of a token that names an unknown role, or whose rows would be too large together. What the edit
+// left as it was is not judged anew, so that a token can always be renamed, or switched off.
+func (a Account) settled(ctx context.Context, edited *Token, f *Found) error {
+	was := &f.Token
+	if slices.Equal(edited.Roles, was.Roles) && edited.Full == was.Full && samePermissions(edited.Permissions, was.Permissions) {
+		return nil
+	}
+	layers := layersOf(edited, f.Ancestors)
+	known, err := a.rolesOf(ctx, edited.Roles)
+	if err != nil {
+		return err
+	}
+	if len(f.Ancestors) > 0 {
+		roles, err := a.m.rolesOf(ctx, a.owner, &compiled{anyRole: true, roleSet: known}, layers)
+		if err != nil {
+			return err
+		}
+		known = roles
+	}
+	return newPolicy(layers, known).overgrown(ctx)
 }

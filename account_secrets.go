@@ -96,6 +96,9 @@ func (a Account) reveal(ctx context.Context, id, event string,
 		if err := c.coversToken(ctx, &f.Token, f.Ancestors, Reveal); err != nil {
 			return err
 		}
+		if err := c.bounded(&f.Token, f.Ancestors, Reveal, &f.Token.Settings); err != nil {
+			return err
+		}
 		if !f.Token.Revoked.IsZero() {
 			return fmt.Errorf("%w: the token is revoked", ErrInvalid)
 		}

@@ -3,17 +3,19 @@ package latchkey
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"slices"
 	"time"
 )
 
-// act is one call by whoever acts.
+// act is one call by an actor, or by the host itself.
 type act struct {
 	Account
-	access Access
-	found  Found // the actor's own record
+	access  Access
+	found   Found // the actor's own record
+	roles   []Ref // what the call was judged by, and the write requires
+	tokens  []Ref
+	holders []Holders
 }
 
 // begin reads who acts anew, so that a right taken away a moment ago is gone.
@@ -22,7 +24,7 @@ func (a Account) begin(ctx context.Context) (act, error) {
 		return act{Account: a}, nil
 	}
 	access, found, err := a.m.again(ctx, a.actor)
-	return act{a, access, found}, err
+	return act{Account: a, access: access, found: found}, err
 }
 
 func (c *act) check(action Action, kind, id string) error {
@@ -40,8 +42,9 @@ func (c *act) check(action Action, kind, id string) error {
 	return c.access.Check(action, on)
 }
 
-// covers refuses what may do more than who acts. The owner's boundary is left out on both sides: it holds for both.
-func (c *act) covers(p *policy, action Action, kind, id string) error {
+// covers returns an error if p may do more than the actor. The owner's boundary is left out on both sides: it holds for
+// both.
+func (c *act) covers(ctx context.Context, p *policy, action Action, kind, id string) error {
 	if !c.acts {
 		return nil
 	}
@@ -49,32 +52,131 @@ func (c *act) covers(p *policy, action Action, kind, id string) error {
 	layers := slices.DeleteFunc(slices.Concat(set.narrowed, set.layers), func(l layer) bool {
 		return l.name == boundaryLayer
 	})
-	if p.within(newPolicy(layers, set.roleSet)) {
+	if p.within(ctx, newPolicy(layers, set.roleSet)) {
 		return nil
+	}
+	if err := ctx.Err(); err != nil {
+		return unavailable(err)
 	}
 	return &DeniedError{Action: action, Resource: Path("latchkey", kind, id)}
 }
 
-// coversToken refuses a token that may do more than who acts. A live token passes where a test token does not.
+// coversToken returns an error if a token may do more than the actor, or is live and the actor is not.
 func (c *act) coversToken(ctx context.Context, t *Token, ancestors []Token, action Action) error {
 	if !c.acts {
 		return nil
 	}
-	if c.access.Test() && !t.Test || !limitsWithin(t, ancestors, &c.found.Token, c.found.Ancestors) {
-		return &DeniedError{Action: action, Resource: Path("latchkey", "token", t.ID)}
+	if c.access.Test() && !t.Test {
+		return deniedToken(action, t.ID)
 	}
+	layers := layersOf(t, ancestors)
+	roles, err := c.rolesNamed(ctx, layers)
+	if err != nil {
+		return err
+	}
+	if action != Delete { // what only ends needs no more than the right to end it
+		c.judged(roles, ancestors)
+	}
+	return c.covers(ctx, newPolicy(layers, roles), action, "token", t.ID)
+}
+
+func deniedToken(action Action, id string) error {
+	return &DeniedError{Action: action, Resource: Path("latchkey", "token", id)}
+}
+
+func layersOf(t *Token, ancestors []Token) []layer {
 	layers := []layer{layerOf(t)}
 	for i := range ancestors {
 		layers = append(layers, layerOf(&ancestors[i]))
 	}
-	roles, err := c.m.rolesOf(ctx, c.owner, &compiled{anyRole: true}, layers)
-	if err != nil {
-		return err
-	}
-	return c.covers(newPolicy(layers, roles), action, "token", t.ID)
+	return layers
 }
 
-// write adds who acts to the transaction: she must still be there, unchanged, with all that her rights come from.
+// rolesNamed reads the roles that layers name, and all that those inherit.
+func (c *act) rolesNamed(ctx context.Context, layers []layer) (map[string]Role, error) {
+	return c.m.rolesOf(ctx, c.owner, &compiled{anyRole: true}, layers)
+}
+
+// judged makes the write require what a judgment rested on.
+func (c *act) judged(roles map[string]Role, ancestors []Token) {
+	for id, r := range roles {
+		if ref := (Ref{id, r.Version}); !containsRef(c.roles, ref) {
+			c.roles = append(c.roles, ref)
+		}
+	}
+	for i := range ancestors {
+		a := &ancestors[i]
+		if ref := (Ref{a.ID, a.Version}); a.Revoked.IsZero() && !containsRef(c.tokens, ref) {
+			c.tokens = append(c.tokens, ref)
+		}
+	}
+}
+
+// bounded returns an error if a token that the actor makes or changes could outlive the actor's own token, be used from
+// elsewhere or spend more, and the actor has no right to [Exceed]. From is what the settings were, nil for a new token:
+// one that was wider before may stay so, but not become wider, and the actor gets at no secret of it. What was minted from
+// the actor's token is bound by that anyway.
+//
+// An actor with limits of its own makes no token, and loosens none that spends by itself: one key of 100 credits that made
+// ten of them could spend 1,000. An idle limit is an end that nobody knows in advance, so it is treated alike.
+func (c *act) bounded(t *Token, ancestors []Token, action Action, from *Settings) error {
+	if !c.acts || c.access.Check(Exceed, Path("latchkey", "token", t.ID)) == nil {
+		return nil
+	}
+	makes := action != Update || from.Disabled && !t.Disabled || t.Validity.NotBefore.Before(from.Validity.NotBefore)
+	denied := deniedToken(action, t.ID)
+	chain := append([]Token{*t}, ancestors...)
+	// keeps reports whether some token of the chain, all of which bind it, is as narrow as a bound demands, or whether an
+	// update leaves it as narrow as it was.
+	keeps := func(wider func(*Settings) bool, widened bool) bool {
+		return !makes && !widened || slices.ContainsFunc(chain, func(u Token) bool { return !wider(&u.Settings) })
+	}
+	within := func(r Restrictions) bool {
+		return keeps(func(s *Settings) bool { return r.loosenedBy(&s.Restrictions) },
+			from != nil && from.Restrictions.loosenedBy(&t.Restrictions))
+	}
+	for _, r := range c.access.set.confined {
+		if !within(r) {
+			return denied
+		}
+	}
+	own, actor := &c.found.Token, c.access.TokenID()
+	switch {
+	case actor == "", // no token, so nothing more to exceed
+		slices.ContainsFunc(ancestors, func(a Token) bool { return a.ID == actor }):
+		return nil
+	case !limitsWithin(t, ancestors, own, c.found.Ancestors):
+		return denied
+	case actor == t.ID:
+		return nil
+	}
+	for _, a := range append([]Token{*own}, c.found.Ancestors...) {
+		end, idle, r := a.Validity.NotAfter, a.Validity.Idle, a.Restrictions
+		switch {
+		case !keeps(func(s *Settings) bool { return later(end, s.Validity.NotAfter) },
+			from != nil && later(from.Validity.NotAfter, t.Validity.NotAfter)),
+			idle != 0 && (makes || idlesLonger(from, &t.Settings)),
+			a.Limits != (Limits{}) && (makes || revives(from, &t.Settings)),
+			!within(Restrictions{Domains: r.Domains}),
+			!within(Restrictions{Addresses: r.Addresses}),
+			!within(Restrictions{Signed: r.Signed}):
+			return denied
+		}
+	}
+	if t.Kind != KindPublishable && !within(Restrictions{MintFrom: own.Restrictions.MintFrom}) {
+		return denied
+	}
+	return nil
+}
+
+// revives reports whether a token with the settings to could spend what it could not with from.
+func revives(from, to *Settings) bool {
+	more := func(old, now Credits) bool { return old != 0 && (now == 0 || now > old) }
+	return more(from.Limits.Credits, to.Limits.Credits) || from.Limits.Rate != to.Limits.Rate || loosens(from, to)
+}
+
+// write adds the actor to the transaction: it must still be there, unchanged, with all that its rights come from and all
+// that the call was judged by.
 func (c *act) write(ctx context.Context, w Write, events ...Event) error {
 	w.Owner = c.owner
 	if c.acts {
@@ -90,6 +192,9 @@ func (c *act) write(ctx context.Context, w Write, events ...Event) error {
 			actor = id
 		}
 		w.RequireOwner = &c.found.Owner.Version
+		w.RequireTokens = appendRefs(w.RequireTokens, c.tokens)
+		w.RequireRoles = appendRefs(w.RequireRoles, c.roles)
+		w.RequireHolders = c.holders
 		if c.access.from.IsValid() {
 			from = c.access.from.String()
 		}
@@ -99,13 +204,17 @@ func (c *act) write(ctx context.Context, w Write, events ...Event) error {
 	}
 	w.Events = append(w.Events, events...)
 	_, err := c.m.write(ctx, w)
-	if errors.Is(err, ErrExists) && len(w.Roles) != 0 && w.OwnerRecord != nil && w.OwnerRecord.Version == 0 {
-		// A role's name is taken, or somebody else made the owner's first record.
-		if o, again := c.m.store.Owner(ctx, c.owner); again == nil && o.Version != 0 {
-			return fmt.Errorf("%w: %w", ErrConflict, err)
+	return err
+}
+
+// appendRefs adds the references that are not there yet.
+func appendRefs(to, more []Ref) []Ref {
+	for _, ref := range more {
+		if !containsRef(to, ref) {
+			to = append(to, ref)
 		}
 	}
-	return err
+	return to
 }
 
 // retry runs a read-change-write until nobody came between. An ErrConflict that an edit returned is its own answer.
@@ -127,20 +236,27 @@ type editError struct{ err error }
 
 func (e *editError) Error() string { return e.err.Error() }
 
-// bound says whether who acts is the token or was minted from it, so that what binds it binds her.
+// bound reports whether the actor is the token or was minted from it, so that what binds the token binds the actor.
 func (c *act) bound(id string) bool {
 	return c.acts && (c.access.TokenID() == id ||
 		slices.ContainsFunc(c.found.Ancestors, func(t Token) bool { return t.ID == id }))
 }
 
-// loosens says whether a token could be used longer, or from elsewhere, with the settings to than with from.
+// loosens reports whether a token could be used longer, or from elsewhere, with the settings to than with from.
 func loosens(from, to *Settings) bool {
-	old, now := &from.Restrictions, &to.Restrictions
 	return later(from.Validity.NotAfter, to.Validity.NotAfter) ||
-		from.Validity.Idle != 0 && (to.Validity.Idle == 0 || to.Validity.Idle > from.Validity.Idle) ||
-		old.Signed && !now.Signed || wider(old.Addresses, now.Addresses) || wider(old.MintFrom, now.MintFrom) ||
+		idlesLonger(from, to) || from.Restrictions.loosenedBy(&to.Restrictions)
+}
+
+// loosenedBy reports whether now lets through what old does not.
+func (old *Restrictions) loosenedBy(now *Restrictions) bool {
+	return old.Signed && !now.Signed || wider(old.Addresses, now.Addresses) || wider(old.MintFrom, now.MintFrom) ||
 		len(old.Domains) != 0 && (len(now.Domains) == 0 ||
 			slices.ContainsFunc(now.Domains, func(d string) bool { return !slices.Contains(old.Domains, d) }))
+}
+
+func idlesLonger(from, to *Settings) bool {
+	return from.Validity.Idle != 0 && (to.Validity.Idle == 0 || to.Validity.Idle > from.Validity.Idle)
 }
 
 func later(from, to time.Time) bool { return !from.IsZero() && (to.IsZero() || to.After(from)) }

@@ -190,15 +190,25 @@ func (ans *answer) grants() []grant {
 	return gs
 }
 
-// maxPairs bounds the pairs of one meet of grants that force values on both sides. Beyond it the answer is nothing:
-// fail-closed, and no rules can make a question arbitrarily dear.
+// maxPairs bounds the pairs of one meet of grants that force values on both sides, so that no rules can make a question
+// arbitrarily expensive. Beyond it the answer is a fault: it admits no row, and lies within nothing but every row.
 const maxPairs = 1 << 16
+
+var tooManyPairs = []grant{{rows: faulty("", "more than 65536 pairs of grants that force values")}}
+
+// told is what whoever asks is told: of too many pairs, nothing.
+func told(gs []grant) []grant {
+	if len(gs) == 1 && gs[0].rows.n == tooManyPairs[0].rows.n {
+		return nil
+	}
+	return gs
+}
 
 // meet is what both a and b allow: each pair of grants, its conditions AND-ed and its forced values merged. A pair that
 // would force two values into one field is dropped.
 func meet(a, b []grant) []grant {
 	if len(a) > 1 && len(b) > 1 && len(a)*len(b) > maxPairs {
-		return nil
+		return tooManyPairs
 	}
 	var ans answer
 	for _, x := range a {

@@ -108,7 +108,7 @@ const boundaryLayer = "owner boundary" // no token has such an id
 // layerOf is what a token contributes to the meet of its chain.
 func layerOf(t *Token) layer {
 	if t.Kind == KindSecret {
-		return layer{name: t.ID, full: true}
+		return layer{name: t.ID, full: true, root: true}
 	}
 	return layer{name: t.ID, full: t.Full, roles: t.Roles, rules: t.Permissions, rows: t.Rows, forced: t.Forced}
 }

@@ -91,7 +91,7 @@ func (p *policy) explainLayers(e *Explanation, a Action, on string) {
 		if i == 0 {
 			gs = mine
 		} else {
-			gs = meet(gs, mine)
+			gs = told(meet(gs, mine))
 		}
 		if len(gs) == 0 && empty < 0 {
 			empty = i
@@ -225,7 +225,7 @@ func (p *policy) outvoters(r *ExplainedRule, neg Condition, at int32, union []in
 		return
 	}
 	keeps := func(role int32) bool {
-		w := comparison{left: maxSteps / 100}
+		w := comparison{left: maxSteps / 1000}
 		return w.implies(rowsOf(gives(role)), neg)
 	}
 	if !keeps(at) {

@@ -1,6 +1,7 @@
 package latchkey
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -226,10 +227,10 @@ func forcedText(v Values) string {
 	return b.String()
 }
 
-// names says whether the rule names the action.
+// names reports whether the rule names the action. [Any] names [Exceed] in a Deny only.
 func (r *Rule) names(a Action) bool {
 	for _, x := range r.actions {
-		if x == a || x == Any {
+		if x == a || x == Any && (a != Exceed || r.verb == VerbDeny) {
 			return true
 		}
 	}
@@ -307,12 +308,16 @@ func (p Permissions) Decide(a Action, on Resource) Decision {
 	return Decision{ans.grants()}
 }
 
-// Within says whether p allows nothing that q does not allow. It is sound and conservative: yes is certain, no may only
-// mean that it was not seen. A condition that refers to who is asking ([Self], [SelfRoles], [ClientID]) lies within
-// every row and nothing less, since another caller may hold p than holds q. Its time grows with the number of different
-// patterns, times that of different actions.
+// Within reports whether p allows nothing that q does not allow. It is sound and conservative: true is certain, false may
+// only mean that it was not seen. A condition that refers to the caller ([Self], [SelfRoles], [ClientID]) lies within
+// every row and nothing less, since another caller may hold p than holds q. So do rows that are too large together to be a
+// condition. A list that is invalid allows nothing, so it lies within every other. The time grows with the number of different patterns, times that of different
+// actions, up to a bound (about a second), beyond which the answer is false.
 func (p Permissions) Within(q Permissions) bool {
-	return newPolicy([]layer{{rules: p}}, nil).within(newPolicy([]layer{{rules: q}}, nil))
+	if p.Validate() != nil {
+		return true // it allows nothing, and nobody saves it
+	}
+	return newPolicy([]layer{{rules: p}}, nil).within(context.Background(), newPolicy([]layer{{rules: q}}, nil))
 }
 
 // Decision is the answer of [Permissions.Decide]. The zero Decision allows nothing.

@@ -6,6 +6,7 @@ import "slices"
 type layer struct {
 	name   string      // for Explain: token id, or "owner boundary"
 	full   bool        // starts from everything, "latchkey/" included
+	root   bool        // of a full layer: a secret key's, whose everything does not include Exceed
 	roles  []string    // ids; the union of what they allow is what rules are applied to
 	rules  Permissions // the layer's own
 	rows   []Condition // AND-ed to every grant
@@ -29,6 +30,7 @@ type compiledLayer struct {
 	name   string
 	broken bool // something in it is invalid: it allows nothing
 	full   bool
+	root   bool
 	top    []int32  // the layer's roles, in policy.nodes
 	own    *ruleset // nil: no rules
 	rows   Condition
@@ -44,6 +46,7 @@ type roleNode struct {
 	// broken roles give nothing: missing, invalid, or caught in a cycle. A role that applies inherited Denies again and
 	// inherits a broken one gives nothing either: nobody knows what was to be denied. Fail-closed.
 	broken   bool
+	missing  bool   // it is broken because there is no such role
 	why      string // of broken
 	cyclic   bool
 	unsure   bool // it or one that it inherits is broken
@@ -82,7 +85,7 @@ type policyBuilder struct {
 const underWay = -1
 
 func (b *policyBuilder) layer(l layer) compiledLayer {
-	c := compiledLayer{name: l.name, full: l.full, rows: AllRows, extent: verdictAll, roles: l.selfRoles}
+	c := compiledLayer{name: l.name, full: l.full, root: l.root, rows: AllRows, extent: verdictAll, roles: l.selfRoles}
 	if len(l.rules) > 0 {
 		c.own = compile(l.rules)
 		c.broken = c.own.broken
@@ -114,7 +117,7 @@ func (b *policyBuilder) node(id string) int32 {
 	role, ok := b.roles[id]
 	n := roleNode{id: id, name: role.Name, again: role.InheritDenies}
 	if !ok {
-		n.broken, n.why = true, "no such role"
+		n.broken, n.missing, n.why = true, true, "no such role"
 	} else {
 		b.at[id] = underWay
 		for _, parent := range role.Inherits {
@@ -181,12 +184,16 @@ func (p *policy) verdict(a Action, on Resource) verdict {
 		return verdictNone
 	}
 	if p.mayDisagree(a) {
-		return extent(rowsOf(p.meet(a, string(on))))
+		return extent(rowsOf(told(p.meet(a, string(on)))))
 	}
 	return p.quick(a, string(on))
 }
 
-func (p *policy) mayDisagree(a Action) bool { return p.paired || a == Create && p.pairedCreate }
+// mayDisagree reports whether only the grants themselves can answer. [Exceed] is asked that way too, for the sums that
+// quick works with count rules of [Any] for every action.
+func (p *policy) mayDisagree(a Action) bool {
+	return p.paired || a == Create && p.pairedCreate || a == Exceed
+}
 
 // quick is verdict for layers whose grants cannot disagree, of a valid question.
 func (p *policy) quick(a Action, on string) verdict {
@@ -300,7 +307,7 @@ func (p *policy) grants(a Action, on Resource) []grant {
 	if p == nil || !a.askable() || !on.sound() {
 		return nil
 	}
-	return p.meet(a, string(on))
+	return told(p.meet(a, string(on)))
 }
 
 // rows are the rows of on that are allowed: those of all grants, OR-ed. References are kept.
@@ -329,9 +336,11 @@ func (p *policy) layerGrants(l *compiledLayer, known []*[]grant, a Action, on st
 		return nil
 	}
 	var gs []grant
-	if l.full {
+	switch {
+	case l.full && l.root && a == Exceed:
+	case l.full:
 		gs = []grant{{rows: AllRows}}
-	} else {
+	default:
 		gs = p.given(l.top, known, a, on)
 	}
 	if l.own != nil {

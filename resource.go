@@ -19,7 +19,11 @@ const (
 	Use    Action = "use"
 	Reveal Action = "reveal" // of a token's secret, on latchkey/token/<id>
 	Rotate Action = "rotate" // of a token's secret, on latchkey/token/<id>
-	Any    Action = "*"      // in a rule: every action. Never asked about.
+	// Exceed, on latchkey/token/<id>, frees an actor of the bounds of its own token: see [Account]. Only a rule that
+	// names it allows it. Neither [Any] nor a secret key includes it.
+	Exceed Action = "exceed"
+	// Any, in a rule, is every action but Exceed. A Deny of it denies Exceed too. It is never asked about.
+	Any Action = "*"
 )
 
 const (

@@ -39,6 +39,7 @@ type ruleset struct {
 	exact    uint64            // bit n: a pattern of one resource of n slashes (63: 63 or more)
 	under    uint64            // bit n: a pattern "p/*" where p has n slashes
 	star     bool              // a pattern "*"
+	size     rulesSize
 }
 
 // cell is one pattern. Its key is the resource, "p/" for "p/*", and "" for "*": each is a part of the resource asked
@@ -143,6 +144,7 @@ func compile(p Permissions) *ruleset {
 		}
 	}
 	s.count()
+	s.measure()
 	return s
 }
 

@@ -61,6 +61,13 @@ func auditJSON(v any) []byte {
 	return text
 }
 
+// samePermissions reports whether p and q are written the same. What cannot be written is like nothing.
+func samePermissions(p, q Permissions) bool {
+	x, err := json.Marshal(p)
+	y, err2 := json.Marshal(q)
+	return err == nil && err2 == nil && bytes.Equal(x, y)
+}
+
 // sameRecord says whether a and b are written the same. What cannot be written is like nothing.
 func sameRecord(a, b Token) bool {
 	x, err := json.Marshal(a)

@@ -120,7 +120,7 @@ type SecretRecord struct {
 // Owner is the record of an account: what all of its tokens together may do. Absent by default.
 type Owner struct {
 	ID       string `json:"id"`
-	Version  uint64 `json:"version"`            // 0: no record; also moves when who acts writes a role that inherits
+	Version  uint64 `json:"version"`            // 0: no record
 	Disabled bool   `json:"disabled,omitempty"` // Verify refuses every token of the owner until this is false again
 	// Boundary is a ceiling for every token of the owner, of whatever kind. Nil: none. Empty but not nil allows nothing.
 	// Like any rules it reaches "latchkey/…" only through a pattern that begins so.
@@ -234,7 +234,9 @@ type Write struct {
 	RequireTokens []Ref
 	RequireRoles  []Ref
 	RequireOwner  *uint64
-	Events        []Event // Seq and Owner are given by the Store
+	// RequireHolders lists, for some roles, all that names them before this Write. ErrConflict if it is anything else.
+	RequireHolders []Holders
+	Events         []Event // Seq and Owner are given by the Store
 	// Silent writes leave the epoch and the feed alone. Only for what can alter no answer: inserted tokens with their
 	// secrets, client names, events, and a secret re-digested under a new key.
 	Silent bool
@@ -244,6 +246,15 @@ type Write struct {
 type Ref struct {
 	ID      string
 	Version uint64
+}
+
+// Holders is all that names a role directly, with the versions it has: the roles that inherit it, and the tokens that hold
+// it. Tokens that are revoked are not counted, and those that were minted only with Minted.
+type Holders struct {
+	RoleID string
+	Roles  []Ref // in any order, each once
+	Tokens []Ref // likewise
+	Minted bool
 }
 
 // SecretChange adds a secret to a token, or ends one, or both; neither is ErrInvalid.

@@ -1,32 +1,47 @@
 package latchkey
 
-import "strings"
+import (
+	"context"
+	"fmt"
+	"strings"
+)
 
-// within says whether whatever p allows, q allows too, rows and forced values included. Yes is certain; no may only mean
-// that it was not seen. It asks both about one resource of each kind that any of their patterns can tell from the rest,
-// and about each action that a rule names, and one that none does: what holds for those holds for all.
+// within reports whether whatever p allows, q allows too, rows and forced values included. True is certain. False may
+// only mean that it was not seen: the work is bounded, and ends with ctx. It asks both about one resource of each kind
+// that any of their patterns can tell from the rest, and about each action that a rule names, and one that none does:
+// what holds for those holds for all.
+//
+// What cannot be told, because a part of p is invalid or its rows together are too large, lies within everything only. It
+// allows nothing today, but a change of another record may make it readable, and nobody would ask again.
 //
 // The two are not taken to be asked by the same caller: a condition on [Self], [SelfRoles] or [ClientID] lies within
 // every row only.
-func (p *policy) within(q *policy) bool {
-	if p == nil || q.everything() {
+func (p *policy) within(ctx context.Context, q *policy) bool {
+	switch {
+	case p == nil:
 		return true
-	}
-	if q == nil {
+	case q.everything() && (p.invalid() || !p.mentions(Exceed)):
+		return true
+	case p.invalid():
+		return false
+	case q == nil:
 		q = &policy{}
 	}
-	w := comparison{left: maxSteps}
+	w := comparison{ctx: ctx, left: maxSteps}
 	unforced := !q.forcing()
 	actions, resources := distinguished(p, q)
 	for _, a := range actions {
 		for on := range resources {
+			if !w.spend(1) {
+				return false
+			}
 			if !p.mayDisagree(a) && p.quick(a, on) == verdictNone {
 				continue
 			}
-			if unforced && q.quick(a, on) == verdictAll {
+			if unforced && !q.mayDisagree(a) && q.quick(a, on) == verdictAll {
 				continue
 			}
-			if !w.covered(p.meet(a, on), q.meet(a, on)) {
+			if !w.spend(p.cost(on)+q.cost(on)) || !w.covered(p.meet(a, on), q.meet(a, on)) {
 				return false
 			}
 		}
@@ -34,7 +49,80 @@ func (p *policy) within(q *policy) bool {
 	return true
 }
 
-// everything says whether q visibly allows everything.
+// invalid reports whether some part of p allows nothing because it cannot be read. A role that is missing is not such a
+// part: its id never names another role again.
+func (p *policy) invalid() bool {
+	for i := range p.layers {
+		if p.layers[i].broken {
+			return true
+		}
+	}
+	for i := range p.nodes {
+		if n := &p.nodes[i]; n.broken && !n.missing {
+			return true
+		}
+	}
+	return false
+}
+
+// mentions reports whether a rule of p names the action itself.
+func (p *policy) mentions(a Action) bool {
+	for _, s := range p.rulesets() {
+		for _, x := range s.actions {
+			if x == a {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// overgrown returns an error if the rows that p allows somewhere, put together, are larger than a condition may be: then
+// p would allow nothing there, and would be told from nothing. Nil when that was not found within the bounds of the work.
+func (p *policy) overgrown(ctx context.Context) error {
+	if p.size().fits() {
+		return nil
+	}
+	w := comparison{ctx: ctx, left: maxSteps}
+	actions, resources := distinguished(p)
+	for _, a := range actions {
+		for on := range resources {
+			if !w.spend(1) {
+				return unavailableCtx(ctx)
+			}
+			if !p.mayDisagree(a) && p.quick(a, on) != verdictSome {
+				continue
+			}
+			if !w.spend(p.cost(on)) {
+				return unavailableCtx(ctx)
+			}
+			rows := rowsOf(p.meet(a, on))
+			if rows.n != nil && rows.n.kind == nodeFault {
+				return fmt.Errorf("%w: the rows that the rules allow together for one action and resource are too large (%s):"+
+					" use fewer rules with conditions, or shorter lists", ErrInvalid, rows.n.fault.Reason)
+			}
+		}
+	}
+	return nil
+}
+
+func unavailableCtx(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return unavailable(err)
+	}
+	return nil
+}
+
+// cost estimates the work of a meet on a resource: the rules that speak about it.
+func (p *policy) cost(on string) int {
+	cost := 8 * (len(p.layers) + len(p.nodes))
+	for _, s := range p.rulesets() {
+		cost += 4 * s.speaking(on)
+	}
+	return cost
+}
+
+// everything reports whether p visibly allows everything, but for [Exceed].
 func (p *policy) everything() bool {
 	if p == nil || len(p.layers) == 0 {
 		return false
@@ -48,7 +136,7 @@ func (p *policy) everything() bool {
 	return true
 }
 
-// forcing says whether anything in p forces values.
+// forcing reports whether anything in p forces values.
 func (p *policy) forcing() bool {
 	for i := range p.layers {
 		if len(p.layers[i].forced) > 0 {
@@ -83,7 +171,8 @@ func (p *policy) rulesets() []*ruleset {
 // fresh is a segment, and an action, that no valid pattern or rule holds.
 const fresh = "\x00"
 
-// distinguished returns the actions and resources that stand for all others.
+// distinguished returns the actions and resources that stand for all others. [Exceed] is among the actions where a rule
+// names it; a rule of [Any] does not.
 func distinguished(policies ...*policy) ([]Action, map[string]struct{}) {
 	actions := []Action{fresh, Create}
 	known := map[Action]bool{Create: true}
@@ -107,17 +196,39 @@ func distinguished(policies ...*policy) ([]Action, map[string]struct{}) {
 	return actions, resources
 }
 
-// maxSteps bounds the work of one comparison; what was not decided by then is a no.
-const maxSteps = 2_000_000
+// maxSteps bounds the work of one comparison, a step being some 50 ns; what was not decided by then is a no.
+const maxSteps = 20_000_000
 
-// comparison decides which conditions lie within which.
-type comparison struct{ left int }
+// comparison decides which conditions lie within which, within a budget of steps.
+type comparison struct {
+	ctx   context.Context
+	left  int
+	asked int // ctx was asked when so many steps were left
+}
 
-// covered says whether the grants of hs allow all that those of gs do. A row written by g holds g's forced values; some
+// spend takes steps from the budget. It reports whether the work may go on.
+func (w *comparison) spend(steps int) bool {
+	if w.left -= steps; w.left < 0 {
+		return false
+	}
+	if w.asked == 0 || w.asked-w.left > 10_000 {
+		w.asked = w.left + 1
+		if w.ctx != nil && w.ctx.Err() != nil {
+			w.left = -1
+			return false
+		}
+	}
+	return true
+}
+
+// covered reports whether the grants of hs allow all that those of gs do. A row written by g holds g's forced values; some
 // h must let it stand as it is, so h may force nothing but what g forces alike.
 func (w *comparison) covered(gs, hs []grant) bool {
 	for _, g := range gs {
 		var rows []Condition
+		if !w.spend(len(hs)) {
+			return false
+		}
 		for _, h := range hs {
 			if subset(h.forced, g.forced) {
 				rows = append(rows, h.rows)
@@ -139,17 +250,16 @@ func subset(h, g Values) bool {
 	return true
 }
 
-// implies says whether every row that g admits is admitted by h.
+// implies reports whether every row that g admits, or would admit if it were small enough to be a condition, is admitted
+// by h.
 func (w *comparison) implies(g, h Condition) bool {
 	switch {
 	case g.IsNoRows(), h.IsAllRows():
 		return true
 	case h.IsNoRows(), g.IsAllRows():
 		return false
-	case g.n.kind == nodeFault:
-		return true // admits nothing
-	case h.n.kind == nodeFault:
-		return false
+	case g.n.kind == nodeFault, h.n.kind == nodeFault:
+		return false // nobody knows what g stands for, and h admits nothing
 	}
 	return w.follows(signed{g.n, false}, signed{h.n, false})
 }
@@ -177,7 +287,7 @@ func (s signed) is(kind nodeKind) bool {
 }
 
 func (w *comparison) follows(g, h signed) bool {
-	if w.left--; w.left < 0 {
+	if !w.spend(2) {
 		return false
 	}
 	g, h = g.plain(), h.plain()

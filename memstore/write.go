@@ -184,7 +184,42 @@ func (tx *tx) require() error {
 	if v := tx.w.RequireOwner; v != nil && *v != tx.a.record.Version {
 		return latchkey.ErrConflict
 	}
+	for i := range tx.w.RequireHolders {
+		if !tx.a.holds(&tx.w.RequireHolders[i]) {
+			return latchkey.ErrConflict
+		}
+	}
 	return nil
+}
+
+// holds reports whether h lists exactly what names the role.
+func (a *account) holds(h *latchkey.Holders) bool {
+	is := func(listed map[string]uint64, id string, version uint64) bool {
+		v, ok := listed[id]
+		delete(listed, id)
+		return ok && v == version
+	}
+	roles, tokens := versions(h.Roles), versions(h.Tokens)
+	for _, r := range a.roles.m {
+		if slices.Contains(r.Inherits, h.RoleID) && !is(roles, r.ID, r.Version) {
+			return false
+		}
+	}
+	for _, t := range a.tokens.m {
+		counts := t.revoked == never && (h.Minted || t.parent == "")
+		if counts && slices.Contains(t.roles, h.RoleID) && !is(tokens, t.id, t.version) {
+			return false
+		}
+	}
+	return len(roles)+len(tokens) == 0
+}
+
+func versions(refs []latchkey.Ref) map[string]uint64 {
+	m := make(map[string]uint64, len(refs))
+	for _, r := range refs {
+		m[r.ID] = r.Version
+	}
+	return m
 }
 
 func (tx *tx) putToken(t latchkey.Token) error {

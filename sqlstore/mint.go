@@ -26,7 +26,7 @@ import (
 func (p *plan) mints() bool {
 	w := &p.w
 	if !w.Silent || w.Erase || w.OwnerRecord != nil || len(w.Tokens) == 0 ||
-		len(w.DeleteTokens)+len(w.DeleteRoles)+len(w.Roles)+len(w.Revocations) > 0 {
+		len(w.DeleteTokens)+len(w.DeleteRoles)+len(w.Roles)+len(w.Revocations)+len(w.RequireHolders) > 0 {
 		return false
 	}
 	for i := range w.Tokens {

@@ -101,6 +101,11 @@ func newPlan(w *latchkey.Write) (*plan, error) {
 		version := *w.RequireOwner
 		p.w.RequireOwner = &version
 	}
+	p.w.RequireHolders = slices.Clone(w.RequireHolders)
+	for i := range p.w.RequireHolders {
+		h := &p.w.RequireHolders[i]
+		h.Roles, h.Tokens = slices.Clone(h.Roles), slices.Clone(h.Tokens)
+	}
 	p.w.Revocations = slices.Clone(w.Revocations)
 	p.w.Clients = sortedBy(w.Clients, func(c *latchkey.Client) string { return c.ID })
 	p.w.Events = slices.Clone(w.Events)
@@ -153,7 +158,7 @@ func (c *changes) add(kind latchkey.ChangeKind, id string) {
 func (p *plan) adds() bool {
 	w := &p.w
 	if w.Erase || w.OwnerRecord != nil ||
-		len(w.DeleteTokens)+len(w.DeleteRoles)+len(w.Roles)+len(w.Revocations)+len(w.Events) > 0 {
+		len(w.DeleteTokens)+len(w.DeleteRoles)+len(w.Roles)+len(w.Revocations)+len(w.Events)+len(w.RequireHolders) > 0 {
 		return false
 	}
 	for i := range w.Tokens {
@@ -306,14 +311,65 @@ func (t *tx) require(p *plan, _ *changes) error {
 			return say(latchkey.ErrConflict, "role %q is no longer what it was", ref.ID)
 		}
 	}
-	if w.RequireOwner == nil {
-		return nil
+	if w.RequireOwner != nil {
+		version, err := t.ownerVersion(w.Owner)
+		if err != nil {
+			return err
+		}
+		if version != *w.RequireOwner {
+			return say(latchkey.ErrConflict, "the owner's record is no longer what it was")
+		}
 	}
-	version, err := t.ownerVersion(w.Owner)
-	if err == nil && version != *w.RequireOwner {
-		err = say(latchkey.ErrConflict, "the owner's record is no longer what it was")
+	for i := range w.RequireHolders {
+		if err := t.requireHolders(w.Owner, &w.RequireHolders[i]); err != nil {
+			return err
+		}
 	}
-	return err
+	return nil
+}
+
+// requireHolders refuses where anything else names a role than what is listed. That it stays so until the commit is owed to
+// take.
+func (t *tx) requireHolders(owner string, h *latchkey.Holders) error {
+	roles, err := t.versions(`SELECT r.id, r.version FROM latchkey_role_inherits x CROSS JOIN latchkey_roles r
+		WHERE r.owner = x.owner AND r.id = x.role_id AND x.owner = ? AND x.inherits_id = ?`, owner, h.RoleID)
+	if err != nil {
+		return err
+	}
+	text := `SELECT t.id, t.version FROM latchkey_token_roles x CROSS JOIN latchkey_tokens t
+		WHERE t.owner = x.owner AND t.id = x.token_id AND x.owner = ? AND x.role_id = ? AND t.revoked IS NULL`
+	if !h.Minted {
+		text += ` AND t.parent = ''`
+	}
+	tokens, err := t.versions(text, owner, h.RoleID)
+	if err != nil {
+		return err
+	}
+	if !sameRefs(roles, h.Roles) || !sameRefs(tokens, h.Tokens) {
+		return say(latchkey.ErrConflict, "what names role %q is no longer what it was", h.RoleID)
+	}
+	return nil
+}
+
+// versions reads ids with versions.
+func (t *tx) versions(text string, args ...any) (map[string]uint64, error) {
+	found := map[string]uint64{}
+	return found, t.each(text, args, func(rows *sql.Rows) error {
+		var id string
+		var version uint64
+		err := rows.Scan(&id, &version)
+		found[id] = version
+		return err
+	})
+}
+
+func sameRefs(found map[string]uint64, refs []latchkey.Ref) bool {
+	for _, ref := range refs {
+		if v, ok := found[ref.ID]; !ok || v != ref.Version {
+			return false
+		}
+	}
+	return len(found) == len(refs)
 }
 
 // version reads the version of a token or role, and locks it until the commit.

@@ -86,6 +86,24 @@ var writeFaults = map[string]fault{
 			w.RequireRoles = nil
 		})
 	}},
+	"ignores required holders": {[]string{"write/holders", "write/atomic"}, func(f *faulty, s latchkey.Store) {
+		before(f, s, func(_ context.Context, w *latchkey.Write) { w.RequireHolders = nil })
+	}},
+	"looks at the heirs of a role alone": {[]string{"write/holders"}, func(f *faulty, s latchkey.Store) {
+		before(f, s, func(ctx context.Context, w *latchkey.Write) {
+			w.RequireHolders = slices.Clone(w.RequireHolders)
+			for i := range w.RequireHolders {
+				h := &w.RequireHolders[i]
+				list, _ := s.Tokens(ctx, w.Owner, latchkey.TokenQuery{Role: h.RoleID})
+				h.Tokens = nil
+				for _, t := range list {
+					if t.Revoked.IsZero() && (h.Minted || t.Parent == "") {
+						h.Tokens = append(h.Tokens, latchkey.Ref{ID: t.ID, Version: t.Version})
+					}
+				}
+			}
+		})
+	}},
 	"moves Used back by a put": {[]string{"write/used-never-back"}, func(f *faulty, s latchkey.Store) {
 		var put sync.Map
 		before(f, s, func(_ context.Context, w *latchkey.Write) {

@@ -190,6 +190,66 @@ var writeCases = []Case{
 		w.write(latchkey.Write{Tokens: []latchkey.Token{t}, RequireTokens: []latchkey.Ref{{ID: t.ID, Version: t.Version}}})
 	}),
 
+	newCase("write/holders", "Required holders are all that names a role, at their versions, and nothing else; else ErrConflict.", func(w *world) {
+		held := func(t latchkey.Token) latchkey.Token { t.Roles = []string{id(901), id(900)}; return t }
+		revoked, other := held(token(3)), token(4)
+		revoked.Revoked, other.Roles = noon, []string{id(901)}
+		heir := role(902, "heir")
+		heir.Inherits = []string{id(900)}
+		w.write(latchkey.Write{Roles: []latchkey.Role{role(900, "held"), role(901, "other"), heir}})
+		w.insert(held(token(1)), held(minted(2, 1)), revoked, other)
+		one := func(ns ...int) (all []latchkey.Ref) {
+			for _, ref := range refs(ns...) {
+				all = append(all, latchkey.Ref{ID: ref.ID, Version: 1})
+			}
+			return all
+		}
+		n := 10
+		with := func(hs ...latchkey.Holders) latchkey.Write {
+			n++
+			return latchkey.Write{Tokens: []latchkey.Token{token(n)}, RequireHolders: hs, Silent: true}
+		}
+		changed := func(n int) []latchkey.Ref { return []latchkey.Ref{{ID: id(n), Version: 2}} }
+		for what, hs := range map[string][]latchkey.Holders{
+			"as they are":          {{RoleID: id(900), Roles: one(902), Tokens: one(1)}},
+			"minted ones too":      {{RoleID: id(900), Roles: one(902), Tokens: one(2, 1), Minted: true}},
+			"several roles":        {{RoleID: id(901), Tokens: one(4, 1)}, {RoleID: id(902)}},
+			"of a role nobody has": {{RoleID: id(999)}},
+		} {
+			if _, err := w.try(with(hs...)); err != nil {
+				w.Errorf("%s: %v", what, err)
+			}
+			w.load(n)
+		}
+		for what, h := range map[string]latchkey.Holders{
+			"no heir":                   {RoleID: id(900), Tokens: one(1)},
+			"an heir that is none":      {RoleID: id(901), Roles: one(902), Tokens: one(1, 4)},
+			"another heir":              {RoleID: id(900), Roles: one(901), Tokens: one(1)},
+			"an heir that changed":      {RoleID: id(900), Roles: changed(902), Tokens: one(1)},
+			"no token":                  {RoleID: id(900), Roles: one(902)},
+			"another token":             {RoleID: id(900), Roles: one(902), Tokens: one(4)},
+			"a token more":              {RoleID: id(900), Roles: one(902), Tokens: one(1, 4)},
+			"a token that changed":      {RoleID: id(900), Roles: one(902), Tokens: changed(1)},
+			"a revoked token":           {RoleID: id(900), Roles: one(902), Tokens: one(1, 3)},
+			"a minted token":            {RoleID: id(900), Roles: one(902), Tokens: one(1, 2)},
+			"minted ones, but not this": {RoleID: id(900), Roles: one(902), Tokens: one(1), Minted: true},
+		} {
+			w.refuse(latchkey.ErrConflict, with(h), what)
+			w.gone(n)
+		}
+		w.refuse(latchkey.ErrConflict, with(latchkey.Holders{RoleID: id(902)}, latchkey.Holders{RoleID: id(900)}), "the second of two")
+		// What is required is what was there before the write.
+		late := token(9)
+		late.Roles = []string{id(900)}
+		x := with(latchkey.Holders{RoleID: id(900), Roles: one(902), Tokens: one(1)})
+		x.Tokens = append(x.Tokens, late)
+		w.write(x)
+		y := with(latchkey.Holders{RoleID: id(900), Tokens: one(1)})
+		y.Owner = globex
+		y.Tokens[0].Owner = globex
+		w.refuse(latchkey.ErrConflict, y, "what another owner has")
+	}),
+
 	newCase("write/atomic", "A Write is applied whole or not at all: whatever part fails, no other part leaves a trace.", func(w *world) {
 		busy := token(2)
 		busy.Roles = []string{id(900)}
@@ -273,6 +333,8 @@ var writeCases = []Case{
 			"a role required": {latchkey.ErrConflict,
 				func(x *latchkey.Write) { x.RequireRoles = []latchkey.Ref{{ID: id(900), Version: 2}} }},
 			"an owner required": {latchkey.ErrConflict, func(x *latchkey.Write) { x.RequireOwner = &version }},
+			"holders required": {latchkey.ErrConflict,
+				func(x *latchkey.Write) { x.RequireHolders = []latchkey.Holders{{RoleID: id(900)}} }},
 			"an erasure, with conflict": {latchkey.ErrConflict,
 				func(x *latchkey.Write) { x.Erase = true; x.RequireOwner = &version }},
 		} {
