@@ -101,6 +101,15 @@ type meddler struct {
 	fail            atomic.Pointer[error]
 	unknown         atomic.Int64 // writes that take effect and say ErrUnknownOutcome
 	gone            atomic.Bool  // after one of those the store is gone
+	between         atomic.Pointer[func()]
+}
+
+// before runs do before the next Write, between what a call read and what it writes. Done reports whether it ran.
+func (s *meddler) before(do func()) (done func() bool) {
+	var ran atomic.Bool
+	f := func() { ran.Store(true); do() }
+	s.between.Store(&f)
+	return ran.Load
 }
 
 func (s *meddler) trouble() error {
@@ -136,6 +145,9 @@ func (s *meddler) Changes(ctx context.Context, after uint64, n int) (latchkey.Fe
 func (s *meddler) Write(ctx context.Context, w latchkey.Write) (uint64, error) {
 	if err := s.trouble(); err != nil {
 		return 0, err
+	}
+	if do := s.between.Swap(nil); do != nil {
+		(*do)()
 	}
 	epoch, err := s.Store.Write(ctx, w)
 	if err == nil && s.unknown.Load() > 0 {

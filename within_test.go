@@ -1,6 +1,8 @@
 package latchkey
 
 import (
+	"context"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -165,4 +167,48 @@ func TestWithinEndsOnHostileConditions(t *testing.T) {
 	q := Permissions{Allow(Read).On("a").Where(build(200))}
 	require.NoError(t, p.Validate())
 	require.False(t, p.Within(q))
+}
+
+// A comparison of large sets of rules ends with its context, and after a bounded amount of work.
+func TestAComparisonIsBounded(t *testing.T) {
+	var rules Permissions
+	for i := range 9000 {
+		rules = append(rules, Grant(Read, Update).On(Pattern(fmt.Sprintf("data/%d", i%500))).Where(Where("a", Eq, i)))
+	}
+	p := newPolicy([]layer{{rules: rules}}, nil)
+	require.True(t, p.within(t.Context(), p))
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.False(t, p.within(gone, p))
+	require.ErrorIs(t, newPolicy([]layer{{rules: rules}}, nil).overgrown(gone), ErrUnavailable)
+
+	w := comparison{ctx: t.Context(), left: 100}
+	require.True(t, w.spend(100))
+	require.False(t, w.spend(1))
+	require.False(t, w.spend(0), "it is over")
+}
+
+// What cannot be told lies within everything only.
+func TestWhatCannotBeToldLiesWithinNothing(t *testing.T) {
+	bad := Role{ID: "bad", Permissions: Permissions{{}}}
+	again := Role{ID: "again", Inherits: []string{"bad"}, InheritDenies: true}
+	circle := Role{ID: "circle", Inherits: []string{"circle"}}
+	bounded := Role{ID: "bounded", Boundary: Permissions{{}}}
+	all := newPolicy([]layer{{full: true}}, nil)
+	most := newPolicy([]layer{{rules: Permissions{Allow(Any).On("*", "latchkey/*")}}}, nil)
+	for name, p := range map[string]*policy{
+		"an invalid role":             newPolicy([]layer{{roles: []string{"bad"}}}, map[string]Role{"bad": bad}),
+		"a role that builds on it":    newPolicy([]layer{{roles: []string{"again"}}}, map[string]Role{"bad": bad, "again": again}),
+		"a circle":                    newPolicy([]layer{{roles: []string{"circle"}}}, map[string]Role{"circle": circle}),
+		"an invalid boundary":         newPolicy([]layer{{roles: []string{"bounded"}}}, map[string]Role{"bounded": bounded}),
+		"invalid rules":               newPolicy([]layer{{rules: Permissions{{}}}}, nil),
+		"rows that are too large":     newPolicy([]layer{{full: true, rows: []Condition{faulty("", "x")}}}, nil),
+		"forced values that are none": newPolicy([]layer{{full: true, forced: Values{"x": make(chan int)}}}, nil),
+	} {
+		require.False(t, p.within(t.Context(), most), name)
+		require.False(t, p.within(t.Context(), p), name)
+		require.True(t, p.within(t.Context(), all), name)
+	}
+	gone := newPolicy([]layer{{roles: []string{"gone"}}}, nil)
+	require.True(t, gone.within(t.Context(), most), "the id of a missing role never names another one")
 }
