@@ -11,14 +11,23 @@ import (
 // Account administers what one owner has. [Manager.For] gives it to the host itself, with every right; [Account.As] to
 // somebody whose every call is checked. A small value, safe for concurrent use.
 //
-// Who acts needs these rights: create, read, update, delete, reveal or rotate on "latchkey/token/<id>" (to revoke is
+// An actor needs these rights: create, read, update, delete, reveal or rotate on "latchkey/token/<id>" (to revoke is
 // delete, the signing secret is reveal), create, read, update or delete on "latchkey/role/<id>", read on
 // "latchkey/client", "latchkey/event" and "latchkey/usage", read or update on "latchkey/owner". A rule gives them only
-// through a pattern that begins with "latchkey/"; a secret key has them all. She is refused, with a *[DeniedError], when
-// she would make or change anything that may do more than she may, or a token with wider limits than hers; a test token
-// touches test tokens only. Nobody loosens the Restrictions or the Validity of her own token, or of one it was minted
-// from, and a minted token issues, imports, rotates and reveals none, for that would outlive it. A record she may not
-// read is missing to her.
+// through a pattern that begins with "latchkey/". A secret key has them all. A record that the actor may not read is
+// missing to it.
+//
+// Calls fail with a *[DeniedError] if the result could do more than the actor: the token or role itself, and every token
+// and role that has a changed role. What cannot be compared, such as rows that are too large together, counts as more.
+// A test token manages test tokens only, and roles that no live token has. A minted token issues, imports, rotates and
+// reveals none, for that would outlive it. What a call was judged by must still hold when it is written.
+//
+// Calls also fail if the result would exceed the bounds of the actor's own token. What the actor issues or imports ends no
+// later than that token, and keeps to its Addresses, Domains, Signed and MintFrom. What it updates becomes no wider than
+// that. An actor whose token has Limits, or ends by idling, makes no other token and reveals no secret of one: several
+// tokens could spend more together, and none would idle out with it. It can mint, for what it mints is bound by it. The
+// right [Exceed] on "latchkey/token/<id>" lifts these bounds, and no others. Give it by name to a desk that issues keys
+// for customers. An Assumed caller has no token, so nothing of this kind bounds it.
 type Account struct {
 	m     *Manager
 	owner string

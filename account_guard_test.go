@@ -69,7 +69,13 @@ func TestRowsTooLargeTogetherLieWithinNothing(t *testing.T) {
 	}
 	w := newWorld(t)
 	_, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Permissions: append(admin(), forced...)})
-	_, _, err := w.keys.Mint(w.ctx, w.access(secret), latchkey.Narrowing{Lifetime: time.Hour, Permissions: forced})
+	var others latchkey.Permissions
+	for i := range 300 {
+		others = append(others, latchkey.Grant(latchkey.Create).On("a").Force(map[string]any{"y": i}))
+	}
+	_, _, err := w.keys.Mint(w.ctx, w.access(secret), latchkey.Narrowing{Lifetime: time.Hour, Permissions: others})
+	w.is(latchkey.ErrInvalid, err)
+	_, _, err = w.keys.Mint(w.ctx, w.access(secret), latchkey.Narrowing{Lifetime: time.Hour, Permissions: others[:100]})
 	w.ok(err)
 }
 

@@ -97,13 +97,17 @@ func (a Account) checkRole(ctx context.Context, old, r *Role, w *Write) error {
 		if err != nil {
 			return err
 		}
-		known, err := a.m.rolesOf(ctx, a.owner, &compiled{anyRole: true, roleSet: all}, []layer{{roles: heir.Inherits}})
+		heirs := []layer{{roles: []string{heir.ID}}}
+		before, err := a.m.rolesOf(ctx, a.owner, &compiled{anyRole: true}, heirs)
 		if err != nil {
 			return err
 		}
-		known = maps.Clone(known) // it may hold the changed role as it is stored
-		known[heir.ID], known[r.ID] = heir, *r
-		if err := newPolicy([]layer{{roles: []string{heir.ID}}}, known).overgrown(ctx); err != nil {
+		after := maps.Clone(before)
+		maps.Copy(after, all)
+		if err := newPolicy(heirs, after).overgrown(ctx); err != nil {
+			if newPolicy(heirs, before).overgrown(ctx) != nil {
+				continue // it was so before: that must not keep anybody from taking rules away
+			}
 			return fmt.Errorf("role %q, which inherits role %q: %w", heir.Name, r.Name, err)
 		}
 	}
@@ -181,7 +185,8 @@ func (a Account) Roles(ctx context.Context, q RoleQuery) iter.Seq2[Role, error] 
 // UpdateRole changes a role; every token that has it answers by the new rules before UpdateRole returns. ID, Owner,
 // Origin and Version are for reading. When somebody else changes the role meanwhile, edit is called again on the newer
 // one; to refuse that, return [ErrConflict] when Version is not the one your form showed. An error of edit is returned
-// as it is. Who acts must have all that the tokens with this role may do. [ErrNotFound] if there is no such role,
+// as it is. An actor must have all that this role allows, and
+// all that the tokens and roles that have it allow before and after. [ErrNotFound] if there is no such role,
 // [ErrExists] if the name is taken, [ErrInvalid] for a malformed role, one that inherits an unknown one, and a cycle.
 func (a Account) UpdateRole(ctx context.Context, id string, edit func(*Role) error) (Role, error) {
 	var out Role

@@ -63,6 +63,9 @@ func (m *Manager) mint(ctx context.Context, a Access, n *Narrowing) (Token, Secr
 	if err != nil {
 		return fail(err)
 	}
+	if err := a.overgrown(ctx, &nl); err != nil {
+		return fail(err)
+	}
 	s := Settings{Name: n.Name, Roles: nl.layer.roles, Permissions: nl.layer.rules, Restrictions: n.Restrictions,
 		Limits: n.Limits, Extra: n.Extra}
 	now := m.now()
@@ -98,6 +101,28 @@ func (m *Manager) mint(ctx context.Context, a Access, n *Narrowing) (Token, Secr
 	}
 	t.Version = 1
 	return t, newSecret(text), nil
+}
+
+// overgrown refuses a mint whose rows would be too large, together with those of its parents. What a parent allows is small
+// most of the time, and a role that the mint names is one of the parent's: then nothing need be tried.
+func (a Access) overgrown(ctx context.Context, nl *narrowed) error {
+	whole := a.set.policy.size()
+	own := whole // what the roles it names give is part of that
+	if !nl.layer.full {
+		for _, id := range nl.roles {
+			if _, ok := a.set.roleSet[id]; !ok {
+				own.nodes = maxSize // a role that the parent does not have
+			}
+		}
+		own = compile(nl.layer.rules).size.after(own)
+	}
+	for _, c := range nl.layer.rows {
+		own = own.and(conditionSize(c))
+	}
+	if whole.and(own).fits() {
+		return nil
+	}
+	return newPolicy(append([]layer{nl.layer}, a.set.layers...), nl.roleSet).overgrown(ctx)
 }
 
 // clampEnd is now + lifetime, or the first end of a parent.
