@@ -12,7 +12,9 @@ import (
 // follower keeps the cache as young as Options.MaxStale promises, by reading the store's epoch and its changes.
 type follower struct {
 	m       *Manager
-	polling chan struct{}             // holds one value while somebody applies changes
+	feeds   sharedRead[*feedRead]
+	feeding gathering
+	apply   sync.Mutex                // of feedRead.done and the cache's changes
 	started atomic.Pointer[pollStart] // of the last successful poll; nil: none yet
 	missed  atomic.Uint64             // changes of this process's own that the cache was not told; only polls begun since count
 	behind  sync.WaitGroup
@@ -34,7 +36,7 @@ type pollStart struct {
 }
 
 func newFollower(m *Manager) *follower {
-	return &follower{m: m, polling: make(chan struct{}, 1), gathering: gathering{worth: 2 * time.Microsecond}}
+	return &follower{m: m, gathering: gathering{worth: 2 * time.Microsecond}}
 }
 
 // fresh returns once the cache reflects all that was committed before now − MaxStale.
@@ -149,43 +151,70 @@ func (f *follower) readEpoch(ctx context.Context) (uint64, error) {
 	return feed.Epoch, nil
 }
 
-// catchUp applies changes until the cache is at target or beyond.
+// feedRead is one reading of the feed.
+type feedRead struct {
+	after uint64
+	feed  Feed
+	done  bool // it was applied to the cache
+}
+
+// catchUp applies changes until the cache is at target or beyond. At least one reading of the feed that began after the
+// call is applied, unless the cache is at target by then.
 func (f *follower) catchUp(ctx context.Context, target uint64) error {
 	c := f.m.cache
 	ahead := target >= c.applied.Load()
-	select {
-	case f.polling <- struct{}{}:
-		defer func() { <-f.polling }()
-	case <-ctx.Done():
-		return unavailable(ctx.Err())
-	}
-	if ahead && c.applied.Load() >= target {
-		return nil // somebody else did it while we waited
-	}
-	for first := true; first || c.applied.Load() < target; first = false {
-		after := c.applied.Load()
-		feed, err := f.m.store.Changes(ctx, after, 1000)
+	for read := false; !read || c.applied.Load() < target; {
+		if ahead && c.applied.Load() >= target {
+			return nil // somebody else did it
+		}
+		r, err := f.feeds.do(ctx, &f.feeding, f.readFeed)
 		if err != nil {
-			return unavailable(err)
+			return err
 		}
-		f.m.sawStoreClock(feed.Now)
-		at, dense := after, true
-		for _, ch := range feed.Changes {
-			dense = dense && (ch.Epoch == at+1 || ch.Epoch == at && at > after)
-			at = ch.Epoch
-		}
-		// Numbers are dense, so a hole means history we do not have, and a lower epoch another history altogether
-		// (a backup restored): forget everything rather than shrug.
-		if feed.Truncated || !dense || feed.Epoch < after || len(feed.Changes) == 0 && feed.Epoch > after {
-			c.forget(feed.Epoch)
-			return nil
-		}
-		c.apply(feed.Changes, at)
-		if at == after && at < target {
-			return fmt.Errorf("%w: its feed lags behind its epoch", ErrUnavailable)
+		if read, err = f.applyFeed(r, target); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+func (f *follower) readFeed(ctx context.Context) (*feedRead, error) {
+	r := &feedRead{after: f.m.cache.applied.Load()}
+	var err error
+	if r.feed, err = f.m.store.Changes(ctx, r.after, 1000); err != nil {
+		return nil, unavailable(err)
+	}
+	f.m.sawStoreClock(r.feed.Now)
+	return r, nil
+}
+
+// applyFeed brings the cache up to a reading of the feed, unless the cache has moved since. It reports whether the reading
+// is applied, be it by another caller.
+func (f *follower) applyFeed(r *feedRead, target uint64) (bool, error) {
+	c := f.m.cache
+	f.apply.Lock()
+	defer f.apply.Unlock()
+	if r.done || c.applied.Load() != r.after {
+		return r.done, nil
+	}
+	at, dense := r.after, true
+	for _, ch := range r.feed.Changes {
+		dense = dense && (ch.Epoch == at+1 || ch.Epoch == at && at > r.after)
+		at = ch.Epoch
+	}
+	r.done = true
+	switch {
+	// Numbers are dense, so a hole means history we do not have, and a lower epoch another history altogether
+	// (a backup restored): forget everything rather than shrug.
+	case r.feed.Truncated || !dense || r.feed.Epoch < r.after || len(r.feed.Changes) == 0 && r.feed.Epoch > r.after:
+		c.forget(r.feed.Epoch)
+		return true, nil
+	case at == r.after && at < target:
+		r.done = false
+		return false, fmt.Errorf("%w: its feed lags behind its epoch", ErrUnavailable)
+	}
+	c.apply(r.feed.Changes, at)
+	return true, nil
 }
 
 func unavailable(err error) error {

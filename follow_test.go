@@ -203,7 +203,7 @@ func TestCallersShareARead(t *testing.T) {
 				<-saw
 			}
 		}
-		require.False(t, f.reads.reading)
+		require.Nil(t, f.reads.leader)
 		require.Nil(t, f.reads.next)
 	})
 }

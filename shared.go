@@ -11,17 +11,75 @@ import (
 
 // sharedRead lets callers who want the same at the same time share one read. It begins after each of them came: one that
 // had begun before could miss what was committed before they asked.
+//
+// A read that is not answered, for its connection is dead and its caller has no deadline, holds nobody up for long: after
+// some patience it is given up, and the next of those who wait reads.
 type sharedRead[T any] struct {
-	mu      sync.Mutex
-	reading bool         // somebody reads, or has been given the turn to
-	next    *readTurn[T] // what those who wait will share
+	mu     sync.Mutex
+	leader *leadership[T] // who reads, or has been given the turn to; nil: nobody
+	next   *readTurn[T]   // what those who wait will share
+	watch  *time.Timer    // gives the leader up
+	took   time.Duration  // the last read that was answered
+	lapses int            // leaders given up since
+}
+
+// leadership is one read under way.
+type leadership[T any] struct {
+	call *readTurn[T] // of those who share it; nil: nobody, or it was given up
 }
 
 type readTurn[T any] struct {
 	turn  chan struct{} // a value: the one who receives it reads; closed: it was read
 	value T
 	err   error
-	late  bool // the time of the one who read was over
+	late  bool // the time of the one who read was over, or it was given up
+}
+
+const (
+	minPatience = 50 * time.Millisecond
+	maxPatience = 5 * time.Second
+)
+
+// watchLeader gives the leader up unless it is done in time. While others wait for nothing, nobody is watched. The caller
+// holds s.mu.
+func (s *sharedRead[T]) watchLeader() {
+	patience := min(max(minPatience, 2*s.took)<<min(s.lapses, 10), maxPatience)
+	if s.watch == nil {
+		s.watch = time.AfterFunc(patience, s.giveUp)
+	} else {
+		s.watch.Reset(patience)
+	}
+}
+
+// giveUp passes the turn on. Those who shared the read try again.
+func (s *sharedRead[T]) giveUp() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	lost := s.leader
+	if lost == nil || lost.call == nil && s.next == nil {
+		return
+	}
+	s.lapses++
+	s.leader = nil
+	if call := lost.call; call != nil {
+		lost.call = nil
+		call.late, call.err = true, errGivenUp
+		close(call.turn)
+	}
+	s.pass()
+}
+
+// pass gives one of those who wait the turn to read. The caller holds s.mu.
+func (s *sharedRead[T]) pass() {
+	if s.next == nil {
+		s.leader = nil
+		return
+	}
+	s.leader = &leadership[T]{}
+	select {
+	case s.next.turn <- struct{}{}:
+	default: // nobody has taken it yet
+	}
 }
 
 // do returns what read says, be it to another caller. Nobody may change it.
@@ -30,13 +88,14 @@ func (s *sharedRead[T]) do(ctx context.Context, g *gathering, read func(context.
 	defer g.asking.Add(-1)
 	for {
 		s.mu.Lock()
-		if !s.reading {
-			s.reading = true
+		if s.leader == nil {
+			s.leader = &leadership[T]{}
 			s.mu.Unlock()
 			return s.lead(ctx, g, read)
 		}
 		if s.next == nil {
 			s.next = &readTurn[T]{turn: make(chan struct{}, 1)}
+			s.watchLeader()
 		}
 		call := s.next
 		s.mu.Unlock()
@@ -68,27 +127,43 @@ func timeIsOver(ctx context.Context) bool {
 func (s *sharedRead[T]) lead(ctx context.Context, g *gathering, read func(context.Context) (T, error)) (value T, err error) {
 	g.gather()
 	s.mu.Lock()
-	call := s.next
-	s.next = nil
+	me := &leadership[T]{call: s.next} // a new one: the turn may have been passed on before it was taken
+	s.leader, s.next = me, nil
+	if me.call != nil {
+		s.watchLeader()
+	}
 	s.mu.Unlock()
 	err = errPanicked
 	begin := time.Now()
 	defer func() {
-		g.note(time.Since(begin), err)
+		took := time.Since(begin)
+		g.note(took, err)
 		s.mu.Lock()
-		if s.next != nil {
-			s.next.turn <- struct{}{}
-		} else {
-			s.reading = false
+		call := me.call
+		if s.leader == me {
+			if s.watch != nil {
+				s.watch.Stop()
+			}
+			if err == nil {
+				s.took, s.lapses = took, 0
+			}
+			s.pass()
+			if s.next != nil {
+				s.watchLeader()
+			}
 		}
-		s.mu.Unlock()
 		if call != nil {
+			me.call = nil
 			call.value, call.err, call.late = value, err, timeIsOver(ctx)
 			close(call.turn)
 		}
+		s.mu.Unlock()
 	}()
 	return read(ctx)
 }
+
+// errGivenUp is for those who shared a read that was not answered.
+var errGivenUp = fmt.Errorf("%w: a read was not answered", ErrUnavailable)
 
 // errPanicked is for those who waited for a read in which the store panicked: its own caller has the panic.
 var errPanicked = fmt.Errorf("%w: it panicked", ErrUnavailable)

@@ -265,9 +265,10 @@ func TestCallersShareATimeout(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		require.LessOrEqual(t, store.loads.Load(), int64(2))
-		require.LessOrEqual(t, store.feeds.Load(), int64(2))
-		require.Equal(t, 2*time.Second, time.Since(begin))
+		// A read that is not answered is given up after 50 ms, the next one after twice that, and so on.
+		require.LessOrEqual(t, store.loads.Load(), int64(6))
+		require.LessOrEqual(t, store.feeds.Load(), int64(6))
+		require.LessOrEqual(t, time.Since(begin), 4*time.Second)
 
 		// The end of her own time who asked is not that of the others.
 		short, cancel := context.WithTimeout(t.Context(), time.Millisecond)
