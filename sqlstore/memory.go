@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/latchkey-go/latchkey"
 )
@@ -32,6 +33,8 @@ type memory struct {
 	owners map[string]*tenant
 	weight int // of all entries, about bytes
 	max    int
+	recent map[string]uint64 // the last change of each owner that had one above since
+	since  uint64
 }
 
 // tenant is what is known of one owner. Fields change only under memory.mu.
@@ -65,7 +68,7 @@ const (
 )
 
 func newMemory() *memory {
-	return &memory{catching: make(chan struct{}, 1), owners: map[string]*tenant{}, max: maxMemory}
+	return &memory{catching: make(chan struct{}, 1), owners: map[string]*tenant{}, max: maxMemory, recent: map[string]uint64{}}
 }
 
 // mark is where the memory stood before a statement was begun.
@@ -82,10 +85,46 @@ func (m *memory) forget(epoch uint64) {
 	clear(m.owners)
 	m.weight, m.epoch = 0, epoch
 	m.turn++
+	m.restart(epoch)
+}
+
+// restart forgets who changed up to epoch. The caller holds m.mu.
+func (m *memory) restart(epoch uint64) {
+	clear(m.recent)
+	m.since = epoch
+}
+
+// quiet reports whether it is known that nothing of the owner changed after epoch, up to m.epoch. The caller holds m.mu.
+func (m *memory) quiet(owner string, epoch uint64) bool {
+	return m.since <= epoch && m.recent[owner] <= epoch
+}
+
+// still reports whether what was read of f's owner as of a later epoch is what it was as of f.Epoch: two readings make one
+// cut if nothing of that owner changed between them. Else whoever is far from the database would begin anew with every
+// change of anybody.
+func (s *Store) still(ctx context.Context, f *latchkey.Found, epoch uint64, was mark) (bool, error) {
+	if epoch <= f.Epoch {
+		return epoch == f.Epoch, nil
+	}
+	if err := s.follow(ctx, epoch, was, true); err != nil {
+		return false, err
+	}
+	m := s.memory
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.turn == was.turn && m.epoch >= epoch && m.quiet(f.Token.Owner, f.Epoch), nil
 }
 
 // reach brings the memory to the epoch of a cut whose statement began after was, or beyond.
 func (s *Store) reach(ctx context.Context, epoch uint64, was mark) error {
+	return s.follow(ctx, epoch, was, false)
+}
+
+// followPatience is how long a caller waits for another one that reads the feed. That one's connection may be dead.
+const followPatience = 100 * time.Millisecond
+
+// follow is reach. With changes it reads who changed even where nothing is known that could be wrong.
+func (s *Store) follow(ctx context.Context, epoch uint64, was mark, changes bool) error {
 	m := s.memory
 	m.mu.RLock()
 	there := epoch <= m.epoch && epoch >= was.epoch
@@ -101,32 +140,52 @@ func (s *Store) reach(ctx context.Context, epoch uint64, was mark) error {
 		}
 		return nil
 	}
+	patience := time.NewTimer(followPatience)
+	defer patience.Stop()
 	select {
 	case m.catching <- struct{}{}:
 		defer func() { <-m.catching }()
+	case <-patience.C: // read beside it
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	m.mu.Lock()
-	if len(m.owners) == 0 && m.epoch < epoch {
-		m.epoch = epoch // nothing is known, so nothing can be wrong
+	for {
+		m.mu.Lock()
+		if !changes && len(m.owners) == 0 && m.epoch < epoch {
+			m.epoch = epoch // nothing is known, so nothing can be wrong
+			m.restart(epoch)
+		}
+		after, turn := m.epoch, m.turn
+		m.mu.Unlock()
+		if after >= epoch {
+			return nil // somebody else did it while we waited
+		}
+		var feed latchkey.Feed
+		var now sql.NullInt64
+		rows, err := s.feed(ctx, &feed, &now, after, maxCatchUp+1)
+		if err != nil {
+			return err
+		}
+		m.mu.Lock()
+		switch {
+		case m.turn != turn:
+			m.mu.Unlock()
+			return nil // the cut will be read again
+		case m.epoch == after:
+			m.learnChanges(&feed, rows)
+			m.mu.Unlock()
+			return nil
+		}
+		m.mu.Unlock() // somebody who read beside us was faster
 	}
-	after, turn := m.epoch, m.turn
-	m.mu.Unlock()
-	if after >= epoch {
-		return nil // somebody else did it while we waited
-	}
-	var feed latchkey.Feed
-	var now sql.NullInt64
-	rows, err := s.feed(ctx, &feed, &now, after, maxCatchUp+1)
-	if err != nil {
-		return err
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.turn != turn {
-		return nil // the cut will be read again
-	}
+}
+
+// maxRecent bounds the owners of whom the last change is remembered.
+const maxRecent = 10_000
+
+// learnChanges brings the memory to a feed that was read as of m.epoch. The caller holds m.mu.
+func (m *memory) learnChanges(feed *latchkey.Feed, rows int) {
+	after := m.epoch
 	at, dense := after, true
 	for _, c := range feed.Changes {
 		dense = dense && (c.Epoch == at+1 || c.Epoch == at && at > after)
@@ -135,13 +194,16 @@ func (s *Store) reach(ctx context.Context, epoch uint64, was mark) error {
 	// Numbers have no gaps: one that is missing is history that is not there.
 	if rows > maxCatchUp || feed.Truncated || !dense || at != feed.Epoch {
 		m.forget(feed.Epoch)
-		return nil
+		return
+	}
+	if len(m.recent) > maxRecent {
+		m.restart(after)
 	}
 	for _, c := range feed.Changes {
 		m.drop(c)
+		m.recent[c.Owner] = c.Epoch
 	}
 	m.epoch = feed.Epoch
-	return nil
 }
 
 // drop forgets what a change makes untrue. The caller holds m.mu.
@@ -364,7 +426,7 @@ func (m *memory) learnAncestors(f *latchkey.Found, was mark) {
 // learning is the tenant that may learn what was read as of f.Epoch, nil if none: with the memory ahead of it nobody knows
 // whether it still is so. The caller holds m.mu.
 func (m *memory) learning(f *latchkey.Found, was mark) *tenant {
-	if m.turn != was.turn || m.epoch != f.Epoch {
+	if m.turn != was.turn || m.epoch < f.Epoch || m.epoch > f.Epoch && !m.quiet(f.Token.Owner, f.Epoch) {
 		return nil
 	}
 	t := m.owners[f.Token.Owner]

@@ -183,7 +183,7 @@ func (s *Store) cut(ctx context.Context, first func() (latchkey.Found, bool, err
 // complete adds to a token what decides about it beside it. It is not whole when the epoch moved on.
 func (s *Store) complete(ctx context.Context, f *latchkey.Found, was mark) (whole bool, err error) {
 	if !s.memory.owner(f, was) {
-		if whole, err = s.ownerAt(ctx, f); err != nil || !whole {
+		if whole, err = s.ownerAt(ctx, f, was); err != nil || !whole {
 			return false, err
 		}
 		s.memory.learnOwner(f, was)
@@ -194,7 +194,10 @@ func (s *Store) complete(ctx context.Context, f *latchkey.Found, was mark) (whol
 		}
 	} else if f.Token.Depth == 1 { // mostly the parent is the root: found without walking
 		parent, epoch, ok, err := s.tokenAt(ctx, f.Token.Owner, f.Token.Parent)
-		if err != nil || epoch != f.Epoch {
+		if err != nil {
+			return false, err
+		}
+		if same, err := s.still(ctx, f, epoch, was); err != nil || !same {
 			return false, err
 		}
 		if ok && parent.Parent == "" {
@@ -207,7 +210,10 @@ func (s *Store) complete(ctx context.Context, f *latchkey.Found, was mark) (whol
 	}
 	f.Ancestors, f.Roles = nil, nil
 	epoch, there, err := s.kin(ctx, f)
-	if err != nil || !there || epoch != f.Epoch {
+	if err != nil || !there {
+		return false, err
+	}
+	if same, err := s.still(ctx, f, epoch, was); err != nil || !same {
 		return false, err
 	}
 	s.memory.learnAncestors(f, was)
@@ -216,15 +222,17 @@ func (s *Store) complete(ctx context.Context, f *latchkey.Found, was mark) (whol
 }
 
 // ownerAt reads the owner's record as of f.Epoch.
-func (s *Store) ownerAt(ctx context.Context, f *latchkey.Found) (whole bool, err error) {
+func (s *Store) ownerAt(ctx context.Context, f *latchkey.Found, was mark) (whole bool, err error) {
 	var row ownerRow
 	var epoch uint64
 	found, err := s.first(ctx, selectOwnerAt, []any{f.Token.Owner}, append(row.dest(), &epoch)...)
 	if err != nil || !found {
 		return false, orMissing(err, epochRow)
 	}
-	f.Owner, err = row.owner(f.Token.Owner)
-	return epoch == f.Epoch, err
+	if f.Owner, err = row.owner(f.Token.Owner); err != nil {
+		return false, err
+	}
+	return s.still(ctx, f, epoch, was)
 }
 
 // kin reads the ancestors and the roles, and the epoch they are as of. A token that is not there any more, for Purge leaves
