@@ -27,12 +27,13 @@ import (
 // that. An actor whose token has Limits, or ends by idling, makes no other token and reveals no secret of one: several
 // tokens could spend more together, and none would idle out with it. It can mint, for what it mints is bound by it. The
 // right [Exceed] on "latchkey/token/<id>" lifts these bounds, and no others. Give it by name to a desk that issues keys
-// for customers. An Assumed caller has no token, so nothing of this kind bounds it.
+// for customers, or have the program call [Account.Exceeding]. An Assumed caller has no token, so nothing of this kind bounds it.
 type Account struct {
 	m     *Manager
 	owner string
 	actor Access
 	acts  bool // false: the host itself
+	free  bool // the host lifts the bounds of the actor's own token
 }
 
 // Owner is the owner's id.
@@ -49,6 +50,14 @@ func (a Account) As(who Access) (Account, error) {
 	}
 	a.actor, a.acts = who, true
 	return a, nil
+}
+
+// Exceeding returns a, with the right [Exceed] for its actor on every token: the host's own code says that what the actor
+// issues need not keep to the bounds of the actor's token. Its other rights stay as they are. It is for surfaces whose
+// purpose is that, such as a session that makes lasting keys, and for secret keys, which no rule can give the right to.
+func (a Account) Exceeding() Account {
+	a.free = true
+	return a
 }
 
 // Assume is the access of somebody the host has authenticated itself, in its own session system. Nothing is stored. The

@@ -87,11 +87,18 @@ func (a Account) checkRole(ctx context.Context, old, r *Role, w *Write) error {
 		samePermissions(old.Permissions, r.Permissions) && samePermissions(old.Boundary, r.Boundary) {
 		return nil
 	}
-	if err := newPolicy([]layer{{roles: []string{r.ID}}}, all).overgrown(ctx); err != nil {
+	alone := []layer{{roles: []string{r.ID}}}
+	is := newPolicy(alone, all)
+	if err := is.overgrown(ctx); err != nil {
 		return fmt.Errorf("role %q: %w", r.Name, err)
 	}
 	if old == nil {
 		return nil // nobody inherits it yet
+	}
+	was := maps.Clone(all) // as far as it inherits what it does now; what it inherited beside made it no smaller
+	was[r.ID] = *old
+	if is.size().noLargerThan(newPolicy(alone, was).size()) {
+		return nil
 	}
 	for heir, err := range a.heirs(ctx, r.ID) {
 		if err != nil {

@@ -120,7 +120,7 @@ func (c *act) judged(roles map[string]Role, ancestors []Token) {
 // An actor with limits of its own makes no token, and loosens none that spends by itself: one key of 100 credits that made
 // ten of them could spend 1,000. An idle limit is an end that nobody knows in advance, so it is treated alike.
 func (c *act) bounded(t *Token, ancestors []Token, action Action, from *Settings) error {
-	if !c.acts || c.access.Check(Exceed, Path("latchkey", "token", t.ID)) == nil {
+	if !c.acts || c.free || c.access.Check(Exceed, Path("latchkey", "token", t.ID)) == nil {
 		return nil
 	}
 	makes := action != Update || from.Disabled && !t.Disabled || t.Validity.NotBefore.Before(from.Validity.NotBefore)

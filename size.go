@@ -13,6 +13,11 @@ func (s size) fits() bool {
 		s.keys <= maxPairs
 }
 
+// noLargerThan reports whether what is built on s instead of other grows in no way.
+func (s size) noLargerThan(other size) bool {
+	return s.nodes <= other.nodes && s.items <= other.items && s.depth <= other.depth && s.keys <= other.keys
+}
+
 // maxSize is where sizes stop growing: far beyond every limit, and far below an overflow.
 const maxSize = 1 << 30
 

@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/memstore"
 )
 
 // total is the sum of everything that the manager and the store know of acme.
@@ -340,4 +341,43 @@ func TestCountDoesNotAllocate(t *testing.T) {
 		}
 		return count
 	}))
+}
+
+// perRow is a store in which a last use takes three milliseconds, within one transaction that ends with its context.
+type perRow struct {
+	latchkey.Store
+	written, longest atomic.Int64
+}
+
+func (s *perRow) AddUsage(ctx context.Context, b latchkey.UsageBatch) error {
+	took := time.Duration(len(b.Last)) * 3 * time.Millisecond
+	s.longest.Store(max(s.longest.Load(), int64(took)))
+	select {
+	case <-time.After(took):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	s.written.Add(int64(len(b.Last)))
+	return s.Store.AddUsage(ctx, b)
+}
+
+// A node that has just started uses more tokens at once than one transaction could note. All uses are written, though nobody
+// uses anything afterwards, and none of the transactions is long.
+func TestLastUsesOfABusyStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const tokens = 6000
+		s := &perRow{Store: memstore.New(nil)}
+		acme := latchkey.New(s.Store, nil).For("acme")
+		m := latchkey.New(s, nil)
+		for range tokens {
+			_, secret, err := acme.Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey})
+			require.NoError(t, err)
+			_, err = m.Verify(t.Context(), latchkey.Presented{Secret: secret.Reveal()})
+			require.NoError(t, err)
+		}
+		time.Sleep(time.Minute)
+		require.EqualValues(t, tokens, s.written.Load())
+		require.Less(t, time.Duration(s.longest.Load()), time.Second)
+		require.NoError(t, m.Close(t.Context()))
+	})
 }

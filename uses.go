@@ -1,8 +1,10 @@
 package latchkey
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 )
@@ -11,6 +13,8 @@ const (
 	useStep    = 10 * time.Minute      // how far a last use moves before it is written, for tokens that do not idle out
 	useStepMin = time.Second           // the same, at the least, for tokens that do
 	useDelay   = 50 * time.Millisecond // how long uses are gathered into one batch
+	useBatch   = 250                   // uses of one transaction: it holds their rows, which others wait for
+	useRetry   = time.Second           // how long uses wait after the store failed
 	useRoom    = 1 << 16               // uses that may wait while the store is away; more are dropped and told to the log
 )
 
@@ -107,21 +111,33 @@ func (u *lastUses) wait(owner, id string, now int64) {
 		return
 	}
 	u.waiting[id] = LastUsed{Owner: owner, TokenID: id, At: fromMicros(now)}
-	if !u.timer {
-		u.timer = true
-		u.flushes.Add(1)
-		time.AfterFunc(useDelay, func() {
-			defer u.flushes.Done()
-			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-			defer cancel()
-			if err := u.flush(ctx); err != nil {
-				u.m.warn("latchkey: cannot write last uses", err)
-			}
-		})
-	}
+	u.arm(useDelay)
 }
 
-// flush writes what waits. What could not be written waits for the next use, or the next flush.
+// arm makes a flush due. The caller holds u.mu.
+func (u *lastUses) arm(after time.Duration) {
+	if u.timer || u.closed {
+		return
+	}
+	u.timer = true
+	u.flushes.Add(1)
+	time.AfterFunc(after, func() {
+		defer u.flushes.Done()
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := u.flush(ctx); err != nil {
+			u.m.warn("latchkey: cannot write last uses; they are kept", err)
+			u.mu.Lock()
+			defer u.mu.Unlock()
+			if len(u.waiting) > 0 {
+				u.arm(useRetry)
+			}
+		}
+	})
+}
+
+// flush writes what waits, in small transactions: what is written stays written, and nobody waits long for a row. What
+// could not be written is kept.
 func (u *lastUses) flush(ctx context.Context) error {
 	select {
 	case u.writing <- struct{}{}:
@@ -137,17 +153,31 @@ func (u *lastUses) flush(ctx context.Context) error {
 	}
 	clear(u.waiting)
 	u.mu.Unlock()
-	if len(batch) == 0 {
-		return nil
+	// In the order of stores, so that rows that lie together are written together.
+	slices.SortFunc(batch, func(a, b LastUsed) int {
+		return cmp.Or(cmp.Compare(a.Owner, b.Owner), cmp.Compare(a.TokenID, b.TokenID))
+	})
+	for len(batch) > 0 {
+		part := batch[:min(len(batch), useBatch)]
+		if err := u.write(ctx, part); err != nil {
+			u.keep(batch)
+			return err
+		}
+		batch = batch[len(part):]
 	}
+	return nil
+}
+
+func (u *lastUses) write(ctx context.Context, part []LastUsed) error {
 	now := u.m.now()
 	id, err := u.m.newID(now)
-	if err == nil {
-		err = u.m.store.AddUsage(ctx, UsageBatch{ID: id, At: fromMicros(now), Last: batch})
+	if err != nil {
+		return err
 	}
-	if err == nil {
-		return nil
-	}
+	return u.m.store.AddUsage(ctx, UsageBatch{ID: id, At: fromMicros(now), Last: part})
+}
+
+func (u *lastUses) keep(batch []LastUsed) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for _, l := range batch {
@@ -155,7 +185,6 @@ func (u *lastUses) flush(ctx context.Context) error {
 			u.waiting[l.TokenID] = l // raising a time twice is harmless, so an unknown outcome needs no more care
 		}
 	}
-	return err
 }
 
 // close flushes a last time and waits for what is under way, as long as ctx says.

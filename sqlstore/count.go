@@ -50,38 +50,129 @@ func (s *Store) AddUsage(ctx context.Context, b latchkey.UsageBatch) error {
 		if err != nil || n == 0 {
 			return err // added before
 		}
-		for _, r := range rows {
-			if err := t.addUsage(r); err != nil {
-				return err
-			}
+		if err := t.insertRows(rowset{usageRows, sumUsage(rows)}); err != nil {
+			return err
 		}
-		for _, l := range last {
-			at := micros(l.At)
-			n, err := t.exec(`UPDATE latchkey_tokens SET used = ? WHERE owner = ? AND id = ? AND (used IS NULL OR used < ?)`,
-				at, l.Owner, l.TokenID, at)
-			if err == nil && n > 0 {
-				_, err = t.exec(`UPDATE latchkey_secrets SET found = `+t.dialect().join(`?`, `substr(found, 9)`)+`
-					WHERE owner = ? AND token_id = ?`, packedUsed(l.At), l.Owner, l.TokenID)
-			}
-			if err != nil {
-				return err
-			}
-		}
-		return nil
+		return t.raiseUsed(latestUses(last))
 	})
 }
 
-// addUsage adds one row. A count stops at the end of its range: one that wrapped around would be a negative one.
-func (t *tx) addUsage(r latchkey.UsageRow) error {
-	_, err := t.exec(`INSERT INTO latchkey_usage (owner, day, token_id, client_id, meter, endpoint, count, credits)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?)`+t.dialect().onTaken("owner, day, token_id, client_id, meter, endpoint",
+// sumUsage is sorted rows as they are inserted, each key once: one statement may touch a row once only.
+func sumUsage(rows []latchkey.UsageRow) (out [][]any) {
+	for i := 0; i < len(rows); {
+		r := rows[i]
+		key := r
+		key.Count, key.Credits = 0, 0
+		for i++; i < len(rows); i++ {
+			other := rows[i]
+			count, credits := other.Count, other.Credits
+			if other.Count, other.Credits = 0, 0; other != key {
+				break
+			}
+			r.Count, r.Credits = addUp(r.Count, count), addUp(r.Credits, credits)
+		}
+		out = append(out, []any{r.Owner, r.Day, r.TokenID, r.ClientID, r.Meter, r.Endpoint, r.Count, int64(r.Credits)})
+	}
+	return out
+}
+
+// addUp adds and stops at the end of the range.
+func addUp[N ~int64](a, b N) N {
+	if a > math.MaxInt64-b {
+		return math.MaxInt64
+	}
+	return a + b
+}
+
+// latestUses is sorted last uses, each token once.
+func latestUses(last []latchkey.LastUsed) (out []latchkey.LastUsed) {
+	for _, l := range last {
+		if n := len(out); n > 0 && out[n-1].Owner == l.Owner && out[n-1].TokenID == l.TokenID {
+			if l.At.After(out[n-1].At) {
+				out[n-1].At = l.At
+			}
+			continue
+		}
+		out = append(out, l)
+	}
+	return out
+}
+
+// maxUses is how many tokens one statement touches.
+const maxUses = 64
+
+// raiseUsed writes last uses, sorted by token, in few statements of few shapes.
+func (t *tx) raiseUsed(last []latchkey.LastUsed) error {
+	if t.dialect().arrays {
+		return t.raiseUsedArrays(last)
+	}
+	for size := maxUses; len(last) > 0; last = last[size:] {
+		for size > len(last) {
+			size /= 2
+		}
+		part := last[:size]
+		for i := range part { // an id is told from others by itself in the statements
+			if slices.ContainsFunc(part[:i], func(l latchkey.LastUsed) bool { return l.TokenID == part[i].TokenID }) {
+				part = part[:1] // two owners have the same id
+				break
+			}
+		}
+		size = len(part)
+		at, packed := make([]any, 0, 2*size), make([]any, 0, 2*size)
+		pairs := make([]any, 0, 2*size)
+		for _, l := range part {
+			at, packed = append(at, l.TokenID, micros(l.At)), append(packed, l.TokenID, packedUsed(l.At))
+			pairs = append(pairs, l.Owner, l.TokenID)
+		}
+		when := strings.Repeat(` WHEN ? THEN ?`, size)
+		in := ` IN (` + t.dialect().pairs + `(?, ?)` + strings.Repeat(`, (?, ?)`, size-1) + `)`
+		_, err := t.exec(`UPDATE latchkey_tokens SET used = CASE id`+when+` END WHERE (owner, id)`+in+`
+			AND (used IS NULL OR used < CASE id`+when+` END)`, slices.Concat(at, pairs, at)...)
+		if err == nil {
+			_, err = t.exec(`UPDATE latchkey_secrets SET found = `+
+				t.dialect().join(`CASE token_id`+when+` END`, `substr(found, 9)`)+` WHERE (owner, token_id)`+in+`
+				AND substr(found, 1, 8) < CASE token_id`+when+` END`, slices.Concat(packed, pairs, packed)...)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// raiseUsedArrays takes the locks in the order of the tokens, as every transaction does.
+func (t *tx) raiseUsedArrays(last []latchkey.LastUsed) error {
+	if len(last) == 0 {
+		return nil
+	}
+	rows := make([][]any, len(last))
+	for i, l := range last {
+		rows[i] = []any{l.Owner, l.TokenID, micros(l.At), packedUsed(l.At)}
+	}
+	args := func(column int) []any { return []any{arrayOf(rows, 0), arrayOf(rows, 1), arrayOf(rows, column)} }
+	const given = `unnest(CAST(? AS text[]), CAST(? AS text[]), CAST(? AS `
+	_, err := t.exec(`WITH l AS (SELECT t.owner, t.id, v.at FROM latchkey_tokens t, `+given+`bigint[])) AS v(owner, id, at)
+		WHERE t.owner = v.owner AND t.id = v.id AND (t.used IS NULL OR t.used < v.at)
+		ORDER BY t.owner, t.id FOR NO KEY UPDATE OF t)
+		UPDATE latchkey_tokens t SET used = l.at FROM l WHERE t.owner = l.owner AND t.id = l.id`, args(2)...)
+	if err == nil {
+		_, err = t.exec(`WITH l AS (SELECT s.digest, v.used FROM latchkey_secrets s, `+given+`bytea[])) AS v(owner, id, used)
+			WHERE s.owner = v.owner AND s.token_id = v.id AND substr(s.found, 1, 8) < v.used
+			ORDER BY s.owner, s.token_id, s.digest FOR NO KEY UPDATE OF s)
+			UPDATE latchkey_secrets s SET found = l.used || substr(s.found, 9) FROM l WHERE s.digest = l.digest`, args(3)...)
+	}
+	return err
+}
+
+// usageRows add up. A count stops at the end of its range: one that wrapped around would be a negative one.
+var usageRows = newTable("latchkey_usage", `owner text, day text, token_id text, client_id text, meter text, endpoint text,
+	count bigint, credits bigint`, func(d *dialect) string {
+	return d.onTaken("owner, day, token_id, client_id, meter, endpoint",
 		`count = CASE WHEN latchkey_usage.count > 9223372036854775807 - excluded.count THEN 9223372036854775807
 			ELSE latchkey_usage.count + excluded.count END,
 		credits = CASE WHEN latchkey_usage.credits > 9223372036854775807 - excluded.credits THEN 9223372036854775807
-			ELSE latchkey_usage.credits + excluded.credits END`),
-		r.Owner, r.Day, r.TokenID, r.ClientID, r.Meter, r.Endpoint, r.Count, int64(r.Credits))
-	return err
-}
+			ELSE latchkey_usage.credits + excluded.credits END`)
+})
 
 var usageColumns = map[string]string{
 	"token": "token_id", "client": "client_id", "meter": "meter", "endpoint": "endpoint", "day": "day",

@@ -31,6 +31,7 @@ var sqlite = dialect{
 	insertOrUndo:   `INSERT OR FAIL`, // without notes of how to undo the statement alone
 	rowList:        `VALUES `,
 	returning:      true,
+	pairs:          `VALUES `,
 	ifAbsent:       ` ON CONFLICT DO NOTHING`,
 	onTaken:        func(key, set string) string { return ` ON CONFLICT (` + key + `) DO UPDATE SET ` + set },
 	advance:        advanceSQLite,

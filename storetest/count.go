@@ -95,6 +95,51 @@ var onceCases = []Case{
 		w.same(f.Token.Used, noon.Add(time.Hour), "Used of ByDigest")
 	}),
 
+	newCase("usage/many", "A large batch is what its rows are one by one: a row or a token that comes twice, the same id of two owners, more than fits a statement.", func(w *world) {
+		const tokens = 150
+		var batch latchkey.UsageBatch
+		for n := 1; n <= tokens; n++ {
+			mine, theirs := token(n), by(globex, token(n))
+			w.insert(mine)
+			w.write(latchkey.Write{Owner: globex, Tokens: []latchkey.Token{theirs}, Silent: true})
+			for _, owner := range []string{acme, globex} {
+				at := noon.Add(time.Duration(n) * time.Minute)
+				if owner == globex {
+					at = at.Add(time.Second)
+				}
+				batch.Last = append(batch.Last,
+					latchkey.LastUsed{Owner: owner, TokenID: id(n), At: at.Add(-time.Minute)},
+					latchkey.LastUsed{Owner: owner, TokenID: id(n), At: at},
+					latchkey.LastUsed{Owner: owner, TokenID: id(n), At: at.Add(-time.Second)})
+				row := latchkey.UsageRow{Owner: owner, TokenID: id(n), Meter: "calls", Day: "2026-11-22", Count: int64(n), Credits: 1}
+				batch.Rows = append(batch.Rows, row, row)
+			}
+		}
+		batch.At = noon
+		for range 2 {
+			batch.ID = w.key()
+			w.ok(w.s.AddUsage(w.ctx, batch), "AddUsage")
+		}
+		for n := 1; n <= tokens; n += 7 {
+			w.same(w.load(n).Token.Used, noon.Add(time.Duration(n)*time.Minute), "Used")
+			f, err := w.s.Load(w.ctx, globex, id(n))
+			w.ok(err, "Load")
+			w.same(f.Token.Used, noon.Add(time.Duration(n)*time.Minute+time.Second), "Used of the same id of another owner")
+			f, err = w.s.ByDigest(w.ctx, digest(n))
+			w.ok(err, "ByDigest")
+			w.same(f.Token.Used, noon.Add(time.Duration(n)*time.Minute), "Used of ByDigest")
+		}
+		for _, owner := range []string{acme, globex} {
+			rows, err := w.s.Usage(w.ctx, owner, latchkey.UsageQuery{By: []string{"token"}})
+			w.ok(err, "Usage")
+			w.same(len(rows), tokens, "tokens that were counted")
+			for _, r := range rows {
+				w.same(r.Count, int64(4*number(r.TokenID)), "a count")
+				w.same(r.Credits, latchkey.Credits(4), "credits")
+			}
+		}
+	}),
+
 	newCase("usage/query", "Usage sums by the columns asked for, in their order, of the rows that meet every condition.", func(w *world) {
 		var rows []latchkey.UsageRow
 		add := func(token, client, meter, endpoint, day string, n int64) {

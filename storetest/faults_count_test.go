@@ -3,6 +3,7 @@ package storetest_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -11,6 +12,27 @@ import (
 )
 
 var countFaults = map[string]fault{
+	"counts a row that comes twice in a batch once": {[]string{"usage/many"}, func(f *faulty, s latchkey.Store) {
+		f.addUsage = func(ctx context.Context, b latchkey.UsageBatch) error {
+			seen := map[latchkey.UsageRow]bool{}
+			b.Rows = slices.DeleteFunc(slices.Clone(b.Rows), func(r latchkey.UsageRow) bool {
+				twice := seen[r]
+				seen[r] = true
+				return twice
+			})
+			return s.AddUsage(ctx, b)
+		}
+	}},
+	"keeps the last of a token's uses in a batch": {[]string{"usage/many"}, func(f *faulty, s latchkey.Store) {
+		f.addUsage = func(ctx context.Context, b latchkey.UsageBatch) error {
+			last := map[[2]string]latchkey.LastUsed{}
+			for _, l := range b.Last {
+				last[[2]string{l.Owner, l.TokenID}] = l
+			}
+			b.Last = slices.Collect(maps.Values(last))
+			return s.AddUsage(ctx, b)
+		}
+	}},
 	"checks a Once key before recording it": {[]string{"once/race"}, func(f *faulty, s latchkey.Store) {
 		var keys sync.Map
 		f.once = func(_ context.Context, owner string, key [32]byte, _ time.Time) error {

@@ -24,7 +24,7 @@ func (s *surface) add(r *http.Request, c Call) ([]byte, error) {
 			return nil, err
 		}
 	}
-	as, err := c.Account.As(c.Access)
+	as, err := c.acting()
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +45,7 @@ func (s *surface) get(r *http.Request, c Call) ([]byte, error) {
 }
 
 func (s *surface) getAll(r *http.Request, c Call) ([]byte, error) {
-	as, err := c.Account.As(c.Access)
+	as, err := c.acting()
 	if err != nil {
 		return nil, err
 	}
@@ -117,6 +117,15 @@ func (s *surface) remove(r *http.Request, c Call) ([]byte, error) {
 	return nil, absent(as.Delete(r.Context(), t.ID))
 }
 
+// acting is the account acted on by the session.
+func (c Call) acting() (latchkey.Account, error) {
+	as, err := c.Account.As(c.Access)
+	if err != nil || c.bounded {
+		return as, err
+	}
+	return as.Exceeding(), nil
+}
+
 // token reads the token that token_id names. One of another owner, one that another surface made, one that was revoked
 // and one that the caller may not read are missing, all alike.
 func (c Call) token(ctx context.Context) (latchkey.Account, latchkey.Token, error) {
@@ -127,7 +136,7 @@ func (c Call) token(ctx context.Context) (latchkey.Account, latchkey.Token, erro
 	if err != nil {
 		return fail(err)
 	}
-	as, err := c.Account.As(c.Access)
+	as, err := c.acting()
 	if err != nil {
 		return fail(err)
 	}

@@ -476,3 +476,17 @@ func TestGetAllReadsEveryPage(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(w.call("access.get_all").body), &whole))
 	require.Len(t, whole.Data, 230)
 }
+
+// What a session makes outlives it, as the product documents; a host can have it otherwise.
+func TestWhatASessionMakesOutlivesIt(t *testing.T) {
+	for _, bound := range []bool{false, true} {
+		w := newWorld(t, &Options{BoundBySession: bound})
+		r := w.call("access.add", "name", "n")
+		if bound {
+			require.Equal(t, "FAILURE", r.Code)
+			exceeding := w.newSession(w.acme, append(allRights[:2:2], latchkey.Allow(latchkey.Exceed).On("latchkey/token/*")))
+			r = w.as(exceeding, "access.add", "name", "n")
+		}
+		require.Equal(t, "SUCCESS", r.Code, r.Message)
+	}
+}

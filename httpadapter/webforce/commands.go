@@ -39,7 +39,8 @@ type Call struct {
 	Account latchkey.Account // of the request, with every right of the host
 	Access  latchkey.Access  // who asks
 
-	params *form.Value
+	params  *form.Value
+	bounded bool
 }
 
 // May says whether the caller has a flag on a database.

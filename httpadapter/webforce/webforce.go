@@ -36,6 +36,11 @@ type Options struct {
 	// rights that she gives away: see [Database] and [StockImages].
 	Session func(r *http.Request, id string) (latchkey.Access, error)
 
+	// BoundBySession keeps what a session makes, changes and reads to the bounds of the session's own token: its end,
+	// addresses, domains and limits (see [latchkey.Account]), unless a rule gives it [latchkey.Exceed]. False: tokens last
+	// until they are removed, as the product documents it, and only rights bound them.
+	BoundBySession bool
+
 	// Overlay is what it means when one database is named in several places. 0: [OverlayFlags]. It is applied when a
 	// token is made or changed; tokens that exist keep their meaning.
 	Overlay Overlay
@@ -157,7 +162,7 @@ func (s *surface) answer(r *http.Request) (name string, data []byte, err error) 
 	if !known {
 		return "", nil, refuse(msgUnknownCommand)
 	}
-	call := Call{Command: req.command, params: req.params}
+	call := Call{Command: req.command, params: req.params, bounded: s.opts.BoundBySession}
 	if call.Account, call.Access, err = s.verify(r, req.secret); err != nil {
 		return call.Command, nil, err
 	}
