@@ -34,7 +34,7 @@ type Options struct {
 
 	// Environments are the ids of the host's environments, the primary one first. A request that names another one is
 	// refused, and GET /environments lists them. Which one is the primary counts when a role is saved: after another one
-	// became it, call [Recompile]. Nil: there is "main", and Mount leaves that path to the host.
+	// became it, call [Recompile]. Nil: there is "main".
 	Environments []string
 
 	// Rate is how often one token may call. The zero Rate: [DefaultRate] (for [Delivery], [DefaultDeliveryRate]).
@@ -130,21 +130,23 @@ func (s *surface) environments() []string {
 	return s.opts.Environments
 }
 
-// Mount registers /access_tokens and /roles with all beneath them, and /environments if Options.Environments names any.
-// Nil options are ready to use; options that cannot work panic.
+// Mount registers /access_tokens, /roles and /environments with all beneath them. The product's clients repeat a GET for
+// ever when its reply is no JSON, as a mux's own 404 is: a host whose clients call other paths of the product gives all
+// of its prefix to [Handler] instead. Nil options are ready to use; options that cannot work panic.
 func Mount(mux httpadapter.Mux, account latchkey.Account, opts *Options) {
 	s := newSurface(account, opts, MeterCMA, DefaultRate)
-	// The last two are for paths that are none: the product's client repeats a GET for ever when it gets a plain 404.
+	// The last three are for paths that are none: the product's client repeats a GET for ever when it gets a plain 404.
 	for _, path := range []string{"/access_tokens", "/access_tokens/{id}", "/access_tokens/{id}/regenerate_token",
-		"/roles", "/roles/{id}", "/roles/{id}/duplicate", "/access_tokens/", "/roles/"} {
+		"/roles", "/roles/{id}", "/roles/{id}/duplicate", "/environments", "/environments/{id}",
+		"/access_tokens/", "/roles/", "/environments/"} {
 		mux.Handle(path, s)
-	}
-	if len(s.opts.Environments) > 0 {
-		mux.Handle("/environments", s)
 	}
 }
 
-// Handler is [Mount] for hosts that route themselves: it answers the documented paths, and everything else with 404.
+// Handler answers the paths of [Mount], and every other one with the product's 404 INVALID_ENDPOINT, which ends a client's
+// call where a plain 404 does not. Give it a host name of its own, or a prefix with [http.StripPrefix]:
+//
+//	mux.Handle("/cma/", http.StripPrefix("/cma", datocms.Handler(account, nil)))
 func Handler(account latchkey.Account, opts *Options) http.Handler {
 	return newSurface(account, opts, MeterCMA, DefaultRate)
 }
@@ -175,6 +177,7 @@ var endpoints = map[string]endpoint{
 	"DELETE /roles/:id":                        (*call).destroyRole,
 	"POST /roles/:id/duplicate":                (*call).duplicateRole,
 	"GET /environments":                        (*call).listEnvironments,
+	"GET /environments/:id":                    (*call).findEnvironment,
 }
 
 // route finds the endpoint of a request. Segments are cut before they are unescaped, as muxes do.
@@ -187,7 +190,11 @@ func route(r *http.Request) (name, id string, ok bool) {
 		}
 		segments[1] = ":id"
 	}
-	name = r.Method + " /" + strings.Join(segments, "/")
+	method := r.Method
+	if method == http.MethodHead { // RFC 9110, section 9.3.2: GET without the body, which net/http leaves out
+		method = http.MethodGet
+	}
+	name = method + " /" + strings.Join(segments, "/")
 	_, ok = endpoints[name]
 	return name, id, ok
 }
@@ -217,7 +224,7 @@ func (s *surface) serve(w http.ResponseWriter, r *http.Request) (int, any, error
 		return 0, nil, refuse(http.StatusUnauthorized, codeAuthorization, latchkey.ErrDenied)
 	}
 	name, id, ok := route(r)
-	if !ok || name == "GET /environments" && len(s.opts.Environments) == 0 {
+	if !ok {
 		return 0, nil, refuse(http.StatusNotFound, codeEndpoint, latchkey.ErrNotFound)
 	}
 	access.Count(s.meter, name, 1)
@@ -288,23 +295,29 @@ func (s *surface) checkHeaders(w http.ResponseWriter, r *http.Request) error {
 	return err
 }
 
-// environment is the one a request names, and whether it is the primary one. Tokens and roles are in none, but the header
-// is read all the same.
-func (s *surface) environment(w http.ResponseWriter, r *http.Request) (string, error) {
-	named := r.Header.Values("X-Environment")
+// environment is the one that the header or inPath names, else the primary one. Tokens and roles are in none, but the
+// header is read all the same.
+func (s *surface) environment(w http.ResponseWriter, r *http.Request, inPath ...string) (string, error) {
 	env := s.environments()[0]
+	named := slices.Concat(inPath, r.Header.Values("X-Environment"))
 	if len(named) > 0 {
 		env = named[0]
 	}
-	if len(named) > 1 || !slices.Contains(s.environments(), env) {
+	// Two headers are refused whatever they say; path and header must say the same.
+	if len(named)-len(inPath) > 1 || !slices.Contains(s.environments(), env) || named != nil && named[len(named)-1] != env {
 		return "", refuse(http.StatusNotFound, codeEnvironment, latchkey.ErrNotFound)
 	}
 	w.Header().Set("X-Environment", env)
 	return env, nil
 }
 
-const allowHeaders = "authorization, content-type, x-environment, x-site-domain, x-api-version, user-agent, x-session-id, " +
-	"x-include-drafts, x-exclude-invalid"
+// allowHeaders are the product's, and all that its clients set: @datocms/cma-client-browser and @datocms/cda-client.
+const allowHeaders = "accept, authorization, content-type, x-environment, x-site-domain, x-api-version, user-agent, " +
+	"x-session-id, x-include-drafts, x-exclude-invalid, x-visual-editing, x-base-editing-url, x-cache-tags"
+
+// exposeHeaders are what those clients read of a reply. A handler behind [Delivery] may set X-Cache-Tags.
+const exposeHeaders = "x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset, x-api-version, x-environment, " +
+	"x-request-id, x-cache-tags"
 
 // beforeReply sets what every reply has. Pages of any origin may call: what they need is a token, never a cookie.
 func (s *surface) beforeReply(w http.ResponseWriter, _ *http.Request) {
@@ -314,7 +327,7 @@ func (s *surface) beforeReply(w http.ResponseWriter, _ *http.Request) {
 	h.Set("X-RateLimit-Limit", strconv.Itoa(1+s.opts.Rate.Burst))
 	h.Set("Vary", "Accept, Accept-Encoding, Authorization")
 	h.Set("Access-Control-Allow-Origin", "*")
-	h.Set("Access-Control-Expose-Headers", "x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset")
+	h.Set("Access-Control-Expose-Headers", exposeHeaders)
 }
 
 func preflight(w http.ResponseWriter) {
@@ -373,21 +386,36 @@ type environment struct {
 
 type environmentMeta struct {
 	Status   string  `json:"status"`
+	Created  string  `json:"created_at"`
 	ReadOnly bool    `json:"read_only_mode"`
+	Changed  string  `json:"last_data_change_at"`
 	Primary  bool    `json:"primary"`
 	Forked   *string `json:"forked_from"`
 }
 
+func (s *surface) renderEnvironment(id string) environment {
+	primary := s.environments()[0]
+	e := environment{ID: id, Type: "environment", Meta: environmentMeta{Status: "ready", Created: noTime, Changed: noTime,
+		Primary: id == primary}}
+	if id != primary {
+		e.Meta.Forked = &primary
+	}
+	return e
+}
+
 func (c *call) listEnvironments() (int, any, error) {
 	list := []environment{}
-	for i, id := range c.s.environments() {
-		e := environment{ID: id, Type: "environment", Meta: environmentMeta{Status: "ready", Primary: i == 0}}
-		if i > 0 {
-			e.Meta.Forked = &c.s.environments()[0]
-		}
-		list = append(list, e)
+	for _, id := range c.s.environments() {
+		list = append(list, c.s.renderEnvironment(id))
 	}
 	return http.StatusOK, list, nil
+}
+
+func (c *call) findEnvironment() (int, any, error) {
+	if !slices.Contains(c.s.environments(), c.id) {
+		return 0, nil, latchkey.ErrNotFound
+	}
+	return http.StatusOK, c.s.renderEnvironment(c.id), nil
 }
 
 func itoa(n int) string { return strconv.Itoa(n) }

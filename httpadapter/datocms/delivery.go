@@ -3,6 +3,9 @@ package datocms
 import (
 	"context"
 	"net/http"
+	"net/url"
+	"slices"
+	"strings"
 
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/httpadapter"
@@ -23,9 +26,16 @@ func DeliveredFrom(ctx context.Context) (Delivered, bool) {
 }
 
 // Delivery guards a host's delivery API (the product's GraphQL endpoint, POST /). A request needs a token with
-// can_access_cda, or with can_access_cda_preview when it says "X-Include-Drafts: true", and a role that may enter its
-// environment (X-Environment; the primary one without). The handler finds the caller with [httpadapter.AccessFrom], the
-// rest with [DeliveredFrom], and asks what she may read with access.Filter(latchkey.Read, datocms.Model(…)).
+// can_access_cda, or with can_access_cda_preview when it asks for drafts, and a role that may enter its environment. The
+// handler finds the caller with [httpadapter.AccessFrom], the rest with [DeliveredFrom], and asks what it may read with
+// access.Filter(latchkey.Read, datocms.Model(…)).
+//
+// Drafts are asked for by the header "X-Include-Drafts: true" or by a path that ends in /preview. The environment is
+// named by the header X-Environment or by a path that ends in /environments/:id or /environments/:id/preview, beneath
+// whatever prefix; without either it is the primary one. Path and header that name different environments are a 404
+// INVALID_ENVIRONMENT. Slashes at the end of a path mean nothing. A path that holds "environments" but none of these
+// forms, or whose form depends on who reads it ("/Preview", "%2Fpreview", dot segments), is a 404 INVALID_ENDPOINT. To
+// serve these paths, register the handler for all beneath its own: "/graphql" and "/graphql/". The path stays as it came.
 //
 // The body is not looked at, nor is its type: the product's client sends JSON as text/plain. Nil options are ready to
 // use; options that cannot work panic.
@@ -51,6 +61,7 @@ func Delivery(account latchkey.Account, opts *Options) func(http.Handler) http.H
 
 func (s *surface) deliver(w http.ResponseWriter, r *http.Request) (latchkey.Access, Delivered, error) {
 	var d Delivered
+	inPath, previewPath, ok := deliveryForm(r.URL)
 	_, access, err := s.authenticate(w, r)
 	if err != nil {
 		return access, d, err
@@ -60,6 +71,10 @@ func (s *surface) deliver(w http.ResponseWriter, r *http.Request) (latchkey.Acce
 	if !published && !preview {
 		return access, d, refuse(http.StatusUnauthorized, codeAuthorization, latchkey.ErrDenied)
 	}
+	if !ok {
+		return access, d, refuse(http.StatusNotFound, codeEndpoint, latchkey.ErrNotFound)
+	}
+	d.Drafts = previewPath
 	if v := r.Header.Values("X-Include-Drafts"); len(v) > 0 {
 		if len(v) > 1 || v[0] != "true" {
 			return access, d, &refusal{status: http.StatusBadRequest, code: codeDrafts, cause: httpadapter.ErrBadRequest,
@@ -72,7 +87,7 @@ func (s *surface) deliver(w http.ResponseWriter, r *http.Request) (latchkey.Acce
 	if d.Drafts && !preview || !d.Drafts && !published && !s.opts.PreviewReadsPublished {
 		return access, d, refuse(http.StatusUnauthorized, codePermissions, latchkey.ErrDenied)
 	}
-	if d.Environment, err = s.environment(w, r); err != nil {
+	if d.Environment, err = s.environment(w, r, inPath...); err != nil {
 		return access, d, err
 	}
 	if err := Enter(access, d.Environment == s.environments()[0]); err != nil {
@@ -85,3 +100,52 @@ func (s *surface) deliver(w http.ResponseWriter, r *http.Request) (latchkey.Acce
 	access.Count(s.meter, endpoint, 1)
 	return access, d, nil
 }
+
+// deliveryForm is what the end of a path says: which environment (none or one), and whether drafts are meant. Not ok is
+// a path that means two things, or nothing.
+func deliveryForm(u *url.URL) (environment []string, drafts, ok bool) {
+	escaped := strings.Split(strings.TrimRight(u.EscapedPath(), "/"), "/")
+	for i, segment := range escaped {
+		var err error
+		if escaped[i], err = url.PathUnescape(segment); err != nil {
+			return nil, false, false
+		}
+	}
+	// Muxes differ in whether they cut a path before or after it is unescaped.
+	plain := strings.Split(strings.TrimRight(u.Path, "/"), "/")
+	environment, drafts, ok = formOf(escaped)
+	environment2, drafts2, ok2 := formOf(plain)
+	if !ok || !ok2 || drafts != drafts2 || !slices.Equal(environment, environment2) {
+		return nil, false, false
+	}
+	return environment, drafts, true
+}
+
+func formOf(segments []string) (environment []string, drafts, ok bool) {
+	for _, s := range segments {
+		if s == "." || s == ".." || s != segmentEnvironments && strings.EqualFold(s, segmentEnvironments) {
+			return nil, false, false
+		}
+	}
+	last := segments[len(segments)-1]
+	at := slices.Index(segments, segmentEnvironments)
+	if at >= 0 && len(segments) == at+2 { // an environment of any name, be it "preview"
+		return segments[at+1:], false, true
+	}
+	drafts = last == segmentPreview
+	switch {
+	case !drafts && strings.EqualFold(last, segmentPreview):
+		return nil, false, false
+	case at < 0:
+		return nil, drafts, true
+	case drafts && len(segments) == at+3:
+		return segments[at+1 : at+2], true, true
+	}
+	return nil, false, false
+}
+
+// Segments of the path forms.
+const (
+	segmentEnvironments = "environments"
+	segmentPreview      = "preview"
+)

@@ -15,7 +15,12 @@ import (
 // deliver posts a query as the product's client does, whose body is text/plain.
 func (w *world) deliver(token string, h http.Header) *httptest.ResponseRecorder {
 	w.t.Helper()
-	r := httptest.NewRequest("POST", "/graphql", strings.NewReader(`{"query":"{ a }"}`))
+	return w.deliverTo(w.cda, "/graphql", token, h)
+}
+
+func (w *world) deliverTo(cda http.Handler, path, token string, h http.Header) *httptest.ResponseRecorder {
+	w.t.Helper()
+	r := httptest.NewRequest("POST", path, strings.NewReader(`{"query":"{ a }"}`))
 	r.Header.Set("Content-Type", "text/plain;charset=UTF-8")
 	r.Header.Set("Accept", "application/json")
 	if token != "" {
@@ -25,7 +30,7 @@ func (w *world) deliver(token string, h http.Header) *httptest.ResponseRecorder 
 		r.Header[name] = values
 	}
 	out := httptest.NewRecorder()
-	w.cda.ServeHTTP(out, r)
+	cda.ServeHTTP(out, r)
 	return out
 }
 
@@ -88,6 +93,143 @@ func TestDeliveryGate(t *testing.T) {
 	w.cda = Delivery(w.acme, &w.opts)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	require.Equal(t, 200, w.deliver(preview, nil).Code)
 	require.Equal(t, 401, w.deliver(none, nil).Code)
+}
+
+// The path says what the headers say, through the same gates.
+func TestDeliveryPathForms(t *testing.T) {
+	w := newWorld(t, &Options{Environments: []string{"main", "sandbox", "preview", "Preview"}})
+	token := func(environments string, cda, preview bool) string {
+		role := w.newRole(fmt.Sprint(environments, cda, preview), `"environments_access":"`+environments+`"`)
+		return *w.newToken("t", role.ID, cda, preview, false).Attributes.Token
+	}
+	both, published, preview, none := token("all", true, true), token("all", true, false), token("all", false, true),
+		token("all", false, false)
+	primary, sandbox := token("primary_only", true, true), token("sandbox_only", true, true)
+	drafts := http.Header{"X-Include-Drafts": {"true"}}
+	in := func(env ...string) http.Header { return http.Header{"X-Environment": env} }
+	answer := func(env string, drafts bool) string {
+		return fmt.Sprintf(`{"Environment":%q,"Drafts":%t}`, env, drafts)
+	}
+	// Behind a mux, in no mux at all, and where a prefix was taken away.
+	mux := http.NewServeMux()
+	mux.Handle("/graphql", w.cda)
+	mux.Handle("/graphql/", w.cda)
+	mux.Handle("/api/dato/", http.StripPrefix("/api/dato", w.cda))
+	for name, door := range map[string]struct {
+		h      http.Handler
+		prefix string
+	}{"a mux": {mux, "/graphql"}, "none": {w.cda, ""}, "a prefix": {w.cda, "/any/thing"}, "stripped": {mux, "/api/dato"}} {
+		for _, c := range []struct {
+			path, token string
+			h           http.Header
+			want        string // the handler's answer, or the code
+		}{
+			{"/preview", both, nil, answer("main", true)},
+			{"/preview/", both, nil, answer("main", true)},
+			{"/%70review", both, nil, answer("main", true)},
+			{"/preview", both, drafts, answer("main", true)},
+			{"/preview", both, in("sandbox"), answer("sandbox", true)},
+			{"/preview", preview, nil, answer("main", true)},
+			{"/preview", published, nil, codePermissions},
+			{"/preview", none, nil, codeAuthorization},
+			{"/preview", "", nil, codeAuthorization},
+			{"/preview", sandbox, nil, codePermissions},
+			{"/preview", both, http.Header{"X-Include-Drafts": {"false"}}, codeDrafts},
+			{"/environments/sandbox", both, nil, answer("sandbox", false)},
+			{"/environments/sandbox/", both, nil, answer("sandbox", false)},
+			{"/environments/s%61ndbox", both, nil, answer("sandbox", false)},
+			{"/environments/main", both, nil, answer("main", false)},
+			{"/environments/sandbox", published, nil, answer("sandbox", false)},
+			{"/environments/sandbox", preview, nil, codePermissions},
+			{"/environments/sandbox", primary, nil, codePermissions},
+			{"/environments/main", primary, nil, answer("main", false)},
+			{"/environments/main", sandbox, nil, codePermissions},
+			{"/environments/sandbox", sandbox, nil, answer("sandbox", false)},
+			{"/environments/sandbox", both, drafts, answer("sandbox", true)},
+			{"/environments/sandbox", published, drafts, codePermissions},
+			{"/environments/sandbox/preview", both, nil, answer("sandbox", true)},
+			{"/environments/sandbox/preview/", both, nil, answer("sandbox", true)},
+			{"/environments/sandbox/preview", published, nil, codePermissions},
+			{"/environments/sandbox/preview", preview, nil, answer("sandbox", true)},
+			{"/environments/sandbox/preview", primary, nil, codePermissions},
+			{"/environments/preview", both, nil, answer("preview", false)},
+			{"/environments/Preview", both, nil, answer("Preview", false)},
+			{"/environments/preview/preview", both, nil, answer("preview", true)},
+			// Path and header.
+			{"/environments/sandbox", both, in("sandbox"), answer("sandbox", false)},
+			{"/environments/sandbox", both, in("main"), codeEnvironment},
+			{"/environments/main", both, in("sandbox"), codeEnvironment},
+			{"/environments/sandbox", both, in("sandbox", "sandbox"), codeEnvironment},
+			{"/environments/sandbox/preview", both, in("main"), codeEnvironment},
+			{"/environments/nope", both, in("main"), codeEnvironment},
+			// Environments there are not.
+			{"/environments/nope", both, nil, codeEnvironment},
+			{"/environments/nope/preview", both, nil, codeEnvironment},
+			{"/environments/Sandbox", both, nil, codeEnvironment},
+			{"/environments/sandbox%20", both, nil, codeEnvironment},
+			// What is none of the forms, or not to everybody.
+			{"/Preview", both, nil, codeEndpoint},
+			{"/PREVIEW/", both, nil, codeEndpoint},
+			{"/Environments/sandbox", both, nil, codeEndpoint},
+			{"/environments", both, nil, codeEndpoint},
+			{"/environments/", both, nil, codeEndpoint},
+			{"/environments/sandbox/drafts", both, nil, codeEndpoint},
+			{"/environments/sandbox/Preview", both, nil, codeEndpoint},
+			{"/environments/sandbox/preview/x", both, nil, codeEndpoint},
+			{"/preview/environments/sandbox/x", both, nil, codeEndpoint},
+			{"/environments%2Fsandbox", both, nil, codeEndpoint},
+			{"/environments/sandbox%2Fpreview", both, nil, codeEndpoint},
+			{"/x%2Fpreview", both, nil, codeEndpoint},
+			{"/preview%2F", both, nil, codeEndpoint},
+			{"/%2E%2E/preview", both, nil, codeEndpoint},
+			{"/environments/sandbox", none, nil, codeAuthorization},
+		} {
+			t.Run(name+" "+c.path, func(t *testing.T) {
+				out := w.deliverTo(door.h, door.prefix+c.path, c.token, c.h)
+				if strings.HasPrefix(c.want, "{") {
+					require.Equal(t, 200, out.Code, out.Body.String())
+					require.JSONEq(t, c.want, out.Body.String())
+					return
+				}
+				status := map[string]int{codeEnvironment: 404, codeEndpoint: 404, codeDrafts: 400}[c.want]
+				if status == 0 {
+					status = 401
+				}
+				refusedReply(t, out, status, c.want)
+			})
+		}
+	}
+	// Without a mux, which redirects such paths.
+	for _, path := range []string{"/environments//sandbox", "/environments//preview", "/environments/sandbox//preview", "/x/../preview"} {
+		out := w.deliverTo(w.cda, path, both, nil)
+		require.Equal(t, 404, out.Code, path)
+	}
+	for _, path := range []string{"//preview", "/preview//", "/x//preview///"} {
+		require.JSONEq(t, answer("main", true), w.deliverTo(w.cda, path, both, nil).Body.String(), path)
+	}
+}
+
+// What the product's browser client sends and reads passes between origins.
+func TestDeliveryCORS(t *testing.T) {
+	w := newWorld(t, nil)
+	for _, h := range []http.Handler{w.cda, Handler(w.acme, &w.opts)} {
+		r := httptest.NewRequest("OPTIONS", "/graphql", nil)
+		r.Header.Set("Origin", "https://example.org")
+		r.Header.Set("Access-Control-Request-Method", "POST")
+		out := httptest.NewRecorder()
+		h.ServeHTTP(out, r)
+		require.Equal(t, 204, out.Code)
+		allowed := strings.Split(out.Header().Get("Access-Control-Allow-Headers"), ", ")
+		require.Subset(t, allowed, []string{"authorization", "content-type", "accept", "x-environment", "x-api-version",
+			"user-agent", "x-include-drafts", "x-exclude-invalid", "x-visual-editing", "x-base-editing-url", "x-cache-tags"})
+		require.Contains(t, out.Header().Get("Access-Control-Allow-Methods"), "POST")
+	}
+	for _, out := range []*httptest.ResponseRecorder{w.deliver(w.admin, nil), w.deliver("unknown", nil)} {
+		require.Equal(t, "*", out.Header().Get("Access-Control-Allow-Origin"))
+		exposed := strings.Split(out.Header().Get("Access-Control-Expose-Headers"), ", ")
+		require.Subset(t, exposed, []string{"x-cache-tags", "x-environment", "x-ratelimit-limit", "x-ratelimit-remaining",
+			"x-ratelimit-reset"})
+	}
 }
 
 func TestStoreTroubleIsNoRefusal(t *testing.T) {

@@ -3,6 +3,7 @@ package datocms
 import (
 	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -209,6 +210,13 @@ func TestHeaders(t *testing.T) {
 	require.Equal(t, "main", envs[0].ID)
 	require.True(t, envs[0].Meta.Primary)
 	require.False(t, envs[1].Meta.Primary)
+	for i, id := range []string{"main", envs[1].ID} {
+		var one environment
+		w.ok(200, "GET", "/environments/"+id, "", &one)
+		require.Equal(t, envs[i], one)
+		require.Regexp(t, `^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$`, one.Meta.Created)
+		require.NotEmpty(t, one.Meta.Changed)
+	}
 	w.opts.AnyVersion = true
 	w.mux = http.NewServeMux()
 	Mount(w.mux, w.acme, &w.opts)
@@ -247,7 +255,8 @@ func TestRouteWalk(t *testing.T) {
 	}
 	w.turn(2 * time.Hour)
 	weak := one(TokenSpec("weak", weakRole.ID, false, false, true))
-	open := map[string]bool{"GET /access_tokens": true, "GET /access_tokens/:id": true, "GET /environments": true}
+	open := map[string]bool{"GET /access_tokens": true, "GET /access_tokens/:id": true, "GET /environments": true,
+		"GET /environments/:id": true}
 
 	before := w.state()
 	for name := range endpoints {
@@ -261,6 +270,9 @@ func TestRouteWalk(t *testing.T) {
 		}
 		if method == "GET" || method == "DELETE" || strings.Count(path, "/") == 3 {
 			body = ""
+		}
+		if strings.HasPrefix(path, "/environments") {
+			id = "main"
 		}
 		path = strings.Replace(path, ":id", id, 1)
 		for kind, token := range wrong {
@@ -282,8 +294,50 @@ func TestRouteWalk(t *testing.T) {
 	for _, c := range [][2]string{{"PATCH", "/roles/" + w.role.ID}, {"PUT", "/roles"}, {"DELETE", "/access_tokens"},
 		{"GET", "/roles/" + w.role.ID + "/duplicate"}, {"GET", "/access_tokens/x/regenerate_token"}, {"PATCH", "/environments"},
 		// A plain 404 makes the client repeat a GET for ever: whatever is beneath these paths answers in JSON.
-		{"GET", "/access_tokens/"}, {"GET", "/roles/"}, {"GET", "/roles/x/members"}, {"POST", "/access_tokens/x/y/z"}} {
+		{"GET", "/access_tokens/"}, {"GET", "/roles/"}, {"GET", "/roles/x/members"}, {"POST", "/access_tokens/x/y/z"},
+		{"GET", "/environments/"}, {"POST", "/environments/main/fork"}, {"PUT", "/environments/main/promote"},
+		{"PUT", "/environments/main/rename"}, {"DELETE", "/environments/main"}, {"GET", "/environments/main/x"}} {
 		w.refused(w.admin, 404, codeEndpoint, c[0], c[1], "")
+	}
+	for _, id := range []string{"nope", "Main", "main%20", "main%2F", strings.Repeat("x", 300)} {
+		w.refused(w.admin, 404, codeNotFound, "GET", "/environments/"+id, "")
+	}
+}
+
+// A host that gives a whole prefix away has no path beneath it that a client would ask for again and again.
+func TestHandlerAnswersEveryPath(t *testing.T) {
+	for _, environments := range [][]string{nil, {"main"}} {
+		w := newWorld(t, &Options{Environments: environments})
+		all := Handler(w.acme, &w.opts)
+		mux := http.NewServeMux()
+		mux.Handle("/cma/", http.StripPrefix("/cma", all))
+		for _, door := range []struct {
+			h      http.Handler
+			prefix string
+		}{{all, ""}, {mux, "/cma"}} {
+			get := func(method, path, token string) *httptest.ResponseRecorder {
+				r := httptest.NewRequest(method, door.prefix+path, nil)
+				r.Header = clientHeaders(token)
+				out := httptest.NewRecorder()
+				door.h.ServeHTTP(out, r)
+				return out
+			}
+			for _, path := range []string{"/", "/site", "/site?include=item_types", "/item-types", "/environments/main/x",
+				"/site-invitations/7", "/job-results/1", "/a%2Fb", "/roles/", "/environmentsx"} {
+				refusedReply(t, get("GET", path, w.admin), 404, codeEndpoint)
+				refusedReply(t, get("POST", path, w.admin), 404, codeEndpoint)
+				refusedReply(t, get("GET", path, "unknown"), 401, codeAuthorization)
+			}
+			for _, path := range []string{"/environments", "/environments/main", "/roles", "/access_tokens"} {
+				require.Equal(t, 200, get("GET", path, w.admin).Code, path)
+				require.Equal(t, 200, get("HEAD", path, w.admin).Code, path)
+			}
+			refusedReply(t, get("GET", "/environments/other", w.admin), 404, codeNotFound)
+			require.Equal(t, 204, get("OPTIONS", "/site", "").Code)
+		}
+		var one environment // Mount serves them too, whether or not the options name any
+		w.ok(200, "GET", "/environments/main", "", &one)
+		require.True(t, one.Meta.Primary)
 	}
 }
 
