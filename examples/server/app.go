@@ -95,7 +95,7 @@ func (a *app) routes() http.Handler {
 	a.mountDatoCMS(mux)
 	a.mountWebForce(mux)
 	a.mountConsole(mux)
-	return a.withApperate(mux)
+	return a.withApperate(a.withDatoCMS(mux))
 }
 
 // purgeHourly removes what is over until ctx ends.

@@ -16,36 +16,51 @@ import (
 
 // A model that the caller may not read is not in her schema at all.
 const (
+	// The product has scalars of its own, which its clients' queries name in their variables.
 	siteSchema = `
 schema { query: Query }
-type Site { name: String! }
+scalar IntType
+scalar FloatType
+scalar BooleanType
+scalar ItemId
+enum SiteLocale { en }
+type Site {
+	name: String!
+	locales: [SiteLocale!]!
+	noIndex: BooleanType
+	faviconMetaTags: [Tag!]!
+}
+type Tag { attributes: String, content: String, tag: String! }
 `
 	emptySchema = siteSchema + `
-type Query { _site: Site! }
+type Query { _site(locale: SiteLocale, fallbackLocales: [SiteLocale!]): Site! }
 `
 	penguinsSchema = siteSchema + `
 type Query {
-	_site: Site!
-	penguin(filter: PenguinModelFilter!): PenguinRecord
-	allPenguins(filter: PenguinModelFilter, first: Int = 20, skip: Int = 0): [PenguinRecord!]!
-	_allPenguinsMeta(filter: PenguinModelFilter): CollectionMetadata!
+	_site(locale: SiteLocale, fallbackLocales: [SiteLocale!]): Site!
+	penguin(filter: PenguinModelFilter!, locale: SiteLocale, fallbackLocales: [SiteLocale!]): PenguinRecord
+	allPenguins(filter: PenguinModelFilter, first: IntType = 20, skip: IntType = 0, locale: SiteLocale,
+		fallbackLocales: [SiteLocale!]): [PenguinRecord!]!
+	_allPenguinsMeta(filter: PenguinModelFilter, locale: SiteLocale): CollectionMetadata!
 }
-type CollectionMetadata { count: Int! }
+type CollectionMetadata { count: IntType! }
 type PenguinRecord {
-	id: ID!
+	id: ItemId!
+	_modelApiKey: String!
+	_isValid: BooleanType!
 	_status: ItemStatus!
 	species: String
 	island: String
-	beakLength: Float
-	beakDepth: Float
-	flipperLength: Int
-	bodyMass: Int
+	beakLength: FloatType
+	beakDepth: FloatType
+	flipperLength: IntType
+	bodyMass: IntType
 	sex: String
 }
 enum ItemStatus { draft published }
-input PenguinModelFilter { id: IDFilter, species: TextFilter, island: TextFilter }
-input IDFilter { eq: ID! }
-input TextFilter { eq: String! }
+input PenguinModelFilter { id: ItemIdFilter, species: StringFilter, island: StringFilter }
+input ItemIdFilter { eq: ItemId! }
+input StringFilter { eq: String! }
 `
 )
 
@@ -136,11 +151,77 @@ func newSchemas(a *app) schemas {
 
 type emptyQuery struct{}
 
-func (*emptyQuery) Site() site { return site{} }
+// localized is what every query of the product may say. Birds are in no language, so it changes nothing.
+type localized struct {
+	Locale          *string
+	FallbackLocales *[]string
+}
+
+func (*emptyQuery) Site(localized) site { return site{} }
 
 type site struct{}
 
-func (site) Name() string { return datasetName }
+func (site) Name() string           { return datasetName }
+func (site) Locales() []string      { return []string{"en"} }
+func (site) NoIndex() *booleanType  { no := booleanType(false); return &no }
+func (site) FaviconMetaTags() []tag { return nil }
+
+type tag struct{}
+
+func (tag) Attributes() *string { return nil }
+func (tag) Content() *string    { return nil }
+func (tag) Tag() string         { return "" }
+
+// The product's scalars. What a query says must be of the JSON type that they have.
+type (
+	intType     int64
+	floatType   float64
+	booleanType bool
+	itemID      string
+)
+
+func (intType) ImplementsGraphQLType(name string) bool     { return name == "IntType" }
+func (floatType) ImplementsGraphQLType(name string) bool   { return name == "FloatType" }
+func (booleanType) ImplementsGraphQLType(name string) bool { return name == "BooleanType" }
+func (itemID) ImplementsGraphQLType(name string) bool      { return name == "ItemId" }
+
+var errScalar = errors.New("a value of another type")
+
+// UnmarshalGraphQL takes a literal of a query, or a variable as encoding/json has it.
+func (n *intType) UnmarshalGraphQL(value any) error {
+	switch v := value.(type) {
+	case int32:
+		*n = intType(v)
+	case float64:
+		if v != float64(int64(v)) || v >= 1<<53 || v <= -1<<53 {
+			return errScalar
+		}
+		*n = intType(v)
+	default:
+		return errScalar
+	}
+	return nil
+}
+
+func (*floatType) UnmarshalGraphQL(any) error   { return errScalar } // no argument is one
+func (*booleanType) UnmarshalGraphQL(any) error { return errScalar }
+
+func (id *itemID) UnmarshalGraphQL(value any) error {
+	switch v := value.(type) {
+	case string:
+		*id = itemID(v)
+	case int32:
+		*id = itemID(strconv.FormatInt(int64(v), 10))
+	case float64:
+		if v != float64(int64(v)) || v >= 1<<53 || v <= -1<<53 {
+			return errScalar
+		}
+		*id = itemID(strconv.FormatInt(int64(v), 10))
+	default:
+		return errScalar
+	}
+	return nil
+}
 
 type penguinQuery struct {
 	emptyQuery
@@ -148,14 +229,15 @@ type penguinQuery struct {
 }
 
 type penguinFilter struct {
-	ID      *struct{ Eq graphql.ID }
+	ID      *struct{ Eq itemID }
 	Species *struct{ Eq string }
 	Island  *struct{ Eq string }
 }
 
 type collection struct {
+	localized
 	Filter      *penguinFilter
-	First, Skip int32
+	First, Skip intType
 }
 
 var (
@@ -212,7 +294,10 @@ func (a *app) hide(err error) error {
 	return errUnavailable
 }
 
-func (q *penguinQuery) Penguin(ctx context.Context, args struct{ Filter penguinFilter }) (*penguinRecord, error) {
+func (q *penguinQuery) Penguin(ctx context.Context, args struct {
+	localized
+	Filter penguinFilter
+}) (*penguinRecord, error) {
 	list, err := q.read(ctx, &args.Filter, page{0, 1})
 	if err != nil || len(list) == 0 {
 		return nil, err
@@ -227,14 +312,17 @@ func (q *penguinQuery) AllPenguins(ctx context.Context, args collection) ([]*pen
 	return q.read(ctx, args.Filter, page{int64(args.Skip), int64(args.First)})
 }
 
-type metadata struct{ count int32 }
+type metadata struct{ count intType }
 
-func (m metadata) Count() int32 { return m.count }
+func (m metadata) Count() intType { return m.count }
 
-func (q *penguinQuery) AllPenguinsMeta(ctx context.Context, args struct{ Filter *penguinFilter }) (metadata, error) {
+func (q *penguinQuery) AllPenguinsMeta(ctx context.Context, args struct {
+	Filter *penguinFilter
+	Locale *string
+}) (metadata, error) {
 	if args.Filter != nil && args.Filter.ID != nil {
 		list, err := q.read(ctx, args.Filter, everything)
-		return metadata{int32(len(list))}, err
+		return metadata{intType(len(list))}, err
 	}
 	rows, err := q.bind(ctx, args.Filter)
 	if err != nil {
@@ -244,13 +332,15 @@ func (q *penguinQuery) AllPenguinsMeta(ctx context.Context, args struct{ Filter 
 	if err != nil {
 		return metadata{}, q.app.hide(err)
 	}
-	return metadata{int32(c.Rows)}, nil
+	return metadata{intType(c.Rows)}, nil
 }
 
 // penguinRecord is a bird as GraphQL shows it.
 type penguinRecord struct{ bird penguin }
 
-func (p *penguinRecord) ID() graphql.ID { return graphql.ID(strconv.FormatInt(p.bird.ID, 10)) }
+func (p *penguinRecord) ID() itemID           { return itemID(strconv.FormatInt(p.bird.ID, 10)) }
+func (p *penguinRecord) ModelApiKey() string  { return datoModel }
+func (p *penguinRecord) IsValid() booleanType { return true }
 
 func (p *penguinRecord) Status() string {
 	for _, point := range points {
@@ -261,23 +351,20 @@ func (p *penguinRecord) Status() string {
 	return "published"
 }
 
-func (p *penguinRecord) Species() *string          { return p.text("dp-1") }
-func (p *penguinRecord) Island() *string           { return p.text("dp-2") }
-func (p *penguinRecord) BeakLength() *float64      { return p.number("dp-3") }
-func (p *penguinRecord) BeakDepth() *float64       { return p.number("dp-4") }
-func (p *penguinRecord) FlipperLength() *int32     { return p.integer("dp-5") }
-func (p *penguinRecord) BodyMass() *int32          { return p.integer("dp-6") }
-func (p *penguinRecord) Sex() *string              { return p.text("dp-7") }
-func (p *penguinRecord) text(id string) *string    { return value[string](p.bird.Values[id]) }
-func (p *penguinRecord) number(id string) *float64 { return value[float64](p.bird.Values[id]) }
+func (p *penguinRecord) Species() *string        { return p.text("dp-1") }
+func (p *penguinRecord) Island() *string         { return p.text("dp-2") }
+func (p *penguinRecord) BeakLength() *floatType  { return p.number("dp-3") }
+func (p *penguinRecord) BeakDepth() *floatType   { return p.number("dp-4") }
+func (p *penguinRecord) FlipperLength() *intType { return p.integer("dp-5") }
+func (p *penguinRecord) BodyMass() *intType      { return p.integer("dp-6") }
+func (p *penguinRecord) Sex() *string            { return p.text("dp-7") }
+func (p *penguinRecord) text(id string) *string  { return value[string](p.bird.Values[id]) }
+func (p *penguinRecord) number(id string) *floatType {
+	return (*floatType)(value[float64](p.bird.Values[id]))
+}
 
-func (p *penguinRecord) integer(id string) *int32 {
-	n := value[int64](p.bird.Values[id])
-	if n == nil {
-		return nil
-	}
-	short := int32(*n)
-	return &short
+func (p *penguinRecord) integer(id string) *intType {
+	return (*intType)(value[int64](p.bird.Values[id]))
 }
 
 // value is nil for NULL.

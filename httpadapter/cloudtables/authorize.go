@@ -3,13 +3,14 @@ package cloudtables
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/internal/form"
 )
 
-// Call is a data call: who asks, narrowed to what she asked for, and the row she sends.
+// Call is a data call: who asks, narrowed to what was asked for, and the row that was sent.
 type Call struct {
 	// Access is narrowed by the call's role, roles and conditions. Its Filter yields the rows; bind them to a schema
 	// that knows both the ids and the display names of data points.
@@ -24,7 +25,7 @@ type Call struct {
 }
 
 // Authorize returns a function that finds out who makes a data call of the product (the dataset calls under /api/1 and
-// /io/api/1, the loader's and the page's). Nothing is minted or stored.
+// /io/api/1, the loader's and the page's). Nothing is minted. A call that passes is counted: see [Meter].
 //
 // The call carries one credential: the API key as "key" in the query, in the body of any method, or in a header of that
 // name, or as "apikey" in the query; or a token as "token" in the query. A key in the place of a token, or the reverse,
@@ -65,8 +66,46 @@ func (s *surface) authorize(r *http.Request) (Call, error) {
 	if call.Access, err = access.Narrow(r.Context(), n); err != nil {
 		return Call{}, mintError(err)
 	}
+	call.Access.Count(Meter, endpointOf(r.Method, r.URL.Path), 1)
 	return call, nil
 }
+
+// endpointOf names a data call by its place in the product's API. Ids are left out, for a caller can make up as many as
+// it likes; a path that is none of the product's is "other".
+func endpointOf(method, path string) string {
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	if !slices.Contains(methods, method) {
+		return "other"
+	}
+	segments := strings.Split(strings.TrimRight(path, "/"), "/")
+	at := slices.IndexFunc(segments, func(s string) bool { return slices.Contains(roots, s) })
+	if at < 0 {
+		return "other"
+	}
+	root, rest := segments[at], segments[at+1:]
+	switch {
+	case root == "datasets" && len(rest) == 0:
+		return method + " /datasets"
+	case root == "datasets" || len(rest) == 0 || len(rest) > 3:
+		return "other"
+	case len(rest) == 1:
+		return method + " /" + root + "/:id"
+	case root == "dataset" && len(rest) == 2 && !slices.Contains(views, rest[1]):
+		return method + " /dataset/:id/:row"
+	case !slices.Contains(views, rest[1]):
+		return "other"
+	}
+	return method + " /" + root + "/:id/" + rest[1] // the style of a loader is left out, too
+}
+
+// What endpoints are made of.
+var (
+	methods = []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete}
+	roots   = []string{"datasets", "dataset", "loader"}
+	views   = []string{"data", "schema", "table", "form"}
+)
 
 // fields takes a row out of a body.
 func fields(body *form.Value) (latchkey.Row, map[string][]string, error) {

@@ -2,6 +2,7 @@ package cloudtables
 
 import (
 	"encoding/json"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -143,5 +144,92 @@ func TestTokenKeepsItsClient(t *testing.T) {
 		call, err := w.call(wire{"GET", dataset + target, nil, ""}, token)
 		require.NoError(t, err, target)
 		require.Equal(t, want, call.Access.Client(), target)
+	}
+}
+
+// What passes is counted per client, token, endpoint and day; what is refused is not.
+func TestCallsAreCounted(t *testing.T) {
+	w := newWorld(t, nil)
+	token := w.mint(`key=K&role=it&clientId=42&clientName=Ada`)
+	w.mint(`key=K&role=it&clientId=42&clientName=Ada+L.`)
+	w.mint(`key=K&role=it`)
+	tokenID := w.verified(token).TokenID()
+	for _, c := range []wire{
+		{"GET", dataset + "?token=T", nil, ""},
+		{"GET", dataset + "/?token=T", nil, ""},
+		{"HEAD", dataset + "?token=T", nil, ""},
+		{"GET", dataset + "/table?token=T", nil, ""},
+		{"GET", "/loader/x/table/auto?token=T", nil, ""},
+		{"GET", "/io/api/1/datasets?key=K&clientId=7", nil, ""},
+		{"GET", dataset + "/data?key=K&clientId=7", nil, ""},
+		{"GET", dataset + "/schema?key=K", nil, ""},
+		{"GET", dataset + "/1?key=K", nil, ""},
+		{"PUT", "/mounted" + dataset + "/2", nil, "key=K&dp-1=x"},
+		{"POST", dataset, nil, "key=K&dp-1=x"},
+		{"DELETE", dataset + "/3?key=K", nil, ""},
+		{"GET", "/somewhere/else?key=K", nil, ""},
+		{"GET", dataset + "/1/2?key=K", nil, ""},
+		{"PURGE", dataset + "?key=K", nil, ""},
+	} {
+		_, err := w.call(c, token)
+		require.NoError(t, err, c.target)
+	}
+	for _, c := range []wire{{"GET", dataset + "?token=nope", nil, ""}, {"GET", dataset + "?key=K&role=admin", nil, ""},
+		{"GET", dataset + "?key=K&conditions[id]=dp-1", nil, ""}} {
+		_, err := w.call(c, token)
+		require.Error(t, err, c.target)
+	}
+	w.refused(403, noAccess, wire{body: "key=K&role=admin&clientId=42"})
+	w.turn(24 * time.Hour)
+	_, err := w.acme.Verify(t.Context(), latchkey.Presented{Secret: w.key}) // looks at the clock
+	require.NoError(t, err)
+	_, err = w.call(wire{"GET", "/io/api/1/datasets?key=K&clientId=7", nil, ""}, "")
+	require.NoError(t, err)
+
+	rows, err := w.acme.Usage(t.Context(), latchkey.UsageQuery{Meters: []string{Meter},
+		By: []string{"token", "client", "endpoint", "day"}})
+	require.NoError(t, err)
+	type use struct{ token, client, endpoint, day string }
+	got := map[use]int64{}
+	for _, r := range rows {
+		got[use{r.TokenID, r.ClientID, r.Endpoint, r.Day}] = r.Count
+	}
+	const day, next = "2026-11-22", "2026-11-23"
+	require.Equal(t, map[use]int64{
+		{w.keyID, "42", "POST /access", day}:           2,
+		{w.keyID, "", "POST /access", day}:             1,
+		{tokenID, "42", "GET /dataset/:id", day}:       3,
+		{tokenID, "42", "GET /dataset/:id/table", day}: 1,
+		{tokenID, "42", "GET /loader/:id/table", day}:  1,
+		{w.keyID, "7", "GET /datasets", day}:           1,
+		{w.keyID, "7", "GET /dataset/:id/data", day}:   1,
+		{w.keyID, "", "GET /dataset/:id/schema", day}:  1,
+		{w.keyID, "", "GET /dataset/:id/:row", day}:    1,
+		{w.keyID, "", "PUT /dataset/:id/:row", day}:    1,
+		{w.keyID, "", "POST /dataset/:id", day}:        1,
+		{w.keyID, "", "DELETE /dataset/:id/:row", day}: 1,
+		{w.keyID, "", "other", day}:                    3,
+		{w.keyID, "7", "GET /datasets", next}:          1,
+	}, got)
+}
+
+// The documented path with a slash at its end is the same call; beneath it there is nothing.
+func TestAccessCallWithASlash(t *testing.T) {
+	w := newWorld(t, nil)
+	handler := Handler(w.acme, nil)
+	for _, path := range []string{"/io/api/1/access/", "/api/1/access/"} {
+		for _, h := range []http.Handler{w.mux, handler} {
+			w.serve = h
+			out := w.send(wire{target: path, body: "key=K"})
+			require.Equal(t, 200, out.Code, out.Body.String())
+			out = w.send(wire{method: "GET", target: path + "?key=K"})
+			require.Equal(t, 405, out.Code)
+			require.Equal(t, "POST", out.Header().Get("Allow"))
+		}
+		w.serve = handler
+		require.Equal(t, 404, w.send(wire{target: path + "x", body: "key=K"}).Code)
+		out := httptest.NewRecorder()
+		w.mux.ServeHTTP(out, httptest.NewRequest("POST", path+"x", strings.NewReader("key="+w.key)))
+		require.Equal(t, 404, out.Code, "the host's own")
 	}
 }

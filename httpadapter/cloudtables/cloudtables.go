@@ -3,7 +3,9 @@
 // for an embedded page.
 //
 // For most uses, call [Mount] with the account whose keys are meant. A host that also serves the data those tokens read
-// finds out with [Authorize] who calls and which rows she may have, and answers errors with [WriteError].
+// finds out with [Authorize] who calls and which rows it may have, and answers errors with [WriteError].
+//
+// Calls that pass are counted under [Meter], by token, client, endpoint and day: [latchkey.Account.Usage] has them.
 //
 // What the product's documents leave open is decided in rulings.go; docs/rulings.md lists it.
 package cloudtables
@@ -17,6 +19,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/latchkey-go/latchkey"
@@ -82,20 +85,30 @@ func newSurface(account latchkey.Account, opts *Options) *surface {
 
 var paths = []string{"/io/api/1/access", "/api/1/access"}
 
-// Mount registers the access call under both documented paths. Nil options are ready to use; options that cannot work
-// panic.
+// Mount registers the access call under both documented paths, with and without a slash at the end. Nil options are
+// ready to use; options that cannot work panic.
 func Mount(mux httpadapter.Mux, account latchkey.Account, opts *Options) {
 	h := http.HandlerFunc(newSurface(account, opts).serveAccess)
 	for _, path := range paths {
 		mux.Handle(path, h)
+		mux.Handle(slashed(mux, path), h)
 	}
+}
+
+// slashed is the pattern of a path with a slash at its end, and nothing behind: a [http.ServeMux] takes a bare slash for
+// all that is beneath.
+func slashed(mux httpadapter.Mux, path string) string {
+	if _, ok := mux.(*http.ServeMux); ok {
+		return path + "/{$}"
+	}
+	return path + "/"
 }
 
 // Handler is [Mount] for hosts that route themselves: it answers the documented paths, and everything else with 404.
 func Handler(account latchkey.Account, opts *Options) http.Handler {
 	s := newSurface(account, opts)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !slices.Contains(paths, r.URL.Path) {
+		if !slices.Contains(paths, strings.TrimSuffix(r.URL.Path, "/")) {
 			WriteError(w, r, latchkey.ErrNotFound)
 			return
 		}
@@ -157,10 +170,17 @@ func (s *surface) mint(r *http.Request) (latchkey.Secret, error) {
 	if req.duration > 0 {
 		n.Idle, n.Lifetime = req.duration, max(s.opts.Cap, req.duration)
 	}
-	_, secret, err := account.Manager().Mint(r.Context(), access, n)
+	t, secret, err := account.Manager().Mint(r.Context(), access, n)
 	if err != nil {
 		return latchkey.Secret{}, mintError(err)
 	}
+	called := access // by the key, for the client that the token is for
+	if t.Client.ID != "" {
+		if narrowed, err := access.Narrow(r.Context(), latchkey.Narrowing{Client: t.Client}); err == nil {
+			called = narrowed
+		}
+	}
+	called.Count(Meter, "POST /access", 1)
 	return secret, nil
 }
 

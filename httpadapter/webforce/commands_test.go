@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -265,12 +266,51 @@ func TestOverlayOption(t *testing.T) {
 
 func TestHandler(t *testing.T) {
 	w := newWorld(t, nil)
-	h := Handler(w.acme, nil)
-	for target, status := range map[string]int{"/api": 200, "/api/": 404, "/": 404, "/api/1": 404} {
-		out := httptest.NewRecorder()
-		h.ServeHTTP(out, httptest.NewRequest("GET", target, nil))
-		require.Equal(t, status, out.Code, target)
+	for _, h := range []http.Handler{Handler(w.acme, nil), w.serve} {
+		for target, status := range map[string]int{"/api": 200, "/api/": 200, "/": 404, "/api/1": 404, "/api/1/": 404} {
+			out := httptest.NewRecorder()
+			h.ServeHTTP(out, httptest.NewRequest("GET", target, nil))
+			require.Equal(t, status, out.Code, target)
+		}
 	}
+}
+
+// Commands that pass are counted per client, token, command and day; refused ones are not.
+func TestCommandsAreCounted(t *testing.T) {
+	var w *world
+	w = newWorld(t, &Options{
+		Commands: map[string]Command{"db.get": {Run: nothing}},
+		Session: func(_ *http.Request, id string) (latchkey.Access, error) {
+			if id != "host session" {
+				return latchkey.Access{}, latchkey.ErrUnknownToken
+			}
+			return w.acme.Assume(latchkey.Client{ID: "ada", Name: "Ada"}, allRights), nil
+		}})
+	a := w.add("app", `{"db_permissions":[{"databases":["7"],"permissions":{"get":1}}]}`)
+	for range 3 {
+		w.ok(w.as(a.Token, "db.get", "db_id", "7"))
+	}
+	w.ok(w.as("host session", "db.get", "db_id", "8"))
+	w.ok(w.as("host session", "access.get", "token_id", a.ID))
+	w.fails(msgDenied, w.as(a.Token, "db.get", "db_id", "8"))
+	w.fails(msgDenied, w.as(a.Token, "access.get_all"))
+	w.fails(msgDenied, w.as("nobody", "db.get", "db_id", "7"))
+	w.fails(msgUnknownCommand, w.call("db.nothing"))
+
+	rows, err := w.acme.Usage(t.Context(), latchkey.UsageQuery{Meters: []string{Meter},
+		By: []string{"token", "client", "endpoint", "day"}})
+	require.NoError(t, err)
+	got := map[string]int64{}
+	for _, r := range rows {
+		got[strings.Join([]string{r.TokenID, r.ClientID, r.Endpoint, r.Day}, "|")] = r.Count
+	}
+	const day = "2026-11-22"
+	require.Equal(t, map[string]int64{
+		w.verified(w.session).TokenID() + "||access.add|" + day: 1,
+		a.ID + "||db.get|" + day:                                3,
+		"|ada|db.get|" + day:                                    1,
+		"|ada|access.get|" + day:                                1,
+	}, got)
 }
 
 func TestOptionsThatCannotWork(t *testing.T) {

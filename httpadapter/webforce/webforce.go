@@ -6,6 +6,8 @@
 // your own that those tokens are for. Each states what it needs; nothing is served that does not. If your users log in
 // elsewhere, [Options.Session] takes your own session ids.
 //
+// Commands that pass are counted under [Meter], by token, client, command and day: [latchkey.Account.Usage] has them.
+//
 // What the product's documents leave open is decided in rulings.go; docs/rulings.md lists it.
 package webforce
 
@@ -119,16 +121,23 @@ func newSurface(account latchkey.Account, opts *Options) *surface {
 // path is the one path of the API.
 const path = "/api"
 
-// Mount registers /api. Nil options are ready to use; options that cannot work panic.
+// Mount registers /api, with and without a slash at the end. Nil options are ready to use; options that cannot work
+// panic.
 func Mount(mux httpadapter.Mux, account latchkey.Account, opts *Options) {
-	mux.Handle(path, http.HandlerFunc(newSurface(account, opts).serve))
+	h := http.HandlerFunc(newSurface(account, opts).serve)
+	mux.Handle(path, h)
+	if _, ok := mux.(*http.ServeMux); ok { // a bare slash there would take all that is beneath
+		mux.Handle(path+"/{$}", h)
+	} else {
+		mux.Handle(path+"/", h)
+	}
 }
 
 // Handler is [Mount] for hosts that route themselves: it answers /api, and everything else with 404.
 func Handler(account latchkey.Account, opts *Options) http.Handler {
 	s := newSurface(account, opts)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != path {
+		if strings.TrimSuffix(r.URL.Path, "/") != path {
 			http.NotFound(w, r)
 			return
 		}
@@ -169,6 +178,7 @@ func (s *surface) answer(r *http.Request) (name string, data []byte, err error) 
 	if err := c.need(call); err != nil {
 		return call.Command, nil, err
 	}
+	call.Access.Count(Meter, call.Command, 1)
 	data, err = c.run(r, call)
 	return call.Command, data, err
 }
