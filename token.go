@@ -48,8 +48,8 @@ type Token struct {
 	Forced Values `json:"forced,omitempty"`
 
 	Created time.Time `json:"created"` // microseconds, UTC, as every time of a record
-	// Used is the last use, to about ten minutes or a twentieth of Validity.Idle; zero: never used. Use of
-	// what it minted is no use of it.
+	// Used is the last use, to about ten minutes or a twentieth of Validity.Idle; zero: never used. The first use is
+	// written within a second. Use of what it minted is no use of it.
 	Used    time.Time `json:"used,omitzero"`
 	Revoked time.Time `json:"revoked,omitzero"` // zero: not revoked
 	Reason  string    `json:"reason,omitempty"` // why it was revoked

@@ -87,14 +87,15 @@ func latestUse(t *Token, now int64) time.Time {
 	return fromMicros(max(micros(t.Used), min(now, micros(t.Used)+useStepOf(t.Validity.Idle.Microseconds()))))
 }
 
-// used takes note of a use now of a token that idles out.
-func (u *lastUses) used(owner, id string, idle, now int64) {
+// used takes note of a use now of a token that idles out. The first use is written whatever the step: until then a
+// listing says that the token was never used.
+func (u *lastUses) used(owner, id string, idle, now int64, first bool) {
 	step := useStepOf(idle)
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	k := u.known[id]
 	k.at = max(k.at, now)
-	if now-k.written >= step {
+	if first || now-k.written >= step {
 		k.written = now
 		u.wait(owner, id, now)
 	}
@@ -214,7 +215,8 @@ func waitFor(ctx context.Context, work *sync.WaitGroup) error {
 // touch notes that a cached token was used now.
 func (m *Manager) touch(r *record, set *compiled, owner string, now int64) {
 	if set.idle != 0 {
-		m.uses.used(owner, idText(r.id), set.idle, now)
+		first := r.used.Load() == 0 && r.used.CompareAndSwap(0, seconds(now))
+		m.uses.used(owner, idText(r.id), set.idle, now, first)
 		return
 	}
 	was := r.used.Load()
@@ -230,7 +232,7 @@ func seconds(us int64) uint32 { return uint32(max(us, 0) / 1e6) }
 // touchStored notes that a token just read from the store was used now, and says which use is, or will be, stored.
 func (m *Manager) touchStored(t *Token, now int64) int64 {
 	if idle := t.Validity.Idle.Microseconds(); idle != 0 {
-		m.uses.used(t.Owner, t.ID, idle, now)
+		m.uses.used(t.Owner, t.ID, idle, now, t.Used.IsZero())
 		return now
 	}
 	if !t.Used.IsZero() && now-micros(t.Used) < useStep.Microseconds() {

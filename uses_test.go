@@ -1,0 +1,128 @@
+package latchkey_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/memstore"
+)
+
+// batches counts the batches in which last uses are written.
+type batches struct {
+	latchkey.Store
+	n, uses atomic.Int64
+}
+
+func (s *batches) AddUsage(ctx context.Context, b latchkey.UsageBatch) error {
+	if len(b.Last) > 0 {
+		s.n.Add(1)
+		s.uses.Add(int64(len(b.Last)))
+	}
+	return s.Store.AddUsage(ctx, b)
+}
+
+// What an embedded page does: it uses its token the moment it has it. Another process soon sees that it was used.
+func TestAFirstUseIsWrittenSoon(t *testing.T) {
+	for name, cache := range map[string]int{"cached": 0, "not cached": -1} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx := t.Context()
+				store := &batches{Store: memstore.New(nil)}
+				keys := latchkey.New(store, &latchkey.Options{CacheTokens: cache})
+				acme, elsewhere := keys.For("acme"), latchkey.New(store, nil).For("acme")
+				_, key, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+				require.NoError(t, err)
+				parent, err := acme.Verify(ctx, latchkey.Presented{Secret: key.Reveal()})
+				require.NoError(t, err)
+				mint := func() (string, string) {
+					tok, secret, err := keys.Mint(ctx, parent, latchkey.Narrowing{Lifetime: 24 * time.Hour, Idle: 20 * time.Minute})
+					require.NoError(t, err)
+					return tok.ID, secret.Reveal()
+				}
+				use := func(secret string) {
+					_, err := acme.Verify(ctx, latchkey.Presented{Secret: secret})
+					require.NoError(t, err)
+				}
+				listed := func(id string) time.Time {
+					tok, err := elsewhere.Get(ctx, id)
+					require.NoError(t, err)
+					return tok.Used
+				}
+				idle, secret := mint()
+				require.Zero(t, listed(idle))
+				first := time.Now().UTC()
+				use(secret)
+				time.Sleep(time.Second)
+				synctest.Wait()
+				require.Equal(t, first.Truncate(time.Microsecond), listed(idle))
+
+				// From then on a use moves it by a twentieth of the idle time or not at all.
+				before := store.uses.Load()
+				use(secret)
+				time.Sleep(time.Second)
+				synctest.Wait()
+				require.Equal(t, before, store.uses.Load())
+				time.Sleep(time.Minute)
+				use(secret)
+				time.Sleep(time.Second)
+				synctest.Wait()
+				require.Equal(t, before+1, store.uses.Load())
+
+				// Many at once are few batches.
+				batches := store.n.Load()
+				var ids []string
+				for range 300 {
+					id, secret := mint()
+					use(secret)
+					use(secret)
+					ids = append(ids, id)
+				}
+				time.Sleep(time.Second)
+				synctest.Wait()
+				for _, id := range ids {
+					require.NotZero(t, listed(id))
+				}
+				require.LessOrEqual(t, store.n.Load()-batches, int64(2))
+				require.NoError(t, keys.Close(ctx))
+			})
+		})
+	}
+}
+
+// A token that the cache learned of by a refusal, which is no use, is used for the first time like any other.
+func TestAFirstUseAfterARefusalIsWrittenSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		store := &batches{Store: memstore.New(nil)}
+		keys := latchkey.New(store, nil)
+		acme, elsewhere := keys.For("acme"), latchkey.New(store, nil).For("acme")
+		_, key, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{
+			Limits: latchkey.Limits{Rate: latchkey.Rate{Count: 1, Per: 10 * time.Second}}}})
+		require.NoError(t, err)
+		parent, err := acme.Verify(ctx, latchkey.Presented{Secret: key.Reveal()})
+		require.NoError(t, err)
+		tok, secret, err := keys.Mint(ctx, parent, latchkey.Narrowing{Lifetime: 24 * time.Hour, Idle: 20 * time.Minute})
+		require.NoError(t, err)
+		_, err = acme.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()})
+		require.ErrorIs(t, err, latchkey.ErrRateLimited, "the parent's rate is taken")
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		got, err := elsewhere.Get(ctx, tok.ID)
+		require.NoError(t, err)
+		require.Zero(t, got.Used, "a refusal is no use")
+		_, err = acme.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()})
+		require.NoError(t, err)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		got, err = elsewhere.Get(ctx, tok.ID)
+		require.NoError(t, err)
+		require.NotZero(t, got.Used)
+		require.NoError(t, keys.Close(ctx))
+	})
+}
