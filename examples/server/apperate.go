@@ -52,6 +52,8 @@ func (a *app) withApperate(next http.Handler) http.Handler {
 		"GET /stock/{symbol}/quote/{field}":           stockQuote,
 		"GET /stock/{symbol}/price":                   stockPrice,
 		"GET /ref-data/symbols":                       stockSymbols,
+		"POST /account/messagebudget":                 messageBudget,
+		"POST /account/payasyougo":                    payAsYouGo,
 		"/":                                           nothingHere,
 	} {
 		data.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
@@ -431,4 +433,55 @@ func listSets(sets map[string]apperateSet) func(*http.Request, *apperate.Call) (
 		}
 		return list, nil
 	}
+}
+
+// messageBudget sets how many credits the whole account may spend in a calendar month, as the holder of the secret token
+// asks for it. What an account may spend is its host's to say, so the gateway leaves this call to the host, which says
+// yes here. One of the product's clients asks for pay-as-you-go by this call, too.
+func messageBudget(r *http.Request, c *apperate.Call) (any, error) {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, httpadapter.ErrBadRequest
+	}
+	if query.Has("allow") {
+		return payAsYouGo(r, c)
+	}
+	total, err := strconv.ParseUint(query.Get("totalMessages"), 10, 40)
+	if err != nil || total == 0 || len(query["totalMessages"]) != 1 { // 0 would be no limit
+		return nil, httpadapter.ErrBadRequest
+	}
+	limit := latchkey.Credits(total) * apperate.Credit
+	err = c.Account.Configure(r.Context(), func(o *latchkey.Owner) error {
+		o.Limits.Credits = limit
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return object{"totalMessages": total}, nil
+}
+
+// payAsYouGo is what this server does not have: whoever switches it off has it so already.
+func payAsYouGo(r *http.Request, _ *apperate.Call) (any, error) {
+	allow := []string{}
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, httpadapter.ErrBadRequest
+	}
+	allow = append(allow, query["allow"]...)
+	body, err := io.ReadAll(r.Body) // the gateway has bounded it
+	if err != nil {
+		return nil, httpadapter.ErrBadRequest
+	}
+	var given struct{ Allow *bool }
+	if json.Unmarshal(body, &given) == nil && given.Allow != nil { // iexjs sends a body that is no JSON
+		allow = append(allow, strconv.FormatBool(*given.Allow))
+	}
+	switch {
+	case slices.Equal(allow, []string{"false"}):
+		return object{"payAsYouGoEnabled": false}, nil
+	case slices.Equal(allow, []string{"true"}):
+		return nil, latchkey.ErrDenied
+	}
+	return nil, httpadapter.ErrBadRequest
 }

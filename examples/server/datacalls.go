@@ -34,7 +34,7 @@ func (a *app) mountDataCalls(mux *http.ServeMux) {
 			"PUT " + prefix + "/dataset/{dataset}/{row}":    a.update,
 			"DELETE " + prefix + "/dataset/{dataset}/{row}": a.delete,
 		} {
-			mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			handle(mux, pattern, func(w http.ResponseWriter, r *http.Request) {
 				httpadapter.ForbidStoring(w.Header()) // the key may be in the URL
 				c, err := authorize(r)
 				if err != nil {
@@ -50,6 +50,12 @@ func (a *app) mountDataCalls(mux *http.ServeMux) {
 			})
 		}
 	}
+}
+
+// handle registers a pattern, with and without a slash at the end of the path.
+func handle(mux *http.ServeMux, pattern string, h http.HandlerFunc) {
+	mux.HandleFunc(pattern, h)
+	mux.HandleFunc(pattern+"/{$}", h)
 }
 
 // visibleRows are the rows that access may do action on, bound to the data set's columns. A caller without any right

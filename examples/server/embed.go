@@ -36,8 +36,9 @@ var loaderStyles = map[string]bool{
 func (a *app) mountEmbedding(mux *http.ServeMux) {
 	table := a.serveTable(cloudtables.Authorize(a.account, nil))
 	for _, prefix := range []string{"/io", ""} { // self-hosted and cloud form
-		mux.HandleFunc("GET "+prefix+"/loader/{dataset}/table/{style}", serveLoader)
-		mux.HandleFunc("GET "+prefix+"/dataset/{dataset}/table", table)
+		handle(mux, "GET "+prefix+"/loader/{dataset}/table/{style}", serveLoader)
+		handle(mux, "GET "+prefix+"/dataset/{dataset}/table", table)
+		handle(mux, "OPTIONS "+prefix+"/dataset/{dataset}/table", preflightTable)
 	}
 	mux.HandleFunc("GET /embed", a.serveEmbed)
 }
@@ -99,6 +100,17 @@ func (a *app) serveTable(authorize func(*http.Request) (cloudtables.Call, error)
 		}
 		writeJSON(w, http.StatusOK, reply{true, rowReplies(found, false)})
 	}
+}
+
+// preflightTable answers a browser that asks before it lets another site's page read a table: the loader needs no such
+// question, but libraries that pages use add a header of their own.
+func preflightTable(w http.ResponseWriter, _ *http.Request) {
+	h := w.Header()
+	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS")
+	h.Set("Access-Control-Allow-Headers", "accept, content-type, x-requested-with")
+	h.Set("Access-Control-Max-Age", "86400")
+	w.WriteHeader(http.StatusNoContent)
 }
 
 // tableRequest finds out whose token a table's request carries and which part of the rows it asks for.

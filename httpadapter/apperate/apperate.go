@@ -214,6 +214,9 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case ok && (len(path) == 0 || !slices.Contains(g.opts.Versions, path[0])):
 		g.fail(w, r, latchkey.ErrNotFound)
 	case r.Method == http.MethodOptions: // a browser asks before it sends the token
+		if ok && len(path) > 1 && slices.Contains(dataRoutes, path[1]) {
+			w.Header().Set("Access-Control-Allow-Methods", dataMethods)
+		}
 		w.WriteHeader(http.StatusOK)
 	case ok && len(path) == 2 && path[1] == "status" && isRead(r.Method): // needs no token, and looks at none
 		g.serveStatus(w)
@@ -306,7 +309,7 @@ func isTest(secret string) (test, known bool) {
 // tokensIn are the tokens in a JSON body. Where the body is data no member of it is a token. A body that is no JSON
 // object has none: a client of the product sends "[object Object]".
 func tokensIn(body []byte, path []string) ([]string, error) {
-	if len(body) == 0 || len(path) > 1 && slices.Contains([]string{"record", "write", "data", "datasets"}, path[1]) {
+	if len(body) == 0 || len(path) > 1 && slices.Contains(dataRoutes, path[1]) {
 		return nil, nil
 	}
 	var object map[string]any

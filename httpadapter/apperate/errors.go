@@ -161,4 +161,5 @@ func commonHeaders(h http.Header) {
 	h.Set("Access-Control-Allow-Credentials", "true")
 	h.Set("Access-Control-Allow-Methods", "GET, OPTIONS")
 	h.Set("Access-Control-Allow-Headers", "Origin, X-Requested-With, Content-Type, Accept, Request-Source")
+	h.Set("Access-Control-Expose-Headers", exposeHeaders)
 }

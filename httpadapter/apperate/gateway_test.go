@@ -139,6 +139,15 @@ func TestPreflightAndStatusNeedNoToken(t *testing.T) {
 	out := w.send(request("OPTIONS", "/v1/stock/aapl/quote", ""))
 	require.Equal(t, 200, out.Code)
 	require.Equal(t, "GET, OPTIONS", out.Header().Get("Access-Control-Allow-Methods"))
+	for _, target := range []string{"/v1/data/ACME/CARS/A1", "/v1/datasets/ACME/CARS", "/v1//record/ACME/CARS/"} {
+		out := w.send(request("OPTIONS", target, ""))
+		require.Equal(t, 200, out.Code)
+		require.Equal(t, "*", out.Header().Get("Access-Control-Allow-Origin"))
+		allowed := strings.Split(out.Header().Get("Access-Control-Allow-Methods"), ", ")
+		require.Subset(t, allowed, []string{"GET", "POST", "PUT", "PATCH", "DELETE"}, "a page may be granted deleting")
+		require.Contains(t, out.Header().Get("Access-Control-Allow-Headers"), "Content-Type", "the product's client sends it")
+		require.Contains(t, out.Header().Get("Access-Control-Expose-Headers"), "Iexcloud-Credits-Used")
+	}
 	for _, target := range []string{"/v1/status", "/v1/status/?token=nonsense"} {
 		out := w.send(request("GET", target, ""))
 		w.ok(out)
