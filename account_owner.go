@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
+	"unicode/utf8"
 )
 
 // Clients lists everybody a token was minted for, with the newest name given, by id. The loop ends after an error.
@@ -21,6 +23,42 @@ func (a Account) Clients(ctx context.Context) iter.Seq2[Client, error] {
 		pages(Page{}, func(p Page) ([]Client, error) { return a.m.store.Clients(ctx, a.owner, p) },
 			func(c Client) string { return c.ID }, yield)
 	}
+}
+
+// Client finds a client that tokens were minted for by its id, with the newest name given. It reads one row.
+// [ErrNotFound] if no token was minted for it. Who acts needs read on "latchkey/client".
+func (a Account) Client(ctx context.Context, id string) (Client, error) {
+	c, err := a.begin(ctx)
+	if err == nil {
+		err = c.check(Read, "client", "")
+	}
+	if err != nil {
+		return Client{}, err
+	}
+	if boundText("Client.ID", id, 1, maxClientID) != nil {
+		return Client{}, ErrNotFound // nor can a store be asked about it
+	}
+	list, err := a.m.store.Clients(ctx, a.owner, Page{After: justBefore(id), Limit: 1})
+	if err != nil {
+		return Client{}, err
+	}
+	if len(list) == 0 || list[0].ID != id {
+		return Client{}, ErrNotFound
+	}
+	return list[0], nil
+}
+
+// justBefore is a text below id, byte for byte, with no id of a client between them: stores list by keys above one.
+func justBefore(id string) string {
+	last, size := utf8.DecodeLastRuneInString(id)
+	id = id[:len(id)-size]
+	switch last {
+	case 1: // zero is in no id
+		return id
+	case 0xE000: // surrogates are no text
+		last = 0xD800
+	}
+	return id + string(last-1) + strings.Repeat(string(utf8.MaxRune), maxClientID/utf8.UTFMax)
 }
 
 // Events lists the audit trail above a sequence number, oldest first. The loop ends after an error.

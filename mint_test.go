@@ -1,7 +1,9 @@
 package latchkey_test
 
 import (
+	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -310,6 +312,33 @@ func TestClientsKeepTheNewestName(t *testing.T) {
 	for range w.keys.For("other").Clients(w.ctx) {
 		t.Fatal("clients crossed owners")
 	}
+}
+
+func TestAClientIsFoundByItsID(t *testing.T) {
+	w := newWorld(t)
+	_, secret := w.key()
+	long := strings.Repeat("x", 255)
+	ids := []string{"42", "4", "421", "42\x01", "42\ue000", "42\ud7ff", "41\U0010ffff", "41\U0010ffff\U0010ffff", "é", "\x01",
+		long + "1", long + "2", strings.Repeat("\U0010ffff", 64)}
+	for i, id := range ids {
+		w.mint(w.access(secret), latchkey.Narrowing{Client: latchkey.Client{ID: id, Name: fmt.Sprint("name ", i)}})
+	}
+	for i, id := range ids {
+		c, err := w.acme.Client(w.ctx, id)
+		w.ok(err)
+		assert.Equal(t, latchkey.Client{ID: id, Name: fmt.Sprint("name ", i)}, c)
+		_, err = w.keys.For("other").Client(w.ctx, id)
+		w.is(latchkey.ErrNotFound, err)
+	}
+	for _, id := range []string{"", "43", "40", "42 ", "42\x02", "\xff", "a\x00", long, long + "11"} {
+		_, err := w.acme.Client(w.ctx, id)
+		w.is(latchkey.ErrNotFound, err)
+	}
+	_, weak := w.key(readAll())
+	as, err := w.acme.As(w.access(weak))
+	w.ok(err)
+	_, err = as.Client(w.ctx, "42")
+	w.is(latchkey.ErrDenied, err)
 }
 
 func TestAClientStaysItself(t *testing.T) {

@@ -150,6 +150,26 @@ func TestUsagePages(t *testing.T) {
 	}
 	require.Contains(t, page, "<b>3</b> of 4 credits")
 	require.Contains(t, page, "75 percent of the limit")
+
+	// Clients go by the newest name that a token was minted with, where there is one and the visitor may know it.
+	for _, name := range []string{"Ada", "Ada <L.>"} {
+		_, minted, err := w.keys.Mint(t.Context(), access, latchkey.Narrowing{Lifetime: time.Hour,
+			Client: latchkey.Client{ID: "42", Name: name}})
+		require.NoError(t, err)
+		a, err := w.acme.Verify(t.Context(), latchkey.Presented{Secret: minted.Reveal()})
+		require.NoError(t, err)
+		a.Count("core", "GET /orders", 1)
+	}
+	w.acme.Assume(latchkey.Client{ID: "nameless"}, nil).Count("core", "GET /orders", 1)
+	page = w.get("usage")
+	require.Contains(t, page, "<bdi>Ada &lt;L.&gt; (42)</bdi>")
+	require.Contains(t, page, "<bdi>nameless</bdi>")
+	w.who = w.acme.Assume(latchkey.Client{ID: "bob"}, latchkey.Permissions{
+		latchkey.Allow(latchkey.Read).On("latchkey/usage", "latchkey/token/*")})
+	page = w.get("usage")
+	require.Contains(t, page, "<bdi>42</bdi>")
+	require.NotContains(t, page, "Ada")
+
 	w.who = w.acme.Assume(latchkey.Client{ID: "bob"}, latchkey.Permissions{latchkey.Allow(latchkey.Read).On("latchkey/token/*")})
 	require.NotContains(t, w.get(""), "1,204")
 	require.Equal(t, http.StatusForbidden, w.do("GET", "usage", "").Code)

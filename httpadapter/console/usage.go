@@ -199,6 +199,11 @@ func (v *visit) showUsage(id string, t *latchkey.Token) error {
 					b.Text, b.Full = label(&t), u.TokenID
 				}
 			}
+			if x.column == "client" && u.ClientID != "" {
+				if c, err := v.account.Client(ctx, u.ClientID); err == nil && c.Name != "" {
+					b.Text = c.Name + " (" + c.ID + ")"
+				}
+			}
 			if sum.Count > 0 {
 				b.Width = int(100 * float64(u.Count) / float64(sum.Count))
 			}
