@@ -391,6 +391,49 @@ func TestApperateCredits(t *testing.T) {
 	require.Equal(t, 402, s.get("/v1/stock/aapl/quote?token="+limited).Status)
 }
 
+// Every account call of iexjs. Its payAsYouGo never gets as far as a request, for it takes its argument for a token.
+func TestApperateAccountCalls(t *testing.T) {
+	beforeMidnight(t)
+	s := start(t)
+	iex := s.iex()
+	pk, sk := s.creds.Publishable, s.creds.Secret
+	var got obj
+	iex.ok(&got, sk, "messageBudget", 2)
+	require.Equal(t, obj{"totalMessages": 2.0}, got)
+	iex.ok(&got, sk, "metadata")
+	require.EqualValues(t, 2, got["messageLimit"])
+	for range 2 {
+		iex.ok(&got, pk, "quote", obj{"symbol": "aapl"})
+	}
+	iex.rejected(402, iexOverLimit, pk, "quote", obj{"symbol": "aapl"})
+	iex.ok(&got, sk, "messageBudget", 3)
+	iex.ok(&got, pk, "quote", obj{"symbol": "aapl"})
+	for _, wrong := range []any{0, -1, 1.5, "many", "18446744073709551616"} {
+		require.Contains(t, string(iex.call("iexjs", sk, "messageBudget", wrong).Rejected), "Response 400 - ", wrong)
+	}
+	iex.ok(&got, sk, "metadata")
+	require.EqualValues(t, 3, got["messageLimit"])
+	require.Equal(t, false, got["payAsYouGoEnabled"])
+	iex.ok(&got, sk, "usage")
+	for _, kind := range []string{"messages", "rules", "rule-records", "alerts", "alert-records"} {
+		var any json.RawMessage
+		iex.ok(&any, sk, "usage", kind)
+	}
+	iex.ok(&got, sk, "status")
+	require.NotEmpty(t, iex.call("iexjs", sk, "payAsYouGo", true).Rejected)
+
+	// By hand: what the client means, and what another one sends.
+	post := func(path, body string) reply { return s.do("POST", "/v1/account/"+path, "application/json", body) }
+	for _, allow := range []bool{false, true} {
+		status := map[bool]int{false: 200, true: 403}[allow]
+		require.Equal(t, status, post(fmt.Sprintf("messagebudget?allow=%t&token=%s", allow, sk), "[object Object]").Status)
+		require.Equal(t, status, post("payasyougo", fmt.Sprintf(`{"token":%q,"allow":%t}`, sk, allow)).Status)
+	}
+	require.Equal(t, 400, post("payasyougo?token="+sk, "").Status)
+	require.Equal(t, iexSecretOnly, post("messagebudget?totalMessages=9&token="+pk, "").Body)
+	require.Equal(t, iexSecretOnly, post("payasyougo?allow=false&token="+pk, "").Body)
+}
+
 // No published client of npm signs. This is the product's sample, written once more: by hand.
 func TestApperateSignedRequests(t *testing.T) {
 	s := start(t)

@@ -5,8 +5,13 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/httpadapter/cloudtables"
 )
 
 // What follows is done with CloudTables' own npm client, cloudtables-api 1.2.0, as it was published, unless a line says
@@ -356,4 +361,81 @@ func TestConditionsRuleWriting(t *testing.T) {
 	require.Equal(t, "Dream", row.Data["dp-2"])
 	client.ok(&row, obj{"role": "viewer"}, "row", dataset, outside)
 	require.Equal(t, "Biscoe", row.Data["dp-2"])
+}
+
+// Who makes how many calls shows in the owner's usage, and in the console by name; and a token that a page used at once
+// is not called unused. Another process looks, as an operator's would.
+func TestCallsAndFirstUsesShow(t *testing.T) {
+	beforeMidnight(t)
+	s := start(t)
+	client := s.npm()
+	account := s.account()
+	client.token(obj{"role": "biscoe", "clientId": "42", "clientName": "Zoë"})
+	token := client.token(obj{"role": "biscoe", "clientId": "42", "clientName": "Zoë O'Brien"})
+	require.Len(t, s.rowIDs(token), 168)
+	require.Len(t, s.rowIDs(token), 168)
+	client.ok(&obj{}, obj{"role": "viewer"}, "data", dataset)
+	client.ok(&obj{}, obj{"role": "viewer"}, "row", dataset, 1)
+	client.ok(&obj{}, obj{"role": "keeper"}, "update", dataset, 1, obj{"dp-6": "4200"})
+	client.rejected(noAccess, obj{"role": "viewer", "apiKey": "nonsense"}, "data", dataset)
+	key, minted := tokenID(t, account, s.creds.APIKey), tokenID(t, account, token)
+
+	want := map[string]int64{
+		key + "|42|POST /access":              2,
+		minted + "|42|GET /dataset/:id/table": 2,
+		key + "||GET /dataset/:id":            1,
+		key + "||GET /dataset/:id/:row":       1,
+		key + "||PUT /dataset/:id/:row":       1,
+	}
+	require.EventuallyWithT(t, func(c *assert.CollectT) { // it is written about once a second
+		rows, err := account.Usage(t.Context(), latchkey.UsageQuery{Meters: []string{cloudtables.Meter},
+			By: []string{"token", "client", "endpoint", "day"}})
+		require.NoError(c, err)
+		got := map[string]int64{}
+		for _, r := range rows {
+			assert.Equal(c, time.Now().UTC().Format(time.DateOnly), r.Day)
+			got[r.TokenID+"|"+r.ClientID+"|"+r.Endpoint] += r.Count
+		}
+		assert.Equal(c, want, got)
+	}, 2*time.Minute, 50*time.Millisecond)
+	require.Contains(t, s.get("/console/usage").Body, "Zoë O&#39;Brien (42)")
+
+	// By hand: another token, used once. By idling it ends in 20 minutes, so its next use is written after one.
+	minted = tokenID(t, account, client.token(obj{"role": "viewer"}))
+	got, err := account.Get(t.Context(), minted)
+	require.NoError(t, err)
+	require.NotZero(t, got.Used, "this process verified it, and writes that before it reads")
+	fresh := client.token(obj{"role": "viewer"})
+	require.Len(t, s.rowIDs(fresh), 344)
+	require.Eventually(t, func() bool {
+		for tok, err := range account.Tokens(t.Context(), latchkey.TokenQuery{Search: fresh[:5] + "…" + fresh[len(fresh)-3:]}) {
+			if err == nil && tok.Kind == latchkey.KindAccess && !tok.Used.IsZero() {
+				return true
+			}
+		}
+		return false
+	}, 40*time.Second, 20*time.Millisecond)
+}
+
+// By hand: a slash at the end of a documented path means nothing.
+func TestPathsWithASlash(t *testing.T) {
+	s := start(t)
+	for _, prefix := range []string{"/io", ""} {
+		r := s.post(prefix+"/api/1/access/", "key="+s.creds.APIKey+"&role=biscoe")
+		require.Equal(t, 200, r.Status, r.Body)
+		var made struct{ Token string }
+		r.json(t, &made)
+		s.hide(made.Token)
+		require.Equal(t, 200, s.get(prefix+"/dataset/"+dataset+"/table/?token="+made.Token).Status)
+		for _, path := range []string{"/datasets/", "/dataset/" + dataset + "/", "/dataset/" + dataset + "/data/",
+			"/dataset/" + dataset + "/schema/", "/dataset/" + dataset + "/1/"} {
+			require.Equal(t, 200, s.get(prefix+"/api/1"+path+"?key="+s.creds.APIKey).Status, path)
+		}
+		require.Equal(t, 200, s.do("HEAD", prefix+"/dataset/"+dataset+"/table?token="+made.Token, "", "").Status)
+		r = s.do("OPTIONS", prefix+"/dataset/"+dataset+"/table", "", "", "Origin", "https://example.org")
+		require.Equal(t, 204, r.Status)
+		require.Equal(t, "*", r.Header.Get("Access-Control-Allow-Origin"))
+	}
+	require.Contains(t, s.post("/api/", "cmd=db.get_all&auth_token="+s.creds.Session).Body, `"return_code":"SUCCESS"`)
+	require.Equal(t, 200, s.get("/v1/data/ACME/PENGUINS/1/?token="+s.creds.Publishable).Status)
 }

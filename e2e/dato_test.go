@@ -2,14 +2,20 @@ package e2e
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
+	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 
 	"github.com/latchkey-go/latchkey"
@@ -459,4 +465,168 @@ func TestDatoDelivery(t *testing.T) {
 	require.Equal(t, 415, r.Status)
 	require.Contains(t, r.Body, `"code":"INVALID_JSON_BODY"`)
 	require.Contains(t, post(`{"query":"{ allPenguins(first: 501) { id } }"}`).Body, "500")
+}
+
+// The client repeats a GET for ever while the reply is no JSON: of every path that is not served it must learn so.
+func TestDatoClientEndsWhereThereIsNothing(t *testing.T) {
+	s := start(t)
+	d := s.dato()
+	for _, retry := range []bool{false, true} { // without, a reply that it would repeat is an error at once
+		options := obj{"autoRetry": retry}
+		r := d.call("", "environments.find", options, "main")
+		require.Nil(t, r.Error)
+		var env struct {
+			ID   string
+			Meta struct {
+				Status    string
+				Primary   bool
+				CreatedAt time.Time `json:"created_at"`
+				ChangedAt time.Time `json:"last_data_change_at"`
+			}
+		}
+		require.NoError(t, json.Unmarshal(r.OK, &env))
+		require.Equal(t, "main", env.ID)
+		require.Equal(t, "ready", env.Meta.Status)
+		require.True(t, env.Meta.Primary)
+		d.refused(404, "NOT_FOUND", "", "environments.find", options, "nope")
+		d.refused(401, "INVALID_AUTHORIZATION_HEADER", "unknown", "environments.find", options, "main")
+		for call, args := range map[string][]any{
+			"site.find": nil, "itemTypes.list": nil, "itemTypes.find": {"article"}, "items.list": nil, "uploads.list": nil,
+			"users.list": nil, "plugins.list": nil, "webhooks.list": nil, "jobResults.find": {"7"},
+			"environments.fork": {"main", obj{"id": "sandbox"}}, "environments.promote": {"main"},
+			"environments.rename": {"main", obj{"id": "other"}}, "environments.destroy": {"main"},
+		} {
+			d.refused(404, "INVALID_ENDPOINT", "", call, options, args...)
+		}
+		d.refused(401, "INVALID_AUTHORIZATION_HEADER", "unknown", "site.find", options)
+	}
+	var environments []obj
+	d.okInto(&environments, "environments.list")
+	require.Len(t, environments, 1)
+
+	// By hand. What another system here serves is left to it, and people get the plain reply.
+	r := s.get("/nothing/here")
+	require.Equal(t, 404, r.Status)
+	require.Contains(t, r.Header.Get("Content-Type"), "text/plain")
+	require.Equal(t, 405, s.do("POST", "/embed", "", "", "Authorization", "Bearer "+s.creds.CMAToken).Status)
+	require.Equal(t, 200, s.do("HEAD", "/environments/main", "", "", "Authorization", "Bearer "+s.creds.CMAToken,
+		"X-Api-Version", "3").Status)
+	require.Equal(t, 204, s.do("OPTIONS", "/item-types", "", "", "Origin", "https://example.org",
+		"Access-Control-Request-Method", "GET", "Access-Control-Request-Headers", "authorization,x-api-version").Status)
+}
+
+func TestDatoDeliveryPathForms(t *testing.T) {
+	s := start(t)
+	d := s.dato()
+	role := d.role("reader", obj{"positive_item_type_permissions": []obj{
+		{"environment": "main", "action": "all", "on_creator": "anyone", "localization_scope": "all"}},
+		"negative_item_type_permissions": []obj{}})
+	_, both := d.token("both", role, true, true, false)
+	_, only := d.token("published", role, true, false, false)
+	_, preview := d.token("preview", role, false, true, false)
+	at := func(path string, more ...any) obj {
+		o := obj{"graphqlEndpointUrl": s.base + "/graphql" + path}
+		for i := 0; i+1 < len(more); i += 2 {
+			o[more[i].(string)] = more[i+1]
+		}
+		return o
+	}
+	count := func(token string, options obj) int {
+		t.Helper()
+		r := d.query(token, options)
+		require.Nil(t, r.Error)
+		var got struct {
+			Meta struct{ Count int } `json:"_allPenguinsMeta"`
+		}
+		require.NoError(t, json.Unmarshal(r.OK, &got))
+		return got.Meta.Count
+	}
+	published, all := count(both, nil), count(both, obj{"includeDrafts": true})
+	require.Less(t, published, all)
+	for _, path := range []string{"/environments/main", "/environments/main/", "/"} {
+		require.Equal(t, published, count(only, at(path)), path)
+		require.Equal(t, all, count(both, at(path, "includeDrafts", true)), path)
+	}
+	for _, path := range []string{"/preview", "/preview/", "/environments/main/preview", "/environments/main/preview/"} {
+		require.Equal(t, all, count(both, at(path)), path)
+		require.Equal(t, all, count(preview, at(path, "environment", "main")), path)
+		require.Equal(t, []string{"INSUFFICIENT_PERMISSIONS"}, d.query(only, at(path)).Error.Codes, path)
+	}
+	require.Equal(t, []string{"INSUFFICIENT_PERMISSIONS"}, d.query(preview, at("/environments/main")).Error.Codes)
+	for path, code := range map[string]string{"/environments/nope": "INVALID_ENVIRONMENT",
+		"/environments/nope/preview": "INVALID_ENVIRONMENT", "/environments/Main": "INVALID_ENVIRONMENT",
+		"/environments/": "INVALID_ENDPOINT", "/Preview": "INVALID_ENDPOINT", "/environments/main/x": "INVALID_ENDPOINT",
+		"/environments%2Fmain": "INVALID_ENDPOINT", "/%2Fpreview": "INVALID_ENDPOINT"} {
+		e := d.query(both, at(path)).Error
+		require.NotNil(t, e, path)
+		require.Equal(t, []string{code}, e.Codes, path)
+		require.Equal(t, 404, e.Status)
+	}
+	require.Equal(t, []string{"INVALID_ENVIRONMENT"}, d.query(both, at("/environments/main", "environment", "nope")).Error.Codes)
+}
+
+// The product's own scalars and what its clients ask of every project.
+func TestDatoGraphQLTypes(t *testing.T) {
+	s := start(t)
+	d := s.dato()
+	ask := func(query string, pages bool, variables obj) string {
+		t.Helper()
+		var r datoReply
+		d.send(obj{"token": s.creds.CMAToken, "query": query, "pages": pages, "options": obj{"variables": variables}}, &r)
+		require.Nil(t, r.Error)
+		return string(r.OK)
+	}
+	require.JSONEq(t, `{"_site":{"locales":["en"],"noIndex":false,"faviconMetaTags":[]}}`,
+		ask(`query($l: SiteLocale) { _site(locale: $l) { locales noIndex faviconMetaTags { tag } } }`, false, obj{"l": "en"}))
+	for _, name := range []string{"IntType", "FloatType", "BooleanType"} {
+		require.JSONEq(t, `{"__type":{"kind":"SCALAR","name":"`+name+`"}}`, ask(`{ __type(name: "`+name+`") { kind name } }`, false, nil))
+	}
+	require.JSONEq(t, `{"allPenguins":[{"id":"2","_modelApiKey":"penguin","_isValid":true,"bodyMass":3800,"beakLength":39.5}]}`,
+		ask(`query($first: IntType, $skip: IntType = 1) { allPenguins(first: $first, skip: $skip) {
+			id _modelApiKey _isValid bodyMass beakLength } }`, false, obj{"first": 1}))
+	require.JSONEq(t, `{"penguin":{"id":"1"}}`,
+		ask(`query($id: ID!) { penguin(filter: {id: {eq: $id}}, fallbackLocales: [en]) { id } }`, false, obj{"id": "1"}))
+	var paged struct{ AllPenguins []obj }
+	require.NoError(t, json.Unmarshal([]byte(ask(`query($n: IntType) { allPenguins(first: $n) { id } }`, true, obj{"n": 900})), &paged))
+	require.Greater(t, len(paged.AllPenguins), 300)
+	for _, bad := range []any{1.5, "1", true, 1e300} {
+		var r datoReply
+		d.send(obj{"token": s.creds.CMAToken, "query": `query($n: IntType) { allPenguins(first: $n) { id } }`,
+			"options": obj{"variables": obj{"n": bad}}}, &r)
+		require.NotNil(t, r.Error, "%v", bad)
+	}
+}
+
+// The same client in a browser, in a page of another origin.
+func TestDatoBrowserClient(t *testing.T) {
+	s := start(t)
+	modules := http.FileServer(http.Dir(filepath.Join("clients", "node_modules")))
+	mux := http.NewServeMux()
+	mux.Handle("/modules/", http.StripPrefix("/modules/", modules))
+	mux.HandleFunc("/{$}", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		fmt.Fprint(w, `<!doctype html><html lang="en"><title>Site</title><link rel="icon" href="data:,">
+			<script type="importmap">{"imports": {
+				"@0no-co/graphql.web": "/modules/@0no-co/graphql.web/dist/graphql.web.mjs",
+				"@datocms/cda-client": "/modules/@datocms/cda-client/dist/esm/index.js"}}</script>`)
+	})
+	site := httptest.NewServer(mux)
+	t.Cleanup(site.Close)
+	page, cancel := context.WithTimeout(chromium(t, s), 3*time.Minute)
+	t.Cleanup(cancel)
+	require.NoError(t, chromedp.Do(page, chromedp.Navigate(site.URL)))
+	script, err := json.Marshal(obj{"token": s.creds.CMAToken, "graphqlEndpointUrl": s.base + "/graphql", "includeDrafts": true,
+		"excludeInvalid": true, "environment": "main", "returnCacheTags": true, "contentLink": "v1",
+		"baseEditingUrl": "https://example.admin.datocms.com"})
+	require.NoError(t, err)
+	got, err := chromedp.Run(page, chromedp.Evaluate[obj](`import('@datocms/cda-client').then(async ({ rawExecuteQuery }) => {
+		const [data, reply] = await rawExecuteQuery('{ _allPenguinsMeta { count } }', `+string(script)+`);
+		return { count: data._allPenguinsMeta.count, environment: reply.headers.get('x-environment'),
+			remaining: reply.headers.get('x-ratelimit-remaining') };
+	}).catch((error) => ({ error: String(error) }))`, chromedp.EvalAwaitPromise))
+	require.NoError(t, err)
+	require.Nil(t, got["error"])
+	require.EqualValues(t, 344, got["count"])
+	require.Equal(t, "main", got["environment"], "the page may read it")
+	require.NotEmpty(t, got["remaining"])
 }

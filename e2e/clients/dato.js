@@ -2,6 +2,7 @@
 //
 //   {"token": "…", "call": "accessTokens.create", "args": [{…}], "options": {"environment": "main"}}
 //   {"token": "…", "query": "{ … }", "options": {"includeDrafts": true}}
+//   {"token": "…", "query": "…", "pages": true}: by executeQueryWithAutoPagination
 //   → {"ok": …}, or {"error": {…}}; "waits" is how often the client waited before it tried again
 'use strict';
 const { buildClient, ApiError, LogLevel } = require('@datocms/cma-client-node');
@@ -20,8 +21,9 @@ async function manage({ token, call, args = [], options = {} }, waits) {
   return client[resource][method](...args);
 }
 
-function query({ token, query, options = {} }) {
-  return cda.executeQuery(query, { token, graphqlEndpointUrl: base + '/graphql', ...options });
+function query({ token, query, pages, options = {} }) {
+  const execute = pages ? cda.executeQueryWithAutoPagination : cda.executeQuery;
+  return execute(query, { token, graphqlEndpointUrl: base + '/graphql', ...options });
 }
 
 // What of an error a program sees by the client's own means.

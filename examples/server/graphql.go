@@ -22,7 +22,6 @@ schema { query: Query }
 scalar IntType
 scalar FloatType
 scalar BooleanType
-scalar ItemId
 enum SiteLocale { en }
 type Site {
 	name: String!
@@ -45,7 +44,7 @@ type Query {
 }
 type CollectionMetadata { count: IntType! }
 type PenguinRecord {
-	id: ItemId!
+	id: ID!
 	_modelApiKey: String!
 	_isValid: BooleanType!
 	_status: ItemStatus!
@@ -58,8 +57,8 @@ type PenguinRecord {
 	sex: String
 }
 enum ItemStatus { draft published }
-input PenguinModelFilter { id: ItemIdFilter, species: StringFilter, island: StringFilter }
-input ItemIdFilter { eq: ItemId! }
+input PenguinModelFilter { id: IDFilter, species: StringFilter, island: StringFilter }
+input IDFilter { eq: ID! }
 input StringFilter { eq: String! }
 `
 )
@@ -177,13 +176,11 @@ type (
 	intType     int64
 	floatType   float64
 	booleanType bool
-	itemID      string
 )
 
 func (intType) ImplementsGraphQLType(name string) bool     { return name == "IntType" }
 func (floatType) ImplementsGraphQLType(name string) bool   { return name == "FloatType" }
 func (booleanType) ImplementsGraphQLType(name string) bool { return name == "BooleanType" }
-func (itemID) ImplementsGraphQLType(name string) bool      { return name == "ItemId" }
 
 var errScalar = errors.New("a value of another type")
 
@@ -206,30 +203,13 @@ func (n *intType) UnmarshalGraphQL(value any) error {
 func (*floatType) UnmarshalGraphQL(any) error   { return errScalar } // no argument is one
 func (*booleanType) UnmarshalGraphQL(any) error { return errScalar }
 
-func (id *itemID) UnmarshalGraphQL(value any) error {
-	switch v := value.(type) {
-	case string:
-		*id = itemID(v)
-	case int32:
-		*id = itemID(strconv.FormatInt(int64(v), 10))
-	case float64:
-		if v != float64(int64(v)) || v >= 1<<53 || v <= -1<<53 {
-			return errScalar
-		}
-		*id = itemID(strconv.FormatInt(int64(v), 10))
-	default:
-		return errScalar
-	}
-	return nil
-}
-
 type penguinQuery struct {
 	emptyQuery
 	app *app
 }
 
 type penguinFilter struct {
-	ID      *struct{ Eq itemID }
+	ID      *struct{ Eq graphql.ID }
 	Species *struct{ Eq string }
 	Island  *struct{ Eq string }
 }
@@ -338,7 +318,7 @@ func (q *penguinQuery) AllPenguinsMeta(ctx context.Context, args struct {
 // penguinRecord is a bird as GraphQL shows it.
 type penguinRecord struct{ bird penguin }
 
-func (p *penguinRecord) ID() itemID           { return itemID(strconv.FormatInt(p.bird.ID, 10)) }
+func (p *penguinRecord) ID() graphql.ID       { return graphql.ID(strconv.FormatInt(p.bird.ID, 10)) }
 func (p *penguinRecord) ModelApiKey() string  { return datoModel }
 func (p *penguinRecord) IsValid() booleanType { return true }
 
