@@ -17,7 +17,11 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/httpadapter/webforce"
 )
 
 // mootools is a page of the server's own origin in which an application of the vendor's runs.
@@ -137,6 +141,34 @@ func TestMooToolsRunsTheWholeAPI(t *testing.T) {
 			page.session(options)
 		})
 	}
+}
+
+// What an application calls is counted by its token and command.
+func TestMooToolsCallsAreCounted(t *testing.T) {
+	beforeMidnight(t)
+	s := start(t)
+	page := mootoolsPage(t, s)
+	var made accessToken
+	page.ok(&made, s.creds.Session, byPost, "access.add", `{name: 'app', extra: JSON.encode({db_permissions: [`+
+		`{databases: ['7'], permissions: {get: 1}}]})}`)
+	s.hide(made.Token)
+	for range 2 {
+		page.ok(nil, made.Token, byPost, "db.get", `{db_id: '7'}`)
+	}
+	page.fails("Access denied", made.Token, byPost, "db.get", `{db_id: '8'}`)
+	account := s.account()
+	session := tokenID(t, account, s.creds.Session)
+	require.EventuallyWithT(t, func(c *assert.CollectT) { // it is written about once a second
+		rows, err := account.Usage(t.Context(), latchkey.UsageQuery{Meters: []string{webforce.Meter},
+			By: []string{"token", "endpoint", "day"}})
+		require.NoError(c, err)
+		got := map[string]int64{}
+		for _, r := range rows {
+			assert.Equal(c, time.Now().UTC().Format(time.DateOnly), r.Day)
+			got[r.TokenID+" "+r.Endpoint] += r.Count
+		}
+		assert.Equal(c, map[string]int64{session + " access.add": 1, made.ID + " db.get": 2}, got)
+	}, 2*time.Minute, 50*time.Millisecond)
 }
 
 // session is what somebody does who is logged in, and what the application does that she makes a token for.

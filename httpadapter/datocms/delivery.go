@@ -35,7 +35,8 @@ func DeliveredFrom(ctx context.Context) (Delivered, bool) {
 // whatever prefix; without either it is the primary one. Path and header that name different environments are a 404
 // INVALID_ENVIRONMENT. Slashes at the end of a path mean nothing. A path that holds "environments" but none of these
 // forms, or whose form depends on who reads it ("/Preview", "%2Fpreview", dot segments), is a 404 INVALID_ENDPOINT. To
-// serve these paths, register the handler for all beneath its own: "/graphql" and "/graphql/". The path stays as it came.
+// serve these paths, register the handler for all beneath its own, and for every method, for browsers ask with OPTIONS:
+// "/graphql" and "/graphql/". The path stays as it came.
 //
 // The body is not looked at, nor is its type: the product's client sends JSON as text/plain. Nil options are ready to
 // use; options that cannot work panic.

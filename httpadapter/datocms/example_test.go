@@ -33,8 +33,7 @@ func ExampleMount() {
 
 	mux := http.NewServeMux()
 	datocms.Mount(mux, acme, nil)
-	guard := datocms.Delivery(acme, nil)
-	mux.Handle("POST /graphql", guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	content := datocms.Delivery(acme, nil)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		access, _ := httpadapter.AccessFrom(r.Context())
 		asked, _ := datocms.DeliveredFrom(r.Context())
 		rows, err := access.Filter(latchkey.Read, datocms.Model(asked.Environment, "article"))
@@ -49,7 +48,9 @@ func ExampleMount() {
 		}
 		where, _ := p.SQL(latchkey.SQLite, 1)
 		fmt.Fprint(w, "drafts: ", asked.Drafts, ", WHERE ", where)
-	})))
+	}))
+	mux.Handle("/graphql", content) // every method: a browser asks with OPTIONS first
+	mux.Handle("/graphql/", content)
 
 	send := func(path, body string, header ...string) string {
 		r := httptest.NewRequest("POST", path, strings.NewReader(body))
@@ -66,7 +67,21 @@ func ExampleMount() {
 	made := send("/roles", `{"data":{"type":"role","attributes":{"name":"Editor"}}}`)
 	fmt.Println(strings.HasPrefix(made, "201 "))
 	fmt.Println(send("/graphql", `{"query":"{ allArticles { id } }"}`, "X-Include-Drafts", "true"))
+	fmt.Println(send("/graphql/environments/main", `{"query":"{ allArticles { id } }"}`))
 	// Output:
 	// true
 	// 200 drafts: true, WHERE (1=1)
+	// 200 drafts: false, WHERE (1=1)
+}
+
+// A host gives a whole prefix away, so that the product's clients get a reply that they understand from every path.
+func ExampleHandler() {
+	acme := latchkey.New(memstore.New(nil), nil).For("acme")
+	mux := http.NewServeMux()
+	mux.Handle("/cma/", http.StripPrefix("/cma", datocms.Handler(acme, nil)))
+
+	w := httptest.NewRecorder()
+	mux.ServeHTTP(w, httptest.NewRequest("GET", "/cma/site", nil))
+	fmt.Println(w.Code, w.Header().Get("Content-Type"))
+	// Output: 401 application/json; charset=utf-8
 }
