@@ -1,11 +1,13 @@
 package latchkey_test
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -314,8 +316,19 @@ func TestClientsKeepTheNewestName(t *testing.T) {
 	}
 }
 
+// clientPages is a store that takes no key that a database refuses.
+type clientPages struct{ latchkey.Store }
+
+func (s clientPages) Clients(ctx context.Context, owner string, p latchkey.Page) ([]latchkey.Client, error) {
+	if p.Limit != 1 || !utf8.ValidString(p.After) || strings.ContainsRune(p.After, 0) {
+		return nil, fmt.Errorf("a page of %d after %q", p.Limit, p.After)
+	}
+	return s.Store.Clients(ctx, owner, p)
+}
+
 func TestAClientIsFoundByItsID(t *testing.T) {
 	w := newWorld(t)
+	keys := latchkey.New(clientPages{w.store}, &latchkey.Options{Clock: w.now})
 	_, secret := w.key()
 	long := strings.Repeat("x", 255)
 	ids := []string{"42", "4", "421", "42\x01", "42\ue000", "42\ud7ff", "41\U0010ffff", "41\U0010ffff\U0010ffff", "é", "\x01",
@@ -324,14 +337,14 @@ func TestAClientIsFoundByItsID(t *testing.T) {
 		w.mint(w.access(secret), latchkey.Narrowing{Client: latchkey.Client{ID: id, Name: fmt.Sprint("name ", i)}})
 	}
 	for i, id := range ids {
-		c, err := w.acme.Client(w.ctx, id)
+		c, err := keys.For("acme").Client(w.ctx, id)
 		w.ok(err)
 		assert.Equal(t, latchkey.Client{ID: id, Name: fmt.Sprint("name ", i)}, c)
-		_, err = w.keys.For("other").Client(w.ctx, id)
+		_, err = keys.For("other").Client(w.ctx, id)
 		w.is(latchkey.ErrNotFound, err)
 	}
 	for _, id := range []string{"", "43", "40", "42 ", "42\x02", "\xff", "a\x00", long, long + "11"} {
-		_, err := w.acme.Client(w.ctx, id)
+		_, err := keys.For("acme").Client(w.ctx, id)
 		w.is(latchkey.ErrNotFound, err)
 	}
 	_, weak := w.key(readAll())

@@ -180,6 +180,8 @@ func TestDeliveryPathForms(t *testing.T) {
 			{"/environments%2Fsandbox", both, nil, codeEndpoint},
 			{"/environments/sandbox%2Fpreview", both, nil, codeEndpoint},
 			{"/x%2Fpreview", both, nil, codeEndpoint},
+			{"/x%2FPreview", both, nil, codeEndpoint},
+			{"/x%2Fenvironments%2Fsandbox%2Fx", both, nil, codeEndpoint},
 			{"/preview%2F", both, nil, codeEndpoint},
 			{"/%2E%2E/preview", both, nil, codeEndpoint},
 			{"/environments/sandbox", none, nil, codeAuthorization},
