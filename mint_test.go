@@ -331,7 +331,8 @@ func TestAClientIsFoundByItsID(t *testing.T) {
 	keys := latchkey.New(clientPages{w.store}, &latchkey.Options{Clock: w.now})
 	_, secret := w.key()
 	long := strings.Repeat("x", 255)
-	ids := []string{"42", "4", "421", "42\x01", "42\ue000", "42\ud7ff", "41\U0010ffff", "41\U0010ffff\U0010ffff", "é", "\x01",
+	ids := []string{"42", "4", "421", "42\x01",
+		"42\ue000", "42\ud7ff", "41\U0010ffff", "41\U0010ffff\U0010ffff", "é", "\x01",
 		long + "1", long + "2", strings.Repeat("\U0010ffff", 64)}
 	for i, id := range ids {
 		w.mint(w.access(secret), latchkey.Narrowing{Client: latchkey.Client{ID: id, Name: fmt.Sprint("name ", i)}})

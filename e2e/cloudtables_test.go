@@ -408,7 +408,8 @@ func TestCallsAndFirstUsesShow(t *testing.T) {
 	fresh := client.token(obj{"role": "viewer"})
 	require.Len(t, s.rowIDs(fresh), 344)
 	require.Eventually(t, func() bool {
-		for tok, err := range account.Tokens(t.Context(), latchkey.TokenQuery{Search: fresh[:5] + "…" + fresh[len(fresh)-3:]}) {
+		hint := fresh[:5] + "…" + fresh[len(fresh)-3:]
+		for tok, err := range account.Tokens(t.Context(), latchkey.TokenQuery{Search: hint}) {
 			if err == nil && tok.Kind == latchkey.KindAccess && !tok.Used.IsZero() {
 				return true
 			}

@@ -562,7 +562,8 @@ func TestDatoDeliveryPathForms(t *testing.T) {
 		require.Equal(t, []string{code}, e.Codes, path)
 		require.Equal(t, 404, e.Status)
 	}
-	require.Equal(t, []string{"INVALID_ENVIRONMENT"}, d.query(both, at("/environments/main", "environment", "nope")).Error.Codes)
+	e := d.query(both, at("/environments/main", "environment", "nope")).Error
+	require.Equal(t, []string{"INVALID_ENVIRONMENT"}, e.Codes)
 }
 
 // The product's own scalars and what its clients ask of every project.
@@ -579,15 +580,18 @@ func TestDatoGraphQLTypes(t *testing.T) {
 	require.JSONEq(t, `{"_site":{"locales":["en"],"noIndex":false,"faviconMetaTags":[]}}`,
 		ask(`query($l: SiteLocale) { _site(locale: $l) { locales noIndex faviconMetaTags { tag } } }`, false, obj{"l": "en"}))
 	for _, name := range []string{"IntType", "FloatType", "BooleanType"} {
-		require.JSONEq(t, `{"__type":{"kind":"SCALAR","name":"`+name+`"}}`, ask(`{ __type(name: "`+name+`") { kind name } }`, false, nil))
+		require.JSONEq(t, `{"__type":{"kind":"SCALAR","name":"`+name+`"}}`,
+			ask(`{ __type(name: "`+name+`") { kind name } }`, false, nil))
 	}
-	require.JSONEq(t, `{"allPenguins":[{"id":"2","_modelApiKey":"penguin","_isValid":true,"bodyMass":3800,"beakLength":39.5}]}`,
+	require.JSONEq(t, `{"allPenguins":[
+			{"id":"2","_modelApiKey":"penguin","_isValid":true,"bodyMass":3800,"beakLength":39.5}]}`,
 		ask(`query($first: IntType, $skip: IntType = 1) { allPenguins(first: $first, skip: $skip) {
 			id _modelApiKey _isValid bodyMass beakLength } }`, false, obj{"first": 1}))
 	require.JSONEq(t, `{"penguin":{"id":"1"}}`,
 		ask(`query($id: ID!) { penguin(filter: {id: {eq: $id}}, fallbackLocales: [en]) { id } }`, false, obj{"id": "1"}))
 	var paged struct{ AllPenguins []obj }
-	require.NoError(t, json.Unmarshal([]byte(ask(`query($n: IntType) { allPenguins(first: $n) { id } }`, true, obj{"n": 900})), &paged))
+	pages := ask(`query($n: IntType) { allPenguins(first: $n) { id } }`, true, obj{"n": 900})
+	require.NoError(t, json.Unmarshal([]byte(pages), &paged))
 	require.Greater(t, len(paged.AllPenguins), 300)
 	for _, bad := range []any{1.5, "1", true, 1e300} {
 		var r datoReply
@@ -615,8 +619,8 @@ func TestDatoBrowserClient(t *testing.T) {
 	page, cancel := context.WithTimeout(chromium(t, s), 3*time.Minute)
 	t.Cleanup(cancel)
 	require.NoError(t, chromedp.Do(page, chromedp.Navigate(site.URL)))
-	script, err := json.Marshal(obj{"token": s.creds.CMAToken, "graphqlEndpointUrl": s.base + "/graphql", "includeDrafts": true,
-		"excludeInvalid": true, "environment": "main", "returnCacheTags": true, "contentLink": "v1",
+	script, err := json.Marshal(obj{"token": s.creds.CMAToken, "graphqlEndpointUrl": s.base + "/graphql",
+		"includeDrafts": true, "excludeInvalid": true, "environment": "main", "returnCacheTags": true, "contentLink": "v1",
 		"baseEditingUrl": "https://example.admin.datocms.com"})
 	require.NoError(t, err)
 	got, err := chromedp.Run(page, chromedp.Evaluate[obj](`import('@datocms/cda-client').then(async ({ rawExecuteQuery }) => {

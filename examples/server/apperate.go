@@ -435,9 +435,9 @@ func listSets(sets map[string]apperateSet) func(*http.Request, *apperate.Call) (
 	}
 }
 
-// messageBudget sets how many credits the whole account may spend in a calendar month, as the holder of the secret token
-// asks for it. What an account may spend is its host's to say, so the gateway leaves this call to the host, which says
-// yes here. One of the product's clients asks for pay-as-you-go by this call, too.
+// messageBudget sets how many credits the whole account may spend in a calendar month, as the holder of the secret
+// token asks for it. What an account may spend is its host's to say, so the gateway leaves this call to the host,
+// which says yes here. One of the product's clients asks for pay-as-you-go by this call, too.
 func messageBudget(r *http.Request, c *apperate.Call) (any, error) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {

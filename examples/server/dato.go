@@ -30,9 +30,9 @@ func (a *app) mountDatoCMS(mux *http.ServeMux) {
 	mux.Handle("/graphql/", guard) // /graphql/preview, /graphql/environments/main
 }
 
-// withDatoCMS gives the paths that nothing else here serves to DatoCMS' adapter: the product's clients call many that it
-// does not have, and repeat a GET for ever unless the reply is JSON. People with a browser get the plain 404 still. A
-// host with a name of its own for that product gives all of it to [datocms.Handler], and needs none of this.
+// withDatoCMS gives the paths that nothing else here serves to DatoCMS' adapter: the product's clients call many that
+// it does not have, and repeat a GET for ever unless the reply is JSON. People with a browser get the plain 404
+// still. A host with a name of its own for that product gives all of it to [datocms.Handler], and needs none of this.
 func (a *app) withDatoCMS(mux *http.ServeMux) http.Handler {
 	every := datocms.Handler(a.account, a.datoOptions())
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -44,9 +44,9 @@ const (
 // settleTime is how long the settling of credits may take after the reply: the caller does not wait for it.
 const settleTime = 5 * time.Second
 
-// dataMethods are what a page of another site may call data sets with. The product's core data named GET and OPTIONS, as
-// commonHeaders does; of its data sets nothing is known. A publishable token may be granted writing and deleting, and the
-// product's client then sends the others.
+// dataMethods are what a page of another site may call data sets with. The product's core data named GET and OPTIONS,
+// as commonHeaders does; of its data sets nothing is known. A publishable token may be granted writing and deleting,
+// and the product's client then sends the others.
 const dataMethods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
 // dataRoutes are the first segments of paths to data sets, whose bodies are data.

@@ -95,8 +95,8 @@ func Mount(mux httpadapter.Mux, account latchkey.Account, opts *Options) {
 	}
 }
 
-// slashed is the pattern of a path with a slash at its end, and nothing behind: a [http.ServeMux] takes a bare slash for
-// all that is beneath.
+// slashed is the pattern of a path with a slash at its end, and nothing behind: a [http.ServeMux] takes a bare slash
+// for all that is beneath.
 func slashed(mux httpadapter.Mux, path string) string {
 	if _, ok := mux.(*http.ServeMux); ok {
 		return path + "/{$}"

@@ -32,9 +32,10 @@ const (
 // Origin is what tokens minted here are marked with (latchkey.Token.Origin).
 const Origin = "cloudtables"
 
-// Meter is what calls are counted under, for latchkey.UsageQuery. The endpoint is "POST /access", or for data calls the
-// method and the path behind the version, with ":id" and ":row" for what it names ("PUT /dataset/:id/:row"). The token is
-// the one that called, an API key in the access call; the client is the one that the call or its token names.
+// Meter is what calls are counted under, for latchkey.UsageQuery. The endpoint is "POST /access", or for data calls
+// the method and the path behind the version, with ":id" and ":row" for what it names ("PUT /dataset/:id/:row"). The
+// token is the one that called, an API key in the access call; the client is the one that the call or its token
+// names.
 const Meter = "cloudtables"
 
 // mayMint says which keys get tokens. Publishable ones lie in pages and minted ones are narrower on purpose: neither may

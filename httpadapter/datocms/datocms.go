@@ -130,9 +130,9 @@ func (s *surface) environments() []string {
 	return s.opts.Environments
 }
 
-// Mount registers /access_tokens, /roles and /environments with all beneath them. The product's clients repeat a GET for
-// ever when its reply is no JSON, as a mux's own 404 is: a host whose clients call other paths of the product gives all
-// of its prefix to [Handler] instead. Nil options are ready to use; options that cannot work panic.
+// Mount registers /access_tokens, /roles and /environments with all beneath them. The product's clients repeat a GET
+// for ever when its reply is no JSON, as a mux's own 404 is: a host whose clients call other paths of the product
+// gives all of its prefix to [Handler] instead. Nil options are ready to use; options that cannot work panic.
 func Mount(mux httpadapter.Mux, account latchkey.Account, opts *Options) {
 	s := newSurface(account, opts, MeterCMA, DefaultRate)
 	// The last three are for paths that are none: the product's client repeats a GET for ever when it gets a plain 404.
@@ -143,8 +143,8 @@ func Mount(mux httpadapter.Mux, account latchkey.Account, opts *Options) {
 	}
 }
 
-// Handler answers the paths of [Mount], and every other one with the product's 404 INVALID_ENDPOINT, which ends a client's
-// call where a plain 404 does not. Give it a host name of its own, or a prefix with [http.StripPrefix]:
+// Handler answers the paths of [Mount], and every other one with the product's 404 INVALID_ENDPOINT, which ends a
+// client's call where a plain 404 does not. Give it a host name of its own, or a prefix with [http.StripPrefix]:
 //
 //	mux.Handle("/cma/", http.StripPrefix("/cma", datocms.Handler(account, nil)))
 func Handler(account latchkey.Account, opts *Options) http.Handler {
@@ -304,7 +304,9 @@ func (s *surface) environment(w http.ResponseWriter, r *http.Request, inPath ...
 		env = named[0]
 	}
 	// Two headers are refused whatever they say; path and header must say the same.
-	if len(named)-len(inPath) > 1 || !slices.Contains(s.environments(), env) || named != nil && named[len(named)-1] != env {
+	twice := len(named)-len(inPath) > 1
+	differ := len(named) > 0 && named[len(named)-1] != env
+	if twice || differ || !slices.Contains(s.environments(), env) {
 		return "", refuse(http.StatusNotFound, codeEnvironment, latchkey.ErrNotFound)
 	}
 	w.Header().Set("X-Environment", env)

@@ -26,9 +26,9 @@ func DeliveredFrom(ctx context.Context) (Delivered, bool) {
 }
 
 // Delivery guards a host's delivery API (the product's GraphQL endpoint, POST /). A request needs a token with
-// can_access_cda, or with can_access_cda_preview when it asks for drafts, and a role that may enter its environment. The
-// handler finds the caller with [httpadapter.AccessFrom], the rest with [DeliveredFrom], and asks what it may read with
-// access.Filter(latchkey.Read, datocms.Model(…)).
+// can_access_cda, or with can_access_cda_preview when it asks for drafts, and a role that may enter its environment.
+// The handler finds the caller with [httpadapter.AccessFrom], the rest with [DeliveredFrom], and asks what it may
+// read with access.Filter(latchkey.Read, datocms.Model(…)).
 //
 // Drafts are asked for by the header "X-Include-Drafts: true" or by a path that ends in /preview. The environment is
 // named by the header X-Environment or by a path that ends in /environments/:id or /environments/:id/preview, beneath

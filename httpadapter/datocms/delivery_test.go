@@ -202,7 +202,8 @@ func TestDeliveryPathForms(t *testing.T) {
 		}
 	}
 	// Without a mux, which redirects such paths.
-	for _, path := range []string{"/environments//sandbox", "/environments//preview", "/environments/sandbox//preview", "/x/../preview"} {
+	for _, path := range []string{"/environments//sandbox", "/environments//preview",
+		"/environments/sandbox//preview", "/x/../preview"} {
 		out := w.deliverTo(w.cda, path, both, nil)
 		require.Equal(t, 404, out.Code, path)
 	}

@@ -48,7 +48,8 @@ func mayCall(kind latchkey.Kind) bool {
 // defaultEnvironments is what a new role may enter when its maker does not say.
 const defaultEnvironments = "primary_only"
 
-// noTime stands for when an environment was made and last changed, which only the host knows: clients read a date there.
+// noTime stands for when an environment was made and last changed, which only the host knows: clients read a date
+// there.
 const noTime = "1970-01-01T00:00:00.000Z"
 
 // duplicateSuffix is what a duplicate's name ends in; N is the first number that is free.

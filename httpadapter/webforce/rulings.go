@@ -12,8 +12,8 @@ import (
 // Origin is what tokens made here are marked with (latchkey.Token.Origin). Only such tokens are listed and changed here.
 const Origin = "webforce"
 
-// Meter is what commands are counted under, for latchkey.UsageQuery. The endpoint is the command ("db.get"). A session of
-// the host's own counts with no token, and with the client it was assumed for.
+// Meter is what commands are counted under, for latchkey.UsageQuery. The endpoint is the command ("db.get"). A
+// session of the host's own counts with no token, and with the client it was assumed for.
 const Meter = "webforce"
 
 // The five flags of a database are these actions.
