@@ -181,9 +181,9 @@ type deletesRole struct {
 
 func (s *deletesRole) Roles(ctx context.Context, owner string, q latchkey.RoleQuery) ([]latchkey.Role, error) {
 	list, err := s.Store.Roles(ctx, owner, q)
-	if s.gone != nil {
-		s.gone()
-		s.gone = nil
+	if gone := s.gone; gone != nil {
+		s.gone = nil // it lists roles, too
+		gone()
 	}
 	return list, err
 }
