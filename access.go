@@ -129,6 +129,9 @@ func (a Access) Token(ctx context.Context) (Token, error) {
 	return f.Token, err
 }
 
+// Manager is the manager that verified or assumed the caller, nil for the zero Access.
+func (a Access) Manager() *Manager { return a.m }
+
 // Owner is the owner's id, "" for the zero Access.
 func (a Access) Owner() string {
 	if a.set == nil {

@@ -73,6 +73,7 @@ func (e *DeniedError) Unwrap() error { return ErrDenied }
 type ConditionError struct {
 	Field   string // "" when the fault is not one field's
 	Unknown bool   // the schema has no such field
+	OfRule  bool   // the fault is in a rule or a condition of the host's, not in what the caller sent
 	Reason  string
 }
 

@@ -18,7 +18,11 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// Mux is what API packages mount themselves on; *http.ServeMux and chi's routers are one.
+// Mux is what API packages mount themselves on: a *http.ServeMux, or a router of chi, the inner ones of Route and Mount
+// included. For every other router use the Handler of the package; docs/routers.md shows how for each.
+//
+// A type of the host's own may be one, too. Handle must then take a path, a path with {name} segments, and, for all that
+// lies beneath a path, either "/path/" as http.ServeMux does or "/path/*" as chi does.
 type Mux interface {
 	Handle(pattern string, h http.Handler)
 }
@@ -42,6 +46,21 @@ type Options struct {
 	// QueryToken is a URL parameter that may carry the token where no header can be set (a WebSocket, an image). Its
 	// replies are neither stored nor named in a Referer. "": no parameter is read, which is best: URLs end up in logs.
 	QueryToken string
+
+	// PathValue gives the value of a wildcard of the request's route, for routers that do not fill in
+	// [http.Request.PathValue]: gorilla/mux, httprouter and others. It returns what the handler takes for the value, and
+	// false if the route has no such wildcard. Nil: r.PathValue, which http.ServeMux and chi fill in. See
+	// [Adapter.Require] for the values that are refused.
+	PathValue func(r *http.Request, name string) (value string, ok bool)
+
+	// PathValuesDecoded says that the router hands out decoded values always, and that no handler decodes them again. So it
+	// is with http.ServeMux. Then a value may hold a percent sign before two hex digits. False: such a value is a 400.
+	PathValuesDecoded bool
+
+	// Preflight answers CORS preflights in place of the guarded handler. Nobody is authenticated: a browser sends a
+	// preflight without a credential. It may be a CORS layer before a handler that does nothing. Nil: a preflight is
+	// answered 204, with the headers that a CORS layer before the Adapter has set; without one a browser gives up.
+	Preflight http.Handler
 
 	// Problem writes the body of a refusal in the host's own style. Status and headers (WWW-Authenticate, Retry-After,
 	// Cache-Control) are set already, the status is not written. Nil: application/problem+json.
@@ -100,6 +119,10 @@ func New(m *latchkey.Manager, opts *Options) *Adapter {
 func (a *Adapter) Authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a.beforeReply(w)
+		if isPreflight(r) {
+			a.preflight(w, r)
+			return
+		}
 		access, err := a.verify(w, r)
 		if err != nil {
 			a.WriteError(w, r, err)
@@ -110,11 +133,25 @@ func (a *Adapter) Authenticate(next http.Handler) http.Handler {
 }
 
 // Require lets through only callers that may do action on every row of resource. It authenticates the request itself
-// unless [Adapter.Authenticate] did or the host left an Access with [WithAccess].
+// unless [Adapter.Authenticate] did or the host left an Access with [WithAccess]. An Access from elsewhere must be one
+// that this Adapter could have made: of its Manager, of Options.Owner, and of a test token if and only if Options.Test is
+// set. Any other is refused like an unknown token.
 //
-// The resource may hold wildcards of the route, each a whole segment: "dataset/{id}" on the route
-// "GET /data/{id}". Their values are taken literally, as [latchkey.Path] takes them. A value that is missing is a denial.
-// A resource that is malformed panics here, when the route is set up.
+// The resource may hold wildcards of the route, each a whole segment: "dataset/{id}" on the route "GET /data/{id}",
+// "file/{*}" on chi's "/files/*". Each value becomes one literal segment, as [latchkey.Path] makes it: "a/b" is the one
+// segment "a%2Fb". Require must stand inside the route, where the router has found the values.
+//
+// The resource asked about is the one that the handler serves. Routers differ in whether they decode values, and
+// handlers in whether they read the value or the URL. So a value that could be taken for two resources is a 400:
+//   - one with a percent sign before two hex digits, as it may be decoded once more (see Options.PathValuesDecoded);
+//   - one with a segment that is empty, "." or "..", as it may be cleaned ("/" and "\" part segments);
+//   - one with a space where the URL has "+", as gin decodes it with UseRawPath;
+//   - an empty one.
+//
+// A route that has no value for a wildcard is a mistake of the program: 500, and a line in Options.Logger that says what
+// to do. A resource that is malformed panics here, when the route is set up.
+//
+// A CORS preflight is answered by Options.Preflight. Every other OPTIONS request is asked like any request.
 func (a *Adapter) Require(action latchkey.Action, resource string) func(http.Handler) http.Handler {
 	return a.require(action, resource, false)
 }
@@ -138,23 +175,24 @@ func (a *Adapter) require(action latchkey.Action, resource string, rows bool) fu
 			a.beforeReply(w)
 			found := &state{Context: r.Context()}
 			if outer, _ := r.Context().Value(stateKey{}).(*state); outer == nil {
+				if isPreflight(r) {
+					a.preflight(w, r)
+					return
+				}
 				var err error
 				if found.access, err = a.verify(w, r); err != nil {
 					a.WriteError(w, r, err)
 					return
 				}
-			} else if a.opts.Owner != "" && outer.access.Owner() != a.opts.Owner {
-				a.WriteError(w, r, latchkey.ErrUnknownToken) // fail closed: another mount's caller is nobody here
+			} else if err := a.takes(outer.access); err != nil {
+				a.WriteError(w, r, err)
 				return
 			} else {
 				found.access, found.rows, found.hasRows = outer.access, outer.rows, outer.hasRows
 			}
-			res, ok := t.resource(r)
-			var err error
+			res, err := t.resource(r, &a.opts)
 			switch {
-			case !ok:
-				err = fmt.Errorf("httpadapter: the route %q has no value for a wildcard of the resource: %w", r.Pattern,
-					&latchkey.DeniedError{Action: action, Resource: latchkey.Resource(t.text)})
+			case err != nil:
 			case rows:
 				found.rows, err = found.access.Filter(action, res)
 				found.hasRows = err == nil
@@ -168,6 +206,19 @@ func (a *Adapter) require(action latchkey.Action, resource string, rows bool) fu
 			next.ServeHTTP(w, r.WithContext(found))
 		})
 	}
+}
+
+// takes asks of an Access that another adapter or the host has made what this adapter asks of its own.
+func (a *Adapter) takes(access latchkey.Access) error {
+	switch {
+	case access.Manager() != a.manager: // the zero Access, too
+		return latchkey.ErrUnknownToken
+	case a.opts.Owner != "" && access.Owner() != a.opts.Owner:
+		return latchkey.ErrUnknownToken
+	case access.Test() != a.opts.Test: // whoever was assumed is no test token
+		return latchkey.ErrTestMode
+	}
+	return nil
 }
 
 func (a *Adapter) beforeReply(w http.ResponseWriter) {
@@ -223,7 +274,11 @@ func (a *Adapter) WriteError(w http.ResponseWriter, r *http.Request, err error) 
 	p := ProblemOf(err)
 	if p.Status >= 500 && a.opts.Logger != nil {
 		// The route, not the URL: a URL may hold a token.
-		a.opts.Logger.ErrorContext(r.Context(), "request failed", "method", r.Method, "route", r.Pattern, "err", err)
+		args := []any{"method", r.Method, "route", r.Pattern, "err", err}
+		if do := mend(err); do != "" {
+			args = append(args, "do", do)
+		}
+		a.opts.Logger.ErrorContext(r.Context(), "request failed", args...)
 	}
 	p.write(w, r, a.opts.Realm, a.opts.Problem)
 }

@@ -208,11 +208,12 @@ func TestRequire(t *testing.T) {
 		{"/write/orders", key, 403, ""},
 		{"/twice/clients", key, 200, "acme, some rows"}, // an inner check takes nothing away from the handler
 		{"/twice/others", key, 403, ""},
-		{"/lost/orders", key, 403, ""}, // the route does not have the wildcard
-		{"/lost/orders", star, 403, ""},
+		{"/lost/orders", key, 500, ""}, // the route does not have the wildcard
+		{"/lost/orders", star, 500, ""},
 		{"/all/anything", star, 200, "acme"},
 		{"/all/a%2Fb", star, 200, "acme"},
-		{"/all/orders%2F..%2Fsecret", key, 403, ""},
+		{"/all/orders%2F..%2Fsecret", key, 400, ""},
+		{"/all/order%2573", key, 400, ""},
 		{"/all/%2A", key, 403, ""}, // "*" is a data set's name here, not everything
 		{"/all/*", key, 403, ""},
 		{"/all/%FF", star, 200, "acme"}, // taken literally, whatever it is
@@ -222,17 +223,37 @@ func TestRequire(t *testing.T) {
 	} {
 		out := ask(mux, tt.target, tt.token)
 		require.Equal(t, tt.status, out.Code, tt.target)
-		if tt.status == 403 {
-			require.Equal(t, `Bearer realm="latchkey", error="insufficient_scope"`, out.Header().Get("WWW-Authenticate"))
-			require.JSONEq(t, `{"type":"tag:latchkey-go.github.io,2026:problem/denied","title":"Forbidden","status":403}`, out.Body.String())
-		} else {
+		switch tt.status {
+		case 200:
 			require.Equal(t, tt.want, out.Body.String(), tt.target)
+		case 400:
+			require.JSONEq(t, `{"type":"tag:latchkey-go.github.io,2026:problem/bad-request","title":"Bad request","status":400,"field":"id",
+				"detail":`+detailOf(t, out)+`}`, out.Body.String())
+		case 403:
+			require.Equal(t, `Bearer realm="latchkey", error="insufficient_scope"`, out.Header().Get("WWW-Authenticate"))
+			detail := ""
+			if tt.target == "/all/clients" {
+				detail = `,"detail":"This is allowed for some rows only."`
+			}
+			require.JSONEq(t, `{"type":"tag:latchkey-go.github.io,2026:problem/denied","title":"Forbidden","status":403`+detail+`}`, out.Body.String())
+		case 500:
+			require.JSONEq(t, `{"type":"tag:latchkey-go.github.io,2026:problem/internal","title":"Internal error","status":500}`, out.Body.String())
 		}
 	}
 	require.Panics(t, func() { auth.Require(latchkey.Read, "dataset/{id") })
 	require.Panics(t, func() { auth.Require(latchkey.Any, "dataset/x") })
 	require.Panics(t, func() { auth.Require("", "dataset/x") })
 	require.Panics(t, func() { auth.Require("READ", "dataset/x") }, "no rule could ever name it")
+}
+
+// detailOf is the detail of a problem as JSON; there is one.
+func detailOf(t *testing.T, out *httptest.ResponseRecorder) string {
+	var p httpadapter.Problem
+	require.NoError(t, json.Unmarshal(out.Body.Bytes(), &p))
+	require.NotEmpty(t, p.Detail)
+	text, err := json.Marshal(p.Detail)
+	require.NoError(t, err)
+	return string(text)
 }
 
 func TestWithAccess(t *testing.T) {
@@ -382,21 +403,194 @@ func TestAllocations(t *testing.T) {
 	}
 }
 
-// A resource that names a wildcard the route does not have denies everything: OnError hears why.
+// A resource that names a wildcard the route does not have is a mistake of the program, and never a refusal: also to a
+// caller who may do everything or nothing. The log says what to do.
 func TestMisnamedWildcardSaysSo(t *testing.T) {
-	keys := latchkey.New(memstore.New(nil), nil)
+	w := newWorld(t)
+	_, root := w.issue(w.acme, latchkey.KindSecret, latchkey.Settings{})
+	_, nothing := w.issue(w.acme, latchkey.KindAPIKey, latchkey.Settings{})
 	var heard error
-	auth := httpadapter.New(keys, &httpadapter.Options{OnError: func(_ *http.Request, err error) { heard = err }})
-	mux := http.NewServeMux()
-	mux.Handle("GET /data/{set}", auth.Require(latchkey.Read, "dataset/{id}")(http.NotFoundHandler()))
-	r := httptest.NewRequest("GET", "/data/orders", nil)
-	all := keys.For("acme").Assume(latchkey.Client{ID: "1"}, latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*")})
-	r = r.WithContext(httpadapter.WithAccess(r.Context(), all))
-	w := httptest.NewRecorder()
-	mux.ServeHTTP(w, r)
-	require.Equal(t, 403, w.Code)
-	require.ErrorIs(t, heard, latchkey.ErrDenied)
-	require.ErrorContains(t, heard, `route "GET /data/{set}"`)
+	var log bytes.Buffer
+	opts := httpadapter.Options{
+		OnError: func(_ *http.Request, err error) { heard = err },
+		Logger:  slog.New(slog.NewTextHandler(&log, nil)),
+	}
+	plain := httpadapter.New(w.keys, &opts)
+	opts.PathValue = func(_ *http.Request, name string) (string, bool) { return "", false }
+	hooked := httpadapter.New(w.keys, &opts)
+	for _, tt := range []struct {
+		auth       *httpadapter.Adapter
+		whole      bool // Require before the router
+		said, todo string
+	}{
+		{plain, false, `the route "GET /data/{set}" has no value for the wildcard "id"`, "set Options.PathValue"},
+		{plain, true, `the request has no value for the wildcard "id"`, "put Require inside the route"},
+		{hooked, false, `the route "GET /data/{set}" has no value for the wildcard "id"`, "let Options.PathValue find it"},
+	} {
+		guard := tt.auth.RequireRows(latchkey.Read, "dataset/{id}")
+		mux := http.NewServeMux()
+		h := http.Handler(mux)
+		if tt.whole {
+			mux.Handle("GET /data/{id}", whoami)
+			h = guard(mux)
+		} else {
+			mux.Handle("GET /data/{set}", guard(whoami))
+		}
+		for _, token := range []string{root, nothing} {
+			log.Reset()
+			require.Equal(t, 500, ask(h, "/data/orders", token).Code)
+			require.ErrorContains(t, heard, tt.said)
+			require.NotErrorIs(t, heard, latchkey.ErrDenied)
+			require.Contains(t, log.String(), strings.ReplaceAll(tt.said, `"`, `\"`))
+			require.Contains(t, log.String(), tt.todo)
+			require.Equal(t, 1, strings.Count(log.String(), "\n"))
+		}
+	}
+}
+
+// PathValue takes the place of Request.PathValue, and its values are judged alike.
+func TestPathValueHook(t *testing.T) {
+	w := newWorld(t)
+	key := w.key()
+	auth := httpadapter.New(w.keys, &httpadapter.Options{PathValue: func(r *http.Request, name string) (string, bool) {
+		return r.Header.Get("X-Value"), name == "id"
+	}})
+	h := auth.Require(latchkey.Read, "dataset/{id}")(whoami)
+	for value, status := range map[string]int{"orders": 200, "payroll": 403, "": 400, "order%73": 400, "x/../orders": 400} {
+		require.Equal(t, status, ask(h, "/", key, "X-Value", value).Code, value)
+	}
+}
+
+// What an adapter promises of its callers it asks of those that another one, or the host, let in.
+func TestAccessFromElsewhere(t *testing.T) {
+	w := newWorld(t)
+	second := latchkey.New(w.store, &latchkey.Options{Clock: w.now, CacheTokens: -1})
+	_, root := w.issue(w.acme, latchkey.KindSecret, latchkey.Settings{})
+	sandbox, err := testKey(w)
+	require.NoError(t, err)
+	_, foreign := w.issue(w.other, latchkey.KindSecret, latchkey.Settings{})
+	live, test := &httpadapter.Options{}, &httpadapter.Options{Test: true}
+	mine, mineTest := &httpadapter.Options{Owner: "acme"}, &httpadapter.Options{Owner: "acme", Test: true}
+	for _, tt := range []struct {
+		name         string
+		keys         *latchkey.Manager // of the outer adapter
+		outer, inner *httpadapter.Options
+		token        string
+		status       int
+	}{
+		{"live behind live", w.keys, live, mine, root, 200},
+		{"sandbox behind sandbox", w.keys, test, mineTest, sandbox, 200},
+		{"live behind sandbox", w.keys, test, live, sandbox, 401},
+		{"an owner's live behind sandbox", w.keys, mineTest, mine, sandbox, 401},
+		{"sandbox behind live", w.keys, live, test, root, 401},
+		{"another owner", w.keys, live, mine, foreign, 401},
+		{"any owner", w.keys, live, live, foreign, 200},
+		{"another manager", second, live, live, root, 401},
+		{"another manager, one owner", second, mine, mine, root, 401},
+	} {
+		for name, guard := range map[string]func(*httpadapter.Adapter) http.Handler{
+			"Require":     func(a *httpadapter.Adapter) http.Handler { return a.Require(latchkey.Delete, "payroll/x")(whoami) },
+			"RequireRows": func(a *httpadapter.Adapter) http.Handler { return a.RequireRows(latchkey.Read, "payroll/x")(whoami) },
+		} {
+			h := httpadapter.New(tt.keys, tt.outer).Authenticate(guard(httpadapter.New(w.keys, tt.inner)))
+			out := ask(h, "/", tt.token)
+			require.Equal(t, tt.status, out.Code, "%s, %s", tt.name, name)
+			if tt.status == 401 {
+				require.Equal(t, `Bearer realm="latchkey", error="invalid_token"`, out.Header().Get("WWW-Authenticate"))
+			}
+		}
+	}
+	h := httpadapter.New(w.keys, test).Require(latchkey.Read, "x")(whoami)
+	r := httptest.NewRequest("GET", "/", nil)
+	assumed := w.acme.Assume(latchkey.Client{ID: "7"}, latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*")})
+	out := httptest.NewRecorder()
+	h.ServeHTTP(out, r.WithContext(httpadapter.WithAccess(r.Context(), assumed)))
+	require.Equal(t, 401, out.Code, "whoever was assumed is no test token")
+}
+
+// A preflight never reaches the guarded handler, and never asks for a token. Everything else does.
+func TestPreflight(t *testing.T) {
+	w := newWorld(t)
+	key := w.key()
+	preflight := []string{"Origin", "https://app.example.com", "Access-Control-Request-Method", "GET",
+		"Access-Control-Request-Headers", "authorization"}
+	served := 0
+	work := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served++ })
+	layer := http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		_, known := httpadapter.AccessFrom(r.Context())
+		require.False(t, known)
+		rw.Header().Set("Access-Control-Allow-Origin", "*")
+		rw.WriteHeader(200)
+	})
+	send := func(h http.Handler, method string, headers ...string) *httptest.ResponseRecorder {
+		r, out := httptest.NewRequest(method, "/", nil), httptest.NewRecorder()
+		for i := 0; i < len(headers); i += 2 {
+			r.Header[headers[i]] = append(r.Header[headers[i]], headers[i+1])
+		}
+		h.ServeHTTP(out, r)
+		return out
+	}
+	for _, opts := range []*httpadapter.Options{{}, {Preflight: layer}, {QueryToken: "token"}} {
+		auth := httpadapter.New(w.keys, opts)
+		for name, h := range map[string]http.Handler{
+			"Authenticate": auth.Authenticate(work),
+			"Require":      auth.Require(latchkey.Read, "dataset/orders")(work),
+			"RequireRows":  auth.RequireRows(latchkey.Read, "dataset/{id}")(work),
+			"both":         auth.Authenticate(auth.Require(latchkey.Read, "dataset/orders")(work)),
+		} {
+			want := 204
+			if opts.Preflight != nil {
+				want = 200
+			}
+			out := send(h, "OPTIONS", preflight...)
+			require.Equal(t, want, out.Code, name)
+			require.Equal(t, opts.Preflight != nil, out.Header().Get("Access-Control-Allow-Origin") == "*", name)
+			for _, method := range []string{"GET", "POST", "HEAD", "options"} {
+				require.Equal(t, 401, send(h, method, preflight...).Code, "%s, %s", name, method)
+			}
+			for what, headers := range map[string][]string{
+				"no header":    nil,
+				"no method":    preflight[:2],
+				"no origin":    preflight[2:],
+				"empty origin": append([]string{"Origin", ""}, preflight[2:]...),
+				"empty method": {"Origin", "https://app.example.com", "Access-Control-Request-Method", ""},
+				"no word":      {"Origin", "https://app.example.com", "Access-Control-Request-Method", "GET, PUT"},
+				"two methods":  append([]string{"Access-Control-Request-Method", "PUT"}, preflight...),
+				"two origins":  append([]string{"Origin", "https://app.example.com"}, preflight...),
+				"a bad token":  append([]string{"Authorization", "Bearer x"}, preflight...),
+			} {
+				require.Equal(t, 401, send(h, "OPTIONS", headers...).Code, "%s, %s", name, what)
+			}
+		}
+	}
+	require.Zero(t, served)
+	h := httpadapter.New(w.keys, nil).Require(latchkey.Read, "dataset/orders")(work)
+	require.Equal(t, 200, send(h, "OPTIONS", "Authorization", "Bearer "+key).Code, "not all OPTIONS are preflights")
+	require.Equal(t, 200, send(h, "OPTIONS", append([]string{"Authorization", "Bearer " + key}, preflight...)...).Code)
+	require.Equal(t, 2, served)
+}
+
+// A fault in the program's own rules is told to its log, with the field and what to do, and not to the caller.
+func TestRuleThatDoesNotFitTheSchema(t *testing.T) {
+	w := newWorld(t)
+	var log bytes.Buffer
+	auth := httpadapter.New(w.keys, &httpadapter.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	rule := &latchkey.ConditionError{Field: "regoin", Unknown: true, OfRule: true, Reason: "the schema has no such field"}
+	out := httptest.NewRecorder()
+	auth.WriteError(out, httptest.NewRequest("GET", "/", nil), rule)
+	require.Equal(t, 500, out.Code)
+	require.NotContains(t, out.Body.String(), "regoin")
+	require.Contains(t, log.String(), "regoin")
+	require.Contains(t, log.String(), "add the field to the schema")
+
+	log.Reset()
+	out = httptest.NewRecorder()
+	rule.OfRule = false
+	auth.WriteError(out, httptest.NewRequest("GET", "/", nil), rule)
+	require.Equal(t, 400, out.Code)
+	require.JSONEq(t, `{"type":"tag:latchkey-go.github.io,2026:problem/condition","title":"Invalid field or value","status":400,
+		"field":"regoin","detail":"The schema has no such field."}`, out.Body.String())
+	require.Empty(t, log.String())
 }
 
 func TestRateLimitFields(t *testing.T) {

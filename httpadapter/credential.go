@@ -22,7 +22,22 @@ var (
 	ErrMediaType = errors.New("httpadapter: unsupported media type")
 )
 
-func badRequest(why string) error { return fmt.Errorf("%w: %s", ErrBadRequest, why) }
+func badRequest(why string) error { return &requestError{reason: why} }
+
+// requestError is an [ErrBadRequest] with words for the caller. The reason holds nothing that the caller sent.
+type requestError struct {
+	field  string // a wildcard of the route; "" for anything else
+	reason string
+}
+
+func (e *requestError) Error() string {
+	if e.field == "" {
+		return ErrBadRequest.Error() + ": " + e.reason
+	}
+	return fmt.Sprintf("%v: %q: %s", ErrBadRequest, e.field, e.reason)
+}
+
+func (e *requestError) Unwrap() error { return ErrBadRequest }
 
 // Carriers says where in a request a credential may travel. The zero value reads none. What lies in a body is found by
 // whoever parses the body, and handed to [Carriers.Find].

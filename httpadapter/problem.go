@@ -5,7 +5,10 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/latchkey-go/latchkey"
 )
@@ -21,7 +24,7 @@ type Problem struct {
 	Title  string `json:"title"`
 	Status int    `json:"status"`
 	Detail string `json:"detail,omitempty"`
-	Field  string `json:"field,omitempty"` // the field of a condition or row that does not fit
+	Field  string `json:"field,omitempty"` // what of the request Detail is about: a row's field, a wildcard of the route
 
 	// Code is the error code of RFC 6750 §3.1 for WWW-Authenticate; "" where that header carries none, or is not sent.
 	Code string `json:"-"`
@@ -43,7 +46,8 @@ const retryUnavailable = time.Second
 //	ErrRateLimited                         429  Retry-After
 //	ErrOverLimit                           402  a credit limit: waiting a little and trying again, as clients do on
 //	                                            429, cannot help before the month is over
-//	ErrInvalid, ErrBadCondition            400
+//	ConditionError of a rule of the host's 500  the host's mistake, and not the caller's
+//	ErrInvalid, ErrBadCondition            400  field and reason, where the error has them
 //	ErrForced, ErrExists, ErrConflict, ErrInUse  409
 //	ErrNotFound                            404
 //	ErrTooLarge 413, ErrMediaType 415
@@ -52,6 +56,8 @@ const retryUnavailable = time.Second
 func ProblemOf(err error) Problem {
 	var (
 		cond    *latchkey.ConditionError
+		sent    *requestError
+		denied  *latchkey.DeniedError
 		waiting interface{ RetryAfter() time.Duration }
 	)
 	switch {
@@ -61,10 +67,16 @@ func ProblemOf(err error) Problem {
 	case errors.Is(err, latchkey.ErrUnknownOutcome):
 		return problem(503, "unknown-outcome", "Temporarily unavailable",
 			"It is not known whether the change was made.").retry(retryUnavailable)
+	case errors.As(err, &cond) && cond.OfRule: // whatever else it wraps: no caller can mend it
+		return problem(500, "internal", "Internal error", "")
 	case errors.Is(err, ErrNoCredential):
 		return problem(401, "no-credential", "Credential required", "")
 	case errors.Is(err, ErrManyCredentials):
 		return problem(400, "bad-request", "Bad request", "More than one credential.").code("invalid_request")
+	case errors.As(err, &sent):
+		p := problem(400, "bad-request", "Bad request", sentence(sent.reason)).code("invalid_request")
+		p.Field = sent.field
+		return p
 	case errors.Is(err, ErrBadRequest):
 		return problem(400, "bad-request", "Bad request", "").code("invalid_request")
 	case errors.Is(err, ErrTooLarge):
@@ -79,20 +91,24 @@ func ProblemOf(err error) Problem {
 		return problem(429, "rate-limited", "Too many requests", "").retry(wait)
 	case errors.Is(err, latchkey.ErrInvalidToken):
 		return problem(401, "invalid-token", "Invalid token", "").code("invalid_token")
+	case errors.As(err, &denied) && denied.Rows:
+		return problem(403, "denied", "Forbidden", "This is allowed for some rows only.").code("insufficient_scope")
 	case errors.Is(err, latchkey.ErrDenied):
 		return problem(403, "denied", "Forbidden", "").code("insufficient_scope")
 	case errors.Is(err, latchkey.ErrOverLimit):
 		return problem(402, "over-limit", "Credit limit reached", "")
 	case errors.Is(err, latchkey.ErrForced):
-		return problem(409, "forced", "Conflict", "Values that must be written disagree.")
-	case errors.As(err, &cond):
-		p := problem(400, "condition", "Bad condition", "")
-		if !cond.Unknown { // a name the schema does not have is the caller's text, not ours
+		return problem(409, "forced", "Conflict",
+			"Nothing was written: the rights of the caller demand different values for one field.")
+	case cond != nil:
+		p := problem(400, "condition", "Invalid field or value", sentence(cond.Reason))
+		if fieldName(cond.Field) {
 			p.Field = cond.Field
 		}
 		return p
 	case errors.Is(err, latchkey.ErrInvalid):
-		return problem(400, "invalid", "Invalid argument", "")
+		return problem(400, "invalid", "Invalid argument",
+			"Something that was sent is malformed, contradicts itself, or is out of bounds.")
 	case errors.Is(err, latchkey.ErrNotFound):
 		return problem(404, "not-found", "Not found", "")
 	case errors.Is(err, latchkey.ErrExists):
@@ -103,6 +119,40 @@ func ProblemOf(err error) Problem {
 		return problem(409, "in-use", "In use", "")
 	}
 	return problem(500, "internal", "Internal error", "") // fail closed: what it is may be told to nobody
+}
+
+// fieldName reports whether a name may stand in a reply: whoever sent a row chose the names in it.
+func fieldName(s string) bool {
+	return len(s) <= 128 && utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
+}
+
+// sentence makes a reason one: "not a number" is "Not a number."
+func sentence(s string) string {
+	if s == "" {
+		return ""
+	}
+	s = strings.ToUpper(s[:1]) + s[1:]
+	if !strings.HasSuffix(s, ".") {
+		s += "."
+	}
+	return s
+}
+
+// mend is what whoever runs the program can do about an error; "" where the error says it all.
+func mend(err error) string {
+	var (
+		cond  *latchkey.ConditionError
+		route *routeError
+	)
+	switch {
+	case errors.As(err, &route):
+		return route.do()
+	case errors.As(err, &cond) && cond.OfRule && cond.Unknown:
+		return "correct the name in the rule or condition, or add the field to the schema"
+	case errors.As(err, &cond) && cond.OfRule:
+		return "correct the rule or condition so that it fits the type of the field in the schema"
+	}
+	return ""
 }
 
 func problem(status int, name, title, detail string) Problem {

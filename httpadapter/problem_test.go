@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -68,6 +69,42 @@ func TestProblemOf(t *testing.T) {
 	}
 	require.Equal(t, 503, ProblemOf(errors.Join(latchkey.ErrNotFound, latchkey.ErrUnavailable)).Status)
 	require.Equal(t, 503, ProblemOf(errors.Join(latchkey.ErrInvalidToken, latchkey.ErrUnknownOutcome)).Status)
-	require.Equal(t, "region", ProblemOf(&latchkey.ConditionError{Field: "region"}).Field)
-	require.Empty(t, ProblemOf(&latchkey.ConditionError{Field: "SECRET", Unknown: true}).Field)
+}
+
+// What the caller sent wrongly is named; what the host's rules hold is not the caller's business.
+func TestProblemsNameFieldAndReason(t *testing.T) {
+	sent := &latchkey.ConditionError{Field: "amount", Reason: "not a number"}
+	for _, err := range []error{sent, fmt.Errorf("SECRET: %w", sent)} {
+		p := ProblemOf(err)
+		require.Equal(t, Problem{Type: ProblemType + "condition", Title: "Invalid field or value", Status: 400,
+			Detail: "Not a number.", Field: "amount"}, p)
+	}
+	p := ProblemOf(&latchkey.ConditionError{Field: "amuont", Unknown: true, Reason: "the schema has no such field"})
+	require.Equal(t, 400, p.Status)
+	require.Equal(t, "amuont", p.Field)
+	require.Equal(t, "The schema has no such field.", p.Detail)
+	for _, name := range []string{strings.Repeat("x", 129), "a\nb", "\xff", "\u0085"} {
+		p := ProblemOf(&latchkey.ConditionError{Field: name, Unknown: true, Reason: "the schema has no such field"})
+		require.Empty(t, p.Field, "%q", name)
+		require.NotEmpty(t, p.Detail)
+	}
+
+	rule := &latchkey.ConditionError{Field: "regoin", Unknown: true, OfRule: true, Reason: "the schema has no such field"}
+	internal := Problem{Type: ProblemType + "internal", Title: "Internal error", Status: 500}
+	require.Equal(t, internal, ProblemOf(rule))
+	require.Equal(t, internal, ProblemOf(fmt.Errorf("%w: %w", latchkey.ErrDenied, rule)))
+	require.Equal(t, internal, ProblemOf(fmt.Errorf("%w: %w", ErrBadRequest, rule)))
+	require.Equal(t, 503, ProblemOf(errors.Join(rule, latchkey.ErrUnavailable)).Status)
+	require.Contains(t, mend(rule), "add the field to the schema")
+	rule.Unknown = false
+	require.Contains(t, mend(rule), "fits the type of the field")
+	require.Empty(t, mend(sent))
+
+	for _, err := range []error{latchkey.ErrForced, latchkey.ErrInvalid, &latchkey.DeniedError{Rows: true}, badRequest("malformed query")} {
+		p := ProblemOf(fmt.Errorf("SECRET: %w", err))
+		require.NotEmpty(t, p.Detail, "%v", err)
+		require.NotContains(t, fmt.Sprintf("%+v", p), "SECRET")
+		require.Empty(t, p.Field)
+	}
+	require.Empty(t, ProblemOf(&latchkey.DeniedError{}).Detail)
 }

@@ -36,10 +36,11 @@ func parseTemplate(text string) template {
 		s := segment{text: part}
 		if inner, ok := strings.CutPrefix(part, "{"); ok {
 			inner, ok = strings.CutSuffix(inner, "}")
-			if !ok || inner == "" || strings.ContainsAny(inner, "{}.$") {
-				bad(`a wildcard is a whole segment, "{name}"`)
+			if !ok || inner == "" || strings.ContainsAny(inner, "{}.:$") || inner != "*" && strings.Contains(inner, "*") {
+				bad(`a wildcard is a whole segment, "{name}", or "{*}"`)
 			}
-			s, wildcards = segment{text: inner, wildcard: true}, true
+			t.segments, wildcards = append(t.segments, segment{text: inner, wildcard: true}), true
+			continue
 		} else if strings.ContainsAny(part, "{}") {
 			bad(`a wildcard is a whole segment, "{name}"`)
 		}
@@ -59,11 +60,10 @@ func parseTemplate(text string) template {
 	return t
 }
 
-// resource fills in the wildcards of the request's route. Each value becomes one literal segment, whatever it holds. ok
-// is false when one is missing or empty.
-func (t template) resource(r *http.Request) (res latchkey.Resource, ok bool) {
+// resource fills in the wildcards of the request's route. Each value becomes one literal segment.
+func (t template) resource(r *http.Request, opts *Options) (latchkey.Resource, error) {
 	if t.fixed != "" {
-		return t.fixed, true
+		return t.fixed, nil
 	}
 	var b strings.Builder
 	for i, s := range t.segments {
@@ -74,11 +74,96 @@ func (t template) resource(r *http.Request) (res latchkey.Resource, ok bool) {
 			b.WriteString(s.text)
 			continue
 		}
-		value := r.PathValue(s.text)
-		if value == "" {
-			return "", false // fail closed
+		value, ok := pathValue(r, s.text, opts)
+		if !ok {
+			return "", &routeError{resource: t.text, route: r.Pattern, name: s.text, hook: opts.PathValue != nil}
+		}
+		if reason := ambiguous(value, r, opts); reason != "" {
+			return "", &requestError{field: s.text, reason: reason}
 		}
 		b.WriteString(string(latchkey.Path(value)))
 	}
-	return latchkey.Resource(b.String()), true
+	return latchkey.Resource(b.String()), nil
+}
+
+// pathValue is the value of a wildcard; not ok if the route has none of the name. Request.PathValue does not tell that
+// from an empty value, so the route does.
+func pathValue(r *http.Request, name string, opts *Options) (value string, ok bool) {
+	if opts.PathValue != nil {
+		return opts.PathValue(r, name)
+	}
+	value = r.PathValue(name)
+	return value, value != "" || hasWildcard(r.Pattern, name)
+}
+
+// hasWildcard reports whether a route of http.ServeMux or chi has a wildcard of that name: {id}, {id...}, {id:[0-9]+}, *.
+func hasWildcard(route, name string) bool {
+	if name == "*" {
+		return strings.HasSuffix(route, "*")
+	}
+	for {
+		_, rest, found := strings.Cut(route, "{"+name)
+		if !found {
+			return false
+		}
+		if rest != "" && (rest[0] == '}' || rest[0] == ':' || rest[0] == '.') {
+			return true
+		}
+		route = rest
+	}
+}
+
+// ambiguous says why a value could mean different things to different readers of the request; "" if it cannot.
+func ambiguous(value string, r *http.Request, opts *Options) string {
+	switch {
+	case value == "":
+		return "the path has no value here"
+	// Decoded values are parts of the decoded path: one that is not was promised to be decoded, and is not.
+	case hasEscape(value) && !(opts.PathValuesDecoded && strings.Contains(r.URL.Path, value)):
+		return "the value in the path is escaped in a way that has two meanings: escape only what must be, and once"
+	case strings.Contains(value, " ") && !strings.Contains(r.URL.Path, value) && strings.Contains(r.URL.Path, "+"):
+		return `the value in the path has a "+" that could mean a space: write %2B or %20`
+	}
+	for segment := range strings.SplitSeq(strings.ReplaceAll(value, `\`, "/"), "/") {
+		switch segment {
+		case "", ".", "..":
+			return `the value in the path has an empty, "." or ".." segment`
+		}
+	}
+	return ""
+}
+
+// hasEscape reports whether decoding s once more would change it.
+func hasEscape(s string) bool {
+	for i := strings.IndexByte(s, '%'); i >= 0 && i+2 < len(s); i++ {
+		if s[i] == '%' && isHexDigit(s[i+1]) && isHexDigit(s[i+2]) {
+			return true
+		}
+	}
+	return false
+}
+
+func isHexDigit(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
+}
+
+// routeError is a mistake of the program: a route that has no value for a wildcard of its resource.
+type routeError struct {
+	resource, route, name string
+	hook                  bool
+}
+
+func (e *routeError) Error() string {
+	if e.route == "" {
+		return fmt.Sprintf("httpadapter: resource %q: the request has no value for the wildcard %q", e.resource, e.name)
+	}
+	return fmt.Sprintf("httpadapter: resource %q: the route %q has no value for the wildcard %q", e.resource, e.route, e.name)
+}
+
+func (e *routeError) do() string {
+	if e.hook {
+		return "name the wildcard as the route does, or let Options.PathValue find it"
+	}
+	return "name the wildcard as the route does; put Require inside the route, not before the router; " +
+		"for routers other than http.ServeMux and chi set Options.PathValue"
 }

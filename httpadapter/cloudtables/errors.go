@@ -68,13 +68,8 @@ func refusalOf(err error) *refusal {
 	}
 	out := &refusal{status: p.Status, retryAfter: p.RetryAfterHeader(), cause: err}
 	switch p.Status {
-	case http.StatusUnauthorized, http.StatusForbidden:
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusBadRequest: // the product says no more
 		out.msg = msgNoAccess
-	case http.StatusBadRequest:
-		out.msg = msgNoAccess
-		if p.Detail != "" && !errors.Is(err, httpadapter.ErrManyCredentials) {
-			out.data = &refusalData{Err: p.Detail}
-		}
 	case http.StatusPaymentRequired:
 		out.msg = msgOverLimit
 	case http.StatusNotFound:
