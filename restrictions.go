@@ -42,12 +42,15 @@ func validatePrefixes(prefixes []netip.Prefix) error {
 		switch {
 		case !p.IsValid():
 			return fmt.Errorf("%w: address prefix number %d is none", ErrInvalid, i+1)
+		case p.Addr().Is4In6() && p.Bits() <= 96:
+			return fmt.Errorf("%w: address prefix %s: it holds all of IPv4: leave it out", ErrInvalid, p)
 		case p.Addr().Is4In6():
-			return fmt.Errorf("%w: address prefix %s: write IPv4 addresses as such", ErrInvalid, p)
+			return fmt.Errorf("%w: address prefix %s: IPv4 in IPv6 form: write %s", ErrInvalid, p,
+				netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96).Masked())
 		case p.Bits() == 0:
 			return fmt.Errorf("%w: address prefix %s is every address: leave it out", ErrInvalid, p)
 		case p != p.Masked():
-			return fmt.Errorf("%w: address prefix %s: write %s", ErrInvalid, p, p.Masked())
+			return fmt.Errorf("%w: address prefix %s: it has bits beyond its length: write %s", ErrInvalid, p, p.Masked())
 		}
 	}
 	return nil
@@ -281,15 +284,21 @@ func parseOrigin(text string) (location, bool) {
 }
 
 // parseReferer reads a Referer header. One without a scheme is taken as a host and perhaps a path. Programs that read
-// URLs differ about odd ones, so what is accepted is what our own plain reading and net/url agree upon.
+// URLs differ about odd ones, so of scheme and authority is accepted what our own plain reading and net/url agree upon.
+// What follows decides about nothing but a domain's path. It may be what browsers send though net/url refuses it: a stray
+// "%", and in the query any printable ASCII (WHATWG URL, query state).
 func parseReferer(text string) (l location, ok bool) {
-	if len(text) > maxURL || !plainURL(text) || text == "null" {
+	before, query, _ := strings.Cut(text, "?")
+	if len(text) > maxURL || !plainURL(before) || !printable(query) || text == "null" {
 		return location{}, false
 	}
 	var rest string
 	l.scheme, rest = cutScheme(text)
 	if l.host, l.port, l.path, ok = cutAuthority(rest); !ok {
 		return location{}, false
+	}
+	if end := strings.IndexAny(rest, "/?#"); end >= 0 {
+		text = text[:len(text)-len(rest)+end]
 	}
 	if l.scheme == "" {
 		text = "http://" + text
@@ -312,6 +321,16 @@ const maxURL = 8192
 func plainURL(text string) bool {
 	for i := range len(text) {
 		if c := text[i]; c <= ' ' || c > '~' || c == '\\' || c == '"' || c == '<' || c == '>' {
+			return false
+		}
+	}
+	return true
+}
+
+// printable reports whether text is printable ASCII without spaces.
+func printable(text string) bool {
+	for i := range len(text) {
+		if c := text[i]; c <= ' ' || c > '~' {
 			return false
 		}
 	}

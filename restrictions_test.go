@@ -132,7 +132,7 @@ func TestHostsInDisguise(t *testing.T) {
 			"https://evil.com\u2044.example.com/", // fraction slash
 			" https://example.com/", "https://example.com/ ", "https://example.com /", "https://exam ple.com/",
 			"https://example.com\t/", "https://example.com\n/", "https://example.com\r\nX: y", "https://example.com\x00/",
-			"https://example.com\x7f/", "https://exa\xffmple.com/", "https://example.com/%zz", "https://exam,ple.com/",
+			"https://example.com\x7f/", "https://exa\xffmple.com/", "https://example.com%zz/", "https://exam,ple.com/",
 			"https://evil.com,https://example.com/", "https://evil.com https://example.com", "https://evil.com;.example.com/",
 			"https://evil.com'.example.com/", "https://evil.com!.example.com/", "https://evil.com&.example.com/",
 			"https://"+strings.Repeat("a", 64)+".example.com/", "https://"+strings.Repeat("a.", 130)+"example.com/",
@@ -147,6 +147,29 @@ func TestHostsInDisguise(t *testing.T) {
 			"https://localhost.evil.com/", "https://127.0.0.1/")
 	policy.allow("https://xn--bcher-kva.example/", "https://10.1.2.3/x", "https://10.1.2.3:8080/",
 		"https://[2001:db8::1]/", "https://[2001:DB8:0::0001]:8443/x", "http://localhost:3000/")
+}
+
+// What follows the authority is as browsers send it, and decides about nothing but a domain's path.
+func TestOddPathsAndQueries(t *testing.T) {
+	domains(t, "example.com").
+		allow("https://example.com/50%", "https://example.com/%zz", "https://example.com/%", "https://example.com/100%25%",
+			`https://example.com/?path=C:\x`, `https://example.com/x?a=\\evil.com\y`, `https://example.com?\`,
+			`https://example.com/x?q=%zz&r="<>"`, "https://example.com/?u=https://evil.com/@", "https://example.com:443/%?%",
+			"https://example.com/?a=[b]{c}|^`", `example.com/50%?\`, "https://example.com/@evil.com", "https://example.com/:80%").
+		deny(`https://evil.com\?.example.com`, `https://evil.com/\example.com?\`, `https://evil.com?\@example.com/`,
+			`https://evil.com?\.example.com/`, `https://evil.com/%?@example.com`, `https://example.com\?x`, `https://example.com/\?x`,
+			`https://example.com/\..\x`, `https://user%@example.com/`, `https://example.com%/`, `https://example.com%?x`,
+			`https://example.com:8%30/`, `https://example.com:%/`, `https://example.com./%`, `https://[::1]%/`, `https://[%]/`,
+			"https://example.com/%\t", "https://example.com/?\n", "https://example.com/? ", "https://example.com/?\x00", "https://example.com/?\u00fc",
+			`https://@example.com/%`, `https://evil.com%2f@example.com/?\`, `https:\\example.com/?x`, `https:/example.com/?\`, `\\example.com/?x`,
+			`ftp://example.com/%`, `https://xn--example.com.evil.com/%`)
+	domains(t, "example.com/app/").
+		allow("https://example.com/app/50%", `https://example.com/app/?\..\..`).
+		deny("https://example.com/app/%/../../x", "https://example.com/app/%2e%2E/%", `https://example.com/app/..\x`,
+			`https://example.com/?/app/\`, "https://example.com/ap%70/")
+	domains(t, "[2001:db8::1]:8080").
+		allow(`https://[2001:db8::1]:8080/%?\`).
+		deny(`https://[2001:db8::1%25]:8080/`, `https://[2001:db8::1]:8080%/`, `https://[2001:db8::1]/%`)
 }
 
 func TestOrigin(t *testing.T) {
@@ -282,6 +305,30 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
+// An error says what to write, where there is something.
+func TestPrefixErrorsSayWhatToWrite(t *testing.T) {
+	for in, want := range map[string]string{
+		"192.168.2.0/16":      "write 192.168.0.0/16",
+		"10.0.0.1/8":          "write 10.0.0.0/8",
+		"2001:db8::1/32":      "write 2001:db8::/32",
+		"::ffff:10.0.0.0/104": "write 10.0.0.0/8",
+		"::ffff:10.0.0.7/128": "write 10.0.0.7/32",
+		"::ffff:10.9.9.9/104": "write 10.0.0.0/8",
+		"::ffff:0.0.0.0/96":   "leave it out",
+		"::ffff:0.0.0.0/90":   "leave it out",
+		"0.0.0.0/0":           "leave it out",
+		"1.2.3.4/0":           "leave it out",
+		"::/0":                "leave it out",
+	} {
+		err := Restrictions{Addresses: prefixes(in)}.Validate(nil)
+		require.ErrorIs(t, err, ErrInvalid, in)
+		require.ErrorContains(t, err, want, in)
+		if _, fixed, ok := strings.Cut(want, "write "); ok {
+			require.NoError(t, Restrictions{Addresses: prefixes(fixed)}.Validate(nil), "what it says can be written")
+		}
+	}
+}
+
 func TestPrefixesThatCannotBeKept(t *testing.T) {
 	for _, p := range []netip.Prefix{
 		{},
@@ -380,6 +427,7 @@ func FuzzDomain(f *testing.F) {
 		{"https://example.com:8443/app*", "https://example.com:8443/app", ""}, {"*example.com", "evilexample.com", ""},
 		{"[2001:db8::1]", "https://[2001:db8::1]/", ""}, {"10.1.2.3", "https://10.1.2.3", ""},
 		{"example.com", `https://example.com\@evil.com`, "null"}, {"example.com", "https://a@example.com", ""},
+		{"example.com", `https://example.com/50%?a=\"<>`, ""}, {"example.com", "https://example.com%/", ""},
 	} {
 		f.Add(s[0], s[1], s[2])
 	}
@@ -409,6 +457,11 @@ func FuzzDomain(f *testing.F) {
 			}
 			if !strings.Contains(header, "://") || !strings.HasPrefix(strings.ToLower(header), "http") {
 				header = "http://" + header
+			}
+			// Browsers send a "%" in a path or query as it was typed; net/url takes escapes alone.
+			at := strings.Index(header, "://") + len("://")
+			if end := strings.IndexAny(header[at:], "/?#"); end >= 0 {
+				header = header[:at+end] + strings.ReplaceAll(header[at+end:], "%", "%25")
 			}
 			u, err := url.Parse(header)
 			if err != nil || u.User != nil {

@@ -37,11 +37,15 @@ func oneHeader(values []string) (string, error) {
 
 // ClientAddr is the network address of the client: the peer of the connection, unless that is one of the host's own
 // proxies. Then X-Forwarded-For is read from right to left, to the first address that is no proxy. Without proxies no
-// header is looked at. IPv4 addresses written as IPv6 become IPv4, and zones are dropped.
+// header is looked at, and Forwarded never is. IPv4 addresses written as IPv6 become IPv4, and zones are dropped.
 //
-// The zero Addr means not known (a Unix socket); it passes no address restriction. A chain that cannot be trusted is
-// [ErrBadRequest]: a hop that is no address, a second header that some proxies take for X-Forwarded-For
-// (X_Forwarded_For), or one that the Connection header tells the next proxy to remove.
+// A hop is an address, IPv6 with or without brackets, with or without a port (RFC 7239, section 6). Empty hops, as a
+// trailing comma leaves them, are nothing (RFC 9110, section 5.6.1). Where a proxy says that it does not know or tell
+// from where a request came ("unknown", "_hidden"), the address is not known, whatever stands to the left.
+//
+// The zero Addr means not known (a Unix socket, too); it passes no address restriction. A chain that cannot be trusted is
+// [ErrBadRequest]: a hop that is none of this, a header without any hop, a second header that some proxies take for
+// X-Forwarded-For (X_Forwarded_For), or one that the Connection header tells the next proxy to remove.
 func ClientAddr(r *http.Request, proxies []netip.Prefix) (netip.Addr, error) {
 	peer := parseAddr(r.RemoteAddr)
 	if !peer.IsValid() || !within(peer, proxies) {
@@ -59,7 +63,7 @@ func ClientAddr(r *http.Request, proxies []netip.Prefix) (netip.Addr, error) {
 			}
 		}
 	}
-	client := peer
+	client, hops := peer, 0
 	lines := r.Header["X-Forwarded-For"]
 	for i := len(lines) - 1; i >= 0; i-- {
 		for rest, more := lines[i], true; more; {
@@ -69,14 +73,21 @@ func ClientAddr(r *http.Request, proxies []netip.Prefix) (netip.Addr, error) {
 			} else {
 				more = false
 			}
-			client = parseAddr(strings.Trim(hop, " \t"))
-			if !client.IsValid() {
+			if hop = strings.Trim(hop, " \t"); hop == "" {
+				continue
+			}
+			hops++
+			var ok bool
+			if client, ok = parseHop(hop); !ok {
 				return netip.Addr{}, badRequest("malformed X-Forwarded-For") // fail closed
 			}
 			if !within(client, proxies) {
 				return client, nil // what lies further left is the client's own claim
 			}
 		}
+	}
+	if len(lines) > 0 && hops == 0 {
+		return netip.Addr{}, badRequest("empty X-Forwarded-For") // fail closed: whom did the proxy mean?
 	}
 	return client, nil
 }
@@ -96,6 +107,52 @@ func isForwardedFor(name string) bool {
 			c += 'a' - 'A'
 		}
 		if c != want[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// parseHop reads a node of RFC 7239, section 6, with or without a port. The zero Addr is one that is not known, or not
+// told.
+func parseHop(s string) (addr netip.Addr, ok bool) {
+	if a := parseAddr(s); a.IsValid() {
+		return a, true
+	}
+	name, port := s, ""
+	if inner, ok := strings.CutPrefix(s, "["); ok {
+		inner, rest, closed := strings.Cut(inner, "]")
+		a, err := netip.ParseAddr(inner)
+		if !closed || err != nil || !a.Is6() || rest != "" && !isNodePort(rest) {
+			return netip.Addr{}, false
+		}
+		return a.Unmap().WithZone(""), true
+	}
+	if at := strings.IndexByte(s, ':'); at >= 0 {
+		name, port = s[:at], s[at:]
+	}
+	if port != "" && !isNodePort(port) {
+		return netip.Addr{}, false
+	}
+	if a, err := netip.ParseAddr(name); err == nil { // IPv4 with a port that is not told: only such a name has no colon
+		return a, true
+	}
+	return netip.Addr{}, strings.EqualFold(name, "unknown") || isObfuscated(name)
+}
+
+// isNodePort: ":" ( 1*5DIGIT / obfport ).
+func isNodePort(s string) bool {
+	s, ok := strings.CutPrefix(s, ":")
+	return ok && (isObfuscated(s) || s != "" && len(s) <= 5 && strings.Trim(s, "0123456789") == "")
+}
+
+// isObfuscated: "_" 1*( ALPHA / DIGIT / "." / "_" / "-" ).
+func isObfuscated(s string) bool {
+	if len(s) < 2 || s[0] != '_' {
+		return false
+	}
+	for i := 1; i < len(s); i++ {
+		if c := s[i]; !isAlphaNum(c) && c != '.' && c != '_' && c != '-' {
 			return false
 		}
 	}

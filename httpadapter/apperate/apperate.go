@@ -25,6 +25,7 @@ import (
 
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/httpadapter"
+	"github.com/latchkey-go/latchkey/internal/mount"
 	"github.com/latchkey-go/latchkey/internal/strictjson"
 )
 
@@ -163,7 +164,7 @@ func Handler(account latchkey.Account, opts *Options, next http.Handler) http.Ha
 func Mount(mux httpadapter.Mux, account latchkey.Account, opts *Options, next http.Handler) {
 	h := Handler(account, opts, next)
 	for _, v := range h.(*gateway).opts.Versions {
-		mux.Handle("/"+v+"/", h)
+		mount.Subtree(mux, "/"+v, "/"+v, h)
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/httpadapter"
+	"github.com/latchkey-go/latchkey/internal/mount"
 )
 
 // SignedIn says whose tokens a request is about and who is asking, as the host's own sign-in knows it. Somebody without a
@@ -122,13 +123,14 @@ func Handler(signedIn SignedIn, opts *Options) http.Handler {
 	})
 }
 
-// Mount serves the console beneath a prefix: "/console" answers at "/console/". "" is the root.
+// Mount serves the console beneath a prefix: "/console" answers at "/console/". "" is the root. For routers that are no
+// [httpadapter.Mux] use [Handler] with [http.StripPrefix].
 func Mount(mux httpadapter.Mux, prefix string, signedIn SignedIn, opts *Options) {
 	prefix = strings.TrimSuffix(prefix, "/")
 	if prefix != "" && prefix[0] != '/' {
 		panic(fmt.Sprintf("console: Mount: the prefix %q does not begin with a slash", prefix))
 	}
-	mux.Handle(prefix+"/", http.StripPrefix(prefix, Handler(signedIn, opts)))
+	mount.Subtree(mux, prefix, "", Handler(signedIn, opts))
 }
 
 func (c *console) header(h http.Header) {

@@ -24,6 +24,7 @@ import (
 
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/httpadapter"
+	"github.com/latchkey-go/latchkey/internal/mount"
 )
 
 // Options configure [Mount], [Handler] and [Delivery]. The zero value, and nil, are ready to use.
@@ -137,9 +138,11 @@ func Mount(mux httpadapter.Mux, account latchkey.Account, opts *Options) {
 	s := newSurface(account, opts, MeterCMA, DefaultRate)
 	// The last three are for paths that are none: the product's client repeats a GET for ever when it gets a plain 404.
 	for _, path := range []string{"/access_tokens", "/access_tokens/{id}", "/access_tokens/{id}/regenerate_token",
-		"/roles", "/roles/{id}", "/roles/{id}/duplicate", "/environments", "/environments/{id}",
-		"/access_tokens/", "/roles/", "/environments/"} {
-		mux.Handle(path, s)
+		"/roles", "/roles/{id}", "/roles/{id}/duplicate", "/environments", "/environments/{id}"} {
+		mount.Path(mux, path, s)
+	}
+	for _, path := range []string{"/access_tokens", "/roles", "/environments"} {
+		mount.Beneath(mux, path, path, s)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/httpadapter"
+	"github.com/latchkey-go/latchkey/memstore"
 )
 
 func nothing(*http.Request, Call) (any, error) { return nil, nil }
@@ -173,6 +174,11 @@ func TestSession(t *testing.T) {
 				return w.other.Assume(latchkey.Client{ID: "eve"}, allRights), nil
 			case "sess-zero":
 				return latchkey.Access{}, nil
+			case "sess-test": // of a test token
+				_, text := w.issue(w.acme, latchkey.Spec{Kind: latchkey.KindSecret, Test: true})
+				return w.acme.Verify(r.Context(), latchkey.Presented{Secret: text, Test: true})
+			case "sess-elsewhere": // of another Manager over another store
+				return latchkey.New(memstore.New(nil), nil).For("acme").Assume(latchkey.Client{ID: "ada"}, allRights), nil
 			case "sess-key":
 				return w.verifiedKey(), nil
 			case "sess-trouble":
@@ -189,10 +195,13 @@ func TestSession(t *testing.T) {
 	w.fails("Access denied", w.as("sess-bob", "access.remove", "token_id", a.ID))
 	w.ok(w.as("sess-ada", "access.remove", "token_id", b.ID))
 	w.ok(w.as("sess-bob", "db.get", "db_id", "7"))
-	for _, id := range []string{"sess-foreign", "sess-zero", "sess-nobody", "sess-key"} {
+	for _, id := range []string{"sess-foreign", "sess-zero", "sess-nobody", "sess-key", "sess-test",
+		"sess-elsewhere"} {
 		w.fails("Access denied", w.as(id, "access.get_all"))
 	}
-	w.fails("Access denied", w.as("sess-foreign", "db.get", "db_id", "7"))
+	for _, id := range []string{"sess-foreign", "sess-test", "sess-elsewhere"} {
+		w.fails("Access denied", w.as(id, "db.get", "db_id", "7"))
+	}
 	require.Empty(t, w.log.String())
 	w.fails("Internal error", w.as("sess-trouble", "access.get_all"))
 	require.Contains(t, w.log.String(), "session store down")

@@ -212,6 +212,9 @@ func (s *surface) verify(r *http.Request, secret string) (latchkey.Account, latc
 		return account, latchkey.Access{}, fmt.Errorf("%w: Options.Session returned an access of another owner",
 			latchkey.ErrUnknownToken)
 	}
+	if access.Test() { // as Verify would say
+		return account, latchkey.Access{}, latchkey.ErrTestMode
+	}
 	access, err = account.Manager().Again(r.Context(), access) // asks the owner's record, which Assume does not
 	return account, access, err
 }

@@ -1,0 +1,110 @@
+// Package mount registers handlers on http.ServeMux and on chi so that they serve the same paths on both, also on a
+// router of chi that is mounted beneath others.
+package mount
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// Mux is httpadapter.Mux.
+type Mux interface {
+	Handle(pattern string, h http.Handler)
+}
+
+// Subtree is Beneath, and the prefix without its slash is answered with a redirect.
+func Subtree(mux Mux, prefix, keep string, h http.Handler) {
+	Beneath(mux, prefix, keep, h)
+	if _, std := mux.(*http.ServeMux); std || prefix == "" {
+		return // it redirects by itself
+	}
+	last := prefix[strings.LastIndexByte(prefix, '/')+1:]
+	mux.Handle(prefix, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		u := url.URL{Path: "./" + last + "/", RawQuery: r.URL.RawQuery} // relative: it holds beneath any prefix
+		w.Header().Set("Location", u.String())
+		w.WriteHeader(http.StatusTemporaryRedirect)
+	}))
+}
+
+// Beneath serves all that lies beneath prefix ("/console", "" for the root) with h. The URL that h sees begins with keep
+// in the place of prefix and of whatever lies before that.
+func Beneath(mux Mux, prefix, keep string, h http.Handler) {
+	mux.Handle(prefix+"/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		path := routed(r.URL)
+		rest, ok := strings.CutPrefix(path, prefix+"/")
+		// On a router of chi beneath another one's prefix this pattern is longer, and one path alone.
+		if route := pathOf(r.Pattern); route != prefix+"/" && strings.HasSuffix(route, prefix+"/") {
+			rest, ok = "", strings.HasSuffix(path, prefix+"/")
+		}
+		if !ok {
+			http.NotFound(w, r)
+			return
+		}
+		serve(w, r, h, keep+"/"+rest)
+	}))
+	if _, std := mux.(*http.ServeMux); std {
+		return // it takes "*" literally
+	}
+	mux.Handle(prefix+"/*", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		rest := r.PathValue("*")
+		if rest == "" && strings.HasSuffix(r.URL.Path, "/*") { // a ServeMux inside another type: this is a path like others
+			rest = "*"
+		}
+		serve(w, r, h, keep+"/"+rest)
+	}))
+}
+
+// Path serves one path, "/access_tokens/{id}", with h, which sees it without what routers before have matched.
+func Path(mux Mux, pattern string, h http.Handler) {
+	n := strings.Count(pattern, "/")
+	mux.Handle(pattern, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		path := routed(r.URL)
+		at := len(path)
+		for range n {
+			if at = strings.LastIndexByte(path[:at], '/'); at < 0 {
+				http.NotFound(w, r)
+				return
+			}
+		}
+		serve(w, r, h, path[at:])
+	}))
+}
+
+// pathOf is a pattern of http.ServeMux without its method and host.
+func pathOf(pattern string) string {
+	if at := strings.IndexByte(pattern, '/'); at >= 0 {
+		return pattern[at:]
+	}
+	return pattern
+}
+
+// routed is the path as chi routes it: escaped if it differs from the default encoding, else decoded.
+func routed(u *url.URL) string {
+	if u.RawPath != "" {
+		return u.RawPath
+	}
+	return u.Path
+}
+
+// serve gives h the request with another path, which is in the form of routed.
+func serve(w http.ResponseWriter, r *http.Request, h http.Handler, path string) {
+	if path == routed(r.URL) {
+		h.ServeHTTP(w, r)
+		return
+	}
+	u := *r.URL
+	u.Path, u.RawPath = path, ""
+	if r.URL.RawPath != "" {
+		decoded, err := url.PathUnescape(path)
+		if err != nil {
+			http.NotFound(w, r)
+			return
+		}
+		u.Path, u.RawPath = decoded, path
+	}
+	inner := new(http.Request)
+	*inner = *r
+	inner.URL = &u
+	h.ServeHTTP(w, inner)
+}
