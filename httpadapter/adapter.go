@@ -145,7 +145,7 @@ func (a *Adapter) Authenticate(next http.Handler) http.Handler {
 // handlers in whether they read the value or the URL. So a value that could be taken for two resources is a 400:
 //   - one with a percent sign before two hex digits, as it may be decoded once more (see Options.PathValuesDecoded);
 //   - one with a segment that is empty, "." or "..", as it may be cleaned ("/" and "\" part segments);
-//   - one with a space where the URL has "+", as gin decodes it with UseRawPath;
+//   - one with a space where the URL has "+", as gin decodes it with UseRawPath and fiber with UnescapePath;
 //   - an empty one.
 //
 // A route that has no value for a wildcard is a mistake of the program: 500, and a line in Options.Logger that says what
