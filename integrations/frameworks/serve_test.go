@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"path"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -273,6 +274,11 @@ var routers = []router{
 // send sends a request as it is, with the target that no client has cleaned, and returns status and body.
 func send(t *testing.T, addr, method, target string, headers ...string) (int, string, http.Header) {
 	t.Helper()
+	return sendBody(t, addr, method, target, "", headers...)
+}
+
+func sendBody(t *testing.T, addr, method, target, sent string, headers ...string) (int, string, http.Header) {
+	t.Helper()
 	var d net.Dialer
 	conn, err := d.DialContext(context.Background(), "tcp", addr)
 	require.NoError(t, err)
@@ -281,7 +287,10 @@ func send(t *testing.T, addr, method, target string, headers ...string) (int, st
 	for i := 0; i < len(headers); i += 2 {
 		text += headers[i] + ": " + headers[i+1] + "\r\n"
 	}
-	_, err = io.WriteString(conn, text+"\r\n")
+	if sent != "" {
+		text += "Content-Length: " + strconv.Itoa(len(sent)) + "\r\n"
+	}
+	_, err = io.WriteString(conn, text+"\r\n"+sent)
 	require.NoError(t, err)
 	reply, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
 	require.NoError(t, err, target)

@@ -3,6 +3,7 @@ package mount
 import (
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -25,7 +26,7 @@ func (c chiLike) Handle(pattern string, h http.Handler) { c.routes[pattern] = h 
 func (c chiLike) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := routed(r.URL)[len(c.prefix):]
 	if h, ok := c.routes[path]; ok {
-		r.Pattern = c.prefix + path
+		r.Pattern = strings.TrimSuffix(c.prefix+path, "/")
 		h.ServeHTTP(w, r)
 		return
 	}
