@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The README and docs/operations.md show code that is compiled and output that is tested elsewhere. A comment above each
+// The README, docs/operations.md and docs/routers.md show code that is compiled and output that is tested elsewhere. A comment above each
 // block says where it comes from:
 //
 //	<!-- program: FILE -->  the block is the whole file
@@ -83,7 +83,7 @@ func exampleOutput(text string) string {
 
 func TestReadme(t *testing.T) {
 	kinds := map[string]int{}
-	for _, doc := range []string{"README.md", "docs/operations.md"} {
+	for _, doc := range []string{"README.md", "docs/operations.md", "docs/routers.md"} {
 		text, err := os.ReadFile(filepath.FromSlash(doc))
 		require.NoError(t, err)
 		checkBlocks(t, doc, readBlocks(t, string(text)), kinds)

@@ -285,8 +285,8 @@ func parseOrigin(text string) (location, bool) {
 
 // parseReferer reads a Referer header. One without a scheme is taken as a host and perhaps a path. Programs that read
 // URLs differ about odd ones, so of scheme and authority is accepted what our own plain reading and net/url agree upon.
-// What follows decides about nothing but a domain's path. It may be what browsers send though net/url refuses it: a stray
-// "%", and in the query any printable ASCII (WHATWG URL, query state).
+// What follows decides about nothing but a domain's path. It may be what browsers send though net/url refuses it: a
+// stray "%", and in the query any printable ASCII (WHATWG URL, query state).
 func parseReferer(text string) (l location, ok bool) {
 	before, query, _ := strings.Cut(text, "?")
 	if len(text) > maxURL || !plainURL(before) || !printable(query) || text == "null" {

@@ -18,8 +18,8 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// Mux is what API packages mount themselves on: a *http.ServeMux, or a router of chi, the inner ones of Route and Mount
-// included. For every other router use the Handler of the package; docs/routers.md shows how for each.
+// Mux is what API packages mount themselves on: a *http.ServeMux, or a router of chi, the inner ones of Route and
+// Mount included. For every other router use the Handler of the package; docs/routers.md shows how for each.
 //
 // A type of the host's own may be one, too. Handle must then take a path, a path with {name} segments, and, for all that
 // lies beneath a path, either "/path/" as http.ServeMux does or "/path/*" as chi does.
@@ -53,8 +53,8 @@ type Options struct {
 	// [Adapter.Require] for the values that are refused.
 	PathValue func(r *http.Request, name string) (value string, ok bool)
 
-	// PathValuesDecoded says that the router hands out decoded values always, and that no handler decodes them again. So it
-	// is with http.ServeMux. Then a value may hold a percent sign before two hex digits. False: such a value is a 400.
+	// PathValuesDecoded says that the router hands out decoded values always, and that no handler decodes them again, as
+	// with http.ServeMux. Then a value may hold a percent sign before two hex digits. False: such a value is a 400.
 	PathValuesDecoded bool
 
 	// Preflight answers CORS preflights in place of the guarded handler. Nobody is authenticated: a browser sends a
@@ -134,8 +134,8 @@ func (a *Adapter) Authenticate(next http.Handler) http.Handler {
 
 // Require lets through only callers that may do action on every row of resource. It authenticates the request itself
 // unless [Adapter.Authenticate] did or the host left an Access with [WithAccess]. An Access from elsewhere must be one
-// that this Adapter could have made: of its Manager, of Options.Owner, and of a test token if and only if Options.Test is
-// set. Any other is refused like an unknown token.
+// that this Adapter could have made: of its Manager, of Options.Owner, and of a test token if and only if Options.Test
+// is set. Any other is refused like an unknown token.
 //
 // The resource may hold wildcards of the route, each a whole segment: "dataset/{id}" on the route "GET /data/{id}",
 // "file/{*}" on chi's "/files/*". Each value becomes one literal segment, as [latchkey.Path] makes it: "a/b" is the one
@@ -148,8 +148,8 @@ func (a *Adapter) Authenticate(next http.Handler) http.Handler {
 //   - one with a space where the URL has "+", as gin decodes it with UseRawPath and fiber with UnescapePath;
 //   - an empty one.
 //
-// A route that has no value for a wildcard is a mistake of the program: 500, and a line in Options.Logger that says what
-// to do. A resource that is malformed panics here, when the route is set up.
+// A route that has no value for a wildcard is a mistake of the program: 500, and a line in Options.Logger that says
+// what to do. A resource that is malformed panics here, when the route is set up.
 //
 // A CORS preflight is answered by Options.Preflight. Every other OPTIONS request is asked like any request.
 func (a *Adapter) Require(action latchkey.Action, resource string) func(http.Handler) http.Handler {

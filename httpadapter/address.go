@@ -43,8 +43,8 @@ func oneHeader(values []string) (string, error) {
 // trailing comma leaves them, are nothing (RFC 9110, section 5.6.1). Where a proxy says that it does not know or tell
 // from where a request came ("unknown", "_hidden"), the address is not known, whatever stands to the left.
 //
-// The zero Addr means not known (a Unix socket, too); it passes no address restriction. A chain that cannot be trusted is
-// [ErrBadRequest]: a hop that is none of this, a header without any hop, a second header that some proxies take for
+// The zero Addr means not known (a Unix socket, too); it passes no address restriction. A chain that cannot be trusted
+// is [ErrBadRequest]: a hop that is none of this, a header without any hop, a second header that some proxies take for
 // X-Forwarded-For (X_Forwarded_For), or one that the Connection header tells the next proxy to remove.
 func ClientAddr(r *http.Request, proxies []netip.Prefix) (netip.Addr, error) {
 	peer := parseAddr(r.RemoteAddr)

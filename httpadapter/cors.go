@@ -2,8 +2,8 @@ package httpadapter
 
 import "net/http"
 
-// isPreflight reports whether a browser asks if a page of another site may send a request (Fetch standard, "CORS-preflight
-// fetch"). It names one page and one method, and never carries an Authorization header.
+// isPreflight reports whether a browser asks if a page of another site may send a request (Fetch standard,
+// "CORS-preflight fetch"). It names one site and one method, and never carries an Authorization header.
 func isPreflight(r *http.Request) bool {
 	if r.Method != http.MethodOptions {
 		return false

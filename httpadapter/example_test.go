@@ -49,3 +49,32 @@ func ExampleAdapter_RequireRows() {
 	// 200 true false
 	// 403 {"type":"tag:latchkey-go.github.io,2026:problem/denied","title":"Forbidden","status":403}
 }
+
+// A CORS layer stands before the guard: its headers are on every reply, and nobody is asked for a token in a preflight.
+func ExampleAdapter_Require_cors() {
+	keys := latchkey.New(memstore.New(nil), nil)
+	auth := httpadapter.New(keys, nil)
+	cors := func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Access-Control-Allow-Origin", "https://app.example.com")
+			w.Header().Set("Access-Control-Allow-Headers", "Authorization")
+			next.ServeHTTP(w, r)
+		})
+	}
+	orders := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "orders") })
+	mux := http.NewServeMux()
+	mux.Handle("/data/orders", cors(auth.Require(latchkey.Read, "dataset/orders")(orders)))
+
+	preflight := httptest.NewRequest("OPTIONS", "/data/orders", nil)
+	preflight.Header.Set("Origin", "https://app.example.com")
+	preflight.Header.Set("Access-Control-Request-Method", "GET")
+	preflight.Header.Set("Access-Control-Request-Headers", "authorization")
+	for _, r := range []*http.Request{preflight, httptest.NewRequest("GET", "/data/orders", nil)} {
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, r)
+		fmt.Println(r.Method, w.Code, w.Header().Get("Access-Control-Allow-Origin"))
+	}
+	// Output:
+	// OPTIONS 204 https://app.example.com
+	// GET 401 https://app.example.com
+}

@@ -96,7 +96,8 @@ func pathValue(r *http.Request, name string, opts *Options) (value string, ok bo
 	return value, value != "" || hasWildcard(r.Pattern, name)
 }
 
-// hasWildcard reports whether a route of http.ServeMux or chi has a wildcard of that name: {id}, {id...}, {id:[0-9]+}, *.
+// hasWildcard reports whether a route of http.ServeMux or chi has a wildcard of that name, such as {id}, {id...},
+// {id:[0-9]+} or *.
 func hasWildcard(route, name string) bool {
 	if name == "*" {
 		return strings.HasSuffix(route, "*")
@@ -157,7 +158,8 @@ func (e *routeError) Error() string {
 	if e.route == "" {
 		return fmt.Sprintf("httpadapter: resource %q: the request has no value for the wildcard %q", e.resource, e.name)
 	}
-	return fmt.Sprintf("httpadapter: resource %q: the route %q has no value for the wildcard %q", e.resource, e.route, e.name)
+	return fmt.Sprintf("httpadapter: resource %q: the route %q has no value for the wildcard %q",
+		e.resource, e.route, e.name)
 }
 
 func (e *routeError) do() string {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -432,4 +433,13 @@ func TestEveryRouteWithWrongTokens(t *testing.T) {
 	walk("POST", "account/signed", "account/messagebudget")
 	require.Greater(t, routes, 100)
 	require.Zero(t, w.served.Load(), "a handler saw a request that was refused")
+}
+
+// A rule of the host's that does not fit its schema is trouble of the host's, and no word about it is told.
+func TestRuleOfTheHostsIsTrouble(t *testing.T) {
+	err := &latchkey.ConditionError{Field: "regoin", Unknown: true, OfRule: true, Reason: "the schema has no such field"}
+	out := httptest.NewRecorder()
+	WriteError(out, httptest.NewRequest("GET", "/", nil), err)
+	require.Equal(t, 500, out.Code)
+	require.NotContains(t, out.Body.String(), "regoin")
 }

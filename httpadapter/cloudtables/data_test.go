@@ -99,3 +99,12 @@ func TestConditionsOnNewRows(t *testing.T) {
 		})
 	}
 }
+
+// A rule of the host's that does not fit its schema is trouble of the host's, and no word about it is told.
+func TestRuleOfTheHostsIsTrouble(t *testing.T) {
+	err := &latchkey.ConditionError{Field: "regoin", Unknown: true, OfRule: true, Reason: "the schema has no such field"}
+	out := httptest.NewRecorder()
+	WriteError(out, httptest.NewRequest("GET", "/", nil), err)
+	require.Equal(t, 500, out.Code)
+	require.NotContains(t, out.Body.String(), "regoin")
+}

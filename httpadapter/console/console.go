@@ -23,7 +23,8 @@ import (
 )
 
 // SignedIn says whose tokens a request is about and who is asking, as the host's own sign-in knows it. Somebody without a
-// token is [latchkey.Account.Assume]. An error is answered with a page of its status (see [httpadapter.ProblemOf]); a host
+// token is [latchkey.Account.Assume]. An Access of another owner, of another Manager or of a test token is answered like
+// nobody's. An error is answered with a page of its status (see [httpadapter.ProblemOf]); a host
 // that would rather show its sign-in page does so before it calls the console.
 type SignedIn func(*http.Request) (latchkey.Account, latchkey.Access, error)
 

@@ -285,3 +285,23 @@ func TestTextStaysText(t *testing.T) {
 	}
 	require.Equal(t, hostile, w.form("token/"+id).Get("name"))
 }
+
+// Whoever holds an Access that is not one of this account, of this Manager, or that is a test token's, is nobody here.
+func TestAccessFromElsewhere(t *testing.T) {
+	w := newWorld(t, nil)
+	require.Equal(t, 200, w.do("GET", "", "").Code)
+	_, sandbox, err := w.acme.Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindSecret, Test: true})
+	require.NoError(t, err)
+	test, err := w.acme.Verify(t.Context(), latchkey.Presented{Secret: sandbox.Reveal(), Test: true})
+	require.NoError(t, err)
+	second := latchkey.New(&w.reads, nil)
+	for name, who := range map[string]latchkey.Access{
+		"test token":      test,
+		"another owner":   w.keys.For("other").Assume(latchkey.Client{ID: "ada"}, everything),
+		"another manager": second.For("acme").Assume(latchkey.Client{ID: "ada"}, everything),
+	} {
+		w.who = who
+		require.Equal(t, 401, w.do("GET", "", "").Code, name)
+		require.Equal(t, 401, w.do("POST", "new", "").Code, name)
+	}
+}

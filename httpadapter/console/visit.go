@@ -88,6 +88,9 @@ func (v *visit) signIn() error {
 	if account.Owner() == "" || account.Manager() == nil {
 		return errors.New("console: the host names no account")
 	}
+	if access.Test() { // the console is no sandbox: its changes are to live tokens
+		return latchkey.ErrTestMode
+	}
 	v.account, err = account.As(access)
 	v.access = access
 	return err

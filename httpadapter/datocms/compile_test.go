@@ -1,6 +1,7 @@
 package datocms
 
 import (
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -197,4 +198,13 @@ func TestUnreadableExtraSaysNothing(t *testing.T) {
 		require.False(t, p.flags["can_edit_site"])
 		require.False(t, p.compile().Allows(latchkey.Use, doorPrimary), extra)
 	}
+}
+
+// A rule of the host's that does not fit its schema is trouble of the host's, and no word about it is told.
+func TestRuleOfTheHostsIsTrouble(t *testing.T) {
+	err := &latchkey.ConditionError{Field: "regoin", Unknown: true, OfRule: true, Reason: "the schema has no such field"}
+	out := httptest.NewRecorder()
+	WriteError(out, httptest.NewRequest("GET", "/", nil), err)
+	require.Equal(t, 500, out.Code)
+	require.NotContains(t, out.Body.String(), "regoin")
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/valyala/fasthttp/fasthttpadaptor"
 )
 
-// Fiber makes a middleware of an Adapter one of fiber v3, for a route: app.Get("/data/:id", Fiber(m), h). Handlers find the
-// caller with httpadapter.AccessFrom(c.Context()). The name of a "*" is "*".
+// Fiber makes a middleware of an Adapter one of fiber v3, for a route: app.Get("/data/:id", Fiber(m), h). Handlers find
+// the caller with httpadapter.AccessFrom(c.Context()). The name of a "*" is "*".
 //
 // It does what fiber's adaptor.HTTPMiddleware does not. The caller reaches the handler; a header that came twice comes
 // twice, so that two credentials are refused; and no text of the request changes after it, as fasthttp's own do.
@@ -43,7 +43,8 @@ func serve(c fiber.Ctx, h http.Handler) error {
 	if err != nil {
 		return fiber.ErrBadRequest
 	}
-	fresh.RequestURI, fresh.Host, fresh.RemoteAddr, fresh.TLS = strings.Clone(r.RequestURI), strings.Clone(r.Host), r.RemoteAddr, r.TLS
+	fresh.RequestURI, fresh.Host = strings.Clone(r.RequestURI), strings.Clone(r.Host)
+	fresh.RemoteAddr, fresh.TLS = r.RemoteAddr, r.TLS
 	fresh.Body, fresh.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	for k, v := range c.Request().Header.All() {
 		if name := http.CanonicalHeaderKey(string(k)); name != "Host" && name != "Transfer-Encoding" {
@@ -59,6 +60,8 @@ func serve(c fiber.Ctx, h http.Handler) error {
 		names, values = append(names, name), append(values, value)
 	}
 	fill(fresh, c.Route().Path, names, values)
-	fasthttpadaptor.NewFastHTTPHandlerFunc(func(w http.ResponseWriter, _ *http.Request) { h.ServeHTTP(w, fresh) })(c.RequestCtx())
+	fasthttpadaptor.NewFastHTTPHandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		h.ServeHTTP(w, fresh)
+	})(c.RequestCtx())
 	return nil
 }

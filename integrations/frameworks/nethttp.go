@@ -11,8 +11,8 @@ import (
 	"github.com/julienschmidt/httprouter"
 )
 
-// ChiPathValue is for programs whose handlers unescape the values of chi's URLParam, which are escaped whenever the path
-// came in another spelling than Go's. Without it such a value is a 400. The handlers must read values as it does.
+// ChiPathValue is for programs whose handlers unescape the values of chi's URLParam, which are escaped whenever the
+// path came in another spelling than Go's. Without it such a value is a 400. The handlers must read values as it does.
 func ChiPathValue(r *http.Request, name string) (string, bool) {
 	route := chi.RouteContext(r.Context())
 	if route == nil || !slices.Contains(route.URLParams.Keys, name) {

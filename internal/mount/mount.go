@@ -33,7 +33,8 @@ func Beneath(mux Mux, prefix, keep string, h http.Handler) {
 	mux.Handle(prefix+"/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		path := routed(r.URL)
 		rest, ok := strings.CutPrefix(path, prefix+"/")
-		// On a router of chi beneath another one's prefix the route is longer, and one path alone. chi cuts its last slash.
+		// On a router of chi beneath another one's prefix the route is longer, and one path alone. chi cuts its last
+		// slash.
 		if route := strings.TrimSuffix(pathOf(r.Pattern), "/"); route != prefix && strings.HasSuffix(route, prefix) {
 			rest, ok = "", strings.HasSuffix(path, prefix+"/")
 		}
