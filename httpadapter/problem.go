@@ -100,7 +100,7 @@ func ProblemOf(err error) Problem {
 	case errors.Is(err, latchkey.ErrForced):
 		return problem(409, "forced", "Conflict",
 			"Nothing was written: the rights of the caller demand different values for one field.")
-	case cond != nil:
+	case errors.As(err, &cond):
 		p := problem(400, "condition", "Invalid field or value", sentence(cond.Reason))
 		if fieldName(cond.Field) {
 			p.Field = cond.Field

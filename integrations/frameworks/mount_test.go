@@ -29,11 +29,11 @@ import (
 
 // surfaces is an account with everything that can be mounted, and what its callers need.
 type surfaces struct {
-	acme                          latchkey.Account
-	signedIn                      console.SignedIn
-	data                          http.Handler // behind the gateway
-	tokenID, roleID               string
-	root, cma, key, session, free string
+	acme                    latchkey.Account
+	signedIn                console.SignedIn
+	data                    http.Handler // behind the gateway
+	tokenID, roleID         string
+	root, cma, key, session string
 }
 
 func newSurfaces(t *testing.T) *surfaces {
