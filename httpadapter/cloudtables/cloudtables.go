@@ -24,6 +24,7 @@ import (
 
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/httpadapter"
+	"github.com/latchkey-go/latchkey/internal/mount"
 )
 
 // Options configure [Mount], [Handler] and [Authorize]. The zero value, and nil, are ready to use.
@@ -90,18 +91,8 @@ var paths = []string{"/io/api/1/access", "/api/1/access"}
 func Mount(mux httpadapter.Mux, account latchkey.Account, opts *Options) {
 	h := http.HandlerFunc(newSurface(account, opts).serveAccess)
 	for _, path := range paths {
-		mux.Handle(path, h)
-		mux.Handle(slashed(mux, path), h)
+		mount.Slashed(mux, path, h)
 	}
-}
-
-// slashed is the pattern of a path with a slash at its end, and nothing behind: a [http.ServeMux] takes a bare slash
-// for all that is beneath.
-func slashed(mux httpadapter.Mux, path string) string {
-	if _, ok := mux.(*http.ServeMux); ok {
-		return path + "/{$}"
-	}
-	return path + "/"
 }
 
 // Handler is [Mount] for hosts that route themselves: it answers the documented paths, and everything else with 404.

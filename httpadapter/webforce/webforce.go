@@ -21,6 +21,7 @@ import (
 
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/httpadapter"
+	"github.com/latchkey-go/latchkey/internal/mount"
 )
 
 // Options configure [Mount] and [Handler]. The zero value, and nil, are ready to use. They must not be changed
@@ -124,13 +125,7 @@ const path = "/api"
 // Mount registers /api, with and without a slash at the end. Nil options are ready to use; options that cannot work
 // panic.
 func Mount(mux httpadapter.Mux, account latchkey.Account, opts *Options) {
-	h := http.HandlerFunc(newSurface(account, opts).serve)
-	mux.Handle(path, h)
-	if _, ok := mux.(*http.ServeMux); ok { // a bare slash there would take all that is beneath
-		mux.Handle(path+"/{$}", h)
-	} else {
-		mux.Handle(path+"/", h)
-	}
+	mount.Slashed(mux, path, http.HandlerFunc(newSurface(account, opts).serve))
 }
 
 // Handler is [Mount] for hosts that route themselves: it answers /api, and everything else with 404.

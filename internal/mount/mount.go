@@ -72,6 +72,16 @@ func Path(mux Mux, pattern string, h http.Handler) {
 	}))
 }
 
+// Slashed serves one path with h, with and without a slash at its end.
+func Slashed(mux Mux, path string, h http.Handler) {
+	mux.Handle(path, h)
+	if _, std := mux.(*http.ServeMux); std { // a bare slash there would take all that is beneath
+		mux.Handle(path+"/{$}", h)
+	} else {
+		mux.Handle(path+"/", h)
+	}
+}
+
 // pathOf is a pattern of http.ServeMux without its method and host.
 func pathOf(pattern string) string {
 	if at := strings.IndexByte(pattern, '/'); at >= 0 {
