@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/latchkey-go/latchkey"
@@ -20,10 +21,12 @@ type verdict struct {
 	Args             []any
 	NoSQL            string // why there is no SQL
 	Steps            []string
+	// How many more of them there are.
+	StepsMore, ArgsMore int
 }
 
 func (v *visit) verdictOf(e latchkey.Explanation) verdict {
-	out := verdict{Action: string(e.Action), Resource: string(e.Resource), Decided: e.Decided, Reason: sentence(roleIDs.ReplaceAllString(e.Reason, ""))}
+	out := verdict{Action: strings.ReplaceAll(string(e.Action), string(otherAction), "any other"), Resource: string(e.Resource), Decided: e.Decided, Reason: sentence(roleIDs.ReplaceAllString(e.Reason, ""))}
 	switch e.Verdict {
 	case "all":
 		out.Word, out.Class = "every row", "on"
@@ -56,13 +59,47 @@ func (v *visit) verdicts(answers []latchkey.Explanation) []verdict {
 // roleIDs are what an explanation writes behind the names of roles, for logs.
 var roleIDs = regexp.MustCompile(` \([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\)`)
 
-// probe is a resource that stands for everything a pattern covers.
-func probe(p latchkey.Pattern) latchkey.Resource {
+// stand is the segment that stands for anything that no pattern names: "…", or more of them if some pattern holds that.
+func stand(lists []latchkey.Permissions) string {
+	s := "…"
+	for _, rules := range lists {
+		for _, r := range rules {
+			for _, p := range r.Patterns() {
+				for strings.Contains(string(p), s) {
+					s += "…"
+				}
+			}
+		}
+	}
+	return s
+}
+
+const otherAction latchkey.Action = "any-other"
+
+// other is an action that stands for all that no rule names.
+func other(lists []latchkey.Permissions) latchkey.Action {
+	named := map[latchkey.Action]bool{}
+	for _, rules := range lists {
+		for _, r := range rules {
+			for _, a := range r.Actions() {
+				named[a] = true
+			}
+		}
+	}
+	a := otherAction
+	for named[a] { // a rule means this very name
+		a += "-" + otherAction
+	}
+	return a
+}
+
+// probe is a resource that stands for anything a pattern covers.
+func probe(p latchkey.Pattern, stand string) latchkey.Resource {
 	if p == "*" {
-		return "…"
+		return latchkey.Resource(stand)
 	}
 	if above, ok := strings.CutSuffix(string(p), "/*"); ok {
-		return latchkey.Resource(above + "/…")
+		return latchkey.Resource(above + "/" + stand)
 	}
 	return latchkey.Resource(p)
 }
@@ -84,13 +121,16 @@ func (x *verdict) size() int {
 // probes are the questions that rules and the catalogue give rise to.
 func (v *visit) probes(lists ...latchkey.Permissions) []latchkey.Question {
 	var out []latchkey.Question
+	seen := map[latchkey.Question]bool{}
+	all := stand(lists)
 	add := func(a latchkey.Action, on latchkey.Pattern) {
-		q := latchkey.Question{Action: a, Resource: probe(on)}
-		if len(out) < maxProbes && a != latchkey.Any && !slices.Contains(out, q) {
+		q := latchkey.Question{Action: a, Resource: probe(on, all)}
+		if a != latchkey.Any && !seen[q] {
+			seen[q] = true
 			out = append(out, q)
 		}
 	}
-	usual := []latchkey.Action{latchkey.Read, latchkey.Create, latchkey.Update, latchkey.Delete}
+	usual := []latchkey.Action{latchkey.Read, latchkey.Create, latchkey.Update, latchkey.Delete, other(lists)}
 	for _, g := range v.rights {
 		for _, r := range g.rights {
 			if g.places == nil {
@@ -115,71 +155,127 @@ func (v *visit) probes(lists ...latchkey.Permissions) []latchkey.Question {
 	return out
 }
 
+// rulesOf are all lists of rules that decide about a token or a role.
+func rulesOf(l *latchkey.Lineage) []latchkey.Permissions {
+	lists := []latchkey.Permissions{l.Token.Permissions}
+	if full := l.Token.Kind == latchkey.KindSecret; full { // anything, and nothing says so
+		lists = append(lists, anything)
+	}
+	for i := range l.Ancestors {
+		lists = append(lists, l.Ancestors[i].Permissions)
+		if l.Ancestors[i].Kind == latchkey.KindSecret {
+			lists = append(lists, anything)
+		}
+	}
+	for i := range l.Roles {
+		lists = append(lists, l.Roles[i].Permissions, l.Roles[i].Boundary)
+	}
+	return append(lists, l.Boundary)
+}
+
+var anything = latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*"), latchkey.Allow(latchkey.Any).On("latchkey/*")}
+
 func (v *visit) tokenAccess(id string) error {
-	t, err := v.account.Get(v.r.Context(), id)
+	l, err := v.account.Lineage(v.r.Context(), id)
 	if err != nil {
 		return err
 	}
-	lists := []latchkey.Permissions{t.Permissions}
-	for _, role := range t.Roles {
-		if r, err := v.account.Role(v.r.Context(), role); err == nil {
-			lists = append(lists, r.Permissions)
-		}
-	}
-	return v.showAccess(ui{Title: "What " + label(&t) + " may do", Nav: "tokens"}, "token/"+id, stateOf(&t, v.now), v.probes(lists...),
-		func(ask ...latchkey.Question) ([]latchkey.Explanation, error) {
+	facts, more := v.facts(&l, true)
+	return v.showAccess(accessOf{
+		page: ui{Title: heading{"What", label(&l.Token), "may do"}, Nav: "tokens"}, back: "token/" + id,
+		state: refusedState(stateOf(&l.Token, v.now), l.Refused), ask: v.probes(rulesOf(&l)...), facts: facts, factsMore: more,
+		explain: func(ask ...latchkey.Question) ([]latchkey.Explanation, error) {
 			return v.account.Explain(v.r.Context(), id, ask...)
-		})
+		}})
 }
 
 func (v *visit) roleAccess(id string) error {
-	r, err := v.account.Role(v.r.Context(), id)
+	l, err := v.account.RoleLineage(v.r.Context(), id)
 	if err != nil {
 		return err
 	}
-	lists := []latchkey.Permissions{r.Permissions}
-	for _, up := range r.Inherits {
-		if r, err := v.account.Role(v.r.Context(), up); err == nil {
-			lists = append(lists, r.Permissions)
+	name := id
+	for i := range l.Roles {
+		if l.Roles[i].ID == id {
+			name = exact(l.Roles[i].Name)
 		}
 	}
-	return v.showAccess(ui{Title: "What the role " + r.Name + " allows", Nav: "roles"}, "role/"+id, state{}, v.probes(lists...),
-		func(ask ...latchkey.Question) ([]latchkey.Explanation, error) {
+	return v.showAccess(accessOf{page: ui{Title: heading{"What the role", name, "allows"}, Nav: "roles"}, back: "role/" + id,
+		ask: v.probes(rulesOf(&l)...), explain: func(ask ...latchkey.Question) ([]latchkey.Explanation, error) {
 			return v.account.ExplainRole(v.r.Context(), id, ask...)
-		})
+		}})
 }
 
-// showAccess is the table of what is allowed, and the tester. A test is a question, so it is a GET.
-func (v *visit) showAccess(page ui, back string, st state, ask []latchkey.Question,
-	explain func(...latchkey.Question) ([]latchkey.Explanation, error)) error {
-	what, _, _ := strings.Cut(back, "/")
-	data := map[string]any{"Back": back, "What": what, "State": st, "Action": text(v.query, "action"), "Resource": text(v.query, "resource"), "Test": nil}
+// accessOf is what a page of answers is about.
+type accessOf struct {
+	page      ui
+	back      string
+	state     state
+	ask       []latchkey.Question
+	facts     []fact
+	factsMore int
+	explain   func(...latchkey.Question) ([]latchkey.Explanation, error)
+}
+
+// What the tester writes is cut, with a word, where it is longer: runes, and lines of the explanation.
+const (
+	longAnswer = 2000
+	mostSteps  = 60
+)
+
+// showAccess is the table of what is allowed, a part at a time, and the tester. A test is a question, so it is a GET.
+func (v *visit) showAccess(x accessOf) error {
+	what, _, _ := strings.Cut(x.back, "/")
+	from, _ := strconv.Atoi(text(v.query, "from"))
+	if from < 0 || from >= len(x.ask) {
+		from = 0
+	}
+	asked := slices.Clone(x.ask[from:min(len(x.ask), from+maxProbes)])
+	data := map[string]any{"Back": x.back, "What": what, "State": x.state, "Action": text(v.query, "action"),
+		"Resource": text(v.query, "resource"), "Test": nil, "Facts": x.facts, "FactsMore": x.factsMore}
 	if data["Action"] == "" {
 		data["Action"] = "read"
 	}
 	tested := text(v.query, "resource") != ""
 	if tested {
-		ask = append(ask, latchkey.Question{Action: latchkey.Action(text(v.query, "action")),
+		asked = append(asked, latchkey.Question{Action: latchkey.Action(text(v.query, "action")),
 			Resource: latchkey.Resource(text(v.query, "resource"))})
 	}
-	answers, err := explain(ask...)
+	answers, err := x.explain(asked...)
 	if err != nil {
 		return err
 	}
 	if tested {
 		last := answers[len(answers)-1]
 		answers = answers[:len(answers)-1]
-		x := v.verdictOf(last)
-		v.sql(&x, last)
+		y := v.verdictOf(last)
+		v.sql(&y, last)
+		y.Rows, y.SQL, y.Reason = short(y.Rows, longAnswer), short(y.SQL, 2*longAnswer), short(y.Reason, longAnswer)
 		for line := range strings.Lines(last.String()) {
-			x.Steps = append(x.Steps, strings.TrimRight(line, "\n"))
+			if len(y.Steps) == mostSteps {
+				y.StepsMore++
+				continue
+			}
+			y.Steps = append(y.Steps, short(strings.TrimRight(line, "\n"), 200))
 		}
-		data["Test"] = &x
+		for i := range y.Args {
+			if text, ok := y.Args[i].(string); ok {
+				y.Args[i] = short(text, 200)
+			}
+		}
+		if more := len(y.Args) - mostSteps; more > 0 {
+			y.Args, y.ArgsMore = y.Args[:mostSteps], more
+		}
+		data["Test"] = &y
 	}
-	rows := v.verdicts(answers)
-	shown := part(len(rows), 0, maxProbes, maxRowBytes, func(i int) int { return rows[i].size() })
-	data["Rows"], data["More"] = rows[:shown], len(rows)-shown
-	return v.show(http.StatusOK, "access", page, data)
+	shown := part(len(answers), 0, maxProbes, maxRowBytes, func(i int) int {
+		y := v.verdictOf(answers[i])
+		y.Rows, y.Reason = short(y.Rows, 160), short(y.Reason, 240)
+		return y.size()
+	})
+	data["Rows"], data["From"], data["More"], data["Earlier"] = v.verdicts(answers[:shown]), from, len(x.ask)-from-shown, max(0, from-maxProbes)
+	data["Later"] = from + shown
+	return v.show(http.StatusOK, "access", x.page, data)
 }
 
 // sql is the filter as the resource's own database would run it.

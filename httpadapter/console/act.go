@@ -1,6 +1,8 @@
 package console
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -12,26 +14,41 @@ import (
 
 // question is a page that asks before something is done.
 type question struct {
-	Title   string
+	Title   heading
 	Text    []string
-	Button  string
+	Button  string // "": there is nothing to be done
 	Danger  bool
 	Reason  bool // asks why
 	Overlap bool // asks how long the old secret works on
 	Back    string
 }
 
-func (v *visit) ask(id string, q func(t *latchkey.Token) question) error {
+// asking makes a question about a token.
+type asking func(t *latchkey.Token) question
+
+func (v *visit) ask(id string, q asking) error {
 	t, err := v.account.Get(v.r.Context(), id)
 	if err != nil {
 		return err
 	}
-	return v.showQuestion(http.StatusOK, &t, q(&t), "", "")
+	return v.showQuestion(http.StatusOK, &t, q(&t), "", nil, "")
 }
 
-// showQuestion asks, and says what was wrong with the answer, if any.
-func (v *visit) showQuestion(status int, t *latchkey.Token, q question, typed, wrong string) error {
-	page := ui{Title: q.Title, Nav: "tokens"}
+// revokedWords say what is the matter with a token that was revoked; "" for any other.
+func revokedWords(t *latchkey.Token) string {
+	if t.Revoked.IsZero() {
+		return ""
+	}
+	return "This token was revoked on " + stamp(t.Revoked) + ". That cannot be taken back: it cannot be changed, and no secret of it works. " +
+		"Create a new token instead."
+}
+
+// showQuestion asks. Wrong is what was wrong with the answer, if anything.
+func (v *visit) showQuestion(status int, t *latchkey.Token, q question, typed string, errs []string, wrong string) error {
+	if words := revokedWords(t); words != "" {
+		q.Text, q.Button = []string{words}, ""
+	}
+	page := ui{Title: q.Title, Nav: "tokens", Errors: errs}
 	if wrong != "" {
 		page.Errors = []string{"Nothing was done. See what is marked below."}
 	}
@@ -40,11 +57,52 @@ func (v *visit) showQuestion(status int, t *latchkey.Token, q question, typed, w
 		"Overlaps": overlaps, "Typed": typed, "Wrong": wrong})
 }
 
+// notDone answers an action on a token that was not carried out, with words for whoever asked for it, and asks again.
+func (v *visit) notDone(id string, err error, q asking, typed string) error {
+	status, words, wrong := http.StatusConflict, []string(nil), ""
+	denied := errors.Is(err, latchkey.ErrDenied)
+	switch {
+	case errors.Is(err, errFormUsed):
+		words = []string{"This was sent before, and nothing was done now. It is not known here what became of it then: look at the token " +
+			"first. If a secret was shown and nobody kept it, ask for a new one below."}
+	case errors.Is(err, errNoForm):
+		words = []string{"This page was too old. Nothing was done: please send it again."}
+	case denied:
+		status, words = http.StatusForbidden, []string{"You may not do this: your own rights do not reach that far. Nothing was changed."}
+	case errors.Is(err, latchkey.ErrNeedsKeyring), errors.Is(err, latchkey.ErrNotFound), errors.Is(err, latchkey.ErrUnavailable):
+		return err
+	}
+	t, errGet := v.account.Get(v.r.Context(), id)
+	if errGet != nil {
+		if denied {
+			return err
+		}
+		return errGet
+	}
+	switch {
+	case !denied && revokedWords(&t) != "":
+		words = []string{"Nothing was done: the token is revoked."}
+	case words == nil:
+		if wrong = why(err); wrong == "" {
+			return err
+		}
+		status = http.StatusUnprocessableEntity
+	}
+	if denied && v.opts.OnError != nil {
+		v.opts.OnError(v.r, err)
+	}
+	shown := q(&t)
+	if wrong != "" && !shown.Reason && !shown.Overlap { // there is no field to mark
+		words, wrong = []string{"Nothing was done. " + wrong}, ""
+	}
+	return v.showQuestion(status, &t, shown, typed, words, wrong)
+}
+
 var overlaps = []option{{Value: "0s", Text: "No longer: they end at once"}, {Value: "1h0m0s", Text: "1 hour"},
 	{Value: "24h0m0s", Text: "1 day", On: true}, {Value: "168h0m0s", Text: "1 week"}, {Value: "720h0m0s", Text: "30 days"}}
 
 func (v *visit) rotation(t *latchkey.Token) question {
-	return question{Title: "Rotate " + label(t), Button: "Rotate", Overlap: true, Text: []string{
+	return question{Title: heading{"Rotate", label(t), ""}, Button: "Rotate", Overlap: true, Text: []string{
 		"The token gets a new secret. Its rights, limits and all that was minted from it stay.",
 		"The new secret works " + v.soon() + ". Choose how long the old ones work beside it."}}
 }
@@ -58,59 +116,81 @@ func (v *visit) rotate(id string) error {
 		if err != nil {
 			return err
 		}
-		return v.showQuestion(http.StatusUnprocessableEntity, &t, v.rotation(&t), "", "Choose how long the old secrets work.")
+		return v.showQuestion(http.StatusUnprocessableEntity, &t, v.rotation(&t), "", nil, "Choose how long the old secrets work.")
 	}
 	overlap, err := time.ParseDuration(overlaps[i].Value)
 	if err != nil {
 		return err
 	}
-	secret, err := v.account.Rotate(v.r.Context(), id, overlap)
+	r, err := v.once(true, latchkey.Rotate, "token", id, func() (reply, error) {
+		secret, err := v.account.Rotate(v.r.Context(), id, overlap)
+		about := "The old secrets have ended."
+		if overlap > 0 {
+			about = fmt.Sprintf("The old ones end on %s at the latest.", stamp(v.now.Add(overlap)))
+		}
+		return reply{secret: secret, about: about}, err
+	})
 	if err != nil {
-		return err
+		return v.notDone(id, err, v.rotation, "")
 	}
+	return v.showSecret(v.named(id), r.secret, secretPage{Title: "The new secret of", Named: true, Made: true, About: r.about})
+}
+
+// named is a token to speak of. Who may do something with it but not read it gets to see the outcome all the same.
+func (v *visit) named(id string) latchkey.Token {
 	t, err := v.account.Get(v.r.Context(), id)
 	if err != nil {
-		t = latchkey.Token{ID: id} // who may rotate but not read gets her secret all the same
+		return latchkey.Token{ID: id}
 	}
-	about := "The old secrets have ended."
-	if overlap > 0 {
-		about = fmt.Sprintf("The old ones end on %s at the latest.", stamp(v.now.Add(overlap)))
+	return t
+}
+
+func (v *visit) disabling(t *latchkey.Token) question {
+	q := question{Title: heading{"Disable", label(t), ""}, Button: "Disable", Danger: true, Text: []string{
+		"Requests with this token, and with all that was minted from it, are refused " + v.soon() + ".",
+		"You can enable it again at any time."}}
+	if t.Disabled {
+		q.Button, q.Text = "", []string{"This token is disabled already."}
 	}
-	return v.showSecret(t, secret, secretPage{Title: "The new secret of " + label(&t), Made: true, About: about})
+	return q
 }
 
-func (v *visit) askDisable(id string) error {
-	return v.ask(id, func(t *latchkey.Token) question {
-		return question{Title: "Disable " + label(t), Button: "Disable", Danger: true, Text: []string{
-			"Requests with this token, and with all that was minted from it, are refused " + v.soon() + ".",
-			"You can enable it again at any time."}}
-	})
+func (v *visit) enabling(t *latchkey.Token) question {
+	q := question{Title: heading{"Enable", label(t), ""}, Button: "Enable", Text: []string{
+		"The token, and all that was minted from it, may be used again " + v.soon() + "."}}
+	if !t.Disabled {
+		q.Button, q.Text = "", []string{"This token is not disabled."}
+	}
+	return q
 }
 
-func (v *visit) disable(id string) error { return v.setDisabled(id, true) }
+func (v *visit) askDisable(id string) error { return v.ask(id, v.disabling) }
+func (v *visit) disable(id string) error    { return v.setDisabled(id, true, v.disabling) }
+func (v *visit) askEnable(id string) error  { return v.ask(id, v.enabling) }
+func (v *visit) enable(id string) error     { return v.setDisabled(id, false, v.enabling) }
 
-func (v *visit) askEnable(id string) error {
-	return v.ask(id, func(t *latchkey.Token) question {
-		return question{Title: "Enable " + label(t), Button: "Enable", Text: []string{
-			"The token, and all that was minted from it, may be used again " + v.soon() + "."}}
-	})
-}
-
-func (v *visit) enable(id string) error { return v.setDisabled(id, false) }
-
-func (v *visit) setDisabled(id string, off bool) error {
-	_, err := v.account.Update(v.r.Context(), id, func(t *latchkey.Token) error {
-		t.Disabled = off
-		return nil
+func (v *visit) setDisabled(id string, off bool, q asking) error {
+	r, err := v.once(false, latchkey.Update, "token", id, func() (reply, error) {
+		_, err := v.account.Update(v.r.Context(), id, func(t *latchkey.Token) error {
+			if !t.Revoked.IsZero() {
+				return errRevoked
+			}
+			t.Disabled = off
+			return nil
+		})
+		return reply{to: "token/" + id + "?done=" + onOff(!off)}, err
 	})
 	if err != nil {
-		return err
+		return v.notDone(id, err, q, "")
 	}
-	return v.goTo("token/" + id + "?done=" + onOff(!off))
+	return v.goTo(r.to)
 }
 
+// errRevoked says that a token was revoked, so that nothing can be changed about it.
+var errRevoked = errors.New("console: the token is revoked")
+
 func (v *visit) revocation(t *latchkey.Token) question {
-	return question{Title: "Revoke " + label(t), Button: "Revoke for ever", Danger: true, Reason: true, Text: []string{
+	return question{Title: heading{"Revoke", label(t), ""}, Button: "Revoke for ever", Danger: true, Reason: true, Text: []string{
 		"Requests with this token, and with all that was minted from it, are refused " + v.soon() + ".",
 		"This cannot be taken back. To stop it for a while, disable it instead."}}
 }
@@ -119,55 +199,51 @@ func (v *visit) askRevoke(id string) error { return v.ask(id, v.revocation) }
 
 func (v *visit) revoke(id string) error {
 	reason := text(v.form, "reason")
-	err := v.account.Revoke(v.r.Context(), id, reason)
-	if words := why(err); words != "" {
-		t, errGet := v.account.Get(v.r.Context(), id)
-		if errGet != nil {
-			return errGet
+	r, err := v.once(false, latchkey.Delete, "token", id, func() (reply, error) {
+		ctx := v.r.Context()
+		if t, err := v.account.Get(ctx, id); err == nil && !t.Revoked.IsZero() {
+			return reply{}, errRevoked
 		}
-		return v.showQuestion(http.StatusUnprocessableEntity, &t, v.revocation(&t), reason, words)
-	}
+		return reply{to: "?done=revoked&token=" + id}, v.account.Revoke(ctx, id, reason)
+	})
 	if err != nil {
-		return err
+		return v.notDone(id, err, v.revocation, reason)
 	}
-	return v.goTo("?done=revoked")
+	return v.goTo(r.to)
 }
 
-func (v *visit) askReveal(id string) error {
-	return v.ask(id, func(t *latchkey.Token) question {
-		return question{Title: "Reveal " + label(t), Button: "Reveal", Text: []string{
-			"The token's newest secret is shown on the next page. That you saw it is written into the audit trail."}}
-	})
+func (v *visit) revealing(t *latchkey.Token) question {
+	return question{Title: heading{"Reveal", label(t), ""}, Button: "Reveal", Text: []string{
+		"The token's newest secret is shown on the next page. That you saw it is written into the audit trail."}}
 }
+
+func (v *visit) askReveal(id string) error { return v.ask(id, v.revealing) }
 
 func (v *visit) reveal(id string) error {
-	return v.revealed(id, "The secret of ", func() (latchkey.Secret, error) { return v.account.Reveal(v.r.Context(), id) })
+	return v.revealed(id, "The secret of", v.revealing, v.account.Reveal)
 }
 
-func (v *visit) askSigning(id string) error {
-	return v.ask(id, func(t *latchkey.Token) question {
-		return question{Title: "Signing secret of " + label(t), Button: "Show it", Text: []string{
-			"Requests with this token are signed with a key of its own. It is shown on the next page, and made if there is none " +
-				"yet. That you saw it is written into the audit trail."}}
-	})
+func (v *visit) askingSigning(t *latchkey.Token) question {
+	return question{Title: heading{"Signing secret of", label(t), ""}, Button: "Show it", Text: []string{
+		"Requests with this token are signed with a key of its own. It is shown on the next page, and made if there is none " +
+			"yet. That you saw it is written into the audit trail."}}
 }
+
+func (v *visit) askSigning(id string) error { return v.ask(id, v.askingSigning) }
 
 func (v *visit) signing(id string) error {
-	return v.revealed(id, "The signing secret of ", func() (latchkey.Secret, error) {
-		return v.account.SigningSecret(v.r.Context(), id)
-	})
+	return v.revealed(id, "The signing secret of", v.askingSigning, v.account.SigningSecret)
 }
 
-func (v *visit) revealed(id, title string, open func() (latchkey.Secret, error)) error {
-	secret, err := open()
+func (v *visit) revealed(id, title string, q asking, open func(context.Context, string) (latchkey.Secret, error)) error {
+	r, err := v.once(false, latchkey.Reveal, "token", id, func() (reply, error) {
+		secret, err := open(v.r.Context(), id)
+		return reply{secret: secret}, err
+	})
 	if err != nil {
-		return err
+		return v.notDone(id, err, q, "")
 	}
-	t, err := v.account.Get(v.r.Context(), id)
-	if err != nil {
-		t = latchkey.Token{ID: id}
-	}
-	return v.showSecret(t, secret, secretPage{Title: title + label(&t)})
+	return v.showSecret(v.named(id), r.secret, secretPage{Title: title, Named: true})
 }
 
 // The functions below are for templates.

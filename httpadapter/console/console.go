@@ -5,8 +5,12 @@
 // ([latchkey.Account.As]), so latchkey itself decides what she may do, and the audit trail has her name. Every page works
 // without scripts; a little plain JavaScript saves some steps.
 //
-// A form that makes a token carries an id of its own, so that a form sent twice makes one token. The ids of the last
-// minutes are remembered in this process: hosts of several processes send one person's requests to one of them.
+// Each form carries an id of its own, and a form sent twice is carried out once, also when another process is asked or this
+// one was started anew: the store remembers the ids for a day ([latchkey.Account.Once]). Within half a minute the process
+// that carried a form out answers it again as it did, a new secret included; any other says that it was sent before.
+//
+// What somebody pastes into the search field may be a key. It is looked up by its digest, and stands in no address, page or
+// log.
 package console
 
 import (
@@ -70,7 +74,7 @@ type console struct {
 	opts     Options
 	rights   catalogue
 	policy   string // Content-Security-Policy
-	made     *made
+	forms    *forms
 }
 
 // Handler serves the console at "/": put [http.StripPrefix] before it to have it elsewhere. It panics without signedIn and
@@ -96,7 +100,7 @@ func Handler(signedIn SignedIn, opts *Options) http.Handler {
 		c.opts.Clock = time.Now
 	}
 	c.rights = newCatalogue(c.opts.Catalogue)
-	c.made = newMade(c.opts.Clock)
+	c.forms = newForms(c.opts.Clock)
 	ancestors := "'none'"
 	if len(c.opts.FrameAncestors) > 0 {
 		for _, origin := range c.opts.FrameAncestors {
@@ -225,6 +229,7 @@ func (v *visit) route() error {
 		return errMethod
 	}
 	if err := v.signIn(); err != nil {
+		v.keepTyped()
 		return err
 	}
 	if err := v.readForm(); err != nil {
@@ -242,7 +247,7 @@ var pages map[string]page
 
 func init() {
 	pages = map[string]page{
-		"":                {get: (*visit).list},
+		"":                {get: (*visit).list, post: (*visit).search},
 		"seek":            {get: (*visit).seek},
 		"new":             {get: (*visit).askCreate, post: (*visit).create},
 		"token/*":         {get: (*visit).edit, post: (*visit).save},
@@ -254,7 +259,7 @@ func init() {
 		"token/*/signing": {get: (*visit).askSigning, post: (*visit).signing},
 		"token/*/access":  {get: (*visit).tokenAccess},
 		"token/*/usage":   {get: (*visit).tokenUsage},
-		"roles":           {get: (*visit).roles},
+		"roles":           {get: (*visit).roles, post: (*visit).searchRoles},
 		"role":            {get: (*visit).newRole, post: (*visit).createRole},
 		"role/*":          {get: (*visit).editRole, post: (*visit).saveRole},
 		"role/*/delete":   {get: (*visit).askDeleteRole, post: (*visit).deleteRole},

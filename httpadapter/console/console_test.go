@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"html"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -154,8 +155,13 @@ var (
 		}
 		return unhtml.Replace(m[1])
 	}
-	unhtml = strings.NewReplacer("&amp;", "&", "&lt;", "<", "&gt;", ">", "&#34;", `"`, "&#39;", "'", "&#43;", "+")
+	unhtml unescaper
 )
+
+// unescaper reads HTML's character references.
+type unescaper struct{}
+
+func (unescaper) Replace(s string) string { return html.UnescapeString(s) }
 
 func formOf(page string) url.Values {
 	form := url.Values{}
@@ -229,7 +235,7 @@ func TestTheWalkThrough(t *testing.T) {
 	form["addright"] = []string{"2", "3"}
 	rec = w.post("token/"+id, form)
 	require.Equal(t, http.StatusSeeOther, rec.Code, rec.Body)
-	require.Equal(t, "../?done=saved", rec.Header().Get("Location"))
+	require.Equal(t, "../?done=saved&token="+id+"&version=2", rec.Header().Get("Location"))
 	got := w.token(id)
 	require.Equal(t, []string{"www.example.com", "*.example.org"}, got.Restrictions.Domains)
 	require.Equal(t, latchkey.Credits(1_000_500_000), got.Limits.Credits)
@@ -378,7 +384,12 @@ func TestSecretsComeOutOnlyWhereTheyAreAskedFor(t *testing.T) {
 	}
 	require.Equal(t, "client:ada token.reveal "+token.ID, last)
 
-	rec = w.post("token/"+token.ID+"/rotate", url.Values{"overlap": {"24h0m0s"}})
+	rotate := func(overlap string) *httptest.ResponseRecorder {
+		form := w.form("token/" + token.ID + "/rotate")
+		form.Set("overlap", overlap)
+		return w.post("token/"+token.ID+"/rotate", form)
+	}
+	rec = rotate("24h0m0s")
 	fresh := regexp.MustCompile(`ak_\w{40}`).FindString(rec.Body.String())
 	require.NotEmpty(t, fresh)
 	require.False(t, shown(rec.Body.String()))
@@ -388,7 +399,7 @@ func TestSecretsComeOutOnlyWhereTheyAreAskedFor(t *testing.T) {
 	}
 	rec = w.post("token/"+token.ID+"/rotate", nil)
 	require.Equal(t, http.StatusUnprocessableEntity, rec.Code)
-	w.post("token/"+token.ID+"/rotate", url.Values{"overlap": {"0s"}})
+	rotate("0s")
 	_, err = w.acme.Verify(t.Context(), latchkey.Presented{Secret: fresh})
 	require.ErrorIs(t, err, latchkey.ErrInvalidToken)
 	require.NotContains(t, w.log.String(), fresh)

@@ -37,7 +37,7 @@ func (v *visit) showCreate(status int, page ui, n newToken) error {
 	if !slices.ContainsFunc(v.kinds(), func(k kindChoice) bool { return k.Value == n.Kind }) && n.Errors["kind"] == "" {
 		n.Kind = "publishable"
 	}
-	page.Title, page.Nav = "Create a token", "tokens"
+	page.Title, page.Nav = heading{Before: "Create a token"}, "tokens"
 	return v.show(status, "new", page, map[string]any{"Kinds": v.kinds(), "N": n})
 }
 
@@ -46,7 +46,7 @@ func (v *visit) create(string) error {
 		FormID: text(v.form, "form"), Errors: map[string]string{}}
 	refuse := func(status int, words string) error {
 		n.FormID = newFormID()
-		return v.showCreate(status, ui{Errors: []string{words}}, n)
+		return v.showCreate(status, ui{Errors: []string{words}, Faults: faultsOf(n.Errors)}, n)
 	}
 	var kind latchkey.Kind
 	if kind.UnmarshalText([]byte(n.Kind)) != nil || kind == latchkey.KindAccess {
@@ -67,19 +67,27 @@ func (v *visit) create(string) error {
 	case latchkey.KindSession:
 		spec.Validity.NotAfter = v.now.Add(24 * time.Hour)
 	}
-	ctx := v.r.Context()
-	t, secret, err := v.made.once(v.account.Owner(), n.FormID, func() (latchkey.Token, latchkey.Secret, error) {
-		return v.account.Issue(ctx, spec)
+	r, err := v.once(true, latchkey.Create, "token", "new", func() (reply, error) {
+		t, secret, err := v.account.Issue(v.r.Context(), spec)
+		return reply{token: t, secret: secret}, err
 	})
-	if errors.Is(err, errFormUsed) {
+	switch words := why(err); {
+	case errors.Is(err, errNoForm):
 		return refuse(http.StatusConflict, "This page was too old. Nothing was made: please send it again.")
-	}
-	if words := why(err); words != "" {
+	case errors.Is(err, errFormUsed):
+		return refuse(http.StatusConflict, "This was sent before, and nothing was made now. It is not known here what became of it then: look "+
+			"whether the list has the token before you send it again.")
+	case errors.Is(err, latchkey.ErrDenied):
+		if v.opts.OnError != nil {
+			v.opts.OnError(v.r, err)
+		}
+		return refuse(http.StatusForbidden, "Nothing was made. You may not make such a token: your own rights do not reach that far.")
+	case words != "":
 		return refuse(http.StatusUnprocessableEntity, "Nothing was made. "+words)
-	}
-	if err != nil {
+	case err != nil:
 		return err
 	}
+	ctx, t := v.r.Context(), r.token
 	if kind == latchkey.KindPublishable {
 		after, err := v.account.SeekPage(ctx, latchkey.TokenQuery{Kinds: issuedKinds, Page: latchkey.Page{Limit: pageSize}}, "")
 		if err != nil {
@@ -91,7 +99,7 @@ func (v *visit) create(string) error {
 		}
 		return v.goTo("?" + to.Encode())
 	}
-	return v.showSecret(t, secret, secretPage{Title: "Your new " + kindName(kind), Made: true})
+	return v.showSecret(t, r.secret, secretPage{Title: "Your new " + kindName(kind), Made: true})
 }
 
 func kindName(k latchkey.Kind) string {
@@ -109,13 +117,18 @@ func kindName(k latchkey.Kind) string {
 // secretPage is a page that shows a secret.
 type secretPage struct {
 	Title string
+	Named bool   // the title goes on with what the token is called
 	Made  bool   // it was just made: this is the only time it is shown, unless a Keyring keeps it
 	About string // what else there is to say
 }
 
 // showSecret is the one place where a secret leaves the server: in the reply to a form, never by an address.
 func (v *visit) showSecret(t latchkey.Token, secret latchkey.Secret, p secretPage) error {
-	return v.show(http.StatusOK, "secret", ui{Title: p.Title, Nav: "tokens"}, map[string]any{
+	title := heading{Before: p.Title}
+	if p.Named {
+		title.Name = label(&t)
+	}
+	return v.show(http.StatusOK, "secret", ui{Title: title, Nav: "tokens"}, map[string]any{
 		"Token": row{Token: t}, "Secret": secret.Reveal(), "Made": p.Made, "About": p.About,
 		"Again": v.account.Manager().MayReveal(),
 	})

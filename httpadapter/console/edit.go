@@ -16,11 +16,7 @@ func (v *visit) edit(id string) error {
 	if err != nil {
 		return err
 	}
-	page := ui{}
-	switch text(v.query, "done") {
-	case "enabled", "disabled":
-		page.Notice = "The token is " + text(v.query, "done") + ", " + v.soon() + "."
-	}
+	page := ui{Notice: v.noticeFor(text(v.query, "done"), &t)}
 	from, _ := strconv.Atoi(text(v.query, "chips"))
 	return v.showEdit(http.StatusOK, page, &t, v.entryOf(&t, from), nil)
 }
@@ -50,37 +46,77 @@ func (v *visit) save(id string) error {
 		}
 		return v.showEdit(http.StatusOK, page, &t, e, nil)
 	}
-	_, err = v.account.Update(ctx, id, func(t *latchkey.Token) error {
-		if t.Version != e.Version {
-			return latchkey.ErrConflict
-		}
-		e.Errors = map[string]string{}
-		for field, words := range typed {
-			e.Errors[field] = words
-		}
-		if v.apply(e, t); len(e.Errors) > 0 {
-			return errEntry
-		}
-		return nil
+	r, err := v.once(false, latchkey.Update, "token", id, func() (reply, error) {
+		t, err := v.account.Update(v.r.Context(), id, func(t *latchkey.Token) error {
+			if !t.Revoked.IsZero() {
+				return errRevoked
+			}
+			if t.Version != e.Version {
+				return latchkey.ErrConflict
+			}
+			e.Errors = map[string]string{}
+			for field, words := range typed {
+				e.Errors[field] = words
+			}
+			if v.apply(e, t); len(e.Errors) > 0 {
+				return errEntry
+			}
+			return nil
+		})
+		return reply{to: "?done=saved&token=" + id + "&version=" + versionText(t.Version) + v.back()}, err
 	})
-	words := why(err)
+	if err == nil {
+		return v.goTo(r.to)
+	}
+	status, page, words := http.StatusUnprocessableEntity, ui{}, why(err)
 	switch {
-	case err == nil:
-		return v.goTo("?done=saved" + v.back())
+	case errors.Is(err, errRevoked):
+		status, page.Errors = http.StatusConflict, []string{"Not saved: the token is revoked, and cannot be changed any more."}
 	case errors.Is(err, latchkey.ErrConflict):
 		return v.conflict(id, e)
-	case errors.Is(err, errEntry) || words != "":
-		t, errGet := v.account.Get(ctx, id)
-		if errGet != nil {
-			return errGet
-		}
-		page := ui{Errors: []string{"Not saved. See what is marked below."}}
-		if words != "" {
-			page.Errors = []string{"Not saved. " + words}
-		}
-		return v.showEdit(http.StatusUnprocessableEntity, page, &t, e, nil)
+	case errors.Is(err, errFormUsed):
+		status, page.Errors = http.StatusConflict, []string{"This was sent before, and nothing was saved now. Compare with what is stored, " +
+			"and press Done to save it."}
+	case errors.Is(err, errNoForm):
+		status, page.Errors = http.StatusConflict, []string{"This page was too old. Nothing was saved: press Done once more."}
+	case errors.Is(err, latchkey.ErrDenied):
+		status, page.Errors = http.StatusForbidden, []string{"Not saved. You may not do this: your own rights do not reach that far. " +
+			"What you typed is still here."}
+	case errors.Is(err, errEntry):
+		page.Errors = []string{"Not saved. See what is marked below."}
+	case words != "":
+		page.Errors = []string{"Not saved. " + words}
+	default:
+		return err
 	}
-	return err
+	page.Faults = faultsOf(e.Errors)
+	t, errGet := v.account.Get(ctx, id)
+	if errGet != nil {
+		if status == http.StatusForbidden {
+			return err
+		}
+		return errGet
+	}
+	if status == http.StatusForbidden && v.opts.OnError != nil {
+		v.opts.OnError(v.r, err)
+	}
+	return v.showEdit(status, page, &t, e, nil)
+}
+
+// fieldNames are the fields of forms that can be wrong, as a page calls them, in its order.
+var fieldNames = []option{{Value: "kind", Text: "Kind"}, {Value: "test", Text: "Test token"}, {Value: "name", Text: "Name"},
+	{Value: "add", Text: "Dataset permissions"}, {Value: "addrole", Text: "Roles"}, {Value: "domains", Text: "Allowed domains"},
+	{Value: "credits", Text: "Core credit usage limit"}, {Value: "rate", Text: "Rate limit"}, {Value: "end", Text: "Expiry"},
+	{Value: "addresses", Text: "Allowed addresses"}, {Value: "mintfrom", Text: "Minting addresses"}, {Value: "begin", Text: "Not before"},
+	{Value: "idle", Text: "Ends when unused"}}
+
+func faultsOf(wrong map[string]string) (out []fault) {
+	for _, f := range fieldNames {
+		if words := wrong[f.Value]; words != "" {
+			out = append(out, fault{f.Value, f.Text, words})
+		}
+	}
+	return out
 }
 
 var errEntry = errors.New("console: an entry cannot be saved")
@@ -115,7 +151,7 @@ func (v *visit) conflict(id string, e *entry) error {
 	}
 	add("Nickname", theirs.Name, e.Name)
 	add("Signed requests", onOff(theirs.Signed), onOff(e.Signed))
-	if t.Kind != latchkey.KindSecret {
+	if ownRights(&t) {
 		for i, g := range v.rights {
 			if g.places == nil {
 				add(g.Label, onOff(theirs.On[i]), onOff(e.On[i]))
@@ -193,13 +229,18 @@ func (s *someRoles) text(ids []string) string {
 type option struct {
 	Value, Text, About string
 	On                 bool
+	Effect             string // what holds of a switch all the same
 }
+
+// rateUnits are the spans that a rate is counted in.
+var rateUnits = []option{{Value: "1s", Text: "second"}, {Value: "1m0s", Text: "minute"}, {Value: "1h0m0s", Text: "hour"},
+	{Value: "24h0m0s", Text: "day"}}
 
 // mostRest is how many rules a page reads aloud that it does not edit. The page of what a token may do has them all.
 const mostRest = 12
 
 func (v *visit) showEdit(status int, page ui, t *latchkey.Token, e *entry, conflict []difference) error {
-	page.Title, page.Nav = label(t), "tokens"
+	page.Title, page.Nav = heading{Name: label(t)}, "tokens"
 	roles, err := v.roleField(e.Roles, e.AddRole, e.Errors["addrole"], "")
 	if err != nil {
 		return err
@@ -226,20 +267,31 @@ func (v *visit) showEdit(status int, page ui, t *latchkey.Token, e *entry, confl
 	for _, x := range v.rights.chips(shown) {
 		chips = append(chips, option{Value: x.value(), Text: v.rights.chipName(x), On: slices.Contains(e.Chips.Now, x.value())})
 	}
+	lineage, err := v.account.Lineage(v.r.Context(), t.ID)
+	if err != nil {
+		return err
+	}
+	if err := v.effects(t, switches); err != nil {
+		return err
+	}
+	held, heldMore := v.facts(&lineage, false)
 	_, _, special := v.rights.read(t.Permissions)
 	rest, more := aloud(special, mostRest)
-	pers := []option{{Value: "1s", Text: "second"}, {Value: "1m0s", Text: "minute"}, {Value: "1h0m0s", Text: "hour"}, {Value: "24h0m0s", Text: "day"}}
+	pers := slices.Clone(rateUnits)
 	if !slices.ContainsFunc(pers, func(o option) bool { return o.Value == e.RatePer }) {
 		if d, err := time.ParseDuration(e.RatePer); err == nil {
 			pers = append(pers, option{Value: d.String(), Text: d.String()})
 		}
 	}
+	names, namesCut := v.names()
 	live := t.Revoked.IsZero()
 	public := t.Kind == latchkey.KindPublishable
 	keyring := v.account.Manager().MayReveal()
 	return v.show(status, "edit", page, map[string]any{
-		"Token": row{Token: *t, State: stateOf(t, v.now)}, "E": e, "Conflict": conflict,
-		"Switches": switches, "Chips": chips, "Adds": adds, "Hint": hint, "Names": v.names(), "Rest": rest, "RestMore": more,
+		"Token": row{Token: *t, State: refusedState(stateOf(t, v.now), lineage.Refused)}, "E": e, "Conflict": conflict,
+		"Dirty": v.r.Method == http.MethodPost, "Revoked": revokedWords(t), "Held": held, "HeldMore": heldMore, "Minted": v.minted(&lineage),
+		"OwnRights": ownRights(t), "Client": t.Client,
+		"Switches": switches, "Chips": chips, "Adds": adds, "Hint": hint, "Names": names, "NamesCut": namesCut, "Rest": rest, "RestMore": more,
 		"Roles": roles, "Pers": pers, "IdleUnits": idleUnits,
 		"Secret": t.Kind == latchkey.KindSecret, "After": strings.TrimPrefix(v.back(), "&after="),
 		"Soon": v.soon(), "Meter": v.opts.CreditMeter, "MintedRows": short(rowsText(t.Rows), 600),
@@ -254,20 +306,25 @@ func (v *visit) showEdit(status int, page ui, t *latchkey.Token, e *entry, confl
 	})
 }
 
+// ownRights reports whether a token's rights are its own to change: a secret token may do everything, and a minted one that
+// has all its parent's would lose them to the first right of its own.
+func ownRights(t *latchkey.Token) bool { return t.Kind != latchkey.KindSecret && !t.Full }
+
 // mostNames bounds the suggestions of a page.
 const mostNames = 30
 
-func (v *visit) names() []string {
+func (v *visit) names() (out []string, cut bool) {
 	if v.opts.Names == nil {
-		return nil
+		return nil, false
 	}
-	var out []string
 	for _, name := range v.opts.Names(v.r) {
 		if len(out) < mostNames && len(name) <= longName {
 			out = append(out, name)
+		} else {
+			cut = true
 		}
 	}
-	return out
+	return out, cut
 }
 
 func rowsText(rows []latchkey.Condition) string {

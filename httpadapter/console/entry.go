@@ -179,12 +179,14 @@ func (v *visit) addChips(e *entry) {
 func (v *visit) apply(e *entry, t *latchkey.Token) {
 	s := &t.Settings
 	was := v.entryOf(t, 0)
-	s.Name = e.Name
+	if e.Name != was.Name && e.Name != strings.TrimSpace(was.Name) {
+		s.Name = e.Name
+	}
 	if len(e.Name) > 256 {
 		e.Errors["name"] = "At most 256 bytes."
 	}
 	s.Restrictions.Signed = e.Signed
-	if t.Kind != latchkey.KindSecret {
+	if ownRights(t) {
 		_, stored, _ := v.rights.read(s.Permissions)
 		s.Permissions = v.rights.write(s.Permissions, e.On, v.rights.chips(e.Chips.over(chipValues(stored))))
 		s.Roles = e.Roles.over(s.Roles)

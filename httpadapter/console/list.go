@@ -1,6 +1,7 @@
 package console
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -86,8 +87,13 @@ var issuedKinds = []latchkey.Kind{latchkey.KindSecret, latchkey.KindPublishable,
 func (v *visit) tokenQuery() (latchkey.TokenQuery, url.Values) {
 	q := latchkey.TokenQuery{Kinds: issuedKinds, Now: v.now, Page: latchkey.Page{Limit: pageSize}}
 	keep := url.Values{}
-	if q.Search = text(v.query, "q"); q.Search != "" {
-		keep.Set("q", q.Search)
+	if typed := text(v.query, "q"); typed != "" {
+		if q.Search = sought(typed); !ownKey(typed) {
+			keep.Set("q", typed)
+		}
+		if strings.HasPrefix(typed, "at_") || idText.MatchString(typed) {
+			q.Kinds = nil // it may be a minted one
+		}
 	}
 	var kind latchkey.Kind
 	if kind.UnmarshalText([]byte(text(v.query, "kind"))) == nil {
@@ -104,7 +110,17 @@ func (v *visit) tokenQuery() (latchkey.TokenQuery, url.Values) {
 }
 
 func (v *visit) list(string) error {
+	if away, err := v.unaddressed(text(v.query, "q")); away || err != nil {
+		return err
+	}
+	return v.showList(false)
+}
+
+// showList shows a part of the list. What was searched for may be a key when unsaid is set: then no address and no field
+// repeats it.
+func (v *visit) showList(unsaid bool) error {
 	q, keep := v.tokenQuery()
+	typed := text(v.query, "q")
 	q.After = text(v.query, "after")
 	q.Limit = pageSize + 1 // one more tells whether there is a next page
 	var rows []row
@@ -113,17 +129,26 @@ func (v *visit) list(string) error {
 		if err != nil {
 			return err
 		}
+		if !fits(&t, typed) {
+			continue
+		}
 		if len(rows) == pageSize {
 			more = true
 			break
 		}
 		rows = append(rows, row{Token: t, State: stateOf(&t, v.now)})
 	}
+	if err := v.judge(rows); err != nil {
+		return err
+	}
 	sparks, err := v.sparks(rows)
 	if err != nil {
 		return err
 	}
-	page := ui{Title: v.opts.Title, Nav: "tokens"}
+	page := ui{Title: heading{Before: v.opts.Title}, Nav: "tokens"}
+	if page.Notice, err = v.noticeOf(); err != nil {
+		return err
+	}
 	made := text(v.query, "made")
 	keyring := v.account.Manager().MayReveal()
 	for i := range rows {
@@ -134,12 +159,6 @@ func (v *visit) list(string) error {
 			rows[i].IsNew = true
 			page.Notice = "Successfully created a new " + strings.ToLower(badge(t)) + " token. It is at the bottom of the list."
 		}
-	}
-	switch done := text(v.query, "done"); done {
-	case "saved":
-		page.Notice = "Saved. It is in force " + v.soon() + "."
-	case "revoked", "disabled", "enabled":
-		page.Notice = "The token is " + done + ", " + v.soon() + "."
 	}
 	link := func(name, value string) string {
 		u := url.Values{}
@@ -155,10 +174,14 @@ func (v *visit) list(string) error {
 		return "./?" + u.Encode()
 	}
 	data := map[string]any{
-		"Rows": rows, "Search": q.Search, "Kind": keep.Get("kind"), "State": keep.Get("state"),
-		"Filtered": len(keep) > 0, "Usage": sparks != nil, "Days": sparkDays, "FormID": newFormID(),
+		"Rows": rows, "Search": typed, "Unsaid": unsaid, "States": stateChoices, "Kind": keep.Get("kind"), "State": keep.Get("state"),
+		"Filtered": len(keep) > 0 || unsaid, "Cut": unsaid && more, "Usage": sparks != nil, "Days": sparkDays, "FormID": newFormID(),
 		"MayCreate": v.may(latchkey.Create, "token", "new"), "First": "", "Next": "", "Previous": "", "Last": "",
 		"Kinds": v.kinds(),
+	}
+	if unsaid {
+		data["Search"] = ""
+		return v.show(http.StatusOK, "list", page, data)
 	}
 	if q.After != "" {
 		data["First"] = link("", "")
@@ -177,6 +200,9 @@ func (v *visit) list(string) error {
 
 // seek finds the last page, or the one before a token, and goes there.
 func (v *visit) seek(string) error {
+	if away, err := v.unaddressed(text(v.query, "q")); away || err != nil {
+		return err
+	}
 	q, keep := v.tokenQuery()
 	after, err := v.account.SeekPage(v.r.Context(), q, text(v.query, "before"))
 	if err != nil {
@@ -186,6 +212,38 @@ func (v *visit) seek(string) error {
 		keep.Set("after", after)
 	}
 	return v.goTo("?" + keep.Encode())
+}
+
+// judge adds what the tokens themselves do not say: one that is active is refused when one it was minted from is, and when
+// the account ended all that is as old.
+func (v *visit) judge(rows []row) error {
+	tokens := make([]latchkey.Token, len(rows))
+	for i := range rows {
+		tokens[i] = rows[i].Token
+	}
+	why, err := v.account.Refusals(v.r.Context(), tokens...)
+	for i := range rows {
+		rows[i].State = refusedState(rows[i].State, why[rows[i].ID])
+	}
+	return err
+}
+
+// refusedState is the state of a token that Verify refuses for a reason that its own record does not show.
+func refusedState(own state, why error) state {
+	if why == nil || own.Class == "off" || errors.Is(why, latchkey.ErrNotYetValid) {
+		return own
+	}
+	switch {
+	case errors.Is(why, latchkey.ErrParent):
+		return state{"Refused", "off", "a token it was minted from has ended or is disabled"}
+	case errors.Is(why, latchkey.ErrOwnerDisabled):
+		return state{"Refused", "off", "the account is switched off"}
+	case errors.Is(why, latchkey.ErrRevoked):
+		return state{"Revoked", "off", "with all tokens of the account that are as old"}
+	case errors.Is(why, latchkey.ErrExpired):
+		return state{"Expired", "off", ""}
+	}
+	return state{"Refused", "off", ""}
 }
 
 // sparks are the uses of the last days of each token of a page, by token; nil if who asks may not see usage.

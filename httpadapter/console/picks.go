@@ -148,7 +148,8 @@ func chipValues(chips []chip) []string {
 type someRoles struct {
 	names map[string]string
 	ids   []string // in order
-	few   bool     // they are all there are
+	few   bool     // they are all there are, and all are offered
+	cut   bool     // there are more
 }
 
 const (
@@ -164,7 +165,7 @@ func (v *visit) rolesOf(named []string) (someRoles, error) {
 		if err != nil {
 			return someRoles{}, err
 		}
-		if len(out.ids) == suggestRoles {
+		if out.cut = len(out.ids) == suggestRoles; out.cut {
 			break
 		}
 		out.names[r.ID] = r.Name
@@ -191,7 +192,7 @@ func (v *visit) rolesOf(named []string) (someRoles, error) {
 
 func (s *someRoles) name(id string) string {
 	if name := s.names[id]; strings.TrimSpace(name) != "" {
-		return name
+		return exact(name)
 	}
 	return id
 }
@@ -201,6 +202,7 @@ type roleField struct {
 	Picks   picks
 	Ticks   []option
 	Suggest []string // names; nil: everything is there to tick
+	Cut     bool     // there are more than Suggest and Ticks
 	Add     string   // what is typed
 	Wrong   string
 }
@@ -210,7 +212,7 @@ func (v *visit) roleField(p picks, typed, wrong, without string) (roleField, err
 	if err != nil {
 		return roleField{}, err
 	}
-	f := roleField{Picks: p, Add: typed, Wrong: wrong}
+	f := roleField{Picks: p, Add: typed, Wrong: wrong, Cut: some.cut}
 	ids := p.Now
 	if some.few {
 		ids = some.ids
@@ -221,7 +223,10 @@ func (v *visit) roleField(p picks, typed, wrong, without string) (roleField, err
 		}
 	} else {
 		for _, id := range some.ids {
-			if id != without && !slices.Contains(p.Now, id) && len(some.names[id]) <= longName {
+			if id == without || slices.Contains(p.Now, id) {
+				continue
+			}
+			if f.Cut = f.Cut || len(some.names[id]) > longName; len(some.names[id]) <= longName {
 				f.Suggest = append(f.Suggest, some.names[id])
 			}
 		}

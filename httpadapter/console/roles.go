@@ -142,6 +142,17 @@ func (e *ruleEntry) rule() (latchkey.Rule, error) {
 }
 
 func (v *visit) roles(string) error {
+	if q := text(v.query, "q"); mayBeKey(q) {
+		v.w.Header().Set("Referrer-Policy", "no-referrer")
+		if ownKey(q) {
+			return v.goTo("roles")
+		}
+	}
+	return v.showRoles(false)
+}
+
+// showRoles shows a part of the list. What was searched for may be a key when unsaid is set, and is not repeated then.
+func (v *visit) showRoles(unsaid bool) error {
 	var list []latchkey.Role
 	after := text(v.query, "after")
 	more := false
@@ -159,14 +170,10 @@ func (v *visit) roles(string) error {
 		}
 		list = append(list, r)
 	}
-	page := ui{Title: "Roles", Nav: "roles"}
-	switch text(v.query, "done") {
-	case "saved":
-		page.Notice = "Saved. Every token that has the role answers by it " + v.soon() + "."
-	case "made":
-		page.Notice = "The role was made."
-	case "deleted":
-		page.Notice = "The role was deleted."
+	page := ui{Title: heading{Before: "Roles"}, Nav: "roles"}
+	var err error
+	if page.Notice, err = v.roleNotice(); err != nil {
+		return err
 	}
 	type roleRow struct {
 		latchkey.Role
@@ -183,8 +190,12 @@ func (v *visit) roles(string) error {
 	if more {
 		next = "./roles?" + url.Values{"after": {list[len(list)-1].ID}}.Encode()
 	}
-	return v.show(http.StatusOK, "roles", page, map[string]any{"Rows": rows, "Next": next, "After": after,
-		"Search": text(v.query, "q"), "MayCreate": v.may(latchkey.Create, "role", "new")})
+	typed := text(v.query, "q")
+	if unsaid {
+		typed = ""
+	}
+	return v.show(http.StatusOK, "roles", page, map[string]any{"Rows": rows, "Next": next, "After": after, "Filtered": q.Names != nil,
+		"Search": typed, "MayCreate": v.may(latchkey.Create, "role", "new")})
 }
 
 func (v *visit) newRole(string) error {
@@ -328,6 +339,7 @@ func (v *visit) putRole(id string) error {
 		e.read(r.Permissions)
 		return v.showRole(http.StatusOK, ui{}, r, e, false)
 	}
+	alike := "" // what is wrong with a new name
 	apply := func(r *latchkey.Role) error {
 		if r.Version != e.Version {
 			return latchkey.ErrConflict
@@ -339,20 +351,38 @@ func (v *visit) putRole(id string) error {
 		if rules, err = e.over(r.Permissions, rules); err != nil {
 			return err
 		}
-		r.Name, r.Inherits, r.InheritDenies, r.Permissions = e.Name, e.Inherits.over(r.Inherits), e.Again, rules
+		if e.Name != r.Name && e.Name != strings.TrimSpace(r.Name) {
+			if e.Errors["name"] = alike; alike != "" {
+				return errEntry
+			}
+			r.Name = e.Name
+		}
+		r.Inherits, r.InheritDenies, r.Permissions = e.Inherits.over(r.Inherits), e.Again, rules
 		return nil
 	}
-	done := "saved"
-	if id != "" {
-		_, err = v.account.UpdateRole(ctx, id, apply)
-	} else {
-		done, e.Version = "made", 0
-		if err = apply(&r); err == nil {
-			_, err = v.account.CreateRole(ctx, r)
-		}
+	action, about := latchkey.Update, id
+	if id == "" {
+		action, about, e.Version = latchkey.Create, "new", 0
 	}
+	done, err := v.once(false, action, "role", about, func() (reply, error) {
+		ctx := v.r.Context()
+		if e.Name != "" && e.Name != r.Name {
+			if alike, err = v.alike(e.Name, id); err != nil {
+				return reply{}, err
+			}
+		}
+		if id != "" {
+			now, err := v.account.UpdateRole(ctx, id, apply)
+			return reply{to: "roles?done=saved&role=" + id + "&version=" + versionText(now.Version)}, err
+		}
+		if err := apply(&r); err != nil {
+			return reply{}, err
+		}
+		made, err := v.account.CreateRole(ctx, r)
+		return reply{to: "roles?done=made&role=" + made.ID}, err
+	})
 	if err == nil {
-		return v.goTo("roles?done=" + done)
+		return v.goTo(done.to)
 	}
 	if errGet := current(); errGet != nil {
 		return errGet
@@ -382,9 +412,41 @@ func (e *roleEntry) redraw(r *latchkey.Role) {
 	e.read(r.Permissions)
 }
 
+// alike says what is wrong with a new name of a role: people could take it for another one, or for another role's. Roles that
+// who asks may not see are not compared.
+func (v *visit) alike(name, except string) (string, error) {
+	if wrong := misleading(name); wrong != "" {
+		return wrong, nil
+	}
+	look := skeleton(name)
+	for r, err := range v.account.Roles(v.r.Context(), latchkey.RoleQuery{Page: latchkey.Page{Limit: 1000}}) {
+		if err != nil {
+			return "", err
+		}
+		if r.ID != except && skeleton(r.Name) == look {
+			if r.Name == name {
+				return "Another role has this name.", nil
+			}
+			return "The role “" + exact(r.Name) + "” is there already, and looks like this one. Choose another name.", nil
+		}
+	}
+	return "", nil
+}
+
 func (v *visit) roleRefused(err error, r latchkey.Role, e *roleEntry) error {
-	words := why(err)
+	words, status := why(err), http.StatusUnprocessableEntity
 	switch {
+	case errors.Is(err, latchkey.ErrDenied):
+		if v.opts.OnError != nil {
+			v.opts.OnError(v.r, err)
+		}
+		status = http.StatusForbidden
+		words = "Not saved. You may not do this: your own rights do not reach that far. What you typed is still here."
+	case errors.Is(err, errFormUsed):
+		status = http.StatusConflict
+		words = "This was sent before, and nothing was saved now. It is not known here what became of it then: look at the role, and save again."
+	case errors.Is(err, errNoForm):
+		status, words = http.StatusConflict, "This page was too old. Nothing was saved: save once more."
 	case errors.Is(err, errEntry):
 		words = "Not saved. See what is marked below."
 	case errors.Is(err, latchkey.ErrExists):
@@ -398,19 +460,26 @@ func (v *visit) roleRefused(err error, r latchkey.Role, e *roleEntry) error {
 		}
 		words = "Not saved. " + words
 	}
-	return v.showRole(http.StatusUnprocessableEntity, ui{Errors: []string{words}}, r, e, false)
+	return v.showRole(status, ui{Errors: []string{words}, Faults: faultsOf(e.Errors)}, r, e, false)
 }
 
 func (v *visit) showRole(status int, page ui, r latchkey.Role, e *roleEntry, theirs bool) error {
-	page.Title, page.Nav = "New role", "roles"
+	page.Title, page.Nav = heading{Before: "New role"}, "roles"
 	if r.ID != "" {
-		page.Title = r.Name
+		page.Title = heading{Name: exact(r.Name)}
+	}
+	var used users
+	if r.ID != "" {
+		var err error
+		if used, err = v.usersOf(r.ID); err != nil {
+			return err
+		}
 	}
 	inherits, err := v.roleField(e.Inherits, e.AddRole, e.Errors["addrole"], r.ID)
 	if err != nil {
 		return err
 	}
-	data := map[string]any{"Role": r, "E": e, "Inherits": inherits, "Soon": v.soon(), "IsTheirs": theirs, "Theirs": nil, "TheirsMore": 0, "TheirsUp": "",
+	data := map[string]any{"Role": r, "E": e, "Inherits": inherits, "Used": used, "Dirty": v.r.Method == http.MethodPost, "Soon": v.soon(), "IsTheirs": theirs, "Theirs": nil, "TheirsMore": 0, "TheirsUp": "",
 		"First": e.From + 1, "Previous": max(1, e.From+1-mostRules), "Next": e.To + 1,
 		"MayUpdate": r.ID == "" || v.may(latchkey.Update, "role", r.ID), "MayDelete": r.ID != "" && v.may(latchkey.Delete, "role", r.ID)}
 	if data["Bounded"] = r.Boundary != nil; r.Boundary != nil {
@@ -428,25 +497,66 @@ func (v *visit) showRole(status int, page ui, r latchkey.Role, e *roleEntry, the
 }
 
 func (v *visit) askDeleteRole(id string) error {
+	return v.showDelete(http.StatusOK, id)
+}
+
+func (v *visit) showDelete(status int, id string, errs ...string) error {
 	r, err := v.account.Role(v.r.Context(), id)
 	if err != nil {
 		return err
 	}
-	return v.show(http.StatusOK, "delete", ui{Title: "Delete " + r.Name, Nav: "roles"}, map[string]any{"Role": r, "Soon": v.soon()})
-}
-
-func (v *visit) deleteRole(id string) error {
-	err := v.account.DeleteRole(v.r.Context(), id)
-	if errors.Is(err, latchkey.ErrInUse) {
-		r, errGet := v.account.Role(v.r.Context(), id)
-		if errGet != nil {
-			return errGet
-		}
-		return v.show(http.StatusConflict, "delete", ui{Title: "Delete " + r.Name, Nav: "roles", Errors: []string{
-			"Tokens have this role, or other roles inherit it. Take it away from them first."}}, map[string]any{"Role": r, "Soon": v.soon()})
-	}
+	used, err := v.usersOf(id)
 	if err != nil {
 		return err
 	}
-	return v.goTo("roles?done=deleted")
+	return v.show(status, "delete", ui{Title: heading{"Delete", exact(r.Name), ""}, Nav: "roles", Errors: errs},
+		map[string]any{"Role": r, "Soon": v.soon(), "Used": used})
+}
+
+func (v *visit) deleteRole(id string) error {
+	r, err := v.once(false, latchkey.Delete, "role", id, func() (reply, error) {
+		return reply{to: "roles?done=deleted&role=" + id}, v.account.DeleteRole(v.r.Context(), id)
+	})
+	switch {
+	case err == nil:
+		return v.goTo(r.to)
+	case errors.Is(err, latchkey.ErrInUse):
+		return v.showDelete(http.StatusConflict, id, "Tokens have this role, or other roles inherit it. Take it away from them first.")
+	case errors.Is(err, errNoForm):
+		return v.showDelete(http.StatusConflict, id, "This page was too old. Nothing was done: please send it again.")
+	}
+	return err
+}
+
+// users are tokens that have a role, and roles that inherit it: a few of each.
+type users struct {
+	Roles, Tokens         []option // Value: the id
+	MoreRoles, MoreTokens bool
+}
+
+// mostUsers bounds the roles and tokens that a page names as users of a role.
+const mostUsers = 12
+
+func (v *visit) usersOf(id string) (out users, err error) {
+	page := latchkey.Page{Limit: mostUsers + 1}
+	for r, err := range v.account.Roles(v.r.Context(), latchkey.RoleQuery{Page: page, Inherits: id}) {
+		if err != nil {
+			return users{}, err
+		}
+		if out.MoreRoles = len(out.Roles) == mostUsers; out.MoreRoles {
+			break
+		}
+		out.Roles = append(out.Roles, option{Value: r.ID, Text: short(exact(r.Name), longName)})
+	}
+	for t, err := range v.account.Tokens(v.r.Context(), latchkey.TokenQuery{Page: page, Role: id,
+		States: []latchkey.State{latchkey.Active, latchkey.Disabled, latchkey.Expired, latchkey.NotYetValid}}) {
+		if err != nil {
+			return users{}, err
+		}
+		if out.MoreTokens = len(out.Tokens) == mostUsers; out.MoreTokens {
+			break
+		}
+		out.Tokens = append(out.Tokens, option{Value: t.ID, Text: short(label(&t), longName)})
+	}
+	return out, nil
 }

@@ -160,9 +160,9 @@ func (v *visit) showUsage(id string, t *latchkey.Token) error {
 		}
 	}
 	data := map[string]any{"Chart": newChart(all), "Days": days, "Spans": spans, "Sum": sum, "Token": nil, "Limit": nil}
-	page := ui{Title: "Usage", Nav: "usage"}
+	page := ui{Title: heading{Before: "Usage"}, Nav: "usage"}
 	if t != nil {
-		page.Title, page.Nav = "Usage of "+label(t), "tokens"
+		page.Title, page.Nav = heading{"Usage of", label(t), ""}, "tokens"
 		data["Token"] = row{Token: *t, State: stateOf(t, v.now)}
 	}
 	type table struct {

@@ -8,9 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
+	"io"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/httpadapter"
@@ -21,12 +25,19 @@ import (
 var assets embed.FS
 
 var templates = template.Must(template.New("").Funcs(template.FuncMap{
+	"val": asTyped, "exact": exact,
 	"ago": ago, "date": date, "stamp": stamp, "number": number, "credits": credits, "short": short,
 	"plus": func(n ...int) (sum int) {
 		for _, x := range n {
 			sum += x
 		}
 		return sum
+	},
+	"held": func(facts []fact, more int) any {
+		return struct {
+			Facts     []fact
+			FactsMore int
+		}{facts, more}
 	},
 	"rule": func(i, n int) any { return struct{ I, N int }{i, n} },
 }).ParseFS(assets, "assets/*.html"))
@@ -77,6 +88,7 @@ type visit struct {
 	account latchkey.Account
 	access  latchkey.Access
 	form    *form.Value // of a POST
+	typed   string      // the same, as it came
 	query   *form.Value
 }
 
@@ -104,6 +116,17 @@ func (v *visit) readForm() error {
 	if v.r.Method != http.MethodPost {
 		return nil
 	}
+	if err := v.readBody(); err != nil {
+		return err
+	}
+	if v.form, err = form.Parse(v.typed); err != nil {
+		return fmt.Errorf("%w: %w", httpadapter.ErrBadRequest, err)
+	}
+	return nil
+}
+
+// readBody reads a form of this site's own.
+func (v *visit) readBody() error {
 	// Every browser sends one of these with a form. Who sends neither is no browser, or hides where it comes from.
 	if v.r.Header.Get("Sec-Fetch-Site") == "" && v.r.Header.Get("Origin") == "" {
 		return errForeign
@@ -119,11 +142,57 @@ func (v *visit) readForm() error {
 	if err != nil {
 		return err
 	}
-	if v.form, err = form.Parse(string(body)); err != nil {
-		return fmt.Errorf("%w: %w", httpadapter.ErrBadRequest, err)
-	}
+	v.typed = string(body)
 	return nil
 }
+
+// keepTyped reads the form of a visit that is refused, so that what was typed can be sent again. It is not looked into.
+func (v *visit) keepTyped() {
+	if v.r.Method == http.MethodPost {
+		_ = v.readBody() // if it cannot be read there is nothing to keep
+	}
+}
+
+const (
+	mostTyped      = 400    // fields of a form that is kept
+	mostTypedBytes = 48_000 // of the page that keeps it
+)
+
+// typedAgain is the form that was sent, to be sent again. "": there is none, or it is too large. What was typed into a
+// search field is not kept, for it may be a key.
+func (v *visit) typedAgain() template.HTML {
+	if v.typed == "" || v.path[0] == "" || v.path[0] == "roles" {
+		return ""
+	}
+	var hidden, seen strings.Builder
+	rest, pairs := v.typed, 0
+	for rest != "" {
+		var pair string
+		pair, rest, _ = strings.Cut(rest, "&")
+		name, value, _ := strings.Cut(pair, "=")
+		name, errName := url.QueryUnescape(name)
+		value, errValue := url.QueryUnescape(value)
+		if pairs++; pairs > mostTyped || errName != nil || errValue != nil || !utf8.ValidString(name+value) {
+			return ""
+		}
+		value = strings.ReplaceAll(value, "\r\n", "\n")
+		fmt.Fprintf(&hidden, "<input type=\"hidden\" name=\"%s\" value=\"%s\">", asTyped(name), asTyped(value))
+		if value != "" && !slices.Contains(unTyped, name) && !strings.HasPrefix(name, "had-") {
+			fmt.Fprintf(&seen, "<dt>%s</dt><dd dir=\"auto\">%s</dd>", template.HTMLEscapeString(name), template.HTMLEscapeString(value))
+		}
+	}
+	if hidden.Len() > mostTypedBytes {
+		return ""
+	}
+	words := ""
+	if seen.Len() > 0 && hidden.Len()+seen.Len() <= mostTypedBytes {
+		words = "<details><summary>What you sent</summary><dl class=\"typed\">" + seen.String() + "</dl></details>"
+	}
+	return template.HTML(hidden.String() + words) // escaped above
+}
+
+// unTyped are fields that nobody types.
+var unTyped = []string{"form", "version", "do", "from", "to", "of", "after"}
 
 // text is the one value of a name, trimmed; "" if there is none, or more than one.
 func text(f *form.Value, name string) string {
@@ -155,13 +224,22 @@ func (v *visit) may(action latchkey.Action, kind, id string) bool {
 	return v.access.Allows(action, latchkey.Path("latchkey", kind, id))
 }
 
+// heading is the heading of a page. Name is what a person called something, with words of ours before and after it.
+type heading struct{ Before, Name, After string }
+
+// fault is a field of a form that cannot be saved as it stands.
+type fault struct{ Field, Label, Text string }
+
 // ui is what every page shows.
 type ui struct {
 	Root, Style, Script, Icon string
-	Product, Title, Who       string
+	Product                   string
+	Who                       string
+	Title                     heading
 	Nav                       string // which link of the navigation the page belongs to
 	Notice                    string // what was done
 	Errors                    []string
+	Faults                    []fault
 	Usage                     bool // who asks may see it
 	Body                      template.HTML
 }
@@ -178,7 +256,8 @@ func (v *visit) show(status int, name string, page ui, data any) error {
 		page.Who = client.ID
 	}
 	var body bytes.Buffer
-	if err := templates.ExecuteTemplate(&body, name+".html", map[string]any{"Page": page, "Root": v.root, "Now": v.now, "D": data}); err != nil {
+	if err := templates.ExecuteTemplate(&body, name+".html", map[string]any{"Page": page, "Root": v.root, "Now": v.now,
+		"FormID": newFormID(), "D": data}); err != nil {
 		return fmt.Errorf("console: page %s: %w", name, err)
 	}
 	page.Body = template.HTML(body.String()) // a template made it
@@ -188,7 +267,7 @@ func (v *visit) show(status int, name string, page ui, data any) error {
 	}
 	v.w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	v.w.WriteHeader(status)
-	_, _ = v.w.Write(whole.Bytes())
+	_, _ = io.WriteString(v.w, visible(whole.String()))
 	return nil
 }
 
@@ -207,6 +286,9 @@ func (v *visit) fail(err error) {
 	}
 	status, title, detail := http.StatusForbidden, "This change was not made", ""
 	switch p := httpadapter.ProblemOf(err); {
+	case errors.Is(err, errFormUsed):
+		status, title = http.StatusConflict, "This was sent before"
+		detail = "It is not known here what became of it then, and it is not done again. Look at what is there now."
 	case errors.Is(err, errForeign):
 		detail = "It was asked for by another site's page, or by something that does not say where it comes from. Nothing was changed."
 	case errors.Is(err, errMethod):
@@ -217,6 +299,8 @@ func (v *visit) fail(err error) {
 		switch {
 		case status == http.StatusForbidden:
 			title, detail = "You may not do this", "Your own rights do not reach that far. Nothing was changed."
+		case errors.Is(err, latchkey.ErrOwnerDisabled):
+			title, detail = "This account is switched off", "Every token of it is refused, and nothing can be changed."
 		case status == http.StatusUnauthorized:
 			title, detail = "You are not signed in", "Sign in and try again."
 		case status == http.StatusNotFound:
@@ -234,7 +318,15 @@ func (v *visit) fail(err error) {
 	if status >= 500 && v.opts.Logger != nil {
 		v.opts.Logger.ErrorContext(v.r.Context(), "console: request failed", "method", v.r.Method, "page", v.path[0], "err", err)
 	}
-	if err := v.show(status, "error", ui{Title: title}, detail); err != nil {
+	again := template.HTML("")
+	switch {
+	case errors.Is(err, errForeign), errors.Is(err, errMethod), errors.Is(err, errFormUsed):
+	case status == http.StatusUnauthorized, status == http.StatusForbidden, status == http.StatusConflict,
+		status == http.StatusTooManyRequests, status >= 500:
+		again = v.typedAgain()
+	}
+	data := map[string]any{"Detail": detail, "Again": again, "SignedOut": status == http.StatusUnauthorized}
+	if err := v.show(status, "error", ui{Title: heading{Before: title}}, data); err != nil {
 		http.Error(v.w, "internal error", http.StatusInternalServerError)
 	}
 }

@@ -13,21 +13,35 @@ each("[data-opens]", (link) => {
 	dialog.querySelector("[data-closes]").addEventListener("click", () => dialog.close());
 });
 
-// A choice of the filter is sent at once.
-each("[data-sends]", (select) => select.addEventListener("change", () => select.form.requestSubmit()));
-
-// A form is sent once. The button is disabled after the browser has read its value, and again enabled when the page comes
-// back from the history.
+// The second click of a double click sends nothing. A form that the browser was stopped from sending can be sent again.
 each("form[data-once]", (form) => {
+	let sent = -Infinity;
 	form.addEventListener("submit", (event) => {
-		if (form.dataset.sent) {
-			event.preventDefault();
-			return;
-		}
-		form.dataset.sent = "1";
+		if (event.timeStamp - sent < 1500) event.preventDefault();
+		else sent = event.timeStamp;
 	});
-	window.addEventListener("pageshow", () => delete form.dataset.sent);
+	window.addEventListener("pageshow", () => (sent = -Infinity));
 });
+
+// What was typed and not sent is not left without a question.
+each("form[data-guard], form[data-dirty]", (form) => {
+	const now = () => JSON.stringify([...new FormData(form)]);
+	const drawn = now();
+	let leaving = false;
+	window.addEventListener("pageshow", () => (leaving = false));
+	form.addEventListener("submit", (event) => {
+		if (event.defaultPrevented) return;
+		leaving = true;
+		setTimeout(() => (leaving = false), 1500); // the browser was stopped
+	});
+	window.addEventListener("beforeunload", (event) => {
+		if (!leaving && ("dirty" in form.dataset || now() !== drawn)) event.preventDefault();
+	});
+});
+
+// After a refusal the focus is on what is wrong.
+const errors = document.getElementById("errors");
+if (errors) errors.focus();
 
 each("[data-copies]", (button) => {
 	const field = document.getElementById(button.dataset.copies);

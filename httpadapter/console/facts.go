@@ -1,0 +1,179 @@
+package console
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+// fact is something beside rules that holds for a token: a restriction or a limit, of its own or of what it comes from.
+type fact struct {
+	Label, Text string
+	Of          string // whose it is; "": the token's own
+	Link        string // the token it is of
+}
+
+// A page names so many of them.
+const mostFacts = 24
+
+// facts are what restricts and limits a token: what those it was minted from and the owner add, and its own if own is set.
+func (v *visit) facts(l *latchkey.Lineage, own bool) (out []fact, more int) {
+	of, link := "", ""
+	add := func(label, text string) {
+		if text == "" {
+			return
+		}
+		if len(out) == mostFacts {
+			more++
+			return
+		}
+		out = append(out, fact{label, short(text, 240), of, link})
+	}
+	if own {
+		v.factsOf(&l.Token, add)
+	}
+	for i := range l.Ancestors {
+		t := &l.Ancestors[i]
+		if t.Owner == "" { // only its id may be told
+			of, link = "", ""
+			add("More", "what it was minted from, which you may not see, may restrict it further")
+			continue
+		}
+		of, link = label(t), "token/"+t.ID
+		if st := stateOf(t, v.now); st.Class == "off" {
+			add("State", strings.TrimSpace(st.Word+" "+st.More))
+		}
+		v.factsOf(t, add)
+		if len(t.Rows) > 0 {
+			add("Rows", rowsText(t.Rows))
+		}
+	}
+	if of, link = "", ""; !l.Ends.IsZero() && !l.Ends.Equal(l.Token.Validity.NotAfter) {
+		add("Ends", stamp(l.Ends)+", with what it was minted from")
+	}
+	of = "the account"
+	limitFacts(l.Limits, add)
+	if l.Boundary != nil {
+		add("Boundary", "nothing goes beyond what the account as a whole may do")
+	}
+	return out, more
+}
+
+func (v *visit) factsOf(t *latchkey.Token, add func(label, text string)) {
+	if end := t.Validity.NotAfter; !end.IsZero() {
+		add("Ends", stamp(end))
+	}
+	if idle := t.Validity.Idle; idle != 0 {
+		count, unit := idleText(idle)
+		add("Ends when unused", "for "+idleWords(&entry{Idle: count, IdleUnit: unit}))
+	}
+	if begin := t.Validity.NotBefore; begin.After(v.now) {
+		add("Not before", stamp(begin))
+	}
+	if t.Restrictions.Signed {
+		add("Signed requests", "every request carries a signature")
+	}
+	add("Allowed domains", strings.Join(t.Restrictions.Domains, ", "))
+	add("Allowed addresses", strings.Join(strings.Fields(prefixText(t.Restrictions.Addresses)), ", "))
+	limitFacts(t.Limits, add)
+}
+
+func limitFacts(l latchkey.Limits, add func(label, text string)) {
+	if l.Credits > 0 {
+		add("Credits", credits(l.Credits)+" in a calendar month")
+	}
+	if r := l.Rate; r.Count > 0 {
+		words := fmt.Sprintf("%d requests per %s", r.Count, perWords(r.Per))
+		if r.Burst > 0 {
+			words += fmt.Sprintf(", and %d more at once", r.Burst)
+		}
+		add("Rate limit", words)
+	}
+}
+
+func perWords(d time.Duration) string {
+	for _, o := range rateUnits {
+		if o.Value == d.String() {
+			return o.Text
+		}
+	}
+	return d.String()
+}
+
+// mintedFrom is what the page of a minted token says of where it comes from.
+type mintedFrom struct {
+	Parent, ParentName string
+	Full               bool
+}
+
+// minted is nil for a token that was issued.
+func (v *visit) minted(l *latchkey.Lineage) *mintedFrom {
+	t := &l.Token
+	if t.Parent == "" {
+		return nil
+	}
+	m := &mintedFrom{Parent: t.Parent, Full: t.Full}
+	if len(l.Ancestors) > 0 && l.Ancestors[0].Owner != "" {
+		m.ParentName = label(&l.Ancestors[0])
+	}
+	return m
+}
+
+// effects says beside each switch what holds all the same: a role may give what is off, and a later rule, a boundary or a
+// parent may take what is on.
+func (v *visit) effects(t *latchkey.Token, switches []option) error {
+	if !ownRights(t) || len(switches) == 0 {
+		return nil
+	}
+	var ask []latchkey.Question
+	var of []int // the switch that each question is about
+	on, _, _ := v.rights.read(t.Permissions)
+	var stored []bool
+	for i := range v.rights {
+		if g := &v.rights[i]; g.places == nil {
+			stored = append(stored, on[i])
+			for _, p := range g.pairs("") {
+				ask = append(ask, latchkey.Question{Action: p.action, Resource: probe(p.on, "…")})
+				of = append(of, len(stored)-1)
+			}
+		}
+	}
+	answers, err := v.account.Explain(v.r.Context(), t.ID, ask...)
+	if errors.Is(err, latchkey.ErrDenied) {
+		for i := range switches {
+			switches[i].Effect = "Roles or a parent that you may not see can make a difference."
+		}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	all, none := make([]bool, len(stored)), make([]bool, len(stored))
+	reason := make([]string, len(stored))
+	for i := range stored {
+		all[i], none[i] = true, true
+	}
+	for i, e := range answers {
+		all[of[i]] = all[of[i]] && e.Verdict == "all"
+		none[of[i]] = none[of[i]] && e.Verdict == "none"
+		if e.Verdict != "all" {
+			reason[of[i]] = short(sentence(roleIDs.ReplaceAllString(e.Reason, "")), 160)
+		}
+	}
+	for i := range stored {
+		switch {
+		case !stored[i] && all[i]:
+			switches[i].Effect = "It may all the same, by its roles or its other rules."
+		case !stored[i] && !none[i]:
+			switches[i].Effect = "In part it may all the same, by its roles or its other rules."
+		case stored[i] && none[i]:
+			switches[i].Effect = "In effect it may not: " + reason[i]
+		case stored[i] && !all[i]:
+			switches[i].Effect = "In effect it may in part only: " + reason[i]
+		}
+	}
+	return nil
+}
