@@ -165,7 +165,7 @@ func TestRolesWithManyRules(t *testing.T) {
 	// A change in the middle, across the border of two parts: the long rule goes up, another goes, a new one comes.
 	page := w.get(at + "?at=30")
 	require.Contains(t, page, "Rules 30 to 49 of 500")
-	require.Contains(t, page, "Too long for this form: kept as it is.")
+	require.Contains(t, page, "This form cannot hold it: kept as it is.")
 	for _, do := range []string{"up-4", "drop-0", "add"} {
 		form := formOf(page)
 		form.Set("do", do)

@@ -38,7 +38,20 @@ type world struct {
 // counting counts the listings a page costs.
 type counting struct {
 	latchkey.Store
-	tokens, usage, owners, others int
+	tokens, usage, owners, others, once int
+	before                              func() // called before each Write
+}
+
+func (c *counting) Once(ctx context.Context, owner string, key [32]byte, until time.Time) error {
+	c.once++
+	return c.Store.Once(ctx, owner, key, until)
+}
+
+func (c *counting) Write(ctx context.Context, w latchkey.Write) (uint64, error) {
+	if c.before != nil {
+		c.before()
+	}
+	return c.Store.Write(ctx, w)
 }
 
 func (c *counting) Load(ctx context.Context, owner, id string) (latchkey.Found, error) {

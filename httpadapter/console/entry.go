@@ -179,7 +179,7 @@ func (v *visit) addChips(e *entry) {
 func (v *visit) apply(e *entry, t *latchkey.Token) {
 	s := &t.Settings
 	was := v.entryOf(t, 0)
-	if e.Name != was.Name && e.Name != strings.TrimSpace(was.Name) {
+	if e.Name != asSent(was.Name, true) {
 		s.Name = e.Name
 	}
 	if len(e.Name) > 256 {

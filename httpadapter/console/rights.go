@@ -158,7 +158,7 @@ func (g *group) fill(typed string) (latchkey.Pattern, error) {
 // named is fill the other way round; false if the pattern is none of the group's.
 func (g *group) named(on latchkey.Pattern) (string, bool) {
 	segments := strings.Split(string(on), "/")
-	if g.places == nil || len(segments) != len(g.places) {
+	if g.places == nil || len(segments) != len(g.places) || asSent(string(on), true) != string(on) {
 		return "", false
 	}
 	var names []string

@@ -32,7 +32,7 @@ type roleEntry struct {
 // ruleEntry is one rule, as it was typed.
 type ruleEntry struct {
 	Verb, Actions, On, Where, Force string
-	Kept                            string // the digest of a stored rule that is too long for a form
+	Kept                            string // the digest of a stored rule that no form can hold
 	Aloud, Error                    string
 	Open                            bool // its fields are shown
 }
@@ -63,11 +63,19 @@ func digestOf(r latchkey.Rule) string {
 
 func ruleEntryOf(r latchkey.Rule) ruleEntry {
 	e := editable(r)
-	if e.size() > longRule {
+	if e.size() > longRule || !e.survives(r) {
 		e = ruleEntry{Kept: digestOf(r), Aloud: e.Aloud}
 	}
 	e.Aloud = short(e.Aloud, 300)
 	return e
+}
+
+// survives reports whether a form that is sent as it was drawn gives the same rule: names may hold line breaks and spaces.
+func (e ruleEntry) survives(r latchkey.Rule) bool {
+	e.Actions, e.On = asSent(e.Actions, true), asSent(e.On, false)
+	e.Where, e.Force = asSent(e.Where, false), asSent(e.Force, false)
+	again, err := e.rule()
+	return err == nil && digestOf(again) == digestOf(r)
 }
 
 func editable(r latchkey.Rule) ruleEntry {
@@ -351,7 +359,7 @@ func (v *visit) putRole(id string) error {
 		if rules, err = e.over(r.Permissions, rules); err != nil {
 			return err
 		}
-		if e.Name != r.Name && e.Name != strings.TrimSpace(r.Name) {
+		if e.Name != asSent(r.Name, true) {
 			if e.Errors["name"] = alike; alike != "" {
 				return errEntry
 			}
@@ -366,7 +374,7 @@ func (v *visit) putRole(id string) error {
 	}
 	done, err := v.once(false, action, "role", about, func() (reply, error) {
 		ctx := v.r.Context()
-		if e.Name != "" && e.Name != r.Name {
+		if e.Name != "" && e.Name != asSent(r.Name, true) {
 			if alike, err = v.alike(e.Name, id); err != nil {
 				return reply{}, err
 			}

@@ -2,6 +2,7 @@ package console
 
 import (
 	"fmt"
+	"html"
 	"html/template"
 	"slices"
 	"strings"
@@ -70,6 +71,18 @@ func asTyped(s string) template.HTML {
 	var b strings.Builder
 	eachUnseen(s, func(s string) { b.WriteString(template.HTMLEscapeString(s)) }, func(r rune) { fmt.Fprintf(&b, "&#x%X;", r) })
 	return template.HTML(b.String()) // escaped above
+}
+
+// asSent is what a browser sends of a field that was drawn with s and left alone (HTML, "form submission" and "value
+// sanitization"), as the console reads it: without line breaks if it has one line, and without spaces around it. References
+// to U+0080 to U+009F mean other characters.
+func asSent(s string, oneLine bool) string {
+	s = html.UnescapeString(string(asTyped(s)))
+	s = strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(s)
+	if oneLine {
+		s = strings.ReplaceAll(s, "\n", "")
+	}
+	return strings.TrimSpace(s)
 }
 
 // exact is the name of a role as a page shows it. Names of roles are compared byte for byte, so spaces that could be taken

@@ -1,0 +1,221 @@
+package latchkey_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/memstore"
+)
+
+// lineageWorld is a key with a role that inherits another, what it minted, and what that minted.
+func lineageWorld(t *testing.T) (a latchkey.Account, now *time.Time, key, child, grandchild latchkey.Token, up, role latchkey.Role) {
+	ctx := t.Context()
+	at := time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
+	now = &at
+	clock := func() time.Time { return *now }
+	m := latchkey.New(memstore.New(&memstore.Options{Clock: clock}), &latchkey.Options{Clock: clock})
+	t.Cleanup(func() { require.NoError(t, m.Close(context.Background())) })
+	a = m.For("acme")
+	var err error
+	up, err = a.CreateRole(ctx, latchkey.Role{Name: "up", Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("a/*")}})
+	require.NoError(t, err)
+	role, err = a.CreateRole(ctx, latchkey.Role{Name: "role", Inherits: []string{up.ID}})
+	require.NoError(t, err)
+	key, secret, err := a.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Roles: []string{role.ID},
+		Validity: latchkey.Validity{NotAfter: at.Add(48 * time.Hour)}}})
+	require.NoError(t, err)
+	mint := func(secret latchkey.Secret) (latchkey.Token, latchkey.Secret) {
+		access, err := m.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()})
+		require.NoError(t, err)
+		c, s, err := m.Mint(ctx, access, latchkey.Narrowing{Lifetime: 24 * time.Hour})
+		require.NoError(t, err)
+		return c, s
+	}
+	child, s := mint(secret)
+	grandchild, _ = mint(s)
+	return a, now, key, child, grandchild, up, role
+}
+
+func ids[T any](list []T, id func(T) string) (out []string) {
+	for _, v := range list {
+		out = append(out, id(v))
+	}
+	return out
+}
+
+func tokenID(t latchkey.Token) string { return t.ID }
+func roleID(r latchkey.Role) string   { return r.ID }
+
+func TestLineage(t *testing.T) {
+	ctx := t.Context()
+	a, now, key, child, grandchild, up, role := lineageWorld(t)
+	l, err := a.Lineage(ctx, grandchild.ID)
+	require.NoError(t, err)
+	require.Equal(t, grandchild.ID, l.Token.ID)
+	require.Equal(t, []string{child.ID, key.ID}, ids(l.Ancestors, tokenID))
+	require.Equal(t, []string{up.ID, role.ID}, ids(l.Roles, roleID))
+	require.Nil(t, l.Boundary)
+	require.NoError(t, l.Refused)
+	require.Equal(t, now.Add(24*time.Hour), l.Ends)
+	require.False(t, l.Hidden)
+	_, err = a.Lineage(ctx, "none")
+	require.ErrorIs(t, err, latchkey.ErrNotFound)
+	_, err = a.Manager().For("other").Lineage(ctx, key.ID)
+	require.ErrorIs(t, err, latchkey.ErrNotFound)
+
+	// The first end of the chain is the token's, also when it is set later.
+	_, err = a.Update(ctx, key.ID, func(t *latchkey.Token) error { t.Validity.NotAfter = now.Add(time.Hour); return nil })
+	require.NoError(t, err)
+	l, err = a.Lineage(ctx, grandchild.ID)
+	require.NoError(t, err)
+	require.Equal(t, now.Add(time.Hour), l.Ends)
+
+	require.NoError(t, a.Configure(ctx, func(o *latchkey.Owner) error {
+		o.Boundary = latchkey.Permissions{latchkey.Allow(latchkey.Read).On("*"), latchkey.Allow(latchkey.Any).On("latchkey/*")}
+		o.Limits.Credits = 7
+		return nil
+	}))
+	l, err = a.RoleLineage(ctx, role.ID)
+	require.NoError(t, err)
+	require.Equal(t, []string{up.ID, role.ID}, ids(l.Roles, roleID))
+	require.Len(t, l.Boundary, 2)
+	require.Equal(t, latchkey.Credits(7), l.Limits.Credits)
+	_, err = a.RoleLineage(ctx, "none")
+	require.ErrorIs(t, err, latchkey.ErrNotFound)
+
+	// Somebody who may not read all of it gets the rest, and is told so.
+	who := func(on ...latchkey.Pattern) latchkey.Account {
+		some, err := a.As(a.Assume(latchkey.Client{ID: "w"}, latchkey.Permissions{latchkey.Allow(latchkey.Read).On(on...)}))
+		require.NoError(t, err)
+		return some
+	}
+	some := who(latchkey.Pattern("latchkey/token/"+grandchild.ID), latchkey.Pattern("latchkey/role/"+role.ID))
+	l, err = some.Lineage(ctx, grandchild.ID)
+	require.NoError(t, err)
+	require.True(t, l.Hidden)
+	require.Equal(t, []latchkey.Token{{ID: child.ID, Parent: key.ID, Depth: 1}, {ID: key.ID}}, l.Ancestors)
+	require.Equal(t, []string{role.ID}, ids(l.Roles, roleID))
+	require.Zero(t, l.Limits)
+	l, err = some.RoleLineage(ctx, role.ID)
+	require.NoError(t, err)
+	require.True(t, l.Hidden)
+	require.Equal(t, []string{role.ID}, ids(l.Roles, roleID))
+	for _, f := range []func() error{
+		func() error { _, err := some.Lineage(ctx, child.ID); return err },
+		func() error { _, err := some.RoleLineage(ctx, up.ID); return err },
+	} {
+		require.ErrorIs(t, f(), latchkey.ErrNotFound)
+	}
+	l, err = who("latchkey/*").Lineage(ctx, grandchild.ID)
+	require.NoError(t, err)
+	require.False(t, l.Hidden)
+	require.Equal(t, latchkey.Credits(7), l.Limits.Credits)
+}
+
+func TestLineageSaysWhatVerifySays(t *testing.T) {
+	for name, c := range map[string]struct {
+		do         func(t *testing.T, a latchkey.Account, key, child latchkey.Token)
+		child, key error
+	}{
+		"nothing": {do: func(*testing.T, latchkey.Account, latchkey.Token, latchkey.Token) {}},
+		"the root is disabled": {func(t *testing.T, a latchkey.Account, key, _ latchkey.Token) {
+			_, err := a.Update(t.Context(), key.ID, func(t *latchkey.Token) error { t.Disabled = true; return nil })
+			require.NoError(t, err)
+		}, latchkey.ErrParent, latchkey.ErrDisabled},
+		"the parent is revoked": {func(t *testing.T, a latchkey.Account, _, child latchkey.Token) {
+			require.NoError(t, a.Revoke(t.Context(), child.ID, ""))
+		}, latchkey.ErrParent, nil},
+		"the account is switched off": {func(t *testing.T, a latchkey.Account, _, _ latchkey.Token) {
+			require.NoError(t, a.Configure(t.Context(), func(o *latchkey.Owner) error { o.Disabled = true; return nil }))
+		}, latchkey.ErrOwnerDisabled, latchkey.ErrOwnerDisabled},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, _, key, child, grandchild, _, _ := lineageWorld(t)
+			c.do(t, a, key, child)
+			why, err := a.Refusals(t.Context(), key, grandchild)
+			require.NoError(t, err)
+			// Tokens are judged as they were listed: only what they come from is read.
+			listed := map[string]latchkey.Token{}
+			for token, err := range a.Tokens(t.Context(), latchkey.TokenQuery{}) {
+				require.NoError(t, err)
+				listed[token.ID] = token
+			}
+			fresh, err := a.Refusals(t.Context(), listed[key.ID], listed[grandchild.ID])
+			require.NoError(t, err)
+			for id, want := range map[string]error{grandchild.ID: c.child, key.ID: c.key} {
+				l, err := a.Lineage(t.Context(), id)
+				require.NoError(t, err)
+				if want == nil {
+					require.NoError(t, l.Refused)
+					require.NoError(t, fresh[id])
+				} else {
+					require.ErrorIs(t, l.Refused, want)
+					require.ErrorIs(t, fresh[id], want)
+				}
+			}
+			if c.child != nil {
+				require.ErrorIs(t, why[grandchild.ID], c.child)
+			}
+		})
+	}
+}
+
+func TestFind(t *testing.T) {
+	ctx := t.Context()
+	for name, ring := range map[string]bool{"plain": false, "with a keyring": true} {
+		t.Run(name, func(t *testing.T) {
+			opts := &latchkey.Options{Imported: func(text string) bool { return len(text) == 30 }}
+			if ring {
+				key, err := latchkey.GenerateKey(nil, 1)
+				require.NoError(t, err)
+				opts.Keyring, err = latchkey.NewKeyring(key)
+				require.NoError(t, err)
+			}
+			m := latchkey.New(memstore.New(nil), opts)
+			t.Cleanup(func() { require.NoError(t, m.Close(context.Background())) })
+			a := m.For("acme")
+			key, secret, err := a.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+			require.NoError(t, err)
+			site, _, err := a.Issue(ctx, latchkey.Spec{Kind: latchkey.KindPublishable, Test: true})
+			require.NoError(t, err)
+			foreign := "0123456789abcdef0123456789abcd"
+			imported, err := a.Import(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey}, foreign)
+			require.NoError(t, err)
+			second, err := a.Rotate(ctx, key.ID, time.Hour)
+			require.NoError(t, err)
+			require.NoError(t, a.Revoke(ctx, imported.ID, ""))
+			for text, want := range map[string]string{secret.Reveal(): key.ID, second.Reveal(): key.ID, site.Public: site.ID, foreign: imported.ID} {
+				got, err := a.Find(ctx, text)
+				require.NoError(t, err)
+				require.Equal(t, want, got.ID)
+				require.Zero(t, got.Used, "it is no use of the token")
+				_, err = m.For("other").Find(ctx, text)
+				require.Equal(t, latchkey.ErrNotFound, err)
+				blind, err := a.As(a.Assume(latchkey.Client{ID: "w"}, latchkey.Permissions{latchkey.Allow(latchkey.Read).On("latchkey/token/x")}))
+				require.NoError(t, err)
+				_, err = blind.Find(ctx, text)
+				require.Equal(t, latchkey.ErrNotFound, err, "as if it were another's")
+			}
+			for _, text := range []string{"", "x", secret.Reveal()[:20], secret.Reveal() + "x"} {
+				_, err := a.Find(ctx, text)
+				require.ErrorIs(t, err, latchkey.ErrNotFound)
+				require.NotContains(t, err.Error(), secret.Reveal()[3:20])
+			}
+		})
+	}
+}
+
+func TestOnce(t *testing.T) {
+	ctx := t.Context()
+	store := memstore.New(nil)
+	a, again := latchkey.New(store, nil).For("acme"), latchkey.New(store, nil).For("acme")
+	until := time.Now().Add(time.Hour)
+	require.NoError(t, a.Once(ctx, "form 1", until))
+	require.ErrorIs(t, again.Once(ctx, "form 1", until), latchkey.ErrExists, "another process knows it")
+	require.NoError(t, again.Once(ctx, "form 2", until))
+	require.NoError(t, a.Manager().For("other").Once(ctx, "form 1", until), "another owner does not")
+}
