@@ -151,11 +151,11 @@ func TestConsoleWalkThrough(t *testing.T) {
 
 			// Signed requests, addresses and the first day.
 			b.open(edit)
-			b.tick("Require a signature")
+			b.tick("Signed requests")
 			b.press(done)
 			g.status(401, "data/ACME/ISLANDS/1")
 			b.open(edit)
-			b.tick("Require a signature")
+			b.tick("Signed requests")
 			b.do(chromedp.Click(chromedp.CSS(".more summary")))
 			b.fill("#addresses", "192.0.2.0/24")
 			b.press(done)

@@ -138,6 +138,9 @@ type tab struct {
 	ctx context.Context
 	mu  sync.Mutex
 	bad []string
+	// asked counts the questions whether to leave what was typed; stay answers them with no.
+	asked int
+	stay  bool
 }
 
 func newTab(t *testing.T, browser context.Context) *tab {
@@ -154,12 +157,25 @@ func newTab(t *testing.T, browser context.Context) *tab {
 			if strings.HasPrefix(e.Entry.Text, "Autofocus processing was blocked") {
 				return // a hint: the test itself had put the focus somewhere already
 			}
+			if strings.HasPrefix(e.Entry.Text, "Blocked attempt to show a 'beforeunload'") {
+				return // a hint: the test typed by script, and no person is there to be asked
+			}
 			text = e.Entry.Text + " " + e.Entry.URL
 		case *runtime.EventExceptionThrown:
 			text = fmt.Sprint(e.ExceptionDetails)
 		case *runtime.EventConsoleAPICalled:
 			text = "console." + fmt.Sprint(e.Type)
 		case *page.EventJavascriptDialogOpening:
+			if e.Type == page.DialogTypeBeforeunload { // the question whether to leave what was typed
+				p.mu.Lock()
+				p.asked++
+				stay := p.stay
+				p.mu.Unlock()
+				go func() { // not here: the browser's next event waits for this function
+					_, _ = chromedp.Call(ctx, page.HandleJavaScriptDialog, page.HandleJavaScriptDialogParams{Accept: !stay})
+				}()
+				return
+			}
 			text = "a dialog: " + e.Message
 		default:
 			return
