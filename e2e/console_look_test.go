@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -37,6 +38,21 @@ func (i *inspector) faults() []string {
 		if (root.scrollWidth > innerWidth) found.push("the page is " + root.scrollWidth + " px wide, the window " + innerWidth);
 		return found;
 	})`)
+}
+
+// minted makes a token that may do all its parent may.
+func (i *inspector) minted(p *tokenPages) latchkey.Token {
+	i.t.Helper()
+	_, secret, err := p.acme.Issue(i.t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "Tables of the shop",
+		Permissions:  latchkey.Permissions{latchkey.Allow(latchkey.Any).On("dataset/ACME/*")},
+		Restrictions: latchkey.Restrictions{Addresses: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
+		Limits:       latchkey.Limits{Rate: latchkey.Rate{Count: 60, Per: time.Minute}}}})
+	require.NoError(i.t, err)
+	access, err := p.acme.Verify(i.t.Context(), latchkey.Presented{Secret: secret.Reveal(), Address: netip.MustParseAddr("127.0.0.1")})
+	require.NoError(i.t, err)
+	full, _, err := p.keys.Mint(i.t.Context(), access, latchkey.Narrowing{Lifetime: time.Hour, Client: latchkey.Client{ID: "42", Name: "Zoë of the shop"}})
+	require.NoError(i.t, err)
+	return full
 }
 
 var themes, widths = []string{"light", "dark"}, []int64{360, 1600}
@@ -126,6 +142,35 @@ func TestConsoleIsAccessible(t *testing.T) {
 	got, err := p.acme.Get(t.Context(), token.ID)
 	require.NoError(t, err)
 	require.False(t, got.Disabled)
+
+	// A token that was minted with all rights of one that is restricted; one that is over, and what may be asked about it.
+	full := i.minted(p)
+	for name, path := range map[string]string{"minted-full": "token/" + full.ID, "minted-access": "token/" + full.ID + "/access", "list-minted": "?kind=access"} {
+		i.open(p.base + path)
+		i.inspect(name)
+		require.Empty(t, i.complaints(), name)
+	}
+	over := p.issue(latchkey.KindAPIKey, latchkey.Settings{Name: "Over \u202e and out"})
+	require.NoError(t, p.acme.Revoke(t.Context(), over.ID, "lost"))
+	for name, path := range map[string]string{"revoked": "", "revoked-rotate": "/rotate"} {
+		i.open(p.base + "token/" + over.ID + path)
+		require.Contains(t, i.text("main"), "This token was revoked on", name)
+		i.inspect(name)
+		require.Empty(t, i.complaints(), name)
+	}
+	// A session that ended while somebody typed.
+	i.open(edit)
+	i.fill("#name", "Typed before the session ended")
+	evaluate[bool](i.tab, `document.querySelector("main form").action = location.href.replace("/acme/", "/nobody/"), true`)
+	i.press(done)
+	require.Contains(t, i.text("main"), "Typed before the session ended")
+	refused("session-ended", "You are not signed in", 401)
+	i.open(p.base)
+	i.fill("[type=search]", "ak_"+strings.Repeat("0", 40))
+	i.press(".filter button")
+	require.Contains(t, i.text("main"), "No token here has that text.")
+	i.inspect("unknown-key")
+	require.Empty(t, i.complaints())
 
 	// The question on the list, and the fields that are folded away.
 	i.open(p.base)

@@ -104,7 +104,7 @@ func (v *visit) save(id string) error {
 }
 
 // fieldNames are the fields of forms that can be wrong, as a page calls them, in its order.
-var fieldNames = []option{{Value: "kind", Text: "Kind"}, {Value: "test", Text: "Test token"}, {Value: "name", Text: "Name"},
+var fieldNames = []option{{Value: "kind", Text: "Kind"}, {Value: "test", Text: "Test token"}, {Value: "name", Text: "Nickname"},
 	{Value: "add", Text: "Dataset permissions"}, {Value: "addrole", Text: "Roles"}, {Value: "domains", Text: "Allowed domains"},
 	{Value: "credits", Text: "Core credit usage limit"}, {Value: "rate", Text: "Rate limit"}, {Value: "end", Text: "Expiry"},
 	{Value: "addresses", Text: "Allowed addresses"}, {Value: "mintfrom", Text: "Minting addresses"}, {Value: "begin", Text: "Not before"},

@@ -472,6 +472,11 @@ func (v *visit) roleRefused(err error, r latchkey.Role, e *roleEntry) error {
 }
 
 func (v *visit) showRole(status int, page ui, r latchkey.Role, e *roleEntry, theirs bool) error {
+	for i := range page.Faults {
+		if page.Faults[i].Field == "name" {
+			page.Faults[i].Label = "Name"
+		}
+	}
 	page.Title, page.Nav = heading{Before: "New role"}, "roles"
 	if r.ID != "" {
 		page.Title = heading{Name: exact(r.Name)}
