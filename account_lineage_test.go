@@ -12,7 +12,8 @@ import (
 )
 
 // lineageWorld is a key with a role that inherits another, what it minted, and what that minted.
-func lineageWorld(t *testing.T) (a latchkey.Account, now *time.Time, key, child, grandchild latchkey.Token, up, role latchkey.Role) {
+func lineageWorld(t *testing.T) (a latchkey.Account, now *time.Time, key, child, grandchild latchkey.Token, up,
+	role latchkey.Role) {
 	ctx := t.Context()
 	at := time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
 	now = &at
@@ -21,12 +22,14 @@ func lineageWorld(t *testing.T) (a latchkey.Account, now *time.Time, key, child,
 	t.Cleanup(func() { require.NoError(t, m.Close(context.Background())) })
 	a = m.For("acme")
 	var err error
-	up, err = a.CreateRole(ctx, latchkey.Role{Name: "up", Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("a/*")}})
+	up, err = a.CreateRole(ctx, latchkey.Role{Name: "up",
+		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("a/*")}})
 	require.NoError(t, err)
 	role, err = a.CreateRole(ctx, latchkey.Role{Name: "role", Inherits: []string{up.ID}})
 	require.NoError(t, err)
-	key, secret, err := a.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Roles: []string{role.ID},
-		Validity: latchkey.Validity{NotAfter: at.Add(48 * time.Hour)}}})
+	key, secret, err := a.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
+		Settings: latchkey.Settings{Roles: []string{role.ID},
+			Validity: latchkey.Validity{NotAfter: at.Add(48 * time.Hour)}}})
 	require.NoError(t, err)
 	mint := func(secret latchkey.Secret) (latchkey.Token, latchkey.Secret) {
 		access, err := m.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()})
@@ -75,7 +78,8 @@ func TestLineage(t *testing.T) {
 	require.Equal(t, now.Add(time.Hour), l.Ends)
 
 	require.NoError(t, a.Configure(ctx, func(o *latchkey.Owner) error {
-		o.Boundary = latchkey.Permissions{latchkey.Allow(latchkey.Read).On("*"), latchkey.Allow(latchkey.Any).On("latchkey/*")}
+		o.Boundary = latchkey.Permissions{latchkey.Allow(latchkey.Read).On("*"),
+			latchkey.Allow(latchkey.Any).On("latchkey/*")}
 		o.Limits.Credits = 7
 		return nil
 	}))
@@ -188,14 +192,16 @@ func TestFind(t *testing.T) {
 			second, err := a.Rotate(ctx, key.ID, time.Hour)
 			require.NoError(t, err)
 			require.NoError(t, a.Revoke(ctx, imported.ID, ""))
-			for text, want := range map[string]string{secret.Reveal(): key.ID, second.Reveal(): key.ID, site.Public: site.ID, foreign: imported.ID} {
+			for text, want := range map[string]string{secret.Reveal(): key.ID, second.Reveal(): key.ID,
+				site.Public: site.ID, foreign: imported.ID} {
 				got, err := a.Find(ctx, text)
 				require.NoError(t, err)
 				require.Equal(t, want, got.ID)
 				require.Zero(t, got.Used, "it is no use of the token")
 				_, err = m.For("other").Find(ctx, text)
 				require.Equal(t, latchkey.ErrNotFound, err)
-				blind, err := a.As(a.Assume(latchkey.Client{ID: "w"}, latchkey.Permissions{latchkey.Allow(latchkey.Read).On("latchkey/token/x")}))
+				blind, err := a.As(a.Assume(latchkey.Client{ID: "w"},
+					latchkey.Permissions{latchkey.Allow(latchkey.Read).On("latchkey/token/x")}))
 				require.NoError(t, err)
 				_, err = blind.Find(ctx, text)
 				require.Equal(t, latchkey.ErrNotFound, err, "as if it were another's")

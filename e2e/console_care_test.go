@@ -37,12 +37,13 @@ func (p *tab) staying(stay bool) {
 	p.stay = stay
 }
 
-// TestConsoleFiltersWait: a choice of the filter changes nothing before it is applied (WCAG 3.2.2), and what is searched
-// for comes into no address when it is a key.
+// TestConsoleFiltersWait: a choice of the filter changes nothing before it is applied (WCAG 3.2.2), and what is
+// searched for comes into no address when it is a key.
 func TestConsoleFiltersWait(t *testing.T) {
 	p := servePages(t)
 	p.furnish()
-	_, secret, err := p.acme.Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "pasted"}})
+	_, secret, err := p.acme.Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey,
+		Settings: latchkey.Settings{Name: "pasted"}})
 	require.NoError(t, err)
 	b := newTab(t, chromium(t, &server{port: "9"}))
 	b.open(p.base)
@@ -64,7 +65,8 @@ func TestConsoleFiltersWait(t *testing.T) {
 		require.NotContains(t, b.address(), secret.Reveal())
 	}
 	require.Contains(t, b.address(), "/token/")
-	require.Zero(t, evaluate[int](b, `performance.getEntries().filter((e) => e.name.includes("`+secret.Reveal()+`")).length`))
+	require.Zero(t, evaluate[int](b,
+		`performance.getEntries().filter((e) => e.name.includes("`+secret.Reveal()+`")).length`))
 	require.Empty(t, b.complaints())
 }
 
@@ -106,7 +108,8 @@ func TestConsoleKeepsWhatIsTyped(t *testing.T) {
 	require.Contains(t, b.text("[role=status]"), "Saved.")
 	b.onlyRefusals()
 
-	// A save that the browser was stopped from sending can be sent again; the second click of a double click sends nothing.
+	// A save that the browser was stopped from sending can be sent again; the second click of a double click sends
+	// nothing.
 	b.open(edit)
 	b.fill("#name", "Sent again")
 	evaluate[bool](b, `(() => {
@@ -150,12 +153,15 @@ func TestConsoleIsolatesNames(t *testing.T) {
 	require.NoError(t, err)
 	heir, err := p.acme.CreateRole(ctx, latchkey.Role{Name: word + " heir", Inherits: []string{role.ID}})
 	require.NoError(t, err)
-	parent, secret, err := p.acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: word, Roles: []string{heir.ID},
-		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("dataset/ACME/QQQ"), latchkey.Deny(latchkey.Read).On("x/" + word)}}})
+	parent, secret, err := p.acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
+		Settings: latchkey.Settings{Name: word, Roles: []string{heir.ID},
+			Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("dataset/ACME/QQQ"),
+				latchkey.Deny(latchkey.Read).On("x/" + word)}}})
 	require.NoError(t, err)
 	access, err := p.acme.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()})
 	require.NoError(t, err)
-	child, _, err := p.keys.Mint(ctx, access, latchkey.Narrowing{Lifetime: time.Hour, Name: word + " child", Client: latchkey.Client{ID: "QQQ 1", Name: word}})
+	child, _, err := p.keys.Mint(ctx, access, latchkey.Narrowing{Lifetime: time.Hour, Name: word + " child",
+		Client: latchkey.Client{ID: "QQQ 1", Name: word}})
 	require.NoError(t, err)
 	gone, _, err := p.acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: word}})
 	require.NoError(t, err)
@@ -163,8 +169,10 @@ func TestConsoleIsolatesNames(t *testing.T) {
 	access.CountCredits("QQQ meter", "QQQ endpoint", 3, 1)
 	b := newTab(t, chromium(t, &server{port: "9"}))
 	seen := 0
-	for _, path := range []string{"", "?kind=access", "?q=" + word, "token/" + parent.ID, "token/" + child.ID, "token/" + gone.ID, "token/" + parent.ID + "/rotate",
-		"token/" + parent.ID + "/access?action=read&resource=dataset/ACME/QQQ", "token/" + child.ID + "/access", "token/" + parent.ID + "/usage", "usage",
+	for _, path := range []string{"", "?kind=access", "?q=" + word, "token/" + parent.ID, "token/" + child.ID,
+		"token/" + gone.ID, "token/" + parent.ID + "/rotate",
+		"token/" + parent.ID + "/access?action=read&resource=dataset/ACME/QQQ", "token/" + child.ID +
+			"/access", "token/" + parent.ID + "/usage", "usage",
 		"roles", "role/" + role.ID, "role/" + heir.ID, "role/" + role.ID + "/delete", "role/" + heir.ID + "/access", "role"} {
 		b.open(p.base + path)
 		loose := evaluate[[]string](b, `(() => {
@@ -191,19 +199,24 @@ func TestConsoleInForcedColours(t *testing.T) {
 	token, _ := p.furnish()
 	b := newTab(t, chromium(t, &server{port: "9"}))
 	for _, theme := range themes {
-		_, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
-			{Name: "forced-colors", Value: "active"}, {Name: "prefers-color-scheme", Value: theme}}})
+		_, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia,
+			emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
+				{Name: "forced-colors", Value: "active"}, {Name: "prefers-color-scheme", Value: theme}}})
 		require.NoError(t, err)
 		b.open(p.base + "token/" + token.ID)
 		look := func(selector, what string) string {
 			return evaluate[string](b, fmt.Sprintf(`getComputedStyle(document.querySelector(%q)).%s`, selector, what))
 		}
-		require.NotEqual(t, look("nav a[aria-current]", "borderBottomColor"), look("nav a:not([aria-current])", "borderBottomColor"), theme)
-		require.NotEqual(t, look("nav a[aria-current]", "textDecorationLine"), look("nav a:not([aria-current])", "textDecorationLine"), theme)
-		require.NotEqual(t, look("input[name=right]:checked + i", "backgroundColor"), look("input[name=signed]:not(:checked) + i", "backgroundColor"), theme)
+		require.NotEqual(t, look("nav a[aria-current]", "borderBottomColor"), look("nav a:not([aria-current])",
+			"borderBottomColor"), theme)
+		require.NotEqual(t, look("nav a[aria-current]", "textDecorationLine"), look("nav a:not([aria-current])",
+			"textDecorationLine"), theme)
+		require.NotEqual(t, look("input[name=right]:checked + i", "backgroundColor"),
+			look("input[name=signed]:not(:checked) + i", "backgroundColor"), theme)
 		// The knob can be seen on the rail.
 		for _, rail := range []string{"input[name=right]:checked + i", "input[name=signed]:not(:checked) + i"} {
-			knob := evaluate[string](b, fmt.Sprintf(`getComputedStyle(document.querySelector(%q), "::after").backgroundColor`, rail))
+			knob := evaluate[string](b,
+				fmt.Sprintf(`getComputedStyle(document.querySelector(%q), "::after").backgroundColor`, rail))
 			require.NotEqual(t, look(rail, "backgroundColor"), knob, "%s %s", theme, rail)
 		}
 	}
@@ -214,7 +227,8 @@ func TestConsoleNamesAreWhatIsSeen(t *testing.T) {
 	p := servePages(t)
 	token, role := p.furnish()
 	b := newTab(t, chromium(t, &server{port: "9"}))
-	for _, path := range []string{"", "token/" + token.ID, "role/" + role.ID, "roles", "new", "usage", "token/" + token.ID + "/access"} {
+	for _, path := range []string{"", "token/" + token.ID, "role/" + role.ID, "roles", "new", "usage", "token/" +
+		token.ID + "/access"} {
 		b.open(p.base + path)
 		for _, pair := range evaluate[[][2]string](b, `[...document.querySelectorAll("main a, main button, main select, main input:not([type=hidden])")].map((e) => {
 			const line = e.closest(".line");

@@ -43,14 +43,17 @@ func (i *inspector) faults() []string {
 // minted makes a token that may do all its parent may.
 func (i *inspector) minted(p *tokenPages) latchkey.Token {
 	i.t.Helper()
-	_, secret, err := p.acme.Issue(i.t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "Tables of the shop",
-		Permissions:  latchkey.Permissions{latchkey.Allow(latchkey.Any).On("dataset/ACME/*")},
-		Restrictions: latchkey.Restrictions{Addresses: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
-		Limits:       latchkey.Limits{Rate: latchkey.Rate{Count: 60, Per: time.Minute}}}})
+	_, secret, err := p.acme.Issue(i.t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey,
+		Settings: latchkey.Settings{Name: "Tables of the shop",
+			Permissions:  latchkey.Permissions{latchkey.Allow(latchkey.Any).On("dataset/ACME/*")},
+			Restrictions: latchkey.Restrictions{Addresses: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
+			Limits:       latchkey.Limits{Rate: latchkey.Rate{Count: 60, Per: time.Minute}}}})
 	require.NoError(i.t, err)
-	access, err := p.acme.Verify(i.t.Context(), latchkey.Presented{Secret: secret.Reveal(), Address: netip.MustParseAddr("127.0.0.1")})
+	access, err := p.acme.Verify(i.t.Context(), latchkey.Presented{Secret: secret.Reveal(),
+		Address: netip.MustParseAddr("127.0.0.1")})
 	require.NoError(i.t, err)
-	full, _, err := p.keys.Mint(i.t.Context(), access, latchkey.Narrowing{Lifetime: time.Hour, Client: latchkey.Client{ID: "42", Name: "Zoë of the shop"}})
+	full, _, err := p.keys.Mint(i.t.Context(), access, latchkey.Narrowing{Lifetime: time.Hour,
+		Client: latchkey.Client{ID: "42", Name: "Zoë of the shop"}})
 	require.NoError(i.t, err)
 	return full
 }
@@ -145,7 +148,8 @@ func TestConsoleIsAccessible(t *testing.T) {
 
 	// A token that was minted with all rights of one that is restricted; one that is over, and what may be asked about it.
 	full := i.minted(p)
-	for name, path := range map[string]string{"minted-full": "token/" + full.ID, "minted-access": "token/" + full.ID + "/access", "list-minted": "?kind=access"} {
+	for name, path := range map[string]string{"minted-full": "token/" + full.ID, "minted-access": "token/" + full.ID +
+		"/access", "list-minted": "?kind=access"} {
 		i.open(p.base + path)
 		i.inspect(name)
 		require.Empty(t, i.complaints(), name)

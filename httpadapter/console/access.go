@@ -26,7 +26,8 @@ type verdict struct {
 }
 
 func (v *visit) verdictOf(e latchkey.Explanation) verdict {
-	out := verdict{Action: strings.ReplaceAll(string(e.Action), string(otherAction), "any other"), Resource: string(e.Resource), Decided: e.Decided, Reason: sentence(roleIDs.ReplaceAllString(e.Reason, ""))}
+	out := verdict{Action: strings.ReplaceAll(string(e.Action), string(otherAction), "any other"),
+		Resource: string(e.Resource), Decided: e.Decided, Reason: sentence(roleIDs.ReplaceAllString(e.Reason, ""))}
 	switch e.Verdict {
 	case "all":
 		out.Word, out.Class = "every row", "on"
@@ -183,7 +184,8 @@ func (v *visit) tokenAccess(id string) error {
 	facts, more := v.facts(&l, true)
 	return v.showAccess(accessOf{
 		page: ui{Title: heading{"What", label(&l.Token), "may do"}, Nav: "tokens"}, back: "token/" + id,
-		state: refusedState(stateOf(&l.Token, v.now), l.Refused), ask: v.probes(rulesOf(&l)...), facts: facts, factsMore: more,
+		state: refusedState(stateOf(&l.Token, v.now),
+			l.Refused), ask: v.probes(rulesOf(&l)...), facts: facts, factsMore: more,
 		explain: func(ask ...latchkey.Question) ([]latchkey.Explanation, error) {
 			return v.account.Explain(v.r.Context(), id, ask...)
 		}})
@@ -200,8 +202,9 @@ func (v *visit) roleAccess(id string) error {
 			name = exact(l.Roles[i].Name)
 		}
 	}
-	return v.showAccess(accessOf{page: ui{Title: heading{"What the role", name, "allows"}, Nav: "roles"}, back: "role/" + id,
-		ask: v.probes(rulesOf(&l)...), explain: func(ask ...latchkey.Question) ([]latchkey.Explanation, error) {
+	return v.showAccess(accessOf{page: ui{Title: heading{"What the role", name, "allows"}, Nav: "roles"},
+		back: "role/" + id,
+		ask:  v.probes(rulesOf(&l)...), explain: func(ask ...latchkey.Question) ([]latchkey.Explanation, error) {
 			return v.account.ExplainRole(v.r.Context(), id, ask...)
 		}})
 }
@@ -273,7 +276,8 @@ func (v *visit) showAccess(x accessOf) error {
 		y.Rows, y.Reason = short(y.Rows, 160), short(y.Reason, 240)
 		return y.size()
 	})
-	data["Rows"], data["From"], data["More"], data["Earlier"] = v.verdicts(answers[:shown]), from, len(x.ask)-from-shown, max(0, from-maxProbes)
+	data["Rows"], data["From"] = v.verdicts(answers[:shown]), from
+	data["More"], data["Earlier"] = len(x.ask)-from-shown, max(0, from-maxProbes)
 	data["Later"] = from + shown
 	return v.show(http.StatusOK, "access", x.page, data)
 }

@@ -39,12 +39,14 @@ func revokedWords(t *latchkey.Token) string {
 	if t.Revoked.IsZero() {
 		return ""
 	}
-	return "This token was revoked on " + stamp(t.Revoked) + ". That cannot be taken back: it cannot be changed, and no secret of it works. " +
+	return "This token was revoked on " + stamp(t.Revoked) + ". That cannot be taken back: it cannot be changed, and " +
+		"no secret of it works. " +
 		"Create a new token instead."
 }
 
 // showQuestion asks. Wrong is what was wrong with the answer, if anything.
-func (v *visit) showQuestion(status int, t *latchkey.Token, q question, typed string, errs []string, wrong string) error {
+func (v *visit) showQuestion(status int, t *latchkey.Token, q question, typed string, errs []string,
+	wrong string) error {
 	if words := revokedWords(t); words != "" {
 		q.Text, q.Button = []string{words}, ""
 	}
@@ -63,13 +65,16 @@ func (v *visit) notDone(id string, err error, q asking, typed string) error {
 	denied := errors.Is(err, latchkey.ErrDenied)
 	switch {
 	case errors.Is(err, errFormUsed):
-		words = []string{"This was sent before, and nothing was done now. It is not known here what became of it then: look at the token " +
+		words = []string{"This was sent before, and nothing was done now. It is not known here what became of it then: " +
+			"look at the token " +
 			"first. If a secret was shown and nobody kept it, ask for a new one below."}
 	case errors.Is(err, errNoForm):
 		words = []string{"This page was too old. Nothing was done: please send it again."}
 	case denied:
-		status, words = http.StatusForbidden, []string{"You may not do this: your own rights do not reach that far. Nothing was changed."}
-	case errors.Is(err, latchkey.ErrNeedsKeyring), errors.Is(err, latchkey.ErrNotFound), errors.Is(err, latchkey.ErrUnavailable):
+		status, words = http.StatusForbidden, []string{"You may not do this: your own rights do not reach that far. " +
+			"Nothing was changed."}
+	case errors.Is(err, latchkey.ErrNeedsKeyring), errors.Is(err, latchkey.ErrNotFound), errors.Is(err,
+		latchkey.ErrUnavailable):
 		return err
 	}
 	t, errGet := v.account.Get(v.r.Context(), id)
@@ -116,7 +121,8 @@ func (v *visit) rotate(id string) error {
 		if err != nil {
 			return err
 		}
-		return v.showQuestion(http.StatusUnprocessableEntity, &t, v.rotation(&t), "", nil, "Choose how long the old secrets work.")
+		return v.showQuestion(http.StatusUnprocessableEntity, &t, v.rotation(&t), "", nil,
+			"Choose how long the old secrets work.")
 	}
 	overlap, err := time.ParseDuration(overlaps[i].Value)
 	if err != nil {
@@ -133,7 +139,8 @@ func (v *visit) rotate(id string) error {
 	if err != nil {
 		return v.notDone(id, err, v.rotation, "")
 	}
-	return v.showSecret(v.named(id), r.secret, secretPage{Title: "The new secret of", Named: true, Made: true, About: r.about})
+	return v.showSecret(v.named(id), r.secret, secretPage{Title: "The new secret of", Named: true, Made: true,
+		About: r.about})
 }
 
 // named is a token to speak of. Who may do something with it but not read it gets to see the outcome all the same.
@@ -190,9 +197,10 @@ func (v *visit) setDisabled(id string, off bool, q asking) error {
 var errRevoked = errors.New("console: the token is revoked")
 
 func (v *visit) revocation(t *latchkey.Token) question {
-	return question{Title: heading{"Revoke", label(t), ""}, Button: "Revoke for ever", Danger: true, Reason: true, Text: []string{
-		"Requests with this token, and with all that was minted from it, are refused " + v.soon() + ".",
-		"This cannot be taken back. To stop it for a while, disable it instead."}}
+	return question{Title: heading{"Revoke", label(t), ""}, Button: "Revoke for ever", Danger: true, Reason: true,
+		Text: []string{
+			"Requests with this token, and with all that was minted from it, are refused " + v.soon() + ".",
+			"This cannot be taken back. To stop it for a while, disable it instead."}}
 }
 
 func (v *visit) askRevoke(id string) error { return v.ask(id, v.revocation) }
@@ -225,7 +233,8 @@ func (v *visit) reveal(id string) error {
 
 func (v *visit) askingSigning(t *latchkey.Token) question {
 	return question{Title: heading{"Signing secret of", label(t), ""}, Button: "Show it", Text: []string{
-		"Requests with this token are signed with a key of its own. It is shown on the next page, and made if there is none " +
+		"Requests with this token are signed with a key of its own. It is shown on the next page, and made if there is " +
+			"none " +
 			"yet. That you saw it is written into the audit trail."}}
 }
 
@@ -235,7 +244,8 @@ func (v *visit) signing(id string) error {
 	return v.revealed(id, "The signing secret of", v.askingSigning, v.account.SigningSecret)
 }
 
-func (v *visit) revealed(id, title string, q asking, open func(context.Context, string) (latchkey.Secret, error)) error {
+func (v *visit) revealed(id, title string, q asking, open func(context.Context, string) (latchkey.Secret,
+	error)) error {
 	r, err := v.once(false, latchkey.Reveal, "token", id, func() (reply, error) {
 		secret, err := open(v.r.Context(), id)
 		return reply{secret: secret}, err

@@ -5,12 +5,13 @@
 // ([latchkey.Account.As]), so latchkey itself decides what she may do, and the audit trail has her name. Every page works
 // without scripts; a little plain JavaScript saves some steps.
 //
-// Each form carries an id of its own, and a form sent twice is carried out once, also when another process is asked or this
-// one was started anew: the store remembers the ids for a day ([latchkey.Account.Once]). Within half a minute the process
-// that carried a form out answers it again as it did, a new secret included; any other says that it was sent before.
+// Each form carries an id of its own, and a form sent twice is carried out once, also when another process is asked
+// or this one was started anew: the store remembers the ids for a day ([latchkey.Account.Once]). Within half a minute
+// the process that carried a form out answers it again as it did, a new secret included; any other says that it was
+// sent before.
 //
-// What somebody pastes into the search field may be a key. It is looked up by its digest, and stands in no address, page or
-// log.
+// What somebody pastes into the search field may be a key. It is looked up by its digest, and stands in no address,
+// page or log.
 package console
 
 import (

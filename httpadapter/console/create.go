@@ -75,13 +75,15 @@ func (v *visit) create(string) error {
 	case errors.Is(err, errNoForm):
 		return refuse(http.StatusConflict, "This page was too old. Nothing was made: please send it again.")
 	case errors.Is(err, errFormUsed):
-		return refuse(http.StatusConflict, "This was sent before, and nothing was made now. It is not known here what became of it then: look "+
+		return refuse(http.StatusConflict, "This was sent before, and nothing was made now. It is not known here what "+
+			"became of it then: look "+
 			"whether the list has the token before you send it again.")
 	case errors.Is(err, latchkey.ErrDenied):
 		if v.opts.OnError != nil {
 			v.opts.OnError(v.r, err)
 		}
-		return refuse(http.StatusForbidden, "Nothing was made. You may not make such a token: your own rights do not reach that far.")
+		return refuse(http.StatusForbidden, "Nothing was made. You may not make such a token: your own rights do not "+
+			"reach that far.")
 	case words != "":
 		return refuse(http.StatusUnprocessableEntity, "Nothing was made. "+words)
 	case err != nil:

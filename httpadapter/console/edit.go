@@ -71,16 +71,19 @@ func (v *visit) save(id string) error {
 	status, page, words := http.StatusUnprocessableEntity, ui{}, why(err)
 	switch {
 	case errors.Is(err, errRevoked):
-		status, page.Errors = http.StatusConflict, []string{"Not saved: the token is revoked, and cannot be changed any more."}
+		status, page.Errors = http.StatusConflict, []string{"Not saved: the token is revoked, and cannot be changed any " +
+			"more."}
 	case errors.Is(err, latchkey.ErrConflict):
 		return v.conflict(id, e)
 	case errors.Is(err, errFormUsed):
-		status, page.Errors = http.StatusConflict, []string{"This was sent before, and nothing was saved now. Compare with what is stored, " +
+		status, page.Errors = http.StatusConflict, []string{"This was sent before, and nothing was saved now. Compare " +
+			"with what is stored, " +
 			"and press Done to save it."}
 	case errors.Is(err, errNoForm):
 		status, page.Errors = http.StatusConflict, []string{"This page was too old. Nothing was saved: press Done once more."}
 	case errors.Is(err, latchkey.ErrDenied):
-		status, page.Errors = http.StatusForbidden, []string{"Not saved. You may not do this: your own rights do not reach that far. " +
+		status, page.Errors = http.StatusForbidden, []string{"Not saved. You may not do this: your own rights do not " +
+			"reach that far. " +
 			"What you typed is still here."}
 	case errors.Is(err, errEntry):
 		page.Errors = []string{"Not saved. See what is marked below."}
@@ -104,10 +107,14 @@ func (v *visit) save(id string) error {
 }
 
 // fieldNames are the fields of forms that can be wrong, as a page calls them, in its order.
-var fieldNames = []option{{Value: "kind", Text: "Kind"}, {Value: "test", Text: "Test token"}, {Value: "name", Text: "Nickname"},
-	{Value: "add", Text: "Dataset permissions"}, {Value: "addrole", Text: "Roles"}, {Value: "domains", Text: "Allowed domains"},
-	{Value: "credits", Text: "Core credit usage limit"}, {Value: "rate", Text: "Rate limit"}, {Value: "end", Text: "Expiry"},
-	{Value: "addresses", Text: "Allowed addresses"}, {Value: "mintfrom", Text: "Minting addresses"}, {Value: "begin", Text: "Not before"},
+var fieldNames = []option{{Value: "kind", Text: "Kind"}, {Value: "test", Text: "Test token"}, {Value: "name",
+	Text: "Nickname"},
+	{Value: "add", Text: "Dataset permissions"}, {Value: "addrole", Text: "Roles"}, {Value: "domains",
+		Text: "Allowed domains"},
+	{Value: "credits", Text: "Core credit usage limit"}, {Value: "rate", Text: "Rate limit"}, {Value: "end",
+		Text: "Expiry"},
+	{Value: "addresses", Text: "Allowed addresses"}, {Value: "mintfrom", Text: "Minting addresses"}, {Value: "begin",
+		Text: "Not before"},
 	{Value: "idle", Text: "Ends when unused"}}
 
 func faultsOf(wrong map[string]string) (out []fault) {
@@ -233,7 +240,8 @@ type option struct {
 }
 
 // rateUnits are the spans that a rate is counted in.
-var rateUnits = []option{{Value: "1s", Text: "second"}, {Value: "1m0s", Text: "minute"}, {Value: "1h0m0s", Text: "hour"},
+var rateUnits = []option{{Value: "1s", Text: "second"}, {Value: "1m0s", Text: "minute"}, {Value: "1h0m0s",
+	Text: "hour"},
 	{Value: "24h0m0s", Text: "day"}}
 
 // mostRest is how many rules a page reads aloud that it does not edit. The page of what a token may do has them all.
@@ -289,9 +297,11 @@ func (v *visit) showEdit(status int, page ui, t *latchkey.Token, e *entry, confl
 	keyring := v.account.Manager().MayReveal()
 	return v.show(status, "edit", page, map[string]any{
 		"Token": row{Token: *t, State: refusedState(stateOf(t, v.now), lineage.Refused)}, "E": e, "Conflict": conflict,
-		"Dirty": v.r.Method == http.MethodPost, "Revoked": revokedWords(t), "Held": held, "HeldMore": heldMore, "Minted": v.minted(&lineage),
+		"Dirty": v.r.Method == http.MethodPost, "Revoked": revokedWords(t), "Held": held,
+		"HeldMore": heldMore, "Minted": v.minted(&lineage),
 		"OwnRights": ownRights(t), "Client": t.Client,
-		"Switches": switches, "Chips": chips, "Adds": adds, "Hint": hint, "Names": names, "NamesCut": namesCut, "Rest": rest, "RestMore": more,
+		"Switches": switches, "Chips": chips, "Adds": adds, "Hint": hint, "Names": names,
+		"NamesCut": namesCut, "Rest": rest, "RestMore": more,
 		"Roles": roles, "Pers": pers, "IdleUnits": idleUnits,
 		"Secret": t.Kind == latchkey.KindSecret, "After": strings.TrimPrefix(v.back(), "&after="),
 		"Soon": v.soon(), "Meter": v.opts.CreditMeter, "MintedRows": short(rowsText(t.Rows), 600),
@@ -306,8 +316,8 @@ func (v *visit) showEdit(status int, page ui, t *latchkey.Token, e *entry, confl
 	})
 }
 
-// ownRights reports whether a token's rights are its own to change: a secret token may do everything, and a minted one that
-// has all its parent's would lose them to the first right of its own.
+// ownRights reports whether a token's rights are its own to change: a secret token may do everything, and a minted
+// one that has all its parent's would lose them to the first right of its own.
 func ownRights(t *latchkey.Token) bool { return t.Kind != latchkey.KindSecret && !t.Full }
 
 // mostNames bounds the suggestions of a page.

@@ -19,7 +19,8 @@ type fact struct {
 // A page names so many of them.
 const mostFacts = 24
 
-// facts are what restricts and limits a token: what those it was minted from and the owner add, and its own if own is set.
+// facts are what restricts and limits a token: what those it was minted from and the owner add, and its own if own is
+// set.
 func (v *visit) facts(l *latchkey.Lineage, own bool) (out []fact, more int) {
 	of, link := "", ""
 	add := func(label, text string) {
@@ -122,8 +123,8 @@ func (v *visit) minted(l *latchkey.Lineage) *mintedFrom {
 	return m
 }
 
-// effects says beside each switch what holds all the same: a role may give what is off, and a later rule, a boundary or a
-// parent may take what is on.
+// effects says beside each switch what holds all the same: a role may give what is off, and a later rule, a boundary
+// or a parent may take what is on.
 func (v *visit) effects(t *latchkey.Token, switches []option) error {
 	if !ownRights(t) || len(switches) == 0 {
 		return nil

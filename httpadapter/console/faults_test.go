@@ -43,7 +43,10 @@ func (w *world) role(r latchkey.Role) latchkey.Role {
 func (w *world) another() *world {
 	other := *w
 	other.mux = http.NewServeMux()
-	Mount(other.mux, "/any/where", func(*http.Request) (latchkey.Account, latchkey.Access, error) { return w.owner, w.who, nil },
+	Mount(other.mux, "/any/where", func(*http.Request) (latchkey.Account, latchkey.Access, error) {
+		return w.owner,
+			w.who, nil
+	},
 		&Options{Clock: func() time.Time { return w.now }})
 	return &other
 }
@@ -57,9 +60,11 @@ func TestAccessShowsAllThatDecides(t *testing.T) {
 	}
 	top := w.role(latchkey.Role{Name: "top", Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Any).On("of-top/*"),
 		latchkey.Deny(latchkey.Delete).On("of-top/x")}})
-	mid := w.role(latchkey.Role{Name: "mid", Inherits: []string{top.ID}, InheritDenies: true, Permissions: rule("of-mid/*")})
+	mid := w.role(latchkey.Role{Name: "mid", Inherits: []string{top.ID}, InheritDenies: true,
+		Permissions: rule("of-mid/*")})
 	low := w.role(latchkey.Role{Name: "low", Inherits: []string{mid.ID}, Permissions: rule("*"),
-		Boundary: latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*"), latchkey.Deny(latchkey.Any).On("no-role-gives/*")}})
+		Boundary: latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*"),
+			latchkey.Deny(latchkey.Any).On("no-role-gives/*")}})
 	require.NoError(t, w.acme.Configure(t.Context(), func(o *latchkey.Owner) error {
 		o.Boundary = latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*"), latchkey.Allow(latchkey.Any).On("latchkey/*"),
 			latchkey.Deny(latchkey.Any).On("no-account-has/*")}
@@ -72,8 +77,10 @@ func TestAccessShowsAllThatDecides(t *testing.T) {
 		for _, on := range []string{"of-top/…", "of-top/x", "of-mid/…", "no-role-gives/…", "no-account-has/…"} {
 			require.Contains(t, page, "<bdi>"+on+"</bdi>", path)
 		}
-		require.Contains(t, page, "<bdi>read, create, update, delete, any other</bdi>", "%s: an action that no rule names", path)
-		require.Regexp(t, `<bdi>delete</bdi></td><td role="cell" class="mono name"><bdi>of-top/x</bdi></td><td role="cell"><span class="state off">no`, page)
+		require.Contains(t, page, "<bdi>read, create, update, delete, any other</bdi>",
+			"%s: an action that no rule names", path)
+		require.Regexp(t, `<bdi>delete</bdi></td><td role="cell" class="mono name"><bdi>of-top/x</bdi></td>`+
+			`<td role="cell"><span class="state off">no`, page)
 	}
 	require.Contains(t, w.get("token/"+child.ID+"/access"), "<bdi>own/…</bdi>")
 
@@ -90,11 +97,14 @@ func TestAccessShowsAllThatDecides(t *testing.T) {
 
 	// Names that could be taken for the page's own are not.
 	odd := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Permissions: latchkey.Permissions{
-		latchkey.Allow(latchkey.Any).On("set/*"), latchkey.Deny(latchkey.Any).On("set/…"), latchkey.Deny("any-other").On("set/y")}}})
+		latchkey.Allow(latchkey.Any).On("set/*"), latchkey.Deny(latchkey.Any).On("set/…"),
+		latchkey.Deny("any-other").On("set/y")}}})
 	page := w.get("token/" + odd.ID + "/access")
 	require.Regexp(t, `<bdi>set/……</bdi></td><td role="cell"><span class="state on">every row`, page)
 	require.Regexp(t, `<bdi>set/…</bdi></td><td role="cell"><span class="state off">no`, page)
 }
+
+var moreThere = regexp.MustCompile(`And (\d+) more: try them above, or see the <a href="(\?from=\d+)"`)
 
 func TestAccessShowsEveryPart(t *testing.T) {
 	w := newWorld(t, nil)
@@ -115,7 +125,7 @@ func TestAccessShowsEveryPart(t *testing.T) {
 				seen[m[1]] = true
 			}
 			path = ""
-			if m := regexp.MustCompile(`And (\d+) more: try them above, or see the <a href="(\?from=\d+)"`).FindStringSubmatch(page); m != nil {
+			if m := moreThere.FindStringSubmatch(page); m != nil {
 				fmt.Sscan(m[1], &of)
 				require.Equal(t, 202, len(seen)+of, "what is left out is counted")
 				path = at + m[2]
@@ -133,16 +143,19 @@ func TestAccessShowsEveryPart(t *testing.T) {
 func TestPagesSayWhatElseHolds(t *testing.T) {
 	w := newWorld(t, nil)
 	ctx := t.Context()
-	parent, child, secret := w.mint(latchkey.Settings{Name: "the parent", Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Any).On("core/*")},
+	parent, child, secret := w.mint(latchkey.Settings{Name: "the parent",
+		Permissions:  latchkey.Permissions{latchkey.Allow(latchkey.Any).On("core/*")},
 		Restrictions: latchkey.Restrictions{Domains: []string{"example.com"}}, Limits: latchkey.Limits{Credits: 5_000_000,
 			Rate: latchkey.Rate{Count: 7, Per: time.Minute}}}, latchkey.Narrowing{Lifetime: 10 * time.Hour, Name: "the child"})
 	_ = secret
 	require.NoError(t, w.acme.Configure(ctx, func(o *latchkey.Owner) error { o.Limits.Credits = 9_000_000; return nil }))
-	_, err := w.acme.Update(ctx, parent.ID, func(t *latchkey.Token) error { t.Validity.NotAfter = w.now.Add(time.Hour); return nil })
+	_, err := w.acme.Update(ctx, parent.ID,
+		func(t *latchkey.Token) error { t.Validity.NotAfter = w.now.Add(time.Hour); return nil })
 	require.NoError(t, err)
 	for _, path := range []string{"token/" + child.ID, "token/" + child.ID + "/access"} {
 		page := w.get(path)
-		for _, says := range []string{"Allowed domains: <bdi>example.com</bdi> <small>(of <bdi>the parent</bdi>)", "<bdi>5 in a calendar month</bdi>",
+		for _, says := range []string{"Allowed domains: <bdi>example.com</bdi> <small>(of <bdi>the parent</bdi>)",
+			"<bdi>5 in a calendar month</bdi>",
 			"<bdi>9 in a calendar month</bdi> <small>(of <bdi>the account</bdi>)", "<bdi>7 requests per minute</bdi>",
 			"Ends: <bdi>22 Nov 2026, 10:00 UTC, with what it was minted from</bdi>"} {
 			require.Contains(t, page, says, path)
@@ -154,10 +167,12 @@ func TestPagesSayWhatElseHolds(t *testing.T) {
 	for _, path := range []string{"token/" + child.ID, "?kind=access"} {
 		require.Contains(t, w.get(path), "Refused</span>", path)
 	}
-	require.Contains(t, w.get("token/"+child.ID+"/access"), "Refused (<bdi>a token it was minted from has ended or is disabled")
+	require.Contains(t, w.get("token/"+child.ID+"/access"), "Refused (<bdi>a token it was minted from has ended or is "+
+		"disabled")
 
 	// A parent that who asks may not see is not told, and not passed over.
-	w.who = w.acme.Assume(latchkey.Client{ID: "bob"}, latchkey.Permissions{latchkey.Allow(latchkey.Read).On(latchkey.Pattern("latchkey/token/" + child.ID))})
+	w.who = w.acme.Assume(latchkey.Client{ID: "bob"},
+		latchkey.Permissions{latchkey.Allow(latchkey.Read).On(latchkey.Pattern("latchkey/token/" + child.ID))})
 	page := w.get("token/" + child.ID)
 	require.NotContains(t, page, "the parent<")
 	require.NotContains(t, page, "example.com</bdi>")
@@ -171,7 +186,8 @@ func TestRolesSayWhoHasThem(t *testing.T) {
 	for i := range 14 {
 		w.role(latchkey.Role{Name: fmt.Sprint("heir ", i), Inherits: []string{base.ID}})
 	}
-	w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "holder", Roles: []string{base.ID}}})
+	w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "holder",
+		Roles: []string{base.ID}}})
 	for _, path := range []string{"role/" + base.ID, "role/" + base.ID + "/delete"} {
 		page := w.get(path)
 		require.Contains(t, page, "<bdi>heir 0</bdi>", path)
@@ -184,7 +200,8 @@ func TestRolesSayWhoHasThem(t *testing.T) {
 
 func TestMintedWithAllRights(t *testing.T) {
 	w := newWorld(t, nil)
-	parent, child, _ := w.mint(latchkey.Settings{Name: "the parent", Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Any).On("core/*", "dataset/*")}},
+	parent, child, _ := w.mint(latchkey.Settings{Name: "the parent",
+		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Any).On("core/*", "dataset/*")}},
 		latchkey.Narrowing{Lifetime: time.Hour, Client: latchkey.Client{ID: "42", Name: "Ada L"}})
 	at := "token/" + child.ID
 	page := w.get(at)
@@ -210,7 +227,8 @@ func TestMintedWithAllRights(t *testing.T) {
 
 func TestSwitchesSayWhatHoldsAllTheSame(t *testing.T) {
 	w := newWorld(t, nil)
-	role := w.role(latchkey.Role{Name: "core", Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("core/*")}})
+	role := w.role(latchkey.Role{Name: "core",
+		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("core/*")}})
 	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Roles: []string{role.ID},
 		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("premium/*")}}}).ID
 	require.Contains(t, w.get("token/"+id), "It may all the same, by its roles")
@@ -227,9 +245,11 @@ func TestAKeyFindsItsTokenAndStandsNowhere(t *testing.T) {
 	w := newWorld(t, nil)
 	ctx := t.Context()
 	site := w.issue(latchkey.Spec{Kind: latchkey.KindPublishable, Settings: latchkey.Settings{Name: "site"}})
-	test := w.issue(latchkey.Spec{Kind: latchkey.KindPublishable, Test: true, Settings: latchkey.Settings{Name: "test site"}})
+	test := w.issue(latchkey.Spec{Kind: latchkey.KindPublishable, Test: true,
+		Settings: latchkey.Settings{Name: "test site"}})
 	w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "storefront-of-the-customer-2026"}})
-	parent, minted, mintedText := w.mint(latchkey.Settings{Name: "key"}, latchkey.Narrowing{Lifetime: time.Hour, Name: "minted"})
+	parent, minted, mintedText := w.mint(latchkey.Settings{Name: "key"}, latchkey.Narrowing{Lifetime: time.Hour,
+		Name: "minted"})
 	first, err := w.acme.Reveal(ctx, parent.ID)
 	require.NoError(t, err)
 	second, err := w.acme.Rotate(ctx, parent.ID, time.Hour)
@@ -246,9 +266,11 @@ func TestAKeyFindsItsTokenAndStandsNowhere(t *testing.T) {
 			require.NotContains(t, err.Error(), text)
 		}
 	}
-	for text, id := range map[string]string{site.Public: site.ID, test.Public: test.ID, first.Reveal(): parent.ID, second.Reveal(): parent.ID,
+	for text, id := range map[string]string{site.Public: site.ID, test.Public: test.ID, first.Reveal(): parent.ID,
+		second.Reveal():     parent.ID,
 		mintedText.Reveal(): minted.ID} {
-		for _, rec := range []*httptest.ResponseRecorder{w.post("", url.Values{"q": {text}}), w.post("", url.Values{"q": {" " + text + "\n"}}),
+		for _, rec := range []*httptest.ResponseRecorder{w.post("", url.Values{"q": {text}}), w.post("",
+			url.Values{"q": {" " + text + "\n"}}),
 			w.do("GET", "?q="+url.QueryEscape(text), ""), w.do("GET", "seek?q="+url.QueryEscape(text), "")} {
 			require.Equal(t, http.StatusSeeOther, rec.Code)
 			require.Equal(t, "./token/"+id, rec.Header().Get("Location"))
@@ -256,8 +278,10 @@ func TestAKeyFindsItsTokenAndStandsNowhere(t *testing.T) {
 		}
 	}
 	// What the list shows finds it, too: the first characters, and all of it.
-	for q, name := range map[string]string{site.Public[:8]: "site", mask(&site): "site", test.Public[:8]: "test site", second.Reveal()[:5]: "key",
-		second.Reveal()[:6]: "key", second.Reveal()[:8]: "key", w.token(parent.ID).Hint: "key", mintedText.Reveal()[:6]: "minted", minted.ID: "minted"} {
+	for q, name := range map[string]string{site.Public[:8]: "site", mask(&site): "site", test.Public[:8]: "test site",
+		second.Reveal()[:5]: "key",
+		second.Reveal()[:6]: "key", second.Reveal()[:8]: "key", w.token(parent.ID).Hint: "key",
+		mintedText.Reveal()[:6]: "minted", minted.ID: "minted"} {
 		rec := w.post("", url.Values{"q": {q}})
 		require.Equal(t, http.StatusSeeOther, rec.Code, q)
 		require.Contains(t, w.get(strings.TrimPrefix(rec.Header().Get("Location"), "./")), "<bdi>"+name+"</bdi>", q)
@@ -274,7 +298,8 @@ func TestAKeyFindsItsTokenAndStandsNowhere(t *testing.T) {
 	unknown := second.Reveal()[:10] + strings.Repeat("0", len(second.Reveal())-10)
 	var bodies []string
 	blind := func(text string) {
-		w.who = w.acme.Assume(latchkey.Client{ID: "ada", Name: "Ada"}, latchkey.Permissions{latchkey.Allow(latchkey.Read).On("latchkey/role/*")})
+		w.who = w.acme.Assume(latchkey.Client{ID: "ada", Name: "Ada"},
+			latchkey.Permissions{latchkey.Allow(latchkey.Read).On("latchkey/role/*")})
 		defer func() { w.who = w.acme.Assume(latchkey.Client{ID: "ada", Name: "Ada"}, everything) }()
 		rec := w.post("", url.Values{"q": {text}})
 		require.Equal(t, http.StatusOK, rec.Code)
@@ -295,7 +320,8 @@ func TestAKeyFindsItsTokenAndStandsNowhere(t *testing.T) {
 		said(rec, text)
 		for _, path := range []string{"roles", "roles?q=" + text} {
 			method := map[bool]string{true: "POST", false: "GET"}[path == "roles"]
-			rec := w.do(method, path, url.Values{"q": {text}}.Encode(), "Sec-Fetch-Site", "same-origin", "Content-Type", "application/x-www-form-urlencoded")
+			rec := w.do(method, path, url.Values{"q": {text}}.Encode(), "Sec-Fetch-Site", "same-origin", "Content-Type",
+				"application/x-www-form-urlencoded")
 			said(rec, text)
 		}
 	}
@@ -307,8 +333,10 @@ func TestAKeyFindsItsTokenAndStandsNowhere(t *testing.T) {
 		said(rec, text)
 	}
 	rec = w.post("", url.Values{"q": {"storefront-of-the-customer-2026"}})
-	require.Contains(t, rec.Body.String(), "<bdi>storefront-of-the-customer-2026</bdi>", "a name that could be a key is searched for, too")
-	require.Equal(t, "./?kind=api_key&q=site+two", w.post("", url.Values{"q": {"site two"}, "kind": {"api_key"}}).Header().Get("Location"))
+	require.Contains(t, rec.Body.String(), "<bdi>storefront-of-the-customer-2026</bdi>",
+		"a name that could be a key is searched for, too")
+	require.Equal(t, "./?kind=api_key&q=site+two", w.post("", url.Values{"q": {"site two"},
+		"kind": {"api_key"}}).Header().Get("Location"))
 	require.Equal(t, "./", w.post("", nil).Header().Get("Location"))
 	require.Equal(t, "./roles?q=reader", w.post("roles", url.Values{"q": {"reader"}}).Header().Get("Location"))
 	require.Contains(t, w.get(""), `<form class="filter" method="post"`)
@@ -320,7 +348,8 @@ var anySecret = regexp.MustCompile(`value="((?:sk|ak|ss)_\w{40,})"`)
 
 func TestAFormSentAgainIsCarriedOutOnce(t *testing.T) {
 	w := newWorld(t, nil)
-	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "k", Restrictions: latchkey.Restrictions{Signed: true}}}).ID
+	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "k",
+		Restrictions: latchkey.Restrictions{Signed: true}}}).ID
 	events := func() (n int) {
 		for _, err := range w.acme.Events(t.Context(), 0) {
 			require.NoError(t, err)
@@ -333,7 +362,8 @@ func TestAFormSentAgainIsCarriedOutOnce(t *testing.T) {
 		path   string
 		change func(url.Values)
 	}{
-		{at + "/rotate", func(f url.Values) { f.Set("overlap", "0s") }}, {at + "/reveal", nil}, {at + "/signing", nil}, {at, func(f url.Values) { f.Set("name", "new name") }},
+		{at + "/rotate", func(f url.Values) { f.Set("overlap", "0s") }}, {at + "/reveal", nil}, {at + "/signing",
+			nil}, {at, func(f url.Values) { f.Set("name", "new name") }},
 		{at + "/disable", nil}, {at + "/enable", nil}, {"new?kind=session", func(f url.Values) { f.Set("kind", "session") }},
 		{"new", nil}, {"role", func(f url.Values) { f.Set("name", "a role") }}, {at + "/revoke", nil},
 	} {
@@ -356,7 +386,8 @@ func TestAFormSentAgainIsCarriedOutOnce(t *testing.T) {
 		third := w.another().post(path, form)
 		require.Equal(t, before, events(), "%s: elsewhere", c.path)
 		require.Equal(t, http.StatusConflict, third.Code, c.path)
-		require.Contains(t, third.Body.String(), map[bool]string{true: "is revoked", false: "sent before"}[c.path == at+"/revoke"], c.path)
+		require.Contains(t, third.Body.String(), map[bool]string{true: "is revoked",
+			false: "sent before"}[c.path == at+"/revoke"], c.path)
 		require.Empty(t, anySecret.FindString(third.Body.String()), c.path)
 
 		// A while later the secret is shown no more.
@@ -402,7 +433,8 @@ func TestWhoMayNotLeavesNoTraceInTheStore(t *testing.T) {
 	w.who = w.acme.Assume(latchkey.Client{ID: "bob"}, latchkey.Permissions{latchkey.Allow(latchkey.Read).On("latchkey/*")})
 	w.reads.once = 0
 	for _, path := range []string{"token/" + id, "token/" + id + "/rotate", "token/" + id + "/revoke", "new", "role"} {
-		require.Equal(t, http.StatusForbidden, w.post(path, url.Values{"form": {newFormID()}, "overlap": {"0s"}, "kind": {"api_key"}, "name": {"x"}}).Code, path)
+		require.Equal(t, http.StatusForbidden, w.post(path, url.Values{"form": {newFormID()}, "overlap": {"0s"},
+			"kind": {"api_key"}, "name": {"x"}}).Code, path)
 	}
 	require.Zero(t, w.reads.once)
 }
@@ -429,7 +461,10 @@ func TestFormsAreBounded(t *testing.T) {
 
 	// What was refused may be sent again, and the store is not asked twice.
 	asked := 0
-	_, err := f.once(t.Context(), "last", func() error { asked++; return latchkey.ErrExists }, func() (reply, error) { return reply{to: "there"}, nil })
+	_, err := f.once(t.Context(), "last", func() error { asked++; return latchkey.ErrExists }, func() (reply,
+		error) {
+		return reply{to: "there"}, nil
+	})
 	require.NoError(t, err)
 	require.Zero(t, asked)
 }
@@ -512,7 +547,8 @@ func TestWhatWasTypedCanBeSentAgain(t *testing.T) {
 	require.NotContains(t, w.post("", url.Values{"q": {"some-key-0123456789"}}).Body.String(), "some-key")
 	require.NotContains(t, w.do("POST", "token/"+id, "name=theirs", "Content-Type", "application/x-www-form-urlencoded",
 		"Sec-Fetch-Site", "cross-site").Body.String(), "theirs")
-	require.NotContains(t, w.do("POST", "token/"+id, "name=theirs", "Content-Type", "application/x-www-form-urlencoded").Body.String(), "theirs")
+	require.NotContains(t, w.do("POST", "token/"+id, "name=theirs", "Content-Type",
+		"application/x-www-form-urlencoded").Body.String(), "theirs")
 	// Nor is what is too much for a page, and that is read no further.
 	require.Equal(t, http.StatusUnauthorized, w.post("role", url.Values{"name": {strings.Repeat("x", 60_000)}}).Code)
 	require.Equal(t, http.StatusUnauthorized, w.post("role", url.Values{"name": {strings.Repeat("x", 1<<20)}}).Code)
@@ -521,7 +557,8 @@ func TestWhatWasTypedCanBeSentAgain(t *testing.T) {
 	w.who = w.acme.Assume(latchkey.Client{ID: "bob"}, latchkey.Permissions{latchkey.Allow(latchkey.Read).On("latchkey/*"),
 		latchkey.Allow(latchkey.Update, latchkey.Create, latchkey.Delete).On("latchkey/*")})
 	role := w.role(latchkey.Role{Name: "r", Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("core/*")}})
-	for path, field := range map[string]string{"token/" + id: "domains", "role/" + role.ID: "name", "role": "rule[0][on]"} {
+	for path, field := range map[string]string{"token/" + id: "domains", "role/" + role.ID: "name",
+		"role": "rule[0][on]"} {
 		form := w.form(path)
 		form.Set(field, "typed.example")
 		if path == "role" {
@@ -550,7 +587,8 @@ func TestAStoppedBrowserStopsNoWork(t *testing.T) {
 	form.Set("name", "saved")
 	ctx, stop := context.WithCancel(t.Context())
 	w.reads.before = stop // when the store is asked to write
-	r := httptest.NewRequestWithContext(ctx, "POST", "http://console.test/any/where/token/"+id, strings.NewReader(form.Encode()))
+	r := httptest.NewRequestWithContext(ctx, "POST", "http://console.test/any/where/token/"+id,
+		strings.NewReader(form.Encode()))
 	r.Header.Set("Sec-Fetch-Site", "same-origin")
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	w.mux.ServeHTTP(httptest.NewRecorder(), r)
@@ -606,14 +644,17 @@ func TestNoticesHold(t *testing.T) {
 	role := w.role(latchkey.Role{Name: "r"})
 	_, err := w.acme.UpdateRole(t.Context(), role.ID, func(r *latchkey.Role) error { r.Name = "r2"; return nil })
 	require.NoError(t, err)
-	for _, query := range []string{"done=revoked", "done=disabled", "done=saved", "done=enabled", "made=" + id + "x", "done=revoked&token=" + id,
-		"done=disabled&token=" + id, "done=saved&token=" + id, "done=saved&version=7&token=" + id, "done=revoked&token=none"} {
+	for _, query := range []string{"done=revoked", "done=disabled", "done=saved", "done=enabled", "made=" + id + "x",
+		"done=revoked&token=" + id,
+		"done=disabled&token=" + id, "done=saved&token=" + id, "done=saved&version=7&token=" +
+			id, "done=revoked&token=none"} {
 		require.NotContains(t, w.get("?"+query), `class="notice good"`, query)
 	}
 	for _, query := range []string{"done=disabled", "done=revoked", "done=saved"} {
 		require.NotContains(t, w.get("token/"+id+"?"+query), `class="notice good"`, query)
 	}
-	for _, query := range []string{"done=saved", "done=made", "done=deleted", "done=made&role=" + role.ID, "done=saved&role=" + role.ID,
+	for _, query := range []string{"done=saved", "done=made", "done=deleted", "done=made&role=" + role.ID,
+		"done=saved&role=" + role.ID,
 		"done=saved&version=1&role=" + role.ID, "done=deleted&role=" + role.ID, "done=deleted&role=x"} {
 		require.NotContains(t, w.get("roles?"+query), `class="notice good"`, query)
 	}
@@ -623,8 +664,10 @@ func TestNoticesHold(t *testing.T) {
 		to := rec.Header().Get("Location")
 		return w.get(strings.TrimPrefix(strings.ReplaceAll(to, "../", ""), "./"))
 	}
-	for _, c := range []struct{ path, says string }{{"token/" + id, "Saved."}, {"token/" + id + "/disable", "The token is disabled"},
-		{"token/" + id + "/enable", "The token is enabled"}, {"token/" + id + "/revoke", "The token is revoked"}, {"role/" + role.ID, "Saved."}} {
+	for _, c := range []struct{ path, says string }{{"token/" + id, "Saved."}, {"token/" + id + "/disable",
+		"The token is disabled"},
+		{"token/" + id + "/enable", "The token is enabled"}, {"token/" + id + "/revoke",
+			"The token is revoked"}, {"role/" + role.ID, "Saved."}} {
 		require.Contains(t, follow(c.path, w.form(c.path)), `class="notice good" role="status">`+c.says, c.path)
 	}
 }
@@ -633,16 +676,22 @@ func TestNoticesHold(t *testing.T) {
 
 func TestNamesCannotHide(t *testing.T) {
 	w := newWorld(t, nil)
-	for r, want := range map[string]string{"\u202e": "⟨U+202E⟩", "\u2066": "⟨U+2066⟩", "\u200f": "⟨U+200F⟩", "\u200b": "⟨U+200B⟩", "\ufeff": "⟨U+FEFF⟩",
-		"\u00ad": "⟨U+00AD⟩", "\u2028": "⟨U+2028⟩", "\x1b": "⟨U+001B⟩", "\u0085": "⟨U+0085⟩", "\u3164": "⟨U+3164⟩", "\u200d": "⟨U+200D⟩",
+	for r, want := range map[string]string{"\u202e": "⟨U+202E⟩", "\u2066": "⟨U+2066⟩", "\u200f": "⟨U+200F⟩",
+		"\u200b": "⟨U+200B⟩", "\ufeff": "⟨U+FEFF⟩",
+		"\u00ad": "⟨U+00AD⟩", "\u2028": "⟨U+2028⟩", "\x1b": "⟨U+001B⟩",
+		"\u0085": "⟨U+0085⟩", "\u3164": "⟨U+3164⟩", "\u200d": "⟨U+200D⟩",
 		"\ufe0f": "⟨U+FE0F⟩", "\U000e0041": "⟨U+E0041⟩", "\u2800": "⟨U+2800⟩"} {
 		name := "ad" + r + "min"
 		role := w.role(latchkey.Role{Name: name})
-		parent, child, _ := w.mint(latchkey.Settings{Name: name, Roles: []string{role.ID}}, latchkey.Narrowing{Lifetime: time.Hour, Name: name,
-			Client: latchkey.Client{ID: name, Name: name}})
-		for _, path := range []string{"", "?kind=access", "?q=" + url.QueryEscape(name), "token/" + parent.ID, "token/" + child.ID, "token/" + parent.ID + "/rotate",
-			"token/" + parent.ID + "/revoke", "token/" + parent.ID + "/access", "token/" + parent.ID + "/usage", "roles", "role/" + role.ID,
-			"role/" + role.ID + "/delete", "role/" + role.ID + "/access", "token/" + child.ID + "/access?resource=a&action=read"} {
+		parent, child, _ := w.mint(latchkey.Settings{Name: name, Roles: []string{role.ID}},
+			latchkey.Narrowing{Lifetime: time.Hour, Name: name,
+				Client: latchkey.Client{ID: name, Name: name}})
+		for _, path := range []string{"", "?kind=access", "?q=" + url.QueryEscape(name), "token/" + parent.ID, "token/" +
+			child.ID, "token/" + parent.ID + "/rotate",
+			"token/" + parent.ID + "/revoke", "token/" + parent.ID + "/access", "token/" + parent.ID +
+				"/usage", "roles", "role/" + role.ID,
+			"role/" + role.ID + "/delete", "role/" + role.ID + "/access", "token/" + child.ID +
+				"/access?resource=a&action=read"} {
 			page := w.get(path)
 			require.NotContains(t, page, r, "%q %s", r, path)
 			require.Contains(t, unhtml.Replace(page), want, "%q %s", r, path)
@@ -674,12 +723,15 @@ func TestNamesCannotHide(t *testing.T) {
 func TestAFormSentAsItWasDrawnChangesNothing(t *testing.T) {
 	w := newWorld(t, nil)
 	var rules latchkey.Permissions
-	for _, odd := range []string{"\u0085", "\u202e", "x\ny", "x\r\ny", "\u00a0", " a", "a ", "\x1b", "a,b", "\u2028", "\\u0041", "<&\""} {
+	for _, odd := range []string{"\u0085", "\u202e", "x\ny", "x\r\ny", "\u00a0", " a", "a ", "\x1b", "a,b", "\u2028",
+		"\\u0041", "<&\""} {
 		rules = append(rules, latchkey.Deny(latchkey.Read).On(latchkey.Pattern("dataset/ACME/A"+odd)).
-			Where(latchkey.Where("note", latchkey.Eq, odd)), latchkey.Allow(latchkey.Read).On(latchkey.Pattern("dataset/ACME/A"+odd)))
+			Where(latchkey.Where("note", latchkey.Eq,
+				odd)), latchkey.Allow(latchkey.Read).On(latchkey.Pattern("dataset/ACME/A"+odd)))
 	}
 	role := w.role(latchkey.Role{Name: "line\nbreak", Permissions: rules})
-	token := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: " \u0085k\n", Roles: []string{role.ID}, Permissions: rules}})
+	token := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: " \u0085k\n",
+		Roles: []string{role.ID}, Permissions: rules}})
 	for _, path := range []string{"role/" + role.ID, "role/" + role.ID + "?at=21", "token/" + token.ID} {
 		at, _, _ := strings.Cut(path, "?")
 		form := w.form(path)
@@ -705,8 +757,10 @@ func TestRoleNamesThatLookAlikeAreRefused(t *testing.T) {
 	}
 	w.role(latchkey.Role{Name: "viewer", Origin: "datocms"})
 	other := w.role(latchkey.Role{Name: "other"})
-	for _, name := range []string{"Admin ", " Admin", "admin", "ADMIN", "Ad\u200bmin", "Admin\u00a0", "\u202eAdmin", "Аdmin", "Ａdmin", "Cafe\u0301", "CAFÉ",
-		"\u1112\u1161\u11ab\u1100\u1173\u11af", "ﬁne\u200b", "two  words", "two\u00a0words", "two\twords", "x\u2060", "Viewer", "viewer", "Admın\u200b"} {
+	for _, name := range []string{"Admin ", " Admin", "admin", "ADMIN", "Ad\u200bmin", "Admin\u00a0", "\u202eAdmin",
+		"Аdmin", "Ａdmin", "Cafe\u0301", "CAFÉ",
+		"\u1112\u1161\u11ab\u1100\u1173\u11af", "ﬁne\u200b", "two  " +
+			"words", "two\u00a0words", "two\twords", "x\u2060", "Viewer", "viewer", "Admın\u200b"} {
 		for _, path := range []string{"role", "role/" + other.ID} {
 			form := w.form(path)
 			form.Set("name", name)

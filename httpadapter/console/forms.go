@@ -13,10 +13,10 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// forms remembers which forms were carried out, so that a form sent twice is carried out once. A browser shows the reply to
-// the last click only, so for a short while that is the same reply, secret included. What one process remembers is bounded
-// by number and by time. That a form was sent, and no more, the store remembers as well: for a process that started since,
-// and for other nodes.
+// forms remembers which forms were carried out, so that a form sent twice is carried out once. A browser shows the
+// reply to the last click only, so for a short while that is the same reply, secret included. What one process
+// remembers is bounded by number and by time. That a form was sent, and no more, the store remembers as well: for a
+// process that started since, and for other nodes.
 type forms struct {
 	clock func() time.Time
 	mu    sync.Mutex
@@ -69,9 +69,10 @@ var (
 // newFormID names a form.
 func newFormID() string { return rand.Text() }
 
-// once carries out a form, unless that was done before: then it returns the reply of that time, without the secret after a
-// while. A form that was refused may be sent again. First makes the store remember that the form was sent; ErrExists says
-// that it does already. Who comes while another carries the form out waits for that, for as long as ctx lets it.
+// once carries out a form, unless that was done before: then it returns the reply of that time, without the secret
+// after a while. A form that was refused may be sent again. First makes the store remember that the form was sent;
+// ErrExists says that it does already. Who comes while another carries the form out waits for that, for as long as
+// ctx lets it.
 func (f *forms) once(ctx context.Context, key string, first func() error, do func() (reply, error)) (reply, error) {
 	for {
 		f.mu.Lock()
@@ -188,7 +189,8 @@ func (v *visit) once(needed bool, action latchkey.Action, kind, id string, do fu
 		return reply{}, &latchkey.DeniedError{Action: action, Resource: latchkey.Path("latchkey", kind, id)}
 	}
 	// A form belongs to who asked for it and to what it is about; and with anything else typed into it, it is another one.
-	key := fmt.Sprintf("%q %q %q %q %q %x", v.account.Owner(), v.access.TokenID(), v.access.Client().ID, v.r.URL.Path, form,
+	key := fmt.Sprintf("%q %q %q %q %q %x", v.account.Owner(), v.access.TokenID(), v.access.Client().ID, v.r.URL.Path,
+		form,
 		sha256.Sum256([]byte(v.typed)))
 	return v.forms.once(waiting, key, func() error {
 		return v.account.Once(ctx, "console form "+key, v.now.Add(formsKept))

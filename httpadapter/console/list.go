@@ -116,8 +116,8 @@ func (v *visit) list(string) error {
 	return v.showList(false)
 }
 
-// showList shows a part of the list. What was searched for may be a key when unsaid is set: then no address and no field
-// repeats it.
+// showList shows a part of the list. What was searched for may be a key when unsaid is set: then no address and no
+// field repeats it.
 func (v *visit) showList(unsaid bool) error {
 	q, keep := v.tokenQuery()
 	typed := text(v.query, "q")
@@ -174,8 +174,10 @@ func (v *visit) showList(unsaid bool) error {
 		return "./?" + u.Encode()
 	}
 	data := map[string]any{
-		"Rows": rows, "Search": typed, "Unsaid": unsaid, "States": stateChoices, "Kind": keep.Get("kind"), "State": keep.Get("state"),
-		"Filtered": len(keep) > 0 || unsaid, "Cut": unsaid && more, "Usage": sparks != nil, "Days": sparkDays, "FormID": newFormID(),
+		"Rows": rows, "Search": typed, "Unsaid": unsaid, "States": stateChoices,
+		"Kind": keep.Get("kind"), "State": keep.Get("state"),
+		"Filtered": len(keep) > 0 || unsaid, "Cut": unsaid &&
+			more, "Usage": sparks != nil, "Days": sparkDays, "FormID": newFormID(),
 		"MayCreate": v.may(latchkey.Create, "token", "new"), "First": "", "Next": "", "Previous": "", "Last": "",
 		"Kinds": v.kinds(),
 	}
@@ -214,8 +216,8 @@ func (v *visit) seek(string) error {
 	return v.goTo("?" + keep.Encode())
 }
 
-// judge adds what the tokens themselves do not say: one that is active is refused when one it was minted from is, and when
-// the account ended all that is as old.
+// judge adds what the tokens themselves do not say: one that is active is refused when one it was minted from is, and
+// when the account ended all that is as old.
 func (v *visit) judge(rows []row) error {
 	tokens := make([]latchkey.Token, len(rows))
 	for i := range rows {

@@ -70,7 +70,8 @@ func ruleEntryOf(r latchkey.Rule) ruleEntry {
 	return e
 }
 
-// survives reports whether a form that is sent as it was drawn gives the same rule: names may hold line breaks and spaces.
+// survives reports whether a form that is sent as it was drawn gives the same rule: names may hold line breaks and
+// spaces.
 func (e ruleEntry) survives(r latchkey.Rule) bool {
 	e.Actions, e.On = asSent(e.Actions, true), asSent(e.On, false)
 	e.Where, e.Force = asSent(e.Where, false), asSent(e.Force, false)
@@ -202,8 +203,9 @@ func (v *visit) showRoles(unsaid bool) error {
 	if unsaid {
 		typed = ""
 	}
-	return v.show(http.StatusOK, "roles", page, map[string]any{"Rows": rows, "Next": next, "After": after, "Filtered": q.Names != nil,
-		"Search": typed, "MayCreate": v.may(latchkey.Create, "role", "new")})
+	return v.show(http.StatusOK, "roles", page, map[string]any{"Rows": rows, "Next": next, "After": after,
+		"Filtered": q.Names != nil,
+		"Search":   typed, "MayCreate": v.may(latchkey.Create, "role", "new")})
 }
 
 func (v *visit) newRole(string) error {
@@ -420,8 +422,8 @@ func (e *roleEntry) redraw(r *latchkey.Role) {
 	e.read(r.Permissions)
 }
 
-// alike says what is wrong with a new name of a role: people could take it for another one, or for another role's. Roles that
-// who asks may not see are not compared.
+// alike says what is wrong with a new name of a role: people could take it for another one, or for another role's.
+// Roles that who asks may not see are not compared.
 func (v *visit) alike(name, except string) (string, error) {
 	if wrong := misleading(name); wrong != "" {
 		return wrong, nil
@@ -452,7 +454,8 @@ func (v *visit) roleRefused(err error, r latchkey.Role, e *roleEntry) error {
 		words = "Not saved. You may not do this: your own rights do not reach that far. What you typed is still here."
 	case errors.Is(err, errFormUsed):
 		status = http.StatusConflict
-		words = "This was sent before, and nothing was saved now. It is not known here what became of it then: look at the role, and save again."
+		words = "This was sent before, and nothing was saved now. It is not known here what became of it then: look at " +
+			"the role, and save again."
 	case errors.Is(err, errNoForm):
 		status, words = http.StatusConflict, "This page was too old. Nothing was saved: save once more."
 	case errors.Is(err, errEntry):
@@ -492,7 +495,9 @@ func (v *visit) showRole(status int, page ui, r latchkey.Role, e *roleEntry, the
 	if err != nil {
 		return err
 	}
-	data := map[string]any{"Role": r, "E": e, "Inherits": inherits, "Used": used, "Dirty": v.r.Method == http.MethodPost, "Soon": v.soon(), "IsTheirs": theirs, "Theirs": nil, "TheirsMore": 0, "TheirsUp": "",
+	data := map[string]any{"Role": r, "E": e, "Inherits": inherits, "Used": used,
+		"Dirty": v.r.Method == http.MethodPost, "Soon": v.soon(), "IsTheirs": theirs,
+		"Theirs": nil, "TheirsMore": 0, "TheirsUp": "",
 		"First": e.From + 1, "Previous": max(1, e.From+1-mostRules), "Next": e.To + 1,
 		"MayUpdate": r.ID == "" || v.may(latchkey.Update, "role", r.ID), "MayDelete": r.ID != "" && v.may(latchkey.Delete, "role", r.ID)}
 	if data["Bounded"] = r.Boundary != nil; r.Boundary != nil {
@@ -534,7 +539,8 @@ func (v *visit) deleteRole(id string) error {
 	case err == nil:
 		return v.goTo(r.to)
 	case errors.Is(err, latchkey.ErrInUse):
-		return v.showDelete(http.StatusConflict, id, "Tokens have this role, or other roles inherit it. Take it away from them first.")
+		return v.showDelete(http.StatusConflict, id, "Tokens have this role, or other roles inherit it. Take it away from "+
+			"them first.")
 	case errors.Is(err, errNoForm):
 		return v.showDelete(http.StatusConflict, id, "This page was too old. Nothing was done: please send it again.")
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// What the list shows of a token's text: of a secret its first hintChars characters and its last three, of a publishable
-// token maskChars and the last five.
+// What the list shows of a token's text: of a secret its first hintChars characters and its last three, of a
+// publishable token maskChars and the last five.
 const (
 	hintChars = 5
 	maskChars = 8
@@ -33,7 +33,8 @@ func ownKey(q string) bool {
 
 // mayBeKey reports whether a text may be a key, of latchkey's own form or another: it must not come into an address.
 func mayBeKey(q string) bool {
-	return ownKey(q) || len(q) >= 16 && !odd.MatchString(q) && !idText.MatchString(q) && (figures.MatchString(q) || mixed.MatchString(q))
+	return ownKey(q) || len(q) >= 16 && !odd.MatchString(q) && !idText.MatchString(q) && (figures.MatchString(q) ||
+		mixed.MatchString(q))
 }
 
 // find is the token that a text belongs to, "" if there is none or who asks may not see it.
@@ -125,7 +126,8 @@ func (v *visit) searchRoles(string) error {
 }
 
 // stateWords are the states that the list can be narrowed to.
-var stateChoices = []option{{Value: "active", Text: "Active"}, {Value: "disabled", Text: "Disabled"}, {Value: "expired", Text: "Expired"},
+var stateChoices = []option{{Value: "active", Text: "Active"}, {Value: "disabled", Text: "Disabled"},
+	{Value: "expired", Text: "Expired"},
 	{Value: "not_yet_valid", Text: "Not yet valid"}, {Value: "revoked", Text: "Revoked"}}
 
 // noticeOf is what was done a moment ago, as the address says: words that hold of the records as they are now, for an
@@ -150,7 +152,8 @@ func (v *visit) noticeFor(done string, t *latchkey.Token) string {
 	switch {
 	case done == "saved" && text(v.query, "version") == versionText(t.Version):
 		return "Saved. It is in force " + v.soon() + "."
-	case done == "revoked" && revoked, done == "disabled" && !revoked && t.Disabled, done == "enabled" && !revoked && !t.Disabled:
+	case done == "revoked" && revoked, done == "disabled" && !revoked && t.Disabled, done == "enabled" && !revoked &&
+		!t.Disabled:
 		return "The token is " + done + ", " + v.soon() + "."
 	}
 	return ""

@@ -10,12 +10,13 @@ import (
 	"unicode/utf8"
 )
 
-// Names come from people, and may hold characters that nobody sees, or that turn round what stands beside them. A page
-// shows those as what they are, "⟨U+202E⟩", wherever they stand: [visible] sees to it for a whole page. In the fields of
-// a form they stand as they are, written as references ([asTyped]), so that a form sent as it was drawn changes nothing.
+// Names come from people, and may hold characters that nobody sees, or that turn round what stands beside them. A
+// page shows those as what they are, "⟨U+202E⟩", wherever they stand: [visible] sees to it for a whole page. In the
+// fields of a form they stand as they are, written as references ([asTyped]), so that a form sent as it was drawn
+// changes nothing.
 
-// unseen reports whether r is drawn as nothing, or changes how what stands beside it is drawn. The runes before and after
-// it tell apart what a script or an emoji needs; 0 is none.
+// unseen reports whether r is drawn as nothing, or changes how what stands beside it is drawn. The runes before and
+// after it tell apart what a script or an emoji needs; 0 is none.
 func unseen(r, before, after rune) bool {
 	switch {
 	case r < ' ':
@@ -29,7 +30,8 @@ func unseen(r, before, after rune) bool {
 	case unicode.Is(unicode.Prepended_Concatenation_Mark, r):
 		return false
 	}
-	return r == 0x2800 || unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Co, unicode.Variation_Selector,
+	return r == 0x2800 || unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Co,
+		unicode.Variation_Selector,
 		unicode.Other_Default_Ignorable_Code_Point)
 }
 
@@ -69,13 +71,16 @@ func visible(page string) string {
 // asTyped is a text for a field of a form: [visible] leaves it alone.
 func asTyped(s string) template.HTML {
 	var b strings.Builder
-	eachUnseen(s, func(s string) { b.WriteString(template.HTMLEscapeString(s)) }, func(r rune) { fmt.Fprintf(&b, "&#x%X;", r) })
+	eachUnseen(s, func(s string) { b.WriteString(template.HTMLEscapeString(s)) }, func(r rune) {
+		fmt.Fprintf(&b,
+			"&#x%X;", r)
+	})
 	return template.HTML(b.String()) // escaped above
 }
 
 // asSent is what a browser sends of a field that was drawn with s and left alone (HTML, "form submission" and "value
-// sanitization"), as the console reads it: without line breaks if it has one line, and without spaces around it. References
-// to U+0080 to U+009F mean other characters.
+// sanitization"), as the console reads it: without line breaks if it has one line, and without spaces around it.
+// References to U+0080 to U+009F mean other characters.
 func asSent(s string, oneLine bool) string {
 	s = html.UnescapeString(string(asTyped(s)))
 	s = strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(s)
@@ -85,8 +90,8 @@ func asSent(s string, oneLine bool) string {
 	return strings.TrimSpace(s)
 }
 
-// exact is the name of a role as a page shows it. Names of roles are compared byte for byte, so spaces that could be taken
-// for others, or for none, are shown, too.
+// exact is the name of a role as a page shows it. Names of roles are compared byte for byte, so spaces that could be
+// taken for others, or for none, are shown, too.
 func exact(name string) string {
 	var b strings.Builder
 	for i, r := range name {
@@ -100,8 +105,8 @@ func exact(name string) string {
 	return b.String()
 }
 
-// misleading says what is wrong with a new name of a role: it holds what cannot be seen, or spaces that look like others.
-// "": nothing is.
+// misleading says what is wrong with a new name of a role: it holds what cannot be seen, or spaces that look like
+// others. "": nothing is.
 func misleading(name string) (wrong string) {
 	eachUnseen(name, func(string) {}, func(r rune) {
 		if wrong == "" {
@@ -139,8 +144,9 @@ var plainLetters, marksOff = func() (map[rune]rune, map[rune][2]rune) {
 	return one, two
 }()
 
-// skeleton is a name without what eyes do not tell apart: case, composed or decomposed letters, wide or narrow ones, those of
-// other scripts that are drawn alike, spaces, and what cannot be seen. Two names with one skeleton look alike.
+// skeleton is a name without what eyes do not tell apart: case, composed or decomposed letters, wide or narrow ones,
+// those of other scripts that are drawn alike, spaces, and what cannot be seen. Two names with one skeleton look
+// alike.
 func skeleton(name string) string {
 	var out []rune
 	var add func(r rune)

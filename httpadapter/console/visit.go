@@ -178,7 +178,8 @@ func (v *visit) typedAgain() template.HTML {
 		value = strings.ReplaceAll(value, "\r\n", "\n")
 		fmt.Fprintf(&hidden, "<input type=\"hidden\" name=\"%s\" value=\"%s\">", asTyped(name), asTyped(value))
 		if value != "" && !slices.Contains(unTyped, name) && !strings.HasPrefix(name, "had-") {
-			fmt.Fprintf(&seen, "<dt>%s</dt><dd dir=\"auto\">%s</dd>", template.HTMLEscapeString(name), template.HTMLEscapeString(value))
+			fmt.Fprintf(&seen, "<dt>%s</dt><dd dir=\"auto\">%s</dd>", template.HTMLEscapeString(name),
+				template.HTMLEscapeString(value))
 		}
 	}
 	if hidden.Len() > mostTypedBytes {
