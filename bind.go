@@ -64,7 +64,7 @@ type typed struct {
 	boxed  any    // the argument of a statement, where one fits: boxed once
 	text   string // Text; a Date; the decimal text of a Number that is no int64
 	floor  int64
-	float  float64 // Integer, Number: the nearest
+	float  float64 // Integer, Number, Float: the nearest
 	whole  bool    // floor is all of it
 	beyond int8    // Number: 1 above, -1 below every int64
 }
@@ -203,7 +203,7 @@ func (t FieldType) value(v any) (typed, string) {
 			ok, v = plain && fraction == "" && err == nil, i
 		}
 		if !ok {
-			return typed{}, "an integer field takes digits, within 64 bits"
+			return typed{}, notWhole
 		}
 		return typed{boxed: v, floor: i, float: float64(i), whole: true}, ""
 	case Number:
@@ -216,6 +216,16 @@ func (t FieldType) value(v any) (typed, string) {
 			return numberValue(string(v))
 		}
 		return typed{}, "a number field takes a number"
+	case Float:
+		switch v := v.(type) {
+		case int64:
+			return typed{float: float64(v)}, ""
+		case string:
+			return floatValue(v)
+		case json.Number:
+			return floatValue(string(v))
+		}
+		return typed{}, "a float field takes a number"
 	case Boolean:
 		switch v {
 		case true, int64(1), "true", "1":
@@ -239,6 +249,15 @@ func (t FieldType) value(v any) (typed, string) {
 			"offset, to the microsecond"
 	}
 	panic("latchkey: unknown type of field")
+}
+
+const notWhole = "an integer field takes digits, within 64 bits"
+
+func floatValue(s string) (typed, string) {
+	if f, ok := parseFloat(s); ok {
+		return typed{float: f}, ""
+	}
+	return typed{}, "a float field takes decimals, with an exponent or without, that a float64 can hold"
 }
 
 const maxWholeDigits, maxFractionDigits = 35, 30
@@ -289,6 +308,8 @@ func (t FieldType) order(a, b *typed) int {
 	switch {
 	case t == Text:
 		return strings.Compare(a.text, b.text)
+	case t == Float:
+		return cmp.Compare(a.float, b.float)
 	case t != Number || a.whole && b.whole:
 		return cmp.Compare(a.floor, b.floor)
 	}

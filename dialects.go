@@ -78,18 +78,39 @@ const (
 		`)-20)||'000000',1,6) AS INTEGER) ELSE 0 END END`
 )
 
+// exactRange holds every float below exactFloats, and no other.
+const exactRange = `{c} BETWEEN -9007199254740991 AND 9007199254740991`
+
+// exactNumber is false for NaN, infinities, and floats of exactFloats and more, which absorb what is added to them. A
+// decimal does not: the sum is exact there.
+const exactNumber = `(` + exactRange + ` OR {c} + 0.1 <> {c})`
+
 // Of numbers, an integer row lies in the closed interval from ceiling to floor, which is empty for 5.5; a real row is
 // compared with the nearest float.
+const (
+	liteWhole = `typeof({c})='integer' AND `
+	liteReal  = ` OR typeof({c})='real' AND ` + exactRange
+)
+
 var liteNumbers = joinTemplates(
-	comparisons(`typeof({c})='integer' AND {c} {o} {g} OR typeof({c})='real' AND {c} {o} {f}`, opLt, opGe),
-	comparisons(`typeof({c})='integer' AND {c} {o} {l} OR typeof({c})='real' AND {c} {o} {f}`, opLe, opGt),
+	comparisons(liteWhole+`{c} {o} {g}`+liteReal+` AND {c} {o} {f}`, opLt, opGe),
+	comparisons(liteWhole+`{c} {o} {l}`+liteReal+` AND {c} {o} {f}`, opLe, opGt),
 	ops{
-		opEq: `typeof({c})='integer' AND {c} BETWEEN {g} AND {l} OR typeof({c})='real' AND {c} = {f}`,
-		opNe: `typeof({c})='integer' AND {c} NOT BETWEEN {g} AND {l} OR typeof({c})='real' AND {c} <> {f}`,
-		opIn: `typeof({c})='integer' AND ({each, OR }{c} BETWEEN {g} AND {l}{end})` +
-			` OR typeof({c})='real' AND {c} IN ({each,,}{f}{end})`,
-		opNotIn: `typeof({c})='integer' AND ({each, AND }{c} NOT BETWEEN {g} AND {l}{end})` +
-			` OR typeof({c})='real' AND {c} NOT IN ({each,,}{f}{end})`,
+		opEq:    liteWhole + `{c} BETWEEN {g} AND {l}` + liteReal + ` AND {c} = {f}`,
+		opNe:    liteWhole + `{c} NOT BETWEEN {g} AND {l}` + liteReal + ` AND {c} <> {f}`,
+		opIn:    liteWhole + `({each, OR }{c} BETWEEN {g} AND {l}{end})` + liteReal + ` AND {c} IN ({each,,}{f}{end})`,
+		opNotIn: liteWhole + `({each, AND }{c} NOT BETWEEN {g} AND {l}{end})` + liteReal + ` AND {c} NOT IN ({each,,}{f}{end})`,
+		opKnown: `typeof({c})='integer'` + liteReal,
+	})
+
+// A real row needs no cast, so that an index works; SQLite compares an integer with a float exactly, which Float does not.
+const liteFloat = `typeof({c})='real' AND {c} {o} OR typeof({c})='integer' AND CAST({c} AS REAL) {o}`
+
+var liteFloats = joinTemplates(
+	comparisons(strings.ReplaceAll(liteFloat, "{o}", "{o} {f}"), opEq, opNe, opLt, opLe, opGt, opGe),
+	ops{
+		opIn:    strings.ReplaceAll(liteFloat, "{o}", "IN ({each,,}{f}{end})"),
+		opNotIn: strings.ReplaceAll(liteFloat, "{o}", "NOT IN ({each,,}{f}{end})"),
 		opKnown: `typeof({c}) IN ('integer','real')`,
 	})
 
@@ -109,6 +130,7 @@ var liteTemplates = templates{
 	}),
 	Integer: liteNumbers,
 	Number:  liteNumbers,
+	Float:   liteFloats,
 	Boolean: {
 		opEq:    liteNum + `{c} = {z}`,
 		opNe:    liteNum + `{c} <> {z} AND {c} IN (0,1)`,
@@ -158,10 +180,27 @@ func pgOrdered(code, sqlType, guard, known string) map[boundOp]string {
 		})
 }
 
-func pgNumbers(code, sqlType string) map[boundOp]string {
+// pgIntegers is for columns that hold no infinity; CheckSchema sees to it.
+func pgIntegers() map[boundOp]string {
 	return joinTemplates(
-		pgOrdered(code, sqlType, pgNumber, `{c}::numeric<>'NaN'::numeric`),
-		comparisons(`{c} {o} {`+code+`}::`+sqlType, opLt, opLe)) // NaN is never below: no guard, one index range
+		pgOrdered("i", "bigint", pgNumber, `{c}::numeric<>'NaN'::numeric`),
+		comparisons(`{c} {o} {i}::bigint`, opLt, opLe)) // NaN is never below: no guard, one index range
+}
+
+func pgNumbers() map[boundOp]string {
+	return joinTemplates(
+		pgOrdered("d", "numeric", ` AND `+exactNumber, exactNumber),
+		ops{
+			opEq: `{c} = {d}::numeric AND ` + exactNumber,
+			opIn: `{c} = ANY({A}::numeric[]) AND ` + exactNumber,
+		})
+}
+
+func pgFloats() map[boundOp]string {
+	const known = `{c}<>'NaN'::float8`
+	return joinTemplates(
+		pgOrdered("f", "float8", ` AND `+known, known),
+		comparisons(`{c} {o} {f}::float8`, opLt, opLe))
 }
 
 var pgTemplates = templates{
@@ -176,8 +215,9 @@ var pgTemplates = templates{
 		opNotPrefix:   pgText + `<{s}::text OR ` + pgText + `>={u}::text`,
 		opKnown:       `{c} IS NOT NULL`,
 	}),
-	Integer: pgNumbers("i", "bigint"),
-	Number:  pgNumbers("d", "numeric"),
+	Integer: pgIntegers(),
+	Number:  pgNumbers(),
+	Float:   pgFloats(),
 	Boolean: {
 		opEq:    `{c} = {b}::boolean`,
 		opNe:    `{c} <> {b}::boolean`,
@@ -210,6 +250,27 @@ func myOrdered(code, sqlType, guard, known string) map[boundOp]string {
 		})
 }
 
+func myNumbers() map[boundOp]string {
+	return joinTemplates(
+		myOrdered("d", "DECIMAL(65,30)", ` AND `+exactNumber, exactNumber),
+		ops{
+			opEq: `{c} = CAST({d} AS DECIMAL(65,30)) AND ` + exactNumber,
+			opIn: `{c} IN ({each,,}CAST({d} AS DECIMAL(65,30)){end}) AND ` + exactNumber,
+		})
+}
+
+// myFloats adds a float zero, which makes a float of a literal that a driver wrote into the text.
+func myFloats() map[boundOp]string {
+	const arg = `({f}+0e0)`
+	return joinTemplates(
+		comparisons(`{c} {o} `+arg, opEq, opNe, opLt, opLe, opGt, opGe),
+		ops{
+			opIn:    `{c} IN ({each,,}` + arg + `{end})`,
+			opNotIn: `({each, AND }{c}<>` + arg + `{end})`,
+			opKnown: `{c} IS NOT NULL`,
+		})
+}
+
 var myTemplates = templates{
 	0: {opNull: `{c} <=> NULL`, opNotNull: `{c} IS NOT NULL`, opNever: `1=0`},
 	Text: joinTemplates(comparisons(myText+` {o} CAST({s} AS BINARY)`, opNe, opLt, opLe, opGt, opGe), ops{
@@ -223,7 +284,8 @@ var myTemplates = templates{
 		opKnown:       `{c} IS NOT NULL`,
 	}),
 	Integer: myOrdered("i", "SIGNED", "", `{c} IS NOT NULL`),
-	Number:  myOrdered("d", "DECIMAL(65,30)", "", `{c} IS NOT NULL`),
+	Number:  myNumbers(),
+	Float:   myFloats(),
 	Boolean: {
 		opEq:    `{c} = CAST({z} AS SIGNED)`,
 		opNe:    `{c} <> CAST({z} AS SIGNED) AND {c} IN (0,1)`,
@@ -457,6 +519,8 @@ func (l *leafTest) array() any {
 			b = append(b, v.text...)
 		case DateTime:
 			b = time.UnixMicro(v.floor).UTC().AppendFormat(b, `"2006-01-02 15:04:05.999999Z07:00"`)
+		case Float:
+			b = strconv.AppendFloat(b, v.float, 'g', -1, 64)
 		default:
 			b = append(b, v.decimal()...)
 		}

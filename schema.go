@@ -15,10 +15,11 @@ type FieldType uint8
 const (
 	// Text compares byte by byte: no folding, no normalisation, no padding.
 	Text FieldType = iota + 1
-	// Integer compares whole numbers within int64. The column may be of any numeric type.
+	// Integer compares with whole numbers within int64, exactly. A row may hold any number that Number knows.
 	Integer
 	// Number compares decimals of at most 35 digits before and 30 behind the point: exactly with a row that holds an
-	// integer or a decimal, and as the nearest float64 with one that holds a float.
+	// integer or a decimal, and as the nearest float64 with one that holds a float. Of a float of 2^53 or more, which may
+	// be an integer that was rounded, it knows nothing, and so it is with infinities. See [Float].
 	Number
 	// Boolean knows = and != only. A row may hold true, false, 1 or 0.
 	Boolean
@@ -28,6 +29,10 @@ const (
 	// does, 2026-11-22T10:00:00.5Z, with a zone. A row may leave it out, which means UTC, and write a space for the T. On
 	// PostgreSQL the column is a timestamptz, on MySQL a DATETIME that holds UTC, on SQLite text.
 	DateTime
+	// Float compares as float64 does: what stands in a condition, and what stands in a row, is the nearest float64. It is
+	// for columns that hold floats of any magnitude, infinity included, and never for ids or money. Text may have an
+	// exponent: 6.022e23. NaN is unknown.
+	Float
 )
 
 // Dialect is a family of SQL engines.
@@ -102,7 +107,7 @@ func NewSchema(fields Fields) *Schema {
 		if strings.TrimSpace(f.Column) == "" {
 			panic(fmt.Sprintf("latchkey: NewSchema: field %q has no column", name))
 		}
-		if f.Type < Text || f.Type > DateTime {
+		if f.Type < Text || f.Type > Float {
 			panic(fmt.Sprintf("latchkey: NewSchema: field %q has no type", name))
 		}
 		folded := strings.ToLower(f.Column)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -12,7 +13,7 @@ import (
 )
 
 var testFields = Fields{"s": {"s", Text}, "i": {"i", Integer}, "n": {"n", Number}, "b": {"b", Boolean}, "d": {"d", Date},
-	"t": {"t", DateTime}}
+	"t": {"t", DateTime}, "f": {"f", Float}}
 
 func TestNewSchemaPanics(t *testing.T) {
 	for want, f := range map[string]Fields{
@@ -47,6 +48,8 @@ func TestBindRefuses(t *testing.T) {
 		Where("i", Eq, json.Number("9223372036854775808")),
 		Where("n", Eq, "NaN"), Where("n", Eq, "Infinity"), Where("n", Eq, "1e3"), Where("n", Eq, ".5"), Where("n", Eq, "5."), Where("n", Eq, "0x10"),
 		Where("n", Eq, 1e300), Where("n", Eq, 1e-31), Where("n", Eq, strings.Repeat("9", 36)), Where("n", StartsWith, "5"), Where("n", Eq, false),
+		Where("f", Eq, "NaN"), Where("f", Eq, "Infinity"), Where("f", Eq, "1e400"), Where("f", Eq, "+5"), Where("f", Eq, "0x1p-2"),
+		Where("f", Eq, "1_0"), Where("f", Eq, true), Where("f", StartsWith, "5"), Where("f", In, []any{1, "1e"}),
 		Where("b", Eq, "yes"), Where("b", Eq, 2), Where("b", Lt, true), Where("b", Eq, "TRUE"), Where("b", Contains, "t"),
 		Where("d", Eq, "2026-02-29"), Where("d", Eq, "2026-1-1"), Where("d", Eq, "0999-12-31"), Where("d", Eq, "10000-01-01"), Where("d", Eq, 20261122),
 		Where("d", Eq, "2026-11-22T00:00:00Z"), Where("d", Eq, time.Now()),
@@ -223,6 +226,12 @@ func TestAliases(t *testing.T) {
 	require.False(t, ok)
 }
 
+// nullSingle has the form of a nullable float32.
+type nullSingle struct {
+	Single float32
+	Valid  bool
+}
+
 func TestRowsAreTyped(t *testing.T) {
 	s := NewSchema(testFields)
 	for _, tt := range []struct {
@@ -233,6 +242,10 @@ func TestRowsAreTyped(t *testing.T) {
 		{"i", "4000", int64(4000)}, {"i", uint8(3), int64(3)}, {"i", 4000.0, int64(4000)}, {"i", json.Number("-7"), int64(-7)},
 		{"n", "12.50", json.Number("12.5")}, {"n", 12.5, 12.5}, {"n", "12", int64(12)}, {"n", json.Number("0.1"), json.Number("0.1")},
 		{"n", uint64(1 << 63), json.Number("9223372036854775808")}, {"n", float32(0.5), 0.5},
+		{"i", json.Number("9007199254740993"), int64(1<<53 + 1)}, {"i", 1<<53 - 1.0, int64(1<<53 - 1)}, {"n", -(1<<53 - 1.0), -(1<<53 - 1.0)},
+		{"i", float32(1<<24 - 1), int64(1<<24 - 1)}, {"i", uint64(math.MaxInt64), int64(math.MaxInt64)}, {"i", "-0", int64(0)}, {"i", "007", int64(7)},
+		{"i", "-9223372036854775808", int64(math.MinInt64)}, {"n", "-0.0", int64(0)}, {"n", "9223372036854775807.1", json.Number("9223372036854775807.1")},
+		{"f", 1e300, 1e300}, {"f", "1e300", 1e300}, {"f", json.Number("1E-400"), 0.0}, {"f", 1 << 53, 9007199254740992.0}, {"f", float32(0.5), 0.5},
 		{"b", "true", true}, {"b", 0, false}, {"b", 1.0, true}, {"b", true, true},
 		{"d", "2026-11-22", "2026-11-22"}, {"d", time.Date(2026, 11, 22, 0, 0, 0, 0, time.FixedZone("", 7200)), "2026-11-22"},
 		{"t", "2026-11-22 12:00:00.50+02:00", "2026-11-22T10:00:00.5Z"}, {"t", "2026-11-22T10:00:00", "2026-11-22T10:00:00Z"},
@@ -248,6 +261,10 @@ func TestRowsAreTyped(t *testing.T) {
 	for _, row := range []Row{
 		{"s": 5}, {"s": true}, {"s": "x\x00"}, {"s": "\xff"}, {"s": []byte("\xff")}, {"s": Blob("x")}, {"s": time.Now()}, {"s": struct{}{}},
 		{"i": ""}, {"i": "x"}, {"i": 5.5}, {"i": uint64(1 << 63)}, {"i": true}, {"i": 1e300}, {"i": []int{1}}, {"i": Self},
+		{"i": uint64(math.MaxUint64)}, {"i": json.Number("9223372036854775808")}, {"i": json.Number("1e2")}, {"i": json.Number("4000.5")},
+		{"i": 1 << 53 * 1.0}, {"i": -(1 << 53) * 1.0}, {"n": 1 << 53 * 1.0}, {"n": 1234567890123456700.0}, {"n": 1e300}, {"n": math.Inf(1)},
+		{"i": math.Inf(-1)}, {"i": float32(1 << 24)}, {"n": float32(1 << 24)}, {"n": new(float32(1 << 30))}, {"n": nullSingle{1 << 30, true}},
+		{"f": math.Inf(1)}, {"f": math.NaN()}, {"f": "NaN"}, {"f": json.Number("1e400")}, {"f": true}, {"f": "x"},
 		{"n": "1e3"}, {"n": "NaN"}, {"n": "x"}, {"b": 2}, {"b": "yes"}, {"d": ""}, {"d": "2026-02-30"}, {"d": time.Unix(1, 0)}, {"t": "now"},
 		{"t": time.Time{}}, {"t": "2026-11-22"},
 	} {
@@ -255,6 +272,7 @@ func TestRowsAreTyped(t *testing.T) {
 		var ce *ConditionError
 		require.True(t, errors.As(err, &ce), "%v", row)
 		require.False(t, ce.Unknown)
+		require.NotEmpty(t, ce.Field)
 	}
 	_, err := s.Row(Row{"s": "x", "secret": nil})
 	require.Equal(t, &ConditionError{Field: "secret", Unknown: true, Reason: "the schema has no such field"}, err)

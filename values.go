@@ -84,7 +84,7 @@ func canonical(value any) (v any, reason string) {
 	case int:
 		return int64(x), ""
 	case float64:
-		return canonicalFloat(x)
+		return canonicalFloat(x, exactFloats)
 	case json.Number:
 		return canonicalNumber(string(x))
 	case time.Time:
@@ -107,8 +107,10 @@ func canonical(value any) (v any, reason string) {
 			return json.Number(strconv.FormatUint(u, 10)), ""
 		}
 		return int64(r.Uint()), ""
-	case reflect.Float32, reflect.Float64:
-		return canonicalFloat(r.Float())
+	case reflect.Float32:
+		return canonicalFloat(r.Float(), exactSingles)
+	case reflect.Float64:
+		return canonicalFloat(r.Float(), exactFloats)
 	case reflect.Slice, reflect.Array:
 		return nil, "a list goes with in only"
 	}
@@ -129,9 +131,21 @@ func canonicalText(boxed any, s string) (any, string) {
 	return boxed, ""
 }
 
-func canonicalFloat(f float64) (any, string) {
-	if math.IsNaN(f) || math.IsInf(f, 0) {
-		return nil, "the number is not finite"
+// exactSingles is exactFloats of a float32.
+const exactSingles = 1 << 24
+
+const (
+	notFinite = "the number is not finite"
+	roundedBy = "a float this large may be a rounded integer: give an integer, a json.Number or text"
+)
+
+// canonicalFloat refuses a whole float of the magnitude exact or more: which integer it was cannot be told any more.
+func canonicalFloat(f, exact float64) (any, string) {
+	switch {
+	case math.IsNaN(f) || math.IsInf(f, 0):
+		return nil, notFinite
+	case math.Abs(f) >= exact && f == math.Trunc(f):
+		return nil, roundedBy
 	}
 	return canonicalNumber(strconv.FormatFloat(f, 'f', -1, 64))
 }
@@ -153,6 +167,27 @@ func canonicalNumber(s string) (any, string) {
 		}
 	}
 	return json.Number(s), ""
+}
+
+// parseFloat reads text of the form -?d+(.d+)?([eE][+-]?d+)? as the nearest float64. What lies beyond every float64 is
+// none.
+func parseFloat(s string) (float64, bool) {
+	mantissa := s
+	if at := strings.IndexAny(s, "eE"); at >= 0 {
+		exponent := s[at+1:]
+		if exponent != "" && (exponent[0] == '+' || exponent[0] == '-') {
+			exponent = exponent[1:]
+		}
+		mantissa = s[:at]
+		if exponent == "" || strings.Trim(exponent, "0123456789") != "" {
+			return 0, false
+		}
+	}
+	if _, _, ok := splitDecimal(mantissa); !ok {
+		return 0, false
+	}
+	f, err := strconv.ParseFloat(s, 64)
+	return f, err == nil
 }
 
 // splitDecimal splits text of the form -?d+(.d+)? at its point.
