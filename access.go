@@ -24,7 +24,8 @@ func (a Access) Allows(action Action, on Resource) bool {
 }
 
 // Check is nil if the action is allowed on every row of the resource, else a *[DeniedError]; its Rows field says that
-// some rows are allowed, and [Access.Filter] which.
+// some rows are allowed, and [Access.Filter] which. A *[FaultError] around it says that the rules are invalid, and
+// therefore allow nothing.
 func (a Access) Check(action Action, on Resource) error {
 	if a.set == nil {
 		return &DeniedError{Action: action, Resource: on}
@@ -35,7 +36,30 @@ func (a Access) Check(action Action, on Resource) error {
 	case verdictSome:
 		return &DeniedError{Action: action, Resource: on, Rows: !a.rows(action, on).IsNoRows()}
 	}
-	return &DeniedError{Action: action, Resource: on}
+	return a.refused(action, on)
+}
+
+// refused is the refusal of everything that action could mean there.
+func (a Access) refused(action Action, on Resource) error {
+	return a.faulty(&DeniedError{Action: action, Resource: on})
+}
+
+// fault says what is invalid about the rules, so that they allow nothing; nil if nothing is.
+func (a Access) fault() error {
+	if a.set == nil {
+		return nil
+	}
+	return a.set.policy.fault()
+}
+
+// faulty adds to a refusal what is invalid about the rules.
+func (a Access) faulty(err error) error {
+	if denied, ok := err.(*DeniedError); ok {
+		if fault := a.fault(); fault != nil {
+			return &FaultError{Denied: denied, Fault: fault}
+		}
+	}
+	return err
 }
 
 // Filter returns the condition a row must meet: [AllRows] exactly when Check is nil. When no row can meet it, the error
@@ -43,7 +67,7 @@ func (a Access) Check(action Action, on Resource) error {
 func (a Access) Filter(action Action, on Resource) (Condition, error) {
 	c := a.rows(action, on)
 	if c.IsNoRows() {
-		return Condition{}, &DeniedError{Action: action, Resource: on}
+		return Condition{}, a.refused(action, on)
 	}
 	return c, nil
 }
@@ -57,8 +81,12 @@ func (a Access) rows(action Action, on Resource) Condition {
 }
 
 // CheckRow is nil if the action is allowed on this row. The error is a *[DeniedError], or a *[ConditionError] if the
-// schema does not know a field the rules speak of.
+// schema does not know a field the rules speak of; its OfRule then says whose mistake that is. A nil Schema is
+// [ErrInvalid].
 func (a Access) CheckRow(action Action, on Resource, s *Schema, r Row) error {
+	if s == nil {
+		return fmt.Errorf("%w: no schema", ErrInvalid)
+	}
 	c, err := a.Filter(action, on)
 	if err != nil {
 		return err
@@ -77,8 +105,8 @@ func (a Access) CheckRow(action Action, on Resource, s *Schema, r Row) error {
 // conditions before and after. A nil before is a create, a nil after a delete (which returns a nil Row); [Create],
 // [Update] and [Delete] with other rows are [ErrInvalid], while an action of the host's own goes with any. Before and
 // after are whole rows, their values typed as [Schema.Bind] types them (the text of a form becomes a number). The other
-// errors are *[DeniedError], *[ConditionError] for an unknown field or an unfit value, and [ErrForced] if grants would
-// force different rows. With an error nothing may be written.
+// errors are *[DeniedError], *[ConditionError] for an unknown field or an unfit value (OfRule tells those of the rules
+// from those of the rows), and [ErrForced] if grants would force different rows. With an error nothing may be written.
 func (a Access) Prepare(action Action, on Resource, s *Schema, before, after Row) (Row, error) {
 	if err := checkRows(action, before != nil, after != nil); err != nil {
 		return nil, err
@@ -91,7 +119,8 @@ func (a Access) Prepare(action Action, on Resource, s *Schema, before, after Row
 		grants[i].rows = grants[i].rows.resolve(a.lookup)
 	}
 	grants = slices.DeleteFunc(grants, func(g grant) bool { return g.rows.IsNoRows() })
-	return prepare(grants, action, on, s, before, after)
+	row, err := prepare(grants, action, on, s, before, after, a.set.policy.layers...)
+	return row, a.faulty(err)
 }
 
 // lookup gives the values that conditions refer to.
@@ -178,15 +207,22 @@ func (a Access) Roles() []string {
 // Address is the network address the caller was seen at, the zero Addr if it is not known.
 func (a Access) Address() netip.Addr { return a.from }
 
-// String names the token, never its secret.
+// String names the token, never its secret, and what is invalid about its rules.
 func (a Access) String() string {
 	switch {
 	case a.set == nil:
 		return "no access"
 	case a.who.kind == 0:
-		return fmt.Sprintf("access of client %q of %q", a.who.client.ID, a.who.owner)
+		return fmt.Sprintf("access of client %q of %q", a.who.client.ID, a.who.owner) + a.faultText()
 	}
-	return fmt.Sprintf("access of token %s of %q", a.TokenID(), a.who.owner)
+	return fmt.Sprintf("access of token %s of %q", a.TokenID(), a.who.owner) + a.faultText()
+}
+
+func (a Access) faultText() string {
+	if err := a.fault(); err != nil {
+		return ", which allows nothing: " + err.Error()
+	}
+	return ""
 }
 
 // Narrow is Mint without a token: an Access that may do what a may do, less n. Nothing is stored, and Lifetime, Idle,

@@ -62,11 +62,15 @@ func (a Account) Exceeding() Account {
 
 // Assume is the access of somebody the host has authenticated itself, in its own session system. Nothing is stored. The
 // owner's record (off switch, boundary) is not asked here, for that would read the store: [Manager.Again] asks it, and
-// so does every call of an Account acted on As her. Permissions that [Permissions.Validate] refuses give nothing at all.
+// so does every call of an Account acted on As her.
+//
+// Permissions that [Permissions.Validate] refuses give nothing at all: that rule may have been a Deny. The Manager's
+// Logger hears what is wrong at each such call, every refusal of the Access is a *[FaultError], which wraps [ErrInvalid] as
+// well as [ErrDenied], and [Access.Explain] names it.
 func (a Account) Assume(who Client, may Permissions) Access {
 	l := layer{name: "client:" + who.ID, rules: slices.Clone(may)}
-	if may.Validate() != nil {
-		l.rules = nil // nothing, as for everything that cannot be read exactly
+	if err := may.Validate(); err != nil {
+		a.m.warn("latchkey: Assume was given invalid rules, which allow nothing; mend the program", err)
 	}
 	return Access{m: a.m, set: &compiled{policy: newPolicy([]layer{l}, nil), layers: []layer{l}},
 		who: &principal{owner: a.owner, root: who.ID, client: who}}

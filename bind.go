@@ -118,14 +118,16 @@ func (b *binder) bind(at int, n *node, negated bool) error {
 	return nil
 }
 
+const noField = "the schema has no such field"
+
 func (b *binder) leaf(l *leafTest, n *node, negated bool) error {
 	slot := b.schema.slots[n.field]
 	if slot == nil {
-		return &ConditionError{Field: n.field, Unknown: true, Reason: "the schema has no such field"}
+		return &ConditionError{Field: n.field, Unknown: true, Reason: noField, OfRule: n.rule}
 	}
+	unfit := func(reason string) error { return &ConditionError{Field: n.field, Reason: reason, OfRule: n.rule} }
 	if ref, ok := n.value.(RefVar); ok {
-		return &ConditionError{Field: n.field,
-			Reason: "the reference " + ref.String() + " is not filled in: bind what Access.Filter answers"}
+		return unfit("the reference " + ref.String() + " is not filled in: bind what Access.Filter answers")
 	}
 	pair := boundOps[n.op]
 	op := pair[0]
@@ -133,7 +135,7 @@ func (b *binder) leaf(l *leafTest, n *node, negated bool) error {
 		op = pair[1]
 	}
 	if !slot.typ.takes(n.op) {
-		return &ConditionError{Field: n.field, Reason: "the operator " + string(n.op) + " does not go with its type"}
+		return unfit("the operator " + string(n.op) + " does not go with its type")
 	}
 	l.op, l.typ, l.column, l.name, l.names = op, slot.typ, slot.column, n.field, slot.names
 
@@ -159,7 +161,7 @@ func (b *binder) leaf(l *leafTest, n *node, negated bool) error {
 		l.list = make([]typed, len(list))
 		for i, v := range list {
 			if l.list[i], reason = slot.typ.value(v); reason != "" {
-				return &ConditionError{Field: n.field, Reason: reason}
+				return unfit(reason)
 			}
 		}
 		slices.SortFunc(l.list, func(a, b typed) int { return l.typ.order(&a, &b) })
@@ -168,7 +170,7 @@ func (b *binder) leaf(l *leafTest, n *node, negated bool) error {
 			l.successor, reason = successor(l.value.text)
 		}
 		if reason != "" {
-			return &ConditionError{Field: n.field, Reason: reason}
+			return unfit(reason)
 		}
 	}
 	b.key = append(b.key, byte(l.op), byte(size>>8), byte(size))

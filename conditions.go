@@ -80,6 +80,7 @@ const (
 type node struct {
 	kind  nodeKind
 	refs  bool // a reference lies at or beneath it
+	rule  bool // a leaf that a rule made: what is wrong with it is the host's mistake
 	depth int  // nesting of its JSON form
 	count int  // nodes, itself included
 	items int  // values in lists, in all
@@ -159,18 +160,50 @@ func faulty(field, reason string) Condition {
 	return Condition{&node{kind: nodeFault, depth: 1, count: 1, fault: &ConditionError{Field: field, Reason: reason}}}
 }
 
+// ofRule is c with a note at each leaf that a rule made it.
+func (c Condition) ofRule() Condition {
+	if c.n == nil {
+		return c
+	}
+	return Condition{c.n.ofRule()}
+}
+
+func (n *node) ofRule() *node {
+	switch n.kind {
+	case nodeLeaf:
+		if n.rule {
+			return n
+		}
+		of := *n
+		of.rule = true
+		return &of
+	case nodeAll, nodeAny, nodeNot:
+		of := *n
+		of.parts = make([]*node, len(n.parts))
+		for i, p := range n.parts {
+			of.parts[i] = p.ofRule()
+		}
+		return &of
+	}
+	return n
+}
+
 func (c Condition) within(l conditionLimits) Condition {
+	var f Condition
 	switch n := c.n; {
 	case n == nil || n.kind == nodeFault:
 		return c
 	case n.count > l.nodes:
-		return faulty("", fmt.Sprintf("more than %d comparisons", l.nodes))
+		f = faulty("", fmt.Sprintf("more than %d comparisons", l.nodes))
 	case n.depth > l.depth:
-		return faulty("", fmt.Sprintf("nested deeper than %d", l.depth))
+		f = faulty("", fmt.Sprintf("nested deeper than %d", l.depth))
 	case n.items > l.items:
-		return faulty("", fmt.Sprintf("more than %d values in lists", l.items))
+		f = faulty("", fmt.Sprintf("more than %d values in lists", l.items))
+	default:
+		return c
 	}
-	return c
+	f.n.fault.OfRule = l == composedLimits // no caller composes
+	return f
 }
 
 var hashSeed = maphash.MakeSeed()
@@ -426,6 +459,9 @@ func (n *node) resolve(lookup func(RefVar) (any, bool), negated bool) Condition 
 	}
 	if c.n.kind == nodeFault {
 		return Condition{neverRow} // what does not fit is no value
+	}
+	if c.n != n {
+		c.n.rule = n.rule
 	}
 	if negated {
 		return not(c)

@@ -68,6 +68,17 @@ func (e *DeniedError) Error() string {
 
 func (e *DeniedError) Unwrap() error { return ErrDenied }
 
+// FaultError refuses what an Access is asked, because its rules are invalid and so allow nothing: a mistake of the host's,
+// not of the caller. It wraps a *[DeniedError] (and so [ErrDenied]), and Fault, which wraps [ErrInvalid].
+type FaultError struct {
+	Denied *DeniedError
+	Fault  error // what is wrong, and where
+}
+
+func (e *FaultError) Error() string { return fmt.Sprintf("%v, as all else: %v", e.Denied, e.Fault) }
+
+func (e *FaultError) Unwrap() []error { return []error{e.Denied, e.Fault} }
+
 // ConditionError says what is wrong with a condition, a row or a forced value, and at which field. It wraps
 // [ErrBadCondition] (and so [ErrInvalid]). Its text never holds the value.
 type ConditionError struct {
@@ -75,6 +86,9 @@ type ConditionError struct {
 	Unknown bool   // the schema has no such field
 	OfRule  bool   // the fault is in a rule or a condition of the host's, not in what the caller sent
 	Reason  string
+	// OfRule says that the fault is in a rule or a condition of the host's, not in what the caller sent: a rule on a field
+	// that the schema lacks, say. False of rows, and of conditions that no rule made, as those of [Narrowing.Rows].
+	OfRule bool
 }
 
 func (e *ConditionError) Error() string {

@@ -161,11 +161,8 @@ func (p *policy) explainLayer(l *compiledLayer, known []*[]grant, a Action, on s
 	if a == Create {
 		x.Forced = maps.Clone(l.forced)
 	}
-	switch {
-	case l.own != nil && l.own.broken:
-		x.Fault = "its rules are invalid: " + l.own.source.Validate().Error()
-	case l.broken:
-		x.Fault = "its rows or its forced values are invalid"
+	if err := l.fault(); err != nil {
+		x.Fault = err.Error()
 	}
 	if !l.full {
 		p.explainRoles(&x, l, known, a, on)
@@ -174,6 +171,29 @@ func (p *policy) explainLayer(l *compiledLayer, known []*[]grant, a Action, on s
 		x.Rules = append(x.Rules, spoken(l.own, a, on, false)...)
 	}
 	return x
+}
+
+// fault says what is invalid about a layer, nil if nothing is.
+func (l *compiledLayer) fault() error {
+	switch {
+	case !l.broken:
+		return nil
+	case l.own != nil && l.own.broken:
+		return fmt.Errorf("its rules are invalid: %w", l.own.source.Validate())
+	case l.rows.n != nil && l.rows.n.kind == nodeFault:
+		return fmt.Errorf("its rows are invalid: %w", l.rows.n.fault)
+	}
+	return fmt.Errorf("%w: its forced values are invalid", ErrInvalid)
+}
+
+// fault says what is invalid about the first layer of which something is, so that the whole allows nothing.
+func (p *policy) fault() error {
+	for i := range p.layers {
+		if err := p.layers[i].fault(); err != nil {
+			return fmt.Errorf("%s: %w", p.layers[i].name, err)
+		}
+	}
+	return nil
 }
 
 func (p *policy) explainRoles(x *ExplainedLayer, l *compiledLayer, known []*[]grant, a Action, on string) {

@@ -109,7 +109,7 @@ func (r Rule) check() error {
 
 // Where limits the rule to rows that meet c; said twice, to rows that meet both.
 func (r Rule) Where(c Condition) Rule {
-	r.rows = All(r.rows, c)
+	r.rows = All(r.rows, c.ofRule())
 	if err := r.rows.Validate(); err != nil && r.fault == nil {
 		r.fault = err
 	}

@@ -141,9 +141,11 @@ func (b *policyBuilder) node(id string) int32 {
 		case n.cyclic:
 			n.broken, n.why = true, "its inheritance runs in a circle"
 		case n.set.broken:
-			n.broken, n.why = true, "it holds an invalid rule"
-		case n.boundary != nil && (n.boundary.broken || n.boundary.forces):
-			n.broken, n.why = true, "its boundary holds an invalid rule"
+			n.broken, n.why = true, "it holds an invalid rule: "+n.set.source.Validate().Error()
+		case n.boundary != nil && n.boundary.broken:
+			n.broken, n.why = true, "its boundary holds an invalid rule: "+n.boundary.source.Validate().Error()
+		case n.boundary != nil && n.boundary.forces:
+			n.broken, n.why = true, "its boundary forces values, which only rules may"
 		}
 	}
 	n.unsure = n.unsure || n.broken

@@ -34,7 +34,7 @@ func (s *Schema) Row(in Row) (Row, error) {
 	for _, name := range slices.Sorted(maps.Keys(in)) {
 		slot := s.slots[name]
 		if slot == nil {
-			return nil, &ConditionError{Field: name, Unknown: true, Reason: "the schema has no such field"}
+			return nil, &ConditionError{Field: name, Unknown: true, Reason: noField}
 		}
 		v, reason := slot.typ.typed(in[name])
 		if reason != "" {

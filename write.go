@@ -1,6 +1,10 @@
 package latchkey
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
 
 // prepare decides about one row that is to be written: a create when before is nil, a delete when after is nil, an
 // update otherwise. Conditions of gs hold no references. The row to write is returned as a typed copy; nil for a delete.
@@ -9,8 +13,9 @@ import "fmt"
 // row that stands as the caller gave it wins; else all admitted results must be equal, or it is ErrForced. An update
 // forces nothing: some grant must admit the row before, and some grant the row after, which is the whole new row. Only
 // rows that the OR of all grants admits are ever returned. Nothing admitted is a *DeniedError; a field that s does not
-// know, and a value or condition that does not fit it, is a *ConditionError, whichever grant holds it.
-func prepare(gs []grant, a Action, on Resource, s *Schema, before, after Row) (Row, error) {
+// know, and a value or condition that does not fit it, is a *ConditionError, whichever grant holds it; OfRule unless it is
+// of the rows, of a condition that no rule made, or of a value that some layer forces beside its rules.
+func prepare(gs []grant, a Action, on Resource, s *Schema, before, after Row, layers ...compiledLayer) (Row, error) {
 	switch {
 	case before == nil && after == nil:
 		return nil, fmt.Errorf("%w: neither a row before nor a row after", ErrInvalid)
@@ -64,7 +69,7 @@ func prepare(gs []grant, a Action, on Resource, s *Schema, before, after Row) (R
 		row := after
 		if len(g.forced) > 0 {
 			if row, err = s.force(after, g.forced); err != nil {
-				return nil, err
+				return nil, ofRules(err, layers)
 			}
 		}
 		switch {
@@ -86,6 +91,17 @@ func prepare(gs []grant, a Action, on Resource, s *Schema, before, after Row) (R
 		return nil, refused
 	}
 	return written, nil
+}
+
+// ofRules notes on an error about forced values that a rule forces them, unless a layer does.
+func ofRules(err error, layers []compiledLayer) error {
+	of, ok := errors.AsType[*ConditionError](err)
+	if !ok || slices.ContainsFunc(layers, func(l compiledLayer) bool { _, has := l.forced[of.Field]; return has }) {
+		return err
+	}
+	noted := *of
+	noted.OfRule = true
+	return &noted
 }
 
 // checkRows refuses rows that contradict the action: an update without the row before would pass for a create and take over
