@@ -125,9 +125,8 @@ func (b *binder) leaf(l *leafTest, n *node, negated bool) error {
 	if slot == nil {
 		return &ConditionError{Field: n.field, Unknown: true, Reason: noField, OfRule: n.rule}
 	}
-	unfit := func(reason string) error { return &ConditionError{Field: n.field, Reason: reason, OfRule: n.rule} }
 	if ref, ok := n.value.(RefVar); ok {
-		return unfit("the reference " + ref.String() + " is not filled in: bind what Access.Filter answers")
+		return n.unfit("the reference " + ref.String() + " is not filled in: bind what Access.Filter answers")
 	}
 	pair := boundOps[n.op]
 	op := pair[0]
@@ -135,7 +134,7 @@ func (b *binder) leaf(l *leafTest, n *node, negated bool) error {
 		op = pair[1]
 	}
 	if !slot.typ.takes(n.op) {
-		return unfit("the operator " + string(n.op) + " does not go with its type")
+		return n.unfit("the operator " + string(n.op) + " does not go with its type")
 	}
 	l.op, l.typ, l.column, l.name, l.names = op, slot.typ, slot.column, n.field, slot.names
 
@@ -161,7 +160,7 @@ func (b *binder) leaf(l *leafTest, n *node, negated bool) error {
 		l.list = make([]typed, len(list))
 		for i, v := range list {
 			if l.list[i], reason = slot.typ.value(v); reason != "" {
-				return unfit(reason)
+				return n.unfit(reason)
 			}
 		}
 		slices.SortFunc(l.list, func(a, b typed) int { return l.typ.order(&a, &b) })
@@ -170,12 +169,16 @@ func (b *binder) leaf(l *leafTest, n *node, negated bool) error {
 			l.successor, reason = successor(l.value.text)
 		}
 		if reason != "" {
-			return unfit(reason)
+			return n.unfit(reason)
 		}
 	}
 	b.key = append(b.key, byte(l.op), byte(size>>8), byte(size))
 	b.key = append(b.key, byte(l.column>>16), byte(l.column>>8), byte(l.column))
 	return nil
+}
+
+func (n *node) unfit(reason string) error {
+	return &ConditionError{Field: n.field, Reason: reason, OfRule: n.rule}
 }
 
 func (t FieldType) takes(op Op) bool {

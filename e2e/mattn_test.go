@@ -24,6 +24,7 @@ var mattn = &sqlEngine{name: "SQLite, mattn", dialect: latchkey.SQLite, driver: 
 
 func init() {
 	subjects = append(subjects, subject{mattn, func(t testing.TB) string { return mattnWAL(newFile(t)) }})
+	rowEngines = append(rowEngines, sqliteRows("sqlite, mattn", "sqlite3"))
 	deadlocks[mattn] = sqlite3.Error{Code: sqlite3.ErrBusy, ExtendedCode: sqlite3.ErrBusySnapshot}
 }
 
