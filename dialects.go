@@ -233,7 +233,7 @@ var pgTemplates = templates{
 // through an index, IS NULL finds 0000-00-00, LIKE misses rows: none of them occurs.
 const (
 	myText     = `CAST(CONVERT({c} USING utf8mb4) AS BINARY)`
-	myReal     = ` AND MONTH({c})>0 AND DAYOFMONTH({c})>0`
+	myReal     = ` AND MONTH({c})>0 AND DAYOFMONTH({c}) BETWEEN 1 AND DAYOFMONTH(LAST_DAY({c}))` // no 2026-11-00, no 2026-02-30
 	myDays     = `{c} BETWEEN '` + firstDay + `' AND '` + lastDay + `'` + myReal
 	myInstants = `{c} BETWEEN '` + firstDay + ` 00:00:00' AND '` + lastDay + ` 23:59:59.999999'` + myReal
 )

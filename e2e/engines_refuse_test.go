@@ -313,6 +313,7 @@ func TestEnginesCheckSchema(t *testing.T) {
 	type columns map[string][]latchkey.FieldType
 	text, number := []latchkey.FieldType{latchkey.Text}, []latchkey.FieldType{latchkey.Integer, latchkey.Number}
 	whole := []latchkey.FieldType{latchkey.Integer, latchkey.Number, latchkey.Boolean}
+	float := []latchkey.FieldType{latchkey.Number, latchkey.Float}
 	day, moment := []latchkey.FieldType{latchkey.Date}, []latchkey.FieldType{latchkey.DateTime}
 	for e, c := range map[*sqlEngine]struct {
 		ddl     []string
@@ -321,23 +322,23 @@ func TestEnginesCheckSchema(t *testing.T) {
 		postgres: {[]string{
 			`CREATE DOMAIN shout AS text`,
 			`CREATE TABLE orders (region text, "Odd name" varchar(20), loud shout, amount bigint, small smallint, price numeric(10,2),
-				ratio double precision, open boolean, due date, at timestamptz, naive timestamp, padded char(3), data bytea, doc jsonb,
+				ratio double precision, single real, endless numeric, open boolean, due date, at timestamptz, naive timestamp, padded char(3), data bytea, doc jsonb,
 				tags text[], gone text)`,
 			`ALTER TABLE orders DROP COLUMN gone`,
 			`CREATE VIEW recent AS SELECT region, amount + 1 AS more FROM orders`,
 		}, columns{"region": text, "REGION": text, "o.region": text, `"Odd name"`: text, "loud": text, "amount": number,
-			"small": number, "price": number, "ratio": number, "open": {latchkey.Boolean}, "due": day, "at": moment, "naive": nil, "padded": nil,
+			"small": number, "price": number, "ratio": float, "single": float, "endless": {latchkey.Number}, "open": {latchkey.Boolean}, "due": day, "at": moment, "naive": nil, "padded": nil,
 			"data": nil, "doc": nil, "tags": nil, "gone": nil, `"odd name"`: nil, `"REGION"`: nil, "missing": nil, "amount + 1": nil,
 			"lower(region)": nil, "`region`": nil, "ctid": nil}},
 		mariadb: {[]string{
 			"CREATE TABLE orders (region VARCHAR(20) CHARACTER SET utf8mb4, " +
 				"`Odd name` TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin, amount BIGINT, small TINYINT, big BIGINT UNSIGNED, " +
-				"price DECIMAL(10,2), ratio DOUBLE, open BOOLEAN, due DATE, at DATETIME(6), " +
+				"price DECIMAL(10,2), ratio DOUBLE, single FLOAT, open BOOLEAN, due DATE, at DATETIME(6), " +
 				"zoned TIMESTAMP NULL, old VARCHAR(20) CHARACTER SET latin1, narrow TEXT CHARACTER SET utf8mb3, data BLOB, " +
 				"bits BIT(3), mood ENUM('a', 'b') CHARACTER SET utf8mb4, clock TIME)",
 			`CREATE VIEW recent AS SELECT region, amount + 1 AS more FROM orders`,
 		}, columns{"region": text, "REGION": text, "o.region": text, "`Odd name`": text, "`odd NAME`": text, "amount": whole,
-			"small": whole, "big": whole, "price": number, "ratio": number, "open": whole, "due": day, "at": moment, "zoned": nil,
+			"small": whole, "big": whole, "price": number, "ratio": float, "single": nil, "open": whole, "due": day, "at": moment, "zoned": nil,
 			"old": nil, "narrow": nil, "data": nil, "bits": nil, "mood": nil, "clock": nil, "missing": nil, "amount + 1": nil,
 			`"region"`: nil, "lower(region)": nil}},
 	} {
@@ -353,7 +354,7 @@ func TestEnginesCheckSchema(t *testing.T) {
 					latchkey.NewSchema(latchkey.Fields{"field": {Column: column, Type: typ}}))
 			}
 			for column, fits := range c.columns {
-				for typ := latchkey.Text; typ <= latchkey.DateTime; typ++ {
+				for typ := latchkey.Text; typ <= latchkey.Float; typ++ {
 					err := check(db, "orders", column, typ)
 					fit := false
 					for _, f := range fits {

@@ -137,3 +137,9 @@ func TestMattnRefuses(t *testing.T) {
 	require.Error(t, sqlstore.Migrate(ctx, mattn.open(t, text), latchkey.SQLite))
 	require.ErrorContains(t, sqlstore.CheckSchema(ctx, db, latchkey.SQLite, "nosuch", latchkey.NewSchema(nil)), "no table")
 }
+
+func TestTimesOfMattn(t *testing.T) {
+	checkTimes(t, mattn, sqliteTimes(t, "?_busy_timeout=5000", map[string]bool{
+		"": true, "&_loc=UTC": true, "&_loc=auto": true, "&_loc=Asia%2FKolkata": true, "&_case_sensitive_like=1": true, "&_txlock=exclusive": true,
+	}))
+}

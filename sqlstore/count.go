@@ -125,7 +125,7 @@ func (t *tx) raiseUsed(last []latchkey.LastUsed) error {
 			pairs = append(pairs, l.Owner, l.TokenID)
 		}
 		when := strings.Repeat(` WHEN ? THEN ?`, size)
-		in := ` IN (` + t.dialect().pairs + `(?, ?)` + strings.Repeat(`, (?, ?)`, size-1) + `)`
+		in := ` IN (` + t.dialect().rowList + `(?, ?)` + strings.Repeat(`, (?, ?)`, size-1) + `)`
 		_, err := t.exec(`UPDATE latchkey_tokens SET used = CASE id`+when+` END WHERE (owner, id)`+in+`
 			AND (used IS NULL OR used < CASE id`+when+` END)`, slices.Concat(at, pairs, at)...)
 		if err == nil {

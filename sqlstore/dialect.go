@@ -46,19 +46,23 @@ type dialect struct {
 	// columns describes the columns of a host's table; schema may be "". None: there is no such table.
 	columns func(ctx context.Context, db *sql.DB, schema, table string) (columns, error)
 	fits    map[latchkey.FieldType]fit
+	// probe makes a column of a declared type to try a driver's times in. keepsText: days and moments may be text. unzoned
+	// says what a program does that a probe fails.
+	probe     func(ctx context.Context, db *sql.DB, of column, typ latchkey.FieldType) (probe, error)
+	keepsText bool
+	unzoned   map[kind]string
 	// quotes are what names may stand in. foldsPlain: case counts for names of columns, but in plain ones it is lowered.
 	quotes     map[byte]byte
 	foldsPlain bool
 
-	writers       int    // how many transactions of one Store write at once
-	minters       int    // how many batches of mints are at work besides; 0: mints wait for a commit among the other writes
-	pairs         string // before the first pair of a list that a pair of columns is compared with
-	arrays        bool   // many rows are best given as an array for each column; otherwise as VALUES
-	groupCommit   bool   // many writes may share one commit, and gain by it
-	vouches       bool   // a commit waits for other servers, and giving up leaves what was committed on this one
-	interruptible bool   // a statement that is interrupted leaves nothing behind but a broken transaction
-	prepares      bool   // preparing is worth it; the drivers of the others remember statements themselves
-	numbered      bool   // placeholders are $1, $2, …
+	writers       int  // how many transactions of one Store write at once
+	minters       int  // how many batches of mints are at work besides; 0: mints wait for a commit among the other writes
+	arrays        bool // many rows are best given as an array for each column; otherwise as VALUES
+	groupCommit   bool // many writes may share one commit, and gain by it
+	vouches       bool // a commit waits for other servers, and giving up leaves what was committed on this one
+	interruptible bool // a statement that is interrupted leaves nothing behind but a broken transaction
+	prepares      bool // preparing is worth it; the drivers of the others remember statements themselves
+	numbered      bool // placeholders are $1, $2, …
 	// own makes statements that read the epoch find none on a server that lags behind. Nil: as they are.
 	own *strings.Replacer
 

@@ -26,9 +26,12 @@ var mysql = dialect{
 	migrate:        migrateMySQL,
 	tables: `SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()
 		AND table_name LIKE 'latchkey!_%' ESCAPE '!' ORDER BY 1`,
-	spoilt:        spoiltMySQL,
-	columns:       mysqlColumns,
-	fits:          mysqlFits,
+	spoilt:  spoiltMySQL,
+	columns: mysqlColumns,
+	fits:    mysqlFits,
+	probe:   mysqlProbe,
+	unzoned: map[kind]string{
+		kindDate: myUnzoned, kindDateTime: myUnzoned},
 	quotes:        map[byte]byte{'`': '`'},
 	writers:       8,
 	minters:       2,

@@ -24,9 +24,12 @@ var postgres = dialect{
 	migrate: migrateAtOnce,
 	tables: `SELECT CAST(relname AS TEXT) FROM pg_class WHERE relkind IN ('r', 'p') AND pg_table_is_visible(oid)
 		AND relname LIKE 'latchkey!_%' ESCAPE '!' ORDER BY 1`,
-	spoilt:        spoiltPostgres,
-	columns:       postgresColumns,
-	fits:          postgresFits,
+	spoilt:  spoiltPostgres,
+	columns: postgresColumns,
+	fits:    postgresFits,
+	probe:   postgresProbe,
+	unzoned: map[kind]string{
+		kindDate: pgUnzoned, kindDateTime: pgUnzoned},
 	quotes:        map[byte]byte{'"': '"'},
 	foldsPlain:    true,
 	writers:       8,

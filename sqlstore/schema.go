@@ -20,15 +20,29 @@ import (
 //
 //	field type  SQLite                        PostgreSQL                 MySQL and MariaDB
 //	Text        TEXT, VARCHAR, …              text, varchar, citext      CHAR, VARCHAR, TEXT of utf8mb4
-//	Integer,    INTEGER, REAL, NUMERIC,       integers, numeric, real,   integers, DECIMAL, FLOAT, DOUBLE
-//	Number      DECIMAL, …                    double precision
+//	Integer     INTEGER, REAL, NUMERIC,       integers, numeric(p,s)     integers, DECIMAL
+//	            DECIMAL, …
+//	Number      the same                      integers, numeric, real,   integers, DECIMAL, DOUBLE
+//	                                          double precision
+//	Float       REAL, FLOAT, DOUBLE           real, double precision     DOUBLE
 //	Boolean     integers, BOOLEAN             boolean                    integers
 //	Date        text, DATE                    date                       DATE
 //	DateTime    text, DATETIME, TIMESTAMP     timestamptz                DATETIME
 //
-// On SQLite dates must be stored as ISO text: what is not is unknown to every condition. A timestamp of PostgreSQL and a
-// TIMESTAMP of MySQL are refused, for they compare in the zone of the session; so is a char(n) of PostgreSQL, which is
-// not the same text in SQL and in Go.
+// Refused are: a timestamp of PostgreSQL and a TIMESTAMP of MySQL, which compare in the zone of the session; a char(n) of
+// PostgreSQL, which is not the same text in SQL and in Go; a FLOAT of MySQL, of which it shows six digits only; and, for an
+// Integer, what can hold NaN, infinity or a rounded integer.
+//
+// Days and moments are also tried: a time.Time is written and read with the driver and the DSN in use, in a transaction
+// that is rolled back, and compared in SQL and in memory. So are settings of the session on which the two differ: the
+// zone, the character sets, sql_mode, client_encoding, extra_float_digits. Open all connections alike. On SQLite what
+// a program writes that is neither a time.Time nor ISO text is unknown to every condition, or should be: a DATETIME column
+// that holds the text 2026-11-22, or a number, is a moment to drivers, and a BOOLEAN column that holds 2 is true; on MySQL a
+// driver with parseTime makes 2026-10-31 of the day 2026-11-00. Let CHECK constraints, or NO_ZERO_IN_DATE, keep such values
+// out. What is finer than a microsecond is unknown on SQLite, in SQL and in memory; the others
+// round it when it is written.
+//
+// TiDB is refused: it admits rows there that memory does not.
 func CheckSchema(ctx context.Context, db *sql.DB, d latchkey.Dialect, table string, s *latchkey.Schema) error {
 	dia, err := dialectOf(d)
 	if err != nil {
@@ -54,13 +68,48 @@ func CheckSchema(ctx context.Context, db *sql.DB, d latchkey.Dialect, table stri
 	}
 	fields := s.Fields()
 	var errs []error
+	tried := map[trying]string{}
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		if reason := dia.unfit(found, fields[name]); reason != "" {
+		reason := dia.unfit(found, fields[name])
+		if reason == "" {
+			if reason, err = dia.untrue(ctx, db, found, fields[name], tried); err != nil {
+				return fmt.Errorf("latchkey/sqlstore: check schema: table %q, field %q, column %s: %w: %w",
+					table, name, fields[name].Column, errNoProbe, err)
+			}
+		}
+		if reason != "" {
 			errs = append(errs, fmt.Errorf("latchkey/sqlstore: check schema: table %q, field %q, column %s: %s",
 				table, name, fields[name].Column, reason))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// trying is what was tried before.
+type trying struct {
+	of  column
+	typ latchkey.FieldType
+}
+
+// untrue says why a field of days or moments must not be compared with this driver and DSN, "" if it may.
+func (d *dialect) untrue(ctx context.Context, db *sql.DB, in columns, f latchkey.Field, tried map[trying]string) (
+	reason string, err error) {
+	if f.Type != latchkey.Date && f.Type != latchkey.DateTime {
+		return "", nil
+	}
+	column, _, _ := d.find(in, f)
+	if known, ok := tried[trying{column, f.Type}]; ok {
+		return known, nil
+	}
+	err = retrying(ctx, d.retry, func() (err error) {
+		reason, err = d.mismatch(ctx, db, column, f.Type)
+		return err
+	})
+	if reason != "" {
+		reason = fmt.Sprintf("is declared %s: %s: %s", column.declared, reason, d.unzoned[column.kind])
+	}
+	tried[trying{column, f.Type}] = reason
+	return reason, err
 }
 
 // columns are those of a table, by name, in lower case where it never counts.
@@ -77,6 +126,8 @@ type kind string
 const (
 	kindText     kind = "text"
 	kindNumber   kind = "numbers"
+	kindEndless  kind = "numbers without a bound, infinity too" // of PostgreSQL
+	kindFloat    kind = "floats"
 	kindInteger  kind = "integers"
 	kindBoolean  kind = "booleans"
 	kindDate     kind = "dates"
@@ -88,6 +139,8 @@ const (
 	kindPadded kind = "text padded with blanks"
 	kindLegacy kind = "text that is not utf8mb4"
 	kindZoned  kind = "moments that compare in the session's zone"
+	kindSingle kind = "floats of which six digits are read"
+	kindCut    kind = "floats of which the session's extra_float_digits cuts digits"
 )
 
 // fit is the columns a field may have.
@@ -98,16 +151,11 @@ type fit struct {
 
 // unfit says why a field must not be compared in its column, "" if it may.
 func (d *dialect) unfit(of columns, f latchkey.Field) string {
-	parts, ok := d.identifiers(f.Column)
-	if !ok {
+	column, ok, plain := d.find(of, f)
+	switch {
+	case !plain:
 		return "is no plain column name, so it cannot be verified"
-	}
-	name := parts[len(parts)-1]
-	if !d.foldsPlain {
-		name = fold(name) // case never counts
-	}
-	column, ok := of[name]
-	if !ok {
+	case !ok:
 		return "does not exist"
 	}
 	fits, ok := d.fits[f.Type]
@@ -119,6 +167,20 @@ func (d *dialect) unfit(of columns, f latchkey.Field) string {
 			cmp.Or(column.declared, "without a type"), column.kind, fits.best)
 	}
 	return ""
+}
+
+// find returns the column of a field. Not plain: the field names none, but an expression.
+func (d *dialect) find(in columns, f latchkey.Field) (of column, ok, plain bool) {
+	parts, plain := d.identifiers(f.Column)
+	if !plain {
+		return column{}, false, false
+	}
+	name := parts[len(parts)-1]
+	if !d.foldsPlain {
+		name = fold(name) // case never counts
+	}
+	of, ok = in[name]
+	return of, ok, true
 }
 
 // identifiers takes apart a name as SQL has it: a, "a b", t.a, "t"."a".
@@ -186,8 +248,9 @@ func sqliteColumns(ctx context.Context, db *sql.DB, schema, table string) (colum
 
 var sqliteFits = map[latchkey.FieldType]fit{
 	latchkey.Text:     {[]kind{kindText}, "text"},
-	latchkey.Integer:  {[]kind{kindInteger, kindNumber}, "INTEGER"},
-	latchkey.Number:   {[]kind{kindInteger, kindNumber}, "a number"},
+	latchkey.Integer:  {[]kind{kindInteger, kindNumber, kindFloat}, "INTEGER"},
+	latchkey.Number:   {[]kind{kindInteger, kindNumber, kindFloat}, "a number"},
+	latchkey.Float:    {[]kind{kindFloat}, "REAL"},
 	latchkey.Boolean:  {[]kind{kindBoolean, kindInteger}, "BOOLEAN"},
 	latchkey.Date:     {[]kind{kindText, kindDate}, "text"},
 	latchkey.DateTime: {[]kind{kindText, kindDateTime}, "text"},
@@ -217,23 +280,30 @@ func sqliteKind(declared string) kind {
 	case has("BLOB"):
 		return kindBlob
 	case has("REAL"), has("FLOA"), has("DOUB"):
-		return kindNumber
+		return kindFloat
 	}
 	return kindUnknown // NUMERIC affinity by accident (STRING, JSON, TIME …), or ANY
 }
 
 func postgresColumns(ctx context.Context, db *sql.DB, schema, table string) (columns, error) {
-	var version, encoding string
-	err := db.QueryRowContext(ctx, `SELECT version(), current_setting('server_encoding')`).Scan(&version, &encoding)
+	var version, encoding, client string
+	var digits int
+	err := db.QueryRowContext(ctx, `SELECT version(), current_setting('server_encoding'), current_setting('client_encoding'),
+		CAST(current_setting('extra_float_digits') AS INTEGER)`).Scan(&version, &encoding, &client, &digits)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("this is no PostgreSQL database, or it cannot be reached: %w", err)
+	case !strings.HasPrefix(version, "PostgreSQL "):
+		return nil, wrongEngine("PostgreSQL", version)
 	case encoding != "UTF8":
 		return nil, fmt.Errorf("the database's encoding is %s: conditions compare the bytes of UTF-8", encoding)
+	case client != "UTF8":
+		return nil, fmt.Errorf("the session's client_encoding is %s, and text would be read as other text: set it to UTF8", client)
 	}
 	found := columns{}
 	rows, err := db.QueryContext(ctx, `SELECT CAST(a.attname AS TEXT), format_type(a.atttypid, a.atttypmod),
-			CAST(COALESCE(b.typname, t.typname) AS TEXT)
+			CAST(COALESCE(b.typname, t.typname) AS TEXT),
+			CASE WHEN t.typtype = 'd' AND a.atttypmod < 0 THEN t.typtypmod ELSE a.atttypmod END
 		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid
 		JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type b ON t.typtype = 'd' AND b.oid = t.typbasetype
 		WHERE c.relname = CAST($1 AS TEXT) AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND a.attnum > 0 AND NOT a.attisdropped
@@ -241,8 +311,16 @@ func postgresColumns(ctx context.Context, db *sql.DB, schema, table string) (col
 		table, schema)
 	return found, eachRow(rows, err, func(rows *sql.Rows) error {
 		var name, declared, base string
-		err := rows.Scan(&name, &declared, &base)
-		found[name] = column{declared, cmp.Or(postgresKinds[base], kindUnknown)}
+		var modifier int
+		err := rows.Scan(&name, &declared, &base, &modifier)
+		kind := cmp.Or(postgresKinds[base], kindUnknown)
+		switch {
+		case kind == kindNumber && modifier < 0:
+			kind = kindEndless
+		case kind == kindFloat && digits < 1:
+			kind = kindCut
+		}
+		found[name] = column{declared, kind}
 		return err
 	})
 }
@@ -250,27 +328,74 @@ func postgresColumns(ctx context.Context, db *sql.DB, schema, table string) (col
 var postgresKinds = map[string]kind{
 	"text": kindText, "varchar": kindText, "citext": kindText, "bpchar": kindPadded,
 	"int2": kindInteger, "int4": kindInteger, "int8": kindInteger,
-	"numeric": kindNumber, "float4": kindNumber, "float8": kindNumber,
+	"numeric": kindNumber, "float4": kindFloat, "float8": kindFloat,
 	"bool": kindBoolean, "date": kindDate, "timestamptz": kindDateTime, "timestamp": kindZoned, "bytea": kindBlob,
 }
 
 var postgresFits = map[latchkey.FieldType]fit{
 	latchkey.Text:     {[]kind{kindText}, "text"},
-	latchkey.Integer:  {[]kind{kindInteger, kindNumber}, "bigint"},
-	latchkey.Number:   {[]kind{kindInteger, kindNumber}, "numeric"},
+	latchkey.Integer:  {[]kind{kindInteger, kindNumber}, "bigint, or a field of type Number,"},
+	latchkey.Number:   {[]kind{kindInteger, kindNumber, kindEndless, kindFloat}, "numeric"},
+	latchkey.Float:    {[]kind{kindFloat}, "double precision"},
 	latchkey.Boolean:  {[]kind{kindBoolean}, "boolean"},
 	latchkey.Date:     {[]kind{kindDate}, "date"},
 	latchkey.DateTime: {[]kind{kindDateTime}, "timestamp with time zone"},
 }
 
-func mysqlColumns(ctx context.Context, db *sql.DB, schema, table string) (columns, error) {
-	var version, charset string
-	err := db.QueryRowContext(ctx, `SELECT VERSION(), @@SESSION.character_set_client`).Scan(&version, &charset)
+const (
+	pgUnzoned = "take what changes TimeZone and DateStyle out of the DSN, or use a driver that hands out a time.Time"
+	myUnzoned = "the driver converts to another zone, or the session does: set loc=UTC in the DSN, and no time_zone"
+)
+
+// unlikeModes are the sql_modes in which a condition admits other rows than memory does.
+var unlikeModes = map[string]string{
+	"EMPTY_STRING_IS_NULL":    "an empty text is NULL there",
+	"PAD_CHAR_TO_FULL_LENGTH": "a CHAR is padded with blanks there",
+	"ORACLE":                  "words mean something else there",
+}
+
+// checkMySQLSession refuses engines and sessions in which a condition admits other rows than memory does.
+func checkMySQLSession(ctx context.Context, db *sql.DB) error {
+	var version, comment, client, connection, results, mode string
+	if err := db.QueryRowContext(ctx, `SELECT VERSION()`).Scan(&version); err != nil {
+		return fmt.Errorf("this is no MySQL or MariaDB database, or it cannot be reached: %w", err)
+	}
+	if strings.Contains(version, "TiDB") {
+		return errTiDB(version)
+	}
+	err := db.QueryRowContext(ctx, `SELECT @@version_comment, @@SESSION.character_set_client,
+		@@SESSION.character_set_connection, COALESCE(@@SESSION.character_set_results, ''), @@SESSION.sql_mode`).
+		Scan(&comment, &client, &connection, &results, &mode)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("this is no MySQL or MariaDB database, or it cannot be reached: %w", err)
-	case charset != "utf8mb4":
-		return nil, fmt.Errorf("the connection's character set is %s: set charset=utf8mb4 in the DSN", charset)
+		return fmt.Errorf("this is no MySQL or MariaDB database, or it cannot be reached: %w", err)
+	case strings.Contains(comment, "TiDB"): // which may be told to give another version
+		return errTiDB(comment)
+	case client != "utf8mb4":
+		return fmt.Errorf("the connection's character set is %s: set charset=utf8mb4 in the DSN", client)
+	case connection != "utf8mb4":
+		return fmt.Errorf("character_set_connection is %s, which makes other texts of arguments: set charset=utf8mb4 in the DSN, "+
+			"and nothing beside it", connection)
+	case results != "utf8mb4" && results != "" && results != "binary":
+		return fmt.Errorf("character_set_results is %s, in which texts are read as others: set charset=utf8mb4 in the DSN, "+
+			"and nothing beside it", results)
+	}
+	for _, word := range strings.Split(mode, ",") {
+		if why, ok := unlikeModes[word]; ok {
+			return fmt.Errorf("sql_mode has %s: %s: take it out, on the server or in the DSN", word, why)
+		}
+	}
+	return nil
+}
+
+func errTiDB(version string) error {
+	return fmt.Errorf("this is TiDB (%s), which admits rows in SQL that memory does not: a text padded with blanks, and numbers of a "+
+		"long list", version)
+}
+
+func mysqlColumns(ctx context.Context, db *sql.DB, schema, table string) (columns, error) {
+	if err := checkMySQLSession(ctx, db); err != nil {
+		return nil, err
 	}
 	found := columns{}
 	rows, err := db.QueryContext(ctx, `SELECT column_name, data_type, column_type, COALESCE(character_set_name, '')
@@ -292,7 +417,7 @@ var mysqlKinds = map[string]kind{
 	"char": kindText, "varchar": kindText, "tinytext": kindText, "text": kindText, "mediumtext": kindText,
 	"longtext": kindText,
 	"tinyint":  kindInteger, "smallint": kindInteger, "mediumint": kindInteger, "int": kindInteger, "bigint": kindInteger,
-	"decimal": kindNumber, "float": kindNumber, "double": kindNumber,
+	"decimal": kindNumber, "float": kindSingle, "double": kindFloat,
 	"date": kindDate, "datetime": kindDateTime, "timestamp": kindZoned,
 	"binary": kindBlob, "varbinary": kindBlob, "tinyblob": kindBlob, "blob": kindBlob, "mediumblob": kindBlob,
 	"longblob": kindBlob,
@@ -300,8 +425,9 @@ var mysqlKinds = map[string]kind{
 
 var mysqlFits = map[latchkey.FieldType]fit{
 	latchkey.Text:     {[]kind{kindText}, "text of utf8mb4"},
-	latchkey.Integer:  {[]kind{kindInteger, kindNumber}, "BIGINT"},
-	latchkey.Number:   {[]kind{kindInteger, kindNumber}, "DECIMAL"},
+	latchkey.Integer:  {[]kind{kindInteger, kindNumber}, "BIGINT, or a field of type Number,"},
+	latchkey.Number:   {[]kind{kindInteger, kindNumber, kindFloat}, "DECIMAL"},
+	latchkey.Float:    {[]kind{kindFloat}, "DOUBLE"},
 	latchkey.Boolean:  {[]kind{kindInteger}, "BOOLEAN"},
 	latchkey.Date:     {[]kind{kindDate}, "DATE"},
 	latchkey.DateTime: {[]kind{kindDateTime}, "DATETIME(6)"},

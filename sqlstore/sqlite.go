@@ -24,20 +24,27 @@ var sqlite = dialect{
 	spoilt:         spoiltSQLite,
 	columns:        sqliteColumns,
 	fits:           sqliteFits,
-	quotes:         map[byte]byte{'"': '"', '`': '`', '[': ']'},
-	writers:        1, // its lock keeps every other writer out, so no row needs one
-	groupCommit:    true,
-	prepares:       true,
-	insertOrUndo:   `INSERT OR FAIL`, // without notes of how to undo the statement alone
-	rowList:        `VALUES `,
-	returning:      true,
-	pairs:          `VALUES `,
-	ifAbsent:       ` ON CONFLICT DO NOTHING`,
-	onTaken:        func(key, set string) string { return ` ON CONFLICT (` + key + `) DO UPDATE SET ` + set },
-	advance:        advanceSQLite,
-	join:           func(parts ...string) string { return `CAST(` + strings.Join(parts, ` || `) + ` AS BLOB)` },
-	clock:          noClock,
-	startsWith:     func(column string) string { return `substr(CAST(` + column + ` AS BLOB), 1, ?) = ?` },
+	probe:          sqliteProbe,
+	keepsText:      true,
+	unzoned: map[kind]string{
+		kindText: "take what converts texts and times out of the DSN",
+		kindDate: "declare the column TEXT, and write 2026-11-22",
+		kindDateTime: "with modernc.org/sqlite set _time_format=sqlite, and nothing else that converts times, in the DSN; or declare " +
+			"the column TEXT, and write RFC 3339",
+	},
+	quotes:       map[byte]byte{'"': '"', '`': '`', '[': ']'},
+	writers:      1, // its lock keeps every other writer out, so no row needs one
+	groupCommit:  true,
+	prepares:     true,
+	insertOrUndo: `INSERT OR FAIL`, // without notes of how to undo the statement alone
+	rowList:      `VALUES `,
+	returning:    true,
+	ifAbsent:     ` ON CONFLICT DO NOTHING`,
+	onTaken:      func(key, set string) string { return ` ON CONFLICT (` + key + `) DO UPDATE SET ` + set },
+	advance:      advanceSQLite,
+	join:         func(parts ...string) string { return `CAST(` + strings.Join(parts, ` || `) + ` AS BLOB)` },
+	clock:        noClock,
+	startsWith:   func(column string) string { return `substr(CAST(` + column + ` AS BLOB), 1, ?) = ?` },
 }
 
 // beginSQLite takes the write lock before anything is read: a transaction that read first could not be upgraded

@@ -1,0 +1,240 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"time"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+// What a driver makes of a time.Time, and of a column that it takes for one, depends on the DSN, and no setting of the
+// session tells it. So days and moments are written and read once, in a place that nobody else sees, and asked of SQL and
+// of memory.
+
+// probe is a column of a declared type that holds one value at a time.
+type probe interface {
+	// write puts a value in.
+	write(ctx context.Context, value any) error
+	// read returns what the driver makes of it.
+	read(ctx context.Context) (any, error)
+	// admits asks whether the value meets a condition on the column v.
+	admits(ctx context.Context, p *latchkey.Predicate) (bool, error)
+	close(ctx context.Context)
+}
+
+// trial is a value to write, and the day or moment that it is.
+type trial struct {
+	value any
+	is    string // "": SQL and memory must agree, whatever it is
+}
+
+var (
+	probedMoment = time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
+	east, west   = time.FixedZone("", 5*3600+1800), time.FixedZone("", -8*3600)
+	probedDay    = time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)
+)
+
+const momentLayout = "2006-01-02T15:04:05.999999Z07:00"
+
+func momentTrials() (out []trial) {
+	for _, at := range []time.Time{probedMoment, probedMoment.Add(500 * time.Millisecond), probedMoment.Add(123456 * time.Microsecond),
+		probedMoment.In(east), probedMoment.Add(time.Microsecond).In(west), time.Date(1969, 12, 31, 23, 59, 59, 999999000, time.UTC)} {
+		out = append(out, trial{at, at.UTC().Format(momentLayout)})
+	}
+	return append(out, trial{probedMoment.Add(789), ""})
+}
+
+func dayTrials() []trial {
+	return []trial{{probedDay, probedDay.Format(time.DateOnly)}, {probedDay.In(east).Add(-5*time.Hour - 30*time.Minute), ""}}
+}
+
+// textTrials are for columns that hold text.
+var textTrials = map[latchkey.FieldType][]trial{
+	latchkey.Date: {{"2026-11-22", "2026-11-22"}, {"1000-01-01", "1000-01-01"}},
+	latchkey.DateTime: {{"2026-11-22T10:00:00Z", "2026-11-22T10:00:00Z"}, {"2026-11-22 10:00:00", "2026-11-22T10:00:00Z"},
+		{"2026-11-22T12:00:00.5+02:00", "2026-11-22T10:00:00.5Z"}, {"2026-11-22T10:00:00.000001Z", "2026-11-22T10:00:00.000001Z"}},
+}
+
+// mismatch says why days or moments of the driver in use are not compared in SQL as they are in memory, "" if they are.
+func (d *dialect) mismatch(ctx context.Context, db *sql.DB, of column, typ latchkey.FieldType) (
+	reason string, err error) {
+	trials := momentTrials()
+	if typ == latchkey.Date {
+		trials = dayTrials()
+	}
+	if d.keepsText {
+		if of.kind == kindText { // times are not what the column is for; whoever writes one has written no ISO text
+			for i := range trials {
+				trials[i].is = ""
+			}
+		}
+		trials = append(trials, textTrials[typ]...)
+	}
+	p, err := d.probe(ctx, db, of, typ)
+	if err != nil {
+		return "", err
+	}
+	defer p.close(ctx)
+	schema := latchkey.NewSchema(latchkey.Fields{"v": {Column: "v", Type: typ}})
+	for _, t := range trials {
+		if err := p.write(ctx, t.value); err != nil {
+			return "", err
+		}
+		value, err := p.read(ctx)
+		if err != nil {
+			return "", err
+		}
+		what := "a time.Time"
+		if _, isText := t.value.(string); isText {
+			what = "ISO text"
+		}
+		for _, c := range probedConditions(typ, t.is) {
+			bound, err := schema.Bind(c.Condition)
+			if err != nil {
+				return "", err
+			}
+			inSQL, err := p.admits(ctx, bound)
+			if err != nil {
+				return "", err
+			}
+			inMemory := bound.Match(latchkey.Row{"v": value})
+			switch {
+			case inSQL != inMemory:
+				return fmt.Sprintf("SQL and memory compare %s that the driver writes and reads differently", what), nil
+			case t.is != "" && inSQL != c.want:
+				return fmt.Sprintf("%s that the driver writes is stored as another one, or as what SQL does not know for one", what), nil
+			}
+		}
+	}
+	return "", nil
+}
+
+type probedCondition struct {
+	latchkey.Condition
+	want bool
+}
+
+// probedConditions tell one day or moment from its neighbours.
+func probedConditions(typ latchkey.FieldType, is string) []probedCondition {
+	layout, step := momentLayout, time.Microsecond
+	if is == "" {
+		is = probedMoment.Format(momentLayout)
+	}
+	if typ == latchkey.Date {
+		layout, step = time.DateOnly, 24*time.Hour
+		is = is[:len(time.DateOnly)]
+	}
+	at, err := time.Parse(layout, is)
+	if err != nil {
+		panic("sqlstore: " + err.Error())
+	}
+	next := at.Add(step).Format(layout)
+	return []probedCondition{
+		{latchkey.Where("v", latchkey.Eq, is), true}, {latchkey.Where("v", latchkey.Ne, is), false},
+		{latchkey.Where("v", latchkey.Lt, is), false}, {latchkey.Where("v", latchkey.Ge, is), true},
+		{latchkey.Where("v", latchkey.Lt, next), true}, {latchkey.Where("v", latchkey.Ge, next), false},
+		{latchkey.Where("v", latchkey.In, []string{}), false}, {latchkey.Not(latchkey.Where("v", latchkey.In, []string{})), true},
+	}
+}
+
+// castProbe casts the value anew for each question, so that nothing is written anywhere.
+type castProbe struct {
+	db      *sql.DB
+	dialect latchkey.Dialect
+	from    string // selects the value as v
+	value   any
+}
+
+func (p *castProbe) write(_ context.Context, value any) error {
+	p.value = value
+	return nil
+}
+
+func (p *castProbe) read(ctx context.Context) (v any, err error) {
+	err = p.db.QueryRowContext(ctx, "SELECT v FROM "+p.from, p.value).Scan(&v)
+	return v, err
+}
+
+func (p *castProbe) admits(ctx context.Context, bound *latchkey.Predicate) (bool, error) {
+	where, args := bound.SQL(p.dialect, 2)
+	var n int
+	err := p.db.QueryRowContext(ctx, "SELECT COUNT(*) FROM "+p.from+" WHERE "+where, append([]any{p.value}, args...)...).Scan(&n)
+	return n > 0, err
+}
+
+func (p *castProbe) close(context.Context) {}
+
+func mysqlProbe(_ context.Context, db *sql.DB, _ column, typ latchkey.FieldType) (probe, error) {
+	to := "DATETIME(6)"
+	if typ == latchkey.Date {
+		to = "DATE"
+	}
+	return &castProbe{db: db, dialect: latchkey.MySQL, from: "(SELECT CAST(? AS " + to + ") AS v) AS latchkey_probe"}, nil
+}
+
+func postgresProbe(_ context.Context, db *sql.DB, _ column, typ latchkey.FieldType) (probe, error) {
+	to := "timestamptz"
+	if typ == latchkey.Date {
+		to = "date"
+	}
+	return &castProbe{db: db, dialect: latchkey.Postgres, from: "(SELECT CAST($1 AS " + to + ") AS v) AS latchkey_probe"}, nil
+}
+
+// tableProbe is a temporary table of one row, in a transaction that is rolled back: drivers of SQLite look at the declared
+// type of a column, which nothing but a table has.
+type tableProbe struct{ conn *sql.Conn }
+
+var plainType = regexp.MustCompile(`^[A-Z][A-Z0-9_ ]*(\([0-9, ]*\))?$`)
+
+func sqliteProbe(ctx context.Context, db *sql.DB, of column, _ latchkey.FieldType) (_ probe, err error) {
+	if !plainType.MatchString(of.declared) {
+		return nil, fmt.Errorf("the declared type %s cannot be probed", strconv.Quote(of.declared))
+	}
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p := &tableProbe{conn}
+	for _, do := range []string{"BEGIN", "CREATE TEMP TABLE latchkey_probe (v " + of.declared + ")"} {
+		if _, err := conn.ExecContext(ctx, do); err != nil {
+			p.close(ctx)
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+func (p *tableProbe) write(ctx context.Context, value any) error {
+	_, err := p.conn.ExecContext(ctx, "DELETE FROM temp.latchkey_probe")
+	if err == nil {
+		_, err = p.conn.ExecContext(ctx, "INSERT INTO temp.latchkey_probe (v) VALUES (?)", value)
+	}
+	return err
+}
+
+func (p *tableProbe) read(ctx context.Context) (v any, err error) {
+	err = p.conn.QueryRowContext(ctx, "SELECT v FROM temp.latchkey_probe").Scan(&v)
+	if b, ok := v.([]byte); ok {
+		v = latchkey.Blob(b)
+	}
+	return v, err
+}
+
+func (p *tableProbe) admits(ctx context.Context, bound *latchkey.Predicate) (bool, error) {
+	where, args := bound.SQL(latchkey.SQLite, 1)
+	var n int
+	err := p.conn.QueryRowContext(ctx, "SELECT COUNT(*) FROM temp.latchkey_probe WHERE "+where, args...).Scan(&n)
+	return n > 0, err
+}
+
+func (p *tableProbe) close(ctx context.Context) {
+	rollbackSQLite(ctx, p.conn)
+	p.conn.Close()
+}
+
+var errNoProbe = errors.New("what the driver makes of times could not be tried")
