@@ -342,6 +342,23 @@ func TestFaultsAtStart(t *testing.T) {
 			return sqlstore.CheckSchema(ctx, w.db, w.dialect, "latchkey_event_seqs", unfit)
 		}, func(about, _ string, err error) { require.Error(t, err, about) })
 
+		// Where a driver's times are tried, whatever fails leaves neither a table nor a transaction open.
+		moment := map[latchkey.Dialect]string{latchkey.SQLite: "TEXT", latchkey.Postgres: "timestamptz", latchkey.MySQL: "DATETIME(6)"}
+		_, err := w.plain.Exec("CREATE TABLE probed (at " + moment[w.dialect] + ")")
+		require.NoError(t, err)
+		tables := objects(t, w.sqlEngine, w.plain)
+		moments := latchkey.NewSchema(latchkey.Fields{"at": {Column: "at", Type: latchkey.DateTime}})
+		w.each(t, 20, "CheckSchema of moments", func(ctx context.Context) error {
+			return sqlstore.CheckSchema(ctx, w.db, w.dialect, "probed", moments)
+		}, func(about, _ string, err error) {
+			if err != nil {
+				honest(about, err)
+				require.NotContains(t, err.Error(), "is declared", about)
+			}
+			require.NoError(t, sqlstore.CheckSchema(context.Background(), w.db, w.dialect, "probed", moments), about)
+			require.Equal(t, tables, objects(t, w.sqlEngine, w.plain), about)
+		})
+
 		// An empty database: a migration that fails at any statement, in any way, is completed by the next.
 		empty := func() (*sql.DB, *faults) {
 			dsn := s.fresh(t)

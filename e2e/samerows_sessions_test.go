@@ -306,3 +306,33 @@ func TestFloatsThatAreCut(t *testing.T) {
 			latchkey.NewSchema(latchkey.Fields{"x": {Column: "f", Type: typ}})), "six digits")
 	}
 }
+
+// A database that is only read is tried, too, as long as temporary tables may be written.
+func TestProbeWithoutWriting(t *testing.T) {
+	file := newFile(t)
+	_, err := modernc.open(t, "file:"+file).Exec("CREATE TABLE times (at DATETIME, day TEXT)")
+	require.NoError(t, err)
+	check := func(dsn, column string) error {
+		return sqlstore.CheckSchema(t.Context(), modernc.open(t, dsn), latchkey.SQLite, "times",
+			latchkey.NewSchema(latchkey.Fields{"at": {Column: column, Type: latchkey.DateTime}}))
+	}
+	require.NoError(t, check("file:"+file+"?mode=ro&_time_format=sqlite", "at"))
+	require.ErrorContains(t, check("file:"+file+"?mode=ro", "at"), "_time_format=sqlite")
+	require.ErrorContains(t, check("file:"+file+"?_pragma=query_only(1)&_time_format=sqlite", "at"), "could not be tried")
+
+	// One connection, with the lock of a writer that stays: no deadlock, and the connection is as it was.
+	db := modernc.open(t, "file:"+file+"?_time_format=sqlite")
+	db.SetMaxOpenConns(1)
+	writer := modernc.open(t, "file:"+file)
+	tx, err := writer.Begin()
+	require.NoError(t, err)
+	_, err = tx.Exec("INSERT INTO times VALUES ('x', 'y')")
+	require.NoError(t, err)
+	require.NoError(t, sqlstore.CheckSchema(t.Context(), db, latchkey.SQLite, "times",
+		latchkey.NewSchema(latchkey.Fields{"at": {Column: "at", Type: latchkey.DateTime}})))
+	require.NoError(t, tx.Rollback())
+	_, err = db.Exec("BEGIN")
+	require.NoError(t, err, "no transaction was left open")
+	_, err = db.Exec("ROLLBACK")
+	require.NoError(t, err)
+}
