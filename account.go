@@ -65,8 +65,8 @@ func (a Account) Exceeding() Account {
 // so does every call of an Account acted on As her.
 //
 // Permissions that [Permissions.Validate] refuses give nothing at all: that rule may have been a Deny. The Manager's
-// Logger hears what is wrong at each such call, every refusal of the Access is a *[FaultError], which wraps [ErrInvalid] as
-// well as [ErrDenied], and [Access.Explain] names it.
+// Logger hears what is wrong at each such call. Every refusal of the Access is a *[FaultError], which wraps
+// [ErrInvalid] as well as [ErrDenied], and [Access.Explain] names it.
 func (a Account) Assume(who Client, may Permissions) Access {
 	l := layer{name: "client:" + who.ID, rules: slices.Clone(may)}
 	if err := may.Validate(); err != nil {

@@ -96,14 +96,16 @@ var liteNumbers = joinTemplates(
 	comparisons(liteWhole+`{c} {o} {g}`+liteReal+` AND {c} {o} {f}`, opLt, opGe),
 	comparisons(liteWhole+`{c} {o} {l}`+liteReal+` AND {c} {o} {f}`, opLe, opGt),
 	ops{
-		opEq:    liteWhole + `{c} BETWEEN {g} AND {l}` + liteReal + ` AND {c} = {f}`,
-		opNe:    liteWhole + `{c} NOT BETWEEN {g} AND {l}` + liteReal + ` AND {c} <> {f}`,
-		opIn:    liteWhole + `({each, OR }{c} BETWEEN {g} AND {l}{end})` + liteReal + ` AND {c} IN ({each,,}{f}{end})`,
-		opNotIn: liteWhole + `({each, AND }{c} NOT BETWEEN {g} AND {l}{end})` + liteReal + ` AND {c} NOT IN ({each,,}{f}{end})`,
+		opEq: liteWhole + `{c} BETWEEN {g} AND {l}` + liteReal + ` AND {c} = {f}`,
+		opNe: liteWhole + `{c} NOT BETWEEN {g} AND {l}` + liteReal + ` AND {c} <> {f}`,
+		opIn: liteWhole + `({each, OR }{c} BETWEEN {g} AND {l}{end})` + liteReal + ` AND {c} IN ({each,,}{f}{end})`,
+		opNotIn: liteWhole + `({each, AND }{c} NOT BETWEEN {g} AND {l}{end})` +
+			liteReal + ` AND {c} NOT IN ({each,,}{f}{end})`,
 		opKnown: `typeof({c})='integer'` + liteReal,
 	})
 
-// A real row needs no cast, so that an index works; SQLite compares an integer with a float exactly, which Float does not.
+// A real row needs no cast, so that an index works. SQLite compares an integer with a float exactly, which Float does
+// not.
 const liteFloat = `typeof({c})='real' AND {c} {o} OR typeof({c})='integer' AND CAST({c} AS REAL) {o}`
 
 var liteFloats = joinTemplates(
@@ -229,11 +231,12 @@ var pgTemplates = templates{
 	DateTime: pgOrdered("t", "timestamptz", ` AND `+pgInstants, pgInstants),
 }
 
-// MySQL and MariaDB. Only binary strings compare byte by byte; the plain = before lets an index work. NOT IN loses rows
+// MySQL and MariaDB. Only binary strings compare byte by byte; the plain = before lets an index work. A column may hold
+// days that are none, such as 2026-11-00 and, by sql_mode ALLOW_INVALID_DATES, 2026-02-30. NOT IN loses rows
 // through an index, IS NULL finds 0000-00-00, LIKE misses rows: none of them occurs.
 const (
 	myText     = `CAST(CONVERT({c} USING utf8mb4) AS BINARY)`
-	myReal     = ` AND MONTH({c})>0 AND DAYOFMONTH({c}) BETWEEN 1 AND DAYOFMONTH(LAST_DAY({c}))` // no 2026-11-00, no 2026-02-30
+	myReal     = ` AND MONTH({c})>0 AND DAYOFMONTH({c}) BETWEEN 1 AND DAYOFMONTH(LAST_DAY({c}))`
 	myDays     = `{c} BETWEEN '` + firstDay + `' AND '` + lastDay + `'` + myReal
 	myInstants = `{c} BETWEEN '` + firstDay + ` 00:00:00' AND '` + lastDay + ` 23:59:59.999999'` + myReal
 )

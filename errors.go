@@ -68,8 +68,8 @@ func (e *DeniedError) Error() string {
 
 func (e *DeniedError) Unwrap() error { return ErrDenied }
 
-// FaultError refuses what an Access is asked, because its rules are invalid and so allow nothing: a mistake of the host's,
-// not of the caller. It wraps a *[DeniedError] (and so [ErrDenied]), and Fault, which wraps [ErrInvalid].
+// FaultError refuses what an Access is asked, because its rules are invalid and so allow nothing: a mistake of the
+// host's, not of the caller. It wraps a *[DeniedError] (and so [ErrDenied]), and Fault, which wraps [ErrInvalid].
 type FaultError struct {
 	Denied *DeniedError
 	Fault  error // what is wrong, and where

@@ -26,9 +26,10 @@ import (
 //	DateTime  string, RFC 3339 in UTC. What is finer than a microsecond is cut; no zone means UTC
 //
 // and nil where the row has NULL. A field the schema does not know, and a value that does not fit, are a
-// *ConditionError. For an Integer and a Number a whole float64 of 2^53 or more does not fit, nor a whole float32 of 2^24 or
-// more: an integer of JSON that was read into a float may have become another one. Reading JSON into a Row keeps numbers. Of two names of one column only the first in byte order stays, if both give the same value; else the
-// row is refused. The row itself is not changed.
+// *ConditionError. For an Integer and a Number a whole float64 of 2^53 or more does not fit, nor does a whole float32
+// of 2^24 or more: an integer that was read into a float may have become another one. Reading JSON into a Row keeps
+// numbers. Of two names of one column only the first in byte order stays, if both give the same value; else the row is
+// refused. The row itself is not changed.
 func (s *Schema) Row(in Row) (Row, error) {
 	out := make(Row, len(in))
 	for _, name := range slices.Sorted(maps.Keys(in)) {
@@ -249,8 +250,8 @@ func (t FieldType) typedTime(v time.Time) (any, string) {
 }
 
 // UnmarshalJSON reads an object, and adds its members to the row; null makes the row nil. Numbers become a json.Number,
-// so that none loses a digit: 1e3 and 1000.0 become 1000. A name that the object has twice, or twice but for its case, is
-// a *[ConditionError], as is all else that has not exactly one meaning; the row then stays as it was.
+// so that none loses a digit: 1e3 and 1000.0 become 1000. A name that the object has twice, or twice but for its case,
+// is a *[ConditionError], as is all else that has not exactly one meaning; the row then stays as it was.
 func (r *Row) UnmarshalJSON(data []byte) error {
 	var read map[string]any
 	if err := strictjson.Unmarshal(data, &read); err != nil {

@@ -13,8 +13,8 @@ import (
 // row that stands as the caller gave it wins; else all admitted results must be equal, or it is ErrForced. An update
 // forces nothing: some grant must admit the row before, and some grant the row after, which is the whole new row. Only
 // rows that the OR of all grants admits are ever returned. Nothing admitted is a *DeniedError; a field that s does not
-// know, and a value or condition that does not fit it, is a *ConditionError, whichever grant holds it; OfRule unless it is
-// of the rows, of a condition that no rule made, or of a value that some layer forces beside its rules.
+// know, and a value or condition that does not fit it, is a *ConditionError, whichever grant holds it; OfRule unless it
+// is of the rows, of a condition that no rule made, or of a value that some layer forces beside its rules.
 func prepare(gs []grant, a Action, on Resource, s *Schema, before, after Row, layers ...compiledLayer) (Row, error) {
 	switch {
 	case before == nil && after == nil:

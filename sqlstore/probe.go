@@ -13,8 +13,8 @@ import (
 )
 
 // What a driver makes of a time.Time, and of a column that it takes for one, depends on the DSN, and no setting of the
-// session tells it. So days and moments are written and read once, in a place that nobody else sees, and asked of SQL and
-// of memory.
+// session tells it. So days and moments are written and read once, in a place that nobody else sees, and asked of SQL
+// and of memory.
 
 // probe is a column of a declared type that holds one value at a time.
 type probe interface {
@@ -42,22 +42,28 @@ var (
 const momentLayout = "2006-01-02T15:04:05.999999Z07:00"
 
 func momentTrials() (out []trial) {
-	for _, at := range []time.Time{probedMoment, probedMoment.Add(500 * time.Millisecond), probedMoment.Add(123456 * time.Microsecond),
-		probedMoment.In(east), probedMoment.Add(time.Microsecond).In(west), time.Date(1969, 12, 31, 23, 59, 59, 999999000, time.UTC)} {
+	for _, at := range []time.Time{
+		probedMoment, probedMoment.Add(500 * time.Millisecond), probedMoment.Add(123456 * time.Microsecond),
+		probedMoment.In(east), probedMoment.Add(time.Microsecond).In(west), time.Unix(-1, 999999000),
+	} {
 		out = append(out, trial{at, at.UTC().Format(momentLayout)})
 	}
 	return append(out, trial{probedMoment.Add(789), ""})
 }
 
 func dayTrials() []trial {
-	return []trial{{probedDay, probedDay.Format(time.DateOnly)}, {probedDay.In(east).Add(-5*time.Hour - 30*time.Minute), ""}}
+	inEast := probedDay.In(east).Add(-5*time.Hour - 30*time.Minute) // midnight there
+	return []trial{{probedDay, probedDay.Format(time.DateOnly)}, {inEast, ""}}
 }
 
 // textTrials are for columns that hold text.
 var textTrials = map[latchkey.FieldType][]trial{
 	latchkey.Date: {{"2026-11-22", "2026-11-22"}, {"1000-01-01", "1000-01-01"}},
-	latchkey.DateTime: {{"2026-11-22T10:00:00Z", "2026-11-22T10:00:00Z"}, {"2026-11-22 10:00:00", "2026-11-22T10:00:00Z"},
-		{"2026-11-22T12:00:00.5+02:00", "2026-11-22T10:00:00.5Z"}, {"2026-11-22T10:00:00.000001Z", "2026-11-22T10:00:00.000001Z"}},
+	latchkey.DateTime: {
+		{"2026-11-22T10:00:00Z", "2026-11-22T10:00:00Z"}, {"2026-11-22 10:00:00", "2026-11-22T10:00:00Z"},
+		{"2026-11-22T12:00:00.5+02:00", "2026-11-22T10:00:00.5Z"},
+		{"2026-11-22T10:00:00.000001Z", "2026-11-22T10:00:00.000001Z"},
+	},
 }
 
 // mismatch says why days or moments of the driver in use are not compared in SQL as they are in memory, "" if they are.
@@ -107,7 +113,8 @@ func (d *dialect) mismatch(ctx context.Context, db *sql.DB, of column, typ latch
 			case inSQL != inMemory:
 				return fmt.Sprintf("SQL and memory compare %s that the driver writes and reads differently", what), nil
 			case t.is != "" && inSQL != c.want:
-				return fmt.Sprintf("%s that the driver writes is stored as another one, or as what SQL does not know for one", what), nil
+				return fmt.Sprintf("%s that the driver writes is stored as another one, or as what SQL does not know for one",
+					what), nil
 			}
 		}
 	}
@@ -138,7 +145,8 @@ func probedConditions(typ latchkey.FieldType, is string) []probedCondition {
 		{latchkey.Where("v", latchkey.Eq, is), true}, {latchkey.Where("v", latchkey.Ne, is), false},
 		{latchkey.Where("v", latchkey.Lt, is), false}, {latchkey.Where("v", latchkey.Ge, is), true},
 		{latchkey.Where("v", latchkey.Lt, next), true}, {latchkey.Where("v", latchkey.Ge, next), false},
-		{latchkey.Where("v", latchkey.In, []string{}), false}, {latchkey.Not(latchkey.Where("v", latchkey.In, []string{})), true},
+		{latchkey.Where("v", latchkey.In, []string{}), false},
+		{latchkey.Not(latchkey.Where("v", latchkey.In, []string{})), true},
 	}
 }
 
@@ -163,7 +171,8 @@ func (p *castProbe) read(ctx context.Context) (v any, err error) {
 func (p *castProbe) admits(ctx context.Context, bound *latchkey.Predicate) (bool, error) {
 	where, args := bound.SQL(p.dialect, 2)
 	var n int
-	err := p.db.QueryRowContext(ctx, "SELECT COUNT(*) FROM "+p.from+" WHERE "+where, append([]any{p.value}, args...)...).Scan(&n)
+	args = append([]any{p.value}, args...)
+	err := p.db.QueryRowContext(ctx, "SELECT COUNT(*) FROM "+p.from+" WHERE "+where, args...).Scan(&n)
 	return n > 0, err
 }
 
@@ -174,7 +183,8 @@ func mysqlProbe(_ context.Context, db *sql.DB, _ column, typ latchkey.FieldType)
 	if typ == latchkey.Date {
 		to = "DATE"
 	}
-	return &castProbe{db: db, dialect: latchkey.MySQL, from: "(SELECT CAST(? AS " + to + ") AS v) AS latchkey_probe"}, nil
+	from := "(SELECT CAST(? AS " + to + ") AS v) AS latchkey_probe"
+	return &castProbe{db: db, dialect: latchkey.MySQL, from: from}, nil
 }
 
 func postgresProbe(_ context.Context, db *sql.DB, _ column, typ latchkey.FieldType) (probe, error) {
@@ -182,11 +192,12 @@ func postgresProbe(_ context.Context, db *sql.DB, _ column, typ latchkey.FieldTy
 	if typ == latchkey.Date {
 		to = "date"
 	}
-	return &castProbe{db: db, dialect: latchkey.Postgres, from: "(SELECT CAST($1 AS " + to + ") AS v) AS latchkey_probe"}, nil
+	from := "(SELECT CAST($1 AS " + to + ") AS v) AS latchkey_probe"
+	return &castProbe{db: db, dialect: latchkey.Postgres, from: from}, nil
 }
 
-// tableProbe is a temporary table of one row, in a transaction that is rolled back: drivers of SQLite look at the declared
-// type of a column, which nothing but a table has.
+// tableProbe is a temporary table of one row, in a transaction that is rolled back: drivers of SQLite look at the
+// declared type of a column, which nothing but a table has.
 type tableProbe struct{ conn *sql.Conn }
 
 var plainType = regexp.MustCompile(`^[A-Z][A-Z0-9_ ]*(\([0-9, ]*\))?$`)

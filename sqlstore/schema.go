@@ -13,10 +13,10 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// CheckSchema verifies that the fields of s are columns of table, of a kind on which a condition admits exactly the rows
-// in SQL that it admits in memory. Call it once, when the program starts, for each table that conditions are asked
-// about. The table may be a view, and may be written with its schema ("main.orders"). Every column must carry a declared
-// type: what cannot be verified is refused. The error names each field that does not fit, with the reason.
+// CheckSchema verifies that the fields of s are columns of table, of a kind on which a condition admits exactly the
+// rows in SQL that it admits in memory. Call it once, when the program starts, for each table that conditions are asked
+// about. The table may be a view, and may be written with its schema ("main.orders"). Every column must carry a
+// declared type: what cannot be verified is refused. The error names each field that does not fit, with the reason.
 //
 //	field type  SQLite                        PostgreSQL                 MySQL and MariaDB
 //	Text        TEXT, VARCHAR, …              text, varchar, citext      CHAR, VARCHAR, TEXT of utf8mb4
@@ -29,18 +29,18 @@ import (
 //	Date        text, DATE                    date                       DATE
 //	DateTime    text, DATETIME, TIMESTAMP     timestamptz                DATETIME
 //
-// Refused are: a timestamp of PostgreSQL and a TIMESTAMP of MySQL, which compare in the zone of the session; a char(n) of
-// PostgreSQL, which is not the same text in SQL and in Go; a FLOAT of MySQL, of which it shows six digits only; and, for an
-// Integer, what can hold NaN, infinity or a rounded integer.
+// Refused are: a timestamp of PostgreSQL and a TIMESTAMP of MySQL, which compare in the zone of the session; a char(n)
+// of PostgreSQL, which is not the same text in SQL and in Go; a FLOAT of MySQL, of which it shows six digits only; and,
+// for an Integer, what can hold NaN, infinity or a rounded integer.
 //
 // Days and moments are also tried: a time.Time is written and read with the driver and the DSN in use, in a transaction
-// that is rolled back, and compared in SQL and in memory. So are settings of the session on which the two differ: the
-// zone, the character sets, sql_mode, client_encoding, extra_float_digits. Open all connections alike. On SQLite what
-// a program writes that is neither a time.Time nor ISO text is unknown to every condition, or should be: a DATETIME column
-// that holds the text 2026-11-22, or a number, is a moment to drivers, and a BOOLEAN column that holds 2 is true; on MySQL a
-// driver with parseTime makes 2026-10-31 of the day 2026-11-00. Let CHECK constraints, or NO_ZERO_IN_DATE, keep such values
-// out. What is finer than a microsecond is unknown on SQLite, in SQL and in memory; the others
-// round it when it is written.
+// that is rolled back, and compared in SQL and in memory. Settings of the session on which the two differ are refused:
+// character sets, sql_mode, client_encoding, extra_float_digits. Open all connections alike.
+//
+// What is finer than a microsecond is unknown on SQLite, in SQL and in memory; the others round it when it is written.
+// Some values no check can see, for drivers take them for others: on SQLite the text 2026-11-22 or a number in a
+// DATETIME column is a moment to drivers, and a 2 in a BOOLEAN column is true; on MySQL a driver with parseTime makes
+// 2026-10-31 of the day 2026-11-00. SQL knows none of them. Let CHECK constraints, or NO_ZERO_IN_DATE, keep them out.
 //
 // TiDB is refused: it admits rows there that memory does not.
 func CheckSchema(ctx context.Context, db *sql.DB, d latchkey.Dialect, table string, s *latchkey.Schema) error {
@@ -288,8 +288,8 @@ func sqliteKind(declared string) kind {
 func postgresColumns(ctx context.Context, db *sql.DB, schema, table string) (columns, error) {
 	var version, encoding, client string
 	var digits int
-	err := db.QueryRowContext(ctx, `SELECT version(), current_setting('server_encoding'), current_setting('client_encoding'),
-		CAST(current_setting('extra_float_digits') AS INTEGER)`).Scan(&version, &encoding, &client, &digits)
+	err := db.QueryRowContext(ctx, `SELECT version(), current_setting('server_encoding'),
+		current_setting('client_encoding'), CAST(current_setting('extra_float_digits') AS INTEGER)`).Scan(&version, &encoding, &client, &digits)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("this is no PostgreSQL database, or it cannot be reached: %w", err)
@@ -374,8 +374,8 @@ func checkMySQLSession(ctx context.Context, db *sql.DB) error {
 	case client != "utf8mb4":
 		return fmt.Errorf("the connection's character set is %s: set charset=utf8mb4 in the DSN", client)
 	case connection != "utf8mb4":
-		return fmt.Errorf("character_set_connection is %s, which makes other texts of arguments: set charset=utf8mb4 in the DSN, "+
-			"and nothing beside it", connection)
+		return fmt.Errorf("character_set_connection is %s, which makes other texts of arguments: set charset=utf8mb4 in the "+
+			"DSN, and nothing beside it", connection)
 	case results != "utf8mb4" && results != "" && results != "binary":
 		return fmt.Errorf("character_set_results is %s, in which texts are read as others: set charset=utf8mb4 in the DSN, "+
 			"and nothing beside it", results)
@@ -389,8 +389,8 @@ func checkMySQLSession(ctx context.Context, db *sql.DB) error {
 }
 
 func errTiDB(version string) error {
-	return fmt.Errorf("this is TiDB (%s), which admits rows in SQL that memory does not: a text padded with blanks, and numbers of a "+
-		"long list", version)
+	return fmt.Errorf("this is TiDB (%s), which admits other rows in SQL than memory does: a text padded with "+
+		"blanks, and of a long list of numbers too few", version)
 }
 
 func mysqlColumns(ctx context.Context, db *sql.DB, schema, table string) (columns, error) {

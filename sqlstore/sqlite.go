@@ -29,8 +29,8 @@ var sqlite = dialect{
 	unzoned: map[kind]string{
 		kindText: "take what converts texts and times out of the DSN",
 		kindDate: "declare the column TEXT, and write 2026-11-22",
-		kindDateTime: "with modernc.org/sqlite set _time_format=sqlite, and nothing else that converts times, in the DSN; or declare " +
-			"the column TEXT, and write RFC 3339",
+		kindDateTime: "with modernc.org/sqlite set _time_format=sqlite, and nothing else that converts times, in the DSN; " +
+			"or declare the column TEXT, and write RFC 3339",
 	},
 	quotes:       map[byte]byte{'"': '"', '`': '`', '[': ']'},
 	writers:      1, // its lock keeps every other writer out, so no row needs one
