@@ -214,3 +214,17 @@ func TestUnfilledReferencesAreNotBound(t *testing.T) {
 	require.ErrorIs(t, err, ErrBadCondition)
 	require.ErrorContains(t, err, `field "owner": the reference self`)
 }
+
+// What is too large only because latchkey put it together is nobody's input.
+func TestComposedFaultsAreOfRules(t *testing.T) {
+	parts := make([]Condition, 9000)
+	for i := range parts {
+		parts[i] = Where("i", Eq, i)
+	}
+	for composed, c := range map[bool]Condition{true: anyOf(parts...), false: AnyOf(parts...)} {
+		_, err := NewSchema(testFields).Bind(c)
+		var ce *ConditionError
+		require.ErrorAs(t, err, &ce)
+		require.Equal(t, composed, ce.OfRule)
+	}
+}

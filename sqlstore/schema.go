@@ -31,7 +31,7 @@ import (
 //
 // Refused are: a timestamp of PostgreSQL and a TIMESTAMP of MySQL, which compare in the zone of the session; a char(n)
 // of PostgreSQL, which is not the same text in SQL and in Go; a FLOAT of MySQL, of which it shows six digits only; and,
-// for an Integer, what can hold NaN, infinity or a rounded integer.
+// for an Integer, what can hold infinity or a rounded integer. No known driver of SQLite writes a day into a DATE column.
 //
 // Days and moments are also tried: a time.Time is written and read with the driver and the DSN in use, in a transaction
 // that is rolled back, and compared in SQL and in memory. Settings of the session on which the two differ are refused:
