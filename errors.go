@@ -84,7 +84,6 @@ func (e *FaultError) Unwrap() []error { return []error{e.Denied, e.Fault} }
 type ConditionError struct {
 	Field   string // "" when the fault is not one field's
 	Unknown bool   // the schema has no such field
-	OfRule  bool   // the fault is in a rule or a condition of the host's, not in what the caller sent
 	Reason  string
 	// OfRule says that the fault is in a rule or a condition of the host's, not in what the caller sent: a rule on a field
 	// that the schema lacks, say. False of rows, and of conditions that no rule made, as those of [Narrowing.Rows].

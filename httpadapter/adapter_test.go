@@ -625,3 +625,20 @@ func TestRateLimitFields(t *testing.T) {
 		require.Empty(t, out.Header().Get("RateLimit-Policy"))
 	}
 }
+
+// A caller who was assumed with rules that are none is refused, and whoever operates the program is told which rule.
+func TestRulesThatAreNone(t *testing.T) {
+	w := newWorld(t)
+	var log bytes.Buffer
+	auth := httpadapter.New(w.keys, &httpadapter.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	a := w.acme.Assume(latchkey.Client{ID: "7"}, latchkey.Permissions{
+		latchkey.Allow(latchkey.Read).On("invoices"), latchkey.Allow("Read").On("x")})
+	served := auth.Require(latchkey.Read, "invoices")(whoami)
+	out := httptest.NewRecorder()
+	r := httptest.NewRequest("GET", "/", nil)
+	served.ServeHTTP(out, r.WithContext(httpadapter.WithAccess(r.Context(), a)))
+	require.Equal(t, 500, out.Code)
+	require.NotContains(t, out.Body.String(), "rule")
+	require.Contains(t, log.String(), "rule 2")
+	require.Contains(t, log.String(), "correct the rule")
+}

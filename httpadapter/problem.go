@@ -58,6 +58,7 @@ func ProblemOf(err error) Problem {
 		cond    *latchkey.ConditionError
 		sent    *requestError
 		denied  *latchkey.DeniedError
+		fault   *latchkey.FaultError
 		waiting interface{ RetryAfter() time.Duration }
 	)
 	switch {
@@ -67,7 +68,7 @@ func ProblemOf(err error) Problem {
 	case errors.Is(err, latchkey.ErrUnknownOutcome):
 		return problem(503, "unknown-outcome", "Temporarily unavailable",
 			"It is not known whether the change was made.").retry(retryUnavailable)
-	case errors.As(err, &cond) && cond.OfRule: // whatever else it wraps: no caller can mend it
+	case errors.As(err, &fault), errors.As(err, &cond) && cond.OfRule: // whatever else it wraps: no caller can mend it
 		return problem(500, "internal", "Internal error", "")
 	case errors.Is(err, ErrNoCredential):
 		return problem(401, "no-credential", "Credential required", "")
@@ -142,6 +143,7 @@ func sentence(s string) string {
 func mend(err error) string {
 	var (
 		cond  *latchkey.ConditionError
+		fault *latchkey.FaultError
 		route *routeError
 	)
 	switch {
@@ -151,6 +153,8 @@ func mend(err error) string {
 		return "correct the name in the rule or condition, or add the field to the schema"
 	case errors.As(err, &cond) && cond.OfRule:
 		return "correct the rule or condition so that it fits the type of the field in the schema"
+	case errors.As(err, &fault):
+		return "correct the rule that the error names: until then the whole list allows nothing"
 	}
 	return ""
 }
