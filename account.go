@@ -81,7 +81,7 @@ func (a Account) Verify(ctx context.Context, p Presented) (Access, error) {
 	return a.m.verify(ctx, &p, a.owner)
 }
 
-// Get reads a token. [ErrNotFound] if there is none.
+// Get reads a token. [ErrNotFound] if there is none. Of one that is damaged it returns what is left, with a [*DamagedError].
 func (a Account) Get(ctx context.Context, id string) (Token, error) {
 	c, err := a.begin(ctx)
 	if err != nil {
@@ -93,12 +93,16 @@ func (a Account) Get(ctx context.Context, id string) (Token, error) {
 	if err := a.m.uses.flush(ctx); err != nil {
 		a.m.warn("latchkey: cannot write last uses", err)
 	}
-	f, err := a.m.store.Load(ctx, a.owner, id)
+	f, err := a.loadLeft(ctx, id)
+	if err == nil && f.Token.Damaged {
+		err = damagedToken(&f.Token)
+	}
 	return f.Token, err
 }
 
 // Tokens lists tokens, oldest first, reading page by page as the loop goes on; Limit is the size of a page, not of the
-// listing. The loop ends after an error.
+// listing. A damaged one comes in its place as what is left of it, at least its ID, with a [*DamagedError], and the loop goes
+// on after it. The loop ends after any other error.
 func (a Account) Tokens(ctx context.Context, q TokenQuery) iter.Seq2[Token, error] {
 	return func(yield func(Token, error) bool) {
 		c, err := a.begin(ctx)
@@ -118,6 +122,9 @@ func (a Account) Tokens(ctx context.Context, q TokenQuery) iter.Seq2[Token, erro
 		}, func(t Token) string { return t.ID }, func(t Token, err error) bool {
 			if err == nil && c.check(Read, "token", t.ID) != nil {
 				return true
+			}
+			if err == nil && t.Damaged {
+				err = damagedToken(&t)
 			}
 			return yield(t, err)
 		})
@@ -157,7 +164,7 @@ func (a Account) change(ctx context.Context, action Action, event, id, reason st
 		if err := c.check(action, "token", id); err != nil {
 			return err
 		}
-		f, err := a.m.store.Load(ctx, a.owner, id)
+		f, err := a.loadLeft(ctx, id)
 		if err != nil {
 			return err
 		}
@@ -201,12 +208,16 @@ var errUnchanged = errors.New("latchkey: unchanged")
 // Update changes a token's Settings; every other field of the Token edit gets is for reading, and changing one is
 // [ErrInvalid], as are Settings that its kind cannot have. When somebody else changes the token meanwhile, edit is called
 // again on the newer one; to refuse that, return [ErrConflict] when Token.Version is not the one your form showed. An
-// error of edit is returned as it is. [ErrNotFound] if there is no such token.
+// error of edit is returned as it is. [ErrNotFound] if there is no such token. Of a damaged one only Disabled can be changed,
+// else it is a [*DamagedError].
 func (a Account) Update(ctx context.Context, id string, edit func(*Token) error) (Token, error) {
 	return a.change(ctx, Update, "token.update", id, "", func(c *act, f *Found, w *Write) error {
 		edited := f.Token.Clone()
 		if err := edit(&edited); err != nil {
 			return &editError{err}
+		}
+		if f.Token.Damaged {
+			return switched(&f.Token, &edited)
 		}
 		frame := edited
 		frame.Settings = f.Token.Settings
@@ -245,6 +256,9 @@ func (a Account) Revoke(ctx context.Context, id, reason string) error {
 		if !f.Token.Revoked.IsZero() {
 			return errUnchanged
 		}
+		if f.Token.Damaged {
+			f.Token = tombstone(f.Token)
+		}
 		f.Token.Revoked, f.Token.Reason = fromMicros(a.m.now()), reason
 		return nil
 	})
@@ -262,7 +276,7 @@ func (a Account) Delete(ctx context.Context, id string) error {
 		if err := c.check(Delete, "token", id); err != nil {
 			return err
 		}
-		f, err := a.m.store.Load(ctx, a.owner, id)
+		f, err := a.loadLeft(ctx, id)
 		if err != nil {
 			return err
 		}

@@ -87,7 +87,8 @@ func (a Account) Events(ctx context.Context, after uint64) iter.Seq2[Event, erro
 	}
 }
 
-// Record reads the owner's own record. One that was never configured is Owner{ID: owner} with Version 0.
+// Record reads the owner's own record. One that was never configured is Owner{ID: owner} with Version 0. Of a damaged one it
+// returns what is left, with a [*DamagedError].
 func (a Account) Record(ctx context.Context) (Owner, error) {
 	c, err := a.begin(ctx)
 	if err == nil {
@@ -101,7 +102,8 @@ func (a Account) Record(ctx context.Context) (Owner, error) {
 
 // Configure changes what the account may do at all: its boundary, its off switch, and NotBefore, which ends all tokens
 // created before it at once. ID and Version are for reading. Edit is called again when somebody else came between; an
-// error of edit is returned as it is. Boundary and Limits are the host's alone, and so is moving
+// error of edit is returned as it is. A damaged record is replaced wholly: edit gets what is left of it, with no Limits and a
+// Boundary that is empty and so lets nothing through, and sets all that is to hold. Boundary and Limits are the host's alone, and so is moving
 // NotBefore back: who acts gets a *[DeniedError].
 func (a Account) Configure(ctx context.Context, edit func(*Owner) error) error {
 	return retry(func() error {
@@ -112,11 +114,12 @@ func (a Account) Configure(ctx context.Context, edit func(*Owner) error) error {
 		if err := c.check(Update, "owner", ""); err != nil {
 			return err
 		}
-		old, err := a.m.store.Owner(ctx, a.owner)
+		old, err := a.ownerLeft(ctx)
 		if err != nil {
 			return err
 		}
 		o := old.Clone()
+		o.Damaged = false
 		if err := edit(&o); err != nil {
 			return &editError{err}
 		}

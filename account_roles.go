@@ -10,11 +10,11 @@ import (
 	"strings"
 )
 
-// CreateRole stores a new role; its ID, Owner and Version are given to it and must be empty. [ErrExists] if the name is
+// CreateRole stores a new role; its ID, Owner, Version and Damaged are given to it and must be empty. [ErrExists] if the name is
 // taken within the origin; [ErrInvalid] for a malformed role or one that inherits an unknown one.
 func (a Account) CreateRole(ctx context.Context, r Role) (Role, error) {
-	if r.ID != "" || r.Owner != "" || r.Version != 0 {
-		return Role{}, fmt.Errorf("%w: ID, Owner and Version of a new role are given to it", ErrInvalid)
+	if r.ID != "" || r.Owner != "" || r.Version != 0 || r.Damaged {
+		return Role{}, fmt.Errorf("%w: ID, Owner, Version and Damaged of a new role are given to it", ErrInvalid)
 	}
 	var out Role
 	err := retry(func() (err error) {
@@ -156,7 +156,7 @@ func containsRef(refs []Ref, r Ref) bool {
 	return false
 }
 
-// Role reads a role. [ErrNotFound] if there is none.
+// Role reads a role. [ErrNotFound] if there is none. Of one that is damaged it returns what is left, with a [*DamagedError].
 func (a Account) Role(ctx context.Context, id string) (Role, error) {
 	c, err := a.begin(ctx)
 	if err != nil {
@@ -168,8 +168,9 @@ func (a Account) Role(ctx context.Context, id string) (Role, error) {
 	return a.m.store.Role(ctx, a.owner, id)
 }
 
-// Roles lists roles, oldest first, reading page by page as the loop goes on; Limit is the size of a page. The loop ends
-// after an error.
+// Roles lists roles, oldest first, reading page by page as the loop goes on; Limit is the size of a page. A damaged one comes
+// in its place as what is left of it, at least its ID, with a [*DamagedError], and the loop goes on after it. The loop ends
+// after any other error.
 func (a Account) Roles(ctx context.Context, q RoleQuery) iter.Seq2[Role, error] {
 	return func(yield func(Role, error) bool) {
 		c, err := a.begin(ctx)
@@ -184,6 +185,9 @@ func (a Account) Roles(ctx context.Context, q RoleQuery) iter.Seq2[Role, error] 
 			if err == nil && c.check(Read, "role", r.ID) != nil {
 				return true
 			}
+			if err == nil && r.Damaged {
+				err = &DamagedError{Kind: ChangedRole, Owner: a.owner, ID: r.ID}
+			}
 			return yield(r, err)
 		})
 	}
@@ -192,7 +196,8 @@ func (a Account) Roles(ctx context.Context, q RoleQuery) iter.Seq2[Role, error] 
 // UpdateRole changes a role; every token that has it answers by the new rules before UpdateRole returns. ID, Owner,
 // Origin and Version are for reading. When somebody else changes the role meanwhile, edit is called again on the newer
 // one; to refuse that, return [ErrConflict] when Version is not the one your form showed. An error of edit is returned
-// as it is. An actor must have all that this role allows, and
+// as it is. A damaged role is replaced wholly: edit gets what [Account.Role] returns, which inherits nothing and denies
+// everything, and sets all that is to hold. An actor must have all that this role allows, and
 // all that the tokens and roles that have it allow before and after. [ErrNotFound] if there is no such role,
 // [ErrExists] if the name is taken, [ErrInvalid] for a malformed role, one that inherits an unknown one, and a cycle.
 func (a Account) UpdateRole(ctx context.Context, id string, edit func(*Role) error) (Role, error) {
@@ -205,14 +210,18 @@ func (a Account) UpdateRole(ctx context.Context, id string, edit func(*Role) err
 		if err := c.check(Update, "role", id); err != nil {
 			return err
 		}
-		old, err := a.m.store.Role(ctx, a.owner, id)
+		old, err := a.roleLeft(ctx, id)
 		if err != nil {
 			return err
 		}
 		r := old.Clone()
+		if r.Damaged {
+			r.Damaged, r.Permissions = false, Permissions{Deny(Any).On("*", "latchkey/*")}
+		}
 		if err := edit(&r); err != nil {
 			return &editError{err}
 		}
+		r.Damaged = false // it is written anew
 		if r.ID != old.ID || r.Owner != old.Owner || r.Origin != old.Origin || r.Version != old.Version {
 			return fmt.Errorf("%w: UpdateRole changes no ID, Owner, Origin or Version", ErrInvalid)
 		}
@@ -249,7 +258,7 @@ func (a Account) DeleteRole(ctx context.Context, id string) error {
 		if err := c.check(Delete, "role", id); err != nil {
 			return err
 		}
-		r, err := a.m.store.Role(ctx, a.owner, id)
+		r, err := a.roleLeft(ctx, id)
 		if err != nil {
 			return err
 		}
@@ -266,11 +275,17 @@ func (c *act) coversRole(ctx context.Context, r Role, becomes *Role, action Acti
 	if !c.acts {
 		return nil
 	}
+	if r.Damaged {
+		return c.covers(ctx, everything(), action, "role", r.ID)
+	}
 	up := layer{roles: r.Inherits}
 	if becomes != nil {
 		up.roles = slices.Concat(r.Inherits, becomes.Inherits)
 	}
 	roles, err := c.rolesNamed(ctx, []layer{up})
+	if isDamaged(err) {
+		return c.covers(ctx, everything(), action, "role", r.ID)
+	}
 	if err != nil {
 		return err
 	}
@@ -377,6 +392,9 @@ func (c *act) coversHolder(ctx context.Context, t *Token, changed Role, becomes 
 	}
 	layers := []layer{layerOf(t)}
 	before, err := c.rolesNamed(ctx, layers)
+	if t.Damaged || isDamaged(err) {
+		return c.covers(ctx, everything(), action, "token", t.ID)
+	}
 	if err != nil {
 		return err
 	}

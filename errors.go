@@ -52,6 +52,40 @@ func (e *invalidTokenError) Unwrap() error { return ErrInvalidToken }
 
 func invalid(msg string) error { return &invalidTokenError{msg} }
 
+// DamagedError names a stored record that cannot be read: it is cut off or altered, or a later version wrote it. It wraps
+// [ErrUnavailable], for nothing may be decided by what is left of it, and nothing that depends on it is answered.
+//
+// Ending something needs no record. Revoke, Delete, Rotate and Update, which can then only set Disabled, work on a damaged
+// token by its id, DeleteRole and UpdateRole on a damaged role, and Configure on a damaged owner.
+type DamagedError struct {
+	Kind  ChangeKind // ChangedToken (or a secret of it), ChangedRole or ChangedOwner
+	Owner string
+	ID    string // of the token or the role; of the owner's own record, the owner
+	Err   error  // what is wrong with it; may be nil
+}
+
+func (e *DamagedError) Error() string {
+	what := map[ChangeKind]string{ChangedToken: "token", ChangedRole: "role", ChangedOwner: "owner record"}[e.Kind]
+	text := fmt.Sprintf("%v: the stored %s %q of owner %q cannot be read", ErrUnavailable, what, e.ID, e.Owner)
+	if e.Err != nil {
+		text += ": " + e.Err.Error()
+	}
+	return text
+}
+
+func (e *DamagedError) Unwrap() []error {
+	if e.Err == nil {
+		return []error{ErrUnavailable}
+	}
+	return []error{ErrUnavailable, e.Err}
+}
+
+// isDamaged reports whether err says that a record cannot be read, and nothing worse.
+func isDamaged(err error) bool {
+	var damaged *DamagedError
+	return errors.As(err, &damaged)
+}
+
 // DeniedError says that an access may not do what was asked. It wraps [ErrDenied].
 type DeniedError struct {
 	Action   Action

@@ -201,6 +201,9 @@ func (f *follower) applyFeed(r *feedRead, target uint64) (bool, error) {
 	for _, ch := range r.feed.Changes {
 		dense = dense && (ch.Epoch == at+1 || ch.Epoch == at && at > r.after)
 		at = ch.Epoch
+		if ch.Kind < ChangedToken || ch.Kind > ChangedRevocation {
+			dense = false // what changed cannot be told: the row is damaged, or a later version wrote it
+		}
 	}
 	r.done = true
 	switch {

@@ -55,6 +55,10 @@ type Token struct {
 	Reason  string    `json:"reason,omitempty"` // why it was revoked
 	Hint    string    `json:"hint"`             // "ak_3f…9Qz": the first 5 and last 3 characters of the newest secret
 	Public  string    `json:"public,omitempty"` // KindPublishable only: the text itself
+
+	// Damaged says that the stored record cannot be read: see [DamagedError]. What is set beside it may be told to people, and
+	// decides nothing: the token does nothing at all until it is revoked or deleted.
+	Damaged bool `json:"damaged,omitempty"`
 }
 
 // Settings are what an owner may change about a token after it was made. [Spec] and [Account.Update] share them.

@@ -193,6 +193,9 @@ func (m *Manager) judge(ctx context.Context, p *Presented, owner string, f Found
 // judgeRecords asks what the records alone say, in the published order.
 func (m *Manager) judgeRecords(f *Found, now int64) error {
 	t := &f.Token
+	if err := f.damaged(); err != nil {
+		return err
+	}
 	if f.Owner.Disabled {
 		return ErrOwnerDisabled
 	}

@@ -144,6 +144,9 @@ func (s *Store) ByDigest(ctx context.Context, digests ...[32]byte) (latchkey.Fou
 		// A digest in the map without its secret would be a fault of this package: better not found than panicking.
 		if i := t.secretAt(d); i >= 0 && !t.secrets[i].signing {
 			f := s.found(t)
+			if err := damaged(&f); err != nil {
+				return latchkey.Found{}, err
+			}
 			f.Secret = t.secrets[i].copy()
 			return f, nil
 		}
@@ -162,7 +165,20 @@ func (s *Store) Load(ctx context.Context, owner, tokenID string) (latchkey.Found
 	if !ok {
 		return latchkey.Found{}, latchkey.ErrNotFound
 	}
-	return s.found(t), nil
+	f := s.found(t)
+	return f, damaged(&f)
+}
+
+// damaged names the first token of f that was put with Damaged set.
+func damaged(f *latchkey.Found) error {
+	t := &f.Token
+	if i := slices.IndexFunc(f.Ancestors, func(t latchkey.Token) bool { return t.Damaged }); i >= 0 && !t.Damaged {
+		t = &f.Ancestors[i]
+	}
+	if !t.Damaged {
+		return nil
+	}
+	return &latchkey.DamagedError{Kind: latchkey.ChangedToken, Owner: t.Owner, ID: t.ID}
 }
 
 // found gathers all that decides about a token. The caller holds the lock, so it is one cut.

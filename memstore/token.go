@@ -13,15 +13,15 @@ import (
 type token struct {
 	of *account
 
-	id, parent, name, hint               string
-	version                              uint64
-	created, used, revoked, notAfter     int64
-	kind                                 latchkey.Kind
-	depth                                uint8
-	test, disabled, full, signed, inWork bool // inWork: inserted by the Write that is under way
-	roles                                []string
-	more                                 *more
-	secrets                              []secret
+	id, parent, name, hint                        string
+	version                                       uint64
+	created, used, revoked, notAfter              int64
+	kind                                          latchkey.Kind
+	depth                                         uint8
+	test, disabled, full, signed, damaged, inWork bool // inWork: inserted by the Write that is under way
+	roles                                         []string
+	more                                          *more
+	secrets                                       []secret
 }
 
 // more is what few tokens have.
@@ -65,6 +65,7 @@ func (r *token) set(t latchkey.Token) {
 	r.created, r.used, r.revoked = micros(t.Created), micros(t.Used), micros(t.Revoked)
 	r.notAfter = micros(t.Validity.NotAfter)
 	r.test, r.disabled, r.full, r.signed = t.Test, t.Disabled, t.Full, t.Restrictions.Signed
+	r.damaged = t.Damaged
 	r.roles = t.Roles
 	r.more = nil
 	if t.Origin != "" || t.Reason != "" || t.Public != "" || t.Permissions != nil || t.Restrictions.Domains != nil ||
@@ -87,7 +88,7 @@ func (r *token) view() latchkey.Token {
 	t := latchkey.Token{
 		ID: r.id, Owner: r.of.id, Version: r.version, Kind: r.kind, Test: r.test, Parent: r.parent, Depth: r.depth,
 		Settings: latchkey.Settings{Name: r.name, Roles: r.roles, Disabled: r.disabled},
-		Full:     r.full, Hint: r.hint,
+		Full:     r.full, Hint: r.hint, Damaged: r.damaged,
 		Created: fromMicros(r.created), Used: fromMicros(r.used), Revoked: fromMicros(r.revoked),
 	}
 	t.Restrictions.Signed = r.signed

@@ -402,6 +402,7 @@ func (tx *tx) putRole(r latchkey.Role) error {
 	}
 	r = r.Clone()
 	r.Version++
+	r.Damaged = false
 	oldName := roleName{old.Origin, old.Name}
 	if exists {
 		delete(a.roleIDs, oldName)
@@ -472,6 +473,7 @@ func (tx *tx) putOwner() error {
 	}
 	before := a.record
 	o.Version++
+	o.Damaged = false
 	o.NotBefore = fromMicros(micros(o.NotBefore))
 	a.record = o
 	tx.onUndo(func() { a.record = before })

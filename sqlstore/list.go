@@ -92,15 +92,26 @@ func (s *Store) Tokens(ctx context.Context, owner string, q latchkey.TokenQuery)
 	args := append(append([]any{owner, q.After}, f.args...), q.Size())
 	err = s.read(ctx, "list tokens", func() error {
 		out = nil
-		return s.eachUnprepared(ctx, text, args, func(rows *sql.Rows) error {
+		var unread []string
+		err := s.eachUnprepared(ctx, text, args, func(rows *sql.Rows) error {
 			var row tokenRow
-			if err := rows.Scan(row.dest()...); err != nil {
-				return err
+			err := rows.Scan(row.dest()...)
+			out = append(out, row.token(owner))
+			if row := &out[len(out)-1]; err == nil && row.Damaged {
+				unread = append(unread, row.ID)
 			}
-			token, err := row.token()
-			out = append(out, token)
 			return err
 		})
+		if err != nil || len(unread) == 0 {
+			return err
+		}
+		left, err := s.left(ctx, owner, unread...)
+		for i := range out {
+			if t, ok := left[out[i].ID]; ok {
+				out[i] = t
+			}
+		}
+		return err
 	})
 	if err != nil {
 		return nil, err

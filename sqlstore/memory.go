@@ -190,6 +190,9 @@ func (m *memory) learnChanges(feed *latchkey.Feed, rows int) {
 	for _, c := range feed.Changes {
 		dense = dense && (c.Epoch == at+1 || c.Epoch == at && at > after)
 		at = c.Epoch
+		if c.Kind < latchkey.ChangedToken || c.Kind > latchkey.ChangedRevocation {
+			dense = false // what changed cannot be told
+		}
 	}
 	// Numbers have no gaps: one that is missing is history that is not there.
 	if rows > maxCatchUp || feed.Truncated || !dense || at != feed.Epoch {

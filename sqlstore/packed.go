@@ -25,6 +25,7 @@ import (
 
 const (
 	packedFormat = 1 // of records and secrets; what has another is refused
+	unreadable   = 0 // begins a record that is known to be damaged
 	usedSize     = 8
 	digestSize   = 32
 )
@@ -207,7 +208,7 @@ func unpackToken(record string, used time.Time) (t latchkey.Token, err error) {
 		body, err = bodies.decode(u.rest)
 	}
 	if err != nil {
-		return latchkey.Token{}, corrupt("token", t.Owner, t.ID, err)
+		return latchkey.Token{}, fmt.Errorf("a stored token cannot be read: %w", err)
 	}
 	t.Roles, t.Permissions, t.Restrictions, t.Limits = body.Roles, body.Permissions, body.Restrictions, body.Limits
 	t.Full, t.Rows, t.Forced = body.Full, body.Rows, body.Forced

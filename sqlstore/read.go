@@ -6,7 +6,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -21,7 +20,7 @@ import (
 // The epoch comes from the left of a join: without it there is no row, which is an error, and never "not found".
 
 const (
-	selectPresented = `SELECT e.epoch, s.found FROM latchkey_epoch e
+	selectPresented = `SELECT e.epoch, s.owner, s.token_id, s.found FROM latchkey_epoch e
 	LEFT JOIN latchkey_secrets s ON s.signing = 0 AND s.digest `
 	atEpoch = ` WHERE e.id = 1`
 
@@ -44,7 +43,7 @@ const selectKin = `WITH RECURSIVE chain (id, parent, distance) AS (
 		SELECT x.role_id FROM chain c CROSS JOIN latchkey_token_roles x WHERE x.owner = ? AND x.token_id = c.id
 		UNION
 		SELECT i.inherits_id FROM closure k CROSS JOIN latchkey_role_inherits i WHERE i.owner = ? AND i.role_id = k.id)
-	SELECT 1, c.distance, '', '', '', '', 0, t.used, NULL, t.record FROM chain c
+	SELECT 1, c.distance, t.id, '', t.parent, '', t.version, t.used, NULL, t.record FROM chain c
 		CROSS JOIN latchkey_tokens t WHERE t.owner = ? AND t.id = c.id
 	UNION ALL
 	SELECT 2, r.version, r.id, r.owner, r.origin, r.name, r.inherit_denies, NULL, r.extra, r.body
@@ -91,36 +90,34 @@ func (s *Store) ByDigest(ctx context.Context, digests ...[32]byte) (found latchk
 func (s *Store) presented(ctx context.Context, text string, args []any, digests [][32]byte) (
 	f latchkey.Found, ok bool, err error) {
 	var epoch uint64
-	take := func(packed sql.NullString) error {
+	var owner, id, packed sql.NullString
+	take := func() error {
 		if !packed.Valid {
 			return nil
 		}
 		one, err := unpackFound(packed.String)
-		if err != nil {
-			return err
-		}
 		rank := slices.Index(digests, one.Secret.Digest)
-		if rank < 0 { // what was not asked for is never answered, and not "not found" either: its row was
-			return fmt.Errorf("a stored secret is not the one of its digest: %w", errPacked)
+		// What was not asked for is never answered, and not "not found" either: its row was.
+		if err != nil || rank < 0 || one.Token.Owner != owner.String || one.Token.ID != id.String {
+			return damaged(latchkey.ChangedToken, owner.String, id.String)
 		}
 		if !ok || rank < slices.Index(digests, f.Secret.Digest) {
 			f, ok = one, true
 		}
 		return nil
 	}
-	var packed sql.NullString
 	sawEpoch := false
 	if len(args) == 1 { // a digest is there once
-		if sawEpoch, err = s.first(ctx, text, args, &epoch, &packed); err == nil {
-			err = take(packed)
+		if sawEpoch, err = s.first(ctx, text, args, &epoch, &owner, &id, &packed); err == nil {
+			err = take()
 		}
 	} else {
 		err = s.each(ctx, text, args, func(rows *sql.Rows) error {
 			sawEpoch = true
-			if err := rows.Scan(&epoch, &packed); err != nil {
+			if err := rows.Scan(&epoch, &owner, &id, &packed); err != nil {
 				return err
 			}
-			return take(packed)
+			return take()
 		})
 	}
 	if err != nil || !sawEpoch {
@@ -135,27 +132,45 @@ func (s *Store) Load(ctx context.Context, owner, tokenID string) (found latchkey
 	err = s.read(ctx, "load token", func() error {
 		found, err = s.cut(ctx, func() (f latchkey.Found, ok bool, err error) {
 			f.Token, f.Epoch, ok, err = s.tokenAt(ctx, owner, tokenID)
+			if err == nil && f.Token.Damaged {
+				var left map[string]latchkey.Token
+				left, err = s.left(ctx, owner, tokenID)
+				f.Token, ok = left[tokenID], len(left) == 1
+			}
 			return f, ok, err
 		})
 		return err
 	})
-	if err != nil {
+	if err != nil && !isDamaged(err) {
 		return latchkey.Found{}, err
 	}
-	return found, nil
+	return found, err
 }
 
-// tokenAt reads a token alone, and the epoch.
+// left reads what is kept beside the records of tokens that are damaged, by id.
+func (s *Store) left(ctx context.Context, owner string, ids ...string) (map[string]latchkey.Token, error) {
+	out := make(map[string]latchkey.Token, len(ids))
+	text := `SELECT ` + leftColumns + ` FROM latchkey_tokens t WHERE t.owner = ? AND t.id IN (?` +
+		strings.Repeat(`, ?`, len(ids)-1) + `)`
+	return out, s.eachUnprepared(ctx, text, append([]any{owner}, anys(ids, asAny)...), func(rows *sql.Rows) error {
+		var row leftRow
+		err := rows.Scan(row.dest()...)
+		out[row.t.ID] = row.token(owner)
+		return err
+	})
+}
+
+// tokenAt reads a token alone, and the epoch. It may be Damaged.
 func (s *Store) tokenAt(ctx context.Context, owner, id string) (t latchkey.Token, epoch uint64, ok bool, err error) {
 	var row tokenRow
-	found, err := s.first(ctx, selectByID, []any{owner, id}, &epoch, &row.record, &row.used)
+	found, err := s.first(ctx, selectByID, []any{owner, id}, append([]any{&epoch}, row.dest()...)...)
 	switch {
 	case err != nil || !found:
 		return t, 0, false, orMissing(err, epochRow)
-	case row.record.Valid:
-		t, err = row.token()
+	case row.id.Valid:
+		t = row.token(owner)
 	}
-	return t, epoch, row.record.Valid && err == nil, err
+	return t, epoch, row.id.Valid, nil
 }
 
 // cut reads a token, and its owner and kin as of the same epoch.
@@ -174,19 +189,25 @@ func (s *Store) cut(ctx context.Context, first func() (latchkey.Found, bool, err
 			return latchkey.Found{}, err
 		}
 		if whole {
-			return f, nil
+			return f, damage(&f)
 		}
 	}
 	return latchkey.Found{}, errNoCut
 }
 
-// complete adds to a token what decides about it beside it. It is not whole when the epoch moved on.
+// complete adds to a token what decides about it beside it. It is not whole when the epoch moved on. What is Damaged is not
+// kept in memory, nor is anything that was read along with it.
 func (s *Store) complete(ctx context.Context, f *latchkey.Found, was mark) (whole bool, err error) {
 	if !s.memory.owner(f, was) {
 		if whole, err = s.ownerAt(ctx, f, was); err != nil || !whole {
 			return false, err
 		}
-		s.memory.learnOwner(f, was)
+		if !f.Owner.Damaged {
+			s.memory.learnOwner(f, was)
+		}
+	}
+	if f.Token.Damaged {
+		return true, nil // what it depends on is not known
 	}
 	if s.memory.ancestors(f, was) {
 		if s.memory.roles(f, was) {
@@ -200,7 +221,7 @@ func (s *Store) complete(ctx context.Context, f *latchkey.Found, was mark) (whol
 		if same, err := s.still(ctx, f, epoch, was); err != nil || !same {
 			return false, err
 		}
-		if ok && parent.Parent == "" {
+		if ok && !parent.Damaged && parent.Parent == "" {
 			f.Ancestors = []latchkey.Token{parent}
 			s.memory.learnAncestors(f, was)
 			if s.memory.roles(f, was) {
@@ -216,8 +237,10 @@ func (s *Store) complete(ctx context.Context, f *latchkey.Found, was mark) (whol
 	if same, err := s.still(ctx, f, epoch, was); err != nil || !same {
 		return false, err
 	}
-	s.memory.learnAncestors(f, was)
-	s.memory.learnRoles(f, was)
+	if damage(f) == nil {
+		s.memory.learnAncestors(f, was)
+		s.memory.learnRoles(f, was)
+	}
 	return true, nil
 }
 
@@ -229,9 +252,7 @@ func (s *Store) ownerAt(ctx context.Context, f *latchkey.Found, was mark) (whole
 	if err != nil || !found {
 		return false, orMissing(err, epochRow)
 	}
-	if f.Owner, err = row.owner(f.Token.Owner); err != nil {
-		return false, err
-	}
+	f.Owner = row.owner(f.Token.Owner)
 	return s.still(ctx, f, epoch, was)
 }
 
@@ -259,22 +280,21 @@ func (s *Store) kin(ctx context.Context, f *latchkey.Found) (epoch uint64, there
 		case 0:
 			epoch, sawEpoch = number, true
 		case 1:
-			t, err := unpackToken(string(role.body), fromMicros(token.used))
-			if err != nil {
-				return err
-			}
+			token.id, token.version.Int64 = sql.NullString{String: role.r.ID}, role.denies
+			token.record.String = string(role.body)
+			t := token.token(owner)
 			if number == 0 {
 				there = t.Version == f.Token.Version
+				f.Token.Damaged = t.Damaged // its copy beside the secret may be whole
 				return nil
+			}
+			if t.Damaged {
+				t.Parent = role.r.Origin
 			}
 			chain = append(chain, ancestor{number, t})
 		default:
 			role.version = int64(number)
-			r, err := role.role()
-			if err != nil {
-				return err
-			}
-			f.Roles = append(f.Roles, r)
+			f.Roles = append(f.Roles, role.role())
 		}
 		return nil
 	})
@@ -288,24 +308,29 @@ func (s *Store) kin(ctx context.Context, f *latchkey.Found) (epoch uint64, there
 	return epoch, there, nil
 }
 
-// Secrets implements latchkey.Store.
+// Secrets implements latchkey.Store. Of a secret that cannot be read it returns, with the error, what is kept beside it.
 func (s *Store) Secrets(ctx context.Context, owner, tokenID string) (out []latchkey.SecretRecord, err error) {
 	err = s.read(ctx, "list secrets", func() error {
 		out = nil
-		exists := false
+		exists, whole := false, true
 		// One statement, so that a token without secrets and one that is gone are told apart in one cut.
-		err := s.each(ctx, `SELECT s.found FROM latchkey_tokens t
+		err := s.each(ctx, `SELECT s.digest, s.signing, s.not_after, s.found FROM latchkey_tokens t
 			LEFT JOIN latchkey_secrets s ON s.owner = t.owner AND s.token_id = t.id
 			WHERE t.owner = ? AND t.id = ?`, []any{owner, tokenID}, func(rows *sql.Rows) error {
 			exists = true
-			var packed sql.NullString
-			if err := rows.Scan(&packed); err != nil || !packed.Valid {
+			var digest, packed sql.NullString
+			var signing, notAfter sql.NullInt64
+			if err := rows.Scan(&digest, &signing, &notAfter, &packed); err != nil || !digest.Valid {
 				return err
 			}
 			var record latchkey.SecretRecord
-			_, _, err := unpackSecret(packed.String, &record)
+			if _, _, err := unpackSecret(packed.String, &record); err != nil || string(record.Digest[:]) != digest.String {
+				record = latchkey.SecretRecord{Signing: signing.Int64 != 0, NotAfter: fromMicros(notAfter)}
+				copy(record.Digest[:], digest.String)
+				whole = false
+			}
 			out = append(out, record)
-			return err
+			return nil
 		})
 		slices.SortFunc(out, func(a, b latchkey.SecretRecord) int {
 			return cmp.Or(a.Created.Compare(b.Created), bytes.Compare(a.Digest[:], b.Digest[:]))
@@ -313,12 +338,15 @@ func (s *Store) Secrets(ctx context.Context, owner, tokenID string) (out []latch
 		if err != nil || !exists {
 			return orNotFound(err, "token %q", tokenID)
 		}
+		if !whole {
+			return damaged(latchkey.ChangedToken, owner, tokenID)
+		}
 		return nil
 	})
-	if err != nil {
+	if err != nil && !isDamaged(err) {
 		return nil, err
 	}
-	return out, nil
+	return out, err
 }
 
 // Role implements latchkey.Store.
@@ -334,12 +362,15 @@ func (s *Store) Role(ctx context.Context, owner, id string) (role latchkey.Role,
 		if err != nil || !found {
 			return orNotFound(err, "role %q", id)
 		}
+		if role.Damaged {
+			return damaged(latchkey.ChangedRole, owner, id)
+		}
 		return nil
 	})
-	if err != nil {
+	if err != nil && !isDamaged(err) {
 		return latchkey.Role{}, err
 	}
-	return role, nil
+	return role, err
 }
 
 func scanRole(rows *sql.Rows) (latchkey.Role, error) {
@@ -347,7 +378,7 @@ func scanRole(rows *sql.Rows) (latchkey.Role, error) {
 	if err := rows.Scan(row.dest()...); err != nil {
 		return latchkey.Role{}, err
 	}
-	return row.role()
+	return row.role(), nil
 }
 
 // Clients implements latchkey.Store.
@@ -377,13 +408,15 @@ func (s *Store) Owner(ctx context.Context, owner string) (out latchkey.Owner, er
 		if err != nil {
 			return err
 		}
-		out, err = row.owner(owner)
-		return err
+		if out = row.owner(owner); out.Damaged {
+			return damaged(latchkey.ChangedOwner, owner, owner)
+		}
+		return nil
 	})
-	if err != nil {
+	if err != nil && !isDamaged(err) {
 		return latchkey.Owner{}, err
 	}
-	return out, nil
+	return out, err
 }
 
 // Events implements latchkey.Store.

@@ -3,7 +3,7 @@ package sqlstore
 import (
 	"database/sql"
 	"encoding/json"
-	"fmt"
+	"errors"
 	"slices"
 	"time"
 	"unicode/utf8"
@@ -53,9 +53,37 @@ func blob(b []byte) any {
 	return append([]byte{}, b...)
 }
 
-// corrupt names a record that cannot be read whole. It is never answered in part: outcome makes it ErrUnavailable.
-func corrupt(what, owner, id string, err error) error {
-	return fmt.Errorf("the stored %s %q of owner %q cannot be read: %w", what, id, owner, err)
+// damaged names a record that cannot be read whole.
+func damaged(kind latchkey.ChangeKind, owner, id string) error {
+	return &latchkey.DamagedError{Kind: kind, Owner: owner, ID: id, Err: errPacked}
+}
+
+// isDamaged reports whether err says that a record cannot be read, in which case what is left of it is told too.
+func isDamaged(err error) bool {
+	var damage *latchkey.DamagedError
+	return errors.As(err, &damage)
+}
+
+// damage names the first record of f that cannot be read.
+func damage(f *latchkey.Found) error {
+	owner := f.Token.Owner
+	switch {
+	case f.Token.Damaged:
+		return damaged(latchkey.ChangedToken, owner, f.Token.ID)
+	case f.Owner.Damaged:
+		return damaged(latchkey.ChangedOwner, owner, owner)
+	}
+	for i := range f.Ancestors {
+		if f.Ancestors[i].Damaged {
+			return damaged(latchkey.ChangedToken, owner, f.Ancestors[i].ID)
+		}
+	}
+	for i := range f.Roles {
+		if f.Roles[i].Damaged {
+			return damaged(latchkey.ChangedRole, owner, f.Roles[i].ID)
+		}
+	}
+	return nil
 }
 
 // Of roles and owners, bodies hold as JSON what no query asks about; each of the other fields has a column. Tokens and
@@ -72,18 +100,54 @@ type ownerBody struct {
 }
 
 // tokenColumns are what a tokenRow scans.
-const tokenColumns = `t.record, t.used`
+const tokenColumns = `t.id, t.version, t.record, t.used`
 
 // tokenRow may be all NULL, from a LEFT JOIN: then there is no token.
 type tokenRow struct {
-	record sql.NullString
-	used   sql.NullInt64
+	id      sql.NullString
+	version sql.NullInt64
+	record  sql.NullString
+	used    sql.NullInt64
 }
 
-func (r *tokenRow) dest() []any { return []any{&r.record, &r.used} }
+func (r *tokenRow) dest() []any { return []any{&r.id, &r.version, &r.record, &r.used} }
 
-func (r *tokenRow) token() (latchkey.Token, error) {
-	return unpackToken(r.record.String, fromMicros(r.used))
+// token is the token of the row. One that cannot be read, or that another row should have, is Damaged.
+func (r *tokenRow) token(owner string) latchkey.Token {
+	t, err := unpackToken(r.record.String, fromMicros(r.used))
+	if err != nil || t.Owner != owner || t.ID != r.id.String || t.Version != uint64(r.version.Int64) {
+		return latchkey.Token{ID: r.id.String, Owner: owner, Version: uint64(r.version.Int64), Used: fromMicros(r.used),
+			Damaged: true}
+	}
+	return t
+}
+
+// leftColumns are what a leftRow scans: what is kept beside a token's record.
+const leftColumns = `t.id, t.version, t.kind, t.parent, t.origin, t.name, t.client_id, t.created, t.not_before, t.not_after,
+	t.idle, t.used, t.disabled, t.revoked, t.hint`
+
+type leftRow struct {
+	t                                           latchkey.Token
+	version, kind, idle, disabled               int64
+	created, notBefore, notAfter, used, revoked sql.NullInt64
+}
+
+func (r *leftRow) dest() []any {
+	return []any{&r.t.ID, &r.version, &r.kind, &r.t.Parent, &r.t.Origin, &r.t.Name, &r.t.Client.ID, &r.created, &r.notBefore,
+		&r.notAfter, &r.idle, &r.used, &r.disabled, &r.revoked, &r.t.Hint}
+}
+
+func (r *leftRow) token(owner string) latchkey.Token {
+	t := r.t
+	t.Owner, t.Version, t.Damaged = owner, uint64(r.version), true
+	if kind := latchkey.Kind(r.kind); int64(kind) == r.kind && kind.Valid() {
+		t.Kind = kind
+	}
+	t.Created, t.Used, t.Revoked = fromMicros(r.created), fromMicros(r.used), fromMicros(r.revoked)
+	t.Validity = latchkey.Validity{NotBefore: fromMicros(r.notBefore), NotAfter: fromMicros(r.notAfter),
+		Idle: time.Duration(r.idle)}
+	t.Disabled = r.disabled != 0
+	return t
 }
 
 // packedToken is a token made ready: the columns of insertToken between its version and its use, of which the record is the
@@ -97,7 +161,10 @@ func pack(t *latchkey.Token) (packedToken, error) {
 	if !texts(t.Roles) || !texts(t.Restrictions.Domains) {
 		return packedToken{}, say(latchkey.ErrInvalid, "token %q: a role or domain that is not UTF-8", t.ID)
 	}
-	record, err := packToken(t)
+	record, err := []byte{unreadable}, error(nil)
+	if !t.Damaged {
+		record, err = packToken(t)
+	}
 	if err != nil {
 		return packedToken{}, say(latchkey.ErrInvalid, "token %q: %v", t.ID, err)
 	}
@@ -118,15 +185,18 @@ func (r *roleRow) dest() []any {
 	return []any{&r.r.ID, &r.r.Owner, &r.version, &r.r.Origin, &r.r.Name, &r.denies, &r.extra, &r.body}
 }
 
-func (r *roleRow) role() (latchkey.Role, error) {
+// role is the role of the row. One that cannot be read is Damaged.
+func (r *roleRow) role() latchkey.Role {
 	role := r.r
+	role.Version, role.InheritDenies = uint64(r.version), r.denies != 0
 	var body roleBody
 	if err := strictjson.Unmarshal(r.body, &body); err != nil {
-		return latchkey.Role{}, corrupt("role", role.Owner, role.ID, err)
+		role.Damaged = true
+		return role
 	}
-	role.Version, role.InheritDenies, role.Extra = uint64(r.version), r.denies != 0, json.RawMessage(r.extra)
+	role.Extra = json.RawMessage(r.extra)
 	role.Inherits, role.Permissions, role.Boundary = body.Inherits, body.Permissions, body.Boundary
-	return role, nil
+	return role
 }
 
 // texts says that JSON keeps all of a list as it is.
@@ -157,26 +227,29 @@ func (r *ownerRow) dest() []any {
 	return []any{&r.version, &r.disabled, &r.notBefore, &r.boundary, &r.extra, &r.body}
 }
 
-func (r *ownerRow) owner(id string) (latchkey.Owner, error) {
+// owner is the record of the row. One that cannot be read is Damaged, and lets nothing through.
+func (r *ownerRow) owner(id string) latchkey.Owner {
 	o := latchkey.Owner{ID: id}
 	if !r.version.Valid {
-		return o, nil
+		return o
 	}
+	o.Version, o.Disabled, o.NotBefore = uint64(r.version.Int64), r.disabled.Int64 != 0, fromMicros(r.notBefore)
+	left := o
+	left.Boundary, left.Damaged = latchkey.Permissions{}, true
 	var body ownerBody
 	if err := strictjson.Unmarshal(r.body, &body); err != nil {
-		return latchkey.Owner{}, corrupt("owner", id, id, err)
+		return left
 	}
 	if r.boundary != nil {
 		if err := strictjson.Unmarshal(r.boundary, &o.Boundary); err != nil {
-			return latchkey.Owner{}, corrupt("boundary", id, id, err)
+			return left
 		}
 		if o.Boundary == nil { // a boundary is there: an empty one allows nothing, none would allow everything
 			o.Boundary = latchkey.Permissions{}
 		}
 	}
-	o.Version, o.Disabled, o.NotBefore = uint64(r.version.Int64), r.disabled.Int64 != 0, fromMicros(r.notBefore)
 	o.Limits, o.Extra = body.Limits, r.extra
-	return o, nil
+	return o
 }
 
 func ownerArgs(o *latchkey.Owner) ([]any, error) {

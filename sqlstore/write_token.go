@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"database/sql"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/latchkey-go/latchkey"
@@ -17,6 +18,11 @@ const updateToken = `UPDATE latchkey_tokens SET version = version + 1, kind = ?,
 	client_id = ?, created = ?, not_before = ?, not_after = ?, idle = ?, disabled = ?, revoked = ?, hint = ?, record = ?,
 	used = CASE WHEN used IS NULL OR used < ? THEN COALESCE(?, used) ELSE used END
 	WHERE owner = ? AND id = ? AND version = ?`
+
+// updateDamaged is updateToken for a record that cannot be read: it stays, for whoever can mend it, and is not read again.
+func (d *dialect) updateDamaged() string {
+	return strings.Replace(updateToken, `record = ?`, `record = `+d.join(`?`, `record`), 1)
+}
 
 func (t *tx) putTokens(p *plan, c *changes) error {
 	owner := p.w.Owner
@@ -38,7 +44,11 @@ func (t *tx) putTokens(p *plan, c *changes) error {
 			c.inserted[token.ID] = true
 		} else {
 			args := append(slices.Clone(packed.args), used, used, owner, token.ID, int64(token.Version))
-			n, err := t.exec(updateToken, args...)
+			text := updateToken
+			if token.Damaged {
+				text = t.dialect().updateDamaged()
+			}
+			n, err := t.exec(text, args...)
 			if err != nil {
 				return err
 			}
@@ -96,8 +106,8 @@ func (t *tx) copied(p *plan, c *changes, id string) (used, record []byte, err er
 		return packedUsed(p.w.Tokens[i].Used), p.tokens[i].record, nil
 	}
 	var row tokenRow
-	found, err := t.row(`SELECT `+tokenColumns+` FROM latchkey_tokens t WHERE t.owner = ? AND t.id = ?`+t.dialect().lock,
-		[]any{p.w.Owner, id}, row.dest()...)
+	found, err := t.row(`SELECT t.record, t.used FROM latchkey_tokens t WHERE t.owner = ? AND t.id = ?`+t.dialect().lock,
+		[]any{p.w.Owner, id}, &row.record, &row.used)
 	if err != nil || !found {
 		return nil, nil, orNotFound(err, "token %q", id)
 	}
@@ -114,7 +124,7 @@ func secretArgs(owner, token string, s *latchkey.SecretRecord, used, record []by
 }
 
 func (t *tx) changeSecret(p *plan, c *latchkey.SecretChange, used, record []byte) error {
-	owner, retire := p.w.Owner, c.Retire[:]
+	owner, retire, at := p.w.Owner, c.Retire[:], c.At
 	var old latchkey.SecretRecord
 	if c.Retire != zeroDigest {
 		var packed string
@@ -124,7 +134,10 @@ func (t *tx) changeSecret(p *plan, c *latchkey.SecretChange, used, record []byte
 			return orNotFound(err, "a secret of token %q", c.TokenID)
 		}
 		if _, _, err := unpackSecret(packed, &old); err != nil {
-			return err
+			if c.Replace {
+				return damaged(latchkey.ChangedToken, owner, c.TokenID)
+			}
+			at = time.Time{} // it is good for nothing, so it need not stay
 		}
 	}
 	update := func(s *latchkey.SecretRecord) error {
@@ -154,11 +167,11 @@ func (t *tx) changeSecret(p *plan, c *latchkey.SecretChange, used, record []byte
 	switch {
 	case c.Retire == zeroDigest:
 		return nil
-	case c.Replace, c.At.IsZero(), !c.At.After(p.w.At):
+	case c.Replace, at.IsZero(), !at.After(p.w.At):
 		return t.one(deleteSecret, owner, c.TokenID, retire)
 	}
 	// An end never moves later: retiring twice must not lengthen the overlap.
-	if end := time.UnixMicro(c.At.UnixMicro()).UTC(); old.NotAfter.IsZero() || old.NotAfter.After(end) {
+	if end := time.UnixMicro(at.UnixMicro()).UTC(); old.NotAfter.IsZero() || old.NotAfter.After(end) {
 		old.NotAfter = end
 		return update(&old)
 	}
