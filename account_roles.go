@@ -165,7 +165,11 @@ func (a Account) Role(ctx context.Context, id string) (Role, error) {
 	if c.check(Read, "role", id) != nil {
 		return Role{}, ErrNotFound
 	}
-	return a.m.store.Role(ctx, a.owner, id)
+	r, err := a.roleLeft(ctx, id)
+	if err == nil && r.Damaged {
+		err = damagedRole(&r)
+	}
+	return r, err
 }
 
 // Roles lists roles, oldest first, reading page by page as the loop goes on; Limit is the size of a page. A damaged one comes
@@ -186,7 +190,7 @@ func (a Account) Roles(ctx context.Context, q RoleQuery) iter.Seq2[Role, error] 
 				return true
 			}
 			if err == nil && r.Damaged {
-				err = &DamagedError{Kind: ChangedRole, Owner: a.owner, ID: r.ID}
+				r, err = withoutRights(r), damagedRole(&r)
 			}
 			return yield(r, err)
 		})
@@ -215,9 +219,6 @@ func (a Account) UpdateRole(ctx context.Context, id string, edit func(*Role) err
 			return err
 		}
 		r := old.Clone()
-		if r.Damaged {
-			r.Damaged, r.Permissions = false, Permissions{Deny(Any).On("*", "latchkey/*")}
-		}
 		if err := edit(&r); err != nil {
 			return &editError{err}
 		}

@@ -19,9 +19,17 @@ func (a Account) loadLeft(ctx context.Context, id string) (Found, error) {
 func (a Account) roleLeft(ctx context.Context, id string) (Role, error) {
 	r, err := a.m.store.Role(ctx, a.owner, id)
 	if isDamaged(err) && r.ID == id && r.Owner == a.owner && r.Version != 0 {
-		return r, nil
+		r.Damaged = true
+		return withoutRights(r), nil
 	}
 	return r, err
+}
+
+// withoutRights is what a damaged role is shown as, and written as by an edit that does not look: it denies everything, to its
+// heirs too, for what it denied before is lost.
+func withoutRights(r Role) Role {
+	r.Inherits, r.Boundary, r.Permissions = nil, nil, Permissions{Deny(Any).On("*", "latchkey/*")}
+	return r
 }
 
 // ownerLeft is loadLeft for the owner's own record.
@@ -32,6 +40,8 @@ func (a Account) ownerLeft(ctx context.Context) (Owner, error) {
 	}
 	return o, err
 }
+
+func damagedRole(r *Role) error { return &DamagedError{Kind: ChangedRole, Owner: r.Owner, ID: r.ID} }
 
 func damagedToken(t *Token) error {
 	return &DamagedError{Kind: ChangedToken, Owner: t.Owner, ID: t.ID}

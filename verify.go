@@ -138,6 +138,9 @@ func (m *Manager) verifyStored(ctx context.Context, p *Presented, owner, text st
 	if err != nil {
 		return Access{}, orUnknown(err)
 	}
+	if kind, native := parseText(text); native && kind != f.Token.Kind {
+		return Access{}, damagedToken(&f.Token) // its text says what it is: a secret key is one bit away from an API key
+	}
 	a, l, err := m.judge(ctx, p, owner, f)
 	if err != nil {
 		return Access{}, err

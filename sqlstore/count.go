@@ -130,7 +130,7 @@ func (t *tx) raiseUsed(last []latchkey.LastUsed) error {
 			AND (used IS NULL OR used < CASE id`+when+` END)`, slices.Concat(at, pairs, at)...)
 		if err == nil {
 			_, err = t.exec(`UPDATE latchkey_secrets SET found = `+
-				t.dialect().join(`CASE token_id`+when+` END`, `substr(found, 9)`)+` WHERE (owner, token_id)`+in+`
+				t.dialect().join(`CASE token_id`+when+` END`, `COALESCE(substr(found, 9), '')`)+` WHERE (owner, token_id)`+in+`
 				AND substr(found, 1, 8) < CASE token_id`+when+` END`, slices.Concat(packed, pairs, packed)...)
 		}
 		if err != nil {

@@ -56,8 +56,10 @@ func (t *tx) putTokens(p *plan, c *changes) error {
 				return say(latchkey.ErrConflict, "token %q changed since it was read", token.ID)
 			}
 			at := packedUsed(token.Used)
-			_, err = t.exec(`UPDATE latchkey_secrets SET found = `+t.dialect().join(`CASE WHEN substr(found, 1, 8) < ? THEN ?
-				ELSE substr(found, 1, 8) END`, `substr(found, 9, head - 8)`, `?`)+` WHERE owner = ? AND token_id = ?`,
+			// Of a copy that is damaged, and may be empty, whatever is there: a token is ended all the same.
+			_, err = t.exec(`UPDATE latchkey_secrets SET found = `+t.dialect().join(`COALESCE(CASE WHEN substr(found, 1, 8) < ?
+				THEN ? ELSE substr(found, 1, 8) END, '')`,
+				`COALESCE(substr(found, 9, CASE WHEN head < 8 THEN 0 ELSE head - 8 END), '')`, `?`)+` WHERE owner = ? AND token_id = ?`,
 				at, at, packed.record, owner, token.ID)
 			if err != nil {
 				return err

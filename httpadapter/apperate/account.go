@@ -3,6 +3,7 @@ package apperate
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strings"
 	"time"
@@ -129,7 +130,9 @@ func (g *gateway) creditUse(ctx context.Context, account latchkey.Account) (cred
 	}
 	public := map[string]string{}
 	for t, err := range account.Tokens(ctx, latchkey.TokenQuery{Kinds: []latchkey.Kind{latchkey.KindPublishable}}) {
-		if err != nil {
+		if damaged := (*latchkey.DamagedError)(nil); errors.As(err, &damaged) {
+			continue // its text is lost
+		} else if err != nil {
 			return creditUse{}, err
 		}
 		public[t.ID] = t.Public
@@ -195,7 +198,9 @@ func findPublic(ctx context.Context, account latchkey.Account, text string) (id 
 		Search: text[:5] + "…" + text[len(text)-3:], // Token.Hint: leaves few
 	}
 	for t, err := range account.Tokens(ctx, q) {
-		if err != nil {
+		if damaged := (*latchkey.DamagedError)(nil); errors.As(err, &damaged) {
+			continue // its text is lost
+		} else if err != nil {
 			return "", err
 		}
 		if t.Public == text {

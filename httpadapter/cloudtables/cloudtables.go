@@ -241,7 +241,9 @@ func roleIDs(ctx context.Context, account latchkey.Account, access latchkey.Acce
 	}
 	found := map[string]string{}
 	for role, err := range account.Roles(ctx, q) {
-		if err != nil {
+		if damaged := (*latchkey.DamagedError)(nil); errors.As(err, &damaged) {
+			continue // it gives nobody anything, so the request is refused if it names it
+		} else if err != nil {
 			return nil, err
 		}
 		// Compared here, too: byte for byte, whatever a store's collation says.

@@ -28,7 +28,7 @@ type asking func(t *latchkey.Token) question
 
 func (v *visit) ask(id string, q asking) error {
 	t, err := v.account.Get(v.r.Context(), id)
-	if err != nil {
+	if err != nil && !spoilt(err) {
 		return err
 	}
 	return v.showQuestion(http.StatusOK, &t, q(&t), "", nil, "")

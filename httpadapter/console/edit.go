@@ -13,10 +13,14 @@ import (
 
 func (v *visit) edit(id string) error {
 	t, err := v.account.Get(v.r.Context(), id)
-	if err != nil {
+	if err != nil && !spoilt(err) {
 		return err
 	}
 	page := ui{Notice: v.noticeFor(text(v.query, "done"), &t)}
+	if t.Damaged {
+		page.Errors = []string{"The stored record of the token " + id + " cannot be read. The token does nothing. Revoke it and " +
+			"make another, or have the database restored from a backup."}
+	}
 	from, _ := strconv.Atoi(text(v.query, "chips"))
 	return v.showEdit(http.StatusOK, page, &t, v.entryOf(&t, from), nil)
 }
@@ -293,6 +297,7 @@ func (v *visit) showEdit(status int, page ui, t *latchkey.Token, e *entry, confl
 	}
 	names, namesCut := v.names()
 	live := t.Revoked.IsZero()
+	whole := live && !t.Damaged
 	public := t.Kind == latchkey.KindPublishable
 	keyring := v.account.Manager().MayReveal()
 	return v.show(status, "edit", page, map[string]any{
@@ -307,11 +312,11 @@ func (v *visit) showEdit(status int, page ui, t *latchkey.Token, e *entry, confl
 		"Soon": v.soon(), "Meter": v.opts.CreditMeter, "MintedRows": short(rowsText(t.Rows), 600),
 		"NoMint":     e.MintFrom == "" && public,
 		"More":       e.NotBefore+e.Idle+e.Addresses+e.MintFrom != "",
-		"MayUpdate":  live && v.may(latchkey.Update, "token", t.ID),
-		"MayRotate":  live && t.Kind != latchkey.KindAccess && v.may(latchkey.Rotate, "token", t.ID),
+		"MayUpdate":  whole && v.may(latchkey.Update, "token", t.ID),
+		"MayRotate":  whole && t.Kind != latchkey.KindAccess && v.may(latchkey.Rotate, "token", t.ID),
 		"MayRevoke":  live && v.may(latchkey.Delete, "token", t.ID),
-		"MayReveal":  live && keyring && !public && v.may(latchkey.Reveal, "token", t.ID),
-		"MaySigning": live && keyring && t.Restrictions.Signed && v.may(latchkey.Reveal, "token", t.ID),
+		"MayReveal":  whole && keyring && !public && v.may(latchkey.Reveal, "token", t.ID),
+		"MaySigning": whole && keyring && t.Restrictions.Signed && v.may(latchkey.Reveal, "token", t.ID),
 		"Usage":      v.access.Allows(latchkey.Read, "latchkey/usage"),
 	})
 }

@@ -29,7 +29,16 @@ type row struct {
 // state is what a token is, in one word, and the class it is drawn with.
 type state struct{ Word, Class, More string }
 
+// spoilt reports that a stored record cannot be read. What is left of it comes with the error, to be shown and ended.
+func spoilt(err error) bool {
+	var damaged *latchkey.DamagedError
+	return errors.As(err, &damaged)
+}
+
 func stateOf(t *latchkey.Token, now time.Time) state {
+	if t.Damaged && t.Revoked.IsZero() {
+		return state{"Damaged", "off", "The stored record cannot be read."}
+	}
 	switch t.State(now) {
 	case latchkey.Revoked:
 		return state{"Revoked", "off", t.Reason}
@@ -67,6 +76,9 @@ func (r row) Label() string { return label(&r.Token) }
 
 // mask is what of a token's text anybody may see.
 func mask(t *latchkey.Token) string {
+	if t.Damaged {
+		return t.ID
+	}
 	if p := t.Public; len(p) > 16 {
 		return p[:8] + "…" + p[len(p)-5:]
 	}
@@ -126,7 +138,7 @@ func (v *visit) showList(unsaid bool) error {
 	var rows []row
 	more := false
 	for t, err := range v.account.Tokens(v.r.Context(), q) {
-		if err != nil {
+		if err != nil && !spoilt(err) {
 			return err
 		}
 		if !fits(&t, typed) {
@@ -154,7 +166,7 @@ func (v *visit) showList(unsaid bool) error {
 	for i := range rows {
 		t := &rows[i].Token
 		rows[i].Spark = sparks[t.ID]
-		rows[i].Reveal = keyring && t.Kind != latchkey.KindPublishable && t.Revoked.IsZero() && v.may(latchkey.Reveal, "token", t.ID)
+		rows[i].Reveal = keyring && !t.Damaged && t.Kind != latchkey.KindPublishable && t.Revoked.IsZero() && v.may(latchkey.Reveal, "token", t.ID)
 		if t.ID == made && v.now.Sub(t.Created) < time.Hour {
 			rows[i].IsNew = true
 			page.Notice = "Successfully created a new " + strings.ToLower(badge(t)) + " token. It is at the bottom of the list."

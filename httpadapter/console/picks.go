@@ -162,7 +162,7 @@ const (
 func (v *visit) rolesOf(named []string) (someRoles, error) {
 	out := someRoles{names: map[string]string{}, few: true}
 	for r, err := range v.account.Roles(v.r.Context(), latchkey.RoleQuery{Page: latchkey.Page{Limit: suggestRoles + 1}}) {
-		if err != nil {
+		if err != nil && !spoilt(err) {
 			return someRoles{}, err
 		}
 		if out.cut = len(out.ids) == suggestRoles; out.cut {
@@ -182,7 +182,7 @@ func (v *visit) rolesOf(named []string) (someRoles, error) {
 		return out, nil
 	}
 	for r, err := range v.account.Roles(v.r.Context(), latchkey.RoleQuery{IDs: rest}) {
-		if err != nil {
+		if err != nil && !spoilt(err) {
 			return someRoles{}, err
 		}
 		out.names[r.ID] = r.Name
@@ -247,7 +247,7 @@ func (v *visit) addRole(p *picks, typed string) (wrong string, err error) {
 	var found []latchkey.Role
 	for _, q := range []latchkey.RoleQuery{{Names: []string{typed}}, {IDs: []string{typed}}} {
 		for r, err := range v.account.Roles(v.r.Context(), q) {
-			if err != nil {
+			if err != nil && !spoilt(err) {
 				return "", err
 			}
 			found = append(found, r)

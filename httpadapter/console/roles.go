@@ -170,7 +170,7 @@ func (v *visit) showRoles(unsaid bool) error {
 		q.Names = []string{name}
 	}
 	for r, err := range v.account.Roles(v.r.Context(), q) {
-		if err != nil {
+		if err != nil && !spoilt(err) {
 			return err
 		}
 		if len(list) == pageSize {
@@ -193,6 +193,9 @@ func (v *visit) showRoles(unsaid bool) error {
 	for _, r := range list {
 		x := roleRow{Role: r}
 		x.Lines, x.More = aloud(r.Permissions, 3)
+		if r.Damaged {
+			x.Lines = []string{"Damaged: the stored role " + r.ID + " cannot be read. Nobody gets anything from it."}
+		}
 		rows = append(rows, x)
 	}
 	next := ""
@@ -214,11 +217,16 @@ func (v *visit) newRole(string) error {
 
 func (v *visit) editRole(id string) error {
 	r, err := v.account.Role(v.r.Context(), id)
-	if err != nil {
+	if err != nil && !spoilt(err) {
 		return err
 	}
+	page := ui{}
+	if r.Damaged {
+		page.Errors = []string{"The stored role " + id + " cannot be read, and nobody gets anything from it. What you save here " +
+			"replaces it wholly."}
+	}
 	at, _ := strconv.Atoi(text(v.query, "at"))
-	return v.showRole(http.StatusOK, ui{}, r, roleEntryOf(&r, at-1), false)
+	return v.showRole(http.StatusOK, page, r, roleEntryOf(&r, at-1), false)
 }
 
 // roleEntryOf is the form of a role as it is stored, with the rules from number from on, as many as fit.
@@ -329,7 +337,9 @@ func (v *visit) putRole(id string) error {
 	var r latchkey.Role
 	current := func() (err error) {
 		if id != "" {
-			r, err = v.account.Role(ctx, id)
+			if r, err = v.account.Role(ctx, id); spoilt(err) {
+				err = nil
+			}
 		}
 		return err
 	}
@@ -520,7 +530,7 @@ func (v *visit) askDeleteRole(id string) error {
 
 func (v *visit) showDelete(status int, id string, errs ...string) error {
 	r, err := v.account.Role(v.r.Context(), id)
-	if err != nil {
+	if err != nil && !spoilt(err) {
 		return err
 	}
 	used, err := v.usersOf(id)
@@ -559,7 +569,7 @@ const mostUsers = 12
 func (v *visit) usersOf(id string) (out users, err error) {
 	page := latchkey.Page{Limit: mostUsers + 1}
 	for r, err := range v.account.Roles(v.r.Context(), latchkey.RoleQuery{Page: page, Inherits: id}) {
-		if err != nil {
+		if err != nil && !spoilt(err) {
 			return users{}, err
 		}
 		if out.MoreRoles = len(out.Roles) == mostUsers; out.MoreRoles {
@@ -569,7 +579,7 @@ func (v *visit) usersOf(id string) (out users, err error) {
 	}
 	for t, err := range v.account.Tokens(v.r.Context(), latchkey.TokenQuery{Page: page, Role: id,
 		States: []latchkey.State{latchkey.Active, latchkey.Disabled, latchkey.Expired, latchkey.NotYetValid}}) {
-		if err != nil {
+		if err != nil && !spoilt(err) {
 			return users{}, err
 		}
 		if out.MoreTokens = len(out.Tokens) == mostUsers; out.MoreTokens {

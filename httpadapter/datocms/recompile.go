@@ -27,7 +27,9 @@ func Recompile(ctx context.Context, account latchkey.Account, opts *Options) (ch
 	}
 	origin := Origin
 	for r, err := range account.Roles(ctx, latchkey.RoleQuery{Origin: &origin}) {
-		if err != nil {
+		if damaged := (*latchkey.DamagedError)(nil); errors.As(err, &damaged) {
+			continue // its source is lost
+		} else if err != nil {
 			return changed, err
 		}
 		if want := r.Clone(); again(&want) != nil {

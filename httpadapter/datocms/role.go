@@ -241,7 +241,8 @@ func (l *lineage) final(ctx context.Context, r latchkey.Role) (*permissions, err
 		up, ok := l.roles[id]
 		if !ok {
 			var err error
-			if up, err = l.account.Role(ctx, id); errors.Is(err, latchkey.ErrNotFound) {
+			var damaged *latchkey.DamagedError
+			if up, err = l.account.Role(ctx, id); errors.Is(err, latchkey.ErrNotFound) || errors.As(err, &damaged) {
 				continue // gives nothing
 			} else if err != nil {
 				return nil, err

@@ -72,7 +72,9 @@ func (c *call) allRoles() ([]latchkey.Role, error) {
 	origin := Origin
 	var roles []latchkey.Role
 	for r, err := range c.account.Roles(c.r.Context(), latchkey.RoleQuery{Origin: &origin}) {
-		if err != nil {
+		if damaged := (*latchkey.DamagedError)(nil); errors.As(err, &damaged) {
+			continue // nothing of it can be shown
+		} else if err != nil {
 			return nil, err
 		}
 		roles = append(roles, r)

@@ -124,7 +124,9 @@ func (c *call) listTokens() (int, any, error) {
 	var tokens []latchkey.Token
 	q := latchkey.TokenQuery{Origin: &origin, Kinds: []latchkey.Kind{latchkey.KindAPIKey}}
 	for t, err := range c.account.Tokens(c.r.Context(), q) {
-		if err != nil {
+		if damaged := (*latchkey.DamagedError)(nil); errors.As(err, &damaged) {
+			continue // nothing of it can be shown
+		} else if err != nil {
 			return 0, nil, err
 		}
 		if ours(t) {

@@ -53,7 +53,9 @@ func (s *surface) getAll(r *http.Request, c Call) ([]byte, error) {
 	var ids []string
 	origin := Origin
 	for t, err := range as.Tokens(r.Context(), latchkey.TokenQuery{Origin: &origin}) {
-		if err != nil {
+		if damaged := (*latchkey.DamagedError)(nil); errors.As(err, &damaged) {
+			continue // nothing of it can be shown
+		} else if err != nil {
 			return nil, err
 		}
 		if ours(t) {

@@ -1,0 +1,182 @@
+package latchkey_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/memstore"
+)
+
+// spoilt is a store some of whose roles and owners' records cannot be read.
+type spoilt struct {
+	latchkey.Store
+	role  string
+	owner bool
+}
+
+func (s *spoilt) Role(ctx context.Context, owner, id string) (latchkey.Role, error) {
+	r, err := s.Store.Role(ctx, owner, id)
+	if err == nil && id == s.role {
+		r.Damaged, r.Permissions = true, nil
+		err = &latchkey.DamagedError{Kind: latchkey.ChangedRole, Owner: owner, ID: id, Err: errors.New("cut off")}
+	}
+	return r, err
+}
+
+func (s *spoilt) Load(ctx context.Context, owner, id string) (latchkey.Found, error) {
+	f, err := s.Store.Load(ctx, owner, id)
+	for i := range f.Roles {
+		if f.Roles[i].ID == s.role {
+			f.Roles[i].Damaged, f.Roles[i].Permissions = true, nil
+			err = &latchkey.DamagedError{Kind: latchkey.ChangedRole, Owner: owner, ID: s.role}
+		}
+	}
+	return f, err
+}
+
+// spoil makes a token one that cannot be read.
+func spoil(t *testing.T, s latchkey.Store, id string) {
+	t.Helper()
+	f, err := s.Load(t.Context(), "acme", id)
+	require.NoError(t, err)
+	f.Token.Damaged = true
+	_, err = s.Write(t.Context(), latchkey.Write{ID: uuid.Must(uuid.NewV7()), Owner: "acme", At: time.Now(),
+		Tokens: []latchkey.Token{f.Token}})
+	require.NoError(t, err)
+}
+
+// What cannot be read may have allowed anything: who may less than everything does not touch it.
+func TestDamagedIsEndedByWhoMayEverything(t *testing.T) {
+	for _, c := range []struct {
+		what string
+		kind latchkey.Kind
+		set  latchkey.Settings
+		may  bool
+	}{
+		{"a secret key", latchkey.KindSecret, latchkey.Settings{}, true},
+		{"all rules", latchkey.KindAPIKey, latchkey.Settings{Permissions: latchkey.Permissions{
+			latchkey.Allow(latchkey.Any).On("*", "latchkey/*")}}, true},
+		{"a secret key with a limit", latchkey.KindSecret, latchkey.Settings{Limits: latchkey.Limits{Credits: 5}}, false},
+		{"all but reading one", latchkey.KindAPIKey, latchkey.Settings{Permissions: latchkey.Permissions{
+			latchkey.Allow(latchkey.Any).On("*", "latchkey/*"), latchkey.Deny(latchkey.Read).On("dataset/a")}}, false},
+		{"an administrator of tokens and roles", latchkey.KindAPIKey, latchkey.Settings{Permissions: latchkey.Permissions{
+			latchkey.Allow(latchkey.Any).On("latchkey/*")}}, false},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			ctx := t.Context()
+			s := &spoilt{Store: memstore.New(nil)}
+			keys := latchkey.New(s, nil)
+			acme := keys.For("acme")
+			_, secret, err := acme.Issue(ctx, latchkey.Spec{Kind: c.kind, Settings: c.set})
+			require.NoError(t, err)
+			access, err := keys.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()})
+			require.NoError(t, err)
+			as, err := acme.As(access)
+			require.NoError(t, err)
+			role, err := acme.CreateRole(ctx, latchkey.Role{Name: "empty"})
+			require.NoError(t, err)
+			holder, _, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
+				Settings: latchkey.Settings{Roles: []string{role.ID}}})
+			require.NoError(t, err)
+			bad, _, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+			require.NoError(t, err)
+			spoil(t, s, bad.ID)
+			s.role = role.ID
+			for i, do := range []func() error{
+				func() error {
+					_, err := as.Update(ctx, bad.ID, func(t *latchkey.Token) error { t.Disabled = true; return nil })
+					return err
+				},
+				func() error { _, err := as.Rotate(ctx, bad.ID, 0); return err },
+				func() error { return as.Revoke(ctx, bad.ID, "") },
+				func() error { return as.Delete(ctx, bad.ID) },
+				func() error { return as.Revoke(ctx, holder.ID, "") },
+				func() error {
+					_, err := as.UpdateRole(ctx, role.ID, func(r *latchkey.Role) error { r.Permissions = nil; return nil })
+					return err
+				},
+			} {
+				if err := do(); c.may {
+					require.NoError(t, err, i)
+				} else {
+					require.ErrorIs(t, err, latchkey.ErrDenied, i)
+				}
+			}
+		})
+	}
+}
+
+// A store that forgets to say with an error what it marks is not believed either.
+func TestDamagedIsNeverAccepted(t *testing.T) {
+	mark := map[string]func(f *latchkey.Found){
+		"token":    func(f *latchkey.Found) { f.Token.Damaged = true },
+		"ancestor": func(f *latchkey.Found) { f.Ancestors[0].Damaged = true },
+		"role":     func(f *latchkey.Found) { f.Roles[0].Damaged = true },
+		"owner":    func(f *latchkey.Found) { f.Owner.Damaged = true },
+	}
+	for what, edit := range mark {
+		t.Run(what, func(t *testing.T) {
+			ctx := t.Context()
+			s := &marked{Store: memstore.New(nil)}
+			keys := latchkey.New(s, nil)
+			acme := keys.For("acme")
+			role, err := acme.CreateRole(ctx, latchkey.Role{Name: "empty"})
+			require.NoError(t, err)
+			_, secret, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
+				Settings: latchkey.Settings{Roles: []string{role.ID}}})
+			require.NoError(t, err)
+			access, err := keys.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()})
+			require.NoError(t, err)
+			_, child, err := keys.Mint(ctx, access, latchkey.Narrowing{Lifetime: time.Hour})
+			require.NoError(t, err)
+			access, err = keys.Verify(ctx, latchkey.Presented{Secret: child.Reveal()})
+			require.NoError(t, err)
+			s.edit = edit
+			_, err = latchkey.New(s, nil).Verify(ctx, latchkey.Presented{Secret: child.Reveal()})
+			require.ErrorIs(t, err, latchkey.ErrUnavailable)
+			_, err = keys.Again(ctx, access)
+			require.ErrorIs(t, err, latchkey.ErrUnavailable)
+			_, _, err = keys.Mint(ctx, access, latchkey.Narrowing{Lifetime: time.Hour})
+			require.ErrorIs(t, err, latchkey.ErrUnavailable)
+			_, err = acme.As(access)
+			require.NoError(t, err)
+		})
+	}
+}
+
+type marked struct {
+	latchkey.Store
+	edit func(*latchkey.Found)
+}
+
+func (s *marked) ByDigest(ctx context.Context, digests ...[32]byte) (latchkey.Found, error) {
+	f, err := s.Store.ByDigest(ctx, digests...)
+	if s.edit != nil {
+		s.edit(&f)
+	}
+	return f, err
+}
+
+func (s *marked) Load(ctx context.Context, owner, id string) (latchkey.Found, error) {
+	f, err := s.Store.Load(ctx, owner, id)
+	if s.edit != nil {
+		s.edit(&f)
+	}
+	return f, err
+}
+
+func TestDamagedErrorSaysWhat(t *testing.T) {
+	err := error(&latchkey.DamagedError{Kind: latchkey.ChangedOwner, Owner: "acme", ID: "acme", Err: context.Canceled})
+	require.ErrorIs(t, err, latchkey.ErrUnavailable)
+	require.ErrorIs(t, err, context.Canceled)
+	require.EqualError(t, err,
+		`latchkey: store unavailable: the stored owner record "acme" of owner "acme" cannot be read: context canceled`)
+	require.EqualError(t, &latchkey.DamagedError{Kind: latchkey.ChangedToken, Owner: "acme", ID: "x"},
+		`latchkey: store unavailable: the stored token "x" of owner "acme" cannot be read`)
+}
