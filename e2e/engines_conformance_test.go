@@ -17,6 +17,8 @@ func TestEnginesConformance(t *testing.T) {
 		{"PostgreSQL", postgres, nil},
 		{"PostgreSQL, as behind a pooler", postgres, map[string]string{
 			"default_query_exec_mode": "simple_protocol", "default_transaction_isolation": "serializable"}},
+		{"PostgreSQL behind pgbouncer", pgbouncer, nil},
+		{"PostgreSQL behind pgbouncer, another mode of pgx", pgbouncer, map[string]string{"default_query_exec_mode": "exec"}},
 		{"MariaDB", mariadb, nil},
 		{"MariaDB, all set otherwise", mariadb, map[string]string{"interpolateParams": "true", "clientFoundRows": "true",
 			"parseTime": "true", "loc": "Local", "innodb_snapshot_isolation": "1", "tx_isolation": "'SERIALIZABLE'",

@@ -51,6 +51,7 @@ type sqlEngine struct {
 	admin   *sql.DB
 	folder  string
 	process *exec.Cmd
+	beside  *exec.Cmd // a pooler
 	log     lockedBuffer
 	ended   chan struct{}
 	quit    syscall.Signal
@@ -97,7 +98,7 @@ func pgSetting(dsn, name, value string) (string, error) {
 // with adds a setting that each connection of a DSN begins with.
 func (e *sqlEngine) with(t testing.TB, dsn, setting, value string) string {
 	t.Helper()
-	if e == postgres {
+	if e.dialect == latchkey.Postgres {
 		dsn, err := pgSetting(dsn, setting, value)
 		require.NoError(t, err)
 		return dsn
@@ -153,7 +154,7 @@ func (e *sqlEngine) store(t testing.TB, dsn string) *sqlstore.Store {
 }
 
 func (e *sqlEngine) run() (err error) {
-	if e.dsn = os.Getenv(e.env); e.dsn != "" {
+	if e.dsn = os.Getenv(e.env); e.env != "" && e.dsn != "" {
 		e.admin, err = sql.Open(e.driver, e.dsn)
 		return errors.Join(err, e.admin.Ping())
 	}
@@ -199,7 +200,7 @@ func (e *sqlEngine) ready() error {
 
 // stopEngines stops what was started.
 func stopEngines() {
-	for _, e := range sqlEngines {
+	for _, e := range append(sqlEngines, pgbouncer) {
 		e.stop()
 	}
 	for _, e := range owned {
@@ -210,6 +211,10 @@ func stopEngines() {
 func (e *sqlEngine) stop() {
 	if e.admin != nil {
 		e.admin.Close()
+	}
+	if e.beside != nil {
+		_ = e.beside.Process.Kill()
+		_ = e.beside.Wait()
 	}
 	if e.process != nil {
 		_ = e.process.Process.Signal(e.quit)

@@ -52,7 +52,7 @@ func Migrate(ctx context.Context, db *sql.DB, d latchkey.Dialect) error {
 		return dia.migrate(ctx, db, dia, steps)
 	})
 	if err != nil {
-		return fmt.Errorf("latchkey/sqlstore: migrate: %w", err)
+		return fmt.Errorf("latchkey/sqlstore: migrate: %w", explained(err))
 	}
 	return nil
 }

@@ -165,6 +165,9 @@ func checkPostgres(ctx context.Context, db *sql.DB) error {
 	case standby:
 		return errStandby
 	}
+	if err := checkPooler(ctx, db); err != nil {
+		return err
+	}
 	return checkClock(micros)
 }
 

@@ -35,7 +35,7 @@ func NewReplica(ctx context.Context, db *sql.DB, d latchkey.Dialect) (*Replica, 
 		return s.checkVersion(ctx, steps)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("latchkey/sqlstore: %w", err)
+		return nil, fmt.Errorf("latchkey/sqlstore: %w", explained(err))
 	}
 	return &Replica{s}, nil
 }

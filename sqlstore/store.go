@@ -56,7 +56,7 @@ func New(ctx context.Context, db *sql.DB, d latchkey.Dialect, opts *Options) (*S
 		return nil, err
 	}
 	if err := retrying(ctx, s.dialect.retry, func() error { return s.check(ctx, steps, opts) }); err != nil {
-		return nil, fmt.Errorf("latchkey/sqlstore: %w", err)
+		return nil, fmt.Errorf("latchkey/sqlstore: %w", explained(err))
 	}
 	return s, nil
 }
@@ -225,7 +225,7 @@ func (s *Store) outcome(ctx context.Context, what string, err error) error {
 	if err != nil && !ofContract(err) && s.dialect.unkept != nil && s.dialect.unkept(err) {
 		err = fmt.Errorf("%w: a value that %s cannot keep: %w", latchkey.ErrInvalid, s.dialect.name, err)
 	}
-	return outcome(ctx, what, err)
+	return outcome(ctx, what, explained(err))
 }
 
 // read runs a read, again while the database is busy, and gives its errors their names. f may run more than once and

@@ -1,0 +1,107 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+)
+
+// A transaction pooler (pgbouncer, pgcat, Odyssey …) hands each transaction of a connection to any of the server's
+// connections. A driver that prepares statements by name, once for a connection, then finds them missing, or taken by
+// another's. What runs at New mostly works all the same, for an idle pooler hands out the same connection again and again.
+// But just so two connections of ours come to the same one, and that is seen.
+
+// probeText is prepared by a driver that prepares. It is the same in every process: what another one left behind shows too.
+const probeText = `SELECT pg_backend_pid() + CAST($1 AS INTEGER)`
+
+// poolerRenames begins the names that pgbouncer gives to statements it keeps track of (max_prepared_statements, from 1.21).
+const poolerRenames = "PGBOUNCER_"
+
+var errPrepares = errors.New("the driver prepares statements by name, and a transaction pooler is in between, so that they are " +
+	"missing or taken: add default_query_exec_mode=simple_protocol (or exec) to the DSN of pgx, or connect to the server itself")
+
+// explained names the cause of an error about the name of a prepared statement: no statement of ours gives one.
+func explained(err error) error {
+	var coder interface {
+		error
+		SQLState() string
+	}
+	if errors.As(err, &coder) && oneOf(coder.SQLState(), "42P05", "26000") && !errors.Is(err, errPrepares) {
+		return fmt.Errorf("%w: %w", errPrepares, coder)
+	}
+	return err
+}
+
+// checkPooler refuses a driver that prepares statements by name behind a transaction pooler.
+func checkPooler(ctx context.Context, db *sql.DB) error {
+	const looks = 6
+	var ours [2]*sql.Conn // with a pool of one, each look has a connection of its own
+	alone := db.Stats().MaxOpenConnections == 1
+	for i := range ours {
+		if alone {
+			break
+		}
+		conn, err := db.Conn(ctx)
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		ours[i] = conn
+	}
+	pooled, prepared := false, false
+	pids := map[int]int64{} // of the server's connection, by ours
+	for look := range looks {
+		number, conn := look%len(ours), ours[look%len(ours)]
+		if alone {
+			number = look
+			own, err := db.Conn(ctx)
+			if err != nil {
+				return err
+			}
+			conn = own
+		}
+		pid, named, err := probe(ctx, conn, look == 0)
+		if alone {
+			dropConn(conn)
+			conn.Close()
+		}
+		if err != nil {
+			return err
+		}
+		prepared = prepared || named
+		for other, was := range pids {
+			pooled = pooled || (other == number) != (was == pid)
+		}
+		pids[number] = pid
+	}
+	if pooled && prepared {
+		return errPrepares
+	}
+	return nil
+}
+
+// probe asks a connection which one of the server's it is at this moment, and, if it is to look, whether the driver has
+// prepared the question by a name of its own.
+func probe(ctx context.Context, conn *sql.Conn, look bool) (pid int64, named bool, err error) {
+	if err = conn.QueryRowContext(ctx, probeText, 0).Scan(&pid); err != nil || !look {
+		return pid, false, err
+	}
+	tx, err := conn.BeginTx(ctx, nil) // so that both questions reach one connection of the server
+	if err != nil {
+		return 0, false, err
+	}
+	defer func() { _ = tx.Rollback() }()
+	// A text that nobody has prepared before us.
+	own := fmt.Sprintf("%s -- latchkey %016x", probeText, rand.Uint64())
+	if err := tx.QueryRowContext(ctx, own, 0).Scan(&pid); err != nil {
+		return 0, false, err
+	}
+	names, err := queryStrings(ctx, tx, `SELECT CAST(name AS TEXT) FROM pg_prepared_statements WHERE statement = '`+own+`'`)
+	for _, name := range names {
+		named = named || !strings.HasPrefix(name, poolerRenames)
+	}
+	return pid, named, err
+}
