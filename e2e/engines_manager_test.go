@@ -19,7 +19,7 @@ import (
 func TestEnginesTwoManagers(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	onEngines(t, func(t *testing.T, e *sqlEngine) {
+	onPooledToo(t, func(t *testing.T, e *sqlEngine) {
 		dsn := e.place(t)
 		here, there := manager(t, e, dsn), manager(t, e, dsn)
 		acme := here.For("acme")
@@ -105,7 +105,7 @@ func TestEnginesRevokedEverywhere(t *testing.T) {
 	const rounds, verifiers = 15, 4
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	onEngines(t, func(t *testing.T, e *sqlEngine) {
+	onPooledToo(t, func(t *testing.T, e *sqlEngine) {
 		dsn := e.place(t)
 		here, there := manager(t, e, dsn), manager(t, e, dsn)
 		for round := range rounds {

@@ -19,7 +19,7 @@ import (
 )
 
 func TestEnginesMigrateAtOnce(t *testing.T) {
-	onEngines(t, func(t *testing.T, e *sqlEngine) {
+	onPooledToo(t, func(t *testing.T, e *sqlEngine) {
 		for range 3 {
 			dsn := e.place(t)
 			var wg sync.WaitGroup

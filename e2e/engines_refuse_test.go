@@ -193,12 +193,12 @@ func TestEnginesConstraints(t *testing.T) {
 
 // A record that cannot be read whole is an error, never half a record, and never "not found".
 func TestEnginesCorruption(t *testing.T) {
-	onEngines(t, func(t *testing.T, e *sqlEngine) {
+	onPooledToo(t, func(t *testing.T, e *sqlEngine) {
 		corruption(t, func(t *testing.T) (*sqlstore.Store, *sql.DB) {
 			dsn := e.place(t)
 			return e.store(t, dsn), e.open(t, dsn)
 		}, func(b []byte) string {
-			if e == postgres {
+			if e.dialect == latchkey.Postgres {
 				return fmt.Sprintf("decode('%x', 'hex')", b)
 			}
 			return fmt.Sprintf("x'%x'", b)

@@ -31,6 +31,8 @@ type dialect struct {
 	unkept func(err error) bool
 	// check refuses, at New, an engine or a database that cannot keep the contract.
 	check func(ctx context.Context, db *sql.DB) error
+	// session refuses, at New and Migrate, settings of a session with which something would fail or lie later. Nil: never.
+	session func(ctx context.Context, db *sql.DB, writes bool) error
 	// node refuses, at New, a server of a cluster whose reads, or whose writes, would not be those of all. Nil: never. Of
 	// others it says whether transactions must be begun by beginClustered.
 	node           func(ctx context.Context, db *sql.DB, opts *Options) (clustered bool, err error)
@@ -95,6 +97,14 @@ type dialect struct {
 }
 
 const noClock = `NULL`
+
+// fit refuses an engine, a database or a session that cannot keep the contract.
+func (d *dialect) fit(ctx context.Context, db *sql.DB) error {
+	if err := d.check(ctx, db); err != nil || d.session == nil {
+		return err
+	}
+	return d.session(ctx, db, true)
+}
 
 // transaction is what a Store does its writes in.
 type transaction struct {

@@ -46,7 +46,7 @@ func Migrate(ctx context.Context, db *sql.DB, d latchkey.Dialect) error {
 		return err
 	}
 	err = retrying(ctx, dia.retry, func() error {
-		if err := dia.check(ctx, db); err != nil {
+		if err := dia.fit(ctx, db); err != nil {
 			return err
 		}
 		return dia.migrate(ctx, db, dia, steps)

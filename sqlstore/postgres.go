@@ -20,6 +20,7 @@ var postgres = dialect{
 	// Text with a NUL or that is not UTF-8; an index entry that is too large.
 	unkept:  func(err error) bool { return oneOf(sqlState(err), "22021", "54000") },
 	check:   checkPostgres,
+	session: sessionPostgres,
 	node:    checkPostgresNode,
 	migrate: migrateAtOnce,
 	tables: `SELECT CAST(relname AS TEXT) FROM pg_class WHERE relkind IN ('r', 'p') AND pg_table_is_visible(oid)
@@ -164,9 +165,6 @@ func checkPostgres(ctx context.Context, db *sql.DB) error {
 		return fmt.Errorf("the database's encoding is %s: create it with ENCODING 'UTF8'", encoding)
 	case standby:
 		return errStandby
-	}
-	if err := checkPooler(ctx, db); err != nil {
-		return err
 	}
 	return checkClock(micros)
 }

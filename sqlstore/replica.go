@@ -32,6 +32,11 @@ func NewReplica(ctx context.Context, db *sql.DB, d latchkey.Dialect) (*Replica, 
 		if err := s.dialect.check(ctx, db); err != nil && !errors.Is(err, errStandby) {
 			return err
 		}
+		if s.dialect.session != nil {
+			if err := s.dialect.session(ctx, db, false); err != nil {
+				return err
+			}
+		}
 		return s.checkVersion(ctx, steps)
 	})
 	if err != nil {

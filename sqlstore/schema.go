@@ -360,8 +360,8 @@ func checkMySQLSession(ctx context.Context, db *sql.DB) error {
 	if err := db.QueryRowContext(ctx, `SELECT VERSION()`).Scan(&version); err != nil {
 		return fmt.Errorf("this is no MySQL or MariaDB database, or it cannot be reached: %w", err)
 	}
-	if strings.Contains(version, "TiDB") {
-		return errTiDB(version)
+	if err := refuseTiDB(version); err != nil {
+		return err
 	}
 	err := db.QueryRowContext(ctx, `SELECT @@version_comment, @@SESSION.character_set_client,
 		@@SESSION.character_set_connection, COALESCE(@@SESSION.character_set_results, ''), @@SESSION.sql_mode`).
@@ -369,8 +369,8 @@ func checkMySQLSession(ctx context.Context, db *sql.DB) error {
 	switch {
 	case err != nil:
 		return fmt.Errorf("this is no MySQL or MariaDB database, or it cannot be reached: %w", err)
-	case strings.Contains(comment, "TiDB"): // which may be told to give another version
-		return errTiDB(comment)
+	case refuseTiDB(comment) != nil: // it may be told to give another version
+		return refuseTiDB(comment)
 	case client != "utf8mb4":
 		return fmt.Errorf("the connection's character set is %s: set charset=utf8mb4 in the DSN", client)
 	case connection != "utf8mb4":
@@ -386,11 +386,6 @@ func checkMySQLSession(ctx context.Context, db *sql.DB) error {
 		}
 	}
 	return nil
-}
-
-func errTiDB(version string) error {
-	return fmt.Errorf("this is TiDB (%s), which admits other rows in SQL than memory does: a text padded with "+
-		"blanks, and of a long list of numbers too few", version)
 }
 
 func mysqlColumns(ctx context.Context, db *sql.DB, schema, table string) (columns, error) {

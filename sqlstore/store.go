@@ -92,7 +92,7 @@ func (s *Store) checkVersion(ctx context.Context, steps []migrationStep) error {
 }
 
 func (s *Store) check(ctx context.Context, steps []migrationStep, opts *Options) error {
-	if err := s.dialect.check(ctx, s.db); err != nil {
+	if err := s.dialect.fit(ctx, s.db); err != nil {
 		return err
 	}
 	if s.dialect.node != nil {

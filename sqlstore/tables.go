@@ -23,6 +23,11 @@ const (
 		SELECT CAST(relname || ' is not logged, and a crash would empty it: ALTER TABLE ' || relname || ' SET LOGGED' AS TEXT)
 		FROM pg_class WHERE relkind IN ('r', 'p') AND relname LIKE 'latchkey!_%' ESCAPE '!' AND pg_table_is_visible(oid)
 			AND relpersistence = 'u'
+		UNION ALL
+		SELECT CAST(relname || ' has row security, and hides rows from this user: ALTER TABLE ' || relname ||
+			' DISABLE ROW LEVEL SECURITY, or give the user BYPASSRLS' AS TEXT)
+		FROM pg_class WHERE relkind IN ('r', 'p') AND relname LIKE 'latchkey!_%' ESCAPE '!' AND pg_table_is_visible(oid)
+			AND row_security_active(oid)
 		ORDER BY 1`
 
 	spoiltMySQL = `SELECT CONCAT(table_name, '.', column_name, ' has the collation ', collation_name,

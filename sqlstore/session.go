@@ -1,0 +1,215 @@
+package sqlstore
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// A session begins with settings of the DSN, the user, the database and the server. Those that would break what a Store does,
+// some time later and far from here, are refused by name. settings are all that an engine tells of a session; one that it does
+// not know is not there.
+type settings map[string]string
+
+// rule is a setting that may be wrong.
+type rule struct {
+	name   string
+	wrong  func(value string) bool
+	why    string // continues "it is …, and"
+	mend   string
+	number bool // 0 and 1 are not off and on
+	writes bool // it matters to who writes only
+}
+
+func is(values ...string) func(string) bool {
+	return func(v string) bool { return oneOf(strings.ToLower(v), values...) }
+}
+
+func isNot(value string) func(string) bool {
+	return func(v string) bool { return !strings.EqualFold(v, value) }
+}
+
+// below is for numbers, of which 0 is no limit.
+func below(least float64) func(string) bool {
+	return func(v string) bool {
+		n, err := strconv.ParseFloat(v, 64)
+		return err == nil && n > 0 && n < least
+	}
+}
+
+// less is below for numbers of which 0 is the least.
+func less(least float64) func(string) bool {
+	return func(v string) bool {
+		n, err := strconv.ParseFloat(v, 64)
+		return err == nil && n < least
+	}
+}
+
+// refuse names the first setting that is wrong.
+func (s settings) refuse(rules []rule, writes bool) error {
+	for _, r := range rules {
+		value, there := s[r.name]
+		if there && r.wrong(value) && (writes || !r.writes) {
+			if switched := map[string]string{"1": "on", "0": "off"}[value]; !r.number && switched != "" {
+				value = switched
+			} else if is("on", "off")(value) {
+				value = strings.ToLower(value)
+			}
+			return fmt.Errorf("%s is %s, and %s: %s", r.name, cmp.Or(value, "empty"), r.why,
+				cmp.Or(r.mend, "take it out of the DSN, or off the user or the server"))
+		}
+	}
+	return nil
+}
+
+func readSettings(ctx context.Context, db *sql.DB, query string) (settings, error) {
+	set := settings{}
+	rows, err := db.QueryContext(ctx, query)
+	return set, eachRow(rows, err, func(rows *sql.Rows) error {
+		var name, value sql.NullString
+		err := rows.Scan(&name, &value)
+		set[strings.ToLower(name.String)] = value.String
+		return err
+	})
+}
+
+// unlimited is what MySQL has for no limit of rows.
+const unlimited = "18446744073709551615"
+
+var mysqlRules = []rule{
+	{name: "autocommit", wrong: is("off", "0"), why: "a read would see what was long ago",
+		mend: "take autocommit=0 out of the DSN"},
+	{name: "sql_mode", wrong: sqlMode("EMPTY_STRING_IS_NULL"), why: "an empty text would be no text at all",
+		mend: "take EMPTY_STRING_IS_NULL out of it, on the server or in the DSN"},
+	{name: "sql_mode", wrong: sqlMode("ORACLE"), why: "statements would mean something else",
+		mend: "take ORACLE out of it, on the server or in the DSN"},
+	{name: "sql_mode", wrong: sqlMode("MSSQL"), why: "statements would mean something else",
+		mend: "take MSSQL out of it, on the server or in the DSN"},
+	{name: "sql_mode", wrong: func(mode string) bool {
+		return !sqlMode("STRICT_TRANS_TABLES")(mode) && !sqlMode("STRICT_ALL_TABLES")(mode)
+	}, why: "a value that is too long would be cut", mend: "add STRICT_TRANS_TABLES to it, on the server or in the DSN"},
+	{name: "sql_safe_updates", wrong: is("on", "1"),
+		why: "changes that the server finds too wide would fail", writes: true},
+	{name: "sql_select_limit", number: true, wrong: isNot(unlimited),
+		why: "what is read would be cut off without a word"},
+	{name: "sql_big_selects", wrong: is("off", "0"), why: "a read that the server finds too large would fail"},
+	{name: "max_recursive_iterations", number: true, wrong: less(1000),
+		why:  "the roles that a role inherits would be cut off without a word",
+		mend: "set it to 1000 or more"},
+	{name: "cte_max_recursion_depth", number: true, wrong: less(1000),
+		why:  "a role that inherits from many could not be read",
+		mend: "set it to 1000 or more"},
+	{name: "max_sort_length", number: true, wrong: less(1024),
+		why:  "long names would come in the wrong order, and listings miss some",
+		mend: "set it to 1024 or more"},
+	{name: "max_statement_time", number: true, wrong: below(1),
+		why: "statements would be cut off", mend: "set it to 0, or to a second and more"},
+	{name: "max_execution_time", number: true, wrong: below(1000),
+		why: "reads would be cut off", mend: "set it to 0, or to 1000 and more"},
+	{name: "completion_type", wrong: func(v string) bool { return !is("no_chain", "0")(v) },
+		why: "each commit would begin another transaction, in which reads see what was long ago"},
+	{name: "unique_checks", wrong: is("off", "0"), why: "two roles could have one name", writes: true},
+	{name: "check_constraint_checks", wrong: is("off", "0"),
+		why: "the tables would not check what is written", writes: true},
+	{name: "tx_read_only", wrong: is("on", "1"), why: "the database cannot be written", writes: true},
+	{name: "transaction_read_only", wrong: is("on", "1"), why: "the database cannot be written", writes: true},
+	{name: "sql_log_bin", wrong: is("off", "0"),
+		why: "what is written, a revocation too, would reach no replica", writes: true},
+}
+
+// sqlMode reports that a mode is among those of sql_mode.
+func sqlMode(mode string) func(string) bool {
+	return func(modes string) bool {
+		for one := range strings.SplitSeq(modes, ",") {
+			if strings.EqualFold(strings.TrimSpace(one), mode) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+func sessionMySQL(ctx context.Context, db *sql.DB, writes bool) error {
+	// By themselves: with these the others could not be read.
+	set, err := readSettings(ctx, db, `SELECT 'sql_select_limit', @@SESSION.sql_select_limit`)
+	if err == nil {
+		err = set.refuse(mysqlRules, writes)
+	}
+	if err == nil {
+		set, err = readSettings(ctx, db, `SELECT 'sql_big_selects', @@SESSION.sql_big_selects`)
+	}
+	if err == nil {
+		err = set.refuse(mysqlRules, writes)
+	}
+	if err == nil {
+		set, err = readSettings(ctx, db, `SHOW SESSION VARIABLES`)
+	}
+	if err == nil {
+		err = set.refuseMySQL(writes)
+	}
+	if err != nil {
+		return err
+	}
+	var stands bool // SYSDATE is the clock itself, whatever the session says
+	err = db.QueryRowContext(ctx, `SELECT ABS(TIMESTAMPDIFF(SECOND, NOW(), SYSDATE())) > 60`).Scan(&stands)
+	if err == nil && stands {
+		err = errors.New("timestamp is set in the session, and the database's clock stands still: take it out of the DSN")
+	}
+	return err
+}
+
+func (s settings) refuseMySQL(writes bool) error {
+	if err := s.refuse(mysqlRules, writes); err != nil {
+		return err
+	}
+	client, connection := s["character_set_client"], s["character_set_connection"]
+	switch {
+	case client != connection: // the server would translate every argument, digests too
+		return fmt.Errorf("character_set_client is %s and character_set_connection is %s, and bytes would be stored as "+
+			"others: take the one that differs, or its collation, out of the DSN", client, connection)
+	case writes && is("on", "1")(s["log_bin"]) && is("statement")(s["binlog_format"]):
+		return errors.New("binlog_format is STATEMENT, and what is written READ COMMITTED, as all here, would be refused: set " +
+			"it to ROW or MIXED on the server")
+	}
+	return nil
+}
+
+var postgresRules = []rule{
+	{name: "default_transaction_read_only", wrong: is("on"), why: "the database cannot be written", writes: true},
+	{name: "statement_timeout", number: true, wrong: below(1000), why: "statements would be cut off",
+		mend: "set it to 0, or to a second and more"},
+	{name: "transaction_timeout", number: true, wrong: below(1000), why: "transactions would be cut off",
+		mend: "set it to 0, or to a second and more"},
+	{name: "idle_in_transaction_session_timeout", number: true, wrong: below(1000),
+		why:  "transactions would be cut off between statements",
+		mend: "set it to 0, or to a second and more", writes: true},
+	{name: "client_encoding", wrong: isNot("UTF8"),
+		why: "text would be translated", mend: "set client_encoding=UTF8 in the DSN"},
+	{name: "array_nulls", wrong: is("off"), why: "what is missing would be written as the text NULL", writes: true},
+	{name: "zero_damaged_pages", wrong: is("on"), why: "records on a damaged page would vanish without a word"},
+	{name: "ignore_checksum_failure", wrong: is("on"), why: "a damaged page would be read as if it were whole"},
+}
+
+func sessionPostgres(ctx context.Context, db *sql.DB, writes bool) error {
+	set, err := readSettings(ctx, db, `SELECT name, setting FROM pg_settings`)
+	if err == nil {
+		err = set.refuse(postgresRules, writes)
+	}
+	if err != nil {
+		return err
+	}
+	var schema sql.NullString
+	err = db.QueryRowContext(ctx, `SELECT CAST(current_schema() AS TEXT)`).Scan(&schema)
+	if err == nil && !schema.Valid {
+		err = fmt.Errorf("search_path is %q, and none of its schemas is there: create one, or name another in the DSN",
+			set["search_path"])
+	}
+	if err != nil {
+		return err
+	}
+	return checkPooler(ctx, db)
+}
