@@ -81,11 +81,37 @@ const other = "globex"
 var faults = func() map[string]fault {
 	all := make(map[string]fault)
 	for _, some := range []map[string]fault{readFaults, writeFaults, followFaults, feedFaults, countFaults, adjustFaults,
-		purgeFaults} {
+		purgeFaults, damageFaults} {
 		maps.Copy(all, some)
 	}
 	return all
 }()
+
+var damageFaults = map[string]fault{
+	"keeps no mark of what cannot be read": {[]string{"damaged/token"}, func(f *faulty, s latchkey.Store) {
+		before(f, s, func(_ context.Context, w *latchkey.Write) {
+			w.Tokens = slices.Clone(w.Tokens)
+			for i := range w.Tokens {
+				w.Tokens[i].Damaged = false
+			}
+		})
+	}},
+	"answers with what is left of a token": {[]string{"damaged/token"}, func(f *faulty, s latchkey.Store) {
+		f.load = func(ctx context.Context, owner, id string) (latchkey.Found, error) {
+			found, err := s.Load(ctx, owner, id)
+			if found.Token.Damaged {
+				err = nil
+			}
+			return found, err
+		}
+	}},
+	"leaves what cannot be read out of listings": {[]string{"damaged/token"}, func(f *faulty, s latchkey.Store) {
+		f.tokens = func(ctx context.Context, owner string, q latchkey.TokenQuery) ([]latchkey.Token, error) {
+			list, err := s.Tokens(ctx, owner, q)
+			return slices.DeleteFunc(list, func(t latchkey.Token) bool { return t.Damaged }), err
+		}
+	}},
+}
 
 var readFaults = map[string]fault{
 	"finds another owner's token": {[]string{"owner/wall"}, func(f *faulty, s latchkey.Store) {

@@ -51,7 +51,7 @@ type Case struct {
 // Cases returns every case, for those who do not run them as subtests.
 func Cases() []Case {
 	return slices.Concat(readCases, listCases, writeCases, secretCases, followCases, removeCases, feedCases, onceCases, creditCases, adjustCases,
-		purgeCases, raceCases)
+		purgeCases, raceCases, damageCases)
 }
 
 // patience bounds a case. A store that hangs fails, it does not stop the suite.
