@@ -62,7 +62,6 @@ func TestDamagedIsEndedByWhoMayEverything(t *testing.T) {
 		{"a secret key", latchkey.KindSecret, latchkey.Settings{}, true},
 		{"all rules", latchkey.KindAPIKey, latchkey.Settings{Permissions: latchkey.Permissions{
 			latchkey.Allow(latchkey.Any).On("*", "latchkey/*")}}, true},
-		{"a secret key with a limit", latchkey.KindSecret, latchkey.Settings{Limits: latchkey.Limits{Credits: 5}}, false},
 		{"all but reading one", latchkey.KindAPIKey, latchkey.Settings{Permissions: latchkey.Permissions{
 			latchkey.Allow(latchkey.Any).On("*", "latchkey/*"), latchkey.Deny(latchkey.Read).On("dataset/a")}}, false},
 		{"an administrator of tokens and roles", latchkey.KindAPIKey, latchkey.Settings{Permissions: latchkey.Permissions{
