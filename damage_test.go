@@ -13,16 +13,15 @@ import (
 	"github.com/latchkey-go/latchkey/memstore"
 )
 
-// spoilt is a store some of whose roles and owners' records cannot be read.
+// spoilt is a store some of whose roles cannot be read.
 type spoilt struct {
 	latchkey.Store
-	role  string
-	owner bool
+	roles map[string]bool
 }
 
 func (s *spoilt) Role(ctx context.Context, owner, id string) (latchkey.Role, error) {
 	r, err := s.Store.Role(ctx, owner, id)
-	if err == nil && id == s.role {
+	if err == nil && s.roles[id] {
 		r.Damaged, r.Permissions = true, nil
 		err = &latchkey.DamagedError{Kind: latchkey.ChangedRole, Owner: owner, ID: id, Err: errors.New("cut off")}
 	}
@@ -32,9 +31,9 @@ func (s *spoilt) Role(ctx context.Context, owner, id string) (latchkey.Role, err
 func (s *spoilt) Load(ctx context.Context, owner, id string) (latchkey.Found, error) {
 	f, err := s.Store.Load(ctx, owner, id)
 	for i := range f.Roles {
-		if f.Roles[i].ID == s.role {
+		if s.roles[f.Roles[i].ID] {
 			f.Roles[i].Damaged, f.Roles[i].Permissions = true, nil
-			err = &latchkey.DamagedError{Kind: latchkey.ChangedRole, Owner: owner, ID: s.role}
+			err = &latchkey.DamagedError{Kind: latchkey.ChangedRole, Owner: owner, ID: f.Roles[i].ID}
 		}
 	}
 	return f, err
@@ -80,13 +79,19 @@ func TestDamagedIsEndedByWhoMayEverything(t *testing.T) {
 			require.NoError(t, err)
 			role, err := acme.CreateRole(ctx, latchkey.Role{Name: "empty"})
 			require.NoError(t, err)
+			lonely, err := acme.CreateRole(ctx, latchkey.Role{Name: "lonely"})
+			require.NoError(t, err)
 			holder, _, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
 				Settings: latchkey.Settings{Roles: []string{role.ID}}})
 			require.NoError(t, err)
 			bad, _, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
 			require.NoError(t, err)
 			spoil(t, s, bad.ID)
-			s.role = role.ID
+			s.roles = map[string]bool{role.ID: true, lonely.ID: true}
+			edit := func(id string) error {
+				_, err := as.UpdateRole(ctx, id, func(r *latchkey.Role) error { r.Permissions = nil; return nil })
+				return err
+			}
 			for i, do := range []func() error{
 				func() error {
 					_, err := as.Update(ctx, bad.ID, func(t *latchkey.Token) error { t.Disabled = true; return nil })
@@ -95,11 +100,9 @@ func TestDamagedIsEndedByWhoMayEverything(t *testing.T) {
 				func() error { _, err := as.Rotate(ctx, bad.ID, 0); return err },
 				func() error { return as.Revoke(ctx, bad.ID, "") },
 				func() error { return as.Delete(ctx, bad.ID) },
+				func() error { return edit(lonely.ID) },
+				func() error { return edit(role.ID) },
 				func() error { return as.Revoke(ctx, holder.ID, "") },
-				func() error {
-					_, err := as.UpdateRole(ctx, role.ID, func(r *latchkey.Role) error { r.Permissions = nil; return nil })
-					return err
-				},
 			} {
 				if err := do(); c.may {
 					require.NoError(t, err, i)
