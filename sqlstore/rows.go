@@ -61,6 +61,9 @@ type rowset struct {
 // is of no use any more.
 func (t *tx) insertRows(sets ...rowset) error {
 	sets = slices.DeleteFunc(sets, func(s rowset) bool { return len(s.rows) == 0 })
+	if len(sets) == 0 {
+		return nil
+	}
 	if t.dialect().arrays {
 		return t.insertArrays(sets)
 	}
