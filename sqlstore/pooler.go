@@ -73,7 +73,7 @@ func checkPooler(ctx context.Context, db *sql.DB) error {
 			}
 			conn = own
 		}
-		pid, named, err := probe(ctx, conn, look == 0)
+		pid, named, err := backend(ctx, conn, look == 0)
 		if alone {
 			dropConn(conn)
 			conn.Close()
@@ -93,9 +93,9 @@ func checkPooler(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
-// probe asks a connection which one of the server's it is at this moment, and, if it is to look, whether the driver has
+// backend asks a connection which one of the server's it is at this moment, and, if it is to look, whether the driver has
 // prepared the question by a name of its own.
-func probe(ctx context.Context, conn *sql.Conn, look bool) (pid int64, named bool, err error) {
+func backend(ctx context.Context, conn *sql.Conn, look bool) (pid int64, named bool, err error) {
 	if err = conn.QueryRowContext(ctx, probeText, 0).Scan(&pid); err != nil || !look {
 		return pid, false, err
 	}
