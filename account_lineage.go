@@ -26,7 +26,7 @@ type Lineage struct {
 	// Ends is the first NotAfter of the token and its ancestors. Zero: none of them has one.
 	Ends time.Time
 	// Refused is why [Manager.Verify] refuses the token whatever a request brings along: an error that wraps
-	// [ErrInvalidToken], such as [ErrParent]. Nil: it does not.
+	// [ErrInvalidToken], such as [ErrParent], or a *[DamagedError] for a record that cannot be read. Nil: it does not.
 	Refused error
 	// Hidden reports whether an ancestor or a role is left out, in whole or in part, because the caller may not read it.
 	Hidden bool
@@ -46,10 +46,13 @@ func (a Account) Lineage(ctx context.Context, id string) (Lineage, error) {
 		a.m.warn("latchkey: cannot write last uses", err)
 	}
 	f, err := a.m.store.Load(ctx, a.owner, id)
-	if err != nil {
+	if err != nil && !isDamaged(err) {
 		return Lineage{}, err
 	}
-	l := Lineage{Token: f.Token, Ends: f.Token.Validity.NotAfter, Refused: a.m.judgeRecords(&f, a.m.now())}
+	l := Lineage{Token: f.Token, Ends: f.Token.Validity.NotAfter, Refused: err}
+	if err == nil {
+		l.Refused = a.m.judgeRecords(&f, a.m.now())
+	}
 	for _, t := range f.Ancestors {
 		if end := t.Validity.NotAfter; !end.IsZero() && (l.Ends.IsZero() || end.Before(l.Ends)) {
 			l.Ends = end
@@ -122,10 +125,16 @@ func (a Account) Refusals(ctx context.Context, tokens ...Token) (map[string]erro
 	}
 	owner := c.found.Owner
 	if !c.acts {
-		if owner, err = a.m.store.Owner(ctx, a.owner); err != nil {
+		if owner, err = a.m.store.Owner(ctx, a.owner); isDamaged(err) {
+			for _, t := range tokens {
+				out[t.ID] = err
+			}
+			return out, nil
+		} else if err != nil {
 			return nil, err
 		}
 	}
+	spoilt := map[string]error{}    // parents that cannot be read
 	parents := map[string][]Token{} // the chain that begins with a token; nil: it is gone
 	now := a.m.now()
 	for _, t := range tokens {
@@ -136,12 +145,18 @@ func (a Account) Refusals(ctx context.Context, tokens ...Token) (map[string]erro
 				switch up, err := a.m.store.Load(ctx, a.owner, t.Parent); {
 				case err == nil:
 					chain = append([]Token{up.Token}, up.Ancestors...)
+				case isDamaged(err):
+					spoilt[t.Parent] = err
 				case !errors.Is(err, ErrNotFound):
 					return nil, err
 				}
 				parents[t.Parent] = chain
 			}
 			f.Ancestors = chain
+		}
+		if err := spoilt[t.Parent]; err != nil {
+			out[t.ID] = err
+			continue
 		}
 		if err := a.m.judgeRecords(&f, now); err != nil {
 			out[t.ID] = err
@@ -166,7 +181,7 @@ func (a Account) Find(ctx context.Context, text string) (Token, error) {
 		digests = k.candidates(text)
 	}
 	f, err := a.m.store.ByDigest(ctx, digests...)
-	if err != nil {
+	if err != nil && (!isDamaged(err) || f.Token.ID == "") { // also one that cannot be read can be found, and ended
 		return Token{}, err
 	}
 	if f.Token.Owner != a.owner || c.check(Read, "token", f.Token.ID) != nil {

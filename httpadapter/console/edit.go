@@ -283,7 +283,7 @@ func (v *visit) showEdit(status int, page ui, t *latchkey.Token, e *entry, confl
 	if err != nil {
 		return err
 	}
-	if err := v.effects(t, switches); err != nil {
+	if err := v.effects(t, switches); err != nil && !spoilt(err) {
 		return err
 	}
 	held, heldMore := v.facts(&lineage, false)

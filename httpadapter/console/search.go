@@ -141,7 +141,7 @@ func (v *visit) noticeOf() (string, error) {
 	if errors.Is(err, latchkey.ErrNotFound) {
 		return "", nil
 	}
-	if err != nil {
+	if err != nil && !spoilt(err) {
 		return "", err
 	}
 	return v.noticeFor(done, &t), nil
@@ -168,7 +168,7 @@ func (v *visit) roleNotice() (string, error) {
 	r, err := v.account.Role(v.r.Context(), id)
 	missing := errors.Is(err, latchkey.ErrNotFound)
 	switch {
-	case err != nil && !missing:
+	case err != nil && !missing && !spoilt(err):
 		return "", err
 	case done == "deleted" && missing:
 		return "There is no such role now.", nil
