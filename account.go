@@ -211,7 +211,8 @@ var errUnchanged = errors.New("latchkey: unchanged")
 // error of edit is returned as it is. [ErrNotFound] if there is no such token. Of a damaged one only Disabled can be changed,
 // else it is a [*DamagedError].
 func (a Account) Update(ctx context.Context, id string, edit func(*Token) error) (Token, error) {
-	return a.change(ctx, Update, "token.update", id, "", func(c *act, f *Found, w *Write) error {
+	unlimited := false
+	t, err := a.change(ctx, Update, "token.update", id, "", func(c *act, f *Found, w *Write) error {
 		edited := f.Token.Clone()
 		if err := edit(&edited); err != nil {
 			return &editError{err}
@@ -241,9 +242,14 @@ func (a Account) Update(ctx context.Context, id string, edit func(*Token) error)
 			edited.Used = latestUse(&f.Token, now) // a limit that is new counts from there: the last use is not known better
 		}
 		edited = edited.Clone() // edit may have kept what it put in
+		unlimited = edited.Limits.Rate == Rate{}
 		f.Token = edited
 		return nil
 	})
+	if key := idBytes(id); err == nil && unlimited {
+		a.m.rates.forget(&key)
+	}
+	return t, err
 }
 
 // Revoke ends a token, and all that was minted from it, before it returns. The record stays, listed as revoked, until it
@@ -259,7 +265,7 @@ func (a Account) Revoke(ctx context.Context, id, reason string) error {
 		if f.Token.Damaged {
 			f.Token = tombstone(f.Token)
 		}
-		f.Token.Revoked, f.Token.Reason = fromMicros(a.m.now()), reason
+		f.Token.Revoked, f.Token.Reason = fromMicros(a.m.present()), reason
 		return nil
 	})
 	return err

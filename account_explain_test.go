@@ -68,7 +68,8 @@ func TestExplainWithoutTheSecret(t *testing.T) {
 
 func TestSeekPage(t *testing.T) {
 	now := time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
-	keys := latchkey.New(memstore.New(nil), &latchkey.Options{Clock: func() time.Time { return now }})
+	clock := func() time.Time { return now }
+	keys := latchkey.New(memstore.New(&memstore.Options{Clock: clock}), &latchkey.Options{Clock: clock})
 	acme := keys.For("acme")
 	ctx := t.Context()
 	var ids []string

@@ -65,8 +65,7 @@ func (a Account) issueOnce(ctx context.Context, spec Spec, text, event string) (
 	if err != nil {
 		return Token{}, err
 	}
-	now := a.m.now()
-	id, err := a.m.newRecordID(now)
+	id, err := a.m.newRecordID(a.m.present())
 	if err != nil {
 		return Token{}, err
 	}
@@ -74,6 +73,11 @@ func (a Account) issueOnce(ctx context.Context, spec Spec, text, event string) (
 	if err := c.check(Create, "token", id); err != nil {
 		return Token{}, err
 	}
+	at, err := a.m.askClock(ctx)
+	if err != nil {
+		return Token{}, err
+	}
+	now := a.m.judging(at)
 	switch {
 	case spec.Kind == 0:
 		return Token{}, fmt.Errorf("%w: Spec.Kind is not set", ErrInvalid)
@@ -111,12 +115,23 @@ func (a Account) issueOnce(ctx context.Context, spec Spec, text, event string) (
 	if err := c.bounded(&t, nil, Create, nil); err != nil {
 		return Token{}, err
 	}
-	rec, err := a.m.newSecretRecord(&t, text, now)
+	owner := c.found.Owner
+	if !c.acts {
+		if owner, err = a.m.store.Owner(ctx, a.owner); err != nil {
+			return Token{}, err
+		}
+	}
+	made, err := owner.created(a.m.making(at))
 	if err != nil {
 		return Token{}, err
 	}
-	t.Version = 0
-	w := Write{Tokens: []Token{t}, Secrets: []SecretChange{{TokenID: t.ID, Add: &rec}}, Silent: true}
+	rec, err := a.m.newSecretRecord(&t, text, made)
+	if err != nil {
+		return Token{}, err
+	}
+	// Under the record as it was read: a mass revocation meanwhile is a conflict, and not a dead token.
+	t.Version, t.OwnerVersion = 0, owner.Version
+	w := Write{RequireOwner: &owner.Version, Tokens: []Token{t}, Secrets: []SecretChange{{TokenID: t.ID, Add: &rec}}, Silent: true}
 	t.Version = 1
 	if err := c.write(ctx, w, Event{Action: event, Object: t.ID, After: auditJSON(t)}); err != nil {
 		return Token{}, err

@@ -100,10 +100,18 @@ func (a Account) Record(ctx context.Context) (Owner, error) {
 	return a.m.store.Owner(ctx, a.owner)
 }
 
-// Configure changes what the account may do at all: its boundary, its off switch, and NotBefore, which ends all tokens
-// created before it at once. ID and Version are for reading. Edit is called again when somebody else came between; an
-// error of edit is returned as it is. A damaged record is replaced wholly: edit gets what is left of it, with no Limits and a
-// Boundary that is empty and so lets nothing through, and sets all that is to hold. Boundary and Limits are the host's alone, and so is moving
+// Configure changes what the account may do at all: its boundary, its off switch, its limits, and NotBefore, which ends
+// tokens at once. ID, Version and Since are for reading.
+//
+// NotBefore set to now, or to within the last two minutes, is mass revocation: whatever was committed before Configure
+// returned is dead, whatever any clock said, and whatever is made afterwards works. A NotBefore further back ends the tokens
+// whose Created is before it, by the clock of whoever made them, which was within a minute of the store's. A later one than
+// now is [ErrInvalid], and one that stays the same ends nothing. Moving it back revives the tokens that were created since
+// then. It is refused as [ErrUnavailable] while this machine's clock and the store's differ; Disabled asks no clock.
+//
+// Edit is called again when somebody else came between; an error of edit is returned as it is. A damaged record is replaced
+// wholly: edit gets what is left of it, with no Limits and a Boundary that is empty and so lets nothing through, and sets
+// all that is to hold. Boundary and Limits are the host's alone, and so is moving
 // NotBefore back: who acts gets a *[DeniedError].
 func (a Account) Configure(ctx context.Context, edit func(*Owner) error) error {
 	return retry(func() error {
@@ -124,13 +132,13 @@ func (a Account) Configure(ctx context.Context, edit func(*Owner) error) error {
 			return &editError{err}
 		}
 		o = o.Clone()
-		if o.ID != old.ID || o.Version != old.Version {
-			return fmt.Errorf("%w: Configure changes no ID or Version", ErrInvalid)
+		if o.ID != old.ID || o.Version != old.Version || o.Since != old.Since {
+			return fmt.Errorf("%w: Configure changes no ID, Version or Since", ErrInvalid)
 		}
 		if err := o.Boundary.Validate(); err != nil {
 			return err
 		}
-		if err := o.Limits.check(); err != nil {
+		if err := o.Limits.checkNew(); err != nil {
 			return err
 		}
 		if len(o.Extra) > maxExtra {
@@ -152,6 +160,9 @@ func (a Account) Configure(ctx context.Context, edit func(*Owner) error) error {
 				return &DeniedError{Action: Update, Resource: Path("latchkey", "owner")}
 			}
 		}
+		if err := a.m.end(ctx, &old, &o); err != nil {
+			return err
+		}
 		out := o
 		out.Version++
 		err = c.write(ctx, Write{OwnerRecord: &o},
@@ -159,8 +170,49 @@ func (a Account) Configure(ctx context.Context, edit func(*Owner) error) error {
 		if errors.Is(err, ErrExists) {
 			return fmt.Errorf("%w: %w", ErrConflict, err) // somebody else made the first record
 		}
+		if key := ownerRateKey(a.owner); err == nil && o.Limits.Rate == (Rate{}) {
+			a.m.rates.forget(&key)
+		}
 		return err
 	})
+}
+
+// justNow is how far a NotBefore may lie back and still mean now. Two machines, each within the bound of the store's clock,
+// may be so far apart.
+const justNow = 2 * clockBound
+
+// end works out what a NotBefore that moves means for tokens.
+func (m *Manager) end(ctx context.Context, old, o *Owner) error {
+	if o.NotBefore.Equal(old.NotBefore) {
+		return nil
+	}
+	if o.NotBefore.IsZero() {
+		o.Since = 0
+		return nil
+	}
+	at, err := m.askClock(ctx)
+	if err != nil {
+		return err
+	}
+	now := fromMicros(m.making(at))
+	switch {
+	case o.NotBefore.After(now):
+		return fmt.Errorf("%w: NotBefore is in the future: tokens made until then would be dead. Set it to now", ErrInvalid)
+	case now.Sub(o.NotBefore) <= justNow:
+		o.Since = old.Version + 1 // which this record will have
+	case o.NotBefore.Before(old.NotBefore):
+		o.Since = 0
+	}
+	return nil
+}
+
+// created is when a token is made at now, in µs, under the owner's record. It is not before NotBefore, which came
+// from the clock of another machine: what is made under that record works.
+func (o *Owner) created(now int64) (int64, error) {
+	if o.NotBefore.Sub(fromMicros(now)) > justNow {
+		return 0, fmt.Errorf("%w: the owner's NotBefore is in the future, and the token would be dead: set it to now", ErrInvalid)
+	}
+	return max(now, micros(o.NotBefore)), nil
 }
 
 // Erase removes everything of the owner: tokens, roles, clients, usage, its record and its audit trail, but for the one

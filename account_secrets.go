@@ -9,12 +9,16 @@ import (
 )
 
 // Rotate gives a token a new secret. The old ones, those that sign requests too, work for overlap longer; 0 ends them
-// before Rotate returns. The record stays, so what was minted from it lives on. [Account.SigningSecret] makes the next one
-// that signs. [ErrInvalid] for a revoked token and for a negative overlap, [ErrNotFound] if there is none. A damaged token
-// gets a new secret too, which is as useless as the old ones were: it stays damaged.
+// before Rotate returns, and asks no clock. The record stays, so what was minted from it lives on.
+// [Account.SigningSecret] makes the next one that signs. [ErrInvalid] for a revoked token and for an overlap that is
+// negative or below a microsecond, [ErrNotFound] if there is none. A damaged token gets a new secret too, which is as
+// useless as the old ones were: it stays damaged.
 func (a Account) Rotate(ctx context.Context, id string, overlap time.Duration) (Secret, error) {
-	if overlap < 0 {
+	switch {
+	case overlap < 0:
 		return Secret{}, fmt.Errorf("%w: overlap is negative", ErrInvalid)
+	case overlap != 0 && overlap < time.Microsecond:
+		return Secret{}, fmt.Errorf("%w: overlap is shorter than a microsecond, and would be none", ErrInvalid)
 	}
 	var text string
 	_, err := a.change(ctx, Rotate, "token.rotate", id, "", func(c *act, f *Found, w *Write) error {
@@ -26,7 +30,14 @@ func (a Account) Rotate(ctx context.Context, id string, overlap time.Duration) (
 		if err != nil && !isDamaged(err) { // one that cannot be read has its digest, and ends by that
 			return err
 		}
-		now := a.m.now()
+		now := a.m.present()
+		if overlap > 0 { // an end that counts from now
+			at, err := a.m.askClock(ctx)
+			if err != nil {
+				return err
+			}
+			now = a.m.making(at)
+		}
 		if text, err = newText(a.m.opts.Rand, t.Kind, t.Test, a.m.opts.Prefix); err != nil {
 			return err
 		}

@@ -26,7 +26,11 @@ func (m *Manager) again(ctx context.Context, a Access) (Access, Found, error) {
 	if err != nil {
 		return Access{}, Found{}, orUnknown(err)
 	}
-	if err := m.judgeRecords(&f, m.now()); err != nil {
+	at, err := m.witnessed(ctx)
+	if err != nil {
+		return Access{}, Found{}, err
+	}
+	if err := m.judgeRecords(&f, at); err != nil {
 		return Access{}, Found{}, err
 	}
 	l, err := m.compile(f)

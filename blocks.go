@@ -61,8 +61,8 @@ func (b *block) serves(l *limitSet, now int64) bool {
 func (b *block) step() Credits { return max(b.size/blockShare, 1) }
 
 // hold remembers a Hold out of the block, till.mu held.
-func (b *block) hold(h *Hold, now int64) {
-	h.block, h.lapses = b, now+holdFor.Microseconds()
+func (b *block) hold(h *Hold) {
+	h.block, h.lapses = b, b.till.of.m.elapsed()+holdFor.Microseconds()
 	b.held += h.reserved
 	if h.before = b.last; b.last != nil {
 		b.last.after = h
@@ -95,7 +95,11 @@ func (b *block) free(h *Hold, actual Credits) {
 }
 
 // lapse frees the Holds that nobody settled in time, till.mu held.
-func (b *block) lapse(now int64) {
+func (b *block) lapse() {
+	if b.first == nil {
+		return
+	}
+	now := b.till.of.m.elapsed()
 	for h := b.first; h != nil && now >= h.lapses; h = b.first {
 		b.free(h, 0)
 	}
@@ -152,7 +156,7 @@ func (b *block) raise(ctx context.Context, n Credits) error {
 		return err
 	}
 	defer b.unlock()
-	now := t.of.m.now()
+	now := t.of.m.present()
 	t.mu.Lock()
 	done := b.over || b.gone || b.lapsed || n > 0 && n <= b.pledged-b.taken && b.pledged-b.taken > b.step()/2
 	a := Adjustment{Amount: b.amount, Pledged: b.pledged, Until: fromMicros(now + blockLease.Microseconds())}

@@ -73,7 +73,7 @@ func (m *Manager) checkSettings(kind Kind, s *Settings, now int64) error {
 	if err := s.Restrictions.Validate(m.opts.PublicSuffix); err != nil {
 		return err
 	}
-	if err := s.Limits.check(); err != nil {
+	if err := s.Limits.checkNew(); err != nil {
 		return err
 	}
 	if err := checkExtra(s.Extra); err != nil {

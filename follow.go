@@ -19,7 +19,7 @@ type follower struct {
 	missed  atomic.Uint64             // changes of this process's own that the cache was not told; only polls begun since count
 	behind  sync.WaitGroup
 	ahead   atomic.Uint32 // what happens in the background: resting, polling or pollingTwice
-	reads   sharedRead[uint64]
+	reads   sharedRead[reading]
 	gathering
 }
 
@@ -39,16 +39,18 @@ func newFollower(m *Manager) *follower {
 	return &follower{m: m, gathering: gathering{worth: 2 * time.Microsecond}}
 }
 
-// fresh returns once the cache reflects all that was committed before now − MaxStale.
-func (f *follower) fresh(ctx context.Context) error {
+// fresh returns once the cache reflects all that was committed before now − MaxStale, and the time, by a reading of this
+// machine's clock that the store's confirmed: since, or within that bound.
+func (f *follower) fresh(ctx context.Context) (moment, error) {
 	if f.m.opts.MaxStale == 0 {
-		epoch, err := f.epoch(ctx)
-		if err != nil || epoch == f.m.cache.applied.Load() {
-			return err
+		r, err := f.epoch(ctx)
+		if err == nil && r.epoch != f.m.cache.applied.Load() {
+			err = f.catchUp(ctx, r.epoch)
 		}
-		return f.catchUp(ctx, epoch)
+		return r.at, err
 	}
-	age, known := f.age()
+	at := f.m.opts.Clock()
+	age, known := f.age(at)
 	bound := f.m.opts.MaxStale
 	switch {
 	case !known || age > bound:
@@ -56,23 +58,23 @@ func (f *follower) fresh(ctx context.Context) error {
 	case age > bound/2:
 		f.kick()
 	}
-	return nil
+	return f.m.moment(at), nil
 }
 
-// age is how old the cache is, by the manager's own clock: the time of [Manager.now] stands still for as long as a
-// store's clock was ahead, and nothing would grow old. The clock on the wall may be set back, and the monotonic one stands
-// still while the machine sleeps: the one that says more is right.
-func (f *follower) age() (age time.Duration, known bool) {
+// age is how old the cache is. The clock on the wall may be set, and the monotonic one stands still while the machine
+// sleeps: the one that says more is right, and when they differ by much nothing is known.
+func (f *follower) age(at time.Time) (age time.Duration, known bool) {
 	started := f.started.Load()
 	if started == nil || started.missed != f.missed.Load() {
 		return 0, false
 	}
-	return ageAt(started.at, f.m.opts.Clock())
+	return ageAt(started.at, at)
 }
 
 func ageAt(started, now time.Time) (age time.Duration, known bool) {
 	wall := now.Round(0).Sub(started.Round(0))
-	return max(wall, now.Sub(started)), wall >= 0
+	apart := jumped(started, now)
+	return max(wall, now.Sub(started)), wall >= 0 && apart <= clockBound && apart >= -clockBound
 }
 
 // kick polls in the background, once at a time, so that callers within the bound need not wait. False: a poll is under
@@ -98,7 +100,7 @@ func (f *follower) wake() {
 func (f *follower) pollAhead() {
 	for {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		if err := f.poll(ctx); err != nil {
+		if _, err := f.poll(ctx); err != nil {
 			f.m.warn("latchkey: cannot read the store's changes", err)
 		}
 		cancel()
@@ -109,46 +111,49 @@ func (f *follower) pollAhead() {
 	}
 }
 
-// poll brings the cache up to the store's present epoch and notes when it began.
-func (f *follower) poll(ctx context.Context) error {
+// poll brings the cache up to the store's present epoch and notes when it began. It returns the time, as epoch does.
+func (f *follower) poll(ctx context.Context) (moment, error) {
 	start := pollStart{missed: f.missed.Load(), at: f.m.opts.Clock()}
-	epoch, err := f.epoch(ctx)
+	r, err := f.epoch(ctx)
 	if err != nil {
-		return err
+		return r.at, err
 	}
-	if epoch != f.m.cache.applied.Load() {
-		if err := f.catchUp(ctx, epoch); err != nil {
-			return err
+	if r.epoch != f.m.cache.applied.Load() {
+		if err := f.catchUp(ctx, r.epoch); err != nil {
+			return r.at, err
 		}
 	}
 	for {
 		was := f.started.Load()
 		if was != nil && was.missed >= start.missed && !was.at.Before(start.at) {
 			if _, known := ageAt(was.at, f.m.opts.Clock()); known {
-				return nil // a later poll was first
+				return r.at, nil // a later poll was first
 			}
 		}
 		if f.started.CompareAndSwap(was, &start) {
-			return nil
+			return r.at, nil
 		}
 	}
 }
 
-// epoch reads the store's epoch, or shares a read that starts after the call.
-func (f *follower) epoch(ctx context.Context) (uint64, error) {
+// epoch reads the store's epoch, or shares a read that starts after the call, and compares the clocks.
+func (f *follower) epoch(ctx context.Context) (reading, error) {
 	if f.alone() {
 		return f.readEpoch(ctx)
 	}
 	return f.reads.do(ctx, &f.gathering, f.readEpoch)
 }
 
-func (f *follower) readEpoch(ctx context.Context) (uint64, error) {
+func (f *follower) readEpoch(ctx context.Context) (reading, error) {
 	feed, err := f.m.store.Changes(ctx, f.m.cache.applied.Load(), 0)
 	if err != nil {
-		return 0, unavailable(err)
+		return reading{}, unavailable(err)
 	}
-	f.m.sawStoreClock(feed.Now)
-	return feed.Epoch, nil
+	r := reading{epoch: feed.Epoch, at: f.m.clock()}
+	if !feed.Now.IsZero() {
+		r.store = feed.Now.UnixMicro()
+	}
+	return r, f.m.agree(r.at, r.store)
 }
 
 // feedRead is one reading of the feed.
@@ -184,7 +189,6 @@ func (f *follower) readFeed(ctx context.Context) (*feedRead, error) {
 	if r.feed, err = f.m.store.Changes(ctx, r.after, 1000); err != nil {
 		return nil, unavailable(err)
 	}
-	f.m.sawStoreClock(r.feed.Now)
 	return r, nil
 }
 

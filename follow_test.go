@@ -41,8 +41,10 @@ func TestAgeByTwoClocks(t *testing.T) {
 		{"time passed", 5 * time.Second, 5 * time.Second, 5 * time.Second, true},
 		{"set back a little", 2 * time.Second, 5 * time.Second, 5 * time.Second, true},
 		{"set back to before", -time.Hour, 5 * time.Second, 5 * time.Second, false},
-		{"set forward", time.Hour, 5 * time.Second, time.Hour, true},
-		{"slept", time.Hour, 5 * time.Second, time.Hour, true},
+		{"set back by much", 5 * time.Minute, 10 * time.Minute, 10 * time.Minute, false},
+		{"set forward a little", time.Minute, 5 * time.Second, time.Minute, true},
+		{"set forward", time.Hour, 5 * time.Second, time.Hour, false},
+		{"slept", time.Hour, 5 * time.Second, time.Hour, false},
 	} {
 		age, known := ageAt(start, later(start, c.wall, c.monotonic))
 		assert.Equal(t, c.age, age, c.name)
@@ -117,7 +119,7 @@ func TestAPollUnderWayDoesNotHideAChangeOfOnesOwn(t *testing.T) {
 	store := &slowStore{read: make(chan struct{}), leave: make(chan struct{})}
 	m := New(store, &Options{MaxStale: time.Hour})
 	polled := make(chan error)
-	go func() { polled <- m.follow.fresh(t.Context()) }()
+	go func() { _, err := m.follow.fresh(t.Context()); polled <- err }()
 	<-store.read
 	store.feedless.Store(true)
 	_, err := m.write(t.Context(), Write{Owner: "acme"})
@@ -126,7 +128,7 @@ func TestAPollUnderWayDoesNotHideAChangeOfOnesOwn(t *testing.T) {
 	store.leave <- struct{}{}
 	require.NoError(t, <-polled)
 
-	go func() { polled <- m.follow.fresh(t.Context()) }()
+	go func() { _, err := m.follow.fresh(t.Context()); polled <- err }()
 	select {
 	case <-store.read:
 		store.leave <- struct{}{}
@@ -167,9 +169,9 @@ func TestCallersShareARead(t *testing.T) {
 		f := New(store, nil).follow
 		saw := make(chan uint64, 64)
 		ask := func(ctx context.Context) {
-			epoch, err := f.epoch(ctx)
+			r, err := f.epoch(ctx)
 			if err == nil {
-				saw <- epoch
+				saw <- r.epoch
 			}
 		}
 		for round := range uint64(3) {

@@ -21,6 +21,14 @@ func (l Limits) check() error {
 	return l.Rate.check()
 }
 
+// checkNew is check for what is to be saved.
+func (l Limits) checkNew() error {
+	if err := l.check(); err != nil {
+		return err
+	}
+	return l.Rate.checkNew()
+}
+
 // limitSet is every limit that holds for a token: its own, those of the tokens it was minted from, and its owner's.
 type limitSet struct {
 	purses  []purse
@@ -107,7 +115,7 @@ type Hold struct {
 	actual  Credits
 
 	block         *block // what it was taken of; nil: it has a reservation of its own
-	lapses        int64  // µs
+	lapses        int64  // as Manager.elapsed has it
 	before, after *Hold  // of the block. Guarded by till.mu, as is:
 	freed         bool   // it is out of the block's books
 }
@@ -142,8 +150,11 @@ func (a Access) reserve(ctx context.Context, l *limitSet, meter string, n Credit
 	if !h.limited {
 		return h, nil
 	}
-	var err error
-	if now := a.m.now(); a.m.tills != nil && a.m.tills.isOpen() {
+	at, err := a.m.witnessed(ctx) // in which month?
+	if err != nil {
+		return nil, err
+	}
+	if now := a.m.making(at); a.m.tills != nil && a.m.tills.isOpen() {
 		if err = ctx.Err(); err != nil {
 			return nil, unavailable(err)
 		}
@@ -231,7 +242,7 @@ func (a Access) Charge(ctx context.Context, meter string, n Credits) error {
 		if err := ctx.Err(); err != nil {
 			return unavailable(err)
 		}
-		if a.m.tills.charge(a, l, meter, n, a.m.now()) {
+		if a.m.tills.charge(a, l, meter, n, a.m.present()) {
 			return nil
 		}
 	}

@@ -26,10 +26,19 @@ type Manager struct {
 	uses   *lastUses
 	meters *meters
 	rates  *buckets
-	tills  *tills       // nil: no credits are taken in advance
-	high   atomic.Int64 // µs: the latest time a store clock has shown
-	tick   atomic.Int64 // of the newest record id
-	day    atomic.Int32 // since 1970, in UTC: as of the latest look at the clock
+	tills  *tills    // nil: no credits are taken in advance
+	made   time.Time // by time.Now
+	looked jumpWatch // at the clock, by Purge
+	// hostClock says that Options.Clock is not time.Now.
+	hostClock bool
+	high      atomic.Int64 // µs: the latest time of the store's clock that this machine's agreed with
+	back      atomic.Int64 // µs: where both began to go on, after they had been set back to before high; 0: they were not
+	checked   atomic.Int64 // µs: what this machine's clock said when the store's last agreed
+	checkedAt atomic.Int64 // ns: what had passed then
+	askCost   atomic.Int64 // ns: how long it took to ask, the last time
+
+	tick atomic.Int64 // of the newest record id
+	day  atomic.Int32 // since 1970, in UTC: as of the latest look at the clock
 }
 
 // New returns a Manager over store. Nil options are ready to use; they are copied. New does not touch the store. It
@@ -55,7 +64,8 @@ func New(store Store, opts *Options) *Manager {
 	if o.SignatureSkew < 0 {
 		panic("latchkey: Options.SignatureSkew is negative: 0 is 15 minutes")
 	}
-	if o.Clock == nil {
+	m.made = time.Now()
+	if m.hostClock = o.Clock != nil; !m.hostClock {
 		o.Clock = time.Now
 	}
 	if o.Rand == nil {
@@ -71,7 +81,11 @@ func New(store Store, opts *Options) *Manager {
 	m.loader = newLoader(store)
 	m.uses = newLastUses(m)
 	m.meters = newMeters(m)
-	m.rates = newBuckets(m.now())
+	m.looked.last = o.Clock()
+	m.rates = newBuckets(m.looked.last)
+	if m.hostClock {
+		m.rates.clock = o.Clock
+	}
 	if o.CreditBlock != nil {
 		m.tills = newTills(m, o.CreditBlock)
 	}
@@ -119,9 +133,24 @@ func (m *Manager) Wake() {
 // Purge removes what is over (see Options.KeepExpired and Options.KeepRevoked) in bounded batches until nothing is left
 // or ctx ends, and says how many things it removed. Call it from time to time, hourly say;
 // several nodes may do so at once.
+//
+// What is removed cannot be brought back, so nothing is on the word of one clock: over is what is over by the store's clock
+// and by this machine's. While they are more than a minute apart it removes nothing, which is [ErrUnavailable]. So is a clock
+// of this machine that was set by more than a minute since the last Purge: the next one goes by it.
 func (m *Manager) Purge(ctx context.Context) (int, error) {
 	const batch = 500
-	p := PurgePolicy{Now: fromMicros(m.now()), Expired: m.opts.KeepExpired, Revoked: m.opts.KeepRevoked}
+	r, err := m.follow.epoch(ctx)
+	if err == nil {
+		err = m.looked.jump(m.opts.Clock())
+	}
+	if err != nil {
+		return 0, fmt.Errorf("latchkey: nothing was purged: %w", err)
+	}
+	now := r.at.us
+	if r.store != 0 {
+		now = min(now, r.store)
+	}
+	p := PurgePolicy{Now: fromMicros(now), Expired: m.opts.KeepExpired, Revoked: m.opts.KeepRevoked}
 	p.Changes = max(24*time.Hour, 2*m.opts.MaxStale)
 	if m.tills != nil {
 		m.tills.hear(m.tills.tend(ctx)) // what this process has taken in advance is in use, and must not lapse
@@ -146,28 +175,6 @@ func (m *Manager) Close(ctx context.Context) error {
 		err = errors.Join(err, m.tills.close(ctx))
 	}
 	return errors.Join(err, waitFor(ctx, &m.follow.behind))
-}
-
-// now is the time in µs. It never falls behind a store clock already seen, so that a clock set back revives nothing.
-func (m *Manager) now() int64 {
-	us := max(m.opts.Clock().UnixMicro(), m.high.Load())
-	if day := int32(us / (24 * time.Hour).Microseconds()); day != m.day.Load() {
-		m.day.Store(day)
-	}
-	return us
-}
-
-func (m *Manager) sawStoreClock(t time.Time) {
-	if t.IsZero() {
-		return
-	}
-	us := t.UnixMicro()
-	for {
-		was := m.high.Load()
-		if us <= was || m.high.CompareAndSwap(was, us) {
-			return
-		}
-	}
 }
 
 func (m *Manager) warn(msg string, err error) {
@@ -211,7 +218,7 @@ func (m *Manager) newRecordID(now int64) (string, error) {
 
 // write gives w its id and writes it. An unknown outcome is settled by writing the same again.
 func (m *Manager) write(ctx context.Context, w Write) (uint64, error) {
-	now := m.now()
+	now := m.present()
 	var err error
 	if w.ID, err = m.newID(now); err != nil {
 		return 0, err

@@ -45,7 +45,8 @@ type meters struct {
 
 type pendingBatch struct {
 	UsageBatch
-	doubt bool // some attempt may have written it
+	doubt bool  // some attempt may have written it
+	since int64 // of its At, as Manager.elapsed has it
 }
 
 // usageKey is all that is told apart.
@@ -285,10 +286,10 @@ func (u *meters) send(ctx context.Context) error {
 
 // sendFirst is nil when the batch is done with.
 func (u *meters) sendFirst(ctx context.Context, b *pendingBatch) error {
-	now := u.m.now()
+	now, elapsed := u.m.present(), u.m.elapsed()
 	if !b.doubt {
-		b.At = fromMicros(now)
-	} else if now-micros(b.At) > usageDoubt.Microseconds() {
+		b.At, b.since = fromMicros(now), elapsed
+	} else if elapsed-b.since > usageDoubt.Microseconds() {
 		u.m.warn(fmt.Sprintf("latchkey: %d rows of usage are dropped: nobody can say any more whether they were written",
 			len(b.Rows)), nil)
 		return nil

@@ -14,7 +14,7 @@ import (
 // never do more, and whatever the parent loses it loses at once. The parent is read anew first. A lifetime beyond the
 // end of a parent is clamped, and the Token shows it.
 //
-// [ErrInvalid] for a Lifetime ≤ 0, an empty but not nil Roles, an unknown role or one the parent lacks, a Client other
+// [ErrInvalid] for a Lifetime below a microsecond, an empty but not nil Roles, an unknown role or one the parent lacks, a Client other
 // than the one a parent was minted for (left out, it is inherited), and anything malformed; [ErrForced] for forced
 // values that disagree with a parent's; [ErrDenied] if the parent may not mint (a publishable token, one that must sign
 // its requests, one at Options.MaxDepth); [ErrAddress] outside Restrictions.MintFrom; and Verify's errors if the parent
@@ -40,8 +40,8 @@ func (m *Manager) mint(ctx context.Context, a Access, n *Narrowing) (Token, Secr
 		return fail(fmt.Errorf("%w: a narrowed access has no token to mint from: mint from the verified one", ErrInvalid))
 	case n.Stateless:
 		return fail(fmt.Errorf("%w: stateless tokens are not available", ErrInvalid))
-	case n.Lifetime <= 0:
-		return fail(fmt.Errorf("%w: Lifetime must be positive", ErrInvalid))
+	case n.Lifetime < time.Microsecond:
+		return fail(fmt.Errorf("%w: Lifetime must be a microsecond at least", ErrInvalid))
 	}
 	a, f, err := m.again(ctx, a)
 	if err != nil {
@@ -68,8 +68,15 @@ func (m *Manager) mint(ctx context.Context, a Access, n *Narrowing) (Token, Secr
 	}
 	s := Settings{Name: n.Name, Roles: nl.layer.roles, Permissions: nl.layer.rules, Restrictions: n.Restrictions,
 		Limits: n.Limits, Extra: n.Extra}
-	now := m.now()
+	at, err := m.witnessed(ctx)
+	if err != nil {
+		return fail(err)
+	}
+	now := m.making(at)
 	s.Validity = Validity{NotAfter: clampEnd(fromMicros(now), n.Lifetime, &f), Idle: n.Idle}
+	if over(s.Validity.NotAfter, m.judging(at)) {
+		return fail(fmt.Errorf("%w: the clocks were set back, and the token would be dead", ErrUnavailable))
+	}
 	if err := m.checkSettings(KindAccess, &s, now); err != nil {
 		return fail(err)
 	}
@@ -78,7 +85,8 @@ func (m *Manager) mint(ctx context.Context, a Access, n *Narrowing) (Token, Secr
 	}
 	t := Token{Owner: parent.Owner, Kind: KindAccess, Test: parent.Test, Parent: parent.ID, Depth: parent.Depth + 1,
 		Origin: n.Origin, Settings: s, Client: nl.client, Full: nl.layer.full, Rows: nl.layer.rows, Forced: nl.layer.forced}
-	w := Write{RequireTokens: []Ref{{ID: parent.ID, Version: parent.Version}}}
+	t.OwnerVersion = f.Owner.Version
+	w := Write{RequireTokens: []Ref{{ID: parent.ID, Version: parent.Version}}, RequireOwner: &f.Owner.Version}
 	if n.Client.ID != "" {
 		w.Clients = []Client{t.Client}
 	}
@@ -89,7 +97,11 @@ func (m *Manager) mint(ctx context.Context, a Access, n *Narrowing) (Token, Secr
 	if t.ID, err = m.newRecordID(now); err != nil {
 		return fail(err)
 	}
-	rec, err := m.newSecretRecord(&t, text, now)
+	made, err := f.Owner.created(now)
+	if err != nil {
+		return fail(err)
+	}
+	rec, err := m.newSecretRecord(&t, text, made)
 	if err != nil {
 		return fail(err)
 	}

@@ -18,7 +18,8 @@ type Options struct {
 	// the store cannot be reached for longer than the bound, Verify fails closed with ErrUnavailable. Negative panics.
 	MaxStale time.Duration
 
-	// Clock tells the time; nil: time.Now. A test that turns it gives the same clock to its store.
+	// Clock tells the time; nil: time.Now. The store's clock must agree with it to within a minute, or nothing is answered
+	// (ErrUnavailable): a test that turns it gives the same clock to its store.
 	Clock func() time.Time
 
 	// Rand makes secrets and ids; nil: crypto/rand. When it fails, no token is made.

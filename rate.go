@@ -4,7 +4,9 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"hash/maphash"
+	"math/bits"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -30,6 +32,14 @@ func (r Rate) check() error {
 		return fmt.Errorf("%w: Rate.Burst takes more than 366 days to come back", ErrInvalid)
 	}
 	return nil
+}
+
+// checkNew is check for what is to be saved. A Per below a microsecond was let through once.
+func (r Rate) checkNew() error {
+	if err := r.check(); err != nil || r == (Rate{}) || r.Per >= time.Microsecond {
+		return err
+	}
+	return fmt.Errorf("%w: Rate.Per is shorter than a microsecond", ErrInvalid)
 }
 
 // gcra is a rate as the generic cell rate algorithm takes it (ITU-T I.371, annex A): a request may come once per step,
@@ -80,45 +90,105 @@ const (
 	rateSearch = 32      // the same in a full shard
 )
 
-// buckets holds one time per key: when its next request is due. A key whose time has come says nothing that a missing
-// one does not, so only such keys are ever forgotten.
+// buckets holds, per key, when its next request is due, and the rate by which that is so: under another rate it is due when
+// that rate would have it, see under. A key whose time has come says nothing that a missing one does not, so only such keys are ever forgotten.
 type buckets struct {
-	base   int64 // µs: times are kept as ns since then
+	base   time.Time        // of the clock's readings
+	clock  func() time.Time // nil: what passed is given. Other clocks are read here: they may be set
+	used   atomic.Bool      // some key was ever added
 	seed   maphash.Seed
 	shards [rateShards]rateShard
 }
 
 type rateShard struct {
 	mu   sync.Mutex
-	now  int64 // ns: the latest time seen; it stands still while the clock is behind it, so nothing refills twice
+	now  int64 // ns of time that passed; it never goes back
+	went went
 	room int
-	due  map[[16]byte]int64
-	_    [16]byte // one cache line, or two, each
+	due  map[[16]byte]bucket
+	_    [48]byte // whole cache lines each
 }
 
-func newBuckets(now int64) *buckets {
+type bucket struct {
+	due, last int64 // ns; last: the latest request that passed
+	gcra
+}
+
+// under is a bucket as another rate would have it: as many requests wait to come free as did after the latest one, at most
+// as many as the rate lets pass at once. A debt that could only be made under the rate before is none.
+func (b bucket) under(g gcra) int64 {
+	if b.gcra == g || b.step == 0 {
+		return b.due
+	}
+	most := g.slack + g.step
+	high, low := bits.Mul64(uint64(max(b.due-b.last, 0)), uint64(g.step))
+	if high >= uint64(b.step) {
+		return b.last + most
+	}
+	waits, rest := bits.Div64(high, low, uint64(b.step))
+	if rest > 0 {
+		waits++
+	}
+	return b.last + int64(min(waits, uint64(most)))
+}
+
+func newBuckets(now time.Time) *buckets {
 	b := &buckets{base: now, seed: maphash.MakeSeed()}
 	for i := range b.shards {
 		b.shards[i].room = rateKeys / rateShards
-		b.shards[i].due = map[[16]byte]int64{}
+		b.shards[i].due = map[[16]byte]bucket{}
 	}
 	return b
 }
 
 // lock finds the shard of a key, by a secret hash: nobody fills one shard by choosing keys.
-func (b *buckets) lock(key *[16]byte, now int64) *rateShard {
+func (b *buckets) lock(key *[16]byte, passed int64) *rateShard {
 	s := &b.shards[maphash.Bytes(b.seed, key[:])%rateShards]
 	s.mu.Lock()
-	s.now = max(s.now, (now-b.base)*1000)
+	if b.clock != nil {
+		// Read in the lock, so that each reading is later than the one before and a step back is one.
+		passed = s.went.on(int64(b.clock().Sub(b.base)))
+	}
+	s.now = max(s.now, passed)
 	return s
 }
 
-// take lets one request of key pass, or not. Now is in µs.
-func (b *buckets) take(key *[16]byte, g gcra, now int64) (RateInfo, bool) {
-	s := b.lock(key, now)
+// went makes of the readings of a clock that may be set the time that passed. A step back is no time, and from there it goes
+// on as the clock does. When the clock jumps forth again over the point where it stepped back, and by half as much at least,
+// it was put right: then what lies between is no time either.
+type went struct {
+	last     int64 // the latest reading
+	off      int64 // what to add to a reading
+	from, by int64 // the step back that may be taken back: its beginning, and how far it went; by 0: there is none
+	offFrom  int64 // off before it
+}
+
+func (w *went) on(reading int64) int64 {
+	jump := reading - w.last
+	switch {
+	case jump < 0:
+		if w.by == 0 {
+			w.from, w.offFrom = w.last, w.off
+		}
+		w.off -= jump
+		w.by = w.from - reading
+	case w.by > 0 && reading >= w.from:
+		if jump >= w.by/2 {
+			w.off = w.offFrom
+		}
+		w.by = 0
+	}
+	w.last = reading
+	return reading + w.off
+}
+
+// take lets one request of key pass, or not.
+func (b *buckets) take(key *[16]byte, g gcra, passed int64) (RateInfo, bool) {
+	s := b.lock(key, passed)
 	defer s.mu.Unlock()
-	due, known := s.due[*key]
+	was, known := s.due[*key]
 	if !known {
+		b.used.Store(true)
 		if wait, ok := s.makeRoom(); !ok {
 			// Fail closed: who is not remembered would never be refused.
 			i := g.info(s.now, s.now)
@@ -126,29 +196,37 @@ func (b *buckets) take(key *[16]byte, g gcra, now int64) (RateInfo, bool) {
 			return i, false
 		}
 	}
-	due = max(due, s.now)
+	due := max(s.now, was.under(g))
 	if due-s.now > g.slack {
 		return g.info(due, s.now), false
 	}
 	due += g.step
-	s.due[*key] = due
+	s.due[*key] = bucket{due, s.now, g}
 	return g.info(due, s.now), true
 }
 
 // give takes back a take that let a request pass.
-func (b *buckets) give(key *[16]byte, g gcra, now int64) {
-	s := b.lock(key, now)
+func (b *buckets) give(key *[16]byte, g gcra, passed int64) {
+	s := b.lock(key, passed)
 	defer s.mu.Unlock()
-	if due, ok := s.due[*key]; ok {
-		s.due[*key] = due - g.step
+	if was, ok := s.due[*key]; ok && was.gcra == g {
+		s.due[*key] = bucket{was.due - g.step, was.last, g}
 	}
 }
 
 // look says what take would find.
-func (b *buckets) look(key *[16]byte, g gcra, now int64) RateInfo {
-	s := b.lock(key, now)
+func (b *buckets) look(key *[16]byte, g gcra, passed int64) RateInfo {
+	s := b.lock(key, passed)
 	defer s.mu.Unlock()
-	return g.info(s.due[*key], s.now)
+	return g.info(s.due[*key].under(g), s.now)
+}
+
+// forget lets a key begin anew.
+func (b *buckets) forget(key *[16]byte) {
+	s := &b.shards[maphash.Bytes(b.seed, key[:])%rateShards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.due, *key)
 }
 
 // makeRoom forgets a few keys whose time has come, out of some picked at random, before one is added. False: the shard
@@ -158,11 +236,11 @@ func (s *rateShard) makeRoom() (time.Duration, bool) {
 	if len(s.due) >= s.room {
 		look = rateSearch
 	}
-	for key, due := range s.due { // Go starts at a random place
-		if due <= s.now {
+	for key, b := range s.due { // Go starts at a random place
+		if b.due <= s.now {
 			delete(s.due, key)
-		} else if first < 0 || due < first {
-			first = due
+		} else if first < 0 || b.due < first {
+			first = b.due
 		}
 		if look--; look == 0 {
 			break
@@ -175,11 +253,11 @@ func (s *rateShard) makeRoom() (time.Duration, bool) {
 // them. It knows what passed through it alone: it protects a process, and credits are the exact limit across several.
 //
 // It keeps at most about a million keys (2^20), and forgets one only when it may send its whole burst again anyway. While
-// it is full of others, further keys are refused. A clock set back refills nothing. Safe for concurrent use.
+// it is full of others, further keys are refused. A clock set back refills nothing, and keeps nobody waiting: what counts is
+// the time that passes, for time.Now by Go's monotonic clock. Safe for concurrent use.
 type Limiter struct {
 	rate    gcra
 	none    bool
-	clock   func() time.Time
 	buckets *buckets
 }
 
@@ -195,7 +273,9 @@ func NewLimiter(r Rate, clock func() time.Time) *Limiter {
 	if r == (Rate{}) {
 		return &Limiter{none: true}
 	}
-	return &Limiter{rate: r.cells(), clock: clock, buckets: newBuckets(clock().UnixMicro())}
+	b := newBuckets(clock())
+	b.clock = clock
+	return &Limiter{rate: r.cells(), buckets: b}
 }
 
 // Allow says whether one more request of key passes, and counts it only if it does. Keys are compared exactly up to 15
@@ -205,7 +285,7 @@ func (l *Limiter) Allow(key string) (ok bool, info RateInfo) {
 		return true, RateInfo{}
 	}
 	k := rateKey(key)
-	info, ok = l.buckets.take(&k, l.rate, l.clock().UnixMicro())
+	info, ok = l.buckets.take(&k, l.rate, 0)
 	return ok, info
 }
 
@@ -236,20 +316,37 @@ func (r *rateLink) of(a *Access) *[16]byte {
 }
 
 // judgeRate counts a request against every rate that holds for the token. One that is refused counts nowhere.
-func (m *Manager) judgeRate(a Access, now int64) error {
+func (m *Manager) judgeRate(a Access, at moment) error {
 	rates := a.set.limits.rates
 	for i := range rates {
 		r := &rates[i]
-		info, ok := m.rates.take(r.of(&a), r.rate, now)
+		info, ok := m.rates.take(r.of(&a), r.rate, at.passed)
 		if ok {
 			continue
 		}
 		for j := range rates[:i] {
-			m.rates.give(rates[j].of(&a), rates[j].rate, now)
+			m.rates.give(rates[j].of(&a), rates[j].rate, at.passed)
 		}
 		return &RateLimitError{Info: info}
 	}
 	return nil
+}
+
+// forgetRates lets begin anew what has no rate now, so that one that is set again later finds nothing of the one before.
+func (m *Manager) forgetRates(f *Found) {
+	if !m.rates.used.Load() {
+		return
+	}
+	forget := func(l Limits, key [16]byte) {
+		if l.Rate == (Rate{}) {
+			m.rates.forget(&key)
+		}
+	}
+	forget(f.Token.Limits, idBytes(f.Token.ID))
+	for i := range f.Ancestors {
+		forget(f.Ancestors[i].Limits, idBytes(f.Ancestors[i].ID))
+	}
+	forget(f.Owner.Limits, ownerRateKey(f.Owner.ID))
 }
 
 // Rate is the state of the tightest rate limit that holds for the token (its own, that of a token it was minted from,
@@ -258,11 +355,11 @@ func (a Access) Rate() (RateInfo, bool) {
 	if a.set == nil || a.set.limits == nil || len(a.set.limits.rates) == 0 {
 		return RateInfo{}, false
 	}
-	now := a.m.now()
+	at := a.m.clock()
 	var tightest RateInfo
 	for i := range a.set.limits.rates {
 		r := &a.set.limits.rates[i]
-		info := a.m.rates.look(r.of(&a), r.rate, now)
+		info := a.m.rates.look(r.of(&a), r.rate, at.passed)
 		if i == 0 || info.Remaining < tightest.Remaining ||
 			info.Remaining == tightest.Remaining && info.RetryAfter > tightest.RetryAfter {
 			tightest = info

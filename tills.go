@@ -123,7 +123,7 @@ func (s *tills) reserve(ctx context.Context, a Access, l *limitSet, meter string
 		return unavailable(ctx.Err())
 	}
 	for range 4 {
-		now = s.m.now()
+		now = s.m.present()
 		if t.debit(l, h.reserved, now, h) {
 			return nil
 		}
@@ -141,7 +141,7 @@ func (s *tills) reserve(ctx context.Context, a Access, l *limitSet, meter string
 			return err
 		}
 	}
-	now = s.m.now()
+	now = s.m.present()
 	return t.exact(ctx, h, a.accounts(l, meter, now), now)
 }
 
@@ -156,7 +156,7 @@ func (t *till) debit(l *limitSet, n Credits, now int64, h *Hold) bool {
 		}
 		b.taken += n
 		if h != nil {
-			b.hold(h, now)
+			b.hold(h)
 			h.left = t.left
 			for _, other := range t.blocks {
 				if other.serves(l, now) {
@@ -175,7 +175,7 @@ func (t *till) ahead(b *block, l *limitSet, now int64) {
 	if b.ends() {
 		t.of.background(context.Background(), func(ctx context.Context) { t.of.hear(b.giveBack(ctx, true)) })
 	}
-	if now < t.resting {
+	if now < t.resting && t.resting-now <= tillPause.Microseconds() { // more is of a clock that was set back
 		return
 	}
 	if !b.raising && b.pledged < b.amount && b.pledged-b.taken <= b.step()/2 {
@@ -256,7 +256,7 @@ var errNoBlock = errors.New("latchkey: no block may be taken")
 
 // take reserves a block and pledges the first part of it.
 func (t *till) take(ctx context.Context, b *block) error {
-	m, owner, until := t.of.m, t.key.owner, t.of.m.now()+blockLease.Microseconds()
+	m, owner, until := t.of.m, t.key.owner, t.of.m.present()+blockLease.Microseconds()
 	r := Reservation{Owner: owner, Key: b.key, Accounts: b.accounts, Amount: b.size, Until: fromMicros(until)}
 	var got Reserved
 	err := untilKnown(ctx, func() (err error) {
@@ -299,7 +299,7 @@ func (t *till) land(b *block, err error) {
 		if errors.Is(err, ErrOverLimit) {
 			t.plenty = false
 		} else {
-			t.rest(t.of.m.now())
+			t.rest(t.of.m.present())
 		}
 	}
 	close(b.landed)
@@ -380,7 +380,7 @@ func (t *till) exact(ctx context.Context, h *Hold, accounts []CreditAccount, now
 				return unavailable(ctx.Err())
 			}
 			b.till.mu.Lock()
-			b.lapse(now)
+			b.lapse()
 			spare := !b.gone && (b.told > b.taken || b.over)
 			b.till.mu.Unlock()
 			if !spare {

@@ -250,9 +250,9 @@ func (s *tills) each(ctx context.Context, f func(context.Context, *till) error) 
 // tend renews blocks that are in use, gives back those that are not, ends Holds that nobody settled in time, and tells the
 // store what it could not be told before.
 func (s *tills) tend(ctx context.Context) error {
-	err := s.each(ctx, func(ctx context.Context, t *till) error { return t.tend(ctx, s.m.now()) })
+	err := s.each(ctx, func(ctx context.Context, t *till) error { return t.tend(ctx, s.m.present()) })
 	err = errors.Join(err, s.giveUpOrphans(ctx))
-	now := s.m.now()
+	now := s.m.present()
 	for i := range s.shards {
 		shard := &s.shards[i]
 		shard.mu.Lock()
@@ -272,20 +272,27 @@ func (s *tills) tend(ctx context.Context) error {
 func (t *till) isIdle(now int64) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return len(t.blocks) == 0 && t.coming == nil && !t.seeking && now-t.used >= blockIdle.Microseconds()
+	return len(t.blocks) == 0 && t.coming == nil && !t.seeking && t.quiet(now)
+}
+
+// quiet says that no credits have been asked for of late, t.mu held. A clock that was set back does not lengthen that.
+func (t *till) quiet(now int64) bool {
+	t.used = min(t.used, now)
+	return now-t.used >= blockIdle.Microseconds()
 }
 
 func (t *till) tend(ctx context.Context, now int64) error {
 	t.mu.Lock()
-	idle := now-t.used >= blockIdle.Microseconds()
+	idle := t.quiet(now)
 	blocks := append([]*block(nil), t.blocks...)
 	t.mu.Unlock()
 	var errs []error
 	for _, b := range blocks {
 		t.mu.Lock()
-		b.lapse(now)
+		b.lapse()
 		end := idle || b.retired || b.over || now < b.from || now >= b.to || b.told > b.amount
-		renew := b.until-now < blockLease.Microseconds()/2
+		left := b.until - now
+		renew := left < blockLease.Microseconds()/2 || left > blockLease.Microseconds() // by a clock that was set back
 		t.mu.Unlock()
 		if end {
 			errs = append(errs, t.of.bounded(ctx, func(ctx context.Context) error { return b.giveBack(ctx, b.isOver(now)) }))

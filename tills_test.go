@@ -25,6 +25,9 @@ func (s *stuckStore) Reserve(_ context.Context, r Reservation) (Reserved, error)
 	return Reserved{Left: 1 << 40}, nil
 }
 
+// Changes tells of no clock.
+func (s *stuckStore) Changes(context.Context, uint64, int) (Feed, error) { return Feed{}, nil }
+
 func (s *stuckStore) Adjust(context.Context, string, [16]byte, Adjustment) error { return nil }
 
 func (s *stuckStore) Settle(ctx context.Context, owner string, _ [16]byte, _ Credits) error {

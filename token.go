@@ -48,6 +48,9 @@ type Token struct {
 	Forced Values `json:"forced,omitempty"`
 
 	Created time.Time `json:"created"` // microseconds, UTC, as every time of a record
+	// OwnerVersion is the Version that the owner's record had when the token was committed. It is an order that no clock
+	// takes part in: see Owner.Since. 0: there was no record, or the token is of a program that did not note it.
+	OwnerVersion uint64 `json:"owner_version,omitempty"`
 	// Used is the last use, to about ten minutes or a twentieth of Validity.Idle; zero: never used. The first use is
 	// written within a second. Use of what it minted is no use of it.
 	Used    time.Time `json:"used,omitzero"`
@@ -112,7 +115,7 @@ type Limits struct {
 
 // Rate is Count requests per Per, evenly spaced, with Burst more at once: after a rest 1 + Burst pass together, then one
 // each Per/Count, and in no span of Per more than Count + Burst. A Burst of Count − 1 lets a whole Per's worth come
-// together. The zero Rate is no limit; with any field set Count and Per must be positive and Burst not negative
+// together. The zero Rate is no limit; with any field set Count must be positive, Per a microsecond or more and Burst not negative
 // ([ErrInvalid]), and neither Per nor the time a burst takes to come back may exceed 366 days.
 type Rate struct {
 	Count int           `json:"count,omitempty"`
@@ -144,7 +147,7 @@ type Narrowing struct {
 	Forced      map[string]any // written into each row it creates
 	Client      Client
 	Name        string
-	Lifetime    time.Duration // > 0 for Mint; clamped to the parent's end
+	Lifetime    time.Duration // for Mint a microsecond or more; clamped to the parent's end
 	Idle        time.Duration // as Validity.Idle; 0: no idle limit
 	Restrictions
 	Limits

@@ -38,15 +38,24 @@ func newLastUses(m *Manager) *lastUses {
 	return &lastUses{m: m, known: map[string]use{}, waiting: map[string]LastUsed{}, writing: make(chan struct{}, 1)}
 }
 
-// saw takes note of a use that the store knows.
-func (u *lastUses) saw(id string, at int64) {
+// saw takes note of a use that the store knows. One that lies ahead was noted by a clock that was wrong, and says no more
+// than that there was one: it counts as one of the moment when it is first seen.
+func (u *lastUses) saw(id string, at, now int64) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	k, ok := u.known[id]
+	if k.at > now {
+		k.at = now
+	}
+	if at > now {
+		if at = now; ok {
+			at = k.at
+		}
+	}
 	if !ok && len(u.known) >= max(useRoom, u.m.opts.CacheTokens) {
 		u.makeRoom()
 	}
-	u.known[id] = use{max(k.at, at), max(k.written, at)}
+	u.known[id] = use{max(k.at, at), min(max(k.written, at), now)}
 }
 
 // makeRoom forgets the half that was used longest ago, roughly; the store still knows them.
@@ -94,8 +103,8 @@ func (u *lastUses) used(owner, id string, idle, now int64, first bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	k := u.known[id]
-	k.at = max(k.at, now)
-	if first || now-k.written >= step {
+	k.at = now
+	if first || now-k.written >= step || k.written-now >= step {
 		k.written = now
 		u.wait(owner, id, now)
 	}

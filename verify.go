@@ -42,10 +42,11 @@ func (m *Manager) verify(ctx context.Context, p *Presented, owner string) (Acces
 		return Access{}, ErrUnknownToken
 	}
 	sum := digestText(text)
-	now := m.now()
+	var at moment
 	r, t := m.cached(&sum)
 	if r != nil {
-		if err := m.follow.fresh(ctx); err != nil {
+		var err error
+		if at, err = m.follow.fresh(ctx); err != nil {
 			return Access{}, err
 		}
 		if m.cache.tab.Load() != t {
@@ -54,7 +55,7 @@ func (m *Manager) verify(ctx context.Context, p *Presented, owner string) (Acces
 	}
 	if r != nil {
 		if set, ok := t.live(r); ok {
-			a, err := m.verifyCached(ctx, p, owner, r, set, t.who(r), now)
+			a, err := m.verifyCached(ctx, p, owner, r, set, t.who(r), at)
 			if err != errStale {
 				return a, err
 			}
@@ -88,13 +89,14 @@ func (m *Manager) plausible(text string) bool {
 // verifyCached judges what the cache knows: all of it held when it was loaded, and no change came since, so only what
 // the passing of time and this request bring along is left to ask.
 func (m *Manager) verifyCached(ctx context.Context, p *Presented, owner string, r *record, set *compiled, who *principal,
-	now int64) (Access, error) {
+	at moment) (Access, error) {
 	if owner != "" && who.owner != owner {
 		return Access{}, ErrUnknownToken
 	}
 	if who.test != p.Test {
 		return Access{}, ErrTestMode
 	}
+	now := m.judging(at)
 	if now >= r.ends || set.idle != 0 && m.uses.idledOut(idText(r.id), set.idle, now) {
 		return Access{}, errStale
 	}
@@ -104,11 +106,11 @@ func (m *Manager) verifyCached(ctx context.Context, p *Presented, owner string, 
 		}
 	}
 	a := Access{set: set, who: who, m: m, id: r.id, from: p.Address}
-	if err := m.judgeRequest(ctx, p, a); err != nil {
+	if err := m.judgeRequest(ctx, p, a, now); err != nil {
 		return Access{}, err
 	}
 	if set.limits != nil {
-		if err := m.judgeRate(a, now); err != nil {
+		if err := m.judgeRate(a, at); err != nil {
 			return Access{}, err
 		}
 	}
@@ -117,8 +119,8 @@ func (m *Manager) verifyCached(ctx context.Context, p *Presented, owner string, 
 }
 
 // judgeRequest asks what depends on the request and not on the records, all but the rate.
-func (m *Manager) judgeRequest(ctx context.Context, p *Presented, a Access) error {
-	if err := m.judgeSignature(ctx, p.Signature, a); err != nil {
+func (m *Manager) judgeRequest(ctx context.Context, p *Presented, a Access, now int64) error {
+	if err := m.judgeSignature(ctx, p.Signature, a, now); err != nil {
 		return err
 	}
 	if err := a.set.restrict.checkWeb(p.Referer, p.Origin); err != nil {
@@ -141,14 +143,19 @@ func (m *Manager) verifyStored(ctx context.Context, p *Presented, owner, text st
 	if kind, native := parseText(text); native && kind != f.Token.Kind {
 		return Access{}, damagedToken(&f.Token) // its text says what it is: a secret key is one bit away from an API key
 	}
-	a, l, err := m.judge(ctx, p, owner, f)
+	at, err := m.witnessed(ctx)
 	if err != nil {
 		return Access{}, err
 	}
-	now := m.now()
+	now := m.judging(at)
+	a, l, err := m.judge(ctx, p, owner, f, at)
+	if err != nil {
+		return Access{}, err
+	}
+	m.forgetRates(&f)
 	var limited error
 	if l.set.limits != nil {
-		limited = m.judgeRate(a, now)
+		limited = m.judgeRate(a, at)
 	}
 	if limited == nil {
 		l.used = m.touchStored(&f.Token, now)
@@ -168,18 +175,18 @@ func (m *Manager) verifyStored(ctx context.Context, p *Presented, owner, text st
 }
 
 // judge decides about what the store found, for this request.
-func (m *Manager) judge(ctx context.Context, p *Presented, owner string, f Found) (Access, *loaded, error) {
+func (m *Manager) judge(ctx context.Context, p *Presented, owner string, f Found, at moment) (Access, *loaded, error) {
 	if owner != "" && f.Token.Owner != owner {
 		return Access{}, nil, ErrUnknownToken
 	}
 	if f.Token.Test != p.Test {
 		return Access{}, nil, ErrTestMode
 	}
-	now := m.now()
+	now := m.judging(at)
 	if over(f.Secret.NotAfter, now) {
 		return Access{}, nil, ErrExpired // rotated away
 	}
-	if err := m.judgeRecords(&f, now); err != nil {
+	if err := m.judgeRecords(&f, at); err != nil {
 		return Access{}, nil, err
 	}
 	l, err := m.compile(f)
@@ -187,14 +194,14 @@ func (m *Manager) judge(ctx context.Context, p *Presented, owner string, f Found
 		return Access{}, nil, err
 	}
 	a := Access{set: l.set, who: &l.who, m: m, id: idBytes(f.Token.ID), from: p.Address}
-	if err := m.judgeRequest(ctx, p, a); err != nil {
+	if err := m.judgeRequest(ctx, p, a, now); err != nil {
 		return Access{}, nil, err
 	}
 	return a, l, nil
 }
 
 // judgeRecords asks what the records alone say, in the published order.
-func (m *Manager) judgeRecords(f *Found, now int64) error {
+func (m *Manager) judgeRecords(f *Found, at moment) error {
 	t := &f.Token
 	if err := f.damaged(); err != nil {
 		return err
@@ -205,10 +212,10 @@ func (m *Manager) judgeRecords(f *Found, now int64) error {
 	if t.Disabled {
 		return ErrDisabled
 	}
-	if !t.Revoked.IsZero() || t.Created.Before(f.Owner.NotBefore) {
+	if !t.Revoked.IsZero() || f.Owner.ended(t) {
 		return ErrRevoked
 	}
-	if err := m.judgeTime(t, now); err != nil {
+	if err := m.judgeTime(t, at); err != nil {
 		return err
 	}
 	if len(f.Ancestors) != int(t.Depth) || (t.Depth > 0) != (t.Parent != "") {
@@ -218,7 +225,7 @@ func (m *Manager) judgeRecords(f *Found, now int64) error {
 	for i := range f.Ancestors {
 		a := &f.Ancestors[i]
 		if a.ID != child.Parent || a.Owner != t.Owner || a.Disabled || !a.Revoked.IsZero() ||
-			a.Created.Before(f.Owner.NotBefore) || m.judgeTime(a, now) != nil {
+			f.Owner.ended(a) || m.judgeTime(a, at) != nil {
 			return ErrParent
 		}
 		child = a
@@ -226,15 +233,21 @@ func (m *Manager) judgeRecords(f *Found, now int64) error {
 	return nil
 }
 
-func (m *Manager) judgeTime(t *Token, now int64) error {
-	if now < micros(t.Validity.NotBefore) && !t.Validity.NotBefore.IsZero() {
+// ended says that the token is dead by mass revocation: by the clock of whoever made it, or because it was committed before.
+func (o *Owner) ended(t *Token) bool {
+	return t.Created.Before(o.NotBefore) || t.OwnerVersion < o.Since
+}
+
+func (m *Manager) judgeTime(t *Token, at moment) error {
+	if at.us < micros(t.Validity.NotBefore) && !t.Validity.NotBefore.IsZero() {
 		return ErrNotYetValid
 	}
+	now := m.judging(at)
 	if over(t.Validity.NotAfter, now) {
 		return ErrExpired
 	}
 	if idle := t.Validity.Idle.Microseconds(); idle != 0 {
-		m.uses.saw(t.ID, max(micros(t.Used), micros(t.Created)))
+		m.uses.saw(t.ID, max(micros(t.Used), micros(t.Created)), now)
 		if m.uses.idledOut(t.ID, idle, now) {
 			return ErrExpired
 		}

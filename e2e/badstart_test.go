@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -129,20 +130,53 @@ func TestStartRefusesWhatIsReadOnly(t *testing.T) {
 	})
 }
 
-// The clock that counts is the database's; that of PostgreSQL is made to run ahead by a function found before its own.
-func TestStartRefusesAClockBehind(t *testing.T) {
+// A machine whose clock is not the database's is refused, and a Manager that runs says ErrUnavailable for as long as they
+// differ. That of PostgreSQL is made to be off by a function found before its own.
+func TestStartRefusesAClockThatIsOff(t *testing.T) {
+	for off, says := range map[string]string{"2 h": "behind the database's", "-2 h": "ahead of the database's"} {
+		t.Run(off, func(t *testing.T) { startRefusesAClock(t, off, says) })
+	}
+}
+
+func startRefusesAClock(t *testing.T, off, says string) {
 	ctx := context.Background()
 	dsn := postgres.place(t)
 	db := postgres.open(t, dsn)
 	require.NoError(t, sqlstore.Migrate(ctx, db, latchkey.Postgres))
 	place := column(t, db, "SELECT current_schema()")[0]
-	_, err := db.Exec(`CREATE FUNCTION clock_timestamp() RETURNS timestamptz LANGUAGE sql AS 'SELECT pg_catalog.now() + ''2 h'''`)
+	clock := func(off string) {
+		_, err := db.Exec(`CREATE OR REPLACE FUNCTION clock_timestamp() RETURNS timestamptz LANGUAGE sql AS
+			'SELECT pg_catalog.now() + ''` + off + `'''`)
+		require.NoError(t, err)
+	}
+	clock(off)
+	found, err := pgSetting(postgres.dsn, "search_path", place+",pg_catalog")
 	require.NoError(t, err)
-	ahead, err := pgSetting(postgres.dsn, "search_path", place+",pg_catalog")
-	require.NoError(t, err)
-	_, err = sqlstore.New(ctx, postgres.open(t, ahead), latchkey.Postgres, nil)
-	require.ErrorContains(t, err, "behind the database's")
+	_, err = sqlstore.New(ctx, postgres.open(t, found), latchkey.Postgres, nil)
+	require.ErrorContains(t, err, says)
 	require.ErrorContains(t, err, "NTP")
 	_, err = sqlstore.New(ctx, db, latchkey.Postgres, nil)
 	require.NoError(t, err)
+
+	clock("0 h")
+	store, err := sqlstore.New(ctx, postgres.open(t, found), latchkey.Postgres, nil)
+	require.NoError(t, err)
+	defer store.Close()
+	keys := latchkey.New(store, nil)
+	_, secret, err := keys.For("acme").Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+	require.NoError(t, err)
+	verify := func() error {
+		_, err := keys.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()})
+		return err
+	}
+	require.NoError(t, verify())
+	clock(off)
+	require.Eventually(t, func() bool { return verify() != nil }, time.Minute, 10*time.Millisecond) // it is asked once a second
+	err = verify()
+	require.ErrorIs(t, err, latchkey.ErrUnavailable)
+	require.NotErrorIs(t, err, latchkey.ErrInvalidToken)
+	_, err = keys.Purge(ctx)
+	require.ErrorIs(t, err, latchkey.ErrUnavailable)
+	clock("0 h")
+	require.Eventually(t, func() bool { return verify() == nil }, time.Minute, 10*time.Millisecond)
 }

@@ -41,7 +41,11 @@ func TestEnginesMigrateRefuses(t *testing.T) {
 		for _, c := range []struct {
 			name, spoil, says string
 		}{
-			{"a newer schema", `INSERT INTO latchkey_schema VALUES (2, '0002_future.sql')`, "use a newer latchkey"},
+			{"a newer schema", `INSERT INTO latchkey_schema VALUES (3, '0003_future.sql')`, "use a newer latchkey"},
+			{"a newer schema that says so", `INSERT INTO latchkey_migrations VALUES (3, '0003_future.sql', 3)`,
+				"(0003_future.sql), newer than this program's 2, and does not allow programs that know fewer than 3"},
+			{"another second migration", `INSERT INTO latchkey_schema VALUES (2, '0002_future.sql')`, "use a newer latchkey"},
+			{"a step left out", `INSERT INTO latchkey_migrations VALUES (4, '0004_future.sql', 1)`, "half done"},
 			{"a step not recorded", `DELETE FROM latchkey_schema`, "half done"},
 			{"no record at all", `DROP TABLE latchkey_schema`, "half done"},
 			{"a table that is gone", `DROP TABLE latchkey_once`, "latchkey_once is missing"},
@@ -110,7 +114,10 @@ func TestMariaDBMigrateTakesUp(t *testing.T) {
 	half := func(t *testing.T, spoil ...string) *sql.DB {
 		db := mariadb.open(t, mariadb.place(t))
 		require.NoError(t, sqlstore.Migrate(ctx, db, latchkey.MySQL))
-		for _, s := range append([]string{`DELETE FROM latchkey_schema`}, spoil...) {
+		// As if the second migration had never begun.
+		for _, s := range append([]string{`DELETE FROM latchkey_schema`, `DROP TABLE latchkey_migrations`,
+			`DELETE FROM latchkey_schema_steps WHERE version = 2`, `ALTER TABLE latchkey_tokens DROP COLUMN owner_version`,
+			`ALTER TABLE latchkey_secrets DROP COLUMN owner_version`, `ALTER TABLE latchkey_owners DROP COLUMN since`}, spoil...) {
 			_, err := db.Exec(s)
 			require.NoError(t, err, s)
 		}

@@ -184,7 +184,7 @@ var nodeChanges = []nodeChange{
 	{name: "the owner's boundary", after: "no",
 		do: configured(func(o *latchkey.Owner) { o.Boundary = latchkey.Permissions{} })},
 	{name: "the owner's NotBefore", after: latchkey.ErrRevoked.Error(),
-		do: configured(func(o *latchkey.Owner) { o.NotBefore = time.Now().Add(time.Second) })},
+		do: configured(func(o *latchkey.Owner) { o.NotBefore = time.Now() })},
 	{name: "the owner's rate", after: latchkey.ErrRateLimited.Error(),
 		do: configured(func(o *latchkey.Owner) { o.Limits.Rate = latchkey.Rate{Count: 1, Per: time.Hour} })},
 	{name: "the owner erased", after: latchkey.ErrUnknownToken.Error(),

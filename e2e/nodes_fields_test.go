@@ -67,6 +67,7 @@ var tokenEdits = []fieldEdit[latchkey.Token]{
 	{"Revoked", func(t *latchkey.Token) { t.Revoked = time.Now() }, "child parent"},
 	{"Reason", func(t *latchkey.Token) { t.Reason = "because" }, ""},
 	{"Hint", func(t *latchkey.Token) { t.Hint = "ak_12…xyz" }, ""},
+	{"OwnerVersion", func(t *latchkey.Token) { t.OwnerVersion = 1 << 41 }, ""},
 	{"Public", func(t *latchkey.Token) { t.Public = "pk_1" }, ""},
 }
 
@@ -88,6 +89,7 @@ var ownerEdits = []fieldEdit[latchkey.Owner]{
 	{"Limits.Rate.Per", func(o *latchkey.Owner) { o.Limits.Rate.Per *= 2 }, ""},
 	{"Limits.Rate.Burst", func(o *latchkey.Owner) { o.Limits.Rate.Burst = 5000 }, "owner"},
 	{"NotBefore", func(o *latchkey.Owner) { o.NotBefore = time.Now().Add(time.Hour) }, "owner"},
+	{"Since", func(o *latchkey.Owner) { o.Since = 1 << 40 }, "owner"},
 	{"Extra", func(o *latchkey.Owner) { o.Extra = []byte("a") }, ""},
 }
 

@@ -14,7 +14,7 @@ type token struct {
 	of *account
 
 	id, parent, name, hint                        string
-	version                                       uint64
+	version, ownerVersion                         uint64
 	created, used, revoked, notAfter              int64
 	kind                                          latchkey.Kind
 	depth                                         uint8
@@ -61,7 +61,7 @@ var never = micros(time.Time{})
 func (r *token) set(t latchkey.Token) {
 	t = t.Clone()
 	r.id, r.parent, r.name, r.hint = t.ID, t.Parent, t.Name, t.Hint
-	r.version, r.kind, r.depth = t.Version, t.Kind, t.Depth
+	r.version, r.ownerVersion, r.kind, r.depth = t.Version, t.OwnerVersion, t.Kind, t.Depth
 	r.created, r.used, r.revoked = micros(t.Created), micros(t.Used), micros(t.Revoked)
 	r.notAfter = micros(t.Validity.NotAfter)
 	r.test, r.disabled, r.full, r.signed = t.Test, t.Disabled, t.Full, t.Restrictions.Signed
@@ -88,7 +88,7 @@ func (r *token) view() latchkey.Token {
 	t := latchkey.Token{
 		ID: r.id, Owner: r.of.id, Version: r.version, Kind: r.kind, Test: r.test, Parent: r.parent, Depth: r.depth,
 		Settings: latchkey.Settings{Name: r.name, Roles: r.roles, Disabled: r.disabled},
-		Full:     r.full, Hint: r.hint, Damaged: r.damaged,
+		Full:     r.full, Hint: r.hint, OwnerVersion: r.ownerVersion, Damaged: r.damaged,
 		Created: fromMicros(r.created), Used: fromMicros(r.used), Revoked: fromMicros(r.revoked),
 	}
 	t.Restrictions.Signed = r.signed

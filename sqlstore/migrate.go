@@ -16,8 +16,8 @@ import (
 var migrations embed.FS
 
 // Migrations returns the migrations of an engine, numbered files such as 0001_latchkey.sql, for hosts that run them with
-// a migrator of their own. Each file records itself in latchkey_schema, so [New] and [Migrate] know what was applied,
-// whoever applied it. Each must run in one transaction, but on MySQL, which has none for them: there [Migrate] can take up
+// a migrator of their own. Each file records itself in latchkey_schema or latchkey_migrations, so [New] and [Migrate] know
+// what was applied, whoever applied it. Each must run in one transaction, but on MySQL, which has none for them: there [Migrate] can take up
 // what a crash cut off, and a migrator of your own must.
 func Migrations(d latchkey.Dialect) (fs.FS, error) {
 	dia, err := dialectOf(d)
@@ -30,9 +30,9 @@ func Migrations(d latchkey.Dialect) (fs.FS, error) {
 // Migrate brings the database to the schema this version of the package needs. It only goes forward. Any number of
 // processes may call it at once: one works, the others wait for it. On SQLite and PostgreSQL all steps are one
 // transaction: after a crash nothing is half done. On MySQL and MariaDB each step is noted before and after, in
-// latchkey_schema_steps, and the next call takes up what a crash cut off. Migrate refuses, and changes nothing, when the
-// schema is newer than it knows, and when there are latchkey_ tables that no migration accounts for; the error says what to
-// do. In a Galera cluster let one node do it: the lock is a node's own.
+// latchkey_schema_steps, and the next call takes up what a crash cut off. A schema says which programs may use it: when it
+// is newer than this program and allows it all the same, Migrate does nothing. Otherwise it refuses, and changes nothing; so
+// it does when there are latchkey_ tables that no migration accounts for. The error says what to do. In a Galera cluster let one node do it: the lock is a node's own.
 func Migrate(ctx context.Context, db *sql.DB, d latchkey.Dialect) error {
 	dia, err := dialectOf(d)
 	if err != nil {
@@ -92,7 +92,7 @@ func migrateAtOnce(ctx context.Context, db *sql.DB, dia *dialect, steps []migrat
 	}
 	defer tx.end()
 	version, err := schemaVersion(ctx, tx.on, dia, steps)
-	if err != nil || version == int64(len(steps)) {
+	if err != nil || version >= int64(len(steps)) {
 		return err
 	}
 	for _, step := range steps[version:] {
@@ -112,7 +112,8 @@ func migrateAtOnce(ctx context.Context, db *sql.DB, dia *dialect, steps []migrat
 	return tx.commit(ctx)
 }
 
-// schemaVersion returns the version of the schema that is there, 0 for none, and refuses what it does not understand.
+// schemaVersion returns the version of the schema that is there, 0 for none, and refuses what it does not understand, and
+// what does not allow this program. It may be newer than the program.
 func schemaVersion(ctx context.Context, q queryer, dia *dialect, steps []migrationStep) (int64, error) {
 	present, err := queryStrings(ctx, q, dia.tables)
 	if err != nil {
@@ -133,16 +134,23 @@ func schemaVersion(ctx context.Context, q queryer, dia *dialect, steps []migrati
 		return 0, fmt.Errorf("a migration was left half done: table %s exists, but latchkey_schema does not; %s",
 			present[0], mend)
 	}
-	version, rows, err := recordedVersion(ctx, q)
-	if err != nil {
+	var r recorded
+	if err := r.read(ctx, q, has[laterMigrations]); err != nil {
 		return 0, err
 	}
-	if version > int64(len(steps)) {
-		return 0, fmt.Errorf("the schema has version %d, newer than this program's %d: use a newer latchkey; "+
-			"schemas never go back", version, len(steps))
+	version, known := r.version(), int64(len(steps))
+	for _, m := range r.list {
+		if m.version >= 1 && m.version <= known && m.name != steps[m.version-1].name {
+			return 0, fmt.Errorf("migration %d is recorded as %s, and this program's is %s: another latchkey made it; use a "+
+				"newer latchkey", m.version, m.name, steps[m.version-1].name)
+		}
+	}
+	if r.oldest > known {
+		return 0, fmt.Errorf("the schema has version %d (%s), newer than this program's %d, and does not allow programs that "+
+			"know fewer than %d migrations: use a newer latchkey; schemas never go back", version, r.name(version), known, r.oldest)
 	}
 	missing := ""
-	for _, step := range steps[:version] {
+	for _, step := range steps[:min(version, known)] {
 		for _, name := range createdTables(step.text) {
 			if !has[name] {
 				missing = name
@@ -150,20 +158,71 @@ func schemaVersion(ctx context.Context, q queryer, dia *dialect, steps []migrati
 		}
 	}
 	switch {
-	case version == 0 || rows != version:
-		return 0, fmt.Errorf("a migration was left half done: latchkey_schema has %d rows up to version %d; %s",
-			rows, version, mend)
+	case version == 0 || !r.whole():
+		return 0, fmt.Errorf("a migration was left half done: %d migrations are recorded up to version %d; %s",
+			len(r.list), version, mend)
 	case missing != "":
 		return 0, fmt.Errorf("the schema says version %d, but table %s is missing: restore a backup", version, missing)
 	}
 	return version, checkTables(ctx, q, dia)
 }
 
-func recordedVersion(ctx context.Context, q queryer) (version, rows int64, err error) {
-	found, err := q.QueryContext(ctx, "SELECT COALESCE(MAX(version), 0), COUNT(*) FROM latchkey_schema")
-	err = eachRow(found, err, func(row *sql.Rows) error { return row.Scan(&version, &rows) })
-	return version, rows, err
+// laterMigrations is where migrations from 0002 on are recorded. The first program, which knows 0001 alone, refuses whatever
+// else is in latchkey_schema, so only migrations that break it are recorded there too.
+const laterMigrations = "latchkey_migrations"
+
+// recorded is the migrations that a database says it has had.
+type recorded struct {
+	list   []recordedMigration
+	oldest int64 // how many migrations a program must know
 }
+
+type recordedMigration struct {
+	version int64
+	name    string
+}
+
+// read reads what is recorded, later migrations only when there is a table of them.
+func (r *recorded) read(ctx context.Context, q queryer, later bool) error {
+	seen := map[int64]bool{}
+	add := func(text string) error {
+		rows, err := q.QueryContext(ctx, text)
+		return eachRow(rows, err, func(rows *sql.Rows) error {
+			var m recordedMigration
+			var oldest int64
+			err := rows.Scan(&m.version, &m.name, &oldest)
+			if r.oldest = max(r.oldest, oldest); !seen[m.version] {
+				seen[m.version] = true
+				r.list = append(r.list, m)
+			}
+			return err
+		})
+	}
+	err := add("SELECT version, name, version FROM latchkey_schema ORDER BY version")
+	if err == nil && later {
+		err = add("SELECT version, name, oldest FROM " + laterMigrations + " ORDER BY version")
+	}
+	return err
+}
+
+func (r *recorded) version() (version int64) {
+	for _, m := range r.list {
+		version = max(version, m.version)
+	}
+	return version
+}
+
+func (r *recorded) name(version int64) string {
+	for _, m := range r.list {
+		if m.version == version {
+			return m.name
+		}
+	}
+	return "?"
+}
+
+// whole says that no number is left out.
+func (r *recorded) whole() bool { return r.version() == int64(len(r.list)) }
 
 // createdTables names the tables a migration creates.
 func createdTables(text string) []string {

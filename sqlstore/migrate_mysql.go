@@ -51,19 +51,19 @@ func migrateMySQL(ctx context.Context, db *sql.DB, dia *dialect, steps []migrati
 		return fmt.Errorf("another process has been migrating for %d s: call Migrate again when it is done", mysqlLockSeconds)
 	}
 	m := mysqlMigration{conn: conn}
-	recorded, err := m.begin(ctx, dia, steps)
+	version, err := m.begin(ctx, dia, steps)
 	if err != nil {
 		return err
 	}
-	for _, step := range steps[min(recorded, int64(len(steps))):] {
+	for _, step := range steps[min(version, int64(len(steps))):] {
 		for i, statement := range splitStatements(step.text) {
 			if err := m.step(ctx, step.version, int64(i+1), statement); err != nil {
 				return fmt.Errorf("%s, statement %d: %w", step.name, i+1, err)
 			}
 		}
 	}
-	version, err := schemaVersion(ctx, conn, dia, steps)
-	if err == nil && version != int64(len(steps)) {
+	version, err = schemaVersion(ctx, conn, dia, steps)
+	if err == nil && version < int64(len(steps)) {
 		err = fmt.Errorf("the migrations recorded version %d instead of %d", version, len(steps))
 	}
 	return err
@@ -75,27 +75,29 @@ type mysqlMigration struct {
 }
 
 // begin returns the version that is recorded, and reads what was noted on the way to the next.
-func (m *mysqlMigration) begin(ctx context.Context, dia *dialect, steps []migrationStep) (recorded int64, err error) {
+func (m *mysqlMigration) begin(ctx context.Context, dia *dialect, steps []migrationStep) (version int64, err error) {
 	present, err := queryStrings(ctx, m.conn, dia.tables)
 	if err != nil {
 		return 0, err
 	}
 	if !slices.Contains(present, mysqlSteps) {
 		// Nothing is there, or what somebody else's migrator made: whole, or refused.
-		recorded, err = schemaVersion(ctx, m.conn, dia, steps)
-		if err == nil && recorded < int64(len(steps)) {
+		version, err = schemaVersion(ctx, m.conn, dia, steps)
+		if err == nil && version < int64(len(steps)) {
 			_, err = m.conn.ExecContext(ctx, createMySQLStep)
 		}
-		return recorded, err
+		return version, err
 	}
 	if slices.Contains(present, "latchkey_schema") {
-		if recorded, _, err = recordedVersion(ctx, m.conn); err != nil {
+		var r recorded
+		if err = r.read(ctx, m.conn, slices.Contains(present, laterMigrations)); err != nil {
 			return 0, err
 		}
+		version = r.version()
 	}
 	m.noted = map[[2]int64]bool{}
 	rows, err := m.conn.QueryContext(ctx, `SELECT version, step, done FROM `+mysqlSteps)
-	return recorded, eachRow(rows, err, func(rows *sql.Rows) error {
+	return version, eachRow(rows, err, func(rows *sql.Rows) error {
 		var key [2]int64
 		var done int64
 		err := rows.Scan(&key[0], &key[1], &done)

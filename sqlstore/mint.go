@@ -328,7 +328,7 @@ func (t *mintTx) insertMints(plans []*plan) error {
 		for i := range w.Secrets {
 			c := &w.Secrets[i]
 			of, _ := p.inserted(c.TokenID)
-			secrets = append(secrets, secretArgs(w.Owner, c.TokenID, c.Add, packedUsed(w.Tokens[of].Used), p.tokens[of].record))
+			secrets = append(secrets, secretArgs(w.Owner, c.TokenID, c.Add, p.copyOf(of)))
 		}
 		for i := range w.Events {
 			e := &w.Events[i]

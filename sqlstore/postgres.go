@@ -169,14 +169,19 @@ func checkPostgres(ctx context.Context, db *sql.DB) error {
 	return checkClock(micros)
 }
 
-// maxBehind is how far this machine's clock may be behind the database's.
-const maxBehind = time.Minute
+// maxApart is how far this machine's clock may lie from the database's, either way.
+const maxApart = time.Minute
 
-// checkClock refuses a clock by which tokens would go on working after their end.
+// checkClock refuses a clock that the Manager would not believe: by one that is behind tokens would outlive their end, by one
+// that is ahead they would live too long, or not at all.
 func checkClock(database int64) error {
-	if behind := time.Until(time.UnixMicro(database)); behind > maxBehind {
-		return fmt.Errorf("this machine's clock is %v behind the database's, and tokens would outlive their end by it: set it "+
-			"right (NTP)", behind.Round(time.Second))
+	apart, word := time.Until(time.UnixMicro(database)), "behind"
+	if apart < 0 {
+		apart, word = -apart, "ahead of"
+	}
+	if apart > maxApart {
+		return fmt.Errorf("this machine's clock is %v %s the database's, and they may be %v apart: set right the one that is "+
+			"wrong (NTP)", apart.Round(time.Second), word, maxApart)
 	}
 	return nil
 }

@@ -20,7 +20,7 @@ import (
 // The epoch comes from the left of a join: without it there is no row, which is an error, and never "not found".
 
 const (
-	selectPresented = `SELECT e.epoch, s.owner, s.token_id, s.found FROM latchkey_epoch e
+	selectPresented = `SELECT e.epoch, s.owner, s.token_id, s.found, s.owner_version FROM latchkey_epoch e
 	LEFT JOIN latchkey_secrets s ON s.signing = 0 AND s.digest `
 	atEpoch = ` WHERE e.id = 1`
 
@@ -43,13 +43,13 @@ const selectKin = `WITH RECURSIVE chain (id, parent, distance) AS (
 		SELECT x.role_id FROM chain c CROSS JOIN latchkey_token_roles x WHERE x.owner = ? AND x.token_id = c.id
 		UNION
 		SELECT i.inherits_id FROM closure k CROSS JOIN latchkey_role_inherits i WHERE i.owner = ? AND i.role_id = k.id)
-	SELECT 1, c.distance, t.id, '', t.parent, '', t.version, t.used, NULL, t.record FROM chain c
+	SELECT 1, c.distance, t.id, '', t.parent, '', t.version, t.owner_version, t.used, NULL, t.record FROM chain c
 		CROSS JOIN latchkey_tokens t WHERE t.owner = ? AND t.id = c.id
 	UNION ALL
-	SELECT 2, r.version, r.id, r.owner, r.origin, r.name, r.inherit_denies, NULL, r.extra, r.body
+	SELECT 2, r.version, r.id, r.owner, r.origin, r.name, r.inherit_denies, 0, NULL, r.extra, r.body
 		FROM closure k CROSS JOIN latchkey_roles r WHERE r.owner = ? AND r.id = k.id
 	UNION ALL
-	SELECT 0, epoch, '', '', '', '', 0, NULL, NULL, '' FROM latchkey_epoch WHERE id = 1`
+	SELECT 0, epoch, '', '', '', '', 0, 0, NULL, NULL, '' FROM latchkey_epoch WHERE id = 1`
 
 // maxCuts bounds how often a cut is tried while others change things. Each try fails only if a change fell between two
 // statements.
@@ -91,11 +91,13 @@ func (s *Store) presented(ctx context.Context, text string, args []any, digests 
 	f latchkey.Found, ok bool, err error) {
 	var epoch uint64
 	var owner, id, packed sql.NullString
+	var ownerVersion sql.NullInt64
 	take := func() error {
 		if !packed.Valid {
 			return nil
 		}
 		one, err := unpackFound(packed.String)
+		one.Token.OwnerVersion = uint64(ownerVersion.Int64)
 		rank := slices.Index(digests, one.Secret.Digest)
 		// What was not asked for is never answered, and not "not found" either: its row was.
 		if err != nil || rank < 0 || one.Token.Owner != owner.String || one.Token.ID != id.String {
@@ -108,13 +110,13 @@ func (s *Store) presented(ctx context.Context, text string, args []any, digests 
 	}
 	sawEpoch := false
 	if len(args) == 1 { // a digest is there once
-		if sawEpoch, err = s.first(ctx, text, args, &epoch, &owner, &id, &packed); err == nil {
+		if sawEpoch, err = s.first(ctx, text, args, &epoch, &owner, &id, &packed, &ownerVersion); err == nil {
 			err = take()
 		}
 	} else {
 		err = s.each(ctx, text, args, func(rows *sql.Rows) error {
 			sawEpoch = true
-			if err := rows.Scan(&epoch, &owner, &id, &packed); err != nil {
+			if err := rows.Scan(&epoch, &owner, &id, &packed, &ownerVersion); err != nil {
 				return err
 			}
 			return take()
@@ -209,6 +211,19 @@ func (s *Store) complete(ctx context.Context, f *latchkey.Found, was mark) (whol
 	if f.Token.Damaged {
 		return true, nil // what it depends on is not known
 	}
+	if f.Owner.Since > 0 && f.Token.OwnerVersion == 0 {
+		// A program of the first schema may have made the secret, and notes nothing with it. The token's row knows.
+		t, epoch, ok, err := s.tokenAt(ctx, f.Token.Owner, f.Token.ID)
+		if err != nil {
+			return false, err
+		}
+		if same, err := s.still(ctx, f, epoch, was); err != nil || !same {
+			return false, err
+		}
+		if ok {
+			f.Token.OwnerVersion = t.OwnerVersion
+		}
+	}
 	if s.memory.ancestors(f, was) {
 		if s.memory.roles(f, was) {
 			return true, nil
@@ -271,7 +286,8 @@ func (s *Store) kin(ctx context.Context, f *latchkey.Found) (epoch uint64, there
 		var number uint64
 		var role roleRow
 		var token tokenRow
-		err := rows.Scan(&part, &number, &role.r.ID, &role.r.Owner, &role.r.Origin, &role.r.Name, &role.denies, &token.used,
+		err := rows.Scan(&part, &number, &role.r.ID, &role.r.Owner, &role.r.Origin, &role.r.Name, &role.denies,
+			&token.ownerVersion, &token.used,
 			&role.extra, &role.body)
 		if err != nil {
 			return err

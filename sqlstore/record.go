@@ -99,8 +99,9 @@ type ownerBody struct {
 	Limits latchkey.Limits `json:"limits,omitzero"`
 }
 
-// tokenColumns are what a tokenRow scans.
-const tokenColumns = `t.id, t.version, t.record, t.used`
+// tokenColumns are what a tokenRow scans. The version of the owner's record stands beside the packed record, for programs
+// of the first schema write records that have no place for it.
+const tokenColumns = `t.id, t.version, t.record, t.used, t.owner_version`
 
 // tokenRow may be all NULL, from a LEFT JOIN: then there is no token.
 type tokenRow struct {
@@ -108,38 +109,44 @@ type tokenRow struct {
 	version sql.NullInt64
 	record  sql.NullString
 	used    sql.NullInt64
+
+	ownerVersion sql.NullInt64
 }
 
-func (r *tokenRow) dest() []any { return []any{&r.id, &r.version, &r.record, &r.used} }
+func (r *tokenRow) dest() []any {
+	return []any{&r.id, &r.version, &r.record, &r.used, &r.ownerVersion}
+}
 
 // token is the token of the row. One that cannot be read, or that another row should have, is Damaged.
 func (r *tokenRow) token(owner string) latchkey.Token {
 	t, err := unpackToken(r.record.String, fromMicros(r.used))
 	if err != nil || t.Owner != owner || t.ID != r.id.String || t.Version != uint64(r.version.Int64) {
-		return latchkey.Token{ID: r.id.String, Owner: owner, Version: uint64(r.version.Int64), Used: fromMicros(r.used),
+		t = latchkey.Token{ID: r.id.String, Owner: owner, Version: uint64(r.version.Int64), Used: fromMicros(r.used),
 			Damaged: true}
 	}
+	t.OwnerVersion = uint64(r.ownerVersion.Int64)
 	return t
 }
 
 // leftColumns are what a leftRow scans: what is kept beside a token's record.
 const leftColumns = `t.id, t.version, t.kind, t.parent, t.origin, t.name, t.client_id, t.created, t.not_before, t.not_after,
-	t.idle, t.used, t.disabled, t.revoked, t.hint`
+	t.idle, t.used, t.disabled, t.revoked, t.hint, t.owner_version`
 
 type leftRow struct {
 	t                                           latchkey.Token
-	version, kind, idle, disabled               int64
+	version, kind, idle, disabled, ownerVersion int64
 	created, notBefore, notAfter, used, revoked sql.NullInt64
 }
 
 func (r *leftRow) dest() []any {
 	return []any{&r.t.ID, &r.version, &r.kind, &r.t.Parent, &r.t.Origin, &r.t.Name, &r.t.Client.ID, &r.created, &r.notBefore,
-		&r.notAfter, &r.idle, &r.used, &r.disabled, &r.revoked, &r.t.Hint}
+		&r.notAfter, &r.idle, &r.used, &r.disabled, &r.revoked, &r.t.Hint,
+		&r.ownerVersion}
 }
 
 func (r *leftRow) token(owner string) latchkey.Token {
 	t := r.t
-	t.Owner, t.Version, t.Damaged = owner, uint64(r.version), true
+	t.Owner, t.Version, t.OwnerVersion, t.Damaged = owner, uint64(r.version), uint64(r.ownerVersion), true
 	if kind := latchkey.Kind(r.kind); int64(kind) == r.kind && kind.Valid() {
 		t.Kind = kind
 	}
@@ -170,7 +177,7 @@ func pack(t *latchkey.Token) (packedToken, error) {
 	}
 	return packedToken{[]any{int64(t.Kind), t.Parent, t.Origin, t.Name, t.Client.ID, micros(t.Created),
 		micros(t.Validity.NotBefore), micros(t.Validity.NotAfter), int64(t.Validity.Idle), flag(t.Disabled), micros(t.Revoked),
-		t.Hint, record}, record}, nil
+		t.Hint, int64(t.OwnerVersion), record}, record}, nil
 }
 
 const roleColumns = `r.id, r.owner, r.version, r.origin, r.name, r.inherit_denies, r.extra, r.body`
@@ -216,15 +223,15 @@ func roleArgs(r *latchkey.Role) ([]any, error) {
 }
 
 // ownerColumns may all be NULL, from a LEFT JOIN: then there is no record.
-const ownerColumns = `o.version, o.disabled, o.not_before, o.boundary, o.extra, o.body`
+const ownerColumns = `o.version, o.disabled, o.not_before, o.since, o.boundary, o.extra, o.body`
 
 type ownerRow struct {
-	version, disabled, notBefore sql.NullInt64
-	boundary, extra, body        []byte
+	version, disabled, notBefore, since sql.NullInt64
+	boundary, extra, body               []byte
 }
 
 func (r *ownerRow) dest() []any {
-	return []any{&r.version, &r.disabled, &r.notBefore, &r.boundary, &r.extra, &r.body}
+	return []any{&r.version, &r.disabled, &r.notBefore, &r.since, &r.boundary, &r.extra, &r.body}
 }
 
 // owner is the record of the row. One that cannot be read is Damaged, and lets nothing through.
@@ -234,6 +241,7 @@ func (r *ownerRow) owner(id string) latchkey.Owner {
 		return o
 	}
 	o.Version, o.Disabled, o.NotBefore = uint64(r.version.Int64), r.disabled.Int64 != 0, fromMicros(r.notBefore)
+	o.Since = uint64(r.since.Int64)
 	left := o
 	left.Boundary, left.Damaged = latchkey.Permissions{}, true
 	var body ownerBody
@@ -261,5 +269,5 @@ func ownerArgs(o *latchkey.Owner) ([]any, error) {
 	if err != nil {
 		return nil, say(latchkey.ErrInvalid, "owner %q: %v", o.ID, err)
 	}
-	return []any{flag(o.Disabled), micros(o.NotBefore), boundary, blob(o.Extra), body}, nil
+	return []any{flag(o.Disabled), micros(o.NotBefore), int64(o.Since), boundary, blob(o.Extra), body}, nil
 }

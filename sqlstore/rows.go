@@ -30,10 +30,10 @@ var (
 	writeRows = newTable("latchkey_writes", "owner text, id bytea, epoch bigint, at bigint", nil)
 	tokenRows = newTable("latchkey_tokens", `owner text, id text, version bigint, kind smallint, parent text, origin text,
 		name text, client_id text, created bigint, not_before bigint, not_after bigint, idle bigint, disabled smallint,
-		revoked bigint, hint text, record bytea, used bigint`, nil)
+		revoked bigint, hint text, owner_version bigint, record bytea, used bigint`, nil)
 	tokenRoleRows = newTable("latchkey_token_roles", "owner text, token_id text, role_id text", nil)
 	secretRows    = newTable("latchkey_secrets", `digest bytea, owner text, token_id text, signing smallint,
-		not_after bigint, head bigint, found bytea`, nil)
+		not_after bigint, head bigint, owner_version bigint, found bytea`, nil)
 	eventRows = newTable("latchkey_events", `owner text, seq bigint, at bigint, actor text, origin text, action text,
 		object text, reason text, old bytea, new bytea`, nil)
 	seqRows = newTable("latchkey_event_seqs", "owner text, seq bigint", func(d *dialect) string {

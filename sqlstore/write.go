@@ -404,14 +404,14 @@ func (t *tx) putOwner(p *plan, c *changes) error {
 	}
 	c.add(latchkey.ChangedOwner, p.w.Owner)
 	if p.w.OwnerRecord.Version == 0 {
-		n, err := t.insert(`INSERT INTO latchkey_owners (owner, version, disabled, not_before, boundary, extra, body)
-			VALUES (?, 1, ?, ?, ?, ?, ?)`, append([]any{p.w.Owner}, p.owner...)...)
+		n, err := t.insert(`INSERT INTO latchkey_owners (owner, version, disabled, not_before, since, boundary, extra, body)
+			VALUES (?, 1, ?, ?, ?, ?, ?, ?)`, append([]any{p.w.Owner}, p.owner...)...)
 		if err == nil && n != 1 {
 			err = say(latchkey.ErrExists, "the owner's record")
 		}
 		return err
 	}
-	n, err := t.exec(`UPDATE latchkey_owners SET version = version + 1, disabled = ?, not_before = ?, boundary = ?,
+	n, err := t.exec(`UPDATE latchkey_owners SET version = version + 1, disabled = ?, not_before = ?, since = ?, boundary = ?,
 		extra = ?, body = ? WHERE owner = ? AND version = ?`,
 		append(slices.Clone(p.owner), p.w.Owner, int64(p.w.OwnerRecord.Version))...)
 	if err == nil && n != 1 {

@@ -10,13 +10,13 @@ import (
 )
 
 const insertToken = `INSERT INTO latchkey_tokens (owner, id, version, kind, parent, origin, name, client_id, created,
-	not_before, not_after, idle, disabled, revoked, hint, record, used)
-	VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	not_before, not_after, idle, disabled, revoked, hint, owner_version, record, used)
+	VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 // A put never takes back a later use: the use may have been written since the token was read.
 const updateToken = `UPDATE latchkey_tokens SET version = version + 1, kind = ?, parent = ?, origin = ?, name = ?,
-	client_id = ?, created = ?, not_before = ?, not_after = ?, idle = ?, disabled = ?, revoked = ?, hint = ?, record = ?,
-	used = CASE WHEN used IS NULL OR used < ? THEN COALESCE(?, used) ELSE used END
+	client_id = ?, created = ?, not_before = ?, not_after = ?, idle = ?, disabled = ?, revoked = ?, hint = ?,
+	owner_version = ?, record = ?, used = CASE WHEN used IS NULL OR used < ? THEN COALESCE(?, used) ELSE used END
 	WHERE owner = ? AND id = ? AND version = ?`
 
 // updateDamaged is updateToken for a record that cannot be read: it stays, for whoever can mend it, and is not read again.
@@ -59,8 +59,8 @@ func (t *tx) putTokens(p *plan, c *changes) error {
 			// Of a copy that is damaged, and may be empty, whatever is there: a token is ended all the same.
 			_, err = t.exec(`UPDATE latchkey_secrets SET found = `+t.dialect().join(`COALESCE(CASE WHEN substr(found, 1, 8) < ?
 				THEN ? ELSE substr(found, 1, 8) END, '')`,
-				`COALESCE(substr(found, 9, CASE WHEN head < 8 THEN 0 ELSE head - 8 END), '')`, `?`)+` WHERE owner = ? AND token_id = ?`,
-				at, at, packed.record, owner, token.ID)
+				`COALESCE(substr(found, 9, CASE WHEN head < 8 THEN 0 ELSE head - 8 END), '')`, `?`)+`, owner_version = ?
+				WHERE owner = ? AND token_id = ?`, at, at, packed.record, int64(token.OwnerVersion), owner, token.ID)
 			if err != nil {
 				return err
 			}
@@ -90,11 +90,11 @@ const (
 func (t *tx) changeSecrets(p *plan, c *changes) error {
 	for i := range p.w.Secrets {
 		change := &p.w.Secrets[i]
-		used, record, err := t.copied(p, c, change.TokenID)
+		of, err := t.copied(p, c, change.TokenID)
 		if err != nil {
 			return err
 		}
-		if err := t.changeSecret(p, change, used, record); err != nil {
+		if err := t.changeSecret(p, change, of); err != nil {
 			return err
 		}
 		c.add(latchkey.ChangedToken, change.TokenID)
@@ -102,30 +102,43 @@ func (t *tx) changeSecrets(p *plan, c *changes) error {
 	return nil
 }
 
+// tokenCopy is what secrets hold of a token.
+type tokenCopy struct {
+	used, record []byte
+	ownerVersion int64
+}
+
+// copyOf is what the secrets of the i-th token hold, which the Write puts.
+func (p *plan) copyOf(i int) tokenCopy {
+	t := &p.w.Tokens[i]
+	return tokenCopy{packedUsed(t.Used), p.tokens[i].record, int64(t.OwnerVersion)}
+}
+
 // copied is what secrets hold of a token. Its row is this transaction's until the commit, so the copies stay true.
-func (t *tx) copied(p *plan, c *changes, id string) (used, record []byte, err error) {
+func (t *tx) copied(p *plan, c *changes, id string) (tokenCopy, error) {
 	if i, put := p.inserted(id); put && c.inserted[id] && (i+1 == len(p.tokens) || p.w.Tokens[i+1].ID != id) { // put once
-		return packedUsed(p.w.Tokens[i].Used), p.tokens[i].record, nil
+		return p.copyOf(i), nil
 	}
 	var row tokenRow
-	found, err := t.row(`SELECT t.record, t.used FROM latchkey_tokens t WHERE t.owner = ? AND t.id = ?`+t.dialect().lock,
-		[]any{p.w.Owner, id}, &row.record, &row.used)
+	found, err := t.row(`SELECT t.record, t.used, t.owner_version FROM latchkey_tokens t
+		WHERE t.owner = ? AND t.id = ?`+t.dialect().lock, []any{p.w.Owner, id}, &row.record, &row.used, &row.ownerVersion)
 	if err != nil || !found {
-		return nil, nil, orNotFound(err, "token %q", id)
+		return tokenCopy{}, orNotFound(err, "token %q", id)
 	}
-	return packedUsed(fromMicros(row.used)), []byte(row.record.String), nil
+	return tokenCopy{packedUsed(fromMicros(row.used)), []byte(row.record.String), row.ownerVersion.Int64}, nil
 }
 
-const insertSecret = `INSERT INTO latchkey_secrets (digest, owner, token_id, signing, not_after, head, found)
-	VALUES (?, ?, ?, ?, ?, ?, ?)`
+const insertSecret = `INSERT INTO latchkey_secrets (digest, owner, token_id, signing, not_after, head, owner_version, found)
+	VALUES (?, ?, ?, ?, ?, ?, ?, ?)`
 
 // secretArgs are the columns of insertSecret.
-func secretArgs(owner, token string, s *latchkey.SecretRecord, used, record []byte) []any {
-	head := packSecret(used, s)
-	return []any{s.Digest[:], owner, token, flag(s.Signing), micros(s.NotAfter), len(head), append(head, record...)}
+func secretArgs(owner, token string, s *latchkey.SecretRecord, of tokenCopy) []any {
+	head := packSecret(of.used, s)
+	return []any{s.Digest[:], owner, token, flag(s.Signing), micros(s.NotAfter), len(head), of.ownerVersion,
+		append(head, of.record...)}
 }
 
-func (t *tx) changeSecret(p *plan, c *latchkey.SecretChange, used, record []byte) error {
+func (t *tx) changeSecret(p *plan, c *latchkey.SecretChange, of tokenCopy) error {
 	owner, retire, at := p.w.Owner, c.Retire[:], c.At
 	var old latchkey.SecretRecord
 	if c.Retire != zeroDigest {
@@ -143,10 +156,10 @@ func (t *tx) changeSecret(p *plan, c *latchkey.SecretChange, used, record []byte
 		}
 	}
 	update := func(s *latchkey.SecretRecord) error {
-		head := packSecret(used, s)
-		_, err := t.exec(`UPDATE latchkey_secrets SET not_after = ?, head = ?, found = ?
+		head := packSecret(of.used, s)
+		_, err := t.exec(`UPDATE latchkey_secrets SET not_after = ?, head = ?, owner_version = ?, found = ?
 			WHERE owner = ? AND token_id = ? AND digest = ?`,
-			micros(s.NotAfter), len(head), append(head, record...), owner, c.TokenID, retire)
+			micros(s.NotAfter), len(head), of.ownerVersion, append(head, of.record...), owner, c.TokenID, retire)
 		return err
 	}
 	// Add first: a secret that takes its own place without Replace is a taken digest.
@@ -158,7 +171,7 @@ func (t *tx) changeSecret(p *plan, c *latchkey.SecretChange, used, record []byte
 				return update(&add)
 			}
 		}
-		n, err := t.insert(insertSecret, secretArgs(owner, c.TokenID, &add, used, record)...)
+		n, err := t.insert(insertSecret, secretArgs(owner, c.TokenID, &add, of)...)
 		if err != nil {
 			return err
 		}

@@ -70,6 +70,55 @@ var writeFaults = map[string]fault{
 			return s.Write(ctx, w)
 		}
 	}},
+	"loses the owner's version of a token that is edited": {[]string{"write/owner-version"}, func(f *faulty, s latchkey.Store) {
+		before(f, s, func(_ context.Context, w *latchkey.Write) {
+			w.Tokens = slices.Clone(w.Tokens)
+			for i := range w.Tokens {
+				if w.Tokens[i].Version != 0 {
+					w.Tokens[i].OwnerVersion = 0
+				}
+			}
+		})
+	}},
+	"notes no owner's version beside the secret": {[]string{"write/owner-version", "token/round-trip"},
+		func(f *faulty, s latchkey.Store) {
+			presented(f, s, func(found *latchkey.Found) { found.Token.OwnerVersion = 0 })
+		}},
+	"keeps no Since": {[]string{"owner/round-trip"}, func(f *faulty, s latchkey.Store) {
+		before(f, s, func(_ context.Context, w *latchkey.Write) {
+			if w.OwnerRecord != nil {
+				o := *w.OwnerRecord
+				o.Since = 0
+				w.OwnerRecord = &o
+			}
+		})
+	}},
+	"keeps the highest Since": {[]string{"owner/round-trip"}, func(f *faulty, s latchkey.Store) {
+		before(f, s, func(ctx context.Context, w *latchkey.Write) {
+			if w.OwnerRecord != nil {
+				was, _ := s.Owner(ctx, w.Owner)
+				o := *w.OwnerRecord
+				o.Since = max(o.Since, was.Since)
+				w.OwnerRecord = &o
+			}
+		})
+	}},
+	"looks at the owner's record before its transaction": {[]string{"race/insert-and-configure"},
+		func(f *faulty, s latchkey.Store) {
+			f.write = func(ctx context.Context, w latchkey.Write) (uint64, error) {
+				if want := w.RequireOwner; want != nil {
+					if o, err := s.Owner(ctx, w.Owner); err != nil || o.Version != *want {
+						return 0, latchkey.ErrConflict
+					}
+					pauseUntil(func() bool {
+						o, err := s.Owner(ctx, w.Owner)
+						return err != nil || o.Version != *want
+					})
+					w.RequireOwner = nil
+				}
+				return s.Write(ctx, w)
+			}
+		}},
 	"lets a revoked token mint": {[]string{"write/requirements"}, func(f *faulty, s latchkey.Store) {
 		before(f, s, func(ctx context.Context, w *latchkey.Write) {
 			w.RequireTokens = slices.DeleteFunc(w.RequireTokens, func(ref latchkey.Ref) bool {

@@ -149,6 +149,59 @@ var raceCases = []Case{
 		}
 	}),
 
+	newCase("race/insert-and-configure", "When the owner's record was written, no token is inserted under an earlier version of it, not even by a Write that began before; also when it is the first record.", func(w *world) {
+		next := atomic.Int64{}
+		next.Store(1000)
+		for round := range 6 {
+			o, err := w.s.Owner(w.ctx, acme)
+			w.ok(err, "Owner")
+			if round == 0 && o.Version != 0 {
+				w.Errorf("there is a record already")
+			}
+			parent := token(1 + round)
+			w.insert(parent)
+			var written atomic.Bool
+			var all sync.WaitGroup
+			begun := make(chan struct{})
+			var first sync.Once
+			for worker := range 4 {
+				all.Go(func() {
+					for range 200 {
+						n, version := int(next.Add(1)), o.Version
+						late := written.Load()
+						t := minted(n, 1+round)
+						t.OwnerVersion = version
+						x := latchkey.Write{Tokens: []latchkey.Token{t}, RequireOwner: &version, RequireTokens: refs(1 + round),
+							Secrets: []latchkey.SecretChange{{TokenID: id(n), Add: secret(n)}}, Silent: true}
+						if worker == 0 { // as Issue does, which leaves an event
+							x.Events = []latchkey.Event{{At: noon, Action: "token.issue"}}
+						}
+						_, err := w.try(x)
+						first.Do(func() { close(begun) })
+						if errors.Is(err, latchkey.ErrConflict) {
+							return
+						}
+						if err != nil {
+							w.Errorf("insert: %v", err)
+							return
+						}
+						if late {
+							w.Errorf("inserted by a Write that began after the record had been written")
+							return
+						}
+					}
+				})
+			}
+			<-begun
+			o.Since = o.Version + 1
+			w.write(latchkey.Write{OwnerRecord: &o})
+			count := w.children(1 + round)
+			written.Store(true)
+			all.Wait()
+			w.same(w.children(1+round), count, "how many tokens there are, at the end and when the record had been written")
+		}
+	}),
+
 	newCase("race/role-and-token", "A role is never deleted while a token that names it is made: either the deletion or the token is refused.", func(w *world) {
 		for round := range 12 {
 			n, r := 1+round, 900+round

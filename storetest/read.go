@@ -105,7 +105,7 @@ var readCases = []Case{
 		w.ok(err, "Owner that was never written")
 		w.same(o, latchkey.Owner{ID: acme}, "an owner that was never written")
 		full := latchkey.Owner{
-			ID: acme, Disabled: true, NotBefore: noon, Extra: []byte(`{ "plan":"premium"}`),
+			ID: acme, Disabled: true, NotBefore: noon, Since: 1<<40 + 5, Extra: []byte(`{ "plan":"premium"}`),
 			Boundary: latchkey.Permissions{latchkey.Allow(latchkey.Any).On("premium/*")},
 			Limits:   latchkey.Limits{Credits: 5, Rate: latchkey.Rate{Count: 1, Per: time.Second, Burst: 2}},
 		}
@@ -116,6 +116,12 @@ var readCases = []Case{
 		w.same(o, full, "an owner")
 		w.insert(token(1))
 		w.same(w.load(1).Owner, full, "the owner of Load")
+		full.Since = 0
+		w.write(latchkey.Write{OwnerRecord: &full})
+		w.same(w.load(1).Owner.Since, uint64(0), "a Since that was taken back")
+		full.Version, full.Since = 2, 1<<40+5
+		w.write(latchkey.Write{OwnerRecord: &full})
+		full.Version = 3
 		o, err = w.s.Owner(w.ctx, globex)
 		w.ok(err, "Owner")
 		w.same(o, latchkey.Owner{ID: globex}, "another owner")

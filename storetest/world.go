@@ -86,7 +86,7 @@ func fullToken(n int) latchkey.Token {
 	t.Forced = latchkey.Values{"text": "x", "n": int64(-7), "yes": true, "none": nil,
 		"big": json.Number("12345678901234567890")}
 	t.Used, t.Revoked = noon.Add(time.Second), noon.Add(time.Minute)
-	t.Reason = "left the company"
+	t.Reason, t.OwnerVersion = "left the company", 1<<40+3
 	return t
 }
 

@@ -250,6 +250,48 @@ var writeCases = []Case{
 		w.refuse(latchkey.ErrConflict, y, "what another owner has")
 	}),
 
+	newCase("write/owner-version", "Token.OwnerVersion is kept as it was put, through edits of the token, new secrets and re-digested ones, by id, by digest, as an ancestor and in listings.", func(w *world) {
+		parent, child := token(1), minted(2, 1)
+		parent.OwnerVersion, child.OwnerVersion = 3, 4
+		w.insert(parent, child, token(3))
+		check := func(when string, digests ...int) {
+			w.Helper()
+			for _, n := range digests {
+				f, err := w.s.ByDigest(w.ctx, digest(n))
+				w.ok(err, "ByDigest "+when)
+				w.same(f.Token.OwnerVersion, uint64(4), "OwnerVersion by digest "+when)
+				w.same(f.Ancestors[0].OwnerVersion, uint64(3), "OwnerVersion of the ancestor "+when)
+			}
+			f := w.load(2)
+			w.same(f.Token.OwnerVersion, uint64(4), "OwnerVersion by id "+when)
+			w.same(f.Ancestors[0].OwnerVersion, uint64(3), "OwnerVersion of the ancestor by id "+when)
+			listed := w.tokens(acme, latchkey.TokenQuery{Kinds: []latchkey.Kind{latchkey.KindAccess}})
+			w.same(listed[0].OwnerVersion, uint64(4), "OwnerVersion in a listing "+when)
+		}
+		w.same(w.load(3).Token.OwnerVersion, uint64(0), "OwnerVersion of a token that has none")
+		check("after the insert", 2)
+		w.update(2, func(t *latchkey.Token) { t.Name = "edited" })
+		w.update(1, func(t *latchkey.Token) { t.Name = "edited" })
+		check("after an edit", 2)
+		w.write(latchkey.Write{Secrets: []latchkey.SecretChange{{TokenID: id(2), Add: secret(20)}}})
+		check("with a new secret", 2, 20)
+		w.write(latchkey.Write{Secrets: []latchkey.SecretChange{{TokenID: id(2), Retire: digest(2), At: noon.Add(time.Minute)}}})
+		check("after a retirement", 2, 20)
+		w.write(latchkey.Write{Silent: true,
+			Secrets: []latchkey.SecretChange{{TokenID: id(2), Retire: digest(20), Add: secret(21), Replace: true}}})
+		check("under another key", 2, 21)
+		w.ok(w.s.AddUsage(w.ctx, latchkey.UsageBatch{ID: w.key(), At: noon,
+			Last: []latchkey.LastUsed{{Owner: acme, TokenID: id(2), At: noon}}}), "AddUsage")
+		check("after a use", 2, 21)
+		for range 2 { // whatever is remembered of an owner with Since
+			o, err := w.s.Owner(w.ctx, acme)
+			w.ok(err, "Owner")
+			o.Since = 4
+			w.write(latchkey.Write{OwnerRecord: &o})
+			check("under an owner with Since", 2, 21)
+		}
+	}),
+
 	newCase("write/atomic", "A Write is applied whole or not at all: whatever part fails, no other part leaves a trace.", func(w *world) {
 		busy := token(2)
 		busy.Roles = []string{id(900)}

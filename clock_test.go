@@ -1,0 +1,711 @@
+package latchkey_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/memstore"
+)
+
+// clocks is a bed of nodes over one store, each with a clock of its own, which is off the true time by some amount, stands
+// still, or says something wrong once.
+type clocks struct {
+	*testing.T
+	ctx   context.Context
+	mu    sync.Mutex
+	true  time.Time
+	db    *offClock
+	store *beforeWrite
+	open  []*latchkey.Manager
+}
+
+type offClock struct {
+	c     *clocks
+	off   time.Duration
+	still time.Time     // not zero: it stands
+	once  time.Duration // off by so much more, at the next look
+}
+
+func (o *offClock) now() time.Time {
+	o.c.mu.Lock()
+	defer o.c.mu.Unlock()
+	at := o.c.true.Add(o.off + o.once)
+	o.once = 0
+	if !o.still.IsZero() {
+		return o.still
+	}
+	return at
+}
+
+func (o *offClock) set(change func(o *offClock)) {
+	o.c.mu.Lock()
+	defer o.c.mu.Unlock()
+	change(o)
+}
+
+func newClocks(t *testing.T) *clocks {
+	c := &clocks{T: t, ctx: t.Context(), true: time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)}
+	c.db = &offClock{c: c}
+	c.store = &beforeWrite{Store: memstore.New(&memstore.Options{Clock: c.db.now})}
+	t.Cleanup(func() {
+		for _, m := range c.open {
+			_ = m.Close(context.Background())
+		}
+	})
+	return c
+}
+
+func (c *clocks) turn(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.true = c.true.Add(d)
+}
+
+func (c *clocks) node(off time.Duration, change ...func(*latchkey.Options)) (*latchkey.Manager, *offClock) {
+	o := &offClock{c: c, off: off}
+	opts := latchkey.Options{Clock: o.now}
+	for _, f := range change {
+		f(&opts)
+	}
+	m := latchkey.New(c.store, &opts)
+	c.open = append(c.open, m)
+	return m, o
+}
+
+func (c *clocks) issue(m *latchkey.Manager, set latchkey.Settings) (latchkey.Token, string) {
+	c.Helper()
+	t, s, err := m.For("acme").Issue(c.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: set})
+	require.NoError(c, err)
+	return t, s.Reveal()
+}
+
+func (c *clocks) verify(m *latchkey.Manager, secret string) error {
+	_, err := m.Verify(c.ctx, latchkey.Presented{Secret: secret})
+	return err
+}
+
+func (c *clocks) access(m *latchkey.Manager, secret string) latchkey.Access {
+	c.Helper()
+	a, err := m.Verify(c.ctx, latchkey.Presented{Secret: secret})
+	require.NoError(c, err)
+	return a
+}
+
+func (c *clocks) endAll(m *latchkey.Manager, at time.Time) error {
+	return m.For("acme").Configure(c.ctx, func(o *latchkey.Owner) error { o.NotBefore = at; return nil })
+}
+
+// A rate that is changed holds from the next Verify on, whoever has it, and whatever was there before.
+func TestAChangedRateHoldsAtOnce(t *testing.T) {
+	day := latchkey.Rate{Count: 1, Per: 24 * time.Hour}
+	for name, next := range map[string]struct {
+		rate latchkey.Rate
+		wait time.Duration
+	}{
+		"raised":              {latchkey.Rate{Count: 100, Per: time.Second}, 3 * time.Second},
+		"raised, with a rest": {latchkey.Rate{Count: 1, Per: 24 * time.Hour, Burst: 1}, 0},
+		"of another length":   {latchkey.Rate{Count: 1, Per: time.Minute}, time.Minute},
+		"taken away":          {latchkey.Rate{}, 0},
+	} {
+		for of, change := range map[string]func(c *clocks, m *latchkey.Manager, parent latchkey.Token, r latchkey.Rate) error{
+			"the token": func(c *clocks, m *latchkey.Manager, parent latchkey.Token, r latchkey.Rate) error {
+				_, err := m.For("acme").Update(c.ctx, parent.ID, func(t *latchkey.Token) error { t.Limits.Rate = r; return nil })
+				return err
+			},
+			"the owner": func(c *clocks, m *latchkey.Manager, _ latchkey.Token, r latchkey.Rate) error {
+				return m.For("acme").Configure(c.ctx, func(o *latchkey.Owner) error { o.Limits.Rate = r; return nil })
+			},
+		} {
+			t.Run(name+", of "+of, func(t *testing.T) {
+				c := newClocks(t)
+				m, _ := c.node(0)
+				other, _ := c.node(0) // which hears of it
+				parent, secret := c.issue(m, latchkey.Settings{})
+				require.NoError(t, change(c, m, parent, day))
+				for _, n := range []*latchkey.Manager{m, other} {
+					require.NoError(t, c.verify(n, secret))
+					require.ErrorIs(t, c.verify(n, secret), latchkey.ErrRateLimited)
+				}
+				require.NoError(t, change(c, m, parent, next.rate))
+				c.turn(next.wait)
+				for _, n := range []*latchkey.Manager{m, other} {
+					assert.NoError(t, c.verify(n, secret))
+				}
+			})
+		}
+	}
+	t.Run("of what it was minted from", func(t *testing.T) {
+		c := newClocks(t)
+		m, _ := c.node(0)
+		parent, secret := c.issue(m, latchkey.Settings{Limits: latchkey.Limits{Rate: latchkey.Rate{Count: 2, Per: 48 * time.Hour, Burst: 1}}})
+		_, s, err := m.Mint(c.ctx, c.access(m, secret), latchkey.Narrowing{Lifetime: time.Hour})
+		require.NoError(t, err)
+		require.NoError(t, c.verify(m, s.Reveal()))
+		require.ErrorIs(t, c.verify(m, s.Reveal()), latchkey.ErrRateLimited)
+		_, err = m.For("acme").Update(c.ctx, parent.ID, func(t *latchkey.Token) error {
+			t.Limits.Rate = latchkey.Rate{Count: 1, Per: time.Second}
+			return nil
+		})
+		require.NoError(t, err)
+		c.turn(2 * time.Second)
+		assert.NoError(t, c.verify(m, s.Reveal()))
+	})
+	t.Run("lowered", func(t *testing.T) { // and no debt that it could not have made
+		c := newClocks(t)
+		m, _ := c.node(0)
+		tok, secret := c.issue(m, latchkey.Settings{Limits: latchkey.Limits{Rate: latchkey.Rate{Count: 1000, Per: 24 * time.Hour, Burst: 999}}})
+		for range 1000 {
+			require.NoError(t, c.verify(m, secret))
+		}
+		_, err := m.For("acme").Update(c.ctx, tok.ID, func(t *latchkey.Token) error {
+			t.Limits.Rate = latchkey.Rate{Count: 1, Per: time.Hour}
+			return nil
+		})
+		require.NoError(t, err)
+		require.ErrorIs(t, c.verify(m, secret), latchkey.ErrRateLimited, "it holds at once")
+		c.turn(time.Hour)
+		require.NoError(t, c.verify(m, secret))
+		require.ErrorIs(t, c.verify(m, secret), latchkey.ErrRateLimited)
+	})
+	t.Run("set again", func(t *testing.T) { // by another node, having been used without
+		c := newClocks(t)
+		m, _ := c.node(0)
+		there, _ := c.node(0)
+		tok, secret := c.issue(m, latchkey.Settings{Limits: latchkey.Limits{Rate: day}})
+		set := func(r latchkey.Rate) {
+			_, err := there.For("acme").Update(c.ctx, tok.ID, func(t *latchkey.Token) error { t.Limits.Rate = r; return nil })
+			require.NoError(t, err)
+		}
+		require.NoError(t, c.verify(m, secret))
+		set(latchkey.Rate{})
+		require.NoError(t, c.verify(m, secret))
+		set(day)
+		assert.NoError(t, c.verify(m, secret), "what was before it was set counts nothing")
+		assert.ErrorIs(t, c.verify(m, secret), latchkey.ErrRateLimited)
+	})
+	t.Run("set again at once", func(t *testing.T) {
+		c := newClocks(t)
+		m, _ := c.node(0)
+		tok, secret := c.issue(m, latchkey.Settings{Limits: latchkey.Limits{Rate: day}})
+		require.NoError(t, c.verify(m, secret))
+		for _, r := range []latchkey.Rate{{}, day} {
+			_, err := m.For("acme").Update(c.ctx, tok.ID, func(t *latchkey.Token) error { t.Limits.Rate = r; return nil })
+			require.NoError(t, err)
+		}
+		assert.NoError(t, c.verify(m, secret))
+		assert.ErrorIs(t, c.verify(m, secret), latchkey.ErrRateLimited)
+	})
+}
+
+// A limiter goes by time that passes. A step back refills nothing and stops nobody; nor does one that is taken back.
+func TestALimiterOfAClockThatIsSet(t *testing.T) {
+	for _, step := range []time.Duration{time.Second, time.Minute, time.Hour, 24 * time.Hour} {
+		for name, base := range map[string]time.Time{"foreign": time.Unix(1e9, 0), "monotonic": time.Now()} {
+			now := base
+			l := latchkey.NewLimiter(latchkey.Rate{Count: 10, Per: time.Second, Burst: 9}, func() time.Time { return now })
+			passes := func() (n int) {
+				for range 20 {
+					if ok, _ := l.Allow("k"); ok {
+						n++
+					}
+				}
+				return n
+			}
+			what := fmt.Sprint(name, " ", step)
+			require.Equal(t, 10, passes(), what)
+			now = now.Add(-step)
+			require.Equal(t, 0, passes(), "a step back refills nothing: %s", what)
+			now = now.Add(step)
+			require.Equal(t, 0, passes(), "nor does its end: %s", what)
+			now = now.Add(-step)
+			require.Equal(t, 0, passes(), what)
+			for range int(2*step.Seconds()) % 500 { // half of the rate
+				now = now.Add(200 * time.Millisecond)
+				ok, info := l.Allow("k")
+				require.True(t, ok, "%s: %+v", what, info)
+			}
+		}
+	}
+}
+
+// So does what a Manager counts, by a clock of the host's own.
+func TestRatesOfAClockThatIsSet(t *testing.T) {
+	c := newClocks(t)
+	m, o := c.node(0)
+	_, secret := c.issue(m, latchkey.Settings{Limits: latchkey.Limits{Rate: latchkey.Rate{Count: 1, Per: time.Second}}})
+	require.NoError(t, c.verify(m, secret))
+	both := func(d time.Duration) {
+		o.set(func(o *offClock) { o.off += d })
+		c.db.set(func(o *offClock) { o.off += d })
+	}
+	both(time.Hour)
+	require.NoError(t, c.verify(m, secret))
+	both(-time.Hour)
+	require.ErrorIs(t, c.verify(m, secret), latchkey.ErrRateLimited)
+	c.turn(time.Second)
+	assert.NoError(t, c.verify(m, secret))
+	c.turn(time.Second)
+	a := c.access(m, secret)
+	info, ok := a.Rate()
+	require.True(t, ok)
+	assert.Equal(t, time.Second, info.RetryAfter)
+}
+
+// While the clocks differ nothing is known, whichever of them is wrong, on every way; and it passes when they agree.
+func TestClocksThatDiffer(t *testing.T) {
+	ways := map[string]func(c *clocks, m *latchkey.Manager, tok latchkey.Token, cached, fresh string, a latchkey.Access) error{
+		"Verify, cached": func(c *clocks, m *latchkey.Manager, _ latchkey.Token, cached, _ string, _ latchkey.Access) error {
+			return c.verify(m, cached)
+		},
+		"Verify, of the store": func(c *clocks, m *latchkey.Manager, _ latchkey.Token, _, fresh string, _ latchkey.Access) error {
+			return c.verify(m, fresh)
+		},
+		"Again": func(c *clocks, m *latchkey.Manager, _ latchkey.Token, _, _ string, a latchkey.Access) error {
+			_, err := m.Again(c.ctx, a)
+			return err
+		},
+		"Mint": func(c *clocks, m *latchkey.Manager, _ latchkey.Token, _, _ string, a latchkey.Access) error {
+			_, _, err := m.Mint(c.ctx, a, latchkey.Narrowing{Lifetime: time.Minute})
+			return err
+		},
+		"Issue": func(c *clocks, m *latchkey.Manager, _ latchkey.Token, _, _ string, _ latchkey.Access) error {
+			_, _, err := m.For("acme").Issue(c.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+			return err
+		},
+		"Rotate": func(c *clocks, m *latchkey.Manager, tok latchkey.Token, _, _ string, _ latchkey.Access) error {
+			_, err := m.For("acme").Rotate(c.ctx, tok.ID, time.Hour)
+			return err
+		},
+		"Charge": func(c *clocks, m *latchkey.Manager, _ latchkey.Token, _, _ string, a latchkey.Access) error {
+			return a.Charge(c.ctx, "reads", 1)
+		},
+		"Purge": func(c *clocks, m *latchkey.Manager, _ latchkey.Token, _, _ string, _ latchkey.Access) error {
+			_, err := m.Purge(c.ctx)
+			return err
+		},
+		"Configure": func(c *clocks, m *latchkey.Manager, _ latchkey.Token, _, _ string, _ latchkey.Access) error {
+			return c.endAll(m, c.true.Add(-24*time.Hour))
+		},
+	}
+	for off, bad := range map[time.Duration]bool{
+		61 * time.Second: true, -61 * time.Second: true, 365 * 24 * time.Hour: true, -365 * 24 * time.Hour: true,
+		59 * time.Second: false, -59 * time.Second: false,
+	} {
+		for whose := range 2 {
+			for name, way := range ways {
+				t.Run(fmt.Sprint(name, " ", []string{"store", "node"}[whose], " ", off), func(t *testing.T) {
+					c := newClocks(t)
+					m, own := c.node(0)
+					c.turn(48 * time.Hour)
+					limits := latchkey.Settings{Limits: latchkey.Limits{Credits: 1000}}
+					tok, cached := c.issue(m, limits)
+					_, fresh := c.issue(m, limits)
+					a := c.access(m, cached)
+					wrong := []*offClock{c.db, own}[whose]
+					wrong.set(func(o *offClock) { o.off = off })
+					if err := way(c, m, tok, cached, fresh, a); bad {
+						require.ErrorIs(t, err, latchkey.ErrUnavailable)
+						require.NotErrorIs(t, err, latchkey.ErrInvalidToken)
+						require.ErrorContains(t, err, "clock")
+					} else {
+						require.NoError(t, err)
+					}
+					wrong.set(func(o *offClock) { o.off = 0 })
+					require.NoError(t, way(c, m, tok, cached, fresh, a), "it heals by itself")
+				})
+			}
+		}
+	}
+}
+
+// What ends a token asks no clock.
+func TestEndingNeedsNoClock(t *testing.T) {
+	c := newClocks(t)
+	m, own := c.node(0)
+	var ids []string
+	for range 4 {
+		tok, _ := c.issue(m, latchkey.Settings{})
+		ids = append(ids, tok.ID)
+	}
+	own.set(func(o *offClock) { o.off = 1000 * time.Hour })
+	acme := m.For("acme")
+	require.NoError(t, acme.Revoke(c.ctx, ids[0], ""))
+	require.NoError(t, acme.Delete(c.ctx, ids[1]))
+	_, err := acme.Update(c.ctx, ids[2], func(t *latchkey.Token) error { t.Disabled = true; return nil })
+	require.NoError(t, err)
+	_, err = acme.Rotate(c.ctx, ids[3], 0)
+	require.NoError(t, err)
+	require.NoError(t, acme.Configure(c.ctx, func(o *latchkey.Owner) error { o.Disabled = true; return nil }))
+	require.NoError(t, acme.Configure(c.ctx, func(o *latchkey.Owner) error { o.NotBefore = time.Time{}; return nil }))
+}
+
+// One wrong word of either clock is neither believed nor remembered.
+func TestAClockThatIsWrongOnce(t *testing.T) {
+	for _, wrong := range []time.Duration{365 * 24 * time.Hour, -365 * 24 * time.Hour, 2 * time.Hour, -2 * time.Hour} {
+		for whose := range 2 {
+			t.Run(fmt.Sprint([]string{"store", "node"}[whose], " ", wrong), func(t *testing.T) {
+				c := newClocks(t)
+				m, own := c.node(0)
+				_, secret := c.issue(m, latchkey.Settings{Validity: latchkey.Validity{NotAfter: c.true.Add(time.Hour), Idle: 30 * time.Minute},
+					Limits: latchkey.Limits{Credits: 100}})
+				_, ended := c.issue(m, latchkey.Settings{Validity: latchkey.Validity{NotAfter: c.true.Add(time.Minute)}})
+				a := c.access(m, secret)
+				require.NoError(t, c.verify(m, ended))
+				c.turn(2 * time.Minute)
+				once := func() { []*offClock{c.db, own}[whose].set(func(o *offClock) { o.once = wrong }) }
+				for _, s := range []string{secret, ended} {
+					once()
+					err := c.verify(m, s)
+					require.Error(t, err)
+					require.True(t, s == ended || !isToken(err), "%v", err)
+				}
+				once()
+				if child, _, err := m.Mint(c.ctx, a, latchkey.Narrowing{Lifetime: 15 * time.Minute}); err == nil {
+					require.WithinDuration(t, c.true.Add(15*time.Minute), child.Validity.NotAfter, time.Minute)
+				} else {
+					require.ErrorIs(t, err, latchkey.ErrUnavailable)
+				}
+				once()
+				if _, err := m.Purge(c.ctx); err != nil {
+					require.ErrorIs(t, err, latchkey.ErrUnavailable)
+				}
+				// All is as if nothing had been.
+				[]*offClock{c.db, own}[whose].set(func(o *offClock) { o.once = 0 })
+				a = c.access(m, secret)
+				require.Error(t, c.verify(m, ended))
+				require.NoError(t, a.Charge(c.ctx, "reads", 1))
+				child, s, err := m.Mint(c.ctx, a, latchkey.Narrowing{Lifetime: 15 * time.Minute})
+				require.NoError(t, err)
+				require.Equal(t, c.true.Add(15*time.Minute), child.Validity.NotAfter)
+				require.NoError(t, c.verify(m, s.Reveal()))
+				c.turn(29 * time.Minute)
+				require.NoError(t, c.verify(m, secret))
+				require.ErrorIs(t, c.verify(m, s.Reveal()), latchkey.ErrExpired)
+				c.turn(30 * time.Minute)
+				require.ErrorIs(t, c.verify(m, secret), latchkey.ErrExpired)
+			})
+		}
+	}
+}
+
+// isToken says that an error speaks of the token.
+func isToken(err error) bool { return errors.Is(err, latchkey.ErrInvalidToken) }
+
+// A clock that stands still is noticed within a minute.
+func TestAClockThatStandsStill(t *testing.T) {
+	for whose := range 2 {
+		for _, stale := range []time.Duration{0, 10 * time.Second} {
+			c := newClocks(t)
+			m, own := c.node(0, func(o *latchkey.Options) { o.MaxStale = stale })
+			_, secret := c.issue(m, latchkey.Settings{Validity: latchkey.Validity{NotAfter: c.true.Add(50 * time.Second)}})
+			require.NoError(t, c.verify(m, secret))
+			stands := []*offClock{c.db, own}[whose]
+			stands.set(func(o *offClock) { o.still = c.true })
+			c.turn(61 * time.Second)
+			if whose == 1 && stale > 0 {
+				continue // its own clock is all by which it can tell that the bound is over
+			}
+			require.Error(t, c.verify(m, secret))
+			stands.set(func(o *offClock) { o.still = time.Time{} })
+			require.ErrorIs(t, c.verify(m, secret), latchkey.ErrExpired)
+		}
+	}
+}
+
+// When both clocks were wrong together and are put right, what was made meanwhile is right, and what was over stays over for
+// an hour.
+func TestBothClocksSetBack(t *testing.T) {
+	c := newClocks(t)
+	m, own := c.node(0, func(o *latchkey.Options) { o.CreditBlock = nil })
+	both := func(d time.Duration) {
+		own.set(func(o *offClock) { o.off = d })
+		c.db.set(func(o *offClock) { o.off = d })
+	}
+	_, secret := c.issue(m, latchkey.Settings{Limits: latchkey.Limits{Credits: 100}})
+	_, ends := c.issue(m, latchkey.Settings{Validity: latchkey.Validity{NotAfter: c.true.Add(30 * 24 * time.Hour)}})
+	both(365 * 24 * time.Hour)
+	a := c.access(m, secret)
+	require.ErrorIs(t, c.verify(m, ends), latchkey.ErrExpired)
+	both(0)
+	a = c.access(m, secret)
+	require.ErrorIs(t, c.verify(m, ends), latchkey.ErrExpired)
+	_, _, err := m.Mint(c.ctx, a, latchkey.Narrowing{Lifetime: 15 * time.Minute})
+	require.ErrorIs(t, err, latchkey.ErrUnavailable, "it would be dead, or live for a year")
+	require.NoError(t, a.Charge(c.ctx, "reads", 30))
+	_, err = c.store.Reserve(c.ctx, latchkey.Reservation{Owner: "acme", Key: [16]byte{1}, Amount: 71, Accounts: []latchkey.CreditAccount{
+		{TokenID: a.TokenID(), Meter: "reads", Period: "2026-11", Limit: 100}}})
+	require.ErrorIs(t, err, latchkey.ErrOverLimit, "the month is the right one")
+	for range 61 {
+		c.turn(time.Minute)
+		c.access(m, secret)
+	}
+	require.NoError(t, c.verify(m, ends))
+	child, s, err := m.Mint(c.ctx, a, latchkey.Narrowing{Lifetime: 15 * time.Minute})
+	require.NoError(t, err)
+	require.Equal(t, c.true.Add(15*time.Minute), child.Validity.NotAfter)
+	require.NoError(t, c.verify(m, s.Reveal()))
+}
+
+// Mass revocation ends what was committed before, whatever any clock said, and what is made afterwards works, everywhere.
+func TestMassRevocationByAnOrder(t *testing.T) {
+	for _, off := range []time.Duration{0, 30 * time.Second, 59 * time.Second, -59 * time.Second} {
+		for _, ago := range []time.Duration{0, time.Second, 90 * time.Second} {
+			t.Run(fmt.Sprint(off, " ", ago), func(t *testing.T) {
+				c := newClocks(t)
+				here, _ := c.node(-off)
+				there, _ := c.node(off)
+				_, other, err := there.For("globex").Issue(c.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+				require.NoError(t, err)
+				for round := range 3 { // without a record, and with one
+					_, before := c.issue(there, latchkey.Settings{})
+					_, mine := c.issue(here, latchkey.Settings{})
+					_, child, err := there.Mint(c.ctx, c.access(there, before), latchkey.Narrowing{Lifetime: time.Hour})
+					require.NoError(t, err)
+					require.NoError(t, c.endAll(here, c.true.Add(max(-off, 0)-ago))) // what it may take for now
+					for _, m := range []*latchkey.Manager{here, there} {
+						require.ErrorIs(t, c.verify(m, before), latchkey.ErrRevoked)
+						require.ErrorIs(t, c.verify(m, mine), latchkey.ErrRevoked)
+						require.ErrorIs(t, c.verify(m, child.Reveal()), latchkey.ErrRevoked)
+						require.NoError(t, c.verify(m, other.Reveal()))
+					}
+					for _, m := range []*latchkey.Manager{here, there} {
+						_, after := c.issue(m, latchkey.Settings{})
+						_, child, err := m.Mint(c.ctx, c.access(m, after), latchkey.Narrowing{Lifetime: time.Hour})
+						require.NoError(t, err)
+						for _, n := range []*latchkey.Manager{here, there} {
+							require.NoError(t, c.verify(n, after), "success is a token that works: round %d", round)
+							require.NoError(t, c.verify(n, child.Reveal()))
+						}
+					}
+					// Other settings leave it alone.
+					require.NoError(t, here.For("acme").Configure(c.ctx, func(o *latchkey.Owner) error { o.Extra = []byte("x"); return nil }))
+					c.turn(time.Second + time.Duration(round)*time.Minute)
+				}
+			})
+		}
+	}
+}
+
+// A NotBefore further back goes by when tokens were made.
+func TestMassRevocationOfThePast(t *testing.T) {
+	c := newClocks(t)
+	m, _ := c.node(0)
+	_, early := c.issue(m, latchkey.Settings{})
+	c.turn(time.Hour)
+	_, late := c.issue(m, latchkey.Settings{})
+	c.turn(time.Hour)
+	require.NoError(t, c.endAll(m, c.true.Add(-90*time.Minute)))
+	require.ErrorIs(t, c.verify(m, early), latchkey.ErrRevoked)
+	require.NoError(t, c.verify(m, late))
+	o, err := m.For("acme").Record(c.ctx)
+	require.NoError(t, err)
+	require.Zero(t, o.Since)
+
+	require.NoError(t, c.endAll(m, c.true))
+	require.ErrorIs(t, c.verify(m, late), latchkey.ErrRevoked)
+	_, last := c.issue(m, latchkey.Settings{})
+	c.turn(time.Hour)
+	require.NoError(t, c.endAll(m, c.true.Add(-30*time.Minute)), "forward, and not to now: who is dead stays so")
+	require.ErrorIs(t, c.verify(m, late), latchkey.ErrRevoked)
+	require.ErrorIs(t, c.verify(m, last), latchkey.ErrRevoked)
+	require.NoError(t, c.endAll(m, c.true.Add(-70*time.Minute)), "moved back it revives")
+	require.NoError(t, c.verify(m, last))
+	require.ErrorIs(t, c.verify(m, late), latchkey.ErrRevoked)
+	require.NoError(t, c.endAll(m, time.Time{}))
+	require.NoError(t, c.verify(m, early))
+
+	require.ErrorIs(t, m.For("acme").Configure(c.ctx, func(o *latchkey.Owner) error { o.Since = 0; o.Since++; return nil }),
+		latchkey.ErrInvalid, "Since is for reading")
+}
+
+// Nothing is made dead, by a NotBefore that lies ahead.
+func TestNotBeforeIsNotAhead(t *testing.T) {
+	c := newClocks(t)
+	m, _ := c.node(0)
+	for _, ahead := range []time.Duration{time.Microsecond, time.Second, 5 * time.Minute, 1000 * time.Hour} {
+		require.ErrorIs(t, c.endAll(m, c.true.Add(ahead)), latchkey.ErrInvalid)
+	}
+	_, secret := c.issue(m, latchkey.Settings{})
+	require.NoError(t, c.verify(m, secret))
+	// A record of an earlier version may have one.
+	_, err := c.store.Write(c.ctx, latchkey.Write{ID: [16]byte{1}, Owner: "acme", At: c.true,
+		OwnerRecord: &latchkey.Owner{ID: "acme", NotBefore: c.true.Add(time.Hour)}})
+	require.NoError(t, err)
+	_, _, err = m.For("acme").Issue(c.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+	require.ErrorIs(t, err, latchkey.ErrInvalid)
+	require.NoError(t, m.For("acme").Configure(c.ctx, func(o *latchkey.Owner) error { o.Extra = []byte("x"); return nil }),
+		"nothing else is held up by it")
+	require.NoError(t, c.endAll(m, c.true))
+	_, secret = c.issue(m, latchkey.Settings{})
+	require.NoError(t, c.verify(m, secret))
+}
+
+// What is made while all tokens are ended is refused, or works: it is never dead.
+func TestMadeWhileAllAreEnded(t *testing.T) {
+	for name, make := range map[string]func(c *clocks, m *latchkey.Manager, a latchkey.Access) (string, error){
+		"Issue": func(c *clocks, m *latchkey.Manager, _ latchkey.Access) (string, error) {
+			_, s, err := m.For("acme").Issue(c.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+			return s.Reveal(), err
+		},
+		"Import": func(c *clocks, m *latchkey.Manager, _ latchkey.Access) (string, error) {
+			_, err := m.For("acme").Import(c.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey}, "text-from-elsewhere")
+			return "text-from-elsewhere", err
+		},
+		"Mint": func(c *clocks, m *latchkey.Manager, a latchkey.Access) (string, error) {
+			_, s, err := m.Mint(c.ctx, a, latchkey.Narrowing{Lifetime: time.Hour})
+			return s.Reveal(), err
+		},
+	} {
+		for _, record := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, " ", record), func(t *testing.T) {
+				c := newClocks(t)
+				imports := func(o *latchkey.Options) { o.Imported = func(string) bool { return true } }
+				m, _ := c.node(0, imports)
+				fast, _ := c.node(50*time.Second, imports)
+				if record {
+					require.NoError(t, fast.For("acme").Configure(c.ctx, func(o *latchkey.Owner) error { o.Extra = []byte("x"); return nil }))
+				}
+				_, secret := c.issue(m, latchkey.Settings{})
+				a := c.access(m, secret)
+				var once atomic.Bool
+				c.store.do = func() {
+					if once.CompareAndSwap(false, true) {
+						c.store.do = nil
+						require.NoError(t, c.endAll(fast, c.true))
+					}
+				}
+				made, err := make(c, m, a)
+				require.True(t, once.Load())
+				if name == "Mint" {
+					require.ErrorIs(t, err, latchkey.ErrRevoked, "its parent is dead")
+					return
+				}
+				require.NoError(t, err)
+				require.NoError(t, c.verify(m, made))
+				require.NoError(t, c.verify(fast, made))
+			})
+		}
+	}
+}
+
+// Purge removes nothing by the word of one clock.
+func TestPurgeByTwoClocks(t *testing.T) {
+	for _, off := range []time.Duration{2 * time.Minute, 48 * time.Hour, 365 * 24 * time.Hour} {
+		for whose := range 2 {
+			c := newClocks(t)
+			m, own := c.node(0)
+			_, secret := c.issue(m, latchkey.Settings{Validity: latchkey.Validity{NotAfter: c.true.Add(time.Minute)}})
+			tok, _ := c.issue(m, latchkey.Settings{Validity: latchkey.Validity{Idle: time.Hour}})
+			_, err := m.For("acme").Rotate(c.ctx, tok.ID, time.Minute)
+			require.NoError(t, err)
+			require.NoError(t, c.store.Once(c.ctx, "acme", [32]byte{1}, c.true.Add(time.Minute)))
+			_, err = c.store.Reserve(c.ctx, latchkey.Reservation{Owner: "acme", Key: [16]byte{1}, Amount: 1, Until: c.true.Add(time.Minute),
+				Accounts: []latchkey.CreditAccount{{Meter: "m", Period: "2026-11", Limit: 1}}})
+			require.NoError(t, err)
+			[]*offClock{c.db, own}[whose].set(func(o *offClock) { o.off = off })
+			n, err := m.Purge(c.ctx)
+			require.ErrorIs(t, err, latchkey.ErrUnavailable)
+			require.ErrorContains(t, err, "nothing was purged")
+			require.Zero(t, n)
+			require.ErrorIs(t, c.store.Once(c.ctx, "acme", [32]byte{1}, c.true), latchkey.ErrExists)
+			secrets, err := c.store.Secrets(c.ctx, "acme", tok.ID)
+			require.NoError(t, err)
+			require.Len(t, secrets, 2)
+			require.NoError(t, c.store.Settle(c.ctx, "acme", [16]byte{1}, 1))
+			[]*offClock{c.db, own}[whose].set(func(o *offClock) { o.off = 0 })
+			require.NoError(t, c.verify(m, secret))
+		}
+	}
+	// Within the bound it is the clock that is behind which decides.
+	c := newClocks(t)
+	m, _ := c.node(50 * time.Second)
+	require.NoError(t, c.store.Once(c.ctx, "acme", [32]byte{1}, c.true.Add(40*time.Second)))
+	_, err := m.Purge(c.ctx)
+	require.NoError(t, err)
+	require.ErrorIs(t, c.store.Once(c.ctx, "acme", [32]byte{1}, c.true), latchkey.ErrExists)
+}
+
+// What would vanish because times are kept to the microsecond is refused.
+func TestNothingTooShort(t *testing.T) {
+	c := newClocks(t)
+	m, _ := c.node(0)
+	tok, secret := c.issue(m, latchkey.Settings{})
+	a := c.access(m, secret)
+	acme := m.For("acme")
+	for _, d := range []time.Duration{1, 999} {
+		_, _, err := m.Mint(c.ctx, a, latchkey.Narrowing{Lifetime: d})
+		assert.ErrorIs(t, err, latchkey.ErrInvalid)
+		_, _, err = m.Mint(c.ctx, a, latchkey.Narrowing{Lifetime: time.Hour, Idle: d})
+		assert.ErrorIs(t, err, latchkey.ErrInvalid)
+		_, err = acme.Rotate(c.ctx, tok.ID, d)
+		assert.ErrorIs(t, err, latchkey.ErrInvalid)
+		_, _, err = acme.Issue(c.ctx, latchkey.Spec{Kind: latchkey.KindSession,
+			Settings: latchkey.Settings{Validity: latchkey.Validity{NotAfter: c.true.Add(d)}}})
+		assert.ErrorIs(t, err, latchkey.ErrInvalid)
+		rate := latchkey.Limits{Rate: latchkey.Rate{Count: 1, Per: d}}
+		_, _, err = acme.Issue(c.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Limits: rate}})
+		assert.ErrorIs(t, err, latchkey.ErrInvalid)
+		_, _, err = m.Mint(c.ctx, a, latchkey.Narrowing{Lifetime: time.Hour, Limits: rate})
+		assert.ErrorIs(t, err, latchkey.ErrInvalid)
+		assert.ErrorIs(t, acme.Configure(c.ctx, func(o *latchkey.Owner) error { o.Limits = rate; return nil }), latchkey.ErrInvalid)
+	}
+	child, _, err := m.Mint(c.ctx, a, latchkey.Narrowing{Lifetime: time.Microsecond})
+	require.NoError(t, err)
+	assert.True(t, child.Validity.NotAfter.After(child.Created))
+}
+
+// A last use that a wrong clock wrote lies ahead. It keeps nobody out, and does not let the token live until then.
+func TestALastUseThatLiesAhead(t *testing.T) {
+	c := newClocks(t)
+	m, _ := c.node(0)
+	tok, secret := c.issue(m, latchkey.Settings{Validity: latchkey.Validity{Idle: time.Hour}})
+	require.NoError(t, c.store.AddUsage(c.ctx, latchkey.UsageBatch{ID: [16]byte{1}, At: c.true,
+		Last: []latchkey.LastUsed{{Owner: "acme", TokenID: tok.ID, At: c.true.Add(365 * 24 * time.Hour)}}}))
+	require.NoError(t, c.verify(m, secret))
+	c.turn(59 * time.Minute)
+	require.NoError(t, c.verify(m, secret))
+	c.turn(time.Hour)
+	require.ErrorIs(t, c.verify(m, secret), latchkey.ErrExpired)
+	require.ErrorIs(t, c.verify(m, secret), latchkey.ErrExpired)
+}
+
+// A machine's own clock that was set is noticed by Purge where nothing else could: once, and not for good.
+func TestPurgeAfterTheClockWasSet(t *testing.T) {
+	var off atomic.Int64
+	// Readings whose wall clock is off, with the monotonic clock as it is.
+	clock := func() time.Time { return wallShifted(time.Now(), time.Duration(off.Load())) }
+	store := memstore.New(&memstore.Options{Clock: clock})
+	m := latchkey.New(store, &latchkey.Options{Clock: clock})
+	_, err := m.Purge(t.Context())
+	require.NoError(t, err)
+	for _, step := range []time.Duration{365 * 24 * time.Hour, 0} {
+		off.Store(int64(step))
+		n, err := m.Purge(t.Context())
+		require.ErrorIs(t, err, latchkey.ErrUnavailable)
+		require.ErrorContains(t, err, "was set by")
+		require.Zero(t, n)
+		_, err = m.Purge(t.Context())
+		require.NoError(t, err)
+	}
+}
+
+// wallShifted is a reading of time.Now whose wall clock says otherwise, by whole seconds.
+func wallShifted(at time.Time, by time.Duration) time.Time {
+	r := (*struct {
+		wall uint64
+		ext  int64
+		loc  *time.Location
+	})(unsafe.Pointer(&at))
+	r.wall += uint64(by/time.Second) << 30
+	return at
+}

@@ -1,0 +1,22 @@
+-- latchkey 0002. An order of tokens and of an owner's mass revocations that no clock takes part in. It only adds: a program
+-- that knows 0001 alone works beside one that knows this. What it inserts has the defaults.
+
+-- The migrations from 0002 on. oldest: how many migrations a program must know to use the schema as it is after this one.
+-- A migration with which earlier programs could not work lists itself, and those before it, in latchkey_schema too: what
+-- the first program looks at.
+CREATE TABLE latchkey_migrations (
+  version BIGINT         NOT NULL PRIMARY KEY,
+  name    VARBINARY(256) NOT NULL,
+  oldest  BIGINT         NOT NULL
+) ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin ROW_FORMAT=DYNAMIC;
+
+-- The version that the owner's record had when the token was inserted.
+ALTER TABLE latchkey_tokens ADD COLUMN owner_version BIGINT NOT NULL DEFAULT 0;
+
+-- The same once more, beside the copy of the token's record.
+ALTER TABLE latchkey_secrets ADD COLUMN owner_version BIGINT NOT NULL DEFAULT 0;
+
+-- Tokens with a lower owner_version are dead.
+ALTER TABLE latchkey_owners ADD COLUMN since BIGINT NOT NULL DEFAULT 0;
+
+INSERT INTO latchkey_migrations (version, name, oldest) VALUES (2, '0002_order.sql', 1);
