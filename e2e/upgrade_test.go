@@ -250,12 +250,11 @@ func buildFirst() (string, error) {
 	return program, nil
 }
 
-// startFirst starts the program. It needs the history of the repository: a shallow copy has no first version, and only there
-// the test is left out.
+// startFirst starts the program. It needs the history of the repository: a shallow copy has no first version.
 func startFirst(t *testing.T, driver, dsn string) *first {
 	t.Helper()
 	if err := exec.Command("git", "cat-file", "-e", firstCommit+"^{commit}").Run(); err != nil {
-		t.Skipf("there is no commit %s here: fetch the whole history", firstCommit)
+		require.FailNow(t, fmt.Sprintf("there is no commit %s here: fetch the whole history", firstCommit))
 	}
 	firstBuilt.Do(func() { firstProgram, errFirst = buildFirst() })
 	require.NoError(t, errFirst)
