@@ -23,22 +23,25 @@ func (m *Manager) again(ctx context.Context, a Access) (Access, Found, error) {
 		return m.assumedAgain(ctx, a)
 	}
 	f, err := m.loader.load(ctx, a.who.owner, a.id)
-	if err != nil {
-		return Access{}, Found{}, orUnknown(err)
+	if errors.Is(err, ErrNotFound) {
+		m.refused(ctx, a.refusal(ErrUnknownToken, deletedSince))
+		return Access{}, Found{}, ErrUnknownToken
+	} else if err != nil {
+		return Access{}, Found{}, unavailable(err)
 	}
 	at, err := m.witnessed(ctx)
 	if err != nil {
 		return Access{}, Found{}, err
 	}
 	if err := m.judgeRecords(&f, at); err != nil {
-		return Access{}, Found{}, err
+		return Access{}, Found{}, a.refuse(ctx, err)
 	}
 	l, err := m.compile(f)
 	if err != nil {
 		return Access{}, Found{}, err
 	}
 	if err := l.set.restrict.checkAddress(a.from); err != nil {
-		return Access{}, Found{}, err
+		return Access{}, Found{}, a.refuse(ctx, err)
 	}
 	b := Access{set: l.set, who: &l.who, m: m, id: a.id, from: a.from}
 	if len(a.set.narrowed) != 0 {
@@ -80,7 +83,7 @@ func (m *Manager) assumedAgain(ctx context.Context, a Access) (Access, Found, er
 		return Access{}, Found{}, unavailable(err)
 	}
 	if o.Disabled {
-		return Access{}, Found{}, ErrOwnerDisabled
+		return Access{}, Found{}, a.refuse(ctx, ErrOwnerDisabled)
 	}
 	if o.Boundary == nil {
 		return a, Found{Owner: o}, nil

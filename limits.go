@@ -142,7 +142,11 @@ func (a Access) Reserve(ctx context.Context, meter string, n Credits) (*Hold, er
 	if err != nil {
 		return nil, err
 	}
-	return a.reserve(ctx, l, meter, n)
+	h, err := a.reserve(ctx, l, meter, n)
+	if err != nil {
+		return nil, a.refuse(ctx, err)
+	}
+	return h, nil
 }
 
 func (a Access) reserve(ctx context.Context, l *limitSet, meter string, n Credits) (*Hold, error) {
@@ -248,7 +252,7 @@ func (a Access) Charge(ctx context.Context, meter string, n Credits) error {
 	}
 	h, err := a.reserve(ctx, l, meter, n)
 	if err != nil {
-		return err
+		return a.refuse(ctx, err)
 	}
 	return h.Settle(ctx, n)
 }

@@ -50,14 +50,15 @@ func (m *Manager) mint(ctx context.Context, a Access, n *Narrowing) (Token, Secr
 	parent := &f.Token
 	switch {
 	case parent.Kind == KindPublishable:
-		return fail(fmt.Errorf("%w: a publishable token mints nothing", ErrDenied))
+		return fail(a.refuse(ctx, fmt.Errorf("%w: a publishable token mints nothing", ErrDenied)))
 	case a.set.restrict.needsSignature():
-		return fail(fmt.Errorf("%w: a token that signs its requests mints nothing", ErrDenied))
+		return fail(a.refuse(ctx, fmt.Errorf("%w: a token that signs its requests mints nothing", ErrDenied)))
 	case int(parent.Depth) >= m.opts.MaxDepth:
-		return fail(fmt.Errorf("%w: %d generations are enough (Options.MaxDepth)", ErrDenied, m.opts.MaxDepth))
+		return fail(a.refuse(ctx,
+			fmt.Errorf("%w: %d generations are enough (Options.MaxDepth)", ErrDenied, m.opts.MaxDepth)))
 	}
 	if err := a.set.restrict.checkMint(a.from); err != nil {
-		return fail(err)
+		return fail(a.refuse(ctx, err))
 	}
 	nl, err := a.narrowing(ctx, n)
 	if err != nil {

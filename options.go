@@ -37,6 +37,9 @@ type Options struct {
 	// block. Nil: nobody listens.
 	Events func(context.Context, Event)
 
+	// Observer is told of refusals: whose token was refused, and why. The zero Observer: nobody listens.
+	Observer Observer
+
 	// Logger hears of trouble no caller is told about (a last use that could not be written). It never gets a secret.
 	// Nil: nobody listens.
 	Logger *slog.Logger

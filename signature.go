@@ -32,9 +32,9 @@ func (m *Manager) judgeSignature(ctx context.Context, s *Signature, a Access, no
 	if s.OK == nil || date < now-skew.Microseconds() || date > now+skew.Microseconds() {
 		return ErrSignature
 	}
-	secrets, err := m.store.Secrets(ctx, a.who.owner, a.TokenID())
+	secrets, err := m.signingSecrets(ctx, a)
 	if err != nil {
-		return orUnknown(err)
+		return err
 	}
 	good := false
 	for _, rec := range secrets {
@@ -66,4 +66,19 @@ func (m *Manager) judgeSignature(ctx context.Context, s *Signature, a Access, no
 		return unavailable(err) // fail closed: an unrecorded nonce could be used twice
 	}
 	return nil
+}
+
+// signingSecrets reads a token's secrets. A surface may refuse to, as for a look-up: whoever knows a publishable
+// token can send as many bad signatures as it likes.
+func (m *Manager) signingSecrets(ctx context.Context, a Access) ([]SecretRecord, error) {
+	leave, err := enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave(false)
+	secrets, err := m.store.Secrets(ctx, a.who.owner, a.TokenID())
+	if err != nil {
+		return nil, orUnknown(err)
+	}
+	return secrets, nil
 }

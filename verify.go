@@ -20,10 +20,11 @@ type Presented struct {
 // maxPresented bounds the texts that are looked at, in bytes.
 const maxPresented = 512
 
-// Verify says who presents p and what she may do. It checks in this order: shape, lookup, test or live, owner, disabled,
-// revoked, time, ancestors, signature, referer and origin, address, rate. A refusal wraps [ErrInvalidToken], but for
-// [ErrRateLimited], which comes as a *[RateLimitError]; [ErrUnavailable] means that nothing is known, never that the token is bad. The zero Access that
-// comes with an error may do nothing.
+// Verify says who presents p and what she may do. It checks in this order: shape, lookup, test or live, owner,
+// disabled, revoked, time, ancestors, signature, referer and origin, address, rate. Options.Observer is told of
+// each refusal of a token that exists. A refusal wraps [ErrInvalidToken], but for [ErrRateLimited], which comes as
+// a *[RateLimitError]; [ErrUnavailable] means that nothing is known, never that the token is bad. The zero Access
+// that comes with an error may do nothing.
 func (m *Manager) Verify(ctx context.Context, p Presented) (Access, error) {
 	return m.verify(ctx, &p, "")
 }
@@ -35,7 +36,9 @@ func (m *Manager) verify(ctx context.Context, p *Presented, owner string) (Acces
 		if text == "" {
 			text = p.Signature.Key
 		} else if p.Signature.Key != "" && p.Signature.Key != text {
-			return Access{}, ErrSignature
+			other := *p // a signature that no key made: refused where the order of refusals wants it, and reported
+			other.Signature = &Signature{}
+			p = &other
 		}
 	}
 	if !m.plausible(text) {
@@ -56,13 +59,34 @@ func (m *Manager) verify(ctx context.Context, p *Presented, owner string) (Acces
 	if r != nil {
 		if set, ok := t.live(r); ok {
 			a, err := m.verifyCached(ctx, p, owner, r, set, t.who(r), at)
+			if err == nil {
+				return a, nil
+			}
 			if err != errStale {
-				return a, err
+				return Access{}, m.refuseCached(ctx, p, owner, r, set, t.who(r), err)
 			}
 		}
 	}
 	return m.verifyStored(ctx, p, owner, text, sum)
 }
+
+// refuseCached reports what Verify answers about a token that the cache knows, and returns it.
+func (m *Manager) refuseCached(ctx context.Context, p *Presented, owner string, r *record, set *compiled,
+	who *principal, err error) error {
+	a := Access{set: set, who: who, m: m, id: r.id, from: p.Address}
+	if owner != "" && who.owner != owner {
+		m.refused(ctx, a.refusal(err, foreignOwner))
+		return err
+	}
+	return a.refuse(ctx, err)
+}
+
+// Reasons that the error alone does not tell.
+const (
+	foreignOwner = "foreign_owner"
+	rotatedAway  = "rotated"
+	deletedSince = "deleted"
+)
 
 // errStale says that the cache cannot tell: an end has come, which the store may have moved.
 var errStale = errors.New("latchkey: stale")
@@ -130,15 +154,9 @@ func (m *Manager) judgeRequest(ctx context.Context, p *Presented, a Access, now 
 }
 
 func (m *Manager) verifyStored(ctx context.Context, p *Presented, owner, text string, sum [32]byte) (Access, error) {
-	var f Found
-	var err error
-	if k := m.opts.Keyring; k != nil {
-		f, err = m.store.ByDigest(ctx, k.candidates(text)...)
-	} else {
-		f, err = m.store.ByDigest(ctx, sum)
-	}
+	f, err := m.lookUp(ctx, text, sum)
 	if err != nil {
-		return Access{}, orUnknown(err)
+		return Access{}, err
 	}
 	if kind, native := parseText(text); native && kind != f.Token.Kind {
 		return Access{}, damagedToken(&f.Token) // its text says what it is: a secret key is one bit away from an API key
@@ -147,11 +165,11 @@ func (m *Manager) verifyStored(ctx context.Context, p *Presented, owner, text st
 	if err != nil {
 		return Access{}, err
 	}
-	now := m.judging(at)
-	a, l, err := m.judge(ctx, p, owner, f, at)
+	a, l, reason, err := m.judge(ctx, p, owner, f, at)
 	if err != nil {
-		return Access{}, err
+		return Access{}, m.refuseToken(ctx, &f.Token, p, err, reason)
 	}
+	now := m.judging(at)
 	m.forgetRates(&f)
 	var limited error
 	if l.set.limits != nil {
@@ -169,35 +187,55 @@ func (m *Manager) verifyStored(ctx context.Context, p *Presented, owner, text st
 		}
 	}
 	if limited != nil {
-		return Access{}, limited
+		return Access{}, a.refuse(ctx, limited)
 	}
 	return a, nil
 }
 
-// judge decides about what the store found, for this request.
-func (m *Manager) judge(ctx context.Context, p *Presented, owner string, f Found, at moment) (Access, *loaded, error) {
+// lookUp finds the token of a text. A surface may refuse to read the store for an address that has asked in vain
+// too often.
+func (m *Manager) lookUp(ctx context.Context, text string, sum [32]byte) (f Found, err error) {
+	leave, err := enter(ctx)
+	if err != nil {
+		return Found{}, err
+	}
+	defer func() { leave(errors.Is(err, ErrUnknownToken)) }()
+	if k := m.opts.Keyring; k != nil {
+		f, err = m.store.ByDigest(ctx, k.candidates(text)...)
+	} else {
+		f, err = m.store.ByDigest(ctx, sum)
+	}
+	if err != nil {
+		return Found{}, orUnknown(err)
+	}
+	return f, nil
+}
+
+// judge decides about what the store found, for this request. Reason is what the error alone does not tell.
+func (m *Manager) judge(ctx context.Context, p *Presented, owner string, f Found, at moment) (_ Access, _ *loaded, reason string,
+	err error) {
 	if owner != "" && f.Token.Owner != owner {
-		return Access{}, nil, ErrUnknownToken
+		return Access{}, nil, foreignOwner, ErrUnknownToken
 	}
 	if f.Token.Test != p.Test {
-		return Access{}, nil, ErrTestMode
+		return Access{}, nil, "", ErrTestMode
 	}
 	now := m.judging(at)
 	if over(f.Secret.NotAfter, now) {
-		return Access{}, nil, ErrExpired // rotated away
+		return Access{}, nil, rotatedAway, ErrExpired
 	}
 	if err := m.judgeRecords(&f, at); err != nil {
-		return Access{}, nil, err
+		return Access{}, nil, "", err
 	}
 	l, err := m.compile(f)
 	if err != nil {
-		return Access{}, nil, err
+		return Access{}, nil, "", err
 	}
 	a := Access{set: l.set, who: &l.who, m: m, id: idBytes(f.Token.ID), from: p.Address}
 	if err := m.judgeRequest(ctx, p, a, now); err != nil {
-		return Access{}, nil, err
+		return Access{}, nil, "", err
 	}
-	return a, l, nil
+	return a, l, "", nil
 }
 
 // judgeRecords asks what the records alone say, in the published order.

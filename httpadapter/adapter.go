@@ -66,8 +66,15 @@ type Options struct {
 	// Cache-Control) are set already, the status is not written. Nil: application/problem+json.
 	Problem func(w http.ResponseWriter, r *http.Request, p Problem)
 
-	// OnError hears of every refusal with its cause, before the reply is written: for metrics and audit. The cause never
-	// holds a secret; r does, so do not log its headers or URL. Nil: nobody listens.
+	// AddressRate is how many credentials of one client address may be refused: see [Gate]. Beyond it the store is
+	// asked about no further ones from there, and the answer is 429. Callers whose token this process has verified
+	// already pass all the same. Zero: [DefaultAddressRate]. A negative Count: no bound.
+	AddressRate latchkey.Rate
+
+	// OnError hears of every refusal with its cause, before the reply is written: for metrics and audit. The cause
+	// never holds a secret; r does, so do not log its headers or URL. Whose token it was tells [RefusalFrom], given
+	// r's context; [latchkey.Options.Observer] hears of all such refusals, whatever surface they happen on. Nil:
+	// nobody listens.
 	OnError func(r *http.Request, err error)
 
 	// Logger hears of replies of 500 and above, with their cause. Nil: nobody listens.
@@ -80,6 +87,7 @@ type Adapter struct {
 	manager  *latchkey.Manager
 	account  latchkey.Account // when opts.Owner is set
 	carriers Carriers
+	gate     *Gate
 }
 
 // New makes an Adapter over m. Nil options are ready to use. It panics on a nil manager and on options that cannot
@@ -111,6 +119,7 @@ func New(m *latchkey.Manager, opts *Options) *Adapter {
 	if a.opts.Owner != "" {
 		a.account = m.For(a.opts.Owner)
 	}
+	a.gate = NewGate(a.opts.AddressRate, nil)
 	return a
 }
 
@@ -123,12 +132,12 @@ func (a *Adapter) Authenticate(next http.Handler) http.Handler {
 			a.preflight(w, r)
 			return
 		}
-		access, err := a.verify(w, r)
-		if err != nil {
-			a.WriteError(w, r, err)
+		found := newState(r.Context())
+		if err := a.verify(w, r, found); err != nil {
+			a.WriteError(w, r.WithContext(found), err)
 			return
 		}
-		next.ServeHTTP(w, r.WithContext(&state{Context: r.Context(), access: access}))
+		next.ServeHTTP(w, r.WithContext(found))
 	})
 }
 
@@ -173,22 +182,21 @@ func (a *Adapter) require(action latchkey.Action, resource string, rows bool) fu
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			a.beforeReply(w)
-			found := &state{Context: r.Context()}
+			found := newState(r.Context())
 			if outer, _ := r.Context().Value(stateKey{}).(*state); outer == nil {
 				if isPreflight(r) {
 					a.preflight(w, r)
 					return
 				}
-				var err error
-				if found.access, err = a.verify(w, r); err != nil {
-					a.WriteError(w, r, err)
+				if err := a.verify(w, r, found); err != nil {
+					a.WriteError(w, r.WithContext(found), err)
 					return
 				}
 			} else if err := a.takes(outer.access); err != nil {
 				a.WriteError(w, r, err)
 				return
 			} else {
-				found.access, found.rows, found.hasRows = outer.access, outer.rows, outer.hasRows
+				found.access, found.known, found.rows, found.hasRows = outer.access, true, outer.rows, outer.hasRows
 			}
 			res, err := t.resource(r, &a.opts)
 			switch {
@@ -200,7 +208,7 @@ func (a *Adapter) require(action latchkey.Action, resource string, rows bool) fu
 				err = found.access.Check(action, res)
 			}
 			if err != nil {
-				a.WriteError(w, r, err)
+				a.WriteError(w, r.WithContext(found), err)
 				return
 			}
 			next.ServeHTTP(w, r.WithContext(found))
@@ -227,16 +235,17 @@ func (a *Adapter) beforeReply(w http.ResponseWriter) {
 	}
 }
 
-// verify finds out who calls, and tells her what is left of her rate.
-func (a *Adapter) verify(w http.ResponseWriter, r *http.Request) (latchkey.Access, error) {
-	access, err := a.identify(r)
+// verify finds out who calls, and tells the caller what is left of its rate. The Access is left in found.
+func (a *Adapter) verify(w http.ResponseWriter, r *http.Request, found *state) error {
+	access, err := a.identify(r, found)
 	var limited *latchkey.RateLimitError
 	if errors.As(err, &limited) {
 		tellRate(w.Header(), limited.Info)
 	} else if info, ok := access.Rate(); ok {
 		tellRate(w.Header(), info)
 	}
-	return access, err
+	found.access, found.known = access, err == nil
+	return err
 }
 
 // tellRate writes the RateLimit fields (draft-ietf-httpapi-ratelimit-headers, from version 8 on). Whole seconds are
@@ -246,7 +255,7 @@ func tellRate(h http.Header, info latchkey.RateInfo) {
 	h.Set("RateLimit", `"token";r=`+strconv.Itoa(info.Remaining)+`;t=`+wholeSeconds(info.Reset))
 }
 
-func (a *Adapter) identify(r *http.Request) (latchkey.Access, error) {
+func (a *Adapter) identify(r *http.Request, found *state) (latchkey.Access, error) {
 	secret, err := a.carriers.Find(r)
 	if err != nil {
 		return latchkey.Access{}, err
@@ -256,18 +265,21 @@ func (a *Adapter) identify(r *http.Request) (latchkey.Access, error) {
 		return latchkey.Access{}, err
 	}
 	p.Test = a.opts.Test
+	found.watch(a.gate, p.Address)
 	if a.opts.Owner != "" {
-		return a.account.Verify(r.Context(), p)
+		return a.account.Verify(&found.watched, p)
 	}
-	return a.manager.Verify(r.Context(), p)
+	return a.manager.Verify(&found.watched, p)
 }
 
 // WriteError answers with what err means (see [ProblemOf]). Handlers use it for their own refusals, so that one
-// surface speaks with one voice. A nil err is answered like an unknown one: a mistake must not read as success.
+// surface speaks with one voice, and [latchkey.Options.Observer] hears of them. A nil err is answered like an
+// unknown one: a mistake must not read as success.
 func (a *Adapter) WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	if err == nil {
 		err = errors.New("httpadapter: WriteError without an error")
 	}
+	Refused(r.Context(), err)
 	if a.opts.OnError != nil {
 		a.opts.OnError(r, err)
 	}

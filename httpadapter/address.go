@@ -76,7 +76,9 @@ func ClientAddr(r *http.Request, proxies []netip.Prefix) (netip.Addr, error) {
 			if hop = strings.Trim(hop, " \t"); hop == "" {
 				continue
 			}
-			hops++
+			if hops++; hops > maxHops {
+				return netip.Addr{}, badRequest("X-Forwarded-For has too many hops")
+			}
 			var ok bool
 			if client, ok = parseHop(hop); !ok {
 				return netip.Addr{}, badRequest("malformed X-Forwarded-For") // fail closed
@@ -91,6 +93,9 @@ func ClientAddr(r *http.Request, proxies []netip.Prefix) (netip.Addr, error) {
 	}
 	return client, nil
 }
+
+// maxHops bounds the host's own proxies in a chain: each costs memory before anybody is known.
+const maxHops = 64
 
 // isForwardedFor folds what header-to-variable mappings fold: "-", "_", "." and case.
 func isForwardedFor(name string) bool {

@@ -33,12 +33,18 @@ func ReadBody(r *http.Request, limit int64) ([]byte, error) {
 	return body, nil
 }
 
+// maxMediaType bounds a Content-Type, in bytes: each parameter of one costs memory before anybody is known.
+const maxMediaType = 256
+
 // MediaType returns the type of a request's body in lower case and without parameters, "" if it names none. Two
 // Content-Type headers are [ErrBadRequest]; a malformed one, or a charset other than UTF-8, is [ErrMediaType].
 func MediaType(r *http.Request) (string, error) {
 	value, err := oneHeader(r.Header["Content-Type"])
 	if err != nil || value == "" {
 		return "", err
+	}
+	if len(value) > maxMediaType {
+		return "", ErrMediaType
 	}
 	t, params, err := mime.ParseMediaType(value)
 	if err != nil {

@@ -8,28 +8,34 @@ import (
 
 // state is what a request's context carries: one allocation for all of it.
 type state struct {
-	context.Context
+	watched
 	access  latchkey.Access
+	known   bool // there is an access
 	rows    latchkey.Condition
 	hasRows bool
 }
 
 type stateKey struct{}
 
+func newState(ctx context.Context) *state { return &state{watched: watched{Context: ctx}} }
+
 func (s *state) Value(key any) any {
-	if key == (stateKey{}) {
+	if key == (stateKey{}) && s.known {
 		return s
 	}
-	return s.Context.Value(key)
+	return s.watched.Value(key)
 }
 
 // WithAccess is for hosts that authenticate callers themselves (see [latchkey.Account.Assume]): [Adapter.Require] and
 // its siblings behind it ask access and look for no credential.
 func WithAccess(ctx context.Context, access latchkey.Access) context.Context {
-	return &state{Context: ctx, access: access}
+	s := newState(ctx)
+	s.access, s.known = access, true
+	return s
 }
 
-// AccessFrom returns the Access of the request, and whether there is one.
+// AccessFrom returns the Access of the request, and whether there is one. In OnError it tells who was denied, and
+// [RefusalFrom] who was refused.
 func AccessFrom(ctx context.Context) (latchkey.Access, bool) {
 	s, _ := ctx.Value(stateKey{}).(*state)
 	if s == nil {

@@ -4,8 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strings"
+
+	"github.com/latchkey-go/latchkey/internal/form"
 )
 
 // Errors about requests, before anybody is asked whether a token is good. None holds a credential.
@@ -77,15 +78,14 @@ func (c Carriers) Find(r *http.Request, inBody ...string) (string, error) {
 			found, n = v, n+1
 		}
 	}
-	if len(c.Query) > 0 && r.URL.RawQuery != "" {
-		query, err := url.ParseQuery(r.URL.RawQuery) // unlike URL.Query, this does not drop what is malformed
+	for _, name := range c.Query {
+		// Unlike url.ParseQuery, this does not decode what is not asked for.
+		f, err := form.Find(r.URL.RawQuery, name, false)
 		if err != nil {
 			return "", badRequest("malformed query")
 		}
-		for _, name := range c.Query {
-			for _, v := range query[name] {
-				found, n = v, n+1
-			}
+		if f.N > 0 {
+			found, n = f.Value, n+f.N
 		}
 	}
 	switch {

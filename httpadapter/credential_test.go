@@ -217,6 +217,7 @@ func TestMediaType(t *testing.T) {
 		"Application/JSON; charset=UTF-8": "application/json",
 		"application/x-www-form-urlencoded; charset=utf-8": "application/x-www-form-urlencoded",
 		"application/json; charset=utf-7":                  "error",
+		"application/json" + strings.Repeat(" ", 300):      "error",
 		"application/json; charset":                        "error",
 		"undefined/":                                       "error",
 	} {

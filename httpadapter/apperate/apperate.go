@@ -47,8 +47,10 @@ type Options struct {
 	// be, and not 0: what costs nothing is never refused. Nil: [DefaultCost].
 	Cost func(*Call) Cost
 
-	// AddressRate bounds the requests of one client address (of one /64 of IPv6), on this node; tokens have their own
-	// Limits.Rate. Zero: [DefaultAddressRate], or in a sandbox [DefaultSandboxRate]. A negative Count: no bound.
+	// AddressRate bounds the requests of one client address (of one /64 of IPv6), on this node, before anything
+	// else is looked at; tokens have their own Limits.Rate. It bounds refused tokens in the same way: see
+	// [httpadapter.Gate]. Zero: [DefaultAddressRate], or in a sandbox [DefaultSandboxRate]. A negative Count: no
+	// bound.
 	AddressRate latchkey.Rate
 
 	// RepeatReads lets a signed GET or HEAD come again within the second it is dated. Its date has no finer grain, so a
@@ -80,7 +82,7 @@ type Options struct {
 	Clock func() time.Time
 
 	// OnError hears of every refusal of the gateway with its cause, before the reply is written. The cause never holds a
-	// secret; the request does, its URL too. Nil: nobody listens.
+	// secret; the request does, its URL too. Whose token it was tells [httpadapter.RefusalFrom]. Nil: nobody listens.
 	OnError func(r *http.Request, err error)
 
 	// Logger hears of replies of 500 and above, and of credits that could not be settled. Nil: nobody listens.
@@ -93,6 +95,7 @@ type gateway struct {
 	opts      Options
 	next      http.Handler
 	addresses *latchkey.Limiter // nil: no bound
+	gate      *httpadapter.Gate
 }
 
 // Handler is the gateway before next. It serves paths that begin with a version; all else is a 404.
@@ -157,6 +160,7 @@ func Handler(account latchkey.Account, opts *Options, next http.Handler) http.Ha
 	if rate.Count >= 0 {
 		g.addresses = latchkey.NewLimiter(rate, o.Clock)
 	}
+	g.gate = httpadapter.NewGate(rate, o.Clock)
 	return g
 }
 
@@ -222,7 +226,7 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case ok && len(path) == 2 && path[1] == "status" && isRead(r.Method): // needs no token, and looks at none
 		g.serveStatus(w)
 	default:
-		c, body, err := g.admit(r, path, ok)
+		r, c, body, err := g.admit(r, path, ok)
 		if err != nil {
 			g.fail(w, r, err)
 			return
@@ -236,55 +240,125 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func isRead(method string) bool { return method == http.MethodGet || method == http.MethodHead }
 
-// admit decides about a request, in the order of the faults. Nothing that it does costs credits.
-func (g *gateway) admit(r *http.Request, path []string, okPath bool) (*Call, []byte, error) {
-	body, err := httpadapter.ReadBody(r, g.opts.MaxBody)
+// admit decides about a request, in the order of the faults. Nothing that it does costs credits. Until the caller
+// is known nothing is decoded but a token. The request that comes back says who was found to call.
+func (g *gateway) admit(r *http.Request, path []string, okPath bool) (*http.Request, *Call, []byte, error) {
+	fail := func(err error) (*http.Request, *Call, []byte, error) { return r, nil, nil, err }
+	address, err := httpadapter.ClientAddr(r, g.opts.Proxies)
 	if err != nil {
-		return nil, nil, err
+		return fail(err)
 	}
-	inBody, err := tokensIn(body, path)
-	if err != nil {
-		return nil, nil, err
+	if err := g.limitAddress(address); err != nil { // every request counts
+		return fail(err)
 	}
-	secret, err := httpadapter.Carriers{Query: []string{"token"}}.Find(r, inBody...)
+	r = r.WithContext(g.gate.Watch(r.Context(), address))
+	body := &requestBody{r: r, limit: g.opts.MaxBody}
+	secret, err := findToken(r, path, body)
 	if err != nil {
-		return nil, nil, err
+		return fail(err)
 	}
 	if !okPath {
-		return nil, nil, httpadapter.ErrBadRequest
+		return fail(httpadapter.ErrBadRequest)
 	}
 	if test, known := isTest(secret); known && test != g.opts.Test {
-		return nil, nil, g.wrongMode()
+		return fail(g.wrongMode())
 	}
 	c := &Call{Account: g.account, Version: path[0]}
 	if g.opts.Account != nil {
 		if c.Account, err = g.opts.Account(r); err != nil {
-			return nil, nil, err
+			return fail(err)
 		}
 		if c.Account.Owner() == "" {
-			return nil, nil, errors.New("apperate: Options.Account returned the zero Account")
+			return fail(errors.New("apperate: Options.Account returned the zero Account"))
 		}
 	}
-	p, err := g.presented(r, secret, body)
+	p, err := g.presented(r, secret, body.read)
 	if err != nil {
-		return nil, nil, err
+		return fail(err)
 	}
-	limited := g.limitAddress(p.Address) // every request counts; those of bad tokens are told so first
-	if c.Access, err = c.Account.Verify(r.Context(), p); errors.Is(err, latchkey.ErrTestMode) {
-		err = g.wrongMode()
-	} else if err == nil && !mayCall(c.Access.Kind()) {
-		err = latchkey.ErrUnknownToken
+	c.Access, err = c.Account.Verify(r.Context(), p)
+	switch {
+	case body.err != nil: // its signature could not be judged
+		return fail(body.err)
+	case errors.Is(err, latchkey.ErrTestMode):
+		return fail(g.wrongMode())
+	case err != nil:
+		return fail(err)
 	}
-	if err == nil {
-		err = limited
+	r = r.WithContext(httpadapter.WithAccess(r.Context(), c.Access))
+	if !mayCall(c.Access.Kind()) {
+		return fail(latchkey.ErrUnknownToken)
 	}
+	text, err := body.read()
 	if err != nil {
-		return nil, nil, err
+		return fail(err)
+	}
+	inBody, err := tokensIn(text, path)
+	if err != nil {
+		return fail(err)
+	}
+	// Looked for once more, in all of the request.
+	if again, err := carriers.Find(r, inBody...); err != nil {
+		return fail(err)
+	} else if again != secret { // fail closed: two readings of one request
+		return fail(httpadapter.ErrManyCredentials)
 	}
 	if err := g.classify(c, r, path[1:]); err != nil {
-		return nil, nil, err
+		return fail(err)
 	}
-	return c, body, g.allowed(c)
+	if err := g.allowed(c); err != nil {
+		return fail(err)
+	}
+	return r, c, text, nil
+}
+
+// carriers are where a token travels, beside a JSON body.
+var carriers = httpadapter.Carriers{Query: []string{"token"}}
+
+// requestBody is a body that is read when it is needed, once.
+type requestBody struct {
+	r     *http.Request
+	limit int64
+	done  bool
+	text  []byte
+	err   error
+}
+
+func (b *requestBody) read() ([]byte, error) {
+	if !b.done {
+		b.done = true
+		b.text, b.err = httpadapter.ReadBody(b.r, b.limit)
+	}
+	return b.text, b.err
+}
+
+// findToken finds the one token of a request, whose caller is nobody yet. The body is read only if the query has
+// none, and if it is short enough to be looked through for nobody.
+func findToken(r *http.Request, path []string, body *requestBody) (string, error) {
+	secret, err := carriers.Find(r)
+	if !errors.Is(err, httpadapter.ErrNoCredential) || !mayHoldToken(path) || r.ContentLength > maxTokenBody {
+		return secret, err
+	}
+	if r.ContentLength < 0 { // not said
+		body.limit = min(body.limit, maxTokenBody)
+	}
+	text, err := body.read()
+	if err != nil {
+		return "", err
+	}
+	f, err := strictjson.Find(text, "token")
+	switch {
+	case err != nil || f.N != 1:
+		return carriers.Find(r)
+	case f.First != '"': // a number or true must not become a text that a store finds equal to something
+		return "", httpadapter.ErrBadRequest
+	}
+	return carriers.Find(r, f.Text)
+}
+
+// mayHoldToken reports whether the body of a path may hold a token: where it is data, no member of it is one.
+func mayHoldToken(path []string) bool {
+	return len(path) < 2 || !slices.Contains(dataRoutes, path[1])
 }
 
 func (g *gateway) wrongMode() error {
@@ -310,7 +384,7 @@ func isTest(secret string) (test, known bool) {
 // tokensIn are the tokens in a JSON body. Where the body is data no member of it is a token. A body that is no JSON
 // object has none: a client of the product sends "[object Object]".
 func tokensIn(body []byte, path []string) ([]string, error) {
-	if len(body) == 0 || len(path) > 1 && slices.Contains(dataRoutes, path[1]) {
+	if len(body) == 0 || !mayHoldToken(path) {
 		return nil, nil
 	}
 	var object map[string]any
@@ -329,7 +403,7 @@ func tokensIn(body []byte, path []string) ([]string, error) {
 }
 
 // presented is what the request brings along with its token. The product looks at Referer alone.
-func (g *gateway) presented(r *http.Request, secret string, body []byte) (latchkey.Presented, error) {
+func (g *gateway) presented(r *http.Request, secret string, body func() ([]byte, error)) (latchkey.Presented, error) {
 	p, err := httpadapter.Presented(r, secret, g.opts.Proxies)
 	if err != nil {
 		return latchkey.Presented{}, err
@@ -347,13 +421,7 @@ func (g *gateway) limitAddress(addr netip.Addr) error {
 	if g.addresses == nil {
 		return nil
 	}
-	key := "unknown"
-	if addr.Is4() {
-		key = addr.String()
-	} else if prefix, err := addr.Prefix(64); err == nil { // whoever has one address of it has them all
-		key = prefix.String()
-	}
-	if ok, info := g.addresses.Allow(key); !ok {
+	if ok, info := g.addresses.Allow(httpadapter.AddressKey(addr)); !ok {
 		return &latchkey.RateLimitError{Info: info}
 	}
 	return nil
@@ -421,6 +489,7 @@ func (g *gateway) forward(r *http.Request, c *Call, body []byte) *http.Request {
 }
 
 func (g *gateway) fail(w http.ResponseWriter, r *http.Request, err error) {
+	httpadapter.Refused(r.Context(), err)
 	if g.opts.OnError != nil {
 		g.opts.OnError(r, err)
 	}

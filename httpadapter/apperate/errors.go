@@ -25,7 +25,7 @@ const (
 	SignatureInvalid    Fault = "signature invalid"     // wrong, too old, ahead of time, or seen before
 	RefererDenied       Fault = "referer denied"        //
 	AddressDenied       Fault = "address denied"        //
-	RateLimited         Fault = "rate limited"          // of the token, or of the address
+	RateLimited         Fault = "rate limited"          // of the token; of the address, before all others
 	SecretRequired      Fault = "secret required"       // a publishable token where only a secret one may
 	Denied              Fault = "denied"                // the token lacks a right
 	PremiumDenied       Fault = "premium denied"        // the token lacks a right to premium data
@@ -136,8 +136,12 @@ func faultOf(err error) Fault {
 }
 
 // WriteError answers with what err means, as the product words it: a status and one of a few fixed texts. Handlers
-// behind the gateway use it for their own refusals. What is not known, and nil, is a 500 without a word of it.
-func WriteError(w http.ResponseWriter, _ *http.Request, err error) {
+// behind the gateway use it for their own refusals, and [latchkey.Options.Observer] hears of them. What is not
+// known, and nil, is a 500 without a word of it.
+func WriteError(w http.ResponseWriter, r *http.Request, err error) {
+	if r != nil {
+		httpadapter.Refused(r.Context(), err)
+	}
 	writeFault(w, err, replies[faultOf(err)])
 }
 

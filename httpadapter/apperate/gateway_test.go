@@ -159,11 +159,11 @@ func TestPreflightAndStatusNeedNoToken(t *testing.T) {
 
 // Each row takes one more fault away, from the first that is looked for to the last.
 func TestPrecedence(t *testing.T) {
-	w := newWorld(t, &Options{AddressRate: latchkey.Rate{Count: 1, Per: time.Hour, Burst: 11}})
+	w := newWorld(t, &Options{AddressRate: latchkey.Rate{Count: 1, Per: time.Hour, Burst: 19}})
 	spec, err := PublishableSpec("all wrong", Grant{Datasets: []DatasetGrant{{Workspace: "ACME", ID: "CARS", Read: true}}})
 	require.NoError(t, err)
 	spec.Disabled, spec.Restrictions.Signed, spec.Restrictions.Domains = true, true, []string{"example.com"}
-	spec.Limits.Credits = 1
+	spec.Limits.Credits, spec.Limits.Rate = 1, latchkey.Rate{Count: 1, Per: 24 * time.Hour}
 	pk := w.issue(w.acme, spec)
 	key := ""
 	disable := func(off bool) {
@@ -188,13 +188,14 @@ func TestPrecedence(t *testing.T) {
 		r.Header.Set("Referer", referer)
 		return r
 	}
-	for range 12 { // the address may send no more
+	for range 20 { // the address may send no more
 		w.send(request("GET", "/v1/stock?token="+w.ak, ""))
 	}
 	for _, row := range []struct {
 		want Fault
 		mend func()
 	}{
+		{RateLimited, func() { w.turn(48 * time.Hour) }},
 		{NoKey, func() { token = "Tpk_nonsense" }},
 		{TestInProduction, func() { token = "pk_nonsense" }},
 		{InvalidKey, func() { token = pk }},
@@ -202,8 +203,13 @@ func TestPrecedence(t *testing.T) {
 		{DisabledKey, func() { w.update(pk, func(t *latchkey.Token) { t.Disabled = false }) }},
 		{SignatureRequired, func() { key = "wrong" }},
 		{SignatureInvalid, func() { key = w.signingKey(pk) }},
-		{RefererDenied, func() { referer = "https://example.com/" }},
-		{RateLimited, func() { w.turn(24 * time.Hour) }},
+		{RefererDenied, func() {
+			referer = "https://example.com/"
+			w.is(PremiumDenied, w.send(send())) // that was the one of the day
+		}},
+		{RateLimited, func() {
+			w.update(pk, func(t *latchkey.Token) { t.Limits.Rate = latchkey.Rate{} })
+		}},
 		{PremiumDenied, func() { path = "/v1/data/ACME/VANS" }},
 		{Denied, func() { path = "/v1/account/usage" }},
 		{SecretRequired, func() { path = "/v1/stock/aapl/quote" }},

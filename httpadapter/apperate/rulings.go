@@ -24,6 +24,9 @@ const (
 // DefaultMaxBody bounds a request's body.
 const DefaultMaxBody = 1 << 20
 
+// maxTokenBody bounds the body that is looked through for a token when the query has none. Nobody is known then.
+const maxTokenBody = 64 << 10
+
 // DefaultAddressRate is what the product allowed one address: 100 requests a second. Its documents let bursts pass
 // without saying how long; here a second's worth may come at once.
 var DefaultAddressRate = latchkey.Rate{Count: 100, Per: time.Second, Burst: 99}

@@ -77,9 +77,11 @@ func parseCredential(text string) (c credential, ok bool) {
 	return c, true
 }
 
-// signatureOf returns the signature of r for Verify to judge; nil if r is not signed. One that is malformed, or that
-// speaks of another token than secret, is one that no key made: Verify says so where the order of refusals wants it.
-func signatureOf(r *http.Request, secret string, body []byte, repeat time.Duration) (*latchkey.Signature, error) {
+// signatureOf returns the signature of r for Verify to judge; nil if r is not signed. One that is malformed, or
+// that speaks of another token than secret, is one that no key made: Verify says so where the order of refusals
+// wants it. The body is read when there is a key to judge it with.
+func signatureOf(r *http.Request, secret string, body func() ([]byte, error), repeat time.Duration) (
+	*latchkey.Signature, error) {
 	scheme, rest, err := httpadapter.Authorization(r)
 	if err != nil || !strings.EqualFold(scheme, signScheme) {
 		return nil, err
@@ -90,7 +92,7 @@ func signatureOf(r *http.Request, secret string, body []byte, repeat time.Durati
 	if !ok || c.token != secret || len(dates) != 1 || len(dates[0]) != len(dateLayout) {
 		return bad, nil
 	}
-	s := signed{method: r.Method, date: dates[0], payload: sha256.Sum256(body)}
+	s := signed{method: r.Method, date: dates[0]}
 	at, err := time.Parse(dateLayout, s.date)
 	if err != nil || c.stamp != s.date[:8] {
 		return bad, nil
@@ -114,6 +116,11 @@ func signatureOf(r *http.Request, secret string, body []byte, repeat time.Durati
 	}
 	given := []byte(hex.EncodeToString(c.signature[:]))
 	return &latchkey.Signature{Key: c.token, Date: at, Once: c.signature, Repeat: repeat, OK: func(key []byte) bool {
+		text, err := body()
+		if err != nil {
+			return false
+		}
+		s.payload = sha256.Sum256(text)
 		good := false
 		for _, host := range hosts {
 			one := s

@@ -1,12 +1,14 @@
 package cloudtables
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"slices"
 	"strings"
 
 	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/httpadapter"
 	"github.com/latchkey-go/latchkey/internal/form"
 )
 
@@ -41,16 +43,23 @@ func Authorize(account latchkey.Account, opts *Options) func(*http.Request) (Cal
 }
 
 func (s *surface) authorize(r *http.Request) (Call, error) {
-	req, err := readRequest(r, true)
+	r, c, err := s.admit(r, true)
 	if err != nil {
 		return Call{}, err
 	}
-	var call Call
+	call, err := c.call(r.Context())
+	if err != nil {
+		httpadapter.Refused(r.Context(), err)
+		return Call{}, err
+	}
+	call.Access.Count(Meter, endpointOf(r.Method, r.URL.Path), 1)
+	return call, nil
+}
+
+// call is what the caller may do of what the call asks for.
+func (c caller) call(ctx context.Context) (call Call, err error) {
+	account, access, req := c.account, c.access, c.request
 	if call.Fields, call.Links, err = fields(req.fields); err != nil {
-		return Call{}, err
-	}
-	account, access, err := s.verify(r, req)
-	if err != nil {
 		return Call{}, err
 	}
 	if !mayCall(access.Kind(), req.asToken) {
@@ -59,14 +68,13 @@ func (s *surface) authorize(r *http.Request) (Call, error) {
 	if req.asToken {
 		req.client = latchkey.Client{} // the token says whom it was made for; rows may hang on it
 	}
-	n, err := narrowing(r.Context(), account, access, req)
+	n, err := narrowing(ctx, account, access, req)
 	if err != nil {
 		return Call{}, err
 	}
-	if call.Access, err = access.Narrow(r.Context(), n); err != nil {
+	if call.Access, err = access.Narrow(ctx, n); err != nil {
 		return Call{}, mintError(err)
 	}
-	call.Access.Count(Meter, endpointOf(r.Method, r.URL.Path), 1)
 	return call, nil
 }
 

@@ -39,6 +39,10 @@ type Options struct {
 	// Cap is how long a token lives at most. A request that names a longer duration raises it to that. 0: [DefaultCap].
 	Cap time.Duration
 
+	// AddressRate is how many credentials of one client address may be refused before the store is asked about no
+	// more of them: see [httpadapter.Gate]. Zero: [httpadapter.DefaultAddressRate]. A negative Count: no bound.
+	AddressRate latchkey.Rate
+
 	// Proxies are the host's own proxies: see [httpadapter.ClientAddr].
 	Proxies []netip.Prefix
 
@@ -46,7 +50,7 @@ type Options struct {
 	Test bool
 
 	// OnError hears of every refusal of the access call with its cause, before the reply is written. The cause never
-	// holds a secret; the request does. Nil: nobody listens.
+	// holds a secret; the request does. Whose key it was tells [httpadapter.RefusalFrom]. Nil: nobody listens.
 	OnError func(r *http.Request, err error)
 
 	// Logger hears of replies of 500 and above, with their cause. Nil: nobody listens.
@@ -57,6 +61,7 @@ type Options struct {
 type surface struct {
 	account latchkey.Account
 	opts    Options
+	gate    *httpadapter.Gate
 }
 
 func newSurface(account latchkey.Account, opts *Options) *surface {
@@ -81,6 +86,7 @@ func newSurface(account latchkey.Account, opts *Options) *surface {
 			panic("cloudtables: Options.Proxies holds an invalid prefix")
 		}
 	}
+	s.gate = httpadapter.NewGate(s.opts.AddressRate, nil)
 	return s
 }
 
@@ -113,7 +119,7 @@ func (s *surface) serveAccess(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, &refusal{status: http.StatusMethodNotAllowed, msg: msgMethod, cause: httpadapter.ErrBadRequest})
 		return
 	}
-	secret, err := s.mint(r)
+	r, secret, err := s.mint(r)
 	if err != nil {
 		s.fail(w, r, err)
 		return
@@ -130,6 +136,7 @@ func (s *surface) serveAccess(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *surface) fail(w http.ResponseWriter, r *http.Request, err error) {
+	httpadapter.Refused(r.Context(), err)
 	if s.opts.OnError != nil {
 		s.opts.OnError(r, err)
 	}
@@ -140,22 +147,19 @@ func (s *surface) fail(w http.ResponseWriter, r *http.Request, err error) {
 	out.write(w)
 }
 
-// mint makes the token a request asks for, or none at all.
-func (s *surface) mint(r *http.Request) (latchkey.Secret, error) {
-	req, err := readRequest(r, false)
+// mint makes the token a request asks for, or none at all. The request that comes back says who was found to call.
+func (s *surface) mint(r *http.Request) (*http.Request, latchkey.Secret, error) {
+	r, c, err := s.admit(r, false)
 	if err != nil {
-		return latchkey.Secret{}, err
+		return r, latchkey.Secret{}, err
 	}
-	account, access, err := s.verify(r, req)
-	if err != nil {
-		return latchkey.Secret{}, err
-	}
+	account, access, req := c.account, c.access, c.request
 	if !mayMint(access.Kind(), req.roles != nil) {
-		return latchkey.Secret{}, refuseAccess()
+		return r, latchkey.Secret{}, refuseAccess()
 	}
 	n, err := narrowing(r.Context(), account, access, req)
 	if err != nil {
-		return latchkey.Secret{}, err
+		return r, latchkey.Secret{}, err
 	}
 	n.Idle, n.Lifetime = s.opts.Idle, s.opts.Cap
 	if req.duration > 0 {
@@ -163,7 +167,7 @@ func (s *surface) mint(r *http.Request) (latchkey.Secret, error) {
 	}
 	t, secret, err := account.Manager().Mint(r.Context(), access, n)
 	if err != nil {
-		return latchkey.Secret{}, mintError(err)
+		return r, latchkey.Secret{}, mintError(err)
 	}
 	called := access // by the key, for the client that the token is for
 	if t.Client.ID != "" {
@@ -172,7 +176,7 @@ func (s *surface) mint(r *http.Request) (latchkey.Secret, error) {
 		}
 	}
 	called.Count(Meter, "POST /access", 1)
-	return secret, nil
+	return r, secret, nil
 }
 
 // mintError: what the request itself could have wrong was refused before. So between Verify and Mint the key ended, or
@@ -187,7 +191,39 @@ func mintError(err error) error {
 	return err
 }
 
-func (s *surface) verify(r *http.Request, req request) (latchkey.Account, latchkey.Access, error) {
+// caller is who calls, and what the call says.
+type caller struct {
+	account latchkey.Account
+	access  latchkey.Access
+	request request
+}
+
+// admit finds out who calls, and only then decodes what the call says. The request that comes back says who was found.
+func (s *surface) admit(r *http.Request, data bool) (*http.Request, caller, error) {
+	address, err := httpadapter.ClientAddr(r, s.opts.Proxies)
+	if err != nil {
+		return r, caller{}, err
+	}
+	r = r.WithContext(s.gate.Watch(r.Context(), address))
+	secret, err := findSecret(r, data, func() error { return s.gate.Exhausted(address) })
+	if err != nil {
+		return r, caller{}, err
+	}
+	var c caller
+	if c.account, c.access, err = s.verify(r, secret); err != nil {
+		return r, caller{}, err
+	}
+	r = r.WithContext(httpadapter.WithAccess(r.Context(), c.access))
+	if c.request, err = readRequest(r, data); err != nil {
+		return r, caller{}, err
+	}
+	if c.request.secret != secret { // fail closed: two readings of one request
+		return r, caller{}, httpadapter.ErrManyCredentials
+	}
+	return r, c, nil
+}
+
+func (s *surface) verify(r *http.Request, secret string) (latchkey.Account, latchkey.Access, error) {
 	account := s.account
 	if s.opts.Account != nil {
 		var err error
@@ -198,7 +234,7 @@ func (s *surface) verify(r *http.Request, req request) (latchkey.Account, latchk
 			return account, latchkey.Access{}, errors.New("cloudtables: Options.Account returned the zero Account")
 		}
 	}
-	p, err := httpadapter.Presented(r, req.secret, s.opts.Proxies)
+	p, err := httpadapter.Presented(r, secret, s.opts.Proxies)
 	if err != nil {
 		return account, latchkey.Access{}, err
 	}

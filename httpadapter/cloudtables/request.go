@@ -1,7 +1,10 @@
 package cloudtables
 
 import (
+	"bytes"
+	"cmp"
 	"errors"
+	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -11,6 +14,7 @@ import (
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/httpadapter"
 	"github.com/latchkey-go/latchkey/internal/form"
+	"github.com/latchkey-go/latchkey/internal/strictjson"
 )
 
 // request is what a call says, its query and its body taken together.
@@ -51,8 +55,96 @@ type source struct {
 
 var textOptions = []string{nameClientID, nameClientName, nameUserID, nameUserName, nameDuration}
 
-// readRequest parses all of r. It compares no secret and asks no store: what is malformed is refused first. data says
-// that this is a data call, whose body holds a row's fields beside key, role, roles and conditions.
+// findSecret finds the one credential of r, of a caller who is nobody yet. It decodes nothing else, and reads the
+// body only if no other place holds a credential, and exhausted does not object. A body that was read is put back.
+func findSecret(r *http.Request, data bool, exhausted func() error) (string, error) {
+	names := []string{nameKey}
+	if data {
+		names = []string{nameKey, nameAPIKey, nameToken}
+	}
+	var secrets []string
+	for _, name := range names {
+		f, err := form.Find(r.URL.RawQuery, name, true)
+		if err != nil {
+			return "", malformed("query", err)
+		}
+		if secrets, err = addSecret(secrets, f); err != nil {
+			return "", err
+		}
+	}
+	carriers := httpadapter.Carriers{Headers: []string{nameKey}}
+	secret, err := carriers.Find(r, secrets...)
+	if !errors.Is(err, httpadapter.ErrNoCredential) {
+		return secret, err
+	}
+	if err := exhausted(); err != nil {
+		return "", err
+	}
+	text, err := httpadapter.ReadBody(r, maxBody)
+	if err != nil || len(text) == 0 {
+		return "", cmp.Or(err, httpadapter.ErrNoCredential)
+	}
+	kind, err := httpadapter.MediaType(r)
+	if err != nil {
+		return "", err
+	}
+	var f form.Found
+	switch kind {
+	case "", "application/x-www-form-urlencoded":
+		if f, err = form.Find(string(text), nameKey, true); err != nil {
+			return "", malformed("form", err)
+		}
+	case "application/json":
+		if f, err = findInJSON(text); err != nil {
+			return "", err
+		}
+	default:
+		return "", httpadapter.ErrMediaType
+	}
+	if secrets, err = addSecret(secrets, f); err != nil {
+		return "", err
+	}
+	r.Body = io.NopCloser(bytes.NewReader(text))
+	return carriers.Find(r, secrets...)
+}
+
+func findInJSON(text []byte) (form.Found, error) {
+	j, err := strictjson.Find(text, nameKey)
+	switch {
+	case err != nil:
+		return form.Found{}, refuse("malformed JSON: not strict JSON")
+	case !j.Object:
+		return form.Found{}, refuse("the body is a JSON object")
+	case strings.IndexByte(j.Text, 0) >= 0:
+		return form.Found{}, refuse("malformed JSON: NUL")
+	}
+	f := form.Found{Value: j.Text, N: j.N}
+	switch j.First {
+	case '"':
+		f.Kind = form.Text
+	case '[':
+		f.Kind = form.List
+	default:
+		f.Kind = form.Map // or a number, true, false, null
+	}
+	return f, nil
+}
+
+// addSecret adds what was found in one place to secrets.
+func addSecret(secrets []string, f form.Found) ([]string, error) {
+	switch {
+	case f.N == 0:
+		return secrets, nil
+	case f.N > 1 || f.Kind == form.List:
+		return nil, httpadapter.ErrManyCredentials
+	case f.Kind != form.Text: // a number or true must not become a text that a store finds equal to something
+		return nil, refuse("the key is a text")
+	}
+	return append(secrets, f.Value), nil
+}
+
+// readRequest parses all of r, of a caller who is known. data says that this is a data call, whose body holds a row's
+// fields beside key, role, roles and conditions.
 func readRequest(r *http.Request, data bool) (request, error) {
 	query, err := form.Parse(r.URL.RawQuery, nameClientMeta)
 	if err != nil {

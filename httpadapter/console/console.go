@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -63,7 +64,8 @@ type Options struct {
 	// Clock tells the time; nil: time.Now. Give it the Manager's.
 	Clock func() time.Time
 
-	// OnError hears of every refusal with its cause, before the reply is written. Nil: nobody listens.
+	// OnError hears of every refusal with its cause, before the reply is written. Who was refused tells
+	// [httpadapter.AccessFrom]. Nil: nobody listens.
 	OnError func(r *http.Request, err error)
 
 	// Logger hears of replies of 500 and above, with their cause. Nil: nobody listens.
@@ -160,6 +162,9 @@ var (
 
 // start is a visit of which nothing is known yet.
 func (c *console) start(w http.ResponseWriter, r *http.Request) *visit {
+	// Watched, so that what the Manager reported is not reported again. Who is signed in is the host's to find out,
+	// and to bound.
+	r = r.WithContext((*httpadapter.Gate)(nil).Watch(r.Context(), netip.Addr{}))
 	v := &visit{console: c, w: w, r: r, now: c.opts.Clock().UTC(), root: "./"}
 	v.path = strings.Split(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	if n := len(v.path); n > 1 {

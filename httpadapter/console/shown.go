@@ -64,18 +64,59 @@ func escaped(r rune) string { return fmt.Sprintf("⟨U+%04X⟩", r) }
 func visible(page string) string {
 	var b strings.Builder
 	b.Grow(len(page))
-	eachUnseen(page, func(s string) { b.WriteString(s) }, func(r rune) { b.WriteString(escaped(r)) })
+	eachUnseen(page, func(s string) { b.WriteString(s) }, func(r rune) { // as escaped does, of what nobody may have sent
+		b.WriteString("⟨U+")
+		writeHex(&b, r, 4)
+		b.WriteString("⟩")
+	})
 	return b.String()
 }
 
 // asTyped is a text for a field of a form: [visible] leaves it alone.
 func asTyped(s string) template.HTML {
 	var b strings.Builder
-	eachUnseen(s, func(s string) { b.WriteString(template.HTMLEscapeString(s)) }, func(r rune) {
-		fmt.Fprintf(&b,
-			"&#x%X;", r)
-	})
+	writeTyped(&b, s)
 	return template.HTML(b.String()) // escaped above
+}
+
+// writeTyped writes what asTyped returns. It allocates nothing of its own, for it also writes what nobody sent.
+func writeTyped(b *strings.Builder, s string) {
+	eachUnseen(s, func(s string) { writeHTML(b, s) }, func(r rune) {
+		b.WriteString("&#x")
+		writeHex(b, r, 1)
+		b.WriteByte(';')
+	})
+}
+
+// writeHex writes a rune in at least so many upper-case hexadecimal digits.
+func writeHex(b *strings.Builder, r rune, digits int) {
+	for shift := 28; shift >= 0; shift -= 4 {
+		if uint32(r)>>shift != 0 || shift < 4*digits {
+			b.WriteByte("0123456789ABCDEF"[r>>shift&0xf])
+		}
+	}
+}
+
+// writeHTML writes what template.HTMLEscapeString returns.
+func writeHTML(b *strings.Builder, s string) {
+	for i := range len(s) {
+		switch c := s[i]; c {
+		case 0:
+			b.WriteString("\uFFFD")
+		case '"':
+			b.WriteString("&#34;")
+		case '\'':
+			b.WriteString("&#39;")
+		case '&':
+			b.WriteString("&amp;")
+		case '<':
+			b.WriteString("&lt;")
+		case '>':
+			b.WriteString("&gt;")
+		default:
+			b.WriteByte(c)
+		}
+	}
 }
 
 // asSent is what a browser sends of a field that was drawn with s and left alone (HTML, "form submission" and "value

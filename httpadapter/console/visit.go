@@ -10,7 +10,6 @@ import (
 	"html/template"
 	"io"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -164,22 +163,41 @@ func (v *visit) typedAgain() template.HTML {
 	if v.typed == "" || v.path[0] == "" || v.path[0] == "roles" {
 		return ""
 	}
-	var hidden, seen strings.Builder
-	rest, pairs := v.typed, 0
-	for rest != "" {
+	// Who sent it may be nobody. So it is decoded into one text, and nothing here allocates for each field.
+	all := make([]byte, 0, len(v.typed))
+	var ends [2 * mostTyped]int // of name and value, in turn
+	fields := 0
+	for rest := v.typed; rest != ""; fields += 2 {
 		var pair string
 		pair, rest, _ = strings.Cut(rest, "&")
 		name, value, _ := strings.Cut(pair, "=")
-		name, errName := url.QueryUnescape(name)
-		value, errValue := url.QueryUnescape(value)
-		if pairs++; pairs > mostTyped || errName != nil || errValue != nil || !utf8.ValidString(name+value) {
+		if fields == len(ends) {
 			return ""
 		}
-		value = strings.ReplaceAll(value, "\r\n", "\n")
-		fmt.Fprintf(&hidden, "<input type=\"hidden\" name=\"%s\" value=\"%s\">", asTyped(name), asTyped(value))
+		for i, raw := range [2]string{name, value} {
+			from, ok := len(all), false
+			if all, ok = appendUnescaped(all, raw, i == 1); !ok || !utf8.Valid(all[from:]) {
+				return ""
+			}
+			ends[fields+i] = len(all)
+		}
+	}
+	var hidden, seen strings.Builder
+	text, at := string(all), 0
+	for i := 0; i < fields; i += 2 {
+		name, value := text[at:ends[i]], text[ends[i]:ends[i+1]]
+		at = ends[i+1]
+		hidden.WriteString(`<input type="hidden" name="`)
+		writeTyped(&hidden, name)
+		hidden.WriteString(`" value="`)
+		writeTyped(&hidden, value)
+		hidden.WriteString(`">`)
 		if value != "" && !slices.Contains(unTyped, name) && !strings.HasPrefix(name, "had-") {
-			fmt.Fprintf(&seen, "<dt>%s</dt><dd dir=\"auto\">%s</dd>", template.HTMLEscapeString(name),
-				template.HTMLEscapeString(value))
+			seen.WriteString("<dt>")
+			writeHTML(&seen, name)
+			seen.WriteString(`</dt><dd dir="auto">`)
+			writeHTML(&seen, value)
+			seen.WriteString("</dd>")
 		}
 	}
 	if hidden.Len() > mostTypedBytes {
@@ -190,6 +208,32 @@ func (v *visit) typedAgain() template.HTML {
 		words = "<details><summary>What you sent</summary><dl class=\"typed\">" + seen.String() + "</dl></details>"
 	}
 	return template.HTML(hidden.String() + words) // escaped above
+}
+
+// appendUnescaped appends what a name or value of a form stands for. In values a line break is one character.
+func appendUnescaped(b []byte, raw string, value bool) (_ []byte, ok bool) {
+	from := len(b)
+	for i := 0; i < len(raw); i++ {
+		c := raw[i]
+		switch {
+		case c == '+':
+			c = ' '
+		case c == '%':
+			var one [1]byte
+			if i+2 >= len(raw) {
+				return b, false
+			}
+			if _, err := hex.Decode(one[:], []byte(raw[i+1:i+3])); err != nil {
+				return b, false
+			}
+			c, i = one[0], i+2
+		}
+		if value && c == '\n' && len(b) > from && b[len(b)-1] == '\r' {
+			b = b[:len(b)-1]
+		}
+		b = append(b, c)
+	}
+	return b, true
 }
 
 // unTyped are fields that nobody types.
@@ -282,6 +326,10 @@ func (v *visit) goTo(to string) error {
 
 // fail answers an error with a page that says no more than may be told.
 func (v *visit) fail(err error) {
+	if v.access.Owner() != "" {
+		v.r = v.r.WithContext(httpadapter.WithAccess(v.r.Context(), v.access))
+		httpadapter.Refused(v.r.Context(), err)
+	}
 	if v.opts.OnError != nil {
 		v.opts.OnError(v.r, err)
 	}

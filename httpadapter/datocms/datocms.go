@@ -38,8 +38,9 @@ type Options struct {
 	// became it, call [Recompile]. Nil: there is "main".
 	Environments []string
 
-	// Rate is how often one token may call. The zero Rate: [DefaultRate] (for [Delivery], [DefaultDeliveryRate]).
-	// Each Mount, Handler and Delivery counts on its own.
+	// Rate is how often one token may call, and how often one client address may call with tokens that are not
+	// good: beyond it the store is asked about no more of those (see [httpadapter.Gate]). The zero Rate:
+	// [DefaultRate] (for [Delivery], [DefaultDeliveryRate]). Each Mount, Handler and Delivery counts on its own.
 	Rate latchkey.Rate
 
 	// AllowEscalation lets whoever may manage tokens or roles make, change and read such as may do more than she may.
@@ -72,7 +73,7 @@ type Options struct {
 	Proxies []netip.Prefix
 
 	// OnError hears of every refusal with its cause, before the reply is written. The cause never holds a secret; the
-	// request does. Nil: nobody listens.
+	// request does. Whose token it was tells [httpadapter.RefusalFrom]. Nil: nobody listens.
 	OnError func(r *http.Request, err error)
 
 	// Logger hears of replies of 500 and above, with their cause. Nil: nobody listens.
@@ -91,6 +92,7 @@ type surface struct {
 	opts    Options
 	meter   string
 	limiter *latchkey.Limiter
+	gate    *httpadapter.Gate
 }
 
 func newSurface(account latchkey.Account, opts *Options, meter string, rate latchkey.Rate) *surface {
@@ -121,6 +123,7 @@ func newSurface(account latchkey.Account, opts *Options, meter string, rate latc
 		}
 	}
 	s.limiter = latchkey.NewLimiter(s.opts.Rate, s.opts.Clock)
+	s.gate = httpadapter.NewGate(s.opts.Rate, s.opts.Clock)
 	return s
 }
 
@@ -208,7 +211,7 @@ func (s *surface) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		preflight(w)
 		return
 	}
-	status, data, err := s.serve(w, r)
+	r, status, data, err := s.serve(w, r)
 	if err != nil {
 		s.fail(w, r, err)
 		return
@@ -218,13 +221,23 @@ func (s *surface) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, status, document{data})
 }
 
-func (s *surface) serve(w http.ResponseWriter, r *http.Request) (int, any, error) {
-	account, access, err := s.authenticate(w, r)
+// serve answers a request. The one that comes back says who was found to call.
+func (s *surface) serve(w http.ResponseWriter, r *http.Request) (*http.Request, int, any, error) {
+	r, account, access, err := s.authenticate(w, r)
 	if err != nil {
-		return 0, nil, err
+		return r, 0, nil, err
 	}
-	if !mayCall(access.Kind()) || access.Check(latchkey.Use, apiCMA) != nil {
+	status, data, err := s.answer(w, r, account, access)
+	return r, status, data, err
+}
+
+func (s *surface) answer(w http.ResponseWriter, r *http.Request, account latchkey.Account, access latchkey.Access) (
+	int, any, error) {
+	if !mayCall(access.Kind()) {
 		return 0, nil, refuse(http.StatusUnauthorized, codeAuthorization, latchkey.ErrDenied)
+	}
+	if err := access.Check(latchkey.Use, apiCMA); err != nil {
+		return 0, nil, refuse(http.StatusUnauthorized, codeAuthorization, err)
 	}
 	name, id, ok := route(r)
 	if !ok {
@@ -237,37 +250,41 @@ func (s *surface) serve(w http.ResponseWriter, r *http.Request) (int, any, error
 	return endpoints[name](&call{s: s, account: account, access: access, r: r, id: id})
 }
 
-// authenticate finds out who calls, and holds her to the rate.
-func (s *surface) authenticate(w http.ResponseWriter, r *http.Request) (latchkey.Account, latchkey.Access, error) {
+// authenticate finds out who calls, and holds the caller to the rate. The request that comes back says who was found.
+func (s *surface) authenticate(w http.ResponseWriter, r *http.Request) (
+	*http.Request, latchkey.Account, latchkey.Access, error) {
 	account := s.account
 	if s.opts.Account != nil {
 		var err error
 		if account, err = s.opts.Account(r); err != nil {
-			return account, latchkey.Access{}, err
+			return r, account, latchkey.Access{}, err
 		}
 		if account.Owner() == "" {
-			return account, latchkey.Access{}, errors.New("datocms: Options.Account returned the zero Account")
+			return r, account, latchkey.Access{}, errors.New("datocms: Options.Account returned the zero Account")
 		}
 	}
-	access, address, err := s.verify(r, account)
+	address, addressErr := httpadapter.ClientAddr(r, s.opts.Proxies)
+	r = r.WithContext(s.gate.Watch(r.Context(), address))
+	access, err := s.verify(r, account, addressErr)
 	if errors.Is(err, latchkey.ErrUnavailable) {
-		return account, access, err
+		return r, account, access, err
 	}
 	key := "token " + access.TokenID()
 	if err != nil {
-		key = "address " + address.String()
+		key = "address " + httpadapter.AddressKey(address)
+	} else {
+		r = r.WithContext(httpadapter.WithAccess(r.Context(), access))
 	}
 	passes, info := s.limiter.Allow(key)
 	w.Header().Set("X-RateLimit-Remaining", strconv.Itoa(info.Remaining))
 	if !passes {
 		err = &latchkey.RateLimitError{Info: info}
 	}
-	return account, access, err
+	return r, account, access, err
 }
 
-func (s *surface) verify(r *http.Request, account latchkey.Account) (latchkey.Access, netip.Addr, error) {
+func (s *surface) verify(r *http.Request, account latchkey.Account, addressErr error) (latchkey.Access, error) {
 	secret, err := (httpadapter.Carriers{Bearer: true}).Find(r)
-	address, addressErr := httpadapter.ClientAddr(r, s.opts.Proxies)
 	if err == nil {
 		err = addressErr
 	}
@@ -277,12 +294,11 @@ func (s *surface) verify(r *http.Request, account latchkey.Account) (latchkey.Ac
 	}
 	switch {
 	case errors.Is(err, httpadapter.ErrManyCredentials):
-		return latchkey.Access{}, address, refuse(http.StatusBadRequest, codeAuthorization, err)
+		return latchkey.Access{}, refuse(http.StatusBadRequest, codeAuthorization, err)
 	case err != nil:
-		return latchkey.Access{}, address, refuse(http.StatusUnauthorized, codeAuthorization, err)
+		return latchkey.Access{}, refuse(http.StatusUnauthorized, codeAuthorization, err)
 	}
-	access, err := account.Verify(r.Context(), p)
-	return access, address, err
+	return account.Verify(r.Context(), p)
 }
 
 func (s *surface) checkHeaders(w http.ResponseWriter, r *http.Request) error {
@@ -344,6 +360,7 @@ func preflight(w http.ResponseWriter) {
 }
 
 func (s *surface) fail(w http.ResponseWriter, r *http.Request, err error) {
+	httpadapter.Refused(r.Context(), err)
 	if s.opts.OnError != nil {
 		s.opts.OnError(r, err)
 	}

@@ -49,36 +49,36 @@ func Delivery(account latchkey.Account, opts *Options) func(http.Handler) http.H
 				preflight(w)
 				return
 			}
-			access, d, err := s.deliver(w, r)
+			r, d, err := s.deliver(w, r)
 			if err != nil {
 				s.fail(w, r, err)
 				return
 			}
-			ctx := context.WithValue(httpadapter.WithAccess(r.Context(), access), deliveredKey{}, d)
-			next.ServeHTTP(w, r.WithContext(ctx))
+			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), deliveredKey{}, d)))
 		})
 	}
 }
 
-func (s *surface) deliver(w http.ResponseWriter, r *http.Request) (latchkey.Access, Delivered, error) {
+// deliver decides how a request may be answered. The one that comes back says who was found to call.
+func (s *surface) deliver(w http.ResponseWriter, r *http.Request) (*http.Request, Delivered, error) {
 	var d Delivered
-	inPath, previewPath, ok := deliveryForm(r.URL)
-	_, access, err := s.authenticate(w, r)
+	r, _, access, err := s.authenticate(w, r)
 	if err != nil {
-		return access, d, err
+		return r, d, err
 	}
 	published := access.Allows(latchkey.Use, apiCDA)
 	preview := access.Allows(latchkey.Use, apiPreview)
 	if !published && !preview {
-		return access, d, refuse(http.StatusUnauthorized, codeAuthorization, latchkey.ErrDenied)
+		return r, d, refuse(http.StatusUnauthorized, codeAuthorization, access.Check(latchkey.Use, apiCDA))
 	}
+	inPath, previewPath, ok := deliveryForm(r.URL) // not before: nobody's path is not taken apart
 	if !ok {
-		return access, d, refuse(http.StatusNotFound, codeEndpoint, latchkey.ErrNotFound)
+		return r, d, refuse(http.StatusNotFound, codeEndpoint, latchkey.ErrNotFound)
 	}
 	d.Drafts = previewPath
 	if v := r.Header.Values("X-Include-Drafts"); len(v) > 0 {
 		if len(v) > 1 || v[0] != "true" {
-			return access, d, &refusal{status: http.StatusBadRequest, code: codeDrafts, cause: httpadapter.ErrBadRequest,
+			return r, d, &refusal{status: http.StatusBadRequest, code: codeDrafts, cause: httpadapter.ErrBadRequest,
 				details: struct {
 					Message string `json:"message"`
 				}{"X-Include-Drafts header can only be set to `true`"}}
@@ -86,20 +86,24 @@ func (s *surface) deliver(w http.ResponseWriter, r *http.Request) (latchkey.Acce
 		d.Drafts = true
 	}
 	if d.Drafts && !preview || !d.Drafts && !published && !s.opts.PreviewReadsPublished {
-		return access, d, refuse(http.StatusUnauthorized, codePermissions, latchkey.ErrDenied)
+		needs := latchkey.Resource(apiCDA)
+		if d.Drafts {
+			needs = apiPreview
+		}
+		return r, d, refuse(http.StatusUnauthorized, codePermissions, access.Check(latchkey.Use, needs))
 	}
 	if d.Environment, err = s.environment(w, r, inPath...); err != nil {
-		return access, d, err
+		return r, d, err
 	}
 	if err := Enter(access, d.Environment == s.environments()[0]); err != nil {
-		return access, d, err
+		return r, d, err
 	}
 	endpoint := "published"
 	if d.Drafts {
 		endpoint = "drafts"
 	}
 	access.Count(s.meter, endpoint, 1)
-	return access, d, nil
+	return r, d, nil
 }
 
 // deliveryForm is what the end of a path says: which environment (none or one), and whether drafts are meant. Not ok is

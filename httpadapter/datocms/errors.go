@@ -102,8 +102,14 @@ func refusalOf(err error) *refusal {
 //
 //	{"data":[{"id":"a9d52a","type":"api_error","attributes":{"code":"NOT_FOUND","details":{},"doc_url":"…"}}]}
 //
-// An error that is not known is a 500 EXCEPTION without a word about it; so is nil.
-func WriteError(w http.ResponseWriter, _ *http.Request, err error) { refusalOf(err).write(w) }
+// An error that is not known is a 500 EXCEPTION without a word about it; so is nil. [latchkey.Options.Observer]
+// hears of denials to callers that [Delivery] let through.
+func WriteError(w http.ResponseWriter, r *http.Request, err error) {
+	if r != nil {
+		httpadapter.Refused(r.Context(), err)
+	}
+	refusalOf(err).write(w)
+}
 
 type apiError struct {
 	ID         string `json:"id"`

@@ -1,8 +1,10 @@
 package webforce
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 
@@ -18,11 +20,58 @@ type request struct {
 	params  *form.Value
 }
 
-// readRequest parses all of r. It compares no secret and asks no store: what is malformed is refused first.
-func readRequest(r *http.Request) (request, error) {
+// findSecret finds the auth_token of r, of a caller who is nobody yet. It decodes nothing else, and reads the body
+// only if the query has none, and exhausted does not object. A body that was read is put back.
+func findSecret(r *http.Request, exhausted func() error) (string, error) {
 	if r.Method != http.MethodGet && r.Method != http.MethodPost {
-		return request{}, refuse("Use GET or POST")
+		return "", refuse("Use GET or POST")
 	}
+	f, err := form.Find(r.URL.RawQuery, nameToken, true)
+	if err != nil {
+		return "", malformed("query", err)
+	}
+	if f.N == 0 {
+		if err := exhausted(); err != nil {
+			return "", err
+		}
+		body, err := rawBody(r)
+		if err != nil {
+			return "", err
+		}
+		if f, err = form.Find(string(body), nameToken, true); err != nil {
+			return "", malformed("form", err)
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+	}
+	// No other carrier is read, but a Bearer token beside auth_token is a second credential all the same.
+	switch {
+	case f.N == 0:
+		return (httpadapter.Carriers{}).Find(r)
+	case f.N > 1 || f.Kind == form.List:
+		return "", httpadapter.ErrManyCredentials
+	case f.Kind != form.Text:
+		return "", refuse("auth_token is a text")
+	}
+	return (httpadapter.Carriers{}).Find(r, f.Value)
+}
+
+// commandName is the command that r names, if it is one of ours: for a log line about a caller who is not known.
+func (s *surface) commandName(r *http.Request) string {
+	f, err := form.Find(r.URL.RawQuery, nameCommand, false)
+	if err == nil && f.N == 0 {
+		var body []byte
+		if body, err = rawBody(r); err == nil {
+			f, err = form.Find(string(body), nameCommand, false)
+		}
+	}
+	if _, known := s.commands[f.Value]; err != nil || f.N != 1 || !known {
+		return ""
+	}
+	return f.Value
+}
+
+// readRequest parses all of r, of a caller who is known.
+func readRequest(r *http.Request) (request, error) {
 	query, err := form.Parse(r.URL.RawQuery)
 	if err != nil {
 		return request{}, malformed("query", err)
@@ -60,7 +109,8 @@ func readRequest(r *http.Request) (request, error) {
 	return req, err
 }
 
-func readBody(r *http.Request) (*form.Value, error) {
+// rawBody reads a form, still encoded; empty if there is none.
+func rawBody(r *http.Request) ([]byte, error) {
 	body, err := httpadapter.ReadBody(r, form.MaxBytes)
 	if err != nil || len(body) == 0 {
 		return nil, err
@@ -71,6 +121,14 @@ func readBody(r *http.Request) (*form.Value, error) {
 	}
 	if kind != "" && kind != "application/x-www-form-urlencoded" {
 		return nil, httpadapter.ErrMediaType
+	}
+	return body, nil
+}
+
+func readBody(r *http.Request) (*form.Value, error) {
+	body, err := rawBody(r)
+	if err != nil || len(body) == 0 {
+		return nil, err
 	}
 	tree, err := form.Parse(string(body))
 	if err != nil {

@@ -22,6 +22,7 @@ import (
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/httpadapter"
 	"github.com/latchkey-go/latchkey/internal/mount"
+	"github.com/latchkey-go/latchkey/internal/visit"
 )
 
 // Options configure [Mount] and [Handler]. The zero value, and nil, are ready to use. They must not be changed
@@ -55,11 +56,16 @@ type Options struct {
 	// Commands are the host's own, by name ("db.get"). Names beginning with "access." are taken.
 	Commands map[string]Command
 
+	// AddressRate is how many credentials of one client address may be refused before the store, and Session, are
+	// asked about no more of them: see [httpadapter.Gate]. Zero: [httpadapter.DefaultAddressRate]. A negative
+	// Count: no bound.
+	AddressRate latchkey.Rate
+
 	// Proxies are the host's own proxies: see [httpadapter.ClientAddr].
 	Proxies []netip.Prefix
 
 	// OnError hears of every refusal with its cause, before the reply is written. The cause never holds a secret; the
-	// request does. Nil: nobody listens.
+	// request does. Whose auth_token it was tells [httpadapter.RefusalFrom]. Nil: nobody listens.
 	OnError func(r *http.Request, err error)
 
 	// Logger hears of trouble of our own (what would be a status of 500 and above elsewhere). Nil: nobody listens.
@@ -71,6 +77,7 @@ type surface struct {
 	account  latchkey.Account
 	opts     Options
 	commands map[string]command
+	gate     *httpadapter.Gate
 }
 
 // command is one of the product's or of the host's, ready to run. It returns the data as JSON.
@@ -95,6 +102,7 @@ func newSurface(account latchkey.Account, opts *Options) *surface {
 			panic("webforce: Options.Proxies holds an invalid prefix")
 		}
 	}
+	s.gate = httpadapter.NewGate(s.opts.AddressRate, nil)
 	s.commands = map[string]command{
 		"access.add":     {sessionOnly, s.add},
 		"access.get":     {sessionOnly, s.get},
@@ -141,11 +149,12 @@ func Handler(account latchkey.Account, opts *Options) http.Handler {
 }
 
 func (s *surface) serve(w http.ResponseWriter, r *http.Request) {
-	name, data, err := s.answer(r)
+	r, name, data, err := s.answer(r)
 	if err == nil {
 		writeEnvelope(w, "SUCCESS", "", data)
 		return
 	}
+	httpadapter.Refused(r.Context(), err)
 	if s.opts.OnError != nil {
 		s.opts.OnError(r, err)
 	}
@@ -156,26 +165,44 @@ func (s *surface) serve(w http.ResponseWriter, r *http.Request) {
 	writeEnvelope(w, "FAILURE", messageOf(err), nil)
 }
 
-// answer runs the command of a request. The name is "" until it is known to be one of ours.
-func (s *surface) answer(r *http.Request) (name string, data []byte, err error) {
+// answer runs the command of a request. The name is "" until it is known to be one of ours. The request that comes back
+// says who was found to call.
+func (s *surface) answer(r *http.Request) (_ *http.Request, name string, data []byte, err error) {
+	address, err := httpadapter.ClientAddr(r, s.opts.Proxies)
+	if err != nil {
+		return r, "", nil, err
+	}
+	r = r.WithContext(s.gate.Watch(r.Context(), address))
+	secret, err := findSecret(r, func() error { return s.gate.Exhausted(address) })
+	if err != nil {
+		return r, "", nil, err
+	}
+	var call Call
+	if call.Account, call.Access, err = s.verify(r, secret); err != nil {
+		if httpadapter.ProblemOf(err).Status >= 500 {
+			name = s.commandName(r)
+		}
+		return r, name, nil, err
+	}
+	r = r.WithContext(httpadapter.WithAccess(r.Context(), call.Access))
 	req, err := readRequest(r)
 	if err != nil {
-		return "", nil, err
+		return r, "", nil, err
+	}
+	if req.secret != secret { // fail closed: two readings of one request
+		return r, "", nil, httpadapter.ErrManyCredentials
 	}
 	c, known := s.commands[req.command]
 	if !known {
-		return "", nil, refuse(msgUnknownCommand)
+		return r, "", nil, refuse(msgUnknownCommand)
 	}
-	call := Call{Command: req.command, params: req.params, bounded: s.opts.BoundBySession}
-	if call.Account, call.Access, err = s.verify(r, req.secret); err != nil {
-		return call.Command, nil, err
-	}
+	call.Command, call.params, call.bounded = req.command, req.params, s.opts.BoundBySession
 	if err := c.need(call); err != nil {
-		return call.Command, nil, err
+		return r, call.Command, nil, err
 	}
 	call.Access.Count(Meter, call.Command, 1)
 	data, err = c.run(r, call)
-	return call.Command, data, err
+	return r, call.Command, data, err
 }
 
 // verify finds out whose auth_token it is: a token's, or a session of the host's.
@@ -199,8 +226,7 @@ func (s *surface) verify(r *http.Request, secret string) (latchkey.Account, latc
 		return account, access, err
 	}
 	// Only what is no token at all is asked about: one that ended or was revoked stays refused.
-	access, err = s.opts.Session(r, secret)
-	if err != nil {
+	if access, err = s.session(r, secret); err != nil {
 		return account, latchkey.Access{}, err
 	}
 	if access.Owner() != account.Owner() { // the zero Access, too
@@ -212,4 +238,15 @@ func (s *surface) verify(r *http.Request, secret string) (latchkey.Account, latc
 	}
 	access, err = account.Manager().Again(r.Context(), access) // asks the owner's record, which Assume does not
 	return account, access, err
+}
+
+// session asks the host, which may have to read a store of its own: so bad session ids count against the address, too.
+func (s *surface) session(r *http.Request, id string) (access latchkey.Access, err error) {
+	if v := visit.From(r.Context()); v != nil {
+		if err := v.Enter(r.Context()); err != nil {
+			return latchkey.Access{}, err
+		}
+		defer func() { v.Leave(errors.Is(err, latchkey.ErrInvalidToken)) }()
+	}
+	return s.opts.Session(r, id)
 }

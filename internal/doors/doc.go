@@ -1,0 +1,2 @@
+// Package doors holds the tests that go through every HTTP surface of the project, one after another. It has no code.
+package doors
