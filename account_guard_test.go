@@ -586,3 +586,35 @@ func TestRightsAreAskedFirst(t *testing.T) {
 
 func second[T any](_ T, err error) error        { return err }
 func third[T, U any](_ T, _ U, err error) error { return err }
+
+// A boundary that refers to who asks means something else for what the actor makes than for the actor: nobody gets round it
+// by making a token.
+func TestABoundaryThatRefersToWhoAsks(t *testing.T) {
+	w := newWorld(t)
+	notOwn := latchkey.Where("requester", latchkey.Ne, latchkey.Self)
+	w.configure(func(o *latchkey.Owner) {
+		o.Boundary = latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*", "latchkey/*"),
+			latchkey.Allow("approve").On("payment").Where(notOwn)}
+	})
+	rights := append(admin(), latchkey.Allow("approve", latchkey.Read).On("payment"))
+	_, secret := w.key(rights...)
+	for name, as := range map[string]latchkey.Account{
+		"a key":           mustAs(w, w.access(secret)),
+		"an assumed user": mustAs(w, w.acme.Assume(latchkey.Client{ID: "7"}, rights)),
+	} {
+		issue := func(rules ...latchkey.Rule) error {
+			_, _, err := as.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Permissions: rules}})
+			return err
+		}
+		assert.ErrorIs(t, issue(latchkey.Allow("approve").On("payment")), latchkey.ErrDenied, name)
+		assert.NoError(t, issue(latchkey.Allow(latchkey.Read).On("payment")), name)
+	}
+	// The host has not such a boundary: the same passes.
+	w.configure(func(o *latchkey.Owner) {
+		o.Boundary = latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*", "latchkey/*"),
+			latchkey.Allow("approve").On("payment").Where(latchkey.Where("requester", latchkey.Ne, "7"))}
+	})
+	_, _, err := mustAs(w, w.access(secret)).Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
+		Settings: latchkey.Settings{Permissions: latchkey.Permissions{latchkey.Allow("approve").On("payment")}}})
+	w.ok(err)
+}

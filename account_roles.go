@@ -277,7 +277,7 @@ func (c *act) coversRole(ctx context.Context, r Role, becomes *Role, action Acti
 		return nil
 	}
 	if r.Damaged {
-		return c.covers(ctx, everything(), action, "role", r.ID)
+		return c.covers(ctx, anything, nil, action, "role", r.ID)
 	}
 	up := layer{roles: r.Inherits}
 	if becomes != nil {
@@ -285,7 +285,7 @@ func (c *act) coversRole(ctx context.Context, r Role, becomes *Role, action Acti
 	}
 	roles, err := c.rolesNamed(ctx, []layer{up})
 	if isDamaged(err) {
-		return c.covers(ctx, everything(), action, "role", r.ID)
+		return c.covers(ctx, anything, nil, action, "role", r.ID)
 	}
 	if err != nil {
 		return err
@@ -299,7 +299,7 @@ func (c *act) coversRole(ctx context.Context, r Role, becomes *Role, action Acti
 		roles[becomes.ID] = *becomes
 	}
 	c.judgedBut(roles, r.ID, becomes)
-	return c.covers(ctx, newPolicy([]layer{{roles: []string{r.ID}}}, roles), action, "role", r.ID)
+	return c.covers(ctx, []layer{{roles: []string{r.ID}}}, roles, action, "role", r.ID)
 }
 
 // judgedBut is judged without the roles that stand for what they will be.
@@ -394,7 +394,7 @@ func (c *act) coversHolder(ctx context.Context, t *Token, changed Role, becomes 
 	layers := []layer{layerOf(t)}
 	before, err := c.rolesNamed(ctx, layers)
 	if t.Damaged || isDamaged(err) {
-		return c.covers(ctx, everything(), action, "token", t.ID)
+		return c.covers(ctx, anything, nil, action, "token", t.ID)
 	}
 	if err != nil {
 		return err
@@ -404,7 +404,7 @@ func (c *act) coversHolder(ctx context.Context, t *Token, changed Role, becomes 
 		if !is.invalid() && is.overgrown(ctx) == nil {
 			return nil
 		}
-	} else if err := c.covers(ctx, is, action, "token", t.ID); err != nil {
+	} else if err := c.covers(ctx, layers, before, action, "token", t.ID); err != nil {
 		return err
 	}
 	after := maps.Clone(before)
@@ -417,5 +417,5 @@ func (c *act) coversHolder(ctx context.Context, t *Token, changed Role, becomes 
 		}
 	}
 	c.judgedBut(after, changed.ID, becomes)
-	return c.covers(ctx, newPolicy(layers, after), action, "token", t.ID)
+	return c.covers(ctx, layers, after, action, "token", t.ID)
 }

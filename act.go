@@ -42,17 +42,23 @@ func (c *act) check(action Action, kind, id string) error {
 	return c.access.Check(action, on)
 }
 
-// covers returns an error if p may do more than the actor. The owner's boundary is left out on both sides: it holds for
-// both.
-func (c *act) covers(ctx context.Context, p *policy, action Action, kind, id string) error {
+// covers returns an error if layers, with the roles they name, may do more than the actor. The owner's boundary is left out
+// on both sides, for it holds for both, unless it refers to who asks: then it does not mean the same for both.
+func (c *act) covers(ctx context.Context, layers []layer, roles map[string]Role, action Action, kind, id string) error {
 	if !c.acts {
 		return nil
 	}
 	set := c.access.set
-	layers := slices.DeleteFunc(slices.Concat(set.narrowed, set.layers), func(l layer) bool {
-		return l.name == boundaryLayer
-	})
-	if p.within(ctx, newPolicy(layers, set.roleSet)) {
+	var mine []layer
+	for _, l := range slices.Concat(set.narrowed, set.layers) {
+		if l.name != boundaryLayer {
+			mine = append(mine, l)
+		} else if slices.ContainsFunc(l.rules, func(r Rule) bool { return r.rows.n != nil && asksWho(r.rows.n) }) {
+			l.selfRoles = nil // whoever asks
+			mine, layers = append(mine, l), append(slices.Clone(layers), l)
+		}
+	}
+	if newPolicy(layers, roles).within(ctx, newPolicy(mine, set.roleSet)) {
 		return nil
 	}
 	if err := ctx.Err(); err != nil {
@@ -60,6 +66,9 @@ func (c *act) covers(ctx context.Context, p *policy, action Action, kind, id str
 	}
 	return &DeniedError{Action: action, Resource: Path("latchkey", kind, id)}
 }
+
+// anything is the layers of what cannot be read: it may do whatever there is.
+var anything = []layer{{full: true}}
 
 // coversToken returns an error if a token may do more than the actor, or is live and the actor is not.
 func (c *act) coversToken(ctx context.Context, t *Token, ancestors []Token, action Action) error {
@@ -72,7 +81,7 @@ func (c *act) coversToken(ctx context.Context, t *Token, ancestors []Token, acti
 	layers := layersOf(t, ancestors)
 	roles, err := c.rolesNamed(ctx, layers)
 	if t.Damaged || isDamaged(err) || slices.ContainsFunc(ancestors, func(a Token) bool { return a.Damaged }) {
-		return c.covers(ctx, everything(), action, "token", t.ID)
+		return c.covers(ctx, anything, nil, action, "token", t.ID)
 	}
 	if err != nil {
 		return err
@@ -80,7 +89,7 @@ func (c *act) coversToken(ctx context.Context, t *Token, ancestors []Token, acti
 	if action != Delete { // what only ends needs no more than the right to end it
 		c.judged(roles, ancestors)
 	}
-	return c.covers(ctx, newPolicy(layers, roles), action, "token", t.ID)
+	return c.covers(ctx, layers, roles, action, "token", t.ID)
 }
 
 func deniedToken(action Action, id string) error {

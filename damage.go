@@ -89,6 +89,3 @@ func switched(t, edited *Token) error {
 	t.Disabled = edited.Disabled
 	return nil
 }
-
-// everything may do all that a token can: what cannot be read may have allowed it.
-func everything() *policy { return newPolicy([]layer{layerOf(&Token{Kind: KindSecret})}, nil) }
