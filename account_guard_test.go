@@ -535,7 +535,12 @@ func TestOnlyARuleThatNamesItAllowsExceed(t *testing.T) {
 	assert.False(t, w.access(full).Allows(latchkey.Exceed, on))
 	_, err := mustAs(w, w.access(root)).CreateRole(w.ctx, latchkey.Role{Name: "desk", Permissions: latchkey.Permissions{named}})
 	w.is(latchkey.ErrDenied, err)
-	_, desk := w.key(named)
+	deskToken, desk := w.key(named)
+	_, err = mustAs(w, w.access(root)).Update(w.ctx, deskToken.ID, func(t *latchkey.Token) error { t.Name = "x"; return nil })
+	w.is(latchkey.ErrDenied, err)
+	other, _ := w.key(named)
+	w.ok(mustAs(w, w.access(root)).Revoke(w.ctx, other.ID, "ended by a secret key"))
+	w.ok(mustAs(w, w.access(root)).Delete(w.ctx, other.ID))
 	_, full = w.mint(w.access(desk), latchkey.Narrowing{})
 	assert.True(t, w.access(full).Allows(latchkey.Exceed, on))
 }

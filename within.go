@@ -16,11 +16,14 @@ import (
 //
 // The two are not taken to be asked by the same caller: a condition on [Self], [SelfRoles] or [ClientID] lies within
 // every row only.
-func (p *policy) within(ctx context.Context, q *policy) bool {
+func (p *policy) within(ctx context.Context, q *policy) bool { return p.withinBut(ctx, q, "") }
+
+// withinBut is within, leaving one action out of account. "": none.
+func (p *policy) withinBut(ctx context.Context, q *policy, but Action) bool {
 	switch {
 	case p == nil:
 		return true
-	case q.everything() && (p.invalid() || !p.mentions(Exceed)):
+	case q.everything() && (but == Exceed || !p.mentions(Exceed)):
 		return true
 	case p.invalid():
 		return false
@@ -31,6 +34,9 @@ func (p *policy) within(ctx context.Context, q *policy) bool {
 	unforced := !q.forcing()
 	actions, resources := distinguished(p, q)
 	for _, a := range actions {
+		if a == but {
+			continue
+		}
 		for on := range resources {
 			if !w.spend(1) {
 				return false

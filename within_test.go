@@ -209,6 +209,11 @@ func TestWhatCannotBeToldLiesWithinNothing(t *testing.T) {
 		require.False(t, p.within(t.Context(), p), name)
 		require.True(t, p.within(t.Context(), all), name)
 	}
+	root := newPolicy([]layer{{full: true, root: true}}, nil)
+	exceeding := Role{ID: "exceeding", Inherits: []string{"again"}, Permissions: Permissions{Allow(Exceed).On("latchkey/token/*")}}
+	p := newPolicy([]layer{{roles: []string{"exceeding"}}}, map[string]Role{"bad": bad, "again": again, "exceeding": exceeding})
+	require.False(t, p.within(t.Context(), root), "what is invalid hides no right that a secret key lacks")
+	require.True(t, p.withinBut(t.Context(), root, Exceed))
 	gone := newPolicy([]layer{{roles: []string{"gone"}}}, nil)
 	require.True(t, gone.within(t.Context(), most), "the id of a missing role never names another one")
 }
