@@ -273,11 +273,11 @@ func (w *escalation) profiles(r *rand.Rand) []lk.Settings {
 		set(roles, nil),
 		set(desk, nil),
 		set(forcing, nil),
-		set(desk, func(s *lk.Settings) { s.Validity.NotAfter = w.clock.Add(3 * time.Hour) }),
+		set(desk, func(s *lk.Settings) { s.Validity.NotAfter = w.now().Add(3 * time.Hour) }),
 		set(weak, func(s *lk.Settings) { s.Limits.Credits = 100 }),
 		set(weak, func(s *lk.Settings) { s.Limits.Rate = someRates[1] }),
 		set(weak, func(s *lk.Settings) {
-			s.Validity.NotAfter = w.clock.Add(time.Duration(20+r.IntN(100)) * time.Minute)
+			s.Validity.NotAfter = w.now().Add(time.Duration(20+r.IntN(100)) * time.Minute)
 		}),
 		set(weak, func(s *lk.Settings) { s.Validity.Idle = 24 * time.Hour }),
 		set(weak, func(s *lk.Settings) {
@@ -566,7 +566,7 @@ func (w *escalation) tokenText(t lk.Token) string {
 func (w *escalation) run(steps []int) {
 	seed := w.rand.Uint64()
 	for _, step := range steps {
-		w.clock = w.clock.Add(time.Minute)
+		w.passed.Add(time.Minute.Microseconds())
 		w.steps++
 		r := rand.New(rand.NewPCG(seed, uint64(step)))
 		if chance(r, 15) {
@@ -708,7 +708,7 @@ func (w *escalation) damage(r *rand.Rand, id string) {
 	x.Inherits = append(x.Inherits, "gone")
 	x.InheritDenies = true
 	w.n++
-	wr := lk.Write{ID: [16]byte{1: byte(w.n >> 8), 2: byte(w.n), 15: 1}, Owner: "acme", At: w.clock, Roles: []lk.Role{x}}
+	wr := lk.Write{ID: [16]byte{1: byte(w.n >> 8), 2: byte(w.n), 15: 1}, Owner: "acme", At: w.now(), Roles: []lk.Role{x}}
 	if _, err := w.store.Store.Write(w.ctx, wr); err == nil {
 		w.say("host: %s is damaged: it inherits a role that does not exist", w.called(id))
 	}
@@ -870,7 +870,7 @@ func (w *escalation) call(r *rand.Rand, a *acting, as lk.Account, access lk.Acce
 			case 0:
 				o.Boundary = nil
 			case 1:
-				o.NotBefore = w.clock.Add(-24 * time.Hour)
+				o.NotBefore = w.now().Add(-24 * time.Hour)
 			case 2:
 				o.Limits.Credits = 1 << 40
 			default:
@@ -921,7 +921,7 @@ func (w *escalation) spec(r *rand.Rand, a *acting, rec *records, have lk.Permiss
 		w.editBounds(r, &spec.Settings)
 	}
 	if spec.Kind == lk.KindSession && spec.Validity.NotAfter.IsZero() {
-		spec.Validity.NotAfter = w.clock.Add(30 * time.Minute)
+		spec.Validity.NotAfter = w.now().Add(30 * time.Minute)
 	}
 	return spec
 }
@@ -931,7 +931,7 @@ func (w *escalation) editBounds(r *rand.Rand, s *lk.Settings) {
 	for range r.IntN(4) {
 		switch r.IntN(7) {
 		case 0:
-			s.Validity.NotAfter = w.clock.Add(time.Duration(1+r.IntN(150)) * time.Minute)
+			s.Validity.NotAfter = w.now().Add(time.Duration(1+r.IntN(150)) * time.Minute)
 		case 1:
 			s.Restrictions.Addresses = somePrefixes(r)
 		case 2:
@@ -977,7 +977,7 @@ func (w *escalation) editToken(r *rand.Rand, t *lk.Token, have lk.Permissions) {
 		if t.Kind != lk.KindAccess && t.Kind != lk.KindSession {
 			t.Validity = lk.Validity{}
 		} else {
-			t.Validity.NotAfter = w.clock.Add(200 * time.Minute)
+			t.Validity.NotAfter = w.now().Add(200 * time.Minute)
 		}
 	}
 }

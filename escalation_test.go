@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -180,7 +181,7 @@ type escalation struct {
 	t     *testing.T
 	ctx   context.Context
 	rand  *rand.Rand
-	clock time.Time
+	passed atomic.Int64 // µs
 	store *watched
 	keys  *lk.Manager // through which everybody acts
 	acme  lk.Account
@@ -259,8 +260,10 @@ func (l *lockedRand) Read(p []byte) (int, error) {
 	return l.r.Read(p)
 }
 
+var firstMoment = time.Date(2026, 3, 4, 5, 0, 0, 0, time.UTC)
+
 func newEscalation(t *testing.T, seed uint64) *escalation {
-	w := &escalation{t: t, ctx: context.Background(), clock: time.Date(2026, 3, 4, 5, 0, 0, 0, time.UTC), exact: true,
+	w := &escalation{t: t, ctx: context.Background(), exact: true,
 		texts: map[string]string{}, meant: map[string]rights{}, answers: map[string]rights{},
 		presented: map[string]bool{}, count: acts{},
 		rand: rand.New(rand.NewPCG(seed, 0)), laws: os.Getenv("LAWS")}
@@ -288,7 +291,7 @@ func (w *escalation) newWatcher(ring *lk.Keyring) {
 	w.watcher = lk.New(w.store.Store, &lk.Options{Clock: w.now, Keyring: ring, Imported: importedText, CacheTokens: -1})
 }
 
-func (w *escalation) now() time.Time { return w.clock }
+func (w *escalation) now() time.Time { return firstMoment.Add(time.Duration(w.passed.Load()) * time.Microsecond) }
 
 // watched looks at the store right before and right after each commit of an actor.
 type watched struct {
@@ -408,7 +411,7 @@ func (w *escalation) roleMeans(r *records, id string) rights {
 
 // tokenAnswers is what the library lets a token do now: nothing if it is not alive.
 func (w *escalation) tokenAnswers(r *records, id string) rights {
-	if !r.alive(id, w.clock) {
+	if !r.alive(id, w.now()) {
 		return make(rights, len(w.ask))
 	}
 	return w.answers[w.tokenMark(r, id)]
@@ -471,7 +474,7 @@ func (w *escalation) askToken(e evaluator, id string) {
 	}
 	mark2 := mark + text
 	asked := w.presented[mark2]
-	alive := e.alive(id, w.clock)
+	alive := e.alive(id, w.now())
 	if asked && alive {
 		return
 	}
@@ -544,7 +547,7 @@ func (w *escalation) signature(t lk.Token) *lk.Signature {
 	if !t.Restrictions.Signed {
 		return nil
 	}
-	return &lk.Signature{Key: w.texts[t.ID], Date: w.clock, OK: func([]byte) bool { return true }}
+	return &lk.Signature{Key: w.texts[t.ID], Date: w.now(), OK: func([]byte) bool { return true }}
 }
 
 // answer is what an Access allows, row by row.
@@ -842,7 +845,7 @@ func (w *escalation) judgeTold(old, new *records) {
 		return
 	}
 	for _, id := range new.ids {
-		if _, ok := old.tokens[id]; !ok && new.alive(id, w.clock) {
+		if _, ok := old.tokens[id]; !ok && new.alive(id, w.now()) {
 			means := w.means(new, new.token(id), w.tokenMark(new, id))
 			if less := means.more(w.tokenAnswers(new, id)); !less.none() {
 				w.fail("told", "a token was saved that cannot be told: %s", w.e.show(less, w.ask))

@@ -15,8 +15,8 @@ const (
 
 // check refuses what is no limit.
 func (l Limits) check() error {
-	if l.Credits < 0 {
-		return fmt.Errorf("%w: Limits.Credits is negative: 0 is no limit", ErrInvalid)
+	if l.Credits < 0 && l.Credits != NoCredits {
+		return fmt.Errorf("%w: Limits.Credits is negative: 0 is no limit, NoCredits a limit of nothing", ErrInvalid)
 	}
 	return l.Rate.check()
 }
@@ -50,7 +50,7 @@ func meetLimits(f *Found) (*limitSet, error) {
 			return err
 		}
 		if l.Credits != 0 {
-			p.limit = l.Credits
+			p.limit = max(l.Credits, 0)
 			set.purses = append(set.purses, p)
 		}
 		if l.Rate != (Rate{}) {
@@ -88,7 +88,7 @@ func limitsWithin(t *Token, ancestors []Token, of *Token, ofAncestors []Token) b
 		credits, rate := up.Limits.Credits == 0, up.Limits.Rate == Rate{}
 		for i := range chain {
 			l := &chain[i].Limits
-			credits = credits || l.Credits > 0 && l.Credits <= up.Limits.Credits
+			credits = credits || l.Credits != 0 && l.Credits <= up.Limits.Credits
 			if !rate && l.Rate != (Rate{}) {
 				mine, theirs := l.Rate.cells(), up.Limits.Rate.cells()
 				rate = mine.step >= theirs.step && mine.slack <= theirs.slack && l.Rate.Burst <= up.Limits.Rate.Burst

@@ -445,3 +445,26 @@ func TestAnActorOutspendsNoLimit(t *testing.T) {
 	_, _, err = as(minted).Issue(w.ctx, spec(latchkey.Limits{Rate: rate, Credits: 100})) // her parent has 99
 	w.is(latchkey.ErrDenied, err)
 }
+
+// A limit of nothing lets nothing through, of whatever is below it, and nobody who has it gives more away.
+func TestNoCredits(t *testing.T) {
+	w := newWorld(t)
+	tok, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Permissions: admin(),
+		Limits: latchkey.Limits{Credits: latchkey.NoCredits}})
+	a := w.access(secret)
+	w.is(latchkey.ErrOverLimit, a.Charge(w.ctx, "reads", 1))
+	_, err := a.Reserve(w.ctx, "reads", 1)
+	w.is(latchkey.ErrOverLimit, err)
+	w.ok(a.Charge(w.ctx, "reads", 0))
+	_, minted := w.mint(a, latchkey.Narrowing{Limits: latchkey.Limits{Credits: 100}})
+	w.is(latchkey.ErrOverLimit, w.access(minted).Charge(w.ctx, "reads", 1))
+	_, err = mustAs(w, a).Update(w.ctx, tok.ID, func(t *latchkey.Token) error { t.Limits.Credits = 1; return nil })
+	w.is(latchkey.ErrDenied, err)
+	w.update(tok, func(t *latchkey.Token) { t.Limits.Credits = 1 })
+	w.ok(w.access(secret).Charge(w.ctx, "reads", 1))
+	w.configure(func(o *latchkey.Owner) { o.Limits.Credits = latchkey.NoCredits })
+	w.is(latchkey.ErrOverLimit, w.access(secret).Charge(w.ctx, "reads", 1))
+	got, err := w.acme.Record(w.ctx)
+	w.ok(err)
+	assert.Equal(t, latchkey.NoCredits, got.Limits.Credits)
+}

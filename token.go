@@ -2,6 +2,7 @@ package latchkey
 
 import (
 	"encoding/json"
+	"math"
 	"net/netip"
 	"time"
 )
@@ -104,10 +105,14 @@ type Restrictions struct {
 // Credits is an amount of credits in millionths.
 type Credits int64
 
+// NoCredits is a limit of nothing: whatever is charged is over it. (A limit of 0 is none.)
+const NoCredits Credits = math.MinInt64
+
 // Limits are amounts a token or an owner may spend. Zero fields are no limit. What a minted token spends counts against
 // its own limits, those of each token it was minted from, and its owner's, so a wider one of its own changes nothing.
 type Limits struct {
 	// Credits bounds what [Access.Charge] and [Access.Reserve] take per meter and calendar month in UTC, exactly.
+	// [NoCredits] lets nothing through; other negative values are [ErrInvalid].
 	Credits Credits `json:"credits,omitempty"`
 	// Rate bounds how often [Manager.Verify] accepts the token, in each process by itself.
 	Rate Rate `json:"rate,omitzero"`

@@ -447,10 +447,13 @@ func messageBudget(r *http.Request, c *apperate.Call) (any, error) {
 		return payAsYouGo(r, c)
 	}
 	total, err := strconv.ParseUint(query.Get("totalMessages"), 10, 40)
-	if err != nil || total == 0 || len(query["totalMessages"]) != 1 { // 0 would be no limit
+	if err != nil || len(query["totalMessages"]) != 1 {
 		return nil, httpadapter.ErrBadRequest
 	}
 	limit := latchkey.Credits(total) * apperate.Credit
+	if total == 0 {
+		limit = latchkey.NoCredits // 0 would be no limit
+	}
 	err = c.Account.Configure(r.Context(), func(o *latchkey.Owner) error {
 		o.Limits.Credits = limit
 		return nil

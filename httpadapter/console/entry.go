@@ -104,8 +104,8 @@ func (c *console) entryOf(t *latchkey.Token, from int) *entry {
 		NotBefore: momentText(t.Validity.NotBefore), Errors: map[string]string{}}
 	on, chips, _ := c.rights.read(t.Permissions)
 	e.On, e.Chips, e.Roles = on, newPicks(chipValues(chips), from), newPicks(t.Roles, 0)
-	if t.Limits.Credits > 0 {
-		e.Credits = creditText(t.Limits.Credits)
+	if t.Limits.Credits != 0 {
+		e.Credits = creditText(max(t.Limits.Credits, 0))
 	}
 	if r := t.Limits.Rate; r.Count > 0 {
 		e.RateCount, e.RatePer = strconv.Itoa(r.Count), r.Per.String()
@@ -204,8 +204,11 @@ func (v *visit) apply(e *entry, t *latchkey.Token) {
 	v.applyPrefixes(e, "mintfrom", e.MintFrom, &s.Restrictions.MintFrom)
 	if e.Credits != was.Credits {
 		n, ok := parseCredits(e.Credits)
-		if s.Limits.Credits = n; e.Credits != "" && (!ok || n == 0) {
-			e.Errors["credits"] = "A number above 0 with at most six decimals, or nothing for no limit."
+		switch s.Limits.Credits = n; {
+		case e.Credits != "" && !ok:
+			e.Errors["credits"] = "A number above 0 with at most six decimals, 0 for no credits at all, or nothing for no limit."
+		case ok && n == 0:
+			s.Limits.Credits = latchkey.NoCredits
 		}
 	}
 	v.applyRate(e, was, s)

@@ -83,8 +83,11 @@ func (v *visit) factsOf(t *latchkey.Token, add func(label, text string)) {
 }
 
 func limitFacts(l latchkey.Limits, add func(label, text string)) {
-	if l.Credits > 0 {
+	switch {
+	case l.Credits > 0:
 		add("Credits", credits(l.Credits)+" in a calendar month")
+	case l.Credits == latchkey.NoCredits:
+		add("Credits", "none")
 	}
 	if r := l.Rate; r.Count > 0 {
 		words := fmt.Sprintf("%d requests per %s", r.Count, perWords(r.Per))

@@ -305,3 +305,22 @@ func TestAccessFromElsewhere(t *testing.T) {
 		require.Equal(t, 401, w.do("POST", "new", "").Code, name)
 	}
 }
+
+// A limit of nothing is typed as 0, shown as 0, and kept by a form that is sent as it was drawn.
+func TestALimitOfNothing(t *testing.T) {
+	w := newWorld(t, nil)
+	tok := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "k"}})
+	form := w.form("token/" + tok.ID)
+	form.Set("credits", "0")
+	require.Equal(t, 303, w.post("token/"+tok.ID, form).Code)
+	require.Equal(t, latchkey.NoCredits, w.token(tok.ID).Limits.Credits)
+	form = w.form("token/" + tok.ID)
+	require.Equal(t, "0", form.Get("credits"))
+	form.Set("name", "other")
+	require.Equal(t, 303, w.post("token/"+tok.ID, form).Code)
+	require.Equal(t, latchkey.NoCredits, w.token(tok.ID).Limits.Credits)
+	form = w.form("token/" + tok.ID)
+	form.Set("credits", "")
+	require.Equal(t, 303, w.post("token/"+tok.ID, form).Code)
+	require.Zero(t, w.token(tok.ID).Limits.Credits)
+}
