@@ -178,16 +178,16 @@ func (c acts) suffice(t *testing.T, least int) {
 
 // escalation is a world of one owner, with actors.
 type escalation struct {
-	t     *testing.T
-	ctx   context.Context
-	rand  *rand.Rand
+	t      *testing.T
+	ctx    context.Context
+	rand   *rand.Rand
 	passed atomic.Int64 // µs
-	store *watched
-	keys  *lk.Manager // through which everybody acts
-	acme  lk.Account
-	e     *universe
-	ask   []question
-	exact bool // nothing in this world exceeds a limit
+	store  *watched
+	keys   *lk.Manager // through which everybody acts
+	acme   lk.Account
+	e      *universe
+	ask    []question
+	exact  bool // nothing in this world exceeds a limit
 
 	texts   map[string]string // of tokens
 	people  []person
@@ -291,7 +291,9 @@ func (w *escalation) newWatcher(ring *lk.Keyring) {
 	w.watcher = lk.New(w.store.Store, &lk.Options{Clock: w.now, Keyring: ring, Imported: importedText, CacheTokens: -1})
 }
 
-func (w *escalation) now() time.Time { return firstMoment.Add(time.Duration(w.passed.Load()) * time.Microsecond) }
+func (w *escalation) now() time.Time {
+	return firstMoment.Add(time.Duration(w.passed.Load()) * time.Microsecond)
+}
 
 // watched looks at the store right before and right after each commit of an actor.
 type watched struct {
