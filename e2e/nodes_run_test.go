@@ -173,9 +173,13 @@ func TestNodesThatDoNotObey(t *testing.T) {
 		"a bound that is larger than was said": {MaxStale: time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
-			wrong := everyChange(t, e, e.place(t), min(spec.MaxStale, 50*time.Millisecond), spec, nodeChanges[:4])
-			require.NotEmpty(t, wrong)
-			require.Contains(t, strings.Join(wrong, "\n"), "answered as before")
+			// On a busy machine a node may not come to answer while it lags: try until one did.
+			var wrong string
+			for try := 0; try < 30 && !strings.Contains(wrong, "answered as before"); try++ {
+				list := everyChange(t, e, e.place(t), min(spec.MaxStale, 50*time.Millisecond), spec, nodeChanges[:4])
+				wrong = strings.Join(list, "\n")
+			}
+			require.Contains(t, wrong, "answered as before")
 		})
 	}
 }
