@@ -2,6 +2,7 @@ package latchkey_test
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -94,6 +95,12 @@ func TestATestTokenReachesNoLiveOne(t *testing.T) {
 	assert.ErrorIs(t, as.Revoke(w.ctx, live.ID, ""), latchkey.ErrDenied)
 	_, _, err = as.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindSecret, Test: true})
 	assert.NoError(t, err)
+
+	off := func(o *latchkey.Owner) error { o.Disabled = true; return nil }
+	w.is(latchkey.ErrDenied, as.Configure(w.ctx, off)) // the owner's record holds for live tokens
+	_, secret, err = w.acme.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindSecret})
+	w.ok(err)
+	w.ok(mustAs(w, w.access(secret.Reveal())).Configure(w.ctx, off))
 }
 
 func TestRevealOfARevokedToken(t *testing.T) {
@@ -127,46 +134,71 @@ func TestAForeignSecretPastItsEndIsUnknown(t *testing.T) {
 	w.is(latchkey.ErrUnknownToken, err)
 }
 
-// beforeWrite is a store where something else is committed between what a call read and what it writes.
-type beforeWrite struct {
-	latchkey.Store
-	do func()
-}
-
-func (s *beforeWrite) Write(ctx context.Context, w latchkey.Write) (uint64, error) {
-	if do := s.do; do != nil {
-		s.do = nil
-		do()
-	}
-	return s.Store.Write(ctx, w)
-}
-
-// Who acts writes nothing after she lost the right to, though she had it when the call began.
+// An actor writes nothing after it lost the right to, though it had it when the call began.
 func TestNothingIsWrittenPastALoss(t *testing.T) {
-	for name, lose := range map[string]func(w *world, root latchkey.Token, r latchkey.Role){
-		"revoking the parent": func(w *world, root latchkey.Token, _ latchkey.Role) { w.ok(w.acme.Revoke(w.ctx, root.ID, "")) },
-		"editing the role": func(w *world, _ latchkey.Token, r latchkey.Role) {
+	for name, c := range map[string]struct {
+		lose func(w *world, root latchkey.Token, r latchkey.Role)
+		want error
+	}{
+		"nothing": {func(*world, latchkey.Token, latchkey.Role) {}, nil},
+		"revoking the actor": {func(w *world, root latchkey.Token, _ latchkey.Role) {
+			w.ok(w.acme.Revoke(w.ctx, root.ID, ""))
+		}, latchkey.ErrRevoked},
+		"deleting the actor": {func(w *world, root latchkey.Token, _ latchkey.Role) {
+			w.ok(w.acme.Delete(w.ctx, root.ID))
+		}, latchkey.ErrUnknownToken},
+		"editing the actor": {func(w *world, root latchkey.Token, _ latchkey.Role) {
+			w.update(root, func(t *latchkey.Token) { t.Roles = nil })
+		}, latchkey.ErrDenied},
+		"editing the role": {func(w *world, _ latchkey.Token, r latchkey.Role) {
 			w.editRole(r, func(r *latchkey.Role) { r.Permissions = nil })
-		},
-		"ending all tokens": func(w *world, _ latchkey.Token, _ latchkey.Role) {
+		}, latchkey.ErrDenied},
+		"a boundary": {func(w *world, _ latchkey.Token, _ latchkey.Role) {
+			w.configure(func(o *latchkey.Owner) { o.Boundary = latchkey.Permissions{} })
+		}, latchkey.ErrDenied},
+		"ending all tokens": {func(w *world, _ latchkey.Token, _ latchkey.Role) {
 			w.configure(func(o *latchkey.Owner) { o.NotBefore = w.now() })
-		},
+		}, latchkey.ErrRevoked},
 	} {
+		for _, issue := range []bool{true, false} {
+			t.Run(fmt.Sprint(name, ", a token ", issue), func(t *testing.T) {
+				w := newWorld(t)
+				var err error
+				role := w.role("admin", admin()...)
+				root, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{role.ID}})
+				as := mustAs(w, w.access(secret))
+				done := w.store.before(func() { c.lose(w, root, role) })
+				if issue {
+					_, _, err = as.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
+						Settings: latchkey.Settings{Permissions: admin()}})
+				} else {
+					_, err = as.CreateRole(w.ctx, latchkey.Role{Name: "new", Permissions: admin()})
+				}
+				require.True(t, done())
+				require.ErrorIs(t, err, c.want)
+			})
+		}
+	}
+	// What a minted token does depends on its parents, too.
+	for name, minted := range map[string]bool{"a parent of the actor": true, "nothing of a parent": false} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			store := &beforeWrite{Store: w.store}
-			keys := latchkey.New(store, &latchkey.Options{Clock: w.now})
-			role := w.role("admin", admin()...)
-			root, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{role.ID}})
+			root, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Permissions: admin()})
 			_, child := w.mint(w.access(secret), latchkey.Narrowing{})
-			a, err := keys.Verify(w.ctx, latchkey.Presented{Secret: child})
-			w.ok(err)
-			as, err := keys.For("acme").As(a)
-			w.ok(err)
-			store.do = func() { lose(w, root, role); w.turn(2 * time.Second) }
-			_, _, err = as.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Permissions: admin()}})
-			require.Error(t, err)
-			assert.NotErrorIs(t, err, latchkey.ErrConflict)
+			other, _ := w.key()
+			as := mustAs(w, w.access(child))
+			done := w.store.before(func() {
+				if minted {
+					w.update(root, func(t *latchkey.Token) { t.Permissions = nil })
+				}
+			})
+			err := as.Revoke(w.ctx, other.ID, "")
+			require.True(t, done())
+			if minted {
+				w.is(latchkey.ErrDenied, err)
+			} else {
+				w.ok(err)
+			}
 		})
 	}
 }
@@ -177,11 +209,12 @@ func TestRotateWhileASecretMovesUnderANewKey(t *testing.T) {
 	w := newWorld(t, func(o *latchkey.Options) { o.Keyring = must(latchkey.NewKeyring(k1)) })
 	tok, secret := w.key()
 	newer := latchkey.New(w.store, &latchkey.Options{Clock: w.now, Keyring: must(latchkey.NewKeyring(k2, k1))})
-	store := &beforeWrite{Store: w.store}
+	store := &meddler{Store: w.store}
 	rotating := latchkey.New(store, &latchkey.Options{Clock: w.now, Keyring: must(latchkey.NewKeyring(k2, k1))})
-	store.do = func() { _, err := newer.Verify(w.ctx, latchkey.Presented{Secret: secret}); w.ok(err) }
+	done := store.before(func() { _, err := newer.Verify(w.ctx, latchkey.Presented{Secret: secret}); w.ok(err) })
 	fresh, err := rotating.For("acme").Rotate(w.ctx, tok.ID, 0)
 	w.ok(err)
+	require.True(t, done())
 	_, err = newer.Verify(w.ctx, latchkey.Presented{Secret: fresh.Reveal()})
 	w.ok(err)
 	_, err = newer.Verify(w.ctx, latchkey.Presented{Secret: secret})
@@ -209,6 +242,7 @@ func TestNobodyLoosensHerOwnToken(t *testing.T) {
 		"fewer addresses":     {func(t *latchkey.Token) { t.Restrictions.Addresses = prefixes("10.0.0.0/16") }, true},
 		"an earlier end":      {func(t *latchkey.Token) { t.Validity.NotAfter = t.Validity.NotAfter.Add(-time.Minute) }, true},
 		"more addresses":      {func(t *latchkey.Token) { t.Restrictions.Addresses = prefixes("10.0.0.0/8", "192.0.2.0/24") }, false},
+		"a shorter prefix":    {func(t *latchkey.Token) { t.Restrictions.Addresses = prefixes("10.0.0.0/7") }, false},
 		"all addresses":       {func(t *latchkey.Token) { t.Restrictions.Addresses = nil }, false},
 		"minting from all":    {func(t *latchkey.Token) { t.Restrictions.MintFrom = nil }, false},
 		"a later end":         {func(t *latchkey.Token) { t.Validity.NotAfter = t.Validity.NotAfter.Add(1 * time.Minute) }, false},
@@ -259,6 +293,7 @@ func TestAFeedThatLagsBehindItsEpoch(t *testing.T) {
 	require.NoError(t, err)
 	_, err = keys.Verify(t.Context(), latchkey.Presented{Secret: secret.Reveal()})
 	require.ErrorIs(t, err, latchkey.ErrUnavailable)
+	require.Positive(t, store.calls)
 }
 
 // Taking a role from a key takes it from what was narrowed to it, as from what was minted.
@@ -557,6 +592,7 @@ func TestNobodyMakesAnHeirBehindTheBackOfAnEdit(t *testing.T) {
 			}
 			_, err = mine.UpdateRole(w.ctx, base.ID, func(r *latchkey.Role) error { r.Permissions = nil; return nil })
 			assert.ErrorIs(t, err, latchkey.ErrDenied)
+			require.Nil(t, s.then, "somebody came between")
 			_, held := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{heir.ID}})
 			assert.False(t, w.access(held).Allows(latchkey.Read, "b"))
 			assert.Equal(t, before, record(), "the owner's record is what it was")

@@ -623,3 +623,23 @@ func TestABoundaryThatRefersToWhoAsks(t *testing.T) {
 		Settings: latchkey.Settings{Permissions: latchkey.Permissions{latchkey.Allow("approve").On("payment")}}})
 	w.ok(err)
 }
+
+// The same of the roles of who asks: they are those of the token that is made, and not the actor's.
+func TestABoundaryThatRefersToTheRolesOfWhoAsks(t *testing.T) {
+	w := newWorld(t)
+	clerk, chief := w.role("clerk"), w.role("chief")
+	w.configure(func(o *latchkey.Owner) {
+		o.Boundary = latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*", "latchkey/*"),
+			latchkey.Allow("approve").On("payment").Where(latchkey.Where("role", latchkey.In, latchkey.SelfRoles))}
+	})
+	_, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{clerk.ID},
+		Permissions: append(admin(), latchkey.Allow("approve", latchkey.Read).On("payment"))})
+	issue := func(action latchkey.Action) error {
+		_, _, err := mustAs(w, w.access(secret)).Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
+			Settings: latchkey.Settings{Roles: []string{chief.ID},
+				Permissions: latchkey.Permissions{latchkey.Allow(action).On("payment")}}})
+		return err
+	}
+	w.is(latchkey.ErrDenied, issue("approve"))
+	w.ok(issue(latchkey.Read))
+}

@@ -72,6 +72,17 @@ func TestUpdateNeverTurnsNothingIntoEverything(t *testing.T) {
 	tok, child := w.mint(w.access(secret), latchkey.Narrowing{Roles: []string{role.ID}})
 	w.update(tok, func(t *latchkey.Token) { t.Roles = nil })
 	assert.False(t, w.access(child).Allows(latchkey.Read, "x"), "a mint whose last role is taken has none, not all")
+
+	_, secret = w.key(latchkey.Allow(latchkey.Read, latchkey.Create).On("*"))
+	for name, edit := range map[string]func(t *latchkey.Token){
+		"rules":  func(t *latchkey.Token) { t.Permissions = latchkey.Permissions{latchkey.Grant(latchkey.Read).On("*")} },
+		"a role": func(t *latchkey.Token) { t.Roles = []string{role.ID} },
+	} {
+		tok, child = w.mint(w.access(secret), latchkey.Narrowing{})
+		require.True(t, w.access(child).Allows(latchkey.Create, "x"), name)
+		w.update(tok, edit)
+		assert.False(t, w.access(child).Allows(latchkey.Create, "x"), "a mint of all that is given %s has only those", name)
+	}
 }
 
 func TestNothingCrossesOwners(t *testing.T) {
@@ -134,7 +145,7 @@ func TestActingAs(t *testing.T) {
 	clerk := as(tokens, data)
 	_, adminKey := w.key(admin()...)
 	_, mint := w.mint(w.access(adminKey), latchkey.Narrowing{})
-	minted := mustAs(w, w.access(mint))
+	minted := mustAs(w, w.access(mint)).Exceeding() // what binds it is that it is minted
 	for name, c := range map[string]struct {
 		who latchkey.Account
 		do  call
@@ -154,6 +165,10 @@ func TestActingAs(t *testing.T) {
 		"a clerk updates a strong token":  {clerk, func(a latchkey.Account) error { _, err := a.Update(w.ctx, victim.ID, nop); return err }, false},
 		"a clerk raises a weak token": {clerk, func(a latchkey.Account) error {
 			_, err := a.Update(w.ctx, small.ID, func(t *latchkey.Token) error { t.Roles = []string{strong.ID}; return nil })
+			return err
+		}, false},
+		"a clerk weakens a strong token": {clerk, func(a latchkey.Account) error {
+			_, err := a.Update(w.ctx, victim.ID, func(t *latchkey.Token) error { t.Roles = nil; return nil })
 			return err
 		}, false},
 		"a clerk rotates a strong token": {clerk, func(a latchkey.Account) error { _, err := a.Rotate(w.ctx, victim.ID, 0); return err }, false},
@@ -239,11 +254,83 @@ func TestActingAs(t *testing.T) {
 	w.is(latchkey.ErrNotFound, err)
 }
 
+// A role that an actor may not read is missing to it.
+func TestRolesThatAnActorMayNotRead(t *testing.T) {
+	w := newWorld(t)
+	theirs, mine := w.role("theirs", readAll()), w.role("mine")
+	_, s := w.key(latchkey.Allow(latchkey.Read).On(latchkey.Exactly(latchkey.Path("latchkey", "role", mine.ID))))
+	as := mustAs(w, w.access(s))
+	_, err := as.Role(w.ctx, theirs.ID)
+	w.is(latchkey.ErrNotFound, err)
+	_, err = as.ExplainRole(w.ctx, theirs.ID)
+	w.is(latchkey.ErrNotFound, err)
+	got, err := as.Role(w.ctx, mine.ID)
+	w.ok(err)
+	assert.Equal(t, mine, got)
+	_, err = as.ExplainRole(w.ctx, mine.ID)
+	w.ok(err)
+	seen := 0
+	for r, err := range as.Roles(w.ctx, latchkey.RoleQuery{}) {
+		w.ok(err)
+		require.Equal(t, mine.ID, r.ID)
+		seen++
+	}
+	assert.Equal(t, 1, seen)
+
+	heir, err := w.acme.CreateRole(w.ctx, latchkey.Role{Name: "heir", Inherits: []string{theirs.ID}})
+	w.ok(err)
+	tok, _ := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{theirs.ID}})
+	_, s = w.key(latchkey.Allow(latchkey.Read).On("latchkey/token/*",
+		latchkey.Exactly(latchkey.Path("latchkey", "role", heir.ID))))
+	as = mustAs(w, w.access(s))
+	_, err = as.ExplainRole(w.ctx, heir.ID) // the answer would show what it inherits
+	w.is(latchkey.ErrDenied, err)
+	_, err = as.Explain(w.ctx, tok.ID)
+	w.is(latchkey.ErrDenied, err)
+	_, s = w.key(latchkey.Allow(latchkey.Read).On("latchkey/token/*", "latchkey/role/*"))
+	as = mustAs(w, w.access(s))
+	_, err = as.ExplainRole(w.ctx, heir.ID)
+	w.ok(err)
+	_, err = as.Explain(w.ctx, tok.ID)
+	w.ok(err)
+}
+
 func mustAs(w *world, a latchkey.Access) latchkey.Account {
 	w.Helper()
 	acc, err := w.acme.As(a)
 	w.ok(err)
 	return acc
+}
+
+// What is stored about an Assumed caller is its owner's record, which every call asks anew.
+func TestAnAssumedActorObeysTheOwnersRecord(t *testing.T) {
+	w := newWorld(t)
+	a := w.acme.Assume(latchkey.Client{ID: "7"}, admin())
+	as := mustAs(w, a)
+	issue := func() error {
+		_, _, err := as.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindPublishable})
+		return err
+	}
+	w.ok(issue())
+	for range 2 { // a boundary takes the place of the one before it
+		w.configure(func(o *latchkey.Owner) { o.Boundary = latchkey.Permissions{readAll()} })
+		w.is(latchkey.ErrDenied, issue())
+		again, err := w.keys.Again(w.ctx, a)
+		w.ok(err)
+		assert.False(t, again.Allows(latchkey.Create, "latchkey/token/x"))
+		a = again
+	}
+	w.configure(func(o *latchkey.Owner) { o.Boundary = admin() })
+	w.ok(issue())
+	a, err := w.keys.Again(w.ctx, a)
+	w.ok(err)
+	assert.True(t, a.Allows(latchkey.Create, "latchkey/token/x"))
+	w.configure(func(o *latchkey.Owner) { o.Boundary, o.Disabled = nil, true })
+	w.is(latchkey.ErrOwnerDisabled, issue())
+	_, err = w.keys.Again(w.ctx, a)
+	w.is(latchkey.ErrOwnerDisabled, err)
+	w.configure(func(o *latchkey.Owner) { o.Disabled = false })
+	w.ok(issue())
 }
 
 func TestAnActorWhoLostHerRightsDoesNothing(t *testing.T) {
@@ -340,6 +427,31 @@ func TestRolesNeverFormARing(t *testing.T) {
 		}
 		wg.Wait()
 		require.True(t, (errs[0] == nil) != (errs[1] == nil), "%v", errs)
+	}
+}
+
+// The same where the other comes between what the first read and what it writes.
+func TestARingIsSeenThoughItIsMadeMeanwhile(t *testing.T) {
+	for name, ring := range map[string]bool{"a ring": true, "no ring": false} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			a, b, c := w.role("a"), w.role("b"), w.role("c")
+			w.editRole(b, func(r *latchkey.Role) { r.Inherits = []string{c.ID} })
+			done := w.store.before(func() {
+				w.editRole(c, func(r *latchkey.Role) {
+					if ring {
+						r.Inherits = []string{a.ID}
+					}
+				})
+			})
+			_, err := w.acme.UpdateRole(w.ctx, a.ID, func(r *latchkey.Role) error { r.Inherits = []string{b.ID}; return nil })
+			require.True(t, done())
+			if ring {
+				w.is(latchkey.ErrInvalid, err)
+			} else {
+				w.ok(err)
+			}
+		})
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 	"unsafe"
 
@@ -25,7 +26,7 @@ type clocks struct {
 	mu    sync.Mutex
 	true  time.Time
 	db    *offClock
-	store *beforeWrite
+	store *meddler
 	open  []*latchkey.Manager
 }
 
@@ -56,7 +57,7 @@ func (o *offClock) set(change func(o *offClock)) {
 func newClocks(t *testing.T) *clocks {
 	c := &clocks{T: t, ctx: t.Context(), true: time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)}
 	c.db = &offClock{c: c}
-	c.store = &beforeWrite{Store: memstore.New(&memstore.Options{Clock: c.db.now})}
+	c.store = &meddler{Store: memstore.New(&memstore.Options{Clock: c.db.now})}
 	t.Cleanup(func() {
 		for _, m := range c.open {
 			_ = m.Close(context.Background())
@@ -422,6 +423,33 @@ func TestAClockThatStandsStill(t *testing.T) {
 	}
 }
 
+// slow is a store whose clock takes its time to be asked.
+type slow struct{ latchkey.Store }
+
+func (s slow) Changes(ctx context.Context, after uint64, n int) (latchkey.Feed, error) {
+	time.Sleep(time.Millisecond)
+	return s.Store.Changes(ctx, after, n)
+}
+
+// The same where the store's clock is not asked each time: by the time that passed it is due.
+func TestAClockThatStandsStillBesideASlowStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stands := time.Now()
+		m := latchkey.New(slow{memstore.New(nil)}, &latchkey.Options{Clock: func() time.Time { return stands }})
+		_, secret, err := m.For("acme").Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey})
+		require.NoError(t, err)
+		a, err := m.Verify(t.Context(), latchkey.Presented{Secret: secret.Reveal()})
+		require.NoError(t, err)
+		time.Sleep(30 * time.Second)
+		_, err = m.Again(t.Context(), a)
+		require.NoError(t, err)
+		time.Sleep(31 * time.Second)
+		_, err = m.Again(t.Context(), a)
+		require.ErrorIs(t, err, latchkey.ErrUnavailable)
+		require.NoError(t, m.Close(t.Context()))
+	})
+}
+
 // When both clocks were wrong together and are put right, what was made meanwhile is right, and what was over stays over for
 // an hour.
 func TestBothClocksSetBack(t *testing.T) {
@@ -577,15 +605,9 @@ func TestMadeWhileAllAreEnded(t *testing.T) {
 				}
 				_, secret := c.issue(m, latchkey.Settings{})
 				a := c.access(m, secret)
-				var once atomic.Bool
-				c.store.do = func() {
-					if once.CompareAndSwap(false, true) {
-						c.store.do = nil
-						require.NoError(t, c.endAll(fast, c.true))
-					}
-				}
+				done := c.store.before(func() { require.NoError(t, c.endAll(fast, c.true)) })
 				made, err := make(c, m, a)
-				require.True(t, once.Load())
+				require.True(t, done())
 				if name == "Mint" {
 					require.ErrorIs(t, err, latchkey.ErrRevoked, "its parent is dead")
 					return

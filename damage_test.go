@@ -182,3 +182,62 @@ func TestDamagedErrorSaysWhat(t *testing.T) {
 	require.EqualError(t, &latchkey.DamagedError{Kind: latchkey.ChangedToken, Owner: "acme", ID: "x"},
 		`latchkey: store unavailable: the stored token "x" of owner "acme" cannot be read`)
 }
+
+// The holder of a role that cannot be read may do anything: who may less does not change the role.
+func TestARoleOfADamagedTokenIsLeftAlone(t *testing.T) {
+	w := newWorld(t)
+	data := latchkey.Allow(latchkey.Read).On("data/*")
+	role := w.role("r", data)
+	holder, _ := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{role.ID}})
+	_, secret := w.key(data, latchkey.Allow(latchkey.Any).On("latchkey/role/*"))
+	as := mustAs(w, w.access(secret))
+	rename := func() error {
+		_, err := as.UpdateRole(w.ctx, role.ID, func(r *latchkey.Role) error { r.Name += "x"; return nil })
+		return err
+	}
+	w.ok(rename())
+	spoil(t, w.store.Store, holder.ID)
+	w.is(latchkey.ErrDenied, rename())
+}
+
+// Of a token that cannot be read nothing but the switch can be changed, and revoked it has no rights left.
+func TestWhatIsLeftOfADamagedToken(t *testing.T) {
+	w := newWorld(t)
+	role := w.role("r", readAll())
+	tok, _ := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{role.ID},
+		Permissions: latchkey.Permissions{readAll()}})
+	spoil(t, w.store.Store, tok.ID)
+	var damaged *latchkey.DamagedError
+	for name, edit := range map[string]func(t *latchkey.Token){
+		"a name":  func(t *latchkey.Token) { t.Name = "x" },
+		"rights":  func(t *latchkey.Token) { t.Permissions = nil },
+		"the end": func(t *latchkey.Token) { t.Disabled, t.Validity.NotAfter = true, w.now().Add(time.Hour) },
+		"repair":  func(t *latchkey.Token) { t.Damaged = false; t.Name = "x" },
+	} {
+		_, err := w.acme.Update(w.ctx, tok.ID, func(t *latchkey.Token) error { edit(t); return nil })
+		require.ErrorAs(t, err, &damaged, name)
+	}
+	_, err := w.acme.Update(w.ctx, tok.ID, func(t *latchkey.Token) error { t.Disabled = true; return nil })
+	w.ok(err)
+	w.ok(w.acme.Revoke(w.ctx, tok.ID, "damaged"))
+	f, err := w.store.Store.Load(w.ctx, "acme", tok.ID)
+	w.ok(err)
+	require.False(t, f.Token.Revoked.IsZero())
+	require.Empty(t, f.Token.Roles)
+	require.Empty(t, f.Token.Permissions)
+}
+
+// A text says of which kind its token is: a record of another kind is none of it.
+func TestARecordOfAnotherKindThanItsText(t *testing.T) {
+	w := newWorld(t)
+	_, secret := w.key()
+	store := &found{Store: w.store}
+	verify := func() error {
+		_, err := latchkey.New(store, &latchkey.Options{Clock: w.now}).Verify(w.ctx, latchkey.Presented{Secret: secret})
+		return err
+	}
+	w.ok(verify())
+	store.edit = func(f *latchkey.Found) { f.Token.Kind = latchkey.KindSecret }
+	w.is(latchkey.ErrUnavailable, verify())
+	require.Equal(t, 1, store.edited)
+}

@@ -124,6 +124,8 @@ func TestAmounts(t *testing.T) {
 		{most, most, nil, nil},
 		{most - 1, most, latchkey.ErrOverLimit, latchkey.ErrOverLimit},
 		{0, most, nil, nil}, // no limit
+		{0, 5, nil, nil},
+		{0, -1, latchkey.ErrInvalid, latchkey.ErrInvalid},
 	} {
 		_, secret := w.issue(latchkey.KindAPIKey, credits(c.limit))
 		a := w.access(secret)
@@ -435,6 +437,14 @@ func TestAnActorOutspendsNoLimit(t *testing.T) {
 	}
 	_, err := as(secret).Update(w.ctx, tok.ID, func(t *latchkey.Token) error { t.Limits.Credits = 101; return nil })
 	w.is(latchkey.ErrDenied, err)
+	for name, faster := range map[string]latchkey.Rate{
+		"a step":  {Count: 11, Per: time.Second},
+		"a burst": {Count: 10, Per: time.Second, Burst: 1001},
+		"none":    {},
+	} {
+		_, err = as(secret).Update(w.ctx, tok.ID, func(t *latchkey.Token) error { t.Limits.Rate = faster; return nil })
+		assert.ErrorIs(t, err, latchkey.ErrDenied, name)
+	}
 	_, err = as(secret).Update(w.ctx, tok.ID, func(t *latchkey.Token) error { t.Limits.Credits = 99; return nil })
 	w.ok(err)
 	free, _ := w.key(readAll())

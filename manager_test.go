@@ -698,7 +698,20 @@ func (s *rewound) Changes(ctx context.Context, after uint64, n int) (latchkey.Fe
 func TestHolesInHistoryForgetEverything(t *testing.T) {
 	for name, edit := range map[string]func(latchkey.Feed) latchkey.Feed{
 		"truncated": func(f latchkey.Feed) latchkey.Feed { f.Truncated, f.Changes = true, nil; return f },
-		"a hole":    func(f latchkey.Feed) latchkey.Feed { f.Changes = f.Changes[:0]; return f },
+		"truncated, and dense": func(f latchkey.Feed) latchkey.Feed {
+			f.Truncated = true
+			for i := range f.Changes {
+				f.Changes[i].ID = "another"
+			}
+			return f
+		},
+		"a kind that is unknown": func(f latchkey.Feed) latchkey.Feed {
+			for i := range f.Changes {
+				f.Changes[i].Kind, f.Changes[i].ID = 99, "another"
+			}
+			return f
+		},
+		"a hole": func(f latchkey.Feed) latchkey.Feed { f.Changes = f.Changes[:0]; return f },
 		"too high": func(f latchkey.Feed) latchkey.Feed {
 			if len(f.Changes) > 1 {
 				f.Changes = f.Changes[1:]
@@ -714,15 +727,21 @@ func TestHolesInHistoryForgetEverything(t *testing.T) {
 			node := latchkey.New(store, &o)
 			a, sa := w.key(readAll())
 			b, _ := w.key()
+			for range 3 { // so that there is a past
+				w.update(b, func(t *latchkey.Token) { t.Name += "x" })
+			}
 			for range 3 {
 				_, err := node.Verify(w.ctx, latchkey.Presented{Secret: sa})
 				w.ok(err)
 			}
 			w.ok(w.acme.Revoke(w.ctx, a.ID, "")) // the change that goes missing
 			w.ok(w.acme.Revoke(w.ctx, b.ID, ""))
-			store.edit.Store(&edit)
+			edited := 0
+			lie := func(f latchkey.Feed) latchkey.Feed { edited++; return edit(f) }
+			store.edit.Store(&lie)
 			_, err := node.Verify(w.ctx, latchkey.Presented{Secret: sa})
 			w.is(latchkey.ErrRevoked, err)
+			require.Positive(t, edited)
 		})
 	}
 }
@@ -907,6 +926,30 @@ func TestSignedRequests(t *testing.T) {
 	_, _, err = w.keys.Mint(w.ctx, mustVerify(w, latchkey.Presented{Signature: &latchkey.Signature{Key: secret, Date: w.now(),
 		OK: func(k []byte) bool { return string(k) == key.Reveal() }}}), latchkey.Narrowing{Lifetime: time.Hour})
 	w.is(latchkey.ErrDenied, err)
+}
+
+// A request that presents one token and is signed for another is neither's.
+func TestASignatureThatNamesAnotherToken(t *testing.T) {
+	w := newWorld(t, func(o *latchkey.Options) {
+		o.Keyring = must(latchkey.NewKeyring(latchkey.Key{ID: 1, Secret: []byte(strings.Repeat("a", 32))}))
+	})
+	tok, secret := w.key(readAll())
+	_, other := w.key(readAll())
+	key, err := w.acme.SigningSecret(w.ctx, tok.ID)
+	w.ok(err)
+	verify := func(presented, named string) error {
+		_, err := w.keys.Verify(w.ctx, latchkey.Presented{Secret: presented, Signature: &latchkey.Signature{Key: named,
+			Date: w.now(), OK: func(k []byte) bool { return string(k) == key.Reveal() }}})
+		return err
+	}
+	for range 2 { // from the store, then from memory
+		w.ok(verify(secret, secret))
+		w.ok(verify(secret, ""))
+		w.ok(verify("", secret))
+		w.is(latchkey.ErrSignature, verify(secret, other))
+		w.is(latchkey.ErrSignature, verify(other, secret))
+		w.is(latchkey.ErrUnknownToken, verify("", ""))
+	}
 }
 
 // Who rotates a token because it leaked must not leave the other half of the leak behind.

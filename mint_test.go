@@ -195,6 +195,34 @@ func TestMintAfterALossFails(t *testing.T) {
 	w.is(latchkey.ErrRevoked, err)
 }
 
+// A mint that began before its parent was lost writes nothing.
+func TestMintPastALoss(t *testing.T) {
+	for name, c := range map[string]struct {
+		lose func(w *world, key latchkey.Token)
+		want error
+	}{
+		"nothing":  {func(*world, latchkey.Token) {}, nil},
+		"deleting": {func(w *world, key latchkey.Token) { w.ok(w.acme.Delete(w.ctx, key.ID)) }, latchkey.ErrUnknownToken},
+		"revoking": {func(w *world, key latchkey.Token) { w.ok(w.acme.Revoke(w.ctx, key.ID, "")) }, latchkey.ErrRevoked},
+		"disabling": {func(w *world, key latchkey.Token) {
+			w.update(key, func(t *latchkey.Token) { t.Disabled = true })
+		}, latchkey.ErrDisabled},
+		"where it mints": {func(w *world, key latchkey.Token) {
+			w.update(key, func(t *latchkey.Token) { t.Restrictions.MintFrom = prefixes("10.0.0.0/8") })
+		}, latchkey.ErrAddress},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			key, secret := w.key(readAll())
+			a := w.access(secret)
+			done := w.store.before(func() { c.lose(w, key) })
+			_, _, err := w.keys.Mint(w.ctx, a, latchkey.Narrowing{Lifetime: time.Hour})
+			require.True(t, done())
+			require.ErrorIs(t, err, c.want)
+		})
+	}
+}
+
 // A row before that was forgotten must not make a create of an update, which would take over a row of somebody else's.
 func TestPrepareTellsActionsApart(t *testing.T) {
 	w := newWorld(t)

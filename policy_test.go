@@ -187,6 +187,34 @@ func TestInvalidPartsAllowNothing(t *testing.T) {
 	}
 	p := newPolicy([]layer{{roles: []string{"bad", "good"}}}, roles)
 	require.Equal(t, verdictAll, p.verdict(Read, "b"), "a bad role takes nothing from others")
+
+	// What a broken role says or denies is not known: it gives nothing to who inherits it, and nothing is what a role gives
+	// that applies its denies again.
+	ring := Role{ID: "ring", Inherits: []string{"ring 2"}, Permissions: all}
+	for name, broken := range map[string]Role{
+		"a rule":           {ID: "broken", Permissions: bad},
+		"its boundary":     {ID: "broken", Permissions: all, Boundary: bad},
+		"a forced value":   {ID: "broken", Permissions: all, Boundary: Permissions{all[0].Force(map[string]any{"x": 1})}},
+		"a ring":           {ID: "broken", Permissions: all, Inherits: []string{"ring"}},
+		"what it inherits": {ID: "broken", Inherits: []string{"bad"}, InheritDenies: true, Permissions: all},
+	} {
+		roles := map[string]Role{"broken": broken, "bad": roles["bad"], "ring": ring,
+			"ring 2": {ID: "ring 2", Inherits: []string{"ring"}},
+			"heir":   {ID: "heir", Inherits: []string{"broken"}},
+			"own":    {ID: "own", Inherits: []string{"broken"}, Permissions: all},
+			"again":  {ID: "again", Inherits: []string{"broken"}, InheritDenies: true, Permissions: all},
+			"twice":  {ID: "twice", Inherits: []string{"again"}, Permissions: Permissions{Grant(Read).On("c")}},
+		}
+		for id, want := range map[string]verdict{"broken": verdictNone, "heir": verdictNone, "again": verdictNone,
+			"twice": verdictNone, "own": verdictAll} {
+			if name == "a ring" && id == "own" {
+				want = verdictNone // whoever inherits a ring is caught in it
+			}
+			p := newPolicy([]layer{{roles: []string{id}}}, roles)
+			require.Equal(t, want, p.verdict(Read, "b"), "%s: %s", name, id)
+			require.Equal(t, want == verdictNone, len(p.grants(Read, "b")) == 0, "%s: %s", name, id)
+		}
+	}
 }
 
 func TestVerdictDoesNotAllocate(t *testing.T) {

@@ -109,6 +109,23 @@ func TestLimiterLetsNoMoreThanCountAndBurstPassInAnyPer(t *testing.T) {
 	}
 }
 
+// A step that is no whole number of nanoseconds is rounded up: rounded down it would let more pass.
+func TestLimiterRoundsAgainstTheCaller(t *testing.T) {
+	now := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+	l := latchkey.NewLimiter(latchkey.Rate{Count: 7000, Per: 10 * ms, Burst: 10}, func() time.Time { return now })
+	passed := 0
+	for range 10_000 {
+		for range 20 {
+			if ok, _ := l.Allow("k"); ok {
+				passed++
+			}
+		}
+		now = now.Add(time.Microsecond)
+	}
+	require.LessOrEqual(t, passed, 7010)
+	require.Greater(t, passed, 7000)
+}
+
 func TestLimiterIsBoundedAndForgetsNobodyEarly(t *testing.T) {
 	const keys = 1 << 20
 	now := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)

@@ -142,6 +142,29 @@ func TestALoadSharedByThoseWhoLeave(t *testing.T) {
 	})
 }
 
+// Whoever shared the read of a caller who left tries again.
+func TestThoseWhoSharedAReadTryAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &leavingStore{leave: make(chan string)}
+		m := New(store, nil)
+		leaving, leave := context.WithCancel(t.Context())
+		errs := make([]error, 3)
+		for i, ctx := range []context.Context{t.Context(), leaving, t.Context()} {
+			go func() { _, errs[i] = m.loader.load(ctx, "acme", [16]byte{1}) }()
+			synctest.Wait() // the first reads; the second has the next turn, and the third shares it
+		}
+		store.leave <- ""
+		synctest.Wait()
+		leave()
+		synctest.Wait()
+		require.NoError(t, errs[0])
+		require.ErrorIs(t, errs[1], context.Canceled)
+		store.leave <- "" // the third reads
+		synctest.Wait()
+		require.NoError(t, errs[2])
+	})
+}
+
 // leavingStore loads until it is told how that ends.
 type leavingStore struct {
 	Store

@@ -127,6 +127,11 @@ func TestClientAddr(t *testing.T) {
 		{"not told", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "192.0.2.9, _SEVKISEK"}, ""},
 		{"not told, and a port", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "_a-b.c_d:_1"}, ""},
 
+		{"many hops", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "192.0.2.9" + strings.Repeat(",10.0.0.2", 63)},
+			"192.0.2.9"},
+		{"too many hops", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "192.0.2.9" + strings.Repeat(",10.0.0.2", 64)},
+			"bad"},
+
 		{"no address", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "localhost"}, "bad"},
 		{"empty header", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", ""}, "bad"},
 		{"commas alone", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", " , ,"}, "bad"},
