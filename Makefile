@@ -1,6 +1,6 @@
 # What each target does is said in its comment; `make` alone lists them.
 
-.PHONY: help run test bench fuzz static install
+.PHONY: help run test bench fuzz mutants static install
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ bench: ## the benchmarks beside the code
 
 fuzz: ## each fuzz target for FUZZTIME (20000x, or a duration); part of test
 	@scripts/fuzz
+
+mutants: ## take out what guards something, one place at a time: a test must turn red; ARGS='-only act.go' are its flags
+	@go run ./scripts/mutants $(ARGS)
 
 static: ## gofmt, go vet and staticcheck on every module; part of test
 	@scripts/static

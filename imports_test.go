@@ -28,6 +28,7 @@ var mayImport = map[string][]string{
 	"internal/*":    {"internal/*"},                    // never the root: the root stands on them
 	// Tests alone, through every surface.
 	"internal/doors": {"", "memstore", "httpadapter", "httpadapter/*"},
+	"scripts/*":      {},
 	"examples/*":     {"", "memstore", "sqlstore", "storetest", "httpadapter", "httpadapter/*"},
 }
 

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+)
+
+// mutant is one entry of the list. Its number is its place there, from 1.
+type mutant struct {
+	number   int
+	at       int    // its line in the list
+	file     string // where
+	pkg      string // directory of the tests
+	tests    string // regular expression, as for go test -run
+	old, new string
+	line     int // of the first difference, in file
+	what     string
+
+	body, end int    // offsets in file of the body of the function: behind its brace, and of the one that closes it
+	changed   string // the body with new in place of old
+	void      bool   // the function has no results
+}
+
+func (m *mutant) String() string { return fmt.Sprintf("%d: %s:%d: %s", m.at, m.file, m.line, m.what) }
+
+// parse reads the list: see its head.
+func parse(text string) ([]mutant, error) {
+	var list []mutant
+	var m *mutant
+	for i, line := range strings.Split(text, "\n") {
+		sign, rest := "", ""
+		if line != "" {
+			sign, rest = line[:1], line[1:]
+		}
+		switch {
+		case line == "" || sign == "#":
+			m = nil
+		case m == nil && sign != "-" && sign != "+":
+			fields := strings.Fields(line)
+			if len(fields) < 2 || len(fields) > 3 {
+				return nil, fmt.Errorf("line %d is not: file tests [package]", i+1)
+			}
+			list = append(list, mutant{number: len(list) + 1, at: i + 1, file: fields[0], tests: fields[1],
+				pkg: path.Dir(fields[0])})
+			m = &list[len(list)-1]
+			if len(fields) == 3 {
+				m.pkg = fields[2]
+			}
+		case m != nil && sign == "-" && m.new == "":
+			m.old += rest + "\n"
+		case m != nil && sign == "+" && m.old != "":
+			m.new += rest + "\n"
+		default:
+			return nil, fmt.Errorf("line %d is out of place", i+1)
+		}
+	}
+	for i := range list {
+		m := &list[i]
+		if m.old == "" {
+			return nil, fmt.Errorf("line %d: it replaces nothing", m.at)
+		}
+		m.old, m.new = strings.TrimSuffix(m.old, "\n"), strings.TrimSuffix(m.new, "\n")
+		if m.old == m.new {
+			return nil, fmt.Errorf("line %d: it changes nothing", m.at)
+		}
+	}
+	return list, nil
+}
+
+// locate finds the function in which a text is to be replaced. The text must be there once.
+func (m *mutant) locate(dir string) error {
+	fail := func(say string, args ...any) error {
+		return fmt.Errorf("line %d: %s %s\n%s", m.at, m.file, fmt.Sprintf(say, args...), m.old)
+	}
+	read, err := os.ReadFile(filepath.Join(dir, m.file))
+	if err != nil {
+		return fmt.Errorf("line %d: %w", m.at, err)
+	}
+	text := string(read)
+	before, after, found := strings.Cut(text, m.old)
+	switch {
+	case !found:
+		return fail("no longer has this text: mend the list")
+	case strings.Contains(after, m.old):
+		return fail("has this text more than once: name more of it")
+	}
+	head, tail, shorter := 0, 0, min(len(m.old), len(m.new)) // how far they are alike
+	for head < shorter && m.old[head] == m.new[head] {
+		head++
+	}
+	for tail < shorter-head && m.old[len(m.old)-1-tail] == m.new[len(m.new)-1-tail] {
+		tail++
+	}
+	first, last := len(before)+head, len(text)-len(after)-tail
+	m.line = 1 + strings.Count(text[:first], "\n")
+	m.what = strings.TrimSpace(strings.Split(text, "\n")[m.line-1])
+	files := token.NewFileSet()
+	tree, err := parser.ParseFile(files, m.file, text, parser.SkipObjectResolution)
+	if err != nil {
+		return fail("does not parse: %v", err)
+	}
+	if _, err := parser.ParseFile(token.NewFileSet(), m.file, before+m.new+after, parser.SkipObjectResolution); err != nil {
+		return fail("would not parse: %v", err)
+	}
+	for _, decl := range tree.Decls {
+		f, ok := decl.(*ast.FuncDecl)
+		if !ok || f.Body == nil {
+			continue
+		}
+		body, end := files.Position(f.Body.Lbrace).Offset+1, files.Position(f.Body.Rbrace).Offset
+		if first < body || last > end {
+			continue
+		}
+		m.body, m.end, m.void = body, end, f.Type.Results.NumFields() == 0
+		m.changed = (before + m.new + after)[body : end+len(m.new)-len(m.old)]
+		return nil
+	}
+	return fail("has this text outside of a function's body")
+}
+
+// numbered is the source of a file in which each of the mutants, all of that file, takes effect when its number is the one
+// that is on. Positions in it are those of the file; what belongs to a mutant names the line of the list, too.
+func numbered(file, list, text string, mutants []*mutant) string {
+	var b strings.Builder
+	done := 0
+	for at := range text {
+		begun, line := false, 0
+		for _, m := range mutants {
+			if m.body != at {
+				continue
+			}
+			if !begun {
+				b.WriteString(text[done:at])
+				done, begun, line = at, true, 1+strings.Count(text[:at], "\n")
+			}
+			fmt.Fprintf(&b, "\nif %s == %d {\n//line %s@%d/%s:%d\n%s\n", variable, m.number, list, m.at,
+				path.Base(m.file), line, m.changed)
+			if m.void {
+				b.WriteString("return\n")
+			}
+			b.WriteString("}\n")
+		}
+		if begun {
+			fmt.Fprintf(&b, "//line %s:%d\n", file, line)
+		}
+	}
+	b.WriteString(text[done:])
+	return b.String()
+}
+
+// variable says in a package which of its mutants is on.
+const variable = "mutantThatIsOn"
+
+// environment is what sets it, in the tests' process; unset: none.
+const environment = "MUTANT"
+
+// chooser is the source of the file that is added to a package.
+func chooser(pkg string) string {
+	return fmt.Sprintf("package %s\n\nimport (\n\t\"os\"\n\t\"strconv\"\n)\n\n"+
+		"var %s = func() int { n, _ := strconv.Atoi(os.Getenv(%q)); return n }()\n", pkg, variable, environment)
+}

@@ -1,0 +1,317 @@
+// Command mutants takes out what guards something, one place at a time, and requires that a test turns red.
+//
+// A list names the places: see mutants.txt beside it. The program builds the tests of each package once, with every
+// change in it and none of them on, by an overlay: no file changes. Then it runs the tests that the list names with one
+// change on at a time. A mutant is killed when they fail; one that survives means that nothing watches the place. A text
+// that is not there exactly once, a change that does not build and tests that fail without any change are faults of the
+// list, and fail the run as well.
+//
+//	go run ./scripts/mutants                   all of them
+//	go run ./scripts/mutants -only act.go      those whose file, old text or tests match
+//
+// A run of tests that does not end within -timeout is stopped, and counts as failed.
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"go/parser"
+	"go/token"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "mutants:", err)
+		os.Exit(1)
+	}
+}
+
+// errFailed is a run that ended and found something. It was printed.
+var errFailed = errors.New("some failed")
+
+func run(ctx context.Context, args []string, out io.Writer) error {
+	flags := flag.NewFlagSet("mutants", flag.ContinueOnError)
+	root := flags.String("root", ".", "the directory that the list's files are named from")
+	list := flags.String("list", "scripts/mutants/mutants.txt", "the list, named from root")
+	only := flags.String("only", "", "a regular expression: only those whose file, old text or tests match")
+	workers := flags.Int("workers", runtime.GOMAXPROCS(0), "how many runs of tests at once")
+	timeout := flags.Duration("timeout", 5*time.Minute, "of one run of tests")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	dir, err := filepath.Abs(*root)
+	if err != nil {
+		return err
+	}
+	text, err := os.ReadFile(filepath.Join(dir, *list))
+	if err != nil {
+		return err
+	}
+	picked, err := parse(string(text))
+	if err != nil {
+		return fmt.Errorf("%s: %w", *list, err)
+	}
+	pattern, err := regexp.Compile(*only)
+	if err != nil {
+		return err
+	}
+	var lost []error
+	for i := range picked {
+		lost = append(lost, picked[i].locate(dir))
+	}
+	if err := errors.Join(lost...); err != nil {
+		return fmt.Errorf("%s is not in step with the code:\n%w", *list, err)
+	}
+	picked = slices.DeleteFunc(picked, func(m mutant) bool {
+		return !pattern.MatchString(m.file + "\n" + m.old + "\n" + m.tests)
+	})
+	if len(picked) == 0 {
+		return errors.New("no mutant to run")
+	}
+	work, err := os.MkdirTemp("", "mutants")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(work)
+	r := &runner{dir: dir, list: filepath.Join(dir, *list), work: work, timeout: *timeout, workers: *workers, out: out,
+		mutants: picked, built: map[string]string{}}
+	return r.run(ctx)
+}
+
+// runner runs mutants.
+type runner struct {
+	dir, list, work string
+	timeout         time.Duration
+	workers         int
+	mutants         []mutant
+	built           map[string]string // the tests of each package
+
+	mu           sync.Mutex
+	out          io.Writer
+	passed, done int
+	faults       []string
+}
+
+func (r *runner) run(ctx context.Context) error {
+	if err := r.build(ctx); err != nil {
+		return err
+	}
+	if err := r.unchanged(ctx); err != nil {
+		return err
+	}
+	inParallel(r.workers, len(r.mutants), func(i int) {
+		if ctx.Err() == nil {
+			r.report(ctx, &r.mutants[i])
+		}
+	})
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	for _, f := range r.faults {
+		fmt.Fprintf(r.out, "FAILED: %s\n", f)
+	}
+	fmt.Fprintf(r.out, "%d passed, %d failed\n", r.passed, len(r.faults))
+	if len(r.faults) > 0 {
+		return errFailed
+	}
+	return nil
+}
+
+// build builds the tests of each package with all its mutants in it.
+func (r *runner) build(ctx context.Context) error {
+	byTests := map[string][]*mutant{}
+	var order []string
+	for i := range r.mutants {
+		m := &r.mutants[i]
+		if byTests[m.pkg] == nil {
+			order = append(order, m.pkg)
+		}
+		byTests[m.pkg] = append(byTests[m.pkg], m)
+	}
+	for n, pkg := range order {
+		work := filepath.Join(r.work, fmt.Sprint(n))
+		if err := os.Mkdir(work, 0o700); err != nil {
+			return err
+		}
+		overlay, err := r.overlay(work, byTests[pkg])
+		if err != nil {
+			return err
+		}
+		r.built[pkg] = filepath.Join(work, "x.test")
+		output, err := command(ctx, filepath.Join(r.dir, pkg), nil, "go", "test", "-c", "-vet=off", "-gcflags=-e", "-ldflags=-s -w",
+			"-overlay", overlay, "-o", r.built[pkg], ".")
+		if err != nil {
+			return fmt.Errorf("the tests of %s do not build: %w\n%s", pkg, err, end(output))
+		}
+	}
+	return nil
+}
+
+// overlay writes the files in which the mutants can be switched on, and says where they are.
+func (r *runner) overlay(work string, list []*mutant) (string, error) {
+	byFile := map[string][]*mutant{}
+	for _, m := range list {
+		byFile[m.file] = append(byFile[m.file], m)
+	}
+	replace := map[string]string{}
+	put := func(file, text string) error {
+		replace[file] = filepath.Join(work, fmt.Sprintf("%d.go", len(replace)))
+		return os.WriteFile(replace[file], []byte(text), 0o600)
+	}
+	for name, mutants := range byFile {
+		file := filepath.Join(r.dir, name)
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return "", err
+		}
+		tree, err := parser.ParseFile(token.NewFileSet(), name, text, parser.PackageClauseOnly)
+		if err != nil {
+			return "", err
+		}
+		if err := put(file, numbered(file, r.list, string(text), mutants)); err != nil {
+			return "", err
+		}
+		if err := put(filepath.Join(filepath.Dir(file), variable+".go"), chooser(tree.Name.Name)); err != nil {
+			return "", err
+		}
+	}
+	text, err := json.Marshal(map[string]map[string]string{"Replace": replace})
+	if err != nil {
+		return "", err
+	}
+	name := filepath.Join(work, "overlay.json")
+	return name, os.WriteFile(name, text, 0o600)
+}
+
+// unchanged runs the tests of the list with no mutant on: they must pass, and there must be some.
+func (r *runner) unchanged(ctx context.Context) error {
+	type suite struct{ pkg, tests string }
+	var suites []suite
+	for _, m := range r.mutants {
+		if s := (suite{m.pkg, m.tests}); !slices.Contains(suites, s) {
+			suites = append(suites, s)
+		}
+	}
+	var mu sync.Mutex
+	var bad []error
+	inParallel(r.workers, len(suites), func(i int) {
+		s := suites[i]
+		output, err := r.test(ctx, s.pkg, s.tests, 0)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			err = fmt.Errorf("-run '%s' of %s fails without any change: %w\n%s", s.tests, s.pkg, err, end(output))
+		case !passes.MatchString(output):
+			err = fmt.Errorf("-run '%s' of %s runs no test that passes", s.tests, s.pkg)
+		default:
+			return
+		}
+		mu.Lock()
+		bad = append(bad, err)
+		mu.Unlock()
+	})
+	if len(bad) == 0 {
+		fmt.Fprintf(r.out, "%d runs of tests pass without any change\n", len(suites))
+	}
+	return errors.Join(append(bad, ctx.Err())...)
+}
+
+var (
+	passes = regexp.MustCompile(`(?m)^--- PASS: `)
+	fails  = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)`)
+	hangs  = regexp.MustCompile(`(?m)^panic: test timed out`)
+	panics = regexp.MustCompile(`(?m)^(?:panic|fatal error): (.*)$`)
+)
+
+func (r *runner) report(ctx context.Context, m *mutant) {
+	began := time.Now()
+	how, err := r.try(ctx, m)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if ctx.Err() != nil {
+		return
+	}
+	r.done++
+	if err != nil {
+		how = err.Error()
+		r.faults = append(r.faults, m.String()+": "+how)
+	} else {
+		r.passed++
+	}
+	fmt.Fprintf(r.out, "%d/%d %s: %s (%.1f s)\n", r.done, len(r.mutants), m, how, time.Since(began).Seconds())
+}
+
+// try reports how a mutant was killed.
+func (r *runner) try(ctx context.Context, m *mutant) (how string, err error) {
+	output, err := r.test(ctx, m.pkg, m.tests, m.number)
+	switch {
+	case err == nil:
+		return "", fmt.Errorf("it survives -run '%s' of %s", m.tests, m.pkg)
+	case hangs.MatchString(output):
+		return "killed: the tests do not end", nil
+	}
+	for _, re := range []*regexp.Regexp{fails, panics} {
+		if found := re.FindStringSubmatch(output); found != nil {
+			return "killed by " + found[1], nil
+		}
+	}
+	return "", fmt.Errorf("the tests ended oddly: %w\n%s", err, end(output))
+}
+
+// test runs tests in their package's directory, with one mutant on; 0: none.
+func (r *runner) test(ctx context.Context, pkg, tests string, number int) (output string, err error) {
+	return command(ctx, filepath.Join(r.dir, pkg), []string{fmt.Sprintf("%s=%d", environment, number)}, r.built[pkg],
+		"-test.run", tests, "-test.v", "-test.failfast", "-test.timeout", r.timeout.String())
+}
+
+func command(ctx context.Context, dir string, env []string, name string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir, cmd.Env, cmd.WaitDelay = dir, append(os.Environ(), env...), 10*time.Second
+	output, err := cmd.CombinedOutput()
+	return string(bytes.TrimSpace(output)), err
+}
+
+// end is the last of an output.
+func end(output string) string {
+	const most = 3000
+	if n := len(output); n > most {
+		return "…" + output[n-most:]
+	}
+	return output
+}
+
+// inParallel calls f with 0 to n-1, so many at once.
+func inParallel(workers, n int, f func(int)) {
+	next := make(chan int)
+	var wg sync.WaitGroup
+	for range max(1, min(workers, n)) {
+		wg.Go(func() {
+			for i := range next {
+				f(i)
+			}
+		})
+	}
+	for i := range n {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+}
