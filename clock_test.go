@@ -313,6 +313,7 @@ func TestClocksThatDiffer(t *testing.T) {
 					_, fresh := c.issue(m, limits)
 					a := c.access(m, cached)
 					wrong := []*offClock{c.db, own}[whose]
+					c.turn(2 * time.Second) // for a second a clock that was right is taken to go right
 					wrong.set(func(o *offClock) { o.off = off })
 					if err := way(c, m, tok, cached, fresh, a); bad {
 						require.ErrorIs(t, err, latchkey.ErrUnavailable)
