@@ -105,7 +105,8 @@ func (m *mutant) locate(dir string) error {
 	if err != nil {
 		return fail("does not parse: %v", err)
 	}
-	if _, err := parser.ParseFile(token.NewFileSet(), m.file, before+m.new+after, parser.SkipObjectResolution); err != nil {
+	edited := before + m.new + after
+	if _, err := parser.ParseFile(token.NewFileSet(), m.file, edited, parser.SkipObjectResolution); err != nil {
 		return fail("would not parse: %v", err)
 	}
 	for _, decl := range tree.Decls {
@@ -118,14 +119,14 @@ func (m *mutant) locate(dir string) error {
 			continue
 		}
 		m.body, m.end, m.void = body, end, f.Type.Results.NumFields() == 0
-		m.changed = (before + m.new + after)[body : end+len(m.new)-len(m.old)]
+		m.changed = edited[body : end+len(m.new)-len(m.old)]
 		return nil
 	}
 	return fail("has this text outside of a function's body")
 }
 
-// numbered is the source of a file in which each of the mutants, all of that file, takes effect when its number is the one
-// that is on. Positions in it are those of the file; what belongs to a mutant names the line of the list, too.
+// numbered is the source of a file in which each of the mutants, all of that file, takes effect when its number is the
+// one that is on. Positions in it are those of the file; what belongs to a mutant names the line of the list, too.
 func numbered(file, list, text string, mutants []*mutant) string {
 	var b strings.Builder
 	done := 0

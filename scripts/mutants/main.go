@@ -2,8 +2,8 @@
 //
 // A list names the places: see mutants.txt beside it. The program builds the tests of each package once, with every
 // change in it and none of them on, by an overlay: no file changes. Then it runs the tests that the list names with one
-// change on at a time. A mutant is killed when they fail; one that survives means that nothing watches the place. A text
-// that is not there exactly once, a change that does not build and tests that fail without any change are faults of the
+// change on at a time. A mutant is killed when they fail; of one that survives nothing watches the place. A text that
+// is not there exactly once, a change that does not build and tests that fail without any change are faults of the
 // list, and fail the run as well.
 //
 //	go run ./scripts/mutants                   all of them
@@ -155,8 +155,8 @@ func (r *runner) build(ctx context.Context) error {
 			return err
 		}
 		r.built[pkg] = filepath.Join(work, "x.test")
-		output, err := command(ctx, filepath.Join(r.dir, pkg), nil, "go", "test", "-c", "-vet=off", "-gcflags=-e", "-ldflags=-s -w",
-			"-overlay", overlay, "-o", r.built[pkg], ".")
+		output, err := command(ctx, filepath.Join(r.dir, pkg), nil, "go", "test", "-c", "-vet=off", "-gcflags=-e",
+			"-ldflags=-s -w", "-overlay", overlay, "-o", r.built[pkg], ".")
 		if err != nil {
 			return fmt.Errorf("the tests of %s do not build: %w\n%s", pkg, err, end(output))
 		}
