@@ -48,8 +48,8 @@ func (a Account) Rotate(ctx context.Context, id string, overlap time.Duration) (
 		w.Secrets = append(w.Secrets, SecretChange{TokenID: id, Add: &rec})
 		for _, old := range secrets {
 			end := fromMicros(now + overlap.Microseconds())
-			if !old.NotAfter.IsZero() && old.NotAfter.Before(end) {
-				continue // it ends sooner already
+			if overlap > 0 && !old.NotAfter.IsZero() && old.NotAfter.Before(end) {
+				continue // it ends sooner already; without an overlap no clock has been asked that could say so
 			}
 			change := SecretChange{TokenID: id, Retire: old.Digest}
 			if overlap > 0 {

@@ -351,6 +351,22 @@ func TestEndingNeedsNoClock(t *testing.T) {
 	require.NoError(t, acme.Configure(c.ctx, func(o *latchkey.Owner) error { o.NotBefore = time.Time{}; return nil }))
 }
 
+// Rotate without an overlap ends every old secret, also one that by a clock which is ahead has ended already.
+func TestRotateEndsWhatAFastClockTakesForOver(t *testing.T) {
+	c := newClocks(t)
+	m, _ := c.node(0)
+	fast, _ := c.node(24 * time.Hour)
+	tok, old := c.issue(m, latchkey.Settings{})
+	newer, err := m.For("acme").Rotate(c.ctx, tok.ID, time.Hour)
+	require.NoError(t, err)
+	require.NoError(t, c.verify(m, old))
+	newest, err := fast.For("acme").Rotate(c.ctx, tok.ID, 0)
+	require.NoError(t, err)
+	require.ErrorIs(t, c.verify(m, old), latchkey.ErrUnknownToken)
+	require.ErrorIs(t, c.verify(m, newer.Reveal()), latchkey.ErrUnknownToken)
+	require.NoError(t, c.verify(m, newest.Reveal()))
+}
+
 // One wrong word of either clock is neither believed nor remembered.
 func TestAClockThatIsWrongOnce(t *testing.T) {
 	for _, wrong := range []time.Duration{365 * 24 * time.Hour, -365 * 24 * time.Hour, 2 * time.Hour, -2 * time.Hour} {
