@@ -29,7 +29,7 @@ type leadership[T any] struct {
 }
 
 type readTurn[T any] struct {
-	turn  chan struct{} // a value: the one who receives it reads; closed: it was read
+	turn  chan *leadership[T] // a value: the one who receives it reads; closed: it was read
 	value T
 	err   error
 	late  bool // the time of the one who read was over, or it was given up
@@ -77,9 +77,10 @@ func (s *sharedRead[T]) pass() {
 	}
 	s.leader = &leadership[T]{}
 	select {
-	case s.next.turn <- struct{}{}:
-	default: // nobody has taken it yet
+	case <-s.next.turn: // nobody has taken it yet
+	default:
 	}
+	s.next.turn <- s.leader
 }
 
 // do returns what read says, be it to another caller. Nobody may change it.
@@ -89,20 +90,21 @@ func (s *sharedRead[T]) do(ctx context.Context, g *gathering, read func(context.
 	for {
 		s.mu.Lock()
 		if s.leader == nil {
-			s.leader = &leadership[T]{}
+			me := &leadership[T]{}
+			s.leader = me
 			s.mu.Unlock()
-			return s.lead(ctx, g, read)
+			return s.lead(ctx, me, g, read)
 		}
 		if s.next == nil {
-			s.next = &readTurn[T]{turn: make(chan struct{}, 1)}
+			s.next = &readTurn[T]{turn: make(chan *leadership[T], 1)}
 			s.watchLeader()
 		}
 		call := s.next
 		s.mu.Unlock()
 		select {
-		case _, lead := <-call.turn:
-			if lead {
-				return s.lead(ctx, g, read)
+		case me := <-call.turn:
+			if me != nil {
+				return s.lead(ctx, me, g, read)
 			}
 		case <-ctx.Done():
 			var none T
@@ -123,13 +125,14 @@ func timeIsOver(ctx context.Context) bool {
 }
 
 // lead reads for itself and for those who wait, and then gives one of those who came meanwhile the turn to read. If that
-// one has left, whoever comes next finds the turn where the others wait.
-func (s *sharedRead[T]) lead(ctx context.Context, g *gathering, read func(context.Context) (T, error)) (value T, err error) {
+// one has left, whoever comes next finds the turn where the others wait. One that was given up before it began reads for
+// itself alone: the others wait for somebody else, who is watched.
+func (s *sharedRead[T]) lead(ctx context.Context, me *leadership[T], g *gathering,
+	read func(context.Context) (T, error)) (value T, err error) {
 	g.gather()
 	s.mu.Lock()
-	me := &leadership[T]{call: s.next} // a new one: the turn may have been passed on before it was taken
-	s.leader, s.next = me, nil
-	if me.call != nil {
+	if s.leader == me && s.next != nil {
+		me.call, s.next = s.next, nil
 		s.watchLeader()
 	}
 	s.mu.Unlock()
