@@ -260,6 +260,9 @@ func (a Account) DeleteRole(ctx context.Context, id string) error {
 			return err
 		}
 		r, err := a.roleLeft(ctx, id)
+		if errors.Is(err, ErrNotFound) {
+			a.m.follow.suspect() // it may have been deleted elsewhere
+		}
 		if err != nil {
 			return err
 		}

@@ -16,7 +16,7 @@ type follower struct {
 	feeding gathering
 	apply   sync.Mutex                // of feedRead.done and the cache's changes
 	started atomic.Pointer[pollStart] // of the last successful poll; nil: none yet
-	missed  atomic.Uint64             // changes of this process's own that the cache was not told; only polls begun since count
+	missed  atomic.Uint64             // changes known here that the cache was perhaps not told; only polls begun since count
 	behind  sync.WaitGroup
 	ahead   atomic.Uint32 // what happens in the background: resting, polling or pollingTwice
 	reads   sharedRead[reading]
@@ -38,6 +38,10 @@ type pollStart struct {
 func newFollower(m *Manager) *follower {
 	return &follower{m: m, gathering: gathering{worth: 2 * time.Microsecond}}
 }
+
+// suspect makes the next answer ask the store, whatever MaxStale says: a call here made or found a change that the cache may
+// not have been told.
+func (f *follower) suspect() { f.missed.Add(1) }
 
 // fresh returns once the cache reflects all that was committed before now − MaxStale, and the time, by a reading of this
 // machine's clock that the store's confirmed: since, or within that bound.

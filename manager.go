@@ -233,12 +233,15 @@ func (m *Manager) write(ctx context.Context, w Write) (uint64, error) {
 		epoch, err = m.store.Write(ctx, w)
 		return err
 	}); err != nil {
+		if !w.Silent && errors.Is(err, ErrUnknownOutcome) {
+			m.follow.suspect()
+		}
 		return 0, err
 	}
 	if !w.Silent && m.opts.MaxStale > 0 {
 		// This process answers from its own changes at once, whatever the bound.
 		if err := m.follow.catchUp(ctx, epoch); err != nil {
-			m.follow.missed.Add(1) // cannot: so ask before the next answer
+			m.follow.suspect()
 		}
 	}
 	if m.opts.Events != nil {
