@@ -111,3 +111,73 @@ func TestOneLostQuestionHoldsUpNobody(t *testing.T) {
 		})
 	}
 }
+
+// deadWrite is a store that never answers the next AddUsage, or the next Reserve.
+type deadWrite struct {
+	latchkey.Store
+	usage, reserve atomic.Bool
+}
+
+func (s *deadWrite) AddUsage(ctx context.Context, b latchkey.UsageBatch) error {
+	if s.usage.CompareAndSwap(true, false) {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return s.Store.AddUsage(ctx, b)
+}
+
+func (s *deadWrite) Reserve(ctx context.Context, r latchkey.Reservation) (latchkey.Reserved, error) {
+	if s.reserve.CompareAndSwap(true, false) {
+		<-ctx.Done()
+		return latchkey.Reserved{}, ctx.Err()
+	}
+	return s.Store.Reserve(ctx, r)
+}
+
+// What a caller without a deadline writes on behalf of all holds up nobody for ever when its question is lost.
+func TestOneLostWriteHoldsUpNobody(t *testing.T) {
+	ways := map[string]func(s *deadWrite, m *latchkey.Manager, a latchkey.Access) error{
+		"last uses": func(s *deadWrite, m *latchkey.Manager, a latchkey.Access) error {
+			s.usage.Store(true)
+			_, err := m.For("acme").Get(context.Background(), a.TokenID())
+			return err
+		},
+		"usage": func(s *deadWrite, m *latchkey.Manager, a latchkey.Access) error {
+			a.Count("reads", "list", 1)
+			s.usage.Store(true)
+			_, err := m.For("acme").Usage(context.Background(), latchkey.UsageQuery{})
+			return err
+		},
+		"credits": func(s *deadWrite, _ *latchkey.Manager, a latchkey.Access) error {
+			s.reserve.Store(true)
+			return a.Charge(context.Background(), "reads", 1)
+		},
+	}
+	for name, way := range ways {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &deadWrite{Store: memstore.New(nil)}
+				m := latchkey.New(s, &latchkey.Options{CreditBlock: latchkey.Hundredth})
+				_, secret, err := m.For("acme").Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey,
+					Settings: latchkey.Settings{Limits: latchkey.Limits{Credits: 1000}}})
+				require.NoError(t, err)
+				a, err := m.Verify(t.Context(), latchkey.Presented{Secret: secret.Reveal()})
+				require.NoError(t, err)
+				go func() { _ = way(s, m, a) }()
+				synctest.Wait()
+				require.False(t, s.usage.Load() || s.reserve.Load(), "the question is lost")
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				require.NoError(t, a.Charge(ctx, "reads", 1))
+				a.Count("reads", "list", 1)
+				rows, err := m.For("acme").Usage(ctx, latchkey.UsageQuery{})
+				require.NoError(t, err)
+				require.Len(t, rows, 1)
+				tok, err := m.For("acme").Get(ctx, a.TokenID())
+				require.NoError(t, err)
+				require.False(t, tok.Used.IsZero())
+				require.NoError(t, m.Close(ctx))
+			})
+		})
+	}
+}

@@ -300,6 +300,8 @@ func (u *meters) sendFirst(ctx context.Context, b *pendingBatch) error {
 			return unavailable(err)
 		}
 	}
+	ctx, cancel := context.WithTimeout(ctx, flushCall)
+	defer cancel()
 	err := untilKnown(ctx, func() error {
 		err := u.m.store.AddUsage(ctx, b.UsageBatch)
 		if err != nil && !errors.Is(err, ErrUnavailable) {

@@ -346,7 +346,8 @@ func (t *till) exact(ctx context.Context, h *Hold, accounts []CreditAccount, now
 		empty[i] = len(s.holders(p)) == 0
 	}
 	for {
-		err := h.reserve(ctx, accounts, now)
+		// Bounded, for the turn is held: whoever else needs the store for these purses waits.
+		err := s.bounded(ctx, func(ctx context.Context) error { return h.reserve(ctx, accounts, now) })
 		var over *OverLimitError
 		t.mu.Lock()
 		switch {
@@ -386,7 +387,7 @@ func (t *till) exact(ctx context.Context, h *Hold, accounts []CreditAccount, now
 			if !spare {
 				continue
 			}
-			if err := b.giveBack(ctx, false); err != nil {
+			if err := s.bounded(ctx, func(ctx context.Context) error { return b.giveBack(ctx, false) }); err != nil {
 				return nothingSpent(err)
 			}
 		}

@@ -178,7 +178,13 @@ func (u *lastUses) flush(ctx context.Context) error {
 	return nil
 }
 
+// flushCall bounds one transaction of last uses or usage, whoever flushes: all others wait for it, and its connection may be
+// dead.
+const flushCall = 10 * time.Second
+
 func (u *lastUses) write(ctx context.Context, part []LastUsed) error {
+	ctx, cancel := context.WithTimeout(ctx, flushCall)
+	defer cancel()
 	now := u.m.now()
 	id, err := u.m.newID(now)
 	if err != nil {
