@@ -209,6 +209,9 @@ func (c *act) write(ctx context.Context, w Write, events ...Event) error {
 		}
 		w.RequireOwner = &c.found.Owner.Version
 		w.RequireTokens = appendRefs(w.RequireTokens, c.tokens)
+		for id, r := range c.access.set.roleSet { // a narrowed one may name more than its token has
+			w.RequireRoles = appendRefs(w.RequireRoles, []Ref{{id, r.Version}})
+		}
 		w.RequireRoles = appendRefs(w.RequireRoles, c.roles)
 		w.RequireHolders = c.holders
 		if c.access.from.IsValid() {

@@ -179,8 +179,35 @@ func (ans *answer) rows(p *part) Condition {
 	return either(parts)
 }
 
+// maxDenied bounds how often Denies are put upon the Grants before them, so that no list of both can make a question
+// arbitrarily expensive. Beyond it the answer is a fault, as one that is too large to be a condition.
+const maxDenied = 1 << 17
+
+var tooManyDenied = []grant{{rows: Condition{&node{kind: nodeFault, depth: 1, count: 1,
+	fault: &ConditionError{Reason: "too many denies behind too many grants", OfRule: true}}}}}
+
+// denied counts the negated conditions that rows will put upon alternatives.
+func (ans *answer) denied() (n int) {
+	if len(ans.nots) == 0 {
+		return 0
+	}
+	for i := range ans.parts {
+		last := -1
+		for _, alt := range ans.parts[i].any {
+			if alt.since != last {
+				n += len(ans.nots) - alt.since
+				last = alt.since
+			}
+		}
+	}
+	return n
+}
+
 // grants is what was built; nil when nothing is allowed.
 func (ans *answer) grants() []grant {
+	if ans.denied() > maxDenied {
+		return tooManyDenied
+	}
 	var gs []grant
 	for i := range ans.parts {
 		if rows := ans.rows(&ans.parts[i]); !rows.IsNoRows() {
@@ -190,11 +217,41 @@ func (ans *answer) grants() []grant {
 	return gs
 }
 
-// maxPairs bounds the pairs of one meet of grants that force values on both sides, so that no rules can make a question
-// arbitrarily expensive. Beyond it the answer is a fault: it admits no row, and lies within nothing but every row.
-const maxPairs = 1 << 16
+// maxPairs bounds the pairs of one meet of grants that force values on both sides, and maxForced the values in them, so
+// that no rules can make a question arbitrarily expensive. Beyond them the answer is a fault: it admits no row, and lies
+// within nothing but every row. Values are counted by their weight.
+const (
+	maxPairs  = 1 << 16
+	maxForced = 1 << 17
+)
 
-var tooManyPairs = []grant{{rows: faulty("", "more than 65536 pairs of grants that force values")}}
+var tooManyPairs = []grant{{rows: faulty("", "too many pairs of grants that force values, or too many values in them")}}
+
+// weight is how many forced values there are; a long one counts as several.
+func weight(v Values) int {
+	n := 0
+	for name, value := range v {
+		text, _ := value.(string)
+		number, _ := value.(json.Number)
+		n += 1 + (len(name)+len(text)+len(number))/64
+	}
+	return n
+}
+
+// mergeWork is the weight of what a meet of a and b merges. A single grant that forces nothing leaves all as it is.
+func mergeWork(a, b []grant) int {
+	sum := func(gs []grant) (n int) {
+		for _, g := range gs {
+			n = add(n, weight(g.forced))
+		}
+		return n
+	}
+	wa, wb := sum(a), sum(b)
+	if len(a) == 1 && wa == 0 || len(b) == 1 && wb == 0 {
+		return 0
+	}
+	return add(times(wa, len(b)), times(wb, len(a)))
+}
 
 // told is what whoever asks is told: of too many pairs, nothing.
 func told(gs []grant) []grant {
@@ -207,7 +264,7 @@ func told(gs []grant) []grant {
 // meet is what both a and b allow: each pair of grants, its conditions AND-ed and its forced values merged. A pair that
 // would force two values into one field is dropped.
 func meet(a, b []grant) []grant {
-	if len(a) > 1 && len(b) > 1 && len(a)*len(b) > maxPairs {
+	if len(a) > 1 && len(b) > 1 && len(a)*len(b) > maxPairs || mergeWork(a, b) > maxForced {
 		return tooManyPairs
 	}
 	var ans answer

@@ -132,6 +132,7 @@ func (a Access) overgrown(ctx context.Context, nl *narrowed) error {
 	for _, c := range nl.layer.rows {
 		own = own.and(conditionSize(c))
 	}
+	own.weight = add(own.weight, weight(nl.layer.forced))
 	if whole.and(own).fits() {
 		return nil
 	}

@@ -5,17 +5,19 @@ package latchkey
 type size struct {
 	nodes, items, depth int
 	keys                int // different sets of forced values
+	weight              int // of the heaviest of them
 }
 
-// fits reports whether no answer can exceed the limits of a composed condition, or maxPairs.
+// fits reports whether no answer can exceed the limits of a composed condition, maxPairs, maxForced, or maxDenied.
 func (s size) fits() bool {
 	return s.nodes <= composedLimits.nodes && s.items <= composedLimits.items && s.depth <= composedLimits.depth &&
-		s.keys <= maxPairs
+		s.keys <= maxPairs && times(s.keys, s.weight) <= maxForced
 }
 
 // noLargerThan reports whether what is built on s instead of other grows in no way.
 func (s size) noLargerThan(other size) bool {
-	return s.nodes <= other.nodes && s.items <= other.items && s.depth <= other.depth && s.keys <= other.keys
+	return s.nodes <= other.nodes && s.items <= other.items && s.depth <= other.depth && s.keys <= other.keys &&
+		s.weight <= other.weight
 }
 
 // maxSize is where sizes stop growing: far beyond every limit, and far below an overflow.
@@ -41,17 +43,18 @@ func conditionSize(c Condition) size {
 // or is the size of the rows of a beside those of b.
 func (a size) or(b size) size {
 	return size{nodes: add(add(a.nodes, b.nodes), 1), items: add(a.items, b.items), depth: max(a.depth, b.depth) + 2,
-		keys: add(a.keys, b.keys)}
+		keys: add(a.keys, b.keys), weight: max(a.weight, b.weight)}
 }
 
 // and is the size of the meet of a and b: each set of forced values of one with each of the other.
 func (a size) and(b size) size {
 	ka, kb := max(a.keys, 1), max(b.keys, 1)
 	return size{
-		nodes: add(add(times(a.nodes, kb), times(b.nodes, ka)), times(ka, kb)),
-		items: add(times(a.items, kb), times(b.items, ka)),
-		depth: max(a.depth, b.depth) + 4,
-		keys:  times(ka, kb),
+		nodes:  add(add(times(a.nodes, kb), times(b.nodes, ka)), times(ka, kb)),
+		items:  add(times(a.items, kb), times(b.items, ka)),
+		depth:  max(a.depth, b.depth) + 4,
+		keys:   times(ka, kb),
+		weight: add(a.weight, b.weight),
 	}
 }
 
@@ -60,14 +63,21 @@ type rulesSize struct {
 	gives  size // of its Allows and Grants
 	takes  size // of its Denies, each with one Not
 	denies int
+	runs   int // of Allows and Grants behind a Deny
 }
 
 func (s *ruleset) measure() {
 	plain := false // some rule forces nothing
 	var forced map[string]bool
+	heaviest, denied := 0, false
 	for i := range s.rules {
 		r := &s.rules[i]
 		if r.verb != VerbDeny {
+			if denied {
+				s.size.runs++
+			}
+			denied = false
+			heaviest = max(heaviest, weight(r.forced))
 			s.size.gives = s.size.gives.beside(conditionSize(r.rows))
 			switch {
 			case r.key == "":
@@ -79,11 +89,12 @@ func (s *ruleset) measure() {
 			}
 			continue
 		}
+		denied = true
 		c := conditionSize(r.neg)
 		s.size.takes = s.size.takes.beside(c)
 		s.size.denies++
 	}
-	s.size.gives.keys = len(forced)
+	s.size.gives.keys, s.size.gives.weight = len(forced), heaviest
 	if plain {
 		s.size.gives.keys++
 	}
@@ -100,6 +111,7 @@ func (r *rulesSize) after(base size) size {
 	s := base
 	s.nodes, s.items = add(s.nodes, r.gives.nodes), add(s.items, r.gives.items)
 	s.depth, s.keys = max(s.depth, r.gives.depth)+4, add(max(s.keys, 1), r.gives.keys)
+	s.weight = max(s.weight, r.gives.weight)
 	return s.less(r.takes, r.denies)
 }
 
@@ -155,7 +167,9 @@ func (p *policy) size() size {
 		if l.own != nil {
 			s = l.own.size.after(s)
 		}
-		s = s.and(conditionSize(l.rows))
+		ceiling := conditionSize(l.rows)
+		ceiling.weight = weight(l.forced)
+		s = s.and(ceiling)
 		if i == 0 {
 			whole = s
 		} else {

@@ -119,13 +119,40 @@ func unavailableCtx(ctx context.Context) error {
 	return nil
 }
 
-// cost estimates the work of a meet on a resource: the rules that speak about it.
+// cost estimates the work of a meet on a resource: the rules that speak about it, the Denies that are put upon Grants, and
+// the pairs of grants that force values.
 func (p *policy) cost(on string) int {
 	cost := 8 * (len(p.layers) + len(p.nodes))
 	for _, s := range p.rulesets() {
-		cost += 4 * s.speaking(on)
+		n := s.speaking(on)
+		cost = add(cost, 4*n+3*min(times(n, s.size.runs), maxDenied))
+	}
+	if p.paired {
+		cost = add(cost, 64*p.pairs(on))
 	}
 	return cost
+}
+
+// pairs bounds the pairs of grants that force values, on a resource.
+func (p *policy) pairs(on string) int {
+	inherited := 0
+	for i := range p.nodes {
+		if s := p.nodes[i].set; s != nil && s.forces {
+			inherited += s.speaking(on)
+		}
+	}
+	pairs := 1
+	for i := range p.layers {
+		l, n := &p.layers[i], 0
+		if l.own != nil && l.own.forces {
+			n = l.own.speaking(on)
+		}
+		if len(l.top) > 0 {
+			n += inherited
+		}
+		pairs = min(times(pairs, max(n, 1)), maxPairs)
+	}
+	return pairs
 }
 
 // everything reports whether p visibly allows everything, but for [Exceed].

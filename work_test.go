@@ -1,0 +1,89 @@
+package latchkey
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// forcing are n Grants that each force values of their own into so many fields.
+func forcing(n, fields int, prefix, value string) (p Permissions) {
+	for i := range n {
+		v := Values{}
+		for k := range fields {
+			v[fmt.Sprint(prefix, k)] = fmt.Sprint(i, value)
+		}
+		p = append(p, Grant(Create).On("d/*").Force(v))
+	}
+	return p
+}
+
+// The pairs of forced values, and the values in them, are bounded: no rules make one question take seconds.
+func TestWhatForcedValuesCost(t *testing.T) {
+	long := strings.Repeat("x", 4096)
+	for name, c := range map[string]struct {
+		layers []layer
+		large  bool
+	}{
+		"as many pairs as there may be": {[]layer{{rules: forcing(256, 1, "a", "")}, {rules: forcing(256, 1, "b", "")}}, false},
+		"one pair more":                 {[]layer{{rules: forcing(257, 1, "a", "")}, {rules: forcing(256, 1, "b", "")}}, true},
+		"fewer of many values":          {[]layer{{rules: forcing(100, 20, "a", "")}, {rules: forcing(100, 20, "b", "")}}, true},
+		"fewer of long values":          {[]layer{{rules: forcing(100, 1, "a", long)}, {rules: forcing(100, 1, "b", long)}}, true},
+		"many values on one side":       {[]layer{{rules: forcing(300, 1, "a", "")}, {full: true, forced: forcing(1, 900, "b", "")[0].forced}}, true},
+		"one side forces nothing":       {[]layer{{rules: forcing(300, 900, "a", "")}, {full: true}}, false},
+		"a few in a mint":               {[]layer{{rules: forcing(3000, 2, "a", "")}, {full: true, forced: Values{"x": "1", "y": "2"}}}, false},
+	} {
+		p := newPolicy(c.layers, nil)
+		rows := rowsOf(p.meet(Create, "d/x"))
+		fault := rows.n != nil && rows.n.kind == nodeFault
+		assert.Equal(t, c.large, fault, name)
+		assert.Equal(t, c.large, p.overgrown(t.Context()) != nil, name)
+		if fault {
+			assert.False(t, p.size().fits(), name)
+			assert.Equal(t, verdictNone, p.verdict(Create, "d/x"), name)
+		}
+	}
+}
+
+// mixed are n Grants, each with a Deny behind it. Put together they are small, for they are alike.
+func mixed(n int) (p Permissions) {
+	for range n {
+		p = append(p, Grant(Read).On("d/*").Where(Where("k", Eq, 1)), Deny(Read).On("d/*").Where(Where("j", Eq, 1)))
+	}
+	return p
+}
+
+// So are the Denies that speak about Grants before them.
+func TestWhatDeniesBehindGrantsCost(t *testing.T) {
+	few, many := newPolicy([]layer{{rules: mixed(300)}}, nil), newPolicy([]layer{{rules: mixed(600)}}, nil)
+	require.NoError(t, few.overgrown(t.Context()))
+	assert.True(t, rowsOf(few.meet(Read, "d/x")).Equal(All(Where("k", Eq, 1), Not(Where("j", Eq, 1)))))
+	require.ErrorIs(t, many.overgrown(t.Context()), ErrInvalid)
+	assert.False(t, many.size().fits())
+	rows := rowsOf(many.meet(Read, "d/x"))
+	require.Error(t, rows.Validate())
+	_, err := (&Schema{}).Bind(rows)
+	assert.Error(t, err)
+	assert.False(t, many.within(t.Context(), few), "what cannot be told lies within nothing")
+	// A long list of Denies behind all Grants is none of this.
+	p := append(Permissions{Grant(Read).On("d/*")}, mixed(1)...)
+	for i := range 3000 {
+		p = append(p, Deny(Read).On("d/*").Where(Where("j", Eq, i%100)))
+	}
+	assert.NoError(t, newPolicy([]layer{{rules: p}}, nil).overgrown(t.Context()))
+}
+
+// A comparison counts that work, for each resource it asks about.
+func TestAComparisonCountsItsWork(t *testing.T) {
+	pairs := newPolicy([]layer{{rules: forcing(200, 1, "a", "")}, {rules: forcing(200, 1, "b", "")}}, nil)
+	assert.GreaterOrEqual(t, pairs.cost("d/x"), 200*200)
+	assert.Less(t, pairs.cost("e/x"), 1000)
+	role := Role{ID: "r", Permissions: forcing(200, 1, "a", "")}
+	byRole := newPolicy([]layer{{roles: []string{"r"}}, {rules: forcing(200, 1, "b", "")}}, map[string]Role{"r": role})
+	assert.GreaterOrEqual(t, byRole.cost("d/x"), 200*200)
+	assert.GreaterOrEqual(t, newPolicy([]layer{{rules: mixed(300)}}, nil).cost("d/x"), 300*300/2)
+	assert.Less(t, newPolicy([]layer{{rules: mixed(1)}}, nil).cost("d/x"), 100)
+}
