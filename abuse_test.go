@@ -605,20 +605,19 @@ func TestNobodyMakesAnHeirBehindTheBackOfAnEdit(t *testing.T) {
 // A secret key that was narrowed to a role has its rights from there, though the key does not name it.
 func TestNothingIsWrittenPastALossOfANarrowedRole(t *testing.T) {
 	w := newWorld(t)
-	store := &beforeWrite{Store: w.store}
-	keys := latchkey.New(store, &latchkey.Options{Clock: w.now})
 	role := w.role("admin", append(admin(), readAll())...)
 	_, secret := w.issue(latchkey.KindSecret, latchkey.Settings{})
-	a, err := keys.Verify(w.ctx, latchkey.Presented{Secret: secret})
+	a, err := w.keys.Verify(w.ctx, latchkey.Presented{Secret: secret})
 	w.ok(err)
 	narrow, err := a.Narrow(w.ctx, latchkey.Narrowing{Roles: []string{role.ID}})
 	w.ok(err)
-	as, err := keys.For("acme").As(narrow)
+	as, err := w.acme.As(narrow)
 	w.ok(err)
 	spec := latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Permissions: latchkey.Permissions{readAll()}}}
 	_, _, err = as.Issue(w.ctx, spec)
 	w.ok(err)
-	store.do = func() { w.editRole(role, func(r *latchkey.Role) { r.Permissions = nil }) }
+	done := w.store.before(func() { w.editRole(role, func(r *latchkey.Role) { r.Permissions = nil }) })
 	_, _, err = as.Issue(w.ctx, spec)
 	w.is(latchkey.ErrDenied, err)
+	require.True(t, done())
 }

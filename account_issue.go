@@ -42,7 +42,7 @@ func (a Account) importable(ctx context.Context, spec *Spec, text string) error 
 	}
 	if k := a.m.opts.Keyring; k != nil {
 		// The store would see only the digest by the newest key.
-		if _, err := a.m.store.ByDigest(ctx, k.candidates(text)...); err == nil {
+		if _, err := a.m.store.ByDigest(ctx, k.candidates(text)...); err == nil || isDamaged(err) {
 			return fmt.Errorf("%w: the text is a token already", ErrExists)
 		} else if !errors.Is(err, ErrNotFound) {
 			return err

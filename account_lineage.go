@@ -167,7 +167,8 @@ func (a Account) Refusals(ctx context.Context, tokens ...Token) (map[string]erro
 
 // Find returns the token that a text belongs to: one of its secrets that has not been removed, or the text of a
 // publishable token. It is no use of the token and is counted nowhere. [ErrNotFound] if there is none, if it is another
-// owner's, and if the caller may not read it: these are alike.
+// owner's, and if the caller may not read it: these are alike. Where a Store cannot tell which token it is, for a record
+// cannot be read that decides about it, it is a *[DamagedError] to a caller that may read that record.
 func (a Account) Find(ctx context.Context, text string) (Token, error) {
 	c, err := a.begin(ctx)
 	if err != nil {
@@ -181,7 +182,16 @@ func (a Account) Find(ctx context.Context, text string) (Token, error) {
 		digests = k.candidates(text)
 	}
 	f, err := a.m.store.ByDigest(ctx, digests...)
-	if err != nil && (!isDamaged(err) || f.Token.ID == "") { // also one that cannot be read can be found, and ended
+	if d, ok := errors.AsType[*DamagedError](err); ok && f.Token.ID == "" {
+		id := d.ID
+		if d.Kind == ChangedOwner {
+			id = "" // it is named by no id
+		}
+		if d.Owner != a.owner || c.check(Read, d.Kind.noun(), id) != nil {
+			return Token{}, ErrNotFound // the error names a record
+		}
+		return Token{}, err
+	} else if err != nil && !ok { // also one that cannot be read can be found, and ended
 		return Token{}, err
 	}
 	if f.Token.Owner != a.owner || c.check(Read, "token", f.Token.ID) != nil {

@@ -377,7 +377,7 @@ func (c *act) holdersOf(ctx context.Context, id string, changed Role, becomes *R
 			seen.Tokens = append(seen.Tokens, Ref{t.ID, t.Version})
 		}
 		key := strings.Join(t.Roles, "\n")
-		if plain := len(t.Permissions) == 0 && t.Parent == ""; plain && !c.access.Test() {
+		if plain := len(t.Permissions) == 0 && t.Parent == "" && !t.Damaged; plain && !c.access.Test() {
 			if alike[key] {
 				return true
 			}

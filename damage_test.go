@@ -241,3 +241,74 @@ func TestARecordOfAnotherKindThanItsText(t *testing.T) {
 	w.is(latchkey.ErrUnavailable, verify())
 	require.Equal(t, 1, store.edited)
 }
+
+// A text tells nobody that it belongs to a record of another owner, or to one that the caller may not read, be it damaged.
+func TestFindOfADamagedTokenTellsNothing(t *testing.T) {
+	s := &bare{Store: memstore.New(nil)}
+	keys := latchkey.New(s, nil)
+	ctx, acme := t.Context(), keys.For("acme")
+	tok, secret, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+	require.NoError(t, err)
+	other, err := keys.For("other").As(keys.For("other").Assume(latchkey.Client{ID: "7"},
+		latchkey.Permissions{latchkey.Allow(latchkey.Any).On("latchkey/*")}))
+	require.NoError(t, err)
+	blind, err := acme.As(acme.Assume(latchkey.Client{ID: "7"}, latchkey.Permissions{
+		latchkey.Allow(latchkey.Any).On("latchkey/*"),
+		latchkey.Deny(latchkey.Any).On("latchkey/token/*", "latchkey/role/*", "latchkey/owner")}))
+	require.NoError(t, err)
+	for _, s.fail = range []*latchkey.DamagedError{
+		{Kind: latchkey.ChangedToken, Owner: "acme", ID: tok.ID},
+		{Kind: latchkey.ChangedRole, Owner: "acme", ID: "a role of it"},
+		{Kind: latchkey.ChangedOwner, Owner: "acme", ID: "acme"},
+	} {
+		for name, a := range map[string]latchkey.Account{"another owner": keys.For("other"), "its actor": other, "blind": blind} {
+			_, err = a.Find(ctx, secret.Reveal())
+			require.ErrorIs(t, err, latchkey.ErrNotFound, name)
+			require.NotContains(t, err.Error(), "acme", name)
+		}
+		_, err = acme.Find(ctx, secret.Reveal())
+		var damaged *latchkey.DamagedError
+		require.ErrorAs(t, err, &damaged)
+		require.Equal(t, s.fail.ID, damaged.ID)
+	}
+}
+
+// bare is a store that tells of a text nothing but what is damaged.
+type bare struct {
+	latchkey.Store
+	fail *latchkey.DamagedError
+}
+
+func (s *bare) ByDigest(context.Context, ...[32]byte) (latchkey.Found, error) {
+	return latchkey.Found{}, s.fail
+}
+
+// Import tells of a text that belongs to a damaged record of another owner what it tells of every text that is taken.
+func TestImportOfADamagedTokensText(t *testing.T) {
+	s := &bare{Store: memstore.New(nil), fail: &latchkey.DamagedError{Kind: latchkey.ChangedToken, Owner: "acme", ID: "its id"}}
+	k, err := latchkey.GenerateKey(nil, 1)
+	require.NoError(t, err)
+	ring, err := latchkey.NewKeyring(k)
+	require.NoError(t, err)
+	_, err = latchkey.New(s, &latchkey.Options{Keyring: ring}).For("other").Import(t.Context(),
+		latchkey.Spec{Kind: latchkey.KindAPIKey}, foreignText(t))
+	require.ErrorIs(t, err, latchkey.ErrExists)
+	require.NotContains(t, err.Error(), "acme")
+}
+
+// A damaged holder of a role may have rights of its own: it is not judged by another one that has the same roles.
+func TestADamagedHolderBesideOneLikeIt(t *testing.T) {
+	w := newWorld(t)
+	role := w.role("reader", readAll())
+	_, _ = w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{role.ID}})
+	second, _ := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{role.ID}})
+	as := mustAs(w, w.acme.Assume(latchkey.Client{ID: "7"}, latchkey.Permissions{
+		latchkey.Allow(latchkey.Any).On("latchkey/*"), readAll()}))
+	rename := func(to string) error {
+		_, err := as.UpdateRole(w.ctx, role.ID, func(r *latchkey.Role) error { r.Name = to; return nil })
+		return err
+	}
+	w.ok(rename("one"))
+	spoil(t, w.store, second.ID)
+	w.is(latchkey.ErrDenied, rename("two"))
+}

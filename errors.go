@@ -64,8 +64,16 @@ type DamagedError struct {
 	Err   error  // what is wrong with it; may be nil
 }
 
+// noun is what a record of the kind is called in "latchkey/<noun>".
+func (k ChangeKind) noun() string {
+	return map[ChangeKind]string{ChangedToken: "token", ChangedRole: "role", ChangedOwner: "owner"}[k]
+}
+
 func (e *DamagedError) Error() string {
-	what := map[ChangeKind]string{ChangedToken: "token", ChangedRole: "role", ChangedOwner: "owner record"}[e.Kind]
+	what := e.Kind.noun()
+	if e.Kind == ChangedOwner {
+		what += " record"
+	}
 	text := fmt.Sprintf("%v: the stored %s %q of owner %q cannot be read", ErrUnavailable, what, e.ID, e.Owner)
 	if e.Err != nil {
 		text += ": " + e.Err.Error()
