@@ -217,9 +217,9 @@ func (ans *answer) grants() []grant {
 	return gs
 }
 
-// maxPairs bounds the pairs of one meet of grants that force values on both sides, and maxForced the values in them, so
-// that no rules can make a question arbitrarily expensive. Beyond them the answer is a fault: it admits no row, and lies
-// within nothing but every row. Values are counted by their weight.
+// maxPairs bounds the pairs of one meet of grants that force values on both sides, and maxForced the weight of the
+// values in them, so that no rules can make a question arbitrarily expensive. Beyond them the answer is a fault: it admits
+// no row, and lies within nothing but every row.
 const (
 	maxPairs  = 1 << 16
 	maxForced = 1 << 17

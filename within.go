@@ -119,8 +119,8 @@ func unavailableCtx(ctx context.Context) error {
 	return nil
 }
 
-// cost estimates the work of a meet on a resource: the rules that speak about it, the Denies that are put upon Grants, and
-// the pairs of grants that force values.
+// cost estimates the work of a meet on a resource: the rules that speak about it, the Denies that are put upon Grants,
+// and the pairs of grants that force values.
 func (p *policy) cost(on string) int {
 	cost := 8 * (len(p.layers) + len(p.nodes))
 	for _, s := range p.rulesets() {

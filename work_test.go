@@ -24,17 +24,20 @@ func forcing(n, fields int, prefix, value string) (p Permissions) {
 // The pairs of forced values, and the values in them, are bounded: no rules make one question take seconds.
 func TestWhatForcedValuesCost(t *testing.T) {
 	long := strings.Repeat("x", 4096)
+	layers := func(ls ...layer) []layer { return ls }
+	rules := func(n, fields int, prefix, value string) layer { return layer{rules: forcing(n, fields, prefix, value)} }
+	mint := func(forced Values) layer { return layer{full: true, forced: forced} }
 	for name, c := range map[string]struct {
 		layers []layer
 		large  bool
 	}{
-		"as many pairs as there may be": {[]layer{{rules: forcing(256, 1, "a", "")}, {rules: forcing(256, 1, "b", "")}}, false},
-		"one pair more":                 {[]layer{{rules: forcing(257, 1, "a", "")}, {rules: forcing(256, 1, "b", "")}}, true},
-		"fewer of many values":          {[]layer{{rules: forcing(100, 20, "a", "")}, {rules: forcing(100, 20, "b", "")}}, true},
-		"fewer of long values":          {[]layer{{rules: forcing(100, 1, "a", long)}, {rules: forcing(100, 1, "b", long)}}, true},
-		"many values on one side":       {[]layer{{rules: forcing(300, 1, "a", "")}, {full: true, forced: forcing(1, 900, "b", "")[0].forced}}, true},
-		"one side forces nothing":       {[]layer{{rules: forcing(300, 900, "a", "")}, {full: true}}, false},
-		"a few in a mint":               {[]layer{{rules: forcing(3000, 2, "a", "")}, {full: true, forced: Values{"x": "1", "y": "2"}}}, false},
+		"as many pairs as there may be": {layers(rules(256, 1, "a", ""), rules(256, 1, "b", "")), false},
+		"one pair more":                 {layers(rules(257, 1, "a", ""), rules(256, 1, "b", "")), true},
+		"fewer of many values":          {layers(rules(100, 20, "a", ""), rules(100, 20, "b", "")), true},
+		"fewer of long values":          {layers(rules(100, 1, "a", long), rules(100, 1, "b", long)), true},
+		"many values on one side":       {layers(rules(300, 1, "a", ""), mint(forcing(1, 900, "b", "")[0].forced)), true},
+		"one side forces nothing":       {layers(rules(300, 900, "a", ""), mint(nil)), false},
+		"a few in a mint":               {layers(rules(3000, 2, "a", ""), mint(Values{"x": "1", "y": "2"})), false},
 	} {
 		p := newPolicy(c.layers, nil)
 		rows := rowsOf(p.meet(Create, "d/x"))

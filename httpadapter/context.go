@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/internal/visit"
 )
 
 // state is what a request's context carries: one allocation for all of it.
@@ -31,6 +32,9 @@ func (s *state) Value(key any) any {
 func WithAccess(ctx context.Context, access latchkey.Access) context.Context {
 	s := newState(ctx)
 	s.access, s.known = access, true
+	if visit.From(ctx) == nil { // nobody remembers what is refused: else it would be reported once more when it is answered
+		s.watch(nil, access.Address())
+	}
 	return s
 }
 
