@@ -25,7 +25,9 @@ func forcing(n, fields int, prefix, value string) (p Permissions) {
 func TestWhatForcedValuesCost(t *testing.T) {
 	long := strings.Repeat("x", 4096)
 	layers := func(ls ...layer) []layer { return ls }
-	rules := func(n, fields int, prefix, value string) layer { return layer{rules: forcing(n, fields, prefix, value)} }
+	rules := func(n, fields int, prefix, value string) layer {
+		return layer{rules: forcing(n, fields, prefix, value)}
+	}
 	mint := func(forced Values) layer { return layer{full: true, forced: forced} }
 	for name, c := range map[string]struct {
 		layers []layer
