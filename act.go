@@ -202,14 +202,11 @@ func (c *act) write(ctx context.Context, w Write, events ...Event) error {
 			for i := range c.found.Ancestors {
 				w.RequireTokens = append(w.RequireTokens, Ref{c.found.Ancestors[i].ID, c.found.Ancestors[i].Version})
 			}
-			for i := range c.found.Roles {
-				w.RequireRoles = append(w.RequireRoles, Ref{c.found.Roles[i].ID, c.found.Roles[i].Version})
-			}
 			actor = id
 		}
 		w.RequireOwner = &c.found.Owner.Version
 		w.RequireTokens = appendRefs(w.RequireTokens, c.tokens)
-		for id, r := range c.access.set.roleSet { // a narrowed one may name more than its token has
+		for id, r := range c.access.set.roleSet { // its token's, and those that it was narrowed to
 			w.RequireRoles = appendRefs(w.RequireRoles, []Ref{{id, r.Version}})
 		}
 		w.RequireRoles = appendRefs(w.RequireRoles, c.roles)
