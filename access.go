@@ -188,7 +188,7 @@ func (a Access) Kind() Kind {
 // Test says whether the token is a test token.
 func (a Access) Test() bool { return a.set != nil && a.who.test }
 
-// Client is whom the token was minted for, or who was Assumed.
+// Client is the one the token was minted for, or who was Assumed.
 func (a Access) Client() Client {
 	if a.set == nil {
 		return Client{}

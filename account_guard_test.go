@@ -2,6 +2,7 @@ package latchkey_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"testing"
@@ -493,6 +494,29 @@ func TestANarrowedActorKeepsToItsAddresses(t *testing.T) {
 		_, err = as.Rotate(w.ctx, a.TokenID(), 0)
 		w.is(latchkey.ErrDenied, err)
 	}
+}
+
+// An actor that holds all there is over tokens and is refused learns from the error what kind of refusal it is.
+func TestADeniedActorIsToldWhy(t *testing.T) {
+	w := newWorld(t)
+	_, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{
+		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Any).On("latchkey/*"), readAll()},
+		Validity:    latchkey.Validity{NotAfter: w.now().Add(time.Hour)}})
+	desk := mustAs(w, mustVerify(w, latchkey.Presented{Secret: secret}))
+	spec := latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Permissions: latchkey.Permissions{readAll()}}}
+	_, _, err := desk.Issue(w.ctx, spec)
+	require.ErrorContains(t, err, `beyond the actor's own token`)
+	require.ErrorContains(t, err, `"exceed"`)
+	denied, ok := errors.AsType[*latchkey.DeniedError](err)
+	require.True(t, ok)
+	require.Equal(t, latchkey.Create, denied.Action)
+
+	spec.Permissions = latchkey.Permissions{latchkey.Allow(latchkey.Update).On("dataset/a")}
+	spec.Validity.NotAfter = w.now().Add(time.Minute)
+	_, _, err = desk.Issue(w.ctx, spec)
+	require.ErrorContains(t, err, "could do more than the actor")
+	_, ok = errors.AsType[*latchkey.DeniedError](err)
+	require.True(t, ok)
 }
 
 // Exceed is allowed by what names it and by nothing else.

@@ -3,6 +3,7 @@ package latchkey
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -68,7 +69,8 @@ func (c *act) covers(ctx context.Context, layers []layer, roles map[string]Role,
 	if err := ctx.Err(); err != nil {
 		return unavailable(err)
 	}
-	return &DeniedError{Action: action, Resource: Path("latchkey", kind, id)}
+	denied := &DeniedError{Action: action, Resource: Path("latchkey", kind, id)}
+	return fmt.Errorf("%w: it could do more than the actor", denied)
 }
 
 // anything is the layers of what cannot be read: it may do whatever there is.
@@ -140,7 +142,8 @@ func (c *act) bounded(t *Token, ancestors []Token, action Action, from *Settings
 		return nil
 	}
 	makes := action != Update || from.Disabled && !t.Disabled || t.Validity.NotBefore.Before(from.Validity.NotBefore)
-	denied := deniedToken(action, t.ID)
+	denied := fmt.Errorf("%w: it reaches beyond the actor's own token (end, addresses, domains, signature or limits): "+
+		"a rule that names %q lifts these bounds", deniedToken(action, t.ID), Exceed)
 	chain := append([]Token{*t}, ancestors...)
 	// keeps reports whether some token of the chain, all of which bind it, is as narrow as a bound demands, or whether an
 	// update leaves it as narrow as it was.

@@ -76,7 +76,7 @@ func (m *Manager) rolesOf(ctx context.Context, owner string, set *compiled, laye
 	return known, nil
 }
 
-// assumedAgain looks at all that is stored about an assumed caller: her account.
+// assumedAgain looks at all that is stored about an assumed caller: the account.
 func (m *Manager) assumedAgain(ctx context.Context, a Access) (Access, Found, error) {
 	o, err := m.store.Owner(ctx, a.who.owner)
 	if err != nil {

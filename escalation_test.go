@@ -212,7 +212,7 @@ type escalation struct {
 
 type violation struct{ law, text string }
 
-// person is a caller whom the host authenticated itself.
+// person is a caller that the host authenticated itself.
 type person struct {
 	client lk.Client
 	may    lk.Permissions

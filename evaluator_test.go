@@ -684,7 +684,7 @@ func (r *records) role(id string) subject {
 	return r.bounded(subject{strata: []stratum{{roles: []string{id}}}, who: asker{anybody: true, owner: r.owner.ID}}, nil)
 }
 
-// assumed is what a caller may do whom the host authenticated itself.
+// assumed is what a caller may do that the host authenticated itself.
 func (r *records) assumed(c lk.Client, may lk.Permissions) subject {
 	who := asker{self: c.ID, client: c.ID, owner: r.owner.ID}
 	return r.bounded(subject{strata: []stratum{{rules: may}}, who: who}, nil)

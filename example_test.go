@@ -32,7 +32,7 @@ func ExampleNew() {
 	// update: latchkey: denied update on "dataset/orders"
 }
 
-// A caller who may see some rows only. Check refuses her, so that no handler can forget the filter.
+// A caller who may see some rows only. Check refuses the caller, so that no handler can forget the filter.
 func ExampleAccess_Filter() {
 	orders := latchkey.NewSchema(latchkey.Fields{"region": {Column: "o.region", Type: latchkey.Text}}) // once
 	access := latchkey.New(memstore.New(nil), nil).For("acme").Assume(latchkey.Client{ID: "42"}, latchkey.Permissions{
@@ -72,15 +72,15 @@ func ExampleAccess_Prepare() {
 	row, err := access.Prepare(latchkey.Create, "dataset/orders", orders, nil, latchkey.Row{"amount": "3"})
 	fmt.Println(row, err)
 
-	hers := latchkey.Row{"region": "EU", "amount": 3}
-	_, err = access.Prepare(latchkey.Update, "dataset/orders", orders, hers, latchkey.Row{"region": "US", "amount": 3})
+	before := latchkey.Row{"region": "EU", "amount": 3}
+	_, err = access.Prepare(latchkey.Update, "dataset/orders", orders, before, latchkey.Row{"region": "US", "amount": 3})
 	fmt.Println(errors.Is(err, latchkey.ErrDenied))
 	// Output:
 	// map[amount:3 region:EU] <nil>
 	// true
 }
 
-// A backend makes a short-lived token of its key, for one person and the rows she may see.
+// A backend makes a short-lived token of its key, for one person and some rows.
 func ExampleManager_Mint() {
 	ctx := context.Background()
 	keys := latchkey.New(memstore.New(nil), nil)
@@ -113,7 +113,7 @@ func ExampleManager_Mint() {
 	// region = "EU" <nil>
 }
 
-// Somebody administers tokens: within her own rights, and under her own name.
+// Somebody administers tokens: within their own rights, and under their own name.
 func ExampleAccount_As() {
 	ctx := context.Background()
 	acme := latchkey.New(memstore.New(nil), nil).For("acme")
@@ -127,7 +127,7 @@ func ExampleAccount_As() {
 	}
 	for _, rule := range []latchkey.Rule{
 		latchkey.Allow(latchkey.Read).On("dataset/orders"),
-		latchkey.Allow(latchkey.Read).On("*"), // more than she may
+		latchkey.Allow(latchkey.Read).On("*"), // more than the desk may
 	} {
 		_, _, err := as.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
 			Settings: latchkey.Settings{Permissions: latchkey.Permissions{rule}}})

@@ -158,7 +158,7 @@ type narrowed struct {
 	client  Client
 }
 
-// narrowClient is whom a narrowed access stands for: the client it has, by whatever name is the newest, or the one now
+// narrowClient is the client a narrowed access stands for: the client it has, by whatever name is the newest, or the one now
 // given. It never changes to another, for rows may refer to it.
 func (a Access) narrowClient(c Client) (Client, error) {
 	had := a.who.client

@@ -26,7 +26,7 @@ type Observer struct {
 type Refusal struct {
 	TokenID string // "": a caller the host has Assumed
 	Owner   string
-	Client  Client // whom a minted token was made for, or who was Assumed
+	Client  Client // of a minted token, the one it was made for; or who was Assumed
 	Kind    Kind   // 0: Assumed
 	Test    bool
 

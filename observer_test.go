@@ -204,7 +204,7 @@ func TestWhatIsNoTokenIsNotObserved(t *testing.T) {
 	require.Empty(t, o.all)
 }
 
-// Minted tokens are told with their client, and by whom they ended; Again and Mint tell, too.
+// Minted tokens are told with their client, and with what ended them; Again and Mint tell, too.
 func TestMintedAndAgainAreObserved(t *testing.T) {
 	ctx := t.Context()
 	o := newObserved(t)

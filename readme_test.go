@@ -1,7 +1,9 @@
 package latchkey_test
 
 import (
+	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -10,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The README, docs/operations.md and docs/routers.md show code that is compiled and output that is tested elsewhere. A comment above each
-// block says where it comes from:
+// The README, docs/operations.md and docs/routers.md show code that is compiled and output that is tested elsewhere.
+// A comment above each block says where it comes from:
 //
 //	<!-- program: FILE -->  the block is the whole file
 //	<!-- example: FILE -->  each line of the block is in the file, in this order; indentation apart
@@ -115,6 +117,96 @@ func checkBlocks(t *testing.T, doc string, blocks []block, kinds map[string]int)
 			require.NotEqual(t, "go", b.syntax, "%s:%d: say in a comment right above where this comes from", doc, b.line)
 		}
 	}
+}
+
+var (
+	link    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	heading = regexp.MustCompile(`^#{1,6} (.+)$`)
+	noSlug  = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
+)
+
+// prose is a Markdown text without its fenced blocks.
+func prose(text string) string {
+	fenced := false
+	var out strings.Builder
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "```") {
+			fenced = !fenced
+		} else if !fenced {
+			out.WriteString(line)
+		}
+	}
+	return out.String()
+}
+
+// anchorsOf are those that GitHub gives the headings of a Markdown text.
+func anchorsOf(text string) map[string]bool {
+	anchors := map[string]bool{}
+	for line := range strings.Lines(prose(text)) {
+		m := heading.FindStringSubmatch(strings.TrimRight(line, "\n"))
+		if m == nil {
+			continue
+		}
+		slug := strings.ReplaceAll(noSlug.ReplaceAllString(strings.ToLower(m[1]), ""), " ", "-")
+		for n, s := 1, slug; anchors[slug]; n++ {
+			slug = fmt.Sprintf("%s-%d", s, n)
+		}
+		anchors[slug] = true
+	}
+	return anchors
+}
+
+// badLinks are the relative links of a document that lead to no file, or to no heading of one.
+func badLinks(doc, text string, read func(path string) (string, error)) (bad []string, seen int) {
+	for _, m := range link.FindAllStringSubmatch(prose(text), -1) {
+		if strings.Contains(m[1], "://") {
+			continue
+		}
+		seen++
+		target, anchor, _ := strings.Cut(m[1], "#")
+		to := text
+		if target != "" {
+			var err error
+			if to, err = read(path.Join(path.Dir(doc), target)); err != nil {
+				bad = append(bad, m[1])
+				continue
+			}
+		}
+		if anchor != "" && !anchorsOf(to)[anchor] {
+			bad = append(bad, m[1])
+		}
+	}
+	return bad, seen
+}
+
+func TestLinksLeadSomewhere(t *testing.T) {
+	docs, err := filepath.Glob("docs/*.md")
+	require.NoError(t, err)
+	docs = append(docs, "README.md", "CHANGELOG.md", ".github/SECURITY.md", ".github/CONTRIBUTING.md")
+	read := func(path string) (string, error) {
+		info, err := os.Stat(filepath.FromSlash(path))
+		if err != nil || info.IsDir() {
+			return "", err
+		}
+		text, err := os.ReadFile(filepath.FromSlash(path))
+		return string(text), err
+	}
+	all := 0
+	for _, doc := range docs {
+		doc = filepath.ToSlash(doc)
+		text, err := read(doc)
+		require.NoError(t, err)
+		bad, seen := badLinks(doc, text, read)
+		require.Empty(t, bad, doc)
+		all += seen
+	}
+	require.Greater(t, all, 10)
+
+	// This test can fail.
+	other := func(string) (string, error) { return "# One\n\n```\n# none\n```\n\n## A `b`, c?\n\n# One\n", nil }
+	bad, seen := badLinks("docs/a.md", "[x](b.md#a-b-c) [x](b.md#one-1) [x](b.md#none) [x](#one) [x](https://a.example/#b)", other)
+	require.Equal(t, []string{"b.md#none", "#one"}, bad)
+	require.Equal(t, 4, seen)
 }
 
 // The tests above can fail.

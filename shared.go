@@ -180,7 +180,7 @@ type gathering struct {
 	turns   atomic.Uint32
 }
 
-// alone says that the store is in memory, by all that was seen: each reads for herself from now on.
+// alone says that the store is in memory, by all that was seen: each caller reads alone from now on.
 func (g *gathering) alone() bool { return g.quick.Load() >= 8 }
 
 func (g *gathering) note(took time.Duration, err error) {

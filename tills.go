@@ -325,7 +325,7 @@ func (t *till) awaitBlock(ctx context.Context) error {
 	return nil
 }
 
-// nothingSpent makes of an unknown outcome one that is known to the caller: she spent nothing.
+// nothingSpent makes of an unknown outcome one that is known to the caller: nothing was spent.
 func nothingSpent(err error) error {
 	if errors.Is(err, ErrUnknownOutcome) {
 		return fmt.Errorf("%w: %v", ErrUnavailable, err)

@@ -38,7 +38,7 @@ type Token struct {
 
 	Settings
 
-	// Client is whom a minted token was made for. Rows may refer to it.
+	// Client is the one a minted token was made for. Rows may refer to it.
 	Client Client `json:"client,omitzero"`
 	// Full says of a minted token that its mint named neither roles nor permissions: it may do whatever its parent may
 	// do, within Rows. False on every other token.

@@ -20,7 +20,7 @@ type Presented struct {
 // maxPresented bounds the texts that are looked at, in bytes.
 const maxPresented = 512
 
-// Verify says who presents p and what she may do. It checks in this order: shape, lookup, test or live, owner,
+// Verify says who presents p and what the caller may do. It checks in this order: shape, lookup, test or live, owner,
 // disabled, revoked, time, ancestors, signature, referer and origin, address, rate. Options.Observer is told of
 // each refusal of a token that exists. A refusal wraps [ErrInvalidToken], but for [ErrRateLimited], which comes as
 // a *[RateLimitError]; [ErrUnavailable] means that nothing is known, never that the token is bad. The zero Access

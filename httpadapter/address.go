@@ -89,7 +89,7 @@ func ClientAddr(r *http.Request, proxies []netip.Prefix) (netip.Addr, error) {
 		}
 	}
 	if len(lines) > 0 && hops == 0 {
-		return netip.Addr{}, badRequest("empty X-Forwarded-For") // fail closed: whom did the proxy mean?
+		return netip.Addr{}, badRequest("empty X-Forwarded-For") // fail closed: the proxy may have meant anybody
 	}
 	return client, nil
 }

@@ -180,7 +180,7 @@ func (s *Store) follow(ctx context.Context, epoch uint64, was mark, changes bool
 	}
 }
 
-// maxRecent bounds the owners of whom the last change is remembered.
+// maxRecent bounds the owners whose last change is remembered.
 const maxRecent = 10_000
 
 // learnChanges brings the memory to a feed that was read as of m.epoch. The caller holds m.mu.

@@ -1,4 +1,4 @@
-// Somebody administers tokens: each call is checked against her own rights, and recorded under her name.
+// Somebody administers tokens: each call is checked against the rights of the actor, and recorded under its name.
 package main
 
 import (

@@ -14,7 +14,7 @@ import (
 var staff = latchkey.Permissions{
 	latchkey.Allow(latchkey.Read, latchkey.Update).On("dataset/*"),
 	latchkey.Deny(latchkey.Any).On("dataset/payroll"),
-	// Grant adds to what was said so far: everybody sees her own line.
+	// Grant adds to what was said so far: everybody sees their own line.
 	latchkey.Grant(latchkey.Read).On("dataset/payroll").Where(latchkey.Where("person", latchkey.Eq, latchkey.Self)),
 }
 

@@ -26,7 +26,7 @@ func routes(keys *latchkey.Manager) http.Handler {
 		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusNoContent) })))
 	mux.Handle("GET /data/orders", auth.RequireRows(latchkey.Read, "dataset/orders")(
 		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			rows, _ := httpadapter.RowsFrom(r.Context()) // RequireRows let her in for these rows only
+			rows, _ := httpadapter.RowsFrom(r.Context()) // RequireRows let the caller in for these rows only
 			p, err := orders.Bind(rows)
 			if err != nil {
 				auth.WriteError(w, r, err)

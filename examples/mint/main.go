@@ -37,7 +37,7 @@ func run(ctx context.Context) error {
 		Client:   latchkey.Client{ID: "42", Name: "Ada"},
 		Lifetime: 15 * time.Minute,
 		Rows:     []latchkey.Condition{latchkey.Where("region", latchkey.Eq, "EU")}, // AND-ed to what the key may reach
-		Forced:   map[string]any{"region": "EU"},                                    // written into what she creates
+		Forced:   map[string]any{"region": "EU"},                                    // written into what the client creates
 	})
 	if err != nil {
 		return err

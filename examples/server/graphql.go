@@ -14,7 +14,7 @@ import (
 	"github.com/latchkey-go/latchkey/httpadapter/datocms"
 )
 
-// A model that the caller may not read is not in her schema at all.
+// A model that the caller may not read is not in the schema at all.
 const (
 	// The product has scalars of its own, which its clients' queries name in their variables.
 	siteSchema = `
@@ -116,7 +116,7 @@ func (a *app) serveGraphQL(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(reply)
 }
 
-// schemaOf is what a caller may ask for, and a context that knows the rows she may have.
+// schemaOf is what a caller may ask for, and a context that knows the rows the caller may have.
 func (a *app) schemaOf(ctx context.Context, access latchkey.Access, d datocms.Delivered) (
 	*graphql.Schema, context.Context, error) {
 	rows, err := access.Filter(latchkey.Read, datocms.Model(d.Environment, datoModel))

@@ -29,7 +29,7 @@ func run() error {
 		latchkey.Allow(latchkey.Update, latchkey.Delete).On("dataset/orders").Where(eu),
 	})
 
-	// Create: nothing before. What is forced replaces what she sent, and text from a form gets its type.
+	// Create: nothing before. What is forced replaces what the caller sent, and text from a form gets its type.
 	row, err := access.Prepare(latchkey.Create, "dataset/orders", orders, nil,
 		latchkey.Row{"amount": "3", "region": "US"})
 	if err != nil {
@@ -37,7 +37,7 @@ func run() error {
 	}
 	fmt.Printf("create %v, amount is %T\n", row, row["amount"])
 
-	// Update: the row must be hers before and after, so none can be moved out of her reach.
+	// Update: the row must be the caller's before and after, so none can be moved out of reach.
 	before := latchkey.Row{"region": "EU", "amount": 3}
 	row, err = access.Prepare(latchkey.Update, "dataset/orders", orders, before, latchkey.Row{"region": "EU", "amount": 4})
 	if err != nil {

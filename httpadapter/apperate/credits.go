@@ -29,7 +29,7 @@ func (g *gateway) serveData(w http.ResponseWriter, r *http.Request, c *Call) {
 	}
 }
 
-// settle keeps what a call cost, and counts it. The caller has her reply, and may have gone.
+// settle keeps what a call cost, and counts it. The caller has the reply, and may have gone.
 func (g *gateway) settle(ctx context.Context, c *Call, hold *latchkey.Hold, spent Cost) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
 	defer cancel()

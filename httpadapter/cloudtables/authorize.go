@@ -32,7 +32,7 @@ type Call struct {
 // The call carries one credential: the API key as "key" in the query, in the body of any method, or in a header of that
 // name, or as "apikey" in the query; or a token as "token" in the query. A key in the place of a token, or the reverse,
 // is refused. role, roles, conditions and condition narrow the call, wherever they are. clientId and clientName count
-// in the query, beside a key: a token says itself whom it was made for.
+// in the query, beside a key: a token says itself which client it was made for.
 //
 // Replies to URLs that hold a credential must not be stored: set [httpadapter.ForbidStoring] on them. [WriteError] does
 // so itself.
@@ -66,7 +66,7 @@ func (c caller) call(ctx context.Context) (call Call, err error) {
 		return Call{}, refuseAccess()
 	}
 	if req.asToken {
-		req.client = latchkey.Client{} // the token says whom it was made for; rows may hang on it
+		req.client = latchkey.Client{} // the token says which client it was made for; rows may hang on it
 	}
 	n, err := narrowing(ctx, account, access, req)
 	if err != nil {

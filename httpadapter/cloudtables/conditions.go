@@ -7,7 +7,7 @@ import (
 	"github.com/latchkey-go/latchkey/internal/form"
 )
 
-// condition is one entry of the "conditions" option: the rows a caller sees, and what is written into rows she makes.
+// condition is one entry of the "conditions" option: the rows a caller sees, and what is written into new rows.
 type condition struct {
 	point string // the data point's id or display name, as given
 	op    latchkey.Op

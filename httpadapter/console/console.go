@@ -2,7 +2,7 @@
 // roles, and what was used. It is made to be shipped to a host's own customers.
 //
 // For most uses, call [Mount] with a prefix and a function that says who is signed in. Each change runs as that person
-// ([latchkey.Account.As]), so latchkey itself decides what she may do, and the audit trail has her name. Every page works
+// ([latchkey.Account.As]), so latchkey itself decides what they may do, and the audit trail has their name. Every page works
 // without scripts; a little plain JavaScript saves some steps.
 //
 // Each form carries an id of its own, and a form sent twice is carried out once, also when another process is asked
@@ -44,7 +44,7 @@ type Options struct {
 	Catalogue []Right
 
 	// Names are suggestions for what a chip asks for ("ACME/CARS"), for who sent the request; 30 are shown at most. They are
-	// no secret to her, and no bound: she may type others. Nil: none.
+	// no secret to the person signed in, and no bound: others may be typed. Nil: none.
 	Names func(*http.Request) []string
 
 	// Schema gives the fields of a resource and the dialect for the SQL that the tester shows; a nil schema: none is

@@ -43,7 +43,7 @@ type Options struct {
 	// [DefaultRate] (for [Delivery], [DefaultDeliveryRate]). Each Mount, Handler and Delivery counts on its own.
 	Rate latchkey.Rate
 
-	// AllowEscalation lets whoever may manage tokens or roles make, change and read such as may do more than she may.
+	// AllowEscalation lets whoever may manage tokens or roles make, change and read such as may do more than the caller.
 	// The audit trail then names the host as the one who did it. False: that is refused.
 	AllowEscalation bool
 
@@ -376,7 +376,7 @@ func seconds(d time.Duration) string {
 	return strconv.FormatInt(max(1, int64((d+time.Second-1)/time.Second)), 10)
 }
 
-// admin is the account a change is made with: the caller's rights are checked, and her name is recorded.
+// admin is the account a change is made with: the caller's rights are checked, and its name is recorded.
 func (c *call) admin(action latchkey.Action, kind, id string) (latchkey.Account, error) {
 	if id == "" {
 		id = "new"

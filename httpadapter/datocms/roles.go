@@ -303,7 +303,7 @@ func (c *call) duplicateRole() (int, any, error) {
 			if tries++; tries < maxTries {
 				continue
 			}
-			err = latchkey.ErrConflict // the caller chose no name: she may come again
+			err = latchkey.ErrConflict // the caller chose no name: the call may be repeated
 		}
 		if err != nil {
 			return 0, nil, roleError(err)

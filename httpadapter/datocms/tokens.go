@@ -81,7 +81,7 @@ func (c *call) render(secret *latchkey.Secret, tokens ...latchkey.Token) ([]toke
 }
 
 // reveal is the texts of tokens, by id, as far as the caller may know them and they can be read again: of none without
-// can_manage_access_tokens, not of a token that may do more than she may, nor of one made without a Keyring.
+// can_manage_access_tokens, not of a token that may do more than the caller, nor of one made without a Keyring.
 func (c *call) reveal(secret *latchkey.Secret, tokens []latchkey.Token) (map[string]latchkey.Secret, error) {
 	if secret != nil {
 		return map[string]latchkey.Secret{tokens[0].ID: *secret}, nil
@@ -337,7 +337,7 @@ func (c *call) destroyToken() (int, any, error) {
 	return http.StatusOK, out[0], nil
 }
 
-// destination is whom the query names, zero if nobody. Whether there is such a one is for the host to say.
+// destination is who the query names, zero if nobody. Whether there is such a one is for the host to say.
 func destination(r *http.Request) (to Destination, err error) {
 	query, err := form.Parse(r.URL.RawQuery)
 	if err != nil {

@@ -268,7 +268,7 @@ func TestForgedTokensCostFewReads(t *testing.T) {
 	rate := latchkey.Rate{Count: 1, Per: time.Hour, Burst: 9}
 	for i, s := range surfaces(latchkey.New(memstore.New(nil), nil), rate) {
 		if s.name == "console" {
-			continue // whom it asks is the host's
+			continue // who may call is the host's affair
 		}
 		for j := range s.carry {
 			store := &countingStore{Store: memstore.New(nil)}
