@@ -17,17 +17,18 @@ import (
 // through a pattern that begins with "latchkey/". A secret key has them all. A record that the actor may not read is
 // missing to it.
 //
-// Calls fail with a *[DeniedError] if the result could do more than the actor: the token or role itself, and every token
-// and role that has a changed role. What cannot be compared, such as rows that are too large together, counts as more.
-// A test token manages test tokens only, and roles that no live token has. A minted token issues, imports, rotates and
-// reveals none, for that would outlive it. What a call was judged by must still hold when it is written.
+// Calls fail with a *[DeniedError] if the result could do more than the actor: the token or role itself, and every
+// token and role that has a changed role. What cannot be compared, such as rows that are too large together, counts as
+// more. A test token manages test tokens only, and roles that no live token has. A minted token issues, imports,
+// rotates and reveals none, for that would outlive it. What a call was judged by must still hold when it is written.
 //
-// Calls also fail if the result would exceed the bounds of the actor's own token. What the actor issues or imports ends no
-// later than that token, and keeps to its Addresses, Domains, Signed and MintFrom. What it updates becomes no wider than
-// that. An actor whose token has Limits, or ends by idling, makes no other token and reveals no secret of one: several
-// tokens could spend more together, and none would idle out with it. It can mint, for what it mints is bound by it. The
-// right [Exceed] on "latchkey/token/<id>" lifts these bounds, and no others. Give it by name to a desk that issues keys
-// for customers, or have the program call [Account.Exceeding]. An Assumed caller has no token, so nothing of this kind bounds it.
+// Calls also fail if the result would exceed the bounds of the actor's own token. What the actor issues or imports ends
+// no later than that token, and keeps to its Addresses, Domains, Signed and MintFrom. What it updates becomes no wider
+// than that. An actor whose token has Limits, or ends by idling, makes no other token and reveals no secret of one:
+// several tokens could spend more together, and none would idle out with it. It can mint, for what it mints is bound by
+// it. The right [Exceed] on "latchkey/token/<id>" lifts these bounds, and no others. Give it by name to a desk that
+// issues keys for customers, or have the program call [Account.Exceeding]. An Assumed caller has no token, so nothing
+// of this kind bounds it.
 type Account struct {
 	m     *Manager
 	owner string
@@ -52,9 +53,10 @@ func (a Account) As(who Access) (Account, error) {
 	return a, nil
 }
 
-// Exceeding returns a, with the right [Exceed] for its actor on every token: the host's own code says that what the actor
-// issues need not keep to the bounds of the actor's token. Its other rights stay as they are. It is for surfaces whose
-// purpose is that, such as a session that makes lasting keys, and for secret keys, which no rule can give the right to.
+// Exceeding returns a, with the right [Exceed] for its actor on every token: the host's own code says that what the
+// actor issues need not keep to the bounds of the actor's token. Its other rights stay as they are. It is for surfaces
+// whose purpose is that, such as a session that makes lasting keys, and for secret keys, which no rule can give the
+// right to.
 func (a Account) Exceeding() Account {
 	a.free = true
 	return a
@@ -81,7 +83,8 @@ func (a Account) Verify(ctx context.Context, p Presented) (Access, error) {
 	return a.m.verify(ctx, &p, a.owner)
 }
 
-// Get reads a token. [ErrNotFound] if there is none. Of one that is damaged it returns what is left, with a [*DamagedError].
+// Get reads a token. [ErrNotFound] if there is none. Of one that is damaged it returns what is left, with a
+// [*DamagedError].
 func (a Account) Get(ctx context.Context, id string) (Token, error) {
 	c, err := a.begin(ctx)
 	if err != nil {
@@ -101,8 +104,8 @@ func (a Account) Get(ctx context.Context, id string) (Token, error) {
 }
 
 // Tokens lists tokens, oldest first, reading page by page as the loop goes on; Limit is the size of a page, not of the
-// listing. A damaged one comes in its place as what is left of it, at least its ID, with a [*DamagedError], and the loop goes
-// on after it. The loop ends after any other error.
+// listing. A damaged one comes in its place as what is left of it, at least its ID, with a [*DamagedError], and the
+// loop goes on after it. The loop ends after any other error.
 func (a Account) Tokens(ctx context.Context, q TokenQuery) iter.Seq2[Token, error] {
 	return func(yield func(Token, error) bool) {
 		c, err := a.begin(ctx)
@@ -209,8 +212,8 @@ var errUnchanged = errors.New("latchkey: unchanged")
 // Update changes a token's Settings; every other field of the Token edit gets is for reading, and changing one is
 // [ErrInvalid], as are Settings that its kind cannot have. When somebody else changes the token meanwhile, edit is called
 // again on the newer one; to refuse that, return [ErrConflict] when Token.Version is not the one your form showed. An
-// error of edit is returned as it is. [ErrNotFound] if there is no such token. Of a damaged one only Disabled can be changed,
-// else it is a [*DamagedError].
+// error of edit is returned as it is. [ErrNotFound] if there is no such token. Of a damaged one only Disabled can be
+// changed, else it is a [*DamagedError].
 func (a Account) Update(ctx context.Context, id string, edit func(*Token) error) (Token, error) {
 	unlimited := false
 	t, err := a.change(ctx, Update, "token.update", id, "", func(c *act, f *Found, w *Write) error {

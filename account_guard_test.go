@@ -54,7 +54,8 @@ func inEU() latchkey.Permissions {
 	}
 }
 
-var everywhere = latchkey.AnyOf(latchkey.Where("region", latchkey.IsNull, true), latchkey.Where("region", latchkey.IsNull, false))
+var everywhere = latchkey.AnyOf(latchkey.Where("region", latchkey.IsNull, true),
+	latchkey.Where("region", latchkey.IsNull, false))
 
 func TestRowsTooLargeTogetherLieWithinNothing(t *testing.T) {
 	for name, huge := range oversized {
@@ -92,7 +93,8 @@ func TestRowsTooLargeTogetherAreNotSaved(t *testing.T) {
 			w.is(latchkey.ErrInvalid, err)
 			_, err = w.acme.CreateRole(w.ctx, latchkey.Role{Name: "heir", Inherits: []string{half.ID}, Permissions: rest})
 			w.is(latchkey.ErrInvalid, err)
-			_, _, err = w.acme.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Permissions: rules}})
+			_, _, err = w.acme.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
+				Settings: latchkey.Settings{Permissions: rules}})
 			w.is(latchkey.ErrInvalid, err)
 			_, _, err = w.acme.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
 				Settings: latchkey.Settings{Roles: []string{half.ID}, Permissions: rest}})
@@ -112,8 +114,8 @@ func TestRowsTooLargeTogetherAreNotSaved(t *testing.T) {
 	}
 }
 
-// Rules that are too large together are saved beside strong ones, and taken away: by a role that a token has, one that a
-// role inherits, one that a minted token has, and in the token itself.
+// Rules that are too large together are saved beside strong ones, and taken away: by a role that a token has, one that
+// a role inherits, one that a minted token has, and in the token itself.
 func TestNobodyGainsByTakingAwayWhatWasTooLarge(t *testing.T) {
 	strong := latchkey.Permissions{latchkey.Grant(latchkey.Read, latchkey.Delete).On("dataset/x").Where(everywhere)}
 	reaches := func(w *world, secret string) bool {
@@ -242,7 +244,8 @@ func TestASandboxTouchesNoLiveRole(t *testing.T) {
 				Settings: latchkey.Settings{Roles: []string{w.role.ID}}})
 			w.ok(err)
 		}, true},
-		"a live key": {func(w sandbox) { w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{w.role.ID}}) }, false},
+		"a live key": {func(w sandbox) { w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{w.role.ID}}) },
+			false},
 		"a live minted token": {func(w sandbox) {
 			w.mint(live(w.world), latchkey.Narrowing{Roles: []string{w.role.ID}})
 		}, false},
@@ -295,7 +298,8 @@ func TestASandboxTouchesNoLiveRole(t *testing.T) {
 // What a call was judged by is required by its write, whoever changes it meanwhile.
 func TestWhatWasJudgedIsRequired(t *testing.T) {
 	clerk := func(w *world) latchkey.Account {
-		_, s := w.key(latchkey.Allow(latchkey.Read).On("data/a"), latchkey.Allow(latchkey.Any).On("latchkey/role/*", "latchkey/token/*"))
+		_, s := w.key(latchkey.Allow(latchkey.Read).On("data/a"),
+			latchkey.Allow(latchkey.Any).On("latchkey/role/*", "latchkey/token/*"))
 		return mustAs(w, w.access(s))
 	}
 	weaken := func(w *world, as latchkey.Account, base latchkey.Role) error {
@@ -352,7 +356,8 @@ func TestWhatWasJudgedIsRequired(t *testing.T) {
 		role := w.role("reader", latchkey.Grant(latchkey.Read).On("data/a"))
 		as := clerk(w)
 		done := w.store.before(func() { w.editRole(role, func(r *latchkey.Role) { r.Permissions = everything }) })
-		_, _, err := as.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Roles: []string{role.ID}}})
+		_, _, err := as.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
+			Settings: latchkey.Settings{Roles: []string{role.ID}}})
 		w.is(latchkey.ErrDenied, err)
 		require.True(t, done())
 	})
@@ -419,7 +424,8 @@ func TestAnActorExceedsNoBoundOfItsOwnToken(t *testing.T) {
 					return mustAs(w, mustVerify(w, latchkey.Presented{Secret: secret, Address: home, Referer: "https://example.com/"}))
 				}
 				other, _ := w.key(readAll()) // which nothing binds
-				free := latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Permissions: latchkey.Permissions{readAll()}}}
+				free := latchkey.Spec{Kind: latchkey.KindAPIKey,
+					Settings: latchkey.Settings{Permissions: latchkey.Permissions{readAll()}}}
 				refused := func(err error, what string) {
 					t.Helper()
 					if desk {
@@ -455,7 +461,8 @@ func TestAnActorExceedsNoBoundOfItsOwnToken(t *testing.T) {
 					w.ok(err)
 				}
 				// What it minted is bound by it, and what only ends needs no more than the right to end it.
-				child, _ := w.mint(mustVerify(w, latchkey.Presented{Secret: secret, Address: home, Referer: "https://example.com/"}),
+				child, _ := w.mint(mustVerify(w, latchkey.Presented{Secret: secret, Address: home,
+					Referer: "https://example.com/"}),
 					latchkey.Narrowing{})
 				_, err = as().Rotate(w.ctx, child.ID, 0)
 				w.ok(err)
@@ -503,7 +510,8 @@ func TestADeniedActorIsToldWhy(t *testing.T) {
 		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Any).On("latchkey/*"), readAll()},
 		Validity:    latchkey.Validity{NotAfter: w.now().Add(time.Hour)}})
 	desk := mustAs(w, mustVerify(w, latchkey.Presented{Secret: secret}))
-	spec := latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Permissions: latchkey.Permissions{readAll()}}}
+	spec := latchkey.Spec{Kind: latchkey.KindAPIKey,
+		Settings: latchkey.Settings{Permissions: latchkey.Permissions{readAll()}}}
 	_, _, err := desk.Issue(w.ctx, spec)
 	require.ErrorContains(t, err, `beyond the actor's own token`)
 	require.ErrorContains(t, err, `"exceed"`)
@@ -557,10 +565,12 @@ func TestOnlyARuleThatNamesItAllowsExceed(t *testing.T) {
 	assert.True(t, w.access(root).Allows("other", on))
 	_, full := w.mint(w.access(root), latchkey.Narrowing{})
 	assert.False(t, w.access(full).Allows(latchkey.Exceed, on))
-	_, err := mustAs(w, w.access(root)).CreateRole(w.ctx, latchkey.Role{Name: "desk", Permissions: latchkey.Permissions{named}})
+	_, err := mustAs(w, w.access(root)).CreateRole(w.ctx, latchkey.Role{Name: "desk",
+		Permissions: latchkey.Permissions{named}})
 	w.is(latchkey.ErrDenied, err)
 	deskToken, desk := w.key(named)
-	_, err = mustAs(w, w.access(root)).Update(w.ctx, deskToken.ID, func(t *latchkey.Token) error { t.Name = "x"; return nil })
+	_, err = mustAs(w, w.access(root)).Update(w.ctx, deskToken.ID,
+		func(t *latchkey.Token) error { t.Name = "x"; return nil })
 	w.is(latchkey.ErrDenied, err)
 	other, _ := w.key(named)
 	w.ok(mustAs(w, w.access(root)).Revoke(w.ctx, other.ID, "ended by a secret key"))
@@ -587,22 +597,24 @@ func TestRightsAreAskedFirst(t *testing.T) {
 			"a text of nobody":        second(nobody.Import(w.ctx, key, foreignText(t))),
 			"a text that is none":     second(nobody.Import(w.ctx, key, "x")),
 			"a text of another kind":  second(nobody.Import(w.ctx, latchkey.Spec{Kind: latchkey.KindSession}, theirs.Reveal())),
-			"a role that is there":    third(nobody.Issue(w.ctx, latchkey.Spec{Kind: key.Kind, Settings: latchkey.Settings{Roles: []string{role.ID}}})),
-			"a role that is not":      third(nobody.Issue(w.ctx, latchkey.Spec{Kind: key.Kind, Settings: latchkey.Settings{Roles: []string{"x"}}})),
-			"a kind that is none":     third(nobody.Issue(w.ctx, latchkey.Spec{Kind: 99})),
-			"an heir of one there":    second(nobody.CreateRole(w.ctx, latchkey.Role{Name: "n", Inherits: []string{role.ID}})),
-			"an heir of none":         second(nobody.CreateRole(w.ctx, latchkey.Role{Name: "n", Inherits: []string{"x"}})),
-			"a name that is taken":    second(nobody.CreateRole(w.ctx, latchkey.Role{Name: "there"})),
-			"an update of a role":     second(nobody.UpdateRole(w.ctx, role.ID, func(*latchkey.Role) error { return nil })),
-			"an update of none":       second(nobody.UpdateRole(w.ctx, "x", func(*latchkey.Role) error { return nil })),
-			"a deletion of a role":    nobody.DeleteRole(w.ctx, role.ID),
-			"a deletion of none":      nobody.DeleteRole(w.ctx, "x"),
-			"a rotation of none":      second(nobody.Rotate(w.ctx, "x", 0)),
-			"a revelation of none":    second(nobody.Reveal(w.ctx, "x")),
-			"a revocation of none":    nobody.Revoke(w.ctx, "x", ""),
-			"an update of no token":   second(nobody.Update(w.ctx, "x", func(*latchkey.Token) error { return nil })),
-			"a configuration":         nobody.Configure(w.ctx, func(*latchkey.Owner) error { return nil }),
-			"an erasure":              nobody.Erase(w.ctx),
+			"a role that is there": third(nobody.Issue(w.ctx, latchkey.Spec{Kind: key.Kind,
+				Settings: latchkey.Settings{Roles: []string{role.ID}}})),
+			"a role that is not": third(nobody.Issue(w.ctx, latchkey.Spec{Kind: key.Kind,
+				Settings: latchkey.Settings{Roles: []string{"x"}}})),
+			"a kind that is none":   third(nobody.Issue(w.ctx, latchkey.Spec{Kind: 99})),
+			"an heir of one there":  second(nobody.CreateRole(w.ctx, latchkey.Role{Name: "n", Inherits: []string{role.ID}})),
+			"an heir of none":       second(nobody.CreateRole(w.ctx, latchkey.Role{Name: "n", Inherits: []string{"x"}})),
+			"a name that is taken":  second(nobody.CreateRole(w.ctx, latchkey.Role{Name: "there"})),
+			"an update of a role":   second(nobody.UpdateRole(w.ctx, role.ID, func(*latchkey.Role) error { return nil })),
+			"an update of none":     second(nobody.UpdateRole(w.ctx, "x", func(*latchkey.Role) error { return nil })),
+			"a deletion of a role":  nobody.DeleteRole(w.ctx, role.ID),
+			"a deletion of none":    nobody.DeleteRole(w.ctx, "x"),
+			"a rotation of none":    second(nobody.Rotate(w.ctx, "x", 0)),
+			"a revelation of none":  second(nobody.Reveal(w.ctx, "x")),
+			"a revocation of none":  nobody.Revoke(w.ctx, "x", ""),
+			"an update of no token": second(nobody.Update(w.ctx, "x", func(*latchkey.Token) error { return nil })),
+			"a configuration":       nobody.Configure(w.ctx, func(*latchkey.Owner) error { return nil }),
+			"an erasure":            nobody.Erase(w.ctx),
 		} {
 			if what == "a text that is none" || what == "a kind that is none" {
 				assert.Error(t, err, what)
@@ -616,8 +628,8 @@ func TestRightsAreAskedFirst(t *testing.T) {
 func second[T any](_ T, err error) error        { return err }
 func third[T, U any](_ T, _ U, err error) error { return err }
 
-// A boundary that refers to who asks means something else for what the actor makes than for the actor: nobody gets round it
-// by making a token.
+// A boundary that refers to who asks means something else for what the actor makes than for the actor: nobody gets
+// round it by making a token.
 func TestABoundaryThatRefersToWhoAsks(t *testing.T) {
 	w := newWorld(t)
 	notOwn := latchkey.Where("requester", latchkey.Ne, latchkey.Self)
@@ -632,7 +644,8 @@ func TestABoundaryThatRefersToWhoAsks(t *testing.T) {
 		"an assumed user": mustAs(w, w.acme.Assume(latchkey.Client{ID: "7"}, rights)),
 	} {
 		issue := func(rules ...latchkey.Rule) error {
-			_, _, err := as.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Permissions: rules}})
+			_, _, err := as.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
+				Settings: latchkey.Settings{Permissions: rules}})
 			return err
 		}
 		assert.ErrorIs(t, issue(latchkey.Allow("approve").On("payment")), latchkey.ErrDenied, name)

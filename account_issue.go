@@ -98,7 +98,8 @@ func (a Account) issueOnce(ctx context.Context, spec Spec, text, event string) (
 			return Token{}, err
 		}
 	}
-	t := Token{ID: id, Owner: a.owner, Kind: spec.Kind, Test: spec.Test, Origin: spec.Origin, Settings: spec.Settings}.Clone()
+	t := Token{ID: id, Owner: a.owner, Kind: spec.Kind, Test: spec.Test, Origin: spec.Origin,
+		Settings: spec.Settings}.Clone()
 	if err := a.m.checkSettings(t.Kind, &t.Settings, now); err != nil {
 		return Token{}, err
 	}
@@ -131,7 +132,8 @@ func (a Account) issueOnce(ctx context.Context, spec Spec, text, event string) (
 	}
 	// Under the record as it was read: a mass revocation meanwhile is a conflict, and not a dead token.
 	t.Version, t.OwnerVersion = 0, owner.Version
-	w := Write{RequireOwner: &owner.Version, Tokens: []Token{t}, Secrets: []SecretChange{{TokenID: t.ID, Add: &rec}}, Silent: true}
+	w := Write{RequireOwner: &owner.Version, Tokens: []Token{t}, Secrets: []SecretChange{{TokenID: t.ID, Add: &rec}},
+		Silent: true}
 	t.Version = 1
 	if err := c.write(ctx, w, Event{Action: event, Object: t.ID, After: auditJSON(t)}); err != nil {
 		return Token{}, err
@@ -156,11 +158,12 @@ func (a Account) rolesOf(ctx context.Context, ids []string) (known map[string]Ro
 	return known, nil
 }
 
-// settled refuses an edit of a token that names an unknown role, or whose rows would be too large together. What the edit
-// left as it was is not judged anew, so that a token can always be renamed, or switched off.
+// settled refuses an edit of a token that names an unknown role, or whose rows would be too large together. What the
+// edit left as it was is not judged anew, so that a token can always be renamed, or switched off.
 func (a Account) settled(ctx context.Context, edited *Token, f *Found) error {
 	was := &f.Token
-	if slices.Equal(edited.Roles, was.Roles) && edited.Full == was.Full && samePermissions(edited.Permissions, was.Permissions) {
+	if slices.Equal(edited.Roles, was.Roles) && edited.Full == was.Full &&
+		samePermissions(edited.Permissions, was.Permissions) {
 		return nil
 	}
 	layers := layersOf(edited, f.Ancestors)

@@ -87,8 +87,8 @@ func (a Account) Events(ctx context.Context, after uint64) iter.Seq2[Event, erro
 	}
 }
 
-// Record reads the owner's own record. One that was never configured is Owner{ID: owner} with Version 0. Of a damaged one it
-// returns what is left, with a [*DamagedError].
+// Record reads the owner's own record. One that was never configured is Owner{ID: owner} with Version 0. Of a damaged
+// one it returns what is left, with a [*DamagedError].
 func (a Account) Record(ctx context.Context) (Owner, error) {
 	c, err := a.begin(ctx)
 	if err == nil {
@@ -104,15 +104,17 @@ func (a Account) Record(ctx context.Context) (Owner, error) {
 // tokens at once. ID, Version and Since are for reading.
 //
 // NotBefore set to now, or to within the last two minutes, is mass revocation: whatever was committed before Configure
-// returned is dead, whatever any clock said, and whatever is made afterwards works. A NotBefore further back ends the tokens
-// whose Created is before it, by the clock of whoever made them, which was within a minute of the store's. A later one than
-// now is [ErrInvalid], and one that stays the same ends nothing. Moving it back revives the tokens that were created since
-// then. It is refused as [ErrUnavailable] while this machine's clock and the store's differ; Disabled asks no clock.
+// returned is dead, whatever any clock said, and whatever is made afterwards works. A NotBefore further back ends the
+// tokens whose Created is before it, by the clock of whoever made them, which was within a minute of the store's. A
+// later one than now is [ErrInvalid], and one that stays the same ends nothing. Moving it back revives the tokens that
+// were created since then. It is refused as [ErrUnavailable] while this machine's clock and the store's differ;
+// Disabled asks no clock.
 //
-// Edit is called again when somebody else came between; an error of edit is returned as it is. A damaged record is replaced
-// wholly: edit gets what is left of it, with no Limits and a Boundary that is empty and so lets nothing through, and sets
-// all that is to hold. Boundary and Limits are the host's alone, and so is moving
-// NotBefore back: who acts gets a *[DeniedError].
+// Edit is called again when somebody else came between; an error of edit is returned as it is. A damaged record is
+// replaced wholly: edit gets what is left of it, with no Limits and a Boundary that is empty and so lets nothing
+// through, and sets all that is to hold. Boundary and Limits are the host's alone, and so is moving NotBefore back: who
+// acts gets a
+// *[DeniedError].
 func (a Account) Configure(ctx context.Context, edit func(*Owner) error) error {
 	return retry(func() error {
 		c, err := a.begin(ctx)
@@ -177,8 +179,8 @@ func (a Account) Configure(ctx context.Context, edit func(*Owner) error) error {
 	})
 }
 
-// justNow is how far a NotBefore may lie back and still mean now. Two machines, each within the bound of the store's clock,
-// may be so far apart.
+// justNow is how far a NotBefore may lie back and still mean now. Two machines, each within the bound of the store's
+// clock, may be so far apart.
 const justNow = 2 * clockBound
 
 // end works out what a NotBefore that moves means for tokens.
@@ -210,7 +212,8 @@ func (m *Manager) end(ctx context.Context, old, o *Owner) error {
 // from the clock of another machine: what is made under that record works.
 func (o *Owner) created(now int64) (int64, error) {
 	if o.NotBefore.Sub(fromMicros(now)) > justNow {
-		return 0, fmt.Errorf("%w: the owner's NotBefore is in the future, and the token would be dead: set it to now", ErrInvalid)
+		return 0, fmt.Errorf("%w: the owner's NotBefore is in the future, and the token would be dead: set it to now",
+			ErrInvalid)
 	}
 	return max(now, micros(o.NotBefore)), nil
 }

@@ -21,8 +21,8 @@ func (m *Manager) newestText(t *Token, secrets []SecretRecord, now int64) (strin
 
 // RevealAll is [Account.Reveal] of many tokens, for listings: it writes once per hundred of them instead of once for
 // each. What it returns is by id. Left out are tokens that are not there or revoked, that the caller may not reveal, whose
-// secrets are not kept (for want of a Keyring, then or now), or cannot be read, and publishable ones: their text is Token.Public. Each
-// token that is in it is recorded in the audit trail.
+// secrets are not kept (for want of a Keyring, then or now), or cannot be read, and publishable ones: their text is
+// Token.Public. Each token that is in it is recorded in the audit trail.
 func (a Account) RevealAll(ctx context.Context, ids ...string) (map[string]Secret, error) {
 	all := make(map[string]Secret, len(ids))
 	if a.m.opts.Keyring == nil {

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// CreateRole stores a new role; its ID, Owner, Version and Damaged are given to it and must be empty. [ErrExists] if the name is
-// taken within the origin; [ErrInvalid] for a malformed role or one that inherits an unknown one.
+// CreateRole stores a new role; its ID, Owner, Version and Damaged are given to it and must be empty. [ErrExists] if
+// the name is taken within the origin; [ErrInvalid] for a malformed role or one that inherits an unknown one.
 func (a Account) CreateRole(ctx context.Context, r Role) (Role, error) {
 	if r.ID != "" || r.Owner != "" || r.Version != 0 || r.Damaged {
 		return Role{}, fmt.Errorf("%w: ID, Owner, Version and Damaged of a new role are given to it", ErrInvalid)
@@ -54,8 +54,8 @@ func (a Account) createRole(ctx context.Context, r Role) (Role, error) {
 }
 
 // checkRole refuses a role that is malformed, that inherits an unknown role or, by whatever way round, itself, or whose
-// rows would be too large together, or those of a role that inherits it. What it inherits must not change before the role
-// is written. Old is what it was, nil for a new one: rules that stay as they are are not judged anew.
+// rows would be too large together, or those of a role that inherits it. What it inherits must not change before the
+// role is written. Old is what it was, nil for a new one: rules that stay as they are are not judged anew.
 func (a Account) checkRole(ctx context.Context, old, r *Role, w *Write) error {
 	if err := r.Validate(); err != nil {
 		return err
@@ -156,7 +156,8 @@ func containsRef(refs []Ref, r Ref) bool {
 	return false
 }
 
-// Role reads a role. [ErrNotFound] if there is none. Of one that is damaged it returns what is left, with a [*DamagedError].
+// Role reads a role. [ErrNotFound] if there is none. Of one that is damaged it returns what is left, with a
+// [*DamagedError].
 func (a Account) Role(ctx context.Context, id string) (Role, error) {
 	c, err := a.begin(ctx)
 	if err != nil {
@@ -172,9 +173,9 @@ func (a Account) Role(ctx context.Context, id string) (Role, error) {
 	return r, err
 }
 
-// Roles lists roles, oldest first, reading page by page as the loop goes on; Limit is the size of a page. A damaged one comes
-// in its place as what is left of it, at least its ID, with a [*DamagedError], and the loop goes on after it. The loop ends
-// after any other error.
+// Roles lists roles, oldest first, reading page by page as the loop goes on; Limit is the size of a page. A damaged one
+// comes in its place as what is left of it, at least its ID, with a [*DamagedError], and the loop goes on after it. The
+// loop ends after any other error.
 func (a Account) Roles(ctx context.Context, q RoleQuery) iter.Seq2[Role, error] {
 	return func(yield func(Role, error) bool) {
 		c, err := a.begin(ctx)
@@ -320,8 +321,8 @@ func (c *act) judgedBut(roles map[string]Role, id string, becomes *Role) {
 // requires that nobody else has come to hold it.
 //
 // Tokens that were minted do not count, for they lie within their parents, with two exceptions. A test actor changes no
-// role that a live token holds, minted or not. And a minted token whose rows are too large to be told, or which holds an
-// invalid role, allows nothing today: it may become readable by the change, so it must lie within the actor then.
+// role that a live token holds, minted or not. And a minted token whose rows are too large to be told, or which holds
+// an invalid role, allows nothing today: it may become readable by the change, so it must lie within the actor then.
 func (c *act) coversHolders(ctx context.Context, r Role, becomes *Role, action Action) error {
 	if !c.acts {
 		return nil

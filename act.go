@@ -43,8 +43,8 @@ func (c *act) check(action Action, kind, id string) error {
 	return c.access.Check(action, on)
 }
 
-// covers returns an error if layers, with the roles they name, may do more than the actor. The owner's boundary is left out
-// on both sides, for it holds for both, unless it refers to who asks: then it does not mean the same for both.
+// covers returns an error if layers, with the roles they name, may do more than the actor. The owner's boundary is left
+// out on both sides, for it holds for both, unless it refers to who asks: then it does not mean the same for both.
 func (c *act) covers(ctx context.Context, layers []layer, roles map[string]Role, action Action, kind, id string) error {
 	if !c.acts {
 		return nil
@@ -132,11 +132,11 @@ func (c *act) judged(roles map[string]Role, ancestors []Token) {
 
 // bounded returns an error if a token that the actor makes or changes could outlive the actor's own token, be used from
 // elsewhere or spend more, and the actor has no right to [Exceed]. From is what the settings were, nil for a new token:
-// one that was wider before may stay so, but not become wider, and the actor gets at no secret of it. What was minted from
-// the actor's token is bound by that anyway.
+// one that was wider before may stay so, but not become wider, and the actor gets at no secret of it. What was minted
+// from the actor's token is bound by that anyway.
 //
-// An actor with limits of its own makes no token, and loosens none that spends by itself: one key of 100 credits that made
-// ten of them could spend 1,000. An idle limit is an end that nobody knows in advance, so it is treated alike.
+// An actor with limits of its own makes no token, and loosens none that spends by itself: one key of 100 credits that
+// made ten of them could spend 1,000. An idle limit is an end that nobody knows in advance, so it is treated alike.
 func (c *act) bounded(t *Token, ancestors []Token, action Action, from *Settings) error {
 	if !c.acts || c.free || c.access.Check(Exceed, Path("latchkey", "token", t.ID)) == nil {
 		return nil
@@ -194,8 +194,8 @@ func revives(from, to *Settings) bool {
 	return more(from.Limits.Credits, to.Limits.Credits) || from.Limits.Rate != to.Limits.Rate || loosens(from, to)
 }
 
-// write adds the actor to the transaction: it must still be there, unchanged, with all that its rights come from and all
-// that the call was judged by.
+// write adds the actor to the transaction: it must still be there, unchanged, with all that its rights come from and
+// all that the call was judged by.
 func (c *act) write(ctx context.Context, w Write, events ...Event) error {
 	w.Owner = c.owner
 	if c.acts {

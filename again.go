@@ -90,7 +90,8 @@ func (m *Manager) assumedAgain(ctx context.Context, a Access) (Access, Found, er
 	}
 	layers := slices.DeleteFunc(slices.Clone(a.set.layers), func(l layer) bool { return l.name == boundaryLayer })
 	layers = append(layers, layer{name: boundaryLayer, rules: o.Boundary})
-	a.set = &compiled{layers: layers, narrowed: a.set.narrowed, confined: a.set.confined, roleSet: a.set.roleSet, roles: a.set.roles,
+	a.set = &compiled{layers: layers, narrowed: a.set.narrowed, confined: a.set.confined, roleSet: a.set.roleSet,
+		roles:  a.set.roles,
 		policy: newPolicy(append(slices.Clone(a.set.narrowed), layers...), a.set.roleSet)}
 	return a, Found{Owner: o}, nil
 }

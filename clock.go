@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// Two clocks take part in what is decided here: that of this machine, by which time passes, and the store's, which bears it
-// witness. A reading of this machine's clock counts only while the store's agrees with it: otherwise nobody knows what time it
-// is, and the answer is ErrUnavailable. Neither clock is remembered when they differ, so all is well again as soon as they
-// agree. A store without a clock (Feed.Now is zero) leaves this machine's alone.
+// Two clocks take part in what is decided here: that of this machine, by which time passes, and the store's, which
+// bears it witness. A reading of this machine's clock counts only while the store's agrees with it: otherwise nobody
+// knows what time it is, and the answer is ErrUnavailable. Neither clock is remembered when they differ, so all is well
+// again as soon as they agree. A store without a clock (Feed.Now is zero) leaves this machine's alone.
 
 const (
 	// clockBound is how far the two may lie apart, either way.
@@ -51,8 +51,8 @@ func (m *Manager) moment(at time.Time) moment {
 // present is the time in µs from which what is made counts, and in whose month credits are spent.
 func (m *Manager) present() int64 { return m.making(m.clock()) }
 
-// making is present at a moment: the later of the two clocks, but what they showed before they were set back is forgotten,
-// or what is made would live too long.
+// making is present at a moment: the later of the two clocks, but what they showed before they were set back is
+// forgotten, or what is made would live too long.
 func (m *Manager) making(at moment) int64 {
 	us, high := at.us, m.high.Load()
 	if high > us && high-us <= clockBound.Microseconds() {
@@ -61,8 +61,8 @@ func (m *Manager) making(at moment) int64 {
 	return us
 }
 
-// elapsed is how much time has passed, in µs, from some moment on. A clock that is set does not count, but for one of the
-// host's own.
+// elapsed is how much time has passed, in µs, from some moment on. A clock that is set does not count, but for one of
+// the host's own.
 func (m *Manager) elapsed() int64 {
 	if m.hostClock {
 		return m.opts.Clock().UnixMicro()
@@ -73,9 +73,9 @@ func (m *Manager) elapsed() int64 {
 // now is the time in µs by which ends are judged. See judging.
 func (m *Manager) now() int64 { return m.judging(m.clock()) }
 
-// judging is the time in µs by which ends are judged, at a moment: it does not fall behind what both clocks have shown, so
-// that clocks set back together revive nothing. They may have been wrong together too, so that lasts until they have gone on
-// for an hour.
+// judging is the time in µs by which ends are judged, at a moment: it does not fall behind what both clocks have shown,
+// so that clocks set back together revive nothing. They may have been wrong together too, so that lasts until they have
+// gone on for an hour.
 func (m *Manager) judging(at moment) int64 { return max(at.us, m.high.Load()) }
 
 // agree compares a reading of this machine's clock with one of the store's of the same moment, in µs; 0: it has none.
@@ -118,14 +118,14 @@ func (e *clockError) Error() string {
 	if apart < 0 {
 		word, apart = "behind", -apart
 	}
-	return fmt.Sprintf("%v: the store's clock is %v %s this machine's: set right the one that is wrong (NTP)", ErrUnavailable,
-		apart.Round(time.Millisecond), word)
+	return fmt.Sprintf("%v: the store's clock is %v %s this machine's: set right the one that is wrong (NTP)",
+		ErrUnavailable, apart.Round(time.Millisecond), word)
 }
 
 func (e *clockError) Unwrap() error { return ErrUnavailable }
 
-// witnessed returns this machine's clock, compared with the store's: by a read, or where that takes its time in the last
-// moment.
+// witnessed returns this machine's clock, compared with the store's: by a read, or where that takes its time in the
+// last moment.
 func (m *Manager) witnessed(ctx context.Context) (moment, error) {
 	at := m.clock()
 	if was := m.checked.Load(); was != 0 && m.askCost.Load() > int64(clockCheap) {
@@ -150,7 +150,8 @@ func (m *Manager) askClock(ctx context.Context) (moment, error) {
 // readings without one.
 func jumped(from, to time.Time) time.Duration { return to.Round(0).Sub(from.Round(0)) - to.Sub(from) }
 
-// jumpWatch notices that a clock was set. Where the store is on the same machine no other witness has a clock of its own.
+// jumpWatch notices that a clock was set. Where the store is on the same machine no other witness has a clock of its
+// own.
 type jumpWatch struct {
 	mu   sync.Mutex
 	last time.Time

@@ -18,8 +18,8 @@ import (
 	"github.com/latchkey-go/latchkey/memstore"
 )
 
-// clocks is a bed of nodes over one store, each with a clock of its own, which is off the true time by some amount, stands
-// still, or says something wrong once.
+// clocks is a bed of nodes over one store, each with a clock of its own, which is off the true time by some amount,
+// stands still, or says something wrong once.
 type clocks struct {
 	*testing.T
 	ctx   context.Context
@@ -148,7 +148,8 @@ func TestAChangedRateHoldsAtOnce(t *testing.T) {
 	t.Run("of what it was minted from", func(t *testing.T) {
 		c := newClocks(t)
 		m, _ := c.node(0)
-		parent, secret := c.issue(m, latchkey.Settings{Limits: latchkey.Limits{Rate: latchkey.Rate{Count: 2, Per: 48 * time.Hour, Burst: 1}}})
+		parent, secret := c.issue(m, latchkey.Settings{Limits: latchkey.Limits{Rate: latchkey.Rate{Count: 2,
+			Per: 48 * time.Hour, Burst: 1}}})
 		_, s, err := m.Mint(c.ctx, c.access(m, secret), latchkey.Narrowing{Lifetime: time.Hour})
 		require.NoError(t, err)
 		require.NoError(t, c.verify(m, s.Reveal()))
@@ -164,7 +165,8 @@ func TestAChangedRateHoldsAtOnce(t *testing.T) {
 	t.Run("lowered", func(t *testing.T) { // and no debt that it could not have made
 		c := newClocks(t)
 		m, _ := c.node(0)
-		tok, secret := c.issue(m, latchkey.Settings{Limits: latchkey.Limits{Rate: latchkey.Rate{Count: 1000, Per: 24 * time.Hour, Burst: 999}}})
+		tok, secret := c.issue(m, latchkey.Settings{Limits: latchkey.Limits{Rate: latchkey.Rate{Count: 1000,
+			Per: 24 * time.Hour, Burst: 999}}})
 		for range 1000 {
 			require.NoError(t, c.verify(m, secret))
 		}
@@ -264,11 +266,13 @@ func TestRatesOfAClockThatIsSet(t *testing.T) {
 
 // While the clocks differ nothing is known, whichever of them is wrong, on every way; and it passes when they agree.
 func TestClocksThatDiffer(t *testing.T) {
-	ways := map[string]func(c *clocks, m *latchkey.Manager, tok latchkey.Token, cached, fresh string, a latchkey.Access) error{
+	ways := map[string]func(c *clocks, m *latchkey.Manager, tok latchkey.Token, cached, fresh string,
+		a latchkey.Access) error{
 		"Verify, cached": func(c *clocks, m *latchkey.Manager, _ latchkey.Token, cached, _ string, _ latchkey.Access) error {
 			return c.verify(m, cached)
 		},
-		"Verify, of the store": func(c *clocks, m *latchkey.Manager, _ latchkey.Token, _, fresh string, _ latchkey.Access) error {
+		"Verify, of the store": func(c *clocks, m *latchkey.Manager, _ latchkey.Token, _, fresh string,
+			_ latchkey.Access) error {
 			return c.verify(m, fresh)
 		},
 		"Again": func(c *clocks, m *latchkey.Manager, _ latchkey.Token, _, _ string, a latchkey.Access) error {
@@ -374,7 +378,8 @@ func TestAClockThatIsWrongOnce(t *testing.T) {
 			t.Run(fmt.Sprint([]string{"store", "node"}[whose], " ", wrong), func(t *testing.T) {
 				c := newClocks(t)
 				m, own := c.node(0)
-				_, secret := c.issue(m, latchkey.Settings{Validity: latchkey.Validity{NotAfter: c.true.Add(time.Hour), Idle: 30 * time.Minute},
+				_, secret := c.issue(m, latchkey.Settings{Validity: latchkey.Validity{NotAfter: c.true.Add(time.Hour),
+					Idle: 30 * time.Minute},
 					Limits: latchkey.Limits{Credits: 100}})
 				_, ended := c.issue(m, latchkey.Settings{Validity: latchkey.Validity{NotAfter: c.true.Add(time.Minute)}})
 				a := c.access(m, secret)
@@ -487,8 +492,9 @@ func TestBothClocksSetBack(t *testing.T) {
 	_, _, err := m.Mint(c.ctx, a, latchkey.Narrowing{Lifetime: 15 * time.Minute})
 	require.ErrorIs(t, err, latchkey.ErrUnavailable, "it would be dead, or live for a year")
 	require.NoError(t, a.Charge(c.ctx, "reads", 30))
-	_, err = c.store.Reserve(c.ctx, latchkey.Reservation{Owner: "acme", Key: [16]byte{1}, Amount: 71, Accounts: []latchkey.CreditAccount{
-		{TokenID: a.TokenID(), Meter: "reads", Period: "2026-11", Limit: 100}}})
+	_, err = c.store.Reserve(c.ctx, latchkey.Reservation{Owner: "acme", Key: [16]byte{1}, Amount: 71,
+		Accounts: []latchkey.CreditAccount{
+			{TokenID: a.TokenID(), Meter: "reads", Period: "2026-11", Limit: 100}}})
 	require.ErrorIs(t, err, latchkey.ErrOverLimit, "the month is the right one")
 	for range 61 {
 		c.turn(time.Minute)
@@ -501,7 +507,8 @@ func TestBothClocksSetBack(t *testing.T) {
 	require.NoError(t, c.verify(m, s.Reveal()))
 }
 
-// Mass revocation ends what was committed before, whatever any clock said, and what is made afterwards works, everywhere.
+// Mass revocation ends what was committed before, whatever any clock said, and what is made afterwards works,
+// everywhere.
 func TestMassRevocationByAnOrder(t *testing.T) {
 	for _, off := range []time.Duration{0, 30 * time.Second, 59 * time.Second, -59 * time.Second} {
 		for _, ago := range []time.Duration{0, time.Second, 90 * time.Second} {
@@ -648,7 +655,8 @@ func TestPurgeByTwoClocks(t *testing.T) {
 			_, err := m.For("acme").Rotate(c.ctx, tok.ID, time.Minute)
 			require.NoError(t, err)
 			require.NoError(t, c.store.Once(c.ctx, "acme", [32]byte{1}, c.true.Add(time.Minute)))
-			_, err = c.store.Reserve(c.ctx, latchkey.Reservation{Owner: "acme", Key: [16]byte{1}, Amount: 1, Until: c.true.Add(time.Minute),
+			_, err = c.store.Reserve(c.ctx, latchkey.Reservation{Owner: "acme", Key: [16]byte{1}, Amount: 1,
+				Until:    c.true.Add(time.Minute),
 				Accounts: []latchkey.CreditAccount{{Meter: "m", Period: "2026-11", Limit: 1}}})
 			require.NoError(t, err)
 			[]*offClock{c.db, own}[whose].set(func(o *offClock) { o.off = off })
@@ -696,7 +704,8 @@ func TestNothingTooShort(t *testing.T) {
 		assert.ErrorIs(t, err, latchkey.ErrInvalid)
 		_, _, err = m.Mint(c.ctx, a, latchkey.Narrowing{Lifetime: time.Hour, Limits: rate})
 		assert.ErrorIs(t, err, latchkey.ErrInvalid)
-		assert.ErrorIs(t, acme.Configure(c.ctx, func(o *latchkey.Owner) error { o.Limits = rate; return nil }), latchkey.ErrInvalid)
+		assert.ErrorIs(t, acme.Configure(c.ctx, func(o *latchkey.Owner) error { o.Limits = rate; return nil }),
+			latchkey.ErrInvalid)
 	}
 	child, _, err := m.Mint(c.ctx, a, latchkey.Narrowing{Lifetime: time.Microsecond})
 	require.NoError(t, err)

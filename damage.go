@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// loadLeft is Store.Load for whoever administers a token: what cannot be read of it, or of what it depends on, has Damaged
-// set, and is no error. The caller must decide nothing by it but to end the token.
+// loadLeft is Store.Load for whoever administers a token: what cannot be read of it, or of what it depends on, has
+// Damaged set, and is no error. The caller must decide nothing by it but to end the token.
 func (a Account) loadLeft(ctx context.Context, id string) (Found, error) {
 	f, err := a.m.store.Load(ctx, a.owner, id)
 	if isDamaged(err) && f.Token.ID == id && f.Token.Owner == a.owner && f.Token.Version != 0 {
@@ -25,8 +25,8 @@ func (a Account) roleLeft(ctx context.Context, id string) (Role, error) {
 	return r, err
 }
 
-// withoutRights is what a damaged role is shown as, and written as by an edit that does not look: it denies everything, to its
-// heirs too, for what it denied before is lost.
+// withoutRights is what a damaged role is shown as, and written as by an edit that does not look: it denies everything,
+// to its heirs too, for what it denied before is lost.
 func withoutRights(r Role) Role {
 	r.Inherits, r.Boundary, r.Permissions = nil, nil, Permissions{Deny(Any).On("*", "latchkey/*")}
 	return r
@@ -47,8 +47,8 @@ func damagedToken(t *Token) error {
 	return &DamagedError{Kind: ChangedToken, Owner: t.Owner, ID: t.ID}
 }
 
-// damaged reports that a record of f cannot be read, so that nothing is decided by what is left of it. A Store says so itself
-// with an error; this is for one that forgot it.
+// damaged reports that a record of f cannot be read, so that nothing is decided by what is left of it. A Store says so
+// itself with an error; this is for one that forgot it.
 func (f *Found) damaged() error {
 	if f.Token.Damaged {
 		return damagedToken(&f.Token)
@@ -69,7 +69,8 @@ func (f *Found) damaged() error {
 	return nil
 }
 
-// tombstone is the record of a damaged token that is revoked: what is known of it, and no right, for it is dead for ever.
+// tombstone is the record of a damaged token that is revoked: what is known of it, and no right, for it is dead for
+// ever.
 func tombstone(t Token) Token {
 	t.Damaged = false
 	t.Roles, t.Permissions, t.Full = nil, nil, false

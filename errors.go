@@ -52,11 +52,11 @@ func (e *invalidTokenError) Unwrap() error { return ErrInvalidToken }
 
 func invalid(msg string) error { return &invalidTokenError{msg} }
 
-// DamagedError names a stored record that cannot be read: it is cut off or altered, or a later version wrote it. It wraps
-// [ErrUnavailable], for nothing may be decided by what is left of it, and nothing that depends on it is answered.
+// DamagedError names a stored record that cannot be read: it is cut off or altered, or a later version wrote it. It
+// wraps [ErrUnavailable], for nothing may be decided by what is left of it, and nothing that depends on it is answered.
 //
-// Ending something needs no record. Revoke, Delete, Rotate and Update, which can then only set Disabled, work on a damaged
-// token by its id, DeleteRole and UpdateRole on a damaged role, and Configure on a damaged owner.
+// Ending something needs no record. Revoke, Delete, Rotate and Update, which can then only set Disabled, work on a
+// damaged token by its id, DeleteRole and UpdateRole on a damaged role, and Configure on a damaged owner.
 type DamagedError struct {
 	Kind  ChangeKind // ChangedToken (or a secret of it), ChangedRole or ChangedOwner
 	Owner string

@@ -401,8 +401,8 @@ func (w *escalation) roleMark(r *records, id string) string {
 	return w.mark(r, []stratum{{roles: []string{id}}}) + " of " + id
 }
 
-// tokenMeans and roleMeans are what rules mean, when nothing is damaged. They leave the owner's boundary out, for it holds
-// for the actor alike.
+// tokenMeans and roleMeans are what rules mean, when nothing is damaged. They leave the owner's boundary out, for it
+// holds for the actor alike.
 func (w *escalation) tokenMeans(r *records, id string) rights {
 	return w.means(r.repaired(), r.repaired().token(id).unbounded(), w.tokenMark(r, id)+" unbounded")
 }

@@ -94,8 +94,8 @@ func (r *records) ancestry(id string) map[string]bool {
 	return seen
 }
 
-// repaired is the records as they would be if no role inherited one that is gone. Such a role may give nothing today, but
-// somebody may mend it, and nobody is asked again.
+// repaired is the records as they would be if no role inherited one that is gone. Such a role may give nothing today,
+// but somebody may mend it, and nobody is asked again.
 func (r *records) repaired() *records {
 	if r.sound == nil {
 		c := *r

@@ -19,14 +19,15 @@ func TestInvalidRulesAreNamed(t *testing.T) {
 		rule latchkey.Rule
 		says string
 	}{
-		"a malformed action":    {latchkey.Allow("Read").On("x"), "rule 2"},
-		"no action":             {latchkey.Allow().On("x"), "rule 2: latchkey: invalid argument: a rule without actions"},
-		"no pattern":            {latchkey.Allow(latchkey.Read).On(), "a rule without patterns"},
-		"a malformed pattern":   {latchkey.Deny(latchkey.Read).On("a//b"), "rule 2"},
-		"the zero rule":         {latchkey.Rule{}, "neither allow, grant nor deny"},
-		"a malformed condition": {good.Where(latchkey.Where("region", "like", "secret value")), `field "region": unknown operator`},
-		"a rounded number":      {good.Where(latchkey.Where("region", latchkey.Eq, 1e18)), "a float this large"},
-		"a forced list":         {good.Force(map[string]any{"region": []string{"secret value"}}), `field "region"`},
+		"a malformed action":  {latchkey.Allow("Read").On("x"), "rule 2"},
+		"no action":           {latchkey.Allow().On("x"), "rule 2: latchkey: invalid argument: a rule without actions"},
+		"no pattern":          {latchkey.Allow(latchkey.Read).On(), "a rule without patterns"},
+		"a malformed pattern": {latchkey.Deny(latchkey.Read).On("a//b"), "rule 2"},
+		"the zero rule":       {latchkey.Rule{}, "neither allow, grant nor deny"},
+		"a malformed condition": {good.Where(latchkey.Where("region", "like", "secret value")),
+			`field "region": unknown operator`},
+		"a rounded number": {good.Where(latchkey.Where("region", latchkey.Eq, 1e18)), "a float this large"},
+		"a forced list":    {good.Force(map[string]any{"region": []string{"secret value"}}), `field "region"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var log bytes.Buffer
@@ -102,14 +103,17 @@ func TestWhoseMistake(t *testing.T) {
 		_, create := a.Prepare(latchkey.Create, on, schema, nil, row)
 		_, update := a.Prepare(latchkey.Update, on, schema, row, row)
 		_, remove := a.Prepare(latchkey.Delete, on, schema, row, nil)
-		return map[string]error{"Bind": bind, "Bind beside the host's own": within, "CheckRow": a.CheckRow(latchkey.Read, on, schema, row),
+		return map[string]error{"Bind": bind, "Bind beside the host's own": within, "CheckRow": a.CheckRow(latchkey.Read, on,
+			schema, row),
 			"create": create, "update": update, "delete": remove}
 	}
 
 	misfits := map[string]latchkey.Condition{
 		"regoin": latchkey.Where("regoin", latchkey.Eq, "secret value"),
-		"amount": latchkey.Not(latchkey.AnyOf(latchkey.Where("amount", latchkey.Eq, "secret value"), latchkey.Where("region", latchkey.Eq, "x"))),
-		"region": latchkey.All(latchkey.Where("region", latchkey.In, []any{"EU", 5}), latchkey.Where("amount", latchkey.Ge, 1)),
+		"amount": latchkey.Not(latchkey.AnyOf(latchkey.Where("amount", latchkey.Eq, "secret value"), latchkey.Where("region",
+			latchkey.Eq, "x"))),
+		"region": latchkey.All(latchkey.Where("region", latchkey.In, []any{"EU", 5}), latchkey.Where("amount", latchkey.Ge,
+			1)),
 		"client": latchkey.Where("client", latchkey.Eq, latchkey.ClientID),
 	}
 	for field, c := range misfits {
@@ -139,7 +143,8 @@ func TestWhoseMistake(t *testing.T) {
 		if field != "client" {
 			_, err = schema.Bind(c)
 			ofRule(err, false, field)
-			narrowed, err := acme.Assume(client, latchkey.Permissions{all}).Narrow(ctx, latchkey.Narrowing{Rows: []latchkey.Condition{c}})
+			narrowed, err := acme.Assume(client, latchkey.Permissions{all}).Narrow(ctx,
+				latchkey.Narrowing{Rows: []latchkey.Condition{c}})
 			require.NoError(t, err)
 			for _, err := range answers(narrowed) {
 				ofRule(err, false, field)
@@ -147,8 +152,10 @@ func TestWhoseMistake(t *testing.T) {
 		}
 	}
 
-	sound := acme.Assume(latchkey.Client{ID: "1"}, latchkey.Permissions{all.Where(latchkey.Where("region", latchkey.Eq, "EU"))})
-	for field, bad := range map[string]latchkey.Row{"regoin": {"regoin": "secret value"}, "amount": {"amount": "secret value"},
+	sound := acme.Assume(latchkey.Client{ID: "1"}, latchkey.Permissions{all.Where(latchkey.Where("region", latchkey.Eq,
+		"EU"))})
+	for field, bad := range map[string]latchkey.Row{"regoin": {"regoin": "secret value"},
+		"amount": {"amount": "secret value"},
 		"region": {"region": 5}} {
 		for _, rows := range [][2]latchkey.Row{{nil, bad}, {bad, row}, {row, bad}} {
 			action := latchkey.Update
@@ -163,10 +170,13 @@ func TestWhoseMistake(t *testing.T) {
 	}
 
 	// Forced values: of a rule they are the host's, of a narrowing whoever narrowed it.
-	for field, forced := range map[string]latchkey.Values{"regoin": {"regoin": "secret value"}, "amount": {"amount": "secret value"}} {
-		_, err := acme.Assume(latchkey.Client{ID: "1"}, latchkey.Permissions{all.Force(forced)}).Prepare(latchkey.Create, on, schema, nil, row)
+	for field, forced := range map[string]latchkey.Values{"regoin": {"regoin": "secret value"},
+		"amount": {"amount": "secret value"}} {
+		_, err := acme.Assume(latchkey.Client{ID: "1"}, latchkey.Permissions{all.Force(forced)}).Prepare(latchkey.Create, on,
+			schema, nil, row)
 		ofRule(err, true, field)
-		narrowed, err := acme.Assume(latchkey.Client{ID: "1"}, latchkey.Permissions{all}).Narrow(ctx, latchkey.Narrowing{Forced: forced})
+		narrowed, err := acme.Assume(latchkey.Client{ID: "1"}, latchkey.Permissions{all}).Narrow(ctx,
+			latchkey.Narrowing{Forced: forced})
 		require.NoError(t, err)
 		_, err = narrowed.Prepare(latchkey.Create, on, schema, nil, row)
 		ofRule(err, false, field)

@@ -196,8 +196,8 @@ func (f *follower) readFeed(ctx context.Context) (*feedRead, error) {
 	return r, nil
 }
 
-// applyFeed brings the cache up to a reading of the feed, unless the cache has moved since. It reports whether the reading
-// is applied, be it by another caller.
+// applyFeed brings the cache up to a reading of the feed, unless the cache has moved since. It reports whether the
+// reading is applied, be it by another caller.
 func (f *follower) applyFeed(r *feedRead, target uint64) (bool, error) {
 	c := f.m.cache
 	f.apply.Lock()

@@ -401,8 +401,8 @@ func TestAChargeIsMadeOnceWhateverTheStoreSays(t *testing.T) {
 	})
 }
 
-// An actor with limits of its own makes no token that spends by itself, and gives none, its own included, a wider limit. The
-// right to exceed lifts that.
+// An actor with limits of its own makes no token that spends by itself, and gives none, its own included, a wider
+// limit. The right to exceed lifts that.
 func TestAnActorOutspendsNoLimit(t *testing.T) {
 	w := newWorld(t)
 	rate := latchkey.Rate{Count: 10, Per: time.Second, Burst: 5}

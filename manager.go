@@ -134,9 +134,9 @@ func (m *Manager) Wake() {
 // or ctx ends, and says how many things it removed. Call it from time to time, hourly say;
 // several nodes may do so at once.
 //
-// What is removed cannot be brought back, so nothing is on the word of one clock: over is what is over by the store's clock
-// and by this machine's. While they are more than a minute apart it removes nothing, which is [ErrUnavailable]. So is a clock
-// of this machine that was set by more than a minute since the last Purge: the next one goes by it.
+// What is removed cannot be brought back, so nothing is on the word of one clock: over is what is over by the store's
+// clock and by this machine's. While they are more than a minute apart it removes nothing, which is [ErrUnavailable].
+// So is a clock of this machine that was set by more than a minute since the last Purge: the next one goes by it.
 func (m *Manager) Purge(ctx context.Context) (int, error) {
 	const batch = 500
 	r, err := m.follow.epoch(ctx)

@@ -30,10 +30,13 @@ func admits(t *testing.T, c Condition, r Row) bool {
 // noNumbers is what neither an Integer nor a Number takes for a number: texts that a parser of Go takes for one, but
 // engines keep as text, or the other way round; and floats that may be other numbers, rounded.
 func noNumbers() []any {
-	out := []any{math.NaN(), float32(math.NaN()), math.Inf(1), math.Inf(-1), float32(math.Inf(1)), 1 << 53 * 1.0, -(1 << 53) * 1.0,
+	out := []any{math.NaN(), float32(math.NaN()), math.Inf(1), math.Inf(-1), float32(math.Inf(1)), 1 << 53 * 1.0,
+		-(1 << 53) * 1.0,
 		9007199254740994.0, 1234567890123456700.0, -9.3e18, 1e300, float32(1 << 60), new(1e20)}
-	for _, s := range []string{"x", "", "-", "Infinity", "-Infinity", "+Infinity", "infinity", "inf", "Inf", "-inf", "+Inf", "INF", "NaN", "nan",
-		"0x1", "0x1p-2", "0X5", "0b1", "0o7", "1_000", "+5", " 5", "5 ", "\t5", "5\n", ".5", "5.", "-.5", "--5", "1e3", "1E3", "5e0", "1e400", "1e-400",
+	for _, s := range []string{"x", "", "-", "Infinity", "-Infinity", "+Infinity", "infinity", "inf", "Inf", "-inf",
+		"+Inf", "INF", "NaN", "nan",
+		"0x1", "0x1p-2", "0X5", "0b1", "0o7", "1_000", "+5", " 5", "5 ", "\t5", "5\n", ".5", "5.", "-.5", "--5", "1e3",
+		"1E3", "5e0", "1e400", "1e-400",
 		"5,0", "5.0.0", "٣", "５", "5\x00", "5f", "5L", "١٢"} {
 		out = append(out, s, []byte(s), json.Number(s))
 	}
@@ -46,9 +49,11 @@ func TestWhatIsUnknownIsNotAdmitted(t *testing.T) {
 		"s": {5, 5.5, true, Blob("x"), Blob(nil), time.Now(), json.Number("5"), struct{}{}, []int{1}, Self},
 		"i": append([]any{true, Blob("5"), time.Now(), struct{ A, B int }{}, Self}, noNumbers()...),
 		"n": append([]any{true}, noNumbers()...),
-		"f": {"x", "", "+5", "5 ", ".5", "5.", "0x1p-2", "1_000", "inf", "Infinity", "-Infinity", "NaN", "1e", "1e+", "e5", "1e5.5", "1e_5", "1e0x5", "1ee5", "1e400", "٣",
+		"f": {"x", "", "+5", "5 ", ".5", "5.", "0x1p-2", "1_000", "inf", "Infinity", "-Infinity", "NaN", "1e", "1e+", "e5",
+			"1e5.5", "1e_5", "1e0x5", "1ee5", "1e400", "٣",
 			math.NaN(), float32(math.NaN()), true, Blob("5")},
-		"b": {2, -1, 0.5, "true", "1", []byte("1"), math.NaN(), math.Inf(1), json.Number("2"), json.Number("1e0"), json.Number("true")},
+		"b": {2, -1, 0.5, "true", "1", []byte("1"), math.NaN(), math.Inf(1), json.Number("2"), json.Number("1e0"),
+			json.Number("true")},
 		"d": {"2026-02-30", "0000-00-00", "2026-11-22 ", "2026-11-22T00:00:00Z", "infinity", 20261122, time.Unix(1, 0), time.Time{},
 			"0999-12-31", "10000-01-01", time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)},
 		"t": {"2026-11-22", "2026-11-22T24:00:00Z", "2026-11-22T10:00:00.1234567Z", "infinity", "2026-11-22T10:00:00+15:00", 5,
@@ -102,7 +107,8 @@ func TestMatchTakesDriverKinds(t *testing.T) {
 		{Where("i", Eq, 5), []any{5, int8(5), int16(5), int32(5), int64(5), uint(5), uint8(5), uint64(5), 5.0, float32(5), "5", "5.00", "05",
 			[]byte("5"), json.Number("5"), &five, time.Duration(5)}},
 		{Where("i", Lt, math.MaxInt64), []any{int64(math.MaxInt64 - 1), uint64(math.MaxInt64 - 1), "9223372036854775806.9"}},
-		{Where("n", Gt, math.MaxInt64), []any{uint64(math.MaxInt64 + 1), uint64(math.MaxUint64), []byte("18446744073709551615"),
+		{Where("n", Gt, math.MaxInt64), []any{uint64(math.MaxInt64 + 1), uint64(math.MaxUint64),
+			[]byte("18446744073709551615"),
 			"9223372036854775807.000000000000000001"}},
 		{Where("n", Eq, 0.1), []any{0.1, "0.1", "0.10", []byte("00.1"), json.Number("0.1")}},
 		{Where("n", Ne, 0.1), []any{float32(0.1), 0.30000000000000004, "0.1000000000000000000000000000001", 0, -0.1}},
@@ -111,9 +117,11 @@ func TestMatchTakesDriverKinds(t *testing.T) {
 		{Where("n", Gt, "-9223372036854775808.5"), []any{int64(math.MinInt64), "-9223372036854775808.4"}},
 		{Where("n", Lt, "9223372036854775807.5"), []any{int64(math.MaxInt64), 0, "9223372036854775807"}},
 		{Where("n", Ge, "5.5"), []any{6, 5.5, "5.50", 5.6}},
-		{Where("i", Lt, "9007199254740992"), []any{1<<53 - 1.0, "9007199254740991.5", json.Number("9007199254740991"), float32(1 << 52)}},
+		{Where("i", Lt, "9007199254740992"), []any{1<<53 - 1.0, "9007199254740991.5", json.Number("9007199254740991"),
+			float32(1 << 52)}},
 		{Where("f", Gt, "1e300"), []any{1e301, math.Inf(1), "2e300", []byte("1.5e+300"), json.Number("1E301")}},
-		{Where("f", Eq, int64(1<<53+1)), []any{1 << 53, int64(1<<53 + 1), "9007199254740993", uint64(1<<53 + 1), float32(1 << 53)}},
+		{Where("f", Eq, int64(1<<53+1)), []any{1 << 53, int64(1<<53 + 1), "9007199254740993", uint64(1<<53 + 1),
+			float32(1 << 53)}},
 		{Where("f", In, []any{0.1, "1e19", 7}), []any{0.1, 7, uint64(1e19), "7.0", 1e19}},
 		{Where("f", Lt, "-0"), []any{-5e-324, math.Inf(-1), "-0.1", -1}},
 		{Where("b", Eq, true), []any{true, 1, int8(1), 1.0, uint8(1), json.Number("1"), json.Number("1.00")}},
@@ -390,8 +398,9 @@ func TestSQLDependsOnShapeOnly(t *testing.T) {
 func TestGoldenSQL(t *testing.T) {
 	s := NewSchema(testFields)
 	var b strings.Builder
-	values := map[FieldType]any{Text: "aß", Integer: 4000, Number: "5.5", Boolean: true, Date: "2026-11-22", DateTime: "2026-11-22T11:00:00.5+01:00",
-		Float: "6.02e23"}
+	values := map[FieldType]any{Text: "aß", Integer: 4000, Number: "5.5", Boolean: true, Date: "2026-11-22",
+		DateTime: "2026-11-22T11:00:00.5+01:00",
+		Float:    "6.02e23"}
 	for _, field := range []string{"s", "i", "n", "b", "d", "t", "f"} {
 		typ := testFields[field].Type
 		for _, op := range []Op{Eq, Ne, Lt, Le, Gt, Ge, In, Contains, StartsWith, IsNull} {

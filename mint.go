@@ -14,11 +14,12 @@ import (
 // never do more, and whatever the parent loses it loses at once. The parent is read anew first. A lifetime beyond the
 // end of a parent is clamped, and the Token shows it.
 //
-// [ErrInvalid] for a Lifetime below a microsecond, an empty but not nil Roles, an unknown role or one the parent lacks, a Client other
-// than the one a parent was minted for (left out, it is inherited), and anything malformed; [ErrForced] for forced
-// values that disagree with a parent's; [ErrDenied] if the parent may not mint (a publishable token, one that must sign
-// its requests, one at Options.MaxDepth); [ErrAddress] outside Restrictions.MintFrom; and Verify's errors if the parent
-// has ended meanwhile. An Assumed or narrowed Access has no token that could be the parent: ErrInvalid.
+// [ErrInvalid] for a Lifetime below a microsecond, an empty but not nil Roles, an unknown role or one the parent lacks,
+// a Client other than the one a parent was minted for (left out, it is inherited), and anything malformed; [ErrForced]
+// for forced values that disagree with a parent's; [ErrDenied] if the parent may not mint (a publishable token, one
+// that must sign its requests, one at Options.MaxDepth); [ErrAddress] outside Restrictions.MintFrom; and Verify's
+// errors if the parent has ended meanwhile. An Assumed or narrowed Access has no token that could be the parent:
+// ErrInvalid.
 func (m *Manager) Mint(ctx context.Context, a Access, n Narrowing) (Token, Secret, error) {
 	for try := 0; ; try++ {
 		t, s, err := m.mint(ctx, a, &n)
@@ -116,8 +117,8 @@ func (m *Manager) mint(ctx context.Context, a Access, n *Narrowing) (Token, Secr
 	return t, newSecret(text), nil
 }
 
-// overgrown refuses a mint whose rows would be too large, together with those of its parents. What a parent allows is small
-// most of the time, and a role that the mint names is one of the parent's: then nothing need be tried.
+// overgrown refuses a mint whose rows would be too large, together with those of its parents. What a parent allows is
+// small most of the time, and a role that the mint names is one of the parent's: then nothing need be tried.
 func (a Access) overgrown(ctx context.Context, nl *narrowed) error {
 	whole := a.set.policy.size()
 	own := whole // what the roles it names give is part of that
@@ -158,8 +159,8 @@ type narrowed struct {
 	client  Client
 }
 
-// narrowClient is the client a narrowed access stands for: the client it has, by whatever name is the newest, or the one now
-// given. It never changes to another, for rows may refer to it.
+// narrowClient is the client a narrowed access stands for: the client it has, by whatever name is the newest, or the
+// one now given. It never changes to another, for rows may refer to it.
 func (a Access) narrowClient(c Client) (Client, error) {
 	had := a.who.client
 	switch {

@@ -308,11 +308,12 @@ func (p Permissions) Decide(a Action, on Resource) Decision {
 	return Decision{ans.grants()}
 }
 
-// Within reports whether p allows nothing that q does not allow. It is sound and conservative: true is certain, false may
-// only mean that it was not seen. A condition that refers to the caller ([Self], [SelfRoles], [ClientID]) lies within
-// every row and nothing less, since another caller may hold p than holds q. So do rows that are too large together to be a
-// condition. A list that is invalid allows nothing, so it lies within every other. The time grows with the number of different patterns, times that of different
-// actions, up to a bound (about a second), beyond which the answer is false.
+// Within reports whether p allows nothing that q does not allow. It is sound and conservative: true is certain, false
+// may only mean that it was not seen. A condition that refers to the caller ([Self], [SelfRoles], [ClientID]) lies
+// within every row and nothing less, since another caller may hold p than holds q. So do rows that are too large
+// together to be a condition. A list that is invalid allows nothing, so it lies within every other. The time grows with
+// the number of different patterns, times that of different actions, up to a bound (about a second), beyond which the
+// answer is false.
 func (p Permissions) Within(q Permissions) bool {
 	if p.Validate() != nil {
 		return true // it allows nothing, and nobody saves it

@@ -90,8 +90,9 @@ const (
 	rateSearch = 32      // the same in a full shard
 )
 
-// buckets holds, per key, when its next request is due, and the rate by which that is so: under another rate it is due when
-// that rate would have it, see under. A key whose time has come says nothing that a missing one does not, so only such keys are ever forgotten.
+// buckets holds, per key, when its next request is due, and the rate by which that is so: under another rate it is due
+// when that rate would have it, see under. A key whose time has come says nothing that a missing one does not, so only
+// such keys are ever forgotten.
 type buckets struct {
 	base   time.Time        // of the clock's readings
 	clock  func() time.Time // nil: what passed is given. Other clocks are read here: they may be set
@@ -114,8 +115,8 @@ type bucket struct {
 	gcra
 }
 
-// under is a bucket as another rate would have it: as many requests wait to come free as did after the latest one, at most
-// as many as the rate lets pass at once. A debt that could only be made under the rate before is none.
+// under is a bucket as another rate would have it: as many requests wait to come free as did after the latest one, at
+// most as many as the rate lets pass at once. A debt that could only be made under the rate before is none.
 func (b bucket) under(g gcra) int64 {
 	if b.gcra == g || b.step == 0 {
 		return b.due
@@ -153,9 +154,9 @@ func (b *buckets) lock(key *[16]byte, passed int64) *rateShard {
 	return s
 }
 
-// went makes of the readings of a clock that may be set the time that passed. A step back is no time, and from there it goes
-// on as the clock does. When the clock jumps forth again over the point where it stepped back, and by half as much at least,
-// it was put right: then what lies between is no time either.
+// went makes of the readings of a clock that may be set the time that passed. A step back is no time, and from there it
+// goes on as the clock does. When the clock jumps forth again over the point where it stepped back, and by half as much
+// at least, it was put right: then what lies between is no time either.
 type went struct {
 	last     int64 // the latest reading
 	off      int64 // what to add to a reading
@@ -253,8 +254,8 @@ func (s *rateShard) makeRoom() (time.Duration, bool) {
 // them. It knows what passed through it alone: it protects a process, and credits are the exact limit across several.
 //
 // It keeps at most about a million keys (2^20), and forgets one only when it may send its whole burst again anyway. While
-// it is full of others, further keys are refused. A clock set back refills nothing, and keeps nobody waiting: what counts is
-// the time that passes, for time.Now by Go's monotonic clock. Safe for concurrent use.
+// it is full of others, further keys are refused. A clock set back refills nothing, and keeps nobody waiting: what
+// counts is the time that passes, for time.Now by Go's monotonic clock. Safe for concurrent use.
 type Limiter struct {
 	rate    gcra
 	none    bool
@@ -332,7 +333,8 @@ func (m *Manager) judgeRate(a Access, at moment) error {
 	return nil
 }
 
-// forgetRates lets begin anew what has no rate now, so that one that is set again later finds nothing of the one before.
+// forgetRates lets begin anew what has no rate now, so that one that is set again later finds nothing of the one
+// before.
 func (m *Manager) forgetRates(f *Found) {
 	if !m.rates.used.Load() {
 		return

@@ -204,7 +204,8 @@ func TestLinksLeadSomewhere(t *testing.T) {
 
 	// This test can fail.
 	other := func(string) (string, error) { return "# One\n\n```\n# none\n```\n\n## A `b`, c?\n\n# One\n", nil }
-	bad, seen := badLinks("docs/a.md", "[x](b.md#a-b-c) [x](b.md#one-1) [x](b.md#none) [x](#one) [x](https://a.example/#b)", other)
+	bad, seen := badLinks("docs/a.md",
+		"[x](b.md#a-b-c) [x](b.md#one-1) [x](b.md#none) [x](#one) [x](https://a.example/#b)", other)
 	require.Equal(t, []string{"b.md#none", "#one"}, bad)
 	require.Equal(t, 4, seen)
 }

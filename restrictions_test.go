@@ -155,13 +155,17 @@ func TestOddPathsAndQueries(t *testing.T) {
 		allow("https://example.com/50%", "https://example.com/%zz", "https://example.com/%", "https://example.com/100%25%",
 			`https://example.com/?path=C:\x`, `https://example.com/x?a=\\evil.com\y`, `https://example.com?\`,
 			`https://example.com/x?q=%zz&r="<>"`, "https://example.com/?u=https://evil.com/@", "https://example.com:443/%?%",
-			"https://example.com/?a=[b]{c}|^`", `example.com/50%?\`, "https://example.com/@evil.com", "https://example.com/:80%").
+			"https://example.com/?a=[b]{c}|^`", `example.com/50%?\`, "https://example.com/@evil.com",
+			"https://example.com/:80%").
 		deny(`https://evil.com\?.example.com`, `https://evil.com/\example.com?\`, `https://evil.com?\@example.com/`,
-			`https://evil.com?\.example.com/`, `https://evil.com/%?@example.com`, `https://example.com\?x`, `https://example.com/\?x`,
+			`https://evil.com?\.example.com/`, `https://evil.com/%?@example.com`, `https://example.com\?x`,
+			`https://example.com/\?x`,
 			`https://example.com/\..\x`, `https://user%@example.com/`, `https://example.com%/`, `https://example.com%?x`,
 			`https://example.com:8%30/`, `https://example.com:%/`, `https://example.com./%`, `https://[::1]%/`, `https://[%]/`,
-			"https://example.com/%\t", "https://example.com/?\n", "https://example.com/? ", "https://example.com/?\x00", "https://example.com/?\u00fc",
-			`https://@example.com/%`, `https://evil.com%2f@example.com/?\`, `https:\\example.com/?x`, `https:/example.com/?\`, `\\example.com/?x`,
+			"https://example.com/%\t", "https://example.com/?\n", "https://example.com/? ", "https://example.com/?\x00",
+			"https://example.com/?\u00fc",
+			`https://@example.com/%`, `https://evil.com%2f@example.com/?\`, `https:\\example.com/?x`, `https:/example.com/?\`,
+			`\\example.com/?x`,
 			`ftp://example.com/%`, `https://xn--example.com.evil.com/%`)
 	domains(t, "example.com/app/").
 		allow("https://example.com/app/50%", `https://example.com/app/?\..\..`).

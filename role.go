@@ -35,8 +35,8 @@ type Role struct {
 	// Extra belongs to the host or to the surface named by Origin. It is kept byte for byte.
 	Extra json.RawMessage `json:"extra,omitempty"`
 
-	// Damaged says that the stored record cannot be read: see [DamagedError]. Who has the role, or one that inherits it, may do
-	// nothing until [Account.UpdateRole] has replaced it. A new role has it false.
+	// Damaged says that the stored record cannot be read: see [DamagedError]. Who has the role, or one that inherits it,
+	// may do nothing until [Account.UpdateRole] has replaced it. A new role has it false.
 	Damaged bool `json:"damaged,omitempty"`
 }
 

@@ -17,12 +17,17 @@ import (
 func TestRowKeepsNumbersOfJSON(t *testing.T) {
 	s := NewSchema(testFields)
 	for text, want := range map[string]struct{ decoded, integer, number any }{
-		`9007199254740993`:                     {json.Number("9007199254740993"), int64(9007199254740993), int64(9007199254740993)},
-		`-9007199254740993`:                    {json.Number("-9007199254740993"), int64(-9007199254740993), int64(-9007199254740993)},
-		`9223372036854775807`:                  {json.Number("9223372036854775807"), int64(math.MaxInt64), int64(math.MaxInt64)},
-		`-9223372036854775808`:                 {json.Number("-9223372036854775808"), int64(math.MinInt64), int64(math.MinInt64)},
-		`9223372036854775808`:                  {json.Number("9223372036854775808"), nil, json.Number("9223372036854775808")},
-		`18446744073709551615`:                 {json.Number("18446744073709551615"), nil, json.Number("18446744073709551615")},
+		`9007199254740993`: {json.Number("9007199254740993"), int64(9007199254740993),
+			int64(9007199254740993)},
+		`-9007199254740993`: {json.Number("-9007199254740993"), int64(-9007199254740993),
+			int64(-9007199254740993)},
+		`9223372036854775807`: {json.Number("9223372036854775807"), int64(math.MaxInt64),
+			int64(math.MaxInt64)},
+		`-9223372036854775808`: {json.Number("-9223372036854775808"), int64(math.MinInt64),
+			int64(math.MinInt64)},
+		`9223372036854775808`: {json.Number("9223372036854775808"), nil, json.Number("9223372036854775808")},
+		`18446744073709551615`: {json.Number("18446744073709551615"), nil,
+			json.Number("18446744073709551615")},
 		`4000`:                                 {json.Number("4000"), int64(4000), int64(4000)},
 		`4000.0`:                               {json.Number("4000"), int64(4000), int64(4000)},
 		`4e3`:                                  {json.Number("4000"), int64(4000), int64(4000)},
@@ -36,8 +41,9 @@ func TestRowKeepsNumbersOfJSON(t *testing.T) {
 		`1e400`:                                {json.Number("1e400"), nil, nil},
 		`1e-400`:                               {json.Number("1e-400"), nil, nil},
 		`1e99999999999999999999`:               {json.Number("1e99999999999999999999"), nil, nil},
-		`1e34`:                                 {json.Number("1" + strings.Repeat("0", 34)), nil, json.Number("1" + strings.Repeat("0", 34))},
-		`1e35`:                                 {json.Number("1e35"), nil, nil},
+		`1e34`: {json.Number("1" + strings.Repeat("0", 34)), nil,
+			json.Number("1" + strings.Repeat("0", 34))},
+		`1e35`: {json.Number("1e35"), nil, nil},
 		`123456789012345678901234567890123456789`: {json.Number("123456789012345678901234567890123456789"), nil, nil},
 	} {
 		var row Row
@@ -61,7 +67,8 @@ func TestRowKeepsNumbersOfJSON(t *testing.T) {
 }
 
 func TestRowOfJSONHasOneMeaning(t *testing.T) {
-	for _, text := range []string{`{"a":1,"a":2}`, `{"a":1,"a":1}`, `{"a":1,"A":2}`, `{"a":1,"\u0061":2}`, `{"a":{"b":1,"b":2}}`, `[1]`, `5`, `"x"`,
+	for _, text := range []string{`{"a":1,"a":2}`, `{"a":1,"a":1}`, `{"a":1,"A":2}`, `{"a":1,"\u0061":2}`,
+		`{"a":{"b":1,"b":2}}`, `[1]`, `5`, `"x"`,
 		`true`, `{"a":"\ud800"}`, "{\"a\":\"\xff\"}", `{"a":` + strings.Repeat("[", 40) + strings.Repeat("]", 40) + `}`} {
 		row := Row{"kept": 1}
 		err := json.Unmarshal([]byte(text), &row)
@@ -70,7 +77,8 @@ func TestRowOfJSONHasOneMeaning(t *testing.T) {
 	}
 	row := Row{"kept": 1, "a": 2} // as encoding/json does with a map
 	require.NoError(t, json.Unmarshal([]byte(`{"a":"x","b":[1,{"c":2.0}],"d":true}`), &row))
-	require.Equal(t, Row{"kept": 1, "a": "x", "b": []any{json.Number("1"), map[string]any{"c": json.Number("2.0")}}, "d": true}, row)
+	require.Equal(t, Row{"kept": 1, "a": "x", "b": []any{json.Number("1"), map[string]any{"c": json.Number("2.0")}},
+		"d": true}, row)
 	require.NoError(t, json.Unmarshal([]byte(`null`), &row))
 	require.Nil(t, row)
 	var within struct{ Rows []Row }
@@ -90,8 +98,10 @@ func TestValuesAndConditionsKeepNumbers(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(`{"field":"i","op":"=","value":`+id+`}`), &c))
 	require.True(t, admits(t, c, Row{"i": int64(9007199254740993)}))
 	require.False(t, admits(t, c, Row{"i": int64(9007199254740992)}))
-	for _, v := range []any{9007199254740992.0, -9007199254740992.0, 1e18, 1e300, float32(1 << 24), float32(1 << 60), math.Inf(1), math.NaN()} {
-		for _, c := range []Condition{Where("i", Eq, v), Where("n", Ne, v), Where("n", In, []any{1, v}), Not(Where("f", Lt, v))} {
+	for _, v := range []any{9007199254740992.0, -9007199254740992.0, 1e18, 1e300, float32(1 << 24), float32(1 << 60),
+		math.Inf(1), math.NaN()} {
+		for _, c := range []Condition{Where("i", Eq, v), Where("n", Ne, v), Where("n", In, []any{1, v}),
+			Not(Where("f", Lt, v))} {
 			require.ErrorIs(t, c.Validate(), ErrBadCondition, "%v", v)
 			_, err := s.Bind(c)
 			var ce *ConditionError

@@ -12,8 +12,8 @@ import (
 // sharedRead lets callers who want the same at the same time share one read. It begins after each of them came: one that
 // had begun before could miss what was committed before they asked.
 //
-// A read that is not answered, for its connection is dead and its caller has no deadline, holds nobody up for long: after
-// some patience it is given up, and the next of those who wait reads.
+// A read that is not answered, for its connection is dead and its caller has no deadline, holds nobody up for long:
+// after some patience it is given up, and the next of those who wait reads.
 type sharedRead[T any] struct {
 	mu     sync.Mutex
 	leader *leadership[T] // who reads, or has been given the turn to; nil: nobody
@@ -40,8 +40,8 @@ const (
 	maxPatience = 5 * time.Second
 )
 
-// watchLeader gives the leader up unless it is done in time. While others wait for nothing, nobody is watched. The caller
-// holds s.mu.
+// watchLeader gives the leader up unless it is done in time. While others wait for nothing, nobody is watched. The
+// caller holds s.mu.
 func (s *sharedRead[T]) watchLeader() {
 	patience := min(max(minPatience, 2*s.took)<<min(s.lapses, 10), maxPatience)
 	if s.watch == nil {

@@ -1,7 +1,7 @@
 package latchkey
 
-// size bounds how large the rows that a policy allows anywhere can become, put together. It is an upper bound: what fits
-// by it need not be tried.
+// size bounds how large the rows that a policy allows anywhere can become, put together. It is an upper bound: what
+// fits by it need not be tried.
 type size struct {
 	nodes, items, depth int
 	keys                int // different sets of forced values
@@ -105,8 +105,8 @@ func (a size) beside(b size) size {
 	return size{nodes: add(a.nodes, b.nodes), items: add(a.items, b.items), depth: max(a.depth, b.depth), keys: a.keys}
 }
 
-// after is the size of an answer that was base before the rules spoke. A Deny is repeated for each run of Grants between
-// two Denies, in each set of forced values.
+// after is the size of an answer that was base before the rules spoke. A Deny is repeated for each run of Grants
+// between two Denies, in each set of forced values.
 func (r *rulesSize) after(base size) size {
 	s := base
 	s.nodes, s.items = add(s.nodes, r.gives.nodes), add(s.items, r.gives.items)

@@ -23,12 +23,13 @@ import (
 // record of another owner in a Write, usage grouped by an unknown column, and where it is said below. Unavailable is
 // never reported as "not found" or as an empty listing.
 //
-// A record that cannot be read is a *[DamagedError], which wraps ErrUnavailable. Load, Role and Owner then return, with the
-// error, what is kept beside the record, at least its id, its owner and its Version, with Damaged set; of Found that goes for
-// each record in it, and the error names the first. Secrets returns, with the error, all secrets, one that cannot be read with
-// at least its Digest. Tokens and Roles return such records among the others, without an error. A Store that has nothing beside its records may fail as a whole. A Token put with Damaged set is one that cannot be
-// read from then on: what is kept beside its record is replaced, and no secret of it is good for anything. Every other put
-// replaces a damaged record wholly, and to remove one it need not be read.
+// A record that cannot be read is a *[DamagedError], which wraps ErrUnavailable. Load, Role and Owner then return, with
+// the error, what is kept beside the record, at least its id, its owner and its Version, with Damaged set; of Found
+// that goes for each record in it, and the error names the first. Secrets returns, with the error, all secrets, one
+// that cannot be read with at least its Digest. Tokens and Roles return such records among the others, without an
+// error. A Store that has nothing beside its records may fail as a whole. A Token put with Damaged set is one that
+// cannot be read from then on: what is kept beside its record is replaced, and no secret of it is good for anything.
+// Every other put replaces a damaged record wholly, and to remove one it need not be read.
 //
 // Values go in and come out by copy: nothing is shared with the caller. Times are kept to the microsecond, in UTC; the
 // zero time stays zero. A nil slice and an empty one need not be told apart, except Boundary. All methods are safe
@@ -139,8 +140,8 @@ type Owner struct {
 	// with a lower Token.OwnerVersion is dead. 0: none is. [Account.Configure] sets it, when NotBefore moves to now.
 	Since uint64 `json:"since,omitempty"`
 	Extra []byte `json:"extra,omitempty"`
-	// Damaged says that the stored record cannot be read: see [DamagedError]. Boundary is then empty and not nil, which lets
-	// nothing through.
+	// Damaged says that the stored record cannot be read: see [DamagedError]. Boundary is then empty and not nil, which
+	// lets nothing through.
 	Damaged bool `json:"damaged,omitempty"`
 }
 
@@ -262,8 +263,8 @@ type Ref struct {
 	Version uint64
 }
 
-// Holders is all that names a role directly, with the versions it has: the roles that inherit it, and the tokens that hold
-// it. Tokens that are revoked are not counted, and those that were minted only with Minted.
+// Holders is all that names a role directly, with the versions it has: the roles that inherit it, and the tokens that
+// hold it. Tokens that are revoked are not counted, and those that were minted only with Minted.
 type Holders struct {
 	RoleID string
 	Roles  []Ref // in any order, each once

@@ -60,8 +60,8 @@ type Token struct {
 	Hint    string    `json:"hint"`             // "ak_3f…9Qz": the first 5 and last 3 characters of the newest secret
 	Public  string    `json:"public,omitempty"` // KindPublishable only: the text itself
 
-	// Damaged says that the stored record cannot be read: see [DamagedError]. What is set beside it may be told to people, and
-	// decides nothing: the token does nothing at all until it is revoked or deleted.
+	// Damaged says that the stored record cannot be read: see [DamagedError]. What is set beside it may be told to people,
+	// and decides nothing: the token does nothing at all until it is revoked or deleted.
 	Damaged bool `json:"damaged,omitempty"`
 }
 
@@ -120,8 +120,8 @@ type Limits struct {
 
 // Rate is Count requests per Per, evenly spaced, with Burst more at once: after a rest 1 + Burst pass together, then one
 // each Per/Count, and in no span of Per more than Count + Burst. A Burst of Count − 1 lets a whole Per's worth come
-// together. The zero Rate is no limit; with any field set Count must be positive, Per a microsecond or more and Burst not negative
-// ([ErrInvalid]), and neither Per nor the time a burst takes to come back may exceed 366 days.
+// together. The zero Rate is no limit; with any field set Count must be positive, Per a microsecond or more and Burst
+// not negative ([ErrInvalid]), and neither Per nor the time a burst takes to come back may exceed 366 days.
 type Rate struct {
 	Count int           `json:"count,omitempty"`
 	Per   time.Duration `json:"per,omitempty"`

@@ -361,8 +361,8 @@ func (s *perRow) AddUsage(ctx context.Context, b latchkey.UsageBatch) error {
 	return s.Store.AddUsage(ctx, b)
 }
 
-// A node that has just started uses more tokens at once than one transaction could note. All uses are written, though nobody
-// uses anything afterwards, and none of the transactions is long.
+// A node that has just started uses more tokens at once than one transaction could note. All uses are written, though
+// nobody uses anything afterwards, and none of the transactions is long.
 func TestLastUsesOfABusyStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const tokens = 6000

@@ -38,8 +38,8 @@ func newLastUses(m *Manager) *lastUses {
 	return &lastUses{m: m, known: map[string]use{}, waiting: map[string]LastUsed{}, writing: make(chan struct{}, 1)}
 }
 
-// saw takes note of a use that the store knows. One that lies ahead was noted by a clock that was wrong, and says no more
-// than that there was one: it counts as one of the moment when it is first seen.
+// saw takes note of a use that the store knows. One that lies ahead was noted by a clock that was wrong, and says no
+// more than that there was one: it counts as one of the moment when it is first seen.
 func (u *lastUses) saw(id string, at, now int64) {
 	u.mu.Lock()
 	defer u.mu.Unlock()

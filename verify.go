@@ -212,7 +212,8 @@ func (m *Manager) lookUp(ctx context.Context, text string, sum [32]byte) (f Foun
 }
 
 // judge decides about what the store found, for this request. Reason is what the error alone does not tell.
-func (m *Manager) judge(ctx context.Context, p *Presented, owner string, f Found, at moment) (_ Access, _ *loaded, reason string,
+func (m *Manager) judge(ctx context.Context, p *Presented, owner string, f Found, at moment) (_ Access, _ *loaded,
+	reason string,
 	err error) {
 	if owner != "" && f.Token.Owner != owner {
 		return Access{}, nil, foreignOwner, ErrUnknownToken
@@ -271,7 +272,8 @@ func (m *Manager) judgeRecords(f *Found, at moment) error {
 	return nil
 }
 
-// ended says that the token is dead by mass revocation: by the clock of whoever made it, or because it was committed before.
+// ended says that the token is dead by mass revocation: by the clock of whoever made it, or because it was committed
+// before.
 func (o *Owner) ended(t *Token) bool {
 	return t.Created.Before(o.NotBefore) || t.OwnerVersion < o.Since
 }

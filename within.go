@@ -11,8 +11,8 @@ import (
 // that any of their patterns can tell from the rest, and about each action that a rule names, and one that none does:
 // what holds for those holds for all.
 //
-// What cannot be told, because a part of p is invalid or its rows together are too large, lies within everything only. It
-// allows nothing today, but a change of another record may make it readable, and nobody would ask again.
+// What cannot be told, because a part of p is invalid or its rows together are too large, lies within everything only.
+// It allows nothing today, but a change of another record may make it readable, and nobody would ask again.
 //
 // The two are not taken to be asked by the same caller: a condition on [Self], [SelfRoles] or [ClientID] lies within
 // every row only.
@@ -83,8 +83,9 @@ func (p *policy) mentions(a Action) bool {
 	return false
 }
 
-// overgrown returns an error if the rows that p allows somewhere, put together, are larger than a condition may be: then
-// p would allow nothing there, and would be told from nothing. Nil when that was not found within the bounds of the work.
+// overgrown returns an error if the rows that p allows somewhere, put together, are larger than a condition may be:
+// then p would allow nothing there, and would be told from nothing. Nil when that was not found within the bounds of
+// the work.
 func (p *policy) overgrown(ctx context.Context) error {
 	if p.size().fits() {
 		return nil
@@ -254,8 +255,8 @@ func (w *comparison) spend(steps int) bool {
 	return true
 }
 
-// covered reports whether the grants of hs allow all that those of gs do. A row written by g holds g's forced values; some
-// h must let it stand as it is, so h may force nothing but what g forces alike.
+// covered reports whether the grants of hs allow all that those of gs do. A row written by g holds g's forced values;
+// some h must let it stand as it is, so h may force nothing but what g forces alike.
 func (w *comparison) covered(gs, hs []grant) bool {
 	for _, g := range gs {
 		var rows []Condition
@@ -283,8 +284,8 @@ func subset(h, g Values) bool {
 	return true
 }
 
-// implies reports whether every row that g admits, or would admit if it were small enough to be a condition, is admitted
-// by h.
+// implies reports whether every row that g admits, or would admit if it were small enough to be a condition, is
+// admitted by h.
 func (w *comparison) implies(g, h Condition) bool {
 	switch {
 	case g.IsNoRows(), h.IsAllRows():

@@ -197,8 +197,9 @@ func TestWhatCannotBeToldLiesWithinNothing(t *testing.T) {
 	all := newPolicy([]layer{{full: true}}, nil)
 	most := newPolicy([]layer{{rules: Permissions{Allow(Any).On("*", "latchkey/*")}}}, nil)
 	for name, p := range map[string]*policy{
-		"an invalid role":             newPolicy([]layer{{roles: []string{"bad"}}}, map[string]Role{"bad": bad}),
-		"a role that builds on it":    newPolicy([]layer{{roles: []string{"again"}}}, map[string]Role{"bad": bad, "again": again}),
+		"an invalid role": newPolicy([]layer{{roles: []string{"bad"}}}, map[string]Role{"bad": bad}),
+		"a role that builds on it": newPolicy([]layer{{roles: []string{"again"}}}, map[string]Role{"bad": bad,
+			"again": again}),
 		"a circle":                    newPolicy([]layer{{roles: []string{"circle"}}}, map[string]Role{"circle": circle}),
 		"an invalid boundary":         newPolicy([]layer{{roles: []string{"bounded"}}}, map[string]Role{"bounded": bounded}),
 		"invalid rules":               newPolicy([]layer{{rules: Permissions{{}}}}, nil),
@@ -210,8 +211,10 @@ func TestWhatCannotBeToldLiesWithinNothing(t *testing.T) {
 		require.True(t, p.within(t.Context(), all), name)
 	}
 	root := newPolicy([]layer{{full: true, root: true}}, nil)
-	exceeding := Role{ID: "exceeding", Inherits: []string{"again"}, Permissions: Permissions{Allow(Exceed).On("latchkey/token/*")}}
-	p := newPolicy([]layer{{roles: []string{"exceeding"}}}, map[string]Role{"bad": bad, "again": again, "exceeding": exceeding})
+	exceeding := Role{ID: "exceeding", Inherits: []string{"again"},
+		Permissions: Permissions{Allow(Exceed).On("latchkey/token/*")}}
+	p := newPolicy([]layer{{roles: []string{"exceeding"}}}, map[string]Role{"bad": bad, "again": again,
+		"exceeding": exceeding})
 	require.False(t, p.within(t.Context(), root), "what is invalid hides no right that a secret key lacks")
 	require.True(t, p.withinBut(t.Context(), root, Exceed))
 	gone := newPolicy([]layer{{roles: []string{"gone"}}}, nil)

@@ -130,8 +130,8 @@ func TestStartRefusesWhatIsReadOnly(t *testing.T) {
 	})
 }
 
-// A machine whose clock is not the database's is refused, and a Manager that runs says ErrUnavailable for as long as they
-// differ. That of PostgreSQL is made to be off by a function found before its own.
+// A machine whose clock is not the database's is refused, and a Manager that runs says ErrUnavailable for as long as
+// they differ. That of PostgreSQL is made to be off by a function found before its own.
 func TestStartRefusesAClockThatIsOff(t *testing.T) {
 	for off, says := range map[string]string{"2 h": "behind the database's", "-2 h": "ahead of the database's"} {
 		t.Run(off, func(t *testing.T) { startRefusesAClock(t, off, says) })
@@ -171,7 +171,8 @@ func startRefusesAClock(t *testing.T, off, says string) {
 	}
 	require.NoError(t, verify())
 	clock(off)
-	require.Eventually(t, func() bool { return verify() != nil }, time.Minute, 10*time.Millisecond) // it is asked once a second
+	// it is asked once a second
+	require.Eventually(t, func() bool { return verify() != nil }, time.Minute, 10*time.Millisecond)
 	err = verify()
 	require.ErrorIs(t, err, latchkey.ErrUnavailable)
 	require.NotErrorIs(t, err, latchkey.ErrInvalidToken)

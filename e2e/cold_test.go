@@ -12,8 +12,9 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// A node far from the database looks up what it does not know while others change what is not of its owner: before each of
-// its statements somebody does. Two readings make one cut if nothing of that owner changed, so it is answered at once.
+// A node far from the database looks up what it does not know while others change what is not of its owner: before each
+// of its statements somebody does. Two readings make one cut if nothing of that owner changed, so it is answered at
+// once.
 func TestColdLookUpsWhileOthersChange(t *testing.T) {
 	for _, s := range subjects {
 		t.Run(s.name, func(t *testing.T) {
@@ -43,7 +44,8 @@ func TestColdLookUpsWhileOthersChange(t *testing.T) {
 						return // nobody could change anything inside a transaction of SQLite
 					}
 					statements++
-					_, err := of.Update(t.Context(), id, func(t *latchkey.Token) error { t.Name = strconv.Itoa(statements); return nil })
+					_, err := of.Update(t.Context(), id,
+						func(t *latchkey.Token) error { t.Name = strconv.Itoa(statements); return nil })
 					if assert.NoError(t, err) {
 						changes++
 					}

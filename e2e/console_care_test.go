@@ -49,7 +49,8 @@ func TestConsoleFiltersWait(t *testing.T) {
 	b.open(p.base)
 	marked(b, "old")
 	evaluate[bool](b, `document.querySelectorAll(".filter select").forEach((s) => {
-		s.focus(); s.selectedIndex = 2; s.dispatchEvent(new Event("input", {bubbles: true})); s.dispatchEvent(new Event("change", {bubbles: true}));
+		s.focus(); s.selectedIndex = 2; s.dispatchEvent(new Event("input",
+			{bubbles: true})); s.dispatchEvent(new Event("change", {bubbles: true}));
 	}), new Promise((done) => setTimeout(() => done(true), 300))`)
 	require.Equal(t, p.base, b.address())
 	require.True(t, evaluate[bool](b, `"old" in document.documentElement.dataset`))
@@ -232,7 +233,8 @@ func TestConsoleNamesAreWhatIsSeen(t *testing.T) {
 		b.open(p.base + path)
 		for _, pair := range evaluate[[][2]string](b, `[...document.querySelectorAll("main a, main button, main select, main input:not([type=hidden])")].map((e) => {
 			const line = e.closest(".line");
-			const shown = (n) => [...n.childNodes].map((c) => c.nodeType == 3 ? c.data : c.nodeType != 1 || c.matches(".sr, [aria-hidden=true], small, input, select, textarea") ? "" : shown(c)).join("");
+			const shown = (n) => [...n.childNodes].map((c) => c.nodeType == 3 ? c.data : c.nodeType != 1 ||
+				c.matches(".sr, [aria-hidden=true], small, input, select, textarea") ? "" : shown(c)).join("");
 			const label = e.labels && e.labels[0];
 			let seen = e.matches("a, button") ? shown(e) : label ? shown(label) : "";
 			if (e.getAttribute("role") == "switch") seen = shown(line.firstElementChild);

@@ -282,7 +282,8 @@ func TestDamagedRole(t *testing.T) {
 				Settings: latchkey.Settings{Roles: []string{denies.ID}}})
 			require.ErrorIs(t, err, latchkey.ErrUnavailable, "a new one would be good for nothing")
 			// An edit that does not look gives nothing back.
-			_, err = d.acme.UpdateRole(ctx, denies.ID, func(r *latchkey.Role) error { r.Name = "no payroll " + what; return nil })
+			_, err = d.acme.UpdateRole(ctx, denies.ID,
+				func(r *latchkey.Role) error { r.Name = "no payroll " + what; return nil })
 			require.NoError(t, err, what)
 			access, err := d.keys.Verify(ctx, latchkey.Presented{Secret: secret})
 			require.NoError(t, err, what)
@@ -349,8 +350,8 @@ func TestDamagedOwner(t *testing.T) {
 	})
 }
 
-// A reservation whose accounts cannot be read keeps what it took, and holds up neither its end nor Purge. What is said of a
-// change must be understood, or everything is forgotten.
+// A reservation whose accounts cannot be read keeps what it took, and holds up neither its end nor Purge. What is said
+// of a change must be understood, or everything is forgotten.
 func TestDamagedReservationsAndChanges(t *testing.T) {
 	onDamaging(t, func(t *testing.T, d *damaging) {
 		ctx, s := t.Context(), d.s
@@ -362,8 +363,9 @@ func TestDamagedReservationsAndChanges(t *testing.T) {
 			if i == 0 {
 				until = time.Time{}
 			}
-			_, err := s.Reserve(ctx, latchkey.Reservation{Owner: "acme", Key: keys[i], Accounts: []latchkey.CreditAccount{account},
-				Amount: 5, Until: until})
+			_, err := s.Reserve(ctx, latchkey.Reservation{Owner: "acme", Key: keys[i],
+				Accounts: []latchkey.CreditAccount{account},
+				Amount:   5, Until: until})
 			require.NoError(t, err)
 		}
 		_, err := d.db.Exec("UPDATE latchkey_reservations SET body = " + fmt.Sprintf(d.hex, "["))

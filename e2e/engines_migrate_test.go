@@ -117,7 +117,8 @@ func TestMariaDBMigrateTakesUp(t *testing.T) {
 		// As if the second migration had never begun.
 		for _, s := range append([]string{`DELETE FROM latchkey_schema`, `DROP TABLE latchkey_migrations`,
 			`DELETE FROM latchkey_schema_steps WHERE version = 2`, `ALTER TABLE latchkey_tokens DROP COLUMN owner_version`,
-			`ALTER TABLE latchkey_secrets DROP COLUMN owner_version`, `ALTER TABLE latchkey_owners DROP COLUMN since`}, spoil...) {
+			`ALTER TABLE latchkey_secrets DROP COLUMN owner_version`, `ALTER TABLE latchkey_owners DROP COLUMN since`},
+			spoil...) {
 			_, err := db.Exec(s)
 			require.NoError(t, err, s)
 		}

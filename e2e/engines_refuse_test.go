@@ -322,12 +322,14 @@ func TestEnginesCheckSchema(t *testing.T) {
 		postgres: {[]string{
 			`CREATE DOMAIN shout AS text`,
 			`CREATE TABLE orders (region text, "Odd name" varchar(20), loud shout, amount bigint, small smallint, price numeric(10,2),
-				ratio double precision, single real, endless numeric, open boolean, due date, at timestamptz, naive timestamp, padded char(3), data bytea, doc jsonb,
+				ratio double precision, single real, endless numeric, open boolean, due date, at timestamptz, naive timestamp,
+					padded char(3), data bytea, doc jsonb,
 				tags text[], gone text)`,
 			`ALTER TABLE orders DROP COLUMN gone`,
 			`CREATE VIEW recent AS SELECT region, amount + 1 AS more FROM orders`,
 		}, columns{"region": text, "REGION": text, "o.region": text, `"Odd name"`: text, "loud": text, "amount": number,
-			"small": number, "price": number, "ratio": float, "single": float, "endless": {latchkey.Number}, "open": {latchkey.Boolean}, "due": day, "at": moment, "naive": nil, "padded": nil,
+			"small": number, "price": number, "ratio": float, "single": float, "endless": {latchkey.Number},
+			"open": {latchkey.Boolean}, "due": day, "at": moment, "naive": nil, "padded": nil,
 			"data": nil, "doc": nil, "tags": nil, "gone": nil, `"odd name"`: nil, `"REGION"`: nil, "missing": nil, "amount + 1": nil,
 			"lower(region)": nil, "`region`": nil, "ctid": nil}},
 		mariadb: {[]string{
@@ -338,7 +340,8 @@ func TestEnginesCheckSchema(t *testing.T) {
 				"bits BIT(3), mood ENUM('a', 'b') CHARACTER SET utf8mb4, clock TIME)",
 			`CREATE VIEW recent AS SELECT region, amount + 1 AS more FROM orders`,
 		}, columns{"region": text, "REGION": text, "o.region": text, "`Odd name`": text, "`odd NAME`": text, "amount": whole,
-			"small": whole, "big": whole, "price": number, "ratio": float, "single": nil, "open": whole, "due": day, "at": moment, "zoned": nil,
+			"small": whole, "big": whole, "price": number, "ratio": float, "single": nil, "open": whole, "due": day,
+			"at": moment, "zoned": nil,
 			"old": nil, "narrow": nil, "data": nil, "bits": nil, "mood": nil, "clock": nil, "missing": nil, "amount + 1": nil,
 			`"region"`: nil, "lower(region)": nil}},
 	} {

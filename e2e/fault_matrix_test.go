@@ -343,7 +343,8 @@ func TestFaultsAtStart(t *testing.T) {
 		}, func(about, _ string, err error) { require.Error(t, err, about) })
 
 		// Where a driver's times are tried, whatever fails leaves neither a table nor a transaction open.
-		moment := map[latchkey.Dialect]string{latchkey.SQLite: "TEXT", latchkey.Postgres: "timestamptz", latchkey.MySQL: "DATETIME(6)"}
+		moment := map[latchkey.Dialect]string{latchkey.SQLite: "TEXT", latchkey.Postgres: "timestamptz",
+			latchkey.MySQL: "DATETIME(6)"}
 		_, err := w.plain.Exec("CREATE TABLE probed (at " + moment[w.dialect] + ")")
 		require.NoError(t, err)
 		tables := objects(t, w.sqlEngine, w.plain)

@@ -140,6 +140,7 @@ func TestMattnRefuses(t *testing.T) {
 
 func TestTimesOfMattn(t *testing.T) {
 	checkTimes(t, mattn, sqliteTimes(t, "?_busy_timeout=5000", map[string]bool{
-		"": true, "&_loc=UTC": true, "&_loc=auto": true, "&_loc=Asia%2FKolkata": true, "&_case_sensitive_like=1": true, "&_txlock=exclusive": true,
+		"": true, "&_loc=UTC": true, "&_loc=auto": true, "&_loc=Asia%2FKolkata": true, "&_case_sensitive_like=1": true,
+		"&_txlock=exclusive": true,
 	}))
 }

@@ -17,9 +17,9 @@ import (
 	"github.com/latchkey-go/latchkey/sqlstore"
 )
 
-// pgbouncer is a PostgreSQL of its own behind pgbouncer in transaction mode: the statements of one connection, but for those
-// of a transaction, may run on different connections of the server. LATCHKEY_PGBOUNCER_DSN does not exist: how a pooler is
-// set up is what is tested.
+// pgbouncer is a PostgreSQL of its own behind pgbouncer in transaction mode: the statements of one connection, but for
+// those of a transaction, may run on different connections of the server. LATCHKEY_PGBOUNCER_DSN does not exist: how a
+// pooler is set up is what is tested.
 var pgbouncer = &sqlEngine{
 	name: "pgbouncer", dialect: latchkey.Postgres, driver: "pgx",
 	start: startPgbouncer, dataDir: "SHOW data_directory", quit: syscall.SIGINT,
@@ -98,8 +98,8 @@ func onPooledToo(t *testing.T, test func(t *testing.T, e *sqlEngine)) {
 	t.Run(pgbouncer.name, func(t *testing.T) { test(t, pgbouncer) })
 }
 
-// A driver that prepares statements by name fails behind a transaction pooler, but not at once: New and Migrate say so, also
-// when one connection of the server serves all, and when somebody has been there before.
+// A driver that prepares statements by name fails behind a transaction pooler, but not at once: New and Migrate say so,
+// also when one connection of the server serves all, and when somebody has been there before.
 func TestPoolerAndPreparedStatements(t *testing.T) {
 	ctx := t.Context()
 	place := pgbouncer.place(t)

@@ -47,7 +47,8 @@ func checkTimes(t *testing.T, e *sqlEngine, cases []timesCase) {
 			insert := "INSERT INTO times VALUES (" + placeholder(e.dialect, 1) + ", " + placeholder(e.dialect, 2) + ")"
 			written := []time.Time{moment.Add(-step), moment, moment.Add(step)}
 			if c.typ == latchkey.DateTime {
-				written = append(written, moment.In(time.FixedZone("", 19800)), moment.Add(-1).In(time.FixedZone("CET", 3600)), moment.Add(1),
+				written = append(written, moment.In(time.FixedZone("", 19800)), moment.Add(-1).In(time.FixedZone("CET", 3600)),
+					moment.Add(1),
 					moment.Add(1500))
 			}
 			textOnly := strings.Contains(c.ddl, "TEXT")
@@ -150,13 +151,14 @@ func TestTimesOfServers(t *testing.T) {
 		dsn     string
 		refused string
 	}{
-		"nothing set":                      {with(), ""},
-		"parseTime":                        {with("parseTime", "true"), ""},
-		"parseTime, UTC":                   {with("parseTime", "true", "loc", "UTC"), ""},
-		"parseTime, east":                  {with("parseTime", "true", "loc", "Asia/Kolkata"), "loc=UTC"},
-		"parseTime, west":                  {with("parseTime", "true", "loc", "America/New_York"), "loc=UTC"},
-		"east":                             {with("loc", "Asia/Kolkata"), "loc=UTC"},
-		"parseTime, east, in the text":     {with("parseTime", "true", "loc", "Asia/Kolkata", "interpolateParams", "true"), "loc=UTC"},
+		"nothing set":     {with(), ""},
+		"parseTime":       {with("parseTime", "true"), ""},
+		"parseTime, UTC":  {with("parseTime", "true", "loc", "UTC"), ""},
+		"parseTime, east": {with("parseTime", "true", "loc", "Asia/Kolkata"), "loc=UTC"},
+		"parseTime, west": {with("parseTime", "true", "loc", "America/New_York"), "loc=UTC"},
+		"east":            {with("loc", "Asia/Kolkata"), "loc=UTC"},
+		"parseTime, east, in the text": {with("parseTime", "true", "loc", "Asia/Kolkata", "interpolateParams", "true"),
+			"loc=UTC"},
 		"parseTime, the session's zone":    {with("parseTime", "true", "time_zone", "'+05:30'"), ""},
 		"the session's zone":               {with("time_zone", "'-08:00'"), ""},
 		"parseTime, arguments in the text": {with("parseTime", "true", "interpolateParams", "true"), ""},
@@ -178,16 +180,19 @@ func TestTimesOfServers(t *testing.T) {
 			checkTimes(t, mariadb, []timesCase{c})
 		}
 		// A TIMESTAMP compares in the session's zone, whatever that is.
-		checkTimes(t, mariadb, []timesCase{{"a place of its own", mariadb.place(t), "TIMESTAMP(6) NULL", latchkey.DateTime, "session's zone"}})
+		checkTimes(t, mariadb, []timesCase{{"a place of its own", mariadb.place(t), "TIMESTAMP(6) NULL", latchkey.DateTime,
+			"session's zone"}})
 	})
 	t.Run("PostgreSQL", func(t *testing.T) {
 		for setting, value := range map[string]string{"TimeZone": "Asia/Kolkata", "DateStyle": "German, DMY",
 			"default_query_exec_mode": "simple_protocol", "IntervalStyle": "sql_standard", "extra_float_digits": "0"} {
 			for ddl, typ := range map[string]latchkey.FieldType{"timestamptz": latchkey.DateTime, "date": latchkey.Date} {
-				checkTimes(t, postgres, []timesCase{{setting + " " + value, postgres.with(t, postgres.place(t), setting, value), ddl, typ, ""}})
+				checkTimes(t, postgres, []timesCase{{setting + " " + value, postgres.with(t, postgres.place(t), setting, value),
+					ddl, typ, ""}})
 			}
 		}
-		checkTimes(t, postgres, []timesCase{{"UTC", postgres.with(t, postgres.place(t), "TimeZone", "UTC"), "timestamp", latchkey.DateTime,
+		checkTimes(t, postgres, []timesCase{{"UTC", postgres.with(t, postgres.place(t), "TimeZone", "UTC"), "timestamp",
+			latchkey.DateTime,
 			"timestamp with time zone is needed"}})
 	})
 }

@@ -108,7 +108,8 @@ func postgresColumns() []rowColumn {
 		"9999-12-31T23:59:59.999999Z", "10000-01-01T00:00:00Z", "infinity", "-infinity", "1969-12-31T23:59:59.999999Z",
 		"1970-01-01T00:00:00Z", "2026-11-01T05:30:00Z", "2026-11-01T06:30:00Z"}
 	numbers := []any{nil, "0", "0.1", "1.50", "5", "5.5", "-1", "4000", "123456789012345678901234567890", "9223372036854775808",
-		"-9223372036854775809", "0.123456789012345678901234567890", "1e400", "1e-400", "NaN", "0.30000000000000004", "2.500", "Infinity",
+		"-9223372036854775809", "0.123456789012345678901234567890", "1e400", "1e-400", "NaN", "0.30000000000000004", "2.500",
+		"Infinity",
 		"-Infinity", "9007199254740992", "9007199254740993", "-9007199254740993", "99999999999999999999999999999999999.999"}
 	bounded := those(numbers, func(v any) bool { return v != "1e400" && v != "Infinity" && v != "-Infinity" })
 	real4 := []any{nil, 0.0, 0.5, 1.0, 5.0, 5.5, -5.5, 2.5, float64(float32(0.1)), float64(float32(3.14)), 4000.0, 16777216.0, math.Inf(1),
@@ -143,16 +144,19 @@ func mariadbColumns() []rowColumn {
 		"0000-00-00", "2026-11-00", "2026-00-10", "2000-02-29", "2026-02-30"}
 	times := []any{nil, nil, "2026-11-22 10:00:00", "2026-11-22 12:00:00", "2026-11-22 10:00:00.5", "2026-11-22 10:00:00.000001",
 		"2026-11-22 09:59:59.999999", "1000-01-01 00:00:00", "0999-12-31 23:59:59.999999", "9999-12-31 23:59:59.999999",
-		"0000-00-00 00:00:00", "2026-11-00 10:00:00", "2026-02-31 10:00:00", "1969-12-31 23:59:59.999999", "1970-01-01 00:00:00"}
+		"0000-00-00 00:00:00", "2026-11-00 10:00:00", "2026-02-31 10:00:00", "1969-12-31 23:59:59.999999",
+		"1970-01-01 00:00:00"}
 	numbers := []any{nil, "0", "0.1", "1.50", "5", "5.5", "-1", "4000", "123456789012345678901234567890", "9223372036854775808",
-		"-9223372036854775809", "0.123456789012345678", "0.30000000000000004", "2.500", "9007199254740992", "9007199254740993",
+		"-9223372036854775809", "0.123456789012345678", "0.30000000000000004", "2.500", "9007199254740992",
+		"9007199254740993",
 		"-9007199254740993"}
 	wide := append([]any{strings.Repeat("9", 65), "-" + strings.Repeat("9", 65)}, those(numbers, func(v any) bool {
 		return !strings.Contains(fmt.Sprint(v), ".")
 	})...)
 	nines, most := strings.Repeat("9", 35), strings.Repeat("9", 27)
 	fine := append([]any{nines + "." + nines[:30], "-" + nines + "." + nines[:30], nines + ".9"}, numbers...)
-	finest := append([]any{most + "." + nines + "999", "-" + most + "." + nines + "999", "0." + strings.Repeat("0", 37) + "1"},
+	finest := append([]any{most + "." + nines + "999", "-" + most + "." + nines + "999", "0." + strings.Repeat("0",
+		37) + "1"},
 		those(numbers, func(v any) bool { return len(fmt.Sprint(v)) < 27 })...)
 	doubles := those(floats, func(v any) bool {
 		f, ok := v.(float64)
@@ -225,10 +229,12 @@ var (
 		int64(math.MaxInt32), int64(math.MinInt32), int64(math.MaxInt32) + 1}
 	floats = []any{nil, 0.0, math.Copysign(0, -1), 0.1, 0.2, 0.30000000000000004, 0.3, float64(float32(0.1)), 1.0, 5.0, 5.5, -5.5, 1e15,
 		1e18, 9.223372036854775807e18, -9.223372036854775808e18, 9.3e18, -9.3e18, 1e40, -1e40, 1e300, 5e-324, math.Inf(1), math.Inf(-1),
-		9007199254740991.0, -9007199254740991.0, 9007199254740992.0, -9007199254740992.0, 9007199254740994.0, 4503599627370495.5,
+		9007199254740991.0, -9007199254740991.0, 9007199254740992.0, -9007199254740992.0, 9007199254740994.0,
+		4503599627370495.5,
 		0.5, 2.5, 1e-30, 4000.0}
 	decimals = []any{"0.1", "1.50", "123456789012345678901234567890", "9223372036854775808", "-9223372036854775809", "0.123456789012345678901",
-		" 7 ", "1e3", "abc", "0x10", "+5", "-0", "Infinity", "-Infinity", "inf", "NaN", "0x1p-2", "1_000", ".5", "5.", "+0.5", "\t5", "٣", "５",
+		" 7 ", "1e3", "abc", "0x10", "+5", "-0", "Infinity", "-Infinity", "inf", "NaN", "0x1p-2", "1_000", ".5", "5.",
+		"+0.5", "\t5", "٣", "５",
 		"1e400", "-1e400", "1e-400", "9007199254740993", "9007199254740993.0", "18446744073709551616"}
 	days = []any{nil, nil, "2026-11-22", "2026-11-23", "2026-11-21", "2024-02-29", "2023-02-29", "2026-02-30", "1000-01-01", "0999-12-31",
 		"9999-12-31", "10000-01-01", "0000-00-00", "2026-11-00", "2026-00-10", "2026-11-22 ", " 2026-11-22", "2026-11-22T00:00:00Z",
@@ -256,7 +262,8 @@ func conditionValues(typ latchkey.FieldType) []any {
 			"9223372036854775808", "-9223372036854775809", "99999999999999999999999999999999999", "0.000000000000000000000000000001", "2.50"}
 		return append(append(values, integers...), floats...)
 	case latchkey.Float:
-		return append([]any{"5", int64(5), "5.5", "0.1", "-0", "1e300", "-1e40", "1e40", "5e-324", "6.02E23", "9007199254740993", int64(1<<53 + 1),
+		return append([]any{"5", int64(5), "5.5", "0.1", "-0", "1e300", "-1e40", "1e40", "5e-324", "6.02E23",
+			"9007199254740993", int64(1<<53 + 1),
 			"9.3e18", "-9.3e18", "1e18", "9223372036854775808", "Infinity", "NaN", "3.14"}, floats...)
 	case latchkey.Boolean:
 		return []any{true, false, "true", "0", 1}
@@ -274,7 +281,8 @@ var conditionOps = map[latchkey.FieldType][]latchkey.Op{
 	latchkey.Date:     {latchkey.Eq, latchkey.Ne, latchkey.Lt, latchkey.Le, latchkey.Gt, latchkey.Ge, latchkey.In, latchkey.IsNull},
 	latchkey.DateTime: {latchkey.Eq, latchkey.Ne, latchkey.Lt, latchkey.Le, latchkey.Gt, latchkey.Ge, latchkey.In, latchkey.IsNull},
 	latchkey.Boolean:  {latchkey.Eq, latchkey.Ne, latchkey.In, latchkey.IsNull},
-	latchkey.Float:    {latchkey.Eq, latchkey.Ne, latchkey.Lt, latchkey.Le, latchkey.Gt, latchkey.Ge, latchkey.In, latchkey.IsNull},
+	latchkey.Float: {latchkey.Eq, latchkey.Ne, latchkey.Lt, latchkey.Le, latchkey.Gt, latchkey.Ge, latchkey.In,
+		latchkey.IsNull},
 }
 
 // conditionMaker makes random conditions that bind.

@@ -49,7 +49,8 @@ func useAll(t *testing.T, db *sql.DB, d latchkey.Dialect) {
 	for i := range 8 {
 		require.True(t, access.Allows(latchkey.Read, latchkey.Resource(fmt.Sprintf("dataset/%d", i))), i)
 	}
-	_, child, err := keys.Mint(ctx, access, latchkey.Narrowing{Lifetime: time.Hour, Client: latchkey.Client{ID: "42", Name: "Ada"}})
+	_, child, err := keys.Mint(ctx, access, latchkey.Narrowing{Lifetime: time.Hour, Client: latchkey.Client{ID: "42",
+		Name: "Ada"}})
 	require.NoError(t, err)
 	childAccess, err := keys.Verify(ctx, latchkey.Presented{Secret: child.Reveal()})
 	require.NoError(t, err)
@@ -68,7 +69,11 @@ func useAll(t *testing.T, db *sql.DB, d latchkey.Dialect) {
 	require.Empty(t, got.Name)
 	_, err = acme.Rotate(ctx, ids[1], 0)
 	require.NoError(t, err)
-	require.NoError(t, acme.Configure(ctx, func(o *latchkey.Owner) error { o.Extra = []byte{0, '\\', '\'', 0xff}; return nil }))
+	require.NoError(t, acme.Configure(ctx, func(o *latchkey.Owner) error {
+		o.Extra = []byte{0, '\\', '\'',
+			0xff}
+		return nil
+	}))
 	owner, err := acme.Record(ctx)
 	require.NoError(t, err)
 	require.Equal(t, []byte{0, '\\', '\'', 0xff}, owner.Extra)
@@ -229,7 +234,8 @@ func TestSessionsOfTheServer(t *testing.T) {
 		}
 		for _, c := range sessions[mariadb] {
 			switch c.name { // the others are for one session, and autocommit is what the driver sets
-			case "sql_mode", "sql_select_limit", "max_recursive_iterations", "max_sort_length", "completion_type", "tx_read_only":
+			case "sql_mode", "sql_select_limit", "max_recursive_iterations", "max_sort_length", "completion_type",
+				"tx_read_only":
 			default:
 				continue
 			}
@@ -280,8 +286,8 @@ func TestSessionsRowSecurity(t *testing.T) {
 	require.NoError(t, s.Close())
 }
 
-// With any session that New and Migrate take, all of it works; the others they refuse by name, both of them, before anything
-// is changed.
+// With any session that New and Migrate take, all of it works; the others they refuse by name, both of them, before
+// anything is changed.
 func TestSessions(t *testing.T) {
 	ctx := context.Background()
 	onEngines(t, func(t *testing.T, e *sqlEngine) {

@@ -26,10 +26,10 @@ import (
 	"github.com/latchkey-go/latchkey/sqlstore"
 )
 
-// firstCommit is the version that knows the first migration alone. The fixtures testdata/first/*.sql are databases that it
-// wrote: its program, testdata/first/main.go, was told to migrate, start and world, and sqlite3 .dump, pg_dump --inserts and
-// mariadb-dump wrote down what was there then. The secrets are what world answered. To make them anew, with the programs of
-// the databases installed: LATCHKEY_FIXTURES=write go test -run TestUpgradeOfAFixture .
+// firstCommit is the version that knows the first migration alone. The fixtures testdata/first/*.sql are databases that
+// it wrote: its program, testdata/first/main.go, was told to migrate, start and world, and sqlite3 .dump, pg_dump
+// --inserts and mariadb-dump wrote down what was there then. The secrets are what world answered. To make them anew,
+// with the programs of the databases installed: LATCHKEY_FIXTURES=write go test -run TestUpgradeOfAFixture .
 const firstCommit = "68a9a0e27cbfe7564020f41ad47c084da2b4fb79"
 
 // firstPlace stands for the schema or database in a fixture.
@@ -39,8 +39,8 @@ func (e *nodeEngine) fixture() string {
 	return filepath.Join("testdata", "first", e.driver+".sql")
 }
 
-// A database of the first version goes through all migrations: what was in it is kept, old secrets work, and nothing may
-// more than before.
+// A database of the first version goes through all migrations: what was in it is kept, old secrets work, and nothing
+// may more than before.
 func TestUpgradeOfAFixture(t *testing.T) {
 	ctx := t.Context()
 	for _, e := range nodeEngines {
@@ -323,7 +323,8 @@ func TestFirstVersionBesideThisOne(t *testing.T) {
 				return err
 			}
 			epoch := func() string { return column(t, db, "SELECT epoch FROM latchkey_epoch")[0] }
-			tok, secret, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "new"}})
+			tok, secret, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
+				Settings: latchkey.Settings{Name: "new"}})
 			require.NoError(t, err)
 			for _, s := range []string{oldKey, oldChild, secret.Reveal()} {
 				require.NoError(t, verify(s))
@@ -435,7 +436,8 @@ func writeFixture(t *testing.T, e *nodeEngine) {
 		require.NoError(t, err)
 		dsn, err = mariadb.in(mariadb.dsn, firstPlace)
 		require.NoError(t, err)
-		dump = exec.CommandContext(ctx, "mariadb-dump", "--no-defaults", "-S", filepath.Join(mariadb.folder, "s.sock"), "-u", "root",
+		dump = exec.CommandContext(ctx, "mariadb-dump", "--no-defaults", "-S", filepath.Join(mariadb.folder, "s.sock"), "-u",
+			"root",
 			"--compact", "--hex-blob", "--skip-extended-insert", firstPlace)
 	}
 	f := startFirst(t, e.driver, dsn)

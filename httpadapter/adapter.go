@@ -21,8 +21,8 @@ import (
 // Mux is what API packages mount themselves on: a *http.ServeMux, or a router of chi, the inner ones of Route and
 // Mount included. For every other router use the Handler of the package; docs/routers.md shows how for each.
 //
-// A type of the host's own may be one, too. Handle must then take a path, a path with {name} segments, and, for all that
-// lies beneath a path, either "/path/" as http.ServeMux does or "/path/*" as chi does.
+// A type of the host's own may be one, too. Handle must then take a path, a path with {name} segments, and, for all
+// that lies beneath a path, either "/path/" as http.ServeMux does or "/path/*" as chi does.
 type Mux interface {
 	Handle(pattern string, h http.Handler)
 }

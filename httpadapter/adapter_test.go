@@ -456,7 +456,8 @@ func TestPathValueHook(t *testing.T) {
 		return r.Header.Get("X-Value"), name == "id"
 	}})
 	h := auth.Require(latchkey.Read, "dataset/{id}")(whoami)
-	for value, status := range map[string]int{"orders": 200, "payroll": 403, "": 400, "order%73": 400, "x/../orders": 400} {
+	for value, status := range map[string]int{"orders": 200, "payroll": 403, "": 400, "order%73": 400,
+		"x/../orders": 400} {
 		require.Equal(t, status, ask(h, "/", key, "X-Value", value).Code, value)
 	}
 }
@@ -489,8 +490,11 @@ func TestAccessFromElsewhere(t *testing.T) {
 		{"another manager, one owner", second, mine, mine, root, 401},
 	} {
 		for name, guard := range map[string]func(*httpadapter.Adapter) http.Handler{
-			"Require":     func(a *httpadapter.Adapter) http.Handler { return a.Require(latchkey.Delete, "payroll/x")(whoami) },
-			"RequireRows": func(a *httpadapter.Adapter) http.Handler { return a.RequireRows(latchkey.Read, "payroll/x")(whoami) },
+			"Require": func(a *httpadapter.Adapter) http.Handler { return a.Require(latchkey.Delete, "payroll/x")(whoami) },
+			"RequireRows": func(a *httpadapter.Adapter) http.Handler {
+				return a.RequireRows(latchkey.Read,
+					"payroll/x")(whoami)
+			},
 		} {
 			h := httpadapter.New(tt.keys, tt.outer).Authenticate(guard(httpadapter.New(w.keys, tt.inner)))
 			out := ask(h, "/", tt.token)

@@ -100,7 +100,8 @@ func TestProblemsNameFieldAndReason(t *testing.T) {
 	require.Contains(t, mend(rule), "fits the type of the field")
 	require.Empty(t, mend(sent))
 
-	for _, err := range []error{latchkey.ErrForced, latchkey.ErrInvalid, &latchkey.DeniedError{Rows: true}, badRequest("malformed query")} {
+	for _, err := range []error{latchkey.ErrForced, latchkey.ErrInvalid, &latchkey.DeniedError{Rows: true},
+		badRequest("malformed query")} {
 		p := ProblemOf(fmt.Errorf("SECRET: %w", err))
 		require.NotEmpty(t, p.Detail, "%v", err)
 		require.NotContains(t, fmt.Sprintf("%+v", p), "SECRET")

@@ -97,7 +97,8 @@ func TestTemplate(t *testing.T) {
 
 func TestTemplatePanics(t *testing.T) {
 	for _, text := range []string{"", "/", "a/", "/a", "a//b", "*", "a/*", "a/b*", ".", "a/..", "{", "a/{", "a/{}", "a/{x", "a/x}",
-		"a/b{x}", "a/{x}b", "a/{x}{y}", "a/{{x}}", "a/{x...}", "a/{$}", "a/{x:[0-9]+}", "a/{*x}", "a/{x*}", "a\x00", "a\xff", strings.Repeat("a", 513)} {
+		"a/b{x}", "a/{x}b", "a/{x}{y}", "a/{{x}}", "a/{x...}", "a/{$}", "a/{x:[0-9]+}", "a/{*x}", "a/{x*}", "a\x00", "a\xff",
+		strings.Repeat("a", 513)} {
 		require.Panics(t, func() { parseTemplate(text) }, text)
 	}
 }
@@ -138,7 +139,8 @@ func TestHasWildcard(t *testing.T) {
 		want        bool
 	}{
 		{"GET /d/{id}", "id", true}, {"/d/{id...}", "id", true}, {"/d/{id:[0-9]+}", "id", true}, {"/{ids}/{id}", "id", true},
-		{"/d/{ids}", "id", false}, {"/d/{sid}", "id", false}, {"/d/id", "id", false}, {"", "id", false}, {"/d/{id", "id", false},
+		{"/d/{ids}", "id", false}, {"/d/{sid}", "id", false}, {"/d/id", "id", false}, {"", "id", false}, {"/d/{id", "id",
+			false},
 		{"/d/*", "*", true}, {"/d/{id}", "*", false}, {"", "*", false},
 	} {
 		require.Equal(t, tt.want, hasWildcard(tt.route, tt.name), tt.route)

@@ -27,9 +27,10 @@
 //
 // # MySQL and MariaDB
 //
-// MariaDB 10.6 or newer; MySQL 8.0.16 or newer should work, but has not been tried. TiDB is refused: it takes no shared locks,
-// and compares some conditions otherwise. The DSN names the database; sql_mode is strict and autocommit is on, as by default. Ids, and names of owners and clients, may have 256 bytes, other names 1024;
-// longer ones are latchkey.ErrInvalid.
+// MariaDB 10.6 or newer; MySQL 8.0.16 or newer should work, but has not been tried. TiDB is refused: it takes no shared
+// locks, and compares some conditions otherwise. The DSN names the database; sql_mode is strict and autocommit is on,
+// as by default. Ids, and names of owners and clients, may have 256 bytes, other names 1024; longer ones are
+// latchkey.ErrInvalid.
 //
 // # Standbys and replicas
 //
@@ -62,18 +63,19 @@
 //
 // New and Migrate refuse latchkey's own tables when somebody made or changed them otherwise than the migrations do, and
 // they would lie: text that compares by a collation instead of as bytes, an engine without transactions, a table that a
-// crash empties. They refuse by name the settings of a session that would break something later: limits of rows or of the time
-// of statements, modes in which an empty text is none, a session that only reads. While an engine is away, or its disk full, calls say latchkey.ErrUnavailable, or, where the answer to a
-// commit was lost, latchkey.ErrUnknownOutcome, and go on by themselves when it is back.
+// crash empties. They refuse by name the settings of a session that would break something later: limits of rows or of
+// the time of statements, modes in which an empty text is none, a session that only reads. While an engine is away, or
+// its disk full, calls say latchkey.ErrUnavailable, or, where the answer to a commit was lost,
+// latchkey.ErrUnknownOutcome, and go on by themselves when it is back.
 //
 // A token is kept packed, and once more with each of its secrets, so that whoever presents one is found by looking at one
 // row. The other columns say the same once more, for listings, Purge and the checks of a Write: to change them by hand stops
 // nobody.
 //
-// A record that cannot be read, for it is cut off, altered or another version's, is a latchkey.DamagedError. Of a token the
-// other columns are then told, and nothing is decided by them; it can be revoked, disabled, rotated and deleted. The record of
-// a damaged token that is disabled or rotated stays in its column, behind a zero byte, and is not read again; revoked, it is
-// replaced. There are no checksums: an alteration that leaves a record well-formed is not seen.
+// A record that cannot be read, for it is cut off, altered or another version's, is a latchkey.DamagedError. Of a token
+// the other columns are then told, and nothing is decided by them; it can be revoked, disabled, rotated and deleted.
+// The record of a damaged token that is disabled or rotated stays in its column, behind a zero byte, and is not read
+// again; revoked, it is replaced. There are no checksums: an alteration that leaves a record well-formed is not seen.
 //
 // # PostgreSQL, MySQL and MariaDB
 //

@@ -68,7 +68,8 @@ const (
 )
 
 func newMemory() *memory {
-	return &memory{catching: make(chan struct{}, 1), owners: map[string]*tenant{}, max: maxMemory, recent: map[string]uint64{}}
+	return &memory{catching: make(chan struct{}, 1), owners: map[string]*tenant{}, max: maxMemory,
+		recent: map[string]uint64{}}
 }
 
 // mark is where the memory stood before a statement was begun.
@@ -94,14 +95,15 @@ func (m *memory) restart(epoch uint64) {
 	m.since = epoch
 }
 
-// quiet reports whether it is known that nothing of the owner changed after epoch, up to m.epoch. The caller holds m.mu.
+// quiet reports whether it is known that nothing of the owner changed after epoch, up to m.epoch. The caller holds
+// m.mu.
 func (m *memory) quiet(owner string, epoch uint64) bool {
 	return m.since <= epoch && m.recent[owner] <= epoch
 }
 
-// still reports whether what was read of f's owner as of a later epoch is what it was as of f.Epoch: two readings make one
-// cut if nothing of that owner changed between them. Else whoever is far from the database would begin anew with every
-// change of anybody.
+// still reports whether what was read of f's owner as of a later epoch is what it was as of f.Epoch: two readings make
+// one cut if nothing of that owner changed between them. Else whoever is far from the database would begin anew with
+// every change of anybody.
 func (s *Store) still(ctx context.Context, f *latchkey.Found, epoch uint64, was mark) (bool, error) {
 	if epoch <= f.Epoch {
 		return epoch == f.Epoch, nil

@@ -16,9 +16,9 @@ import (
 var migrations embed.FS
 
 // Migrations returns the migrations of an engine, numbered files such as 0001_latchkey.sql, for hosts that run them with
-// a migrator of their own. Each file records itself in latchkey_schema or latchkey_migrations, so [New] and [Migrate] know
-// what was applied, whoever applied it. Each must run in one transaction, but on MySQL, which has none for them: there [Migrate] can take up
-// what a crash cut off, and a migrator of your own must.
+// a migrator of their own. Each file records itself in latchkey_schema or latchkey_migrations, so [New] and [Migrate]
+// know what was applied, whoever applied it. Each must run in one transaction, but on MySQL, which has none for them:
+// there [Migrate] can take up what a crash cut off, and a migrator of your own must.
 func Migrations(d latchkey.Dialect) (fs.FS, error) {
 	dia, err := dialectOf(d)
 	if err != nil {
@@ -30,9 +30,10 @@ func Migrations(d latchkey.Dialect) (fs.FS, error) {
 // Migrate brings the database to the schema this version of the package needs. It only goes forward. Any number of
 // processes may call it at once: one works, the others wait for it. On SQLite and PostgreSQL all steps are one
 // transaction: after a crash nothing is half done. On MySQL and MariaDB each step is noted before and after, in
-// latchkey_schema_steps, and the next call takes up what a crash cut off. A schema says which programs may use it: when it
-// is newer than this program and allows it all the same, Migrate does nothing. Otherwise it refuses, and changes nothing; so
-// it does when there are latchkey_ tables that no migration accounts for. The error says what to do. In a Galera cluster let one node do it: the lock is a node's own.
+// latchkey_schema_steps, and the next call takes up what a crash cut off. A schema says which programs may use it: when
+// it is newer than this program and allows it all the same, Migrate does nothing. Otherwise it refuses, and changes
+// nothing; so it does when there are latchkey_ tables that no migration accounts for. The error says what to do. In a
+// Galera cluster let one node do it: the lock is a node's own.
 func Migrate(ctx context.Context, db *sql.DB, d latchkey.Dialect) error {
 	dia, err := dialectOf(d)
 	if err != nil {
@@ -112,8 +113,8 @@ func migrateAtOnce(ctx context.Context, db *sql.DB, dia *dialect, steps []migrat
 	return tx.commit(ctx)
 }
 
-// schemaVersion returns the version of the schema that is there, 0 for none, and refuses what it does not understand, and
-// what does not allow this program. It may be newer than the program.
+// schemaVersion returns the version of the schema that is there, 0 for none, and refuses what it does not understand,
+// and what does not allow this program. It may be newer than the program.
 func schemaVersion(ctx context.Context, q queryer, dia *dialect, steps []migrationStep) (int64, error) {
 	present, err := queryStrings(ctx, q, dia.tables)
 	if err != nil {
@@ -147,7 +148,8 @@ func schemaVersion(ctx context.Context, q queryer, dia *dialect, steps []migrati
 	}
 	if r.oldest > known {
 		return 0, fmt.Errorf("the schema has version %d (%s), newer than this program's %d, and does not allow programs that "+
-			"know fewer than %d migrations: use a newer latchkey; schemas never go back", version, r.name(version), known, r.oldest)
+			"know fewer than %d migrations: use a newer latchkey; schemas never go back", version, r.name(version), known,
+			r.oldest)
 	}
 	missing := ""
 	for _, step := range steps[:min(version, known)] {
@@ -167,8 +169,8 @@ func schemaVersion(ctx context.Context, q queryer, dia *dialect, steps []migrati
 	return version, checkTables(ctx, q, dia)
 }
 
-// laterMigrations is where migrations from 0002 on are recorded. The first program, which knows 0001 alone, refuses whatever
-// else is in latchkey_schema, so only migrations that break it are recorded there too.
+// laterMigrations is where migrations from 0002 on are recorded. The first program, which knows 0001 alone, refuses
+// whatever else is in latchkey_schema, so only migrations that break it are recorded there too.
 const laterMigrations = "latchkey_migrations"
 
 // recorded is the migrations that a database says it has had.

@@ -152,13 +152,14 @@ func checkMySQL(ctx context.Context, db *sql.DB) error {
 	return checkClock(micros)
 }
 
-// refuseTiDB is told what VERSION() says. There LOCK IN SHARE MODE is refused, or does nothing (tidb_enable_noop_functions),
-// so that something could be minted past a revocation; and with placeholders a condition on text admits a padded row, and a
-// long list of large numbers misses one (TiDB 8.4).
+// refuseTiDB is told what VERSION() says. There LOCK IN SHARE MODE is refused, or does nothing
+// (tidb_enable_noop_functions), so that something could be minted past a revocation; and with placeholders a condition
+// on text admits a padded row, and a long list of large numbers misses one (TiDB 8.4).
 func refuseTiDB(version string) error {
 	if !strings.Contains(version, "TiDB") {
 		return nil
 	}
-	return fmt.Errorf("this is TiDB (%s), which takes no shared locks and compares some conditions otherwise than MySQL: use "+
+	return fmt.Errorf("this is TiDB (%s), which takes no shared locks and compares some conditions otherwise than "+
+		"MySQL: use "+
 		"MariaDB, MySQL or PostgreSQL", version)
 }

@@ -11,28 +11,34 @@ import (
 
 // A transaction pooler (pgbouncer, pgcat, Odyssey …) hands each transaction of a connection to any of the server's
 // connections. A driver that prepares statements by name, once for a connection, then finds them missing, or taken by
-// another's. What runs at New mostly works all the same, for an idle pooler hands out the same connection again and again.
-// But just so two connections of ours come to the same one, and that is seen.
+// another's. What runs at New mostly works all the same, for an idle pooler hands out the same connection again and
+// again. But just so two connections of ours come to the same one, and that is seen.
 
-// probeText is prepared by a driver that prepares. It is the same in every process: what another one left behind shows too.
+// probeText is prepared by a driver that prepares. It is the same in every process: what another one left behind shows
+// too.
 const probeText = `SELECT pg_backend_pid() + CAST($1 AS INTEGER)`
 
-// poolerRenames begins the names that pgbouncer gives to statements it keeps track of (max_prepared_statements, from 1.21).
+// poolerRenames begins the names that pgbouncer gives to statements it keeps track of (max_prepared_statements, from
+// 1.21).
 const poolerRenames = "PGBOUNCER_"
 
-var errPrepares = errors.New("the driver prepares statements by name, and a transaction pooler is in between, so that they are " +
-	"missing or taken: add default_query_exec_mode=simple_protocol (or exec) to the DSN of pgx, or connect to the server itself")
+var errPrepares = errors.New("the driver prepares statements by name, and a transaction pooler is in between, so " +
+	"that they are " +
+	"missing or taken: add default_query_exec_mode=simple_protocol (or exec) to the DSN of pgx, or connect to the " +
+	"server itself")
 
-var errCutOff = errors.New("statement_timeout (PostgreSQL), max_statement_time (MariaDB) or max_execution_time (MySQL) cut a " +
+var errCutOff = errors.New("statement_timeout (PostgreSQL), max_statement_time (MariaDB) or max_execution_time " +
+	"(MySQL) cut a " +
 	"statement off: set it to 0, or to a second and more")
 
-// explained names the cause of an error that comes of a session's settings: one about the name of a prepared statement, for
-// no statement of ours gives one, and a limit of the time of statements.
+// explained names the cause of an error that comes of a session's settings: one about the name of a prepared statement,
+// for no statement of ours gives one, and a limit of the time of statements.
 func explained(err error) error {
 	if errors.Is(err, errCutOff) || errors.Is(err, errPrepares) {
 		return err
 	}
-	if oneOf(mysqlCode(err), 1969, 3024) || sqlState(err) == "57014" && strings.Contains(err.Error(), "statement timeout") {
+	if oneOf(mysqlCode(err), 1969, 3024) || sqlState(err) == "57014" && strings.Contains(err.Error(),
+		"statement timeout") {
 		return fmt.Errorf("%w: %w", errCutOff, err)
 	}
 	var coder interface {
@@ -93,8 +99,8 @@ func checkPooler(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
-// backend asks a connection which one of the server's it is at this moment, and, if it is to look, whether the driver has
-// prepared the question by a name of its own.
+// backend asks a connection which one of the server's it is at this moment, and, if it is to look, whether the driver
+// has prepared the question by a name of its own.
 func backend(ctx context.Context, conn *sql.Conn, look bool) (pid int64, named bool, err error) {
 	if err = conn.QueryRowContext(ctx, probeText, 0).Scan(&pid); err != nil || !look {
 		return pid, false, err
@@ -109,7 +115,8 @@ func backend(ctx context.Context, conn *sql.Conn, look bool) (pid int64, named b
 	if err := tx.QueryRowContext(ctx, own, 0).Scan(&pid); err != nil {
 		return 0, false, err
 	}
-	names, err := queryStrings(ctx, tx, `SELECT CAST(name AS TEXT) FROM pg_prepared_statements WHERE statement = '`+own+`'`)
+	names, err := queryStrings(ctx, tx,
+		`SELECT CAST(name AS TEXT) FROM pg_prepared_statements WHERE statement = '`+own+`'`)
 	for _, name := range names {
 		named = named || !strings.HasPrefix(name, poolerRenames)
 	}

@@ -172,8 +172,8 @@ func checkPostgres(ctx context.Context, db *sql.DB) error {
 // maxApart is how far this machine's clock may lie from the database's, either way.
 const maxApart = time.Minute
 
-// checkClock refuses a clock that the Manager would not believe: by one that is behind tokens would outlive their end, by one
-// that is ahead they would live too long, or not at all.
+// checkClock refuses a clock that the Manager would not believe: by one that is behind tokens would outlive their end,
+// by one that is ahead they would live too long, or not at all.
 func checkClock(database int64) error {
 	apart, word := time.Until(time.UnixMicro(database)), "behind"
 	if apart < 0 {

@@ -197,8 +197,8 @@ func (s *Store) cut(ctx context.Context, first func() (latchkey.Found, bool, err
 	return latchkey.Found{}, errNoCut
 }
 
-// complete adds to a token what decides about it beside it. It is not whole when the epoch moved on. What is Damaged is not
-// kept in memory, nor is anything that was read along with it.
+// complete adds to a token what decides about it beside it. It is not whole when the epoch moved on. What is Damaged is
+// not kept in memory, nor is anything that was read along with it.
 func (s *Store) complete(ctx context.Context, f *latchkey.Found, was mark) (whole bool, err error) {
 	if !s.memory.owner(f, was) {
 		if whole, err = s.ownerAt(ctx, f, was); err != nil || !whole {
@@ -324,7 +324,8 @@ func (s *Store) kin(ctx context.Context, f *latchkey.Found) (epoch uint64, there
 	return epoch, there, nil
 }
 
-// Secrets implements latchkey.Store. Of a secret that cannot be read it returns, with the error, what is kept beside it.
+// Secrets implements latchkey.Store. Of a secret that cannot be read it returns, with the error, what is kept beside
+// it.
 func (s *Store) Secrets(ctx context.Context, owner, tokenID string) (out []latchkey.SecretRecord, err error) {
 	err = s.read(ctx, "list secrets", func() error {
 		out = nil

@@ -99,8 +99,8 @@ type ownerBody struct {
 	Limits latchkey.Limits `json:"limits,omitzero"`
 }
 
-// tokenColumns are what a tokenRow scans. The version of the owner's record stands beside the packed record, for programs
-// of the first schema write records that have no place for it.
+// tokenColumns are what a tokenRow scans. The version of the owner's record stands beside the packed record, for
+// programs of the first schema write records that have no place for it.
 const tokenColumns = `t.id, t.version, t.record, t.used, t.owner_version`
 
 // tokenRow may be all NULL, from a LEFT JOIN: then there is no token.
@@ -139,7 +139,8 @@ type leftRow struct {
 }
 
 func (r *leftRow) dest() []any {
-	return []any{&r.t.ID, &r.version, &r.kind, &r.t.Parent, &r.t.Origin, &r.t.Name, &r.t.Client.ID, &r.created, &r.notBefore,
+	return []any{&r.t.ID, &r.version, &r.kind, &r.t.Parent, &r.t.Origin, &r.t.Name, &r.t.Client.ID, &r.created,
+		&r.notBefore,
 		&r.notAfter, &r.idle, &r.used, &r.disabled, &r.revoked, &r.t.Hint,
 		&r.ownerVersion}
 }

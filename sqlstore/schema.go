@@ -31,7 +31,8 @@ import (
 //
 // Refused are: a timestamp of PostgreSQL and a TIMESTAMP of MySQL, which compare in the zone of the session; a char(n)
 // of PostgreSQL, which is not the same text in SQL and in Go; a FLOAT of MySQL, of which it shows six digits only; and,
-// for an Integer, what can hold infinity or a rounded integer. No known driver of SQLite writes a day into a DATE column.
+// for an Integer, what can hold infinity or a rounded integer. No known driver of SQLite writes a day into a DATE
+// column.
 //
 // Days and moments are also tried: a time.Time is written and read with the driver and the DSN in use, in a transaction
 // that is rolled back, and compared in SQL and in memory. Settings of the session on which the two differ are refused:
@@ -298,7 +299,8 @@ func postgresColumns(ctx context.Context, db *sql.DB, schema, table string) (col
 	case encoding != "UTF8":
 		return nil, fmt.Errorf("the database's encoding is %s: conditions compare the bytes of UTF-8", encoding)
 	case client != "UTF8":
-		return nil, fmt.Errorf("the session's client_encoding is %s, and text would be read as other text: set it to UTF8", client)
+		return nil, fmt.Errorf("the session's client_encoding is %s, and text would be read as other text: set it to UTF8",
+			client)
 	}
 	found := columns{}
 	rows, err := db.QueryContext(ctx, `SELECT CAST(a.attname AS TEXT), format_type(a.atttypid, a.atttypmod),

@@ -10,9 +10,9 @@ import (
 	"strings"
 )
 
-// A session begins with settings of the DSN, the user, the database and the server. Those that would break what a Store does,
-// some time later and far from here, are refused by name. settings are all that an engine tells of a session; one that it does
-// not know is not there.
+// A session begins with settings of the DSN, the user, the database and the server. Those that would break what a Store
+// does, some time later and far from here, are refused by name. settings are all that an engine tells of a session; one
+// that it does not know is not there.
 type settings map[string]string
 
 // rule is a setting that may be wrong.
@@ -172,7 +172,8 @@ func (s settings) refuseMySQL(writes bool) error {
 		return fmt.Errorf("character_set_client is %s and character_set_connection is %s, and bytes would be stored as "+
 			"others: take the one that differs, or its collation, out of the DSN", client, connection)
 	case writes && is("on", "1")(s["log_bin"]) && is("statement")(s["binlog_format"]):
-		return errors.New("binlog_format is STATEMENT, and what is written READ COMMITTED, as all here, would be refused: set " +
+		return errors.New("binlog_format is STATEMENT, and what is written READ COMMITTED, as all here, would be " +
+			"refused: set " +
 			"it to ROW or MIXED on the server")
 	}
 	return nil

@@ -97,7 +97,8 @@ func TestSettingsAreRefused(t *testing.T) {
 	require.NoError(t, good.refuseMySQL(false))
 	good["log_bin"] = "OFF"
 	require.NoError(t, good.refuseMySQL(true))
-	require.ErrorContains(t, settings{"transaction_timeout": "10"}.refuse(postgresRules, true), "transaction_timeout is 10")
+	require.ErrorContains(t, settings{"transaction_timeout": "10"}.refuse(postgresRules, true),
+		"transaction_timeout is 10")
 	require.NoError(t, settings{"transaction_timeout": "0"}.refuse(postgresRules, true))
 }
 

@@ -328,8 +328,8 @@ func (t *tx) require(p *plan, _ *changes) error {
 	return nil
 }
 
-// requireHolders refuses where anything else names a role than what is listed. That it stays so until the commit is owed to
-// take.
+// requireHolders refuses where anything else names a role than what is listed. That it stays so until the commit is
+// owed to take.
 func (t *tx) requireHolders(owner string, h *latchkey.Holders) error {
 	roles, err := t.versions(`SELECT r.id, r.version FROM latchkey_role_inherits x CROSS JOIN latchkey_roles r
 		WHERE r.owner = x.owner AND r.id = x.role_id AND x.owner = ? AND x.inherits_id = ?`, owner, h.RoleID)

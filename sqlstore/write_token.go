@@ -19,7 +19,8 @@ const updateToken = `UPDATE latchkey_tokens SET version = version + 1, kind = ?,
 	owner_version = ?, record = ?, used = CASE WHEN used IS NULL OR used < ? THEN COALESCE(?, used) ELSE used END
 	WHERE owner = ? AND id = ? AND version = ?`
 
-// updateDamaged is updateToken for a record that cannot be read: it stays, for whoever can mend it, and is not read again.
+// updateDamaged is updateToken for a record that cannot be read: it stays, for whoever can mend it, and is not read
+// again.
 func (d *dialect) updateDamaged() string {
 	return strings.Replace(updateToken, `record = ?`, `record = `+d.join(`?`, `record`), 1)
 }

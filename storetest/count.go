@@ -95,7 +95,8 @@ var onceCases = []Case{
 		w.same(f.Token.Used, noon.Add(time.Hour), "Used of ByDigest")
 	}),
 
-	newCase("usage/many", "A large batch is what its rows are one by one: a row or a token that comes twice, the same id of two owners, more than fits a statement.", func(w *world) {
+	newCase("usage/many", "A large batch is what its rows are one by one: a row or a token that comes twice, the same "+
+		"id of two owners, more than fits a statement.", func(w *world) {
 		const tokens = 150
 		var batch latchkey.UsageBatch
 		for n := 1; n <= tokens; n++ {
@@ -111,7 +112,8 @@ var onceCases = []Case{
 					latchkey.LastUsed{Owner: owner, TokenID: id(n), At: at.Add(-time.Minute)},
 					latchkey.LastUsed{Owner: owner, TokenID: id(n), At: at},
 					latchkey.LastUsed{Owner: owner, TokenID: id(n), At: at.Add(-time.Second)})
-				row := latchkey.UsageRow{Owner: owner, TokenID: id(n), Meter: "calls", Day: "2026-11-22", Count: int64(n), Credits: 1}
+				row := latchkey.UsageRow{Owner: owner, TokenID: id(n), Meter: "calls", Day: "2026-11-22", Count: int64(n),
+					Credits: 1}
 				batch.Rows = append(batch.Rows, row, row)
 			}
 		}

@@ -37,7 +37,8 @@ func (w *world) page() (out []string) {
 }
 
 var damageCases = []Case{
-	newCase("damaged/token", "A token put with Damaged set is named by whatever depends on it, told with an error, listed among the others, "+
+	newCase("damaged/token", "A token put with Damaged set is named by whatever depends on it, told with an error, "+
+		"listed among the others, "+
 		"and gone when it is put anew or deleted.", func(w *world) {
 		w.insert(token(1), token(2), minted(3, 1))
 		w.damage(1)

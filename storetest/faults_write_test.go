@@ -70,7 +70,8 @@ var writeFaults = map[string]fault{
 			return s.Write(ctx, w)
 		}
 	}},
-	"loses the owner's version of a token that is edited": {[]string{"write/owner-version"}, func(f *faulty, s latchkey.Store) {
+	"loses the owner's version of a token that is edited": {[]string{"write/owner-version"}, func(f *faulty,
+		s latchkey.Store) {
 		before(f, s, func(_ context.Context, w *latchkey.Write) {
 			w.Tokens = slices.Clone(w.Tokens)
 			for i := range w.Tokens {

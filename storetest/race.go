@@ -149,7 +149,8 @@ var raceCases = []Case{
 		}
 	}),
 
-	newCase("race/insert-and-configure", "When the owner's record was written, no token is inserted under an earlier version of it, not even by a Write that began before; also when it is the first record.", func(w *world) {
+	newCase("race/insert-and-configure", "When the owner's record was written, no token is inserted under an earlier "+
+		"version of it, not even by a Write that began before; also when it is the first record.", func(w *world) {
 		next := atomic.Int64{}
 		next.Store(1000)
 		for round := range 6 {

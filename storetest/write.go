@@ -190,7 +190,8 @@ var writeCases = []Case{
 		w.write(latchkey.Write{Tokens: []latchkey.Token{t}, RequireTokens: []latchkey.Ref{{ID: t.ID, Version: t.Version}}})
 	}),
 
-	newCase("write/holders", "Required holders are all that names a role, at their versions, and nothing else; else ErrConflict.", func(w *world) {
+	newCase("write/holders", "Required holders are all that names a role, at their versions, and nothing else; else "+
+		"ErrConflict.", func(w *world) {
 		held := func(t latchkey.Token) latchkey.Token { t.Roles = []string{id(901), id(900)}; return t }
 		revoked, other := held(token(3)), token(4)
 		revoked.Revoked, other.Roles = noon, []string{id(901)}
@@ -237,7 +238,8 @@ var writeCases = []Case{
 			w.refuse(latchkey.ErrConflict, with(h), what)
 			w.gone(n)
 		}
-		w.refuse(latchkey.ErrConflict, with(latchkey.Holders{RoleID: id(902)}, latchkey.Holders{RoleID: id(900)}), "the second of two")
+		w.refuse(latchkey.ErrConflict, with(latchkey.Holders{RoleID: id(902)}, latchkey.Holders{RoleID: id(900)}),
+			"the second of two")
 		// What is required is what was there before the write.
 		late := token(9)
 		late.Roles = []string{id(900)}
@@ -250,7 +252,8 @@ var writeCases = []Case{
 		w.refuse(latchkey.ErrConflict, y, "what another owner has")
 	}),
 
-	newCase("write/owner-version", "Token.OwnerVersion is kept as it was put, through edits of the token, new secrets and re-digested ones, by id, by digest, as an ancestor and in listings.", func(w *world) {
+	newCase("write/owner-version", "Token.OwnerVersion is kept as it was put, through edits of the token, new secrets "+
+		"and re-digested ones, by id, by digest, as an ancestor and in listings.", func(w *world) {
 		parent, child := token(1), minted(2, 1)
 		parent.OwnerVersion, child.OwnerVersion = 3, 4
 		w.insert(parent, child, token(3))
@@ -275,7 +278,8 @@ var writeCases = []Case{
 		check("after an edit", 2)
 		w.write(latchkey.Write{Secrets: []latchkey.SecretChange{{TokenID: id(2), Add: secret(20)}}})
 		check("with a new secret", 2, 20)
-		w.write(latchkey.Write{Secrets: []latchkey.SecretChange{{TokenID: id(2), Retire: digest(2), At: noon.Add(time.Minute)}}})
+		w.write(latchkey.Write{Secrets: []latchkey.SecretChange{{TokenID: id(2), Retire: digest(2),
+			At: noon.Add(time.Minute)}}})
 		check("after a retirement", 2, 20)
 		w.write(latchkey.Write{Silent: true,
 			Secrets: []latchkey.SecretChange{{TokenID: id(2), Retire: digest(20), Add: secret(21), Replace: true}}})

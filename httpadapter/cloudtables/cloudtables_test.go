@@ -332,7 +332,8 @@ func TestMethodsAndPaths(t *testing.T) {
 	}
 	w.serve = Handler(w.acme, nil)
 	w.mint(`key=K`)
-	for _, path := range []string{"/", "/access", "/api/1/access//", "/api/1/Access", "/io/io/api/1/access", "/api/2/access"} {
+	for _, path := range []string{"/", "/access", "/api/1/access//", "/api/1/Access", "/io/io/api/1/access",
+		"/api/2/access"} {
 		w.refused(404, reply("notFound", ""), wire{target: path, body: `key=K`})
 	}
 }

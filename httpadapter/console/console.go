@@ -2,8 +2,8 @@
 // roles, and what was used. It is made to be shipped to a host's own customers.
 //
 // For most uses, call [Mount] with a prefix and a function that says who is signed in. Each change runs as that person
-// ([latchkey.Account.As]), so latchkey itself decides what they may do, and the audit trail has their name. Every page works
-// without scripts; a little plain JavaScript saves some steps.
+// ([latchkey.Account.As]), so latchkey itself decides what they may do, and the audit trail has their name. Every page
+// works without scripts; a little plain JavaScript saves some steps.
 //
 // Each form carries an id of its own, and a form sent twice is carried out once, also when another process is asked
 // or this one was started anew: the store remembers the ids for a day ([latchkey.Account.Once]). Within half a minute
@@ -29,9 +29,9 @@ import (
 )
 
 // SignedIn says whose tokens a request is about and who is asking, as the host's own sign-in knows it. Somebody without a
-// token is [latchkey.Account.Assume]. An Access of another owner, of another Manager or of a test token is answered like
-// nobody's. An error is answered with a page of its status (see [httpadapter.ProblemOf]); a host
-// that would rather show its sign-in page does so before it calls the console.
+// token is [latchkey.Account.Assume]. An Access of another owner, of another Manager or of a test token is answered
+// like nobody's. An error is answered with a page of its status (see [httpadapter.ProblemOf]); a host that would rather
+// show its sign-in page does so before it calls the console.
 type SignedIn func(*http.Request) (latchkey.Account, latchkey.Access, error)
 
 // Options configure [Mount] and [Handler]. The zero value, and nil, are ready to use.

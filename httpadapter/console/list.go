@@ -166,7 +166,8 @@ func (v *visit) showList(unsaid bool) error {
 	for i := range rows {
 		t := &rows[i].Token
 		rows[i].Spark = sparks[t.ID]
-		rows[i].Reveal = keyring && !t.Damaged && t.Kind != latchkey.KindPublishable && t.Revoked.IsZero() && v.may(latchkey.Reveal, "token", t.ID)
+		rows[i].Reveal = keyring && !t.Damaged && t.Kind != latchkey.KindPublishable && t.Revoked.IsZero() &&
+			v.may(latchkey.Reveal, "token", t.ID)
 		if t.ID == made && v.now.Sub(t.Created) < time.Hour {
 			rows[i].IsNew = true
 			page.Notice = "Successfully created a new " + strings.ToLower(badge(t)) + " token. It is at the bottom of the list."

@@ -222,8 +222,8 @@ func (v *visit) editRole(id string) error {
 	}
 	page := ui{}
 	if r.Damaged {
-		page.Errors = []string{"The stored role " + id + " cannot be read, and nobody gets anything from it. What you save here " +
-			"replaces it wholly."}
+		page.Errors = []string{"The stored role " + id + " cannot be read, and nobody gets anything from it. What you " +
+			"save here replaces it wholly."}
 	}
 	at, _ := strconv.Atoi(text(v.query, "at"))
 	return v.showRole(http.StatusOK, page, r, roleEntryOf(&r, at-1), false)

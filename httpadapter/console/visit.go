@@ -354,6 +354,10 @@ func (v *visit) fail(err error) {
 			title, detail = "You are not signed in", "Sign in and try again."
 		case status == http.StatusNotFound:
 			title, detail = "There is nothing here", "It was deleted, or you may not see it."
+		case spoilt(err): // trying again helps nothing
+			title = "This cannot be told"
+			detail = "A stored record that it depends on cannot be read. Revoke or replace what the record is of, or have " +
+				"the database restored from a backup."
 		case status == http.StatusServiceUnavailable && detail == "":
 			detail = "The tokens cannot be read right now. Try again in a moment."
 		case errors.Is(err, latchkey.ErrNeedsKeyring):

@@ -36,8 +36,8 @@ type Options struct {
 	// is no token of the account, and answers with [latchkey.Account.Assume] on the request's account. No such session is
 	// [latchkey.ErrUnknownToken]; any other error is taken for trouble and logged. Nil: only tokens are good.
 	//
-	// To make and read tokens, a session needs create, read, update, delete and reveal on "latchkey/token/*", and itself all
-	// rights that it gives away: see [Database] and [StockImages].
+	// To make and read tokens, a session needs create, read, update, delete and reveal on "latchkey/token/*", and itself
+	// all rights that it gives away: see [Database] and [StockImages].
 	Session func(r *http.Request, id string) (latchkey.Access, error)
 
 	// BoundBySession keeps what a session makes, changes and reads to the bounds of the session's own token: its end,

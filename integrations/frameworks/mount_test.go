@@ -109,7 +109,8 @@ func (s *surfaces) walk(t *testing.T, addr, base string) {
 		{"GET", "/console/role/" + s.roleID, nil, "", 200, "<html"},
 		{"GET", "/console/nothing", nil, "", 404, "There is nothing here"},
 		{"GET", "/console/token/%2F", nil, "", 404, "There is nothing here"},
-		{"POST", "/console/new", []string{"Content-Type", form, "Origin", "https://evil.example"}, "x=1", 403, "another site"},
+		{"POST", "/console/new", []string{"Content-Type", form, "Origin", "https://evil.example"}, "x=1", 403,
+			"another site"},
 		{"GET", "/v1/status", nil, "", 200, `"up"`},
 		{"GET", "/v1/data/acme/CARS/F-150?token=" + s.root, nil, "", 200, `["F-150"],"/data/ACME/CARS/F-150"`},
 		{"GET", "/v1/data/ACME//CARS?token=" + s.root, nil, "", 200, "/data/ACME/CARS"},
@@ -318,7 +319,8 @@ func TestFiberKeepsNoMemoryOfRequests(t *testing.T) {
 		require.Equal(t, 200, status, body)
 	}
 	var clients []string
-	for token, err := range s.acme.Tokens(context.Background(), latchkey.TokenQuery{Kinds: []latchkey.Kind{latchkey.KindAccess}}) {
+	for token, err := range s.acme.Tokens(context.Background(),
+		latchkey.TokenQuery{Kinds: []latchkey.Kind{latchkey.KindAccess}}) {
 		require.NoError(t, err)
 		clients = append(clients, token.Client.ID)
 	}

@@ -90,8 +90,14 @@ func startChi(change func(chi.Router)) func(*testing.T, guards) string {
 	return func(t *testing.T, g guards) string {
 		c := chi.NewRouter()
 		change(c)
-		c.With(g.data).Get("/data/{id}", func(w http.ResponseWriter, r *http.Request) { say(w, r, "/data/", chi.URLParam(r, "id")) })
-		c.With(g.file).Get("/file/*", func(w http.ResponseWriter, r *http.Request) { say(w, r, "/file/", chi.URLParam(r, "*")) })
+		c.With(g.data).Get("/data/{id}", func(w http.ResponseWriter, r *http.Request) {
+			say(w, r, "/data/", chi.URLParam(r,
+				"id"))
+		})
+		c.With(g.file).Get("/file/*", func(w http.ResponseWriter, r *http.Request) {
+			say(w, r, "/file/", chi.URLParam(r,
+				"*"))
+		})
 		c.With(g.lost).Get("/lost/{id}", func(w http.ResponseWriter, r *http.Request) {})
 		return listen(t, c)
 	}
@@ -103,8 +109,14 @@ func startGorilla(encoded bool) func(*testing.T, guards) string {
 		if encoded {
 			m.UseEncodedPath()
 		}
-		m.Handle("/data/{id}", g.data(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { say(w, r, "/data/", mux.Vars(r)["id"]) })))
-		m.Handle("/file/{rest:.*}", g.file(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { say(w, r, "/file/", mux.Vars(r)["rest"]) })))
+		m.Handle("/data/{id}", g.data(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			say(w, r, "/data/",
+				mux.Vars(r)["id"])
+		})))
+		m.Handle("/file/{rest:.*}", g.file(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			say(w, r,
+				"/file/", mux.Vars(r)["rest"])
+		})))
 		m.Handle("/lost/{id}", g.lost(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {})))
 		return listen(t, m)
 	}
@@ -127,8 +139,13 @@ func startGin(change func(*gin.Engine)) func(*testing.T, guards) string {
 func startEcho5(config echo5.RouterConfig, wrap func(Middleware) echo5.MiddlewareFunc) func(*testing.T, guards) string {
 	return func(t *testing.T, g guards) string {
 		e := echo5.NewWithConfig(echo5.Config{Router: echo5.NewRouter(config)})
-		e.GET("/data/:id", func(c *echo5.Context) error { say(c.Response(), c.Request(), "/data/", c.Param("id")); return nil }, wrap(g.data))
-		e.GET("/file/*", func(c *echo5.Context) error { say(c.Response(), c.Request(), "/file/", c.Param("*")); return nil }, wrap(g.file))
+		e.GET("/data/:id", func(c *echo5.Context) error {
+			say(c.Response(), c.Request(), "/data/",
+				c.Param("id"))
+			return nil
+		}, wrap(g.data))
+		e.GET("/file/*", func(c *echo5.Context) error { say(c.Response(), c.Request(), "/file/", c.Param("*")); return nil },
+			wrap(g.file))
 		e.GET("/lost/:id", func(c *echo5.Context) error { return nil }, wrap(g.lost))
 		return listen(t, e)
 	}
@@ -176,8 +193,14 @@ func startFiberAdaptor(t *testing.T, g guards) string {
 		}
 		return c.SendString(reading{value, u.Path}.answer(prefix))
 	}
-	app.Get("/data/:id", keep, adaptor.HTTPMiddleware(g.data), func(c fiber.Ctx) error { return tell(c, "/data/", c.Params("id")) })
-	app.Get("/file/*", keep, adaptor.HTTPMiddleware(g.file), func(c fiber.Ctx) error { return tell(c, "/file/", c.Params("*")) })
+	app.Get("/data/:id", keep, adaptor.HTTPMiddleware(g.data), func(c fiber.Ctx) error {
+		return tell(c, "/data/",
+			c.Params("id"))
+	})
+	app.Get("/file/*", keep, adaptor.HTTPMiddleware(g.file), func(c fiber.Ctx) error {
+		return tell(c, "/file/",
+			c.Params("*"))
+	})
 	app.Get("/lost/:id", keep, adaptor.HTTPMiddleware(g.lost), func(c fiber.Ctx) error { return nil })
 	return listenFiber(t, app)
 }
@@ -195,14 +218,21 @@ func fiberAdaptorValue(r *http.Request, name string) (string, bool) {
 var routers = []router{
 	{name: "ServeMux", rest: "rest", start: func(t *testing.T, g guards) string {
 		m := http.NewServeMux()
-		m.Handle("GET /data/{id}", g.data(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { say(w, r, "/data/", r.PathValue("id")) })))
-		m.Handle("GET /file/{rest...}", g.file(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { say(w, r, "/file/", r.PathValue("rest")) })))
+		m.Handle("GET /data/{id}", g.data(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			say(w, r, "/data/",
+				r.PathValue("id"))
+		})))
+		m.Handle("GET /file/{rest...}", g.file(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			say(w, r,
+				"/file/", r.PathValue("rest"))
+		})))
 		m.Handle("GET /lost/{id}", g.lost(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {})))
 		return listen(t, m)
 	}},
 	{name: "chi", rest: "*", raw: true, start: startChi(func(chi.Router) {})},
 	{name: "chi, CleanPath", rest: "*", raw: true, start: startChi(func(c chi.Router) { c.Use(chimiddleware.CleanPath) })},
-	{name: "chi, StripSlashes", rest: "*", raw: true, start: startChi(func(c chi.Router) { c.Use(chimiddleware.StripSlashes) })},
+	{name: "chi, StripSlashes", rest: "*", raw: true,
+		start: startChi(func(c chi.Router) { c.Use(chimiddleware.StripSlashes) })},
 	{name: "chi, Route and Use", rest: "*", raw: true, start: func(t *testing.T, g guards) string {
 		c := chi.NewRouter()
 		c.Route("/data/{id}", func(c chi.Router) {
@@ -228,13 +258,17 @@ var routers = []router{
 		return listen(t, c)
 	}},
 	{name: "gorilla/mux", rest: "rest", hook: GorillaPathValue, start: startGorilla(false)},
-	{name: "gorilla/mux, UseEncodedPath", rest: "rest", hook: GorillaPathValue, escaped: true, raw: true, start: startGorilla(true)},
+	{name: "gorilla/mux, UseEncodedPath", rest: "rest", hook: GorillaPathValue, escaped: true, raw: true,
+		start: startGorilla(true)},
 	{name: "httprouter", rest: "rest", hook: HTTPRouterPathValue, start: func(t *testing.T, g guards) string {
 		m := httprouter.New()
 		value := func(r *http.Request, name string) string {
 			return httprouter.ParamsFromContext(r.Context()).ByName(name)
 		}
-		m.Handler("GET", "/data/:id", g.data(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { say(w, r, "/data/", value(r, "id")) })))
+		m.Handler("GET", "/data/:id", g.data(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			say(w, r,
+				"/data/", value(r, "id"))
+		})))
 		m.Handler("GET", "/file/*rest", g.file(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			say(w, r, "/file/", strings.TrimPrefix(value(r, "rest"), "/"))
 		})))
@@ -250,20 +284,27 @@ var routers = []router{
 		e.UseRawPath, e.UnescapePathValues = true, false
 	})},
 	{name: "gin, UseEscapedPath", rest: "rest", decodes: "always", start: startGin(func(e *gin.Engine) { e.UseEscapedPath = true })},
-	{name: "gin, UseEscapedPath, escaped values", rest: "rest", escaped: true, raw: true, start: startGin(func(e *gin.Engine) {
-		e.UseEscapedPath, e.UnescapePathValues = true, false
-	})},
+	{name: "gin, UseEscapedPath, escaped values", rest: "rest", escaped: true, raw: true,
+		start: startGin(func(e *gin.Engine) {
+			e.UseEscapedPath, e.UnescapePathValues = true, false
+		})},
 	{name: "echo v4", rest: "*", raw: true, start: func(t *testing.T, g guards) string {
 		e := echo4.New()
-		e.GET("/data/:id", func(c echo4.Context) error { say(c.Response(), c.Request(), "/data/", c.Param("id")); return nil }, Echo4(g.data))
-		e.GET("/file/*", func(c echo4.Context) error { say(c.Response(), c.Request(), "/file/", c.Param("*")); return nil }, Echo4(g.file))
+		e.GET("/data/:id", func(c echo4.Context) error {
+			say(c.Response(), c.Request(), "/data/",
+				c.Param("id"))
+			return nil
+		}, Echo4(g.data))
+		e.GET("/file/*", func(c echo4.Context) error { say(c.Response(), c.Request(), "/file/", c.Param("*")); return nil },
+			Echo4(g.file))
 		e.GET("/lost/:id", func(c echo4.Context) error { return nil }, Echo4(g.lost))
 		return listen(t, e)
 	}},
 	{name: "echo v5", rest: "*", raw: true, start: startEcho5(echo5.RouterConfig{}, Echo5)},
 	{name: "echo v5, its own WrapMiddleware", rest: "*", raw: true, start: startEcho5(echo5.RouterConfig{},
 		func(m Middleware) echo5.MiddlewareFunc { return echo5.WrapMiddleware(m) })},
-	{name: "echo v5, UnescapePathParamValues", rest: "*", start: startEcho5(echo5.RouterConfig{UnescapePathParamValues: true}, Echo5)},
+	{name: "echo v5, UnescapePathParamValues", rest: "*",
+		start: startEcho5(echo5.RouterConfig{UnescapePathParamValues: true}, Echo5)},
 	{name: "fiber v3", rest: "*", escaped: true, raw: true, start: startFiber(fiber.Config{})},
 	{name: "fiber v3, UnescapePath", rest: "*", decodes: "always", start: startFiber(fiber.Config{UnescapePath: true})},
 	{name: "fiber v3, StrictRouting, CaseSensitive", rest: "*", decodes: "always",

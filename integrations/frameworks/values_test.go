@@ -42,7 +42,8 @@ var denied = []string{"payroll", "sub/secret", "payrol%6C"}
 
 func issue(t *testing.T, account latchkey.Account, kind latchkey.Kind, p latchkey.Permissions) string {
 	t.Helper()
-	_, secret, err := account.Issue(context.Background(), latchkey.Spec{Kind: kind, Settings: latchkey.Settings{Permissions: p}})
+	_, secret, err := account.Issue(context.Background(), latchkey.Spec{Kind: kind,
+		Settings: latchkey.Settings{Permissions: p}})
 	require.NoError(t, err)
 	return secret.Reveal()
 }
@@ -77,13 +78,18 @@ func as(key string) []string { return []string{"Authorization", "Bearer " + key}
 
 // spellings are targets that mean, or could be taken to mean, what is denied.
 var spellings = []string{
-	"payroll", "payrol%6C", "payrol%6c", "%70ayroll", "%70%61%79%72%6f%6c%6c", "payrol%256C", "payrol%25256C", "payrol%25%36%43",
+	"payroll", "payrol%6C", "payrol%6c", "%70ayroll", "%70%61%79%72%6f%6c%6c", "payrol%256C", "payrol%25256C",
+	"payrol%25%36%43",
 	"%2570ayroll", "payroll/", "payroll%2F", "payroll%2f", "payroll//", "%2Fpayroll", "/payroll", "//payroll", "./payroll",
 	"%2E/payroll", "%2e%2fpayroll", "x/../payroll", "x/%2e%2e/payroll", "x%2F..%2Fpayroll", "x%2f%2e%2E%2Fpayroll",
-	"x%5C..%5Cpayroll", `x\..\payroll`, "x%252F..%252Fpayroll", "..%2Fdata%2Fpayroll", "%2e%2e/data/payroll", "../data/payroll",
-	"payroll/.", "payroll%2F.", "payroll/x/..", "payroll?x=1", "payroll;x", "payroll%3Bx", "payroll%00", "PAYROLL", "payroll%20",
-	"payroll+", "+payroll", "payroll%2B", "pay+%72oll", "pay%20%72oll", "payroll%23", "payroll%3F", "%C3%B1payroll", "%FFpayroll",
-	"sub/secret", "sub%2Fsecret", "sub%2fsecret", "sub%252Fsecret", "sub//secret", "sub/./secret", "sub/x/../secret", "sub/secret/",
+	"x%5C..%5Cpayroll", `x\..\payroll`, "x%252F..%252Fpayroll", "..%2Fdata%2Fpayroll", "%2e%2e/data/payroll",
+	"../data/payroll",
+	"payroll/.", "payroll%2F.", "payroll/x/..", "payroll?x=1", "payroll;x", "payroll%3Bx", "payroll%00", "PAYROLL",
+	"payroll%20",
+	"payroll+", "+payroll", "payroll%2B", "pay+%72oll", "pay%20%72oll", "payroll%23", "payroll%3F", "%C3%B1payroll",
+	"%FFpayroll",
+	"sub/secret", "sub%2Fsecret", "sub%2fsecret", "sub%252Fsecret", "sub//secret", "sub/./secret", "sub/x/../secret",
+	"sub/secret/",
 	"sub/secre%74", "sub%2Fsecre%74", "/sub/secret", "sub%2F%2Fsecret", "sub%5Csecret", "sub+/secret", "x/../sub/secret",
 	".", "..", "%2e", "%2E%2E", "%2F", "%252e", "", "%", "%25", "%zz", "*", "%2A", "{id}", "%7Bid%7D", "a%0Ab", "a%0D%0Ab",
 }
@@ -94,7 +100,8 @@ func TestWhatIsServedIsWhatWasAsked(t *testing.T) {
 		t.Run(rt.name, func(t *testing.T) {
 			addr, key, _, log := start(t, rt, func(*httpadapter.Options) {})
 			served := 0
-			for _, prefix := range []string{"/data/", "/file/", "/data//", "//data/", "/./data/", "/x/../file/", "/%64ata/", "/DATA/", "/fil%65/"} {
+			for _, prefix := range []string{"/data/", "/file/", "/data//", "//data/", "/./data/", "/x/../file/", "/%64ata/",
+				"/DATA/", "/fil%65/"} {
 				for _, s := range spellings {
 					status, body, _ := send(t, addr, "GET", prefix+s, as(key)...)
 					require.NotEqual(t, 401, status, s)
@@ -141,7 +148,8 @@ func TestPlainValuesPass(t *testing.T) {
 				require.Equal(t, 200, status, name)
 				require.Equal(t, name, value)
 			}
-			for target, name := range map[string]string{"caf%C3%A9": "café", "a%20b": "a b", "50%25": "50%"} { // Go's own spelling
+			// Go's own spelling
+			for target, name := range map[string]string{"caf%C3%A9": "café", "a%20b": "a b", "50%25": "50%"} {
 				status, value := get("/data/"+target, key)
 				if rt.escaped {
 					require.Equal(t, 400, status, target)
@@ -150,7 +158,8 @@ func TestPlainValuesPass(t *testing.T) {
 				require.Equal(t, 200, status, target)
 				require.Equal(t, name, value)
 			}
-			for target, name := range map[string]string{"order%73": "orders", "caf%c3%a9": "café", "a%2520b": "", "payrol%6C": "payroll", "x%2541": ""} {
+			for target, name := range map[string]string{"order%73": "orders", "caf%c3%a9": "café", "a%2520b": "",
+				"payrol%6C": "payroll", "x%2541": ""} {
 				status, value := get("/data/"+target, key)
 				switch {
 				case rt.raw || name == "":

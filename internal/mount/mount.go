@@ -27,8 +27,8 @@ func Subtree(mux Mux, prefix, keep string, h http.Handler) {
 	}))
 }
 
-// Beneath serves all that lies beneath prefix ("/console", "" for the root) with h. The URL that h sees begins with keep
-// in the place of prefix and of whatever lies before that.
+// Beneath serves all that lies beneath prefix ("/console", "" for the root) with h. The URL that h sees begins with
+// keep in the place of prefix and of whatever lies before that.
 func Beneath(mux Mux, prefix, keep string, h http.Handler) {
 	mux.Handle(prefix+"/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		path := routed(r.URL)

@@ -1,5 +1,5 @@
-// Command first is what upgrade_test.go builds from the first published sources, and lets work on a database beside this
-// version. It reads a command on each line and answers with a line: what it made, or "error: …".
+// Command first is what upgrade_test.go builds from the first published sources, and lets work on a database beside
+// this version. It reads a command on each line and answers with a line: what it made, or "error: …".
 package main
 
 import (
@@ -21,7 +21,8 @@ import (
 )
 
 func main() {
-	dialect := map[string]latchkey.Dialect{"sqlite": latchkey.SQLite, "pgx": latchkey.Postgres, "mysql": latchkey.MySQL}[os.Args[1]]
+	dialect := map[string]latchkey.Dialect{"sqlite": latchkey.SQLite, "pgx": latchkey.Postgres,
+		"mysql": latchkey.MySQL}[os.Args[1]]
 	db, err := sql.Open(os.Args[1], os.Args[2])
 	if err != nil {
 		panic(err)
@@ -97,8 +98,9 @@ func (p *program) world(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	heir, err := acme.CreateRole(ctx, latchkey.Role{Name: "heir", Inherits: []string{role.ID}, Permissions: latchkey.Permissions{
-		latchkey.Deny(latchkey.Read).On("dataset/payroll")}})
+	heir, err := acme.CreateRole(ctx, latchkey.Role{Name: "heir", Inherits: []string{role.ID},
+		Permissions: latchkey.Permissions{
+			latchkey.Deny(latchkey.Read).On("dataset/payroll")}})
 	if err != nil {
 		return "", err
 	}
@@ -127,8 +129,9 @@ func (p *program) world(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	_, child, err := p.keys.Mint(ctx, a, latchkey.Narrowing{Lifetime: far.Sub(time.Now()), Client: latchkey.Client{ID: "42", Name: "Ada"},
-		Rows: []latchkey.Condition{latchkey.Where("team", latchkey.Eq, int64(7))}})
+	_, child, err := p.keys.Mint(ctx, a, latchkey.Narrowing{Lifetime: far.Sub(time.Now()),
+		Client: latchkey.Client{ID: "42", Name: "Ada"},
+		Rows:   []latchkey.Condition{latchkey.Where("team", latchkey.Eq, int64(7))}})
 	if err != nil {
 		return "", err
 	}
