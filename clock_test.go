@@ -18,7 +18,7 @@ import (
 	"github.com/latchkey-go/latchkey/memstore"
 )
 
-// clocks is a bed of nodes over one store, each with a clock of its own, which is off the true time by some amount,
+// clocks is a set of nodes over one store, each with a clock of its own, which is off the true time by some amount,
 // stands still, or says something wrong once.
 type clocks struct {
 	*testing.T
@@ -540,7 +540,10 @@ func TestMassRevocationByAnOrder(t *testing.T) {
 						}
 					}
 					// Other settings leave it alone.
-					require.NoError(t, here.For("acme").Configure(c.ctx, func(o *latchkey.Owner) error { o.Extra = []byte("x"); return nil }))
+					require.NoError(t, here.For("acme").Configure(c.ctx, func(o *latchkey.Owner) error {
+						o.Extra = []byte("x")
+						return nil
+					}))
 					c.turn(time.Second + time.Duration(round)*time.Minute)
 				}
 			})
@@ -576,7 +579,8 @@ func TestMassRevocationOfThePast(t *testing.T) {
 	require.NoError(t, c.endAll(m, time.Time{}))
 	require.NoError(t, c.verify(m, early))
 
-	require.ErrorIs(t, m.For("acme").Configure(c.ctx, func(o *latchkey.Owner) error { o.Since = 0; o.Since++; return nil }),
+	forge := func(o *latchkey.Owner) error { o.Since = 0; o.Since++; return nil }
+	require.ErrorIs(t, m.For("acme").Configure(c.ctx, forge),
 		latchkey.ErrInvalid, "Since is for reading")
 }
 
@@ -625,7 +629,10 @@ func TestMadeWhileAllAreEnded(t *testing.T) {
 				m, _ := c.node(0, imports)
 				fast, _ := c.node(50*time.Second, imports)
 				if record {
-					require.NoError(t, fast.For("acme").Configure(c.ctx, func(o *latchkey.Owner) error { o.Extra = []byte("x"); return nil }))
+					require.NoError(t, fast.For("acme").Configure(c.ctx, func(o *latchkey.Owner) error {
+						o.Extra = []byte("x")
+						return nil
+					}))
 				}
 				_, secret := c.issue(m, latchkey.Settings{})
 				a := c.access(m, secret)

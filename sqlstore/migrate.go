@@ -147,8 +147,8 @@ func schemaVersion(ctx context.Context, q queryer, dia *dialect, steps []migrati
 		}
 	}
 	if r.oldest > known {
-		return 0, fmt.Errorf("the schema has version %d (%s), newer than this program's %d, and does not allow programs that "+
-			"know fewer than %d migrations: use a newer latchkey; schemas never go back", version, r.name(version), known,
+		return 0, fmt.Errorf("the schema has version %d (%s), newer than this program's %d, and does not allow programs "+
+			"that know fewer than %d migrations: use a newer latchkey; schemas never go back", version, r.name(version), known,
 			r.oldest)
 	}
 	missing := ""

@@ -180,8 +180,8 @@ func checkClock(database int64) error {
 		apart, word = -apart, "ahead of"
 	}
 	if apart > maxApart {
-		return fmt.Errorf("this machine's clock is %v %s the database's, and they may be %v apart: set right the one that is "+
-			"wrong (NTP)", apart.Round(time.Second), word, maxApart)
+		return fmt.Errorf("this machine's clock is %v %s the database's, and they may be %v apart: set right the one "+
+			"that is wrong (NTP)", apart.Round(time.Second), word, maxApart)
 	}
 	return nil
 }

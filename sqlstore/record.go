@@ -129,7 +129,8 @@ func (r *tokenRow) token(owner string) latchkey.Token {
 }
 
 // leftColumns are what a leftRow scans: what is kept beside a token's record.
-const leftColumns = `t.id, t.version, t.kind, t.parent, t.origin, t.name, t.client_id, t.created, t.not_before, t.not_after,
+const leftColumns = `t.id, t.version, t.kind, t.parent, t.origin, t.name, t.client_id, t.created, t.not_before,
+	t.not_after,
 	t.idle, t.used, t.disabled, t.revoked, t.hint, t.owner_version`
 
 type leftRow struct {

@@ -290,7 +290,8 @@ func postgresColumns(ctx context.Context, db *sql.DB, schema, table string) (col
 	var version, encoding, client string
 	var digits int
 	err := db.QueryRowContext(ctx, `SELECT version(), current_setting('server_encoding'),
-		current_setting('client_encoding'), CAST(current_setting('extra_float_digits') AS INTEGER)`).Scan(&version, &encoding, &client, &digits)
+		current_setting('client_encoding'), CAST(current_setting('extra_float_digits') AS INTEGER)`).
+		Scan(&version, &encoding, &client, &digits)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("this is no PostgreSQL database, or it cannot be reached: %w", err)

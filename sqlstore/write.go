@@ -411,8 +411,8 @@ func (t *tx) putOwner(p *plan, c *changes) error {
 		}
 		return err
 	}
-	n, err := t.exec(`UPDATE latchkey_owners SET version = version + 1, disabled = ?, not_before = ?, since = ?, boundary = ?,
-		extra = ?, body = ? WHERE owner = ? AND version = ?`,
+	n, err := t.exec(`UPDATE latchkey_owners SET version = version + 1, disabled = ?, not_before = ?, since = ?,
+		boundary = ?, extra = ?, body = ? WHERE owner = ? AND version = ?`,
 		append(slices.Clone(p.owner), p.w.Owner, int64(p.w.OwnerRecord.Version))...)
 	if err == nil && n != 1 {
 		err = say(latchkey.ErrConflict, "the owner's record changed since it was read")

@@ -129,8 +129,8 @@ func (t *tx) copied(p *plan, c *changes, id string) (tokenCopy, error) {
 	return tokenCopy{packedUsed(fromMicros(row.used)), []byte(row.record.String), row.ownerVersion.Int64}, nil
 }
 
-const insertSecret = `INSERT INTO latchkey_secrets (digest, owner, token_id, signing, not_after, head, owner_version, found)
-	VALUES (?, ?, ?, ?, ?, ?, ?, ?)`
+const insertSecret = `INSERT INTO latchkey_secrets (digest, owner, token_id, signing, not_after, head,
+	owner_version, found) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`
 
 // secretArgs are the columns of insertSecret.
 func secretArgs(owner, token string, s *latchkey.SecretRecord, of tokenCopy) []any {

@@ -283,7 +283,8 @@ var routers = []router{
 	{name: "gin, UseRawPath, escaped values", rest: "rest", raw: true, start: startGin(func(e *gin.Engine) {
 		e.UseRawPath, e.UnescapePathValues = true, false
 	})},
-	{name: "gin, UseEscapedPath", rest: "rest", decodes: "always", start: startGin(func(e *gin.Engine) { e.UseEscapedPath = true })},
+	{name: "gin, UseEscapedPath", rest: "rest", decodes: "always",
+		start: startGin(func(e *gin.Engine) { e.UseEscapedPath = true })},
 	{name: "gin, UseEscapedPath, escaped values", rest: "rest", escaped: true, raw: true,
 		start: startGin(func(e *gin.Engine) {
 			e.UseEscapedPath, e.UnescapePathValues = true, false
