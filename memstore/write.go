@@ -254,7 +254,7 @@ func (tx *tx) putToken(t latchkey.Token) error {
 	return nil
 }
 
-// adopt and disown keep the list of who was minted by whom.
+// adopt and disown keep the list of what was minted from what.
 func (a *account) adopt(t *token) {
 	if t.parent == "" {
 		return

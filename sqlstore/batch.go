@@ -20,7 +20,7 @@ type batch struct {
 	alive  int    // whose callers wait
 	gone   bool   // a caller left before the commit
 	sealed bool   // the commit has begun
-	lent   bool   // the leader waits for locks, and somebody works in her place
+	lent   bool   // the leader waits for locks, and somebody works in its place
 }
 
 // addMint queues a mint, and sees to it that somebody works at it.
@@ -39,20 +39,20 @@ func (s *Store) hire() {
 	}
 }
 
-// eldest is the mint that has waited longest, of those whose owner no leader waits for: the others are hers to take along
-// when she has what she waits for, and if she never does, one who waits is enough. The caller holds the lock.
+// eldest is the mint that has waited longest, of those whose owner no leader waits for: the others are for that leader to take along
+// when it has what it waits for, and if it never does, one who waits is enough. The caller holds the lock.
 func (q *queue) eldest() int {
 	return slices.IndexFunc(q.jobs, func(j *job) bool { return j.mint != nil && q.leaders[j.mint.w.Owner] == nil })
 }
 
 const (
-	// maxPatience is how long a leader waits for locks before somebody else may work in her place.
+	// maxPatience is how long a leader waits for locks before somebody else may work in its place.
 	maxPatience = 50 * time.Millisecond
 	// maxLent is in how many places. Each who waits holds a connection.
 	maxLent = 4
 )
 
-// await notes that the leader is about to wait for locks of her owner.
+// await notes that the leader is about to wait for locks of its owner.
 func (s *Store) await(b *batch) (done func()) {
 	s.queue.mu.Lock()
 	defer s.queue.mu.Unlock()
@@ -124,14 +124,14 @@ func (q *queue) nextMint(minters int) *batch {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	i := q.eldest()
-	if i < 0 || q.minters > minters { // too many: one who had lent her place has it back
+	if i < 0 || q.minters > minters { // too many: one who had lent its place has it back
 		q.minters--
 		return nil
 	}
 	b := &batch{leader: q.jobs[i], owner: q.jobs[i].mint.w.Owner}
 	q.lead(b)
 	q.jobs = slices.Delete(q.jobs, i, i+1)
-	// The others outlive the leader's deadline, and she need not outwait the database.
+	// The others outlive the leader's deadline, and it need not outwait the database.
 	b.ctx, b.cancel = context.WithCancel(context.WithoutCancel(b.leader.ctx))
 	b.join(b.leader)
 	return b
@@ -143,7 +143,7 @@ func (b *batch) join(j *job) {
 	b.alive++
 }
 
-// leave is for a caller whose time is over. It is false when her write may be committed all the same.
+// leave is for a caller whose time is over. It is false when its write may be committed all the same.
 func (q *queue) leave(j *job) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -233,7 +233,7 @@ func (q *queue) seal(b *batch) bool {
 	return b.sealed
 }
 
-// members are those of whom nobody has left.
+// members are those that have not left.
 func (q *queue) members(b *batch) []*job {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -257,7 +257,7 @@ type panicked struct{ value any }
 
 func (p panicked) Error() string { return fmt.Sprint("panic: ", p.value) }
 
-// mintTogether answers the leader, and those who share her commit.
+// mintTogether answers the leader, and those who share its commit.
 func (s *Store) mintTogether(b *batch) {
 	defer b.cancel()
 	defer s.queue.awaited(b)
@@ -275,7 +275,7 @@ func (s *Store) mintTogether(b *batch) {
 			}
 			s.queue.reopen(b)
 			if len(s.queue.members(b)) == 0 {
-				return err // the leader herself
+				return err // the leader itself
 			}
 		}
 	})
@@ -293,7 +293,7 @@ func (s *Store) mintTogether(b *batch) {
 	}
 }
 
-// errGone says that a caller left while her mint was written.
+// errGone says that a caller left while its mint was written.
 var errGone = errors.New("a caller left")
 
 // mintOnce is one try. On ErrUnknownOutcome and errAlone the error is the answer for all in the batch; on any other nothing
@@ -311,7 +311,7 @@ func (s *Store) mintOnce(b *batch) (epoch uint64, err error) {
 	}
 	defer on.end()
 	t := &mintTx{tx: &tx{store: s, transaction: on, job: &job{ctx: b.ctx}}}
-	// For her own locks the leader waits, with nobody else waiting for her but those of the same owner.
+	// For its own locks the leader waits, with nobody else waiting for it but those of the same owner.
 	done := s.await(b)
 	err = t.lock([]*plan{b.leader.mint}, false)
 	if done(); err != nil {

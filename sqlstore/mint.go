@@ -68,7 +68,7 @@ type held struct {
 	revoked bool
 }
 
-// admit takes the locks of those who follow, where they are free, and sends away whom they are not enough for.
+// admit takes the locks of those who follow, where they are free, and sends away those they are not enough for.
 func (t *mintTx) admit(b *batch, followers []*job) error {
 	plans := make([]*plan, len(followers))
 	for i, j := range followers {
@@ -178,7 +178,7 @@ func (t *mintTx) lockOwners(owners map[string]bool, lock string, skip bool, note
 		if err != nil || skip {
 			return err
 		}
-		for owner := range owners { // of whom nothing is known yet
+		for owner := range owners { // nothing is known of it yet
 			if _, err := t.insert(`INSERT INTO latchkey_event_seqs (owner, seq) VALUES (?, 0)`, owner); err != nil {
 				return err
 			}

@@ -21,7 +21,7 @@ type job struct {
 	single bool            // must have a transaction of its own
 	mint   *plan           // what apply does, if it may be done by the statements of mints
 	batch  *batch          // of mints, that is at work on it
-	left   bool            // her caller is gone, during a commit of that batch
+	left   bool            // its caller is gone, during a commit of that batch
 }
 
 // queue holds the writes that wait for a commit. Its lock also guards what callers and the batches of their mints tell
@@ -31,7 +31,7 @@ type queue struct {
 	jobs    []*job
 	minters int               // how many goroutines work at mints, without those who wait for locks and lent their place
 	lent    int               // how many those are
-	leaders map[string]*batch // by owner: whose leader waits, or is about to, for what she must hold
+	leaders map[string]*batch // by owner: whose leader waits, or is about to, for what it must hold
 }
 
 func (q *queue) add(jobs ...*job) {
@@ -102,7 +102,7 @@ func (s *Store) enqueue(j *job) error {
 	}
 	lane := s.writing
 	if j.mint != nil && s.dialect.minters > 0 {
-		lane = nil // the answer comes without her doing
+		lane = nil // the answer comes without its doing
 		s.addMint(j)
 	} else {
 		s.queue.add(j)

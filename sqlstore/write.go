@@ -443,7 +443,7 @@ func (t *tx) revoke(p *plan, c *changes) error {
 	return nil
 }
 
-// ownedTables hold what belongs to an owner alone. The ids of her writes stay: a write that is repeated after Erase must
+// ownedTables hold what belongs to an owner alone. The ids of the owner's writes stay: a write that is repeated after Erase must
 // not be done again. First come those that AddUsage writes, in its order.
 var ownedTables = []string{
 	"latchkey_usage", "latchkey_tokens", "latchkey_secrets", "latchkey_token_roles", "latchkey_role_inherits",

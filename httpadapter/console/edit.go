@@ -18,8 +18,8 @@ func (v *visit) edit(id string) error {
 	}
 	page := ui{Notice: v.noticeFor(text(v.query, "done"), &t)}
 	if t.Damaged {
-		page.Errors = []string{"The stored record of the token " + id + " cannot be read. The token does nothing. Revoke it " +
-			"and make another, or have the database restored from a backup."}
+		page.Errors = []string{"The stored record of the token " + id + " cannot be read. The token does nothing. Revoke " +
+			"it and make another, or have the database restored from a backup."}
 	}
 	from, _ := strconv.Atoi(text(v.query, "chips"))
 	return v.showEdit(http.StatusOK, page, &t, v.entryOf(&t, from), nil)
