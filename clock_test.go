@@ -472,8 +472,8 @@ func TestAClockThatStandsStillBesideASlowStore(t *testing.T) {
 	})
 }
 
-// When both clocks were wrong together and are put right, what was made meanwhile is right, and what was over stays over for
-// an hour.
+// When both clocks were wrong together and are put right, what was made meanwhile is right, and what was over stays
+// over for an hour.
 func TestBothClocksSetBack(t *testing.T) {
 	c := newClocks(t)
 	m, own := c.node(0, func(o *latchkey.Options) { o.CreditBlock = nil })

@@ -188,8 +188,8 @@ func TestInvalidPartsAllowNothing(t *testing.T) {
 	p := newPolicy([]layer{{roles: []string{"bad", "good"}}}, roles)
 	require.Equal(t, verdictAll, p.verdict(Read, "b"), "a bad role takes nothing from others")
 
-	// What a broken role says or denies is not known: it gives nothing to who inherits it, and nothing is what a role gives
-	// that applies its denies again.
+	// What a broken role says or denies is not known: it gives nothing to who inherits it, and nothing is what a role
+	// gives that applies its denies again.
 	ring := Role{ID: "ring", Inherits: []string{"ring 2"}, Permissions: all}
 	for name, broken := range map[string]Role{
 		"a rule":           {ID: "broken", Permissions: bad},

@@ -39,8 +39,9 @@ func (s *Store) hire() {
 	}
 }
 
-// eldest is the mint that has waited longest, of those whose owner no leader waits for: the others are for that leader to take along
-// when it has what it waits for, and if it never does, one who waits is enough. The caller holds the lock.
+// eldest is the mint that has waited longest, of those whose owner no leader waits for: the others are for that leader
+// to take along when it has what it waits for, and if it never does, one who waits is enough. The caller holds the
+// lock.
 func (q *queue) eldest() int {
 	return slices.IndexFunc(q.jobs, func(j *job) bool { return j.mint != nil && q.leaders[j.mint.w.Owner] == nil })
 }

@@ -443,8 +443,8 @@ func (t *tx) revoke(p *plan, c *changes) error {
 	return nil
 }
 
-// ownedTables hold what belongs to an owner alone. The ids of the owner's writes stay: a write that is repeated after Erase must
-// not be done again. First come those that AddUsage writes, in its order.
+// ownedTables hold what belongs to an owner alone. The ids of the owner's writes stay: a write that is repeated after
+// Erase must not be done again. First come those that AddUsage writes, in its order.
 var ownedTables = []string{
 	"latchkey_usage", "latchkey_tokens", "latchkey_secrets", "latchkey_token_roles", "latchkey_role_inherits",
 	"latchkey_roles", "latchkey_owners", "latchkey_clients", "latchkey_once", "latchkey_reservations", "latchkey_credits",
