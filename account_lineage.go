@@ -167,8 +167,8 @@ func (a Account) Refusals(ctx context.Context, tokens ...Token) (map[string]erro
 
 // Find returns the token that a text belongs to: one of its secrets that has not been removed, or the text of a
 // publishable token. It is no use of the token and is counted nowhere. [ErrNotFound] if there is none, if it is another
-// owner's, and if the caller may not read it: these are alike. Where a Store cannot tell which token it is, for a record
-// cannot be read that decides about it, it is a *[DamagedError] to a caller that may read that record.
+// owner's, and if the caller may not read it: these are alike. Where a Store cannot tell which token it is, for a
+// record cannot be read that decides about it, it is a *[DamagedError] to a caller that may read that record.
 func (a Account) Find(ctx context.Context, text string) (Token, error) {
 	c, err := a.begin(ctx)
 	if err != nil {

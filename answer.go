@@ -82,8 +82,8 @@ type part struct {
 	any    []alternative // in the order they were given
 }
 
-// alternative is rows less those that later Denies removed. Denies are kept beside the rows, not wrapped around them, so
-// that a long list of Grants and Denies does not make a deep condition.
+// alternative is rows less those that later Denies removed. Denies are kept beside the rows, not wrapped around them,
+// so that a long list of Grants and Denies does not make a deep condition.
 type alternative struct {
 	rows  Condition
 	since int // the Denies from here on, in answer.nots, speak about it
@@ -218,8 +218,8 @@ func (ans *answer) grants() []grant {
 }
 
 // maxPairs bounds the pairs of one meet of grants that force values on both sides, and maxForced the weight of the
-// values in them, so that no rules can make a question arbitrarily expensive. Beyond them the answer is a fault: it admits
-// no row, and lies within nothing but every row.
+// values in them, so that no rules can make a question arbitrarily expensive. Beyond them the answer is a fault: it
+// admits no row, and lies within nothing but every row.
 const (
 	maxPairs  = 1 << 16
 	maxForced = 1 << 17

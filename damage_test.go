@@ -242,7 +242,8 @@ func TestARecordOfAnotherKindThanItsText(t *testing.T) {
 	require.Equal(t, 1, store.edited)
 }
 
-// A text tells nobody that it belongs to a record of another owner, or to one that the caller may not read, be it damaged.
+// A text tells nobody that it belongs to a record of another owner, or to one that the caller may not read, be it
+// damaged.
 func TestFindOfADamagedTokenTellsNothing(t *testing.T) {
 	s := &bare{Store: memstore.New(nil)}
 	keys := latchkey.New(s, nil)

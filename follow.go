@@ -39,12 +39,12 @@ func newFollower(m *Manager) *follower {
 	return &follower{m: m, gathering: gathering{worth: 2 * time.Microsecond}}
 }
 
-// suspect makes the next answer ask the store, whatever MaxStale says: a call here made or found a change that the cache may
-// not have been told.
+// suspect makes the next answer ask the store, whatever MaxStale says: a call here made or found a change that the
+// cache may not have been told.
 func (f *follower) suspect() { f.missed.Add(1) }
 
-// fresh returns once the cache reflects all that was committed before now − MaxStale, and the time, by a reading of this
-// machine's clock that the store's confirmed: since, or within that bound.
+// fresh returns once the cache reflects all that was committed before now − MaxStale, and the time, by a reading of
+// this machine's clock that the store's confirmed: since, or within that bound.
 func (f *follower) fresh(ctx context.Context) (moment, error) {
 	if f.m.opts.MaxStale == 0 {
 		r, err := f.epoch(ctx)

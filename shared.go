@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// sharedRead lets callers who want the same at the same time share one read. It begins after each of them came: one that
-// had begun before could miss what was committed before they asked.
+// sharedRead lets callers who want the same at the same time share one read. It begins after each of them came: one
+// that had begun before could miss what was committed before they asked.
 //
 // A read that is not answered, for its connection is dead and its caller has no deadline, holds nobody up for long:
 // after some patience it is given up, and the next of those who wait reads.
@@ -124,9 +124,9 @@ func timeIsOver(ctx context.Context) bool {
 	return ctx.Err() != nil || has && !time.Now().Before(end)
 }
 
-// lead reads for itself and for those who wait, and then gives one of those who came meanwhile the turn to read. If that
-// one has left, whoever comes next finds the turn where the others wait. One that was given up before it began reads for
-// itself alone: the others wait for somebody else, who is watched.
+// lead reads for itself and for those who wait, and then gives one of those who came meanwhile the turn to read. If
+// that one has left, whoever comes next finds the turn where the others wait. One that was given up before it began
+// reads for itself alone: the others wait for somebody else, who is watched.
 func (s *sharedRead[T]) lead(ctx context.Context, me *leadership[T], g *gathering,
 	read func(context.Context) (T, error)) (value T, err error) {
 	g.gather()
@@ -192,8 +192,8 @@ func (g *gathering) note(took time.Duration, err error) {
 }
 
 // gather lets those who are about to ask do so before a read begins, for they may not share one that has begun. Where
-// reading never waits, as in SQLite, no two callers of one processor would ever meet otherwise. When nobody else is about
-// it costs next to nothing, and it is seldom tried.
+// reading never waits, as in SQLite, no two callers of one processor would ever meet otherwise. When nobody else is
+// about it costs next to nothing, and it is seldom tried.
 func (g *gathering) gather() {
 	if !g.crowded.Load() && g.turns.Add(1)%16 != 0 {
 		return

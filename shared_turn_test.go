@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A caller that was about to read, and was given up before it began, does not take over when it comes back. The one that
-// reads instead is still given up when it gets no answer, and those who wait for it try again.
+// A caller that was about to read, and was given up before it began, does not take over when it comes back. The one
+// that reads instead is still given up when it gets no answer, and those who wait for it try again.
 func TestAReaderThatComesBackLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, g := &sharedRead[int]{}, &gathering{}

@@ -178,8 +178,8 @@ func (u *lastUses) flush(ctx context.Context) error {
 	return nil
 }
 
-// flushCall bounds one transaction of last uses or usage, whoever flushes: all others wait for it, and its connection may be
-// dead.
+// flushCall bounds one transaction of last uses or usage, whoever flushes: all others wait for it, and its connection
+// may be dead.
 const flushCall = 10 * time.Second
 
 func (u *lastUses) write(ctx context.Context, part []LastUsed) error {

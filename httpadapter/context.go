@@ -32,7 +32,7 @@ func (s *state) Value(key any) any {
 func WithAccess(ctx context.Context, access latchkey.Access) context.Context {
 	s := newState(ctx)
 	s.access, s.known = access, true
-	if visit.From(ctx) == nil { // nobody remembers what is refused: else it would be reported once more when it is answered
+	if visit.From(ctx) == nil { // nobody remembers what is refused: else it would be reported twice
 		s.watch(nil, access.Address())
 	}
 	return s
