@@ -408,11 +408,14 @@ func TestApperateAccountCalls(t *testing.T) {
 	iex.rejected(402, iexOverLimit, pk, "quote", obj{"symbol": "aapl"})
 	iex.ok(&got, sk, "messageBudget", 3)
 	iex.ok(&got, pk, "quote", obj{"symbol": "aapl"})
-	for _, wrong := range []any{0, -1, 1.5, "many", "18446744073709551616"} {
+	for _, wrong := range []any{-1, 1.5, "many", "18446744073709551616"} {
 		require.Contains(t, string(iex.call("iexjs", sk, "messageBudget", wrong).Rejected), "Response 400 - ", wrong)
 	}
 	iex.ok(&got, sk, "metadata")
 	require.EqualValues(t, 3, got["messageLimit"])
+	iex.ok(&got, sk, "messageBudget", 0) // nothing, and not no limit
+	iex.rejected(402, iexOverLimit, pk, "quote", obj{"symbol": "aapl"})
+	iex.ok(&got, sk, "messageBudget", 3)
 	require.Equal(t, false, got["payAsYouGoEnabled"])
 	iex.ok(&got, sk, "usage")
 	for _, kind := range []string{"messages", "rules", "rule-records", "alerts", "alert-records"} {

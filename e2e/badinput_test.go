@@ -144,7 +144,7 @@ func TestBadInputIsRefusedAndWritesNothing(t *testing.T) {
 		"a row too large": s.get("/io/api/1/dataset/" + dataset + "/99999999999999999999?key=" + key),
 		"an odd data set": s.get("/io/api/1/dataset/..%2f..%2fx?key=" + key),
 	} {
-		refusal(t, name, r, 400, 403, 404, 413)
+		refusal(t, name, r, 400, 401, 403, 404, 413)
 	}
 
 	gotTokens, gotClients := count()

@@ -168,7 +168,8 @@ func TestEnginesConstraints(t *testing.T) {
 		good := []string{
 			`INSERT INTO latchkey_credits VALUES ('a', '', 'm', '', 0)`,
 			`INSERT INTO latchkey_reservations VALUES ('a', ` + bytes(16) + `, 1, 0, NULL, 0, NULL, 0, '')`,
-			`INSERT INTO latchkey_secrets VALUES (` + bytes(32) + `, 'a', 't', 0, NULL, 0, '')`,
+			`INSERT INTO latchkey_secrets (digest, owner, token_id, signing, not_after, head, found)
+				VALUES (` + bytes(32) + `, 'a', 't', 0, NULL, 0, '')`,
 		}
 		for _, q := range good {
 			_, err := db.Exec(q)
@@ -181,7 +182,8 @@ func TestEnginesConstraints(t *testing.T) {
 			`INSERT INTO latchkey_reservations VALUES ('b', `+bytes(16)+`, 1, 0, 2, 0, NULL, 0, '')`,
 			`INSERT INTO latchkey_reservations VALUES ('b', `+bytes(16)+`, 1, 2, NULL, 0, NULL, 0, '')`,
 			`INSERT INTO latchkey_usage VALUES ('b', '', '', '', '', '', -1, 0)`,
-			`INSERT INTO latchkey_secrets VALUES (`+bytes(31)+`, 'b', 't', 0, NULL, 0, '')`,
+			`INSERT INTO latchkey_secrets (digest, owner, token_id, signing, not_after, head, found)
+				VALUES (`+bytes(31)+`, 'b', 't', 0, NULL, 0, '')`,
 			`INSERT INTO latchkey_epoch VALUES (2, 0, 0)`,
 			`UPDATE latchkey_epoch SET floor = 1`,
 		) {

@@ -326,7 +326,8 @@ func TestSQLiteConstraints(t *testing.T) {
 		`INSERT INTO latchkey_reservations VALUES ('a', zeroblob(16), 0, 0, NULL, 0, NULL, 0, x'')`,
 		`INSERT INTO latchkey_reservations VALUES ('a', zeroblob(16), 1, 2, NULL, 0, NULL, 0, x'')`,
 		`INSERT INTO latchkey_usage VALUES ('a', '', '', '', '', '', -1, 0)`,
-		`INSERT INTO latchkey_secrets VALUES ('00000000000000000000000000000000', 'a', 't', 0, NULL, 0, x'')`,
+		`INSERT INTO latchkey_secrets (digest, owner, token_id, signing, not_after, head, found)
+			VALUES ('00000000000000000000000000000000', 'a', 't', 0, NULL, 0, x'')`,
 		`INSERT INTO latchkey_batches VALUES (zeroblob(15), 0)`,
 		`INSERT INTO latchkey_epoch VALUES (2, 0, 0)`,
 	} {

@@ -149,6 +149,9 @@ func checkMySQL(ctx context.Context, db *sql.DB) error {
 	case !database.Valid:
 		return errors.New("no database is chosen: name one in the DSN")
 	}
+	if err := standsStill(ctx, db); err != nil {
+		return err
+	}
 	return checkClock(micros)
 }
 
