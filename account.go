@@ -24,11 +24,12 @@ import (
 //
 // Calls also fail if the result would exceed the bounds of the actor's own token. What the actor issues or imports ends
 // no later than that token, and keeps to its Addresses, Domains, Signed and MintFrom. What it updates becomes no wider
-// than that. An actor whose token has Limits, or ends by idling, makes no other token and reveals no secret of one:
-// several tokens could spend more together, and none would idle out with it. It can mint, for what it mints is bound by
-// it. The right [Exceed] on "latchkey/token/<id>" lifts these bounds, and no others. Give it by name to a desk that
-// issues keys for customers, or have the program call [Account.Exceeding]. An Assumed caller has no token, so nothing
-// of this kind bounds it.
+// than that, and gets no right, by a role either, unless it keeps to that. An actor whose token has Limits, or ends by
+// idling, makes no other token, gives none a right and reveals no secret of one: several tokens could spend more
+// together, and none would idle out with it. It changes no token with wider limits. It can mint, for what it mints is
+// bound by it. The right [Exceed] on "latchkey/token/<id>" lifts these bounds, and no others. Give it by name to a desk
+// that issues keys for customers, or have the program call [Account.Exceeding]. An Assumed caller has no token, so
+// nothing of this kind bounds it.
 type Account struct {
 	m     *Manager
 	owner string
@@ -174,7 +175,7 @@ func (a Account) change(ctx context.Context, action Action, event, id, reason st
 		if err := c.coversToken(ctx, &f.Token, f.Ancestors, action); err != nil {
 			return err
 		}
-		before, from := auditJSON(f.Token), f.Token.Settings
+		before, was := auditJSON(f.Token), f.Token
 		var w Write
 		if err := edit(&c, &f, &w); err != nil {
 			if errors.Is(err, errUnchanged) {
@@ -188,7 +189,11 @@ func (a Account) change(ctx context.Context, action Action, event, id, reason st
 			return err
 		}
 		if action != Delete {
-			if err := c.bounded(&f.Token, f.Ancestors, action, &from); err != nil {
+			gains, err := c.gains(ctx, &was, &f.Token, f.Ancestors)
+			if err != nil {
+				return err
+			}
+			if err := c.bounded(&f.Token, f.Ancestors, action, &was.Settings, gains); err != nil {
 				return err
 			}
 		}

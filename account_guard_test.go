@@ -450,6 +450,26 @@ func TestAnActorExceedsNoBoundOfItsOwnToken(t *testing.T) {
 				w.update(other, func(t *latchkey.Token) { t.Disabled = true })
 				_, err = as().Update(w.ctx, other.ID, func(t *latchkey.Token) error { t.Disabled = false; return nil })
 				refused(err, "switch on")
+				// Rights that a token gets would outlive the actor, too: by its own rules, by a role, and by a role it has.
+				role, giving := w.role("held by a key"), w.role("giving", readAll())
+				held, _ := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{role.ID}, Limits: set.Limits})
+				_, err = as().Update(w.ctx, held.ID, func(t *latchkey.Token) error { t.Name = "other"; return nil })
+				w.ok(err)
+				_, err = as().Update(w.ctx, held.ID, func(t *latchkey.Token) error {
+					t.Permissions = latchkey.Permissions{readAll()}
+					return nil
+				})
+				refused(err, "give rules")
+				_, err = as().Update(w.ctx, held.ID, func(t *latchkey.Token) error {
+					t.Roles, t.Permissions = append(t.Roles, giving.ID), nil
+					return nil
+				})
+				refused(err, "give a role")
+				_, err = as().UpdateRole(w.ctx, role.ID, func(r *latchkey.Role) error {
+					r.Permissions = latchkey.Permissions{readAll()}
+					return nil
+				})
+				refused(err, "give to a role that a key has")
 				bound := free
 				if b.within != nil {
 					b.within(w, &bound.Settings)

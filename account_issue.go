@@ -113,7 +113,7 @@ func (a Account) issueOnce(ctx context.Context, spec Spec, text, event string) (
 	if err := c.coversToken(ctx, &t, nil, Create); err != nil {
 		return Token{}, err
 	}
-	if err := c.bounded(&t, nil, Create, nil); err != nil {
+	if err := c.bounded(&t, nil, Create, nil, true); err != nil {
 		return Token{}, err
 	}
 	owner := c.found.Owner

@@ -86,7 +86,7 @@ func (c *act) openNewest(ctx context.Context, id string) (text string, version u
 	if err := c.coversToken(ctx, &f.Token, f.Ancestors, Reveal); err != nil {
 		return "", 0, err
 	}
-	if err := c.bounded(&f.Token, f.Ancestors, Reveal, &f.Token.Settings); err != nil {
+	if err := c.bounded(&f.Token, f.Ancestors, Reveal, &f.Token.Settings, false); err != nil {
 		return "", 0, err
 	}
 	secrets, err := c.m.store.Secrets(ctx, c.owner, id)

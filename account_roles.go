@@ -378,7 +378,7 @@ func (c *act) holdersOf(ctx context.Context, id string, changed Role, becomes *R
 			seen.Tokens = append(seen.Tokens, Ref{t.ID, t.Version})
 		}
 		key := strings.Join(t.Roles, "\n")
-		if plain := len(t.Permissions) == 0 && t.Parent == "" && !t.Damaged; plain && !c.access.Test() {
+		if plain := len(t.Permissions) == 0 && t.Parent == "" && !t.Damaged; plain && !c.access.Test() && c.boundless() {
 			if alike[key] {
 				return true
 			}
@@ -421,5 +421,11 @@ func (c *act) coversHolder(ctx context.Context, t *Token, changed Role, becomes 
 		}
 	}
 	c.judgedBut(after, changed.ID, becomes)
-	return c.covers(ctx, layers, after, action, "token", t.ID)
+	if err := c.covers(ctx, layers, after, action, "token", t.ID); err != nil {
+		return err
+	}
+	if becomes == nil || t.Parent != "" || c.boundless() || newPolicy(layers, after).within(ctx, is) {
+		return nil
+	}
+	return c.bounded(t, nil, action, &t.Settings, true) // by the role it gets rights, which it would keep
 }

@@ -108,7 +108,7 @@ func (a Account) reveal(ctx context.Context, id, event string,
 		if err := c.coversToken(ctx, &f.Token, f.Ancestors, Reveal); err != nil {
 			return err
 		}
-		if err := c.bounded(&f.Token, f.Ancestors, Reveal, &f.Token.Settings); err != nil {
+		if err := c.bounded(&f.Token, f.Ancestors, Reveal, &f.Token.Settings, false); err != nil {
 			return err
 		}
 		if !f.Token.Revoked.IsZero() {

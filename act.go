@@ -133,15 +133,16 @@ func (c *act) judged(roles map[string]Role, ancestors []Token) {
 // bounded returns an error if a token that the actor makes or changes could outlive the actor's own token, be used from
 // elsewhere or spend more, and the actor has no right to [Exceed]. From is what the settings were, nil for a new token:
 // one that was wider before may stay so, but not become wider, and the actor gets at no secret of it. What was minted
-// from the actor's token is bound by that anyway.
+// from the actor's token is bound by that anyway. Gains says that the token gets rights that it had not: then it is bound
+// like a new one, or the rights would outlive the actor in a token that was there.
 //
 // An actor with limits of its own makes no token, and loosens none that spends by itself: one key of 100 credits that
 // made ten of them could spend 1,000. An idle limit is an end that nobody knows in advance, so it is treated alike.
-func (c *act) bounded(t *Token, ancestors []Token, action Action, from *Settings) error {
-	if !c.acts || c.free || c.access.Check(Exceed, Path("latchkey", "token", t.ID)) == nil {
+func (c *act) bounded(t *Token, ancestors []Token, action Action, from *Settings, gains bool) error {
+	if c.boundless() || c.access.Check(Exceed, Path("latchkey", "token", t.ID)) == nil {
 		return nil
 	}
-	makes := action != Update || from.Disabled && !t.Disabled || t.Validity.NotBefore.Before(from.Validity.NotBefore)
+	makes := gains || action != Update || from.Disabled && !t.Disabled || t.Validity.NotBefore.Before(from.Validity.NotBefore)
 	denied := fmt.Errorf("%w: it reaches beyond the actor's own token (end, addresses, domains, signature or limits): "+
 		"a rule that names %q lifts these bounds", deniedToken(action, t.ID), Exceed)
 	chain := append([]Token{*t}, ancestors...)
@@ -186,6 +187,33 @@ func (c *act) bounded(t *Token, ancestors []Token, action Action, from *Settings
 		return denied
 	}
 	return nil
+}
+
+// boundless reports whether nothing bounds what the actor makes but its rights.
+func (c *act) boundless() bool {
+	if !c.acts || c.free {
+		return true
+	}
+	binds := func(t *Token) bool {
+		r := &t.Restrictions
+		return !t.Validity.NotAfter.IsZero() || t.Validity.Idle != 0 || t.Limits != (Limits{}) || r.Signed ||
+			len(r.Domains)+len(r.Addresses)+len(r.MintFrom) != 0
+	}
+	return len(c.access.set.confined) == 0 && !binds(&c.found.Token) &&
+		!slices.ContainsFunc(c.found.Ancestors, func(t Token) bool { return binds(&t) })
+}
+
+// gains reports whether a token has rights that it had not when it was as was, as far as can be told.
+func (c *act) gains(ctx context.Context, was, t *Token, ancestors []Token) (bool, error) {
+	if c.boundless() || slices.Equal(t.Roles, was.Roles) && samePermissions(t.Permissions, was.Permissions) {
+		return false, nil
+	}
+	before, after := layersOf(was, ancestors), layersOf(t, ancestors)
+	roles, err := c.rolesNamed(ctx, slices.Concat(before, after))
+	if err != nil {
+		return false, err
+	}
+	return !newPolicy(after, roles).within(ctx, newPolicy(before, roles)), nil
 }
 
 // revives reports whether a token with the settings to could spend what it could not with from.
