@@ -149,10 +149,10 @@ func checkMySQL(ctx context.Context, db *sql.DB) error {
 	case !database.Valid:
 		return errors.New("no database is chosen: name one in the DSN")
 	}
-	if err := standsStill(ctx, db); err != nil {
-		return err
+	if err := checkClock(micros); err != nil {
+		return errors.Join(err, standsStill(ctx, db)) // what the clock says, and perhaps why
 	}
-	return checkClock(micros)
+	return nil
 }
 
 // refuseTiDB is told what VERSION() says. There LOCK IN SHARE MODE is refused, or does nothing
