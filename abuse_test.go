@@ -613,7 +613,8 @@ func TestNothingIsWrittenPastALossOfANarrowedRole(t *testing.T) {
 	w.ok(err)
 	as, err := w.acme.As(narrow)
 	w.ok(err)
-	spec := latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Permissions: latchkey.Permissions{readAll()}}}
+	spec := latchkey.Spec{Kind: latchkey.KindAPIKey,
+		Settings: latchkey.Settings{Permissions: latchkey.Permissions{readAll()}}}
 	_, _, err = as.Issue(w.ctx, spec)
 	w.ok(err)
 	done := w.store.before(func() { w.editRole(role, func(r *latchkey.Role) { r.Permissions = nil }) })

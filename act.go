@@ -132,9 +132,10 @@ func (c *act) judged(roles map[string]Role, ancestors []Token) {
 
 // bounded returns an error if a token that the actor makes or changes could outlive the actor's own token, be used from
 // elsewhere or spend more, and the actor has no right to [Exceed]. From is what the settings were, nil for a new token:
-// one that was wider before may stay so, but not become wider, and the actor gets at no secret of it. What was minted
-// from the actor's token is bound by that anyway. Gains says that the token gets rights that it had not: then it is bound
-// like a new one, or the rights would outlive the actor in a token that was there.
+// one that was wider before may stay so, but not become wider, and the actor gets at no secret of it; only one with wider
+// limits it does not change at all. What was minted from the actor's token is bound by that anyway. Gains says that the
+// token gets rights that it had not: then it is bound like a new one, or the rights would outlive the actor in a token
+// that was there.
 //
 // An actor with limits of its own makes no token, and loosens none that spends by itself: one key of 100 credits that
 // made ten of them could spend 1,000. An idle limit is an end that nobody knows in advance, so it is treated alike.
@@ -142,7 +143,8 @@ func (c *act) bounded(t *Token, ancestors []Token, action Action, from *Settings
 	if c.boundless() || c.access.Check(Exceed, Path("latchkey", "token", t.ID)) == nil {
 		return nil
 	}
-	makes := gains || action != Update || from.Disabled && !t.Disabled || t.Validity.NotBefore.Before(from.Validity.NotBefore)
+	makes := gains || action != Update || from.Disabled && !t.Disabled ||
+		t.Validity.NotBefore.Before(from.Validity.NotBefore)
 	denied := fmt.Errorf("%w: it reaches beyond the actor's own token (end, addresses, domains, signature or limits): "+
 		"a rule that names %q lifts these bounds", deniedToken(action, t.ID), Exceed)
 	chain := append([]Token{*t}, ancestors...)

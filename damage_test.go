@@ -262,7 +262,8 @@ func TestFindOfADamagedTokenTellsNothing(t *testing.T) {
 		{Kind: latchkey.ChangedRole, Owner: "acme", ID: "a role of it"},
 		{Kind: latchkey.ChangedOwner, Owner: "acme", ID: "acme"},
 	} {
-		for name, a := range map[string]latchkey.Account{"another owner": keys.For("other"), "its actor": other, "blind": blind} {
+		for name, a := range map[string]latchkey.Account{
+			"another owner": keys.For("other"), "its actor": other, "blind": blind} {
 			_, err = a.Find(ctx, secret.Reveal())
 			require.ErrorIs(t, err, latchkey.ErrNotFound, name)
 			require.NotContains(t, err.Error(), "acme", name)
@@ -286,7 +287,8 @@ func (s *bare) ByDigest(context.Context, ...[32]byte) (latchkey.Found, error) {
 
 // Import tells of a text that belongs to a damaged record of another owner what it tells of every text that is taken.
 func TestImportOfADamagedTokensText(t *testing.T) {
-	s := &bare{Store: memstore.New(nil), fail: &latchkey.DamagedError{Kind: latchkey.ChangedToken, Owner: "acme", ID: "its id"}}
+	s := &bare{Store: memstore.New(nil),
+		fail: &latchkey.DamagedError{Kind: latchkey.ChangedToken, Owner: "acme", ID: "its id"}}
 	k, err := latchkey.GenerateKey(nil, 1)
 	require.NoError(t, err)
 	ring, err := latchkey.NewKeyring(k)

@@ -16,7 +16,7 @@ type follower struct {
 	feeding gathering
 	apply   sync.Mutex                // of feedRead.done and the cache's changes
 	started atomic.Pointer[pollStart] // of the last successful poll; nil: none yet
-	missed  atomic.Uint64             // changes known here that the cache was perhaps not told; only polls begun since count
+	missed  atomic.Uint64             // changes that the cache was perhaps not told; only polls begun since count
 	behind  sync.WaitGroup
 	ahead   atomic.Uint32 // what happens in the background: resting, polling or pollingTwice
 	reads   sharedRead[reading]
