@@ -208,16 +208,6 @@ func (m *Manager) end(ctx context.Context, old, o *Owner) error {
 	return nil
 }
 
-// created is when a token is made at now, in µs, under the owner's record. It is not before NotBefore, which came
-// from the clock of another machine: what is made under that record works.
-func (o *Owner) created(now int64) (int64, error) {
-	if o.NotBefore.Sub(fromMicros(now)) > justNow {
-		return 0, fmt.Errorf("%w: the owner's NotBefore is in the future, and the token would be dead: set it to now",
-			ErrInvalid)
-	}
-	return max(now, micros(o.NotBefore)), nil
-}
-
 // Erase removes everything of the owner: tokens, roles, clients, usage, its record and its audit trail, but for the one
 // event that says so. Only the host itself may.
 func (a Account) Erase(ctx context.Context) error {
@@ -227,6 +217,6 @@ func (a Account) Erase(ctx context.Context) error {
 	if err := a.m.meters.flush(ctx); err != nil { // else what still waits would come back after it
 		return err
 	}
-	c := act{Account: a}
+	c := actor{Account: a}
 	return c.write(ctx, Write{Erase: true}, Event{Action: "owner.erase", Object: a.owner})
 }

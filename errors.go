@@ -140,3 +140,31 @@ func (e *ConditionError) Error() string {
 }
 
 func (e *ConditionError) Unwrap() error { return ErrBadCondition }
+
+func damagedRole(r *Role) error { return &DamagedError{Kind: ChangedRole, Owner: r.Owner, ID: r.ID} }
+
+func damagedToken(t *Token) error {
+	return &DamagedError{Kind: ChangedToken, Owner: t.Owner, ID: t.ID}
+}
+
+// damaged reports that a record of f cannot be read, so that nothing is decided by what is left of it. A Store says so
+// itself with an error; this is for one that forgot it.
+func (f *Found) damaged() error {
+	if f.Token.Damaged {
+		return damagedToken(&f.Token)
+	}
+	if f.Owner.Damaged {
+		return &DamagedError{Kind: ChangedOwner, Owner: f.Token.Owner, ID: f.Token.Owner}
+	}
+	for i := range f.Ancestors {
+		if f.Ancestors[i].Damaged {
+			return damagedToken(&f.Ancestors[i])
+		}
+	}
+	for i := range f.Roles {
+		if f.Roles[i].Damaged {
+			return &DamagedError{Kind: ChangedRole, Owner: f.Token.Owner, ID: f.Roles[i].ID}
+		}
+	}
+	return nil
+}

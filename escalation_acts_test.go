@@ -714,7 +714,7 @@ func (w *escalation) damage(r *rand.Rand, id string) {
 	}
 }
 
-// act is one call by an actor.
+// actor is one call by an actor.
 func (w *escalation) act(r *rand.Rand) {
 	a := &acting{}
 	var access lk.Access

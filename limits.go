@@ -13,22 +13,6 @@ const (
 	maxMeter = 64               // bytes
 )
 
-// check refuses what is no limit.
-func (l Limits) check() error {
-	if l.Credits < 0 && l.Credits != NoCredits {
-		return fmt.Errorf("%w: Limits.Credits is negative: 0 is no limit, NoCredits a limit of nothing", ErrInvalid)
-	}
-	return l.Rate.check()
-}
-
-// checkNew is check for what is to be saved.
-func (l Limits) checkNew() error {
-	if err := l.check(); err != nil {
-		return err
-	}
-	return l.Rate.checkNew()
-}
-
 // limitSet is every limit that holds for a token: its own, those of the tokens it was minted from, and its owner's.
 type limitSet struct {
 	purses  []purse

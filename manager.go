@@ -92,25 +92,6 @@ func New(store Store, opts *Options) *Manager {
 	return m
 }
 
-func setDefault[T comparable](v *T, to T) {
-	var zero T
-	if *v == zero {
-		*v = to
-	}
-}
-
-func checkMark(mark string) error {
-	if len(mark) > 8 {
-		return errors.New("latchkey: Options.Prefix has more than 8 characters")
-	}
-	for _, c := range []byte(mark) {
-		if (c < 'a' || c > 'z') && (c < '0' || c > '9') {
-			return errors.New("latchkey: Options.Prefix may hold a-z and 0-9 only")
-		}
-	}
-	return nil
-}
-
 // For is the account of an owner, acted on by the host itself: with every right. Any text of 1 to 256 bytes of valid
 // UTF-8 without NUL is an owner; For panics on others, for it is the host's code that names owners.
 func (m *Manager) For(owner string) Account {
@@ -251,18 +232,6 @@ func (m *Manager) write(ctx context.Context, w Write) (uint64, error) {
 	}
 	return epoch, nil
 }
-
-// micros is t in µs; the zero time is 0. over says that an end lies behind: the end itself is too late.
-func micros(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMicro()
-}
-
-func fromMicros(us int64) time.Time { return time.UnixMicro(us).UTC() }
-
-func over(end time.Time, now int64) bool { return !end.IsZero() && now >= end.UnixMicro() }
 
 func idText(id [16]byte) string { return uuid.UUID(id).String() }
 

@@ -235,9 +235,6 @@ func (a Access) narrowing(ctx context.Context, n *Narrowing) (narrowed, error) {
 	return nl, nil
 }
 
-// maxRoles bounds the roles that one role may inherit from, directly or not.
-const maxRoles = 1000
-
 // roleClosure reads a role and all it inherits, and returns them with what is known already. The role itself must exist
 // (ErrNotFound); a role inherited that is gone is left out, and gives nothing.
 func (m *Manager) roleClosure(ctx context.Context, owner string, known map[string]Role, id string) (map[string]Role, error) {

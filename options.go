@@ -2,6 +2,7 @@ package latchkey
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"time"
@@ -72,4 +73,23 @@ type Options struct {
 	// allowed to spend without telling (or one debit, if that is more) and what its Holds had out; the rest of the block
 	// comes back with the first Purge five minutes later. It must be safe for concurrent use.
 	CreditBlock func(limit Credits) Credits
+}
+
+func setDefault[T comparable](v *T, to T) {
+	var zero T
+	if *v == zero {
+		*v = to
+	}
+}
+
+func checkMark(mark string) error {
+	if len(mark) > 8 {
+		return errors.New("latchkey: Options.Prefix has more than 8 characters")
+	}
+	for _, c := range []byte(mark) {
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') {
+			return errors.New("latchkey: Options.Prefix may hold a-z and 0-9 only")
+		}
+	}
+	return nil
 }

@@ -1,6 +1,8 @@
 package latchkey
 
-import "slices"
+import (
+	"slices"
+)
 
 // layer is one step of a chain: a token (or role-less rules), or the owner's boundary.
 type layer struct {
@@ -467,3 +469,27 @@ func (p *policy) union(roles []int32, known []*[]grant, a Action, on string) []g
 	}
 	return ans.grants()
 }
+
+// verdict is how much an answer allows. Its order is the order of "more".
+type verdict uint8
+
+const (
+	verdictNone verdict = iota
+	verdictSome         // some rows
+	verdictAll          // every row
+)
+
+func (v verdict) String() string { return [...]string{"none", "some", "all"}[v] }
+
+// extent is how much a condition admits. A condition that happens to admit every row, or none, still counts as some.
+func extent(c Condition) verdict {
+	switch {
+	case c.IsAllRows():
+		return verdictAll
+	case c.IsNoRows():
+		return verdictNone
+	}
+	return verdictSome
+}
+
+const boundaryLayer = "owner boundary" // no token has such an id

@@ -95,3 +95,76 @@ func (p Page) Size() int {
 	}
 	return min(p.Limit, 1000)
 }
+
+// Page asks for at most Limit things whose key is above After. Limit ≤ 0: 100; at most 1000.
+type Page struct {
+	After string
+	Limit int
+}
+
+// State is what a token is at a given moment: the first that applies of Revoked, Disabled, Expired and NotYetValid, and
+// Active if none does.
+type State uint8
+
+const (
+	Active State = iota + 1
+	Revoked
+	Disabled
+	Expired // by NotAfter or by Idle
+	NotYetValid
+)
+
+// TokenQuery selects tokens. Zero fields select everything; what is given must all hold.
+type TokenQuery struct {
+	Page
+	Kinds  []Kind
+	Origin *string // nil: any; "" means the host's own
+	Parent string  // tokens that this token id minted, itself and not by way of others
+	Role   string  // tokens that name this role id
+	Client string  // tokens minted for this client id
+	Search string  // prefix of name, id or hint; byte for byte
+	States []State
+	Now    time.Time // the moment States speak of; the Account fills it in
+	// ExpiresFrom and ExpiresTo select tokens whose NotAfter lies in [from, to); zero: open on that side. Tokens
+	// without an end are selected only if both are zero.
+	ExpiresFrom, ExpiresTo time.Time
+	UnusedSince            time.Time // never used, or last used before
+}
+
+// RoleQuery selects roles. Zero fields select everything; what is given must all hold.
+type RoleQuery struct {
+	Page
+	IDs, Names []string
+	Origin     *string // nil: any; "" means the host's own
+	Inherits   string  // roles that inherit this one directly
+}
+
+// UsageRow is one count.
+type UsageRow struct {
+	Owner, TokenID, ClientID, Meter, Endpoint string
+	Day                                       string // 2006-01-02, UTC
+	Count                                     int64
+	Credits                                   Credits
+}
+
+// UsageQuery selects and groups usage.
+type UsageQuery struct {
+	TokenIDs, Meters []string
+	ClientID         string
+	From, To         string   // days, both included; "": open
+	By               []string // any of "token", "client", "meter", "endpoint", "day"; none: one sum
+}
+
+// Event is one entry of the audit trail.
+type Event struct {
+	Seq    uint64 // grows within an owner; given by the Store
+	At     time.Time
+	Owner  string
+	Actor  string // the token id of who did it; "client:<id>" for an Assumed caller; "" for the host itself
+	From   string // the network address, "" if not known
+	Action string // "token.issue", "role.update", …
+	Object string // the id of what it was done to
+	Reason string
+	Before []byte // the record as JSON, without secrets; nil: there was none
+	After  []byte
+}

@@ -2,45 +2,12 @@ package latchkey
 
 import (
 	"crypto/sha256"
-	"fmt"
 	"hash/maphash"
 	"math/bits"
 	"sync"
 	"sync/atomic"
 	"time"
 )
-
-// maxRateSpan bounds a Rate: its Per, and the time in which its whole burst comes back.
-const maxRateSpan = 366 * 24 * time.Hour
-
-// check refuses what is no rate.
-func (r Rate) check() error {
-	switch {
-	case r == Rate{}:
-		return nil
-	case r.Count <= 0:
-		return fmt.Errorf("%w: Rate.Count must be positive", ErrInvalid)
-	case r.Per <= 0:
-		return fmt.Errorf("%w: Rate.Per must be positive", ErrInvalid)
-	case r.Burst < 0:
-		return fmt.Errorf("%w: Rate.Burst is negative", ErrInvalid)
-	case r.Per > maxRateSpan:
-		return fmt.Errorf("%w: Rate.Per is more than 366 days", ErrInvalid)
-	case time.Duration(r.Count) > r.Per:
-		return fmt.Errorf("%w: a rate of more than one request per nanosecond", ErrInvalid)
-	case int64(r.Burst) >= int64(maxRateSpan)/r.cells().step:
-		return fmt.Errorf("%w: Rate.Burst takes more than 366 days to come back", ErrInvalid)
-	}
-	return nil
-}
-
-// checkNew is check for what is to be saved. A Per below a microsecond was let through once.
-func (r Rate) checkNew() error {
-	if err := r.check(); err != nil || r == (Rate{}) || r.Per >= time.Microsecond {
-		return err
-	}
-	return fmt.Errorf("%w: Rate.Per is shorter than a microsecond", ErrInvalid)
-}
 
 // gcra is a rate as the generic cell rate algorithm takes it (ITU-T I.371, annex A): a request may come once per step,
 // and up to slack ahead of its time. In ns.

@@ -40,12 +40,6 @@ type Role struct {
 	Damaged bool `json:"damaged,omitempty"`
 }
 
-const (
-	maxName     = 256 // bytes
-	maxOrigin   = 64  // bytes
-	maxInherits = 256 // roles inherited directly
-)
-
 // Validate says what is wrong with a role by itself: ErrInvalid, or ErrBadCondition for the conditions and forced values
 // of its rules. Whether the roles it inherits exist and form no cycle, and whether its name is free, shows when it is
 // saved. ID, Owner and Version are not looked at.
@@ -79,4 +73,13 @@ func (r Role) Validate() error {
 		return fmt.Errorf("%w: role boundary: a rule that forces values", ErrInvalid)
 	}
 	return checkExtra(r.Extra)
+}
+
+// Clone returns a copy that shares nothing changeable with r. A nil Boundary stays nil and an empty one stays empty.
+func (r Role) Clone() Role {
+	r.Inherits = slices.Clone(r.Inherits)
+	r.Permissions = slices.Clone(r.Permissions)
+	r.Boundary = slices.Clone(r.Boundary)
+	r.Extra = slices.Clone(r.Extra)
+	return r
 }

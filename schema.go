@@ -1,12 +1,17 @@
 package latchkey
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/latchkey-go/latchkey/internal/strictjson"
 )
 
 // FieldType is how values of a field compare.
@@ -253,4 +258,74 @@ func (p *Predicate) SQL(d Dialect, first int) (where string, args []any) {
 		args[i] = p.argument(d, a)
 	}
 	return c.text, args
+}
+
+// UnmarshalJSON reads an object, and adds its members to the row; null makes the row nil. Numbers become a json.Number,
+// so that none loses a digit: 1e3 and 1000.0 become 1000. A name that the object has twice, or twice but for its case,
+// is a *[ConditionError], as is all else that has not exactly one meaning; the row then stays as it was.
+func (r *Row) UnmarshalJSON(data []byte) error {
+	var read map[string]any
+	if err := strictjson.Unmarshal(data, &read); err != nil {
+		var e *strictjson.Error
+		if errors.As(err, &e) {
+			return malformed(e.Reason)
+		}
+		return malformed("malformed")
+	}
+	if read == nil {
+		*r = nil
+		return nil
+	}
+	if *r == nil {
+		*r = make(Row, len(read))
+	}
+	for name, v := range read {
+		if n, ok := v.(json.Number); ok {
+			v = plainNumber(n)
+		}
+		(*r)[name] = v
+	}
+	return nil
+}
+
+// plainNumber writes a number of JSON without its exponent, and without a fraction that is zero, where a Number field
+// could take it; else it stays as it is.
+func plainNumber(n json.Number) json.Number {
+	mantissa, exponent := string(n), 0
+	if at := strings.IndexAny(mantissa, "eE"); at >= 0 {
+		var err error
+		if exponent, err = strconv.Atoi(mantissa[at+1:]); err != nil || exponent > 100 || exponent < -100 {
+			return n
+		}
+		mantissa = mantissa[:at]
+	}
+	whole, fraction, ok := splitDecimal(mantissa)
+	if !ok || len(mantissa) > 200 {
+		return n
+	}
+	sign := ""
+	if whole[0] == '-' {
+		sign, whole = "-", whole[1:]
+	}
+	digits, point := whole+fraction, len(whole)+exponent
+	if point < 0 {
+		digits, point = strings.Repeat("0", -point)+digits, 0
+	}
+	if point > len(digits) {
+		digits += strings.Repeat("0", point-len(digits))
+	}
+	whole, fraction = strings.TrimLeft(digits[:point], "0"), digits[point:]
+	if exponent != 0 || strings.Trim(fraction, "0") == "" {
+		fraction = strings.TrimRight(fraction, "0")
+	}
+	if len(whole) > maxWholeDigits || len(fraction) > maxFractionDigits {
+		return n
+	}
+	if whole == "" {
+		whole = "0"
+	}
+	if fraction != "" {
+		whole += "." + fraction
+	}
+	return json.Number(sign + whole)
 }

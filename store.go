@@ -125,26 +125,6 @@ type SecretRecord struct {
 	NotAfter time.Time // zero: as long as the token
 }
 
-// Owner is the record of an account: what all of its tokens together may do. Absent by default.
-type Owner struct {
-	ID       string `json:"id"`
-	Version  uint64 `json:"version"`            // 0: no record
-	Disabled bool   `json:"disabled,omitempty"` // Verify refuses every token of the owner until this is false again
-	// Boundary is a ceiling for every token of the owner, of whatever kind. Nil: none. Empty but not nil allows nothing.
-	// Like any rules it reaches "latchkey/…" only through a pattern that begins so.
-	Boundary Permissions `json:"boundary"`
-	Limits   Limits      `json:"limits,omitzero"`
-	// NotBefore is mass revocation in one row: tokens created before it are dead. See [Account.Configure].
-	NotBefore time.Time `json:"not_before,omitzero"`
-	// Since is the Version of this record that ended every token committed before it, whatever any clock said: a token
-	// with a lower Token.OwnerVersion is dead. 0: none is. [Account.Configure] sets it, when NotBefore moves to now.
-	Since uint64 `json:"since,omitempty"`
-	Extra []byte `json:"extra,omitempty"`
-	// Damaged says that the stored record cannot be read: see [DamagedError]. Boundary is then empty and not nil, which
-	// lets nothing through.
-	Damaged bool `json:"damaged,omitempty"`
-}
-
 // ChangeKind says what sort of record a [Change] speaks of.
 type ChangeKind uint8
 
@@ -173,49 +153,6 @@ type Feed struct {
 	Epoch     uint64    // the store's, not that of the last change
 	Now       time.Time // the store's clock; zero: it has none
 	Truncated bool      // history no longer reaches back to after
-}
-
-// Page asks for at most Limit things whose key is above After. Limit ≤ 0: 100; at most 1000.
-type Page struct {
-	After string
-	Limit int
-}
-
-// State is what a token is at a given moment: the first that applies of Revoked, Disabled, Expired and NotYetValid, and
-// Active if none does.
-type State uint8
-
-const (
-	Active State = iota + 1
-	Revoked
-	Disabled
-	Expired // by NotAfter or by Idle
-	NotYetValid
-)
-
-// TokenQuery selects tokens. Zero fields select everything; what is given must all hold.
-type TokenQuery struct {
-	Page
-	Kinds  []Kind
-	Origin *string // nil: any; "" means the host's own
-	Parent string  // tokens that this token id minted, itself and not by way of others
-	Role   string  // tokens that name this role id
-	Client string  // tokens minted for this client id
-	Search string  // prefix of name, id or hint; byte for byte
-	States []State
-	Now    time.Time // the moment States speak of; the Account fills it in
-	// ExpiresFrom and ExpiresTo select tokens whose NotAfter lies in [from, to); zero: open on that side. Tokens
-	// without an end are selected only if both are zero.
-	ExpiresFrom, ExpiresTo time.Time
-	UnusedSince            time.Time // never used, or last used before
-}
-
-// RoleQuery selects roles. Zero fields select everything; what is given must all hold.
-type RoleQuery struct {
-	Page
-	IDs, Names []string
-	Origin     *string // nil: any; "" means the host's own
-	Inherits   string  // roles that inherit this one directly
 }
 
 // Write is one transaction: a value that lists everything it does. A record put with Version 0 is inserted (ErrExists if
@@ -305,22 +242,6 @@ type LastUsed struct {
 	At             time.Time
 }
 
-// UsageRow is one count.
-type UsageRow struct {
-	Owner, TokenID, ClientID, Meter, Endpoint string
-	Day                                       string // 2006-01-02, UTC
-	Count                                     int64
-	Credits                                   Credits
-}
-
-// UsageQuery selects and groups usage.
-type UsageQuery struct {
-	TokenIDs, Meters []string
-	ClientID         string
-	From, To         string   // days, both included; "": open
-	By               []string // any of "token", "client", "meter", "endpoint", "day"; none: one sum
-}
-
 // Reservation takes credits in advance.
 type Reservation struct {
 	Owner    string
@@ -366,20 +287,6 @@ type CreditAccount struct {
 // Reserved is the answer of [Store.Reserve].
 type Reserved struct {
 	Left Credits // the least that any of the accounts has left
-}
-
-// Event is one entry of the audit trail.
-type Event struct {
-	Seq    uint64 // grows within an owner; given by the Store
-	At     time.Time
-	Owner  string
-	Actor  string // the token id of who did it; "client:<id>" for an Assumed caller; "" for the host itself
-	From   string // the network address, "" if not known
-	Action string // "token.issue", "role.update", …
-	Object string // the id of what it was done to
-	Reason string
-	Before []byte // the record as JSON, without secrets; nil: there was none
-	After  []byte
 }
 
 // PurgePolicy says what is over at Now. A negative duration keeps for ever. A time that is reached is over.

@@ -17,9 +17,6 @@ type Presented struct {
 	Test      bool       // the surface is a sandbox: only test tokens pass it; false: none does
 }
 
-// maxPresented bounds the texts that are looked at, in bytes.
-const maxPresented = 512
-
 // Verify says who presents p and what the caller may do. It checks in this order: shape, lookup, test or live, owner,
 // disabled, revoked, time, ancestors, signature, referer and origin, address, rate. Options.Observer is told of
 // each refusal of a token that exists. A refusal wraps [ErrInvalidToken], but for [ErrRateLimited], which comes as
@@ -272,12 +269,6 @@ func (m *Manager) judgeRecords(f *Found, at moment) error {
 	return nil
 }
 
-// ended says that the token is dead by mass revocation: by the clock of whoever made it, or because it was committed
-// before.
-func (o *Owner) ended(t *Token) bool {
-	return t.Created.Before(o.NotBefore) || t.OwnerVersion < o.Since
-}
-
 func (m *Manager) judgeTime(t *Token, at moment) error {
 	if at.us < micros(t.Validity.NotBefore) && !t.Validity.NotBefore.IsZero() {
 		return ErrNotYetValid
@@ -339,4 +330,94 @@ func orUnknown(err error) error {
 		return ErrUnknownToken
 	}
 	return unavailable(err)
+}
+
+// Again verifies once more what an Access was given for, without the secret: for a connection that lives longer than a
+// request, and before something that must not happen on an old answer. What a request brought along (signature,
+// referer) is not asked again; the address is. It counts against no rate. Errors are those of [Manager.Verify], for the
+// zero Access too.
+func (m *Manager) Again(ctx context.Context, a Access) (Access, error) {
+	fresh, _, err := m.again(ctx, a)
+	return fresh, err
+}
+
+func (m *Manager) again(ctx context.Context, a Access) (Access, Found, error) {
+	if a.m != m || a.set == nil {
+		return Access{}, Found{}, ErrUnknownToken
+	}
+	if a.who.kind == 0 {
+		return m.assumedAgain(ctx, a)
+	}
+	f, err := m.loader.load(ctx, a.who.owner, a.id)
+	if errors.Is(err, ErrNotFound) {
+		m.refused(ctx, a.refusal(ErrUnknownToken, deletedSince))
+		return Access{}, Found{}, ErrUnknownToken
+	} else if err != nil {
+		return Access{}, Found{}, unavailable(err)
+	}
+	at, err := m.witnessed(ctx)
+	if err != nil {
+		return Access{}, Found{}, err
+	}
+	if err := m.judgeRecords(&f, at); err != nil {
+		return Access{}, Found{}, a.refuse(ctx, err)
+	}
+	l, err := m.compile(f)
+	if err != nil {
+		return Access{}, Found{}, err
+	}
+	if err := l.set.restrict.checkAddress(a.from); err != nil {
+		return Access{}, Found{}, a.refuse(ctx, err)
+	}
+	b := Access{set: l.set, who: &l.who, m: m, id: a.id, from: a.from}
+	if len(a.set.narrowed) != 0 {
+		narrowed, held := stillHeld(a.set.narrowed, l.set)
+		roles, err := m.rolesOf(ctx, a.who.owner, l.set, narrowed)
+		if err != nil {
+			return Access{}, Found{}, err
+		}
+		b = b.with(narrowed, held, roles, a.who.client)
+		b.set.confined = a.set.confined
+	}
+	return b, f, nil
+}
+
+// rolesOf are the roles that layers name, as they are now. A role the token has lost gives nothing.
+func (m *Manager) rolesOf(ctx context.Context, owner string, set *compiled, layers []layer) (map[string]Role, error) {
+	known := set.roleSet
+	for _, l := range layers {
+		for _, id := range l.roles {
+			if _, ok := known[id]; ok || !set.anyRole {
+				continue
+			}
+			more, err := m.roleClosure(ctx, owner, known, id)
+			if errors.Is(err, ErrNotFound) {
+				continue
+			} else if err != nil {
+				return nil, unavailable(err)
+			}
+			known = more
+		}
+	}
+	return known, nil
+}
+
+// assumedAgain looks at all that is stored about an assumed caller: the account.
+func (m *Manager) assumedAgain(ctx context.Context, a Access) (Access, Found, error) {
+	o, err := m.store.Owner(ctx, a.who.owner)
+	if err != nil {
+		return Access{}, Found{}, unavailable(err)
+	}
+	if o.Disabled {
+		return Access{}, Found{}, a.refuse(ctx, ErrOwnerDisabled)
+	}
+	if o.Boundary == nil {
+		return a, Found{Owner: o}, nil
+	}
+	layers := slices.DeleteFunc(slices.Clone(a.set.layers), func(l layer) bool { return l.name == boundaryLayer })
+	layers = append(layers, layer{name: boundaryLayer, rules: o.Boundary})
+	a.set = &compiled{layers: layers, narrowed: a.set.narrowed, confined: a.set.confined, roleSet: a.set.roleSet,
+		roles:  a.set.roles,
+		policy: newPolicy(append(slices.Clone(a.set.narrowed), layers...), a.set.roleSet)}
+	return a, Found{Owner: o}, nil
 }

@@ -3,7 +3,9 @@ package latchkey
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strconv"
 )
 
 // prepare decides about one row that is to be written: a create when before is nil, a delete when after is nil, an
@@ -116,4 +118,96 @@ func checkRows(a Action, before, after bool) error {
 		return fmt.Errorf("%w: a delete has a row before and none after", ErrInvalid)
 	}
 	return nil
+}
+
+// Row types the values of a row as Bind types those of a condition, so that it can be written: text from a form becomes
+// a number in an Integer or Number field. The result holds
+//
+//	Text      string
+//	Integer   int64
+//	Number    int64, float64 if it was a float, else json.Number: the exact decimal text, which drivers pass on as text
+//	Float     float64, the nearest
+//	Boolean   bool
+//	Date      string, 2026-11-22
+//	DateTime  string, RFC 3339 in UTC. What is finer than a microsecond is cut; no zone means UTC
+//
+// and nil where the row has NULL. A field the schema does not know, and a value that does not fit, are a
+// *ConditionError. For an Integer and a Number a whole float64 of 2^53 or more does not fit, nor does a whole float32
+// of 2^24 or more: an integer that was read into a float may have become another one. Reading JSON into a Row keeps
+// numbers. Of two names of one column only the first in byte order stays, if both give the same value; else the row is
+// refused. The row itself is not changed.
+func (s *Schema) Row(in Row) (Row, error) {
+	out := make(Row, len(in))
+	for _, name := range slices.Sorted(maps.Keys(in)) {
+		slot := s.slots[name]
+		if slot == nil {
+			return nil, &ConditionError{Field: name, Unknown: true, Reason: noField}
+		}
+		v, reason := slot.typ.typed(in[name])
+		if reason != "" {
+			return nil, &ConditionError{Field: name, Reason: reason}
+		}
+		if first, ok := nameIn(out, slot); ok {
+			if !slot.typ.same(out[first], v) {
+				return nil, &ConditionError{Field: name, Reason: "given twice, differently: also as " + strconv.Quote(first)}
+			}
+			continue
+		}
+		out[name] = v
+	}
+	return out, nil
+}
+
+// nameIn is the name by which a row gives a column.
+func nameIn(r Row, s *slot) (string, bool) {
+	for _, name := range s.names {
+		if _, ok := r[name]; ok {
+			return name, true
+		}
+	}
+	return "", false
+}
+
+// force returns a copy of a row with the forced values, typed, over the row's, whichever name the row used for a column;
+// that name stays.
+func (s *Schema) force(row Row, forced Values) (Row, error) {
+	values, err := s.Row(Row(forced))
+	if err != nil {
+		return nil, err
+	}
+	out := maps.Clone(row)
+	if out == nil {
+		out = Row{}
+	}
+	for name, v := range values {
+		slot := s.slots[name]
+		if used, ok := nameIn(row, slot); ok {
+			name = used
+		}
+		for _, alias := range slot.names {
+			delete(out, alias)
+		}
+		out[name] = v
+	}
+	return out, nil
+}
+
+// sameRow says whether two typed rows give the same columns the same values. Names of one column are one; a NULL is not
+// the same as nothing.
+func (s *Schema) sameRow(a, b Row) bool {
+	return s.covers(a, b) && s.covers(b, a)
+}
+
+func (s *Schema) covers(a, b Row) bool {
+	for name, v := range b {
+		slot := s.slots[name]
+		if slot == nil {
+			return false
+		}
+		used, ok := nameIn(a, slot)
+		if !ok || !slot.typ.same(a[used], v) {
+			return false
+		}
+	}
+	return true
 }

@@ -103,8 +103,6 @@ func compareDependencies(a, b dependency) int {
 	return 0
 }
 
-const boundaryLayer = "owner boundary" // no token has such an id
-
 // layerOf is what a token contributes to the meet of its chain.
 func layerOf(t *Token) layer {
 	if t.Kind == KindSecret {

@@ -113,3 +113,63 @@ func checkValidity(kind Kind, v *Validity) error {
 	v.Idle = v.Idle.Truncate(time.Microsecond)
 	return nil
 }
+
+const (
+	maxName     = 256 // bytes
+	maxOrigin   = 64  // bytes
+	maxInherits = 256 // roles inherited directly
+)
+
+// maxRoles bounds the roles that one role may inherit from, directly or not.
+const maxRoles = 1000
+
+// check refuses what is no limit.
+func (l Limits) check() error {
+	if l.Credits < 0 && l.Credits != NoCredits {
+		return fmt.Errorf("%w: Limits.Credits is negative: 0 is no limit, NoCredits a limit of nothing", ErrInvalid)
+	}
+	return l.Rate.check()
+}
+
+// checkNew is check for what is to be saved.
+func (l Limits) checkNew() error {
+	if err := l.check(); err != nil {
+		return err
+	}
+	return l.Rate.checkNew()
+}
+
+// maxRateSpan bounds a Rate: its Per, and the time in which its whole burst comes back.
+const maxRateSpan = 366 * 24 * time.Hour
+
+// check refuses what is no rate.
+func (r Rate) check() error {
+	switch {
+	case r == Rate{}:
+		return nil
+	case r.Count <= 0:
+		return fmt.Errorf("%w: Rate.Count must be positive", ErrInvalid)
+	case r.Per <= 0:
+		return fmt.Errorf("%w: Rate.Per must be positive", ErrInvalid)
+	case r.Burst < 0:
+		return fmt.Errorf("%w: Rate.Burst is negative", ErrInvalid)
+	case r.Per > maxRateSpan:
+		return fmt.Errorf("%w: Rate.Per is more than 366 days", ErrInvalid)
+	case time.Duration(r.Count) > r.Per:
+		return fmt.Errorf("%w: a rate of more than one request per nanosecond", ErrInvalid)
+	case int64(r.Burst) >= int64(maxRateSpan)/r.cells().step:
+		return fmt.Errorf("%w: Rate.Burst takes more than 366 days to come back", ErrInvalid)
+	}
+	return nil
+}
+
+// checkNew is check for what is to be saved. A Per below a microsecond was let through once.
+func (r Rate) checkNew() error {
+	if err := r.check(); err != nil || r == (Rate{}) || r.Per >= time.Microsecond {
+		return err
+	}
+	return fmt.Errorf("%w: Rate.Per is shorter than a microsecond", ErrInvalid)
+}
+
+// maxPresented bounds the texts that are looked at, in bytes.
+const maxPresented = 512

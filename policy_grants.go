@@ -9,28 +9,6 @@ import (
 	"strings"
 )
 
-// verdict is how much an answer allows. Its order is the order of "more".
-type verdict uint8
-
-const (
-	verdictNone verdict = iota
-	verdictSome         // some rows
-	verdictAll          // every row
-)
-
-func (v verdict) String() string { return [...]string{"none", "some", "all"}[v] }
-
-// extent is how much a condition admits. A condition that happens to admit every row, or none, still counts as some.
-func extent(c Condition) verdict {
-	switch {
-	case c.IsAllRows():
-		return verdictAll
-	case c.IsNoRows():
-		return verdictNone
-	}
-	return verdictSome
-}
-
 // grant is one way in which something is allowed: rows, and the values forced into them.
 type grant struct {
 	rows   Condition

@@ -1,0 +1,50 @@
+package latchkey
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Clone returns a copy that shares nothing changeable with o. A nil Boundary stays nil and an empty one stays empty.
+func (o Owner) Clone() Owner {
+	o.Boundary = slices.Clone(o.Boundary)
+	o.Extra = slices.Clone(o.Extra)
+	return o
+}
+
+// Owner is the record of an account: what all of its tokens together may do. Absent by default.
+type Owner struct {
+	ID       string `json:"id"`
+	Version  uint64 `json:"version"`            // 0: no record
+	Disabled bool   `json:"disabled,omitempty"` // Verify refuses every token of the owner until this is false again
+	// Boundary is a ceiling for every token of the owner, of whatever kind. Nil: none. Empty but not nil allows nothing.
+	// Like any rules it reaches "latchkey/…" only through a pattern that begins so.
+	Boundary Permissions `json:"boundary"`
+	Limits   Limits      `json:"limits,omitzero"`
+	// NotBefore is mass revocation in one row: tokens created before it are dead. See [Account.Configure].
+	NotBefore time.Time `json:"not_before,omitzero"`
+	// Since is the Version of this record that ended every token committed before it, whatever any clock said: a token
+	// with a lower Token.OwnerVersion is dead. 0: none is. [Account.Configure] sets it, when NotBefore moves to now.
+	Since uint64 `json:"since,omitempty"`
+	Extra []byte `json:"extra,omitempty"`
+	// Damaged says that the stored record cannot be read: see [DamagedError]. Boundary is then empty and not nil, which
+	// lets nothing through.
+	Damaged bool `json:"damaged,omitempty"`
+}
+
+// ended says that the token is dead by mass revocation: by the clock of whoever made it, or because it was committed
+// before.
+func (o *Owner) ended(t *Token) bool {
+	return t.Created.Before(o.NotBefore) || t.OwnerVersion < o.Since
+}
+
+// created is when a token is made at now, in µs, under the owner's record. It is not before NotBefore, which came
+// from the clock of another machine: what is made under that record works.
+func (o *Owner) created(now int64) (int64, error) {
+	if o.NotBefore.Sub(fromMicros(now)) > justNow {
+		return 0, fmt.Errorf("%w: the owner's NotBefore is in the future, and the token would be dead: set it to now",
+			ErrInvalid)
+	}
+	return max(now, micros(o.NotBefore)), nil
+}
