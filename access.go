@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+
+	"github.com/latchkey-go/latchkey/internal/uuidv7"
 )
 
 // Access is what a caller may do, as of its Verify: an immutable photograph, a few words long, asked many times within
@@ -174,7 +176,7 @@ func (a Access) TokenID() string {
 	if a.id == ([16]byte{}) {
 		return ""
 	}
-	return idText(a.id)
+	return uuidv7.Text(a.id)
 }
 
 // Kind is the kind of the token, 0 for the zero Access and for an Assumed caller.

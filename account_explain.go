@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/latchkey-go/latchkey/internal/uuidv7"
 )
 
 // Question is what [Account.Explain] is asked: may this be done there?
@@ -46,7 +48,7 @@ func (a Account) Explain(ctx context.Context, id string, ask ...Question) ([]Exp
 	if err != nil {
 		return nil, err
 	}
-	access := Access{set: l.set, who: &l.who, m: a.m, id: idBytes(id)}
+	access := Access{set: l.set, who: &l.who, m: a.m, id: uuidv7.Parse(id)}
 	out := make([]Explanation, len(ask))
 	for i, q := range ask {
 		out[i] = access.Explain(q.Action, q.Resource)

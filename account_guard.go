@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/latchkey-go/latchkey/internal/fault"
 )
 
 // actor is one call by an actor, or by the host itself.
@@ -69,7 +71,7 @@ func (c *actor) covers(ctx context.Context, layers []layer, roles map[string]Rol
 		return nil
 	}
 	if err := ctx.Err(); err != nil {
-		return unavailable(err)
+		return fault.Unavailable(err)
 	}
 	denied := &DeniedError{Action: action, Resource: Path("latchkey", kind, id)}
 	return fmt.Errorf("%w: it could do more than the actor", denied)

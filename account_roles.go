@@ -30,7 +30,7 @@ func (a Account) createRole(ctx context.Context, r Role) (Role, error) {
 	}
 	r = r.Clone()
 	r.Owner = a.owner
-	if r.ID, err = a.m.newRecordID(a.m.now()); err != nil {
+	if r.ID, err = a.m.ids.NewText(a.m.now()); err != nil {
 		return Role{}, err
 	}
 	// First of all, so that whoever may not learns nothing of roles.

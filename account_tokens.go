@@ -2,11 +2,12 @@ package latchkey
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"iter"
 	"slices"
+
+	"github.com/latchkey-go/latchkey/internal/uuidv7"
 )
 
 // Get reads a token. [ErrNotFound] if there is none. Of one that is damaged it returns what is left, with a
@@ -180,7 +181,7 @@ func (a Account) Update(ctx context.Context, id string, edit func(*Token) error)
 		f.Token = edited
 		return nil
 	})
-	if key := idBytes(id); err == nil && unlimited {
+	if key := uuidv7.Parse(id); err == nil && unlimited {
 		a.m.rates.forget(&key)
 	}
 	return t, err
@@ -289,7 +290,7 @@ func (a Account) issueOnce(ctx context.Context, spec Spec, text, event string) (
 	if err != nil {
 		return Token{}, err
 	}
-	id, err := a.m.newRecordID(a.m.present())
+	id, err := a.m.ids.NewText(a.m.present())
 	if err != nil {
 		return Token{}, err
 	}
@@ -443,41 +444,27 @@ func (a Account) SeekPage(ctx context.Context, q TokenQuery, before string) (aft
 		return "", err
 	}
 	// After low are too many, after high none too many. Another machine's clock may be ahead of this one's.
-	low, high := idTick(list[0].ID), uint64(a.m.now()/1000+24*3600*1000)<<12
+	low, high := uuidv7.Tick(list[0].ID), uint64(a.m.now()/1000+24*3600*1000)<<12
 	if before != "" {
-		high = idTick(before) + 1
+		high = uuidv7.Tick(before) + 1
 	}
-	best := idAt(high)
+	best := uuidv7.At(high)
 	for high > low+1 {
 		mid := low + (high-low)/2
-		n, err := probe(idAt(mid))
+		n, err := probe(uuidv7.At(mid))
 		switch {
 		case err != nil:
 			return "", err
 		case n > size:
 			low = mid
 		default:
-			high, best = mid, idAt(mid)
+			high, best = mid, uuidv7.At(mid)
 			if n == size {
 				return best, nil
 			}
 		}
 	}
 	return best, nil
-}
-
-// idTick is the time in an id: milliseconds and 12 bits of what follows, without the version between them.
-func idTick(id string) uint64 {
-	b := idBytes(id)
-	v := binary.BigEndian.Uint64(b[:8])
-	return v>>16<<12 | v&0xfff
-}
-
-// idAt is below every id of that tick or later, and above those of earlier ones.
-func idAt(tick uint64) string {
-	var id [16]byte
-	binary.BigEndian.PutUint64(id[:8], tick>>12<<16|0x7000|tick&0xfff)
-	return idText(id)
 }
 
 // Find returns the token that a text belongs to: one of its secrets that has not been removed, or the text of a

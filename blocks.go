@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/latchkey-go/latchkey/internal/fault"
 )
 
 const (
@@ -140,7 +142,7 @@ func (b *block) lock(ctx context.Context) error {
 	case b.op <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return unavailable(ctx.Err())
+		return fault.Unavailable(ctx.Err())
 	}
 }
 
@@ -169,7 +171,7 @@ func (b *block) raise(ctx context.Context, n Credits) error {
 		return nil
 	}
 	t.mu.Unlock()
-	err := untilKnown(ctx, func() error { return t.of.m.store.Adjust(ctx, t.key.owner, b.key, a) })
+	err := fault.UntilKnown(ctx, func() error { return t.of.m.store.Adjust(ctx, t.key.owner, b.key, a) })
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	b.raising = false
@@ -227,9 +229,9 @@ func (b *block) giveBack(ctx context.Context, retire bool) error {
 	var err error
 	switch {
 	case over:
-		err = untilKnown(ctx, func() error { return t.of.m.store.Settle(ctx, t.key.owner, b.key, spent) })
+		err = fault.UntilKnown(ctx, func() error { return t.of.m.store.Settle(ctx, t.key.owner, b.key, spent) })
 	case !same:
-		err = untilKnown(ctx, func() error { return t.of.m.store.Adjust(ctx, t.key.owner, b.key, a) })
+		err = fault.UntilKnown(ctx, func() error { return t.of.m.store.Adjust(ctx, t.key.owner, b.key, a) })
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 	"unsafe"
 
-	"github.com/google/uuid"
+	"github.com/latchkey-go/latchkey/internal/uuidv7"
 )
 
 // compiled is all that decides for a token and that other tokens with the same roles, rules and parents share. Apart
@@ -188,8 +188,8 @@ func (c *cache) drop(d dependency) {
 }
 
 func (c *cache) kill(tokenID string) {
-	id, err := uuid.Parse(tokenID)
-	if err != nil {
+	id := uuidv7.Parse(tokenID)
+	if id == [16]byte{} {
 		return // such a token was never put in
 	}
 	t := c.tab.Load()
@@ -214,8 +214,8 @@ func (t *table) live(r *record) (*compiled, bool) {
 
 // put adds what was loaded as of epoch. It does nothing when a later change has been applied meanwhile.
 func (c *cache) put(sum [32]byte, l *loaded) {
-	id, err := uuid.Parse(l.found.Token.ID)
-	if err != nil || c.max == 0 {
+	id := uuidv7.Parse(l.found.Token.ID)
+	if id == [16]byte{} || c.max == 0 {
 		return
 	}
 	c.mu.Lock()

@@ -3,6 +3,8 @@ package latchkey
 import (
 	"errors"
 	"fmt"
+
+	"github.com/latchkey-go/latchkey/internal/fault"
 )
 
 // Errors of Verify. Each narrow one wraps [ErrInvalidToken]. The native HTTP surface shows all of them as one
@@ -27,9 +29,9 @@ var (
 // Errors of decisions and of malformed calls.
 var (
 	ErrDenied       = errors.New("latchkey: denied")                 // every *DeniedError wraps it
-	ErrOverLimit    = errors.New("latchkey: over limit")             // a credit limit; also of the Store
+	ErrOverLimit    = fault.ErrOverLimit                             // a credit limit; also of the Store
 	ErrRateLimited  = errors.New("latchkey: rate limited")           // of Verify, though not an invalid token. See Limits
-	ErrInvalid      = errors.New("latchkey: invalid argument")       // a Spec, Narrowing, Role, resource or pattern
+	ErrInvalid      = fault.ErrInvalid                               // a Spec, Narrowing, Role, resource or pattern
 	ErrBadCondition = fmt.Errorf("%w: bad condition", ErrInvalid)    // a malformed condition, row or forced value
 	ErrForced       = errors.New("latchkey: forced values disagree") // nothing was minted, or may be written
 	ErrNeedsKeyring = errors.New("latchkey: needs a keyring: set Options.Keyring")
@@ -37,12 +39,12 @@ var (
 
 // The closed set of errors a [Store] may return, beside [ErrOverLimit].
 var (
-	ErrNotFound       = errors.New("latchkey: not found")
+	ErrNotFound       = fault.ErrNotFound
 	ErrExists         = errors.New("latchkey: already exists")
-	ErrConflict       = errors.New("latchkey: conflict")          // changed since it was read, or a precondition failed
-	ErrInUse          = errors.New("latchkey: in use")            // a role that tokens or roles still name
-	ErrUnavailable    = errors.New("latchkey: store unavailable") // the store could not answer; never means "not found"
-	ErrUnknownOutcome = errors.New("latchkey: unknown outcome")   // whether the write happened: write again with the same ID
+	ErrConflict       = fault.ErrConflict              // changed since it was read, or a precondition failed
+	ErrInUse          = errors.New("latchkey: in use") // a role that tokens or roles still name
+	ErrUnavailable    = fault.ErrUnavailable           // the store could not answer; never means "not found"
+	ErrUnknownOutcome = fault.ErrUnknownOutcome        // whether the write happened: write again with the same ID
 )
 
 type invalidTokenError struct{ msg string }

@@ -2,11 +2,12 @@ package latchkey
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/latchkey-go/latchkey/internal/fault"
 )
 
 // follower keeps the cache as young as Options.MaxStale promises, by reading the store's epoch and its changes.
@@ -151,7 +152,7 @@ func (f *follower) epoch(ctx context.Context) (reading, error) {
 func (f *follower) readEpoch(ctx context.Context) (reading, error) {
 	feed, err := f.m.store.Changes(ctx, f.m.cache.applied.Load(), 0)
 	if err != nil {
-		return reading{}, unavailable(err)
+		return reading{}, fault.Unavailable(err)
 	}
 	r := reading{epoch: feed.Epoch, at: f.m.clock()}
 	if !feed.Now.IsZero() {
@@ -191,7 +192,7 @@ func (f *follower) readFeed(ctx context.Context) (*feedRead, error) {
 	r := &feedRead{after: f.m.cache.applied.Load()}
 	var err error
 	if r.feed, err = f.m.store.Changes(ctx, r.after, 1000); err != nil {
-		return nil, unavailable(err)
+		return nil, fault.Unavailable(err)
 	}
 	return r, nil
 }
@@ -226,11 +227,4 @@ func (f *follower) applyFeed(r *feedRead, target uint64) (bool, error) {
 	}
 	c.apply(r.feed.Changes, at)
 	return true, nil
-}
-
-func unavailable(err error) error {
-	if errors.Is(err, ErrUnavailable) {
-		return err
-	}
-	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }

@@ -7,6 +7,9 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/latchkey-go/latchkey/internal/fault"
+	"github.com/latchkey-go/latchkey/internal/uuidv7"
 )
 
 const (
@@ -153,7 +156,7 @@ func (u *lastUses) flush(ctx context.Context) error {
 	case u.writing <- struct{}{}:
 		defer func() { <-u.writing }()
 	case <-ctx.Done():
-		return unavailable(ctx.Err())
+		return fault.Unavailable(ctx.Err())
 	}
 	u.mu.Lock()
 	u.timer = false
@@ -186,7 +189,7 @@ func (u *lastUses) write(ctx context.Context, part []LastUsed) error {
 	ctx, cancel := context.WithTimeout(ctx, flushCall)
 	defer cancel()
 	now := u.m.now()
-	id, err := u.m.newID(now)
+	id, err := u.m.ids.New(now)
 	if err != nil {
 		return err
 	}
@@ -209,36 +212,21 @@ func (u *lastUses) close(ctx context.Context) error {
 	u.closed = true
 	u.mu.Unlock()
 	err := u.flush(ctx)
-	return errors.Join(err, waitFor(ctx, &u.flushes))
-}
-
-// waitFor waits for work that ends by itself before long, whether or not somebody still waits.
-func waitFor(ctx context.Context, work *sync.WaitGroup) error {
-	done := make(chan struct{})
-	go func() {
-		work.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return unavailable(ctx.Err())
-	}
+	return errors.Join(err, fault.WaitFor(ctx, &u.flushes))
 }
 
 // touch notes that a cached token was used now.
 func (m *Manager) touch(r *record, set *compiled, owner string, now int64) {
 	if set.idle != 0 {
 		first := r.used.Load() == 0 && r.used.CompareAndSwap(0, seconds(now))
-		m.uses.used(owner, idText(r.id), set.idle, now, first)
+		m.uses.used(owner, uuidv7.Text(r.id), set.idle, now, first)
 		return
 	}
 	was := r.used.Load()
 	if now-int64(was)*1e6 >= useStep.Microseconds() && r.used.CompareAndSwap(was, seconds(now)) {
 		m.uses.mu.Lock()
 		defer m.uses.mu.Unlock()
-		m.uses.wait(owner, idText(r.id), now)
+		m.uses.wait(owner, uuidv7.Text(r.id), now)
 	}
 }
 

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/latchkey-go/latchkey/internal/fault"
+	"github.com/latchkey-go/latchkey/internal/uuidv7"
 )
 
 const (
@@ -45,14 +48,14 @@ func meetLimits(f *Found) (*limitSet, error) {
 	err := add(f.Token.Limits, purse{own: true}, [16]byte{})
 	for i := range f.Ancestors {
 		t := &f.Ancestors[i]
-		err = errors.Join(err, add(t.Limits, purse{tokenID: t.ID}, idBytes(t.ID)))
+		err = errors.Join(err, add(t.Limits, purse{tokenID: t.ID}, uuidv7.Parse(t.ID)))
 	}
 	err = errors.Join(err, add(f.Owner.Limits, purse{}, ownerRateKey(f.Owner.ID)))
 	if err != nil || len(set.purses)+len(set.rates) == 0 {
 		return nil, err
 	}
 	if len(set.purses) != 0 && set.purses[0].tokenID != "" {
-		set.nearest = idBytes(set.purses[0].tokenID)
+		set.nearest = uuidv7.Parse(set.purses[0].tokenID)
 	}
 	return set, nil
 }
@@ -144,7 +147,7 @@ func (a Access) reserve(ctx context.Context, l *limitSet, meter string, n Credit
 	}
 	if now := a.m.making(at); a.m.tills != nil && a.m.tills.isOpen() {
 		if err = ctx.Err(); err != nil {
-			return nil, unavailable(err)
+			return nil, fault.Unavailable(err)
 		}
 		err = a.m.tills.reserve(ctx, a, l, meter, h, now)
 	} else {
@@ -158,12 +161,12 @@ func (a Access) reserve(ctx context.Context, l *limitSet, meter string, n Credit
 
 // reserve makes a reservation of the Hold's own.
 func (h *Hold) reserve(ctx context.Context, accounts []CreditAccount, now int64) (err error) {
-	if h.key, err = h.m.newID(now); err != nil {
+	if h.key, err = h.m.ids.New(now); err != nil {
 		return err
 	}
 	r := Reservation{Owner: h.owner, Key: h.key, Accounts: accounts, Amount: h.reserved,
 		Until: fromMicros(now + holdFor.Microseconds())}
-	return untilKnown(ctx, func() error {
+	return fault.UntilKnown(ctx, func() error {
 		got, err := h.m.store.Reserve(ctx, r)
 		h.left = got.Left
 		return err
@@ -228,7 +231,7 @@ func (a Access) Charge(ctx context.Context, meter string, n Credits) error {
 	}
 	if a.m.tills != nil {
 		if err := ctx.Err(); err != nil {
-			return unavailable(err)
+			return fault.Unavailable(err)
 		}
 		if a.m.tills.charge(a, l, meter, n, a.m.present()) {
 			return nil
@@ -263,7 +266,7 @@ func (h *Hold) Settle(ctx context.Context, actual Credits) error {
 		if h.block != nil {
 			err = h.block.settle(ctx, h, actual)
 		} else {
-			err = untilKnown(ctx, func() error { return h.m.store.Settle(ctx, h.owner, h.key, actual) })
+			err = fault.UntilKnown(ctx, func() error { return h.m.store.Settle(ctx, h.owner, h.key, actual) })
 		}
 		if err != nil {
 			return err
@@ -280,16 +283,4 @@ func (h *Hold) Left() (Credits, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.left, h.limited
-}
-
-// untilKnown repeats an idempotent call whose outcome is unknown. When the store cannot be asked again, it stays unknown:
-// ErrUnavailable would say that nothing happened.
-func untilKnown(ctx context.Context, call func() error) error {
-	err := call()
-	for try := 0; errors.Is(err, ErrUnknownOutcome) && ctx.Err() == nil && try < 3; try++ {
-		if again := call(); !errors.Is(again, ErrUnavailable) {
-			err = again
-		}
-	}
-	return err
 }

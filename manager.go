@@ -3,14 +3,13 @@ package latchkey
 import (
 	"context"
 	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"sync/atomic"
 	"time"
 
-	"github.com/google/uuid"
+	"github.com/latchkey-go/latchkey/internal/fault"
+	"github.com/latchkey-go/latchkey/internal/uuidv7"
 )
 
 // Manager verifies and mints tokens over one store. Make one per store and process with [New]; it is safe for
@@ -37,8 +36,8 @@ type Manager struct {
 	checkedAt atomic.Int64 // ns: what had passed then
 	askCost   atomic.Int64 // ns: how long it took to ask, the last time
 
-	tick atomic.Int64 // of the newest record id
-	day  atomic.Int32 // since 1970, in UTC: as of the latest look at the clock
+	ids *uuidv7.Maker
+	day atomic.Int32 // since 1970, in UTC: as of the latest look at the clock
 }
 
 // New returns a Manager over store. Nil options are ready to use; they are copied. New does not touch the store. It
@@ -76,6 +75,7 @@ func New(store Store, opts *Options) *Manager {
 	setDefault(&o.KeepExpired, 24*time.Hour)
 	setDefault(&o.KeepRevoked, 30*24*time.Hour)
 	setDefault(&o.SignatureSkew, 15*time.Minute)
+	m.ids = uuidv7.NewMaker(o.Rand)
 	m.cache = newCache(max(o.CacheTokens, 0))
 	m.follow = newFollower(m)
 	m.loader = newLoader(store)
@@ -155,7 +155,7 @@ func (m *Manager) Close(ctx context.Context) error {
 	if m.tills != nil {
 		err = errors.Join(err, m.tills.close(ctx))
 	}
-	return errors.Join(err, waitFor(ctx, &m.follow.behind))
+	return errors.Join(err, fault.WaitFor(ctx, &m.follow.behind))
 }
 
 func (m *Manager) warn(msg string, err error) {
@@ -169,39 +169,11 @@ func (m *Manager) warn(msg string, err error) {
 	}
 }
 
-// newID is a UUIDv7, for what must not happen twice, and for records. Those of one process sort in the order they were made,
-// whatever its clock does: 12 bits of sub-millisecond time follow the milliseconds (RFC 9562 §6.2, method 3), and a tick
-// already used is never used again. So a store adds them at the end of its index, and not all over it.
-func (m *Manager) newID(now int64) (id [16]byte, err error) {
-	if _, err := io.ReadFull(m.opts.Rand, id[:]); err != nil {
-		return id, fmt.Errorf("latchkey: no randomness: %w", err)
-	}
-	tick := now/1000<<12 | now%1000*4096/1000
-	for {
-		last := m.tick.Load()
-		tick = max(tick, last+1)
-		if m.tick.CompareAndSwap(last, tick) {
-			break
-		}
-	}
-	binary.BigEndian.PutUint64(id[:8], uint64(tick>>12)<<16|0x7000|uint64(tick&0xfff))
-	id[8] = 0x80 | id[8]&0x3f
-	return id, nil
-}
-
-func (m *Manager) newRecordID(now int64) (string, error) {
-	id, err := m.newID(now)
-	if err != nil {
-		return "", err
-	}
-	return idText(id), nil
-}
-
 // write gives w its id and writes it. An unknown outcome is settled by writing the same again.
 func (m *Manager) write(ctx context.Context, w Write) (uint64, error) {
 	now := m.present()
 	var err error
-	if w.ID, err = m.newID(now); err != nil {
+	if w.ID, err = m.ids.New(now); err != nil {
 		return 0, err
 	}
 	w.At = fromMicros(now)
@@ -210,7 +182,7 @@ func (m *Manager) write(ctx context.Context, w Write) (uint64, error) {
 		w.Events[i].Owner = w.Owner
 	}
 	var epoch uint64
-	if err := untilKnown(ctx, func() (err error) {
+	if err := fault.UntilKnown(ctx, func() (err error) {
 		epoch, err = m.store.Write(ctx, w)
 		return err
 	}); err != nil {
@@ -231,17 +203,6 @@ func (m *Manager) write(ctx context.Context, w Write) (uint64, error) {
 		}
 	}
 	return epoch, nil
-}
-
-func idText(id [16]byte) string { return uuid.UUID(id).String() }
-
-// idBytes is 0 for an id that is no UUID, which no Manager makes.
-func idBytes(id string) [16]byte {
-	u, err := uuid.Parse(id)
-	if err != nil {
-		return [16]byte{}
-	}
-	return u
 }
 
 // MayReveal says whether there is an Options.Keyring, without which no secret is ever shown again.

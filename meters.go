@@ -14,6 +14,9 @@ import (
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
+
+	"github.com/latchkey-go/latchkey/internal/fault"
+	"github.com/latchkey-go/latchkey/internal/uuidv7"
 )
 
 const (
@@ -225,7 +228,7 @@ func (u *meters) flush(ctx context.Context) error {
 	case u.writing <- struct{}{}:
 		defer func() { <-u.writing }()
 	case <-ctx.Done():
-		return unavailable(ctx.Err())
+		return fault.Unavailable(ctx.Err())
 	}
 	u.armed.Store(false) // before the stripes are emptied: see add
 	u.collect()
@@ -257,7 +260,7 @@ func (u *meters) batch() {
 		r := UsageRow{Owner: k.owner, ClientID: k.client, Meter: k.meter, Endpoint: k.endpoint,
 			Day: time.Unix(int64(k.day)*24*60*60, 0).UTC().Format(time.DateOnly), Count: s.count, Credits: Credits(s.credits)}
 		if k.token != ([16]byte{}) {
-			r.TokenID = idText(k.token)
+			r.TokenID = uuidv7.Text(k.token)
 		}
 		rows = append(rows, r)
 	}
@@ -296,13 +299,13 @@ func (u *meters) sendFirst(ctx context.Context, b *pendingBatch) error {
 	}
 	if b.ID == ([16]byte{}) {
 		var err error
-		if b.ID, err = u.m.newID(now); err != nil {
-			return unavailable(err)
+		if b.ID, err = u.m.ids.New(now); err != nil {
+			return fault.Unavailable(err)
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, flushCall)
 	defer cancel()
-	err := untilKnown(ctx, func() error {
+	err := fault.UntilKnown(ctx, func() error {
 		err := u.m.store.AddUsage(ctx, b.UsageBatch)
 		if err != nil && !errors.Is(err, ErrUnavailable) {
 			b.doubt = true
@@ -328,5 +331,5 @@ func (u *meters) close(ctx context.Context) error {
 	}
 	u.mu.Unlock()
 	err := u.flush(ctx)
-	return errors.Join(err, waitFor(ctx, &u.flushes))
+	return errors.Join(err, fault.WaitFor(ctx, &u.flushes))
 }

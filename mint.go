@@ -96,7 +96,7 @@ func (m *Manager) mint(ctx context.Context, a Access, n *Narrowing) (Token, Secr
 	if err != nil {
 		return fail(err)
 	}
-	if t.ID, err = m.newRecordID(now); err != nil {
+	if t.ID, err = m.ids.NewText(now); err != nil {
 		return fail(err)
 	}
 	made, err := f.Owner.created(now)

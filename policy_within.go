@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"strings"
+
+	"github.com/latchkey-go/latchkey/internal/fault"
 )
 
 // within reports whether whatever p allows, q allows too, rows and forced values included. True is certain. False may
@@ -115,7 +117,7 @@ func (p *policy) overgrown(ctx context.Context) error {
 
 func unavailableCtx(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
-		return unavailable(err)
+		return fault.Unavailable(err)
 	}
 	return nil
 }

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/latchkey-go/latchkey/internal/uuidv7"
 )
 
 // gcra is a rate as the generic cell rate algorithm takes it (ITU-T I.371, annex A): a request may come once per step,
@@ -311,9 +313,9 @@ func (m *Manager) forgetRates(f *Found) {
 			m.rates.forget(&key)
 		}
 	}
-	forget(f.Token.Limits, idBytes(f.Token.ID))
+	forget(f.Token.Limits, uuidv7.Parse(f.Token.ID))
 	for i := range f.Ancestors {
-		forget(f.Ancestors[i].Limits, idBytes(f.Ancestors[i].ID))
+		forget(f.Ancestors[i].Limits, uuidv7.Parse(f.Ancestors[i].ID))
 	}
 	forget(f.Owner.Limits, ownerRateKey(f.Owner.ID))
 }

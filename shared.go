@@ -7,6 +7,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/latchkey-go/latchkey/internal/fault"
+	"github.com/latchkey-go/latchkey/internal/uuidv7"
 )
 
 // sharedRead lets callers who want the same at the same time share one read. It begins after each of them came: one
@@ -108,7 +111,7 @@ func (s *sharedRead[T]) do(ctx context.Context, g *gathering, read func(context.
 			}
 		case <-ctx.Done():
 			var none T
-			return none, unavailable(ctx.Err())
+			return none, fault.Unavailable(ctx.Err())
 		}
 		if call.err == nil || ctx.Err() != nil || !call.late {
 			return call.value, call.err
@@ -227,7 +230,7 @@ type load struct {
 // load is Store.Load. Nobody may change what is in it.
 func (l *loader) load(ctx context.Context, owner string, id [16]byte) (Found, error) {
 	if l.alone() {
-		return l.store.Load(ctx, owner, idText(id))
+		return l.store.Load(ctx, owner, uuidv7.Text(id))
 	}
 	key := loadKey{owner, id}
 	l.mu.Lock()
@@ -246,6 +249,6 @@ func (l *loader) load(ctx context.Context, owner string, id [16]byte) (Found, er
 		}
 	}()
 	return one.do(ctx, &l.gathering, func(ctx context.Context) (Found, error) {
-		return l.store.Load(ctx, owner, idText(id))
+		return l.store.Load(ctx, owner, uuidv7.Text(id))
 	})
 }

@@ -1,18 +1,16 @@
 package latchkey
 
 import (
-	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
-	"io"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/google/uuid"
+	"github.com/latchkey-go/latchkey/internal/fault"
+	"github.com/latchkey-go/latchkey/internal/uuidv7"
 	"github.com/stretchr/testify/require"
 )
 
@@ -42,7 +40,7 @@ func TestCallersShareALoad(t *testing.T) {
 		load := func(owner string, id [16]byte, version uint64) {
 			wg.Go(func() {
 				f, err := m.loader.load(t.Context(), owner, id)
-				if err != nil || f.Token.Owner != owner || f.Token.ID != idText(id) || f.Token.Version != version {
+				if err != nil || f.Token.Owner != owner || f.Token.ID != uuidv7.Text(id) || f.Token.Version != version {
 					t.Errorf("%s %d: %+v, %v", owner, id[0], f.Token, err)
 				}
 			})
@@ -85,7 +83,7 @@ func TestALoadSharedByThoseWhoLeave(t *testing.T) {
 				}
 			}()
 			switch f, err := m.loader.load(ctx, "acme", id); {
-			case err == nil && f.Token.ID == idText(id):
+			case err == nil && f.Token.ID == uuidv7.Text(id):
 				answers.Add(1)
 			case ctx.Err() != nil && errors.Is(err, ctx.Err()) && errors.Is(err, ErrUnavailable):
 				gone.Add(1)
@@ -179,58 +177,8 @@ func (s *leavingStore) Load(ctx context.Context, owner, id string) (Found, error
 		}
 		return Found{Token: Token{ID: id, Owner: owner}}, nil
 	case <-ctx.Done():
-		return Found{}, unavailable(ctx.Err())
+		return Found{}, fault.Unavailable(ctx.Err())
 	}
-}
-
-// Ids are in order and never twice, however the clock goes and however bad the randomness is; without any there is none.
-func TestIDsInOrder(t *testing.T) {
-	clock := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
-	var random io.Reader = zeros{}
-	m := New(&loadStore{}, &Options{Clock: func() time.Time { return clock }, Rand: readerFunc(func(p []byte) (int, error) {
-		return random.Read(p)
-	})})
-	var last [16]byte
-	next := func() [16]byte {
-		t.Helper()
-		id, err := m.newID(m.now())
-		require.NoError(t, err)
-		require.Negative(t, bytes.Compare(last[:], id[:]))
-		require.EqualValues(t, 7, uuid.UUID(id).Version())
-		require.Equal(t, uuid.RFC4122, uuid.UUID(id).Variant())
-		last = id
-		return id
-	}
-	for range 5000 { // more than the ticks of a millisecond
-		next()
-	}
-	clock = clock.Add(time.Minute)
-	id := next()
-	require.Equal(t, clock.UnixMilli(), int64(binary.BigEndian.Uint64(id[:8])>>16))
-	clock = clock.Add(-time.Hour)
-	next()
-	clock = time.Date(1960, 1, 1, 0, 0, 0, 0, time.UTC)
-	next()
-	var mu sync.Mutex
-	seen := map[[16]byte]bool{}
-	var wg sync.WaitGroup
-	for range 8 {
-		wg.Go(func() {
-			for range 1000 {
-				id, err := m.newID(m.now())
-				mu.Lock()
-				if seen[id] || err != nil {
-					t.Error("twice", err)
-				}
-				seen[id] = true
-				mu.Unlock()
-			}
-		})
-	}
-	wg.Wait()
-	random = bytes.NewReader(make([]byte, 15))
-	_, err := m.newID(m.now())
-	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 }
 
 type readerFunc func([]byte) (int, error)
@@ -264,7 +212,7 @@ func giveUp(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	<-ctx.Done()
-	return unavailable(ctx.Err())
+	return fault.Unavailable(ctx.Err())
 }
 
 // When the store has given up, and not one who asked it, those who shared that have their answer: they do not wait for

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/latchkey-go/latchkey/internal/fault"
 )
 
 // Signature is a request signature that an adapter parsed and Verify judges.
@@ -63,7 +65,7 @@ func (m *Manager) judgeSignature(ctx context.Context, s *Signature, a Access, no
 		}
 		return ErrReplay
 	case err != nil:
-		return unavailable(err) // fail closed: an unrecorded nonce could be used twice
+		return fault.Unavailable(err) // fail closed: an unrecorded nonce could be used twice
 	}
 	return nil
 }

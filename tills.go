@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/latchkey-go/latchkey/internal/fault"
 )
 
 const (
@@ -120,7 +122,7 @@ func (s *tills) reserve(ctx context.Context, a Access, l *limitSet, meter string
 	case t.turn <- struct{}{}:
 		defer func() { <-t.turn }()
 	case <-ctx.Done():
-		return unavailable(ctx.Err())
+		return fault.Unavailable(ctx.Err())
 	}
 	for range 4 {
 		now = s.m.present()
@@ -230,7 +232,7 @@ func (t *till) fetch(ctx context.Context, accounts []CreditAccount, l *limitSet,
 		t.mu.Unlock()
 		return false
 	}
-	key, err := t.of.m.newID(now)
+	key, err := t.of.m.ids.New(now)
 	if err != nil {
 		return false
 	}
@@ -259,7 +261,7 @@ func (t *till) take(ctx context.Context, b *block) error {
 	m, owner, until := t.of.m, t.key.owner, t.of.m.present()+blockLease.Microseconds()
 	r := Reservation{Owner: owner, Key: b.key, Accounts: b.accounts, Amount: b.size, Until: fromMicros(until)}
 	var got Reserved
-	err := untilKnown(ctx, func() (err error) {
+	err := fault.UntilKnown(ctx, func() (err error) {
 		got, err = m.store.Reserve(ctx, r)
 		return err
 	})
@@ -269,7 +271,7 @@ func (t *till) take(ctx context.Context, b *block) error {
 	pledged := b.step()
 	if err == nil {
 		a := Adjustment{Amount: b.size, Pledged: pledged, Until: r.Until}
-		err = untilKnown(ctx, func() error { return m.store.Adjust(ctx, owner, b.key, a) })
+		err = fault.UntilKnown(ctx, func() error { return m.store.Adjust(ctx, owner, b.key, a) })
 	}
 	if err != nil {
 		t.of.disown(orphan{owner, b.key})
@@ -314,7 +316,7 @@ func (t *till) awaitBlock(ctx context.Context) error {
 		select {
 		case <-b.landed:
 		case <-ctx.Done():
-			return unavailable(ctx.Err())
+			return fault.Unavailable(ctx.Err())
 		}
 	}
 	t.mu.Lock()
@@ -378,7 +380,7 @@ func (t *till) exact(ctx context.Context, h *Hold, accounts []CreditAccount, now
 			select {
 			case <-b.landed:
 			case <-ctx.Done():
-				return unavailable(ctx.Err())
+				return fault.Unavailable(ctx.Err())
 			}
 			b.till.mu.Lock()
 			b.lapse()

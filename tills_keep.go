@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/latchkey-go/latchkey/internal/fault"
 )
 
 // What keeps the books of tills: who holds which purse, what runs in the background, what is given back and when.
@@ -84,7 +86,7 @@ func (s *tills) await(ctx context.Context, f func(context.Context) error) error 
 	case err := <-done:
 		return nothingSpent(err)
 	case <-ctx.Done():
-		return unavailable(ctx.Err())
+		return fault.Unavailable(ctx.Err())
 	}
 }
 
@@ -320,7 +322,7 @@ func (s *tills) giveUpOrphans(ctx context.Context) error {
 	s.mu.Unlock()
 	var errs []error
 	for _, o := range orphans {
-		err := untilKnown(ctx, func() error { return s.m.store.Settle(ctx, o.owner, o.key, 0) })
+		err := fault.UntilKnown(ctx, func() error { return s.m.store.Settle(ctx, o.owner, o.key, 0) })
 		if err != nil && !isLost(err) {
 			s.disown(o)
 			errs = append(errs, err)
@@ -338,7 +340,7 @@ func (s *tills) close(ctx context.Context) error {
 	}
 	s.mu.Unlock()
 	s.halt()
-	err := waitFor(ctx, &s.work)
+	err := fault.WaitFor(ctx, &s.work)
 	return errors.Join(err, s.each(ctx, func(ctx context.Context, t *till) error {
 		t.mu.Lock()
 		blocks := append([]*block(nil), t.blocks...)

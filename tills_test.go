@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/latchkey-go/latchkey/internal/fault"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -39,7 +40,7 @@ func (s *stuckStore) Settle(ctx context.Context, owner string, _ [16]byte, _ Cre
 		s.mu.Lock()
 	}
 	if ctx.Err() != nil {
-		return unavailable(ctx.Err())
+		return fault.Unavailable(ctx.Err())
 	}
 	s.settled[owner] = true
 	return nil

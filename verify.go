@@ -5,6 +5,9 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+
+	"github.com/latchkey-go/latchkey/internal/fault"
+	"github.com/latchkey-go/latchkey/internal/uuidv7"
 )
 
 // Presented is what a request brought along.
@@ -118,7 +121,7 @@ func (m *Manager) verifyCached(ctx context.Context, p *Presented, owner string, 
 		return Access{}, ErrTestMode
 	}
 	now := m.judging(at)
-	if now >= r.ends || set.idle != 0 && m.uses.idledOut(idText(r.id), set.idle, now) {
+	if now >= r.ends || set.idle != 0 && m.uses.idledOut(uuidv7.Text(r.id), set.idle, now) {
 		return Access{}, errStale
 	}
 	for _, link := range set.idlers {
@@ -229,7 +232,7 @@ func (m *Manager) judge(ctx context.Context, p *Presented, owner string, f Found
 	if err != nil {
 		return Access{}, nil, "", err
 	}
-	a := Access{set: l.set, who: &l.who, m: m, id: idBytes(f.Token.ID), from: p.Address}
+	a := Access{set: l.set, who: &l.who, m: m, id: uuidv7.Parse(f.Token.ID), from: p.Address}
 	if err := m.judgeRequest(ctx, p, a, now); err != nil {
 		return Access{}, nil, "", err
 	}
@@ -329,7 +332,7 @@ func orUnknown(err error) error {
 	if errors.Is(err, ErrNotFound) {
 		return ErrUnknownToken
 	}
-	return unavailable(err)
+	return fault.Unavailable(err)
 }
 
 // Again verifies once more what an Access was given for, without the secret: for a connection that lives longer than a
@@ -353,7 +356,7 @@ func (m *Manager) again(ctx context.Context, a Access) (Access, Found, error) {
 		m.refused(ctx, a.refusal(ErrUnknownToken, deletedSince))
 		return Access{}, Found{}, ErrUnknownToken
 	} else if err != nil {
-		return Access{}, Found{}, unavailable(err)
+		return Access{}, Found{}, fault.Unavailable(err)
 	}
 	at, err := m.witnessed(ctx)
 	if err != nil {
@@ -394,7 +397,7 @@ func (m *Manager) rolesOf(ctx context.Context, owner string, set *compiled, laye
 			if errors.Is(err, ErrNotFound) {
 				continue
 			} else if err != nil {
-				return nil, unavailable(err)
+				return nil, fault.Unavailable(err)
 			}
 			known = more
 		}
@@ -406,7 +409,7 @@ func (m *Manager) rolesOf(ctx context.Context, owner string, set *compiled, laye
 func (m *Manager) assumedAgain(ctx context.Context, a Access) (Access, Found, error) {
 	o, err := m.store.Owner(ctx, a.who.owner)
 	if err != nil {
-		return Access{}, Found{}, unavailable(err)
+		return Access{}, Found{}, fault.Unavailable(err)
 	}
 	if o.Disabled {
 		return Access{}, Found{}, a.refuse(ctx, ErrOwnerDisabled)
