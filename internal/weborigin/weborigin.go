@@ -1,0 +1,311 @@
+// Package weborigin reads lists of web domains, and says whether the Referer and Origin headers of a request lie within
+// them. Where programs differ about how a URL is read, it refuses.
+package weborigin
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/latchkey-go/latchkey/internal/fault"
+)
+
+// Source is the page that a request comes from, by its headers.
+type Source struct {
+	referer, origin       location
+	hasReferer, hasOrigin bool
+}
+
+// Read reads the Referer and Origin headers as they came, "" for one that did not. It is not ok if neither is there,
+// if one is malformed, or if they name two hosts: a browser that hides where it comes from comes from anywhere.
+func Read(referer, origin string) (s Source, ok bool) {
+	s.hasReferer, s.hasOrigin = referer != "", origin != ""
+	if !s.hasReferer && !s.hasOrigin {
+		return Source{}, false
+	}
+	if s.hasOrigin {
+		if s.origin, ok = parseOrigin(origin); !ok {
+			return Source{}, false
+		}
+	}
+	if s.hasReferer {
+		if s.referer, ok = parseReferer(referer); !ok || s.hasOrigin && s.referer.host != s.origin.host {
+			return Source{}, false
+		}
+	}
+	return s, true
+}
+
+// Within reports whether each header that is there matches a domain of the list. An Origin beside a Referer need not
+// match a domain's path, for it has none: the Referer answers for that.
+func (s *Source) Within(list []Domain) bool {
+	if s.hasReferer && !slices.ContainsFunc(list, func(d Domain) bool { return d.matches(s.referer) }) {
+		return false
+	}
+	return !s.hasOrigin || slices.ContainsFunc(list, func(d Domain) bool {
+		if s.hasReferer {
+			d.path = ""
+		}
+		return d.matches(s.origin)
+	})
+}
+
+// location is where a page lies.
+type location struct {
+	scheme string // "http", "https"; "" in a domain: either; "" in a Referer: it named none
+	host   string // lower case; an IP address in its shortest form, IPv6 in brackets
+	port   string // without leading zeros; "": none was named
+	path   string // as it came; "" when there was none
+}
+
+// Domain is one entry of a list: see Restrictions.Domains of the root package. The zero Domain matches nothing.
+type Domain struct {
+	location      // path: what the page's must begin with
+	beneath  bool // matches hosts beneath host
+	self     bool // matches host itself
+}
+
+func (d *Domain) matches(page location) bool {
+	if d.scheme != "" && d.scheme != page.scheme || d.port != "" && d.port != page.effectivePort() {
+		return false
+	}
+	under := d.beneath && len(page.host) > len(d.host) && strings.HasSuffix(page.host, d.host) &&
+		page.host[len(page.host)-len(d.host)-1] == '.' // whole labels: not evilexample.com
+	if !under && !(d.self && page.host == d.host) {
+		return false
+	}
+	if d.path == "" || d.path == "/" {
+		return true
+	}
+	return strings.HasPrefix(page.path, d.path) && !hasDotSegment(page.path)
+}
+
+func (l location) effectivePort() string {
+	switch {
+	case l.port != "":
+		return l.port
+	case l.scheme == "http":
+		return "80"
+	case l.scheme == "https":
+		return "443"
+	}
+	return ""
+}
+
+// hasDotSegment reports whether a path leads elsewhere than it says: "/app/../admin" does not begin with "/app".
+func hasDotSegment(path string) bool {
+	path, _, _ = strings.Cut(path, "?")
+	for segment := range strings.SplitSeq(path, "/") {
+		switch strings.ReplaceAll(strings.ToLower(segment), "%2e", ".") {
+		case ".", "..":
+			return true
+		}
+	}
+	return false
+}
+
+// badDomain returns the error of an entry that cannot be kept. A long text is cut off.
+func badDomain(text, why string) error {
+	if len(text) > 300 {
+		text = text[:300] + "…"
+	}
+	return fmt.Errorf("%w: domain %q: %s", fault.ErrInvalid, text, why)
+}
+
+// ParseDomain reads one entry of a list. A star before a host for which publicSuffix is true is refused; nil: none is.
+// The error wraps fault.ErrInvalid and says what is wrong.
+func ParseDomain(text string, publicSuffix func(host string) bool) (Domain, error) {
+	if text == "" || len(text) > maxURL || !plainURL(text) || strings.ContainsAny(text, "?#") {
+		return Domain{}, badDomain(text, "it is [scheme://]host[:port][/path] in plain ASCII")
+	}
+	rest := strings.TrimSuffix(text, "*") // implied
+	d := Domain{self: true}
+	d.scheme, rest = cutScheme(rest)
+	if after, ok := strings.CutPrefix(rest, "*"); ok {
+		d.beneath = true
+		rest = after
+		if after, ok = strings.CutPrefix(rest, "."); ok {
+			d.self = false
+			rest = after
+		}
+	}
+	if strings.Contains(rest, "*") {
+		return Domain{}, badDomain(text, "a star may stand only at the start of the host and at the end")
+	}
+	var ok bool
+	if d.host, d.port, d.path, ok = cutAuthority(rest); !ok {
+		return Domain{}, badDomain(text, "it has no valid host")
+	}
+	switch {
+	case d.beneath && (isIP(d.host) || !strings.Contains(d.host, ".")):
+		return Domain{}, badDomain(text, "a star needs two labels after it")
+	case d.beneath && publicSuffix != nil && publicSuffix(d.host):
+		return Domain{}, badDomain(text, "anybody can register beneath what follows the star")
+	case hasDotSegment(d.path):
+		return Domain{}, badDomain(text, `its path has a "." or ".." segment`)
+	}
+	return d, nil
+}
+
+// parseOrigin reads an Origin header: a scheme, a host and perhaps a port. "null" is none.
+func parseOrigin(text string) (location, bool) {
+	l, ok := parseReferer(text)
+	return l, ok && l.scheme != "" && l.path == "" && !strings.ContainsAny(text, "?#")
+}
+
+// parseReferer reads a Referer header. One without a scheme is taken as a host and perhaps a path. Programs that read
+// URLs differ about odd ones, so of scheme and authority is accepted what our own plain reading and net/url agree upon.
+// What follows decides about nothing but a domain's path. It may be what browsers send though net/url refuses it: a
+// stray "%", and in the query any printable ASCII (WHATWG URL, query state).
+func parseReferer(text string) (l location, ok bool) {
+	before, query, _ := strings.Cut(text, "?")
+	if len(text) > maxURL || !plainURL(before) || !printable(query) || text == "null" {
+		return location{}, false
+	}
+	var rest string
+	l.scheme, rest = cutScheme(text)
+	if l.host, l.port, l.path, ok = cutAuthority(rest); !ok {
+		return location{}, false
+	}
+	if end := strings.IndexAny(rest, "/?#"); end >= 0 {
+		text = text[:len(text)-len(rest)+end]
+	}
+	if l.scheme == "" {
+		text = "http://" + text
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.User != nil || u.Opaque != "" || l.scheme != "" && u.Scheme != l.scheme {
+		return location{}, false
+	}
+	host, port, _, ok := cutAuthority(u.Host)
+	if !ok || host != l.host || port != l.port {
+		return location{}, false
+	}
+	return l, true
+}
+
+const maxURL = 8192
+
+// plainURL reports whether text is made of what a URL on the wire may hold: printable ASCII, no space, and no backslash,
+// which some take for a slash.
+func plainURL(text string) bool {
+	for i := range len(text) {
+		if c := text[i]; c <= ' ' || c > '~' || c == '\\' || c == '"' || c == '<' || c == '>' {
+			return false
+		}
+	}
+	return true
+}
+
+// printable reports whether text is printable ASCII without spaces.
+func printable(text string) bool {
+	for i := range len(text) {
+		if c := text[i]; c <= ' ' || c > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// cutScheme cuts "http://" or "https://" off; the scheme is "" when there is neither.
+func cutScheme(text string) (scheme, rest string) {
+	for _, scheme := range []string{"http", "https"} {
+		if n := len(scheme) + len("://"); len(text) >= n && strings.EqualFold(text[:n], scheme+"://") {
+			return scheme, text[n:]
+		}
+	}
+	return "", text // "other://host" goes on as a host "other" with an empty port, and is refused there
+}
+
+// cutAuthority reads "host[:port]" and what comes after it. It is not ok with userinfo, an empty or wrong port, or a
+// host that is no plain name or address.
+func cutAuthority(text string) (host, port, path string, ok bool) {
+	end := strings.IndexAny(text, "/?#")
+	if end < 0 {
+		end = len(text)
+	}
+	authority, path := text[:end], text[end:]
+	path, _, _ = strings.Cut(path, "#")
+	host = authority
+	if strings.HasPrefix(authority, "[") {
+		i := strings.IndexByte(authority, ']')
+		if i < 0 {
+			return "", "", "", false
+		}
+		host, port = authority[:i+1], authority[i+1:]
+	} else if i := strings.IndexByte(authority, ':'); i >= 0 {
+		host, port = authority[:i], authority[i:]
+	}
+	if port != "" {
+		if port, ok = parsePort(port); !ok {
+			return "", "", "", false
+		}
+	}
+	if host, ok = parseHost(host); !ok {
+		return "", "", "", false
+	}
+	return host, port, path, true
+}
+
+func parsePort(text string) (string, bool) {
+	digits, ok := strings.CutPrefix(text, ":")
+	if !ok || digits == "" || len(digits) > 5 || digits[0] == '0' {
+		return "", false
+	}
+	n := 0
+	for i := range len(digits) {
+		if !isDigit(digits[i]) {
+			return "", false
+		}
+		n = n*10 + int(digits[i]-'0')
+	}
+	return digits, n <= 65535
+}
+
+// parseHost returns the one spelling of a host.
+func parseHost(text string) (string, bool) {
+	if inner, ok := strings.CutPrefix(text, "["); ok {
+		addr, err := netip.ParseAddr(strings.TrimSuffix(inner, "]"))
+		if err != nil || !addr.Is6() || addr.Is4In6() || addr.Zone() != "" {
+			return "", false
+		}
+		return "[" + addr.String() + "]", true
+	}
+	if text == "" || len(text) > 253 {
+		return "", false
+	}
+	host := strings.ToLower(text)
+	var last string
+	for label := range strings.SplitSeq(host, ".") {
+		if label == "" || len(label) > 63 { // a dot at the end makes another name of it, for some
+			return "", false
+		}
+		for i := range len(label) {
+			if c := label[i]; (c < 'a' || c > 'z') && !isDigit(c) && c != '-' && c != '_' {
+				return "", false
+			}
+		}
+		last = label
+	}
+	if isNumber(last) { // browsers read 127.1, 0x7f.1 and 2130706433 as addresses: only the plain form is one here
+		addr, err := netip.ParseAddr(host)
+		return host, err == nil && addr.Is4()
+	}
+	return host, true
+}
+
+// isNumber reports whether a host that ends in this label is an IPv4 address to browsers (WHATWG URL, "ends in a number").
+func isNumber(label string) bool {
+	if hex, ok := strings.CutPrefix(label, "0x"); ok {
+		return strings.Trim(hex, "0123456789abcdef") == ""
+	}
+	return strings.Trim(label, "0123456789") == ""
+}
+
+func isIP(host string) bool {
+	return strings.HasPrefix(host, "[") || isNumber(host[strings.LastIndexByte(host, '.')+1:])
+}
+
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }
