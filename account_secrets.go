@@ -38,7 +38,7 @@ func (a Account) Rotate(ctx context.Context, id string, overlap time.Duration) (
 			}
 			now = a.m.making(at)
 		}
-		if text, err = newText(a.m.opts.Rand, t.Kind, t.Test, a.m.opts.Prefix); err != nil {
+		if text, err = a.m.newText(t.Kind, t.Test); err != nil {
 			return err
 		}
 		rec, err := a.m.newSecretRecord(t, text, now)

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"slices"
 
+	"github.com/latchkey-go/latchkey/internal/tokentext"
 	"github.com/latchkey-go/latchkey/internal/uuidv7"
 )
 
@@ -237,7 +238,7 @@ func (a Account) Delete(ctx context.Context, id string) error {
 func (a Account) Issue(ctx context.Context, spec Spec) (Token, Secret, error) {
 	text, err := "", error(nil)
 	if spec.Kind.Valid() && spec.Kind != KindAccess {
-		if text, err = newText(a.m.opts.Rand, spec.Kind, spec.Test, a.m.opts.Prefix); err != nil {
+		if text, err = a.m.newText(spec.Kind, spec.Test); err != nil {
 			return Token{}, Secret{}, err
 		}
 	}
@@ -259,7 +260,7 @@ func (a Account) importable(ctx context.Context, spec *Spec, text string) error 
 	if len(text) < 16 || !a.m.plausible(text) {
 		return fmt.Errorf("%w: a text of this form would not be recognised: see Options.Imported", ErrInvalid)
 	}
-	if kind, ok := parseText(text); ok && kind != spec.Kind {
+	if kind, ok := kindOfText(text); ok && kind != spec.Kind {
 		return fmt.Errorf("%w: the text is of kind %s", ErrInvalid, kind)
 	}
 	if err := boundText("text", text, 16, maxPresented); err != nil {
@@ -479,7 +480,7 @@ func (a Account) Find(ctx context.Context, text string) (Token, error) {
 	if !a.m.plausible(text) {
 		return Token{}, ErrNotFound
 	}
-	digests := [][32]byte{digestText(text)}
+	digests := [][32]byte{tokentext.Digest(text)}
 	if k := a.m.opts.Keyring; k != nil {
 		digests = k.candidates(text)
 	}

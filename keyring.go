@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/latchkey-go/latchkey/internal/tokentext"
 	"golang.org/x/crypto/chacha20poly1305"
 )
 
@@ -36,7 +37,7 @@ func GenerateKey(rand io.Reader, id uint32) (Key, error) {
 		return Key{}, fmt.Errorf("%w: a key's id is 1 or more", ErrInvalid)
 	}
 	key := Key{ID: id, Secret: make([]byte, minKeySecret)}
-	if err := readRandom(rand, key.Secret); err != nil {
+	if err := tokentext.ReadRandom(rand, key.Secret); err != nil {
 		return Key{}, err
 	}
 	return key, nil
@@ -213,7 +214,7 @@ func (k *Keyring) ring() []*ringKey {
 func (k *Keyring) digest(text string) (d [32]byte, keyID uint32) {
 	ring := k.ring()
 	if len(ring) == 0 {
-		return digestText(text), 0
+		return tokentext.Digest(text), 0
 	}
 	return ring[0].digest(text), ring[0].id
 }
@@ -226,13 +227,13 @@ func (k *Keyring) candidates(text string) [][32]byte {
 	for _, key := range ring {
 		all = append(all, key.digest(text))
 	}
-	return append(all, digestText(text))
+	return append(all, tokentext.Digest(text))
 }
 
 func (k *ringKey) digest(text string) [32]byte {
 	d := k.macs.Get().(*digester)
 	d.mac.Reset()
-	d.mac.Write(bytesOf(text)) // never fails
+	d.mac.Write(tokentext.Bytes(text)) // never fails
 	d.mac.Sum(d.out[:0])
 	out := d.out
 	k.macs.Put(d)
@@ -270,7 +271,7 @@ func (k *Keyring) seal(rand io.Reader, plain []byte, ad sealData) (sealed []byte
 		return nil, 0, fmt.Errorf("latchkey: sealing: %w", err)
 	}
 	nonce := make([]byte, aead.NonceSize(), aead.NonceSize()+len(plain)+aead.Overhead())
-	if err := readRandom(rand, nonce); err != nil {
+	if err := tokentext.ReadRandom(rand, nonce); err != nil {
 		return nil, 0, err
 	}
 	return aead.Seal(nonce, nonce, plain, ad.bytes(key.id)), key.id, nil

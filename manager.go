@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/latchkey-go/latchkey/internal/fault"
+	"github.com/latchkey-go/latchkey/internal/tokentext"
 	"github.com/latchkey-go/latchkey/internal/uuidv7"
 )
 
@@ -51,8 +52,8 @@ func New(store Store, opts *Options) *Manager {
 		m.opts = *opts
 	}
 	o := &m.opts
-	if err := checkMark(o.Prefix); err != nil {
-		panic(err.Error())
+	if o.Prefix != "" && !tokentext.ValidMark(o.Prefix) {
+		panic("latchkey: Options.Prefix must be 1 to 8 characters of a-z and 0-9, or empty")
 	}
 	if o.MaxStale < 0 {
 		panic("latchkey: Options.MaxStale is negative: 0 asks the store every time, more is the bound")

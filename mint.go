@@ -92,7 +92,7 @@ func (m *Manager) mint(ctx context.Context, a Access, n *Narrowing) (Token, Secr
 	if n.Client.ID != "" {
 		w.Clients = []Client{t.Client}
 	}
-	text, err := newText(m.opts.Rand, t.Kind, t.Test, m.opts.Prefix)
+	text, err := m.newText(t.Kind, t.Test)
 	if err != nil {
 		return fail(err)
 	}

@@ -2,7 +2,6 @@ package latchkey
 
 import (
 	"context"
-	"errors"
 	"io"
 	"log/slog"
 	"time"
@@ -80,16 +79,4 @@ func setDefault[T comparable](v *T, to T) {
 	if *v == zero {
 		*v = to
 	}
-}
-
-func checkMark(mark string) error {
-	if len(mark) > 8 {
-		return errors.New("latchkey: Options.Prefix has more than 8 characters")
-	}
-	for _, c := range []byte(mark) {
-		if (c < 'a' || c > 'z') && (c < '0' || c > '9') {
-			return errors.New("latchkey: Options.Prefix may hold a-z and 0-9 only")
-		}
-	}
-	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/latchkey-go/latchkey/internal/fault"
+	"github.com/latchkey-go/latchkey/internal/tokentext"
 	"github.com/latchkey-go/latchkey/internal/uuidv7"
 )
 
@@ -44,7 +45,7 @@ func (m *Manager) verify(ctx context.Context, p *Presented, owner string) (Acces
 	if !m.plausible(text) {
 		return Access{}, ErrUnknownToken
 	}
-	sum := digestText(text)
+	sum := tokentext.Digest(text)
 	var at moment
 	r, t := m.cached(&sum)
 	if r != nil {
@@ -101,10 +102,10 @@ func (m *Manager) plausible(text string) bool {
 	if len(text) == 0 || len(text) > maxPresented {
 		return false
 	}
-	switch nativeShape(text) {
-	case shapeNative:
+	switch _, shape := tokentext.Read(text); shape {
+	case tokentext.Native:
 		return true
-	case shapeForeign:
+	case tokentext.Foreign:
 		return m.opts.Imported != nil && m.opts.Imported(text)
 	}
 	return false
@@ -158,7 +159,7 @@ func (m *Manager) verifyStored(ctx context.Context, p *Presented, owner, text st
 	if err != nil {
 		return Access{}, err
 	}
-	if kind, native := parseText(text); native && kind != f.Token.Kind {
+	if kind, native := kindOfText(text); native && kind != f.Token.Kind {
 		return Access{}, damagedToken(&f.Token) // its text says what it is: a secret key is one bit away from an API key
 	}
 	at, err := m.witnessed(ctx)

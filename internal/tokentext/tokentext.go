@@ -1,0 +1,197 @@
+// Package tokentext makes and recognises the text form of a token:
+//
+//	<prefix>_[<mark>_]<34 random characters><6 characters of CRC-32>
+//
+// prefix   sk pk ak at ss, or Tsk Tpk
+// mark     an organisation's own: 1 to 8 of [a-z0-9]
+// random   base62, each character uniform: 202 bits
+// CRC-32   IEEE, over all that stands before it, in base62. It tells junk and typing errors from tokens without
+// asking a store. It is no authentication: anybody can compute it.
+//
+// A text has at most 53 bytes, so that one SHA-256 block holds it.
+package tokentext
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"strings"
+	"unsafe"
+
+	"github.com/latchkey-go/latchkey/internal/base62"
+	"github.com/latchkey-go/latchkey/internal/fault"
+)
+
+// The prefixes. Each names a kind of token, and two of them a test token besides.
+const (
+	Secret          = "sk_"
+	TestSecret      = "Tsk_"
+	Publishable     = "pk_"
+	TestPublishable = "Tpk_"
+	APIKey          = "ak_"
+	Access          = "at_"
+	Session         = "ss_"
+)
+
+// MaxMark is the most bytes a mark may have.
+const MaxMark = 8
+
+const (
+	randomChars = 34
+	bodyChars   = randomChars + base62.Width32
+	maxText     = len("Tsk_") + MaxMark + len("_") + bodyChars
+)
+
+// New makes the text of a new token. The prefix is one of those above; a nil rand is crypto/rand. A reader that fails
+// or repeats itself is an error, never a text; a mark that cannot be read again wraps fault.ErrInvalid.
+func New(rand io.Reader, prefix, mark string) (string, error) {
+	if mark != "" && !ValidMark(mark) {
+		return "", fmt.Errorf("%w: a prefix mark is 1 to %d of [a-z0-9]", fault.ErrInvalid, MaxMark)
+	}
+	text := make([]byte, 0, maxText)
+	text = append(text, prefix...)
+	if mark != "" {
+		text = append(append(text, mark...), '_')
+	}
+	start := len(text)
+	text = text[:start+randomChars]
+	for left := text[start:]; len(left) > 0; {
+		// 48 bytes nearly always hold 34 usable ones (31 of 32 are). All bytes left over are thrown away.
+		var buf [48]byte
+		if err := ReadRandom(rand, buf[:]); err != nil {
+			return "", err
+		}
+		n := base62.Fill(left, buf[:])
+		if n == 0 {
+			return "", errRandom
+		}
+		left = left[n:]
+	}
+	return string(base62.AppendUint32(text, crc32.ChecksumIEEE(text))), nil
+}
+
+var errRandom = errors.New("latchkey: the source of randomness is stuck")
+
+// ReadRandom fills buf from r, crypto/rand if nil. Buf has an even length of 16 bytes or more. Both halves of it being equal is the
+// mark of a source that is stuck: chance needs 2^64 tries for it at the least.
+func ReadRandom(r io.Reader, buf []byte) error {
+	if r == nil {
+		r = rand.Reader
+	}
+	for n, idle := 0, 0; n < len(buf); {
+		m, err := r.Read(buf[n:])
+		if m < 0 || m > len(buf)-n {
+			return errRandom
+		}
+		n += m
+		if err != nil && n < len(buf) {
+			if err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+			return fmt.Errorf("latchkey: reading randomness: %w", err)
+		}
+		if m > 0 {
+			idle = 0
+		} else if idle++; idle > 100 { // io.ReadFull would wait for ever
+			return errRandom
+		}
+	}
+	if half := len(buf) / 2; string(buf[:half]) == string(buf[half:]) {
+		return errRandom
+	}
+	return nil
+}
+
+// ValidMark reports whether a mark is 1 to MaxMark bytes of [a-z0-9].
+func ValidMark(mark string) bool {
+	if len(mark) < 1 || len(mark) > MaxMark {
+		return false
+	}
+	for i := range len(mark) {
+		if c := mark[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') {
+			return false
+		}
+	}
+	return true
+}
+
+// Shape is what a presented text looks like.
+type Shape uint8
+
+const (
+	Foreign  Shape = iota // not ours by its looks: only Options.Imported may claim it
+	Native                // ours, and the check is right. It does not tell who made it.
+	Broken                // looks like ours, but the check is wrong: refused without asking anything
+	Reserved              // "at_" and any other form: kept for sealed tokens
+)
+
+// Read returns what a text looks like and, of a native one, its prefix. It does not allocate.
+//
+// A text looks native when it is a known prefix, perhaps 1 to 8 of [a-z0-9] and "_", and then exactly 40 base62
+// characters. Such a text is never looked for under another shape: when its check is wrong, it is broken. Any mark will
+// do, so that tokens outlive a change of Options.Prefix.
+func Read(text string) (prefix string, shape Shape) {
+	prefix = prefixOf(text)
+	if prefix == "" {
+		return "", Foreign
+	}
+	shape = Foreign
+	if prefix == Access {
+		shape = Reserved
+	}
+	n, body := len(prefix), len(text)-bodyChars
+	switch {
+	case body == n:
+	case body > n && body <= n+MaxMark+1 && text[body-1] == '_' && ValidMark(text[n:body-1]):
+	default:
+		return "", shape
+	}
+	if !base62.Valid(text[body:]) {
+		return "", shape
+	}
+	check := len(text) - base62.Width32
+	if !base62.IsUint32(text[check:], crc32.ChecksumIEEE(Bytes(text[:check]))) {
+		return "", Broken
+	}
+	return prefix, Native
+}
+
+// prefixOf returns the known prefix that text begins with, or "".
+func prefixOf(text string) string {
+	if len(text) < bodyChars && !strings.HasPrefix(text, Access) { // too short for anything but reserved
+		return ""
+	}
+	switch p := text[:3]; p {
+	case Secret, Publishable, APIKey, Access, Session:
+		return p
+	}
+	switch p := text[:4]; p {
+	case TestSecret, TestPublishable:
+		return p
+	}
+	return ""
+}
+
+// Hint returns what people are shown of a text: its first 5 and last 3 characters. Of a text under 20 characters, or one
+// that is not all printable ASCII, it shows nothing but "…".
+func Hint(text string) string {
+	if len(text) < 20 {
+		return "…"
+	}
+	for i := range len(text) {
+		if text[i] <= ' ' || text[i] > '~' {
+			return "…"
+		}
+	}
+	return text[:5] + "…" + text[len(text)-3:]
+}
+
+// Digest returns the plain digest of a text. A slow hash would add nothing: a native text has over 200 random bits, so
+// there is nothing to guess. It does not allocate.
+func Digest(text string) [32]byte { return sha256.Sum256(Bytes(text)) }
+
+// Bytes returns the bytes of s without a copy, for hashing. They must not be written to.
+func Bytes(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
