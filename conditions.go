@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"hash/maphash"
 	"maps"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 
+	"github.com/latchkey-go/latchkey/internal/predicate"
 	"github.com/latchkey-go/latchkey/internal/strictjson"
 )
 
@@ -75,11 +77,7 @@ var (
 
 type conditionLimits struct{ nodes, depth, items int }
 
-const (
-	maxValueBytes = 64 << 10 // of one text value
-	maxListItems  = 1000     // of one list
-	maxNameBytes  = 512      // of a field name
-)
+const maxListItems = 1000 // of one list
 
 // node is one point of the tree. It never changes once made.
 type node struct {
@@ -214,8 +212,8 @@ func (c Condition) within(l conditionLimits) Condition {
 var hashSeed = maphash.MakeSeed()
 
 func leaf(field string, op Op, value any) Condition {
-	if reason := checkName(field); reason != "" {
-		if !utf8.ValidString(field) || len(field) > maxNameBytes {
+	if reason := predicate.CheckName(field); reason != "" {
+		if !utf8.ValidString(field) || len(field) > predicate.MaxName {
 			field = "" // not fit to be shown
 		}
 		return faulty(field, reason)
@@ -845,4 +843,155 @@ func (v *Values) UnmarshalJSON(data []byte) error {
 	}
 	*v = values
 	return nil
+}
+
+// Values are forced values by field name. Values read from JSON are string, bool, int64, json.Number (what fits no
+// int64) or nil.
+type Values map[string]any
+
+// normaliseValues gives every value the one form it has in [Values], and refuses what has none: lists, references,
+// numbers that are not finite, text with a NUL or invalid UTF-8. A nil map stays nil.
+func normaliseValues(in map[string]any) (Values, error) {
+	if in == nil {
+		return nil, nil
+	}
+	if len(in) > maxListItems {
+		return nil, &ConditionError{Reason: "more than " + strconv.Itoa(maxListItems) + " values"}
+	}
+	out := make(Values, len(in))
+	for name, value := range in {
+		if reason := predicate.CheckName(name); reason != "" {
+			return nil, &ConditionError{Reason: reason}
+		}
+		if value == nil {
+			out[name] = nil
+			continue
+		}
+		v, reason := canonical(value)
+		if _, isRef := v.(RefVar); isRef {
+			reason = "a reference cannot be forced"
+		}
+		if reason != "" {
+			return nil, &ConditionError{Field: name, Reason: reason}
+		}
+		out[name] = v
+	}
+	return out, nil
+}
+
+// canonicalList is the value of In: a fresh []any of canonical values.
+func canonicalList(value any) (any, string) {
+	if list, ok := value.([]string); ok { // roles, the common case
+		if len(list) > maxListItems {
+			return nil, "the list is longer than 1,000 values"
+		}
+		out := make([]any, len(list))
+		for i, s := range list {
+			v, reason := predicate.CanonicalText(nil, s)
+			if reason != "" {
+				return nil, reason
+			}
+			out[i] = v
+		}
+		return out, ""
+	}
+	r := reflect.ValueOf(value)
+	if r.Kind() != reflect.Slice || r.Type().Elem().Kind() == reflect.Uint8 {
+		return nil, "in takes a list"
+	}
+	if r.Len() > maxListItems {
+		return nil, "the list is longer than 1,000 values"
+	}
+	out := make([]any, r.Len())
+	for i := range out {
+		v, reason := canonical(r.Index(i).Interface())
+		if _, isRef := v.(RefVar); isRef {
+			reason = "a list holds no references"
+		}
+		if reason != "" {
+			return nil, reason
+		}
+		out[i] = v
+	}
+	return out, ""
+}
+
+func sameValue(a, b any) bool {
+	x, ok := a.([]any)
+	y, ok2 := b.([]any)
+	if !ok || !ok2 {
+		return !ok && !ok2 && a == b
+	}
+	if len(x) != len(y) {
+		return false
+	}
+	for i := range x {
+		if x[i] != y[i] {
+			return false
+		}
+	}
+	return true
+}
+
+func hashValue(h *maphash.Hash, v any) {
+	switch v := v.(type) {
+	case string:
+		h.WriteByte('s')
+		h.WriteString(v)
+	case json.Number:
+		h.WriteByte('n')
+		h.WriteString(string(v))
+	case []any:
+		for _, e := range v {
+			hashValue(h, e)
+		}
+	default:
+		maphash.WriteComparable(h, v)
+	}
+	h.WriteByte(0)
+}
+
+func printName(b *strings.Builder, name string) {
+	for i := range len(name) {
+		c := name[i]
+		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_' || i > 0 && (c >= '0' && c <= '9' || c == '-' || c == '.') {
+			continue
+		}
+		b.WriteString(strconv.Quote(name))
+		return
+	}
+	b.WriteString(name)
+}
+
+func printValue(b *strings.Builder, v any) {
+	switch v := v.(type) {
+	case string:
+		b.WriteString(strconv.Quote(v))
+	case bool:
+		b.WriteString(strconv.FormatBool(v))
+	case int64:
+		b.WriteString(strconv.FormatInt(v, 10))
+	case json.Number:
+		b.WriteString(string(v))
+	case RefVar:
+		b.WriteString(v.String())
+	case []any:
+		b.WriteByte('[')
+		for i, e := range v {
+			if i > 0 {
+				b.WriteString(", ")
+			}
+			printValue(b, e)
+		}
+		b.WriteByte(']')
+	}
+}
+
+// canonical returns the one form that a single value has in conditions and forced values: string, bool, int64,
+// json.Number or RefVar. So values compare, and survive JSON, exactly.
+func canonical(value any) (v any, reason string) {
+	if ref, ok := value.(RefVar); ok {
+		return ref, ""
+	}
+	return predicate.Canonical(value)
 }

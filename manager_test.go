@@ -254,8 +254,8 @@ func TestNewPanicsWithASentence(t *testing.T) {
 	store := memstore.New(nil)
 	for say, f := range map[string]func(){
 		"New needs a Store":     func() { latchkey.New(nil, nil) },
-		"1 to 8 characters":           func() { latchkey.New(store, &latchkey.Options{Prefix: "ninechars"}) },
-		"a-z and 0-9":      func() { latchkey.New(store, &latchkey.Options{Prefix: "A_"}) },
+		"1 to 8 characters":     func() { latchkey.New(store, &latchkey.Options{Prefix: "ninechars"}) },
+		"a-z and 0-9":           func() { latchkey.New(store, &latchkey.Options{Prefix: "A_"}) },
 		"MaxStale is negative":  func() { latchkey.New(store, &latchkey.Options{MaxStale: -1}) },
 		"MaxDepth must be":      func() { latchkey.New(store, &latchkey.Options{MaxDepth: 33}) },
 		"owner is empty":        func() { latchkey.New(store, nil).For("") },

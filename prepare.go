@@ -3,9 +3,7 @@ package latchkey
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
-	"strconv"
 )
 
 // prepare decides about one row that is to be written: a create when before is nil, a delete when after is nil, an
@@ -76,11 +74,11 @@ func prepare(gs []grant, a Action, on Resource, s *Schema, before, after Row, la
 		}
 		switch {
 		case !tests[i].Match(row):
-		case s.sameRow(row, after):
+		case s.inner.SameRow(row, after):
 			stands = true
 		case written == nil:
 			written = row
-		case !s.sameRow(row, written):
+		case !s.inner.SameRow(row, written):
 			differ = true
 		}
 	}
@@ -137,77 +135,19 @@ func checkRows(a Action, before, after bool) error {
 // numbers. Of two names of one column only the first in byte order stays, if both give the same value; else the row is
 // refused. The row itself is not changed.
 func (s *Schema) Row(in Row) (Row, error) {
-	out := make(Row, len(in))
-	for _, name := range slices.Sorted(maps.Keys(in)) {
-		slot := s.slots[name]
-		if slot == nil {
-			return nil, &ConditionError{Field: name, Unknown: true, Reason: noField}
-		}
-		v, reason := slot.typ.typed(in[name])
-		if reason != "" {
-			return nil, &ConditionError{Field: name, Reason: reason}
-		}
-		if first, ok := nameIn(out, slot); ok {
-			if !slot.typ.same(out[first], v) {
-				return nil, &ConditionError{Field: name, Reason: "given twice, differently: also as " + strconv.Quote(first)}
-			}
-			continue
-		}
-		out[name] = v
+	out, err := s.inner.Row(in)
+	if err != nil {
+		return nil, conditionError(err, false)
 	}
 	return out, nil
-}
-
-// nameIn is the name by which a row gives a column.
-func nameIn(r Row, s *slot) (string, bool) {
-	for _, name := range s.names {
-		if _, ok := r[name]; ok {
-			return name, true
-		}
-	}
-	return "", false
 }
 
 // force returns a copy of a row with the forced values, typed, over the row's, whichever name the row used for a column;
 // that name stays.
 func (s *Schema) force(row Row, forced Values) (Row, error) {
-	values, err := s.Row(Row(forced))
+	out, err := s.inner.Force(row, forced)
 	if err != nil {
-		return nil, err
-	}
-	out := maps.Clone(row)
-	if out == nil {
-		out = Row{}
-	}
-	for name, v := range values {
-		slot := s.slots[name]
-		if used, ok := nameIn(row, slot); ok {
-			name = used
-		}
-		for _, alias := range slot.names {
-			delete(out, alias)
-		}
-		out[name] = v
+		return nil, conditionError(err, false)
 	}
 	return out, nil
-}
-
-// sameRow says whether two typed rows give the same columns the same values. Names of one column are one; a NULL is not
-// the same as nothing.
-func (s *Schema) sameRow(a, b Row) bool {
-	return s.covers(a, b) && s.covers(b, a)
-}
-
-func (s *Schema) covers(a, b Row) bool {
-	for name, v := range b {
-		slot := s.slots[name]
-		if slot == nil {
-			return false
-		}
-		used, ok := nameIn(a, slot)
-		if !ok || !slot.typ.same(a[used], v) {
-			return false
-		}
-	}
-	return true
 }

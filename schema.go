@@ -3,14 +3,9 @@ package latchkey
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"maps"
-	"slices"
-	"strconv"
-	"strings"
-	"sync"
-	"sync/atomic"
 
+	"github.com/latchkey-go/latchkey/internal/predicate"
 	"github.com/latchkey-go/latchkey/internal/strictjson"
 )
 
@@ -72,77 +67,39 @@ type Blob []byte
 // Schema is a set of fields, checked once. Make one per table and keep it: it remembers the SQL of the conditions it has
 // seen, by their shape. Safe for concurrent use.
 type Schema struct {
-	fields  Fields
-	slots   map[string]*slot
-	columns []string // distinct, in byte order
-
-	mu     sync.RWMutex
-	shapes map[string]*sqlShape
+	fields Fields
+	inner  *predicate.Schema
 }
-
-// slot is what Bind knows of a name.
-type slot struct {
-	column int
-	typ    FieldType
-	names  []string // every name of the column, in byte order
-}
-
-// sqlShape is everything about a bound condition but its values. Texts are made when first asked for.
-type sqlShape struct {
-	texts [MySQL + 1]atomic.Pointer[[]*sqlText]
-}
-
-const (
-	maxShapes     = 512
-	maxShapeTexts = 4        // per dialect: PostgreSQL numbers placeholders, so each first makes another text
-	maxShapeBytes = 16 << 10 // longer texts are made anew each time
-)
 
 // NewSchema checks fields and panics, naming the field, on an empty name or column, an unknown type, or two names of one
 // column that differ in type or write the column differently (in case).
 func NewSchema(fields Fields) *Schema {
-	s := &Schema{fields: maps.Clone(fields), slots: make(map[string]*slot, len(fields)), shapes: map[string]*sqlShape{}}
-	byColumn := map[string][]string{}
-	written := map[string]string{}
-	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		f := fields[name]
-		if reason := checkName(name); reason != "" {
-			panic(fmt.Sprintf("latchkey: NewSchema: field %q: %s", name, reason))
-		}
-		if strings.TrimSpace(f.Column) == "" {
-			panic(fmt.Sprintf("latchkey: NewSchema: field %q has no column", name))
-		}
-		if f.Type < Text || f.Type > Float {
-			panic(fmt.Sprintf("latchkey: NewSchema: field %q has no type", name))
-		}
-		folded := strings.ToLower(f.Column)
-		if first, ok := written[folded]; ok {
-			switch other := fields[byColumn[first][0]]; {
-			case first != f.Column:
-				panic(fmt.Sprintf("latchkey: NewSchema: field %q: columns %q and %q differ in case only, and are one to "+
-					"most engines: write them alike", name, first, f.Column))
-			case other.Type != f.Type:
-				panic(fmt.Sprintf("latchkey: NewSchema: fields %q and %q share a column but differ in type",
-					byColumn[first][0], name))
-			}
-		}
-		written[folded] = f.Column
-		byColumn[f.Column] = append(byColumn[f.Column], name)
+	typed := make(map[string]predicate.Field, len(fields))
+	for name, f := range fields {
+		typed[name] = predicate.Field{Column: f.Column, Type: predicate.Type(f.Type)}
 	}
-	s.columns = slices.Sorted(maps.Keys(byColumn))
-	for i, column := range s.columns {
-		names := byColumn[column]
-		for _, name := range names {
-			s.slots[name] = &slot{column: i, typ: fields[name].Type, names: names}
-		}
+	inner, err := predicate.NewSchema(typed, opaque)
+	if err != nil {
+		panic("latchkey: NewSchema: " + err.Error())
 	}
-	return s
+	return &Schema{fields: maps.Clone(fields), inner: inner}
+}
+
+// opaque returns why no field holds a value of one of the package's own types; "" for every other value.
+func opaque(v any) string {
+	switch v.(type) {
+	case Blob:
+		return "a BLOB fits no field"
+	case RefVar: // it belongs in a condition, not in a row
+		return "a value of a kind no field holds"
+	}
+	return ""
 }
 
 // Fields returns a copy of what the schema was made from.
 func (s *Schema) Fields() Fields { return maps.Clone(s.fields) }
 
-// column is the column a name maps to.
+// column returns the column that a name maps to.
 func (s *Schema) column(name string) (string, bool) {
 	f, ok := s.fields[name]
 	return f.Column, ok
@@ -151,83 +108,70 @@ func (s *Schema) column(name string) (string, bool) {
 // Bind is NewSchema(f).Bind(c). A program that binds often keeps a [Schema].
 func (c Condition) Bind(f Fields) (*Predicate, error) { return NewSchema(f).Bind(c) }
 
-// Bind types the values of c and refuses, with a *ConditionError that names the field, what does not fit: an unknown
+// Bind types the values of c. It returns a *ConditionError that names the field for what does not fit: an unknown
 // field, an operator the type does not know, a value the type does not hold. A value may be text, as a form has it.
 func (s *Schema) Bind(c Condition) (*Predicate, error) {
-	p := &Predicate{schema: s}
+	p := &Predicate{}
 	if c.n == nil {
-		p.nodes = []bound{{kind: nodeNever}}
 		return p, nil
 	}
 	if c.n.kind == nodeFault {
 		return nil, c.n.fault
 	}
 	var space [256]byte
-	b := binder{schema: s, nodes: make([]bound, 1, c.n.count), key: space[:0]}
-	if err := b.bind(0, c.n, false); err != nil {
+	b := predicate.NewBinder(s.inner, c.n.count, space[:])
+	if err := c.n.bind(&b, 0, false); err != nil {
 		return nil, err
 	}
-	p.nodes = b.nodes
-	p.shape = s.shape(b.key)
+	p.inner = b.Predicate()
 	return p, nil
 }
 
-func (s *Schema) shape(key []byte) *sqlShape {
-	s.mu.RLock()
-	sh := s.shapes[string(key)]
-	s.mu.RUnlock()
-	if sh != nil {
-		return sh
+// bind tells b what the node at is. Negated: the opposite, which every leaf takes into its operator.
+func (n *node) bind(b *predicate.Binder, at int, negated bool) error {
+	for n.kind == nodeNot {
+		n, negated = n.parts[0], !negated
 	}
-	sh = new(sqlShape)
-	if len(key) > maxShapeBytes {
-		return sh
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if known := s.shapes[string(key)]; known != nil {
-		return known
-	}
-	if len(s.shapes) >= maxShapes {
-		clear(s.shapes) // simple, and rare: hosts have few shapes
-	}
-	s.shapes[string(key)] = sh
-	return sh
-}
-
-// text is the compiled text, from memory when it was asked for before.
-func (p *Predicate) text(d Dialect, first int) *sqlText {
-	if p.shape == nil {
-		return p.compile(d, first)
-	}
-	at := &p.shape.texts[d]
-	var known []*sqlText
-	if list := at.Load(); list != nil {
-		known = *list
-		for _, c := range known {
-			if c.first == first {
-				return c
+	switch n.kind {
+	case nodeLeaf:
+		if err := b.Compare(at, n.field, string(n.op), n.value, negated); err != nil {
+			if ref, ok := n.value.(RefVar); ok && !err.Unknown {
+				err.Reason = "the reference " + ref.String() + " is not filled in: bind what Access.Filter answers"
+			}
+			return conditionError(err, n.rule)
+		}
+		return nil
+	case nodeAll, nodeAny:
+		var first int
+		if (n.kind == nodeAll) != negated {
+			first = b.All(at, len(n.parts))
+		} else {
+			first = b.Any(at, len(n.parts))
+		}
+		for i, p := range n.parts {
+			if err := p.bind(b, first+i, negated); err != nil {
+				return err
 			}
 		}
+		b.End()
+	case nodeEvery:
+		b.Every(at)
+	default:
+		b.Never(at)
 	}
-	c := p.compile(d, first)
-	if len(c.text) <= maxShapeBytes {
-		if len(known) >= maxShapeTexts {
-			known = known[1:]
-		}
-		list := append(slices.Clone(known), c)
-		at.Store(&list) // a lost race costs one more compile, no more
-	}
-	return c
+	return nil
+}
+
+func conditionError(err *predicate.FieldError, ofRule bool) *ConditionError {
+	return &ConditionError{Field: err.Field, Unknown: err.Unknown, Reason: err.Reason, OfRule: ofRule}
 }
 
 // Predicate is a bound condition. Match and SQL admit exactly the same rows. It is immutable; safe for concurrent use.
 // A nil Predicate admits no row.
-type Predicate struct {
-	schema *Schema
-	shape  *sqlShape
-	nodes  []bound // the root first; children of one node lie side by side
-}
+type Predicate struct{ inner predicate.Predicate }
+
+// Match reports whether the row is admitted. It does not allocate for rows of the common kinds.
+func (p *Predicate) Match(r Row) bool { return p != nil && p.inner.Match(r) }
 
 // SQL returns the condition as a fragment in parentheses, and its arguments. Placeholders are ? on SQLite and MySQL, and
 // $first, $first+1, … on PostgreSQL; first means nothing to the others. The text depends on the shape of the condition
@@ -236,28 +180,10 @@ type Predicate struct {
 // The fragment may stand in a WHERE clause under AND and OR. It must never stand under NOT, nor in a place that turns
 // NULL into true: bind [Not] of the condition instead. An unknown dialect, or first < 1 on PostgreSQL, panics.
 func (p *Predicate) SQL(d Dialect, first int) (where string, args []any) {
-	switch d {
-	case Postgres:
-		if first < 1 {
-			panic("latchkey: Predicate.SQL: PostgreSQL numbers placeholders from 1")
-		}
-	case SQLite, MySQL:
-		first = 0
-	default:
-		panic(fmt.Sprintf("latchkey: Predicate.SQL: unknown dialect %d", d))
+	if p == nil {
+		return new(predicate.Predicate).SQL(predicate.Dialect(d), first)
 	}
-	if p == nil || len(p.nodes) == 0 {
-		return "(1=0)", nil
-	}
-	c := p.text(d, first)
-	if len(c.args) == 0 {
-		return c.text, nil
-	}
-	args = make([]any, len(c.args))
-	for i, a := range c.args {
-		args[i] = p.argument(d, a)
-	}
-	return c.text, args
+	return p.inner.SQL(predicate.Dialect(d), first)
 }
 
 // UnmarshalJSON reads an object, and adds its members to the row; null makes the row nil. Numbers become a json.Number,
@@ -281,51 +207,9 @@ func (r *Row) UnmarshalJSON(data []byte) error {
 	}
 	for name, v := range read {
 		if n, ok := v.(json.Number); ok {
-			v = plainNumber(n)
+			v = predicate.PlainNumber(n)
 		}
 		(*r)[name] = v
 	}
 	return nil
-}
-
-// plainNumber writes a number of JSON without its exponent, and without a fraction that is zero, where a Number field
-// could take it; else it stays as it is.
-func plainNumber(n json.Number) json.Number {
-	mantissa, exponent := string(n), 0
-	if at := strings.IndexAny(mantissa, "eE"); at >= 0 {
-		var err error
-		if exponent, err = strconv.Atoi(mantissa[at+1:]); err != nil || exponent > 100 || exponent < -100 {
-			return n
-		}
-		mantissa = mantissa[:at]
-	}
-	whole, fraction, ok := splitDecimal(mantissa)
-	if !ok || len(mantissa) > 200 {
-		return n
-	}
-	sign := ""
-	if whole[0] == '-' {
-		sign, whole = "-", whole[1:]
-	}
-	digits, point := whole+fraction, len(whole)+exponent
-	if point < 0 {
-		digits, point = strings.Repeat("0", -point)+digits, 0
-	}
-	if point > len(digits) {
-		digits += strings.Repeat("0", point-len(digits))
-	}
-	whole, fraction = strings.TrimLeft(digits[:point], "0"), digits[point:]
-	if exponent != 0 || strings.Trim(fraction, "0") == "" {
-		fraction = strings.TrimRight(fraction, "0")
-	}
-	if len(whole) > maxWholeDigits || len(fraction) > maxFractionDigits {
-		return n
-	}
-	if whole == "" {
-		whole = "0"
-	}
-	if fraction != "" {
-		whole += "." + fraction
-	}
-	return json.Number(sign + whole)
 }

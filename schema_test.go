@@ -156,24 +156,6 @@ func TestListsArePadded(t *testing.T) {
 	require.Equal(t, []any{"a", "b", "c", "d", "a", "b", "c", "d"}, args)
 }
 
-func TestSchemaRemembersBoundedly(t *testing.T) {
-	s := NewSchema(testFields)
-	parts := []Condition{Where("s", Eq, "a"), Where("i", Eq, 1), Where("n", Eq, 1), Where("b", Eq, true)}
-	for i := range 3 * maxShapes {
-		c := []Condition{}
-		for k := i; k > 0; k /= 4 {
-			c = append(c, AnyOf(parts[k%4], Where("t", IsNull, true)), Where("i", Ne, len(c)))
-		}
-		p, err := s.Bind(allOf(append(c, AllRows)...))
-		require.NoError(t, err)
-		for first := range 10 {
-			p.SQL(Postgres, first+1)
-		}
-		require.LessOrEqual(t, len(*p.shape.texts[Postgres].Load()), maxShapeTexts)
-	}
-	require.LessOrEqual(t, len(s.shapes), maxShapes)
-}
-
 // One column by two names is one field.
 func TestAliases(t *testing.T) {
 	s := NewSchema(Fields{"dp-1": {"region", Text}, "region": {"region", Text}, "amount": {"amount", Number}, "n": {"amount", Number}})
@@ -212,13 +194,6 @@ func TestAliases(t *testing.T) {
 	require.ErrorIs(t, err, ErrBadCondition)
 	_, err = s.force(caller, Values{"secret": 1})
 	require.ErrorIs(t, err, ErrBadCondition)
-
-	require.True(t, s.sameRow(Row{"region": "EU", "n": int64(5)}, Row{"dp-1": "EU", "amount": json.Number("5.00")}))
-	require.True(t, s.sameRow(Row{"n": 0.5}, Row{"n": json.Number("0.5")}))
-	require.False(t, s.sameRow(Row{"region": "EU"}, Row{"region": nil}))
-	require.False(t, s.sameRow(Row{"region": nil}, Row{}))
-	require.False(t, s.sameRow(Row{}, Row{"region": nil}))
-	require.True(t, s.sameRow(Row{"region": nil}, Row{"dp-1": nil}))
 
 	column, ok := s.column("dp-1")
 	require.True(t, ok)

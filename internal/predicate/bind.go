@@ -1,4 +1,4 @@
-package latchkey
+package predicate
 
 import (
 	"cmp"
@@ -32,27 +32,37 @@ const (
 	opNever // in of nothing
 )
 
-var boundOps = map[Op][2]boundOp{ // as it is, and negated
-	Eq: {opEq, opNe}, Ne: {opNe, opEq}, Lt: {opLt, opGe}, Le: {opLe, opGt}, Gt: {opGt, opLe}, Ge: {opGe, opLt},
-	In: {opIn, opNotIn}, Contains: {opContains, opNotContains}, StartsWith: {opPrefix, opNotPrefix},
-	IsNull: {opNull, opNotNull},
+// boundOps are the operators of a condition, as the root package writes them: as it is, and negated.
+var boundOps = map[string][2]boundOp{
+	"=": {opEq, opNe}, "!=": {opNe, opEq}, "<": {opLt, opGe}, "<=": {opLe, opGt}, ">": {opGt, opLe}, ">=": {opGe, opLt},
+	"in": {opIn, opNotIn}, "contains": {opContains, opNotContains}, "starts-with": {opPrefix, opNotPrefix},
+	"is-null": {opNull, opNotNull},
 }
 
-// bound is a node of a bound tree: nodeEvery, nodeNever, nodeLeaf, nodeAll or nodeAny.
+// bound is a node of a bound tree.
 type bound struct {
-	kind  nodeKind
+	kind  boundKind
 	first int     // of kids, in Predicate.nodes
 	kids  []bound // of all and any
-	leaf  leafTest
+	leaf  comparison
 }
 
-// leafTest is a bound comparison.
-type leafTest struct {
+type boundKind uint8
+
+const (
+	boundNever boundKind = iota // fail closed
+	boundEvery
+	boundLeaf
+	boundAll
+	boundAny
+)
+
+// comparison compares a column with values.
+type comparison struct {
 	op        boundOp
-	typ       FieldType
-	column    int
-	name      string   // as the condition says
-	names     []string // all names of the column
+	typ       Type // the slot's, at hand
+	slot      *slot
+	name      string // as the condition says
 	value     typed
 	list      []typed // of in: sorted, not empty
 	successor string  // of a prefix
@@ -77,79 +87,94 @@ func (v *typed) decimal() string {
 	return strconv.FormatInt(v.floor, 10)
 }
 
-type binder struct {
+// Binder makes one Predicate. The caller walks a condition from its root, which is node 0, and tells the Binder what
+// each node is, exactly once. A Not is no node: the caller tells everything beneath it negated, All and Any exchanged.
+type Binder struct {
 	schema *Schema
 	nodes  []bound // its capacity suffices: kids point into it
 	key    []byte  // the shape
 }
 
-func (b *binder) bind(at int, n *node, negated bool) error {
-	for n.kind == nodeNot {
-		n, negated = n.parts[0], !negated
-	}
-	switch n.kind {
-	case nodeLeaf:
-		b.nodes[at].kind = nodeLeaf
-		return b.leaf(&b.nodes[at].leaf, n, negated)
-	case nodeAll, nodeAny:
-		kind := n.kind
-		if negated {
-			kind = nodeAll + nodeAny - kind
-		}
-		first, end := len(b.nodes), len(b.nodes)+len(n.parts)
-		b.nodes = b.nodes[:end]
-		to := &b.nodes[at]
-		to.kind, to.first, to.kids = kind, first, b.nodes[first:end:end]
-		b.key = append(b.key, '(', byte(kind))
-		for i, p := range n.parts {
-			if err := b.bind(first+i, p, negated); err != nil {
-				return err
-			}
-		}
-		b.key = append(b.key, ')')
-		return nil
-	case nodeEvery:
-		b.nodes[at].kind = nodeEvery
-		b.key = append(b.key, 'e')
-		return nil
-	}
-	b.nodes[at].kind = nodeNever
+// NewBinder begins a predicate of at most count nodes. Space is memory that it may use: 256 bytes do for most.
+func NewBinder(s *Schema, count int, space []byte) Binder {
+	return Binder{schema: s, nodes: make([]bound, 1, count), key: space[:0]}
+}
+
+// Predicate returns what was bound. The Binder must not be used after it.
+func (b *Binder) Predicate() Predicate {
+	return Predicate{schema: b.schema, shape: b.schema.shape(b.key), nodes: b.nodes}
+}
+
+// All says that node at is met by rows that all its n parts admit. It returns the first part; the others follow it.
+func (b *Binder) All(at, n int) (first int) { return b.group(boundAll, at, n) }
+
+// Any says that node at is met by rows that some of its n parts admits. It returns the first part; the others follow it.
+func (b *Binder) Any(at, n int) (first int) { return b.group(boundAny, at, n) }
+
+func (b *Binder) group(kind boundKind, at, n int) (first int) {
+	first, end := len(b.nodes), len(b.nodes)+n
+	b.nodes = b.nodes[:end]
+	to := &b.nodes[at]
+	to.kind, to.first, to.kids = kind, first, b.nodes[first:end:end]
+	b.key = append(b.key, '(', byte(kind))
+	return first
+}
+
+// End says that the parts of the last All or Any that has not ended are complete.
+func (b *Binder) End() { b.key = append(b.key, ')') }
+
+// Every says that node at is met by every row.
+func (b *Binder) Every(at int) {
+	b.nodes[at].kind = boundEvery
+	b.key = append(b.key, 'e')
+}
+
+// Never says that node at is met by no row.
+func (b *Binder) Never(at int) {
+	b.nodes[at].kind = boundNever
 	b.key = append(b.key, 'n')
+}
+
+// Compare says that node at compares a field with a value in the form that [Canonical] gives it; for "in" it is a
+// []any of such. The error says why the
+// field does not take the operator or the value; the Binder must not be used after one.
+func (b *Binder) Compare(at int, field, op string, value any, negated bool) *FieldError {
+	slot := b.schema.slots[field]
+	if slot == nil {
+		return &FieldError{Field: field, Unknown: true, Reason: noField}
+	}
+	b.nodes[at].kind = boundLeaf
+	if reason := b.compare(&b.nodes[at].leaf, slot, field, op, value, negated); reason != "" {
+		return &FieldError{Field: field, Reason: reason}
+	}
 	return nil
 }
 
-const noField = "the schema has no such field"
-
-func (b *binder) leaf(l *leafTest, n *node, negated bool) error {
-	slot := b.schema.slots[n.field]
-	if slot == nil {
-		return &ConditionError{Field: n.field, Unknown: true, Reason: noField, OfRule: n.rule}
-	}
-	if ref, ok := n.value.(RefVar); ok {
-		return n.unfit("the reference " + ref.String() + " is not filled in: bind what Access.Filter answers")
-	}
-	pair := boundOps[n.op]
+func (b *Binder) compare(l *comparison, slot *slot, field, name string, value any, negated bool) (reason string) {
+	pair := boundOps[name]
 	op := pair[0]
 	if negated {
 		op = pair[1]
 	}
-	if !slot.typ.takes(n.op) {
-		return n.unfit("the operator " + string(n.op) + " does not go with its type")
+	if !slot.typ.takes(name) {
+		return "the operator " + name + " does not go with its type"
 	}
-	l.op, l.typ, l.column, l.name, l.names = op, slot.typ, slot.column, n.field, slot.names
+	l.op, l.typ, l.slot, l.name = op, slot.typ, slot, field
 
-	var reason string
 	size := 0
-	switch n.op {
-	case IsNull:
-		if n.value == false {
+	switch name {
+	case "is-null":
+		if value == false {
 			l.op = pair[1]
 			if negated {
 				l.op = pair[0]
 			}
 		}
-	case In:
-		list := n.value.([]any)
+	case "in":
+		list, ok := value.([]any)
+		if !ok {
+			return "in takes a list"
+		}
 		if size = padded(len(list)); len(list) == 0 {
 			size = 0
 			if l.op = opNever; negated {
@@ -160,39 +185,36 @@ func (b *binder) leaf(l *leafTest, n *node, negated bool) error {
 		l.list = make([]typed, len(list))
 		for i, v := range list {
 			if l.list[i], reason = slot.typ.value(v); reason != "" {
-				return n.unfit(reason)
+				return reason
 			}
 		}
 		slices.SortFunc(l.list, func(a, b typed) int { return l.typ.order(&a, &b) })
 	default:
-		if l.value, reason = slot.typ.value(n.value); reason == "" && n.op == StartsWith {
+		if l.value, reason = slot.typ.value(value); reason == "" && name == "starts-with" {
 			l.successor, reason = successor(l.value.text)
 		}
 		if reason != "" {
-			return n.unfit(reason)
+			return reason
 		}
 	}
 	b.key = append(b.key, byte(l.op), byte(size>>8), byte(size))
-	b.key = append(b.key, byte(l.column>>16), byte(l.column>>8), byte(l.column))
-	return nil
+	b.key = append(b.key, byte(slot.column>>16), byte(slot.column>>8), byte(slot.column))
+	return ""
 }
 
-func (n *node) unfit(reason string) error {
-	return &ConditionError{Field: n.field, Reason: reason, OfRule: n.rule}
-}
-
-func (t FieldType) takes(op Op) bool {
+// takes reports whether an operator goes with the type.
+func (t Type) takes(op string) bool {
 	switch op {
-	case Lt, Le, Gt, Ge:
+	case "<", "<=", ">", ">=":
 		return t != Boolean
-	case Contains, StartsWith:
+	case "contains", "starts-with":
 		return t == Text
 	}
 	return true
 }
 
 // value types a canonical value, or says why it does not fit.
-func (t FieldType) value(v any) (typed, string) {
+func (t Type) value(v any) (typed, string) {
 	switch t {
 	case Text:
 		if s, ok := v.(string); ok {
@@ -202,7 +224,7 @@ func (t FieldType) value(v any) (typed, string) {
 	case Integer:
 		i, ok := v.(int64)
 		if s, isText := v.(string); isText {
-			whole, fraction, plain := splitDecimal(s)
+			whole, fraction, plain := SplitDecimal(s)
 			var err error
 			i, err = strconv.ParseInt(whole, 10, 64)
 			ok, v = plain && fraction == "" && err == nil, i
@@ -268,7 +290,7 @@ func floatValue(s string) (typed, string) {
 const maxWholeDigits, maxFractionDigits = 35, 30
 
 func numberValue(s string) (typed, string) {
-	whole, fraction, ok := splitDecimal(s)
+	whole, fraction, ok := SplitDecimal(s)
 	digits := strings.TrimPrefix(whole, "-")
 	if !ok {
 		return typed{}, "a number field takes plain decimals, without an exponent"
@@ -309,7 +331,7 @@ func numberValue(s string) (typed, string) {
 }
 
 // order sorts values of one list.
-func (t FieldType) order(a, b *typed) int {
+func (t Type) order(a, b *typed) int {
 	switch {
 	case t == Text:
 		return strings.Compare(a.text, b.text)

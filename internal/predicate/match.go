@@ -1,4 +1,4 @@
-package latchkey
+package predicate
 
 import (
 	"cmp"
@@ -11,51 +11,51 @@ import (
 	"time"
 )
 
-// Match says whether the row is admitted. It allocates nothing for rows of the common kinds.
-func (p *Predicate) Match(r Row) bool {
+// Match reports whether the row is admitted. It does not allocate for rows of the common kinds.
+func (p *Predicate) Match(r map[string]any) bool {
 	return p != nil && len(p.nodes) > 0 && p.nodes[0].match(r)
 }
 
-func (n *bound) match(r Row) bool {
+func (n *bound) match(r map[string]any) bool {
 	switch n.kind {
-	case nodeLeaf:
+	case boundLeaf:
 		return n.leaf.match(r)
-	case nodeAll:
+	case boundAll:
 		for i := range n.kids {
 			if !n.kids[i].match(r) {
 				return false
 			}
 		}
 		return true
-	case nodeAny:
+	case boundAny:
 		for i := range n.kids {
 			if n.kids[i].match(r) {
 				return true
 			}
 		}
 		return false
-	case nodeEvery:
+	case boundEvery:
 		return true
 	}
-	return false // fail-closed
+	return false // fail closed
 }
 
-func (l *leafTest) match(r Row) bool {
+func (l *comparison) match(r map[string]any) bool {
 	v, ok := r[l.name]
-	if len(l.names) > 1 {
+	if len(l.slot.names) > 1 {
 		v, ok = l.lookUp(r)
 	}
 	return ok && l.admits(v) // what is absent is unknown, to is-null too
 }
 
 // lookUp finds the value of a column that has several names. A row that gives it twice, differently, does not give it.
-func (l *leafTest) lookUp(r Row) (found any, given bool) {
-	for _, name := range l.names {
+func (l *comparison) lookUp(r map[string]any) (found any, given bool) {
+	for _, name := range l.slot.names {
 		v, ok := r[name]
 		if !ok {
 			continue
 		}
-		if given && !l.typ.same(found, v) {
+		if given && !l.slot.same(found, v) {
 			return nil, false
 		}
 		found, given = v, true
@@ -64,9 +64,9 @@ func (l *leafTest) lookUp(r Row) (found any, given bool) {
 }
 
 // admits asks the operator of a value that is present.
-func (l *leafTest) admits(v any) bool {
+func (l *comparison) admits(v any) bool {
 	if l.op == opNull || l.op == opNotNull {
-		return isNull(v) == (l.op == opNull)
+		return l.slot.isNull(v) == (l.op == opNull)
 	}
 	switch x := v.(type) {
 	case string:
@@ -113,21 +113,21 @@ func (l *leafTest) admits(v any) bool {
 		case l.typ == Float:
 			return l.admitsFloat(float64(x))
 		}
-	case nil, Blob:
+	case nil:
 	default:
-		if p, ok := bareValue(v); ok {
+		if p, ok := l.slot.bare(v); ok {
 			return l.admits(p)
 		}
 	}
 	return false // NULL, or not fit for the field: unknown
 }
 
-func (l *leafTest) admitsText(s string) bool {
+func (l *comparison) admitsText(s string) bool {
 	switch l.typ {
 	case Text:
 		return l.test(rowValue{kind: rowText, text: s})
 	case Integer, Number:
-		_, _, ok := splitDecimal(s)
+		_, _, ok := SplitDecimal(s)
 		return ok && l.test(rowValue{kind: rowDecimal, text: s})
 	case Float:
 		f, ok := parseFloat(s)
@@ -142,7 +142,7 @@ func (l *leafTest) admitsText(s string) bool {
 	return false
 }
 
-func (l *leafTest) admitsInt(i int64) bool {
+func (l *comparison) admitsInt(i int64) bool {
 	switch l.typ {
 	case Integer, Number:
 		return l.test(rowValue{kind: rowWhole, whole: i})
@@ -156,7 +156,7 @@ func (l *leafTest) admitsInt(i int64) bool {
 
 // bitOf is 0 or 1, when decimal text is one of them.
 func bitOf(s string) (bit int64, ok bool) {
-	if _, _, ok = splitDecimal(s); !ok {
+	if _, _, ok = SplitDecimal(s); !ok {
 		return 0, false
 	}
 	if compareDecimals(s, "1") == 0 {
@@ -169,7 +169,7 @@ func bitOf(s string) (bit int64, ok bool) {
 // that large Integer and Number know nothing, in SQL neither: 9007199254740993 would pass for ...992.
 const exactFloats = 1 << 53
 
-func (l *leafTest) admitsFloat(f float64) bool {
+func (l *comparison) admitsFloat(f float64) bool {
 	switch l.typ {
 	case Integer, Number:
 		return f > -exactFloats && f < exactFloats && l.test(rowValue{kind: rowFloat, float: f})
@@ -198,7 +198,7 @@ const (
 	rowText
 )
 
-func (l *leafTest) test(r rowValue) bool {
+func (l *comparison) test(r rowValue) bool {
 	switch l.op {
 	case opEq:
 		return l.value.compare(r) == 0
@@ -230,7 +230,7 @@ func (l *leafTest) test(r rowValue) bool {
 	return false
 }
 
-func (l *leafTest) find(r rowValue) bool {
+func (l *comparison) find(r rowValue) bool {
 	_, found := sort.Find(len(l.list), func(i int) int { return l.list[i].compare(r) })
 	return found
 }
@@ -296,7 +296,7 @@ func compareDecimals(a, b string) int {
 
 // decimalParts drops the zeros that mean nothing, and the sign of zero.
 func decimalParts(s string) (negative bool, whole, fraction string) {
-	whole, fraction, _ = splitDecimal(s)
+	whole, fraction, _ = SplitDecimal(s)
 	if len(whole) > 0 && whole[0] == '-' {
 		negative, whole = true, whole[1:]
 	}
@@ -309,25 +309,27 @@ func decimalParts(s string) (negative bool, whole, fraction string) {
 	return negative && len(whole)+len(fraction) > 0, whole, fraction
 }
 
-func isNull(v any) bool {
+// isNull reports whether a value that is present is NULL.
+func (k kind) isNull(v any) bool {
 	switch x := v.(type) {
 	case nil:
 		return true
 	case []byte: // what a NULL leaves in a []byte that was scanned into
 		return x == nil
-	case string, int64, int, float64, bool, time.Time, json.Number, uint64, Blob:
+	case string, int64, int, float64, bool, time.Time, json.Number, uint64:
 		return false
 	}
-	p, ok := bareValue(v)
-	return ok && isNull(p)
+	p, ok := k.bare(v)
+	return ok && k.isNull(p)
 }
 
-// bareValue turns the rarer kinds of a row's values into one of string, int64, uint64, float64, bool, time.Time,
-// json.Number, []byte, Blob and nil; ok is false when there is none, or v is one already. Without importing database/sql, its
-// NullString and the like are told by their form: a struct of a value and a bool Valid.
-func bareValue(v any) (p any, ok bool) {
-	if _, isRef := v.(RefVar); isRef {
-		return nil, false // belongs in a condition, not in a row
+// bare turns the rarer kinds of a row's values into one of string, int64, uint64, float64, bool, time.Time,
+// json.Number, []byte, nil, and the values that opaque knows; ok is false when there is none, or v is one already.
+// Without importing database/sql, its NullString and the like are told by their form: a struct of a value and a bool
+// Valid.
+func (k kind) bare(v any) (p any, ok bool) {
+	if k.opaque(v) != "" {
+		return nil, false
 	}
 	switch r := reflect.ValueOf(v); r.Kind() {
 	case reflect.String:
@@ -363,11 +365,14 @@ func bareValue(v any) (p any, ok bool) {
 		return nil, false
 	}
 	switch p.(type) {
-	case nil, string, []byte, int64, uint64, float64, bool, time.Time, json.Number, Blob:
+	case nil, string, []byte, int64, uint64, float64, bool, time.Time, json.Number:
+		return p, true
+	}
+	if k.opaque(p) != "" {
 		return p, true
 	}
 	if reflect.TypeOf(p) == reflect.TypeOf(v) {
 		return nil, false
 	}
-	return bareValue(p)
+	return k.bare(p)
 }

@@ -1,0 +1,221 @@
+// Package predicate decides whether a row meets a condition, in memory and in the SQL of each dialect: both admit
+// exactly the same rows.
+//
+// A [Schema] knows the columns and their types. A [Binder] takes a condition apart into comparisons that the schema has
+// typed, and makes a [Predicate] of them: [Predicate.Match] asks it of a row, [Predicate.SQL] writes it for an engine.
+// A row is a map from names to whatever database drivers hand out. What is unknown, because it is missing, NULL, or not
+// fit for its type, meets no comparison, and no negation of one either.
+//
+// The knowledge of a [Type] is spread over five tables: which operators and values it takes (bind.go), how it compares
+// with a row's value (match.go), what a row's value becomes when it is written (rows.go), its SQL per dialect (sql.go),
+// and its texts (values.go, dates.go). A new type has an entry in each.
+package predicate
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// Type is how the values of a field compare. The constants are those of the root package, which documents them.
+type Type uint8
+
+const (
+	Text Type = iota + 1
+	Integer
+	Number
+	Boolean
+	Date
+	DateTime
+	Float
+)
+
+// Dialect is a family of SQL engines. The constants are those of the root package.
+type Dialect uint8
+
+const (
+	SQLite Dialect = iota + 1
+	Postgres
+	MySQL
+)
+
+// Field is a column and its type.
+type Field struct {
+	Column string // emitted as it is
+	Type   Type
+}
+
+// FieldError says what is wrong with a field or its value. It never holds the value.
+type FieldError struct {
+	Field   string
+	Unknown bool // the schema has no such field
+	Reason  string
+}
+
+func (e *FieldError) Error() string { return fmt.Sprintf("field %q: %s", e.Field, e.Reason) }
+
+const noField = "the schema has no such field"
+
+// Schema is a set of fields. It remembers the SQL of the conditions it has seen, by their shape. It is safe for
+// concurrent use.
+type Schema struct {
+	slots   map[string]*slot
+	columns []string // distinct, in byte order
+
+	mu     sync.RWMutex
+	shapes map[string]*shape
+}
+
+// slot is what the schema knows of a name.
+type slot struct {
+	kind
+	column int
+	names  []string // every name of the column, in byte order
+}
+
+// kind is a type together with the types of Go that no field holds.
+type kind struct {
+	typ    Type
+	opaque func(any) string
+}
+
+// shape is everything about a bound condition but its values. Texts are made when first asked for.
+type shape struct {
+	texts [MySQL + 1]atomic.Pointer[[]*sqlText]
+}
+
+const (
+	maxShapes     = 512
+	maxShapeTexts = 4        // per dialect: PostgreSQL numbers placeholders, so each first makes another text
+	maxShapeBytes = 16 << 10 // longer texts are made anew each time
+)
+
+// NewSchema returns the schema of fields. Names that share a column must write it alike, case included, and have one
+// type; else it is an error that names the field, as for an empty name or column and an unknown type.
+//
+// opaque returns, for a value of a type that is meaningless in a row, why no field holds it; "" for every other value.
+func NewSchema(fields map[string]Field, opaque func(any) string) (*Schema, error) {
+	s := &Schema{slots: make(map[string]*slot, len(fields)), shapes: map[string]*shape{}}
+	byColumn := map[string][]string{}
+	written := map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		f := fields[name]
+		if reason := CheckName(name); reason != "" {
+			return nil, fmt.Errorf("field %q: %s", name, reason)
+		}
+		if strings.TrimSpace(f.Column) == "" {
+			return nil, fmt.Errorf("field %q has no column", name)
+		}
+		if f.Type < Text || f.Type > Float {
+			return nil, fmt.Errorf("field %q has no type", name)
+		}
+		folded := strings.ToLower(f.Column)
+		if first, ok := written[folded]; ok {
+			switch other := fields[byColumn[first][0]]; {
+			case first != f.Column:
+				return nil, fmt.Errorf("field %q: columns %q and %q differ in case only, and are one to most engines: write "+
+					"them alike", name, first, f.Column)
+			case other.Type != f.Type:
+				return nil, fmt.Errorf("fields %q and %q share a column but differ in type", byColumn[first][0], name)
+			}
+		}
+		written[folded] = f.Column
+		byColumn[f.Column] = append(byColumn[f.Column], name)
+	}
+	s.columns = slices.Sorted(maps.Keys(byColumn))
+	for i, column := range s.columns {
+		names := byColumn[column]
+		for _, name := range names {
+			s.slots[name] = &slot{kind: kind{fields[name].Type, opaque}, column: i, names: names}
+		}
+	}
+	return s, nil
+}
+
+// shape returns the shape with this key, a new one for a key that is not known.
+func (s *Schema) shape(key []byte) *shape {
+	s.mu.RLock()
+	sh := s.shapes[string(key)]
+	s.mu.RUnlock()
+	if sh != nil {
+		return sh
+	}
+	sh = new(shape)
+	if len(key) > maxShapeBytes {
+		return sh
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if known := s.shapes[string(key)]; known != nil {
+		return known
+	}
+	if len(s.shapes) >= maxShapes {
+		clear(s.shapes) // simple, and rare: hosts have few shapes
+	}
+	s.shapes[string(key)] = sh
+	return sh
+}
+
+// Predicate is a bound condition. It is immutable and safe for concurrent use. The zero Predicate admits no row.
+type Predicate struct {
+	schema *Schema
+	shape  *shape
+	nodes  []bound // the root first; children of one node lie side by side
+}
+
+// SQL returns the condition as a fragment in parentheses, and its arguments. Placeholders are ? on SQLite and MySQL, and
+// $first, $first+1, … on PostgreSQL, where first must be 1 or more; first means nothing to the others. The text depends
+// on the shape of the condition only. An unknown dialect panics.
+func (p *Predicate) SQL(d Dialect, first int) (where string, args []any) {
+	switch d {
+	case Postgres:
+		if first < 1 {
+			panic("latchkey: Predicate.SQL: PostgreSQL numbers placeholders from 1")
+		}
+	case SQLite, MySQL:
+		first = 0
+	default:
+		panic(fmt.Sprintf("latchkey: Predicate.SQL: unknown dialect %d", d))
+	}
+	if p == nil || len(p.nodes) == 0 {
+		return "(1=0)", nil
+	}
+	c := p.text(d, first)
+	if len(c.args) == 0 {
+		return c.text, nil
+	}
+	args = make([]any, len(c.args))
+	for i, a := range c.args {
+		args[i] = p.argument(d, a)
+	}
+	return c.text, args
+}
+
+// text returns the compiled text, from memory if it was asked for before.
+func (p *Predicate) text(d Dialect, first int) *sqlText {
+	if p.shape == nil {
+		return p.compile(d, first)
+	}
+	at := &p.shape.texts[d]
+	var known []*sqlText
+	if list := at.Load(); list != nil {
+		known = *list
+		for _, c := range known {
+			if c.first == first {
+				return c
+			}
+		}
+	}
+	c := p.compile(d, first)
+	if len(c.text) <= maxShapeBytes {
+		if len(known) >= maxShapeTexts {
+			known = known[1:]
+		}
+		list := append(slices.Clone(known), c)
+		at.Store(&list) // a lost race costs one more compile, no more
+	}
+	return c
+}
