@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The README, docs/operations.md and docs/routers.md show code that is compiled and output that is tested elsewhere.
-// A comment above each block says where it comes from:
+// The documents show code that is compiled and output that is tested elsewhere. A comment above each block says where it
+// comes from:
 //
 //	<!-- program: FILE -->  the block is the whole file
 //	<!-- example: FILE -->  each line of the block is in the file, in this order; indentation apart
@@ -83,9 +83,24 @@ func exampleOutput(text string) string {
 	return strings.Join(out, "\n")
 }
 
+// documents returns the Markdown files that match, with slashes. A pattern may match none.
+func documents(t *testing.T, patterns ...string) (docs []string) {
+	t.Helper()
+	for _, pattern := range patterns {
+		found, err := filepath.Glob(filepath.FromSlash(pattern))
+		require.NoError(t, err)
+		for _, doc := range found {
+			docs = append(docs, filepath.ToSlash(doc))
+		}
+	}
+	return docs
+}
+
 func TestReadme(t *testing.T) {
 	kinds := map[string]int{}
-	for _, doc := range []string{"README.md", "docs/operations.md", "docs/routers.md"} {
+	docs := documents(t, "README.md", "ARCHITECTURE.md", "docs/*.md", "examples/*/README.md")
+	require.Subset(t, docs, []string{"README.md", "docs/guide.md", "docs/operations.md", "examples/server/README.md"})
+	for _, doc := range docs {
 		text, err := os.ReadFile(filepath.FromSlash(doc))
 		require.NoError(t, err)
 		checkBlocks(t, doc, readBlocks(t, string(text)), kinds)
@@ -93,6 +108,40 @@ func TestReadme(t *testing.T) {
 	require.Positive(t, kinds["program"])
 	require.Positive(t, kinds["example"])
 	require.Positive(t, kinds["output"])
+}
+
+// Go code in the package documentation of the adapters is part of their examples. JavaScript, which calls require, is not.
+func TestPackageDocumentation(t *testing.T) {
+	seen := 0
+	for _, doc := range documents(t, "httpadapter/*/doc.go") {
+		text, err := os.ReadFile(filepath.FromSlash(doc))
+		require.NoError(t, err)
+		for _, lines := range indented(string(text)) {
+			if strings.Contains(lines[0], "require(") {
+				continue
+			}
+			examples, err := os.ReadFile(filepath.FromSlash(path.Join(path.Dir(doc), "example_test.go")))
+			require.NoError(t, err)
+			require.Empty(t, missingLine(lines, string(examples)), "%s: not in the examples in this order", doc)
+			seen++
+		}
+	}
+	require.Positive(t, seen)
+}
+
+// indented returns the code blocks of a package comment.
+func indented(text string) (blocks [][]string) {
+	var block []string
+	for line := range strings.Lines(text + "\n") {
+		code, ok := strings.CutPrefix(strings.TrimRight(line, "\n"), "//\t")
+		switch {
+		case ok:
+			block = append(block, code)
+		case block != nil:
+			blocks, block = append(blocks, block), nil
+		}
+	}
+	return blocks
 }
 
 func checkBlocks(t *testing.T, doc string, blocks []block, kinds map[string]int) {
@@ -118,6 +167,9 @@ func checkBlocks(t *testing.T, doc string, blocks []block, kinds map[string]int)
 		}
 	}
 }
+
+// reference is where the documentation of the packages stands, followed by the directory of each.
+const reference = "https://pkg.go.dev/github.com/latchkey-go/latchkey"
 
 var (
 	link    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
@@ -156,10 +208,17 @@ func anchorsOf(text string) map[string]bool {
 	return anchors
 }
 
-// badLinks are the relative links of a document that lead to no file, or to no heading of one.
+// badLinks returns the links of a document to this repository that lead to no file or package, or to no heading of a file,
+// and how many it saw.
 func badLinks(doc, text string, read func(path string) (string, error)) (bad []string, seen int) {
 	for _, m := range link.FindAllStringSubmatch(prose(text), -1) {
 		if strings.Contains(m[1], "://") {
+			if dir, ours := strings.CutPrefix(m[1], reference); ours {
+				seen++
+				if _, err := read(path.Join(".", dir)); err != nil {
+					bad = append(bad, m[1])
+				}
+			}
 			continue
 		}
 		seen++
@@ -180,9 +239,8 @@ func badLinks(doc, text string, read func(path string) (string, error)) (bad []s
 }
 
 func TestLinksLeadSomewhere(t *testing.T) {
-	docs, err := filepath.Glob("docs/*.md")
-	require.NoError(t, err)
-	docs = append(docs, "README.md", "CHANGELOG.md", ".github/SECURITY.md", ".github/CONTRIBUTING.md")
+	docs := documents(t, "*.md", "docs/*.md", ".github/*.md", "examples/*/README.md")
+	require.Subset(t, docs, []string{"README.md", "CHANGELOG.md", ".github/SECURITY.md", ".github/CONTRIBUTING.md"})
 	read := func(path string) (string, error) {
 		info, err := os.Stat(filepath.FromSlash(path))
 		if err != nil || info.IsDir() {
@@ -193,7 +251,6 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	}
 	all := 0
 	for _, doc := range docs {
-		doc = filepath.ToSlash(doc)
 		text, err := read(doc)
 		require.NoError(t, err)
 		bad, seen := badLinks(doc, text, read)
@@ -203,11 +260,16 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	require.Greater(t, all, 10)
 
 	// This test can fail.
-	other := func(string) (string, error) { return "# One\n\n```\n# none\n```\n\n## A `b`, c?\n\n# One\n", nil }
-	bad, seen := badLinks("docs/a.md",
-		"[x](b.md#a-b-c) [x](b.md#one-1) [x](b.md#none) [x](#one) [x](https://a.example/#b)", other)
-	require.Equal(t, []string{"b.md#none", "#one"}, bad)
-	require.Equal(t, 4, seen)
+	other := func(path string) (string, error) {
+		if path == "gone" {
+			return "", os.ErrNotExist
+		}
+		return "# One\n\n```\n# none\n```\n\n## A `b`, c?\n\n# One\n", nil
+	}
+	bad, seen := badLinks("docs/a.md", "[x](b.md#a-b-c) [x](b.md#one-1) [x](b.md#none) [x](#one) [x](../gone) "+
+		"[x](https://a.example/#b) [x]("+reference+"/b) [x]("+reference+"/gone)", other)
+	require.Equal(t, []string{"b.md#none", "#one", "../gone", reference + "/gone"}, bad)
+	require.Equal(t, 7, seen)
 }
 
 // The tests above can fail.
@@ -218,4 +280,5 @@ func TestReadmeDrift(t *testing.T) {
 	require.Equal(t, "a := 1", missingLine([]string{"b := 2", "a := 1"}, source), "another order")
 	require.Equal(t, "one\n two", exampleOutput("func Example() {\n\t// Output:\n\t// one\n\t//  two\n}\n"))
 	require.Empty(t, readBlocks(t, "<!-- example: x -->\n\n```go\ny\n```\n")[0].kind, "not right above")
+	require.Equal(t, [][]string{{"a", "\tb"}, {"c"}}, indented("// x\n//\n//\ta\n//\t\tb\n//\n//\tc\npackage p"))
 }

@@ -1,13 +1,3 @@
-// Package apperate is a gateway in the manner of IEX Cloud (Apperate): it stands before a host's data handlers and
-// decides, as that product did, who may read and write which data sets and at what cost, so that the product's own
-// clients work unchanged.
-//
-// For most uses, make publishable tokens with [PublishableSpec] and put [Handler] (or [Mount]) before your handlers,
-// which find the caller, the data sets and the keys with [CallFrom]. Requests carry their token as "token" in the query
-// or in a JSON body; tokens may demand that requests are signed (IEX-HMAC-SHA256) or come from certain pages. The
-// gateway itself answers status, account/metadata, account/usage and account/signed.
-//
-// What the product's documents leave open is decided in rulings.go; docs/rulings.md lists it.
 package apperate
 
 import (

@@ -1,13 +1,3 @@
-// Package cloudtables answers the access call of CloudTables, POST /io/api/1/access (and /api/1/access), so that the
-// product's own clients work unchanged: they send an API key and get a short-lived token, narrowed to roles and rows,
-// for an embedded page.
-//
-// For most uses, call [Mount] with the account whose keys are meant. A host that also serves the data those tokens read
-// finds out with [Authorize] who calls and which rows it may have, and answers errors with [WriteError].
-//
-// Calls that pass are counted under [Meter], by token, client, endpoint and day: [latchkey.Account.Usage] has them.
-//
-// What the product's documents leave open is decided in rulings.go; docs/rulings.md lists it.
 package cloudtables
 
 import (

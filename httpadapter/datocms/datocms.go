@@ -1,13 +1,3 @@
-// Package datocms answers DatoCMS' calls about API tokens and roles, /access_tokens and /roles, so that the product's own
-// clients work unchanged, and guards a host's delivery API the way the product does.
-//
-// For most uses, call [Mount] with the account whose tokens are meant, after making a first token with [AdminRole] and
-// [TokenSpec]. Put [Delivery] in front of the handler that serves content. A role is kept as it was sent, and compiled:
-// a handler that finds its caller with [httpadapter.AccessFrom] asks for the rows with access.Filter(latchkey.Update,
-// datocms.Model("main", id)), which is obeyed with environments_access and all that the role inherits.
-// A role of the host's own that inherits one made here is held to environments_access only by a Boundary of its own.
-//
-// What the product's documents leave open is decided in rulings.go; docs/rulings.md lists it.
 package datocms
 
 import (

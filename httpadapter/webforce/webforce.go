@@ -1,14 +1,3 @@
-// Package webforce answers the Access API of WebForce (SiteKreator), /api?cmd=access.add and its siblings, so that the
-// product's own clients work unchanged: somebody who is logged in makes tokens for applications, each with flags per
-// database.
-//
-// For most uses, call [Mount] with the account whose tokens are meant, and name in [Options.Commands] the commands of
-// your own that those tokens are for. Each states what it needs; nothing is served that does not. If your users log in
-// elsewhere, [Options.Session] takes your own session ids.
-//
-// Commands that pass are counted under [Meter], by token, client, command and day: [latchkey.Account.Usage] has them.
-//
-// What the product's documents leave open is decided in rulings.go; docs/rulings.md lists it.
 package webforce
 
 import (
