@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The documents show code that is compiled and output that is tested elsewhere. A comment above each block says where it
-// comes from:
+// The documents show code that is compiled and output that is tested elsewhere. A comment above each block says where
+// it comes from:
 //
 //	<!-- program: FILE -->  the block is the whole file
 //	<!-- example: FILE -->  each line of the block is in the file, in this order; indentation apart
@@ -110,7 +110,8 @@ func TestReadme(t *testing.T) {
 	require.Positive(t, kinds["output"])
 }
 
-// Go code in the package documentation of the adapters is part of their examples. JavaScript, which calls require, is not.
+// Go code in the package documentation of the adapters is part of their examples. JavaScript, which calls require, is
+// not.
 func TestPackageDocumentation(t *testing.T) {
 	seen := 0
 	for _, doc := range documents(t, "httpadapter/*/doc.go") {
@@ -208,8 +209,8 @@ func anchorsOf(text string) map[string]bool {
 	return anchors
 }
 
-// badLinks returns the links of a document to this repository that lead to no file or package, or to no heading of a file,
-// and how many it saw.
+// badLinks returns the links of a document to this repository that lead to no file or package, or to no heading of a
+// file, and how many it saw.
 func badLinks(doc, text string, read func(path string) (string, error)) (bad []string, seen int) {
 	for _, m := range link.FindAllStringSubmatch(prose(text), -1) {
 		if strings.Contains(m[1], "://") {
@@ -270,6 +271,64 @@ func TestLinksLeadSomewhere(t *testing.T) {
 		"[x](https://a.example/#b) [x]("+reference+"/b) [x]("+reference+"/gone)", other)
 	require.Equal(t, []string{"b.md#none", "#one", "../gone", reference + "/gone"}, bad)
 	require.Equal(t, 7, seen)
+}
+
+var (
+	inCode     = regexp.MustCompile("`([^`]+)`")
+	identifier = regexp.MustCompile(`\w+`)
+)
+
+// unknownPlaces returns what the last column of a document's tables names in backticks and code does not have, and how
+// many names it saw. A name is an identifier, with a package or a type before it, or a package.
+func unknownPlaces(text string, code map[string]bool) (unknown []string, seen int) {
+	for line := range strings.Lines(text) {
+		cells := strings.Split(strings.TrimSpace(line), " | ")
+		if len(cells) != 3 || !strings.HasPrefix(line, "|") {
+			continue
+		}
+		for _, m := range inCode.FindAllStringSubmatch(cells[2], -1) {
+			seen++
+			for _, name := range identifier.FindAllString(m[1], -1) {
+				if !code[name] {
+					unknown = append(unknown, m[1])
+				}
+			}
+		}
+	}
+	return unknown, seen
+}
+
+func TestRulingsNameCode(t *testing.T) {
+	code := map[string]bool{"js": true} // of the file console.js
+	err := filepath.WalkDir(".", func(path string, entry os.DirEntry, err error) error {
+		if entry.IsDir() {
+			if path != "." && (strings.HasPrefix(entry.Name(), ".") || entry.Name() == "node_modules") {
+				return filepath.SkipDir
+			}
+			code[entry.Name()] = true
+			return err
+		}
+		if !strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, ".js") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		for _, name := range identifier.FindAllString(string(text), -1) {
+			code[name] = true
+		}
+		return err
+	})
+	require.NoError(t, err)
+	text, err := os.ReadFile(filepath.FromSlash("docs/rulings.md"))
+	require.NoError(t, err)
+	unknown, seen := unknownPlaces(string(text), code)
+	require.Empty(t, unknown, "docs/rulings.md: named as the place of a ruling, and not in the code")
+	require.Greater(t, seen, 200)
+
+	// This test can fail.
+	unknown, seen = unknownPlaces("| a | `none` | `x.y`, option `z` |\nx | `none` | `none` |\n",
+		map[string]bool{"x": true, "z": true})
+	require.Equal(t, []string{"x.y"}, unknown)
+	require.Equal(t, 2, seen)
 }
 
 // The tests above can fail.
