@@ -72,8 +72,8 @@
 //
 // # For store authors
 //
-// Only an implementation of [Store] needs the following types; everybody else can pass over them. A store is correct
-// when the suite of package [github.com/latchkey-go/latchkey/storetest] passes on it.
+// Only an implementation of [Store] needs the following types; all other programs can pass over them. A store is
+// correct when the suite of package [github.com/latchkey-go/latchkey/storetest] passes on it.
 //
 //   - What is read: [Found], [SecretRecord], [Feed], [Change], [ChangeKind].
 //   - What is written: [Write], [Ref], [Holders], [SecretChange], [Revocation], [UsageBatch], [LastUsed].
