@@ -20,10 +20,10 @@ bench: ## the benchmarks beside the code
 fuzz: ## each fuzz target for FUZZTIME (20000x, or a duration); part of test
 	@scripts/fuzz
 
-mutants: ## take out what guards something, one place at a time: a test must turn red; ARGS='-only act.go' are its flags
+mutants: ## remove guards, one at a time, each of which must fail a test; ARGS='-only verify.go' are its flags
 	@go run ./scripts/mutants $(ARGS)
 
-static: ## gofmt, go vet and staticcheck on every module; part of test
+static: ## gofmt, line length, import rules, go vet, staticcheck, actionlint; part of test
 	@scripts/static
 
 install: ## Chromium, PostgreSQL, MariaDB and the npm packages the end-to-end tests use; part of test
