@@ -12,7 +12,8 @@ import (
 )
 
 var onceCases = []Case{
-	newCase("once", "Once records a key per owner; a second time is ErrExists until it is purged, whatever its end is.", func(w *world) {
+	newCase("once", "Once records a key per owner. A second time is ErrExists until Purge removes the key, whatever its "+
+		"end is.", func(w *fixture) {
 		w.ok(w.s.Once(w.ctx, acme, digest(1), noon), "a new key")
 		w.failed(latchkey.ErrExists, w.s.Once(w.ctx, acme, digest(1), noon), "the same key")
 		w.failed(latchkey.ErrExists, w.s.Once(w.ctx, acme, digest(1), noon.AddDate(0, 0, 1)), "the same key with another end")
@@ -24,7 +25,7 @@ var onceCases = []Case{
 		w.ok(w.s.Once(w.ctx, acme, lower, noon), "the key in another case")
 	}),
 
-	newCase("once/race", "Of many that record one key at once, exactly one succeeds.", func(w *world) {
+	newCase("once/race", "Of many that record one key at once, exactly one succeeds.", func(w *fixture) {
 		var won atomic.Int64
 		var all sync.WaitGroup
 		for range 16 {
@@ -42,7 +43,8 @@ var onceCases = []Case{
 		w.same(won.Load(), int64(5), "how many succeeded, for 5 keys")
 	}),
 
-	newCase("usage/add", "AddUsage adds every row of a batch, once per batch ID, and is exact for each owner.", func(w *world) {
+	newCase("usage/add", "AddUsage adds every row of a batch, once per batch ID, and is exact for each "+
+		"owner.", func(w *fixture) {
 		row := latchkey.UsageRow{Owner: acme, TokenID: id(1), ClientID: "42", Meter: "rows", Endpoint: "GET /x",
 			Day: "2026-11-22", Count: 3, Credits: 1_500_000}
 		theirs := row
@@ -67,18 +69,21 @@ var onceCases = []Case{
 		row.Count, row.Credits = row.Count+big.Count, row.Credits+big.Credits
 		w.same(usage(acme), []latchkey.UsageRow{row}, "the usage with large numbers, to the last one")
 		w.failed(latchkey.ErrInvalid, w.s.AddUsage(w.ctx, latchkey.UsageBatch{At: noon}), "a batch without ID")
-		for _, below := range []latchkey.UsageRow{{Owner: acme, Day: "2026-11-20", Count: -1}, {Owner: acme, Day: "2026-11-20", Credits: -1}} {
+		for _, below := range []latchkey.UsageRow{{Owner: acme, Day: "2026-11-20", Count: -1},
+			{Owner: acme, Day: "2026-11-20", Credits: -1}} {
 			w.failed(latchkey.ErrInvalid, w.s.AddUsage(w.ctx, latchkey.UsageBatch{ID: w.key(), At: noon,
 				Rows: []latchkey.UsageRow{below}}), "usage below zero")
 		}
 	}),
 
-	newCase("usage/last", "A last use only ever raises Used, to the microsecond; a token that is gone is passed over.", func(w *world) {
+	newCase("usage/last", "A last use only ever raises Used, to the microsecond. A token that does not exist is "+
+		"skipped.", func(w *fixture) {
 		w.insert(token(1), token(2))
 		last := func(at time.Time) {
 			w.Helper()
 			w.ok(w.s.AddUsage(w.ctx, latchkey.UsageBatch{ID: w.key(), At: noon, Last: []latchkey.LastUsed{
-				{Owner: acme, TokenID: id(9), At: at}, {Owner: globex, TokenID: id(2), At: at}, {Owner: acme, TokenID: id(1), At: at},
+				{Owner: acme, TokenID: id(9), At: at}, {Owner: globex, TokenID: id(2), At: at},
+				{Owner: acme, TokenID: id(1), At: at},
 			}}), "AddUsage")
 		}
 		for _, step := range []struct{ put, want time.Duration }{
@@ -95,8 +100,8 @@ var onceCases = []Case{
 		w.same(f.Token.Used, noon.Add(time.Hour), "Used of ByDigest")
 	}),
 
-	newCase("usage/many", "A large batch is what its rows are one by one: a row or a token that comes twice, the same "+
-		"id of two owners, more than fits a statement.", func(w *world) {
+	newCase("usage/many", "A large batch has the effect of its rows one by one. A row or token may come twice, two "+
+		"owners may have the same id, and there may be more rows than fit a statement.", func(w *fixture) {
 		const tokens = 150
 		var batch latchkey.UsageBatch
 		for n := 1; n <= tokens; n++ {
@@ -142,7 +147,8 @@ var onceCases = []Case{
 		}
 	}),
 
-	newCase("usage/query", "Usage sums by the columns asked for, in their order, of the rows that meet every condition.", func(w *world) {
+	newCase("usage/query", "Usage sums by the columns asked for, in their order, over the rows that meet every "+
+		"condition.", func(w *fixture) {
 		var rows []latchkey.UsageRow
 		add := func(token, client, meter, endpoint, day string, n int64) {
 			rows = append(rows, latchkey.UsageRow{Owner: acme, TokenID: token, ClientID: client, Meter: meter,
@@ -156,7 +162,8 @@ var onceCases = []Case{
 		add("t2", "é", "Rows", "GET /a", "2026-12-01", 16)
 		w.ok(w.s.AddUsage(w.ctx, latchkey.UsageBatch{ID: w.key(), At: noon, Rows: rows}), "AddUsage")
 		w.ok(w.s.AddUsage(w.ctx, latchkey.UsageBatch{ID: w.key(), At: noon,
-			Rows: []latchkey.UsageRow{{Owner: globex, TokenID: "t1", Meter: "rows", Day: "2026-11-20", Count: 1000}}}), "AddUsage")
+			Rows: []latchkey.UsageRow{{Owner: globex, TokenID: "t1", Meter: "rows", Day: "2026-11-20", Count: 1000}}}),
+			"AddUsage")
 		type sums = []latchkey.UsageRow
 		sum := func(r latchkey.UsageRow, n int64) latchkey.UsageRow {
 			r.Owner, r.Count, r.Credits = acme, n, latchkey.Credits(n)*10
@@ -207,7 +214,7 @@ var onceCases = []Case{
 		w.failed(latchkey.ErrInvalid, err, "grouping by something unknown")
 	}),
 
-	newCase("usage/most", "A count and a sum that would leave the range of an int64 stop at its end.", func(w *world) {
+	newCase("usage/overflow", "A count or a sum that would leave the range of int64 stops at its end.", func(w *fixture) {
 		const most = math.MaxInt64
 		add := func(meter, day string, n int64) {
 			w.ok(w.s.AddUsage(w.ctx, latchkey.UsageBatch{ID: w.key(), At: noon, Rows: []latchkey.UsageRow{
@@ -237,7 +244,7 @@ var onceCases = []Case{
 		w.same(got, []latchkey.UsageRow{{Owner: acme, Count: most, Credits: most}}, "the sum of all")
 	}),
 
-	newCase("usage/race", "Batches added by many at once, some twice, are all counted, each once.", func(w *world) {
+	newCase("usage/race", "Batches added by many at once, some twice, are all counted, each once.", func(w *fixture) {
 		var all sync.WaitGroup
 		for worker := range 8 {
 			all.Go(func() {
@@ -257,20 +264,20 @@ var onceCases = []Case{
 	}),
 }
 
-// purse is a hand in the credits of one account.
-type purse struct {
-	*world
+// credits reserves from accounts of acme.
+type credits struct {
+	*fixture
 	accounts []latchkey.CreditAccount
 }
 
-func (p purse) reserve(key [16]byte, amount latchkey.Credits) (latchkey.Credits, error) {
+func (p credits) reserve(key [16]byte, amount latchkey.Credits) (latchkey.Credits, error) {
 	r, err := p.s.Reserve(p.ctx, latchkey.Reservation{Owner: acme, Key: key, Accounts: p.accounts, Amount: amount,
 		Until: noon.Add(time.Minute)})
 	return r.Left, err
 }
 
-// used finds out, by asking, how much was taken: the rest of the limit can be reserved, one more cannot.
-func (p purse) used(want latchkey.Credits, what string) {
+// used checks how much is taken from each account. The rest of a limit can be reserved, and no more.
+func (p credits) used(want latchkey.Credits, what string) {
 	p.Helper()
 	const limit = 1 << 40
 	for i := range p.accounts {
@@ -290,8 +297,8 @@ func (p purse) used(want latchkey.Credits, what string) {
 	}
 }
 
-// short is failed for a refusal that names the account without enough.
-func (w *world) short(want latchkey.CreditAccount, err error, what string) {
+// overLimit is failed for ErrOverLimit. It also checks that the error names the account.
+func (w *fixture) overLimit(want latchkey.CreditAccount, err error, what string) {
 	w.Helper()
 	w.failed(latchkey.ErrOverLimit, err, what)
 	var over *latchkey.OverLimitError
@@ -299,49 +306,51 @@ func (w *world) short(want latchkey.CreditAccount, err error, what string) {
 		w.Errorf("%s: %v is no *OverLimitError", what, err)
 		return
 	}
-	w.same(over.Account, want, what+": the account that is short")
+	w.same(over.Account, want, what+": the account in the error")
 }
 
 var creditCases = []Case{
-	newCase("credits/reserve", "Reserve takes from every account or from none; each owner, token, meter and period is one of its own; the limit comes with the call.", func(w *world) {
-		all := purse{w, []latchkey.CreditAccount{
+	newCase("credits/reserve", "Reserve takes from every account or from none. Owner, token, meter and period together "+
+		"name an account. The limit comes with the call.", func(w *fixture) {
+		all := credits{w, []latchkey.CreditAccount{
 			{TokenID: id(1), Meter: "m", Period: "2026-11", Limit: 100}, {Meter: "m", Period: "2026-11", Limit: 50},
 			{TokenID: id(1), Meter: "m", Limit: 70},
 		}}
 		for _, step := range []struct{ amount, left latchkey.Credits }{{20, 30}, {29, 1}, {1, 0}} {
 			left, err := all.reserve(w.key(), step.amount)
 			w.ok(err, "Reserve")
-			w.same(left, step.left, "what the tightest account has left")
+			w.same(left, step.left, "the least that an account has left")
 		}
 		_, err := all.reserve(w.key(), 1)
-		w.short(all.accounts[1], err, "Reserve from an empty purse")
+		w.overLimit(all.accounts[1], err, "Reserve from an exhausted account")
 		all.used(50, "after an account was too small: nothing was taken from the others")
 
-		// Neighbours are untouched.
+		// Other accounts are unchanged.
 		for _, other := range []latchkey.CreditAccount{
 			{TokenID: id(2), Meter: "m", Period: "2026-11"}, {TokenID: id(1), Meter: "M", Period: "2026-11"},
 			{TokenID: id(1), Meter: "m", Period: "2026-12"},
 			{Meter: "m"}, {Meter: "m ", Period: "2026-11"},
 		} {
-			purse{w, []latchkey.CreditAccount{other}}.used(0, "another account")
+			credits{w, []latchkey.CreditAccount{other}}.used(0, "another account")
 		}
 		_, err = w.s.Reserve(w.ctx, latchkey.Reservation{Owner: globex, Key: w.key(), Amount: 50, Until: noon,
 			Accounts: all.accounts})
 		w.ok(err, "Reserve from another owner's account of the same name")
 
-		// Raising the limit helps at once, lowering it bites at once, and no limit at all is no credit at all.
-		_, err = purse{w, []latchkey.CreditAccount{{Meter: "m", Period: "2026-11", Limit: 60}, all.accounts[2]}}.reserve(w.key(), 5)
+		// A raised limit and a lowered one take effect at once. A limit of 0 allows nothing.
+		_, err = credits{w, []latchkey.CreditAccount{{Meter: "m", Period: "2026-11", Limit: 60},
+			all.accounts[2]}}.reserve(w.key(), 5)
 		w.ok(err, "Reserve from accounts with enough")
-		for _, key := range [][16]byte{w.key(), w.key()} { // the one that is short is named, wherever it stands
+		for _, key := range [][16]byte{w.key(), w.key()} { // the exhausted account is named, at any position
 			all.accounts[1].Limit = 100
 			_, err = all.reserve(key, 20)
-			w.short(all.accounts[2], err, "Reserve of more than one account has")
+			w.overLimit(all.accounts[2], err, "Reserve of more than one account has")
 			all.accounts[0], all.accounts[2] = all.accounts[2], all.accounts[0]
 			_, err = all.reserve(key, 20)
-			w.short(all.accounts[0], err, "the same, the accounts in another order")
+			w.overLimit(all.accounts[0], err, "the same, the accounts in another order")
 			all.accounts[0], all.accounts[2] = all.accounts[2], all.accounts[0]
 		}
-		one := purse{w, []latchkey.CreditAccount{{Meter: "m", Period: "2026-11", Limit: 56}}}
+		one := credits{w, []latchkey.CreditAccount{{Meter: "m", Period: "2026-11", Limit: 56}}}
 		left, err := one.reserve(w.key(), 1)
 		w.ok(err, "Reserve with a raised limit")
 		w.same(left, latchkey.Credits(0), "what is left")
@@ -353,17 +362,18 @@ var creditCases = []Case{
 		one.used(56, "after refusals")
 	}),
 
-	newCase("credits/amounts", "An amount ≤ 0, no account, or one named twice is ErrInvalid; the largest amounts neither wrap around nor round.", func(w *world) {
-		one := purse{w, []latchkey.CreditAccount{{Meter: "m", Limit: math.MaxInt64}}}
+	newCase("credits/amounts", "An amount ≤ 0, no account, or one named twice is ErrInvalid. The largest amounts neither "+
+		"overflow nor round.", func(w *fixture) {
+		one := credits{w, []latchkey.CreditAccount{{Meter: "m", Limit: math.MaxInt64}}}
 		for _, amount := range []latchkey.Credits{0, -1, math.MinInt64} {
 			_, err := one.reserve(w.key(), amount)
 			w.failed(latchkey.ErrInvalid, err, fmt.Sprintf("Reserve of %d", amount))
 		}
-		_, err := purse{w, nil}.reserve(w.key(), 1)
+		_, err := credits{w, nil}.reserve(w.key(), 1)
 		w.failed(latchkey.ErrInvalid, err, "Reserve from no account")
 		twice := append(one.accounts, one.accounts[0])
 		twice[1].Limit--
-		_, err = purse{w, twice}.reserve(w.key(), 1)
+		_, err = credits{w, twice}.reserve(w.key(), 1)
 		w.failed(latchkey.ErrInvalid, err, "Reserve from one account twice")
 		big := w.key()
 		left, err := one.reserve(big, math.MaxInt64-1)
@@ -380,8 +390,9 @@ var creditCases = []Case{
 		one.used(1, "after the large amount was given back")
 	}),
 
-	newCase("credits/idempotent", "The same key with the same amount and accounts gives the same answer and takes nothing more; with others it is ErrConflict.", func(w *world) {
-		p := purse{w, []latchkey.CreditAccount{{Meter: "m", Limit: 10}, {TokenID: id(1), Meter: "m", Limit: 20}}}
+	newCase("credits/idempotent", "The same key with the same amount and accounts returns the same result and takes "+
+		"nothing more. With others it is ErrConflict.", func(w *fixture) {
+		p := credits{w, []latchkey.CreditAccount{{Meter: "m", Limit: 10}, {TokenID: id(1), Meter: "m", Limit: 20}}}
 		key := w.key()
 		left, err := p.reserve(key, 4)
 		w.ok(err, "Reserve")
@@ -400,24 +411,25 @@ var creditCases = []Case{
 		p.used(9, "after repeating")
 		_, err = p.reserve(key, 3)
 		w.failed(latchkey.ErrConflict, err, "another amount")
-		_, err = purse{w, p.accounts[:1]}.reserve(key, 4)
+		_, err = credits{w, p.accounts[:1]}.reserve(key, 4)
 		w.failed(latchkey.ErrConflict, err, "fewer accounts")
 		other := append([]latchkey.CreditAccount{{Meter: "M", Limit: 10}}, p.accounts[0])
-		_, err = purse{w, other}.reserve(key, 4)
+		_, err = credits{w, other}.reserve(key, 4)
 		w.failed(latchkey.ErrConflict, err, "another account")
 		w.ok(w.s.Settle(w.ctx, acme, key, 4), "Settle")
 		again("after it was settled")
 		p.used(9, "after all that")
-		// A refused one leaves nothing behind.
+		// A refused reservation has no effect.
 		key = w.key()
-		_, err = purse{w, []latchkey.CreditAccount{{Meter: "n", Limit: 3}}}.reserve(key, 4)
+		_, err = credits{w, []latchkey.CreditAccount{{Meter: "n", Limit: 3}}}.reserve(key, 4)
 		w.failed(latchkey.ErrOverLimit, err, "Reserve of too much")
-		_, err = purse{w, []latchkey.CreditAccount{{Meter: "n", Limit: 4}}}.reserve(key, 4)
+		_, err = credits{w, []latchkey.CreditAccount{{Meter: "n", Limit: 4}}}.reserve(key, 4)
 		w.ok(err, "Reserve with the same key and a higher limit")
 	}),
 
-	newCase("credits/settle", "Settle gives back what was not spent, once; another amount then is ErrConflict, more than reserved or less than 0 ErrInvalid.", func(w *world) {
-		p := purse{w, []latchkey.CreditAccount{{Meter: "m", Limit: 100}, {TokenID: id(1), Meter: "m", Limit: 100}}}
+	newCase("credits/settle", "Settle gives back what was not spent, once. Another amount then is ErrConflict. More than "+
+		"reserved, or less than 0, is ErrInvalid.", func(w *fixture) {
+		p := credits{w, []latchkey.CreditAccount{{Meter: "m", Limit: 100}, {TokenID: id(1), Meter: "m", Limit: 100}}}
 		full, part, none := w.key(), w.key(), w.key()
 		for _, key := range [][16]byte{full, part, none} {
 			_, err := p.reserve(key, 10)
@@ -443,14 +455,15 @@ var creditCases = []Case{
 		p.used(14, "at the end")
 	}),
 
-	newCase("credits/race", "However many reserve at once, with repeats and settlements, no account ever exceeds its limit and the sum is exact.", func(w *world) {
+	newCase("credits/race", "However many reserve at once, with repeats and settlements, no account exceeds its limit "+
+		"and the sum is exact.", func(w *fixture) {
 		const limit, workers, rounds = 500, 64, 4
 		accounts := []latchkey.CreditAccount{{Meter: "m", Limit: limit}, {TokenID: id(1), Meter: "m", Limit: limit + 7}}
 		var kept, refused atomic.Int64
 		var all sync.WaitGroup
 		for worker := range workers {
-			p := purse{w, append([]latchkey.CreditAccount(nil), accounts...)}
-			if worker%2 == 1 { // not everybody names them in the same order
+			p := credits{w, append([]latchkey.CreditAccount(nil), accounts...)}
+			if worker%2 == 1 { // the order of the accounts differs
 				p.accounts[0], p.accounts[1] = p.accounts[1], p.accounts[0]
 			}
 			all.Go(func() {
@@ -487,6 +500,6 @@ var creditCases = []Case{
 		if sum > limit || refused.Load() == 0 {
 			w.Errorf("%d were taken of %d, and %d refused", sum, limit, refused.Load())
 		}
-		purse{w, accounts}.used(sum, "after the race")
+		credits{w, accounts}.used(sum, "after the race")
 	}),
 }

@@ -9,18 +9,21 @@ import (
 )
 
 var adjustCases = []Case{
-	newCase("credits/adjust", "Adjust gives back what is cut off, once; it never grows a reservation, and touches none that is settled.", func(w *world) {
-		p := purse{w, []latchkey.CreditAccount{{Meter: "m", Limit: 100}, {TokenID: id(1), Meter: "m", Limit: 100}}}
+	newCase("credits/adjust", "Adjust gives back what it cuts off, once. It never grows a reservation, and changes none "+
+		"that is settled.", func(w *fixture) {
+		p := credits{w, []latchkey.CreditAccount{{Meter: "m", Limit: 100}, {TokenID: id(1), Meter: "m", Limit: 100}}}
 		key, other := w.key(), w.key()
 		_, err := p.reserve(key, 40)
 		w.ok(err, "Reserve")
 		_, err = p.reserve(other, 10)
 		w.ok(err, "another Reserve")
 		adjust := func(amount, pledged latchkey.Credits) error {
-			return w.s.Adjust(w.ctx, acme, key, latchkey.Adjustment{Amount: amount, Pledged: pledged, Until: noon.Add(time.Minute)})
+			return w.s.Adjust(w.ctx, acme, key,
+				latchkey.Adjustment{Amount: amount, Pledged: pledged, Until: noon.Add(time.Minute)})
 		}
-		for _, bad := range [][2]latchkey.Credits{{0, 0}, {-1, 0}, {math.MinInt64, 0}, {10, 11}, {10, -1}, {math.MaxInt64, math.MinInt64}} {
-			w.failed(latchkey.ErrInvalid, adjust(bad[0], bad[1]), "an adjustment that nothing can be")
+		for _, bad := range [][2]latchkey.Credits{{0, 0}, {-1, 0}, {math.MinInt64, 0}, {10, 11}, {10, -1},
+			{math.MaxInt64, math.MinInt64}} {
+			w.failed(latchkey.ErrInvalid, adjust(bad[0], bad[1]), "an adjustment with impossible amounts")
 		}
 		w.failed(latchkey.ErrNotFound, w.s.Adjust(w.ctx, acme, w.key(), latchkey.Adjustment{Amount: 1}), "an unknown key")
 		w.failed(latchkey.ErrNotFound, w.s.Adjust(w.ctx, globex, key, latchkey.Adjustment{Amount: 1}), "another owner's key")
@@ -31,9 +34,9 @@ var adjustCases = []Case{
 			w.ok(adjust(25, 20), "a cut")
 			p.used(35, "after a cut")
 		}
-		w.ok(adjust(40, 5), "one that was overtaken by the cut")
+		w.ok(adjust(40, 5), "an adjustment that arrives after a later one")
 		p.used(35, "after that")
-		w.failed(latchkey.ErrConflict, adjust(40, 30), "an overtaken one that pledges what is cut off by now")
+		w.failed(latchkey.ErrConflict, adjust(40, 30), "a late adjustment that pledges more than is left")
 		w.ok(adjust(15, 0), "a cut below what is pledged")
 		p.used(25, "after a cut below what is pledged")
 		_, err = p.reserve(key, 40)
@@ -47,8 +50,9 @@ var adjustCases = []Case{
 		p.used(13, "at the end")
 	}),
 
-	newCase("purge/pledged", "When a reservation lapses, the most that was ever pledged of it counts as spent and the rest is given back; until then nothing is, and a time to lapse only ever moves away.", func(w *world) {
-		p := purse{w, []latchkey.CreditAccount{{Meter: "m", Limit: 1000}, {TokenID: id(1), Meter: "m", Limit: 1000}}}
+	newCase("purge/pledged", "When a reservation lapses, the most that was ever pledged of it counts as spent. The rest "+
+		"is given back then, not before. The time it lapses only ever moves later.", func(w *fixture) {
+		p := credits{w, []latchkey.CreditAccount{{Meter: "m", Limit: 1000}, {TokenID: id(1), Meter: "m", Limit: 1000}}}
 		adjust := func(key [16]byte, amount, pledged latchkey.Credits, until time.Time) {
 			w.Helper()
 			w.ok(w.s.Adjust(w.ctx, acme, key, latchkey.Adjustment{Amount: amount, Pledged: pledged, Until: until}), "Adjust")
@@ -61,12 +65,12 @@ var adjustCases = []Case{
 		}
 		adjust(raised, 100, 20, soon)
 		adjust(raised, 100, 30, noon) // no earlier than soon
-		adjust(raised, 100, 10, soon) // overtaken: 30 stay pledged
+		adjust(raised, 100, 10, soon) // arrives late: 30 stay pledged
 		adjust(cut, 100, 60, soon)
 		adjust(cut, 50, 0, soon)     // 50 are left, all of them pledged
 		adjust(whole, 100, 0, later) // nothing pledged
 		adjust(kept, 100, 100, later)
-		adjust(kept, 100, 100, soon) // overtaken: it stays later
+		adjust(kept, 100, 100, soon) // arrives late: it stays later
 		adjust(ever, 100, 5, time.Time{})
 		adjust(ever, 100, 5, soon)
 		p.used(450, "before anything lapsed")
@@ -79,7 +83,8 @@ var adjustCases = []Case{
 		w.same(w.purge(end, 100), 0, "how much was purged again")
 		for key, pledged := range map[[16]byte]latchkey.Credits{raised: 30, cut: 50} {
 			for _, more := range []latchkey.Credits{0, pledged} {
-				w.failed(latchkey.ErrConflict, w.s.Adjust(w.ctx, acme, key, latchkey.Adjustment{Amount: 100, Pledged: more, Until: later}),
+				w.failed(latchkey.ErrConflict,
+					w.s.Adjust(w.ctx, acme, key, latchkey.Adjustment{Amount: 100, Pledged: more, Until: later}),
 					"Adjust of what lapsed")
 			}
 			w.failed(latchkey.ErrConflict, w.s.Settle(w.ctx, acme, key, 0), "Settle of what lapsed")
@@ -94,10 +99,11 @@ var adjustCases = []Case{
 		p.used(180, "at the end")
 	}),
 
-	newCase("purge/pledged/race", "A pledge that was acknowledged is kept by every Purge, and one that was refused is not.", func(w *world) {
+	newCase("purge/pledged/race", "A pledge that was acknowledged is kept by every Purge, and one that was refused is "+
+		"not.", func(w *fixture) {
 		const blocks, amount = 24, 10
 		accounts := []latchkey.CreditAccount{{Meter: "m", Limit: 1 << 30}}
-		p := purse{w, accounts}
+		p := credits{w, accounts}
 		var keys [blocks][16]byte
 		var pledged [blocks]latchkey.Credits
 		for i := range keys {
@@ -108,7 +114,7 @@ var adjustCases = []Case{
 			w.ok(w.s.Adjust(w.ctx, acme, keys[i], latchkey.Adjustment{Amount: amount, Pledged: 1, Until: noon}), "Adjust")
 		}
 		var all, raising sync.WaitGroup
-		raised := make(chan struct{}, blocks*amount) // what lapses does so in the middle of it
+		raised := make(chan struct{}, blocks*amount) // Purge runs between the adjustments
 		for i := range keys {
 			raising.Go(func() {
 				for n := latchkey.Credits(2); n <= amount; n++ {

@@ -7,8 +7,8 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// unreadable checks that err says so of token n.
-func (w *world) unreadable(n int, err error, what string) {
+// unreadable checks that err is a DamagedError of token n.
+func (w *fixture) unreadable(n int, err error, what string) {
 	w.Helper()
 	var damaged *latchkey.DamagedError
 	if !errors.Is(err, latchkey.ErrUnavailable) || !errors.As(err, &damaged) || damaged.Kind != latchkey.ChangedToken ||
@@ -17,16 +17,16 @@ func (w *world) unreadable(n int, err error, what string) {
 	}
 }
 
-// damage puts token n as one that cannot be read.
-func (w *world) damage(n int) {
+// damage puts token n with Damaged set.
+func (w *fixture) damage(n int) {
 	w.Helper()
 	t := w.load(n).Token
 	t.Damaged = true
 	w.write(latchkey.Write{Tokens: []latchkey.Token{t}})
 }
 
-// page lists all tokens, each as its id and whether it is damaged.
-func (w *world) page() (out []string) {
+// page returns all tokens, each as its id and whether it is damaged.
+func (w *fixture) page() (out []string) {
 	w.Helper()
 	list, err := w.s.Tokens(w.ctx, acme, latchkey.TokenQuery{})
 	w.ok(err, "Tokens")
@@ -37,9 +37,8 @@ func (w *world) page() (out []string) {
 }
 
 var damageCases = []Case{
-	newCase("damaged/token", "A token put with Damaged set is named by whatever depends on it, told with an error, "+
-		"listed among the others, "+
-		"and gone when it is put anew or deleted.", func(w *world) {
+	newCase("damaged/token", "A token put with Damaged set is named by whatever depends on it, and returned with an "+
+		"error. Listings hold it. Putting it anew or deleting it repairs the store.", func(w *fixture) {
 		w.insert(token(1), token(2), minted(3, 1))
 		w.damage(1)
 		_, err := w.s.ByDigest(w.ctx, digest(1))

@@ -44,7 +44,7 @@ var countFaults = map[string]fault{
 			return nil
 		}
 	}},
-	"forgets Once keys by a clock of its own": {[]string{"once"}, func(f *faulty, s latchkey.Store) {
+	"removes Once keys by its own clock": {[]string{"once"}, func(f *faulty, s latchkey.Store) {
 		f.once = func(ctx context.Context, owner string, key [32]byte, until time.Time) error {
 			err := s.Once(ctx, owner, key, until)
 			if key[17] == 2 {
@@ -56,7 +56,7 @@ var countFaults = map[string]fault{
 	"counts a repeated batch again": {[]string{"usage/add", "usage/race"}, func(f *faulty, s latchkey.Store) {
 		f.addUsage = func(ctx context.Context, b latchkey.UsageBatch) error {
 			if b.ID != ([16]byte{}) {
-				b.ID = freshID()
+				b.ID = newID()
 			}
 			return s.AddUsage(ctx, b)
 		}
@@ -69,7 +69,7 @@ var countFaults = map[string]fault{
 			}
 			return s.AddUsage(ctx, b)
 		}
-		each(f, s, func(t *latchkey.Token) {
+		editReads(f, s, func(t *latchkey.Token) {
 			if at, ok := used.Load(t.Owner + t.ID); ok {
 				t.Used = at.(time.Time)
 			}
@@ -102,18 +102,19 @@ var countFaults = map[string]fault{
 				return s.Usage(ctx, owner, q)
 			}
 		}},
-	"reads, then writes a purse":              {[]string{"credits/race"}, badBank{racy: true}.seed},
-	"takes from the first accounts only":      {[]string{"credits/reserve"}, badBank{partial: true}.seed},
-	"gives back again with each Settle":       {[]string{"credits/settle"}, badBank{twice: true}.seed},
-	"takes again for a repeated key":          {[]string{"credits/idempotent", "credits/race"}, badBank{forgetful: true}.seed},
-	"ignores that a repeated key is other":    {[]string{"credits/idempotent"}, badBank{careless: true}.seed},
-	"lets large amounts wrap around":          {[]string{"credits/amounts"}, badBank{wraps: true}.seed},
-	"remembers the first limit it was told":   {[]string{"credits/reserve"}, badBank{oldLimit: true}.seed},
-	"never gives back what lapsed":            {[]string{"purge/reservations"}, badBank{}.seed},
-	"lets anybody settle anything, even more": {[]string{"credits/settle"}, badBank{generous: true}.seed},
+	"reads, then writes an account":      {[]string{"credits/race"}, faultyLedger{racy: true}.seed},
+	"takes from the first accounts only": {[]string{"credits/reserve"}, faultyLedger{partial: true}.seed},
+	"gives back again with each Settle":  {[]string{"credits/settle"}, faultyLedger{twice: true}.seed},
+	"takes again for a repeated key": {[]string{"credits/idempotent", "credits/race"},
+		faultyLedger{forgetful: true}.seed},
+	"ignores that a repeated key is other":        {[]string{"credits/idempotent"}, faultyLedger{careless: true}.seed},
+	"lets large amounts wrap around":              {[]string{"credits/amounts"}, faultyLedger{wraps: true}.seed},
+	"keeps the first limit it was given":          {[]string{"credits/reserve"}, faultyLedger{oldLimit: true}.seed},
+	"never gives back what lapsed":                {[]string{"purge/reservations"}, faultyLedger{}.seed},
+	"settles any amount, even more than reserved": {[]string{"credits/settle"}, faultyLedger{generous: true}.seed},
 }
 
-// adjusts makes every adjustment another one, or its answer another error.
+// adjusts returns a fault that edits every adjustment, or the error of the call. Nil edits nothing.
 func adjusts(edit func(*latchkey.Adjustment), answer func(error) error) func(*faulty, latchkey.Store) {
 	return func(f *faulty, s latchkey.Store) {
 		f.adjust = func(ctx context.Context, owner string, key [16]byte, a latchkey.Adjustment) error {
@@ -134,22 +135,25 @@ var adjustFaults = map[string]fault{
 		adjusts(func(a *latchkey.Adjustment) { a.Pledged = 0 }, nil)},
 	"gives back nothing of what was pledged in part": {[]string{"purge/pledged"},
 		adjusts(func(a *latchkey.Adjustment) { a.Pledged = min(a.Amount, 100) }, nil)},
-	"pledges what lapsed, and says it is well": {[]string{"purge/pledged", "credits/adjust"},
+	"reports success for a pledge of what lapsed": {[]string{"purge/pledged", "credits/adjust"},
 		adjusts(nil, func(err error) error {
 			if errors.Is(err, latchkey.ErrConflict) {
 				return nil
 			}
 			return err
 		})},
-	"never puts off when a reservation lapses": {[]string{"purge/pledged"},
+	"never moves the time it lapses later": {[]string{"purge/pledged"},
 		adjusts(func(a *latchkey.Adjustment) { a.Until = time.Unix(0, 0) }, nil)},
-	"cuts nothing":                         {[]string{"credits/adjust"}, adjusts(func(a *latchkey.Adjustment) { a.Amount = max(a.Amount, 1<<40) }, nil)},
-	"pledges anything":                     {[]string{"credits/adjust"}, adjusts(func(a *latchkey.Adjustment) { a.Pledged = max(0, min(a.Pledged, a.Amount)) }, nil)},
-	"lets a pledge fall":                   {[]string{"purge/pledged"}, badBank{lapses: true, lowers: true}.seed},
-	"lets the time to lapse come nearer":   {[]string{"purge/pledged"}, badBank{lapses: true, hastens: true}.seed},
-	"gives back with every cut":            {[]string{"credits/adjust"}, badBank{lapses: true, cutsAgain: true}.seed},
-	"keeps the pledge of what was cut off": {[]string{"purge/pledged"}, badBank{lapses: true, overPledges: true}.seed},
-	"checks the pledge, then writes it":    {[]string{"purge/pledged/race"}, badBank{lapses: true, hasty: true}.seed},
+	"cuts nothing": {[]string{"credits/adjust"},
+		adjusts(func(a *latchkey.Adjustment) { a.Amount = max(a.Amount, 1<<40) }, nil)},
+	"pledges anything": {[]string{"credits/adjust"},
+		adjusts(func(a *latchkey.Adjustment) { a.Pledged = max(0, min(a.Pledged, a.Amount)) }, nil)},
+	"lowers a pledge":                  {[]string{"purge/pledged"}, faultyLedger{lapses: true, lowers: true}.seed},
+	"moves the time it lapses earlier": {[]string{"purge/pledged"}, faultyLedger{lapses: true, hastens: true}.seed},
+	"gives back with every cut":        {[]string{"credits/adjust"}, faultyLedger{lapses: true, cutsAgain: true}.seed},
+	"keeps the pledge of what was cut off": {[]string{"purge/pledged"},
+		faultyLedger{lapses: true, overPledges: true}.seed},
+	"checks the pledge, then writes it": {[]string{"purge/pledged/race"}, faultyLedger{lapses: true, hasty: true}.seed},
 	"names another account than the short one": {[]string{"credits/reserve"}, func(f *faulty, s latchkey.Store) {
 		f.reserve = func(ctx context.Context, r latchkey.Reservation) (latchkey.Reserved, error) {
 			got, err := s.Reserve(ctx, r)
@@ -171,10 +175,10 @@ var adjustFaults = map[string]fault{
 }
 
 var purgeFaults = map[string]fault{
-	"purges as much as it likes": {[]string{"purge/bounded"}, func(f *faulty, s latchkey.Store) {
+	"ignores the limit of Purge": {[]string{"purge/bounded"}, func(f *faulty, s latchkey.Store) {
 		f.purge = func(ctx context.Context, p latchkey.PurgePolicy, _ int) (int, error) { return s.Purge(ctx, p, 1000) }
 	}},
-	"says it is done too early": {[]string{"purge/bounded"}, func(f *faulty, s latchkey.Store) {
+	"reports too early that it is done": {[]string{"purge/bounded"}, func(f *faulty, s latchkey.Store) {
 		calls := 0
 		f.purge = func(ctx context.Context, p latchkey.PurgePolicy, n int) (int, error) {
 			if calls++; calls == 4 {
@@ -189,7 +193,7 @@ var purgeFaults = map[string]fault{
 			return s.Purge(ctx, p, n)
 		}
 	}},
-	"purges by a clock of its own": {[]string{"purge/tokens", "purge/secrets", "purge/once"},
+	"purges by its own clock": {[]string{"purge/tokens", "purge/secrets", "purge/once"},
 		func(f *faulty, s latchkey.Store) {
 			f.purge = func(ctx context.Context, p latchkey.PurgePolicy, n int) (int, error) {
 				p.Now = p.Now.Add(time.Second)
@@ -212,13 +216,14 @@ var purgeFaults = map[string]fault{
 	}},
 }
 
-// badBank is a keeper of credits that is right but for its faults. Unless it lapses it knows nothing of Purge.
-type badBank struct {
+// faultyLedger is an implementation of credits that is correct but for the faults set. Purge ignores it unless lapses
+// is set.
+type faultyLedger struct {
 	racy, partial, twice, forgetful, careless, wraps, oldLimit, generous bool
 	lapses, lowers, hastens, cutsAgain, overPledges, hasty               bool
 }
 
-func (bad badBank) seed(f *faulty, s latchkey.Store) {
+func (bad faultyLedger) seed(f *faulty, s latchkey.Store) {
 	type slot struct {
 		owner   string
 		account latchkey.CreditAccount

@@ -9,7 +9,7 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// firsts remembers what was there first.
+// firsts keeps the first value seen for each key.
 type firsts[K comparable, V any] struct{ known sync.Map }
 
 func (f *firsts[K, V]) of(key K, now V) V {
@@ -29,10 +29,10 @@ func presented(f *faulty, s latchkey.Store, edit func(*latchkey.Found)) {
 }
 
 var followFaults = map[string]fault{
-	"keeps a copy of the token beside each secret, and lets it be": {
-		[]string{"secrets/show-the-token", "race/secrets-follow"}, func(f *faulty, s latchkey.Store) {
+	"keeps a copy of the token beside each secret, and never updates it": {
+		[]string{"secrets/show-the-token", "race/secrets"}, func(f *faulty, s latchkey.Store) {
 			var copies firsts[[32]byte, latchkey.Token]
-			before(f, s, func(ctx context.Context, w *latchkey.Write) { // as of when the secret is added
+			editWrites(f, s, func(ctx context.Context, w *latchkey.Write) { // the token at the time the secret is added
 				for _, c := range w.Secrets {
 					if found, err := s.Load(ctx, w.Owner, c.TokenID); err == nil && c.Add != nil {
 						copies.of(c.Add.Digest, found.Token)
@@ -65,7 +65,7 @@ var followFaults = map[string]fault{
 			})
 		}},
 	"shows by digest the last use that it saw first": {
-		[]string{"secrets/show-the-last-use", "race/secrets-follow"}, func(f *faulty, s latchkey.Store) {
+		[]string{"secrets/show-the-last-use", "race/secrets"}, func(f *faulty, s latchkey.Store) {
 			var uses firsts[[32]byte, time.Time]
 			f.addUsage = func(ctx context.Context, b latchkey.UsageBatch) error {
 				for _, l := range b.Last {
@@ -84,7 +84,7 @@ var followFaults = map[string]fault{
 	"takes back the last use of a secret when its token is edited": {
 		[]string{"secrets/show-the-last-use"}, func(f *faulty, s latchkey.Store) {
 			var put sync.Map
-			before(f, s, func(_ context.Context, w *latchkey.Write) {
+			editWrites(f, s, func(_ context.Context, w *latchkey.Write) {
 				for _, t := range w.Tokens {
 					put.Store(t.ID, t.Used)
 				}
@@ -104,7 +104,7 @@ var followFaults = map[string]fault{
 	"adds a secret that shows no last use": {
 		[]string{"secrets/show-the-last-use"}, func(f *faulty, s latchkey.Store) {
 			var fresh sync.Map // secrets added since the last use
-			before(f, s, func(_ context.Context, w *latchkey.Write) {
+			editWrites(f, s, func(_ context.Context, w *latchkey.Write) {
 				for _, c := range w.Secrets {
 					if c.Add != nil && len(w.Tokens) == 0 {
 						fresh.Store(c.Add.Digest, true)
@@ -144,7 +144,7 @@ var followFaults = map[string]fault{
 	}},
 	"purges by the end that a token had first": {[]string{"tokens/filters-now"}, func(f *faulty, s latchkey.Store) {
 		var ends firsts[string, time.Time]
-		before(f, s, func(_ context.Context, w *latchkey.Write) {
+		editWrites(f, s, func(_ context.Context, w *latchkey.Write) {
 			for _, t := range w.Tokens {
 				ends.of(t.ID, t.Validity.NotAfter)
 			}
@@ -152,7 +152,7 @@ var followFaults = map[string]fault{
 		f.purge = func(ctx context.Context, p latchkey.PurgePolicy, n int) (int, error) {
 			ends.known.Range(func(id, end any) bool {
 				if !end.(time.Time).IsZero() {
-					_, _ = s.Write(ctx, latchkey.Write{ID: freshID(), Owner: "acme", DeleteTokens: []latchkey.Ref{{ID: id.(string)}}})
+					_, _ = s.Write(ctx, latchkey.Write{ID: newID(), Owner: "acme", DeleteTokens: []latchkey.Ref{{ID: id.(string)}}})
 				}
 				return true
 			})
@@ -161,14 +161,14 @@ var followFaults = map[string]fault{
 	}},
 	"deletes what was minted, wherever it moved": {[]string{"tokens/filters-now"}, func(f *faulty, s latchkey.Store) {
 		var parents firsts[string, string]
-		before(f, s, func(ctx context.Context, w *latchkey.Write) {
+		editWrites(f, s, func(ctx context.Context, w *latchkey.Write) {
 			for _, t := range w.Tokens {
 				parents.of(t.ID, t.Parent)
 			}
 			for _, ref := range w.DeleteTokens {
 				parents.known.Range(func(id, parent any) bool {
 					if parent == ref.ID {
-						_, _ = s.Write(ctx, latchkey.Write{ID: freshID(), Owner: w.Owner, DeleteTokens: []latchkey.Ref{{ID: id.(string)}}})
+						_, _ = s.Write(ctx, latchkey.Write{ID: newID(), Owner: w.Owner, DeleteTokens: []latchkey.Ref{{ID: id.(string)}}})
 					}
 					return true
 				})

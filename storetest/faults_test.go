@@ -14,10 +14,10 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// pause makes the gap between reading and writing wide enough for others to get in.
+// pause widens the window between a read and a write, so that other goroutines can run in it.
 func pause() { time.Sleep(200 * time.Microsecond) }
 
-// pauseUntil waits for somebody to get in, but not for long: nobody may want to.
+// pauseUntil waits until something happened, for a short time only: it may never happen.
 func pauseUntil(happened func() bool) {
 	for range 20 {
 		if happened() {
@@ -36,14 +36,14 @@ func pauseUntilChanged(ctx context.Context, s latchkey.Store, epoch uint64) (now
 	return now
 }
 
-// fault is a bug that real stores have had, or could.
+// fault is a bug that real stores have had, or could have.
 type fault struct {
 	fails []string // the cases that must find it
 	seed  func(f *faulty, s latchkey.Store)
 }
 
-// each applies an edit to every token that a read returns.
-func each(f *faulty, s latchkey.Store, edit func(*latchkey.Token)) {
+// editReads applies an edit to every token that Load and ByDigest return.
+func editReads(f *faulty, s latchkey.Store, edit func(*latchkey.Token)) {
 	f.load = func(ctx context.Context, owner, id string) (latchkey.Found, error) {
 		found, err := s.Load(ctx, owner, id)
 		edit(&found.Token)
@@ -56,8 +56,8 @@ func each(f *faulty, s latchkey.Store, edit func(*latchkey.Token)) {
 	}
 }
 
-// before applies an edit to every Write.
-func before(f *faulty, s latchkey.Store, edit func(ctx context.Context, w *latchkey.Write)) {
+// editWrites applies an edit to every Write.
+func editWrites(f *faulty, s latchkey.Store, edit func(ctx context.Context, w *latchkey.Write)) {
 	f.write = func(ctx context.Context, w latchkey.Write) (uint64, error) {
 		edit(ctx, &w)
 		return s.Write(ctx, w)
@@ -66,7 +66,7 @@ func before(f *faulty, s latchkey.Store, edit func(ctx context.Context, w *latch
 
 var serial atomic.Uint64
 
-func freshID() (id [16]byte) {
+func newID() (id [16]byte) {
 	n := serial.Add(1)
 	for i := range 8 {
 		id[i+1] = byte(n >> (8 * i))
@@ -77,7 +77,7 @@ func freshID() (id [16]byte) {
 
 const other = "globex"
 
-// faults are all of them, by what such a store does.
+// faults holds every fault, by what such a store does.
 var faults = func() map[string]fault {
 	all := make(map[string]fault)
 	for _, some := range []map[string]fault{readFaults, writeFaults, followFaults, feedFaults, countFaults, adjustFaults,
@@ -89,7 +89,7 @@ var faults = func() map[string]fault {
 
 var damageFaults = map[string]fault{
 	"keeps no mark of what cannot be read": {[]string{"damaged/token"}, func(f *faulty, s latchkey.Store) {
-		before(f, s, func(_ context.Context, w *latchkey.Write) {
+		editWrites(f, s, func(_ context.Context, w *latchkey.Write) {
 			w.Tokens = slices.Clone(w.Tokens)
 			for i := range w.Tokens {
 				w.Tokens[i].Damaged = false
@@ -114,7 +114,7 @@ var damageFaults = map[string]fault{
 }
 
 var readFaults = map[string]fault{
-	"finds another owner's token": {[]string{"owner/wall"}, func(f *faulty, s latchkey.Store) {
+	"finds another owner's token": {[]string{"owner/isolation"}, func(f *faulty, s latchkey.Store) {
 		f.load = func(ctx context.Context, owner, id string) (latchkey.Found, error) {
 			found, err := s.Load(ctx, owner, id)
 			if errors.Is(err, latchkey.ErrNotFound) && owner == other {
@@ -151,7 +151,7 @@ var readFaults = map[string]fault{
 			return page, nil
 		}
 	}},
-	"invents an error": {[]string{"secret/round-trip"}, func(f *faulty, s latchkey.Store) {
+	"returns an error of its own": {[]string{"secret/round-trip"}, func(f *faulty, s latchkey.Store) {
 		f.secrets = func(ctx context.Context, owner, id string) ([]latchkey.SecretRecord, error) {
 			all, err := s.Secrets(ctx, owner, id)
 			if err != nil {
@@ -170,42 +170,42 @@ var readFaults = map[string]fault{
 		}
 	}},
 	"loses parts of a second": {[]string{"token/times", "usage/last"}, func(f *faulty, s latchkey.Store) {
-		each(f, s, func(t *latchkey.Token) {
+		editReads(f, s, func(t *latchkey.Token) {
 			t.Created, t.Used = t.Created.Truncate(time.Second), t.Used.Truncate(time.Second)
 		})
 	}},
 	"rounds times up": {[]string{"token/times"}, func(f *faulty, s latchkey.Store) {
-		before(f, s, func(_ context.Context, w *latchkey.Write) {
+		editWrites(f, s, func(_ context.Context, w *latchkey.Write) {
 			for i := range w.Tokens {
 				w.Tokens[i].Created = w.Tokens[i].Created.Round(time.Microsecond)
 			}
 		})
 	}},
 	"answers in local time": {[]string{"token/times", "token/round-trip"}, func(f *faulty, s latchkey.Store) {
-		each(f, s, func(t *latchkey.Token) { t.Created = t.Created.In(time.FixedZone("", 0)) })
+		editReads(f, s, func(t *latchkey.Token) { t.Created = t.Created.In(time.FixedZone("", 0)) })
 	}},
 	"takes the zero time for 1970": {[]string{"token/times", "token/round-trip"}, func(f *faulty, s latchkey.Store) {
-		each(f, s, func(t *latchkey.Token) {
+		editReads(f, s, func(t *latchkey.Token) {
 			if t.Used.IsZero() {
 				t.Used = time.Unix(0, 0).UTC()
 			}
 		})
 	}},
 	"forgets conditions": {[]string{"token/round-trip"}, func(f *faulty, s latchkey.Store) {
-		each(f, s, func(t *latchkey.Token) { t.Rows = t.Rows[:min(1, len(t.Rows))] })
+		editReads(f, s, func(t *latchkey.Token) { t.Rows = t.Rows[:min(1, len(t.Rows))] })
 	}},
 	"keeps rules in another order": {[]string{"token/round-trip"}, func(f *faulty, s latchkey.Store) {
-		each(f, s, func(t *latchkey.Token) { slices.Reverse(t.Permissions) })
+		editReads(f, s, func(t *latchkey.Token) { slices.Reverse(t.Permissions) })
 	}},
 	"changes a value in a condition": {[]string{"token/round-trip"}, func(f *faulty, s latchkey.Store) {
-		each(f, s, func(t *latchkey.Token) {
+		editReads(f, s, func(t *latchkey.Token) {
 			if len(t.Rows) > 0 {
 				t.Rows[0] = latchkey.Where("region", latchkey.Eq, "EU'\" %_")
 			}
 		})
 	}},
 	"reformats Extra": {[]string{"token/extra-bytes"}, func(f *faulty, s latchkey.Store) {
-		before(f, s, func(_ context.Context, w *latchkey.Write) {
+		editWrites(f, s, func(_ context.Context, w *latchkey.Write) {
 			for i := range w.Tokens {
 				var b bytes.Buffer
 				if json.Compact(&b, w.Tokens[i].Extra) == nil && b.Len() > 0 {
@@ -224,35 +224,37 @@ var readFaults = map[string]fault{
 		}
 	}},
 	"takes an empty Boundary for none": {[]string{"owner/boundary-nil-or-empty"}, func(f *faulty, s latchkey.Store) {
-		before(f, s, func(_ context.Context, w *latchkey.Write) {
+		editWrites(f, s, func(_ context.Context, w *latchkey.Write) {
 			if w.OwnerRecord != nil && len(w.OwnerRecord.Boundary) == 0 {
 				w.OwnerRecord.Boundary = nil
 			}
 		})
 	}},
-	"takes no Boundary of a role for an empty one": {[]string{"role/boundary-nil-or-empty"}, func(f *faulty, s latchkey.Store) {
-		f.load = func(ctx context.Context, owner, id string) (latchkey.Found, error) {
-			found, err := s.Load(ctx, owner, id)
-			for i := range found.Roles {
-				if r := &found.Roles[i]; r.Boundary == nil {
-					r.Boundary = latchkey.Permissions{}
+	"takes no Boundary of a role for an empty one": {[]string{"role/boundary-nil-or-empty"},
+		func(f *faulty, s latchkey.Store) {
+			f.load = func(ctx context.Context, owner, id string) (latchkey.Found, error) {
+				found, err := s.Load(ctx, owner, id)
+				for i := range found.Roles {
+					if r := &found.Roles[i]; r.Boundary == nil {
+						r.Boundary = latchkey.Permissions{}
+					}
 				}
+				return found, err
 			}
-			return found, err
-		}
-	}},
-	"takes an empty Boundary of a role for none": {[]string{"role/boundary-nil-or-empty"}, func(f *faulty, s latchkey.Store) {
-		before(f, s, func(_ context.Context, w *latchkey.Write) {
-			for i := range w.Roles {
-				if len(w.Roles[i].Boundary) == 0 {
-					w.Roles[i].Boundary = nil
+		}},
+	"takes an empty Boundary of a role for none": {[]string{"role/boundary-nil-or-empty"},
+		func(f *faulty, s latchkey.Store) {
+			editWrites(f, s, func(_ context.Context, w *latchkey.Write) {
+				for i := range w.Roles {
+					if len(w.Roles[i].Boundary) == 0 {
+						w.Roles[i].Boundary = nil
+					}
 				}
-			}
-		})
-	}},
+			})
+		}},
 	"folds the case of digests": {[]string{"digest/is-32-bytes"}, func(f *faulty, s latchkey.Store) {
 		fold := func(d [32]byte) [32]byte { return [32]byte(bytes.ToUpper(d[:])[:32]) }
-		before(f, s, func(_ context.Context, w *latchkey.Write) {
+		editWrites(f, s, func(_ context.Context, w *latchkey.Write) {
 			for i := range w.Secrets {
 				w.Secrets[i].Add.Digest = fold(w.Secrets[i].Add.Digest)
 			}
@@ -267,7 +269,7 @@ var readFaults = map[string]fault{
 			copy(c[:], text)
 			return c
 		}
-		before(f, s, func(_ context.Context, w *latchkey.Write) {
+		editWrites(f, s, func(_ context.Context, w *latchkey.Write) {
 			for i := range w.Secrets {
 				w.Secrets[i].Add.Digest = cut(w.Secrets[i].Add.Digest)
 			}
@@ -277,7 +279,7 @@ var readFaults = map[string]fault{
 		}
 	}},
 	"drops trailing blanks of names": {[]string{"text/is-bytes", "write/role-names"}, func(f *faulty, s latchkey.Store) {
-		before(f, s, func(_ context.Context, w *latchkey.Write) {
+		editWrites(f, s, func(_ context.Context, w *latchkey.Write) {
 			for i := range w.Roles {
 				w.Roles[i].Name = strings.TrimRight(w.Roles[i].Name, " ")
 			}
@@ -308,13 +310,13 @@ var readFaults = map[string]fault{
 		}
 	}},
 	"finds signing secrets": {[]string{"digest/signing-not-found"}, func(f *faulty, s latchkey.Store) {
-		before(f, s, func(_ context.Context, w *latchkey.Write) {
+		editWrites(f, s, func(_ context.Context, w *latchkey.Write) {
 			for i := range w.Secrets {
 				w.Secrets[i].Add.Signing = false
 			}
 		})
 	}},
-	"hides secrets past their end": {[]string{"found/dead-ones-too"}, func(f *faulty, s latchkey.Store) {
+	"hides secrets past their end": {[]string{"found/ended-too"}, func(f *faulty, s latchkey.Store) {
 		f.byDigest = func(ctx context.Context, digests ...[32]byte) (latchkey.Found, error) {
 			found, err := s.ByDigest(ctx, digests...)
 			if err == nil && !found.Secret.NotAfter.IsZero() {
@@ -357,7 +359,7 @@ var readFaults = map[string]fault{
 			return found, err
 		}
 	}},
-	"reads token and roles one after the other": {[]string{"found/one-cut"}, func(f *faulty, s latchkey.Store) {
+	"reads token and roles one after the other": {[]string{"found/snapshot"}, func(f *faulty, s latchkey.Store) {
 		f.byDigest = func(ctx context.Context, digests ...[32]byte) (latchkey.Found, error) {
 			found, err := s.ByDigest(ctx, digests...)
 			pauseUntilChanged(ctx, s, found.Epoch)
@@ -365,7 +367,7 @@ var readFaults = map[string]fault{
 			found.Roles = later.Roles
 			return found, err
 		}
-		before(f, s, func(context.Context, *latchkey.Write) { pause() })
+		editWrites(f, s, func(context.Context, *latchkey.Write) { pause() })
 	}},
 	"labels old records with a new epoch": {[]string{"feed/commit-order"}, func(f *faulty, s latchkey.Store) {
 		f.load = func(ctx context.Context, owner, id string) (latchkey.Found, error) {
@@ -395,7 +397,7 @@ var readFaults = map[string]fault{
 			return s.Tokens(ctx, owner, q)
 		}
 	}},
-	"shows events of another owner": {[]string{"owner/wall", "events"}, func(f *faulty, s latchkey.Store) {
+	"shows events of another owner": {[]string{"owner/isolation", "events"}, func(f *faulty, s latchkey.Store) {
 		f.events = func(ctx context.Context, owner string, after uint64, n int) ([]latchkey.Event, error) {
 			mine, err := s.Events(ctx, owner, after, n)
 			theirs, _ := s.Events(ctx, "acme", after, n)

@@ -22,9 +22,10 @@ var writeFaults = map[string]fault{
 				return epoch, err
 			}
 		}},
-	"forgets which writes it applied": {[]string{"write/idempotent", "race/same-write"}, func(f *faulty, s latchkey.Store) {
-		before(f, s, func(_ context.Context, w *latchkey.Write) { w.ID = freshID() })
-	}},
+	"forgets which writes it applied": {[]string{"write/idempotent", "race/same-write"},
+		func(f *faulty, s latchkey.Store) {
+			editWrites(f, s, func(_ context.Context, w *latchkey.Write) { w.ID = newID() })
+		}},
 	"answers a repeated write with the epoch of now": {[]string{"write/idempotent"}, func(f *faulty, s latchkey.Store) {
 		f.write = func(ctx context.Context, w latchkey.Write) (uint64, error) {
 			if _, err := s.Write(ctx, w); err != nil {
@@ -34,19 +35,20 @@ var writeFaults = map[string]fault{
 			return feed.Epoch, err
 		}
 	}},
-	"overwrites whatever version is there": {[]string{"write/replace", "race/versions"}, func(f *faulty, s latchkey.Store) {
-		before(f, s, func(ctx context.Context, w *latchkey.Write) {
-			w.Tokens = slices.Clone(w.Tokens)
-			for i := range w.Tokens {
-				if found, err := s.Load(ctx, w.Owner, w.Tokens[i].ID); err == nil && w.Tokens[i].Version != 0 {
-					w.Tokens[i].Version = found.Token.Version
+	"overwrites whatever version is there": {[]string{"write/replace", "race/versions"},
+		func(f *faulty, s latchkey.Store) {
+			editWrites(f, s, func(ctx context.Context, w *latchkey.Write) {
+				w.Tokens = slices.Clone(w.Tokens)
+				for i := range w.Tokens {
+					if found, err := s.Load(ctx, w.Owner, w.Tokens[i].ID); err == nil && w.Tokens[i].Version != 0 {
+						w.Tokens[i].Version = found.Token.Version
+					}
 				}
-			}
-		})
-	}},
+			})
+		}},
 	"applies a write in two transactions": {[]string{"write/atomic"}, func(f *faulty, s latchkey.Store) {
 		f.write = func(ctx context.Context, w latchkey.Write) (uint64, error) {
-			first := latchkey.Write{ID: freshID(), Owner: w.Owner, At: w.At, Tokens: w.Tokens, Silent: w.Silent}
+			first := latchkey.Write{ID: newID(), Owner: w.Owner, At: w.At, Tokens: w.Tokens, Silent: w.Silent}
 			if _, err := s.Write(ctx, first); err != nil {
 				return 0, err
 			}
@@ -72,7 +74,7 @@ var writeFaults = map[string]fault{
 	}},
 	"loses the owner's version of a token that is edited": {[]string{"write/owner-version"}, func(f *faulty,
 		s latchkey.Store) {
-		before(f, s, func(_ context.Context, w *latchkey.Write) {
+		editWrites(f, s, func(_ context.Context, w *latchkey.Write) {
 			w.Tokens = slices.Clone(w.Tokens)
 			for i := range w.Tokens {
 				if w.Tokens[i].Version != 0 {
@@ -86,7 +88,7 @@ var writeFaults = map[string]fault{
 			presented(f, s, func(found *latchkey.Found) { found.Token.OwnerVersion = 0 })
 		}},
 	"keeps no Since": {[]string{"owner/round-trip"}, func(f *faulty, s latchkey.Store) {
-		before(f, s, func(_ context.Context, w *latchkey.Write) {
+		editWrites(f, s, func(_ context.Context, w *latchkey.Write) {
 			if w.OwnerRecord != nil {
 				o := *w.OwnerRecord
 				o.Since = 0
@@ -95,7 +97,7 @@ var writeFaults = map[string]fault{
 		})
 	}},
 	"keeps the highest Since": {[]string{"owner/round-trip"}, func(f *faulty, s latchkey.Store) {
-		before(f, s, func(ctx context.Context, w *latchkey.Write) {
+		editWrites(f, s, func(ctx context.Context, w *latchkey.Write) {
 			if w.OwnerRecord != nil {
 				was, _ := s.Owner(ctx, w.Owner)
 				o := *w.OwnerRecord
@@ -121,7 +123,7 @@ var writeFaults = map[string]fault{
 			}
 		}},
 	"lets a revoked token mint": {[]string{"write/requirements"}, func(f *faulty, s latchkey.Store) {
-		before(f, s, func(ctx context.Context, w *latchkey.Write) {
+		editWrites(f, s, func(ctx context.Context, w *latchkey.Write) {
 			w.RequireTokens = slices.DeleteFunc(w.RequireTokens, func(ref latchkey.Ref) bool {
 				found, err := s.Load(ctx, w.Owner, ref.ID)
 				return err == nil && !found.Token.Revoked.IsZero()
@@ -129,18 +131,18 @@ var writeFaults = map[string]fault{
 		})
 	}},
 	"ignores required roles": {[]string{"write/requirements", "race/role-and-token"}, func(f *faulty, s latchkey.Store) {
-		before(f, s, func(ctx context.Context, w *latchkey.Write) {
-			for _, ref := range w.RequireRoles { // let the deletion come first
+		editWrites(f, s, func(ctx context.Context, w *latchkey.Write) {
+			for _, ref := range w.RequireRoles { // lets the deletion run first
 				pauseUntil(func() bool { _, err := s.Role(ctx, w.Owner, ref.ID); return err != nil })
 			}
 			w.RequireRoles = nil
 		})
 	}},
 	"ignores required holders": {[]string{"write/holders", "write/atomic"}, func(f *faulty, s latchkey.Store) {
-		before(f, s, func(_ context.Context, w *latchkey.Write) { w.RequireHolders = nil })
+		editWrites(f, s, func(_ context.Context, w *latchkey.Write) { w.RequireHolders = nil })
 	}},
-	"looks at the heirs of a role alone": {[]string{"write/holders"}, func(f *faulty, s latchkey.Store) {
-		before(f, s, func(ctx context.Context, w *latchkey.Write) {
+	"checks only the roles that inherit a role": {[]string{"write/holders"}, func(f *faulty, s latchkey.Store) {
+		editWrites(f, s, func(ctx context.Context, w *latchkey.Write) {
 			w.RequireHolders = slices.Clone(w.RequireHolders)
 			for i := range w.RequireHolders {
 				h := &w.RequireHolders[i]
@@ -156,12 +158,12 @@ var writeFaults = map[string]fault{
 	}},
 	"moves Used back by a put": {[]string{"write/used-never-back"}, func(f *faulty, s latchkey.Store) {
 		var put sync.Map
-		before(f, s, func(_ context.Context, w *latchkey.Write) {
+		editWrites(f, s, func(_ context.Context, w *latchkey.Write) {
 			for _, t := range w.Tokens {
 				put.Store(t.ID, t.Used)
 			}
 		})
-		each(f, s, func(t *latchkey.Token) {
+		editReads(f, s, func(t *latchkey.Token) {
 			if used, ok := put.Load(t.ID); ok {
 				t.Used = used.(time.Time)
 			}
@@ -169,7 +171,7 @@ var writeFaults = map[string]fault{
 	}},
 	"lengthens the life of a retired secret": {[]string{"secrets/retire"}, func(f *faulty, s latchkey.Store) {
 		ends := make(map[[32]byte]time.Time)
-		before(f, s, func(_ context.Context, w *latchkey.Write) {
+		editWrites(f, s, func(_ context.Context, w *latchkey.Write) {
 			for _, c := range w.Secrets {
 				ends[c.Retire] = c.At.Truncate(time.Microsecond)
 			}
@@ -185,54 +187,57 @@ var writeFaults = map[string]fault{
 		}
 	}},
 	"revives a retired secret when it replaces it": {[]string{"secrets/replace"}, func(f *faulty, s latchkey.Store) {
-		before(f, s, func(_ context.Context, w *latchkey.Write) {
+		editWrites(f, s, func(_ context.Context, w *latchkey.Write) {
 			for i := range w.Secrets {
 				w.Secrets[i].Replace = false
 			}
 		})
 	}},
 	"leaves what a deleted token minted": {[]string{"delete/tokens", "delete/deep"}, func(f *faulty, s latchkey.Store) {
-		before(f, s, func(ctx context.Context, w *latchkey.Write) {
-			// The children are told to be somebody else's first.
+		editWrites(f, s, func(ctx context.Context, w *latchkey.Write) {
+			// The children get another parent first.
 			for _, ref := range w.DeleteTokens {
 				children, _ := s.Tokens(ctx, w.Owner, latchkey.TokenQuery{Parent: ref.ID})
 				for _, c := range children {
 					c.Parent = "nobody"
-					_, _ = s.Write(ctx, latchkey.Write{ID: freshID(), Owner: w.Owner, At: w.At, Tokens: []latchkey.Token{c}, Silent: true})
+					_, _ = s.Write(ctx, latchkey.Write{ID: newID(), Owner: w.Owner, At: w.At, Tokens: []latchkey.Token{c},
+						Silent: true})
 				}
 			}
 		})
 	}},
-	"deletes what another owner's token of the same id minted": {[]string{"delete/tokens"}, func(f *faulty, s latchkey.Store) {
-		before(f, s, func(ctx context.Context, w *latchkey.Write) {
-			for _, ref := range w.DeleteTokens {
-				children, _ := s.Tokens(ctx, other, latchkey.TokenQuery{Parent: ref.ID})
-				for _, c := range children {
-					_, _ = s.Write(ctx, latchkey.Write{ID: freshID(), Owner: other, At: w.At, DeleteTokens: []latchkey.Ref{{ID: c.ID}}})
+	"deletes what another owner's token of the same id minted": {[]string{"delete/tokens"},
+		func(f *faulty, s latchkey.Store) {
+			editWrites(f, s, func(ctx context.Context, w *latchkey.Write) {
+				for _, ref := range w.DeleteTokens {
+					children, _ := s.Tokens(ctx, other, latchkey.TokenQuery{Parent: ref.ID})
+					for _, c := range children {
+						_, _ = s.Write(ctx, latchkey.Write{ID: newID(), Owner: other, At: w.At, DeleteTokens: []latchkey.Ref{{ID: c.ID}}})
+					}
 				}
-			}
-		})
-	}},
+			})
+		}},
 	"deletes roles that are in use": {[]string{"delete/roles"}, func(f *faulty, s latchkey.Store) {
-		before(f, s, func(ctx context.Context, w *latchkey.Write) {
+		editWrites(f, s, func(ctx context.Context, w *latchkey.Write) {
 			for _, ref := range w.DeleteRoles {
 				holders, _ := s.Tokens(ctx, w.Owner, latchkey.TokenQuery{Role: ref.ID})
 				for _, t := range holders {
 					t.Roles = nil
-					_, _ = s.Write(ctx, latchkey.Write{ID: freshID(), Owner: w.Owner, At: w.At, Tokens: []latchkey.Token{t}, Silent: true})
+					_, _ = s.Write(ctx, latchkey.Write{ID: newID(), Owner: w.Owner, At: w.At, Tokens: []latchkey.Token{t},
+						Silent: true})
 				}
 			}
 		})
 	}},
 	"erases its own record of the erasure": {[]string{"erase"}, func(f *faulty, s latchkey.Store) {
-		before(f, s, func(_ context.Context, w *latchkey.Write) {
+		editWrites(f, s, func(_ context.Context, w *latchkey.Write) {
 			if w.Erase {
 				w.Events = nil
 			}
 		})
 	}},
 	"erases only tokens": {[]string{"erase"}, func(f *faulty, s latchkey.Store) {
-		before(f, s, func(ctx context.Context, w *latchkey.Write) {
+		editWrites(f, s, func(ctx context.Context, w *latchkey.Write) {
 			if w.Erase {
 				w.Erase = false
 				all, _ := s.Tokens(ctx, w.Owner, latchkey.TokenQuery{})
@@ -246,14 +251,14 @@ var writeFaults = map[string]fault{
 
 var feedFaults = map[string]fault{
 	"does not advance the epoch for roles": {[]string{"feed/what-changes"}, func(f *faulty, s latchkey.Store) {
-		before(f, s, func(_ context.Context, w *latchkey.Write) { w.Silent = w.Silent || len(w.Roles) > 0 })
+		editWrites(f, s, func(_ context.Context, w *latchkey.Write) { w.Silent = w.Silent || len(w.Roles) > 0 })
 	}},
-	"takes no notice of Silent": {[]string{"feed/silent"}, func(f *faulty, s latchkey.Store) {
-		before(f, s, func(_ context.Context, w *latchkey.Write) { w.Silent = false })
+	"ignores Silent": {[]string{"feed/silent"}, func(f *faulty, s latchkey.Store) {
+		editWrites(f, s, func(_ context.Context, w *latchkey.Write) { w.Silent = false })
 	}},
 	"advances the epoch for usage": {[]string{"feed/what-does-not"}, func(f *faulty, s latchkey.Store) {
 		f.addUsage = func(ctx context.Context, b latchkey.UsageBatch) error {
-			_, _ = s.Write(ctx, latchkey.Write{ID: freshID(), Owner: "acme", Revocations: []latchkey.Revocation{{ID: "x"}}})
+			_, _ = s.Write(ctx, latchkey.Write{ID: newID(), Owner: "acme", Revocations: []latchkey.Revocation{{ID: "x"}}})
 			return s.AddUsage(ctx, b)
 		}
 	}},
@@ -261,7 +266,7 @@ var feedFaults = map[string]fault{
 		f.write = func(ctx context.Context, w latchkey.Write) (uint64, error) {
 			epoch, err := s.Write(ctx, w)
 			if err == nil && !w.Silent && epoch%5 == 4 {
-				_, err = s.Write(ctx, latchkey.Write{ID: freshID(), Owner: w.Owner, Revocations: []latchkey.Revocation{{ID: "x"}}})
+				_, err = s.Write(ctx, latchkey.Write{ID: newID(), Owner: w.Owner, Revocations: []latchkey.Revocation{{ID: "x"}}})
 			}
 			return epoch, err
 		}
@@ -273,7 +278,7 @@ var feedFaults = map[string]fault{
 			return feed, err
 		}
 	}},
-	"tells changes out of order": {[]string{"feed/commit-order", "feed/pages"}, func(f *faulty, s latchkey.Store) {
+	"returns changes out of order": {[]string{"feed/commit-order", "feed/pages"}, func(f *faulty, s latchkey.Store) {
 		f.changes = func(ctx context.Context, after uint64, n int) (latchkey.Feed, error) {
 			feed, err := s.Changes(ctx, after, n)
 			slices.Reverse(feed.Changes)
@@ -295,34 +300,36 @@ var feedFaults = map[string]fault{
 			}
 			return feed, err
 		}
-		before(f, s, func(context.Context, *latchkey.Write) { pause() })
+		editWrites(f, s, func(context.Context, *latchkey.Write) { pause() })
 	}},
-	"never says that history is cut": {[]string{"feed/truncated", "purge/history"}, func(f *faulty, s latchkey.Store) {
-		f.changes = func(ctx context.Context, after uint64, n int) (latchkey.Feed, error) {
-			feed, err := s.Changes(ctx, after, n)
-			feed.Truncated = false
-			return feed, err
-		}
-	}},
-	"drops revocations with old history": {[]string{"feed/truncated", "purge/revocations"}, func(f *faulty, s latchkey.Store) {
-		f.changes = func(ctx context.Context, after uint64, n int) (latchkey.Feed, error) {
-			feed, err := s.Changes(ctx, after, n)
-			if feed.Truncated {
-				feed.Changes = nil
+	"never reports that history is truncated": {[]string{"feed/truncated", "purge/history"},
+		func(f *faulty, s latchkey.Store) {
+			f.changes = func(ctx context.Context, after uint64, n int) (latchkey.Feed, error) {
+				feed, err := s.Changes(ctx, after, n)
+				feed.Truncated = false
+				return feed, err
 			}
-			return feed, err
-		}
-		var purged atomic.Bool
-		right := f.changes
-		f.purge = func(ctx context.Context, p latchkey.PurgePolicy, n int) (int, error) {
-			purged.Store(true)
-			return s.Purge(ctx, p, n)
-		}
-		f.changes = func(ctx context.Context, after uint64, n int) (latchkey.Feed, error) {
-			if !purged.Load() {
-				return s.Changes(ctx, after, n)
+		}},
+	"drops revocations with old history": {[]string{"feed/truncated", "purge/revocations"},
+		func(f *faulty, s latchkey.Store) {
+			f.changes = func(ctx context.Context, after uint64, n int) (latchkey.Feed, error) {
+				feed, err := s.Changes(ctx, after, n)
+				if feed.Truncated {
+					feed.Changes = nil
+				}
+				return feed, err
 			}
-			return right(ctx, after, n)
-		}
-	}},
+			var purged atomic.Bool
+			right := f.changes
+			f.purge = func(ctx context.Context, p latchkey.PurgePolicy, n int) (int, error) {
+				purged.Store(true)
+				return s.Purge(ctx, p, n)
+			}
+			f.changes = func(ctx context.Context, after uint64, n int) (latchkey.Feed, error) {
+				if !purged.Load() {
+					return s.Changes(ctx, after, n)
+				}
+				return right(ctx, after, n)
+			}
+		}},
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// faulty is a right store with some methods made wrong. A nil function leaves its method right.
+// faulty is a correct store with some methods replaced. A nil function leaves its method correct.
 type faulty struct {
 	latchkey.Store
 	byDigest func(ctx context.Context, digests ...[32]byte) (latchkey.Found, error)

@@ -12,7 +12,7 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// sorted brings the changes of each transaction into an order; which one they come in is nobody's business.
+// sorted returns changes with those of each transaction in a fixed order. A store may return them in any order.
 func sorted(changes []latchkey.Change) []latchkey.Change {
 	changes = slices.Clone(changes)
 	slices.SortFunc(changes, func(a, b latchkey.Change) int {
@@ -22,7 +22,8 @@ func sorted(changes []latchkey.Change) []latchkey.Change {
 }
 
 var feedCases = []Case{
-	newCase("feed/what-changes", "A change of a token, its secrets, a role, the owner, or a revocation advances the epoch by one and is in the feed.", func(w *world) {
+	newCase("feed/what-changes", "A change of a token, its secrets, a role, the owner, or a revocation advances the "+
+		"epoch by one and is in the feed.", func(w *fixture) {
 		w.insert(token(1), minted(2, 1), token(3), token(4))
 		full := w.load(1).Token
 		full.Name = "new"
@@ -33,7 +34,8 @@ var feedCases = []Case{
 		}{
 			{"a new role", latchkey.Write{Roles: []latchkey.Role{role(900, "a"), role(901, "b")}},
 				[]latchkey.Change{{Kind: latchkey.ChangedRole, ID: id(900)}, {Kind: latchkey.ChangedRole, ID: id(901)}}},
-			{"a token", latchkey.Write{Tokens: []latchkey.Token{full}}, []latchkey.Change{{Kind: latchkey.ChangedToken, ID: id(1)}}},
+			{"a token", latchkey.Write{Tokens: []latchkey.Token{full}},
+				[]latchkey.Change{{Kind: latchkey.ChangedToken, ID: id(1)}}},
 			{"a secret more", latchkey.Write{Secrets: []latchkey.SecretChange{{TokenID: id(3), Add: secret(30)}}},
 				[]latchkey.Change{{Kind: latchkey.ChangedToken, ID: id(3)}}},
 			{"a secret less", latchkey.Write{Secrets: []latchkey.SecretChange{{TokenID: id(3), Retire: digest(3)}}},
@@ -47,7 +49,8 @@ var feedCases = []Case{
 				[]latchkey.Change{{Kind: latchkey.ChangedRevocation, ID: "s", Until: noon.Add(time.Hour)}}},
 			{"a deletion, with the minted", latchkey.Write{DeleteTokens: refs(1)},
 				[]latchkey.Change{{Kind: latchkey.ChangedToken, ID: id(1)}, {Kind: latchkey.ChangedToken, ID: id(2)}}},
-			{"a role deleted", latchkey.Write{DeleteRoles: refs(901)}, []latchkey.Change{{Kind: latchkey.ChangedRole, ID: id(901)}}},
+			{"a role deleted", latchkey.Write{DeleteRoles: refs(901)},
+				[]latchkey.Change{{Kind: latchkey.ChangedRole, ID: id(901)}}},
 			{"many things, one of them twice, with new ones beside", latchkey.Write{
 				Tokens: []latchkey.Token{w.load(4).Token, token(5)},
 				Secrets: []latchkey.SecretChange{{TokenID: id(4), Add: secret(40)}, {TokenID: id(4), Add: secret(41)},
@@ -74,7 +77,8 @@ var feedCases = []Case{
 		w.same(len(w.since(w.epoch())), 0, "how much comes after the last")
 	}),
 
-	newCase("feed/what-does-not", "New tokens, names of clients, events, usage, credits, Once and Purge leave the epoch and the feed alone.", func(w *world) {
+	newCase("feed/what-does-not", "New tokens, names of clients, events, usage, credits, Once and Purge change neither "+
+		"the epoch nor the feed.", func(w *fixture) {
 		w.insert(token(1))
 		w.write(latchkey.Write{OwnerRecord: &latchkey.Owner{ID: acme}})
 		before, version := w.epoch(), w.load(1).Token.Version
@@ -109,11 +113,11 @@ var feedCases = []Case{
 		same("a failing write")
 		_, err = w.s.Purge(w.ctx, latchkey.PurgePolicy{Now: noon.AddDate(1, 0, 0), Changes: -1}, 1000)
 		w.ok(err, "Purge")
-		w.gone(3)
+		w.absent(3)
 		same("a purge")
 	}),
 
-	newCase("feed/silent", "A Silent write leaves the epoch and the feed alone.", func(w *world) {
+	newCase("feed/silent", "A Silent write changes neither the epoch nor the feed.", func(w *fixture) {
 		w.insert(token(1))
 		w.write(latchkey.Write{OwnerRecord: &latchkey.Owner{ID: acme}})
 		before := w.epoch()
@@ -127,7 +131,8 @@ var feedCases = []Case{
 		w.same(f.Epoch, before, "the epoch of what is found")
 	}),
 
-	newCase("feed/clock", "Changes with n = 0 tells epoch and clock alone; Now is UTC and does not go back.", func(w *world) {
+	newCase("feed/clock", "Changes with n = 0 returns the epoch and the clock alone. Now is UTC and does not go "+
+		"back.", func(w *fixture) {
 		w.write(latchkey.Write{OwnerRecord: &latchkey.Owner{ID: acme}})
 		var last time.Time
 		for _, n := range []int{0, 1, 0, 10} {
@@ -142,7 +147,8 @@ var feedCases = []Case{
 		}
 	}),
 
-	newCase("feed/pages", "A page of the feed holds whole transactions: at most n changes, or one transaction that is longer.", func(w *world) {
+	newCase("feed/pages", "A page of the feed holds whole transactions: at most n changes, or one transaction that is "+
+		"longer.", func(w *fixture) {
 		begin := w.epoch()
 		var want []latchkey.Change
 		for i, size := range []int{5, 1, 2, 2, 7, 1} {
@@ -174,7 +180,8 @@ var feedCases = []Case{
 		}
 	}),
 
-	newCase("feed/truncated", "A reader further behind than history, or ahead of the store, is told to forget everything; nobody else is.", func(w *world) {
+	newCase("feed/truncated", "A reader that is behind the history, or ahead of the store, is told that the feed is "+
+		"truncated. No other is.", func(w *fixture) {
 		begin := w.epoch()
 		old, young := noon.Add(-2*time.Hour), noon
 		live := latchkey.Revocation{ID: "live", Until: noon.Add(time.Hour)}
@@ -199,7 +206,7 @@ var feedCases = []Case{
 				after, begin+1, begin+5))
 		}
 		w.same(len(feed(begin+3).Changes), 2, "how many changes are left")
-		// A stateless token that was revoked must stay so for those who come later.
+		// A stateless token that was revoked stays revoked for later readers.
 		var kept []string
 		for _, c := range feed(begin).Changes {
 			if c.Kind == latchkey.ChangedRevocation {
@@ -215,7 +222,8 @@ var feedCases = []Case{
 		w.same(w.epoch(), begin+5, "the epoch after a purge")
 	}),
 
-	newCase("feed/commit-order", "With many writers, every poller sees every transaction, whole, once, in order, without a gap; and records as they were at Found.Epoch.", func(w *world) {
+	newCase("feed/commit-order", "With many writers, every poller sees every transaction whole, once, in order and "+
+		"without a gap. Records are as they were at Found.Epoch.", func(w *fixture) {
 		const writers, rounds, each = 6, 12, 2
 		// Writer i has the tokens 100i and 100i+1 and changes both, or one.
 		for i := range writers {
@@ -263,7 +271,7 @@ var feedCases = []Case{
 			polling.Go(func() {
 				after, got := begin, make(map[uint64][]string)
 				for last := false; ; {
-					n := 1 + 333*(p%2) // some read page by page
+					n := 1 + 333*(p%2) // some pollers read one page at a time
 					f, err := w.s.Changes(w.ctx, after, n)
 					if err != nil {
 						w.Errorf("Changes: %v", err)
@@ -303,7 +311,7 @@ var feedCases = []Case{
 					}
 					select {
 					case <-done:
-						last = true // one more look
+						last = true // one more read
 					case <-time.After(time.Millisecond):
 					}
 				}
@@ -335,7 +343,8 @@ var feedCases = []Case{
 		}
 	}),
 
-	newCase("found/one-cut", "ByDigest and Load are one consistent cut: token, ancestors, roles and owner of the same moment.", func(w *world) {
+	newCase("found/snapshot", "ByDigest and Load return one consistent snapshot of token, ancestors, roles and "+
+		"owner.", func(w *fixture) {
 		parent, child := token(1), minted(2, 1)
 		parent.Roles = []string{id(900)}
 		w.insert(parent, child)
@@ -360,7 +369,7 @@ var feedCases = []Case{
 					}
 					if a, b, c, d := f.Token.Name, f.Ancestors[0].Name, f.Roles[0].Name,
 						string(f.Owner.Extra); a != b || b != c || c != d {
-						w.Errorf("a torn reading: token %s, parent %s, role %s, owner %s", a, b, c, d)
+						w.Errorf("an inconsistent read: token %s, parent %s, role %s, owner %s", a, b, c, d)
 						return
 					}
 				}

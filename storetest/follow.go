@@ -10,10 +10,10 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// What is found by a secret must be what is stored now, however a store gets there in one step.
+// A read by digest must return the current token, even if a store keeps a copy of the token beside each secret.
 
-// shown checks that each of these secrets, and no other, is of a token, and shows it as it is.
-func (w *world) shown(n int, secrets ...int) {
+// shown checks that token n has exactly these secrets, and that each of them shows the current token.
+func (w *fixture) shown(n int, secrets ...int) {
 	w.Helper()
 	want := w.load(n).Token
 	listed := w.secrets(n)
@@ -30,14 +30,14 @@ func (w *world) shown(n int, secrets ...int) {
 	}
 }
 
-func (w *world) used(n int, at time.Time) {
+func (w *fixture) used(n int, at time.Time) {
 	w.Helper()
 	w.ok(w.s.AddUsage(w.ctx, latchkey.UsageBatch{ID: w.key(), At: noon, Last: []latchkey.LastUsed{
 		{Owner: acme, TokenID: id(n), At: at}}}), "AddUsage")
 }
 
 // changeSecrets changes secrets of one token.
-func (w *world) changeSecrets(n int, changes ...latchkey.SecretChange) {
+func (w *fixture) changeSecrets(n int, changes ...latchkey.SecretChange) {
 	w.Helper()
 	for i := range changes {
 		changes[i].TokenID = id(n)
@@ -50,7 +50,8 @@ func rename(name string) func(*latchkey.Token) {
 }
 
 var followCases = []Case{
-	newCase("secrets/show-the-token", "Each secret of a token shows it as it is now, whichever was changed last, the token or the secret.", func(w *world) {
+	newCase("secrets/show-the-token", "Each secret of a token shows the token as it is now, whichever of the two was "+
+		"changed last.", func(w *fixture) {
 		full := fullToken(1)
 		full.Disabled = false
 		w.insert(full, token(2))
@@ -75,7 +76,7 @@ var followCases = []Case{
 		w.shown(1, 1, 11, 13)
 		w.update(1, func(t *latchkey.Token) { t.Disabled, t.Revoked = true, noon.Add(time.Minute) })
 		w.shown(1, 1, 11, 13)
-		w.changeSecrets(1, latchkey.SecretChange{Retire: digest(13), Replace: true, // in its own place
+		w.changeSecrets(1, latchkey.SecretChange{Retire: digest(13), Replace: true, // with the same digest
 			Add: &latchkey.SecretRecord{Digest: digest(13)}})
 		w.shown(1, 1, 11, 13)
 
@@ -85,7 +86,7 @@ var followCases = []Case{
 		w.write(latchkey.Write{Tokens: []latchkey.Token{t}, Secrets: []latchkey.SecretChange{
 			{TokenID: id(1), Add: secret(14), Retire: digest(1), At: end}, {TokenID: id(1), Retire: digest(11)}}})
 		w.shown(1, 1, 13, 14)
-		least := token(1) // much shorter than before
+		least := token(1) // far fewer fields than before
 		least.Version = w.load(1).Token.Version
 		w.write(latchkey.Write{Tokens: []latchkey.Token{least}})
 		w.shown(1, 1, 13, 14)
@@ -93,7 +94,8 @@ var followCases = []Case{
 		w.same(w.load(2).Token.Version, uint64(1), "the version of another token")
 	}),
 
-	newCase("secrets/show-the-last-use", "Each secret of a token shows its last use, which no edit takes back, nor a change of its secrets.", func(w *world) {
+	newCase("secrets/show-the-last-use", "Each secret of a token shows its last use. Neither an edit nor a change of "+
+		"secrets takes it back.", func(w *fixture) {
 		w.insert(token(1), token(2))
 		w.changeSecrets(1, latchkey.SecretChange{Add: secret(11)})
 		want := func(at time.Time, secrets ...int) {
@@ -136,7 +138,8 @@ var followCases = []Case{
 		w.same(w.load(3).Token.Used, time.Unix(0, 0).UTC(), "Used in 1970")
 	}),
 
-	newCase("tokens/filters-now", "Listings, Purge and deletions go by what a token is now, not by what it was before an edit.", func(w *world) {
+	newCase("tokens/filters-now", "Listings, Purge and deletions go by what a token is now, not by what it was before an "+
+		"edit.", func(w *fixture) {
 		hour := noon.Add(time.Hour)
 		cloudtables := "cloudtables"
 		with := func(states ...latchkey.State) latchkey.TokenQuery {
@@ -159,7 +162,8 @@ var followCases = []Case{
 			{"revoked", func(t *latchkey.Token) { t.Revoked = noon }, with(latchkey.Revoked)},
 			{"a beginning", func(t *latchkey.Token) { t.Validity.NotBefore = hour }, with(latchkey.NotYetValid)},
 			{"an end", func(t *latchkey.Token) { t.Validity.NotAfter = noon }, with(latchkey.Expired)},
-			{"an end, by its time", func(t *latchkey.Token) { t.Validity.NotAfter = hour }, latchkey.TokenQuery{ExpiresFrom: hour}},
+			{"an end, by its time", func(t *latchkey.Token) { t.Validity.NotAfter = hour },
+				latchkey.TokenQuery{ExpiresFrom: hour}},
 			{"an idle time", func(t *latchkey.Token) { t.Created, t.Validity.Idle = noon.Add(-time.Hour), time.Hour },
 				with(latchkey.Expired)},
 		} {
@@ -182,7 +186,7 @@ var followCases = []Case{
 		w.update(40, func(t *latchkey.Token) { t.Used = noon })
 		w.same(len(w.tokens(acme, unused)), 0, "how many of those used at noon are listed as unused since")
 
-		// What ended no more stays, and what ends now goes.
+		// A token whose end was taken back stays. One that was given an end is removed.
 		ends := func(at time.Time) func(*latchkey.Token) { return func(t *latchkey.Token) { t.Validity.NotAfter = at } }
 		ending := token(50)
 		ending.Validity.NotAfter = noon
@@ -193,34 +197,35 @@ var followCases = []Case{
 		p := keepAll(hour)
 		p.Expired, p.Revoked = 0, 0
 		w.same(w.purge(p, 100), 2, "how many were purged")
-		w.there(50)
-		w.gone(51)
-		w.gone(52)
+		w.present(50)
+		w.absent(51)
+		w.absent(52)
 
-		// Deletion takes what a token minted, not what was moved away from it.
+		// Deletion removes the current children of a token, not those that were moved away from it.
 		w.insert(token(60), token(61), minted(62, 60), minted(63, 61))
 		w.update(62, func(t *latchkey.Token) { t.Parent = id(61) })
 		w.update(63, func(t *latchkey.Token) { t.Parent = id(60) })
 		w.write(latchkey.Write{DeleteTokens: refs(60)})
-		w.there(61, 62)
-		w.gone(63)
+		w.present(61, 62)
+		w.absent(63)
 	}),
 
-	newCase("found/ancestors-now", "Ancestors are those of now: changed, gone, come, come again or moved, though the epoch need not say so.", func(w *world) {
-		kin := func(n int, ancestors ...int) {
+	newCase("found/ancestors-now", "Ancestors are the current ones: changed, deleted, added, added again or moved, "+
+		"though the epoch may not tell.", func(w *fixture) {
+		checkAncestors := func(n int, ancestors ...int) {
 			w.Helper()
 			var want []latchkey.Token
 			for _, a := range ancestors {
 				want = append(want, w.load(a).Token)
 			}
-			for range 2 { // whoever remembers has something to remember then
+			for range 2 { // the second read may come from a cache
 				w.same(w.load(n).Ancestors, want, fmt.Sprintf("the ancestors of token %d", n))
 				f, err := w.s.ByDigest(w.ctx, digest(n))
 				w.ok(err, "ByDigest")
 				w.same(f.Ancestors, want, fmt.Sprintf("the ancestors of token %d by digest", n))
 			}
 		}
-		lasting := func(n, parent int) latchkey.Token { // as a root that lasts, but minted
+		lasting := func(n, parent int) latchkey.Token { // minted, without an end
 			t := minted(n, parent)
 			t.Validity = latchkey.Validity{}
 			return t
@@ -230,9 +235,9 @@ var followCases = []Case{
 		}
 		all := func() {
 			w.Helper()
-			kin(2, 1)
-			kin(3, 2, 1)
-			kin(4, 1)
+			checkAncestors(2, 1)
+			checkAncestors(3, 2, 1)
+			checkAncestors(4, 1)
 		}
 		w.insert(family()...)
 		all()
@@ -247,58 +252,59 @@ var followCases = []Case{
 		w.changeSecrets(1, latchkey.SecretChange{Add: secret(11)})
 		all()
 
-		// One that was missing comes, which no epoch tells.
+		// A missing one is inserted. The epoch does not tell.
 		w.insert(lasting(21, 20))
-		kin(21)
+		checkAncestors(21)
 		w.insert(lasting(20, 1))
-		kin(21, 20, 1)
+		checkAncestors(21, 20, 1)
 		w.update(3, func(t *latchkey.Token) { t.Parent = id(20) })
-		kin(3, 20, 1)
+		checkAncestors(3, 20, 1)
 		w.update(20, func(t *latchkey.Token) { t.Parent = id(2) })
-		kin(3, 20, 2, 1)
-		kin(21, 20, 2, 1)
+		checkAncestors(3, 20, 2, 1)
+		checkAncestors(21, 20, 2, 1)
 
-		// Gone, and come again with the same ids.
+		// Deleted, and inserted again with the same ids.
 		w.write(latchkey.Write{DeleteTokens: refs(1)})
 		again := family()
 		again[0].Name, again[1].Name = "again", "again"
 		w.insert(again[1:]...)
-		kin(3, 2)
-		kin(4)
+		checkAncestors(3, 2)
+		checkAncestors(4)
 		w.insert(again[0])
 		all()
 		w.write(latchkey.Write{Erase: true})
 		w.insert(family()...)
 		all()
 
-		// A last use decides where there is an Idle.
+		// The last use matters if Idle is set.
 		idle := token(30)
 		idle.Validity.Idle = time.Hour
 		w.insert(idle, lasting(31, 30))
-		kin(31, 30)
+		checkAncestors(31, 30)
 		w.used(30, noon.Add(time.Minute))
-		kin(31, 30)
+		checkAncestors(31, 30)
 
-		// Purge takes what is over, which no epoch tells either.
+		// Purge removes tokens. The epoch does not tell either.
 		ending := token(40)
 		ending.Validity.NotAfter = noon.Add(time.Minute)
 		w.insert(ending, lasting(41, 40), token(50), lasting(51, 50))
-		kin(41, 40)
-		kin(51, 50)
+		checkAncestors(41, 40)
+		checkAncestors(51, 50)
 		w.update(50, func(t *latchkey.Token) { t.Revoked = noon })
-		kin(51, 50)
+		checkAncestors(51, 50)
 		_, err := w.s.Purge(w.ctx, latchkey.PurgePolicy{Now: noon.Add(3 * time.Hour)}, 1000)
 		w.ok(err, "Purge")
 		for _, n := range []int{30, 40, 50} {
-			w.gone(n)
-			kin(n + 1)
+			w.absent(n)
+			checkAncestors(n + 1)
 		}
 		w.insert(token(40))
-		kin(41, 40)
+		checkAncestors(41, 40)
 		all()
 	}),
 
-	newCase("race/secrets-follow", "However edits, last uses and changes of secrets meet, in the end each secret shows its token as it is.", func(w *world) {
+	newCase("race/secrets", "However edits, last uses and changes of secrets interleave, in the end each secret shows "+
+		"the current token.", func(w *fixture) {
 		const rounds = 10
 		w.insert(token(1), token(2))
 		var all sync.WaitGroup
@@ -356,7 +362,7 @@ var followCases = []Case{
 		for n := 1; n <= 2; n++ {
 			secrets := []int{n}
 			for i := range rounds {
-				if i == rounds-1 || (i+1)%3 != 0 { // the next did not take its place
+				if i == rounds-1 || (i+1)%3 != 0 { // the next did not replace it
 					secrets = append(secrets, 100*n+i)
 				}
 			}

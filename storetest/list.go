@@ -8,7 +8,8 @@ import (
 )
 
 var listCases = []Case{
-	newCase("tokens/paging", "Tokens pages by id in byte order, each token once; Limit ≤ 0 is 100, and at most 1000.", func(w *world) {
+	newCase("tokens/paging", "Tokens pages by id in byte order, each token once; Limit ≤ 0 is 100, and at most "+
+		"1000.", func(w *fixture) {
 		w.insert(token(2), token(5), token(1))
 		w.insert(by(globex, token(6)))
 		w.insert(token(4), token(3))
@@ -38,7 +39,8 @@ var listCases = []Case{
 		w.same(len(page("", 5000)), 1000, "the length of the longest page")
 	}),
 
-	newCase("tokens/filters", "Every field of a TokenQuery selects, all given must hold, and pages are of what was selected.", func(w *world) {
+	newCase("tokens/filters", "Every field of a TokenQuery selects. All given fields must match, and pages hold matches "+
+		"only.", func(w *fixture) {
 		secret, publishable, api, access, session := token(1), token(2), token(3), minted(4, 3), token(5)
 		secret.Kind, secret.Name = latchkey.KindSecret, "Alpha"
 		publishable.Kind, publishable.Name, publishable.Origin = latchkey.KindPublishable, "alpha", "cloudtables"
@@ -100,7 +102,7 @@ var listCases = []Case{
 				[]int{3}},
 		} {
 			w.same(numbers(w.tokens(acme, c.q)), c.want, c.what)
-			// The same, one by one: a page is filled with what is selected, however far apart.
+			// The same with pages of one: a page is filled with matches, however far apart they are.
 			var got []int
 			for c.q.Limit = 1; ; {
 				page := w.tokens(acme, c.q)
@@ -114,7 +116,8 @@ var listCases = []Case{
 		}
 	}),
 
-	newCase("roles/paging", "Roles pages by id in byte order; every field of a RoleQuery selects, and all given must hold.", func(w *world) {
+	newCase("roles/paging", "Roles pages by id in byte order. Every field of a RoleQuery selects, and all given fields "+
+		"must match.", func(w *fixture) {
 		roles := []latchkey.Role{role(3, "c"), role(1, "Ab"), role(4, "ab"), role(2, "ab ")}
 		roles[0].Origin, roles[0].Inherits = "datocms", []string{id(1), id(2)}
 		roles[2].Inherits = []string{id(3)}
@@ -147,7 +150,8 @@ var listCases = []Case{
 		}
 	}),
 
-	newCase("clients", "Per owner, the newest name given for a client id wins; an empty one changes nothing. Paged by id.", func(w *world) {
+	newCase("clients", "Per owner, the newest name given for a client id wins. An empty name changes nothing. Paged by "+
+		"id.", func(w *fixture) {
 		list := func(owner string, p latchkey.Page) []latchkey.Client {
 			w.Helper()
 			page, err := w.s.Clients(w.ctx, owner, p)
@@ -168,7 +172,8 @@ var listCases = []Case{
 		w.same(list(globex, latchkey.Page{}), []latchkey.Client{{ID: "a", Name: "Theirs"}}, "another owner's")
 	}),
 
-	newCase("events", "Events come back as they were written, oldest first; Seq grows within an owner; After and n make pages.", func(w *world) {
+	newCase("events", "Events come back as they were written, oldest first. Seq grows within an owner. After and n make "+
+		"pages.", func(w *fixture) {
 		list := func(owner string, after uint64, n int) []latchkey.Event {
 			w.Helper()
 			page, err := w.s.Events(w.ctx, owner, after, n)
@@ -184,7 +189,7 @@ var listCases = []Case{
 			At: noon.Add(999 * time.Nanosecond), Owner: acme, Actor: "client:42", From: "2001:db8::1", Action: "token.issue",
 			Object: id(1), Reason: "why not: 'ÁbC' ", Before: []byte(`{ "a":1}`), After: []byte("\x00after"),
 		}
-		// Earlier times do not come earlier: the order is that of the commits.
+		// The order is that of the commits, not of the times.
 		w.write(latchkey.Write{Events: []latchkey.Event{full, {At: noon.Add(-time.Hour), Owner: acme, Action: "second"}}})
 		w.write(latchkey.Write{Owner: globex, Events: []latchkey.Event{{At: noon, Owner: globex, Action: "theirs"}}})
 		w.write(latchkey.Write{Events: []latchkey.Event{{Seq: 77, At: noon, Action: "third"}}, Silent: true})

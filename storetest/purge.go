@@ -8,8 +8,8 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// purge removes at most n things.
-func (w *world) purge(p latchkey.PurgePolicy, n int) int {
+// purge calls Purge and checks that it removed at most n things.
+func (w *fixture) purge(p latchkey.PurgePolicy, n int) int {
 	w.Helper()
 	removed, err := w.s.Purge(w.ctx, p, n)
 	w.ok(err, "Purge")
@@ -19,13 +19,14 @@ func (w *world) purge(p latchkey.PurgePolicy, n int) int {
 	return removed
 }
 
-// keepAll keeps everything that a duration speaks of.
+// keepAll returns a policy whose durations keep everything.
 func keepAll(now time.Time) latchkey.PurgePolicy {
 	return latchkey.PurgePolicy{Now: now, Expired: -1, Revoked: -1, Changes: -1, Events: -1}
 }
 
 var purgeCases = []Case{
-	newCase("purge/nothing", "What is not over stays: an empty policy removes no living thing, a negative duration keeps for ever.", func(w *world) {
+	newCase("purge/nothing", "What has not ended stays: an empty policy removes nothing alive, a negative duration keeps "+
+		"for ever.", func(w *fixture) {
 		w.same(w.purge(latchkey.PurgePolicy{Now: noon}, 100), 0, "how much of an empty store was purged")
 		dead := token(2)
 		dead.Revoked, dead.Validity.NotAfter = noon, noon
@@ -34,16 +35,17 @@ var purgeCases = []Case{
 			Events: []latchkey.Event{{At: noon}}, Clients: []latchkey.Client{{ID: "a"}}})
 		w.ok(w.s.Once(w.ctx, acme, digest(1), noon.Add(time.Microsecond)), "Once")
 		w.same(w.purge(keepAll(noon), 100), 0, "how much was purged when all is kept")
-		w.there(1, 2, 3)
+		w.present(1, 2, 3)
 		w.same(w.purge(latchkey.PurgePolicy{Now: noon, Expired: time.Microsecond, Revoked: time.Microsecond}, 100), 0,
 			"how much was purged just before its time")
-		w.there(1, 2, 3)
+		w.present(1, 2, 3)
 		events, err := w.s.Events(w.ctx, acme, 0, 0)
 		w.ok(err, "Events")
 		w.same(len(events), 1, "how many events there are")
 	}),
 
-	newCase("purge/tokens", "Tokens go after NotAfter or their idle end plus Expired, or after they were revoked plus Revoked; with their secrets.", func(w *world) {
+	newCase("purge/tokens", "Tokens are removed Expired after NotAfter or their idle end, or Revoked after their "+
+		"revocation, with their secrets.", func(w *fixture) {
 		for _, c := range []struct {
 			what             string
 			edit             func(*latchkey.Token)
@@ -54,8 +56,10 @@ var purgeCases = []Case{
 			{"NotAfter now", func(t *latchkey.Token) { t.Validity.NotAfter = noon }, 0, -1, true},
 			{"NotAfter a microsecond ahead", func(t *latchkey.Token) { t.Validity.NotAfter = noon.Add(time.Microsecond) },
 				0, 0, false},
-			{"NotAfter an hour ago, kept for an hour", func(t *latchkey.Token) { t.Validity.NotAfter = noon.Add(-time.Hour) }, time.Hour, -1, true},
-			{"NotAfter an hour ago, kept for longer", func(t *latchkey.Token) { t.Validity.NotAfter = noon.Add(-time.Hour) }, time.Hour + time.Microsecond, 0, false},
+			{"NotAfter an hour ago, kept for an hour", func(t *latchkey.Token) { t.Validity.NotAfter = noon.Add(-time.Hour) },
+				time.Hour, -1, true},
+			{"NotAfter an hour ago, kept for longer", func(t *latchkey.Token) { t.Validity.NotAfter = noon.Add(-time.Hour) },
+				time.Hour + time.Microsecond, 0, false},
 			{"NotAfter an hour ago, kept for ever", func(t *latchkey.Token) { t.Validity.NotAfter = noon.Add(-time.Hour) },
 				-1, 0, false},
 			{"idle since its creation", func(t *latchkey.Token) {
@@ -90,16 +94,17 @@ var purgeCases = []Case{
 			removed := w.purge(p, 100)
 			if c.goes {
 				w.same(removed, 1, c.what+": how much was purged")
-				w.gone(1)
+				w.absent(1)
 			} else {
 				w.same(removed, 0, c.what+": how much was purged")
-				w.there(1)
+				w.present(1)
 				w.write(latchkey.Write{DeleteTokens: refs(1)})
 			}
 		}
 	}),
 
-	newCase("purge/children-and-usage", "Purging a token leaves its usage counts, and the tokens minted from it: they find their parent gone until their own end.", func(w *world) {
+	newCase("purge/children-and-usage", "Purging a token leaves its usage counts, and the tokens minted from it. Those "+
+		"have no parent until they end.", func(w *fixture) {
 		t := token(1)
 		t.Revoked = noon
 		w.insert(t, minted(2, 1), minted(3, 2))
@@ -108,8 +113,8 @@ var purgeCases = []Case{
 		p := keepAll(noon)
 		p.Revoked = 0
 		w.same(w.purge(p, 100), 1, "how much was purged")
-		w.gone(1)
-		w.there(2, 3)
+		w.absent(1)
+		w.present(2, 3)
 		w.same(len(w.load(2).Ancestors), 0, "how many ancestors are left")
 		w.same(numbers(w.load(3).Ancestors), []int{2}, "the ancestors of the next generation")
 		rows, err := w.s.Usage(w.ctx, acme, latchkey.UsageQuery{TokenIDs: []string{id(1)}})
@@ -117,7 +122,8 @@ var purgeCases = []Case{
 		w.same(rows[0].Count, int64(5), "the usage of a purged token")
 	}),
 
-	newCase("purge/secrets", "Retired secrets past their end go; the token and its other secrets stay.", func(w *world) {
+	newCase("purge/secrets", "Retired secrets are removed after their end. The token and its other secrets "+
+		"stay.", func(w *fixture) {
 		w.insert(token(1), token(2))
 		w.write(latchkey.Write{Secrets: []latchkey.SecretChange{
 			{TokenID: id(1), Add: secret(5), Retire: digest(1), At: noon.Add(time.Hour)},
@@ -129,10 +135,10 @@ var purgeCases = []Case{
 		w.same(len(w.secrets(2)), 2, "how many secrets a token has whose old one is not over")
 		_, err := w.s.ByDigest(w.ctx, digest(1))
 		w.failed(latchkey.ErrNotFound, err, "ByDigest of a purged secret")
-		w.there(2)
+		w.present(2)
 	}),
 
-	newCase("purge/once", "Once keys go when their time has come, and can be recorded again then.", func(w *world) {
+	newCase("purge/once", "Once keys are removed at their end, and can then be recorded again.", func(w *fixture) {
 		w.ok(w.s.Once(w.ctx, acme, digest(1), noon), "Once")
 		w.ok(w.s.Once(w.ctx, acme, digest(2), noon.Add(time.Microsecond)), "Once")
 		w.ok(w.s.Once(w.ctx, globex, digest(1), noon.Add(-time.Hour)), "Once")
@@ -141,8 +147,9 @@ var purgeCases = []Case{
 		w.failed(latchkey.ErrExists, w.s.Once(w.ctx, acme, digest(2), noon), "Once with a key that was not over")
 	}),
 
-	newCase("purge/reservations", "A reservation that lapsed is given back and its key stays refused, until history is purged; settled ones are not given back.", func(w *world) {
-		p := purse{w, []latchkey.CreditAccount{{Meter: "m", Limit: 100}, {TokenID: id(1), Meter: "m", Limit: 100}}}
+	newCase("purge/reservations", "A reservation that lapsed is given back, and its key stays refused until history is "+
+		"purged. Settled ones are not given back.", func(w *fixture) {
+		p := credits{w, []latchkey.CreditAccount{{Meter: "m", Limit: 100}, {TokenID: id(1), Meter: "m", Limit: 100}}}
 		lapsing, settled := w.key(), w.key()
 		for _, key := range [][16]byte{lapsing, settled} {
 			_, err := p.reserve(key, 10) // until a minute past noon
@@ -152,7 +159,7 @@ var purgeCases = []Case{
 		w.same(w.purge(keepAll(noon.Add(time.Minute-time.Microsecond)), 100), 0, "how much was purged before it lapsed")
 		p.used(17, "before it lapsed")
 		end := keepAll(noon.Add(time.Minute))
-		// The questions of used() are settled reservations; they stay, as history does.
+		// The reservations that used makes are settled. They stay as long as the history.
 		w.same(w.purge(end, 100), 1, "how much was purged when it lapsed")
 		p.used(7, "after it lapsed")
 		w.same(w.purge(end, 100), 0, "how much was purged again")
@@ -168,12 +175,12 @@ var purgeCases = []Case{
 		end.Now = noon.Add(time.Minute + time.Hour)
 		for w.purge(end, 100) == 100 {
 		}
-		w.failed(latchkey.ErrNotFound, w.s.Settle(w.ctx, acme, settled, 7), "Settle of what history forgot")
+		w.failed(latchkey.ErrNotFound, w.s.Settle(w.ctx, acme, settled, 7), "Settle of a purged reservation")
 		p.used(7, "after history was purged: what was spent stays spent")
 		_, err = p.reserve(lapsing, 10)
-		w.ok(err, "Reserve with a key that history forgot")
+		w.ok(err, "Reserve with a purged key")
 
-		// Late, but before any Purge: the work was done and is paid.
+		// Settled after it lapsed but before a Purge: it counts as spent.
 		late := w.key()
 		_, err = p.reserve(late, 10)
 		w.ok(err, "Reserve")
@@ -181,12 +188,14 @@ var purgeCases = []Case{
 		p.used(27, "at the end")
 	}),
 
-	newCase("purge/credits", "What was spent in a month goes when the month ended Changes ago and no open reservation names it; other periods stay.", func(w *world) {
+	newCase("purge/credits", "What was spent in a month is removed Changes after the month ended, once no open "+
+		"reservation names it. Other periods stay.", func(w *fixture) {
 		type account = latchkey.CreditAccount
 		month := func(token, meter, period string) account {
 			return account{TokenID: token, Meter: meter, Period: period, Limit: 100}
 		}
-		accounts := []account{month("", "m", "2026-10"), month(id(1), "m", "2026-10"), month("", "m", "2026-11"), month("", "m", ""),
+		accounts := []account{month("", "m", "2026-10"), month(id(1), "m", "2026-10"), month("", "m", "2026-11"),
+			month("", "m", ""),
 			month("", "m", "2026"), month("", "m", "2026-1"), month("", "m", "always")}
 		for _, a := range accounts {
 			key := w.key()
@@ -233,7 +242,8 @@ var purgeCases = []Case{
 		w.failed(latchkey.ErrOverLimit, err, "Reserve from the other account of that reservation")
 	}),
 
-	newCase("purge/history", "Changes, write IDs and usage batch IDs go when they are older than Changes (24 h if that is 0), and not before.", func(w *world) {
+	newCase("purge/history", "Changes, write IDs and usage batch IDs are removed when they are older than Changes (24 h "+
+		"if that is 0), not before.", func(w *fixture) {
 		w.insert(token(1))
 		write := latchkey.Write{ID: w.key(), Owner: acme, At: noon, Clients: []latchkey.Client{{ID: "a", Name: "Ada"}}}
 		batch := latchkey.UsageBatch{ID: w.key(), At: noon,
@@ -270,7 +280,8 @@ var purgeCases = []Case{
 		w.same(count, int64(2), "a count, the batch being forgotten")
 	}),
 
-	newCase("purge/revocations", "A revocation of a stateless token stays in the feed until Until plus Revoked, however old history may be.", func(w *world) {
+	newCase("purge/revocations", "A revocation of a stateless token stays in the feed until Until plus Revoked, however "+
+		"old history may be.", func(w *fixture) {
 		w.write(latchkey.Write{Revocations: []latchkey.Revocation{{ID: "a", Until: noon.Add(time.Hour)},
 			{ID: "b", Until: noon.Add(-time.Hour)}}})
 		w.write(latchkey.Write{OwnerRecord: &latchkey.Owner{ID: acme}})
@@ -300,7 +311,8 @@ var purgeCases = []Case{
 		w.same(w.purge(p, 100), 0, "how much was purged at last")
 	}),
 
-	newCase("purge/events", "Events go when they are older than Events; 0 keeps them for ever. Seq goes on.", func(w *world) {
+	newCase("purge/events", "Events are removed when they are older than Events. 0 keeps them for ever. Seq goes "+
+		"on.", func(w *fixture) {
 		w.write(latchkey.Write{Events: []latchkey.Event{{At: noon.Add(-2 * time.Hour), Action: "old"},
 			{At: noon.Add(-time.Hour), Action: "young"}}})
 		p := keepAll(noon)
@@ -324,7 +336,8 @@ var purgeCases = []Case{
 		}
 	}),
 
-	newCase("purge/bounded", "Purge removes at most n things, fewer than n when it is done, and nothing twice.", func(w *world) {
+	newCase("purge/bounded", "Purge removes at most n things, fewer than n when it is done, and nothing "+
+		"twice.", func(w *fixture) {
 		var tokens []latchkey.Token
 		x := latchkey.Write{At: noon.Add(time.Hour)}
 		for n := 1; n <= 7; n++ {
@@ -333,7 +346,7 @@ var purgeCases = []Case{
 			tokens = append(tokens, t)
 			x.Events = append(x.Events, latchkey.Event{At: noon})
 			w.ok(w.s.Once(w.ctx, acme, digest(n), noon), "Once")
-			_, err := purse{w, []latchkey.CreditAccount{{Meter: "m", Limit: 100}}}.reserve(w.key(), 1)
+			_, err := credits{w, []latchkey.CreditAccount{{Meter: "m", Limit: 100}}}.reserve(w.key(), 1)
 			w.ok(err, "Reserve")
 		}
 		w.insert(tokens...)
@@ -357,7 +370,7 @@ var purgeCases = []Case{
 		w.same(total, 35, "how much was purged, three by three: 7 tokens, secrets, Once keys, reservations, events")
 		w.same(calls, 11, "how many full batches there were")
 		w.same(w.purge(p, 3), 0, "how much was purged when it was done")
-		w.there(8)
+		w.present(8)
 		w.same(numbers(w.tokens(acme, latchkey.TokenQuery{})), []int{8}, "what is left")
 	}),
 }

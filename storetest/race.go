@@ -9,7 +9,8 @@ import (
 )
 
 var raceCases = []Case{
-	newCase("race/versions", "Of many writes that replace the same version at once, exactly one succeeds; the others are ErrConflict.", func(w *world) {
+	newCase("race/versions", "Of many writes that replace the same version at once, exactly one succeeds. The others are "+
+		"ErrConflict.", func(w *fixture) {
 		w.insert(token(1))
 		const workers, rounds = 8, 5
 		var won atomic.Int64
@@ -47,7 +48,8 @@ var raceCases = []Case{
 		w.same(w.load(1).Token.Version, uint64(rounds+1), "the version")
 	}),
 
-	newCase("race/unique", "Of many that insert the same id, digest or role name at once, exactly one succeeds; the others are ErrExists.", func(w *world) {
+	newCase("race/unique", "Of many that insert the same id, digest or role name at once, exactly one succeeds. The "+
+		"others are ErrExists.", func(w *fixture) {
 		const workers, rounds = 8, 4
 		var won atomic.Int64
 		var all sync.WaitGroup
@@ -71,10 +73,12 @@ var raceCases = []Case{
 		}
 		all.Wait()
 		w.same(won.Load(), int64(3*rounds), "how many succeeded")
-		w.same(len(w.tokens(acme, latchkey.TokenQuery{Page: latchkey.Page{Limit: 1000}})), 2*rounds, "how many tokens there are")
+		w.same(len(w.tokens(acme, latchkey.TokenQuery{Page: latchkey.Page{Limit: 1000}})), 2*rounds,
+			"how many tokens there are")
 	}),
 
-	newCase("race/same-write", "One Write sent by many at once is applied once, and all of them hear the same epoch.", func(w *world) {
+	newCase("race/same-write", "One Write sent by many at once is applied once, and all of them get the same "+
+		"epoch.", func(w *fixture) {
 		w.insert(token(1))
 		before := w.epoch()
 		for round := range 5 {
@@ -99,7 +103,8 @@ var raceCases = []Case{
 		w.same(len(events), 5, "how many events there are")
 	}),
 
-	newCase("race/mint-and-revoke", "When a revocation has returned, nothing more is minted from the token, not even by a Write that began before.", func(w *world) {
+	newCase("race/mint-and-revoke", "Once a revocation has returned, nothing more is minted from the token, not even by "+
+		"a Write that began before.", func(w *fixture) {
 		const rounds = 6
 		next := atomic.Int64{}
 		next.Store(1000)
@@ -149,8 +154,8 @@ var raceCases = []Case{
 		}
 	}),
 
-	newCase("race/insert-and-configure", "When the owner's record was written, no token is inserted under an earlier "+
-		"version of it, not even by a Write that began before; also when it is the first record.", func(w *world) {
+	newCase("race/insert-and-configure", "Once the owner's record was written, no token is inserted under an earlier "+
+		"version of it, not even by a Write that began before. This holds for the first record too.", func(w *fixture) {
 		next := atomic.Int64{}
 		next.Store(1000)
 		for round := range 6 {
@@ -174,7 +179,7 @@ var raceCases = []Case{
 						t.OwnerVersion = version
 						x := latchkey.Write{Tokens: []latchkey.Token{t}, RequireOwner: &version, RequireTokens: refs(1 + round),
 							Secrets: []latchkey.SecretChange{{TokenID: id(n), Add: secret(n)}}, Silent: true}
-						if worker == 0 { // as Issue does, which leaves an event
+						if worker == 0 { // as Issue does, which records an event
 							x.Events = []latchkey.Event{{At: noon, Action: "token.issue"}}
 						}
 						_, err := w.try(x)
@@ -203,7 +208,8 @@ var raceCases = []Case{
 		}
 	}),
 
-	newCase("race/role-and-token", "A role is never deleted while a token that names it is made: either the deletion or the token is refused.", func(w *world) {
+	newCase("race/role-and-token", "A role is never deleted while a token that names it is made: either the deletion or "+
+		"the token is refused.", func(w *fixture) {
 		for round := range 12 {
 			n, r := 1+round, 900+round
 			w.write(latchkey.Write{Roles: []latchkey.Role{role(r, id(r))}})
@@ -231,8 +237,8 @@ var raceCases = []Case{
 	}),
 }
 
-// children is how many tokens were minted from one.
-func (w *world) children(parent int) int {
+// children returns how many tokens were minted from one.
+func (w *fixture) children(parent int) int {
 	w.Helper()
 	n := 0
 	for q := (latchkey.TokenQuery{Parent: id(parent), Page: latchkey.Page{Limit: 1000}}); ; {

@@ -12,7 +12,7 @@ import (
 )
 
 var readCases = []Case{
-	newCase("token/round-trip", "A token comes back as it was put: every field, with Version 1.", func(w *world) {
+	newCase("token/round-trip", "A token comes back as it was put: every field, with Version 1.", func(w *fixture) {
 		for n, t := range []latchkey.Token{fullToken(1), token(2), minted(3, 2)} {
 			w.insert(t)
 			want := t
@@ -30,7 +30,8 @@ var readCases = []Case{
 		w.same(w.load(4).Token, public, "a publishable token")
 	}),
 
-	newCase("token/times", "Times are kept to the microsecond, rounded down, in UTC, from year 1 to 9999; zero stays zero.", func(w *world) {
+	newCase("token/times", "Times are kept to the microsecond, rounded down, in UTC, from year 1 to 9999. The zero time "+
+		"stays zero.", func(w *fixture) {
 		east := time.FixedZone("east", 5*3600+1800)
 		for n, at := range []time.Time{
 			{},
@@ -54,13 +55,15 @@ var readCases = []Case{
 		}
 	}),
 
-	newCase("token/extra-bytes", "Extra is bytes, kept as they are: not reformatted, not checked, not read as text.", func(w *world) {
+	newCase("token/extra-bytes", "Extra is opaque bytes: it is neither reformatted, validated nor decoded as "+
+		"text.", func(w *fixture) {
 		every := make([]byte, 256)
 		for i := range every {
 			every[i] = byte(i)
 		}
 		for n, extra := range [][]byte{
-			[]byte("{ \"b\" : 1.0,\r\n\t\"a\":1e2, \"a\" : null }  "), []byte("not json"), every, []byte(" "), []byte("null"), {0},
+			[]byte("{ \"b\" : 1.0,\r\n\t\"a\":1e2, \"a\" : null }  "), []byte("not json"), every, []byte(" "), []byte("null"),
+			{0},
 		} {
 			t, r := token(n+1), role(n+1, fmt.Sprint("r", n))
 			t.Extra, r.Extra = json.RawMessage(extra), json.RawMessage(extra)
@@ -79,7 +82,7 @@ var readCases = []Case{
 		}
 	}),
 
-	newCase("role/round-trip", "A role comes back as it was put: every field, with Version 1.", func(w *world) {
+	newCase("role/round-trip", "A role comes back as it was put: every field, with Version 1.", func(w *fixture) {
 		full := latchkey.Role{
 			ID: id(1), Owner: acme, Name: "Rédacteur", Origin: "datocms", Inherits: []string{id(7), id(5)}, InheritDenies: true,
 			Permissions: latchkey.Permissions{latchkey.Grant(latchkey.Read).On("a/*"), latchkey.Deny(latchkey.Any).On("a/b")},
@@ -100,7 +103,8 @@ var readCases = []Case{
 		w.failed(latchkey.ErrNotFound, err, "a role that never was")
 	}),
 
-	newCase("owner/round-trip", "An owner's record comes back as it was put; one never written is {ID}, Version 0, no error.", func(w *world) {
+	newCase("owner/round-trip", "An owner's record comes back as it was put. One never written is {ID} with Version 0, "+
+		"without an error.", func(w *fixture) {
 		o, err := w.s.Owner(w.ctx, acme)
 		w.ok(err, "Owner that was never written")
 		w.same(o, latchkey.Owner{ID: acme}, "an owner that was never written")
@@ -127,7 +131,8 @@ var readCases = []Case{
 		w.same(o, latchkey.Owner{ID: globex}, "another owner")
 	}),
 
-	newCase("owner/boundary-nil-or-empty", "A nil Boundary is no ceiling, an empty one allows nothing: a store keeps them apart.", func(w *world) {
+	newCase("owner/boundary-nil-or-empty", "A nil Boundary is no boundary, an empty one allows nothing. A store keeps "+
+		"them apart.", func(w *fixture) {
 		w.insert(token(1))
 		for i, b := range []latchkey.Permissions{nil, {}, nil, {latchkey.Allow(latchkey.Read).On("*")}, {}} {
 			w.write(latchkey.Write{OwnerRecord: &latchkey.Owner{ID: acme, Version: uint64(i), Boundary: b}})
@@ -142,7 +147,8 @@ var readCases = []Case{
 		}
 	}),
 
-	newCase("role/boundary-nil-or-empty", "A nil Boundary of a role is none, an empty one lets nothing through: a store keeps them apart.", func(w *world) {
+	newCase("role/boundary-nil-or-empty", "A nil Boundary of a role is no boundary, an empty one allows nothing. A store "+
+		"keeps them apart.", func(w *fixture) {
 		t := token(1)
 		t.Roles = []string{id(1)}
 		w.write(latchkey.Write{Roles: []latchkey.Role{role(1, "r")}})
@@ -163,7 +169,8 @@ var readCases = []Case{
 		}
 	}),
 
-	newCase("secret/round-trip", "A secret comes back as it was added; Secrets lists all of a token, oldest first.", func(w *world) {
+	newCase("secret/round-trip", "A secret comes back as it was added; Secrets lists all of a token, oldest "+
+		"first.", func(w *fixture) {
 		w.write(latchkey.Write{Tokens: []latchkey.Token{token(1), token(2)}})
 		old := latchkey.SecretRecord{
 			Digest: digest(9), KeyID: 1<<32 - 1, Sealed: []byte{0, 1, 0xff, ' '}, Hint: "sk_3f…9Qz",
@@ -184,7 +191,8 @@ var readCases = []Case{
 		w.failed(latchkey.ErrNotFound, err, "Secrets of no token")
 	}),
 
-	newCase("text/is-bytes", "Ids, names and client ids are bytes: case, accents, blanks and look-alikes are all different.", func(w *world) {
+	newCase("text/is-bytes", "Ids, names and client ids are compared as bytes: case, accents, blanks and look-alikes all "+
+		"differ.", func(w *fixture) {
 		texts := []string{
 			"abc", "AbC", "ÁbC", "A\u0301bC", "ABC", "abc ", " abc", "abc\t", "ab\u200bc", "ａｂｃ", "straße", "strasse",
 			"i", "I", "ı", "İ", "a_c", "a%c", "A%", "abc\n", "ﬁ", "fi", "\U0001F511", "é", "e", "0", "00", "0.0", "1e0", "1",
@@ -236,7 +244,8 @@ var readCases = []Case{
 		w.failed(latchkey.ErrNotFound, err, "Load of an owner with a trailing blank")
 	}),
 
-	newCase("digest/is-32-bytes", "Digests match in all 32 bytes or not at all: no folding, no padding, no cutting at NUL.", func(w *world) {
+	newCase("digest/is-32-bytes", "Digests match in all 32 bytes or not at all: no case folding, no padding, no "+
+		"truncation at NUL.", func(w *fixture) {
 		base := [32]byte{}
 		copy(base[:], "ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_ ")
 		alike := [][32]byte{base}
@@ -270,7 +279,8 @@ var readCases = []Case{
 		}
 	}),
 
-	newCase("digest/several", "ByDigest takes several digests and finds the one that is there; with none it finds nothing.", func(w *world) {
+	newCase("digest/several", "ByDigest takes several digests and finds the one that is stored. Given none it finds "+
+		"nothing.", func(w *fixture) {
 		w.insert(token(1), token(2))
 		w.insert(by(globex, token(3)))
 		for n, ask := range map[int][][32]byte{
@@ -287,7 +297,8 @@ var readCases = []Case{
 		w.failed(latchkey.ErrNotFound, err, "ByDigest of unknown digests")
 	}),
 
-	newCase("digest/several-there", "Of several digests that are there, ByDigest finds one, and nothing of the others.", func(w *world) {
+	newCase("digest/several-there", "Of several digests that are stored, ByDigest returns one, and nothing of the "+
+		"others.", func(w *fixture) {
 		full := secret(1)
 		full.KeyID, full.Sealed = 2, []byte("sealed")
 		w.write(latchkey.Write{Tokens: []latchkey.Token{fullToken(1), token(2)}, Secrets: []latchkey.SecretChange{
@@ -302,7 +313,8 @@ var readCases = []Case{
 		}
 	}),
 
-	newCase("digest/signing-not-found", "A signing secret is never presented: ByDigest does not find it, alone or among others.", func(w *world) {
+	newCase("digest/signing-not-found", "A signing secret is never presented: ByDigest does not find it, alone or among "+
+		"others.", func(w *fixture) {
 		signing := secret(2)
 		signing.Signing = true
 		w.insert(token(1))
@@ -314,20 +326,22 @@ var readCases = []Case{
 		w.same(f.Secret.Digest, digest(1), "the secret found")
 	}),
 
-	newCase("found/dead-ones-too", "Revoked, disabled and expired tokens, and secrets past their end, are found: judging them is the Manager's.", func(w *world) {
+	newCase("found/ended-too", "Revoked, disabled and expired tokens, and expired secrets, are found. The Manager judges "+
+		"them.", func(w *fixture) {
 		revoked, disabled, expired := token(1), token(2), token(3)
 		revoked.Revoked, disabled.Disabled, expired.Validity.NotAfter = noon, true, noon.Add(-time.Hour)
 		w.insert(revoked, disabled, expired, token(4))
 		past := secret(5)
 		past.NotAfter = noon.Add(-time.Hour)
 		w.write(latchkey.Write{Secrets: []latchkey.SecretChange{{TokenID: id(4), Add: past}}})
-		w.there(1, 2, 3)
+		w.present(1, 2, 3)
 		f, err := w.s.ByDigest(w.ctx, digest(5))
 		w.ok(err, "ByDigest of a secret past its end")
 		w.same(f.Secret, *past, "the secret")
 	}),
 
-	newCase("found/ancestors", "Ancestors come nearest first, up to the root or to the first that is gone.", func(w *world) {
+	newCase("found/ancestors", "Ancestors come nearest first, up to the root or to the first that is "+
+		"missing.", func(w *fixture) {
 		var chain []latchkey.Token
 		for n := 1; n <= 33; n++ {
 			t := minted(n, n-1)
@@ -354,7 +368,8 @@ var readCases = []Case{
 		w.same(numbers(w.load(41).Ancestors), []int{40}, "ancestors when the grandparent is gone")
 	}),
 
-	newCase("found/ring", "Parents or roles that name each other in a ring, which no Manager makes, end no call in a loop.", func(w *world) {
+	newCase("found/cycle", "Parents or roles that refer to each other in a cycle, which no Manager makes, never cause an "+
+		"endless loop.", func(w *fixture) {
 		a, b, c := minted(1, 2), minted(2, 1), minted(3, 2)
 		r, q := role(900, "r"), role(901, "q")
 		r.Inherits, q.Inherits, c.Roles = []string{q.ID, r.ID}, []string{r.ID}, []string{r.ID}
@@ -369,13 +384,15 @@ var readCases = []Case{
 		w.ok(err, "ByDigest of a token that is its own grandparent")
 		w.write(latchkey.Write{DeleteTokens: refs(1)})
 		for n := 1; n <= 3; n++ {
-			w.gone(n)
+			w.absent(n)
 		}
 	}),
 
-	newCase("found/roles", "Roles are all that the token and its ancestors name or inherit, each once; those that are gone are missing.", func(w *world) {
-		// A diamond (900 over 901 and 902 over 903), a deep line (910 … 940), and one that nobody names.
-		roles := []latchkey.Role{role(900, "top"), role(901, "left"), role(902, "right"), role(903, "bottom"), role(950, "other")}
+	newCase("found/roles", "Roles are all that the token and its ancestors name or inherit, each once. Missing roles are "+
+		"left out.", func(w *fixture) {
+		// A diamond (900 over 901 and 902 over 903), a deep chain (910 … 940), and one that no token names.
+		roles := []latchkey.Role{role(900, "top"), role(901, "left"), role(902, "right"), role(903, "bottom"),
+			role(950, "other")}
 		roles[0].Inherits = []string{id(901), id(902), id(999)}
 		roles[1].Inherits, roles[2].Inherits = []string{id(903)}, []string{id(903)}
 		for n := 910; n <= 940; n++ {
@@ -418,7 +435,7 @@ var readCases = []Case{
 		w.same(len(w.load(4).Roles), 0, "roles of a token without")
 	}),
 
-	newCase("found/epoch", "Found.Epoch is the store's epoch when it was read.", func(w *world) {
+	newCase("found/epoch", "Found.Epoch is the store's epoch when it was read.", func(w *fixture) {
 		w.insert(token(1))
 		for range 3 {
 			epoch := w.update(1, func(t *latchkey.Token) { t.Name += "x" })
@@ -429,11 +446,12 @@ var readCases = []Case{
 		}
 	}),
 
-	newCase("owner/wall", "Another owner's record is a missing record, for every method.", func(w *world) {
+	newCase("owner/isolation", "Another owner's record is a missing record, for every method.", func(w *fixture) {
 		w.write(latchkey.Write{
 			Tokens: []latchkey.Token{token(1)}, Secrets: []latchkey.SecretChange{{TokenID: id(1), Add: secret(1)}},
 			Roles: []latchkey.Role{role(900, "r")}, Clients: []latchkey.Client{{ID: "42", Name: "Ada"}},
-			OwnerRecord: &latchkey.Owner{ID: acme, Disabled: true}, Events: []latchkey.Event{{At: noon, Owner: acme, Action: "x"}},
+			OwnerRecord: &latchkey.Owner{ID: acme, Disabled: true},
+			Events:      []latchkey.Event{{At: noon, Owner: acme, Action: "x"}},
 		})
 		key := w.key()
 		_, err := w.s.Reserve(w.ctx, latchkey.Reservation{Owner: acme, Key: key, Amount: 1, Until: noon,
@@ -472,8 +490,10 @@ var readCases = []Case{
 			"an update of another owner's token")
 		w.refuse(latchkey.ErrNotFound, latchkey.Write{Owner: globex,
 			Secrets: []latchkey.SecretChange{{TokenID: id(1), Add: secret(8)}}}, "a secret for another owner's token")
-		w.refuse(latchkey.ErrNotFound, latchkey.Write{Owner: globex, DeleteTokens: refs(1)}, "deletion of another owner's token")
-		w.refuse(latchkey.ErrNotFound, latchkey.Write{Owner: globex, DeleteRoles: refs(900)}, "deletion of another owner's role")
+		w.refuse(latchkey.ErrNotFound, latchkey.Write{Owner: globex, DeleteTokens: refs(1)},
+			"deletion of another owner's token")
+		w.refuse(latchkey.ErrNotFound, latchkey.Write{Owner: globex, DeleteRoles: refs(900)},
+			"deletion of another owner's role")
 		w.refuse(latchkey.ErrConflict, latchkey.Write{Owner: globex, RequireTokens: refs(1)},
 			"a requirement of another owner's token")
 		w.refuse(latchkey.ErrConflict, latchkey.Write{Owner: globex, RequireRoles: refs(900)},
@@ -485,18 +505,18 @@ var readCases = []Case{
 		w.refuse(latchkey.ErrInvalid, latchkey.Write{Owner: globex, OwnerRecord: &latchkey.Owner{ID: acme, Version: 1}},
 			"another owner's record in a write")
 
-		// The same ids are free there, and stay apart.
+		// The same ids are free for another owner, and stay separate.
 		other := by(globex, token(1))
 		other.Name = "theirs"
 		w.write(latchkey.Write{Owner: globex, Tokens: []latchkey.Token{other},
 			Roles: []latchkey.Role{by(globex, role(900, "r"))}})
 		w.same(w.load(1).Token.Name, "", "our token")
 		w.write(latchkey.Write{Owner: globex, Erase: true})
-		w.there(1)
+		w.present(1)
 		w.same(w.load(1).Token.Version, uint64(1), "our token's version")
 	}),
 
-	newCase("copies", "Values go in and come out by copy: changing one changes nothing stored.", func(w *world) {
+	newCase("copies", "Values are copied on the way in and out: changing one changes nothing stored.", func(w *fixture) {
 		t, sec, r := fullToken(1), secret(1), role(900, "r")
 		sec.Sealed = []byte("sealed")
 		r.Inherits, r.Extra = []string{id(901)}, json.RawMessage(`"extra"`)
@@ -542,7 +562,8 @@ var readCases = []Case{
 		}
 	}),
 
-	newCase("cancelled", "A context that is over says ErrUnavailable, wrapping the context's error, and nothing is done.", func(w *world) {
+	newCase("cancelled", "With a cancelled context a call returns ErrUnavailable, wrapping the context's error, and does "+
+		"nothing.", func(w *fixture) {
 		w.insert(token(1))
 		epoch := w.epoch()
 		cancelled, cancel := context.WithCancel(w.ctx)
@@ -562,7 +583,7 @@ var readCases = []Case{
 	}),
 }
 
-// everyMethod calls each method once.
+// everyMethod calls each method once and returns the errors.
 func everyMethod(ctx context.Context, s latchkey.Store, key [16]byte) map[string]error {
 	errs := make(map[string]error)
 	_, errs["ByDigest"] = s.ByDigest(ctx, digest(1))

@@ -8,7 +8,8 @@ import (
 )
 
 var removeCases = []Case{
-	newCase("delete/tokens", "DeleteTokens removes a token, its secrets, and every token minted from it; nobody else's.", func(w *world) {
+	newCase("delete/tokens", "DeleteTokens removes a token, its secrets, and every token minted from it, and nothing of "+
+		"another owner.", func(w *fixture) {
 		grandchild := minted(4, 2)
 		w.insert(token(1), minted(2, 1), minted(3, 1), grandchild, token(5), minted(6, 5))
 		w.insert(by(globex, token(101)))
@@ -16,27 +17,29 @@ var removeCases = []Case{
 		w.insert(theirs)
 		w.ok(w.s.AddUsage(w.ctx, latchkey.UsageBatch{ID: w.key(), At: noon, Rows: []latchkey.UsageRow{
 			{Owner: acme, TokenID: id(2), Meter: "m", Day: "2026-11-22", Count: 5}}}), "AddUsage")
-		w.refuse(latchkey.ErrConflict, latchkey.Write{DeleteTokens: []latchkey.Ref{{ID: id(1), Version: 2}}}, "another version")
+		w.refuse(latchkey.ErrConflict, latchkey.Write{DeleteTokens: []latchkey.Ref{{ID: id(1), Version: 2}}},
+			"another version")
 		w.refuse(latchkey.ErrConflict, latchkey.Write{DeleteTokens: []latchkey.Ref{{ID: id(9), Version: 1}}},
 			"a version of what is gone")
 		w.refuse(latchkey.ErrNotFound, latchkey.Write{DeleteTokens: refs(9)}, "no such token")
-		w.there(1, 2, 3, 4, 5, 6)
-		// One of them is deleted with its parent already: that is no reason to fail.
+		w.present(1, 2, 3, 4, 5, 6)
+		// One of them is deleted with its parent already. That is no error.
 		w.write(latchkey.Write{DeleteTokens: []latchkey.Ref{{ID: id(1), Version: 1}, {ID: id(4)}}})
 		for n := 1; n <= 4; n++ {
-			w.gone(n)
+			w.absent(n)
 		}
-		w.there(5, 6)
+		w.present(5, 6)
 		w.same(numbers(w.tokens(acme, latchkey.TokenQuery{})), []int{5, 6}, "what is left")
-		w.same(numbers(w.tokens(globex, latchkey.TokenQuery{})), []int{101, 102}, "what another owner has")
+		w.same(numbers(w.tokens(globex, latchkey.TokenQuery{})), []int{101, 102}, "the same holders, of another owner")
 		usage, err := w.s.Usage(w.ctx, acme, latchkey.UsageQuery{TokenIDs: []string{id(2)}})
 		w.ok(err, "Usage")
 		w.same(usage[0].Count, int64(5), "the usage of a deleted token")
-		w.insert(token(1)) // id and digest are free again, and nothing comes back with them
+		w.insert(token(1)) // id and digest are free again, and nothing deleted comes back
 		w.same(numbers(w.tokens(acme, latchkey.TokenQuery{})), []int{1, 5, 6}, "what is there")
 	}),
 
-	newCase("delete/deep", "However deep the line of minted tokens is, deleting its first deletes all, and no other.", func(w *world) {
+	newCase("delete/deep", "However long the chain of minted tokens is, deleting its first deletes all of it, and no "+
+		"other token.", func(w *fixture) {
 		const depth = 1000
 		line := make([]latchkey.Token, 0, 2*depth)
 		for n := 1; n <= depth; n++ {
@@ -52,14 +55,15 @@ var removeCases = []Case{
 		before := w.epoch()
 		w.same(w.write(latchkey.Write{DeleteTokens: refs(1)}), before+1, "the epoch: one transaction")
 		for _, n := range []int{1, 2, 500, depth} {
-			w.gone(n)
+			w.absent(n)
 		}
-		w.there(depth+1, 2*depth)
+		w.present(depth+1, 2*depth)
 		w.same(len(w.tokens(acme, latchkey.TokenQuery{Page: latchkey.Page{Limit: 1000}})), depth, "how many are left")
 		w.same(len(w.since(before)), depth, "how many changes are in the feed")
 	}),
 
-	newCase("delete/roles", "DeleteRoles is ErrInUse while another role inherits it, or a token names it that is neither revoked nor minted.", func(w *world) {
+	newCase("delete/roles", "DeleteRoles is ErrInUse while another role inherits it, or a token names it that is neither "+
+		"revoked nor minted.", func(w *fixture) {
 		var roles []latchkey.Role
 		for n, name := range []string{"base", "heir", "named", "revoked", "minted", "expired", "disabled", "free", "self"} {
 			roles = append(roles, role(900+n, name))
@@ -82,7 +86,8 @@ var removeCases = []Case{
 		w.refuse(latchkey.ErrInUse, latchkey.Write{DeleteRoles: refs(906)}, "a role that a disabled token names")
 		w.refuse(latchkey.ErrInUse, latchkey.Write{DeleteRoles: refs(907, 902)}, "two roles, one of them named")
 		w.refuse(latchkey.ErrNotFound, latchkey.Write{DeleteRoles: refs(999)}, "no such role")
-		w.refuse(latchkey.ErrConflict, latchkey.Write{DeleteRoles: []latchkey.Ref{{ID: id(907), Version: 2}}}, "another version")
+		w.refuse(latchkey.ErrConflict, latchkey.Write{DeleteRoles: []latchkey.Ref{{ID: id(907), Version: 2}}},
+			"another version")
 		w.refuse(latchkey.ErrConflict, latchkey.Write{DeleteRoles: []latchkey.Ref{{ID: id(999), Version: 1}}},
 			"a version of what is gone")
 
@@ -106,7 +111,8 @@ var removeCases = []Case{
 		w.ok(err, "another owner's role")
 	}),
 
-	newCase("erase", "Erase removes everything of the owner; the events of that very Write stay, and nobody else loses anything.", func(w *world) {
+	newCase("erase", "Erase removes everything of the owner except the events of that Write. No other owner loses "+
+		"anything.", func(w *fixture) {
 		reserve := latchkey.Reservation{Owner: acme, Key: w.key(), Amount: 4, Until: noon,
 			Accounts: []latchkey.CreditAccount{{Meter: "m", Limit: 4}}}
 		for _, owner := range []string{acme, globex} {
@@ -131,7 +137,8 @@ var removeCases = []Case{
 		x := latchkey.Write{ID: w.key(), Erase: true, Events: []latchkey.Event{{At: noon, Action: "erase"}}}
 		epoch := w.write(x)
 		w.same(epoch, before+1, "the epoch")
-		w.same(w.since(before), []latchkey.Change{{Epoch: epoch, Owner: acme, Kind: latchkey.ChangedOwner, ID: acme}}, "the feed")
+		w.same(w.since(before), []latchkey.Change{{Epoch: epoch, Owner: acme, Kind: latchkey.ChangedOwner, ID: acme}},
+			"the feed")
 
 		left := func(owner string) (counts []int) {
 			roles, err := w.s.Roles(w.ctx, owner, latchkey.RoleQuery{})
@@ -146,8 +153,8 @@ var removeCases = []Case{
 		}
 		w.same(left(acme), []int{0, 0, 0, 0, 0}, "tokens, roles, clients, the owner's version, usage")
 		w.same(left(globex), []int{2, 1, 1, 1, 1}, "the same of another owner")
-		w.gone(1)
-		w.gone(2)
+		w.absent(1)
+		w.absent(2)
 		events, err = w.s.Events(w.ctx, acme, 0, 0)
 		w.ok(err, "Events")
 		if len(events) != 1 || events[0].Action != "erase" || events[0].Seq <= begin {
@@ -156,19 +163,20 @@ var removeCases = []Case{
 		w.failed(latchkey.ErrNotFound, w.s.Settle(w.ctx, acme, reserve.Key, 0), "Settle of an erased reservation")
 		reserve.Owner = acme
 		_, err = w.s.Reserve(w.ctx, reserve)
-		w.ok(err, "Reserve from a purse that was erased")
+		w.ok(err, "Reserve from an account that was erased")
 		w.ok(w.s.Once(w.ctx, acme, digest(7), noon.Add(time.Hour)), "Once with a key that was erased")
 		w.failed(latchkey.ErrExists, w.s.Once(w.ctx, globex, digest(7), noon.Add(time.Hour)), "Once with another owner's key")
-		w.failed(latchkey.ErrConflict, reserveAgain(w, globex, reserve), "Reserve with another owner's key and another amount")
+		w.failed(latchkey.ErrConflict, reserveAgain(w, globex, reserve),
+			"Reserve with another owner's key and another amount")
 
 		w.insert(token(1)) // the digest is free again
 		again := w.write(x)
 		w.same(again, epoch, "the epoch of the erasure, repeated")
-		w.there(1)
+		w.present(1)
 	}),
 }
 
-func reserveAgain(w *world, owner string, r latchkey.Reservation) error {
+func reserveAgain(w *fixture, owner string, r latchkey.Reservation) error {
 	r.Owner = owner
 	r.Amount--
 	_, err := w.s.Reserve(w.ctx, r)

@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// same checks that two values say the same, down to the microsecond and the byte. Nil and empty are the same, but for a
+// same checks that two values are equal, to the microsecond and the byte. Nil and empty are equal, except for a
 // Boundary. Rules and conditions are compared by their JSON, which is all that a store keeps of them.
-func (w *world) same(got, want any, what string) {
+func (w *fixture) same(got, want any, what string) {
 	w.Helper()
 	g, h := dump(got), dump(want)
 	if slices.Equal(g, h) {
@@ -35,7 +35,7 @@ func (w *world) same(got, want any, what string) {
 	w.Errorf("%s:%s", what, &diff)
 }
 
-// dump is a value as lines of "path = value".
+// dump returns a value as lines of "path = value".
 func dump(v any) []string {
 	d := dumper{}
 	d.value("", reflect.ValueOf(v))

@@ -1,11 +1,12 @@
-// Package storetest says what it means to be a latchkey.Store: passing [Run]. A store's whole test is
+// Package storetest is the conformance suite of [latchkey.Store]. A type is a Store if it passes [Run]. A complete
+// test:
 //
 //	func TestStore(t *testing.T) {
 //		storetest.Run(t, func(t *testing.T) latchkey.Store { return mystore.New() })
 //	}
 //
-// Every case names the rule it checks in words, and gets a fresh store. The cases are tested themselves, on stores with
-// seeded faults, each of which must fail the case that speaks of it.
+// Every case states the rule it checks, and gets a new store. The cases themselves are tested on stores with seeded
+// faults. Each fault must fail the cases that check for it.
 package storetest
 
 import (
@@ -18,8 +19,8 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// Run runs every case as a subtest, on a store that open makes for it: empty, and shared with nothing that writes to it.
-// Open cleans up by t.Cleanup. Some cases work from many goroutines at once: run it with -race too.
+// Run runs every case as a subtest. Each gets a store from open, which must be empty and shared with no other writer.
+// Open cleans up by t.Cleanup. Some cases use many goroutines at once, so run the suite with -race too.
 func Run(t *testing.T, open func(t *testing.T) latchkey.Store) {
 	for _, c := range Cases() {
 		t.Run(c.Name, func(t *testing.T) {
@@ -33,7 +34,7 @@ func Run(t *testing.T, open func(t *testing.T) latchkey.Store) {
 	}
 }
 
-// T is what a case needs of a *testing.T. Fatalf must not return.
+// T is the part of *testing.T that a case uses. Fatalf must not return.
 type T interface {
 	Helper()
 	Logf(format string, args ...any)
@@ -41,32 +42,33 @@ type T interface {
 	Fatalf(format string, args ...any)
 }
 
-// Case is one rule and its check. It may be run many times, each with its own store.
+// Case is one rule and its check. Run may be called many times. It calls open for a new, empty store.
 type Case struct {
 	Name        string
-	Explanation string // the rule in words
+	Explanation string // the rule, as a sentence
 	Run         func(t T, open func() latchkey.Store)
 }
 
-// Cases returns every case, for those who do not run them as subtests.
+// Cases returns every case, for callers that do not run them as subtests.
 func Cases() []Case {
-	return slices.Concat(readCases, listCases, writeCases, secretCases, followCases, removeCases, feedCases, onceCases, creditCases, adjustCases,
+	return slices.Concat(readCases, listCases, writeCases, secretCases, followCases, removeCases, feedCases, onceCases,
+		creditCases, adjustCases,
 		purgeCases, raceCases, damageCases)
 }
 
-// patience bounds a case. A store that hangs fails, it does not stop the suite.
-const patience = 2 * time.Minute
+// caseTimeout is how long a case may take. A store that hangs fails the case, and does not stop the suite.
+const caseTimeout = 2 * time.Minute
 
-func newCase(name, explanation string, run func(w *world)) Case {
+func newCase(name, explanation string, run func(w *fixture)) Case {
 	return Case{Name: name, Explanation: explanation, Run: func(t T, open func() latchkey.Store) {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), caseTimeout)
 		defer cancel()
 		defer func() {
-			// A store that answers too little must not keep the other cases from being run.
+			// A case panics if a store returns too little. The other cases must still run.
 			if r := recover(); r != nil {
 				t.Errorf("panic: %v\n%s", r, debug.Stack())
 			}
 		}()
-		run(&world{T: t, ctx: ctx, s: open()})
+		run(&fixture{T: t, ctx: ctx, s: open()})
 	}}
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/latchkey-go/latchkey/storetest"
 )
 
-// recorder is a storetest.T that remembers instead of failing.
+// recorder is a storetest.T that records failures.
 type recorder struct {
 	mu     sync.Mutex
 	faults []string
@@ -34,8 +34,8 @@ func (r *recorder) Fatalf(format string, args ...any) {
 	runtime.Goexit()
 }
 
-// judge runs a case on stores of the kind that open makes, and says what was found wrong.
-func judge(c storetest.Case, open func() latchkey.Store) []string {
+// runCase runs a case on stores from open and returns its failures.
+func runCase(c storetest.Case, open func() latchkey.Store) []string {
 	r := &recorder{}
 	done := make(chan struct{})
 	go func() {
@@ -58,28 +58,28 @@ func TestCasesAreNamedAndExplained(t *testing.T) {
 	assert.Greater(t, len(names), 50)
 }
 
-// Every fault makes the cases fail that speak of it; without a fault the same wrapper passes them.
+// Every fault fails the cases it names. Without the fault the same wrapper passes them.
 func TestBrokenStoresFail(t *testing.T) {
 	cases := make(map[string]storetest.Case)
 	for _, c := range storetest.Cases() {
 		cases[c.Name] = c
 	}
-	sound := make(map[string]bool)
+	passes := make(map[string]bool)
 	for name, f := range faults {
 		t.Run(strings.ReplaceAll(name, " ", "-"), func(t *testing.T) {
 			require.NotEmpty(t, f.fails)
 			for _, failing := range f.fails {
 				c, ok := cases[failing]
 				require.True(t, ok, "there is no case %q", failing)
-				if !sound[failing] {
-					wrong := judge(c, func() latchkey.Store { return &faulty{Store: memstore.New(nil)} })
+				if !passes[failing] {
+					wrong := runCase(c, func() latchkey.Store { return &faulty{Store: memstore.New(nil)} })
 					require.Empty(t, wrong, "%s fails without the fault", failing)
-					sound[failing] = true
+					passes[failing] = true
 				}
-				// What shows only where two get in each other's way may need several tries, on a busy machine above all.
+				// A fault that shows in an interleaving only may need several tries, above all on a busy machine.
 				var wrong []string
 				for range 50 {
-					wrong = judge(c, func() latchkey.Store {
+					wrong = runCase(c, func() latchkey.Store {
 						s := &faulty{Store: memstore.New(nil)}
 						f.seed(s, s.Store)
 						return s

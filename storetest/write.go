@@ -9,7 +9,8 @@ import (
 )
 
 var writeCases = []Case{
-	newCase("write/insert", "A record put with Version 0 is inserted and gets Version 1; ErrExists if its id is taken.", func(w *world) {
+	newCase("write/insert", "A record put with Version 0 is inserted and gets Version 1; ErrExists if its id is "+
+		"taken.", func(w *fixture) {
 		w.write(latchkey.Write{Tokens: []latchkey.Token{token(1)}, Roles: []latchkey.Role{role(900, "r")},
 			OwnerRecord: &latchkey.Owner{ID: acme}})
 		w.same(w.load(1).Token.Version, uint64(1), "a token's version")
@@ -17,18 +18,21 @@ var writeCases = []Case{
 		w.ok(err, "Owner")
 		w.same(o.Version, uint64(1), "an owner's version")
 		w.refuse(latchkey.ErrExists, latchkey.Write{Tokens: []latchkey.Token{token(1)}}, "an id that is taken by a token")
-		w.refuse(latchkey.ErrExists, latchkey.Write{Roles: []latchkey.Role{role(900, "other")}}, "an id that is taken by a role")
+		w.refuse(latchkey.ErrExists, latchkey.Write{Roles: []latchkey.Role{role(900, "other")}},
+			"an id that is taken by a role")
 		w.refuse(latchkey.ErrExists, latchkey.Write{OwnerRecord: &latchkey.Owner{ID: acme}}, "an owner that has a record")
 		w.refuse(latchkey.ErrInvalid, latchkey.Write{Tokens: []latchkey.Token{by(globex, token(3))}}, "a foreign record")
 		_, err = w.s.Write(w.ctx, latchkey.Write{Owner: acme, At: noon, Tokens: []latchkey.Token{token(3)}})
 		w.failed(latchkey.ErrInvalid, err, "a write without an ID")
-		w.gone(3)
+		w.absent(3)
 	}),
 
-	newCase("write/replace", "A record put with Version n replaces version n and gets n+1; ErrConflict if it is another, or gone.", func(w *world) {
+	newCase("write/replace", "A record put with Version n replaces version n and gets n+1. ErrConflict if the stored "+
+		"version differs, or there is no record.", func(w *fixture) {
 		full := fullToken(1)
 		w.insert(full)
-		w.write(latchkey.Write{Roles: []latchkey.Role{role(900, "r")}, OwnerRecord: &latchkey.Owner{ID: acme, Disabled: true}})
+		w.write(latchkey.Write{Roles: []latchkey.Role{role(900, "r")},
+			OwnerRecord: &latchkey.Owner{ID: acme, Disabled: true}})
 		for v := uint64(1); v <= 3; v++ {
 			t, r, o := token(1), role(900, fmt.Sprint("r", v)), latchkey.Owner{ID: acme, Version: v}
 			t.Version, t.Used, r.Version = v, noon.Add(time.Duration(v)*time.Minute), v
@@ -43,13 +47,14 @@ var writeCases = []Case{
 			w.ok(err, "Owner")
 			w.same(gotOwner, o, "a replaced owner")
 		}
-		w.there(1) // its secrets are not the token's
+		w.present(1) // a put of a token keeps its secrets
 		for _, v := range []uint64{1, 3, 5} {
 			t, r, o := token(1), role(900, "x"), latchkey.Owner{ID: acme, Version: v}
 			t.Version, r.Version = v, v
 			w.refuse(latchkey.ErrConflict, latchkey.Write{Tokens: []latchkey.Token{t}},
 				fmt.Sprint("a token at version 4, put as ", v))
-			w.refuse(latchkey.ErrConflict, latchkey.Write{Roles: []latchkey.Role{r}}, fmt.Sprint("a role at version 4, put as ", v))
+			w.refuse(latchkey.ErrConflict, latchkey.Write{Roles: []latchkey.Role{r}},
+				fmt.Sprint("a role at version 4, put as ", v))
 			w.refuse(latchkey.ErrConflict, latchkey.Write{OwnerRecord: &o}, fmt.Sprint("an owner at version 4, put as ", v))
 		}
 		t, r := token(2), role(901, "x")
@@ -60,7 +65,8 @@ var writeCases = []Case{
 			OwnerRecord: &latchkey.Owner{ID: globex, Version: 1}}, "an owner without a record")
 	}),
 
-	newCase("write/used-never-back", "Token.Used never goes back by a put: last uses are written behind, by others.", func(w *world) {
+	newCase("write/used-never-back", "A put never moves Token.Used back, because last uses are written behind by other "+
+		"processes.", func(w *fixture) {
 		t := token(1)
 		t.Used = noon
 		w.insert(t)
@@ -72,7 +78,8 @@ var writeCases = []Case{
 		w.same(w.load(1).Token.Used, noon.Add(time.Microsecond), "Used after a put with a later one")
 	}),
 
-	newCase("write/role-names", "A role's name is unique within owner and origin, byte for byte; ErrExists if it is taken.", func(w *world) {
+	newCase("write/role-names", "A role's name is unique within owner and origin, byte for byte; ErrExists if it is "+
+		"taken.", func(w *fixture) {
 		a, other := role(1, "editor"), role(2, "editor")
 		other.Origin = "datocms"
 		w.write(latchkey.Write{Roles: []latchkey.Role{a, other, role(3, "Editor"), role(4, "editor ")}})
@@ -81,7 +88,8 @@ var writeCases = []Case{
 			"a new role with a name that is taken")
 		renamed := role(3, "editor")
 		renamed.Version = 1
-		w.refuse(latchkey.ErrExists, latchkey.Write{Roles: []latchkey.Role{renamed}}, "a role renamed to a name that is taken")
+		w.refuse(latchkey.ErrExists, latchkey.Write{Roles: []latchkey.Role{renamed}},
+			"a role renamed to a name that is taken")
 		w.refuse(latchkey.ErrExists, latchkey.Write{Roles: []latchkey.Role{role(6, "twin"), role(7, "twin")}},
 			"two of one name in one write")
 		renamed = role(1, "chief")
@@ -94,7 +102,8 @@ var writeCases = []Case{
 		w.write(latchkey.Write{Roles: []latchkey.Role{role(9, "editor")}})
 	}),
 
-	newCase("write/idempotent", "A Write whose ID was applied before changes nothing and returns the epoch of that time.", func(w *world) {
+	newCase("write/idempotent", "A Write whose ID was applied before changes nothing and returns the epoch of that "+
+		"time.", func(w *fixture) {
 		w.insert(token(1), token(2))
 		first := latchkey.Write{ID: w.key(), Owner: acme, At: noon, Events: []latchkey.Event{{At: noon, Action: "rename"}},
 			Clients: []latchkey.Client{{ID: "a", Name: "Ada"}}}
@@ -119,27 +128,30 @@ var writeCases = []Case{
 		w.ok(err, "Clients")
 		w.same(clients, []latchkey.Client{{ID: "a", Name: "Bea"}}, "the clients")
 
-		// The ID is what counts: what the second write holds does not matter, nor whether it could be applied.
+		// Only the ID counts, neither what the second write holds nor whether it could be applied.
 		mint := latchkey.Write{ID: w.key(), Owner: acme, At: noon, Tokens: []latchkey.Token{minted(3, 1)},
 			Secrets:       []latchkey.SecretChange{{TokenID: id(3), Add: secret(3)}},
 			RequireTokens: refs(1), Silent: true}
 		w.write(mint)
 		w.write(latchkey.Write{DeleteTokens: refs(1)})
 		w.write(mint)
-		w.gone(3)
-		// A write that failed was not applied: it can be tried again with the same ID.
-		retry := latchkey.Write{ID: w.key(), Owner: acme, At: noon, Tokens: []latchkey.Token{token(4)}, RequireTokens: refs(5)}
+		w.absent(3)
+		// A write that failed was not applied. It can be retried with the same ID.
+		retry := latchkey.Write{ID: w.key(), Owner: acme, At: noon, Tokens: []latchkey.Token{token(4)},
+			RequireTokens: refs(5)}
 		w.refuse(latchkey.ErrConflict, retry, "a write that requires what is not there")
 		w.insert(token(5))
 		w.write(retry)
 		w.load(4)
-		// Another owner's IDs are its own.
+		// IDs of writes are per owner.
 		mine := latchkey.Write{ID: first.ID, Owner: globex, At: noon, Tokens: []latchkey.Token{by(globex, token(1))}}
 		w.write(mine)
-		w.same(len(w.tokens(globex, latchkey.TokenQuery{})), 1, "how many tokens a write of another owner with the same ID made")
+		w.same(len(w.tokens(globex, latchkey.TokenQuery{})), 1,
+			"how many tokens a write of another owner with the same ID made")
 	}),
 
-	newCase("write/requirements", "Required tokens exist, unrevoked, required roles exist, at their version, and the owner's record is at its; else ErrConflict.", func(w *world) {
+	newCase("write/requirements", "Required tokens exist and are not revoked. Required roles exist. Each has its "+
+		"version, and so has the owner's record. Otherwise ErrConflict.", func(w *fixture) {
 		revoked, disabled, expired := token(2), token(3), token(4)
 		revoked.Revoked, disabled.Disabled, expired.Validity.NotAfter = noon, true, noon.Add(-time.Hour)
 		w.insert(token(1), revoked, disabled, expired)
@@ -177,9 +189,9 @@ var writeCases = []Case{
 			"a token, and a role that is missing": {RequireTokens: refs(1), RequireRoles: refs(1)},
 		} {
 			w.refuse(latchkey.ErrConflict, with(x), what)
-			w.gone(n)
+			w.absent(n)
 		}
-		// What is required is what was there before the write.
+		// Requirements are about the state before the write.
 		w.refuse(latchkey.ErrConflict, latchkey.Write{Tokens: []latchkey.Token{token(9)}, RequireTokens: refs(9)},
 			"a token that this very write makes")
 		w.write(latchkey.Write{OwnerRecord: &latchkey.Owner{ID: acme}})
@@ -190,8 +202,8 @@ var writeCases = []Case{
 		w.write(latchkey.Write{Tokens: []latchkey.Token{t}, RequireTokens: []latchkey.Ref{{ID: t.ID, Version: t.Version}}})
 	}),
 
-	newCase("write/holders", "Required holders are all that names a role, at their versions, and nothing else; else "+
-		"ErrConflict.", func(w *world) {
+	newCase("write/holders", "Required holders are exactly the records that name a role, at their versions. Otherwise "+
+		"ErrConflict.", func(w *fixture) {
 		held := func(t latchkey.Token) latchkey.Token { t.Roles = []string{id(901), id(900)}; return t }
 		revoked, other := held(token(3)), token(4)
 		revoked.Revoked, other.Roles = noon, []string{id(901)}
@@ -223,24 +235,24 @@ var writeCases = []Case{
 			w.load(n)
 		}
 		for what, h := range map[string]latchkey.Holders{
-			"no heir":                   {RoleID: id(900), Tokens: one(1)},
-			"an heir that is none":      {RoleID: id(901), Roles: one(902), Tokens: one(1, 4)},
-			"another heir":              {RoleID: id(900), Roles: one(901), Tokens: one(1)},
-			"an heir that changed":      {RoleID: id(900), Roles: changed(902), Tokens: one(1)},
-			"no token":                  {RoleID: id(900), Roles: one(902)},
-			"another token":             {RoleID: id(900), Roles: one(902), Tokens: one(4)},
-			"a token more":              {RoleID: id(900), Roles: one(902), Tokens: one(1, 4)},
-			"a token that changed":      {RoleID: id(900), Roles: one(902), Tokens: changed(1)},
-			"a revoked token":           {RoleID: id(900), Roles: one(902), Tokens: one(1, 3)},
-			"a minted token":            {RoleID: id(900), Roles: one(902), Tokens: one(1, 2)},
-			"minted ones, but not this": {RoleID: id(900), Roles: one(902), Tokens: one(1), Minted: true},
+			"no inheriting role":              {RoleID: id(900), Tokens: one(1)},
+			"a role that does not inherit":    {RoleID: id(901), Roles: one(902), Tokens: one(1, 4)},
+			"another inheriting role":         {RoleID: id(900), Roles: one(901), Tokens: one(1)},
+			"an inheriting role that changed": {RoleID: id(900), Roles: changed(902), Tokens: one(1)},
+			"no token":                        {RoleID: id(900), Roles: one(902)},
+			"another token":                   {RoleID: id(900), Roles: one(902), Tokens: one(4)},
+			"a token more":                    {RoleID: id(900), Roles: one(902), Tokens: one(1, 4)},
+			"a token that changed":            {RoleID: id(900), Roles: one(902), Tokens: changed(1)},
+			"a revoked token":                 {RoleID: id(900), Roles: one(902), Tokens: one(1, 3)},
+			"a minted token":                  {RoleID: id(900), Roles: one(902), Tokens: one(1, 2)},
+			"minted ones, but not this":       {RoleID: id(900), Roles: one(902), Tokens: one(1), Minted: true},
 		} {
 			w.refuse(latchkey.ErrConflict, with(h), what)
-			w.gone(n)
+			w.absent(n)
 		}
 		w.refuse(latchkey.ErrConflict, with(latchkey.Holders{RoleID: id(902)}, latchkey.Holders{RoleID: id(900)}),
 			"the second of two")
-		// What is required is what was there before the write.
+		// Requirements are about the state before the write.
 		late := token(9)
 		late.Roles = []string{id(900)}
 		x := with(latchkey.Holders{RoleID: id(900), Roles: one(902), Tokens: one(1)})
@@ -249,11 +261,11 @@ var writeCases = []Case{
 		y := with(latchkey.Holders{RoleID: id(900), Tokens: one(1)})
 		y.Owner = globex
 		y.Tokens[0].Owner = globex
-		w.refuse(latchkey.ErrConflict, y, "what another owner has")
+		w.refuse(latchkey.ErrConflict, y, "the same holders, of another owner")
 	}),
 
 	newCase("write/owner-version", "Token.OwnerVersion is kept as it was put, through edits of the token, new secrets "+
-		"and re-digested ones, by id, by digest, as an ancestor and in listings.", func(w *world) {
+		"and re-digested ones. It is the same by id, by digest, as an ancestor and in listings.", func(w *fixture) {
 		parent, child := token(1), minted(2, 1)
 		parent.OwnerVersion, child.OwnerVersion = 3, 4
 		w.insert(parent, child, token(3))
@@ -287,7 +299,7 @@ var writeCases = []Case{
 		w.ok(w.s.AddUsage(w.ctx, latchkey.UsageBatch{ID: w.key(), At: noon,
 			Last: []latchkey.LastUsed{{Owner: acme, TokenID: id(2), At: noon}}}), "AddUsage")
 		check("after a use", 2, 21)
-		for range 2 { // whatever is remembered of an owner with Since
+		for range 2 { // the second time the owner may come from a cache
 			o, err := w.s.Owner(w.ctx, acme)
 			w.ok(err, "Owner")
 			o.Since = 4
@@ -296,7 +308,8 @@ var writeCases = []Case{
 		}
 	}),
 
-	newCase("write/atomic", "A Write is applied whole or not at all: whatever part fails, no other part leaves a trace.", func(w *world) {
+	newCase("write/atomic", "A Write is applied as a whole or not at all: whichever part fails, no other part has an "+
+		"effect.", func(w *fixture) {
 		busy := token(2)
 		busy.Roles = []string{id(900)}
 		w.insert(token(1), busy, minted(3, 1), token(4))
@@ -364,7 +377,8 @@ var writeCases = []Case{
 				func(x *latchkey.Write) { x.DeleteTokens = append(x.DeleteTokens, latchkey.Ref{ID: id(4), Version: 5}) }},
 			"a role that exists": {latchkey.ErrExists,
 				func(x *latchkey.Write) { x.Roles = append(x.Roles, role(900, "again")) }},
-			"a role's name taken": {latchkey.ErrExists, func(x *latchkey.Write) { x.Roles = append(x.Roles, role(911, "busy")) }},
+			"a role's name taken": {latchkey.ErrExists,
+				func(x *latchkey.Write) { x.Roles = append(x.Roles, role(911, "busy")) }},
 			"a role in conflict": {latchkey.ErrConflict,
 				func(x *latchkey.Write) { r := role(900, "busy"); r.Version = 9; x.Roles = append(x.Roles, r) }},
 			"a role in use": {latchkey.ErrInUse, func(x *latchkey.Write) {
@@ -381,7 +395,7 @@ var writeCases = []Case{
 			"an owner required": {latchkey.ErrConflict, func(x *latchkey.Write) { x.RequireOwner = &version }},
 			"holders required": {latchkey.ErrConflict,
 				func(x *latchkey.Write) { x.RequireHolders = []latchkey.Holders{{RoleID: id(900)}} }},
-			"an erasure, with conflict": {latchkey.ErrConflict,
+			"an erasure with a conflict": {latchkey.ErrConflict,
 				func(x *latchkey.Write) { x.Erase = true; x.RequireOwner = &version }},
 		} {
 			x := good()
@@ -390,7 +404,7 @@ var writeCases = []Case{
 			if now := state(); !slices.Equal(now, was) {
 				w.same(now, was, "after a write that failed by "+what)
 			}
-			w.there(1, 2, 3, 4)
+			w.present(1, 2, 3, 4)
 			for _, n := range []int{10, 11, 12, 99} {
 				if _, err := w.s.ByDigest(w.ctx, digest(n)); err == nil {
 					w.Errorf("%s: digest %d of a failed write is found", what, n)
@@ -399,8 +413,8 @@ var writeCases = []Case{
 		}
 		epoch := w.epoch()
 		w.same(w.write(good()), epoch+1, "the epoch of the write without a fault")
-		w.gone(1)
-		w.gone(3)
+		w.absent(1)
+		w.absent(3)
 		w.same(w.load(2).Token.Name, "changed", "a name")
 		events, err := w.s.Events(w.ctx, acme, 0, 0)
 		w.ok(err, "Events")
@@ -409,7 +423,8 @@ var writeCases = []Case{
 }
 
 var secretCases = []Case{
-	newCase("secrets/digest-unique", "A digest is unique in the whole store, whoever owns it and whatever it is for; ErrExists if it is taken.", func(w *world) {
+	newCase("secrets/digest-unique", "A digest is unique in the whole store, across owners and purposes. ErrExists if it "+
+		"is taken.", func(w *fixture) {
 		w.insert(token(1), token(2))
 		w.insert(by(globex, token(3)))
 		add := func(token int, s *latchkey.SecretRecord) latchkey.Write {
@@ -424,7 +439,7 @@ var secretCases = []Case{
 		w.refuse(latchkey.ErrExists, latchkey.Write{Tokens: []latchkey.Token{token(4)},
 			Secrets: []latchkey.SecretChange{{TokenID: id(4), Add: secret(4)}, {TokenID: id(1), Add: secret(4)}}},
 			"a digest twice in one write")
-		w.gone(4)
+		w.absent(4)
 		w.write(latchkey.Write{Secrets: []latchkey.SecretChange{{TokenID: id(1), Retire: digest(1)}}})
 		w.write(add(2, secret(1))) // free again
 		f, err := w.s.ByDigest(w.ctx, digest(1))
@@ -434,10 +449,12 @@ var secretCases = []Case{
 		w.write(add(1, secret(2)))
 	}),
 
-	newCase("secrets/retire", "Retire ends a secret at At, or removes it at once; an end never moves later. The token's other secrets stay.", func(w *world) {
+	newCase("secrets/retire", "Retire ends a secret at At, or removes it at once. An end never moves later. The token's "+
+		"other secrets stay.", func(w *fixture) {
 		w.insert(token(1), token(2))
 		end := noon.Add(time.Hour + 999*time.Nanosecond)
-		w.write(latchkey.Write{Secrets: []latchkey.SecretChange{{TokenID: id(1), Add: secret(5), Retire: digest(1), At: end}}})
+		w.write(latchkey.Write{Secrets: []latchkey.SecretChange{{TokenID: id(1), Add: secret(5), Retire: digest(1),
+			At: end}}})
 		old := *secret(1)
 		old.NotAfter = noon.Add(time.Hour)
 		w.same(w.secrets(1), []latchkey.SecretRecord{old, *secret(5)}, "the secrets after a rotation with overlap")
@@ -460,14 +477,16 @@ var secretCases = []Case{
 			Retire: digest(5)}}}, "retiring another token's secret")
 		w.refuse(latchkey.ErrNotFound, latchkey.Write{Secrets: []latchkey.SecretChange{{TokenID: id(3),
 			Add: secret(9)}}}, "a secret for no token")
-		w.refuse(latchkey.ErrInvalid, latchkey.Write{Secrets: []latchkey.SecretChange{{TokenID: id(1)}}}, "a change of nothing")
+		w.refuse(latchkey.ErrInvalid, latchkey.Write{Secrets: []latchkey.SecretChange{{TokenID: id(1)}}},
+			"a change of nothing")
 		w.write(latchkey.Write{Secrets: []latchkey.SecretChange{{TokenID: id(1), Retire: digest(5)}}})
 		w.same(len(w.secrets(1)), 0, "how many secrets are left")
 		w.load(1)
-		w.there(2)
+		w.present(2)
 	}),
 
-	newCase("secrets/replace", "Replace puts a secret under another key: digest, key and seal are new, all else stays, its end too.", func(w *world) {
+	newCase("secrets/replace", "Replace puts a secret under another key: digest, key and seal are new. All else stays, "+
+		"its end too.", func(w *fixture) {
 		w.insert(token(1))
 		old := latchkey.SecretRecord{Digest: digest(5), KeyID: 1, Sealed: []byte("old"), Signing: true, Hint: "old",
 			Created: noon.Add(-time.Hour)}
@@ -502,6 +521,6 @@ var secretCases = []Case{
 		w.write(again)
 		ending.Sealed = []byte("newer")
 		w.same(w.secrets(1)[2], ending, "a secret sealed anew")
-		w.there(1)
+		w.present(1)
 	}),
 }

@@ -13,42 +13,42 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// Two owners. What one does must never be seen by the other.
+// Two owners. Neither may see what the other does.
 const acme, globex = "acme", "globex"
 
-// noon is the time at which everything happens.
+// noon is the time of all writes.
 var noon = time.Date(2026, 11, 22, 12, 0, 0, 123456000, time.UTC)
 
-// world is a store and the hand of a case in it.
-type world struct {
+// fixture is what a case works with: a store, and helpers that check its results.
+type fixture struct {
 	T
 	ctx context.Context
 	s   latchkey.Store
 	n   atomic.Uint64 // makes keys
 }
 
-func (w *world) key() (k [16]byte) {
+func (w *fixture) key() (k [16]byte) {
 	binary.BigEndian.PutUint64(k[8:], w.n.Add(1))
 	k[0] = 0xE1
 	return k
 }
 
-// id is the n-th id. They rise with n, as UUIDv7 do with time.
+// id returns the n-th id. Ids rise with n, as UUIDv7 do with time.
 func id(n int) string { return fmt.Sprintf("01935d00-0000-7000-8000-%012d", n) }
 
-// digest is the n-th digest. They look alike at both ends.
+// digest returns the n-th digest. Digests differ in the middle only.
 func digest(n int) (d [32]byte) {
 	d[0] = 0xD1
 	binary.BigEndian.PutUint32(d[14:], uint32(n))
 	return d
 }
 
-// token is a small token to insert.
+// token returns a token to insert that has few fields set.
 func token(n int) latchkey.Token {
 	return latchkey.Token{ID: id(n), Owner: acme, Kind: latchkey.KindAPIKey, Created: noon, Hint: "ak_3f…9Qz"}
 }
 
-// minted is a small token to insert, minted from another.
+// minted returns a token to insert that was minted from another and has few fields set.
 func minted(n, parent int) latchkey.Token {
 	t := token(n)
 	t.Kind, t.Parent, t.Depth = latchkey.KindAccess, id(parent), 1
@@ -56,7 +56,7 @@ func minted(n, parent int) latchkey.Token {
 	return t
 }
 
-// fullToken has something in every field, but for Version, Parent and Public.
+// fullToken returns a token with every field set, except Version, Parent and Public.
 func fullToken(n int) latchkey.Token {
 	t := minted(n, 0)
 	t.Parent, t.Depth, t.Test, t.Origin = "", 3, true, "cloudtables"
@@ -90,7 +90,7 @@ func fullToken(n int) latchkey.Token {
 	return t
 }
 
-// secret is the n-th secret.
+// secret returns the n-th secret.
 func secret(n int) *latchkey.SecretRecord {
 	return &latchkey.SecretRecord{Digest: digest(n), Hint: "ak_3f…9Qz", Created: noon}
 }
@@ -99,7 +99,7 @@ func role(n int, name string) latchkey.Role {
 	return latchkey.Role{ID: id(n), Owner: acme, Name: name}
 }
 
-// refs names records by the numbers of their ids, at whatever version.
+// refs returns references to records by the numbers of their ids, at any version.
 func refs(ns ...int) (all []latchkey.Ref) {
 	for _, n := range ns {
 		all = append(all, latchkey.Ref{ID: id(n)})
@@ -107,7 +107,7 @@ func refs(ns ...int) (all []latchkey.Ref) {
 	return all
 }
 
-// by makes another owner the owner of a record.
+// by returns r with another owner.
 func by[R latchkey.Token | latchkey.Role](owner string, r R) R {
 	switch r := any(&r).(type) {
 	case *latchkey.Token:
@@ -118,8 +118,8 @@ func by[R latchkey.Token | latchkey.Role](owner string, r R) R {
 	return r
 }
 
-// try writes x, having filled in what it left out.
-func (w *world) try(x latchkey.Write) (uint64, error) {
+// try writes x with defaults for ID, Owner and At.
+func (w *fixture) try(x latchkey.Write) (uint64, error) {
 	if x.ID == ([16]byte{}) {
 		x.ID = w.key()
 	}
@@ -132,8 +132,8 @@ func (w *world) try(x latchkey.Write) (uint64, error) {
 	return w.s.Write(w.ctx, x)
 }
 
-// write writes x and returns the epoch.
-func (w *world) write(x latchkey.Write) uint64 {
+// write is try for a Write that must succeed.
+func (w *fixture) write(x latchkey.Write) uint64 {
 	w.Helper()
 	epoch, err := w.try(x)
 	if err != nil {
@@ -142,15 +142,15 @@ func (w *world) write(x latchkey.Write) uint64 {
 	return epoch
 }
 
-// refuse writes x, which must fail.
-func (w *world) refuse(want error, x latchkey.Write, what string) {
+// refuse is try for a Write that must fail.
+func (w *fixture) refuse(want error, x latchkey.Write, what string) {
 	w.Helper()
 	_, err := w.try(x)
 	w.failed(want, err, what)
 }
 
-// insert puts tokens of one owner, the i-th with a secret of the number that its id ends in.
-func (w *world) insert(tokens ...latchkey.Token) {
+// insert puts tokens of one owner, each with the secret of the same number.
+func (w *fixture) insert(tokens ...latchkey.Token) {
 	w.Helper()
 	x := latchkey.Write{Owner: tokens[0].Owner, Tokens: tokens, Silent: true}
 	for _, t := range tokens {
@@ -159,26 +159,26 @@ func (w *world) insert(tokens ...latchkey.Token) {
 	w.write(x)
 }
 
-// number is the n of an id.
+// number returns the n of an id.
 func number(id string) (n int) {
 	fmt.Sscanf(id[len(id)-12:], "%d", &n)
 	return n
 }
 
-// closed is the set of errors a store may return.
-var closed = []error{
+// storeErrors are the errors that a store may return.
+var storeErrors = []error{
 	latchkey.ErrNotFound, latchkey.ErrExists, latchkey.ErrConflict, latchkey.ErrInUse, latchkey.ErrOverLimit,
 	latchkey.ErrUnavailable, latchkey.ErrUnknownOutcome, latchkey.ErrInvalid,
 }
 
-// failed checks that a call failed, with the error wanted and no other of the closed set.
-func (w *world) failed(want, err error, what string) {
+// failed checks that err wraps want and no other of storeErrors.
+func (w *fixture) failed(want, err error, what string) {
 	w.Helper()
 	if !errors.Is(err, want) {
 		w.Errorf("%s: got %v, want %v", what, orNil(err), want)
 		return
 	}
-	for _, other := range closed {
+	for _, other := range storeErrors {
 		if other != want && errors.Is(err, other) {
 			w.Errorf("%s: the error wraps both %v and %v", what, want, other)
 		}
@@ -193,22 +193,22 @@ func orNil(err error) any {
 }
 
 // ok checks that a call did not fail.
-func (w *world) ok(err error, what string) {
+func (w *fixture) ok(err error, what string) {
 	w.Helper()
 	if err != nil {
 		w.Fatalf("%s: %v", what, err)
 	}
 }
 
-func (w *world) load(n int) latchkey.Found {
+func (w *fixture) load(n int) latchkey.Found {
 	w.Helper()
 	f, err := w.s.Load(w.ctx, acme, id(n))
 	w.ok(err, "Load "+id(n))
 	return f
 }
 
-// gone checks that there is no such token, by id, by digest and in the listing.
-func (w *world) gone(n int) {
+// absent checks that a token is not found by id, by digest and by its secrets.
+func (w *fixture) absent(n int) {
 	w.Helper()
 	_, err := w.s.Load(w.ctx, acme, id(n))
 	w.failed(latchkey.ErrNotFound, err, fmt.Sprintf("Load of token %d, which is gone", n))
@@ -218,8 +218,8 @@ func (w *world) gone(n int) {
 	w.failed(latchkey.ErrNotFound, err, fmt.Sprintf("Secrets of token %d, which is gone", n))
 }
 
-// there checks that there are such tokens, by id and by digest.
-func (w *world) there(ns ...int) {
+// present checks that tokens are found by id and by digest.
+func (w *fixture) present(ns ...int) {
 	w.Helper()
 	for _, n := range ns {
 		w.load(n)
@@ -229,15 +229,15 @@ func (w *world) there(ns ...int) {
 	}
 }
 
-func (w *world) epoch() uint64 {
+func (w *fixture) epoch() uint64 {
 	w.Helper()
 	f, err := w.s.Changes(w.ctx, 0, 0)
 	w.ok(err, "Changes")
 	return f.Epoch
 }
 
-// since is everything that changed after an epoch; it must not be truncated.
-func (w *world) since(after uint64) []latchkey.Change {
+// since returns all changes after an epoch. It checks that they are not truncated.
+func (w *fixture) since(after uint64) []latchkey.Change {
 	w.Helper()
 	f, err := w.s.Changes(w.ctx, after, 1000)
 	w.ok(err, "Changes")
@@ -247,21 +247,21 @@ func (w *world) since(after uint64) []latchkey.Change {
 	return f.Changes
 }
 
-func (w *world) tokens(owner string, q latchkey.TokenQuery) []latchkey.Token {
+func (w *fixture) tokens(owner string, q latchkey.TokenQuery) []latchkey.Token {
 	w.Helper()
 	page, err := w.s.Tokens(w.ctx, owner, q)
 	w.ok(err, "Tokens")
 	return page
 }
 
-func (w *world) secrets(n int) []latchkey.SecretRecord {
+func (w *fixture) secrets(n int) []latchkey.SecretRecord {
 	w.Helper()
 	all, err := w.s.Secrets(w.ctx, acme, id(n))
 	w.ok(err, "Secrets")
 	return all
 }
 
-// numbers are the numbers of tokens, by their ids.
+// numbers returns the numbers of the ids of tokens.
 func numbers(tokens []latchkey.Token) (ns []int) {
 	for _, t := range tokens {
 		ns = append(ns, number(t.ID))
@@ -276,8 +276,8 @@ func roleNumbers(roles []latchkey.Role) (ns []int) {
 	return ns
 }
 
-// update puts a token once more, changed.
-func (w *world) update(n int, edit func(*latchkey.Token)) uint64 {
+// update puts token n again, edited.
+func (w *fixture) update(n int, edit func(*latchkey.Token)) uint64 {
 	w.Helper()
 	t := w.load(n).Token
 	edit(&t)
