@@ -18,7 +18,7 @@ func (s *Store) Once(ctx context.Context, owner string, key [32]byte, until time
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a := s.open(owner)
+	a := s.ensure(owner)
 	if _, again := a.once[key]; again {
 		return latchkey.ErrExists
 	}
@@ -40,7 +40,7 @@ func (c count) plus(d count) count {
 	return count{sum(c.count, d.count), latchkey.Credits(sum(int64(c.credits), int64(d.credits)))}
 }
 
-// sum adds and stops at the ends of the range: a count that wrapped around would be a negative one.
+// sum returns a+b, or the nearest int64: a count that overflowed would be negative.
 func sum(a, b int64) int64 {
 	switch c := a + b; {
 	case a > 0 && b > 0 && c < 0:
@@ -62,7 +62,7 @@ func (s *Store) AddUsage(ctx context.Context, b latchkey.UsageBatch) error {
 	}
 	for _, r := range b.Rows {
 		if r.Count < 0 || r.Credits < 0 {
-			return fmt.Errorf("%w: usage below zero", latchkey.ErrInvalid)
+			return fmt.Errorf("%w: negative usage", latchkey.ErrInvalid)
 		}
 	}
 	s.mu.Lock()
@@ -73,7 +73,7 @@ func (s *Store) AddUsage(ctx context.Context, b latchkey.UsageBatch) error {
 	s.batches[b.ID] = struct{}{}
 	s.batched = append(s.batched, stamp[[16]byte]{b.ID, micros(b.At)})
 	for _, r := range b.Rows {
-		a := s.open(r.Owner)
+		a := s.ensure(r.Owner)
 		if a.usage == nil {
 			a.usage = make(map[usageKey]count)
 		}
@@ -81,7 +81,7 @@ func (s *Store) AddUsage(ctx context.Context, b latchkey.UsageBatch) error {
 		a.usage[k] = a.usage[k].plus(count{r.Count, r.Credits})
 	}
 	for _, l := range b.Last {
-		if t, ok := s.account(l.Owner).tokens.get(l.TokenID); ok {
+		if t, ok := s.lookup(l.Owner).tokens.get(l.TokenID); ok {
 			t.used = max(t.used, micros(l.At))
 		}
 	}
@@ -102,9 +102,9 @@ func (s *Store) Usage(ctx context.Context, owner string, q latchkey.UsageQuery) 
 	defer s.mu.RUnlock()
 	groups := make(map[usageKey]count)
 	if len(q.By) == 0 {
-		groups[usageKey{}] = count{} // one sum, even of nothing
+		groups[usageKey{}] = count{} // one sum, even without rows
 	}
-	for k, c := range s.account(owner).usage {
+	for k, c := range s.lookup(owner).usage {
 		if len(q.TokenIDs) > 0 && !slices.Contains(q.TokenIDs, k.token) ||
 			len(q.Meters) > 0 && !slices.Contains(q.Meters, k.meter) ||
 			q.ClientID != "" && q.ClientID != k.client ||
@@ -139,7 +139,7 @@ func (s *Store) Usage(ctx context.Context, owner string, q latchkey.UsageQuery) 
 	return rows, nil
 }
 
-// column is the field of k that usage is grouped by; nil: there is none of that name.
+// column returns the field of k that usage is grouped by, or nil for an unknown name.
 func column(k *usageKey, by string) *string {
 	switch by {
 	case "token":
@@ -156,18 +156,18 @@ func column(k *usageKey, by string) *string {
 	return nil
 }
 
-// purse is one account credits are taken from; token "" is the owner's own.
-type purse struct{ token, meter, period string }
+// creditKey names an account that credits are taken from. Token "" is the owner's own account.
+type creditKey struct{ token, meter, period string }
 
 type reservation struct {
-	purses  []purse // sorted
-	amount  latchkey.Credits
-	pledged latchkey.Credits
-	until   int64
-	answer  latchkey.Reserved
-	settled bool
-	lapsed  bool // settled by Purge, with what was pledged
-	actual  latchkey.Credits
+	accounts []creditKey // sorted
+	amount   latchkey.Credits
+	pledged  latchkey.Credits
+	until    int64
+	answer   latchkey.Reserved
+	settled  bool
+	lapsed   bool // settled by Purge with the pledged amount
+	actual   latchkey.Credits
 }
 
 // Reserve implements [latchkey.Store].
@@ -176,45 +176,46 @@ func (s *Store) Reserve(ctx context.Context, r latchkey.Reservation) (latchkey.R
 		return latchkey.Reserved{}, err
 	}
 	if r.Amount <= 0 || len(r.Accounts) == 0 {
-		return latchkey.Reserved{}, fmt.Errorf("%w: a reservation takes more than nothing from some account", latchkey.ErrInvalid)
+		return latchkey.Reserved{}, fmt.Errorf("%w: a reservation needs an amount above 0 and an account",
+			latchkey.ErrInvalid)
 	}
-	purses := make([]purse, len(r.Accounts))
+	accounts := make([]creditKey, len(r.Accounts))
 	for i, c := range r.Accounts {
-		purses[i] = purse{c.TokenID, c.Meter, c.Period}
+		accounts[i] = creditKey{c.TokenID, c.Meter, c.Period}
 	}
-	slices.SortFunc(purses, func(x, y purse) int {
+	slices.SortFunc(accounts, func(x, y creditKey) int {
 		return cmp.Or(cmp.Compare(x.token, y.token), cmp.Compare(x.meter, y.meter), cmp.Compare(x.period, y.period))
 	})
-	if len(slices.Compact(slices.Clone(purses))) != len(purses) {
-		return latchkey.Reserved{}, fmt.Errorf("%w: an account is named twice", latchkey.ErrInvalid)
+	if len(slices.Compact(slices.Clone(accounts))) != len(accounts) {
+		return latchkey.Reserved{}, fmt.Errorf("%w: a reservation names an account twice", latchkey.ErrInvalid)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a := s.open(r.Owner)
+	a := s.ensure(r.Owner)
 	if old := a.reservations[r.Key]; old != nil {
-		if old.lapsed || old.amount != r.Amount || !slices.Equal(old.purses, purses) {
+		if old.lapsed || old.amount != r.Amount || !slices.Equal(old.accounts, accounts) {
 			return latchkey.Reserved{}, latchkey.ErrConflict
 		}
 		return old.answer, nil
 	}
 	left := latchkey.Credits(math.MaxInt64)
 	for _, c := range r.Accounts {
-		// used is never below 0 and a limit above it, so no subtraction here can overflow.
-		used := a.purses[purse{c.TokenID, c.Meter, c.Period}]
+		// used is never below 0, and the limit is above it, so no subtraction here overflows.
+		used := a.credits[creditKey{c.TokenID, c.Meter, c.Period}]
 		if c.Limit <= used || r.Amount > c.Limit-used {
 			return latchkey.Reserved{}, &latchkey.OverLimitError{Account: c}
 		}
 		left = min(left, c.Limit-used-r.Amount)
 	}
-	if a.purses == nil {
-		a.purses = make(map[purse]latchkey.Credits)
+	if a.credits == nil {
+		a.credits = make(map[creditKey]latchkey.Credits)
 		a.reservations = make(map[[16]byte]*reservation)
 	}
-	for _, p := range purses {
-		a.purses[p] += r.Amount
+	for _, p := range accounts {
+		a.credits[p] += r.Amount
 	}
 	answer := latchkey.Reserved{Left: left}
-	a.reservations[r.Key] = &reservation{purses: purses, amount: r.Amount, until: micros(r.Until), answer: answer}
+	a.reservations[r.Key] = &reservation{accounts: accounts, amount: r.Amount, until: micros(r.Until), answer: answer}
 	return answer, nil
 }
 
@@ -224,11 +225,12 @@ func (s *Store) Adjust(ctx context.Context, owner string, key [16]byte, j latchk
 		return err
 	}
 	if j.Amount <= 0 || j.Pledged < 0 || j.Pledged > j.Amount {
-		return fmt.Errorf("%w: more is pledged than kept, or less than nothing", latchkey.ErrInvalid)
+		return fmt.Errorf("%w: an adjustment needs an amount above 0, and a pledge between 0 and the amount",
+			latchkey.ErrInvalid)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a := s.account(owner)
+	a := s.lookup(owner)
 	r := a.reservations[key]
 	switch {
 	case r == nil:
@@ -251,13 +253,13 @@ func (s *Store) Settle(ctx context.Context, owner string, key [16]byte, actual l
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a := s.account(owner)
+	a := s.lookup(owner)
 	r := a.reservations[key]
 	switch {
 	case r == nil:
 		return latchkey.ErrNotFound
 	case actual < 0 || actual > r.amount:
-		return fmt.Errorf("%w: more was spent than reserved, or less than nothing", latchkey.ErrInvalid)
+		return fmt.Errorf("%w: the settled amount must be between 0 and the reserved amount", latchkey.ErrInvalid)
 	case r.settled && actual != r.actual:
 		return latchkey.ErrConflict
 	case !r.settled:
@@ -266,22 +268,23 @@ func (s *Store) Settle(ctx context.Context, owner string, key [16]byte, actual l
 	return nil
 }
 
-// settle gives back what a reservation took and did not spend.
-func (a *account) settle(r *reservation, actual latchkey.Credits) {
+// settle ends a reservation and gives back what was not spent.
+func (a *ownerData) settle(r *reservation, actual latchkey.Credits) {
 	a.give(r, r.amount-actual)
 	r.settled, r.actual = true, actual
 }
 
-// keep gives back all but amount.
-func (a *account) keep(r *reservation, amount latchkey.Credits) {
+// keep reduces a reservation to amount.
+func (a *ownerData) keep(r *reservation, amount latchkey.Credits) {
 	a.give(r, r.amount-amount)
 	r.amount = amount
 }
 
-func (a *account) give(r *reservation, back latchkey.Credits) {
-	for _, p := range r.purses {
-		if a.purses[p] -= back; a.purses[p] == 0 {
-			delete(a.purses, p)
+// give gives back credits of a reservation to its accounts.
+func (a *ownerData) give(r *reservation, back latchkey.Credits) {
+	for _, p := range r.accounts {
+		if a.credits[p] -= back; a.credits[p] == 0 {
+			delete(a.credits, p)
 		}
 	}
 }

@@ -8,15 +8,15 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// keepChanges bounds the history of changes. A reader that is further behind starts anew, which costs it one pass over
-// what it had cached.
+// keepChanges is the length of the history. A reader that is further behind starts again, which costs it one pass over
+// its cache.
 const keepChanges = 65536
 
-// history is the latest changes in commit order.
+// history holds the latest changes in commit order.
 type history struct {
 	rows  []change
 	floor uint64 // the highest epoch of which a change was dropped
-	// revoked are dropped changes that still say something: revocations of stateless tokens that have not ended.
+	// revoked are the dropped changes that still count: revocations of stateless tokens that have not ended.
 	revoked []latchkey.Change
 }
 
@@ -32,7 +32,7 @@ func (h *history) add(c change) {
 	}
 }
 
-// drop forgets the oldest n rows, all but the revocations among them.
+// drop forgets the oldest n rows. It keeps the revocations among them in revoked.
 func (h *history) drop(n int) {
 	for _, c := range h.rows[:n] {
 		h.floor = c.Epoch
@@ -40,14 +40,14 @@ func (h *history) drop(n int) {
 			h.revoked = append(h.revoked, c.Change)
 		}
 	}
-	clear(h.rows[:n])   // lets go of the strings
+	clear(h.rows[:n])   // frees the strings
 	h.rows = h.rows[n:] // append moves the rest to a new array when this one is used up
 }
 
-// since is whole transactions after the given epoch: as many as fit into n changes, or one.
+// since returns whole transactions after the given epoch: as many as fit into n changes, but at least one.
 func (h *history) since(after uint64, n int) []latchkey.Change {
 	var page []latchkey.Change
-	// add says whether there may be room for more.
+	// add reports whether c was added.
 	add := func(c latchkey.Change) bool {
 		if len(page) >= n && page[len(page)-1].Epoch != c.Epoch {
 			return false
@@ -90,7 +90,7 @@ func (h *history) purge(n int, isOld func(at int64) bool, now int64, keepRevoked
 	removed := 0
 	for _, c := range h.rows[:old] {
 		if c.Kind != latchkey.ChangedRevocation {
-			removed++ // a revocation is only moved aside: it counts when it goes
+			removed++ // a revocation only moves to revoked: it counts when it is removed from there
 		}
 	}
 	h.drop(old)

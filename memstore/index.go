@@ -5,14 +5,14 @@ import (
 	"slices"
 )
 
-// index is a map that can be read in the byte order of its keys from any key on. The zero index is empty.
+// index is a map that can be read in the byte order of its keys, starting at any key. The zero index is empty.
 //
-// The sorted keys are cleaned of removed ones only when those are the larger half, so that removing many costs no more
-// than passing over them once. Keys mostly come in rising order (UUIDv7), which makes adding one an append.
+// Removed keys stay among the sorted keys until they are more than half of them. So removing many keys takes amortized
+// constant time each. Keys mostly come in rising order (UUIDv7), and then adding one is an append.
 type index[V any] struct {
 	m    map[string]V
-	keys []string // sorted; holds every key of m, and dead ones that are not in m any more
-	dead int
+	keys []string // sorted; every key of m, and removed keys
+	dead int      // how many of keys are removed
 }
 
 func (x *index[V]) get(key string) (V, bool) {
@@ -42,7 +42,7 @@ func (x *index[V]) remove(key string) {
 	}
 	delete(x.m, key)
 	if x.dead++; x.dead > 64 && x.dead > len(x.keys)/2 {
-		// A new slice: somebody may be walking along the old one.
+		// A new slice, because an iteration over the old one may be running.
 		live := make([]string, 0, len(x.m))
 		for _, k := range x.keys {
 			if _, ok := x.m[k]; ok {
@@ -53,7 +53,7 @@ func (x *index[V]) remove(key string) {
 	}
 }
 
-// after walks along everything whose key is above the given one. "" is below every key but "".
+// after iterates over the entries whose key is greater than the given one, in order. For "" it includes the key "".
 func (x *index[V]) after(key string) iter.Seq2[string, V] {
 	return func(yield func(string, V) bool) {
 		keys := x.keys

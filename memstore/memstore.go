@@ -1,6 +1,6 @@
-// Package memstore is a latchkey.Store in memory. It is exact: it passes storetest, and every other store is measured
-// by the same suite. It is good for tests, for examples and for tools of a single process. Everything in it is gone when
-// the process ends, and no second process can see it; for anything that must last use package sqlstore.
+// Package memstore implements [latchkey.Store] in memory, for tests, examples and tools of a single process. It passes
+// the conformance suite of package storetest, as every store must. Its content is lost when the process ends, and no
+// other process can read it. For data that must last use package sqlstore.
 //
 //	keys := latchkey.New(memstore.New(nil), nil)
 package memstore
@@ -20,20 +20,21 @@ import (
 
 // Options configure a [Store]. The zero value, and nil, are ready to use.
 type Options struct {
-	// Clock tells the time, for Feed.Now alone; nil: time.Now. Give it what the Manager has in its Options.
+	// Clock returns the current time. It is used for Feed.Now alone. Nil: time.Now. Use the clock of the Manager's
+	// Options.
 	Clock func() time.Time
 }
 
-// Store is a [latchkey.Store] in memory. Make one with [New]. It is safe for concurrent use: one lock lets many read or
-// one write, and asking for the epoch takes no lock at all. It starts no goroutine and need not be closed.
+// Store is a [latchkey.Store] in memory. Create one with [New]. It is safe for concurrent use: one lock admits many
+// readers or one writer, and reading the epoch takes no lock. It starts no goroutine and need not be closed.
 //
-// It remembers the last 65,536 changes; see [latchkey.Feed] for what a reader that is further behind is told.
+// It keeps the last 65,536 changes. A reader that is further behind gets Truncated: see [latchkey.Feed].
 type Store struct {
 	clock func() time.Time
 	epoch atomic.Uint64 // changed only with mu held
 
 	mu      sync.RWMutex
-	owners  map[string]*account
+	owners  map[string]*ownerData
 	digests map[[32]byte]*token
 	history history
 	writes  []stamp[writeKey]     // IDs of writes, oldest first
@@ -47,7 +48,7 @@ var _ latchkey.Store = (*Store)(nil)
 func New(opts *Options) *Store {
 	s := &Store{
 		clock:   time.Now,
-		owners:  make(map[string]*account),
+		owners:  make(map[string]*ownerData),
 		digests: make(map[[32]byte]*token),
 		batches: make(map[[16]byte]struct{}),
 	}
@@ -57,7 +58,7 @@ func New(opts *Options) *Store {
 	return s
 }
 
-// Len is how many tokens the store holds, of all owners, dead ones included.
+// Len returns how many tokens the store holds, of all owners, including revoked and expired ones.
 func (s *Store) Len() int {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -68,9 +69,8 @@ func (s *Store) Len() int {
 	return n
 }
 
-// account is all that one owner has. Nothing of an owner lies anywhere else, but for the digests, which are unique among
-// all owners, and the feed.
-type account struct {
+// ownerData holds everything of one owner, except the digests, which are unique across owners, and the feed.
+type ownerData struct {
 	id           string
 	record       latchkey.Owner // Version 0: none
 	tokens       index[*token]
@@ -83,13 +83,13 @@ type account struct {
 	written      map[[16]byte]uint64
 	once         map[[32]byte]int64
 	usage        map[usageKey]count
-	purses       map[purse]latchkey.Credits // what was taken from each
+	credits      map[creditKey]latchkey.Credits // how much is taken from each account
 	reservations map[[16]byte]*reservation
 }
 
 type roleName struct{ origin, name string }
 
-// stamp is a key to forget some time after at.
+// stamp is a key and when it was recorded. Purge removes both.
 type stamp[K any] struct {
 	key K
 	at  int64
@@ -100,7 +100,7 @@ type writeKey struct {
 	id    [16]byte
 }
 
-// check is the first thing every method does: a cancelled call does nothing.
+// check returns an error if ctx is done. Every method begins with it, so a cancelled call does nothing.
 func check(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("%w: %w", latchkey.ErrUnavailable, err)
@@ -108,22 +108,22 @@ func check(ctx context.Context) error {
 	return nil
 }
 
-// nobody stands for an owner that has nothing. It is only ever read.
-var nobody account
+// noData is the data of an owner that has none. It is only read.
+var noData ownerData
 
-// account is the owner's, for reading.
-func (s *Store) account(owner string) *account {
+// lookup returns the data of an owner for reading.
+func (s *Store) lookup(owner string) *ownerData {
 	if a := s.owners[owner]; a != nil {
 		return a
 	}
-	return &nobody
+	return &noData
 }
 
-// open is the owner's account, for writing.
-func (s *Store) open(owner string) *account {
+// ensure returns the data of an owner for writing. It adds an owner that is not there.
+func (s *Store) ensure(owner string) *ownerData {
 	a := s.owners[owner]
 	if a == nil {
-		a = &account{id: owner}
+		a = &ownerData{id: owner}
 		s.owners[owner] = a
 	}
 	return a
@@ -141,7 +141,7 @@ func (s *Store) ByDigest(ctx context.Context, digests ...[32]byte) (latchkey.Fou
 		if t == nil {
 			continue
 		}
-		// A digest in the map without its secret would be a fault of this package: better not found than panicking.
+		// A digest in the map without its secret would be a bug of this package. Then not found is better than a panic.
 		if i := t.secretAt(d); i >= 0 && !t.secrets[i].signing {
 			f := s.found(t)
 			if err := damaged(&f); err != nil {
@@ -161,7 +161,7 @@ func (s *Store) Load(ctx context.Context, owner, tokenID string) (latchkey.Found
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	t, ok := s.account(owner).tokens.get(tokenID)
+	t, ok := s.lookup(owner).tokens.get(tokenID)
 	if !ok {
 		return latchkey.Found{}, latchkey.ErrNotFound
 	}
@@ -169,7 +169,7 @@ func (s *Store) Load(ctx context.Context, owner, tokenID string) (latchkey.Found
 	return f, damaged(&f)
 }
 
-// damaged names the first token of f that was put with Damaged set.
+// damaged returns a DamagedError of the first token of f that was put with Damaged set, or nil.
 func damaged(f *latchkey.Found) error {
 	t := &f.Token
 	if i := slices.IndexFunc(f.Ancestors, func(t latchkey.Token) bool { return t.Damaged }); i >= 0 && !t.Damaged {
@@ -181,13 +181,13 @@ func damaged(f *latchkey.Found) error {
 	return &latchkey.DamagedError{Kind: latchkey.ChangedToken, Owner: t.Owner, ID: t.ID}
 }
 
-// found gathers all that decides about a token. The caller holds the lock, so it is one cut.
+// found returns what decides about a token. The caller holds the lock, so it is one snapshot.
 func (s *Store) found(t *token) latchkey.Found {
 	a := t.of
 	f := latchkey.Found{Token: t.copy(), Owner: a.owner(), Epoch: s.epoch.Load()}
 	names := slices.Clip(t.roles) // clipped: appending must not write into the token's own slice
 	for up := t; up.parent != ""; {
-		// No chain is longer than the account, so a ring of parents, which no Manager makes, ends too.
+		// No chain has more tokens than the owner, so a cycle of parents, which no Manager makes, ends too.
 		parent, ok := a.tokens.get(up.parent)
 		if !ok || parent == t || len(f.Ancestors) == len(a.tokens.m) {
 			break
@@ -213,7 +213,7 @@ func (s *Store) found(t *token) latchkey.Found {
 	return f
 }
 
-func (a *account) owner() latchkey.Owner {
+func (a *ownerData) owner() latchkey.Owner {
 	o := a.record.Clone()
 	o.ID = a.id
 	return o
@@ -227,7 +227,7 @@ func (s *Store) Tokens(ctx context.Context, owner string, q latchkey.TokenQuery)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	var page []latchkey.Token
-	for _, r := range s.account(owner).tokens.after(q.After) {
+	for _, r := range s.lookup(owner).tokens.after(q.After) {
 		if t := r.view(); q.Match(t) {
 			if page = append(page, t.Clone()); len(page) == q.Size() {
 				break
@@ -244,7 +244,7 @@ func (s *Store) Secrets(ctx context.Context, owner, tokenID string) ([]latchkey.
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	t, ok := s.account(owner).tokens.get(tokenID)
+	t, ok := s.lookup(owner).tokens.get(tokenID)
 	if !ok {
 		return nil, latchkey.ErrNotFound
 	}
@@ -265,7 +265,7 @@ func (s *Store) Role(ctx context.Context, owner, id string) (latchkey.Role, erro
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	r, ok := s.account(owner).roles.get(id)
+	r, ok := s.lookup(owner).roles.get(id)
 	if !ok {
 		return latchkey.Role{}, latchkey.ErrNotFound
 	}
@@ -280,7 +280,7 @@ func (s *Store) Roles(ctx context.Context, owner string, q latchkey.RoleQuery) (
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	var page []latchkey.Role
-	for _, r := range s.account(owner).roles.after(q.After) {
+	for _, r := range s.lookup(owner).roles.after(q.After) {
 		if q.Match(r) {
 			if page = append(page, r.Clone()); len(page) == q.Size() {
 				break
@@ -298,7 +298,7 @@ func (s *Store) Clients(ctx context.Context, owner string, p latchkey.Page) ([]l
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	var page []latchkey.Client
-	for id, name := range s.account(owner).clients.after(p.After) {
+	for id, name := range s.lookup(owner).clients.after(p.After) {
 		if page = append(page, latchkey.Client{ID: id, Name: name}); len(page) == p.Size() {
 			break
 		}
@@ -313,7 +313,7 @@ func (s *Store) Owner(ctx context.Context, owner string) (latchkey.Owner, error)
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	o := s.account(owner).owner()
+	o := s.lookup(owner).owner()
 	o.ID = owner
 	return o, nil
 }
@@ -328,8 +328,9 @@ func (s *Store) Events(ctx context.Context, owner string, after uint64, n int) (
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	all := s.account(owner).events
-	i, found := slices.BinarySearchFunc(all, after, func(e latchkey.Event, seq uint64) int { return cmp.Compare(e.Seq, seq) })
+	all := s.lookup(owner).events
+	i, found := slices.BinarySearchFunc(all, after,
+		func(e latchkey.Event, seq uint64) int { return cmp.Compare(e.Seq, seq) })
 	if found {
 		i++
 	}
@@ -345,7 +346,7 @@ func copyEvent(e latchkey.Event) latchkey.Event {
 	return e
 }
 
-// Changes implements [latchkey.Store]. With n = 0 it is one atomic load and a look at the clock.
+// Changes implements [latchkey.Store]. With n = 0 it is one atomic load and one call of the clock.
 func (s *Store) Changes(ctx context.Context, after uint64, n int) (latchkey.Feed, error) {
 	if err := check(ctx); err != nil {
 		return latchkey.Feed{}, err

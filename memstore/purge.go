@@ -25,8 +25,8 @@ func (s *Store) Purge(ctx context.Context, p latchkey.PurgePolicy, n int) (int, 
 	defer s.mu.Unlock()
 	left := n
 	for _, a := range s.owners {
-		for _, f := range []func(*account, *latchkey.PurgePolicy, int) int{
-			purgeReservations, purgePurses, s.purgeTokens, purgeOnce, purgeEvents,
+		for _, f := range []func(*ownerData, *latchkey.PurgePolicy, int) int{
+			purgeReservations, purgeCredits, s.purgeTokens, purgeOnce, purgeEvents,
 		} {
 			if left -= f(a, &p, left); left == 0 {
 				return n, nil
@@ -37,7 +37,7 @@ func (s *Store) Purge(ctx context.Context, p latchkey.PurgePolicy, n int) (int, 
 	isOld := func(at int64) bool { return old(at, p.Changes, now) }
 	left -= s.history.purge(left, isOld, now, p.Revoked)
 	for left > 0 && len(s.writes) > 0 && isOld(s.writes[0].at) {
-		delete(s.account(s.writes[0].key.owner).written, s.writes[0].key.id)
+		delete(s.lookup(s.writes[0].key.owner).written, s.writes[0].key.id)
 		s.writes = s.writes[1:]
 		left--
 	}
@@ -49,18 +49,18 @@ func (s *Store) Purge(ctx context.Context, p latchkey.PurgePolicy, n int) (int, 
 	return n - left, nil
 }
 
-// old says whether something of the given time has been kept for long enough. A negative duration keeps for ever.
+// old reports whether something of the given time has been kept for long enough. A negative duration keeps for ever.
 func old(at int64, keep time.Duration, now int64) bool {
 	return keep >= 0 && at+keep.Microseconds() <= now
 }
 
-// over is old for something that may have no end.
+// over is old for something that may have no end. It reports false then.
 func over(end int64, keep time.Duration, now int64) bool {
 	return end != never && old(end, keep, now)
 }
 
-// purgeReservations gives back what lapsed and is not pledged, and forgets what was settled long ago.
-func purgeReservations(a *account, p *latchkey.PurgePolicy, n int) int {
+// purgeReservations settles reservations that lapsed, with the pledged amount. It removes those that ended long ago.
+func purgeReservations(a *ownerData, p *latchkey.PurgePolicy, n int) int {
 	now, removed := micros(p.Now), 0
 	for key, r := range a.reservations {
 		if removed < n && !r.settled && over(r.until, 0, now) {
@@ -76,46 +76,47 @@ func purgeReservations(a *account, p *latchkey.PurgePolicy, n int) int {
 	return removed
 }
 
-// purgePurses forgets what was spent in months that are over for long enough, of purses that no open reservation names.
-func purgePurses(a *account, p *latchkey.PurgePolicy, n int) int {
+// purgeCredits forgets what was spent in months that ended long enough ago, unless an open reservation names the
+// account.
+func purgeCredits(a *ownerData, p *latchkey.PurgePolicy, n int) int {
 	if p.Changes < 0 {
 		return 0
 	}
 	month := fromMicros(micros(p.Now) - p.Changes.Microseconds()).Format("2006-01")
-	var over []purse
-	for purse := range a.purses {
-		if purse.period < month && isMonth(purse.period) {
-			over = append(over, purse)
+	var ended []creditKey
+	for account := range a.credits {
+		if account.period < month && isMonth(account.period) {
+			ended = append(ended, account)
 		}
 	}
-	if len(over) == 0 {
+	if len(ended) == 0 {
 		return 0
 	}
-	open := make(map[purse]bool)
+	open := make(map[creditKey]bool)
 	for _, r := range a.reservations {
-		for _, purse := range r.purses {
-			open[purse] = open[purse] || !r.settled
+		for _, account := range r.accounts {
+			open[account] = open[account] || !r.settled
 		}
 	}
 	removed := 0
-	for _, purse := range over {
-		if removed < n && !open[purse] {
-			delete(a.purses, purse)
+	for _, account := range ended {
+		if removed < n && !open[account] {
+			delete(a.credits, account)
 			removed++
 		}
 	}
 	return removed
 }
 
-// isMonth says that a period is one whose end is known: "2026-11".
+// isMonth reports whether a period is a month, such as "2026-11". The end of other periods is not known.
 func isMonth(period string) bool {
 	_, err := time.Parse("2006-01", period)
 	return err == nil
 }
 
-// purgeTokens removes dead tokens, and the retired secrets of living ones. No answer changes by it but from "dead" to
-// "unknown", so the epoch stays.
-func (s *Store) purgeTokens(a *account, p *latchkey.PurgePolicy, n int) int {
+// purgeTokens removes ended tokens, and the retired secrets of others. Results of reads change only from "ended" to
+// "not found", so the epoch stays.
+func (s *Store) purgeTokens(a *ownerData, p *latchkey.PurgePolicy, n int) int {
 	now, removed := micros(p.Now), 0
 	for _, t := range a.tokens.after("") {
 		if removed == n {
@@ -146,7 +147,7 @@ func (t *token) idleEnd() int64 {
 	return micros(t.view().IdleEnd())
 }
 
-func purgeOnce(a *account, p *latchkey.PurgePolicy, n int) int {
+func purgeOnce(a *ownerData, p *latchkey.PurgePolicy, n int) int {
 	now, removed := micros(p.Now), 0
 	for key, until := range a.once {
 		if removed == n {
@@ -160,7 +161,7 @@ func purgeOnce(a *account, p *latchkey.PurgePolicy, n int) int {
 	return removed
 }
 
-func purgeEvents(a *account, p *latchkey.PurgePolicy, n int) int {
+func purgeEvents(a *ownerData, p *latchkey.PurgePolicy, n int) int {
 	now, removed := micros(p.Now), 0
 	for removed < n && removed < len(a.events) && old(micros(a.events[removed].At), p.Events, now) {
 		removed++

@@ -9,19 +9,19 @@ import (
 )
 
 // token is a stored token with its secrets: the fields that nearly every token has, and a pointer to the others. That
-// halves the memory of a plain token. Slices inside are never changed in place, so reading one may copy late.
+// halves the memory of a plain token. Its slices are never changed in place, so a reader may copy them late.
 type token struct {
-	of *account
+	of *ownerData
 
-	id, parent, name, hint                        string
-	version, ownerVersion                         uint64
-	created, used, revoked, notAfter              int64
-	kind                                          latchkey.Kind
-	depth                                         uint8
-	test, disabled, full, signed, damaged, inWork bool // inWork: inserted by the Write that is under way
-	roles                                         []string
-	more                                          *more
-	secrets                                       []secret
+	id, parent, name, hint                             string
+	version, ownerVersion                              uint64
+	created, used, revoked, notAfter                   int64
+	kind                                               latchkey.Kind
+	depth                                              uint8
+	test, disabled, full, signed, damaged, uncommitted bool // uncommitted: inserted by the running Write
+	roles                                              []string
+	more                                               *more
+	secrets                                            []secret
 }
 
 // more is what few tokens have.
@@ -49,15 +49,15 @@ type secret struct {
 	created, notAfter int64
 }
 
-// micros is how times are kept: microseconds since 1970, rounded down. Every time of the years 1 to 9999 fits, the zero
-// time among them, and comes back as it was.
+// micros returns a time as it is stored: microseconds since 1970, rounded down. Every time of the years 1 to 9999 fits,
+// the zero time included, and fromMicros restores it.
 func micros(t time.Time) int64 { return t.UnixMicro() }
 
 func fromMicros(us int64) time.Time { return time.UnixMicro(us).UTC() }
 
 var never = micros(time.Time{})
 
-// set stores t, all but its secrets. It keeps nothing that the caller could change.
+// set stores a copy of t, without its secrets.
 func (r *token) set(t latchkey.Token) {
 	t = t.Clone()
 	r.id, r.parent, r.name, r.hint = t.ID, t.Parent, t.Name, t.Hint
@@ -83,7 +83,7 @@ func (r *token) set(t latchkey.Token) {
 	}
 }
 
-// view is the token, sharing its slices with the store: Clone it before it leaves the package.
+// view returns the token. It shares slices with the store: Clone it before it leaves the package.
 func (r *token) view() latchkey.Token {
 	t := latchkey.Token{
 		ID: r.id, Owner: r.of.id, Version: r.version, Kind: r.kind, Test: r.test, Parent: r.parent, Depth: r.depth,
@@ -105,7 +105,7 @@ func (r *token) view() latchkey.Token {
 
 func (r *token) copy() latchkey.Token { return r.view().Clone() }
 
-// secretAt finds a secret by its digest; -1: the token has no such secret.
+// secretAt returns the index of a secret by its digest, or -1.
 func (r *token) secretAt(digest [32]byte) int {
 	return slices.IndexFunc(r.secrets, func(s secret) bool { return s.digest == digest })
 }

@@ -20,7 +20,7 @@ func (s *Store) Write(ctx context.Context, w latchkey.Write) (uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_, known := s.owners[w.Owner]
-	tx := tx{s: s, a: s.open(w.Owner), w: &w}
+	tx := tx{s: s, a: s.ensure(w.Owner), w: &w}
 	if epoch, again := tx.a.written[w.ID]; again {
 		return epoch, nil
 	}
@@ -36,7 +36,7 @@ func (s *Store) Write(ctx context.Context, w latchkey.Write) (uint64, error) {
 	return tx.commit(), nil
 }
 
-// valid refuses what no store could carry out: such a Write is a mistake in the program that made it.
+// valid returns an error for a Write that no store could apply. Such a Write is a bug of its caller.
 func valid(w *latchkey.Write) error {
 	if w.ID == ([16]byte{}) {
 		return fmt.Errorf("%w: a write needs an ID", latchkey.ErrInvalid)
@@ -64,10 +64,11 @@ func valid(w *latchkey.Write) error {
 
 var errForeign = fmt.Errorf("%w: a write holds a record of another owner", latchkey.ErrInvalid)
 
-// tx is one Write under way. The lock keeps readers out, so changes are made in place; undo takes them back.
+// tx is a running Write. The lock excludes readers, so changes are made in place. If the Write fails, undo reverts
+// them.
 type tx struct {
 	s       *Store
-	a       *account
+	a       *ownerData
 	w       *latchkey.Write
 	undo    []func()
 	added   []*token
@@ -82,7 +83,7 @@ type changeKey struct {
 
 func (tx *tx) onUndo(f func()) { tx.undo = append(tx.undo, f) }
 
-// changed lists a record in the feed, once per transaction.
+// changed adds a record to the feed, once per transaction.
 func (tx *tx) changed(kind latchkey.ChangeKind, id string, until time.Time) {
 	if tx.w.Silent {
 		return
@@ -127,14 +128,14 @@ func (tx *tx) apply() error {
 	return tx.putOwner()
 }
 
-// commit does what cannot fail, and makes the write known.
+// commit does what cannot fail, and publishes the changes. It returns the epoch.
 func (tx *tx) commit() uint64 {
 	s, a, w := tx.s, tx.a, tx.w
 	for _, t := range tx.added {
-		t.inWork = false
+		t.uncommitted = false
 	}
 	for _, c := range w.Clients {
-		// An empty name is no news: the one known stays.
+		// An empty name leaves the known one.
 		if _, known := a.clients.get(c.ID); c.Name != "" || !known {
 			a.clients.put(c.ID, c.Name)
 		}
@@ -157,7 +158,7 @@ func (tx *tx) commit() uint64 {
 			c.Epoch = epoch
 			s.history.add(change{c, at})
 		}
-		// Last: whoever sees the new epoch finds everything it stands for as soon as it gets the lock.
+		// Last: a reader that sees the new epoch finds all its changes once it has the lock.
 		s.epoch.Store(epoch)
 	}
 	if a.written == nil {
@@ -192,8 +193,8 @@ func (tx *tx) require() error {
 	return nil
 }
 
-// holds reports whether h lists exactly what names the role.
-func (a *account) holds(h *latchkey.Holders) bool {
+// holds reports whether h lists exactly the records that name the role.
+func (a *ownerData) holds(h *latchkey.Holders) bool {
 	is := func(listed map[string]uint64, id string, version uint64) bool {
 		v, ok := listed[id]
 		delete(listed, id)
@@ -230,32 +231,32 @@ func (tx *tx) putToken(t latchkey.Token) error {
 			return latchkey.ErrExists
 		}
 		t.Version = 1
-		r := &token{of: a, inWork: true}
+		r := &token{of: a, uncommitted: true}
 		r.set(t)
 		a.tokens.put(r.id, r)
-		a.adopt(r)
+		a.addChild(r)
 		tx.added = append(tx.added, r)
-		tx.onUndo(func() { a.disown(r); a.tokens.remove(r.id) })
+		tx.onUndo(func() { a.removeChild(r); a.tokens.remove(r.id) })
 		return nil
 	}
 	if !exists || old.version != t.Version {
 		return latchkey.ErrConflict
 	}
 	before := *old
-	a.disown(old)
+	a.removeChild(old)
 	t.Version++
 	old.set(t)
 	old.used = max(old.used, before.used)
-	a.adopt(old)
-	tx.onUndo(func() { a.disown(old); *old = before; a.adopt(old) })
-	if !old.inWork {
+	a.addChild(old)
+	tx.onUndo(func() { a.removeChild(old); *old = before; a.addChild(old) })
+	if !old.uncommitted {
 		tx.changed(latchkey.ChangedToken, t.ID, time.Time{})
 	}
 	return nil
 }
 
-// adopt and disown keep the list of what was minted from what.
-func (a *account) adopt(t *token) {
+// addChild and removeChild maintain which tokens were minted from which.
+func (a *ownerData) addChild(t *token) {
 	if t.parent == "" {
 		return
 	}
@@ -268,7 +269,7 @@ func (a *account) adopt(t *token) {
 	a.children[t.parent][t.id] = struct{}{}
 }
 
-func (a *account) disown(t *token) {
+func (a *ownerData) removeChild(t *token) {
 	delete(a.children[t.parent], t.id)
 	if len(a.children[t.parent]) == 0 {
 		delete(a.children, t.parent)
@@ -291,7 +292,7 @@ func (tx *tx) changeSecret(c latchkey.SecretChange) error {
 		return latchkey.ErrExists
 	}
 	before := t.secrets
-	t.secrets = slices.Clone(before) // never in place: undo puts the old slice back
+	t.secrets = slices.Clone(before) // never in place: undo restores the old slice
 	tx.onUndo(func() {
 		for _, sec := range t.secrets {
 			delete(s.digests, sec.digest)
@@ -313,7 +314,7 @@ func (tx *tx) changeSecret(c latchkey.SecretChange) error {
 		delete(s.digests, c.Retire)
 		t.secrets = slices.Delete(t.secrets, at, at+1)
 	default:
-		// An end never moves later: retiring twice must not lengthen the overlap.
+		// An end never moves later: retiring a secret twice must not lengthen the overlap.
 		if sec, end := &t.secrets[at], micros(c.At); sec.notAfter == never || end < sec.notAfter {
 			sec.notAfter = end
 		}
@@ -322,7 +323,7 @@ func (tx *tx) changeSecret(c latchkey.SecretChange) error {
 		t.secrets = append(t.secrets, packSecret(*c.Add))
 		s.digests[c.Add.Digest] = t
 	}
-	if !t.inWork {
+	if !t.uncommitted {
 		tx.changed(latchkey.ChangedToken, t.id, time.Time{})
 	}
 	return nil
@@ -332,39 +333,39 @@ func (tx *tx) deleteTokens() error {
 	if len(tx.w.DeleteTokens) == 0 {
 		return nil
 	}
-	var doomed []string
+	var pending []string
 	for _, ref := range tx.w.DeleteTokens {
 		t, ok := tx.a.tokens.get(ref.ID)
 		if err := deletable(ref, ok, func() uint64 { return t.version }); err != nil {
 			return err
 		}
-		doomed = append(doomed, ref.ID)
+		pending = append(pending, ref.ID)
 	}
-	// A loop, not a recursion: a chain may be deep, and a ring of parents must end too.
-	for i := 0; i < len(doomed); i++ {
-		t, ok := tx.a.tokens.get(doomed[i])
+	// A loop, not a recursion: a chain may be long, and a cycle of parents must end too.
+	for i := 0; i < len(pending); i++ {
+		t, ok := tx.a.tokens.get(pending[i])
 		if !ok {
 			continue // listed twice
 		}
 		for id := range tx.a.children[t.id] {
-			doomed = append(doomed, id)
+			pending = append(pending, id)
 		}
 		tx.s.removeToken(t)
 		tx.onUndo(func() {
 			tx.a.tokens.put(t.id, t)
-			tx.a.adopt(t)
+			tx.a.addChild(t)
 			for _, sec := range t.secrets {
 				tx.s.digests[sec.digest] = t
 			}
 		})
-		if !t.inWork {
+		if !t.uncommitted {
 			tx.changed(latchkey.ChangedToken, t.id, time.Time{})
 		}
 	}
 	return nil
 }
 
-// deletable checks the reference of a record to delete.
+// deletable returns an error if ref is not the record that is stored.
 func deletable(ref latchkey.Ref, exists bool, version func() uint64) error {
 	switch {
 	case ref.Version == 0 && !exists:
@@ -375,12 +376,12 @@ func deletable(ref latchkey.Ref, exists bool, version func() uint64) error {
 	return nil
 }
 
-// removeToken takes a token and its secrets away. Its usage counts stay.
+// removeToken removes a token and its secrets. Its usage counts stay.
 func (s *Store) removeToken(t *token) {
 	for _, sec := range t.secrets {
 		delete(s.digests, sec.digest)
 	}
-	t.of.disown(t)
+	t.of.removeChild(t)
 	t.of.tokens.remove(t.id)
 }
 
@@ -443,7 +444,7 @@ func (tx *tx) deleteRoles() error {
 		tx.onUndo(func() { a.roles.put(id, r); a.roleIDs[name] = id })
 		tx.changed(latchkey.ChangedRole, id, time.Time{})
 	}
-	// Judged when all of them are gone: roles that name each other may go together.
+	// Checked after all of them are removed: roles that name each other may be deleted together.
 	names := func(ids []string) bool {
 		return slices.ContainsFunc(ids, func(id string) bool { _, ok := gone[id]; return ok })
 	}
@@ -481,14 +482,14 @@ func (tx *tx) putOwner() error {
 	return nil
 }
 
-// erase leaves of an owner only what keeps others right: the IDs of its writes, the number of its last event, and in
-// the feed what was said before.
+// erase removes the data of an owner. It keeps the IDs of its writes and the number of its last event, for repeated
+// Writes and later events. Earlier changes stay in the feed.
 func (tx *tx) erase() {
 	for _, t := range tx.a.tokens.m {
 		for _, sec := range t.secrets {
 			delete(tx.s.digests, sec.digest)
 		}
 	}
-	*tx.a = account{id: tx.a.id, seq: tx.a.seq, written: tx.a.written}
+	*tx.a = ownerData{id: tx.a.id, seq: tx.a.seq, written: tx.a.written}
 	tx.changed(latchkey.ChangedOwner, tx.a.id, time.Time{})
 }
