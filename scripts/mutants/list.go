@@ -1,35 +1,37 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
 	"strings"
 )
 
-// mutant is one entry of the list. Its number is its place there, from 1.
+// mutant is one entry of the list. Its number is its position there, from 1.
 type mutant struct {
 	number   int
 	at       int    // its line in the list
-	file     string // where
+	file     string // the file to change
 	pkg      string // directory of the tests
 	tests    string // regular expression, as for go test -run
 	old, new string
-	line     int // of the first difference, in file
+	line     int // of the first difference in file
 	what     string
 
-	body, end int    // offsets in file of the body of the function: behind its brace, and of the one that closes it
+	body, end int    // offsets in file of the body of the function, between its braces
 	changed   string // the body with new in place of old
 	void      bool   // the function has no results
 }
 
 func (m *mutant) String() string { return fmt.Sprintf("%d: %s:%d: %s", m.at, m.file, m.line, m.what) }
 
-// parse reads the list: see its head.
+// parse reads a list. Its format is described at the head of mutants.txt.
 func parse(text string) ([]mutant, error) {
 	var list []mutant
 	var m *mutant
@@ -73,24 +75,27 @@ func parse(text string) ([]mutant, error) {
 	return list, nil
 }
 
-// locate finds the function in which a text is to be replaced. The text must be there once.
+// locate finds the function that holds the old text. The file must hold the text exactly once.
 func (m *mutant) locate(dir string) error {
 	fail := func(say string, args ...any) error {
 		return fmt.Errorf("line %d: %s %s\n%s", m.at, m.file, fmt.Sprintf(say, args...), m.old)
 	}
 	read, err := os.ReadFile(filepath.Join(dir, m.file))
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fail("does not exist: correct the list")
+	case err != nil:
 		return fmt.Errorf("line %d: %w", m.at, err)
 	}
 	text := string(read)
 	before, after, found := strings.Cut(text, m.old)
 	switch {
 	case !found:
-		return fail("no longer has this text: mend the list")
+		return fail("no longer has this text: correct the list")
 	case strings.Contains(after, m.old):
 		return fail("has this text more than once: name more of it")
 	}
-	head, tail, shorter := 0, 0, min(len(m.old), len(m.new)) // how far they are alike
+	head, tail, shorter := 0, 0, min(len(m.old), len(m.new)) // the length of their common head and tail
 	for head < shorter && m.old[head] == m.new[head] {
 		head++
 	}
@@ -125,8 +130,8 @@ func (m *mutant) locate(dir string) error {
 	return fail("has this text outside of a function's body")
 }
 
-// numbered is the source of a file in which each of the mutants, all of that file, takes effect when its number is the
-// one that is on. Positions in it are those of the file; what belongs to a mutant names the line of the list, too.
+// numbered returns the source of a file with the given mutants, all of that file. Each takes effect if its number is on.
+// Positions are those of the file. Those of a mutant name the line of the list, too.
 func numbered(file, list, text string, mutants []*mutant) string {
 	var b strings.Builder
 	done := 0
@@ -155,13 +160,13 @@ func numbered(file, list, text string, mutants []*mutant) string {
 	return b.String()
 }
 
-// variable says in a package which of its mutants is on.
+// variable is the variable of a package that holds the number of the mutant that is on.
 const variable = "mutantThatIsOn"
 
-// environment is what sets it, in the tests' process; unset: none.
+// environment is the environment variable that sets it. Unset: no mutant is on.
 const environment = "MUTANT"
 
-// chooser is the source of the file that is added to a package.
+// chooser returns the source of the file that declares variable in a package.
 func chooser(pkg string) string {
 	return fmt.Sprintf("package %s\n\nimport (\n\t\"os\"\n\t\"strconv\"\n)\n\n"+
 		"var %s = func() int { n, _ := strconv.Atoi(os.Getenv(%q)); return n }()\n", pkg, variable, environment)

@@ -1,15 +1,17 @@
-// Command mutants takes out what guards something, one place at a time, and requires that a test turns red.
+// Command mutants runs mutation tests: it removes guards from the code, one at a time, and requires that a test fails.
 //
-// A list names the places: see mutants.txt beside it. The program builds the tests of each package once, with every
-// change in it and none of them on, by an overlay: no file changes. Then it runs the tests that the list names with one
-// change on at a time. A mutant is killed when they fail; of one that survives nothing watches the place. A text that
-// is not there exactly once, a change that does not build and tests that fail without any change are faults of the
-// list, and fail the run as well.
+// The list mutants.txt beside it holds the mutants: a file, a text in it, another text in its place, and tests. The
+// program builds the tests of each package once, by an overlay that holds every mutant, all of them off. No file
+// changes. Then it runs the tests that the list names with one mutant on at a time. A mutant is killed if they fail. If
+// it survives, no test checks that guard.
 //
-//	go run ./scripts/mutants                   all of them
-//	go run ./scripts/mutants -only act.go      those whose file, old text or tests match
+// The run also fails if a text is not in its file exactly once, if a mutant does not build, or if its tests fail
+// without any mutant.
 //
-// A run of tests that does not end within -timeout is stopped, and counts as failed.
+//	go run ./scripts/mutants                   all mutants
+//	go run ./scripts/mutants -only verify.go   those whose file, old text or tests match
+//
+// A run of tests that does not end within -timeout is stopped and counts as failed.
 package main
 
 import (
@@ -43,16 +45,16 @@ func main() {
 	}
 }
 
-// errFailed is a run that ended and found something. It was printed.
+// errFailed is returned by a run that completed and printed failures.
 var errFailed = errors.New("some failed")
 
 func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("mutants", flag.ContinueOnError)
-	root := flags.String("root", ".", "the directory that the list's files are named from")
-	list := flags.String("list", "scripts/mutants/mutants.txt", "the list, named from root")
+	root := flags.String("root", ".", "the directory that the paths in the list are relative to")
+	list := flags.String("list", "scripts/mutants/mutants.txt", "the list, relative to root")
 	only := flags.String("only", "", "a regular expression: only those whose file, old text or tests match")
-	workers := flags.Int("workers", runtime.GOMAXPROCS(0), "how many runs of tests at once")
-	timeout := flags.Duration("timeout", 5*time.Minute, "of one run of tests")
+	workers := flags.Int("workers", runtime.GOMAXPROCS(0), "how many runs of tests at a time")
+	timeout := flags.Duration("timeout", 5*time.Minute, "for one run of tests")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -72,11 +74,11 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	var lost []error
+	var errs []error
 	for i := range picked {
-		lost = append(lost, picked[i].locate(dir))
+		errs = append(errs, picked[i].locate(dir))
 	}
-	if err := errors.Join(lost...); err != nil {
+	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("%s is not in step with the code:\n%w", *list, err)
 	}
 	picked = slices.DeleteFunc(picked, func(m mutant) bool {
@@ -101,7 +103,7 @@ type runner struct {
 	timeout         time.Duration
 	workers         int
 	mutants         []mutant
-	built           map[string]string // the tests of each package
+	built           map[string]string // the test binary of each package
 
 	mu           sync.Mutex
 	out          io.Writer
@@ -134,7 +136,7 @@ func (r *runner) run(ctx context.Context) error {
 	return nil
 }
 
-// build builds the tests of each package with all its mutants in it.
+// build builds the test binary of each package with all its mutants.
 func (r *runner) build(ctx context.Context) error {
 	byTests := map[string][]*mutant{}
 	var order []string
@@ -154,7 +156,7 @@ func (r *runner) build(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		r.built[pkg] = filepath.Join(work, "x.test")
+		r.built[pkg] = filepath.Join(work, "x.test.exe") // Windows needs the suffix, other systems accept it
 		output, err := command(ctx, filepath.Join(r.dir, pkg), nil, "go", "test", "-c", "-vet=off", "-gcflags=-e",
 			"-ldflags=-s -w", "-overlay", overlay, "-o", r.built[pkg], ".")
 		if err != nil {
@@ -164,7 +166,7 @@ func (r *runner) build(ctx context.Context) error {
 	return nil
 }
 
-// overlay writes the files in which the mutants can be switched on, and says where they are.
+// overlay writes the source files that hold the mutants, and returns the name of the overlay file for go test.
 func (r *runner) overlay(work string, list []*mutant) (string, error) {
 	byFile := map[string][]*mutant{}
 	for _, m := range list {
@@ -200,7 +202,7 @@ func (r *runner) overlay(work string, list []*mutant) (string, error) {
 	return name, os.WriteFile(name, text, 0o600)
 }
 
-// unchanged runs the tests of the list with no mutant on: they must pass, and there must be some.
+// unchanged runs the tests of the list with no mutant on. They must pass, and each pattern must match a test.
 func (r *runner) unchanged(ctx context.Context) error {
 	type suite struct{ pkg, tests string }
 	var suites []suite
@@ -259,7 +261,7 @@ func (r *runner) report(ctx context.Context, m *mutant) {
 	fmt.Fprintf(r.out, "%d/%d %s: %s (%.1f s)\n", r.done, len(r.mutants), m, how, time.Since(began).Seconds())
 }
 
-// try reports how a mutant was killed.
+// try runs the tests with a mutant on and returns how it was killed. It returns an error if it survives.
 func (r *runner) try(ctx context.Context, m *mutant) (how string, err error) {
 	output, err := r.test(ctx, m.pkg, m.tests, m.number)
 	switch {
@@ -273,10 +275,10 @@ func (r *runner) try(ctx context.Context, m *mutant) (how string, err error) {
 			return "killed by " + found[1], nil
 		}
 	}
-	return "", fmt.Errorf("the tests ended oddly: %w\n%s", err, end(output))
+	return "", fmt.Errorf("the tests ended without a failed test or a panic: %w\n%s", err, end(output))
 }
 
-// test runs tests in their package's directory, with one mutant on; 0: none.
+// test runs tests in the directory of their package with one mutant on. Number 0: none.
 func (r *runner) test(ctx context.Context, pkg, tests string, number int) (output string, err error) {
 	return command(ctx, filepath.Join(r.dir, pkg), []string{fmt.Sprintf("%s=%d", environment, number)}, r.built[pkg],
 		"-test.run", tests, "-test.v", "-test.failfast", "-test.timeout", r.timeout.String())
@@ -289,7 +291,7 @@ func command(ctx context.Context, dir string, env []string, name string, args ..
 	return string(bytes.TrimSpace(output)), err
 }
 
-// end is the last of an output.
+// end returns the last part of an output.
 func end(output string) string {
 	const most = 3000
 	if n := len(output); n > most {
@@ -298,7 +300,7 @@ func end(output string) string {
 	return output
 }
 
-// inParallel calls f with 0 to n-1, so many at once.
+// inParallel calls f with 0 to n-1, from at most the given number of goroutines, and waits.
 func inParallel(workers, n int, f func(int)) {
 	next := make(chan int)
 	var wg sync.WaitGroup
