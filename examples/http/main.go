@@ -58,6 +58,6 @@ func main() {
 		r.Header.Set("Authorization", "Bearer "+c.bearer)
 		w := httptest.NewRecorder()
 		handler.ServeHTTP(w, r)
-		fmt.Println(c.method, c.path, w.Code, w.Body)
+		fmt.Printf("%s %s %d\n%s\n", c.method, c.path, w.Code, w.Body)
 	}
 }

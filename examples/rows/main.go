@@ -53,7 +53,7 @@ func run(ctx context.Context) error {
 		return err // a condition on a field that orders does not have
 	}
 	where, args := p.SQL(latchkey.Postgres, 2) // $1 is the host's own
-	fmt.Println("SELECT o.* FROM orders o WHERE o.shop = $1 AND", where)
+	fmt.Printf("SELECT o.* FROM orders o WHERE o.shop = $1 AND\n%s\n", where)
 	fmt.Println(args)
 
 	fmt.Println(p.Match(latchkey.Row{"region": "EU", "amount": 999}))

@@ -19,8 +19,8 @@ import (
 	"github.com/latchkey-go/latchkey/httpadapter/apperate"
 )
 
-// The workspace of this server, in the words of IEX Cloud, and what a publishable token of it may do: read the product's
-// own data and the penguins.
+// The workspace of this server, in the words of IEX Cloud, and what a publishable token of it may do: read the
+// product's own data and the penguins.
 const workspace = "ACME"
 
 func apperatePermissions() latchkey.Permissions {

@@ -110,7 +110,8 @@ func (db *database) write(ctx context.Context, do func(*sql.Tx) error) error {
 func (db *database) load(ctx context.Context, table string, fill func(*sql.Tx) error) error {
 	return db.write(ctx, func(tx *sql.Tx) error {
 		var loaded, last int64
-		err := db.statement(`SELECT (SELECT count(*) FROM last_ids WHERE name = ?), (SELECT COALESCE(MAX(id), 0) FROM `+table+`)`,
+		err := db.statement(`SELECT (SELECT count(*) FROM last_ids WHERE name = ?), (SELECT COALESCE(MAX(id), 0) FROM `+table+
+			`)`,
 			table).row(ctx, tx, &loaded, &last)
 		if err != nil || loaded > 0 {
 			return err

@@ -321,7 +321,8 @@ func (a *app) writeError(w http.ResponseWriter, r *http.Request, err error) {
 	if errors.As(err, &fields) {
 		writeJSON(w, http.StatusBadRequest, object{
 			"success": false, "error": "invalidField", "fieldErrors": fields,
-			"errors": []object{{"msg": "invalidField", "data": object{"id": fields[0].Name}}}, // what the npm client rejects with
+			// what the npm client rejects with
+			"errors": []object{{"msg": "invalidField", "data": object{"id": fields[0].Name}}},
 		})
 		return
 	}

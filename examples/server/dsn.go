@@ -98,8 +98,8 @@ func postgresPool(u *url.URL, _ url.Values) (*sql.DB, error) {
 	return stdlib.OpenDB(*config), nil
 }
 
-// mysqlPool passes the parameters on to the driver, but socket, which is the path of a socket in place of a host. MYSQL_PWD
-// is heard, as the mysql program does.
+// mysqlPool passes the parameters on to the driver, but socket, which is the path of a socket in place of a host.
+// MYSQL_PWD is heard, as the mysql program does.
 func mysqlPool(u *url.URL, query url.Values) (*sql.DB, error) {
 	address := "tcp(" + net.JoinHostPort(cmp.Or(u.Hostname(), "127.0.0.1"), cmp.Or(u.Port(), "3306")) + ")"
 	if socket := query.Get("socket"); socket != "" {

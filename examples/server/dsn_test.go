@@ -26,8 +26,10 @@ func TestFlags(t *testing.T) {
 		keyring string
 		secrets string
 	}{
-		"/x/y.db":                                  {nil, latchkey.SQLite, "/x/y.db", "/x/y.db.key", "/x/y.db.credentials.json"},
-		"a b?#%@.db":                               {nil, latchkey.SQLite, "a b?#%@.db", "a b?#%@.db.key", "a b?#%@.db.credentials.json"},
+		"/x/y.db": {nil, latchkey.SQLite, "/x/y.db", "/x/y.db.key",
+			"/x/y.db.credentials.json"},
+		"a b?#%@.db": {nil, latchkey.SQLite, "a b?#%@.db", "a b?#%@.db.key",
+			"a b?#%@.db.credentials.json"},
 		"penguins":                                 {files, latchkey.SQLite, "penguins", "k", "c"},
 		"postgres://h/d":                           {files, latchkey.Postgres, "postgres://h/d", "k", "c"},
 		"PostgreSQL://h/d":                         {files, latchkey.Postgres, "postgresql://h/d", "k", "c"},
@@ -59,8 +61,8 @@ func TestFlags(t *testing.T) {
 	}
 }
 
-// What neither names a file nor is a DSN is refused, and so is a DSN in which a part of the password would be taken for a
-// host or a database, which errors name. No refusal repeats any of it.
+// What neither names a file nor is a DSN is refused, and so is a DSN in which a part of the password would be taken for
+// a host or a database, which errors name. No refusal repeats any of it.
 func TestFlagsRefuseWhatIsNoDSN(t *testing.T) {
 	const marker = "m4rker"
 	for _, db := range []string{
@@ -197,7 +199,8 @@ func TestPasswordsAreNotShown(t *testing.T) {
 }
 
 func TestStatement(t *testing.T) {
-	rows := bound(t, latchkey.All(latchkey.Where("dp-2", latchkey.Eq, "Biscoe"), latchkey.Where("dp-6", latchkey.Ge, 4000)))
+	rows := bound(t, latchkey.All(latchkey.Where("dp-2", latchkey.Eq, "Biscoe"),
+		latchkey.Where("dp-6", latchkey.Ge, 4000)))
 	for e, want := range map[*engine]string{
 		sqliteEngine:   `dv = ? AND <?> AND id = ? LIMIT ?`,
 		mysqlEngine:    `dv = ? AND <?> AND id = ? LIMIT ?`,
@@ -238,9 +241,10 @@ func TestIDsAreGivenOnce(t *testing.T) {
 // A file of the time when SQLite gave the ids itself is read as it is.
 func TestOlderFile(t *testing.T) {
 	p := openForTest(t)
-	for _, statement := range []string{`DROP TABLE last_ids`, `DROP TABLE penguins`, `UPDATE penguin_counts SET deleted = 1`,
-		`CREATE TABLE penguins (id INTEGER PRIMARY KEY AUTOINCREMENT, dv INTEGER NOT NULL DEFAULT 0, species TEXT, island TEXT,
-			beak_length REAL, beak_depth REAL, flipper_length INTEGER, body_mass INTEGER, sex TEXT) STRICT`,
+	for _, statement := range []string{`DROP TABLE last_ids`, `DROP TABLE penguins`,
+		`UPDATE penguin_counts SET deleted = 1`,
+		`CREATE TABLE penguins (id INTEGER PRIMARY KEY AUTOINCREMENT, dv INTEGER NOT NULL DEFAULT 0, species TEXT,
+			island TEXT, beak_length REAL, beak_depth REAL, flipper_length INTEGER, body_mass INTEGER, sex TEXT) STRICT`,
 		`INSERT INTO penguins (id, species) VALUES (5, 'Gentoo'), (344, 'Adelie')`} {
 		if _, err := p.db.ExecContext(t.Context(), statement); err != nil {
 			t.Fatal(err)
@@ -263,8 +267,8 @@ func TestOlderFile(t *testing.T) {
 	}
 }
 
-// A start that was cut off right after it made its keyring has sealed nothing yet; still nobody may go on with another one,
-// or either would later be taken for the database's.
+// A start that was cut off right after it made its keyring has sealed nothing yet; still nobody may go on with another
+// one, or either would later be taken for the database's.
 func TestOneKeyringFromTheStart(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "x.db")

@@ -114,7 +114,8 @@ func preflightTable(w http.ResponseWriter, _ *http.Request) {
 }
 
 // tableRequest finds out whose token a table's request carries and which part of the rows it asks for.
-func tableRequest(r *http.Request, authorize func(*http.Request) (cloudtables.Call, error)) (latchkey.Access, page, error) {
+func tableRequest(r *http.Request,
+	authorize func(*http.Request) (cloudtables.Call, error)) (latchkey.Access, page, error) {
 	c, err := authorize(r)
 	if err != nil {
 		return latchkey.Access{}, page{}, err
@@ -171,7 +172,8 @@ func (e *embedder) token(ctx context.Context, keys *latchkey.Manager, account la
 	return secret.Reveal(), err
 }
 
-func (e *embedder) verify(ctx context.Context, keys *latchkey.Manager, account latchkey.Account) (latchkey.Access, error) {
+func (e *embedder) verify(ctx context.Context, keys *latchkey.Manager,
+	account latchkey.Account) (latchkey.Access, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.known {

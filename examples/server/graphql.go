@@ -63,7 +63,8 @@ input StringFilter { eq: String! }
 `
 )
 
-var graphQLLimits = []graphql.SchemaOpt{graphql.MaxDepth(10), graphql.MaxSelections(500), graphql.MaxQueryLength(32 << 10)}
+var graphQLLimits = []graphql.SchemaOpt{graphql.MaxDepth(10), graphql.MaxSelections(500),
+	graphql.MaxQueryLength(32 << 10)}
 
 // complete is which birds are published: one whose record has a gap is a draft.
 var complete = func() latchkey.Condition {

@@ -1,6 +1,6 @@
 // Command server is latchkey running for real: one database holds the tokens, the roles and a data set of 344
-// penguins, and CloudTables' own clients can read and change it. It is a SQLite file, or one on PostgreSQL or MariaDB that
-// several of these servers share.
+// penguins, and CloudTables' own clients can read and change it. It is a SQLite file, or one on PostgreSQL or MariaDB
+// that several of these servers share.
 package main
 
 import (
@@ -49,7 +49,8 @@ func parseFlags(args []string, out io.Writer) (config, error) {
 		"`file` of the keys that seal secrets, made at the first start and needed ever after, by each server of a database "+
 			"(default: -db and \".key\"; must be named when -db is no file)")
 	flags.StringVar(&c.credentials, "credentials", "",
-		"`file` the first start writes its secrets to (default: -db and \".credentials.json\"; must be named when -db is no file)")
+		"`file` the first start writes its secrets to (default: -db and \".credentials.json\"; "+
+			"must be named when -db is no file)")
 	for _, arg := range args { // what flag does not know it repeats: of a DSN too close to its flag, with the password
 		if name, _, _ := strings.Cut(arg, "="); strings.HasPrefix(name, "-") && noFileName.MatchString(name) {
 			return config{}, errors.New("there is no such flag: a DSN stands after -db and a space")
@@ -149,7 +150,8 @@ Add a row:    curl %[1]s/io/api/1/dataset/%[6]s -d "key=$KEY" -d 'roles[]=keeper
 The other systems take the other secrets of that file:
 DatoCMS:      CMA=$(sed -n 's/.*"cma_token": "\([^"]*\)".*/\1/p' '%[5]s')
               curl %[1]s/access_tokens -H "Authorization: Bearer $CMA" -H 'X-Api-Version: 3'
-              curl %[1]s/graphql -H "Authorization: Bearer $CMA" -d '{"query":"{ allPenguins(first: 2) { id species } }"}'
+              curl %[1]s/graphql -H "Authorization: Bearer $CMA" \
+                -d '{"query":"{ allPenguins(first: 2) { id species } }"}'
 IEX Cloud:    PK=$(sed -n 's/.*"publishable": "\([^"]*\)".*/\1/p' '%[5]s')
               curl "%[1]s/v1/data/ACME/PENGUINS/1?token=$PK"
 WebForce:     SS=$(sed -n 's/.*"session": "\([^"]*\)".*/\1/p' '%[5]s')

@@ -144,7 +144,8 @@ func (p *penguins) list(ctx context.Context, rows *latchkey.Predicate, at page) 
 	if at.limit < 0 {
 		at.limit = most
 	}
-	found, err := readPenguins(ctx, p.db, p.selected().where(rows).add(` ORDER BY id LIMIT ? OFFSET ?`, at.limit, at.start))
+	found, err := readPenguins(ctx, p.db, p.selected().where(rows).add(` ORDER BY id LIMIT ? OFFSET ?`,
+		at.limit, at.start))
 	p.read.Add(int64(len(found)))
 	return found, err
 }

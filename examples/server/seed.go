@@ -196,7 +196,8 @@ func (s *setup) makeTokens(ctx context.Context, account latchkey.Account, made *
 		shown *string
 	}{
 		{latchkey.KindSecret, latchkey.Settings{Name: "secret"}, &made.Secret},
-		{latchkey.KindPublishable, latchkey.Settings{Name: "publishable", Permissions: apperatePermissions()}, &made.Publishable},
+		{latchkey.KindPublishable, latchkey.Settings{Name: "publishable", Permissions: apperatePermissions()},
+			&made.Publishable},
 		{latchkey.KindAPIKey, latchkey.Settings{Name: "api_key",
 			Roles: []string{roles["viewer"], roles["biscoe"], roles["keeper"]}}, &made.APIKey},
 		{latchkey.KindSession, latchkey.Settings{

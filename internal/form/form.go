@@ -1,5 +1,5 @@
-// Package form reads application/x-www-form-urlencoded text with bracketed names (a[0][b]=x) into a small tree, and JSON
-// into the same tree, so that an API that takes both decides about one thing.
+// Package form reads application/x-www-form-urlencoded text with bracketed names (a[0][b]=x) into a small tree, and
+// JSON into the same tree, so that an API that takes both decides about one thing.
 //
 // Names and values have exactly one meaning: whatever two readers could take differently is an error. The limits below
 // hold for every input; a text within them is decoded in linear time.

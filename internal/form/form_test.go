@@ -136,7 +136,8 @@ func TestParseSkips(t *testing.T) {
 }
 
 func TestParseJSON(t *testing.T) {
-	const in = `{"key":"K","n":1.50,"big":12345678901234567890,"b":true,"z":null,"l":[1,"x",{"a":[]}],"meta":{"deep":[[[[[[[[1]]]]]]]]}}`
+	const in = `{"key":"K","n":1.50,"big":12345678901234567890,"b":true,"z":null,"l":[1,"x",{"a":[]}],` +
+		`"meta":{"deep":[[[[[[[[1]]]]]]]]}}`
 	v, err := ParseJSON([]byte(in), "meta")
 	require.NoError(t, err)
 	require.Equal(t, `{"b":true,"big":12345678901234567890,"key":"K","l":[1,"x",{"a":[]}],"n":1.50,"z":null}`, show(v))
@@ -191,7 +192,8 @@ func TestParseIsLinear(t *testing.T) {
 }
 
 func FuzzForm(f *testing.F) {
-	for _, s := range []string{"", "key=K&roles[0]=a", "a[b][c]=1&a[b][d]=2", "a=1&a=2", "a%5B%5D=1", "a[b]=%ff", "a[][b]=1",
+	for _, s := range []string{"", "key=K&roles[0]=a", "a[b][c]=1&a[b][d]=2", "a=1&a=2", "a%5B%5D=1",
+		"a[b]=%ff", "a[][b]=1",
 		"conditions[0][id]=dp-1&conditions[0][set]=false", "a=1;b=2", "meta[a[b]=%zz", `{"a":[1,"x",null]}`} {
 		f.Add(s)
 	}

@@ -130,8 +130,8 @@ func (m *mutant) locate(dir string) error {
 	return fail("has this text outside of a function's body")
 }
 
-// numbered returns the source of a file with the given mutants, all of that file. Each takes effect if its number is on.
-// Positions are those of the file. Those of a mutant name the line of the list, too.
+// numbered returns the source of a file with the given mutants, all of that file. Each takes effect if its number is
+// on. Positions are those of the file. Those of a mutant name the line of the list, too.
 func numbered(file, list, text string, mutants []*mutant) string {
 	var b strings.Builder
 	done := 0
