@@ -30,7 +30,7 @@ var mayImport = map[string][]string{
 	// Of the HTTP surfaces.
 	"internal/form": {"internal/strictjson"},
 	// Tests alone, through every surface.
-	"internal/doors": {"", "memstore", "httpadapter", "httpadapter/*"},
+	"internal/surfacetest": {"", "memstore", "httpadapter", "httpadapter/*"},
 	"scripts/*":      {},
 	"examples/*":     {"", "memstore", "sqlstore", "storetest", "httpadapter", "httpadapter/*"},
 }

@@ -1,15 +1,15 @@
-// Package base62 writes random bytes and checksums with the 62 ASCII digits and letters.
+// Package base62 encodes random bytes and checksums with the 62 ASCII digits and letters.
 package base62
 
 // Alphabet is in ASCII order, so that encoded numbers of one width sort as numbers.
 const Alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-// Width32 is how many characters every uint32 takes.
+// Width32 is the number of characters of an encoded uint32.
 const Width32 = 6
 
 const none = 0xff
 
-// digit is the value of each byte, none for those outside the alphabet.
+// digit holds the value of each byte, or none for a byte outside the alphabet.
 var digit = func() (t [256]uint8) {
 	for i := range t {
 		t[i] = none
@@ -20,8 +20,8 @@ var digit = func() (t [256]uint8) {
 	return t
 }()
 
-// Fill writes one character into dst per usable byte of random, until either ends, and returns how many it wrote.
-// Bytes from 248 on are passed over: with them the first eight characters would be more likely than the others.
+// Fill writes one character into dst for each usable byte of random, until either ends. It returns how many it wrote.
+// It skips bytes from 248 on: with them the first eight characters would be more likely than the others.
 func Fill(dst, random []byte) int {
 	n := 0
 	for _, b := range random {
@@ -36,7 +36,7 @@ func Fill(dst, random []byte) int {
 	return n
 }
 
-// AppendUint32 appends v, most significant character first, always Width32 of them.
+// AppendUint32 appends v as Width32 characters, the most significant first.
 func AppendUint32(dst []byte, v uint32) []byte {
 	var buf [Width32]byte
 	for i := Width32 - 1; i >= 0; i-- {
@@ -46,7 +46,7 @@ func AppendUint32(dst []byte, v uint32) []byte {
 	return append(dst, buf[:]...)
 }
 
-// IsUint32 says whether s is exactly what AppendUint32 writes for v.
+// IsUint32 reports whether s is exactly what AppendUint32 writes for v.
 func IsUint32(s string, v uint32) bool {
 	if len(s) != Width32 {
 		return false
@@ -61,7 +61,7 @@ func IsUint32(s string, v uint32) bool {
 	return bad < 64 && got == uint64(v)
 }
 
-// Valid says whether every byte of s is in the alphabet. The empty string is valid.
+// Valid reports whether every byte of s is in the alphabet. The empty string is valid.
 func Valid(s string) bool {
 	var bad uint8
 	for len(s) >= 8 { // eight at a time: twice as fast

@@ -2,18 +2,18 @@ package form
 
 import "strings"
 
-// Found is what [Find] found.
+// Found is the result of [Find].
 type Found struct {
-	Kind  Kind   // of the first pair so named: Text, or List or Map if its name has brackets; 0: none
+	Kind  Kind   // of the first pair of that name: Text, or List or Map if its name has brackets; 0: none
 	Value string // of that pair, decoded
-	N     int    // how many pairs are so named
+	N     int    // how many pairs have that name
 }
 
-// Find looks for a name in a form (or the query of a URL) without decoding anything else. With brackets it reads
-// names as [Parse] does, within its limits: a name with brackets behind it ("name[0]") counts, too. It is for texts
-// of callers that are not known yet: it does not allocate but for one value, however long the text is.
+// Find finds a name in a form (or the query of a URL) and decodes nothing else. With brackets it reads names as [Parse]
+// does, within its limits: a name with brackets behind it ("name[0]") counts, too. It is for input of unknown callers:
+// it allocates for one value only, however long the text is.
 //
-// What has no single meaning, and concerns every pair, is refused: ";" and bad percent encoding. [Parse] refuses more.
+// It returns an error for ";" and bad percent encoding in any pair. [Parse] refuses more.
 func Find(text, name string, brackets bool) (f Found, err error) {
 	if brackets && len(text) > MaxBytes {
 		return Found{}, ErrTooLarge
@@ -70,7 +70,7 @@ func kindOf(raw, name string, brackets bool) (Kind, error) {
 			at++
 		case at == len(name) && c == '[' && brackets:
 			inside := raw[i+1:]
-			if end := strings.IndexAny(inside, "]%"); end >= 0 { // "]", or "]" as it is escaped
+			if end := strings.IndexAny(inside, "]%"); end >= 0 { // "]", or an escaped "]"
 				inside = inside[:end]
 			}
 			if isDigits(inside) {

@@ -40,7 +40,7 @@ func TestFind(t *testing.T) {
 	}
 }
 
-// Find and Parse agree about every form that Parse takes.
+// Find and Parse agree about every form that Parse accepts.
 func FuzzFind(f *testing.F) {
 	for _, s := range []string{"key=a", "key[]=a&key[]=b", "a=b&key=%6b", "key=a&key=b", "key[x]=1", "%6b%65y=x"} {
 		f.Add(s)

@@ -1,8 +1,8 @@
 // Package form reads application/x-www-form-urlencoded text with bracketed names (a[0][b]=x) into a small tree, and
-// JSON into the same tree, so that an API that takes both decides about one thing.
+// JSON into the same tree, so that an API that takes both handles one kind of input.
 //
-// Names and values have exactly one meaning: whatever two readers could take differently is an error. The limits below
-// hold for every input; a text within them is decoded in linear time.
+// Names and values have exactly one meaning: input that two parsers could read differently is an error. The limits
+// below hold for every input. Input within them is decoded in linear time.
 package form
 
 import (
@@ -13,7 +13,7 @@ import (
 	"unicode/utf8"
 )
 
-// Limits of one form. Express's qs library turns a list into an object beyond 20 entries; that is not copied.
+// Limits of one form. Express's qs library turns a list of more than 20 entries into an object. This package does not.
 const (
 	MaxBytes = 64 << 10
 	MaxPairs = 1000
@@ -24,12 +24,13 @@ const (
 // ErrMalformed is wrapped by every error of this package. No error text holds anything of the input.
 var ErrMalformed = errors.New("form: malformed")
 
-// ErrTooLarge says that the input is longer than MaxBytes. It wraps ErrMalformed.
+// ErrTooLarge is returned for input longer than MaxBytes. It wraps ErrMalformed.
 var ErrTooLarge = fmt.Errorf("%w: longer than %d bytes", ErrMalformed, MaxBytes)
 
+// malformed returns an error that wraps ErrMalformed. Some surfaces send its text to clients, so it must not change.
 func malformed(why string) error { return fmt.Errorf("%w: %s", ErrMalformed, why) }
 
-// Kind says what a Value is. A form makes Text, List and Map only.
+// Kind is the kind of a Value. A form has Text, List and Map only.
 type Kind uint8
 
 const (
@@ -41,7 +42,7 @@ const (
 	Null
 )
 
-// Value is one value of the tree. Do not change one.
+// Value is one value of the tree. It must not be modified.
 type Value struct {
 	Kind  Kind
 	Text  string            // Text; Number and Bool as they were written
@@ -54,7 +55,7 @@ type Value struct {
 	json     bool
 }
 
-// Get returns the value of a name in a Map; nil if there is none, or v is nil or no Map.
+// Get returns the value of a name in a Map. It returns nil if there is none, or if v is nil or not a Map.
 func (v *Value) Get(name string) *Value {
 	if v == nil {
 		return nil
@@ -62,7 +63,7 @@ func (v *Value) Get(name string) *Value {
 	return v.Map[name]
 }
 
-// Len is how many names or items v has; 0 for nil.
+// Len returns how many names or items v has, and 0 for nil.
 func (v *Value) Len() int {
 	if v == nil {
 		return 0
@@ -70,15 +71,15 @@ func (v *Value) Len() int {
 	return max(len(v.Names), len(v.Items))
 }
 
-// IsJSON says whether v was read by [ParseJSON].
+// IsJSON reports whether v was read by [ParseJSON].
 func (v *Value) IsJSON() bool { return v.json }
 
-// Parse reads a form (or the query of a URL, without the "?") into a Map. Pairs without a name and a "=" (a stray "&")
-// are passed over. Pairs whose first name is one of skip are not looked into, whatever they hold.
+// Parse reads a form (or the query of a URL, without the "?") into a Map. It ignores empty pairs (a stray "&"). It does
+// not decode pairs whose first name is one of skip, whatever they hold.
 //
-// Refused, with an error that wraps [ErrMalformed]: brackets that do not match, a name used both with brackets and
+// It returns an error that wraps [ErrMalformed] for: brackets that do not match, a name used both with brackets and
 // without, or both as a list and as a map, "[]" anywhere but at the end, bad percent encoding, invalid UTF-8, NUL, ";",
-// and whatever exceeds the limits.
+// and input that exceeds the limits.
 func Parse(text string, skip ...string) (*Value, error) {
 	if len(text) > MaxBytes {
 		return nil, ErrTooLarge
@@ -180,7 +181,7 @@ func unhex(c byte) int {
 	return -1
 }
 
-// put stores a value below the Map root: at name, then along the brackets.
+// put stores a value in the Map root: under name, then along the brackets.
 func (root *Value) put(name, brackets, text string) error {
 	at := root.Map[name]
 	set := func(v *Value) {
@@ -221,7 +222,7 @@ func (root *Value) put(name, brackets, text string) error {
 			at = &Value{Kind: kind}
 			set(at)
 		}
-		// A text or a repeated name has no entries, and what two readers would take for a list and for a map is neither.
+		// A text or a repeated name has no entries. What one parser takes for a list and another for a map is an error.
 		if at.Kind != kind || at.repeated {
 			return malformed("one name used in two ways")
 		}
@@ -258,7 +259,7 @@ func (root *Value) put(name, brackets, text string) error {
 	}
 }
 
-// putText stores a text where at is now.
+// putText stores a text in the place of at.
 func putText(at *Value, set func(*Value), text string) error {
 	leaf := &Value{Kind: Text, Text: text}
 	switch {
@@ -275,7 +276,7 @@ func putText(at *Value, set func(*Value), text string) error {
 	return nil
 }
 
-// parseIndex reads a decimal number without needless zeros; other segments are names.
+// parseIndex reads a decimal number without leading zeros. Other segments are names.
 func parseIndex(s string) (n int, ok bool, err error) {
 	if s == "" || len(s) > 1 && s[0] == '0' {
 		return 0, false, nil
@@ -291,7 +292,7 @@ func parseIndex(s string) (n int, ok bool, err error) {
 	return n, true, nil
 }
 
-// sort puts the items of every list with indices in their order.
+// sort sorts the items of every list by their indices.
 func (v *Value) sort() {
 	if len(v.indices) > 0 {
 		order := make([]int, len(v.Items))

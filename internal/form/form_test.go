@@ -125,7 +125,7 @@ func TestParseRefuses(t *testing.T) {
 	}
 	_, err := Parse(`a=` + strings.Repeat("x", MaxBytes))
 	require.ErrorIs(t, err, ErrTooLarge)
-	_, err = Parse(strings.Repeat("&", MaxBytes)) // a stray separator is no pair
+	_, err = Parse(strings.Repeat("&", MaxBytes)) // a stray separator is not a pair
 	require.NoError(t, err)
 }
 
@@ -212,7 +212,7 @@ func FuzzForm(f *testing.F) {
 	})
 }
 
-// check walks a tree and fails on whatever the limits and the kinds rule out.
+// check fails if a tree exceeds the limits or mixes up kinds.
 func check(t *testing.T, v *Value, depth int) {
 	if depth > MaxDepth+1 {
 		t.Fatal("too deep")

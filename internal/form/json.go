@@ -10,8 +10,8 @@ import (
 )
 
 // ParseJSON reads one JSON value into the tree. Numbers keep the text they were written with. The limits of a form
-// hold (MaxBytes, MaxPairs as the number of values, MaxDepth beneath the outermost value), except beneath the names in
-// skip at the top, which are not looked into. Errors wrap [ErrMalformed] and hold nothing of the input.
+// hold (MaxBytes, MaxPairs as the number of values, MaxDepth beneath the outermost value). The values of the names in
+// skip, at the top, are not decoded and have no such limits. Errors wrap [ErrMalformed] and hold nothing of the input.
 func ParseJSON(data []byte, skip ...string) (*Value, error) {
 	if len(data) > MaxBytes {
 		return nil, ErrTooLarge

@@ -1,5 +1,5 @@
-// Package mount registers handlers on http.ServeMux and on chi so that they serve the same paths on both, also on a
-// router of chi that is mounted beneath others.
+// Package mount registers handlers on http.ServeMux and on chi so that they serve the same paths on both. A chi router
+// may be mounted beneath others.
 package mount
 
 import (
@@ -13,11 +13,11 @@ type Mux interface {
 	Handle(pattern string, h http.Handler)
 }
 
-// Subtree is Beneath, and the prefix without its slash is answered with a redirect.
+// Subtree is Beneath. It also redirects the prefix without a slash at its end.
 func Subtree(mux Mux, prefix, keep string, h http.Handler) {
 	Beneath(mux, prefix, keep, h)
 	if _, std := mux.(*http.ServeMux); std || prefix == "" {
-		return // it redirects by itself
+		return // ServeMux redirects by itself
 	}
 	last := prefix[strings.LastIndexByte(prefix, '/')+1:]
 	mux.Handle(prefix, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -27,13 +27,13 @@ func Subtree(mux Mux, prefix, keep string, h http.Handler) {
 	}))
 }
 
-// Beneath serves all that lies beneath prefix ("/console", "" for the root) with h. The URL that h sees begins with
-// keep in the place of prefix and of whatever lies before that.
+// Beneath serves every path beneath prefix ("/console", "" for the root) with h. In the URL that h gets, keep replaces
+// prefix and everything before it.
 func Beneath(mux Mux, prefix, keep string, h http.Handler) {
 	mux.Handle(prefix+"/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		path := routed(r.URL)
 		rest, ok := strings.CutPrefix(path, prefix+"/")
-		// On a router of chi beneath another one's prefix the route is longer, and one path alone. chi cuts its last
+		// On a chi router beneath another one's prefix the route is longer, and matches one path only. chi cuts its last
 		// slash.
 		if route := strings.TrimSuffix(pathOf(r.Pattern), "/"); route != prefix && strings.HasSuffix(route, prefix) {
 			rest, ok = "", strings.HasSuffix(path, prefix+"/")
@@ -45,18 +45,18 @@ func Beneath(mux Mux, prefix, keep string, h http.Handler) {
 		serve(w, r, h, keep+"/"+rest)
 	}))
 	if _, std := mux.(*http.ServeMux); std {
-		return // it takes "*" literally
+		return // ServeMux takes "*" literally
 	}
 	mux.Handle(prefix+"/*", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rest := r.PathValue("*")
-		if rest == "" && strings.HasSuffix(r.URL.Path, "/*") { // a ServeMux inside another type: this is a path like others
+		if rest == "" && strings.HasSuffix(r.URL.Path, "/*") { // a ServeMux inside another type: "*" is a literal path
 			rest = "*"
 		}
 		serve(w, r, h, keep+"/"+rest)
 	}))
 }
 
-// Path serves one path, "/access_tokens/{id}", with h, which sees it without what routers before have matched.
+// Path serves one path, such as "/access_tokens/{id}", with h. The URL that h gets lacks what outer routers matched.
 func Path(mux Mux, pattern string, h http.Handler) {
 	n := strings.Count(pattern, "/")
 	mux.Handle(pattern, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -75,14 +75,14 @@ func Path(mux Mux, pattern string, h http.Handler) {
 // Slashed serves one path with h, with and without a slash at its end.
 func Slashed(mux Mux, path string, h http.Handler) {
 	mux.Handle(path, h)
-	if _, std := mux.(*http.ServeMux); std { // a bare slash there would take all that is beneath
+	if _, std := mux.(*http.ServeMux); std { // a slash alone would match every path beneath
 		mux.Handle(path+"/{$}", h)
 	} else {
 		mux.Handle(path+"/", h)
 	}
 }
 
-// pathOf is a pattern of http.ServeMux without its method and host.
+// pathOf returns a pattern of http.ServeMux without its method and host.
 func pathOf(pattern string) string {
 	if at := strings.IndexByte(pattern, '/'); at >= 0 {
 		return pattern[at:]
@@ -90,7 +90,7 @@ func pathOf(pattern string) string {
 	return pattern
 }
 
-// routed is the path as chi routes it: escaped if it differs from the default encoding, else decoded.
+// routed returns the path that chi routes by: escaped if it differs from the default encoding, else decoded.
 func routed(u *url.URL) string {
 	if u.RawPath != "" {
 		return u.RawPath
@@ -98,7 +98,7 @@ func routed(u *url.URL) string {
 	return u.Path
 }
 
-// serve gives h the request with another path, which is in the form of routed.
+// serve calls h with another path in the request. The path has the form of routed.
 func serve(w http.ResponseWriter, r *http.Request, h http.Handler, path string) {
 	if path == routed(r.URL) {
 		h.ServeHTTP(w, r)

@@ -9,13 +9,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// wrapped is a mux of a host's own around http.ServeMux.
+// wrapped is a mux of another type around http.ServeMux.
 type wrapped struct{ mux *http.ServeMux }
 
 func (w wrapped) Handle(pattern string, h http.Handler) { w.mux.Handle(pattern, h) }
 
 // chiLike routes as chi does: a pattern is one path unless it ends in "/*", and the path of the request stays whole
-// beneath a prefix. What the real one does is tested with the frameworks.
+// beneath a prefix. The module integrations/frameworks tests the real chi.
 type chiLike struct {
 	prefix string
 	routes map[string]http.Handler

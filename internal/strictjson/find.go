@@ -5,22 +5,22 @@ import (
 	"unicode/utf8"
 )
 
-// maxFindName is how long a name may be that [Find] looks for, in bytes.
+// maxFindName is how long the name for [Find] may be, in bytes.
 const maxFindName = 64
 
-// Found is what [Find] found.
+// Found is the result of [Find].
 type Found struct {
 	Object bool   // the text is an object
-	N      int    // how many members are so named
-	First  byte   // the byte that the first one's value begins with: a quotation mark for a string
+	N      int    // how many members have that name
+	First  byte   // the first byte of the first one's value: a quotation mark for a string
 	Text   string // that value, if it is a string
 }
 
-// Find looks for a member of the outermost object without decoding anything else. It is for texts of callers that
-// are not known yet: what it allocates, but for one value, does not grow with the text.
+// Find finds a member of the outermost object and decodes nothing else. It is for input of unknown callers: its
+// allocations, except for one value, do not grow with the text.
 //
-// The whole text is held to the grammar and to MaxDepth, but names may come twice. [Unmarshal] refuses more. Errors
-// are an *Error. Name is ASCII of at most 64 bytes.
+// The whole text must follow the grammar and MaxDepth, but names may be repeated. [Unmarshal] refuses more. Errors are
+// an *Error. Name is ASCII of at most 64 bytes.
 func Find(data []byte, name string) (f Found, err error) {
 	if len(name) > maxFindName {
 		panic("strictjson: Find: a name of more than 64 bytes")
@@ -29,7 +29,7 @@ func Find(data []byte, name string) (f Found, err error) {
 	s.space()
 	if s.peek() != '{' {
 		if s.peek() == '[' {
-			return Found{}, nil // no object, whatever else it is
+			return Found{}, nil // not an object: the rest is not checked
 		}
 		return Found{}, Valid(data, 0)
 	}
@@ -76,7 +76,7 @@ func Find(data []byte, name string) (f Found, err error) {
 	return f, nil
 }
 
-// nameIs reads a name and reports whether it stands for want.
+// nameIs reads a name and reports whether it is want when decoded.
 func (s *scanner) nameIs(want string) (same, ok bool) {
 	if s.peek() != '"' {
 		return false, s.unexpected()
@@ -97,7 +97,7 @@ func (s *scanner) nameIs(want string) (same, ok bool) {
 	return string(decode(room[:0], raw)) == want, true
 }
 
-// decode appends what the inside of a string that [scanner.str] has passed stands for.
+// decode appends the decoded inside of a string that [scanner.str] accepted.
 func decode(dst, raw []byte) []byte {
 	for i := 0; i < len(raw); i++ {
 		if raw[i] != '\\' {
@@ -138,7 +138,7 @@ func (s *scanner) colon() bool {
 	return true
 }
 
-// skip reads one value and keeps nothing of it.
+// skip reads one value and discards it.
 func (s *scanner) skip(depth int) bool {
 	c := s.peek()
 	if c != '{' && c != '[' {

@@ -42,7 +42,7 @@ func TestFind(t *testing.T) {
 	require.Panics(t, func() { _, _ = Find(nil, strings.Repeat("x", 65)) })
 }
 
-// Find and Unmarshal agree about every object that Unmarshal takes.
+// Find and Unmarshal agree about every object that Unmarshal accepts.
 func FuzzFind(f *testing.F) {
 	for _, s := range []string{`{"token":"a"}`, `{"a":{"token":1},"token":[]}`, `{"\u0074oken":"é"}`,
 		`{"token":"\u00e9"}`} {

@@ -18,7 +18,7 @@ type names struct {
 	many map[string]struct{}
 }
 
-// add returns false when the set has name already.
+// add adds name. It returns false if the set already has it.
 func (s *names) add(name []byte) bool {
 	if s.many == nil {
 		for _, f := range s.few {
@@ -44,8 +44,8 @@ func (s *names) add(name []byte) bool {
 	return true
 }
 
-// appendFold appends the same text for all names that encoding/json takes for one: each character becomes the least of
-// those it equals by simple case folding.
+// appendFold appends the same text for all names that encoding/json considers equal: each character becomes the
+// smallest of those equal to it by simple case folding.
 func appendFold(dst, name []byte) []byte {
 	for i := 0; i < len(name); {
 		if c := name[i]; c < utf8.RuneSelf {
@@ -92,7 +92,7 @@ func plain(t reflect.Type) reflect.Type {
 	return nil
 }
 
-// elem is the type of an array's elements when the array is decoded into a t.
+// elem returns the type of an array's elements if the array is decoded into a t.
 func elem(t reflect.Type) reflect.Type {
 	if t = plain(t); t != nil && (t.Kind() == reflect.Slice || t.Kind() == reflect.Array) {
 		return t.Elem()
@@ -100,7 +100,7 @@ func elem(t reflect.Type) reflect.Type {
 	return nil
 }
 
-// members returns what says whether an object decoded into a t may have a member, and of which type that is.
+// members returns a function that reports whether an object decoded into a t may have a member, and of which type.
 func members(t reflect.Type) func(name []byte) (reflect.Type, bool) {
 	if t = plain(t); t != nil {
 		switch t.Kind() {
@@ -120,8 +120,8 @@ func members(t reflect.Type) func(name []byte) (reflect.Type, bool) {
 var fieldCache sync.Map // of reflect.Type to map[string]reflect.Type
 
 // fieldsOf returns the members that encoding/json knows of a struct, by their exact names. It follows the same rules:
-// untagged embedded structs lend their fields; of several fields of one name the least deep wins, then the one that is
-// tagged; if there is still more than one, none of them counts.
+// Fields of untagged embedded structs are promoted. Of several fields of one name the least deep wins, then the tagged
+// one. If there is still more than one, none of them counts.
 func fieldsOf(t reflect.Type) map[string]reflect.Type {
 	if known, ok := fieldCache.Load(t); ok {
 		return known.(map[string]reflect.Type)
@@ -195,7 +195,7 @@ func fieldsOf(t reflect.Type) map[string]reflect.Type {
 	return fields
 }
 
-// validName says whether encoding/json takes a tag's name for one.
+// validName reports whether encoding/json accepts the name of a tag.
 func validName(name string) bool {
 	for _, r := range name {
 		if !strings.ContainsRune("!#$%&()*+-./:;<=>?@[]^_{|}~ ", r) && !unicode.IsLetter(r) && !unicode.IsDigit(r) {

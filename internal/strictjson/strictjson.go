@@ -1,9 +1,9 @@
 // Package strictjson reads JSON that has exactly one meaning.
 //
-// encoding/json takes the last of several equal names, matches names to fields whatever their case (and U+212A for k,
-// U+017F for s), passes over unknown members, and turns what is no Unicode into U+FFFD. So two readers of one text can
-// disagree about what it says, which is how checks are passed by. Everything of that sort is an error here, as RFC 7493
-// (I-JSON) asks and a little more.
+// encoding/json takes the last of several equal names, matches names to fields in any case (and U+212A for k, U+017F
+// for s), ignores unknown members, and replaces invalid Unicode by U+FFFD. So two parsers of one text can disagree
+// about its meaning, which attackers use to bypass checks. All of that is an error here, as RFC 7493 (I-JSON) requires,
+// and more.
 package strictjson
 
 import (
@@ -15,20 +15,20 @@ import (
 	"unicode/utf8"
 )
 
-// MaxDepth is how many arrays and objects may lie within each other for [Unmarshal].
+// MaxDepth is how deep arrays and objects may be nested for [Unmarshal].
 const MaxDepth = 32
 
-// maxNumber is how many bytes a number may take. No float64 needs them; without a bound a number of a million digits is
-// accepted here and is slow wherever it is later read.
+// maxNumber is how many bytes a number may have, more than any float64 needs. Without it a number of a million digits
+// would be accepted here, and be slow to read later.
 const maxNumber = 1024
 
-// maxMembers is how many members one object may have: far more than any document here, and few enough that an object
-// made to be slow is refused within milliseconds.
+// maxMembers is how many members an object may have. It is far more than any document needs, and low enough that a
+// hostile object is refused within milliseconds.
 const maxMembers = 10_000
 
-// Error says where a text is refused and why. Its message never holds any of the text.
+// Error tells where a text was refused and why. Its message never holds any of the text.
 type Error struct {
-	Offset int64 // in bytes, from 0; -1: not known
+	Offset int64 // in bytes, from 0; -1: unknown
 	Reason string
 	err    error
 }
@@ -40,17 +40,17 @@ func (e *Error) Error() string {
 	return "json: at byte " + strconv.FormatInt(e.Offset, 10) + ": " + e.Reason
 }
 
-// Unwrap returns what a type's own UnmarshalJSON or UnmarshalText answered, or the error of encoding/json; nil for a
-// fault found here. The message of that error may hold some of the text.
+// Unwrap returns the error of a type's own UnmarshalJSON or UnmarshalText, or of encoding/json. It returns nil if this
+// package refused the text. The message of that error may hold some of the text.
 func (e *Error) Unwrap() error { return e.err }
 
 // Unmarshal is json.Unmarshal that refuses duplicate names, names that differ by case alone (from each other or from a
 // field's), unknown members, invalid UTF-8, lone surrogates, trailing data, nesting deeper than MaxDepth, objects of
 // more than 10,000 members and numbers of more than 1024 bytes. Numbers that go into an any become json.Number. All
-// errors are an *Error; v may have been written to in part when it does not fit.
+// errors are an *Error. If the text does not fit v, v may have been changed in part.
 //
-// A type with its own UnmarshalJSON matches its members itself; it does so exactly when it calls Unmarshal. What an any
-// inside *v already points to is not looked into, so leave such fields nil.
+// A type with its own UnmarshalJSON matches its members itself, and does so strictly only if it calls Unmarshal. Values
+// that an any inside *v already points to are not checked, so leave such fields nil.
 func Unmarshal(data []byte, v any) error {
 	if err := check(data, MaxDepth, targetType(v)); err != nil {
 		return err
@@ -63,16 +63,17 @@ func Unmarshal(data []byte, v any) error {
 		return nil
 	}
 	if _, ok := err.(*json.InvalidUnmarshalError); ok {
-		return &Error{Offset: -1, Reason: "the target is no pointer, or nil", err: err}
+		return &Error{Offset: -1, Reason: "the target is not a pointer, or nil", err: err}
 	}
-	if e, ok := err.(*json.UnmarshalTypeError); ok { // its text holds the number it could not place
+	if e, ok := err.(*json.UnmarshalTypeError); ok { // its text holds the number
 		reason := "a value of the wrong type"
 		if e.Field != "" {
 			reason += " for " + strconv.Quote(e.Field)
 		}
 		return &Error{Offset: e.Offset, Reason: reason, err: err}
 	}
-	if e, ok := errors.AsType[*Error](err); ok { // from within: it says more, but its offset counts from elsewhere
+	// from a nested call: its reason is better, its offset is relative to another text
+	if e, ok := errors.AsType[*Error](err); ok {
 		return &Error{Offset: -1, Reason: e.Reason, err: err}
 	}
 	return &Error{Offset: -1, Reason: "a value that does not fit", err: err}
@@ -82,7 +83,7 @@ func Unmarshal(data []byte, v any) error {
 // objects.
 func Valid(data []byte, maxDepth int) error { return check(data, maxDepth, nil) }
 
-// targetType is the type that Decode(v) writes to, nil if it is not known.
+// targetType returns the type that Decode(v) writes to, or nil if it is unknown.
 func targetType(v any) reflect.Type {
 	rv := reflect.ValueOf(v)
 	for (rv.Kind() == reflect.Pointer || rv.Kind() == reflect.Interface) && !rv.IsNil() {
@@ -124,7 +125,7 @@ func (s *scanner) refuseAt(i int, reason string) bool {
 	return false
 }
 
-// peek returns the next byte, 0 at the end (where a 0 in the text is refused as well).
+// peek returns the next byte, or 0 at the end. A 0 in the text is refused, too.
 func (s *scanner) peek() byte {
 	if s.i < len(s.data) {
 		return s.data[s.i]
@@ -150,7 +151,7 @@ func (s *scanner) space() {
 	}
 }
 
-// value reads one value that will be decoded into a t; nil: into anything.
+// value reads one value that will be decoded into a t. Nil: into any type.
 func (s *scanner) value(t reflect.Type, depth int) bool {
 	switch c := s.peek(); {
 	case c == '{':
@@ -254,7 +255,7 @@ func (s *scanner) object(t reflect.Type, depth int) bool {
 	}
 }
 
-// name reads a string and returns what it stands for.
+// name reads a string and returns it decoded.
 func (s *scanner) name() ([]byte, bool) {
 	start := s.i
 	escaped, ok := s.str()

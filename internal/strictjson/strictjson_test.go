@@ -45,7 +45,7 @@ type grant struct {
 	private string
 }
 
-// own decodes itself, strictly.
+// own has a strict UnmarshalJSON.
 type own struct{ K string }
 
 func (o *own) UnmarshalJSON(data []byte) error {
@@ -76,7 +76,7 @@ func TestAccepts(t *testing.T) {
 	assert.Equal(t, []any{json.Number("1"), json.Number("1e400"), json.Number("9007199254740993"), json.Number("0.10")}, v)
 }
 
-// The attacks that make two readers of one text disagree.
+// Texts that two parsers read differently.
 func TestAttacks(t *testing.T) {
 	for name, text := range map[string]string{
 		"the same name twice":                  `{"role":"ro","role":"admin"}`,
@@ -124,7 +124,7 @@ func TestAttacks(t *testing.T) {
 	}
 }
 
-// Each of these would do harm with encoding/json: that is what the checks above are for.
+// encoding/json accepts each of these. So the checks above are needed.
 func TestEncodingJSONWouldTakeThem(t *testing.T) {
 	for _, text := range []string{
 		`{"role":"ro","role":"admin"}`, `{"role":"ro","ROLE":"admin"}`, `{"Role":"admin"}`,
@@ -151,18 +151,18 @@ func TestStrings(t *testing.T) {
 		assert.Equal(t, loose, strict)
 	}
 	for _, text := range []string{
-		// surrogates without their other half
+		// lone surrogates
 		`"\ud800"`, `"\uDADA"`, `"\udc00"`, `"\udc00\udc00"`, `"\uDFAA"`, `"\uD888\u1234"`, `"\uD800\n"`, `"\ud800abc"`,
 		`"\uD800\uD800"`,
 		`"\uD800\uD800\uDC00"`, `"\uDd1e\uD834"`, `"\uD834\\uDD1E"`, `"\uD834 \uDD1E"`, `"\ud800\u0041"`,
 		`"\ud800\ue000"`,
-		// escapes that are none
+		// invalid escapes
 		`"\`, `"\"`, `"\u"`, `"\u0"`, `"\u00A"`, `"\u00A`, `"\uD834\u"`, `"\uD834\uD"`, `"\uD800\u1x"`,
 		`"\uD834\`, `"\u 123"`,
 		`"\u+123"`, `"\U0041"`, `"\x00"`, `"\a"`, `"\'"`, `"\0"`, "\"\\\t\"", "\"\\\x00\"", "\"\\\u00e9\"",
 		"\"\\\xe5\"", "\"\\u\xe5\"",
 		`"\uqqqq"`, `"\u00g0"`, `"\u00:0"`, `"\u00@0"`, "\"\\u00`0\"",
-		// bytes that are no UTF-8
+		// invalid UTF-8
 		"\"\xff\"", "\"\x81\"", "\"\xe9\"", "\"\xc0\xaf\"", "\"\xe0\x80\xaf\"", "\"\xfc\x80\x80\x80\x80\x80\"",
 		"\"\xed\xa0\x80\"", "\"\xed\xbf\xbf\"", "\"\xf4\xbf\xbf\xbf\"", "\"\xf4\x90\x80\x80\"",
 		"\"\xe6\x97\xa5\xd1\x88\xfa\"",
@@ -219,7 +219,7 @@ func TestDepth(t *testing.T) {
 	assert.NoError(t, Valid([]byte(`[`+strings.Repeat(`[],{},`, 1000)+`[]]`), 2))
 }
 
-// Big inputs cost what their length costs. The benchmark below says how much; here they only have to come back.
+// The cost of big inputs is linear in their length. The benchmark below measures it. Here they only have to end.
 func TestBigInputs(t *testing.T) {
 	var v any
 	assert.Error(t, Unmarshal(bytes.Repeat([]byte{'['}, 1_000_000), &v))
@@ -262,7 +262,7 @@ func TestErrorsHoldNoContent(t *testing.T) {
 	assert.EqualError(t, err, `json: at byte 26: a value of the wrong type for "in.deny"`)
 	err = Unmarshal([]byte(`{"role": "x" "count"}`), &grant{})
 	assert.EqualError(t, err, "json: at byte 13: unexpected byte")
-	assert.ErrorContains(t, Unmarshal([]byte(`{}`), grant{}), "the target is no pointer")
+	assert.ErrorContains(t, Unmarshal([]byte(`{}`), grant{}), "the target is not a pointer")
 	assert.Error(t, Unmarshal([]byte(`{}`), nil))
 }
 
@@ -310,7 +310,7 @@ type (
 	A6      struct{ X int }
 )
 
-// The names we know of a struct are those encoding/json writes.
+// The names that fieldsOf finds are those that encoding/json writes.
 func TestFieldsAreThoseOfEncodingJSON(t *testing.T) {
 	for _, v := range []any{
 		grant{}, embedded{},
@@ -373,7 +373,7 @@ func TestFieldsAreThoseOfEncodingJSON(t *testing.T) {
 		for name := range fieldsOf(reflect.TypeOf(v)) {
 			known[name] = written[name]
 		}
-		delete(written, "raw") // what is nil is written as null: no difference in names
+		delete(written, "raw") // nil is written as null, and is not compared
 		delete(known, "raw")
 		assert.Equal(t, written, known, "%T", v)
 	}

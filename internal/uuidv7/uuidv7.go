@@ -1,5 +1,5 @@
-// Package uuidv7 makes and reads the ids of records and writes: UUIDv7 (RFC 9562), in the order in which one process made
-// them.
+// Package uuidv7 makes and reads the ids of records and writes: UUIDv7 (RFC 9562), in the order in which one process
+// made them.
 package uuidv7
 
 import (

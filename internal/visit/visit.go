@@ -1,6 +1,5 @@
-// Package visit is how a surface and the Manager speak about one request, beside the arguments of a call: the
-// surface puts a Visit into the request's context, and the Manager asks it before it reads the store for a
-// credential.
+// Package visit lets an HTTP surface limit the work of the Manager for one request. The surface puts a Visit into the
+// request's context. The Manager calls it before it reads the store for a credential.
 package visit
 
 import "context"
@@ -8,16 +7,16 @@ import "context"
 // Key is the key of the context under which a Visit is found.
 type Key struct{}
 
-// Visit is one request by a caller that is not known yet. It is safe for concurrent use.
+// Visit is one request of an unknown caller. It is safe for concurrent use.
 type Visit interface {
-	// Enter is called before the store is read for a credential that may be nobody's. With an error nothing is
-	// read, and the error is the answer. After nil, Leave is called once.
+	// Enter is called before the store is read for a credential that may be unknown. If it returns an error, the store
+	// is not read and the call fails with that error. If it returns nil, Leave is called once.
 	Enter(ctx context.Context) error
 
-	// Leave is called after that reading. Missed reports whether it found nothing.
+	// Leave is called after that read. Missed reports whether it found nothing.
 	Leave(missed bool)
 
-	// Refused is told of each refusal of a credential or caller that is known: a latchkey.Refusal.
+	// Refused is called for each refusal of a known credential or caller, with a latchkey.Refusal.
 	Refused(refusal any)
 }
 

@@ -1,4 +1,4 @@
-package doors
+package surfacetest
 
 import (
 	"context"
@@ -34,18 +34,18 @@ func TestGate(t *testing.T) {
 	g.Miss(v4)
 	require.True(t, limited(v4))
 	require.True(t, limited(netip.MustParseAddr("::ffff:192.0.2.1")), "the same, written as IPv6")
-	require.False(t, limited(netip.Addr{}), "an address that is not known is another")
+	require.False(t, limited(netip.Addr{}), "an unknown address is another")
 	for range 100 {
-		g.Miss(v4) // does not grow: the rate is what counts, not the debt
+		g.Miss(v4) // refusals beyond the rate do not add up
 	}
 	now = now.Add(500 * time.Millisecond)
 	require.False(t, limited(v4))
 	g.Miss(v4)
 	require.True(t, limited(v4))
 	now = now.Add(-24 * time.Hour)
-	require.True(t, limited(v4), "a clock that is put back refills nothing")
+	require.True(t, limited(v4), "a clock that was set back refills nothing")
 	now = now.Add(500 * time.Millisecond)
-	require.False(t, limited(v4), "and blocks nobody")
+	require.False(t, limited(v4), "and does not block")
 
 	for range 2 {
 		g.Miss(v6)
@@ -64,8 +64,8 @@ func TestGate(t *testing.T) {
 	require.NotNil(t, httpadapter.NewGate(latchkey.Rate{}, nil))
 }
 
-// A flood of addresses fills nothing, and keeps nobody out.
-func TestGateKeepsNobodyOut(t *testing.T) {
+// Requests from very many addresses do not limit another address.
+func TestGateWithManyAddressesAdmitsOthers(t *testing.T) {
 	g := httpadapter.NewGate(latchkey.Rate{Count: 1, Per: time.Hour, Burst: 499}, nil)
 	address := [16]byte{0x20, 1, 0xd, 0xb8}
 	for i := range 1 << 21 {
@@ -75,7 +75,7 @@ func TestGateKeepsNobodyOut(t *testing.T) {
 	require.NoError(t, g.Exhausted(netip.MustParseAddr("203.0.113.1")))
 }
 
-// Who waits for look-ups of its address waits no longer than its request does.
+// A request that waits for look-ups of its address stops waiting when its context is done.
 func TestWaitingForLookUpsEnds(t *testing.T) {
 	store := &countingStore{Store: memstore.New(nil), wait: make(chan struct{})}
 	keys := latchkey.New(store, nil)
@@ -101,7 +101,7 @@ func TestWaitingForLookUpsEnds(t *testing.T) {
 	require.Equal(t, int64(1), store.reads.Load())
 }
 
-// A signature that is good costs its address nothing, however often it comes.
+// Good signatures do not count against their address, however many there are.
 func TestGoodSignaturesDoNotCount(t *testing.T) {
 	key, err := latchkey.GenerateKey(nil, 1)
 	require.NoError(t, err)

@@ -1,4 +1,4 @@
-package doors
+package surfacetest
 
 import (
 	"bytes"
@@ -29,11 +29,11 @@ import (
 	"github.com/latchkey-go/latchkey/memstore"
 )
 
-// countingStore counts what is read on behalf of credentials.
+// countingStore counts the reads that are made for credentials.
 type countingStore struct {
 	latchkey.Store
 	reads atomic.Int64
-	wait  chan struct{} // nil, or what a look-up waits for
+	wait  chan struct{} // look-ups wait until it is closed; nil: they do not wait
 }
 
 func (s *countingStore) ByDigest(ctx context.Context, digests ...[32]byte) (latchkey.Found, error) {
@@ -53,7 +53,7 @@ func (s *countingStore) Secrets(ctx context.Context, owner, id string) ([]latchk
 	return s.Store.Secrets(ctx, owner, id)
 }
 
-// surface is one door, and where in a request it takes a token.
+// surface is a handler, and where in a request it takes a token.
 type surface struct {
 	name    string
 	handler http.Handler
@@ -61,7 +61,7 @@ type surface struct {
 	carry   []carrier
 }
 
-// carrier puts a token into a request, in the place of what is there.
+// carrier puts a token into a request. It replaces what is there.
 type carrier func(r *http.Request, token string)
 
 func bearer(r *http.Request, token string) { r.Header.Set("Authorization", "Bearer "+token) }
@@ -92,7 +92,7 @@ func setBody(r *http.Request, kind, text string) {
 
 var ok = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 
-// surfaces are all doors of the project. The zero Rate is each one's own.
+// surfaces returns every HTTP surface of the module. The zero Rate is the default of each.
 func surfaces(keys *latchkey.Manager, rate latchkey.Rate) []surface {
 	acme := keys.For("acme")
 	native := httpadapter.New(keys, &httpadapter.Options{QueryToken: "token", AddressRate: rate,
@@ -133,7 +133,7 @@ func surfaces(keys *latchkey.Manager, rate latchkey.Rate) []surface {
 	}
 }
 
-// Texts that are no token of the store, though their checksums are right.
+// forged returns token texts with correct checksums that no store under test knows.
 func forged(t *testing.T, n int) []string {
 	t.Helper()
 	elsewhere := latchkey.New(memstore.New(nil), nil).For("elsewhere")
@@ -148,7 +148,7 @@ func forged(t *testing.T, n int) []string {
 
 const mebi = 1 << 20
 
-// hostile are requests of a mebibyte, made to be dear.
+// hostile are requests of up to a mebibyte that are expensive to parse.
 var hostile = map[string]func(r *http.Request){
 	"list": func(r *http.Request) {
 		setBody(r, "application/json", `{"a":[`+strings.Repeat("0,", mebi/2)+`0]}`)
@@ -162,13 +162,13 @@ var hostile = map[string]func(r *http.Request){
 	"members": func(r *http.Request) {
 		setBody(r, "application/vnd.api+json", `{`+strings.Repeat(`"\u0061bcd":1,`, mebi/14)+`"a":0}`)
 	},
-	"small members": func(r *http.Request) { // short enough to be looked through
+	"small members": func(r *http.Request) { // short enough to be searched for a token
 		setBody(r, "application/json", `{`+strings.Repeat(`"\u0061":"\u0061",`, (60<<10)/18)+`"a":0}`)
 	},
 	"small objects": func(r *http.Request) {
 		setBody(r, "application/json", `{"a":[`+strings.Repeat(`{"a":{"b":1}},`, (60<<10)/14)+`0]}`)
 	},
-	"unsaid length": func(r *http.Request) {
+	"unknown length": func(r *http.Request) {
 		setBody(r, "application/json", `{"a":[`+strings.Repeat("0,", mebi/2)+`0]}`)
 		r.ContentLength = -1
 	},
@@ -181,7 +181,7 @@ var hostile = map[string]func(r *http.Request){
 	"form of fields": func(r *http.Request) {
 		setBody(r, "application/x-www-form-urlencoded", strings.Repeat("a%3C=%3C%0D%0A%22&", 399))
 	},
-	"form of what is not seen": func(r *http.Request) {
+	"form of invisible characters": func(r *http.Request) {
 		setBody(r, "application/x-www-form-urlencoded", "a="+strings.Repeat("%E2%80%8B", 5000))
 	},
 	"multipart": func(r *http.Request) {
@@ -220,8 +220,8 @@ var hostile = map[string]func(r *http.Request){
 	"cookies": func(r *http.Request) { r.Header["Cookie"] = []string{strings.Repeat("a=b; ", mebi/5)} },
 }
 
-// Whoever is nobody costs little, whatever is sent: nothing is decoded before the caller is known.
-func TestNobodyCostsLittle(t *testing.T) {
+// Requests without a valid token allocate little, whatever they hold: nothing is decoded before the caller is known.
+func TestUnauthenticatedRequestsCostLittle(t *testing.T) {
 	bad := forged(t, 1)[0]
 	rate := latchkey.Rate{Count: 1000, Per: time.Millisecond, Burst: 1e6}
 	for _, s := range surfaces(latchkey.New(memstore.New(nil), nil), rate) {
@@ -233,7 +233,7 @@ func TestNobodyCostsLittle(t *testing.T) {
 					}
 					for _, token := range []string{"", "malformed", bad} {
 						r := httptest.NewRequest(method, route, nil)
-						r.Header.Set("Origin", "https://example.com") // or the console asks no further
+						r.Header.Set("Origin", "https://example.com") // else the console refuses at once
 						make(r)
 						if token != "" && r.Header.Get("Authorization") == "" {
 							s.carry[0](r, token)
@@ -261,14 +261,14 @@ func TestNobodyCostsLittle(t *testing.T) {
 	}
 }
 
-// A flood of forged tokens from one address costs no more store reads than the address may have refused, and does
-// not keep out whoever else is behind it.
+// Many forged tokens from one address cause no more store reads than the rate of refusals allows. Other addresses are
+// not affected.
 func TestForgedTokensCostFewReads(t *testing.T) {
 	texts := forged(t, 100)
 	rate := latchkey.Rate{Count: 1, Per: time.Hour, Burst: 9}
 	for i, s := range surfaces(latchkey.New(memstore.New(nil), nil), rate) {
 		if s.name == "console" {
-			continue // who may call is the host's affair
+			continue // the host authenticates callers of the console
 		}
 		for j := range s.carry {
 			store := &countingStore{Store: memstore.New(nil)}
@@ -301,7 +301,7 @@ func TestForgedTokensCostFewReads(t *testing.T) {
 	}
 }
 
-// Who shares an address with an attacker goes on: a token that was verified needs no look-up.
+// A caller who shares an address with an attacker is not limited: a token that was verified needs no look-up.
 func TestKnownCallersPassWhileTheirAddressIsLimited(t *testing.T) {
 	keys := latchkey.New(memstore.New(nil), nil)
 	_, secret, err := keys.For("acme").Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindSecret})
@@ -321,13 +321,13 @@ func TestKnownCallersPassWhileTheirAddressIsLimited(t *testing.T) {
 	w := send(texts[1])
 	require.Equal(t, 429, w.Code)
 	require.Equal(t, "3600", w.Header().Get("Retry-After"))
-	require.Empty(t, w.Header().Get("RateLimit"), "it is no token's rate")
+	require.Empty(t, w.Header().Get("RateLimit"), "the limit is not that of a token")
 	for range 10 {
 		require.Equal(t, 200, send(secret.Reveal()).Code)
 	}
 }
 
-// Look-ups that are under way at once count before their outcome is known, and good ones are given back.
+// Concurrent look-ups count before their outcome is known. Successful ones are given back.
 func TestLookUpsAtOnceKeepToTheRate(t *testing.T) {
 	store := &countingStore{Store: memstore.New(nil), wait: make(chan struct{})}
 	keys := latchkey.New(store, nil)
@@ -355,7 +355,7 @@ func TestLookUpsAtOnceKeepToTheRate(t *testing.T) {
 	}
 	close(store.wait)
 	all.Wait()
-	for _, token := range good { // more than pass at once: those that waited were good, too
+	for _, token := range good { // more than the rate admits at once: the others waited
 		code, _ := codes.Load(token)
 		require.Equal(t, 200, code)
 	}
@@ -371,7 +371,7 @@ func TestLookUpsAtOnceKeepToTheRate(t *testing.T) {
 	require.Equal(t, map[any]int{200: 20, 401: 5, 429: 95}, refused)
 }
 
-// An address that has nothing left is refused before a body is read to find a credential in it.
+// A limited address is refused before a body is read to find a credential in it.
 func TestLimitedAddressesBodiesAreNotRead(t *testing.T) {
 	rate := latchkey.Rate{Count: 1, Per: time.Hour}
 	acme := latchkey.New(memstore.New(nil), nil).For("acme")
@@ -408,8 +408,8 @@ func (s spy) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// What is longer than a body with a token in it may be is not read for nobody.
-func TestLongBodiesOfNobodyAreNotRead(t *testing.T) {
+// Without a known caller, a body that is longer than one with a token may be is not read.
+func TestLongUnauthenticatedBodiesAreNotRead(t *testing.T) {
 	keys := latchkey.New(memstore.New(nil), nil)
 	for _, s := range surfaces(keys, latchkey.Rate{}) {
 		for _, said := range []bool{true, false} {
@@ -430,7 +430,7 @@ func TestLongBodiesOfNobodyAreNotRead(t *testing.T) {
 	}
 }
 
-// The host is asked about no more session ids of one address than it may have refused, either.
+// The rate of refusals limits the questions about session ids to the host, too.
 func TestBadSessionIDsCostFewQuestions(t *testing.T) {
 	acme := latchkey.New(memstore.New(nil), nil).For("acme")
 	asked := 0
@@ -457,7 +457,7 @@ func TestBadSessionIDsCostFewQuestions(t *testing.T) {
 	require.Equal(t, 60, asked)
 }
 
-// Bad signatures of a token that everybody knows count, too.
+// Bad signatures of a public token count, too.
 func TestBadSignaturesCostFewReads(t *testing.T) {
 	store := &countingStore{Store: memstore.New(nil)}
 	key, err := latchkey.GenerateKey(nil, 1)

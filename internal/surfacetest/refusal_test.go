@@ -1,4 +1,4 @@
-package doors
+package surfacetest
 
 import (
 	"context"
@@ -21,14 +21,14 @@ import (
 	"github.com/latchkey-go/latchkey/memstore"
 )
 
-// watched is a manager whose refusals are kept, and what OnError was told of each.
+// watched is a manager whose refusals are recorded, and what OnError was given for each.
 type watched struct {
 	t    *testing.T
 	keys *latchkey.Manager
 	acme latchkey.Account
 	all  []latchkey.Refusal
 	told []latchkey.Refusal
-	who  []string // the token that OnError finds by AccessFrom
+	ids  []string // the token that OnError finds by AccessFrom
 }
 
 func newWatched(t *testing.T) *watched {
@@ -42,7 +42,7 @@ func newWatched(t *testing.T) *watched {
 func (w *watched) onError(r *http.Request, _ error) {
 	refusal, _ := httpadapter.RefusalFrom(r.Context())
 	access, _ := httpadapter.AccessFrom(r.Context())
-	w.told, w.who = append(w.told, refusal), append(w.who, access.TokenID())
+	w.told, w.ids = append(w.told, refusal), append(w.ids, access.TokenID())
 }
 
 func (w *watched) issue(kind latchkey.Kind, s latchkey.Settings) (id, text string) {
@@ -52,10 +52,10 @@ func (w *watched) issue(kind latchkey.Kind, s latchkey.Settings) (id, text strin
 	return t.ID, secret.Reveal()
 }
 
-// refused sends a request that must be refused, and told once to the host and never to the caller.
+// refused sends a request that must be refused. The refusal is reported to the host once, and not to the caller.
 func (w *watched) refused(h http.Handler, r *http.Request, id, reason string) latchkey.Refusal {
 	w.t.Helper()
-	w.all, w.told, w.who = nil, nil, nil
+	w.all, w.told, w.ids = nil, nil, nil
 	out := httptest.NewRecorder()
 	h.ServeHTTP(out, r)
 	require.Len(w.t, w.all, 1, out.Body.String())
@@ -69,7 +69,7 @@ func (w *watched) refused(h http.Handler, r *http.Request, id, reason string) la
 	if id != "" {
 		require.NotContains(w.t, said, id)
 	}
-	if !strings.Contains(said, "<html") { // the console names whose tokens it shows, to who is signed in there
+	if !strings.Contains(said, "<html") { // the console shows the owner to its signed-in user
 		require.NotContains(w.t, said, "acme")
 	}
 	return w.all[0]
@@ -98,9 +98,9 @@ func TestWhoWasRefused(t *testing.T) {
 	require.Equal(t, latchkey.Read, r.Action)
 	require.Equal(t, latchkey.Resource("invoices"), r.Resource)
 	require.Equal(t, netip.MustParseAddr("192.0.2.1"), r.Address)
-	require.Equal(t, []string{id}, w.who)
+	require.Equal(t, []string{id}, w.ids)
 	w.refused(a.RequireRows(latchkey.Read, "invoices")(ok), w.get("/", text), id, "denied")
-	require.Equal(t, []string{id}, w.who)
+	require.Equal(t, []string{id}, w.ids)
 	w.refused(a.Authenticate(a.Require(latchkey.Read, "invoices")(ok)), w.get("/", text), id, "denied")
 	own := a.Authenticate(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		access, _ := httpadapter.AccessFrom(r.Context())
@@ -117,7 +117,7 @@ func TestWhoWasRefused(t *testing.T) {
 
 	other := httpadapter.New(w.keys, &httpadapter.Options{Owner: "other", OnError: w.onError})
 	w.refused(other.Authenticate(ok), w.get("/", text), id, "foreign_owner")
-	require.Equal(t, []string{""}, w.who, "a token that is refused gives no access")
+	require.Equal(t, []string{""}, w.ids, "a token that is refused gives no access")
 	w.refused(a.Authenticate(other.Require(latchkey.Read, "x")(ok)), w.get("/", text), id, "unaccepted")
 
 	limitedID, limited := w.issue(latchkey.KindAPIKey, latchkey.Settings{Limits: latchkey.Limits{
@@ -131,9 +131,9 @@ func TestWhoWasRefused(t *testing.T) {
 
 	require.NoError(t, w.acme.Revoke(t.Context(), id, ""))
 	w.refused(a.Authenticate(ok), w.get("/", text), id, "revoked")
-	require.Equal(t, []string{""}, w.who)
+	require.Equal(t, []string{""}, w.ids)
 
-	// Nobody, trouble and the mistakes of a known caller are no refusals of a token.
+	// Requests without a token, failures and invalid requests of a known caller are no refusals of a token.
 	w.all = nil
 	for _, r := range []*http.Request{w.get("/", ""), w.get("/", "nonsense")} {
 		a.Authenticate(ok).ServeHTTP(httptest.NewRecorder(), r)
@@ -160,7 +160,7 @@ func TestDocumentedSurfacesTellWhoWasRefused(t *testing.T) {
 	iex := apperate.Handler(w.acme, &apperate.Options{OnError: w.onError}, http.HandlerFunc(
 		func(rw http.ResponseWriter, r *http.Request) { apperate.WriteError(rw, r, latchkey.ErrDenied) }))
 	w.refused(iex, w.get("/v1/data/ACME/CARS?token="+page, ""), pageID, "denied")
-	require.Equal(t, []string{pageID}, w.who)
+	require.Equal(t, []string{pageID}, w.ids)
 	w.refused(iex, w.get("/v1/data/CORE/PREMIUM_X?token="+page, ""), pageID, "denied")
 	w.refused(iex, w.get("/v1/account/usage?token="+page, ""), pageID, "denied")
 	w.refused(iex, w.get("/v1/stock/aapl/quote?token="+page, ""), pageID, "over_limit")
