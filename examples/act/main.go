@@ -1,4 +1,4 @@
-// Somebody administers tokens: each call is checked against the rights of the actor, and recorded under its name.
+// Administration of tokens on behalf of an actor: each call is checked against its rights and recorded with its id.
 package main
 
 import (

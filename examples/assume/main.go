@@ -1,4 +1,4 @@
-// Permission logic without tokens: tested with no store, and asked for somebody the host has authenticated itself.
+// Permission logic without tokens: rules are tested without a store, and used for a person that the host authenticated.
 package main
 
 import (
@@ -10,11 +10,11 @@ import (
 	"github.com/latchkey-go/latchkey/memstore"
 )
 
-// staff is what everybody on the staff may do. Rules are values; policy_test.go tests them as such.
+// staff is what each member of the staff may do. Rules are values: policy_test.go tests them.
 var staff = latchkey.Permissions{
 	latchkey.Allow(latchkey.Read, latchkey.Update).On("dataset/*"),
 	latchkey.Deny(latchkey.Any).On("dataset/payroll"),
-	// Grant adds to what was said so far: everybody sees their own line.
+	// Grant adds to the rules before it: each member reads its own row.
 	latchkey.Grant(latchkey.Read).On("dataset/payroll").Where(latchkey.Where("person", latchkey.Eq, latchkey.Self)),
 }
 

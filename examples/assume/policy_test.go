@@ -16,7 +16,7 @@ func TestStaff(t *testing.T) {
 		{latchkey.Update, "dataset/orders", true},
 		{latchkey.Delete, "dataset/orders", false},
 		{latchkey.Update, "dataset/payroll", false},
-		{latchkey.Read, "dataset/payroll", false}, // some rows is not all rows
+		{latchkey.Read, "dataset/payroll", false}, // some rows only
 		{latchkey.Read, "latchkey/token/1", false},
 	} {
 		if got := staff.Allows(c.action, c.on); got != c.want {

@@ -1,4 +1,4 @@
-// Tokens before the handlers of a net/http mux.
+// Middleware that checks tokens before the handlers of a net/http mux.
 package main
 
 import (
@@ -19,7 +19,7 @@ func routes(keys *latchkey.Manager) http.Handler {
 	auth := httpadapter.New(keys, nil)
 	mux := http.NewServeMux()
 	mux.Handle("GET /me", auth.Authenticate(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		access, _ := httpadapter.AccessFrom(r.Context()) // without one: the zero Access, which may do nothing
+		access, _ := httpadapter.AccessFrom(r.Context()) // without an Access: the zero Access, which may do nothing
 		fmt.Fprint(w, access.Owner())
 	})))
 	mux.Handle("DELETE /data/{id}", auth.Require(latchkey.Delete, "dataset/{id}")(

@@ -1,4 +1,4 @@
-// A keyring: secrets that can be shown again, and the change to a new key.
+// A keyring: secrets that can be revealed later, and the change to a new key.
 package main
 
 import (
@@ -17,7 +17,7 @@ func main() {
 }
 
 func run(ctx context.Context) error {
-	first, err := latchkey.GenerateKey(nil, 1) // once; then keep 1 and first.Secret where your other secrets are
+	first, err := latchkey.GenerateKey(nil, 1) // once; then store 1 and first.Secret with your other secrets
 	if err != nil {
 		return err
 	}
@@ -37,7 +37,7 @@ func run(ctx context.Context) error {
 	}
 	fmt.Println("the same:", shown.Reveal() == secret.Reveal())
 
-	// A new key seals what is made from now on. The old one stays, for what it sealed and digested.
+	// A new key seals new secrets. The old key stays, for what it sealed and digested.
 	second, err := latchkey.GenerateKey(nil, 2)
 	if err != nil {
 		return err
@@ -52,7 +52,7 @@ func run(ctx context.Context) error {
 	_, err = keys.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()})
 	fmt.Println("and it is still good:", err)
 
-	// Without the ring the secret stays where it is.
+	// Without the keyring the secret cannot be revealed.
 	_, err = latchkey.New(store, nil).For("acme").Reveal(ctx, token.ID)
 	fmt.Println("without a ring:", err)
 	return nil

@@ -7,6 +7,6 @@ func Example() {
 	// read orders: <nil>
 	// update orders: <nil>
 	// read payroll: latchkey: denied read on "dataset/payroll"
-	// update orders, by the old photograph: true
+	// update orders, by the old snapshot: true
 	// update orders, now: false
 }

@@ -1,4 +1,4 @@
-// Roles, a key that has them, and what it may do.
+// Roles, a key that has one, and what the key may do.
 package main
 
 import (
@@ -48,7 +48,7 @@ func run(ctx context.Context) error {
 	fmt.Println("update orders:", access.Check(latchkey.Update, "dataset/orders"))
 	fmt.Println("read payroll:", access.Check(latchkey.Read, "dataset/payroll"))
 
-	// An Access is a photograph: the change of a role shows in the next one.
+	// An Access is a snapshot: the change of a role shows in the next one.
 	if _, err := acme.UpdateRole(ctx, editor.ID, func(r *latchkey.Role) error {
 		r.Permissions = nil
 		return nil
@@ -59,7 +59,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println("update orders, by the old photograph:", access.Allows(latchkey.Update, "dataset/orders"))
+	fmt.Println("update orders, by the old snapshot:", access.Allows(latchkey.Update, "dataset/orders"))
 	fmt.Println("update orders, now:", now.Allows(latchkey.Update, "dataset/orders"))
 	return nil
 }

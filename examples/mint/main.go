@@ -1,4 +1,4 @@
-// A backend with a key makes short-lived tokens for people, each narrowed to what that person may see.
+// A backend with a key mints short-lived tokens, each narrowed to what one person may do.
 package main
 
 import (
@@ -55,7 +55,7 @@ func run(ctx context.Context) error {
 	fmt.Println("reads where", rows)
 	fmt.Println(ada.Check(latchkey.Delete, "dataset/orders"))
 
-	// What the parent loses, its children lose at once.
+	// When the parent is revoked, its children are no longer valid.
 	if err := acme.Revoke(ctx, key.ID, "leaked"); err != nil {
 		return err
 	}

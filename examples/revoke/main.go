@@ -1,4 +1,4 @@
-// How tokens end: rotation with an overlap, revocation that bites children at once, and idling out.
+// How tokens end: by rotation with an overlap, by revocation, which ends minted tokens too, and by idling.
 package main
 
 import (
@@ -46,7 +46,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 	now = now.Add(20 * time.Minute)
-	verify("child:", child) // used, so its half hour begins anew
+	verify("child:", child) // used, so its idle time starts again
 	now = now.Add(29 * time.Minute)
 	verify("child:", child)
 	now = now.Add(30 * time.Minute)

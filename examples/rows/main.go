@@ -1,4 +1,4 @@
-// A caller who may see some rows only: in SQL, and in memory.
+// A caller that may read some rows only, in SQL and in memory.
 package main
 
 import (
@@ -11,7 +11,7 @@ import (
 	"github.com/latchkey-go/latchkey/memstore"
 )
 
-// orders says once where the fields of conditions live in SQL. Columns come from here only, never from input.
+// orders maps the fields of conditions to SQL columns. Columns come from here only, never from input.
 var orders = latchkey.NewSchema(latchkey.Fields{
 	"region": {Column: "o.region", Type: latchkey.Text},
 	"amount": {Column: "o.amount", Type: latchkey.Integer},
@@ -38,7 +38,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 
-	// Some rows is not all rows: Check refuses, so nobody can forget the filter.
+	// Check fails if only some rows are allowed, so a program cannot forget the filter.
 	err = access.Check(latchkey.Read, "dataset/orders")
 	if denied, ok := errors.AsType[*latchkey.DeniedError](err); ok && denied.Rows {
 		fmt.Println("some rows only")

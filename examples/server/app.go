@@ -13,10 +13,10 @@ import (
 	"github.com/latchkey-go/latchkey/sqlstore"
 )
 
-// owner is the one account of this server.
+// owner is the only owner of this server.
 const owner = "demo"
 
-// app is the server's parts, wired.
+// app holds the parts of the server.
 type app struct {
 	log      *slog.Logger
 	db       *database
@@ -29,7 +29,7 @@ type app struct {
 	graphql  schemas
 }
 
-// open opens the database and makes ready what is not there yet.
+// open opens the database and sets up what is missing.
 func open(ctx context.Context, cfg config, log *slog.Logger) (_ *app, err error) {
 	pool, err := cfg.db.open()
 	if err != nil {
@@ -41,7 +41,7 @@ func open(ctx context.Context, cfg config, log *slog.Logger) (_ *app, err error)
 			db.Close()
 		}
 	}()
-	// Whatever follows looks first what is done, and one process at a time does: servers may all start at once.
+	// Each step below first checks what is done. One process at a time does this, for several servers may start at once.
 	release, err := db.engine.alone(ctx, db.DB)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", cfg.db.shown, err)
@@ -98,7 +98,7 @@ func (a *app) routes() http.Handler {
 	return a.withApperate(a.withDatoCMS(mux))
 }
 
-// purgeHourly removes what is over until ctx ends.
+// purgeHourly purges the store every hour, until ctx ends.
 func (a *app) purgeHourly(ctx context.Context) {
 	tick := time.NewTicker(time.Hour)
 	defer tick.Stop()
@@ -123,7 +123,7 @@ func (a *app) purgeHourly(ctx context.Context) {
 	}
 }
 
-// close writes what is still in memory and lets go of the database.
+// close flushes what is in memory and closes the database.
 func (a *app) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()

@@ -19,21 +19,21 @@ import (
 	"github.com/latchkey-go/latchkey/httpadapter/apperate"
 )
 
-// The workspace of this server, in the words of IEX Cloud, and what a publishable token of it may do: read the
-// product's own data and the penguins.
+// The workspace of this server, in the terms of IEX Cloud. A publishable token may read the product's own data and the
+// penguins.
 const workspace = "ACME"
 
 func apperatePermissions() latchkey.Permissions {
 	grant := apperate.Grant{Datasets: []apperate.DatasetGrant{{Workspace: workspace, ID: "PENGUINS", Read: true}}}
 	p, err := grant.Permissions()
-	if err != nil { // its ids stand above
+	if err != nil { // only for invalid ids, and the ids above are valid
 		panic(err)
 	}
 	return p
 }
 
-// withApperate serves IEX Cloud's paths, and leaves all others to next. It stands before the mux, for some of the
-// product's clients send "//", which a mux would redirect.
+// withApperate serves the paths of IEX Cloud, and passes all others to next. It runs before the mux, because some
+// clients of the product send "//", which a mux would redirect.
 func (a *app) withApperate(next http.Handler) http.Handler {
 	sets := a.apperateSets()
 	data := http.NewServeMux()
@@ -70,7 +70,7 @@ func (a *app) withApperate(next http.Handler) http.Handler {
 	gateway := apperate.Handler(a.account, &apperate.Options{
 		Rows:   true,
 		Logger: a.log,
-		// Everybody calls from this machine: what bounds one caller elsewhere would bound all of them here.
+		// All callers of this demonstration share one address, so a limit per address would limit all of them.
 		AddressRate: latchkey.Rate{Count: 2000, Per: time.Second, Burst: 2000},
 	}, data)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -84,14 +84,14 @@ func (a *app) withApperate(next http.Handler) http.Handler {
 
 func nothingHere(*http.Request, *apperate.Call) (any, error) { return nil, latchkey.ErrNotFound }
 
-// An apperateSet is a table as a data set of IEX Cloud: the first field is the key, a whole number.
+// An apperateSet is a table as a data set of IEX Cloud. The first field is the key, an integer.
 type apperateSet struct {
 	db     *database
 	table  string
 	on     latchkey.Resource
 	fields []apperateField // the key first
 	schema *latchkey.Schema
-	// counted: changes raise penguin_counts, and a row's dv.
+	// counted: changes increment penguin_counts and the dv of the row.
 	counted bool
 }
 
@@ -181,7 +181,7 @@ func (s *apperateSet) read(ctx context.Context, q querier, rows latchkey.Conditi
 	if keys != nil {
 		ids := []any{}
 		for _, key := range keys {
-			if id, err := strconv.ParseInt(key, 10, 64); err == nil { // else no row has it
+			if id, err := strconv.ParseInt(key, 10, 64); err == nil { // otherwise no row has it
 				ids = append(ids, id)
 			}
 		}
@@ -215,11 +215,11 @@ func (s *apperateSet) read(ctx context.Context, q querier, rows latchkey.Conditi
 	return records, err
 }
 
-// maxBatch bounds the keys of one request.
+// maxBatch is how many keys a request may name.
 const maxBatch = 100
 
-// readSets answers the records of one data set or of several, one after the other. The gateway has seen that the caller
-// may read each of them.
+// readSets replies with the records of one data set or of several, one after the other. The gateway has checked that
+// the caller may read each of them.
 func readSets(sets map[string]apperateSet) func(*http.Request, *apperate.Call) (any, error) {
 	return func(r *http.Request, c *apperate.Call) (any, error) {
 		query, err := url.ParseQuery(r.URL.RawQuery)
@@ -232,7 +232,7 @@ func readSets(sets map[string]apperateSet) func(*http.Request, *apperate.Call) (
 				return nil, httpadapter.ErrBadRequest
 			}
 		}
-		answer := []record{} // a key that is not there is no error
+		answer := []record{} // a missing key is not an error
 		for _, id := range c.Datasets {
 			set, ok := sets[id]
 			if !ok {
@@ -252,7 +252,7 @@ func readSets(sets map[string]apperateSet) func(*http.Request, *apperate.Call) (
 	}
 }
 
-// oneSet is the data set of a request that writes.
+// oneSet returns the data set of a request that writes.
 func oneSet(sets map[string]apperateSet, c *apperate.Call) (*apperateSet, error) {
 	if len(c.Datasets) != 1 {
 		return nil, httpadapter.ErrBadRequest
@@ -264,8 +264,8 @@ func oneSet(sets map[string]apperateSet, c *apperate.Call) (*apperateSet, error)
 	return &set, nil
 }
 
-// writeSet writes an array of records, all or none. A record takes the place of the one with its key; one without a
-// key gets one.
+// writeSet writes an array of records, all or none. A record replaces the one with its key. One without a key gets a
+// new key.
 func writeSet(sets map[string]apperateSet) func(*http.Request, *apperate.Call) (any, error) {
 	return func(r *http.Request, c *apperate.Call) (any, error) {
 		set, err := oneSet(sets, c)
@@ -293,7 +293,7 @@ func writeSet(sets map[string]apperateSet) func(*http.Request, *apperate.Call) (
 
 // readRecords reads a JSON array of objects, or one object.
 func readRecords(r *http.Request) ([]latchkey.Row, error) {
-	text, err := io.ReadAll(r.Body) // the gateway has bounded it
+	text, err := io.ReadAll(r.Body) // the gateway has limited its length
 	if err != nil {
 		return nil, httpadapter.ErrBadRequest
 	}
@@ -310,7 +310,7 @@ func readRecords(r *http.Request) ([]latchkey.Row, error) {
 	return rows, nil
 }
 
-// put writes one whole record: what it leaves out it does not have.
+// put replaces a whole record: a field that is left out has no value.
 func (s *apperateSet) put(ctx context.Context, tx *sql.Tx, access latchkey.Access, given latchkey.Row) error {
 	key := s.fields[0]
 	var before latchkey.Row
@@ -382,7 +382,7 @@ func (s *apperateSet) count(ctx context.Context, tx *sql.Tx, counter string) err
 	return s.db.count(ctx, tx, counter)
 }
 
-// deleteFromSet deletes records by their keys, those that are there.
+// deleteFromSet deletes records by their keys. It ignores missing ones.
 func deleteFromSet(sets map[string]apperateSet) func(*http.Request, *apperate.Call) (any, error) {
 	return func(r *http.Request, c *apperate.Call) (any, error) {
 		set, err := oneSet(sets, c)
@@ -435,9 +435,9 @@ func listSets(sets map[string]apperateSet) func(*http.Request, *apperate.Call) (
 	}
 }
 
-// messageBudget sets how many credits the whole account may spend in a calendar month, as the holder of the secret
-// token asks for it. What an account may spend is its host's to say, so the gateway leaves this call to the host,
-// which says yes here. One of the product's clients asks for pay-as-you-go by this call, too.
+// messageBudget sets how many credits the account may spend in a calendar month, as the holder of the secret token
+// requests. The host decides what an account may spend, so the gateway leaves this call to the host. This host accepts
+// every amount. One client of the product also requests pay-as-you-go by this call.
 func messageBudget(r *http.Request, c *apperate.Call) (any, error) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
@@ -464,7 +464,7 @@ func messageBudget(r *http.Request, c *apperate.Call) (any, error) {
 	return object{"totalMessages": total}, nil
 }
 
-// payAsYouGo is what this server does not have: whoever switches it off has it so already.
+// payAsYouGo replies to requests for pay-as-you-go, which this server does not have. Switching it off succeeds.
 func payAsYouGo(r *http.Request, _ *apperate.Call) (any, error) {
 	allow := []string{}
 	query, err := url.ParseQuery(r.URL.RawQuery)
@@ -472,12 +472,12 @@ func payAsYouGo(r *http.Request, _ *apperate.Call) (any, error) {
 		return nil, httpadapter.ErrBadRequest
 	}
 	allow = append(allow, query["allow"]...)
-	body, err := io.ReadAll(r.Body) // the gateway has bounded it
+	body, err := io.ReadAll(r.Body) // the gateway has limited its length
 	if err != nil {
 		return nil, httpadapter.ErrBadRequest
 	}
 	var given struct{ Allow *bool }
-	if json.Unmarshal(body, &given) == nil && given.Allow != nil { // iexjs sends a body that is no JSON
+	if json.Unmarshal(body, &given) == nil && given.Allow != nil { // iexjs sends a body that is not JSON
 		allow = append(allow, strconv.FormatBool(*given.Allow))
 	}
 	switch {

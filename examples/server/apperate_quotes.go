@@ -8,7 +8,7 @@ import (
 	"github.com/latchkey-go/latchkey/httpadapter/apperate"
 )
 
-// quote is a sample of IEX Cloud's own data. The figures never change: they are nobody's prices.
+// quote is a sample of IEX Cloud's own data. The figures never change. They are not real prices.
 type quote struct {
 	Symbol        string  `json:"symbol"`
 	CompanyName   string  `json:"companyName"`
@@ -58,7 +58,7 @@ func stockPrice(r *http.Request, _ *apperate.Call) (any, error) {
 	return q.LatestPrice, nil
 }
 
-// coreQuotes answers the records of the symbols that are there.
+// coreQuotes replies with the records of the known symbols.
 func coreQuotes(_ *http.Request, c *apperate.Call) (any, error) {
 	found := []quote{}
 	for _, symbol := range c.Keys {

@@ -12,15 +12,15 @@ import (
 	"github.com/latchkey-go/latchkey/httpadapter/console"
 )
 
-// mountConsole serves the token page at /console/. Whoever reaches this server is signed in as demo, who may do
-// everything: a real host asks its own session system here.
+// mountConsole serves the console at /console/. Every visitor of this server is signed in as demo, which may do
+// everything. A real host asks its own session system here.
 func (a *app) mountConsole(mux *http.ServeMux) {
 	demo := a.account.Assume(latchkey.Client{ID: "demo", Name: "demo"}, latchkey.Permissions{
 		latchkey.Allow(latchkey.Any).On("*"),
 		latchkey.Allow(latchkey.Any).On("latchkey/*"),
 	})
 	signedIn := func(r *http.Request) (latchkey.Account, latchkey.Access, error) {
-		// As nobody has to prove anything, a page of another site must not get here under a name of its own (DNS rebinding).
+		// There is no authentication, so a page of another site must not reach this by DNS rebinding.
 		if !ownHost(r.Host) {
 			return latchkey.Account{}, latchkey.Access{}, latchkey.ErrDenied
 		}
@@ -28,7 +28,7 @@ func (a *app) mountConsole(mux *http.ServeMux) {
 	}
 	sets := a.apperateSets()
 	console.Mount(mux, "/console", signedIn, &console.Options{
-		// The switches and chips of IEX's own page: real rights of the gateway under /v1/.
+		// The switches and chips of IEX's own page. They are rights that the gateway under /v1/ checks.
 		Catalogue: console.Apperate(),
 		Names: func(*http.Request) (names []string) {
 			for _, id := range slices.Sorted(maps.Keys(sets)) {
@@ -51,7 +51,7 @@ func (a *app) mountConsole(mux *http.ServeMux) {
 	})
 }
 
-// ownHost says whether a Host header is an address or "localhost", which no other site can have for a name.
+// ownHost reports whether a Host header is an address or "localhost", which no other site can use as a name.
 func ownHost(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name

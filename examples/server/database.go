@@ -14,7 +14,7 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// database is the database of this server. What differs between engines is said by engine and by nothing else.
+// database is the database of this server. Only engine knows what differs between engines.
 type database struct {
 	*sql.DB
 	engine *engine
@@ -26,7 +26,8 @@ type engine struct {
 	// Transactions that write wait for each other. On SQLite all do, from their start (_txlock=immediate).
 	isolation sql.IsolationLevel
 	waits     bool
-	// alone waits until no other process is starting on this database. The lock ends with the process, at the latest.
+	// alone takes a lock, so that one process at a time starts on this database. The lock ends with
+	// the process, at the latest.
 	alone func(ctx context.Context, db *sql.DB) (release func(), err error)
 }
 
@@ -41,7 +42,7 @@ var postgresEngine = &engine{
 	dialect: latchkey.Postgres,
 	types: strings.NewReplacer("{name}", "TEXT", "{text}", "TEXT", "{integer}", "BIGINT", "{number}", "DOUBLE PRECISION",
 		"{options}", ""),
-	isolation: sql.LevelReadCommitted, // whoever waited sees what the one before wrote
+	isolation: sql.LevelReadCommitted, // a transaction that waited sees what the one before it wrote
 	waits:     true,
 	alone:     aloneOnPostgres,
 }
@@ -55,11 +56,11 @@ var mysqlEngine = &engine{
 	alone:     aloneOnMySQL,
 }
 
-// tables are made one by one, for MySQL commits each at once. None is made twice.
+// tables are created one by one, because MySQL commits each at once. None is created twice.
 var tables = []string{
 	`server_setup (name {name} PRIMARY KEY, value {text} NOT NULL)`,
-	// The last id that a row of a table was given: that of a deleted row is never given again. A table whose rows were not
-	// loaded yet is not listed. Whoever writes locks the row of penguins first.
+	// The last id that was given to a row of a table. The id of a deleted row is never given again. A table whose rows
+	// were not loaded yet is not listed. Every transaction that writes locks the row of penguins first.
 	`last_ids (name {name} PRIMARY KEY, id {integer} NOT NULL)`,
 	`penguins (
 		id {integer} PRIMARY KEY,
@@ -86,7 +87,7 @@ func (db *database) makeTables(ctx context.Context) error {
 	return nil
 }
 
-// write runs do in one transaction, which no other one that writes runs beside.
+// write runs do in a transaction. Only one transaction that writes runs at a time.
 func (db *database) write(ctx context.Context, do func(*sql.Tx) error) error {
 	tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: db.engine.isolation})
 	if err != nil {
@@ -96,7 +97,8 @@ func (db *database) write(ctx context.Context, do func(*sql.Tx) error) error {
 	if db.engine.waits {
 		var id int64
 		err := tx.QueryRowContext(ctx, `SELECT id FROM last_ids WHERE name = 'penguins' FOR UPDATE`).Scan(&id)
-		if err != nil && !errors.Is(err, sql.ErrNoRows) { // none: nothing is loaded, and this process is alone
+		// no row: nothing is loaded, and this process holds the lock of the start
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return unavailable(err)
 		}
 	}
@@ -106,7 +108,7 @@ func (db *database) write(ctx context.Context, do func(*sql.Tx) error) error {
 	return unavailable(tx.Commit())
 }
 
-// load fills a table with its first rows, unless that was done before: all of it happens, or nothing.
+// load fills a table with its first rows in one transaction, unless that was done before.
 func (db *database) load(ctx context.Context, table string, fill func(*sql.Tx) error) error {
 	return db.write(ctx, func(tx *sql.Tx) error {
 		var loaded, last int64
@@ -116,7 +118,7 @@ func (db *database) load(ctx context.Context, table string, fill func(*sql.Tx) e
 		if err != nil || loaded > 0 {
 			return err
 		}
-		if last == 0 { // else the rows are of an earlier version of this program
+		if last == 0 { // otherwise an earlier version of this program loaded the rows
 			if err := fill(tx); err != nil {
 				return err
 			}
@@ -125,7 +127,7 @@ func (db *database) load(ctx context.Context, table string, fill func(*sql.Tx) e
 	})
 }
 
-// nextID gives the next row of a table its id.
+// nextID returns the id of the next row of a table.
 func (db *database) nextID(ctx context.Context, tx *sql.Tx, table string) (id int64, err error) {
 	if err := db.statement(`UPDATE last_ids SET id = id + 1 WHERE name = ?`, table).exec(ctx, tx); err != nil {
 		return 0, err
@@ -134,7 +136,7 @@ func (db *database) nextID(ctx context.Context, tx *sql.Tx, table string) (id in
 	return id, err
 }
 
-// takeID says that a row has an id of the caller's choice.
+// takeID records that a row has an id that the caller chose.
 func (db *database) takeID(ctx context.Context, tx *sql.Tx, table string, id any) error {
 	return db.statement(`UPDATE last_ids SET id = ? WHERE name = ? AND id < ?`, id, table, id).exec(ctx, tx)
 }
@@ -144,7 +146,7 @@ type querier interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }
 
-// A statement is a text and its arguments. Each ? of the texts it is made of becomes a placeholder of the engine.
+// A statement is a text and its arguments. Each ? of its texts becomes a placeholder of the engine.
 type statement struct {
 	dialect latchkey.Dialect
 	text    strings.Builder
@@ -181,8 +183,8 @@ func (s *statement) where(rows *latchkey.Predicate) *statement {
 	return s
 }
 
-// column is a value of a row as every driver takes it. The decimal text of a number becomes the nearest float, which
-// is what the columns keep.
+// column returns a value of a row as every driver accepts it. The decimal text of a number becomes the nearest float,
+// as in the columns.
 func column(value any) any {
 	if number, ok := value.(json.Number); ok {
 		if f, err := number.Float64(); err == nil {
@@ -207,7 +209,7 @@ func (s *statement) query(ctx context.Context, on querier, scan func(*sql.Rows) 
 	return unavailable(rows.Err())
 }
 
-// row reads the one row there must be.
+// row reads the only row.
 func (s *statement) row(ctx context.Context, on querier, into ...any) error {
 	n := 0
 	err := s.query(ctx, on, func(rows *sql.Rows) error {
@@ -225,7 +227,7 @@ func (s *statement) exec(ctx context.Context, on querier) error {
 	return unavailable(err)
 }
 
-// unavailable says that the database did not do what it can do: the caller may try again.
+// unavailable wraps an error of the database. The caller may try again.
 func unavailable(err error) error {
 	if err == nil {
 		return nil
@@ -233,7 +235,7 @@ func unavailable(err error) error {
 	return fmt.Errorf("%w: the database: %w", latchkey.ErrUnavailable, err)
 }
 
-// A cell reads a column as its field type says. Left to themselves, drivers give a text as bytes, or a number as text.
+// A cell reads a column as the type of its field. Otherwise drivers return a text as bytes, or a number as text.
 type cell struct {
 	as    latchkey.FieldType
 	value any // string, int64 or float64; nil is NULL
@@ -259,19 +261,19 @@ func scan[T any](from any) (any, error) {
 	return v.V, nil
 }
 
-// startWait is how long a start waits for another one. One takes a second or two.
+// startWait is how long a start waits for another one. A start takes a second or two.
 const startWait = time.Minute
 
 var errStarting = fmt.Errorf("another process has been starting on this database for %v", startWait)
 
 func aloneOnPostgres(ctx context.Context, db *sql.DB) (func(), error) {
-	// The lock of a transaction, not of a session: behind a pooler, a session may have several masters.
+	// A lock of the transaction, not of the session: behind a pooler, several clients share a session.
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return nil, err
 	}
 	release := func() { tx.Rollback() }
-	// It has nothing to say meanwhile, and must not be ended for that.
+	// The transaction is idle meanwhile, and must not be ended for that.
 	if _, err := tx.ExecContext(ctx, `SET LOCAL idle_in_transaction_session_timeout = 0`); err != nil {
 		release()
 		return nil, err
@@ -295,13 +297,13 @@ func aloneOnMySQL(ctx context.Context, db *sql.DB) (func(), error) {
 	if err != nil {
 		return nil, err
 	}
-	// The lock is the connection's.
+	// The lock belongs to the connection.
 	release := func() {
 		conn.Raw(func(any) error { return driver.ErrBadConn })
 		conn.Close()
 	}
 	var got sql.NullInt64
-	// Hashed, for the name of a lock has at most 64 characters and that of a database too.
+	// Hashed, because the name of a lock has at most 64 characters, and so has that of a database.
 	err = conn.QueryRowContext(ctx, `SELECT GET_LOCK(CONCAT('latchkey.server.', MD5(DATABASE())), ?)`,
 		int64(startWait/time.Second)).Scan(&got)
 	if err == nil && got.Int64 != 1 {

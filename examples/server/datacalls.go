@@ -19,8 +19,7 @@ var (
 	errNoRow     = fmt.Errorf("%w: row", latchkey.ErrNotFound)
 )
 
-// mountDataCalls serves CloudTables' data calls, which lie beside its access call and take the same key, roles and
-// conditions.
+// mountDataCalls serves the data calls of CloudTables. They take the same key, roles and conditions as its access call.
 func (a *app) mountDataCalls(mux *http.ServeMux) {
 	authorize := cloudtables.Authorize(a.account, nil)
 	for _, prefix := range []string{"/io/api/1", "/api/1"} { // self-hosted and cloud form
@@ -58,8 +57,8 @@ func handle(mux *http.ServeMux, pattern string, h http.HandlerFunc) {
 	mux.HandleFunc(pattern+"/{$}", h)
 }
 
-// visibleRows are the rows that access may do action on, bound to the data set's columns. A caller without any right
-// does not learn whether the data set exists.
+// visibleRows returns the rows on which access allows action, bound to the columns of the data set. A caller without
+// any right does not learn whether the data set exists.
 func (a *app) visibleRows(access latchkey.Access, dataset string, action latchkey.Action) (*latchkey.Predicate, error) {
 	rows, err := access.Filter(action, latchkey.Path("dataset", dataset))
 	if err != nil {
@@ -207,7 +206,7 @@ func rowID(r *http.Request) (int64, error) {
 	return id, nil
 }
 
-// rowOf is the row in the body of a call. An empty field is NULL, as an empty cell of the CSV file is.
+// rowOf returns the row in the body of a call. An empty field is NULL, like an empty cell of the CSV file.
 func rowOf(c cloudtables.Call) (latchkey.Row, error) {
 	row, unfit := latchkey.Row{}, fieldErrors{}
 	for _, name := range slices.Sorted(maps.Keys(c.Fields)) {
@@ -229,7 +228,7 @@ func rowOf(c cloudtables.Call) (latchkey.Row, error) {
 	return row, nil
 }
 
-// byID renames the fields of a row to data point ids: a value that a condition wrote may go by the display name.
+// byID renames the fields of a row to data point ids. A value that a condition forced may have the display name.
 func byID(row latchkey.Row) latchkey.Row {
 	renamed := latchkey.Row{}
 	for _, p := range points {
@@ -282,13 +281,13 @@ type reply struct {
 	Data    any  `json:"data,omitempty"`
 }
 
-// shown is the row that was written, as far as its writer may also read it.
+// shown returns the row that was written, as far as the caller may read it.
 func shown(access latchkey.Access, one penguin) rowReply {
 	err := access.CheckRow(latchkey.Read, datasetResource, penguinSchema, one.Values)
 	return rowReply{one, true, err == nil}
 }
 
-// fieldErrors says which fields of the request's row do not fit.
+// fieldErrors holds the fields of the request's row that do not fit.
 type fieldErrors []fieldStatus
 
 type fieldStatus struct {
@@ -298,8 +297,8 @@ type fieldStatus struct {
 
 func (f fieldErrors) Error() string { return "fields that do not fit" }
 
-// fieldError turns err into a fieldErrors when it speaks of a field that the caller gave. Any other ConditionError is
-// about the conditions of the request.
+// fieldError returns err as fieldErrors if it is about a field that the caller gave. Any other ConditionError is about
+// the conditions of the request.
 func fieldError(err error, given latchkey.Row) error {
 	var condition *latchkey.ConditionError
 	if errors.As(err, &condition) {
@@ -310,18 +309,19 @@ func fieldError(err error, given latchkey.Row) error {
 	return err
 }
 
-// badParameter says what is wrong with a parameter of the request. It holds no text of the caller's.
+// badParameter tells what is wrong with a parameter of the request. It holds no text of the caller.
 type badParameter string
 
 func (b badParameter) Error() string { return string(b) }
 
-// writeError answers in CloudTables' shape. Fields that do not fit are named one by one; all else is the adapter's.
+// writeError replies in the format of CloudTables. It lists the fields that do not fit. The adapter writes all other
+// errors.
 func (a *app) writeError(w http.ResponseWriter, r *http.Request, err error) {
 	var fields fieldErrors
 	if errors.As(err, &fields) {
 		writeJSON(w, http.StatusBadRequest, object{
 			"success": false, "error": "invalidField", "fieldErrors": fields,
-			// what the npm client rejects with
+			// the npm client rejects its promise with this
 			"errors": []object{{"msg": "invalidField", "data": object{"id": fields[0].Name}}},
 		})
 		return
@@ -342,7 +342,7 @@ func (a *app) writeError(w http.ResponseWriter, r *http.Request, err error) {
 	cloudtables.WriteError(w, r, err)
 }
 
-// logError logs what is our own trouble. It names the route, never the URL: that may hold a key.
+// logError logs errors of the server. It logs the route, never the URL, which may hold a key.
 func (a *app) logError(r *http.Request, err error) {
 	if status := httpadapter.ProblemOf(err).Status; status >= 500 {
 		a.log.Error("request failed", "route", r.Pattern, "status", status, "error", err)

@@ -10,7 +10,7 @@ import (
 	"github.com/latchkey-go/latchkey/httpadapter/datocms"
 )
 
-// The environments of this server, as DatoCMS means them: the primary one alone. The data set is its one model.
+// The environments of this server, in the sense of DatoCMS: only the primary one. The data set is its only model.
 const (
 	datoEnvironment = "main"
 	datoModel       = "penguin"
@@ -20,7 +20,7 @@ func (a *app) datoOptions() *datocms.Options {
 	return &datocms.Options{Environments: []string{datoEnvironment}, Logger: a.log}
 }
 
-// mountDatoCMS serves DatoCMS' management of tokens and roles, and a GraphQL endpoint that those tokens read from.
+// mountDatoCMS serves the DatoCMS calls that manage tokens and roles, and a GraphQL endpoint for those tokens.
 func (a *app) mountDatoCMS(mux *http.ServeMux) {
 	opts := a.datoOptions()
 	datocms.Mount(mux, a.account, opts)
@@ -30,9 +30,9 @@ func (a *app) mountDatoCMS(mux *http.ServeMux) {
 	mux.Handle("/graphql/", guard) // /graphql/preview, /graphql/environments/main
 }
 
-// withDatoCMS gives the paths that nothing else here serves to DatoCMS' adapter: the product's clients call many that
-// it does not have, and repeat a GET for ever unless the reply is JSON. People with a browser get the plain 404
-// still. A host with a name of its own for that product gives all of it to [datocms.Handler], and needs none of this.
+// withDatoCMS passes unknown paths to the DatoCMS adapter if a DatoCMS client requests them. Those clients call many
+// paths that the adapter lacks, and repeat a GET for ever unless the reply is JSON. A browser still gets the plain 404.
+// A host that serves the product under its own name uses [datocms.Handler] alone, and needs none of this.
 func (a *app) withDatoCMS(mux *http.ServeMux) http.Handler {
 	every := datocms.Handler(a.account, a.datoOptions())
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -44,7 +44,7 @@ func (a *app) withDatoCMS(mux *http.ServeMux) http.Handler {
 	})
 }
 
-// serves reports whether mux has the path of a request, be it for another method.
+// serves reports whether mux has the path of a request, for any method.
 func serves(mux *http.ServeMux, r *http.Request) bool {
 	for _, method := range []string{r.Method, http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete} {
 		asked := *r
@@ -56,7 +56,7 @@ func serves(mux *http.ServeMux, r *http.Request) bool {
 	return false
 }
 
-// datoCall reports whether a request looks like one of DatoCMS' clients, or like a browser that asks before such a one.
+// datoCall reports whether a request looks like one of a DatoCMS client, or like the preflight of one.
 func datoCall(r *http.Request) bool {
 	h := r.Header
 	return h.Get("X-Api-Version") != "" || h.Get("Authorization") != "" ||
@@ -64,7 +64,7 @@ func datoCall(r *http.Request) bool {
 		strings.Contains(strings.ToLower(h.Get("Access-Control-Request-Headers")), "authorization")
 }
 
-// cmaToken finds or makes the first token of that surface: its role may do everything.
+// cmaToken finds or issues the first token for DatoCMS. Its role may do everything.
 func cmaToken(ctx context.Context, account latchkey.Account) (id string, secret latchkey.Secret, err error) {
 	role, err := roleID(ctx, account, datocms.AdminRole("Admin", datoEnvironment))
 	if err != nil {

@@ -19,22 +19,22 @@ import (
 	_ "modernc.org/sqlite"
 )
 
-// A source is where -db points.
+// A source is what -db names.
 type source struct {
 	engine *engine
-	shown  string // for people: it holds no password
-	// open opens a pool. What it knows of a password stays in it, for fmt would print it from any field.
+	shown  string // for output: without the password
+	// open opens a pool. Only the closure knows the password, because fmt would print any field.
 	open func() (*sql.DB, error)
 }
 
 const forms = "-db takes the name of a SQLite file, postgres://user:password@host/database or " +
 	"mysql://user:password@host/database"
 
-// Whoever forgot the scheme, or has the DSN of another program, must not get a file of that name.
+// A DSN without a scheme, or of another program, must not be taken for the name of a file.
 var noFileName = regexp.MustCompile(
 	`(?i)://|^[^/]*:.*@|^(file|postgres|postgresql|mysql|mariadb):|(^|\s)(host|user|dbname|password)\s*=`)
 
-// sourceOf reads -db. Its errors never repeat what was given: there may be a password in it.
+// sourceOf parses -db. Its errors never repeat the value, which may hold a password.
 func sourceOf(db string) (source, error) {
 	scheme, _, isURL := strings.Cut(db, "://")
 	switch scheme = strings.ToLower(scheme); {
@@ -49,7 +49,7 @@ func sourceOf(db string) (source, error) {
 }
 
 func urlSource(dsn string, e *engine, pool func(*url.URL, url.Values) (*sql.DB, error)) (source, error) {
-	// Of a password with a bare #, ? or / in it, a part would be taken for the host or the database, which errors name.
+	// If a password holds a bare #, ? or /, a part of it would be taken for the host or the database, which errors name.
 	// Each of these leaves a # or a late @.
 	malformed := errors.New("-db is no well-formed DSN: " + forms +
 		"; what means something in a URL (such as @ / ? # % :) is written %XX in a user, a password or a name")
@@ -67,7 +67,7 @@ func urlSource(dsn string, e *engine, pool func(*url.URL, url.Values) (*sql.DB, 
 	for name := range query {
 		switch strings.ToLower(name) {
 		case "user", "password", "passwd", "pwd":
-			return source{}, errors.New("-db: the user and the password stand before the @ of a DSN, not among its parameters")
+			return source{}, errors.New("-db: put the user and the password before the @ of the DSN, not among its parameters")
 		}
 	}
 	shown := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}
@@ -81,15 +81,16 @@ func urlSource(dsn string, e *engine, pool func(*url.URL, url.Values) (*sql.DB, 
 		}
 		db.SetMaxOpenConns(16)
 		db.SetMaxIdleConns(16)
-		db.SetConnMaxIdleTime(time.Minute) // before the server, or something between, closes it
+		db.SetConnMaxIdleTime(time.Minute) // before the server, or a proxy, closes it
 		return db, nil
 	}}, nil
 }
 
-// postgresPool takes what pgx takes: host=/run/postgresql as a parameter is a socket's folder, and PGPASSWORD is heard.
+// postgresPool accepts what pgx accepts: the parameter host=/run/postgresql names the directory of a socket, and
+// PGPASSWORD is used.
 func postgresPool(u *url.URL, _ url.Values) (*sql.DB, error) {
 	config, err := pgx.ParseConfig(u.String())
-	if parse, ok := errors.AsType[*pgconn.ParseConfigError](err); ok { // its own text has the DSN in it
+	if parse, ok := errors.AsType[*pgconn.ParseConfigError](err); ok { // its own text holds the DSN
 		return nil, cmp.Or(parse.Unwrap(), errors.New("pgx cannot read it"))
 	}
 	if err != nil {
@@ -98,8 +99,8 @@ func postgresPool(u *url.URL, _ url.Values) (*sql.DB, error) {
 	return stdlib.OpenDB(*config), nil
 }
 
-// mysqlPool passes the parameters on to the driver, but socket, which is the path of a socket in place of a host.
-// MYSQL_PWD is heard, as the mysql program does.
+// mysqlPool passes the parameters to the driver, except socket, which is the path of a socket in place of a host.
+// MYSQL_PWD is used, as by the mysql program.
 func mysqlPool(u *url.URL, query url.Values) (*sql.DB, error) {
 	address := "tcp(" + net.JoinHostPort(cmp.Or(u.Hostname(), "127.0.0.1"), cmp.Or(u.Port(), "3306")) + ")"
 	if socket := query.Get("socket"); socket != "" {
@@ -109,7 +110,7 @@ func mysqlPool(u *url.URL, query url.Values) (*sql.DB, error) {
 		address = "unix(" + socket + ")"
 		query.Del("socket")
 	}
-	// The driver's own parser reads the parameters; user and password never pass through it.
+	// The parser of the driver reads the parameters, but neither user nor password.
 	config, err := mysql.ParseDSN(address + "/" + url.PathEscape(u.Path[1:]) + "?" + query.Encode())
 	if err != nil {
 		return nil, err
@@ -126,7 +127,7 @@ func mysqlPool(u *url.URL, query url.Values) (*sql.DB, error) {
 	return sql.OpenDB(connector), nil
 }
 
-// sqlitePool opens a SQLite file that only its owner can read, and makes it if need be.
+// sqlitePool opens a SQLite file that only its owner can read. It creates a missing one.
 func sqlitePool(path string) (*sql.DB, error) {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -149,7 +150,7 @@ func sqlitePool(path string) (*sql.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db.SetMaxOpenConns(8) // more readers than that gain nothing
-	db.SetMaxIdleConns(8) // a connection kept is one not opened anew
+	db.SetMaxOpenConns(8) // more readers are not faster
+	db.SetMaxIdleConns(8) // a connection that is kept need not be opened again
 	return db, nil
 }

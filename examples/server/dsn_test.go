@@ -61,8 +61,8 @@ func TestFlags(t *testing.T) {
 	}
 }
 
-// What neither names a file nor is a DSN is refused, and so is a DSN in which a part of the password would be taken for
-// a host or a database, which errors name. No refusal repeats any of it.
+// Text that neither names a file nor is a DSN is refused. So is a DSN in which a part of the password would be taken
+// for a host or a database, which errors name. No error repeats any of it.
 func TestFlagsRefuseWhatIsNoDSN(t *testing.T) {
 	const marker = "m4rker"
 	for _, db := range []string{
@@ -130,7 +130,7 @@ func TestFlagsRefuseWhatIsNoDSN(t *testing.T) {
 	}
 }
 
-// The password stays out of every error of a start, of the welcome and of whatever prints a config.
+// No error of a start, no output and no print of a config holds the password.
 func TestPasswordsAreNotShown(t *testing.T) {
 	const marker = "m4rker"
 	silent, err := net.Listen("tcp", "127.0.0.1:0") // a server that hangs up
@@ -238,7 +238,7 @@ func TestIDsAreGivenOnce(t *testing.T) {
 	insert(347)
 }
 
-// A file of the time when SQLite gave the ids itself is read as it is.
+// A file from a version in which SQLite chose the ids is read unchanged.
 func TestOlderFile(t *testing.T) {
 	p := openForTest(t)
 	for _, statement := range []string{`DROP TABLE last_ids`, `DROP TABLE penguins`,
@@ -267,8 +267,8 @@ func TestOlderFile(t *testing.T) {
 	}
 }
 
-// A start that was cut off right after it made its keyring has sealed nothing yet; still nobody may go on with another
-// one, or either would later be taken for the database's.
+// A start that was cut off right after it created its keyring has sealed nothing yet. The next start must still use
+// that keyring, or either could later be taken for that of the database.
 func TestOneKeyringFromTheStart(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "x.db")

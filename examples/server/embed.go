@@ -27,7 +27,7 @@ var loaderJS string
 //go:embed embed/page.html
 var pageHTML string
 
-// loaderStyles are the names of CloudTables' styling frameworks. Here they only become a class name.
+// loaderStyles are the styling frameworks of CloudTables. Here each is only a class name.
 var loaderStyles = map[string]bool{
 	"d": true, "auto": true, "bs": true, "bs4": true, "bs5": true, "bm": true, "dt": true, "zf": true, "ju": true,
 	"se": true, "no": true,
@@ -43,7 +43,7 @@ func (a *app) mountEmbedding(mux *http.ServeMux) {
 	mux.HandleFunc("GET /embed", a.serveEmbed)
 }
 
-// loader is the script with the names of the data set and its columns put in. Only the rows are for token holders.
+// loader returns the script with the names of the data set and its columns. Only the rows need a token.
 var loader = func() []byte {
 	type named struct {
 		ID   string `json:"id"`
@@ -73,14 +73,14 @@ func serveLoader(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Type", "text/javascript; charset=utf-8")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "public, max-age=300")
-	h.Set("Cross-Origin-Resource-Policy", "cross-origin") // other sites' pages embed it: that is its purpose
+	h.Set("Cross-Origin-Resource-Policy", "cross-origin") // pages of other sites embed it
 	w.Write(loader)
 }
 
-// serveTable answers an embedded table with the rows its token may see.
+// serveTable replies to an embedded table with the rows that its token may read.
 func (a *app) serveTable(authorize func(*http.Request) (cloudtables.Call, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		// The page is another site's and the token is the only credential: no cookie or session adds to it.
+		// The page belongs to another site. The token is the only credential: there is no cookie or session.
 		w.Header().Set("Access-Control-Allow-Origin", "*")
 		httpadapter.ForbidStoring(w.Header())
 		access, at, err := tableRequest(r, authorize)
@@ -102,8 +102,8 @@ func (a *app) serveTable(authorize func(*http.Request) (cloudtables.Call, error)
 	}
 }
 
-// preflightTable answers a browser that asks before it lets another site's page read a table: the loader needs no such
-// question, but libraries that pages use add a header of their own.
+// preflightTable replies to the preflight of a page of another site that reads a table. The loader causes none, but
+// libraries that pages use add a header of their own.
 func preflightTable(w http.ResponseWriter, _ *http.Request) {
 	h := w.Header()
 	h.Set("Access-Control-Allow-Origin", "*")
@@ -113,14 +113,14 @@ func preflightTable(w http.ResponseWriter, _ *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// tableRequest finds out whose token a table's request carries and which part of the rows it asks for.
+// tableRequest returns the Access of the token in the request of a table, and the page of rows it asks for.
 func tableRequest(r *http.Request,
 	authorize func(*http.Request) (cloudtables.Call, error)) (latchkey.Access, page, error) {
 	c, err := authorize(r)
 	if err != nil {
 		return latchkey.Access{}, page{}, err
 	}
-	// A page shows its token to everybody who opens it. An API key there is a mistake: it must not work.
+	// A page shows its token to all visitors. An API key there is a mistake and must not work.
 	if c.Access.Kind() != latchkey.KindAccess {
 		return latchkey.Access{}, page{}, &latchkey.DeniedError{Action: latchkey.Read, Resource: datasetResource}
 	}
@@ -128,7 +128,7 @@ func tableRequest(r *http.Request,
 	if err := pageNumber(query, "start", 0, &at.start); err != nil {
 		return latchkey.Access{}, page{}, err
 	}
-	if err := pageNumber(query, "length", -1, &at.limit); err != nil { // -1: no limit, as DataTables says it
+	if err := pageNumber(query, "length", -1, &at.limit); err != nil { // -1: no limit, as in DataTables
 		return latchkey.Access{}, page{}, err
 	}
 	return c.Access, at, nil
@@ -156,7 +156,7 @@ type embedder struct {
 	known  bool
 }
 
-// token mints a token that may read. A key that was revoked, or lost its role, mints nothing more.
+// token mints a token that may read. A key that was revoked, or lost its role, mints no more.
 func (e *embedder) token(ctx context.Context, keys *latchkey.Manager, account latchkey.Account) (string, error) {
 	access, err := e.verify(ctx, keys, account)
 	if err != nil {
@@ -193,8 +193,8 @@ func (e *embedder) verify(ctx context.Context, keys *latchkey.Manager,
 
 var embedPage = template.Must(template.New("embed").Parse(pageHTML))
 
-// serveEmbed shows a page as another site could have it: one script tag with a token in it. Whoever reaches this server
-// gets a token that may read, which is what a public demonstration wants and a real site decides by its own log-in.
+// serveEmbed serves a page as another site could have it: one script tag with a token in it. Every visitor of this
+// server gets a token that may read. That suits a public demonstration. A real site decides it by its own log-in.
 func (a *app) serveEmbed(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")

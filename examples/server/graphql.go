@@ -16,7 +16,7 @@ import (
 
 // A model that the caller may not read is not in the schema at all.
 const (
-	// The product has scalars of its own, which its clients' queries name in their variables.
+	// The product has its own scalars. The queries of its clients name them in their variables.
 	siteSchema = `
 schema { query: Query }
 scalar IntType
@@ -66,7 +66,7 @@ input StringFilter { eq: String! }
 var graphQLLimits = []graphql.SchemaOpt{graphql.MaxDepth(10), graphql.MaxSelections(500),
 	graphql.MaxQueryLength(32 << 10)}
 
-// complete is which birds are published: one whose record has a gap is a draft.
+// complete selects the published penguins. One with a missing value is a draft.
 var complete = func() latchkey.Condition {
 	var known []latchkey.Condition
 	for _, p := range points {
@@ -75,7 +75,7 @@ var complete = func() latchkey.Condition {
 	return latchkey.All(known...)
 }()
 
-// serveGraphQL answers a query that [datocms.Delivery] let through. The body's type is not asked: the product's client
+// serveGraphQL replies to a query that [datocms.Delivery] admitted. It ignores the content type: the product's client
 // sends JSON as text/plain.
 func (a *app) serveGraphQL(w http.ResponseWriter, r *http.Request) {
 	access, ok := httpadapter.AccessFrom(r.Context())
@@ -117,7 +117,7 @@ func (a *app) serveGraphQL(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(reply)
 }
 
-// schemaOf is what a caller may ask for, and a context that knows the rows the caller may have.
+// schemaOf returns the schema for a caller, and a context that holds the rows the caller may read.
 func (a *app) schemaOf(ctx context.Context, access latchkey.Access, d datocms.Delivered) (
 	*graphql.Schema, context.Context, error) {
 	rows, err := access.Filter(latchkey.Read, datocms.Model(d.Environment, datoModel))
@@ -125,7 +125,7 @@ func (a *app) schemaOf(ctx context.Context, access latchkey.Access, d datocms.De
 		rows = latchkey.All(rows, complete)
 	}
 	if err == nil {
-		// A role may speak of creators and workflows, which birds have none of: Bind refuses, and nothing is shown.
+		// A role may refer to creators and workflows, which penguins do not have. Then Bind fails, and no row is shown.
 		_, err = penguinSchema.Bind(rows)
 	}
 	switch {
@@ -139,7 +139,7 @@ func (a *app) schemaOf(ctx context.Context, access latchkey.Access, d datocms.De
 
 type rowsKey struct{}
 
-// schemas are the schemas of callers who may not read the one model there is, and of those who may.
+// schemas holds the schema for callers that may not read the only model, and the one for those that may.
 type schemas struct{ empty, penguins *graphql.Schema }
 
 func newSchemas(a *app) schemas {
@@ -151,7 +151,8 @@ func newSchemas(a *app) schemas {
 
 type emptyQuery struct{}
 
-// localized is what every query of the product may say. Birds are in no language, so it changes nothing.
+// localized holds the arguments that every query of the product may have. Penguins have no language, so it has no
+// effect.
 type localized struct {
 	Locale          *string
 	FallbackLocales *[]string
@@ -172,7 +173,7 @@ func (tag) Attributes() *string { return nil }
 func (tag) Content() *string    { return nil }
 func (tag) Tag() string         { return "" }
 
-// The product's scalars. What a query says must be of the JSON type that they have.
+// The scalars of the product. A value in a query must have their JSON type.
 type (
 	intType     int64
 	floatType   float64
@@ -185,7 +186,7 @@ func (booleanType) ImplementsGraphQLType(name string) bool { return name == "Boo
 
 var errScalar = errors.New("a value of another type")
 
-// UnmarshalGraphQL takes a literal of a query, or a variable as encoding/json has it.
+// UnmarshalGraphQL takes a literal of a query, or a variable as encoding/json decodes it.
 func (n *intType) UnmarshalGraphQL(value any) error {
 	switch v := value.(type) {
 	case int32:
@@ -201,7 +202,7 @@ func (n *intType) UnmarshalGraphQL(value any) error {
 	return nil
 }
 
-func (*floatType) UnmarshalGraphQL(any) error   { return errScalar } // no argument is one
+func (*floatType) UnmarshalGraphQL(any) error   { return errScalar } // no argument has this type
 func (*booleanType) UnmarshalGraphQL(any) error { return errScalar }
 
 type penguinQuery struct {
@@ -226,7 +227,7 @@ var (
 	errPage        = errors.New("first is 0 to 500, skip 0 or more")
 )
 
-// bind is the rows that filter leaves of those the caller may have.
+// bind returns the rows of filter that the caller may read.
 func (q *penguinQuery) bind(ctx context.Context, f *penguinFilter) (*latchkey.Predicate, error) {
 	rows, _ := ctx.Value(rowsKey{}).(latchkey.Condition) // none: no row
 	if f != nil && f.Species != nil {
@@ -238,7 +239,7 @@ func (q *penguinQuery) bind(ctx context.Context, f *penguinFilter) (*latchkey.Pr
 	return penguinSchema.Bind(rows)
 }
 
-// read finds the birds of a filter. Their id is no column that conditions speak of.
+// read returns the penguins of a filter. Their id is not a column of conditions.
 func (q *penguinQuery) read(ctx context.Context, f *penguinFilter, at page) ([]*penguinRecord, error) {
 	rows, err := q.bind(ctx, f)
 	if err != nil {
@@ -316,7 +317,7 @@ func (q *penguinQuery) AllPenguinsMeta(ctx context.Context, args struct {
 	return metadata{intType(c.Rows)}, nil
 }
 
-// penguinRecord is a bird as GraphQL shows it.
+// penguinRecord is a penguin as GraphQL shows it.
 type penguinRecord struct{ bird penguin }
 
 func (p *penguinRecord) ID() graphql.ID       { return graphql.ID(strconv.FormatInt(p.bird.ID, 10)) }

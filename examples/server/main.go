@@ -1,6 +1,6 @@
-// Command server is latchkey running for real: one database holds the tokens, the roles and a data set of 344
-// penguins, and CloudTables' own clients can read and change it. It is a SQLite file, or one on PostgreSQL or MariaDB
-// that several of these servers share.
+// Command server is a complete program that uses latchkey. One database holds the tokens, the roles and a data set of
+// 344 penguins, which the clients of CloudTables can read and change. It is a SQLite file, or a database on PostgreSQL
+// or MariaDB that several of these servers share.
 package main
 
 import (
@@ -30,7 +30,7 @@ func main() {
 	}
 }
 
-// config is what the flags say.
+// config holds the values of the flags.
 type config struct {
 	addr                 string
 	db                   source
@@ -51,9 +51,10 @@ func parseFlags(args []string, out io.Writer) (config, error) {
 	flags.StringVar(&c.credentials, "credentials", "",
 		"`file` the first start writes its secrets to (default: -db and \".credentials.json\"; "+
 			"must be named when -db is no file)")
-	for _, arg := range args { // what flag does not know it repeats: of a DSN too close to its flag, with the password
+	// package flag repeats unknown flags: a DSN joined to -db would be printed with its password
+	for _, arg := range args {
 		if name, _, _ := strings.Cut(arg, "="); strings.HasPrefix(name, "-") && noFileName.MatchString(name) {
-			return config{}, errors.New("there is no such flag: a DSN stands after -db and a space")
+			return config{}, errors.New("unknown flag: write -db, a space, and then the DSN")
 		}
 	}
 	if err := flags.Parse(args); err != nil {
@@ -61,9 +62,9 @@ func parseFlags(args []string, out io.Writer) (config, error) {
 	}
 	switch {
 	case noFileName.MatchString(flags.Arg(0)):
-		return config{}, errors.New("unexpected argument: everything is said with flags, a DSN with -db")
+		return config{}, errors.New("unexpected argument: use flags only, and -db for a DSN")
 	case flags.NArg() > 0:
-		return config{}, fmt.Errorf("unexpected argument %q: everything is said with flags", flags.Arg(0))
+		return config{}, fmt.Errorf("unexpected argument %q: use flags only", flags.Arg(0))
 	}
 	var err error
 	if c.db, err = sourceOf(*db); err != nil {
@@ -71,7 +72,8 @@ func parseFlags(args []string, out io.Writer) (config, error) {
 	}
 	if c.db.engine != sqliteEngine {
 		if c.keyring == "" || c.credentials == "" {
-			return config{}, errors.New("-db is no file to put others beside: name -keyring and -credentials, too")
+			return config{}, errors.New("-db is not a file: name the files of the keyring and the credentials, too, with " +
+				"-keyring and -credentials")
 		}
 		return c, nil
 	}
@@ -80,7 +82,7 @@ func parseFlags(args []string, out io.Writer) (config, error) {
 	return c, nil
 }
 
-// run serves until ctx ends, then lets requests under way finish.
+// run serves until ctx ends, then waits for running requests.
 func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
 	cfg, err := parseFlags(args, stdout)
 	if err != nil {
@@ -96,7 +98,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
 	var background sync.WaitGroup
 	defer func() {
 		cancel()
-		background.Wait() // nothing may use the database when it is closed
+		background.Wait() // they use the database, which is closed next
 		err = errors.Join(err, app.close())
 	}()
 
@@ -124,11 +126,11 @@ func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
 	case <-ctx.Done():
 	}
 	log.Info("stopping")
-	// The given context is over: what is under way gets one of its own to finish in.
+	// ctx is done. Running requests get a new context to finish in.
 	ending, cancelEnding := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancelEnding()
 	if err := server.Shutdown(ending); err != nil {
-		return fmt.Errorf("requests were still under way: %w", errors.Join(err, server.Close()))
+		return fmt.Errorf("requests were still running: %w", errors.Join(err, server.Close()))
 	}
 	return nil
 }

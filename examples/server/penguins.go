@@ -17,13 +17,13 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// The one data set of this server: 344 penguins of the Palmer Archipelago (Gorman, Williams and Fraser 2014; CC0).
+// The data set of this server: 344 penguins of the Palmer Archipelago (Gorman, Williams and Fraser 2014; CC0).
 const (
 	datasetID   = "f1b3d0c2-5a7e-4c59-9d0e-6a3f0c2b7e11"
 	datasetName = "Penguins"
 )
 
-// datasetResource is what rules and checks about the data set name.
+// datasetResource is the resource of the data set in rules and checks.
 var datasetResource = latchkey.Path("dataset", datasetID)
 
 //go:embed penguins.csv
@@ -35,7 +35,7 @@ type point struct {
 	Name   string // the display name, which conditions may use too
 	Column string
 	Type   latchkey.FieldType
-	Kind   string // the type's name in the schema call
+	Kind   string // the name of the type in the schema call
 }
 
 var points = []point{
@@ -48,7 +48,7 @@ var points = []point{
 	{"dp-7", "sex", "sex", latchkey.Text, "text"},
 }
 
-// penguinSchema knows each column under its id and its name; both are one field.
+// penguinSchema has each column under its id and its name. Both are one field.
 var penguinSchema = func() *latchkey.Schema {
 	fields := latchkey.Fields{}
 	for _, p := range points {
@@ -116,7 +116,7 @@ func (p *penguins) fill(ctx context.Context, tx *sql.Tx) error {
 				given[p.ID] = text
 			}
 		}
-		row, err := penguinSchema.Row(given) // of the text of a number it makes the number, or refuses it
+		row, err := penguinSchema.Row(given) // it parses the text of numbers, or returns an error
 		if err == nil {
 			err = p.put(ctx, tx, id, row)
 		}
@@ -131,12 +131,12 @@ func (p *penguins) put(ctx context.Context, tx *sql.Tx, id int64, row latchkey.R
 		append([]any{id}, cells(row)...)...).exec(ctx, tx)
 }
 
-// page is a part of a listing. A limit of -1 is none.
+// page is a part of a listing. A limit of -1: no limit.
 type page struct{ start, limit int64 }
 
 var everything = page{0, -1}
 
-// most is no limit, in the words of each engine.
+// most stands for no limit, on each engine.
 const most int64 = math.MaxInt64
 
 // list returns the rows that rows admits, by id. The database does the filtering.
@@ -150,7 +150,7 @@ func (p *penguins) list(ctx context.Context, rows *latchkey.Predicate, at page) 
 	return found, err
 }
 
-// get returns one row, or errNoRow when there is none that rows admits.
+// get returns one row, or errNoRow if rows admits none.
 func (p *penguins) get(ctx context.Context, rows *latchkey.Predicate, id int64) (penguin, error) {
 	one, err := p.visible(ctx, p.db, rows, id)
 	if err == nil {
@@ -159,12 +159,12 @@ func (p *penguins) get(ctx context.Context, rows *latchkey.Predicate, id int64) 
 	return one, err
 }
 
-// visible reads one row that rows admits. What is hidden and what is not there look alike: errNoRow.
+// visible reads one row that rows admits. It returns errNoRow for a hidden row as for a missing one.
 func (p *penguins) visible(ctx context.Context, q querier, rows *latchkey.Predicate, id int64) (penguin, error) {
 	return single(readPenguins(ctx, q, p.selected().where(rows).add(` AND id = ?`, id)))
 }
 
-// stored reads a row as the database keeps it, whoever may see it.
+// stored reads a row, whether or not the caller may read it.
 func (p *penguins) stored(ctx context.Context, q querier, id int64) (penguin, error) {
 	return single(readPenguins(ctx, q, p.selected().add(`id = ?`, id)))
 }
@@ -179,7 +179,7 @@ func single(found []penguin, err error) (penguin, error) {
 	return found[0], nil
 }
 
-// selected lacks its condition.
+// selected returns the SELECT without a condition.
 func (p *penguins) selected() *statement {
 	return p.db.statement(`SELECT id, dv, ` + pointColumns + ` FROM penguins WHERE `)
 }
@@ -225,7 +225,7 @@ func (p *penguins) insert(ctx context.Context, row latchkey.Row) (penguin, error
 	return one, err
 }
 
-// update replaces the values of the row that rows admits by what change makes of them, in one transaction.
+// update replaces the values of the row that rows admits by what change returns, in one transaction.
 func (p *penguins) update(ctx context.Context, rows *latchkey.Predicate, id int64,
 	change func(before latchkey.Row) (after latchkey.Row, err error)) (penguin, error) {
 	var one penguin
@@ -255,7 +255,7 @@ func (p *penguins) update(ctx context.Context, rows *latchkey.Predicate, id int6
 	return one, err
 }
 
-// delete removes the row that rows admits, when may has nothing against it.
+// delete removes the row that rows admits, unless may returns an error.
 func (p *penguins) delete(ctx context.Context, rows *latchkey.Predicate, id int64,
 	may func(before latchkey.Row) error) error {
 	return p.db.write(ctx, func(tx *sql.Tx) error {
@@ -304,8 +304,8 @@ func (p *penguins) summary(ctx context.Context, rows *latchkey.Predicate) (count
 	return c, err
 }
 
-// flush writes the count of rows read, which is kept in memory so that reading writes nothing. Other processes see it
-// from then on.
+// flush writes the count of rows read. The count is kept in memory, so that a read causes no write. Other processes see
+// it after a flush.
 func (p *penguins) flush(ctx context.Context) error {
 	n := p.read.Swap(0)
 	if n == 0 {

@@ -18,13 +18,13 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// setup remembers how far the first start came, in the same database as all else. A start that was cut off is taken up
-// where it ended: every step looks first whether it is done.
+// setup records the progress of the first start in the same database. A start that was cut off is resumed: every step
+// checks first whether it is done.
 type setup struct {
 	db     *database
 	values map[string]string
-	used   bool // the database has tokens in it, or is about to get some, of the keyring it knows
-	tokens bool // it has
+	used   bool // the database has tokens of its keyring, or is about to get some
+	tokens bool // the database has tokens
 }
 
 const (
@@ -67,8 +67,8 @@ func (s *setup) put(ctx context.Context, name, value string) error {
 	return err
 }
 
-// keyring reads the keyring file, and makes it when the database is still empty. With any other keyring, every secret
-// in the database would be unknown, so a missing or foreign one is an error.
+// keyring reads the keyring file, and creates it if the database is still empty. With another keyring every secret in
+// the database would be unknown, so a missing or a wrong one is an error.
 func (s *setup) keyring(ctx context.Context, path string) (*latchkey.Keyring, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -97,11 +97,11 @@ func (s *setup) keyring(ctx context.Context, path string) (*latchkey.Keyring, er
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 
-	// One key in common is enough: that is how a keyring is rotated.
+	// One key in common is enough, so that a keyring can be rotated.
 	prints := fingerprints(string(text))
 	known := func(print string) bool { return s.values[print] != "" }
 	if s.used && !slices.ContainsFunc(prints, known) {
-		return nil, fmt.Errorf("the keyring file %s belongs to another database: no key of it was used here", path)
+		return nil, fmt.Errorf("the keyring file %s belongs to another database: none of its keys was used here", path)
 	}
 	for _, print := range prints {
 		if !known(print) {
@@ -113,7 +113,7 @@ func (s *setup) keyring(ctx context.Context, path string) (*latchkey.Keyring, er
 	return keyring, nil
 }
 
-// fingerprints are what recognises keys without saying anything about them: a digest of 32 random bytes.
+// fingerprints identify keys and reveal nothing about them: each is a digest of 32 random bytes.
 func fingerprints(keyring string) []string {
 	var prints []string
 	for line := range strings.Lines(keyring) {
@@ -125,7 +125,7 @@ func fingerprints(keyring string) []string {
 	return prints
 }
 
-// credentials is the file of the first start: the only place where its secrets can be read.
+// credentials is the file that the first start writes: the only place that holds its secrets in plain text.
 type credentials struct {
 	Owner       string `json:"owner"`
 	Secret      string `json:"secret"`
@@ -135,14 +135,14 @@ type credentials struct {
 	Session     string `json:"session"`
 }
 
-// seed makes the owner's roles and tokens at the first start, writes their secrets to a file and remembers that it did.
+// seed creates the roles and tokens of the owner at the first start, writes their secrets to a file and records that.
 func (s *setup) seed(ctx context.Context, account latchkey.Account, path string) error {
 	if s.values["state"] == stateSeeded {
 		return nil
 	}
 	if s.values["state"] == "" {
 		if s.tokens {
-			return errors.New("the database has tokens of another program in it: name another one with -db")
+			return errors.New("the database has tokens of another program: name another database with -db")
 		}
 		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("the database is empty, but there is a credentials file %s: "+
@@ -226,7 +226,7 @@ func (s *setup) makeTokens(ctx context.Context, account latchkey.Account, made *
 	return s.put(ctx, "cma_token", id)
 }
 
-// roleID finds the role by its name, or makes it.
+// roleID finds a role by its name, or creates it.
 func roleID(ctx context.Context, account latchkey.Account, role latchkey.Role) (string, error) {
 	for there, err := range account.Roles(ctx, latchkey.RoleQuery{Names: []string{role.Name}}) {
 		return there.ID, err
@@ -235,7 +235,7 @@ func roleID(ctx context.Context, account latchkey.Account, role latchkey.Role) (
 	return role.ID, err
 }
 
-// tokenSecret finds the token of an earlier try by its name and reveals it, or issues it.
+// tokenSecret finds the token of an earlier attempt by its name and reveals its secret, or issues it.
 func tokenSecret(ctx context.Context, account latchkey.Account, spec latchkey.Spec) (string, latchkey.Secret, error) {
 	for there, err := range account.Tokens(ctx, latchkey.TokenQuery{Search: spec.Name}) {
 		if err != nil {
@@ -250,8 +250,8 @@ func tokenSecret(ctx context.Context, account latchkey.Account, spec latchkey.Sp
 	return token.ID, secret, err
 }
 
-// writePrivate writes a file that only its owner can read: whole, or not at all. The last step, place, gives the
-// finished file its name.
+// writePrivate writes a file that only its owner can read, atomically. The last step, place, gives the complete file
+// its name.
 func writePrivate(path string, text []byte, place func(from, to string) error) error {
 	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // CreateTemp makes it 0600
 	if err != nil {

@@ -17,7 +17,8 @@ import (
 
 func openForTest(t *testing.T) *penguins {
 	t.Helper()
-	pool, err := sqlitePool(filepath.Join(t.TempDir(), "a file ?#%.db")) // a name that a URL would take apart
+	// a name with characters that are special in a URL
+	pool, err := sqlitePool(filepath.Join(t.TempDir(), "a file ?#%.db"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +145,7 @@ func TestPrivateFiles(t *testing.T) {
 	}
 }
 
-// TestRun drives the whole program in this process: start, one request, stop.
+// TestRun runs the whole program in this process: start, one request, stop.
 func TestRun(t *testing.T) {
 	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
 	defer stop()

@@ -14,18 +14,18 @@ import (
 	"github.com/latchkey-go/latchkey/httpadapter/webforce"
 )
 
-// wfDatabase is one of the account's databases as the WebForce API shows them. Who may do what with it was asked before
-// any of its functions is called.
+// wfDatabase is a database of the account as the WebForce API shows it. Permissions are checked before any of its
+// functions is called.
 type wfDatabase struct {
 	id, name, description string
 	columns               []point
 	rows                  func(context.Context) ([]object, error)
 	row                   func(ctx context.Context, id int64) (object, error)
-	// set changes one cell. An unknown column and a value that does not fit are a *latchkey.ConditionError.
+	// set changes one cell. It returns a *latchkey.ConditionError for an unknown column and for a value that does not fit.
 	set func(ctx context.Context, access latchkey.Access, id int64, column string, value any) error
 }
 
-// mountWebForce serves the Access API of WebForce and the commands its tokens are for.
+// mountWebForce serves the Access API of WebForce and the commands for its tokens.
 func (a *app) mountWebForce(mux *http.ServeMux) {
 	databases := []wfDatabase{a.wfPenguins(), a.islands.database()}
 	webforce.Mount(mux, a.account, &webforce.Options{Logger: a.log, Commands: map[string]webforce.Command{
@@ -68,7 +68,7 @@ func (db wfDatabase) describe() object {
 	return object{"id": db.id, "name": db.name, "description": db.description}
 }
 
-// on finds the database that a command is about.
+// on finds the database of a command.
 func on(databases []wfDatabase, do func(*http.Request, webforce.Call, wfDatabase) (any, error)) webforce.Command {
 	return webforce.Command{Run: func(r *http.Request, c webforce.Call) (any, error) {
 		id, err := c.Text("db_id")
@@ -83,7 +83,7 @@ func on(databases []wfDatabase, do func(*http.Request, webforce.Call, wfDatabase
 	}}
 }
 
-// reading is for commands that the product's documents do not name.
+// reading holds commands that the documentation of the product does not name.
 func reading(c webforce.Command) webforce.Command {
 	c.Needs = webforce.OnDatabase(webforce.Get)
 	return c
@@ -101,7 +101,7 @@ func wfRowID(c webforce.Call) (int64, error) {
 	return id, nil
 }
 
-// updateCell returns no data: who may update cells need not be allowed to read them.
+// updateCell returns no data: a caller that may update cells need not be allowed to read them.
 func updateCell(r *http.Request, c webforce.Call, db wfDatabase) (any, error) {
 	id, err := wfRowID(c)
 	if err != nil {
@@ -130,7 +130,7 @@ func updateCell(r *http.Request, c webforce.Call, db wfDatabase) (any, error) {
 	return nil, err
 }
 
-// wfPenguins is the data set of all the other surfaces.
+// wfPenguins is the data set that the other surfaces serve, too.
 func (a *app) wfPenguins() wfDatabase {
 	every, err := penguinSchema.Bind(latchkey.AllRows)
 	if err != nil { // it names no field
@@ -157,7 +157,7 @@ func (a *app) wfPenguins() wfDatabase {
 	db.set = func(ctx context.Context, access latchkey.Access, id int64, column string, value any) error {
 		_, err := a.penguins.update(ctx, every, id, func(before latchkey.Row) (latchkey.Row, error) {
 			after := maps.Clone(before)
-			for _, p := range points { // a column goes by its id or its name
+			for _, p := range points { // a column is named by its id or its name
 				if column == p.Name {
 					column = p.ID
 				}
@@ -171,7 +171,7 @@ func (a *app) wfPenguins() wfDatabase {
 	return db
 }
 
-// islands is a second, small database: where the penguins live.
+// islands is a second, small database: the islands of the penguins.
 type islands struct{ db *database }
 
 var islandColumns = []point{
@@ -261,7 +261,7 @@ func (i *islands) set(ctx context.Context, access latchkey.Access, id int64, col
 	})
 }
 
-// stockImages is one collection of two pictures, each small enough to be its own address.
+// stockImages is one collection of two pictures, each small enough for a data URL.
 func stockImages(_ *http.Request, c webforce.Call) (any, error) {
 	collection, err := c.Text("collection_id")
 	if err != nil {

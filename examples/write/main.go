@@ -1,4 +1,4 @@
-// Which rows a caller may write, and with which values in them.
+// Which rows a caller may write, and with which values.
 package main
 
 import (
@@ -29,7 +29,7 @@ func run() error {
 		latchkey.Allow(latchkey.Update, latchkey.Delete).On("dataset/orders").Where(eu),
 	})
 
-	// Create: nothing before. What is forced replaces what the caller sent, and text from a form gets its type.
+	// Create: no row before. Forced values replace those of the caller, and text from a form gets its type.
 	row, err := access.Prepare(latchkey.Create, "dataset/orders", orders, nil,
 		latchkey.Row{"amount": "3", "region": "US"})
 	if err != nil {
@@ -37,7 +37,7 @@ func run() error {
 	}
 	fmt.Printf("create %v, amount is %T\n", row, row["amount"])
 
-	// Update: the row must be the caller's before and after, so none can be moved out of reach.
+	// Update: the rules must allow the row before and after, so none can be moved out of reach.
 	before := latchkey.Row{"region": "EU", "amount": 3}
 	row, err = access.Prepare(latchkey.Update, "dataset/orders", orders, before, latchkey.Row{"region": "EU", "amount": 4})
 	if err != nil {
@@ -47,11 +47,11 @@ func run() error {
 	_, err = access.Prepare(latchkey.Update, "dataset/orders", orders, before, latchkey.Row{"region": "US", "amount": 4})
 	fmt.Println(errors.Is(err, latchkey.ErrDenied), err)
 
-	// Delete: nothing after.
+	// Delete: no row after.
 	_, err = access.Prepare(latchkey.Delete, "dataset/orders", orders, latchkey.Row{"region": "US", "amount": 9}, nil)
 	fmt.Println(errors.Is(err, latchkey.ErrDenied), err)
 
-	// A field nobody knows is an error, never dropped.
+	// An unknown field is an error. It is never dropped.
 	_, err = access.Prepare(latchkey.Create, "dataset/orders", orders, nil, latchkey.Row{"amuont": 3})
 	fmt.Println(errors.Is(err, latchkey.ErrBadCondition), err)
 	return nil

@@ -7,8 +7,8 @@ import (
 	echo5 "github.com/labstack/echo/v5"
 )
 
-// Echo4 makes a middleware of an Adapter one of echo v4, for a route or a group. Handlers find the caller with
-// httpadapter.AccessFrom(c.Request().Context()). The name of a "*" is "*".
+// Echo4 converts middleware of an Adapter to middleware of echo v4, for a route or a group. Handlers get the caller by
+// httpadapter.AccessFrom(c.Request().Context()). The name of the wildcard "*" is "*".
 func Echo4(m Middleware) echo4.MiddlewareFunc {
 	wrap := echo4.WrapMiddleware(m)
 	return func(next echo4.HandlerFunc) echo4.HandlerFunc {
@@ -20,7 +20,7 @@ func Echo4(m Middleware) echo4.MiddlewareFunc {
 	}
 }
 
-// Echo5 is [Echo4] for echo v5. Its own echo.WrapMiddleware does as well, but that an empty value is a 500.
+// Echo5 is [Echo4] for echo v5. echo.WrapMiddleware works as well, except that an empty value causes status 500.
 func Echo5(m Middleware) echo5.MiddlewareFunc {
 	return func(next echo5.HandlerFunc) echo5.HandlerFunc {
 		return func(c *echo5.Context) error {

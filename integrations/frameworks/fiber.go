@@ -11,11 +11,12 @@ import (
 	"github.com/valyala/fasthttp/fasthttpadaptor"
 )
 
-// Fiber makes a middleware of an Adapter one of fiber v3, for a route: app.Get("/data/:id", Fiber(m), h). Handlers find
-// the caller with httpadapter.AccessFrom(c.Context()). The name of a "*" is "*".
+// Fiber converts middleware of an Adapter to middleware of fiber v3, for a route: app.Get("/data/:id", Fiber(m), h).
+// Handlers get the caller by httpadapter.AccessFrom(c.Context()). The name of the wildcard "*" is "*".
 //
-// It does what fiber's adaptor.HTTPMiddleware does not. The caller reaches the handler; a header that came twice comes
-// twice, so that two credentials are refused; and no text of the request changes after it, as fasthttp's own do.
+// It differs from fiber's adaptor.HTTPMiddleware in three ways. The caller is in the context of the handler. A repeated
+// header stays repeated, so that two credentials are refused. And it copies the strings of the request, because
+// fasthttp reuses their memory.
 func Fiber(m Middleware) fiber.Handler {
 	return func(c fiber.Ctx) error {
 		var passed context.Context
@@ -28,7 +29,7 @@ func Fiber(m Middleware) fiber.Handler {
 	}
 }
 
-// FiberHandler makes a handler of net/http, such as the console's, one of fiber v3, as [Fiber] does with middleware.
+// FiberHandler converts a handler of net/http, such as that of the console, to one of fiber v3. See [Fiber].
 func FiberHandler(h http.Handler) fiber.Handler {
 	return func(c fiber.Ctx) error { return serve(c, h) }
 }

@@ -1,9 +1,10 @@
-// Package frameworks puts latchkey before handlers of other routers than http.ServeMux, and is where it is tested with
-// them. It is not released: copy the function that your program needs.
+// Package frameworks uses latchkey with other routers than http.ServeMux, and tests it with them. The module is never
+// released: copy the function that your program needs.
 //
-// There are two kinds. Hooks for [httpadapter.Options].PathValue read what a router of net/http keeps: [ChiPathValue],
-// [GorillaPathValue], [HTTPRouterPathValue]. The others wrap a middleware of an Adapter for frameworks with handlers of
-// their own: [Gin], [Echo4], [Echo5], [Fiber]. They fill in [http.Request.PathValue], so they need no hook.
+// There are two kinds of functions. Hooks for [httpadapter.Options].PathValue read the values of wildcards from a
+// router of net/http: [ChiPathValue], [GorillaPathValue], [HTTPRouterPathValue]. The others convert middleware of an
+// Adapter for frameworks with their own handlers: [Gin], [Echo4], [Echo5], [Fiber]. They set [http.Request.PathValue],
+// so they need no hook.
 package frameworks
 
 import (
@@ -11,11 +12,11 @@ import (
 	"strings"
 )
 
-// Middleware is what Adapter.Authenticate is, and what Adapter.Require and RequireRows return.
+// Middleware is the type of Adapter.Authenticate, and of the results of Adapter.Require and RequireRows.
 type Middleware = func(http.Handler) http.Handler
 
-// fill gives a request its values of wildcards. The route is one with {name} and * for them, whatever the framework
-// writes: an Adapter tells by it whether a value is empty or the route has no such wildcard.
+// fill sets the values of wildcards of a request, and its pattern. The pattern has {name} and * for wildcards, in place
+// of what the framework writes. An Adapter uses it to tell an empty value from a wildcard that the route does not have.
 func fill(r *http.Request, route string, names, values []string) {
 	known := map[string]bool{}
 	for i, name := range names {

@@ -7,8 +7,8 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// Gin makes a middleware of an Adapter one of gin, for a route or a group. Handlers find the caller with
-// httpadapter.AccessFrom(c.Request.Context()). A catch-all's value is asked about without the slash before it.
+// Gin converts middleware of an Adapter to middleware of gin, for a route or a group. Handlers get the caller by
+// httpadapter.AccessFrom(c.Request.Context()). The value of a catch-all is checked without its leading slash.
 func Gin(m Middleware) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		names, values := make([]string, len(c.Params)), make([]string, len(c.Params))

@@ -27,7 +27,7 @@ import (
 	"github.com/latchkey-go/latchkey/memstore"
 )
 
-// surfaces is an account with everything that can be mounted, and what its callers need.
+// surfaces holds an account, the handlers that are mounted, and the credentials of their callers.
 type surfaces struct {
 	acme                    latchkey.Account
 	signedIn                console.SignedIn
@@ -63,7 +63,7 @@ func newSurfaces(t *testing.T) *surfaces {
 	return s
 }
 
-// mount is how a *http.ServeMux and chi take them.
+// mount registers all surfaces on a *http.ServeMux or on chi.
 func (s *surfaces) mount(m httpadapter.Mux) {
 	console.Mount(m, "/console", s.signedIn, nil)
 	apperate.Mount(m, s.acme, nil, s.data)
@@ -72,7 +72,8 @@ func (s *surfaces) mount(m httpadapter.Mux) {
 	webforce.Mount(m, s.acme, nil)
 }
 
-// each gives a router that is no Mux every handler: at a path, or beneath one that ends in a slash.
+// each calls at with every handler, for routers that are not a Mux. A path that ends in a slash stands for all beneath
+// it.
 func (s *surfaces) each(at func(path string, h http.Handler)) {
 	at("/console/", http.StripPrefix("/console", console.Handler(s.signedIn, nil)))
 	at("/v1/", apperate.Handler(s.acme, nil, s.data))
@@ -86,7 +87,7 @@ func (s *surfaces) each(at func(path string, h http.Handler)) {
 	at("/api", webforce.Handler(s.acme, nil))
 }
 
-// walk asks every surface for something on each of its kinds of paths.
+// walk sends requests to every surface, for each of its kinds of paths.
 func (s *surfaces) walk(t *testing.T, addr, base string) {
 	dato := []string{"Authorization", "Bearer " + s.cma, "X-Api-Version", "3"}
 	status, page, header := send(t, addr, "GET", base+"/console/")
@@ -134,13 +135,13 @@ func (s *surfaces) walk(t *testing.T, addr, base string) {
 	} {
 		status, body, _ := sendBody(t, addr, step.method, base+step.target, step.body, step.headers...)
 		if strings.Contains(step.target, "//") && status == http.StatusTemporaryRedirect {
-			continue // http.ServeMux: apperate.Handler says so
+			continue // http.ServeMux redirects: see apperate.Handler
 		}
 		require.Equal(t, step.status, status, "%s %s%s: %s", step.method, base, step.target, body)
 		require.Contains(t, body, step.contains, "%s%s", base, step.target)
 	}
 	if base == "/deep" {
-		return // http.ServeMux redirects by itself, and does not know what StripPrefix took away
+		return // http.ServeMux redirects by itself, without the prefix that StripPrefix removed
 	}
 	status, _, header = send(t, addr, "GET", base+"/console")
 	require.Contains(t, []int{301, 307}, status)
@@ -307,7 +308,7 @@ func TestHandlerOnEveryRouter(t *testing.T) {
 	}
 }
 
-// fasthttp uses the memory of a request again for the next one: what was kept of it must not change.
+// fasthttp reuses the memory of a request for the next one. Strings that were kept must not change.
 func TestFiberKeepsNoMemoryOfRequests(t *testing.T) {
 	s := newSurfaces(t)
 	app := fiber.New()

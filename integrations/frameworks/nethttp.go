@@ -11,8 +11,9 @@ import (
 	"github.com/julienschmidt/httprouter"
 )
 
-// ChiPathValue is for programs whose handlers unescape the values of chi's URLParam, which are escaped whenever the
-// path came in another spelling than Go's. Without it such a value is a 400. The handlers must read values as it does.
+// ChiPathValue is for programs whose handlers unescape the values of chi's URLParam. Those are escaped if the path was
+// encoded differently than Go does. Without this hook such a value causes status 400. Handlers must read values as it
+// does.
 func ChiPathValue(r *http.Request, name string) (string, bool) {
 	route := chi.RouteContext(r.Context())
 	if route == nil || !slices.Contains(route.URLParams.Keys, name) {
@@ -23,21 +24,21 @@ func ChiPathValue(r *http.Request, name string) (string, bool) {
 		return value, true
 	}
 	decoded, err := url.PathUnescape(value)
-	if err != nil { // never: net/http takes no such path
+	if err != nil { // never: net/http refuses such a path
 		return "", true
 	}
 	return decoded, true
 }
 
 // GorillaPathValue reads the variables of gorilla/mux. With UseEncodedPath they are escaped, and every value with an
-// escape is a 400.
+// escape causes status 400.
 func GorillaPathValue(r *http.Request, name string) (string, bool) {
 	value, ok := mux.Vars(r)[name]
 	return value, ok
 }
 
-// HTTPRouterPathValue reads the parameters of httprouter. A catch-all's value has no slash before it, as with other
-// routers; its handler gets one.
+// HTTPRouterPathValue reads the parameters of httprouter. It returns the value of a catch-all without the leading
+// slash, as other routers do. Handlers of httprouter get the slash.
 func HTTPRouterPathValue(r *http.Request, name string) (string, bool) {
 	for _, p := range httprouter.ParamsFromContext(r.Context()) {
 		if p.Key == name {

@@ -29,20 +29,21 @@ import (
 	"github.com/latchkey-go/latchkey/httpadapter"
 )
 
-// reading is what a handler of a program may take for the value of the wildcard.
+// reading holds what a handler may use as the value of the wildcard.
 type reading struct {
 	value string // what the router gives
 	path  string // URL.Path
 }
 
-// answer is what handlers here reply: every reading that programs are known to serve by, the first one first.
+// answer returns the reply of the handlers here: every value that programs are known to use, the value of the router
+// first.
 func (r reading) answer(prefix string) string {
 	readings := []string{r.value}
 	if s, err := url.PathUnescape(r.value); err == nil {
 		readings = append(readings, s) // as chi and echo want their values treated
 	}
 	tail := strings.TrimPrefix(r.path, prefix)
-	readings = append(readings, strings.TrimPrefix(path.Clean("/"+tail), "/")) // as http.FileServer reads it
+	readings = append(readings, strings.TrimPrefix(path.Clean("/"+tail), "/")) // as http.FileServer does
 	text, err := json.Marshal(readings)
 	if err != nil {
 		panic(err)
@@ -50,17 +51,18 @@ func (r reading) answer(prefix string) string {
 	return string(text)
 }
 
-// guards are the middlewares to put before /data/<id>, /file/<rest…>, and before /lost/<id> with a name of no wildcard.
+// guards are the middlewares for /data/<id>, for /file/<rest…>, and for /lost/<id>, with the name of a missing
+// wildcard.
 type guards struct{ data, file, lost Middleware }
 
-// router is one way to run a program.
+// router is a router, or a framework, in one configuration.
 type router struct {
 	name    string
 	hook    func(*http.Request, string) (string, bool)
 	rest    string // the name of the catch-all
-	escaped bool   // values are escaped also in Go's own spelling
-	raw     bool   // values are escaped in any other spelling
-	decodes string // a "+" as a space, "always" or when the spelling is not Go's ("raw"); "": never
+	escaped bool   // values are escaped even if the path is encoded as Go does
+	raw     bool   // values are escaped if the path is encoded differently
+	decodes string // decodes "+" as a space: "always", or if the path is encoded differently ("raw"); "": never
 	start   func(t *testing.T, g guards) (addr string)
 }
 
@@ -175,7 +177,7 @@ func startFiber(config fiber.Config) func(*testing.T, guards) string {
 
 type fiberParams struct{}
 
-// startFiberAdaptor is fiber with the middleware of its own adaptor, as its documents have it, and a hook.
+// startFiberAdaptor starts fiber with the middleware of its own adaptor, as its documentation shows, and a hook.
 func startFiberAdaptor(t *testing.T, g guards) string {
 	app := fiber.New(fiber.Config{UnescapePath: true})
 	keep := func(c fiber.Ctx) error {
@@ -313,7 +315,7 @@ var routers = []router{
 	{name: "fiber v3, its own adaptor", rest: "*", hook: fiberAdaptorValue, decodes: "always", start: startFiberAdaptor},
 }
 
-// send sends a request as it is, with the target that no client has cleaned, and returns status and body.
+// send sends a request with the exact target, which no client has cleaned. It returns status, body and header.
 func send(t *testing.T, addr, method, target string, headers ...string) (int, string, http.Header) {
 	t.Helper()
 	return sendBody(t, addr, method, target, "", headers...)

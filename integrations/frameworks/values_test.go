@@ -18,7 +18,7 @@ import (
 	"github.com/latchkey-go/latchkey/memstore"
 )
 
-// journal is a log that servers write and tests read.
+// journal is a log that a server writes and a test reads.
 type journal struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -37,7 +37,7 @@ func (j *journal) take() string {
 	return j.text.String()
 }
 
-// denied are the names that the key in these tests may not reach; it may reach every other one.
+// denied are the names that the key in these tests may not access. It may access every other one.
 var denied = []string{"payroll", "sub/secret", "payrol%6C"}
 
 func issue(t *testing.T, account latchkey.Account, kind latchkey.Kind, p latchkey.Permissions) string {
@@ -76,7 +76,7 @@ func readingsOf(t *testing.T, body string) (readings []string) {
 
 func as(key string) []string { return []string{"Authorization", "Bearer " + key} }
 
-// spellings are targets that mean, or could be taken to mean, what is denied.
+// spellings are targets that name, or could be read as, a denied name.
 var spellings = []string{
 	"payroll", "payrol%6C", "payrol%6c", "%70ayroll", "%70%61%79%72%6f%6c%6c", "payrol%256C", "payrol%25256C",
 	"payrol%25%36%43",
@@ -94,7 +94,7 @@ var spellings = []string{
 	".", "..", "%2e", "%2E%2E", "%2F", "%252e", "", "%", "%25", "%zz", "*", "%2A", "{id}", "%7Bid%7D", "a%0Ab", "a%0D%0Ab",
 }
 
-// Whatever is served, however it is spelt, all ways to read the request agree on it, and none may be denied.
+// If a request is served, however its target is spelt, all ways to read it agree on one name, which is not denied.
 func TestWhatIsServedIsWhatWasAsked(t *testing.T) {
 	for _, rt := range routers {
 		t.Run(rt.name, func(t *testing.T) {
@@ -120,14 +120,14 @@ func TestWhatIsServedIsWhatWasAsked(t *testing.T) {
 				}
 			}
 			require.NotZero(t, served)
-			if rt.name != "echo v5, its own WrapMiddleware" { // it cannot tell an empty value
+			if rt.name != "echo v5, its own WrapMiddleware" { // it cannot detect an empty value
 				require.Empty(t, log.take(), "no caller makes the program seem wrong")
 			}
 		})
 	}
 }
 
-// What can be taken in one way alone passes, on every router.
+// A target that can be read in one way only is served, on every router.
 func TestPlainValuesPass(t *testing.T) {
 	for _, rt := range routers {
 		t.Run(rt.name, func(t *testing.T) {
@@ -148,7 +148,7 @@ func TestPlainValuesPass(t *testing.T) {
 				require.Equal(t, 200, status, name)
 				require.Equal(t, name, value)
 			}
-			// Go's own spelling
+			// encoded as Go does
 			for target, name := range map[string]string{"caf%C3%A9": "café", "a%20b": "a b", "50%25": "50%"} {
 				status, value := get("/data/"+target, key)
 				if rt.escaped {
@@ -197,7 +197,7 @@ func TestPlainValuesPass(t *testing.T) {
 	}
 }
 
-// Where the host has promised that values are decoded once and for all, literal escapes are names like others.
+// If the host states that values are decoded, literal escapes are ordinary names.
 func TestLiteralEscapes(t *testing.T) {
 	for _, rt := range routers {
 		t.Run(rt.name, func(t *testing.T) {
@@ -225,7 +225,7 @@ func TestLiteralEscapes(t *testing.T) {
 	}
 }
 
-// A wildcard that the route does not have is the program's mistake, whoever asks.
+// A wildcard that the route does not have is a bug of the program, for every caller.
 func TestLostWildcard(t *testing.T) {
 	for _, rt := range routers {
 		t.Run(rt.name, func(t *testing.T) {
@@ -244,7 +244,8 @@ func TestLostWildcard(t *testing.T) {
 	}
 }
 
-// Frameworks whose values nobody reads are found out by the first request: 500 and a line, and never a 403.
+// A framework whose values are not available fails at the first request, with status 500 and a log line, never with
+// 403.
 func TestForgottenHook(t *testing.T) {
 	for _, rt := range routers {
 		if rt.hook == nil || rt.name == "chi, values unescaped" {
@@ -261,7 +262,7 @@ func TestForgottenHook(t *testing.T) {
 	}
 }
 
-// Refusals and headers come through every framework, and a refused request reaches no handler.
+// Refusals and headers pass through every framework, and a refused request reaches no handler.
 func TestRefusals(t *testing.T) {
 	for _, rt := range routers {
 		t.Run(rt.name, func(t *testing.T) {
