@@ -1,4 +1,4 @@
-# What each target does is said in its comment; `make` alone lists them.
+# The comment of each target tells what it does. `make` alone lists them.
 
 .PHONY: help run test bench fuzz mutants static install
 
@@ -10,7 +10,7 @@ run: ## start examples/server on a SQLite file, with 344 penguins in it; ARGS='-
 	@cd examples/server && go build -o ../../bin/server .
 	@exec ./bin/server $(ARGS)
 
-test: ## everything, from a bare machine: installs what it needs, fails where a part cannot run
+test: ## everything, from a bare machine: installs what it needs, fails if a part cannot run
 	@scripts/test
 
 bench: ## the benchmarks beside the code
