@@ -31,8 +31,8 @@ var mayImport = map[string][]string{
 	"internal/form": {"internal/strictjson"},
 	// Tests alone, through every surface.
 	"internal/surfacetest": {"", "memstore", "httpadapter", "httpadapter/*"},
-	"scripts/*":      {},
-	"examples/*":     {"", "memstore", "sqlstore", "storetest", "httpadapter", "httpadapter/*"},
+	"scripts/*":            {},
+	"examples/*":           {"", "memstore", "sqlstore", "storetest", "httpadapter", "httpadapter/*"},
 }
 
 // inTestsToo is what the tests of a package may import besides.
