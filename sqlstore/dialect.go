@@ -106,6 +106,45 @@ func (d *dialect) fit(ctx context.Context, db *sql.DB) error {
 	return d.session(ctx, db, true)
 }
 
+// text is a statement as the engine wants it.
+func (d *dialect) text(text string) string {
+	if !d.numbered {
+		return text
+	}
+	if d.own != nil {
+		text = d.own.Replace(text)
+	}
+	var b strings.Builder
+	for n := 1; ; n++ {
+		before, after, found := strings.Cut(text, "?")
+		b.WriteString(before)
+		if !found {
+			return b.String()
+		}
+		b.WriteByte('$')
+		b.WriteString(strconv.Itoa(n))
+		text = after
+	}
+}
+
+func dialectOf(d latchkey.Dialect) (*dialect, error) {
+	switch d {
+	case latchkey.SQLite:
+		return &sqlite, nil
+	case latchkey.Postgres:
+		return &postgres, nil
+	case latchkey.MySQL:
+		return &mysql, nil
+	}
+	return nil, fmt.Errorf("latchkey/sqlstore: dialect %d is unknown; known: SQLite, Postgres, MySQL", d)
+}
+
+// wrongEngine is for a database that answers, and is another engine than the dialect says.
+func wrongEngine(want, version string) error {
+	return fmt.Errorf("this is no %s database: it says it is %q; name the dialect of the engine that the driver speaks to",
+		want, version)
+}
+
 // transaction is what a Store does its writes in.
 type transaction struct {
 	on interface {
@@ -131,39 +170,6 @@ func (t *transaction) verdict(ctx context.Context, err error) error {
 		}
 	}
 	return err
-}
-
-func dialectOf(d latchkey.Dialect) (*dialect, error) {
-	switch d {
-	case latchkey.SQLite:
-		return &sqlite, nil
-	case latchkey.Postgres:
-		return &postgres, nil
-	case latchkey.MySQL:
-		return &mysql, nil
-	}
-	return nil, fmt.Errorf("latchkey/sqlstore: dialect %d is unknown; known: SQLite, Postgres, MySQL", d)
-}
-
-// text is a statement as the engine wants it.
-func (d *dialect) text(text string) string {
-	if !d.numbered {
-		return text
-	}
-	if d.own != nil {
-		text = d.own.Replace(text)
-	}
-	var b strings.Builder
-	for n := 1; ; n++ {
-		before, after, found := strings.Cut(text, "?")
-		b.WriteString(before)
-		if !found {
-			return b.String()
-		}
-		b.WriteByte('$')
-		b.WriteString(strconv.Itoa(n))
-		text = after
-	}
 }
 
 // maxRestore is how long a connection may take to become what it was. Otherwise it is dropped.
@@ -236,14 +242,28 @@ func beginReadCommitted(ctx context.Context, db *sql.DB, before, after string) (
 	}, nil
 }
 
-// errNotCommitted says that a commit was not even tried.
-var errNotCommitted = errors.New("given up before the commit")
+// maxApart is how far this machine's clock may lie from the database's, either way.
+const maxApart = time.Minute
 
-// errAgain says that another transaction was first, and that this one must be done anew to see what it did.
-var errAgain = errors.New("another transaction was first")
+// checkClock refuses a clock that the Manager would not believe: by one that is behind tokens would outlive their end,
+// by one that is ahead they would live too long, or not at all.
+func checkClock(database int64) error {
+	apart, word := time.Until(time.UnixMicro(database)), "behind"
+	if apart < 0 {
+		apart, word = -apart, "ahead of"
+	}
+	if apart > maxApart {
+		return fmt.Errorf("this machine's clock is %v %s the database's, and they may be %v apart: set right the one "+
+			"that is wrong (NTP)", apart.Round(time.Second), word, maxApart)
+	}
+	return nil
+}
 
-// wrongEngine is for a database that answers, and is another engine than the dialect says.
-func wrongEngine(want, version string) error {
-	return fmt.Errorf("this is no %s database: it says it is %q; name the dialect of the engine that the driver speaks to",
-		want, version)
+func oneOf[T comparable](v T, list ...T) bool {
+	for _, w := range list {
+		if v == w {
+			return true
+		}
+	}
+	return false
 }

@@ -9,44 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
-
-	"github.com/latchkey-go/latchkey"
 )
-
-// Mints are by far the most frequent writes, and do not touch one another: many share one transaction, in which each table
-// is written by one statement. Engines with many writers gain by it what they spend on round trips; they have minters for
-// it (see batch). SQLite, where mints share their commit with other writes (see lead), gains what each statement costs.
-// What waits for a batch is what queued while the one before was at work; nobody waits for company.
-//
-// Such a transaction knows no failures of its own. A mint that is not as it should be, or that would have to wait for
-// somebody's lock, is taken out before anything is written; whatever fails later undoes all of it. Then each is tried
-// alone, by apply, which names the error.
-
-// mints says that the Write adds new tokens, with what belongs to them, and does nothing else.
-func (p *plan) mints() bool {
-	w := &p.w
-	if !w.Silent || w.Erase || w.OwnerRecord != nil || len(w.Tokens) == 0 ||
-		len(w.DeleteTokens)+len(w.DeleteRoles)+len(w.Roles)+len(w.Revocations)+len(w.RequireHolders) > 0 {
-		return false
-	}
-	for i := range w.Tokens {
-		if w.Tokens[i].Version != 0 || i > 0 && w.Tokens[i].ID == w.Tokens[i-1].ID {
-			return false
-		}
-	}
-	for i := range w.Secrets {
-		_, inserted := p.inserted(w.Secrets[i].TokenID)
-		if w.Secrets[i].Retire != zeroDigest || !inserted {
-			return false
-		}
-	}
-	return true
-}
-
-// inserted finds a token of the Write by its id.
-func (p *plan) inserted(id string) (i int, found bool) {
-	return slices.BinarySearchFunc(p.w.Tokens, id, func(t latchkey.Token, id string) int { return strings.Compare(t.ID, id) })
-}
 
 // mintTx is the transaction of a batch.
 type mintTx struct {
@@ -238,14 +201,6 @@ func (t *mintTx) lockOwnerRecords(owners map[string]bool) error {
 			t.owners[owner] = version
 			return err
 		})
-}
-
-// padded repeats the last of a list until their number is a power of two.
-func padded[T any](list []T) []T {
-	for n := len(list); n&(n-1) != 0; n++ {
-		list = append(list, list[len(list)-1])
-	}
-	return list
 }
 
 // errLocked says that a mint needs what this transaction does not have.

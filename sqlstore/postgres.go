@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/latchkey-go/latchkey"
 )
@@ -134,15 +133,6 @@ func sqlState(err error) string {
 	return ""
 }
 
-func oneOf[T comparable](v T, list ...T) bool {
-	for _, w := range list {
-		if v == w {
-			return true
-		}
-	}
-	return false
-}
-
 func checkPostgres(ctx context.Context, db *sql.DB) error {
 	var version string
 	if err := db.QueryRowContext(ctx, "SELECT version()").Scan(&version); err != nil {
@@ -169,19 +159,17 @@ func checkPostgres(ctx context.Context, db *sql.DB) error {
 	return checkClock(micros)
 }
 
-// maxApart is how far this machine's clock may lie from the database's, either way.
-const maxApart = time.Minute
+// errStandby is told by a dialect's check.
+var errStandby = errors.New("this server is a standby, which lags behind: connect to the primary (where the DSN names " +
+	"several hosts, target_session_attrs=read-write finds it), or use NewReplica for listings and usage alone")
 
-// checkClock refuses a clock that the Manager would not believe: by one that is behind tokens would outlive their end,
-// by one that is ahead they would live too long, or not at all.
-func checkClock(database int64) error {
-	apart, word := time.Until(time.UnixMicro(database)), "behind"
-	if apart < 0 {
-		apart, word = -apart, "ahead of"
+// checkPostgresNode refuses a session that acknowledges what a crash takes back.
+func checkPostgresNode(ctx context.Context, db *sql.DB, _ *Options) (clustered bool, err error) {
+	var commit string
+	err = db.QueryRowContext(ctx, `SELECT current_setting('synchronous_commit')`).Scan(&commit)
+	if err == nil && commit == "off" {
+		err = errors.New("synchronous_commit is off, and a crash would take back a revocation that was acknowledged: turn it " +
+			"on, for the database or in the DSN")
 	}
-	if apart > maxApart {
-		return fmt.Errorf("this machine's clock is %v %s the database's, and they may be %v apart: set right the one "+
-			"that is wrong (NTP)", apart.Round(time.Second), word, maxApart)
-	}
-	return nil
+	return false, err
 }

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
-	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -13,140 +12,92 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// A token is found by one statement, which is one cut, with the epoch of that cut. Its owner, its roles and mostly its
-// ancestors are in the Store's memory, as of the same epoch. What is not there takes statements of its own; each tells the
-// epoch too, and when it is the same nothing that could alter an answer came between them.
-//
-// The epoch comes from the left of a join: without it there is no row, which is an error, and never "not found".
+// idleMicros is idle in microseconds, rounded up, so that no token ends early. What is divided leaves nothing over: "/" of
+// integers is an integer to some engines only.
+const idleMicros = `(idle - idle % 1000) / 1000 + CASE WHEN idle % 1000 = 0 THEN 0 ELSE 1 END`
 
-const (
-	selectPresented = `SELECT e.epoch, s.owner, s.token_id, s.found, s.owner_version FROM latchkey_epoch e
-	LEFT JOIN latchkey_secrets s ON s.signing = 0 AND s.digest `
-	atEpoch = ` WHERE e.id = 1`
+// tokenState is latchkey.Token.State in SQL; it takes the moment twice before its end, thrice in all.
+const tokenState = `CASE WHEN t.revoked IS NOT NULL THEN 2 WHEN t.disabled <> 0 THEN 3
+	WHEN t.not_after <= ? OR t.idle > 0 AND COALESCE(t.used, t.created) + ` + idleMicros + ` <= ? THEN 4
+	WHEN t.not_before > ? THEN 5 ELSE 1 END`
 
-	selectByID = `SELECT e.epoch, ` + tokenColumns + ` FROM latchkey_epoch e
-	LEFT JOIN latchkey_tokens t ON t.owner = ? AND t.id = ?` + atEpoch
-)
-
-const selectOwnerAt = `SELECT ` + ownerColumns + `, e.epoch FROM latchkey_epoch e
-	LEFT JOIN latchkey_owners o ON o.owner = ? WHERE e.id = 1`
-
-// selectKin gives the epoch (part 0), the token and its ancestors (part 1, by distance), and every role that one of them
-// names or inherits (part 2). UNION ends a ring of roles, the bound one of parents. CROSS JOIN,
-// which is an inner join everywhere, tells SQLite to begin at the left: left to itself it may walk through an owner.
-const selectKin = `WITH RECURSIVE chain (id, parent, distance) AS (
-		SELECT id, parent, 0 FROM latchkey_tokens WHERE owner = ? AND id = ?
-		UNION ALL
-		SELECT t.id, t.parent, c.distance + 1 FROM chain c CROSS JOIN latchkey_tokens t
-		WHERE t.owner = ? AND t.id = c.parent AND c.parent <> '' AND c.distance < 255),
-	closure (id) AS (
-		SELECT x.role_id FROM chain c CROSS JOIN latchkey_token_roles x WHERE x.owner = ? AND x.token_id = c.id
-		UNION
-		SELECT i.inherits_id FROM closure k CROSS JOIN latchkey_role_inherits i WHERE i.owner = ? AND i.role_id = k.id)
-	SELECT 1, c.distance, t.id, '', t.parent, '', t.version, t.owner_version, t.used, NULL, t.record FROM chain c
-		CROSS JOIN latchkey_tokens t WHERE t.owner = ? AND t.id = c.id
-	UNION ALL
-	SELECT 2, r.version, r.id, r.owner, r.origin, r.name, r.inherit_denies, 0, NULL, r.extra, r.body
-		FROM closure k CROSS JOIN latchkey_roles r WHERE r.owner = ? AND r.id = k.id
-	UNION ALL
-	SELECT 0, epoch, '', '', '', '', 0, 0, NULL, NULL, '' FROM latchkey_epoch WHERE id = 1`
-
-// maxCuts bounds how often a cut is tried while others change things. Each try fails only if a change fell between two
-// statements.
-const maxCuts = 100
-
-var errNoCut = errors.New("too many changes at once to read a consistent cut")
-
-// ByDigest implements latchkey.Store.
-func (s *Store) ByDigest(ctx context.Context, digests ...[32]byte) (found latchkey.Found, err error) {
-	if len(digests) == 0 {
-		return found, outcome(ctx, "find token", say(latchkey.ErrNotFound, "no digest"))
+// Tokens implements latchkey.Store. Without a filter, and by Client, Parent or Role, a page is read from an index, whatever
+// lies before and after it. Other filters are asked of one token after another, from After on, until the page is full.
+func (s *Store) Tokens(ctx context.Context, owner string, q latchkey.TokenQuery) (out []latchkey.Token, err error) {
+	var f filter
+	if len(q.Kinds) > 0 {
+		f.and("t.kind IN ?", anys(q.Kinds, func(k latchkey.Kind) any { return int64(k) })...)
 	}
-	args := make([]any, 0, 4)
-	for i := range digests {
-		args = append(args, digests[i][:])
+	if q.Origin != nil {
+		f.and("t.origin = ?", *q.Origin)
 	}
-	// Few shapes, so that few statements are prepared: a digest given twice changes nothing.
-	text := selectPresented
-	if len(args) > 1 {
-		for len(args)&(len(args)-1) != 0 {
-			args = append(args, digests[0][:])
+	if q.Parent != "" {
+		f.and("t.parent = ? AND t.parent <> ''", q.Parent) // the second half lets the partial index serve
+	}
+	from, id := `latchkey_tokens t WHERE t.owner = ?`, "t.id"
+	if q.Role != "" {
+		// In this order: a few of many tokens may have the role.
+		from = `latchkey_token_roles x CROSS JOIN latchkey_tokens t WHERE x.owner = ? AND t.owner = x.owner AND t.id = x.token_id`
+		id = "x.token_id"
+		f.and("x.role_id = ?", q.Role)
+	}
+	if q.Client != "" {
+		f.and("t.client_id = ? AND t.client_id <> ''", q.Client)
+	}
+	if q.Search != "" {
+		prefix, n := []byte(q.Search), len(q.Search)
+		f.and("("+s.dialect.startsWith("t.name")+" OR "+s.dialect.startsWith("t.id")+" OR "+s.dialect.startsWith("t.hint")+")",
+			n, prefix, n, prefix, n, prefix)
+	}
+	if len(q.States) > 0 {
+		now := q.Now.UnixMicro()
+		args := []any{now, now, now}
+		f.text.WriteString(" AND " + tokenState)
+		f.text.WriteString(" IN (?" + strings.Repeat(", ?", len(q.States)-1) + ")")
+		f.args = append(f.args, append(args, anys(q.States, func(st latchkey.State) any { return int64(st) })...)...)
+	}
+	if !q.ExpiresFrom.IsZero() || !q.ExpiresTo.IsZero() {
+		f.and("t.not_after IS NOT NULL")
+	}
+	if !q.ExpiresFrom.IsZero() {
+		f.and("t.not_after >= ?", ceilMicros(q.ExpiresFrom))
+	}
+	if !q.ExpiresTo.IsZero() {
+		f.and("t.not_after < ?", ceilMicros(q.ExpiresTo))
+	}
+	if !q.UnusedSince.IsZero() {
+		f.and("(t.used IS NULL OR t.used < ?)", ceilMicros(q.UnusedSince))
+	}
+	text := `SELECT ` + tokenColumns + ` FROM ` + from + ` AND ` + id + ` > ?` + f.text.String() +
+		` ORDER BY ` + id + ` LIMIT ?`
+	args := append(append([]any{owner, q.After}, f.args...), q.Size())
+	err = s.read(ctx, "list tokens", func() error {
+		out = nil
+		var unread []string
+		err := s.eachUnprepared(ctx, text, args, func(rows *sql.Rows) error {
+			var row tokenRow
+			err := rows.Scan(row.dest()...)
+			out = append(out, row.token(owner))
+			if row := &out[len(out)-1]; err == nil && row.Damaged {
+				unread = append(unread, row.ID)
+			}
+			return err
+		})
+		if err != nil || len(unread) == 0 {
+			return err
 		}
-		text += `IN (?` + strings.Repeat(`, ?`, len(args)-1) + `)` + atEpoch
-	} else {
-		text += `= ?` + atEpoch
-	}
-	err = s.read(ctx, "find token", func() error {
-		found, err = s.cut(ctx, func() (latchkey.Found, bool, error) { return s.presented(ctx, text, args, digests) })
+		left, err := s.left(ctx, owner, unread...)
+		for i := range out {
+			if t, ok := left[out[i].ID]; ok {
+				out[i] = t
+			}
+		}
 		return err
 	})
 	if err != nil {
-		return latchkey.Found{}, err
+		return nil, err
 	}
-	return found, nil
-}
-
-// presented reads a secret with its token, and the epoch: of several the one that comes first in digests.
-func (s *Store) presented(ctx context.Context, text string, args []any, digests [][32]byte) (
-	f latchkey.Found, ok bool, err error) {
-	var epoch uint64
-	var owner, id, packed sql.NullString
-	var ownerVersion sql.NullInt64
-	take := func() error {
-		if !packed.Valid {
-			return nil
-		}
-		one, err := unpackFound(packed.String)
-		one.Token.OwnerVersion = uint64(ownerVersion.Int64)
-		rank := slices.Index(digests, one.Secret.Digest)
-		// What was not asked for is never answered, and not "not found" either: its row was.
-		if err != nil || rank < 0 || one.Token.Owner != owner.String || one.Token.ID != id.String {
-			return damaged(latchkey.ChangedToken, owner.String, id.String)
-		}
-		if !ok || rank < slices.Index(digests, f.Secret.Digest) {
-			f, ok = one, true
-		}
-		return nil
-	}
-	sawEpoch := false
-	if len(args) == 1 { // a digest is there once
-		if sawEpoch, err = s.first(ctx, text, args, &epoch, &owner, &id, &packed, &ownerVersion); err == nil {
-			err = take()
-		}
-	} else {
-		err = s.each(ctx, text, args, func(rows *sql.Rows) error {
-			sawEpoch = true
-			if err := rows.Scan(&epoch, &owner, &id, &packed, &ownerVersion); err != nil {
-				return err
-			}
-			return take()
-		})
-	}
-	if err != nil || !sawEpoch {
-		return latchkey.Found{}, false, orMissing(err, epochRow)
-	}
-	f.Epoch = epoch
-	return f, ok, nil
-}
-
-// Load implements latchkey.Store.
-func (s *Store) Load(ctx context.Context, owner, tokenID string) (found latchkey.Found, err error) {
-	err = s.read(ctx, "load token", func() error {
-		found, err = s.cut(ctx, func() (f latchkey.Found, ok bool, err error) {
-			f.Token, f.Epoch, ok, err = s.tokenAt(ctx, owner, tokenID)
-			if err == nil && f.Token.Damaged {
-				var left map[string]latchkey.Token
-				left, err = s.left(ctx, owner, tokenID)
-				f.Token, ok = left[tokenID], len(left) == 1
-			}
-			return f, ok, err
-		})
-		return err
-	})
-	if err != nil && !isDamaged(err) {
-		return latchkey.Found{}, err
-	}
-	return found, err
+	return out, nil
 }
 
 // left reads what is kept beside the records of tokens that are damaged, by id.
@@ -160,168 +111,6 @@ func (s *Store) left(ctx context.Context, owner string, ids ...string) (map[stri
 		out[row.t.ID] = row.token(owner)
 		return err
 	})
-}
-
-// tokenAt reads a token alone, and the epoch. It may be Damaged.
-func (s *Store) tokenAt(ctx context.Context, owner, id string) (t latchkey.Token, epoch uint64, ok bool, err error) {
-	var row tokenRow
-	found, err := s.first(ctx, selectByID, []any{owner, id}, append([]any{&epoch}, row.dest()...)...)
-	switch {
-	case err != nil || !found:
-		return t, 0, false, orMissing(err, epochRow)
-	case row.id.Valid:
-		t = row.token(owner)
-	}
-	return t, epoch, row.id.Valid, nil
-}
-
-// cut reads a token, and its owner and kin as of the same epoch.
-func (s *Store) cut(ctx context.Context, first func() (latchkey.Found, bool, error)) (latchkey.Found, error) {
-	for range maxCuts {
-		was := s.memory.mark() // before the statement: see memory
-		f, ok, err := first()
-		if err != nil || !ok {
-			return latchkey.Found{}, orNotFound(err, "no such token")
-		}
-		if err := s.reach(ctx, f.Epoch, was); err != nil {
-			return latchkey.Found{}, err
-		}
-		whole, err := s.complete(ctx, &f, was)
-		if err != nil {
-			return latchkey.Found{}, err
-		}
-		if whole {
-			return f, damage(&f)
-		}
-	}
-	return latchkey.Found{}, errNoCut
-}
-
-// complete adds to a token what decides about it beside it. It is not whole when the epoch moved on. What is Damaged is
-// not kept in memory, nor is anything that was read along with it.
-func (s *Store) complete(ctx context.Context, f *latchkey.Found, was mark) (whole bool, err error) {
-	if !s.memory.owner(f, was) {
-		if whole, err = s.ownerAt(ctx, f, was); err != nil || !whole {
-			return false, err
-		}
-		if !f.Owner.Damaged {
-			s.memory.learnOwner(f, was)
-		}
-	}
-	if f.Token.Damaged {
-		return true, nil // what it depends on is not known
-	}
-	if f.Owner.Since > 0 && f.Token.OwnerVersion == 0 {
-		// A program of the first schema may have made the secret, and notes nothing with it. The token's row knows.
-		t, epoch, ok, err := s.tokenAt(ctx, f.Token.Owner, f.Token.ID)
-		if err != nil {
-			return false, err
-		}
-		if same, err := s.still(ctx, f, epoch, was); err != nil || !same {
-			return false, err
-		}
-		if ok {
-			f.Token.OwnerVersion = t.OwnerVersion
-		}
-	}
-	if s.memory.ancestors(f, was) {
-		if s.memory.roles(f, was) {
-			return true, nil
-		}
-	} else if f.Token.Depth == 1 { // mostly the parent is the root: found without walking
-		parent, epoch, ok, err := s.tokenAt(ctx, f.Token.Owner, f.Token.Parent)
-		if err != nil {
-			return false, err
-		}
-		if same, err := s.still(ctx, f, epoch, was); err != nil || !same {
-			return false, err
-		}
-		if ok && !parent.Damaged && parent.Parent == "" {
-			f.Ancestors = []latchkey.Token{parent}
-			s.memory.learnAncestors(f, was)
-			if s.memory.roles(f, was) {
-				return true, nil
-			}
-		}
-	}
-	f.Ancestors, f.Roles = nil, nil
-	epoch, there, err := s.kin(ctx, f)
-	if err != nil || !there {
-		return false, err
-	}
-	if same, err := s.still(ctx, f, epoch, was); err != nil || !same {
-		return false, err
-	}
-	if damage(f) == nil {
-		s.memory.learnAncestors(f, was)
-		s.memory.learnRoles(f, was)
-	}
-	return true, nil
-}
-
-// ownerAt reads the owner's record as of f.Epoch.
-func (s *Store) ownerAt(ctx context.Context, f *latchkey.Found, was mark) (whole bool, err error) {
-	var row ownerRow
-	var epoch uint64
-	found, err := s.first(ctx, selectOwnerAt, []any{f.Token.Owner}, append(row.dest(), &epoch)...)
-	if err != nil || !found {
-		return false, orMissing(err, epochRow)
-	}
-	f.Owner = row.owner(f.Token.Owner)
-	return s.still(ctx, f, epoch, was)
-}
-
-// kin reads the ancestors and the roles, and the epoch they are as of. A token that is not there any more, for Purge leaves
-// the epoch alone, has none, which says nothing about the roles that it names.
-func (s *Store) kin(ctx context.Context, f *latchkey.Found) (epoch uint64, there bool, err error) {
-	owner := f.Token.Owner
-	type ancestor struct {
-		distance uint64
-		token    latchkey.Token
-	}
-	var chain []ancestor
-	sawEpoch := false
-	err = s.each(ctx, selectKin, []any{owner, f.Token.ID, owner, owner, owner, owner, owner}, func(rows *sql.Rows) error {
-		var part int
-		var number uint64
-		var role roleRow
-		var token tokenRow
-		err := rows.Scan(&part, &number, &role.r.ID, &role.r.Owner, &role.r.Origin, &role.r.Name, &role.denies,
-			&token.ownerVersion, &token.used,
-			&role.extra, &role.body)
-		if err != nil {
-			return err
-		}
-		switch part {
-		case 0:
-			epoch, sawEpoch = number, true
-		case 1:
-			token.id, token.version.Int64 = sql.NullString{String: role.r.ID}, role.denies
-			token.record.String = string(role.body)
-			t := token.token(owner)
-			if number == 0 {
-				there = t.Version == f.Token.Version
-				f.Token.Damaged = t.Damaged // its copy beside the secret may be whole
-				return nil
-			}
-			if t.Damaged {
-				t.Parent = role.r.Origin
-			}
-			chain = append(chain, ancestor{number, t})
-		default:
-			role.version = int64(number)
-			f.Roles = append(f.Roles, role.role())
-		}
-		return nil
-	})
-	if err != nil || !sawEpoch {
-		return 0, false, orMissing(err, epochRow)
-	}
-	slices.SortFunc(chain, func(a, b ancestor) int { return int(a.distance) - int(b.distance) })
-	for _, a := range chain {
-		f.Ancestors = append(f.Ancestors, a.token)
-	}
-	return epoch, there, nil
 }
 
 // Secrets implements latchkey.Store. Of a secret that cannot be read it returns, with the error, what is kept beside
@@ -390,30 +179,45 @@ func (s *Store) Role(ctx context.Context, owner, id string) (role latchkey.Role,
 	return role, err
 }
 
+// Roles implements latchkey.Store.
+func (s *Store) Roles(ctx context.Context, owner string, q latchkey.RoleQuery) (out []latchkey.Role, err error) {
+	var f filter
+	if len(q.IDs) > 0 {
+		f.and("r.id IN ?", anys(q.IDs, asAny)...)
+	}
+	if len(q.Names) > 0 {
+		f.and("r.name IN ?", anys(q.Names, asAny)...)
+	}
+	if q.Origin != nil {
+		f.and("r.origin = ?", *q.Origin)
+	}
+	if q.Inherits != "" {
+		f.and(`EXISTS (SELECT 1 FROM latchkey_role_inherits i
+			WHERE i.owner = r.owner AND i.role_id = r.id AND i.inherits_id = ?)`, q.Inherits)
+	}
+	text := `SELECT ` + roleColumns + ` FROM latchkey_roles r WHERE r.owner = ? AND r.id > ?` + f.text.String() +
+		` ORDER BY r.id LIMIT ?`
+	args := append(append([]any{owner, q.After}, f.args...), q.Size())
+	err = s.read(ctx, "list roles", func() error {
+		out = nil
+		return s.eachUnprepared(ctx, text, args, func(rows *sql.Rows) error {
+			role, err := scanRole(rows)
+			out = append(out, role)
+			return err
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func scanRole(rows *sql.Rows) (latchkey.Role, error) {
 	var row roleRow
 	if err := rows.Scan(row.dest()...); err != nil {
 		return latchkey.Role{}, err
 	}
 	return row.role(), nil
-}
-
-// Clients implements latchkey.Store.
-func (s *Store) Clients(ctx context.Context, owner string, p latchkey.Page) (out []latchkey.Client, err error) {
-	err = s.read(ctx, "list clients", func() error {
-		out = nil
-		return s.each(ctx, `SELECT id, name FROM latchkey_clients WHERE owner = ? AND id > ? ORDER BY id LIMIT ?`,
-			[]any{owner, p.After, p.Size()}, func(rows *sql.Rows) error {
-				var c latchkey.Client
-				err := rows.Scan(&c.ID, &c.Name)
-				out = append(out, c)
-				return err
-			})
-	})
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
 }
 
 // Owner implements latchkey.Store.
@@ -434,6 +238,24 @@ func (s *Store) Owner(ctx context.Context, owner string) (out latchkey.Owner, er
 		return latchkey.Owner{}, err
 	}
 	return out, err
+}
+
+// Clients implements latchkey.Store.
+func (s *Store) Clients(ctx context.Context, owner string, p latchkey.Page) (out []latchkey.Client, err error) {
+	err = s.read(ctx, "list clients", func() error {
+		out = nil
+		return s.each(ctx, `SELECT id, name FROM latchkey_clients WHERE owner = ? AND id > ? ORDER BY id LIMIT ?`,
+			[]any{owner, p.After, p.Size()}, func(rows *sql.Rows) error {
+				var c latchkey.Client
+				err := rows.Scan(&c.ID, &c.Name)
+				out = append(out, c)
+				return err
+			})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 // Events implements latchkey.Store.
@@ -460,133 +282,4 @@ func (s *Store) Events(ctx context.Context, owner string, after uint64, n int) (
 		return nil, err
 	}
 	return out, nil
-}
-
-// maxFeed bounds what one call of Changes reads, whatever it was asked for.
-const maxFeed = 10_000
-
-// Changes implements latchkey.Store.
-func (s *Store) Changes(ctx context.Context, after uint64, n int) (feed latchkey.Feed, err error) {
-	n = min(n, maxFeed)
-	var now sql.NullInt64
-	err = s.read(ctx, "read changes", func() error {
-		if n <= 0 {
-			feed = latchkey.Feed{}
-			text, dest := readEpoch, []any{&feed.Epoch}
-			if s.asksClock() {
-				text, dest = `SELECT epoch, `+s.dialect.clock+` FROM latchkey_epoch WHERE id = 1`, append(dest, &now)
-			}
-			found, err := s.first(ctx, text, nil, dest...)
-			if err != nil || !found {
-				return orMissing(err, epochRow)
-			}
-			return nil
-		}
-		for limit := n + 1; ; limit *= 4 {
-			rows, err := s.feed(ctx, &feed, &now, after, limit)
-			if err != nil {
-				return err
-			}
-			if rows < limit {
-				feed.Changes = wholePage(feed.Changes, n, true)
-				return nil
-			}
-			// All were read that fit: the last transaction may go on. It is left out, or read on when it is alone.
-			if page := wholePage(feed.Changes, n, false); page != nil {
-				feed.Changes = page
-				return nil
-			}
-		}
-	})
-	if err != nil {
-		return latchkey.Feed{}, err
-	}
-	feed.Now = s.now(now)
-	return feed, nil
-}
-
-// feed reads the epoch, how far history reaches, and the first changes, by one statement: one cut.
-func (s *Store) feed(ctx context.Context, feed *latchkey.Feed, now *sql.NullInt64, after uint64, limit int) (
-	rows int, err error) {
-	*feed = latchkey.Feed{}
-	if after > 1<<63-1 {
-		after = 1<<63 - 1 // ahead of any epoch
-	}
-	seen := false
-	err = s.each(ctx, `SELECT e.epoch, e.floor, `+s.dialect.clock+`, c.epoch, c.owner, c.kind, c.id, c.until
-		FROM latchkey_epoch e LEFT JOIN (SELECT epoch, seq, owner, kind, id, until FROM latchkey_changes
-			WHERE epoch > ? ORDER BY epoch, seq LIMIT ?) c ON c.epoch > 0 WHERE e.id = 1 ORDER BY c.epoch, c.seq`,
-		[]any{int64(after), limit}, func(r *sql.Rows) error {
-			seen = true
-			var floor uint64
-			var epoch, kind, until sql.NullInt64
-			var owner, id sql.NullString
-			if err := r.Scan(&feed.Epoch, &floor, now, &epoch, &owner, &kind, &id, &until); err != nil {
-				return err
-			}
-			feed.Truncated = after < floor || after > feed.Epoch
-			if epoch.Valid {
-				rows++
-				feed.Changes = append(feed.Changes, latchkey.Change{Epoch: uint64(epoch.Int64), Owner: owner.String,
-					Kind: latchkey.ChangeKind(kind.Int64), ID: id.String, Until: fromMicros(until)})
-			}
-			return nil
-		})
-	if err != nil || !seen {
-		return 0, orMissing(err, "the row of latchkey_epoch")
-	}
-	return rows, nil
-}
-
-// wholePage cuts rows to whole transactions, as many as fit into n rows, or one. Unless complete, the last transaction
-// in rows may go on beyond them; nil says that it is the only one.
-func wholePage(rows []latchkey.Change, n int, complete bool) []latchkey.Change {
-	end := 0 // of the transactions taken
-	for start := 0; start < len(rows); {
-		next := start
-		for next < len(rows) && rows[next].Epoch == rows[start].Epoch {
-			next++
-		}
-		if next == len(rows) && !complete || end > 0 && next > n {
-			break
-		}
-		end, start = next, next
-	}
-	if end == 0 {
-		return nil
-	}
-	return slices.Clip(rows[:end])
-}
-
-// heard is what the database's clock said, and when that was heard here.
-type heard struct{ database, at time.Time }
-
-// clockGood is for how long the database's clock is not asked again. Meanwhile it goes as fast as this machine's: to ask
-// costs a twentieth of reading the epoch.
-const clockGood = time.Second
-
-func (h *heard) now() time.Time { return h.database.Add(time.Since(h.at)).Truncate(time.Microsecond) }
-
-func (h *heard) good() bool { return h != nil && time.Since(h.at) < clockGood }
-
-func (s *Store) asksClock() bool {
-	return s.clock == nil && s.dialect.clock != noClock && !s.heard.Load().good()
-}
-
-// now is Feed.Now, by the clock of the database if it has one.
-func (s *Store) now(database sql.NullInt64) time.Time {
-	was := s.heard.Load()
-	switch {
-	case s.clock != nil:
-		return s.clock().UTC().Truncate(time.Microsecond)
-	case database.Valid:
-		said := fromMicros(database)
-		if !was.good() || said.After(was.now()) { // an answer that was long under way is no news
-			s.heard.CompareAndSwap(was, &heard{said, time.Now()})
-		}
-		return said
-	case was != nil:
-		return was.now()
-	}
-	return time.Now().UTC().Truncate(time.Microsecond)
 }

@@ -3,10 +3,8 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,8 +40,6 @@ type Store struct {
 
 var _ latchkey.Store = (*Store)(nil)
 
-var errClosed = errors.New("the store is closed")
-
 // New returns a Store that keeps its records in db. It refuses an engine that is not what d says, a schema that
 // [Migrate] has not brought up to date, and a database that cannot be written; the error says what to do. The Store does
 // not own db: close the Store first, then db.
@@ -60,8 +56,6 @@ func New(ctx context.Context, db *sql.DB, d latchkey.Dialect, opts *Options) (*S
 	}
 	return s, nil
 }
-
-var errNoDB = errors.New("latchkey/sqlstore: a database is needed, and it is nil")
 
 func newStore(db *sql.DB, d latchkey.Dialect, opts *Options) (*Store, []migrationStep, error) {
 	dia, err := dialectOf(d)
@@ -137,95 +131,10 @@ func (s *Store) Close() error {
 	return errors.Join(errs...)
 }
 
-// stmt returns the statement for a text, prepared once per Store. Only for texts of which there are few.
-func (s *Store) stmt(ctx context.Context, text string) (*sql.Stmt, error) {
-	s.mu.RLock()
-	stmt, closed := s.stmts[text], s.closed
-	s.mu.RUnlock()
-	switch {
-	case closed:
-		return nil, errClosed
-	case stmt != nil:
-		return stmt, nil
-	}
-	// Prepared outside the lock: a full pool must not stop callers whose statement is there. The loser of a race closes.
-	fresh, err := s.db.PrepareContext(ctx, s.text(text))
-	if err != nil {
-		return nil, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return nil, errors.Join(errClosed, fresh.Close())
-	}
-	if stmt = s.stmts[text]; stmt != nil {
-		return stmt, fresh.Close()
-	}
-	s.stmts[text] = fresh
-	return fresh, nil
-}
-
-// text is a statement as the engine wants it. Only for texts of which there are few.
-func (s *Store) text(text string) string {
-	if !s.dialect.numbered {
-		return text
-	}
-	if known, ok := s.texts.Load(text); ok {
-		return known.(string)
-	}
-	own := s.dialect.text(text)
-	s.texts.Store(text, own)
-	return own
-}
-
-// prepared returns a statement that stmt has made before. Otherwise it is nil, and will be made before the next
-// transaction.
-func (s *Store) prepared(text string) *sql.Stmt {
-	s.mu.RLock()
-	stmt := s.stmts[text]
-	s.mu.RUnlock()
-	if stmt == nil {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.wanted = append(s.wanted, text)
-	}
-	return stmt
-}
-
-// prepareWanted prepares what the last transactions would have liked. That it may fail does no harm.
-func (s *Store) prepareWanted(ctx context.Context) {
-	s.mu.RLock()
-	none := len(s.wanted) == 0
-	s.mu.RUnlock()
-	if none {
-		return
-	}
-	s.mu.Lock()
-	wanted := s.wanted
-	s.wanted = nil
-	s.mu.Unlock()
-	for _, text := range wanted {
-		if _, err := s.stmt(ctx, text); err != nil {
-			return
-		}
-	}
-}
-
 func (s *Store) isClosed() bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.closed
-}
-
-// busy says that a transaction was undone, and that trying again may succeed.
-func (s *Store) busy(err error) bool { return errors.Is(err, errAgain) || s.dialect.retry(err) }
-
-// outcome gives an error the name it has in the contract.
-func (s *Store) outcome(ctx context.Context, what string, err error) error {
-	if err != nil && !ofContract(err) && s.dialect.unkept != nil && s.dialect.unkept(err) {
-		err = fmt.Errorf("%w: a value that %s cannot keep: %w", latchkey.ErrInvalid, s.dialect.name, err)
-	}
-	return outcome(ctx, what, explained(err))
 }
 
 // read runs a read, again while the database is busy, and gives its errors their names. f may run more than once and
@@ -243,140 +152,9 @@ func (s *Store) read(ctx context.Context, what string, f func() error) error {
 	}))
 }
 
-// each runs a query and calls scan for each row. Only for texts of which there are few.
-func (s *Store) each(ctx context.Context, text string, args []any, scan func(*sql.Rows) error) error {
-	if !s.dialect.prepares {
-		rows, err := s.db.QueryContext(ctx, s.text(text), args...)
-		return eachRow(rows, err, scan)
-	}
-	stmt, err := s.stmt(ctx, text)
-	if err != nil {
-		return err
-	}
-	rows, err := stmt.QueryContext(ctx, args...)
-	return eachRow(rows, err, scan)
+// write runs apply in a transaction. Writers queue here, in the process, because an engine's own queue is unfair, and a few
+// that write at once are as fast as many. Who reaches the front commits, where the engine gains by it, for those who
+// queued meanwhile too: one flush to disk serves them all.
+func (s *Store) write(ctx context.Context, what string, apply func(*tx) error) error {
+	return s.outcome(ctx, what, s.enqueue(&job{ctx: ctx, apply: apply, done: make(chan error, 1)}))
 }
-
-// first reads the first row of a query into dest, and says whether there was one. Unlike each it does not ask for more:
-// where there can be one only, that would be a step for nothing.
-func (s *Store) first(ctx context.Context, text string, args []any, dest ...any) (found bool, err error) {
-	var rows *sql.Rows
-	if s.dialect.prepares {
-		var stmt *sql.Stmt
-		if stmt, err = s.stmt(ctx, text); err == nil {
-			rows, err = stmt.QueryContext(ctx, args...)
-		}
-	} else {
-		rows, err = s.db.QueryContext(ctx, s.text(text), args...)
-	}
-	if err != nil {
-		return false, err
-	}
-	defer rows.Close()
-	if !rows.Next() {
-		return false, errors.Join(rows.Err(), rows.Close())
-	}
-	if err := rows.Scan(dest...); err != nil {
-		return false, err
-	}
-	return true, rows.Close()
-}
-
-// eachUnprepared is each for texts that depend on what is asked.
-func (s *Store) eachUnprepared(ctx context.Context, text string, args []any, scan func(*sql.Rows) error) error {
-	rows, err := s.db.QueryContext(ctx, s.dialect.text(text), args...)
-	return eachRow(rows, err, scan)
-}
-
-func eachRow(rows *sql.Rows, err error, scan func(*sql.Rows) error) error {
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := scan(rows); err != nil {
-			return err
-		}
-	}
-	// Without this a listing cut off by an error would look like a short one.
-	return errors.Join(rows.Err(), rows.Close())
-}
-
-// contract is the closed set of what a Store says.
-var contract = []error{
-	latchkey.ErrNotFound, latchkey.ErrExists, latchkey.ErrConflict, latchkey.ErrInUse, latchkey.ErrOverLimit,
-	latchkey.ErrUnavailable, latchkey.ErrUnknownOutcome, latchkey.ErrInvalid,
-}
-
-func ofContract(err error) bool {
-	for _, known := range contract {
-		if errors.Is(err, known) {
-			return true
-		}
-	}
-	return false
-}
-
-// outcome is the one place where errors of an engine become errors of the contract. What has no name there is
-// ErrUnavailable: never "not found".
-func outcome(ctx context.Context, what string, err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case ofContract(err):
-		return fmt.Errorf("latchkey/sqlstore: %s: %w", what, err)
-	case ctx.Err() != nil && !errors.Is(err, ctx.Err()):
-		// An engine that was interrupted says so in its own words.
-		return fmt.Errorf("latchkey/sqlstore: %s: %w: %w: %w", what, latchkey.ErrUnavailable, ctx.Err(), err)
-	}
-	return fmt.Errorf("latchkey/sqlstore: %s: %w: %w", what, latchkey.ErrUnavailable, err)
-}
-
-// say makes an error of the contract with its reason.
-func say(sentinel error, format string, args ...any) error {
-	return fmt.Errorf("%w: %s", sentinel, fmt.Sprintf(format, args...))
-}
-
-// maxBusyWait bounds how long a call without a deadline waits for a database that stays busy.
-const maxBusyWait = 10 * time.Second
-
-// retrying calls f again, after a short random pause, while the engine says busy.
-func retrying(ctx context.Context, busy func(error) bool, f func() error) error {
-	began := time.Now()
-	for pause := time.Millisecond; ; pause = min(2*pause, 32*time.Millisecond) {
-		err := f()
-		if err == nil || ofContract(err) || !busy(err) || time.Since(began) > maxBusyWait {
-			return err
-		}
-		timer := time.NewTimer(pause/2 + rand.N(pause))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return errors.Join(ctx.Err(), err)
-		}
-	}
-}
-
-// dropConn takes a connection out of the pool for good.
-func dropConn(conn *sql.Conn) {
-	_ = conn.Raw(func(any) error { return driver.ErrBadConn })
-}
-
-// orNotFound is for a look-up that failed or found nothing: never the one for the other.
-func orNotFound(err error, format string, args ...any) error {
-	if err != nil {
-		return err
-	}
-	return say(latchkey.ErrNotFound, format, args...)
-}
-
-// orMissing is orNotFound for a row of the Store's own, without which nothing can be answered.
-func orMissing(err error, what string) error {
-	if err != nil {
-		return err
-	}
-	return errors.New(what + " is missing: the database is damaged, or its server has become a standby")
-}
-
-const epochRow = "the row of latchkey_epoch"

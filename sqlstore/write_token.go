@@ -109,12 +109,6 @@ type tokenCopy struct {
 	ownerVersion int64
 }
 
-// copyOf is what the secrets of the i-th token hold, which the Write puts.
-func (p *plan) copyOf(i int) tokenCopy {
-	t := &p.w.Tokens[i]
-	return tokenCopy{packedUsed(t.Used), p.tokens[i].record, int64(t.OwnerVersion)}
-}
-
 // copied is what secrets hold of a token. Its row is this transaction's until the commit, so the copies stay true.
 func (t *tx) copied(p *plan, c *changes, id string) (tokenCopy, error) {
 	if i, put := p.inserted(id); put && c.inserted[id] && (i+1 == len(p.tokens) || p.w.Tokens[i+1].ID != id) { // put once
@@ -235,90 +229,6 @@ func (t *tx) removeToken(owner, id string) error {
 	for _, text := range []string{deleteToken, deleteSecrets, deleteTokenRoles} {
 		if _, err := t.exec(text, owner, id); err != nil {
 			return err
-		}
-	}
-	return nil
-}
-
-func (t *tx) putRoles(p *plan, c *changes) error {
-	owner := p.w.Owner
-	for i := range p.w.Roles {
-		role, args := &p.w.Roles[i], p.roles[i]
-		// The version first: a stale record is ErrConflict whatever its name.
-		version, found, err := t.version("latchkey_roles", owner, role.ID, t.dialect().lock)
-		switch {
-		case err != nil:
-			return err
-		case role.Version == 0 && found:
-			return say(latchkey.ErrExists, "role %q", role.ID)
-		case role.Version != 0 && (!found || version != role.Version):
-			return say(latchkey.ErrConflict, "role %q changed since it was read", role.ID)
-		}
-		var one int
-		taken, err := t.row(`SELECT 1 FROM latchkey_roles WHERE owner = ? AND origin = ? AND name = ? AND id <> ?`,
-			[]any{owner, role.Origin, role.Name, role.ID}, &one)
-		if err != nil {
-			return err
-		}
-		if taken {
-			return say(latchkey.ErrExists, "a role named %q", role.Name)
-		}
-		if role.Version == 0 {
-			err = t.one(`INSERT INTO latchkey_roles (owner, id, version, origin, name, inherit_denies, extra, body)
-				VALUES (?, ?, 1, ?, ?, ?, ?, ?)`, append([]any{owner, role.ID}, args...)...)
-		} else {
-			err = t.one(`UPDATE latchkey_roles SET version = version + 1, origin = ?, name = ?, inherit_denies = ?, extra = ?,
-				body = ? WHERE owner = ? AND id = ?`, append(slices.Clone(args), owner, role.ID)...)
-		}
-		if err != nil {
-			return err
-		}
-		if _, err := t.exec(deleteRoleInherits, owner, role.ID); err != nil {
-			return err
-		}
-		for _, inherited := range role.Inherits {
-			_, err := t.insert(`INSERT INTO latchkey_role_inherits (owner, role_id, inherits_id) VALUES (?, ?, ?)`,
-				owner, role.ID, inherited)
-			if err != nil {
-				return err
-			}
-		}
-		c.add(latchkey.ChangedRole, role.ID)
-	}
-	return nil
-}
-
-const deleteRoleInherits = `DELETE FROM latchkey_role_inherits WHERE owner = ? AND role_id = ?`
-
-func (t *tx) deleteRoles(p *plan, c *changes) error {
-	owner := p.w.Owner
-	for _, ref := range p.w.DeleteRoles {
-		if err := t.deletable("latchkey_roles", owner, ref); err != nil {
-			return err
-		}
-	}
-	for _, ref := range p.w.DeleteRoles {
-		if _, err := t.exec(`DELETE FROM latchkey_roles WHERE owner = ? AND id = ?`, owner, ref.ID); err != nil {
-			return err
-		}
-		if _, err := t.exec(deleteRoleInherits, owner, ref.ID); err != nil {
-			return err
-		}
-		c.add(latchkey.ChangedRole, ref.ID)
-	}
-	// Judged when all of them are gone: roles that name each other may go together.
-	for _, ref := range p.w.DeleteRoles {
-		var one int
-		inUse, err := t.row(`SELECT 1 FROM latchkey_role_inherits WHERE owner = ? AND inherits_id = ? UNION ALL
-			SELECT 1 FROM latchkey_token_roles x CROSS JOIN latchkey_tokens t
-			WHERE t.owner = x.owner AND t.id = x.token_id AND x.owner = ? AND x.role_id = ?
-				AND t.parent = '' AND t.revoked IS NULL LIMIT 1`,
-			[]any{owner, ref.ID, owner, ref.ID}, &one)
-		if err != nil {
-			return err
-		}
-		if inUse {
-			return say(latchkey.ErrInUse, "role %q", ref.ID)
 		}
 	}
 	return nil

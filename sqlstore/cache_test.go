@@ -7,9 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/latchkey-go/latchkey"
+	"github.com/stretchr/testify/require"
 )
 
 // found is a token of an owner with roles, as it was read as of an epoch.

@@ -9,22 +9,24 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/latchkey-go/latchkey"
+	"github.com/stretchr/testify/require"
 )
 
 // told is a database that answers each query with the row of the first word that the query holds.
 type told [][]any // word, values …
 
 func (a told) Connect(context.Context) (driver.Conn, error) { return toldConn{a}, nil }
-func (a told) Driver() driver.Driver                        { return nil }
+
+func (a told) Driver() driver.Driver { return nil }
 
 type toldConn struct{ told }
 
 func (toldConn) Prepare(string) (driver.Stmt, error) { return nil, errors.New("not prepared") }
-func (toldConn) Close() error                        { return nil }
-func (toldConn) Begin() (driver.Tx, error)           { return nil, errors.New("no transactions") }
+
+func (toldConn) Close() error { return nil }
+
+func (toldConn) Begin() (driver.Tx, error) { return nil, errors.New("no transactions") }
 
 func (c toldConn) QueryContext(_ context.Context, query string, _ []driver.NamedValue) (driver.Rows, error) {
 	for _, answer := range c.told {
@@ -38,7 +40,8 @@ func (c toldConn) QueryContext(_ context.Context, query string, _ []driver.Named
 type toldRows struct{ row []any }
 
 func (r *toldRows) Columns() []string { return make([]string, len(r.row)) }
-func (*toldRows) Close() error        { return nil }
+
+func (*toldRows) Close() error { return nil }
 
 func (r *toldRows) Next(to []driver.Value) error {
 	if r.row == nil {

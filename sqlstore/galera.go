@@ -96,18 +96,3 @@ func beginGalera(ctx context.Context, db *sql.DB) (transaction, error) {
 }
 
 const noSuchSavepoint = 1305
-
-// errStandby is told by a dialect's check.
-var errStandby = errors.New("this server is a standby, which lags behind: connect to the primary (where the DSN names " +
-	"several hosts, target_session_attrs=read-write finds it), or use NewReplica for listings and usage alone")
-
-// checkPostgresNode refuses a session that acknowledges what a crash takes back.
-func checkPostgresNode(ctx context.Context, db *sql.DB, _ *Options) (clustered bool, err error) {
-	var commit string
-	err = db.QueryRowContext(ctx, `SELECT current_setting('synchronous_commit')`).Scan(&commit)
-	if err == nil && commit == "off" {
-		err = errors.New("synchronous_commit is off, and a crash would take back a revocation that was acknowledged: turn it " +
-			"on, for the database or in the DSN")
-	}
-	return false, err
-}

@@ -27,30 +27,6 @@ var errPrepares = errors.New("the driver prepares statements by name, and a tran
 	"missing or taken: add default_query_exec_mode=simple_protocol (or exec) to the DSN of pgx, or connect to the " +
 	"server itself")
 
-var errCutOff = errors.New("statement_timeout (PostgreSQL), max_statement_time (MariaDB) or max_execution_time " +
-	"(MySQL) cut a " +
-	"statement off: set it to 0, or to a second and more")
-
-// explained names the cause of an error that comes of a session's settings: one about the name of a prepared statement,
-// for no statement of ours gives one, and a limit of the time of statements.
-func explained(err error) error {
-	if errors.Is(err, errCutOff) || errors.Is(err, errPrepares) {
-		return err
-	}
-	if oneOf(mysqlCode(err), 1969, 3024) || sqlState(err) == "57014" && strings.Contains(err.Error(),
-		"statement timeout") {
-		return fmt.Errorf("%w: %w", errCutOff, err)
-	}
-	var coder interface {
-		error
-		SQLState() string
-	}
-	if errors.As(err, &coder) && oneOf(coder.SQLState(), "42P05", "26000") {
-		return fmt.Errorf("%w: %w", errPrepares, coder)
-	}
-	return err
-}
-
 // checkPooler refuses a driver that prepares statements by name behind a transaction pooler.
 func checkPooler(ctx context.Context, db *sql.DB) error {
 	const looks = 6

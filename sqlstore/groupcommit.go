@@ -83,13 +83,6 @@ func (q *queue) take(j *job, most int) []*job {
 	return batch
 }
 
-// write runs apply in a transaction. Writers queue here, in the process, because an engine's own queue is unfair, and a few
-// that write at once are as fast as many. Who reaches the front commits, where the engine gains by it, for those who
-// queued meanwhile too: one flush to disk serves them all.
-func (s *Store) write(ctx context.Context, what string, apply func(*tx) error) error {
-	return s.outcome(ctx, what, s.enqueue(&job{ctx: ctx, apply: apply, done: make(chan error, 1)}))
-}
-
 // errAlone answers a mint that must be tried alone, for something about it or about its neighbours is not as it should be.
 var errAlone = errors.New("to be tried alone")
 

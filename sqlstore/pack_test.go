@@ -6,9 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/latchkey-go/latchkey"
+	"github.com/stretchr/testify/require"
 )
 
 // fullToken has something in each field.

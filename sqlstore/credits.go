@@ -1,0 +1,233 @@
+package sqlstore
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"math"
+	"slices"
+	"unicode/utf8"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/internal/strictjson"
+)
+
+// purse is an account of a reservation as it is kept: a limit is not part of it, it travels with each debit.
+type purse struct {
+	Token  string `json:"token,omitempty"`
+	Meter  string `json:"meter,omitempty"`
+	Period string `json:"period,omitempty"`
+}
+
+func (p purse) compare(q purse) int {
+	return cmp.Or(cmp.Compare(p.Token, q.Token), cmp.Compare(p.Meter, q.Meter), cmp.Compare(p.Period, q.Period))
+}
+
+type debit struct {
+	purse
+	limit latchkey.Credits
+}
+
+func (d debit) overLimit() error {
+	return &latchkey.OverLimitError{Account: latchkey.CreditAccount{TokenID: d.Token, Meter: d.Meter, Period: d.Period,
+		Limit: d.limit}}
+}
+
+// Reserve implements latchkey.Store.
+func (s *Store) Reserve(ctx context.Context, r latchkey.Reservation) (latchkey.Reserved, error) {
+	if r.Amount <= 0 || len(r.Accounts) == 0 {
+		return latchkey.Reserved{}, outcome(ctx, "reserve",
+			say(latchkey.ErrInvalid, "a reservation takes more than nothing from some account"))
+	}
+	debits := make([]debit, len(r.Accounts))
+	for i, a := range r.Accounts {
+		debits[i] = debit{purse{a.TokenID, a.Meter, a.Period}, a.Limit}
+		if !utf8.ValidString(a.TokenID) || !utf8.ValidString(a.Meter) || !utf8.ValidString(a.Period) {
+			return latchkey.Reserved{}, outcome(ctx, "reserve", say(latchkey.ErrInvalid, "an account is not named in UTF-8"))
+		}
+	}
+	// Sorted: two reservations always take their locks in one order.
+	slices.SortFunc(debits, func(x, y debit) int { return x.compare(y.purse) })
+	purses := make([]purse, len(debits))
+	for i, d := range debits {
+		if purses[i] = d.purse; i > 0 && purses[i] == purses[i-1] {
+			return latchkey.Reserved{}, outcome(ctx, "reserve", say(latchkey.ErrInvalid, "an account is named twice"))
+		}
+	}
+	body, err := json.Marshal(purses)
+	if err != nil {
+		return latchkey.Reserved{}, outcome(ctx, "reserve", say(latchkey.ErrInvalid, "%v", err))
+	}
+	answer := new(latchkey.Reserved)
+	err = s.write(ctx, "reserve", func(t *tx) (err error) {
+		*answer, err = t.reserve(r, debits, body)
+		return err
+	})
+	if err != nil {
+		return latchkey.Reserved{}, err // without a look at answer: somebody may still be at work on it
+	}
+	return *answer, nil
+}
+
+func (t *tx) reserve(r latchkey.Reservation, debits []debit, body []byte) (latchkey.Reserved, error) {
+	var answer latchkey.Reserved
+	old, found, err := t.reservation(r.Owner, r.Key)
+	if err != nil {
+		return answer, err
+	}
+	if found {
+		if old.lapsed || old.amount != r.Amount || string(old.body) != string(body) {
+			return answer, say(latchkey.ErrConflict, "the key is that of another reservation, or of one that lapsed")
+		}
+		return latchkey.Reserved{Left: old.left}, nil
+	}
+	// With it nobody erases an owner's accounts and leaves this reservation, or the other way round.
+	if err := t.take(r.Owner, true); err != nil {
+		return answer, err
+	}
+	answer.Left = math.MaxInt64
+	for _, d := range debits {
+		used, err := t.debit(r, d)
+		if err != nil {
+			return answer, err
+		}
+		answer.Left = min(answer.Left, d.limit-used)
+	}
+	n, err := t.insert(`INSERT INTO latchkey_reservations (owner, id, amount, pledged, credit_left, until, lapsed, body)
+		VALUES (?, ?, ?, 0, ?, ?, 0, ?)`, r.Owner, r.Key[:], int64(r.Amount), int64(answer.Left), micros(r.Until), body)
+	if err == nil && n != 1 {
+		err = errAgain // the same call was made twice at once
+	}
+	return answer, err
+}
+
+// debit takes the amount from one account, and returns what is used of it now.
+func (t *tx) debit(r latchkey.Reservation, d debit) (used latchkey.Credits, err error) {
+	if d.limit < r.Amount {
+		return 0, d.overLimit()
+	}
+	account := []any{r.Owner, d.Token, d.Meter, d.Period}
+	for range 3 {
+		// One conditional statement, never a look and then a write. It cannot overflow: amount and limit are above 0.
+		n, err := t.exec(`UPDATE latchkey_credits SET used = used + ?
+			WHERE owner = ? AND token_id = ? AND meter = ? AND period = ? AND used <= ?`,
+			int64(r.Amount), r.Owner, d.Token, d.Meter, d.Period, int64(d.limit-r.Amount))
+		if err != nil {
+			return 0, err
+		}
+		found, err := t.row(`SELECT used FROM latchkey_credits WHERE owner = ? AND token_id = ? AND meter = ? AND period = ?`,
+			account, (*int64)(&used))
+		switch {
+		case err != nil:
+			return 0, err
+		case n == 1 && !found:
+			return 0, orMissing(nil, "an account of credits")
+		case n == 1:
+			return used, nil
+		case found && used > d.limit-r.Amount:
+			return 0, d.overLimit()
+		case !found:
+			_, err := t.insert(`INSERT INTO latchkey_credits (owner, token_id, meter, period, used) VALUES (?, ?, ?, ?, 0)`,
+				account...)
+			if err != nil {
+				return 0, err
+			}
+		}
+	}
+	return 0, errAgain // it keeps changing under our hands
+}
+
+type reservation struct {
+	amount, pledged, left latchkey.Credits
+	actual, until         sql.NullInt64
+	lapsed                bool
+	body                  []byte
+}
+
+func (t *tx) reservation(owner string, key [16]byte) (r reservation, found bool, err error) {
+	var lapsed int64
+	found, err = t.row(`SELECT amount, pledged, credit_left, actual, until, lapsed, body FROM latchkey_reservations
+		WHERE owner = ? AND id = ?`+t.dialect().lock, []any{owner, key[:]},
+		(*int64)(&r.amount), (*int64)(&r.pledged), (*int64)(&r.left), &r.actual, &r.until, &lapsed, &r.body)
+	r.lapsed = lapsed != 0
+	return r, found, err
+}
+
+// Adjust implements latchkey.Store.
+func (s *Store) Adjust(ctx context.Context, owner string, key [16]byte, a latchkey.Adjustment) error {
+	if a.Amount <= 0 || a.Pledged < 0 || a.Pledged > a.Amount {
+		return outcome(ctx, "adjust", say(latchkey.ErrInvalid, "more is pledged than kept, or less than nothing"))
+	}
+	return s.write(ctx, "adjust", func(t *tx) error {
+		r, found, err := t.reservation(owner, key)
+		switch {
+		case err != nil || !found:
+			return orNotFound(err, "no such reservation")
+		case r.actual.Valid || a.Pledged > r.amount:
+			return say(latchkey.ErrConflict, "the reservation is settled or lapsed, or less is left of it")
+		}
+		old := r
+		if a.Amount < r.amount {
+			if err := t.giveBack(owner, r, r.amount-a.Amount); err != nil {
+				return err
+			}
+			r.amount = a.Amount
+		}
+		r.pledged = min(max(r.pledged, a.Pledged), r.amount)
+		until, ends := micros(a.Until).(int64)
+		if r.until.Valid && (!ends || until > r.until.Int64) {
+			r.until = sql.NullInt64{Int64: until, Valid: ends}
+		}
+		if r.amount == old.amount && r.pledged == old.pledged && r.until == old.until {
+			return nil // MySQL would say that no row was touched
+		}
+		return t.one(`UPDATE latchkey_reservations SET pledged = ?, amount = ?, until = ? WHERE owner = ? AND id = ?`,
+			int64(r.pledged), int64(r.amount), r.until, owner, key[:])
+	})
+}
+
+// Settle implements latchkey.Store.
+func (s *Store) Settle(ctx context.Context, owner string, key [16]byte, actual latchkey.Credits) error {
+	return s.write(ctx, "settle", func(t *tx) error {
+		r, found, err := t.reservation(owner, key)
+		switch {
+		case err != nil || !found:
+			return orNotFound(err, "no such reservation")
+		case actual < 0 || actual > r.amount:
+			return say(latchkey.ErrInvalid, "more was spent than reserved, or less than nothing")
+		case r.actual.Valid && r.actual.Int64 == int64(actual):
+			return nil
+		case r.actual.Valid:
+			return say(latchkey.ErrConflict, "settled with another amount")
+		}
+		return t.settle(owner, key[:], r, actual, false)
+	})
+}
+
+// settle gives back what a reservation took and did not spend.
+func (t *tx) settle(owner string, key []byte, r reservation, actual latchkey.Credits, lapsed bool) error {
+	if err := t.giveBack(owner, r, r.amount-actual); err != nil {
+		return err
+	}
+	return t.one(`UPDATE latchkey_reservations SET actual = ?, lapsed = ? WHERE owner = ? AND id = ?`,
+		int64(actual), flag(lapsed), owner, key)
+}
+
+// giveBack returns credits to every account of a reservation. One that cannot be read gives nothing back: what it took
+// counts as spent, and neither its end nor Purge needs its accounts.
+func (t *tx) giveBack(owner string, r reservation, back latchkey.Credits) error {
+	var purses []purse
+	if back == 0 || strictjson.Unmarshal(r.body, &purses) != nil {
+		return nil
+	}
+	for _, p := range purses {
+		err := t.one(`UPDATE latchkey_credits SET used = used - ?
+			WHERE owner = ? AND token_id = ? AND meter = ? AND period = ?`,
+			int64(back), owner, p.Token, p.Meter, p.Period)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,54 @@
+package sqlstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/stretchr/testify/require"
+)
+
+func TestDialects(t *testing.T) {
+	for _, d := range []latchkey.Dialect{0, 99} {
+		_, err := New(context.Background(), nil, d, nil)
+		require.ErrorContains(t, err, "known: SQLite, Postgres, MySQL")
+		require.ErrorContains(t, Migrate(context.Background(), nil, d), "known: SQLite")
+		_, err = Migrations(d)
+		require.ErrorContains(t, err, "known: SQLite")
+	}
+}
+
+func TestPlaceholders(t *testing.T) {
+	require.Equal(t, "a = $1 AND b IN ($2, $3)", postgres.text("a = ? AND b IN (?, ?)"))
+	require.Equal(t, "a = ?", mysql.text("a = ?"))
+	require.Equal(t, "n = VALUES(n) + t.n", strings.TrimPrefix(mysql.onTaken("k", "n = excluded.n + t.n"),
+		" ON DUPLICATE KEY UPDATE "))
+}
+
+type stated string
+
+func (s stated) Error() string { return "ERROR: (SQLSTATE " + string(s) + ")" }
+
+func (s stated) SQLState() string { return string(s) }
+
+func TestErrorCodes(t *testing.T) {
+	wrap := func(err error) error { return errors.Join(errors.New("outer"), fmt.Errorf("more: %w", err)) }
+	for code, retry := range map[string]bool{"40001": true, "40P01": true, "55P03": true, "23505": false, "25P03": false} {
+		require.Equal(t, retry, postgres.retry(wrap(stated(code))), code)
+	}
+	require.True(t, postgres.unkept(wrap(stated("22021"))))
+	require.False(t, postgres.retry(errors.New("40001")), "words are not a code")
+	for code, retry := range map[int]bool{1213: true, 1205: true, 1020: true, 1062: false, 1047: false, 1406: false} {
+		for _, text := range []string{"Error %d (40001): Deadlock found", "Error %d: Deadlock found"} {
+			err := wrap(fmt.Errorf(text, code))
+			require.Equal(t, code, mysqlCode(err))
+			require.Equal(t, retry, mysql.retry(err), code)
+		}
+	}
+	require.True(t, mysql.taken(fmt.Errorf("Error %d (23000): Duplicate entry", 1062)))
+	require.False(t, mysql.retry(errors.New("the value 'Error 1213' is odd")))
+	require.Zero(t, mysqlCode(nil))
+}

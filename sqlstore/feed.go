@@ -1,0 +1,139 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"slices"
+	"time"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+// maxFeed bounds what one call of Changes reads, whatever it was asked for.
+const maxFeed = 10_000
+
+// Changes implements latchkey.Store.
+func (s *Store) Changes(ctx context.Context, after uint64, n int) (feed latchkey.Feed, err error) {
+	n = min(n, maxFeed)
+	var now sql.NullInt64
+	err = s.read(ctx, "read changes", func() error {
+		if n <= 0 {
+			feed = latchkey.Feed{}
+			text, dest := readEpoch, []any{&feed.Epoch}
+			if s.asksClock() {
+				text, dest = `SELECT epoch, `+s.dialect.clock+` FROM latchkey_epoch WHERE id = 1`, append(dest, &now)
+			}
+			found, err := s.first(ctx, text, nil, dest...)
+			if err != nil || !found {
+				return orMissing(err, epochRow)
+			}
+			return nil
+		}
+		for limit := n + 1; ; limit *= 4 {
+			rows, err := s.feed(ctx, &feed, &now, after, limit)
+			if err != nil {
+				return err
+			}
+			if rows < limit {
+				feed.Changes = wholePage(feed.Changes, n, true)
+				return nil
+			}
+			// All were read that fit: the last transaction may go on. It is left out, or read on when it is alone.
+			if page := wholePage(feed.Changes, n, false); page != nil {
+				feed.Changes = page
+				return nil
+			}
+		}
+	})
+	if err != nil {
+		return latchkey.Feed{}, err
+	}
+	feed.Now = s.now(now)
+	return feed, nil
+}
+
+// feed reads the epoch, how far history reaches, and the first changes, by one statement: one cut.
+func (s *Store) feed(ctx context.Context, feed *latchkey.Feed, now *sql.NullInt64, after uint64, limit int) (
+	rows int, err error) {
+	*feed = latchkey.Feed{}
+	if after > 1<<63-1 {
+		after = 1<<63 - 1 // ahead of any epoch
+	}
+	seen := false
+	err = s.each(ctx, `SELECT e.epoch, e.floor, `+s.dialect.clock+`, c.epoch, c.owner, c.kind, c.id, c.until
+		FROM latchkey_epoch e LEFT JOIN (SELECT epoch, seq, owner, kind, id, until FROM latchkey_changes
+			WHERE epoch > ? ORDER BY epoch, seq LIMIT ?) c ON c.epoch > 0 WHERE e.id = 1 ORDER BY c.epoch, c.seq`,
+		[]any{int64(after), limit}, func(r *sql.Rows) error {
+			seen = true
+			var floor uint64
+			var epoch, kind, until sql.NullInt64
+			var owner, id sql.NullString
+			if err := r.Scan(&feed.Epoch, &floor, now, &epoch, &owner, &kind, &id, &until); err != nil {
+				return err
+			}
+			feed.Truncated = after < floor || after > feed.Epoch
+			if epoch.Valid {
+				rows++
+				feed.Changes = append(feed.Changes, latchkey.Change{Epoch: uint64(epoch.Int64), Owner: owner.String,
+					Kind: latchkey.ChangeKind(kind.Int64), ID: id.String, Until: fromMicros(until)})
+			}
+			return nil
+		})
+	if err != nil || !seen {
+		return 0, orMissing(err, "the row of latchkey_epoch")
+	}
+	return rows, nil
+}
+
+// wholePage cuts rows to whole transactions, as many as fit into n rows, or one. Unless complete, the last transaction
+// in rows may go on beyond them; nil says that it is the only one.
+func wholePage(rows []latchkey.Change, n int, complete bool) []latchkey.Change {
+	end := 0 // of the transactions taken
+	for start := 0; start < len(rows); {
+		next := start
+		for next < len(rows) && rows[next].Epoch == rows[start].Epoch {
+			next++
+		}
+		if next == len(rows) && !complete || end > 0 && next > n {
+			break
+		}
+		end, start = next, next
+	}
+	if end == 0 {
+		return nil
+	}
+	return slices.Clip(rows[:end])
+}
+
+// heard is what the database's clock said, and when that was heard here.
+type heard struct{ database, at time.Time }
+
+// clockGood is for how long the database's clock is not asked again. Meanwhile it goes as fast as this machine's: to ask
+// costs a twentieth of reading the epoch.
+const clockGood = time.Second
+
+func (h *heard) now() time.Time { return h.database.Add(time.Since(h.at)).Truncate(time.Microsecond) }
+
+func (h *heard) good() bool { return h != nil && time.Since(h.at) < clockGood }
+
+func (s *Store) asksClock() bool {
+	return s.clock == nil && s.dialect.clock != noClock && !s.heard.Load().good()
+}
+
+// now is Feed.Now, by the clock of the database if it has one.
+func (s *Store) now(database sql.NullInt64) time.Time {
+	was := s.heard.Load()
+	switch {
+	case s.clock != nil:
+		return s.clock().UTC().Truncate(time.Microsecond)
+	case database.Valid:
+		said := fromMicros(database)
+		if !was.good() || said.After(was.now()) { // an answer that was long under way is no news
+			s.heard.CompareAndSwap(was, &heard{said, time.Now()})
+		}
+		return said
+	case was != nil:
+		return was.now()
+	}
+	return time.Now().UTC().Truncate(time.Microsecond)
+}

@@ -1,0 +1,309 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+// A token is found by one statement, which is one cut, with the epoch of that cut. Its owner, its roles and mostly its
+// ancestors are in the Store's memory, as of the same epoch. What is not there takes statements of its own; each tells the
+// epoch too, and when it is the same nothing that could alter an answer came between them.
+//
+// The epoch comes from the left of a join: without it there is no row, which is an error, and never "not found".
+
+const (
+	selectPresented = `SELECT e.epoch, s.owner, s.token_id, s.found, s.owner_version FROM latchkey_epoch e
+	LEFT JOIN latchkey_secrets s ON s.signing = 0 AND s.digest `
+	atEpoch = ` WHERE e.id = 1`
+
+	selectByID = `SELECT e.epoch, ` + tokenColumns + ` FROM latchkey_epoch e
+	LEFT JOIN latchkey_tokens t ON t.owner = ? AND t.id = ?` + atEpoch
+)
+
+const selectOwnerAt = `SELECT ` + ownerColumns + `, e.epoch FROM latchkey_epoch e
+	LEFT JOIN latchkey_owners o ON o.owner = ? WHERE e.id = 1`
+
+// selectKin gives the epoch (part 0), the token and its ancestors (part 1, by distance), and every role that one of them
+// names or inherits (part 2). UNION ends a ring of roles, the bound one of parents. CROSS JOIN,
+// which is an inner join everywhere, tells SQLite to begin at the left: left to itself it may walk through an owner.
+const selectKin = `WITH RECURSIVE chain (id, parent, distance) AS (
+		SELECT id, parent, 0 FROM latchkey_tokens WHERE owner = ? AND id = ?
+		UNION ALL
+		SELECT t.id, t.parent, c.distance + 1 FROM chain c CROSS JOIN latchkey_tokens t
+		WHERE t.owner = ? AND t.id = c.parent AND c.parent <> '' AND c.distance < 255),
+	closure (id) AS (
+		SELECT x.role_id FROM chain c CROSS JOIN latchkey_token_roles x WHERE x.owner = ? AND x.token_id = c.id
+		UNION
+		SELECT i.inherits_id FROM closure k CROSS JOIN latchkey_role_inherits i WHERE i.owner = ? AND i.role_id = k.id)
+	SELECT 1, c.distance, t.id, '', t.parent, '', t.version, t.owner_version, t.used, NULL, t.record FROM chain c
+		CROSS JOIN latchkey_tokens t WHERE t.owner = ? AND t.id = c.id
+	UNION ALL
+	SELECT 2, r.version, r.id, r.owner, r.origin, r.name, r.inherit_denies, 0, NULL, r.extra, r.body
+		FROM closure k CROSS JOIN latchkey_roles r WHERE r.owner = ? AND r.id = k.id
+	UNION ALL
+	SELECT 0, epoch, '', '', '', '', 0, 0, NULL, NULL, '' FROM latchkey_epoch WHERE id = 1`
+
+// maxCuts bounds how often a cut is tried while others change things. Each try fails only if a change fell between two
+// statements.
+const maxCuts = 100
+
+var errNoCut = errors.New("too many changes at once to read a consistent cut")
+
+// ByDigest implements latchkey.Store.
+func (s *Store) ByDigest(ctx context.Context, digests ...[32]byte) (found latchkey.Found, err error) {
+	if len(digests) == 0 {
+		return found, outcome(ctx, "find token", say(latchkey.ErrNotFound, "no digest"))
+	}
+	args := make([]any, 0, 4)
+	for i := range digests {
+		args = append(args, digests[i][:])
+	}
+	// Few shapes, so that few statements are prepared: a digest given twice changes nothing.
+	text := selectPresented
+	if len(args) > 1 {
+		for len(args)&(len(args)-1) != 0 {
+			args = append(args, digests[0][:])
+		}
+		text += `IN (?` + strings.Repeat(`, ?`, len(args)-1) + `)` + atEpoch
+	} else {
+		text += `= ?` + atEpoch
+	}
+	err = s.read(ctx, "find token", func() error {
+		found, err = s.cut(ctx, func() (latchkey.Found, bool, error) { return s.presented(ctx, text, args, digests) })
+		return err
+	})
+	if err != nil {
+		return latchkey.Found{}, err
+	}
+	return found, nil
+}
+
+// presented reads a secret with its token, and the epoch: of several the one that comes first in digests.
+func (s *Store) presented(ctx context.Context, text string, args []any, digests [][32]byte) (
+	f latchkey.Found, ok bool, err error) {
+	var epoch uint64
+	var owner, id, packed sql.NullString
+	var ownerVersion sql.NullInt64
+	take := func() error {
+		if !packed.Valid {
+			return nil
+		}
+		one, err := unpackFound(packed.String)
+		one.Token.OwnerVersion = uint64(ownerVersion.Int64)
+		rank := slices.Index(digests, one.Secret.Digest)
+		// What was not asked for is never answered, and not "not found" either: its row was.
+		if err != nil || rank < 0 || one.Token.Owner != owner.String || one.Token.ID != id.String {
+			return damaged(latchkey.ChangedToken, owner.String, id.String)
+		}
+		if !ok || rank < slices.Index(digests, f.Secret.Digest) {
+			f, ok = one, true
+		}
+		return nil
+	}
+	sawEpoch := false
+	if len(args) == 1 { // a digest is there once
+		if sawEpoch, err = s.first(ctx, text, args, &epoch, &owner, &id, &packed, &ownerVersion); err == nil {
+			err = take()
+		}
+	} else {
+		err = s.each(ctx, text, args, func(rows *sql.Rows) error {
+			sawEpoch = true
+			if err := rows.Scan(&epoch, &owner, &id, &packed, &ownerVersion); err != nil {
+				return err
+			}
+			return take()
+		})
+	}
+	if err != nil || !sawEpoch {
+		return latchkey.Found{}, false, orMissing(err, epochRow)
+	}
+	f.Epoch = epoch
+	return f, ok, nil
+}
+
+// Load implements latchkey.Store.
+func (s *Store) Load(ctx context.Context, owner, tokenID string) (found latchkey.Found, err error) {
+	err = s.read(ctx, "load token", func() error {
+		found, err = s.cut(ctx, func() (f latchkey.Found, ok bool, err error) {
+			f.Token, f.Epoch, ok, err = s.tokenAt(ctx, owner, tokenID)
+			if err == nil && f.Token.Damaged {
+				var left map[string]latchkey.Token
+				left, err = s.left(ctx, owner, tokenID)
+				f.Token, ok = left[tokenID], len(left) == 1
+			}
+			return f, ok, err
+		})
+		return err
+	})
+	if err != nil && !isDamaged(err) {
+		return latchkey.Found{}, err
+	}
+	return found, err
+}
+
+// tokenAt reads a token alone, and the epoch. It may be Damaged.
+func (s *Store) tokenAt(ctx context.Context, owner, id string) (t latchkey.Token, epoch uint64, ok bool, err error) {
+	var row tokenRow
+	found, err := s.first(ctx, selectByID, []any{owner, id}, append([]any{&epoch}, row.dest()...)...)
+	switch {
+	case err != nil || !found:
+		return t, 0, false, orMissing(err, epochRow)
+	case row.id.Valid:
+		t = row.token(owner)
+	}
+	return t, epoch, row.id.Valid, nil
+}
+
+// cut reads a token, and its owner and kin as of the same epoch.
+func (s *Store) cut(ctx context.Context, first func() (latchkey.Found, bool, error)) (latchkey.Found, error) {
+	for range maxCuts {
+		was := s.memory.mark() // before the statement: see memory
+		f, ok, err := first()
+		if err != nil || !ok {
+			return latchkey.Found{}, orNotFound(err, "no such token")
+		}
+		if err := s.reach(ctx, f.Epoch, was); err != nil {
+			return latchkey.Found{}, err
+		}
+		whole, err := s.complete(ctx, &f, was)
+		if err != nil {
+			return latchkey.Found{}, err
+		}
+		if whole {
+			return f, damage(&f)
+		}
+	}
+	return latchkey.Found{}, errNoCut
+}
+
+// complete adds to a token what decides about it beside it. It is not whole when the epoch moved on. What is Damaged is
+// not kept in memory, nor is anything that was read along with it.
+func (s *Store) complete(ctx context.Context, f *latchkey.Found, was mark) (whole bool, err error) {
+	if !s.memory.owner(f, was) {
+		if whole, err = s.ownerAt(ctx, f, was); err != nil || !whole {
+			return false, err
+		}
+		if !f.Owner.Damaged {
+			s.memory.learnOwner(f, was)
+		}
+	}
+	if f.Token.Damaged {
+		return true, nil // what it depends on is not known
+	}
+	if f.Owner.Since > 0 && f.Token.OwnerVersion == 0 {
+		// A program of the first schema may have made the secret, and notes nothing with it. The token's row knows.
+		t, epoch, ok, err := s.tokenAt(ctx, f.Token.Owner, f.Token.ID)
+		if err != nil {
+			return false, err
+		}
+		if same, err := s.still(ctx, f, epoch, was); err != nil || !same {
+			return false, err
+		}
+		if ok {
+			f.Token.OwnerVersion = t.OwnerVersion
+		}
+	}
+	if s.memory.ancestors(f, was) {
+		if s.memory.roles(f, was) {
+			return true, nil
+		}
+	} else if f.Token.Depth == 1 { // mostly the parent is the root: found without walking
+		parent, epoch, ok, err := s.tokenAt(ctx, f.Token.Owner, f.Token.Parent)
+		if err != nil {
+			return false, err
+		}
+		if same, err := s.still(ctx, f, epoch, was); err != nil || !same {
+			return false, err
+		}
+		if ok && !parent.Damaged && parent.Parent == "" {
+			f.Ancestors = []latchkey.Token{parent}
+			s.memory.learnAncestors(f, was)
+			if s.memory.roles(f, was) {
+				return true, nil
+			}
+		}
+	}
+	f.Ancestors, f.Roles = nil, nil
+	epoch, there, err := s.kin(ctx, f)
+	if err != nil || !there {
+		return false, err
+	}
+	if same, err := s.still(ctx, f, epoch, was); err != nil || !same {
+		return false, err
+	}
+	if damage(f) == nil {
+		s.memory.learnAncestors(f, was)
+		s.memory.learnRoles(f, was)
+	}
+	return true, nil
+}
+
+// ownerAt reads the owner's record as of f.Epoch.
+func (s *Store) ownerAt(ctx context.Context, f *latchkey.Found, was mark) (whole bool, err error) {
+	var row ownerRow
+	var epoch uint64
+	found, err := s.first(ctx, selectOwnerAt, []any{f.Token.Owner}, append(row.dest(), &epoch)...)
+	if err != nil || !found {
+		return false, orMissing(err, epochRow)
+	}
+	f.Owner = row.owner(f.Token.Owner)
+	return s.still(ctx, f, epoch, was)
+}
+
+// kin reads the ancestors and the roles, and the epoch they are as of. A token that is not there any more, for Purge leaves
+// the epoch alone, has none, which says nothing about the roles that it names.
+func (s *Store) kin(ctx context.Context, f *latchkey.Found) (epoch uint64, there bool, err error) {
+	owner := f.Token.Owner
+	type ancestor struct {
+		distance uint64
+		token    latchkey.Token
+	}
+	var chain []ancestor
+	sawEpoch := false
+	err = s.each(ctx, selectKin, []any{owner, f.Token.ID, owner, owner, owner, owner, owner}, func(rows *sql.Rows) error {
+		var part int
+		var number uint64
+		var role roleRow
+		var token tokenRow
+		err := rows.Scan(&part, &number, &role.r.ID, &role.r.Owner, &role.r.Origin, &role.r.Name, &role.denies,
+			&token.ownerVersion, &token.used,
+			&role.extra, &role.body)
+		if err != nil {
+			return err
+		}
+		switch part {
+		case 0:
+			epoch, sawEpoch = number, true
+		case 1:
+			token.id, token.version.Int64 = sql.NullString{String: role.r.ID}, role.denies
+			token.record.String = string(role.body)
+			t := token.token(owner)
+			if number == 0 {
+				there = t.Version == f.Token.Version
+				f.Token.Damaged = t.Damaged // its copy beside the secret may be whole
+				return nil
+			}
+			if t.Damaged {
+				t.Parent = role.r.Origin
+			}
+			chain = append(chain, ancestor{number, t})
+		default:
+			role.version = int64(number)
+			f.Roles = append(f.Roles, role.role())
+		}
+		return nil
+	})
+	if err != nil || !sawEpoch {
+		return 0, false, orMissing(err, epochRow)
+	}
+	slices.SortFunc(chain, func(a, b ancestor) int { return int(a.distance) - int(b.distance) })
+	for _, a := range chain {
+		f.Ancestors = append(f.Ancestors, a.token)
+	}
+	return epoch, there, nil
+}

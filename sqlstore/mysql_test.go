@@ -1,0 +1,68 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/stretchr/testify/require"
+)
+
+// saying is a server that says which version it is, and answers nothing else.
+type saying struct{ version string }
+
+func (s saying) Connect(context.Context) (driver.Conn, error) { return s, nil }
+
+func (s saying) Driver() driver.Driver { return nil }
+
+func (s saying) Prepare(string) (driver.Stmt, error) { return nil, errors.New("no statements here") }
+
+func (s saying) Close() error { return nil }
+
+func (s saying) Begin() (driver.Tx, error) { return nil, errors.New("no transactions here") }
+
+func (s saying) QueryContext(_ context.Context, query string, _ []driver.NamedValue) (driver.Rows, error) {
+	if !strings.Contains(query, "VERSION()") {
+		return nil, errors.New("only the version is known here")
+	}
+	return &oneRow{values: []driver.Value{s.version, "utf8mb4"}[:1+strings.Count(query, ",")]}, nil
+}
+
+type oneRow struct {
+	values []driver.Value
+	done   bool
+}
+
+func (r *oneRow) Columns() []string { return make([]string, len(r.values)) }
+
+func (r *oneRow) Close() error { return nil }
+
+func (r *oneRow) Next(dest []driver.Value) error {
+	if r.done {
+		return io.EOF
+	}
+	r.done = true
+	copy(dest, r.values)
+	return nil
+}
+
+func TestTiDBIsRefusedByName(t *testing.T) {
+	db := sql.OpenDB(saying{"8.0.11-TiDB-v8.5.1"})
+	defer db.Close()
+	_, err := New(t.Context(), db, latchkey.MySQL, nil)
+	require.ErrorContains(t, err, "this is TiDB")
+	require.ErrorContains(t, Migrate(t.Context(), db, latchkey.MySQL), "this is TiDB")
+	_, err = NewReplica(t.Context(), db, latchkey.MySQL)
+	require.ErrorContains(t, err, "this is TiDB")
+	schema := latchkey.NewSchema(latchkey.Fields{"region": {Column: "region", Type: latchkey.Text}})
+	require.ErrorContains(t, CheckSchema(t.Context(), db, latchkey.MySQL, "orders", schema), "this is TiDB")
+	db2 := sql.OpenDB(saying{"10.11.6-MariaDB"})
+	defer db2.Close()
+	_, err = New(t.Context(), db2, latchkey.MySQL, nil)
+	require.ErrorContains(t, err, "only the version is known here", "the others are asked for more")
+}

@@ -1,0 +1,234 @@
+package sqlstore
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+// AddUsage implements latchkey.Store.
+func (s *Store) AddUsage(ctx context.Context, b latchkey.UsageBatch) error {
+	if b.ID == ([16]byte{}) {
+		return outcome(ctx, "add usage", say(latchkey.ErrInvalid, "a usage batch needs an ID"))
+	}
+	rows, last := slices.Clone(b.Rows), slices.Clone(b.Last)
+	for _, r := range rows {
+		if r.Count < 0 || r.Credits < 0 {
+			return outcome(ctx, "add usage", say(latchkey.ErrInvalid, "usage of less than nothing"))
+		}
+	}
+	// Sorted: two batches always take their locks in one order.
+	slices.SortStableFunc(rows, func(x, y latchkey.UsageRow) int {
+		return cmp.Or(cmp.Compare(x.Owner, y.Owner), cmp.Compare(x.Day, y.Day), cmp.Compare(x.TokenID, y.TokenID),
+			cmp.Compare(x.ClientID, y.ClientID), cmp.Compare(x.Meter, y.Meter), cmp.Compare(x.Endpoint, y.Endpoint))
+	})
+	slices.SortStableFunc(last, func(x, y latchkey.LastUsed) int {
+		return cmp.Or(cmp.Compare(x.Owner, y.Owner), cmp.Compare(x.TokenID, y.TokenID))
+	})
+	return s.write(ctx, "add usage", func(t *tx) error {
+		n, err := t.insert(`INSERT INTO latchkey_batches (id, at) VALUES (?, ?)`, b.ID[:], b.At.UnixMicro())
+		if err != nil || n == 0 {
+			return err // added before
+		}
+		if err := t.insertRows(rowset{usageRows, sumUsage(rows)}); err != nil {
+			return err
+		}
+		return t.raiseUsed(latestUses(last))
+	})
+}
+
+// sumUsage is sorted rows as they are inserted, each key once: one statement may touch a row once only.
+func sumUsage(rows []latchkey.UsageRow) (out [][]any) {
+	for i := 0; i < len(rows); {
+		r := rows[i]
+		key := r
+		key.Count, key.Credits = 0, 0
+		for i++; i < len(rows); i++ {
+			other := rows[i]
+			count, credits := other.Count, other.Credits
+			if other.Count, other.Credits = 0, 0; other != key {
+				break
+			}
+			r.Count, r.Credits = addUp(r.Count, count), addUp(r.Credits, credits)
+		}
+		out = append(out, []any{r.Owner, r.Day, r.TokenID, r.ClientID, r.Meter, r.Endpoint, r.Count, int64(r.Credits)})
+	}
+	return out
+}
+
+// addUp adds and stops at the end of the range.
+func addUp[N ~int64](a, b N) N {
+	if a > math.MaxInt64-b {
+		return math.MaxInt64
+	}
+	return a + b
+}
+
+// latestUses is sorted last uses, each token once.
+func latestUses(last []latchkey.LastUsed) (out []latchkey.LastUsed) {
+	for _, l := range last {
+		if n := len(out); n > 0 && out[n-1].Owner == l.Owner && out[n-1].TokenID == l.TokenID {
+			if l.At.After(out[n-1].At) {
+				out[n-1].At = l.At
+			}
+			continue
+		}
+		out = append(out, l)
+	}
+	return out
+}
+
+// maxUses is how many tokens one statement touches.
+const maxUses = 64
+
+// raiseUsed writes last uses, sorted by token, in few statements of few shapes.
+func (t *tx) raiseUsed(last []latchkey.LastUsed) error {
+	if t.dialect().arrays {
+		return t.raiseUsedArrays(last)
+	}
+	for size := maxUses; len(last) > 0; last = last[size:] {
+		for size > len(last) {
+			size /= 2
+		}
+		part := last[:size]
+		for i := range part { // an id is told from others by itself in the statements
+			if slices.ContainsFunc(part[:i], func(l latchkey.LastUsed) bool { return l.TokenID == part[i].TokenID }) {
+				part = part[:1] // two owners have the same id
+				break
+			}
+		}
+		size = len(part)
+		at, packed := make([]any, 0, 2*size), make([]any, 0, 2*size)
+		pairs := make([]any, 0, 2*size)
+		for _, l := range part {
+			at, packed = append(at, l.TokenID, micros(l.At)), append(packed, l.TokenID, packedUsed(l.At))
+			pairs = append(pairs, l.Owner, l.TokenID)
+		}
+		when := strings.Repeat(` WHEN ? THEN ?`, size)
+		in := ` IN (` + t.dialect().rowList + `(?, ?)` + strings.Repeat(`, (?, ?)`, size-1) + `)`
+		_, err := t.exec(`UPDATE latchkey_tokens SET used = CASE id`+when+` END WHERE (owner, id)`+in+`
+			AND (used IS NULL OR used < CASE id`+when+` END)`, slices.Concat(at, pairs, at)...)
+		if err == nil {
+			_, err = t.exec(`UPDATE latchkey_secrets SET found = `+
+				t.dialect().join(`CASE token_id`+when+` END`, `COALESCE(substr(found, 9), '')`)+` WHERE (owner, token_id)`+in+`
+				AND substr(found, 1, 8) < CASE token_id`+when+` END`, slices.Concat(packed, pairs, packed)...)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// raiseUsedArrays takes the locks in the order of the tokens, as every transaction does.
+func (t *tx) raiseUsedArrays(last []latchkey.LastUsed) error {
+	if len(last) == 0 {
+		return nil
+	}
+	rows := make([][]any, len(last))
+	for i, l := range last {
+		rows[i] = []any{l.Owner, l.TokenID, micros(l.At), packedUsed(l.At)}
+	}
+	args := func(column int) []any { return []any{arrayOf(rows, 0), arrayOf(rows, 1), arrayOf(rows, column)} }
+	const given = `unnest(CAST(? AS text[]), CAST(? AS text[]), CAST(? AS `
+	_, err := t.exec(`WITH l AS (SELECT t.owner, t.id, v.at FROM latchkey_tokens t, `+given+`bigint[])) AS v(owner, id, at)
+		WHERE t.owner = v.owner AND t.id = v.id AND (t.used IS NULL OR t.used < v.at)
+		ORDER BY t.owner, t.id FOR NO KEY UPDATE OF t)
+		UPDATE latchkey_tokens t SET used = l.at FROM l WHERE t.owner = l.owner AND t.id = l.id`, args(2)...)
+	if err == nil {
+		_, err = t.exec(`WITH l AS (SELECT s.digest, v.used FROM latchkey_secrets s, `+given+`bytea[])) AS v(owner, id, used)
+			WHERE s.owner = v.owner AND s.token_id = v.id AND substr(s.found, 1, 8) < v.used
+			ORDER BY s.owner, s.token_id, s.digest FOR NO KEY UPDATE OF s)
+			UPDATE latchkey_secrets s SET found = l.used || substr(s.found, 9) FROM l WHERE s.digest = l.digest`, args(3)...)
+	}
+	return err
+}
+
+// usageRows add up. A count stops at the end of its range: one that wrapped around would be a negative one.
+var usageRows = newTable("latchkey_usage", `owner text, day text, token_id text, client_id text, meter text, endpoint text,
+	count bigint, credits bigint`, func(d *dialect) string {
+	return d.onTaken("owner, day, token_id, client_id, meter, endpoint",
+		`count = CASE WHEN latchkey_usage.count > 9223372036854775807 - excluded.count THEN 9223372036854775807
+			ELSE latchkey_usage.count + excluded.count END,
+		credits = CASE WHEN latchkey_usage.credits > 9223372036854775807 - excluded.credits THEN 9223372036854775807
+			ELSE latchkey_usage.credits + excluded.credits END`)
+})
+
+var usageColumns = map[string]string{
+	"token": "token_id", "client": "client_id", "meter": "meter", "endpoint": "endpoint", "day": "day",
+}
+
+// Usage implements latchkey.Store.
+func (s *Store) Usage(ctx context.Context, owner string, q latchkey.UsageQuery) (out []latchkey.UsageRow, err error) {
+	var columns []string
+	for _, by := range q.By {
+		column, ok := usageColumns[by]
+		if !ok || slices.Contains(columns, column) {
+			return nil, outcome(ctx, "sum usage", say(latchkey.ErrInvalid, "cannot group usage by %q", by))
+		}
+		columns = append(columns, column)
+	}
+	var f filter
+	if len(q.TokenIDs) > 0 {
+		f.and("token_id IN ?", anys(q.TokenIDs, asAny)...)
+	}
+	if len(q.Meters) > 0 {
+		f.and("meter IN ?", anys(q.Meters, asAny)...)
+	}
+	if q.ClientID != "" {
+		f.and("client_id = ?", q.ClientID)
+	}
+	if q.From != "" {
+		f.and("day >= ?", q.From)
+	}
+	if q.To != "" {
+		f.and("day <= ?", q.To)
+	}
+	var text strings.Builder
+	// In halves: no engine's sum of them leaves its range, and a whole one stops at the end of it, as in addUsage.
+	text.WriteString(`SELECT COALESCE(SUM(count >> 32), 0), COALESCE(SUM(count & 4294967295), 0),
+		COALESCE(SUM(credits >> 32), 0), COALESCE(SUM(credits & 4294967295), 0)`)
+	for _, column := range columns {
+		text.WriteString(", " + column)
+	}
+	text.WriteString(" FROM latchkey_usage WHERE owner = ?" + f.text.String())
+	if len(columns) > 0 {
+		list := strings.Join(columns, ", ")
+		text.WriteString(" GROUP BY " + list + " ORDER BY " + list)
+	}
+	args := append([]any{owner}, f.args...)
+	err = s.read(ctx, "sum usage", func() error {
+		out = nil
+		return s.eachUnprepared(ctx, text.String(), args, func(rows *sql.Rows) error {
+			row := latchkey.UsageRow{Owner: owner}
+			var count, credits [2]int64
+			dest := []any{&count[0], &count[1], &credits[0], &credits[1]}
+			for _, column := range columns {
+				dest = append(dest, map[string]*string{"token_id": &row.TokenID, "client_id": &row.ClientID, "meter": &row.Meter,
+					"endpoint": &row.Endpoint, "day": &row.Day}[column])
+			}
+			err := rows.Scan(dest...)
+			row.Count, row.Credits = whole(count), latchkey.Credits(whole(credits))
+			out = append(out, row)
+			return err
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// whole puts together the sums of upper and lower halves.
+func whole(halves [2]int64) int64 {
+	high := halves[0] + halves[1]>>32
+	if high > math.MaxInt32 {
+		return math.MaxInt64
+	}
+	return high<<32 | halves[1]&math.MaxUint32
+}

@@ -1,0 +1,230 @@
+package sqlstore
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+// changes gathers what the feed will say: each record once.
+type changes struct {
+	rows     []latchkey.Change
+	listed   map[string]bool // kind and id
+	inserted map[string]bool // tokens nobody can have known
+}
+
+func (c *changes) add(kind latchkey.ChangeKind, id string) {
+	if kind == latchkey.ChangedToken && c.inserted[id] {
+		return
+	}
+	key := string(rune(kind)) + id
+	if c.listed[key] {
+		return
+	}
+	if c.listed == nil {
+		c.listed = map[string]bool{}
+	}
+	c.listed[key] = true
+	c.rows = append(c.rows, latchkey.Change{Kind: kind, ID: id})
+}
+
+const readEpoch = `SELECT epoch FROM latchkey_epoch WHERE id = 1`
+
+// apply is one Write inside a transaction: its ID, which keeps the same Write out until the commit; preconditions; records;
+// and last the epoch with its changes. What others may lock too comes in one order: the owner, tokens and roles by id, the
+// epoch.
+func (t *tx) apply(p *plan) (epoch uint64, err error) {
+	w := &p.w
+	isNew, epoch, err := t.noteWrite(w)
+	if err != nil {
+		return 0, err
+	}
+	if !isNew {
+		found, err := t.row(`SELECT epoch FROM latchkey_writes WHERE owner = ? AND id = ?`, []any{w.Owner, w.ID[:]}, &epoch)
+		if err == nil && !found {
+			err = errAgain // purged this moment
+		}
+		if err == nil && t.dialect().vouches {
+			// Whoever repeats a Write wants to hear that it stays. A commit with something in it waits for what is before it.
+			err = t.one(`UPDATE latchkey_writes SET at = at WHERE owner = ? AND id = ?`, w.Owner, w.ID[:])
+		}
+		return epoch, err
+	}
+	if err := t.take(w.Owner, p.adds()); err != nil {
+		return 0, err
+	}
+	var c changes
+	steps := []func(*plan, *changes) error{
+		t.require, t.putTokens, t.changeSecrets, t.deleteTokens, t.putRoles, t.deleteRoles, t.putOwner, t.putClients,
+		t.revoke, t.erase, t.addEvents,
+	}
+	for _, step := range steps {
+		if err := step(p, &c); err != nil {
+			return 0, err
+		}
+	}
+	switch {
+	case w.Silent:
+		return epoch, nil
+	case len(c.rows) == 0:
+		if found, err := t.row(readEpoch, nil, &epoch); err != nil || !found {
+			return 0, orMissing(err, epochRow)
+		}
+		return epoch, t.noteEpoch(p, epoch)
+	}
+	// The row of the epoch is the last lock taken and the shortest held: all changes of all tenants meet there, and so
+	// commit in its order.
+	return t.dialect().advance(t, p, c.rows)
+}
+
+// noteWrite inserts the ID of a Write, with the epoch of one that leaves it alone, and says whether it is new.
+func (t *tx) noteWrite(w *latchkey.Write) (isNew bool, epoch uint64, err error) {
+	if w.Silent && t.dialect().returning {
+		isNew, err := t.row(`INSERT INTO latchkey_writes (owner, id, epoch, at)
+			SELECT ?, ?, epoch, ? FROM latchkey_epoch WHERE id = 1`+t.dialect().ifAbsent+` RETURNING epoch`,
+			[]any{w.Owner, w.ID[:], w.At.UnixMicro()}, &epoch)
+		if err != nil || isNew {
+			return isNew, epoch, err
+		}
+		found, err := t.row(readEpoch, nil, &epoch)
+		if err == nil && !found {
+			err = orMissing(nil, epochRow)
+		}
+		return false, epoch, err
+	}
+	if w.Silent {
+		if found, err := t.row(readEpoch, nil, &epoch); err != nil || !found {
+			return false, 0, orMissing(err, epochRow)
+		}
+	}
+	n, err := t.insert(`INSERT INTO latchkey_writes (owner, id, epoch, at) VALUES (?, ?, ?, ?)`,
+		w.Owner, w.ID[:], int64(epoch), w.At.UnixMicro())
+	return n == 1, epoch, err
+}
+
+// listChanges writes the feed's rows, and the epoch of the write.
+func (t *tx) listChanges(p *plan, epoch uint64, rows []latchkey.Change) error {
+	if err := t.insertChanges(p, epoch, 0, rows); err != nil {
+		return err
+	}
+	return t.noteEpoch(p, epoch)
+}
+
+func (t *tx) noteEpoch(p *plan, epoch uint64) error {
+	if epoch == 0 {
+		return nil // that is what it was inserted with
+	}
+	return t.one(`UPDATE latchkey_writes SET epoch = ? WHERE owner = ? AND id = ?`, int64(epoch), p.w.Owner, p.w.ID[:])
+}
+
+// insertChanges inserts rows, of which the first has the number seq, in few statements of few shapes.
+func (t *tx) insertChanges(p *plan, epoch uint64, seq int, rows []latchkey.Change) error {
+	for size := 64; len(rows) > 0; {
+		for size > len(rows) {
+			size /= 2
+		}
+		args := make([]any, 0, 7*size)
+		for _, c := range rows[:size] {
+			args = append(args, int64(epoch), seq, p.w.Owner, int64(c.Kind), c.ID, micros(c.Until), p.w.At.UnixMicro())
+			seq++
+		}
+		n, err := t.exec(`INSERT INTO latchkey_changes (epoch, seq, owner, kind, id, until, at) VALUES (?, ?, ?, ?, ?, ?, ?)`+
+			strings.Repeat(`, (?, ?, ?, ?, ?, ?, ?)`, size-1), args...)
+		if err == nil && n != int64(size) {
+			err = fmt.Errorf("%d changes were listed instead of %d", n, size)
+		}
+		if err != nil {
+			return err
+		}
+		rows = rows[size:]
+	}
+	return nil
+}
+
+func (t *tx) putOwner(p *plan, c *changes) error {
+	if p.owner == nil {
+		return nil
+	}
+	c.add(latchkey.ChangedOwner, p.w.Owner)
+	if p.w.OwnerRecord.Version == 0 {
+		n, err := t.insert(`INSERT INTO latchkey_owners (owner, version, disabled, not_before, since, boundary, extra, body)
+			VALUES (?, 1, ?, ?, ?, ?, ?, ?)`, append([]any{p.w.Owner}, p.owner...)...)
+		if err == nil && n != 1 {
+			err = say(latchkey.ErrExists, "the owner's record")
+		}
+		return err
+	}
+	n, err := t.exec(`UPDATE latchkey_owners SET version = version + 1, disabled = ?, not_before = ?, since = ?,
+		boundary = ?, extra = ?, body = ? WHERE owner = ? AND version = ?`,
+		append(slices.Clone(p.owner), p.w.Owner, int64(p.w.OwnerRecord.Version))...)
+	if err == nil && n != 1 {
+		err = say(latchkey.ErrConflict, "the owner's record changed since it was read")
+	}
+	return err
+}
+
+func (t *tx) putClients(p *plan, _ *changes) error {
+	for _, client := range p.w.Clients {
+		text, write := `INSERT INTO latchkey_clients (owner, id, name) VALUES (?, ?, ?)`, t.insert
+		if client.Name != "" { // otherwise there is no news, and the name that is known stays
+			text, write = text+t.dialect().onTaken("owner, id", "name = excluded.name"), t.exec
+		}
+		if _, err := write(text, p.w.Owner, client.ID, client.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *tx) revoke(p *plan, c *changes) error {
+	for _, r := range p.w.Revocations {
+		listed := len(c.rows)
+		if c.add(latchkey.ChangedRevocation, r.ID); len(c.rows) > listed {
+			c.rows[listed].Until = r.Until
+		}
+	}
+	return nil
+}
+
+// ownedTables hold what belongs to an owner alone. The ids of the owner's writes stay: a write that is repeated after
+// Erase must not be done again. First come those that AddUsage writes, in its order.
+var ownedTables = []string{
+	"latchkey_usage", "latchkey_tokens", "latchkey_secrets", "latchkey_token_roles", "latchkey_role_inherits",
+	"latchkey_roles", "latchkey_owners", "latchkey_clients", "latchkey_once", "latchkey_reservations", "latchkey_credits",
+	"latchkey_events",
+}
+
+func (t *tx) erase(p *plan, c *changes) error {
+	if !p.w.Erase {
+		return nil
+	}
+	c.add(latchkey.ChangedOwner, p.w.Owner)
+	for _, table := range ownedTables {
+		if _, err := t.exec(`DELETE FROM `+table+` WHERE owner = ?`, p.w.Owner); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *tx) addEvents(p *plan, _ *changes) error {
+	if len(p.w.Events) == 0 {
+		return nil
+	}
+	last, err := t.takeSeqs(p.w.Owner, len(p.w.Events))
+	if err != nil {
+		return err
+	}
+	for i, e := range p.w.Events {
+		seq := last - int64(len(p.w.Events)-1-i)
+		err := t.one(`INSERT INTO latchkey_events (owner, seq, at, actor, origin, action, object, reason, old, new)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			p.w.Owner, seq, e.At.UnixMicro(), e.Actor, e.From, e.Action, e.Object, e.Reason, blob(e.Before), blob(e.After))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
