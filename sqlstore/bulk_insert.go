@@ -9,16 +9,16 @@ import (
 )
 
 // table is one that many rows are inserted into at once.
-type table struct {
+type bulkTable struct {
 	name    string
 	columns []string
 	types   []string // as PostgreSQL calls them
 	// end of the INSERT, for rows that may be there; "" when each must be new.
-	end func(d *dialect) string
+	onConflict func(d *dialect) string
 }
 
-func newTable(name, columns string, end func(d *dialect) string) *table {
-	t := &table{name: name, end: end}
+func newBulkTable(name, columns string, end func(d *dialect) string) *bulkTable {
+	t := &bulkTable{name: name, onConflict: end}
 	for _, column := range strings.Split(columns, ",") {
 		words := strings.Fields(column)
 		t.columns, t.types = append(t.columns, words[0]), append(t.types, words[1])
@@ -27,40 +27,40 @@ func newTable(name, columns string, end func(d *dialect) string) *table {
 }
 
 var (
-	writeRows = newTable("latchkey_writes", "owner text, id bytea, epoch bigint, at bigint", nil)
-	tokenRows = newTable("latchkey_tokens", `owner text, id text, version bigint, kind smallint, parent text, origin text,
+	writeRows = newBulkTable("latchkey_writes", "owner text, id bytea, epoch bigint, at bigint", nil)
+	tokenRows = newBulkTable("latchkey_tokens", `owner text, id text, version bigint, kind smallint, parent text, origin text,
 		name text, client_id text, created bigint, not_before bigint, not_after bigint, idle bigint, disabled smallint,
 		revoked bigint, hint text, owner_version bigint, record bytea, used bigint`, nil)
-	tokenRoleRows = newTable("latchkey_token_roles", "owner text, token_id text, role_id text", nil)
-	secretRows    = newTable("latchkey_secrets", `digest bytea, owner text, token_id text, signing smallint,
+	tokenRoleRows = newBulkTable("latchkey_token_roles", "owner text, token_id text, role_id text", nil)
+	secretRows    = newBulkTable("latchkey_secrets", `digest bytea, owner text, token_id text, signing smallint,
 		not_after bigint, head bigint, owner_version bigint, found bytea`, nil)
-	eventRows = newTable("latchkey_events", `owner text, seq bigint, at bigint, actor text, origin text, action text,
+	eventRows = newBulkTable("latchkey_events", `owner text, seq bigint, at bigint, actor text, origin text, action text,
 		object text, reason text, old bytea, new bytea`, nil)
-	seqRows = newTable("latchkey_event_seqs", "owner text, seq bigint", func(d *dialect) string {
-		return d.onTaken("owner", "seq = excluded.seq")
+	seqRows = newBulkTable("latchkey_event_seqs", "owner text, seq bigint", func(d *dialect) string {
+		return d.onConflictUpdate("owner", "seq = excluded.seq")
 	})
-	clientRows = newTable("latchkey_clients", "owner text, id text, name text", func(d *dialect) string {
-		return d.onTaken("owner, id", "name = excluded.name")
+	clientRows = newBulkTable("latchkey_clients", "owner text, id text, name text", func(d *dialect) string {
+		return d.onConflictUpdate("owner, id", "name = excluded.name")
 	})
 	// namelessRows bring no news about clients that are known.
-	namelessRows = newTable("latchkey_clients", "owner text, id text, name text", func(d *dialect) string {
+	namelessRows = newBulkTable("latchkey_clients", "owner text, id text, name text", func(d *dialect) string {
 		if d.ifAbsent != "" {
 			return d.ifAbsent
 		}
-		return d.onTaken("owner, id", "name = latchkey_clients.name")
+		return d.onConflictUpdate("owner, id", "name = latchkey_clients.name")
 	})
 )
 
 // rowset is rows for one table.
-type rowset struct {
-	*table
+type bulkRows struct {
+	*bulkTable
 	rows [][]any
 }
 
 // insertRows inserts all of them. Each row of a table without an end must be new: else it is an error, and the transaction
 // is of no use any more.
-func (t *tx) insertRows(sets ...rowset) error {
-	sets = slices.DeleteFunc(sets, func(s rowset) bool { return len(s.rows) == 0 })
+func (t *tx) insertRows(sets ...bulkRows) error {
+	sets = slices.DeleteFunc(sets, func(s bulkRows) bool { return len(s.rows) == 0 })
 	if len(sets) == 0 {
 		return nil
 	}
@@ -76,11 +76,11 @@ func (t *tx) insertRows(sets ...rowset) error {
 }
 
 // insertValues inserts in few statements of few shapes.
-func (t *tx) insertValues(s rowset) error {
+func (t *tx) insertValues(s bulkRows) error {
 	row := `(?` + strings.Repeat(`, ?`, len(s.columns)-1) + `)`
-	insert, end := t.dialect().insertOrUndo, ""
-	if s.end != nil {
-		insert, end = `INSERT`, s.end(t.dialect())
+	insert, end := t.dialect().insertOrFail, ""
+	if s.onConflict != nil {
+		insert, end = `INSERT`, s.onConflict(t.dialect())
 	}
 	head := insert + ` INTO ` + s.name + ` (` + strings.Join(s.columns, `, `) + `) VALUES ` + row
 	for size, rows := 64, s.rows; len(rows) > 0; rows = rows[size:] {
@@ -88,7 +88,7 @@ func (t *tx) insertValues(s rowset) error {
 			size /= 2
 		}
 		n, err := t.exec(head+strings.Repeat(`, `+row, size-1)+end, slices.Concat(rows[:size]...)...)
-		if err == nil && s.end == nil && n != int64(size) {
+		if err == nil && s.onConflict == nil && n != int64(size) {
 			err = fmt.Errorf("%d rows of %s were inserted instead of %d", n, s.name, size)
 		}
 		if err != nil {
@@ -99,7 +99,7 @@ func (t *tx) insertValues(s rowset) error {
 }
 
 // insertArrays inserts all in one statement, which is the same for any number of rows.
-func (t *tx) insertArrays(sets []rowset) error {
+func (t *tx) insertArrays(sets []bulkRows) error {
 	var text, counts strings.Builder
 	var args []any
 	want := 0
@@ -116,8 +116,8 @@ func (t *tx) insertArrays(sets []rowset) error {
 			args = append(args, arrayOf(s.rows, c))
 		}
 		text.WriteByte(')')
-		if s.end != nil {
-			text.WriteString(s.end(t.dialect()) + `)`)
+		if s.onConflict != nil {
+			text.WriteString(s.onConflict(t.dialect()) + `)`)
 			continue
 		}
 		text.WriteString(` RETURNING 1)`)

@@ -24,110 +24,110 @@ import (
 // Roles and owners' records that are missing are remembered as missing. A token is never, for one that is inserted does
 // not advance the epoch. Neither does what Purge removes, so only tokens are kept that it leaves alone; nor a last use, so
 // that of a token in here may be an old one. It decides about tokens with Validity.Idle only, which are not kept.
-type memory struct {
-	catching chan struct{} // holds one value while somebody reads the feed
+type recordCache struct {
+	feedReader chan struct{} // holds one value while somebody reads the feed
 
-	mu     sync.RWMutex
-	epoch  uint64
-	turn   uint64 // grows when everything is forgotten
-	owners map[string]*tenant
-	weight int // of all entries, about bytes
-	max    int
-	recent map[string]uint64 // the last change of each owner that had one above since
-	since  uint64
+	mu             sync.RWMutex
+	epoch          uint64
+	generation     uint64 // grows when everything is forgotten
+	owners         map[string]*ownerEntry
+	size           int // of all entries, about bytes
+	maxSize        int
+	lastChange     map[string]uint64 // the last change of each owner that had one above since
+	lastChangeFrom uint64
 }
 
 // tenant is what is known of one owner. Fields change only under memory.mu.
-type tenant struct {
-	owner  known[latchkey.Owner]
-	roles  map[string]known[latchkey.Role]
-	tokens map[string]known[latchkey.Token] // ancestors
-	weight int
+type ownerEntry struct {
+	owner  cacheEntry[latchkey.Owner]
+	roles  map[string]cacheEntry[latchkey.Role]
+	tokens map[string]cacheEntry[latchkey.Token] // ancestors
+	size   int
 }
 
 // known is a record as it has been since an epoch. Nobody may change it: whoever answers with it makes a copy.
-type known[T any] struct {
+type cacheEntry[T any] struct {
 	record *T // nil: there is none
-	from   uint64
-	weight int // 0: nothing is known
+	since  uint64
+	size   int // 0: nothing is known
 }
 
-func (k known[T]) at(epoch uint64) bool { return k.weight != 0 && k.from <= epoch }
+func (k cacheEntry[T]) at(epoch uint64) bool { return k.size != 0 && k.since <= epoch }
 
 const (
 	// maxMemory bounds what a Store remembers, in bytes, about.
-	maxMemory = 32 << 20
+	maxCacheSize = 32 << 20
 	// entryWeight is what an entry weighs beside its bodies: the record, its ids, its share of a map.
-	entryWeight = 512
+	entrySize = 512
 	// packedWeight is what a byte of a record weighs, unpacked: a value of a few bytes becomes an entry of a map.
-	packedWeight = 8
+	unpackedFactor = 8
 	// maxDepth is how many ancestors are followed, as in selectKin.
 	maxDepth = 255
 	// maxCatchUp is how many changes are read to bring the memory up to date. Behind more it is as well emptied.
 	maxCatchUp = 1000
 )
 
-func newMemory() *memory {
-	return &memory{catching: make(chan struct{}, 1), owners: map[string]*tenant{}, max: maxMemory,
-		recent: map[string]uint64{}}
+func newRecordCache() *recordCache {
+	return &recordCache{feedReader: make(chan struct{}, 1), owners: map[string]*ownerEntry{}, maxSize: maxCacheSize,
+		lastChange: map[string]uint64{}}
 }
 
 // mark is where the memory stood before a statement was begun.
-type mark struct{ epoch, turn uint64 }
+type cacheMark struct{ epoch, generation uint64 }
 
-func (m *memory) mark() mark {
+func (m *recordCache) mark() cacheMark {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return mark{m.epoch, m.turn}
+	return cacheMark{m.epoch, m.generation}
 }
 
 // forget empties the memory, and takes epoch as the one up to which the nothing in it is known. The caller holds m.mu.
-func (m *memory) forget(epoch uint64) {
+func (m *recordCache) reset(epoch uint64) {
 	clear(m.owners)
-	m.weight, m.epoch = 0, epoch
-	m.turn++
-	m.restart(epoch)
+	m.size, m.epoch = 0, epoch
+	m.generation++
+	m.resetLastChange(epoch)
 }
 
 // restart forgets who changed up to epoch. The caller holds m.mu.
-func (m *memory) restart(epoch uint64) {
-	clear(m.recent)
-	m.since = epoch
+func (m *recordCache) resetLastChange(epoch uint64) {
+	clear(m.lastChange)
+	m.lastChangeFrom = epoch
 }
 
 // quiet reports whether it is known that nothing of the owner changed after epoch, up to m.epoch. The caller holds
 // m.mu.
-func (m *memory) quiet(owner string, epoch uint64) bool {
-	return m.since <= epoch && m.recent[owner] <= epoch
+func (m *recordCache) unchangedSince(owner string, epoch uint64) bool {
+	return m.lastChangeFrom <= epoch && m.lastChange[owner] <= epoch
 }
 
 // still reports whether what was read of f's owner as of a later epoch is what it was as of f.Epoch: two readings make
 // one cut if nothing of that owner changed between them. Else whoever is far from the database would begin anew with
 // every change of anybody.
-func (s *Store) still(ctx context.Context, f *latchkey.Found, epoch uint64, was mark) (bool, error) {
+func (s *Store) sameCut(ctx context.Context, f *latchkey.Found, epoch uint64, was cacheMark) (bool, error) {
 	if epoch <= f.Epoch {
 		return epoch == f.Epoch, nil
 	}
-	if err := s.follow(ctx, epoch, was, true); err != nil {
+	if err := s.followFeed(ctx, epoch, was, true); err != nil {
 		return false, err
 	}
-	m := s.memory
+	m := s.cache
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return m.turn == was.turn && m.epoch >= epoch && m.quiet(f.Token.Owner, f.Epoch), nil
+	return m.generation == was.generation && m.epoch >= epoch && m.unchangedSince(f.Token.Owner, f.Epoch), nil
 }
 
 // reach brings the memory to the epoch of a cut whose statement began after was, or beyond.
-func (s *Store) reach(ctx context.Context, epoch uint64, was mark) error {
-	return s.follow(ctx, epoch, was, false)
+func (s *Store) catchUp(ctx context.Context, epoch uint64, was cacheMark) error {
+	return s.followFeed(ctx, epoch, was, false)
 }
 
 // followPatience is how long a caller waits for another one that reads the feed. That one's connection may be dead.
-const followPatience = 100 * time.Millisecond
+const maxFeedWait = 100 * time.Millisecond
 
 // follow is reach. With changes it reads who changed even where nothing is known that could be wrong.
-func (s *Store) follow(ctx context.Context, epoch uint64, was mark, changes bool) error {
-	m := s.memory
+func (s *Store) followFeed(ctx context.Context, epoch uint64, was cacheMark, changes bool) error {
+	m := s.cache
 	m.mu.RLock()
 	there := epoch <= m.epoch && epoch >= was.epoch
 	m.mu.RUnlock()
@@ -137,16 +137,16 @@ func (s *Store) follow(ctx context.Context, epoch uint64, was mark, changes bool
 	if epoch < was.epoch {
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		if m.turn == was.turn { // otherwise somebody else has seen it
-			m.forget(epoch)
+		if m.generation == was.generation { // otherwise somebody else has seen it
+			m.reset(epoch)
 		}
 		return nil
 	}
-	patience := time.NewTimer(followPatience)
+	patience := time.NewTimer(maxFeedWait)
 	defer patience.Stop()
 	select {
-	case m.catching <- struct{}{}:
-		defer func() { <-m.catching }()
+	case m.feedReader <- struct{}{}:
+		defer func() { <-m.feedReader }()
 	case <-patience.C: // read beside it
 	case <-ctx.Done():
 		return ctx.Err()
@@ -155,26 +155,26 @@ func (s *Store) follow(ctx context.Context, epoch uint64, was mark, changes bool
 		m.mu.Lock()
 		if !changes && len(m.owners) == 0 && m.epoch < epoch {
 			m.epoch = epoch // nothing is known, so nothing can be wrong
-			m.restart(epoch)
+			m.resetLastChange(epoch)
 		}
-		after, turn := m.epoch, m.turn
+		after, turn := m.epoch, m.generation
 		m.mu.Unlock()
 		if after >= epoch {
 			return nil // somebody else did it while we waited
 		}
 		var feed latchkey.Feed
 		var now sql.NullInt64
-		rows, err := s.feed(ctx, &feed, &now, after, maxCatchUp+1)
+		rows, err := s.readFeed(ctx, &feed, &now, after, maxCatchUp+1)
 		if err != nil {
 			return err
 		}
 		m.mu.Lock()
 		switch {
-		case m.turn != turn:
+		case m.generation != turn:
 			m.mu.Unlock()
 			return nil // the cut will be read again
 		case m.epoch == after:
-			m.learnChanges(&feed, rows)
+			m.applyFeed(&feed, rows)
 			m.mu.Unlock()
 			return nil
 		}
@@ -186,7 +186,7 @@ func (s *Store) follow(ctx context.Context, epoch uint64, was mark, changes bool
 const maxRecent = 10_000
 
 // learnChanges brings the memory to a feed that was read as of m.epoch. The caller holds m.mu.
-func (m *memory) learnChanges(feed *latchkey.Feed, rows int) {
+func (m *recordCache) applyFeed(feed *latchkey.Feed, rows int) {
 	after := m.epoch
 	at, dense := after, true
 	for _, c := range feed.Changes {
@@ -198,57 +198,57 @@ func (m *memory) learnChanges(feed *latchkey.Feed, rows int) {
 	}
 	// Numbers have no gaps: one that is missing is history that is not there.
 	if rows > maxCatchUp || feed.Truncated || !dense || at != feed.Epoch {
-		m.forget(feed.Epoch)
+		m.reset(feed.Epoch)
 		return
 	}
-	if len(m.recent) > maxRecent {
-		m.restart(after)
+	if len(m.lastChange) > maxRecent {
+		m.resetLastChange(after)
 	}
 	for _, c := range feed.Changes {
-		m.drop(c)
-		m.recent[c.Owner] = c.Epoch
+		m.invalidate(c)
+		m.lastChange[c.Owner] = c.Epoch
 	}
 	m.epoch = feed.Epoch
 }
 
 // drop forgets what a change makes untrue. The caller holds m.mu.
-func (m *memory) drop(c latchkey.Change) {
+func (m *recordCache) invalidate(c latchkey.Change) {
 	t := m.owners[c.Owner]
 	if t == nil {
 		return
 	}
 	switch c.Kind {
 	case latchkey.ChangedRole:
-		m.weigh(t, -t.roles[c.ID].weight)
+		m.addSize(t, -t.roles[c.ID].size)
 		delete(t.roles, c.ID)
 	case latchkey.ChangedToken:
-		m.weigh(t, -t.tokens[c.ID].weight)
+		m.addSize(t, -t.tokens[c.ID].size)
 		delete(t.tokens, c.ID)
 	case latchkey.ChangedOwner: // or erased: roles too
-		m.weigh(t, -t.weight)
+		m.addSize(t, -t.size)
 		delete(m.owners, c.Owner)
 	}
 }
 
-func (m *memory) weigh(t *tenant, delta int) {
-	t.weight += delta
-	m.weight += delta
+func (m *recordCache) addSize(t *ownerEntry, delta int) {
+	t.size += delta
+	m.size += delta
 }
 
 // tenant is what may be said of the owner of a cut whose statement began after was, nil if nothing. The caller holds
 // m.mu.
-func (m *memory) tenant(f *latchkey.Found, was mark) *tenant {
-	if m.turn != was.turn || f.Epoch < was.epoch || f.Epoch > m.epoch {
+func (m *recordCache) usableEntry(f *latchkey.Found, was cacheMark) *ownerEntry {
+	if m.generation != was.generation || f.Epoch < was.epoch || f.Epoch > m.epoch {
 		return nil
 	}
 	return m.owners[f.Token.Owner]
 }
 
 // owner fills in f.Owner as of f.Epoch, if it is known.
-func (m *memory) owner(f *latchkey.Found, was mark) bool {
+func (m *recordCache) owner(f *latchkey.Found, was cacheMark) bool {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	t := m.tenant(f, was)
+	t := m.usableEntry(f, was)
 	if t == nil || !t.owner.at(f.Epoch) {
 		return false
 	}
@@ -260,13 +260,13 @@ func (m *memory) owner(f *latchkey.Found, was mark) bool {
 }
 
 // ancestors fills in f.Ancestors as of f.Epoch, if all of them are known.
-func (m *memory) ancestors(f *latchkey.Found, was mark) bool {
+func (m *recordCache) ancestors(f *latchkey.Found, was cacheMark) bool {
 	if f.Token.Parent == "" {
 		return true
 	}
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	t := m.tenant(f, was)
+	t := m.usableEntry(f, was)
 	if t == nil {
 		return false
 	}
@@ -284,14 +284,14 @@ func (m *memory) ancestors(f *latchkey.Found, was mark) bool {
 
 // roles fills in f.Roles as of f.Epoch, if all of them are known: those that the token and its ancestors name, and those
 // that they inherit.
-func (m *memory) roles(f *latchkey.Found, was mark) bool {
-	var wanted ids
-	if wanted.named(f); len(wanted.list) == 0 {
+func (m *recordCache) roles(f *latchkey.Found, was cacheMark) bool {
+	var wanted idSet
+	if wanted.addNamed(f); len(wanted.list) == 0 {
 		return true
 	}
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	t := m.tenant(f, was)
+	t := m.usableEntry(f, was)
 	if t == nil {
 		return false
 	}
@@ -315,12 +315,12 @@ func (m *memory) roles(f *latchkey.Found, was mark) bool {
 }
 
 // ids is a list without repetitions.
-type ids struct {
+type idSet struct {
 	list []string
 	seen map[string]bool // once it is long
 }
 
-func (s *ids) add(more []string) {
+func (s *idSet) add(more []string) {
 	for _, id := range more {
 		if s.seen == nil && len(s.list) == 16 {
 			s.seen = make(map[string]bool, 64)
@@ -338,7 +338,7 @@ func (s *ids) add(more []string) {
 }
 
 // named adds the roles that a token and its ancestors name.
-func (s *ids) named(f *latchkey.Found) {
+func (s *idSet) addNamed(f *latchkey.Found) {
 	s.add(f.Token.Roles)
 	for i := range f.Ancestors {
 		s.add(f.Ancestors[i].Roles)
@@ -347,69 +347,69 @@ func (s *ids) named(f *latchkey.Found) {
 
 // learnOwner keeps the owner's record, or that there is none, as it was read as of f.Epoch by a statement that began after
 // was.
-func (m *memory) learnOwner(f *latchkey.Found, was mark) {
+func (m *recordCache) addOwner(f *latchkey.Found, was cacheMark) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	t := m.learning(f, was)
-	if t == nil || t.owner.weight != 0 {
+	t := m.entryToFill(f, was)
+	if t == nil || t.owner.size != 0 {
 		return
 	}
-	t.owner = known[latchkey.Owner]{from: f.Epoch, weight: entryWeight}
+	t.owner = cacheEntry[latchkey.Owner]{since: f.Epoch, size: entrySize}
 	if f.Owner.Version != 0 {
-		t.owner.weight += weightOf(len(f.Owner.Extra), f.Owner.Boundary)
+		t.owner.size += rulesSize(len(f.Owner.Extra), f.Owner.Boundary)
 		t.owner.record = new(f.Owner.Clone())
 		t.owner.record.ID = strings.Clone(f.Owner.ID)
 	}
-	m.weigh(t, t.owner.weight)
-	m.shrink(f.Token.Owner)
+	m.addSize(t, t.owner.size)
+	m.evict(f.Token.Owner)
 }
 
 // learnRoles is learnOwner for all the roles that f needs. Those that f.Roles lacks do not exist.
-func (m *memory) learnRoles(f *latchkey.Found, was mark) {
+func (m *recordCache) addRoles(f *latchkey.Found, was cacheMark) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	t := m.learning(f, was)
+	t := m.entryToFill(f, was)
 	if t == nil {
 		return
 	}
 	if t.roles == nil {
-		t.roles = make(map[string]known[latchkey.Role], len(f.Roles))
+		t.roles = make(map[string]cacheEntry[latchkey.Role], len(f.Roles))
 	}
-	keep := func(id string, k known[latchkey.Role]) {
-		if t.roles[id].weight == 0 {
-			k.from = f.Epoch
+	keep := func(id string, k cacheEntry[latchkey.Role]) {
+		if t.roles[id].size == 0 {
+			k.since = f.Epoch
 			t.roles[id] = k
-			m.weigh(t, k.weight)
+			m.addSize(t, k.size)
 		}
 	}
-	var wanted ids
-	wanted.named(f)
+	var wanted idSet
+	wanted.addNamed(f)
 	for i := range f.Roles {
 		r := f.Roles[i].Clone()
-		keep(r.ID, known[latchkey.Role]{record: &r, weight: entryWeight + 64*len(r.Inherits) +
-			weightOf(len(r.Extra), r.Permissions) + weightOf(0, r.Boundary)})
+		keep(r.ID, cacheEntry[latchkey.Role]{record: &r, size: entrySize + 64*len(r.Inherits) +
+			rulesSize(len(r.Extra), r.Permissions) + rulesSize(0, r.Boundary)})
 		wanted.add(r.Inherits)
 	}
 	for _, id := range wanted.list {
-		keep(id, known[latchkey.Role]{weight: entryWeight})
+		keep(id, cacheEntry[latchkey.Role]{size: entrySize})
 	}
-	m.shrink(f.Token.Owner)
+	m.evict(f.Token.Owner)
 }
 
 // learnAncestors is learnOwner for those of f's ancestors that may be kept.
-func (m *memory) learnAncestors(f *latchkey.Found, was mark) {
+func (m *recordCache) addAncestors(f *latchkey.Found, was cacheMark) {
 	if len(f.Ancestors) == 0 {
 		return
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	t := m.learning(f, was)
+	t := m.entryToFill(f, was)
 	if t == nil {
 		return
 	}
 	for i := range f.Ancestors {
 		a := &f.Ancestors[i]
-		if !a.Revoked.IsZero() || !a.Validity.NotAfter.IsZero() || a.Validity.Idle != 0 || t.tokens[a.ID].weight != 0 {
+		if !a.Revoked.IsZero() || !a.Validity.NotAfter.IsZero() || a.Validity.Idle != 0 || t.tokens[a.ID].size != 0 {
 			continue
 		}
 		packed, err := packToken(a) // which its texts are a part of
@@ -417,55 +417,55 @@ func (m *memory) learnAncestors(f *latchkey.Found, was mark) {
 			continue
 		}
 		record := a.Clone()
-		k := known[latchkey.Token]{record: &record, from: f.Epoch,
-			weight: 2*entryWeight + weightOf(packedWeight*len(packed), a.Permissions)}
+		k := cacheEntry[latchkey.Token]{record: &record, since: f.Epoch,
+			size: 2*entrySize + rulesSize(unpackedFactor*len(packed), a.Permissions)}
 		if t.tokens == nil {
-			t.tokens = make(map[string]known[latchkey.Token], len(f.Ancestors))
+			t.tokens = make(map[string]cacheEntry[latchkey.Token], len(f.Ancestors))
 		}
 		t.tokens[strings.Clone(a.ID)] = k
-		m.weigh(t, k.weight)
+		m.addSize(t, k.size)
 	}
-	m.shrink(f.Token.Owner)
+	m.evict(f.Token.Owner)
 }
 
 // learning is the tenant that may learn what was read as of f.Epoch, nil if none: with the memory ahead of it nobody knows
 // whether it still is so. The caller holds m.mu.
-func (m *memory) learning(f *latchkey.Found, was mark) *tenant {
-	if m.turn != was.turn || m.epoch < f.Epoch || m.epoch > f.Epoch && !m.quiet(f.Token.Owner, f.Epoch) {
+func (m *recordCache) entryToFill(f *latchkey.Found, was cacheMark) *ownerEntry {
+	if m.generation != was.generation || m.epoch < f.Epoch || m.epoch > f.Epoch && !m.unchangedSince(f.Token.Owner, f.Epoch) {
 		return nil
 	}
 	t := m.owners[f.Token.Owner]
 	if t == nil {
-		t = &tenant{}
+		t = &ownerEntry{}
 		m.owners[strings.Clone(f.Token.Owner)] = t // it may be a part of all that was read of a token
-		m.weigh(t, entryWeight)
+		m.addSize(t, entrySize)
 	}
 	return t
 }
 
 // shrink drops owners, whichever come, until half of the room is free again. The one just learnt stays, if it is not too
 // big by itself.
-func (m *memory) shrink(just string) {
-	if m.weight <= m.max {
+func (m *recordCache) evict(just string) {
+	if m.size <= m.maxSize {
 		return
 	}
 	for id, t := range m.owners {
-		if m.weight <= m.max/2 {
+		if m.size <= m.maxSize/2 {
 			return
 		}
 		if id != just {
-			m.weigh(t, -t.weight)
+			m.addSize(t, -t.size)
 			delete(m.owners, id)
 		}
 	}
-	if t := m.owners[just]; t != nil && m.weight > m.max {
-		m.weigh(t, -t.weight)
+	if t := m.owners[just]; t != nil && m.size > m.maxSize {
+		m.addSize(t, -t.size)
 		delete(m.owners, just)
 	}
 }
 
 // weightOf is about what rules take. A rule has many patterns at most when it was written so: the text says it best.
-func weightOf(extra int, rules latchkey.Permissions) int {
+func rulesSize(extra int, rules latchkey.Permissions) int {
 	n := extra
 	for _, r := range rules {
 		n += 256 + 4*len(r.String())

@@ -12,7 +12,7 @@ import (
 )
 
 // found is a token of an owner with roles, as it was read as of an epoch.
-func found(epoch uint64, owner string, roles ...latchkey.Role) *latchkey.Found {
+func newFound(epoch uint64, owner string, roles ...latchkey.Role) *latchkey.Found {
 	f := &latchkey.Found{Epoch: epoch, Roles: roles, Owner: latchkey.Owner{ID: owner, Version: 1}}
 	f.Token.Owner = owner
 	for _, r := range roles {
@@ -22,48 +22,48 @@ func found(epoch uint64, owner string, roles ...latchkey.Role) *latchkey.Found {
 }
 
 // knows says whether the memory can answer for a cut.
-func knows(m *memory, f *latchkey.Found, was mark) bool {
+func cached(m *recordCache, f *latchkey.Found, was cacheMark) bool {
 	f = &latchkey.Found{Token: f.Token, Epoch: f.Epoch}
 	return m.owner(f, was) && m.roles(f, was)
 }
 
-func learn(m *memory, f *latchkey.Found, was mark) {
-	m.learnOwner(f, was)
-	m.learnRoles(f, was)
+func addToCache(m *recordCache, f *latchkey.Found, was cacheMark) {
+	m.addOwner(f, was)
+	m.addRoles(f, was)
 }
 
-func TestMemoryAnswersForItsEpochsOnly(t *testing.T) {
-	m := newMemory()
+func TestCacheServesOnlyItsEpochs(t *testing.T) {
+	m := newRecordCache()
 	m.epoch = 10
 	r := latchkey.Role{ID: "r", Owner: "acme"}
-	learn(m, found(10, "acme", r), m.mark())
+	addToCache(m, newFound(10, "acme", r), m.mark())
 	m.epoch = 12 // the feed said nothing about it
 	for _, c := range []struct {
 		name  string
 		epoch uint64
-		was   mark
+		was   cacheMark
 		want  bool
 	}{
-		{"as of the epoch it was read at", 10, mark{10, 0}, true},
-		{"as of a later one that the feed has reached", 12, mark{10, 0}, true},
-		{"before it was read", 9, mark{9, 0}, false},
-		{"later than the feed has reached", 13, mark{12, 0}, false},
-		{"a cut of another history", 11, mark{12, 0}, false},
-		{"everything was forgotten meanwhile", 11, mark{10, 1}, false},
+		{"as of the epoch it was read at", 10, cacheMark{10, 0}, true},
+		{"as of a later one that the feed has reached", 12, cacheMark{10, 0}, true},
+		{"before it was read", 9, cacheMark{9, 0}, false},
+		{"later than the feed has reached", 13, cacheMark{12, 0}, false},
+		{"a cut of another history", 11, cacheMark{12, 0}, false},
+		{"everything was forgotten meanwhile", 11, cacheMark{10, 1}, false},
 	} {
-		require.Equal(t, c.want, knows(m, found(c.epoch, "acme", r), c.was), c.name)
+		require.Equal(t, c.want, cached(m, newFound(c.epoch, "acme", r), c.was), c.name)
 	}
-	require.False(t, knows(m, found(12, "globex", r), m.mark()), "another owner's role is another role")
+	require.False(t, cached(m, newFound(12, "globex", r), m.mark()), "another owner's role is another role")
 
 	was := m.mark()
-	learn(m, found(11, "globex", r), was)
-	require.False(t, knows(m, found(11, "globex", r), was), "what was read before the feed was may have changed since")
-	m.forget(12)
-	learn(m, found(12, "globex", r), was)
-	require.False(t, knows(m, found(12, "globex", r), m.mark()), "what was read before everything was forgotten")
+	addToCache(m, newFound(11, "globex", r), was)
+	require.False(t, cached(m, newFound(11, "globex", r), was), "what was read before the feed was may have changed since")
+	m.reset(12)
+	addToCache(m, newFound(12, "globex", r), was)
+	require.False(t, cached(m, newFound(12, "globex", r), m.mark()), "what was read before everything was forgotten")
 }
 
-func TestMemoryDropsWhatChanged(t *testing.T) {
+func TestCacheInvalidate(t *testing.T) {
 	a, b := latchkey.Role{ID: "a", Inherits: []string{"gone"}}, latchkey.Role{ID: "b"}
 	for _, c := range []struct {
 		change latchkey.Change
@@ -75,54 +75,54 @@ func TestMemoryDropsWhatChanged(t *testing.T) {
 		{latchkey.Change{Owner: "acme", Kind: latchkey.ChangedToken, ID: "a"}, "ab"},
 		{latchkey.Change{Owner: "globex", Kind: latchkey.ChangedRole, ID: "a"}, "ab"},
 	} {
-		m := newMemory()
-		both := found(0, "acme", a, b)
-		learn(m, both, m.mark())
-		m.drop(c.change)
+		m := newRecordCache()
+		both := newFound(0, "acme", a, b)
+		addToCache(m, both, m.mark())
+		m.invalidate(c.change)
 		left := ""
 		for _, r := range []latchkey.Role{a, b} {
-			if knows(m, found(0, "acme", r), m.mark()) {
+			if cached(m, newFound(0, "acme", r), m.mark()) {
 				left += r.ID
 			}
 		}
 		require.Equal(t, c.left, left, "%+v", c.change)
-		checkWeight(t, m)
+		checkSize(t, m)
 	}
 }
 
-func checkWeight(t *testing.T, m *memory) {
+func checkSize(t *testing.T, m *recordCache) {
 	total := 0
 	for _, o := range m.owners {
-		weight := entryWeight + o.owner.weight
+		weight := entrySize + o.owner.size
 		for _, r := range o.roles {
-			weight += r.weight
+			weight += r.size
 		}
 		for _, k := range o.tokens {
-			weight += k.weight
+			weight += k.size
 		}
-		require.Equal(t, weight, o.weight)
+		require.Equal(t, weight, o.size)
 		total += weight
 	}
-	require.Equal(t, total, m.weight)
+	require.Equal(t, total, m.size)
 }
 
-func TestMemoryKeepsAncestors(t *testing.T) {
+func TestCacheAncestors(t *testing.T) {
 	grand := latchkey.Token{ID: "grand", Owner: "acme"}
 	parent := latchkey.Token{ID: "parent", Owner: "acme", Parent: "grand", Depth: 1}
 	child := func(ancestors ...latchkey.Token) *latchkey.Found {
-		f := found(0, "acme")
+		f := newFound(0, "acme")
 		f.Token.ID, f.Token.Parent, f.Ancestors = "child", "parent", ancestors
 		return f
 	}
-	knows := func(m *memory) bool { return m.ancestors(child(), m.mark()) }
-	m := newMemory()
+	knows := func(m *recordCache) bool { return m.ancestors(child(), m.mark()) }
+	m := newRecordCache()
 	require.False(t, knows(m))
-	m.learnAncestors(child(parent, grand), m.mark())
+	m.addAncestors(child(parent, grand), m.mark())
 	f := child()
 	require.True(t, m.ancestors(f, m.mark()))
 	require.Equal(t, []latchkey.Token{parent, grand}, f.Ancestors)
-	m.learnAncestors(child(parent, grand), m.mark()) // once more weighs no more
-	checkWeight(t, m)
+	m.addAncestors(child(parent, grand), m.mark()) // once more weighs no more
+	checkSize(t, m)
 	for _, c := range []struct {
 		change latchkey.Change
 		left   bool
@@ -134,10 +134,10 @@ func TestMemoryKeepsAncestors(t *testing.T) {
 		{latchkey.Change{Owner: "acme", Kind: latchkey.ChangedToken, ID: "grand"}, false},
 		{latchkey.Change{Owner: "acme", Kind: latchkey.ChangedOwner, ID: "acme"}, false},
 	} {
-		m.learnAncestors(child(parent, grand), m.mark())
-		m.drop(c.change)
+		m.addAncestors(child(parent, grand), m.mark())
+		m.invalidate(c.change)
 		require.Equal(t, c.left, knows(m), "%+v", c.change)
-		checkWeight(t, m)
+		checkSize(t, m)
 	}
 	for what, spoil := range map[string]func(*latchkey.Token){ // Purge may remove it, or its last use decides
 		"an end":       func(p *latchkey.Token) { p.Validity.NotAfter = fromMicros(sql.NullInt64{Int64: 1, Valid: true}) },
@@ -145,21 +145,21 @@ func TestMemoryKeepsAncestors(t *testing.T) {
 		"a revocation": func(p *latchkey.Token) { p.Revoked = fromMicros(sql.NullInt64{Int64: 1, Valid: true}) },
 	} {
 		for i := range 2 {
-			m, chain := newMemory(), []latchkey.Token{parent, grand}
+			m, chain := newRecordCache(), []latchkey.Token{parent, grand}
 			spoil(&chain[i])
-			m.learnAncestors(child(chain...), m.mark())
+			m.addAncestors(child(chain...), m.mark())
 			require.False(t, knows(m), "%s of %s", what, chain[i].ID)
-			checkWeight(t, m)
+			checkSize(t, m)
 		}
 	}
-	ring := newMemory()
+	ring := newRecordCache()
 	grand.Parent = "parent"
-	ring.learnAncestors(child(parent, grand), ring.mark())
+	ring.addAncestors(child(parent, grand), ring.mark())
 	require.False(t, knows(ring), "a ring ends")
 }
 
 // What is kept weighs what it takes, whatever it consists of: else the bound would be none.
-func TestMemoryWeighsAncestors(t *testing.T) {
+func TestCacheSizeOfAncestors(t *testing.T) {
 	const n = 1000
 	long := strings.Repeat("x", 10*n)
 	for what, grow := range map[string]func(*latchkey.Token){
@@ -181,32 +181,32 @@ func TestMemoryWeighsAncestors(t *testing.T) {
 			}
 		},
 	} {
-		m := newMemory()
+		m := newRecordCache()
 		parent := latchkey.Token{ID: "parent", Owner: "acme"}
 		grow(&parent)
-		f := found(0, "acme")
+		f := newFound(0, "acme")
 		f.Token.Parent, f.Ancestors = "parent", []latchkey.Token{parent}
-		m.learnAncestors(f, m.mark())
+		m.addAncestors(f, m.mark())
 		require.True(t, m.ancestors(f, m.mark()), what)
-		require.Greater(t, m.weight, 10*n, what)
-		checkWeight(t, m)
+		require.Greater(t, m.size, 10*n, what)
+		checkSize(t, m)
 	}
 }
 
-func TestMemoryIsBounded(t *testing.T) {
-	m := newMemory()
-	m.max = 100 * entryWeight
+func TestCacheIsBounded(t *testing.T) {
+	m := newRecordCache()
+	m.maxSize = 100 * entrySize
 	for i := range 500 {
 		owner := fmt.Sprint("owner ", i)
-		f := found(0, owner, latchkey.Role{ID: "r", Extra: make([]byte, i)})
-		learn(m, f, m.mark())
-		require.LessOrEqual(t, m.weight, m.max)
-		require.True(t, knows(m, f, m.mark()), "the newest is there")
-		checkWeight(t, m)
+		f := newFound(0, owner, latchkey.Role{ID: "r", Extra: make([]byte, i)})
+		addToCache(m, f, m.mark())
+		require.LessOrEqual(t, m.size, m.maxSize)
+		require.True(t, cached(m, f, m.mark()), "the newest is there")
+		checkSize(t, m)
 	}
-	big := found(0, "big", latchkey.Role{ID: "r", Extra: make([]byte, m.max)})
-	learn(m, big, m.mark())
-	require.False(t, knows(m, big, m.mark()), "what is too big is not kept")
-	require.LessOrEqual(t, m.weight, m.max)
-	checkWeight(t, m)
+	big := newFound(0, "big", latchkey.Role{ID: "r", Extra: make([]byte, m.maxSize)})
+	addToCache(m, big, m.mark())
+	require.False(t, cached(m, big, m.mark()), "what is too big is not kept")
+	require.LessOrEqual(t, m.size, m.maxSize)
+	checkSize(t, m)
 }

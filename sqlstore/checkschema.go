@@ -56,7 +56,7 @@ func CheckSchema(ctx context.Context, db *sql.DB, d latchkey.Dialect, table stri
 		if len(parts) == 2 {
 			schema = parts[0]
 		}
-		err = retrying(ctx, dia.retry, func() (err error) {
+		err = retry(ctx, dia.isRetryable, func() (err error) {
 			found, err = dia.columns(ctx, db, schema, parts[len(parts)-1])
 			return err
 		})
@@ -69,11 +69,11 @@ func CheckSchema(ctx context.Context, db *sql.DB, d latchkey.Dialect, table stri
 	}
 	fields := s.Fields()
 	var errs []error
-	tried := map[trying]string{}
+	tried := map[probeKey]string{}
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		reason := dia.unfit(found, fields[name])
+		reason := dia.columnReason(found, fields[name])
 		if reason == "" {
-			if reason, err = dia.untrue(ctx, db, found, fields[name], tried); err != nil {
+			if reason, err = dia.timesReason(ctx, db, found, fields[name], tried); err != nil {
 				return fmt.Errorf("latchkey/sqlstore: check schema: table %q, field %q, column %s: %w: %w",
 					table, name, fields[name].Column, errNoProbe, err)
 			}
@@ -87,29 +87,29 @@ func CheckSchema(ctx context.Context, db *sql.DB, d latchkey.Dialect, table stri
 }
 
 // trying is what was tried before.
-type trying struct {
+type probeKey struct {
 	of  column
 	typ latchkey.FieldType
 }
 
 // untrue says why a field of days or moments must not be compared with this driver and DSN, "" if it may.
-func (d *dialect) untrue(ctx context.Context, db *sql.DB, in columns, f latchkey.Field, tried map[trying]string) (
+func (d *dialect) timesReason(ctx context.Context, db *sql.DB, in columns, f latchkey.Field, tried map[probeKey]string) (
 	reason string, err error) {
 	if f.Type != latchkey.Date && f.Type != latchkey.DateTime {
 		return "", nil
 	}
-	column, _, _ := d.find(in, f)
-	if known, ok := tried[trying{column, f.Type}]; ok {
+	column, _, _ := d.findColumn(in, f)
+	if known, ok := tried[probeKey{column, f.Type}]; ok {
 		return known, nil
 	}
-	err = retrying(ctx, d.retry, func() (err error) {
-		reason, err = d.mismatch(ctx, db, column, f.Type)
+	err = retry(ctx, d.isRetryable, func() (err error) {
+		reason, err = d.probeReason(ctx, db, column, f.Type)
 		return err
 	})
 	if reason != "" {
-		reason = fmt.Sprintf("is declared %s: %s: %s", column.declared, reason, d.unzoned[column.kind])
+		reason = fmt.Sprintf("is declared %s: %s: %s", column.declared, reason, d.timeFix[column.kind])
 	}
-	tried[trying{column, f.Type}] = reason
+	tried[probeKey{column, f.Type}] = reason
 	return reason, err
 }
 
@@ -125,59 +125,59 @@ type column struct {
 type kind string
 
 const (
-	kindText     kind = "text"
-	kindNumber   kind = "numbers"
-	kindEndless  kind = "numbers without a bound, infinity too" // of PostgreSQL
-	kindFloat    kind = "floats"
-	kindInteger  kind = "integers"
-	kindBoolean  kind = "booleans"
-	kindDate     kind = "dates"
-	kindDateTime kind = "moments"
-	kindBlob     kind = "bytes"
-	kindUnknown  kind = "anything"
+	kindText      kind = "text"
+	kindNumber    kind = "numbers"
+	kindUnbounded kind = "numbers without a bound, infinity too" // of PostgreSQL
+	kindFloat     kind = "floats"
+	kindInteger   kind = "integers"
+	kindBoolean   kind = "booleans"
+	kindDate      kind = "dates"
+	kindDateTime  kind = "moments"
+	kindBlob      kind = "bytes"
+	kindUnknown   kind = "anything"
 
 	// Of the following no field may be made.
-	kindPadded kind = "text padded with blanks"
-	kindLegacy kind = "text that is not utf8mb4"
-	kindZoned  kind = "moments that compare in the session's zone"
-	kindSingle kind = "floats of which six digits are read"
-	kindCut    kind = "floats of which the session's extra_float_digits cuts digits"
+	kindPadded      kind = "text padded with blanks"
+	kindLegacy      kind = "text that is not utf8mb4"
+	kindSessionZone kind = "moments that compare in the session's zone"
+	kindSingleFloat kind = "floats of which six digits are read"
+	kindTruncated   kind = "floats of which the session's extra_float_digits cuts digits"
 )
 
 // fit is the columns a field may have.
-type fit struct {
+type allowedKinds struct {
 	kinds []kind
-	best  string
+	want  string
 }
 
 // unfit says why a field must not be compared in its column, "" if it may.
-func (d *dialect) unfit(of columns, f latchkey.Field) string {
-	column, ok, plain := d.find(of, f)
+func (d *dialect) columnReason(of columns, f latchkey.Field) string {
+	column, ok, plain := d.findColumn(of, f)
 	switch {
 	case !plain:
 		return "is no plain column name, so it cannot be verified"
 	case !ok:
 		return "does not exist"
 	}
-	fits, ok := d.fits[f.Type]
+	fits, ok := d.fieldKinds[f.Type]
 	if !ok {
 		return fmt.Sprintf("has the unknown field type %d", f.Type)
 	}
 	if !slices.Contains(fits.kinds, column.kind) {
 		return fmt.Sprintf("is declared %s, which holds %s; %s is needed",
-			cmp.Or(column.declared, "without a type"), column.kind, fits.best)
+			cmp.Or(column.declared, "without a type"), column.kind, fits.want)
 	}
 	return ""
 }
 
 // find returns the column of a field. Not plain: the field names none, but an expression.
-func (d *dialect) find(in columns, f latchkey.Field) (of column, ok, plain bool) {
+func (d *dialect) findColumn(in columns, f latchkey.Field) (of column, ok, plain bool) {
 	parts, plain := d.identifiers(f.Column)
 	if !plain {
 		return column{}, false, false
 	}
 	name := parts[len(parts)-1]
-	if !d.foldsPlain {
+	if !d.foldsUnquoted {
 		name = fold(name) // case never counts
 	}
 	of, ok = in[name]
@@ -205,7 +205,7 @@ func (d *dialect) identifiers(name string) (parts []string, ok bool) {
 				return nil, false
 			}
 			part, name = name[:end], name[end:]
-			if d.foldsPlain {
+			if d.foldsUnquoted {
 				part = fold(part)
 			}
 		}
@@ -247,7 +247,7 @@ func sqliteColumns(ctx context.Context, db *sql.DB, schema, table string) (colum
 	})
 }
 
-var sqliteFits = map[latchkey.FieldType]fit{
+var sqliteFits = map[latchkey.FieldType]allowedKinds{
 	latchkey.Text:     {[]kind{kindText}, "text"},
 	latchkey.Integer:  {[]kind{kindInteger, kindNumber, kindFloat}, "INTEGER"},
 	latchkey.Number:   {[]kind{kindInteger, kindNumber, kindFloat}, "a number"},
@@ -319,9 +319,9 @@ func postgresColumns(ctx context.Context, db *sql.DB, schema, table string) (col
 		kind := cmp.Or(postgresKinds[base], kindUnknown)
 		switch {
 		case kind == kindNumber && modifier < 0:
-			kind = kindEndless
+			kind = kindUnbounded
 		case kind == kindFloat && digits < 1:
-			kind = kindCut
+			kind = kindTruncated
 		}
 		found[name] = column{declared, kind}
 		return err
@@ -332,13 +332,13 @@ var postgresKinds = map[string]kind{
 	"text": kindText, "varchar": kindText, "citext": kindText, "bpchar": kindPadded,
 	"int2": kindInteger, "int4": kindInteger, "int8": kindInteger,
 	"numeric": kindNumber, "float4": kindFloat, "float8": kindFloat,
-	"bool": kindBoolean, "date": kindDate, "timestamptz": kindDateTime, "timestamp": kindZoned, "bytea": kindBlob,
+	"bool": kindBoolean, "date": kindDate, "timestamptz": kindDateTime, "timestamp": kindSessionZone, "bytea": kindBlob,
 }
 
-var postgresFits = map[latchkey.FieldType]fit{
+var postgresFits = map[latchkey.FieldType]allowedKinds{
 	latchkey.Text:     {[]kind{kindText}, "text"},
 	latchkey.Integer:  {[]kind{kindInteger, kindNumber}, "bigint, or a field of type Number,"},
-	latchkey.Number:   {[]kind{kindInteger, kindNumber, kindEndless, kindFloat}, "numeric"},
+	latchkey.Number:   {[]kind{kindInteger, kindNumber, kindUnbounded, kindFloat}, "numeric"},
 	latchkey.Float:    {[]kind{kindFloat}, "double precision"},
 	latchkey.Boolean:  {[]kind{kindBoolean}, "boolean"},
 	latchkey.Date:     {[]kind{kindDate}, "date"},
@@ -346,12 +346,12 @@ var postgresFits = map[latchkey.FieldType]fit{
 }
 
 const (
-	pgUnzoned = "take what changes TimeZone and DateStyle out of the DSN, or use a driver that hands out a time.Time"
-	myUnzoned = "the driver converts to another zone, or the session does: set loc=UTC in the DSN, and no time_zone"
+	postgresTimeFix = "take what changes TimeZone and DateStyle out of the DSN, or use a driver that hands out a time.Time"
+	mysqlTimeFix    = "the driver converts to another zone, or the session does: set loc=UTC in the DSN, and no time_zone"
 )
 
 // unlikeModes are the sql_modes in which a condition admits other rows than memory does.
-var unlikeModes = map[string]string{
+var incompatibleModes = map[string]string{
 	"EMPTY_STRING_IS_NULL":    "an empty text is NULL there",
 	"PAD_CHAR_TO_FULL_LENGTH": "a CHAR is padded with blanks there",
 	"ORACLE":                  "words mean something else there",
@@ -384,7 +384,7 @@ func checkMySQLSession(ctx context.Context, db *sql.DB) error {
 			"and nothing beside it", results)
 	}
 	for _, word := range strings.Split(mode, ",") {
-		if why, ok := unlikeModes[word]; ok {
+		if why, ok := incompatibleModes[word]; ok {
 			return fmt.Errorf("sql_mode has %s: %s: take it out, on the server or in the DSN", word, why)
 		}
 	}
@@ -415,13 +415,13 @@ var mysqlKinds = map[string]kind{
 	"char": kindText, "varchar": kindText, "tinytext": kindText, "text": kindText, "mediumtext": kindText,
 	"longtext": kindText,
 	"tinyint":  kindInteger, "smallint": kindInteger, "mediumint": kindInteger, "int": kindInteger, "bigint": kindInteger,
-	"decimal": kindNumber, "float": kindSingle, "double": kindFloat,
-	"date": kindDate, "datetime": kindDateTime, "timestamp": kindZoned,
+	"decimal": kindNumber, "float": kindSingleFloat, "double": kindFloat,
+	"date": kindDate, "datetime": kindDateTime, "timestamp": kindSessionZone,
 	"binary": kindBlob, "varbinary": kindBlob, "tinyblob": kindBlob, "blob": kindBlob, "mediumblob": kindBlob,
 	"longblob": kindBlob,
 }
 
-var mysqlFits = map[latchkey.FieldType]fit{
+var mysqlFits = map[latchkey.FieldType]allowedKinds{
 	latchkey.Text:     {[]kind{kindText}, "text of utf8mb4"},
 	latchkey.Integer:  {[]kind{kindInteger, kindNumber}, "BIGINT, or a field of type Number,"},
 	latchkey.Number:   {[]kind{kindInteger, kindNumber, kindFloat}, "DECIMAL"},

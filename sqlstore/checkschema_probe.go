@@ -28,7 +28,7 @@ type probe interface {
 }
 
 // trial is a value to write, and the day or moment that it is.
-type trial struct {
+type probeValue struct {
 	value any
 	is    string // "": SQL and memory must agree, whatever it is
 }
@@ -41,23 +41,23 @@ var (
 
 const momentLayout = "2006-01-02T15:04:05.999999Z07:00"
 
-func momentTrials() (out []trial) {
+func momentTrials() (out []probeValue) {
 	for _, at := range []time.Time{
 		probedMoment, probedMoment.Add(500 * time.Millisecond), probedMoment.Add(123456 * time.Microsecond),
 		probedMoment.In(east), probedMoment.Add(time.Microsecond).In(west), time.Unix(-1, 999999000),
 	} {
-		out = append(out, trial{at, at.UTC().Format(momentLayout)})
+		out = append(out, probeValue{at, at.UTC().Format(momentLayout)})
 	}
-	return append(out, trial{probedMoment.Add(789), ""})
+	return append(out, probeValue{probedMoment.Add(789), ""})
 }
 
-func dayTrials() []trial {
+func dayTrials() []probeValue {
 	inEast := probedDay.In(east).Add(-5*time.Hour - 30*time.Minute) // midnight there
-	return []trial{{probedDay, probedDay.Format(time.DateOnly)}, {inEast, ""}}
+	return []probeValue{{probedDay, probedDay.Format(time.DateOnly)}, {inEast, ""}}
 }
 
 // textTrials are for columns that hold text.
-var textTrials = map[latchkey.FieldType][]trial{
+var textTrials = map[latchkey.FieldType][]probeValue{
 	latchkey.Date: {{"2026-11-22", "2026-11-22"}, {"1000-01-01", "1000-01-01"}},
 	latchkey.DateTime: {
 		{"2026-11-22T10:00:00Z", "2026-11-22T10:00:00Z"}, {"2026-11-22 10:00:00", "2026-11-22T10:00:00Z"},
@@ -67,13 +67,13 @@ var textTrials = map[latchkey.FieldType][]trial{
 }
 
 // mismatch says why days or moments of the driver in use are not compared in SQL as they are in memory, "" if they are.
-func (d *dialect) mismatch(ctx context.Context, db *sql.DB, of column, typ latchkey.FieldType) (
+func (d *dialect) probeReason(ctx context.Context, db *sql.DB, of column, typ latchkey.FieldType) (
 	reason string, err error) {
 	trials := momentTrials()
 	if typ == latchkey.Date {
 		trials = dayTrials()
 	}
-	if d.keepsText {
+	if d.timesAsText {
 		if of.kind == kindText { // times are not what the column is for; whoever writes one has written no ISO text
 			for i := range trials {
 				trials[i].is = ""

@@ -14,36 +14,36 @@ import (
 )
 
 // told is a database that answers each query with the row of the first word that the query holds.
-type told [][]any // word, values …
+type fakeAnswers [][]any // word, values …
 
-func (a told) Connect(context.Context) (driver.Conn, error) { return toldConn{a}, nil }
+func (a fakeAnswers) Connect(context.Context) (driver.Conn, error) { return fakeConn{a}, nil }
 
-func (a told) Driver() driver.Driver { return nil }
+func (a fakeAnswers) Driver() driver.Driver { return nil }
 
-type toldConn struct{ told }
+type fakeConn struct{ fakeAnswers }
 
-func (toldConn) Prepare(string) (driver.Stmt, error) { return nil, errors.New("not prepared") }
+func (fakeConn) Prepare(string) (driver.Stmt, error) { return nil, errors.New("not prepared") }
 
-func (toldConn) Close() error { return nil }
+func (fakeConn) Close() error { return nil }
 
-func (toldConn) Begin() (driver.Tx, error) { return nil, errors.New("no transactions") }
+func (fakeConn) Begin() (driver.Tx, error) { return nil, errors.New("no transactions") }
 
-func (c toldConn) QueryContext(_ context.Context, query string, _ []driver.NamedValue) (driver.Rows, error) {
-	for _, answer := range c.told {
+func (c fakeConn) QueryContext(_ context.Context, query string, _ []driver.NamedValue) (driver.Rows, error) {
+	for _, answer := range c.fakeAnswers {
 		if strings.Contains(query, answer[0].(string)) {
-			return &toldRows{answer[1:]}, nil
+			return &fakeRows{answer[1:]}, nil
 		}
 	}
 	return nil, errors.New("told nothing about " + query)
 }
 
-type toldRows struct{ row []any }
+type fakeRows struct{ row []any }
 
-func (r *toldRows) Columns() []string { return make([]string, len(r.row)) }
+func (r *fakeRows) Columns() []string { return make([]string, len(r.row)) }
 
-func (*toldRows) Close() error { return nil }
+func (*fakeRows) Close() error { return nil }
 
-func (r *toldRows) Next(to []driver.Value) error {
+func (r *fakeRows) Next(to []driver.Value) error {
 	if r.row == nil {
 		return io.EOF
 	}
@@ -55,7 +55,7 @@ func (r *toldRows) Next(to []driver.Value) error {
 }
 
 // No TiDB, and nothing else that speaks the protocol of an engine and is another one, is taken for that engine.
-func TestCheckSchemaKnowsEngines(t *testing.T) {
+func TestCheckSchemaRefusesOtherEngines(t *testing.T) {
 	schema := latchkey.NewSchema(latchkey.Fields{"v": {Column: "v", Type: latchkey.Text}})
 	session := func(comment, mode string) []any {
 		return []any{"@@version_comment", comment, "utf8mb4", "utf8mb4", "utf8mb4", mode}
@@ -64,24 +64,24 @@ func TestCheckSchemaKnowsEngines(t *testing.T) {
 	postgresColumn := []any{"pg_attribute", "v", "text", "text", int64(-1)}
 	for about, c := range map[string]struct {
 		dialect latchkey.Dialect
-		answers told
+		answers fakeAnswers
 		says    string
 	}{
-		"MariaDB": {latchkey.MySQL, told{{"VERSION()", "10.11.19-MariaDB"}, session("Debian",
+		"MariaDB": {latchkey.MySQL, fakeAnswers{{"VERSION()", "10.11.19-MariaDB"}, session("Debian",
 			"STRICT_TRANS_TABLES"), column}, ""},
-		"TiDB": {latchkey.MySQL, told{{"VERSION()", "8.0.11-TiDB-v8.4.0"}, session("TiDB Server", ""), column},
+		"TiDB": {latchkey.MySQL, fakeAnswers{{"VERSION()", "8.0.11-TiDB-v8.4.0"}, session("TiDB Server", ""), column},
 			"TiDB"},
-		"TiDB, serverless": {latchkey.MySQL, told{{"VERSION()", "8.0.11-TiDB-v7.5.2-serverless"}, session("", ""), column},
+		"TiDB, serverless": {latchkey.MySQL, fakeAnswers{{"VERSION()", "8.0.11-TiDB-v7.5.2-serverless"}, session("", ""), column},
 			"TiDB"},
-		"TiDB with another version": {latchkey.MySQL, told{{"VERSION()", "8.0.36"},
+		"TiDB with another version": {latchkey.MySQL, fakeAnswers{{"VERSION()", "8.0.36"},
 			session("TiDB Server (Apache License 2.0) Community Edition, MySQL 8.0 compatible", ""), column}, "TiDB"},
-		"an empty text as NULL": {latchkey.MySQL, told{{"VERSION()", "10.11.19-MariaDB"},
+		"an empty text as NULL": {latchkey.MySQL, fakeAnswers{{"VERSION()", "10.11.19-MariaDB"},
 			session("Debian", "STRICT_TRANS_TABLES,EMPTY_STRING_IS_NULL"), column}, "EMPTY_STRING_IS_NULL"},
-		"PostgreSQL": {latchkey.Postgres, told{postgresColumn, {"version()", "PostgreSQL 15.20 on x86_64", "UTF8", "UTF8",
+		"PostgreSQL": {latchkey.Postgres, fakeAnswers{postgresColumn, {"version()", "PostgreSQL 15.20 on x86_64", "UTF8", "UTF8",
 			int64(1)}}, ""},
-		"CockroachDB": {latchkey.Postgres, told{postgresColumn, {"version()", "CockroachDB CCL v24.1.0", "UTF8", "UTF8",
+		"CockroachDB": {latchkey.Postgres, fakeAnswers{postgresColumn, {"version()", "CockroachDB CCL v24.1.0", "UTF8", "UTF8",
 			int64(1)}}, "CockroachDB"},
-		"text in another encoding": {latchkey.Postgres, told{postgresColumn, {"version()", "PostgreSQL 15.20", "UTF8",
+		"text in another encoding": {latchkey.Postgres, fakeAnswers{postgresColumn, {"version()", "PostgreSQL 15.20", "UTF8",
 			"WIN1252", int64(1)}},
 			"client_encoding is WIN1252"},
 	} {

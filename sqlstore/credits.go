@@ -14,18 +14,18 @@ import (
 )
 
 // purse is an account of a reservation as it is kept: a limit is not part of it, it travels with each debit.
-type purse struct {
+type creditAccount struct {
 	Token  string `json:"token,omitempty"`
 	Meter  string `json:"meter,omitempty"`
 	Period string `json:"period,omitempty"`
 }
 
-func (p purse) compare(q purse) int {
+func (p creditAccount) compare(q creditAccount) int {
 	return cmp.Or(cmp.Compare(p.Token, q.Token), cmp.Compare(p.Meter, q.Meter), cmp.Compare(p.Period, q.Period))
 }
 
 type debit struct {
-	purse
+	creditAccount
 	limit latchkey.Credits
 }
 
@@ -37,27 +37,27 @@ func (d debit) overLimit() error {
 // Reserve implements latchkey.Store.
 func (s *Store) Reserve(ctx context.Context, r latchkey.Reservation) (latchkey.Reserved, error) {
 	if r.Amount <= 0 || len(r.Accounts) == 0 {
-		return latchkey.Reserved{}, outcome(ctx, "reserve",
-			say(latchkey.ErrInvalid, "a reservation takes more than nothing from some account"))
+		return latchkey.Reserved{}, mapError(ctx, "reserve",
+			contractError(latchkey.ErrInvalid, "a reservation takes more than nothing from some account"))
 	}
 	debits := make([]debit, len(r.Accounts))
 	for i, a := range r.Accounts {
-		debits[i] = debit{purse{a.TokenID, a.Meter, a.Period}, a.Limit}
+		debits[i] = debit{creditAccount{a.TokenID, a.Meter, a.Period}, a.Limit}
 		if !utf8.ValidString(a.TokenID) || !utf8.ValidString(a.Meter) || !utf8.ValidString(a.Period) {
-			return latchkey.Reserved{}, outcome(ctx, "reserve", say(latchkey.ErrInvalid, "an account is not named in UTF-8"))
+			return latchkey.Reserved{}, mapError(ctx, "reserve", contractError(latchkey.ErrInvalid, "an account is not named in UTF-8"))
 		}
 	}
 	// Sorted: two reservations always take their locks in one order.
-	slices.SortFunc(debits, func(x, y debit) int { return x.compare(y.purse) })
-	purses := make([]purse, len(debits))
+	slices.SortFunc(debits, func(x, y debit) int { return x.compare(y.creditAccount) })
+	purses := make([]creditAccount, len(debits))
 	for i, d := range debits {
-		if purses[i] = d.purse; i > 0 && purses[i] == purses[i-1] {
-			return latchkey.Reserved{}, outcome(ctx, "reserve", say(latchkey.ErrInvalid, "an account is named twice"))
+		if purses[i] = d.creditAccount; i > 0 && purses[i] == purses[i-1] {
+			return latchkey.Reserved{}, mapError(ctx, "reserve", contractError(latchkey.ErrInvalid, "an account is named twice"))
 		}
 	}
 	body, err := json.Marshal(purses)
 	if err != nil {
-		return latchkey.Reserved{}, outcome(ctx, "reserve", say(latchkey.ErrInvalid, "%v", err))
+		return latchkey.Reserved{}, mapError(ctx, "reserve", contractError(latchkey.ErrInvalid, "%v", err))
 	}
 	answer := new(latchkey.Reserved)
 	err = s.write(ctx, "reserve", func(t *tx) (err error) {
@@ -78,12 +78,12 @@ func (t *tx) reserve(r latchkey.Reservation, debits []debit, body []byte) (latch
 	}
 	if found {
 		if old.lapsed || old.amount != r.Amount || string(old.body) != string(body) {
-			return answer, say(latchkey.ErrConflict, "the key is that of another reservation, or of one that lapsed")
+			return answer, contractError(latchkey.ErrConflict, "the key is that of another reservation, or of one that lapsed")
 		}
 		return latchkey.Reserved{Left: old.left}, nil
 	}
 	// With it nobody erases an owner's accounts and leaves this reservation, or the other way round.
-	if err := t.take(r.Owner, true); err != nil {
+	if err := t.lockOwner(r.Owner, true); err != nil {
 		return answer, err
 	}
 	answer.Left = math.MaxInt64
@@ -97,7 +97,7 @@ func (t *tx) reserve(r latchkey.Reservation, debits []debit, body []byte) (latch
 	n, err := t.insert(`INSERT INTO latchkey_reservations (owner, id, amount, pledged, credit_left, until, lapsed, body)
 		VALUES (?, ?, ?, 0, ?, ?, 0, ?)`, r.Owner, r.Key[:], int64(r.Amount), int64(answer.Left), micros(r.Until), body)
 	if err == nil && n != 1 {
-		err = errAgain // the same call was made twice at once
+		err = errRetry // the same call was made twice at once
 	}
 	return answer, err
 }
@@ -122,7 +122,7 @@ func (t *tx) debit(r latchkey.Reservation, d debit) (used latchkey.Credits, err 
 		case err != nil:
 			return 0, err
 		case n == 1 && !found:
-			return 0, orMissing(nil, "an account of credits")
+			return 0, orRowMissing(nil, "an account of credits")
 		case n == 1:
 			return used, nil
 		case found && used > d.limit-r.Amount:
@@ -135,7 +135,7 @@ func (t *tx) debit(r latchkey.Reservation, d debit) (used latchkey.Credits, err 
 			}
 		}
 	}
-	return 0, errAgain // it keeps changing under our hands
+	return 0, errRetry // it keeps changing under our hands
 }
 
 type reservation struct {
@@ -148,7 +148,7 @@ type reservation struct {
 func (t *tx) reservation(owner string, key [16]byte) (r reservation, found bool, err error) {
 	var lapsed int64
 	found, err = t.row(`SELECT amount, pledged, credit_left, actual, until, lapsed, body FROM latchkey_reservations
-		WHERE owner = ? AND id = ?`+t.dialect().lock, []any{owner, key[:]},
+		WHERE owner = ? AND id = ?`+t.dialect().forUpdate, []any{owner, key[:]},
 		(*int64)(&r.amount), (*int64)(&r.pledged), (*int64)(&r.left), &r.actual, &r.until, &lapsed, &r.body)
 	r.lapsed = lapsed != 0
 	return r, found, err
@@ -157,7 +157,7 @@ func (t *tx) reservation(owner string, key [16]byte) (r reservation, found bool,
 // Adjust implements latchkey.Store.
 func (s *Store) Adjust(ctx context.Context, owner string, key [16]byte, a latchkey.Adjustment) error {
 	if a.Amount <= 0 || a.Pledged < 0 || a.Pledged > a.Amount {
-		return outcome(ctx, "adjust", say(latchkey.ErrInvalid, "more is pledged than kept, or less than nothing"))
+		return mapError(ctx, "adjust", contractError(latchkey.ErrInvalid, "more is pledged than kept, or less than nothing"))
 	}
 	return s.write(ctx, "adjust", func(t *tx) error {
 		r, found, err := t.reservation(owner, key)
@@ -165,11 +165,11 @@ func (s *Store) Adjust(ctx context.Context, owner string, key [16]byte, a latchk
 		case err != nil || !found:
 			return orNotFound(err, "no such reservation")
 		case r.actual.Valid || a.Pledged > r.amount:
-			return say(latchkey.ErrConflict, "the reservation is settled or lapsed, or less is left of it")
+			return contractError(latchkey.ErrConflict, "the reservation is settled or lapsed, or less is left of it")
 		}
 		old := r
 		if a.Amount < r.amount {
-			if err := t.giveBack(owner, r, r.amount-a.Amount); err != nil {
+			if err := t.refund(owner, r, r.amount-a.Amount); err != nil {
 				return err
 			}
 			r.amount = a.Amount
@@ -182,7 +182,7 @@ func (s *Store) Adjust(ctx context.Context, owner string, key [16]byte, a latchk
 		if r.amount == old.amount && r.pledged == old.pledged && r.until == old.until {
 			return nil // MySQL would say that no row was touched
 		}
-		return t.one(`UPDATE latchkey_reservations SET pledged = ?, amount = ?, until = ? WHERE owner = ? AND id = ?`,
+		return t.execOne(`UPDATE latchkey_reservations SET pledged = ?, amount = ?, until = ? WHERE owner = ? AND id = ?`,
 			int64(r.pledged), int64(r.amount), r.until, owner, key[:])
 	})
 }
@@ -195,11 +195,11 @@ func (s *Store) Settle(ctx context.Context, owner string, key [16]byte, actual l
 		case err != nil || !found:
 			return orNotFound(err, "no such reservation")
 		case actual < 0 || actual > r.amount:
-			return say(latchkey.ErrInvalid, "more was spent than reserved, or less than nothing")
+			return contractError(latchkey.ErrInvalid, "more was spent than reserved, or less than nothing")
 		case r.actual.Valid && r.actual.Int64 == int64(actual):
 			return nil
 		case r.actual.Valid:
-			return say(latchkey.ErrConflict, "settled with another amount")
+			return contractError(latchkey.ErrConflict, "settled with another amount")
 		}
 		return t.settle(owner, key[:], r, actual, false)
 	})
@@ -207,22 +207,22 @@ func (s *Store) Settle(ctx context.Context, owner string, key [16]byte, actual l
 
 // settle gives back what a reservation took and did not spend.
 func (t *tx) settle(owner string, key []byte, r reservation, actual latchkey.Credits, lapsed bool) error {
-	if err := t.giveBack(owner, r, r.amount-actual); err != nil {
+	if err := t.refund(owner, r, r.amount-actual); err != nil {
 		return err
 	}
-	return t.one(`UPDATE latchkey_reservations SET actual = ?, lapsed = ? WHERE owner = ? AND id = ?`,
-		int64(actual), flag(lapsed), owner, key)
+	return t.execOne(`UPDATE latchkey_reservations SET actual = ?, lapsed = ? WHERE owner = ? AND id = ?`,
+		int64(actual), boolInt(lapsed), owner, key)
 }
 
 // giveBack returns credits to every account of a reservation. One that cannot be read gives nothing back: what it took
 // counts as spent, and neither its end nor Purge needs its accounts.
-func (t *tx) giveBack(owner string, r reservation, back latchkey.Credits) error {
-	var purses []purse
+func (t *tx) refund(owner string, r reservation, back latchkey.Credits) error {
+	var purses []creditAccount
 	if back == 0 || strictjson.Unmarshal(r.body, &purses) != nil {
 		return nil
 	}
 	for _, p := range purses {
-		err := t.one(`UPDATE latchkey_credits SET used = used - ?
+		err := t.execOne(`UPDATE latchkey_credits SET used = used - ?
 			WHERE owner = ? AND token_id = ? AND meter = ? AND period = ?`,
 			int64(back), owner, p.Token, p.Meter, p.Period)
 		if err != nil {

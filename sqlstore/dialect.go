@@ -21,21 +21,21 @@ type dialect struct {
 	// need.
 	begin func(ctx context.Context, db *sql.DB) (transaction, error)
 	// retry says that err undid a transaction, or kept it from starting, and that trying again may succeed.
-	retry func(err error) bool
+	isRetryable func(err error) bool
 	// waited says that err ended a read that had waited in vain already. Nil: never.
-	waited func(err error) bool
+	readWaitTimedOut func(err error) bool
 	// taken says that err is a taken unique key, that it undid its own statement only, and that ifAbsent could not say
 	// so. Nil: never.
-	taken func(err error) bool
+	isDuplicateKey func(err error) bool
 	// unkept says that err refuses a value because the engine cannot keep it. Nil: never.
-	unkept func(err error) bool
+	isUnstorable func(err error) bool
 	// check refuses, at New, an engine or a database that cannot keep the contract.
-	check func(ctx context.Context, db *sql.DB) error
+	checkEngine func(ctx context.Context, db *sql.DB) error
 	// session refuses, at New and Migrate, settings of a session with which something would fail or lie later. Nil: never.
-	session func(ctx context.Context, db *sql.DB, writes bool) error
+	checkSession func(ctx context.Context, db *sql.DB, writes bool) error
 	// node refuses, at New, a server of a cluster whose reads, or whose writes, would not be those of all. Nil: never. Of
 	// others it says whether transactions must be begun by beginClustered.
-	node           func(ctx context.Context, db *sql.DB, opts *Options) (clustered bool, err error)
+	checkNode      func(ctx context.Context, db *sql.DB, opts *Options) (clustered bool, err error)
 	beginClustered func(ctx context.Context, db *sql.DB) (transaction, error)
 	// migrate brings the schema up to date, one process at a time, from before the first look.
 	migrate func(ctx context.Context, db *sql.DB, dia *dialect, steps []migrationStep) error
@@ -44,52 +44,52 @@ type dialect struct {
 	// tables lists tables that begin with latchkey_.
 	tables string
 	// spoilt lists what was done to the tables that would make a store lie. See tables.go.
-	spoilt string
+	tableFaults string
 	// columns describes the columns of a host's table; schema may be "". None: there is no such table.
-	columns func(ctx context.Context, db *sql.DB, schema, table string) (columns, error)
-	fits    map[latchkey.FieldType]fit
+	columns    func(ctx context.Context, db *sql.DB, schema, table string) (columns, error)
+	fieldKinds map[latchkey.FieldType]allowedKinds
 	// probe makes a column of a declared type to try a driver's times in. keepsText: days and moments may be text. unzoned
 	// says what a program does that a probe fails.
-	probe     func(ctx context.Context, db *sql.DB, of column, typ latchkey.FieldType) (probe, error)
-	keepsText bool
-	unzoned   map[kind]string
+	probe       func(ctx context.Context, db *sql.DB, of column, typ latchkey.FieldType) (probe, error)
+	timesAsText bool
+	timeFix     map[kind]string
 	// quotes are what names may stand in. foldsPlain: case counts for names of columns, but in plain ones it is lowered.
-	quotes     map[byte]byte
-	foldsPlain bool
+	quotes        map[byte]byte
+	foldsUnquoted bool
 
-	writers       int  // how many transactions of one Store write at once
-	minters       int  // how many batches of mints are at work besides; 0: mints wait for a commit among the other writes
-	arrays        bool // many rows are best given as an array for each column; otherwise as VALUES
-	groupCommit   bool // many writes may share one commit, and gain by it
-	vouches       bool // a commit waits for other servers, and giving up leaves what was committed on this one
-	interruptible bool // a statement that is interrupted leaves nothing behind but a broken transaction
-	prepares      bool // preparing is worth it; the drivers of the others remember statements themselves
-	numbered      bool // placeholders are $1, $2, …
+	writers          int  // how many transactions of one Store write at once
+	mintWorkers      int  // how many batches of mints are at work besides; 0: mints wait for a commit among the other writes
+	arrays           bool // many rows are best given as an array for each column; otherwise as VALUES
+	groupCommit      bool // many writes may share one commit, and gain by it
+	waitsForReplicas bool // a commit waits for other servers, and giving up leaves what was committed on this one
+	interruptible    bool // a statement that is interrupted leaves nothing behind but a broken transaction
+	prepares         bool // preparing is worth it; the drivers of the others remember statements themselves
+	numbered         bool // placeholders are $1, $2, …
 	// own makes statements that read the epoch find none on a server that lags behind. Nil: as they are.
-	own *strings.Replacer
+	primaryOnly *strings.Replacer
 
 	// lock ends a SELECT whose rows are this transaction's own until the commit, share one whose rows must stay as they
 	// are, and skip one that passes over rows which are another's.
-	lock, share, skip string
+	forUpdate, forShare, forUpdateSkip string
 	// shareSkip is share for those rows only that are free.
-	shareSkip string
+	forShareSkip string
 	// ownedSeq, not empty, is the number of an owner's last event, in a SELECT that takes the row of the owner for this
 	// transaction. Where there is one writer nothing has to be taken.
-	ownedSeq string
+	lockedSeq string
 	// ifAbsent ends an INSERT that does nothing when a unique key is taken. See insert.
 	ifAbsent string
 	// insertOrUndo begins an INSERT in a transaction that is undone when any of it fails.
-	insertOrUndo string
+	insertOrFail string
 	// rowList comes before a list of rows in "(a, b) IN (…)".
 	rowList string
 	// returning says that an INSERT … SELECT may end in RETURNING.
 	returning bool
 	// onTaken ends an INSERT that updates the row which has the key; the row not inserted is "excluded".
-	onTaken func(key, set string) string
+	onConflictUpdate func(key, set string) string
 	// advance raises the epoch by one, lists the changes, and notes the epoch with the write.
-	advance func(t *tx, p *plan, rows []latchkey.Change) (epoch uint64, err error)
+	advanceEpoch func(t *tx, p *plan, rows []latchkey.Change) (epoch uint64, err error)
 	// join is an expression of the bytes of several, one after the other.
-	join func(parts ...string) string
+	concat func(parts ...string) string
 	// clock is the database's, as an expression of microseconds; noClock: it is this machine's.
 	clock string
 	// startsWith is true for a text column that begins with the bytes of its second argument, whose length is its first.
@@ -99,20 +99,20 @@ type dialect struct {
 const noClock = `NULL`
 
 // fit refuses an engine, a database or a session that cannot keep the contract.
-func (d *dialect) fit(ctx context.Context, db *sql.DB) error {
-	if err := d.check(ctx, db); err != nil || d.session == nil {
+func (d *dialect) checkServer(ctx context.Context, db *sql.DB) error {
+	if err := d.checkEngine(ctx, db); err != nil || d.checkSession == nil {
 		return err
 	}
-	return d.session(ctx, db, true)
+	return d.checkSession(ctx, db, true)
 }
 
 // text is a statement as the engine wants it.
-func (d *dialect) text(text string) string {
+func (d *dialect) render(text string) string {
 	if !d.numbered {
 		return text
 	}
-	if d.own != nil {
-		text = d.own.Replace(text)
+	if d.primaryOnly != nil {
+		text = d.primaryOnly.Replace(text)
 	}
 	var b strings.Builder
 	for n := 1; ; n++ {
@@ -147,25 +147,25 @@ func wrongEngine(want, version string) error {
 
 // transaction is what a Store does its writes in.
 type transaction struct {
-	on interface {
+	executor interface {
 		ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 		QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	}
 	// bind returns the Store's statement for use inside; nil: there are none.
-	bind func(ctx context.Context, stmt *sql.Stmt) *sql.Stmt
+	bindStmt func(ctx context.Context, stmt *sql.Stmt) *sql.Stmt
 	// intact fails when this is no longer the transaction that was begun, so that what it answered is worth nothing. Nil:
 	// the engine says so itself. After it only end is called.
-	intact func(ctx context.Context) error
+	checkOpen func(ctx context.Context) error
 	// commit may be called once. ctx.Err() means that the outcome is not known.
 	commit func(ctx context.Context) error
 	// end rolls back what was not committed. After it the connection is fit for the pool again, or dropped from it.
-	end func()
+	release func()
 }
 
 // verdict is err, unless it may come from after the end of the transaction.
-func (t *transaction) verdict(ctx context.Context, err error) error {
-	if err != nil && t.intact != nil {
-		if lost := t.intact(ctx); lost != nil {
+func (t *transaction) orLost(ctx context.Context, err error) error {
+	if err != nil && t.checkOpen != nil {
+		if lost := t.checkOpen(ctx); lost != nil {
 			return lost
 		}
 	}
@@ -191,7 +191,7 @@ func beginReadCommitted(ctx context.Context, db *sql.DB, before, after string) (
 		tx, err = conn.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 	}
 	if err != nil {
-		dropConn(conn) // it may have begun
+		discardConn(conn) // it may have begun
 		conn.Close()
 		return nil, transaction{}, err
 	}
@@ -208,12 +208,12 @@ func beginReadCommitted(ctx context.Context, db *sql.DB, before, after string) (
 			cancel()
 		}
 		if err != nil {
-			dropConn(conn)
+			discardConn(conn)
 		}
 		conn.Close()
 	}
 	return tx, transaction{
-		on: tx,
+		executor: tx,
 		commit: func(ctx context.Context) error {
 			if err := ctx.Err(); err != nil {
 				return errors.Join(errNotCommitted, err)
@@ -234,7 +234,7 @@ func beginReadCommitted(ctx context.Context, db *sql.DB, before, after string) (
 				return ctx.Err()
 			}
 		},
-		end: func() {
+		release: func() {
 			if !abandoned {
 				end()
 			}
@@ -243,7 +243,7 @@ func beginReadCommitted(ctx context.Context, db *sql.DB, before, after string) (
 }
 
 // maxApart is how far this machine's clock may lie from the database's, either way.
-const maxApart = time.Minute
+const maxClockDifference = time.Minute
 
 // checkClock refuses a clock that the Manager would not believe: by one that is behind tokens would outlive their end,
 // by one that is ahead they would live too long, or not at all.
@@ -252,9 +252,9 @@ func checkClock(database int64) error {
 	if apart < 0 {
 		apart, word = -apart, "ahead of"
 	}
-	if apart > maxApart {
+	if apart > maxClockDifference {
 		return fmt.Errorf("this machine's clock is %v %s the database's, and they may be %v apart: set right the one "+
-			"that is wrong (NTP)", apart.Round(time.Second), word, maxApart)
+			"that is wrong (NTP)", apart.Round(time.Second), word, maxClockDifference)
 	}
 	return nil
 }

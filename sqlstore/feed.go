@@ -20,17 +20,17 @@ func (s *Store) Changes(ctx context.Context, after uint64, n int) (feed latchkey
 		if n <= 0 {
 			feed = latchkey.Feed{}
 			text, dest := readEpoch, []any{&feed.Epoch}
-			if s.asksClock() {
+			if s.needsClock() {
 				text, dest = `SELECT epoch, `+s.dialect.clock+` FROM latchkey_epoch WHERE id = 1`, append(dest, &now)
 			}
 			found, err := s.first(ctx, text, nil, dest...)
 			if err != nil || !found {
-				return orMissing(err, epochRow)
+				return orRowMissing(err, epochRow)
 			}
 			return nil
 		}
 		for limit := n + 1; ; limit *= 4 {
-			rows, err := s.feed(ctx, &feed, &now, after, limit)
+			rows, err := s.readFeed(ctx, &feed, &now, after, limit)
 			if err != nil {
 				return err
 			}
@@ -53,7 +53,7 @@ func (s *Store) Changes(ctx context.Context, after uint64, n int) (feed latchkey
 }
 
 // feed reads the epoch, how far history reaches, and the first changes, by one statement: one cut.
-func (s *Store) feed(ctx context.Context, feed *latchkey.Feed, now *sql.NullInt64, after uint64, limit int) (
+func (s *Store) readFeed(ctx context.Context, feed *latchkey.Feed, now *sql.NullInt64, after uint64, limit int) (
 	rows int, err error) {
 	*feed = latchkey.Feed{}
 	if after > 1<<63-1 {
@@ -80,7 +80,7 @@ func (s *Store) feed(ctx context.Context, feed *latchkey.Feed, now *sql.NullInt6
 			return nil
 		})
 	if err != nil || !seen {
-		return 0, orMissing(err, "the row of latchkey_epoch")
+		return 0, orRowMissing(err, "the row of latchkey_epoch")
 	}
 	return rows, nil
 }
@@ -106,30 +106,32 @@ func wholePage(rows []latchkey.Change, n int, complete bool) []latchkey.Change {
 }
 
 // heard is what the database's clock said, and when that was heard here.
-type heard struct{ database, at time.Time }
+type clockReading struct{ database, readAt time.Time }
 
 // clockGood is for how long the database's clock is not asked again. Meanwhile it goes as fast as this machine's: to ask
 // costs a twentieth of reading the epoch.
-const clockGood = time.Second
+const clockReadingValid = time.Second
 
-func (h *heard) now() time.Time { return h.database.Add(time.Since(h.at)).Truncate(time.Microsecond) }
+func (h *clockReading) now() time.Time {
+	return h.database.Add(time.Since(h.readAt)).Truncate(time.Microsecond)
+}
 
-func (h *heard) good() bool { return h != nil && time.Since(h.at) < clockGood }
+func (h *clockReading) valid() bool { return h != nil && time.Since(h.readAt) < clockReadingValid }
 
-func (s *Store) asksClock() bool {
-	return s.clock == nil && s.dialect.clock != noClock && !s.heard.Load().good()
+func (s *Store) needsClock() bool {
+	return s.clock == nil && s.dialect.clock != noClock && !s.lastClock.Load().valid()
 }
 
 // now is Feed.Now, by the clock of the database if it has one.
 func (s *Store) now(database sql.NullInt64) time.Time {
-	was := s.heard.Load()
+	was := s.lastClock.Load()
 	switch {
 	case s.clock != nil:
 		return s.clock().UTC().Truncate(time.Microsecond)
 	case database.Valid:
 		said := fromMicros(database)
-		if !was.good() || said.After(was.now()) { // an answer that was long under way is no news
-			s.heard.CompareAndSwap(was, &heard{said, time.Now()})
+		if !was.valid() || said.After(was.now()) { // an answer that was long under way is no news
+			s.lastClock.CompareAndSwap(was, &clockReading{said, time.Now()})
 		}
 		return said
 	case was != nil:

@@ -75,19 +75,19 @@ func beginGalera(ctx context.Context, db *sql.DB) (transaction, error) {
 		return on, err
 	}
 	if _, err := tx.ExecContext(ctx, "SAVEPOINT latchkey"); err != nil {
-		on.end()
+		on.release()
 		return transaction{}, err
 	}
-	on.intact = func(ctx context.Context) error {
+	on.checkOpen = func(ctx context.Context) error {
 		_, err := tx.ExecContext(ctx, "RELEASE SAVEPOINT latchkey")
 		if mysqlCode(err) == noSuchSavepoint {
-			err = errors.Join(errAgain, err)
+			err = errors.Join(errRetry, err)
 		}
 		return err
 	}
 	commit := on.commit
 	on.commit = func(ctx context.Context) error {
-		if err := on.intact(ctx); err != nil {
+		if err := on.checkOpen(ctx); err != nil {
 			return errors.Join(errNotCommitted, err)
 		}
 		return commit(ctx)

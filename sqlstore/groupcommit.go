@@ -15,23 +15,23 @@ const maxBatch = 64
 
 // job is one write: what it does, and who waits for it.
 type job struct {
-	ctx    context.Context
-	apply  func(*tx) error // may run more than once; what it reads must not change after its caller is gone
-	done   chan error      // gets one answer
-	single bool            // must have a transaction of its own
-	mint   *plan           // what apply does, if it may be done by the statements of mints
-	batch  *batch          // of mints, that is at work on it
-	left   bool            // its caller is gone, during a commit of that batch
+	ctx       context.Context
+	apply     func(*tx) error // may run more than once; what it reads must not change after its caller is gone
+	done      chan error      // gets one answer
+	alone     bool            // must have a transaction of its own
+	mint      *plan           // what apply does, if it may be done by the statements of mints
+	batch     *mintBatch      // of mints, that is at work on it
+	abandoned bool            // its caller is gone, during a commit of that batch
 }
 
 // queue holds the writes that wait for a commit. Its lock also guards what callers and the batches of their mints tell
 // each other.
 type queue struct {
-	mu      sync.Mutex
-	jobs    []*job
-	minters int               // how many goroutines work at mints, without those who wait for locks and lent their place
-	lent    int               // how many those are
-	leaders map[string]*batch // by owner: whose leader waits, or is about to, for what it must hold
+	mu             sync.Mutex
+	jobs           []*job
+	workers        int                   // how many goroutines work at mints, without those who wait for locks and lent their place
+	yielded        int                   // how many those are
+	waitingLeaders map[string]*mintBatch // by owner: whose leader waits, or is about to, for what it must hold
 }
 
 func (q *queue) add(jobs ...*job) {
@@ -40,14 +40,14 @@ func (q *queue) add(jobs ...*job) {
 	q.jobs = append(q.jobs, jobs...)
 }
 
-func (q *queue) waiting(j *job) bool {
+func (q *queue) contains(j *job) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return slices.Contains(q.jobs, j)
 }
 
 // remove says whether j was still waiting.
-func (q *queue) remove(j *job) bool {
+func (q *queue) removeJob(j *job) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	i := slices.Index(q.jobs, j)
@@ -60,10 +60,10 @@ func (q *queue) remove(j *job) bool {
 
 // take removes j, and up to most-1 others that may share its commit, in the order they came. Those whose time is over are
 // told so and go: one that was put back when its caller had left already would stay for ever.
-func (q *queue) take(j *job, most int) []*job {
+func (q *queue) takeBatch(j *job, most int) []*job {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if j.single {
+	if j.alone {
 		most = 1
 	}
 	batch := []*job{j}
@@ -74,7 +74,7 @@ func (q *queue) take(j *job, most int) []*job {
 		case other.ctx.Err() != nil:
 			other.done <- other.ctx.Err()
 			return true
-		case len(batch) < most && !other.single:
+		case len(batch) < most && !other.alone:
 			batch = append(batch, other)
 			return true
 		}
@@ -84,7 +84,7 @@ func (q *queue) take(j *job, most int) []*job {
 }
 
 // errAlone answers a mint that must be tried alone, for something about it or about its neighbours is not as it should be.
-var errAlone = errors.New("to be tried alone")
+var errTryAlone = errors.New("to be tried alone")
 
 func (s *Store) enqueue(j *job) error {
 	if err := j.ctx.Err(); err != nil {
@@ -93,8 +93,8 @@ func (s *Store) enqueue(j *job) error {
 	if s.isClosed() {
 		return errClosed
 	}
-	lane := s.writing
-	if j.mint != nil && s.dialect.minters > 0 {
+	lane := s.writeSlots
+	if j.mint != nil && s.dialect.mintWorkers > 0 {
 		lane = nil // the answer comes without its doing
 		s.addMint(j)
 	} else {
@@ -103,23 +103,23 @@ func (s *Store) enqueue(j *job) error {
 	for {
 		select {
 		case err := <-j.done:
-			if p, ok := err.(panicked); ok {
+			if p, ok := err.(driverPanic); ok {
 				panic(p.value)
 			}
-			if err != errAlone {
+			if err != errTryAlone {
 				return err
 			}
-			lane = s.writing
+			lane = s.writeSlots
 			s.queue.addAlone(j)
 		case lane <- struct{}{}:
-			s.lead(j)
+			s.commitAsLeader(j)
 		case <-j.ctx.Done():
 			if s.queue.leave(j) {
 				return j.ctx.Err()
 			}
 			select {
 			case err := <-j.done:
-				if err != errAlone {
+				if err != errTryAlone {
 					return err
 				}
 				return j.ctx.Err()
@@ -132,26 +132,26 @@ func (s *Store) enqueue(j *job) error {
 }
 
 // errShared says that a transaction for several was undone, and they must be tried with less shared, or each alone.
-var errShared = errors.New("a shared transaction failed")
+var errSharedFailed = errors.New("a shared transaction failed")
 
 // lead answers j, unless an earlier leader has, and those who share its commit. The caller holds s.writing; lead gives it
 // back.
-func (s *Store) lead(j *job) {
+func (s *Store) commitAsLeader(j *job) {
 	defer func() {
-		s.queue.remove(j) // only after a panic: nobody may run it when its caller is gone
-		<-s.writing
+		s.queue.removeJob(j) // only after a panic: nobody may run it when its caller is gone
+		<-s.writeSlots
 	}()
-	for s.queue.waiting(j) { // once more when it could not be done together with the others
+	for s.queue.contains(j) { // once more when it could not be done together with the others
 		var served []*job
-		err := retrying(j.ctx, s.busy, func() (err error) {
-			for served, err = s.transact(j); err == errShared; {
-				served, err = s.transact(j)
+		err := retry(j.ctx, s.isRetryable, func() (err error) {
+			for served, err = s.commitBatch(j); err == errSharedFailed; {
+				served, err = s.commitBatch(j)
 			}
 			return err
 		})
 		if served == nil {
 			served = []*job{j}
-			s.queue.remove(j)
+			s.queue.removeJob(j)
 		}
 		for _, one := range served {
 			one.done <- err
@@ -161,7 +161,7 @@ func (s *Store) lead(j *job) {
 
 // transact runs j, and others that wait by the time the write lock is held, in one transaction. When it returns jobs,
 // the error is the answer for all of them. When it returns none, all it took is back in the queue, and nothing is done.
-func (s *Store) transact(j *job) (served []*job, err error) {
+func (s *Store) commitBatch(j *job) (served []*job, err error) {
 	// Before the transaction, while this goroutine holds no connection that preparing might wait for.
 	s.prepareWanted(j.ctx)
 	on, err := s.dialect.begin(j.ctx, s.db)
@@ -170,26 +170,26 @@ func (s *Store) transact(j *job) (served []*job, err error) {
 	}
 	batch := []*job{j}
 	if s.dialect.groupCommit {
-		batch = s.queue.take(j, maxBatch)
+		batch = s.queue.takeBatch(j, maxBatch)
 	} else {
-		s.queue.remove(j) // of the others each has a leader of its own
+		s.queue.removeJob(j) // of the others each has a leader of its own
 	}
 	t := &tx{store: s, transaction: on}
 	defer func() {
-		on.end()
+		on.release()
 		// Also after a panic in the driver: who waits must not wait for ever.
 		if served == nil {
 			s.queue.add(batch...)
 		}
 	}()
 	alone, err := t.runAll(batch)
-	if err = on.verdict(j.ctx, err); err != nil && len(batch) > 1 {
+	if err = on.orLost(j.ctx, err); err != nil && len(batch) > 1 {
 		// A failure may be owed to a neighbour that is never committed, so a shared transaction tells nobody. A mint may
 		// share a commit once more, but no statements: a Write that is repeated fails only there.
 		for _, one := range batch {
-			one.mint, one.single = nil, one.mint == nil
+			one.mint, one.alone = nil, one.mint == nil
 		}
-		return nil, errShared
+		return nil, errSharedFailed
 	} else if err != nil {
 		return nil, err
 	}
@@ -200,7 +200,7 @@ func (s *Store) transact(j *job) (served []*job, err error) {
 	switch err := on.commit(j.ctx); {
 	case err == nil:
 		return batch, nil
-	case errors.Is(err, errNotCommitted), s.busy(err):
+	case errors.Is(err, errNotCommitted), s.isRetryable(err):
 		return nil, err // nothing was done
 	default:
 		return batch, fmt.Errorf("%w: commit: %w", latchkey.ErrUnknownOutcome, err)
@@ -212,7 +212,7 @@ func (s *Store) transact(j *job) (served []*job, err error) {
 func (t *tx) runAll(jobs []*job) (alone []*job, err error) {
 	var mints, others []*job
 	for _, j := range jobs {
-		if j.follows() {
+		if j.canShare() {
 			mints = append(mints, j)
 		} else {
 			others = append(others, j)
@@ -229,5 +229,5 @@ func (t *tx) runAll(jobs []*job) (alone []*job, err error) {
 	if len(mints) == 0 {
 		return nil, nil
 	}
-	return t.mintMany(mints)
+	return t.mintShared(mints)
 }

@@ -7,15 +7,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestTheQueueForgetsWhoseCallerIsGone(t *testing.T) {
+func TestQueueDropsJobsOfGoneCallers(t *testing.T) {
 	over, cancel := context.WithCancel(context.Background())
 	cancel()
 	var q queue
-	gone := &job{ctx: over, done: make(chan error, 1), single: true}
-	waits := &job{ctx: context.Background(), done: make(chan error, 1), single: true}
+	gone := &job{ctx: over, done: make(chan error, 1), alone: true}
+	waits := &job{ctx: context.Background(), done: make(chan error, 1), alone: true}
 	mine := &job{ctx: context.Background(), done: make(chan error, 1)}
 	q.add(gone, waits, mine)
-	require.Equal(t, []*job{mine}, q.take(mine, maxBatch))
+	require.Equal(t, []*job{mine}, q.takeBatch(mine, maxBatch))
 	require.Equal(t, []*job{waits}, q.jobs)
 	require.ErrorIs(t, <-gone.done, context.Canceled, "and it is told that nothing was done")
 }

@@ -25,13 +25,13 @@ const (
 	LEFT JOIN latchkey_tokens t ON t.owner = ? AND t.id = ?` + atEpoch
 )
 
-const selectOwnerAt = `SELECT ` + ownerColumns + `, e.epoch FROM latchkey_epoch e
+const selectOwner = `SELECT ` + ownerColumns + `, e.epoch FROM latchkey_epoch e
 	LEFT JOIN latchkey_owners o ON o.owner = ? WHERE e.id = 1`
 
 // selectKin gives the epoch (part 0), the token and its ancestors (part 1, by distance), and every role that one of them
 // names or inherits (part 2). UNION ends a ring of roles, the bound one of parents. CROSS JOIN,
 // which is an inner join everywhere, tells SQLite to begin at the left: left to itself it may walk through an owner.
-const selectKin = `WITH RECURSIVE chain (id, parent, distance) AS (
+const selectDependencies = `WITH RECURSIVE chain (id, parent, distance) AS (
 		SELECT id, parent, 0 FROM latchkey_tokens WHERE owner = ? AND id = ?
 		UNION ALL
 		SELECT t.id, t.parent, c.distance + 1 FROM chain c CROSS JOIN latchkey_tokens t
@@ -57,7 +57,7 @@ var errNoCut = errors.New("too many changes at once to read a consistent cut")
 // ByDigest implements latchkey.Store.
 func (s *Store) ByDigest(ctx context.Context, digests ...[32]byte) (found latchkey.Found, err error) {
 	if len(digests) == 0 {
-		return found, outcome(ctx, "find token", say(latchkey.ErrNotFound, "no digest"))
+		return found, mapError(ctx, "find token", contractError(latchkey.ErrNotFound, "no digest"))
 	}
 	args := make([]any, 0, 4)
 	for i := range digests {
@@ -74,7 +74,7 @@ func (s *Store) ByDigest(ctx context.Context, digests ...[32]byte) (found latchk
 		text += `= ?` + atEpoch
 	}
 	err = s.read(ctx, "find token", func() error {
-		found, err = s.cut(ctx, func() (latchkey.Found, bool, error) { return s.presented(ctx, text, args, digests) })
+		found, err = s.readCut(ctx, func() (latchkey.Found, bool, error) { return s.readPresented(ctx, text, args, digests) })
 		return err
 	})
 	if err != nil {
@@ -84,7 +84,7 @@ func (s *Store) ByDigest(ctx context.Context, digests ...[32]byte) (found latchk
 }
 
 // presented reads a secret with its token, and the epoch: of several the one that comes first in digests.
-func (s *Store) presented(ctx context.Context, text string, args []any, digests [][32]byte) (
+func (s *Store) readPresented(ctx context.Context, text string, args []any, digests [][32]byte) (
 	f latchkey.Found, ok bool, err error) {
 	var epoch uint64
 	var owner, id, packed sql.NullString
@@ -98,7 +98,7 @@ func (s *Store) presented(ctx context.Context, text string, args []any, digests 
 		rank := slices.Index(digests, one.Secret.Digest)
 		// What was not asked for is never answered, and not "not found" either: its row was.
 		if err != nil || rank < 0 || one.Token.Owner != owner.String || one.Token.ID != id.String {
-			return damaged(latchkey.ChangedToken, owner.String, id.String)
+			return damagedError(latchkey.ChangedToken, owner.String, id.String)
 		}
 		if !ok || rank < slices.Index(digests, f.Secret.Digest) {
 			f, ok = one, true
@@ -120,7 +120,7 @@ func (s *Store) presented(ctx context.Context, text string, args []any, digests 
 		})
 	}
 	if err != nil || !sawEpoch {
-		return latchkey.Found{}, false, orMissing(err, epochRow)
+		return latchkey.Found{}, false, orRowMissing(err, epochRow)
 	}
 	f.Epoch = epoch
 	return f, ok, nil
@@ -129,11 +129,11 @@ func (s *Store) presented(ctx context.Context, text string, args []any, digests 
 // Load implements latchkey.Store.
 func (s *Store) Load(ctx context.Context, owner, tokenID string) (found latchkey.Found, err error) {
 	err = s.read(ctx, "load token", func() error {
-		found, err = s.cut(ctx, func() (f latchkey.Found, ok bool, err error) {
-			f.Token, f.Epoch, ok, err = s.tokenAt(ctx, owner, tokenID)
+		found, err = s.readCut(ctx, func() (f latchkey.Found, ok bool, err error) {
+			f.Token, f.Epoch, ok, err = s.readToken(ctx, owner, tokenID)
 			if err == nil && f.Token.Damaged {
 				var left map[string]latchkey.Token
-				left, err = s.left(ctx, owner, tokenID)
+				left, err = s.readDamagedTokens(ctx, owner, tokenID)
 				f.Token, ok = left[tokenID], len(left) == 1
 			}
 			return f, ok, err
@@ -147,12 +147,12 @@ func (s *Store) Load(ctx context.Context, owner, tokenID string) (found latchkey
 }
 
 // tokenAt reads a token alone, and the epoch. It may be Damaged.
-func (s *Store) tokenAt(ctx context.Context, owner, id string) (t latchkey.Token, epoch uint64, ok bool, err error) {
+func (s *Store) readToken(ctx context.Context, owner, id string) (t latchkey.Token, epoch uint64, ok bool, err error) {
 	var row tokenRow
 	found, err := s.first(ctx, selectByID, []any{owner, id}, append([]any{&epoch}, row.dest()...)...)
 	switch {
 	case err != nil || !found:
-		return t, 0, false, orMissing(err, epochRow)
+		return t, 0, false, orRowMissing(err, epochRow)
 	case row.id.Valid:
 		t = row.token(owner)
 	}
@@ -160,22 +160,22 @@ func (s *Store) tokenAt(ctx context.Context, owner, id string) (t latchkey.Token
 }
 
 // cut reads a token, and its owner and kin as of the same epoch.
-func (s *Store) cut(ctx context.Context, first func() (latchkey.Found, bool, error)) (latchkey.Found, error) {
+func (s *Store) readCut(ctx context.Context, first func() (latchkey.Found, bool, error)) (latchkey.Found, error) {
 	for range maxCuts {
-		was := s.memory.mark() // before the statement: see memory
+		was := s.cache.mark() // before the statement: see memory
 		f, ok, err := first()
 		if err != nil || !ok {
 			return latchkey.Found{}, orNotFound(err, "no such token")
 		}
-		if err := s.reach(ctx, f.Epoch, was); err != nil {
+		if err := s.catchUp(ctx, f.Epoch, was); err != nil {
 			return latchkey.Found{}, err
 		}
-		whole, err := s.complete(ctx, &f, was)
+		whole, err := s.completeCut(ctx, &f, was)
 		if err != nil {
 			return latchkey.Found{}, err
 		}
 		if whole {
-			return f, damage(&f)
+			return f, findDamage(&f)
 		}
 	}
 	return latchkey.Found{}, errNoCut
@@ -183,13 +183,13 @@ func (s *Store) cut(ctx context.Context, first func() (latchkey.Found, bool, err
 
 // complete adds to a token what decides about it beside it. It is not whole when the epoch moved on. What is Damaged is
 // not kept in memory, nor is anything that was read along with it.
-func (s *Store) complete(ctx context.Context, f *latchkey.Found, was mark) (whole bool, err error) {
-	if !s.memory.owner(f, was) {
-		if whole, err = s.ownerAt(ctx, f, was); err != nil || !whole {
+func (s *Store) completeCut(ctx context.Context, f *latchkey.Found, was cacheMark) (whole bool, err error) {
+	if !s.cache.owner(f, was) {
+		if whole, err = s.readOwnerRecord(ctx, f, was); err != nil || !whole {
 			return false, err
 		}
 		if !f.Owner.Damaged {
-			s.memory.learnOwner(f, was)
+			s.cache.addOwner(f, was)
 		}
 	}
 	if f.Token.Damaged {
@@ -197,67 +197,67 @@ func (s *Store) complete(ctx context.Context, f *latchkey.Found, was mark) (whol
 	}
 	if f.Owner.Since > 0 && f.Token.OwnerVersion == 0 {
 		// A program of the first schema may have made the secret, and notes nothing with it. The token's row knows.
-		t, epoch, ok, err := s.tokenAt(ctx, f.Token.Owner, f.Token.ID)
+		t, epoch, ok, err := s.readToken(ctx, f.Token.Owner, f.Token.ID)
 		if err != nil {
 			return false, err
 		}
-		if same, err := s.still(ctx, f, epoch, was); err != nil || !same {
+		if same, err := s.sameCut(ctx, f, epoch, was); err != nil || !same {
 			return false, err
 		}
 		if ok {
 			f.Token.OwnerVersion = t.OwnerVersion
 		}
 	}
-	if s.memory.ancestors(f, was) {
-		if s.memory.roles(f, was) {
+	if s.cache.ancestors(f, was) {
+		if s.cache.roles(f, was) {
 			return true, nil
 		}
 	} else if f.Token.Depth == 1 { // mostly the parent is the root: found without walking
-		parent, epoch, ok, err := s.tokenAt(ctx, f.Token.Owner, f.Token.Parent)
+		parent, epoch, ok, err := s.readToken(ctx, f.Token.Owner, f.Token.Parent)
 		if err != nil {
 			return false, err
 		}
-		if same, err := s.still(ctx, f, epoch, was); err != nil || !same {
+		if same, err := s.sameCut(ctx, f, epoch, was); err != nil || !same {
 			return false, err
 		}
 		if ok && !parent.Damaged && parent.Parent == "" {
 			f.Ancestors = []latchkey.Token{parent}
-			s.memory.learnAncestors(f, was)
-			if s.memory.roles(f, was) {
+			s.cache.addAncestors(f, was)
+			if s.cache.roles(f, was) {
 				return true, nil
 			}
 		}
 	}
 	f.Ancestors, f.Roles = nil, nil
-	epoch, there, err := s.kin(ctx, f)
+	epoch, there, err := s.readDependencies(ctx, f)
 	if err != nil || !there {
 		return false, err
 	}
-	if same, err := s.still(ctx, f, epoch, was); err != nil || !same {
+	if same, err := s.sameCut(ctx, f, epoch, was); err != nil || !same {
 		return false, err
 	}
-	if damage(f) == nil {
-		s.memory.learnAncestors(f, was)
-		s.memory.learnRoles(f, was)
+	if findDamage(f) == nil {
+		s.cache.addAncestors(f, was)
+		s.cache.addRoles(f, was)
 	}
 	return true, nil
 }
 
 // ownerAt reads the owner's record as of f.Epoch.
-func (s *Store) ownerAt(ctx context.Context, f *latchkey.Found, was mark) (whole bool, err error) {
+func (s *Store) readOwnerRecord(ctx context.Context, f *latchkey.Found, was cacheMark) (whole bool, err error) {
 	var row ownerRow
 	var epoch uint64
-	found, err := s.first(ctx, selectOwnerAt, []any{f.Token.Owner}, append(row.dest(), &epoch)...)
+	found, err := s.first(ctx, selectOwner, []any{f.Token.Owner}, append(row.dest(), &epoch)...)
 	if err != nil || !found {
-		return false, orMissing(err, epochRow)
+		return false, orRowMissing(err, epochRow)
 	}
 	f.Owner = row.owner(f.Token.Owner)
-	return s.still(ctx, f, epoch, was)
+	return s.sameCut(ctx, f, epoch, was)
 }
 
 // kin reads the ancestors and the roles, and the epoch they are as of. A token that is not there any more, for Purge leaves
 // the epoch alone, has none, which says nothing about the roles that it names.
-func (s *Store) kin(ctx context.Context, f *latchkey.Found) (epoch uint64, there bool, err error) {
+func (s *Store) readDependencies(ctx context.Context, f *latchkey.Found) (epoch uint64, there bool, err error) {
 	owner := f.Token.Owner
 	type ancestor struct {
 		distance uint64
@@ -265,7 +265,7 @@ func (s *Store) kin(ctx context.Context, f *latchkey.Found) (epoch uint64, there
 	}
 	var chain []ancestor
 	sawEpoch := false
-	err = s.each(ctx, selectKin, []any{owner, f.Token.ID, owner, owner, owner, owner, owner}, func(rows *sql.Rows) error {
+	err = s.each(ctx, selectDependencies, []any{owner, f.Token.ID, owner, owner, owner, owner, owner}, func(rows *sql.Rows) error {
 		var part int
 		var number uint64
 		var role roleRow
@@ -299,7 +299,7 @@ func (s *Store) kin(ctx context.Context, f *latchkey.Found) (epoch uint64, there
 		return nil
 	})
 	if err != nil || !sawEpoch {
-		return 0, false, orMissing(err, epochRow)
+		return 0, false, orRowMissing(err, epochRow)
 	}
 	slices.SortFunc(chain, func(a, b ancestor) int { return int(a.distance) - int(b.distance) })
 	for _, a := range chain {

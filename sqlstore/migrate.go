@@ -46,14 +46,14 @@ func Migrate(ctx context.Context, db *sql.DB, d latchkey.Dialect) error {
 	if err != nil {
 		return err
 	}
-	err = retrying(ctx, dia.retry, func() error {
-		if err := dia.fit(ctx, db); err != nil {
+	err = retry(ctx, dia.isRetryable, func() error {
+		if err := dia.checkServer(ctx, db); err != nil {
 			return err
 		}
 		return dia.migrate(ctx, db, dia, steps)
 	})
 	if err != nil {
-		return fmt.Errorf("latchkey/sqlstore: migrate: %w", explained(err))
+		return fmt.Errorf("latchkey/sqlstore: migrate: %w", explainError(err))
 	}
 	return nil
 }
@@ -91,20 +91,20 @@ func migrateAtOnce(ctx context.Context, db *sql.DB, dia *dialect, steps []migrat
 	if err != nil {
 		return err
 	}
-	defer tx.end()
-	version, err := schemaVersion(ctx, tx.on, dia, steps)
+	defer tx.release()
+	version, err := schemaVersion(ctx, tx.executor, dia, steps)
 	if err != nil || version >= int64(len(steps)) {
 		return err
 	}
 	for _, step := range steps[version:] {
 		for i, statement := range splitStatements(step.text) {
-			if _, err := tx.on.ExecContext(ctx, statement); err != nil {
+			if _, err := tx.executor.ExecContext(ctx, statement); err != nil {
 				return fmt.Errorf("%s, statement %d: %w", step.name, i+1, err)
 			}
 		}
 	}
 	// What was written must be what the check at New finds, or no Store would ever open.
-	if version, err = schemaVersion(ctx, tx.on, dia, steps); err != nil {
+	if version, err = schemaVersion(ctx, tx.executor, dia, steps); err != nil {
 		return err
 	}
 	if version != int64(len(steps)) {

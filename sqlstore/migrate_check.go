@@ -10,7 +10,7 @@ import (
 
 // schemaVersion returns the version of the schema that is there, 0 for none, and refuses what it does not understand,
 // and what does not allow this program. It may be newer than the program.
-func schemaVersion(ctx context.Context, q queryer, dia *dialect, steps []migrationStep) (int64, error) {
+func schemaVersion(ctx context.Context, q querier, dia *dialect, steps []migrationStep) (int64, error) {
 	present, err := queryStrings(ctx, q, dia.tables)
 	if err != nil {
 		return 0, err
@@ -23,7 +23,7 @@ func schemaVersion(ctx context.Context, q queryer, dia *dialect, steps []migrati
 		has[name] = true
 	}
 	mend := "restore a backup, or drop the latchkey_ tables and migrate again"
-	if has[mysqlSteps] {
+	if has[mysqlStepsTable] {
 		mend = "run sqlstore.Migrate; if that cannot complete it, " + mend
 	}
 	if !has["latchkey_schema"] {
@@ -55,7 +55,7 @@ func schemaVersion(ctx context.Context, q queryer, dia *dialect, steps []migrati
 		}
 	}
 	switch {
-	case version == 0 || !r.whole():
+	case version == 0 || !r.complete():
 		return 0, fmt.Errorf("a migration was left half done: %d migrations are recorded up to version %d; %s",
 			len(r.list), version, mend)
 	case missing != "":
@@ -80,7 +80,7 @@ type recordedMigration struct {
 }
 
 // read reads what is recorded, later migrations only when there is a table of them.
-func (r *recorded) read(ctx context.Context, q queryer, later bool) error {
+func (r *recorded) read(ctx context.Context, q querier, later bool) error {
 	seen := map[int64]bool{}
 	add := func(text string) error {
 		rows, err := q.QueryContext(ctx, text)
@@ -119,7 +119,7 @@ func (r *recorded) name(version int64) string {
 }
 
 // whole says that no number is left out.
-func (r *recorded) whole() bool { return r.version() == int64(len(r.list)) }
+func (r *recorded) complete() bool { return r.version() == int64(len(r.list)) }
 
 // createdTables names the tables a migration creates.
 func createdTables(text string) []string {
@@ -137,11 +137,11 @@ func createdTables(text string) []string {
 // sentences, what would make a store lie: text that does not compare as bytes, so that one owner's id is another's,
 // and tables that forget or half keep what was acknowledged.
 const (
-	spoiltSQLite = `SELECT tbl_name || ' has a COLLATE in its definition, and its text would not compare as bytes: make it as ' ||
+	sqliteTableFaults = `SELECT tbl_name || ' has a COLLATE in its definition, and its text would not compare as bytes: make it as ' ||
 			'the migration does, without one'
 		FROM sqlite_master WHERE tbl_name LIKE 'latchkey!_%' ESCAPE '!' AND instr(upper(sql), 'COLLATE') > 0 ORDER BY 1`
 
-	spoiltPostgres = `SELECT CAST(t.relname || '.' || a.attname || ' has the collation ' || c.collname ||
+	postgresTableFaults = `SELECT CAST(t.relname || '.' || a.attname || ' has the collation ' || c.collname ||
 			', and would not compare as bytes: ALTER TABLE ' || t.relname || ' ALTER ' || a.attname || ' TYPE TEXT COLLATE "C"' AS TEXT)
 		FROM pg_class t JOIN pg_attribute a ON a.attrelid = t.oid JOIN pg_collation c ON c.oid = a.attcollation
 		WHERE t.relkind IN ('r', 'p') AND t.relname LIKE 'latchkey!_%' ESCAPE '!' AND pg_table_is_visible(t.oid)
@@ -157,7 +157,7 @@ const (
 			AND row_security_active(oid)
 		ORDER BY 1`
 
-	spoiltMySQL = `SELECT CONCAT(table_name, '.', column_name, ' has the collation ', collation_name,
+	mysqlTableFaults = `SELECT CONCAT(table_name, '.', column_name, ' has the collation ', collation_name,
 			', and would not compare as bytes: make it VARBINARY, as the migration does') AS what
 		FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name LIKE 'latchkey!_%' ESCAPE '!'
 			AND collation_name IS NOT NULL
@@ -173,8 +173,8 @@ const (
 )
 
 // checkTables refuses what the dialect's query finds.
-func checkTables(ctx context.Context, q queryer, dia *dialect) error {
-	spoilt, err := queryStrings(ctx, q, dia.spoilt)
+func checkTables(ctx context.Context, q querier, dia *dialect) error {
+	spoilt, err := queryStrings(ctx, q, dia.tableFaults)
 	if err != nil || len(spoilt) == 0 {
 		return err
 	}

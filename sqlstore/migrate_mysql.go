@@ -14,8 +14,8 @@ import (
 // run (done = 0) and after (done = 1). A step that was noted and not done is looked for: a crash may have come between.
 
 const (
-	mysqlSteps      = "latchkey_schema_steps"
-	createMySQLStep = `CREATE TABLE IF NOT EXISTS ` + mysqlSteps + ` (
+	mysqlStepsTable = "latchkey_schema_steps"
+	createMySQLStep = `CREATE TABLE IF NOT EXISTS ` + mysqlStepsTable + ` (
   version BIGINT   NOT NULL,
   step    BIGINT   NOT NULL,
   done    SMALLINT NOT NULL,
@@ -38,7 +38,7 @@ func migrateMySQL(ctx context.Context, db *sql.DB, dia *dialect, steps []migrati
 			_, err = conn.ExecContext(ctx, `DO RELEASE_LOCK(`+mysqlLock+`)`)
 		}
 		if err != nil {
-			dropConn(conn)
+			discardConn(conn)
 		}
 		conn.Close()
 	}()
@@ -71,7 +71,7 @@ func migrateMySQL(ctx context.Context, db *sql.DB, dia *dialect, steps []migrati
 
 type mysqlMigration struct {
 	conn  *sql.Conn
-	noted map[[2]int64]bool // version and step: whether it is done
+	begun map[[2]int64]bool // version and step: whether it is done
 }
 
 // begin returns the version that is recorded, and reads what was noted on the way to the next.
@@ -80,7 +80,7 @@ func (m *mysqlMigration) begin(ctx context.Context, dia *dialect, steps []migrat
 	if err != nil {
 		return 0, err
 	}
-	if !slices.Contains(present, mysqlSteps) {
+	if !slices.Contains(present, mysqlStepsTable) {
 		// Nothing is there, or what somebody else's migrator made: whole, or refused.
 		version, err = schemaVersion(ctx, m.conn, dia, steps)
 		if err == nil && version < int64(len(steps)) {
@@ -95,51 +95,51 @@ func (m *mysqlMigration) begin(ctx context.Context, dia *dialect, steps []migrat
 		}
 		version = r.version()
 	}
-	m.noted = map[[2]int64]bool{}
-	rows, err := m.conn.QueryContext(ctx, `SELECT version, step, done FROM `+mysqlSteps)
+	m.begun = map[[2]int64]bool{}
+	rows, err := m.conn.QueryContext(ctx, `SELECT version, step, done FROM `+mysqlStepsTable)
 	return version, eachRow(rows, err, func(rows *sql.Rows) error {
 		var key [2]int64
 		var done int64
 		err := rows.Scan(&key[0], &key[1], &done)
-		m.noted[key] = done != 0
+		m.begun[key] = done != 0
 		return err
 	})
 }
 
 func (m *mysqlMigration) step(ctx context.Context, version, step int64, statement string) error {
-	done, noted := m.noted[[2]int64{version, step}]
+	done, noted := m.begun[[2]int64{version, step}]
 	if done {
 		return nil
 	}
 	change := parseChange(statement)
 	if change == nil {
 		// Rows: a transaction does the step and notes it.
-		return m.insert(ctx, version, step, statement, noted)
+		return m.runStatement(ctx, version, step, statement, noted)
 	}
 	if noted {
-		there, err := change.there(ctx, m.conn)
+		there, err := change.exists(ctx, m.conn)
 		if err != nil {
 			return err
 		}
 		if there {
-			return m.note(ctx, version, step)
+			return m.markDone(ctx, version, step)
 		}
-	} else if _, err := m.conn.ExecContext(ctx, `INSERT INTO `+mysqlSteps+` (version, step, done) VALUES (?, ?, 0)`,
+	} else if _, err := m.conn.ExecContext(ctx, `INSERT INTO `+mysqlStepsTable+` (version, step, done) VALUES (?, ?, 0)`,
 		version, step); err != nil {
 		return err
 	}
 	if _, err := m.conn.ExecContext(ctx, statement); err != nil {
 		return err
 	}
-	return m.note(ctx, version, step)
+	return m.markDone(ctx, version, step)
 }
 
-func (m *mysqlMigration) note(ctx context.Context, version, step int64) error {
-	_, err := m.conn.ExecContext(ctx, `UPDATE `+mysqlSteps+` SET done = 1 WHERE version = ? AND step = ?`, version, step)
+func (m *mysqlMigration) markDone(ctx context.Context, version, step int64) error {
+	_, err := m.conn.ExecContext(ctx, `UPDATE `+mysqlStepsTable+` SET done = 1 WHERE version = ? AND step = ?`, version, step)
 	return err
 }
 
-func (m *mysqlMigration) insert(ctx context.Context, version, step int64, statement string, noted bool) error {
+func (m *mysqlMigration) runStatement(ctx context.Context, version, step int64, statement string, noted bool) error {
 	if noted {
 		return errors.New("it was begun and not finished: restore a backup") // not by us: we note and do at once
 	}
@@ -151,7 +151,7 @@ func (m *mysqlMigration) insert(ctx context.Context, version, step int64, statem
 	if _, err := tx.ExecContext(ctx, statement); err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO `+mysqlSteps+` (version, step, done) VALUES (?, ?, 1)`, version, step)
+	_, err = tx.ExecContext(ctx, `INSERT INTO `+mysqlStepsTable+` (version, step, done) VALUES (?, ?, 1)`, version, step)
 	if err != nil {
 		return err
 	}
@@ -183,7 +183,7 @@ func parseChange(statement string) *schemaChange {
 	statement = strings.TrimSpace(sqlComment.ReplaceAllString(statement, ""))
 	for _, kind := range schemaChanges {
 		if match := kind.statement.FindStringSubmatch(statement); match != nil {
-			return &schemaChange{kind.probe, anys(match[1:], asAny)}
+			return &schemaChange{kind.probe, anySlice(match[1:], asAny)}
 		}
 	}
 	switch verb, _, _ := strings.Cut(statement, " "); verb {
@@ -193,7 +193,7 @@ func parseChange(statement string) *schemaChange {
 	return &schemaChange{}
 }
 
-func (c *schemaChange) there(ctx context.Context, q queryer) (bool, error) {
+func (c *schemaChange) exists(ctx context.Context, q querier) (bool, error) {
 	if c.probe == "" {
 		return false, errors.New("it was begun, and whether it was done cannot be told: restore a backup")
 	}

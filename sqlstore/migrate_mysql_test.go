@@ -7,7 +7,7 @@ import (
 )
 
 // What MySQL commits by itself must be what can be looked for after a crash.
-func TestMySQLSteps(t *testing.T) {
+func TestMySQLStepsAreRecognized(t *testing.T) {
 	steps, err := migrationSteps(&mysql)
 	require.NoError(t, err)
 	for _, step := range steps {

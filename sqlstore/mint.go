@@ -17,22 +17,22 @@ type mintTx struct {
 	epoch      int64
 	seqs       map[string]int64 // of owners whose row is taken
 	exclusive  map[string]bool
-	tokens     map[ownedID]held
-	roles      map[ownedID]held
+	tokens     map[ownedID]lockedRecord
+	roles      map[ownedID]lockedRecord
 	owners     map[string]int64 // versions of their records
-	askedOwner map[string]bool
+	ownersRead map[string]bool
 }
 
 type ownedID struct{ owner, id string }
 
 // held is a record that must stay as it is.
-type held struct {
+type lockedRecord struct {
 	version int64
 	revoked bool
 }
 
 // admit takes the locks of those who follow, where they are free, and sends away those they are not enough for.
-func (t *mintTx) admit(b *batch, followers []*job) error {
+func (t *mintTx) lockFollowers(b *mintBatch, followers []*job) error {
 	plans := make([]*plan, len(followers))
 	for i, j := range followers {
 		plans[i] = j.mint
@@ -43,20 +43,20 @@ func (t *mintTx) admit(b *batch, followers []*job) error {
 	// The leader's look is older than what the others may know by now.
 	found, err := t.row(readEpoch, nil, &t.epoch)
 	if err != nil || !found {
-		return orMissing(err, epochRow)
+		return orRowMissing(err, epochRow)
 	}
 	var later, alone []*job
 	for _, j := range followers {
-		switch t.judge(j.mint) {
+		switch t.checkRequired(j.mint) {
 		case nil:
-		case errLocked:
+		case errNotLocked:
 			later = append(later, j)
 		default:
 			alone = append(alone, j)
 		}
 	}
-	t.store.queue.drop(b, nil, later...)
-	t.store.queue.drop(b, errAlone, alone...)
+	t.store.queue.dropMembers(b, nil, later...)
+	t.store.queue.dropMembers(b, errTryAlone, alone...)
 	return nil
 }
 
@@ -76,16 +76,16 @@ func (t *mintTx) lock(plans []*plan, skip bool) error {
 			owners[w.Owner] = true
 		}
 		for _, ref := range w.RequireTokens {
-			if key := (ownedID{w.Owner, ref.ID}); t.tokens[key] == (held{}) {
+			if key := (ownedID{w.Owner, ref.ID}); t.tokens[key] == (lockedRecord{}) {
 				tokens[key] = true
 			}
 		}
 		for _, ref := range w.RequireRoles {
-			if key := (ownedID{w.Owner, ref.ID}); t.roles[key] == (held{}) {
+			if key := (ownedID{w.Owner, ref.ID}); t.roles[key] == (lockedRecord{}) {
 				roles[key] = true
 			}
 		}
-		if w.RequireOwner != nil && !t.askedOwner[w.Owner] {
+		if w.RequireOwner != nil && !t.ownersRead[w.Owner] {
 			records[w.Owner] = true
 		}
 	}
@@ -95,13 +95,13 @@ func (t *mintTx) lock(plans []*plan, skip bool) error {
 			delete(writers, owner)
 		}
 	}
-	share, lock := t.dialect().share, t.dialect().lock
+	share, lock := t.dialect().forShare, t.dialect().forUpdate
 	if skip {
-		share, lock = t.dialect().shareSkip, t.dialect().skip
+		share, lock = t.dialect().forShareSkip, t.dialect().forUpdateSkip
 	}
 	if t.seqs == nil {
-		t.seqs, t.exclusive, t.owners, t.askedOwner = map[string]int64{}, map[string]bool{}, map[string]int64{}, map[string]bool{}
-		t.tokens, t.roles = map[ownedID]held{}, map[ownedID]held{}
+		t.seqs, t.exclusive, t.owners, t.ownersRead = map[string]int64{}, map[string]bool{}, map[string]int64{}, map[string]bool{}
+		t.tokens, t.roles = map[ownedID]lockedRecord{}, map[ownedID]lockedRecord{}
 	}
 	if err := t.lockOwners(owners, share, skip, nil); err != nil {
 		return err
@@ -125,9 +125,9 @@ func (t *mintTx) lockOwners(owners map[string]bool, lock string, skip bool, note
 			return nil
 		}
 		list := padded(slices.Sorted(maps.Keys(owners)))
-		err := t.each(`SELECT owner, `+cmp.Or(t.dialect().ownedSeq, `seq`)+`, (SELECT epoch FROM latchkey_epoch WHERE id = 1)
+		err := t.each(`SELECT owner, `+cmp.Or(t.dialect().lockedSeq, `seq`)+`, (SELECT epoch FROM latchkey_epoch WHERE id = 1)
 			FROM latchkey_event_seqs WHERE owner IN (?`+strings.Repeat(`, ?`, len(list)-1)+`) ORDER BY owner`+lock,
-			anys(list, asAny), func(rows *sql.Rows) error {
+			anySlice(list, asAny), func(rows *sql.Rows) error {
 				var owner string
 				var seq int64
 				err := rows.Scan(&owner, &seq, &t.epoch)
@@ -148,12 +148,12 @@ func (t *mintTx) lockOwners(owners map[string]bool, lock string, skip bool, note
 		}
 	}
 	if len(owners) > 0 {
-		return errAgain
+		return errRetry
 	}
 	return nil
 }
 
-func (t *mintTx) lockRecords(table, dead string, keys map[ownedID]bool, lock string, into map[ownedID]held) error {
+func (t *mintTx) lockRecords(table, dead string, keys map[ownedID]bool, lock string, into map[ownedID]lockedRecord) error {
 	if len(keys) == 0 {
 		return nil
 	}
@@ -169,7 +169,7 @@ func (t *mintTx) lockRecords(table, dead string, keys map[ownedID]bool, lock str
 		func(rows *sql.Rows) error {
 			var key ownedID
 			var dead int64
-			var h held
+			var h lockedRecord
 			err := rows.Scan(&key.owner, &key.id, &h.version, &dead)
 			h.revoked = dead != 0
 			into[key] = h
@@ -189,11 +189,11 @@ func (t *mintTx) lockOwnerRecords(owners map[string]bool) error {
 		return nil
 	}
 	for owner := range owners {
-		t.askedOwner[owner] = true
+		t.ownersRead[owner] = true
 	}
 	list := padded(slices.Sorted(maps.Keys(owners)))
 	return t.each(`SELECT owner, version FROM latchkey_owners
-		WHERE owner IN (?`+strings.Repeat(`, ?`, len(list)-1)+`) ORDER BY owner`+t.dialect().share, anys(list, asAny),
+		WHERE owner IN (?`+strings.Repeat(`, ?`, len(list)-1)+`) ORDER BY owner`+t.dialect().forShare, anySlice(list, asAny),
 		func(rows *sql.Rows) error {
 			var owner string
 			var version int64
@@ -204,44 +204,44 @@ func (t *mintTx) lockOwnerRecords(owners map[string]bool) error {
 }
 
 // errLocked says that a mint needs what this transaction does not have.
-var errLocked = errors.New("locked, or missing")
+var errNotLocked = errors.New("locked, or missing")
 
 // judge says whether all that a plan requires is held by this transaction and is as it must be.
-func (t *mintTx) judge(p *plan) error {
+func (t *mintTx) checkRequired(p *plan) error {
 	w := &p.w
 	if _, taken := t.seqs[w.Owner]; !taken || len(w.Events) > 0 && !t.exclusive[w.Owner] {
-		return errLocked
+		return errNotLocked
 	}
 	for _, ref := range w.RequireTokens {
 		switch h := t.tokens[ownedID{w.Owner, ref.ID}]; {
-		case h == held{}:
-			return errLocked
+		case h == lockedRecord{}:
+			return errNotLocked
 		case h.revoked, ref.Version != 0 && ref.Version != uint64(h.version):
-			return errAlone
+			return errTryAlone
 		}
 	}
 	for _, ref := range w.RequireRoles {
 		switch h := t.roles[ownedID{w.Owner, ref.ID}]; {
-		case h == held{}:
-			return errLocked
+		case h == lockedRecord{}:
+			return errNotLocked
 		case ref.Version != 0 && ref.Version != uint64(h.version):
-			return errAlone
+			return errTryAlone
 		}
 	}
 	switch {
 	case w.RequireOwner == nil:
-	case !t.askedOwner[w.Owner]:
-		return errLocked
+	case !t.ownersRead[w.Owner]:
+		return errNotLocked
 	case *w.RequireOwner != uint64(t.owners[w.Owner]):
-		return errAlone
+		return errTryAlone
 	}
 	return nil
 }
 
 // mintMany writes what jobs add that are mints, in a transaction that keeps every other writer out. It returns those that
 // are not as they should be: of them nothing is written.
-func (t *tx) mintMany(jobs []*job) (alone []*job, err error) {
-	t.job, t.owned = &job{ctx: context.WithoutCancel(jobs[0].ctx)}, nil // nobody's deadline is everybody's
+func (t *tx) mintShared(jobs []*job) (alone []*job, err error) {
+	t.job, t.eventSeqs = &job{ctx: context.WithoutCancel(jobs[0].ctx)}, nil // nobody's deadline is everybody's
 	m := &mintTx{tx: t}
 	plans := make([]*plan, len(jobs))
 	for i, j := range jobs {
@@ -252,7 +252,7 @@ func (t *tx) mintMany(jobs []*job) (alone []*job, err error) {
 	}
 	plans = plans[:0]
 	for _, j := range jobs {
-		if m.judge(j.mint) != nil {
+		if m.checkRequired(j.mint) != nil {
 			alone = append(alone, j)
 			continue
 		}
@@ -282,15 +282,15 @@ func (t *mintTx) insertMints(plans []*plan) error {
 		}
 		for i := range w.Secrets {
 			c := &w.Secrets[i]
-			of, _ := p.inserted(c.TokenID)
-			secrets = append(secrets, secretArgs(w.Owner, c.TokenID, c.Add, p.copyOf(of)))
+			of, _ := p.findToken(c.TokenID)
+			secrets = append(secrets, secretArgs(w.Owner, c.TokenID, c.Add, p.tokenCopy(of)))
 		}
 		for i := range w.Events {
 			e := &w.Events[i]
 			t.seqs[w.Owner]++
 			seqs[w.Owner] = t.seqs[w.Owner]
 			events = append(events, []any{w.Owner, t.seqs[w.Owner], e.At.UnixMicro(), e.Actor, e.From, e.Action, e.Object,
-				e.Reason, blob(e.Before), blob(e.After)})
+				e.Reason, nullBytes(e.Before), nullBytes(e.After)})
 		}
 		for _, c := range w.Clients {
 			if key := (ownedID{w.Owner, c.ID}); c.Name != "" || clients[key] == "" {
@@ -314,7 +314,7 @@ func (t *mintTx) insertMints(plans []*plan) error {
 			return strings.Compare(fmt.Sprint(a[0], "\x00", a[1]), fmt.Sprint(b[0], "\x00", b[1]))
 		})
 	}
-	return t.insertRows(rowset{writeRows, writes}, rowset{tokenRows, tokens}, rowset{tokenRoleRows, roles},
-		rowset{secretRows, secrets}, rowset{eventRows, events}, rowset{seqRows, last}, rowset{clientRows, named},
-		rowset{namelessRows, nameless})
+	return t.insertRows(bulkRows{writeRows, writes}, bulkRows{tokenRows, tokens}, bulkRows{tokenRoleRows, roles},
+		bulkRows{secretRows, secrets}, bulkRows{eventRows, events}, bulkRows{seqRows, last}, bulkRows{clientRows, named},
+		bulkRows{namelessRows, nameless})
 }

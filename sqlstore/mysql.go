@@ -13,52 +13,52 @@ import (
 
 // mysql is MySQL and MariaDB.
 var mysql = dialect{
-	name:           "MySQL",
-	dir:            "migrations/mysql",
-	begin:          beginMySQL,
-	retry:          func(err error) bool { return oneOf(mysqlCode(err), 1213, 1205, 1020) },
-	waited:         func(err error) bool { return mysqlCode(err) == 1205 }, // it takes no lock: this is wsrep_sync_wait
-	taken:          func(err error) bool { return mysqlCode(err) == 1062 },
-	unkept:         func(err error) bool { return mysqlCode(err) == 1406 }, // longer than its column
-	check:          checkMySQL,
-	session:        sessionMySQL,
-	node:           checkMySQLNode,
-	beginClustered: beginGalera,
-	migrate:        migrateMySQL,
+	name:             "MySQL",
+	dir:              "migrations/mysql",
+	begin:            beginMySQL,
+	isRetryable:      func(err error) bool { return oneOf(mysqlCode(err), 1213, 1205, 1020) },
+	readWaitTimedOut: func(err error) bool { return mysqlCode(err) == 1205 }, // it takes no lock: this is wsrep_sync_wait
+	isDuplicateKey:   func(err error) bool { return mysqlCode(err) == 1062 },
+	isUnstorable:     func(err error) bool { return mysqlCode(err) == 1406 }, // longer than its column
+	checkEngine:      checkMySQL,
+	checkSession:     sessionMySQL,
+	checkNode:        checkMySQLNode,
+	beginClustered:   beginGalera,
+	migrate:          migrateMySQL,
 	tables: `SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()
 		AND table_name LIKE 'latchkey!_%' ESCAPE '!' ORDER BY 1`,
-	spoilt:  spoiltMySQL,
-	columns: mysqlColumns,
-	fits:    mysqlFits,
-	probe:   mysqlProbe,
-	unzoned: map[kind]string{
-		kindDate: myUnzoned, kindDateTime: myUnzoned},
+	tableFaults: mysqlTableFaults,
+	columns:     mysqlColumns,
+	fieldKinds:  mysqlFits,
+	probe:       mysqlProbe,
+	timeFix: map[kind]string{
+		kindDate: mysqlTimeFix, kindDateTime: mysqlTimeFix},
 	quotes:        map[byte]byte{'`': '`'},
 	writers:       8,
-	minters:       2,
+	mintWorkers:   2,
 	interruptible: true,
 	prepares:      true,
-	lock:          ` FOR UPDATE`,
-	share:         ` LOCK IN SHARE MODE`,
-	skip:          ` FOR UPDATE SKIP LOCKED`,
-	shareSkip:     ` FOR UPDATE SKIP LOCKED`, // for a shared lock the two have no words in common
-	ownedSeq:      `seq`,
-	insertOrUndo:  `INSERT`,
+	forUpdate:     ` FOR UPDATE`,
+	forShare:      ` LOCK IN SHARE MODE`,
+	forUpdateSkip: ` FOR UPDATE SKIP LOCKED`,
+	forShareSkip:  ` FOR UPDATE SKIP LOCKED`, // for a shared lock the two have no words in common
+	lockedSeq:     `seq`,
+	insertOrFail:  `INSERT`,
 	// INSERT IGNORE would also cut what is too long, and what ON DUPLICATE KEY UPDATE says it did depends on the DSN.
 	ifAbsent: ``,
-	onTaken: func(_, set string) string {
-		return ` ON DUPLICATE KEY UPDATE ` + excluded.ReplaceAllString(set, "VALUES($1)")
+	onConflictUpdate: func(_, set string) string {
+		return ` ON DUPLICATE KEY UPDATE ` + excludedColumn.ReplaceAllString(set, "VALUES($1)")
 	},
-	advance:    advanceMySQL,
-	join:       func(parts ...string) string { return `CONCAT(` + strings.Join(parts, `, `) + `)` },
-	clock:      mysqlClock,
-	startsWith: func(column string) string { return `LEFT(` + column + `, ?) = ?` },
+	advanceEpoch: advanceMySQL,
+	concat:       func(parts ...string) string { return `CONCAT(` + strings.Join(parts, `, `) + `)` },
+	clock:        mysqlClock,
+	startsWith:   func(column string) string { return `LEFT(` + column + `, ?) = ?` },
 }
 
 // Nothing of the session's zone may be seen: some hours come twice there.
 const mysqlClock = `TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))`
 
-var excluded = regexp.MustCompile(`excluded\.(\w+)`)
+var excludedColumn = regexp.MustCompile(`excluded\.(\w+)`)
 
 func beginMySQL(ctx context.Context, db *sql.DB) (transaction, error) {
 	_, on, err := beginMySQLOn(ctx, db, "", "")
@@ -70,7 +70,7 @@ func beginMySQLOn(ctx context.Context, db *sql.DB, before, after string) (*sql.T
 	if err != nil {
 		return nil, on, err
 	}
-	on.bind = tx.StmtContext
+	on.bindStmt = tx.StmtContext
 	commit := on.commit
 	on.commit = func(ctx context.Context) error {
 		err := commit(ctx)
@@ -90,13 +90,13 @@ func advanceMySQL(t *tx, p *plan, rows []latchkey.Change) (uint64, error) {
 	}
 	n, err := result.RowsAffected()
 	if err != nil || n != 1 { // without the row the number would be that of an earlier statement
-		return 0, orMissing(err, epochRow)
+		return 0, orRowMissing(err, epochRow)
 	}
 	epoch, err := result.LastInsertId()
 	if err != nil {
 		return 0, err
 	}
-	return uint64(epoch), t.listChanges(p, uint64(epoch), rows)
+	return uint64(epoch), t.recordChanges(p, uint64(epoch), rows)
 }
 
 // mysqlCode reads the number of a server's error from its text, for the driver's type has no method that tells it. 0 is
@@ -150,7 +150,7 @@ func checkMySQL(ctx context.Context, db *sql.DB) error {
 		return errors.New("no database is chosen: name one in the DSN")
 	}
 	if err := checkClock(micros); err != nil {
-		return errors.Join(err, standsStill(ctx, db)) // what the clock says, and perhaps why
+		return errors.Join(err, checkClockRuns(ctx, db)) // what the clock says, and perhaps why
 	}
 	return nil
 }

@@ -14,19 +14,21 @@ import (
 )
 
 // saying is a server that says which version it is, and answers nothing else.
-type saying struct{ version string }
+type versionServer struct{ version string }
 
-func (s saying) Connect(context.Context) (driver.Conn, error) { return s, nil }
+func (s versionServer) Connect(context.Context) (driver.Conn, error) { return s, nil }
 
-func (s saying) Driver() driver.Driver { return nil }
+func (s versionServer) Driver() driver.Driver { return nil }
 
-func (s saying) Prepare(string) (driver.Stmt, error) { return nil, errors.New("no statements here") }
+func (s versionServer) Prepare(string) (driver.Stmt, error) {
+	return nil, errors.New("no statements here")
+}
 
-func (s saying) Close() error { return nil }
+func (s versionServer) Close() error { return nil }
 
-func (s saying) Begin() (driver.Tx, error) { return nil, errors.New("no transactions here") }
+func (s versionServer) Begin() (driver.Tx, error) { return nil, errors.New("no transactions here") }
 
-func (s saying) QueryContext(_ context.Context, query string, _ []driver.NamedValue) (driver.Rows, error) {
+func (s versionServer) QueryContext(_ context.Context, query string, _ []driver.NamedValue) (driver.Rows, error) {
 	if !strings.Contains(query, "VERSION()") {
 		return nil, errors.New("only the version is known here")
 	}
@@ -51,8 +53,8 @@ func (r *oneRow) Next(dest []driver.Value) error {
 	return nil
 }
 
-func TestTiDBIsRefusedByName(t *testing.T) {
-	db := sql.OpenDB(saying{"8.0.11-TiDB-v8.5.1"})
+func TestTiDBIsRefused(t *testing.T) {
+	db := sql.OpenDB(versionServer{"8.0.11-TiDB-v8.5.1"})
 	defer db.Close()
 	_, err := New(t.Context(), db, latchkey.MySQL, nil)
 	require.ErrorContains(t, err, "this is TiDB")
@@ -61,7 +63,7 @@ func TestTiDBIsRefusedByName(t *testing.T) {
 	require.ErrorContains(t, err, "this is TiDB")
 	schema := latchkey.NewSchema(latchkey.Fields{"region": {Column: "region", Type: latchkey.Text}})
 	require.ErrorContains(t, CheckSchema(t.Context(), db, latchkey.MySQL, "orders", schema), "this is TiDB")
-	db2 := sql.OpenDB(saying{"10.11.6-MariaDB"})
+	db2 := sql.OpenDB(versionServer{"10.11.6-MariaDB"})
 	defer db2.Close()
 	_, err = New(t.Context(), db2, latchkey.MySQL, nil)
 	require.ErrorContains(t, err, "only the version is known here", "the others are asked for more")

@@ -24,10 +24,10 @@ import (
 // say the same once more, for statements that ask: listings, Purge, preconditions, the way to ancestors.
 
 const (
-	packedFormat = 1 // of records and secrets; what has another is refused
-	unreadable   = 0 // begins a record that is known to be damaged
-	usedSize     = 8
-	digestSize   = 32
+	packedFormat  = 1 // of records and secrets; what has another is refused
+	damagedFormat = 0 // begins a record that is known to be damaged
+	usedSize      = 8
+	digestSize    = 32
 )
 
 // packedUsed is the last use as bytes that compare as the times do. No use is before all.
@@ -150,7 +150,7 @@ func appendText[T ~string | ~[]byte](b []byte, text T) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(text))), text...)
 }
 
-var errPacked = errors.New("it is cut off, damaged, or was written by another version")
+var errUnreadable = errors.New("it is cut off, damaged, or was written by another version")
 
 // unpackFound reads all of found or nothing.
 func unpackFound(found string) (f latchkey.Found, err error) {
@@ -179,7 +179,7 @@ func unpackSecret(found string, s *latchkey.SecretRecord) (used time.Time, recor
 		s.Sealed = []byte(u.text())
 	}
 	if u.bad || format != packedFormat || flags > secretFlags || key > 1<<32-1 {
-		return time.Time{}, "", fmt.Errorf("a stored secret cannot be read: %w", errPacked)
+		return time.Time{}, "", fmt.Errorf("a stored secret cannot be read: %w", errUnreadable)
 	}
 	return used, u.rest, nil
 }
@@ -203,9 +203,9 @@ func unpackToken(record string, used time.Time) (t latchkey.Token, err error) {
 	}
 	var body tokenBody
 	if u.bad || format != packedFormat || flags > tokenFlags || t.Version == 0 {
-		err = errPacked
+		err = errUnreadable
 	} else {
-		body, err = bodies.decode(u.rest)
+		body, err = tokenBodies.decode(u.rest)
 	}
 	if err != nil {
 		return latchkey.Token{}, fmt.Errorf("a stored token cannot be read: %w", err)
@@ -265,11 +265,11 @@ func (u *unpacker) time(there bool) time.Time {
 }
 
 // bodies remembers what the bodies of tokens mean: most are one of a few. What a text means never changes.
-var bodies = bodyMemory{known: map[string]tokenBody{}}
+var tokenBodies = bodyCache{decoded: map[string]tokenBody{}}
 
-type bodyMemory struct {
-	mu    sync.RWMutex
-	known map[string]tokenBody
+type bodyCache struct {
+	mu      sync.RWMutex
+	decoded map[string]tokenBody
 }
 
 const (
@@ -278,12 +278,12 @@ const (
 	emptyToken = `{}`
 )
 
-func (m *bodyMemory) decode(text string) (body tokenBody, err error) {
+func (m *bodyCache) decode(text string) (body tokenBody, err error) {
 	if text == emptyToken {
 		return body, nil
 	}
 	m.mu.RLock()
-	body, ok := m.known[text]
+	body, ok := m.decoded[text]
 	m.mu.RUnlock()
 	if !ok {
 		if err := strictjson.Unmarshal([]byte(text), &body); err != nil {
@@ -293,10 +293,10 @@ func (m *bodyMemory) decode(text string) (body tokenBody, err error) {
 			return body, nil
 		}
 		m.mu.Lock()
-		if len(m.known) >= maxBodies {
-			clear(m.known)
+		if len(m.decoded) >= maxBodies {
+			clear(m.decoded)
 		}
-		m.known[strings.Clone(text)] = body // the text is a part of a longer one
+		m.decoded[strings.Clone(text)] = body // the text is a part of a longer one
 		m.mu.Unlock()
 	}
 	return body.clone(), nil

@@ -35,7 +35,7 @@ func packBoth(t testing.TB, token latchkey.Token, secret latchkey.SecretRecord) 
 	return string(append(packSecret(packedUsed(token.Used), &secret), record...))
 }
 
-func TestPackedRoundTrip(t *testing.T) {
+func TestPackRoundTrip(t *testing.T) {
 	token, secret := fullToken()
 	for name, change := range map[string]func(){
 		"everything": func() {},
@@ -56,7 +56,7 @@ func TestPackedRoundTrip(t *testing.T) {
 }
 
 // What is not exactly what was written is an error, never a token with a part missing.
-func TestUnpackRefuses(t *testing.T) {
+func TestUnpackRefusesDamage(t *testing.T) {
 	token, secret := fullToken()
 	packed := packBoth(t, token, secret)
 	for cut := range len(packed) { // what is left of the body is no whole text either
@@ -87,7 +87,7 @@ func TestUnpackRefuses(t *testing.T) {
 }
 
 // Statements compare last uses as bytes.
-func TestPackedUsesCompareAsTimes(t *testing.T) {
+func TestPackedUsedOrder(t *testing.T) {
 	var last []byte
 	for _, us := range []int64{-1 << 60, -2, -1, 0, 1, 255, 256, 1 << 60} {
 		b := packedUsed(time.UnixMicro(us))

@@ -15,44 +15,44 @@ var postgres = dialect{
 	dir:            "migrations/postgres",
 	begin:          beginPostgres,
 	lockMigrations: beginPostgresMigration,
-	retry:          func(err error) bool { return oneOf(sqlState(err), "40001", "40P01", "55P03") },
+	isRetryable:    func(err error) bool { return oneOf(sqlState(err), "40001", "40P01", "55P03") },
 	// Text with a NUL or that is not UTF-8; an index entry that is too large.
-	unkept:  func(err error) bool { return oneOf(sqlState(err), "22021", "54000") },
-	check:   checkPostgres,
-	session: sessionPostgres,
-	node:    checkPostgresNode,
-	migrate: migrateAtOnce,
+	isUnstorable: func(err error) bool { return oneOf(sqlState(err), "22021", "54000") },
+	checkEngine:  checkPostgres,
+	checkSession: sessionPostgres,
+	checkNode:    checkPostgresNode,
+	migrate:      migrateAtOnce,
 	tables: `SELECT CAST(relname AS TEXT) FROM pg_class WHERE relkind IN ('r', 'p') AND pg_table_is_visible(oid)
 		AND relname LIKE 'latchkey!_%' ESCAPE '!' ORDER BY 1`,
-	spoilt:  spoiltPostgres,
-	columns: postgresColumns,
-	fits:    postgresFits,
-	probe:   postgresProbe,
-	unzoned: map[kind]string{
-		kindDate: pgUnzoned, kindDateTime: pgUnzoned},
-	quotes:        map[byte]byte{'"': '"'},
-	foldsPlain:    true,
-	writers:       8,
-	minters:       2,
-	arrays:        true,
-	vouches:       true,
-	interruptible: true,
-	numbered:      true,
-	own:           strings.NewReplacer(epochWhere, epochWhere+notStandby, epochWhereE, epochWhereE+notStandby),
-	lock:          ` FOR UPDATE`,
-	share:         ` FOR SHARE`,
-	skip:          ` FOR UPDATE SKIP LOCKED`,
-	shareSkip:     ` FOR SHARE SKIP LOCKED`,
+	tableFaults: postgresTableFaults,
+	columns:     postgresColumns,
+	fieldKinds:  postgresFits,
+	probe:       postgresProbe,
+	timeFix: map[kind]string{
+		kindDate: postgresTimeFix, kindDateTime: postgresTimeFix},
+	quotes:           map[byte]byte{'"': '"'},
+	foldsUnquoted:    true,
+	writers:          8,
+	mintWorkers:      2,
+	arrays:           true,
+	waitsForReplicas: true,
+	interruptible:    true,
+	numbered:         true,
+	primaryOnly:      strings.NewReplacer(epochWhere, epochWhere+notStandby, epochWhereE, epochWhereE+notStandby),
+	forUpdate:        ` FOR UPDATE`,
+	forShare:         ` FOR SHARE`,
+	forUpdateSkip:    ` FOR UPDATE SKIP LOCKED`,
+	forShareSkip:     ` FOR SHARE SKIP LOCKED`,
 	// A process that stalls in the middle of a transaction would hold up everybody: the server ends it after a while. Said
 	// along with the lock it costs no round trip, and it ends with the transaction.
-	ownedSeq: `CASE WHEN set_config('idle_in_transaction_session_timeout', '10s', true) IS NOT NULL
+	lockedSeq: `CASE WHEN set_config('idle_in_transaction_session_timeout', '10s', true) IS NOT NULL
 		AND set_config('plan_cache_mode', 'force_generic_plan', true) IS NOT NULL THEN seq END`,
-	ifAbsent:   ` ON CONFLICT DO NOTHING`,
-	onTaken:    func(key, set string) string { return ` ON CONFLICT (` + key + `) DO UPDATE SET ` + set },
-	advance:    advancePostgres,
-	join:       func(parts ...string) string { return strings.Join(parts, ` || `) },
-	clock:      postgresClock,
-	startsWith: func(column string) string { return `substr(convert_to(` + column + `, 'UTF8'), 1, ?) = ?` },
+	ifAbsent:         ` ON CONFLICT DO NOTHING`,
+	onConflictUpdate: func(key, set string) string { return ` ON CONFLICT (` + key + `) DO UPDATE SET ` + set },
+	advanceEpoch:     advancePostgres,
+	concat:           func(parts ...string) string { return strings.Join(parts, ` || `) },
+	clock:            postgresClock,
+	startsWith:       func(column string) string { return `substr(convert_to(` + column + `, 'UTF8'), 1, ?) = ?` },
 }
 
 // A pool may be led to a standby long after New, by a failover. Reading the epoch, by which everything is decided, it finds
@@ -80,7 +80,7 @@ func beginPostgresMigration(ctx context.Context, db *sql.DB) (transaction, error
 	}
 	// The lock of a transaction, not of a session: it is right behind a transaction pooler too.
 	if _, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock($1)", int64(migrationLock)); err != nil {
-		on.end()
+		on.release()
 		return transaction{}, err
 	}
 	return on, nil
@@ -117,7 +117,7 @@ func advancePostgres(t *tx, p *plan, rows []latchkey.Change) (epoch uint64, err 
 	case err != nil:
 		return 0, err
 	case listed == 0:
-		return 0, orMissing(nil, epochRow)
+		return 0, orRowMissing(nil, epochRow)
 	case listed != len(now):
 		return 0, fmt.Errorf("%d changes were listed instead of %d", listed, len(now))
 	}

@@ -16,13 +16,13 @@ import (
 
 // probeText is prepared by a driver that prepares. It is the same in every process: what another one left behind shows
 // too.
-const probeText = `SELECT pg_backend_pid() + CAST($1 AS INTEGER)`
+const poolerProbe = `SELECT pg_backend_pid() + CAST($1 AS INTEGER)`
 
 // poolerRenames begins the names that pgbouncer gives to statements it keeps track of (max_prepared_statements, from
 // 1.21).
-const poolerRenames = "PGBOUNCER_"
+const pgbouncerPrefix = "PGBOUNCER_"
 
-var errPrepares = errors.New("the driver prepares statements by name, and a transaction pooler is in between, so " +
+var errNamedStatements = errors.New("the driver prepares statements by name, and a transaction pooler is in between, so " +
 	"that they are " +
 	"missing or taken: add default_query_exec_mode=simple_protocol (or exec) to the DSN of pgx, or connect to the " +
 	"server itself")
@@ -55,9 +55,9 @@ func checkPooler(ctx context.Context, db *sql.DB) error {
 			}
 			conn = own
 		}
-		pid, named, err := backend(ctx, conn, look == 0)
+		pid, named, err := backendPID(ctx, conn, look == 0)
 		if alone {
-			dropConn(conn)
+			discardConn(conn)
 			conn.Close()
 		}
 		if err != nil {
@@ -70,15 +70,15 @@ func checkPooler(ctx context.Context, db *sql.DB) error {
 		pids[number] = pid
 	}
 	if pooled && prepared {
-		return errPrepares
+		return errNamedStatements
 	}
 	return nil
 }
 
 // backend asks a connection which one of the server's it is at this moment, and, if it is to look, whether the driver
 // has prepared the question by a name of its own.
-func backend(ctx context.Context, conn *sql.Conn, look bool) (pid int64, named bool, err error) {
-	if err = conn.QueryRowContext(ctx, probeText, 0).Scan(&pid); err != nil || !look {
+func backendPID(ctx context.Context, conn *sql.Conn, look bool) (pid int64, named bool, err error) {
+	if err = conn.QueryRowContext(ctx, poolerProbe, 0).Scan(&pid); err != nil || !look {
 		return pid, false, err
 	}
 	tx, err := conn.BeginTx(ctx, nil) // so that both questions reach one connection of the server
@@ -87,14 +87,14 @@ func backend(ctx context.Context, conn *sql.Conn, look bool) (pid int64, named b
 	}
 	defer func() { _ = tx.Rollback() }()
 	// A text that nobody has prepared before us.
-	own := fmt.Sprintf("%s -- latchkey %016x", probeText, rand.Uint64())
+	own := fmt.Sprintf("%s -- latchkey %016x", poolerProbe, rand.Uint64())
 	if err := tx.QueryRowContext(ctx, own, 0).Scan(&pid); err != nil {
 		return 0, false, err
 	}
 	names, err := queryStrings(ctx, tx,
 		`SELECT CAST(name AS TEXT) FROM pg_prepared_statements WHERE statement = '`+own+`'`)
 	for _, name := range names {
-		named = named || !strings.HasPrefix(name, poolerRenames)
+		named = named || !strings.HasPrefix(name, pgbouncerPrefix)
 	}
 	return pid, named, err
 }

@@ -24,19 +24,19 @@ func (s *Store) Purge(ctx context.Context, p latchkey.PurgePolicy, n int) (int, 
 	if p.Events == 0 {
 		p.Events = -1
 	}
-	idle, err := s.idledOut(ctx, p, n)
+	idle, err := s.findIdleExpired(ctx, p, n)
 	if err != nil {
 		return 0, err
 	}
 	removed := new(int)
 	err = s.write(ctx, "purge", func(t *tx) error {
-		job := purge{tx: t, policy: p, n: n, idle: idle}
+		job := purge{tx: t, policy: p, n: n, idleExpired: idle}
 		if err := job.begin(); err != nil {
 			return err
 		}
 		floor := job.floor
 		for _, step := range []func() error{
-			job.reservations, job.credits, job.tokens, job.secrets, job.once, job.changes, job.revocations, job.ids, job.events,
+			job.reservations, job.credits, job.tokens, job.secrets, job.once, job.changes, job.revocations, job.writeIDs, job.events,
 		} {
 			if job.n <= 0 {
 				break
@@ -50,7 +50,7 @@ func (s *Store) Purge(ctx context.Context, p latchkey.PurgePolicy, n int) (int, 
 			return nil
 		}
 		// Last: everybody's changes wait for this row.
-		return job.one(`UPDATE latchkey_epoch SET floor = ? WHERE id = 1`, job.floor)
+		return job.execOne(`UPDATE latchkey_epoch SET floor = ? WHERE id = 1`, job.floor)
 	})
 	if err != nil {
 		return 0, err // without a look at removed: somebody may still be at work on it
@@ -61,15 +61,15 @@ func (s *Store) Purge(ctx context.Context, p latchkey.PurgePolicy, n int) (int, 
 // purge removes at most n things more.
 type purge struct {
 	*tx
-	policy latchkey.PurgePolicy
-	n      int
-	idle   []ownedKey // tokens that may have idled out
-	floor  int64      // change history is complete above
+	policy      latchkey.PurgePolicy
+	n           int
+	idleExpired []ownedKey // tokens that may have idled out
+	floor       int64      // change history is complete above
 }
 
 // begin keeps the purges of other processes out until the commit.
 func (p *purge) begin() error {
-	if lock := p.dialect().lock; lock != "" {
+	if lock := p.dialect().forUpdate; lock != "" {
 		err := p.each(`SELECT version FROM latchkey_schema WHERE version = 1`+lock, nil, func(*sql.Rows) error { return nil })
 		if err != nil {
 			return err
@@ -77,13 +77,13 @@ func (p *purge) begin() error {
 	}
 	found, err := p.row(`SELECT floor FROM latchkey_epoch WHERE id = 1`, nil, &p.floor)
 	if err != nil || !found {
-		return orMissing(err, epochRow)
+		return orRowMissing(err, epochRow)
 	}
 	return nil
 }
 
 // before is the latest time of what has been kept for long enough; ok is false when it is kept for ever.
-func (p *purge) before(keep time.Duration) (micros int64, ok bool) {
+func (p *purge) cutoff(keep time.Duration) (micros int64, ok bool) {
 	return p.policy.Now.UnixMicro() - keep.Microseconds(), keep >= 0
 }
 
@@ -95,7 +95,7 @@ type ownedKey struct {
 // keys reads owners and ids. They are gathered before anything is removed: no statement walks what another changes. Rows
 // that somebody is just writing are left for the next time.
 func (p *purge) keys(text string, args ...any) (out []ownedKey, err error) {
-	err = p.each(text+p.dialect().skip, append(args, p.n), func(rows *sql.Rows) error {
+	err = p.each(text+p.dialect().forUpdateSkip, append(args, p.n), func(rows *sql.Rows) error {
 		var k ownedKey
 		err := rows.Scan(&k.owner, &k.id)
 		out = append(out, k)
@@ -148,14 +148,14 @@ func (p *purge) reservations() error {
 	for _, k := range lapsed {
 		r, found, err := p.reservation(k.owner, [16]byte(k.id))
 		if err != nil || !found {
-			return orMissing(err, "a reservation")
+			return orRowMissing(err, "a reservation")
 		}
 		if err := p.settle(k.owner, k.id, r, r.pledged, true); err != nil {
 			return err
 		}
 	}
 	p.n -= len(lapsed)
-	before, ok := p.before(p.policy.Changes)
+	before, ok := p.cutoff(p.policy.Changes)
 	if !ok || p.n == 0 {
 		return nil
 	}
@@ -164,26 +164,26 @@ func (p *purge) reservations() error {
 }
 
 // account is a row of latchkey_credits.
-type account struct {
+type ownedAccount struct {
 	owner string
-	purse
+	creditAccount
 }
 
 // credits forgets what was spent in months that are over, of accounts that no open reservation names.
 func (p *purge) credits() error {
-	before, ok := p.before(p.policy.Changes)
+	before, ok := p.cutoff(p.policy.Changes)
 	if !ok {
 		return nil
 	}
 	month := time.UnixMicro(before).UTC().Format("2006-01")
-	var open map[account]bool
-	last := account{purse: purse{Period: "0"}} // before it there is no month, but the period that never ends
+	var open map[ownedAccount]bool
+	last := ownedAccount{creditAccount: creditAccount{Period: "0"}} // before it there is no month, but the period that never ends
 	for p.n > 0 {
-		var page []account
+		var page []ownedAccount
 		err := p.each(`SELECT owner, token_id, meter, period FROM latchkey_credits WHERE period >= ? AND period < ?
-			AND (period, owner, token_id, meter) > (?, ?, ?, ?) ORDER BY period, owner, token_id, meter LIMIT ?`+p.dialect().skip,
+			AND (period, owner, token_id, meter) > (?, ?, ?, ?) ORDER BY period, owner, token_id, meter LIMIT ?`+p.dialect().forUpdateSkip,
 			[]any{last.Period, month, last.Period, last.owner, last.Token, last.Meter, p.n}, func(rows *sql.Rows) error {
-				var a account
+				var a ownedAccount
 				err := rows.Scan(&a.owner, &a.Token, &a.Meter, &a.Period)
 				page = append(page, a)
 				return err
@@ -199,7 +199,7 @@ func (p *purge) credits() error {
 		}
 		done := len(page) < p.n
 		last = page[len(page)-1]
-		page = slices.DeleteFunc(page, func(a account) bool {
+		page = slices.DeleteFunc(page, func(a ownedAccount) bool {
 			_, err := time.Parse("2006-01", a.Period)
 			return err != nil || open[a]
 		})
@@ -216,39 +216,39 @@ func (p *purge) credits() error {
 }
 
 // openAccounts are those that reservations name which are not settled.
-func (p *purge) openAccounts() (map[account]bool, error) {
-	open := map[account]bool{}
+func (p *purge) openAccounts() (map[ownedAccount]bool, error) {
+	open := map[ownedAccount]bool{}
 	err := p.each(`SELECT owner, body FROM latchkey_reservations WHERE actual IS NULL`, nil, func(rows *sql.Rows) error {
 		var owner string
 		var body []byte
 		if err := rows.Scan(&owner, &body); err != nil {
 			return err
 		}
-		var purses []purse
+		var purses []creditAccount
 		if strictjson.Unmarshal(body, &purses) != nil {
 			return nil // nothing will be given back: see giveBack
 		}
 		for _, one := range purses {
-			open[account{owner, one}] = true
+			open[ownedAccount{owner, one}] = true
 		}
 		return nil
 	})
 	return open, err
 }
 
-const idleOver = `idle > 0 AND COALESCE(used, created) + ` + idleMicros + ` <= ?`
+const idleExpired = `idle > 0 AND COALESCE(used, created) + ` + idleMicros + ` <= ?`
 
 // idledOut finds at most n tokens that have idled out for long enough. It looks at all that have Idle, so it is a read of
 // its own: a transaction that did it would hold up writers.
-func (s *Store) idledOut(ctx context.Context, policy latchkey.PurgePolicy, n int) (keys []ownedKey, err error) {
+func (s *Store) findIdleExpired(ctx context.Context, policy latchkey.PurgePolicy, n int) (keys []ownedKey, err error) {
 	p := purge{policy: policy}
-	before, ok := p.before(policy.Expired)
+	before, ok := p.cutoff(policy.Expired)
 	if !ok {
 		return nil, nil
 	}
 	err = s.read(ctx, "purge", func() error {
 		keys = nil
-		return s.each(ctx, `SELECT owner, id FROM latchkey_tokens WHERE `+idleOver+` LIMIT ?`, []any{before, n},
+		return s.each(ctx, `SELECT owner, id FROM latchkey_tokens WHERE `+idleExpired+` LIMIT ?`, []any{before, n},
 			func(rows *sql.Rows) error {
 				var k ownedKey
 				err := rows.Scan(&k.owner, &k.id)
@@ -266,7 +266,7 @@ func (p *purge) tokens() error {
 		where string
 	}
 	for _, o := range []over{{p.policy.Revoked, `revoked <= ?`}, {p.policy.Expired, `not_after <= ?`}} {
-		before, ok := p.before(o.keep)
+		before, ok := p.cutoff(o.keep)
 		if !ok || p.n == 0 {
 			continue
 		}
@@ -278,13 +278,13 @@ func (p *purge) tokens() error {
 			return err
 		}
 	}
-	before, _ := p.before(p.policy.Expired)
+	before, _ := p.cutoff(p.policy.Expired)
 	var dead []ownedKey
-	for _, k := range p.idle { // it may have been used since
+	for _, k := range p.idleExpired { // it may have been used since
 		if p.n == len(dead) {
 			break
 		}
-		err := p.each(`SELECT owner, id FROM latchkey_tokens WHERE owner = ? AND id = ? AND `+idleOver+p.dialect().skip,
+		err := p.each(`SELECT owner, id FROM latchkey_tokens WHERE owner = ? AND id = ? AND `+idleExpired+p.dialect().forUpdateSkip,
 			[]any{k.owner, string(k.id), before}, func(rows *sql.Rows) error {
 				var k ownedKey
 				err := rows.Scan(&k.owner, &k.id)
@@ -321,7 +321,7 @@ func (p *purge) once() error {
 
 // changes removes history from its beginning, and says in floor how far it went. Revocations stay.
 func (p *purge) changes() error {
-	before, ok := p.before(p.policy.Changes)
+	before, ok := p.cutoff(p.policy.Changes)
 	if !ok {
 		return nil
 	}
@@ -372,7 +372,7 @@ func (p *purge) changes() error {
 
 // revocations removes those whose token ended long enough ago, of the history that changes has gone through.
 func (p *purge) revocations() error {
-	before, ok := p.before(p.policy.Revoked)
+	before, ok := p.cutoff(p.policy.Revoked)
 	if !ok {
 		return nil
 	}
@@ -395,8 +395,8 @@ func (p *purge) revocations() error {
 }
 
 // ids forgets writes and usage batches.
-func (p *purge) ids() error {
-	before, ok := p.before(p.policy.Changes)
+func (p *purge) writeIDs() error {
+	before, ok := p.cutoff(p.policy.Changes)
 	if !ok {
 		return nil
 	}
@@ -406,7 +406,7 @@ func (p *purge) ids() error {
 	}
 	keys, err := p.keys(`SELECT '', id FROM latchkey_batches WHERE at <= ? LIMIT ?`, before)
 	for _, k := range keys {
-		if err := p.one(`DELETE FROM latchkey_batches WHERE id = ?`, k.id); err != nil {
+		if err := p.execOne(`DELETE FROM latchkey_batches WHERE id = ?`, k.id); err != nil {
 			return err
 		}
 	}
@@ -415,7 +415,7 @@ func (p *purge) ids() error {
 }
 
 func (p *purge) events() error {
-	before, ok := p.before(p.policy.Events)
+	before, ok := p.cutoff(p.policy.Events)
 	if !ok {
 		return nil
 	}
@@ -424,7 +424,7 @@ func (p *purge) events() error {
 		seq   int64
 	}
 	var over []key
-	err := p.each(`SELECT owner, seq FROM latchkey_events WHERE at <= ? ORDER BY at, owner, seq LIMIT ?`+p.dialect().skip,
+	err := p.each(`SELECT owner, seq FROM latchkey_events WHERE at <= ? ORDER BY at, owner, seq LIMIT ?`+p.dialect().forUpdateSkip,
 		[]any{before, p.n}, func(rows *sql.Rows) error {
 			var k key
 			err := rows.Scan(&k.owner, &k.seq)

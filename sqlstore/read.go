@@ -26,7 +26,7 @@ const tokenState = `CASE WHEN t.revoked IS NOT NULL THEN 2 WHEN t.disabled <> 0 
 func (s *Store) Tokens(ctx context.Context, owner string, q latchkey.TokenQuery) (out []latchkey.Token, err error) {
 	var f filter
 	if len(q.Kinds) > 0 {
-		f.and("t.kind IN ?", anys(q.Kinds, func(k latchkey.Kind) any { return int64(k) })...)
+		f.and("t.kind IN ?", anySlice(q.Kinds, func(k latchkey.Kind) any { return int64(k) })...)
 	}
 	if q.Origin != nil {
 		f.and("t.origin = ?", *q.Origin)
@@ -54,7 +54,7 @@ func (s *Store) Tokens(ctx context.Context, owner string, q latchkey.TokenQuery)
 		args := []any{now, now, now}
 		f.text.WriteString(" AND " + tokenState)
 		f.text.WriteString(" IN (?" + strings.Repeat(", ?", len(q.States)-1) + ")")
-		f.args = append(f.args, append(args, anys(q.States, func(st latchkey.State) any { return int64(st) })...)...)
+		f.args = append(f.args, append(args, anySlice(q.States, func(st latchkey.State) any { return int64(st) })...)...)
 	}
 	if !q.ExpiresFrom.IsZero() || !q.ExpiresTo.IsZero() {
 		f.and("t.not_after IS NOT NULL")
@@ -86,7 +86,7 @@ func (s *Store) Tokens(ctx context.Context, owner string, q latchkey.TokenQuery)
 		if err != nil || len(unread) == 0 {
 			return err
 		}
-		left, err := s.left(ctx, owner, unread...)
+		left, err := s.readDamagedTokens(ctx, owner, unread...)
 		for i := range out {
 			if t, ok := left[out[i].ID]; ok {
 				out[i] = t
@@ -101,12 +101,12 @@ func (s *Store) Tokens(ctx context.Context, owner string, q latchkey.TokenQuery)
 }
 
 // left reads what is kept beside the records of tokens that are damaged, by id.
-func (s *Store) left(ctx context.Context, owner string, ids ...string) (map[string]latchkey.Token, error) {
+func (s *Store) readDamagedTokens(ctx context.Context, owner string, ids ...string) (map[string]latchkey.Token, error) {
 	out := make(map[string]latchkey.Token, len(ids))
-	text := `SELECT ` + leftColumns + ` FROM latchkey_tokens t WHERE t.owner = ? AND t.id IN (?` +
+	text := `SELECT ` + damagedTokenColumns + ` FROM latchkey_tokens t WHERE t.owner = ? AND t.id IN (?` +
 		strings.Repeat(`, ?`, len(ids)-1) + `)`
-	return out, s.eachUnprepared(ctx, text, append([]any{owner}, anys(ids, asAny)...), func(rows *sql.Rows) error {
-		var row leftRow
+	return out, s.eachUnprepared(ctx, text, append([]any{owner}, anySlice(ids, asAny)...), func(rows *sql.Rows) error {
+		var row damagedTokenRow
 		err := rows.Scan(row.dest()...)
 		out[row.t.ID] = row.token(owner)
 		return err
@@ -145,7 +145,7 @@ func (s *Store) Secrets(ctx context.Context, owner, tokenID string) (out []latch
 			return orNotFound(err, "token %q", tokenID)
 		}
 		if !whole {
-			return damaged(latchkey.ChangedToken, owner, tokenID)
+			return damagedError(latchkey.ChangedToken, owner, tokenID)
 		}
 		return nil
 	})
@@ -169,7 +169,7 @@ func (s *Store) Role(ctx context.Context, owner, id string) (role latchkey.Role,
 			return orNotFound(err, "role %q", id)
 		}
 		if role.Damaged {
-			return damaged(latchkey.ChangedRole, owner, id)
+			return damagedError(latchkey.ChangedRole, owner, id)
 		}
 		return nil
 	})
@@ -183,10 +183,10 @@ func (s *Store) Role(ctx context.Context, owner, id string) (role latchkey.Role,
 func (s *Store) Roles(ctx context.Context, owner string, q latchkey.RoleQuery) (out []latchkey.Role, err error) {
 	var f filter
 	if len(q.IDs) > 0 {
-		f.and("r.id IN ?", anys(q.IDs, asAny)...)
+		f.and("r.id IN ?", anySlice(q.IDs, asAny)...)
 	}
 	if len(q.Names) > 0 {
-		f.and("r.name IN ?", anys(q.Names, asAny)...)
+		f.and("r.name IN ?", anySlice(q.Names, asAny)...)
 	}
 	if q.Origin != nil {
 		f.and("r.origin = ?", *q.Origin)
@@ -230,7 +230,7 @@ func (s *Store) Owner(ctx context.Context, owner string) (out latchkey.Owner, er
 			return err
 		}
 		if out = row.owner(owner); out.Damaged {
-			return damaged(latchkey.ChangedOwner, owner, owner)
+			return damagedError(latchkey.ChangedOwner, owner, owner)
 		}
 		return nil
 	})

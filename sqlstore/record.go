@@ -38,7 +38,7 @@ func fromMicros(n sql.NullInt64) time.Time {
 	return time.UnixMicro(n.Int64).UTC()
 }
 
-func flag(b bool) int64 {
+func boolInt(b bool) int64 {
 	if b {
 		return 1
 	}
@@ -46,7 +46,7 @@ func flag(b bool) int64 {
 }
 
 // blob copies b, so that a write may outlive its caller, and keeps nil as NULL.
-func blob(b []byte) any {
+func nullBytes(b []byte) any {
 	if b == nil {
 		return nil
 	}
@@ -54,8 +54,8 @@ func blob(b []byte) any {
 }
 
 // damaged names a record that cannot be read whole.
-func damaged(kind latchkey.ChangeKind, owner, id string) error {
-	return &latchkey.DamagedError{Kind: kind, Owner: owner, ID: id, Err: errPacked}
+func damagedError(kind latchkey.ChangeKind, owner, id string) error {
+	return &latchkey.DamagedError{Kind: kind, Owner: owner, ID: id, Err: errUnreadable}
 }
 
 // isDamaged reports whether err says that a record cannot be read, in which case what is left of it is told too.
@@ -65,22 +65,22 @@ func isDamaged(err error) bool {
 }
 
 // damage names the first record of f that cannot be read.
-func damage(f *latchkey.Found) error {
+func findDamage(f *latchkey.Found) error {
 	owner := f.Token.Owner
 	switch {
 	case f.Token.Damaged:
-		return damaged(latchkey.ChangedToken, owner, f.Token.ID)
+		return damagedError(latchkey.ChangedToken, owner, f.Token.ID)
 	case f.Owner.Damaged:
-		return damaged(latchkey.ChangedOwner, owner, owner)
+		return damagedError(latchkey.ChangedOwner, owner, owner)
 	}
 	for i := range f.Ancestors {
 		if f.Ancestors[i].Damaged {
-			return damaged(latchkey.ChangedToken, owner, f.Ancestors[i].ID)
+			return damagedError(latchkey.ChangedToken, owner, f.Ancestors[i].ID)
 		}
 	}
 	for i := range f.Roles {
 		if f.Roles[i].Damaged {
-			return damaged(latchkey.ChangedRole, owner, f.Roles[i].ID)
+			return damagedError(latchkey.ChangedRole, owner, f.Roles[i].ID)
 		}
 	}
 	return nil
@@ -129,24 +129,24 @@ func (r *tokenRow) token(owner string) latchkey.Token {
 }
 
 // leftColumns are what a leftRow scans: what is kept beside a token's record.
-const leftColumns = `t.id, t.version, t.kind, t.parent, t.origin, t.name, t.client_id, t.created, t.not_before,
+const damagedTokenColumns = `t.id, t.version, t.kind, t.parent, t.origin, t.name, t.client_id, t.created, t.not_before,
 	t.not_after,
 	t.idle, t.used, t.disabled, t.revoked, t.hint, t.owner_version`
 
-type leftRow struct {
+type damagedTokenRow struct {
 	t                                           latchkey.Token
 	version, kind, idle, disabled, ownerVersion int64
 	created, notBefore, notAfter, used, revoked sql.NullInt64
 }
 
-func (r *leftRow) dest() []any {
+func (r *damagedTokenRow) dest() []any {
 	return []any{&r.t.ID, &r.version, &r.kind, &r.t.Parent, &r.t.Origin, &r.t.Name, &r.t.Client.ID, &r.created,
 		&r.notBefore,
 		&r.notAfter, &r.idle, &r.used, &r.disabled, &r.revoked, &r.t.Hint,
 		&r.ownerVersion}
 }
 
-func (r *leftRow) token(owner string) latchkey.Token {
+func (r *damagedTokenRow) token(owner string) latchkey.Token {
 	t := r.t
 	t.Owner, t.Version, t.OwnerVersion, t.Damaged = owner, uint64(r.version), uint64(r.ownerVersion), true
 	if kind := latchkey.Kind(r.kind); int64(kind) == r.kind && kind.Valid() {
@@ -161,24 +161,24 @@ func (r *leftRow) token(owner string) latchkey.Token {
 
 // packedToken is a token made ready: the columns of insertToken between its version and its use, of which the record is the
 // last.
-type packedToken struct {
+type packedTokenRow struct {
 	args   []any
 	record []byte
 }
 
-func pack(t *latchkey.Token) (packedToken, error) {
-	if !texts(t.Roles) || !texts(t.Restrictions.Domains) {
-		return packedToken{}, say(latchkey.ErrInvalid, "token %q: a role or domain that is not UTF-8", t.ID)
+func packTokenRow(t *latchkey.Token) (packedTokenRow, error) {
+	if !allUTF8(t.Roles) || !allUTF8(t.Restrictions.Domains) {
+		return packedTokenRow{}, contractError(latchkey.ErrInvalid, "token %q: a role or domain that is not UTF-8", t.ID)
 	}
-	record, err := []byte{unreadable}, error(nil)
+	record, err := []byte{damagedFormat}, error(nil)
 	if !t.Damaged {
 		record, err = packToken(t)
 	}
 	if err != nil {
-		return packedToken{}, say(latchkey.ErrInvalid, "token %q: %v", t.ID, err)
+		return packedTokenRow{}, contractError(latchkey.ErrInvalid, "token %q: %v", t.ID, err)
 	}
-	return packedToken{[]any{int64(t.Kind), t.Parent, t.Origin, t.Name, t.Client.ID, micros(t.Created),
-		micros(t.Validity.NotBefore), micros(t.Validity.NotAfter), int64(t.Validity.Idle), flag(t.Disabled), micros(t.Revoked),
+	return packedTokenRow{[]any{int64(t.Kind), t.Parent, t.Origin, t.Name, t.Client.ID, micros(t.Created),
+		micros(t.Validity.NotBefore), micros(t.Validity.NotAfter), int64(t.Validity.Idle), boolInt(t.Disabled), micros(t.Revoked),
 		t.Hint, int64(t.OwnerVersion), record}, record}, nil
 }
 
@@ -209,19 +209,19 @@ func (r *roleRow) role() latchkey.Role {
 }
 
 // texts says that JSON keeps all of a list as it is.
-func texts(list []string) bool {
+func allUTF8(list []string) bool {
 	return !slices.ContainsFunc(list, func(s string) bool { return !utf8.ValidString(s) })
 }
 
 func roleArgs(r *latchkey.Role) ([]any, error) {
-	if !texts(r.Inherits) {
-		return nil, say(latchkey.ErrInvalid, "role %q: an inherited role that is not UTF-8", r.ID)
+	if !allUTF8(r.Inherits) {
+		return nil, contractError(latchkey.ErrInvalid, "role %q: an inherited role that is not UTF-8", r.ID)
 	}
 	body, err := json.Marshal(roleBody{r.Inherits, r.Permissions, r.Boundary})
 	if err != nil {
-		return nil, say(latchkey.ErrInvalid, "role %q: %v", r.ID, err)
+		return nil, contractError(latchkey.ErrInvalid, "role %q: %v", r.ID, err)
 	}
-	return []any{r.Origin, r.Name, flag(r.InheritDenies), blob(r.Extra), body}, nil
+	return []any{r.Origin, r.Name, boolInt(r.InheritDenies), nullBytes(r.Extra), body}, nil
 }
 
 // ownerColumns may all be NULL, from a LEFT JOIN: then there is no record.
@@ -269,7 +269,7 @@ func ownerArgs(o *latchkey.Owner) ([]any, error) {
 		boundary, err = json.Marshal(o.Boundary)
 	}
 	if err != nil {
-		return nil, say(latchkey.ErrInvalid, "owner %q: %v", o.ID, err)
+		return nil, contractError(latchkey.ErrInvalid, "owner %q: %v", o.ID, err)
 	}
-	return []any{flag(o.Disabled), micros(o.NotBefore), int64(o.Since), boundary, blob(o.Extra), body}, nil
+	return []any{boolInt(o.Disabled), micros(o.NotBefore), int64(o.Since), boundary, nullBytes(o.Extra), body}, nil
 }

@@ -28,19 +28,19 @@ func NewReplica(ctx context.Context, db *sql.DB, d latchkey.Dialect) (*Replica, 
 	if err != nil {
 		return nil, err
 	}
-	err = retrying(ctx, s.dialect.retry, func() error {
-		if err := s.dialect.check(ctx, db); err != nil && !errors.Is(err, errStandby) {
+	err = retry(ctx, s.dialect.isRetryable, func() error {
+		if err := s.dialect.checkEngine(ctx, db); err != nil && !errors.Is(err, errStandby) {
 			return err
 		}
-		if s.dialect.session != nil {
-			if err := s.dialect.session(ctx, db, false); err != nil {
+		if s.dialect.checkSession != nil {
+			if err := s.dialect.checkSession(ctx, db, false); err != nil {
 				return err
 			}
 		}
 		return s.checkVersion(ctx, steps)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("latchkey/sqlstore: %w", explained(err))
+		return nil, fmt.Errorf("latchkey/sqlstore: %w", explainError(err))
 	}
 	return &Replica{s}, nil
 }

@@ -20,7 +20,7 @@ type rule struct {
 	name   string
 	wrong  func(value string) bool
 	why    string // continues "it is …, and"
-	mend   string
+	fix    string
 	number bool // 0 and 1 are not off and on
 	writes bool // it matters to who writes only
 }
@@ -42,7 +42,7 @@ func below(least float64) func(string) bool {
 }
 
 // less is below for numbers of which 0 is the least.
-func less(least float64) func(string) bool {
+func lessThan(least float64) func(string) bool {
 	return func(v string) bool {
 		n, err := strconv.ParseFloat(v, 64)
 		return err == nil && n < least
@@ -60,7 +60,7 @@ func (s settings) refuse(rules []rule, writes bool) error {
 				value = strings.ToLower(value)
 			}
 			return fmt.Errorf("%s is %s, and %s: %s", r.name, cmp.Or(value, "empty"), r.why,
-				cmp.Or(r.mend, "take it out of the DSN, or off the user or the server"))
+				cmp.Or(r.fix, "take it out of the DSN, or off the user or the server"))
 		}
 	}
 	return nil
@@ -82,34 +82,34 @@ const unlimited = "18446744073709551615"
 
 var mysqlRules = []rule{
 	{name: "autocommit", wrong: is("off", "0"), why: "a read would see what was long ago",
-		mend: "take autocommit=0 out of the DSN"},
+		fix: "take autocommit=0 out of the DSN"},
 	{name: "sql_mode", wrong: sqlMode("EMPTY_STRING_IS_NULL"), why: "an empty text would be no text at all",
-		mend: "take EMPTY_STRING_IS_NULL out of it, on the server or in the DSN"},
+		fix: "take EMPTY_STRING_IS_NULL out of it, on the server or in the DSN"},
 	{name: "sql_mode", wrong: sqlMode("ORACLE"), why: "statements would mean something else",
-		mend: "take ORACLE out of it, on the server or in the DSN"},
+		fix: "take ORACLE out of it, on the server or in the DSN"},
 	{name: "sql_mode", wrong: sqlMode("MSSQL"), why: "statements would mean something else",
-		mend: "take MSSQL out of it, on the server or in the DSN"},
+		fix: "take MSSQL out of it, on the server or in the DSN"},
 	{name: "sql_mode", wrong: func(mode string) bool {
 		return !sqlMode("STRICT_TRANS_TABLES")(mode) && !sqlMode("STRICT_ALL_TABLES")(mode)
-	}, why: "a value that is too long would be cut", mend: "add STRICT_TRANS_TABLES to it, on the server or in the DSN"},
+	}, why: "a value that is too long would be cut", fix: "add STRICT_TRANS_TABLES to it, on the server or in the DSN"},
 	{name: "sql_safe_updates", wrong: is("on", "1"),
 		why: "changes that the server finds too wide would fail", writes: true},
 	{name: "sql_select_limit", number: true, wrong: isNot(unlimited),
 		why: "what is read would be cut off without a word"},
 	{name: "sql_big_selects", wrong: is("off", "0"), why: "a read that the server finds too large would fail"},
-	{name: "max_recursive_iterations", number: true, wrong: less(1000),
-		why:  "the roles that a role inherits would be cut off without a word",
-		mend: "set it to 1000 or more"},
-	{name: "cte_max_recursion_depth", number: true, wrong: less(1000),
-		why:  "a role that inherits from many could not be read",
-		mend: "set it to 1000 or more"},
-	{name: "max_sort_length", number: true, wrong: less(1024),
-		why:  "long names would come in the wrong order, and listings miss some",
-		mend: "set it to 1024 or more"},
+	{name: "max_recursive_iterations", number: true, wrong: lessThan(1000),
+		why: "the roles that a role inherits would be cut off without a word",
+		fix: "set it to 1000 or more"},
+	{name: "cte_max_recursion_depth", number: true, wrong: lessThan(1000),
+		why: "a role that inherits from many could not be read",
+		fix: "set it to 1000 or more"},
+	{name: "max_sort_length", number: true, wrong: lessThan(1024),
+		why: "long names would come in the wrong order, and listings miss some",
+		fix: "set it to 1024 or more"},
 	{name: "max_statement_time", number: true, wrong: below(1),
-		why: "statements would be cut off", mend: "set it to 0, or to a second and more"},
+		why: "statements would be cut off", fix: "set it to 0, or to a second and more"},
 	{name: "max_execution_time", number: true, wrong: below(1000),
-		why: "reads would be cut off", mend: "set it to 0, or to 1000 and more"},
+		why: "reads would be cut off", fix: "set it to 0, or to 1000 and more"},
 	{name: "completion_type", wrong: func(v string) bool { return !is("no_chain", "0")(v) },
 		why: "each commit would begin another transaction, in which reads see what was long ago"},
 	{name: "unique_checks", wrong: is("off", "0"), why: "two roles could have one name", writes: true},
@@ -158,7 +158,7 @@ func sessionMySQL(ctx context.Context, db *sql.DB, writes bool) error {
 }
 
 // standsStill refuses a session whose clock does not go. SYSDATE is the clock itself, whatever the session says.
-func standsStill(ctx context.Context, db *sql.DB) error {
+func checkClockRuns(ctx context.Context, db *sql.DB) error {
 	var stands bool
 	err := db.QueryRowContext(ctx, `SELECT ABS(TIMESTAMPDIFF(SECOND, NOW(), SYSDATE())) > 60`).Scan(&stands)
 	if err == nil && stands {
@@ -187,14 +187,14 @@ func (s settings) refuseMySQL(writes bool) error {
 var postgresRules = []rule{
 	{name: "default_transaction_read_only", wrong: is("on"), why: "the database cannot be written", writes: true},
 	{name: "statement_timeout", number: true, wrong: below(1000), why: "statements would be cut off",
-		mend: "set it to 0, or to a second and more"},
+		fix: "set it to 0, or to a second and more"},
 	{name: "transaction_timeout", number: true, wrong: below(1000), why: "transactions would be cut off",
-		mend: "set it to 0, or to a second and more"},
+		fix: "set it to 0, or to a second and more"},
 	{name: "idle_in_transaction_session_timeout", number: true, wrong: below(1000),
-		why:  "transactions would be cut off between statements",
-		mend: "set it to 0, or to a second and more", writes: true},
+		why: "transactions would be cut off between statements",
+		fix: "set it to 0, or to a second and more", writes: true},
 	{name: "client_encoding", wrong: isNot("UTF8"),
-		why: "text would be translated", mend: "set client_encoding=UTF8 in the DSN"},
+		why: "text would be translated", fix: "set client_encoding=UTF8 in the DSN"},
 	{name: "array_nulls", wrong: is("off"), why: "what is missing would be written as the text NULL", writes: true},
 	{name: "zero_damaged_pages", wrong: is("on"), why: "records on a damaged page would vanish without a word"},
 	{name: "ignore_checksum_failure", wrong: is("on"), why: "a damaged page would be read as if it were whole"},

@@ -7,7 +7,7 @@ import (
 )
 
 // Settings that cannot be had on the servers of the tests.
-func TestSettingsAreRefused(t *testing.T) {
+func TestSessionSettings(t *testing.T) {
 	good := settings{"sql_mode": "STRICT_TRANS_TABLES", "sql_select_limit": unlimited, "max_statement_time": "0.000000",
 		"character_set_client": "utf8mb4", "character_set_connection": "utf8mb4"}
 	require.NoError(t, good.refuseMySQL(true))

@@ -17,34 +17,34 @@ var sqlite = dialect{
 	dir:            "migrations/sqlite",
 	begin:          beginSQLite,
 	lockMigrations: beginSQLiteMigration,
-	retry:          busySQLite,
-	check:          checkSQLite,
+	isRetryable:    isBusySQLite,
+	checkEngine:    checkSQLite,
 	migrate:        migrateAtOnce,
 	tables:         `SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'latchkey!_%' ESCAPE '!' ORDER BY name`,
-	spoilt:         spoiltSQLite,
+	tableFaults:    sqliteTableFaults,
 	columns:        sqliteColumns,
-	fits:           sqliteFits,
+	fieldKinds:     sqliteFits,
 	probe:          sqliteProbe,
-	keepsText:      true,
-	unzoned: map[kind]string{
+	timesAsText:    true,
+	timeFix: map[kind]string{
 		kindText: "take what converts texts and times out of the DSN",
 		kindDate: "declare the column TEXT, and write 2026-11-22",
 		kindDateTime: "with modernc.org/sqlite set _time_format=sqlite, and nothing else that converts times, in the DSN; " +
 			"or declare the column TEXT, and write RFC 3339",
 	},
-	quotes:       map[byte]byte{'"': '"', '`': '`', '[': ']'},
-	writers:      1, // its lock keeps every other writer out, so no row needs one
-	groupCommit:  true,
-	prepares:     true,
-	insertOrUndo: `INSERT OR FAIL`, // without notes of how to undo the statement alone
-	rowList:      `VALUES `,
-	returning:    true,
-	ifAbsent:     ` ON CONFLICT DO NOTHING`,
-	onTaken:      func(key, set string) string { return ` ON CONFLICT (` + key + `) DO UPDATE SET ` + set },
-	advance:      advanceSQLite,
-	join:         func(parts ...string) string { return `CAST(` + strings.Join(parts, ` || `) + ` AS BLOB)` },
-	clock:        noClock,
-	startsWith:   func(column string) string { return `substr(CAST(` + column + ` AS BLOB), 1, ?) = ?` },
+	quotes:           map[byte]byte{'"': '"', '`': '`', '[': ']'},
+	writers:          1, // its lock keeps every other writer out, so no row needs one
+	groupCommit:      true,
+	prepares:         true,
+	insertOrFail:     `INSERT OR FAIL`, // without notes of how to undo the statement alone
+	rowList:          `VALUES `,
+	returning:        true,
+	ifAbsent:         ` ON CONFLICT DO NOTHING`,
+	onConflictUpdate: func(key, set string) string { return ` ON CONFLICT (` + key + `) DO UPDATE SET ` + set },
+	advanceEpoch:     advanceSQLite,
+	concat:           func(parts ...string) string { return `CAST(` + strings.Join(parts, ` || `) + ` AS BLOB)` },
+	clock:            noClock,
+	startsWith:       func(column string) string { return `substr(CAST(` + column + ` AS BLOB), 1, ?) = ?` },
 }
 
 // beginSQLite takes the write lock before anything is read: a transaction that read first could not be upgraded
@@ -76,21 +76,21 @@ func beginSQLite(ctx context.Context, db *sql.DB) (_ transaction, err error) {
 	}
 	committed := false
 	return transaction{
-		on:   tx,
-		bind: func(ctx context.Context, stmt *sql.Stmt) *sql.Stmt { return tx.StmtContext(ctx, stmt) },
+		executor: tx,
+		bindStmt: func(ctx context.Context, stmt *sql.Stmt) *sql.Stmt { return tx.StmtContext(ctx, stmt) },
 		commit: func(ctx context.Context) error {
 			// Past the point of return: nobody's deadline may tear the commit.
 			ctx = context.WithoutCancel(ctx)
 			// Without WAL a reader may keep the commit waiting: tried again, the transaction stays open and keeps new readers
 			// out. A driver's own Commit would roll back instead, and busy readers would starve every writer.
-			err := retrying(ctx, busySQLite, func() error {
+			err := retry(ctx, isBusySQLite, func() error {
 				_, err := tx.ExecContext(ctx, "COMMIT")
 				return err
 			})
 			committed = err == nil
 			return err
 		},
-		end: func() {
+		release: func() {
 			_ = tx.Rollback() // after a commit there is nothing left to roll back: it only lets go of the connection
 			if !committed {
 				rollbackSQLite(ctx, conn)
@@ -113,13 +113,13 @@ func beginSQLiteMigration(ctx context.Context, db *sql.DB) (transaction, error) 
 	}
 	committed := false
 	return transaction{
-		on: conn,
+		executor: conn,
 		commit: func(ctx context.Context) error {
 			_, err := conn.ExecContext(context.WithoutCancel(ctx), "COMMIT")
 			committed = err == nil
 			return err
 		},
-		end: func() {
+		release: func() {
 			if !committed {
 				rollbackSQLite(ctx, conn)
 			}
@@ -133,13 +133,13 @@ func rollbackSQLite(ctx context.Context, conn *sql.Conn) {
 	// On a context of its own: the caller's may be over.
 	_, err := conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
 	if err != nil && !strings.Contains(err.Error(), "no transaction is active") {
-		dropConn(conn)
+		discardConn(conn)
 	}
 }
 
 // busySQLite knows SQLITE_BUSY (5) and SQLITE_LOCKED (6) and their extended codes (261, 262, 517 …) by the number, where
 // the driver's error tells it, or by SQLite's own words.
-func busySQLite(err error) bool {
+func isBusySQLite(err error) bool {
 	if code, ok := sqliteCode(err); ok {
 		return code&0xff == 5 || code&0xff == 6
 	}
@@ -150,9 +150,9 @@ func busySQLite(err error) bool {
 func advanceSQLite(t *tx, p *plan, rows []latchkey.Change) (epoch uint64, err error) {
 	found, err := t.row(`UPDATE latchkey_epoch SET epoch = epoch + 1 WHERE id = 1 RETURNING epoch`, nil, &epoch)
 	if err != nil || !found {
-		return 0, orMissing(err, epochRow)
+		return 0, orRowMissing(err, epochRow)
 	}
-	return epoch, t.listChanges(p, epoch, rows)
+	return epoch, t.recordChanges(p, epoch, rows)
 }
 
 // sqliteCode asks the error for its number, which may be an extended one, without importing a driver.
@@ -212,11 +212,11 @@ func checkSQLite(ctx context.Context, db *sql.DB) error {
 		return errors.New("read_uncommitted is on, and with a shared cache a read would see what is never committed: " +
 			"take it out of the DSN")
 	}
-	return checkMemory(ctx, db)
+	return checkInMemory(ctx, db)
 }
 
 // checkMemory refuses a pool whose connections would each open a database of their own.
-func checkMemory(ctx context.Context, db *sql.DB) error {
+func checkInMemory(ctx context.Context, db *sql.DB) error {
 	if db.Stats().MaxOpenConnections == 1 {
 		return nil
 	}

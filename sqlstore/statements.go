@@ -20,7 +20,7 @@ func (s *Store) stmt(ctx context.Context, text string) (*sql.Stmt, error) {
 		return stmt, nil
 	}
 	// Prepared outside the lock: a full pool must not stop callers whose statement is there. The loser of a race closes.
-	fresh, err := s.db.PrepareContext(ctx, s.text(text))
+	fresh, err := s.db.PrepareContext(ctx, s.render(text))
 	if err != nil {
 		return nil, err
 	}
@@ -37,15 +37,15 @@ func (s *Store) stmt(ctx context.Context, text string) (*sql.Stmt, error) {
 }
 
 // text is a statement as the engine wants it. Only for texts of which there are few.
-func (s *Store) text(text string) string {
+func (s *Store) render(text string) string {
 	if !s.dialect.numbered {
 		return text
 	}
-	if known, ok := s.texts.Load(text); ok {
+	if known, ok := s.rendered.Load(text); ok {
 		return known.(string)
 	}
-	own := s.dialect.text(text)
-	s.texts.Store(text, own)
+	own := s.dialect.render(text)
+	s.rendered.Store(text, own)
 	return own
 }
 
@@ -85,7 +85,7 @@ func (s *Store) prepareWanted(ctx context.Context) {
 // each runs a query and calls scan for each row. Only for texts of which there are few.
 func (s *Store) each(ctx context.Context, text string, args []any, scan func(*sql.Rows) error) error {
 	if !s.dialect.prepares {
-		rows, err := s.db.QueryContext(ctx, s.text(text), args...)
+		rows, err := s.db.QueryContext(ctx, s.render(text), args...)
 		return eachRow(rows, err, scan)
 	}
 	stmt, err := s.stmt(ctx, text)
@@ -106,7 +106,7 @@ func (s *Store) first(ctx context.Context, text string, args []any, dest ...any)
 			rows, err = stmt.QueryContext(ctx, args...)
 		}
 	} else {
-		rows, err = s.db.QueryContext(ctx, s.text(text), args...)
+		rows, err = s.db.QueryContext(ctx, s.render(text), args...)
 	}
 	if err != nil {
 		return false, err
@@ -123,7 +123,7 @@ func (s *Store) first(ctx context.Context, text string, args []any, dest ...any)
 
 // eachUnprepared is each for texts that depend on what is asked.
 func (s *Store) eachUnprepared(ctx context.Context, text string, args []any, scan func(*sql.Rows) error) error {
-	rows, err := s.db.QueryContext(ctx, s.dialect.text(text), args...)
+	rows, err := s.db.QueryContext(ctx, s.dialect.render(text), args...)
 	return eachRow(rows, err, scan)
 }
 
@@ -141,11 +141,11 @@ func eachRow(rows *sql.Rows, err error, scan func(*sql.Rows) error) error {
 	return errors.Join(rows.Err(), rows.Close())
 }
 
-type queryer interface {
+type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
-func queryStrings(ctx context.Context, q queryer, query string, args ...any) ([]string, error) {
+func queryStrings(ctx context.Context, q querier, query string, args ...any) ([]string, error) {
 	var out []string
 	rows, err := q.QueryContext(ctx, query, args...)
 	err = eachRow(rows, err, func(rows *sql.Rows) error {
@@ -170,7 +170,7 @@ func (f *filter) and(condition string, args ...any) {
 	f.args = append(f.args, args...)
 }
 
-func anys[T any](list []T, f func(T) any) []any {
+func anySlice[T any](list []T, f func(T) any) []any {
 	out := make([]any, len(list))
 	for i, v := range list {
 		out[i] = f(v)
@@ -189,6 +189,6 @@ func padded[T any](list []T) []T {
 }
 
 // dropConn takes a connection out of the pool for good.
-func dropConn(conn *sql.Conn) {
+func discardConn(conn *sql.Conn) {
 	_ = conn.Raw(func(any) error { return driver.ErrBadConn })
 }

@@ -23,14 +23,14 @@ type Options struct {
 
 // Store is a latchkey.Store over database/sql. Make it with [New]. Safe for concurrent use.
 type Store struct {
-	db      *sql.DB
-	dialect *dialect
-	clock   func() time.Time
-	writing chan struct{} // holds a token for each who writes
-	queue   queue
-	memory  *memory
-	texts   sync.Map // of statements, as the engine wants them
-	heard   atomic.Pointer[heard]
+	db         *sql.DB
+	dialect    *dialect
+	clock      func() time.Time
+	writeSlots chan struct{} // holds a token for each who writes
+	queue      queue
+	cache      *recordCache
+	rendered   sync.Map // of statements, as the engine wants them
+	lastClock  atomic.Pointer[clockReading]
 
 	mu     sync.RWMutex
 	stmts  map[string]*sql.Stmt
@@ -51,8 +51,8 @@ func New(ctx context.Context, db *sql.DB, d latchkey.Dialect, opts *Options) (*S
 	if err != nil {
 		return nil, err
 	}
-	if err := retrying(ctx, s.dialect.retry, func() error { return s.check(ctx, steps, opts) }); err != nil {
-		return nil, fmt.Errorf("latchkey/sqlstore: %w", explained(err))
+	if err := retry(ctx, s.dialect.isRetryable, func() error { return s.check(ctx, steps, opts) }); err != nil {
+		return nil, fmt.Errorf("latchkey/sqlstore: %w", explainError(err))
 	}
 	return s, nil
 }
@@ -67,12 +67,12 @@ func newStore(db *sql.DB, d latchkey.Dialect, opts *Options) (*Store, []migratio
 	}
 	steps, err := migrationSteps(dia)
 	return &Store{
-		db:      db,
-		dialect: dia,
-		clock:   opts.Clock,
-		writing: make(chan struct{}, dia.writers),
-		memory:  newMemory(),
-		stmts:   map[string]*sql.Stmt{},
+		db:         db,
+		dialect:    dia,
+		clock:      opts.Clock,
+		writeSlots: make(chan struct{}, dia.writers),
+		cache:      newRecordCache(),
+		stmts:      map[string]*sql.Stmt{},
 	}, steps, err
 }
 
@@ -86,11 +86,11 @@ func (s *Store) checkVersion(ctx context.Context, steps []migrationStep) error {
 }
 
 func (s *Store) check(ctx context.Context, steps []migrationStep, opts *Options) error {
-	if err := s.dialect.fit(ctx, s.db); err != nil {
+	if err := s.dialect.checkServer(ctx, s.db); err != nil {
 		return err
 	}
-	if s.dialect.node != nil {
-		clustered, err := s.dialect.node(ctx, s.db, opts)
+	if s.dialect.checkNode != nil {
+		clustered, err := s.dialect.checkNode(ctx, s.db, opts)
 		if err != nil {
 			return err
 		}
@@ -107,11 +107,11 @@ func (s *Store) check(ctx context.Context, steps []migrationStep, opts *Options)
 	if err != nil {
 		return fmt.Errorf("the database cannot be written (is the file, its directory or the connection read-only?): %w", err)
 	}
-	defer tx.end()
-	if _, err := tx.on.ExecContext(ctx, "UPDATE latchkey_epoch SET epoch = epoch WHERE id = 1"); err != nil {
+	defer tx.release()
+	if _, err := tx.executor.ExecContext(ctx, "UPDATE latchkey_epoch SET epoch = epoch WHERE id = 1"); err != nil {
 		return fmt.Errorf("the database cannot be written (is the connection read-only, or the server a standby?): %w", err)
 	}
-	ids, err := queryStrings(ctx, tx.on, "SELECT id FROM latchkey_epoch")
+	ids, err := queryStrings(ctx, tx.executor, "SELECT id FROM latchkey_epoch")
 	if err == nil && len(ids) != 1 {
 		err = errors.New("the row of latchkey_epoch is missing: restore a backup")
 	}
@@ -140,8 +140,10 @@ func (s *Store) isClosed() bool {
 // read runs a read, again while the database is busy, and gives its errors their names. f may run more than once and
 // must start anew each time.
 func (s *Store) read(ctx context.Context, what string, f func() error) error {
-	busy := func(err error) bool { return s.busy(err) && (s.dialect.waited == nil || !s.dialect.waited(err)) }
-	return s.outcome(ctx, what, retrying(ctx, busy, func() error {
+	busy := func(err error) bool {
+		return s.isRetryable(err) && (s.dialect.readWaitTimedOut == nil || !s.dialect.readWaitTimedOut(err))
+	}
+	return s.mapError(ctx, what, retry(ctx, busy, func() error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -156,5 +158,5 @@ func (s *Store) read(ctx context.Context, what string, f func() error) error {
 // that write at once are as fast as many. Who reaches the front commits, where the engine gains by it, for those who
 // queued meanwhile too: one flush to disk serves them all.
 func (s *Store) write(ctx context.Context, what string, apply func(*tx) error) error {
-	return s.outcome(ctx, what, s.enqueue(&job{ctx: ctx, apply: apply, done: make(chan error, 1)}))
+	return s.mapError(ctx, what, s.enqueue(&job{ctx: ctx, apply: apply, done: make(chan error, 1)}))
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // A job whose caller has gone away must not wait in the queue for ever, after it went back there.
-func TestANilDatabaseIsRefused(t *testing.T) {
+func TestNilDatabase(t *testing.T) {
 	_, err := New(context.Background(), nil, latchkey.SQLite, nil)
 	require.ErrorIs(t, err, errNoDB)
 	_, err = NewReplica(context.Background(), nil, latchkey.Postgres)

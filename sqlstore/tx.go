@@ -17,13 +17,13 @@ import (
 type tx struct {
 	store *Store
 	transaction
-	job   *job
-	owned map[string]int64     // owners whose row the job has taken: the number of the last event
-	stmts map[string]*sql.Stmt // bound to this transaction; nil: not prepared
+	job       *job
+	eventSeqs map[string]int64     // owners whose row the job has taken: the number of the last event
+	stmts     map[string]*sql.Stmt // bound to this transaction; nil: not prepared
 }
 
 func (t *tx) run(j *job) error {
-	t.job, t.owned = j, nil
+	t.job, t.eventSeqs = j, nil
 	return j.apply(t)
 }
 
@@ -40,11 +40,11 @@ func (t *tx) dialect() *dialect { return t.store.dialect }
 // bound returns the prepared statement for a text, nil if there is none yet.
 func (t *tx) bound(ctx context.Context, text string) *sql.Stmt {
 	stmt, ok := t.stmts[text]
-	if ok || t.bind == nil {
+	if ok || t.bindStmt == nil {
 		return stmt
 	}
 	if stmt = t.store.prepared(text); stmt != nil {
-		stmt = t.bind(ctx, stmt)
+		stmt = t.bindStmt(ctx, stmt)
 	}
 	if t.stmts == nil {
 		t.stmts = map[string]*sql.Stmt{}
@@ -62,7 +62,7 @@ func (t *tx) result(text string, args ...any) (sql.Result, error) {
 	if stmt := t.bound(ctx, text); stmt != nil {
 		return stmt.ExecContext(ctx, args...)
 	}
-	return t.on.ExecContext(ctx, t.store.text(text), args...)
+	return t.executor.ExecContext(ctx, t.store.render(text), args...)
 }
 
 // exec returns how many rows the statement touched. MySQL counts those only that are no longer what they were.
@@ -78,14 +78,14 @@ func (t *tx) exec(text string, args ...any) (int64, error) {
 // transaction is about to take it, insert waits for its end.
 func (t *tx) insert(text string, args ...any) (int64, error) {
 	n, err := t.exec(text+t.dialect().ifAbsent, args...)
-	if err != nil && t.dialect().taken != nil && t.dialect().taken(err) {
+	if err != nil && t.dialect().isDuplicateKey != nil && t.dialect().isDuplicateKey(err) {
 		return 0, nil
 	}
 	return n, err
 }
 
 // one is exec for a statement that must touch exactly one row of the Store's own.
-func (t *tx) one(text string, args ...any) error {
+func (t *tx) execOne(text string, args ...any) error {
 	n, err := t.exec(text, args...)
 	if err == nil && n != 1 {
 		err = fmt.Errorf("%d rows were touched instead of one", n)
@@ -103,7 +103,7 @@ func (t *tx) each(text string, args []any, scan func(*sql.Rows) error) error {
 		rows, err := stmt.QueryContext(ctx, args...)
 		return eachRow(rows, err, scan)
 	}
-	rows, err := t.on.QueryContext(ctx, t.store.text(text), args...)
+	rows, err := t.executor.QueryContext(ctx, t.store.render(text), args...)
 	return eachRow(rows, err, scan)
 }
 
@@ -122,19 +122,19 @@ func (t *tx) row(text string, args []any, dest ...any) (found bool, err error) {
 // take makes an owner's records this transaction's own until the commit, so that whatever it looks at there, and finds
 // missing, stays so. Shared, others that only add may do so at the same time. Who needs both must not take it shared
 // first: two that did would wait for each other.
-func (t *tx) take(owner string, shared bool) error {
-	if t.dialect().ownedSeq == "" {
+func (t *tx) lockOwner(owner string, shared bool) error {
+	if t.dialect().lockedSeq == "" {
 		return nil
 	}
-	lock := t.dialect().lock
+	lock := t.dialect().forUpdate
 	if shared {
-		lock = t.dialect().share
+		lock = t.dialect().forShare
 	}
-	return t.readOwner(owner, `SELECT `+t.dialect().ownedSeq+` FROM latchkey_event_seqs WHERE owner = ?`+lock)
+	return t.readEventSeq(owner, `SELECT `+t.dialect().lockedSeq+` FROM latchkey_event_seqs WHERE owner = ?`+lock)
 }
 
 // readOwner reads the number of an owner's last event, and makes its row.
-func (t *tx) readOwner(owner, text string) error {
+func (t *tx) readEventSeq(owner, text string) error {
 	for range 2 {
 		var last int64
 		found, err := t.row(text, []any{owner}, &last)
@@ -142,27 +142,27 @@ func (t *tx) readOwner(owner, text string) error {
 			return err
 		}
 		if found {
-			if t.owned == nil {
-				t.owned = map[string]int64{}
+			if t.eventSeqs == nil {
+				t.eventSeqs = map[string]int64{}
 			}
-			t.owned[owner] = last
+			t.eventSeqs[owner] = last
 			return nil
 		}
 		if _, err := t.insert(`INSERT INTO latchkey_event_seqs (owner, seq) VALUES (?, 0)`, owner); err != nil {
 			return err
 		}
 	}
-	return errAgain
+	return errRetry
 }
 
 // takeSeqs raises the number of an owner's last event by n, and returns it.
-func (t *tx) takeSeqs(owner string, n int) (last int64, err error) {
-	if _, ok := t.owned[owner]; !ok {
-		if err := t.readOwner(owner, `SELECT seq FROM latchkey_event_seqs WHERE owner = ?`); err != nil {
+func (t *tx) advanceEventSeq(owner string, n int) (last int64, err error) {
+	if _, ok := t.eventSeqs[owner]; !ok {
+		if err := t.readEventSeq(owner, `SELECT seq FROM latchkey_event_seqs WHERE owner = ?`); err != nil {
 			return 0, err
 		}
 	}
-	last = t.owned[owner] + int64(n)
-	t.owned[owner] = last
-	return last, t.one(`UPDATE latchkey_event_seqs SET seq = ? WHERE owner = ?`, last, owner)
+	last = t.eventSeqs[owner] + int64(n)
+	t.eventSeqs[owner] = last
+	return last, t.execOne(`UPDATE latchkey_event_seqs SET seq = ? WHERE owner = ?`, last, owner)
 }

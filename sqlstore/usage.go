@@ -14,12 +14,12 @@ import (
 // AddUsage implements latchkey.Store.
 func (s *Store) AddUsage(ctx context.Context, b latchkey.UsageBatch) error {
 	if b.ID == ([16]byte{}) {
-		return outcome(ctx, "add usage", say(latchkey.ErrInvalid, "a usage batch needs an ID"))
+		return mapError(ctx, "add usage", contractError(latchkey.ErrInvalid, "a usage batch needs an ID"))
 	}
 	rows, last := slices.Clone(b.Rows), slices.Clone(b.Last)
 	for _, r := range rows {
 		if r.Count < 0 || r.Credits < 0 {
-			return outcome(ctx, "add usage", say(latchkey.ErrInvalid, "usage of less than nothing"))
+			return mapError(ctx, "add usage", contractError(latchkey.ErrInvalid, "usage of less than nothing"))
 		}
 	}
 	// Sorted: two batches always take their locks in one order.
@@ -35,10 +35,10 @@ func (s *Store) AddUsage(ctx context.Context, b latchkey.UsageBatch) error {
 		if err != nil || n == 0 {
 			return err // added before
 		}
-		if err := t.insertRows(rowset{usageRows, sumUsage(rows)}); err != nil {
+		if err := t.insertRows(bulkRows{usageRows, sumUsage(rows)}); err != nil {
 			return err
 		}
-		return t.raiseUsed(latestUses(last))
+		return t.raiseLastUsed(latestPerToken(last))
 	})
 }
 
@@ -54,7 +54,7 @@ func sumUsage(rows []latchkey.UsageRow) (out [][]any) {
 			if other.Count, other.Credits = 0, 0; other != key {
 				break
 			}
-			r.Count, r.Credits = addUp(r.Count, count), addUp(r.Credits, credits)
+			r.Count, r.Credits = addSaturating(r.Count, count), addSaturating(r.Credits, credits)
 		}
 		out = append(out, []any{r.Owner, r.Day, r.TokenID, r.ClientID, r.Meter, r.Endpoint, r.Count, int64(r.Credits)})
 	}
@@ -62,7 +62,7 @@ func sumUsage(rows []latchkey.UsageRow) (out [][]any) {
 }
 
 // addUp adds and stops at the end of the range.
-func addUp[N ~int64](a, b N) N {
+func addSaturating[N ~int64](a, b N) N {
 	if a > math.MaxInt64-b {
 		return math.MaxInt64
 	}
@@ -70,7 +70,7 @@ func addUp[N ~int64](a, b N) N {
 }
 
 // latestUses is sorted last uses, each token once.
-func latestUses(last []latchkey.LastUsed) (out []latchkey.LastUsed) {
+func latestPerToken(last []latchkey.LastUsed) (out []latchkey.LastUsed) {
 	for _, l := range last {
 		if n := len(out); n > 0 && out[n-1].Owner == l.Owner && out[n-1].TokenID == l.TokenID {
 			if l.At.After(out[n-1].At) {
@@ -84,14 +84,14 @@ func latestUses(last []latchkey.LastUsed) (out []latchkey.LastUsed) {
 }
 
 // maxUses is how many tokens one statement touches.
-const maxUses = 64
+const maxLastUsed = 64
 
 // raiseUsed writes last uses, sorted by token, in few statements of few shapes.
-func (t *tx) raiseUsed(last []latchkey.LastUsed) error {
+func (t *tx) raiseLastUsed(last []latchkey.LastUsed) error {
 	if t.dialect().arrays {
-		return t.raiseUsedArrays(last)
+		return t.raiseLastUsedArrays(last)
 	}
-	for size := maxUses; len(last) > 0; last = last[size:] {
+	for size := maxLastUsed; len(last) > 0; last = last[size:] {
 		for size > len(last) {
 			size /= 2
 		}
@@ -115,7 +115,7 @@ func (t *tx) raiseUsed(last []latchkey.LastUsed) error {
 			AND (used IS NULL OR used < CASE id`+when+` END)`, slices.Concat(at, pairs, at)...)
 		if err == nil {
 			_, err = t.exec(`UPDATE latchkey_secrets SET found = `+
-				t.dialect().join(`CASE token_id`+when+` END`, `COALESCE(substr(found, 9), '')`)+` WHERE (owner, token_id)`+in+`
+				t.dialect().concat(`CASE token_id`+when+` END`, `COALESCE(substr(found, 9), '')`)+` WHERE (owner, token_id)`+in+`
 				AND substr(found, 1, 8) < CASE token_id`+when+` END`, slices.Concat(packed, pairs, packed)...)
 		}
 		if err != nil {
@@ -126,7 +126,7 @@ func (t *tx) raiseUsed(last []latchkey.LastUsed) error {
 }
 
 // raiseUsedArrays takes the locks in the order of the tokens, as every transaction does.
-func (t *tx) raiseUsedArrays(last []latchkey.LastUsed) error {
+func (t *tx) raiseLastUsedArrays(last []latchkey.LastUsed) error {
 	if len(last) == 0 {
 		return nil
 	}
@@ -150,9 +150,9 @@ func (t *tx) raiseUsedArrays(last []latchkey.LastUsed) error {
 }
 
 // usageRows add up. A count stops at the end of its range: one that wrapped around would be a negative one.
-var usageRows = newTable("latchkey_usage", `owner text, day text, token_id text, client_id text, meter text, endpoint text,
+var usageRows = newBulkTable("latchkey_usage", `owner text, day text, token_id text, client_id text, meter text, endpoint text,
 	count bigint, credits bigint`, func(d *dialect) string {
-	return d.onTaken("owner, day, token_id, client_id, meter, endpoint",
+	return d.onConflictUpdate("owner, day, token_id, client_id, meter, endpoint",
 		`count = CASE WHEN latchkey_usage.count > 9223372036854775807 - excluded.count THEN 9223372036854775807
 			ELSE latchkey_usage.count + excluded.count END,
 		credits = CASE WHEN latchkey_usage.credits > 9223372036854775807 - excluded.credits THEN 9223372036854775807
@@ -169,16 +169,16 @@ func (s *Store) Usage(ctx context.Context, owner string, q latchkey.UsageQuery) 
 	for _, by := range q.By {
 		column, ok := usageColumns[by]
 		if !ok || slices.Contains(columns, column) {
-			return nil, outcome(ctx, "sum usage", say(latchkey.ErrInvalid, "cannot group usage by %q", by))
+			return nil, mapError(ctx, "sum usage", contractError(latchkey.ErrInvalid, "cannot group usage by %q", by))
 		}
 		columns = append(columns, column)
 	}
 	var f filter
 	if len(q.TokenIDs) > 0 {
-		f.and("token_id IN ?", anys(q.TokenIDs, asAny)...)
+		f.and("token_id IN ?", anySlice(q.TokenIDs, asAny)...)
 	}
 	if len(q.Meters) > 0 {
-		f.and("meter IN ?", anys(q.Meters, asAny)...)
+		f.and("meter IN ?", anySlice(q.Meters, asAny)...)
 	}
 	if q.ClientID != "" {
 		f.and("client_id = ?", q.ClientID)
@@ -213,7 +213,7 @@ func (s *Store) Usage(ctx context.Context, owner string, q latchkey.UsageQuery) 
 					"endpoint": &row.Endpoint, "day": &row.Day}[column])
 			}
 			err := rows.Scan(dest...)
-			row.Count, row.Credits = whole(count), latchkey.Credits(whole(credits))
+			row.Count, row.Credits = joinHalves(count), latchkey.Credits(joinHalves(credits))
 			out = append(out, row)
 			return err
 		})
@@ -225,7 +225,7 @@ func (s *Store) Usage(ctx context.Context, owner string, q latchkey.UsageQuery) 
 }
 
 // whole puts together the sums of upper and lower halves.
-func whole(halves [2]int64) int64 {
+func joinHalves(halves [2]int64) int64 {
 	high := halves[0] + halves[1]>>32
 	if high > math.MaxInt32 {
 		return math.MaxInt64

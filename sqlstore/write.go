@@ -14,16 +14,16 @@ import (
 func (s *Store) Write(ctx context.Context, w latchkey.Write) (uint64, error) {
 	p, err := newPlan(&w)
 	if err != nil {
-		return 0, outcome(ctx, "write", err)
+		return 0, mapError(ctx, "write", err)
 	}
 	j := &job{ctx: ctx, done: make(chan error, 1), apply: func(t *tx) (err error) {
 		p.epoch, err = t.apply(p)
 		return err
 	}}
-	if (s.dialect.minters > 0 || s.dialect.groupCommit) && p.mints() {
+	if (s.dialect.mintWorkers > 0 || s.dialect.groupCommit) && p.onlyMints() {
 		j.mint = p
 	}
-	if err := s.outcome(ctx, "write", s.enqueue(j)); err != nil {
+	if err := s.mapError(ctx, "write", s.enqueue(j)); err != nil {
 		return 0, err // without a look at p: after a deadline somebody may still be at work on it
 	}
 	return p.epoch, nil
@@ -33,7 +33,7 @@ func (s *Store) Write(ctx context.Context, w latchkey.Write) (uint64, error) {
 // caller, who may be gone before it ends.
 type plan struct {
 	w      latchkey.Write // its records only for their ids and versions
-	tokens []packedToken
+	tokens []packedTokenRow
 	roles  [][]any
 	owner  []any
 	epoch  uint64
@@ -41,7 +41,7 @@ type plan struct {
 
 func newPlan(w *latchkey.Write) (*plan, error) {
 	if w.ID == ([16]byte{}) {
-		return nil, say(latchkey.ErrInvalid, "a write needs an ID")
+		return nil, contractError(latchkey.ErrInvalid, "a write needs an ID")
 	}
 	p := &plan{w: *w}
 	// In id order, as every transaction takes them: two that met in opposite orders would wait for each other.
@@ -50,9 +50,9 @@ func newPlan(w *latchkey.Write) (*plan, error) {
 	for i := range p.w.Tokens {
 		t := &p.w.Tokens[i]
 		if t.Owner != w.Owner {
-			return nil, errForeign
+			return nil, errOtherOwner
 		}
-		packed, err := pack(t)
+		packed, err := packTokenRow(t)
 		if err != nil {
 			return nil, err
 		}
@@ -62,7 +62,7 @@ func newPlan(w *latchkey.Write) (*plan, error) {
 	for i := range p.w.Roles {
 		r := &p.w.Roles[i]
 		if r.Owner != w.Owner {
-			return nil, errForeign
+			return nil, errOtherOwner
 		}
 		args, err := roleArgs(r)
 		if err != nil {
@@ -73,7 +73,7 @@ func newPlan(w *latchkey.Write) (*plan, error) {
 	}
 	if w.OwnerRecord != nil {
 		if w.OwnerRecord.ID != w.Owner {
-			return nil, errForeign
+			return nil, errOtherOwner
 		}
 		args, err := ownerArgs(w.OwnerRecord)
 		if err != nil {
@@ -86,7 +86,7 @@ func newPlan(w *latchkey.Write) (*plan, error) {
 	for i := range p.w.Secrets {
 		c := &p.w.Secrets[i]
 		if c.Add == nil && c.Retire == zeroDigest || c.Replace && (c.Add == nil || c.Retire == zeroDigest) {
-			return nil, say(latchkey.ErrInvalid, "a secret change that changes nothing")
+			return nil, contractError(latchkey.ErrInvalid, "a secret change that changes nothing")
 		}
 		if c.Add != nil {
 			add := *c.Add
@@ -116,8 +116,8 @@ func newPlan(w *latchkey.Write) (*plan, error) {
 }
 
 var (
-	errForeign = say(latchkey.ErrInvalid, "a write holds a record of another owner")
-	zeroDigest [32]byte
+	errOtherOwner = contractError(latchkey.ErrInvalid, "a write holds a record of another owner")
+	zeroDigest    [32]byte
 )
 
 func sortedRefs(refs []latchkey.Ref) []latchkey.Ref {
@@ -132,7 +132,7 @@ func sortedBy[T any](list []T, id func(*T) string) []T {
 }
 
 // adds says that a Write only adds: whatever its owner has is what it was.
-func (p *plan) adds() bool {
+func (p *plan) onlyAdds() bool {
 	w := &p.w
 	if w.Erase || w.OwnerRecord != nil ||
 		len(w.DeleteTokens)+len(w.DeleteRoles)+len(w.Roles)+len(w.Revocations)+len(w.Events)+len(w.RequireHolders) > 0 {
@@ -162,7 +162,7 @@ func (p *plan) adds() bool {
 // alone, by apply, which names the error.
 
 // mints says that the Write adds new tokens, with what belongs to them, and does nothing else.
-func (p *plan) mints() bool {
+func (p *plan) onlyMints() bool {
 	w := &p.w
 	if !w.Silent || w.Erase || w.OwnerRecord != nil || len(w.Tokens) == 0 ||
 		len(w.DeleteTokens)+len(w.DeleteRoles)+len(w.Roles)+len(w.Revocations)+len(w.RequireHolders) > 0 {
@@ -174,7 +174,7 @@ func (p *plan) mints() bool {
 		}
 	}
 	for i := range w.Secrets {
-		_, inserted := p.inserted(w.Secrets[i].TokenID)
+		_, inserted := p.findToken(w.Secrets[i].TokenID)
 		if w.Secrets[i].Retire != zeroDigest || !inserted {
 			return false
 		}
@@ -183,12 +183,12 @@ func (p *plan) mints() bool {
 }
 
 // inserted finds a token of the Write by its id.
-func (p *plan) inserted(id string) (i int, found bool) {
+func (p *plan) findToken(id string) (i int, found bool) {
 	return slices.BinarySearchFunc(p.w.Tokens, id, func(t latchkey.Token, id string) int { return strings.Compare(t.ID, id) })
 }
 
 // copyOf is what the secrets of the i-th token hold, which the Write puts.
-func (p *plan) copyOf(i int) tokenCopy {
+func (p *plan) tokenCopy(i int) tokenCopy {
 	t := &p.w.Tokens[i]
 	return tokenCopy{packedUsed(t.Used), p.tokens[i].record, int64(t.OwnerVersion)}
 }
@@ -198,7 +198,7 @@ func (s *Store) Once(ctx context.Context, owner string, key [32]byte, until time
 	return s.write(ctx, "once", func(t *tx) error {
 		n, err := t.insert(`INSERT INTO latchkey_once (owner, id, until) VALUES (?, ?, ?)`, owner, key[:], micros(until))
 		if err == nil && n != 1 {
-			err = say(latchkey.ErrExists, "the key was used before")
+			err = contractError(latchkey.ErrExists, "the key was used before")
 		}
 		return err
 	})

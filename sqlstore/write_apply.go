@@ -9,13 +9,13 @@ import (
 )
 
 // changes gathers what the feed will say: each record once.
-type changes struct {
+type changeSet struct {
 	rows     []latchkey.Change
 	listed   map[string]bool // kind and id
 	inserted map[string]bool // tokens nobody can have known
 }
 
-func (c *changes) add(kind latchkey.ChangeKind, id string) {
+func (c *changeSet) add(kind latchkey.ChangeKind, id string) {
 	if kind == latchkey.ChangedToken && c.inserted[id] {
 		return
 	}
@@ -37,26 +37,26 @@ const readEpoch = `SELECT epoch FROM latchkey_epoch WHERE id = 1`
 // epoch.
 func (t *tx) apply(p *plan) (epoch uint64, err error) {
 	w := &p.w
-	isNew, epoch, err := t.noteWrite(w)
+	isNew, epoch, err := t.insertWriteID(w)
 	if err != nil {
 		return 0, err
 	}
 	if !isNew {
 		found, err := t.row(`SELECT epoch FROM latchkey_writes WHERE owner = ? AND id = ?`, []any{w.Owner, w.ID[:]}, &epoch)
 		if err == nil && !found {
-			err = errAgain // purged this moment
+			err = errRetry // purged this moment
 		}
-		if err == nil && t.dialect().vouches {
+		if err == nil && t.dialect().waitsForReplicas {
 			// Whoever repeats a Write wants to hear that it stays. A commit with something in it waits for what is before it.
-			err = t.one(`UPDATE latchkey_writes SET at = at WHERE owner = ? AND id = ?`, w.Owner, w.ID[:])
+			err = t.execOne(`UPDATE latchkey_writes SET at = at WHERE owner = ? AND id = ?`, w.Owner, w.ID[:])
 		}
 		return epoch, err
 	}
-	if err := t.take(w.Owner, p.adds()); err != nil {
+	if err := t.lockOwner(w.Owner, p.onlyAdds()); err != nil {
 		return 0, err
 	}
-	var c changes
-	steps := []func(*plan, *changes) error{
+	var c changeSet
+	steps := []func(*plan, *changeSet) error{
 		t.require, t.putTokens, t.changeSecrets, t.deleteTokens, t.putRoles, t.deleteRoles, t.putOwner, t.putClients,
 		t.revoke, t.erase, t.addEvents,
 	}
@@ -70,17 +70,17 @@ func (t *tx) apply(p *plan) (epoch uint64, err error) {
 		return epoch, nil
 	case len(c.rows) == 0:
 		if found, err := t.row(readEpoch, nil, &epoch); err != nil || !found {
-			return 0, orMissing(err, epochRow)
+			return 0, orRowMissing(err, epochRow)
 		}
-		return epoch, t.noteEpoch(p, epoch)
+		return epoch, t.setWriteEpoch(p, epoch)
 	}
 	// The row of the epoch is the last lock taken and the shortest held: all changes of all tenants meet there, and so
 	// commit in its order.
-	return t.dialect().advance(t, p, c.rows)
+	return t.dialect().advanceEpoch(t, p, c.rows)
 }
 
 // noteWrite inserts the ID of a Write, with the epoch of one that leaves it alone, and says whether it is new.
-func (t *tx) noteWrite(w *latchkey.Write) (isNew bool, epoch uint64, err error) {
+func (t *tx) insertWriteID(w *latchkey.Write) (isNew bool, epoch uint64, err error) {
 	if w.Silent && t.dialect().returning {
 		isNew, err := t.row(`INSERT INTO latchkey_writes (owner, id, epoch, at)
 			SELECT ?, ?, epoch, ? FROM latchkey_epoch WHERE id = 1`+t.dialect().ifAbsent+` RETURNING epoch`,
@@ -90,13 +90,13 @@ func (t *tx) noteWrite(w *latchkey.Write) (isNew bool, epoch uint64, err error) 
 		}
 		found, err := t.row(readEpoch, nil, &epoch)
 		if err == nil && !found {
-			err = orMissing(nil, epochRow)
+			err = orRowMissing(nil, epochRow)
 		}
 		return false, epoch, err
 	}
 	if w.Silent {
 		if found, err := t.row(readEpoch, nil, &epoch); err != nil || !found {
-			return false, 0, orMissing(err, epochRow)
+			return false, 0, orRowMissing(err, epochRow)
 		}
 	}
 	n, err := t.insert(`INSERT INTO latchkey_writes (owner, id, epoch, at) VALUES (?, ?, ?, ?)`,
@@ -105,18 +105,18 @@ func (t *tx) noteWrite(w *latchkey.Write) (isNew bool, epoch uint64, err error) 
 }
 
 // listChanges writes the feed's rows, and the epoch of the write.
-func (t *tx) listChanges(p *plan, epoch uint64, rows []latchkey.Change) error {
+func (t *tx) recordChanges(p *plan, epoch uint64, rows []latchkey.Change) error {
 	if err := t.insertChanges(p, epoch, 0, rows); err != nil {
 		return err
 	}
-	return t.noteEpoch(p, epoch)
+	return t.setWriteEpoch(p, epoch)
 }
 
-func (t *tx) noteEpoch(p *plan, epoch uint64) error {
+func (t *tx) setWriteEpoch(p *plan, epoch uint64) error {
 	if epoch == 0 {
 		return nil // that is what it was inserted with
 	}
-	return t.one(`UPDATE latchkey_writes SET epoch = ? WHERE owner = ? AND id = ?`, int64(epoch), p.w.Owner, p.w.ID[:])
+	return t.execOne(`UPDATE latchkey_writes SET epoch = ? WHERE owner = ? AND id = ?`, int64(epoch), p.w.Owner, p.w.ID[:])
 }
 
 // insertChanges inserts rows, of which the first has the number seq, in few statements of few shapes.
@@ -143,7 +143,7 @@ func (t *tx) insertChanges(p *plan, epoch uint64, seq int, rows []latchkey.Chang
 	return nil
 }
 
-func (t *tx) putOwner(p *plan, c *changes) error {
+func (t *tx) putOwner(p *plan, c *changeSet) error {
 	if p.owner == nil {
 		return nil
 	}
@@ -152,7 +152,7 @@ func (t *tx) putOwner(p *plan, c *changes) error {
 		n, err := t.insert(`INSERT INTO latchkey_owners (owner, version, disabled, not_before, since, boundary, extra, body)
 			VALUES (?, 1, ?, ?, ?, ?, ?, ?)`, append([]any{p.w.Owner}, p.owner...)...)
 		if err == nil && n != 1 {
-			err = say(latchkey.ErrExists, "the owner's record")
+			err = contractError(latchkey.ErrExists, "the owner's record")
 		}
 		return err
 	}
@@ -160,16 +160,16 @@ func (t *tx) putOwner(p *plan, c *changes) error {
 		boundary = ?, extra = ?, body = ? WHERE owner = ? AND version = ?`,
 		append(slices.Clone(p.owner), p.w.Owner, int64(p.w.OwnerRecord.Version))...)
 	if err == nil && n != 1 {
-		err = say(latchkey.ErrConflict, "the owner's record changed since it was read")
+		err = contractError(latchkey.ErrConflict, "the owner's record changed since it was read")
 	}
 	return err
 }
 
-func (t *tx) putClients(p *plan, _ *changes) error {
+func (t *tx) putClients(p *plan, _ *changeSet) error {
 	for _, client := range p.w.Clients {
 		text, write := `INSERT INTO latchkey_clients (owner, id, name) VALUES (?, ?, ?)`, t.insert
 		if client.Name != "" { // otherwise there is no news, and the name that is known stays
-			text, write = text+t.dialect().onTaken("owner, id", "name = excluded.name"), t.exec
+			text, write = text+t.dialect().onConflictUpdate("owner, id", "name = excluded.name"), t.exec
 		}
 		if _, err := write(text, p.w.Owner, client.ID, client.Name); err != nil {
 			return err
@@ -178,7 +178,7 @@ func (t *tx) putClients(p *plan, _ *changes) error {
 	return nil
 }
 
-func (t *tx) revoke(p *plan, c *changes) error {
+func (t *tx) revoke(p *plan, c *changeSet) error {
 	for _, r := range p.w.Revocations {
 		listed := len(c.rows)
 		if c.add(latchkey.ChangedRevocation, r.ID); len(c.rows) > listed {
@@ -196,7 +196,7 @@ var ownedTables = []string{
 	"latchkey_events",
 }
 
-func (t *tx) erase(p *plan, c *changes) error {
+func (t *tx) erase(p *plan, c *changeSet) error {
 	if !p.w.Erase {
 		return nil
 	}
@@ -209,19 +209,19 @@ func (t *tx) erase(p *plan, c *changes) error {
 	return nil
 }
 
-func (t *tx) addEvents(p *plan, _ *changes) error {
+func (t *tx) addEvents(p *plan, _ *changeSet) error {
 	if len(p.w.Events) == 0 {
 		return nil
 	}
-	last, err := t.takeSeqs(p.w.Owner, len(p.w.Events))
+	last, err := t.advanceEventSeq(p.w.Owner, len(p.w.Events))
 	if err != nil {
 		return err
 	}
 	for i, e := range p.w.Events {
 		seq := last - int64(len(p.w.Events)-1-i)
-		err := t.one(`INSERT INTO latchkey_events (owner, seq, at, actor, origin, action, object, reason, old, new)
+		err := t.execOne(`INSERT INTO latchkey_events (owner, seq, at, actor, origin, action, object, reason, old, new)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-			p.w.Owner, seq, e.At.UnixMicro(), e.Actor, e.From, e.Action, e.Object, e.Reason, blob(e.Before), blob(e.After))
+			p.w.Owner, seq, e.At.UnixMicro(), e.Actor, e.From, e.Action, e.Object, e.Reason, nullBytes(e.Before), nullBytes(e.After))
 		if err != nil {
 			return err
 		}

@@ -6,36 +6,36 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-func (t *tx) require(p *plan, _ *changes) error {
+func (t *tx) require(p *plan, _ *changeSet) error {
 	w := &p.w
 	for _, ref := range w.RequireTokens {
 		var version uint64
 		var revoked sql.NullInt64
-		found, err := t.row(`SELECT version, revoked FROM latchkey_tokens WHERE owner = ? AND id = ?`+t.dialect().share,
+		found, err := t.row(`SELECT version, revoked FROM latchkey_tokens WHERE owner = ? AND id = ?`+t.dialect().forShare,
 			[]any{w.Owner, ref.ID}, &version, &revoked)
 		switch {
 		case err != nil:
 			return err
 		case !found, ref.Version != 0 && ref.Version != version, revoked.Valid:
-			return say(latchkey.ErrConflict, "token %q is no longer what it was", ref.ID)
+			return contractError(latchkey.ErrConflict, "token %q is no longer what it was", ref.ID)
 		}
 	}
 	for _, ref := range w.RequireRoles {
-		version, found, err := t.version("latchkey_roles", w.Owner, ref.ID, t.dialect().share)
+		version, found, err := t.lockVersion("latchkey_roles", w.Owner, ref.ID, t.dialect().forShare)
 		switch {
 		case err != nil:
 			return err
 		case !found, ref.Version != 0 && ref.Version != version:
-			return say(latchkey.ErrConflict, "role %q is no longer what it was", ref.ID)
+			return contractError(latchkey.ErrConflict, "role %q is no longer what it was", ref.ID)
 		}
 	}
 	if w.RequireOwner != nil {
-		version, err := t.ownerVersion(w.Owner)
+		version, err := t.lockOwnerVersion(w.Owner)
 		if err != nil {
 			return err
 		}
 		if version != *w.RequireOwner {
-			return say(latchkey.ErrConflict, "the owner's record is no longer what it was")
+			return contractError(latchkey.ErrConflict, "the owner's record is no longer what it was")
 		}
 	}
 	for i := range w.RequireHolders {
@@ -64,7 +64,7 @@ func (t *tx) requireHolders(owner string, h *latchkey.Holders) error {
 		return err
 	}
 	if !sameRefs(roles, h.Roles) || !sameRefs(tokens, h.Tokens) {
-		return say(latchkey.ErrConflict, "what names role %q is no longer what it was", h.RoleID)
+		return contractError(latchkey.ErrConflict, "what names role %q is no longer what it was", h.RoleID)
 	}
 	return nil
 }
@@ -91,27 +91,27 @@ func sameRefs(found map[string]uint64, refs []latchkey.Ref) bool {
 }
 
 // version reads the version of a token or role, and locks it until the commit.
-func (t *tx) version(table, owner, id, lock string) (version uint64, found bool, err error) {
+func (t *tx) lockVersion(table, owner, id, lock string) (version uint64, found bool, err error) {
 	found, err = t.row(`SELECT version FROM `+table+` WHERE owner = ? AND id = ?`+lock, []any{owner, id}, &version)
 	return version, found, err
 }
 
 // ownerVersion is 0 when there is no record. That it stays so is owed to take.
-func (t *tx) ownerVersion(owner string) (version uint64, err error) {
-	_, err = t.row(`SELECT version FROM latchkey_owners WHERE owner = ?`+t.dialect().share, []any{owner}, &version)
+func (t *tx) lockOwnerVersion(owner string) (version uint64, err error) {
+	_, err = t.row(`SELECT version FROM latchkey_owners WHERE owner = ?`+t.dialect().forShare, []any{owner}, &version)
 	return version, err
 }
 
 // deletable checks the reference of a record to delete.
-func (t *tx) deletable(table, owner string, ref latchkey.Ref) error {
-	version, found, err := t.version(table, owner, ref.ID, t.dialect().lock)
+func (t *tx) requireDeletable(table, owner string, ref latchkey.Ref) error {
+	version, found, err := t.lockVersion(table, owner, ref.ID, t.dialect().forUpdate)
 	switch {
 	case err != nil:
 		return err
 	case ref.Version == 0 && !found:
-		return say(latchkey.ErrNotFound, "%q", ref.ID)
+		return contractError(latchkey.ErrNotFound, "%q", ref.ID)
 	case ref.Version != 0 && (!found || version != ref.Version):
-		return say(latchkey.ErrConflict, "%q changed since it was read", ref.ID)
+		return contractError(latchkey.ErrConflict, "%q changed since it was read", ref.ID)
 	}
 	return nil
 }

@@ -6,19 +6,19 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-func (t *tx) putRoles(p *plan, c *changes) error {
+func (t *tx) putRoles(p *plan, c *changeSet) error {
 	owner := p.w.Owner
 	for i := range p.w.Roles {
 		role, args := &p.w.Roles[i], p.roles[i]
 		// The version first: a stale record is ErrConflict whatever its name.
-		version, found, err := t.version("latchkey_roles", owner, role.ID, t.dialect().lock)
+		version, found, err := t.lockVersion("latchkey_roles", owner, role.ID, t.dialect().forUpdate)
 		switch {
 		case err != nil:
 			return err
 		case role.Version == 0 && found:
-			return say(latchkey.ErrExists, "role %q", role.ID)
+			return contractError(latchkey.ErrExists, "role %q", role.ID)
 		case role.Version != 0 && (!found || version != role.Version):
-			return say(latchkey.ErrConflict, "role %q changed since it was read", role.ID)
+			return contractError(latchkey.ErrConflict, "role %q changed since it was read", role.ID)
 		}
 		var one int
 		taken, err := t.row(`SELECT 1 FROM latchkey_roles WHERE owner = ? AND origin = ? AND name = ? AND id <> ?`,
@@ -27,13 +27,13 @@ func (t *tx) putRoles(p *plan, c *changes) error {
 			return err
 		}
 		if taken {
-			return say(latchkey.ErrExists, "a role named %q", role.Name)
+			return contractError(latchkey.ErrExists, "a role named %q", role.Name)
 		}
 		if role.Version == 0 {
-			err = t.one(`INSERT INTO latchkey_roles (owner, id, version, origin, name, inherit_denies, extra, body)
+			err = t.execOne(`INSERT INTO latchkey_roles (owner, id, version, origin, name, inherit_denies, extra, body)
 				VALUES (?, ?, 1, ?, ?, ?, ?, ?)`, append([]any{owner, role.ID}, args...)...)
 		} else {
-			err = t.one(`UPDATE latchkey_roles SET version = version + 1, origin = ?, name = ?, inherit_denies = ?, extra = ?,
+			err = t.execOne(`UPDATE latchkey_roles SET version = version + 1, origin = ?, name = ?, inherit_denies = ?, extra = ?,
 				body = ? WHERE owner = ? AND id = ?`, append(slices.Clone(args), owner, role.ID)...)
 		}
 		if err != nil {
@@ -56,10 +56,10 @@ func (t *tx) putRoles(p *plan, c *changes) error {
 
 const deleteRoleInherits = `DELETE FROM latchkey_role_inherits WHERE owner = ? AND role_id = ?`
 
-func (t *tx) deleteRoles(p *plan, c *changes) error {
+func (t *tx) deleteRoles(p *plan, c *changeSet) error {
 	owner := p.w.Owner
 	for _, ref := range p.w.DeleteRoles {
-		if err := t.deletable("latchkey_roles", owner, ref); err != nil {
+		if err := t.requireDeletable("latchkey_roles", owner, ref); err != nil {
 			return err
 		}
 	}
@@ -84,7 +84,7 @@ func (t *tx) deleteRoles(p *plan, c *changes) error {
 			return err
 		}
 		if inUse {
-			return say(latchkey.ErrInUse, "role %q", ref.ID)
+			return contractError(latchkey.ErrInUse, "role %q", ref.ID)
 		}
 	}
 	return nil

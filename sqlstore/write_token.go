@@ -22,10 +22,10 @@ const updateToken = `UPDATE latchkey_tokens SET version = version + 1, kind = ?,
 // updateDamaged is updateToken for a record that cannot be read: it stays, for whoever can mend it, and is not read
 // again.
 func (d *dialect) updateDamaged() string {
-	return strings.Replace(updateToken, `record = ?`, `record = `+d.join(`?`, `record`), 1)
+	return strings.Replace(updateToken, `record = ?`, `record = `+d.concat(`?`, `record`), 1)
 }
 
-func (t *tx) putTokens(p *plan, c *changes) error {
+func (t *tx) putTokens(p *plan, c *changeSet) error {
 	owner := p.w.Owner
 	for i := range p.w.Tokens {
 		token, packed := &p.w.Tokens[i], p.tokens[i]
@@ -37,7 +37,7 @@ func (t *tx) putTokens(p *plan, c *changes) error {
 				return err
 			}
 			if n != 1 {
-				return say(latchkey.ErrExists, "token %q", token.ID)
+				return contractError(latchkey.ErrExists, "token %q", token.ID)
 			}
 			if c.inserted == nil {
 				c.inserted = map[string]bool{}
@@ -54,11 +54,11 @@ func (t *tx) putTokens(p *plan, c *changes) error {
 				return err
 			}
 			if n != 1 {
-				return say(latchkey.ErrConflict, "token %q changed since it was read", token.ID)
+				return contractError(latchkey.ErrConflict, "token %q changed since it was read", token.ID)
 			}
 			at := packedUsed(token.Used)
 			// Of a copy that is damaged, and may be empty, whatever is there: a token is ended all the same.
-			_, err = t.exec(`UPDATE latchkey_secrets SET found = `+t.dialect().join(`COALESCE(CASE WHEN substr(found, 1, 8) < ?
+			_, err = t.exec(`UPDATE latchkey_secrets SET found = `+t.dialect().concat(`COALESCE(CASE WHEN substr(found, 1, 8) < ?
 				THEN ? ELSE substr(found, 1, 8) END, '')`,
 				`COALESCE(substr(found, 9, CASE WHEN head < 8 THEN 0 ELSE head - 8 END), '')`, `?`)+`, owner_version = ?
 				WHERE owner = ? AND token_id = ?`, at, at, packed.record, int64(token.OwnerVersion), owner, token.ID)
@@ -88,10 +88,10 @@ const (
 	deleteSecret     = `DELETE FROM latchkey_secrets WHERE owner = ? AND token_id = ? AND digest = ?`
 )
 
-func (t *tx) changeSecrets(p *plan, c *changes) error {
+func (t *tx) changeSecrets(p *plan, c *changeSet) error {
 	for i := range p.w.Secrets {
 		change := &p.w.Secrets[i]
-		of, err := t.copied(p, c, change.TokenID)
+		of, err := t.readTokenCopy(p, c, change.TokenID)
 		if err != nil {
 			return err
 		}
@@ -110,13 +110,13 @@ type tokenCopy struct {
 }
 
 // copied is what secrets hold of a token. Its row is this transaction's until the commit, so the copies stay true.
-func (t *tx) copied(p *plan, c *changes, id string) (tokenCopy, error) {
-	if i, put := p.inserted(id); put && c.inserted[id] && (i+1 == len(p.tokens) || p.w.Tokens[i+1].ID != id) { // put once
-		return p.copyOf(i), nil
+func (t *tx) readTokenCopy(p *plan, c *changeSet, id string) (tokenCopy, error) {
+	if i, put := p.findToken(id); put && c.inserted[id] && (i+1 == len(p.tokens) || p.w.Tokens[i+1].ID != id) { // put once
+		return p.tokenCopy(i), nil
 	}
 	var row tokenRow
 	found, err := t.row(`SELECT t.record, t.used, t.owner_version FROM latchkey_tokens t
-		WHERE t.owner = ? AND t.id = ?`+t.dialect().lock, []any{p.w.Owner, id}, &row.record, &row.used, &row.ownerVersion)
+		WHERE t.owner = ? AND t.id = ?`+t.dialect().forUpdate, []any{p.w.Owner, id}, &row.record, &row.used, &row.ownerVersion)
 	if err != nil || !found {
 		return tokenCopy{}, orNotFound(err, "token %q", id)
 	}
@@ -129,7 +129,7 @@ const insertSecret = `INSERT INTO latchkey_secrets (digest, owner, token_id, sig
 // secretArgs are the columns of insertSecret.
 func secretArgs(owner, token string, s *latchkey.SecretRecord, of tokenCopy) []any {
 	head := packSecret(of.used, s)
-	return []any{s.Digest[:], owner, token, flag(s.Signing), micros(s.NotAfter), len(head), of.ownerVersion,
+	return []any{s.Digest[:], owner, token, boolInt(s.Signing), micros(s.NotAfter), len(head), of.ownerVersion,
 		append(head, of.record...)}
 }
 
@@ -145,7 +145,7 @@ func (t *tx) changeSecret(p *plan, c *latchkey.SecretChange, of tokenCopy) error
 		}
 		if _, _, err := unpackSecret(packed, &old); err != nil {
 			if c.Replace {
-				return damaged(latchkey.ChangedToken, owner, c.TokenID)
+				return damagedError(latchkey.ChangedToken, owner, c.TokenID)
 			}
 			at = time.Time{} // it is good for nothing, so it need not stay
 		}
@@ -171,14 +171,14 @@ func (t *tx) changeSecret(p *plan, c *latchkey.SecretChange, of tokenCopy) error
 			return err
 		}
 		if n != 1 {
-			return say(latchkey.ErrExists, "the digest of a secret")
+			return contractError(latchkey.ErrExists, "the digest of a secret")
 		}
 	}
 	switch {
 	case c.Retire == zeroDigest:
 		return nil
 	case c.Replace, at.IsZero(), !at.After(p.w.At):
-		return t.one(deleteSecret, owner, c.TokenID, retire)
+		return t.execOne(deleteSecret, owner, c.TokenID, retire)
 	}
 	// An end never moves later: retiring twice must not lengthen the overlap.
 	if end := time.UnixMicro(at.UnixMicro()).UTC(); old.NotAfter.IsZero() || old.NotAfter.After(end) {
@@ -188,10 +188,10 @@ func (t *tx) changeSecret(p *plan, c *latchkey.SecretChange, of tokenCopy) error
 	return nil
 }
 
-func (t *tx) deleteTokens(p *plan, c *changes) error {
+func (t *tx) deleteTokens(p *plan, c *changeSet) error {
 	owner := p.w.Owner
 	for _, ref := range p.w.DeleteTokens {
-		if err := t.deletable("latchkey_tokens", owner, ref); err != nil {
+		if err := t.requireDeletable("latchkey_tokens", owner, ref); err != nil {
 			return err
 		}
 	}
