@@ -8,12 +8,12 @@ import (
 	"strings"
 )
 
-// table is one that many rows are inserted into at once.
+// bulkTable is a table that takes many rows in one statement.
 type bulkTable struct {
 	name    string
 	columns []string
-	types   []string // as PostgreSQL calls them
-	// end of the INSERT, for rows that may be there; "" when each must be new.
+	types   []string // names of PostgreSQL
+	// onConflict ends the INSERT for rows that may exist. It is nil if each row must be new.
 	onConflict func(d *dialect) string
 }
 
@@ -42,7 +42,7 @@ var (
 	clientRows = newBulkTable("latchkey_clients", "owner text, id text, name text", func(d *dialect) string {
 		return d.onConflictUpdate("owner, id", "name = excluded.name")
 	})
-	// namelessRows bring no news about clients that are known.
+	// namelessRows hold clients without a name. The name of a known client stays.
 	namelessRows = newBulkTable("latchkey_clients", "owner text, id text, name text", func(d *dialect) string {
 		if d.ifAbsent != "" {
 			return d.ifAbsent
@@ -51,14 +51,14 @@ var (
 	})
 )
 
-// rowset is rows for one table.
+// bulkRows is rows for one table.
 type bulkRows struct {
 	*bulkTable
 	rows [][]any
 }
 
-// insertRows inserts all of them. Each row of a table without an end must be new: else it is an error, and the transaction
-// is of no use any more.
+// insertRows inserts all of them. A row that exists is an error, unless its table has onConflict. After an error the
+// transaction cannot be used.
 func (t *tx) insertRows(sets ...bulkRows) error {
 	sets = slices.DeleteFunc(sets, func(s bulkRows) bool { return len(s.rows) == 0 })
 	if len(sets) == 0 {
@@ -75,7 +75,7 @@ func (t *tx) insertRows(sets ...bulkRows) error {
 	return nil
 }
 
-// insertValues inserts in few statements of few shapes.
+// insertValues inserts with VALUES. Row counts are powers of two up to 64, so that there are few statement texts.
 func (t *tx) insertValues(s bulkRows) error {
 	row := `(?` + strings.Repeat(`, ?`, len(s.columns)-1) + `)`
 	insert, end := t.dialect().insertOrFail, ""
@@ -98,7 +98,7 @@ func (t *tx) insertValues(s bulkRows) error {
 	return nil
 }
 
-// insertArrays inserts all in one statement, which is the same for any number of rows.
+// insertArrays inserts all rows with one statement. Its text is the same for any number of rows.
 func (t *tx) insertArrays(sets []bulkRows) error {
 	var text, counts strings.Builder
 	var args []any
@@ -132,7 +132,7 @@ func (t *tx) insertArrays(sets []bulkRows) error {
 	return err
 }
 
-// arrayOf is a column of rows as PostgreSQL writes an array, which any driver passes on as text.
+// arrayOf returns a column of rows as a PostgreSQL array literal. Any driver passes it on as text.
 func arrayOf(rows [][]any, column int) string {
 	b := make([]byte, 0, 16*len(rows))
 	b = append(b, '{')

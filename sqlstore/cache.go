@@ -11,33 +11,33 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// memory holds roles, owners' records and the tokens that others were minted from, so that a token is found with one
-// statement. What is in it is exact:
+// recordCache holds roles, owners' records and tokens that others were minted from. With them a token is read by one
+// statement. Its content is exact:
 //
-//   - Each entry says from which epoch on it is known, and all of them are known up to memory.epoch: whatever changed
-//     until then has been dropped, for every change of a record advances the epoch and is in the feed. So for a cut whose
-//     epoch lies between the two, an entry is what that cut would have read.
-//   - A cut that is ahead of memory.epoch makes the feed be read first, up to that cut or beyond.
-//   - A cut behind what memory.epoch was before its statement began comes from another history, a copy that was restored:
-//     everything is forgotten.
+//   - Each entry states since which epoch it is known. All entries are known up to recordCache.epoch. Every change of a
+//     record advances the epoch and is in the feed, so entries that changed up to then have been removed. A cut with an
+//     epoch between the two would have read the same entry.
+//   - For a cut ahead of recordCache.epoch, the feed is read first, at least up to the cut.
+//   - A cut may be behind the epoch that the cache had before the cut's statement began. It comes from another history,
+//     such as a restored copy. The cache is then emptied.
 //
-// Roles and owners' records that are missing are remembered as missing. A token is never, for one that is inserted does
-// not advance the epoch. Neither does what Purge removes, so only tokens are kept that it leaves alone; nor a last use, so
-// that of a token in here may be an old one. It decides about tokens with Validity.Idle only, which are not kept.
+// Roles and owners' records that do not exist are cached as missing. Tokens are not: inserting one does not advance the
+// epoch. Purge does not advance the epoch either, so only tokens that Purge leaves alone are kept. Nor does a last use,
+// so the one of a cached token may be old. It matters only for tokens with Validity.Idle, which are not kept.
 type recordCache struct {
-	feedReader chan struct{} // holds one value while somebody reads the feed
+	feedReader chan struct{} // a semaphore: full while one caller reads the feed
 
 	mu             sync.RWMutex
 	epoch          uint64
-	generation     uint64 // grows when everything is forgotten
+	generation     uint64 // grows with each reset
 	owners         map[string]*ownerEntry
-	size           int // of all entries, about bytes
+	size           int // of all entries, in approximate bytes
 	maxSize        int
-	lastChange     map[string]uint64 // the last change of each owner that had one above since
+	lastChange     map[string]uint64 // by owner: the epoch of its last change after lastChangeFrom
 	lastChangeFrom uint64
 }
 
-// tenant is what is known of one owner. Fields change only under memory.mu.
+// ownerEntry is what is known of one owner. Fields change only under recordCache.mu.
 type ownerEntry struct {
 	owner  cacheEntry[latchkey.Owner]
 	roles  map[string]cacheEntry[latchkey.Role]
@@ -45,25 +45,26 @@ type ownerEntry struct {
 	size   int
 }
 
-// known is a record as it has been since an epoch. Nobody may change it: whoever answers with it makes a copy.
+// cacheEntry is a record as it has been since an epoch. It is immutable: answers hold a copy.
 type cacheEntry[T any] struct {
-	record *T // nil: there is none
+	record *T // nil: it does not exist
 	since  uint64
-	size   int // 0: nothing is known
+	size   int // 0: the entry is empty
 }
 
 func (k cacheEntry[T]) at(epoch uint64) bool { return k.size != 0 && k.since <= epoch }
 
 const (
-	// maxMemory bounds what a Store remembers, in bytes, about.
+	// maxCacheSize bounds the cache of one Store, in approximate bytes.
 	maxCacheSize = 32 << 20
-	// entryWeight is what an entry weighs beside its bodies: the record, its ids, its share of a map.
+	// entrySize is the size of an entry without its bodies: the record, its ids, its share of a map.
 	entrySize = 512
-	// packedWeight is what a byte of a record weighs, unpacked: a value of a few bytes becomes an entry of a map.
+	// unpackedFactor is the memory that each byte of a packed record takes when unpacked. A value of a few bytes becomes
+	// an entry of a map.
 	unpackedFactor = 8
-	// maxDepth is how many ancestors are followed, as in selectKin.
+	// maxDepth is how many ancestors are followed, as in selectDependencies.
 	maxDepth = 255
-	// maxCatchUp is how many changes are read to bring the memory up to date. Behind more it is as well emptied.
+	// maxCatchUp is how many changes are read to bring the cache up to date. If there are more, it is emptied.
 	maxCatchUp = 1000
 )
 
@@ -72,7 +73,7 @@ func newRecordCache() *recordCache {
 		lastChange: map[string]uint64{}}
 }
 
-// mark is where the memory stood before a statement was begun.
+// cacheMark is the state of the cache before a statement began.
 type cacheMark struct{ epoch, generation uint64 }
 
 func (m *recordCache) mark() cacheMark {
@@ -81,7 +82,7 @@ func (m *recordCache) mark() cacheMark {
 	return cacheMark{m.epoch, m.generation}
 }
 
-// forget empties the memory, and takes epoch as the one up to which the nothing in it is known. The caller holds m.mu.
+// reset empties the cache and sets its epoch. The caller holds m.mu.
 func (m *recordCache) reset(epoch uint64) {
 	clear(m.owners)
 	m.size, m.epoch = 0, epoch
@@ -89,21 +90,21 @@ func (m *recordCache) reset(epoch uint64) {
 	m.resetLastChange(epoch)
 }
 
-// restart forgets who changed up to epoch. The caller holds m.mu.
+// resetLastChange forgets which owners changed up to epoch. The caller holds m.mu.
 func (m *recordCache) resetLastChange(epoch uint64) {
 	clear(m.lastChange)
 	m.lastChangeFrom = epoch
 }
 
-// quiet reports whether it is known that nothing of the owner changed after epoch, up to m.epoch. The caller holds
-// m.mu.
+// unchangedSince reports whether it is known that nothing of the owner changed after epoch, up to m.epoch. The caller
+// holds m.mu.
 func (m *recordCache) unchangedSince(owner string, epoch uint64) bool {
 	return m.lastChangeFrom <= epoch && m.lastChange[owner] <= epoch
 }
 
-// still reports whether what was read of f's owner as of a later epoch is what it was as of f.Epoch: two readings make
-// one cut if nothing of that owner changed between them. Else whoever is far from the database would begin anew with
-// every change of anybody.
+// sameCut reports whether what was read of f's owner as of a later epoch is the same as of f.Epoch. Two reads make one
+// cut if nothing of that owner changed between them. If the epochs had to be equal, a process far from the database
+// would start again with every change of any owner.
 func (s *Store) sameCut(ctx context.Context, f *latchkey.Found, epoch uint64, was cacheMark) (bool, error) {
 	if epoch <= f.Epoch {
 		return epoch == f.Epoch, nil
@@ -117,15 +118,15 @@ func (s *Store) sameCut(ctx context.Context, f *latchkey.Found, epoch uint64, wa
 	return m.generation == was.generation && m.epoch >= epoch && m.unchangedSince(f.Token.Owner, f.Epoch), nil
 }
 
-// reach brings the memory to the epoch of a cut whose statement began after was, or beyond.
+// catchUp brings the cache at least to the epoch of a cut whose statement began after was.
 func (s *Store) catchUp(ctx context.Context, epoch uint64, was cacheMark) error {
 	return s.followFeed(ctx, epoch, was, false)
 }
 
-// followPatience is how long a caller waits for another one that reads the feed. That one's connection may be dead.
+// maxFeedWait is how long a caller waits for another one that reads the feed. The connection of the other may be dead.
 const maxFeedWait = 100 * time.Millisecond
 
-// follow is reach. With changes it reads who changed even where nothing is known that could be wrong.
+// followFeed is catchUp. If changes is set, it also reads which owners changed when the cache is empty.
 func (s *Store) followFeed(ctx context.Context, epoch uint64, was cacheMark, changes bool) error {
 	m := s.cache
 	m.mu.RLock()
@@ -137,7 +138,7 @@ func (s *Store) followFeed(ctx context.Context, epoch uint64, was cacheMark, cha
 	if epoch < was.epoch {
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		if m.generation == was.generation { // otherwise somebody else has seen it
+		if m.generation == was.generation { // otherwise another caller has reset it
 			m.reset(epoch)
 		}
 		return nil
@@ -147,20 +148,20 @@ func (s *Store) followFeed(ctx context.Context, epoch uint64, was cacheMark, cha
 	select {
 	case m.feedReader <- struct{}{}:
 		defer func() { <-m.feedReader }()
-	case <-patience.C: // read beside it
+	case <-patience.C: // read at the same time
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	for {
 		m.mu.Lock()
 		if !changes && len(m.owners) == 0 && m.epoch < epoch {
-			m.epoch = epoch // nothing is known, so nothing can be wrong
+			m.epoch = epoch // an empty cache has nothing to invalidate
 			m.resetLastChange(epoch)
 		}
 		after, turn := m.epoch, m.generation
 		m.mu.Unlock()
 		if after >= epoch {
-			return nil // somebody else did it while we waited
+			return nil // another caller did it during the wait
 		}
 		var feed latchkey.Feed
 		var now sql.NullInt64
@@ -172,20 +173,20 @@ func (s *Store) followFeed(ctx context.Context, epoch uint64, was cacheMark, cha
 		switch {
 		case m.generation != turn:
 			m.mu.Unlock()
-			return nil // the cut will be read again
+			return nil // the caller reads its cut again
 		case m.epoch == after:
 			m.applyFeed(&feed, rows)
 			m.mu.Unlock()
 			return nil
 		}
-		m.mu.Unlock() // somebody who read beside us was faster
+		m.mu.Unlock() // another caller was faster
 	}
 }
 
-// maxRecent bounds the owners whose last change is remembered.
+// maxRecent bounds the number of owners whose last change is kept.
 const maxRecent = 10_000
 
-// learnChanges brings the memory to a feed that was read as of m.epoch. The caller holds m.mu.
+// applyFeed brings the cache to a feed that was read from m.epoch on. The caller holds m.mu.
 func (m *recordCache) applyFeed(feed *latchkey.Feed, rows int) {
 	after := m.epoch
 	at, dense := after, true
@@ -193,10 +194,10 @@ func (m *recordCache) applyFeed(feed *latchkey.Feed, rows int) {
 		dense = dense && (c.Epoch == at+1 || c.Epoch == at && at > after)
 		at = c.Epoch
 		if c.Kind < latchkey.ChangedToken || c.Kind > latchkey.ChangedRevocation {
-			dense = false // what changed cannot be told
+			dense = false // an unknown kind of change
 		}
 	}
-	// Numbers have no gaps: one that is missing is history that is not there.
+	// Epochs have no gaps: if one is missing, so is a part of the history.
 	if rows > maxCatchUp || feed.Truncated || !dense || at != feed.Epoch {
 		m.reset(feed.Epoch)
 		return
@@ -211,7 +212,7 @@ func (m *recordCache) applyFeed(feed *latchkey.Feed, rows int) {
 	m.epoch = feed.Epoch
 }
 
-// drop forgets what a change makes untrue. The caller holds m.mu.
+// invalidate removes what a change makes untrue. The caller holds m.mu.
 func (m *recordCache) invalidate(c latchkey.Change) {
 	t := m.owners[c.Owner]
 	if t == nil {
@@ -224,7 +225,7 @@ func (m *recordCache) invalidate(c latchkey.Change) {
 	case latchkey.ChangedToken:
 		m.addSize(t, -t.tokens[c.ID].size)
 		delete(t.tokens, c.ID)
-	case latchkey.ChangedOwner: // or erased: roles too
+	case latchkey.ChangedOwner: // the owner may be erased, with its roles
 		m.addSize(t, -t.size)
 		delete(m.owners, c.Owner)
 	}
@@ -235,8 +236,8 @@ func (m *recordCache) addSize(t *ownerEntry, delta int) {
 	m.size += delta
 }
 
-// tenant is what may be said of the owner of a cut whose statement began after was, nil if nothing. The caller holds
-// m.mu.
+// usableEntry returns the owner's entry if it may serve a cut whose statement began after was, otherwise nil. The
+// caller holds m.mu.
 func (m *recordCache) usableEntry(f *latchkey.Found, was cacheMark) *ownerEntry {
 	if m.generation != was.generation || f.Epoch < was.epoch || f.Epoch > m.epoch {
 		return nil
@@ -244,7 +245,7 @@ func (m *recordCache) usableEntry(f *latchkey.Found, was cacheMark) *ownerEntry 
 	return m.owners[f.Token.Owner]
 }
 
-// owner fills in f.Owner as of f.Epoch, if it is known.
+// owner fills in f.Owner as of f.Epoch. It reports whether the cache has it.
 func (m *recordCache) owner(f *latchkey.Found, was cacheMark) bool {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -259,7 +260,7 @@ func (m *recordCache) owner(f *latchkey.Found, was cacheMark) bool {
 	return true
 }
 
-// ancestors fills in f.Ancestors as of f.Epoch, if all of them are known.
+// ancestors fills in f.Ancestors as of f.Epoch. It reports whether the cache has all of them.
 func (m *recordCache) ancestors(f *latchkey.Found, was cacheMark) bool {
 	if f.Token.Parent == "" {
 		return true
@@ -282,8 +283,8 @@ func (m *recordCache) ancestors(f *latchkey.Found, was cacheMark) bool {
 	return true
 }
 
-// roles fills in f.Roles as of f.Epoch, if all of them are known: those that the token and its ancestors name, and those
-// that they inherit.
+// roles fills in f.Roles as of f.Epoch: those that the token and its ancestors name, and those that these inherit. It
+// reports whether the cache has all of them.
 func (m *recordCache) roles(f *latchkey.Found, was cacheMark) bool {
 	var wanted idSet
 	if wanted.addNamed(f); len(wanted.list) == 0 {
@@ -296,7 +297,7 @@ func (m *recordCache) roles(f *latchkey.Found, was cacheMark) bool {
 		return false
 	}
 	var roles []latchkey.Role
-	for i := 0; i < len(wanted.list); i++ { // it grows
+	for i := 0; i < len(wanted.list); i++ { // the list grows
 		k := t.roles[wanted.list[i]]
 		if !k.at(f.Epoch) {
 			return false
@@ -314,10 +315,10 @@ func (m *recordCache) roles(f *latchkey.Found, was cacheMark) bool {
 	return true
 }
 
-// ids is a list without repetitions.
+// idSet is a list without repetitions.
 type idSet struct {
 	list []string
-	seen map[string]bool // once it is long
+	seen map[string]bool // nil while the list is short
 }
 
 func (s *idSet) add(more []string) {
@@ -337,7 +338,7 @@ func (s *idSet) add(more []string) {
 	}
 }
 
-// named adds the roles that a token and its ancestors name.
+// addNamed adds the roles that a token and its ancestors name.
 func (s *idSet) addNamed(f *latchkey.Found) {
 	s.add(f.Token.Roles)
 	for i := range f.Ancestors {
@@ -345,8 +346,7 @@ func (s *idSet) addNamed(f *latchkey.Found) {
 	}
 }
 
-// learnOwner keeps the owner's record, or that there is none, as it was read as of f.Epoch by a statement that began after
-// was.
+// addOwner stores the owner's record, or that there is none, as of f.Epoch. The statement that read it began after was.
 func (m *recordCache) addOwner(f *latchkey.Found, was cacheMark) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -364,7 +364,7 @@ func (m *recordCache) addOwner(f *latchkey.Found, was cacheMark) {
 	m.evict(f.Token.Owner)
 }
 
-// learnRoles is learnOwner for all the roles that f needs. Those that f.Roles lacks do not exist.
+// addRoles is addOwner for all roles that f needs. Those that f.Roles lacks do not exist.
 func (m *recordCache) addRoles(f *latchkey.Found, was cacheMark) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -396,7 +396,7 @@ func (m *recordCache) addRoles(f *latchkey.Found, was cacheMark) {
 	m.evict(f.Token.Owner)
 }
 
-// learnAncestors is learnOwner for those of f's ancestors that may be kept.
+// addAncestors is addOwner for those of f's ancestors that may be kept.
 func (m *recordCache) addAncestors(f *latchkey.Found, was cacheMark) {
 	if len(f.Ancestors) == 0 {
 		return
@@ -412,7 +412,7 @@ func (m *recordCache) addAncestors(f *latchkey.Found, was cacheMark) {
 		if !a.Revoked.IsZero() || !a.Validity.NotAfter.IsZero() || a.Validity.Idle != 0 || t.tokens[a.ID].size != 0 {
 			continue
 		}
-		packed, err := packToken(a) // which its texts are a part of
+		packed, err := packToken(a) // its texts share the memory of the whole record
 		if err != nil {
 			continue
 		}
@@ -428,8 +428,8 @@ func (m *recordCache) addAncestors(f *latchkey.Found, was cacheMark) {
 	m.evict(f.Token.Owner)
 }
 
-// learning is the tenant that may learn what was read as of f.Epoch, nil if none: with the memory ahead of it nobody knows
-// whether it still is so. The caller holds m.mu.
+// entryToFill returns the entry that may store what was read as of f.Epoch, otherwise nil. It is nil if the cache is
+// ahead of f.Epoch and the owner may have changed since. The caller holds m.mu.
 func (m *recordCache) entryToFill(f *latchkey.Found, was cacheMark) *ownerEntry {
 	if m.generation != was.generation || m.epoch < f.Epoch || m.epoch > f.Epoch && !m.unchangedSince(f.Token.Owner, f.Epoch) {
 		return nil
@@ -437,14 +437,14 @@ func (m *recordCache) entryToFill(f *latchkey.Found, was cacheMark) *ownerEntry 
 	t := m.owners[f.Token.Owner]
 	if t == nil {
 		t = &ownerEntry{}
-		m.owners[strings.Clone(f.Token.Owner)] = t // it may be a part of all that was read of a token
+		m.owners[strings.Clone(f.Token.Owner)] = t // the text may share the memory of a whole token
 		m.addSize(t, entrySize)
 	}
 	return t
 }
 
-// shrink drops owners, whichever come, until half of the room is free again. The one just learnt stays, if it is not too
-// big by itself.
+// evict removes owners in no particular order, until half of the space is free. It keeps just, the one that was added
+// last, unless it is too big by itself.
 func (m *recordCache) evict(just string) {
 	if m.size <= m.maxSize {
 		return
@@ -464,7 +464,8 @@ func (m *recordCache) evict(just string) {
 	}
 }
 
-// weightOf is about what rules take. A rule has many patterns at most when it was written so: the text says it best.
+// rulesSize returns the approximate size of rules and extra in memory. A rule has many patterns only if it was written
+// so, and its text shows how many.
 func rulesSize(extra int, rules latchkey.Permissions) int {
 	n := extra
 	for _, r := range rules {

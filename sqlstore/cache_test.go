@@ -7,11 +7,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/latchkey-go/latchkey"
 	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
 )
 
-// found is a token of an owner with roles, as it was read as of an epoch.
+// newFound returns a token of an owner with roles, as read as of an epoch.
 func newFound(epoch uint64, owner string, roles ...latchkey.Role) *latchkey.Found {
 	f := &latchkey.Found{Epoch: epoch, Roles: roles, Owner: latchkey.Owner{ID: owner, Version: 1}}
 	f.Token.Owner = owner
@@ -21,7 +22,7 @@ func newFound(epoch uint64, owner string, roles ...latchkey.Role) *latchkey.Foun
 	return f
 }
 
-// knows says whether the memory can answer for a cut.
+// cached reports whether the cache can serve a cut.
 func cached(m *recordCache, f *latchkey.Found, was cacheMark) bool {
 	f = &latchkey.Found{Token: f.Token, Epoch: f.Epoch}
 	return m.owner(f, was) && m.roles(f, was)
@@ -37,7 +38,7 @@ func TestCacheServesOnlyItsEpochs(t *testing.T) {
 	m.epoch = 10
 	r := latchkey.Role{ID: "r", Owner: "acme"}
 	addToCache(m, newFound(10, "acme", r), m.mark())
-	m.epoch = 12 // the feed said nothing about it
+	m.epoch = 12 // the feed has no change of it
 	for _, c := range []struct {
 		name  string
 		epoch uint64
@@ -67,7 +68,7 @@ func TestCacheInvalidate(t *testing.T) {
 	a, b := latchkey.Role{ID: "a", Inherits: []string{"gone"}}, latchkey.Role{ID: "b"}
 	for _, c := range []struct {
 		change latchkey.Change
-		left   string // what is still known
+		left   string // what is still cached
 	}{
 		{latchkey.Change{Owner: "acme", Kind: latchkey.ChangedRole, ID: "a"}, "b"},
 		{latchkey.Change{Owner: "acme", Kind: latchkey.ChangedRole, ID: "gone"}, "b"},
@@ -121,7 +122,7 @@ func TestCacheAncestors(t *testing.T) {
 	f := child()
 	require.True(t, m.ancestors(f, m.mark()))
 	require.Equal(t, []latchkey.Token{parent, grand}, f.Ancestors)
-	m.addAncestors(child(parent, grand), m.mark()) // once more weighs no more
+	m.addAncestors(child(parent, grand), m.mark()) // adding it again adds no size
 	checkSize(t, m)
 	for _, c := range []struct {
 		change latchkey.Change
@@ -139,7 +140,7 @@ func TestCacheAncestors(t *testing.T) {
 		require.Equal(t, c.left, knows(m), "%+v", c.change)
 		checkSize(t, m)
 	}
-	for what, spoil := range map[string]func(*latchkey.Token){ // Purge may remove it, or its last use decides
+	for what, spoil := range map[string]func(*latchkey.Token){ // Purge may remove it, or its last use matters
 		"an end":       func(p *latchkey.Token) { p.Validity.NotAfter = fromMicros(sql.NullInt64{Int64: 1, Valid: true}) },
 		"an idle time": func(p *latchkey.Token) { p.Validity.Idle = 1 },
 		"a revocation": func(p *latchkey.Token) { p.Revoked = fromMicros(sql.NullInt64{Int64: 1, Valid: true}) },
@@ -158,7 +159,7 @@ func TestCacheAncestors(t *testing.T) {
 	require.False(t, knows(ring), "a ring ends")
 }
 
-// What is kept weighs what it takes, whatever it consists of: else the bound would be none.
+// The size counts everything that an ancestor may hold, or maxSize would not be a bound.
 func TestCacheSizeOfAncestors(t *testing.T) {
 	const n = 1000
 	long := strings.Repeat("x", 10*n)

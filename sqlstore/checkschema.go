@@ -13,10 +13,11 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// CheckSchema verifies that the fields of s are columns of table, of a kind on which a condition admits exactly the
-// rows in SQL that it admits in memory. Call it once, when the program starts, for each table that conditions are asked
-// about. The table may be a view, and may be written with its schema ("main.orders"). Every column must carry a
-// declared type: what cannot be verified is refused. The error names each field that does not fit, with the reason.
+// CheckSchema verifies that the fields of s are columns of table, and that each column is of a suitable kind. On a
+// suitable column, a condition admits the same rows in SQL as in memory. Call CheckSchema once, when the program
+// starts, for each table that conditions are used with. The table may be a view, and its name may include a schema
+// ("main.orders"). Every column must have a declared type: what cannot be verified is refused. The error names each
+// field that does not fit, with the reason.
 //
 //	field type  SQLite                        PostgreSQL                 MySQL and MariaDB
 //	Text        TEXT, VARCHAR, …              text, varchar, citext      CHAR, VARCHAR, TEXT of utf8mb4
@@ -29,21 +30,31 @@ import (
 //	Date        text, DATE                    date                       DATE
 //	DateTime    text, DATETIME, TIMESTAMP     timestamptz                DATETIME
 //
-// Refused are: a timestamp of PostgreSQL and a TIMESTAMP of MySQL, which compare in the zone of the session; a char(n)
-// of PostgreSQL, which is not the same text in SQL and in Go; a FLOAT of MySQL, of which it shows six digits only; and,
-// for an Integer, what can hold infinity or a rounded integer. No known driver of SQLite writes a day into a DATE
-// column.
+// These columns are refused:
 //
-// Days and moments are also tried: a time.Time is written and read with the driver and the DSN in use, in a transaction
-// that is rolled back, and compared in SQL and in memory. Settings of the session on which the two differ are refused:
-// character sets, sql_mode, client_encoding, extra_float_digits. Open all connections alike.
+//   - a timestamp of PostgreSQL and a TIMESTAMP of MySQL, which compare in the session's time zone;
+//   - a char(n) of PostgreSQL, whose text differs between SQL and Go;
+//   - a FLOAT of MySQL, of which it shows only six digits;
+//   - for an Integer, a column that can hold infinity or a rounded integer.
 //
-// What is finer than a microsecond is unknown on SQLite, in SQL and in memory; the others round it when it is written.
-// Some values no check can see, for drivers take them for others: on SQLite the text 2026-11-22 or a number in a
-// DATETIME column is a moment to drivers, and a 2 in a BOOLEAN column is true; on MySQL a driver with parseTime makes
-// 2026-10-31 of the day 2026-11-00. SQL knows none of them. Let CHECK constraints, or NO_ZERO_IN_DATE, keep them out.
+// No known driver of SQLite writes a date into a DATE column.
 //
-// TiDB is refused: it admits rows there that memory does not.
+// Dates and times are also tried with the driver and DSN in use. CheckSchema writes and reads time.Time values, in a
+// transaction that is rolled back, and compares them in SQL and in memory. It refuses session settings with which the
+// two differ: character sets, sql_mode, client_encoding, extra_float_digits. Open all connections with the same DSN.
+//
+// On SQLite a time finer than a microsecond is unknown, in SQL and in memory. The other engines round it when it is
+// written.
+//
+// No check can see some values that drivers convert:
+//
+//   - On SQLite, drivers read the text 2026-11-22 or a number in a DATETIME column as a time.
+//   - On SQLite, drivers read a 2 in a BOOLEAN column as true.
+//   - On MySQL, a driver with parseTime reads the date 2026-11-00 as 2026-10-31.
+//
+// In SQL none of them is such a value. Keep them out with CHECK constraints or NO_ZERO_IN_DATE.
+//
+// TiDB is refused: it admits rows that memory does not.
 func CheckSchema(ctx context.Context, db *sql.DB, d latchkey.Dialect, table string, s *latchkey.Schema) error {
 	dia, err := dialectOf(d)
 	if err != nil {
@@ -86,13 +97,13 @@ func CheckSchema(ctx context.Context, db *sql.DB, d latchkey.Dialect, table stri
 	return errors.Join(errs...)
 }
 
-// trying is what was tried before.
+// probeKey identifies a probe, which is run once for all its fields.
 type probeKey struct {
 	of  column
 	typ latchkey.FieldType
 }
 
-// untrue says why a field of days or moments must not be compared with this driver and DSN, "" if it may.
+// timesReason returns why a Date or DateTime field must not be compared with this driver and DSN, or "" if it may.
 func (d *dialect) timesReason(ctx context.Context, db *sql.DB, in columns, f latchkey.Field, tried map[probeKey]string) (
 	reason string, err error) {
 	if f.Type != latchkey.Date && f.Type != latchkey.DateTime {
@@ -113,7 +124,7 @@ func (d *dialect) timesReason(ctx context.Context, db *sql.DB, in columns, f lat
 	return reason, err
 }
 
-// columns are those of a table, by name, in lower case where it never counts.
+// columns are those of a table, by name. The name is in lower case where case is ignored.
 type columns map[string]column
 
 type column struct {
@@ -121,13 +132,13 @@ type column struct {
 	kind     kind
 }
 
-// kind is what a column holds, as far as its declared type says.
+// kind is what a column holds according to its declared type.
 type kind string
 
 const (
 	kindText      kind = "text"
 	kindNumber    kind = "numbers"
-	kindUnbounded kind = "numbers without a bound, infinity too" // of PostgreSQL
+	kindUnbounded kind = "numbers without a bound, infinity too" // PostgreSQL only
 	kindFloat     kind = "floats"
 	kindInteger   kind = "integers"
 	kindBoolean   kind = "booleans"
@@ -136,7 +147,7 @@ const (
 	kindBlob      kind = "bytes"
 	kindUnknown   kind = "anything"
 
-	// Of the following no field may be made.
+	// No field may use a column of these kinds.
 	kindPadded      kind = "text padded with blanks"
 	kindLegacy      kind = "text that is not utf8mb4"
 	kindSessionZone kind = "moments that compare in the session's zone"
@@ -144,13 +155,13 @@ const (
 	kindTruncated   kind = "floats of which the session's extra_float_digits cuts digits"
 )
 
-// fit is the columns a field may have.
+// allowedKinds are the kinds of columns that a field may use.
 type allowedKinds struct {
 	kinds []kind
 	want  string
 }
 
-// unfit says why a field must not be compared in its column, "" if it may.
+// columnReason returns why a field must not be compared in its column, or "" if it may.
 func (d *dialect) columnReason(of columns, f latchkey.Field) string {
 	column, ok, plain := d.findColumn(of, f)
 	switch {
@@ -170,7 +181,7 @@ func (d *dialect) columnReason(of columns, f latchkey.Field) string {
 	return ""
 }
 
-// find returns the column of a field. Not plain: the field names none, but an expression.
+// findColumn returns the column of a field. plain is false if the field names an expression, not a column.
 func (d *dialect) findColumn(in columns, f latchkey.Field) (of column, ok, plain bool) {
 	parts, plain := d.identifiers(f.Column)
 	if !plain {
@@ -178,13 +189,13 @@ func (d *dialect) findColumn(in columns, f latchkey.Field) (of column, ok, plain
 	}
 	name := parts[len(parts)-1]
 	if !d.foldsUnquoted {
-		name = fold(name) // case never counts
+		name = fold(name) // case is ignored
 	}
 	of, ok = in[name]
 	return of, ok, true
 }
 
-// identifiers takes apart a name as SQL has it: a, "a b", t.a, "t"."a".
+// identifiers splits a name as written in SQL: a, "a b", t.a, "t"."a".
 func (d *dialect) identifiers(name string) (parts []string, ok bool) {
 	for {
 		var part string
@@ -214,13 +225,13 @@ func (d *dialect) identifiers(name string) (parts []string, ok bool) {
 			return parts, true
 		}
 		if name[0] != '.' {
-			return nil, false // an expression, or a doubled quote: not to be verified
+			return nil, false // an expression or a doubled quote, which cannot be verified
 		}
 		name = name[1:]
 	}
 }
 
-// fold lowers ASCII letters.
+// fold converts ASCII letters to lower case.
 func fold(name string) string {
 	return strings.Map(func(r rune) rune {
 		if 'A' <= r && r <= 'Z' {
@@ -235,7 +246,7 @@ func sqliteColumns(ctx context.Context, db *sql.DB, schema, table string) (colum
 		return nil, err
 	}
 	found := columns{}
-	// Hidden columns of virtual tables (1) are no columns of a row; generated ones (2 and 3) are.
+	// Hidden columns of virtual tables (1) are not part of a row. Generated columns (2 and 3) are.
 	rows, err := db.QueryContext(ctx, `SELECT name, type FROM pragma_table_xinfo(?, ?) WHERE hidden <> 1`,
 		table, cmp.Or(schema, "main"))
 	return found, eachRow(rows, err, func(rows *sql.Rows) error {
@@ -257,7 +268,8 @@ var sqliteFits = map[latchkey.FieldType]allowedKinds{
 	latchkey.DateTime: {[]kind{kindText, kindDateTime}, "text"},
 }
 
-// sqliteKind follows SQLite's own rules of affinity, in their order, after the names that mean more than an affinity.
+// sqliteKind first looks for names that mean more than an affinity. Then it follows SQLite's rules of affinity, in
+// their order.
 func sqliteKind(declared string) kind {
 	word, _, _ := strings.Cut(strings.TrimSpace(declared), "(")
 	switch strings.TrimSpace(word) {
@@ -350,14 +362,14 @@ const (
 	mysqlTimeFix    = "the driver converts to another zone, or the session does: set loc=UTC in the DSN, and no time_zone"
 )
 
-// unlikeModes are the sql_modes in which a condition admits other rows than memory does.
+// incompatibleModes are the sql_modes in which a condition admits other rows than in memory.
 var incompatibleModes = map[string]string{
 	"EMPTY_STRING_IS_NULL":    "an empty text is NULL there",
 	"PAD_CHAR_TO_FULL_LENGTH": "a CHAR is padded with blanks there",
 	"ORACLE":                  "words mean something else there",
 }
 
-// checkMySQLSession refuses engines and sessions in which a condition admits other rows than memory does.
+// checkMySQLSession refuses engines and sessions in which a condition admits other rows than in memory.
 func checkMySQLSession(ctx context.Context, db *sql.DB) error {
 	var version, comment, client, connection, results, mode string
 	if err := db.QueryRowContext(ctx, `SELECT VERSION()`).Scan(&version); err != nil {
@@ -372,7 +384,7 @@ func checkMySQLSession(ctx context.Context, db *sql.DB) error {
 	switch {
 	case err != nil:
 		return fmt.Errorf("this is no MySQL or MariaDB database, or it cannot be reached: %w", err)
-	case refuseTiDB(comment) != nil: // it may be told to give another version
+	case refuseTiDB(comment) != nil: // TiDB can be configured to report another version
 		return refuseTiDB(comment)
 	case client != "utf8mb4":
 		return fmt.Errorf("the connection's character set is %s: set charset=utf8mb4 in the DSN", client)

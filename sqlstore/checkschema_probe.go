@@ -12,25 +12,25 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// What a driver makes of a time.Time, and of a column that it takes for one, depends on the DSN, and no setting of the
-// session tells it. So days and moments are written and read once, in a place that nobody else sees, and asked of SQL
-// and of memory.
+// How a driver converts a time.Time, and a column that it takes for one, depends on the DSN. No setting of the session
+// shows it. So each probe writes and reads dates and times, in a place that no other session sees. It then compares
+// them in SQL and in memory.
 
 // probe is a column of a declared type that holds one value at a time.
 type probe interface {
-	// write puts a value in.
+	// write stores a value.
 	write(ctx context.Context, value any) error
-	// read returns what the driver makes of it.
+	// read returns the value as the driver reads it.
 	read(ctx context.Context) (any, error)
-	// admits asks whether the value meets a condition on the column v.
+	// admits reports whether the value meets a condition on the column v.
 	admits(ctx context.Context, p *latchkey.Predicate) (bool, error)
 	close(ctx context.Context)
 }
 
-// trial is a value to write, and the day or moment that it is.
+// probeValue is a value to write, and the date or time that it stands for.
 type probeValue struct {
 	value any
-	is    string // "": SQL and memory must agree, whatever it is
+	is    string // "": any, if SQL and memory agree
 }
 
 var (
@@ -52,7 +52,7 @@ func momentTrials() (out []probeValue) {
 }
 
 func dayTrials() []probeValue {
-	inEast := probedDay.In(east).Add(-5*time.Hour - 30*time.Minute) // midnight there
+	inEast := probedDay.In(east).Add(-5*time.Hour - 30*time.Minute) // midnight in that zone
 	return []probeValue{{probedDay, probedDay.Format(time.DateOnly)}, {inEast, ""}}
 }
 
@@ -66,7 +66,8 @@ var textTrials = map[latchkey.FieldType][]probeValue{
 	},
 }
 
-// mismatch says why days or moments of the driver in use are not compared in SQL as they are in memory, "" if they are.
+// probeReason returns why dates or times of the driver in use compare differently in SQL and in memory, or "" if they
+// do not.
 func (d *dialect) probeReason(ctx context.Context, db *sql.DB, of column, typ latchkey.FieldType) (
 	reason string, err error) {
 	trials := momentTrials()
@@ -74,7 +75,7 @@ func (d *dialect) probeReason(ctx context.Context, db *sql.DB, of column, typ la
 		trials = dayTrials()
 	}
 	if d.timesAsText {
-		if of.kind == kindText { // times are not what the column is for; whoever writes one has written no ISO text
+		if of.kind == kindText { // a text column is not meant for a time.Time, which drivers do not write as ISO text
 			for i := range trials {
 				trials[i].is = ""
 			}
@@ -126,7 +127,7 @@ type probedCondition struct {
 	want bool
 }
 
-// probedConditions tell one day or moment from its neighbours.
+// probedConditions distinguish one date or time from its neighbors.
 func probedConditions(typ latchkey.FieldType, is string) []probedCondition {
 	layout, step := momentLayout, time.Microsecond
 	if is == "" {
@@ -150,7 +151,7 @@ func probedConditions(typ latchkey.FieldType, is string) []probedCondition {
 	}
 }
 
-// castProbe casts the value anew for each question, so that nothing is written anywhere.
+// castProbe casts the value again for each question, so that nothing is stored.
 type castProbe struct {
 	db      *sql.DB
 	dialect latchkey.Dialect
@@ -196,8 +197,8 @@ func postgresProbe(_ context.Context, db *sql.DB, _ column, typ latchkey.FieldTy
 	return &castProbe{db: db, dialect: latchkey.Postgres, from: from}, nil
 }
 
-// tableProbe is a temporary table of one row, in a transaction that is rolled back: drivers of SQLite look at the
-// declared type of a column, which nothing but a table has.
+// tableProbe is a temporary table of one row, in a transaction that is rolled back. Drivers of SQLite look at the
+// declared type of a column, which only a table has.
 type tableProbe struct{ conn *sql.Conn }
 
 var plainType = regexp.MustCompile(`^[A-Z][A-Z0-9_ ]*(\([0-9, ]*\))?$`)

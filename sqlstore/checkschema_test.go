@@ -9,11 +9,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/latchkey-go/latchkey"
 	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
 )
 
-// told is a database that answers each query with the row of the first word that the query holds.
+// fakeAnswers is a database. It answers each query with the row of the first entry whose word the query contains.
 type fakeAnswers [][]any // word, values …
 
 func (a fakeAnswers) Connect(context.Context) (driver.Conn, error) { return fakeConn{a}, nil }
@@ -54,7 +55,7 @@ func (r *fakeRows) Next(to []driver.Value) error {
 	return nil
 }
 
-// No TiDB, and nothing else that speaks the protocol of an engine and is another one, is taken for that engine.
+// Another engine that speaks the protocol of an engine, such as TiDB, is refused.
 func TestCheckSchemaRefusesOtherEngines(t *testing.T) {
 	schema := latchkey.NewSchema(latchkey.Fields{"v": {Column: "v", Type: latchkey.Text}})
 	session := func(comment, mode string) []any {

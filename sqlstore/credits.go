@@ -13,7 +13,7 @@ import (
 	"github.com/latchkey-go/latchkey/internal/strictjson"
 )
 
-// purse is an account of a reservation as it is kept: a limit is not part of it, it travels with each debit.
+// creditAccount names an account of a reservation as it is stored. It has no limit: each debit brings its own.
 type creditAccount struct {
 	Token  string `json:"token,omitempty"`
 	Meter  string `json:"meter,omitempty"`
@@ -47,7 +47,7 @@ func (s *Store) Reserve(ctx context.Context, r latchkey.Reservation) (latchkey.R
 			return latchkey.Reserved{}, mapError(ctx, "reserve", contractError(latchkey.ErrInvalid, "an account is not named in UTF-8"))
 		}
 	}
-	// Sorted: two reservations always take their locks in one order.
+	// Sorted: two reservations always take their locks in the same order.
 	slices.SortFunc(debits, func(x, y debit) int { return x.compare(y.creditAccount) })
 	purses := make([]creditAccount, len(debits))
 	for i, d := range debits {
@@ -65,7 +65,7 @@ func (s *Store) Reserve(ctx context.Context, r latchkey.Reservation) (latchkey.R
 		return err
 	})
 	if err != nil {
-		return latchkey.Reserved{}, err // without a look at answer: somebody may still be at work on it
+		return latchkey.Reserved{}, err // answer is not read: another goroutine may still write to it
 	}
 	return *answer, nil
 }
@@ -82,7 +82,7 @@ func (t *tx) reserve(r latchkey.Reservation, debits []debit, body []byte) (latch
 		}
 		return latchkey.Reserved{Left: old.left}, nil
 	}
-	// With it nobody erases an owner's accounts and leaves this reservation, or the other way round.
+	// The lock prevents Erase from deleting the accounts while this reservation is added, and the reverse.
 	if err := t.lockOwner(r.Owner, true); err != nil {
 		return answer, err
 	}
@@ -97,19 +97,19 @@ func (t *tx) reserve(r latchkey.Reservation, debits []debit, body []byte) (latch
 	n, err := t.insert(`INSERT INTO latchkey_reservations (owner, id, amount, pledged, credit_left, until, lapsed, body)
 		VALUES (?, ?, ?, 0, ?, ?, 0, ?)`, r.Owner, r.Key[:], int64(r.Amount), int64(answer.Left), micros(r.Until), body)
 	if err == nil && n != 1 {
-		err = errRetry // the same call was made twice at once
+		err = errRetry // the same call runs twice at once
 	}
 	return answer, err
 }
 
-// debit takes the amount from one account, and returns what is used of it now.
+// debit takes the amount from one account, and returns what is used of it afterwards.
 func (t *tx) debit(r latchkey.Reservation, d debit) (used latchkey.Credits, err error) {
 	if d.limit < r.Amount {
 		return 0, d.overLimit()
 	}
 	account := []any{r.Owner, d.Token, d.Meter, d.Period}
 	for range 3 {
-		// One conditional statement, never a look and then a write. It cannot overflow: amount and limit are above 0.
+		// One conditional statement, never a read and then a write. It cannot overflow: amount and limit are above 0.
 		n, err := t.exec(`UPDATE latchkey_credits SET used = used + ?
 			WHERE owner = ? AND token_id = ? AND meter = ? AND period = ? AND used <= ?`,
 			int64(r.Amount), r.Owner, d.Token, d.Meter, d.Period, int64(d.limit-r.Amount))
@@ -135,7 +135,7 @@ func (t *tx) debit(r latchkey.Reservation, d debit) (used latchkey.Credits, err 
 			}
 		}
 	}
-	return 0, errRetry // it keeps changing under our hands
+	return 0, errRetry // other transactions keep changing it
 }
 
 type reservation struct {
@@ -180,7 +180,7 @@ func (s *Store) Adjust(ctx context.Context, owner string, key [16]byte, a latchk
 			r.until = sql.NullInt64{Int64: until, Valid: ends}
 		}
 		if r.amount == old.amount && r.pledged == old.pledged && r.until == old.until {
-			return nil // MySQL would say that no row was touched
+			return nil // MySQL would report that no row was touched
 		}
 		return t.execOne(`UPDATE latchkey_reservations SET pledged = ?, amount = ?, until = ? WHERE owner = ? AND id = ?`,
 			int64(r.pledged), int64(r.amount), r.until, owner, key[:])
@@ -205,7 +205,7 @@ func (s *Store) Settle(ctx context.Context, owner string, key [16]byte, actual l
 	})
 }
 
-// settle gives back what a reservation took and did not spend.
+// settle refunds what a reservation took and did not spend.
 func (t *tx) settle(owner string, key []byte, r reservation, actual latchkey.Credits, lapsed bool) error {
 	if err := t.refund(owner, r, r.amount-actual); err != nil {
 		return err
@@ -214,8 +214,8 @@ func (t *tx) settle(owner string, key []byte, r reservation, actual latchkey.Cre
 		int64(actual), boolInt(lapsed), owner, key)
 }
 
-// giveBack returns credits to every account of a reservation. One that cannot be read gives nothing back: what it took
-// counts as spent, and neither its end nor Purge needs its accounts.
+// refund returns credits to every account of a reservation. A reservation that cannot be read refunds nothing: what it
+// took counts as spent. Neither its end nor Purge needs its accounts.
 func (t *tx) refund(owner string, r reservation, back latchkey.Credits) error {
 	var purses []creditAccount
 	if back == 0 || strictjson.Unmarshal(r.body, &purses) != nil {

@@ -12,93 +12,96 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// dialect is all that differs between engines. Statements are written with "?".
+// dialect holds all that differs between engines. Statements are written with "?".
 type dialect struct {
 	name string
 	dir  string // of the migrations
 
-	// begin starts a transaction, on a connection from db, that holds, or will take before it reads, the locks its writes
-	// need.
+	// begin starts a transaction on a connection from db. The transaction holds the locks that its writes need, or takes
+	// them before it reads.
 	begin func(ctx context.Context, db *sql.DB) (transaction, error)
-	// retry says that err undid a transaction, or kept it from starting, and that trying again may succeed.
+	// isRetryable reports whether err undid a transaction, or prevented its start, and another try may succeed.
 	isRetryable func(err error) bool
-	// waited says that err ended a read that had waited in vain already. Nil: never.
+	// readWaitTimedOut reports whether err ended a read after a long wait. Such a read is not retried. Nil: never.
 	readWaitTimedOut func(err error) bool
-	// taken says that err is a taken unique key, that it undid its own statement only, and that ifAbsent could not say
-	// so. Nil: never.
+	// isDuplicateKey reports whether err means that a unique key is taken, and undid only its own statement. It is for
+	// engines where ifAbsent cannot tell. Nil: never.
 	isDuplicateKey func(err error) bool
-	// unkept says that err refuses a value because the engine cannot keep it. Nil: never.
+	// isUnstorable reports whether err refuses a value that the engine cannot store. Nil: never.
 	isUnstorable func(err error) bool
-	// check refuses, at New, an engine or a database that cannot keep the contract.
+	// checkEngine refuses, at New, an engine or a database that cannot keep the contract.
 	checkEngine func(ctx context.Context, db *sql.DB) error
-	// session refuses, at New and Migrate, settings of a session with which something would fail or lie later. Nil: never.
+	// checkSession refuses, at New and Migrate, session settings with which a later call would fail or answer wrongly.
+	// Nil: none.
 	checkSession func(ctx context.Context, db *sql.DB, writes bool) error
-	// node refuses, at New, a server of a cluster whose reads, or whose writes, would not be those of all. Nil: never. Of
-	// others it says whether transactions must be begun by beginClustered.
+	// checkNode refuses, at New, a server of a cluster whose reads or writes are not those of the whole cluster. For other
+	// servers it reports whether transactions must be begun by beginClustered. Nil: no check.
 	checkNode      func(ctx context.Context, db *sql.DB, opts *Options) (clustered bool, err error)
 	beginClustered func(ctx context.Context, db *sql.DB) (transaction, error)
-	// migrate brings the schema up to date, one process at a time, from before the first look.
+	// migrate brings the schema up to date. Only one process at a time runs it, its first read included.
 	migrate func(ctx context.Context, db *sql.DB, dia *dialect, steps []migrationStep) error
 	// lockMigrations is begin for a migrate that is one transaction.
 	lockMigrations func(ctx context.Context, db *sql.DB) (transaction, error)
-	// tables lists tables that begin with latchkey_.
+	// tables lists the tables that begin with latchkey_.
 	tables string
-	// spoilt lists what was done to the tables that would make a store lie. See tables.go.
+	// tableFaults lists faults of the tables with which a store would answer wrongly. See migrate_check.go.
 	tableFaults string
-	// columns describes the columns of a host's table; schema may be "". None: there is no such table.
+	// columns describes the columns of a host's table; schema may be "". If there is no such table, it returns none.
 	columns    func(ctx context.Context, db *sql.DB, schema, table string) (columns, error)
 	fieldKinds map[latchkey.FieldType]allowedKinds
-	// probe makes a column of a declared type to try a driver's times in. keepsText: days and moments may be text. unzoned
-	// says what a program does that a probe fails.
+	// probe makes a column of a declared type to try a driver's times with. timesAsText: dates and times may be text.
+	// timeFix is the advice for each kind of column whose probe fails.
 	probe       func(ctx context.Context, db *sql.DB, of column, typ latchkey.FieldType) (probe, error)
 	timesAsText bool
 	timeFix     map[kind]string
-	// quotes are what names may stand in. foldsPlain: case counts for names of columns, but in plain ones it is lowered.
+	// quotes maps the opening quotes of names to the closing ones. foldsUnquoted: column names are case-sensitive, and
+	// unquoted ones are converted to lower case.
 	quotes        map[byte]byte
 	foldsUnquoted bool
 
-	writers          int  // how many transactions of one Store write at once
-	mintWorkers      int  // how many batches of mints are at work besides; 0: mints wait for a commit among the other writes
-	arrays           bool // many rows are best given as an array for each column; otherwise as VALUES
-	groupCommit      bool // many writes may share one commit, and gain by it
-	waitsForReplicas bool // a commit waits for other servers, and giving up leaves what was committed on this one
-	interruptible    bool // a statement that is interrupted leaves nothing behind but a broken transaction
-	prepares         bool // preparing is worth it; the drivers of the others remember statements themselves
+	writers          int  // write transactions of one Store at once
+	mintWorkers      int  // batches of mints at once, besides the writers; 0: mints are queued with the other writes
+	arrays           bool // many rows are passed as an array for each column, otherwise as VALUES
+	groupCommit      bool // many writes may share one commit, which is faster
+	waitsForReplicas bool // a commit waits for other servers; one that gives up waiting has committed on this server
+	interruptible    bool // an interrupted statement leaves nothing but a failed transaction
+	prepares         bool // preparing pays off; the drivers of the other engines cache statements themselves
 	numbered         bool // placeholders are $1, $2, …
-	// own makes statements that read the epoch find none on a server that lags behind. Nil: as they are.
+	// primaryOnly changes statements that read the epoch, so that they find none on a standby. Nil: no change.
 	primaryOnly *strings.Replacer
 
-	// lock ends a SELECT whose rows are this transaction's own until the commit, share one whose rows must stay as they
-	// are, and skip one that passes over rows which are another's.
+	// forUpdate ends a SELECT whose rows no other transaction may lock until the commit. forShare ends one whose rows must
+	// not change. forUpdateSkip is forUpdate for the rows that are not locked.
 	forUpdate, forShare, forUpdateSkip string
-	// shareSkip is share for those rows only that are free.
+	// forShareSkip is forShare for the rows that are not locked.
 	forShareSkip string
-	// ownedSeq, not empty, is the number of an owner's last event, in a SELECT that takes the row of the owner for this
-	// transaction. Where there is one writer nothing has to be taken.
+	// lockedSeq is the number of an owner's last event, in a SELECT that locks the row of the owner. It is "" where there
+	// is only one writer and nothing has to be locked.
 	lockedSeq string
-	// ifAbsent ends an INSERT that does nothing when a unique key is taken. See insert.
+	// ifAbsent ends an INSERT that does nothing if a unique key is taken. See tx.insert.
 	ifAbsent string
-	// insertOrUndo begins an INSERT in a transaction that is undone when any of it fails.
+	// insertOrFail begins an INSERT in a transaction that is undone if any row fails.
 	insertOrFail string
 	// rowList comes before a list of rows in "(a, b) IN (…)".
 	rowList string
-	// returning says that an INSERT … SELECT may end in RETURNING.
+	// returning: an INSERT … SELECT may end in RETURNING.
 	returning bool
-	// onTaken ends an INSERT that updates the row which has the key; the row not inserted is "excluded".
+	// onConflictUpdate ends an INSERT that updates the row which has the key. The row not inserted is "excluded".
 	onConflictUpdate func(key, set string) string
-	// advance raises the epoch by one, lists the changes, and notes the epoch with the write.
+	// advanceEpoch adds one to the epoch, inserts the changes, and stores the epoch with the write.
 	advanceEpoch func(t *tx, p *plan, rows []latchkey.Change) (epoch uint64, err error)
-	// join is an expression of the bytes of several, one after the other.
+	// concat returns an expression that concatenates bytes.
 	concat func(parts ...string) string
-	// clock is the database's, as an expression of microseconds; noClock: it is this machine's.
+	// clock is an expression for the database's time in microseconds. noClock: this machine's clock is used.
 	clock string
-	// startsWith is true for a text column that begins with the bytes of its second argument, whose length is its first.
+	// startsWith returns a condition: the text column begins with the bytes of the second argument. The first argument is
+	// their length.
 	startsWith func(column string) string
 }
 
 const noClock = `NULL`
 
-// fit refuses an engine, a database or a session that cannot keep the contract.
+// checkServer refuses an engine, a database or a session that cannot keep the contract.
 func (d *dialect) checkServer(ctx context.Context, db *sql.DB) error {
 	if err := d.checkEngine(ctx, db); err != nil || d.checkSession == nil {
 		return err
@@ -106,7 +109,7 @@ func (d *dialect) checkServer(ctx context.Context, db *sql.DB) error {
 	return d.checkSession(ctx, db, true)
 }
 
-// text is a statement as the engine wants it.
+// render returns a statement in the engine's form.
 func (d *dialect) render(text string) string {
 	if !d.numbered {
 		return text
@@ -139,30 +142,31 @@ func dialectOf(d latchkey.Dialect) (*dialect, error) {
 	return nil, fmt.Errorf("latchkey/sqlstore: dialect %d is unknown; known: SQLite, Postgres, MySQL", d)
 }
 
-// wrongEngine is for a database that answers, and is another engine than the dialect says.
+// wrongEngine is the error for a database that answers but is another engine than the dialect says.
 func wrongEngine(want, version string) error {
 	return fmt.Errorf("this is no %s database: it says it is %q; name the dialect of the engine that the driver speaks to",
 		want, version)
 }
 
-// transaction is what a Store does its writes in.
+// transaction is a write transaction of an engine.
 type transaction struct {
 	executor interface {
 		ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 		QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	}
-	// bind returns the Store's statement for use inside; nil: there are none.
+	// bindStmt returns the Store's statement for use in the transaction. Nil: there are none.
 	bindStmt func(ctx context.Context, stmt *sql.Stmt) *sql.Stmt
-	// intact fails when this is no longer the transaction that was begun, so that what it answered is worth nothing. Nil:
-	// the engine says so itself. After it only end is called.
+	// checkOpen returns an error if the transaction that was begun has ended, so that its answers are void. After an error
+	// only release may be called. Nil: the engine reports this itself.
 	checkOpen func(ctx context.Context) error
 	// commit may be called once. ctx.Err() means that the outcome is not known.
 	commit func(ctx context.Context) error
-	// end rolls back what was not committed. After it the connection is fit for the pool again, or dropped from it.
+	// release rolls back what was not committed. The connection goes back to the pool, or is dropped if it cannot be used
+	// again.
 	release func()
 }
 
-// verdict is err, unless it may come from after the end of the transaction.
+// orLost returns err, or the error of checkOpen if err may come from after the end of the transaction.
 func (t *transaction) orLost(ctx context.Context, err error) error {
 	if err != nil && t.checkOpen != nil {
 		if lost := t.checkOpen(ctx); lost != nil {
@@ -172,12 +176,12 @@ func (t *transaction) orLost(ctx context.Context, err error) error {
 	return err
 }
 
-// maxRestore is how long a connection may take to become what it was. Otherwise it is dropped.
+// maxRestore is how long resetting a connection may take. After that the connection is dropped.
 const maxRestore = 5 * time.Second
 
-// beginReadCommitted starts a transaction of an engine with many writers. The isolation is asked for: with more, each
-// wait for another's row would end in an error, and the host's default is not known. The connection is told before, and
-// after once the transaction has ended; "" is nothing.
+// beginReadCommitted starts a transaction of an engine with many writers. It sets the isolation, because the host's
+// default is not known. With a higher level, each wait for another transaction's row would end in an error. It runs the
+// statement before on the connection first, and after once the transaction has ended; "" is none.
 func beginReadCommitted(ctx context.Context, db *sql.DB, before, after string) (*sql.Tx, transaction, error) {
 	conn, err := db.Conn(ctx)
 	if err != nil {
@@ -191,13 +195,13 @@ func beginReadCommitted(ctx context.Context, db *sql.DB, before, after string) (
 		tx, err = conn.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 	}
 	if err != nil {
-		discardConn(conn) // it may have begun
+		discardConn(conn) // the transaction may have begun
 		conn.Close()
 		return nil, transaction{}, err
 	}
 	committed, abandoned := false, false
 	end := func() {
-		// Whatever a driver has done or failed to do, no open transaction reaches the pool.
+		// Whatever the driver has done or failed to do, no open transaction returns to the pool.
 		err := tx.Rollback()
 		if committed {
 			err = nil
@@ -218,7 +222,7 @@ func beginReadCommitted(ctx context.Context, db *sql.DB, before, after string) (
 			if err := ctx.Err(); err != nil {
 				return errors.Join(errNotCommitted, err)
 			}
-			// Not every driver can give up a commit: who waits for it must be able to.
+			// Not every driver can give up a commit, but a caller that waits for one must be able to.
 			done := make(chan error, 1)
 			go func() { done <- tx.Commit() }()
 			select {
@@ -242,11 +246,11 @@ func beginReadCommitted(ctx context.Context, db *sql.DB, before, after string) (
 	}, nil
 }
 
-// maxApart is how far this machine's clock may lie from the database's, either way.
+// maxClockDifference is how far this machine's clock may differ from the database's, in either direction.
 const maxClockDifference = time.Minute
 
-// checkClock refuses a clock that the Manager would not believe: by one that is behind tokens would outlive their end,
-// by one that is ahead they would live too long, or not at all.
+// checkClock refuses a clock that a Manager would not trust. With one that is behind, tokens would outlive their end.
+// With one that is ahead, tokens would live too long or not at all.
 func checkClock(database int64) error {
 	apart, word := time.Until(time.UnixMicro(database)), "behind"
 	if apart < 0 {

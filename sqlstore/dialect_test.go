@@ -7,8 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/latchkey-go/latchkey"
 	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
 )
 
 func TestUnknownDialect(t *testing.T) {
@@ -28,18 +29,12 @@ func TestRender(t *testing.T) {
 		" ON DUPLICATE KEY UPDATE "))
 }
 
-type pgCodeOnly string
-
-func (s pgCodeOnly) Error() string { return "ERROR: (SQLSTATE " + string(s) + ")" }
-
-func (s pgCodeOnly) SQLState() string { return string(s) }
-
 func TestErrorCodes(t *testing.T) {
 	wrap := func(err error) error { return errors.Join(errors.New("outer"), fmt.Errorf("more: %w", err)) }
 	for code, retry := range map[string]bool{"40001": true, "40P01": true, "55P03": true, "23505": false, "25P03": false} {
-		require.Equal(t, retry, postgres.isRetryable(wrap(pgCodeOnly(code))), code)
+		require.Equal(t, retry, postgres.isRetryable(wrap(pgError{code, ""})), code)
 	}
-	require.True(t, postgres.isUnstorable(wrap(pgCodeOnly("22021"))))
+	require.True(t, postgres.isUnstorable(wrap(pgError{"22021", ""})))
 	require.False(t, postgres.isRetryable(errors.New("40001")), "words are not a code")
 	for code, retry := range map[int]bool{1213: true, 1205: true, 1020: true, 1062: false, 1047: false, 1406: false} {
 		for _, text := range []string{"Error %d (40001): Deadlock found", "Error %d: Deadlock found"} {

@@ -15,7 +15,7 @@ var errClosed = errors.New("the store is closed")
 
 var errNoDB = errors.New("latchkey/sqlstore: a database is needed, and it is nil")
 
-// contract is the closed set of what a Store says.
+// contractErrors are all errors that a Store may return.
 var contractErrors = []error{
 	latchkey.ErrNotFound, latchkey.ErrExists, latchkey.ErrConflict, latchkey.ErrInUse, latchkey.ErrOverLimit,
 	latchkey.ErrUnavailable, latchkey.ErrUnknownOutcome, latchkey.ErrInvalid,
@@ -30,7 +30,7 @@ func isContractError(err error) bool {
 	return false
 }
 
-// outcome gives an error the name it has in the contract.
+// mapError maps an error of this engine to an error of the contract.
 func (s *Store) mapError(ctx context.Context, what string, err error) error {
 	if err != nil && !isContractError(err) && s.dialect.isUnstorable != nil && s.dialect.isUnstorable(err) {
 		err = fmt.Errorf("%w: a value that %s cannot keep: %w", latchkey.ErrInvalid, s.dialect.name, err)
@@ -38,8 +38,8 @@ func (s *Store) mapError(ctx context.Context, what string, err error) error {
 	return mapError(ctx, what, explainError(err))
 }
 
-// outcome is the one place where errors of an engine become errors of the contract. What has no name there is
-// ErrUnavailable: never "not found".
+// mapError is the only place where errors of an engine become errors of the contract. An error that the contract does
+// not have becomes ErrUnavailable, never "not found".
 func mapError(ctx context.Context, what string, err error) error {
 	switch {
 	case err == nil:
@@ -47,7 +47,7 @@ func mapError(ctx context.Context, what string, err error) error {
 	case isContractError(err):
 		return fmt.Errorf("latchkey/sqlstore: %s: %w", what, err)
 	case ctx.Err() != nil && !errors.Is(err, ctx.Err()):
-		// An engine that was interrupted says so in its own words.
+		// An engine that was interrupted returns an error of its own.
 		return fmt.Errorf("latchkey/sqlstore: %s: %w: %w: %w", what, latchkey.ErrUnavailable, ctx.Err(), err)
 	}
 	return fmt.Errorf("latchkey/sqlstore: %s: %w: %w", what, latchkey.ErrUnavailable, err)
@@ -57,8 +57,8 @@ var errStatementTimeout = errors.New("statement_timeout (PostgreSQL), max_statem
 	"(MySQL) cut a " +
 	"statement off: set it to 0, or to a second and more")
 
-// explained names the cause of an error that comes of a session's settings: one about the name of a prepared statement,
-// for no statement of ours gives one, and a limit of the time of statements.
+// explainError adds the cause to an error that session settings lead to. One is about the name of a prepared statement,
+// because no statement of this package names one. The other is a time limit for statements.
 func explainError(err error) error {
 	if errors.Is(err, errStatementTimeout) || errors.Is(err, errNamedStatements) {
 		return err
@@ -77,12 +77,12 @@ func explainError(err error) error {
 	return err
 }
 
-// say makes an error of the contract with its reason.
+// contractError returns an error of the contract with its reason.
 func contractError(sentinel error, format string, args ...any) error {
 	return fmt.Errorf("%w: %s", sentinel, fmt.Sprintf(format, args...))
 }
 
-// orNotFound is for a look-up that failed or found nothing: never the one for the other.
+// orNotFound is for a look-up that failed or found nothing. A failure never becomes ErrNotFound.
 func orNotFound(err error, format string, args ...any) error {
 	if err != nil {
 		return err
@@ -90,7 +90,7 @@ func orNotFound(err error, format string, args ...any) error {
 	return contractError(latchkey.ErrNotFound, format, args...)
 }
 
-// orMissing is orNotFound for a row of the Store's own, without which nothing can be answered.
+// orRowMissing is orNotFound for a row of the Store's own, without which nothing can be answered.
 func orRowMissing(err error, what string) error {
 	if err != nil {
 		return err
@@ -100,13 +100,13 @@ func orRowMissing(err error, what string) error {
 
 const epochRow = "the row of latchkey_epoch"
 
-// errNotCommitted says that a commit was not even tried.
+// errNotCommitted means that no commit was tried.
 var errNotCommitted = errors.New("given up before the commit")
 
-// errAgain says that another transaction was first, and that this one must be done anew to see what it did.
+// errRetry means that another transaction was first. This one must run again to see the other's result.
 var errRetry = errors.New("another transaction was first")
 
-// busy says that a transaction was undone, and that trying again may succeed.
+// isRetryable reports whether a transaction was undone, and another try may succeed.
 func (s *Store) isRetryable(err error) bool {
 	return errors.Is(err, errRetry) || s.dialect.isRetryable(err)
 }
@@ -114,7 +114,7 @@ func (s *Store) isRetryable(err error) bool {
 // maxBusyWait bounds how long a call without a deadline waits for a database that stays busy.
 const maxBusyWait = 10 * time.Second
 
-// retrying calls f again, after a short random pause, while the engine says busy.
+// retry calls f again, after a short random pause, while busy reports true for its error.
 func retry(ctx context.Context, busy func(error) bool, f func() error) error {
 	began := time.Now()
 	for pause := time.Millisecond; ; pause = min(2*pause, 32*time.Millisecond) {

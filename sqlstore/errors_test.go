@@ -7,11 +7,12 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/latchkey-go/latchkey"
 	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
 )
 
-// pgError is an error with the code of PostgreSQL.
+// pgError is an error with an SQLSTATE.
 type pgError struct{ code, text string }
 
 func (c pgError) Error() string { return c.text }

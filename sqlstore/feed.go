@@ -9,7 +9,7 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// maxFeed bounds what one call of Changes reads, whatever it was asked for.
+// maxFeed bounds what one call of Changes reads, whatever n is.
 const maxFeed = 10_000
 
 // Changes implements latchkey.Store.
@@ -38,7 +38,8 @@ func (s *Store) Changes(ctx context.Context, after uint64, n int) (feed latchkey
 				feed.Changes = wholePage(feed.Changes, n, true)
 				return nil
 			}
-			// All were read that fit: the last transaction may go on. It is left out, or read on when it is alone.
+			// The limit was reached, so the last transaction may have more rows. It is left out, unless it is the only one: then
+			// more is read.
 			if page := wholePage(feed.Changes, n, false); page != nil {
 				feed.Changes = page
 				return nil
@@ -52,7 +53,7 @@ func (s *Store) Changes(ctx context.Context, after uint64, n int) (feed latchkey
 	return feed, nil
 }
 
-// feed reads the epoch, how far history reaches, and the first changes, by one statement: one cut.
+// readFeed reads the epoch, the start of the history, and the first changes with one statement, which is one cut.
 func (s *Store) readFeed(ctx context.Context, feed *latchkey.Feed, now *sql.NullInt64, after uint64, limit int) (
 	rows int, err error) {
 	*feed = latchkey.Feed{}
@@ -85,8 +86,8 @@ func (s *Store) readFeed(ctx context.Context, feed *latchkey.Feed, now *sql.Null
 	return rows, nil
 }
 
-// wholePage cuts rows to whole transactions, as many as fit into n rows, or one. Unless complete, the last transaction
-// in rows may go on beyond them; nil says that it is the only one.
+// wholePage cuts rows to whole transactions: as many as fit into n rows, but at least one. Unless complete, the last
+// transaction may have more rows than were read. It returns nil if that one is the only transaction.
 func wholePage(rows []latchkey.Change, n int, complete bool) []latchkey.Change {
 	end := 0 // of the transactions taken
 	for start := 0; start < len(rows); {
@@ -105,11 +106,11 @@ func wholePage(rows []latchkey.Change, n int, complete bool) []latchkey.Change {
 	return slices.Clip(rows[:end])
 }
 
-// heard is what the database's clock said, and when that was heard here.
+// clockReading is a time of the database's clock, and when this machine read it.
 type clockReading struct{ database, readAt time.Time }
 
-// clockGood is for how long the database's clock is not asked again. Meanwhile it goes as fast as this machine's: to ask
-// costs a twentieth of reading the epoch.
+// clockReadingValid is how long a reading is used before the database's clock is read again. Meanwhile it advances with
+// this machine's clock. Reading the clock costs a twentieth of reading the epoch.
 const clockReadingValid = time.Second
 
 func (h *clockReading) now() time.Time {
@@ -122,7 +123,7 @@ func (s *Store) needsClock() bool {
 	return s.clock == nil && s.dialect.clock != noClock && !s.lastClock.Load().valid()
 }
 
-// now is Feed.Now, by the clock of the database if it has one.
+// now returns Feed.Now, by the clock of the database if it has one.
 func (s *Store) now(database sql.NullInt64) time.Time {
 	was := s.lastClock.Load()
 	switch {
@@ -130,7 +131,7 @@ func (s *Store) now(database sql.NullInt64) time.Time {
 		return s.clock().UTC().Truncate(time.Microsecond)
 	case database.Valid:
 		said := fromMicros(database)
-		if !was.valid() || said.After(was.now()) { // an answer that was long under way is no news
+		if !was.valid() || said.After(was.now()) { // an answer that was delayed is older than the last reading
 			s.lastClock.CompareAndSwap(was, &clockReading{said, time.Now()})
 		}
 		return said

@@ -5,13 +5,14 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/latchkey-go/latchkey"
 	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
 )
 
 func TestWholePage(t *testing.T) {
 	for _, c := range []struct {
-		epochs   string // of the rows read
+		epochs   string // of the rows that were read
 		n        int
 		complete bool
 		want     string
@@ -20,8 +21,8 @@ func TestWholePage(t *testing.T) {
 		{"1 2 3", 3, true, "1 2 3"},
 		{"1 2 2", 3, true, "1 2 2"},
 		{"1 2 2", 2, false, "1"},
-		{"1 1 1", 2, true, "1 1 1"}, // longer than asked for, but one transaction
-		{"1 1 1", 2, false, ""},     // perhaps it goes on
+		{"1 1 1", 2, true, "1 1 1"}, // longer than n, but one transaction
+		{"1 1 1", 2, false, ""},     // the transaction may have more rows
 		{"1 1 1 2 2", 2, false, "1 1 1"},
 		{"1 2 3", 2, false, "1 2"},
 		{"1 2 2 3", 2, false, "1"},

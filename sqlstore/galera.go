@@ -9,18 +9,21 @@ import (
 	"strconv"
 )
 
-// What a node of a Galera cluster says, and what it means here:
+// The errors of a node of a Galera cluster, and what they mean here:
 //
-//	1213  another node's transaction was first, or a neighbour's: undone, at a COMMIT too. Tried again.
-//	1205  a row that others hold did not come free in time. Tried again. Of a read: what wsrep_sync_wait waits for did not
-//	      come, or cannot, for the others are lost. Unavailable.
-//	1020  a row changed since it was read. Tried again.
-//	1047  the node is not, or no longer, part of the majority: nothing was run. Unavailable.
-//	1180  the cluster fell apart while the node was committing. The others may have it: the outcome is not known.
+//	1213  The transaction of another node, or of another session, was first. This one was undone, also at a COMMIT.
+//	      It is tried again.
+//	1205  The lock of a row was not free in time. The transaction is tried again. For a read: what wsrep_sync_wait
+//	      waits for did not come, or cannot come because the other nodes are lost. This is ErrUnavailable.
+//	1020  A row changed since it was read. The transaction is tried again.
+//	1047  The node is not, or no longer, part of the majority. Nothing was run. This is ErrUnavailable.
+//	1180  The cluster fell apart while the node was committing. The other nodes may have committed: the outcome is not
+//	      known.
 const galeraNotReady = 1047
 
-// checkMySQLNode refuses a replica, a session that reads what is not committed, and one on a node of a Galera cluster in
-// which a read could miss what another node acknowledged, or a write stay on this one. It says whether there is a cluster.
+// checkMySQLNode refuses a replica, and a session that reads uncommitted rows. On a node of a Galera cluster it refuses
+// a session that could miss what another node acknowledged, or whose writes stay on this node. It reports whether the
+// server is part of a cluster.
 func checkMySQLNode(ctx context.Context, db *sql.DB, opts *Options) (clustered bool, err error) {
 	set := map[string]string{}
 	rows, err := db.QueryContext(ctx, `SHOW SESSION VARIABLES WHERE Variable_name = 'read_only'
@@ -36,7 +39,7 @@ func checkMySQLNode(ctx context.Context, db *sql.DB, opts *Options) (clustered b
 	}
 	switch set["read_only"] {
 	case "OFF", "0":
-	default: // a user with enough rights could write all the same
+	default: // a user with enough privileges could still write
 		return false, errors.New("read_only is on, as on a replica, which lags behind: connect to the server that is written to, " +
 			"or use NewReplica for listings and usage alone")
 	}
@@ -64,11 +67,12 @@ func checkMySQLNode(ctx context.Context, db *sql.DB, opts *Options) (clustered b
 	return true, nil
 }
 
-// beginGalera is beginMySQL on a node of a cluster. There the transaction of another node may end one of ours at any
-// moment. Mostly the next answer says so; when a SELECT has just sent its rows none does (seen on MariaDB 10.11), and what
-// follows would be run by itself, each statement for good: a reservation without its debit. So autocommit is off meanwhile,
-// and a savepoint that should still be there tells, before the COMMIT or a refusal, that the transaction is the one that was
-// begun. From then on there is no SELECT any more.
+// beginGalera is beginMySQL on a node of a cluster. There a transaction of another node may end one of ours at any
+// time. Usually the next answer reports it. If a SELECT has just sent its rows, no answer does (seen on MariaDB 10.11).
+// Later statements would then run by themselves, each committed at once: a reservation without its debit.
+//
+// So autocommit is off meanwhile, and the transaction has a savepoint. Before a COMMIT or a refusal, releasing the
+// savepoint shows whether the transaction is still the one that was begun. After that no SELECT is run.
 func beginGalera(ctx context.Context, db *sql.DB) (transaction, error) {
 	tx, on, err := beginMySQLOn(ctx, db, "SET autocommit = 0", "SET autocommit = 1")
 	if err != nil {

@@ -10,28 +10,27 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// maxBatch is how many writes may share one commit. It bounds what the caller who commits does for others.
+// maxBatch is how many writes may share one commit. It bounds what a leader does for others.
 const maxBatch = 64
 
-// job is one write: what it does, and who waits for it.
+// job is one write: what it does, and where its caller waits.
 type job struct {
 	ctx       context.Context
-	apply     func(*tx) error // may run more than once; what it reads must not change after its caller is gone
-	done      chan error      // gets one answer
-	alone     bool            // must have a transaction of its own
-	mint      *plan           // what apply does, if it may be done by the statements of mints
-	batch     *mintBatch      // of mints, that is at work on it
-	abandoned bool            // its caller is gone, during a commit of that batch
+	apply     func(*tx) error // may run more than once; what it reads must not change after its caller has left
+	done      chan error      // receives one answer
+	alone     bool            // must have its own transaction
+	mint      *plan           // the plan that apply runs, if mints may share statements for it
+	batch     *mintBatch      // the batch of mints that works on it
+	abandoned bool            // its caller left during the commit of that batch
 }
 
-// queue holds the writes that wait for a commit. Its lock also guards what callers and the batches of their mints tell
-// each other.
+// queue holds the writes that wait for a commit. Its lock also guards the batches of mints.
 type queue struct {
 	mu             sync.Mutex
 	jobs           []*job
-	workers        int                   // how many goroutines work at mints, without those who wait for locks and lent their place
-	yielded        int                   // how many those are
-	waitingLeaders map[string]*mintBatch // by owner: whose leader waits, or is about to, for what it must hold
+	workers        int                   // goroutines that work on mints, without those that yielded
+	yielded        int                   // workers that wait for locks and let another run instead
+	waitingLeaders map[string]*mintBatch // by owner: the batch whose leader waits, or is about to wait, for locks
 }
 
 func (q *queue) add(jobs ...*job) {
@@ -46,7 +45,7 @@ func (q *queue) contains(j *job) bool {
 	return slices.Contains(q.jobs, j)
 }
 
-// remove says whether j was still waiting.
+// removeJob reports whether j was still queued.
 func (q *queue) removeJob(j *job) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -58,8 +57,8 @@ func (q *queue) removeJob(j *job) bool {
 	return true
 }
 
-// take removes j, and up to most-1 others that may share its commit, in the order they came. Those whose time is over are
-// told so and go: one that was put back when its caller had left already would stay for ever.
+// takeBatch removes j and up to most-1 others that may share its commit, in the order of arrival. Jobs whose context
+// has ended are answered and removed. Otherwise one that was put back after its caller left would stay for ever.
 func (q *queue) takeBatch(j *job, most int) []*job {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -83,7 +82,7 @@ func (q *queue) takeBatch(j *job, most int) []*job {
 	return batch
 }
 
-// errAlone answers a mint that must be tried alone, for something about it or about its neighbours is not as it should be.
+// errTryAlone answers a mint that must be tried alone: it, or another one in its batch, cannot be written as it is.
 var errTryAlone = errors.New("to be tried alone")
 
 func (s *Store) enqueue(j *job) error {
@@ -95,7 +94,7 @@ func (s *Store) enqueue(j *job) error {
 	}
 	lane := s.writeSlots
 	if j.mint != nil && s.dialect.mintWorkers > 0 {
-		lane = nil // the answer comes without its doing
+		lane = nil // a worker answers it
 		s.addMint(j)
 	} else {
 		s.queue.add(j)
@@ -124,24 +123,25 @@ func (s *Store) enqueue(j *job) error {
 				}
 				return j.ctx.Err()
 			default:
-				// Somebody is at work on it and may be about to commit.
+				// A leader or worker has taken it and may be about to commit.
 				return fmt.Errorf("%w: %w", latchkey.ErrUnknownOutcome, j.ctx.Err())
 			}
 		}
 	}
 }
 
-// errShared says that a transaction for several was undone, and they must be tried with less shared, or each alone.
+// errSharedFailed means that a transaction for several jobs was undone. They must be tried with less shared, or each
+// alone.
 var errSharedFailed = errors.New("a shared transaction failed")
 
-// lead answers j, unless an earlier leader has, and those who share its commit. The caller holds s.writing; lead gives it
-// back.
+// commitAsLeader answers j and the jobs that share its commit, unless an earlier leader has answered j. The caller
+// holds a slot of s.writeSlots; commitAsLeader releases it.
 func (s *Store) commitAsLeader(j *job) {
 	defer func() {
-		s.queue.removeJob(j) // only after a panic: nobody may run it when its caller is gone
+		s.queue.removeJob(j) // after a panic: no leader may run it when its caller has left
 		<-s.writeSlots
 	}()
-	for s.queue.contains(j) { // once more when it could not be done together with the others
+	for s.queue.contains(j) { // again if the shared transaction failed
 		var served []*job
 		err := retry(j.ctx, s.isRetryable, func() (err error) {
 			for served, err = s.commitBatch(j); err == errSharedFailed; {
@@ -159,10 +159,10 @@ func (s *Store) commitAsLeader(j *job) {
 	}
 }
 
-// transact runs j, and others that wait by the time the write lock is held, in one transaction. When it returns jobs,
-// the error is the answer for all of them. When it returns none, all it took is back in the queue, and nothing is done.
+// commitBatch runs j, and the jobs that are queued once the write lock is held, in one transaction. If it returns jobs,
+// the error is the answer for all of them. If it returns none, nothing was written and all jobs are back in the queue.
 func (s *Store) commitBatch(j *job) (served []*job, err error) {
-	// Before the transaction, while this goroutine holds no connection that preparing might wait for.
+	// Before the transaction: preparing may wait for a connection, and this goroutine must not hold one meanwhile.
 	s.prepareWanted(j.ctx)
 	on, err := s.dialect.begin(j.ctx, s.db)
 	if err != nil {
@@ -172,20 +172,20 @@ func (s *Store) commitBatch(j *job) (served []*job, err error) {
 	if s.dialect.groupCommit {
 		batch = s.queue.takeBatch(j, maxBatch)
 	} else {
-		s.queue.removeJob(j) // of the others each has a leader of its own
+		s.queue.removeJob(j) // each of the others has its own leader
 	}
 	t := &tx{store: s, transaction: on}
 	defer func() {
 		on.release()
-		// Also after a panic in the driver: who waits must not wait for ever.
+		// Also after a panic in the driver: the callers that wait must not wait for ever.
 		if served == nil {
 			s.queue.add(batch...)
 		}
 	}()
 	alone, err := t.runAll(batch)
 	if err = on.orLost(j.ctx, err); err != nil && len(batch) > 1 {
-		// A failure may be owed to a neighbour that is never committed, so a shared transaction tells nobody. A mint may
-		// share a commit once more, but no statements: a Write that is repeated fails only there.
+		// The failure may be due to a job that is never committed, so the callers are not told of it. Mints may share a
+		// commit once more, but no statements. A Write that is repeated fails only there.
 		for _, one := range batch {
 			one.mint, one.alone = nil, one.mint == nil
 		}
@@ -201,14 +201,14 @@ func (s *Store) commitBatch(j *job) (served []*job, err error) {
 	case err == nil:
 		return batch, nil
 	case errors.Is(err, errNotCommitted), s.isRetryable(err):
-		return nil, err // nothing was done
+		return nil, err // nothing was written
 	default:
 		return batch, fmt.Errorf("%w: commit: %w", latchkey.ErrUnknownOutcome, err)
 	}
 }
 
-// runAll runs jobs in a transaction that they share: mints last, and by the same statements. It returns those that must be
-// tried alone, of which nothing is written.
+// runAll runs jobs in a shared transaction: mints last, with shared statements. It returns those that must be tried
+// alone, of which nothing is written.
 func (t *tx) runAll(jobs []*job) (alone []*job, err error) {
 	var mints, others []*job
 	for _, j := range jobs {

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// A job that was put back after its caller left must not stay in the queue for ever.
 func TestQueueDropsJobsOfGoneCallers(t *testing.T) {
 	over, cancel := context.WithCancel(context.Background())
 	cancel()

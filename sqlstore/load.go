@@ -10,11 +10,11 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// A token is found by one statement, which is one cut, with the epoch of that cut. Its owner, its roles and mostly its
-// ancestors are in the Store's memory, as of the same epoch. What is not there takes statements of its own; each tells the
-// epoch too, and when it is the same nothing that could alter an answer came between them.
+// A token is read by one statement, which is one cut, with the epoch of that cut. Its owner, its roles and usually its
+// ancestors are in the Store's cache, as of the same epoch. What is not cached takes statements of its own, which read
+// the epoch too. If the epoch is the same, nothing that could alter an answer happened between the statements.
 //
-// The epoch comes from the left of a join: without it there is no row, which is an error, and never "not found".
+// The epoch is on the left of a join. If it is missing there is no row, which is an error and never "not found".
 
 const (
 	selectPresented = `SELECT e.epoch, s.owner, s.token_id, s.found, s.owner_version FROM latchkey_epoch e
@@ -28,9 +28,10 @@ const (
 const selectOwner = `SELECT ` + ownerColumns + `, e.epoch FROM latchkey_epoch e
 	LEFT JOIN latchkey_owners o ON o.owner = ? WHERE e.id = 1`
 
-// selectKin gives the epoch (part 0), the token and its ancestors (part 1, by distance), and every role that one of them
-// names or inherits (part 2). UNION ends a ring of roles, the bound one of parents. CROSS JOIN,
-// which is an inner join everywhere, tells SQLite to begin at the left: left to itself it may walk through an owner.
+// selectDependencies returns the epoch (part 0), the token and its ancestors (part 1, by distance), and roles (part 2).
+// The roles are those that one of the tokens names or inherits. UNION ends a cycle of roles; the bound on the distance
+// ends a cycle of parents. CROSS JOIN is an inner join in every engine. It makes SQLite begin at the left: otherwise it
+// may scan all of an owner's rows.
 const selectDependencies = `WITH RECURSIVE chain (id, parent, distance) AS (
 		SELECT id, parent, 0 FROM latchkey_tokens WHERE owner = ? AND id = ?
 		UNION ALL
@@ -48,7 +49,7 @@ const selectDependencies = `WITH RECURSIVE chain (id, parent, distance) AS (
 	UNION ALL
 	SELECT 0, epoch, '', '', '', '', 0, 0, NULL, NULL, '' FROM latchkey_epoch WHERE id = 1`
 
-// maxCuts bounds how often a cut is tried while others change things. Each try fails only if a change fell between two
+// maxCuts bounds how often a cut is tried while others change records. A try fails only if a change falls between two
 // statements.
 const maxCuts = 100
 
@@ -63,7 +64,7 @@ func (s *Store) ByDigest(ctx context.Context, digests ...[32]byte) (found latchk
 	for i := range digests {
 		args = append(args, digests[i][:])
 	}
-	// Few shapes, so that few statements are prepared: a digest given twice changes nothing.
+	// The number of digests is a power of two, so that few statements are prepared. A digest given twice changes nothing.
 	text := selectPresented
 	if len(args) > 1 {
 		for len(args)&(len(args)-1) != 0 {
@@ -83,7 +84,7 @@ func (s *Store) ByDigest(ctx context.Context, digests ...[32]byte) (found latchk
 	return found, nil
 }
 
-// presented reads a secret with its token, and the epoch: of several the one that comes first in digests.
+// readPresented reads a secret with its token, and the epoch. If it finds several, it returns the first in digests.
 func (s *Store) readPresented(ctx context.Context, text string, args []any, digests [][32]byte) (
 	f latchkey.Found, ok bool, err error) {
 	var epoch uint64
@@ -96,7 +97,7 @@ func (s *Store) readPresented(ctx context.Context, text string, args []any, dige
 		one, err := unpackFound(packed.String)
 		one.Token.OwnerVersion = uint64(ownerVersion.Int64)
 		rank := slices.Index(digests, one.Secret.Digest)
-		// What was not asked for is never answered, and not "not found" either: its row was.
+		// A row that was not asked for is no answer. It is not "not found" either: the row of a digest was found.
 		if err != nil || rank < 0 || one.Token.Owner != owner.String || one.Token.ID != id.String {
 			return damagedError(latchkey.ChangedToken, owner.String, id.String)
 		}
@@ -106,7 +107,7 @@ func (s *Store) readPresented(ctx context.Context, text string, args []any, dige
 		return nil
 	}
 	sawEpoch := false
-	if len(args) == 1 { // a digest is there once
+	if len(args) == 1 { // a digest is unique
 		if sawEpoch, err = s.first(ctx, text, args, &epoch, &owner, &id, &packed, &ownerVersion); err == nil {
 			err = take()
 		}
@@ -146,7 +147,7 @@ func (s *Store) Load(ctx context.Context, owner, tokenID string) (found latchkey
 	return found, err
 }
 
-// tokenAt reads a token alone, and the epoch. It may be Damaged.
+// readToken reads a token without its dependencies, and the epoch. The token may be Damaged.
 func (s *Store) readToken(ctx context.Context, owner, id string) (t latchkey.Token, epoch uint64, ok bool, err error) {
 	var row tokenRow
 	found, err := s.first(ctx, selectByID, []any{owner, id}, append([]any{&epoch}, row.dest()...)...)
@@ -159,10 +160,10 @@ func (s *Store) readToken(ctx context.Context, owner, id string) (t latchkey.Tok
 	return t, epoch, row.id.Valid, nil
 }
 
-// cut reads a token, and its owner and kin as of the same epoch.
+// readCut reads a token, its owner and its dependencies as of the same epoch.
 func (s *Store) readCut(ctx context.Context, first func() (latchkey.Found, bool, error)) (latchkey.Found, error) {
 	for range maxCuts {
-		was := s.cache.mark() // before the statement: see memory
+		was := s.cache.mark() // before the statement: see recordCache
 		f, ok, err := first()
 		if err != nil || !ok {
 			return latchkey.Found{}, orNotFound(err, "no such token")
@@ -181,8 +182,8 @@ func (s *Store) readCut(ctx context.Context, first func() (latchkey.Found, bool,
 	return latchkey.Found{}, errNoCut
 }
 
-// complete adds to a token what decides about it beside it. It is not whole when the epoch moved on. What is Damaged is
-// not kept in memory, nor is anything that was read along with it.
+// completeCut adds to a token the owner, ancestors and roles as of its epoch. It returns false if the epoch advanced
+// meanwhile. Damaged records are not cached, nor is anything that was read with them.
 func (s *Store) completeCut(ctx context.Context, f *latchkey.Found, was cacheMark) (whole bool, err error) {
 	if !s.cache.owner(f, was) {
 		if whole, err = s.readOwnerRecord(ctx, f, was); err != nil || !whole {
@@ -193,10 +194,10 @@ func (s *Store) completeCut(ctx context.Context, f *latchkey.Found, was cacheMar
 		}
 	}
 	if f.Token.Damaged {
-		return true, nil // what it depends on is not known
+		return true, nil // its dependencies are not known
 	}
 	if f.Owner.Since > 0 && f.Token.OwnerVersion == 0 {
-		// A program of the first schema may have made the secret, and notes nothing with it. The token's row knows.
+		// A program of the first schema may have made the secret, without the owner's version. The token's row has it.
 		t, epoch, ok, err := s.readToken(ctx, f.Token.Owner, f.Token.ID)
 		if err != nil {
 			return false, err
@@ -212,7 +213,7 @@ func (s *Store) completeCut(ctx context.Context, f *latchkey.Found, was cacheMar
 		if s.cache.roles(f, was) {
 			return true, nil
 		}
-	} else if f.Token.Depth == 1 { // mostly the parent is the root: found without walking
+	} else if f.Token.Depth == 1 { // the parent is usually the root, which is found without recursion
 		parent, epoch, ok, err := s.readToken(ctx, f.Token.Owner, f.Token.Parent)
 		if err != nil {
 			return false, err
@@ -243,7 +244,7 @@ func (s *Store) completeCut(ctx context.Context, f *latchkey.Found, was cacheMar
 	return true, nil
 }
 
-// ownerAt reads the owner's record as of f.Epoch.
+// readOwnerRecord reads the owner's record as of f.Epoch.
 func (s *Store) readOwnerRecord(ctx context.Context, f *latchkey.Found, was cacheMark) (whole bool, err error) {
 	var row ownerRow
 	var epoch uint64
@@ -255,8 +256,8 @@ func (s *Store) readOwnerRecord(ctx context.Context, f *latchkey.Found, was cach
 	return s.sameCut(ctx, f, epoch, was)
 }
 
-// kin reads the ancestors and the roles, and the epoch they are as of. A token that is not there any more, for Purge leaves
-// the epoch alone, has none, which says nothing about the roles that it names.
+// readDependencies reads the ancestors and the roles, and their epoch. Purge does not advance the epoch, so the token
+// itself may be gone. Then it has none, which says nothing about the roles that it names.
 func (s *Store) readDependencies(ctx context.Context, f *latchkey.Found) (epoch uint64, there bool, err error) {
 	owner := f.Token.Owner
 	type ancestor struct {

@@ -15,10 +15,10 @@ import (
 //go:embed migrations/*/*.sql
 var migrations embed.FS
 
-// Migrations returns the migrations of an engine, numbered files such as 0001_latchkey.sql, for hosts that run them with
-// a migrator of their own. Each file records itself in latchkey_schema or latchkey_migrations, so [New] and [Migrate]
-// know what was applied, whoever applied it. Each must run in one transaction, but on MySQL, which has none for them:
-// there [Migrate] can take up what a crash cut off, and a migrator of your own must.
+// Migrations returns the migrations of an engine as numbered files such as 0001_latchkey.sql. They are for hosts that
+// run migrations with their own tool. Each file records itself in latchkey_schema or latchkey_migrations, so [New] and
+// [Migrate] know what was applied by any tool. Each must run in one transaction, except on MySQL, where schema changes
+// cannot be part of one. There [Migrate] continues what a crash interrupted, and another tool must do the same.
 func Migrations(d latchkey.Dialect) (fs.FS, error) {
 	dia, err := dialectOf(d)
 	if err != nil {
@@ -27,13 +27,16 @@ func Migrations(d latchkey.Dialect) (fs.FS, error) {
 	return fs.Sub(migrations, dia.dir)
 }
 
-// Migrate brings the database to the schema this version of the package needs. It only goes forward. Any number of
-// processes may call it at once: one works, the others wait for it. On SQLite and PostgreSQL all steps are one
-// transaction: after a crash nothing is half done. On MySQL and MariaDB each step is noted before and after, in
-// latchkey_schema_steps, and the next call takes up what a crash cut off. A schema says which programs may use it: when
-// it is newer than this program and allows it all the same, Migrate does nothing. Otherwise it refuses, and changes
-// nothing; so it does when there are latchkey_ tables that no migration accounts for. The error says what to do. In a
-// Galera cluster let one node do it: the lock is a node's own.
+// Migrate brings the database to the schema that this version of the package needs. It never goes back to an older
+// schema. Any number of processes may call it at once: one works and the others wait.
+//
+// On SQLite and PostgreSQL all steps are one transaction, so a crash leaves nothing half done. On MySQL and MariaDB
+// each step is recorded before and after, in latchkey_schema_steps. The next call continues what a crash interrupted.
+// In a Galera cluster call Migrate on one node only: its lock is local to the node.
+//
+// A schema states which programs may use it. If it is newer than this program and allows it, Migrate does nothing. If
+// it does not allow it, Migrate returns an error and changes nothing. It does the same if there are latchkey_ tables
+// that belong to no migration. The error says what to do.
 func Migrate(ctx context.Context, db *sql.DB, d latchkey.Dialect) error {
 	dia, err := dialectOf(d)
 	if err != nil {
@@ -103,7 +106,7 @@ func migrateAtOnce(ctx context.Context, db *sql.DB, dia *dialect, steps []migrat
 			}
 		}
 	}
-	// What was written must be what the check at New finds, or no Store would ever open.
+	// The check at New must accept what was written, or no Store could be opened.
 	if version, err = schemaVersion(ctx, tx.executor, dia, steps); err != nil {
 		return err
 	}
@@ -113,7 +116,8 @@ func migrateAtOnce(ctx context.Context, db *sql.DB, dia *dialect, steps []migrat
 	return tx.commit(ctx)
 }
 
-// splitStatements cuts a migration at semicolons that end a line: not every driver takes several statements at once.
+// splitStatements splits a migration at semicolons that end a line. Not every driver accepts several statements at
+// once.
 func splitStatements(text string) []string {
 	var out []string
 	for part := range strings.SplitSeq(text+"\n", ";\n") {

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// schemaVersion returns the version of the schema that is there, 0 for none, and refuses what it does not understand,
-// and what does not allow this program. It may be newer than the program.
+// schemaVersion returns the version of the schema, which may be newer than the program, or 0 if there is none. It
+// refuses a schema that it does not understand, and one that does not allow this program.
 func schemaVersion(ctx context.Context, q querier, dia *dialect, steps []migrationStep) (int64, error) {
 	present, err := queryStrings(ctx, q, dia.tables)
 	if err != nil {
@@ -64,11 +64,11 @@ func schemaVersion(ctx context.Context, q querier, dia *dialect, steps []migrati
 	return version, checkTables(ctx, q, dia)
 }
 
-// laterMigrations is where migrations from 0002 on are recorded. The first program, which knows 0001 alone, refuses
-// whatever else is in latchkey_schema, so only migrations that break it are recorded there too.
+// laterMigrations is the table that records migrations from 0002 on. The first program knows only 0001 and refuses any
+// other record in latchkey_schema. So only migrations that break that program are recorded there too.
 const laterMigrations = "latchkey_migrations"
 
-// recorded is the migrations that a database says it has had.
+// recorded holds the migrations that a database has recorded.
 type recorded struct {
 	list   []recordedMigration
 	oldest int64 // how many migrations a program must know
@@ -79,7 +79,7 @@ type recordedMigration struct {
 	name    string
 }
 
-// read reads what is recorded, later migrations only when there is a table of them.
+// read reads the records. later: there is a table of later migrations.
 func (r *recorded) read(ctx context.Context, q querier, later bool) error {
 	seen := map[int64]bool{}
 	add := func(text string) error {
@@ -118,10 +118,10 @@ func (r *recorded) name(version int64) string {
 	return "?"
 }
 
-// whole says that no number is left out.
+// complete reports whether no version is left out.
 func (r *recorded) complete() bool { return r.version() == int64(len(r.list)) }
 
-// createdTables names the tables a migration creates.
+// createdTables returns the names of the tables that a migration creates.
 func createdTables(text string) []string {
 	var names []string
 	for line := range strings.Lines(text) {
@@ -133,9 +133,9 @@ func createdTables(text string) []string {
 	return names
 }
 
-// A host may run the migrations with a migrator of its own, or change the tables afterwards. These queries select, as
-// sentences, what would make a store lie: text that does not compare as bytes, so that one owner's id is another's,
-// and tables that forget or half keep what was acknowledged.
+// A host may run the migrations with its own tool, or change the tables afterwards. These queries select sentences
+// about faults with which a store would answer wrongly. One is text that does not compare as bytes, so that two owners'
+// ids could be equal. Another is a table that loses what was acknowledged, or keeps half of it.
 const (
 	sqliteTableFaults = `SELECT tbl_name || ' has a COLLATE in its definition, and its text would not compare as bytes: make it as ' ||
 			'the migration does, without one'
@@ -172,7 +172,7 @@ const (
 		ORDER BY 1`
 )
 
-// checkTables refuses what the dialect's query finds.
+// checkTables refuses tables with the faults that the dialect's query finds.
 func checkTables(ctx context.Context, q querier, dia *dialect) error {
 	spoilt, err := queryStrings(ctx, q, dia.tableFaults)
 	if err != nil || len(spoilt) == 0 {

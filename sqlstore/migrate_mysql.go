@@ -10,8 +10,9 @@ import (
 	"strings"
 )
 
-// MySQL commits each CREATE TABLE by itself. So every statement of a migration is a step, noted in a table before it is
-// run (done = 0) and after (done = 1). A step that was noted and not done is looked for: a crash may have come between.
+// MySQL commits each CREATE TABLE by itself. So every statement of a migration is a step. A table records each step
+// before it runs (done = 0) and afterwards (done = 1). For a step with done = 0 the schema is examined, because a crash
+// may have come between the two.
 
 const (
 	mysqlStepsTable = "latchkey_schema_steps"
@@ -22,7 +23,7 @@ const (
   PRIMARY KEY (version, step)
 ) ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin ROW_FORMAT=DYNAMIC`
 
-	// Hashed, for the name of a lock has at most 64 characters and that of a database too.
+	// Hashed: the name of a lock has at most 64 characters, and that of a database can have as many.
 	mysqlLock        = `CONCAT('latchkey.migrate.', MD5(DATABASE()))`
 	mysqlLockSeconds = 30
 )
@@ -32,7 +33,7 @@ func migrateMySQL(ctx context.Context, db *sql.DB, dia *dialect, steps []migrati
 	if err != nil {
 		return err
 	}
-	// The lock is this connection's, and gone with it, however the process ends.
+	// The lock belongs to this connection, and is released with it even if the process crashes.
 	defer func() {
 		if err == nil {
 			_, err = conn.ExecContext(ctx, `DO RELEASE_LOCK(`+mysqlLock+`)`)
@@ -71,17 +72,17 @@ func migrateMySQL(ctx context.Context, db *sql.DB, dia *dialect, steps []migrati
 
 type mysqlMigration struct {
 	conn  *sql.Conn
-	begun map[[2]int64]bool // version and step: whether it is done
+	begun map[[2]int64]bool // by version and step: whether it is done
 }
 
-// begin returns the version that is recorded, and reads what was noted on the way to the next.
+// begin returns the recorded version, and reads the steps recorded towards the next one.
 func (m *mysqlMigration) begin(ctx context.Context, dia *dialect, steps []migrationStep) (version int64, err error) {
 	present, err := queryStrings(ctx, m.conn, dia.tables)
 	if err != nil {
 		return 0, err
 	}
 	if !slices.Contains(present, mysqlStepsTable) {
-		// Nothing is there, or what somebody else's migrator made: whole, or refused.
+		// There is nothing, or a schema that another tool made. That one is complete or refused.
 		version, err = schemaVersion(ctx, m.conn, dia, steps)
 		if err == nil && version < int64(len(steps)) {
 			_, err = m.conn.ExecContext(ctx, createMySQLStep)
@@ -113,7 +114,7 @@ func (m *mysqlMigration) step(ctx context.Context, version, step int64, statemen
 	}
 	change := parseChange(statement)
 	if change == nil {
-		// Rows: a transaction does the step and notes it.
+		// A change of rows: one transaction runs it and records it.
 		return m.runStatement(ctx, version, step, statement, noted)
 	}
 	if noted {
@@ -141,7 +142,7 @@ func (m *mysqlMigration) markDone(ctx context.Context, version, step int64) erro
 
 func (m *mysqlMigration) runStatement(ctx context.Context, version, step int64, statement string, noted bool) error {
 	if noted {
-		return errors.New("it was begun and not finished: restore a backup") // not by us: we note and do at once
+		return errors.New("it was begun and not finished: restore a backup") // not by this program, which records the step in the same transaction
 	}
 	tx, err := m.conn.BeginTx(ctx, nil)
 	if err != nil {
@@ -158,7 +159,7 @@ func (m *mysqlMigration) runStatement(ctx context.Context, version, step int64, 
 	return tx.Commit()
 }
 
-// schemaChange is a statement that MySQL commits by itself, and how to tell whether it was.
+// schemaChange is a statement that MySQL commits by itself, with a query that tells whether it was run.
 type schemaChange struct {
 	probe string
 	args  []any
@@ -178,7 +179,7 @@ var schemaChanges = []struct {
 
 var sqlComment = regexp.MustCompile(`(?m)^--.*\n`)
 
-// parseChange returns nil for a statement on rows.
+// parseChange returns nil for a statement that changes rows.
 func parseChange(statement string) *schemaChange {
 	statement = strings.TrimSpace(sqlComment.ReplaceAllString(statement, ""))
 	for _, kind := range schemaChanges {

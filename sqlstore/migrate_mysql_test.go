@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What MySQL commits by itself must be what can be looked for after a crash.
+// For each statement that MySQL commits by itself there is a query that tells, after a crash, whether it was run.
 func TestMySQLStepsAreRecognized(t *testing.T) {
 	steps, err := migrationSteps(&mysql)
 	require.NoError(t, err)

@@ -11,27 +11,37 @@ import (
 	"strings"
 )
 
-// mintTx is the transaction of a batch.
+// Mints are by far the most frequent writes, and are independent of one another. So many of them share one transaction,
+// in which each table is written by one statement. Engines with many writers save round trips; workers run such
+// batches for them (see mintBatch). On SQLite mints share their commit with other writes (see commitAsLeader), and save
+// the cost of each statement. A batch takes the mints that were queued while the one before ran: none waits for others.
+//
+// A shared transaction reports no error of a single mint. Some mints cannot be written as they are, and some would have
+// to wait for a lock: these are removed before anything is written. A later failure undoes the whole transaction. Then
+// each mint is tried alone by apply, which returns the error.
+
+// mintTx is the transaction of a batch of mints.
 type mintTx struct {
 	*tx
 	epoch      int64
-	seqs       map[string]int64 // of owners whose row is taken
+	seqs       map[string]int64 // of owners whose row is locked: the number of the last event
 	exclusive  map[string]bool
 	tokens     map[ownedID]lockedRecord
 	roles      map[ownedID]lockedRecord
-	owners     map[string]int64 // versions of their records
+	owners     map[string]int64 // versions of owners' records
 	ownersRead map[string]bool
 }
 
 type ownedID struct{ owner, id string }
 
-// held is a record that must stay as it is.
+// lockedRecord is a record that stays as it is until the commit.
 type lockedRecord struct {
 	version int64
 	revoked bool
 }
 
-// admit takes the locks of those who follow, where they are free, and sends away those they are not enough for.
+// lockFollowers takes the followers' locks where they are free. It removes from the batch the followers that need
+// others.
 func (t *mintTx) lockFollowers(b *mintBatch, followers []*job) error {
 	plans := make([]*plan, len(followers))
 	for i, j := range followers {
@@ -40,7 +50,7 @@ func (t *mintTx) lockFollowers(b *mintBatch, followers []*job) error {
 	if err := t.lock(plans, true); err != nil {
 		return err
 	}
-	// The leader's look is older than what the others may know by now.
+	// The epoch that was read for the leader may be older than what followers depend on.
 	found, err := t.row(readEpoch, nil, &t.epoch)
 	if err != nil || !found {
 		return orRowMissing(err, epochRow)
@@ -60,8 +70,9 @@ func (t *mintTx) lockFollowers(b *mintBatch, followers []*job) error {
 	return nil
 }
 
-// lock takes what the plans need and this transaction does not have: the rows of owners, then tokens and roles, then the
-// records of owners, each in order. With skip only what is free: what is not there afterwards is another's, or nowhere.
+// lock takes the locks that the plans need and this transaction does not have. It takes the rows of owners first, then
+// tokens and roles, then owners' records, each in order. With skip it takes only what is free. What is missing
+// afterwards is locked by another transaction or does not exist.
 func (t *mintTx) lock(plans []*plan, skip bool) error {
 	owners, writers := map[string]bool{}, map[string]bool{}
 	tokens, roles, records := map[ownedID]bool{}, map[ownedID]bool{}, map[string]bool{}
@@ -70,7 +81,7 @@ func (t *mintTx) lock(plans []*plan, skip bool) error {
 		if _, taken := t.seqs[w.Owner]; len(w.Events) > 0 && !t.exclusive[w.Owner] {
 			writers[w.Owner] = true
 			if taken && skip {
-				continue // two that shared a row and then both wanted it would wait for each other
+				continue // two that both shared a row and then wanted it exclusively would deadlock
 			}
 		} else if !taken {
 			owners[w.Owner] = true
@@ -118,7 +129,7 @@ func (t *mintTx) lock(plans []*plan, skip bool) error {
 	return t.lockOwnerRecords(records)
 }
 
-// lockOwners takes the rows of owners, and reads the epoch along with them.
+// lockOwners locks the rows of owners, and reads the epoch with them.
 func (t *mintTx) lockOwners(owners map[string]bool, lock string, skip bool, note map[string]bool) error {
 	for range 2 {
 		if len(owners) == 0 {
@@ -141,7 +152,7 @@ func (t *mintTx) lockOwners(owners map[string]bool, lock string, skip bool, note
 		if err != nil || skip {
 			return err
 		}
-		for owner := range owners { // nothing is known of it yet
+		for owner := range owners { // the owner has no row yet
 			if _, err := t.insert(`INSERT INTO latchkey_event_seqs (owner, seq) VALUES (?, 0)`, owner); err != nil {
 				return err
 			}
@@ -177,9 +188,9 @@ func (t *mintTx) lockRecords(table, dead string, keys map[ownedID]bool, lock str
 		})
 }
 
-// lockOwnerRecords reads their versions. Those who take the owner's row exclusively are the only ones who write them: of
-// owners whose row is taken what is missing stays so, and nobody has to be waited for. To pass over what others hold would
-// be to miss a record that others read.
+// lockOwnerRecords reads the versions of owners' records. Only transactions that lock the owner's row exclusively write
+// them. So for owners whose row is locked, a missing record stays missing, and there is nobody to wait for. Skipping
+// locked rows would miss a record that others read.
 func (t *mintTx) lockOwnerRecords(owners map[string]bool) error {
 	maps.DeleteFunc(owners, func(owner string, _ bool) bool {
 		_, taken := t.seqs[owner]
@@ -203,10 +214,10 @@ func (t *mintTx) lockOwnerRecords(owners map[string]bool) error {
 		})
 }
 
-// errLocked says that a mint needs what this transaction does not have.
+// errNotLocked means that a mint needs a record that this transaction has not locked.
 var errNotLocked = errors.New("locked, or missing")
 
-// judge says whether all that a plan requires is held by this transaction and is as it must be.
+// checkRequired returns nil if this transaction has locked all that a plan requires, and all of it is as required.
 func (t *mintTx) checkRequired(p *plan) error {
 	w := &p.w
 	if _, taken := t.seqs[w.Owner]; !taken || len(w.Events) > 0 && !t.exclusive[w.Owner] {
@@ -238,10 +249,10 @@ func (t *mintTx) checkRequired(p *plan) error {
 	return nil
 }
 
-// mintMany writes what jobs add that are mints, in a transaction that keeps every other writer out. It returns those that
-// are not as they should be: of them nothing is written.
+// mintShared writes jobs that are mints, in a transaction that keeps every other writer out. It returns the jobs that
+// cannot be written as they are. Of those nothing is written.
 func (t *tx) mintShared(jobs []*job) (alone []*job, err error) {
-	t.job, t.eventSeqs = &job{ctx: context.WithoutCancel(jobs[0].ctx)}, nil // nobody's deadline is everybody's
+	t.job, t.eventSeqs = &job{ctx: context.WithoutCancel(jobs[0].ctx)}, nil // no caller's deadline may end it for the others
 	m := &mintTx{tx: t}
 	plans := make([]*plan, len(jobs))
 	for i, j := range jobs {
@@ -262,7 +273,7 @@ func (t *tx) mintShared(jobs []*job) (alone []*job, err error) {
 	return alone, m.insertMints(plans)
 }
 
-// insertMints writes what plans add, all of which has been judged.
+// insertMints writes what plans add. All plans have passed checkRequired.
 func (t *mintTx) insertMints(plans []*plan) error {
 	var writes, tokens, roles, secrets, events [][]any
 	seqs := map[string]int64{}
@@ -309,7 +320,7 @@ func (t *mintTx) insertMints(plans []*plan) error {
 			nameless = append(nameless, []any{key.owner, key.id, name})
 		}
 	}
-	for _, rows := range [][][]any{last, named, nameless} { // two that took them in opposite orders would wait for each other
+	for _, rows := range [][][]any{last, named, nameless} { // sorted: two transactions with opposite orders would deadlock
 		slices.SortFunc(rows, func(a, b []any) int {
 			return strings.Compare(fmt.Sprint(a[0], "\x00", a[1]), fmt.Sprint(b[0], "\x00", b[1]))
 		})

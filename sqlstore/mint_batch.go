@@ -10,20 +10,20 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// batch is mints that share a transaction.
+// mintBatch is a set of mints that share a transaction. The fields from members on are guarded by the queue's lock.
 type mintBatch struct {
-	ctx        context.Context // ends when all of them are gone
+	ctx        context.Context // ends when all callers have left
 	cancel     context.CancelFunc
 	leader     *job
-	owner      string // of the leader
-	members    []*job // the leader and those who follow; guarded, as the following, by the lock of the queue
-	callers    int    // whose callers wait
+	owner      string // the leader's
+	members    []*job // the leader and the followers
+	callers    int    // how many callers still wait
 	memberLeft bool   // a caller left before the commit
 	sealed     bool   // the commit has begun
-	yielded    bool   // the leader waits for locks, and somebody works in its place
+	yielded    bool   // the leader waits for locks, and another worker runs instead
 }
 
-// addMint queues a mint, and sees to it that somebody works at it.
+// addMint queues a mint and makes sure that a worker runs.
 func (s *Store) addMint(j *job) {
 	s.queue.mu.Lock()
 	defer s.queue.mu.Unlock()
@@ -31,7 +31,7 @@ func (s *Store) addMint(j *job) {
 	s.startWorker()
 }
 
-// hire lets one more work at mints, if there are any and there is room. The caller holds the queue's lock.
+// startWorker starts a worker if a mint waits and fewer than the limit run. The caller holds the queue's lock.
 func (s *Store) startWorker() {
 	if s.queue.workers < s.dialect.mintWorkers && s.queue.oldestMint() >= 0 {
 		s.queue.workers++
@@ -39,21 +39,21 @@ func (s *Store) startWorker() {
 	}
 }
 
-// eldest is the mint that has waited longest, of those whose owner no leader waits for: the others are for that leader
-// to take along when it has what it waits for, and if it never does, one who waits is enough. The caller holds the
-// lock.
+// oldestMint returns the index of the longest-waiting mint whose owner has no batch waiting for locks, or -1. That
+// owner's other mints join its batch once it has the locks. Until then one waiting batch per owner is enough. The
+// caller holds the lock.
 func (q *queue) oldestMint() int {
 	return slices.IndexFunc(q.jobs, func(j *job) bool { return j.mint != nil && q.waitingLeaders[j.mint.w.Owner] == nil })
 }
 
 const (
-	// maxPatience is how long a leader waits for locks before somebody else may work in its place.
+	// maxLeaderWait is how long a leader waits for locks before it yields to another worker.
 	maxLeaderWait = 50 * time.Millisecond
-	// maxLent is in how many places. Each who waits holds a connection.
+	// maxYielded is how many leaders may have yielded. Each of them holds a connection.
 	maxYielded = 4
 )
 
-// await notes that the leader is about to wait for locks of its owner.
+// leaderWaits notes that the leader is about to wait for locks of its owner.
 func (s *Store) leaderWaits(b *mintBatch) (done func()) {
 	s.queue.mu.Lock()
 	defer s.queue.mu.Unlock()
@@ -75,7 +75,7 @@ func (s *Store) leaderWaits(b *mintBatch) (done func()) {
 	}
 }
 
-// lead notes who waits for an owner. The caller holds the lock.
+// addWaitingLeader notes which batch waits for an owner. The caller holds the lock.
 func (q *queue) addWaitingLeader(b *mintBatch) {
 	if q.waitingLeaders == nil {
 		q.waitingLeaders = map[string]*mintBatch{}
@@ -85,7 +85,7 @@ func (q *queue) addWaitingLeader(b *mintBatch) {
 	}
 }
 
-// awaited says that the leader waits no more.
+// leaderDone notes that the leader waits no longer.
 func (q *queue) leaderDone(b *mintBatch) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -109,7 +109,7 @@ func (q *queue) addAlone(jobs ...*job) {
 	q.jobs = append(q.jobs, jobs...)
 }
 
-// mintAll works until no mint waits.
+// runWorker runs batches until no mint waits.
 func (s *Store) runWorker() {
 	for {
 		b := s.queue.nextBatch(s.dialect.mintWorkers)
@@ -120,19 +120,19 @@ func (s *Store) runWorker() {
 	}
 }
 
-// nextMint makes the eldest mint the leader of a batch. Nil: the caller is at its end.
+// nextBatch returns a batch led by the oldest mint. It returns nil when the worker must end.
 func (q *queue) nextBatch(minters int) *mintBatch {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	i := q.oldestMint()
-	if i < 0 || q.workers > minters { // too many: one who had lent its place has it back
+	if i < 0 || q.workers > minters { // too many: a worker that had yielded runs again
 		q.workers--
 		return nil
 	}
 	b := &mintBatch{leader: q.jobs[i], owner: q.jobs[i].mint.w.Owner}
 	q.addWaitingLeader(b)
 	q.jobs = slices.Delete(q.jobs, i, i+1)
-	// The others outlive the leader's deadline, and it need not outwait the database.
+	// The followers outlive the leader's deadline. The leader's caller need not wait for the database.
 	b.ctx, b.cancel = context.WithCancel(context.WithoutCancel(b.leader.ctx))
 	b.join(b.leader)
 	return b
@@ -144,7 +144,7 @@ func (b *mintBatch) join(j *job) {
 	b.callers++
 }
 
-// leave is for a caller whose time is over. It is false when its write may be committed all the same.
+// leave is for a caller whose context has ended. It returns false if its write may be committed all the same.
 func (q *queue) leave(j *job) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -168,14 +168,15 @@ func (q *queue) leave(j *job) bool {
 	return true
 }
 
-// maxFollowed is how many tokens a Write may add that shares a transaction: bulk gains nothing by it.
+// maxSharedTokens is how many tokens a Write may add and still share a transaction. Larger ones gain nothing by
+// sharing.
 const maxSharedTokens = 4
 
-// follows says that it is a mint whose statements may be those of others too.
+// canShare reports whether j is a mint that may share statements with others.
 func (j *job) canShare() bool { return j.mint != nil && len(j.mint.w.Tokens) <= maxSharedTokens }
 
-// follow adds the mints that wait to the batch, and returns them. In powers of two, unless the engine takes arrays: there
-// is one statement for each number of rows.
+// addFollowers adds waiting mints to the batch and returns them. Unless the engine takes arrays, the batch's size is a
+// power of two: each number of rows is another statement.
 func (q *queue) addFollowers(b *mintBatch, arrays bool) []*job {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -205,7 +206,7 @@ func (q *queue) addFollowers(b *mintBatch, arrays bool) []*job {
 	return slices.Clone(b.members[1:])
 }
 
-// drop takes jobs out of the batch, and back into the queue unless they are to be answered.
+// dropMembers removes jobs from the batch. With an answer it answers them; with nil it puts them back into the queue.
 func (q *queue) dropMembers(b *mintBatch, answer error, jobs ...*job) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -226,7 +227,7 @@ func (q *queue) dropMembers(b *mintBatch, answer error, jobs ...*job) {
 	q.jobs = slices.Concat(back, q.jobs)
 }
 
-// seal is the last moment at which a caller can leave: false says that one has, and is in what would be committed.
+// seal ends the time in which a caller can leave. It returns false if a caller has left whose write would be committed.
 func (q *queue) seal(b *mintBatch) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -234,14 +235,15 @@ func (q *queue) seal(b *mintBatch) bool {
 	return b.sealed
 }
 
-// members are those that have not left.
+// currentMembers returns the members whose callers have not left.
 func (q *queue) currentMembers(b *mintBatch) []*job {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return slices.Clone(b.members)
 }
 
-// reopen is for another try, by the leader and whoever waits by then. Who left for fear of the commit is not taken along.
+// reopen prepares another try by the leader and the mints that wait then. Jobs whose callers left during the commit are
+// removed.
 func (q *queue) reopen(b *mintBatch) {
 	q.mu.Lock()
 	b.members = slices.DeleteFunc(b.members, func(j *job) bool { return j.abandoned })
@@ -253,12 +255,12 @@ func (q *queue) reopen(b *mintBatch) {
 	b.memberLeft, b.sealed = false, false
 }
 
-// panicked brings a driver's panic to a caller, who may be prepared for it.
+// driverPanic carries a driver's panic to the caller's goroutine, where it can be recovered.
 type driverPanic struct{ value any }
 
 func (p driverPanic) Error() string { return fmt.Sprint("panic: ", p.value) }
 
-// mintTogether answers the leader, and those who share its commit.
+// runBatch answers the leader and the jobs that share its commit.
 func (s *Store) runBatch(b *mintBatch) {
 	defer b.cancel()
 	defer s.queue.leaderDone(b)
@@ -276,7 +278,7 @@ func (s *Store) runBatch(b *mintBatch) {
 			}
 			s.queue.reopen(b)
 			if len(s.queue.currentMembers(b)) == 0 {
-				return err // the leader itself
+				return err // the leader's caller left too
 			}
 		}
 	})
@@ -286,7 +288,7 @@ func (s *Store) runBatch(b *mintBatch) {
 			j.mint.epoch = epoch
 		}
 	} else if !errors.Is(err, latchkey.ErrUnknownOutcome) && err != errTryAlone {
-		s.queue.reopen(b) // what keeps the leader from it need not keep the others
+		s.queue.reopen(b) // the leader's error need not concern the others
 		members = []*job{b.leader}
 	}
 	for _, j := range members {
@@ -294,11 +296,11 @@ func (s *Store) runBatch(b *mintBatch) {
 	}
 }
 
-// errGone says that a caller left while its mint was written.
+// errMemberLeft means that a caller left while its mint was being written.
 var errMemberLeft = errors.New("a caller left")
 
-// mintOnce is one try. On ErrUnknownOutcome and errAlone the error is the answer for all in the batch; on any other nothing
-// is done.
+// tryBatch is one try. With ErrUnknownOutcome and errTryAlone the error is the answer for the whole batch. With any
+// other error nothing was written.
 func (s *Store) tryBatch(b *mintBatch) (epoch uint64, err error) {
 	defer func() {
 		if err != nil && !errors.Is(err, latchkey.ErrUnknownOutcome) && err != errTryAlone {
@@ -312,14 +314,14 @@ func (s *Store) tryBatch(b *mintBatch) (epoch uint64, err error) {
 	}
 	defer on.release()
 	t := &mintTx{tx: &tx{store: s, transaction: on, job: &job{ctx: b.ctx}}}
-	// For its own locks the leader waits, with nobody else waiting for it but those of the same owner.
+	// The leader waits for its own locks. Meanwhile only mints of the same owner wait for it.
 	done := s.leaderWaits(b)
 	err = t.lock([]*plan{b.leader.mint}, false)
 	if done(); err != nil {
 		return 0, on.orLost(b.ctx, err)
 	}
 	switch err := t.checkRequired(b.leader.mint); {
-	case err == errNotLocked: // there is nothing to lock
+	case err == errNotLocked: // there is no such record to lock
 		return 0, errTryAlone
 	case err != nil:
 		return 0, err
@@ -330,11 +332,11 @@ func (s *Store) tryBatch(b *mintBatch) (epoch uint64, err error) {
 		case s.isRetryable(err):
 			return 0, err
 		default:
-			return 0, errTryAlone // whose fault it is nobody knows
+			return 0, errTryAlone // which member caused it is not known
 		}
 	}
 	s.queue.mu.Lock()
-	s.startWorker() // for those who waited for this owner too, and did not find room
+	s.startWorker() // for waiting mints of this owner that did not fit into the batch
 	s.queue.mu.Unlock()
 	members := s.queue.currentMembers(b)
 	if len(members) == 0 || members[0] != b.leader {
@@ -357,7 +359,7 @@ func (s *Store) tryBatch(b *mintBatch) (epoch uint64, err error) {
 	case err == nil:
 		return uint64(t.epoch), nil
 	case errors.Is(err, errNotCommitted), s.isRetryable(err):
-		return 0, err // nothing was done
+		return 0, err // nothing was written
 	default:
 		return 0, fmt.Errorf("%w: commit: %w", latchkey.ErrUnknownOutcome, err)
 	}

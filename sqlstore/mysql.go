@@ -17,7 +17,7 @@ var mysql = dialect{
 	dir:              "migrations/mysql",
 	begin:            beginMySQL,
 	isRetryable:      func(err error) bool { return oneOf(mysqlCode(err), 1213, 1205, 1020) },
-	readWaitTimedOut: func(err error) bool { return mysqlCode(err) == 1205 }, // it takes no lock: this is wsrep_sync_wait
+	readWaitTimedOut: func(err error) bool { return mysqlCode(err) == 1205 }, // a read takes no lock: this is wsrep_sync_wait
 	isDuplicateKey:   func(err error) bool { return mysqlCode(err) == 1062 },
 	isUnstorable:     func(err error) bool { return mysqlCode(err) == 1406 }, // longer than its column
 	checkEngine:      checkMySQL,
@@ -41,10 +41,10 @@ var mysql = dialect{
 	forUpdate:     ` FOR UPDATE`,
 	forShare:      ` LOCK IN SHARE MODE`,
 	forUpdateSkip: ` FOR UPDATE SKIP LOCKED`,
-	forShareSkip:  ` FOR UPDATE SKIP LOCKED`, // for a shared lock the two have no words in common
+	forShareSkip:  ` FOR UPDATE SKIP LOCKED`, // MySQL and MariaDB share no syntax for skipping with a shared lock
 	lockedSeq:     `seq`,
 	insertOrFail:  `INSERT`,
-	// INSERT IGNORE would also cut what is too long, and what ON DUPLICATE KEY UPDATE says it did depends on the DSN.
+	// INSERT IGNORE would also truncate values that are too long. What ON DUPLICATE KEY UPDATE reports depends on the DSN.
 	ifAbsent: ``,
 	onConflictUpdate: func(_, set string) string {
 		return ` ON DUPLICATE KEY UPDATE ` + excludedColumn.ReplaceAllString(set, "VALUES($1)")
@@ -55,7 +55,7 @@ var mysql = dialect{
 	startsWith:   func(column string) string { return `LEFT(` + column + `, ?) = ?` },
 }
 
-// Nothing of the session's zone may be seen: some hours come twice there.
+// It must not depend on the session's time zone, in which some hours occur twice.
 const mysqlClock = `TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))`
 
 var excludedColumn = regexp.MustCompile(`excluded\.(\w+)`)
@@ -82,7 +82,7 @@ func beginMySQLOn(ctx context.Context, db *sql.DB, before, after string) (*sql.T
 	return tx, on, nil
 }
 
-// advanceMySQL takes the new epoch from the answer to the UPDATE itself.
+// advanceMySQL reads the new epoch from the result of the UPDATE itself.
 func advanceMySQL(t *tx, p *plan, rows []latchkey.Change) (uint64, error) {
 	result, err := t.result(`UPDATE latchkey_epoch SET epoch = LAST_INSERT_ID(epoch + 1) WHERE id = 1`)
 	if err != nil {
@@ -99,8 +99,8 @@ func advanceMySQL(t *tx, p *plan, rows []latchkey.Change) (uint64, error) {
 	return uint64(epoch), t.recordChanges(p, uint64(epoch), rows)
 }
 
-// mysqlCode reads the number of a server's error from its text, for the driver's type has no method that tells it. 0 is
-// none.
+// mysqlCode parses the number of a server's error from its text, because the driver's type has no method for it. It
+// returns 0 if there is none.
 func mysqlCode(err error) (code int) {
 	if err == nil {
 		return 0
@@ -150,14 +150,14 @@ func checkMySQL(ctx context.Context, db *sql.DB) error {
 		return errors.New("no database is chosen: name one in the DSN")
 	}
 	if err := checkClock(micros); err != nil {
-		return errors.Join(err, checkClockRuns(ctx, db)) // what the clock says, and perhaps why
+		return errors.Join(err, checkClockRuns(ctx, db)) // the difference, and possibly its cause
 	}
 	return nil
 }
 
-// refuseTiDB is told what VERSION() says. There LOCK IN SHARE MODE is refused, or does nothing
-// (tidb_enable_noop_functions), so that something could be minted past a revocation; and with placeholders a condition
-// on text admits a padded row, and a long list of large numbers misses one (TiDB 8.4).
+// refuseTiDB takes what VERSION() returns. TiDB refuses LOCK IN SHARE MODE, or ignores it (tidb_enable_noop_functions),
+// so a token could be minted despite a concurrent revocation. With placeholders, a condition on text admits a padded
+// row, and a long list of large numbers misses one (TiDB 8.4).
 func refuseTiDB(version string) error {
 	if !strings.Contains(version, "TiDB") {
 		return nil

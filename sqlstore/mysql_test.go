@@ -9,11 +9,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/latchkey-go/latchkey"
 	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
 )
 
-// saying is a server that says which version it is, and answers nothing else.
+// versionServer is a server that answers queries of its version, and nothing else.
 type versionServer struct{ version string }
 
 func (s versionServer) Connect(context.Context) (driver.Conn, error) { return s, nil }

@@ -13,24 +13,26 @@ import (
 	"github.com/latchkey-go/latchkey/internal/strictjson"
 )
 
-// A token is stored as one value, its record. With each of its secrets a copy is stored, in what latchkey_secrets calls
-// found, so that what is presented is found by looking at one row, and a driver hands over one value, not thirty:
+// A token is stored as one value, its record. Each of its secrets is stored with a copy of the record, in the column
+// latchkey_secrets.found. So a presented secret is found by reading one row, and the driver passes one value instead of
+// thirty:
 //
 //	record  format, numbers, flags, times, texts, and the body as JSON
 //	found   the last use (8 bytes), the digest (32), the secret (all of this is head bytes long), and the record
 //
-// The last use is in no record: it moves without the token, and stands where a statement can replace it. Whatever alters
-// a token or a secret alters its copies in the same transaction, and has the token's row locked before. The other columns
-// say the same once more, for statements that ask: listings, Purge, preconditions, the way to ancestors.
+// The last use is not part of the record: it changes without the token, and stands where a statement can replace it.
+// Every transaction that changes a token or a secret changes the copies too, and locks the token's row first. The other
+// columns repeat fields of the record for the statements that search: listings, Purge, preconditions, and the search
+// for ancestors.
 
 const (
-	packedFormat  = 1 // of records and secrets; what has another is refused
+	packedFormat  = 1 // of records and secrets; any other format is refused
 	damagedFormat = 0 // begins a record that is known to be damaged
 	usedSize      = 8
 	digestSize    = 32
 )
 
-// packedUsed is the last use as bytes that compare as the times do. No use is before all.
+// packedUsed returns the last use as bytes that sort as the times do. The zero time sorts first.
 func packedUsed(t time.Time) []byte {
 	var b [usedSize]byte
 	if !t.IsZero() {
@@ -39,7 +41,7 @@ func packedUsed(t time.Time) []byte {
 	return b[:]
 }
 
-// In flags, whether what may be missing is there.
+// Flags: which optional values are present.
 const (
 	tokenTest = 1 << iota
 	tokenDisabled
@@ -51,7 +53,7 @@ const (
 	tokenFlags = 1<<iota - 1
 )
 
-// tokenBody holds, as JSON, what may be nested.
+// tokenBody holds nested values, as JSON.
 type tokenBody struct {
 	Roles        []string              `json:"roles,omitempty"`
 	Permissions  latchkey.Permissions  `json:"permissions,omitempty"`
@@ -62,7 +64,7 @@ type tokenBody struct {
 	Forced       latchkey.Values       `json:"forced,omitempty"`
 }
 
-// packToken is the record of t once it is written, when it has the next version.
+// packToken returns the record of t as it is after the write, with the next version.
 func packToken(t *latchkey.Token) ([]byte, error) {
 	body, err := json.Marshal(tokenBody{t.Roles, t.Permissions, t.Restrictions, t.Limits, t.Full, t.Rows, t.Forced})
 	if err != nil {
@@ -115,7 +117,7 @@ const (
 	secretFlags = 1<<iota - 1
 )
 
-// packSecret is what of found comes before the record.
+// packSecret returns the part of found before the record.
 func packSecret(used []byte, s *latchkey.SecretRecord) []byte {
 	var flags byte
 	if s.Signing {
@@ -152,7 +154,7 @@ func appendText[T ~string | ~[]byte](b []byte, text T) []byte {
 
 var errUnreadable = errors.New("it is cut off, damaged, or was written by another version")
 
-// unpackFound reads all of found or nothing.
+// unpackFound reads all of found. On error it returns the zero Found.
 func unpackFound(found string) (f latchkey.Found, err error) {
 	used, record, err := unpackSecret(found, &f.Secret)
 	if err == nil {
@@ -164,7 +166,7 @@ func unpackFound(found string) (f latchkey.Found, err error) {
 	return f, nil
 }
 
-// unpackSecret reads the secret, and returns what is beside it.
+// unpackSecret reads the secret into s, and returns the last use and the record.
 func unpackSecret(found string, s *latchkey.SecretRecord) (used time.Time, record string, err error) {
 	u := unpacker{rest: found}
 	if at := u.take(usedSize); len(at) == usedSize && at != string(make([]byte, usedSize)) {
@@ -184,7 +186,7 @@ func unpackSecret(found string, s *latchkey.SecretRecord) (used time.Time, recor
 	return used, u.rest, nil
 }
 
-// unpackToken reads a record. What it returns may share the memory of record.
+// unpackToken reads a record. The result may share the memory of record.
 func unpackToken(record string, used time.Time) (t latchkey.Token, err error) {
 	u := unpacker{rest: record}
 	format, kind, depth, flags := u.byte(), u.byte(), u.byte(), u.byte()
@@ -215,7 +217,7 @@ func unpackToken(record string, used time.Time) (t latchkey.Token, err error) {
 	return t, nil
 }
 
-// unpacker reads from the beginning of rest. Once something was not there all that it says is zero, and bad is true.
+// unpacker reads from the start of rest. After the first missing value, every read returns zero and bad is true.
 type unpacker struct {
 	rest string
 	bad  bool
@@ -264,7 +266,8 @@ func (u *unpacker) time(there bool) time.Time {
 	return time.UnixMicro(u.varint()).UTC()
 }
 
-// bodies remembers what the bodies of tokens mean: most are one of a few. What a text means never changes.
+// tokenBodies caches decoded bodies of tokens, because many tokens have the same one. A text always decodes to the same
+// body.
 var tokenBodies = bodyCache{decoded: map[string]tokenBody{}}
 
 type bodyCache struct {
@@ -274,7 +277,7 @@ type bodyCache struct {
 
 const (
 	maxBodies  = 1024
-	longBody   = 1024 // bytes: longer ones are seldom the same
+	longBody   = 1024 // bytes: longer ones are rarely the same
 	emptyToken = `{}`
 )
 
@@ -296,13 +299,13 @@ func (m *bodyCache) decode(text string) (body tokenBody, err error) {
 		if len(m.decoded) >= maxBodies {
 			clear(m.decoded)
 		}
-		m.decoded[strings.Clone(text)] = body // the text is a part of a longer one
+		m.decoded[strings.Clone(text)] = body // cloned: text shares the memory of a longer one
 		m.mu.Unlock()
 	}
 	return body.clone(), nil
 }
 
-// clone shares nothing changeable.
+// clone returns a copy that shares nothing mutable.
 func (b tokenBody) clone() tokenBody {
 	var t latchkey.Token
 	t.Roles, t.Permissions, t.Restrictions, t.Rows, t.Forced = b.Roles, b.Permissions, b.Restrictions, b.Rows, b.Forced

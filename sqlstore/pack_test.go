@@ -6,11 +6,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/latchkey-go/latchkey"
 	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
 )
 
-// fullToken has something in each field.
+// fullToken has a value in each field.
 func fullToken() (latchkey.Token, latchkey.SecretRecord) {
 	at := func(micros int64) time.Time { return time.UnixMicro(micros).UTC() }
 	return latchkey.Token{
@@ -55,11 +56,11 @@ func TestPackRoundTrip(t *testing.T) {
 	}
 }
 
-// What is not exactly what was written is an error, never a token with a part missing.
+// Anything other than exactly what was written is an error, never a token with a part missing.
 func TestUnpackRefusesDamage(t *testing.T) {
 	token, secret := fullToken()
 	packed := packBoth(t, token, secret)
-	for cut := range len(packed) { // what is left of the body is no whole text either
+	for cut := range len(packed) { // a shortened body is not valid JSON either
 		_, err := unpackFound(packed[:cut])
 		require.Error(t, err, "cut off at %d", cut)
 	}
@@ -73,7 +74,7 @@ func TestUnpackRefusesDamage(t *testing.T) {
 		for _, value := range []byte{0, 99, 255} {
 			bad := []byte(packed)
 			if bad[at] = value; at != head && at != usedSize+digestSize && value < 128 {
-				bad[at] |= 0x80 // a flag that nobody knows yet
+				bad[at] |= 0x80 // an unknown flag
 			}
 			_, err := unpackFound(string(bad))
 			require.Error(t, err, "%s is %d", what, value)
@@ -98,7 +99,7 @@ func TestPackedUsedOrder(t *testing.T) {
 	}
 }
 
-// FuzzUnpack: whatever is stored, reading it does no harm; and what was read whole can be written and read again.
+// FuzzUnpack: reading any stored bytes does no harm. What was read completely can be written and read again.
 func FuzzUnpack(f *testing.F) {
 	token, secret := fullToken()
 	f.Add([]byte(packBoth(f, token, secret)))

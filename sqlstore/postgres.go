@@ -43,8 +43,8 @@ var postgres = dialect{
 	forShare:         ` FOR SHARE`,
 	forUpdateSkip:    ` FOR UPDATE SKIP LOCKED`,
 	forShareSkip:     ` FOR SHARE SKIP LOCKED`,
-	// A process that stalls in the middle of a transaction would hold up everybody: the server ends it after a while. Said
-	// along with the lock it costs no round trip, and it ends with the transaction.
+	// A process that stalls in a transaction would block all others, so the server ends the transaction after a while. Set
+	// together with the lock it costs no round trip, and it ends with the transaction.
 	lockedSeq: `CASE WHEN set_config('idle_in_transaction_session_timeout', '10s', true) IS NOT NULL
 		AND set_config('plan_cache_mode', 'force_generic_plan', true) IS NOT NULL THEN seq END`,
 	ifAbsent:         ` ON CONFLICT DO NOTHING`,
@@ -55,8 +55,8 @@ var postgres = dialect{
 	startsWith:       func(column string) string { return `substr(convert_to(` + column + `, 'UTF8'), 1, ?) = ?` },
 }
 
-// A pool may be led to a standby long after New, by a failover. Reading the epoch, by which everything is decided, it finds
-// none there.
+// A failover may lead a pool to a standby long after New. There a read of the epoch finds no row, and nothing can be
+// answered without the epoch.
 const (
 	epochWhere  = `FROM latchkey_epoch WHERE id = 1`
 	epochWhereE = `WHERE e.id = 1`
@@ -70,7 +70,7 @@ func beginPostgres(ctx context.Context, db *sql.DB) (transaction, error) {
 	return on, err
 }
 
-// migrationLock is any number that others are not likely to use.
+// migrationLock is a number that other programs are unlikely to use.
 const migrationLock = 0x6c6174636b6579 // "latchkey"
 
 func beginPostgresMigration(ctx context.Context, db *sql.DB) (transaction, error) {
@@ -78,7 +78,7 @@ func beginPostgresMigration(ctx context.Context, db *sql.DB) (transaction, error
 	if err != nil {
 		return on, err
 	}
-	// The lock of a transaction, not of a session: it is right behind a transaction pooler too.
+	// The lock belongs to the transaction, not to the session, so it also works behind a transaction pooler.
 	if _, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock($1)", int64(migrationLock)); err != nil {
 		on.release()
 		return transaction{}, err
@@ -86,15 +86,16 @@ func beginPostgresMigration(ctx context.Context, db *sql.DB) (transaction, error
 	return on, nil
 }
 
-// maxAdvance is how many changes are listed by the statement that raises the epoch.
+// maxAdvance is how many changes are inserted by the statement that advances the epoch.
 const maxAdvance = 16
 
-// NotifyChannel is the PostgreSQL channel that every transaction which advances the epoch notifies: LISTEN on it, with a
-// connection of your own, and call latchkey.Manager.Wake. The server tells it when the transaction commits, with an empty
-// payload. There is one for all stores of a database, whatever their schema.
+// NotifyChannel is the PostgreSQL channel that every transaction notifies when it advances the epoch. LISTEN on it with
+// a connection of your own, and call latchkey.Manager.Wake. The server sends the notification, with an empty payload,
+// when the transaction commits. All stores of a database share the channel, whatever their schema.
 const NotifyChannel = "latchkey_epoch"
 
-// advancePostgres does it in one statement, so that nothing can stall between while everybody waits for the epoch.
+// advancePostgres uses one statement, so that the process cannot stall between two while other transactions wait for
+// the epoch.
 func advancePostgres(t *tx, p *plan, rows []latchkey.Change) (epoch uint64, err error) {
 	now := rows[:min(len(rows), maxAdvance)]
 	args := []any{p.w.Owner, p.w.ID[:]}
@@ -124,7 +125,7 @@ func advancePostgres(t *tx, p *plan, rows []latchkey.Change) (epoch uint64, err 
 	return epoch, t.insertChanges(p, epoch, len(now), rows[len(now):])
 }
 
-// sqlState asks the error for its code without importing a driver.
+// sqlState returns the error's SQLSTATE without importing a driver.
 func sqlState(err error) string {
 	var coder interface{ SQLState() string } // pgx, lib/pq
 	if errors.As(err, &coder) {
@@ -159,11 +160,11 @@ func checkPostgres(ctx context.Context, db *sql.DB) error {
 	return checkClock(micros)
 }
 
-// errStandby is told by a dialect's check.
+// errStandby is returned by checkPostgres.
 var errStandby = errors.New("this server is a standby, which lags behind: connect to the primary (where the DSN names " +
 	"several hosts, target_session_attrs=read-write finds it), or use NewReplica for listings and usage alone")
 
-// checkPostgresNode refuses a session that acknowledges what a crash takes back.
+// checkPostgresNode refuses a session whose acknowledged writes a crash would lose.
 func checkPostgresNode(ctx context.Context, db *sql.DB, _ *Options) (clustered bool, err error) {
 	var commit string
 	err = db.QueryRowContext(ctx, `SELECT current_setting('synchronous_commit')`).Scan(&commit)

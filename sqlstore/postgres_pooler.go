@@ -9,17 +9,16 @@ import (
 	"strings"
 )
 
-// A transaction pooler (pgbouncer, pgcat, Odyssey …) hands each transaction of a connection to any of the server's
-// connections. A driver that prepares statements by name, once for a connection, then finds them missing, or taken by
-// another's. What runs at New mostly works all the same, for an idle pooler hands out the same connection again and
-// again. But just so two connections of ours come to the same one, and that is seen.
+// A transaction pooler (pgbouncer, pgcat, Odyssey …) gives each transaction of a connection to any of the server's
+// connections. A driver that prepares named statements once for a connection then finds them missing, or taken by
+// another's. The checks at New usually work all the same, because an idle pooler uses the same server connection again
+// and again. For the same reason two of our connections reach the same server connection, and that can be detected.
 
-// probeText is prepared by a driver that prepares. It is the same in every process: what another one left behind shows
-// too.
+// poolerProbe is prepared by a driver that prepares. It is the same in every process, so a statement that another
+// process left behind is detected too.
 const poolerProbe = `SELECT pg_backend_pid() + CAST($1 AS INTEGER)`
 
-// poolerRenames begins the names that pgbouncer gives to statements it keeps track of (max_prepared_statements, from
-// 1.21).
+// pgbouncerPrefix begins the names of statements that pgbouncer tracks (max_prepared_statements, from 1.21).
 const pgbouncerPrefix = "PGBOUNCER_"
 
 var errNamedStatements = errors.New("the driver prepares statements by name, and a transaction pooler is in between, so " +
@@ -27,10 +26,10 @@ var errNamedStatements = errors.New("the driver prepares statements by name, and
 	"missing or taken: add default_query_exec_mode=simple_protocol (or exec) to the DSN of pgx, or connect to the " +
 	"server itself")
 
-// checkPooler refuses a driver that prepares statements by name behind a transaction pooler.
+// checkPooler refuses a driver that prepares named statements behind a transaction pooler.
 func checkPooler(ctx context.Context, db *sql.DB) error {
 	const looks = 6
-	var ours [2]*sql.Conn // with a pool of one, each look has a connection of its own
+	var ours [2]*sql.Conn // with a pool of one, each probe uses a new connection
 	alone := db.Stats().MaxOpenConnections == 1
 	for i := range ours {
 		if alone {
@@ -44,7 +43,7 @@ func checkPooler(ctx context.Context, db *sql.DB) error {
 		ours[i] = conn
 	}
 	pooled, prepared := false, false
-	pids := map[int]int64{} // of the server's connection, by ours
+	pids := map[int]int64{} // the server's connection, by ours
 	for look := range looks {
 		number, conn := look%len(ours), ours[look%len(ours)]
 		if alone {
@@ -75,18 +74,18 @@ func checkPooler(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
-// backend asks a connection which one of the server's it is at this moment, and, if it is to look, whether the driver
-// has prepared the question by a name of its own.
+// backendPID returns which of the server's connections serves conn at this moment. With look it also reports whether
+// the driver prepared the query under a name of its own.
 func backendPID(ctx context.Context, conn *sql.Conn, look bool) (pid int64, named bool, err error) {
 	if err = conn.QueryRowContext(ctx, poolerProbe, 0).Scan(&pid); err != nil || !look {
 		return pid, false, err
 	}
-	tx, err := conn.BeginTx(ctx, nil) // so that both questions reach one connection of the server
+	tx, err := conn.BeginTx(ctx, nil) // so that both queries reach the same server connection
 	if err != nil {
 		return 0, false, err
 	}
 	defer func() { _ = tx.Rollback() }()
-	// A text that nobody has prepared before us.
+	// A text that was never prepared before.
 	own := fmt.Sprintf("%s -- latchkey %016x", poolerProbe, rand.Uint64())
 	if err := tx.QueryRowContext(ctx, own, 0).Scan(&pid); err != nil {
 		return 0, false, err

@@ -12,8 +12,8 @@ import (
 	"github.com/latchkey-go/latchkey/internal/strictjson"
 )
 
-// Purge implements latchkey.Store. It looks through indexes on time, so it may run while the store is in full use. Tokens
-// with Validity.Idle it looks at one by one, for when they end moves; that it does before it locks anything.
+// Purge implements latchkey.Store. It uses indexes on time, so it may run while the store is in full use. Tokens with
+// Validity.Idle have no fixed end, so it examines each of them. It does that before it takes any lock.
 func (s *Store) Purge(ctx context.Context, p latchkey.PurgePolicy, n int) (int, error) {
 	if n <= 0 {
 		n = 100
@@ -49,22 +49,22 @@ func (s *Store) Purge(ctx context.Context, p latchkey.PurgePolicy, n int) (int, 
 		if job.floor == floor {
 			return nil
 		}
-		// Last: everybody's changes wait for this row.
+		// Last: every change of a record waits for this row.
 		return job.execOne(`UPDATE latchkey_epoch SET floor = ? WHERE id = 1`, job.floor)
 	})
 	if err != nil {
-		return 0, err // without a look at removed: somebody may still be at work on it
+		return 0, err // removed is not read: another goroutine may still write to it
 	}
 	return *removed, nil
 }
 
-// purge removes at most n things more.
+// purge removes at most n more records.
 type purge struct {
 	*tx
 	policy      latchkey.PurgePolicy
 	n           int
-	idleExpired []ownedKey // tokens that may have idled out
-	floor       int64      // change history is complete above
+	idleExpired []ownedKey // tokens that may have been idle for too long
+	floor       int64      // the history of changes is complete above it
 }
 
 // begin keeps the purges of other processes out until the commit.
@@ -82,7 +82,7 @@ func (p *purge) begin() error {
 	return nil
 }
 
-// before is the latest time of what has been kept for long enough; ok is false when it is kept for ever.
+// cutoff returns the latest time of records that were kept long enough. ok is false if they are kept for ever.
 func (p *purge) cutoff(keep time.Duration) (micros int64, ok bool) {
 	return p.policy.Now.UnixMicro() - keep.Microseconds(), keep >= 0
 }
@@ -92,8 +92,8 @@ type ownedKey struct {
 	id    []byte
 }
 
-// keys reads owners and ids. They are gathered before anything is removed: no statement walks what another changes. Rows
-// that somebody is just writing are left for the next time.
+// keys reads owners and ids. They are collected before anything is removed, so no statement scans what another changes.
+// Rows that another transaction has locked are left for the next Purge.
 func (p *purge) keys(text string, args ...any) (out []ownedKey, err error) {
 	err = p.each(text+p.dialect().forUpdateSkip, append(args, p.n), func(rows *sql.Rows) error {
 		var k ownedKey
@@ -114,8 +114,8 @@ func (p *purge) remove(query, table, column string, args ...any) error {
 	return err
 }
 
-// deleteAll deletes rows by their keys, of which there are n, in few statements of few shapes. When each is one row, all of
-// them must be there.
+// deleteAll deletes rows by their n keys. Row counts are powers of two up to 64, so that there are few statement texts.
+// If each key is one row, all rows must exist.
 func (p *purge) deleteAll(table, columns string, n int, each bool, key func(i int) []any) error {
 	row := `(?` + strings.Repeat(`, ?`, strings.Count(columns, ",")) + `)`
 	for size, i := 64, 0; i < n; i += size {
@@ -138,7 +138,7 @@ func (p *purge) deleteAll(table, columns string, n int, each bool, key func(i in
 	return nil
 }
 
-// reservations gives back what lapsed and is not pledged, and forgets what was settled long ago.
+// reservations settles those that have lapsed, at their pledged amount. It removes those that were settled long ago.
 func (p *purge) reservations() error {
 	now := p.policy.Now.UnixMicro()
 	lapsed, err := p.keys(`SELECT owner, id FROM latchkey_reservations WHERE until <= ? AND actual IS NULL LIMIT ?`, now)
@@ -163,13 +163,13 @@ func (p *purge) reservations() error {
 		WHERE until <= ? AND until <= ? AND actual IS NOT NULL LIMIT ?`, "latchkey_reservations", "id", before, now)
 }
 
-// account is a row of latchkey_credits.
+// ownedAccount is the key of a row of latchkey_credits.
 type ownedAccount struct {
 	owner string
 	creditAccount
 }
 
-// credits forgets what was spent in months that are over, of accounts that no open reservation names.
+// credits removes the accounts of months that are over, unless an open reservation names them.
 func (p *purge) credits() error {
 	before, ok := p.cutoff(p.policy.Changes)
 	if !ok {
@@ -177,7 +177,7 @@ func (p *purge) credits() error {
 	}
 	month := time.UnixMicro(before).UTC().Format("2006-01")
 	var open map[ownedAccount]bool
-	last := ownedAccount{creditAccount: creditAccount{Period: "0"}} // before it there is no month, but the period that never ends
+	last := ownedAccount{creditAccount: creditAccount{Period: "0"}} // "0" sorts before every month, and after "", the period that never ends
 	for p.n > 0 {
 		var page []ownedAccount
 		err := p.each(`SELECT owner, token_id, meter, period FROM latchkey_credits WHERE period >= ? AND period < ?
@@ -191,7 +191,7 @@ func (p *purge) credits() error {
 		if err != nil || len(page) == 0 {
 			return err
 		}
-		// Only now, when nobody can take from these accounts any more.
+		// Only now: these accounts are locked, and no new reservation can take from them.
 		if open == nil {
 			if open, err = p.openAccounts(); err != nil {
 				return err
@@ -210,12 +210,12 @@ func (p *purge) credits() error {
 		if p.n -= len(page); err != nil || done {
 			return err
 		}
-		open = nil // the next page is of accounts that were free until now
+		open = nil // the accounts of the next page were not locked until now
 	}
 	return nil
 }
 
-// openAccounts are those that reservations name which are not settled.
+// openAccounts returns the accounts of reservations that are not settled.
 func (p *purge) openAccounts() (map[ownedAccount]bool, error) {
 	open := map[ownedAccount]bool{}
 	err := p.each(`SELECT owner, body FROM latchkey_reservations WHERE actual IS NULL`, nil, func(rows *sql.Rows) error {
@@ -226,7 +226,7 @@ func (p *purge) openAccounts() (map[ownedAccount]bool, error) {
 		}
 		var purses []creditAccount
 		if strictjson.Unmarshal(body, &purses) != nil {
-			return nil // nothing will be given back: see giveBack
+			return nil // it refunds nothing: see refund
 		}
 		for _, one := range purses {
 			open[ownedAccount{owner, one}] = true
@@ -238,8 +238,8 @@ func (p *purge) openAccounts() (map[ownedAccount]bool, error) {
 
 const idleExpired = `idle > 0 AND COALESCE(used, created) + ` + idleMicros + ` <= ?`
 
-// idledOut finds at most n tokens that have idled out for long enough. It looks at all that have Idle, so it is a read of
-// its own: a transaction that did it would hold up writers.
+// findIdleExpired finds at most n tokens that have been idle for too long. It examines all tokens with Idle, so it runs
+// outside the write transaction, where it would block writers.
 func (s *Store) findIdleExpired(ctx context.Context, policy latchkey.PurgePolicy, n int) (keys []ownedKey, err error) {
 	p := purge{policy: policy}
 	before, ok := p.cutoff(policy.Expired)
@@ -259,7 +259,7 @@ func (s *Store) findIdleExpired(ctx context.Context, policy latchkey.PurgePolicy
 	return keys, err
 }
 
-// tokens removes the dead. No answer changes by it but from "dead" to "unknown", so the epoch stays.
+// tokens removes dead tokens. The only answers that change are from "dead" to "unknown", so the epoch stays.
 func (p *purge) tokens() error {
 	type over struct {
 		keep  time.Duration
@@ -319,14 +319,14 @@ func (p *purge) once() error {
 		p.policy.Now.UnixMicro())
 }
 
-// changes removes history from its beginning, and says in floor how far it went. Revocations stay.
+// changes removes history from its start, and advances floor accordingly. It keeps revocations.
 func (p *purge) changes() error {
 	before, ok := p.cutoff(p.policy.Changes)
 	if !ok {
 		return nil
 	}
 	removed := 0
-	epoch, seq := p.floor, int64(-1) // rows of the floor itself may be left, when the last batch ended within a transaction
+	epoch, seq := p.floor, int64(-1) // rows of the floor's epoch may remain if the last Purge ended within a transaction
 	for done := false; !done; {
 		type row struct {
 			epoch, seq int64
@@ -370,7 +370,7 @@ func (p *purge) changes() error {
 	return nil
 }
 
-// revocations removes those whose token ended long enough ago, of the history that changes has gone through.
+// revocations removes those whose token ended long enough ago. It considers the history up to floor.
 func (p *purge) revocations() error {
 	before, ok := p.cutoff(p.policy.Revoked)
 	if !ok {
@@ -394,7 +394,7 @@ func (p *purge) revocations() error {
 	})
 }
 
-// ids forgets writes and usage batches.
+// writeIDs removes the ids of writes and usage batches.
 func (p *purge) writeIDs() error {
 	before, ok := p.cutoff(p.policy.Changes)
 	if !ok {

@@ -12,17 +12,17 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// idleMicros is idle in microseconds, rounded up, so that no token ends early. What is divided leaves nothing over: "/" of
-// integers is an integer to some engines only.
+// idleMicros is idle in microseconds, rounded up so that no token ends early. It divides without a remainder, because
+// "/" of integers yields an integer only on some engines.
 const idleMicros = `(idle - idle % 1000) / 1000 + CASE WHEN idle % 1000 = 0 THEN 0 ELSE 1 END`
 
-// tokenState is latchkey.Token.State in SQL; it takes the moment twice before its end, thrice in all.
+// tokenState is latchkey.Token.State in SQL. Its three arguments are all the current time.
 const tokenState = `CASE WHEN t.revoked IS NOT NULL THEN 2 WHEN t.disabled <> 0 THEN 3
 	WHEN t.not_after <= ? OR t.idle > 0 AND COALESCE(t.used, t.created) + ` + idleMicros + ` <= ? THEN 4
 	WHEN t.not_before > ? THEN 5 ELSE 1 END`
 
-// Tokens implements latchkey.Store. Without a filter, and by Client, Parent or Role, a page is read from an index, whatever
-// lies before and after it. Other filters are asked of one token after another, from After on, until the page is full.
+// Tokens implements latchkey.Store. Without a filter, and by Client, Parent or Role, it reads a page from an index, at
+// any position. Other filters are applied to one token after another, from After on, until the page is full.
 func (s *Store) Tokens(ctx context.Context, owner string, q latchkey.TokenQuery) (out []latchkey.Token, err error) {
 	var f filter
 	if len(q.Kinds) > 0 {
@@ -32,11 +32,11 @@ func (s *Store) Tokens(ctx context.Context, owner string, q latchkey.TokenQuery)
 		f.and("t.origin = ?", *q.Origin)
 	}
 	if q.Parent != "" {
-		f.and("t.parent = ? AND t.parent <> ''", q.Parent) // the second half lets the partial index serve
+		f.and("t.parent = ? AND t.parent <> ''", q.Parent) // the second condition makes the partial index usable
 	}
 	from, id := `latchkey_tokens t WHERE t.owner = ?`, "t.id"
 	if q.Role != "" {
-		// In this order: a few of many tokens may have the role.
+		// In this order: only a few of many tokens may have the role.
 		from = `latchkey_token_roles x CROSS JOIN latchkey_tokens t WHERE x.owner = ? AND t.owner = x.owner AND t.id = x.token_id`
 		id = "x.token_id"
 		f.and("x.role_id = ?", q.Role)
@@ -100,7 +100,7 @@ func (s *Store) Tokens(ctx context.Context, owner string, q latchkey.TokenQuery)
 	return out, nil
 }
 
-// left reads what is kept beside the records of tokens that are damaged, by id.
+// readDamagedTokens reads the columns beside damaged records, by id.
 func (s *Store) readDamagedTokens(ctx context.Context, owner string, ids ...string) (map[string]latchkey.Token, error) {
 	out := make(map[string]latchkey.Token, len(ids))
 	text := `SELECT ` + damagedTokenColumns + ` FROM latchkey_tokens t WHERE t.owner = ? AND t.id IN (?` +
@@ -113,13 +113,12 @@ func (s *Store) readDamagedTokens(ctx context.Context, owner string, ids ...stri
 	})
 }
 
-// Secrets implements latchkey.Store. Of a secret that cannot be read it returns, with the error, what is kept beside
-// it.
+// Secrets implements latchkey.Store. For a secret that cannot be read it returns the other columns, with the error.
 func (s *Store) Secrets(ctx context.Context, owner, tokenID string) (out []latchkey.SecretRecord, err error) {
 	err = s.read(ctx, "list secrets", func() error {
 		out = nil
 		exists, whole := false, true
-		// One statement, so that a token without secrets and one that is gone are told apart in one cut.
+		// One statement, so that one cut tells a token without secrets from one that is gone.
 		err := s.each(ctx, `SELECT s.digest, s.signing, s.not_after, s.found FROM latchkey_tokens t
 			LEFT JOIN latchkey_secrets s ON s.owner = t.owner AND s.token_id = t.id
 			WHERE t.owner = ? AND t.id = ?`, []any{owner, tokenID}, func(rows *sql.Rows) error {

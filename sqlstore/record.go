@@ -12,8 +12,8 @@ import (
 	"github.com/latchkey-go/latchkey/internal/strictjson"
 )
 
-// Times are columns of microseconds, NULL for the zero time: 1970 is a time like any other. Columns named "at" say when
-// something was done; there the zero time is the number it is, long ago.
+// Times are columns of microseconds. The zero time is NULL, because 1970 is a time like any other. Columns named "at"
+// tell when something was done; there the zero time is stored as its number.
 
 func micros(t time.Time) any {
 	if t.IsZero() {
@@ -22,7 +22,7 @@ func micros(t time.Time) any {
 	return t.UnixMicro()
 }
 
-// ceilMicros is for bounds: a stored time t is before b exactly when its microseconds are below ceilMicros(b).
+// ceilMicros is for bounds: a stored time t is before b exactly if its microseconds are below ceilMicros(b).
 func ceilMicros(t time.Time) int64 {
 	us := t.UnixMicro()
 	if t.Nanosecond()%1000 != 0 {
@@ -45,7 +45,7 @@ func boolInt(b bool) int64 {
 	return 0
 }
 
-// blob copies b, so that a write may outlive its caller, and keeps nil as NULL.
+// nullBytes copies b, so that a write may outlive its caller. Nil becomes NULL.
 func nullBytes(b []byte) any {
 	if b == nil {
 		return nil
@@ -53,18 +53,18 @@ func nullBytes(b []byte) any {
 	return append([]byte{}, b...)
 }
 
-// damaged names a record that cannot be read whole.
+// damagedError names a record that cannot be read completely.
 func damagedError(kind latchkey.ChangeKind, owner, id string) error {
 	return &latchkey.DamagedError{Kind: kind, Owner: owner, ID: id, Err: errUnreadable}
 }
 
-// isDamaged reports whether err says that a record cannot be read, in which case what is left of it is told too.
+// isDamaged reports whether err means that a record cannot be read. Then the readable columns are returned with it.
 func isDamaged(err error) bool {
 	var damage *latchkey.DamagedError
 	return errors.As(err, &damage)
 }
 
-// damage names the first record of f that cannot be read.
+// findDamage returns an error that names the first record of f that cannot be read, or nil.
 func findDamage(f *latchkey.Found) error {
 	owner := f.Token.Owner
 	switch {
@@ -86,21 +86,21 @@ func findDamage(f *latchkey.Found) error {
 	return nil
 }
 
-// Of roles and owners, bodies hold as JSON what no query asks about; each of the other fields has a column. Tokens and
-// secrets are packed.
+// Bodies of roles and owners hold, as JSON, the fields that no query uses. Every other field has a column. Tokens and
+// secrets are packed: see pack.go.
 
 type roleBody struct {
 	Inherits    []string             `json:"inherits,omitempty"`
 	Permissions latchkey.Permissions `json:"permissions,omitempty"`
-	Boundary    latchkey.Permissions `json:"boundary,omitzero"` // nil is none, an empty one lets nothing through
+	Boundary    latchkey.Permissions `json:"boundary,omitzero"` // nil is no boundary, an empty one allows nothing
 }
 
 type ownerBody struct {
 	Limits latchkey.Limits `json:"limits,omitzero"`
 }
 
-// tokenColumns are what a tokenRow scans. The version of the owner's record stands beside the packed record, for
-// programs of the first schema write records that have no place for it.
+// tokenColumns are what a tokenRow scans. The version of the owner's record has its own column, because programs of the
+// first schema write records without it.
 const tokenColumns = `t.id, t.version, t.record, t.used, t.owner_version`
 
 // tokenRow may be all NULL, from a LEFT JOIN: then there is no token.
@@ -117,7 +117,7 @@ func (r *tokenRow) dest() []any {
 	return []any{&r.id, &r.version, &r.record, &r.used, &r.ownerVersion}
 }
 
-// token is the token of the row. One that cannot be read, or that another row should have, is Damaged.
+// token returns the row's token. A token that cannot be read, or whose record belongs to another row, is Damaged.
 func (r *tokenRow) token(owner string) latchkey.Token {
 	t, err := unpackToken(r.record.String, fromMicros(r.used))
 	if err != nil || t.Owner != owner || t.ID != r.id.String || t.Version != uint64(r.version.Int64) {
@@ -128,7 +128,7 @@ func (r *tokenRow) token(owner string) latchkey.Token {
 	return t
 }
 
-// leftColumns are what a leftRow scans: what is kept beside a token's record.
+// damagedTokenColumns are what a damagedTokenRow scans: the columns beside a token's record.
 const damagedTokenColumns = `t.id, t.version, t.kind, t.parent, t.origin, t.name, t.client_id, t.created, t.not_before,
 	t.not_after,
 	t.idle, t.used, t.disabled, t.revoked, t.hint, t.owner_version`
@@ -159,8 +159,8 @@ func (r *damagedTokenRow) token(owner string) latchkey.Token {
 	return t
 }
 
-// packedToken is a token made ready: the columns of insertToken between its version and its use, of which the record is the
-// last.
+// packedTokenRow is an encoded token: the columns of insertToken between its version and its use. The last of them is
+// the record.
 type packedTokenRow struct {
 	args   []any
 	record []byte
@@ -194,7 +194,7 @@ func (r *roleRow) dest() []any {
 	return []any{&r.r.ID, &r.r.Owner, &r.version, &r.r.Origin, &r.r.Name, &r.denies, &r.extra, &r.body}
 }
 
-// role is the role of the row. One that cannot be read is Damaged.
+// role returns the row's role. A role that cannot be read is Damaged.
 func (r *roleRow) role() latchkey.Role {
 	role := r.r
 	role.Version, role.InheritDenies = uint64(r.version), r.denies != 0
@@ -208,7 +208,7 @@ func (r *roleRow) role() latchkey.Role {
 	return role
 }
 
-// texts says that JSON keeps all of a list as it is.
+// allUTF8 reports whether JSON can hold every text of list unchanged.
 func allUTF8(list []string) bool {
 	return !slices.ContainsFunc(list, func(s string) bool { return !utf8.ValidString(s) })
 }
@@ -236,7 +236,7 @@ func (r *ownerRow) dest() []any {
 	return []any{&r.version, &r.disabled, &r.notBefore, &r.since, &r.boundary, &r.extra, &r.body}
 }
 
-// owner is the record of the row. One that cannot be read is Damaged, and lets nothing through.
+// owner returns the row's record. A record that cannot be read is Damaged and allows nothing.
 func (r *ownerRow) owner(id string) latchkey.Owner {
 	o := latchkey.Owner{ID: id}
 	if !r.version.Valid {
@@ -254,7 +254,7 @@ func (r *ownerRow) owner(id string) latchkey.Owner {
 		if err := strictjson.Unmarshal(r.boundary, &o.Boundary); err != nil {
 			return left
 		}
-		if o.Boundary == nil { // a boundary is there: an empty one allows nothing, none would allow everything
+		if o.Boundary == nil { // there is a boundary: an empty one allows nothing, a nil one would allow everything
 			o.Boundary = latchkey.Permissions{}
 		}
 	}

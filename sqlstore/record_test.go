@@ -8,8 +8,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The engines themselves are tested in module e2e. Here is what needs none.
-
 func TestTimesRoundTrip(t *testing.T) {
 	for _, at := range []time.Time{
 		{},

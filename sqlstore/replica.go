@@ -9,20 +9,22 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// Replica reads listings and usage from a copy of the database: a standby of PostgreSQL, a replica of MariaDB, a node of
-// Galera whatever its wsrep_sync_wait. It is for people and reports, and keeps their load off the primary. A copy lags
-// behind, by how much it cannot tell, so a Replica is no latchkey.Store: nothing can be decided by it, and no Manager takes
-// it. Make it with [NewReplica]. Safe for concurrent use.
+// Replica reads listings and usage from a copy of the database. The copy is a standby of PostgreSQL, a replica of
+// MariaDB, or a node of Galera with any wsrep_sync_wait. It is for people and reports, and takes their load off the
+// primary.
 //
-// Its methods are those of the Store of the same name, and their errors too, but that what was written a moment ago may be
+// A copy lags behind by an unknown time, so a Replica is not a latchkey.Store. Nothing can be decided by it, and no
+// Manager accepts it. Make it with [NewReplica]. It is safe for concurrent use.
+//
+// Its methods and their errors are those of the Store's methods of the same name, except that recent writes may be
 // missing.
 type Replica struct {
 	store *Store
 }
 
-// NewReplica returns a Replica that reads from db. It refuses an engine that is not what d says, and a schema that
-// [Migrate] has not brought up to date on the primary, or that has not arrived yet. It writes nothing, so db needs no right
-// to. The Replica does not own db: close the Replica first, then db.
+// NewReplica returns a Replica that reads from db. It refuses an engine that is not what d says. It refuses a schema
+// that [Migrate] has not brought up to date on the primary, or that has not reached the copy. It writes nothing, so db
+// needs no privilege to write. The Replica does not own db: close the Replica first, then db.
 func NewReplica(ctx context.Context, db *sql.DB, d latchkey.Dialect) (*Replica, error) {
 	s, steps, err := newStore(db, d, &Options{})
 	if err != nil {
@@ -45,7 +47,7 @@ func NewReplica(ctx context.Context, db *sql.DB, d latchkey.Dialect) (*Replica, 
 	return &Replica{s}, nil
 }
 
-// Close closes what the Replica prepared. It does not close the database. Calls that follow say ErrUnavailable.
+// Close closes the prepared statements. It does not close the database. Later calls return ErrUnavailable.
 func (r *Replica) Close() error { return r.store.Close() }
 
 // Tokens returns one page by id.
@@ -58,12 +60,12 @@ func (r *Replica) Roles(ctx context.Context, owner string, q latchkey.RoleQuery)
 	return r.store.Roles(ctx, owner, q)
 }
 
-// Clients returns one page by client id, byte order.
+// Clients returns one page by client id, in byte order.
 func (r *Replica) Clients(ctx context.Context, owner string, p latchkey.Page) ([]latchkey.Client, error) {
 	return r.store.Clients(ctx, owner, p)
 }
 
-// Events returns at most n audit events with Seq > after, oldest first. n ≤ 0: 100.
+// Events returns at most n audit events with Seq > after, oldest first. If n ≤ 0, it is 100.
 func (r *Replica) Events(ctx context.Context, owner string, after uint64, n int) ([]latchkey.Event, error) {
 	return r.store.Events(ctx, owner, after, n)
 }

@@ -10,9 +10,9 @@ import (
 	"strings"
 )
 
-// A session begins with settings of the DSN, the user, the database and the server. Those that would break what a Store
-// does, some time later and far from here, are refused by name. settings are all that an engine tells of a session; one
-// that it does not know is not there.
+// A session starts with settings of the DSN, the user, the database and the server. Some of them would break a Store
+// only later, in an unrelated call, so they are refused by name. settings are the ones that an engine reports for a
+// session. A setting that the engine does not have is missing.
 type settings map[string]string
 
 // rule is a setting that may be wrong.
@@ -22,7 +22,7 @@ type rule struct {
 	why    string // continues "it is …, and"
 	fix    string
 	number bool // 0 and 1 are not off and on
-	writes bool // it matters to who writes only
+	writes bool // it matters only to writers
 }
 
 func is(values ...string) func(string) bool {
@@ -33,7 +33,7 @@ func isNot(value string) func(string) bool {
 	return func(v string) bool { return !strings.EqualFold(v, value) }
 }
 
-// below is for numbers, of which 0 is no limit.
+// below reports a limit that is too low. 0 means no limit.
 func below(least float64) func(string) bool {
 	return func(v string) bool {
 		n, err := strconv.ParseFloat(v, 64)
@@ -41,7 +41,7 @@ func below(least float64) func(string) bool {
 	}
 }
 
-// less is below for numbers of which 0 is the least.
+// lessThan reports a number that is too low, 0 included.
 func lessThan(least float64) func(string) bool {
 	return func(v string) bool {
 		n, err := strconv.ParseFloat(v, 64)
@@ -49,7 +49,7 @@ func lessThan(least float64) func(string) bool {
 	}
 }
 
-// refuse names the first setting that is wrong.
+// refuse returns an error for the first setting that is wrong.
 func (s settings) refuse(rules []rule, writes bool) error {
 	for _, r := range rules {
 		value, there := s[r.name]
@@ -77,7 +77,7 @@ func readSettings(ctx context.Context, db *sql.DB, query string) (settings, erro
 	})
 }
 
-// unlimited is what MySQL has for no limit of rows.
+// unlimited is MySQL's value for no limit of rows.
 const unlimited = "18446744073709551615"
 
 var mysqlRules = []rule{
@@ -121,7 +121,7 @@ var mysqlRules = []rule{
 		why: "what is written, a revocation too, would reach no replica", writes: true},
 }
 
-// sqlMode reports that a mode is among those of sql_mode.
+// sqlMode reports whether a mode is among those of sql_mode.
 func sqlMode(mode string) func(string) bool {
 	return func(modes string) bool {
 		for one := range strings.SplitSeq(modes, ",") {
@@ -134,7 +134,7 @@ func sqlMode(mode string) func(string) bool {
 }
 
 func sessionMySQL(ctx context.Context, db *sql.DB, writes bool) error {
-	// By themselves: with these the others could not be read.
+	// Separately, because with wrong values of these two the others could not be read.
 	set, err := readSettings(ctx, db, `SELECT 'sql_select_limit', @@SESSION.sql_select_limit`)
 	if err == nil {
 		err = set.refuse(mysqlRules, writes)
@@ -157,7 +157,8 @@ func sessionMySQL(ctx context.Context, db *sql.DB, writes bool) error {
 	return nil
 }
 
-// standsStill refuses a session whose clock does not go. SYSDATE is the clock itself, whatever the session says.
+// checkClockRuns refuses a session whose clock is stopped. SYSDATE is the server's clock, whatever the session's
+// settings.
 func checkClockRuns(ctx context.Context, db *sql.DB) error {
 	var stands bool
 	err := db.QueryRowContext(ctx, `SELECT ABS(TIMESTAMPDIFF(SECOND, NOW(), SYSDATE())) > 60`).Scan(&stands)
@@ -173,7 +174,7 @@ func (s settings) refuseMySQL(writes bool) error {
 	}
 	client, connection := s["character_set_client"], s["character_set_connection"]
 	switch {
-	case client != connection: // the server would translate every argument, digests too
+	case client != connection: // the server would convert every argument, digests too
 		return fmt.Errorf("character_set_client is %s and character_set_connection is %s, and bytes would be stored as "+
 			"others: take the one that differs, or its collation, out of the DSN", client, connection)
 	case writes && is("on", "1")(s["log_bin"]) && is("statement")(s["binlog_format"]):

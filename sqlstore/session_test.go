@@ -6,14 +6,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Settings that cannot be had on the servers of the tests.
+// These settings cannot be set on the servers of the e2e tests.
 func TestSessionSettings(t *testing.T) {
 	good := settings{"sql_mode": "STRICT_TRANS_TABLES", "sql_select_limit": unlimited, "max_statement_time": "0.000000",
 		"character_set_client": "utf8mb4", "character_set_connection": "utf8mb4"}
 	require.NoError(t, good.refuseMySQL(true))
 	for _, c := range []struct {
 		name, value string
-		reads       bool // refused to who only reads, too
+		reads       bool // refused for a reader too
 	}{
 		{"sql_log_bin", "OFF", false},
 		{"cte_max_recursion_depth", "10", true},

@@ -33,10 +33,10 @@ var sqlite = dialect{
 			"or declare the column TEXT, and write RFC 3339",
 	},
 	quotes:           map[byte]byte{'"': '"', '`': '`', '[': ']'},
-	writers:          1, // its lock keeps every other writer out, so no row needs one
+	writers:          1, // its lock excludes every other writer, so no row needs a lock
 	groupCommit:      true,
 	prepares:         true,
-	insertOrFail:     `INSERT OR FAIL`, // without notes of how to undo the statement alone
+	insertOrFail:     `INSERT OR FAIL`, // it needs no statement journal
 	rowList:          `VALUES `,
 	returning:        true,
 	ifAbsent:         ` ON CONFLICT DO NOTHING`,
@@ -47,9 +47,9 @@ var sqlite = dialect{
 	startsWith:       func(column string) string { return `substr(CAST(` + column + ` AS BLOB), 1, ?) = ?` },
 }
 
-// beginSQLite takes the write lock before anything is read: a transaction that read first could not be upgraded
+// beginSQLite takes the write lock before anything is read. A transaction that read first could not be upgraded
 // (SQLITE_BUSY_SNAPSHOT), and whether a driver's Begin is immediate depends on the host's DSN. A statement that writes
-// takes it, also when it finds nothing to write; as the first one it does just what BEGIN IMMEDIATE does.
+// takes the lock, even if it finds nothing to write. As the first statement it has the effect of BEGIN IMMEDIATE.
 func beginSQLite(ctx context.Context, db *sql.DB) (_ transaction, err error) {
 	conn, err := db.Conn(ctx)
 	if err != nil {
@@ -60,11 +60,11 @@ func beginSQLite(ctx context.Context, db *sql.DB) (_ transaction, err error) {
 			conn.Close()
 		}
 	}()
-	// With less than FULL a power failure may undo what was acknowledged. It cannot be set inside a transaction.
+	// With less than FULL, a power failure may undo an acknowledged write. It cannot be set inside a transaction.
 	if _, err := conn.ExecContext(ctx, "PRAGMA synchronous = FULL"); err != nil {
 		return transaction{}, err
 	}
-	tx, err := conn.BeginTx(context.WithoutCancel(ctx), nil) // database/sql must not roll back behind our back
+	tx, err := conn.BeginTx(context.WithoutCancel(ctx), nil) // database/sql must not roll back on its own
 	if err != nil {
 		rollbackSQLite(ctx, conn)
 		return transaction{}, err
@@ -79,9 +79,9 @@ func beginSQLite(ctx context.Context, db *sql.DB) (_ transaction, err error) {
 		executor: tx,
 		bindStmt: func(ctx context.Context, stmt *sql.Stmt) *sql.Stmt { return tx.StmtContext(ctx, stmt) },
 		commit: func(ctx context.Context) error {
-			// Past the point of return: nobody's deadline may tear the commit.
+			// From here on no deadline may interrupt the commit.
 			ctx = context.WithoutCancel(ctx)
-			// Without WAL a reader may keep the commit waiting: tried again, the transaction stays open and keeps new readers
+			// Without WAL a reader may make the commit wait. During the retries the transaction stays open and keeps new readers
 			// out. A driver's own Commit would roll back instead, and busy readers would starve every writer.
 			err := retry(ctx, isBusySQLite, func() error {
 				_, err := tx.ExecContext(ctx, "COMMIT")
@@ -91,7 +91,7 @@ func beginSQLite(ctx context.Context, db *sql.DB) (_ transaction, err error) {
 			return err
 		},
 		release: func() {
-			_ = tx.Rollback() // after a commit there is nothing left to roll back: it only lets go of the connection
+			_ = tx.Rollback() // after a commit this only releases the connection
 			if !committed {
 				rollbackSQLite(ctx, conn)
 			}
@@ -100,7 +100,7 @@ func beginSQLite(ctx context.Context, db *sql.DB) (_ transaction, err error) {
 	}, nil
 }
 
-// beginSQLiteMigration is beginSQLite for when there are no tables yet.
+// beginSQLiteMigration is beginSQLite for a database that has no tables yet.
 func beginSQLiteMigration(ctx context.Context, db *sql.DB) (transaction, error) {
 	conn, err := db.Conn(ctx)
 	if err != nil {
@@ -128,17 +128,17 @@ func beginSQLiteMigration(ctx context.Context, db *sql.DB) (transaction, error) 
 	}, nil
 }
 
-// rollbackSQLite makes sure, whatever a driver has done or failed to do, that no open transaction reaches the pool.
+// rollbackSQLite ensures that no open transaction returns to the pool, whatever the driver has done or failed to do.
 func rollbackSQLite(ctx context.Context, conn *sql.Conn) {
-	// On a context of its own: the caller's may be over.
+	// In a context of its own: the caller's may have ended.
 	_, err := conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
 	if err != nil && !strings.Contains(err.Error(), "no transaction is active") {
 		discardConn(conn)
 	}
 }
 
-// busySQLite knows SQLITE_BUSY (5) and SQLITE_LOCKED (6) and their extended codes (261, 262, 517 …) by the number, where
-// the driver's error tells it, or by SQLite's own words.
+// isBusySQLite recognizes SQLITE_BUSY (5) and SQLITE_LOCKED (6) and their extended codes (261, 262, 517 …). It uses the
+// number if the driver's error has it, otherwise SQLite's message.
 func isBusySQLite(err error) bool {
 	if code, ok := sqliteCode(err); ok {
 		return code&0xff == 5 || code&0xff == 6
@@ -155,7 +155,7 @@ func advanceSQLite(t *tx, p *plan, rows []latchkey.Change) (epoch uint64, err er
 	return epoch, t.recordChanges(p, epoch, rows)
 }
 
-// sqliteCode asks the error for its number, which may be an extended one, without importing a driver.
+// sqliteCode returns the error's code, which may be an extended one, without importing a driver.
 func sqliteCode(err error) (int, bool) {
 	var coder interface{ Code() int } // modernc.org/sqlite
 	if errors.As(err, &coder) {
@@ -164,13 +164,13 @@ func sqliteCode(err error) (int, bool) {
 	return sqliteCodeField(err)
 }
 
-// sqliteCodeField reads the number of an error of github.com/mattn/go-sqlite3, which keeps it in fields and has no method
-// that tells it. SQLite's words alone would not do: one code has several.
+// sqliteCodeField reads the code of an error of github.com/mattn/go-sqlite3, which has it in fields and has no method
+// for it. SQLite's message is not enough: one code has several.
 func sqliteCodeField(err error) (int, bool) {
 	if v := reflect.Indirect(reflect.ValueOf(err)); v.Kind() == reflect.Struct {
 		code, found := v.Type().FieldByName("Code")
 		extended, both := v.Type().FieldByName("ExtendedCode")
-		if found && both && len(code.Index) == 1 && len(extended.Index) == 1 && // nothing embedded, which might be nil
+		if found && both && len(code.Index) == 1 && len(extended.Index) == 1 && // no embedded field, which might be nil
 			code.Type.Kind() == reflect.Int && extended.Type.Kind() == reflect.Int {
 			return int(cmp.Or(v.FieldByIndex(extended.Index).Int(), v.FieldByIndex(code.Index).Int())), true
 		}
@@ -215,7 +215,7 @@ func checkSQLite(ctx context.Context, db *sql.DB) error {
 	return checkInMemory(ctx, db)
 }
 
-// checkMemory refuses a pool whose connections would each open a database of their own.
+// checkInMemory refuses a pool whose connections would each open a database of their own.
 func checkInMemory(ctx context.Context, db *sql.DB) error {
 	if db.Stats().MaxOpenConnections == 1 {
 		return nil

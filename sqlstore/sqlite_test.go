@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// fielded is as github.com/mattn/go-sqlite3 has it: named integers in fields, no method that tells them.
+// fieldError is like the error of github.com/mattn/go-sqlite3: named integers in fields, and no method for them.
 type (
 	errNo      int
 	fieldError struct {
@@ -20,7 +20,7 @@ type (
 
 func (f fieldError) Error() string { return f.words }
 
-// looksLike has one of the fields only, from a pointer that is nil.
+// embeddedFieldError has only one of the fields, through a nil pointer.
 type embeddedFieldError struct{ *fieldError }
 
 func (embeddedFieldError) Error() string { return "database is on fire" }
@@ -35,7 +35,7 @@ func TestSQLiteCodes(t *testing.T) {
 		{&fieldError{Code: 6}, true},
 		{fieldError{Code: 6, ExtendedCode: 262, words: "database schema is locked: main"}, true},
 		{fieldError{Code: 13, ExtendedCode: 13, words: "database or disk is full"}, false},
-		{fieldError{Code: 8, ExtendedCode: 8, words: "database is locked"}, false}, // the number wins
+		{fieldError{Code: 8, ExtendedCode: 8, words: "database is locked"}, false}, // the number counts
 		{embeddedFieldError{}, false},
 		{struct{ error }{errors.New("no such table: x")}, false},
 	} {

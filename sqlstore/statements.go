@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// stmt returns the statement for a text, prepared once per Store. Only for texts of which there are few.
+// stmt returns the statement for a text, prepared once per Store. It never drops one, so the number of texts must be
+// small.
 func (s *Store) stmt(ctx context.Context, text string) (*sql.Stmt, error) {
 	s.mu.RLock()
 	stmt, closed := s.stmts[text], s.closed
@@ -19,7 +20,8 @@ func (s *Store) stmt(ctx context.Context, text string) (*sql.Stmt, error) {
 	case stmt != nil:
 		return stmt, nil
 	}
-	// Prepared outside the lock: a full pool must not stop callers whose statement is there. The loser of a race closes.
+	// Prepared outside the lock: a full pool must not block callers whose statement exists. If two prepare the same text,
+	// the slower one closes its statement.
 	fresh, err := s.db.PrepareContext(ctx, s.render(text))
 	if err != nil {
 		return nil, err
@@ -36,7 +38,7 @@ func (s *Store) stmt(ctx context.Context, text string) (*sql.Stmt, error) {
 	return fresh, nil
 }
 
-// text is a statement as the engine wants it. Only for texts of which there are few.
+// render returns a statement in the engine's form. It keeps every text, so their number must be small.
 func (s *Store) render(text string) string {
 	if !s.dialect.numbered {
 		return text
@@ -49,8 +51,8 @@ func (s *Store) render(text string) string {
 	return own
 }
 
-// prepared returns a statement that stmt has made before. Otherwise it is nil, and will be made before the next
-// transaction.
+// prepared returns a statement that stmt has made before. Otherwise it returns nil, and the statement is prepared
+// before the next transaction.
 func (s *Store) prepared(text string) *sql.Stmt {
 	s.mu.RLock()
 	stmt := s.stmts[text]
@@ -63,7 +65,7 @@ func (s *Store) prepared(text string) *sql.Stmt {
 	return stmt
 }
 
-// prepareWanted prepares what the last transactions would have liked. That it may fail does no harm.
+// prepareWanted prepares the statements that earlier transactions lacked. A failure does no harm.
 func (s *Store) prepareWanted(ctx context.Context) {
 	s.mu.RLock()
 	none := len(s.wanted) == 0
@@ -82,7 +84,7 @@ func (s *Store) prepareWanted(ctx context.Context) {
 	}
 }
 
-// each runs a query and calls scan for each row. Only for texts of which there are few.
+// each runs a query and calls scan for each row. It is for a small number of different texts.
 func (s *Store) each(ctx context.Context, text string, args []any, scan func(*sql.Rows) error) error {
 	if !s.dialect.prepares {
 		rows, err := s.db.QueryContext(ctx, s.render(text), args...)
@@ -96,8 +98,8 @@ func (s *Store) each(ctx context.Context, text string, args []any, scan func(*sq
 	return eachRow(rows, err, scan)
 }
 
-// first reads the first row of a query into dest, and says whether there was one. Unlike each it does not ask for more:
-// where there can be one only, that would be a step for nothing.
+// first reads the first row of a query into dest, and reports whether there was one. Unlike each it does not look for
+// another row, which would be one more step of the engine.
 func (s *Store) first(ctx context.Context, text string, args []any, dest ...any) (found bool, err error) {
 	var rows *sql.Rows
 	if s.dialect.prepares {
@@ -121,7 +123,7 @@ func (s *Store) first(ctx context.Context, text string, args []any, dest ...any)
 	return true, rows.Close()
 }
 
-// eachUnprepared is each for texts that depend on what is asked.
+// eachUnprepared is each for texts that depend on the caller's query.
 func (s *Store) eachUnprepared(ctx context.Context, text string, args []any, scan func(*sql.Rows) error) error {
 	rows, err := s.db.QueryContext(ctx, s.dialect.render(text), args...)
 	return eachRow(rows, err, scan)
@@ -137,7 +139,7 @@ func eachRow(rows *sql.Rows, err error, scan func(*sql.Rows) error) error {
 			return err
 		}
 	}
-	// Without this a listing cut off by an error would look like a short one.
+	// Without this, a listing that an error cut off would look complete.
 	return errors.Join(rows.Err(), rows.Close())
 }
 
@@ -157,7 +159,7 @@ func queryStrings(ctx context.Context, q querier, query string, args ...any) ([]
 	return out, err
 }
 
-// filter is a WHERE clause that grows.
+// filter builds a WHERE clause.
 type filter struct {
 	text strings.Builder
 	args []any
@@ -180,7 +182,7 @@ func anySlice[T any](list []T, f func(T) any) []any {
 
 func asAny[T any](v T) any { return v }
 
-// padded repeats the last of a list until their number is a power of two.
+// padded repeats the last element of a list until its length is a power of two.
 func padded[T any](list []T) []T {
 	for n := len(list); n&(n-1) != 0; n++ {
 		list = append(list, list[len(list)-1])
@@ -188,7 +190,7 @@ func padded[T any](list []T) []T {
 	return list
 }
 
-// dropConn takes a connection out of the pool for good.
+// discardConn closes a connection and removes it from the pool.
 func discardConn(conn *sql.Conn) {
 	_ = conn.Raw(func(any) error { return driver.ErrBadConn })
 }

@@ -12,24 +12,39 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// Options configure a [Store]. The zero value, and nil, are ready to use.
+// The path of a write: Store.Write makes a plan (write.go). The plan's records are packed before the transaction
+// (record.go, pack.go). The plan waits in the queue as a job. A leader commits it together with others
+// (groupcommit.go), or a worker commits it in a batch of mints (mint_batch.go, mint.go). In the transaction (tx.go),
+// tx.apply runs the plan's steps (write_apply.go). These are preconditions (write_require.go), tokens and secrets
+// (write_token.go), roles (write_role.go), the other records, and finally the epoch.
+//
+// The path of a read: ByDigest and Load read a token with its owner, ancestors and roles as of one epoch, a cut
+// (load.go). Most of it comes from the cache (cache.go), which follows the feed of changes (feed.go). Listings are one
+// statement each (read.go), as are sums of usage (usage.go).
+//
+// What differs between engines is a dialect (dialect.go; sqlite.go, postgres.go, mysql.go, galera.go). Errors of
+// engines become errors of the contract in errors.go. New checks the session (session.go) and the schema
+// (migrate_check.go).
+
+// Options configure a [Store]. The zero value and nil are ready to use.
 type Options struct {
-	// Clock is Feed.Now. Nil: the database's own clock, asked once a second; for SQLite that is the clock of this machine.
+	// Clock is the source of Feed.Now. Nil: the database's own clock, read once a second. For SQLite that is the clock of
+	// this machine.
 	Clock func() time.Time
-	// OnlyNode says that of a Galera cluster every process uses the one node that db leads to, for reads and writes. Only
-	// then may wsrep_sync_wait be off. It does nothing on other engines.
+	// OnlyNode declares that every process uses only the one Galera node that db leads to, for reads and writes. Only then
+	// may wsrep_sync_wait be off. Other engines ignore it.
 	OnlyNode bool
 }
 
-// Store is a latchkey.Store over database/sql. Make it with [New]. Safe for concurrent use.
+// Store is a latchkey.Store over database/sql. Make it with [New]. It is safe for concurrent use.
 type Store struct {
 	db         *sql.DB
 	dialect    *dialect
 	clock      func() time.Time
-	writeSlots chan struct{} // holds a token for each who writes
+	writeSlots chan struct{} // a semaphore of write transactions
 	queue      queue
 	cache      *recordCache
-	rendered   sync.Map // of statements, as the engine wants them
+	rendered   sync.Map // statements in the engine's form, by text
 	lastClock  atomic.Pointer[clockReading]
 
 	mu     sync.RWMutex
@@ -40,9 +55,9 @@ type Store struct {
 
 var _ latchkey.Store = (*Store)(nil)
 
-// New returns a Store that keeps its records in db. It refuses an engine that is not what d says, a schema that
-// [Migrate] has not brought up to date, and a database that cannot be written; the error says what to do. The Store does
-// not own db: close the Store first, then db.
+// New returns a Store that keeps its records in db. It refuses an engine that is not what d says, and a schema that
+// [Migrate] has not brought up to date. It refuses a database that cannot be written. The error says what to do. The
+// Store does not own db: close the Store first, then db.
 func New(ctx context.Context, db *sql.DB, d latchkey.Dialect, opts *Options) (*Store, error) {
 	if opts == nil {
 		opts = &Options{}
@@ -118,7 +133,7 @@ func (s *Store) check(ctx context.Context, steps []migrationStep, opts *Options)
 	return err
 }
 
-// Close closes what the Store prepared. It does not close the database. Calls that follow say ErrUnavailable.
+// Close closes the prepared statements. It does not close the database. Later calls return ErrUnavailable.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -137,8 +152,8 @@ func (s *Store) isClosed() bool {
 	return s.closed
 }
 
-// read runs a read, again while the database is busy, and gives its errors their names. f may run more than once and
-// must start anew each time.
+// read runs f and maps its error to the contract. While the database is busy, it runs f again, so f must reset its
+// results.
 func (s *Store) read(ctx context.Context, what string, f func() error) error {
 	busy := func(err error) bool {
 		return s.isRetryable(err) && (s.dialect.readWaitTimedOut == nil || !s.dialect.readWaitTimedOut(err))
@@ -154,9 +169,9 @@ func (s *Store) read(ctx context.Context, what string, f func() error) error {
 	}))
 }
 
-// write runs apply in a transaction. Writers queue here, in the process, because an engine's own queue is unfair, and a few
-// that write at once are as fast as many. Who reaches the front commits, where the engine gains by it, for those who
-// queued meanwhile too: one flush to disk serves them all.
+// write runs apply in a transaction. Writers queue in the process, because an engine's own queue is unfair. A few
+// writers at once are as fast as many. If the engine supports group commit, the writer at the front also commits for
+// the ones that queued meanwhile. One flush to disk then serves all of them.
 func (s *Store) write(ctx context.Context, what string, apply func(*tx) error) error {
 	return s.mapError(ctx, what, s.enqueue(&job{ctx: ctx, apply: apply, done: make(chan error, 1)}))
 }

@@ -4,11 +4,13 @@ import (
 	"context"
 	"testing"
 
-	"github.com/latchkey-go/latchkey"
 	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
 )
 
-// A job whose caller has gone away must not wait in the queue for ever, after it went back there.
+// Module e2e tests the engines. The tests of this package need none.
+
 func TestNilDatabase(t *testing.T) {
 	_, err := New(context.Background(), nil, latchkey.SQLite, nil)
 	require.ErrorIs(t, err, errNoDB)

@@ -6,19 +6,20 @@ import (
 	"fmt"
 )
 
-// tx is a write transaction under way.
+// tx is a write transaction in progress.
 //
-// On SQLite its statements run without the caller's deadline, for SQLite answers an interrupted statement by rolling back
-// the whole transaction, and what followed would then commit by itself. The deadline is looked at between statements.
+// On SQLite its statements run without the caller's deadline. SQLite answers an interrupted statement by rolling back
+// the whole transaction, and later statements would then commit by themselves. So the deadline is checked between
+// statements.
 //
-// Where preparing is worth it they are the Store's prepared statements, if those exist. Preparing one needs a connection,
-// which a pool of one does not have while the transaction holds it, so new texts are run as they are, and prepared before
-// the next one.
+// If preparing pays off, the statements are the Store's prepared ones, where they exist. Preparing needs another
+// connection, which a pool of one does not have during the transaction. So new texts are run unprepared, and prepared
+// before the next transaction.
 type tx struct {
 	store *Store
 	transaction
 	job       *job
-	eventSeqs map[string]int64     // owners whose row the job has taken: the number of the last event
+	eventSeqs map[string]int64     // owners whose row the job has locked: the number of the last event
 	stmts     map[string]*sql.Stmt // bound to this transaction; nil: not prepared
 }
 
@@ -27,7 +28,7 @@ func (t *tx) run(j *job) error {
 	return j.apply(t)
 }
 
-// context is what a statement runs with.
+// context returns the context that a statement runs with.
 func (t *tx) context() (context.Context, error) {
 	if err := t.job.ctx.Err(); err != nil || t.dialect().interruptible {
 		return t.job.ctx, err
@@ -37,7 +38,7 @@ func (t *tx) context() (context.Context, error) {
 
 func (t *tx) dialect() *dialect { return t.store.dialect }
 
-// bound returns the prepared statement for a text, nil if there is none yet.
+// bound returns the prepared statement for a text, or nil if there is none yet.
 func (t *tx) bound(ctx context.Context, text string) *sql.Stmt {
 	stmt, ok := t.stmts[text]
 	if ok || t.bindStmt == nil {
@@ -65,7 +66,7 @@ func (t *tx) result(text string, args ...any) (sql.Result, error) {
 	return t.executor.ExecContext(ctx, t.store.render(text), args...)
 }
 
-// exec returns how many rows the statement touched. MySQL counts those only that are no longer what they were.
+// exec returns how many rows the statement touched. MySQL counts only rows whose values changed.
 func (t *tx) exec(text string, args ...any) (int64, error) {
 	result, err := t.result(text, args...)
 	if err != nil {
@@ -74,8 +75,8 @@ func (t *tx) exec(text string, args ...any) (int64, error) {
 	return result.RowsAffected()
 }
 
-// insert is exec for an INSERT of one row that does nothing, and returns 0, when a unique key is taken. Where another
-// transaction is about to take it, insert waits for its end.
+// insert is exec for an INSERT of one row. If a unique key is taken, it does nothing and returns 0. If another
+// transaction may be about to take the key, insert waits for its end.
 func (t *tx) insert(text string, args ...any) (int64, error) {
 	n, err := t.exec(text+t.dialect().ifAbsent, args...)
 	if err != nil && t.dialect().isDuplicateKey != nil && t.dialect().isDuplicateKey(err) {
@@ -84,7 +85,7 @@ func (t *tx) insert(text string, args ...any) (int64, error) {
 	return n, err
 }
 
-// one is exec for a statement that must touch exactly one row of the Store's own.
+// execOne is exec for a statement that must touch exactly one row of the Store's own.
 func (t *tx) execOne(text string, args ...any) error {
 	n, err := t.exec(text, args...)
 	if err == nil && n != 1 {
@@ -107,7 +108,7 @@ func (t *tx) each(text string, args []any, scan func(*sql.Rows) error) error {
 	return eachRow(rows, err, scan)
 }
 
-// row reads the first row into dest, and says whether there was one.
+// row reads the first row into dest, and reports whether there was one.
 func (t *tx) row(text string, args []any, dest ...any) (found bool, err error) {
 	err = t.each(text, args, func(rows *sql.Rows) error {
 		if found {
@@ -119,9 +120,9 @@ func (t *tx) row(text string, args []any, dest ...any) (found bool, err error) {
 	return found, err
 }
 
-// take makes an owner's records this transaction's own until the commit, so that whatever it looks at there, and finds
-// missing, stays so. Shared, others that only add may do so at the same time. Who needs both must not take it shared
-// first: two that did would wait for each other.
+// lockOwner locks an owner's records until the commit, so that what is read there, and what is missing, stays the same.
+// If shared, other transactions that only add may run at the same time. A transaction that needs both must not take the
+// shared lock first: two of them would deadlock.
 func (t *tx) lockOwner(owner string, shared bool) error {
 	if t.dialect().lockedSeq == "" {
 		return nil
@@ -133,7 +134,7 @@ func (t *tx) lockOwner(owner string, shared bool) error {
 	return t.readEventSeq(owner, `SELECT `+t.dialect().lockedSeq+` FROM latchkey_event_seqs WHERE owner = ?`+lock)
 }
 
-// readOwner reads the number of an owner's last event, and makes its row.
+// readEventSeq reads the number of an owner's last event. It inserts the owner's row if there is none.
 func (t *tx) readEventSeq(owner, text string) error {
 	for range 2 {
 		var last int64
@@ -155,7 +156,7 @@ func (t *tx) readEventSeq(owner, text string) error {
 	return errRetry
 }
 
-// takeSeqs raises the number of an owner's last event by n, and returns it.
+// advanceEventSeq raises the number of an owner's last event by n, and returns it.
 func (t *tx) advanceEventSeq(owner string, n int) (last int64, err error) {
 	if _, ok := t.eventSeqs[owner]; !ok {
 		if err := t.readEventSeq(owner, `SELECT seq FROM latchkey_event_seqs WHERE owner = ?`); err != nil {

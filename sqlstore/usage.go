@@ -22,7 +22,7 @@ func (s *Store) AddUsage(ctx context.Context, b latchkey.UsageBatch) error {
 			return mapError(ctx, "add usage", contractError(latchkey.ErrInvalid, "usage of less than nothing"))
 		}
 	}
-	// Sorted: two batches always take their locks in one order.
+	// Sorted: two batches always take their locks in the same order.
 	slices.SortStableFunc(rows, func(x, y latchkey.UsageRow) int {
 		return cmp.Or(cmp.Compare(x.Owner, y.Owner), cmp.Compare(x.Day, y.Day), cmp.Compare(x.TokenID, y.TokenID),
 			cmp.Compare(x.ClientID, y.ClientID), cmp.Compare(x.Meter, y.Meter), cmp.Compare(x.Endpoint, y.Endpoint))
@@ -42,7 +42,7 @@ func (s *Store) AddUsage(ctx context.Context, b latchkey.UsageBatch) error {
 	})
 }
 
-// sumUsage is sorted rows as they are inserted, each key once: one statement may touch a row once only.
+// sumUsage returns sorted rows as they are inserted, with each key once. A statement may touch a row only once.
 func sumUsage(rows []latchkey.UsageRow) (out [][]any) {
 	for i := 0; i < len(rows); {
 		r := rows[i]
@@ -61,7 +61,7 @@ func sumUsage(rows []latchkey.UsageRow) (out [][]any) {
 	return out
 }
 
-// addUp adds and stops at the end of the range.
+// addSaturating adds, and returns the largest value on overflow.
 func addSaturating[N ~int64](a, b N) N {
 	if a > math.MaxInt64-b {
 		return math.MaxInt64
@@ -69,7 +69,7 @@ func addSaturating[N ~int64](a, b N) N {
 	return a + b
 }
 
-// latestUses is sorted last uses, each token once.
+// latestPerToken returns sorted last uses with each token once.
 func latestPerToken(last []latchkey.LastUsed) (out []latchkey.LastUsed) {
 	for _, l := range last {
 		if n := len(out); n > 0 && out[n-1].Owner == l.Owner && out[n-1].TokenID == l.TokenID {
@@ -83,10 +83,10 @@ func latestPerToken(last []latchkey.LastUsed) (out []latchkey.LastUsed) {
 	return out
 }
 
-// maxUses is how many tokens one statement touches.
+// maxLastUsed is how many tokens one statement updates.
 const maxLastUsed = 64
 
-// raiseUsed writes last uses, sorted by token, in few statements of few shapes.
+// raiseLastUsed writes last uses, sorted by token. Row counts are powers of two, so that there are few statement texts.
 func (t *tx) raiseLastUsed(last []latchkey.LastUsed) error {
 	if t.dialect().arrays {
 		return t.raiseLastUsedArrays(last)
@@ -96,7 +96,7 @@ func (t *tx) raiseLastUsed(last []latchkey.LastUsed) error {
 			size /= 2
 		}
 		part := last[:size]
-		for i := range part { // an id is told from others by itself in the statements
+		for i := range part { // the CASE of the statements matches the id without the owner
 			if slices.ContainsFunc(part[:i], func(l latchkey.LastUsed) bool { return l.TokenID == part[i].TokenID }) {
 				part = part[:1] // two owners have the same id
 				break
@@ -125,7 +125,7 @@ func (t *tx) raiseLastUsed(last []latchkey.LastUsed) error {
 	return nil
 }
 
-// raiseUsedArrays takes the locks in the order of the tokens, as every transaction does.
+// raiseLastUsedArrays takes the locks in the order of the tokens, as every transaction does.
 func (t *tx) raiseLastUsedArrays(last []latchkey.LastUsed) error {
 	if len(last) == 0 {
 		return nil
@@ -149,7 +149,7 @@ func (t *tx) raiseLastUsedArrays(last []latchkey.LastUsed) error {
 	return err
 }
 
-// usageRows add up. A count stops at the end of its range: one that wrapped around would be a negative one.
+// usageRows are added to existing ones. A count stops at the end of its range, because overflow would make it negative.
 var usageRows = newBulkTable("latchkey_usage", `owner text, day text, token_id text, client_id text, meter text, endpoint text,
 	count bigint, credits bigint`, func(d *dialect) string {
 	return d.onConflictUpdate("owner, day, token_id, client_id, meter, endpoint",
@@ -190,7 +190,8 @@ func (s *Store) Usage(ctx context.Context, owner string, q latchkey.UsageQuery) 
 		f.and("day <= ?", q.To)
 	}
 	var text strings.Builder
-	// In halves: no engine's sum of them leaves its range, and a whole one stops at the end of it, as in addUsage.
+	// The upper and lower halves are summed separately, so that no engine's sum overflows. The joined sum stops at the end
+	// of its range, as in AddUsage.
 	text.WriteString(`SELECT COALESCE(SUM(count >> 32), 0), COALESCE(SUM(count & 4294967295), 0),
 		COALESCE(SUM(credits >> 32), 0), COALESCE(SUM(credits & 4294967295), 0)`)
 	for _, column := range columns {
@@ -224,7 +225,7 @@ func (s *Store) Usage(ctx context.Context, owner string, q latchkey.UsageQuery) 
 	return out, nil
 }
 
-// whole puts together the sums of upper and lower halves.
+// joinHalves joins the sums of upper and lower halves.
 func joinHalves(halves [2]int64) int64 {
 	high := halves[0] + halves[1]>>32
 	if high > math.MaxInt32 {

@@ -24,15 +24,15 @@ func (s *Store) Write(ctx context.Context, w latchkey.Write) (uint64, error) {
 		j.mint = p
 	}
 	if err := s.mapError(ctx, "write", s.enqueue(j)); err != nil {
-		return 0, err // without a look at p: after a deadline somebody may still be at work on it
+		return 0, err // p is not read: after a deadline another goroutine may still use it
 	}
 	return p.epoch, nil
 }
 
-// plan is a Write made ready: encoded before the transaction, which holds everybody up, and sharing nothing with the
-// caller, who may be gone before it ends.
+// plan is a prepared Write. It is encoded before the transaction, which blocks other writers. It shares nothing with
+// the caller, which may return before the transaction ends.
 type plan struct {
-	w      latchkey.Write // its records only for their ids and versions
+	w      latchkey.Write // its records are used only for their ids and versions
 	tokens []packedTokenRow
 	roles  [][]any
 	owner  []any
@@ -44,7 +44,7 @@ func newPlan(w *latchkey.Write) (*plan, error) {
 		return nil, contractError(latchkey.ErrInvalid, "a write needs an ID")
 	}
 	p := &plan{w: *w}
-	// In id order, as every transaction takes them: two that met in opposite orders would wait for each other.
+	// In the order of ids, as in every transaction: two with opposite orders would deadlock.
 	p.w.Tokens = sortedBy(w.Tokens, func(t *latchkey.Token) string { return t.ID })
 	p.w.Roles = sortedBy(w.Roles, func(r *latchkey.Role) string { return r.ID })
 	for i := range p.w.Tokens {
@@ -131,7 +131,7 @@ func sortedBy[T any](list []T, id func(*T) string) []T {
 	return list
 }
 
-// adds says that a Write only adds: whatever its owner has is what it was.
+// onlyAdds reports whether a Write only adds, and changes nothing that its owner has.
 func (p *plan) onlyAdds() bool {
 	w := &p.w
 	if w.Erase || w.OwnerRecord != nil ||
@@ -152,16 +152,7 @@ func (p *plan) onlyAdds() bool {
 	return true
 }
 
-// Mints are by far the most frequent writes, and do not touch one another: many share one transaction, in which each table
-// is written by one statement. Engines with many writers gain by it what they spend on round trips; they have minters for
-// it (see batch). SQLite, where mints share their commit with other writes (see lead), gains what each statement costs.
-// What waits for a batch is what queued while the one before was at work; nobody waits for company.
-//
-// Such a transaction knows no failures of its own. A mint that is not as it should be, or that would have to wait for
-// somebody's lock, is taken out before anything is written; whatever fails later undoes all of it. Then each is tried
-// alone, by apply, which names the error.
-
-// mints says that the Write adds new tokens, with what belongs to them, and does nothing else.
+// onlyMints reports whether the Write adds new tokens, with what belongs to them, and does nothing else.
 func (p *plan) onlyMints() bool {
 	w := &p.w
 	if !w.Silent || w.Erase || w.OwnerRecord != nil || len(w.Tokens) == 0 ||
@@ -182,12 +173,12 @@ func (p *plan) onlyMints() bool {
 	return true
 }
 
-// inserted finds a token of the Write by its id.
+// findToken finds a token of the Write by its id.
 func (p *plan) findToken(id string) (i int, found bool) {
 	return slices.BinarySearchFunc(p.w.Tokens, id, func(t latchkey.Token, id string) int { return strings.Compare(t.ID, id) })
 }
 
-// copyOf is what the secrets of the i-th token hold, which the Write puts.
+// tokenCopy returns what the secrets of the Write's i-th token hold of it.
 func (p *plan) tokenCopy(i int) tokenCopy {
 	t := &p.w.Tokens[i]
 	return tokenCopy{packedUsed(t.Used), p.tokens[i].record, int64(t.OwnerVersion)}

@@ -8,11 +8,11 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// changes gathers what the feed will say: each record once.
+// changeSet collects the changes for the feed, each record once.
 type changeSet struct {
 	rows     []latchkey.Change
-	listed   map[string]bool // kind and id
-	inserted map[string]bool // tokens nobody can have known
+	listed   map[string]bool // by kind and id
+	inserted map[string]bool // new tokens, which no process can have cached
 }
 
 func (c *changeSet) add(kind latchkey.ChangeKind, id string) {
@@ -32,9 +32,9 @@ func (c *changeSet) add(kind latchkey.ChangeKind, id string) {
 
 const readEpoch = `SELECT epoch FROM latchkey_epoch WHERE id = 1`
 
-// apply is one Write inside a transaction: its ID, which keeps the same Write out until the commit; preconditions; records;
-// and last the epoch with its changes. What others may lock too comes in one order: the owner, tokens and roles by id, the
-// epoch.
+// apply runs one Write inside a transaction. It inserts the Write's ID, which keeps the same Write out until the
+// commit. Then it checks preconditions and writes records. The epoch and its changes come last. All transactions take
+// locks in the same order: the owner, tokens and roles by id, the epoch.
 func (t *tx) apply(p *plan) (epoch uint64, err error) {
 	w := &p.w
 	isNew, epoch, err := t.insertWriteID(w)
@@ -44,10 +44,11 @@ func (t *tx) apply(p *plan) (epoch uint64, err error) {
 	if !isNew {
 		found, err := t.row(`SELECT epoch FROM latchkey_writes WHERE owner = ? AND id = ?`, []any{w.Owner, w.ID[:]}, &epoch)
 		if err == nil && !found {
-			err = errRetry // purged this moment
+			err = errRetry // purged just now
 		}
 		if err == nil && t.dialect().waitsForReplicas {
-			// Whoever repeats a Write wants to hear that it stays. A commit with something in it waits for what is before it.
+			// A caller that repeats a Write needs to know that it is durable. A commit that writes something waits for
+			// everything before it.
 			err = t.execOne(`UPDATE latchkey_writes SET at = at WHERE owner = ? AND id = ?`, w.Owner, w.ID[:])
 		}
 		return epoch, err
@@ -74,12 +75,13 @@ func (t *tx) apply(p *plan) (epoch uint64, err error) {
 		}
 		return epoch, t.setWriteEpoch(p, epoch)
 	}
-	// The row of the epoch is the last lock taken and the shortest held: all changes of all tenants meet there, and so
+	// The epoch's row is the lock that is taken last and held shortest. All changes of all tenants wait for it, and so
 	// commit in its order.
 	return t.dialect().advanceEpoch(t, p, c.rows)
 }
 
-// noteWrite inserts the ID of a Write, with the epoch of one that leaves it alone, and says whether it is new.
+// insertWriteID inserts the ID of a Write, and reports whether it is new. For a Write that leaves the epoch alone it
+// stores the current epoch.
 func (t *tx) insertWriteID(w *latchkey.Write) (isNew bool, epoch uint64, err error) {
 	if w.Silent && t.dialect().returning {
 		isNew, err := t.row(`INSERT INTO latchkey_writes (owner, id, epoch, at)
@@ -104,7 +106,7 @@ func (t *tx) insertWriteID(w *latchkey.Write) (isNew bool, epoch uint64, err err
 	return n == 1, epoch, err
 }
 
-// listChanges writes the feed's rows, and the epoch of the write.
+// recordChanges inserts the changes, and stores the epoch of the write.
 func (t *tx) recordChanges(p *plan, epoch uint64, rows []latchkey.Change) error {
 	if err := t.insertChanges(p, epoch, 0, rows); err != nil {
 		return err
@@ -114,12 +116,13 @@ func (t *tx) recordChanges(p *plan, epoch uint64, rows []latchkey.Change) error 
 
 func (t *tx) setWriteEpoch(p *plan, epoch uint64) error {
 	if epoch == 0 {
-		return nil // that is what it was inserted with
+		return nil // it was inserted with epoch 0
 	}
 	return t.execOne(`UPDATE latchkey_writes SET epoch = ? WHERE owner = ? AND id = ?`, int64(epoch), p.w.Owner, p.w.ID[:])
 }
 
-// insertChanges inserts rows, of which the first has the number seq, in few statements of few shapes.
+// insertChanges inserts rows, numbered from seq on. Row counts are powers of two up to 64, so that there are few
+// statement texts.
 func (t *tx) insertChanges(p *plan, epoch uint64, seq int, rows []latchkey.Change) error {
 	for size := 64; len(rows) > 0; {
 		for size > len(rows) {
@@ -168,7 +171,7 @@ func (t *tx) putOwner(p *plan, c *changeSet) error {
 func (t *tx) putClients(p *plan, _ *changeSet) error {
 	for _, client := range p.w.Clients {
 		text, write := `INSERT INTO latchkey_clients (owner, id, name) VALUES (?, ?, ?)`, t.insert
-		if client.Name != "" { // otherwise there is no news, and the name that is known stays
+		if client.Name != "" { // otherwise the known name stays
 			text, write = text+t.dialect().onConflictUpdate("owner, id", "name = excluded.name"), t.exec
 		}
 		if _, err := write(text, p.w.Owner, client.ID, client.Name); err != nil {
@@ -188,8 +191,8 @@ func (t *tx) revoke(p *plan, c *changeSet) error {
 	return nil
 }
 
-// ownedTables hold what belongs to an owner alone. The ids of the owner's writes stay: a write that is repeated after
-// Erase must not be done again. First come those that AddUsage writes, in its order.
+// ownedTables hold what belongs to one owner. The ids of the owner's writes stay: a write that is repeated after Erase
+// must not run again. The tables that AddUsage writes come first, in its order.
 var ownedTables = []string{
 	"latchkey_usage", "latchkey_tokens", "latchkey_secrets", "latchkey_token_roles", "latchkey_role_inherits",
 	"latchkey_roles", "latchkey_owners", "latchkey_clients", "latchkey_once", "latchkey_reservations", "latchkey_credits",

@@ -46,8 +46,8 @@ func (t *tx) require(p *plan, _ *changeSet) error {
 	return nil
 }
 
-// requireHolders refuses where anything else names a role than what is listed. That it stays so until the commit is
-// owed to take.
+// requireHolders returns ErrConflict if the records that name a role are not exactly those listed. The lock of
+// lockOwner keeps this true until the commit.
 func (t *tx) requireHolders(owner string, h *latchkey.Holders) error {
 	roles, err := t.versions(`SELECT r.id, r.version FROM latchkey_role_inherits x CROSS JOIN latchkey_roles r
 		WHERE r.owner = x.owner AND r.id = x.role_id AND x.owner = ? AND x.inherits_id = ?`, owner, h.RoleID)
@@ -90,19 +90,19 @@ func sameRefs(found map[string]uint64, refs []latchkey.Ref) bool {
 	return len(found) == len(refs)
 }
 
-// version reads the version of a token or role, and locks it until the commit.
+// lockVersion reads the version of a token or role, and locks it until the commit.
 func (t *tx) lockVersion(table, owner, id, lock string) (version uint64, found bool, err error) {
 	found, err = t.row(`SELECT version FROM `+table+` WHERE owner = ? AND id = ?`+lock, []any{owner, id}, &version)
 	return version, found, err
 }
 
-// ownerVersion is 0 when there is no record. That it stays so is owed to take.
+// lockOwnerVersion returns the version of the owner's record, 0 if there is none. The lock of lockOwner keeps it so.
 func (t *tx) lockOwnerVersion(owner string) (version uint64, err error) {
 	_, err = t.row(`SELECT version FROM latchkey_owners WHERE owner = ?`+t.dialect().forShare, []any{owner}, &version)
 	return version, err
 }
 
-// deletable checks the reference of a record to delete.
+// requireDeletable checks the reference of a record to delete.
 func (t *tx) requireDeletable(table, owner string, ref latchkey.Ref) error {
 	version, found, err := t.lockVersion(table, owner, ref.ID, t.dialect().forUpdate)
 	switch {

@@ -72,7 +72,7 @@ func (t *tx) deleteRoles(p *plan, c *changeSet) error {
 		}
 		c.add(latchkey.ChangedRole, ref.ID)
 	}
-	// Judged when all of them are gone: roles that name each other may go together.
+	// Checked after all of them are deleted: roles that name each other may be deleted together.
 	for _, ref := range p.w.DeleteRoles {
 		var one int
 		inUse, err := t.row(`SELECT 1 FROM latchkey_role_inherits WHERE owner = ? AND inherits_id = ? UNION ALL

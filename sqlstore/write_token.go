@@ -13,14 +13,14 @@ const insertToken = `INSERT INTO latchkey_tokens (owner, id, version, kind, pare
 	not_before, not_after, idle, disabled, revoked, hint, owner_version, record, used)
 	VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
-// A put never takes back a later use: the use may have been written since the token was read.
+// An update never undoes a later use, which may have been written since the token was read.
 const updateToken = `UPDATE latchkey_tokens SET version = version + 1, kind = ?, parent = ?, origin = ?, name = ?,
 	client_id = ?, created = ?, not_before = ?, not_after = ?, idle = ?, disabled = ?, revoked = ?, hint = ?,
 	owner_version = ?, record = ?, used = CASE WHEN used IS NULL OR used < ? THEN COALESCE(?, used) ELSE used END
 	WHERE owner = ? AND id = ? AND version = ?`
 
-// updateDamaged is updateToken for a record that cannot be read: it stays, for whoever can mend it, and is not read
-// again.
+// updateDamaged is updateToken for a record that cannot be read. The old record stays in its column, for repair by
+// hand, and is not read again.
 func (d *dialect) updateDamaged() string {
 	return strings.Replace(updateToken, `record = ?`, `record = `+d.concat(`?`, `record`), 1)
 }
@@ -57,7 +57,7 @@ func (t *tx) putTokens(p *plan, c *changeSet) error {
 				return contractError(latchkey.ErrConflict, "token %q changed since it was read", token.ID)
 			}
 			at := packedUsed(token.Used)
-			// Of a copy that is damaged, and may be empty, whatever is there: a token is ended all the same.
+			// A damaged copy may be shorter or empty: it keeps what is there. The token must be revocable all the same.
 			_, err = t.exec(`UPDATE latchkey_secrets SET found = `+t.dialect().concat(`COALESCE(CASE WHEN substr(found, 1, 8) < ?
 				THEN ? ELSE substr(found, 1, 8) END, '')`,
 				`COALESCE(substr(found, 9, CASE WHEN head < 8 THEN 0 ELSE head - 8 END), '')`, `?`)+`, owner_version = ?
@@ -109,9 +109,10 @@ type tokenCopy struct {
 	ownerVersion int64
 }
 
-// copied is what secrets hold of a token. Its row is this transaction's until the commit, so the copies stay true.
+// readTokenCopy returns what secrets hold of a token. It locks the token's row until the commit, so the copies stay
+// correct.
 func (t *tx) readTokenCopy(p *plan, c *changeSet, id string) (tokenCopy, error) {
-	if i, put := p.findToken(id); put && c.inserted[id] && (i+1 == len(p.tokens) || p.w.Tokens[i+1].ID != id) { // put once
+	if i, put := p.findToken(id); put && c.inserted[id] && (i+1 == len(p.tokens) || p.w.Tokens[i+1].ID != id) { // the Write contains it once
 		return p.tokenCopy(i), nil
 	}
 	var row tokenRow
@@ -126,7 +127,7 @@ func (t *tx) readTokenCopy(p *plan, c *changeSet, id string) (tokenCopy, error) 
 const insertSecret = `INSERT INTO latchkey_secrets (digest, owner, token_id, signing, not_after, head,
 	owner_version, found) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`
 
-// secretArgs are the columns of insertSecret.
+// secretArgs returns the columns of insertSecret.
 func secretArgs(owner, token string, s *latchkey.SecretRecord, of tokenCopy) []any {
 	head := packSecret(of.used, s)
 	return []any{s.Digest[:], owner, token, boolInt(s.Signing), micros(s.NotAfter), len(head), of.ownerVersion,
@@ -147,7 +148,7 @@ func (t *tx) changeSecret(p *plan, c *latchkey.SecretChange, of tokenCopy) error
 			if c.Replace {
 				return damagedError(latchkey.ChangedToken, owner, c.TokenID)
 			}
-			at = time.Time{} // it is good for nothing, so it need not stay
+			at = time.Time{} // it cannot be used any more, so it need not stay
 		}
 	}
 	update := func(s *latchkey.SecretRecord) error {
@@ -157,7 +158,7 @@ func (t *tx) changeSecret(p *plan, c *latchkey.SecretChange, of tokenCopy) error
 			micros(s.NotAfter), len(head), of.ownerVersion, append(head, of.record...), owner, c.TokenID, retire)
 		return err
 	}
-	// Add first: a secret that takes its own place without Replace is a taken digest.
+	// The addition first: a secret that replaces itself without Replace is a taken digest.
 	if c.Add != nil {
 		add := *c.Add
 		if c.Replace {
@@ -196,7 +197,7 @@ func (t *tx) deleteTokens(p *plan, c *changeSet) error {
 		}
 	}
 	for _, ref := range p.w.DeleteTokens {
-		// UNION, not UNION ALL: a ring of parents ends too.
+		// UNION, not UNION ALL: so a cycle of parents ends too.
 		var doomed []string
 		err := t.each(`WITH RECURSIVE doomed (id) AS (
 				SELECT id FROM latchkey_tokens WHERE owner = ? AND id = ?
@@ -223,8 +224,8 @@ func (t *tx) deleteTokens(p *plan, c *changeSet) error {
 	return nil
 }
 
-// removeToken takes a token, its secrets and its bindings away. Its usage counts stay. The token first: who changes both
-// takes them in this order.
+// removeToken deletes a token, its secrets and its roles. Its usage counts stay. The token comes first, as in every
+// transaction that changes both.
 func (t *tx) removeToken(owner, id string) error {
 	for _, text := range []string{deleteToken, deleteSecrets, deleteTokenRoles} {
 		if _, err := t.exec(text, owner, id); err != nil {
