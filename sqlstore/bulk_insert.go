@@ -28,15 +28,15 @@ func newBulkTable(name, columns string, end func(d *dialect) string) *bulkTable 
 
 var (
 	writeRows = newBulkTable("latchkey_writes", "owner text, id bytea, epoch bigint, at bigint", nil)
-	tokenRows = newBulkTable("latchkey_tokens", `owner text, id text, version bigint, kind smallint, parent text, origin text,
-		name text, client_id text, created bigint, not_before bigint, not_after bigint, idle bigint, disabled smallint,
-		revoked bigint, hint text, owner_version bigint, record bytea, used bigint`, nil)
+	tokenRows = newBulkTable("latchkey_tokens", `owner text, id text, version bigint, kind smallint, parent text,
+		origin text, name text, client_id text, created bigint, not_before bigint, not_after bigint, idle bigint,
+		disabled smallint, revoked bigint, hint text, owner_version bigint, record bytea, used bigint`, nil)
 	tokenRoleRows = newBulkTable("latchkey_token_roles", "owner text, token_id text, role_id text", nil)
 	secretRows    = newBulkTable("latchkey_secrets", `digest bytea, owner text, token_id text, signing smallint,
 		not_after bigint, head bigint, owner_version bigint, found bytea`, nil)
 	eventRows = newBulkTable("latchkey_events", `owner text, seq bigint, at bigint, actor text, origin text, action text,
 		object text, reason text, old bytea, new bytea`, nil)
-	seqRows = newBulkTable("latchkey_event_seqs", "owner text, seq bigint", func(d *dialect) string {
+	eventSeqRows = newBulkTable("latchkey_event_seqs", "owner text, seq bigint", func(d *dialect) string {
 		return d.onConflictUpdate("owner", "seq = excluded.seq")
 	})
 	clientRows = newBulkTable("latchkey_clients", "owner text, id text, name text", func(d *dialect) string {

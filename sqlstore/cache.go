@@ -76,30 +76,30 @@ func newRecordCache() *recordCache {
 // cacheMark is the state of the cache before a statement began.
 type cacheMark struct{ epoch, generation uint64 }
 
-func (m *recordCache) mark() cacheMark {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	return cacheMark{m.epoch, m.generation}
+func (rc *recordCache) mark() cacheMark {
+	rc.mu.RLock()
+	defer rc.mu.RUnlock()
+	return cacheMark{rc.epoch, rc.generation}
 }
 
-// reset empties the cache and sets its epoch. The caller holds m.mu.
-func (m *recordCache) reset(epoch uint64) {
-	clear(m.owners)
-	m.size, m.epoch = 0, epoch
-	m.generation++
-	m.resetLastChange(epoch)
+// reset empties the cache and sets its epoch. The caller holds rc.mu.
+func (rc *recordCache) reset(epoch uint64) {
+	clear(rc.owners)
+	rc.size, rc.epoch = 0, epoch
+	rc.generation++
+	rc.resetLastChange(epoch)
 }
 
-// resetLastChange forgets which owners changed up to epoch. The caller holds m.mu.
-func (m *recordCache) resetLastChange(epoch uint64) {
-	clear(m.lastChange)
-	m.lastChangeFrom = epoch
+// resetLastChange forgets which owners changed up to epoch. The caller holds rc.mu.
+func (rc *recordCache) resetLastChange(epoch uint64) {
+	clear(rc.lastChange)
+	rc.lastChangeFrom = epoch
 }
 
-// unchangedSince reports whether it is known that nothing of the owner changed after epoch, up to m.epoch. The caller
-// holds m.mu.
-func (m *recordCache) unchangedSince(owner string, epoch uint64) bool {
-	return m.lastChangeFrom <= epoch && m.lastChange[owner] <= epoch
+// unchangedSince reports whether it is known that nothing of the owner changed after epoch, up to rc.epoch. The caller
+// holds rc.mu.
+func (rc *recordCache) unchangedSince(owner string, epoch uint64) bool {
+	return rc.lastChangeFrom <= epoch && rc.lastChange[owner] <= epoch
 }
 
 // sameCut reports whether what was read of f's owner as of a later epoch is the same as of f.Epoch. Two reads make one
@@ -112,10 +112,10 @@ func (s *Store) sameCut(ctx context.Context, f *latchkey.Found, epoch uint64, wa
 	if err := s.followFeed(ctx, epoch, was, true); err != nil {
 		return false, err
 	}
-	m := s.cache
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	return m.generation == was.generation && m.epoch >= epoch && m.unchangedSince(f.Token.Owner, f.Epoch), nil
+	rc := s.cache
+	rc.mu.RLock()
+	defer rc.mu.RUnlock()
+	return rc.generation == was.generation && rc.epoch >= epoch && rc.unchangedSince(f.Token.Owner, f.Epoch), nil
 }
 
 // catchUp brings the cache at least to the epoch of a cut whose statement began after was.
@@ -128,38 +128,38 @@ const maxFeedWait = 100 * time.Millisecond
 
 // followFeed is catchUp. If changes is set, it also reads which owners changed when the cache is empty.
 func (s *Store) followFeed(ctx context.Context, epoch uint64, was cacheMark, changes bool) error {
-	m := s.cache
-	m.mu.RLock()
-	there := epoch <= m.epoch && epoch >= was.epoch
-	m.mu.RUnlock()
-	if there {
+	rc := s.cache
+	rc.mu.RLock()
+	current := epoch <= rc.epoch && epoch >= was.epoch
+	rc.mu.RUnlock()
+	if current {
 		return nil
 	}
 	if epoch < was.epoch {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		if m.generation == was.generation { // otherwise another caller has reset it
-			m.reset(epoch)
+		rc.mu.Lock()
+		defer rc.mu.Unlock()
+		if rc.generation == was.generation { // otherwise another caller has reset it
+			rc.reset(epoch)
 		}
 		return nil
 	}
-	patience := time.NewTimer(maxFeedWait)
-	defer patience.Stop()
+	wait := time.NewTimer(maxFeedWait)
+	defer wait.Stop()
 	select {
-	case m.feedReader <- struct{}{}:
-		defer func() { <-m.feedReader }()
-	case <-patience.C: // read at the same time
+	case rc.feedReader <- struct{}{}:
+		defer func() { <-rc.feedReader }()
+	case <-wait.C: // read at the same time
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	for {
-		m.mu.Lock()
-		if !changes && len(m.owners) == 0 && m.epoch < epoch {
-			m.epoch = epoch // an empty cache has nothing to invalidate
-			m.resetLastChange(epoch)
+		rc.mu.Lock()
+		if !changes && len(rc.owners) == 0 && rc.epoch < epoch {
+			rc.epoch = epoch // an empty cache has nothing to invalidate
+			rc.resetLastChange(epoch)
 		}
-		after, turn := m.epoch, m.generation
-		m.mu.Unlock()
+		after, turn := rc.epoch, rc.generation
+		rc.mu.Unlock()
 		if after >= epoch {
 			return nil // another caller did it during the wait
 		}
@@ -169,26 +169,26 @@ func (s *Store) followFeed(ctx context.Context, epoch uint64, was cacheMark, cha
 		if err != nil {
 			return err
 		}
-		m.mu.Lock()
+		rc.mu.Lock()
 		switch {
-		case m.generation != turn:
-			m.mu.Unlock()
+		case rc.generation != turn:
+			rc.mu.Unlock()
 			return nil // the caller reads its cut again
-		case m.epoch == after:
-			m.applyFeed(&feed, rows)
-			m.mu.Unlock()
+		case rc.epoch == after:
+			rc.applyFeed(&feed, rows)
+			rc.mu.Unlock()
 			return nil
 		}
-		m.mu.Unlock() // another caller was faster
+		rc.mu.Unlock() // another caller was faster
 	}
 }
 
 // maxRecent bounds the number of owners whose last change is kept.
 const maxRecent = 10_000
 
-// applyFeed brings the cache to a feed that was read from m.epoch on. The caller holds m.mu.
-func (m *recordCache) applyFeed(feed *latchkey.Feed, rows int) {
-	after := m.epoch
+// applyFeed brings the cache to a feed that was read from rc.epoch on. The caller holds rc.mu.
+func (rc *recordCache) applyFeed(feed *latchkey.Feed, rows int) {
+	after := rc.epoch
 	at, dense := after, true
 	for _, c := range feed.Changes {
 		dense = dense && (c.Epoch == at+1 || c.Epoch == at && at > after)
@@ -199,57 +199,57 @@ func (m *recordCache) applyFeed(feed *latchkey.Feed, rows int) {
 	}
 	// Epochs have no gaps: if one is missing, so is a part of the history.
 	if rows > maxCatchUp || feed.Truncated || !dense || at != feed.Epoch {
-		m.reset(feed.Epoch)
+		rc.reset(feed.Epoch)
 		return
 	}
-	if len(m.lastChange) > maxRecent {
-		m.resetLastChange(after)
+	if len(rc.lastChange) > maxRecent {
+		rc.resetLastChange(after)
 	}
 	for _, c := range feed.Changes {
-		m.invalidate(c)
-		m.lastChange[c.Owner] = c.Epoch
+		rc.invalidate(c)
+		rc.lastChange[c.Owner] = c.Epoch
 	}
-	m.epoch = feed.Epoch
+	rc.epoch = feed.Epoch
 }
 
-// invalidate removes what a change makes untrue. The caller holds m.mu.
-func (m *recordCache) invalidate(c latchkey.Change) {
-	t := m.owners[c.Owner]
+// invalidate removes what a change makes untrue. The caller holds rc.mu.
+func (rc *recordCache) invalidate(c latchkey.Change) {
+	t := rc.owners[c.Owner]
 	if t == nil {
 		return
 	}
 	switch c.Kind {
 	case latchkey.ChangedRole:
-		m.addSize(t, -t.roles[c.ID].size)
+		rc.addSize(t, -t.roles[c.ID].size)
 		delete(t.roles, c.ID)
 	case latchkey.ChangedToken:
-		m.addSize(t, -t.tokens[c.ID].size)
+		rc.addSize(t, -t.tokens[c.ID].size)
 		delete(t.tokens, c.ID)
 	case latchkey.ChangedOwner: // the owner may be erased, with its roles
-		m.addSize(t, -t.size)
-		delete(m.owners, c.Owner)
+		rc.addSize(t, -t.size)
+		delete(rc.owners, c.Owner)
 	}
 }
 
-func (m *recordCache) addSize(t *ownerEntry, delta int) {
+func (rc *recordCache) addSize(t *ownerEntry, delta int) {
 	t.size += delta
-	m.size += delta
+	rc.size += delta
 }
 
 // usableEntry returns the owner's entry if it may serve a cut whose statement began after was, otherwise nil. The
-// caller holds m.mu.
-func (m *recordCache) usableEntry(f *latchkey.Found, was cacheMark) *ownerEntry {
-	if m.generation != was.generation || f.Epoch < was.epoch || f.Epoch > m.epoch {
+// caller holds rc.mu.
+func (rc *recordCache) usableEntry(f *latchkey.Found, was cacheMark) *ownerEntry {
+	if rc.generation != was.generation || f.Epoch < was.epoch || f.Epoch > rc.epoch {
 		return nil
 	}
-	return m.owners[f.Token.Owner]
+	return rc.owners[f.Token.Owner]
 }
 
 // owner fills in f.Owner as of f.Epoch. It reports whether the cache has it.
-func (m *recordCache) owner(f *latchkey.Found, was cacheMark) bool {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	t := m.usableEntry(f, was)
+func (rc *recordCache) owner(f *latchkey.Found, was cacheMark) bool {
+	rc.mu.RLock()
+	defer rc.mu.RUnlock()
+	t := rc.usableEntry(f, was)
 	if t == nil || !t.owner.at(f.Epoch) {
 		return false
 	}
@@ -261,13 +261,13 @@ func (m *recordCache) owner(f *latchkey.Found, was cacheMark) bool {
 }
 
 // ancestors fills in f.Ancestors as of f.Epoch. It reports whether the cache has all of them.
-func (m *recordCache) ancestors(f *latchkey.Found, was cacheMark) bool {
+func (rc *recordCache) ancestors(f *latchkey.Found, was cacheMark) bool {
 	if f.Token.Parent == "" {
 		return true
 	}
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	t := m.usableEntry(f, was)
+	rc.mu.RLock()
+	defer rc.mu.RUnlock()
+	t := rc.usableEntry(f, was)
 	if t == nil {
 		return false
 	}
@@ -285,14 +285,14 @@ func (m *recordCache) ancestors(f *latchkey.Found, was cacheMark) bool {
 
 // roles fills in f.Roles as of f.Epoch: those that the token and its ancestors name, and those that these inherit. It
 // reports whether the cache has all of them.
-func (m *recordCache) roles(f *latchkey.Found, was cacheMark) bool {
+func (rc *recordCache) roles(f *latchkey.Found, was cacheMark) bool {
 	var wanted idSet
 	if wanted.addNamed(f); len(wanted.list) == 0 {
 		return true
 	}
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	t := m.usableEntry(f, was)
+	rc.mu.RLock()
+	defer rc.mu.RUnlock()
+	t := rc.usableEntry(f, was)
 	if t == nil {
 		return false
 	}
@@ -347,10 +347,10 @@ func (s *idSet) addNamed(f *latchkey.Found) {
 }
 
 // addOwner stores the owner's record, or that there is none, as of f.Epoch. The statement that read it began after was.
-func (m *recordCache) addOwner(f *latchkey.Found, was cacheMark) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	t := m.entryToFill(f, was)
+func (rc *recordCache) addOwner(f *latchkey.Found, was cacheMark) {
+	rc.mu.Lock()
+	defer rc.mu.Unlock()
+	t := rc.entryToFill(f, was)
 	if t == nil || t.owner.size != 0 {
 		return
 	}
@@ -360,15 +360,15 @@ func (m *recordCache) addOwner(f *latchkey.Found, was cacheMark) {
 		t.owner.record = new(f.Owner.Clone())
 		t.owner.record.ID = strings.Clone(f.Owner.ID)
 	}
-	m.addSize(t, t.owner.size)
-	m.evict(f.Token.Owner)
+	rc.addSize(t, t.owner.size)
+	rc.evict(f.Token.Owner)
 }
 
 // addRoles is addOwner for all roles that f needs. Those that f.Roles lacks do not exist.
-func (m *recordCache) addRoles(f *latchkey.Found, was cacheMark) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	t := m.entryToFill(f, was)
+func (rc *recordCache) addRoles(f *latchkey.Found, was cacheMark) {
+	rc.mu.Lock()
+	defer rc.mu.Unlock()
+	t := rc.entryToFill(f, was)
 	if t == nil {
 		return
 	}
@@ -379,7 +379,7 @@ func (m *recordCache) addRoles(f *latchkey.Found, was cacheMark) {
 		if t.roles[id].size == 0 {
 			k.since = f.Epoch
 			t.roles[id] = k
-			m.addSize(t, k.size)
+			rc.addSize(t, k.size)
 		}
 	}
 	var wanted idSet
@@ -393,17 +393,17 @@ func (m *recordCache) addRoles(f *latchkey.Found, was cacheMark) {
 	for _, id := range wanted.list {
 		keep(id, cacheEntry[latchkey.Role]{size: entrySize})
 	}
-	m.evict(f.Token.Owner)
+	rc.evict(f.Token.Owner)
 }
 
 // addAncestors is addOwner for those of f's ancestors that may be kept.
-func (m *recordCache) addAncestors(f *latchkey.Found, was cacheMark) {
+func (rc *recordCache) addAncestors(f *latchkey.Found, was cacheMark) {
 	if len(f.Ancestors) == 0 {
 		return
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	t := m.entryToFill(f, was)
+	rc.mu.Lock()
+	defer rc.mu.Unlock()
+	t := rc.entryToFill(f, was)
 	if t == nil {
 		return
 	}
@@ -423,44 +423,45 @@ func (m *recordCache) addAncestors(f *latchkey.Found, was cacheMark) {
 			t.tokens = make(map[string]cacheEntry[latchkey.Token], len(f.Ancestors))
 		}
 		t.tokens[strings.Clone(a.ID)] = k
-		m.addSize(t, k.size)
+		rc.addSize(t, k.size)
 	}
-	m.evict(f.Token.Owner)
+	rc.evict(f.Token.Owner)
 }
 
 // entryToFill returns the entry that may store what was read as of f.Epoch, otherwise nil. It is nil if the cache is
-// ahead of f.Epoch and the owner may have changed since. The caller holds m.mu.
-func (m *recordCache) entryToFill(f *latchkey.Found, was cacheMark) *ownerEntry {
-	if m.generation != was.generation || m.epoch < f.Epoch || m.epoch > f.Epoch && !m.unchangedSince(f.Token.Owner, f.Epoch) {
+// ahead of f.Epoch and the owner may have changed since. The caller holds rc.mu.
+func (rc *recordCache) entryToFill(f *latchkey.Found, was cacheMark) *ownerEntry {
+	if rc.generation != was.generation || rc.epoch < f.Epoch ||
+		rc.epoch > f.Epoch && !rc.unchangedSince(f.Token.Owner, f.Epoch) {
 		return nil
 	}
-	t := m.owners[f.Token.Owner]
+	t := rc.owners[f.Token.Owner]
 	if t == nil {
 		t = &ownerEntry{}
-		m.owners[strings.Clone(f.Token.Owner)] = t // the text may share the memory of a whole token
-		m.addSize(t, entrySize)
+		rc.owners[strings.Clone(f.Token.Owner)] = t // the text may share the memory of a whole token
+		rc.addSize(t, entrySize)
 	}
 	return t
 }
 
 // evict removes owners in no particular order, until half of the space is free. It keeps just, the one that was added
 // last, unless it is too big by itself.
-func (m *recordCache) evict(just string) {
-	if m.size <= m.maxSize {
+func (rc *recordCache) evict(just string) {
+	if rc.size <= rc.maxSize {
 		return
 	}
-	for id, t := range m.owners {
-		if m.size <= m.maxSize/2 {
+	for id, t := range rc.owners {
+		if rc.size <= rc.maxSize/2 {
 			return
 		}
 		if id != just {
-			m.addSize(t, -t.size)
-			delete(m.owners, id)
+			rc.addSize(t, -t.size)
+			delete(rc.owners, id)
 		}
 	}
-	if t := m.owners[just]; t != nil && m.size > m.maxSize {
-		m.addSize(t, -t.size)
-		delete(m.owners, just)
+	if t := rc.owners[just]; t != nil && rc.size > rc.maxSize {
+		rc.addSize(t, -t.size)
+		delete(rc.owners, just)
 	}
 }
 

@@ -23,22 +23,22 @@ func newFound(epoch uint64, owner string, roles ...latchkey.Role) *latchkey.Foun
 }
 
 // cached reports whether the cache can serve a cut.
-func cached(m *recordCache, f *latchkey.Found, was cacheMark) bool {
+func cached(rc *recordCache, f *latchkey.Found, was cacheMark) bool {
 	f = &latchkey.Found{Token: f.Token, Epoch: f.Epoch}
-	return m.owner(f, was) && m.roles(f, was)
+	return rc.owner(f, was) && rc.roles(f, was)
 }
 
-func addToCache(m *recordCache, f *latchkey.Found, was cacheMark) {
-	m.addOwner(f, was)
-	m.addRoles(f, was)
+func addToCache(rc *recordCache, f *latchkey.Found, was cacheMark) {
+	rc.addOwner(f, was)
+	rc.addRoles(f, was)
 }
 
 func TestCacheServesOnlyItsEpochs(t *testing.T) {
-	m := newRecordCache()
-	m.epoch = 10
+	rc := newRecordCache()
+	rc.epoch = 10
 	r := latchkey.Role{ID: "r", Owner: "acme"}
-	addToCache(m, newFound(10, "acme", r), m.mark())
-	m.epoch = 12 // the feed has no change of it
+	addToCache(rc, newFound(10, "acme", r), rc.mark())
+	rc.epoch = 12 // the feed has no change of it
 	for _, c := range []struct {
 		name  string
 		epoch uint64
@@ -52,16 +52,16 @@ func TestCacheServesOnlyItsEpochs(t *testing.T) {
 		{"a cut of another history", 11, cacheMark{12, 0}, false},
 		{"everything was forgotten meanwhile", 11, cacheMark{10, 1}, false},
 	} {
-		require.Equal(t, c.want, cached(m, newFound(c.epoch, "acme", r), c.was), c.name)
+		require.Equal(t, c.want, cached(rc, newFound(c.epoch, "acme", r), c.was), c.name)
 	}
-	require.False(t, cached(m, newFound(12, "globex", r), m.mark()), "another owner's role is another role")
+	require.False(t, cached(rc, newFound(12, "globex", r), rc.mark()), "another owner's role is another role")
 
-	was := m.mark()
-	addToCache(m, newFound(11, "globex", r), was)
-	require.False(t, cached(m, newFound(11, "globex", r), was), "what was read before the feed was may have changed since")
-	m.reset(12)
-	addToCache(m, newFound(12, "globex", r), was)
-	require.False(t, cached(m, newFound(12, "globex", r), m.mark()), "what was read before everything was forgotten")
+	was := rc.mark()
+	addToCache(rc, newFound(11, "globex", r), was)
+	require.False(t, cached(rc, newFound(11, "globex", r), was), "read before the feed, it may have changed since")
+	rc.reset(12)
+	addToCache(rc, newFound(12, "globex", r), was)
+	require.False(t, cached(rc, newFound(12, "globex", r), rc.mark()), "what was read before everything was forgotten")
 }
 
 func TestCacheInvalidate(t *testing.T) {
@@ -76,24 +76,24 @@ func TestCacheInvalidate(t *testing.T) {
 		{latchkey.Change{Owner: "acme", Kind: latchkey.ChangedToken, ID: "a"}, "ab"},
 		{latchkey.Change{Owner: "globex", Kind: latchkey.ChangedRole, ID: "a"}, "ab"},
 	} {
-		m := newRecordCache()
+		rc := newRecordCache()
 		both := newFound(0, "acme", a, b)
-		addToCache(m, both, m.mark())
-		m.invalidate(c.change)
+		addToCache(rc, both, rc.mark())
+		rc.invalidate(c.change)
 		left := ""
 		for _, r := range []latchkey.Role{a, b} {
-			if cached(m, newFound(0, "acme", r), m.mark()) {
+			if cached(rc, newFound(0, "acme", r), rc.mark()) {
 				left += r.ID
 			}
 		}
 		require.Equal(t, c.left, left, "%+v", c.change)
-		checkSize(t, m)
+		checkSize(t, rc)
 	}
 }
 
-func checkSize(t *testing.T, m *recordCache) {
+func checkSize(t *testing.T, rc *recordCache) {
 	total := 0
-	for _, o := range m.owners {
+	for _, o := range rc.owners {
 		weight := entrySize + o.owner.size
 		for _, r := range o.roles {
 			weight += r.size
@@ -104,7 +104,7 @@ func checkSize(t *testing.T, m *recordCache) {
 		require.Equal(t, weight, o.size)
 		total += weight
 	}
-	require.Equal(t, total, m.size)
+	require.Equal(t, total, rc.size)
 }
 
 func TestCacheAncestors(t *testing.T) {
@@ -115,15 +115,15 @@ func TestCacheAncestors(t *testing.T) {
 		f.Token.ID, f.Token.Parent, f.Ancestors = "child", "parent", ancestors
 		return f
 	}
-	knows := func(m *recordCache) bool { return m.ancestors(child(), m.mark()) }
-	m := newRecordCache()
-	require.False(t, knows(m))
-	m.addAncestors(child(parent, grand), m.mark())
+	knows := func(rc *recordCache) bool { return rc.ancestors(child(), rc.mark()) }
+	rc := newRecordCache()
+	require.False(t, knows(rc))
+	rc.addAncestors(child(parent, grand), rc.mark())
 	f := child()
-	require.True(t, m.ancestors(f, m.mark()))
+	require.True(t, rc.ancestors(f, rc.mark()))
 	require.Equal(t, []latchkey.Token{parent, grand}, f.Ancestors)
-	m.addAncestors(child(parent, grand), m.mark()) // adding it again adds no size
-	checkSize(t, m)
+	rc.addAncestors(child(parent, grand), rc.mark()) // adding it again adds no size
+	checkSize(t, rc)
 	for _, c := range []struct {
 		change latchkey.Change
 		left   bool
@@ -135,10 +135,10 @@ func TestCacheAncestors(t *testing.T) {
 		{latchkey.Change{Owner: "acme", Kind: latchkey.ChangedToken, ID: "grand"}, false},
 		{latchkey.Change{Owner: "acme", Kind: latchkey.ChangedOwner, ID: "acme"}, false},
 	} {
-		m.addAncestors(child(parent, grand), m.mark())
-		m.invalidate(c.change)
-		require.Equal(t, c.left, knows(m), "%+v", c.change)
-		checkSize(t, m)
+		rc.addAncestors(child(parent, grand), rc.mark())
+		rc.invalidate(c.change)
+		require.Equal(t, c.left, knows(rc), "%+v", c.change)
+		checkSize(t, rc)
 	}
 	for what, spoil := range map[string]func(*latchkey.Token){ // Purge may remove it, or its last use matters
 		"an end":       func(p *latchkey.Token) { p.Validity.NotAfter = fromMicros(sql.NullInt64{Int64: 1, Valid: true}) },
@@ -146,11 +146,11 @@ func TestCacheAncestors(t *testing.T) {
 		"a revocation": func(p *latchkey.Token) { p.Revoked = fromMicros(sql.NullInt64{Int64: 1, Valid: true}) },
 	} {
 		for i := range 2 {
-			m, chain := newRecordCache(), []latchkey.Token{parent, grand}
+			rc, chain := newRecordCache(), []latchkey.Token{parent, grand}
 			spoil(&chain[i])
-			m.addAncestors(child(chain...), m.mark())
-			require.False(t, knows(m), "%s of %s", what, chain[i].ID)
-			checkSize(t, m)
+			rc.addAncestors(child(chain...), rc.mark())
+			require.False(t, knows(rc), "%s of %s", what, chain[i].ID)
+			checkSize(t, rc)
 		}
 	}
 	ring := newRecordCache()
@@ -182,32 +182,32 @@ func TestCacheSizeOfAncestors(t *testing.T) {
 			}
 		},
 	} {
-		m := newRecordCache()
+		rc := newRecordCache()
 		parent := latchkey.Token{ID: "parent", Owner: "acme"}
 		grow(&parent)
 		f := newFound(0, "acme")
 		f.Token.Parent, f.Ancestors = "parent", []latchkey.Token{parent}
-		m.addAncestors(f, m.mark())
-		require.True(t, m.ancestors(f, m.mark()), what)
-		require.Greater(t, m.size, 10*n, what)
-		checkSize(t, m)
+		rc.addAncestors(f, rc.mark())
+		require.True(t, rc.ancestors(f, rc.mark()), what)
+		require.Greater(t, rc.size, 10*n, what)
+		checkSize(t, rc)
 	}
 }
 
 func TestCacheIsBounded(t *testing.T) {
-	m := newRecordCache()
-	m.maxSize = 100 * entrySize
+	rc := newRecordCache()
+	rc.maxSize = 100 * entrySize
 	for i := range 500 {
 		owner := fmt.Sprint("owner ", i)
 		f := newFound(0, owner, latchkey.Role{ID: "r", Extra: make([]byte, i)})
-		addToCache(m, f, m.mark())
-		require.LessOrEqual(t, m.size, m.maxSize)
-		require.True(t, cached(m, f, m.mark()), "the newest is there")
-		checkSize(t, m)
+		addToCache(rc, f, rc.mark())
+		require.LessOrEqual(t, rc.size, rc.maxSize)
+		require.True(t, cached(rc, f, rc.mark()), "the newest is there")
+		checkSize(t, rc)
 	}
-	big := newFound(0, "big", latchkey.Role{ID: "r", Extra: make([]byte, m.maxSize)})
-	addToCache(m, big, m.mark())
-	require.False(t, cached(m, big, m.mark()), "what is too big is not kept")
-	require.LessOrEqual(t, m.size, m.maxSize)
-	checkSize(t, m)
+	big := newFound(0, "big", latchkey.Role{ID: "r", Extra: make([]byte, rc.maxSize)})
+	addToCache(rc, big, rc.mark())
+	require.False(t, cached(rc, big, rc.mark()), "what is too big is not kept")
+	require.LessOrEqual(t, rc.size, rc.maxSize)
+	checkSize(t, rc)
 }

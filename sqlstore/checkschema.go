@@ -76,7 +76,7 @@ func CheckSchema(ctx context.Context, db *sql.DB, d latchkey.Dialect, table stri
 		return fmt.Errorf("latchkey/sqlstore: check schema: %w", err)
 	}
 	if len(found) == 0 {
-		return fmt.Errorf("latchkey/sqlstore: check schema: there is no table %q", table)
+		return fmt.Errorf("latchkey/sqlstore: check schema: there is no table %q: check its name and schema", table)
 	}
 	fields := s.Fields()
 	var errs []error
@@ -104,8 +104,8 @@ type probeKey struct {
 }
 
 // timesReason returns why a Date or DateTime field must not be compared with this driver and DSN, or "" if it may.
-func (d *dialect) timesReason(ctx context.Context, db *sql.DB, in columns, f latchkey.Field, tried map[probeKey]string) (
-	reason string, err error) {
+func (d *dialect) timesReason(ctx context.Context, db *sql.DB, in columns, f latchkey.Field,
+	tried map[probeKey]string) (reason string, err error) {
 	if f.Type != latchkey.Date && f.Type != latchkey.DateTime {
 		return "", nil
 	}
@@ -138,21 +138,21 @@ type kind string
 const (
 	kindText      kind = "text"
 	kindNumber    kind = "numbers"
-	kindUnbounded kind = "numbers without a bound, infinity too" // PostgreSQL only
+	kindUnbounded kind = "unbounded numbers, including infinity" // PostgreSQL only
 	kindFloat     kind = "floats"
 	kindInteger   kind = "integers"
 	kindBoolean   kind = "booleans"
 	kindDate      kind = "dates"
-	kindDateTime  kind = "moments"
+	kindDateTime  kind = "times"
 	kindBlob      kind = "bytes"
 	kindUnknown   kind = "anything"
 
 	// No field may use a column of these kinds.
 	kindPadded      kind = "text padded with blanks"
 	kindLegacy      kind = "text that is not utf8mb4"
-	kindSessionZone kind = "moments that compare in the session's zone"
-	kindSingleFloat kind = "floats of which six digits are read"
-	kindTruncated   kind = "floats of which the session's extra_float_digits cuts digits"
+	kindSessionZone kind = "times that compare in the session's zone"
+	kindSingleFloat kind = "floats that are read with six digits"
+	kindTruncated   kind = "floats that the session's extra_float_digits shortens"
 )
 
 // allowedKinds are the kinds of columns that a field may use.
@@ -166,7 +166,7 @@ func (d *dialect) columnReason(of columns, f latchkey.Field) string {
 	column, ok, plain := d.findColumn(of, f)
 	switch {
 	case !plain:
-		return "is no plain column name, so it cannot be verified"
+		return "is not a plain column name, so it cannot be verified"
 	case !ok:
 		return "does not exist"
 	}
@@ -258,7 +258,7 @@ func sqliteColumns(ctx context.Context, db *sql.DB, schema, table string) (colum
 	})
 }
 
-var sqliteFits = map[latchkey.FieldType]allowedKinds{
+var sqliteFieldKinds = map[latchkey.FieldType]allowedKinds{
 	latchkey.Text:     {[]kind{kindText}, "text"},
 	latchkey.Integer:  {[]kind{kindInteger, kindNumber, kindFloat}, "INTEGER"},
 	latchkey.Number:   {[]kind{kindInteger, kindNumber, kindFloat}, "a number"},
@@ -312,7 +312,7 @@ func postgresColumns(ctx context.Context, db *sql.DB, schema, table string) (col
 	case encoding != "UTF8":
 		return nil, fmt.Errorf("the database's encoding is %s: conditions compare the bytes of UTF-8", encoding)
 	case client != "UTF8":
-		return nil, fmt.Errorf("the session's client_encoding is %s, and text would be read as other text: set it to UTF8",
+		return nil, fmt.Errorf("the session's client_encoding is %s, so text would be converted: set it to UTF8",
 			client)
 	}
 	found := columns{}
@@ -347,7 +347,7 @@ var postgresKinds = map[string]kind{
 	"bool": kindBoolean, "date": kindDate, "timestamptz": kindDateTime, "timestamp": kindSessionZone, "bytea": kindBlob,
 }
 
-var postgresFits = map[latchkey.FieldType]allowedKinds{
+var postgresFieldKinds = map[latchkey.FieldType]allowedKinds{
 	latchkey.Text:     {[]kind{kindText}, "text"},
 	latchkey.Integer:  {[]kind{kindInteger, kindNumber}, "bigint, or a field of type Number,"},
 	latchkey.Number:   {[]kind{kindInteger, kindNumber, kindUnbounded, kindFloat}, "numeric"},
@@ -358,15 +358,15 @@ var postgresFits = map[latchkey.FieldType]allowedKinds{
 }
 
 const (
-	postgresTimeFix = "take what changes TimeZone and DateStyle out of the DSN, or use a driver that hands out a time.Time"
-	mysqlTimeFix    = "the driver converts to another zone, or the session does: set loc=UTC in the DSN, and no time_zone"
+	postgresTimeFix = "remove settings of TimeZone and DateStyle from the DSN, or use a driver that returns time.Time"
+	mysqlTimeFix    = "the driver or the session converts to another zone: set loc=UTC in the DSN, and no time_zone"
 )
 
 // incompatibleModes are the sql_modes in which a condition admits other rows than in memory.
 var incompatibleModes = map[string]string{
-	"EMPTY_STRING_IS_NULL":    "an empty text is NULL there",
-	"PAD_CHAR_TO_FULL_LENGTH": "a CHAR is padded with blanks there",
-	"ORACLE":                  "words mean something else there",
+	"EMPTY_STRING_IS_NULL":    "an empty text is NULL",
+	"PAD_CHAR_TO_FULL_LENGTH": "a CHAR is padded with blanks",
+	"ORACLE":                  "SQL has another meaning",
 }
 
 // checkMySQLSession refuses engines and sessions in which a condition admits other rows than in memory.
@@ -389,15 +389,15 @@ func checkMySQLSession(ctx context.Context, db *sql.DB) error {
 	case client != "utf8mb4":
 		return fmt.Errorf("the connection's character set is %s: set charset=utf8mb4 in the DSN", client)
 	case connection != "utf8mb4":
-		return fmt.Errorf("character_set_connection is %s, which makes other texts of arguments: set charset=utf8mb4 in the "+
-			"DSN, and nothing beside it", connection)
+		return fmt.Errorf("character_set_connection is %s, which converts the text of arguments: set charset=utf8mb4 in "+
+			"the DSN, and no other character set", connection)
 	case results != "utf8mb4" && results != "" && results != "binary":
-		return fmt.Errorf("character_set_results is %s, in which texts are read as others: set charset=utf8mb4 in the DSN, "+
-			"and nothing beside it", results)
+		return fmt.Errorf("character_set_results is %s, which converts the text of results: set charset=utf8mb4 in the "+
+			"DSN, and no other character set", results)
 	}
 	for _, word := range strings.Split(mode, ",") {
 		if why, ok := incompatibleModes[word]; ok {
-			return fmt.Errorf("sql_mode has %s: %s: take it out, on the server or in the DSN", word, why)
+			return fmt.Errorf("sql_mode has %s, so that %s: remove it on the server or in the DSN", word, why)
 		}
 	}
 	return nil
@@ -433,7 +433,7 @@ var mysqlKinds = map[string]kind{
 	"longblob": kindBlob,
 }
 
-var mysqlFits = map[latchkey.FieldType]allowedKinds{
+var mysqlFieldKinds = map[latchkey.FieldType]allowedKinds{
 	latchkey.Text:     {[]kind{kindText}, "text of utf8mb4"},
 	latchkey.Integer:  {[]kind{kindInteger, kindNumber}, "BIGINT, or a field of type Number,"},
 	latchkey.Number:   {[]kind{kindInteger, kindNumber, kindFloat}, "DECIMAL"},

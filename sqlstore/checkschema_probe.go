@@ -34,30 +34,30 @@ type probeValue struct {
 }
 
 var (
-	probedMoment = time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
-	east, west   = time.FixedZone("", 5*3600+1800), time.FixedZone("", -8*3600)
-	probedDay    = time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)
+	probedTime = time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
+	east, west = time.FixedZone("", 5*3600+1800), time.FixedZone("", -8*3600)
+	probedDate = time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)
 )
 
-const momentLayout = "2006-01-02T15:04:05.999999Z07:00"
+const timeLayout = "2006-01-02T15:04:05.999999Z07:00"
 
-func momentTrials() (out []probeValue) {
+func timeProbeValues() (out []probeValue) {
 	for _, at := range []time.Time{
-		probedMoment, probedMoment.Add(500 * time.Millisecond), probedMoment.Add(123456 * time.Microsecond),
-		probedMoment.In(east), probedMoment.Add(time.Microsecond).In(west), time.Unix(-1, 999999000),
+		probedTime, probedTime.Add(500 * time.Millisecond), probedTime.Add(123456 * time.Microsecond),
+		probedTime.In(east), probedTime.Add(time.Microsecond).In(west), time.Unix(-1, 999999000),
 	} {
-		out = append(out, probeValue{at, at.UTC().Format(momentLayout)})
+		out = append(out, probeValue{at, at.UTC().Format(timeLayout)})
 	}
-	return append(out, probeValue{probedMoment.Add(789), ""})
+	return append(out, probeValue{probedTime.Add(789), ""})
 }
 
-func dayTrials() []probeValue {
-	inEast := probedDay.In(east).Add(-5*time.Hour - 30*time.Minute) // midnight in that zone
-	return []probeValue{{probedDay, probedDay.Format(time.DateOnly)}, {inEast, ""}}
+func dateProbeValues() []probeValue {
+	inEast := probedDate.In(east).Add(-5*time.Hour - 30*time.Minute) // midnight in that zone
+	return []probeValue{{probedDate, probedDate.Format(time.DateOnly)}, {inEast, ""}}
 }
 
 // textTrials are for columns that hold text.
-var textTrials = map[latchkey.FieldType][]probeValue{
+var textProbeValues = map[latchkey.FieldType][]probeValue{
 	latchkey.Date: {{"2026-11-22", "2026-11-22"}, {"1000-01-01", "1000-01-01"}},
 	latchkey.DateTime: {
 		{"2026-11-22T10:00:00Z", "2026-11-22T10:00:00Z"}, {"2026-11-22 10:00:00", "2026-11-22T10:00:00Z"},
@@ -70,9 +70,9 @@ var textTrials = map[latchkey.FieldType][]probeValue{
 // do not.
 func (d *dialect) probeReason(ctx context.Context, db *sql.DB, of column, typ latchkey.FieldType) (
 	reason string, err error) {
-	trials := momentTrials()
+	trials := timeProbeValues()
 	if typ == latchkey.Date {
-		trials = dayTrials()
+		trials = dateProbeValues()
 	}
 	if d.timesAsText {
 		if of.kind == kindText { // a text column is not meant for a time.Time, which drivers do not write as ISO text
@@ -80,7 +80,7 @@ func (d *dialect) probeReason(ctx context.Context, db *sql.DB, of column, typ la
 				trials[i].is = ""
 			}
 		}
-		trials = append(trials, textTrials[typ]...)
+		trials = append(trials, textProbeValues[typ]...)
 	}
 	p, err := d.probe(ctx, db, of, typ)
 	if err != nil {
@@ -112,9 +112,10 @@ func (d *dialect) probeReason(ctx context.Context, db *sql.DB, of column, typ la
 			inMemory := bound.Match(latchkey.Row{"v": value})
 			switch {
 			case inSQL != inMemory:
-				return fmt.Sprintf("SQL and memory compare %s that the driver writes and reads differently", what), nil
+				return fmt.Sprintf("conditions on %s that the driver writes and reads differ between SQL and memory", what), nil
 			case t.is != "" && inSQL != c.want:
-				return fmt.Sprintf("%s that the driver writes is stored as another one, or as what SQL does not know for one",
+				return fmt.Sprintf("%s that the driver writes is stored as another value, or in a form that SQL does not "+
+					"recognize",
 					what), nil
 			}
 		}
@@ -129,9 +130,9 @@ type probedCondition struct {
 
 // probedConditions distinguish one date or time from its neighbors.
 func probedConditions(typ latchkey.FieldType, is string) []probedCondition {
-	layout, step := momentLayout, time.Microsecond
+	layout, step := timeLayout, time.Microsecond
 	if is == "" {
-		is = probedMoment.Format(momentLayout)
+		is = probedTime.Format(timeLayout)
 	}
 	if typ == latchkey.Date {
 		layout, step = time.DateOnly, 24*time.Hour
@@ -205,7 +206,7 @@ var plainType = regexp.MustCompile(`^[A-Z][A-Z0-9_ ]*(\([0-9, ]*\))?$`)
 
 func sqliteProbe(ctx context.Context, db *sql.DB, of column, _ latchkey.FieldType) (_ probe, err error) {
 	if !plainType.MatchString(of.declared) {
-		return nil, fmt.Errorf("the declared type %s cannot be probed", strconv.Quote(of.declared))
+		return nil, fmt.Errorf("the declared type %s cannot be tested", strconv.Quote(of.declared))
 	}
 	conn, err := db.Conn(ctx)
 	if err != nil {
@@ -249,4 +250,4 @@ func (p *tableProbe) close(ctx context.Context) {
 	p.conn.Close()
 }
 
-var errNoProbe = errors.New("what the driver makes of times could not be tried")
+var errNoProbe = errors.New("the driver's conversion of times could not be tried")

@@ -35,7 +35,7 @@ func (c fakeConn) QueryContext(_ context.Context, query string, _ []driver.Named
 			return &fakeRows{answer[1:]}, nil
 		}
 	}
-	return nil, errors.New("told nothing about " + query)
+	return nil, errors.New("no answer for " + query)
 }
 
 type fakeRows struct{ row []any }
@@ -72,16 +72,16 @@ func TestCheckSchemaRefusesOtherEngines(t *testing.T) {
 			"STRICT_TRANS_TABLES"), column}, ""},
 		"TiDB": {latchkey.MySQL, fakeAnswers{{"VERSION()", "8.0.11-TiDB-v8.4.0"}, session("TiDB Server", ""), column},
 			"TiDB"},
-		"TiDB, serverless": {latchkey.MySQL, fakeAnswers{{"VERSION()", "8.0.11-TiDB-v7.5.2-serverless"}, session("", ""), column},
-			"TiDB"},
+		"TiDB, serverless": {latchkey.MySQL, fakeAnswers{{"VERSION()", "8.0.11-TiDB-v7.5.2-serverless"},
+			session("", ""), column}, "TiDB"},
 		"TiDB with another version": {latchkey.MySQL, fakeAnswers{{"VERSION()", "8.0.36"},
 			session("TiDB Server (Apache License 2.0) Community Edition, MySQL 8.0 compatible", ""), column}, "TiDB"},
 		"an empty text as NULL": {latchkey.MySQL, fakeAnswers{{"VERSION()", "10.11.19-MariaDB"},
 			session("Debian", "STRICT_TRANS_TABLES,EMPTY_STRING_IS_NULL"), column}, "EMPTY_STRING_IS_NULL"},
-		"PostgreSQL": {latchkey.Postgres, fakeAnswers{postgresColumn, {"version()", "PostgreSQL 15.20 on x86_64", "UTF8", "UTF8",
-			int64(1)}}, ""},
-		"CockroachDB": {latchkey.Postgres, fakeAnswers{postgresColumn, {"version()", "CockroachDB CCL v24.1.0", "UTF8", "UTF8",
-			int64(1)}}, "CockroachDB"},
+		"PostgreSQL": {latchkey.Postgres, fakeAnswers{postgresColumn,
+			{"version()", "PostgreSQL 15.20 on x86_64", "UTF8", "UTF8", int64(1)}}, ""},
+		"CockroachDB": {latchkey.Postgres, fakeAnswers{postgresColumn,
+			{"version()", "CockroachDB CCL v24.1.0", "UTF8", "UTF8", int64(1)}}, "CockroachDB"},
 		"text in another encoding": {latchkey.Postgres, fakeAnswers{postgresColumn, {"version()", "PostgreSQL 15.20", "UTF8",
 			"WIN1252", int64(1)}},
 			"client_encoding is WIN1252"},

@@ -38,13 +38,14 @@ func (d debit) overLimit() error {
 func (s *Store) Reserve(ctx context.Context, r latchkey.Reservation) (latchkey.Reserved, error) {
 	if r.Amount <= 0 || len(r.Accounts) == 0 {
 		return latchkey.Reserved{}, mapError(ctx, "reserve",
-			contractError(latchkey.ErrInvalid, "a reservation takes more than nothing from some account"))
+			contractError(latchkey.ErrInvalid, "a reservation needs a positive amount and at least one account"))
 	}
 	debits := make([]debit, len(r.Accounts))
 	for i, a := range r.Accounts {
 		debits[i] = debit{creditAccount{a.TokenID, a.Meter, a.Period}, a.Limit}
 		if !utf8.ValidString(a.TokenID) || !utf8.ValidString(a.Meter) || !utf8.ValidString(a.Period) {
-			return latchkey.Reserved{}, mapError(ctx, "reserve", contractError(latchkey.ErrInvalid, "an account is not named in UTF-8"))
+			return latchkey.Reserved{}, mapError(ctx, "reserve", contractError(latchkey.ErrInvalid, "the name of an account "+
+				"is not valid UTF-8"))
 		}
 	}
 	// Sorted: two reservations always take their locks in the same order.
@@ -78,7 +79,7 @@ func (t *tx) reserve(r latchkey.Reservation, debits []debit, body []byte) (latch
 	}
 	if found {
 		if old.lapsed || old.amount != r.Amount || string(old.body) != string(body) {
-			return answer, contractError(latchkey.ErrConflict, "the key is that of another reservation, or of one that lapsed")
+			return answer, contractError(latchkey.ErrConflict, "the key belongs to another reservation, or to one that lapsed")
 		}
 		return latchkey.Reserved{Left: old.left}, nil
 	}
@@ -157,7 +158,8 @@ func (t *tx) reservation(owner string, key [16]byte) (r reservation, found bool,
 // Adjust implements latchkey.Store.
 func (s *Store) Adjust(ctx context.Context, owner string, key [16]byte, a latchkey.Adjustment) error {
 	if a.Amount <= 0 || a.Pledged < 0 || a.Pledged > a.Amount {
-		return mapError(ctx, "adjust", contractError(latchkey.ErrInvalid, "more is pledged than kept, or less than nothing"))
+		return mapError(ctx, "adjust", contractError(latchkey.ErrInvalid, "the amount must be positive, and the pledged "+
+			"amount between 0 and the amount"))
 	}
 	return s.write(ctx, "adjust", func(t *tx) error {
 		r, found, err := t.reservation(owner, key)
@@ -165,7 +167,8 @@ func (s *Store) Adjust(ctx context.Context, owner string, key [16]byte, a latchk
 		case err != nil || !found:
 			return orNotFound(err, "no such reservation")
 		case r.actual.Valid || a.Pledged > r.amount:
-			return contractError(latchkey.ErrConflict, "the reservation is settled or lapsed, or less is left of it")
+			return contractError(latchkey.ErrConflict, "the reservation is settled or lapsed, or holds less than the pledged "+
+				"amount")
 		}
 		old := r
 		if a.Amount < r.amount {
@@ -195,11 +198,11 @@ func (s *Store) Settle(ctx context.Context, owner string, key [16]byte, actual l
 		case err != nil || !found:
 			return orNotFound(err, "no such reservation")
 		case actual < 0 || actual > r.amount:
-			return contractError(latchkey.ErrInvalid, "more was spent than reserved, or less than nothing")
+			return contractError(latchkey.ErrInvalid, "the settled amount must be between 0 and the reserved amount")
 		case r.actual.Valid && r.actual.Int64 == int64(actual):
 			return nil
 		case r.actual.Valid:
-			return contractError(latchkey.ErrConflict, "settled with another amount")
+			return contractError(latchkey.ErrConflict, "the reservation is settled with another amount")
 		}
 		return t.settle(owner, key[:], r, actual, false)
 	})

@@ -144,7 +144,7 @@ func dialectOf(d latchkey.Dialect) (*dialect, error) {
 
 // wrongEngine is the error for a database that answers but is another engine than the dialect says.
 func wrongEngine(want, version string) error {
-	return fmt.Errorf("this is no %s database: it says it is %q; name the dialect of the engine that the driver speaks to",
+	return fmt.Errorf("this is no %s database, it reports %q: name the dialect of the engine that the driver connects to",
 		want, version)
 }
 
@@ -257,8 +257,8 @@ func checkClock(database int64) error {
 		apart, word = -apart, "ahead of"
 	}
 	if apart > maxClockDifference {
-		return fmt.Errorf("this machine's clock is %v %s the database's, and they may be %v apart: set right the one "+
-			"that is wrong (NTP)", apart.Round(time.Second), word, maxClockDifference)
+		return fmt.Errorf("this machine's clock is %v %s the database's, and at most %v is allowed: correct the one that "+
+			"is wrong (NTP)", apart.Round(time.Second), word, maxClockDifference)
 	}
 	return nil
 }

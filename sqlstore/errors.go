@@ -13,7 +13,7 @@ import (
 
 var errClosed = errors.New("the store is closed")
 
-var errNoDB = errors.New("latchkey/sqlstore: a database is needed, and it is nil")
+var errNoDB = errors.New("latchkey/sqlstore: db is nil: pass an open *sql.DB")
 
 // contractErrors are all errors that a Store may return.
 var contractErrors = []error{
@@ -33,7 +33,7 @@ func isContractError(err error) bool {
 // mapError maps an error of this engine to an error of the contract.
 func (s *Store) mapError(ctx context.Context, what string, err error) error {
 	if err != nil && !isContractError(err) && s.dialect.isUnstorable != nil && s.dialect.isUnstorable(err) {
-		err = fmt.Errorf("%w: a value that %s cannot keep: %w", latchkey.ErrInvalid, s.dialect.name, err)
+		err = fmt.Errorf("%w: a value that %s cannot store: %w", latchkey.ErrInvalid, s.dialect.name, err)
 	}
 	return mapError(ctx, what, explainError(err))
 }
@@ -53,9 +53,8 @@ func mapError(ctx context.Context, what string, err error) error {
 	return fmt.Errorf("latchkey/sqlstore: %s: %w: %w", what, latchkey.ErrUnavailable, err)
 }
 
-var errStatementTimeout = errors.New("statement_timeout (PostgreSQL), max_statement_time (MariaDB) or max_execution_time " +
-	"(MySQL) cut a " +
-	"statement off: set it to 0, or to a second and more")
+var errStatementTimeout = errors.New("statement_timeout (PostgreSQL), max_statement_time (MariaDB) or " +
+	"max_execution_time (MySQL) interrupted a statement: set it to 0, or to at least one second")
 
 // explainError adds the cause to an error that session settings lead to. One is about the name of a prepared statement,
 // because no statement of this package names one. The other is a time limit for statements.

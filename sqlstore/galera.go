@@ -40,29 +40,31 @@ func checkMySQLNode(ctx context.Context, db *sql.DB, opts *Options) (clustered b
 	switch set["read_only"] {
 	case "OFF", "0":
 	default: // a user with enough privileges could still write
-		return false, errors.New("read_only is on, as on a replica, which lags behind: connect to the server that is written to, " +
-			"or use NewReplica for listings and usage alone")
+		return false, errors.New("read_only is on, as on a replica, which lags behind: connect to the primary, or use " +
+			"NewReplica for listings and usage")
 	}
 	if cmp.Or(set["tx_isolation"], set["transaction_isolation"]) == "READ-UNCOMMITTED" {
-		return false, errors.New("the isolation of a session is READ UNCOMMITTED, and a read would see what is never committed: " +
-			"take it out of the DSN, or off the server")
+		return false, errors.New("the session's isolation is READ UNCOMMITTED, so a read could return rows that are never " +
+			"committed: remove it from the DSN or the server's settings")
 	}
 	if set["wsrep_dirty_reads"] == "ON" {
-		return false, errors.New("wsrep_dirty_reads is on: a node that lost the others would go on answering; turn it off")
+		return false, errors.New("wsrep_dirty_reads is on, so a node that lost the others would go on answering: turn it " +
+			"off")
 	}
 	if provider := set["wsrep_provider"]; provider == "" || provider == "none" {
 		return false, nil
 	}
 	if set["wsrep_on"] != "ON" {
-		return false, errors.New("wsrep_on is off: what is written here would reach no other node of the cluster; turn it on")
+		return false, errors.New("wsrep_on is off, so writes would not reach the other nodes of the cluster: turn it on")
 	}
 	wait, err := strconv.ParseUint(set["wsrep_sync_wait"], 10, 64)
 	if err != nil {
 		return false, fmt.Errorf("wsrep_sync_wait is %q: %w", set["wsrep_sync_wait"], err)
 	}
 	if wait&1 == 0 && !opts.OnlyNode {
-		return false, fmt.Errorf("wsrep_sync_wait is %d on a node of a Galera cluster, and a read would miss what another node has "+
-			"acknowledged: add wsrep_sync_wait=1 to the DSN, or set Options.OnlyNode if no process uses another node", wait)
+		return false, fmt.Errorf("wsrep_sync_wait is %d on a node of a Galera cluster, so a read could miss what another "+
+			"node has acknowledged: add wsrep_sync_wait=1 to the DSN, or set Options.OnlyNode if no process uses another node",
+			wait)
 	}
 	return true, nil
 }
@@ -74,29 +76,29 @@ func checkMySQLNode(ctx context.Context, db *sql.DB, opts *Options) (clustered b
 // So autocommit is off meanwhile, and the transaction has a savepoint. Before a COMMIT or a refusal, releasing the
 // savepoint shows whether the transaction is still the one that was begun. After that no SELECT is run.
 func beginGalera(ctx context.Context, db *sql.DB) (transaction, error) {
-	tx, on, err := beginMySQLOn(ctx, db, "SET autocommit = 0", "SET autocommit = 1")
+	tx, txn, err := beginMySQLOn(ctx, db, "SET autocommit = 0", "SET autocommit = 1")
 	if err != nil {
-		return on, err
+		return txn, err
 	}
 	if _, err := tx.ExecContext(ctx, "SAVEPOINT latchkey"); err != nil {
-		on.release()
+		txn.release()
 		return transaction{}, err
 	}
-	on.checkOpen = func(ctx context.Context) error {
+	txn.checkOpen = func(ctx context.Context) error {
 		_, err := tx.ExecContext(ctx, "RELEASE SAVEPOINT latchkey")
 		if mysqlCode(err) == noSuchSavepoint {
 			err = errors.Join(errRetry, err)
 		}
 		return err
 	}
-	commit := on.commit
-	on.commit = func(ctx context.Context) error {
-		if err := on.checkOpen(ctx); err != nil {
+	commit := txn.commit
+	txn.commit = func(ctx context.Context) error {
+		if err := txn.checkOpen(ctx); err != nil {
 			return errors.Join(errNotCommitted, err)
 		}
 		return commit(ctx)
 	}
-	return on, nil
+	return txn, nil
 }
 
 const noSuchSavepoint = 1305

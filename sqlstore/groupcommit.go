@@ -92,9 +92,9 @@ func (s *Store) enqueue(j *job) error {
 	if s.isClosed() {
 		return errClosed
 	}
-	lane := s.writeSlots
+	slots := s.writeSlots
 	if j.mint != nil && s.dialect.mintWorkers > 0 {
-		lane = nil // a worker answers it
+		slots = nil // a worker answers it
 		s.addMint(j)
 	} else {
 		s.queue.add(j)
@@ -108,9 +108,9 @@ func (s *Store) enqueue(j *job) error {
 			if err != errTryAlone {
 				return err
 			}
-			lane = s.writeSlots
+			slots = s.writeSlots
 			s.queue.addAlone(j)
-		case lane <- struct{}{}:
+		case slots <- struct{}{}:
 			s.commitAsLeader(j)
 		case <-j.ctx.Done():
 			if s.queue.leave(j) {
@@ -164,7 +164,7 @@ func (s *Store) commitAsLeader(j *job) {
 func (s *Store) commitBatch(j *job) (served []*job, err error) {
 	// Before the transaction: preparing may wait for a connection, and this goroutine must not hold one meanwhile.
 	s.prepareWanted(j.ctx)
-	on, err := s.dialect.begin(j.ctx, s.db)
+	txn, err := s.dialect.begin(j.ctx, s.db)
 	if err != nil {
 		return nil, err
 	}
@@ -174,16 +174,16 @@ func (s *Store) commitBatch(j *job) (served []*job, err error) {
 	} else {
 		s.queue.removeJob(j) // each of the others has its own leader
 	}
-	t := &tx{store: s, transaction: on}
+	t := &tx{store: s, transaction: txn}
 	defer func() {
-		on.release()
+		txn.release()
 		// Also after a panic in the driver: the callers that wait must not wait for ever.
 		if served == nil {
 			s.queue.add(batch...)
 		}
 	}()
 	alone, err := t.runAll(batch)
-	if err = on.orLost(j.ctx, err); err != nil && len(batch) > 1 {
+	if err = txn.orLost(j.ctx, err); err != nil && len(batch) > 1 {
 		// The failure may be due to a job that is never committed, so the callers are not told of it. Mints may share a
 		// commit once more, but no statements. A Write that is repeated fails only there.
 		for _, one := range batch {
@@ -197,7 +197,7 @@ func (s *Store) commitBatch(j *job) (served []*job, err error) {
 		batch = slices.DeleteFunc(batch, func(one *job) bool { return slices.Contains(alone, one) })
 		s.queue.addAlone(alone...)
 	}
-	switch err := on.commit(j.ctx); {
+	switch err := txn.commit(j.ctx); {
 	case err == nil:
 		return batch, nil
 	case errors.Is(err, errNotCommitted), s.isRetryable(err):

@@ -18,5 +18,5 @@ func TestQueueDropsJobsOfGoneCallers(t *testing.T) {
 	q.add(gone, waits, mine)
 	require.Equal(t, []*job{mine}, q.takeBatch(mine, maxBatch))
 	require.Equal(t, []*job{waits}, q.jobs)
-	require.ErrorIs(t, <-gone.done, context.Canceled, "and it is told that nothing was done")
+	require.ErrorIs(t, <-gone.done, context.Canceled, "the caller learns that nothing was done")
 }

@@ -230,8 +230,8 @@ func (s *Store) completeCut(ctx context.Context, f *latchkey.Found, was cacheMar
 		}
 	}
 	f.Ancestors, f.Roles = nil, nil
-	epoch, there, err := s.readDependencies(ctx, f)
-	if err != nil || !there {
+	epoch, exists, err := s.readDependencies(ctx, f)
+	if err != nil || !exists {
 		return false, err
 	}
 	if same, err := s.sameCut(ctx, f, epoch, was); err != nil || !same {
@@ -258,7 +258,7 @@ func (s *Store) readOwnerRecord(ctx context.Context, f *latchkey.Found, was cach
 
 // readDependencies reads the ancestors and the roles, and their epoch. Purge does not advance the epoch, so the token
 // itself may be gone. Then it has none, which says nothing about the roles that it names.
-func (s *Store) readDependencies(ctx context.Context, f *latchkey.Found) (epoch uint64, there bool, err error) {
+func (s *Store) readDependencies(ctx context.Context, f *latchkey.Found) (epoch uint64, exists bool, err error) {
 	owner := f.Token.Owner
 	type ancestor struct {
 		distance uint64
@@ -266,7 +266,8 @@ func (s *Store) readDependencies(ctx context.Context, f *latchkey.Found) (epoch 
 	}
 	var chain []ancestor
 	sawEpoch := false
-	err = s.each(ctx, selectDependencies, []any{owner, f.Token.ID, owner, owner, owner, owner, owner}, func(rows *sql.Rows) error {
+	args := []any{owner, f.Token.ID, owner, owner, owner, owner, owner}
+	err = s.each(ctx, selectDependencies, args, func(rows *sql.Rows) error {
 		var part int
 		var number uint64
 		var role roleRow
@@ -285,7 +286,7 @@ func (s *Store) readDependencies(ctx context.Context, f *latchkey.Found) (epoch 
 			token.record.String = string(role.body)
 			t := token.token(owner)
 			if number == 0 {
-				there = t.Version == f.Token.Version
+				exists = t.Version == f.Token.Version
 				f.Token.Damaged = t.Damaged // its copy beside the secret may be whole
 				return nil
 			}
@@ -306,5 +307,5 @@ func (s *Store) readDependencies(ctx context.Context, f *latchkey.Found) (epoch 
 	for _, a := range chain {
 		f.Ancestors = append(f.Ancestors, a.token)
 	}
-	return epoch, there, nil
+	return epoch, exists, nil
 }

@@ -89,7 +89,7 @@ func migrationSteps(dia *dialect) ([]migrationStep, error) {
 }
 
 // migrateAtOnce runs all steps in one transaction.
-func migrateAtOnce(ctx context.Context, db *sql.DB, dia *dialect, steps []migrationStep) error {
+func migrateInOneTransaction(ctx context.Context, db *sql.DB, dia *dialect, steps []migrationStep) error {
 	tx, err := dia.lockMigrations(ctx, db)
 	if err != nil {
 		return err

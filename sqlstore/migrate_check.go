@@ -22,13 +22,13 @@ func schemaVersion(ctx context.Context, q querier, dia *dialect, steps []migrati
 	for _, name := range present {
 		has[name] = true
 	}
-	mend := "restore a backup, or drop the latchkey_ tables and migrate again"
+	advice := "restore a backup, or drop the latchkey_ tables and migrate again"
 	if has[mysqlStepsTable] {
-		mend = "run sqlstore.Migrate; if that cannot complete it, " + mend
+		advice = "run sqlstore.Migrate; if that cannot complete it, " + advice
 	}
 	if !has["latchkey_schema"] {
 		return 0, fmt.Errorf("a migration was left half done: table %s exists, but latchkey_schema does not; %s",
-			present[0], mend)
+			present[0], advice)
 	}
 	var r recorded
 	if err := r.read(ctx, q, has[laterMigrations]); err != nil {
@@ -37,14 +37,14 @@ func schemaVersion(ctx context.Context, q querier, dia *dialect, steps []migrati
 	version, known := r.version(), int64(len(steps))
 	for _, m := range r.list {
 		if m.version >= 1 && m.version <= known && m.name != steps[m.version-1].name {
-			return 0, fmt.Errorf("migration %d is recorded as %s, and this program's is %s: another latchkey made it; use a "+
+			return 0, fmt.Errorf("migration %d is recorded as %s, but this program has %s: another version made it; use a "+
 				"newer latchkey", m.version, m.name, steps[m.version-1].name)
 		}
 	}
 	if r.oldest > known {
 		return 0, fmt.Errorf("the schema has version %d (%s), newer than this program's %d, and does not allow programs "+
-			"that know fewer than %d migrations: use a newer latchkey; schemas never go back", version, r.name(version), known,
-			r.oldest)
+			"that know fewer than %d migrations: use a newer latchkey; a schema cannot be downgraded",
+			version, r.name(version), known, r.oldest)
 	}
 	missing := ""
 	for _, step := range steps[:min(version, known)] {
@@ -57,7 +57,7 @@ func schemaVersion(ctx context.Context, q querier, dia *dialect, steps []migrati
 	switch {
 	case version == 0 || !r.complete():
 		return 0, fmt.Errorf("a migration was left half done: %d migrations are recorded up to version %d; %s",
-			len(r.list), version, mend)
+			len(r.list), version, advice)
 	case missing != "":
 		return 0, fmt.Errorf("the schema says version %d, but table %s is missing: restore a backup", version, missing)
 	}
@@ -137,12 +137,14 @@ func createdTables(text string) []string {
 // about faults with which a store would answer wrongly. One is text that does not compare as bytes, so that two owners'
 // ids could be equal. Another is a table that loses what was acknowledged, or keeps half of it.
 const (
-	sqliteTableFaults = `SELECT tbl_name || ' has a COLLATE in its definition, and its text would not compare as bytes: make it as ' ||
+	sqliteTableFaults = `SELECT tbl_name || ' has a COLLATE in its definition, and its text would not compare as bytes: ` +
+		`make it as ' ||
 			'the migration does, without one'
 		FROM sqlite_master WHERE tbl_name LIKE 'latchkey!_%' ESCAPE '!' AND instr(upper(sql), 'COLLATE') > 0 ORDER BY 1`
 
 	postgresTableFaults = `SELECT CAST(t.relname || '.' || a.attname || ' has the collation ' || c.collname ||
-			', and would not compare as bytes: ALTER TABLE ' || t.relname || ' ALTER ' || a.attname || ' TYPE TEXT COLLATE "C"' AS TEXT)
+			', and would not compare as bytes: ALTER TABLE ' || t.relname || ` +
+		`' ALTER ' || a.attname || ' TYPE TEXT COLLATE "C"' AS TEXT)
 		FROM pg_class t JOIN pg_attribute a ON a.attrelid = t.oid JOIN pg_collation c ON c.oid = a.attcollation
 		WHERE t.relkind IN ('r', 'p') AND t.relname LIKE 'latchkey!_%' ESCAPE '!' AND pg_table_is_visible(t.oid)
 			AND a.attnum > 0 AND NOT a.attisdropped AND c.collname NOT IN ('C', 'POSIX', 'ucs_basic')
@@ -167,16 +169,17 @@ const (
 		FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name LIKE 'latchkey!_%' ESCAPE '!'
 			AND engine <> 'InnoDB'
 		UNION ALL
-		SELECT 'innodb_flush_log_at_trx_commit is 0, and a crash of the server would take back what was acknowledged: set it to 1'
+		SELECT 'innodb_flush_log_at_trx_commit is 0, and a crash of the server would take back ` +
+		`what was acknowledged: set it to 1'
 		WHERE @@GLOBAL.innodb_flush_log_at_trx_commit = 0
 		ORDER BY 1`
 )
 
 // checkTables refuses tables with the faults that the dialect's query finds.
 func checkTables(ctx context.Context, q querier, dia *dialect) error {
-	spoilt, err := queryStrings(ctx, q, dia.tableFaults)
-	if err != nil || len(spoilt) == 0 {
+	faults, err := queryStrings(ctx, q, dia.tableFaults)
+	if err != nil || len(faults) == 0 {
 		return err
 	}
-	return errors.New(strings.Join(spoilt, "; "))
+	return errors.New(strings.Join(faults, "; "))
 }

@@ -118,11 +118,11 @@ func (m *mysqlMigration) step(ctx context.Context, version, step int64, statemen
 		return m.runStatement(ctx, version, step, statement, noted)
 	}
 	if noted {
-		there, err := change.exists(ctx, m.conn)
+		exists, err := change.exists(ctx, m.conn)
 		if err != nil {
 			return err
 		}
-		if there {
+		if exists {
 			return m.markDone(ctx, version, step)
 		}
 	} else if _, err := m.conn.ExecContext(ctx, `INSERT INTO `+mysqlStepsTable+` (version, step, done) VALUES (?, ?, 0)`,
@@ -136,13 +136,15 @@ func (m *mysqlMigration) step(ctx context.Context, version, step int64, statemen
 }
 
 func (m *mysqlMigration) markDone(ctx context.Context, version, step int64) error {
-	_, err := m.conn.ExecContext(ctx, `UPDATE `+mysqlStepsTable+` SET done = 1 WHERE version = ? AND step = ?`, version, step)
+	_, err := m.conn.ExecContext(ctx, `UPDATE `+mysqlStepsTable+` SET done = 1 WHERE version = ? AND step = ?`,
+		version, step)
 	return err
 }
 
 func (m *mysqlMigration) runStatement(ctx context.Context, version, step int64, statement string, noted bool) error {
 	if noted {
-		return errors.New("it was begun and not finished: restore a backup") // not by this program, which records the step in the same transaction
+		// Not by this program, which runs and records the step in the same transaction.
+		return errors.New("it was begun and not finished: restore a backup")
 	}
 	tx, err := m.conn.BeginTx(ctx, nil)
 	if err != nil {
@@ -196,7 +198,7 @@ func parseChange(statement string) *schemaChange {
 
 func (c *schemaChange) exists(ctx context.Context, q querier) (bool, error) {
 	if c.probe == "" {
-		return false, errors.New("it was begun, and whether it was done cannot be told: restore a backup")
+		return false, errors.New("it was begun, and it is unknown whether it was finished: restore a backup")
 	}
 	found, err := queryStrings(ctx, q, c.probe, c.args...)
 	return len(found) > 0, err

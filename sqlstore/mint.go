@@ -111,7 +111,8 @@ func (t *mintTx) lock(plans []*plan, skip bool) error {
 		share, lock = t.dialect().forShareSkip, t.dialect().forUpdateSkip
 	}
 	if t.seqs == nil {
-		t.seqs, t.exclusive, t.owners, t.ownersRead = map[string]int64{}, map[string]bool{}, map[string]int64{}, map[string]bool{}
+		t.seqs, t.exclusive = map[string]int64{}, map[string]bool{}
+		t.owners, t.ownersRead = map[string]int64{}, map[string]bool{}
 		t.tokens, t.roles = map[ownedID]lockedRecord{}, map[ownedID]lockedRecord{}
 	}
 	if err := t.lockOwners(owners, share, skip, nil); err != nil {
@@ -164,7 +165,8 @@ func (t *mintTx) lockOwners(owners map[string]bool, lock string, skip bool, note
 	return nil
 }
 
-func (t *mintTx) lockRecords(table, dead string, keys map[ownedID]bool, lock string, into map[ownedID]lockedRecord) error {
+func (t *mintTx) lockRecords(table, dead string, keys map[ownedID]bool, lock string,
+	into map[ownedID]lockedRecord) error {
 	if len(keys) == 0 {
 		return nil
 	}
@@ -176,7 +178,8 @@ func (t *mintTx) lockRecords(table, dead string, keys map[ownedID]bool, lock str
 		args = append(args, key.owner, key.id)
 	}
 	return t.each(`SELECT owner, id, version, CASE WHEN `+dead+` THEN 1 ELSE 0 END FROM `+table+`
-		WHERE (owner, id) IN (`+t.dialect().rowList+`(?, ?)`+strings.Repeat(`, (?, ?)`, len(list)-1)+`) ORDER BY owner, id`+lock, args,
+		WHERE (owner, id) IN (`+t.dialect().rowList+`(?, ?)`+strings.Repeat(`, (?, ?)`, len(list)-1)+`) ORDER BY owner, id`+
+		lock, args,
 		func(rows *sql.Rows) error {
 			var key ownedID
 			var dead int64
@@ -252,7 +255,8 @@ func (t *mintTx) checkRequired(p *plan) error {
 // mintShared writes jobs that are mints, in a transaction that keeps every other writer out. It returns the jobs that
 // cannot be written as they are. Of those nothing is written.
 func (t *tx) mintShared(jobs []*job) (alone []*job, err error) {
-	t.job, t.eventSeqs = &job{ctx: context.WithoutCancel(jobs[0].ctx)}, nil // no caller's deadline may end it for the others
+	// No caller's deadline may end the transaction for the others.
+	t.job, t.eventSeqs = &job{ctx: context.WithoutCancel(jobs[0].ctx)}, nil
 	m := &mintTx{tx: t}
 	plans := make([]*plan, len(jobs))
 	for i, j := range jobs {
@@ -326,6 +330,6 @@ func (t *mintTx) insertMints(plans []*plan) error {
 		})
 	}
 	return t.insertRows(bulkRows{writeRows, writes}, bulkRows{tokenRows, tokens}, bulkRows{tokenRoleRows, roles},
-		bulkRows{secretRows, secrets}, bulkRows{eventRows, events}, bulkRows{seqRows, last}, bulkRows{clientRows, named},
+		bulkRows{secretRows, secrets}, bulkRows{eventRows, events}, bulkRows{eventSeqRows, last}, bulkRows{clientRows, named},
 		bulkRows{namelessRows, nameless})
 }

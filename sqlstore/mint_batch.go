@@ -121,11 +121,11 @@ func (s *Store) runWorker() {
 }
 
 // nextBatch returns a batch led by the oldest mint. It returns nil when the worker must end.
-func (q *queue) nextBatch(minters int) *mintBatch {
+func (q *queue) nextBatch(workers int) *mintBatch {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	i := q.oldestMint()
-	if i < 0 || q.workers > minters { // too many: a worker that had yielded runs again
+	if i < 0 || q.workers > workers { // too many: a worker that had yielded runs again
 		q.workers--
 		return nil
 	}
@@ -308,17 +308,17 @@ func (s *Store) tryBatch(b *mintBatch) (epoch uint64, err error) {
 		}
 	}()
 	s.prepareWanted(b.ctx)
-	on, err := s.dialect.begin(b.ctx, s.db)
+	txn, err := s.dialect.begin(b.ctx, s.db)
 	if err != nil {
 		return 0, err
 	}
-	defer on.release()
-	t := &mintTx{tx: &tx{store: s, transaction: on, job: &job{ctx: b.ctx}}}
+	defer txn.release()
+	t := &mintTx{tx: &tx{store: s, transaction: txn, job: &job{ctx: b.ctx}}}
 	// The leader waits for its own locks. Meanwhile only mints of the same owner wait for it.
 	done := s.leaderWaits(b)
 	err = t.lock([]*plan{b.leader.mint}, false)
 	if done(); err != nil {
-		return 0, on.orLost(b.ctx, err)
+		return 0, txn.orLost(b.ctx, err)
 	}
 	switch err := t.checkRequired(b.leader.mint); {
 	case err == errNotLocked: // there is no such record to lock
@@ -355,7 +355,7 @@ func (s *Store) tryBatch(b *mintBatch) (epoch uint64, err error) {
 	if !s.queue.seal(b) {
 		return 0, errMemberLeft
 	}
-	switch err := on.commit(b.ctx); {
+	switch err := txn.commit(b.ctx); {
 	case err == nil:
 		return uint64(t.epoch), nil
 	case errors.Is(err, errNotCommitted), s.isRetryable(err):

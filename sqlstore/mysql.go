@@ -17,7 +17,7 @@ var mysql = dialect{
 	dir:              "migrations/mysql",
 	begin:            beginMySQL,
 	isRetryable:      func(err error) bool { return oneOf(mysqlCode(err), 1213, 1205, 1020) },
-	readWaitTimedOut: func(err error) bool { return mysqlCode(err) == 1205 }, // a read takes no lock: this is wsrep_sync_wait
+	readWaitTimedOut: func(err error) bool { return mysqlCode(err) == 1205 }, // no lock: this is wsrep_sync_wait
 	isDuplicateKey:   func(err error) bool { return mysqlCode(err) == 1062 },
 	isUnstorable:     func(err error) bool { return mysqlCode(err) == 1406 }, // longer than its column
 	checkEngine:      checkMySQL,
@@ -29,7 +29,7 @@ var mysql = dialect{
 		AND table_name LIKE 'latchkey!_%' ESCAPE '!' ORDER BY 1`,
 	tableFaults: mysqlTableFaults,
 	columns:     mysqlColumns,
-	fieldKinds:  mysqlFits,
+	fieldKinds:  mysqlFieldKinds,
 	probe:       mysqlProbe,
 	timeFix: map[kind]string{
 		kindDate: mysqlTimeFix, kindDateTime: mysqlTimeFix},
@@ -61,25 +61,25 @@ const mysqlClock = `TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))`
 var excludedColumn = regexp.MustCompile(`excluded\.(\w+)`)
 
 func beginMySQL(ctx context.Context, db *sql.DB) (transaction, error) {
-	_, on, err := beginMySQLOn(ctx, db, "", "")
-	return on, err
+	_, txn, err := beginMySQLOn(ctx, db, "", "")
+	return txn, err
 }
 
 func beginMySQLOn(ctx context.Context, db *sql.DB, before, after string) (*sql.Tx, transaction, error) {
-	tx, on, err := beginReadCommitted(ctx, db, before, after)
+	tx, txn, err := beginReadCommitted(ctx, db, before, after)
 	if err != nil {
-		return nil, on, err
+		return nil, txn, err
 	}
-	on.bindStmt = tx.StmtContext
-	commit := on.commit
-	on.commit = func(ctx context.Context) error {
+	txn.bindStmt = tx.StmtContext
+	commit := txn.commit
+	txn.commit = func(ctx context.Context) error {
 		err := commit(ctx)
 		if mysqlCode(err) == galeraNotReady {
 			err = errors.Join(errNotCommitted, err)
 		}
 		return err
 	}
-	return tx, on, nil
+	return tx, txn, nil
 }
 
 // advanceMySQL reads the new epoch from the result of the UPDATE itself.
@@ -162,7 +162,6 @@ func refuseTiDB(version string) error {
 	if !strings.Contains(version, "TiDB") {
 		return nil
 	}
-	return fmt.Errorf("this is TiDB (%s), which takes no shared locks and compares some conditions otherwise than "+
-		"MySQL: use "+
-		"MariaDB, MySQL or PostgreSQL", version)
+	return fmt.Errorf("this is TiDB (%s), which takes no shared locks and compares some conditions differently from "+
+		"MySQL: use MariaDB, MySQL or PostgreSQL", version)
 }

@@ -99,8 +99,8 @@ func packToken(t *latchkey.Token) ([]byte, error) {
 		}
 	}
 	b = binary.AppendVarint(b, int64(t.Validity.Idle))
-	for _, text := range [...]string{t.Owner, t.ID, t.Parent, t.Origin, t.Name, t.Client.ID, t.Client.Name, t.Reason, t.Hint,
-		t.Public} {
+	for _, text := range [...]string{t.Owner, t.ID, t.Parent, t.Origin, t.Name, t.Client.ID, t.Client.Name, t.Reason,
+		t.Hint, t.Public} {
 		b = appendText(b, text)
 	}
 	if t.Extra != nil {
@@ -152,7 +152,7 @@ func appendText[T ~string | ~[]byte](b []byte, text T) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(text))), text...)
 }
 
-var errUnreadable = errors.New("it is cut off, damaged, or was written by another version")
+var errUnreadable = errors.New("it is truncated, damaged, or was written by another version")
 
 // unpackFound reads all of found. On error it returns the zero Found.
 func unpackFound(found string) (f latchkey.Found, err error) {
@@ -196,8 +196,8 @@ func unpackToken(record string, used time.Time) (t latchkey.Token, err error) {
 	t.Validity.NotBefore, t.Validity.NotAfter = u.time(flags&tokenNotBefore != 0), u.time(flags&tokenNotAfter != 0)
 	t.Revoked = u.time(flags&tokenRevoked != 0)
 	t.Validity.Idle = time.Duration(u.varint())
-	for _, text := range [...]*string{&t.Owner, &t.ID, &t.Parent, &t.Origin, &t.Name, &t.Client.ID, &t.Client.Name, &t.Reason,
-		&t.Hint, &t.Public} {
+	for _, text := range [...]*string{&t.Owner, &t.ID, &t.Parent, &t.Origin, &t.Name, &t.Client.ID, &t.Client.Name,
+		&t.Reason, &t.Hint, &t.Public} {
 		*text = u.text()
 	}
 	if flags&tokenExtra != 0 {
@@ -259,8 +259,8 @@ func (u *unpacker) varint() int64 {
 
 func (u *unpacker) text() string { return u.take(u.uvarint()) }
 
-func (u *unpacker) time(there bool) time.Time {
-	if !there {
+func (u *unpacker) time(present bool) time.Time {
+	if !present {
 		return time.Time{}
 	}
 	return time.UnixMicro(u.varint()).UTC()

@@ -15,7 +15,8 @@ import (
 func fullToken() (latchkey.Token, latchkey.SecretRecord) {
 	at := func(micros int64) time.Time { return time.UnixMicro(micros).UTC() }
 	return latchkey.Token{
-			ID: "t1", Owner: "acme", Version: 7, Kind: latchkey.KindAccess, Test: true, Parent: "t0", Depth: 3, Origin: "console",
+			ID: "t1", Owner: "acme", Version: 7, Kind: latchkey.KindAccess, Test: true, Parent: "t0", Depth: 3,
+			Origin: "console",
 			Settings: latchkey.Settings{
 				Name: "Zoë\x00", Roles: []string{"reader"}, Disabled: true, Extra: json.RawMessage(`{"a":1}`),
 				Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("news/*")},

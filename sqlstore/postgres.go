@@ -21,12 +21,12 @@ var postgres = dialect{
 	checkEngine:  checkPostgres,
 	checkSession: sessionPostgres,
 	checkNode:    checkPostgresNode,
-	migrate:      migrateAtOnce,
+	migrate:      migrateInOneTransaction,
 	tables: `SELECT CAST(relname AS TEXT) FROM pg_class WHERE relkind IN ('r', 'p') AND pg_table_is_visible(oid)
 		AND relname LIKE 'latchkey!_%' ESCAPE '!' ORDER BY 1`,
 	tableFaults: postgresTableFaults,
 	columns:     postgresColumns,
-	fieldKinds:  postgresFits,
+	fieldKinds:  postgresFieldKinds,
 	probe:       postgresProbe,
 	timeFix: map[kind]string{
 		kindDate: postgresTimeFix, kindDateTime: postgresTimeFix},
@@ -66,24 +66,24 @@ const (
 const postgresClock = `CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)`
 
 func beginPostgres(ctx context.Context, db *sql.DB) (transaction, error) {
-	_, on, err := beginReadCommitted(ctx, db, "", "")
-	return on, err
+	_, txn, err := beginReadCommitted(ctx, db, "", "")
+	return txn, err
 }
 
 // migrationLock is a number that other programs are unlikely to use.
 const migrationLock = 0x6c6174636b6579 // "latchkey"
 
 func beginPostgresMigration(ctx context.Context, db *sql.DB) (transaction, error) {
-	tx, on, err := beginReadCommitted(ctx, db, "", "")
+	tx, txn, err := beginReadCommitted(ctx, db, "", "")
 	if err != nil {
-		return on, err
+		return txn, err
 	}
 	// The lock belongs to the transaction, not to the session, so it also works behind a transaction pooler.
 	if _, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock($1)", int64(migrationLock)); err != nil {
-		on.release()
+		txn.release()
 		return transaction{}, err
 	}
-	return on, nil
+	return txn, nil
 }
 
 // maxAdvance is how many changes are inserted by the statement that advances the epoch.
@@ -161,16 +161,16 @@ func checkPostgres(ctx context.Context, db *sql.DB) error {
 }
 
 // errStandby is returned by checkPostgres.
-var errStandby = errors.New("this server is a standby, which lags behind: connect to the primary (where the DSN names " +
-	"several hosts, target_session_attrs=read-write finds it), or use NewReplica for listings and usage alone")
+var errStandby = errors.New("this server is a standby, which lags behind: connect to the primary (if the DSN names " +
+	"several hosts, target_session_attrs=read-write finds it), or use NewReplica for listings and usage")
 
 // checkPostgresNode refuses a session whose acknowledged writes a crash would lose.
 func checkPostgresNode(ctx context.Context, db *sql.DB, _ *Options) (clustered bool, err error) {
 	var commit string
 	err = db.QueryRowContext(ctx, `SELECT current_setting('synchronous_commit')`).Scan(&commit)
 	if err == nil && commit == "off" {
-		err = errors.New("synchronous_commit is off, and a crash would take back a revocation that was acknowledged: turn it " +
-			"on, for the database or in the DSN")
+		err = errors.New("synchronous_commit is off, so a crash could undo an acknowledged revocation: turn it on, for the " +
+			"database or in the DSN")
 	}
 	return false, err
 }

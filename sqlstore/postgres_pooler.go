@@ -21,10 +21,9 @@ const poolerProbe = `SELECT pg_backend_pid() + CAST($1 AS INTEGER)`
 // pgbouncerPrefix begins the names of statements that pgbouncer tracks (max_prepared_statements, from 1.21).
 const pgbouncerPrefix = "PGBOUNCER_"
 
-var errNamedStatements = errors.New("the driver prepares statements by name, and a transaction pooler is in between, so " +
-	"that they are " +
-	"missing or taken: add default_query_exec_mode=simple_protocol (or exec) to the DSN of pgx, or connect to the " +
-	"server itself")
+var errNamedStatements = errors.New("the driver prepares named statements behind a transaction pooler, where they " +
+	"are missing or taken by others: add default_query_exec_mode=simple_protocol (or exec) to the DSN of pgx, or " +
+	"connect to the server directly")
 
 // checkPooler refuses a driver that prepares named statements behind a transaction pooler.
 func checkPooler(ctx context.Context, db *sql.DB) error {

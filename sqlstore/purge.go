@@ -30,27 +30,28 @@ func (s *Store) Purge(ctx context.Context, p latchkey.PurgePolicy, n int) (int, 
 	}
 	removed := new(int)
 	err = s.write(ctx, "purge", func(t *tx) error {
-		job := purge{tx: t, policy: p, n: n, idleExpired: idle}
-		if err := job.begin(); err != nil {
+		run := purge{tx: t, policy: p, n: n, idleTokens: idle}
+		if err := run.begin(); err != nil {
 			return err
 		}
-		floor := job.floor
+		floor := run.floor
 		for _, step := range []func() error{
-			job.reservations, job.credits, job.tokens, job.secrets, job.once, job.changes, job.revocations, job.writeIDs, job.events,
+			run.reservations, run.credits, run.tokens, run.secrets, run.once, run.changes, run.revocations, run.writeIDs,
+			run.events,
 		} {
-			if job.n <= 0 {
+			if run.n <= 0 {
 				break
 			}
 			if err := step(); err != nil {
 				return err
 			}
 		}
-		*removed = n - job.n
-		if job.floor == floor {
+		*removed = n - run.n
+		if run.floor == floor {
 			return nil
 		}
 		// Last: every change of a record waits for this row.
-		return job.execOne(`UPDATE latchkey_epoch SET floor = ? WHERE id = 1`, job.floor)
+		return run.execOne(`UPDATE latchkey_epoch SET floor = ? WHERE id = 1`, run.floor)
 	})
 	if err != nil {
 		return 0, err // removed is not read: another goroutine may still write to it
@@ -61,10 +62,10 @@ func (s *Store) Purge(ctx context.Context, p latchkey.PurgePolicy, n int) (int, 
 // purge removes at most n more records.
 type purge struct {
 	*tx
-	policy      latchkey.PurgePolicy
-	n           int
-	idleExpired []ownedKey // tokens that may have been idle for too long
-	floor       int64      // the history of changes is complete above it
+	policy     latchkey.PurgePolicy
+	n          int
+	idleTokens []ownedBytesKey // tokens that may have been idle for too long
+	floor      int64           // the history of changes is complete above it
 }
 
 // begin keeps the purges of other processes out until the commit.
@@ -87,16 +88,16 @@ func (p *purge) cutoff(keep time.Duration) (micros int64, ok bool) {
 	return p.policy.Now.UnixMicro() - keep.Microseconds(), keep >= 0
 }
 
-type ownedKey struct {
+type ownedBytesKey struct {
 	owner string
 	id    []byte
 }
 
 // keys reads owners and ids. They are collected before anything is removed, so no statement scans what another changes.
 // Rows that another transaction has locked are left for the next Purge.
-func (p *purge) keys(text string, args ...any) (out []ownedKey, err error) {
+func (p *purge) keys(text string, args ...any) (out []ownedBytesKey, err error) {
 	err = p.each(text+p.dialect().forUpdateSkip, append(args, p.n), func(rows *sql.Rows) error {
-		var k ownedKey
+		var k ownedBytesKey
 		err := rows.Scan(&k.owner, &k.id)
 		out = append(out, k)
 		return err
@@ -108,7 +109,8 @@ func (p *purge) keys(text string, args ...any) (out []ownedKey, err error) {
 func (p *purge) remove(query, table, column string, args ...any) error {
 	keys, err := p.keys(query, args...)
 	if err == nil {
-		err = p.deleteAll(table, "owner, "+column, len(keys), true, func(i int) []any { return []any{keys[i].owner, keys[i].id} })
+		key := func(i int) []any { return []any{keys[i].owner, keys[i].id} }
+		err = p.deleteAll(table, "owner, "+column, len(keys), true, key)
 	}
 	p.n -= len(keys)
 	return err
@@ -177,11 +179,13 @@ func (p *purge) credits() error {
 	}
 	month := time.UnixMicro(before).UTC().Format("2006-01")
 	var open map[ownedAccount]bool
-	last := ownedAccount{creditAccount: creditAccount{Period: "0"}} // "0" sorts before every month, and after "", the period that never ends
+	// "0" sorts before every month, and after "", the period that never ends.
+	last := ownedAccount{creditAccount: creditAccount{Period: "0"}}
 	for p.n > 0 {
 		var page []ownedAccount
 		err := p.each(`SELECT owner, token_id, meter, period FROM latchkey_credits WHERE period >= ? AND period < ?
-			AND (period, owner, token_id, meter) > (?, ?, ?, ?) ORDER BY period, owner, token_id, meter LIMIT ?`+p.dialect().forUpdateSkip,
+			AND (period, owner, token_id, meter) > (?, ?, ?, ?) ORDER BY period, owner, token_id, meter LIMIT ?`+
+			p.dialect().forUpdateSkip,
 			[]any{last.Period, month, last.Period, last.owner, last.Token, last.Meter, p.n}, func(rows *sql.Rows) error {
 				var a ownedAccount
 				err := rows.Scan(&a.owner, &a.Token, &a.Meter, &a.Period)
@@ -240,7 +244,8 @@ const idleExpired = `idle > 0 AND COALESCE(used, created) + ` + idleMicros + ` <
 
 // findIdleExpired finds at most n tokens that have been idle for too long. It examines all tokens with Idle, so it runs
 // outside the write transaction, where it would block writers.
-func (s *Store) findIdleExpired(ctx context.Context, policy latchkey.PurgePolicy, n int) (keys []ownedKey, err error) {
+func (s *Store) findIdleExpired(ctx context.Context, policy latchkey.PurgePolicy, n int) (
+	keys []ownedBytesKey, err error) {
 	p := purge{policy: policy}
 	before, ok := p.cutoff(policy.Expired)
 	if !ok {
@@ -250,7 +255,7 @@ func (s *Store) findIdleExpired(ctx context.Context, policy latchkey.PurgePolicy
 		keys = nil
 		return s.each(ctx, `SELECT owner, id FROM latchkey_tokens WHERE `+idleExpired+` LIMIT ?`, []any{before, n},
 			func(rows *sql.Rows) error {
-				var k ownedKey
+				var k ownedBytesKey
 				err := rows.Scan(&k.owner, &k.id)
 				keys = append(keys, k)
 				return err
@@ -279,14 +284,15 @@ func (p *purge) tokens() error {
 		}
 	}
 	before, _ := p.cutoff(p.policy.Expired)
-	var dead []ownedKey
-	for _, k := range p.idleExpired { // it may have been used since
+	var dead []ownedBytesKey
+	for _, k := range p.idleTokens { // it may have been used since
 		if p.n == len(dead) {
 			break
 		}
-		err := p.each(`SELECT owner, id FROM latchkey_tokens WHERE owner = ? AND id = ? AND `+idleExpired+p.dialect().forUpdateSkip,
+		err := p.each(`SELECT owner, id FROM latchkey_tokens WHERE owner = ? AND id = ? AND `+idleExpired+
+			p.dialect().forUpdateSkip,
 			[]any{k.owner, string(k.id), before}, func(rows *sql.Rows) error {
-				var k ownedKey
+				var k ownedBytesKey
 				err := rows.Scan(&k.owner, &k.id)
 				dead = append(dead, k)
 				return err
@@ -298,7 +304,7 @@ func (p *purge) tokens() error {
 	return p.removeTokens(dead)
 }
 
-func (p *purge) removeTokens(dead []ownedKey) error {
+func (p *purge) removeTokens(dead []ownedBytesKey) error {
 	key := func(i int) []any { return []any{dead[i].owner, string(dead[i].id)} }
 	for _, table := range []string{"latchkey_secrets", "latchkey_token_roles"} {
 		if err := p.deleteAll(table, "owner, token_id", len(dead), false, key); err != nil {
@@ -310,8 +316,8 @@ func (p *purge) removeTokens(dead []ownedKey) error {
 }
 
 func (p *purge) secrets() error {
-	return p.remove(`SELECT owner, digest FROM latchkey_secrets WHERE not_after <= ? LIMIT ?`, "latchkey_secrets", "digest",
-		p.policy.Now.UnixMicro())
+	return p.remove(`SELECT owner, digest FROM latchkey_secrets WHERE not_after <= ? LIMIT ?`, "latchkey_secrets",
+		"digest", p.policy.Now.UnixMicro())
 }
 
 func (p *purge) once() error {
@@ -424,7 +430,8 @@ func (p *purge) events() error {
 		seq   int64
 	}
 	var over []key
-	err := p.each(`SELECT owner, seq FROM latchkey_events WHERE at <= ? ORDER BY at, owner, seq LIMIT ?`+p.dialect().forUpdateSkip,
+	err := p.each(`SELECT owner, seq FROM latchkey_events WHERE at <= ? ORDER BY at, owner, seq LIMIT ?`+
+		p.dialect().forUpdateSkip,
 		[]any{before, p.n}, func(rows *sql.Rows) error {
 			var k key
 			err := rows.Scan(&k.owner, &k.seq)

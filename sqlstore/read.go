@@ -37,7 +37,8 @@ func (s *Store) Tokens(ctx context.Context, owner string, q latchkey.TokenQuery)
 	from, id := `latchkey_tokens t WHERE t.owner = ?`, "t.id"
 	if q.Role != "" {
 		// In this order: only a few of many tokens may have the role.
-		from = `latchkey_token_roles x CROSS JOIN latchkey_tokens t WHERE x.owner = ? AND t.owner = x.owner AND t.id = x.token_id`
+		from = `latchkey_token_roles x CROSS JOIN latchkey_tokens t ` +
+			`WHERE x.owner = ? AND t.owner = x.owner AND t.id = x.token_id`
 		id = "x.token_id"
 		f.and("x.role_id = ?", q.Role)
 	}
@@ -46,8 +47,8 @@ func (s *Store) Tokens(ctx context.Context, owner string, q latchkey.TokenQuery)
 	}
 	if q.Search != "" {
 		prefix, n := []byte(q.Search), len(q.Search)
-		f.and("("+s.dialect.startsWith("t.name")+" OR "+s.dialect.startsWith("t.id")+" OR "+s.dialect.startsWith("t.hint")+")",
-			n, prefix, n, prefix, n, prefix)
+		f.and("("+s.dialect.startsWith("t.name")+" OR "+s.dialect.startsWith("t.id")+" OR "+
+			s.dialect.startsWith("t.hint")+")", n, prefix, n, prefix, n, prefix)
 	}
 	if len(q.States) > 0 {
 		now := q.Now.UnixMicro()

@@ -168,7 +168,7 @@ type packedTokenRow struct {
 
 func packTokenRow(t *latchkey.Token) (packedTokenRow, error) {
 	if !allUTF8(t.Roles) || !allUTF8(t.Restrictions.Domains) {
-		return packedTokenRow{}, contractError(latchkey.ErrInvalid, "token %q: a role or domain that is not UTF-8", t.ID)
+		return packedTokenRow{}, contractError(latchkey.ErrInvalid, "token %q: a role or domain is not valid UTF-8", t.ID)
 	}
 	record, err := []byte{damagedFormat}, error(nil)
 	if !t.Damaged {
@@ -178,8 +178,8 @@ func packTokenRow(t *latchkey.Token) (packedTokenRow, error) {
 		return packedTokenRow{}, contractError(latchkey.ErrInvalid, "token %q: %v", t.ID, err)
 	}
 	return packedTokenRow{[]any{int64(t.Kind), t.Parent, t.Origin, t.Name, t.Client.ID, micros(t.Created),
-		micros(t.Validity.NotBefore), micros(t.Validity.NotAfter), int64(t.Validity.Idle), boolInt(t.Disabled), micros(t.Revoked),
-		t.Hint, int64(t.OwnerVersion), record}, record}, nil
+		micros(t.Validity.NotBefore), micros(t.Validity.NotAfter), int64(t.Validity.Idle), boolInt(t.Disabled),
+		micros(t.Revoked), t.Hint, int64(t.OwnerVersion), record}, record}, nil
 }
 
 const roleColumns = `r.id, r.owner, r.version, r.origin, r.name, r.inherit_denies, r.extra, r.body`
@@ -215,7 +215,7 @@ func allUTF8(list []string) bool {
 
 func roleArgs(r *latchkey.Role) ([]any, error) {
 	if !allUTF8(r.Inherits) {
-		return nil, contractError(latchkey.ErrInvalid, "role %q: an inherited role that is not UTF-8", r.ID)
+		return nil, contractError(latchkey.ErrInvalid, "role %q: an inherited role is not valid UTF-8", r.ID)
 	}
 	body, err := json.Marshal(roleBody{r.Inherits, r.Permissions, r.Boundary})
 	if err != nil {

@@ -52,15 +52,15 @@ func lessThan(least float64) func(string) bool {
 // refuse returns an error for the first setting that is wrong.
 func (s settings) refuse(rules []rule, writes bool) error {
 	for _, r := range rules {
-		value, there := s[r.name]
-		if there && r.wrong(value) && (writes || !r.writes) {
+		value, found := s[r.name]
+		if found && r.wrong(value) && (writes || !r.writes) {
 			if switched := map[string]string{"1": "on", "0": "off"}[value]; !r.number && switched != "" {
 				value = switched
 			} else if is("on", "off")(value) {
 				value = strings.ToLower(value)
 			}
 			return fmt.Errorf("%s is %s, and %s: %s", r.name, cmp.Or(value, "empty"), r.why,
-				cmp.Or(r.fix, "take it out of the DSN, or off the user or the server"))
+				cmp.Or(r.fix, "remove it from the DSN, or from the settings of the user or the server"))
 		}
 	}
 	return nil
@@ -81,44 +81,45 @@ func readSettings(ctx context.Context, db *sql.DB, query string) (settings, erro
 const unlimited = "18446744073709551615"
 
 var mysqlRules = []rule{
-	{name: "autocommit", wrong: is("off", "0"), why: "a read would see what was long ago",
-		fix: "take autocommit=0 out of the DSN"},
-	{name: "sql_mode", wrong: sqlMode("EMPTY_STRING_IS_NULL"), why: "an empty text would be no text at all",
-		fix: "take EMPTY_STRING_IS_NULL out of it, on the server or in the DSN"},
-	{name: "sql_mode", wrong: sqlMode("ORACLE"), why: "statements would mean something else",
-		fix: "take ORACLE out of it, on the server or in the DSN"},
-	{name: "sql_mode", wrong: sqlMode("MSSQL"), why: "statements would mean something else",
-		fix: "take MSSQL out of it, on the server or in the DSN"},
+	{name: "autocommit", wrong: is("off", "0"), why: "reads would return old data",
+		fix: "remove autocommit=0 from the DSN"},
+	{name: "sql_mode", wrong: sqlMode("EMPTY_STRING_IS_NULL"), why: "an empty text would be NULL",
+		fix: "remove EMPTY_STRING_IS_NULL, on the server or in the DSN"},
+	{name: "sql_mode", wrong: sqlMode("ORACLE"), why: "statements would have another meaning",
+		fix: "remove ORACLE, on the server or in the DSN"},
+	{name: "sql_mode", wrong: sqlMode("MSSQL"), why: "statements would have another meaning",
+		fix: "remove MSSQL, on the server or in the DSN"},
 	{name: "sql_mode", wrong: func(mode string) bool {
 		return !sqlMode("STRICT_TRANS_TABLES")(mode) && !sqlMode("STRICT_ALL_TABLES")(mode)
-	}, why: "a value that is too long would be cut", fix: "add STRICT_TRANS_TABLES to it, on the server or in the DSN"},
+	}, why: "a value that is too long would be truncated",
+		fix: "add STRICT_TRANS_TABLES to it, on the server or in the DSN"},
 	{name: "sql_safe_updates", wrong: is("on", "1"),
-		why: "changes that the server finds too wide would fail", writes: true},
+		why: "changes that the server considers unsafe would fail", writes: true},
 	{name: "sql_select_limit", number: true, wrong: isNot(unlimited),
-		why: "what is read would be cut off without a word"},
-	{name: "sql_big_selects", wrong: is("off", "0"), why: "a read that the server finds too large would fail"},
+		why: "results would be truncated without an error"},
+	{name: "sql_big_selects", wrong: is("off", "0"), why: "a read that the server considers too large would fail"},
 	{name: "max_recursive_iterations", number: true, wrong: lessThan(1000),
-		why: "the roles that a role inherits would be cut off without a word",
+		why: "inherited roles would be left out without an error",
 		fix: "set it to 1000 or more"},
 	{name: "cte_max_recursion_depth", number: true, wrong: lessThan(1000),
-		why: "a role that inherits from many could not be read",
+		why: "a role that inherits many roles could not be read",
 		fix: "set it to 1000 or more"},
 	{name: "max_sort_length", number: true, wrong: lessThan(1024),
-		why: "long names would come in the wrong order, and listings miss some",
+		why: "long names would be sorted wrongly, and listings would miss some",
 		fix: "set it to 1024 or more"},
 	{name: "max_statement_time", number: true, wrong: below(1),
-		why: "statements would be cut off", fix: "set it to 0, or to a second and more"},
+		why: "statements would be interrupted", fix: "set it to 0, or to at least one second"},
 	{name: "max_execution_time", number: true, wrong: below(1000),
-		why: "reads would be cut off", fix: "set it to 0, or to 1000 and more"},
+		why: "reads would be interrupted", fix: "set it to 0, or to at least 1000"},
 	{name: "completion_type", wrong: func(v string) bool { return !is("no_chain", "0")(v) },
-		why: "each commit would begin another transaction, in which reads see what was long ago"},
+		why: "each commit would begin another transaction, in which reads return old data"},
 	{name: "unique_checks", wrong: is("off", "0"), why: "two roles could have one name", writes: true},
 	{name: "check_constraint_checks", wrong: is("off", "0"),
 		why: "the tables would not check what is written", writes: true},
 	{name: "tx_read_only", wrong: is("on", "1"), why: "the database cannot be written", writes: true},
 	{name: "transaction_read_only", wrong: is("on", "1"), why: "the database cannot be written", writes: true},
 	{name: "sql_log_bin", wrong: is("off", "0"),
-		why: "what is written, a revocation too, would reach no replica", writes: true},
+		why: "writes, revocations included, would not reach replicas", writes: true},
 }
 
 // sqlMode reports whether a mode is among those of sql_mode.
@@ -163,7 +164,7 @@ func checkClockRuns(ctx context.Context, db *sql.DB) error {
 	var stands bool
 	err := db.QueryRowContext(ctx, `SELECT ABS(TIMESTAMPDIFF(SECOND, NOW(), SYSDATE())) > 60`).Scan(&stands)
 	if err == nil && stands {
-		err = errors.New("timestamp is set in the session, and the database's clock stands still: take it out of the DSN")
+		err = errors.New("timestamp is set in the session, so the database's clock is stopped: remove it from the DSN")
 	}
 	return err
 }
@@ -175,11 +176,10 @@ func (s settings) refuseMySQL(writes bool) error {
 	client, connection := s["character_set_client"], s["character_set_connection"]
 	switch {
 	case client != connection: // the server would convert every argument, digests too
-		return fmt.Errorf("character_set_client is %s and character_set_connection is %s, and bytes would be stored as "+
-			"others: take the one that differs, or its collation, out of the DSN", client, connection)
+		return fmt.Errorf("character_set_client is %s and character_set_connection is %s, so bytes would be converted when "+
+			"stored: remove the one that differs, or its collation, from the DSN", client, connection)
 	case writes && is("on", "1")(s["log_bin"]) && is("statement")(s["binlog_format"]):
-		return errors.New("binlog_format is STATEMENT, and what is written READ COMMITTED, as all here, would be " +
-			"refused: set " +
+		return errors.New("binlog_format is STATEMENT, so the server would refuse the store's READ COMMITTED writes: set " +
 			"it to ROW or MIXED on the server")
 	}
 	return nil
@@ -187,17 +187,17 @@ func (s settings) refuseMySQL(writes bool) error {
 
 var postgresRules = []rule{
 	{name: "default_transaction_read_only", wrong: is("on"), why: "the database cannot be written", writes: true},
-	{name: "statement_timeout", number: true, wrong: below(1000), why: "statements would be cut off",
-		fix: "set it to 0, or to a second and more"},
-	{name: "transaction_timeout", number: true, wrong: below(1000), why: "transactions would be cut off",
-		fix: "set it to 0, or to a second and more"},
+	{name: "statement_timeout", number: true, wrong: below(1000), why: "statements would be interrupted",
+		fix: "set it to 0, or to at least one second"},
+	{name: "transaction_timeout", number: true, wrong: below(1000), why: "transactions would be ended",
+		fix: "set it to 0, or to at least one second"},
 	{name: "idle_in_transaction_session_timeout", number: true, wrong: below(1000),
-		why: "transactions would be cut off between statements",
-		fix: "set it to 0, or to a second and more", writes: true},
+		why: "transactions would be ended between statements",
+		fix: "set it to 0, or to at least one second", writes: true},
 	{name: "client_encoding", wrong: isNot("UTF8"),
-		why: "text would be translated", fix: "set client_encoding=UTF8 in the DSN"},
-	{name: "array_nulls", wrong: is("off"), why: "what is missing would be written as the text NULL", writes: true},
-	{name: "zero_damaged_pages", wrong: is("on"), why: "records on a damaged page would vanish without a word"},
+		why: "text would be converted", fix: "set client_encoding=UTF8 in the DSN"},
+	{name: "array_nulls", wrong: is("off"), why: "missing values would be written as the text NULL", writes: true},
+	{name: "zero_damaged_pages", wrong: is("on"), why: "records on a damaged page would disappear without an error"},
 	{name: "ignore_checksum_failure", wrong: is("on"), why: "a damaged page would be read as if it were whole"},
 }
 
@@ -212,7 +212,7 @@ func sessionPostgres(ctx context.Context, db *sql.DB, writes bool) error {
 	var schema sql.NullString
 	err = db.QueryRowContext(ctx, `SELECT CAST(current_schema() AS TEXT)`).Scan(&schema)
 	if err == nil && !schema.Valid {
-		err = fmt.Errorf("search_path is %q, and none of its schemas is there: create one, or name another in the DSN",
+		err = fmt.Errorf("search_path is %q, and none of its schemas exists: create one, or name another in the DSN",
 			set["search_path"])
 	}
 	if err != nil {

@@ -19,15 +19,16 @@ var sqlite = dialect{
 	lockMigrations: beginSQLiteMigration,
 	isRetryable:    isBusySQLite,
 	checkEngine:    checkSQLite,
-	migrate:        migrateAtOnce,
-	tables:         `SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'latchkey!_%' ESCAPE '!' ORDER BY name`,
-	tableFaults:    sqliteTableFaults,
-	columns:        sqliteColumns,
-	fieldKinds:     sqliteFits,
-	probe:          sqliteProbe,
-	timesAsText:    true,
+	migrate:        migrateInOneTransaction,
+	tables: `SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'latchkey!_%' ESCAPE '!' ` +
+		`ORDER BY name`,
+	tableFaults: sqliteTableFaults,
+	columns:     sqliteColumns,
+	fieldKinds:  sqliteFieldKinds,
+	probe:       sqliteProbe,
+	timesAsText: true,
 	timeFix: map[kind]string{
-		kindText: "take what converts texts and times out of the DSN",
+		kindText: "remove settings that convert texts and times from the DSN",
 		kindDate: "declare the column TEXT, and write 2026-11-22",
 		kindDateTime: "with modernc.org/sqlite set _time_format=sqlite, and nothing else that converts times, in the DSN; " +
 			"or declare the column TEXT, and write RFC 3339",
@@ -192,7 +193,7 @@ func checkSQLite(ctx context.Context, db *sql.DB) error {
 	var version, encoding string
 	if err := db.QueryRowContext(ctx, "SELECT sqlite_version()").Scan(&version); err != nil {
 		return fmt.Errorf("this is no SQLite database, or it cannot be opened (name the dialect of the engine that the "+
-			"driver speaks to): %w", err)
+			"driver connects to): %w", err)
 	}
 	var major, minor int
 	if _, err := fmt.Sscanf(version, "%d.%d", &major, &minor); err != nil || major < 3 || major == 3 && minor < 37 {
@@ -202,15 +203,16 @@ func checkSQLite(ctx context.Context, db *sql.DB) error {
 		return err
 	}
 	if encoding != "UTF-8" {
-		return fmt.Errorf("the database's encoding is %s: latchkey compares bytes and needs one made with UTF-8", encoding)
+		return fmt.Errorf("the database's encoding is %s: latchkey compares bytes and needs a database created with UTF-8",
+			encoding)
 	}
 	var dirty int64
 	if err := db.QueryRowContext(ctx, "PRAGMA read_uncommitted").Scan(&dirty); err != nil {
 		return err
 	}
 	if dirty != 0 {
-		return errors.New("read_uncommitted is on, and with a shared cache a read would see what is never committed: " +
-			"take it out of the DSN")
+		return errors.New("read_uncommitted is on, so with a shared cache a read could return rows that are never " +
+			"committed: remove it from the DSN")
 	}
 	return checkInMemory(ctx, db)
 }
@@ -248,8 +250,8 @@ func checkInMemory(ctx context.Context, db *sql.DB) error {
 		return err
 	}
 	if one != two {
-		return errors.New("each connection of this pool has an in-memory database of its own: " +
-			"open file:NAME?mode=memory&cache=shared, or call SetMaxOpenConns(1)")
+		return errors.New("each connection of this pool has an in-memory database of its own: open " +
+			"file:NAME?mode=memory&cache=shared, or call SetMaxOpenConns(1)")
 	}
 	return nil
 }

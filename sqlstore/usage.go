@@ -19,7 +19,8 @@ func (s *Store) AddUsage(ctx context.Context, b latchkey.UsageBatch) error {
 	rows, last := slices.Clone(b.Rows), slices.Clone(b.Last)
 	for _, r := range rows {
 		if r.Count < 0 || r.Credits < 0 {
-			return mapError(ctx, "add usage", contractError(latchkey.ErrInvalid, "usage of less than nothing"))
+			return mapError(ctx, "add usage", contractError(latchkey.ErrInvalid, "a usage row has a negative count or "+
+				"negative credits"))
 		}
 	}
 	// Sorted: two batches always take their locks in the same order.
@@ -150,8 +151,8 @@ func (t *tx) raiseLastUsedArrays(last []latchkey.LastUsed) error {
 }
 
 // usageRows are added to existing ones. A count stops at the end of its range, because overflow would make it negative.
-var usageRows = newBulkTable("latchkey_usage", `owner text, day text, token_id text, client_id text, meter text, endpoint text,
-	count bigint, credits bigint`, func(d *dialect) string {
+var usageRows = newBulkTable("latchkey_usage", `owner text, day text, token_id text, client_id text, meter text,
+	endpoint text, count bigint, credits bigint`, func(d *dialect) string {
 	return d.onConflictUpdate("owner, day, token_id, client_id, meter, endpoint",
 		`count = CASE WHEN latchkey_usage.count > 9223372036854775807 - excluded.count THEN 9223372036854775807
 			ELSE latchkey_usage.count + excluded.count END,

@@ -86,7 +86,7 @@ func newPlan(w *latchkey.Write) (*plan, error) {
 	for i := range p.w.Secrets {
 		c := &p.w.Secrets[i]
 		if c.Add == nil && c.Retire == zeroDigest || c.Replace && (c.Add == nil || c.Retire == zeroDigest) {
-			return nil, contractError(latchkey.ErrInvalid, "a secret change that changes nothing")
+			return nil, contractError(latchkey.ErrInvalid, "a secret change needs Add or Retire, and with Replace both")
 		}
 		if c.Add != nil {
 			add := *c.Add
@@ -175,7 +175,8 @@ func (p *plan) onlyMints() bool {
 
 // findToken finds a token of the Write by its id.
 func (p *plan) findToken(id string) (i int, found bool) {
-	return slices.BinarySearchFunc(p.w.Tokens, id, func(t latchkey.Token, id string) int { return strings.Compare(t.ID, id) })
+	compare := func(t latchkey.Token, id string) int { return strings.Compare(t.ID, id) }
+	return slices.BinarySearchFunc(p.w.Tokens, id, compare)
 }
 
 // tokenCopy returns what the secrets of the Write's i-th token hold of it.

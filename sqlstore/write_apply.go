@@ -224,7 +224,8 @@ func (t *tx) addEvents(p *plan, _ *changeSet) error {
 		seq := last - int64(len(p.w.Events)-1-i)
 		err := t.execOne(`INSERT INTO latchkey_events (owner, seq, at, actor, origin, action, object, reason, old, new)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-			p.w.Owner, seq, e.At.UnixMicro(), e.Actor, e.From, e.Action, e.Object, e.Reason, nullBytes(e.Before), nullBytes(e.After))
+			p.w.Owner, seq, e.At.UnixMicro(), e.Actor, e.From, e.Action, e.Object, e.Reason, nullBytes(e.Before),
+			nullBytes(e.After))
 		if err != nil {
 			return err
 		}

@@ -17,7 +17,7 @@ func (t *tx) require(p *plan, _ *changeSet) error {
 		case err != nil:
 			return err
 		case !found, ref.Version != 0 && ref.Version != version, revoked.Valid:
-			return contractError(latchkey.ErrConflict, "token %q is no longer what it was", ref.ID)
+			return contractError(latchkey.ErrConflict, "token %q changed, was revoked or is gone", ref.ID)
 		}
 	}
 	for _, ref := range w.RequireRoles {
@@ -26,7 +26,7 @@ func (t *tx) require(p *plan, _ *changeSet) error {
 		case err != nil:
 			return err
 		case !found, ref.Version != 0 && ref.Version != version:
-			return contractError(latchkey.ErrConflict, "role %q is no longer what it was", ref.ID)
+			return contractError(latchkey.ErrConflict, "role %q changed or is gone", ref.ID)
 		}
 	}
 	if w.RequireOwner != nil {
@@ -35,7 +35,7 @@ func (t *tx) require(p *plan, _ *changeSet) error {
 			return err
 		}
 		if version != *w.RequireOwner {
-			return contractError(latchkey.ErrConflict, "the owner's record is no longer what it was")
+			return contractError(latchkey.ErrConflict, "the owner's record changed since it was read")
 		}
 	}
 	for i := range w.RequireHolders {
@@ -64,7 +64,7 @@ func (t *tx) requireHolders(owner string, h *latchkey.Holders) error {
 		return err
 	}
 	if !sameRefs(roles, h.Roles) || !sameRefs(tokens, h.Tokens) {
-		return contractError(latchkey.ErrConflict, "what names role %q is no longer what it was", h.RoleID)
+		return contractError(latchkey.ErrConflict, "the holders of role %q changed since they were read", h.RoleID)
 	}
 	return nil
 }

@@ -33,7 +33,8 @@ func (t *tx) putRoles(p *plan, c *changeSet) error {
 			err = t.execOne(`INSERT INTO latchkey_roles (owner, id, version, origin, name, inherit_denies, extra, body)
 				VALUES (?, ?, 1, ?, ?, ?, ?, ?)`, append([]any{owner, role.ID}, args...)...)
 		} else {
-			err = t.execOne(`UPDATE latchkey_roles SET version = version + 1, origin = ?, name = ?, inherit_denies = ?, extra = ?,
+			err = t.execOne(`UPDATE latchkey_roles SET version = version + 1, origin = ?, name = ?, inherit_denies = ?, `+
+				`extra = ?,
 				body = ? WHERE owner = ? AND id = ?`, append(slices.Clone(args), owner, role.ID)...)
 		}
 		if err != nil {

@@ -112,12 +112,14 @@ type tokenCopy struct {
 // readTokenCopy returns what secrets hold of a token. It locks the token's row until the commit, so the copies stay
 // correct.
 func (t *tx) readTokenCopy(p *plan, c *changeSet, id string) (tokenCopy, error) {
-	if i, put := p.findToken(id); put && c.inserted[id] && (i+1 == len(p.tokens) || p.w.Tokens[i+1].ID != id) { // the Write contains it once
+	i, put := p.findToken(id)
+	if once := i+1 >= len(p.tokens) || p.w.Tokens[i+1].ID != id; put && c.inserted[id] && once {
 		return p.tokenCopy(i), nil
 	}
 	var row tokenRow
 	found, err := t.row(`SELECT t.record, t.used, t.owner_version FROM latchkey_tokens t
-		WHERE t.owner = ? AND t.id = ?`+t.dialect().forUpdate, []any{p.w.Owner, id}, &row.record, &row.used, &row.ownerVersion)
+		WHERE t.owner = ? AND t.id = ?`+t.dialect().forUpdate, []any{p.w.Owner, id},
+		&row.record, &row.used, &row.ownerVersion)
 	if err != nil || !found {
 		return tokenCopy{}, orNotFound(err, "token %q", id)
 	}
@@ -198,7 +200,7 @@ func (t *tx) deleteTokens(p *plan, c *changeSet) error {
 	}
 	for _, ref := range p.w.DeleteTokens {
 		// UNION, not UNION ALL: so a cycle of parents ends too.
-		var doomed []string
+		var ids []string
 		err := t.each(`WITH RECURSIVE doomed (id) AS (
 				SELECT id FROM latchkey_tokens WHERE owner = ? AND id = ?
 				UNION
@@ -208,13 +210,13 @@ func (t *tx) deleteTokens(p *plan, c *changeSet) error {
 			[]any{owner, ref.ID, owner}, func(rows *sql.Rows) error {
 				var id string
 				err := rows.Scan(&id)
-				doomed = append(doomed, id)
+				ids = append(ids, id)
 				return err
 			})
 		if err != nil {
 			return err
 		}
-		for _, id := range doomed {
+		for _, id := range ids {
 			if err := t.removeToken(owner, id); err != nil {
 				return err
 			}
