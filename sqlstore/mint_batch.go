@@ -58,7 +58,7 @@ func (s *Store) leaderWaits(b *mintBatch) (done func()) {
 	s.queue.mu.Lock()
 	defer s.queue.mu.Unlock()
 	s.queue.addWaitingLeader(b)
-	lend := time.AfterFunc(maxLeaderWait, func() {
+	timer := time.AfterFunc(maxLeaderWait, func() {
 		q := &s.queue
 		q.mu.Lock()
 		defer q.mu.Unlock()
@@ -70,7 +70,7 @@ func (s *Store) leaderWaits(b *mintBatch) (done func()) {
 		}
 	})
 	return func() {
-		lend.Stop()
+		timer.Stop()
 		s.queue.leaderDone(b)
 	}
 }
