@@ -127,7 +127,7 @@ func New(m *latchkey.Manager, opts *Options) *Adapter {
 // What the caller may do is not asked: see [Adapter.Require].
 func (a *Adapter) Authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		a.beforeReply(w)
+		a.setHeaders(w)
 		if isPreflight(r) {
 			a.preflight(w, r)
 			return
@@ -181,9 +181,9 @@ func (a *Adapter) require(action latchkey.Action, resource string, rows bool) fu
 	}
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			a.beforeReply(w)
+			a.setHeaders(w)
 			found := newState(r.Context())
-			if outer, _ := r.Context().Value(stateKey{}).(*state); outer == nil {
+			if outer, _ := r.Context().Value(stateKey{}).(*requestState); outer == nil {
 				if isPreflight(r) {
 					a.preflight(w, r)
 					return
@@ -192,7 +192,7 @@ func (a *Adapter) require(action latchkey.Action, resource string, rows bool) fu
 					a.WriteError(w, r.WithContext(found), err)
 					return
 				}
-			} else if err := a.takes(outer.access); err != nil {
+			} else if err := a.checkAccess(outer.access); err != nil {
 				a.WriteError(w, r, err)
 				return
 			} else {
@@ -217,7 +217,7 @@ func (a *Adapter) require(action latchkey.Action, resource string, rows bool) fu
 }
 
 // takes asks of an Access that another adapter or the host has made what this adapter asks of its own.
-func (a *Adapter) takes(access latchkey.Access) error {
+func (a *Adapter) checkAccess(access latchkey.Access) error {
 	switch {
 	case access.Manager() != a.manager: // the zero Access, too
 		return latchkey.ErrUnknownToken
@@ -229,20 +229,20 @@ func (a *Adapter) takes(access latchkey.Access) error {
 	return nil
 }
 
-func (a *Adapter) beforeReply(w http.ResponseWriter) {
+func (a *Adapter) setHeaders(w http.ResponseWriter) {
 	if a.opts.QueryToken != "" {
 		ForbidStoring(w.Header())
 	}
 }
 
 // verify finds out who calls, and tells the caller what is left of its rate. The Access is left in found.
-func (a *Adapter) verify(w http.ResponseWriter, r *http.Request, found *state) error {
+func (a *Adapter) verify(w http.ResponseWriter, r *http.Request, found *requestState) error {
 	access, err := a.identify(r, found)
 	var limited *latchkey.RateLimitError
 	if errors.As(err, &limited) {
-		tellRate(w.Header(), limited.Info)
+		setRateHeaders(w.Header(), limited.Info)
 	} else if info, ok := access.Rate(); ok {
-		tellRate(w.Header(), info)
+		setRateHeaders(w.Header(), info)
 	}
 	found.access, found.known = access, err == nil
 	return err
@@ -250,12 +250,12 @@ func (a *Adapter) verify(w http.ResponseWriter, r *http.Request, found *state) e
 
 // tellRate writes the RateLimit fields (draft-ietf-httpapi-ratelimit-headers, from version 8 on). Whole seconds are
 // rounded up: who waits that long is not too early.
-func tellRate(h http.Header, info latchkey.RateInfo) {
+func setRateHeaders(h http.Header, info latchkey.RateInfo) {
 	h.Set("RateLimit-Policy", `"token";q=`+strconv.Itoa(info.Limit)+`;w=`+wholeSeconds(info.Window))
 	h.Set("RateLimit", `"token";r=`+strconv.Itoa(info.Remaining)+`;t=`+wholeSeconds(info.Reset))
 }
 
-func (a *Adapter) identify(r *http.Request, found *state) (latchkey.Access, error) {
+func (a *Adapter) identify(r *http.Request, found *requestState) (latchkey.Access, error) {
 	secret, err := a.carriers.Find(r)
 	if err != nil {
 		return latchkey.Access{}, err
@@ -267,9 +267,9 @@ func (a *Adapter) identify(r *http.Request, found *state) (latchkey.Access, erro
 	p.Test = a.opts.Test
 	found.watch(a.gate, p.Address)
 	if a.opts.Owner != "" {
-		return a.account.Verify(&found.watched, p)
+		return a.account.Verify(&found.watchedContext, p)
 	}
-	return a.manager.Verify(&found.watched, p)
+	return a.manager.Verify(&found.watchedContext, p)
 }
 
 // WriteError answers with what err means (see [ProblemOf]). Handlers use it for their own refusals, so that one
@@ -287,7 +287,7 @@ func (a *Adapter) WriteError(w http.ResponseWriter, r *http.Request, err error) 
 	if p.Status >= 500 && a.opts.Logger != nil {
 		// The route, not the URL: a URL may hold a token.
 		args := []any{"method", r.Method, "route", r.Pattern, "err", err}
-		if do := mend(err); do != "" {
+		if do := hint(err); do != "" {
 			args = append(args, "do", do)
 		}
 		a.opts.Logger.ErrorContext(r.Context(), "request failed", args...)

@@ -23,40 +23,40 @@ import (
 
 var ctx = context.Background()
 
-type world struct {
+type fixture struct {
 	t     *testing.T
 	time  atomic.Int64 // µs; background writes read it
-	store *faulty
+	store *failingStore
 	keys  *latchkey.Manager
 	acme  latchkey.Account
 	other latchkey.Account
 }
 
-func (w *world) now() time.Time       { return time.UnixMicro(w.time.Load()).UTC() }
-func (w *world) turn(d time.Duration) { w.time.Add(d.Microseconds()) }
+func (w *fixture) now() time.Time          { return time.UnixMicro(w.time.Load()).UTC() }
+func (w *fixture) advance(d time.Duration) { w.time.Add(d.Microseconds()) }
 
-type faulty struct {
+type failingStore struct {
 	latchkey.Store
 	err error
 }
 
-func (s *faulty) ByDigest(ctx context.Context, d ...[32]byte) (latchkey.Found, error) {
+func (s *failingStore) ByDigest(ctx context.Context, d ...[32]byte) (latchkey.Found, error) {
 	if s.err != nil {
 		return latchkey.Found{}, s.err
 	}
 	return s.Store.ByDigest(ctx, d...)
 }
 
-func newWorld(t *testing.T) *world {
-	w := &world{t: t}
+func newFixture(t *testing.T) *fixture {
+	w := &fixture{t: t}
 	w.time.Store(time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC).UnixMicro())
-	w.store = &faulty{Store: memstore.New(&memstore.Options{Clock: w.now})}
+	w.store = &failingStore{Store: memstore.New(&memstore.Options{Clock: w.now})}
 	w.keys = latchkey.New(w.store, &latchkey.Options{Clock: w.now, CacheTokens: -1})
 	w.acme, w.other = w.keys.For("acme"), w.keys.For("other")
 	return w
 }
 
-func (w *world) issue(a latchkey.Account, kind latchkey.Kind, s latchkey.Settings) (id, text string) {
+func (w *fixture) issue(a latchkey.Account, kind latchkey.Kind, s latchkey.Settings) (id, text string) {
 	if kind == latchkey.KindSession && s.Validity.NotAfter.IsZero() {
 		s.Validity.NotAfter = w.now().Add(time.Hour)
 	}
@@ -66,7 +66,7 @@ func (w *world) issue(a latchkey.Account, kind latchkey.Kind, s latchkey.Setting
 }
 
 // key is a key of acme that may read all of dataset/orders, and EU rows of dataset/clients.
-func (w *world) key() string {
+func (w *fixture) key() string {
 	_, text := w.issue(w.acme, latchkey.KindAPIKey, latchkey.Settings{Permissions: latchkey.Permissions{
 		latchkey.Allow(latchkey.Read).On("dataset/orders"),
 		latchkey.Allow(latchkey.Read).On("dataset/clients").Where(latchkey.Where("region", latchkey.Eq, "EU")),
@@ -75,7 +75,7 @@ func (w *world) key() string {
 }
 
 // ask sends a GET with a Bearer token ("" for none).
-func ask(h http.Handler, target, token string, headers ...string) *httptest.ResponseRecorder {
+func get(h http.Handler, target, token string, headers ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest("GET", target, nil)
 	if token != "" {
 		r.Header.Set("Authorization", "Bearer "+token)
@@ -106,15 +106,15 @@ var whoami = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 })
 
 func TestAuthenticate(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	h := httpadapter.New(w.keys, nil).Authenticate(whoami)
 
-	out := ask(h, "/", w.key())
+	out := get(h, "/", w.key())
 	require.Equal(t, 200, out.Code)
 	require.Equal(t, "acme", out.Body.String())
 	require.Empty(t, out.Header().Get("Cache-Control"), "the host's own reply is the host's own")
 
-	out = ask(h, "/", "")
+	out = get(h, "/", "")
 	require.Equal(t, 401, out.Code)
 	require.Equal(t, `Bearer realm="latchkey"`, out.Header().Get("WWW-Authenticate"))
 	require.Equal(t, "application/problem+json", out.Header().Get("Content-Type"))
@@ -122,22 +122,22 @@ func TestAuthenticate(t *testing.T) {
 	require.JSONEq(t, `{"type":"tag:latchkey-go.github.io,2026:problem/no-credential","title":"Credential required","status":401}`,
 		out.Body.String())
 
-	out = ask(h, "/", "rubbish")
+	out = get(h, "/", "rubbish")
 	require.Equal(t, `Bearer realm="latchkey", error="invalid_token"`, out.Header().Get("WWW-Authenticate"))
 	require.JSONEq(t, `{"type":"tag:latchkey-go.github.io,2026:problem/invalid-token","title":"Invalid token","status":401}`, out.Body.String())
 
-	out = ask(h, "/", w.key(), "Authorization", "Bearer x")
+	out = get(h, "/", w.key(), "Authorization", "Bearer x")
 	require.Equal(t, 400, out.Code)
 	require.Equal(t, `Bearer realm="latchkey", error="invalid_request"`, out.Header().Get("WWW-Authenticate"))
 
-	out = ask(h, "/?token="+w.key(), "")
+	out = get(h, "/?token="+w.key(), "")
 	require.Equal(t, 401, out.Code, "no query parameter is read by default")
 }
 
 // TestWrongTokens walks every route with every kind of token that is not good. All but two look alike: nobody can tell
 // an unknown token from another owner's.
 func TestWrongTokens(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	auth := httpadapter.New(w.keys, &httpadapter.Options{Owner: "acme"})
 	mux := http.NewServeMux()
 	mux.Handle("GET /me", auth.Authenticate(whoami))
@@ -158,31 +158,31 @@ func TestWrongTokens(t *testing.T) {
 	_, paged := w.issue(w.acme, latchkey.KindAPIKey, latchkey.Settings{Permissions: may, Restrictions: latchkey.Restrictions{Domains: []string{"a.example"}}})
 	test, err := testKey(w)
 	require.NoError(t, err)
-	w.turn(time.Second)
+	w.advance(time.Second)
 
 	for _, path := range []string{"/me", "/orders", "/clients", "/data/orders"} {
-		require.Equal(t, 200, ask(mux, path, good).Code, path)
-		unknown := ask(mux, path, good[:len(good)-1]+"_")
+		require.Equal(t, 200, get(mux, path, good).Code, path)
+		unknown := get(mux, path, good[:len(good)-1]+"_")
 		require.Equal(t, 401, unknown.Code)
 		for name, token := range map[string]string{"truncated": good[:len(good)-1], "longer": good + "0", "rubbish": "x", "revoked": revoked,
 			"expired": expired, "early": early, "disabled": disabled, "foreign": foreign, "elsewhere": elsewhere, "paged": paged, "test": test} {
-			out := ask(mux, path, token)
+			out := get(mux, path, token)
 			require.Equal(t, 401, out.Code, "%s %s", path, name)
 			require.Equal(t, unknown.Body.String(), out.Body.String(), "%s %s", path, name)
 			require.Equal(t, unknown.Header(), out.Header(), "%s %s", path, name)
 		}
-		require.Equal(t, 401, ask(mux, path, "").Code)
-		require.Equal(t, 400, ask(mux, path, good, "Authorization", "Bearer "+good).Code)
+		require.Equal(t, 401, get(mux, path, "").Code)
+		require.Equal(t, 400, get(mux, path, good, "Authorization", "Bearer "+good).Code)
 	}
 }
 
-func testKey(w *world) (string, error) {
+func testKey(w *fixture) (string, error) {
 	_, secret, err := w.acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindSecret, Test: true})
 	return secret.Reveal(), err
 }
 
 func TestRequire(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	auth := httpadapter.New(w.keys, nil)
 	mux := http.NewServeMux()
 	mux.Handle("/all/{id}", auth.Require(latchkey.Read, "dataset/{id}")(whoami))
@@ -221,7 +221,7 @@ func TestRequire(t *testing.T) {
 		{"/all/%00", key, 403, ""},
 		{"/all/" + strings.Repeat("x", 600), star, 403, ""},
 	} {
-		out := ask(mux, tt.target, tt.token)
+		out := get(mux, tt.target, tt.token)
 		require.Equal(t, tt.status, out.Code, tt.target)
 		switch tt.status {
 		case 200:
@@ -257,7 +257,7 @@ func detailOf(t *testing.T, out *httptest.ResponseRecorder) string {
 }
 
 func TestWithAccess(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	host := func(a latchkey.Access, h http.Handler) http.Handler {
 		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			h.ServeHTTP(rw, r.WithContext(httpadapter.WithAccess(r.Context(), a)))
@@ -265,10 +265,10 @@ func TestWithAccess(t *testing.T) {
 	}
 	may := latchkey.Permissions{latchkey.Allow(latchkey.Read).On("dataset/orders")}
 	h := httpadapter.New(w.keys, &httpadapter.Options{Owner: "acme"}).Require(latchkey.Read, "dataset/orders")(whoami)
-	require.Equal(t, 200, ask(host(w.acme.Assume(latchkey.Client{ID: "7"}, may), h), "/", "").Code)
-	require.Equal(t, 403, ask(host(w.acme.Assume(latchkey.Client{ID: "7"}, nil), h), "/", "").Code)
-	require.Equal(t, 401, ask(host(w.other.Assume(latchkey.Client{ID: "7"}, may), h), "/", "").Code)
-	require.Equal(t, 401, ask(host(latchkey.Access{}, h), "/", "").Code)
+	require.Equal(t, 200, get(host(w.acme.Assume(latchkey.Client{ID: "7"}, may), h), "/", "").Code)
+	require.Equal(t, 403, get(host(w.acme.Assume(latchkey.Client{ID: "7"}, nil), h), "/", "").Code)
+	require.Equal(t, 401, get(host(w.other.Assume(latchkey.Client{ID: "7"}, may), h), "/", "").Code)
+	require.Equal(t, 401, get(host(latchkey.Access{}, h), "/", "").Code)
 	_, ok := httpadapter.AccessFrom(ctx)
 	require.False(t, ok)
 	rows, ok := httpadapter.RowsFrom(httpadapter.WithAccess(ctx, w.acme.Assume(latchkey.Client{}, may)))
@@ -277,37 +277,37 @@ func TestWithAccess(t *testing.T) {
 }
 
 func TestOwner(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	_, foreign := w.issue(w.other, latchkey.KindSecret, latchkey.Settings{})
-	require.Equal(t, "other", ask(httpadapter.New(w.keys, nil).Authenticate(whoami), "/", foreign).Body.String())
-	require.Equal(t, 401, ask(httpadapter.New(w.keys, &httpadapter.Options{Owner: "acme"}).Authenticate(whoami), "/", foreign).Code)
+	require.Equal(t, "other", get(httpadapter.New(w.keys, nil).Authenticate(whoami), "/", foreign).Body.String())
+	require.Equal(t, 401, get(httpadapter.New(w.keys, &httpadapter.Options{Owner: "acme"}).Authenticate(whoami), "/", foreign).Code)
 }
 
 func TestSandbox(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	h := httpadapter.New(w.keys, &httpadapter.Options{Test: true}).Authenticate(whoami)
 	test, err := testKey(w)
 	require.NoError(t, err)
-	require.Equal(t, 200, ask(h, "/", test).Code)
-	require.Equal(t, 401, ask(h, "/", w.key()).Code)
+	require.Equal(t, 200, get(h, "/", test).Code)
+	require.Equal(t, 401, get(h, "/", w.key()).Code)
 }
 
 func TestQueryToken(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	h := httpadapter.New(w.keys, &httpadapter.Options{QueryToken: "token"}).Authenticate(whoami)
 	key := w.key()
-	for _, out := range []*httptest.ResponseRecorder{ask(h, "/?token="+key, ""), ask(h, "/", key)} {
+	for _, out := range []*httptest.ResponseRecorder{get(h, "/?token="+key, ""), get(h, "/", key)} {
 		require.Equal(t, 200, out.Code)
 		require.Equal(t, "no-store", out.Header().Get("Cache-Control"))
 		require.Equal(t, "no-referrer", out.Header().Get("Referrer-Policy"))
 	}
-	require.Equal(t, 400, ask(h, "/?token="+key, key).Code)
-	require.Equal(t, 400, ask(h, "/?token="+key+"&token="+key, "").Code)
-	require.Equal(t, 400, ask(h, "/?token="+key+";x=1", "").Code)
+	require.Equal(t, 400, get(h, "/?token="+key, key).Code)
+	require.Equal(t, 400, get(h, "/?token="+key+"&token="+key, "").Code)
+	require.Equal(t, 400, get(h, "/?token="+key+";x=1", "").Code)
 }
 
 func TestAddressAndReferer(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	may := latchkey.Permissions{latchkey.Allow(latchkey.Read).On("*")}
 	_, near := w.issue(w.acme, latchkey.KindAPIKey, latchkey.Settings{Permissions: may, Restrictions: latchkey.Restrictions{
 		Addresses: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}}})
@@ -315,18 +315,18 @@ func TestAddressAndReferer(t *testing.T) {
 	h := httpadapter.New(w.keys, &httpadapter.Options{Proxies: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}}).Authenticate(whoami)
 	naive := httpadapter.New(w.keys, nil).Authenticate(whoami)
 
-	require.Equal(t, 200, ask(h, "/", near, "X-Forwarded-For", "203.0.113.9").Code)
-	require.Equal(t, 401, ask(naive, "/", near, "X-Forwarded-For", "203.0.113.9").Code)
-	require.Equal(t, 401, ask(h, "/", near).Code)
-	require.Equal(t, 400, ask(h, "/", near, "X-Forwarded-For", "203.0.113.9", "X_forwarded_for", "203.0.113.9").Code)
-	require.Equal(t, 200, ask(naive, "/", paged, "Referer", "https://a.example/x").Code)
-	require.Equal(t, 401, ask(naive, "/", paged, "Referer", "https://a.example.evil/x").Code)
-	require.Equal(t, 401, ask(naive, "/", paged).Code)
-	require.Equal(t, 400, ask(naive, "/", paged, "Referer", "https://a.example/", "Referer", "https://b.example/").Code)
+	require.Equal(t, 200, get(h, "/", near, "X-Forwarded-For", "203.0.113.9").Code)
+	require.Equal(t, 401, get(naive, "/", near, "X-Forwarded-For", "203.0.113.9").Code)
+	require.Equal(t, 401, get(h, "/", near).Code)
+	require.Equal(t, 400, get(h, "/", near, "X-Forwarded-For", "203.0.113.9", "X_forwarded_for", "203.0.113.9").Code)
+	require.Equal(t, 200, get(naive, "/", paged, "Referer", "https://a.example/x").Code)
+	require.Equal(t, 401, get(naive, "/", paged, "Referer", "https://a.example.evil/x").Code)
+	require.Equal(t, 401, get(naive, "/", paged).Code)
+	require.Equal(t, 400, get(naive, "/", paged, "Referer", "https://a.example/", "Referer", "https://b.example/").Code)
 }
 
 func TestTroubleIsNeverARefusal(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	key := w.key()
 	var log bytes.Buffer
 	var heard error
@@ -340,7 +340,7 @@ func TestTroubleIsNeverARefusal(t *testing.T) {
 		},
 	})
 	w.store.err = errors.Join(latchkey.ErrUnavailable, errors.New("dial tcp\nSECRET"))
-	out := ask(auth.Require(latchkey.Read, "dataset/orders")(whoami), "/?x=SECRET", key)
+	out := get(auth.Require(latchkey.Read, "dataset/orders")(whoami), "/?x=SECRET", key)
 	require.Equal(t, 503, out.Code)
 	require.Equal(t, "Temporarily unavailable", out.Body.String())
 	require.Equal(t, "1", out.Header().Get("Retry-After"))
@@ -356,7 +356,7 @@ func TestTroubleIsNeverARefusal(t *testing.T) {
 }
 
 func TestProblemsAreJSON(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	auth := httpadapter.New(w.keys, nil)
 	for _, err := range []error{latchkey.ErrNotFound, latchkey.ErrConflict, &latchkey.ConditionError{Field: `<"\n`}, errors.New("x")} {
 		out := httptest.NewRecorder()
@@ -369,7 +369,7 @@ func TestProblemsAreJSON(t *testing.T) {
 }
 
 func TestNewPanics(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	require.Panics(t, func() { httpadapter.New(nil, nil) })
 	require.Panics(t, func() { httpadapter.New(w.keys, &httpadapter.Options{Realm: `a"b`}) })
 	require.Panics(t, func() { httpadapter.New(w.keys, &httpadapter.Options{Realm: "a\r\nb"}) })
@@ -406,7 +406,7 @@ func TestAllocations(t *testing.T) {
 // A resource that names a wildcard the route does not have is a mistake of the program, and never a refusal: also to a
 // caller who may do everything or nothing. The log says what to do.
 func TestMisnamedWildcardSaysSo(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	_, root := w.issue(w.acme, latchkey.KindSecret, latchkey.Settings{})
 	_, nothing := w.issue(w.acme, latchkey.KindAPIKey, latchkey.Settings{})
 	var heard error
@@ -438,7 +438,7 @@ func TestMisnamedWildcardSaysSo(t *testing.T) {
 		}
 		for _, token := range []string{root, nothing} {
 			log.Reset()
-			require.Equal(t, 500, ask(h, "/data/orders", token).Code)
+			require.Equal(t, 500, get(h, "/data/orders", token).Code)
 			require.ErrorContains(t, heard, tt.said)
 			require.NotErrorIs(t, heard, latchkey.ErrDenied)
 			require.Contains(t, log.String(), strings.ReplaceAll(tt.said, `"`, `\"`))
@@ -450,7 +450,7 @@ func TestMisnamedWildcardSaysSo(t *testing.T) {
 
 // PathValue takes the place of Request.PathValue, and its values are judged alike.
 func TestPathValueHook(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	key := w.key()
 	auth := httpadapter.New(w.keys, &httpadapter.Options{PathValue: func(r *http.Request, name string) (string, bool) {
 		return r.Header.Get("X-Value"), name == "id"
@@ -458,13 +458,13 @@ func TestPathValueHook(t *testing.T) {
 	h := auth.Require(latchkey.Read, "dataset/{id}")(whoami)
 	for value, status := range map[string]int{"orders": 200, "payroll": 403, "": 400, "order%73": 400,
 		"x/../orders": 400} {
-		require.Equal(t, status, ask(h, "/", key, "X-Value", value).Code, value)
+		require.Equal(t, status, get(h, "/", key, "X-Value", value).Code, value)
 	}
 }
 
 // What an adapter promises of its callers it asks of those that another one, or the host, let in.
 func TestAccessFromElsewhere(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	second := latchkey.New(w.store, &latchkey.Options{Clock: w.now, CacheTokens: -1})
 	_, root := w.issue(w.acme, latchkey.KindSecret, latchkey.Settings{})
 	sandbox, err := testKey(w)
@@ -497,7 +497,7 @@ func TestAccessFromElsewhere(t *testing.T) {
 			},
 		} {
 			h := httpadapter.New(tt.keys, tt.outer).Authenticate(guard(httpadapter.New(w.keys, tt.inner)))
-			out := ask(h, "/", tt.token)
+			out := get(h, "/", tt.token)
 			require.Equal(t, tt.status, out.Code, "%s, %s", tt.name, name)
 			if tt.status == 401 {
 				require.Equal(t, `Bearer realm="latchkey", error="invalid_token"`, out.Header().Get("WWW-Authenticate"))
@@ -514,7 +514,7 @@ func TestAccessFromElsewhere(t *testing.T) {
 
 // A preflight never reaches the guarded handler, and never asks for a token. Everything else does.
 func TestPreflight(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	key := w.key()
 	preflight := []string{"Origin", "https://app.example.com", "Access-Control-Request-Method", "GET",
 		"Access-Control-Request-Headers", "authorization"}
@@ -576,7 +576,7 @@ func TestPreflight(t *testing.T) {
 
 // A fault in the program's own rules is told to its log, with the field and what to do, and not to the caller.
 func TestRuleThatDoesNotFitTheSchema(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	var log bytes.Buffer
 	auth := httpadapter.New(w.keys, &httpadapter.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	rule := &latchkey.ConditionError{Field: "regoin", Unknown: true, OfRule: true, Reason: "the schema has no such field"}
@@ -598,7 +598,7 @@ func TestRuleThatDoesNotFitTheSchema(t *testing.T) {
 }
 
 func TestRateLimitFields(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	id, key := w.issue(w.acme, latchkey.KindAPIKey, latchkey.Settings{
 		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("*")},
 		Limits:      latchkey.Limits{Rate: latchkey.Rate{Count: 2, Per: 3 * time.Second, Burst: 1}}})
@@ -612,19 +612,19 @@ func TestRateLimitFields(t *testing.T) {
 		{200, `"token";r=0;t=3`, `"token";q=2;w=3`, ""}, // counted once, though two middlewares asked
 		{429, `"token";r=0;t=3`, `"token";q=2;w=3`, "2"},
 	} {
-		out := ask(h, "/", key)
+		out := get(h, "/", key)
 		require.Equal(t, want.status, out.Code, i)
 		require.Equal(t, want.limit, out.Header().Get("RateLimit"), i)
 		require.Equal(t, want.policy, out.Header().Get("RateLimit-Policy"), i)
 		require.Equal(t, want.try, out.Header().Get("Retry-After"), i)
 	}
-	w.turn(1500 * time.Millisecond)
-	require.Equal(t, 403, ask(auth.Require(latchkey.Delete, "a")(whoami), "/", key).Code)
-	require.Equal(t, 429, ask(h, "/", key).Code, "a denial counts, too")
+	w.advance(1500 * time.Millisecond)
+	require.Equal(t, 403, get(auth.Require(latchkey.Delete, "a")(whoami), "/", key).Code)
+	require.Equal(t, 429, get(h, "/", key).Code, "a denial counts, too")
 
 	require.NoError(t, w.acme.Revoke(ctx, id, ""))
 	for _, token := range []string{key, "", w.key()} {
-		out := ask(h, "/", token)
+		out := get(h, "/", token)
 		require.Empty(t, out.Header().Get("RateLimit"), "who is nobody, or has no rate, is told of none")
 		require.Empty(t, out.Header().Get("RateLimit-Policy"))
 	}
@@ -632,7 +632,7 @@ func TestRateLimitFields(t *testing.T) {
 
 // A caller who was assumed with rules that are none is refused, and whoever operates the program is told which rule.
 func TestRulesThatAreNone(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	var log bytes.Buffer
 	auth := httpadapter.New(w.keys, &httpadapter.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	a := w.acme.Assume(latchkey.Client{ID: "7"}, latchkey.Permissions{

@@ -48,7 +48,7 @@ func oneHeader(values []string) (string, error) {
 // X-Forwarded-For (X_Forwarded_For), or one that the Connection header tells the next proxy to remove.
 func ClientAddr(r *http.Request, proxies []netip.Prefix) (netip.Addr, error) {
 	peer := parseAddr(r.RemoteAddr)
-	if !peer.IsValid() || !within(peer, proxies) {
+	if !peer.IsValid() || !anyContains(peer, proxies) {
 		return peer, nil
 	}
 	for name := range r.Header {
@@ -83,7 +83,7 @@ func ClientAddr(r *http.Request, proxies []netip.Prefix) (netip.Addr, error) {
 			if client, ok = parseHop(hop); !ok {
 				return netip.Addr{}, badRequest("malformed X-Forwarded-For") // fail closed
 			}
-			if !within(client, proxies) {
+			if !anyContains(client, proxies) {
 				return client, nil // what lies further left is the client's own claim
 			}
 		}
@@ -176,7 +176,7 @@ func parseAddr(s string) netip.Addr {
 	return a.Unmap().WithZone("")
 }
 
-func within(a netip.Addr, prefixes []netip.Prefix) bool {
+func anyContains(a netip.Addr, prefixes []netip.Prefix) bool {
 	for _, p := range prefixes {
 		if p.Contains(a) {
 			return true

@@ -8,8 +8,8 @@ import (
 )
 
 // state is what a request's context carries: one allocation for all of it.
-type state struct {
-	watched
+type requestState struct {
+	watchedContext
 	access  latchkey.Access
 	known   bool // there is an access
 	rows    latchkey.Condition
@@ -18,13 +18,15 @@ type state struct {
 
 type stateKey struct{}
 
-func newState(ctx context.Context) *state { return &state{watched: watched{Context: ctx}} }
+func newState(ctx context.Context) *requestState {
+	return &requestState{watchedContext: watchedContext{Context: ctx}}
+}
 
-func (s *state) Value(key any) any {
+func (s *requestState) Value(key any) any {
 	if key == (stateKey{}) && s.known {
 		return s
 	}
-	return s.watched.Value(key)
+	return s.watchedContext.Value(key)
 }
 
 // WithAccess is for hosts that authenticate callers themselves (see [latchkey.Account.Assume]): [Adapter.Require] and
@@ -41,7 +43,7 @@ func WithAccess(ctx context.Context, access latchkey.Access) context.Context {
 // AccessFrom returns the Access of the request, and whether there is one. In OnError it tells who was denied, and
 // [RefusalFrom] who was refused.
 func AccessFrom(ctx context.Context) (latchkey.Access, bool) {
-	s, _ := ctx.Value(stateKey{}).(*state)
+	s, _ := ctx.Value(stateKey{}).(*requestState)
 	if s == nil {
 		return latchkey.Access{}, false
 	}
@@ -51,7 +53,7 @@ func AccessFrom(ctx context.Context) (latchkey.Access, bool) {
 // RowsFrom returns the row condition that [Adapter.RequireRows] left for the handler to bind, and whether there is one.
 // The zero Condition that comes with false admits no row.
 func RowsFrom(ctx context.Context) (latchkey.Condition, bool) {
-	s, _ := ctx.Value(stateKey{}).(*state)
+	s, _ := ctx.Value(stateKey{}).(*requestState)
 	if s == nil || !s.hasRows {
 		return latchkey.Condition{}, false
 	}

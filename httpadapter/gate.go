@@ -45,20 +45,20 @@ type Gate struct {
 	clock       func() time.Time
 	seed        maphash.Seed
 
-	mu     sync.Mutex
-	last   time.Time
-	passed int64   // ns: what the clock has gone forward
-	due    []int64 // by place: when its next refusal is due, in ns like passed
-	lines  map[int]*line
+	mu      sync.Mutex
+	last    time.Time
+	elapsed int64   // ns: what the clock has gone forward
+	due     []int64 // by place: when its next refusal is due, in ns like passed
+	pending map[int]*pending
 }
 
 // line is the look-ups of one place that are under way, and those that wait for their outcome.
-type line struct {
-	under   int
+type pending struct {
+	running int
 	waiting []chan struct{}
 }
 
-const gatePlaces = 1 << 16
+const gateSlots = 1 << 16
 
 // NewGate returns a Gate. The zero Rate is [DefaultAddressRate]; one with a negative Count bounds nothing, and the
 // result is nil. A malformed rate panics. A nil clock is time.Now.
@@ -75,13 +75,13 @@ func NewGate(rate latchkey.Rate, clock func() time.Time) *Gate {
 	}
 	step := (int64(rate.Per) + int64(rate.Count) - 1) / int64(rate.Count)
 	return &Gate{step: step, slack: int64(rate.Burst) * step, clock: clock, seed: maphash.MakeSeed(), last: clock(),
-		lines: map[int]*line{}}
+		pending: map[int]*pending{}}
 }
 
 // Watch returns a context to verify a request with that comes from address. What is refused counts against the address,
 // and [RefusalFrom] finds it.
 func (g *Gate) Watch(ctx context.Context, address netip.Addr) context.Context {
-	w := &watched{Context: ctx}
+	w := &watchedContext{Context: ctx}
 	w.watch(g, address)
 	return w
 }
@@ -92,10 +92,10 @@ func (g *Gate) Exhausted(address netip.Addr) error {
 	if g == nil {
 		return nil
 	}
-	place := g.place(address)
+	place := g.slot(address)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.due == nil || g.lines[place] != nil { // what is under way may turn out to be good
+	if g.due == nil || g.pending[place] != nil { // what is under way may turn out to be good
 		return nil
 	}
 	if wait := g.due[place] - g.now() - g.slack; wait > 0 {
@@ -109,22 +109,22 @@ func (g *Gate) Miss(address netip.Addr) {
 	if g == nil {
 		return
 	}
-	place := g.place(address)
+	place := g.slot(address)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.begin()
+	g.allocate()
 	now := g.now()
 	g.due[place] = min(max(g.due[place], now), now+g.slack) + g.step
 }
 
-func (g *Gate) place(address netip.Addr) int {
+func (g *Gate) slot(address netip.Addr) int {
 	var key [17]byte // the zero Addr and "::" are two
 	if address.IsValid() {
 		key[0] = 1
 		whole := network(address).As16()
 		copy(key[1:], whole[:])
 	}
-	return int(maphash.Bytes(g.seed, key[:]) % gatePlaces)
+	return int(maphash.Bytes(g.seed, key[:]) % gateSlots)
 }
 
 // network is what an address counts as: whoever has one address of a /64 of IPv6 has them all.
@@ -148,9 +148,9 @@ func AddressKey(address netip.Addr) string {
 }
 
 // begin makes the places when the first is needed. Locked.
-func (g *Gate) begin() {
+func (g *Gate) allocate() {
 	if g.due == nil {
-		g.due = make([]int64, gatePlaces)
+		g.due = make([]int64, gateSlots)
 	}
 }
 
@@ -158,10 +158,10 @@ func (g *Gate) begin() {
 func (g *Gate) now() int64 {
 	t := g.clock()
 	if step := t.Sub(g.last); step > 0 {
-		g.passed += int64(step)
+		g.elapsed += int64(step)
 	}
 	g.last = t
-	return g.passed
+	return g.elapsed
 }
 
 // enter takes one refusal of a place in advance, and leave gives it back unless it was needed. So no more look-ups are
@@ -169,16 +169,16 @@ func (g *Gate) now() int64 {
 func (g *Gate) enter(ctx context.Context, place int) error {
 	for {
 		g.mu.Lock()
-		g.begin()
+		g.allocate()
 		now := g.now()
-		l := g.lines[place]
+		l := g.pending[place]
 		if due := max(g.due[place], now); due-now <= g.slack {
 			g.due[place] = due + g.step
 			if l == nil {
-				l = &line{}
-				g.lines[place] = l
+				l = &pending{}
+				g.pending[place] = l
 			}
-			l.under++
+			l.running++
 			g.mu.Unlock()
 			return nil
 		}
@@ -204,10 +204,10 @@ func (g *Gate) leave(place int, missed bool) {
 	if !missed {
 		g.due[place] -= g.step
 	}
-	l := g.lines[place]
-	l.under--
-	if l.under == 0 {
-		delete(g.lines, place)
+	l := g.pending[place]
+	l.running--
+	if l.running == 0 {
+		delete(g.pending, place)
 		for _, turn := range l.waiting {
 			close(turn)
 		}
@@ -219,41 +219,43 @@ func (g *Gate) leave(place int, missed bool) {
 
 // watched is the context of a request that a Gate watches: see package visit. A state has one within, and verifies with
 // that, so that what is written to the state afterwards is read by nobody who still has the context.
-type watched struct {
+type watchedContext struct {
 	context.Context
 	gate    *Gate
 	address netip.Addr
-	on      bool
+	active  bool
 	refusal atomic.Pointer[latchkey.Refusal]
 }
 
-func (w *watched) watch(g *Gate, address netip.Addr) { w.gate, w.address, w.on = g, address, true }
+func (w *watchedContext) watch(g *Gate, address netip.Addr) {
+	w.gate, w.address, w.active = g, address, true
+}
 
 // Value implements [context.Context].
-func (w *watched) Value(key any) any {
-	if key == (visit.Key{}) && w.on {
+func (w *watchedContext) Value(key any) any {
+	if key == (visit.Key{}) && w.active {
 		return w
 	}
 	return w.Context.Value(key)
 }
 
 // Enter implements [visit.Visit].
-func (w *watched) Enter(ctx context.Context) error {
+func (w *watchedContext) Enter(ctx context.Context) error {
 	if w.gate == nil {
 		return nil
 	}
-	return w.gate.enter(ctx, w.gate.place(w.address))
+	return w.gate.enter(ctx, w.gate.slot(w.address))
 }
 
 // Leave implements [visit.Visit].
-func (w *watched) Leave(missed bool) {
+func (w *watchedContext) Leave(missed bool) {
 	if w.gate != nil {
-		w.gate.leave(w.gate.place(w.address), missed)
+		w.gate.leave(w.gate.slot(w.address), missed)
 	}
 }
 
 // Refused implements [visit.Visit]: it keeps the refusal for OnError, and counts bad credentials.
-func (w *watched) Refused(refusal any) {
+func (w *watchedContext) Refused(refusal any) {
 	r, ok := refusal.(latchkey.Refusal)
 	if !ok {
 		return
@@ -267,7 +269,7 @@ func (w *watched) Refused(refusal any) {
 // RefusalFrom returns what was refused last in a request, and whether anything was whose owner is known: in OnError it
 // tells which token, whose, and why. See [latchkey.Observer].
 func RefusalFrom(ctx context.Context) (latchkey.Refusal, bool) {
-	if w, ok := visit.From(ctx).(*watched); ok {
+	if w, ok := visit.From(ctx).(*watchedContext); ok {
 		if r := w.refusal.Load(); r != nil {
 			return *r, true
 		}

@@ -140,7 +140,7 @@ func sentence(s string) string {
 }
 
 // mend is what whoever runs the program can do about an error; "" where the error says it all.
-func mend(err error) string {
+func hint(err error) string {
 	var (
 		cond  *latchkey.ConditionError
 		fault *latchkey.FaultError
@@ -148,7 +148,7 @@ func mend(err error) string {
 	)
 	switch {
 	case errors.As(err, &route):
-		return route.do()
+		return route.hint()
 	case errors.As(err, &cond) && cond.OfRule && cond.Unknown:
 		return "correct the name in the rule or condition, or add the field to the schema"
 	case errors.As(err, &cond) && cond.OfRule:

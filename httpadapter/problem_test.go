@@ -95,10 +95,10 @@ func TestProblemsNameFieldAndReason(t *testing.T) {
 	require.Equal(t, internal, ProblemOf(fmt.Errorf("%w: %w", latchkey.ErrDenied, rule)))
 	require.Equal(t, internal, ProblemOf(fmt.Errorf("%w: %w", ErrBadRequest, rule)))
 	require.Equal(t, 503, ProblemOf(errors.Join(rule, latchkey.ErrUnavailable)).Status)
-	require.Contains(t, mend(rule), "add the field to the schema")
+	require.Contains(t, hint(rule), "add the field to the schema")
 	rule.Unknown = false
-	require.Contains(t, mend(rule), "fits the type of the field")
-	require.Empty(t, mend(sent))
+	require.Contains(t, hint(rule), "fits the type of the field")
+	require.Empty(t, hint(sent))
 
 	for _, err := range []error{latchkey.ErrForced, latchkey.ErrInvalid, &latchkey.DeniedError{Rows: true},
 		badRequest("malformed query")} {

@@ -12,7 +12,7 @@ import (
 // template is a resource with places for values of the route's wildcards: "dataset/{id}".
 type template struct {
 	text     string
-	fixed    latchkey.Resource // the whole, when there are no wildcards
+	constant latchkey.Resource // the whole, when there are no wildcards
 	segments []segment
 }
 
@@ -55,15 +55,15 @@ func parseTemplate(text string) template {
 		t.segments = append(t.segments, s)
 	}
 	if !wildcards {
-		t.fixed = latchkey.Resource(text)
+		t.constant = latchkey.Resource(text)
 	}
 	return t
 }
 
 // resource fills in the wildcards of the request's route. Each value becomes one literal segment.
 func (t template) resource(r *http.Request, opts *Options) (latchkey.Resource, error) {
-	if t.fixed != "" {
-		return t.fixed, nil
+	if t.constant != "" {
+		return t.constant, nil
 	}
 	var b strings.Builder
 	for i, s := range t.segments {
@@ -78,7 +78,7 @@ func (t template) resource(r *http.Request, opts *Options) (latchkey.Resource, e
 		if !ok {
 			return "", &routeError{resource: t.text, route: r.Pattern, name: s.text, hook: opts.PathValue != nil}
 		}
-		if reason := ambiguous(value, r, opts); reason != "" {
+		if reason := ambiguity(value, r, opts); reason != "" {
 			return "", &requestError{field: s.text, reason: reason}
 		}
 		b.WriteString(string(latchkey.Path(value)))
@@ -115,7 +115,7 @@ func hasWildcard(route, name string) bool {
 }
 
 // ambiguous says why a value could mean different things to different readers of the request; "" if it cannot.
-func ambiguous(value string, r *http.Request, opts *Options) string {
+func ambiguity(value string, r *http.Request, opts *Options) string {
 	switch {
 	case value == "":
 		return "the path has no value here"
@@ -162,7 +162,7 @@ func (e *routeError) Error() string {
 		e.resource, e.route, e.name)
 }
 
-func (e *routeError) do() string {
+func (e *routeError) hint() string {
 	if e.hook {
 		return "name the wildcard as the route does, or let Options.PathValue find it"
 	}

@@ -59,7 +59,7 @@ func (g *gateway) serveAccount(w http.ResponseWriter, r *http.Request, c *Call, 
 		return false
 	}
 	if err != nil {
-		g.fail(w, r, err)
+		g.writeError(w, r, err)
 		return true
 	}
 	WriteJSON(w, answer)
@@ -150,11 +150,11 @@ func (g *gateway) creditUse(ctx context.Context, account latchkey.Account) (cred
 		tokens[token] += row.Credits
 		keys[row.Endpoint] += row.Credits
 	}
-	return creditUse{MonthlyUsage: wholeCredits(total), DailyUsage: whole(days), TokenUsage: whole(tokens),
-		KeyUsage: whole(keys)}, nil
+	return creditUse{MonthlyUsage: wholeCredits(total), DailyUsage: wholeCreditsOf(days), TokenUsage: wholeCreditsOf(tokens),
+		KeyUsage: wholeCreditsOf(keys)}, nil
 }
 
-func whole(m map[string]latchkey.Credits) map[string]int64 {
+func wholeCreditsOf(m map[string]latchkey.Credits) map[string]int64 {
 	out := make(map[string]int64, len(m))
 	for k, c := range m {
 		out[k] = wholeCredits(c)

@@ -12,7 +12,7 @@ import (
 )
 
 func TestUsage(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	second := w.publishable(nil)
 	for range 3 {
 		w.ok(w.get(quote, w.pk))
@@ -20,8 +20,8 @@ func TestUsage(t *testing.T) {
 	w.ok(w.get("/v1/data/CORE/QUOTE/AAPL", second))
 	w.ok(w.get("/v1/stock/aapl/company", w.sk))
 	w.ok(w.get(carsPath, w.pk))
-	w.is(Denied, w.get("/v1/data/ACME/VANS", w.pk))
-	w.turn(48 * 3600 * 1e9)
+	w.requireFault(Denied, w.get("/v1/data/ACME/VANS", w.pk))
+	w.advance(48 * 3600 * 1e9)
 	w.ok(w.get(quote, second))
 
 	flat := fmt.Sprintf(`{"monthlyUsage":6,"monthlyPayAsYouGo":0,"dailyUsage":{"20261122":5,"20261124":1},`+
@@ -55,7 +55,7 @@ func TestUsage(t *testing.T) {
 }
 
 func TestSigningSecret(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	foreignSpec, err := PublishableSpec("page", Grant{})
 	require.NoError(t, err)
 	foreign := w.issue(w.other, foreignSpec)
@@ -83,12 +83,12 @@ func TestSigningSecret(t *testing.T) {
 		"a member that nobody knows": strings.Replace(ask(w.sk, w.pk), "{", `{"x":1,`, 1),
 	} {
 		t.Run(name, func(t *testing.T) {
-			w.is(BadRequest, w.send(request("POST", "/v1/account/signed", body)))
+			w.requireFault(BadRequest, w.send(request("POST", "/v1/account/signed", body)))
 		})
 	}
-	w.is(SecretRequired, w.send(request("POST", "/v1/account/signed", ask(w.pk, w.pk))))
-	w.is(SignatureRequired, w.send(request("POST", "/v1/account/signed", ask(w.signedPK, w.signedPK))))
-	w.is(NoKey, w.send(request("POST", "/v1/account/signed", `{"tokenToSign":"`+w.pk+`"}`)))
+	w.requireFault(SecretRequired, w.send(request("POST", "/v1/account/signed", ask(w.pk, w.pk))))
+	w.requireFault(SignatureRequired, w.send(request("POST", "/v1/account/signed", ask(w.signedPK, w.signedPK))))
+	w.requireFault(NoKey, w.send(request("POST", "/v1/account/signed", `{"tokenToSign":"`+w.pk+`"}`)))
 	events := 0
 	for e, err := range w.acme.Events(t.Context(), 0) {
 		require.NoError(t, err)

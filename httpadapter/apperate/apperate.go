@@ -207,7 +207,7 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path, ok := pathOf(r.URL)
 	switch {
 	case ok && (len(path) == 0 || !slices.Contains(g.opts.Versions, path[0])):
-		g.fail(w, r, latchkey.ErrNotFound)
+		g.writeError(w, r, latchkey.ErrNotFound)
 	case r.Method == http.MethodOptions: // a browser asks before it sends the token
 		if ok && len(path) > 1 && slices.Contains(dataRoutes, path[1]) {
 			w.Header().Set("Access-Control-Allow-Methods", dataMethods)
@@ -218,7 +218,7 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		r, c, body, err := g.admit(r, path, ok)
 		if err != nil {
-			g.fail(w, r, err)
+			g.writeError(w, r, err)
 			return
 		}
 		if c.Secret && path[1] == "account" && g.serveAccount(w, r, c, path[2:], body) {
@@ -296,7 +296,7 @@ func (g *gateway) admit(r *http.Request, path []string, okPath bool) (*http.Requ
 	if err := g.classify(c, r, path[1:]); err != nil {
 		return fail(err)
 	}
-	if err := g.allowed(c); err != nil {
+	if err := g.checkNeeds(c); err != nil {
 		return fail(err)
 	}
 	return r, c, text, nil
@@ -434,12 +434,12 @@ func (g *gateway) classify(c *Call, r *http.Request, path []string) error {
 	if c.Route, ok = routeOf(r.Method, path, query); !ok {
 		return httpadapter.ErrBadRequest
 	}
-	c.path = c.Route.spell(path)
+	c.path = c.Route.canonicalPath(path)
 	return nil
 }
 
 // allowed says whether the caller may do all that the route needs.
-func (g *gateway) allowed(c *Call) error {
+func (g *gateway) checkNeeds(c *Call) error {
 	secret := c.Access.Kind() == latchkey.KindSecret
 	switch {
 	case c.Secret && !secret:
@@ -478,7 +478,7 @@ func (g *gateway) forward(r *http.Request, c *Call, body []byte) *http.Request {
 	return r
 }
 
-func (g *gateway) fail(w http.ResponseWriter, r *http.Request, err error) {
+func (g *gateway) writeError(w http.ResponseWriter, r *http.Request, err error) {
 	httpadapter.Refused(r.Context(), err)
 	if g.opts.OnError != nil {
 		g.opts.OnError(r, err)

@@ -17,7 +17,7 @@ func (g *gateway) serveData(w http.ResponseWriter, r *http.Request, c *Call) {
 	if c.reserved.Core > 0 {
 		var err error
 		if hold, err = c.Access.Reserve(r.Context(), MeterCore, c.reserved.Core); err != nil {
-			g.fail(w, r, err)
+			g.writeError(w, r, err)
 			return
 		}
 	}

@@ -25,7 +25,7 @@ func used(t *testing.T, out *httptest.ResponseRecorder, core, premium int) {
 const quote = "/v1/stock/aapl/quote"
 
 // spent is what account/usage says of a token.
-func (w *world) spent(text string) int64 {
+func (w *fixture) spent(text string) int64 {
 	w.t.Helper()
 	g := &gateway{opts: Options{Clock: w.now}}
 	use, err := g.creditUse(w.t.Context(), w.acme)
@@ -37,33 +37,33 @@ func (w *world) spent(text string) int64 {
 }
 
 func TestCreditsRunOut(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	w.update(w.pk, func(t *latchkey.Token) { t.Limits.Credits = 3 * Credit })
 	for range 3 {
 		out := w.get(quote, w.pk)
 		w.ok(out)
 		used(t, out, 1, 0)
 	}
-	w.is(OverLimit, w.get(quote, w.pk))
-	w.is(OverLimit, w.get(quote, w.pk))
+	w.requireFault(OverLimit, w.get(quote, w.pk))
+	w.requireFault(OverLimit, w.get(quote, w.pk))
 	require.EqualValues(t, 3, w.spent(w.pk))
 	w.ok(w.get(carsPath, w.pk)) // costs nothing
 	w.ok(w.get(quote, w.sk))    // other tokens go on
 
 	w.update(w.pk, func(t *latchkey.Token) { t.Limits.Credits = 4 * Credit }) // bites at once
 	w.ok(w.get(quote, w.pk))
-	w.is(OverLimit, w.get(quote, w.pk))
+	w.requireFault(OverLimit, w.get(quote, w.pk))
 
 	w.micros.Store(time.Date(2026, 11, 30, 23, 59, 59, 0, time.UTC).UnixMicro())
-	w.is(OverLimit, w.get(quote, w.pk))
-	w.turn(time.Second) // a new month, in UTC
+	w.requireFault(OverLimit, w.get(quote, w.pk))
+	w.advance(time.Second) // a new month, in UTC
 	w.ok(w.get(quote, w.pk))
 	require.EqualValues(t, 1, w.spent(w.pk))
 }
 
 // Near the end of the limit, what is dear is refused and what is cheap passes.
 func TestAdmissionIsByCost(t *testing.T) {
-	w := newWorld(t, &Options{Cost: func(c *Call) Cost {
+	w := newFixture(t, &Options{Cost: func(c *Call) Cost {
 		if c.Endpoint == "STOCK_INCOME" {
 			return Cost{Core: 1000 * Credit}
 		}
@@ -72,17 +72,17 @@ func TestAdmissionIsByCost(t *testing.T) {
 	w.update(w.pk, func(t *latchkey.Token) { t.Limits.Credits = 1002 * Credit })
 	w.ok(w.get(quote, w.pk))
 	w.ok(w.get("/v1/stock/aapl/income", w.pk))
-	w.is(OverLimit, w.get("/v1/stock/aapl/income", w.pk))
+	w.requireFault(OverLimit, w.get("/v1/stock/aapl/income", w.pk))
 	w.ok(w.get(quote, w.pk))
-	w.is(OverLimit, w.get(quote, w.pk))
+	w.requireFault(OverLimit, w.get(quote, w.pk))
 }
 
 func TestErrorsCostNothingAndLessIsGivenBack(t *testing.T) {
-	w := newWorld(t, &Options{Cost: func(*Call) Cost { return Cost{Core: 5 * Credit} }})
+	w := newFixture(t, &Options{Cost: func(*Call) Cost { return Cost{Core: 5 * Credit} }})
 	w.update(w.pk, func(t *latchkey.Token) { t.Limits.Credits = 5 * Credit })
 	w.answer = func(rw http.ResponseWriter, r *http.Request, _ *Call) { WriteError(rw, r, ErrUnknownSymbol) }
 	for range 3 {
-		w.is(UnknownSymbol, w.get(quote, w.pk))
+		w.requireFault(UnknownSymbol, w.get(quote, w.pk))
 	}
 	w.answer = func(http.ResponseWriter, *http.Request, *Call) { panic("a handler's bug") }
 	for range 3 {
@@ -100,7 +100,7 @@ func TestErrorsCostNothingAndLessIsGivenBack(t *testing.T) {
 		c.SetCost(Cost{Core: -Credit, Premium: -1})
 		rw.WriteHeader(http.StatusOK)
 	}
-	w.is(OverLimit, w.get(quote, w.pk)) // 4.5 are left, and 5 may be needed
+	w.requireFault(OverLimit, w.get(quote, w.pk)) // 4.5 are left, and 5 may be needed
 	w.update(w.pk, func(t *latchkey.Token) { t.Limits.Credits = 6 * Credit })
 	out = w.get(quote, w.pk)
 	require.Equal(t, 200, out.Code)
@@ -120,11 +120,11 @@ func TestErrorsCostNothingAndLessIsGivenBack(t *testing.T) {
 	require.EqualValues(t, 15, w.spent(w.pk)) // 14.500001
 	w.answer = func(rw http.ResponseWriter, _ *http.Request, c *Call) { WriteJSON(rw, 1) }
 	w.ok(w.get(quote, w.pk))
-	w.is(OverLimit, w.get(quote, w.pk))
+	w.requireFault(OverLimit, w.get(quote, w.pk))
 }
 
 func TestWhatWasServedBeyondTheLimitIsTheLast(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	w.update(w.pk, func(t *latchkey.Token) { t.Limits.Credits = 10 * Credit })
 	w.answer = func(rw http.ResponseWriter, _ *http.Request, c *Call) {
 		c.SetCost(Cost{Core: 6 * Credit})
@@ -132,12 +132,12 @@ func TestWhatWasServedBeyondTheLimitIsTheLast(t *testing.T) {
 	}
 	w.ok(w.get(quote, w.pk))
 	w.ok(w.get(quote, w.pk)) // nobody knew that it would cost 6
-	w.is(OverLimit, w.get(quote, w.pk))
+	w.requireFault(OverLimit, w.get(quote, w.pk))
 }
 
 // A caller who goes away has been served: what she got is paid for, and what she did not get is given back.
 func TestCallersWhoGoAway(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	w.update(w.pk, func(t *latchkey.Token) { t.Limits.Credits = 2 * Credit })
 	gone := func(answer func(http.ResponseWriter)) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -155,12 +155,12 @@ func TestCallersWhoGoAway(t *testing.T) {
 	gone(func(rw http.ResponseWriter) { WriteJSON(rw, 1) })
 	require.EqualValues(t, 1, w.spent(w.pk))
 	gone(func(rw http.ResponseWriter) { WriteJSON(rw, 1) })
-	w.is(OverLimit, w.get(quote, w.pk))
+	w.requireFault(OverLimit, w.get(quote, w.pk))
 }
 
 // Sixty-four at once, and exactly as many pass as the limit lets.
 func TestCreditsAreExactUnderConcurrency(t *testing.T) {
-	w := newWorld(t, &Options{Cost: func(*Call) Cost { return Cost{Core: 2 * Credit} }})
+	w := newFixture(t, &Options{Cost: func(*Call) Cost { return Cost{Core: 2 * Credit} }})
 	w.update(w.pk, func(t *latchkey.Token) { t.Limits.Credits = 100*Credit + 1 })
 	var mu sync.Mutex
 	codes := map[int]int{}
@@ -180,14 +180,14 @@ func TestCreditsAreExactUnderConcurrency(t *testing.T) {
 	require.Equal(t, map[int]int{200: 50, 402: 142}, codes)
 	require.EqualValues(t, 50, w.served.Load())
 	require.EqualValues(t, 100, w.spent(w.pk))
-	w.is(OverLimit, w.get(quote, w.pk))
+	w.requireFault(OverLimit, w.get(quote, w.pk))
 }
 
 func TestCreditsThatCannotBeReservedAreNotFree(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	w.update(w.pk, func(t *latchkey.Token) { t.Limits.Credits = 100 * Credit })
 	w.store.downReserve = latchkey.ErrUnavailable
-	w.is(Unavailable, w.get(quote, w.pk))
+	w.requireFault(Unavailable, w.get(quote, w.pk))
 	require.Zero(t, w.served.Load())
 	w.store.downReserve = nil
 	w.ok(w.get(quote, w.pk))

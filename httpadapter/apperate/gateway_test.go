@@ -16,7 +16,7 @@ import (
 )
 
 func TestPublishableToken(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	allow := func(method, path string) {
 		t.Helper()
 		w.ok(w.send(request(method, withToken(path, w.pk), "[]")))
@@ -24,7 +24,7 @@ func TestPublishableToken(t *testing.T) {
 	deny := func(f Fault, method, path string) {
 		t.Helper()
 		before := w.served.Load()
-		w.is(f, w.send(request(method, withToken(path, w.pk), "[]")))
+		w.requireFault(f, w.send(request(method, withToken(path, w.pk), "[]")))
 		require.Equal(t, before, w.served.Load())
 		if f != BadRequest {
 			w.ok(w.send(request(method, withToken(path, w.sk), "[]")))
@@ -93,7 +93,7 @@ func TestGrants(t *testing.T) {
 }
 
 func TestWhereTheTokenIs(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	post := func(path, body string, headers ...string) *http.Request {
 		return request("POST", path, strings.ReplaceAll(body, "PK", w.pk), headers...)
 	}
@@ -113,30 +113,30 @@ func TestWhereTheTokenIs(t *testing.T) {
 		`{"token":["PK"]}`:            BadRequest,
 		`{"Token":"PK"}`:              NoKey,
 	} {
-		w.is(f, w.send(post("/v1/ref-data/isin", body)))
+		w.requireFault(f, w.send(post("/v1/ref-data/isin", body)))
 	}
 	// Two are one too many, be they equal.
-	w.is(BadRequest, w.send(post("/v1/ref-data/isin?token="+w.pk, `{"token":"PK"}`)))
-	w.is(BadRequest, w.get("/v1/stock/aapl/quote?token="+w.pk, w.pk))
-	w.is(BadRequest, w.get("/v1/stock/aapl/quote?token=", w.pk))
-	w.is(BadRequest, w.get("/v1/stock/aapl/quote", w.pk, "Authorization", "Bearer "+w.pk))
-	w.is(NoKey, w.send(request("GET", "/v1/stock/aapl/quote", "", "Authorization", "Bearer "+w.pk)))
-	w.is(NoKey, w.send(request("GET", "/v1/stock/aapl/quote&token="+w.pk, "")))
-	w.is(NoKey, w.send(request("GET", "/v1/stock/aapl/quote?Token="+w.pk, "")))
-	w.is(BadRequest, w.send(request("GET", "/v1/stock/aapl/quote?a=1;b=2&token="+w.pk, "")))
+	w.requireFault(BadRequest, w.send(post("/v1/ref-data/isin?token="+w.pk, `{"token":"PK"}`)))
+	w.requireFault(BadRequest, w.get("/v1/stock/aapl/quote?token="+w.pk, w.pk))
+	w.requireFault(BadRequest, w.get("/v1/stock/aapl/quote?token=", w.pk))
+	w.requireFault(BadRequest, w.get("/v1/stock/aapl/quote", w.pk, "Authorization", "Bearer "+w.pk))
+	w.requireFault(NoKey, w.send(request("GET", "/v1/stock/aapl/quote", "", "Authorization", "Bearer "+w.pk)))
+	w.requireFault(NoKey, w.send(request("GET", "/v1/stock/aapl/quote&token="+w.pk, "")))
+	w.requireFault(NoKey, w.send(request("GET", "/v1/stock/aapl/quote?Token="+w.pk, "")))
+	w.requireFault(BadRequest, w.send(request("GET", "/v1/stock/aapl/quote?a=1;b=2&token="+w.pk, "")))
 	// A column may be called token: what is data names nobody.
 	w.ok(w.send(post("/v1/record/ACME/TRUCKS?token="+w.pk, `{"token":"x"}`)))
-	w.is(NoKey, w.send(post("/v1/record/ACME/TRUCKS", `{"token":"PK"}`)))
+	w.requireFault(NoKey, w.send(post("/v1/record/ACME/TRUCKS", `{"token":"PK"}`)))
 
 	out := w.send(post("/v1/record/ACME/TRUCKS?token="+w.pk, `[object Object]`))
 	w.ok(out)
 	require.Contains(t, out.Body.String(), "[object Object]")
-	w.is(TooLarge, w.send(post("/v1/record/ACME/TRUCKS?token="+w.pk, strings.Repeat("x", DefaultMaxBody+1))))
-	w.is(BadRequest, w.send(post("/v1/record/ACME/TRUCKS?token="+w.pk, "x", "Content-Encoding", "gzip")))
+	w.requireFault(TooLarge, w.send(post("/v1/record/ACME/TRUCKS?token="+w.pk, strings.Repeat("x", DefaultMaxBody+1))))
+	w.requireFault(BadRequest, w.send(post("/v1/record/ACME/TRUCKS?token="+w.pk, "x", "Content-Encoding", "gzip")))
 }
 
 func TestPreflightAndStatusNeedNoToken(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	out := w.send(request("OPTIONS", "/v1/stock/aapl/quote", ""))
 	require.Equal(t, 200, out.Code)
 	require.Equal(t, "GET, OPTIONS", out.Header().Get("Access-Control-Allow-Methods"))
@@ -159,7 +159,7 @@ func TestPreflightAndStatusNeedNoToken(t *testing.T) {
 
 // Each row takes one more fault away, from the first that is looked for to the last.
 func TestPrecedence(t *testing.T) {
-	w := newWorld(t, &Options{AddressRate: latchkey.Rate{Count: 1, Per: time.Hour, Burst: 19}})
+	w := newFixture(t, &Options{AddressRate: latchkey.Rate{Count: 1, Per: time.Hour, Burst: 19}})
 	spec, err := PublishableSpec("all wrong", Grant{Datasets: []DatasetGrant{{Workspace: "ACME", ID: "CARS", Read: true}}})
 	require.NoError(t, err)
 	spec.Disabled, spec.Restrictions.Signed, spec.Restrictions.Domains = true, true, []string{"example.com"}
@@ -195,7 +195,7 @@ func TestPrecedence(t *testing.T) {
 		want Fault
 		mend func()
 	}{
-		{RateLimited, func() { w.turn(48 * time.Hour) }},
+		{RateLimited, func() { w.advance(48 * time.Hour) }},
 		{NoKey, func() { token = "Tpk_nonsense" }},
 		{TestInProduction, func() { token = "pk_nonsense" }},
 		{InvalidKey, func() { token = pk }},
@@ -205,7 +205,7 @@ func TestPrecedence(t *testing.T) {
 		{SignatureInvalid, func() { key = w.signingKey(pk) }},
 		{RefererDenied, func() {
 			referer = "https://example.com/"
-			w.is(PremiumDenied, w.send(send())) // that was the one of the day
+			w.requireFault(PremiumDenied, w.send(send())) // that was the one of the day
 		}},
 		{RateLimited, func() {
 			w.update(pk, func(t *latchkey.Token) { t.Limits.Rate = latchkey.Rate{} })
@@ -215,22 +215,22 @@ func TestPrecedence(t *testing.T) {
 		{SecretRequired, func() { path = "/v1/stock/aapl/quote" }},
 		{OverLimit, func() { w.update(pk, func(t *latchkey.Token) { t.Limits.Credits = Credit }) }},
 	} {
-		w.is(row.want, w.send(send()))
+		w.requireFault(row.want, w.send(send()))
 		row.mend()
 	}
 	w.ok(w.send(send()))
 }
 
 func TestErrors(t *testing.T) {
-	w := newWorld(t, nil)
-	w.is(TestInProduction, w.get(carsPath, w.tpk))
-	w.is(TestInProduction, w.get(carsPath, "Tsk_00112233445566778899aabbccddeeff"))
-	w.is(InvalidKey, w.get(carsPath, "pk_00112233445566778899aabbccddeeff"))
-	w.is(InvalidKey, w.get(carsPath, w.pk+"x"))
-	w.is(InvalidKey, w.get(carsPath, "nonsense"))
-	w.is(InvalidKey, w.get(carsPath, w.ak)) // good elsewhere; the product knows no such kind
-	w.is(InvalidKey, w.get(carsPath, strings.Repeat("x", 2000)))
-	w.is(InvalidKey, w.get(carsPath, w.issue(w.other, latchkey.Spec{Kind: latchkey.KindSecret})))
+	w := newFixture(t, nil)
+	w.requireFault(TestInProduction, w.get(carsPath, w.tpk))
+	w.requireFault(TestInProduction, w.get(carsPath, "Tsk_00112233445566778899aabbccddeeff"))
+	w.requireFault(InvalidKey, w.get(carsPath, "pk_00112233445566778899aabbccddeeff"))
+	w.requireFault(InvalidKey, w.get(carsPath, w.pk+"x"))
+	w.requireFault(InvalidKey, w.get(carsPath, "nonsense"))
+	w.requireFault(InvalidKey, w.get(carsPath, w.ak)) // good elsewhere; the product knows no such kind
+	w.requireFault(InvalidKey, w.get(carsPath, strings.Repeat("x", 2000)))
+	w.requireFault(InvalidKey, w.get(carsPath, w.issue(w.other, latchkey.Spec{Kind: latchkey.KindSecret})))
 
 	w.update(w.pk, func(t *latchkey.Token) {
 		t.Restrictions.Domains = []string{"www.example.com", "https://*.example.org/app"}
@@ -248,7 +248,7 @@ func TestErrors(t *testing.T) {
 		if ok {
 			w.ok(out)
 		} else {
-			w.is(RefererDenied, out)
+			w.requireFault(RefererDenied, out)
 		}
 	}
 	w.ok(w.get(carsPath, w.sk)) // the list is the publishable token's
@@ -256,11 +256,11 @@ func TestErrors(t *testing.T) {
 	w.update(w.sk, func(t *latchkey.Token) { t.Limits.Rate = latchkey.Rate{Count: 1, Per: time.Minute} })
 	w.ok(w.get(carsPath, w.sk))
 	out := w.get(carsPath, w.sk)
-	w.is(RateLimited, out)
+	w.requireFault(RateLimited, out)
 	require.Equal(t, "60", out.Header().Get("Retry-After"))
 
 	w.store.down = latchkey.ErrUnavailable
-	w.is(Unavailable, w.get(carsPath, w.issue(w.acme, latchkey.Spec{Kind: latchkey.KindSecret})))
+	w.requireFault(Unavailable, w.get(carsPath, w.issue(w.acme, latchkey.Spec{Kind: latchkey.KindSecret})))
 	for _, err := range w.errs {
 		for text := range w.ids {
 			require.NotContains(t, err.Error(), text)
@@ -269,25 +269,25 @@ func TestErrors(t *testing.T) {
 }
 
 func TestSandbox(t *testing.T) {
-	w := newWorld(t, &Options{Test: true})
+	w := newFixture(t, &Options{Test: true})
 	out := w.get("/v1/stock/aapl/quote", w.tpk)
 	w.ok(out)
 	require.Equal(t, "0", out.Header().Get("Iexcloud-Credits-Used"), "the sandbox is free")
 	w.ok(w.get("/v1/account/usage", w.tsk))
-	w.is(ProductionInTest, w.get(carsPath, w.pk))
-	w.is(ProductionInTest, w.get(carsPath, "sk_nonsense"))
-	w.is(InvalidKey, w.get(carsPath, "Tpk_nonsense"))
-	w.is(Denied, w.get("/v1/data/ACME/VANS", w.tpk))
+	w.requireFault(ProductionInTest, w.get(carsPath, w.pk))
+	w.requireFault(ProductionInTest, w.get(carsPath, "sk_nonsense"))
+	w.requireFault(InvalidKey, w.get(carsPath, "Tpk_nonsense"))
+	w.requireFault(Denied, w.get("/v1/data/ACME/VANS", w.tpk))
 }
 
 func TestAddressLimit(t *testing.T) {
-	w := newWorld(t, &Options{AddressRate: latchkey.Rate{Count: 10, Per: time.Second, Burst: 1}})
+	w := newFixture(t, &Options{AddressRate: latchkey.Rate{Count: 10, Per: time.Second, Burst: 1}})
 	from := func(addr string, f Fault) {
 		t.Helper()
 		r := request("GET", withToken(carsPath, w.pk), "", "X-Forwarded-For", "203.0.113.9")
 		r.RemoteAddr = addr
 		if out := w.send(r); f != "" {
-			w.is(f, out)
+			w.requireFault(f, out)
 			require.Equal(t, "1", out.Header().Get("Retry-After"))
 		} else {
 			w.ok(out)
@@ -301,7 +301,7 @@ func TestAddressLimit(t *testing.T) {
 	from("[2001:db8::2]:1", "")
 	from("[2001:db8::3]:1", RateLimited) // one customer's network
 	from("[2001:db8:0:1::1]:1", "")
-	w.turn(100 * time.Millisecond)
+	w.advance(100 * time.Millisecond)
 	from("192.0.2.1:1", "")
 	from("192.0.2.1:1", RateLimited)
 }
@@ -309,7 +309,7 @@ func TestAddressLimit(t *testing.T) {
 // Whoever may reach some rows only is refused, unless the handlers say that they ask for the rows.
 func TestRows(t *testing.T) {
 	for _, rows := range []bool{false, true} {
-		w := newWorld(t, &Options{Rows: rows})
+		w := newFixture(t, &Options{Rows: rows})
 		w.update(w.pk, func(t *latchkey.Token) {
 			t.Permissions = latchkey.Permissions{latchkey.Allow(latchkey.Read).On("dataset/ACME/CARS").
 				Where(latchkey.Where("colour", latchkey.Eq, "red"))}
@@ -317,23 +317,23 @@ func TestRows(t *testing.T) {
 		if out := w.get(carsPath, w.pk); rows {
 			w.ok(out)
 		} else {
-			w.is(Denied, out)
+			w.requireFault(Denied, out)
 		}
-		w.is(Denied, w.get("/v1/data/ACME/CARS,TRUCKS", w.pk))
+		w.requireFault(Denied, w.get("/v1/data/ACME/CARS,TRUCKS", w.pk))
 	}
 }
 
 func TestRepliesCanBeReplaced(t *testing.T) {
-	w := newWorld(t, &Options{Replies: map[Fault]Reply{PremiumDenied: {451, "Enterprise Permission Required"}}})
+	w := newFixture(t, &Options{Replies: map[Fault]Reply{PremiumDenied: {451, "Enterprise Permission Required"}}})
 	out := w.get("/v1/time-series/PREMIUM_X", w.pk)
 	require.Equal(t, 451, out.Code)
 	require.Equal(t, "Enterprise Permission Required", out.Body.String())
-	w.is(Denied, w.get("/v1/data/ACME/VANS", w.pk))
+	w.requireFault(Denied, w.get("/v1/data/ACME/VANS", w.pk))
 }
 
 func TestManyTenants(t *testing.T) {
-	var w *world
-	w = newWorld(t, &Options{Account: func(r *http.Request) (latchkey.Account, error) {
+	var w *fixture
+	w = newFixture(t, &Options{Account: func(r *http.Request) (latchkey.Account, error) {
 		switch name, _, _ := strings.Cut(r.Host, "."); name {
 		case "acme":
 			return w.acme, nil
@@ -352,10 +352,10 @@ func TestManyTenants(t *testing.T) {
 	}
 	w.ok(w.send(to("acme.example", w.sk)))
 	w.ok(w.send(to("other.example", otherSK)))
-	w.is(InvalidKey, w.send(to("acme.example", otherSK)))
-	w.is(InvalidKey, w.send(to("other.example", w.sk)))
-	w.is(NotFound, w.send(to("nobody.example", w.sk)))
-	w.is(Internal, w.send(to("zero.example", w.sk)))
+	w.requireFault(InvalidKey, w.send(to("acme.example", otherSK)))
+	w.requireFault(InvalidKey, w.send(to("other.example", w.sk)))
+	w.requireFault(NotFound, w.send(to("nobody.example", w.sk)))
+	w.requireFault(Internal, w.send(to("zero.example", w.sk)))
 }
 
 func TestHandlersErrors(t *testing.T) {
@@ -369,16 +369,16 @@ func TestHandlersErrors(t *testing.T) {
 		{fault(Denied, latchkey.ErrUnavailable), Unavailable}, {httpadapter.ErrTooLarge, TooLarge},
 		{latchkey.ErrOverLimit, OverLimit}, {errors.New("<script>secret</script>"), Internal}, {nil, Internal},
 	} {
-		w := newWorld(t, nil)
+		w := newFixture(t, nil)
 		w.answer = func(rw http.ResponseWriter, r *http.Request, _ *Call) { WriteError(rw, r, c.err) }
-		w.is(c.want, w.get("/v1/stock/aapl/quote", w.pk))
+		w.requireFault(c.want, w.get("/v1/stock/aapl/quote", w.pk))
 	}
 	require.Equal(t, 404, httpadapter.ProblemOf(ErrUnknownSymbol).Status, "a host's log takes it for no trouble")
 }
 
 // Every route of the table, with every token that must not pass it.
 func TestEveryRouteWithWrongTokens(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	expired := w.publishable(func(s *latchkey.Spec) { s.Validity.NotAfter = w.now().Add(time.Second) })
 	revoked := w.publishable(nil)
 	require.NoError(t, w.acme.Revoke(t.Context(), w.ids[revoked], ""))
@@ -387,7 +387,7 @@ func TestEveryRouteWithWrongTokens(t *testing.T) {
 	require.NoError(t, err)
 	weak := w.issue(w.acme, none)
 	foreign := w.issue(w.other, latchkey.Spec{Kind: latchkey.KindSecret})
-	w.turn(time.Second)
+	w.advance(time.Second)
 
 	routes := 0
 	walk := func(method string, path ...string) {

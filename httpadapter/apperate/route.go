@@ -209,7 +209,7 @@ func (t Route) data(rest []string, query url.Values, actions ...latchkey.Action)
 }
 
 // spell writes a path of the table with its ids as they were checked.
-func (t *Route) spell(path []string) []string {
+func (t *Route) canonicalPath(path []string) []string {
 	if t.Workspace == "" {
 		return path
 	}

@@ -154,12 +154,12 @@ func TestTheHandlerGetsWhatWasChecked(t *testing.T) {
 		"/beta/stock/aapl/quote/?":                           "/stock/aapl/quote",
 		"/v1/datasets/acme/cars":                             "/datasets/ACME/CARS",
 	} {
-		w := newWorld(t, nil)
+		w := newFixture(t, nil)
 		out := w.get(target, w.pk)
 		w.ok(out)
 		require.Contains(t, out.Body.String(), `"path":"`+want+`"`, target)
 	}
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /data/{workspace}/{datasets}/{keys}", func(rw http.ResponseWriter, r *http.Request) {
 		c, _ := CallFrom(r.Context())
@@ -172,19 +172,19 @@ func TestTheHandlerGetsWhatWasChecked(t *testing.T) {
 }
 
 func TestHostRoutesComeFirst(t *testing.T) {
-	w := newWorld(t, &Options{Routes: func(r *http.Request, path []string) (Route, bool) {
+	w := newFixture(t, &Options{Routes: func(r *http.Request, path []string) (Route, bool) {
 		if path[0] != "weather" {
 			return Route{}, false
 		}
 		return Route{Needs: []Need{{latchkey.Read, latchkey.Path("dataset", "ACME", "CARS")}}, Endpoint: "WEATHER"}, true
 	}})
 	w.ok(w.get("/v1/weather/Bath", w.pk))
-	w.is(Denied, w.get("/v1/wind/Bath", w.pk))
+	w.requireFault(Denied, w.get("/v1/wind/Bath", w.pk))
 	w.ok(w.get("/v1/wind/Bath", w.sk))
 }
 
 func TestMount(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	mux := http.NewServeMux()
 	Mount(mux, w.acme, nil, http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { WriteJSON(rw, 1) }))
 	for _, v := range []string{"v1", "stable", "beta", "latest"} {
@@ -197,11 +197,11 @@ func TestMount(t *testing.T) {
 	for _, path := range []string{"", "v1/x", "/v2/x", "/v1x", "/io/v1"} {
 		require.False(t, Serves(path), path)
 	}
-	w.is(NotFound, w.get("/v2/data/ACME/CARS", w.pk))
+	w.requireFault(NotFound, w.get("/v2/data/ACME/CARS", w.pk))
 }
 
 func TestOptionsThatCannotWork(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	h := http.NotFoundHandler()
 	require.Panics(t, func() { Handler(w.acme, nil, nil) })
 	require.Panics(t, func() { Handler(latchkey.Account{}, nil, h) })

@@ -189,28 +189,28 @@ func TestNothingElseIsSignedAlike(t *testing.T) {
 const carsPath = "/v1/data/ACME/CARS"
 
 func TestSignedRequests(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	key := w.signingKey(w.signedPK)
 	query := "token=" + w.signedPK
 	fresh := func(key string, at time.Time) *http.Request {
 		return sign("GET", carsPath, query, "example.com", "", w.signedPK, key, at)
 	}
 	w.ok(w.send(fresh(key, w.now())))
-	w.is(SignatureRequired, w.get(carsPath, w.signedPK))
-	w.is(SignatureInvalid, w.send(fresh(w.sk, w.now().Add(time.Second)))) // the secret token is no signing secret
-	w.is(SignatureInvalid, w.send(fresh(w.signedPK, w.now())))
-	w.is(SignatureInvalid, w.send(sign("GET", carsPath, query, "example.com", "", w.pk, key, w.now())))
+	w.requireFault(SignatureRequired, w.get(carsPath, w.signedPK))
+	w.requireFault(SignatureInvalid, w.send(fresh(w.sk, w.now().Add(time.Second)))) // the secret token is no signing secret
+	w.requireFault(SignatureInvalid, w.send(fresh(w.signedPK, w.now())))
+	w.requireFault(SignatureInvalid, w.send(sign("GET", carsPath, query, "example.com", "", w.pk, key, w.now())))
 
 	// A token that need not sign may, but then rightly.
-	w.is(SignatureInvalid, w.send(sign("GET", carsPath, "token="+w.pk, "example.com", "", w.pk, key, w.now())))
+	w.requireFault(SignatureInvalid, w.send(sign("GET", carsPath, "token="+w.pk, "example.com", "", w.pk, key, w.now())))
 	w.ok(w.send(sign("GET", carsPath, "token="+w.pk, "example.com", "", w.pk, w.signingKey(w.pk), w.now())))
 
 	// The signature names the token, and is no carrier of it.
 	r := sign("GET", carsPath, "a=1", "example.com", "", w.signedPK, key, w.now())
-	w.is(NoKey, w.send(r))
+	w.requireFault(NoKey, w.send(r))
 	r = fresh(key, w.now().Add(3*time.Second))
 	r.Header.Add("Authorization", r.Header.Get("Authorization"))
-	w.is(BadRequest, w.send(r))
+	w.requireFault(BadRequest, w.send(r))
 
 	// The body is signed: its bytes, and the handler gets the same.
 	at := w.now().Add(4 * time.Second)
@@ -219,7 +219,7 @@ func TestSignedRequests(t *testing.T) {
 	}
 	r = write(`[{"a":1}]`)
 	r.Body = http.NoBody
-	w.is(SignatureInvalid, w.send(r))
+	w.requireFault(SignatureInvalid, w.send(r))
 	out := w.send(write(`[{"a":1}]`))
 	w.ok(out)
 	require.Contains(t, out.Body.String(), `[{\"a\":1}]`)
@@ -233,32 +233,32 @@ func TestSignedRequests(t *testing.T) {
 		if fault == "" {
 			w.ok(out)
 		} else {
-			w.is(fault, out)
+			w.requireFault(fault, out)
 		}
 	}
 }
 
 func TestReplay(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	key, query := w.signingKey(w.signedPK), "token="+w.signedPK
 	began := w.now()
 	first := func() *http.Request {
 		return sign("GET", carsPath, query, "example.com", "", w.signedPK, key, began)
 	}
 	w.ok(w.send(first()))
-	w.is(SignatureInvalid, w.send(first()))
-	w.turn(time.Millisecond)
-	w.is(SignatureInvalid, w.send(first()))
+	w.requireFault(SignatureInvalid, w.send(first()))
+	w.advance(time.Millisecond)
+	w.requireFault(SignatureInvalid, w.send(first()))
 	r := first()
 	r.Host = "example.com:443"
-	w.is(SignatureInvalid, w.send(r)) // the same signature under another spelling of the host
+	w.requireFault(SignatureInvalid, w.send(r)) // the same signature under another spelling of the host
 
 	for _, d := range []time.Duration{time.Minute, 14 * time.Minute, 16 * time.Minute, 74 * time.Minute, // and put back:
 		14 * time.Minute, 0} {
 		w.micros.Store(began.Add(d).UnixMicro())
 		_, err := w.keys.Purge(context.Background())
 		require.NoError(t, err)
-		w.is(SignatureInvalid, w.send(first()))
+		w.requireFault(SignatureInvalid, w.send(first()))
 	}
 
 	// Another process on the same store knows it too.
@@ -266,17 +266,17 @@ func TestReplay(t *testing.T) {
 	require.NoError(t, err)
 	again := latchkey.New(w.store, &latchkey.Options{Clock: w.now, Keyring: sealed})
 	w.serve = Handler(again.For("acme"), &Options{Clock: w.now}, http.NotFoundHandler())
-	w.is(SignatureInvalid, w.send(first()))
+	w.requireFault(SignatureInvalid, w.send(first()))
 
 	// What cannot be remembered is not believed.
 	w.store.downOnce = latchkey.ErrUnavailable
 	out := w.send(sign("GET", carsPath, query, "example.com", "", w.signedPK, key, began.Add(time.Second)))
-	w.is(Unavailable, out)
+	w.requireFault(Unavailable, out)
 	require.Equal(t, "1", out.Header().Get("Retry-After"))
 }
 
 func TestRepeatReads(t *testing.T) {
-	w := newWorld(t, &Options{RepeatReads: true})
+	w := newFixture(t, &Options{RepeatReads: true})
 	key, query := w.signingKey(w.signedPK), "token="+w.signedPK
 	began := w.now()
 	send := func(method, path string) int {
@@ -288,15 +288,15 @@ func TestRepeatReads(t *testing.T) {
 	}
 	require.Equal(t, 200, send("POST", "/v1/record/ACME/TRUCKS"))
 	require.Equal(t, 403, send("POST", "/v1/record/ACME/TRUCKS"), "a write never repeats")
-	w.turn(999 * time.Millisecond)
+	w.advance(999 * time.Millisecond)
 	require.Equal(t, 200, send("GET", carsPath))
-	w.turn(time.Millisecond)
+	w.advance(time.Millisecond)
 	require.Equal(t, 403, send("GET", carsPath), "its second is over")
 }
 
 // Two signatures of one request, tried by many at once: one of each passes.
 func TestReplayAtOnce(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	w.serve = Handler(w.acme, &Options{Clock: w.now, AddressRate: latchkey.Rate{Count: -1}},
 		http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { WriteJSON(rw, 1) }))
 	key, query := w.signingKey(w.signedPK), "token="+w.signedPK
@@ -324,8 +324,8 @@ func TestSigningNeedsAKeyring(t *testing.T) {
 	require.NoError(t, err)
 	_, pk, err := acme.Issue(t.Context(), spec)
 	require.NoError(t, err)
-	w := &world{t: t, serve: Handler(acme, nil, http.NotFoundHandler())}
-	w.is(SignatureRestricted, w.send(request("POST", "/v1/account/signed",
+	w := &fixture{t: t, serve: Handler(acme, nil, http.NotFoundHandler())}
+	w.requireFault(SignatureRestricted, w.send(request("POST", "/v1/account/signed",
 		fmt.Sprintf(`{"token":%q,"tokenToSign":%q}`, sk.Reveal(), pk.Reveal()))))
 }
 

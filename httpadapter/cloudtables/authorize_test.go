@@ -16,7 +16,7 @@ import (
 const dataset = "/io/api/1/dataset/f8b948bc-d409-11eb-b875-1b15216b0d99"
 
 // call is a data call of the world's account; K becomes the key, T the token.
-func (w *world) call(c wire, token string) (Call, error) {
+func (w *fixture) call(c wire, token string) (Call, error) {
 	fill := strings.NewReplacer(`key=K`, `key=`+w.key, `token=T`, `token=`+token, `"key":"K"`, `"key":"`+w.key+`"`)
 	c.body, c.target = fill.Replace(c.body), fill.Replace(c.target)
 	for i, v := range c.headers {
@@ -57,7 +57,7 @@ func TestAuthorize(t *testing.T) {
 		{"unlinking", wire{"POST", dataset, nil, `key=K&role=a&l-2=&l-3[]=`}, "a", "", nil, map[string][]string{"l-2": {}, "l-3": {}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			w := newWorld(t, nil)
+			w := newFixture(t, nil)
 			token := w.mint(`key=K&roles[]=it&roles[]=a&conditions[id]=dp-1&conditions[op]=%3E%3D&conditions[value]=10&conditions[set]=0`)
 			before := w.count()
 			tt.target = strings.Replace(tt.target, "apikey=K", "apikey="+w.key, 1)
@@ -87,12 +87,12 @@ func TestAuthorize(t *testing.T) {
 }
 
 func TestAuthorizeRefuses(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	token := w.mint(`key=K&role=it`)
 	ended := w.mint(`key=K&duration=1`)
 	_, foreign := w.issue(w.other, latchkey.Spec{Kind: latchkey.KindAPIKey})
 	_, publishable := w.issue(w.acme, latchkey.Spec{Kind: latchkey.KindPublishable, Settings: latchkey.Settings{Roles: []string{w.roles["a"].ID}}})
-	w.turn(time.Second)
+	w.advance(time.Second)
 	for _, tt := range []struct {
 		name string
 		wire
@@ -132,7 +132,7 @@ func TestAuthorizeRefuses(t *testing.T) {
 
 // TestTokenKeepsItsClient: rows may hang on the client, and who holds a token must not choose another.
 func TestTokenKeepsItsClient(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	token := w.mint(`key=K&clientId=42&clientName=Ada`)
 	for target, want := range map[string]latchkey.Client{
 		"?token=T":                                     {ID: "42", Name: "Ada"},
@@ -149,7 +149,7 @@ func TestTokenKeepsItsClient(t *testing.T) {
 
 // What passes is counted per client, token, endpoint and day; what is refused is not.
 func TestCallsAreCounted(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	token := w.mint(`key=K&role=it&clientId=42&clientName=Ada`)
 	w.mint(`key=K&role=it&clientId=42&clientName=Ada+L.`)
 	w.mint(`key=K&role=it`)
@@ -180,7 +180,7 @@ func TestCallsAreCounted(t *testing.T) {
 		require.Error(t, err, c.target)
 	}
 	w.refused(403, noAccess, wire{body: "key=K&role=admin&clientId=42"})
-	w.turn(24 * time.Hour)
+	w.advance(24 * time.Hour)
 	_, err := w.acme.Verify(t.Context(), latchkey.Presented{Secret: w.key}) // looks at the clock
 	require.NoError(t, err)
 	_, err = w.call(wire{"GET", "/io/api/1/datasets?key=K&clientId=7", nil, ""}, "")
@@ -215,7 +215,7 @@ func TestCallsAreCounted(t *testing.T) {
 
 // The documented path with a slash at its end is the same call; beneath it there is nothing.
 func TestAccessCallWithASlash(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	handler := Handler(w.acme, nil)
 	for _, path := range []string{"/io/api/1/access/", "/api/1/access/"} {
 		for _, h := range []http.Handler{w.mux, handler} {

@@ -106,12 +106,12 @@ func Handler(account latchkey.Account, opts *Options) http.Handler {
 func (s *surface) serveAccess(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
-		s.fail(w, r, &refusal{status: http.StatusMethodNotAllowed, msg: msgMethod, cause: httpadapter.ErrBadRequest})
+		s.writeError(w, r, &refusal{status: http.StatusMethodNotAllowed, msg: msgMethod, cause: httpadapter.ErrBadRequest})
 		return
 	}
 	r, secret, err := s.mint(r)
 	if err != nil {
-		s.fail(w, r, err)
+		s.writeError(w, r, err)
 		return
 	}
 	body, err := json.Marshal(struct {
@@ -119,13 +119,13 @@ func (s *surface) serveAccess(w http.ResponseWriter, r *http.Request) {
 		Success bool   `json:"success"`
 	}{secret.Reveal(), true})
 	if err != nil {
-		s.fail(w, r, err)
+		s.writeError(w, r, err)
 		return
 	}
 	writeJSON(w, http.StatusOK, body)
 }
 
-func (s *surface) fail(w http.ResponseWriter, r *http.Request, err error) {
+func (s *surface) writeError(w http.ResponseWriter, r *http.Request, err error) {
 	httpadapter.Refused(r.Context(), err)
 	if s.opts.OnError != nil {
 		s.opts.OnError(r, err)
@@ -246,7 +246,7 @@ func narrowing(ctx context.Context, account latchkey.Account, access latchkey.Ac
 	}
 	return latchkey.Narrowing{
 		Roles:  ids,
-		Rows:   rows(req.conditions),
+		Rows:   filters(req.conditions),
 		Forced: values,
 		Client: req.client,
 		Origin: Origin,

@@ -21,7 +21,7 @@ import (
 func TestAccess(t *testing.T) {
 	for _, tt := range recorded {
 		t.Run(tt.name, func(t *testing.T) {
-			w := newWorld(t, nil)
+			w := newFixture(t, nil)
 			req, err := readRequest(tt.request(), false)
 			require.NoError(t, err)
 			for _, path := range paths {
@@ -46,7 +46,7 @@ func TestAccess(t *testing.T) {
 				}
 				require.ElementsMatch(t, want, got.Roles)
 				require.Len(t, got.Rows, len(req.conditions))
-				for i, c := range rows(req.conditions) {
+				for i, c := range filters(req.conditions) {
 					require.True(t, c.Equal(got.Rows[i]))
 				}
 				force, err := forced(req.conditions)
@@ -67,7 +67,7 @@ func TestAccess(t *testing.T) {
 }
 
 func TestRefusalsMakeNothing(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	for _, tt := range refused {
 		t.Run(tt.name, func(t *testing.T) {
 			w.t = t
@@ -82,7 +82,7 @@ func TestRefusalsMakeNothing(t *testing.T) {
 }
 
 func TestRoles(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	w.role(w.other, latchkey.Role{Name: "theirs"})
 	gone := w.role(w.acme, latchkey.Role{Name: "gone"})
 	require.NoError(t, w.acme.DeleteRole(context.Background(), gone.ID))
@@ -118,7 +118,7 @@ func TestRoles(t *testing.T) {
 
 func TestKeys(t *testing.T) {
 	ctx := context.Background()
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	good := w.key
 	role := []string{w.roles["it"].ID}
 	hour := latchkey.Validity{NotAfter: w.now().Add(time.Hour)}
@@ -131,7 +131,7 @@ func TestKeys(t *testing.T) {
 	deletedID, deleted := w.issue(w.acme, latchkey.Spec{Kind: latchkey.KindAPIKey})
 	require.NoError(t, w.acme.Delete(ctx, deletedID))
 	expired := key(w.acme, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Validity: latchkey.Validity{NotAfter: w.now().Add(time.Second)}}})
-	w.turn(time.Second)
+	w.advance(time.Second)
 
 	secret := key(w.acme, latchkey.Spec{Kind: latchkey.KindSecret})
 	session := key(w.acme, latchkey.Spec{Kind: latchkey.KindSession, Settings: latchkey.Settings{Roles: role, Validity: hour}})
@@ -182,7 +182,7 @@ func TestKeys(t *testing.T) {
 }
 
 func TestSandbox(t *testing.T) {
-	w := newWorld(t, &Options{Test: true})
+	w := newFixture(t, &Options{Test: true})
 	w.refused(401, noAccess, wire{body: `key=K`})
 	_, w.key = w.issue(w.acme, latchkey.Spec{Kind: latchkey.KindSecret, Test: true})
 	w.mint(`key=K&role=it`)
@@ -190,7 +190,7 @@ func TestSandbox(t *testing.T) {
 
 func TestProxies(t *testing.T) {
 	for forwarded, status := range map[string]int{"203.0.113.5": 200, "203.0.113.5, 198.51.100.1": 401, "nonsense": 400, "": 401} {
-		w := newWorld(t, &Options{Proxies: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}) // httptest's peer
+		w := newFixture(t, &Options{Proxies: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}) // httptest's peer
 		_, w.key = w.issue(w.acme, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Restrictions: latchkey.Restrictions{
 			Addresses: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}}}})
 		c := wire{body: `key=K`}
@@ -205,14 +205,14 @@ func TestProxies(t *testing.T) {
 func TestWhatTheKeyLosesTheTokenLoses(t *testing.T) {
 	ctx := context.Background()
 	t.Run("revoked", func(t *testing.T) {
-		w := newWorld(t, nil)
+		w := newFixture(t, nil)
 		token := w.mint(`key=K`)
 		require.NoError(t, w.acme.Revoke(ctx, w.keyID, "lost"))
 		_, err := w.verify(token)
 		require.ErrorIs(t, err, latchkey.ErrInvalidToken)
 	})
 	t.Run("a role taken", func(t *testing.T) {
-		w := newWorld(t, nil)
+		w := newFixture(t, nil)
 		all, one := w.mint(`key=K`), w.mint(`key=K&role=it`)
 		_, err := w.acme.Update(ctx, w.keyID, func(tok *latchkey.Token) error {
 			tok.Roles = slices.DeleteFunc(tok.Roles, func(id string) bool { return id == w.roles["it"].ID })
@@ -224,7 +224,7 @@ func TestWhatTheKeyLosesTheTokenLoses(t *testing.T) {
 		w.refused(403, noAccess, wire{body: `key=K&role=it`})
 	})
 	t.Run("a role edited", func(t *testing.T) {
-		w := newWorld(t, nil)
+		w := newFixture(t, nil)
 		token := w.mint(`key=K&role=it`)
 		_, err := w.acme.UpdateRole(ctx, w.roles["it"].ID, func(r *latchkey.Role) error {
 			r.Permissions = latchkey.Permissions{latchkey.Allow(latchkey.Read).On("dataset/a")}
@@ -234,50 +234,50 @@ func TestWhatTheKeyLosesTheTokenLoses(t *testing.T) {
 		require.Equal(t, "a", w.can(token))
 	})
 	t.Run("idle", func(t *testing.T) {
-		w := newWorld(t, nil)
+		w := newFixture(t, nil)
 		token := w.mint(`key=K`)
-		w.turn(DefaultIdle - time.Second)
+		w.advance(DefaultIdle - time.Second)
 		w.verified(token)
-		w.turn(DefaultIdle - time.Minute) // used meanwhile
+		w.advance(DefaultIdle - time.Minute) // used meanwhile
 		w.verified(token)
-		w.turn(DefaultIdle)
+		w.advance(DefaultIdle)
 		_, err := w.verify(token)
 		require.ErrorIs(t, err, latchkey.ErrExpired)
 	})
 	t.Run("capped, however much it is used", func(t *testing.T) {
-		w := newWorld(t, &Options{Idle: time.Hour, Cap: 3 * time.Hour})
+		w := newFixture(t, &Options{Idle: time.Hour, Cap: 3 * time.Hour})
 		token := w.mint(`key=K`)
 		for range 5 {
-			w.turn(30 * time.Minute)
+			w.advance(30 * time.Minute)
 			w.verified(token)
 		}
-		w.turn(30 * time.Minute)
+		w.advance(30 * time.Minute)
 		_, err := w.verify(token)
 		require.ErrorIs(t, err, latchkey.ErrExpired)
 	})
 	t.Run("the key's end", func(t *testing.T) {
-		w := newWorld(t, nil)
+		w := newFixture(t, nil)
 		_, w.key = w.issue(w.acme, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{
 			Validity: latchkey.Validity{NotAfter: w.now().Add(10 * time.Minute)}}})
 		token := w.mint(`key=K&duration=31536000`)
-		w.turn(10*time.Minute - time.Microsecond)
+		w.advance(10*time.Minute - time.Microsecond)
 		w.verified(token)
-		w.turn(time.Microsecond)
+		w.advance(time.Microsecond)
 		_, err := w.verify(token)
 		require.ErrorIs(t, err, latchkey.ErrInvalidToken)
 	})
 }
 
 func TestDurationReplacesIdle(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	token := w.mint(`key=K&duration=2`)
-	w.turn(2 * time.Second)
+	w.advance(2 * time.Second)
 	_, err := w.verify(token)
 	require.ErrorIs(t, err, latchkey.ErrExpired)
 }
 
 func TestNewestClientNameWins(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	w.mint(`key=K&clientId=42&clientName=Ada`)
 	w.mint(`key=K&clientId=7&clientName=Bo`)
 	w.mint(`key=K&clientId=42&clientName=Ada%20L.`)
@@ -297,7 +297,7 @@ func TestNewestClientNameWins(t *testing.T) {
 func TestStoreTrouble(t *testing.T) {
 	unavailable := reply("unavailable", "")
 	trouble := errors.Join(latchkey.ErrUnavailable, errors.New("dial tcp: SECRET-HOST refused"))
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	for _, tt := range []struct {
 		name string
 		at   *error
@@ -324,7 +324,7 @@ func TestStoreTrouble(t *testing.T) {
 }
 
 func TestMethodsAndPaths(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	for _, method := range []string{"GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"} {
 		c := wire{method: method, target: "?key=K"}
 		w.refused(405, reply("methodNotAllowed", ""), c)
@@ -339,7 +339,7 @@ func TestMethodsAndPaths(t *testing.T) {
 }
 
 func TestManyAccounts(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	w.serve = Handler(latchkey.Account{}, &Options{Account: func(r *http.Request) (latchkey.Account, error) {
 		switch r.Host {
 		case "acme.example":
@@ -361,7 +361,7 @@ func TestManyAccounts(t *testing.T) {
 }
 
 func TestOptionsThatCannotWork(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	require.Panics(t, func() { Handler(latchkey.Account{}, nil) })
 	require.Panics(t, func() { Handler(w.acme, &Options{Idle: -1}) })
 	require.Panics(t, func() { Handler(w.acme, &Options{Cap: time.Millisecond}) })

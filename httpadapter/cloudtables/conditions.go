@@ -51,7 +51,7 @@ func parseConditions(v *form.Value) ([]condition, error) {
 			case "value", "op", "set", "setValue":
 				return nil, refuseCondition("a condition needs an id or a name")
 			}
-			value, err := scalar(v.Get(point))
+			value, err := valueText(v.Get(point))
 			if err != nil {
 				return nil, err
 			}
@@ -104,7 +104,7 @@ func parseCondition(v *form.Value) (condition, error) {
 		return condition{}, err
 	}
 	// A client that drops null values sends no value at all: then nothing is known, and nothing may be shown.
-	if c.value, err = scalar(v.Get("value")); err != nil {
+	if c.value, err = valueText(v.Get("value")); err != nil {
 		return condition{}, err
 	}
 	op, err := optionalText(v, "op")
@@ -113,7 +113,7 @@ func parseCondition(v *form.Value) (condition, error) {
 	}
 	switch latchkey.Op(op) {
 	case "":
-		if given(v.Get("op")) {
+		if isGiven(v.Get("op")) {
 			return condition{}, refuseCondition("op is none of the six comparisons")
 		}
 	case latchkey.Eq, latchkey.Ne, latchkey.Lt, latchkey.Le, latchkey.Gt, latchkey.Ge:
@@ -121,7 +121,7 @@ func parseCondition(v *form.Value) (condition, error) {
 	default:
 		return condition{}, refuseCondition("op is none of the six comparisons")
 	}
-	if set := v.Get("set"); given(set) {
+	if set := v.Get("set"); isGiven(set) {
 		switch set.Text {
 		case "true", "1":
 		case "false", "0":
@@ -131,8 +131,8 @@ func parseCondition(v *form.Value) (condition, error) {
 		}
 	}
 	c.force = c.value
-	if setValue := v.Get("setValue"); given(setValue) {
-		if c.force, err = scalar(setValue); err != nil {
+	if setValue := v.Get("setValue"); isGiven(setValue) {
+		if c.force, err = valueText(setValue); err != nil {
 			return condition{}, err
 		}
 	} else if c.set && c.op != latchkey.Eq {
@@ -146,12 +146,12 @@ func parseCondition(v *form.Value) (condition, error) {
 }
 
 // given: null is absent, as it is in a form, whose clients drop it.
-func given(v *form.Value) bool { return v != nil && v.Kind != form.Null }
+func isGiven(v *form.Value) bool { return v != nil && v.Kind != form.Null }
 
 func optionalText(v *form.Value, name string) (string, error) {
 	v = v.Get(name)
 	switch {
-	case !given(v):
+	case !isGiven(v):
 		return "", nil
 	case v.Kind != form.Text:
 		return "", refuseCondition(name + " is a text")
@@ -160,8 +160,8 @@ func optionalText(v *form.Value, name string) (string, error) {
 }
 
 // scalar reads a value as text: the schema that the data is read with gives it its type.
-func scalar(v *form.Value) (string, error) {
-	if !given(v) {
+func valueText(v *form.Value) (string, error) {
+	if !isGiven(v) {
 		return "", refuseCondition("a condition needs a value")
 	}
 	switch v.Kind {
@@ -183,7 +183,7 @@ func checkPoint(point string) error {
 }
 
 // rows are the conditions as a filter. Each must hold.
-func rows(conditions []condition) []latchkey.Condition {
+func filters(conditions []condition) []latchkey.Condition {
 	var out []latchkey.Condition
 	for _, c := range conditions {
 		out = append(out, latchkey.Where(c.point, c.op, c.value))

@@ -34,7 +34,7 @@ func TestConditionsFilterRows(t *testing.T) {
 		{"contradictory", `[{"id":"dp-2","op":"<","value":1,"set":false},{"id":"dp-2","op":">","value":1,"set":false}]`, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			w := newWorld(t, nil)
+			w := newFixture(t, nil)
 			a := w.verified(w.mint(`key=K&conditions=` + url.QueryEscape(tt.conditions)))
 			rows, err := a.Filter(latchkey.Read, "dataset/it")
 			require.NoError(t, err)
@@ -59,7 +59,7 @@ func TestFaultsThatShowWhenDataIsRead(t *testing.T) {
 		`{"id":"c-1","value":1}`:         reply("unknownColumn", `{"id":"c-1"}`),
 		`{"id":"dp-2","value":"thirty"}`: "invalidCondition",
 	} {
-		w := newWorld(t, nil)
+		w := newFixture(t, nil)
 		a := w.verified(w.mint(`key=K&conditions=` + url.QueryEscape(conditions)))
 		rows, err := a.Filter(latchkey.Read, "dataset/it")
 		require.NoError(t, err)
@@ -87,7 +87,7 @@ func TestConditionsOnNewRows(t *testing.T) {
 		{"set to what it does not admit", `{"id":"dp-2","op":">=","value":30,"setValue":3}`, latchkey.Row{"dp-2": "50"}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			w := newWorld(t, nil)
+			w := newFixture(t, nil)
 			a := w.verified(w.mint(`key=K&role=it&conditions=` + url.QueryEscape(tt.conditions)))
 			got, err := a.Prepare(latchkey.Create, "dataset/it", staff, nil, tt.row)
 			if tt.want == nil {

@@ -95,7 +95,7 @@ func findSecret(r *http.Request, data bool, exhausted func() error) (string, err
 			return "", malformed("form", err)
 		}
 	case "application/json":
-		if f, err = findInJSON(text); err != nil {
+		if f, err = findSecretInJSON(text); err != nil {
 			return "", err
 		}
 	default:
@@ -108,7 +108,7 @@ func findSecret(r *http.Request, data bool, exhausted func() error) (string, err
 	return carriers.Find(r, secrets...)
 }
 
-func findInJSON(text []byte) (form.Found, error) {
+func findSecretInJSON(text []byte) (form.Found, error) {
 	j, err := strictjson.Find(text, nameKey)
 	switch {
 	case err != nil:
@@ -321,7 +321,7 @@ func readSource(v *form.Value, strict bool, texts []string) (source, error) {
 	for _, name := range texts {
 		at := v.Get(name)
 		switch {
-		case !given(at) || at.Kind == form.Text && at.Text == "":
+		case !isGiven(at) || at.Kind == form.Text && at.Text == "":
 		case at.Kind == form.Text || at.Kind == form.Number:
 			s.texts[name] = option[string]{at.Text, true}
 		default:

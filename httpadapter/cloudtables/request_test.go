@@ -336,7 +336,7 @@ func TestValuesStayTexts(t *testing.T) {
 	got, err := readRequest(wire{body: `key=K&conditions[owner]={"ref":"self"}`}.request(), false)
 	require.NoError(t, err)
 	require.Equal(t, `K [owner = "{\"ref\":\"self\"}" set "{\"ref\":\"self\"}"]`, show(got))
-	text, err := rows(got.conditions)[0].MarshalJSON()
+	text, err := filters(got.conditions)[0].MarshalJSON()
 	require.NoError(t, err)
 	require.Contains(t, string(text), `"{\"ref\":\"self\"}"`)
 }
@@ -360,7 +360,7 @@ func FuzzConditions(f *testing.F) {
 			}
 			return
 		}
-		for _, c := range rows(r.conditions) {
+		for _, c := range filters(r.conditions) {
 			if err := c.Validate(); err != nil {
 				t.Fatalf("a condition that was accepted is malformed: %v", err)
 			}

@@ -25,7 +25,7 @@ type verdict struct {
 	StepsMore, ArgsMore int
 }
 
-func (v *visit) verdictOf(e latchkey.Explanation) verdict {
+func (v *view) verdictOf(e latchkey.Explanation) verdict {
 	out := verdict{Action: strings.ReplaceAll(string(e.Action), string(otherAction), "any other"),
 		Resource: string(e.Resource), Decided: e.Decided, Reason: sentence(roleIDs.ReplaceAllString(e.Reason, ""))}
 	switch e.Verdict {
@@ -40,11 +40,11 @@ func (v *visit) verdictOf(e latchkey.Explanation) verdict {
 }
 
 // verdicts are answers as a table has them: actions on one thing that get one answer share a row.
-func (v *visit) verdicts(answers []latchkey.Explanation) []verdict {
+func (v *view) verdicts(answers []latchkey.Explanation) []verdict {
 	var rows []verdict
 	for _, e := range answers {
 		x := v.verdictOf(e)
-		x.Rows, x.Reason = short(x.Rows, 160), short(x.Reason, 240)
+		x.Rows, x.Reason = shorten(x.Rows, 160), shorten(x.Reason, 240)
 		i := slices.IndexFunc(rows, func(y verdict) bool {
 			return y.Resource == x.Resource && y.Word == x.Word && y.Rows == x.Rows && y.Decided == x.Decided && y.Reason == x.Reason
 		})
@@ -61,7 +61,7 @@ func (v *visit) verdicts(answers []latchkey.Explanation) []verdict {
 var roleIDs = regexp.MustCompile(` \([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\)`)
 
 // stand is the segment that stands for anything that no pattern names: "…", or more of them if some pattern holds that.
-func stand(lists []latchkey.Permissions) string {
+func placeholder(lists []latchkey.Permissions) string {
 	s := "…"
 	for _, rules := range lists {
 		for _, r := range rules {
@@ -78,7 +78,7 @@ func stand(lists []latchkey.Permissions) string {
 const otherAction latchkey.Action = "any-other"
 
 // other is an action that stands for all that no rule names.
-func other(lists []latchkey.Permissions) latchkey.Action {
+func unnamedAction(lists []latchkey.Permissions) latchkey.Action {
 	named := map[latchkey.Action]bool{}
 	for _, rules := range lists {
 		for _, r := range rules {
@@ -95,7 +95,7 @@ func other(lists []latchkey.Permissions) latchkey.Action {
 }
 
 // probe is a resource that stands for anything a pattern covers.
-func probe(p latchkey.Pattern, stand string) latchkey.Resource {
+func sampleOf(p latchkey.Pattern, stand string) latchkey.Resource {
 	if p == "*" {
 		return latchkey.Resource(stand)
 	}
@@ -106,8 +106,8 @@ func probe(p latchkey.Pattern, stand string) latchkey.Resource {
 }
 
 const (
-	maxProbes   = 60
-	maxRowBytes = 36_000 // of the table of answers, as a page writes it
+	maxQuestions = 60
+	maxRowBytes  = 36_000 // of the table of answers, as a page writes it
 )
 
 // size is about what a row of the table weighs.
@@ -120,18 +120,18 @@ func (x *verdict) size() int {
 }
 
 // probes are the questions that rules and the catalogue give rise to.
-func (v *visit) probes(lists ...latchkey.Permissions) []latchkey.Question {
+func (v *view) questions(lists ...latchkey.Permissions) []latchkey.Question {
 	var out []latchkey.Question
 	seen := map[latchkey.Question]bool{}
-	all := stand(lists)
+	all := placeholder(lists)
 	add := func(a latchkey.Action, on latchkey.Pattern) {
-		q := latchkey.Question{Action: a, Resource: probe(on, all)}
+		q := latchkey.Question{Action: a, Resource: sampleOf(on, all)}
 		if a != latchkey.Any && !seen[q] {
 			seen[q] = true
 			out = append(out, q)
 		}
 	}
-	usual := []latchkey.Action{latchkey.Read, latchkey.Create, latchkey.Update, latchkey.Delete, other(lists)}
+	usual := []latchkey.Action{latchkey.Read, latchkey.Create, latchkey.Update, latchkey.Delete, unnamedAction(lists)}
 	for _, g := range v.rights {
 		for _, r := range g.rights {
 			if g.places == nil {
@@ -176,22 +176,22 @@ func rulesOf(l *latchkey.Lineage) []latchkey.Permissions {
 
 var anything = latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*"), latchkey.Allow(latchkey.Any).On("latchkey/*")}
 
-func (v *visit) tokenAccess(id string) error {
+func (v *view) tokenAccess(id string) error {
 	l, err := v.account.Lineage(v.r.Context(), id)
 	if err != nil {
 		return err
 	}
 	facts, more := v.facts(&l, true)
-	return v.showAccess(accessOf{
+	return v.showAccess(accessPage{
 		page: ui{Title: heading{"What", label(&l.Token), "may do"}, Nav: "tokens"}, back: "token/" + id,
 		state: refusedState(stateOf(&l.Token, v.now),
-			l.Refused), ask: v.probes(rulesOf(&l)...), facts: facts, factsMore: more,
+			l.Refused), ask: v.questions(rulesOf(&l)...), facts: facts, factsMore: more,
 		explain: func(ask ...latchkey.Question) ([]latchkey.Explanation, error) {
 			return v.account.Explain(v.r.Context(), id, ask...)
 		}})
 }
 
-func (v *visit) roleAccess(id string) error {
+func (v *view) roleAccess(id string) error {
 	l, err := v.account.RoleLineage(v.r.Context(), id)
 	if err != nil {
 		return err
@@ -202,15 +202,15 @@ func (v *visit) roleAccess(id string) error {
 			name = exact(l.Roles[i].Name)
 		}
 	}
-	return v.showAccess(accessOf{page: ui{Title: heading{"What the role", name, "allows"}, Nav: "roles"},
+	return v.showAccess(accessPage{page: ui{Title: heading{"What the role", name, "allows"}, Nav: "roles"},
 		back: "role/" + id,
-		ask:  v.probes(rulesOf(&l)...), explain: func(ask ...latchkey.Question) ([]latchkey.Explanation, error) {
+		ask:  v.questions(rulesOf(&l)...), explain: func(ask ...latchkey.Question) ([]latchkey.Explanation, error) {
 			return v.account.ExplainRole(v.r.Context(), id, ask...)
 		}})
 }
 
 // accessOf is what a page of answers is about.
-type accessOf struct {
+type accessPage struct {
 	page      ui
 	back      string
 	state     state
@@ -222,18 +222,18 @@ type accessOf struct {
 
 // What the tester writes is cut, with a word, where it is longer: runes, and lines of the explanation.
 const (
-	longAnswer = 2000
-	mostSteps  = 60
+	maxAnswerLength = 2000
+	maxSteps        = 60
 )
 
 // showAccess is the table of what is allowed, a part at a time, and the tester. A test is a question, so it is a GET.
-func (v *visit) showAccess(x accessOf) error {
+func (v *view) showAccess(x accessPage) error {
 	what, _, _ := strings.Cut(x.back, "/")
 	from, _ := strconv.Atoi(text(v.query, "from"))
 	if from < 0 || from >= len(x.ask) {
 		from = 0
 	}
-	asked := slices.Clone(x.ask[from:min(len(x.ask), from+maxProbes)])
+	asked := slices.Clone(x.ask[from:min(len(x.ask), from+maxQuestions)])
 	data := map[string]any{"Back": x.back, "What": what, "State": x.state, "Action": text(v.query, "action"),
 		"Resource": text(v.query, "resource"), "Test": nil, "Facts": x.facts, "FactsMore": x.factsMore}
 	if data["Action"] == "" {
@@ -253,37 +253,37 @@ func (v *visit) showAccess(x accessOf) error {
 		answers = answers[:len(answers)-1]
 		y := v.verdictOf(last)
 		v.sql(&y, last)
-		y.Rows, y.SQL, y.Reason = short(y.Rows, longAnswer), short(y.SQL, 2*longAnswer), short(y.Reason, longAnswer)
+		y.Rows, y.SQL, y.Reason = shorten(y.Rows, maxAnswerLength), shorten(y.SQL, 2*maxAnswerLength), shorten(y.Reason, maxAnswerLength)
 		for line := range strings.Lines(last.String()) {
-			if len(y.Steps) == mostSteps {
+			if len(y.Steps) == maxSteps {
 				y.StepsMore++
 				continue
 			}
-			y.Steps = append(y.Steps, short(strings.TrimRight(line, "\n"), 200))
+			y.Steps = append(y.Steps, shorten(strings.TrimRight(line, "\n"), 200))
 		}
 		for i := range y.Args {
 			if text, ok := y.Args[i].(string); ok {
-				y.Args[i] = short(text, 200)
+				y.Args[i] = shorten(text, 200)
 			}
 		}
-		if more := len(y.Args) - mostSteps; more > 0 {
-			y.Args, y.ArgsMore = y.Args[:mostSteps], more
+		if more := len(y.Args) - maxSteps; more > 0 {
+			y.Args, y.ArgsMore = y.Args[:maxSteps], more
 		}
 		data["Test"] = &y
 	}
-	shown := part(len(answers), 0, maxProbes, maxRowBytes, func(i int) int {
+	shown := part(len(answers), 0, maxQuestions, maxRowBytes, func(i int) int {
 		y := v.verdictOf(answers[i])
-		y.Rows, y.Reason = short(y.Rows, 160), short(y.Reason, 240)
+		y.Rows, y.Reason = shorten(y.Rows, 160), shorten(y.Reason, 240)
 		return y.size()
 	})
 	data["Rows"], data["From"] = v.verdicts(answers[:shown]), from
-	data["More"], data["Earlier"] = len(x.ask)-from-shown, max(0, from-maxProbes)
+	data["More"], data["Earlier"] = len(x.ask)-from-shown, max(0, from-maxQuestions)
 	data["Later"] = from + shown
 	return v.show(http.StatusOK, "access", x.page, data)
 }
 
 // sql is the filter as the resource's own database would run it.
-func (v *visit) sql(x *verdict, e latchkey.Explanation) {
+func (v *view) sql(x *verdict, e latchkey.Explanation) {
 	if e.Verdict == "none" || v.opts.Schema == nil {
 		return
 	}
@@ -294,7 +294,7 @@ func (v *visit) sql(x *verdict, e latchkey.Explanation) {
 	}
 	p, err := schema.Bind(e.Rows)
 	if err != nil {
-		x.NoSQL = "The filter does not fit the fields of that resource: " + why(err)
+		x.NoSQL = "The filter does not fit the fields of that resource: " + errorText(err)
 		return
 	}
 	x.SQL, x.Args = p.SQL(dialect, 1)

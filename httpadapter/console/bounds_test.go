@@ -19,7 +19,7 @@ import (
 )
 
 // stock writes n tokens into the store, as many machines over a year would have: id, name and age of token i say so.
-func (w *world) stock(n int) {
+func (w *fixture) stock(n int) {
 	w.t.Helper()
 	began := w.now.AddDate(-1, 0, 0)
 	for from := 0; from < n; {
@@ -42,7 +42,7 @@ func (w *world) stock(n int) {
 // changed.
 func (c *counting) calls() []int { return []int{c.tokens, c.usage, c.others} }
 
-func (w *world) counted(path string) (page string, calls []int) {
+func (w *fixture) counted(path string) (page string, calls []int) {
 	w.t.Helper()
 	w.reads.tokens, w.reads.usage, w.reads.owners, w.reads.others = 0, 0, 0, 0
 	rec := w.do("GET", path, "") // which looks at the weight
@@ -75,7 +75,7 @@ func numbersOf(page string) (out []string) {
 
 func TestTenThousandTokens(t *testing.T) {
 	const n = 10_000
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	w.stock(n)
 
 	// Every page from the first to the last, by the key of the one before: one reading of tokens, one of usage.
@@ -129,7 +129,7 @@ func TestTenThousandTokens(t *testing.T) {
 }
 
 func TestRolesWithManyRules(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	ctx := t.Context()
 	want := latchkey.Permissions{}
 	for i := range 500 {
@@ -143,7 +143,7 @@ func TestRolesWithManyRules(t *testing.T) {
 	stored := func() []string {
 		r, err := w.acme.Role(ctx, role.ID)
 		require.NoError(t, err)
-		return lines(r.Permissions)
+		return ruleTexts(r.Permissions)
 	}
 	at := "role/" + role.ID
 
@@ -153,7 +153,7 @@ func TestRolesWithManyRules(t *testing.T) {
 		page := w.get(path)
 		read += strings.Count(page, "[verb]") + strings.Count(page, "[kept]")
 		require.Equal(t, http.StatusSeeOther, w.post(at, formOf(page)).Code)
-		require.Equal(t, lines(want), stored(), path)
+		require.Equal(t, ruleTexts(want), stored(), path)
 		path = ""
 		if m := regexp.MustCompile(`href="(\?at=\d+)" rel="next"`).FindStringSubmatch(page); m != nil {
 			path = at + m[1]
@@ -178,7 +178,7 @@ func TestRolesWithManyRules(t *testing.T) {
 	form.Set("rule[19][actions]", "delete")
 	form.Set("rule[19][on]", "dataset/*")
 	require.Equal(t, http.StatusSeeOther, w.post(at, form).Code)
-	order := lines(want)
+	order := ruleTexts(want)
 	order[32], order[33] = order[33], order[32]
 	order = slices.Insert(slices.Delete(order, 29, 30), 48, "deny delete on dataset/*")
 	require.Equal(t, order, stored())
@@ -226,7 +226,7 @@ func TestRolesWithManyRules(t *testing.T) {
 }
 
 func TestTokensWithMuch(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	ctx := t.Context()
 	var roles []string
 	for i := range 200 {
@@ -319,7 +319,7 @@ func TestTokensWithMuch(t *testing.T) {
 }
 
 func TestRulesThatNoRightNamesAreKept(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	special := latchkey.Permissions{
 		latchkey.Allow(latchkey.Read).On("dataset/ACME/ORDERS").Where(latchkey.Where("region", latchkey.Eq, "EU")),
 		latchkey.Grant(latchkey.Create).On("dataset/ACME/ORDERS").Where(latchkey.Where("amount", latchkey.Lt, 10)).
@@ -330,7 +330,7 @@ func TestRulesThatNoRightNamesAreKept(t *testing.T) {
 	t0 := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{
 		Permissions: append(latchkey.Permissions{latchkey.Allow(latchkey.Read).On("core/*")}, special...), Extra: []byte(`{"by":"host"}`)}})
 	page := w.get("token/" + t0.ID)
-	for _, line := range lines(special) {
+	for _, line := range ruleTexts(special) {
 		require.Contains(t, unhtml.Replace(page), ">"+line+"</li>", "read aloud")
 		require.NotContains(t, page, `value="`+line, "and not to be typed over")
 	}
@@ -346,14 +346,14 @@ func TestRulesThatNoRightNamesAreKept(t *testing.T) {
 		change(form)
 		require.Equal(t, http.StatusSeeOther, w.post("token/"+t0.ID, form).Code)
 		_, _, rest := newCatalogue(Apperate()).read(w.token(t0.ID).Permissions)
-		require.Equal(t, lines(special), lines(rest))
+		require.Equal(t, ruleTexts(special), ruleTexts(rest))
 		require.False(t, w.token(t0.ID).Permissions.Allows(latchkey.Read, "core/SECRET"))
 	}
 	require.JSONEq(t, `{"by":"host"}`, string(w.token(t0.ID).Extra))
 }
 
 func TestAddressesIdleAndFirstDay(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "k"}}).ID
 	form := w.form("token/" + id)
 	form.Set("addresses", "192.0.2.7 198.51.100.0/24\r\n2001:db8::/48")
@@ -429,7 +429,7 @@ func TestIdleIsShownAsItIs(t *testing.T) {
 }
 
 func TestTestTokens(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	form := w.form("new")
 	form.Set("test", "on")
 	require.Equal(t, http.StatusSeeOther, w.post("new", form).Code)
@@ -454,7 +454,7 @@ func TestTestTokens(t *testing.T) {
 }
 
 func TestUsageOfMuch(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	w.stock(40)
 	var batch latchkey.UsageBatch
 	batch.ID, batch.At = [16]byte{1}, w.now
@@ -477,9 +477,9 @@ func TestUsageOfMuch(t *testing.T) {
 
 // TestNoPageIsHeavy fills every list with what is as long as it may be; do looks at the weight.
 func TestNoPageIsHeavy(t *testing.T) {
-	w := newWorld(t, &Options{Names: func(*http.Request) (out []string) {
+	w := newFixture(t, &Options{Names: func(*http.Request) (out []string) {
 		for i := range 500 {
-			out = append(out, strings.Repeat("N", 3*longName/4)+fmt.Sprint(i))
+			out = append(out, strings.Repeat("N", 3*maxNameLength/4)+fmt.Sprint(i))
 		}
 		return append(out, strings.Repeat("N", 500))
 	}})
@@ -512,5 +512,5 @@ func TestNoPageIsHeavy(t *testing.T) {
 	require.Equal(t, http.StatusSeeOther, w.post("role/"+roles[0], w.form("role/"+roles[0]+"?at=50")).Code)
 	r, err := w.acme.Role(ctx, roles[0])
 	require.NoError(t, err)
-	require.Equal(t, lines(rules), lines(r.Permissions))
+	require.Equal(t, ruleTexts(rules), ruleTexts(r.Permissions))
 }

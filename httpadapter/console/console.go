@@ -73,11 +73,11 @@ type Options struct {
 }
 
 type console struct {
-	signedIn SignedIn
-	opts     Options
-	rights   catalogue
-	policy   string // Content-Security-Policy
-	forms    *forms
+	signedIn    SignedIn
+	opts        Options
+	rights      catalogue
+	policy      string // Content-Security-Policy
+	submissions *submissions
 }
 
 // Handler serves the console at "/": put [http.StripPrefix] before it to have it elsewhere. It panics without signedIn and
@@ -103,7 +103,7 @@ func Handler(signedIn SignedIn, opts *Options) http.Handler {
 		c.opts.Clock = time.Now
 	}
 	c.rights = newCatalogue(c.opts.Catalogue)
-	c.forms = newForms(c.opts.Clock)
+	c.submissions = newSubmissions(c.opts.Clock)
 	ancestors := "'none'"
 	if len(c.opts.FrameAncestors) > 0 {
 		for _, origin := range c.opts.FrameAncestors {
@@ -122,7 +122,7 @@ func Handler(signedIn SignedIn, opts *Options) http.Handler {
 		}
 	}
 	guard.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c.start(w, r).fail(errForeign)
+		c.newView(w, r).fail(errCrossSite)
 	}))
 	serve := guard.Handler(http.HandlerFunc(c.serve))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -156,16 +156,16 @@ func (c *console) header(h http.Header) {
 }
 
 var (
-	errForeign = errors.New("console: a change that came from another page")
-	errMethod  = errors.New("console: method not allowed")
+	errCrossSite = errors.New("console: a change that came from another page")
+	errMethod    = errors.New("console: method not allowed")
 )
 
 // start is a visit of which nothing is known yet.
-func (c *console) start(w http.ResponseWriter, r *http.Request) *visit {
+func (c *console) newView(w http.ResponseWriter, r *http.Request) *view {
 	// Watched, so that what the Manager reported is not reported again. Who is signed in is the host's to find out,
 	// and to bound.
 	r = r.WithContext((*httpadapter.Gate)(nil).Watch(r.Context(), netip.Addr{}))
-	v := &visit{console: c, w: w, r: r, now: c.opts.Clock().UTC(), root: "./"}
+	v := &view{console: c, w: w, r: r, now: c.opts.Clock().UTC(), root: "./"}
 	v.path = strings.Split(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	if n := len(v.path); n > 1 {
 		v.root = strings.Repeat("../", n-1)
@@ -174,7 +174,7 @@ func (c *console) start(w http.ResponseWriter, r *http.Request) *visit {
 }
 
 func (c *console) serve(w http.ResponseWriter, r *http.Request) {
-	v := c.start(w, r)
+	v := c.newView(w, r)
 	if !strings.HasPrefix(r.URL.Path, "/") { // the prefix without its slash: relative links would lead elsewhere
 		v.fail(latchkey.ErrNotFound)
 		return
@@ -189,7 +189,7 @@ func (c *console) serve(w http.ResponseWriter, r *http.Request) {
 }
 
 // route finds what a request is about. What changes anything is a POST, and nothing else is.
-func (v *visit) route() error {
+func (v *view) route() error {
 	page := v.path[0]
 	id, action := "", ""
 	switch n := len(v.path); {
@@ -235,7 +235,7 @@ func (v *visit) route() error {
 		return errMethod
 	}
 	if err := v.signIn(); err != nil {
-		v.keepTyped()
+		v.keepForm()
 		return err
 	}
 	if err := v.readForm(); err != nil {
@@ -246,30 +246,30 @@ func (v *visit) route() error {
 
 // page is what is served at a path: "token/*/rotate" for "/token/<id>/rotate".
 type page struct {
-	get, post func(v *visit, id string) error
+	get, post func(v *view, id string) error
 }
 
 var pages map[string]page
 
 func init() {
 	pages = map[string]page{
-		"":                {get: (*visit).list, post: (*visit).search},
-		"seek":            {get: (*visit).seek},
-		"new":             {get: (*visit).askCreate, post: (*visit).create},
-		"token/*":         {get: (*visit).edit, post: (*visit).save},
-		"token/*/rotate":  {get: (*visit).askRotate, post: (*visit).rotate},
-		"token/*/disable": {get: (*visit).askDisable, post: (*visit).disable},
-		"token/*/enable":  {get: (*visit).askEnable, post: (*visit).enable},
-		"token/*/revoke":  {get: (*visit).askRevoke, post: (*visit).revoke},
-		"token/*/reveal":  {get: (*visit).askReveal, post: (*visit).reveal},
-		"token/*/signing": {get: (*visit).askSigning, post: (*visit).signing},
-		"token/*/access":  {get: (*visit).tokenAccess},
-		"token/*/usage":   {get: (*visit).tokenUsage},
-		"roles":           {get: (*visit).roles, post: (*visit).searchRoles},
-		"role":            {get: (*visit).newRole, post: (*visit).createRole},
-		"role/*":          {get: (*visit).editRole, post: (*visit).saveRole},
-		"role/*/delete":   {get: (*visit).askDeleteRole, post: (*visit).deleteRole},
-		"role/*/access":   {get: (*visit).roleAccess},
-		"usage":           {get: (*visit).usage},
+		"":                {get: (*view).list, post: (*view).search},
+		"seek":            {get: (*view).seek},
+		"new":             {get: (*view).newToken, post: (*view).create},
+		"token/*":         {get: (*view).edit, post: (*view).save},
+		"token/*/rotate":  {get: (*view).confirmRotate, post: (*view).rotate},
+		"token/*/disable": {get: (*view).confirmDisable, post: (*view).disable},
+		"token/*/enable":  {get: (*view).confirmEnable, post: (*view).enable},
+		"token/*/revoke":  {get: (*view).confirmRevoke, post: (*view).revoke},
+		"token/*/reveal":  {get: (*view).confirmReveal, post: (*view).reveal},
+		"token/*/signing": {get: (*view).confirmSigning, post: (*view).signing},
+		"token/*/access":  {get: (*view).tokenAccess},
+		"token/*/usage":   {get: (*view).tokenUsage},
+		"roles":           {get: (*view).roles, post: (*view).searchRoles},
+		"role":            {get: (*view).newRole, post: (*view).createRole},
+		"role/*":          {get: (*view).editRole, post: (*view).saveRole},
+		"role/*/delete":   {get: (*view).confirmDeleteRole, post: (*view).deleteRole},
+		"role/*/access":   {get: (*view).roleAccess},
+		"usage":           {get: (*view).usage},
 	}
 }

@@ -22,7 +22,7 @@ import (
 )
 
 // world is a console under a prefix, and who is signed in.
-type world struct {
+type fixture struct {
 	t     *testing.T
 	now   time.Time
 	keys  *latchkey.Manager
@@ -91,8 +91,8 @@ func (c *counting) Usage(ctx context.Context, owner string, q latchkey.UsageQuer
 
 var everything = latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*"), latchkey.Allow(latchkey.Any).On("latchkey/*")}
 
-func newWorld(t *testing.T, opts *Options) *world {
-	w := &world{t: t, now: time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC), mux: http.NewServeMux()}
+func newFixture(t *testing.T, opts *Options) *fixture {
+	w := &fixture{t: t, now: time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC), mux: http.NewServeMux()}
 	clock := func() time.Time { return w.now }
 	key, err := latchkey.GenerateKey(nil, 1)
 	require.NoError(t, err)
@@ -118,7 +118,7 @@ func newWorld(t *testing.T, opts *Options) *world {
 	return w
 }
 
-func (w *world) do(method, path, body string, header ...string) *httptest.ResponseRecorder {
+func (w *fixture) do(method, path, body string, header ...string) *httptest.ResponseRecorder {
 	w.t.Helper()
 	r := httptest.NewRequest(method, "http://console.test/any/where/"+path, strings.NewReader(body))
 	if method == http.MethodPost && header == nil {
@@ -134,24 +134,24 @@ func (w *world) do(method, path, body string, header ...string) *httptest.Respon
 	if !strings.HasPrefix(path, "static/") || rec.Code != http.StatusOK {
 		require.Equal(w.t, "no-store", rec.Header().Get("Cache-Control"), path)
 	}
-	require.Less(w.t, rec.Body.Len()+len(statics[styleName])+len(statics[scriptName])+len(statics[iconName]), 60_000, path)
+	require.Less(w.t, rec.Body.Len()+len(staticFiles[styleName])+len(staticFiles[scriptName])+len(staticFiles[iconName]), 60_000, path)
 	return rec
 }
 
-func (w *world) get(path string) string {
+func (w *fixture) get(path string) string {
 	w.t.Helper()
 	rec := w.do("GET", path, "")
 	require.Equal(w.t, http.StatusOK, rec.Code, "%s: %s", path, rec.Body)
 	return rec.Body.String()
 }
 
-func (w *world) post(path string, form url.Values) *httptest.ResponseRecorder {
+func (w *fixture) post(path string, form url.Values) *httptest.ResponseRecorder {
 	w.t.Helper()
 	return w.do("POST", path, form.Encode())
 }
 
 // form is what a browser would send of the form of a page whose action fits, as it was drawn.
-func (w *world) form(page string) url.Values {
+func (w *fixture) form(page string) url.Values {
 	w.t.Helper()
 	return formOf(w.get(page))
 }
@@ -198,21 +198,21 @@ func formOf(page string) url.Values {
 	return form
 }
 
-func (w *world) issue(spec latchkey.Spec) latchkey.Token {
+func (w *fixture) issue(spec latchkey.Spec) latchkey.Token {
 	w.t.Helper()
 	t, _, err := w.acme.Issue(w.t.Context(), spec)
 	require.NoError(w.t, err)
 	return t
 }
 
-func (w *world) token(id string) latchkey.Token {
+func (w *fixture) token(id string) latchkey.Token {
 	w.t.Helper()
 	t, err := w.acme.Get(w.t.Context(), id)
 	require.NoError(w.t, err)
 	return t
 }
 
-func (w *world) count() (n int) {
+func (w *fixture) count() (n int) {
 	for _, err := range w.acme.Tokens(w.t.Context(), latchkey.TokenQuery{}) {
 		require.NoError(w.t, err)
 		n++
@@ -221,7 +221,7 @@ func (w *world) count() (n int) {
 }
 
 func TestTheWalkThrough(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	w.issue(latchkey.Spec{Kind: latchkey.KindSecret, Settings: latchkey.Settings{Name: "root"}})
 	require.Contains(t, w.get(""), `href="new"`)
 
@@ -253,7 +253,7 @@ func TestTheWalkThrough(t *testing.T) {
 	require.Equal(t, []string{"www.example.com", "*.example.org"}, got.Restrictions.Domains)
 	require.Equal(t, latchkey.Credits(1_000_500_000), got.Limits.Credits)
 	require.Equal(t, []string{"allow read on core/*", "allow read on premium/*",
-		"allow read, create, update on dataset/ACME/CARS"}, lines(got.Permissions))
+		"allow read, create, update on dataset/ACME/CARS"}, ruleTexts(got.Permissions))
 
 	// The token behaves so.
 	access, err := w.acme.Verify(t.Context(), latchkey.Presented{Secret: got.Public, Referer: "https://www.example.com/x"})
@@ -274,7 +274,7 @@ func TestTheWalkThrough(t *testing.T) {
 }
 
 func TestEveryFieldIsKept(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	role, err := w.acme.CreateRole(t.Context(), latchkey.Role{Name: "reader"})
 	require.NoError(t, err)
 	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: " odd ", Roles: []string{role.ID},
@@ -291,7 +291,7 @@ func TestEveryFieldIsKept(t *testing.T) {
 }
 
 func TestBadEntriesAreKeptAndExplained(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	id := w.issue(latchkey.Spec{Kind: latchkey.KindPublishable, Settings: latchkey.Settings{Name: "site"}}).ID
 	for field, c := range map[string]struct{ value, says string }{
 		"name":    {strings.Repeat("x", 257), "At most 256 bytes"},
@@ -318,7 +318,7 @@ func TestBadEntriesAreKeptAndExplained(t *testing.T) {
 }
 
 func TestTheSecondSaverIsTold(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	id := w.issue(latchkey.Spec{Kind: latchkey.KindPublishable, Settings: latchkey.Settings{Name: "site"}}).ID
 	mine, theirs := w.form("token/"+id), w.form("token/"+id)
 	theirs.Set("domains", "theirs.example")
@@ -357,7 +357,7 @@ func TestTheSecondSaverIsTold(t *testing.T) {
 }
 
 func TestAFormSentTwiceMakesOneToken(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	form := w.form("new?kind=api_key")
 	first, second := w.post("new", form), w.post("new", form)
 	require.Equal(t, http.StatusOK, first.Code)
@@ -380,7 +380,7 @@ func TestAFormSentTwiceMakesOneToken(t *testing.T) {
 }
 
 func TestSecretsComeOutOnlyWhereTheyAreAskedFor(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	token, secret, err := w.acme.Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "k"}})
 	require.NoError(t, err)
 	shown := func(body string) bool { return strings.Contains(body, secret.Reveal()) }
@@ -419,7 +419,7 @@ func TestSecretsComeOutOnlyWhereTheyAreAskedFor(t *testing.T) {
 }
 
 func TestDisableEnableRevoke(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "k"}}).ID
 	for _, c := range []struct{ do, state string }{{"disable", "disabled"}, {"enable", "active"}, {"revoke", "revoked"}} {
 		page := w.get("token/" + id + "/" + c.do)
@@ -436,7 +436,7 @@ func TestDisableEnableRevoke(t *testing.T) {
 }
 
 func TestEveryChangeIsGuarded(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "k"}}).ID
 	role, err := w.acme.CreateRole(t.Context(), latchkey.Role{Name: "reader"})
 	require.NoError(t, err)
@@ -478,7 +478,7 @@ func TestEveryChangeIsGuarded(t *testing.T) {
 }
 
 func TestOwnersAndRights(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "acme's key"}}).ID
 	other := w.keys.For("other")
 	w.owner, w.who = other, other.Assume(latchkey.Client{ID: "eve"}, everything)

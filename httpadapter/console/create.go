@@ -13,7 +13,7 @@ import (
 // kindChoice is a kind of token that can be made here.
 type kindChoice struct{ Value, Name, About string }
 
-func (v *visit) kinds() []kindChoice {
+func (v *view) kinds() []kindChoice {
 	return []kindChoice{
 		{"publishable", "Publishable", "May stand in any page. Any domain may use it until you restrict it."},
 		{"api_key", "API key", "For programs. May do nothing until you give it rights or roles."},
@@ -22,18 +22,18 @@ func (v *visit) kinds() []kindChoice {
 	}
 }
 
-func (v *visit) askCreate(string) error {
-	return v.showCreate(http.StatusOK, ui{}, newToken{Kind: text(v.query, "kind"), FormID: newFormID()})
+func (v *view) newToken(string) error {
+	return v.showCreate(http.StatusOK, ui{}, newTokenForm{Kind: text(v.query, "kind"), FormID: newFormID()})
 }
 
 // newToken is the form of a token to be made, as it was typed.
-type newToken struct {
+type newTokenForm struct {
 	Kind, Name, FormID string
 	Test               bool
 	Errors             map[string]string // by field
 }
 
-func (v *visit) showCreate(status int, page ui, n newToken) error {
+func (v *view) showCreate(status int, page ui, n newTokenForm) error {
 	if !slices.ContainsFunc(v.kinds(), func(k kindChoice) bool { return k.Value == n.Kind }) && n.Errors["kind"] == "" {
 		n.Kind = "publishable"
 	}
@@ -41,12 +41,12 @@ func (v *visit) showCreate(status int, page ui, n newToken) error {
 	return v.show(status, "new", page, map[string]any{"Kinds": v.kinds(), "N": n})
 }
 
-func (v *visit) create(string) error {
-	n := newToken{Kind: text(v.form, "kind"), Name: text(v.form, "name"), Test: text(v.form, "test") == "on",
+func (v *view) create(string) error {
+	n := newTokenForm{Kind: text(v.form, "kind"), Name: text(v.form, "name"), Test: text(v.form, "test") == "on",
 		FormID: text(v.form, "form"), Errors: map[string]string{}}
 	refuse := func(status int, words string) error {
 		n.FormID = newFormID()
-		return v.showCreate(status, ui{Errors: []string{words}, Faults: faultsOf(n.Errors)}, n)
+		return v.showCreate(status, ui{Errors: []string{words}, FieldErrors: fieldErrorsOf(n.Errors)}, n)
 	}
 	var kind latchkey.Kind
 	if kind.UnmarshalText([]byte(n.Kind)) != nil || kind == latchkey.KindAccess {
@@ -71,7 +71,7 @@ func (v *visit) create(string) error {
 		t, secret, err := v.account.Issue(v.r.Context(), spec)
 		return reply{token: t, secret: secret}, err
 	})
-	switch words := why(err); {
+	switch words := errorText(err); {
 	case errors.Is(err, errNoForm):
 		return refuse(http.StatusConflict, "This page was too old. Nothing was made: please send it again.")
 	case errors.Is(err, errFormUsed):
@@ -99,7 +99,7 @@ func (v *visit) create(string) error {
 		if after != "" {
 			to.Set("after", after)
 		}
-		return v.goTo("?" + to.Encode())
+		return v.redirect("?" + to.Encode())
 	}
 	return v.showSecret(t, r.secret, secretPage{Title: "Your new " + kindName(kind), Made: true})
 }
@@ -125,7 +125,7 @@ type secretPage struct {
 }
 
 // showSecret is the one place where a secret leaves the server: in the reply to a form, never by an address.
-func (v *visit) showSecret(t latchkey.Token, secret latchkey.Secret, p secretPage) error {
+func (v *view) showSecret(t latchkey.Token, secret latchkey.Secret, p secretPage) error {
 	title := heading{Before: p.Title}
 	if p.Named {
 		title.Name = label(&t)

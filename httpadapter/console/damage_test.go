@@ -13,7 +13,7 @@ import (
 
 // A token whose record cannot be read is in the list by its id, and can be revoked there.
 func TestADamagedTokenIsShownAndRevoked(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	good := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "good"}})
 	bad := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "spoilt"}})
 	spoilt := bad

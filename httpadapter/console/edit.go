@@ -11,9 +11,9 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-func (v *visit) edit(id string) error {
+func (v *view) edit(id string) error {
 	t, err := v.account.Get(v.r.Context(), id)
-	if err != nil && !spoilt(err) {
+	if err != nil && !isDamaged(err) {
 		return err
 	}
 	page := ui{Notice: v.noticeFor(text(v.query, "done"), &t)}
@@ -22,12 +22,12 @@ func (v *visit) edit(id string) error {
 			"it and make another, or have the database restored from a backup."}
 	}
 	from, _ := strconv.Atoi(text(v.query, "chips"))
-	return v.showEdit(http.StatusOK, page, &t, v.entryOf(&t, from), nil)
+	return v.showEdit(http.StatusOK, page, &t, v.tokenFormOf(&t, from), nil)
 }
 
 // save is Done, and the buttons that add a chip or a role.
-func (v *visit) save(id string) error {
-	e := v.readEntry()
+func (v *view) save(id string) error {
+	e := v.readTokenForm()
 	ctx := v.r.Context()
 	v.addChips(e)
 	wrong, err := v.addRole(&e.Roles, e.AddRole)
@@ -63,16 +63,16 @@ func (v *visit) save(id string) error {
 				e.Errors[field] = words
 			}
 			if v.apply(e, t); len(e.Errors) > 0 {
-				return errEntry
+				return errForm
 			}
 			return nil
 		})
 		return reply{to: "?done=saved&token=" + id + "&version=" + versionText(t.Version) + v.back()}, err
 	})
 	if err == nil {
-		return v.goTo(r.to)
+		return v.redirect(r.to)
 	}
-	status, page, words := http.StatusUnprocessableEntity, ui{}, why(err)
+	status, page, words := http.StatusUnprocessableEntity, ui{}, errorText(err)
 	switch {
 	case errors.Is(err, errRevoked):
 		status, page.Errors = http.StatusConflict, []string{"Not saved: the token is revoked, and cannot be changed any " +
@@ -89,14 +89,14 @@ func (v *visit) save(id string) error {
 		status, page.Errors = http.StatusForbidden, []string{"Not saved. You may not do this: your own rights do not " +
 			"reach that far. " +
 			"What you typed is still here."}
-	case errors.Is(err, errEntry):
+	case errors.Is(err, errForm):
 		page.Errors = []string{"Not saved. See what is marked below."}
 	case words != "":
 		page.Errors = []string{"Not saved. " + words}
 	default:
 		return err
 	}
-	page.Faults = faultsOf(e.Errors)
+	page.FieldErrors = fieldErrorsOf(e.Errors)
 	t, errGet := v.account.Get(ctx, id)
 	if errGet != nil {
 		if status == http.StatusForbidden {
@@ -121,19 +121,19 @@ var fieldNames = []option{{Value: "kind", Text: "Kind"}, {Value: "test", Text: "
 		Text: "Not before"},
 	{Value: "idle", Text: "Ends when unused"}}
 
-func faultsOf(wrong map[string]string) (out []fault) {
+func fieldErrorsOf(wrong map[string]string) (out []fieldError) {
 	for _, f := range fieldNames {
 		if words := wrong[f.Value]; words != "" {
-			out = append(out, fault{f.Value, f.Text, words})
+			out = append(out, fieldError{f.Value, f.Text, words})
 		}
 	}
 	return out
 }
 
-var errEntry = errors.New("console: an entry cannot be saved")
+var errForm = errors.New("console: an entry cannot be saved")
 
 // back is where in the list the page was come to from.
-func (v *visit) back() string {
+func (v *view) back() string {
 	f := v.form
 	if f == nil {
 		f = v.query
@@ -148,16 +148,16 @@ func (v *visit) back() string {
 type difference struct{ Field, Theirs, Yours string }
 
 // conflict shows the form as it was typed beside what is stored now. Saving it again is a choice, made knowingly.
-func (v *visit) conflict(id string, e *entry) error {
+func (v *view) conflict(id string, e *tokenForm) error {
 	t, err := v.account.Get(v.r.Context(), id)
 	if err != nil {
 		return err
 	}
-	theirs := v.entryOf(&t, 0)
+	theirs := v.tokenFormOf(&t, 0)
 	var all []difference
 	add := func(field, a, b string) {
 		if a != b {
-			all = append(all, difference{field, short(a, 600), short(b, 600)})
+			all = append(all, difference{field, shorten(a, 600), shorten(b, 600)})
 		}
 	}
 	add("Nickname", theirs.Name, e.Name)
@@ -170,11 +170,11 @@ func (v *visit) conflict(id string, e *entry) error {
 		}
 		_, chips, _ := v.rights.read(t.Permissions)
 		stored := chipValues(chips)
-		e.Chips = e.Chips.redrawn(stored, len(theirs.Chips.Had) == len(stored))
-		e.Roles = e.Roles.redrawn(t.Roles, len(theirs.Roles.Had) == len(t.Roles))
-		add("Dataset permissions", v.chipText(stored), v.chipText(e.Chips.over(stored)))
-		mine := e.Roles.over(t.Roles)
-		some, err := v.rolesOf(append(slices.Clone(t.Roles), mine...))
+		e.Chips = e.Chips.rebase(stored, len(theirs.Chips.Shown) == len(stored))
+		e.Roles = e.Roles.rebase(t.Roles, len(theirs.Roles.Shown) == len(t.Roles))
+		add("Dataset permissions", v.chipText(stored), v.chipText(e.Chips.applyTo(stored)))
+		mine := e.Roles.applyTo(t.Roles)
+		some, err := v.roleNamesOf(append(slices.Clone(t.Roles), mine...))
 		if err != nil {
 			return err
 		}
@@ -202,7 +202,7 @@ func onOff(b bool) string {
 	return "disabled"
 }
 
-func (v *visit) chipText(values []string) string {
+func (v *view) chipText(values []string) string {
 	var out []string
 	for _, x := range v.rights.chips(values) {
 		out = append(out, v.rights.chipName(x))
@@ -211,14 +211,14 @@ func (v *visit) chipText(values []string) string {
 	return strings.Join(out, ", ")
 }
 
-func rateText(e *entry) string {
+func rateText(e *tokenForm) string {
 	if e.RateCount == "" {
 		return ""
 	}
 	return strings.TrimSpace(e.RateCount + " per " + e.RatePer + " " + e.RateBurst)
 }
 
-func idleWords(e *entry) string {
+func idleWords(e *tokenForm) string {
 	for _, u := range idleUnits {
 		if e.Idle != "" && e.IdleUnit == u.Value {
 			return e.Idle + " " + u.Text
@@ -227,7 +227,7 @@ func idleWords(e *entry) string {
 	return e.Idle
 }
 
-func (s *someRoles) text(ids []string) string {
+func (s *roleNames) text(ids []string) string {
 	var out []string
 	for _, id := range ids {
 		out = append(out, s.name(id))
@@ -249,9 +249,9 @@ var rateUnits = []option{{Value: "1s", Text: "second"}, {Value: "1m0s", Text: "m
 	{Value: "24h0m0s", Text: "day"}}
 
 // mostRest is how many rules a page reads aloud that it does not edit. The page of what a token may do has them all.
-const mostRest = 12
+const maxOtherRules = 12
 
-func (v *visit) showEdit(status int, page ui, t *latchkey.Token, e *entry, conflict []difference) error {
+func (v *view) showEdit(status int, page ui, t *latchkey.Token, e *tokenForm, conflict []difference) error {
 	page.Title, page.Nav = heading{Name: label(t)}, "tokens"
 	roles, err := v.roleField(e.Roles, e.AddRole, e.Errors["addrole"], "")
 	if err != nil {
@@ -261,7 +261,7 @@ func (v *visit) showEdit(status int, page ui, t *latchkey.Token, e *entry, confl
 	hint := ""
 	for i := range v.rights {
 		g := &v.rights[i]
-		o := option{Value: strconv.Itoa(i), Text: g.Label, About: strings.Join(lines(plain(g.pairs(""))), "; "), On: e.On[i]}
+		o := option{Value: strconv.Itoa(i), Text: g.Label, About: strings.Join(ruleTexts(allowRules(g.pairs(""))), "; "), On: e.On[i]}
 		if g.places == nil {
 			switches = append(switches, o)
 			continue
@@ -270,25 +270,25 @@ func (v *visit) showEdit(status int, page ui, t *latchkey.Token, e *entry, confl
 		o.On = slices.Contains(e.AddGroups, i)
 		adds = append(adds, o)
 	}
-	shown := slices.Clone(e.Chips.Now) // and those that are about to be taken away, in their place
-	for i, x := range e.Chips.Had {
+	shown := slices.Clone(e.Chips.Ticked) // and those that are about to be taken away, in their place
+	for i, x := range e.Chips.Shown {
 		if !slices.Contains(shown, x) {
 			shown = slices.Insert(shown, min(i, len(shown)), x)
 		}
 	}
 	for _, x := range v.rights.chips(shown) {
-		chips = append(chips, option{Value: x.value(), Text: v.rights.chipName(x), On: slices.Contains(e.Chips.Now, x.value())})
+		chips = append(chips, option{Value: x.value(), Text: v.rights.chipName(x), On: slices.Contains(e.Chips.Ticked, x.value())})
 	}
 	lineage, err := v.account.Lineage(v.r.Context(), t.ID)
 	if err != nil {
 		return err
 	}
-	if err := v.effects(t, switches); err != nil && !spoilt(err) {
+	if err := v.effects(t, switches); err != nil && !isDamaged(err) {
 		return err
 	}
 	held, heldMore := v.facts(&lineage, false)
 	_, _, special := v.rights.read(t.Permissions)
-	rest, more := aloud(special, mostRest)
+	rest, more := ruleLines(special, maxOtherRules)
 	pers := slices.Clone(rateUnits)
 	if !slices.ContainsFunc(pers, func(o option) bool { return o.Value == e.RatePer }) {
 		if d, err := time.ParseDuration(e.RatePer); err == nil {
@@ -309,7 +309,7 @@ func (v *visit) showEdit(status int, page ui, t *latchkey.Token, e *entry, confl
 		"NamesCut": namesCut, "Rest": rest, "RestMore": more,
 		"Roles": roles, "Pers": pers, "IdleUnits": idleUnits,
 		"Secret": t.Kind == latchkey.KindSecret, "After": strings.TrimPrefix(v.back(), "&after="),
-		"Soon": v.soon(), "Meter": v.opts.CreditMeter, "MintedRows": short(rowsText(t.Rows), 600),
+		"Soon": v.takesEffect(), "Meter": v.opts.CreditMeter, "MintedRows": shorten(rowsText(t.Rows), 600),
 		"NoMint":     e.MintFrom == "" && public,
 		"More":       e.NotBefore+e.Idle+e.Addresses+e.MintFrom != "",
 		"MayUpdate":  whole && v.may(latchkey.Update, "token", t.ID),
@@ -326,14 +326,14 @@ func (v *visit) showEdit(status int, page ui, t *latchkey.Token, e *entry, confl
 func ownRights(t *latchkey.Token) bool { return t.Kind != latchkey.KindSecret && !t.Full }
 
 // mostNames bounds the suggestions of a page.
-const mostNames = 30
+const maxNames = 30
 
-func (v *visit) names() (out []string, cut bool) {
+func (v *view) names() (out []string, cut bool) {
 	if v.opts.Names == nil {
 		return nil, false
 	}
 	for _, name := range v.opts.Names(v.r) {
-		if len(out) < mostNames && len(name) <= longName {
+		if len(out) < maxNames && len(name) <= maxNameLength {
 			out = append(out, name)
 		} else {
 			cut = true
@@ -350,7 +350,7 @@ func rowsText(rows []latchkey.Condition) string {
 }
 
 // lines are rules read aloud.
-func lines(p latchkey.Permissions) []string {
+func ruleTexts(p latchkey.Permissions) []string {
 	var out []string
 	for _, r := range p {
 		out = append(out, r.String())
@@ -359,15 +359,15 @@ func lines(p latchkey.Permissions) []string {
 }
 
 // aloud is lines for a page: as many as are to be shown, none very long, and how many more there are.
-func aloud(p latchkey.Permissions, most int) (out []string, more int) {
+func ruleLines(p latchkey.Permissions, most int) (out []string, more int) {
 	for _, r := range p[:min(most, len(p))] {
-		out = append(out, short(r.String(), 160))
+		out = append(out, shorten(r.String(), 160))
 	}
 	return out, len(p) - len(out)
 }
 
 // short cuts a text that is longer than most runes.
-func short(s string, most int) string {
+func shorten(s string, most int) string {
 	n := 0
 	for i := range s {
 		if n++; n > most {

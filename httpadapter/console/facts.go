@@ -17,21 +17,21 @@ type fact struct {
 }
 
 // A page names so many of them.
-const mostFacts = 24
+const maxFacts = 24
 
 // facts are what restricts and limits a token: what those it was minted from and the owner add, and its own if own is
 // set.
-func (v *visit) facts(l *latchkey.Lineage, own bool) (out []fact, more int) {
+func (v *view) facts(l *latchkey.Lineage, own bool) (out []fact, more int) {
 	of, link := "", ""
 	add := func(label, text string) {
 		if text == "" {
 			return
 		}
-		if len(out) == mostFacts {
+		if len(out) == maxFacts {
 			more++
 			return
 		}
-		out = append(out, fact{label, short(text, 240), of, link})
+		out = append(out, fact{label, shorten(text, 240), of, link})
 	}
 	if own {
 		v.factsOf(&l.Token, add)
@@ -63,13 +63,13 @@ func (v *visit) facts(l *latchkey.Lineage, own bool) (out []fact, more int) {
 	return out, more
 }
 
-func (v *visit) factsOf(t *latchkey.Token, add func(label, text string)) {
+func (v *view) factsOf(t *latchkey.Token, add func(label, text string)) {
 	if end := t.Validity.NotAfter; !end.IsZero() {
 		add("Ends", stamp(end))
 	}
 	if idle := t.Validity.Idle; idle != 0 {
 		count, unit := idleText(idle)
-		add("Ends when unused", "for "+idleWords(&entry{Idle: count, IdleUnit: unit}))
+		add("Ends when unused", "for "+idleWords(&tokenForm{Idle: count, IdleUnit: unit}))
 	}
 	if begin := t.Validity.NotBefore; begin.After(v.now) {
 		add("Not before", stamp(begin))
@@ -114,7 +114,7 @@ type mintedFrom struct {
 }
 
 // minted is nil for a token that was issued.
-func (v *visit) minted(l *latchkey.Lineage) *mintedFrom {
+func (v *view) minted(l *latchkey.Lineage) *mintedFrom {
 	t := &l.Token
 	if t.Parent == "" {
 		return nil
@@ -128,7 +128,7 @@ func (v *visit) minted(l *latchkey.Lineage) *mintedFrom {
 
 // effects says beside each switch what holds all the same: a role may give what is off, and a later rule, a boundary
 // or a parent may take what is on.
-func (v *visit) effects(t *latchkey.Token, switches []option) error {
+func (v *view) effects(t *latchkey.Token, switches []option) error {
 	if !ownRights(t) || len(switches) == 0 {
 		return nil
 	}
@@ -140,7 +140,7 @@ func (v *visit) effects(t *latchkey.Token, switches []option) error {
 		if g := &v.rights[i]; g.places == nil {
 			stored = append(stored, on[i])
 			for _, p := range g.pairs("") {
-				ask = append(ask, latchkey.Question{Action: p.action, Resource: probe(p.on, "…")})
+				ask = append(ask, latchkey.Question{Action: p.action, Resource: sampleOf(p.on, "…")})
 				of = append(of, len(stored)-1)
 			}
 		}
@@ -164,7 +164,7 @@ func (v *visit) effects(t *latchkey.Token, switches []option) error {
 		all[of[i]] = all[of[i]] && e.Verdict == "all"
 		none[of[i]] = none[of[i]] && e.Verdict == "none"
 		if e.Verdict != "all" {
-			reason[of[i]] = short(sentence(roleIDs.ReplaceAllString(e.Reason, "")), 160)
+			reason[of[i]] = shorten(sentence(roleIDs.ReplaceAllString(e.Reason, "")), 160)
 		}
 	}
 	for i := range stored {

@@ -20,7 +20,7 @@ import (
 )
 
 // mint makes a token of a new API key with the settings given.
-func (w *world) mint(s latchkey.Settings, n latchkey.Narrowing) (parent, child latchkey.Token, secret latchkey.Secret) {
+func (w *fixture) mint(s latchkey.Settings, n latchkey.Narrowing) (parent, child latchkey.Token, secret latchkey.Secret) {
 	w.t.Helper()
 	ctx := w.t.Context()
 	parent, text, err := w.acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: s})
@@ -32,7 +32,7 @@ func (w *world) mint(s latchkey.Settings, n latchkey.Narrowing) (parent, child l
 	return parent, child, secret
 }
 
-func (w *world) role(r latchkey.Role) latchkey.Role {
+func (w *fixture) role(r latchkey.Role) latchkey.Role {
 	w.t.Helper()
 	r, err := w.acme.CreateRole(w.t.Context(), r)
 	require.NoError(w.t, err)
@@ -40,7 +40,7 @@ func (w *world) role(r latchkey.Role) latchkey.Role {
 }
 
 // another is the same console as another process would serve it.
-func (w *world) another() *world {
+func (w *fixture) another() *fixture {
 	other := *w
 	other.mux = http.NewServeMux()
 	Mount(other.mux, "/any/where", func(*http.Request) (latchkey.Account, latchkey.Access, error) {
@@ -54,7 +54,7 @@ func (w *world) another() *world {
 // C: what decides about a token is on its page.
 
 func TestAccessShowsAllThatDecides(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	rule := func(on latchkey.Pattern) latchkey.Permissions {
 		return latchkey.Permissions{latchkey.Allow(latchkey.Read).On(on)}
 	}
@@ -107,7 +107,7 @@ func TestAccessShowsAllThatDecides(t *testing.T) {
 var moreThere = regexp.MustCompile(`And (\d+) more: try them above, or see the <a href="(\?from=\d+)"`)
 
 func TestAccessShowsEveryPart(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	var rules latchkey.Permissions
 	for i := range 200 {
 		rules = append(rules, latchkey.Allow(latchkey.Read).On(latchkey.Pattern(fmt.Sprintf("set/%03d", i))).
@@ -141,7 +141,7 @@ func TestAccessShowsEveryPart(t *testing.T) {
 }
 
 func TestPagesSayWhatElseHolds(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	ctx := t.Context()
 	parent, child, secret := w.mint(latchkey.Settings{Name: "the parent",
 		Permissions:  latchkey.Permissions{latchkey.Allow(latchkey.Any).On("core/*")},
@@ -181,7 +181,7 @@ func TestPagesSayWhatElseHolds(t *testing.T) {
 }
 
 func TestRolesSayWhoHasThem(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	base := w.role(latchkey.Role{Name: "base"})
 	for i := range 14 {
 		w.role(latchkey.Role{Name: fmt.Sprint("heir ", i), Inherits: []string{base.ID}})
@@ -199,7 +199,7 @@ func TestRolesSayWhoHasThem(t *testing.T) {
 // D: a minted token with all its parent's rights.
 
 func TestMintedWithAllRights(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	parent, child, _ := w.mint(latchkey.Settings{Name: "the parent",
 		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Any).On("core/*", "dataset/*")}},
 		latchkey.Narrowing{Lifetime: time.Hour, Client: latchkey.Client{ID: "42", Name: "Ada L"}})
@@ -226,7 +226,7 @@ func TestMintedWithAllRights(t *testing.T) {
 }
 
 func TestSwitchesSayWhatHoldsAllTheSame(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	role := w.role(latchkey.Role{Name: "core",
 		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("core/*")}})
 	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Roles: []string{role.ID},
@@ -242,7 +242,7 @@ func TestSwitchesSayWhatHoldsAllTheSame(t *testing.T) {
 // E: what is pasted.
 
 func TestAKeyFindsItsTokenAndStandsNowhere(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	ctx := t.Context()
 	site := w.issue(latchkey.Spec{Kind: latchkey.KindPublishable, Settings: latchkey.Settings{Name: "site"}})
 	test := w.issue(latchkey.Spec{Kind: latchkey.KindPublishable, Test: true,
@@ -350,7 +350,7 @@ func TestAKeyFindsItsTokenAndStandsNowhere(t *testing.T) {
 var anySecret = regexp.MustCompile(`value="((?:sk|ak|ss)_\w{40,})"`)
 
 func TestAFormSentAgainIsCarriedOutOnce(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "k",
 		Restrictions: latchkey.Restrictions{Signed: true}}}).ID
 	events := func() (n int) {
@@ -431,7 +431,7 @@ func TestAFormSentAgainIsCarriedOutOnce(t *testing.T) {
 }
 
 func TestWhoMayNotLeavesNoTraceInTheStore(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "k"}}).ID
 	w.who = w.acme.Assume(latchkey.Client{ID: "bob"}, latchkey.Permissions{latchkey.Allow(latchkey.Read).On("latchkey/*")})
 	w.reads.once = 0
@@ -444,22 +444,22 @@ func TestWhoMayNotLeavesNoTraceInTheStore(t *testing.T) {
 
 func TestFormsAreBounded(t *testing.T) {
 	now := time.Now()
-	f := newForms(func() time.Time { return now })
+	f := newSubmissions(func() time.Time { return now })
 	fine := func() error { return nil }
 	refuse := func() (reply, error) { return reply{}, latchkey.ErrInvalid }
-	for i := range 3 * formsMost {
+	for i := range 3 * maxSubmissions {
 		_, err := f.once(t.Context(), fmt.Sprint(i), fine, refuse)
 		require.ErrorIs(t, err, latchkey.ErrInvalid)
-		require.LessOrEqual(t, len(f.sent), formsMost)
-		require.LessOrEqual(t, f.order.Len(), formsMost)
+		require.LessOrEqual(t, len(f.byKey), maxSubmissions)
+		require.LessOrEqual(t, f.order.Len(), maxSubmissions)
 	}
 	for i := range 100 { // those that the store did not take leave nothing
 		_, err := f.once(t.Context(), fmt.Sprint("x", i), func() error { return latchkey.ErrUnavailable }, refuse)
 		require.ErrorIs(t, err, latchkey.ErrUnavailable)
 	}
-	now = now.Add(formsKept)
+	now = now.Add(submissionKept)
 	_, _ = f.once(t.Context(), "last", fine, refuse)
-	require.Len(t, f.sent, 1)
+	require.Len(t, f.byKey, 1)
 	require.Equal(t, 1, f.order.Len())
 
 	// What was refused may be sent again, and the store is not asked twice.
@@ -485,7 +485,7 @@ func TestNothingWaitsForEver(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f := newForms(time.Now)
+				f := newSubmissions(time.Now)
 				fine := func() error { return nil }
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
@@ -518,7 +518,7 @@ func TestNothingWaitsForEver(t *testing.T) {
 				waiters.Wait()
 				close(leave)
 				wg.Wait()
-				time.Sleep(2 * formSecrets) // the timers that forget secrets
+				time.Sleep(2 * secretKept) // the timers that forget secrets
 			})
 		})
 	}
@@ -527,7 +527,7 @@ func TestNothingWaitsForEver(t *testing.T) {
 // G: nothing typed is lost.
 
 func TestWhatWasTypedCanBeSentAgain(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "k"}}).ID
 	form := w.form("token/" + id)
 	form.Set("name", `typed "<&`+"\u202e")
@@ -584,7 +584,7 @@ func TestWhatWasTypedCanBeSentAgain(t *testing.T) {
 }
 
 func TestAStoppedBrowserStopsNoWork(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "k"}}).ID
 	form := w.form("token/" + id)
 	form.Set("name", "saved")
@@ -605,7 +605,7 @@ func TestAStoppedBrowserStopsNoWork(t *testing.T) {
 // H: what is over.
 
 func TestARevokedTokenOffersNothing(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "k"}}).ID
 	forms := map[string]url.Values{}
 	for _, do := range []string{"", "/rotate", "/disable", "/reveal", "/signing", "/revoke"} {
@@ -642,7 +642,7 @@ func TestARevokedTokenOffersNothing(t *testing.T) {
 }
 
 func TestNoticesHold(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "k"}}).ID
 	role := w.role(latchkey.Role{Name: "r"})
 	_, err := w.acme.UpdateRole(t.Context(), role.ID, func(r *latchkey.Role) error { r.Name = "r2"; return nil })
@@ -678,7 +678,7 @@ func TestNoticesHold(t *testing.T) {
 // I: names.
 
 func TestNamesCannotHide(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	for r, want := range map[string]string{"\u202e": "⟨U+202E⟩", "\u2066": "⟨U+2066⟩", "\u200f": "⟨U+200F⟩",
 		"\u200b": "⟨U+200B⟩", "\ufeff": "⟨U+FEFF⟩",
 		"\u00ad": "⟨U+00AD⟩", "\u2028": "⟨U+2028⟩", "\x1b": "⟨U+001B⟩",
@@ -724,7 +724,7 @@ func TestNamesCannotHide(t *testing.T) {
 }
 
 func TestAFormSentAsItWasDrawnChangesNothing(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	var rules latchkey.Permissions
 	for _, odd := range []string{"\u0085", "\u202e", "x\ny", "x\r\ny", "\u00a0", " a", "a ", "\x1b", "a,b", "\u2028",
 		"\\u0041", "<&\""} {
@@ -750,11 +750,11 @@ func TestAFormSentAsItWasDrawnChangesNothing(t *testing.T) {
 	got, err := w.acme.Role(t.Context(), role.ID)
 	require.NoError(t, err)
 	require.Equal(t, role.Name, got.Name)
-	require.Equal(t, lines(rules), lines(got.Permissions))
+	require.Equal(t, ruleTexts(rules), ruleTexts(got.Permissions))
 }
 
 func TestRoleNamesThatLookAlikeAreRefused(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	for _, name := range []string{"Admin", "Café", "日本", "한글", "fine", "two words"} {
 		w.role(latchkey.Role{Name: name})
 	}
@@ -785,7 +785,7 @@ func TestRoleNamesThatLookAlikeAreRefused(t *testing.T) {
 
 // A condition on who asks lies within every row only, so a role editor with some rows cannot write one.
 func TestAWeakEditorWritesNoRuleAboutWhoAsks(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	strong := w.who
 	eu := latchkey.Where("region", latchkey.Eq, "EU")
 	w.who = w.acme.Assume(latchkey.Client{ID: "weak"}, latchkey.Permissions{latchkey.Allow(latchkey.Any).On("latchkey/*"),

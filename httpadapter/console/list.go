@@ -30,7 +30,7 @@ type row struct {
 type state struct{ Word, Class, More string }
 
 // spoilt reports that a stored record cannot be read. What is left of it comes with the error, to be shown and ended.
-func spoilt(err error) bool {
+func isDamaged(err error) bool {
 	var damaged *latchkey.DamagedError
 	return errors.As(err, &damaged)
 }
@@ -96,11 +96,11 @@ func label(t *latchkey.Token) string {
 var issuedKinds = []latchkey.Kind{latchkey.KindSecret, latchkey.KindPublishable, latchkey.KindAPIKey, latchkey.KindSession}
 
 // tokenQuery is what a list's address asks for, and the address without its place in the list.
-func (v *visit) tokenQuery() (latchkey.TokenQuery, url.Values) {
+func (v *view) tokenQuery() (latchkey.TokenQuery, url.Values) {
 	q := latchkey.TokenQuery{Kinds: issuedKinds, Now: v.now, Page: latchkey.Page{Limit: pageSize}}
 	keep := url.Values{}
 	if typed := text(v.query, "q"); typed != "" {
-		if q.Search = sought(typed); !ownKey(typed) {
+		if q.Search = storeSearch(typed); !ownKey(typed) {
 			keep.Set("q", typed)
 		}
 		if strings.HasPrefix(typed, "at_") || idText.MatchString(typed) {
@@ -121,8 +121,8 @@ func (v *visit) tokenQuery() (latchkey.TokenQuery, url.Values) {
 	return q, keep
 }
 
-func (v *visit) list(string) error {
-	if away, err := v.unaddressed(text(v.query, "q")); away || err != nil {
+func (v *view) list(string) error {
+	if away, err := v.redirectKey(text(v.query, "q")); away || err != nil {
 		return err
 	}
 	return v.showList(false)
@@ -130,7 +130,7 @@ func (v *visit) list(string) error {
 
 // showList shows a part of the list. What was searched for may be a key when unsaid is set: then no address and no
 // field repeats it.
-func (v *visit) showList(unsaid bool) error {
+func (v *view) showList(unsaid bool) error {
 	q, keep := v.tokenQuery()
 	typed := text(v.query, "q")
 	q.After = text(v.query, "after")
@@ -138,10 +138,10 @@ func (v *visit) showList(unsaid bool) error {
 	var rows []row
 	more := false
 	for t, err := range v.account.Tokens(v.r.Context(), q) {
-		if err != nil && !spoilt(err) {
+		if err != nil && !isDamaged(err) {
 			return err
 		}
-		if !fits(&t, typed) {
+		if !matches(&t, typed) {
 			continue
 		}
 		if len(rows) == pageSize {
@@ -150,7 +150,7 @@ func (v *visit) showList(unsaid bool) error {
 		}
 		rows = append(rows, row{Token: t, State: stateOf(&t, v.now)})
 	}
-	if err := v.judge(rows); err != nil {
+	if err := v.addRefusals(rows); err != nil {
 		return err
 	}
 	sparks, err := v.sparks(rows)
@@ -214,8 +214,8 @@ func (v *visit) showList(unsaid bool) error {
 }
 
 // seek finds the last page, or the one before a token, and goes there.
-func (v *visit) seek(string) error {
-	if away, err := v.unaddressed(text(v.query, "q")); away || err != nil {
+func (v *view) seek(string) error {
+	if away, err := v.redirectKey(text(v.query, "q")); away || err != nil {
 		return err
 	}
 	q, keep := v.tokenQuery()
@@ -226,12 +226,12 @@ func (v *visit) seek(string) error {
 	if after != "" {
 		keep.Set("after", after)
 	}
-	return v.goTo("?" + keep.Encode())
+	return v.redirect("?" + keep.Encode())
 }
 
 // judge adds what the tokens themselves do not say: one that is active is refused when one it was minted from is, and
 // when the account ended all that is as old.
-func (v *visit) judge(rows []row) error {
+func (v *view) addRefusals(rows []row) error {
 	tokens := make([]latchkey.Token, len(rows))
 	for i := range rows {
 		tokens[i] = rows[i].Token
@@ -262,7 +262,7 @@ func refusedState(own state, why error) state {
 }
 
 // sparks are the uses of the last days of each token of a page, by token; nil if who asks may not see usage.
-func (v *visit) sparks(rows []row) (map[string]*spark, error) {
+func (v *view) sparks(rows []row) (map[string]*spark, error) {
 	if !v.access.Allows(latchkey.Read, "latchkey/usage") {
 		return nil, nil
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 func TestRoles(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	ctx := t.Context()
 	form := w.form("role")
 	form.Set("name", "reader")
@@ -30,14 +30,14 @@ func TestRoles(t *testing.T) {
 		require.NoError(t, err)
 		role = r
 	}
-	require.Equal(t, []string{`allow read, list on dataset/*, "file/a, b" where region = "EU"`}, lines(role.Permissions))
+	require.Equal(t, []string{`allow read, list on dataset/*, "file/a, b" where region = "EU"`}, ruleTexts(role.Permissions))
 	require.Contains(t, w.get("roles"), `allow read, list on dataset/*`)
 
 	// A form sent as it was drawn changes no rule.
 	require.Equal(t, http.StatusSeeOther, w.post("role/"+role.ID, w.form("role/"+role.ID)).Code)
 	same, err := w.acme.Role(ctx, role.ID)
 	require.NoError(t, err)
-	require.Equal(t, lines(role.Permissions), lines(same.Permissions))
+	require.Equal(t, ruleTexts(role.Permissions), ruleTexts(same.Permissions))
 
 	// Rules are added, moved and removed by buttons, and saved only at the end.
 	form = w.form("role/" + role.ID)
@@ -59,7 +59,7 @@ func TestRoles(t *testing.T) {
 	require.Equal(t, http.StatusSeeOther, w.post("role/"+role.ID, form).Code)
 	role, err = w.acme.Role(ctx, role.ID)
 	require.NoError(t, err)
-	require.Equal(t, "deny any action on dataset/secret", lines(role.Permissions)[0])
+	require.Equal(t, "deny any action on dataset/secret", ruleTexts(role.Permissions)[0])
 
 	// A boundary is read aloud, and kept.
 	require.NotContains(t, w.get("role/"+role.ID), "Boundary")
@@ -73,7 +73,7 @@ func TestRoles(t *testing.T) {
 		require.Equal(t, http.StatusSeeOther, w.post("role/"+role.ID, w.form("role/"+role.ID)).Code)
 		role, err = w.acme.Role(ctx, role.ID)
 		require.NoError(t, err)
-		require.Equal(t, lines(boundary), lines(role.Boundary))
+		require.Equal(t, ruleTexts(boundary), ruleTexts(role.Boundary))
 		require.NotNil(t, role.Boundary)
 	}
 
@@ -107,7 +107,7 @@ func TestRoles(t *testing.T) {
 
 func TestWhatATokenMayDo(t *testing.T) {
 	schema := latchkey.NewSchema(latchkey.Fields{"region": {Column: "o.region", Type: latchkey.Text}})
-	w := newWorld(t, &Options{Schema: func(on latchkey.Resource) (*latchkey.Schema, latchkey.Dialect) {
+	w := newFixture(t, &Options{Schema: func(on latchkey.Resource) (*latchkey.Schema, latchkey.Dialect) {
 		if on == "dataset/orders" {
 			return schema, latchkey.Postgres
 		}
@@ -133,7 +133,7 @@ func TestWhatATokenMayDo(t *testing.T) {
 }
 
 func TestUsagePages(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	token, secret, err := w.acme.Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey,
 		Settings: latchkey.Settings{Name: "busy", Limits: latchkey.Limits{Credits: 4_000_000}}})
 	require.NoError(t, err)
@@ -176,7 +176,7 @@ func TestUsagePages(t *testing.T) {
 }
 
 func TestPagesOfManyTokens(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	var names []string
 	for i := range 60 {
 		names = append(names, fmt.Sprintf("key %02d", i))
@@ -233,7 +233,7 @@ func TestPagesOfManyTokens(t *testing.T) {
 }
 
 func TestExpiringTokensAreMarked(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{
 		Validity: latchkey.Validity{NotAfter: w.now.Add(8 * 24 * time.Hour)}}}).ID
 	for _, c := range []struct {
@@ -246,7 +246,7 @@ func TestExpiringTokensAreMarked(t *testing.T) {
 }
 
 func TestAddressesLeadNowhereElse(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	for _, path := range []string{"x", "/evil.test", "token/", "token//rotate", "token/a/b/c", "static/", "static/../console.css", "%2e%2e/"} {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.URL.Path = "/" + path
@@ -260,7 +260,7 @@ func TestAddressesLeadNowhereElse(t *testing.T) {
 		require.True(t, strings.HasPrefix(rec.Header().Get("Location"), "./?"), rec.Header().Get("Location"))
 	}
 	require.Equal(t, http.StatusBadRequest, w.do("GET", "?q=%ff", "").Code)
-	for name := range statics {
+	for name := range staticFiles {
 		rec := w.do("GET", "static/"+name, "")
 		require.Equal(t, http.StatusOK, rec.Code)
 		require.Contains(t, rec.Header().Get("Cache-Control"), "immutable")
@@ -272,7 +272,7 @@ func TestAddressesLeadNowhereElse(t *testing.T) {
 }
 
 func TestTextStaysText(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	hostile := `"><script>alert(1)</script><img src=x onerror=alert(1)>{{.}}` + "\u202e‘"
 	role, err := w.acme.CreateRole(t.Context(), latchkey.Role{Name: hostile})
 	require.NoError(t, err)
@@ -288,7 +288,7 @@ func TestTextStaysText(t *testing.T) {
 
 // Whoever holds an Access that is not one of this account, of this Manager, or that is a test token's, is nobody here.
 func TestAccessFromElsewhere(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	require.Equal(t, 200, w.do("GET", "", "").Code)
 	_, sandbox, err := w.acme.Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindSecret, Test: true})
 	require.NoError(t, err)
@@ -308,7 +308,7 @@ func TestAccessFromElsewhere(t *testing.T) {
 
 // A limit of nothing is typed as 0, shown as 0, and kept by a form that is sent as it was drawn.
 func TestALimitOfNothing(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	tok := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "k"}})
 	form := w.form("token/" + tok.ID)
 	form.Set("credits", "0")

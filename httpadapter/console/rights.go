@@ -179,7 +179,7 @@ func (g *group) named(on latchkey.Pattern) (string, bool) {
 }
 
 // simple says whether a rule allows every row, forces nothing, and so is no more than a set of pairs.
-func simple(r latchkey.Rule) bool {
+func isPlainAllow(r latchkey.Rule) bool {
 	return r.Verb() == latchkey.VerbAllow && r.Condition().IsAllRows() && len(r.Forced()) == 0
 }
 
@@ -198,7 +198,7 @@ func (c catalogue) read(rules latchkey.Permissions) (on []bool, chips []chip, re
 	said := map[pair]bool{}
 	var patterns []latchkey.Pattern
 	for _, r := range rules {
-		if simple(r) {
+		if isPlainAllow(r) {
 			for _, p := range pairsOf(r) {
 				if said[p] = true; !slices.Contains(patterns, p.on) {
 					patterns = append(patterns, p.on)
@@ -215,7 +215,7 @@ func (c catalogue) read(rules latchkey.Permissions) (on []bool, chips []chip, re
 		g := &c[i]
 		if g.places == nil {
 			if on[i] = has(g.pairs("")); on[i] {
-				mark(told, g.pairs(""))
+				addTo(told, g.pairs(""))
 			}
 		}
 	}
@@ -224,19 +224,19 @@ func (c catalogue) read(rules latchkey.Permissions) (on []bool, chips []chip, re
 			g := &c[i]
 			if _, ok := g.named(pattern); ok && has(g.pairs(pattern)) {
 				chips = append(chips, chip{i, pattern})
-				mark(told, g.pairs(pattern))
+				addTo(told, g.pairs(pattern))
 			}
 		}
 	}
 	for _, r := range rules {
-		if !simple(r) || slices.ContainsFunc(pairsOf(r), func(p pair) bool { return !told[p] }) {
+		if !isPlainAllow(r) || slices.ContainsFunc(pairsOf(r), func(p pair) bool { return !told[p] }) {
 			rest = append(rest, r)
 		}
 	}
 	return on, chips, rest
 }
 
-func mark(set map[pair]bool, pairs []pair) {
+func addTo(set map[pair]bool, pairs []pair) {
 	for _, p := range pairs {
 		set[p] = true
 	}
@@ -253,23 +253,23 @@ func (c catalogue) write(rules latchkey.Permissions, on []bool, chips []chip) la
 			continue
 		}
 		if wasOn[i] {
-			mark(before, c[i].pairs(""))
+			addTo(before, c[i].pairs(""))
 		}
 		if on[i] {
 			wanted = append(wanted, c[i].pairs("")...)
 		}
 	}
 	for _, x := range wasChips {
-		mark(before, c[x.Group].pairs(x.On))
+		addTo(before, c[x.Group].pairs(x.On))
 	}
 	for _, x := range chips {
 		wanted = append(wanted, c[x.Group].pairs(x.On)...)
 	}
-	mark(after, wanted)
+	addTo(after, wanted)
 	var out latchkey.Permissions
 	special := -1
 	for _, r := range rules {
-		if !simple(r) {
+		if !isPlainAllow(r) {
 			if special < 0 {
 				special = len(out)
 			}
@@ -281,13 +281,13 @@ func (c catalogue) write(rules latchkey.Permissions, on []bool, chips []chip) la
 		if len(kept) == len(pairs) {
 			out = append(out, r)
 		} else {
-			out = append(out, plain(kept)...)
+			out = append(out, allowRules(kept)...)
 		}
 	}
 	said := map[pair]bool{}
 	for _, r := range out {
-		if simple(r) {
-			mark(said, pairsOf(r))
+		if isPlainAllow(r) {
+			addTo(said, pairsOf(r))
 		}
 	}
 	var fresh []pair
@@ -300,11 +300,11 @@ func (c catalogue) write(rules latchkey.Permissions, on []bool, chips []chip) la
 	if special < 0 {
 		special = len(out)
 	}
-	return slices.Insert(out, special, plain(fresh)...)
+	return slices.Insert(out, special, allowRules(fresh)...)
 }
 
 // plain are pairs as rules, one for each pattern.
-func plain(pairs []pair) latchkey.Permissions {
+func allowRules(pairs []pair) latchkey.Permissions {
 	var out latchkey.Permissions
 	for i := 0; i < len(pairs); {
 		actions, on := []latchkey.Action{}, pairs[i].on

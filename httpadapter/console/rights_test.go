@@ -10,7 +10,7 @@ import (
 
 func TestRightsAreReadAndWrittenBack(t *testing.T) {
 	c := newCatalogue(Apperate())
-	require.Equal(t, []string{"allow read on core/*"}, lines(c.initial()))
+	require.Equal(t, []string{"allow read on core/*"}, ruleTexts(c.initial()))
 	rules := latchkey.Permissions{
 		latchkey.Allow(latchkey.Read).On("core/*", "dataset/ACME/CARS"),
 		latchkey.Allow(latchkey.Create, latchkey.Update, latchkey.Read).On("dataset/ACME/BIKES"),
@@ -22,8 +22,8 @@ func TestRightsAreReadAndWrittenBack(t *testing.T) {
 	require.Equal(t, []bool{true, false, false, false, false}, on)
 	require.Equal(t, []chip{{2, "dataset/ACME/CARS"}, {2, "dataset/ACME/BIKES"}, {3, "dataset/ACME/BIKES"}}, chips)
 	require.Equal(t, []string{"allow create on dataset/ACME/HALF", "deny any action on core/SECRET",
-		"allow read on other/thing"}, lines(rest))
-	require.Equal(t, lines(rules), lines(c.write(rules, on, chips)), "nothing changed is nothing changed")
+		"allow read on other/thing"}, ruleTexts(rest))
+	require.Equal(t, ruleTexts(rules), ruleTexts(c.write(rules, on, chips)), "nothing changed is nothing changed")
 
 	off := c.write(rules, []bool{false, true, false, false, false}, []chip{{3, "dataset/ACME/BIKES"}, {4, "dataset/ACME/*"}})
 	require.Equal(t, []string{
@@ -33,7 +33,7 @@ func TestRightsAreReadAndWrittenBack(t *testing.T) {
 		"allow delete on dataset/ACME/*",
 		"deny any action on core/SECRET",
 		"allow read on other/thing",
-	}, lines(off))
+	}, ruleTexts(off))
 	require.False(t, off.Allows(latchkey.Read, "core/X"))
 
 	again := c.write(off, []bool{true, true, false, false, false}, nil)

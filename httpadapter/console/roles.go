@@ -18,39 +18,39 @@ import (
 
 // roleEntry is the form of a role, as it was typed. Of many rules it holds a part: those from From to To, counted from 0, of
 // the Of that are stored.
-type roleEntry struct {
-	Version      uint64
-	Name         string
-	Inherits     picks // ids
-	AddRole      string
-	Again        bool
-	Rules        []ruleEntry
-	From, To, Of int
-	Errors       map[string]string
+type roleForm struct {
+	Version       uint64
+	Name          string
+	Inherits      selection // ids
+	AddRole       string
+	InheritDenies bool
+	Rules         []ruleForm
+	From, To, Of  int
+	Errors        map[string]string
 }
 
 // ruleEntry is one rule, as it was typed.
-type ruleEntry struct {
+type ruleForm struct {
 	Verb, Actions, On, Where, Force string
 	Kept                            string // the digest of a stored rule that no form can hold
-	Aloud, Error                    string
+	Text, Error                     string
 	Open                            bool // its fields are shown
 }
 
 const (
-	mostRules     = 20
-	mostRuleBytes = 16_000 // of the rules of one form, as a page writes them
-	longRule      = 6_000  // a rule of more bytes is shown and moved, not edited
+	maxRules      = 20
+	maxRuleBytes  = 16_000 // of the rules of one form, as a page writes them
+	maxRuleLength = 6_000  // a rule of more bytes is shown and moved, not edited
 )
 
-func (e *ruleEntry) size() (n int) {
-	for _, s := range []string{e.Actions, e.On, e.Where, e.Force, short(e.Aloud, 300)} {
+func (e *ruleForm) size() (n int) {
+	for _, s := range []string{e.Actions, e.On, e.Where, e.Force, shorten(e.Text, 300)} {
 		n += len(template.HTMLEscapeString(s))
 	}
 	return n
 }
 
-func (e *ruleEntry) blank() bool { return e.Actions+e.On+e.Where+e.Force+e.Kept == "" }
+func (e *ruleForm) blank() bool { return e.Actions+e.On+e.Where+e.Force+e.Kept == "" }
 
 func digestOf(r latchkey.Rule) string {
 	text, err := r.MarshalJSON()
@@ -61,26 +61,26 @@ func digestOf(r latchkey.Rule) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-func ruleEntryOf(r latchkey.Rule) ruleEntry {
-	e := editable(r)
-	if e.size() > longRule || !e.survives(r) {
-		e = ruleEntry{Kept: digestOf(r), Aloud: e.Aloud}
+func ruleFormOf(r latchkey.Rule) ruleForm {
+	e := editableForm(r)
+	if e.size() > maxRuleLength || !e.roundTrips(r) {
+		e = ruleForm{Kept: digestOf(r), Text: e.Text}
 	}
-	e.Aloud = short(e.Aloud, 300)
+	e.Text = shorten(e.Text, 300)
 	return e
 }
 
 // survives reports whether a form that is sent as it was drawn gives the same rule: names may hold line breaks and
 // spaces.
-func (e ruleEntry) survives(r latchkey.Rule) bool {
+func (e ruleForm) roundTrips(r latchkey.Rule) bool {
 	e.Actions, e.On = asSent(e.Actions, true), asSent(e.On, false)
 	e.Where, e.Force = asSent(e.Where, false), asSent(e.Force, false)
 	again, err := e.rule()
 	return err == nil && digestOf(again) == digestOf(r)
 }
 
-func editable(r latchkey.Rule) ruleEntry {
-	e := ruleEntry{Verb: r.Verb().String(), Aloud: r.String()}
+func editableForm(r latchkey.Rule) ruleForm {
+	e := ruleForm{Verb: r.Verb().String(), Text: r.String()}
 	var actions, on []string
 	for _, a := range r.Actions() {
 		actions = append(actions, string(a))
@@ -111,7 +111,7 @@ func unescaped(text string) string {
 }
 
 // rule reads an entry. Patterns stand one on a line, for they may hold commas and spaces.
-func (e *ruleEntry) rule() (latchkey.Rule, error) {
+func (e *ruleForm) rule() (latchkey.Rule, error) {
 	var actions []latchkey.Action
 	for a := range strings.FieldsFuncSeq(e.Actions, func(r rune) bool { return r == ',' || r == ' ' }) {
 		actions = append(actions, latchkey.Action(a))
@@ -150,18 +150,18 @@ func (e *ruleEntry) rule() (latchkey.Rule, error) {
 	return r, r.Validate()
 }
 
-func (v *visit) roles(string) error {
+func (v *view) roles(string) error {
 	if q := text(v.query, "q"); mayBeKey(q) {
 		v.w.Header().Set("Referrer-Policy", "no-referrer")
 		if ownKey(q) {
-			return v.goTo("roles")
+			return v.redirect("roles")
 		}
 	}
 	return v.showRoles(false)
 }
 
 // showRoles shows a part of the list. What was searched for may be a key when unsaid is set, and is not repeated then.
-func (v *visit) showRoles(unsaid bool) error {
+func (v *view) showRoles(unsaid bool) error {
 	var list []latchkey.Role
 	after := text(v.query, "after")
 	more := false
@@ -170,7 +170,7 @@ func (v *visit) showRoles(unsaid bool) error {
 		q.Names = []string{name}
 	}
 	for r, err := range v.account.Roles(v.r.Context(), q) {
-		if err != nil && !spoilt(err) {
+		if err != nil && !isDamaged(err) {
 			return err
 		}
 		if len(list) == pageSize {
@@ -192,7 +192,7 @@ func (v *visit) showRoles(unsaid bool) error {
 	var rows []roleRow
 	for _, r := range list {
 		x := roleRow{Role: r}
-		x.Lines, x.More = aloud(r.Permissions, 3)
+		x.Lines, x.More = ruleLines(r.Permissions, 3)
 		if r.Damaged {
 			x.Lines = []string{"Damaged: the stored role " + r.ID + " cannot be read. Nobody gets anything from it."}
 		}
@@ -211,13 +211,13 @@ func (v *visit) showRoles(unsaid bool) error {
 		"Search":   typed, "MayCreate": v.may(latchkey.Create, "role", "new")})
 }
 
-func (v *visit) newRole(string) error {
-	return v.showRole(http.StatusOK, ui{}, latchkey.Role{}, &roleEntry{Rules: []ruleEntry{{Verb: "allow", Open: true}}}, false)
+func (v *view) newRole(string) error {
+	return v.showRole(http.StatusOK, ui{}, latchkey.Role{}, &roleForm{Rules: []ruleForm{{Verb: "allow", Open: true}}}, false)
 }
 
-func (v *visit) editRole(id string) error {
+func (v *view) editRole(id string) error {
 	r, err := v.account.Role(v.r.Context(), id)
-	if err != nil && !spoilt(err) {
+	if err != nil && !isDamaged(err) {
 		return err
 	}
 	page := ui{}
@@ -226,18 +226,18 @@ func (v *visit) editRole(id string) error {
 			"save here replaces it wholly."}
 	}
 	at, _ := strconv.Atoi(text(v.query, "at"))
-	return v.showRole(http.StatusOK, page, r, roleEntryOf(&r, at-1), false)
+	return v.showRole(http.StatusOK, page, r, roleFormOf(&r, at-1), false)
 }
 
 // roleEntryOf is the form of a role as it is stored, with the rules from number from on, as many as fit.
-func roleEntryOf(r *latchkey.Role, from int) *roleEntry {
+func roleFormOf(r *latchkey.Role, from int) *roleForm {
 	n := len(r.Permissions)
 	if from < 0 || from >= n {
 		from = 0
 	}
-	e := &roleEntry{Version: r.Version, Name: r.Name, Inherits: newPicks(r.Inherits, 0), Again: r.InheritDenies, From: from, Of: n}
-	e.To = part(n, from, mostRules, mostRuleBytes, func(i int) int {
-		x := ruleEntryOf(r.Permissions[i])
+	e := &roleForm{Version: r.Version, Name: r.Name, Inherits: newSelection(r.Inherits, 0), InheritDenies: r.InheritDenies, From: from, Of: n}
+	e.To = part(n, from, maxRules, maxRuleBytes, func(i int) int {
+		x := ruleFormOf(r.Permissions[i])
 		e.Rules = append(e.Rules, x)
 		return x.size()
 	})
@@ -245,9 +245,9 @@ func roleEntryOf(r *latchkey.Role, from int) *roleEntry {
 	return e
 }
 
-func (v *visit) readRole() *roleEntry {
+func (v *view) readRole() *roleForm {
 	f := v.form
-	e := &roleEntry{Name: text(f, "name"), Inherits: readPicks(f, "role"), AddRole: text(f, "addrole"), Again: text(f, "again") == "on",
+	e := &roleForm{Name: text(f, "name"), Inherits: readSelection(f, "role"), AddRole: text(f, "addrole"), InheritDenies: text(f, "again") == "on",
 		Errors: map[string]string{}}
 	e.Version, _ = strconv.ParseUint(text(f, "version"), 10, 64)
 	e.From, _ = strconv.Atoi(text(f, "from"))
@@ -255,7 +255,7 @@ func (v *visit) readRole() *roleEntry {
 	e.Of, _ = strconv.Atoi(text(f, "of"))
 	if rules := f.Get("rule"); rules != nil && rules.Kind == form.List {
 		for _, x := range rules.Items {
-			r := ruleEntry{Verb: text(x, "verb"), Actions: text(x, "actions"), On: strings.ReplaceAll(text(x, "on"), "\r", ""),
+			r := ruleForm{Verb: text(x, "verb"), Actions: text(x, "actions"), On: strings.ReplaceAll(text(x, "on"), "\r", ""),
 				Where: text(x, "where"), Force: text(x, "force"), Kept: text(x, "kept")}
 			e.Rules = append(e.Rules, r)
 		}
@@ -265,7 +265,7 @@ func (v *visit) readRole() *roleEntry {
 
 // read reads the rules, and says beside each what is wrong with it. Stored are the role's own, among them those too long
 // for the form.
-func (e *roleEntry) read(stored latchkey.Permissions) (latchkey.Permissions, bool) {
+func (e *roleForm) read(stored latchkey.Permissions) (latchkey.Permissions, bool) {
 	var out latchkey.Permissions
 	ok := true
 	for i := range e.Rules {
@@ -274,24 +274,24 @@ func (e *roleEntry) read(stored latchkey.Permissions) (latchkey.Permissions, boo
 			x.Open = true
 			continue
 		}
-		r, err := x.kept(stored)
+		r, err := x.findKept(stored)
 		if x.Kept == "" {
 			r, err = x.rule()
 		}
 		if err != nil {
-			if x.Error, x.Open, ok = why(err), true, false; x.Error == "" {
+			if x.Error, x.Open, ok = errorText(err), true, false; x.Error == "" {
 				x.Error = "This cannot be read."
 			}
 			continue
 		}
-		x.Aloud = short(r.String(), 300)
+		x.Text = shorten(r.String(), 300)
 		out = append(out, r)
 	}
 	return out, ok
 }
 
 // kept finds a rule that the form only names.
-func (e *ruleEntry) kept(stored latchkey.Permissions) (latchkey.Rule, error) {
+func (e *ruleForm) findKept(stored latchkey.Permissions) (latchkey.Rule, error) {
 	for _, r := range stored {
 		if e.Kept != "" && digestOf(r) == e.Kept {
 			return r, nil
@@ -301,13 +301,13 @@ func (e *ruleEntry) kept(stored latchkey.Permissions) (latchkey.Rule, error) {
 }
 
 // arrange does what a button inside the form asks for; false if it was the one that saves.
-func (e *roleEntry) arrange(do string) bool {
+func (e *roleForm) arrange(do string) bool {
 	what, at, _ := strings.Cut(do, "-")
 	i, err := strconv.Atoi(at)
 	inside := err == nil && i >= 0 && i < len(e.Rules)
 	switch {
 	case do == "add":
-		e.Rules = append(e.Rules, ruleEntry{Verb: "allow"})
+		e.Rules = append(e.Rules, ruleForm{Verb: "allow"})
 	case do == "addrole":
 	case what == "drop" && inside:
 		e.Rules = slices.Delete(e.Rules, i, i+1)
@@ -320,24 +320,24 @@ func (e *roleEntry) arrange(do string) bool {
 }
 
 // over are a role's stored rules with those of the form in the place of the ones it was drawn with.
-func (e *roleEntry) over(stored, typed latchkey.Permissions) (latchkey.Permissions, error) {
+func (e *roleForm) applyTo(stored, typed latchkey.Permissions) (latchkey.Permissions, error) {
 	if e.From < 0 || e.From > e.To || e.To > len(stored) || e.Of != len(stored) {
 		return nil, latchkey.ErrConflict // no form of ours
 	}
 	return slices.Concat(stored[:e.From], typed, stored[e.To:]), nil
 }
 
-func (v *visit) createRole(string) error  { return v.putRole("") }
-func (v *visit) saveRole(id string) error { return v.putRole(id) }
+func (v *view) createRole(string) error  { return v.putRole("") }
+func (v *view) saveRole(id string) error { return v.putRole(id) }
 
 // putRole is Save, and the buttons inside the form. No id: a new role.
-func (v *visit) putRole(id string) error {
+func (v *view) putRole(id string) error {
 	e := v.readRole()
 	ctx := v.r.Context()
 	var r latchkey.Role
 	current := func() (err error) {
 		if id != "" {
-			if r, err = v.account.Role(ctx, id); spoilt(err) {
+			if r, err = v.account.Role(ctx, id); isDamaged(err) {
 				err = nil
 			}
 		}
@@ -366,18 +366,18 @@ func (v *visit) putRole(id string) error {
 		}
 		rules, ok := e.read(r.Permissions)
 		if !ok || wrong != "" {
-			return errEntry
+			return errForm
 		}
-		if rules, err = e.over(r.Permissions, rules); err != nil {
+		if rules, err = e.applyTo(r.Permissions, rules); err != nil {
 			return err
 		}
 		if e.Name != asSent(r.Name, true) {
 			if e.Errors["name"] = alike; alike != "" {
-				return errEntry
+				return errForm
 			}
 			r.Name = e.Name
 		}
-		r.Inherits, r.InheritDenies, r.Permissions = e.Inherits.over(r.Inherits), e.Again, rules
+		r.Inherits, r.InheritDenies, r.Permissions = e.Inherits.applyTo(r.Inherits), e.InheritDenies, rules
 		return nil
 	}
 	action, about := latchkey.Update, id
@@ -387,7 +387,7 @@ func (v *visit) putRole(id string) error {
 	done, err := v.once(false, action, "role", about, func() (reply, error) {
 		ctx := v.r.Context()
 		if e.Name != "" && e.Name != asSent(r.Name, true) {
-			if alike, err = v.alike(e.Name, id); err != nil {
+			if alike, err = v.lookalike(e.Name, id); err != nil {
 				return reply{}, err
 			}
 		}
@@ -402,13 +402,13 @@ func (v *visit) putRole(id string) error {
 		return reply{to: "roles?done=made&role=" + made.ID}, err
 	})
 	if err == nil {
-		return v.goTo(done.to)
+		return v.redirect(done.to)
 	}
 	if errGet := current(); errGet != nil {
 		return errGet
 	}
 	if id != "" && errors.Is(err, latchkey.ErrConflict) {
-		e.redraw(&r)
+		e.rebase(&r)
 		return v.showRole(http.StatusConflict, ui{Errors: []string{"Somebody else changed this role since you opened it. Nothing was " +
 			"saved and nothing you typed is lost: compare with what it says now, and save again to put yours in its place."}}, r, e, true)
 	}
@@ -420,7 +420,7 @@ func (v *visit) putRole(id string) error {
 
 // redraw makes the form one of the role as it is stored now: its rules take the place of the same part, or of all if it
 // showed all.
-func (e *roleEntry) redraw(r *latchkey.Role) {
+func (e *roleForm) rebase(r *latchkey.Role) {
 	n := len(r.Permissions)
 	if e.From <= 0 && e.To >= e.Of {
 		e.To = n
@@ -428,19 +428,19 @@ func (e *roleEntry) redraw(r *latchkey.Role) {
 	e.From = min(max(0, e.From), n)
 	e.To = min(max(e.From, e.To), n)
 	e.Of, e.Version = n, r.Version
-	e.Inherits = e.Inherits.redrawn(r.Inherits, len(r.Inherits) <= mostPicks)
+	e.Inherits = e.Inherits.rebase(r.Inherits, len(r.Inherits) <= maxSelection)
 	e.read(r.Permissions)
 }
 
 // alike says what is wrong with a new name of a role: people could take it for another one, or for another role's.
 // Roles that who asks may not see are not compared.
-func (v *visit) alike(name, except string) (string, error) {
+func (v *view) lookalike(name, except string) (string, error) {
 	if wrong := misleading(name); wrong != "" {
 		return wrong, nil
 	}
 	look := skeleton(name)
 	for r, err := range v.account.Roles(v.r.Context(), latchkey.RoleQuery{Page: latchkey.Page{Limit: 1000}}) {
-		if err != nil && !spoilt(err) {
+		if err != nil && !isDamaged(err) {
 			return "", err
 		}
 		if r.ID != except && skeleton(r.Name) == look {
@@ -453,8 +453,8 @@ func (v *visit) alike(name, except string) (string, error) {
 	return "", nil
 }
 
-func (v *visit) roleRefused(err error, r latchkey.Role, e *roleEntry) error {
-	words, status := why(err), http.StatusUnprocessableEntity
+func (v *view) roleRefused(err error, r latchkey.Role, e *roleForm) error {
+	words, status := errorText(err), http.StatusUnprocessableEntity
 	switch {
 	case errors.Is(err, latchkey.ErrDenied):
 		if v.opts.OnError != nil {
@@ -468,7 +468,7 @@ func (v *visit) roleRefused(err error, r latchkey.Role, e *roleEntry) error {
 			"the role, and save again."
 	case errors.Is(err, errNoForm):
 		status, words = http.StatusConflict, "This page was too old. Nothing was saved: save once more."
-	case errors.Is(err, errEntry):
+	case errors.Is(err, errForm):
 		words = "Not saved. See what is marked below."
 	case errors.Is(err, latchkey.ErrExists):
 		e.Errors["name"] = "Another role has this name."
@@ -481,13 +481,13 @@ func (v *visit) roleRefused(err error, r latchkey.Role, e *roleEntry) error {
 		}
 		words = "Not saved. " + words
 	}
-	return v.showRole(status, ui{Errors: []string{words}, Faults: faultsOf(e.Errors)}, r, e, false)
+	return v.showRole(status, ui{Errors: []string{words}, FieldErrors: fieldErrorsOf(e.Errors)}, r, e, false)
 }
 
-func (v *visit) showRole(status int, page ui, r latchkey.Role, e *roleEntry, theirs bool) error {
-	for i := range page.Faults {
-		if page.Faults[i].Field == "name" {
-			page.Faults[i].Label = "Name"
+func (v *view) showRole(status int, page ui, r latchkey.Role, e *roleForm, theirs bool) error {
+	for i := range page.FieldErrors {
+		if page.FieldErrors[i].Field == "name" {
+			page.FieldErrors[i].Label = "Name"
 		}
 	}
 	page.Title, page.Nav = heading{Before: "New role"}, "roles"
@@ -506,31 +506,31 @@ func (v *visit) showRole(status int, page ui, r latchkey.Role, e *roleEntry, the
 		return err
 	}
 	data := map[string]any{"Role": r, "E": e, "Inherits": inherits, "Used": used,
-		"Dirty": v.r.Method == http.MethodPost, "Soon": v.soon(), "IsTheirs": theirs,
+		"Dirty": v.r.Method == http.MethodPost, "Soon": v.takesEffect(), "IsTheirs": theirs,
 		"Theirs": nil, "TheirsMore": 0, "TheirsUp": "",
-		"First": e.From + 1, "Previous": max(1, e.From+1-mostRules), "Next": e.To + 1,
+		"First": e.From + 1, "Previous": max(1, e.From+1-maxRules), "Next": e.To + 1,
 		"MayUpdate": r.ID == "" || v.may(latchkey.Update, "role", r.ID), "MayDelete": r.ID != "" && v.may(latchkey.Delete, "role", r.ID)}
 	if data["Bounded"] = r.Boundary != nil; r.Boundary != nil {
-		data["Boundary"], data["BoundaryMore"] = aloud(r.Boundary, mostRules)
+		data["Boundary"], data["BoundaryMore"] = ruleLines(r.Boundary, maxRules)
 	}
 	if theirs {
-		data["Theirs"], data["TheirsMore"] = aloud(r.Permissions[e.From:e.To], 2*mostRules)
-		some, err := v.rolesOf(r.Inherits)
+		data["Theirs"], data["TheirsMore"] = ruleLines(r.Permissions[e.From:e.To], 2*maxRules)
+		some, err := v.roleNamesOf(r.Inherits)
 		if err != nil {
 			return err
 		}
-		data["TheirsUp"] = short(some.text(r.Inherits), 600)
+		data["TheirsUp"] = shorten(some.text(r.Inherits), 600)
 	}
 	return v.show(status, "role", page, data)
 }
 
-func (v *visit) askDeleteRole(id string) error {
+func (v *view) confirmDeleteRole(id string) error {
 	return v.showDelete(http.StatusOK, id)
 }
 
-func (v *visit) showDelete(status int, id string, errs ...string) error {
+func (v *view) showDelete(status int, id string, errs ...string) error {
 	r, err := v.account.Role(v.r.Context(), id)
-	if err != nil && !spoilt(err) {
+	if err != nil && !isDamaged(err) {
 		return err
 	}
 	used, err := v.usersOf(id)
@@ -538,16 +538,16 @@ func (v *visit) showDelete(status int, id string, errs ...string) error {
 		return err
 	}
 	return v.show(status, "delete", ui{Title: heading{"Delete", exact(r.Name), ""}, Nav: "roles", Errors: errs},
-		map[string]any{"Role": r, "Soon": v.soon(), "Used": used})
+		map[string]any{"Role": r, "Soon": v.takesEffect(), "Used": used})
 }
 
-func (v *visit) deleteRole(id string) error {
+func (v *view) deleteRole(id string) error {
 	r, err := v.once(false, latchkey.Delete, "role", id, func() (reply, error) {
 		return reply{to: "roles?done=deleted&role=" + id}, v.account.DeleteRole(v.r.Context(), id)
 	})
 	switch {
 	case err == nil:
-		return v.goTo(r.to)
+		return v.redirect(r.to)
 	case errors.Is(err, latchkey.ErrInUse):
 		return v.showDelete(http.StatusConflict, id, "Tokens have this role, or other roles inherit it. Take it away from "+
 			"them first.")
@@ -564,28 +564,28 @@ type users struct {
 }
 
 // mostUsers bounds the roles and tokens that a page names as users of a role.
-const mostUsers = 12
+const maxUsers = 12
 
-func (v *visit) usersOf(id string) (out users, err error) {
-	page := latchkey.Page{Limit: mostUsers + 1}
+func (v *view) usersOf(id string) (out users, err error) {
+	page := latchkey.Page{Limit: maxUsers + 1}
 	for r, err := range v.account.Roles(v.r.Context(), latchkey.RoleQuery{Page: page, Inherits: id}) {
-		if err != nil && !spoilt(err) {
+		if err != nil && !isDamaged(err) {
 			return users{}, err
 		}
-		if out.MoreRoles = len(out.Roles) == mostUsers; out.MoreRoles {
+		if out.MoreRoles = len(out.Roles) == maxUsers; out.MoreRoles {
 			break
 		}
-		out.Roles = append(out.Roles, option{Value: r.ID, Text: short(exact(r.Name), longName)})
+		out.Roles = append(out.Roles, option{Value: r.ID, Text: shorten(exact(r.Name), maxNameLength)})
 	}
 	for t, err := range v.account.Tokens(v.r.Context(), latchkey.TokenQuery{Page: page, Role: id,
 		States: []latchkey.State{latchkey.Active, latchkey.Disabled, latchkey.Expired, latchkey.NotYetValid}}) {
-		if err != nil && !spoilt(err) {
+		if err != nil && !isDamaged(err) {
 			return users{}, err
 		}
-		if out.MoreTokens = len(out.Tokens) == mostUsers; out.MoreTokens {
+		if out.MoreTokens = len(out.Tokens) == maxUsers; out.MoreTokens {
 			break
 		}
-		out.Tokens = append(out.Tokens, option{Value: t.ID, Text: short(label(&t), longName)})
+		out.Tokens = append(out.Tokens, option{Value: t.ID, Text: shorten(label(&t), maxNameLength)})
 	}
 	return out, nil
 }

@@ -19,11 +19,11 @@ const (
 )
 
 var (
-	keyPrefix = regexp.MustCompile(`^T?(?:sk|pk|ak|at|ss)_`)
-	idText    = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f-]{1,27}$`)
-	odd       = regexp.MustCompile(`[^!-~]`)
-	figures   = regexp.MustCompile(`[0-9]`)
-	mixed     = regexp.MustCompile(`[a-z].*[A-Z]|[A-Z].*[a-z]`)
+	keyPrefix    = regexp.MustCompile(`^T?(?:sk|pk|ak|at|ss)_`)
+	idText       = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f-]{1,27}$`)
+	notPrintable = regexp.MustCompile(`[^!-~]`)
+	digit        = regexp.MustCompile(`[0-9]`)
+	mixedCase    = regexp.MustCompile(`[a-z].*[A-Z]|[A-Z].*[a-z]`)
 )
 
 // ownKey reports whether a text begins as latchkey's own do, and is longer than what the list shows of one.
@@ -33,12 +33,12 @@ func ownKey(q string) bool {
 
 // mayBeKey reports whether a text may be a key, of latchkey's own form or another: it must not come into an address.
 func mayBeKey(q string) bool {
-	return ownKey(q) || len(q) >= 16 && !odd.MatchString(q) && !idText.MatchString(q) && (figures.MatchString(q) ||
-		mixed.MatchString(q))
+	return ownKey(q) || len(q) >= 16 && !notPrintable.MatchString(q) && !idText.MatchString(q) && (digit.MatchString(q) ||
+		mixedCase.MatchString(q))
 }
 
 // find is the token that a text belongs to, "" if there is none or who asks may not see it.
-func (v *visit) find(q string) (id string, err error) {
+func (v *view) find(q string) (id string, err error) {
 	if len(q) <= hintChars {
 		return "", nil
 	}
@@ -51,14 +51,14 @@ func (v *visit) find(q string) (id string, err error) {
 
 // search is the form of the list. A key leads to its token; what may be one and is none is answered at once, without
 // repeating it; all else gets an address of its own.
-func (v *visit) search(string) error {
+func (v *view) search(string) error {
 	q := text(v.form, "q")
 	id, err := v.find(q)
 	if err != nil {
 		return err
 	}
 	if id != "" {
-		return v.goTo("token/" + id)
+		return v.redirect("token/" + id)
 	}
 	v.query = v.form
 	if mayBeKey(q) {
@@ -66,13 +66,13 @@ func (v *visit) search(string) error {
 	}
 	_, keep := v.tokenQuery()
 	if len(keep) == 0 {
-		return v.goTo("")
+		return v.redirect("")
 	}
-	return v.goTo("?" + keep.Encode())
+	return v.redirect("?" + keep.Encode())
 }
 
 // unaddressed leads away from an address that holds a key. It returns false if there is none in it.
-func (v *visit) unaddressed(q string) (bool, error) {
+func (v *view) redirectKey(q string) (bool, error) {
 	if !mayBeKey(q) {
 		return false, nil
 	}
@@ -82,15 +82,15 @@ func (v *visit) unaddressed(q string) (bool, error) {
 	case err != nil:
 		return true, err
 	case id != "":
-		return true, v.goTo("token/" + id)
+		return true, v.redirect("token/" + id)
 	case !ownKey(q):
 		return false, nil // a name
 	}
-	return true, v.goTo("?" + url.Values{"q": {q[:hintChars]}}.Encode())
+	return true, v.redirect("?" + url.Values{"q": {q[:hintChars]}}.Encode())
 }
 
 // sought is how the store is asked for what was typed: what the list shows of a text is more than the store searches.
-func sought(q string) string {
+func storeSearch(q string) string {
 	if keyPrefix.MatchString(q) && len(q) > hintChars {
 		return q[:hintChars]
 	}
@@ -98,8 +98,8 @@ func sought(q string) string {
 }
 
 // fits reports whether a token that the store found by [sought] is one that was meant.
-func fits(t *latchkey.Token, q string) bool {
-	if sought(q) == q || strings.HasPrefix(t.Name, q) || strings.HasPrefix(t.Hint, q) {
+func matches(t *latchkey.Token, q string) bool {
+	if storeSearch(q) == q || strings.HasPrefix(t.Name, q) || strings.HasPrefix(t.Hint, q) {
 		return true
 	}
 	if len(q) >= wholeKey {
@@ -113,16 +113,16 @@ func fits(t *latchkey.Token, q string) bool {
 }
 
 // searchRoles is the form of the list of roles.
-func (v *visit) searchRoles(string) error {
+func (v *view) searchRoles(string) error {
 	v.query = v.form
 	q := text(v.form, "q")
 	switch {
 	case q == "":
-		return v.goTo("roles")
+		return v.redirect("roles")
 	case mayBeKey(q):
 		return v.showRoles(true)
 	}
-	return v.goTo("roles?" + url.Values{"q": {q}}.Encode())
+	return v.redirect("roles?" + url.Values{"q": {q}}.Encode())
 }
 
 // stateWords are the states that the list can be narrowed to.
@@ -132,7 +132,7 @@ var stateChoices = []option{{Value: "active", Text: "Active"}, {Value: "disabled
 
 // noticeOf is what was done a moment ago, as the address says: words that hold of the records as they are now, for an
 // address can be made up and can grow old.
-func (v *visit) noticeOf() (string, error) {
+func (v *view) noticeOf() (string, error) {
 	done, id := text(v.query, "done"), text(v.query, "token")
 	if done == "" || id == "" {
 		return "", nil
@@ -141,26 +141,26 @@ func (v *visit) noticeOf() (string, error) {
 	if errors.Is(err, latchkey.ErrNotFound) {
 		return "", nil
 	}
-	if err != nil && !spoilt(err) {
+	if err != nil && !isDamaged(err) {
 		return "", err
 	}
 	return v.noticeFor(done, &t), nil
 }
 
-func (v *visit) noticeFor(done string, t *latchkey.Token) string {
+func (v *view) noticeFor(done string, t *latchkey.Token) string {
 	revoked := !t.Revoked.IsZero()
 	switch {
 	case done == "saved" && text(v.query, "version") == versionText(t.Version):
-		return "Saved. It is in force " + v.soon() + "."
+		return "Saved. It is in force " + v.takesEffect() + "."
 	case done == "revoked" && revoked, done == "disabled" && !revoked && t.Disabled, done == "enabled" && !revoked &&
 		!t.Disabled:
-		return "The token is " + done + ", " + v.soon() + "."
+		return "The token is " + done + ", " + v.takesEffect() + "."
 	}
 	return ""
 }
 
 // roleNotice is noticeOf for roles.
-func (v *visit) roleNotice() (string, error) {
+func (v *view) roleNotice() (string, error) {
 	done, id := text(v.query, "done"), text(v.query, "role")
 	if done == "" || !wholeID.MatchString(id) {
 		return "", nil
@@ -168,7 +168,7 @@ func (v *visit) roleNotice() (string, error) {
 	r, err := v.account.Role(v.r.Context(), id)
 	missing := errors.Is(err, latchkey.ErrNotFound)
 	switch {
-	case err != nil && !missing && !spoilt(err):
+	case err != nil && !missing && !isDamaged(err):
 		return "", err
 	case done == "deleted" && missing:
 		return "There is no such role now.", nil
@@ -177,7 +177,7 @@ func (v *visit) roleNotice() (string, error) {
 	case done == "made" && r.Version == 1:
 		return "The role was made.", nil
 	case done == "saved" && text(v.query, "version") == versionText(r.Version):
-		return "Saved. Every token that has the role answers by it " + v.soon() + ".", nil
+		return "Saved. Every token that has the role answers by it " + v.takesEffect() + ".", nil
 	}
 	return "", nil
 }

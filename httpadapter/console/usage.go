@@ -112,13 +112,13 @@ func newChart(days []bar) *chart {
 	return c
 }
 
-const mostShares = 12 // rows of a table
+const maxShares = 12 // rows of a table
 
 var spans = []option{{Value: "7", Text: "7 days"}, {Value: "30", Text: "30 days"}, {Value: "90", Text: "90 days"}}
 
-func (v *visit) usage(string) error { return v.showUsage("", nil) }
+func (v *view) usage(string) error { return v.showUsage("", nil) }
 
-func (v *visit) tokenUsage(id string) error {
+func (v *view) tokenUsage(id string) error {
 	t, err := v.account.Get(v.r.Context(), id)
 	if err != nil {
 		return err
@@ -126,7 +126,7 @@ func (v *visit) tokenUsage(id string) error {
 	return v.showUsage(id, &t)
 }
 
-func (v *visit) showUsage(id string, t *latchkey.Token) error {
+func (v *view) showUsage(id string, t *latchkey.Token) error {
 	ctx := v.r.Context()
 	days := 30
 	for _, s := range spans {
@@ -189,8 +189,8 @@ func (v *visit) showUsage(id string, t *latchkey.Token) error {
 		}
 		slices.SortStableFunc(rows, func(a, b latchkey.UsageRow) int { return int(min(1, max(-1, b.Count-a.Count))) })
 		out := table{Title: x.title, Head: x.head}
-		if len(rows) > mostShares {
-			out.More, rows = len(rows)-mostShares, rows[:mostShares]
+		if len(rows) > maxShares {
+			out.More, rows = len(rows)-maxShares, rows[:maxShares]
 		}
 		for _, u := range rows {
 			b := bar{Label: x.name(u), Count: u.Count, Credits: u.Credits, Text: x.name(u)}

@@ -107,7 +107,7 @@ func (c *checker) text(raw json.RawMessage, at string) string {
 }
 
 // one is one of these texts.
-func (c *checker) one(raw json.RawMessage, at string, of ...string) string {
+func (c *checker) oneOf(raw json.RawMessage, at string, of ...string) string {
 	s := c.text(raw, at)
 	if !slices.Contains(of, s) {
 		c.fail(at, "not one of "+strings.Join(of, ", ")+".")
@@ -130,7 +130,7 @@ func (c *checker) link(raw json.RawMessage, at, kind string) string {
 	if m == nil || m["id"] == nil || m["type"] == nil {
 		return ""
 	}
-	c.one(m["type"], at+"/type", kind)
+	c.oneOf(m["type"], at+"/type", kind)
 	return c.id(m["id"], at+"/id")
 }
 
@@ -162,7 +162,7 @@ func readData(r *http.Request, c *checker, kind, id string, required, optional [
 	}
 	data := c.object(top["data"], "#/data", required, optional)
 	if raw, ok := data["type"]; ok {
-		c.one(raw, "#/data/type", kind)
+		c.oneOf(raw, "#/data/type", kind)
 	}
 	if raw, ok := data["id"]; ok && id != "" && c.text(raw, "#/data/id") != id {
 		c.fail("#/data/id", "not the id of the path.")

@@ -23,8 +23,8 @@ const (
 	apiCMA        latchkey.Resource = "api/cma"
 	apiCDA        latchkey.Resource = "api/cda"
 	apiPreview    latchkey.Resource = "api/cda_preview"
-	doorPrimary   latchkey.Resource = "environment/primary"
-	doorSandbox   latchkey.Resource = "environment/sandbox"
+	enterPrimary  latchkey.Resource = "environment/primary"
+	enterSandbox  latchkey.Resource = "environment/sandbox"
 	allTokens     latchkey.Pattern  = "latchkey/token/*"
 	allRoles      latchkey.Pattern  = "latchkey/role/*"
 	everyContent  latchkey.Pattern  = "env/*"
@@ -59,9 +59,9 @@ func Flag(name string) latchkey.Resource { return latchkey.Path(resourceFlags, n
 // names is allowed in one that it may not enter, so only who answers for an environment as such has to ask.
 func Enter(access latchkey.Access, primary bool) error {
 	if primary {
-		return access.Check(latchkey.Use, doorPrimary)
+		return access.Check(latchkey.Use, enterPrimary)
 	}
-	return access.Check(latchkey.Use, doorSandbox)
+	return access.Check(latchkey.Use, enterSandbox)
 }
 
 // compile turns a role's own permissions into rules: grants for what is positive, then denies for what is negative. The
@@ -83,12 +83,12 @@ func (p *permissions) compile() latchkey.Permissions {
 		rules = append(rules, latchkey.Grant(latchkey.Read, latchkey.Create, latchkey.Update, latchkey.Delete).On(allRoles))
 	}
 	if p.environments == "all" || p.environments == "primary_only" {
-		rules = append(rules, latchkey.Grant(latchkey.Use).On(latchkey.Exactly(doorPrimary)))
+		rules = append(rules, latchkey.Grant(latchkey.Use).On(latchkey.Exactly(enterPrimary)))
 	}
 	if p.environments == "all" || p.environments == "sandbox_only" {
-		rules = append(rules, latchkey.Grant(latchkey.Use).On(latchkey.Exactly(doorSandbox)))
+		rules = append(rules, latchkey.Grant(latchkey.Use).On(latchkey.Exactly(enterSandbox)))
 	}
-	if p.everywhere() {
+	if p.inEveryEnvironment() {
 		var all []latchkey.Action
 		for i := range families {
 			all = append(all, families[i].actionsOf()...)
@@ -111,7 +111,7 @@ func (p *permissions) compile() latchkey.Permissions {
 
 // everywhere says whether the one who made the role meant its "all" for every environment there will be, and nothing
 // was taken from it since.
-func (p *permissions) everywhere() bool {
+func (p *permissions) inEveryEnvironment() bool {
 	if !p.allEnvironments {
 		return false
 	}
@@ -191,15 +191,15 @@ func (f *family) rules(e entry, verb func(...latchkey.Action) latchkey.RuleStart
 			to = append(to, is(FieldToCollection, latchkey.Eq, e.toCollection))
 		}
 		move := actions[slices.IndexFunc(actions, moves)]
-		rules = append(rules, where(verb(move).On(pattern), to))
+		rules = append(rules, withConditions(verb(move).On(pattern), to))
 		if actions = slices.DeleteFunc(actions, moves); len(actions) == 0 {
 			return rules
 		}
 	}
-	return append(rules, where(verb(actions...).On(pattern), all))
+	return append(rules, withConditions(verb(actions...).On(pattern), all))
 }
 
-func where(r latchkey.Rule, all []latchkey.Condition) latchkey.Rule {
+func withConditions(r latchkey.Rule, all []latchkey.Condition) latchkey.Rule {
 	for _, c := range all {
 		r = r.Where(c)
 	}
@@ -225,7 +225,7 @@ func (p *permissions) boundary(primary string) latchkey.Permissions {
 }
 
 // gates are a token's own rules: which APIs it passes. They stand after those of its role and decide alone.
-func gates(cda, preview, cma bool) latchkey.Permissions {
+func apiRules(cda, preview, cma bool) latchkey.Permissions {
 	rules := latchkey.Permissions{latchkey.Deny(latchkey.Any).On(everyAPI)}
 	for _, g := range []struct {
 		open bool

@@ -116,7 +116,7 @@ func TestCompiledRolesReadAsPolicy(t *testing.T) {
 			[]string{"move upload/c move_to_upload_collection=e", "move upload/c", "move upload/e move_to_upload_collection=d"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, nil)
+			w := newFixture(t, nil)
 			role := w.newRole("r", c.attributes)
 			token := w.newToken("t", role.ID)
 			access := w.verify(*token.Attributes.Token)
@@ -131,7 +131,7 @@ func TestCompiledRolesReadAsPolicy(t *testing.T) {
 }
 
 func TestFilterIsARowCondition(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	role := w.newRole("r", models(`{"environment":"main","item_type":"44","action":"update","on_creator":"self","localization_scope":"all"}`, ""))
 	token := w.newToken("t", role.ID)
 	access := w.verify(*token.Attributes.Token)
@@ -155,7 +155,7 @@ func TestFilterIsARowCondition(t *testing.T) {
 }
 
 func TestFlagsAndTriggers(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	role := w.newRole("r", `"can_manage_webhooks":true,"positive_build_trigger_permissions":[{"build_trigger":null}],`+
 		`"negative_build_trigger_permissions":[{"build_trigger":"7"}],"positive_search_index_permissions":[{"search_index":"3"}],`+
 		`"negative_search_index_permissions":[]`)
@@ -170,7 +170,7 @@ func TestFlagsAndTriggers(t *testing.T) {
 }
 
 func TestAdminRoleIsEverythingUntilSomethingIsTaken(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	may := func() bool { return w.verify(w.admin).Allows(Publish, Model("of tomorrow", "1")) }
 	require.True(t, may())
 	require.True(t, w.verify(w.admin).Allows(Move, Upload("of tomorrow", "")))
@@ -196,7 +196,7 @@ func TestUnreadableExtraSaysNothing(t *testing.T) {
 		`{"can_edit_site":true,"environments_access":"everywhere"}`} {
 		p := storedPermissions([]byte(extra))
 		require.False(t, p.flags["can_edit_site"])
-		require.False(t, p.compile().Allows(latchkey.Use, doorPrimary), extra)
+		require.False(t, p.compile().Allows(latchkey.Use, enterPrimary), extra)
 	}
 }
 

@@ -196,14 +196,14 @@ func route(r *http.Request) (name, id string, ok bool) {
 }
 
 func (s *surface) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	s.beforeReply(w, r)
+	s.setHeaders(w, r)
 	if r.Method == http.MethodOptions {
 		preflight(w)
 		return
 	}
 	r, status, data, err := s.serve(w, r)
 	if err != nil {
-		s.fail(w, r, err)
+		s.writeError(w, r, err)
 		return
 	}
 	// Tokens are in these replies: beside what the product says, nobody keeps them.
@@ -331,7 +331,7 @@ const exposeHeaders = "x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-res
 	"x-request-id, x-cache-tags"
 
 // beforeReply sets what every reply has. Pages of any origin may call: what they need is a token, never a cookie.
-func (s *surface) beforeReply(w http.ResponseWriter, _ *http.Request) {
+func (s *surface) setHeaders(w http.ResponseWriter, _ *http.Request) {
 	h := w.Header()
 	h.Set("X-Api-Version", "3")
 	h.Set("X-Request-Id", randomHex(16))
@@ -349,7 +349,7 @@ func preflight(w http.ResponseWriter) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-func (s *surface) fail(w http.ResponseWriter, r *http.Request, err error) {
+func (s *surface) writeError(w http.ResponseWriter, r *http.Request, err error) {
 	httpadapter.Refused(r.Context(), err)
 	if s.opts.OnError != nil {
 		s.opts.OnError(r, err)
@@ -407,7 +407,7 @@ type environmentMeta struct {
 
 func (s *surface) renderEnvironment(id string) environment {
 	primary := s.environments()[0]
-	e := environment{ID: id, Type: "environment", Meta: environmentMeta{Status: "ready", Created: noTime, Changed: noTime,
+	e := environment{ID: id, Type: "environment", Meta: environmentMeta{Status: "ready", Created: unknownTime, Changed: unknownTime,
 		Primary: id == primary}}
 	if id != primary {
 		e.Meta.Forked = &primary

@@ -44,14 +44,14 @@ func Delivery(account latchkey.Account, opts *Options) func(http.Handler) http.H
 	s := newSurface(account, opts, MeterCDA, DefaultDeliveryRate)
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			s.beforeReply(w, r)
+			s.setHeaders(w, r)
 			if r.Method == http.MethodOptions {
 				preflight(w)
 				return
 			}
 			r, d, err := s.deliver(w, r)
 			if err != nil {
-				s.fail(w, r, err)
+				s.writeError(w, r, err)
 				return
 			}
 			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), deliveredKey{}, d)))
@@ -118,15 +118,15 @@ func deliveryForm(u *url.URL) (environment []string, drafts, ok bool) {
 	}
 	// Muxes differ in whether they cut a path before or after it is unescaped.
 	plain := strings.Split(strings.TrimRight(u.Path, "/"), "/")
-	environment, drafts, ok = formOf(escaped)
-	environment2, drafts2, ok2 := formOf(plain)
+	environment, drafts, ok = deliveryFormOf(escaped)
+	environment2, drafts2, ok2 := deliveryFormOf(plain)
 	if !ok || !ok2 || drafts != drafts2 || !slices.Equal(environment, environment2) {
 		return nil, false, false
 	}
 	return environment, drafts, true
 }
 
-func formOf(segments []string) (environment []string, drafts, ok bool) {
+func deliveryFormOf(segments []string) (environment []string, drafts, ok bool) {
 	for _, s := range segments {
 		if s == "." || s == ".." || s != segmentEnvironments && strings.EqualFold(s, segmentEnvironments) {
 			return nil, false, false

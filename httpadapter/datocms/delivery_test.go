@@ -13,12 +13,12 @@ import (
 )
 
 // deliver posts a query as the product's client does, whose body is text/plain.
-func (w *world) deliver(token string, h http.Header) *httptest.ResponseRecorder {
+func (w *fixture) deliver(token string, h http.Header) *httptest.ResponseRecorder {
 	w.t.Helper()
 	return w.deliverTo(w.cda, "/graphql", token, h)
 }
 
-func (w *world) deliverTo(cda http.Handler, path, token string, h http.Header) *httptest.ResponseRecorder {
+func (w *fixture) deliverTo(cda http.Handler, path, token string, h http.Header) *httptest.ResponseRecorder {
 	w.t.Helper()
 	r := httptest.NewRequest("POST", path, strings.NewReader(`{"query":"{ a }"}`))
 	r.Header.Set("Content-Type", "text/plain;charset=UTF-8")
@@ -35,7 +35,7 @@ func (w *world) deliverTo(cda http.Handler, path, token string, h http.Header) *
 }
 
 func TestDeliveryGate(t *testing.T) {
-	w := newWorld(t, &Options{Environments: []string{"main", "sandbox"}})
+	w := newFixture(t, &Options{Environments: []string{"main", "sandbox"}})
 	token := func(environments string, cda, preview bool) string {
 		role := w.newRole(fmt.Sprint(environments, cda, preview), `"environments_access":"`+environments+`"`)
 		return *w.newToken("t", role.ID, cda, preview, false).Attributes.Token
@@ -97,7 +97,7 @@ func TestDeliveryGate(t *testing.T) {
 
 // The path says what the headers say, through the same gates.
 func TestDeliveryPathForms(t *testing.T) {
-	w := newWorld(t, &Options{Environments: []string{"main", "sandbox", "preview", "Preview"}})
+	w := newFixture(t, &Options{Environments: []string{"main", "sandbox", "preview", "Preview"}})
 	token := func(environments string, cda, preview bool) string {
 		role := w.newRole(fmt.Sprint(environments, cda, preview), `"environments_access":"`+environments+`"`)
 		return *w.newToken("t", role.ID, cda, preview, false).Attributes.Token
@@ -214,7 +214,7 @@ func TestDeliveryPathForms(t *testing.T) {
 
 // What the product's browser client sends and reads passes between origins.
 func TestDeliveryCORS(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	for _, h := range []http.Handler{w.cda, Handler(w.acme, &w.opts)} {
 		r := httptest.NewRequest("OPTIONS", "/graphql", nil)
 		r.Header.Set("Origin", "https://example.org")
@@ -236,7 +236,7 @@ func TestDeliveryCORS(t *testing.T) {
 }
 
 func TestStoreTroubleIsNoRefusal(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	w.store.down = latchkey.ErrUnavailable
 	out := w.raw("GET", "/roles", "", clientHeaders(w.admin))
 	refusedReply(t, out, 503, codeUnavailable)
@@ -254,7 +254,7 @@ func TestStoreTroubleIsNoRefusal(t *testing.T) {
 }
 
 func TestPreflight(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	for _, path := range []string{"/access_tokens", "/roles/x"} {
 		out := w.raw("OPTIONS", path, "", http.Header{"Origin": {"https://example.org"}})
 		require.Equal(t, 204, out.Code)

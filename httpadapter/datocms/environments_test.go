@@ -48,7 +48,7 @@ func TestPlainFilterObeysEnvironmentsAccess(t *testing.T) {
 		{"sandbox_only", "sandbox_only", false, true},
 	} {
 		t.Run(c.own+" "+c.inherited, func(t *testing.T) {
-			w := newWorld(t, opts)
+			w := newFixture(t, opts)
 			access := func(environments, entries string, up ...string) latchkey.Access {
 				role := w.newRole("role "+environments, `"environments_access":"`+environments+`",`+entries, up...)
 				return w.verify(*w.newToken("t", role.ID).Attributes.Token)
@@ -71,7 +71,7 @@ func TestPlainFilterObeysEnvironmentsAccess(t *testing.T) {
 
 // Flags, build triggers and what else is in no environment do not hang on environments_access.
 func TestEnvironmentsAccessTakesNothingElse(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	role := w.newRole("r", `"environments_access":"none","can_edit_site":true,"can_manage_access_tokens":true,`+
 		`"positive_build_trigger_permissions":[{"build_trigger":null}],"negative_build_trigger_permissions":[]`)
 	a := w.verify(*w.newToken("t", role.ID, true, true, true).Attributes.Token)
@@ -82,7 +82,7 @@ func TestEnvironmentsAccessTakesNothingElse(t *testing.T) {
 }
 
 func TestEnvironmentsAccessOfAParentBitesAtOnce(t *testing.T) {
-	w := newWorld(t, &Options{Environments: []string{"main", "staging"}})
+	w := newFixture(t, &Options{Environments: []string{"main", "staging"}})
 	base := w.newRole("base", `"environments_access":"all",`+entriesEverywhere())
 	leaf := w.newRole("leaf", `"environments_access":"none",`+models("", ""), base.ID)
 	secret := *w.newToken("t", leaf.ID).Attributes.Token
@@ -95,7 +95,7 @@ func TestEnvironmentsAccessOfAParentBitesAtOnce(t *testing.T) {
 
 // Somebody who manages roles opens no environment that she may not enter, be it by way of a role that is inherited.
 func TestNobodyOpensAnEnvironmentByWayOfAParent(t *testing.T) {
-	w := newWorld(t, &Options{Environments: []string{"main", "staging"}})
+	w := newFixture(t, &Options{Environments: []string{"main", "staging"}})
 	base := w.newRole("base", `"environments_access":"none",`+models("", ""))
 	heir := w.newRole("heir", `"environments_access":"primary_only",`+entriesEverywhere(), base.ID)
 	manager := w.newRole("manager", `"environments_access":"primary_only","can_manage_users":true,`+entriesEverywhere())
@@ -109,7 +109,7 @@ func TestNobodyOpensAnEnvironmentByWayOfAParent(t *testing.T) {
 
 func TestRecompile(t *testing.T) {
 	before, after := []string{"main", "staging"}, []string{"staging", "main"}
-	w := newWorld(t, &Options{Environments: before})
+	w := newFixture(t, &Options{Environments: before})
 	base := w.newRole("base", `"environments_access":"none",`+entriesEverywhere())
 	leaf := w.newRole("leaf", `"environments_access":"primary_only",`+models("", ""), base.ID)
 	host, err := w.acme.CreateRole(t.Context(), latchkey.Role{Name: "the host's", Permissions: latchkey.Permissions{
@@ -229,7 +229,7 @@ func TestRecompileAmongOthers(t *testing.T) {
 
 // A copy speaks of the primary environment there is, whatever its original was compiled for: Recompile may not see it.
 func TestADuplicateIsCompiledAnew(t *testing.T) {
-	w := newWorld(t, &Options{Environments: []string{"main", "staging"}})
+	w := newFixture(t, &Options{Environments: []string{"main", "staging"}})
 	base := w.newRole("base", `"environments_access":"primary_only",`+entriesEverywhere())
 	_, err := w.acme.UpdateRole(t.Context(), base.ID, func(r *latchkey.Role) error {
 		return storedPermissions(r.Extra).apply(r, "staging", true)

@@ -16,9 +16,9 @@ import (
 // Errors that [Options.Reassign] answers with.
 var (
 	// ErrDestinationRequired: the token owns something, and the request names nobody who gets it.
-	ErrDestinationRequired = refuse(http.StatusUnprocessableEntity, codeHeirNeeded, httpadapter.ErrBadRequest)
+	ErrDestinationRequired = refuse(http.StatusUnprocessableEntity, codeDestinationNeeded, httpadapter.ErrBadRequest)
 	// ErrDestination: nobody is who the request names.
-	ErrDestination = refuse(http.StatusUnprocessableEntity, codeHeir, httpadapter.ErrBadRequest)
+	ErrDestination = refuse(http.StatusUnprocessableEntity, codeDestination, httpadapter.ErrBadRequest)
 )
 
 // ErrJSONBody is for handlers behind [Delivery]: [WriteError] answers it as the product answers a body that is no JSON.

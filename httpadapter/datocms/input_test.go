@@ -16,7 +16,7 @@ import (
 )
 
 func TestBadBodies(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	role := w.role.ID
 	good := tokenBodyText("", "x", role, true, true, true)
 	goodRole := roleBodyText("", `"name":"x"`, nil)
@@ -146,7 +146,7 @@ func TestBadBodies(t *testing.T) {
 }
 
 func TestHeaders(t *testing.T) {
-	w := newWorld(t, &Options{Environments: []string{"main", "sandbox"}})
+	w := newFixture(t, &Options{Environments: []string{"main", "sandbox"}})
 	body := roleBodyText("", `"name":"x"`, nil)
 	set := func(name string, values ...string) http.Header {
 		h := clientHeaders(w.admin)
@@ -225,7 +225,7 @@ func TestHeaders(t *testing.T) {
 
 // Every route there is, with every wrong token there is, is refused in the product's own words and changes nothing.
 func TestRouteWalk(t *testing.T) {
-	w := newWorld(t, &Options{Environments: []string{"main"}})
+	w := newFixture(t, &Options{Environments: []string{"main"}})
 	weakRole := w.newRole("weak", "")
 	target := w.newToken("target", w.role.ID, true, true, true)
 	one := func(spec latchkey.Spec) string { _, text := w.issue(w.acme, spec); return text }
@@ -253,7 +253,7 @@ func TestRouteWalk(t *testing.T) {
 		"delivery":    one(TokenSpec("x", w.role.ID, true, true, false)),
 		"a host's":    one(latchkey.Spec{Kind: latchkey.KindAPIKey}),
 	}
-	w.turn(2 * time.Hour)
+	w.advance(2 * time.Hour)
 	weak := one(TokenSpec("weak", weakRole.ID, false, false, true))
 	open := map[string]bool{"GET /access_tokens": true, "GET /access_tokens/:id": true, "GET /environments": true,
 		"GET /environments/:id": true}
@@ -283,7 +283,7 @@ func TestRouteWalk(t *testing.T) {
 			out := w.raw(method, path, body, h)
 			refusedReply(t, out, 401, codeAuthorization)
 			require.NotContains(t, out.Body.String(), target.ID, kind)
-			w.turn(time.Second)
+			w.advance(time.Second)
 		}
 		if !open[name] {
 			w.refused(weak, 401, codePermissions, method, path, body)
@@ -307,7 +307,7 @@ func TestRouteWalk(t *testing.T) {
 // A host that gives a whole prefix away has no path beneath it that a client would ask for again and again.
 func TestHandlerAnswersEveryPath(t *testing.T) {
 	for _, environments := range [][]string{nil, {"main"}} {
-		w := newWorld(t, &Options{Environments: environments})
+		w := newFixture(t, &Options{Environments: environments})
 		all := Handler(w.acme, &w.opts)
 		mux := http.NewServeMux()
 		mux.Handle("/cma/", http.StripPrefix("/cma", all))
@@ -342,7 +342,7 @@ func TestHandlerAnswersEveryPath(t *testing.T) {
 }
 
 // state is all tokens and roles of the account, without when they were used.
-func (w *world) state() string {
+func (w *fixture) state() string {
 	var all []any
 	for t, err := range w.acme.Tokens(w.t.Context(), latchkey.TokenQuery{}) {
 		require.NoError(w.t, err)
@@ -359,7 +359,7 @@ func (w *world) state() string {
 }
 
 func TestRateLimit(t *testing.T) {
-	w := newWorld(t, &Options{Rate: DefaultRate})
+	w := newFixture(t, &Options{Rate: DefaultRate})
 	for i := range 60 {
 		out := w.send(w.admin, "GET", "/roles", "")
 		require.NotEqual(t, 429, out.Code)
@@ -370,9 +370,9 @@ func TestRateLimit(t *testing.T) {
 	require.Equal(t, "1", out.Header().Get("X-RateLimit-Reset"), "never 0: clients would come again at once")
 	_, other := w.issue(w.acme, TokenSpec("x", w.role.ID, false, false, true))
 	require.Equal(t, 200, w.send(other, "GET", "/roles", "").Code, "counted per token")
-	w.turn(time.Second)
+	w.advance(time.Second)
 	require.Equal(t, 200, w.send(w.admin, "GET", "/roles", "").Code)
-	w.turn(time.Minute)
+	w.advance(time.Minute)
 	for range 60 {
 		w.refused("wrong", 401, codeAuthorization, "GET", "/roles", "")
 	}

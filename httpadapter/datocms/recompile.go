@@ -19,9 +19,9 @@ func Recompile(ctx context.Context, account latchkey.Account, opts *Options) (ch
 	s := newSurface(account, opts, MeterCMA, DefaultRate)
 	again := func(r *latchkey.Role) error {
 		was := r.Clone()
-		storedPermissions(r.Extra).rule(r, s.environments()[0], !s.opts.NegativesNotInherited)
+		storedPermissions(r.Extra).applyRules(r, s.environments()[0], !s.opts.NegativesNotInherited)
 		if sameRules(was, *r) {
-			return errSame
+			return errUnchanged
 		}
 		return nil
 	}
@@ -38,14 +38,14 @@ func Recompile(ctx context.Context, account latchkey.Account, opts *Options) (ch
 		switch _, err := account.UpdateRole(ctx, r.ID, again); {
 		case err == nil:
 			changed++
-		case !errors.Is(err, errSame) && !errors.Is(err, latchkey.ErrNotFound):
+		case !errors.Is(err, errUnchanged) && !errors.Is(err, latchkey.ErrNotFound):
 			return changed, err
 		}
 	}
 	return changed, nil
 }
 
-var errSame = errors.New("datocms: the role has these rules")
+var errUnchanged = errors.New("datocms: the role has these rules")
 
 func sameRules(a, b latchkey.Role) bool {
 	text := func(r latchkey.Role) []byte {

@@ -45,9 +45,9 @@ func (c *call) mayRead(id string) error {
 	return c.access.Check(latchkey.Read, latchkey.Path("latchkey", "role", id))
 }
 
-func (c *call) renderRole(l *lineage, r latchkey.Role) (roleResource, error) {
+func (c *call) renderRole(l *inheritance, r latchkey.Role) (roleResource, error) {
 	out := roleResource{ID: r.ID, Type: "role"}
-	final, err := l.final(c.r.Context(), r)
+	final, err := l.resolve(c.r.Context(), r)
 	if err != nil {
 		return out, err
 	}
@@ -64,7 +64,7 @@ func (c *call) renderRole(l *lineage, r latchkey.Role) (roleResource, error) {
 }
 
 func (c *call) oneRole(status int, r latchkey.Role) (int, any, error) {
-	out, err := c.renderRole(newLineage(c.account), r)
+	out, err := c.renderRole(newInheritance(c.account), r)
 	return status, out, err
 }
 
@@ -90,7 +90,7 @@ func (c *call) listRoles() (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	l := newLineage(c.account, roles...)
+	l := newInheritance(c.account, roles...)
 	list := []roleResource{}
 	for _, r := range roles {
 		out, err := c.renderRole(l, r)
@@ -289,7 +289,7 @@ func (c *call) duplicateRole() (int, any, error) {
 	}
 	name := r.Name
 	r.ID, r.Owner, r.Version = "", "", 0
-	storedPermissions(r.Extra).rule(&r, c.s.environments()[0], !c.s.opts.NegativesNotInherited) // Recompile may pass by now
+	storedPermissions(r.Extra).applyRules(&r, c.s.environments()[0], !c.s.opts.NegativesNotInherited) // Recompile may pass by now
 	for n, tries := 1, 0; ; n++ {
 		r.Name = name + fmt.Sprintf(duplicateSuffix, n)
 		if slices.ContainsFunc(roles, func(other latchkey.Role) bool { return other.Name == r.Name }) {

@@ -41,7 +41,7 @@ var (
 )
 
 func TestRolesRoundTripVerbatim(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	all := `"name":"r"`
 	for i, flag := range flagNames {
 		all += `,"` + flag + `":` + []string{"true", "false"}[i%2]
@@ -102,7 +102,7 @@ func TestRolesRoundTripVerbatim(t *testing.T) {
 
 // Entries keep their bytes where encoding/json would write others.
 func TestEntriesAreNotWrittenAnew(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	const entry = `{"environment":"main","action":"read","on_creator":"anyone","item_type":"<a>&\u00e9\/"}`
 	role := w.newRole("<b>", models(entry, ""))
 	var found gotRole
@@ -115,7 +115,7 @@ func TestEntriesAreNotWrittenAnew(t *testing.T) {
 
 // Whoever duplicates a role has sent no name, so a name that is taken is nothing she could mend.
 func TestManyDuplicateAtOnce(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	role := w.newRole("r", "")
 	const many = 40
 	names := make([]string, many)
@@ -136,7 +136,7 @@ func TestManyDuplicateAtOnce(t *testing.T) {
 }
 
 func TestRoleNamesAndBonds(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	parent := w.newRole("parent", "")
 	child := w.newRole("child", "", parent.ID)
 	details := w.refused(w.admin, 422, codeField, "POST", "/roles", roleBodyText("", `"name":"child"`, nil))
@@ -161,7 +161,7 @@ func TestRoleNamesAndBonds(t *testing.T) {
 }
 
 func TestWhoReadsRoles(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	none := *w.newToken("t", w.newRole("none", "").ID, false, false, true).Attributes.Token
 	tokens := *w.newToken("t", w.newRole("tokens", `"can_manage_access_tokens":true`).ID, false, false, true).Attributes.Token
 	var list []gotRole
@@ -176,7 +176,7 @@ func TestWhoReadsRoles(t *testing.T) {
 }
 
 func TestFinalPermissions(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	read := func(id string) string {
 		return `{"environment":"main","item_type":"` + id + `","action":"read","on_creator":"anyone"}`
 	}
@@ -212,7 +212,7 @@ func TestFinalPermissions(t *testing.T) {
 }
 
 func TestNegativesNotInherited(t *testing.T) {
-	w := newWorld(t, &Options{NegativesNotInherited: true})
+	w := newFixture(t, &Options{NegativesNotInherited: true})
 	entry := `{"environment":"main","item_type":"1","action":"read","on_creator":"anyone"}`
 	base := w.newRole("base", models(entry, entry))
 	leaf := w.newRole("leaf", models(entry, ""), base.ID)

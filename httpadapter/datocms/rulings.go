@@ -50,36 +50,36 @@ const defaultEnvironments = "primary_only"
 
 // noTime stands for when an environment was made and last changed, which only the host knows: clients read a date
 // there.
-const noTime = "1970-01-01T00:00:00.000Z"
+const unknownTime = "1970-01-01T00:00:00.000Z"
 
 // duplicateSuffix is what a duplicate's name ends in; N is the first number that is free.
 const duplicateSuffix = " (duplicate #%d)"
 
 // Codes of refusals. Statuses that no document tells are marked.
 const (
-	codeAuthorization = "INVALID_AUTHORIZATION_HEADER"    // 401
-	codePermissions   = "INSUFFICIENT_PERMISSIONS"        // 401 (not documented)
-	codeNotFound      = "NOT_FOUND"                       // 404
-	codeEndpoint      = "INVALID_ENDPOINT"                // 404 (not documented), also for a method a path does not have
-	codeEnvironment   = "INVALID_ENVIRONMENT"             // 404
-	codeAccept        = "INVALID_ACCEPT_HEADER"           // 406
-	codeContentType   = "INVALID_CONTENT_TYPE_HEADER"     // 415
-	codeJSON          = "INVALID_JSON_BODY"               // 415 (not documented); 413 for a body that is too long
-	codeVersion       = "INVALID_API_VERSION"             // 422
-	codeFormat        = "INVALID_FORMAT"                  // 422
-	codeField         = "INVALID_FIELD"                   // 422
-	codeNonEditable   = "NON_EDITABLE_ACCESS_TOKEN"       // 401 (not documented)
-	codeSelf          = "CANNOT_DESTROY_CURRENT_USER"     // 422 (not documented)
-	codeHeirNeeded    = "DESTINATION_USER_REQUIRED"       // 422 (not documented)
-	codeHeirType      = "INVALID_DESTINATION_TYPE"        // 422 (not documented)
-	codeHeir          = "INVALID_DESTINATION_USER"        // 422 (not documented)
-	codeBound         = "REQUIRED_BY_ASSOCIATION"         // 422 (not documented): the role is bound, or inherited from
-	codeConcurrent    = "CONCURRENT_ROLE_UPDATE"          // 422, transient: clients try again
-	codePlan          = "PLAN_UPGRADE_REQUIRED"           // 402 (not documented): the token's credits are spent
-	codeRate          = "RATE_LIMIT_EXCEEDED"             // 429
-	codeUnavailable   = "SERVICE_UNAVAILABLE"             // 503, transient
-	codeException     = "EXCEPTION"                       // 500
-	codeDrafts        = "INVALID_X_INCLUDE_DRAFTS_HEADER" // 400 (not documented)
+	codeAuthorization     = "INVALID_AUTHORIZATION_HEADER"    // 401
+	codePermissions       = "INSUFFICIENT_PERMISSIONS"        // 401 (not documented)
+	codeNotFound          = "NOT_FOUND"                       // 404
+	codeEndpoint          = "INVALID_ENDPOINT"                // 404 (not documented), also for a method a path does not have
+	codeEnvironment       = "INVALID_ENVIRONMENT"             // 404
+	codeAccept            = "INVALID_ACCEPT_HEADER"           // 406
+	codeContentType       = "INVALID_CONTENT_TYPE_HEADER"     // 415
+	codeJSON              = "INVALID_JSON_BODY"               // 415 (not documented); 413 for a body that is too long
+	codeVersion           = "INVALID_API_VERSION"             // 422
+	codeFormat            = "INVALID_FORMAT"                  // 422
+	codeField             = "INVALID_FIELD"                   // 422
+	codeNonEditable       = "NON_EDITABLE_ACCESS_TOKEN"       // 401 (not documented)
+	codeSelf              = "CANNOT_DESTROY_CURRENT_USER"     // 422 (not documented)
+	codeDestinationNeeded = "DESTINATION_USER_REQUIRED"       // 422 (not documented)
+	codeDestinationType   = "INVALID_DESTINATION_TYPE"        // 422 (not documented)
+	codeDestination       = "INVALID_DESTINATION_USER"        // 422 (not documented)
+	codeBound             = "REQUIRED_BY_ASSOCIATION"         // 422 (not documented): the role is bound, or inherited from
+	codeConcurrent        = "CONCURRENT_ROLE_UPDATE"          // 422, transient: clients try again
+	codePlan              = "PLAN_UPGRADE_REQUIRED"           // 402 (not documented): the token's credits are spent
+	codeRate              = "RATE_LIMIT_EXCEEDED"             // 429
+	codeUnavailable       = "SERVICE_UNAVAILABLE"             // 503, transient
+	codeException         = "EXCEPTION"                       // 500
+	codeDrafts            = "INVALID_X_INCLUDE_DRAFTS_HEADER" // 400 (not documented)
 )
 
 // Codes within INVALID_FIELD.

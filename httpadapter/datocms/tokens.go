@@ -33,7 +33,7 @@ type tokenAttributes struct {
 }
 
 // ours says whether a token is one that this surface shows. A revoked one is gone, whoever revoked it.
-func ours(t latchkey.Token) bool {
+func isVisible(t latchkey.Token) bool {
 	return t.Origin == Origin && t.Kind == latchkey.KindAPIKey && t.Revoked.IsZero()
 }
 
@@ -66,7 +66,7 @@ func (c *call) render(secret *latchkey.Secret, tokens ...latchkey.Token) ([]toke
 			CDA:     t.Permissions.Allows(latchkey.Use, apiCDA),
 			Preview: t.Permissions.Allows(latchkey.Use, apiPreview),
 			CMA:     t.Permissions.Allows(latchkey.Use, apiCMA),
-			LastCMA: seen[use{t.ID, MeterCMA}], LastCDA: seen[use{t.ID, MeterCDA}],
+			LastCMA: seen[usageKey{t.ID, MeterCMA}], LastCDA: seen[usageKey{t.ID, MeterCDA}],
 		}}
 		if len(t.Roles) == 1 {
 			out.Relationships.Role.Data = linkage{t.Roles[0], "role"}
@@ -99,7 +99,7 @@ func (c *call) reveal(secret *latchkey.Secret, tokens []latchkey.Token) (map[str
 	return account.RevealAll(c.r.Context(), ids...)
 }
 
-func (c *call) one(status int, secret *latchkey.Secret, t latchkey.Token) (int, any, error) {
+func (c *call) oneToken(status int, secret *latchkey.Secret, t latchkey.Token) (int, any, error) {
 	list, err := c.render(secret, t)
 	if err != nil {
 		return 0, nil, err
@@ -113,7 +113,7 @@ func (c *call) token() (latchkey.Token, error) {
 		return latchkey.Token{}, latchkey.ErrNotFound
 	}
 	t, err := c.account.Get(c.r.Context(), c.id)
-	if err == nil && !ours(t) {
+	if err == nil && !isVisible(t) {
 		err = latchkey.ErrNotFound
 	}
 	return t, err
@@ -129,7 +129,7 @@ func (c *call) listTokens() (int, any, error) {
 		} else if err != nil {
 			return 0, nil, err
 		}
-		if ours(t) {
+		if isVisible(t) {
 			tokens = append(tokens, t)
 		}
 	}
@@ -142,7 +142,7 @@ func (c *call) findToken() (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	return c.one(http.StatusOK, nil, t)
+	return c.oneToken(http.StatusOK, nil, t)
 }
 
 // tokenBody is what create and update send.
@@ -227,13 +227,13 @@ func (c *call) createToken() (int, any, error) {
 	}
 	t, secret, err := account.Issue(c.r.Context(), TokenSpec(b.name, b.roleID, b.cda, b.preview, b.cma))
 	if err != nil {
-		return 0, nil, roleWent(err)
+		return 0, nil, tokenError(err)
 	}
-	return c.one(http.StatusCreated, &secret, t)
+	return c.oneToken(http.StatusCreated, &secret, t)
 }
 
 // roleWent: all that a request could have wrong was refused before, so the role ended between two readings.
-func roleWent(err error) error {
+func tokenError(err error) error {
 	if errors.Is(err, latchkey.ErrInvalid) {
 		return refuseField("AccessToken", "role", fieldInvalid)
 	}
@@ -254,22 +254,22 @@ func (c *call) updateToken() (int, any, error) {
 		return 0, nil, err
 	}
 	t, err = account.Update(c.r.Context(), t.ID, func(t *latchkey.Token) error {
-		if !ours(*t) {
+		if !isVisible(*t) {
 			return latchkey.ErrNotFound
 		}
 		if hardcoded(*t) != nil {
 			return refuse(http.StatusUnauthorized, codeNonEditable, latchkey.ErrDenied)
 		}
-		t.Name, t.Permissions = b.name, gates(b.cda, b.preview, b.cma)
+		t.Name, t.Permissions = b.name, apiRules(b.cda, b.preview, b.cma)
 		if b.roleID != "" {
 			t.Roles = []string{b.roleID}
 		}
 		return nil
 	})
 	if err != nil {
-		return 0, nil, roleWent(err)
+		return 0, nil, tokenError(err)
 	}
-	return c.one(http.StatusOK, nil, t)
+	return c.oneToken(http.StatusOK, nil, t)
 }
 
 func (c *call) regenerateToken() (int, any, error) {
@@ -291,12 +291,12 @@ func (c *call) regenerateToken() (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	return c.one(http.StatusOK, &secret, t)
+	return c.oneToken(http.StatusOK, &secret, t)
 }
 
-var errProbe = errors.New("datocms: only asking")
+var errDryRun = errors.New("datocms: only asking")
 
-var heirTypes = []string{"account", "organization", "user", "access_token", "sso_user"}
+var destinationTypes = []string{"account", "organization", "user", "access_token", "sso_user"}
 
 func (c *call) destroyToken() (int, any, error) {
 	t, err := c.token()
@@ -323,8 +323,8 @@ func (c *call) destroyToken() (int, any, error) {
 	}
 	if c.s.opts.Reassign != nil {
 		// Nothing is given away before it is sure that the caller may do this: asked by a change that does not happen.
-		_, err := account.Update(c.r.Context(), t.ID, func(*latchkey.Token) error { return errProbe })
-		if !errors.Is(err, errProbe) {
+		_, err := account.Update(c.r.Context(), t.ID, func(*latchkey.Token) error { return errDryRun })
+		if !errors.Is(err, errDryRun) {
 			return 0, nil, err
 		}
 		if err := c.s.opts.Reassign(c.r, t.ID, to); err != nil {
@@ -343,9 +343,9 @@ func destination(r *http.Request) (to Destination, err error) {
 	if err != nil {
 		return to, httpadapter.ErrBadRequest
 	}
-	errType := refuse(http.StatusUnprocessableEntity, codeHeirType, latchkey.ErrInvalid)
+	errType := refuse(http.StatusUnprocessableEntity, codeDestinationType, latchkey.ErrInvalid)
 	if kind := query.Get("destination_user_type"); kind != nil {
-		if kind.Kind != form.Text || !slices.Contains(heirTypes, kind.Text) {
+		if kind.Kind != form.Text || !slices.Contains(destinationTypes, kind.Text) {
 			return to, errType
 		}
 		to.Type = kind.Text

@@ -29,7 +29,7 @@ func golden(t *testing.T, name, got string) {
 
 // The life of a token as the vendor's own live test runs it, every byte of every reply.
 func TestWire(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	var script strings.Builder
 	do := func(method, path, body string) []byte {
 		out := w.send(w.admin, method, path, body)
@@ -59,7 +59,7 @@ func TestWire(t *testing.T) {
 }
 
 func TestTokenFlagsAndRolesBiteAtOnce(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	token := w.newToken("t", w.role.ID, true, false, true)
 	secret := *token.Attributes.Token
 	var list []gotToken
@@ -82,7 +82,7 @@ func TestTokenFlagsAndRolesBiteAtOnce(t *testing.T) {
 }
 
 func TestRotateAndDestroyKillAtOnce(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	token := w.newToken("t", w.role.ID, true, true, true)
 	old := *token.Attributes.Token
 	var again gotToken
@@ -103,7 +103,7 @@ func TestRotateAndDestroyKillAtOnce(t *testing.T) {
 }
 
 func TestWhoSeesSecrets(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	reader := w.newToken("reader", w.newRole("reader", `"can_manage_users":true`).ID, false, false, true)
 	keeper := w.newToken("keeper", w.newRole("keeper", `"can_manage_access_tokens":true`).ID, false, false, true)
 	seen := func(token string) map[string]bool {
@@ -121,7 +121,7 @@ func TestWhoSeesSecrets(t *testing.T) {
 	require.Equal(t, map[string]bool{"Full access": false, "reader": false, "keeper": true},
 		seen(*keeper.Attributes.Token), "the secret of a token that may do more is an escalation")
 
-	w = newWorldWith(t, nil, false)
+	w = newFixtureWith(t, nil, false)
 	made := w.newToken("t", w.role.ID)
 	var found gotToken
 	w.ok(200, "GET", "/access_tokens/"+made.ID, "", &found)
@@ -131,7 +131,7 @@ func TestWhoSeesSecrets(t *testing.T) {
 }
 
 func TestNobodyMintsAboveHerself(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	role := w.newRole("keeper", `"can_manage_access_tokens":true,"can_manage_users":true`)
 	token := w.newToken("keeper", role.ID, false, false, true)
 	secret := *token.Attributes.Token
@@ -168,7 +168,7 @@ func TestNobodyMintsAboveHerself(t *testing.T) {
 }
 
 func TestOnlyItsOwnOriginAndOwner(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	hostRole := w.makeRole(w.acme, latchkey.Role{Name: "host"})
 	hostID, _ := w.issue(w.acme, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "host"}})
 	foreignRole := w.makeRole(w.other, AdminRole("Admin", "main"))
@@ -210,7 +210,7 @@ func TestOnlyItsOwnOriginAndOwner(t *testing.T) {
 }
 
 func TestHardcodedTokens(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	spec := TokenSpec("Read-only", w.role.ID, true, false, false)
 	spec.Extra = json.RawMessage(`{"hardcoded_type":"readonly"}`)
 	id, old := w.issue(w.acme, spec)
@@ -225,23 +225,23 @@ func TestHardcodedTokens(t *testing.T) {
 func TestDestinations(t *testing.T) {
 	var asked []Destination
 	var answer error
-	w := newWorld(t, &Options{Reassign: func(_ *http.Request, _ string, to Destination) error {
+	w := newFixture(t, &Options{Reassign: func(_ *http.Request, _ string, to Destination) error {
 		asked = append(asked, to)
 		return answer
 	}})
 	token := w.newToken("t", w.newRole("r", "").ID)
 	path := "/access_tokens/" + token.ID
 	answer = ErrDestinationRequired
-	w.refused(w.admin, 422, codeHeirNeeded, "DELETE", path, "")
+	w.refused(w.admin, 422, codeDestinationNeeded, "DELETE", path, "")
 	answer = ErrDestination
-	w.refused(w.admin, 422, codeHeir, "DELETE", path+"?destination_user_type=user&destination_user_id=7", "")
+	w.refused(w.admin, 422, codeDestination, "DELETE", path+"?destination_user_type=user&destination_user_id=7", "")
 	asked, answer = nil, nil
 	for query, code := range map[string]string{
-		"destination_user_type=robot&destination_user_id=7":                           codeHeirType,
-		"destination_user_id=7":                                                       codeHeirType,
-		"destination_user_type=user&destination_user_type=user&destination_user_id=7": codeHeirType,
-		"destination_user_type=user":                                                  codeHeir,
-		"destination_user_type=user&destination_user_id=7&destination_user_id=8":      codeHeir,
+		"destination_user_type=robot&destination_user_id=7":                           codeDestinationType,
+		"destination_user_id=7":                                                       codeDestinationType,
+		"destination_user_type=user&destination_user_type=user&destination_user_id=7": codeDestinationType,
+		"destination_user_type=user":                                                  codeDestination,
+		"destination_user_type=user&destination_user_id=7&destination_user_id=8":      codeDestination,
 	} {
 		w.refused(w.admin, 422, code, "DELETE", path+"?"+query, "")
 	}
@@ -270,7 +270,7 @@ func TestBucket(t *testing.T) {
 }
 
 func TestLastAccessIsRealUse(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	token := w.newToken("t", w.role.ID, true, false, true)
 	last := func() [2]string {
 		var got gotToken
@@ -290,7 +290,7 @@ func TestLastAccessIsRealUse(t *testing.T) {
 }
 
 func TestGatesDecideWhateverTheRoleGives(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	anything := w.makeRole(w.acme, latchkey.Role{Name: "of the host", Permissions: latchkey.Permissions{
 		latchkey.Allow(latchkey.Any).On("*", "latchkey/*")}})
 	_, closed := w.issue(w.acme, TokenSpec("closed", anything.ID, false, false, false))

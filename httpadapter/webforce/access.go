@@ -24,7 +24,7 @@ func (s *surface) add(r *http.Request, c Call) ([]byte, error) {
 			return nil, err
 		}
 	}
-	as, err := c.acting()
+	as, err := c.actor()
 	if err != nil {
 		return nil, err
 	}
@@ -41,11 +41,11 @@ func (s *surface) get(r *http.Request, c Call) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.shown(r.Context(), as, t)
+	return s.tokenData(r.Context(), as, t)
 }
 
 func (s *surface) getAll(r *http.Request, c Call) ([]byte, error) {
-	as, err := c.acting()
+	as, err := c.actor()
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +58,7 @@ func (s *surface) getAll(r *http.Request, c Call) ([]byte, error) {
 		} else if err != nil {
 			return nil, err
 		}
-		if ours(t) {
+		if isVisible(t) {
 			list, ids = append(list, t), append(ids, t.ID)
 		}
 	}
@@ -71,7 +71,7 @@ func (s *surface) getAll(r *http.Request, c Call) ([]byte, error) {
 		if i > 0 {
 			data = append(data, ',')
 		}
-		data = append(data, tokenJSON(t, textOr(texts, t))...)
+		data = append(data, tokenJSON(t, textOrHint(texts, t))...)
 	}
 	return append(data, ']'), nil
 }
@@ -94,7 +94,7 @@ func (s *surface) update(r *http.Request, c Call) ([]byte, error) {
 		return nil, err
 	}
 	t, err = as.Update(r.Context(), t.ID, func(t *latchkey.Token) error {
-		if !ours(*t) { // revoked meanwhile
+		if !isVisible(*t) { // revoked meanwhile
 			return errNoToken
 		}
 		if m.name != nil {
@@ -106,9 +106,9 @@ func (s *surface) update(r *http.Request, c Call) ([]byte, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, absent(err)
+		return nil, asNoToken(err)
 	}
-	return s.shown(r.Context(), as, t)
+	return s.tokenData(r.Context(), as, t)
 }
 
 func (s *surface) remove(r *http.Request, c Call) ([]byte, error) {
@@ -116,11 +116,11 @@ func (s *surface) remove(r *http.Request, c Call) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return nil, absent(as.Delete(r.Context(), t.ID))
+	return nil, asNoToken(as.Delete(r.Context(), t.ID))
 }
 
 // acting is the account acted on by the session.
-func (c Call) acting() (latchkey.Account, error) {
+func (c Call) actor() (latchkey.Account, error) {
 	as, err := c.Account.As(c.Access)
 	if err != nil || c.bounded {
 		return as, err
@@ -138,7 +138,7 @@ func (c Call) token(ctx context.Context) (latchkey.Account, latchkey.Token, erro
 	if err != nil {
 		return fail(err)
 	}
-	as, err := c.acting()
+	as, err := c.actor()
 	if err != nil {
 		return fail(err)
 	}
@@ -147,20 +147,20 @@ func (c Call) token(ctx context.Context) (latchkey.Account, latchkey.Token, erro
 	}
 	t, err := as.Get(ctx, id)
 	if err != nil {
-		return fail(absent(err))
+		return fail(asNoToken(err))
 	}
-	if !ours(t) {
+	if !isVisible(t) {
 		return fail(errNoToken)
 	}
 	return as, t, nil
 }
 
 // ours says whether a token was made here and not ended elsewhere. The API has no word for a revoked token.
-func ours(t latchkey.Token) bool {
+func isVisible(t latchkey.Token) bool {
 	return t.Origin == Origin && t.Kind == latchkey.KindAPIKey && t.Revoked.IsZero()
 }
 
-func absent(err error) error {
+func asNoToken(err error) error {
 	if errors.Is(err, latchkey.ErrNotFound) {
 		return errNoToken
 	}
@@ -168,15 +168,15 @@ func absent(err error) error {
 }
 
 // shown describes a token with its text, if that can be read again and the caller may.
-func (s *surface) shown(ctx context.Context, as latchkey.Account, t latchkey.Token) ([]byte, error) {
+func (s *surface) tokenData(ctx context.Context, as latchkey.Account, t latchkey.Token) ([]byte, error) {
 	texts, err := as.RevealAll(ctx, t.ID)
 	if err != nil {
 		return nil, err
 	}
-	return tokenJSON(t, textOr(texts, t)), nil
+	return tokenJSON(t, textOrHint(texts, t)), nil
 }
 
-func textOr(texts map[string]latchkey.Secret, t latchkey.Token) string {
+func textOrHint(texts map[string]latchkey.Secret, t latchkey.Token) string {
 	if secret, ok := texts[t.ID]; ok {
 		return secret.Reveal()
 	}

@@ -20,7 +20,7 @@ const appExtra = `{"db_permissions": [{"databases":["7"],  "permissions":{"get":
 
 // The whole life of a token, with every reply byte for byte.
 func TestAccess(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	r := w.call("access.get_all")
 	require.Equal(t, `{"return_code":"SUCCESS","message":"","data":[]}`, r.body)
 
@@ -87,7 +87,7 @@ func TestAccess(t *testing.T) {
 }
 
 func TestEveryWayToSendIt(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	all := encode("auth_token", w.session, "name", "app", "extra", `{"stock_images":"1"}`)
 	for name, r := range map[string]reply{
 		"GET":                w.send(httptest.NewRequest("GET", "/api?cmd=access.add&"+all, nil)),
@@ -112,7 +112,7 @@ func TestEveryWayToSendIt(t *testing.T) {
 }
 
 func TestBadRequests(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	a := w.add("app", `{}`)
 	tok := "auth_token=" + w.session
 	for body, want := range map[string]string{
@@ -247,7 +247,7 @@ func TestBadRequests(t *testing.T) {
 
 func TestReveal(t *testing.T) {
 	ring := keyring(t, 1)
-	w := newWorldWith(t, nil, ring)
+	w := newFixtureWith(t, nil, ring)
 	a, b := w.add("a", `{}`), w.add("b", appExtra)
 	require.Equal(t, a.Token, w.ok(w.call("access.get", "token_id", a.ID)).Token)
 	require.Equal(t, b.Token, w.ok(w.call("access.update", "token_id", b.ID, "meta", `{"name":"c"}`)).Token)
@@ -270,7 +270,7 @@ func TestReveal(t *testing.T) {
 
 // Nobody makes, changes or removes a token that may do more than she may.
 func TestNobodyGivesMoreThanSheHas(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	clerk := w.newSession(w.acme, latchkey.Permissions{
 		latchkey.Allow(latchkey.Any).On("latchkey/token/*"),
 		latchkey.Allow(Get, Update).On(latchkey.Exactly(Database("7"))),
@@ -299,7 +299,7 @@ func TestNobodyGivesMoreThanSheHas(t *testing.T) {
 
 // A token of another owner, of another surface, a revoked one and one that never was are missing, all alike.
 func TestForeignTokensAreAbsent(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	mine := w.add("mine", `{}`)
 	key := func(a latchkey.Account, origin string, kind latchkey.Kind) string {
 		id, _ := w.issue(a, latchkey.Spec{Kind: kind, Origin: origin, Settings: latchkey.Settings{Name: "theirs"}})
@@ -341,7 +341,7 @@ func TestForeignTokensAreAbsent(t *testing.T) {
 
 // Trouble is a FAILURE in HTTP 200 as well, it is logged, and it never reads as "no such token" or as an empty list.
 func TestTrouble(t *testing.T) {
-	w := newWorldWith(t, nil, keyring(t, 1))
+	w := newFixtureWith(t, nil, keyring(t, 1))
 	a := w.add("a", `{}`)
 	all := map[string][]string{"access.add": {"name", "x"}, "access.get": {"token_id", a.ID}, "access.get_all": nil,
 		"access.update": {"token_id", a.ID, "meta", `{"name":"x"}`}, "access.remove": {"token_id", a.ID}}
@@ -374,7 +374,7 @@ func TestWrongTokens(t *testing.T) {
 		"db.column.add", "db.get_all", "site.stock_images.get_images"} {
 		commands[name] = Command{Run: nothing}
 	}
-	w := newWorld(t, &Options{Commands: commands})
+	w := newFixture(t, &Options{Commands: commands})
 	full := w.add("full", `{"stock_images":"1","db_permissions":[{"databases":["*"],`+
 		`"permissions":{"get":1,"update":1,"add":1,"remove":1,"alter":1}}]}`)
 	rights := latchkey.Settings{Permissions: allRights}
@@ -415,7 +415,7 @@ func TestWrongTokens(t *testing.T) {
 			return err
 		}),
 	}
-	w.turn(time.Second)
+	w.advance(time.Second)
 	_, minted, err := w.keys.Mint(ctx, w.verified(w.session), latchkey.Narrowing{Lifetime: time.Minute})
 	require.NoError(t, err)
 	wrongKind := map[string]string{ // for access.*, whatever they may do
@@ -461,7 +461,7 @@ func TestWrongTokens(t *testing.T) {
 }
 
 func TestGetAllReadsEveryPage(t *testing.T) {
-	w := newWorldWith(t, nil, keyring(t, 1))
+	w := newFixtureWith(t, nil, keyring(t, 1))
 	want := map[string]string{}
 	for i := range 230 {
 		h := w.add(fmt.Sprint(i), `{}`)
@@ -480,7 +480,7 @@ func TestGetAllReadsEveryPage(t *testing.T) {
 // What a session makes outlives it, as the product documents; a host can have it otherwise.
 func TestWhatASessionMakesOutlivesIt(t *testing.T) {
 	for _, bound := range []bool{false, true} {
-		w := newWorld(t, &Options{BoundBySession: bound})
+		w := newFixture(t, &Options{BoundBySession: bound})
 		r := w.call("access.add", "name", "n")
 		if bound {
 			require.Equal(t, "FAILURE", r.Code)

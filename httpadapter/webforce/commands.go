@@ -56,7 +56,7 @@ func Verified(Call) error { return nil }
 
 // OnDatabase takes all these flags on the database that the parameter db_id names.
 func OnDatabase(flags ...latchkey.Action) Need {
-	mustName(flags)
+	requireFlags(flags)
 	return func(c Call) error {
 		id, err := c.Text(nameDB)
 		if err != nil {
@@ -71,14 +71,14 @@ func OnDatabase(flags ...latchkey.Action) Need {
 
 // OnNewDatabase takes all these flags on a database that has no id yet, which only ["*"] gives.
 func OnNewDatabase(flags ...latchkey.Action) Need {
-	mustName(flags)
+	requireFlags(flags)
 	return func(c Call) error { return checkAll(c, newDatabase, flags) }
 }
 
 // OnStockImages takes the group stock_images.
 func OnStockImages(c Call) error { return c.Access.Check(latchkey.Use, StockImages) }
 
-func mustName(flags []latchkey.Action) {
+func requireFlags(flags []latchkey.Action) {
 	if len(flags) == 0 {
 		panic("webforce: name the flags that are needed")
 	}
@@ -93,7 +93,7 @@ func checkAll(c Call, on latchkey.Resource, flags []latchkey.Action) error {
 	return nil
 }
 
-func anyNeed(a, b Need) Need {
+func eitherOf(a, b Need) Need {
 	return func(c Call) error {
 		err := a(c)
 		if errors.Is(err, latchkey.ErrDenied) {
@@ -112,7 +112,7 @@ func sessionOnly(c Call) error {
 }
 
 // hosts makes a host's Run one of ours.
-func hosts(run func(*http.Request, Call) (any, error)) func(*http.Request, Call) ([]byte, error) {
+func hostRun(run func(*http.Request, Call) (any, error)) func(*http.Request, Call) ([]byte, error) {
 	return func(r *http.Request, c Call) ([]byte, error) {
 		data, err := run(r, c)
 		if err != nil || data == nil {

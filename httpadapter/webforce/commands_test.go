@@ -52,7 +52,7 @@ func TestFlagsOfCommands(t *testing.T) {
 		"db.virtual.add":   {needs: alter, new: true},
 	}
 	for _, either := range []bool{false, true} {
-		w := newWorld(t, &Options{Commands: commands, EitherFlag: either})
+		w := newFixture(t, &Options{Commands: commands, EitherFlag: either})
 		for set := range 32 {
 			permissions := fmt.Sprintf(`"get":%d,"update":%d,"add":%d,"remove":%d,"alter":%d`,
 				set&1, set>>1&1, set>>2&1, set>>3&1, set>>4&1)
@@ -82,7 +82,7 @@ func TestFlagsOfCommands(t *testing.T) {
 func TestCommands(t *testing.T) {
 	trouble := errors.New("disk on fire")
 	var got Call
-	w := newWorld(t, &Options{Commands: map[string]Command{
+	w := newFixture(t, &Options{Commands: map[string]Command{
 		"db.get": {Run: func(_ *http.Request, c Call) (any, error) {
 			got = c
 			id, err := c.Text("db_id")
@@ -160,8 +160,8 @@ func TestCommands(t *testing.T) {
 func TestSession(t *testing.T) {
 	trouble := errors.New("session store down")
 	var asked []string
-	var w *world
-	w = newWorld(t, &Options{
+	var w *fixture
+	w = newFixture(t, &Options{
 		Session: func(r *http.Request, id string) (latchkey.Access, error) {
 			asked = append(asked, id)
 			switch id {
@@ -229,14 +229,14 @@ func TestSession(t *testing.T) {
 }
 
 // verifiedKey is an API key with all rights.
-func (w *world) verifiedKey() latchkey.Access {
+func (w *fixture) verifiedKey() latchkey.Access {
 	_, text := w.issue(w.acme, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Permissions: allRights}})
 	return w.verified(text)
 }
 
 func TestManyTenants(t *testing.T) {
-	var w *world
-	w = newWorld(t, &Options{
+	var w *fixture
+	w = newFixture(t, &Options{
 		Account: func(r *http.Request) (latchkey.Account, error) {
 			switch r.Host {
 			case "acme.test":
@@ -263,7 +263,7 @@ func TestManyTenants(t *testing.T) {
 func TestOverlayOption(t *testing.T) {
 	extra := entries(`"7"`, `"get":1,"update":1`, `"7"`, `"update":0,"add":1`)
 	for o, want := range map[Overlay]string{OverlayFlags: "get,add", OverlayEntries: "add", OverlayUnion: "get,update,add"} {
-		w := newWorld(t, &Options{Overlay: o})
+		w := newFixture(t, &Options{Overlay: o})
 		a := w.add("app", extra)
 		require.Equal(t, want, has(w.verified(a.Token), "7"))
 		w.ok(w.call("access.update", "token_id", a.ID, "meta", `{"extra":{}}`))
@@ -274,7 +274,7 @@ func TestOverlayOption(t *testing.T) {
 }
 
 func TestHandler(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	for _, h := range []http.Handler{Handler(w.acme, nil), w.serve} {
 		for target, status := range map[string]int{"/api": 200, "/api/": 200, "/": 404, "/api/1": 404, "/api/1/": 404} {
 			out := httptest.NewRecorder()
@@ -286,8 +286,8 @@ func TestHandler(t *testing.T) {
 
 // Commands that pass are counted per client, token, command and day; refused ones are not.
 func TestCommandsAreCounted(t *testing.T) {
-	var w *world
-	w = newWorld(t, &Options{
+	var w *fixture
+	w = newFixture(t, &Options{
 		Commands: map[string]Command{"db.get": {Run: nothing}},
 		Session: func(_ *http.Request, id string) (latchkey.Access, error) {
 			if id != "host session" {
@@ -323,7 +323,7 @@ func TestCommandsAreCounted(t *testing.T) {
 }
 
 func TestOptionsThatCannotWork(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	run := Command{Run: nothing}
 	for name, make := range map[string]func(){
 		"no account":      func() { Handler(latchkey.Account{}, nil) },

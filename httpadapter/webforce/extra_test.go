@@ -186,7 +186,7 @@ var badExtras = map[string]string{
 }
 
 func TestBadExtraMakesNothing(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	a := w.add("app", `{"stock_images":"1"}`)
 	before := w.call("access.get_all").body
 	for text, want := range badExtras {
@@ -233,7 +233,7 @@ func TestBrackets(t *testing.T) {
 			`{"db_permissions":[{"databases":["7"],"permissions":{"get":"1","add":"1"}},{"databases":["7"],"permissions":{"add":"0"}}]}`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, nil)
+			w := newFixture(t, nil)
 			h := w.ok(w.send(post(encode("cmd", "access.add", "auth_token", w.session, "name", "app") + "&" + tt.pairs)))
 			require.Equal(t, tt.want, string(h.Extra))
 			require.Equal(t, "get", has(w.verified(h.Token), "7"))
@@ -247,7 +247,7 @@ func TestBrackets(t *testing.T) {
 			require.Equal(t, "get", has(w.verified(h2.Token), "7"))
 		})
 	}
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	for pairs, want := range map[string]string{
 		"extra[db_permissions][0][databases]=7&extra[db_permissions][0][permissions][get]=1":                                                "db_permissions[0].databases is a list",
 		"extra[db_permissions][0][databases]=*&extra[db_permissions][0][permissions][get]=1":                                                "extra is no valid JSON",

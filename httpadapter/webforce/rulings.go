@@ -69,7 +69,7 @@ func mayAdminister(access latchkey.Access) bool {
 func needOf(name string, either bool) (Need, bool) {
 	both := func(n func(...latchkey.Action) Need, flag latchkey.Action) Need {
 		if either {
-			return anyNeed(n(flag), n(Alter))
+			return eitherOf(n(flag), n(Alter))
 		}
 		return n(flag, Alter)
 	}

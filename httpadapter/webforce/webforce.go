@@ -106,9 +106,9 @@ func newSurface(account latchkey.Account, opts *Options) *surface {
 		case c.Run == nil:
 			panic(fmt.Sprintf("webforce: command %q has no Run", name))
 		case c.Needs != nil:
-			s.commands[name] = command{c.Needs, hosts(c.Run)}
+			s.commands[name] = command{c.Needs, hostRun(c.Run)}
 		case known:
-			s.commands[name] = command{need, hosts(c.Run)}
+			s.commands[name] = command{need, hostRun(c.Run)}
 		default: // fail closed: nothing is served that nobody guards
 			panic(fmt.Sprintf("webforce: command %q is none of the product's: say in Needs what it takes", name))
 		}

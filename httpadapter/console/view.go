@@ -25,7 +25,7 @@ var assets embed.FS
 
 var templates = template.Must(template.New("").Funcs(template.FuncMap{
 	"val": asTyped, "exact": exact,
-	"ago": ago, "date": date, "stamp": stamp, "number": number, "credits": credits, "short": short,
+	"ago": ago, "date": date, "stamp": stamp, "number": number, "credits": credits, "shorten": shorten,
 	"plus": func(n ...int) (sum int) {
 		for _, x := range n {
 			sum += x
@@ -42,7 +42,7 @@ var templates = template.Must(template.New("").Funcs(template.FuncMap{
 }).ParseFS(assets, "assets/*.html"))
 
 // statics are the files that pages refer to, by a name that changes with what is in them.
-var statics, styleName, scriptName, iconName = func() (map[string]string, string, string, string) {
+var staticFiles, styleName, scriptName, iconName = func() (map[string]string, string, string, string) {
 	all := map[string]string{}
 	add := func(file string) string {
 		text, err := assets.ReadFile("assets/" + file)
@@ -57,8 +57,8 @@ var statics, styleName, scriptName, iconName = func() (map[string]string, string
 	return all, add("console.css"), add("console.js"), add("icon.svg")
 }()
 
-func (v *visit) static() {
-	text, ok := statics[strings.Join(v.path[1:], "/")]
+func (v *view) static() {
+	text, ok := staticFiles[strings.Join(v.path[1:], "/")]
 	if !ok || v.r.Method != http.MethodGet && v.r.Method != http.MethodHead {
 		v.fail(latchkey.ErrNotFound)
 		return
@@ -77,7 +77,7 @@ func (v *visit) static() {
 }
 
 // visit is one request.
-type visit struct {
+type view struct {
 	*console
 	w       http.ResponseWriter
 	r       *http.Request
@@ -91,7 +91,7 @@ type visit struct {
 	query   *form.Value
 }
 
-func (v *visit) signIn() error {
+func (v *view) signIn() error {
 	account, access, err := v.signedIn(v.r)
 	if err != nil {
 		return err
@@ -107,7 +107,7 @@ func (v *visit) signIn() error {
 	return err
 }
 
-func (v *visit) readForm() error {
+func (v *view) readForm() error {
 	var err error
 	if v.query, err = form.Parse(v.r.URL.RawQuery); err != nil {
 		return fmt.Errorf("%w: %w", httpadapter.ErrBadRequest, err)
@@ -125,17 +125,17 @@ func (v *visit) readForm() error {
 }
 
 // readBody reads a form of this site's own.
-func (v *visit) readBody() error {
+func (v *view) readBody() error {
 	// Every browser sends one of these with a form. Who sends neither is no browser, or hides where it comes from.
 	if v.r.Header.Get("Sec-Fetch-Site") == "" && v.r.Header.Get("Origin") == "" {
-		return errForeign
+		return errCrossSite
 	}
 	kind, err := httpadapter.MediaType(v.r)
 	if err != nil {
 		return err
 	}
 	if kind != "application/x-www-form-urlencoded" {
-		return errForeign // other types of form are sent by other sites' pages only
+		return errCrossSite // other types of form are sent by other sites' pages only
 	}
 	body, err := httpadapter.ReadBody(v.r, form.MaxBytes)
 	if err != nil {
@@ -146,26 +146,26 @@ func (v *visit) readBody() error {
 }
 
 // keepTyped reads the form of a visit that is refused, so that what was typed can be sent again. It is not looked into.
-func (v *visit) keepTyped() {
+func (v *view) keepForm() {
 	if v.r.Method == http.MethodPost {
 		_ = v.readBody() // if it cannot be read there is nothing to keep
 	}
 }
 
 const (
-	mostTyped      = 400    // fields of a form that is kept
-	mostTypedBytes = 48_000 // of the page that keeps it
+	maxResendFields = 400    // fields of a form that is kept
+	maxResendBytes  = 48_000 // of the page that keeps it
 )
 
 // typedAgain is the form that was sent, to be sent again. "": there is none, or it is too large. What was typed into a
 // search field is not kept, for it may be a key.
-func (v *visit) typedAgain() template.HTML {
+func (v *view) resendForm() template.HTML {
 	if v.typed == "" || v.path[0] == "" || v.path[0] == "roles" {
 		return ""
 	}
 	// Who sent it may be nobody. So it is decoded into one text, and nothing here allocates for each field.
 	all := make([]byte, 0, len(v.typed))
-	var ends [2 * mostTyped]int // of name and value, in turn
+	var ends [2 * maxResendFields]int // of name and value, in turn
 	fields := 0
 	for rest := v.typed; rest != ""; fields += 2 {
 		var pair string
@@ -192,7 +192,7 @@ func (v *visit) typedAgain() template.HTML {
 		hidden.WriteString(`" value="`)
 		writeTyped(&hidden, value)
 		hidden.WriteString(`">`)
-		if value != "" && !slices.Contains(unTyped, name) && !strings.HasPrefix(name, "had-") {
+		if value != "" && !slices.Contains(hiddenFields, name) && !strings.HasPrefix(name, "had-") {
 			seen.WriteString("<dt>")
 			writeHTML(&seen, name)
 			seen.WriteString(`</dt><dd dir="auto">`)
@@ -200,11 +200,11 @@ func (v *visit) typedAgain() template.HTML {
 			seen.WriteString("</dd>")
 		}
 	}
-	if hidden.Len() > mostTypedBytes {
+	if hidden.Len() > maxResendBytes {
 		return ""
 	}
 	words := ""
-	if seen.Len() > 0 && hidden.Len()+seen.Len() <= mostTypedBytes {
+	if seen.Len() > 0 && hidden.Len()+seen.Len() <= maxResendBytes {
 		words = "<details><summary>What you sent</summary><dl class=\"typed\">" + seen.String() + "</dl></details>"
 	}
 	return template.HTML(hidden.String() + words) // escaped above
@@ -237,7 +237,7 @@ func appendUnescaped(b []byte, raw string, value bool) (_ []byte, ok bool) {
 }
 
 // unTyped are fields that nobody types.
-var unTyped = []string{"form", "version", "do", "from", "to", "of", "after"}
+var hiddenFields = []string{"form", "version", "do", "from", "to", "of", "after"}
 
 // text is the one value of a name, trimmed; "" if there is none, or more than one.
 func text(f *form.Value, name string) string {
@@ -265,7 +265,7 @@ func texts(f *form.Value, name string) []string {
 	return out
 }
 
-func (v *visit) may(action latchkey.Action, kind, id string) bool {
+func (v *view) may(action latchkey.Action, kind, id string) bool {
 	return v.access.Allows(action, latchkey.Path("latchkey", kind, id))
 }
 
@@ -273,7 +273,7 @@ func (v *visit) may(action latchkey.Action, kind, id string) bool {
 type heading struct{ Before, Name, After string }
 
 // fault is a field of a form that cannot be saved as it stands.
-type fault struct{ Field, Label, Text string }
+type fieldError struct{ Field, Label, Text string }
 
 // ui is what every page shows.
 type ui struct {
@@ -284,13 +284,13 @@ type ui struct {
 	Nav                       string // which link of the navigation the page belongs to
 	Notice                    string // what was done
 	Errors                    []string
-	Faults                    []fault
+	FieldErrors               []fieldError
 	Usage                     bool // who asks may see it
 	Body                      template.HTML
 }
 
 // show writes a page. Nothing is sent before all of it could be made.
-func (v *visit) show(status int, name string, page ui, data any) error {
+func (v *view) show(status int, name string, page ui, data any) error {
 	page.Root, page.Product = v.root, v.opts.Title
 	page.Style, page.Script, page.Icon = v.root+"static/"+styleName, v.root+"static/"+scriptName, v.root+"static/"+iconName
 	page.Usage = v.access.Allows(latchkey.Read, "latchkey/usage")
@@ -318,14 +318,14 @@ func (v *visit) show(status int, name string, page ui, data any) error {
 
 // goTo answers a change. The address is relative, so that it holds under any prefix, and begins with a dot, so that
 // nothing makes it another site's.
-func (v *visit) goTo(to string) error {
+func (v *view) redirect(to string) error {
 	v.w.Header().Set("Location", v.root+to)
 	v.w.WriteHeader(http.StatusSeeOther)
 	return nil
 }
 
 // fail answers an error with a page that says no more than may be told.
-func (v *visit) fail(err error) {
+func (v *view) fail(err error) {
 	if v.access.Owner() != "" {
 		v.r = v.r.WithContext(httpadapter.WithAccess(v.r.Context(), v.access))
 		httpadapter.Refused(v.r.Context(), err)
@@ -338,7 +338,7 @@ func (v *visit) fail(err error) {
 	case errors.Is(err, errFormUsed):
 		status, title = http.StatusConflict, "This was sent before"
 		detail = "It is not known here what became of it then, and it is not done again. Look at what is there now."
-	case errors.Is(err, errForeign):
+	case errors.Is(err, errCrossSite):
 		detail = "It was asked for by another site's page, or by something that does not say where it comes from. Nothing was changed."
 	case errors.Is(err, errMethod):
 		status, title = http.StatusMethodNotAllowed, "Not that way"
@@ -354,7 +354,7 @@ func (v *visit) fail(err error) {
 			title, detail = "You are not signed in", "Sign in and try again."
 		case status == http.StatusNotFound:
 			title, detail = "There is nothing here", "It was deleted, or you may not see it."
-		case spoilt(err): // trying again helps nothing
+		case isDamaged(err): // trying again helps nothing
 			title = "This cannot be told"
 			detail = "A stored record that it depends on cannot be read. Revoke or replace what the record is of, or have " +
 				"the database restored from a backup."
@@ -373,10 +373,10 @@ func (v *visit) fail(err error) {
 	}
 	again := template.HTML("")
 	switch {
-	case errors.Is(err, errForeign), errors.Is(err, errMethod), errors.Is(err, errFormUsed):
+	case errors.Is(err, errCrossSite), errors.Is(err, errMethod), errors.Is(err, errFormUsed):
 	case status == http.StatusUnauthorized, status == http.StatusForbidden, status == http.StatusConflict,
 		status == http.StatusTooManyRequests, status >= 500:
-		again = v.typedAgain()
+		again = v.resendForm()
 	}
 	data := map[string]any{"Detail": detail, "Again": again, "SignedOut": status == http.StatusUnauthorized}
 	if err := v.show(status, "error", ui{Title: heading{Before: title}}, data); err != nil {
@@ -385,7 +385,7 @@ func (v *visit) fail(err error) {
 }
 
 // why is an error in words for the person who made the entry. Only refusals of an entry have any.
-func why(err error) string {
+func errorText(err error) string {
 	var cond *latchkey.ConditionError
 	switch {
 	case errors.As(err, &cond):
@@ -414,7 +414,7 @@ func sentence(s string) string {
 }
 
 // soon says when a change is in force.
-func (v *visit) soon() string {
+func (v *view) takesEffect() string {
 	stale := v.account.Manager().MaxStale()
 	if stale <= 0 {
 		return "at once: the next request is judged by it"

@@ -17,7 +17,7 @@ import (
 
 // unseen reports whether r is drawn as nothing, or changes how what stands beside it is drawn. The runes before and
 // after it tell apart what a script or an emoji needs; 0 is none.
-func unseen(r, before, after rune) bool {
+func invisible(r, before, after rune) bool {
 	switch {
 	case r < ' ':
 		return r != '\n' && r != '\t' && r != '\r'
@@ -36,7 +36,7 @@ func unseen(r, before, after rune) bool {
 }
 
 // eachUnseen calls found with each rune of s that is unseen, and plain with what lies between.
-func eachUnseen(s string, plain func(string), found func(rune)) {
+func eachInvisible(s string, plain func(string), found func(rune)) {
 	from, before := 0, rune(0)
 	for at := 0; at < len(s); {
 		r, n := utf8.DecodeRuneInString(s[at:])
@@ -45,7 +45,7 @@ func eachUnseen(s string, plain func(string), found func(rune)) {
 			if at+n == len(s) {
 				after = 0
 			}
-			if unseen(r, before, after) {
+			if invisible(r, before, after) {
 				plain(s[from:at])
 				found(r)
 				from = at + n
@@ -64,7 +64,7 @@ func escaped(r rune) string { return fmt.Sprintf("⟨U+%04X⟩", r) }
 func visible(page string) string {
 	var b strings.Builder
 	b.Grow(len(page))
-	eachUnseen(page, func(s string) { b.WriteString(s) }, func(r rune) { // as escaped does, of what nobody may have sent
+	eachInvisible(page, func(s string) { b.WriteString(s) }, func(r rune) { // as escaped does, of what nobody may have sent
 		b.WriteString("⟨U+")
 		writeHex(&b, r, 4)
 		b.WriteString("⟩")
@@ -81,7 +81,7 @@ func asTyped(s string) template.HTML {
 
 // writeTyped writes what asTyped returns. It allocates nothing of its own, for it also writes what nobody sent.
 func writeTyped(b *strings.Builder, s string) {
-	eachUnseen(s, func(s string) { writeHTML(b, s) }, func(r rune) {
+	eachInvisible(s, func(s string) { writeHTML(b, s) }, func(r rune) {
 		b.WriteString("&#x")
 		writeHex(b, r, 1)
 		b.WriteByte(';')
@@ -149,7 +149,7 @@ func exact(name string) string {
 // misleading says what is wrong with a new name of a role: it holds what cannot be seen, or spaces that look like
 // others. "": nothing is.
 func misleading(name string) (wrong string) {
-	eachUnseen(name, func(string) {}, func(r rune) {
+	eachInvisible(name, func(string) {}, func(r rune) {
 		if wrong == "" {
 			wrong = fmt.Sprintf("The name holds the character U+%04X, which cannot be seen. Leave it out.", r)
 		}
@@ -210,7 +210,7 @@ func skeleton(name string) string {
 			out = append(out, unicode.ToLower(unicode.ToUpper(r)))
 		}
 	}
-	eachUnseen(name, func(s string) {
+	eachInvisible(name, func(s string) {
 		for _, r := range s {
 			if unicode.IsSpace(r) {
 				r = ' '

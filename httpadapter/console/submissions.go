@@ -17,29 +17,29 @@ import (
 // reply to the last click only, so for a short while that is the same reply, secret included. What one process
 // remembers is bounded by number and by time. That a form was sent, and no more, the store remembers as well: for a
 // process that started since, and for other nodes.
-type forms struct {
+type submissions struct {
 	clock func() time.Time
 	mu    sync.Mutex
-	sent  map[string]*list.Element // of *sent
+	byKey map[string]*list.Element // of *sent
 	order *list.List               // oldest first
 }
 
 // sent is a form that was sent. Its fields are guarded by forms.mu, but for key and at.
-type sent struct {
+type submission struct {
 	key   string
 	at    time.Time
 	done  chan struct{} // closed when the one who carries it out has finished, however
-	state sentState
+	state submissionState
 	reply reply
 }
 
-type sentState uint8
+type submissionState uint8
 
 const (
-	underWay sentState = iota
-	carriedOut
+	inProgress submissionState = iota
+	succeeded
 	refused // nothing was changed: it may be sent again
-	lost    // nobody knows what became of it
+	unknown // nobody knows what became of it
 )
 
 // reply is what a form that was carried out is answered with.
@@ -51,14 +51,14 @@ type reply struct {
 }
 
 const (
-	formSecrets = 30 * time.Second // how long a form sent again is told the secret
-	formsKept   = 24 * time.Hour   // and how long it is known at all
-	formsMost   = 10_000           // in this process
-	formWork    = time.Minute      // how long a form may take to be carried out
+	secretKept     = 30 * time.Second // how long a form sent again is told the secret
+	submissionKept = 24 * time.Hour   // and how long it is known at all
+	maxSubmissions = 10_000           // in this process
+	maxFormTime    = time.Minute      // how long a form may take to be carried out
 )
 
-func newForms(clock func() time.Time) *forms {
-	return &forms{clock: clock, sent: map[string]*list.Element{}, order: list.New()}
+func newSubmissions(clock func() time.Time) *submissions {
+	return &submissions{clock: clock, byKey: map[string]*list.Element{}, order: list.New()}
 }
 
 var (
@@ -73,20 +73,20 @@ func newFormID() string { return rand.Text() }
 // after a while. A form that was refused may be sent again. First makes the store remember that the form was sent;
 // ErrExists says that it does already. Who comes while another carries the form out waits for that, for as long as
 // ctx lets it.
-func (f *forms) once(ctx context.Context, key string, first func() error, do func() (reply, error)) (reply, error) {
+func (f *submissions) once(ctx context.Context, key string, first func() error, do func() (reply, error)) (reply, error) {
 	for {
 		f.mu.Lock()
-		f.forget()
-		at := f.sent[key]
+		f.evict()
+		at := f.byKey[key]
 		if at == nil {
-			s := &sent{key: key, at: f.clock(), done: make(chan struct{})}
-			f.sent[key] = f.order.PushBack(s)
+			s := &submission{key: key, at: f.clock(), done: make(chan struct{})}
+			f.byKey[key] = f.order.PushBack(s)
 			f.mu.Unlock()
-			return f.carryOut(s, first, do)
+			return f.run(s, first, do)
 		}
-		s := at.Value.(*sent)
+		s := at.Value.(*submission)
 		switch s.state {
-		case underWay:
+		case inProgress:
 			done := s.done
 			f.mu.Unlock()
 			select {
@@ -96,14 +96,14 @@ func (f *forms) once(ctx context.Context, key string, first func() error, do fun
 				return reply{}, fmt.Errorf("%w: %w", latchkey.ErrUnavailable, ctx.Err())
 			}
 		case refused:
-			s.state, s.done = underWay, make(chan struct{})
+			s.state, s.done = inProgress, make(chan struct{})
 			f.mu.Unlock()
-			return f.carryOut(s, func() error { return nil }, do)
-		case lost:
+			return f.run(s, func() error { return nil }, do)
+		case unknown:
 			f.mu.Unlock()
 			return reply{}, errFormUsed
 		}
-		if f.clock().Sub(s.at) >= formSecrets {
+		if f.clock().Sub(s.at) >= secretKept {
 			s.reply.secret = latchkey.Secret{}
 		}
 		r := s.reply
@@ -112,15 +112,15 @@ func (f *forms) once(ctx context.Context, key string, first func() error, do fun
 	}
 }
 
-func (f *forms) carryOut(s *sent, first func() error, do func() (reply, error)) (r reply, err error) {
-	state := lost // what a panic leaves behind
+func (f *submissions) run(s *submission, first func() error, do func() (reply, error)) (r reply, err error) {
+	state := unknown // what a panic leaves behind
 	defer func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		s.state = state
-		if state == carriedOut {
+		if state == succeeded {
 			s.reply = r
-			time.AfterFunc(formSecrets, func() { // in real time, for no secret stays because nobody comes any more
+			time.AfterFunc(secretKept, func() { // in real time, for no secret stays because nobody comes any more
 				f.mu.Lock()
 				defer f.mu.Unlock()
 				s.reply.secret = latchkey.Secret{}
@@ -139,7 +139,7 @@ func (f *forms) carryOut(s *sent, first func() error, do func() (reply, error)) 
 	}
 	switch r, err = do(); {
 	case err == nil:
-		state = carriedOut
+		state = succeeded
 	case !errors.Is(err, latchkey.ErrUnknownOutcome):
 		state = refused
 	}
@@ -147,33 +147,33 @@ func (f *forms) carryOut(s *sent, first func() error, do func() (reply, error)) 
 }
 
 // drop forgets a form, as if it had not been sent.
-func (f *forms) drop(s *sent) {
+func (f *submissions) drop(s *submission) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if at := f.sent[s.key]; at != nil && at.Value == s {
+	if at := f.byKey[s.key]; at != nil && at.Value == s {
 		f.order.Remove(at)
-		delete(f.sent, s.key)
+		delete(f.byKey, s.key)
 	}
 }
 
 // forget drops what is over, and the oldest of what is too many. It is called with the lock held.
-func (f *forms) forget() {
+func (f *submissions) evict() {
 	now := f.clock()
 	for at := f.order.Front(); at != nil; at = f.order.Front() {
-		s := at.Value.(*sent)
-		if f.order.Len() < formsMost && now.Sub(s.at) < formsKept {
+		s := at.Value.(*submission)
+		if f.order.Len() < maxSubmissions && now.Sub(s.at) < submissionKept {
 			break
 		}
 		f.order.Remove(at)
-		delete(f.sent, s.key)
+		delete(f.byKey, s.key)
 	}
 }
 
 // once carries out the form that was posted: see [forms.once]. Needed says that a form without an id is refused, for
 // sending it again would do the same again. Who sends it must have the right to the action. The work goes on when the
 // browser stops waiting, so that what it sends next is told what came of it.
-func (v *visit) once(needed bool, action latchkey.Action, kind, id string, do func() (reply, error)) (reply, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(v.r.Context()), formWork)
+func (v *view) once(needed bool, action latchkey.Action, kind, id string, do func() (reply, error)) (reply, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(v.r.Context()), maxFormTime)
 	defer cancel()
 	came := v.r
 	waiting := came.Context()
@@ -192,7 +192,7 @@ func (v *visit) once(needed bool, action latchkey.Action, kind, id string, do fu
 	key := fmt.Sprintf("%q %q %q %q %q %x", v.account.Owner(), v.access.TokenID(), v.access.Client().ID, v.r.URL.Path,
 		form,
 		sha256.Sum256([]byte(v.typed)))
-	return v.forms.once(waiting, key, func() error {
-		return v.account.Once(ctx, "console form "+key, v.now.Add(formsKept))
+	return v.submissions.once(waiting, key, func() error {
+		return v.account.Once(ctx, "console form "+key, v.now.Add(submissionKept))
 	}, do)
 }

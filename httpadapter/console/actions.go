@@ -13,7 +13,7 @@ import (
 )
 
 // question is a page that asks before something is done.
-type question struct {
+type confirmation struct {
 	Title   heading
 	Text    []string
 	Button  string // "": there is nothing to be done
@@ -24,14 +24,14 @@ type question struct {
 }
 
 // asking makes a question about a token.
-type asking func(t *latchkey.Token) question
+type confirmationFor func(t *latchkey.Token) confirmation
 
-func (v *visit) ask(id string, q asking) error {
+func (v *view) confirm(id string, q confirmationFor) error {
 	t, err := v.account.Get(v.r.Context(), id)
-	if err != nil && !spoilt(err) {
+	if err != nil && !isDamaged(err) {
 		return err
 	}
-	return v.showQuestion(http.StatusOK, &t, q(&t), "", nil, "")
+	return v.showConfirmation(http.StatusOK, &t, q(&t), "", nil, "")
 }
 
 // revokedWords say what is the matter with a token that was revoked; "" for any other.
@@ -45,7 +45,7 @@ func revokedWords(t *latchkey.Token) string {
 }
 
 // showQuestion asks. Wrong is what was wrong with the answer, if anything.
-func (v *visit) showQuestion(status int, t *latchkey.Token, q question, typed string, errs []string,
+func (v *view) showConfirmation(status int, t *latchkey.Token, q confirmation, typed string, errs []string,
 	wrong string) error {
 	if words := revokedWords(t); words != "" {
 		q.Text, q.Button = []string{words}, ""
@@ -60,7 +60,7 @@ func (v *visit) showQuestion(status int, t *latchkey.Token, q question, typed st
 }
 
 // notDone answers an action on a token that was not carried out, with words for whoever asked for it, and asks again.
-func (v *visit) notDone(id string, err error, q asking, typed string) error {
+func (v *view) showRefused(id string, err error, q confirmationFor, typed string) error {
 	status, words, wrong := http.StatusConflict, []string(nil), ""
 	denied := errors.Is(err, latchkey.ErrDenied)
 	switch {
@@ -88,7 +88,7 @@ func (v *visit) notDone(id string, err error, q asking, typed string) error {
 	case !denied && revokedWords(&t) != "":
 		words = []string{"Nothing was done: the token is revoked."}
 	case words == nil:
-		if wrong = why(err); wrong == "" {
+		if wrong = errorText(err); wrong == "" {
 			return err
 		}
 		status = http.StatusUnprocessableEntity
@@ -100,28 +100,28 @@ func (v *visit) notDone(id string, err error, q asking, typed string) error {
 	if wrong != "" && !shown.Reason && !shown.Overlap { // there is no field to mark
 		words, wrong = []string{"Nothing was done. " + wrong}, ""
 	}
-	return v.showQuestion(status, &t, shown, typed, words, wrong)
+	return v.showConfirmation(status, &t, shown, typed, words, wrong)
 }
 
 var overlaps = []option{{Value: "0s", Text: "No longer: they end at once"}, {Value: "1h0m0s", Text: "1 hour"},
 	{Value: "24h0m0s", Text: "1 day", On: true}, {Value: "168h0m0s", Text: "1 week"}, {Value: "720h0m0s", Text: "30 days"}}
 
-func (v *visit) rotation(t *latchkey.Token) question {
-	return question{Title: heading{"Rotate", label(t), ""}, Button: "Rotate", Overlap: true, Text: []string{
+func (v *view) rotatePage(t *latchkey.Token) confirmation {
+	return confirmation{Title: heading{"Rotate", label(t), ""}, Button: "Rotate", Overlap: true, Text: []string{
 		"The token gets a new secret. Its rights, limits and all that was minted from it stay.",
-		"The new secret works " + v.soon() + ". Choose how long the old ones work beside it."}}
+		"The new secret works " + v.takesEffect() + ". Choose how long the old ones work beside it."}}
 }
 
-func (v *visit) askRotate(id string) error { return v.ask(id, v.rotation) }
+func (v *view) confirmRotate(id string) error { return v.confirm(id, v.rotatePage) }
 
-func (v *visit) rotate(id string) error {
+func (v *view) rotate(id string) error {
 	i := slices.IndexFunc(overlaps, func(o option) bool { return o.Value == text(v.form, "overlap") })
 	if i < 0 {
 		t, err := v.account.Get(v.r.Context(), id)
 		if err != nil {
 			return err
 		}
-		return v.showQuestion(http.StatusUnprocessableEntity, &t, v.rotation(&t), "", nil,
+		return v.showConfirmation(http.StatusUnprocessableEntity, &t, v.rotatePage(&t), "", nil,
 			"Choose how long the old secrets work.")
 	}
 	overlap, err := time.ParseDuration(overlaps[i].Value)
@@ -137,14 +137,14 @@ func (v *visit) rotate(id string) error {
 		return reply{secret: secret, about: about}, err
 	})
 	if err != nil {
-		return v.notDone(id, err, v.rotation, "")
+		return v.showRefused(id, err, v.rotatePage, "")
 	}
-	return v.showSecret(v.named(id), r.secret, secretPage{Title: "The new secret of", Named: true, Made: true,
+	return v.showSecret(v.tokenOrID(id), r.secret, secretPage{Title: "The new secret of", Named: true, Made: true,
 		About: r.about})
 }
 
 // named is a token to speak of. Who may do something with it but not read it gets to see the outcome all the same.
-func (v *visit) named(id string) latchkey.Token {
+func (v *view) tokenOrID(id string) latchkey.Token {
 	t, err := v.account.Get(v.r.Context(), id)
 	if err != nil {
 		return latchkey.Token{ID: id}
@@ -152,9 +152,9 @@ func (v *visit) named(id string) latchkey.Token {
 	return t
 }
 
-func (v *visit) disabling(t *latchkey.Token) question {
-	q := question{Title: heading{"Disable", label(t), ""}, Button: "Disable", Danger: true, Text: []string{
-		"Requests with this token, and with all that was minted from it, are refused " + v.soon() + ".",
+func (v *view) disablePage(t *latchkey.Token) confirmation {
+	q := confirmation{Title: heading{"Disable", label(t), ""}, Button: "Disable", Danger: true, Text: []string{
+		"Requests with this token, and with all that was minted from it, are refused " + v.takesEffect() + ".",
 		"You can enable it again at any time."}}
 	if t.Disabled {
 		q.Button, q.Text = "", []string{"This token is disabled already."}
@@ -162,21 +162,21 @@ func (v *visit) disabling(t *latchkey.Token) question {
 	return q
 }
 
-func (v *visit) enabling(t *latchkey.Token) question {
-	q := question{Title: heading{"Enable", label(t), ""}, Button: "Enable", Text: []string{
-		"The token, and all that was minted from it, may be used again " + v.soon() + "."}}
+func (v *view) enablePage(t *latchkey.Token) confirmation {
+	q := confirmation{Title: heading{"Enable", label(t), ""}, Button: "Enable", Text: []string{
+		"The token, and all that was minted from it, may be used again " + v.takesEffect() + "."}}
 	if !t.Disabled {
 		q.Button, q.Text = "", []string{"This token is not disabled."}
 	}
 	return q
 }
 
-func (v *visit) askDisable(id string) error { return v.ask(id, v.disabling) }
-func (v *visit) disable(id string) error    { return v.setDisabled(id, true, v.disabling) }
-func (v *visit) askEnable(id string) error  { return v.ask(id, v.enabling) }
-func (v *visit) enable(id string) error     { return v.setDisabled(id, false, v.enabling) }
+func (v *view) confirmDisable(id string) error { return v.confirm(id, v.disablePage) }
+func (v *view) disable(id string) error        { return v.setDisabled(id, true, v.disablePage) }
+func (v *view) confirmEnable(id string) error  { return v.confirm(id, v.enablePage) }
+func (v *view) enable(id string) error         { return v.setDisabled(id, false, v.enablePage) }
 
-func (v *visit) setDisabled(id string, off bool, q asking) error {
+func (v *view) setDisabled(id string, off bool, q confirmationFor) error {
 	r, err := v.once(false, latchkey.Update, "token", id, func() (reply, error) {
 		_, err := v.account.Update(v.r.Context(), id, func(t *latchkey.Token) error {
 			if !t.Revoked.IsZero() {
@@ -188,24 +188,24 @@ func (v *visit) setDisabled(id string, off bool, q asking) error {
 		return reply{to: "token/" + id + "?done=" + onOff(!off)}, err
 	})
 	if err != nil {
-		return v.notDone(id, err, q, "")
+		return v.showRefused(id, err, q, "")
 	}
-	return v.goTo(r.to)
+	return v.redirect(r.to)
 }
 
 // errRevoked says that a token was revoked, so that nothing can be changed about it.
 var errRevoked = errors.New("console: the token is revoked")
 
-func (v *visit) revocation(t *latchkey.Token) question {
-	return question{Title: heading{"Revoke", label(t), ""}, Button: "Revoke for ever", Danger: true, Reason: true,
+func (v *view) revokePage(t *latchkey.Token) confirmation {
+	return confirmation{Title: heading{"Revoke", label(t), ""}, Button: "Revoke for ever", Danger: true, Reason: true,
 		Text: []string{
-			"Requests with this token, and with all that was minted from it, are refused " + v.soon() + ".",
+			"Requests with this token, and with all that was minted from it, are refused " + v.takesEffect() + ".",
 			"This cannot be taken back. To stop it for a while, disable it instead."}}
 }
 
-func (v *visit) askRevoke(id string) error { return v.ask(id, v.revocation) }
+func (v *view) confirmRevoke(id string) error { return v.confirm(id, v.revokePage) }
 
-func (v *visit) revoke(id string) error {
+func (v *view) revoke(id string) error {
 	reason := text(v.form, "reason")
 	r, err := v.once(false, latchkey.Delete, "token", id, func() (reply, error) {
 		ctx := v.r.Context()
@@ -215,45 +215,45 @@ func (v *visit) revoke(id string) error {
 		return reply{to: "?done=revoked&token=" + id}, v.account.Revoke(ctx, id, reason)
 	})
 	if err != nil {
-		return v.notDone(id, err, v.revocation, reason)
+		return v.showRefused(id, err, v.revokePage, reason)
 	}
-	return v.goTo(r.to)
+	return v.redirect(r.to)
 }
 
-func (v *visit) revealing(t *latchkey.Token) question {
-	return question{Title: heading{"Reveal", label(t), ""}, Button: "Reveal", Text: []string{
+func (v *view) revealPage(t *latchkey.Token) confirmation {
+	return confirmation{Title: heading{"Reveal", label(t), ""}, Button: "Reveal", Text: []string{
 		"The token's newest secret is shown on the next page. That you saw it is written into the audit trail."}}
 }
 
-func (v *visit) askReveal(id string) error { return v.ask(id, v.revealing) }
+func (v *view) confirmReveal(id string) error { return v.confirm(id, v.revealPage) }
 
-func (v *visit) reveal(id string) error {
-	return v.revealed(id, "The secret of", v.revealing, v.account.Reveal)
+func (v *view) reveal(id string) error {
+	return v.revealed(id, "The secret of", v.revealPage, v.account.Reveal)
 }
 
-func (v *visit) askingSigning(t *latchkey.Token) question {
-	return question{Title: heading{"Signing secret of", label(t), ""}, Button: "Show it", Text: []string{
+func (v *view) signingPage(t *latchkey.Token) confirmation {
+	return confirmation{Title: heading{"Signing secret of", label(t), ""}, Button: "Show it", Text: []string{
 		"Requests with this token are signed with a key of its own. It is shown on the next page, and made if there is " +
 			"none " +
 			"yet. That you saw it is written into the audit trail."}}
 }
 
-func (v *visit) askSigning(id string) error { return v.ask(id, v.askingSigning) }
+func (v *view) confirmSigning(id string) error { return v.confirm(id, v.signingPage) }
 
-func (v *visit) signing(id string) error {
-	return v.revealed(id, "The signing secret of", v.askingSigning, v.account.SigningSecret)
+func (v *view) signing(id string) error {
+	return v.revealed(id, "The signing secret of", v.signingPage, v.account.SigningSecret)
 }
 
-func (v *visit) revealed(id, title string, q asking, open func(context.Context, string) (latchkey.Secret,
+func (v *view) revealed(id, title string, q confirmationFor, open func(context.Context, string) (latchkey.Secret,
 	error)) error {
 	r, err := v.once(false, latchkey.Reveal, "token", id, func() (reply, error) {
 		secret, err := open(v.r.Context(), id)
 		return reply{secret: secret}, err
 	})
 	if err != nil {
-		return v.notDone(id, err, q, "")
+		return v.showRefused(id, err, q, "")
 	}
-	return v.showSecret(v.named(id), r.secret, secretPage{Title: title, Named: true})
+	return v.showSecret(v.tokenOrID(id), r.secret, secretPage{Title: title, Named: true})
 }
 
 // The functions below are for templates.

@@ -20,10 +20,10 @@ import (
 )
 
 // world is one account with an API key that has some roles, and the access call before it.
-type world struct {
+type fixture struct {
 	t     *testing.T
 	time  atomic.Int64 // µs; background writes read it
-	store *faulty
+	store *failingStore
 	keys  *latchkey.Manager
 	acme  latchkey.Account
 	other latchkey.Account
@@ -36,32 +36,32 @@ type world struct {
 	log   bytes.Buffer
 }
 
-func (w *world) now() time.Time       { return time.UnixMicro(w.time.Load()).UTC() }
-func (w *world) turn(d time.Duration) { w.time.Add(d.Microseconds()) }
+func (w *fixture) now() time.Time          { return time.UnixMicro(w.time.Load()).UTC() }
+func (w *fixture) advance(d time.Duration) { w.time.Add(d.Microseconds()) }
 
 // faulty is a store that can be switched off.
-type faulty struct {
+type failingStore struct {
 	latchkey.Store
 	down      error
 	downRoles error
 	downWrite error
 }
 
-func (s *faulty) ByDigest(ctx context.Context, d ...[32]byte) (latchkey.Found, error) {
+func (s *failingStore) ByDigest(ctx context.Context, d ...[32]byte) (latchkey.Found, error) {
 	if s.down != nil {
 		return latchkey.Found{}, s.down
 	}
 	return s.Store.ByDigest(ctx, d...)
 }
 
-func (s *faulty) Roles(ctx context.Context, owner string, q latchkey.RoleQuery) ([]latchkey.Role, error) {
+func (s *failingStore) Roles(ctx context.Context, owner string, q latchkey.RoleQuery) ([]latchkey.Role, error) {
 	if s.downRoles != nil {
 		return nil, s.downRoles
 	}
 	return s.Store.Roles(ctx, owner, q)
 }
 
-func (s *faulty) Write(ctx context.Context, w latchkey.Write) (uint64, error) {
+func (s *failingStore) Write(ctx context.Context, w latchkey.Write) (uint64, error) {
 	if s.downWrite != nil {
 		return 0, s.downWrite
 	}
@@ -70,10 +70,10 @@ func (s *faulty) Write(ctx context.Context, w latchkey.Write) (uint64, error) {
 
 var keyRoles = []string{"it", "front desk", "Front of house", "one", "a", "b"}
 
-func newWorld(t *testing.T, opts *Options) *world {
-	w := &world{t: t, roles: map[string]latchkey.Role{}}
+func newFixture(t *testing.T, opts *Options) *fixture {
+	w := &fixture{t: t, roles: map[string]latchkey.Role{}}
 	w.time.Store(time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC).UnixMicro())
-	w.store = &faulty{Store: memstore.New(&memstore.Options{Clock: w.now})}
+	w.store = &failingStore{Store: memstore.New(&memstore.Options{Clock: w.now})}
 	w.keys = latchkey.New(w.store, &latchkey.Options{Clock: w.now, CacheTokens: -1})
 	w.acme, w.other = w.keys.For("acme"), w.keys.For("other")
 	for _, name := range append([]string{"admin"}, keyRoles...) {
@@ -97,20 +97,20 @@ func newWorld(t *testing.T, opts *Options) *world {
 	return w
 }
 
-func (w *world) role(a latchkey.Account, r latchkey.Role) latchkey.Role {
+func (w *fixture) role(a latchkey.Account, r latchkey.Role) latchkey.Role {
 	r, err := a.CreateRole(context.Background(), r)
 	require.NoError(w.t, err)
 	return r
 }
 
-func (w *world) issue(a latchkey.Account, spec latchkey.Spec) (id, text string) {
+func (w *fixture) issue(a latchkey.Account, spec latchkey.Spec) (id, text string) {
 	t, secret, err := a.Issue(context.Background(), spec)
 	require.NoError(w.t, err)
 	return t.ID, secret.Reveal()
 }
 
 // send serves a request; the key K of the tables becomes the real one.
-func (w *world) send(c wire) *httptest.ResponseRecorder {
+func (w *fixture) send(c wire) *httptest.ResponseRecorder {
 	c.body = strings.NewReplacer(`key=K`, `key=`+w.key, `"key":"K`, `"key":"`+w.key).Replace(c.body)
 	c.target = strings.ReplaceAll(c.target, `key=K`, `key=`+w.key)
 	c.headers = slices.Clone(c.headers)
@@ -130,7 +130,7 @@ func (w *world) send(c wire) *httptest.ResponseRecorder {
 }
 
 // mint sends a request that must succeed, and returns the token.
-func (w *world) mint(body string) string {
+func (w *fixture) mint(body string) string {
 	out := w.send(wire{body: body})
 	require.Equal(w.t, 200, out.Code, out.Body.String())
 	var got struct{ Token string }
@@ -139,7 +139,7 @@ func (w *world) mint(body string) string {
 	return got.Token
 }
 
-func (w *world) refused(status int, want string, c wire) {
+func (w *fixture) refused(status int, want string, c wire) {
 	w.t.Helper()
 	before := w.count()
 	out := w.send(c)
@@ -148,17 +148,17 @@ func (w *world) refused(status int, want string, c wire) {
 	require.Equal(w.t, before, w.count(), "a refusal made a token")
 }
 
-func (w *world) verify(token string) (latchkey.Access, error) {
+func (w *fixture) verify(token string) (latchkey.Access, error) {
 	return w.acme.Verify(context.Background(), latchkey.Presented{Secret: token})
 }
 
-func (w *world) verified(token string) latchkey.Access {
+func (w *fixture) verified(token string) latchkey.Access {
 	a, err := w.verify(token)
 	require.NoError(w.t, err)
 	return a
 }
 
-func (w *world) tokens() []latchkey.Token {
+func (w *fixture) tokens() []latchkey.Token {
 	var out []latchkey.Token
 	for t, err := range w.acme.Tokens(context.Background(), latchkey.TokenQuery{}) {
 		require.NoError(w.t, err)
@@ -167,10 +167,10 @@ func (w *world) tokens() []latchkey.Token {
 	return out
 }
 
-func (w *world) count() int { return len(w.tokens()) }
+func (w *fixture) count() int { return len(w.tokens()) }
 
 // can lists the data sets a token may read.
-func (w *world) can(token string) string {
+func (w *fixture) can(token string) string {
 	a := w.verified(token)
 	var out []string
 	for _, name := range append([]string{"admin"}, keyRoles...) {

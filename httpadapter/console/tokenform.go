@@ -12,15 +12,15 @@ import (
 )
 
 // entry is the form of a token, as it was typed.
-type entry struct {
+type tokenForm struct {
 	Version   uint64
 	Name      string
 	Signed    bool
-	On        []bool // by group of the catalogue; chips' are not used
-	Chips     picks  // values of chips: see chipValue
-	AddName   string // a chip that is being added
+	On        []bool    // by group of the catalogue; chips' are not used
+	Chips     selection // values of chips: see chipValue
+	AddName   string    // a chip that is being added
 	AddGroups []int
-	Roles     picks // ids
+	Roles     selection // ids
 	AddRole   string
 	Domains   string
 	Credits   string
@@ -88,7 +88,7 @@ func parsePrefixes(text string) ([]netip.Prefix, error) {
 				latchkey.ErrInvalid, one)
 		}
 		if err := (latchkey.Restrictions{Addresses: []netip.Prefix{p}}).Validate(nil); err != nil {
-			_, words, _ := strings.Cut(why(err), ": ")
+			_, words, _ := strings.Cut(errorText(err), ": ")
 			return nil, fmt.Errorf("%w: %s: %s", latchkey.ErrInvalid, one, strings.TrimSuffix(words, "."))
 		}
 		out = append(out, p)
@@ -97,13 +97,13 @@ func parsePrefixes(text string) ([]netip.Prefix, error) {
 }
 
 // entryOf is the form of a token as it is stored. Of its chips those from number from on are shown, as many as fit.
-func (c *console) entryOf(t *latchkey.Token, from int) *entry {
-	e := &entry{Version: t.Version, Name: t.Name, Signed: t.Restrictions.Signed, RatePer: time.Second.String(),
+func (c *console) tokenFormOf(t *latchkey.Token, from int) *tokenForm {
+	e := &tokenForm{Version: t.Version, Name: t.Name, Signed: t.Restrictions.Signed, RatePer: time.Second.String(),
 		Domains: strings.Join(t.Restrictions.Domains, "\n"), Addresses: prefixText(t.Restrictions.Addresses),
 		MintFrom: prefixText(t.Restrictions.MintFrom), NotAfter: momentText(t.Validity.NotAfter),
 		NotBefore: momentText(t.Validity.NotBefore), Errors: map[string]string{}}
 	on, chips, _ := c.rights.read(t.Permissions)
-	e.On, e.Chips, e.Roles = on, newPicks(chipValues(chips), from), newPicks(t.Roles, 0)
+	e.On, e.Chips, e.Roles = on, newSelection(chipValues(chips), from), newSelection(t.Roles, 0)
 	if t.Limits.Credits != 0 {
 		e.Credits = creditText(max(t.Limits.Credits, 0))
 	}
@@ -132,13 +132,13 @@ func parseCredits(s string) (latchkey.Credits, bool) {
 	return latchkey.Credits(n), err == nil
 }
 
-func (v *visit) readEntry() *entry {
+func (v *view) readTokenForm() *tokenForm {
 	f := v.form
-	e := &entry{Name: text(f, "name"), Signed: text(f, "signed") == "on", Domains: text(f, "domains"),
+	e := &tokenForm{Name: text(f, "name"), Signed: text(f, "signed") == "on", Domains: text(f, "domains"),
 		Credits: text(f, "credits"), RateCount: text(f, "rate"), RatePer: text(f, "per"), RateBurst: text(f, "burst"),
 		NotAfter: text(f, "end"), NotBefore: text(f, "begin"), Idle: text(f, "idle"), IdleUnit: text(f, "idleunit"),
 		Addresses: text(f, "addresses"), MintFrom: text(f, "mintfrom"), AddName: text(f, "add"), AddRole: text(f, "addrole"),
-		Roles: readPicks(f, "role"), Chips: readPicks(f, "chip"), Errors: map[string]string{}}
+		Roles: readSelection(f, "role"), Chips: readSelection(f, "chip"), Errors: map[string]string{}}
 	e.Version, _ = strconv.ParseUint(text(f, "version"), 10, 64)
 	e.On = make([]bool, len(v.rights))
 	for _, x := range texts(f, "right") {
@@ -155,7 +155,7 @@ func (v *visit) readEntry() *entry {
 }
 
 // addChips makes chips of what is typed beside the chips.
-func (v *visit) addChips(e *entry) {
+func (v *view) addChips(e *tokenForm) {
 	if e.AddName == "" {
 		return
 	}
@@ -166,7 +166,7 @@ func (v *visit) addChips(e *entry) {
 	for _, i := range e.AddGroups {
 		on, err := v.rights[i].fill(e.AddName)
 		if err != nil {
-			e.Errors["add"] = why(err)
+			e.Errors["add"] = errorText(err)
 			return
 		}
 		e.Chips.add(chip{i, on}.value())
@@ -176,9 +176,9 @@ func (v *visit) addChips(e *entry) {
 
 // apply writes the form into settings, and says in e.Errors what cannot be. What the form does not show, and what was not
 // changed in it, stays exactly as it was.
-func (v *visit) apply(e *entry, t *latchkey.Token) {
+func (v *view) apply(e *tokenForm, t *latchkey.Token) {
 	s := &t.Settings
-	was := v.entryOf(t, 0)
+	was := v.tokenFormOf(t, 0)
 	if e.Name != asSent(was.Name, true) {
 		s.Name = e.Name
 	}
@@ -188,14 +188,14 @@ func (v *visit) apply(e *entry, t *latchkey.Token) {
 	s.Restrictions.Signed = e.Signed
 	if ownRights(t) {
 		_, stored, _ := v.rights.read(s.Permissions)
-		s.Permissions = v.rights.write(s.Permissions, e.On, v.rights.chips(e.Chips.over(chipValues(stored))))
-		s.Roles = e.Roles.over(s.Roles)
+		s.Permissions = v.rights.write(s.Permissions, e.On, v.rights.chips(e.Chips.applyTo(chipValues(stored))))
+		s.Roles = e.Roles.applyTo(s.Roles)
 	}
 	if domains := strings.Fields(e.Domains); !slices.Equal(domains, s.Restrictions.Domains) {
 		s.Restrictions.Domains = domains
 		for _, d := range domains {
 			if err := (latchkey.Restrictions{Domains: []string{d}}).Validate(nil); err != nil {
-				e.Errors["domains"] = why(err)
+				e.Errors["domains"] = errorText(err)
 				break
 			}
 		}
@@ -215,19 +215,19 @@ func (v *visit) apply(e *entry, t *latchkey.Token) {
 	v.applyValidity(e, was, t)
 }
 
-func (v *visit) applyPrefixes(e *entry, field, typed string, stored *[]netip.Prefix) {
+func (v *view) applyPrefixes(e *tokenForm, field, typed string, stored *[]netip.Prefix) {
 	if strings.Join(strings.Fields(typed), "\n") == prefixText(*stored) {
 		return
 	}
 	list, err := parsePrefixes(typed)
 	if err != nil {
-		e.Errors[field] = why(err)
+		e.Errors[field] = errorText(err)
 		return
 	}
 	*stored = list
 }
 
-func (v *visit) applyRate(e, was *entry, s *latchkey.Settings) {
+func (v *view) applyRate(e, was *tokenForm, s *latchkey.Settings) {
 	if e.RateCount == was.RateCount && e.RateBurst == was.RateBurst && (e.RatePer == was.RatePer || e.RateCount == "") {
 		return
 	}
@@ -249,14 +249,14 @@ func (v *visit) applyRate(e, was *entry, s *latchkey.Settings) {
 	s.Limits.Rate = latchkey.Rate{Count: count, Per: per, Burst: burst}
 }
 
-const aMoment = "A day and a time, such as 2026-12-31T18:00."
+const momentHint = "A day and a time, such as 2026-12-31T18:00."
 
-func (v *visit) applyValidity(e, was *entry, t *latchkey.Token) {
+func (v *view) applyValidity(e, was *tokenForm, t *latchkey.Token) {
 	valid := &t.Validity
 	if e.NotBefore != was.NotBefore {
 		begin, ok := parseMoment(e.NotBefore)
 		if valid.NotBefore = begin; !ok {
-			e.Errors["begin"] = aMoment
+			e.Errors["begin"] = momentHint
 		}
 	}
 	if e.NotAfter != was.NotAfter {
@@ -264,7 +264,7 @@ func (v *visit) applyValidity(e, was *entry, t *latchkey.Token) {
 		valid.NotAfter = end
 		switch {
 		case !ok:
-			e.Errors["end"] = aMoment
+			e.Errors["end"] = momentHint
 		case end.IsZero() && (t.Kind == latchkey.KindSession || t.Kind == latchkey.KindAccess):
 			e.Errors["end"] = "Tokens of this kind always end."
 		case !end.IsZero() && !end.After(v.now):

@@ -20,10 +20,10 @@ import (
 )
 
 // world is two accounts and the API of the first.
-type world struct {
+type fixture struct {
 	t           *testing.T
 	time        atomic.Int64 // µs; background writes read it
-	store       *faulty
+	store       *failingStore
 	keys        *latchkey.Manager
 	acme, other latchkey.Account
 	session     string // may do all
@@ -32,37 +32,37 @@ type world struct {
 	log         bytes.Buffer
 }
 
-func (w *world) now() time.Time       { return time.UnixMicro(w.time.Load()).UTC() }
-func (w *world) turn(d time.Duration) { w.time.Add(d.Microseconds()) }
+func (w *fixture) now() time.Time          { return time.UnixMicro(w.time.Load()).UTC() }
+func (w *fixture) advance(d time.Duration) { w.time.Add(d.Microseconds()) }
 
 // faulty is a store that can be switched off: lookups, or writes.
-type faulty struct {
+type failingStore struct {
 	latchkey.Store
 	down, downLoad, downTokens, downWrite error
 }
 
-func (s *faulty) ByDigest(ctx context.Context, d ...[32]byte) (latchkey.Found, error) {
+func (s *failingStore) ByDigest(ctx context.Context, d ...[32]byte) (latchkey.Found, error) {
 	if s.down != nil {
 		return latchkey.Found{}, s.down
 	}
 	return s.Store.ByDigest(ctx, d...)
 }
 
-func (s *faulty) Load(ctx context.Context, owner, id string) (latchkey.Found, error) {
+func (s *failingStore) Load(ctx context.Context, owner, id string) (latchkey.Found, error) {
 	if s.downLoad != nil {
 		return latchkey.Found{}, s.downLoad
 	}
 	return s.Store.Load(ctx, owner, id)
 }
 
-func (s *faulty) Tokens(ctx context.Context, owner string, q latchkey.TokenQuery) ([]latchkey.Token, error) {
+func (s *failingStore) Tokens(ctx context.Context, owner string, q latchkey.TokenQuery) ([]latchkey.Token, error) {
 	if s.downTokens != nil {
 		return nil, s.downTokens
 	}
 	return s.Store.Tokens(ctx, owner, q)
 }
 
-func (s *faulty) Write(ctx context.Context, w latchkey.Write) (uint64, error) {
+func (s *failingStore) Write(ctx context.Context, w latchkey.Write) (uint64, error) {
 	if s.downWrite != nil {
 		return 0, s.downWrite
 	}
@@ -74,12 +74,12 @@ var allRights = latchkey.Permissions{
 	latchkey.Allow(latchkey.Any).On("latchkey/token/*"),
 }
 
-func newWorld(t *testing.T, opts *Options) *world { return newWorldWith(t, opts, nil) }
+func newFixture(t *testing.T, opts *Options) *fixture { return newFixtureWith(t, opts, nil) }
 
-func newWorldWith(t *testing.T, opts *Options, ring *latchkey.Keyring) *world {
-	w := &world{t: t}
+func newFixtureWith(t *testing.T, opts *Options, ring *latchkey.Keyring) *fixture {
+	w := &fixture{t: t}
 	w.time.Store(time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC).UnixMicro())
-	w.store = &faulty{Store: memstore.New(&memstore.Options{Clock: w.now})}
+	w.store = &failingStore{Store: memstore.New(&memstore.Options{Clock: w.now})}
 	w.keys = latchkey.New(w.store, &latchkey.Options{Clock: w.now, CacheTokens: -1, Keyring: ring})
 	w.acme, w.other = w.keys.For("acme"), w.keys.For("other")
 	w.session = w.newSession(w.acme, allRights)
@@ -103,7 +103,7 @@ func keyring(t *testing.T, id uint32) *latchkey.Keyring {
 	return ring
 }
 
-func (w *world) issue(a latchkey.Account, spec latchkey.Spec) (id, text string) {
+func (w *fixture) issue(a latchkey.Account, spec latchkey.Spec) (id, text string) {
 	w.t.Helper()
 	if spec.Kind == latchkey.KindSession && spec.Validity.NotAfter.IsZero() {
 		spec.Validity.NotAfter = w.now().Add(time.Hour)
@@ -113,13 +113,13 @@ func (w *world) issue(a latchkey.Account, spec latchkey.Spec) (id, text string) 
 	return t.ID, secret.Reveal()
 }
 
-func (w *world) newSession(a latchkey.Account, p latchkey.Permissions) string {
+func (w *fixture) newSession(a latchkey.Account, p latchkey.Permissions) string {
 	w.t.Helper()
 	_, text := w.issue(a, latchkey.Spec{Kind: latchkey.KindSession, Settings: latchkey.Settings{Permissions: p}})
 	return text
 }
 
-func (w *world) send(r *http.Request) reply {
+func (w *fixture) send(r *http.Request) reply {
 	w.t.Helper()
 	out := httptest.NewRecorder()
 	w.serve.ServeHTTP(out, r)
@@ -161,17 +161,17 @@ func encode(pairs ...string) string {
 }
 
 // as calls a command under an auth_token; call does so under the session.
-func (w *world) as(token, cmd string, pairs ...string) reply {
+func (w *fixture) as(token, cmd string, pairs ...string) reply {
 	w.t.Helper()
 	return w.send(post(encode(append([]string{"cmd", cmd, "auth_token", token}, pairs...)...)))
 }
 
-func (w *world) call(cmd string, pairs ...string) reply {
+func (w *fixture) call(cmd string, pairs ...string) reply {
 	w.t.Helper()
 	return w.as(w.session, cmd, pairs...)
 }
 
-func (w *world) fails(message string, r reply) {
+func (w *fixture) fails(message string, r reply) {
 	w.t.Helper()
 	want := `{"return_code":"FAILURE","message":` + string(quote(message)) + `,"data":{}}`
 	require.Equal(w.t, want, r.body)
@@ -183,7 +183,7 @@ type hash struct {
 	Extra           json.RawMessage
 }
 
-func (w *world) ok(r reply) hash {
+func (w *fixture) ok(r reply) hash {
 	w.t.Helper()
 	require.Equal(w.t, "SUCCESS", r.Code, r.Message)
 	require.Empty(w.t, r.Message)
@@ -193,12 +193,12 @@ func (w *world) ok(r reply) hash {
 	return h
 }
 
-func (w *world) add(name, extra string) hash {
+func (w *fixture) add(name, extra string) hash {
 	w.t.Helper()
 	return w.ok(w.call("access.add", "name", name, "extra", extra))
 }
 
-func (w *world) list(r reply) []hash {
+func (w *fixture) list(r reply) []hash {
 	w.t.Helper()
 	require.Equal(w.t, "SUCCESS", r.Code, r.Message)
 	var list []hash
@@ -207,7 +207,7 @@ func (w *world) list(r reply) []hash {
 	return list
 }
 
-func (w *world) verified(token string) latchkey.Access {
+func (w *fixture) verified(token string) latchkey.Access {
 	w.t.Helper()
 	a, err := w.acme.Verify(context.Background(), latchkey.Presented{Secret: token})
 	require.NoError(w.t, err)

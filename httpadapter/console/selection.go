@@ -11,17 +11,17 @@ import (
 
 // picks are things of a list that a form lets one keep, take away and add. A long list is shown in part, so a form says
 // what it showed: all else of the list stays.
-type picks struct {
-	Now      []string // what is ticked
-	Had      []string // what the form was drawn with
+type selection struct {
+	Ticked   []string // what is ticked
+	Shown    []string // what the form was drawn with
 	From, Of int      // where the part begins, and how long the list is
 }
 
 // A part of a list has at most so many things, and so many bytes of text (but one thing at least), so that no page and no
 // form grows with what is stored.
 const (
-	mostPicks     = 60
-	mostPickBytes = 3000
+	maxSelection      = 60
+	maxSelectionBytes = 3000
 )
 
 // part is where a part of a list that begins with number from ends.
@@ -34,21 +34,21 @@ func part(n, from, most, mostBytes int, size func(i int) int) (to int) {
 	return to
 }
 
-func newPicks(all []string, from int) picks {
+func newSelection(all []string, from int) selection {
 	if from < 0 || from >= len(all) {
 		from = 0
 	}
-	to := part(len(all), from, mostPicks, mostPickBytes, func(i int) int { return len(all[i]) })
-	return picks{Now: slices.Clone(all[from:to]), Had: all[from:to], From: from, Of: len(all)}
+	to := part(len(all), from, maxSelection, maxSelectionBytes, func(i int) int { return len(all[i]) })
+	return selection{Ticked: slices.Clone(all[from:to]), Shown: all[from:to], From: from, Of: len(all)}
 }
 
 // readPicks reads fields "name" and "had-name". What was drawn stands in one field, one on a line.
-func readPicks(f *form.Value, name string) picks {
-	p := picks{Now: texts(f, name)}
+func readSelection(f *form.Value, name string) selection {
+	p := selection{Ticked: texts(f, name)}
 	for _, list := range texts(f, "had-"+name) {
 		for line := range strings.Lines(list) {
 			if line = strings.TrimRight(line, "\r\n"); line != "" {
-				p.Had = append(p.Had, line)
+				p.Shown = append(p.Shown, line)
 			}
 		}
 	}
@@ -56,38 +56,38 @@ func readPicks(f *form.Value, name string) picks {
 }
 
 // HadText is for the form's hidden field.
-func (p picks) HadText() string { return strings.Join(p.Had, "\n") }
+func (p selection) ShownText() string { return strings.Join(p.Shown, "\n") }
 
 // To, Next and Previous are for templates: where the part ends, counted from 1, and where the others begin. Next is 0 at
 // the end of the list.
-func (p picks) To() int { return p.From + len(p.Had) }
+func (p selection) To() int { return p.From + len(p.Shown) }
 
-func (p picks) First() int { return p.From + 1 }
+func (p selection) First() int { return p.From + 1 }
 
-func (p picks) Next() int {
+func (p selection) Next() int {
 	if p.To() < p.Of {
 		return p.To()
 	}
 	return 0
 }
 
-func (p picks) Previous() int { return max(0, p.From-mostPicks) }
+func (p selection) Previous() int { return max(0, p.From-maxSelection) }
 
-func (p *picks) add(x string) {
-	if !slices.Contains(p.Now, x) {
-		p.Now = append(p.Now, x)
+func (p *selection) add(x string) {
+	if !slices.Contains(p.Ticked, x) {
+		p.Ticked = append(p.Ticked, x)
 	}
 }
 
 // over is a stored list with the choice made of it: what was shown and is no longer ticked goes, what is new comes last.
-func (p picks) over(stored []string) []string {
+func (p selection) applyTo(stored []string) []string {
 	var out []string
 	for _, x := range stored {
-		if slices.Contains(p.Now, x) || !slices.Contains(p.Had, x) {
+		if slices.Contains(p.Ticked, x) || !slices.Contains(p.Shown, x) {
 			out = append(out, x)
 		}
 	}
-	for _, x := range p.Now {
+	for _, x := range p.Ticked {
 		if !slices.Contains(out, x) {
 			out = append(out, x)
 		}
@@ -100,14 +100,14 @@ func (p picks) over(stored []string) []string {
 
 // redrawn is the choice as a form that shows it again must have it when the list is stored otherwise by now: sending that
 // form makes of the list what the form shows. Of a list that was shown in part, the rest is left alone.
-func (p picks) redrawn(stored []string, whole bool) picks {
+func (p selection) rebase(stored []string, whole bool) selection {
 	p.Of = len(stored)
 	if whole {
-		p.From, p.Had = 0, stored
+		p.From, p.Shown = 0, stored
 		return p
 	}
-	p.Had = slices.DeleteFunc(slices.Clone(stored), func(x string) bool {
-		return !slices.Contains(p.Had, x) && !slices.Contains(p.Now, x)
+	p.Shown = slices.DeleteFunc(slices.Clone(stored), func(x string) bool {
+		return !slices.Contains(p.Shown, x) && !slices.Contains(p.Ticked, x)
 	})
 	return p
 }
@@ -145,7 +145,7 @@ func chipValues(chips []chip) []string {
 }
 
 // someRoles are roles by name: as many as are offered as boxes to tick, or, if there are more, as suggestions to type.
-type someRoles struct {
+type roleNames struct {
 	names map[string]string
 	ids   []string // in order
 	few   bool     // they are all there are, and all are offered
@@ -153,17 +153,17 @@ type someRoles struct {
 }
 
 const (
-	fewRoles     = 12
-	suggestRoles = 30
-	longName     = 80 // bytes; a longer one is not suggested
+	fewRoles      = 12
+	suggestRoles  = 30
+	maxNameLength = 80 // bytes; a longer one is not suggested
 )
 
 // rolesOf reads some roles that who asks may see, and those that are named.
-func (v *visit) rolesOf(named []string) (someRoles, error) {
-	out := someRoles{names: map[string]string{}, few: true}
+func (v *view) roleNamesOf(named []string) (roleNames, error) {
+	out := roleNames{names: map[string]string{}, few: true}
 	for r, err := range v.account.Roles(v.r.Context(), latchkey.RoleQuery{Page: latchkey.Page{Limit: suggestRoles + 1}}) {
-		if err != nil && !spoilt(err) {
-			return someRoles{}, err
+		if err != nil && !isDamaged(err) {
+			return roleNames{}, err
 		}
 		if out.cut = len(out.ids) == suggestRoles; out.cut {
 			break
@@ -182,15 +182,15 @@ func (v *visit) rolesOf(named []string) (someRoles, error) {
 		return out, nil
 	}
 	for r, err := range v.account.Roles(v.r.Context(), latchkey.RoleQuery{IDs: rest}) {
-		if err != nil && !spoilt(err) {
-			return someRoles{}, err
+		if err != nil && !isDamaged(err) {
+			return roleNames{}, err
 		}
 		out.names[r.ID] = r.Name
 	}
 	return out, nil
 }
 
-func (s *someRoles) name(id string) string {
+func (s *roleNames) name(id string) string {
 	if name := s.names[id]; strings.TrimSpace(name) != "" {
 		return exact(name)
 	}
@@ -199,55 +199,55 @@ func (s *someRoles) name(id string) string {
 
 // roleField is a choice of roles as a page shows it: boxes for a few, else those that are chosen and a field to type.
 type roleField struct {
-	Picks   picks
-	Ticks   []option
-	Suggest []string // names; nil: everything is there to tick
-	Cut     bool     // there are more than Suggest and Ticks
-	Add     string   // what is typed
-	Wrong   string
+	Selection selection
+	Ticks     []option
+	Suggest   []string // names; nil: everything is there to tick
+	Cut       bool     // there are more than Suggest and Ticks
+	Add       string   // what is typed
+	Wrong     string
 }
 
-func (v *visit) roleField(p picks, typed, wrong, without string) (roleField, error) {
-	some, err := v.rolesOf(p.Now)
+func (v *view) roleField(p selection, typed, wrong, without string) (roleField, error) {
+	some, err := v.roleNamesOf(p.Ticked)
 	if err != nil {
 		return roleField{}, err
 	}
-	f := roleField{Picks: p, Add: typed, Wrong: wrong, Cut: some.cut}
-	ids := p.Now
+	f := roleField{Selection: p, Add: typed, Wrong: wrong, Cut: some.cut}
+	ids := p.Ticked
 	if some.few {
 		ids = some.ids
-		for _, id := range p.Now {
+		for _, id := range p.Ticked {
 			if !slices.Contains(ids, id) {
 				ids = append(ids, id)
 			}
 		}
 	} else {
 		for _, id := range some.ids {
-			if id == without || slices.Contains(p.Now, id) {
+			if id == without || slices.Contains(p.Ticked, id) {
 				continue
 			}
-			if f.Cut = f.Cut || len(some.names[id]) > longName; len(some.names[id]) <= longName {
+			if f.Cut = f.Cut || len(some.names[id]) > maxNameLength; len(some.names[id]) <= maxNameLength {
 				f.Suggest = append(f.Suggest, some.names[id])
 			}
 		}
 	}
 	for _, id := range ids {
 		if id != without {
-			f.Ticks = append(f.Ticks, option{Value: id, Text: some.name(id), On: slices.Contains(p.Now, id)})
+			f.Ticks = append(f.Ticks, option{Value: id, Text: some.name(id), On: slices.Contains(p.Ticked, id)})
 		}
 	}
 	return f, nil
 }
 
 // addRole finds the role that is typed, by its name or id, and says if there is none.
-func (v *visit) addRole(p *picks, typed string) (wrong string, err error) {
+func (v *view) addRole(p *selection, typed string) (wrong string, err error) {
 	if typed == "" {
 		return "", nil
 	}
 	var found []latchkey.Role
 	for _, q := range []latchkey.RoleQuery{{Names: []string{typed}}, {IDs: []string{typed}}} {
 		for r, err := range v.account.Roles(v.r.Context(), q) {
-			if err != nil && !spoilt(err) {
+			if err != nil && !isDamaged(err) {
 				return "", err
 			}
 			found = append(found, r)

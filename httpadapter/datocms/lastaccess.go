@@ -8,13 +8,13 @@ import (
 )
 
 // use is what is asked about: how lately a token passed an API.
-type use struct{ tokenID, meter string }
+type usageKey struct{ tokenID, meter string }
 
 // lastAccess sorts the newest day of each use into the product's words.
 func lastAccess(ctx context.Context, account latchkey.Account, now time.Time, tokens []latchkey.Token) (
-	map[use]string, error) {
+	map[usageKey]string, error) {
 	now = now.UTC()
-	newest := map[use]string{}
+	newest := map[usageKey]string{}
 	const some = 200 // tokens per query
 	for from := 0; from < len(tokens); from += some {
 		var ids []string
@@ -27,15 +27,15 @@ func lastAccess(ctx context.Context, account latchkey.Account, now time.Time, to
 			return nil, err
 		}
 		for _, r := range rows {
-			if u := (use{r.TokenID, r.Meter}); r.Count > 0 && r.Day > newest[u] {
+			if u := (usageKey{r.TokenID, r.Meter}); r.Count > 0 && r.Day > newest[u] {
 				newest[u] = r.Day
 			}
 		}
 	}
-	out := map[use]string{}
+	out := map[usageKey]string{}
 	for _, t := range tokens {
 		for _, meter := range []string{MeterCMA, MeterCDA} {
-			out[use{t.ID, meter}] = bucket(now, newest[use{t.ID, meter}])
+			out[usageKey{t.ID, meter}] = bucket(now, newest[usageKey{t.ID, meter}])
 		}
 	}
 	return out, nil

@@ -79,7 +79,7 @@ func (p *permissions) read(c *checker, attributes map[string]json.RawMessage, at
 		}
 	}
 	if raw, ok := attributes["environments_access"]; ok {
-		p.environments = c.one(raw, at+"/environments_access", environmentsAccess...)
+		p.environments = c.oneOf(raw, at+"/environments_access", environmentsAccess...)
 	}
 	for i := range families {
 		pos, hasPos := attributes[listNames[2*i+positive]]
@@ -167,21 +167,21 @@ func (p *permissions) apply(r *latchkey.Role, primary string, inheritDenies bool
 	if r.Extra, err = p.extra(); err != nil {
 		return err
 	}
-	p.rule(r, primary, inheritDenies)
+	p.applyRules(r, primary, inheritDenies)
 	return nil
 }
 
 // rule writes the permissions into a role as rules.
-func (p *permissions) rule(r *latchkey.Role, primary string, inheritDenies bool) {
+func (p *permissions) applyRules(r *latchkey.Role, primary string, inheritDenies bool) {
 	r.Permissions, r.Boundary, r.InheritDenies = p.compile(), p.boundary(primary), inheritDenies
 }
 
 // join adds what an inherited role says in the end.
-func (p *permissions) join(up *permissions, denies bool) {
+func (p *permissions) merge(up *permissions, denies bool) {
 	for _, name := range flagNames {
 		p.flags[name] = p.flags[name] || up.flags[name]
 	}
-	p.environments = joinEnvironments(p.environments, up.environments)
+	p.environments = mergeEnvironments(p.environments, up.environments)
 	for i := range families {
 		p.lists[2*i+positive] = append(p.lists[2*i+positive], up.lists[2*i+positive]...)
 		if denies {
@@ -190,7 +190,7 @@ func (p *permissions) join(up *permissions, denies bool) {
 	}
 }
 
-func joinEnvironments(a, b string) string {
+func mergeEnvironments(a, b string) string {
 	switch {
 	case a == b || b == "none":
 		return a
@@ -201,7 +201,7 @@ func joinEnvironments(a, b string) string {
 }
 
 // dedupe drops entries that say what an earlier one says.
-func (p *permissions) dedupe() {
+func (p *permissions) dropDuplicates() {
 	for i, list := range p.lists {
 		seen := map[entry]bool{}
 		p.lists[i] = slices.DeleteFunc(list, func(raw json.RawMessage) bool {
@@ -214,14 +214,14 @@ func (p *permissions) dedupe() {
 }
 
 // lineage finds roles of this surface, each read once.
-type lineage struct {
+type inheritance struct {
 	account latchkey.Account
 	roles   map[string]latchkey.Role
 	done    map[string]*permissions
 }
 
-func newLineage(account latchkey.Account, roles ...latchkey.Role) *lineage {
-	l := &lineage{account: account, roles: map[string]latchkey.Role{}, done: map[string]*permissions{}}
+func newInheritance(account latchkey.Account, roles ...latchkey.Role) *inheritance {
+	l := &inheritance{account: account, roles: map[string]latchkey.Role{}, done: map[string]*permissions{}}
 	for _, r := range roles {
 		l.roles[r.ID] = r
 	}
@@ -229,7 +229,7 @@ func newLineage(account latchkey.Account, roles ...latchkey.Role) *lineage {
 }
 
 // final is what a role says when all it inherits is counted: what is enforced.
-func (l *lineage) final(ctx context.Context, r latchkey.Role) (*permissions, error) {
+func (l *inheritance) resolve(ctx context.Context, r latchkey.Role) (*permissions, error) {
 	if p, ok := l.done[r.ID]; ok {
 		return p, nil
 	}
@@ -252,14 +252,14 @@ func (l *lineage) final(ctx context.Context, r latchkey.Role) (*permissions, err
 		if up.Origin != Origin {
 			continue // a host's own doing, which the wire has no words for
 		}
-		theirs, err := l.final(ctx, up)
+		theirs, err := l.resolve(ctx, up)
 		if err != nil {
 			return nil, err
 		}
-		out.join(theirs, r.InheritDenies)
+		out.merge(theirs, r.InheritDenies)
 	}
-	out.join(own, true)
-	out.dedupe()
+	out.merge(own, true)
+	out.dropDuplicates()
 	return out, nil
 }
 
@@ -292,5 +292,5 @@ func AdminRole(name, environment string) latchkey.Role {
 // [latchkey.Account.Issue].
 func TokenSpec(name, roleID string, cda, preview, cma bool) latchkey.Spec {
 	return latchkey.Spec{Kind: latchkey.KindAPIKey, Origin: Origin, Settings: latchkey.Settings{Name: name,
-		Roles: []string{roleID}, Permissions: gates(cda, preview, cma)}}
+		Roles: []string{roleID}, Permissions: apiRules(cda, preview, cma)}}
 }

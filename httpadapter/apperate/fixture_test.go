@@ -19,10 +19,10 @@ import (
 )
 
 // world is one account with a token of each sort, and the gateway before a handler that says what it got.
-type world struct {
+type fixture struct {
 	t      *testing.T
 	micros atomic.Int64
-	store  *faulty
+	store  *failingStore
 	keys   *latchkey.Manager
 	acme   latchkey.Account
 	other  latchkey.Account
@@ -37,40 +37,40 @@ type world struct {
 }
 
 // faulty is a store that can be switched off in parts.
-type faulty struct {
+type failingStore struct {
 	latchkey.Store
 	down, downOnce, downReserve error
 }
 
-func (s *faulty) ByDigest(ctx context.Context, d ...[32]byte) (latchkey.Found, error) {
+func (s *failingStore) ByDigest(ctx context.Context, d ...[32]byte) (latchkey.Found, error) {
 	if s.down != nil {
 		return latchkey.Found{}, s.down
 	}
 	return s.Store.ByDigest(ctx, d...)
 }
 
-func (s *faulty) Once(ctx context.Context, owner string, key [32]byte, until time.Time) error {
+func (s *failingStore) Once(ctx context.Context, owner string, key [32]byte, until time.Time) error {
 	if s.downOnce != nil {
 		return s.downOnce
 	}
 	return s.Store.Once(ctx, owner, key, until)
 }
 
-func (s *faulty) Reserve(ctx context.Context, r latchkey.Reservation) (latchkey.Reserved, error) {
+func (s *failingStore) Reserve(ctx context.Context, r latchkey.Reservation) (latchkey.Reserved, error) {
 	if s.downReserve != nil {
 		return latchkey.Reserved{}, s.downReserve
 	}
 	return s.Store.Reserve(ctx, r)
 }
 
-func (w *world) now() time.Time       { return time.UnixMicro(w.micros.Load()).UTC() }
-func (w *world) turn(d time.Duration) { w.micros.Add(d.Microseconds()) }
+func (w *fixture) now() time.Time          { return time.UnixMicro(w.micros.Load()).UTC() }
+func (w *fixture) advance(d time.Duration) { w.micros.Add(d.Microseconds()) }
 
-func newWorld(t *testing.T, opts *Options) *world {
+func newFixture(t *testing.T, opts *Options) *fixture {
 	t.Helper()
-	w := &world{t: t, ids: map[string]string{}}
+	w := &fixture{t: t, ids: map[string]string{}}
 	w.micros.Store(time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC).UnixMicro())
-	w.store = &faulty{Store: memstore.New(&memstore.Options{Clock: w.now})}
+	w.store = &failingStore{Store: memstore.New(&memstore.Options{Clock: w.now})}
 	key, err := latchkey.NewKeyring(latchkey.Key{ID: 1, Secret: []byte(strings.Repeat("k", 32))})
 	require.NoError(t, err)
 	w.keys = latchkey.New(w.store, &latchkey.Options{Clock: w.now, Keyring: key})
@@ -117,7 +117,7 @@ var grant = Grant{Datasets: []DatasetGrant{
 	{Workspace: "ACME", ID: "TRUCKS", Read: true, Write: true, Delete: true},
 }}
 
-func (w *world) publishable(change func(*latchkey.Spec)) string {
+func (w *fixture) publishable(change func(*latchkey.Spec)) string {
 	w.t.Helper()
 	spec, err := PublishableSpec("page", grant)
 	require.NoError(w.t, err)
@@ -127,7 +127,7 @@ func (w *world) publishable(change func(*latchkey.Spec)) string {
 	return w.issue(w.acme, spec)
 }
 
-func (w *world) issue(a latchkey.Account, spec latchkey.Spec) string {
+func (w *fixture) issue(a latchkey.Account, spec latchkey.Spec) string {
 	w.t.Helper()
 	t, secret, err := a.Issue(context.Background(), spec)
 	require.NoError(w.t, err)
@@ -135,13 +135,13 @@ func (w *world) issue(a latchkey.Account, spec latchkey.Spec) string {
 	return secret.Reveal()
 }
 
-func (w *world) update(text string, edit func(*latchkey.Token)) {
+func (w *fixture) update(text string, edit func(*latchkey.Token)) {
 	w.t.Helper()
 	_, err := w.acme.Update(context.Background(), w.ids[text], func(t *latchkey.Token) error { edit(t); return nil })
 	require.NoError(w.t, err)
 }
 
-func (w *world) send(r *http.Request) *httptest.ResponseRecorder {
+func (w *fixture) send(r *http.Request) *httptest.ResponseRecorder {
 	out := httptest.NewRecorder()
 	w.serve.ServeHTTP(out, r)
 	require.Equal(w.t, "no-store", out.Header().Get("Cache-Control"))
@@ -163,7 +163,7 @@ func request(method, target, body string, headers ...string) *http.Request {
 }
 
 // get sends a GET with a token in the query.
-func (w *world) get(path, token string, headers ...string) *httptest.ResponseRecorder {
+func (w *fixture) get(path, token string, headers ...string) *httptest.ResponseRecorder {
 	return w.send(request("GET", withToken(path, token), "", headers...))
 }
 
@@ -176,20 +176,20 @@ func withToken(path, token string) string {
 }
 
 // is asks that a reply is the product's to a fault, and that nobody behind the gateway saw the request.
-func (w *world) is(f Fault, out *httptest.ResponseRecorder) {
+func (w *fixture) requireFault(f Fault, out *httptest.ResponseRecorder) {
 	w.t.Helper()
 	require.Equal(w.t, replies[f].Body, out.Body.String())
 	require.Equal(w.t, replies[f].Status, out.Code)
 }
 
-func (w *world) ok(out *httptest.ResponseRecorder) {
+func (w *fixture) ok(out *httptest.ResponseRecorder) {
 	w.t.Helper()
 	require.Equal(w.t, 200, out.Code, out.Body.String())
 	require.Equal(w.t, "application/json; charset=utf-8", out.Header().Get("Content-Type"))
 }
 
 // signingKey is what account/signed shows.
-func (w *world) signingKey(token string) string {
+func (w *fixture) signingKey(token string) string {
 	w.t.Helper()
 	secret, err := w.acme.SigningSecret(context.Background(), w.ids[token])
 	require.NoError(w.t, err)

@@ -19,10 +19,10 @@ import (
 )
 
 // world is an account with an administrator's role and token, the calls before it, and a delivery endpoint.
-type world struct {
+type fixture struct {
 	t       *testing.T
 	time    atomic.Int64 // µs; background writes read it
-	store   *faulty
+	store   *failingStore
 	keys    *latchkey.Manager
 	acme    latchkey.Account
 	other   latchkey.Account
@@ -36,35 +36,35 @@ type world struct {
 }
 
 // faulty is a store that can be switched off.
-type faulty struct {
+type failingStore struct {
 	latchkey.Store
 	down, downWrite error
 }
 
-func (s *faulty) ByDigest(ctx context.Context, d ...[32]byte) (latchkey.Found, error) {
+func (s *failingStore) ByDigest(ctx context.Context, d ...[32]byte) (latchkey.Found, error) {
 	if s.down != nil {
 		return latchkey.Found{}, s.down
 	}
 	return s.Store.ByDigest(ctx, d...)
 }
 
-func (s *faulty) Write(ctx context.Context, w latchkey.Write) (uint64, error) {
+func (s *failingStore) Write(ctx context.Context, w latchkey.Write) (uint64, error) {
 	if s.downWrite != nil {
 		return 0, s.downWrite
 	}
 	return s.Store.Write(ctx, w)
 }
 
-func newWorld(t *testing.T, opts *Options) *world { return newWorldWith(t, opts, true) }
+func newFixture(t *testing.T, opts *Options) *fixture { return newFixtureWith(t, opts, true) }
 
-func (w *world) now() time.Time       { return time.UnixMicro(w.time.Load()).UTC() }
-func (w *world) set(t time.Time)      { w.time.Store(t.UnixMicro()) }
-func (w *world) turn(d time.Duration) { w.set(w.now().Add(d)) }
+func (w *fixture) now() time.Time          { return time.UnixMicro(w.time.Load()).UTC() }
+func (w *fixture) set(t time.Time)         { w.time.Store(t.UnixMicro()) }
+func (w *fixture) advance(d time.Duration) { w.set(w.now().Add(d)) }
 
-func newWorldWith(t *testing.T, opts *Options, keyring bool) *world {
-	w := &world{t: t}
+func newFixtureWith(t *testing.T, opts *Options, keyring bool) *fixture {
+	w := &fixture{t: t}
 	w.set(time.Date(2026, 11, 25, 9, 0, 0, 0, time.UTC)) // a Wednesday
-	w.store = &faulty{Store: memstore.New(&memstore.Options{Clock: w.now})}
+	w.store = &failingStore{Store: memstore.New(&memstore.Options{Clock: w.now})}
 	o := latchkey.Options{Clock: w.now, CacheTokens: -1}
 	if keyring {
 		key, err := latchkey.GenerateKey(nil, 1)
@@ -95,21 +95,21 @@ func newWorldWith(t *testing.T, opts *Options, keyring bool) *world {
 	return w
 }
 
-func (w *world) makeRole(a latchkey.Account, r latchkey.Role) latchkey.Role {
+func (w *fixture) makeRole(a latchkey.Account, r latchkey.Role) latchkey.Role {
 	w.t.Helper()
 	r, err := a.CreateRole(w.t.Context(), r)
 	require.NoError(w.t, err)
 	return r
 }
 
-func (w *world) issue(a latchkey.Account, spec latchkey.Spec) (id, text string) {
+func (w *fixture) issue(a latchkey.Account, spec latchkey.Spec) (id, text string) {
 	w.t.Helper()
 	t, secret, err := a.Issue(w.t.Context(), spec)
 	require.NoError(w.t, err)
 	return t.ID, secret.Reveal()
 }
 
-func (w *world) verify(text string) latchkey.Access {
+func (w *fixture) verify(text string) latchkey.Access {
 	w.t.Helper()
 	a, err := w.acme.Verify(w.t.Context(), latchkey.Presented{Secret: text})
 	require.NoError(w.t, err)
@@ -122,7 +122,7 @@ func clientHeaders(token string) http.Header {
 		"Authorization": {"Bearer " + token}}
 }
 
-func (w *world) raw(method, path, body string, h http.Header) *httptest.ResponseRecorder {
+func (w *fixture) raw(method, path, body string, h http.Header) *httptest.ResponseRecorder {
 	w.t.Helper()
 	r := httptest.NewRequest(method, path, strings.NewReader(body))
 	if body == "" {
@@ -135,7 +135,7 @@ func (w *world) raw(method, path, body string, h http.Header) *httptest.Response
 }
 
 // send is what the real client does.
-func (w *world) send(token, method, path, body string) *httptest.ResponseRecorder {
+func (w *fixture) send(token, method, path, body string) *httptest.ResponseRecorder {
 	w.t.Helper()
 	out := w.raw(method, path, body, clientHeaders(token))
 	require.Equal(w.t, "application/json; charset=utf-8", out.Header().Get("Content-Type"), out.Body.String())
@@ -149,12 +149,12 @@ func (w *world) send(token, method, path, body string) *httptest.ResponseRecorde
 }
 
 // ok sends as the administrator, and decodes data.
-func (w *world) ok(status int, method, path, body string, into any) {
+func (w *fixture) ok(status int, method, path, body string, into any) {
 	w.t.Helper()
 	w.okAs(w.admin, status, method, path, body, into)
 }
 
-func (w *world) okAs(token string, status int, method, path, body string, into any) {
+func (w *fixture) okAs(token string, status int, method, path, body string, into any) {
 	w.t.Helper()
 	out := w.send(token, method, path, body)
 	require.Equal(w.t, status, out.Code, out.Body.String())
@@ -164,7 +164,7 @@ func (w *world) okAs(token string, status int, method, path, body string, into a
 }
 
 // refused sends, and wants the product's error shape with this code; it returns the details.
-func (w *world) refused(token string, status int, code, method, path, body string) string {
+func (w *fixture) refused(token string, status int, code, method, path, body string) string {
 	w.t.Helper()
 	return refusedReply(w.t, w.send(token, method, path, body), status, code)
 }
@@ -239,7 +239,7 @@ func tokenBodyText(id, name, role string, flags ...bool) string {
 	return s + `}}`
 }
 
-func (w *world) newToken(name, role string, flags ...bool) gotToken {
+func (w *fixture) newToken(name, role string, flags ...bool) gotToken {
 	w.t.Helper()
 	var got gotToken
 	w.ok(201, "POST", "/access_tokens", tokenBodyText("", name, role, flags...), &got)
@@ -248,7 +248,7 @@ func (w *world) newToken(name, role string, flags ...bool) gotToken {
 }
 
 // newRole makes a role with these attributes beside its name, and those parents.
-func (w *world) newRole(name, attributes string, parents ...string) gotRole {
+func (w *fixture) newRole(name, attributes string, parents ...string) gotRole {
 	w.t.Helper()
 	var got gotRole
 	w.ok(201, "POST", "/roles", roleBodyText("", `"name":"`+name+`"`+comma(attributes), parents), &got)
