@@ -1,10 +1,14 @@
-// Package httpadapter puts latchkey before net/http handlers.
+// Package httpadapter is net/http middleware for latchkey.
 //
-// For most uses, make one Adapter with [New] and wrap handlers with [Adapter.Require] or [Adapter.RequireRows]; the
-// handler finds the caller with [AccessFrom]. It speaks RFC 6750 (Bearer tokens) and RFC 9457 (problem+json), and tells
-// whose token has a rate what is left of it (the RateLimit fields of draft-ietf-httpapi-ratelimit-headers). The packages
-// beneath this one speak documented APIs of other products; they share its credential resolver ([Carriers]), its reading
-// of addresses ([ClientAddr]) and its error mapping ([ProblemOf]), which are here for hosts, too.
+// For most uses, make one Adapter with [New] and wrap handlers with [Adapter.Require] or [Adapter.RequireRows]. The
+// handler finds the caller with [AccessFrom].
+//
+// The middleware follows RFC 6750 (Bearer tokens) and RFC 9457 (problem+json). For a token with a rate limit it sets
+// the RateLimit fields of draft-ietf-httpapi-ratelimit-headers.
+//
+// The packages beneath this one implement documented APIs of other products. They share what is exported here for
+// hosts, too: the credential resolver ([Carriers]), the client address ([ClientAddr]) and the error mapping
+// ([ProblemOf]).
 package httpadapter
 
 import (
@@ -16,68 +20,72 @@ import (
 	"strconv"
 
 	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/internal/adapters"
 )
 
-// Mux is what API packages mount themselves on: a *http.ServeMux, or a router of chi, the inner ones of Route and
-// Mount included. For every other router use the Handler of the package; docs/routers.md shows how for each.
+// Mux is what API packages register their handlers on: a *http.ServeMux, or a chi router, including the inner ones of
+// chi's Route and Mount. For every other router use the Handler of the package; docs/routers.md shows how for each.
 //
-// A type of the host's own may be one, too. Handle must then take a path, a path with {name} segments, and, for all
-// that lies beneath a path, either "/path/" as http.ServeMux does or "/path/*" as chi does.
+// Other types may implement it. Handle must then accept a path, a path with {name} segments, and a subtree. A subtree
+// is "/path/" as in http.ServeMux, or "/path/*" as in chi.
 type Mux interface {
 	Handle(pattern string, h http.Handler)
 }
 
 // Options configure an [Adapter]. The zero value, and nil, are ready to use.
 type Options struct {
-	// Owner confines everything to one account: tokens of others are unknown. "": tokens of every owner pass, and the
-	// handler asks [latchkey.Access.Owner] whose they are.
+	// Owner restricts the Adapter to one account: tokens of other owners are unknown. "": tokens of every owner pass,
+	// and the handler reads [latchkey.Access.Owner].
 	Owner string
 
-	// Realm is named in WWW-Authenticate. "": "latchkey". It holds printable ASCII but no quote and no backslash.
+	// Realm is the realm in WWW-Authenticate: printable ASCII without quotes and backslashes. "": "latchkey".
 	Realm string
 
-	// Proxies are the host's own proxies. Only a request that comes from one has its X-Forwarded-For read; see
-	// [ClientAddr]. Nil: no header says where a request comes from.
+	// Proxies are the host's own proxies. X-Forwarded-For is read only from a request that comes from one of them; see
+	// [ClientAddr]. Nil: X-Forwarded-For is ignored.
 	Proxies []netip.Prefix
 
-	// Test makes this surface a sandbox: only test tokens pass. False: none does.
+	// Test makes this surface a sandbox: only test tokens pass. False: test tokens are refused.
 	Test bool
 
-	// QueryToken is a URL parameter that may carry the token where no header can be set (a WebSocket, an image). Its
-	// replies are neither stored nor named in a Referer. "": no parameter is read, which is best: URLs end up in logs.
+	// QueryToken is a URL parameter that may carry the token where no header can be set (a WebSocket, an image). Replies
+	// then forbid storing and send no Referer. "": no parameter is read. Leave it empty where possible: URLs end up in
+	// logs.
 	QueryToken string
 
-	// PathValue gives the value of a wildcard of the request's route, for routers that do not fill in
-	// [http.Request.PathValue]: gorilla/mux, httprouter and others. It returns what the handler takes for the value, and
-	// false if the route has no such wildcard. Nil: r.PathValue, which http.ServeMux and chi fill in. See
-	// [Adapter.Require] for the values that are refused.
+	// PathValue returns the value of a wildcard of the request's route. Set it for routers that do not fill in
+	// [http.Request.PathValue]: gorilla/mux, httprouter and others. It returns the value that the handler uses, and
+	// false if the route has no such wildcard. Nil: r.PathValue, which http.ServeMux and chi fill in. [Adapter.Require]
+	// lists the values that are refused.
 	PathValue func(r *http.Request, name string) (value string, ok bool)
 
-	// PathValuesDecoded says that the router hands out decoded values always, and that no handler decodes them again, as
-	// with http.ServeMux. Then a value may hold a percent sign before two hex digits. False: such a value is a 400.
+	// PathValuesDecoded states that the router always returns decoded values, and that no handler decodes them again, as
+	// with http.ServeMux. A value may then hold a percent sign before two hex digits. False: such a value is answered
+	// 400.
 	PathValuesDecoded bool
 
-	// Preflight answers CORS preflights in place of the guarded handler. Nobody is authenticated: a browser sends a
-	// preflight without a credential. It may be a CORS layer before a handler that does nothing. Nil: a preflight is
-	// answered 204, with the headers that a CORS layer before the Adapter has set; without one a browser gives up.
+	// Preflight answers CORS preflights in place of the guarded handler. Preflights are not authenticated: a browser
+	// sends them without a credential. It may be a CORS layer around a handler that does nothing. Nil: a preflight is
+	// answered 204, with the headers that a CORS layer before the Adapter has set. Without such a layer the browser
+	// refuses the request.
 	Preflight http.Handler
 
-	// Problem writes the body of a refusal in the host's own style. Status and headers (WWW-Authenticate, Retry-After,
-	// Cache-Control) are set already, the status is not written. Nil: application/problem+json.
+	// Problem writes the body of a refusal in the host's own format. The headers WWW-Authenticate, Retry-After and
+	// Cache-Control are set before the call. Problem must write the status p.Status. Nil: application/problem+json.
 	Problem func(w http.ResponseWriter, r *http.Request, p Problem)
 
-	// AddressRate is how many credentials of one client address may be refused: see [Gate]. Beyond it the store is
-	// asked about no further ones from there, and the answer is 429. Callers whose token this process has verified
-	// already pass all the same. Zero: [DefaultAddressRate]. A negative Count: no bound.
+	// AddressRate is how many credentials of one client address may be refused: see [Gate]. Beyond it, credentials from
+	// that address that need a store read are answered 429. Tokens that this process has verified already still pass.
+	// Zero: [DefaultAddressRate]. A negative Count: no bound.
 	AddressRate latchkey.Rate
 
-	// OnError hears of every refusal with its cause, before the reply is written: for metrics and audit. The cause
-	// never holds a secret; r does, so do not log its headers or URL. Whose token it was tells [RefusalFrom], given
-	// r's context; [latchkey.Options.Observer] hears of all such refusals, whatever surface they happen on. Nil:
-	// nobody listens.
+	// OnError is called for every refusal with its cause, before the reply is written: for metrics and audit. The cause
+	// never holds a secret. The request does, so do not log its headers or URL. [RefusalFrom], given r's context,
+	// returns the token that was refused. [latchkey.Options.Observer] reports such refusals of all surfaces. Nil: no
+	// callback.
 	OnError func(r *http.Request, err error)
 
-	// Logger hears of replies of 500 and above, with their cause. Nil: nobody listens.
+	// Logger receives replies of 500 and above, with their cause. Nil: nothing is logged.
 	Logger *slog.Logger
 }
 
@@ -90,8 +98,8 @@ type Adapter struct {
 	gate     *Gate
 }
 
-// New makes an Adapter over m. Nil options are ready to use. It panics on a nil manager and on options that cannot
-// work, with a sentence that says what to mend.
+// New returns an Adapter over m. Nil options are ready to use. It panics if m is nil or the options are invalid; the
+// message says what to correct.
 func New(m *latchkey.Manager, opts *Options) *Adapter {
 	if m == nil {
 		panic("httpadapter: New needs a Manager")
@@ -108,11 +116,7 @@ func New(m *latchkey.Manager, opts *Options) *Adapter {
 			panic(fmt.Sprintf("httpadapter: Options.Realm %q: use printable ASCII without quotes and backslashes", a.opts.Realm))
 		}
 	}
-	for _, p := range a.opts.Proxies {
-		if !p.IsValid() {
-			panic("httpadapter: Options.Proxies holds an invalid prefix")
-		}
-	}
+	adapters.CheckProxies("httpadapter", a.opts.Proxies)
 	if a.opts.QueryToken != "" {
 		a.carriers.Query = []string{a.opts.QueryToken}
 	}
@@ -123,8 +127,8 @@ func New(m *latchkey.Manager, opts *Options) *Adapter {
 	return a
 }
 
-// Authenticate lets through only requests whose one credential is good, and leaves the [latchkey.Access] in the context.
-// What the caller may do is not asked: see [Adapter.Require].
+// Authenticate passes only requests with exactly one valid credential, and stores the [latchkey.Access] in the
+// context. It does not check what the caller may do: see [Adapter.Require].
 func (a *Adapter) Authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a.setHeaders(w)
@@ -141,36 +145,38 @@ func (a *Adapter) Authenticate(next http.Handler) http.Handler {
 	})
 }
 
-// Require lets through only callers that may do action on every row of resource. It authenticates the request itself
-// unless [Adapter.Authenticate] did or the host left an Access with [WithAccess]. An Access from elsewhere must be one
-// that this Adapter could have made: of its Manager, of Options.Owner, and of a test token if and only if Options.Test
-// is set. Any other is refused like an unknown token.
+// Require passes only callers that may do action on every row of resource. It authenticates the request itself unless
+// [Adapter.Authenticate] did or the host set an Access with [WithAccess]. Such an Access must be one that this
+// Adapter could have made: of its Manager, of Options.Owner, and of a test token if and only if Options.Test is set.
+// Any other is refused like an unknown token.
 //
 // The resource may hold wildcards of the route, each a whole segment: "dataset/{id}" on the route "GET /data/{id}",
-// "file/{*}" on chi's "/files/*". Each value becomes one literal segment, as [latchkey.Path] makes it: "a/b" is the one
-// segment "a%2Fb". Require must stand inside the route, where the router has found the values.
+// "file/{*}" on chi's "/files/*". Each value becomes one literal segment, as [latchkey.Path] makes it: "a/b" is the
+// one segment "a%2Fb". Require must be inside the route, where the router has found the values.
 //
-// The resource asked about is the one that the handler serves. Routers differ in whether they decode values, and
-// handlers in whether they read the value or the URL. So a value that could be taken for two resources is a 400:
+// The resource that is checked must be the one that the handler serves. Routers differ in whether they decode values,
+// and handlers in whether they read the value or the URL. So a value that could be taken for two resources is a 400:
+//
 //   - one with a percent sign before two hex digits, as it may be decoded once more (see Options.PathValuesDecoded);
-//   - one with a segment that is empty, "." or "..", as it may be cleaned ("/" and "\" part segments);
+//   - one with a segment that is empty, "." or "..", as it may be cleaned ("/" and "\" separate segments);
 //   - one with a space where the URL has "+", as gin decodes it with UseRawPath and fiber with UnescapePath;
 //   - an empty one.
 //
-// A route that has no value for a wildcard is a mistake of the program: 500, and a line in Options.Logger that says
-// what to do. A resource that is malformed panics here, when the route is set up.
+// A route without a value for a wildcard is a programming error: the reply is 500, and Options.Logger receives a line
+// that says what to do. A malformed resource panics in Require, when the route is set up.
 //
-// A CORS preflight is answered by Options.Preflight. Every other OPTIONS request is asked like any request.
+// A CORS preflight is answered by Options.Preflight. Every other OPTIONS request is checked like any request.
 func (a *Adapter) Require(action latchkey.Action, resource string) func(http.Handler) http.Handler {
 	return a.require(action, resource, false)
 }
 
-// RequireRows is [Adapter.Require] for handlers that serve some rows only: it lets through whoever may do action on any
-// row, and leaves the condition for [RowsFrom]. The handler must bind and apply it.
+// RequireRows is [Adapter.Require] for handlers that serve only some rows. It passes callers that may do action on
+// any row, and stores the condition for [RowsFrom]. The handler must bind and apply it.
 func (a *Adapter) RequireRows(action latchkey.Action, resource string) func(http.Handler) http.Handler {
 	return a.require(action, resource, true)
 }
 
+// require implements Require and, if rows is set, RequireRows.
 func (a *Adapter) require(action latchkey.Action, resource string, rows bool) func(http.Handler) http.Handler {
 	t := parseTemplate(resource)
 	if action == latchkey.Any {
@@ -216,26 +222,28 @@ func (a *Adapter) require(action latchkey.Action, resource string, rows bool) fu
 	}
 }
 
-// takes asks of an Access that another adapter or the host has made what this adapter asks of its own.
+// checkAccess returns an error unless access, made by another adapter or the host, is one that this Adapter could
+// have made.
 func (a *Adapter) checkAccess(access latchkey.Access) error {
 	switch {
 	case access.Manager() != a.manager: // the zero Access, too
 		return latchkey.ErrUnknownToken
 	case a.opts.Owner != "" && access.Owner() != a.opts.Owner:
 		return latchkey.ErrUnknownToken
-	case access.Test() != a.opts.Test: // whoever was assumed is no test token
+	case access.Test() != a.opts.Test: // an assumed Access is not a test token's
 		return latchkey.ErrTestMode
 	}
 	return nil
 }
 
+// setHeaders sets what every reply carries, the handler's included.
 func (a *Adapter) setHeaders(w http.ResponseWriter) {
 	if a.opts.QueryToken != "" {
 		ForbidStoring(w.Header())
 	}
 }
 
-// verify finds out who calls, and tells the caller what is left of its rate. The Access is left in found.
+// verify authenticates the request, stores the Access in found, and sets the RateLimit fields.
 func (a *Adapter) verify(w http.ResponseWriter, r *http.Request, found *requestState) error {
 	access, err := a.identify(r, found)
 	var limited *latchkey.RateLimitError
@@ -248,8 +256,8 @@ func (a *Adapter) verify(w http.ResponseWriter, r *http.Request, found *requestS
 	return err
 }
 
-// tellRate writes the RateLimit fields (draft-ietf-httpapi-ratelimit-headers, from version 8 on). Whole seconds are
-// rounded up: who waits that long is not too early.
+// setRateHeaders writes the RateLimit fields (draft-ietf-httpapi-ratelimit-headers, version 8 and later). Whole
+// seconds are rounded up, so that a client that waits so long is not too early.
 func setRateHeaders(h http.Header, info latchkey.RateInfo) {
 	h.Set("RateLimit-Policy", `"token";q=`+strconv.Itoa(info.Limit)+`;w=`+wholeSeconds(info.Window))
 	h.Set("RateLimit", `"token";r=`+strconv.Itoa(info.Remaining)+`;t=`+wholeSeconds(info.Reset))
@@ -272,9 +280,9 @@ func (a *Adapter) identify(r *http.Request, found *requestState) (latchkey.Acces
 	return a.manager.Verify(&found.watchedContext, p)
 }
 
-// WriteError answers with what err means (see [ProblemOf]). Handlers use it for their own refusals, so that one
-// surface speaks with one voice, and [latchkey.Options.Observer] hears of them. A nil err is answered like an
-// unknown one: a mistake must not read as success.
+// WriteError writes the reply for err (see [ProblemOf]). Handlers use it for their own refusals, so that all refusals
+// of a surface look alike and [latchkey.Options.Observer] receives them. A nil err is answered 500: a mistake must
+// not read as success.
 func (a *Adapter) WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	if err == nil {
 		err = errors.New("httpadapter: WriteError without an error")
@@ -287,8 +295,8 @@ func (a *Adapter) WriteError(w http.ResponseWriter, r *http.Request, err error) 
 	if p.Status >= 500 && a.opts.Logger != nil {
 		// The route, not the URL: a URL may hold a token.
 		args := []any{"method", r.Method, "route", r.Pattern, "err", err}
-		if do := hint(err); do != "" {
-			args = append(args, "do", do)
+		if h := hint(err); h != "" {
+			args = append(args, "hint", h)
 		}
 		a.opts.Logger.ErrorContext(r.Context(), "request failed", args...)
 	}

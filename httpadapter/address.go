@@ -8,8 +8,8 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// Presented gathers what a request brings along with a secret: its Referer and Origin headers and the client's address
-// (see [ClientAddr]). A request with two of either header is [ErrBadRequest].
+// Presented returns what a request presents along with a secret: its Referer and Origin headers and the client's
+// address (see [ClientAddr]). A request with two of either header is [ErrBadRequest].
 func Presented(r *http.Request, secret string, proxies []netip.Prefix) (latchkey.Presented, error) {
 	p := latchkey.Presented{Secret: secret}
 	var err error
@@ -35,17 +35,21 @@ func oneHeader(values []string) (string, error) {
 	return "", badRequest("a header given twice")
 }
 
-// ClientAddr is the network address of the client: the peer of the connection, unless that is one of the host's own
-// proxies. Then X-Forwarded-For is read from right to left, to the first address that is no proxy. Without proxies no
-// header is looked at, and Forwarded never is. IPv4 addresses written as IPv6 become IPv4, and zones are dropped.
+// ClientAddr returns the network address of the client: the peer of the connection, unless that is one of proxies.
+// Then X-Forwarded-For is read from right to left, up to the first address that is not a proxy. Without proxies no
+// header is read; Forwarded never is. IPv4 addresses written as IPv6 become IPv4, and zones are dropped.
 //
 // A hop is an address, IPv6 with or without brackets, with or without a port (RFC 7239, section 6). Empty hops, as a
-// trailing comma leaves them, are nothing (RFC 9110, section 5.6.1). Where a proxy says that it does not know or tell
-// from where a request came ("unknown", "_hidden"), the address is not known, whatever stands to the left.
+// trailing comma leaves them, are ignored (RFC 9110, section 5.6.1). If a proxy writes that the address is unknown or
+// hidden ("unknown", "_hidden"), it is not known, whatever is to the left.
 //
-// The zero Addr means not known (a Unix socket, too); it passes no address restriction. A chain that cannot be trusted
-// is [ErrBadRequest]: a hop that is none of this, a header without any hop, a second header that some proxies take for
-// X-Forwarded-For (X_Forwarded_For), or one that the Connection header tells the next proxy to remove.
+// The zero Addr means not known, as for a Unix socket. It passes no address restriction. A chain that cannot be
+// trusted is [ErrBadRequest]:
+//
+//   - a hop of any other form;
+//   - a header without any hop;
+//   - a second header that some proxies take for X-Forwarded-For (X_Forwarded_For);
+//   - an X-Forwarded-For that the Connection header tells the next proxy to remove.
 func ClientAddr(r *http.Request, proxies []netip.Prefix) (netip.Addr, error) {
 	peer := parseAddr(r.RemoteAddr)
 	if !peer.IsValid() || !anyContains(peer, proxies) {
@@ -84,20 +88,21 @@ func ClientAddr(r *http.Request, proxies []netip.Prefix) (netip.Addr, error) {
 				return netip.Addr{}, badRequest("malformed X-Forwarded-For") // fail closed
 			}
 			if !anyContains(client, proxies) {
-				return client, nil // what lies further left is the client's own claim
+				return client, nil // what is further left is the client's own claim
 			}
 		}
 	}
 	if len(lines) > 0 && hops == 0 {
-		return netip.Addr{}, badRequest("empty X-Forwarded-For") // fail closed: the proxy may have meant anybody
+		return netip.Addr{}, badRequest("empty X-Forwarded-For") // the address is not known
 	}
 	return client, nil
 }
 
-// maxHops bounds the host's own proxies in a chain: each costs memory before anybody is known.
+// maxHops bounds the hops that are read: each costs memory before the caller is authenticated.
 const maxHops = 64
 
-// isForwardedFor folds what header-to-variable mappings fold: "-", "_", "." and case.
+// isForwardedFor reports whether name is X-Forwarded-For to software that maps headers to variables. Case is ignored,
+// and "-", "_" and "." are equal.
 func isForwardedFor(name string) bool {
 	const want = "x-forwarded-for"
 	if len(name) != len(want) {
@@ -118,8 +123,8 @@ func isForwardedFor(name string) bool {
 	return true
 }
 
-// parseHop reads a node of RFC 7239, section 6, with or without a port. The zero Addr is one that is not known, or not
-// told.
+// parseHop reads a node of RFC 7239, section 6, with or without a port. The zero Addr stands for an unknown or hidden
+// address.
 func parseHop(s string) (addr netip.Addr, ok bool) {
 	if a := parseAddr(s); a.IsValid() {
 		return a, true
@@ -139,19 +144,19 @@ func parseHop(s string) (addr netip.Addr, ok bool) {
 	if port != "" && !isNodePort(port) {
 		return netip.Addr{}, false
 	}
-	if a, err := netip.ParseAddr(name); err == nil { // IPv4 with a port that is not told: only such a name has no colon
+	if a, err := netip.ParseAddr(name); err == nil { // IPv4 with a hidden port: no other address has a colon before it
 		return a, true
 	}
 	return netip.Addr{}, strings.EqualFold(name, "unknown") || isObfuscated(name)
 }
 
-// isNodePort: ":" ( 1*5DIGIT / obfport ).
+// isNodePort reports whether s is ":" ( 1*5DIGIT / obfport ) (RFC 7239, section 6).
 func isNodePort(s string) bool {
 	s, ok := strings.CutPrefix(s, ":")
 	return ok && (isObfuscated(s) || s != "" && len(s) <= 5 && strings.Trim(s, "0123456789") == "")
 }
 
-// isObfuscated: "_" 1*( ALPHA / DIGIT / "." / "_" / "-" ).
+// isObfuscated reports whether s is "_" 1*( ALPHA / DIGIT / "." / "_" / "-" ) (RFC 7239, section 6).
 func isObfuscated(s string) bool {
 	if len(s) < 2 || s[0] != '_' {
 		return false
@@ -164,7 +169,7 @@ func isObfuscated(s string) bool {
 	return true
 }
 
-// parseAddr reads an address with or without a port; the zero Addr if it is none.
+// parseAddr reads an address with or without a port. It returns the zero Addr for anything else.
 func parseAddr(s string) netip.Addr {
 	if ap, err := netip.ParseAddrPort(s); err == nil {
 		return ap.Addr().Unmap().WithZone("")

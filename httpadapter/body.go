@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// ReadBody reads a request's whole body, at most limit bytes: longer ones are [ErrTooLarge], compressed ones
-// [ErrMediaType], and one that breaks off is [ErrBadRequest].
+// ReadBody reads a request's whole body, up to limit bytes. A longer body is [ErrTooLarge], a compressed one
+// [ErrMediaType], and one that cannot be read to its end [ErrBadRequest].
 func ReadBody(r *http.Request, limit int64) ([]byte, error) {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil, nil
@@ -23,7 +23,7 @@ func ReadBody(r *http.Request, limit int64) ([]byte, error) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, limit+1))
 	var tooLarge *http.MaxBytesError
 	switch {
-	case errors.As(err, &tooLarge): // a host's own, smaller bound
+	case errors.As(err, &tooLarge): // the host's own, smaller limit
 		return nil, ErrTooLarge
 	case err != nil:
 		return nil, badRequest("the body could not be read")
@@ -33,11 +33,11 @@ func ReadBody(r *http.Request, limit int64) ([]byte, error) {
 	return body, nil
 }
 
-// maxMediaType bounds a Content-Type, in bytes: each parameter of one costs memory before anybody is known.
+// maxMediaType bounds a Content-Type, in bytes: each parameter costs memory before the caller is authenticated.
 const maxMediaType = 256
 
-// MediaType returns the type of a request's body in lower case and without parameters, "" if it names none. Two
-// Content-Type headers are [ErrBadRequest]; a malformed one, or a charset other than UTF-8, is [ErrMediaType].
+// MediaType returns the type of a request's body in lower case and without parameters, or "" if the header is absent.
+// Two Content-Type headers are [ErrBadRequest]. A malformed one, or a charset other than UTF-8, is [ErrMediaType].
 func MediaType(r *http.Request) (string, error) {
 	value, err := oneHeader(r.Header["Content-Type"])
 	if err != nil || value == "" {

@@ -7,11 +7,11 @@ import (
 	"github.com/latchkey-go/latchkey/internal/visit"
 )
 
-// state is what a request's context carries: one allocation for all of it.
+// requestState is what the context of a request carries, in one allocation.
 type requestState struct {
 	watchedContext
 	access  latchkey.Access
-	known   bool // there is an access
+	known   bool // access is set
 	rows    latchkey.Condition
 	hasRows bool
 }
@@ -29,19 +29,20 @@ func (s *requestState) Value(key any) any {
 	return s.watchedContext.Value(key)
 }
 
-// WithAccess is for hosts that authenticate callers themselves (see [latchkey.Account.Assume]): [Adapter.Require] and
-// its siblings behind it ask access and look for no credential.
+// WithAccess returns a context that carries access, for hosts that authenticate callers themselves (see
+// [latchkey.Account.Assume]). [Adapter.Require] and [Adapter.RequireRows] behind it check access and read no
+// credential.
 func WithAccess(ctx context.Context, access latchkey.Access) context.Context {
 	s := newState(ctx)
 	s.access, s.known = access, true
-	if visit.From(ctx) == nil { // nobody remembers what is refused: else it would be reported twice
+	if visit.From(ctx) == nil { // record refusals, so that none is reported twice
 		s.watch(nil, access.Address())
 	}
 	return s
 }
 
-// AccessFrom returns the Access of the request, and whether there is one. In OnError it tells who was denied, and
-// [RefusalFrom] who was refused.
+// AccessFrom returns the Access of the request, and whether there is one. In OnError it is the caller that was
+// denied; [RefusalFrom] returns the token that was refused.
 func AccessFrom(ctx context.Context) (latchkey.Access, bool) {
 	s, _ := ctx.Value(stateKey{}).(*requestState)
 	if s == nil {
@@ -50,8 +51,8 @@ func AccessFrom(ctx context.Context) (latchkey.Access, bool) {
 	return s.access, true
 }
 
-// RowsFrom returns the row condition that [Adapter.RequireRows] left for the handler to bind, and whether there is one.
-// The zero Condition that comes with false admits no row.
+// RowsFrom returns the row condition that [Adapter.RequireRows] stored for the handler to bind, and whether there is
+// one. Without one it returns the zero Condition, which admits no row.
 func RowsFrom(ctx context.Context) (latchkey.Condition, bool) {
 	s, _ := ctx.Value(stateKey{}).(*requestState)
 	if s == nil || !s.hasRows {

@@ -2,8 +2,8 @@ package httpadapter
 
 import "net/http"
 
-// isPreflight reports whether a browser asks if a page of another site may send a request (Fetch standard,
-// "CORS-preflight fetch"). It names one site and one method, and never carries an Authorization header.
+// isPreflight reports whether r is a CORS preflight (Fetch standard, "CORS-preflight fetch"). A preflight names one
+// origin and one method, and never carries an Authorization header.
 func isPreflight(r *http.Request) bool {
 	if r.Method != http.MethodOptions {
 		return false
@@ -13,7 +13,8 @@ func isPreflight(r *http.Request) bool {
 		len(r.Header["Authorization"]) == 0
 }
 
-// preflight never calls the guarded handler: many do their work whatever the method, and nobody was authenticated.
+// preflight answers a preflight. It never calls the guarded handler: many act whatever the method, and the request is
+// not authenticated.
 func (a *Adapter) preflight(w http.ResponseWriter, r *http.Request) {
 	if a.opts.Preflight != nil {
 		a.opts.Preflight.ServeHTTP(w, r)

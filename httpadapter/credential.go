@@ -9,23 +9,23 @@ import (
 	"github.com/latchkey-go/latchkey/internal/form"
 )
 
-// Errors about requests, before anybody is asked whether a token is good. None holds a credential.
+// Errors about requests, found before a token is verified. None holds a credential.
 var (
-	// ErrNoCredential: the request names nobody. It is answered with a plain challenge.
+	// ErrNoCredential: the request has no credential. It is answered with a challenge without an error code.
 	ErrNoCredential = errors.New("httpadapter: no credential")
-	// ErrBadRequest is wrapped by every error that says a request cannot be understood in exactly one way.
+	// ErrBadRequest is wrapped by every error about a request that is malformed or has more than one meaning.
 	ErrBadRequest = errors.New("httpadapter: bad request")
-	// ErrManyCredentials: more than one carrier of a credential, be they equal.
+	// ErrManyCredentials: more than one carrier of a credential, even if they are equal.
 	ErrManyCredentials = fmt.Errorf("%w: more than one credential", ErrBadRequest)
-	// ErrTooLarge: the body is longer than this surface reads.
+	// ErrTooLarge: the body is longer than the limit of this surface.
 	ErrTooLarge = errors.New("httpadapter: body too large")
-	// ErrMediaType: the body is of a type this surface does not read.
+	// ErrMediaType: the body is compressed or of a type that this surface does not read.
 	ErrMediaType = errors.New("httpadapter: unsupported media type")
 )
 
 func badRequest(why string) error { return &requestError{reason: why} }
 
-// requestError is an [ErrBadRequest] with words for the caller. The reason holds nothing that the caller sent.
+// requestError is an [ErrBadRequest] with a reason for the caller. The reason holds nothing that the caller sent.
 type requestError struct {
 	field  string // a wildcard of the route; "" for anything else
 	reason string
@@ -40,23 +40,23 @@ func (e *requestError) Error() string {
 
 func (e *requestError) Unwrap() error { return ErrBadRequest }
 
-// Carriers says where in a request a credential may travel. The zero value reads none. What lies in a body is found by
-// whoever parses the body, and handed to [Carriers.Find].
+// Carriers lists where a request may carry a credential. The zero value reads none. A credential in a body is found
+// by the code that parses the body, and passed to [Carriers.Find].
 type Carriers struct {
 	// Bearer reads "Authorization: Bearer <token>" (RFC 6750 §2.1).
 	Bearer bool
-	// Headers are names of header fields whose whole value is a credential.
+	// Headers are names of header fields whose whole value is a credential. Case is ignored.
 	Headers []string
-	// Query are parameters of the URL, by exact name. Only where a documented API demands them: URLs end up in logs and
-	// histories, so such replies carry what [ForbidStoring] sets.
+	// Query are parameters of the URL, by exact name. Use them only where a documented API requires them: URLs end up in
+	// logs and histories. Set [ForbidStoring] on such replies.
 	Query []string
 }
 
-// Find returns the one credential of a request; inBody are the credentials its body holds, empty ones included.
+// Find returns the one credential of a request. inBody are the credentials its body holds, including empty ones.
 //
-// No carrier at all is [ErrNoCredential]. Two carriers are [ErrManyCredentials], even when both say the same: two
-// readers of such a request could take it for two different callers. A Bearer token counts as a carrier also where it
-// is not read, and so does an empty value. A token that is malformed is [ErrBadRequest] (RFC 6750 §3.1).
+// No carrier at all is [ErrNoCredential]. Two carriers are [ErrManyCredentials] even if they are equal: two readers
+// of such a request could take it for two different callers. A Bearer token counts as a carrier even where Bearer is
+// not set, and so does an empty value. A malformed token is [ErrBadRequest] (RFC 6750 §3.1).
 func (c Carriers) Find(r *http.Request, inBody ...string) (string, error) {
 	found, n := "", len(inBody)
 	if n > 0 {
@@ -79,7 +79,7 @@ func (c Carriers) Find(r *http.Request, inBody ...string) (string, error) {
 		}
 	}
 	for _, name := range c.Query {
-		// Unlike url.ParseQuery, this does not decode what is not asked for.
+		// Unlike url.ParseQuery, form.Find decodes only the parameter that is asked for.
 		f, err := form.Find(r.URL.RawQuery, name, false)
 		if err != nil {
 			return "", badRequest("malformed query")
@@ -97,9 +97,9 @@ func (c Carriers) Find(r *http.Request, inBody ...string) (string, error) {
 	return found, nil
 }
 
-// Authorization returns the scheme and what follows it of the request's one Authorization header; both are "" if there
-// is none. Two such headers, or one without a proper scheme, are [ErrBadRequest]. The scheme is as it came: compare it
-// with [strings.EqualFold].
+// Authorization returns the scheme of the request's one Authorization header and the text after it. Both are "" if
+// there is none. Two such headers are [ErrManyCredentials], and one without a valid scheme is [ErrBadRequest]. The
+// scheme is as it was sent: compare it with [strings.EqualFold].
 func Authorization(r *http.Request) (scheme, rest string, err error) {
 	values := r.Header["Authorization"]
 	switch len(values) {
@@ -116,14 +116,14 @@ func Authorization(r *http.Request) (scheme, rest string, err error) {
 	return scheme, rest, nil
 }
 
-// ForbidStoring sets the headers of a reply to a URL that holds a credential: no cache keeps it, and no link out of
-// the page tells it on.
+// ForbidStoring sets the headers of a reply to a URL that holds a credential: caches must not store the reply, and
+// browsers send no Referer from it.
 func ForbidStoring(h http.Header) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("Referrer-Policy", "no-referrer")
 }
 
-// isB64Token: 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"=" (RFC 6750 §2.1).
+// isB64Token reports whether s is 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"=" (RFC 6750 §2.1).
 func isB64Token(s string) bool {
 	body := strings.TrimRight(s, "=")
 	if body == "" {
@@ -137,7 +137,7 @@ func isB64Token(s string) bool {
 	return true
 }
 
-// isHTTPToken: a token of RFC 9110 §5.6.2.
+// isHTTPToken reports whether s is a token of RFC 9110 §5.6.2.
 func isHTTPToken(s string) bool {
 	if s == "" {
 		return false

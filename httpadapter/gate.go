@@ -16,8 +16,8 @@ import (
 // DefaultAddressRate is how many credentials of one client address may be refused: 100 a second, 200 of them at once.
 var DefaultAddressRate = latchkey.Rate{Count: 100, Per: time.Second, Burst: 199}
 
-// ErrAddressLimited says that too many credentials of one client address were refused, so the store is not asked about
-// another one. It wraps [latchkey.ErrRateLimited], and is a 429.
+// ErrAddressLimited: too many credentials of one client address were refused, so the store is not read for another
+// one. It wraps [latchkey.ErrRateLimited], and is a 429.
 var ErrAddressLimited error = addressLimited{}
 
 // addressLimited is ErrAddressLimited with the time to wait.
@@ -30,16 +30,17 @@ func (e addressLimited) Unwrap() error             { return latchkey.ErrRateLimi
 func (e addressLimited) Is(target error) bool      { _, ok := target.(addressLimited); return ok }
 func (e addressLimited) RetryAfter() time.Duration { return e.wait }
 
-// Gate bounds what credentials that are nobody's may cost. The checksum of a token is no secret, so everybody can
-// write texts that only the store can refuse. A Gate holds each client address to a rate of refusals. Beyond the
-// rate the store is not read for that address. A token that this process has verified already needs no such read,
-// so callers who share the address with an attacker go on.
+// Gate bounds the cost of invalid credentials. The checksum of a token is public, so anyone can write texts that only
+// the store can refuse. A Gate limits the rate of refusals of each client address. Beyond the rate the store is not
+// read for that address. A token that this process has verified already needs no such read, so it still passes from
+// an address that an attacker shares.
 //
-// Every surface of this package and of those beneath it has one. A surface of the host's own verifies with a
-// context of [Gate.Watch]. Addresses of IPv6 count by their /64, and all that are not known count as one. The state
-// is this process's own, half a megabyte however many addresses there are. Each address has one of 65,536 places by
-// a secret hash. Two addresses that share a place share the rate. A nil Gate bounds nothing. Safe for concurrent
-// use.
+// Every surface of this package and of the packages beneath it has one. A surface of the host's own verifies with a
+// context of [Gate.Watch]. IPv6 addresses count by their /64, and all unknown addresses count as one.
+//
+// The state belongs to this process, and takes half a megabyte for any number of addresses. A secret hash maps each
+// address to one of 65,536 slots. Two addresses that share a slot share the rate. A nil Gate bounds nothing. Safe for
+// concurrent use.
 type Gate struct {
 	step, slack int64 // ns: as in the generic cell rate algorithm (ITU-T I.371, annex A)
 	clock       func() time.Time
@@ -47,12 +48,12 @@ type Gate struct {
 
 	mu      sync.Mutex
 	last    time.Time
-	elapsed int64   // ns: what the clock has gone forward
-	due     []int64 // by place: when its next refusal is due, in ns like passed
+	elapsed int64   // how far the clock has moved forward
+	due     []int64 // by slot: when its next refusal is due, in ns like elapsed
 	pending map[int]*pending
 }
 
-// line is the look-ups of one place that are under way, and those that wait for their outcome.
+// pending counts the store reads of one slot that are running, and holds those that wait for their outcome.
 type pending struct {
 	running int
 	waiting []chan struct{}
@@ -60,8 +61,8 @@ type pending struct {
 
 const gateSlots = 1 << 16
 
-// NewGate returns a Gate. The zero Rate is [DefaultAddressRate]; one with a negative Count bounds nothing, and the
-// result is nil. A malformed rate panics. A nil clock is time.Now.
+// NewGate returns a Gate. The zero Rate is [DefaultAddressRate]. With a negative Count it returns nil, which bounds
+// nothing. A malformed rate panics. A nil clock is time.Now.
 func NewGate(rate latchkey.Rate, clock func() time.Time) *Gate {
 	if rate.Count < 0 {
 		return nil
@@ -69,7 +70,7 @@ func NewGate(rate latchkey.Rate, clock func() time.Time) *Gate {
 	if rate == (latchkey.Rate{}) {
 		rate = DefaultAddressRate
 	}
-	latchkey.NewLimiter(rate, clock) // panics, with a sentence, on what is no rate
+	latchkey.NewLimiter(rate, clock) // panics on an invalid rate
 	if clock == nil {
 		clock = time.Now
 	}
@@ -78,16 +79,16 @@ func NewGate(rate latchkey.Rate, clock func() time.Time) *Gate {
 		pending: map[int]*pending{}}
 }
 
-// Watch returns a context to verify a request with that comes from address. What is refused counts against the address,
-// and [RefusalFrom] finds it.
+// Watch returns a context for verifying a request from address. Refusals count against the address, and [RefusalFrom]
+// returns the last one.
 func (g *Gate) Watch(ctx context.Context, address netip.Addr) context.Context {
 	w := &watchedContext{Context: ctx}
 	w.watch(g, address)
 	return w
 }
 
-// Exhausted returns an [ErrAddressLimited] if the address has no refusal left, else nil. A surface asks it before
-// it reads a body to find a credential there. Nothing is counted.
+// Exhausted returns [ErrAddressLimited] if address has no refusal left, else nil. Call it before reading a body to
+// find a credential there. It counts nothing.
 func (g *Gate) Exhausted(address netip.Addr) error {
 	if g == nil {
 		return nil
@@ -95,7 +96,7 @@ func (g *Gate) Exhausted(address netip.Addr) error {
 	place := g.slot(address)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.due == nil || g.pending[place] != nil { // what is under way may turn out to be good
+	if g.due == nil || g.pending[place] != nil { // a running read may free its place
 		return nil
 	}
 	if wait := g.due[place] - g.now() - g.slack; wait > 0 {
@@ -117,8 +118,9 @@ func (g *Gate) Miss(address netip.Addr) {
 	g.due[place] = min(max(g.due[place], now), now+g.slack) + g.step
 }
 
+// slot returns the slot of an address.
 func (g *Gate) slot(address netip.Addr) int {
-	var key [17]byte // the zero Addr and "::" are two
+	var key [17]byte // the zero Addr and "::" differ
 	if address.IsValid() {
 		key[0] = 1
 		whole := network(address).As16()
@@ -127,7 +129,7 @@ func (g *Gate) slot(address netip.Addr) int {
 	return int(maphash.Bytes(g.seed, key[:]) % gateSlots)
 }
 
-// network is what an address counts as: whoever has one address of a /64 of IPv6 has them all.
+// network returns the address that counts for address: a client that has one address of an IPv6 /64 has them all.
 func network(address netip.Addr) netip.Addr {
 	address = address.Unmap().WithZone("")
 	if address.Is6() {
@@ -138,8 +140,8 @@ func network(address netip.Addr) netip.Addr {
 	return address
 }
 
-// AddressKey names a client address for a [latchkey.Limiter]. Addresses of IPv6 are named by their /64, and all
-// that are not known are one.
+// AddressKey returns the key of a client address for a [latchkey.Limiter]. IPv6 addresses share the key of their /64,
+// and all unknown addresses share one.
 func AddressKey(address netip.Addr) string {
 	if !address.IsValid() {
 		return "unknown"
@@ -147,14 +149,14 @@ func AddressKey(address netip.Addr) string {
 	return network(address).String()
 }
 
-// begin makes the places when the first is needed. Locked.
+// allocate makes the slots when the first one is needed. g.mu must be held.
 func (g *Gate) allocate() {
 	if g.due == nil {
 		g.due = make([]int64, gateSlots)
 	}
 }
 
-// now is the time in ns, of which only steps forward count: a clock that is put back blocks nobody. Locked.
+// now returns the time in ns, counting only steps forward: setting the clock back blocks nothing. g.mu must be held.
 func (g *Gate) now() int64 {
 	t := g.clock()
 	if step := t.Sub(g.last); step > 0 {
@@ -164,8 +166,8 @@ func (g *Gate) now() int64 {
 	return g.elapsed
 }
 
-// enter takes one refusal of a place in advance, and leave gives it back unless it was needed. So no more look-ups are
-// ever under way than may turn out bad. When all are taken by look-ups under way, it waits for one of them.
+// enter reserves one refusal of a slot; leave returns it unless the credential was refused. So the reads that run at
+// once never exceed the refusals that are left. If running reads hold all of them, enter waits for one to end.
 func (g *Gate) enter(ctx context.Context, place int) error {
 	for {
 		g.mu.Lock()
@@ -198,6 +200,7 @@ func (g *Gate) enter(ctx context.Context, place int) error {
 	}
 }
 
+// leave ends a read that enter admitted; missed reports that the credential was refused.
 func (g *Gate) leave(place int, missed bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -217,8 +220,8 @@ func (g *Gate) leave(place int, missed bool) {
 	}
 }
 
-// watched is the context of a request that a Gate watches: see package visit. A state has one within, and verifies with
-// that, so that what is written to the state afterwards is read by nobody who still has the context.
+// watchedContext is the context of a request that a Gate watches: see package visit. A requestState embeds one and
+// verifies with it alone, so that later writes to the state do not race with readers of the context.
 type watchedContext struct {
 	context.Context
 	gate    *Gate
@@ -254,7 +257,7 @@ func (w *watchedContext) Leave(missed bool) {
 	}
 }
 
-// Refused implements [visit.Visit]: it keeps the refusal for OnError, and counts bad credentials.
+// Refused implements [visit.Visit]. It keeps the refusal for OnError, and counts invalid credentials.
 func (w *watchedContext) Refused(refusal any) {
 	r, ok := refusal.(latchkey.Refusal)
 	if !ok {
@@ -266,8 +269,8 @@ func (w *watchedContext) Refused(refusal any) {
 	}
 }
 
-// RefusalFrom returns what was refused last in a request, and whether anything was whose owner is known: in OnError it
-// tells which token, whose, and why. See [latchkey.Observer].
+// RefusalFrom returns the last refusal of a request, and whether there was one of a token whose owner is known. In
+// OnError it names the token, its owner and the cause. See [latchkey.Observer].
 func RefusalFrom(ctx context.Context) (latchkey.Refusal, bool) {
 	if w, ok := visit.From(ctx).(*watchedContext); ok {
 		if r := w.refusal.Load(); r != nil {
@@ -277,23 +280,23 @@ func RefusalFrom(ctx context.Context) (latchkey.Refusal, bool) {
 	return latchkey.Refusal{}, false
 }
 
-// Refused reports a refusal to the Observer of the request's [latchkey.Access], if the context has one (see
-// [AccessFrom]) and err is a refusal that was not reported yet: a denial, a limit, a token that is not accepted.
-// Surfaces call it for whatever they answer; other errors are passed over.
+// Refused reports err to the Observer of the request's [latchkey.Access] if it is a refusal: a denial, a limit, or a
+// token that is not accepted. It does nothing without an Access in the context (see [AccessFrom]), for other errors,
+// and for a refusal that was reported before. Surfaces call it for every error that they answer.
 func Refused(ctx context.Context, err error) {
 	access, ok := AccessFrom(ctx)
 	if !ok || err == nil {
 		return
 	}
 	if p := ProblemOf(err); p.Status >= 500 {
-		return // trouble is no refusal, whatever else it wraps
+		return // a failure is not a refusal, whatever else it wraps
 	}
 	if !errors.Is(err, latchkey.ErrDenied) && !errors.Is(err, latchkey.ErrOverLimit) &&
 		!errors.Is(err, latchkey.ErrInvalidToken) && !errors.Is(err, latchkey.ErrRateLimited) {
 		return
 	}
 	if last, ok := RefusalFrom(ctx); ok && errors.Is(err, last.Err) {
-		return // the Manager did, or whoever answered before
+		return // the Manager or an earlier reply reported it
 	}
 	access.Refused(ctx, err)
 }

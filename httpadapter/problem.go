@@ -11,48 +11,48 @@ import (
 	"unicode/utf8"
 
 	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/internal/adapters"
 )
 
-// ProblemType is the beginning of every [Problem.Type]: a tag URI (RFC 4151), a name that never moves and that nobody
-// fetches.
+// ProblemType is the prefix of every [Problem.Type]: a tag URI (RFC 4151), a stable name that is not fetched.
 const ProblemType = "tag:latchkey-go.github.io,2026:problem/"
 
-// Problem is an error as a client may see it (RFC 9457). It never holds a secret, a token, or the text of an error it
-// does not know.
+// Problem is an error as a client may see it (RFC 9457). It never holds a secret, a token, or the text of an unknown
+// error.
 type Problem struct {
 	Type   string `json:"type"`
 	Title  string `json:"title"`
 	Status int    `json:"status"`
 	Detail string `json:"detail,omitempty"`
-	Field  string `json:"field,omitempty"` // what of the request Detail is about: a row's field, a wildcard of the route
+	Field  string `json:"field,omitempty"` // what Detail is about: a row's field, a wildcard of the route
 
-	// Code is the error code of RFC 6750 §3.1 for WWW-Authenticate; "" where that header carries none, or is not sent.
+	// Code is the error code of RFC 6750 §3.1 for WWW-Authenticate; "" if that header has none or is not sent.
 	Code string `json:"-"`
-	// RetryAfter is when it makes sense to ask again; 0: not said.
+	// RetryAfter is how long the client should wait before it repeats the request; 0: not stated.
 	RetryAfter time.Duration `json:"-"`
 }
 
-// retryUnavailable is what a client is told to wait when the store does not answer. Most such trouble is a restart or a
-// failover, and a second keeps the reply from being repeated in a loop.
+// retryUnavailable is how long a client should wait if the store does not answer. Most such failures are a restart or
+// a failover. A second keeps clients from repeating the request in a loop.
 const retryUnavailable = time.Second
 
-// ProblemOf says what an error means over HTTP. It is the one place where errors become status codes; the surfaces of
-// documented APIs take the status from here and put their own shapes around it.
+// ProblemOf maps an error to its HTTP reply. It is the one place where errors become status codes. The surfaces of
+// documented APIs take the status from here and write it in their own format.
 //
 //	no credential                          401  no code
 //	ErrBadRequest                          400  invalid_request
-//	ErrInvalidToken, of whatever kind      401  invalid_token
+//	ErrInvalidToken and its kinds          401  invalid_token
 //	ErrDenied                              403  insufficient_scope
 //	ErrRateLimited                         429  Retry-After
-//	ErrOverLimit                           402  a credit limit: waiting a little and trying again, as clients do on
-//	                                            429, cannot help before the month is over
-//	ConditionError of a rule of the host's 500  the host's mistake, and not the caller's
+//	ErrOverLimit                           402  a credit limit: a retry, as clients do on 429, cannot succeed
+//	                                            before the month ends
+//	ConditionError of a rule of the host's 500  the host's mistake, not the caller's
 //	ErrInvalid, ErrBadCondition            400  field and reason, where the error has them
 //	ErrForced, ErrExists, ErrConflict, ErrInUse  409
 //	ErrNotFound                            404
 //	ErrTooLarge 413, ErrMediaType 415
 //	ErrUnavailable, ErrUnknownOutcome      503  Retry-After
-//	anything else                          500  "internal error" and nothing more
+//	anything else                          500  "internal error" and no detail
 func ProblemOf(err error) Problem {
 	var (
 		cond    *latchkey.ConditionError
@@ -62,20 +62,20 @@ func ProblemOf(err error) Problem {
 		waiting interface{ RetryAfter() time.Duration }
 	)
 	switch {
-	// Trouble first: an error that wraps both "unavailable" and "not found" must never read as "not found".
+	// Failures first: an error that wraps both "unavailable" and "not found" must never read as "not found".
 	case errors.Is(err, latchkey.ErrUnavailable):
 		return problem(503, "unavailable", "Temporarily unavailable", "").retry(retryUnavailable)
 	case errors.Is(err, latchkey.ErrUnknownOutcome):
 		return problem(503, "unknown-outcome", "Temporarily unavailable",
 			"It is not known whether the change was made.").retry(retryUnavailable)
-	case errors.As(err, &fault), errors.As(err, &cond) && cond.OfRule: // whatever else it wraps: no caller can mend it
+	case errors.As(err, &fault), errors.As(err, &cond) && cond.OfRule: // whatever else it wraps: no caller can correct it
 		return problem(500, "internal", "Internal error", "")
 	case errors.Is(err, ErrNoCredential):
 		return problem(401, "no-credential", "Credential required", "")
 	case errors.Is(err, ErrManyCredentials):
 		return problem(400, "bad-request", "Bad request", "More than one credential.").code("invalid_request")
 	case errors.As(err, &sent):
-		p := problem(400, "bad-request", "Bad request", sentence(sent.reason)).code("invalid_request")
+		p := problem(400, "bad-request", "Bad request", adapters.Sentence(sent.reason)).code("invalid_request")
 		p.Field = sent.field
 		return p
 	case errors.Is(err, ErrBadRequest):
@@ -102,7 +102,7 @@ func ProblemOf(err error) Problem {
 		return problem(409, "forced", "Conflict",
 			"Nothing was written: the rights of the caller demand different values for one field.")
 	case errors.As(err, &cond):
-		p := problem(400, "condition", "Invalid field or value", sentence(cond.Reason))
+		p := problem(400, "condition", "Invalid field or value", adapters.Sentence(cond.Reason))
 		if fieldName(cond.Field) {
 			p.Field = cond.Field
 		}
@@ -119,27 +119,15 @@ func ProblemOf(err error) Problem {
 	case errors.Is(err, latchkey.ErrInUse):
 		return problem(409, "in-use", "In use", "")
 	}
-	return problem(500, "internal", "Internal error", "") // fail closed: what it is may be told to nobody
+	return problem(500, "internal", "Internal error", "") // fail closed: an unknown error is not described
 }
 
-// fieldName reports whether a name may stand in a reply: whoever sent a row chose the names in it.
+// fieldName reports whether a name may be repeated in a reply: the caller chose the names in a row.
 func fieldName(s string) bool {
 	return len(s) <= 128 && utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
 }
 
-// sentence makes a reason one: "not a number" is "Not a number."
-func sentence(s string) string {
-	if s == "" {
-		return ""
-	}
-	s = strings.ToUpper(s[:1]) + s[1:]
-	if !strings.HasSuffix(s, ".") {
-		s += "."
-	}
-	return s
-}
-
-// mend is what whoever runs the program can do about an error; "" where the error says it all.
+// hint returns what the operator can do about an error, or "" if the error says it itself.
 func hint(err error) string {
 	var (
 		cond  *latchkey.ConditionError
@@ -167,7 +155,7 @@ func (p Problem) code(c string) Problem { p.Code = c; return p }
 
 func (p Problem) retry(d time.Duration) Problem { p.RetryAfter = d; return p }
 
-// RetryAfterHeader is the Retry-After of p in whole seconds, rounded up; "" if there is none to say.
+// RetryAfterHeader returns the Retry-After value of p in whole seconds, rounded up, or "" if p states none.
 func (p Problem) RetryAfterHeader() string {
 	if p.RetryAfter <= 0 {
 		return ""
@@ -179,7 +167,7 @@ func wholeSeconds(d time.Duration) string {
 	return strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10)
 }
 
-// Challenge is the WWW-Authenticate value for p (RFC 6750 §3); "" where the header does not belong.
+// Challenge returns the WWW-Authenticate value for p (RFC 6750 §3), or "" if p needs no such header.
 func (p Problem) Challenge(realm string) string {
 	switch {
 	case p.Code != "":
@@ -190,7 +178,7 @@ func (p Problem) Challenge(realm string) string {
 	return ""
 }
 
-// write sends p. The headers that matter are set before the hook sees the reply.
+// write sends p. The headers are set before hook is called.
 func (p Problem) write(w http.ResponseWriter, r *http.Request, realm string,
 	hook func(http.ResponseWriter, *http.Request, Problem)) {
 	h := w.Header()
@@ -206,7 +194,7 @@ func (p Problem) write(w http.ResponseWriter, r *http.Request, realm string,
 		return
 	}
 	body, err := json.Marshal(p)
-	if err != nil { // a struct of texts and a number
+	if err != nil { // cannot fail for strings and a number
 		panic(err)
 	}
 	h.Set("Content-Type", "application/problem+json")

@@ -9,10 +9,10 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// template is a resource with places for values of the route's wildcards: "dataset/{id}".
+// template is a resource with wildcards that the request's route fills in: "dataset/{id}".
 type template struct {
 	text     string
-	constant latchkey.Resource // the whole, when there are no wildcards
+	constant latchkey.Resource // the whole resource if there are no wildcards
 	segments []segment
 }
 
@@ -21,15 +21,14 @@ type segment struct {
 	wildcard bool
 }
 
-// parseTemplate panics on what can never name a resource: it is the host's code that is wrong, and a route whose check
-// cannot work must not start.
+// parseTemplate panics on a text that can never name a resource: a route whose check cannot work must not start.
 func parseTemplate(text string) template {
 	t := template{text: text}
 	bad := func(why string) {
 		panic(fmt.Sprintf("httpadapter: resource %q: %s", text, why))
 	}
 	if !utf8.ValidString(text) || strings.IndexByte(text, 0) >= 0 || len(text) > 512 {
-		bad("invalid UTF-8, NUL, or longer than 512 bytes")
+		bad("must be valid UTF-8 without NUL, at most 512 bytes")
 	}
 	wildcards := false
 	for part := range strings.SplitSeq(text, "/") {
@@ -37,20 +36,20 @@ func parseTemplate(text string) template {
 		if inner, ok := strings.CutPrefix(part, "{"); ok {
 			inner, ok = strings.CutSuffix(inner, "}")
 			if !ok || inner == "" || strings.ContainsAny(inner, "{}.:$") || inner != "*" && strings.Contains(inner, "*") {
-				bad(`a wildcard is a whole segment, "{name}", or "{*}"`)
+				bad(`write a wildcard as a whole segment: "{name}" or "{*}"`)
 			}
 			t.segments, wildcards = append(t.segments, segment{text: inner, wildcard: true}), true
 			continue
 		} else if strings.ContainsAny(part, "{}") {
-			bad(`a wildcard is a whole segment, "{name}"`)
+			bad(`write a wildcard as a whole segment: "{name}" or "{*}"`)
 		}
 		switch {
 		case part == "":
-			bad("an empty segment")
+			bad("remove the empty segment")
 		case part == "." || part == "..":
-			bad(`"." and ".." are no segments`)
+			bad(`remove the "." or ".." segment`)
 		case strings.Contains(part, "*"):
-			bad("a resource holds no wildcard patterns")
+			bad(`"*" is a pattern; name one resource, or use a wildcard of the route, "{name}"`)
 		}
 		t.segments = append(t.segments, s)
 	}
@@ -60,7 +59,7 @@ func parseTemplate(text string) template {
 	return t
 }
 
-// resource fills in the wildcards of the request's route. Each value becomes one literal segment.
+// resource replaces the wildcards by the values of the request's route. Each value becomes one literal segment.
 func (t template) resource(r *http.Request, opts *Options) (latchkey.Resource, error) {
 	if t.constant != "" {
 		return t.constant, nil
@@ -86,8 +85,8 @@ func (t template) resource(r *http.Request, opts *Options) (latchkey.Resource, e
 	return latchkey.Resource(b.String()), nil
 }
 
-// pathValue is the value of a wildcard; not ok if the route has none of the name. Request.PathValue does not tell that
-// from an empty value, so the route does.
+// pathValue returns the value of a wildcard. ok is false if the route has no wildcard of that name. Request.PathValue
+// returns "" for that as for an empty value, so the route's pattern is checked.
 func pathValue(r *http.Request, name string, opts *Options) (value string, ok bool) {
 	if opts.PathValue != nil {
 		return opts.PathValue(r, name)
@@ -96,8 +95,8 @@ func pathValue(r *http.Request, name string, opts *Options) (value string, ok bo
 	return value, value != "" || hasWildcard(r.Pattern, name)
 }
 
-// hasWildcard reports whether a route of http.ServeMux or chi has a wildcard of that name, such as {id}, {id...},
-// {id:[0-9]+} or *.
+// hasWildcard reports whether a route of http.ServeMux or chi has a wildcard of that name: {id}, {id...}, {id:[0-9]+}
+// or *.
 func hasWildcard(route, name string) bool {
 	if name == "*" {
 		return strings.HasSuffix(route, "*")
@@ -114,12 +113,12 @@ func hasWildcard(route, name string) bool {
 	}
 }
 
-// ambiguous says why a value could mean different things to different readers of the request; "" if it cannot.
+// ambiguity returns why readers of the request could understand a value differently, or "" if they cannot.
 func ambiguity(value string, r *http.Request, opts *Options) string {
 	switch {
 	case value == "":
 		return "the path has no value here"
-	// Decoded values are parts of the decoded path: one that is not was promised to be decoded, and is not.
+	// A decoded value is part of the decoded path. Any other value was not decoded, whatever the options state.
 	case hasEscape(value) && !(opts.PathValuesDecoded && strings.Contains(r.URL.Path, value)):
 		return "the value in the path is escaped in a way that has two meanings: escape only what must be, and once"
 	case strings.Contains(value, " ") && !strings.Contains(r.URL.Path, value) && strings.Contains(r.URL.Path, "+"):
@@ -148,7 +147,7 @@ func isHexDigit(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
 }
 
-// routeError is a mistake of the program: a route that has no value for a wildcard of its resource.
+// routeError is a programming error: a route without a value for a wildcard of its resource.
 type routeError struct {
 	resource, route, name string
 	hook                  bool

@@ -15,6 +15,7 @@ import (
 
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/httpadapter"
+	"github.com/latchkey-go/latchkey/internal/adapters"
 	"github.com/latchkey-go/latchkey/internal/mount"
 	"github.com/latchkey-go/latchkey/internal/strictjson"
 )
@@ -81,7 +82,7 @@ type Options struct {
 
 // gateway is an account, how it is served, and what is behind.
 type gateway struct {
-	account   latchkey.Account
+	accountOf func(*http.Request) (latchkey.Account, error)
 	opts      Options
 	next      http.Handler
 	addresses *latchkey.Limiter // nil: no bound
@@ -101,7 +102,7 @@ type gateway struct {
 //
 // Nil options are ready to use; options that cannot work panic.
 func Handler(account latchkey.Account, opts *Options, next http.Handler) http.Handler {
-	g := &gateway{account: account, next: next}
+	g := &gateway{next: next}
 	if opts != nil {
 		g.opts = *opts
 	}
@@ -109,9 +110,7 @@ func Handler(account latchkey.Account, opts *Options, next http.Handler) http.Ha
 	if next == nil {
 		panic("apperate: Handler needs a handler to stand before")
 	}
-	if o.Account == nil && account.Owner() == "" {
-		panic("apperate: an account is needed: manager.For(owner), or Options.Account")
-	}
+	g.accountOf = adapters.Account("apperate", account, o.Account)
 	if o.Versions == nil {
 		o.Versions = versions
 	}
@@ -135,11 +134,7 @@ func Handler(account latchkey.Account, opts *Options, next http.Handler) http.Ha
 			panic("apperate: Options.Replies: a fault that does not exist, or a status that is no error: " + string(f))
 		}
 	}
-	for _, p := range o.Proxies {
-		if !p.IsValid() {
-			panic("apperate: Options.Proxies holds an invalid prefix")
-		}
-	}
+	adapters.CheckProxies("apperate", o.Proxies)
 	rate := o.AddressRate
 	if rate == (latchkey.Rate{}) {
 		rate = DefaultAddressRate
@@ -253,14 +248,9 @@ func (g *gateway) admit(r *http.Request, path []string, okPath bool) (*http.Requ
 	if test, known := isTest(secret); known && test != g.opts.Test {
 		return fail(g.wrongMode())
 	}
-	c := &Call{Account: g.account, Version: path[0]}
-	if g.opts.Account != nil {
-		if c.Account, err = g.opts.Account(r); err != nil {
-			return fail(err)
-		}
-		if c.Account.Owner() == "" {
-			return fail(errors.New("apperate: Options.Account returned the zero Account"))
-		}
+	c := &Call{Version: path[0]}
+	if c.Account, err = g.accountOf(r); err != nil {
+		return fail(err)
 	}
 	p, err := g.presented(r, secret, body.read)
 	if err != nil {

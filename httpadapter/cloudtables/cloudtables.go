@@ -14,6 +14,7 @@ import (
 
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/httpadapter"
+	"github.com/latchkey-go/latchkey/internal/adapters"
 	"github.com/latchkey-go/latchkey/internal/mount"
 )
 
@@ -49,19 +50,17 @@ type Options struct {
 
 // surface is an account and how it is served.
 type surface struct {
-	account latchkey.Account
-	opts    Options
-	gate    *httpadapter.Gate
+	accountOf func(*http.Request) (latchkey.Account, error)
+	opts      Options
+	gate      *httpadapter.Gate
 }
 
 func newSurface(account latchkey.Account, opts *Options) *surface {
-	s := &surface{account: account}
+	s := &surface{}
 	if opts != nil {
 		s.opts = *opts
 	}
-	if s.opts.Account == nil && account.Owner() == "" {
-		panic("cloudtables: an account is needed: manager.For(owner), or Options.Account")
-	}
+	s.accountOf = adapters.Account("cloudtables", account, s.opts.Account)
 	if s.opts.Idle == 0 {
 		s.opts.Idle = DefaultIdle
 	}
@@ -71,11 +70,7 @@ func newSurface(account latchkey.Account, opts *Options) *surface {
 	if s.opts.Idle < time.Second || s.opts.Cap < time.Second {
 		panic("cloudtables: Options.Idle and Cap are at least a second")
 	}
-	for _, p := range s.opts.Proxies {
-		if !p.IsValid() {
-			panic("cloudtables: Options.Proxies holds an invalid prefix")
-		}
-	}
+	adapters.CheckProxies("cloudtables", s.opts.Proxies)
 	s.gate = httpadapter.NewGate(s.opts.AddressRate, nil)
 	return s
 }
@@ -214,15 +209,9 @@ func (s *surface) admit(r *http.Request, data bool) (*http.Request, caller, erro
 }
 
 func (s *surface) verify(r *http.Request, secret string) (latchkey.Account, latchkey.Access, error) {
-	account := s.account
-	if s.opts.Account != nil {
-		var err error
-		if account, err = s.opts.Account(r); err != nil {
-			return account, latchkey.Access{}, err
-		}
-		if account.Owner() == "" {
-			return account, latchkey.Access{}, errors.New("cloudtables: Options.Account returned the zero Account")
-		}
+	account, err := s.accountOf(r)
+	if err != nil {
+		return account, latchkey.Access{}, err
 	}
 	p, err := httpadapter.Presented(r, secret, s.opts.Proxies)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/internal/adapters"
 )
 
 // verdict is one answer as a page shows it.
@@ -27,7 +28,7 @@ type verdict struct {
 
 func (v *view) verdictOf(e latchkey.Explanation) verdict {
 	out := verdict{Action: strings.ReplaceAll(string(e.Action), string(otherAction), "any other"),
-		Resource: string(e.Resource), Decided: e.Decided, Reason: sentence(roleIDs.ReplaceAllString(e.Reason, ""))}
+		Resource: string(e.Resource), Decided: e.Decided, Reason: adapters.Sentence(roleIDs.ReplaceAllString(e.Reason, ""))}
 	switch e.Verdict {
 	case "all":
 		out.Word, out.Class = "every row", "on"

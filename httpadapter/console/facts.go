@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/internal/adapters"
 )
 
 // fact is something beside rules that holds for a token: a restriction or a limit, of its own or of what it comes from.
@@ -164,7 +165,7 @@ func (v *view) effects(t *latchkey.Token, switches []option) error {
 		all[of[i]] = all[of[i]] && e.Verdict == "all"
 		none[of[i]] = none[of[i]] && e.Verdict == "none"
 		if e.Verdict != "all" {
-			reason[of[i]] = shorten(sentence(roleIDs.ReplaceAllString(e.Reason, "")), 160)
+			reason[of[i]] = shorten(adapters.Sentence(roleIDs.ReplaceAllString(e.Reason, "")), 160)
 		}
 	}
 	for i := range stored {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/httpadapter"
+	"github.com/latchkey-go/latchkey/internal/adapters"
 	"github.com/latchkey-go/latchkey/internal/form"
 )
 
@@ -389,28 +390,17 @@ func errorText(err error) string {
 	var cond *latchkey.ConditionError
 	switch {
 	case errors.As(err, &cond):
-		return sentence(strings.TrimPrefix(cond.Error(), latchkey.ErrBadCondition.Error()+": "))
+		return adapters.Sentence(strings.TrimPrefix(cond.Error(), latchkey.ErrBadCondition.Error()+": "))
 	case errors.Is(err, latchkey.ErrInvalid):
 		_, after, ok := strings.Cut(err.Error(), latchkey.ErrInvalid.Error()+": ")
 		if !ok {
 			after = "this is not valid"
 		}
-		return sentence(after)
+		return adapters.Sentence(after)
 	case errors.Is(err, latchkey.ErrExists):
 		return "That name is taken."
 	}
 	return ""
-}
-
-func sentence(s string) string {
-	if s == "" {
-		return ""
-	}
-	s = strings.ToUpper(s[:1]) + s[1:]
-	if !strings.HasSuffix(s, ".") {
-		s += "."
-	}
-	return s
 }
 
 // soon says when a change is in force.

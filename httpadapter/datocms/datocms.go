@@ -14,6 +14,7 @@ import (
 
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/httpadapter"
+	"github.com/latchkey-go/latchkey/internal/adapters"
 	"github.com/latchkey-go/latchkey/internal/mount"
 )
 
@@ -78,21 +79,19 @@ type Destination struct {
 
 // surface is an account and how it is served.
 type surface struct {
-	account latchkey.Account
-	opts    Options
-	meter   string
-	limiter *latchkey.Limiter
-	gate    *httpadapter.Gate
+	accountOf func(*http.Request) (latchkey.Account, error)
+	opts      Options
+	meter     string
+	limiter   *latchkey.Limiter
+	gate      *httpadapter.Gate
 }
 
 func newSurface(account latchkey.Account, opts *Options, meter string, rate latchkey.Rate) *surface {
-	s := &surface{account: account, meter: meter}
+	s := &surface{meter: meter}
 	if opts != nil {
 		s.opts = *opts
 	}
-	if s.opts.Account == nil && account.Owner() == "" {
-		panic("datocms: an account is needed: manager.For(owner), or Options.Account")
-	}
+	s.accountOf = adapters.Account("datocms", account, s.opts.Account)
 	if s.opts.Rate == (latchkey.Rate{}) {
 		s.opts.Rate = rate
 	}
@@ -107,11 +106,7 @@ func newSurface(account latchkey.Account, opts *Options, meter string, rate latc
 			panic(fmt.Sprintf("datocms: Options.Environments: %q is no id, or there twice", env))
 		}
 	}
-	for _, p := range s.opts.Proxies {
-		if !p.IsValid() {
-			panic("datocms: Options.Proxies holds an invalid prefix")
-		}
-	}
+	adapters.CheckProxies("datocms", s.opts.Proxies)
 	s.limiter = latchkey.NewLimiter(s.opts.Rate, s.opts.Clock)
 	s.gate = httpadapter.NewGate(s.opts.Rate, s.opts.Clock)
 	return s
@@ -243,15 +238,9 @@ func (s *surface) answer(w http.ResponseWriter, r *http.Request, account latchke
 // authenticate finds out who calls, and holds the caller to the rate. The request that comes back says who was found.
 func (s *surface) authenticate(w http.ResponseWriter, r *http.Request) (
 	*http.Request, latchkey.Account, latchkey.Access, error) {
-	account := s.account
-	if s.opts.Account != nil {
-		var err error
-		if account, err = s.opts.Account(r); err != nil {
-			return r, account, latchkey.Access{}, err
-		}
-		if account.Owner() == "" {
-			return r, account, latchkey.Access{}, errors.New("datocms: Options.Account returned the zero Account")
-		}
+	account, err := s.accountOf(r)
+	if err != nil {
+		return r, account, latchkey.Access{}, err
 	}
 	address, addressErr := httpadapter.ClientAddr(r, s.opts.Proxies)
 	r = r.WithContext(s.gate.Watch(r.Context(), address))

@@ -10,6 +10,7 @@ import (
 
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/httpadapter"
+	"github.com/latchkey-go/latchkey/internal/adapters"
 	"github.com/latchkey-go/latchkey/internal/mount"
 	"github.com/latchkey-go/latchkey/internal/visit"
 )
@@ -63,10 +64,10 @@ type Options struct {
 
 // surface is an account and how it is served.
 type surface struct {
-	account  latchkey.Account
-	opts     Options
-	commands map[string]command
-	gate     *httpadapter.Gate
+	accountOf func(*http.Request) (latchkey.Account, error)
+	opts      Options
+	commands  map[string]command
+	gate      *httpadapter.Gate
 }
 
 // command is one of the product's or of the host's, ready to run. It returns the data as JSON.
@@ -76,21 +77,15 @@ type command struct {
 }
 
 func newSurface(account latchkey.Account, opts *Options) *surface {
-	s := &surface{account: account}
+	s := &surface{}
 	if opts != nil {
 		s.opts = *opts
 	}
-	if s.opts.Account == nil && account.Owner() == "" {
-		panic("webforce: an account is needed: manager.For(owner), or Options.Account")
-	}
+	s.accountOf = adapters.Account("webforce", account, s.opts.Account)
 	if s.opts.Overlay > OverlayUnion {
 		panic("webforce: Options.Overlay is none of OverlayFlags, OverlayEntries and OverlayUnion")
 	}
-	for _, p := range s.opts.Proxies {
-		if !p.IsValid() {
-			panic("webforce: Options.Proxies holds an invalid prefix")
-		}
-	}
+	adapters.CheckProxies("webforce", s.opts.Proxies)
 	s.gate = httpadapter.NewGate(s.opts.AddressRate, nil)
 	s.commands = map[string]command{
 		"access.add":     {sessionOnly, s.add},
@@ -196,15 +191,9 @@ func (s *surface) answer(r *http.Request) (_ *http.Request, name string, data []
 
 // verify finds out whose auth_token it is: a token's, or a session of the host's.
 func (s *surface) verify(r *http.Request, secret string) (latchkey.Account, latchkey.Access, error) {
-	account := s.account
-	if s.opts.Account != nil {
-		var err error
-		if account, err = s.opts.Account(r); err != nil {
-			return account, latchkey.Access{}, err
-		}
-		if account.Owner() == "" {
-			return account, latchkey.Access{}, errors.New("webforce: Options.Account returned the zero Account")
-		}
+	account, err := s.accountOf(r)
+	if err != nil {
+		return account, latchkey.Access{}, err
 	}
 	p, err := httpadapter.Presented(r, secret, s.opts.Proxies)
 	if err != nil {
