@@ -41,13 +41,6 @@ type Options struct {
 	// Realm is the realm in WWW-Authenticate: printable ASCII without quotes and backslashes. "": "latchkey".
 	Realm string
 
-	// Proxies are the host's own proxies. X-Forwarded-For is read only from a request that comes from one of them; see
-	// [ClientAddr]. Nil: X-Forwarded-For is ignored.
-	Proxies []netip.Prefix
-
-	// Test makes this surface a sandbox: only test tokens pass. False: test tokens are refused.
-	Test bool
-
 	// QueryToken is a URL parameter that may carry the token where no header can be set (a WebSocket, an image). Replies
 	// then forbid storing and send no Referer. "": no parameter is read. Leave it empty where possible: URLs end up in
 	// logs.
@@ -78,6 +71,13 @@ type Options struct {
 	// that address that need a store read are answered 429. Tokens that this process has verified already still pass.
 	// Zero: [DefaultAddressRate]. A negative Count: no bound.
 	AddressRate latchkey.Rate
+
+	// Proxies are the host's own proxies. X-Forwarded-For is read only from a request that comes from one of them; see
+	// [ClientAddr]. Nil: X-Forwarded-For is ignored.
+	Proxies []netip.Prefix
+
+	// Test makes this surface a sandbox: only test tokens pass. False: test tokens are refused.
+	Test bool
 
 	// OnError is called for every refusal with its cause, before the reply is written: for metrics and audit. The cause
 	// never holds a secret. The request does, so do not log its headers or URL. [RefusalFrom], given r's context,

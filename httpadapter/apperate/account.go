@@ -13,8 +13,8 @@ import (
 	"github.com/latchkey-go/latchkey/internal/strictjson"
 )
 
-// WriteJSON answers with v as JSON, status 200 and the exact content type that the product's clients compare with. A v
-// that cannot be encoded is a 500.
+// WriteJSON writes v as JSON, with status 200 and the exact content type that the product's clients compare with. If
+// v cannot be encoded, the reply is a 500.
 func WriteJSON(w http.ResponseWriter, v any) {
 	text, err := json.Marshal(v)
 	if err != nil {
@@ -36,8 +36,8 @@ func (g *gateway) serveStatus(w http.ResponseWriter) {
 	}{"up", "1.0", g.opts.Clock().UnixMilli()})
 }
 
-// serveAccount answers the account calls that the gateway knows; false: the host may know it. The caller holds the
-// owner's secret token. Account calls cost nothing.
+// serveAccount serves the account calls that the gateway implements. It returns false for others, which the host may
+// serve. The caller holds the owner's secret token. Account calls are free.
 func (g *gateway) serveAccount(w http.ResponseWriter, r *http.Request, c *Call, path []string, body []byte) bool {
 	call := strings.Join(path, "/")
 	var answer any
@@ -52,7 +52,7 @@ func (g *gateway) serveAccount(w http.ResponseWriter, r *http.Request, c *Call, 
 		answer, err = g.creditUse(r.Context(), account)
 	case isRead(r.Method) && (call == "usage/rules" || call == "usage/rule-records" || call == "usage/alerts" ||
 		call == "usage/alert-records"):
-		answer = []struct{}{} // there are no rules here
+		answer = []struct{}{} // rules of the product are not implemented
 	case r.Method == http.MethodPost && call == "signed":
 		answer, err = signingSecret(r.Context(), account, body)
 	default:
@@ -68,7 +68,7 @@ func (g *gateway) serveAccount(w http.ResponseWriter, r *http.Request, c *Call, 
 
 type metadata struct {
 	PayAsYouGoEnabled    bool   `json:"payAsYouGoEnabled"`
-	EffectiveDate        int64  `json:"effectiveDate"` // ms: the month began
+	EffectiveDate        int64  `json:"effectiveDate"` // ms: start of the month
 	EndDateEffective     *int64 `json:"endDateEffective"`
 	SubscriptionTermType string `json:"subscriptionTermType"`
 	TierName             string `json:"tierName"`
@@ -98,12 +98,12 @@ type creditUse struct {
 	MonthlyUsage      int64            `json:"monthlyUsage"`
 	MonthlyPayAsYouGo int64            `json:"monthlyPayAsYouGo"`
 	DailyUsage        map[string]int64 `json:"dailyUsage"` // "20230127"
-	// TokenUsage has publishable tokens by their text, which is no secret, and others by their id.
+	// TokenUsage has publishable tokens by their text, which is public, and others by their id.
 	TokenUsage map[string]int64 `json:"tokenUsage"`
 	KeyUsage   map[string]int64 `json:"keyUsage"` // by endpoint
 }
 
-// usage is both forms in one: clients exist that read either.
+// usage is both forms in one: some clients read one, some the other.
 type usage struct {
 	creditUse
 	Messages creditUse  `json:"messages"`
@@ -131,13 +131,13 @@ func (g *gateway) creditUse(ctx context.Context, account latchkey.Account) (cred
 	public := map[string]string{}
 	for t, err := range account.Tokens(ctx, latchkey.TokenQuery{Kinds: []latchkey.Kind{latchkey.KindPublishable}}) {
 		if damaged := (*latchkey.DamagedError)(nil); errors.As(err, &damaged) {
-			continue // its text is lost
+			continue // its text cannot be read
 		} else if err != nil {
 			return creditUse{}, err
 		}
 		public[t.ID] = t.Public
 	}
-	// Sums first, whole credits last: rounding what is summed would add up to more than was used.
+	// Sum first, then round up: the sum of rounded amounts would exceed what was used.
 	var total latchkey.Credits
 	days, tokens, keys := map[string]latchkey.Credits{}, map[string]latchkey.Credits{}, map[string]latchkey.Credits{}
 	for _, row := range rows {
@@ -154,6 +154,7 @@ func (g *gateway) creditUse(ctx context.Context, account latchkey.Account) (cred
 		KeyUsage: wholeCreditsOf(keys)}, nil
 }
 
+// wholeCreditsOf rounds each amount up to whole credits.
 func wholeCreditsOf(m map[string]latchkey.Credits) map[string]int64 {
 	out := make(map[string]int64, len(m))
 	for k, c := range m {
@@ -167,11 +168,11 @@ type signedToken struct {
 	Secret      string `json:"secret"`
 }
 
-// signingSecret answers account/signed: the secret that a publishable token's requests are signed with, made when it is
-// asked for the first time. It does not make the token demand signatures: Restrictions.Signed does.
+// signingSecret serves account/signed: the secret that a publishable token's requests are signed with. It is made at
+// the first call. Whether the token requires signatures is set by Restrictions.Signed, not here.
 func signingSecret(ctx context.Context, account latchkey.Account, body []byte) (signedToken, error) {
 	var request struct {
-		Token       string `json:"token"` // the resolver saw it
+		Token       string `json:"token"` // read by admit
 		TokenToSign string `json:"tokenToSign"`
 	}
 	if strictjson.Unmarshal(body, &request) != nil || request.TokenToSign == "" {
@@ -188,18 +189,18 @@ func signingSecret(ctx context.Context, account latchkey.Account, body []byte) (
 	return signedToken{request.TokenToSign, secret.Reveal()}, nil
 }
 
-// findPublic finds a publishable token by its text. Another owner's is as little there as one that never was.
+// findPublic returns the id of a publishable token by its text. A token of another owner is not found.
 func findPublic(ctx context.Context, account latchkey.Account, text string) (id string, err error) {
 	if len(text) < 20 || len(text) > 512 || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return "", httpadapter.ErrBadRequest
 	}
 	q := latchkey.TokenQuery{
 		Kinds:  []latchkey.Kind{latchkey.KindPublishable},
-		Search: text[:5] + "…" + text[len(text)-3:], // Token.Hint: leaves few
+		Search: text[:5] + "…" + text[len(text)-3:], // Token.Hint: few tokens match
 	}
 	for t, err := range account.Tokens(ctx, q) {
 		if damaged := (*latchkey.DamagedError)(nil); errors.As(err, &damaged) {
-			continue // its text is lost
+			continue // its text cannot be read
 		} else if err != nil {
 			return "", err
 		}

@@ -22,65 +22,67 @@ import (
 
 // Options configure [Mount] and [Handler]. The zero value, and nil, are ready to use.
 type Options struct {
-	// Account picks the account of a request, for hosts with many tenants (by host name, say). Nil: the account given to
-	// Mount.
+	// Account returns the account of a request, for hosts with many tenants (by host name, say). Its errors are answered
+	// as by [WriteError]. Nil: the account given to Mount.
 	Account func(*http.Request) (latchkey.Account, error)
 
 	// Versions are the first path segments that are served. Nil: v1, stable, beta and latest.
 	Versions []string
 
-	// Test makes this surface a sandbox: only test tokens (Tsk_, Tpk_) pass, and cost nothing. False: none does.
-	Test bool
-
-	// Cost says what a request may cost at most, in millionths of a credit (see [Credit]). As much is set aside before the
-	// handler runs, and refused with 402 when the token's month has less left; the handler may say less with
-	// [Call.SetCost], and a reply of 300 and above costs nothing. Where only the handler can know, say the least it may
-	// be, and not 0: what costs nothing is never refused. Nil: [DefaultCost].
+	// Cost returns what a request may cost at most, in millionths of a credit (see [Credit]). That much is reserved
+	// before the handler runs. The request is refused with 402 if the token has less left this month. The handler may
+	// lower the cost with [Call.SetCost], and a reply of 300 and above is free. If only the handler knows the cost,
+	// return the least it may be, not 0: a request that costs nothing is never refused. Nil: [DefaultCost].
 	Cost func(*Call) Cost
 
-	// AddressRate bounds the requests of one client address (of one /64 of IPv6), on this node, before anything
-	// else is looked at; tokens have their own Limits.Rate. It bounds refused tokens in the same way: see
-	// [httpadapter.Gate]. Zero: [DefaultAddressRate], or in a sandbox [DefaultSandboxRate]. A negative Count: no
-	// bound.
-	AddressRate latchkey.Rate
-
-	// RepeatReads lets a signed GET or HEAD come again within the second it is dated. Its date has no finer grain, so a
-	// client that reads the same thing twice in a second signs it twice alike. False: every signature passes once.
+	// RepeatReads lets a signed GET or HEAD be repeated within the second of its date. Dates have whole seconds, so a
+	// client that reads the same twice in a second sends the same signature twice. False: every signature passes once.
 	RepeatReads bool
 
-	// Rows lets through callers that may reach some rows of a data set only. The handlers must then ask Call.Access for
-	// the rows (Filter, Prepare). False: such callers are refused.
+	// Rows passes callers that may access only some rows of a data set. The handlers must then apply the condition of
+	// Call.Access (Filter, Prepare). False: such callers are refused.
 	Rows bool
 
-	// Routes is asked before the package's own table: what a host's further routes need. False: the table decides, which
-	// denies publishable tokens what it does not know. Path is what follows the version. Nil: no further routes.
+	// Routes returns what a route of the host's own needs, and false for other routes. path follows the version. It is
+	// called before the package's own table. Without it the table decides: it denies unknown routes to publishable
+	// tokens. Nil: no further routes.
 	Routes func(r *http.Request, path []string) (Route, bool)
 
-	// Replies replaces replies to faults: what no source tells about the product is a plausible guess. A Body must not
-	// hold anything a caller wrote. Nil: none.
+	// Replies replaces the replies to faults. Where no source describes the product's reply, the default is a guess. A
+	// Body must not hold anything that a caller wrote. Nil: no reply is replaced.
 	Replies map[Fault]Reply
 
 	// Tier is the plan's name in account/metadata. "": "start".
 	Tier string
 
-	// MaxBody bounds request bodies in bytes. 0: [DefaultMaxBody].
+	// MaxBody bounds request bodies, in bytes. 0: [DefaultMaxBody]. A negative one panics.
 	MaxBody int64
 
-	// Proxies are the host's own proxies: see [httpadapter.ClientAddr].
+	// AddressRate bounds the requests of one client address (of one IPv6 /64) in this process, before anything else is
+	// checked. Tokens have their own Limits.Rate. It bounds refused tokens in the same way: see [httpadapter.Gate].
+	// Zero: [DefaultAddressRate], or [DefaultSandboxRate] in a sandbox. A negative Count: no bound.
+	AddressRate latchkey.Rate
+
+	// Proxies are the host's own proxies: see [httpadapter.ClientAddr]. Nil: X-Forwarded-For is ignored.
 	Proxies []netip.Prefix
 
-	// Clock tells the time; nil: time.Now. Give it the manager's clock.
+	// Test makes this surface a sandbox: only test tokens (Tsk_, Tpk_) pass, and requests are free. False: test tokens
+	// are refused.
+	Test bool
+
+	// Clock returns the current time. Pass the Manager's clock. Nil: time.Now.
 	Clock func() time.Time
 
-	// OnError hears of every refusal of the gateway with its cause, before the reply is written. The cause never holds a
-	// secret; the request does, its URL too. Whose token it was tells [httpadapter.RefusalFrom]. Nil: nobody listens.
+	// OnError is called for every refusal of the gateway with its cause, before the reply is written. The cause never
+	// holds a secret; the request does, in its URL, too. [httpadapter.RefusalFrom] returns the token that was refused.
+	// Nil: no callback.
 	OnError func(r *http.Request, err error)
 
-	// Logger hears of replies of 500 and above, and of credits that could not be settled. Nil: nobody listens.
+	// Logger receives replies of 500 and above, and credits that could not be settled. Nil: nothing is logged.
 	Logger *slog.Logger
 }
 
-// gateway is an account, how it is served, and what is behind.
+// gateway is an account, the options it is served with, and the handler behind it.
 type gateway struct {
 	accountOf func(*http.Request) (latchkey.Account, error)
 	opts      Options
@@ -89,18 +91,19 @@ type gateway struct {
 	gate      *httpadapter.Gate
 }
 
-// Handler is the gateway before next. It serves paths that begin with a version; all else is a 404.
+// Handler returns the gateway in front of next. It serves paths that begin with a version, and answers every other
+// path with 404.
 //
-// Next gets each allowed request with its path cleaned and without the version: "/data/ACME/CARS,TRUCKS/A1", ids in
-// upper case, as they were checked. It must find what is asked for there or with [CallFrom], not in RequestURI. It may
-// be a *http.ServeMux. Its successful replies must have status 200 and, for JSON, exactly the content type that
-// [WriteJSON] sets: the product's clients know no other.
+// next receives each allowed request with a cleaned path without the version: "/data/ACME/CARS,TRUCKS/A1", ids in
+// upper case, as they were checked. It must read the request from that path or [CallFrom], not from RequestURI. It
+// may be a *http.ServeMux. Successful replies must have status 200. For JSON they must have exactly the content type
+// that [WriteJSON] sets: the product's clients accept no other.
 //
-// A *http.ServeMux before the gateway would answer a path with "//" in it, which some clients send, with a redirect that
-// breaks signatures: put the gateway before the mux ([Serves]). Signatures also need the target and the Host header as
-// the client sent them: a proxy before the gateway must not change either.
+// Put the gateway before a *http.ServeMux, not behind it ([Serves]). A mux would redirect a path with "//" in it,
+// which some clients send, and the redirect breaks signatures. Signatures also need the target and the Host header as
+// the client sent them: a proxy before the gateway must change neither.
 //
-// Nil options are ready to use; options that cannot work panic.
+// Nil options are ready to use. It panics on invalid options.
 func Handler(account latchkey.Account, opts *Options, next http.Handler) http.Handler {
 	g := &gateway{next: next}
 	if opts != nil {
@@ -108,7 +111,7 @@ func Handler(account latchkey.Account, opts *Options, next http.Handler) http.Ha
 	}
 	o := &g.opts
 	if next == nil {
-		panic("apperate: Handler needs a handler to stand before")
+		panic("apperate: no handler: pass the handler that serves the data")
 	}
 	g.accountOf = adapters.Account("apperate", account, o.Account)
 	if o.Versions == nil {
@@ -124,14 +127,14 @@ func Handler(account latchkey.Account, opts *Options, next http.Handler) http.Ha
 		o.MaxBody = DefaultMaxBody
 	}
 	if o.MaxBody < 0 {
-		panic("apperate: Options.MaxBody is negative")
+		panic("apperate: Options.MaxBody is negative: use 0 for the default")
 	}
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
 	for f, reply := range o.Replies {
 		if _, known := replies[f]; !known || reply.Status < 400 || reply.Status > 599 {
-			panic("apperate: Options.Replies: a fault that does not exist, or a status that is no error: " + string(f))
+			panic("apperate: Options.Replies: unknown fault, or a status outside 400 to 599: " + string(f))
 		}
 	}
 	adapters.CheckProxies("apperate", o.Proxies)
@@ -149,7 +152,8 @@ func Handler(account latchkey.Account, opts *Options, next http.Handler) http.Ha
 	return g
 }
 
-// Mount registers [Handler] for each version: "/v1/" and its siblings.
+// Mount registers [Handler] for each version: "/v1/" and so on. Nil options are ready to use. It panics on invalid
+// options.
 func Mount(mux httpadapter.Mux, account latchkey.Account, opts *Options, next http.Handler) {
 	h := Handler(account, opts, next)
 	for _, v := range h.(*gateway).opts.Versions {
@@ -157,29 +161,30 @@ func Mount(mux httpadapter.Mux, account latchkey.Account, opts *Options, next ht
 	}
 }
 
-// Serves says whether a URL path begins with one of the versions that are served by default.
+// Serves reports whether a URL path begins with one of the versions that are served by default.
 func Serves(path string) bool {
 	first, _, _ := strings.Cut(strings.TrimLeft(path, "/"), "/")
 	return strings.HasPrefix(path, "/") && slices.Contains(versions, first)
 }
 
-// Call is a request that the gateway let through.
+// Call is a request that the gateway passed.
 type Call struct {
 	Access  latchkey.Access
 	Account latchkey.Account
 	Version string // "v1"
 	Route
 
-	path           []string // behind the version, in the spelling that was checked
+	path           []string // after the version, as it was checked
 	cost, reserved Cost
 	status         int // of the reply; 0 before it begins
 }
 
-// Cost is what a request costs, in millionths of a credit.
+// Cost is the cost of a request, in millionths of a credit.
 type Cost struct{ Core, Premium latchkey.Credits }
 
-// SetCost says what the request really cost, before the reply begins; later it does nothing. More than Options.Cost said
-// is charged after the reply, as far as the month's credits reach. Negative amounts are 0.
+// SetCost sets the actual cost of the request. Call it before the reply begins; later it does nothing. If it exceeds
+// what Options.Cost returned, the rest is charged after the reply, as far as the month's credits reach. Negative
+// amounts count as 0.
 func (c *Call) SetCost(cost Cost) {
 	if c.Access.Test() {
 		cost = Cost{} // the sandbox is free
@@ -191,7 +196,7 @@ func (c *Call) SetCost(cost Cost) {
 
 type callKey struct{}
 
-// CallFrom returns the call that the gateway left in the context, and whether there is one.
+// CallFrom returns the call that the gateway stored in the context, and whether there is one.
 func CallFrom(ctx context.Context) (*Call, bool) {
 	c, ok := ctx.Value(callKey{}).(*Call)
 	return c, ok
@@ -203,12 +208,12 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case ok && (len(path) == 0 || !slices.Contains(g.opts.Versions, path[0])):
 		g.writeError(w, r, latchkey.ErrNotFound)
-	case r.Method == http.MethodOptions: // a browser asks before it sends the token
+	case r.Method == http.MethodOptions: // a CORS preflight
 		if ok && len(path) > 1 && slices.Contains(dataRoutes, path[1]) {
 			w.Header().Set("Access-Control-Allow-Methods", dataMethods)
 		}
 		w.WriteHeader(http.StatusOK)
-	case ok && len(path) == 2 && path[1] == "status" && isRead(r.Method): // needs no token, and looks at none
+	case ok && len(path) == 2 && path[1] == "status" && isRead(r.Method): // needs no token, and reads none
 		g.serveStatus(w)
 	default:
 		r, c, body, err := g.admit(r, path, ok)
@@ -225,8 +230,8 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func isRead(method string) bool { return method == http.MethodGet || method == http.MethodHead }
 
-// admit decides about a request, in the order of the faults. Nothing that it does costs credits. Until the caller
-// is known nothing is decoded but a token. The request that comes back says who was found to call.
+// admit authenticates and authorizes a request, in the order of the faults. Nothing it does costs credits. Until the
+// caller is authenticated only a token is decoded. The returned request carries the caller in its context.
 func (g *gateway) admit(r *http.Request, path []string, okPath bool) (*http.Request, *Call, []byte, error) {
 	fail := func(err error) (*http.Request, *Call, []byte, error) { return r, nil, nil, err }
 	address, err := httpadapter.ClientAddr(r, g.opts.Proxies)
@@ -258,7 +263,7 @@ func (g *gateway) admit(r *http.Request, path []string, okPath bool) (*http.Requ
 	}
 	c.Access, err = c.Account.Verify(r.Context(), p)
 	switch {
-	case body.err != nil: // its signature could not be judged
+	case body.err != nil: // its signature could not be checked
 		return fail(body.err)
 	case errors.Is(err, latchkey.ErrTestMode):
 		return fail(g.wrongMode())
@@ -277,10 +282,10 @@ func (g *gateway) admit(r *http.Request, path []string, okPath bool) (*http.Requ
 	if err != nil {
 		return fail(err)
 	}
-	// Looked for once more, in all of the request.
+	// Find the token again, now in the whole request.
 	if again, err := carriers.Find(r, inBody...); err != nil {
 		return fail(err)
-	} else if again != secret { // fail closed: two readings of one request
+	} else if again != secret { // fail closed: the request has two meanings
 		return fail(httpadapter.ErrManyCredentials)
 	}
 	if err := g.classify(c, r, path[1:]); err != nil {
@@ -292,10 +297,10 @@ func (g *gateway) admit(r *http.Request, path []string, okPath bool) (*http.Requ
 	return r, c, text, nil
 }
 
-// carriers are where a token travels, beside a JSON body.
+// carriers are where a token may be, besides a JSON body.
 var carriers = httpadapter.Carriers{Query: []string{"token"}}
 
-// requestBody is a body that is read when it is needed, once.
+// requestBody reads a body once, when it is first needed.
 type requestBody struct {
 	r     *http.Request
 	limit int64
@@ -312,14 +317,14 @@ func (b *requestBody) read() ([]byte, error) {
 	return b.text, b.err
 }
 
-// findToken finds the one token of a request, whose caller is nobody yet. The body is read only if the query has
-// none, and if it is short enough to be looked through for nobody.
+// findToken returns the one token of a request before the caller is authenticated. It reads the body only if the
+// query has no token and the body is at most maxTokenBody long.
 func findToken(r *http.Request, path []string, body *requestBody) (string, error) {
 	secret, err := carriers.Find(r)
 	if !errors.Is(err, httpadapter.ErrNoCredential) || !mayHoldToken(path) || r.ContentLength > maxTokenBody {
 		return secret, err
 	}
-	if r.ContentLength < 0 { // not said
+	if r.ContentLength < 0 { // unknown length
 		body.limit = min(body.limit, maxTokenBody)
 	}
 	text, err := body.read()
@@ -330,17 +335,18 @@ func findToken(r *http.Request, path []string, body *requestBody) (string, error
 	switch {
 	case err != nil || f.N != 1:
 		return carriers.Find(r)
-	case f.First != '"': // a number or true must not become a text that a store finds equal to something
+	case f.First != '"': // a number or true must not be compared as a text
 		return "", httpadapter.ErrBadRequest
 	}
 	return carriers.Find(r, f.Text)
 }
 
-// mayHoldToken reports whether the body of a path may hold a token: where it is data, no member of it is one.
+// mayHoldToken reports whether the body of a path may hold a token. Bodies of data sets hold data, never a token.
 func mayHoldToken(path []string) bool {
 	return len(path) < 2 || !slices.Contains(dataRoutes, path[1])
 }
 
+// wrongMode returns the fault of a token of the other mode: test or production.
 func (g *gateway) wrongMode() error {
 	if g.opts.Test {
 		return fault(ProductionInTest, latchkey.ErrTestMode)
@@ -348,7 +354,7 @@ func (g *gateway) wrongMode() error {
 	return fault(TestInProduction, latchkey.ErrTestMode)
 }
 
-// isTest says whether a token is for the sandbox, as its prefix has it; known is false for other texts.
+// isTest reports whether a token's prefix is that of a test token. known is false for texts without a known prefix.
 func isTest(secret string) (test, known bool) {
 	for _, prefix := range []string{"sk_", "pk_"} {
 		if strings.HasPrefix(secret, prefix) {
@@ -361,8 +367,8 @@ func isTest(secret string) (test, known bool) {
 	return false, false
 }
 
-// tokensIn are the tokens in a JSON body. Where the body is data no member of it is a token. A body that is no JSON
-// object has none: a client of the product sends "[object Object]".
+// tokensIn returns the tokens in a JSON body. A body of data has none, and neither has one that is not a JSON object:
+// a client of the product sends "[object Object]".
 func tokensIn(body []byte, path []string) ([]string, error) {
 	if len(body) == 0 || !mayHoldToken(path) {
 		return nil, nil
@@ -376,13 +382,13 @@ func tokensIn(body []byte, path []string) ([]string, error) {
 		return nil, nil
 	}
 	text, ok := given.(string)
-	if !ok { // a number or true must not become a text that a store finds equal to something
+	if !ok { // a number or true must not be compared as a text
 		return nil, httpadapter.ErrBadRequest
 	}
 	return []string{text}, nil
 }
 
-// presented is what the request brings along with its token. The product looks at Referer alone.
+// presented returns what the request presents along with its token. The product checks Referer only, not Origin.
 func (g *gateway) presented(r *http.Request, secret string, body func() ([]byte, error)) (latchkey.Presented, error) {
 	p, err := httpadapter.Presented(r, secret, g.opts.Proxies)
 	if err != nil {
@@ -397,6 +403,7 @@ func (g *gateway) presented(r *http.Request, secret string, body func() ([]byte,
 	return p, err
 }
 
+// limitAddress applies Options.AddressRate.
 func (g *gateway) limitAddress(addr netip.Addr) error {
 	if g.addresses == nil {
 		return nil
@@ -407,7 +414,7 @@ func (g *gateway) limitAddress(addr netip.Addr) error {
 	return nil
 }
 
-// classify finds out what the request asks for.
+// classify sets the route of the call.
 func (g *gateway) classify(c *Call, r *http.Request, path []string) error {
 	if g.opts.Routes != nil && len(path) > 0 {
 		var ok bool
@@ -428,14 +435,14 @@ func (g *gateway) classify(c *Call, r *http.Request, path []string) error {
 	return nil
 }
 
-// allowed says whether the caller may do all that the route needs.
+// checkNeeds returns an error unless the caller may do all that the route needs.
 func (g *gateway) checkNeeds(c *Call) error {
 	secret := c.Access.Kind() == latchkey.KindSecret
 	switch {
 	case c.Secret && !secret:
 		return fault(SecretRequired, latchkey.ErrDenied)
 	case len(c.Needs) == 0 && !secret:
-		return latchkey.ErrDenied // fail closed: nobody has said what this route is
+		return latchkey.ErrDenied // fail closed: the route is unknown
 	}
 	for _, n := range c.Needs {
 		err := c.Access.Check(n.Action, n.Resource)
@@ -452,7 +459,7 @@ func (g *gateway) checkNeeds(c *Call) error {
 	return nil
 }
 
-// forward is the request that the handler gets: what was checked, and nothing that says otherwise.
+// forward returns the request for the handler: its path is the one that was checked.
 func (g *gateway) forward(r *http.Request, c *Call, body []byte) *http.Request {
 	r = r.WithContext(context.WithValue(r.Context(), callKey{}, c))
 	escaped := make([]string, len(c.path))
@@ -468,6 +475,7 @@ func (g *gateway) forward(r *http.Request, c *Call, body []byte) *http.Request {
 	return r
 }
 
+// writeError reports and logs err, and writes its reply.
 func (g *gateway) writeError(w http.ResponseWriter, r *http.Request, err error) {
 	httpadapter.Refused(r.Context(), err)
 	if g.opts.OnError != nil {
@@ -484,7 +492,7 @@ func (g *gateway) writeError(w http.ResponseWriter, r *http.Request, err error) 
 	writeFault(w, err, reply)
 }
 
-// log never gets the request: its URL holds a token.
+// log never receives the request: its URL holds a token.
 func (g *gateway) log(ctx context.Context, msg string, err error) {
 	if g.opts.Logger != nil {
 		g.opts.Logger.ErrorContext(ctx, "apperate: "+msg, "err", err)

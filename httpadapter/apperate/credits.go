@@ -9,7 +9,7 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// serveData sets the cost of a call aside, lets the handler answer, and keeps what it really cost.
+// serveData reserves the cost of a call, runs the handler, and settles what it actually cost.
 func (g *gateway) serveData(w http.ResponseWriter, r *http.Request, c *Call) {
 	c.SetCost(g.opts.Cost(c))
 	c.reserved = c.cost
@@ -22,26 +22,26 @@ func (g *gateway) serveData(w http.ResponseWriter, r *http.Request, c *Call) {
 		}
 	}
 	m := &meteredWriter{ResponseWriter: w, call: c}
-	defer func() { g.settle(r.Context(), c, hold, m.spent()) }() // also when the handler panics
+	defer func() { g.settle(r.Context(), c, hold, m.spent()) }() // even if the handler panics
 	g.next.ServeHTTP(m, r)
 	if !m.sent() {
 		m.WriteHeader(http.StatusOK)
 	}
 }
 
-// settle keeps what a call cost, and counts it. The caller has the reply, and may have gone.
+// settle settles the cost of a call, and counts it. The client may have disconnected by then.
 func (g *gateway) settle(ctx context.Context, c *Call, hold *latchkey.Hold, spent Cost) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
 	defer cancel()
 	if hold != nil {
 		if err := hold.Settle(ctx, min(spent.Core, c.reserved.Core)); err != nil {
-			g.log(ctx, "credits could not be settled", err) // they stay taken until the reservation lapses
+			g.log(ctx, "credits could not be settled", err) // they stay reserved until the reservation expires
 		}
 	}
 	if more := spent.Core - c.reserved.Core; more > 0 {
 		err := c.Access.Charge(ctx, MeterCore, more)
 		if errors.Is(err, latchkey.ErrOverLimit) && hold != nil {
-			left, _ := hold.Left() // the data is out: what is left pays for it, and the next request is refused
+			left, _ := hold.Left() // the data is sent: charge what is left, and the next request is refused
 			err = c.Access.Charge(ctx, MeterCore, min(more, left))
 		}
 		if err != nil {
@@ -56,6 +56,7 @@ func (g *gateway) settle(ctx context.Context, c *Call, hold *latchkey.Hold, spen
 	}
 }
 
+// sentOK reports whether a reply below 300 was begun.
 func (c *Call) sentOK() bool { return c.status != 0 && c.status < http.StatusMultipleChoices }
 
 func (c *Call) endpoint() string {
@@ -65,7 +66,7 @@ func (c *Call) endpoint() string {
 	return c.Endpoint
 }
 
-// meteredWriter adds the usage headers to a reply that is no error.
+// meteredWriter adds the usage headers to successful replies.
 type meteredWriter struct {
 	http.ResponseWriter
 	call *Call
@@ -73,7 +74,7 @@ type meteredWriter struct {
 
 func (m *meteredWriter) sent() bool { return m.call.status != 0 }
 
-// spent is what the call cost so far: nothing while, or if ever, it was refused.
+// spent returns what the call has cost so far: nothing before the reply begins, and nothing for an error.
 func (m *meteredWriter) spent() Cost {
 	if !m.call.sentOK() {
 		return Cost{}
@@ -102,7 +103,7 @@ func (m *meteredWriter) Write(b []byte) (int, error) {
 	return m.ResponseWriter.Write(b)
 }
 
-// FlushError is what [http.ResponseController] calls: the headers go out with it.
+// FlushError implements flushing for [http.ResponseController]. It sends the headers.
 func (m *meteredWriter) FlushError() error {
 	if !m.sent() {
 		m.WriteHeader(http.StatusOK)
@@ -110,10 +111,10 @@ func (m *meteredWriter) FlushError() error {
 	return http.NewResponseController(m.ResponseWriter).Flush()
 }
 
-// Unwrap is for [http.ResponseController].
+// Unwrap implements unwrapping for [http.ResponseController].
 func (m *meteredWriter) Unwrap() http.ResponseWriter { return m.ResponseWriter }
 
-// wholeCredits rounds up.
+// wholeCredits returns c in credits, rounded up.
 func wholeCredits(c latchkey.Credits) int64 {
 	n := int64(c / Credit)
 	if c%Credit > 0 {

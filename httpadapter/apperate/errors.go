@@ -9,42 +9,42 @@ import (
 	"github.com/latchkey-go/latchkey/httpadapter"
 )
 
-// Fault is why a request is refused.
+// Fault is the reason of a refusal.
 type Fault string
 
-// The faults, in the order they are looked for: the first that applies is the answer.
+// The faults, in the order in which they are checked: the first that applies is the answer.
 const (
 	NoKey               Fault = "no key"                // no token in the query or the JSON body
-	BadRequest          Fault = "bad request"           // two tokens, or something that cannot be read in one way
+	BadRequest          Fault = "bad request"           // two tokens, or a malformed or ambiguous request
 	TestInProduction    Fault = "test in production"    // a Tsk_ or Tpk_ token, and Options.Test is off
 	ProductionInTest    Fault = "production in test"    // the reverse
-	InvalidKey          Fault = "invalid key"           // unknown, ended, revoked, or of a kind the product does not have
+	InvalidKey          Fault = "invalid key"           // unknown, ended, revoked, or of a kind that the product does not have
 	DisabledKey         Fault = "disabled key"          //
-	Inactive            Fault = "inactive"              // the owner is switched off
+	Inactive            Fault = "inactive"              // the owner is disabled
 	SignatureRequired   Fault = "signature required"    //
-	SignatureInvalid    Fault = "signature invalid"     // wrong, too old, ahead of time, or seen before
+	SignatureInvalid    Fault = "signature invalid"     // wrong, too old, in the future, or repeated
 	RefererDenied       Fault = "referer denied"        //
 	AddressDenied       Fault = "address denied"        //
-	RateLimited         Fault = "rate limited"          // of the token; of the address, before all others
-	SecretRequired      Fault = "secret required"       // a publishable token where only a secret one may
+	RateLimited         Fault = "rate limited"          // of the token; of the address, before all other faults
+	SecretRequired      Fault = "secret required"       // a publishable token where a secret one is required
 	Denied              Fault = "denied"                // the token lacks a right
 	PremiumDenied       Fault = "premium denied"        // the token lacks a right to premium data
-	OverLimit           Fault = "over limit"            // of the token's or the owner's credits
+	OverLimit           Fault = "over limit"            // the credits of the token or the owner are spent
 	SignatureRestricted Fault = "signature restricted"  // account/signed, and the manager has no Keyring
 	NotFound            Fault = "not found"             //
-	UnknownSymbol       Fault = "unknown symbol"        // a host's handler said [ErrUnknownSymbol]
+	UnknownSymbol       Fault = "unknown symbol"        // a host's handler returned [ErrUnknownSymbol]
 	TooLarge            Fault = "too large"             // the body
 	Unavailable         Fault = "unavailable"           // the store does not answer
-	Internal            Fault = "internal server error" // anything nobody foresaw
+	Internal            Fault = "internal server error" // any other error
 )
 
-// Reply is what a fault is answered with. Body is sent as text/html, so it is never anything a caller wrote.
+// Reply is the reply to a fault. Body is sent as text/html, so it must never hold anything a caller wrote.
 type Reply struct {
 	Status int
 	Body   string
 }
 
-// replies are the product's words where a source has them; "ours" is said where none has.
+// replies are the product's texts where a source has them. "ours" marks the others.
 var replies = map[Fault]Reply{
 	NoKey:      {401, "An API key is required to access this data and no key was provided"},
 	BadRequest: {400, "You have supplied invalid values for this request"},
@@ -62,7 +62,7 @@ var replies = map[Fault]Reply{
 		"The referer in the request header is not allowed. Please check the associated domain(s) for this API key"},
 	AddressDenied: {403, "Forbidden"},         // ours: the product had no such list
 	RateLimited:   {429, "Too many requests"}, // ours
-	// A description, spelt as it was.
+	// A description, with its original spelling.
 	SecretRequired: {401, "The secret key is required to access to requested endpoint."},
 	Denied:         {403, "Forbidden"}, // ours
 	PremiumDenied:  {403, "Forbidden"}, // ours; 451 is as plausible
@@ -74,11 +74,11 @@ var replies = map[Fault]Reply{
 	Internal:       {500, "Internal Server Error"},
 }
 
-// ErrUnknownSymbol is for handlers: [WriteError] answers it as the product answers a symbol it does not know. It is a
+// ErrUnknownSymbol is for handlers: [WriteError] answers it as the product answers an unknown symbol. It wraps
 // [latchkey.ErrNotFound].
 var ErrUnknownSymbol = fmt.Errorf("apperate: unknown symbol: %w", latchkey.ErrNotFound)
 
-// faultError is a refusal that has no error of its own in latchkey or httpadapter.
+// faultError is a refusal that latchkey and httpadapter have no error for.
 type faultError struct {
 	fault Fault
 	cause error
@@ -89,7 +89,7 @@ func (e *faultError) Unwrap() error { return e.cause }
 
 func fault(f Fault, cause error) error { return &faultError{f, cause} }
 
-// faultOf says which fault an error is. What [httpadapter.ProblemOf] takes for trouble is never taken for a refusal.
+// faultOf maps an error to its fault. What [httpadapter.ProblemOf] takes for a failure is never a refusal.
 func faultOf(err error) Fault {
 	p := httpadapter.ProblemOf(err)
 	if p.Status == http.StatusServiceUnavailable {
@@ -111,7 +111,7 @@ func faultOf(err error) Fault {
 		{latchkey.ErrReplay, SignatureInvalid},
 		{latchkey.ErrReferer, RefererDenied},
 		{latchkey.ErrAddress, AddressDenied},
-		{latchkey.ErrInvalidToken, InvalidKey}, // ErrTestMode too: the prefix said so before, if it could
+		{latchkey.ErrInvalidToken, InvalidKey}, // ErrTestMode, too: the prefix was checked before, where there is one
 		{latchkey.ErrNeedsKeyring, SignatureRestricted},
 	} {
 		if errors.Is(err, is.err) {
@@ -135,9 +135,9 @@ func faultOf(err error) Fault {
 	return Internal
 }
 
-// WriteError answers with what err means, as the product words it: a status and one of a few fixed texts. Handlers
-// behind the gateway use it for their own refusals, and [latchkey.Options.Observer] hears of them. What is not
-// known, and nil, is a 500 without a word of it.
+// WriteError writes the reply for err as the product words it: a status and one of a few fixed texts. Handlers behind
+// the gateway use it for their own refusals, and [latchkey.Options.Observer] receives them. An unknown error, and
+// nil, is a 500 without details.
 func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	if r != nil {
 		httpadapter.Refused(r.Context(), err)
@@ -156,8 +156,8 @@ func writeFault(w http.ResponseWriter, err error, reply Reply) {
 	_, _ = w.Write([]byte(reply.Body))
 }
 
-// commonHeaders are on every reply: pages of any site may read it, nothing keeps it (the URL holds a token), and no
-// browser takes it for anything but what it says it is.
+// commonHeaders sets the headers of every reply. Pages of any site may read it. It must not be stored, as the URL
+// holds a token. Browsers must not guess its type.
 func commonHeaders(h http.Header) {
 	httpadapter.ForbidStoring(h)
 	h.Set("X-Content-Type-Options", "nosniff")

@@ -7,27 +7,27 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// Origin is what tokens made by [PublishableSpec] are marked with (latchkey.Token.Origin).
+// Origin marks tokens made with [PublishableSpec] (latchkey.Token.Origin).
 const Origin = "apperate"
 
-// Grant is what the product's token page lets one set of a publishable token. The zero Grant is a new token's: core data
-// may be read, nothing else.
+// Grant is what the product's token page grants to a publishable token. The zero Grant is that of a new token: it may
+// read core data, and nothing else.
 type Grant struct {
 	NoCore   bool // "Core Data Access" switched off
 	Premium  bool // "Premium Data Access" switched on
 	Datasets []DatasetGrant
 }
 
-// DatasetGrant is access to one data set. The three are independent: who may write may not therefore read.
+// DatasetGrant is access to one data set. Read, Write and Delete are independent: Write does not include Read.
 type DatasetGrant struct {
-	Workspace string // matched whatever its case
-	ID        string // matched whatever its case; "*": all of the workspace, now and later
+	Workspace string // case is ignored
+	ID        string // case is ignored; "*": the whole workspace, future data sets included
 	Read      bool
-	Write     bool // new records, and others in the place of old ones
+	Write     bool // create and replace records
 	Delete    bool
 }
 
-// Permissions are the rules that say g. [latchkey.ErrInvalid] for an id that no data set can have.
+// Permissions returns the rules of g. It returns [latchkey.ErrInvalid] for an id that no data set can have.
 func (g Grant) Permissions() (latchkey.Permissions, error) {
 	p := latchkey.Permissions{}
 	if !g.NoCore {
@@ -63,9 +63,9 @@ func (g Grant) Permissions() (latchkey.Permissions, error) {
 	return p, nil
 }
 
-// PublishableSpec is what to issue a publishable token from: name is its nickname. Restrict it before it is issued:
-// Restrictions.Domains (see [Domains]) and Restrictions.Signed, Limits.Credits (in millionths: see [Credit]). The rules
-// stand in the token itself; latchkey's kind of that name starts with none.
+// PublishableSpec returns the spec of a publishable token. name is its nickname. Set its restrictions before it is
+// issued: Restrictions.Domains (see [Domains]), Restrictions.Signed, and Limits.Credits in millionths (see [Credit]).
+// The rules of g are the token's own: [latchkey.KindPublishable] itself gives none.
 func PublishableSpec(name string, g Grant) (latchkey.Spec, error) {
 	p, err := g.Permissions()
 	if err != nil {
@@ -75,12 +75,12 @@ func PublishableSpec(name string, g Grant) (latchkey.Spec, error) {
 		Settings: latchkey.Settings{Name: name, Permissions: p}}, nil
 }
 
-// Domains takes the text of the product's field "Allowed Domain(s)" apart, for Restrictions.Domains: entries stand
-// between spaces. An empty text is no list, so any page may use the token.
+// Domains splits the text of the product's field "Allowed Domain(s)" at spaces, for Restrictions.Domains. An empty
+// text returns an empty list, which lets any page use the token.
 func Domains(field string) []string { return strings.Fields(field) }
 
-// canonicalID is the one spelling of a workspace or data set id: the product takes every case of it for the same. Ids
-// that begin with "_system" are its own.
+// canonicalID returns the canonical spelling of a workspace or data set id: the product ignores case. ok is false for
+// invalid ids, and for those that begin with "_system", which the product reserves.
 func canonicalID(text string) (string, bool) {
 	if text == "" || len(text) > maxID {
 		return "", false

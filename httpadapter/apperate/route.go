@@ -22,7 +22,7 @@ const (
 	premiumPrefix = "PREMIUM_"
 )
 
-// Need is one thing a request must be allowed to do.
+// Need is an action that a request must be allowed to do.
 type Need struct {
 	Action   latchkey.Action
 	Resource latchkey.Resource
@@ -30,16 +30,16 @@ type Need struct {
 
 // Route is what a request asks for.
 type Route struct {
-	// Secret says that only a secret token may.
+	// Secret: only a secret token may.
 	Secret bool
-	// Needs must all be allowed. None: only a secret token may.
+	// Needs must all be allowed. Empty: only a secret token may.
 	Needs []Need
-	// Core and Premium say which of the product's own data the request reads.
+	// Core and Premium report which of the product's own data the request reads.
 	Core, Premium bool
 	// Endpoint names the route in account/usage ("STOCK_QUOTE", "ACME_PENGUINS").
 	Endpoint string
 
-	// What the path names. Ids are in upper case.
+	// The parts of the path. Ids are in upper case.
 	Workspace string
 	Datasets  []string
 	Keys      []string
@@ -65,8 +65,8 @@ func (t *Route) dataset(id string, actions ...latchkey.Action) {
 	}
 }
 
-// pathOf takes a path apart: empty segments, which some clients send, are nothing. What no segment can be is not ok:
-// readers of a path disagree about dot segments.
+// pathOf returns the segments of a path without empty ones, which some clients send. ok is false for a segment that
+// is invalid, or that readers of a path understand differently, such as dot segments.
 func pathOf(u *url.URL) (segments []string, ok bool) {
 	for part := range strings.SplitSeq(u.EscapedPath(), "/") {
 		if part == "" {
@@ -82,17 +82,17 @@ func pathOf(u *url.URL) (segments []string, ok bool) {
 	return segments, true
 }
 
-// coreRoutes are the first segments of the product's own data, read by GET.
+// coreRoutes are the first segments of the product's own data, which is read with GET.
 var coreRoutes = []string{"stock", "ref-data", "fx", "crypto", "tops", "last", "hist", "deep", "stats", "search",
 	"market", "data-points", "options", "futures"}
 
-// ownerRoutes are first segments that only a secret token reaches.
+// ownerRoutes are first segments that only a secret token may use.
 var ownerRoutes = []string{"account", "rules", "jobs", "data-sources", "credentials", "webhooks", "logs",
 	"generate-schema", "sample-data-source", "aws-onboarding", "ingestion-history", "ingestion-schedules"}
 
-// routeOf is the table of routes: what a request asks for, by its method, the path behind the version, and the query.
-// The zero Route, which only a secret token passes, is one the table does not know; not ok is a request that names
-// something no data set can be.
+// routeOf is the table of routes. It maps the method, the path after the version, and the query to a route. An
+// unknown route is the zero Route, which only a secret token passes. ok is false if the request names something that
+// cannot be a data set.
 func routeOf(method string, path []string, query url.Values) (t Route, ok bool) {
 	if method == http.MethodHead {
 		method = http.MethodGet
@@ -134,9 +134,9 @@ func routeOf(method string, path []string, query url.Values) (t Route, ok bool) 
 
 	case (name == "record" || name == "write") && method == http.MethodPost && len(rest) == 2,
 		name == "data" && method == http.MethodPost && len(rest) == 2,
-		name == "datasets" && method == http.MethodPut && len(rest) == 2, // PyEX loads data so; with a third it renames
+		name == "datasets" && method == http.MethodPut && len(rest) == 2, // PyEX loads data this way; a third segment renames
 		name == "datasets" && method == http.MethodPatch && len(rest) > 2:
-		actions := []latchkey.Action{latchkey.Create, latchkey.Update} // a record takes the place of one with its key
+		actions := []latchkey.Action{latchkey.Create, latchkey.Update} // a record replaces the one with its key
 		for _, v := range query["overwrite"] {
 			if v != "false" {
 				actions = append(actions, latchkey.Delete)
@@ -160,7 +160,7 @@ func routeOf(method string, path []string, query url.Values) (t Route, ok bool) 
 	return Route{}, true
 }
 
-// data reads "ID[,ID2…]/KEY[,K2…]/SUBKEY/DATE". Without an id, or with "*", it is about all of the workspace.
+// data parses "ID[,ID2…]/KEY[,K2…]/SUBKEY/DATE". Without an id, or with "*", the route is about the whole workspace.
 func (t Route) data(rest []string, query url.Values, actions ...latchkey.Action) (Route, bool) {
 	if len(rest) > 4 {
 		return Route{}, true
@@ -176,7 +176,7 @@ func (t Route) data(rest []string, query url.Values, actions ...latchkey.Action)
 		t.dataset("*", actions...)
 		t.Endpoint = endpoint(t.Workspace)
 	} else {
-		// Ids hold no separator of either kind, so that whatever the handler splits by, it finds none that is not here.
+		// Ids hold no separator of either kind. So the handler cannot split them into ids that were not checked.
 		for _, text := range strings.FieldsFunc(rest[0], func(r rune) bool { return strings.ContainsRune(separators, r) }) {
 			id, ok := canonicalID(text)
 			if !ok || len(t.Datasets) == maxIDs {
@@ -208,7 +208,7 @@ func (t Route) data(rest []string, query url.Values, actions ...latchkey.Action)
 	return t, true
 }
 
-// spell writes a path of the table with its ids as they were checked.
+// canonicalPath returns a path of the table with its ids as they were checked.
 func (t *Route) canonicalPath(path []string) []string {
 	if t.Workspace == "" {
 		return path
@@ -224,7 +224,7 @@ func (t *Route) canonicalPath(path []string) []string {
 	return path
 }
 
-// legacyEndpoint names "stock/aapl/quote" STOCK_QUOTE, and "ref-data/symbols" REF_DATA_SYMBOLS.
+// legacyEndpoint returns STOCK_QUOTE for "stock/aapl/quote", and REF_DATA_SYMBOLS for "ref-data/symbols".
 func legacyEndpoint(path []string) string {
 	at := 1
 	if path[0] == "stock" || path[0] == "crypto" {
@@ -236,7 +236,7 @@ func legacyEndpoint(path []string) string {
 	return endpoint(path[0])
 }
 
-// endpoint is a name for account/usage: it may hold what a caller wrote, so it is short and plain.
+// endpoint returns a name for account/usage. text may hold what a caller wrote, so the result is short and plain.
 func endpoint(text string) string {
 	b := []byte(strings.ToUpper(text))
 	for i, c := range b {

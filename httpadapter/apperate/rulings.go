@@ -6,66 +6,67 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// The product's documents leave these questions open, and the service can be asked no more. Each answer is one place: a
-// constant or function here, or the row of [replies] that speaks of it, and an option where another answer is plausible.
-// docs/rulings.md lists them for people.
+// The product's documents leave these questions open, and the service is no longer there to test. Each answer is a constant or
+// function here, or the row of [replies] that states it, and an option where another answer is plausible.
+// docs/rulings.md lists them with their reasons.
 
-// Credit is one credit ("message", in the older words). A reply's headers and account/usage speak of whole credits: what
-// is less is rounded up, so that no use looks free.
+// Credit is one credit ("message", in older documents). A reply's headers and account/usage have whole credits,
+// rounded up, so that no use looks free.
 const Credit latchkey.Credits = 1_000_000
 
-// Meters that requests are counted under. Only core credits count against a token's limit: premium data is not limited
-// by the product's "Core Credit Usage Limit", but for the one core credit that each premium request costs.
+// Meters of requests. Only core credits count against a token's limit. The product's "Core Credit Usage Limit" does
+// not limit premium data, except for the one core credit that each premium request costs.
 const (
 	MeterCore    = "core"
 	MeterPremium = "premium"
 )
 
-// DefaultMaxBody bounds a request's body.
+// DefaultMaxBody bounds a request's body, in bytes.
 const DefaultMaxBody = 1 << 20
 
-// maxTokenBody bounds the body that is looked through for a token when the query has none. Nobody is known then.
+// maxTokenBody bounds the body that is searched for a token if the query has none, in bytes. The caller is not
+// authenticated then.
 const maxTokenBody = 64 << 10
 
-// DefaultAddressRate is what the product allowed one address: 100 requests a second. Its documents let bursts pass
-// without saying how long; here a second's worth may come at once.
+// DefaultAddressRate is what the product allowed one address: 100 requests a second. Its documents allow bursts
+// without stating their size; here a burst is the requests of one second.
 var DefaultAddressRate = latchkey.Rate{Count: 100, Per: time.Second, Burst: 99}
 
-// DefaultSandboxRate is what the product's staff said of the sandbox: 10 a second.
+// DefaultSandboxRate is the sandbox's rate, as the product's staff stated it: 10 a second.
 var DefaultSandboxRate = latchkey.Rate{Count: 10, Per: time.Second, Burst: 9}
 
-// versions are the first path segments of the product's bases.
+// versions are the first path segments of the product's base URLs.
 var versions = []string{"v1", "stable", "beta", "latest"}
 
-// Bounds of one request; the documents name none but the hundred symbols of a batch.
+// Bounds of one request. The documents name only the hundred symbols of a batch.
 const (
 	maxIDs      = 100
 	maxID       = 128 // bytes of a workspace or data set id
 	maxSegments = 12
 )
 
-// settleTime is how long the settling of credits may take after the reply: the caller does not wait for it.
+// settleTime is how long settling credits may take after the reply. The caller does not wait for it.
 const settleTime = 5 * time.Second
 
-// dataMethods are what a page of another site may call data sets with. The product's core data named GET and OPTIONS,
-// as commonHeaders does; of its data sets nothing is known. A publishable token may be granted writing and deleting,
-// and the product's client then sends the others.
+// dataMethods are the methods with which pages of other sites may call data sets. The product's core data allowed GET
+// and OPTIONS, as commonHeaders does. Nothing is known about its data sets. A publishable token may be granted
+// writing and deleting, and the product's client then sends the other methods.
 const dataMethods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
 // dataRoutes are the first segments of paths to data sets, whose bodies are data.
 var dataRoutes = []string{"data", "datasets", "record", "write"}
 
-// exposeHeaders are what such a page may read of a reply beside its body.
+// exposeHeaders are the reply headers that such a page may read.
 const exposeHeaders = "Iexcloud-Messages-Used, Iexcloud-Credits-Used, Iexcloud-Premium-Messages-Used, " +
 	"Iexcloud-Premium-Credits-Used, Retry-After"
 
-// mayCall says which kinds of token the product knows. Others, good as they are, are no keys here.
+// mayCall reports whether the product has a kind of token. Valid tokens of other kinds are invalid keys here.
 func mayCall(kind latchkey.Kind) bool {
 	return kind == latchkey.KindSecret || kind == latchkey.KindPublishable
 }
 
-// DefaultCost is what a request costs unless Options.Cost says otherwise: one core credit where it reads core or premium
-// data. What a record of a host's own data set costs only the host knows.
+// DefaultCost is the default of Options.Cost: one core credit for a request that reads core or premium data. The cost
+// of the host's own data sets is known only to the host, and is 0.
 func DefaultCost(c *Call) Cost {
 	if c.Core || c.Premium {
 		return Cost{Core: Credit}
@@ -73,7 +74,7 @@ func DefaultCost(c *Call) Cost {
 	return Cost{}
 }
 
-// The signing secret is the token's own (account/signed shows it), never the account's secret token: a partner who
-// signs must not hold what may do everything.
+// The signing secret is the token's own (account/signed returns it), never the account's secret token: a partner that
+// signs must not hold a key to everything.
 
-// A signature is made with the host as it was dialled: with the port, or without.
+// A signature is accepted for the host with or without the port.

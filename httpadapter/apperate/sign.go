@@ -20,14 +20,14 @@ const (
 	dateLayout    = "20060102T150405Z"
 )
 
-// signed is what a signature is made of: the request as it was sent.
+// signed is what a signature covers: the request as it was sent.
 type signed struct {
 	method, path, query, host, date string
 	payload                         [sha256.Size]byte // SHA-256 of the body
 }
 
-// signature is the text that key signs s with. It is like AWS's Signature Version 4, but each step's key is the hex text
-// of the one before, not its bytes; the query is neither sorted nor encoded anew.
+// signature returns the signature of s with key. It is like AWS's Signature Version 4, with two differences. The key
+// of each step is the hex text of the step before, not its bytes. The query is neither sorted nor encoded again.
 func (s *signed) signature(key []byte) string {
 	stamp := s.date[:8]
 	request := sha256.Sum256([]byte(s.method + "\n" + s.path + "\n" + s.query + "\n" +
@@ -42,14 +42,14 @@ func mac(key, text string) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// credential is what an Authorization header of the product's scheme says.
+// credential is an Authorization header of the product's scheme.
 type credential struct {
 	token, stamp string
 	signature    [sha256.Size]byte
 }
 
-// parseCredential reads what follows the scheme, in the one form that the product's signers write. A second spelling of
-// the same signature would be a second nonce.
+// parseCredential reads what follows the scheme, only in the form that the product's signers write. A second spelling
+// of a signature would be a second nonce.
 func parseCredential(text string) (c credential, ok bool) {
 	text, ok = strings.CutPrefix(text, "Credential=")
 	if !ok {
@@ -77,9 +77,9 @@ func parseCredential(text string) (c credential, ok bool) {
 	return c, true
 }
 
-// signatureOf returns the signature of r for Verify to judge; nil if r is not signed. One that is malformed, or
-// that speaks of another token than secret, is one that no key made: Verify says so where the order of refusals
-// wants it. The body is read when there is a key to judge it with.
+// signatureOf returns the signature of r for Verify to check, or nil if r is not signed. For a malformed signature,
+// or one that names another token than secret, it returns one that fails. So Verify refuses it in the order of
+// refusals. The body is read when the signature is checked.
 func signatureOf(r *http.Request, secret string, body func() ([]byte, error), repeat time.Duration) (
 	*latchkey.Signature, error) {
 	scheme, rest, err := httpadapter.Authorization(r)
@@ -100,10 +100,10 @@ func signatureOf(r *http.Request, secret string, body func() ([]byte, error), re
 	target := targetOf(r)
 	s.path, s.query, ok = strings.Cut(target, "?")
 	if ok && s.query == "" {
-		return bad, nil // "/x?" and "/x" would be signed alike
+		return bad, nil // "/x?" and "/x" would have the same signature
 	}
 	for _, part := range []string{s.method, s.path, s.query, r.Host} {
-		if strings.ContainsAny(part, "\r\n") { // the lines of what is signed; net/http lets none through
+		if strings.ContainsAny(part, "\r\n") { // they would change the lines that are signed; net/http accepts none
 			return bad, nil
 		}
 	}
@@ -131,10 +131,10 @@ func signatureOf(r *http.Request, secret string, body func() ([]byte, error), re
 	}}, nil
 }
 
-// targetOf is the path and query as they were sent, before anybody cleaned or decoded them.
+// targetOf returns the path and query as they were sent, before any cleaning or decoding.
 func targetOf(r *http.Request) string {
 	target := r.RequestURI
-	if target == "" { // made by hand
+	if target == "" { // not from a server
 		return r.URL.RequestURI()
 	}
 	if !strings.HasPrefix(target, "/") { // absolute form, as sent to proxies

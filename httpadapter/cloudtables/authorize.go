@@ -12,32 +12,36 @@ import (
 	"github.com/latchkey-go/latchkey/internal/form"
 )
 
-// Call is a data call: who asks, narrowed to what was asked for, and the row that was sent.
+// Call is a data call: the caller, narrowed to what the call asks for, and the row that was sent.
 type Call struct {
-	// Access is narrowed by the call's role, roles and conditions. Its Filter yields the rows; bind them to a schema
-	// that knows both the ids and the display names of data points.
+	// Access is narrowed by the call's role, roles and conditions. Its Filter returns the condition on rows. Bind it to
+	// a schema that knows both the ids and the display names of data points.
 	Access latchkey.Access
 
 	// Fields are the row's values as they were sent: texts from a form; text, json.Number, bool or nil from JSON. The
-	// options of the call (key, role, roles, conditions, condition) are not among them. Give it to Access.Prepare.
+	// options of the call (key, role, roles, conditions, condition) are not included. Pass it to Access.Prepare.
 	Fields latchkey.Row
 
 	// Links are the row's links ("l-2"): ids of rows of other data sets. An empty list unlinks.
 	Links map[string][]string
 }
 
-// Authorize returns a function that finds out who makes a data call of the product (the dataset calls under /api/1 and
-// /io/api/1, the loader's and the page's). Nothing is minted. A call that passes is counted: see [Meter].
+// Authorize returns a function that authenticates and authorizes a data call of the product: the dataset calls under
+// /api/1 and /io/api/1, the loader's and the page's. It mints no token. A call that passes is counted: see [Meter].
 //
-// The call carries one credential: the API key as "key" in the query, in the body of any method, or in a header of that
-// name, or as "apikey" in the query; or a token as "token" in the query. A key in the place of a token, or the reverse,
-// is refused. role, roles, conditions and condition narrow the call, wherever they are. clientId and clientName count
-// in the query, beside a key: a token says itself which client it was made for.
+// The call carries exactly one credential:
 //
-// Replies to URLs that hold a credential must not be stored: set [httpadapter.ForbidStoring] on them. [WriteError] does
-// so itself.
+//   - the API key as "key" in the query, in the body of any method, or in a header of that name;
+//   - the API key as "apikey" in the query;
+//   - a token as "token" in the query.
 //
-// Errors are for [WriteError]. The request's body is read.
+// A key in the place of a token, or the reverse, is refused. role, roles, conditions and condition narrow the call,
+// in the query and in the body. clientId and clientName are read in the query, beside a key: a token has the client
+// that it was made for.
+//
+// Set [httpadapter.ForbidStoring] on replies to URLs that hold a credential. [WriteError] does so itself.
+//
+// Pass errors to [WriteError]. The function reads the request's body.
 func Authorize(account latchkey.Account, opts *Options) func(*http.Request) (Call, error) {
 	return newSurface(account, opts).authorize
 }
@@ -56,7 +60,7 @@ func (s *surface) authorize(r *http.Request) (Call, error) {
 	return call, nil
 }
 
-// call is what the caller may do of what the call asks for.
+// call returns the data call, narrowed to what the caller may do.
 func (c caller) call(ctx context.Context) (call Call, err error) {
 	account, access, req := c.account, c.access, c.request
 	if call.Fields, call.Links, err = fields(req.fields); err != nil {
@@ -66,7 +70,7 @@ func (c caller) call(ctx context.Context) (call Call, err error) {
 		return Call{}, refuseAccess()
 	}
 	if req.asToken {
-		req.client = latchkey.Client{} // the token says which client it was made for; rows may hang on it
+		req.client = latchkey.Client{} // the token has its own client; rows may depend on it
 	}
 	n, err := narrowing(ctx, account, access, req)
 	if err != nil {
@@ -78,8 +82,8 @@ func (c caller) call(ctx context.Context) (call Call, err error) {
 	return call, nil
 }
 
-// endpointOf names a data call by its place in the product's API. Ids are left out, for a caller can make up as many as
-// it likes; a path that is none of the product's is "other".
+// endpointOf returns the name of a data call in the product's API. Ids are left out: a caller can invent any number
+// of them. A path that is not the product's is "other".
 func endpointOf(method, path string) string {
 	if method == http.MethodHead {
 		method = http.MethodGet
@@ -108,14 +112,14 @@ func endpointOf(method, path string) string {
 	return method + " /" + root + "/:id/" + rest[1] // the style of a loader is left out, too
 }
 
-// What endpoints are made of.
+// The parts of endpoint names.
 var (
 	methods = []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete}
 	roots   = []string{"datasets", "dataset", "loader"}
 	views   = []string{"data", "schema", "table", "form"}
 )
 
-// fields takes a row out of a body.
+// fields returns the row and the links in a body.
 func fields(body *form.Value) (latchkey.Row, map[string][]string, error) {
 	var row latchkey.Row
 	var links map[string][]string
@@ -158,7 +162,7 @@ func fields(body *form.Value) (latchkey.Row, map[string][]string, error) {
 	return row, links, nil
 }
 
-// linkIDs reads one id or a list of ids. Empty ones, which clients send for an empty list, are none.
+// linkIDs reads one id or a list of ids. It skips empty ids, which clients send for an empty list.
 func linkIDs(v *form.Value) ([]string, error) {
 	items := v.Items
 	if v.Kind != form.List {

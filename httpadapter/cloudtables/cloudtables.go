@@ -20,35 +20,39 @@ import (
 
 // Options configure [Mount], [Handler] and [Authorize]. The zero value, and nil, are ready to use.
 type Options struct {
-	// Account picks the account of a request, for hosts with many tenants (by host name, say). Its errors are answered
-	// as [WriteError] answers them. Nil: the account given to Mount.
+	// Account returns the account of a request, for hosts with many tenants (by host name, say). Its errors are answered
+	// as by [WriteError]. Nil: the account given to Mount.
 	Account func(*http.Request) (latchkey.Account, error)
 
-	// Idle is how long a token lives without being used, unless the request names a duration. 0: [DefaultIdle].
+	// Idle is how long a token lives without being used, unless the request names a duration. It is at least a second.
+	// 0: [DefaultIdle].
 	Idle time.Duration
 
-	// Cap is how long a token lives at most. A request that names a longer duration raises it to that. 0: [DefaultCap].
+	// Cap is how long a token lives at most. A request that names a longer duration raises it to that. It is at least a
+	// second. 0: [DefaultCap].
 	Cap time.Duration
 
-	// AddressRate is how many credentials of one client address may be refused before the store is asked about no
-	// more of them: see [httpadapter.Gate]. Zero: [httpadapter.DefaultAddressRate]. A negative Count: no bound.
+	// AddressRate is how many credentials of one client address may be refused. Beyond it, credentials from that address
+	// that need a store read are refused as rateLimited: see [httpadapter.Gate]. Zero: [httpadapter.DefaultAddressRate].
+	// A negative Count: no bound.
 	AddressRate latchkey.Rate
 
-	// Proxies are the host's own proxies: see [httpadapter.ClientAddr].
+	// Proxies are the host's own proxies: see [httpadapter.ClientAddr]. Nil: X-Forwarded-For is ignored.
 	Proxies []netip.Prefix
 
-	// Test makes this surface a sandbox: only test keys pass. False: none does.
+	// Test makes this surface a sandbox: only test keys pass. False: test keys are refused.
 	Test bool
 
-	// OnError hears of every refusal of the access call with its cause, before the reply is written. The cause never
-	// holds a secret; the request does. Whose key it was tells [httpadapter.RefusalFrom]. Nil: nobody listens.
+	// OnError is called for every refusal of the access call with its cause, before the reply is written. The cause
+	// never holds a secret; the request does. [httpadapter.RefusalFrom] returns the key that was refused. Nil: no
+	// callback.
 	OnError func(r *http.Request, err error)
 
-	// Logger hears of replies of 500 and above, with their cause. Nil: nobody listens.
+	// Logger receives replies of 500 and above, with their cause. Nil: nothing is logged.
 	Logger *slog.Logger
 }
 
-// surface is an account and how it is served.
+// surface is an account and the options it is served with.
 type surface struct {
 	accountOf func(*http.Request) (latchkey.Account, error)
 	opts      Options
@@ -68,7 +72,7 @@ func newSurface(account latchkey.Account, opts *Options) *surface {
 		s.opts.Cap = DefaultCap
 	}
 	if s.opts.Idle < time.Second || s.opts.Cap < time.Second {
-		panic("cloudtables: Options.Idle and Cap are at least a second")
+		panic("cloudtables: Options.Idle and Options.Cap must be at least a second, or 0 for the default")
 	}
 	adapters.CheckProxies("cloudtables", s.opts.Proxies)
 	s.gate = httpadapter.NewGate(s.opts.AddressRate, nil)
@@ -77,8 +81,8 @@ func newSurface(account latchkey.Account, opts *Options) *surface {
 
 var paths = []string{"/io/api/1/access", "/api/1/access"}
 
-// Mount registers the access call under both documented paths, with and without a slash at the end. Nil options are
-// ready to use; options that cannot work panic.
+// Mount registers the access call under both documented paths, with and without a trailing slash. Nil options are
+// ready to use. It panics on invalid options.
 func Mount(mux httpadapter.Mux, account latchkey.Account, opts *Options) {
 	h := http.HandlerFunc(newSurface(account, opts).serveAccess)
 	for _, path := range paths {
@@ -86,7 +90,8 @@ func Mount(mux httpadapter.Mux, account latchkey.Account, opts *Options) {
 	}
 }
 
-// Handler is [Mount] for hosts that route themselves: it answers the documented paths, and everything else with 404.
+// Handler returns the handler that [Mount] registers, for hosts that route requests themselves. It answers every
+// other path with 404.
 func Handler(account latchkey.Account, opts *Options) http.Handler {
 	s := newSurface(account, opts)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -120,6 +125,7 @@ func (s *surface) serveAccess(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, body)
 }
 
+// writeError reports and logs err, and writes its reply.
 func (s *surface) writeError(w http.ResponseWriter, r *http.Request, err error) {
 	httpadapter.Refused(r.Context(), err)
 	if s.opts.OnError != nil {
@@ -132,7 +138,7 @@ func (s *surface) writeError(w http.ResponseWriter, r *http.Request, err error) 
 	out.write(w)
 }
 
-// mint makes the token a request asks for, or none at all. The request that comes back says who was found to call.
+// mint makes the token that a request asks for. The returned request carries the caller in its context.
 func (s *surface) mint(r *http.Request) (*http.Request, latchkey.Secret, error) {
 	r, c, err := s.admit(r, false)
 	if err != nil {
@@ -154,7 +160,7 @@ func (s *surface) mint(r *http.Request) (*http.Request, latchkey.Secret, error) 
 	if err != nil {
 		return r, latchkey.Secret{}, mintError(err)
 	}
-	called := access // by the key, for the client that the token is for
+	called := access // the key, with the client that the token is for
 	if t.Client.ID != "" {
 		if narrowed, err := access.Narrow(r.Context(), latchkey.Narrowing{Client: t.Client}); err == nil {
 			called = narrowed
@@ -164,8 +170,8 @@ func (s *surface) mint(r *http.Request) (*http.Request, latchkey.Secret, error) 
 	return r, secret, nil
 }
 
-// mintError: what the request itself could have wrong was refused before. So between Verify and Mint the key ended, or
-// lost a role.
+// mintError maps an error of Mint. Invalid requests were refused before. So the key ended, or lost a role, between
+// Verify and Mint.
 func mintError(err error) error {
 	switch {
 	case errors.Is(err, latchkey.ErrNotFound) || errors.Is(err, latchkey.ErrConflict):
@@ -176,14 +182,15 @@ func mintError(err error) error {
 	return err
 }
 
-// caller is who calls, and what the call says.
+// caller is an authenticated caller and its request.
 type caller struct {
 	account latchkey.Account
 	access  latchkey.Access
 	request request
 }
 
-// admit finds out who calls, and only then decodes what the call says. The request that comes back says who was found.
+// admit authenticates r, and only then decodes the rest of it. The returned request carries the caller in its
+// context.
 func (s *surface) admit(r *http.Request, data bool) (*http.Request, caller, error) {
 	address, err := httpadapter.ClientAddr(r, s.opts.Proxies)
 	if err != nil {
@@ -202,12 +209,13 @@ func (s *surface) admit(r *http.Request, data bool) (*http.Request, caller, erro
 	if c.request, err = readRequest(r, data); err != nil {
 		return r, caller{}, err
 	}
-	if c.request.secret != secret { // fail closed: two readings of one request
+	if c.request.secret != secret { // fail closed: the request has two meanings
 		return r, caller{}, httpadapter.ErrManyCredentials
 	}
 	return r, c, nil
 }
 
+// verify returns the account of r and the access of secret in it.
 func (s *surface) verify(r *http.Request, secret string) (latchkey.Account, latchkey.Access, error) {
 	account, err := s.accountOf(r)
 	if err != nil {
@@ -222,7 +230,7 @@ func (s *surface) verify(r *http.Request, secret string) (latchkey.Account, latc
 	return account, access, err
 }
 
-// narrowing is what a request makes less of an access with.
+// narrowing returns how a request narrows an access.
 func narrowing(ctx context.Context, account latchkey.Account, access latchkey.Access, req request) (
 	latchkey.Narrowing, error) {
 	ids, err := roleIDs(ctx, account, access, req.roles)
@@ -242,26 +250,26 @@ func narrowing(ctx context.Context, account latchkey.Account, access latchkey.Ac
 	}, nil
 }
 
-// roleIDs finds the roles that names mean among those of access. One that access lacks, or that two roles share, is no
-// access at all. No names: nil, which leaves access all its roles.
+// roleIDs returns the ids of the named roles among those of access. It denies the request if access lacks a role, or
+// if two of its roles have the same name. Nil names return nil, which leaves access all its roles.
 func roleIDs(ctx context.Context, account latchkey.Account, access latchkey.Access, names []string) ([]string, error) {
 	if names == nil {
 		return nil, nil
 	}
 	q := latchkey.RoleQuery{Names: names, IDs: access.Roles()}
 	if access.Kind() == latchkey.KindSecret {
-		q.IDs = nil // has every right, so may name any role of its owner
+		q.IDs = nil // it has every right, so it may name any role of its owner
 	} else if len(q.IDs) == 0 {
 		return nil, refuseAccess() // fail closed: a query without ids would find every role of the owner
 	}
 	found := map[string]string{}
 	for role, err := range account.Roles(ctx, q) {
 		if damaged := (*latchkey.DamagedError)(nil); errors.As(err, &damaged) {
-			continue // it gives nobody anything, so the request is refused if it names it
+			continue // it gives nothing; a request that names it is refused
 		} else if err != nil {
 			return nil, err
 		}
-		// Compared here, too: byte for byte, whatever a store's collation says.
+		// Compared again here, byte for byte: a store's collation may differ.
 		if !slices.Contains(names, role.Name) || q.IDs != nil && !slices.Contains(q.IDs, role.ID) {
 			continue
 		}

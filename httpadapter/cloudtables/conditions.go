@@ -7,7 +7,8 @@ import (
 	"github.com/latchkey-go/latchkey/internal/form"
 )
 
-// condition is one entry of the "conditions" option: the rows a caller sees, and what is written into new rows.
+// condition is one entry of the "conditions" option: it filters the rows that a caller sees, and sets a value of new
+// rows.
 type condition struct {
 	point string // the data point's id or display name, as given
 	op    latchkey.Op
@@ -16,8 +17,8 @@ type condition struct {
 	force string // written when set
 }
 
-// parseConditions reads every form the option takes: one object, a list of objects, a map {point: value}, or any of
-// these as JSON text. A condition that cannot be understood is refused, never dropped: each one takes rows away.
+// parseConditions reads every form of the option: one object, a list of objects, a map {point: value}, or any of
+// these as JSON text. An invalid condition is refused, never dropped: each one removes rows.
 func parseConditions(v *form.Value) ([]condition, error) {
 	if v.Kind == form.Text {
 		parsed, err := form.ParseJSON([]byte(v.Text))
@@ -46,7 +47,7 @@ func parseConditions(v *form.Value) ([]condition, error) {
 			break
 		}
 		for _, point := range v.Names {
-			// {value: 5} is a condition whose id got lost, not one on a point named "value".
+			// {value: 5} is a condition without its id, not one on a point named "value".
 			switch point {
 			case "value", "op", "set", "setValue":
 				return nil, refuseCondition("a condition needs an id or a name")
@@ -103,7 +104,7 @@ func parseCondition(v *form.Value) (condition, error) {
 	if err := checkPoint(c.point); err != nil {
 		return condition{}, err
 	}
-	// A client that drops null values sends no value at all: then nothing is known, and nothing may be shown.
+	// A client that drops null values sends no value at all. The value is then unknown, and the request is refused.
 	if c.value, err = valueText(v.Get("value")); err != nil {
 		return condition{}, err
 	}
@@ -145,7 +146,7 @@ func parseCondition(v *form.Value) (condition, error) {
 	return c, nil
 }
 
-// given: null is absent, as it is in a form, whose clients drop it.
+// isGiven reports whether v is present. null counts as absent, as in a form, whose clients drop it.
 func isGiven(v *form.Value) bool { return v != nil && v.Kind != form.Null }
 
 func optionalText(v *form.Value, name string) (string, error) {
@@ -159,7 +160,7 @@ func optionalText(v *form.Value, name string) (string, error) {
 	return v.Text, nil
 }
 
-// scalar reads a value as text: the schema that the data is read with gives it its type.
+// valueText returns a value as text. The schema that is bound when data is read gives it its type.
 func valueText(v *form.Value) (string, error) {
 	if !isGiven(v) {
 		return "", refuseCondition("a condition needs a value")
@@ -175,6 +176,7 @@ func valueText(v *form.Value) (string, error) {
 	return v.Text, nil
 }
 
+// checkPoint checks a data point's id or name.
 func checkPoint(point string) error {
 	if point == "" || len(point) > maxPoint {
 		return refuseCondition("an id or name has 1 to 256 bytes")
@@ -182,7 +184,7 @@ func checkPoint(point string) error {
 	return nil
 }
 
-// rows are the conditions as a filter. Each must hold.
+// filters returns the conditions on rows. All of them must hold.
 func filters(conditions []condition) []latchkey.Condition {
 	var out []latchkey.Condition
 	for _, c := range conditions {
@@ -191,7 +193,7 @@ func filters(conditions []condition) []latchkey.Condition {
 	return out
 }
 
-// forced are the values to write into new rows. Two different ones for one point cannot both be written.
+// forced returns the values to write into new rows. Two different values for one point are refused.
 func forced(conditions []condition) (map[string]any, error) {
 	var out map[string]any
 	for _, c := range conditions {

@@ -9,7 +9,7 @@ import (
 	"github.com/latchkey-go/latchkey/httpadapter"
 )
 
-// refusal is an error reply. Its texts are ours, except data.ID: a data point as the caller named it.
+// refusal is an error reply. Its texts are fixed, except data.ID: a data point as the caller named it.
 type refusal struct {
 	status     int
 	msg        string
@@ -33,24 +33,27 @@ func (e *refusal) Error() string {
 
 func (e *refusal) Unwrap() error { return e.cause }
 
+// refuse returns a malformed request: noAccess, status 400, with the reason in data.err.
 func refuse(why string) error {
 	return &refusal{status: http.StatusBadRequest, msg: msgNoAccess, data: &refusalData{Err: why},
 		cause: httpadapter.ErrBadRequest}
 }
 
+// refuseCondition returns an invalid condition: invalidCondition, status 400, with the reason in data.err.
 func refuseCondition(why string) error {
 	return &refusal{status: http.StatusBadRequest, msg: msgInvalidCondition, data: &refusalData{Err: why},
 		cause: latchkey.ErrBadCondition}
 }
 
+// refuseAccess returns a denial: noAccess, status 403.
 func refuseAccess() error {
 	return &refusal{status: http.StatusForbidden, msg: msgNoAccess, cause: latchkey.ErrDenied}
 }
 
-// refusalOf turns any error into a reply. The status comes from [httpadapter.ProblemOf].
+// refusalOf maps any error to a reply. The status comes from [httpadapter.ProblemOf].
 func refusalOf(err error) *refusal {
 	p := httpadapter.ProblemOf(err)
-	if p.Status < 500 { // trouble comes first: it must never read as a refusal
+	if p.Status < 500 { // failures first: they must never read as a refusal
 		var known *refusal
 		if errors.As(err, &known) {
 			return known
@@ -68,7 +71,7 @@ func refusalOf(err error) *refusal {
 	}
 	out := &refusal{status: p.Status, retryAfter: p.RetryAfterHeader(), cause: err}
 	switch p.Status {
-	case http.StatusUnauthorized, http.StatusForbidden, http.StatusBadRequest: // the product says no more
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusBadRequest: // the product gives no more detail
 		out.msg = msgNoAccess
 	case http.StatusPaymentRequired:
 		out.msg = msgOverLimit
@@ -90,16 +93,21 @@ func refusalOf(err error) *refusal {
 	return out
 }
 
-// WriteError answers a call with what err means, in the product's shape:
+// WriteError writes the reply for err in the product's format:
 //
 //	{"success":false,"error":"noAccess","errors":[{"msg":"noAccess"}]}
 //
-// The embedded table knows these words: noAccess (400: a malformed request, data.err saying how, or two credentials; 401:
-// no credential, or one that is not good; 403: it may not do this),
-// unknownColumn (400, with the data point: a *latchkey.ConditionError with Unknown set, which reading data yields),
-// invalidCondition and setValue (400). The others are ours: overLimit (402), notFound (404),
-// methodNotAllowed (405), conflict (409), tooLarge (413), unsupportedMediaType (415), rateLimited (429), unavailable
-// (503) and internalError (500, for every error that is not known, and nil). No text of an unknown error is sent.
+// The embedded table knows these words:
+//
+//   - noAccess: 400 for a malformed request, with the reason in data.err, or for two credentials; 401 for a missing
+//     or invalid credential; 403 for a denial;
+//   - unknownColumn: 400, with the data point. It is a *latchkey.ConditionError with Unknown set, which reading data
+//     returns;
+//   - invalidCondition and setValue: 400.
+//
+// The others are this package's own: overLimit (402), notFound (404), methodNotAllowed (405), conflict (409),
+// tooLarge (413), unsupportedMediaType (415), rateLimited (429), unavailable (503) and internalError (500). An
+// unknown error, and nil, is internalError; its text is never sent.
 func WriteError(w http.ResponseWriter, _ *http.Request, err error) {
 	refusalOf(err).write(w)
 }
@@ -110,16 +118,16 @@ func (e *refusal) write(w http.ResponseWriter) {
 		Data *refusalData `json:"data,omitempty"`
 	}
 	body, err := json.Marshal(struct {
-		Success bool   `json:"success"` // the WordPress client drops replies without it
+		Success bool   `json:"success"` // the WordPress client ignores replies without it
 		Error   string `json:"error"`
 		Errors  []item `json:"errors"`
 	}{false, e.msg, []item{{e.msg, e.data}}})
-	if err != nil { // texts only
+	if err != nil { // cannot fail for strings
 		panic(err)
 	}
 	h := w.Header()
 	if e.status == http.StatusUnauthorized {
-		h.Set("WWW-Authenticate", `key realm="cloudtables"`) // RFC 9110 §15.5.2 wants one; no scheme is registered for it
+		h.Set("WWW-Authenticate", `key realm="cloudtables"`) // requires one; no scheme is registered for it
 	}
 	if e.retryAfter != "" {
 		h.Set("Retry-After", e.retryAfter)
@@ -127,7 +135,7 @@ func (e *refusal) write(w http.ResponseWriter) {
 	writeJSON(w, e.status, body)
 }
 
-// writeJSON sends a reply that no cache keeps: it holds a token, or may be another one the next time.
+// writeJSON sends a reply that must not be stored: it holds a token, or may differ the next time.
 func writeJSON(w http.ResponseWriter, status int, body []byte) {
 	h := w.Header()
 	httpadapter.ForbidStoring(h)

@@ -17,15 +17,15 @@ import (
 	"github.com/latchkey-go/latchkey/internal/strictjson"
 )
 
-// request is what a call says, its query and its body taken together.
+// request is a parsed call: its query and its body taken together.
 type request struct {
 	secret     string
 	asToken    bool     // the secret came as "token"
-	roles      []string // names, sorted; nil: none named
+	roles      []string // names, sorted; nil: not given
 	conditions []condition
 	client     latchkey.Client
-	duration   time.Duration // 0: none given
-	fields     *form.Value   // data calls: what the body holds beside the options
+	duration   time.Duration // 0: not given
+	fields     *form.Value   // data calls: the body, options included
 }
 
 // option is one option of one source.
@@ -34,8 +34,8 @@ type option[T any] struct {
 	given bool
 }
 
-// merge joins what two sources (query and body, or two spellings) say of one option: the same, or it is refused. One of
-// them must not be able to undo what the other asked for.
+// merge combines the values of one option from two sources: query and body, or two spellings. Different values are
+// refused, so that neither can undo what the other asked for.
 func merge[T any](name string, a, b option[T], same func(T, T) bool) (option[T], error) {
 	switch {
 	case !a.given:
@@ -46,7 +46,7 @@ func merge[T any](name string, a, b option[T], same func(T, T) bool) (option[T],
 	return a, nil
 }
 
-// source is one place options come from.
+// source holds the options of one source.
 type source struct {
 	roles      option[[]string]
 	conditions option[[]condition]
@@ -55,8 +55,8 @@ type source struct {
 
 var textOptions = []string{nameClientID, nameClientName, nameUserID, nameUserName, nameDuration}
 
-// findSecret finds the one credential of r, of a caller who is nobody yet. It decodes nothing else, and reads the
-// body only if no other place holds a credential, and exhausted does not object. A body that was read is put back.
+// findSecret returns the one credential of r before the caller is authenticated. It decodes nothing else. It reads
+// the body only if no other place holds a credential and exhausted returns nil, and puts the body back.
 func findSecret(r *http.Request, data bool, exhausted func() error) (string, error) {
 	names := []string{nameKey}
 	if data {
@@ -108,6 +108,7 @@ func findSecret(r *http.Request, data bool, exhausted func() error) (string, err
 	return carriers.Find(r, secrets...)
 }
 
+// findSecretInJSON finds the key in a JSON object without decoding the rest.
 func findSecretInJSON(text []byte) (form.Found, error) {
 	j, err := strictjson.Find(text, nameKey)
 	switch {
@@ -130,20 +131,20 @@ func findSecretInJSON(text []byte) (form.Found, error) {
 	return f, nil
 }
 
-// addSecret adds what was found in one place to secrets.
+// addSecret adds a credential that was found in one place to secrets.
 func addSecret(secrets []string, f form.Found) ([]string, error) {
 	switch {
 	case f.N == 0:
 		return secrets, nil
 	case f.N > 1 || f.Kind == form.List:
 		return nil, httpadapter.ErrManyCredentials
-	case f.Kind != form.Text: // a number or true must not become a text that a store finds equal to something
+	case f.Kind != form.Text: // a number or true must not be compared as a text
 		return nil, refuse("the key is a text")
 	}
 	return append(secrets, f.Value), nil
 }
 
-// readRequest parses all of r, of a caller who is known. data says that this is a data call, whose body holds a row's
+// readRequest parses all of r, after the caller is authenticated. data marks a data call, whose body holds a row's
 // fields beside key, role, roles and conditions.
 func readRequest(r *http.Request, data bool) (request, error) {
 	query, err := form.Parse(r.URL.RawQuery, nameClientMeta)
@@ -169,7 +170,7 @@ func readRequest(r *http.Request, data bool) (request, error) {
 		if v.Kind == form.List {
 			return request{}, httpadapter.ErrManyCredentials
 		}
-		if v.Kind != form.Text { // a number or true must not become a text that a store finds equal to something
+		if v.Kind != form.Text { // a number or true must not be compared as a text
 			return request{}, refuse("the key is a text")
 		}
 		secrets = append(secrets, v.Text)
@@ -178,7 +179,7 @@ func readRequest(r *http.Request, data bool) (request, error) {
 	if out.secret, err = (httpadapter.Carriers{Headers: []string{nameKey}}).Find(r, secrets...); err != nil {
 		return request{}, err
 	}
-	if !data { // what carries a credential beside this call is a second one here, as a Bearer token is
+	if !data { // a credential of data calls is a second one here, as a Bearer token is
 		for _, name := range []string{nameAPIKey, nameToken} {
 			if query.Get(name) != nil || body.Get(name) != nil {
 				return request{}, httpadapter.ErrManyCredentials
@@ -192,7 +193,7 @@ func readRequest(r *http.Request, data bool) (request, error) {
 	}
 	inBody := textOptions
 	if data {
-		inBody = nil // a data point may have such a name
+		inBody = nil // a data point may have the name of such an option
 		out.fields = body
 	}
 	fromBody, err := readSource(body, !data, inBody)
@@ -224,7 +225,7 @@ func readRequest(r *http.Request, data bool) (request, error) {
 		out.client.Name = texts[nameUserName]
 	}
 	if out.client.ID == "" {
-		out.client.Name = "" // a label of nobody
+		out.client.Name = "" // a name without an id is dropped
 	}
 	if len(out.client.ID) > maxClient || len(out.client.Name) > maxClient {
 		return request{}, refuse("clientId and clientName have at most 256 bytes")
@@ -237,7 +238,7 @@ func readRequest(r *http.Request, data bool) (request, error) {
 	return out, nil
 }
 
-// readBody reads a form or JSON object of any method: some clients send one with GET and DELETE.
+// readBody reads a form or JSON object of any method: some clients send a body with GET and DELETE.
 func readBody(r *http.Request) (*form.Value, error) {
 	text, err := httpadapter.ReadBody(r, maxBody)
 	if err != nil || len(text) == 0 {
@@ -267,7 +268,7 @@ func readBody(r *http.Request) (*form.Value, error) {
 	return nil, httpadapter.ErrMediaType
 }
 
-// malformed says what is wrong with a text. The errors of package form hold nothing of the input.
+// malformed returns the refusal of a text that could not be parsed. Errors of package form hold nothing of the input.
 func malformed(what string, err error) error {
 	if errors.Is(err, form.ErrTooLarge) {
 		return httpadapter.ErrTooLarge
@@ -275,8 +276,8 @@ func malformed(what string, err error) error {
 	return refuse("malformed " + what + strings.TrimPrefix(err.Error(), form.ErrMalformed.Error()))
 }
 
-// readSource reads the options of one source. strict refuses names that differ from a limiting option by case only:
-// they would be ignored, and the token wider than was meant.
+// readSource reads the options of one source. strict refuses names that differ from a limiting option by case only.
+// Ignoring them would make the token wider than was meant.
 func readSource(v *form.Value, strict bool, texts []string) (source, error) {
 	s := source{texts: map[string]option[string]{}}
 	if v == nil {
@@ -331,7 +332,7 @@ func readSource(v *form.Value, strict bool, texts []string) (source, error) {
 	return s, nil
 }
 
-// parseRoles reads one name or a list of names; the result is sorted and without repeats, and never empty.
+// parseRoles reads one name or a list of names. The result is sorted, without duplicates, and never empty.
 func parseRoles(v *form.Value) ([]string, error) {
 	items := v.Items
 	if v.Kind == form.Text {
@@ -355,7 +356,7 @@ func parseRoles(v *form.Value) ([]string, error) {
 
 // parseDuration reads whole seconds, digits only.
 func parseDuration(s string) (time.Duration, error) {
-	n, err := strconv.ParseUint(s, 10, 32) // takes no sign, point or space
+	n, err := strconv.ParseUint(s, 10, 32) // accepts no sign, decimal point or space
 	d := time.Duration(n) * time.Second
 	if err != nil || d < time.Second || d > MaxDuration {
 		return 0, refuse("duration is whole seconds from 1 to 31536000")

@@ -14,7 +14,7 @@ import (
 	"github.com/latchkey-go/latchkey/internal/strictjson"
 )
 
-// checker holds a body against the product's schema and gathers what is wrong, in the grammar of its messages:
+// checker checks a body against the product's schema and collects the errors, in the format of its messages:
 //
 //	#/data/attributes: failed schema #/definitions/role/links/0/schema/properties/data/properties/attributes: "x" is not a permitted key.
 type checker struct {
@@ -30,6 +30,7 @@ func newChecker(resource string, update bool) *checker {
 	return &checker{schema: fmt.Sprintf("#/definitions/%s/links/%d/schema", resource, link)}
 }
 
+// fail adds a message, up to maxMessages.
 func (c *checker) fail(at, what string) {
 	if len(c.messages) == maxMessages {
 		return
@@ -45,7 +46,7 @@ func (c *checker) fail(at, what string) {
 	c.messages = append(c.messages, at+": failed schema "+schema+": "+what)
 }
 
-// err is INVALID_FORMAT with all that was found, nil if nothing was.
+// err returns INVALID_FORMAT with all messages, or nil if there are none.
 func (c *checker) err() error {
 	if len(c.messages) == 0 {
 		return nil
@@ -53,7 +54,7 @@ func (c *checker) err() error {
 	return refuseFormat(c.messages...)
 }
 
-// object opens an object with these members and no others; nil if it is none.
+// object reads an object with these members and no others. It returns nil if raw is not an object.
 func (c *checker) object(raw json.RawMessage, at string, required, optional []string) map[string]json.RawMessage {
 	var m map[string]json.RawMessage
 	if !begins(raw, '{') || json.Unmarshal(raw, &m) != nil {
@@ -73,6 +74,7 @@ func (c *checker) object(raw json.RawMessage, at string, required, optional []st
 	return m
 }
 
+// list reads an array of at most most items.
 func (c *checker) list(raw json.RawMessage, at string, most int) []json.RawMessage {
 	var l []json.RawMessage
 	if !begins(raw, '[') || json.Unmarshal(raw, &l) != nil {
@@ -86,7 +88,7 @@ func (c *checker) list(raw json.RawMessage, at string, most int) []json.RawMessa
 	return l
 }
 
-// boolean is true or false alone: 0, 1, "true" and null are something else.
+// boolean reads true or false. 0, 1, "true" and null are refused.
 func (c *checker) boolean(raw json.RawMessage, at string) bool {
 	switch string(bytes.TrimSpace(raw)) {
 	case "true":
@@ -106,7 +108,7 @@ func (c *checker) text(raw json.RawMessage, at string) string {
 	return s
 }
 
-// one is one of these texts.
+// oneOf reads one of the given texts.
 func (c *checker) oneOf(raw json.RawMessage, at string, of ...string) string {
 	s := c.text(raw, at)
 	if !slices.Contains(of, s) {
@@ -115,7 +117,7 @@ func (c *checker) oneOf(raw json.RawMessage, at string, of ...string) string {
 	return s
 }
 
-// id is a text that names something.
+// id reads a valid id.
 func (c *checker) id(raw json.RawMessage, at string) string {
 	s := c.text(raw, at)
 	if !validID(s) {
@@ -124,7 +126,7 @@ func (c *checker) id(raw json.RawMessage, at string) string {
 	return s
 }
 
-// link is {"id": …, "type": …} with that type.
+// link reads {"id": …, "type": …} with that type, and returns the id.
 func (c *checker) link(raw json.RawMessage, at, kind string) string {
 	m := c.object(raw, at, []string{"id", "type"}, nil)
 	if m == nil || m["id"] == nil || m["type"] == nil {
@@ -143,7 +145,7 @@ func isNull(raw json.RawMessage) bool { return string(bytes.TrimSpace(raw)) == "
 
 func validID(s string) bool { return s != "" && len(s) <= maxID && !strings.ContainsRune(s, 0) }
 
-// readData opens the "data" of a request's body and checks its type, and its id if it is an update's.
+// readData reads the "data" of a request's body. It checks its type, and its id in an update.
 func readData(r *http.Request, c *checker, kind, id string, required, optional []string) (map[string]json.RawMessage, error) {
 	body, err := readBody(r)
 	if err != nil {
@@ -170,7 +172,7 @@ func readData(r *http.Request, c *checker, kind, id string, required, optional [
 	return data, nil
 }
 
-// readBody reads a JSON body, checked to have exactly one meaning; empty if there is none.
+// readBody reads a JSON body that has exactly one meaning. It returns nil if there is no body.
 func readBody(r *http.Request) (json.RawMessage, error) {
 	kind, err := httpadapter.MediaType(r)
 	if err != nil {

@@ -6,19 +6,19 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// Fields of the rows that conditions of compiled roles speak about. A host's schema that knows them obeys those roles;
-// where it does not, Bind answers with an error and nothing is let through.
+// Fields of the rows that conditions of compiled roles refer to. A host applies the roles by binding a schema that
+// has these fields. If a field is missing, Bind returns an error and nothing is allowed.
 const (
-	FieldCreator      = "creator"                   // the id of the token that made the record (latchkey.Self)
-	FieldCreatorRole  = "creator_role"              // the id of the role its maker had (latchkey.SelfRoles)
+	FieldCreator      = "creator"                   // the id of the token that created the record (latchkey.Self)
+	FieldCreatorRole  = "creator_role"              // the id of the role its creator had (latchkey.SelfRoles)
 	FieldWorkflow     = "workflow"                  // the id of the workflow of the record's model; NULL: none
 	FieldStage        = "stage"                     // the id of the stage the record is in; NULL: none
-	FieldToStage      = "to_stage"                  // move_to_stage: the stage it shall be in
+	FieldToStage      = "to_stage"                  // move_to_stage: the destination stage
 	FieldLocale       = "locale"                    // the locale whose content is changed; NULL: content of no locale
-	FieldToCollection = "move_to_upload_collection" // move: the collection it shall be in; NULL: none
+	FieldToCollection = "move_to_upload_collection" // move: the destination collection; NULL: none
 )
 
-// Resources that are no content.
+// Resources other than content.
 const (
 	apiCMA        latchkey.Resource = "api/cma"
 	apiCDA        latchkey.Resource = "api/cda"
@@ -34,29 +34,30 @@ const (
 	resourceFlags                   = "project"
 )
 
-// Model is the records of a model, in one environment. Ask about read, create, update, delete, [Publish], [Duplicate],
-// [EditCreator], [TakeOver] and [MoveToStage].
+// Model returns the resource of a model's records in one environment. Its actions are read, create, update, delete,
+// [Publish], [Duplicate], [EditCreator], [TakeOver] and [MoveToStage].
 func Model(environment, id string) latchkey.Resource {
 	return latchkey.Path("env", environment, "model", id)
 }
 
-// Upload is the uploads of a collection, in one environment; "" is those of no collection. Ask about read, create, update,
-// delete, [EditCreator], [ReplaceAsset] and [Move].
+// Upload returns the resource of a collection's uploads in one environment. "" stands for uploads in no collection.
+// Its actions are read, create, update, delete, [EditCreator], [ReplaceAsset] and [Move].
 func Upload(environment, collection string) latchkey.Resource {
 	return latchkey.Path("env", environment, "upload", collection)
 }
 
-// BuildTrigger is a build trigger. Ask about use: firing it by hand.
+// BuildTrigger returns the resource of a build trigger. Its action is use: firing it manually.
 func BuildTrigger(id string) latchkey.Resource { return latchkey.Path("build_trigger", id) }
 
-// SearchIndex is a search index. Ask about use: building it anew by hand.
+// SearchIndex returns the resource of a search index. Its action is use: rebuilding it manually.
 func SearchIndex(id string) latchkey.Resource { return latchkey.Path("search_index", id) }
 
-// Flag is one of a role's twenty flags ("can_edit_schema"). Ask about use.
+// Flag returns the resource of one of a role's twenty flags ("can_edit_schema"). Its action is use.
 func Flag(name string) latchkey.Resource { return latchkey.Path(resourceFlags, name) }
 
-// Enter is nil if the access may enter an environment: the primary one, or any other. Nothing that [Model] or [Upload]
-// names is allowed in one that it may not enter, so only who answers for an environment as such has to ask.
+// Enter returns nil if access may enter the primary environment, or any other one if primary is false. [Model] and
+// [Upload] allow nothing in an environment that may not be entered. So only handlers that serve an environment as
+// such need it.
 func Enter(access latchkey.Access, primary bool) error {
 	if primary {
 		return access.Check(latchkey.Use, enterPrimary)
@@ -64,8 +65,8 @@ func Enter(access latchkey.Access, primary bool) error {
 	return access.Check(latchkey.Use, enterSandbox)
 }
 
-// compile turns a role's own permissions into rules: grants for what is positive, then denies for what is negative. The
-// rules are applied to the union of the roles it inherits.
+// compile returns a role's own permissions as rules: grants for the positive ones, then denies for the negative ones.
+// The rules apply to the union of the roles it inherits.
 func (p *permissions) compile() latchkey.Permissions {
 	var rules latchkey.Permissions
 	for _, name := range flagNames {
@@ -77,7 +78,7 @@ func (p *permissions) compile() latchkey.Permissions {
 		rules = append(rules,
 			latchkey.Grant(latchkey.Read, latchkey.Create, latchkey.Update, latchkey.Delete, latchkey.Reveal, latchkey.Rotate).
 				On(allTokens),
-			latchkey.Grant(latchkey.Read).On(allRoles)) // whoever binds a token to a role must find the role
+			latchkey.Grant(latchkey.Read).On(allRoles)) // to bind a token to a role, the caller must find the role
 	}
 	if p.flags[flagUsers] {
 		rules = append(rules, latchkey.Grant(latchkey.Read, latchkey.Create, latchkey.Update, latchkey.Delete).On(allRoles))
@@ -109,8 +110,8 @@ func (p *permissions) compile() latchkey.Permissions {
 	return rules
 }
 
-// everywhere says whether the one who made the role meant its "all" for every environment there will be, and nothing
-// was taken from it since.
+// inEveryEnvironment reports whether the role is an [AdminRole] from which nothing was removed: its "all" entries
+// apply to every environment, including future ones.
 func (p *permissions) inEveryEnvironment() bool {
 	if !p.allEnvironments {
 		return false
@@ -126,7 +127,7 @@ func (p *permissions) inEveryEnvironment() bool {
 	return true
 }
 
-// rules are what one entry means.
+// rules returns the rules of one entry.
 func (f *family) rules(e entry, verb func(...latchkey.Action) latchkey.RuleStart, deny bool) []latchkey.Rule {
 	var pattern latchkey.Pattern
 	whole := func(under latchkey.Resource, one latchkey.Resource, id string) latchkey.Pattern {
@@ -148,7 +149,7 @@ func (f *family) rules(e entry, verb func(...latchkey.Action) latchkey.RuleStart
 
 	is := func(field string, op latchkey.Op, value any) latchkey.Condition {
 		c := latchkey.Where(field, op, value)
-		if deny { // a row whose field is NULL is known to be another one, and stays
+		if deny { // a row whose field is NULL does not match, and stays
 			c = latchkey.All(latchkey.Where(field, latchkey.IsNull, false), c)
 		}
 		return c
@@ -178,11 +179,11 @@ func (f *family) rules(e entry, verb func(...latchkey.Action) latchkey.RuleStart
 	if e.action == "all" {
 		actions = f.actionsOf()
 		if deny && e.toStage == "" {
-			actions = []latchkey.Action{latchkey.Any} // the host's own actions, too
+			actions = []latchkey.Action{latchkey.Any} // including the host's own actions
 		}
 	}
 	var rules []latchkey.Rule
-	if e.toStage != "" || e.toCollection != "" { // which says where to: it limits moving alone
+	if e.toStage != "" || e.toCollection != "" { // a destination limits only the action that moves
 		moves := func(a latchkey.Action) bool { return a == MoveToStage || a == Move }
 		to := slices.Clone(all)
 		if e.toStage != "" {
@@ -206,8 +207,8 @@ func withConditions(r latchkey.Rule, all []latchkey.Condition) latchkey.Rule {
 	return r
 }
 
-// boundary holds what the entries allow, the role's own and those it inherits, to the environments it may enter. A role
-// inherits environments_access apart from entries, which is how boundaries are inherited.
+// boundary limits the entries of the role and of those it inherits to the environments that the role may enter. A
+// role inherits environments_access separately from entries, and boundaries are inherited in the same way.
 func (p *permissions) boundary(primary string) latchkey.Permissions {
 	deny, allow := latchkey.Deny(latchkey.Any), latchkey.Allow(latchkey.Any)
 	rules := latchkey.Permissions{allow.On("*", "latchkey/*")}
@@ -224,7 +225,8 @@ func (p *permissions) boundary(primary string) latchkey.Permissions {
 	return append(rules, deny.On(everyContent))
 }
 
-// gates are a token's own rules: which APIs it passes. They stand after those of its role and decide alone.
+// apiRules returns a token's own rules: the APIs it may use. They follow those of its role and alone decide about
+// APIs.
 func apiRules(cda, preview, cma bool) latchkey.Permissions {
 	rules := latchkey.Permissions{latchkey.Deny(latchkey.Any).On(everyAPI)}
 	for _, g := range []struct {

@@ -20,64 +20,65 @@ import (
 
 // Options configure [Mount], [Handler] and [Delivery]. The zero value, and nil, are ready to use.
 type Options struct {
-	// Account picks the account of a request, for hosts with many tenants (by host name, say). Its errors are answered
-	// as [WriteError] answers them. Nil: the account given to Mount.
+	// Account returns the account of a request, for hosts with many tenants (by host name, say). Its errors are answered
+	// as by [WriteError]. Nil: the account given to Mount.
 	Account func(*http.Request) (latchkey.Account, error)
 
 	// Environments are the ids of the host's environments, the primary one first. A request that names another one is
-	// refused, and GET /environments lists them. Which one is the primary counts when a role is saved: after another one
-	// became it, call [Recompile]. Nil: there is "main".
+	// refused, and GET /environments lists them. A role is compiled for the primary environment when it is saved: call
+	// [Recompile] after the primary one changes. Nil: one environment, "main".
 	Environments []string
 
-	// Rate is how often one token may call, and how often one client address may call with tokens that are not
-	// good: beyond it the store is asked about no more of those (see [httpadapter.Gate]). The zero Rate:
-	// [DefaultRate] (for [Delivery], [DefaultDeliveryRate]). Each Mount, Handler and Delivery counts on its own.
+	// Rate is how often one token may call, and how often one client address may call with invalid tokens. Beyond it,
+	// invalid tokens are refused without a store read (see [httpadapter.Gate]). Zero: [DefaultRate], or
+	// [DefaultDeliveryRate] for [Delivery]. Each Mount, Handler and Delivery counts on its own.
 	Rate latchkey.Rate
 
-	// AllowEscalation lets whoever may manage tokens or roles make, change and read such as may do more than the caller.
-	// The audit trail then names the host as the one who did it. False: that is refused.
+	// AllowEscalation lets callers that may manage tokens or roles make, change and read ones that may do more than the
+	// caller. The audit trail then names the host as the actor. False: such calls are refused.
 	AllowEscalation bool
 
-	// OpenRoles lets every caller read roles. False: only those who may manage tokens or users.
+	// OpenRoles lets every caller read roles. False: only callers that may manage tokens or users.
 	OpenRoles bool
 
-	// NegativesNotInherited lets a role grant again what a role it inherits denies. It counts when a role is saved, and
-	// for [Recompile]. False: negative permissions win, wherever they stand.
+	// NegativesNotInherited lets a role grant again what a role it inherits denies. It applies when a role is saved, and
+	// to [Recompile]. False: negative permissions win, in the role itself and in the roles it inherits.
 	NegativesNotInherited bool
 
-	// PreviewReadsPublished lets a token with can_access_cda_preview alone read published content. False: that needs
-	// can_access_cda.
+	// PreviewReadsPublished lets a token that has only can_access_cda_preview read published content. False: that
+	// requires can_access_cda.
 	PreviewReadsPublished bool
 
 	// AnyVersion accepts requests without "X-Api-Version: 3". False: they are refused, as for the product's newer
 	// projects.
 	AnyVersion bool
 
-	// Reassign is asked before a token is destroyed: the host gives what the token owns to somebody else, or answers
-	// [ErrDestinationRequired] or [ErrDestination]. to is zero if the request names nobody. Nil: tokens own nothing.
+	// Reassign is called before a token is destroyed. The host gives what the token owns to the destination, or returns
+	// [ErrDestinationRequired] or [ErrDestination]. The destination is zero if the request names none. Nil: tokens own
+	// nothing.
 	Reassign func(r *http.Request, tokenID string, to Destination) error
 
-	// Clock tells the time; nil: time.Now. Give it the Manager's.
-	Clock func() time.Time
-
-	// Proxies are the host's own proxies: see [httpadapter.ClientAddr].
+	// Proxies are the host's own proxies: see [httpadapter.ClientAddr]. Nil: X-Forwarded-For is ignored.
 	Proxies []netip.Prefix
 
-	// OnError hears of every refusal with its cause, before the reply is written. The cause never holds a secret; the
-	// request does. Whose token it was tells [httpadapter.RefusalFrom]. Nil: nobody listens.
+	// Clock returns the current time. Pass the Manager's clock. Nil: time.Now.
+	Clock func() time.Time
+
+	// OnError is called for every refusal with its cause, before the reply is written. The cause never holds a secret;
+	// the request does. [httpadapter.RefusalFrom] returns the token that was refused. Nil: no callback.
 	OnError func(r *http.Request, err error)
 
-	// Logger hears of replies of 500 and above, with their cause. Nil: nobody listens.
+	// Logger receives replies of 500 and above, with their cause. Nil: nothing is logged.
 	Logger *slog.Logger
 }
 
-// Destination is who gets what a destroyed token owned.
+// Destination is the user who receives what a destroyed token owned.
 type Destination struct {
 	Type string // account, organization, user, access_token or sso_user
 	ID   string
 }
 
-// surface is an account and how it is served.
+// surface is an account and the options it is served with.
 type surface struct {
 	accountOf func(*http.Request) (latchkey.Account, error)
 	opts      Options
@@ -96,14 +97,14 @@ func newSurface(account latchkey.Account, opts *Options, meter string, rate latc
 		s.opts.Rate = rate
 	}
 	if s.opts.Rate.Count <= 0 || s.opts.Rate.Per <= 0 || s.opts.Rate.Burst < 0 {
-		panic("datocms: Options.Rate is so many requests per so much time")
+		panic("datocms: Options.Rate needs a positive Count and Per, and no negative Burst")
 	}
 	if s.opts.Clock == nil {
 		s.opts.Clock = time.Now
 	}
 	for i, env := range s.environments() {
 		if !validID(env) || slices.Contains(s.environments()[:i], env) {
-			panic(fmt.Sprintf("datocms: Options.Environments: %q is no id, or there twice", env))
+			panic(fmt.Sprintf("datocms: Options.Environments: %q is not a valid id, or is listed twice", env))
 		}
 	}
 	adapters.CheckProxies("datocms", s.opts.Proxies)
@@ -119,12 +120,13 @@ func (s *surface) environments() []string {
 	return s.opts.Environments
 }
 
-// Mount registers /access_tokens, /roles and /environments with all beneath them. The product's clients repeat a GET
-// for ever when its reply is no JSON, as a mux's own 404 is: a host whose clients call other paths of the product
-// gives all of its prefix to [Handler] instead. Nil options are ready to use; options that cannot work panic.
+// Mount registers /access_tokens, /roles and /environments with all paths beneath them. The product's clients repeat
+// a GET for ever if its reply is not JSON, as a mux's own 404 is. A host whose clients call other paths of the
+// product should give all of its prefix to [Handler] instead. Nil options are ready to use. It panics on invalid
+// options.
 func Mount(mux httpadapter.Mux, account latchkey.Account, opts *Options) {
 	s := newSurface(account, opts, MeterCMA, DefaultRate)
-	// The last three are for paths that are none: the product's client repeats a GET for ever when it gets a plain 404.
+	// These are for paths that do not exist: the product's client repeats a GET for ever when it gets a plain 404.
 	for _, path := range []string{"/access_tokens", "/access_tokens/{id}", "/access_tokens/{id}/regenerate_token",
 		"/roles", "/roles/{id}", "/roles/{id}/duplicate", "/environments", "/environments/{id}"} {
 		mount.Path(mux, path, s)
@@ -134,24 +136,25 @@ func Mount(mux httpadapter.Mux, account latchkey.Account, opts *Options) {
 	}
 }
 
-// Handler answers the paths of [Mount], and every other one with the product's 404 INVALID_ENDPOINT, which ends a
-// client's call where a plain 404 does not. Give it a host name of its own, or a prefix with [http.StripPrefix]:
+// Handler serves the paths of [Mount]. It answers every other path with the product's 404 INVALID_ENDPOINT, which
+// ends a client's call where a plain 404 does not. Give it a host name of its own, or a prefix with
+// [http.StripPrefix]:
 //
 //	mux.Handle("/cma/", http.StripPrefix("/cma", datocms.Handler(account, nil)))
 func Handler(account latchkey.Account, opts *Options) http.Handler {
 	return newSurface(account, opts, MeterCMA, DefaultRate)
 }
 
-// call is one request by a caller who passed the gate.
+// call is one request of an authenticated caller.
 type call struct {
 	s       *surface
-	account latchkey.Account // the host's: what is done with it was checked here
+	account latchkey.Account // with every right of the host: each use is checked here
 	access  latchkey.Access
 	r       *http.Request
 	id      string // of the path
 }
 
-// endpoint answers a call with a status and the document's data.
+// endpoint serves a call. It returns the reply's status and the data of its document.
 type endpoint func(*call) (status int, data any, err error)
 
 var endpoints = map[string]endpoint{
@@ -171,7 +174,7 @@ var endpoints = map[string]endpoint{
 	"GET /environments/:id":                    (*call).findEnvironment,
 }
 
-// route finds the endpoint of a request. Segments are cut before they are unescaped, as muxes do.
+// route returns the endpoint of a request. It splits the path before it unescapes the segments, as muxes do.
 func route(r *http.Request) (name, id string, ok bool) {
 	segments := strings.Split(strings.TrimPrefix(r.URL.EscapedPath(), "/"), "/")
 	if len(segments) > 1 {
@@ -201,12 +204,12 @@ func (s *surface) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.writeError(w, r, err)
 		return
 	}
-	// Tokens are in these replies: beside what the product says, nobody keeps them.
+	// These replies hold tokens, so no-store is added to what the product sends.
 	w.Header().Set("Cache-Control", "max-age=0, private, must-revalidate, no-store")
 	writeJSON(w, status, document{data})
 }
 
-// serve answers a request. The one that comes back says who was found to call.
+// serve authenticates a request and runs its endpoint. The returned request carries the caller in its context.
 func (s *surface) serve(w http.ResponseWriter, r *http.Request) (*http.Request, int, any, error) {
 	r, account, access, err := s.authenticate(w, r)
 	if err != nil {
@@ -216,6 +219,7 @@ func (s *surface) serve(w http.ResponseWriter, r *http.Request) (*http.Request, 
 	return r, status, data, err
 }
 
+// answer checks the request of an authenticated caller and runs its endpoint.
 func (s *surface) answer(w http.ResponseWriter, r *http.Request, account latchkey.Account, access latchkey.Access) (
 	int, any, error) {
 	if !mayCall(access.Kind()) {
@@ -235,7 +239,8 @@ func (s *surface) answer(w http.ResponseWriter, r *http.Request, account latchke
 	return endpoints[name](&call{s: s, account: account, access: access, r: r, id: id})
 }
 
-// authenticate finds out who calls, and holds the caller to the rate. The request that comes back says who was found.
+// authenticate verifies the request's token, and applies the rate limit. The returned request carries the caller in
+// its context.
 func (s *surface) authenticate(w http.ResponseWriter, r *http.Request) (
 	*http.Request, latchkey.Account, latchkey.Access, error) {
 	account, err := s.accountOf(r)
@@ -262,6 +267,7 @@ func (s *surface) authenticate(w http.ResponseWriter, r *http.Request) (
 	return r, account, access, err
 }
 
+// verify returns the access of the request's token. addressErr is the error of the client's address, if any.
 func (s *surface) verify(r *http.Request, account latchkey.Account, addressErr error) (latchkey.Access, error) {
 	secret, err := (httpadapter.Carriers{Bearer: true}).Find(r)
 	if err == nil {
@@ -280,6 +286,7 @@ func (s *surface) verify(r *http.Request, account latchkey.Account, addressErr e
 	return account.Verify(r.Context(), p)
 }
 
+// checkHeaders checks Accept, X-Api-Version and X-Environment.
 func (s *surface) checkHeaders(w http.ResponseWriter, r *http.Request) error {
 	if accept := r.Header.Values("Accept"); len(accept) > 0 && !slices.ContainsFunc(accept, func(v string) bool {
 		return strings.Contains(v, "json") || strings.Contains(v, "*/*") || strings.Contains(v, "application/*")
@@ -293,15 +300,15 @@ func (s *surface) checkHeaders(w http.ResponseWriter, r *http.Request) error {
 	return err
 }
 
-// environment is the one that the header or inPath names, else the primary one. Tokens and roles are in none, but the
-// header is read all the same.
+// environment returns the environment that the header or inPath names, else the primary one. Tokens and roles belong
+// to no environment, but the header is checked all the same.
 func (s *surface) environment(w http.ResponseWriter, r *http.Request, inPath ...string) (string, error) {
 	env := s.environments()[0]
 	named := slices.Concat(inPath, r.Header.Values("X-Environment"))
 	if len(named) > 0 {
 		env = named[0]
 	}
-	// Two headers are refused whatever they say; path and header must say the same.
+	// Two headers are refused even if equal. Path and header must be equal.
 	twice := len(named)-len(inPath) > 1
 	differ := len(named) > 0 && named[len(named)-1] != env
 	if twice || differ || !slices.Contains(s.environments(), env) {
@@ -311,15 +318,17 @@ func (s *surface) environment(w http.ResponseWriter, r *http.Request, inPath ...
 	return env, nil
 }
 
-// allowHeaders are the product's, and all that its clients set: @datocms/cma-client-browser and @datocms/cda-client.
+// allowHeaders are the headers that the product allows, and all that its clients set: @datocms/cma-client-browser and
+// @datocms/cda-client.
 const allowHeaders = "accept, authorization, content-type, x-environment, x-site-domain, x-api-version, user-agent, " +
 	"x-session-id, x-include-drafts, x-exclude-invalid, x-visual-editing, x-base-editing-url, x-cache-tags"
 
-// exposeHeaders are what those clients read of a reply. A handler behind [Delivery] may set X-Cache-Tags.
+// exposeHeaders are the reply headers that those clients read. A handler behind [Delivery] may set X-Cache-Tags.
 const exposeHeaders = "x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset, x-api-version, x-environment, " +
 	"x-request-id, x-cache-tags"
 
-// beforeReply sets what every reply has. Pages of any origin may call: what they need is a token, never a cookie.
+// setHeaders sets the headers of every reply. Pages of any origin may call: the credential is a token, never a
+// cookie.
 func (s *surface) setHeaders(w http.ResponseWriter, _ *http.Request) {
 	h := w.Header()
 	h.Set("X-Api-Version", "3")
@@ -338,6 +347,7 @@ func preflight(w http.ResponseWriter) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
+// writeError reports and logs err, and writes its reply.
 func (s *surface) writeError(w http.ResponseWriter, r *http.Request, err error) {
 	httpadapter.Refused(r.Context(), err)
 	if s.opts.OnError != nil {
@@ -350,12 +360,12 @@ func (s *surface) writeError(w http.ResponseWriter, r *http.Request, err error) 
 	out.write(w)
 }
 
-// seconds is X-RateLimit-Reset: whole seconds, never 0, for clients wait exactly that long before they come again.
+// seconds returns X-RateLimit-Reset: whole seconds, at least 1. Clients wait exactly that long before they retry.
 func seconds(d time.Duration) string {
 	return strconv.FormatInt(max(1, int64((d+time.Second-1)/time.Second)), 10)
 }
 
-// admin is the account a change is made with: the caller's rights are checked, and its name is recorded.
+// admin returns the account to make a change with. The caller's rights are checked, and its name is recorded.
 func (c *call) admin(action latchkey.Action, kind, id string) (latchkey.Account, error) {
 	if id == "" {
 		id = "new"
@@ -369,7 +379,7 @@ func (c *call) admin(action latchkey.Action, kind, id string) (latchkey.Account,
 	return c.account.As(c.access)
 }
 
-// linkage names a resource.
+// linkage is a JSON:API resource identifier.
 type linkage struct {
 	ID   string `json:"id"`
 	Type string `json:"type"`

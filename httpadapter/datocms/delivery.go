@@ -11,35 +11,37 @@ import (
 	"github.com/latchkey-go/latchkey/httpadapter"
 )
 
-// Delivered is how a request to the delivery API may be answered.
+// Delivered describes how to answer a request to the delivery API.
 type Delivered struct {
-	Environment string // the one to read from; the caller may enter it
-	Drafts      bool   // newest versions, those that are not published included; else published content alone
+	Environment string // the environment to read from; the caller may enter it
+	Drafts      bool   // read the newest versions, unpublished ones included; false: published content only
 }
 
 type deliveredKey struct{}
 
-// DeliveredFrom is what [Delivery] found out about a request, and whether it did.
+// DeliveredFrom returns what [Delivery] stored in the context, and whether it did.
 func DeliveredFrom(ctx context.Context) (Delivered, bool) {
 	d, ok := ctx.Value(deliveredKey{}).(Delivered)
 	return d, ok
 }
 
-// Delivery guards a host's delivery API (the product's GraphQL endpoint, POST /). A request needs a token with
-// can_access_cda, or with can_access_cda_preview when it asks for drafts, and a role that may enter its environment.
-// The handler finds the caller with [httpadapter.AccessFrom], the rest with [DeliveredFrom], and asks what it may
-// read with access.Filter(latchkey.Read, datocms.Model(…)).
+// Delivery returns middleware for a host's delivery API (the product's GraphQL endpoint, POST /). A request needs a
+// token with can_access_cda, or with can_access_cda_preview to read drafts, and a role that may enter its
+// environment. The handler finds the caller with [httpadapter.AccessFrom], and the environment with [DeliveredFrom].
+// It gets the condition on rows from access.Filter(latchkey.Read, datocms.Model(…)).
 //
-// Drafts are asked for by the header "X-Include-Drafts: true" or by a path that ends in /preview. The environment is
-// named by the header X-Environment or by a path that ends in /environments/:id or /environments/:id/preview, beneath
-// whatever prefix; without either it is the primary one. Path and header that name different environments are a 404
-// INVALID_ENVIRONMENT. Slashes at the end of a path mean nothing. A path that holds "environments" but none of these
-// forms, or whose form depends on who reads it ("/Preview", "%2Fpreview", dot segments), is a 404 INVALID_ENDPOINT. To
-// serve these paths, register the handler for all beneath its own, and for every method, for browsers ask with OPTIONS:
-// "/graphql" and "/graphql/". The path stays as it came.
+// A request reads drafts with the header "X-Include-Drafts: true" or a path that ends in /preview. It names its
+// environment with the header X-Environment, or a path that ends in /environments/:id or /environments/:id/preview,
+// under any prefix. Otherwise it reads the primary environment. Different environments in path and header are a 404
+// INVALID_ENVIRONMENT. Trailing slashes are ignored.
 //
-// The body is not looked at, nor is its type: the product's client sends JSON as text/plain. Nil options are ready to
-// use; options that cannot work panic.
+// Two kinds of path are a 404 INVALID_ENDPOINT: one that holds "environments" in another form, and one that readers
+// could understand differently ("/Preview", "%2Fpreview", dot segments). Register the handler for its own path and
+// all paths beneath it, as "/graphql" and "/graphql/", and for every method, as browsers send OPTIONS. The path is
+// passed on unchanged.
+//
+// The body and its type are not checked: the product's client sends JSON as text/plain. Nil options are ready to use.
+// It panics on invalid options.
 func Delivery(account latchkey.Account, opts *Options) func(http.Handler) http.Handler {
 	s := newSurface(account, opts, MeterCDA, DefaultDeliveryRate)
 	return func(next http.Handler) http.Handler {
@@ -59,7 +61,7 @@ func Delivery(account latchkey.Account, opts *Options) func(http.Handler) http.H
 	}
 }
 
-// deliver decides how a request may be answered. The one that comes back says who was found to call.
+// deliver decides how a request is answered. The returned request carries the caller in its context.
 func (s *surface) deliver(w http.ResponseWriter, r *http.Request) (*http.Request, Delivered, error) {
 	var d Delivered
 	r, _, access, err := s.authenticate(w, r)
@@ -71,7 +73,7 @@ func (s *surface) deliver(w http.ResponseWriter, r *http.Request) (*http.Request
 	if !published && !preview {
 		return r, d, refuse(http.StatusUnauthorized, codeAuthorization, access.Check(latchkey.Use, apiCDA))
 	}
-	inPath, previewPath, ok := deliveryForm(r.URL) // not before: nobody's path is not taken apart
+	inPath, previewPath, ok := deliveryForm(r.URL) // only after authentication
 	if !ok {
 		return r, d, refuse(http.StatusNotFound, codeEndpoint, latchkey.ErrNotFound)
 	}
@@ -106,8 +108,8 @@ func (s *surface) deliver(w http.ResponseWriter, r *http.Request) (*http.Request
 	return r, d, nil
 }
 
-// deliveryForm is what the end of a path says: which environment (none or one), and whether drafts are meant. Not ok is
-// a path that means two things, or nothing.
+// deliveryForm returns what the end of a path says: the environment (none or one), and whether drafts are read. ok is
+// false for a path with two meanings, or none.
 func deliveryForm(u *url.URL) (environment []string, drafts, ok bool) {
 	escaped := strings.Split(strings.TrimRight(u.EscapedPath(), "/"), "/")
 	for i, segment := range escaped {
@@ -116,7 +118,7 @@ func deliveryForm(u *url.URL) (environment []string, drafts, ok bool) {
 			return nil, false, false
 		}
 	}
-	// Muxes differ in whether they cut a path before or after it is unescaped.
+	// Muxes differ in whether they split a path before or after unescaping it.
 	plain := strings.Split(strings.TrimRight(u.Path, "/"), "/")
 	environment, drafts, ok = deliveryFormOf(escaped)
 	environment2, drafts2, ok2 := deliveryFormOf(plain)
@@ -134,7 +136,7 @@ func deliveryFormOf(segments []string) (environment []string, drafts, ok bool) {
 	}
 	last := segments[len(segments)-1]
 	at := slices.Index(segments, segmentEnvironments)
-	if at >= 0 && len(segments) == at+2 { // an environment of any name, be it "preview"
+	if at >= 0 && len(segments) == at+2 { // an environment may be named "preview"
 		return segments[at+1:], false, true
 	}
 	drafts = last == segmentPreview

@@ -19,8 +19,8 @@ const (
 	Move         latchkey.Action = "move"
 )
 
-// entry is one permission of a role, with everything it may say; "" is null or left out. Comparable: two entries that
-// mean the same are equal, whatever they look like.
+// entry is one permission of a role, with all its members; "" is null or absent. Entries are comparable: two that
+// mean the same are equal, however they were written.
 type entry struct {
 	environment, action, creator, scope, locale string
 	model, workflow, onStage, toStage           string
@@ -28,14 +28,14 @@ type entry struct {
 	buildTrigger, searchIndex                   string
 }
 
-// shape says what the entries of one action look like.
+// shape describes the entries of one action.
 type shape struct {
-	creator bool // on_creator is required; else it is null or left out
-	scope   byte // localization_scope: 'a' must be "all", 'r' is required, 0 is null or left out
+	creator bool // on_creator is required; else it must be null or absent
+	scope   byte // localization_scope: 'a' must be "all", 'r' is required, 0 must be null or absent
 	extra   []string
 }
 
-// family is one kind of permission: a positive and a negative list of entries.
+// family is one kind of permission. A role has a positive and a negative list of entries of each.
 type family struct {
 	name    string // "item_type": of positive_item_type_permissions
 	keys    []string
@@ -71,7 +71,7 @@ var families = []family{
 	{"search_index", []string{"search_index"}, nil},
 }
 
-// actionsOf are the actions of a family but "all", in order.
+// actionsOf returns the actions of a family except "all", sorted.
 func (f *family) actionsOf() []latchkey.Action {
 	var all []latchkey.Action
 	for name := range f.actions {
@@ -83,7 +83,7 @@ func (f *family) actionsOf() []latchkey.Action {
 	return all
 }
 
-// readEntry checks one entry as it was sent.
+// readEntry checks and reads one entry.
 func (f *family) readEntry(c *checker, raw json.RawMessage, at string) entry {
 	var required []string
 	if f.actions != nil {

@@ -13,18 +13,20 @@ import (
 	"github.com/latchkey-go/latchkey/httpadapter"
 )
 
-// Errors that [Options.Reassign] answers with.
+// Errors for [Options.Reassign] to return.
 var (
-	// ErrDestinationRequired: the token owns something, and the request names nobody who gets it.
+	// ErrDestinationRequired: the token owns something, and the request names no destination.
 	ErrDestinationRequired = refuse(http.StatusUnprocessableEntity, codeDestinationNeeded, httpadapter.ErrBadRequest)
-	// ErrDestination: nobody is who the request names.
+	// ErrDestination: the destination that the request names does not exist.
 	ErrDestination = refuse(http.StatusUnprocessableEntity, codeDestination, httpadapter.ErrBadRequest)
 )
 
-// ErrJSONBody is for handlers behind [Delivery]: [WriteError] answers it as the product answers a body that is no JSON.
+// ErrJSONBody is for handlers behind [Delivery]. [WriteError] answers it as the product answers a body that is not
+// JSON.
 var ErrJSONBody = refuse(http.StatusUnsupportedMediaType, codeJSON, httpadapter.ErrBadRequest)
 
-// refusal is an error reply. Its texts are ours but for names of members in INVALID_FORMAT, cut short.
+// refusal is an error reply. Its texts are fixed, except names of members in INVALID_FORMAT, which are cut to 80
+// characters.
 type refusal struct {
 	status    int
 	code      string
@@ -41,6 +43,7 @@ func refuse(status int, code string, cause error) error {
 	return &refusal{status: status, code: code, cause: cause}
 }
 
+// refuseFormat returns INVALID_FORMAT with these messages.
 func refuseFormat(messages ...string) error {
 	return &refusal{status: http.StatusUnprocessableEntity, code: codeFormat, cause: httpadapter.ErrBadRequest,
 		details: struct {
@@ -48,6 +51,7 @@ func refuseFormat(messages ...string) error {
 		}{messages}}
 }
 
+// refuseField returns INVALID_FIELD for a field of a record type.
 func refuseField(record, field, code string) error {
 	return &refusal{status: http.StatusUnprocessableEntity, code: codeField, cause: latchkey.ErrInvalid,
 		details: struct {
@@ -57,10 +61,10 @@ func refuseField(record, field, code string) error {
 		}{field, code, record}}
 }
 
-// refusalOf turns any error into a reply. Trouble is told by [httpadapter.ProblemOf].
+// refusalOf maps any error to a reply. [httpadapter.ProblemOf] tells failures from refusals.
 func refusalOf(err error) *refusal {
 	p := httpadapter.ProblemOf(err)
-	if p.Status != http.StatusServiceUnavailable { // trouble comes first: it must never read as a refusal
+	if p.Status != http.StatusServiceUnavailable { // failures first: they must never read as a refusal
 		var known *refusal
 		if errors.As(err, &known) {
 			return known
@@ -90,7 +94,7 @@ func refusalOf(err error) *refusal {
 		out.details = json.RawMessage(`{"messages":["the request cannot be understood"]}`)
 	case http.StatusServiceUnavailable:
 		out.code = codeUnavailable
-		// Clients repeat what is transient, whatever the method: not when it may have happened already.
+		// Clients repeat what is transient, whatever the method. So it is not set if the change may have been made.
 		out.transient = !errors.Is(err, latchkey.ErrUnknownOutcome)
 	default:
 		out.status, out.code = http.StatusInternalServerError, codeException
@@ -98,12 +102,12 @@ func refusalOf(err error) *refusal {
 	return out
 }
 
-// WriteError answers a call with what err means, in the product's shape:
+// WriteError writes the reply for err in the product's format:
 //
 //	{"data":[{"id":"a9d52a","type":"api_error","attributes":{"code":"NOT_FOUND","details":{},"doc_url":"…"}}]}
 //
-// An error that is not known is a 500 EXCEPTION without a word about it; so is nil. [latchkey.Options.Observer]
-// hears of denials to callers that [Delivery] let through.
+// An unknown error, and nil, is a 500 EXCEPTION without details. [latchkey.Options.Observer] receives denials of
+// callers that [Delivery] passed.
 func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	if r != nil {
 		httpadapter.Refused(r.Context(), err)
@@ -127,7 +131,7 @@ func (e *refusal) write(w http.ResponseWriter) {
 	a := &out.Attributes
 	a.Code, a.Details, a.DocURL, a.Transient = e.code, e.details, docURL+e.code, e.transient
 	if a.Details == nil {
-		a.Details = struct{}{} // clients index into it
+		a.Details = struct{}{} // clients read members of it
 	}
 	h := w.Header()
 	h.Set("Cache-Control", "no-cache, no-store")
@@ -144,10 +148,10 @@ type document struct {
 	Data any `json:"data"`
 }
 
-// writeJSON sends the only content type the clients take; anything else makes them repeat the request for ever.
+// writeJSON sends the only content type that the clients accept; any other makes them repeat the request for ever.
 func writeJSON(w http.ResponseWriter, status int, doc any) {
 	body, err := encode(doc)
-	if err != nil { // texts, numbers, and JSON that was checked
+	if err != nil { // cannot fail for strings, numbers and valid JSON
 		panic("datocms: " + err.Error())
 	}
 	h := w.Header()
@@ -157,7 +161,7 @@ func writeJSON(w http.ResponseWriter, status int, doc any) {
 	_, _ = w.Write(body)
 }
 
-// encode is json.Marshal that leaves "<", ">" and "&" as they are: entries go back as they came.
+// encode is json.Marshal that leaves "<", ">" and "&" unescaped: entries are returned as they were sent.
 func encode(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -166,7 +170,7 @@ func encode(v any) ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
-// randomHex is 2n random hex digits. crypto/rand never fails: it ends the program instead.
+// randomHex returns 2n random hex digits. crypto/rand never returns an error: it ends the program instead.
 func randomHex(n int) string {
 	b := make([]byte, n)
 	_, _ = rand.Read(b)

@@ -7,10 +7,10 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// use is what is asked about: how lately a token passed an API.
+// usageKey is a token and one of the APIs it may have used.
 type usageKey struct{ tokenID, meter string }
 
-// lastAccess sorts the newest day of each use into the product's words.
+// lastAccess returns when each token last used each API, in the product's words.
 func lastAccess(ctx context.Context, account latchkey.Account, now time.Time, tokens []latchkey.Token) (
 	map[usageKey]string, error) {
 	now = now.UTC()
@@ -41,7 +41,7 @@ func lastAccess(ctx context.Context, account latchkey.Account, now time.Time, to
 	return out, nil
 }
 
-// bucket is the first word that fits a day, "" being no day. Weeks begin on Monday; all days are UTC's.
+// bucket returns the first word that fits a day; day "" is "never". Weeks begin on Monday, and days are in UTC.
 func bucket(now time.Time, day string) string {
 	monday := now.AddDate(0, 0, -(int(now.Weekday())+6)%7)
 	for _, b := range []struct {
@@ -62,7 +62,7 @@ func bucket(now time.Time, day string) string {
 	return "never"
 }
 
-// lastMonth is the first day of the month before.
+// lastMonth returns the first day of the month before.
 func lastMonth(now time.Time) time.Time {
 	return time.Date(now.Year(), now.Month()-1, 1, 0, 0, 0, 0, time.UTC)
 }

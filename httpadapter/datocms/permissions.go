@@ -20,7 +20,7 @@ var flagNames = []string{
 
 var environmentsAccess = []string{"all", "primary_only", "sandbox_only", "none"}
 
-// Positions in permissions.lists: of family i, 2*i + positive and 2*i + negative.
+// Positions in permissions.lists. Those of family i are 2*i + positive and 2*i + negative.
 const (
 	positive = iota
 	negative
@@ -35,14 +35,14 @@ var listNames = func() []string {
 	return names
 }()
 
-// permissions are what a role says itself, as the wire has it. Role.Extra keeps them: entries byte for byte, but for
-// white space.
+// permissions are what a role itself states, in the format of the API. Role.Extra keeps them; entries stay byte for
+// byte, except white space.
 type permissions struct {
 	flags        map[string]bool
 	environments string
 	lists        [][]json.RawMessage // by listNames
 
-	// allEnvironments: entries that are everything mean every environment. No request says so: see [AdminRole].
+	// allEnvironments: entries that allow everything apply to every environment. No request can set it: see [AdminRole].
 	allEnvironments bool
 }
 
@@ -53,7 +53,7 @@ func newPermissions() *permissions {
 
 const memberAllEnvironments = "all_environments"
 
-// storedPermissions reads Role.Extra. What does not decode says nothing.
+// storedPermissions reads Role.Extra. One that does not decode allows nothing.
 func storedPermissions(extra json.RawMessage) *permissions {
 	p := newPermissions()
 	var m map[string]json.RawMessage
@@ -71,7 +71,7 @@ func storedPermissions(extra json.RawMessage) *permissions {
 	return p
 }
 
-// read takes over what attributes say; what they leave out stays.
+// read sets what attributes state; what they leave out stays.
 func (p *permissions) read(c *checker, attributes map[string]json.RawMessage, at string) {
 	for _, name := range flagNames {
 		if raw, ok := attributes[name]; ok {
@@ -106,7 +106,7 @@ func (f *family) readList(c *checker, raw json.RawMessage, at string) []json.Raw
 	return list
 }
 
-// entries are a list of family i, read. They were checked when they came.
+// entries returns the entries of a list of family i. They were checked when they were saved.
 func (p *permissions) entries(i, side int) []entry {
 	var out []entry
 	for _, raw := range p.lists[2*i+side] {
@@ -118,7 +118,7 @@ func (p *permissions) entries(i, side int) []entry {
 // MarshalJSON writes the attributes in the order of the documents.
 func (p *permissions) MarshalJSON() ([]byte, error) { return p.marshal("") }
 
-// marshal writes the attributes; the first is name, unless it is "".
+// marshal writes the attributes, name first unless it is "".
 func (p *permissions) marshal(name string) ([]byte, error) {
 	var b bytes.Buffer
 	member := func(key string, value any) error {
@@ -153,7 +153,7 @@ func (p *permissions) marshal(name string) ([]byte, error) {
 	return b.Bytes(), errors.Join(errs...)
 }
 
-// extra is how a role keeps its permissions.
+// extra returns the permissions as Role.Extra keeps them.
 func (p *permissions) extra() (json.RawMessage, error) {
 	text, err := p.marshal("")
 	if err == nil && p.allEnvironments {
@@ -162,7 +162,7 @@ func (p *permissions) extra() (json.RawMessage, error) {
 	return text, err
 }
 
-// apply writes the permissions into a role, as wire and as rules.
+// apply writes the permissions into a role, as Extra and as rules.
 func (p *permissions) apply(r *latchkey.Role, primary string, inheritDenies bool) (err error) {
 	if r.Extra, err = p.extra(); err != nil {
 		return err
@@ -171,12 +171,12 @@ func (p *permissions) apply(r *latchkey.Role, primary string, inheritDenies bool
 	return nil
 }
 
-// rule writes the permissions into a role as rules.
+// applyRules writes the permissions into a role as rules.
 func (p *permissions) applyRules(r *latchkey.Role, primary string, inheritDenies bool) {
 	r.Permissions, r.Boundary, r.InheritDenies = p.compile(), p.boundary(primary), inheritDenies
 }
 
-// join adds what an inherited role says in the end.
+// merge adds the resolved permissions of an inherited role; denies says whether its negative ones apply, too.
 func (p *permissions) merge(up *permissions, denies bool) {
 	for _, name := range flagNames {
 		p.flags[name] = p.flags[name] || up.flags[name]
@@ -197,10 +197,10 @@ func mergeEnvironments(a, b string) string {
 	case a == "none":
 		return b
 	}
-	return "all" // primary_only and sandbox_only are all there is
+	return "all" // primary_only and sandbox_only together are all
 }
 
-// dedupe drops entries that say what an earlier one says.
+// dropDuplicates drops entries that mean the same as an earlier one.
 func (p *permissions) dropDuplicates() {
 	for i, list := range p.lists {
 		seen := map[entry]bool{}
@@ -213,7 +213,7 @@ func (p *permissions) dropDuplicates() {
 	}
 }
 
-// lineage finds roles of this surface, each read once.
+// inheritance resolves roles of this surface, reading each once.
 type inheritance struct {
 	account latchkey.Account
 	roles   map[string]latchkey.Role
@@ -228,7 +228,7 @@ func newInheritance(account latchkey.Account, roles ...latchkey.Role) *inheritan
 	return l
 }
 
-// final is what a role says when all it inherits is counted: what is enforced.
+// resolve returns the permissions of a role with all that it inherits: what is enforced.
 func (l *inheritance) resolve(ctx context.Context, r latchkey.Role) (*permissions, error) {
 	if p, ok := l.done[r.ID]; ok {
 		return p, nil
@@ -236,21 +236,21 @@ func (l *inheritance) resolve(ctx context.Context, r latchkey.Role) (*permission
 	own := storedPermissions(r.Extra)
 	out := newPermissions()
 	out.environments = "none"
-	l.done[r.ID] = out // ends a cycle; there is none in what was saved
+	l.done[r.ID] = out // ends a cycle; saved roles have none
 	for _, id := range r.Inherits {
 		up, ok := l.roles[id]
 		if !ok {
 			var err error
 			var damaged *latchkey.DamagedError
 			if up, err = l.account.Role(ctx, id); errors.Is(err, latchkey.ErrNotFound) || errors.As(err, &damaged) {
-				continue // gives nothing
+				continue // it gives nothing
 			} else if err != nil {
 				return nil, err
 			}
 			l.roles[id] = up
 		}
 		if up.Origin != Origin {
-			continue // a host's own doing, which the wire has no words for
+			continue // the API cannot express a host's own role
 		}
 		theirs, err := l.resolve(ctx, up)
 		if err != nil {
@@ -263,8 +263,8 @@ func (l *inheritance) resolve(ctx context.Context, r latchkey.Role) (*permission
 	return out, nil
 }
 
-// AdminRole is a role that may do everything, in each environment there is and will be, as long as nobody takes something
-// from it; on the wire its entries name environment. Create it with [latchkey.Account.CreateRole].
+// AdminRole returns a role that may do everything, in every current and future environment, until a change removes
+// something from it. In replies its entries name environment. Create it with [latchkey.Account.CreateRole].
 func AdminRole(name, environment string) latchkey.Role {
 	p := newPermissions()
 	p.allEnvironments, p.environments = true, "all"
@@ -282,14 +282,14 @@ func AdminRole(name, environment string) latchkey.Role {
 	p.lists[4] = []json.RawMessage{json.RawMessage(`{"build_trigger":null}`)}
 	p.lists[6] = []json.RawMessage{json.RawMessage(`{"search_index":null}`)}
 	r := latchkey.Role{Name: name, Origin: Origin}
-	if err := p.apply(&r, environment, true); err != nil { // what is above is JSON
+	if err := p.apply(&r, environment, true); err != nil { // cannot fail for the JSON above
 		panic("datocms: " + err.Error())
 	}
 	return r
 }
 
-// TokenSpec is a token of this surface, bound to one of its roles, that passes these APIs. Issue it with
-// [latchkey.Account.Issue].
+// TokenSpec returns the spec of a token of this surface, bound to one of its roles, that may use the given APIs.
+// Issue it with [latchkey.Account.Issue].
 func TokenSpec(name, roleID string, cda, preview, cma bool) latchkey.Spec {
 	return latchkey.Spec{Kind: latchkey.KindAPIKey, Origin: Origin, Settings: latchkey.Settings{Name: name,
 		Roles: []string{roleID}, Permissions: apiRules(cda, preview, cma)}}

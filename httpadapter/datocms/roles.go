@@ -22,7 +22,7 @@ type roleResource struct {
 	} `json:"meta"`
 }
 
-// role finds a role of this surface, for those who were let in.
+// role returns a role of this surface. The caller must have been authorized.
 func (c *call) role(id string) (latchkey.Role, error) {
 	if !validID(id) {
 		return latchkey.Role{}, latchkey.ErrNotFound
@@ -34,7 +34,7 @@ func (c *call) role(id string) (latchkey.Role, error) {
 	return r, err
 }
 
-// mayRead says whether the caller may see roles.
+// mayRead returns an error if the caller may not read roles.
 func (c *call) mayRead(id string) error {
 	if c.s.opts.OpenRoles {
 		return nil
@@ -68,12 +68,13 @@ func (c *call) oneRole(status int, r latchkey.Role) (int, any, error) {
 	return status, out, err
 }
 
+// allRoles returns the roles of this surface, without damaged ones.
 func (c *call) allRoles() ([]latchkey.Role, error) {
 	origin := Origin
 	var roles []latchkey.Role
 	for r, err := range c.account.Roles(c.r.Context(), latchkey.RoleQuery{Origin: &origin}) {
 		if damaged := (*latchkey.DamagedError)(nil); errors.As(err, &damaged) {
-			continue // nothing of it can be shown
+			continue // it cannot be shown
 		} else if err != nil {
 			return nil, err
 		}
@@ -113,7 +114,7 @@ func (c *call) findRole() (int, any, error) {
 	return c.oneRole(http.StatusOK, r)
 }
 
-// roleBody is what create and update send: changes to apply to a role, a new one or an old.
+// roleBody is the body of create and update: the changes to make to a role.
 type roleBody struct {
 	attributes map[string]json.RawMessage
 	name       *string
@@ -143,7 +144,7 @@ func (c *call) readRole(id string) (b roleBody, err error) {
 		}
 		newPermissions().read(check, b.attributes, at)
 	}
-	if raw, ok := data["meta"]; ok { // clients send back what they got; it says nothing
+	if raw, ok := data["meta"]; ok { // clients return what they received; it is ignored
 		check.object(raw, "#/data/meta", nil, []string{"final_permissions"})
 	}
 	if raw, ok := data["relationships"]; ok {
@@ -184,7 +185,7 @@ func (c *call) readRole(id string) (b roleBody, err error) {
 
 var errInherits = refuseField("Role", "inherits_permissions_from", fieldInvalid)
 
-// apply changes a role the way the body says.
+// apply makes the changes of the body.
 func (b *roleBody) apply(c *call, r *latchkey.Role) error {
 	p := newPermissions()
 	if r.ID != "" {
@@ -210,7 +211,7 @@ func (b *roleBody) apply(c *call, r *latchkey.Role) error {
 	return nil
 }
 
-// roleError: all else that a request could have wrong was refused before.
+// roleError maps an error of the account. Other errors of a request were refused before.
 func roleError(err error) error {
 	var known *refusal
 	switch {
@@ -218,7 +219,7 @@ func roleError(err error) error {
 		return err
 	case errors.Is(err, latchkey.ErrExists):
 		return refuseField("Role", "name", fieldUnique)
-	case errors.Is(err, latchkey.ErrInvalid): // a cycle, or a role that ended meanwhile
+	case errors.Is(err, latchkey.ErrInvalid): // a cycle, or a role that was deleted meanwhile
 		return errInherits
 	case errors.Is(err, latchkey.ErrInUse):
 		return refuse(http.StatusUnprocessableEntity, codeBound, err)
@@ -289,7 +290,7 @@ func (c *call) duplicateRole() (int, any, error) {
 	}
 	name := r.Name
 	r.ID, r.Owner, r.Version = "", "", 0
-	storedPermissions(r.Extra).applyRules(&r, c.s.environments()[0], !c.s.opts.NegativesNotInherited) // Recompile may pass by now
+	storedPermissions(r.Extra).applyRules(&r, c.s.environments()[0], !c.s.opts.NegativesNotInherited) // Recompile may have run since
 	for n, tries := 1, 0; ; n++ {
 		r.Name = name + fmt.Sprintf(duplicateSuffix, n)
 		if slices.ContainsFunc(roles, func(other latchkey.Role) bool { return other.Name == r.Name }) {
@@ -299,11 +300,11 @@ func (c *call) duplicateRole() (int, any, error) {
 			return 0, nil, err
 		}
 		made, err := account.CreateRole(c.r.Context(), r)
-		if errors.Is(err, latchkey.ErrExists) { // somebody duplicates it at the same time
+		if errors.Is(err, latchkey.ErrExists) { // it is being duplicated concurrently
 			if tries++; tries < maxTries {
 				continue
 			}
-			err = latchkey.ErrConflict // the caller chose no name: the call may be repeated
+			err = latchkey.ErrConflict // the caller did not choose the name, so it may retry
 		}
 		if err != nil {
 			return 0, nil, roleError(err)

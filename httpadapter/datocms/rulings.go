@@ -6,27 +6,26 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// The product's documents leave these questions open. Each answer is one place: a constant or function here, and an
-// option where another answer is plausible. docs/rulings.md lists them for people.
+// The product's documents leave these questions open. Each answer is a constant or function here, and an option where
+// another answer is plausible. docs/rulings.md lists them with their reasons.
 
-// Origin is what tokens and roles made here are marked with. This surface lists and changes those alone: others are
-// absent.
+// Origin marks tokens and roles made here. This surface lists and changes only those; all others are not found.
 const Origin = "datocms"
 
-// DefaultRate is the documented limit of the management API: 60 requests per 3 seconds. It is counted per token, and per
-// client address for requests whose token is not good.
+// DefaultRate is the documented limit of the management API: 60 requests per 3 seconds. It is counted per token, and
+// per client address for requests with an invalid token.
 var DefaultRate = latchkey.Rate{Count: 60, Per: 3 * time.Second, Burst: 59}
 
-// DefaultDeliveryRate is the documented limit of the delivery API: 40 requests per second and token. (The second bucket
-// of 1,000 per minute is not kept.)
+// DefaultDeliveryRate is the documented limit of the delivery API: 40 requests per second and token. The second
+// documented limit, 1,000 per minute, is not applied.
 var DefaultDeliveryRate = latchkey.Rate{Count: 40, Per: time.Second, Burst: 39}
 
-// Bounds of one request; the documents name none.
+// Bounds of one request. The documents name none.
 const (
 	maxBody     = 256 << 10
 	maxDepth    = 16
 	maxName     = 256 // bytes of a name
-	maxID       = 64  // bytes of an id in an entry: four of them escaped still make a resource
+	maxID       = 64  // bytes of an id in an entry: a resource holds four of them, escaped
 	maxEntries  = 1000
 	maxParents  = 100
 	maxMessages = 20  // of one INVALID_FORMAT
@@ -39,23 +38,23 @@ const (
 	MeterCDA = "cda" // the endpoint is "published" or "drafts"
 )
 
-// mayCall says which kinds of token are callers here. Publishable ones lie in pages and minted ones are narrower on
-// purpose: neither manages tokens, whatever their rules say.
+// mayCall reports whether tokens of a kind may call. Publishable tokens are in web pages, and minted ones are
+// narrower on purpose, so neither may manage tokens, whatever their rules allow.
 func mayCall(kind latchkey.Kind) bool {
 	return kind == latchkey.KindAPIKey || kind == latchkey.KindSession || kind == latchkey.KindSecret
 }
 
-// defaultEnvironments is what a new role may enter when its maker does not say.
+// defaultEnvironments is the environments_access of a new role that does not set it.
 const defaultEnvironments = "primary_only"
 
-// noTime stands for when an environment was made and last changed, which only the host knows: clients read a date
-// there.
+// unknownTime stands for when an environment was created and last changed, which only the host knows. Clients parse a
+// date.
 const unknownTime = "1970-01-01T00:00:00.000Z"
 
-// duplicateSuffix is what a duplicate's name ends in; N is the first number that is free.
+// duplicateSuffix ends a duplicate's name, with the first free number.
 const duplicateSuffix = " (duplicate #%d)"
 
-// Codes of refusals. Statuses that no document tells are marked.
+// Codes of refusals. Those whose status is not documented are marked.
 const (
 	codeAuthorization     = "INVALID_AUTHORIZATION_HEADER"    // 401
 	codePermissions       = "INSUFFICIENT_PERMISSIONS"        // 401 (not documented)

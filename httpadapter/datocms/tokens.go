@@ -32,12 +32,12 @@ type tokenAttributes struct {
 	LastCDA   string  `json:"last_cda_access"`
 }
 
-// ours says whether a token is one that this surface shows. A revoked one is gone, whoever revoked it.
+// isVisible reports whether this surface shows a token. It never shows a revoked one.
 func isVisible(t latchkey.Token) bool {
 	return t.Origin == Origin && t.Kind == latchkey.KindAPIKey && t.Revoked.IsZero()
 }
 
-// hardcoded is what a host marks its factory tokens with, in Token.Extra: {"hardcoded_type": "…"}.
+// hardcoded returns the mark of a host's factory tokens in Token.Extra: {"hardcoded_type": "…"}. Nil: none.
 func hardcoded(t latchkey.Token) *string {
 	var extra struct {
 		Type *string `json:"hardcoded_type"`
@@ -48,8 +48,8 @@ func hardcoded(t latchkey.Token) *string {
 	return extra.Type
 }
 
-// render shows tokens. secret is the text of the only one when it was made just now; else texts are revealed to callers
-// who may, and are null to all others.
+// render returns tokens as resources. If secret is set, it is that of the only token, which was just made. Otherwise
+// secrets are revealed to callers that may reveal them, and are null for all others.
 func (c *call) render(secret *latchkey.Secret, tokens ...latchkey.Token) ([]tokenResource, error) {
 	seen, err := lastAccess(c.r.Context(), c.account, c.s.opts.Clock(), tokens)
 	if err != nil {
@@ -80,8 +80,9 @@ func (c *call) render(secret *latchkey.Secret, tokens ...latchkey.Token) ([]toke
 	return list, nil
 }
 
-// reveal is the texts of tokens, by id, as far as the caller may know them and they can be read again: of none without
-// can_manage_access_tokens, not of a token that may do more than the caller, nor of one made without a Keyring.
+// reveal returns the texts of tokens by id, as far as they are kept and the caller may read them. A caller without
+// can_manage_access_tokens gets none. The text of a token that may do more than the caller, or that was made without
+// a Keyring, is left out.
 func (c *call) reveal(secret *latchkey.Secret, tokens []latchkey.Token) (map[string]latchkey.Secret, error) {
 	if secret != nil {
 		return map[string]latchkey.Secret{tokens[0].ID: *secret}, nil
@@ -107,7 +108,7 @@ func (c *call) oneToken(status int, secret *latchkey.Secret, t latchkey.Token) (
 	return status, list[0], nil
 }
 
-// token finds the token of the path.
+// token returns the token that the path names.
 func (c *call) token() (latchkey.Token, error) {
 	if !validID(c.id) {
 		return latchkey.Token{}, latchkey.ErrNotFound
@@ -125,7 +126,7 @@ func (c *call) listTokens() (int, any, error) {
 	q := latchkey.TokenQuery{Origin: &origin, Kinds: []latchkey.Kind{latchkey.KindAPIKey}}
 	for t, err := range c.account.Tokens(c.r.Context(), q) {
 		if damaged := (*latchkey.DamagedError)(nil); errors.As(err, &damaged) {
-			continue // nothing of it can be shown
+			continue // it cannot be shown
 		} else if err != nil {
 			return 0, nil, err
 		}
@@ -145,11 +146,11 @@ func (c *call) findToken() (int, any, error) {
 	return c.oneToken(http.StatusOK, nil, t)
 }
 
-// tokenBody is what create and update send.
+// tokenBody is the body of create and update.
 type tokenBody struct {
 	name              string
 	cda, preview, cma bool
-	roleID            string // "": not said
+	roleID            string // "": not given
 }
 
 func (c *call) readToken(id string) (b tokenBody, err error) {
@@ -232,7 +233,7 @@ func (c *call) createToken() (int, any, error) {
 	return c.oneToken(http.StatusCreated, &secret, t)
 }
 
-// roleWent: all that a request could have wrong was refused before, so the role ended between two readings.
+// tokenError maps an error of the account. Invalid requests were refused before, so the role was deleted meanwhile.
 func tokenError(err error) error {
 	if errors.Is(err, latchkey.ErrInvalid) {
 		return refuseField("AccessToken", "role", fieldInvalid)
@@ -294,7 +295,8 @@ func (c *call) regenerateToken() (int, any, error) {
 	return c.oneToken(http.StatusOK, &secret, t)
 }
 
-var errDryRun = errors.New("datocms: only asking")
+// errDryRun ends an update that only checks the caller's rights.
+var errDryRun = errors.New("datocms: dry run")
 
 var destinationTypes = []string{"account", "organization", "user", "access_token", "sso_user"}
 
@@ -322,7 +324,7 @@ func (c *call) destroyToken() (int, any, error) {
 		return 0, nil, err
 	}
 	if c.s.opts.Reassign != nil {
-		// Nothing is given away before it is sure that the caller may do this: asked by a change that does not happen.
+		// Check that the caller may delete the token before its property is reassigned: with an update that is not made.
 		_, err := account.Update(c.r.Context(), t.ID, func(*latchkey.Token) error { return errDryRun })
 		if !errors.Is(err, errDryRun) {
 			return 0, nil, err
@@ -337,7 +339,7 @@ func (c *call) destroyToken() (int, any, error) {
 	return http.StatusOK, out[0], nil
 }
 
-// destination is who the query names, zero if nobody. Whether there is such a one is for the host to say.
+// destination returns the destination that the query names, or zero. The host decides whether it exists.
 func destination(r *http.Request) (to Destination, err error) {
 	query, err := form.Parse(r.URL.RawQuery)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/latchkey-go/latchkey/internal/form"
 )
 
-// add makes a token. The session must hold every right that it gives.
+// add issues a token. The session must have every right that it gives.
 func (s *surface) add(r *http.Request, c Call) ([]byte, error) {
 	name, err := c.Text(nameName)
 	if err != nil {
@@ -18,7 +18,7 @@ func (s *surface) add(r *http.Request, c Call) ([]byte, error) {
 	if err := checkName(name); err != nil {
 		return nil, err
 	}
-	var x extra // a token for nothing, unless something is said
+	var x extra // a token without rights unless extra is given
 	if v := c.params.Get(nameExtra); v != nil {
 		if x, err = readExtra(v, s.opts.Overlay); err != nil {
 			return nil, err
@@ -36,6 +36,7 @@ func (s *surface) add(r *http.Request, c Call) ([]byte, error) {
 	return tokenJSON(t, secret.Reveal()), nil
 }
 
+// get returns one token.
 func (s *surface) get(r *http.Request, c Call) ([]byte, error) {
 	as, t, err := c.token(r.Context())
 	if err != nil {
@@ -44,6 +45,7 @@ func (s *surface) get(r *http.Request, c Call) ([]byte, error) {
 	return s.tokenData(r.Context(), as, t)
 }
 
+// getAll returns all tokens.
 func (s *surface) getAll(r *http.Request, c Call) ([]byte, error) {
 	as, err := c.actor()
 	if err != nil {
@@ -54,7 +56,7 @@ func (s *surface) getAll(r *http.Request, c Call) ([]byte, error) {
 	origin := Origin
 	for t, err := range as.Tokens(r.Context(), latchkey.TokenQuery{Origin: &origin}) {
 		if damaged := (*latchkey.DamagedError)(nil); errors.As(err, &damaged) {
-			continue // nothing of it can be shown
+			continue // it cannot be shown
 		} else if err != nil {
 			return nil, err
 		}
@@ -76,10 +78,10 @@ func (s *surface) getAll(r *http.Request, c Call) ([]byte, error) {
 	return append(data, ']'), nil
 }
 
-// update changes name or extra or both; extra replaces the one before as a whole.
+// update changes name or extra or both. extra replaces the one before as a whole.
 func (s *surface) update(r *http.Request, c Call) ([]byte, error) {
 	if c.Has(nameName) || c.Has(nameExtra) {
-		return nil, refuse("name and extra belong into meta") // not obeyed there, they might be believed to be
+		return nil, refuse("name and extra belong into meta") // it would be ignored there
 	}
 	given := c.params.Get(nameMeta)
 	if given == nil {
@@ -111,6 +113,7 @@ func (s *surface) update(r *http.Request, c Call) ([]byte, error) {
 	return s.tokenData(r.Context(), as, t)
 }
 
+// remove deletes a token.
 func (s *surface) remove(r *http.Request, c Call) ([]byte, error) {
 	as, t, err := c.token(r.Context())
 	if err != nil {
@@ -119,7 +122,7 @@ func (s *surface) remove(r *http.Request, c Call) ([]byte, error) {
 	return nil, asNoToken(as.Delete(r.Context(), t.ID))
 }
 
-// acting is the account acted on by the session.
+// actor returns the account with the session as its actor.
 func (c Call) actor() (latchkey.Account, error) {
 	as, err := c.Account.As(c.Access)
 	if err != nil || c.bounded {
@@ -128,8 +131,8 @@ func (c Call) actor() (latchkey.Account, error) {
 	return as.Exceeding(), nil
 }
 
-// token reads the token that token_id names. One of another owner, one that another surface made, one that was revoked
-// and one that the caller may not read are missing, all alike.
+// token returns the token that token_id names. These are not found: a token of another owner, one made elsewhere, a
+// revoked one, and one that the caller may not read.
 func (c Call) token(ctx context.Context) (latchkey.Account, latchkey.Token, error) {
 	fail := func(err error) (latchkey.Account, latchkey.Token, error) {
 		return latchkey.Account{}, latchkey.Token{}, err
@@ -155,11 +158,12 @@ func (c Call) token(ctx context.Context) (latchkey.Account, latchkey.Token, erro
 	return as, t, nil
 }
 
-// ours says whether a token was made here and not ended elsewhere. The API has no word for a revoked token.
+// isVisible reports whether a token was made here and is not revoked. The API has no word for a revoked token.
 func isVisible(t latchkey.Token) bool {
 	return t.Origin == Origin && t.Kind == latchkey.KindAPIKey && t.Revoked.IsZero()
 }
 
+// asNoToken replaces ErrNotFound by errNoToken.
 func asNoToken(err error) error {
 	if errors.Is(err, latchkey.ErrNotFound) {
 		return errNoToken
@@ -167,7 +171,7 @@ func asNoToken(err error) error {
 	return err
 }
 
-// shown describes a token with its text, if that can be read again and the caller may.
+// tokenData returns the data of a token, with its text if that is kept and the caller may read it.
 func (s *surface) tokenData(ctx context.Context, as latchkey.Account, t latchkey.Token) ([]byte, error) {
 	texts, err := as.RevealAll(ctx, t.ID)
 	if err != nil {
@@ -176,6 +180,7 @@ func (s *surface) tokenData(ctx context.Context, as latchkey.Account, t latchkey
 	return tokenJSON(t, textOrHint(texts, t)), nil
 }
 
+// textOrHint returns the text of a token if it was revealed, else its hint.
 func textOrHint(texts map[string]latchkey.Secret, t latchkey.Token) string {
 	if secret, ok := texts[t.ID]; ok {
 		return secret.Reveal()
@@ -183,14 +188,15 @@ func textOrHint(texts map[string]latchkey.Secret, t latchkey.Token) string {
 	return t.Hint
 }
 
-// Has says whether the call gives a parameter.
+// Has reports whether the call has a parameter.
 func (c Call) Has(name string) bool { return c.params.Get(name) != nil }
 
-// Text is a parameter. One that is missing, given more than once or given in brackets is an *[Error].
+// Text returns a parameter. It returns an *[Error] for one that is missing, given more than once or given in
+// brackets.
 func (c Call) Text(name string) (string, error) { return text(c.params, name) }
 
-// JSON is a structured parameter: JSON text as it was sent, or what was sent in brackets, as JSON in which every value is
-// a text. A parameter that is missing, or no valid JSON, is an *[Error].
+// JSON returns a structured parameter as JSON: JSON text as it was sent, or a value in brackets, in which every
+// scalar is a text. It returns an *[Error] for a parameter that is missing or not valid JSON.
 func (c Call) JSON(name string) ([]byte, error) {
 	v := c.params.Get(name)
 	switch {

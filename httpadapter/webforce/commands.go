@@ -12,8 +12,8 @@ import (
 
 // Command is a command of the host's own: see [Options.Commands].
 type Command struct {
-	// Needs says what the caller must be allowed to do; it is asked before Run. Nil: what the product's documents say of
-	// the command, as far as they know it:
+	// Needs checks what the caller may do, before Run. Nil: what the product's documents say of the command, as far as
+	// they describe it:
 	//
 	//	db.get, db.column.get            OnDatabase(Get)
 	//	db.get_all                       Verified: leave out the databases that Call.May does not allow Get on
@@ -24,37 +24,37 @@ type Command struct {
 	//	db.column.add                    OnDatabase(Add, Alter), or either
 	//	site.stock_images.<anything>     OnStockImages
 	//
-	// Any other command must say.
+	// Required for every other command.
 	Needs Need
 
-	// Run does it. What it returns becomes "data", as JSON; nil is {}. An *[Error] is answered with its message, other
-	// errors with what they mean (a [latchkey.ErrNotFound] with "Not found"). Databases of other accounts are not there:
-	// ["*"] means all of Call.Account's.
+	// Run executes the command. Its result becomes "data", as JSON; nil is {}. The reply to an *[Error] has its message;
+	// that to other errors says what they mean (for a [latchkey.ErrNotFound], "Not found"). Databases of other accounts
+	// do not exist: ["*"] means all of Call.Account's.
 	Run func(r *http.Request, c Call) (data any, err error)
 }
 
-// Call is one call of a command: who asks, and what.
+// Call is one call of a command.
 type Call struct {
 	Command string
-	Account latchkey.Account // of the request, with every right of the host
-	Access  latchkey.Access  // who asks
+	Account latchkey.Account // the request's, with every right of the host
+	Access  latchkey.Access  // the caller
 
 	params  *form.Value
 	bounded bool
 }
 
-// May says whether the caller has a flag on a database.
+// May reports whether the caller has a flag on a database.
 func (c Call) May(flag latchkey.Action, databaseID string) bool {
 	return databaseID != "" && c.Access.Allows(flag, Database(databaseID))
 }
 
-// Need is what a command takes: it returns nil if the caller may go on.
+// Need is the requirement of a command: it returns nil if the caller may run it.
 type Need func(Call) error
 
-// Verified takes any auth_token that is good. The command itself asks what it may show.
+// Verified accepts any valid auth_token. The command itself must check what it may show.
 func Verified(Call) error { return nil }
 
-// OnDatabase takes all these flags on the database that the parameter db_id names.
+// OnDatabase requires all these flags on the database that the parameter db_id names. It panics without a flag.
 func OnDatabase(flags ...latchkey.Action) Need {
 	requireFlags(flags)
 	return func(c Call) error {
@@ -63,24 +63,25 @@ func OnDatabase(flags ...latchkey.Action) Need {
 			return err
 		}
 		if id == "" {
-			return refuse("Parameter db_id is empty") // it would stand for a new database
+			return refuse("Parameter db_id is empty") // the empty id stands for a new database
 		}
 		return checkAll(c, Database(id), flags)
 	}
 }
 
-// OnNewDatabase takes all these flags on a database that has no id yet, which only ["*"] gives.
+// OnNewDatabase requires all these flags on a database that has no id yet. Only ["*"] grants them. It panics without
+// a flag.
 func OnNewDatabase(flags ...latchkey.Action) Need {
 	requireFlags(flags)
 	return func(c Call) error { return checkAll(c, newDatabase, flags) }
 }
 
-// OnStockImages takes the group stock_images.
+// OnStockImages requires the group stock_images.
 func OnStockImages(c Call) error { return c.Access.Check(latchkey.Use, StockImages) }
 
 func requireFlags(flags []latchkey.Action) {
 	if len(flags) == 0 {
-		panic("webforce: name the flags that are needed")
+		panic("webforce: OnDatabase and OnNewDatabase need at least one flag")
 	}
 }
 
@@ -103,7 +104,7 @@ func eitherOf(a, b Need) Need {
 	}
 }
 
-// sessionOnly guards access.*.
+// sessionOnly is the requirement of access.*.
 func sessionOnly(c Call) error {
 	if !mayAdminister(c.Access) {
 		return &latchkey.DeniedError{Action: latchkey.Use, Resource: latchkey.Path("latchkey", "token")}
@@ -111,7 +112,7 @@ func sessionOnly(c Call) error {
 	return nil
 }
 
-// hosts makes a host's Run one of ours.
+// hostRun adapts a host's Run to ours.
 func hostRun(run func(*http.Request, Call) (any, error)) func(*http.Request, Call) ([]byte, error) {
 	return func(r *http.Request, c Call) ([]byte, error) {
 		data, err := run(r, c)

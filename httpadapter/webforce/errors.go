@@ -9,7 +9,7 @@ import (
 	"github.com/latchkey-go/latchkey/httpadapter"
 )
 
-// Error is a refusal in words of its own. Commands return one; Message is sent to the caller.
+// Error is a refusal with its own message. Commands return it, and Message is sent to the caller.
 type Error struct {
 	Message string
 	Err     error // what it wraps; nil: httpadapter.ErrBadRequest
@@ -35,11 +35,11 @@ func refuse(message string) error { return &Error{Message: message} }
 
 var errNoToken = &Error{Message: msgNoToken, Err: latchkey.ErrNotFound}
 
-// messageOf says what an error means to a caller. Nothing of an error that is not known is told.
+// messageOf returns the message of an error. Nothing of an unknown error is sent.
 func messageOf(err error) string {
 	status := httpadapter.ProblemOf(err).Status
 	var own *Error
-	if status < 500 && errors.As(err, &own) { // trouble comes first: it must never read as a refusal
+	if status < 500 && errors.As(err, &own) { // failures first: they must never read as a refusal
 		return own.Message
 	}
 	switch status {
@@ -68,8 +68,8 @@ func messageOf(err error) string {
 	return msgInternal
 }
 
-// writeEnvelope sends a reply that no cache keeps: it holds a token, or may be another one the next time. data is JSON;
-// nil: {}. It is sent byte for byte, which encoding/json would not do.
+// writeEnvelope sends a reply that must not be stored: it holds a token, or may differ the next time. data is JSON;
+// nil is {}. It is sent byte for byte, which encoding/json would not do.
 func writeEnvelope(w http.ResponseWriter, code, message string, data []byte) {
 	if data == nil {
 		data = []byte("{}")
@@ -90,7 +90,7 @@ func writeEnvelope(w http.ResponseWriter, code, message string, data []byte) {
 	_, _ = w.Write(body)
 }
 
-// tokenJSON is the hash that describes a token. shown is its text, or what stands for it.
+// tokenJSON returns the hash that describes a token. shown is its text or hint.
 func tokenJSON(t latchkey.Token, shown string) []byte {
 	extra := []byte(t.Extra)
 	if len(extra) == 0 {
@@ -106,7 +106,7 @@ func tokenJSON(t latchkey.Token, shown string) []byte {
 
 func quote(s string) []byte {
 	text, err := json.Marshal(s)
-	if err != nil { // never for a string
+	if err != nil { // cannot fail for a string
 		panic(err)
 	}
 	return text

@@ -12,13 +12,13 @@ import (
 	"github.com/latchkey-go/latchkey/internal/strictjson"
 )
 
-// extra is what a token is for: as it is shown again, byte for byte, and what it means.
+// extra is the extra of a token: as it was sent, byte for byte, and as rules.
 type extra struct {
 	json        json.RawMessage
 	permissions latchkey.Permissions
 }
 
-// readExtra reads JSON text, or brackets. Text within brackets is JSON where the structure has an object or a list.
+// readExtra reads JSON text or brackets. A text within brackets is JSON where the structure has an object or a list.
 func readExtra(v *form.Value, o Overlay) (extra, error) {
 	switch v.Kind {
 	case form.Text:
@@ -30,7 +30,7 @@ func readExtra(v *form.Value, o Overlay) (extra, error) {
 	case form.Map:
 		raw, err := extraOfBrackets(v)
 		if err == nil {
-			raw, err = jsonText(nameExtra, string(raw)) // brackets can name one member in two cases
+			raw, err = jsonText(nameExtra, string(raw)) // brackets can name one member twice, in different cases
 		}
 		if err != nil {
 			return extra{}, err
@@ -40,7 +40,7 @@ func readExtra(v *form.Value, o Overlay) (extra, error) {
 	return extra{}, refuse("extra is given once, as a JSON object")
 }
 
-// extraOfBrackets writes brackets as the JSON they stand for.
+// extraOfBrackets returns brackets as the JSON they stand for.
 func extraOfBrackets(v *form.Value) (json.RawMessage, error) {
 	return writeMap(nil, v, func(b []byte, name string, v *form.Value) ([]byte, error) {
 		if name != groupDatabases {
@@ -96,9 +96,9 @@ func jsonOrBrackets(b []byte, v *form.Value) ([]byte, error) {
 	return append(b, raw...), err
 }
 
-// compileExtra says what extra means. Members that nobody knows mean nothing, and are kept; but one that differs from a
-// known one by case alone, and a flag that nobody knows, is refused: it may have been meant to take something away.
-// words says that "true" and "false" are texts of flags, as they are in brackets.
+// compileExtra returns the rules of extra. Unknown members are kept and mean nothing. A member that differs from a
+// known one by case only is refused, and so is an unknown flag: it may have been meant to remove a right. words
+// accepts the texts "true" and "false" for flags, as in brackets.
 func compileExtra(raw json.RawMessage, o Overlay, words bool) (extra, error) {
 	groups, err := members(nameExtra, raw)
 	if err != nil {
@@ -117,7 +117,7 @@ func compileExtra(raw json.RawMessage, o Overlay, words bool) (extra, error) {
 		}
 		for i, entry := range entries {
 			at := fmt.Sprintf("db_permissions[%d]", i)
-			item, err := form.ParseJSON(entry) // one by one: its bounds are for each
+			item, err := form.ParseJSON(entry) // one by one: the bounds of form apply to each
 			if err != nil {
 				return extra{}, malformed(at, err)
 			}
@@ -144,7 +144,7 @@ func compileExtra(raw json.RawMessage, o Overlay, words bool) (extra, error) {
 	return out, nil
 }
 
-// members are the members of a JSON object that was found valid.
+// members returns the members of a valid JSON object.
 func members(what string, raw json.RawMessage) (map[string]json.RawMessage, error) {
 	var out map[string]json.RawMessage
 	if err := strictjson.Unmarshal(raw, &out); err != nil || out == nil {
@@ -153,6 +153,7 @@ func members(what string, raw json.RawMessage) (map[string]json.RawMessage, erro
 	return out, nil
 }
 
+// knownCase refuses a name that differs from a known one by case only.
 func knownCase(name string, known ...string) error {
 	for _, k := range known {
 		if name != k && strings.EqualFold(name, k) {
@@ -162,8 +163,8 @@ func knownCase(name string, known ...string) error {
 	return nil
 }
 
-// compileEntry makes rules of one entry. They are applied in order: a later Allow or Deny of a flag outweighs an earlier
-// one, be it about one database or about all.
+// compileEntry returns the rules of one entry. Rules apply in order: a later Allow or Deny of a flag outweighs an
+// earlier one, whether about one database or all.
 func compileEntry(at string, v *form.Value, o Overlay, words bool) ([]latchkey.Rule, error) {
 	if v.Kind != form.Map {
 		return nil, refuse(at + " is an object")
@@ -216,7 +217,7 @@ func compileEntry(at string, v *form.Value, o Overlay, words bool) ([]latchkey.R
 	return rules, nil
 }
 
-// databases reads a list of ids, or ["*"]. An id is a text; JSON may write a number without a sign.
+// databases reads a list of ids, or ["*"]. An id is a text; in JSON it may be a number without a sign.
 func databases(at string, v *form.Value) ([]latchkey.Pattern, error) {
 	if v == nil || v.Kind != form.List || v.Len() == 0 {
 		return nil, refuse(at + ` is a list of ids, or ["*"]`)
@@ -246,7 +247,7 @@ func databases(at string, v *form.Value) ([]latchkey.Pattern, error) {
 	return patterns, nil
 }
 
-// flag reads 0, 1, "0", "1" and booleans; nothing else is taken for true or false.
+// flag reads 0, 1, "0", "1" and booleans, and refuses anything else.
 func flag(at string, v *form.Value, words bool) (bool, error) {
 	switch {
 	case v.Kind == form.Bool:
@@ -264,13 +265,13 @@ func flag(at string, v *form.Value, words bool) (bool, error) {
 	return false, refuse(at + " is 0 or 1")
 }
 
-// meta is what access.update changes. Nil: as it was.
+// meta holds the changes of access.update. Nil: unchanged.
 type meta struct {
 	name  *string
 	extra *extra
 }
 
-// readMeta reads JSON text, or brackets, or a mixture; extra within JSON may be JSON text once more.
+// readMeta reads JSON text, brackets, or a mixture. extra within JSON may be JSON text itself.
 func readMeta(v *form.Value, o Overlay) (meta, error) {
 	var m meta
 	var err error
@@ -354,7 +355,7 @@ func metaOfJSON(s string, o Overlay) (meta, error) {
 	return m, nil
 }
 
-// onlyNameAndExtra refuses what nobody would obey, though it may have been meant as a limit.
+// onlyNameAndExtra refuses unknown members: they would be ignored, though one may have been meant as a limit.
 func onlyNameAndExtra(names []string) error {
 	for _, name := range names {
 		if name != nameName && name != nameExtra {
@@ -364,7 +365,7 @@ func onlyNameAndExtra(names []string) error {
 	return nil
 }
 
-// jsonString is the text of a JSON string; false for other values.
+// jsonString returns the text of a JSON string, and false for other values.
 func jsonString(raw json.RawMessage) (s string, ok bool) {
 	if len(raw) == 0 || raw[0] != '"' {
 		return "", false

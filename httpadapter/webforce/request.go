@@ -13,15 +13,15 @@ import (
 	"github.com/latchkey-go/latchkey/internal/strictjson"
 )
 
-// request is what a call says, its query and its body taken together.
+// request is a parsed call: its query and its body taken together.
 type request struct {
 	command string
 	secret  string
 	params  *form.Value
 }
 
-// findSecret finds the auth_token of r, of a caller who is nobody yet. It decodes nothing else, and reads the body
-// only if the query has none, and exhausted does not object. A body that was read is put back.
+// findSecret returns the auth_token of r before the caller is authenticated. It decodes nothing else. It reads the
+// body only if the query has no auth_token and exhausted returns nil, and puts the body back.
 func findSecret(r *http.Request, exhausted func() error) (string, error) {
 	if r.Method != http.MethodGet && r.Method != http.MethodPost {
 		return "", refuse("Use GET or POST")
@@ -55,7 +55,8 @@ func findSecret(r *http.Request, exhausted func() error) (string, error) {
 	return (httpadapter.Carriers{}).Find(r, f.Value)
 }
 
-// commandName is the command that r names, if it is one of ours: for a log line about a caller who is not known.
+// commandName returns the command that r names if it is a known one, else "". It is for log lines about callers that
+// are not authenticated.
 func (s *surface) commandName(r *http.Request) string {
 	f, err := form.Find(r.URL.RawQuery, nameCommand, false)
 	if err == nil && f.N == 0 {
@@ -70,7 +71,7 @@ func (s *surface) commandName(r *http.Request) string {
 	return f.Value
 }
 
-// readRequest parses all of r, of a caller who is known.
+// readRequest parses all of r, after the caller is authenticated.
 func readRequest(r *http.Request) (request, error) {
 	query, err := form.Parse(r.URL.RawQuery)
 	if err != nil {
@@ -109,7 +110,7 @@ func readRequest(r *http.Request) (request, error) {
 	return req, err
 }
 
-// rawBody reads a form, still encoded; empty if there is none.
+// rawBody reads a form without decoding it. It returns nil if there is no body.
 func rawBody(r *http.Request) ([]byte, error) {
 	body, err := httpadapter.ReadBody(r, form.MaxBytes)
 	if err != nil || len(body) == 0 {
@@ -137,7 +138,7 @@ func readBody(r *http.Request) (*form.Value, error) {
 	return tree, nil
 }
 
-// malformed says what is wrong with a text. The errors of package form hold nothing of the input.
+// malformed returns the refusal of a text that could not be parsed. Errors of package form hold nothing of the input.
 func malformed(what string, err error) error {
 	if errors.Is(err, form.ErrTooLarge) {
 		return httpadapter.ErrTooLarge
@@ -145,7 +146,7 @@ func malformed(what string, err error) error {
 	return refuse("Malformed " + what + strings.TrimPrefix(err.Error(), form.ErrMalformed.Error()))
 }
 
-// merge joins query and body. A parameter that is in both is refused: two readers could take different ones.
+// merge combines query and body. A parameter in both is refused: two readers could use different ones.
 func merge(query, body *form.Value) (*form.Value, error) {
 	all := &form.Value{Kind: form.Map, Map: map[string]*form.Value{}}
 	for _, tree := range []*form.Value{query, body} {
@@ -163,7 +164,7 @@ func merge(query, body *form.Value) (*form.Value, error) {
 	return all, nil
 }
 
-// text is a parameter that must be there, once.
+// text returns a parameter that must be given exactly once.
 func text(params *form.Value, name string) (string, error) {
 	v := params.Get(name)
 	if v == nil {
@@ -175,10 +176,10 @@ func text(params *form.Value, name string) (string, error) {
 	return v.Text, nil
 }
 
-// maxDepth is how deeply JSON may nest.
+// maxDepth bounds the nesting of JSON.
 const maxDepth = strictjson.MaxDepth
 
-// jsonText refuses a text that is not JSON with exactly one meaning.
+// jsonText returns s as JSON, and refuses a text that is not JSON with exactly one meaning.
 func jsonText(what, s string) (json.RawMessage, error) {
 	if err := strictjson.Valid([]byte(s), maxDepth); err != nil {
 		return nil, refuse(what + " is no valid JSON: " + strings.TrimPrefix(err.Error(), "json: "))
@@ -186,7 +187,7 @@ func jsonText(what, s string) (json.RawMessage, error) {
 	return json.RawMessage(s), nil
 }
 
-// bracketsJSON writes a value that came in brackets as JSON: every value is a text.
+// bracketsJSON appends a value that was sent in brackets as JSON; every scalar is a text.
 func bracketsJSON(b []byte, v *form.Value) []byte {
 	switch v.Kind {
 	case form.List:

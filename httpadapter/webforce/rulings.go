@@ -6,14 +6,14 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// The product's documents leave these questions open. Each answer is one place: a constant or function here, and an
-// option where another answer is plausible. docs/rulings.md lists them for people.
+// The product's documents leave these questions open. Each answer is a constant or function here, and an option where
+// another answer is plausible. docs/rulings.md lists them with their reasons.
 
-// Origin is what tokens made here are marked with (latchkey.Token.Origin). Only such tokens are listed and changed here.
+// Origin marks tokens made here (latchkey.Token.Origin). Only such tokens are listed and changed here.
 const Origin = "webforce"
 
-// Meter is what commands are counted under, for latchkey.UsageQuery. The endpoint is the command ("db.get"). A
-// session of the host's own counts with no token, and with the client it was assumed for.
+// Meter is the meter of commands, for latchkey.UsageQuery. The endpoint is the command ("db.get"). A session of the
+// host's own is counted without a token, with the client it was assumed for.
 const Meter = "webforce"
 
 // The five flags of a database are these actions.
@@ -25,47 +25,48 @@ const (
 	Alter  = latchkey.Alter  // change what databases, virtual databases and columns are
 )
 
-// flags are the flags by name, in the documents' order.
+// flags are the flags by name, in the order of the documents.
 var flags = []struct {
 	name   string
 	action latchkey.Action
 }{{"get", Get}, {"update", Update}, {"add", Add}, {"remove", Remove}, {"alter", Alter}}
 
-// Database is the resource that the flags of a database are about.
+// Database returns the resource of a database's flags.
 func Database(id string) latchkey.Resource { return latchkey.Path("db", id) }
 
-// newDatabase stands for a database that is still to be made. It has no id, so only ["*"] speaks about it: no token
-// names the empty id.
+// newDatabase stands for a database that does not exist yet. It has no id, and no token can name the empty id. So
+// only ["*"] grants rights on it.
 var newDatabase = Database("")
 
-// everyDatabase is ["*"]: all of the account's, those to come included.
+// everyDatabase is ["*"]: all databases of the account, future ones included.
 var everyDatabase = latchkey.Under("db")
 
-// StockImages is the resource of the group stock_images; the action is [latchkey.Use].
+// StockImages is the resource of the group stock_images. Its action is [latchkey.Use].
 const StockImages latchkey.Resource = "service/stock_images"
 
-// Overlay says what it means when one database is named in several entries of db_permissions: "the permissions are
-// overlapped in the order the database ID exists". ["*"] names every database at its place in that order.
+// Overlay is the meaning of a database that several entries of db_permissions name: "the permissions are overlapped
+// in the order the database ID exists". ["*"] names every database at its place in that order.
 type Overlay uint8
 
 const (
-	// OverlayFlags lets a later entry decide about the flags it names; those it does not name stay as they were. It is
-	// what the sentence says literally: under OverlayUnion no order would matter.
+	// OverlayFlags: a later entry decides the flags it names; the others stay. This is what the sentence literally says:
+	// under OverlayUnion the order would not matter.
 	OverlayFlags Overlay = iota
-	// OverlayEntries lets a later entry replace all flags of the databases it names.
+	// OverlayEntries: a later entry replaces all flags of the databases it names.
 	OverlayEntries
-	// OverlayUnion gives what any of the entries gives.
+	// OverlayUnion: a flag is set if any entry sets it.
 	OverlayUnion
 )
 
-// mayAdminister says who may call access.*: the documents name the session id as the one valid auth_token there. So a
-// token that lies in a page can make no other one. A kind of 0 is a session of the host's own (Options.Session).
+// mayAdminister reports whether access may call access.*. The documents accept only a session id as auth_token there.
+// So a token in a web page cannot make another one. Kind 0 is a session of the host's own (Options.Session).
 func mayAdminister(access latchkey.Access) bool {
 	return access.Kind() == latchkey.KindSession || access.Kind() == 0 && access.Owner() != ""
 }
 
-// needOf says what a command of the product takes, and whether it is one. No document names flags per method: these
-// follow from the words that describe each flag. Structure is claimed by two flags, and needs both unless either is set.
+// needOf returns the requirement of a command of the product, and whether it is one. No document lists flags per
+// method: these follow from the description of each flag. Two flags cover the structure of databases. Both are
+// required unless either is set.
 func needOf(name string, either bool) (Need, bool) {
 	both := func(n func(...latchkey.Action) Need, flag latchkey.Action) Need {
 		if either {
@@ -77,7 +78,7 @@ func needOf(name string, either bool) (Need, bool) {
 	case "db.get", "db.column.get":
 		return OnDatabase(Get), true
 	case "db.get_all":
-		return Verified, true // the host leaves out what Call.May does not allow
+		return Verified, true // the host must leave out what Call.May does not allow
 	case "db.cell.update":
 		return OnDatabase(Update), true
 	case "db.update":
@@ -98,7 +99,7 @@ func needOf(name string, either bool) (Need, bool) {
 // Names of parameters.
 const (
 	nameCommand = "cmd"
-	nameVersion = "version" // "1.0", which is also the default; another one is refused
+	nameVersion = "version" // "1.0", also the default; others are refused
 	nameToken   = "auth_token"
 	nameTokenID = "token_id"
 	nameName    = "name"
@@ -115,16 +116,17 @@ const (
 	entryPermissions = "permissions"
 )
 
-// Bounds; the documents name none. A request is bounded by package form.
+// Bounds. The documents name none. Package form bounds requests.
 const (
 	maxName    = 256 // bytes
 	maxTokenID = 64
 )
 
-// Every reply is HTTP 200: the product's client parses no other, and its callback would get no message. return_code has
-// two values, so what went wrong is told in words. One sentence stands for every auth_token that is missing, not good or
-// not allowed to do this, and one for every token_id that is not there, be it another owner's: a reply tells nobody
-// whether a token exists.
+// Every reply is HTTP 200. The product's client parses no other, so its callback would get no message. return_code
+// has two values, so the message says what went wrong.
+//
+// One message stands for every auth_token that is missing, invalid or not allowed. Another stands for every token_id
+// that is not found, including that of another owner. So a reply does not reveal whether a token exists.
 const (
 	msgDenied         = "Access denied"
 	msgNoToken        = "No such token"

@@ -18,51 +18,54 @@ import (
 // Options configure [Mount] and [Handler]. The zero value, and nil, are ready to use. They must not be changed
 // afterwards.
 type Options struct {
-	// Account picks the account of a request, for hosts with many tenants (by host name, say). Its errors are answered
+	// Account returns the account of a request, for hosts with many tenants (by host name, say). Its errors are answered
 	// like those of a command. Nil: the account given to Mount.
 	Account func(*http.Request) (latchkey.Account, error)
 
-	// Session finds out who is logged in under one of the host's own session ids. It is asked about every auth_token that
-	// is no token of the account, and answers with [latchkey.Account.Assume] on the request's account. No such session is
-	// [latchkey.ErrUnknownToken]; any other error is taken for trouble and logged. Nil: only tokens are good.
+	// Session returns the access of one of the host's own session ids, made by [latchkey.Account.Assume] on the
+	// request's account. It is called for every auth_token that is not a token of the account. Return
+	// [latchkey.ErrUnknownToken] for an unknown session; any other error counts as a failure and is logged. Nil: only
+	// tokens are valid.
 	//
-	// To make and read tokens, a session needs create, read, update, delete and reveal on "latchkey/token/*", and itself
-	// all rights that it gives away: see [Database] and [StockImages].
+	// To make and read tokens, a session needs create, read, update, delete and reveal on "latchkey/token/*". It also
+	// needs all rights that it gives to tokens: see [Database] and [StockImages].
 	Session func(r *http.Request, id string) (latchkey.Access, error)
 
-	// BoundBySession keeps what a session makes, changes and reads to the bounds of the session's own token: its end,
-	// addresses, domains and limits (see [latchkey.Account]), unless a rule gives it [latchkey.Exceed]. False: tokens last
-	// until they are removed, as the product documents it, and only rights bound them.
+	// BoundBySession limits what a session makes, changes and reads to the limits of the session's own token: its end,
+	// addresses, domains and limits (see [latchkey.Account]). A rule that allows [latchkey.Exceed] lifts that. False:
+	// tokens last until they are removed, as the product documents, and only rights limit them.
 	BoundBySession bool
 
-	// Overlay is what it means when one database is named in several places. 0: [OverlayFlags]. It is applied when a
-	// token is made or changed; tokens that exist keep their meaning.
+	// Overlay is the meaning of a database that several entries name. 0: [OverlayFlags]. It applies when a token is made
+	// or changed. Existing tokens keep their meaning.
 	Overlay Overlay
 
-	// EitherFlag lets db.add, db.remove and db.column.add pass with one of the two flags that the documents name for
-	// them. False: they need both.
+	// EitherFlag passes db.add, db.remove and db.column.add with either of the two flags that the documents name for
+	// them. False: both are required.
 	EitherFlag bool
 
-	// Commands are the host's own, by name ("db.get"). Names beginning with "access." are taken.
+	// Commands are the host's own, by name ("db.get"). Names that begin with "access." are reserved. Nil: only access.*
+	// is served.
 	Commands map[string]Command
 
-	// AddressRate is how many credentials of one client address may be refused before the store, and Session, are
-	// asked about no more of them: see [httpadapter.Gate]. Zero: [httpadapter.DefaultAddressRate]. A negative
-	// Count: no bound.
+	// AddressRate is how many credentials of one client address may be refused. Beyond it, credentials from that address
+	// that need a read of the store, or a call of Session, are refused: see [httpadapter.Gate]. Zero:
+	// [httpadapter.DefaultAddressRate]. A negative Count: no bound.
 	AddressRate latchkey.Rate
 
-	// Proxies are the host's own proxies: see [httpadapter.ClientAddr].
+	// Proxies are the host's own proxies: see [httpadapter.ClientAddr]. Nil: X-Forwarded-For is ignored.
 	Proxies []netip.Prefix
 
-	// OnError hears of every refusal with its cause, before the reply is written. The cause never holds a secret; the
-	// request does. Whose auth_token it was tells [httpadapter.RefusalFrom]. Nil: nobody listens.
+	// OnError is called for every refusal with its cause, before the reply is written. The cause never holds a secret;
+	// the request does. [httpadapter.RefusalFrom] returns the auth_token that was refused. Nil: no callback.
 	OnError func(r *http.Request, err error)
 
-	// Logger hears of trouble of our own (what would be a status of 500 and above elsewhere). Nil: nobody listens.
+	// Logger receives failures that would be a status of 500 and above elsewhere, with their cause. Nil: nothing is
+	// logged.
 	Logger *slog.Logger
 }
 
-// surface is an account and how it is served.
+// surface is an account and the options it is served with.
 type surface struct {
 	accountOf func(*http.Request) (latchkey.Account, error)
 	opts      Options
@@ -70,7 +73,7 @@ type surface struct {
 	gate      *httpadapter.Gate
 }
 
-// command is one of the product's or of the host's, ready to run. It returns the data as JSON.
+// command is a command of the product or the host. run returns the data as JSON.
 type command struct {
 	need Need
 	run  func(*http.Request, Call) ([]byte, error)
@@ -83,7 +86,7 @@ func newSurface(account latchkey.Account, opts *Options) *surface {
 	}
 	s.accountOf = adapters.Account("webforce", account, s.opts.Account)
 	if s.opts.Overlay > OverlayUnion {
-		panic("webforce: Options.Overlay is none of OverlayFlags, OverlayEntries and OverlayUnion")
+		panic("webforce: Options.Overlay must be OverlayFlags, OverlayEntries or OverlayUnion")
 	}
 	adapters.CheckProxies("webforce", s.opts.Proxies)
 	s.gate = httpadapter.NewGate(s.opts.AddressRate, nil)
@@ -97,15 +100,15 @@ func newSurface(account latchkey.Account, opts *Options) *surface {
 	for name, c := range s.opts.Commands {
 		switch need, known := needOf(name, s.opts.EitherFlag); {
 		case name == "" || strings.HasPrefix(name, "access."):
-			panic(fmt.Sprintf("webforce: a command of the host cannot be named %q", name))
+			panic(fmt.Sprintf(`webforce: Options.Commands: the name %q is empty or begins with "access.", which is reserved`, name))
 		case c.Run == nil:
-			panic(fmt.Sprintf("webforce: command %q has no Run", name))
+			panic(fmt.Sprintf("webforce: Options.Commands: command %q has no Run", name))
 		case c.Needs != nil:
 			s.commands[name] = command{c.Needs, hostRun(c.Run)}
 		case known:
 			s.commands[name] = command{need, hostRun(c.Run)}
-		default: // fail closed: nothing is served that nobody guards
-			panic(fmt.Sprintf("webforce: command %q is none of the product's: say in Needs what it takes", name))
+		default: // fail closed: every command has a requirement
+			panic(fmt.Sprintf("webforce: Options.Commands: command %q is not the product's: set its Needs", name))
 		}
 	}
 	return s
@@ -114,13 +117,14 @@ func newSurface(account latchkey.Account, opts *Options) *surface {
 // path is the one path of the API.
 const path = "/api"
 
-// Mount registers /api, with and without a slash at the end. Nil options are ready to use; options that cannot work
-// panic.
+// Mount registers /api, with and without a trailing slash. Nil options are ready to use. It panics on invalid
+// options.
 func Mount(mux httpadapter.Mux, account latchkey.Account, opts *Options) {
 	mount.Slashed(mux, path, http.HandlerFunc(newSurface(account, opts).serve))
 }
 
-// Handler is [Mount] for hosts that route themselves: it answers /api, and everything else with 404.
+// Handler returns the handler that [Mount] registers, for hosts that route requests themselves. It answers every
+// other path with 404.
 func Handler(account latchkey.Account, opts *Options) http.Handler {
 	s := newSurface(account, opts)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -132,6 +136,7 @@ func Handler(account latchkey.Account, opts *Options) http.Handler {
 	})
 }
 
+// serve answers a request, and reports and logs errors.
 func (s *surface) serve(w http.ResponseWriter, r *http.Request) {
 	r, name, data, err := s.answer(r)
 	if err == nil {
@@ -143,14 +148,14 @@ func (s *surface) serve(w http.ResponseWriter, r *http.Request) {
 		s.opts.OnError(r, err)
 	}
 	if s.opts.Logger != nil && httpadapter.ProblemOf(err).Status >= 500 {
-		// The command and not the URL: that holds a credential.
+		// The command, not the URL, which holds a credential.
 		s.opts.Logger.ErrorContext(r.Context(), "api call failed", "method", r.Method, "command", name, "err", err)
 	}
 	writeEnvelope(w, "FAILURE", messageOf(err), nil)
 }
 
-// answer runs the command of a request. The name is "" until it is known to be one of ours. The request that comes back
-// says who was found to call.
+// answer runs the command of a request. name is "" until it is known to be a command of this surface. The returned
+// request carries the caller in its context.
 func (s *surface) answer(r *http.Request) (_ *http.Request, name string, data []byte, err error) {
 	address, err := httpadapter.ClientAddr(r, s.opts.Proxies)
 	if err != nil {
@@ -173,7 +178,7 @@ func (s *surface) answer(r *http.Request) (_ *http.Request, name string, data []
 	if err != nil {
 		return r, "", nil, err
 	}
-	if req.secret != secret { // fail closed: two readings of one request
+	if req.secret != secret { // fail closed: the request has two meanings
 		return r, "", nil, httpadapter.ErrManyCredentials
 	}
 	c, known := s.commands[req.command]
@@ -189,7 +194,7 @@ func (s *surface) answer(r *http.Request) (_ *http.Request, name string, data []
 	return r, call.Command, data, err
 }
 
-// verify finds out whose auth_token it is: a token's, or a session of the host's.
+// verify returns the account of r and the access of secret in it: a token's, or that of a session of the host's.
 func (s *surface) verify(r *http.Request, secret string) (latchkey.Account, latchkey.Access, error) {
 	account, err := s.accountOf(r)
 	if err != nil {
@@ -203,22 +208,23 @@ func (s *surface) verify(r *http.Request, secret string) (latchkey.Account, latc
 	if !errors.Is(err, latchkey.ErrUnknownToken) || s.opts.Session == nil {
 		return account, access, err
 	}
-	// Only what is no token at all is asked about: one that ended or was revoked stays refused.
+	// Session is called only for unknown tokens: one that ended or was revoked stays refused.
 	if access, err = s.session(r, secret); err != nil {
 		return account, latchkey.Access{}, err
 	}
-	if access.Owner() != account.Owner() { // the zero Access, too
+	if access.Owner() != account.Owner() { // including the zero Access
 		return account, latchkey.Access{}, fmt.Errorf("%w: Options.Session returned an access of another owner",
 			latchkey.ErrUnknownToken)
 	}
-	if access.Test() { // as Verify would say
+	if access.Test() { // as Verify does
 		return account, latchkey.Access{}, latchkey.ErrTestMode
 	}
-	access, err = account.Manager().Again(r.Context(), access) // asks the owner's record, which Assume does not
+	access, err = account.Manager().Again(r.Context(), access) // checks the owner's record, which Assume does not
 	return account, access, err
 }
 
-// session asks the host, which may have to read a store of its own: so bad session ids count against the address, too.
+// session calls Options.Session. The host may have to read a store, so unknown session ids count against the address,
+// too.
 func (s *surface) session(r *http.Request, id string) (access latchkey.Access, err error) {
 	if v := visit.From(r.Context()); v != nil {
 		if err := v.Enter(r.Context()); err != nil {
