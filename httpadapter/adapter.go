@@ -147,8 +147,8 @@ func (a *Adapter) Authenticate(next http.Handler) http.Handler {
 
 // Require passes only callers that may do action on every row of resource. It authenticates the request itself unless
 // [Adapter.Authenticate] did or the host set an Access with [WithAccess]. Such an Access must be one that this
-// Adapter could have made: of its Manager, of Options.Owner, and of a test token if and only if Options.Test is set.
-// Any other is refused like an unknown token.
+// Adapter could have made: of its Manager and of Options.Owner. It must be of a test token if and only if
+// Options.Test is set. Any other is refused like an unknown token.
 //
 // The resource may hold wildcards of the route, each a whole segment: "dataset/{id}" on the route "GET /data/{id}",
 // "file/{*}" on chi's "/files/*". Each value becomes one literal segment, as [latchkey.Path] makes it: "a/b" is the
@@ -162,7 +162,7 @@ func (a *Adapter) Authenticate(next http.Handler) http.Handler {
 //   - one with a space where the URL has "+", as gin decodes it with UseRawPath and fiber with UnescapePath;
 //   - an empty one.
 //
-// A route without a value for a wildcard is a programming error: the reply is 500, and Options.Logger receives a line
+// A route without a value for a wildcard is a programming error. The reply is 500, and Options.Logger receives a line
 // that says what to do. A malformed resource panics in Require, when the route is set up.
 //
 // A CORS preflight is answered by Options.Preflight. Every other OPTIONS request is checked like any request.

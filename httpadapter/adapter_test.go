@@ -256,26 +256,6 @@ func detailOf(t *testing.T, out *httptest.ResponseRecorder) string {
 	return string(text)
 }
 
-func TestWithAccess(t *testing.T) {
-	w := newFixture(t)
-	host := func(a latchkey.Access, h http.Handler) http.Handler {
-		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-			h.ServeHTTP(rw, r.WithContext(httpadapter.WithAccess(r.Context(), a)))
-		})
-	}
-	may := latchkey.Permissions{latchkey.Allow(latchkey.Read).On("dataset/orders")}
-	h := httpadapter.New(w.keys, &httpadapter.Options{Owner: "acme"}).Require(latchkey.Read, "dataset/orders")(whoami)
-	require.Equal(t, 200, get(host(w.acme.Assume(latchkey.Client{ID: "7"}, may), h), "/", "").Code)
-	require.Equal(t, 403, get(host(w.acme.Assume(latchkey.Client{ID: "7"}, nil), h), "/", "").Code)
-	require.Equal(t, 401, get(host(w.other.Assume(latchkey.Client{ID: "7"}, may), h), "/", "").Code)
-	require.Equal(t, 401, get(host(latchkey.Access{}, h), "/", "").Code)
-	_, ok := httpadapter.AccessFrom(ctx)
-	require.False(t, ok)
-	rows, ok := httpadapter.RowsFrom(httpadapter.WithAccess(ctx, w.acme.Assume(latchkey.Client{}, may)))
-	require.False(t, ok)
-	require.True(t, rows.IsNoRows())
-}
-
 func TestOwner(t *testing.T) {
 	w := newFixture(t)
 	_, foreign := w.issue(w.other, latchkey.KindSecret, latchkey.Settings{})
@@ -512,68 +492,6 @@ func TestAccessFromElsewhere(t *testing.T) {
 	require.Equal(t, 401, out.Code, "whoever was assumed is no test token")
 }
 
-// A preflight never reaches the guarded handler, and never asks for a token. Everything else does.
-func TestPreflight(t *testing.T) {
-	w := newFixture(t)
-	key := w.key()
-	preflight := []string{"Origin", "https://app.example.com", "Access-Control-Request-Method", "GET",
-		"Access-Control-Request-Headers", "authorization"}
-	served := 0
-	work := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served++ })
-	layer := http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		_, known := httpadapter.AccessFrom(r.Context())
-		require.False(t, known)
-		rw.Header().Set("Access-Control-Allow-Origin", "*")
-		rw.WriteHeader(200)
-	})
-	send := func(h http.Handler, method string, headers ...string) *httptest.ResponseRecorder {
-		r, out := httptest.NewRequest(method, "/", nil), httptest.NewRecorder()
-		for i := 0; i < len(headers); i += 2 {
-			r.Header[headers[i]] = append(r.Header[headers[i]], headers[i+1])
-		}
-		h.ServeHTTP(out, r)
-		return out
-	}
-	for _, opts := range []*httpadapter.Options{{}, {Preflight: layer}, {QueryToken: "token"}} {
-		auth := httpadapter.New(w.keys, opts)
-		for name, h := range map[string]http.Handler{
-			"Authenticate": auth.Authenticate(work),
-			"Require":      auth.Require(latchkey.Read, "dataset/orders")(work),
-			"RequireRows":  auth.RequireRows(latchkey.Read, "dataset/{id}")(work),
-			"both":         auth.Authenticate(auth.Require(latchkey.Read, "dataset/orders")(work)),
-		} {
-			want := 204
-			if opts.Preflight != nil {
-				want = 200
-			}
-			out := send(h, "OPTIONS", preflight...)
-			require.Equal(t, want, out.Code, name)
-			require.Equal(t, opts.Preflight != nil, out.Header().Get("Access-Control-Allow-Origin") == "*", name)
-			for _, method := range []string{"GET", "POST", "HEAD", "options"} {
-				require.Equal(t, 401, send(h, method, preflight...).Code, "%s, %s", name, method)
-			}
-			for what, headers := range map[string][]string{
-				"no header":    nil,
-				"no method":    preflight[:2],
-				"no origin":    preflight[2:],
-				"empty origin": append([]string{"Origin", ""}, preflight[2:]...),
-				"empty method": {"Origin", "https://app.example.com", "Access-Control-Request-Method", ""},
-				"no word":      {"Origin", "https://app.example.com", "Access-Control-Request-Method", "GET, PUT"},
-				"two methods":  append([]string{"Access-Control-Request-Method", "PUT"}, preflight...),
-				"two origins":  append([]string{"Origin", "https://app.example.com"}, preflight...),
-				"a bad token":  append([]string{"Authorization", "Bearer x"}, preflight...),
-			} {
-				require.Equal(t, 401, send(h, "OPTIONS", headers...).Code, "%s, %s", name, what)
-			}
-		}
-	}
-	require.Zero(t, served)
-	h := httpadapter.New(w.keys, nil).Require(latchkey.Read, "dataset/orders")(work)
-	require.Equal(t, 200, send(h, "OPTIONS", "Authorization", "Bearer "+key).Code, "not all OPTIONS are preflights")
-	require.Equal(t, 200, send(h, "OPTIONS", append([]string{"Authorization", "Bearer " + key}, preflight...)...).Code)
-	require.Equal(t, 2, served)
-}
-
 // A fault in the program's own rules is told to its log, with the field and what to do, and not to the caller.
 func TestRuleThatDoesNotFitTheSchema(t *testing.T) {
 	w := newFixture(t)
@@ -645,32 +563,4 @@ func TestRulesThatAreNone(t *testing.T) {
 	require.NotContains(t, out.Body.String(), "rule")
 	require.Contains(t, log.String(), "rule 2")
 	require.Contains(t, log.String(), "correct the rule")
-}
-
-// What the Manager has reported is not reported once more when it is answered, also where the host left the Access.
-func TestARefusalOfAnAccessOfTheHostIsReportedOnce(t *testing.T) {
-	var heard []latchkey.Refusal
-	keys := latchkey.New(memstore.New(nil), &latchkey.Options{Observer: latchkey.Observer{
-		Refused: func(_ context.Context, r latchkey.Refusal) { heard = append(heard, r) }}})
-	acme := keys.For("acme")
-	require.NoError(t, acme.Configure(ctx, func(o *latchkey.Owner) error { o.Limits.Credits = 10; return nil }))
-	var told latchkey.Refusal
-	a := httpadapter.New(keys, &httpadapter.Options{OnError: func(r *http.Request, _ error) {
-		told, _ = httpadapter.RefusalFrom(r.Context())
-	}})
-	h := a.Require(latchkey.Read, "dataset/orders")(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		access, _ := httpadapter.AccessFrom(r.Context())
-		a.WriteError(w, r, access.Charge(r.Context(), "calls", 11))
-	}))
-	assumed := acme.Assume(latchkey.Client{ID: "7"}, latchkey.Permissions{latchkey.Allow(latchkey.Read).On("*")})
-	for range 2 {
-		heard, told = nil, latchkey.Refusal{}
-		out := httptest.NewRecorder()
-		r := httptest.NewRequest("GET", "/", nil)
-		h.ServeHTTP(out, r.WithContext(httpadapter.WithAccess(r.Context(), assumed)))
-		require.Equal(t, 402, out.Code)
-		require.Len(t, heard, 1)
-		require.Equal(t, "over_limit", heard[0].Reason)
-		require.Equal(t, "over_limit", told.Reason)
-	}
 }

@@ -116,7 +116,7 @@ func Authorization(r *http.Request) (scheme, rest string, err error) {
 	return scheme, rest, nil
 }
 
-// ForbidStoring sets the headers of a reply to a URL that holds a credential: caches must not store the reply, and
+// ForbidStoring sets the headers of a reply to a URL that holds a credential. Caches must not store the reply, and
 // browsers send no Referer from it.
 func ForbidStoring(h http.Header) {
 	h.Set("Cache-Control", "no-store")

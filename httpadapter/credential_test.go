@@ -1,9 +1,14 @@
 package httpadapter
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -79,161 +84,52 @@ func TestFind(t *testing.T) {
 	}
 }
 
-func TestClientAddr(t *testing.T) {
-	proxies := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}
-	for _, tt := range []struct {
-		name, peer string
-		proxies    []netip.Prefix
-		headers    []string
-		want       string // "": not known; "bad": refused
-	}{
-		{"peer", "192.0.2.1:1234", nil, nil, "192.0.2.1"},
-		{"IPv6 peer", "[2001:db8::1]:1234", nil, nil, "2001:db8::1"},
-		{"zone", "[fe80::1%eth0]:1234", nil, nil, "fe80::1"},
-		{"IPv4 in IPv6", "[::ffff:192.0.2.1]:1234", nil, nil, "192.0.2.1"},
-		{"NAT64 is no IPv4", "[64:ff9b::c000:201]:1", nil, nil, "64:ff9b::c000:201"},
-		{"Unix socket", "@", nil, nil, ""},
-		{"no peer", "", proxies, []string{"X-Forwarded-For", "192.0.2.9"}, ""},
-
-		{"nobody is trusted by default", "10.0.0.1:1", nil, []string{"X-Forwarded-For", "192.0.2.9"}, "10.0.0.1"},
-		{"a client's own claim", "192.0.2.1:1", proxies, []string{"X-Forwarded-For", "192.0.2.9"}, "192.0.2.1"},
-		{"one proxy", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "192.0.2.9"}, "192.0.2.9"},
-		{"peer as IPv4 in IPv6", "[::ffff:10.0.0.1]:1", proxies, []string{"X-Forwarded-For", "192.0.2.9"}, "192.0.2.9"},
-		{"hop as IPv4 in IPv6", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "192.0.2.9, ::ffff:10.0.0.2"}, "192.0.2.9"},
-		{"claims left of the client", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "127.0.0.1, x, 192.0.2.9"}, "192.0.2.9"},
-		{"two proxies", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "8.8.8.8,192.0.2.9 , 10.0.0.2"}, "192.0.2.9"},
-		{"two lines", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "8.8.8.8", "X-Forwarded-For", "192.0.2.9,fd00::1"}, "192.0.2.9"},
-		{"with a port", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "192.0.2.9:80"}, "192.0.2.9"},
-		{"no header", "10.0.0.1:1", proxies, nil, "10.0.0.1"},
-		{"an inner client", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "10.0.0.7, 10.0.0.2"}, "10.0.0.7"},
-		{"others are not read", "10.0.0.1:1", proxies, []string{"X-Real-Ip", "8.8.8.8", "Forwarded", "for=8.8.8.8"}, "10.0.0.1"},
-
-		{"IPv6", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "2001:db8::1"}, "2001:db8::1"},
-		{"IPv6 in brackets", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "8.8.8.8, [2001:db8::1]"}, "2001:db8::1"},
-		{"IPv6 and a port", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "[2001:db8::1]:443"}, "2001:db8::1"},
-		{"a proxy in brackets", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "192.0.2.9, [fd00::1]"}, "192.0.2.9"},
-		{"IPv4 in IPv6, in brackets", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "[::ffff:192.0.2.9]"}, "192.0.2.9"},
-		{"a proxy so, and a port", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "192.0.2.9, [::ffff:10.0.0.2]:80"},
-			"192.0.2.9"},
-		{"a zone", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "[fe80::1%eth0]"}, "fe80::1"},
-		{"a port that is not told", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "192.0.2.9:_p"}, "192.0.2.9"},
-		{"IPv6, a port not told", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "[2001:db8::1]:_p"}, "2001:db8::1"},
-		{"empty hop last", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "192.0.2.9,"}, "192.0.2.9"},
-		{"empty hops", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", ", 192.0.2.9, , \t,"}, "192.0.2.9"},
-		{"an empty line", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "192.0.2.9", "X-Forwarded-For", ""},
-			"192.0.2.9"},
-		{"unknown", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "unknown"}, ""},
-		{"unknown, and a claim", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "192.0.2.9, Unknown"}, ""},
-		{"unknown behind a proxy", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "192.0.2.9, unknown:80, 10.0.0.2"}, ""},
-		{"unknown in a claim", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "unknown, 192.0.2.9"}, "192.0.2.9"},
-		{"not told", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "192.0.2.9, _SEVKISEK"}, ""},
-		{"not told, and a port", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "_a-b.c_d:_1"}, ""},
-
-		{"many hops", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "192.0.2.9" + strings.Repeat(",10.0.0.2", 63)},
-			"192.0.2.9"},
-		{"too many hops", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "192.0.2.9" + strings.Repeat(",10.0.0.2", 64)},
-			"bad"},
-
-		{"no address", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "localhost"}, "bad"},
-		{"empty header", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", ""}, "bad"},
-		{"commas alone", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", " , ,"}, "bad"},
-		{"two addresses in one", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "192.0.2.9 10.0.0.2"}, "bad"},
-		{"IPv4 in brackets", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "[192.0.2.9]"}, "bad"},
-		{"an open bracket", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "[2001:db8::1"}, "bad"},
-		{"a closed one", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "2001:db8::1]"}, "bad"},
-		{"text after it", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "[2001:db8::1]x"}, "bad"},
-		{"an empty port", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "[2001:db8::1]:"}, "bad"},
-		{"a long port", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "192.0.2.9:123456"}, "bad"},
-		{"a bare underscore", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "_"}, "bad"},
-		{"a node of Forwarded", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "for=192.0.2.9"}, "bad"},
-		{"quotes", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", `"192.0.2.9"`}, "bad"},
-		{"a Unix socket", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "unix:"}, "bad"},
-		{"unknownx", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "unknownx"}, "bad"},
-		{"leading zero", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "192.0.2.09"}, "bad"},
-		{"underscores", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "192.0.2.9", "X_Forwarded_For", "8.8.8.8"}, "bad"},
-		{"dots", "10.0.0.1:1", proxies, []string{"X.forwarded-For", "8.8.8.8"}, "bad"},
-		{"Connection", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "192.0.2.9", "Connection", "close, x-forwarded-for"}, "bad"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			r := get("/", tt.headers...)
-			r.RemoteAddr = tt.peer
-			got, err := ClientAddr(r, tt.proxies)
-			switch tt.want {
-			case "bad":
-				require.ErrorIs(t, err, ErrBadRequest)
-				require.False(t, got.IsValid())
-			case "":
-				require.NoError(t, err)
-				require.False(t, got.IsValid())
-			default:
-				require.NoError(t, err)
-				require.Equal(t, tt.want, got.String())
-			}
-		})
-	}
-}
-
-func TestPresentedRefusesTwoHeaders(t *testing.T) {
-	for _, name := range []string{"Referer", "Origin"} {
-		_, err := Presented(get("/", name, "https://a.example/", name, "https://b.example/"), "s", nil)
-		require.ErrorIs(t, err, ErrBadRequest, name)
-		p, err := Presented(get("/", name, "https://a.example/"), "s", nil)
+// TestOneResolver keeps credentials in one place: only this package reads the Authorization header, and none uses the
+// standard library's form readers, which take the first of several values and drop what is malformed.
+func TestOneResolver(t *testing.T) {
+	files := 0
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
 		require.NoError(t, err)
-		require.Equal(t, "https://a.example/", p.Referer+p.Origin)
-	}
+		for _, fault := range credentialReads(t, path, string(text)) {
+			if fault != `"Authorization"` || filepath.Dir(path) != "." {
+				t.Errorf("%s uses %s: find credentials with Carriers.Find or Authorization", path, fault)
+			}
+		}
+		files++
+		return nil
+	})
+	require.NoError(t, err)
+	require.Greater(t, files, 5)
+	require.Len(t, credentialReads(t, "x.go", `package x
+		func f(r *http.Request) { r.FormValue("a"); r.BasicAuth(); r.Header.Get("Authorization"); r.URL.Query() }`), 4)
 }
 
-func TestReadBody(t *testing.T) {
-	body := func(s string, headers ...string) *http.Request {
-		r := httptest.NewRequest("POST", "/", strings.NewReader(s))
-		for i := 0; i < len(headers); i += 2 {
-			r.Header.Set(headers[i], headers[i+1])
+func credentialReads(t *testing.T, name, src string) (out []string) {
+	f, err := parser.ParseFile(token.NewFileSet(), name, src, 0)
+	require.NoError(t, err)
+	ast.Inspect(f, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.BasicLit:
+			if strings.EqualFold(n.Value, `"Authorization"`) {
+				out = append(out, `"Authorization"`)
+			}
+		case *ast.CallExpr:
+			if sel, ok := n.Fun.(*ast.SelectorExpr); ok {
+				switch sel.Sel.Name {
+				case "FormValue", "PostFormValue", "BasicAuth", "ParseForm", "ParseMultipartForm":
+					out = append(out, sel.Sel.Name)
+				case "Query":
+					if inner, ok := sel.X.(*ast.SelectorExpr); ok && inner.Sel.Name == "URL" {
+						out = append(out, "URL.Query")
+					}
+				}
+			}
 		}
-		return r
-	}
-	chunked := func(s string) *http.Request {
-		r := body(s)
-		r.ContentLength = -1
-		return r
-	}
-	for _, tt := range []struct {
-		name string
-		r    *http.Request
-		err  error
-	}{
-		{"fits", body("12345678"), nil},
-		{"too long", body("123456789"), ErrTooLarge},
-		{"too long, no length", chunked("123456789"), ErrTooLarge},
-		{"fits, no length", chunked("12345678"), nil},
-		{"compressed", body("1", "Content-Encoding", "gzip"), ErrMediaType},
-		{"plain", body("1", "Content-Encoding", "identity"), nil},
-	} {
-		_, err := ReadBody(tt.r, 8)
-		require.ErrorIs(t, err, tt.err, tt.name)
-	}
-	limited := chunked("12345678")
-	limited.Body = http.MaxBytesReader(httptest.NewRecorder(), limited.Body, 4)
-	_, err := ReadBody(limited, 8)
-	require.ErrorIs(t, err, ErrTooLarge)
-}
-
-func TestMediaType(t *testing.T) {
-	for in, want := range map[string]string{
-		"":                                "",
-		"application/json":                "application/json",
-		"Application/JSON; charset=UTF-8": "application/json",
-		"application/x-www-form-urlencoded; charset=utf-8": "application/x-www-form-urlencoded",
-		"application/json; charset=utf-7":                  "error",
-		"application/json" + strings.Repeat(" ", 300):      "error",
-		"application/json; charset":                        "error",
-		"undefined/":                                       "error",
-	} {
-		got, err := MediaType(get("/", "Content-Type", in))
-		if want == "error" {
-			require.ErrorIs(t, err, ErrMediaType, in)
-			continue
-		}
-		require.NoError(t, err, in)
-		require.Equal(t, want, got, in)
-	}
+		return true
+	})
+	return out
 }

@@ -280,9 +280,9 @@ func RefusalFrom(ctx context.Context) (latchkey.Refusal, bool) {
 	return latchkey.Refusal{}, false
 }
 
-// Refused reports err to the Observer of the request's [latchkey.Access] if it is a refusal: a denial, a limit, or a
-// token that is not accepted. It does nothing without an Access in the context (see [AccessFrom]), for other errors,
-// and for a refusal that was reported before. Surfaces call it for every error that they answer.
+// Refused reports a refusal to the Observer of the request's [latchkey.Access]: a denial, a limit, or a token that is
+// not accepted. It does nothing without an Access in the context (see [AccessFrom]), for other errors, and for a
+// refusal that was reported before. Surfaces call it for every error that they answer.
 func Refused(ctx context.Context, err error) {
 	access, ok := AccessFrom(ctx)
 	if !ok || err == nil {

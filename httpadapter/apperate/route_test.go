@@ -2,7 +2,6 @@ package apperate
 
 import (
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -181,31 +180,4 @@ func TestHostRoutesComeFirst(t *testing.T) {
 	w.ok(w.get("/v1/weather/Bath", w.pk))
 	w.requireFault(Denied, w.get("/v1/wind/Bath", w.pk))
 	w.ok(w.get("/v1/wind/Bath", w.sk))
-}
-
-func TestMount(t *testing.T) {
-	w := newFixture(t, nil)
-	mux := http.NewServeMux()
-	Mount(mux, w.acme, nil, http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { WriteJSON(rw, 1) }))
-	for _, v := range []string{"v1", "stable", "beta", "latest"} {
-		out := httptest.NewRecorder()
-		mux.ServeHTTP(out, request("GET", withToken("/"+v+"/data/ACME/CARS", w.pk), ""))
-		require.Equal(t, 200, out.Code)
-		require.True(t, Serves("/"+v+"/x"))
-		require.True(t, Serves("//"+v+"//x"))
-	}
-	for _, path := range []string{"", "v1/x", "/v2/x", "/v1x", "/io/v1"} {
-		require.False(t, Serves(path), path)
-	}
-	w.requireFault(NotFound, w.get("/v2/data/ACME/CARS", w.pk))
-}
-
-func TestOptionsThatCannotWork(t *testing.T) {
-	w := newFixture(t, nil)
-	h := http.NotFoundHandler()
-	require.Panics(t, func() { Handler(w.acme, nil, nil) })
-	require.Panics(t, func() { Handler(latchkey.Account{}, nil, h) })
-	require.Panics(t, func() { Handler(w.acme, &Options{MaxBody: -1}, h) })
-	require.Panics(t, func() { Handler(w.acme, &Options{Replies: map[Fault]Reply{"nonsense": {403, "x"}}}, h) })
-	require.Panics(t, func() { Handler(w.acme, &Options{Replies: map[Fault]Reply{Denied: {200, "x"}}}, h) })
 }

@@ -74,7 +74,7 @@ func DefaultCost(c *Call) Cost {
 	return Cost{}
 }
 
-// The signing secret is the token's own (account/signed returns it), never the account's secret token: a partner that
+// The signing secret is the token's own (account/signed returns it), never the account's secret token. A partner that
 // signs must not hold a key to everything.
 
 // A signature is accepted for the host with or without the port.

@@ -26,8 +26,9 @@ type Call struct {
 	Links map[string][]string
 }
 
-// Authorize returns a function that authenticates and authorizes a data call of the product: the dataset calls under
-// /api/1 and /io/api/1, the loader's and the page's. It mints no token. A call that passes is counted: see [Meter].
+// Authorize returns a function that authenticates and authorizes a data call of the product. Those are the dataset
+// calls under /api/1 and /io/api/1, the loader's and the page's. It mints no token. A call that passes is counted:
+// see [Meter].
 //
 // The call carries exactly one credential:
 //

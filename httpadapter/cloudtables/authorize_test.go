@@ -2,7 +2,6 @@ package cloudtables
 
 import (
 	"encoding/json"
-	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -211,25 +210,4 @@ func TestCallsAreCounted(t *testing.T) {
 		{w.keyID, "", "other", day}:                    3,
 		{w.keyID, "7", "GET /datasets", next}:          1,
 	}, got)
-}
-
-// The documented path with a slash at its end is the same call; beneath it there is nothing.
-func TestAccessCallWithASlash(t *testing.T) {
-	w := newFixture(t, nil)
-	handler := Handler(w.acme, nil)
-	for _, path := range []string{"/io/api/1/access/", "/api/1/access/"} {
-		for _, h := range []http.Handler{w.mux, handler} {
-			w.serve = h
-			out := w.send(wire{target: path, body: "key=K"})
-			require.Equal(t, 200, out.Code, out.Body.String())
-			out = w.send(wire{method: "GET", target: path + "?key=K"})
-			require.Equal(t, 405, out.Code)
-			require.Equal(t, "POST", out.Header().Get("Allow"))
-		}
-		w.serve = handler
-		require.Equal(t, 404, w.send(wire{target: path + "x", body: "key=K"}).Code)
-		out := httptest.NewRecorder()
-		w.mux.ServeHTTP(out, httptest.NewRequest("POST", path+"x", strings.NewReader("key="+w.key)))
-		require.Equal(t, 404, out.Code, "the host's own")
-	}
 }

@@ -15,7 +15,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/latchkey-go/latchkey"
-	"github.com/latchkey-go/latchkey/httpadapter"
 )
 
 func TestAccess(t *testing.T) {
@@ -368,32 +367,23 @@ func TestOptionsThatCannotWork(t *testing.T) {
 	require.Panics(t, func() { Handler(w.acme, &Options{Proxies: []netip.Prefix{{}}}) })
 }
 
-func TestWriteError(t *testing.T) {
-	for _, tt := range []struct {
-		err    error
-		status int
-		want   string
-	}{
-		{&latchkey.ConditionError{Field: "dp-9", Unknown: true, Reason: "unknown field"}, 400, reply("unknownColumn", `{"id":"dp-9"}`)},
-		{&latchkey.ConditionError{Field: "dp-9", Reason: "not a number"}, 400, reply("invalidCondition", `{"err":"not a number"}`)},
-		{&latchkey.DeniedError{Action: latchkey.Read, Resource: "dataset/x"}, 403, noAccess},
-		{latchkey.ErrExpired, 401, noAccess},
-		{latchkey.ErrUnknownToken, 401, noAccess},
-		{httpadapter.ErrNoCredential, 401, noAccess},
-		{latchkey.ErrForced, 400, reply("invalidCondition", `{"err":"another value is set already"}`)},
-		{latchkey.ErrNotFound, 404, reply("notFound", "")},
-		{latchkey.ErrConflict, 409, reply("conflict", "")},
-		{latchkey.ErrOverLimit, 402, reply("overLimit", "")},
-		{latchkey.ErrRateLimited, 429, reply("rateLimited", "")},
-		{latchkey.ErrUnavailable, 503, reply("unavailable", "")},
-		{errors.Join(&latchkey.ConditionError{Unknown: true}, latchkey.ErrUnavailable), 503, reply("unavailable", "")},
-		{errors.New("pq: SECRET"), 500, reply("internalError", "")},
-		{nil, 500, reply("internalError", "")},
-	} {
-		w := httptest.NewRecorder()
-		WriteError(w, nil, tt.err)
-		require.Equal(t, tt.want, w.Body.String())
-		require.Equal(t, tt.status, w.Code)
-		require.Equal(t, "no-store", w.Header().Get("Cache-Control"))
+// The documented path with a slash at its end is the same call; beneath it there is nothing.
+func TestAccessCallWithASlash(t *testing.T) {
+	w := newFixture(t, nil)
+	handler := Handler(w.acme, nil)
+	for _, path := range []string{"/io/api/1/access/", "/api/1/access/"} {
+		for _, h := range []http.Handler{w.mux, handler} {
+			w.serve = h
+			out := w.send(wire{target: path, body: "key=K"})
+			require.Equal(t, 200, out.Code, out.Body.String())
+			out = w.send(wire{method: "GET", target: path + "?key=K"})
+			require.Equal(t, 405, out.Code)
+			require.Equal(t, "POST", out.Header().Get("Allow"))
+		}
+		w.serve = handler
+		require.Equal(t, 404, w.send(wire{target: path + "x", body: "key=K"}).Code)
+		out := httptest.NewRecorder()
+		w.mux.ServeHTTP(out, httptest.NewRequest("POST", path+"x", strings.NewReader("key="+w.key)))
+		require.Equal(t, 404, out.Code, "the host's own")
 	}
 }

@@ -1,6 +1,8 @@
 package console
 
 import (
+	"net/http"
+	"net/url"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -65,4 +67,38 @@ func TestChipsAreTakenLiterally(t *testing.T) {
 	require.Equal(t, latchkey.Pattern("dataset/%2A/CARS"), got, "a star elsewhere is a name")
 	require.Panics(t, func() { newCatalogue([]Right{{Label: "x", Action: "READ", Pattern: "a"}}) })
 	require.Panics(t, func() { newCatalogue([]Right{{Label: "x", Action: "read", Pattern: "a/{B}", Default: true}}) })
+}
+
+func TestRulesThatNoRightNamesAreKept(t *testing.T) {
+	w := newFixture(t, nil)
+	special := latchkey.Permissions{
+		latchkey.Allow(latchkey.Read).On("dataset/ACME/ORDERS").Where(latchkey.Where("region", latchkey.Eq, "EU")),
+		latchkey.Grant(latchkey.Create).On("dataset/ACME/ORDERS").Where(latchkey.Where("amount", latchkey.Lt, 10)).
+			Force(map[string]any{"region": "EU"}),
+		latchkey.Deny(latchkey.Any).On("core/SECRET"),
+		latchkey.Allow("publish").On("file/*"),
+	}
+	t0 := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{
+		Permissions: append(latchkey.Permissions{latchkey.Allow(latchkey.Read).On("core/*")}, special...), Extra: []byte(`{"by":"host"}`)}})
+	page := w.get("token/" + t0.ID)
+	for _, line := range ruleTexts(special) {
+		require.Contains(t, unhtml.Replace(page), ">"+line+"</li>", "read aloud")
+		require.NotContains(t, page, `value="`+line, "and not to be typed over")
+	}
+	// Whatever is switched and typed, they stay, in their order.
+	for _, change := range []func(url.Values){
+		func(f url.Values) { f.Del("right") },
+		func(f url.Values) { f["right"] = []string{"0", "1"} },
+		func(f url.Values) { f.Set("add", "acme/cars"); f["addright"] = []string{"2", "3", "4"} },
+		func(f url.Values) { f.Del("chip") },
+		func(f url.Values) { f.Set("name", "x"); f.Set("idle", "3") },
+	} {
+		form := w.form("token/" + t0.ID)
+		change(form)
+		require.Equal(t, http.StatusSeeOther, w.post("token/"+t0.ID, form).Code)
+		_, _, rest := newCatalogue(Apperate()).read(w.token(t0.ID).Permissions)
+		require.Equal(t, ruleTexts(special), ruleTexts(rest))
+		require.False(t, w.token(t0.ID).Permissions.Allows(latchkey.Read, "core/SECRET"))
+	}
+	require.JSONEq(t, `{"by":"host"}`, string(w.token(t0.ID).Extra))
 }

@@ -1,6 +1,7 @@
 package datocms
 
 import (
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/memstore"
 )
 
 // records is a host's schema that knows what roles speak about.
@@ -169,37 +171,6 @@ func TestFlagsAndTriggers(t *testing.T) {
 	}
 }
 
-func TestAdminRoleIsEverythingUntilSomethingIsTaken(t *testing.T) {
-	w := newFixture(t, nil)
-	may := func() bool { return w.verify(w.admin).Allows(Publish, Model("of tomorrow", "1")) }
-	require.True(t, may())
-	require.True(t, w.verify(w.admin).Allows(Move, Upload("of tomorrow", "")))
-	w.newRole("elsewhere", models(`{"environment":"sandbox","action":"read","on_creator":"anyone"}`, "")) // it may give what it has
-	put := func(attributes string) {
-		w.ok(200, "PUT", "/roles/"+w.role.ID, roleBodyText(w.role.ID, attributes, nil), &gotRole{})
-	}
-	put(`"can_edit_favicon":false`)
-	require.True(t, may())
-	put(models(modelEntries[0], `{"environment":"main","action":"delete","on_creator":"anyone"}`))
-	require.False(t, may(), "what is left is what the wire says")
-	require.True(t, w.verify(w.admin).Allows(Publish, Model("main", "1")))
-
-	// No request can say it.
-	check := newChecker("role", false)
-	check.object([]byte(`{"all_environments":true}`), "#", nil, listNames)
-	require.Error(t, check.err())
-	w.refused(w.admin, 422, codeFormat, "POST", "/roles", roleBodyText("", `"name":"x","all_environments":true`, nil))
-}
-
-func TestUnreadableExtraSaysNothing(t *testing.T) {
-	for _, extra := range []string{``, `x`, `[]`, `{"can_edit_site":1}`, `{"positive_upload_permissions":[]}`,
-		`{"can_edit_site":true,"environments_access":"everywhere"}`} {
-		p := storedPermissions([]byte(extra))
-		require.False(t, p.flags["can_edit_site"])
-		require.False(t, p.compile().Allows(latchkey.Use, enterPrimary), extra)
-	}
-}
-
 // A rule of the host's that does not fit its schema is trouble of the host's, and no word about it is told.
 func TestRuleOfTheHostsIsTrouble(t *testing.T) {
 	err := &latchkey.ConditionError{Field: "regoin", Unknown: true, OfRule: true, Reason: "the schema has no such field"}
@@ -207,4 +178,135 @@ func TestRuleOfTheHostsIsTrouble(t *testing.T) {
 	WriteError(out, httptest.NewRequest("GET", "/", nil), err)
 	require.Equal(t, 500, out.Code)
 	require.NotContains(t, out.Body.String(), "regoin")
+}
+
+// entriesEverywhere may read every model of every environment that matters here.
+func entriesEverywhere() string {
+	in := func(env string) string {
+		return `{"environment":"` + env + `","action":"read","on_creator":"anyone"}`
+	}
+	return models(in("main")+","+in("staging")+","+in("forgotten"), "")
+}
+
+// What a handler asks that knows nothing of environments_access: nothing but rows.
+func mayRead(a latchkey.Access, env string) bool {
+	rows, err := a.Filter(latchkey.Read, Model(env, "44"))
+	return err == nil && rows.IsAllRows()
+}
+
+func TestPlainFilterObeysEnvironmentsAccess(t *testing.T) {
+	opts := &Options{Environments: []string{"main", "staging"}}
+	for _, c := range []struct {
+		own, inherited string // environments_access; "" inherits nothing
+		primary, other bool
+	}{
+		{"all", "", true, true},
+		{"primary_only", "", true, false},
+		{"sandbox_only", "", false, true},
+		{"none", "", false, false},
+		// The role has no entries of its own: it has them from one that may enter nothing itself, or little.
+		{"all", "none", true, true},
+		{"primary_only", "none", true, false},
+		{"sandbox_only", "none", false, true},
+		{"none", "none", false, false},
+		{"none", "primary_only", true, false},
+		{"none", "all", true, true},
+		{"primary_only", "sandbox_only", true, true},
+		{"sandbox_only", "primary_only", true, true},
+		{"sandbox_only", "sandbox_only", false, true},
+	} {
+		t.Run(c.own+" "+c.inherited, func(t *testing.T) {
+			w := newFixture(t, opts)
+			access := func(environments, entries string, up ...string) latchkey.Access {
+				role := w.newRole("role "+environments, `"environments_access":"`+environments+`",`+entries, up...)
+				return w.verify(*w.newToken("t", role.ID).Attributes.Token)
+			}
+			var a latchkey.Access
+			if c.inherited == "" {
+				a = access(c.own, entriesEverywhere())
+			} else {
+				base := w.newRole("base", `"environments_access":"`+c.inherited+`",`+entriesEverywhere())
+				a = access(c.own, models("", ""), base.ID)
+			}
+			require.Equal(t, c.primary, mayRead(a, "main"), "main")
+			require.Equal(t, c.other, mayRead(a, "staging"), "staging")
+			require.Equal(t, c.other, mayRead(a, "forgotten"), "an environment that the options do not name")
+			require.Equal(t, c.primary, Enter(a, true) == nil)
+			require.Equal(t, c.other, Enter(a, false) == nil)
+		})
+	}
+}
+
+// Flags, build triggers and what else is in no environment do not hang on environments_access.
+func TestEnvironmentsAccessTakesNothingElse(t *testing.T) {
+	w := newFixture(t, nil)
+	role := w.newRole("r", `"environments_access":"none","can_edit_site":true,"can_manage_access_tokens":true,`+
+		`"positive_build_trigger_permissions":[{"build_trigger":null}],"negative_build_trigger_permissions":[]`)
+	a := w.verify(*w.newToken("t", role.ID, true, true, true).Attributes.Token)
+	require.True(t, a.Allows(latchkey.Use, Flag("can_edit_site")))
+	require.True(t, a.Allows(latchkey.Use, BuildTrigger("7")))
+	require.True(t, a.Allows(latchkey.Create, "latchkey/token/new"))
+	require.True(t, a.Allows(latchkey.Use, apiCMA))
+}
+
+func TestEnvironmentsAccessOfAParentBitesAtOnce(t *testing.T) {
+	w := newFixture(t, &Options{Environments: []string{"main", "staging"}})
+	base := w.newRole("base", `"environments_access":"all",`+entriesEverywhere())
+	leaf := w.newRole("leaf", `"environments_access":"none",`+models("", ""), base.ID)
+	secret := *w.newToken("t", leaf.ID).Attributes.Token
+	require.True(t, mayRead(w.verify(secret), "staging"))
+	w.ok(200, "PUT", "/roles/"+base.ID, roleBodyText(base.ID, `"environments_access":"primary_only"`, nil), &gotRole{})
+	a := w.verify(secret)
+	require.True(t, mayRead(a, "main"))
+	require.False(t, mayRead(a, "staging"))
+}
+
+// Somebody who manages roles opens no environment that she may not enter, be it by way of a role that is inherited.
+func TestNobodyOpensAnEnvironmentByWayOfAParent(t *testing.T) {
+	w := newFixture(t, &Options{Environments: []string{"main", "staging"}})
+	base := w.newRole("base", `"environments_access":"none",`+models("", ""))
+	heir := w.newRole("heir", `"environments_access":"primary_only",`+entriesEverywhere(), base.ID)
+	manager := w.newRole("manager", `"environments_access":"primary_only","can_manage_users":true,`+entriesEverywhere())
+	secret := *w.newToken("m", manager.ID).Attributes.Token
+	require.False(t, mayRead(w.verify(secret), "staging"))
+	body := roleBodyText(base.ID, `"environments_access":"sandbox_only"`, nil)
+	require.NotEqual(t, http.StatusOK, w.send(secret, "PUT", "/roles/"+base.ID, body).Code)
+	a := w.verify(*w.newToken("t", heir.ID).Attributes.Token)
+	require.False(t, mayRead(a, "staging"))
+}
+
+// A host may ask about an environment itself, not only about what is in it.
+func TestEnvironmentsAccessOfTheEnvironmentItself(t *testing.T) {
+	for environments, want := range map[string][2]bool{
+		"all": {true, true}, "primary_only": {true, false}, "sandbox_only": {false, true}, "none": {},
+	} {
+		m := latchkey.New(memstore.New(nil), nil)
+		role := AdminRole("admin", "main")
+		p := storedPermissions(role.Extra)
+		p.environments = environments
+		require.NoError(t, p.apply(&role, "main", true))
+		role, err := m.For("acme").CreateRole(t.Context(), role)
+		require.NoError(t, err)
+		_, secret, err := m.For("acme").Issue(t.Context(), TokenSpec("t", role.ID, true, true, true))
+		require.NoError(t, err)
+		a, err := m.Verify(t.Context(), latchkey.Presented{Secret: secret.Reveal()})
+		require.NoError(t, err)
+		for i, env := range []latchkey.Resource{"env/main", "env/staging"} {
+			require.Equal(t, want[i], a.Allows(latchkey.Update, env), "%s: %s", environments, env)
+			require.Equal(t, want[i], a.Allows(latchkey.Update, env+"/model/44"), "%s: %s", environments, env)
+		}
+	}
+}
+
+func TestGatesDecideWhateverTheRoleGives(t *testing.T) {
+	w := newFixture(t, nil)
+	anything := w.makeRole(w.acme, latchkey.Role{Name: "of the host", Permissions: latchkey.Permissions{
+		latchkey.Allow(latchkey.Any).On("*", "latchkey/*")}})
+	_, closed := w.issue(w.acme, TokenSpec("closed", anything.ID, false, false, false))
+	w.refused(closed, 401, codeAuthorization, "GET", "/roles", "")
+	refusedReply(t, w.deliver(closed, nil), 401, codeAuthorization)
+	_, open := w.issue(w.acme, TokenSpec("open", anything.ID, true, false, true))
+	w.okAs(open, 200, "GET", "/roles", "", &[]gotRole{})
+	require.Equal(t, 200, w.deliver(open, nil).Code)
+	refusedReply(t, w.deliver(open, http.Header{"X-Include-Drafts": {"true"}}), 401, codePermissions)
 }

@@ -8,8 +8,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/latchkey-go/latchkey"
 )
 
 // deliver posts a query as the product's client does, whose body is text/plain.
@@ -232,34 +230,5 @@ func TestDeliveryCORS(t *testing.T) {
 		exposed := strings.Split(out.Header().Get("Access-Control-Expose-Headers"), ", ")
 		require.Subset(t, exposed, []string{"x-cache-tags", "x-environment", "x-ratelimit-limit", "x-ratelimit-remaining",
 			"x-ratelimit-reset"})
-	}
-}
-
-func TestStoreTroubleIsNoRefusal(t *testing.T) {
-	w := newFixture(t, nil)
-	w.store.down = latchkey.ErrUnavailable
-	out := w.raw("GET", "/roles", "", clientHeaders(w.admin))
-	refusedReply(t, out, 503, codeUnavailable)
-	require.Contains(t, out.Body.String(), `"transient":true`, "clients come again by themselves")
-	refusedReply(t, w.deliver(w.admin, nil), 503, codeUnavailable)
-	w.store.down = nil
-	w.store.downWrite = latchkey.ErrUnknownOutcome
-	out = w.raw("POST", "/roles", roleBodyText("", `"name":"x"`, nil), clientHeaders(w.admin))
-	refusedReply(t, out, 503, codeUnavailable)
-	require.NotContains(t, out.Body.String(), `transient`, "what may have happened is not repeated")
-	w.store.downWrite = latchkey.ErrConflict
-	out = w.raw("POST", "/roles", roleBodyText("", `"name":"x"`, nil), clientHeaders(w.admin))
-	refusedReply(t, out, 422, codeConcurrent)
-	require.Contains(t, out.Body.String(), `"transient":true`)
-}
-
-func TestPreflight(t *testing.T) {
-	w := newFixture(t, nil)
-	for _, path := range []string{"/access_tokens", "/roles/x"} {
-		out := w.raw("OPTIONS", path, "", http.Header{"Origin": {"https://example.org"}})
-		require.Equal(t, 204, out.Code)
-		require.Equal(t, "*", out.Header().Get("Access-Control-Allow-Origin"))
-		require.Empty(t, out.Header().Get("Access-Control-Allow-Credentials"))
-		require.Contains(t, out.Header().Get("Access-Control-Allow-Headers"), "x-api-version")
 	}
 }

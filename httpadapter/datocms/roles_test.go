@@ -3,6 +3,7 @@ package datocms
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -175,50 +176,17 @@ func TestWhoReadsRoles(t *testing.T) {
 	require.NoError(t, (&call{s: s, access: w.verify(none)}).mayRead(w.role.ID))
 }
 
-func TestFinalPermissions(t *testing.T) {
-	w := newFixture(t, nil)
-	read := func(id string) string {
-		return `{"environment":"main","item_type":"` + id + `","action":"read","on_creator":"anyone"}`
-	}
-	same := `{"environment":"main","workflow":null,"item_type":"1","action":"read","on_creator":"anyone"}` // as read("1")
-	base := w.newRole("base", `"can_edit_site":true,"environments_access":"none",`+models(read("1")+","+read("2"), read("3")))
-	side := w.newRole("side", `"environments_access":"sandbox_only",`+uploads(uploadEntries[0], ""))
-	leaf := w.newRole("leaf", `"can_edit_schema":true,"environments_access":"primary_only",`+models(same+","+read("3"), read("2")),
-		base.ID, side.ID)
-	require.Equal(t, []linkage{{base.ID, "role"}, {side.ID, "role"}}, leaf.Relationships.Inherits.Data)
-	require.Equal(t, "["+same+","+read("3")+"]", string(leaf.Attributes["positive_item_type_permissions"]), "declared")
-	final := leaf.Meta.Final
-	require.Equal(t, "["+read("1")+","+read("2")+","+read("3")+"]", string(final["positive_item_type_permissions"]))
-	require.Equal(t, "["+read("3")+","+read("2")+"]", string(final["negative_item_type_permissions"]))
-	require.Equal(t, "["+uploadEntries[0]+"]", string(final["positive_upload_permissions"]))
-	require.Equal(t, `"all"`, string(final["environments_access"]), "primary_only and sandbox_only")
-	require.Equal(t, "true", string(final["can_edit_site"]))
-	require.Equal(t, "true", string(final["can_edit_schema"]))
-	require.Equal(t, "false", string(final["can_manage_sso"]))
-
-	// What is shown is what is enforced.
-	access := w.verify(*w.newToken("t", leaf.ID).Attributes.Token)
-	for id, want := range map[string]bool{"1": true, "2": false, "3": false, "4": false} {
-		require.Equal(t, want, access.Allows(latchkey.Read, Model("main", id)), id)
-	}
-	require.NoError(t, Enter(access, true))
-	require.NoError(t, Enter(access, false))
-	require.True(t, access.Allows(latchkey.Use, Flag("can_edit_site")))
-
-	w.ok(200, "PUT", "/roles/"+base.ID, roleBodyText(base.ID, `"can_edit_site":false,`+models("", ""), nil), &gotRole{})
-	access = w.verify(*w.newToken("t2", leaf.ID).Attributes.Token)
-	require.False(t, access.Allows(latchkey.Use, Flag("can_edit_site")), "a parent's change is the child's")
-	require.True(t, access.Allows(latchkey.Read, Model("main", "3")))
-}
-
-func TestNegativesNotInherited(t *testing.T) {
-	w := newFixture(t, &Options{NegativesNotInherited: true})
-	entry := `{"environment":"main","item_type":"1","action":"read","on_creator":"anyone"}`
-	base := w.newRole("base", models(entry, entry))
-	leaf := w.newRole("leaf", models(entry, ""), base.ID)
-	require.Equal(t, "[]", string(leaf.Meta.Final["negative_item_type_permissions"]))
-	access := w.verify(*w.newToken("t", leaf.ID).Attributes.Token)
-	require.True(t, access.Allows(latchkey.Read, Model("main", "1")))
-	access = w.verify(*w.newToken("t", base.ID).Attributes.Token)
-	require.False(t, access.Allows(latchkey.Read, Model("main", "1")))
+// A copy speaks of the primary environment there is, whatever its original was compiled for: Recompile may not see it.
+func TestADuplicateIsCompiledAnew(t *testing.T) {
+	w := newFixture(t, &Options{Environments: []string{"main", "staging"}})
+	base := w.newRole("base", `"environments_access":"primary_only",`+entriesEverywhere())
+	_, err := w.acme.UpdateRole(t.Context(), base.ID, func(r *latchkey.Role) error {
+		return storedPermissions(r.Extra).apply(r, "staging", true)
+	})
+	require.NoError(t, err)
+	var copied gotRole
+	w.ok(http.StatusCreated, "POST", "/roles/"+base.ID+"/duplicate", "", &copied)
+	a := w.verify(*w.newToken("t", copied.ID).Attributes.Token)
+	require.True(t, mayRead(a, "main"))
+	require.False(t, mayRead(a, "staging"))
 }

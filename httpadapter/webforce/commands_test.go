@@ -1,21 +1,16 @@
 package webforce
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
-	"net/netip"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/latchkey-go/latchkey"
-	"github.com/latchkey-go/latchkey/httpadapter"
-	"github.com/latchkey-go/latchkey/memstore"
 )
 
 func nothing(*http.Request, Call) (any, error) { return nil, nil }
@@ -156,132 +151,10 @@ func TestCommands(t *testing.T) {
 	require.False(t, Call{}.May(Get, "7"))
 }
 
-// The host's own sessions.
-func TestSession(t *testing.T) {
-	trouble := errors.New("session store down")
-	var asked []string
-	var w *fixture
-	w = newFixture(t, &Options{
-		Session: func(r *http.Request, id string) (latchkey.Access, error) {
-			asked = append(asked, id)
-			switch id {
-			case "sess-ada":
-				return w.acme.Assume(latchkey.Client{ID: "ada"}, allRights), nil
-			case "sess-bob":
-				return w.acme.Assume(latchkey.Client{ID: "bob"}, latchkey.Permissions{latchkey.Allow(Get).On("db/*"),
-					latchkey.Allow(latchkey.Any).On("latchkey/token/*")}), nil
-			case "sess-foreign":
-				return w.other.Assume(latchkey.Client{ID: "eve"}, allRights), nil
-			case "sess-zero":
-				return latchkey.Access{}, nil
-			case "sess-test": // of a test token
-				_, text := w.issue(w.acme, latchkey.Spec{Kind: latchkey.KindSecret, Test: true})
-				return w.acme.Verify(r.Context(), latchkey.Presented{Secret: text, Test: true})
-			case "sess-elsewhere": // of another Manager over another store
-				return latchkey.New(memstore.New(nil), nil).For("acme").Assume(latchkey.Client{ID: "ada"}, allRights), nil
-			case "sess-key":
-				return w.verifiedKey(), nil
-			case "sess-trouble":
-				return latchkey.Access{}, trouble
-			}
-			return latchkey.Access{}, latchkey.ErrUnknownToken
-		},
-		Commands: map[string]Command{"db.get": {Run: nothing}},
-	})
-	a := w.ok(w.as("sess-ada", "access.add", "name", "app", "extra", entries(`"*"`, `"get":1,"update":1`)))
-	b := w.ok(w.as("sess-bob", "access.add", "name", "bobs", "extra", entries(`"7"`, `"get":1`)))
-	require.Len(t, w.list(w.as("sess-bob", "access.get_all")), 2)
-	w.fails("Access denied", w.as("sess-bob", "access.add", "name", "app", "extra", entries(`"7"`, `"update":1`)))
-	w.fails("Access denied", w.as("sess-bob", "access.remove", "token_id", a.ID))
-	w.ok(w.as("sess-ada", "access.remove", "token_id", b.ID))
-	w.ok(w.as("sess-bob", "db.get", "db_id", "7"))
-	for _, id := range []string{"sess-foreign", "sess-zero", "sess-nobody", "sess-key", "sess-test",
-		"sess-elsewhere"} {
-		w.fails("Access denied", w.as(id, "access.get_all"))
-	}
-	for _, id := range []string{"sess-foreign", "sess-test", "sess-elsewhere"} {
-		w.fails("Access denied", w.as(id, "db.get", "db_id", "7"))
-	}
-	require.Empty(t, w.log.String())
-	w.fails("Internal error", w.as("sess-trouble", "access.get_all"))
-	require.Contains(t, w.log.String(), "session store down")
-
-	// A token that ended is not asked about again as a session.
-	id, text := w.issue(w.acme, latchkey.Spec{Kind: latchkey.KindAPIKey})
-	require.NoError(t, w.acme.Revoke(context.Background(), id, ""))
-	w.fails("Access denied", w.as(text, "db.get", "db_id", "7"))
-	require.NotContains(t, asked, text)
-	require.NotContains(t, asked, w.session)
-
-	var actors []string
-	for e, err := range w.acme.Events(context.Background(), 0) {
-		require.NoError(t, err)
-		if e.Action == "token.delete" {
-			actors = append(actors, e.Actor)
-		}
-	}
-	require.Equal(t, []string{"client:ada"}, actors)
-
-	// The owner's off switch is for her, too.
-	require.NoError(t, w.acme.Configure(context.Background(), func(o *latchkey.Owner) error { o.Disabled = true; return nil }))
-	w.fails("Access denied", w.as("sess-bob", "db.get", "db_id", "7"))
-	w.fails("Access denied", w.as("sess-ada", "access.get_all"))
-}
-
 // verifiedKey is an API key with all rights.
 func (w *fixture) verifiedKey() latchkey.Access {
 	_, text := w.issue(w.acme, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Permissions: allRights}})
 	return w.verified(text)
-}
-
-func TestManyTenants(t *testing.T) {
-	var w *fixture
-	w = newFixture(t, &Options{
-		Account: func(r *http.Request) (latchkey.Account, error) {
-			switch r.Host {
-			case "acme.test":
-				return w.acme, nil
-			case "other.test":
-				return w.other, nil
-			case "zero.test":
-				return latchkey.Account{}, nil
-			}
-			return latchkey.Account{}, latchkey.ErrNotFound
-		},
-	})
-	at := func(host string) reply {
-		r := post(encode("cmd", "access.get_all", "auth_token", w.session))
-		r.Host = host
-		return w.send(r)
-	}
-	require.Empty(t, w.list(at("acme.test")))
-	w.fails("Access denied", at("other.test"))
-	w.fails("Not found", at("nobody.test"))
-	w.fails("Internal error", at("zero.test"))
-}
-
-func TestOverlayOption(t *testing.T) {
-	extra := entries(`"7"`, `"get":1,"update":1`, `"7"`, `"update":0,"add":1`)
-	for o, want := range map[Overlay]string{OverlayFlags: "get,add", OverlayEntries: "add", OverlayUnion: "get,update,add"} {
-		w := newFixture(t, &Options{Overlay: o})
-		a := w.add("app", extra)
-		require.Equal(t, want, has(w.verified(a.Token), "7"))
-		w.ok(w.call("access.update", "token_id", a.ID, "meta", `{"extra":{}}`))
-		require.Empty(t, has(w.verified(a.Token), "7"))
-		w.ok(w.call("access.update", "token_id", a.ID, "meta", `{"extra":`+extra+`}`))
-		require.Equal(t, want, has(w.verified(a.Token), "7"))
-	}
-}
-
-func TestHandler(t *testing.T) {
-	w := newFixture(t, nil)
-	for _, h := range []http.Handler{Handler(w.acme, nil), w.serve} {
-		for target, status := range map[string]int{"/api": 200, "/api/": 200, "/": 404, "/api/1": 404, "/api/1/": 404} {
-			out := httptest.NewRecorder()
-			h.ServeHTTP(out, httptest.NewRequest("GET", target, nil))
-			require.Equal(t, status, out.Code, target)
-		}
-	}
 }
 
 // Commands that pass are counted per client, token, command and day; refused ones are not.
@@ -320,23 +193,4 @@ func TestCommandsAreCounted(t *testing.T) {
 		"|ada|db.get|" + day:                                    1,
 		"|ada|access.get|" + day:                                1,
 	}, got)
-}
-
-func TestOptionsThatCannotWork(t *testing.T) {
-	w := newFixture(t, nil)
-	run := Command{Run: nothing}
-	for name, make := range map[string]func(){
-		"no account":      func() { Handler(latchkey.Account{}, nil) },
-		"overlay":         func() { Handler(w.acme, &Options{Overlay: 3}) },
-		"proxies":         func() { Handler(w.acme, &Options{Proxies: []netip.Prefix{{}}}) },
-		"taken name":      func() { Handler(w.acme, &Options{Commands: map[string]Command{"access.add": run}}) },
-		"no name":         func() { Handler(w.acme, &Options{Commands: map[string]Command{"": {Needs: Verified, Run: nothing}}}) },
-		"no Run":          func() { Handler(w.acme, &Options{Commands: map[string]Command{"db.get": {}}}) },
-		"nobody guards":   func() { Handler(w.acme, &Options{Commands: map[string]Command{"db.row.get": run}}) },
-		"no flags":        func() { OnDatabase() },
-		"no flags either": func() { OnNewDatabase() },
-	} {
-		require.Panics(t, make, name)
-	}
-	require.ErrorIs(t, &Error{Message: "x"}, httpadapter.ErrBadRequest)
 }

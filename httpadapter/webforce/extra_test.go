@@ -309,3 +309,16 @@ func FuzzExtra(f *testing.F) {
 		}
 	})
 }
+
+func TestOverlayOption(t *testing.T) {
+	extra := entries(`"7"`, `"get":1,"update":1`, `"7"`, `"update":0,"add":1`)
+	for o, want := range map[Overlay]string{OverlayFlags: "get,add", OverlayEntries: "add", OverlayUnion: "get,update,add"} {
+		w := newFixture(t, &Options{Overlay: o})
+		a := w.add("app", extra)
+		require.Equal(t, want, has(w.verified(a.Token), "7"))
+		w.ok(w.call("access.update", "token_id", a.ID, "meta", `{"extra":{}}`))
+		require.Empty(t, has(w.verified(a.Token), "7"))
+		w.ok(w.call("access.update", "token_id", a.ID, "meta", `{"extra":`+extra+`}`))
+		require.Equal(t, want, has(w.verified(a.Token), "7"))
+	}
+}

@@ -108,3 +108,43 @@ func TestRuleOfTheHostsIsTrouble(t *testing.T) {
 	require.Equal(t, 500, out.Code)
 	require.NotContains(t, out.Body.String(), "regoin")
 }
+
+func FuzzConditions(f *testing.F) {
+	for _, tt := range recorded {
+		f.Add(tt.body)
+	}
+	for _, tt := range refused {
+		if len(tt.body) < 1000 {
+			f.Add(tt.body)
+		}
+	}
+	f.Fuzz(func(t *testing.T, body string) {
+		r, err := readRequest(wire{body: body}.request(), false)
+		if err != nil {
+			w := httptest.NewRecorder()
+			WriteError(w, nil, err)
+			if w.Code < 400 || w.Code >= 500 {
+				t.Fatalf("bad input is answered with %d", w.Code)
+			}
+			return
+		}
+		for _, c := range filters(r.conditions) {
+			if err := c.Validate(); err != nil {
+				t.Fatalf("a condition that was accepted is malformed: %v", err)
+			}
+		}
+		if r.secret == "" || r.roles != nil && len(r.roles) == 0 {
+			t.Fatalf("an empty limit was accepted: %+v", r)
+		}
+	})
+}
+
+// TestValuesStayTexts: no input can produce a reference, which a schema would fill in with somebody's rights.
+func TestValuesStayTexts(t *testing.T) {
+	got, err := readRequest(wire{body: `key=K&conditions[owner]={"ref":"self"}`}.request(), false)
+	require.NoError(t, err)
+	require.Equal(t, `K [owner = "{\"ref\":\"self\"}" set "{\"ref\":\"self\"}"]`, show(got))
+	text, err := filters(got.conditions)[0].MarshalJSON()
+	require.NoError(t, err)
+	require.Contains(t, string(text), `"{\"ref\":\"self\"}"`)
+}

@@ -1,8 +1,6 @@
 package apperate
 
 import (
-	"context"
-	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -12,85 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/latchkey-go/latchkey"
-	"github.com/latchkey-go/latchkey/httpadapter"
 )
-
-func TestPublishableToken(t *testing.T) {
-	w := newFixture(t, nil)
-	allow := func(method, path string) {
-		t.Helper()
-		w.ok(w.send(request(method, withToken(path, w.pk), "[]")))
-	}
-	deny := func(f Fault, method, path string) {
-		t.Helper()
-		before := w.served.Load()
-		w.requireFault(f, w.send(request(method, withToken(path, w.pk), "[]")))
-		require.Equal(t, before, w.served.Load())
-		if f != BadRequest {
-			w.ok(w.send(request(method, withToken(path, w.sk), "[]")))
-		}
-	}
-	allow("GET", "/v1/stock/aapl/quote")
-	allow("GET", "/v1/data/core/quote/aapl")
-	allow("GET", "/v1/data/ACME/CARS")
-	allow("GET", "/v1/data/ACME/CARS,TRUCKS/A1")
-	allow("POST", "/v1/record/ACME/TRUCKS")
-	allow("POST", "/v1/data/ACME/TRUCKS?overwrite=true")
-	allow("DELETE", "/v1/data/ACME/TRUCKS/A1")
-	deny(Denied, "GET", "/v1/data/ACME/VANS")
-	deny(Denied, "GET", "/v1/data/ACME/CARS,VANS/A1") // a batch is as good as its weakest
-	deny(Denied, "GET", "/v1/data/ACME/CARS.VANS?batchSeparator=.")
-	deny(Denied, "GET", "/v1/data/OTHER/CARS")
-	deny(Denied, "GET", "/v1/data/ACME")
-	deny(Denied, "POST", "/v1/record/ACME/CARS") // reads it only
-	deny(Denied, "POST", "/v1/record/ACME/CARS?createDatasetOnDemand=true&duplicateKeyHandling=replace")
-	deny(Denied, "POST", "/v1/record/ACME/TRUCKS,CARS")
-	deny(Denied, "DELETE", "/v1/data/ACME/CARS/A1")
-	deny(Denied, "DELETE", "/v1/data/ACME/TRUCKS")
-	deny(Denied, "POST", "/v1/record/CORE/QUOTE")
-	deny(Denied, "GET", "/v1/nonsense")
-	deny(PremiumDenied, "GET", "/v1/time-series/PREMIUM_X/AAPL")
-	deny(PremiumDenied, "GET", "/v1/data/CORE/QUOTE,PREMIUM_X/AAPL")
-	deny(SecretRequired, "POST", "/v1/datasets/ACME")
-	deny(SecretRequired, "GET", "/v1/jobs/ACME/ingest")
-	deny(SecretRequired, "GET", "/v1/account/usage")
-	deny(BadRequest, "GET", "/v1/data/ACME/_system")
-	deny(BadRequest, "GET", "/v1/data/ACME/CARS/..")
-	deny(BadRequest, "GET", "/v1/data/ACME/CARS?a=%zz")
-}
-
-func TestGrants(t *testing.T) {
-	p, err := Grant{}.Permissions()
-	require.NoError(t, err)
-	require.True(t, p.Allows(latchkey.Read, "core/QUOTE"))
-	require.False(t, p.Allows(latchkey.Create, "core/QUOTE"))
-	require.False(t, p.Allows(latchkey.Read, "premium/X"))
-	require.False(t, p.Allows(latchkey.Read, "dataset/ACME/CARS"))
-
-	p, err = Grant{NoCore: true, Premium: true, Datasets: []DatasetGrant{
-		{Workspace: "acme", ID: "cars", Write: true}, {Workspace: "acme", ID: "vans", Delete: true},
-		{Workspace: "all", ID: "*", Read: true}, {Workspace: "acme", ID: "none"},
-	}}.Permissions()
-	require.NoError(t, err)
-	for what, want := range map[string]bool{
-		"read core/QUOTE": false, "read premium/X": true,
-		"create dataset/ACME/CARS": true, "update dataset/ACME/CARS": true, "read dataset/ACME/CARS": false,
-		"delete dataset/ACME/CARS": false, "delete dataset/ACME/VANS": true, "update dataset/ACME/VANS": false,
-		"read dataset/ALL/X": true, "read dataset/ALL/%2A": true, "read dataset/ALLY/X": false,
-		"read dataset/ACME/NONE": false,
-	} {
-		action, on, _ := strings.Cut(what, " ")
-		require.Equal(t, want, p.Allows(latchkey.Action(action), latchkey.Resource(on)), what)
-	}
-	for _, d := range [][2]string{{"", "X"}, {"A", ""}, {"A/B", "X"}, {"A", "X*"}, {"*", "X"}, {"core", "X"}, {"A", "_system"}} {
-		_, err := PublishableSpec("x", Grant{Datasets: []DatasetGrant{{Workspace: d[0], ID: d[1], Read: true}}})
-		require.ErrorIs(t, err, latchkey.ErrInvalid, d)
-	}
-	spec, err := PublishableSpec("page", Grant{})
-	require.NoError(t, err)
-	require.Equal(t, latchkey.KindPublishable, spec.Kind)
-	require.Equal(t, "page", spec.Name)
-}
 
 func TestWhereTheTokenIs(t *testing.T) {
 	w := newFixture(t, nil)
@@ -157,117 +77,6 @@ func TestPreflightAndStatusNeedNoToken(t *testing.T) {
 	require.Zero(t, w.served.Load())
 }
 
-// Each row takes one more fault away, from the first that is looked for to the last.
-func TestPrecedence(t *testing.T) {
-	w := newFixture(t, &Options{AddressRate: latchkey.Rate{Count: 1, Per: time.Hour, Burst: 19}})
-	spec, err := PublishableSpec("all wrong", Grant{Datasets: []DatasetGrant{{Workspace: "ACME", ID: "CARS", Read: true}}})
-	require.NoError(t, err)
-	spec.Disabled, spec.Restrictions.Signed, spec.Restrictions.Domains = true, true, []string{"example.com"}
-	spec.Limits.Credits, spec.Limits.Rate = 1, latchkey.Rate{Count: 1, Per: 24 * time.Hour}
-	pk := w.issue(w.acme, spec)
-	key := ""
-	disable := func(off bool) {
-		require.NoError(t, w.acme.Configure(context.Background(), func(o *latchkey.Owner) error {
-			o.Disabled = off
-			return nil
-		}))
-	}
-	disable(true)
-	path, token, referer := "/v1/time-series/PREMIUM_X", "", ""
-	second := 0
-	send := func() *http.Request {
-		second++
-		query := ""
-		if token != "" {
-			query = "token=" + token
-		}
-		if key == "" {
-			return request("GET", path+"?"+query, "", "Referer", referer)
-		}
-		r := sign("GET", path, query, "example.com", "", token, key, w.now().Add(time.Duration(second)*time.Second))
-		r.Header.Set("Referer", referer)
-		return r
-	}
-	for range 20 { // the address may send no more
-		w.send(request("GET", "/v1/stock?token="+w.ak, ""))
-	}
-	for _, row := range []struct {
-		want Fault
-		mend func()
-	}{
-		{RateLimited, func() { w.advance(48 * time.Hour) }},
-		{NoKey, func() { token = "Tpk_nonsense" }},
-		{TestInProduction, func() { token = "pk_nonsense" }},
-		{InvalidKey, func() { token = pk }},
-		{Inactive, func() { disable(false) }},
-		{DisabledKey, func() { w.update(pk, func(t *latchkey.Token) { t.Disabled = false }) }},
-		{SignatureRequired, func() { key = "wrong" }},
-		{SignatureInvalid, func() { key = w.signingKey(pk) }},
-		{RefererDenied, func() {
-			referer = "https://example.com/"
-			w.requireFault(PremiumDenied, w.send(send())) // that was the one of the day
-		}},
-		{RateLimited, func() {
-			w.update(pk, func(t *latchkey.Token) { t.Limits.Rate = latchkey.Rate{} })
-		}},
-		{PremiumDenied, func() { path = "/v1/data/ACME/VANS" }},
-		{Denied, func() { path = "/v1/account/usage" }},
-		{SecretRequired, func() { path = "/v1/stock/aapl/quote" }},
-		{OverLimit, func() { w.update(pk, func(t *latchkey.Token) { t.Limits.Credits = Credit }) }},
-	} {
-		w.requireFault(row.want, w.send(send()))
-		row.mend()
-	}
-	w.ok(w.send(send()))
-}
-
-func TestErrors(t *testing.T) {
-	w := newFixture(t, nil)
-	w.requireFault(TestInProduction, w.get(carsPath, w.tpk))
-	w.requireFault(TestInProduction, w.get(carsPath, "Tsk_00112233445566778899aabbccddeeff"))
-	w.requireFault(InvalidKey, w.get(carsPath, "pk_00112233445566778899aabbccddeeff"))
-	w.requireFault(InvalidKey, w.get(carsPath, w.pk+"x"))
-	w.requireFault(InvalidKey, w.get(carsPath, "nonsense"))
-	w.requireFault(InvalidKey, w.get(carsPath, w.ak)) // good elsewhere; the product knows no such kind
-	w.requireFault(InvalidKey, w.get(carsPath, strings.Repeat("x", 2000)))
-	w.requireFault(InvalidKey, w.get(carsPath, w.issue(w.other, latchkey.Spec{Kind: latchkey.KindSecret})))
-
-	w.update(w.pk, func(t *latchkey.Token) {
-		t.Restrictions.Domains = []string{"www.example.com", "https://*.example.org/app"}
-	})
-	for referer, ok := range map[string]bool{
-		"https://www.example.com/x": true, "http://a.example.org/app/1": false, "https://a.example.org/app/1": true,
-		"": false, "https://www.example.com.evil.com/": false, "https://www.example.com@evil.com/": false,
-		"https://evil.com/?https://www.example.com/": false, "null": false, "https://example.com/": false,
-	} {
-		headers := []string{"Origin", "https://evil.com"} // which the product never looked at
-		if referer != "" {
-			headers = append(headers, "Referer", referer)
-		}
-		out := w.get(carsPath, w.pk, headers...)
-		if ok {
-			w.ok(out)
-		} else {
-			w.requireFault(RefererDenied, out)
-		}
-	}
-	w.ok(w.get(carsPath, w.sk)) // the list is the publishable token's
-
-	w.update(w.sk, func(t *latchkey.Token) { t.Limits.Rate = latchkey.Rate{Count: 1, Per: time.Minute} })
-	w.ok(w.get(carsPath, w.sk))
-	out := w.get(carsPath, w.sk)
-	w.requireFault(RateLimited, out)
-	require.Equal(t, "60", out.Header().Get("Retry-After"))
-
-	w.store.down = latchkey.ErrUnavailable
-	w.requireFault(Unavailable, w.get(carsPath, w.issue(w.acme, latchkey.Spec{Kind: latchkey.KindSecret})))
-	for _, err := range w.errs {
-		for text := range w.ids {
-			require.NotContains(t, err.Error(), text)
-		}
-	}
-}
-
 func TestSandbox(t *testing.T) {
 	w := newFixture(t, &Options{Test: true})
 	out := w.get("/v1/stock/aapl/quote", w.tpk)
@@ -323,14 +132,6 @@ func TestRows(t *testing.T) {
 	}
 }
 
-func TestRepliesCanBeReplaced(t *testing.T) {
-	w := newFixture(t, &Options{Replies: map[Fault]Reply{PremiumDenied: {451, "Enterprise Permission Required"}}})
-	out := w.get("/v1/time-series/PREMIUM_X", w.pk)
-	require.Equal(t, 451, out.Code)
-	require.Equal(t, "Enterprise Permission Required", out.Body.String())
-	w.requireFault(Denied, w.get("/v1/data/ACME/VANS", w.pk))
-}
-
 func TestManyTenants(t *testing.T) {
 	var w *fixture
 	w = newFixture(t, &Options{Account: func(r *http.Request) (latchkey.Account, error) {
@@ -356,24 +157,6 @@ func TestManyTenants(t *testing.T) {
 	w.requireFault(InvalidKey, w.send(to("other.example", w.sk)))
 	w.requireFault(NotFound, w.send(to("nobody.example", w.sk)))
 	w.requireFault(Internal, w.send(to("zero.example", w.sk)))
-}
-
-func TestHandlersErrors(t *testing.T) {
-	for _, c := range []struct {
-		err  error
-		want Fault
-	}{
-		{ErrUnknownSymbol, UnknownSymbol}, {latchkey.ErrNotFound, NotFound}, {latchkey.ErrConflict, BadRequest},
-		{latchkey.ErrInvalid, BadRequest}, {&latchkey.DeniedError{}, Denied}, {latchkey.ErrUnavailable, Unavailable},
-		{errors.Join(latchkey.ErrNotFound, latchkey.ErrUnavailable), Unavailable}, {latchkey.ErrUnknownOutcome, Unavailable},
-		{fault(Denied, latchkey.ErrUnavailable), Unavailable}, {httpadapter.ErrTooLarge, TooLarge},
-		{latchkey.ErrOverLimit, OverLimit}, {errors.New("<script>secret</script>"), Internal}, {nil, Internal},
-	} {
-		w := newFixture(t, nil)
-		w.answer = func(rw http.ResponseWriter, r *http.Request, _ *Call) { WriteError(rw, r, c.err) }
-		w.requireFault(c.want, w.get("/v1/stock/aapl/quote", w.pk))
-	}
-	require.Equal(t, 404, httpadapter.ProblemOf(ErrUnknownSymbol).Status, "a host's log takes it for no trouble")
 }
 
 // Every route of the table, with every token that must not pass it.
@@ -448,4 +231,31 @@ func TestRuleOfTheHostsIsTrouble(t *testing.T) {
 	WriteError(out, httptest.NewRequest("GET", "/", nil), err)
 	require.Equal(t, 500, out.Code)
 	require.NotContains(t, out.Body.String(), "regoin")
+}
+
+func TestMount(t *testing.T) {
+	w := newFixture(t, nil)
+	mux := http.NewServeMux()
+	Mount(mux, w.acme, nil, http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { WriteJSON(rw, 1) }))
+	for _, v := range []string{"v1", "stable", "beta", "latest"} {
+		out := httptest.NewRecorder()
+		mux.ServeHTTP(out, request("GET", withToken("/"+v+"/data/ACME/CARS", w.pk), ""))
+		require.Equal(t, 200, out.Code)
+		require.True(t, Serves("/"+v+"/x"))
+		require.True(t, Serves("//"+v+"//x"))
+	}
+	for _, path := range []string{"", "v1/x", "/v2/x", "/v1x", "/io/v1"} {
+		require.False(t, Serves(path), path)
+	}
+	w.requireFault(NotFound, w.get("/v2/data/ACME/CARS", w.pk))
+}
+
+func TestOptionsThatCannotWork(t *testing.T) {
+	w := newFixture(t, nil)
+	h := http.NotFoundHandler()
+	require.Panics(t, func() { Handler(w.acme, nil, nil) })
+	require.Panics(t, func() { Handler(latchkey.Account{}, nil, h) })
+	require.Panics(t, func() { Handler(w.acme, &Options{MaxBody: -1}, h) })
+	require.Panics(t, func() { Handler(w.acme, &Options{Replies: map[Fault]Reply{"nonsense": {403, "x"}}}, h) })
+	require.Panics(t, func() { Handler(w.acme, &Options{Replies: map[Fault]Reply{Denied: {200, "x"}}}, h) })
 }

@@ -1,0 +1,65 @@
+package httpadapter
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestReadBody(t *testing.T) {
+	body := func(s string, headers ...string) *http.Request {
+		r := httptest.NewRequest("POST", "/", strings.NewReader(s))
+		for i := 0; i < len(headers); i += 2 {
+			r.Header.Set(headers[i], headers[i+1])
+		}
+		return r
+	}
+	chunked := func(s string) *http.Request {
+		r := body(s)
+		r.ContentLength = -1
+		return r
+	}
+	for _, tt := range []struct {
+		name string
+		r    *http.Request
+		err  error
+	}{
+		{"fits", body("12345678"), nil},
+		{"too long", body("123456789"), ErrTooLarge},
+		{"too long, no length", chunked("123456789"), ErrTooLarge},
+		{"fits, no length", chunked("12345678"), nil},
+		{"compressed", body("1", "Content-Encoding", "gzip"), ErrMediaType},
+		{"plain", body("1", "Content-Encoding", "identity"), nil},
+	} {
+		_, err := ReadBody(tt.r, 8)
+		require.ErrorIs(t, err, tt.err, tt.name)
+	}
+	limited := chunked("12345678")
+	limited.Body = http.MaxBytesReader(httptest.NewRecorder(), limited.Body, 4)
+	_, err := ReadBody(limited, 8)
+	require.ErrorIs(t, err, ErrTooLarge)
+}
+
+func TestMediaType(t *testing.T) {
+	for in, want := range map[string]string{
+		"":                                "",
+		"application/json":                "application/json",
+		"Application/JSON; charset=UTF-8": "application/json",
+		"application/x-www-form-urlencoded; charset=utf-8": "application/x-www-form-urlencoded",
+		"application/json; charset=utf-7":                  "error",
+		"application/json" + strings.Repeat(" ", 300):      "error",
+		"application/json; charset":                        "error",
+		"undefined/":                                       "error",
+	} {
+		got, err := MediaType(get("/", "Content-Type", in))
+		if want == "error" {
+			require.ErrorIs(t, err, ErrMediaType, in)
+			continue
+		}
+		require.NoError(t, err, in)
+		require.Equal(t, want, got, in)
+	}
+}

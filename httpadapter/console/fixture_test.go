@@ -1,0 +1,289 @@
+package console
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"html"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/memstore"
+)
+
+// world is a console under a prefix, and who is signed in.
+type fixture struct {
+	t     *testing.T
+	now   time.Time
+	keys  *latchkey.Manager
+	acme  latchkey.Account
+	who   latchkey.Access
+	owner latchkey.Account // of the console that is visited
+	mux   *http.ServeMux
+	log   bytes.Buffer
+	errs  []error
+	reads counting
+}
+
+// counting counts the listings a page costs.
+type counting struct {
+	latchkey.Store
+	tokens, usage, owners, others, once int
+	before                              func() // called before each Write
+}
+
+func (c *counting) Once(ctx context.Context, owner string, key [32]byte, until time.Time) error {
+	c.once++
+	return c.Store.Once(ctx, owner, key, until)
+}
+
+func (c *counting) Write(ctx context.Context, w latchkey.Write) (uint64, error) {
+	if c.before != nil {
+		c.before()
+	}
+	return c.Store.Write(ctx, w)
+}
+
+func (c *counting) Load(ctx context.Context, owner, id string) (latchkey.Found, error) {
+	c.others++
+	return c.Store.Load(ctx, owner, id)
+}
+
+func (c *counting) Secrets(ctx context.Context, owner, id string) ([]latchkey.SecretRecord, error) {
+	c.others++
+	return c.Store.Secrets(ctx, owner, id)
+}
+
+func (c *counting) Role(ctx context.Context, owner, id string) (latchkey.Role, error) {
+	c.others++
+	return c.Store.Role(ctx, owner, id)
+}
+
+func (c *counting) Roles(ctx context.Context, owner string, q latchkey.RoleQuery) ([]latchkey.Role, error) {
+	c.others++
+	return c.Store.Roles(ctx, owner, q)
+}
+
+func (c *counting) Owner(ctx context.Context, owner string) (latchkey.Owner, error) {
+	c.owners++
+	return c.Store.Owner(ctx, owner)
+}
+
+func (c *counting) Tokens(ctx context.Context, owner string, q latchkey.TokenQuery) ([]latchkey.Token, error) {
+	c.tokens++
+	return c.Store.Tokens(ctx, owner, q)
+}
+
+func (c *counting) Usage(ctx context.Context, owner string, q latchkey.UsageQuery) ([]latchkey.UsageRow, error) {
+	c.usage++
+	return c.Store.Usage(ctx, owner, q)
+}
+
+var everything = latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*"), latchkey.Allow(latchkey.Any).On("latchkey/*")}
+
+func newFixture(t *testing.T, opts *Options) *fixture {
+	w := &fixture{t: t, now: time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC), mux: http.NewServeMux()}
+	clock := func() time.Time { return w.now }
+	key, err := latchkey.GenerateKey(nil, 1)
+	require.NoError(t, err)
+	ring, err := latchkey.NewKeyring(key)
+	require.NoError(t, err)
+	w.reads.Store = memstore.New(&memstore.Options{Clock: clock})
+	w.keys = latchkey.New(&w.reads, &latchkey.Options{Clock: clock, Keyring: ring})
+	t.Cleanup(func() { _ = w.keys.Close(t.Context()) })
+	w.acme = w.keys.For("acme")
+	w.owner, w.who = w.acme, w.acme.Assume(latchkey.Client{ID: "ada", Name: "Ada"}, everything)
+	if opts == nil {
+		opts = &Options{}
+	}
+	opts.Clock = clock
+	opts.OnError = func(_ *http.Request, err error) { w.errs = append(w.errs, err) }
+	opts.Logger = slog.New(slog.NewTextHandler(&w.log, nil))
+	Mount(w.mux, "/any/where", func(*http.Request) (latchkey.Account, latchkey.Access, error) {
+		if w.who == (latchkey.Access{}) {
+			return latchkey.Account{}, latchkey.Access{}, latchkey.ErrInvalidToken
+		}
+		return w.owner, w.who, nil
+	}, opts)
+	return w
+}
+
+func (w *fixture) do(method, path, body string, header ...string) *httptest.ResponseRecorder {
+	w.t.Helper()
+	r := httptest.NewRequest(method, "http://console.test/any/where/"+path, strings.NewReader(body))
+	if method == http.MethodPost && header == nil {
+		header = []string{"Sec-Fetch-Site", "same-origin", "Content-Type", "application/x-www-form-urlencoded"}
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	rec := httptest.NewRecorder()
+	w.mux.ServeHTTP(rec, r)
+	require.Contains(w.t, rec.Header().Get("Content-Security-Policy"), "frame-ancestors 'none'", path)
+	require.NotContains(w.t, rec.Header().Get("Content-Security-Policy"), "unsafe")
+	if !strings.HasPrefix(path, "static/") || rec.Code != http.StatusOK {
+		require.Equal(w.t, "no-store", rec.Header().Get("Cache-Control"), path)
+	}
+	require.Less(w.t, rec.Body.Len()+len(staticFiles[styleName])+len(staticFiles[scriptName])+len(staticFiles[iconName]), 60_000, path)
+	return rec
+}
+
+func (w *fixture) get(path string) string {
+	w.t.Helper()
+	rec := w.do("GET", path, "")
+	require.Equal(w.t, http.StatusOK, rec.Code, "%s: %s", path, rec.Body)
+	return rec.Body.String()
+}
+
+func (w *fixture) post(path string, form url.Values) *httptest.ResponseRecorder {
+	w.t.Helper()
+	return w.do("POST", path, form.Encode())
+}
+
+// form is what a browser would send of the form of a page whose action fits, as it was drawn.
+func (w *fixture) form(page string) url.Values {
+	w.t.Helper()
+	return formOf(w.get(page))
+}
+
+var (
+	inputs    = regexp.MustCompile(`<input ([^>]*)>`)
+	areas     = regexp.MustCompile(`<textarea ([^>]*)>([^<]*)</textarea>`)
+	selects   = regexp.MustCompile(`(?s)<select name="([^"]*)"[^>]*>(.*?)</select>`)
+	selected  = regexp.MustCompile(`<option value="([^"]*)" selected>`)
+	attribute = func(name, in string) string {
+		m := regexp.MustCompile(`(?:^|\s)` + name + `="([^"]*)"`).FindStringSubmatch(in)
+		if m == nil {
+			return ""
+		}
+		return unhtml.Replace(m[1])
+	}
+	unhtml unescaper
+)
+
+// unescaper reads HTML's character references.
+type unescaper struct{}
+
+func (unescaper) Replace(s string) string { return html.UnescapeString(s) }
+
+func formOf(page string) url.Values {
+	form := url.Values{}
+	for _, m := range inputs.FindAllStringSubmatch(page, -1) {
+		name, kind := attribute("name", m[1]), attribute("type", m[1])
+		if name == "" || (kind == "checkbox" || kind == "radio") && !strings.Contains(m[1], " checked") {
+			continue
+		}
+		form.Add(name, attribute("value", m[1]))
+	}
+	for _, m := range areas.FindAllStringSubmatch(page, -1) {
+		form.Add(attribute("name", m[1]), unhtml.Replace(m[2]))
+	}
+	for _, m := range selects.FindAllStringSubmatch(page, -1) {
+		s := selected.FindStringSubmatch(m[2])
+		if s == nil {
+			s = regexp.MustCompile(`<option value="([^"]*)"`).FindStringSubmatch(m[2])
+		}
+		form.Add(m[1], s[1])
+	}
+	return form
+}
+
+func (w *fixture) issue(spec latchkey.Spec) latchkey.Token {
+	w.t.Helper()
+	t, _, err := w.acme.Issue(w.t.Context(), spec)
+	require.NoError(w.t, err)
+	return t
+}
+
+func (w *fixture) token(id string) latchkey.Token {
+	w.t.Helper()
+	t, err := w.acme.Get(w.t.Context(), id)
+	require.NoError(w.t, err)
+	return t
+}
+
+func (w *fixture) count() (n int) {
+	for _, err := range w.acme.Tokens(w.t.Context(), latchkey.TokenQuery{}) {
+		require.NoError(w.t, err)
+		n++
+	}
+	return n
+}
+
+// mint makes a token of a new API key with the settings given.
+func (w *fixture) mint(s latchkey.Settings, n latchkey.Narrowing) (parent, child latchkey.Token, secret latchkey.Secret) {
+	w.t.Helper()
+	ctx := w.t.Context()
+	parent, text, err := w.acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: s})
+	require.NoError(w.t, err)
+	access, err := w.keys.Verify(ctx, latchkey.Presented{Secret: text.Reveal(), Referer: "https://example.com/"})
+	require.NoError(w.t, err)
+	child, secret, err = w.keys.Mint(ctx, access, n)
+	require.NoError(w.t, err)
+	return parent, child, secret
+}
+
+func (w *fixture) role(r latchkey.Role) latchkey.Role {
+	w.t.Helper()
+	r, err := w.acme.CreateRole(w.t.Context(), r)
+	require.NoError(w.t, err)
+	return r
+}
+
+// another is the same console as another process would serve it.
+func (w *fixture) another() *fixture {
+	other := *w
+	other.mux = http.NewServeMux()
+	Mount(other.mux, "/any/where", func(*http.Request) (latchkey.Account, latchkey.Access, error) {
+		return w.owner,
+			w.who, nil
+	},
+		&Options{Clock: func() time.Time { return w.now }})
+	return &other
+}
+
+// stock writes n tokens into the store, as many machines over a year would have: id, name and age of token i say so.
+func (w *fixture) stock(n int) {
+	w.t.Helper()
+	began := w.now.AddDate(-1, 0, 0)
+	for from := 0; from < n; {
+		write := latchkey.Write{Owner: "acme", At: w.now, Silent: true}
+		binary.BigEndian.PutUint64(write.ID[:], uint64(from+1))
+		for ; len(write.Tokens) < 1000 && from < n; from++ {
+			made := began.Add(time.Duration(from) * 40 * time.Minute)
+			id := fmt.Sprintf("%08x-%04x-7%03x-8000-%012x", made.UnixMilli()>>16, made.UnixMilli()&0xffff, from&0xfff, from)
+			write.Tokens = append(write.Tokens, latchkey.Token{ID: id, Owner: "acme", Kind: latchkey.KindPublishable, Created: made,
+				Public: "pk_" + strings.Repeat("A1b2C3d4", 4) + fmt.Sprintf("%05d", from),
+				Settings: latchkey.Settings{Name: fmt.Sprintf("Storefront of the customer number %05d", from),
+					Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("core/*")}}})
+		}
+		_, err := w.reads.Write(w.t.Context(), write)
+		require.NoError(w.t, err)
+	}
+}
+
+// calls is what a page asks of the store. Each of them begins with the owner's record, for what who asks may do could have
+// changed.
+func (c *counting) calls() []int { return []int{c.tokens, c.usage, c.others} }
+
+func (w *fixture) counted(path string) (page string, calls []int) {
+	w.t.Helper()
+	w.reads.tokens, w.reads.usage, w.reads.owners, w.reads.others = 0, 0, 0, 0
+	rec := w.do("GET", path, "") // which looks at the weight
+	require.LessOrEqual(w.t, w.reads.owners, 3, path)
+	if rec.Code == http.StatusSeeOther {
+		return rec.Header().Get("Location"), w.reads.calls()
+	}
+	require.Equal(w.t, http.StatusOK, rec.Code, "%s: %s", path, rec.Body)
+	return rec.Body.String(), w.reads.calls()
+}

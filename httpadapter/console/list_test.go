@@ -1,0 +1,160 @@
+package console
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+func TestTenThousandTokens(t *testing.T) {
+	const n = 10_000
+	w := newFixture(t, nil)
+	w.stock(n)
+
+	// Every page from the first to the last, by the key of the one before: one reading of tokens, one of usage.
+	var seen []string
+	path, pages := "", 0
+	for {
+		page, calls := w.counted(path)
+		require.Equal(t, []int{1, 1, 0}, calls, "page %d", pages)
+		seen = append(seen, numbersOf(page)...)
+		pages++
+		next, more := linksOf(page)["Next"]
+		if !more {
+			break
+		}
+		path = next
+	}
+	require.Equal(t, n/pageSize, pages)
+	require.Len(t, seen, n)
+	require.Equal(t, "00000", seen[0])
+	require.Equal(t, "09999", seen[n-1])
+	require.True(t, slices.IsSorted(seen), "none twice, none left out")
+
+	// The last page at once, and back from there.
+	page, _ := w.counted("")
+	to, calls := w.counted(linksOf(page)["Last"])
+	require.LessOrEqual(t, calls[0], 60, "a search, not a walk")
+	require.Equal(t, []int{0, 0}, calls[1:])
+	page, calls = w.counted(strings.TrimPrefix(to, "./"))
+	require.Equal(t, []int{1, 1, 0}, calls)
+	last := numbersOf(page)
+	require.Equal(t, seen[n-len(last):], last)
+	require.NotContains(t, linksOf(page), "Next")
+	to, _ = w.counted(linksOf(page)["Previous"])
+	page, _ = w.counted(strings.TrimPrefix(to, "./"))
+	require.Equal(t, seen[n-2*pageSize:n-pageSize], numbersOf(page))
+
+	// Search and filters page by key, too.
+	page, calls = w.counted("?q=" + url.QueryEscape("Storefront of the customer number 0777"))
+	require.Equal(t, []int{1, 1, 0}, calls)
+	require.Equal(t, seen[7770:7780], numbersOf(page))
+	page, _ = w.counted("?q=Storefront&state=active")
+	page, _ = w.counted(linksOf(page)["Next"])
+	require.Equal(t, seen[25:50], numbersOf(page))
+
+	// A new one is at the bottom.
+	form := w.form("new")
+	form.Set("name", "the newest")
+	page = w.get(strings.TrimPrefix(w.post("new", form).Header().Get("Location"), "./"))
+	require.Contains(t, page, "the newest")
+	require.NotContains(t, linksOf(page), "Next")
+}
+
+func TestPagesOfManyTokens(t *testing.T) {
+	w := newFixture(t, nil)
+	var names []string
+	for i := range 60 {
+		names = append(names, fmt.Sprintf("key %02d", i))
+		w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: names[i]}})
+	}
+	shown := func(page string) (out []string) {
+		for _, n := range names {
+			if strings.Contains(page, "<bdi>"+n+"</bdi>") {
+				out = append(out, n)
+			}
+		}
+		return out
+	}
+	href := func(page, text string) string {
+		_, after, ok := strings.Cut(strings.ReplaceAll(page, "\n", ""), `aria-label="Pages"`)
+		require.True(t, ok)
+		at := strings.Index(after, ">"+text+"</a>")
+		require.Positive(t, at, "no link %s", text)
+		start := strings.LastIndex(after[:at], `href="`)
+		link, _, _ := strings.Cut(after[start+6:], `"`)
+		return strings.TrimPrefix(unhtml.Replace(link), "./")
+	}
+	follow := func(link string) string {
+		rec := w.do("GET", link, "")
+		if rec.Code == http.StatusSeeOther {
+			return w.get(strings.TrimPrefix(rec.Header().Get("Location"), "./"))
+		}
+		return rec.Body.String()
+	}
+	w.reads.tokens, w.reads.usage = 0, 0
+	page := w.get("")
+	require.Equal(t, []int{1, 1}, []int{w.reads.tokens, w.reads.usage}, "one reading of tokens and one of usage")
+	require.Equal(t, names[:25], shown(page))
+	page = follow(href(page, "Next"))
+	require.Equal(t, names[25:50], shown(page))
+	last := follow(href(page, "Last"))
+	require.Equal(t, names[35:], shown(last))
+	require.Equal(t, names[10:35], shown(follow(href(last, "Previous"))))
+	require.Equal(t, names[:25], shown(follow(href(page, "Previous"))))
+	require.Equal(t, names[:25], shown(follow(href(last, "First"))))
+
+	require.Equal(t, []string{"key 07"}, shown(w.get("?q=key+07")))
+	require.Contains(t, w.get("?q=nothing"), "No token fits")
+	page = w.get("?q=key&kind=api_key&state=active")
+	require.Contains(t, href(page, "Next"), "kind=api_key")
+	require.Empty(t, shown(w.get("?state=revoked")))
+
+	form := w.form("new")
+	form.Set("name", "the newest")
+	to := w.post("new", form).Header().Get("Location")
+	page = w.get(strings.TrimPrefix(to, "./"))
+	require.Contains(t, page, "Successfully created")
+	require.Greater(t, strings.Index(page, "the newest"), strings.Index(page, "key 59"))
+}
+
+func TestExpiringTokensAreMarked(t *testing.T) {
+	w := newFixture(t, nil)
+	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{
+		Validity: latchkey.Validity{NotAfter: w.now.Add(8 * 24 * time.Hour)}}}).ID
+	for _, c := range []struct {
+		after time.Duration
+		word  string
+	}{{0, "Active"}, {25 * time.Hour, "Expiring"}, {9 * 24 * time.Hour, "Expired"}} {
+		token := w.token(id)
+		require.Equal(t, c.word, stateOf(&token, w.now.Add(c.after)).Word)
+	}
+}
+
+var links = regexp.MustCompile(`<a href="\./([^"]*)"[^>]*>(First|Previous|Next|Last)</a>`)
+
+func linksOf(page string) map[string]string {
+	out := map[string]string{}
+	for _, m := range links.FindAllStringSubmatch(page, -1) {
+		out[m[2]] = unhtml.Replace(m[1])
+	}
+	return out
+}
+
+var numbers = regexp.MustCompile(`number (\d{5})</bdi>`)
+
+func numbersOf(page string) (out []string) {
+	for _, m := range numbers.FindAllStringSubmatch(page, -1) {
+		out = append(out, m[1])
+	}
+	return out
+}

@@ -1,0 +1,243 @@
+package console
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+func TestRoles(t *testing.T) {
+	w := newFixture(t, nil)
+	ctx := t.Context()
+	form := w.form("role")
+	form.Set("name", "reader")
+	form.Set("rule[0][verb]", "allow")
+	form.Set("rule[0][actions]", "read, list")
+	form.Set("rule[0][on]", "dataset/*\r\nfile/a, b")
+	form.Set("rule[0][where]", `{"field":"region","op":"=","value":"EU"}`)
+	rec := w.post("role", form)
+	require.Equal(t, http.StatusSeeOther, rec.Code, rec.Body)
+	var role latchkey.Role
+	for r, err := range w.acme.Roles(ctx, latchkey.RoleQuery{}) {
+		require.NoError(t, err)
+		role = r
+	}
+	require.Equal(t, []string{`allow read, list on dataset/*, "file/a, b" where region = "EU"`}, ruleTexts(role.Permissions))
+	require.Contains(t, w.get("roles"), `allow read, list on dataset/*`)
+
+	// A form sent as it was drawn changes no rule.
+	require.Equal(t, http.StatusSeeOther, w.post("role/"+role.ID, w.form("role/"+role.ID)).Code)
+	same, err := w.acme.Role(ctx, role.ID)
+	require.NoError(t, err)
+	require.Equal(t, ruleTexts(role.Permissions), ruleTexts(same.Permissions))
+
+	// Rules are added, moved and removed by buttons, and saved only at the end.
+	form = w.form("role/" + role.ID)
+	form.Set("do", "add")
+	form = formOf(w.post("role/"+role.ID, form).Body.String())
+	form.Set("rule[1][verb]", "deny")
+	form.Set("rule[1][actions]", "*")
+	form.Set("rule[1][on]", "dataset/secret")
+	form.Set("do", "up-1")
+	rec = w.post("role/"+role.ID, form)
+	require.Equal(t, http.StatusOK, rec.Code)
+	form = formOf(rec.Body.String())
+	require.Equal(t, "dataset/secret", form.Get("rule[0][on]"))
+	form.Set("rule[0][verb]", "deny")
+	stale := url.Values{}
+	for k, v := range form {
+		stale[k] = v
+	}
+	require.Equal(t, http.StatusSeeOther, w.post("role/"+role.ID, form).Code)
+	role, err = w.acme.Role(ctx, role.ID)
+	require.NoError(t, err)
+	require.Equal(t, "deny any action on dataset/secret", ruleTexts(role.Permissions)[0])
+
+	// A boundary is read aloud, and kept.
+	require.NotContains(t, w.get("role/"+role.ID), "Boundary")
+	for want, boundary := range map[string]latchkey.Permissions{
+		"It lets nothing through":   {},
+		"allow read on dataset/a/*": {latchkey.Allow(latchkey.Read).On("dataset/a/*")},
+	} {
+		_, err = w.acme.UpdateRole(ctx, role.ID, func(r *latchkey.Role) error { r.Boundary = boundary; return nil })
+		require.NoError(t, err)
+		require.Contains(t, w.get("role/"+role.ID), want)
+		require.Equal(t, http.StatusSeeOther, w.post("role/"+role.ID, w.form("role/"+role.ID)).Code)
+		role, err = w.acme.Role(ctx, role.ID)
+		require.NoError(t, err)
+		require.Equal(t, ruleTexts(boundary), ruleTexts(role.Boundary))
+		require.NotNil(t, role.Boundary)
+	}
+
+	stale.Set("name", "theirs")
+	rec = w.post("role/"+role.ID, stale)
+	require.Equal(t, http.StatusConflict, rec.Code, "the second saver is told")
+	require.Equal(t, "theirs", formOf(rec.Body.String()).Get("name"), "and nothing is lost")
+
+	for field, value := range map[string]string{"rule[0][actions]": "READ", "rule[0][on]": "", "rule[0][where]": "{", "rule[0][force]": "[]",
+		"rule[0][verb]": "perhaps"} {
+		form := w.form("role/" + role.ID)
+		form.Set(field, value)
+		rec := w.post("role/"+role.ID, form)
+		require.Equal(t, http.StatusUnprocessableEntity, rec.Code, field)
+		require.Contains(t, rec.Body.String(), `class="wrong"`, field)
+	}
+	form = w.form("role")
+	form.Set("name", "reader")
+	rec = w.post("role", form)
+	require.Equal(t, http.StatusUnprocessableEntity, rec.Code)
+	require.Contains(t, rec.Body.String(), "Another role has this name")
+
+	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Roles: []string{role.ID}}}).ID
+	rec = w.post("role/"+role.ID+"/delete", nil)
+	require.Equal(t, http.StatusConflict, rec.Code)
+	require.Contains(t, rec.Body.String(), "Take it away from them first")
+	require.NoError(t, w.acme.Delete(ctx, id))
+	require.Equal(t, http.StatusSeeOther, w.post("role/"+role.ID+"/delete", nil).Code)
+	require.Equal(t, http.StatusNotFound, w.do("GET", "role/"+role.ID, "").Code)
+}
+
+func TestRolesSayWhoHasThem(t *testing.T) {
+	w := newFixture(t, nil)
+	base := w.role(latchkey.Role{Name: "base"})
+	for i := range 14 {
+		w.role(latchkey.Role{Name: fmt.Sprint("heir ", i), Inherits: []string{base.ID}})
+	}
+	w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "holder",
+		Roles: []string{base.ID}}})
+	for _, path := range []string{"role/" + base.ID, "role/" + base.ID + "/delete"} {
+		page := w.get(path)
+		require.Contains(t, page, "<bdi>heir 0</bdi>", path)
+		require.Contains(t, page, "<bdi>heir 11</bdi></a> and others.", path)
+		require.Contains(t, page, "<bdi>holder</bdi></a>.", path)
+	}
+}
+
+func TestRolesWithManyRules(t *testing.T) {
+	w := newFixture(t, nil)
+	ctx := t.Context()
+	want := latchkey.Permissions{}
+	for i := range 500 {
+		want = append(want, latchkey.Allow(latchkey.Read, latchkey.Update).On(latchkey.Pattern(fmt.Sprintf("dataset/ACME/SET%03d", i))).
+			Where(latchkey.Where("region", latchkey.Eq, fmt.Sprintf("R%03d", i))))
+	}
+	long := latchkey.Deny(latchkey.Read).On("dataset/ACME/LONG").Where(latchkey.Where("note", latchkey.Eq, strings.Repeat("so ", 4000)))
+	want[33] = long
+	role, err := w.acme.CreateRole(ctx, latchkey.Role{Name: "many", Permissions: want})
+	require.NoError(t, err)
+	stored := func() []string {
+		r, err := w.acme.Role(ctx, role.ID)
+		require.NoError(t, err)
+		return ruleTexts(r.Permissions)
+	}
+	at := "role/" + role.ID
+
+	// Every part, saved as it was drawn, changes nothing; together they are all.
+	read, parts := 0, 0
+	for path := at; path != ""; parts++ {
+		page := w.get(path)
+		read += strings.Count(page, "[verb]") + strings.Count(page, "[kept]")
+		require.Equal(t, http.StatusSeeOther, w.post(at, formOf(page)).Code)
+		require.Equal(t, ruleTexts(want), stored(), path)
+		path = ""
+		if m := regexp.MustCompile(`href="(\?at=\d+)" rel="next"`).FindStringSubmatch(page); m != nil {
+			path = at + m[1]
+		}
+	}
+	require.Equal(t, 500, read)
+	require.Equal(t, 25, parts)
+
+	// A change in the middle, across the border of two parts: the long rule goes up, another goes, a new one comes.
+	page := w.get(at + "?at=30")
+	require.Contains(t, page, "Rules 30 to 49 of 500")
+	require.Contains(t, page, "This form cannot hold it: kept as it is.")
+	for _, do := range []string{"up-4", "drop-0", "add"} {
+		form := formOf(page)
+		form.Set("do", do)
+		rec := w.post(at, form)
+		require.Equal(t, http.StatusOK, rec.Code)
+		page = rec.Body.String()
+	}
+	form := formOf(page)
+	form.Set("rule[19][verb]", "deny")
+	form.Set("rule[19][actions]", "delete")
+	form.Set("rule[19][on]", "dataset/*")
+	require.Equal(t, http.StatusSeeOther, w.post(at, form).Code)
+	order := ruleTexts(want)
+	order[32], order[33] = order[33], order[32]
+	order = slices.Insert(slices.Delete(order, 29, 30), 48, "deny delete on dataset/*")
+	require.Equal(t, order, stored())
+
+	// The second saver is told, and shown that part as it is now.
+	mine := w.form(at + "?at=101")
+	theirs := w.form(at)
+	theirs.Set("do", "drop-0")
+	rec := w.post(at, theirs)
+	require.Equal(t, http.StatusSeeOther, w.post(at, formOf(rec.Body.String())).Code)
+	mine.Set("rule[0][on]", "dataset/ACME/MINE")
+	rec = w.post(at, mine)
+	require.Equal(t, http.StatusConflict, rec.Code)
+	require.Equal(t, order[1:], stored())
+	again := formOf(rec.Body.String())
+	require.Equal(t, "dataset/ACME/MINE", again.Get("rule[0][on]"))
+	require.Contains(t, unhtml.Replace(rec.Body.String()), stored()[100], "as it is stored now")
+	require.Equal(t, http.StatusSeeOther, w.post(at, again).Code)
+	require.Len(t, stored(), 499)
+	require.Contains(t, stored()[100], "dataset/ACME/MINE")
+
+	// A kept rule that is gone meanwhile is no longer kept.
+	mine = w.form(at + "?at=30")
+	_, err = w.acme.UpdateRole(ctx, role.ID, func(r *latchkey.Role) error {
+		r.Permissions = slices.DeleteFunc(r.Permissions, func(r latchkey.Rule) bool { return strings.Contains(r.String(), "LONG") })
+		return nil
+	})
+	require.NoError(t, err)
+	rec = w.post(at, mine)
+	require.Equal(t, http.StatusConflict, rec.Code)
+	rec = w.post(at, formOf(rec.Body.String()))
+	require.Equal(t, http.StatusUnprocessableEntity, rec.Code)
+	require.Contains(t, rec.Body.String(), "changed meanwhile")
+
+	// A form with a part that is none is no form of ours.
+	for name, change := range map[string][]string{"from": {"-1"}, "to": {"9999", "-3"}, "of": {"3"}} {
+		for _, value := range change {
+			form := w.form(at)
+			form.Set(name, value)
+			require.Equal(t, http.StatusConflict, w.post(at, form).Code, "%s %s", name, value)
+		}
+	}
+	w.get(at + "/access")
+	w.get("roles")
+}
+
+// A condition on who asks lies within every row only, so a role editor with some rows cannot write one.
+func TestAWeakEditorWritesNoRuleAboutWhoAsks(t *testing.T) {
+	w := newFixture(t, nil)
+	strong := w.who
+	eu := latchkey.Where("region", latchkey.Eq, "EU")
+	w.who = w.acme.Assume(latchkey.Client{ID: "weak"}, latchkey.Permissions{latchkey.Allow(latchkey.Any).On("latchkey/*"),
+		latchkey.Allow(latchkey.Read).On("dataset/*").Where(eu)})
+	save := func(where string) int {
+		form := w.form("role")
+		form.Set("name", "by "+fmt.Sprint(time.Now().UnixNano()))
+		form.Set("rule[0][verb]", "allow")
+		form.Set("rule[0][actions]", "read")
+		form.Set("rule[0][on]", "dataset/*")
+		form.Set("rule[0][where]", where)
+		return w.post("role", form).Code
+	}
+	require.Equal(t, http.StatusSeeOther, save(`{"field":"region","op":"=","value":"EU"}`))
+	self := `{"field":"owner","op":"=","value":{"ref":"self"}}`
+	require.Equal(t, http.StatusForbidden, save(self))
+	w.who = strong
+	require.Equal(t, http.StatusSeeOther, save(self))
+}

@@ -1,0 +1,109 @@
+package datocms
+
+import (
+	"context"
+	"encoding/json"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/memstore"
+)
+
+func TestRecompile(t *testing.T) {
+	before, after := []string{"main", "staging"}, []string{"staging", "main"}
+	w := newFixture(t, &Options{Environments: before})
+	base := w.newRole("base", `"environments_access":"none",`+entriesEverywhere())
+	leaf := w.newRole("leaf", `"environments_access":"primary_only",`+models("", ""), base.ID)
+	host, err := w.acme.CreateRole(t.Context(), latchkey.Role{Name: "the host's", Permissions: latchkey.Permissions{
+		latchkey.Allow(latchkey.Any).On("*")}})
+	require.NoError(t, err)
+	secret := *w.newToken("t", leaf.ID).Attributes.Token
+	recompile := func(opts *Options) int {
+		n, err := Recompile(t.Context(), w.acme, opts)
+		require.NoError(t, err)
+		return n
+	}
+	require.Zero(t, recompile(&Options{Environments: before}), "all is as it should be")
+	require.True(t, mayRead(w.verify(secret), "main"))
+
+	require.Equal(t, 1, recompile(&Options{Environments: after}), "one role speaks of the primary environment")
+	require.False(t, mayRead(w.verify(secret), "main"))
+	require.True(t, mayRead(w.verify(secret), "staging"))
+
+	require.Equal(t, 3, recompile(&Options{Environments: after, NegativesNotInherited: true}), "the administrator's too")
+	got, err := w.acme.Role(t.Context(), leaf.ID)
+	require.NoError(t, err)
+	require.False(t, got.InheritDenies)
+	same, err := w.acme.Role(t.Context(), host.ID)
+	require.NoError(t, err)
+	require.Equal(t, host.Version, same.Version, "a role of the host's own is left alone")
+
+	// What cannot be read gives nothing, and is kept as it is.
+	broken, err := w.acme.UpdateRole(t.Context(), base.ID, func(r *latchkey.Role) error {
+		r.Extra = []byte(`{"environments_access":"everywhere"}`)
+		return nil
+	})
+	require.NoError(t, err)
+	require.Equal(t, 1, recompile(&Options{Environments: after, NegativesNotInherited: true}))
+	got, err = w.acme.Role(t.Context(), base.ID)
+	require.NoError(t, err)
+	require.Equal(t, string(broken.Extra), string(got.Extra))
+	require.Empty(t, got.Permissions)
+	require.False(t, mayRead(w.verify(secret), "staging"))
+}
+
+// deletesRole is a store where a role is gone by the time a listing that holds it has been read.
+type deletesRole struct {
+	latchkey.Store
+	gone func()
+}
+
+func (s *deletesRole) Roles(ctx context.Context, owner string, q latchkey.RoleQuery) ([]latchkey.Role, error) {
+	list, err := s.Store.Roles(ctx, owner, q)
+	if gone := s.gone; gone != nil {
+		s.gone = nil // it lists roles, too
+		gone()
+	}
+	return list, err
+}
+
+// A role that is deleted, and one that is changed, while Recompile is at work keep it from nothing.
+func TestRecompileAmongOthers(t *testing.T) {
+	store := &deletesRole{Store: memstore.New(nil)}
+	acme := latchkey.New(store, nil).For("acme")
+	var ids []string
+	for _, name := range []string{"deleted", "edited", "left alone"} {
+		role := AdminRole(name, "main")
+		p := storedPermissions(role.Extra)
+		p.environments = "primary_only"
+		require.NoError(t, p.apply(&role, "main", true))
+		role, err := acme.CreateRole(t.Context(), role)
+		require.NoError(t, err)
+		ids = append(ids, role.ID)
+	}
+	store.gone = func() {
+		require.NoError(t, acme.DeleteRole(t.Context(), ids[0]))
+		_, err := acme.UpdateRole(t.Context(), ids[1], func(r *latchkey.Role) error {
+			p := storedPermissions(r.Extra)
+			p.environments = "none"
+			return p.apply(r, "main", true)
+		})
+		require.NoError(t, err)
+	}
+	n, err := Recompile(t.Context(), acme, &Options{Environments: []string{"staging"}})
+	require.NoError(t, err)
+	require.Equal(t, 1, n, "one has nothing to change any more, one is gone")
+	for id, want := range map[string]string{ids[1]: "none", ids[2]: "primary_only"} {
+		r, err := acme.Role(t.Context(), id)
+		require.NoError(t, err)
+		p := storedPermissions(r.Extra)
+		require.Equal(t, want, p.environments)
+		text, err := json.Marshal(r.Boundary)
+		require.NoError(t, err)
+		should, err := json.Marshal(p.boundary("staging"))
+		require.NoError(t, err)
+		require.JSONEq(t, string(should), string(text))
+	}
+}

@@ -1,0 +1,42 @@
+package httpadapter_test
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/httpadapter"
+	"github.com/latchkey-go/latchkey/memstore"
+)
+
+// What the Manager has reported is not reported once more when it is answered, also where the host left the Access.
+func TestARefusalOfAnAccessOfTheHostIsReportedOnce(t *testing.T) {
+	var heard []latchkey.Refusal
+	keys := latchkey.New(memstore.New(nil), &latchkey.Options{Observer: latchkey.Observer{
+		Refused: func(_ context.Context, r latchkey.Refusal) { heard = append(heard, r) }}})
+	acme := keys.For("acme")
+	require.NoError(t, acme.Configure(ctx, func(o *latchkey.Owner) error { o.Limits.Credits = 10; return nil }))
+	var told latchkey.Refusal
+	a := httpadapter.New(keys, &httpadapter.Options{OnError: func(r *http.Request, _ error) {
+		told, _ = httpadapter.RefusalFrom(r.Context())
+	}})
+	h := a.Require(latchkey.Read, "dataset/orders")(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		access, _ := httpadapter.AccessFrom(r.Context())
+		a.WriteError(w, r, access.Charge(r.Context(), "calls", 11))
+	}))
+	assumed := acme.Assume(latchkey.Client{ID: "7"}, latchkey.Permissions{latchkey.Allow(latchkey.Read).On("*")})
+	for range 2 {
+		heard, told = nil, latchkey.Refusal{}
+		out := httptest.NewRecorder()
+		r := httptest.NewRequest("GET", "/", nil)
+		h.ServeHTTP(out, r.WithContext(httpadapter.WithAccess(r.Context(), assumed)))
+		require.Equal(t, 402, out.Code)
+		require.Len(t, heard, 1)
+		require.Equal(t, "over_limit", heard[0].Reason)
+		require.Equal(t, "over_limit", told.Reason)
+	}
+}
