@@ -65,7 +65,7 @@ func (w *fixture) issue(a latchkey.Account, kind latchkey.Kind, s latchkey.Setti
 	return t.ID, secret.Reveal()
 }
 
-// key is a key of acme that may read all of dataset/orders, and EU rows of dataset/clients.
+// key issues a key of acme that may read all of dataset/orders, and the EU rows of dataset/clients.
 func (w *fixture) key() string {
 	_, text := w.issue(w.acme, latchkey.KindAPIKey, latchkey.Settings{Permissions: latchkey.Permissions{
 		latchkey.Allow(latchkey.Read).On("dataset/orders"),
@@ -74,7 +74,7 @@ func (w *fixture) key() string {
 	return text
 }
 
-// ask sends a GET with a Bearer token ("" for none).
+// get sends a GET with a Bearer token ("" for none).
 func get(h http.Handler, target, token string, headers ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest("GET", target, nil)
 	if token != "" {
@@ -88,7 +88,7 @@ func get(h http.Handler, target, token string, headers ...string) *httptest.Resp
 	return w
 }
 
-// whoami answers with what the middleware left in the context.
+// whoami replies with what the middleware stored in the context.
 var whoami = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 	access, ok := httpadapter.AccessFrom(r.Context())
 	rows, bounded := httpadapter.RowsFrom(r.Context())
@@ -134,8 +134,8 @@ func TestAuthenticate(t *testing.T) {
 	require.Equal(t, 401, out.Code, "no query parameter is read by default")
 }
 
-// TestWrongTokens walks every route with every kind of token that is not good. All but two look alike: nobody can tell
-// an unknown token from another owner's.
+// TestWrongTokens calls every route with every kind of invalid token. Only a missing token and two tokens look
+// different: a reply does not tell an unknown token from another owner's.
 func TestWrongTokens(t *testing.T) {
 	w := newFixture(t)
 	auth := httpadapter.New(w.keys, &httpadapter.Options{Owner: "acme"})
@@ -206,9 +206,9 @@ func TestRequire(t *testing.T) {
 		{"/some/clients", key, 200, "acme, some rows"},
 		{"/some/others", key, 403, ""},
 		{"/write/orders", key, 403, ""},
-		{"/twice/clients", key, 200, "acme, some rows"}, // an inner check takes nothing away from the handler
+		{"/twice/clients", key, 200, "acme, some rows"}, // an inner check does not change the handler's rows
 		{"/twice/others", key, 403, ""},
-		{"/lost/orders", key, 500, ""}, // the route does not have the wildcard
+		{"/lost/orders", key, 500, ""}, // the route has no such wildcard
 		{"/lost/orders", star, 500, ""},
 		{"/all/anything", star, 200, "acme"},
 		{"/all/a%2Fb", star, 200, "acme"},
@@ -216,7 +216,7 @@ func TestRequire(t *testing.T) {
 		{"/all/order%2573", key, 400, ""},
 		{"/all/%2A", key, 403, ""}, // "*" is a data set's name here, not everything
 		{"/all/*", key, 403, ""},
-		{"/all/%FF", star, 200, "acme"}, // taken literally, whatever it is
+		{"/all/%FF", star, 200, "acme"}, // taken literally
 		{"/all/%00", star, 200, "acme"},
 		{"/all/%00", key, 403, ""},
 		{"/all/" + strings.Repeat("x", 600), star, 403, ""},
@@ -246,7 +246,7 @@ func TestRequire(t *testing.T) {
 	require.Panics(t, func() { auth.Require("READ", "dataset/x") }, "no rule could ever name it")
 }
 
-// detailOf is the detail of a problem as JSON; there is one.
+// detailOf returns the detail of a problem as JSON.
 func detailOf(t *testing.T, out *httptest.ResponseRecorder) string {
 	var p httpadapter.Problem
 	require.NoError(t, json.Unmarshal(out.Body.Bytes(), &p))
@@ -383,8 +383,8 @@ func TestAllocations(t *testing.T) {
 	}
 }
 
-// A resource that names a wildcard the route does not have is a mistake of the program, and never a refusal: also to a
-// caller who may do everything or nothing. The log says what to do.
+// A resource with a wildcard that the route does not have is a programming error, never a refusal. That holds for
+// callers that may do everything, and for those that may do nothing. The log says what to do.
 func TestMisnamedWildcardSaysSo(t *testing.T) {
 	w := newFixture(t)
 	_, root := w.issue(w.acme, latchkey.KindSecret, latchkey.Settings{})
@@ -428,7 +428,7 @@ func TestMisnamedWildcardSaysSo(t *testing.T) {
 	}
 }
 
-// PathValue takes the place of Request.PathValue, and its values are judged alike.
+// PathValue replaces Request.PathValue, and its values are checked alike.
 func TestPathValueHook(t *testing.T) {
 	w := newFixture(t)
 	key := w.key()
@@ -442,7 +442,7 @@ func TestPathValueHook(t *testing.T) {
 	}
 }
 
-// What an adapter promises of its callers it asks of those that another one, or the host, let in.
+// An Access of another adapter or the host must be one that this adapter could have made.
 func TestAccessFromElsewhere(t *testing.T) {
 	w := newFixture(t)
 	second := latchkey.New(w.store, &latchkey.Options{Clock: w.now, CacheTokens: -1})
@@ -492,7 +492,7 @@ func TestAccessFromElsewhere(t *testing.T) {
 	require.Equal(t, 401, out.Code, "whoever was assumed is no test token")
 }
 
-// A fault in the program's own rules is told to its log, with the field and what to do, and not to the caller.
+// An error in the host's rules is logged, with the field and what to do, and not sent to the caller.
 func TestRuleThatDoesNotFitTheSchema(t *testing.T) {
 	w := newFixture(t)
 	var log bytes.Buffer
@@ -548,7 +548,7 @@ func TestRateLimitFields(t *testing.T) {
 	}
 }
 
-// A caller who was assumed with rules that are none is refused, and whoever operates the program is told which rule.
+// A caller that was assumed with invalid rules is refused, and the log names the rule.
 func TestRulesThatAreNone(t *testing.T) {
 	w := newFixture(t)
 	var log bytes.Buffer

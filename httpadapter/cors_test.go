@@ -11,7 +11,7 @@ import (
 	"github.com/latchkey-go/latchkey/httpadapter"
 )
 
-// A preflight never reaches the guarded handler, and never asks for a token. Everything else does.
+// A preflight never reaches the guarded handler, and never needs a token. Every other request does.
 func TestPreflight(t *testing.T) {
 	w := newFixture(t)
 	key := w.key()

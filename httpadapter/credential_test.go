@@ -84,8 +84,8 @@ func TestFind(t *testing.T) {
 	}
 }
 
-// TestOneResolver keeps credentials in one place: only this package reads the Authorization header, and none uses the
-// standard library's form readers, which take the first of several values and drop what is malformed.
+// TestOneResolver keeps credentials in one place: only this package reads the Authorization header. No package uses
+// the standard library's form readers, which take the first of several values and drop malformed ones.
 func TestOneResolver(t *testing.T) {
 	files := 0
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {

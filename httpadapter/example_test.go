@@ -11,7 +11,7 @@ import (
 	"github.com/latchkey-go/latchkey/memstore"
 )
 
-// A handler behind RequireRows serves the rows its caller may have, and nobody else gets as far.
+// A handler behind RequireRows serves the rows that its caller may read. A caller without any is refused before.
 func ExampleAdapter_RequireRows() {
 	keys := latchkey.New(memstore.New(nil), nil)
 	_, secret, err := keys.For("acme").Issue(context.Background(), latchkey.Spec{
@@ -50,7 +50,7 @@ func ExampleAdapter_RequireRows() {
 	// 403 {"type":"tag:latchkey-go.github.io,2026:problem/denied","title":"Forbidden","status":403}
 }
 
-// A CORS layer stands before the guard: its headers are on every reply, and nobody is asked for a token in a preflight.
+// A CORS layer is placed before the guard. Its headers are on every reply, and a preflight needs no token.
 func ExampleAdapter_Require_cors() {
 	keys := latchkey.New(memstore.New(nil), nil)
 	auth := httpadapter.New(keys, nil)

@@ -13,7 +13,7 @@ import (
 	"github.com/latchkey-go/latchkey/memstore"
 )
 
-// What the Manager has reported is not reported once more when it is answered, also where the host left the Access.
+// A refusal that the Manager has reported is not reported again with the reply, even if the host set the Access.
 func TestARefusalOfAnAccessOfTheHostIsReportedOnce(t *testing.T) {
 	var heard []latchkey.Refusal
 	keys := latchkey.New(memstore.New(nil), &latchkey.Options{Observer: latchkey.Observer{

@@ -71,7 +71,7 @@ func TestProblemOf(t *testing.T) {
 	require.Equal(t, 503, ProblemOf(errors.Join(latchkey.ErrInvalidToken, latchkey.ErrUnknownOutcome)).Status)
 }
 
-// What the caller sent wrongly is named; what the host's rules hold is not the caller's business.
+// An error in what the caller sent is described; an error in the host's rules is not.
 func TestProblemsNameFieldAndReason(t *testing.T) {
 	sent := &latchkey.ConditionError{Field: "amount", Reason: "not a number"}
 	for _, err := range []error{sent, fmt.Errorf("SECRET: %w", sent)} {

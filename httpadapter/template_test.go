@@ -39,7 +39,7 @@ func TestTemplate(t *testing.T) {
 		{"/d/{id}", "/d/a%256C", "dataset/{id}", "dataset/a%256C", decoded},
 		{"/d/{id...}", "/d/a/%256C", "dataset/{id}", "dataset/a%2F%256C", decoded},
 
-		// What could be decoded or cleaned once more.
+		// Values that could be decoded or cleaned once more.
 		{"/d/{id}", "/d/a%256C", "dataset/{id}", bad, nil},
 		{"/d/{id}", "/d/a%252f", "dataset/{id}", bad, nil},
 		{"/d/{id}", "/d/%25%25361", "dataset/{id}", bad, nil},
@@ -103,7 +103,8 @@ func TestTemplatePanics(t *testing.T) {
 	}
 }
 
-// A router that fills in escaped values is found out even if it was promised to decode, and so is one that decodes "+".
+// A router that returns escaped values is detected even if the options state decoded ones. So is one that decodes
+// "+".
 func TestValuesThatAreNotWhatTheURLSays(t *testing.T) {
 	tmpl := parseTemplate("dataset/{id}")
 	for _, tt := range []struct {

@@ -25,7 +25,7 @@ func TestWhereTheTokenIs(t *testing.T) {
 		"[object Object]":             NoKey,
 		`["PK"]`:                      NoKey,
 		`{"a":{"token":"PK"}}`:        NoKey,
-		`{"token":"PK","token":"PK"}`: NoKey, // no JSON that one may rely on
+		`{"token":"PK","token":"PK"}`: NoKey, // not JSON with exactly one meaning
 		`{"token":"PK"} x`:            NoKey,
 		`{"token":""}`:                NoKey,
 		`{"token":0}`:                 BadRequest,
@@ -35,7 +35,7 @@ func TestWhereTheTokenIs(t *testing.T) {
 	} {
 		w.requireFault(f, w.send(post("/v1/ref-data/isin", body)))
 	}
-	// Two are one too many, be they equal.
+	// Two tokens are refused, even if equal.
 	w.requireFault(BadRequest, w.send(post("/v1/ref-data/isin?token="+w.pk, `{"token":"PK"}`)))
 	w.requireFault(BadRequest, w.get("/v1/stock/aapl/quote?token="+w.pk, w.pk))
 	w.requireFault(BadRequest, w.get("/v1/stock/aapl/quote?token=", w.pk))
@@ -44,7 +44,7 @@ func TestWhereTheTokenIs(t *testing.T) {
 	w.requireFault(NoKey, w.send(request("GET", "/v1/stock/aapl/quote&token="+w.pk, "")))
 	w.requireFault(NoKey, w.send(request("GET", "/v1/stock/aapl/quote?Token="+w.pk, "")))
 	w.requireFault(BadRequest, w.send(request("GET", "/v1/stock/aapl/quote?a=1;b=2&token="+w.pk, "")))
-	// A column may be called token: what is data names nobody.
+	// A column may be named token: a member of data is not a credential.
 	w.ok(w.send(post("/v1/record/ACME/TRUCKS?token="+w.pk, `{"token":"x"}`)))
 	w.requireFault(NoKey, w.send(post("/v1/record/ACME/TRUCKS", `{"token":"PK"}`)))
 
@@ -115,7 +115,7 @@ func TestAddressLimit(t *testing.T) {
 	from("192.0.2.1:1", RateLimited)
 }
 
-// Whoever may reach some rows only is refused, unless the handlers say that they ask for the rows.
+// A caller that may access only some rows is refused, unless the handlers apply the condition.
 func TestRows(t *testing.T) {
 	for _, rows := range []bool{false, true} {
 		w := newFixture(t, &Options{Rows: rows})
@@ -159,7 +159,7 @@ func TestManyTenants(t *testing.T) {
 	w.requireFault(Internal, w.send(to("zero.example", w.sk)))
 }
 
-// Every route of the table, with every token that must not pass it.
+// Every route of the table, called with every token that must not pass it.
 func TestEveryRouteWithWrongTokens(t *testing.T) {
 	w := newFixture(t, nil)
 	expired := w.publishable(func(s *latchkey.Spec) { s.Validity.NotAfter = w.now().Add(time.Second) })
@@ -224,7 +224,7 @@ func TestEveryRouteWithWrongTokens(t *testing.T) {
 	require.Zero(t, w.served.Load(), "a handler saw a request that was refused")
 }
 
-// A rule of the host's that does not fit its schema is trouble of the host's, and no word about it is told.
+// A rule of the host's that does not fit its schema is an internal error, and is not described to the caller.
 func TestRuleOfTheHostsIsTrouble(t *testing.T) {
 	err := &latchkey.ConditionError{Field: "regoin", Unknown: true, OfRule: true, Reason: "the schema has no such field"}
 	out := httptest.NewRecorder()

@@ -24,7 +24,7 @@ func used(t *testing.T, out *httptest.ResponseRecorder, core, premium int) {
 
 const quote = "/v1/stock/aapl/quote"
 
-// spent is what account/usage says of a token.
+// spent returns what account/usage reports for a token.
 func (w *fixture) spent(text string) int64 {
 	w.t.Helper()
 	g := &gateway{opts: Options{Clock: w.now}}
@@ -48,9 +48,9 @@ func TestCreditsRunOut(t *testing.T) {
 	w.requireFault(OverLimit, w.get(quote, w.pk))
 	require.EqualValues(t, 3, w.spent(w.pk))
 	w.ok(w.get(carsPath, w.pk)) // costs nothing
-	w.ok(w.get(quote, w.sk))    // other tokens go on
+	w.ok(w.get(quote, w.sk))    // other tokens still pass
 
-	w.update(w.pk, func(t *latchkey.Token) { t.Limits.Credits = 4 * Credit }) // bites at once
+	w.update(w.pk, func(t *latchkey.Token) { t.Limits.Credits = 4 * Credit }) // in effect at once
 	w.ok(w.get(quote, w.pk))
 	w.requireFault(OverLimit, w.get(quote, w.pk))
 
@@ -61,7 +61,7 @@ func TestCreditsRunOut(t *testing.T) {
 	require.EqualValues(t, 1, w.spent(w.pk))
 }
 
-// Near the end of the limit, what is dear is refused and what is cheap passes.
+// Near the limit, expensive requests are refused and cheap ones pass.
 func TestAdmissionIsByCost(t *testing.T) {
 	w := newFixture(t, &Options{Cost: func(c *Call) Cost {
 		if c.Endpoint == "STOCK_INCOME" {
@@ -106,7 +106,7 @@ func TestErrorsCostNothingAndLessIsGivenBack(t *testing.T) {
 	require.Equal(t, 200, out.Code)
 	used(t, out, 0, 0)
 
-	// A handler that says nothing is fine; one that needs more than was said is charged for it.
+	// A handler need not set a cost. One that sets a higher cost than was reserved is charged for it.
 	w.answer = func(http.ResponseWriter, *http.Request, *Call) {}
 	w.update(w.pk, func(t *latchkey.Token) { t.Limits.Credits = 20 * Credit })
 	used(t, w.get(quote, w.pk), 5, 0)
@@ -131,11 +131,11 @@ func TestWhatWasServedBeyondTheLimitIsTheLast(t *testing.T) {
 		WriteJSON(rw, 1)
 	}
 	w.ok(w.get(quote, w.pk))
-	w.ok(w.get(quote, w.pk)) // nobody knew that it would cost 6
+	w.ok(w.get(quote, w.pk)) // that it costs 6 was not known
 	w.requireFault(OverLimit, w.get(quote, w.pk))
 }
 
-// A caller who goes away has been served: what she got is paid for, and what she did not get is given back.
+// A client that disconnects has been served: what it received is charged, and the rest is released.
 func TestCallersWhoGoAway(t *testing.T) {
 	w := newFixture(t, nil)
 	w.update(w.pk, func(t *latchkey.Token) { t.Limits.Credits = 2 * Credit })
@@ -158,7 +158,7 @@ func TestCallersWhoGoAway(t *testing.T) {
 	w.requireFault(OverLimit, w.get(quote, w.pk))
 }
 
-// Sixty-four at once, and exactly as many pass as the limit lets.
+// With 64 concurrent requests, exactly as many pass as the limit allows.
 func TestCreditsAreExactUnderConcurrency(t *testing.T) {
 	w := newFixture(t, &Options{Cost: func(*Call) Cost { return Cost{Core: 2 * Credit} }})
 	w.update(w.pk, func(t *latchkey.Token) { t.Limits.Credits = 100*Credit + 1 })

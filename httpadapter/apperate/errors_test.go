@@ -21,7 +21,7 @@ func TestErrors(t *testing.T) {
 	w.requireFault(InvalidKey, w.get(carsPath, "pk_00112233445566778899aabbccddeeff"))
 	w.requireFault(InvalidKey, w.get(carsPath, w.pk+"x"))
 	w.requireFault(InvalidKey, w.get(carsPath, "nonsense"))
-	w.requireFault(InvalidKey, w.get(carsPath, w.ak)) // good elsewhere; the product knows no such kind
+	w.requireFault(InvalidKey, w.get(carsPath, w.ak)) // valid elsewhere; the product has no such kind
 	w.requireFault(InvalidKey, w.get(carsPath, strings.Repeat("x", 2000)))
 	w.requireFault(InvalidKey, w.get(carsPath, w.issue(w.other, latchkey.Spec{Kind: latchkey.KindSecret})))
 
@@ -33,7 +33,7 @@ func TestErrors(t *testing.T) {
 		"": false, "https://www.example.com.evil.com/": false, "https://www.example.com@evil.com/": false,
 		"https://evil.com/?https://www.example.com/": false, "null": false, "https://example.com/": false,
 	} {
-		headers := []string{"Origin", "https://evil.com"} // which the product never looked at
+		headers := []string{"Origin", "https://evil.com"} // which the product never checked
 		if referer != "" {
 			headers = append(headers, "Referer", referer)
 		}
@@ -44,7 +44,7 @@ func TestErrors(t *testing.T) {
 			w.requireFault(RefererDenied, out)
 		}
 	}
-	w.ok(w.get(carsPath, w.sk)) // the list is the publishable token's
+	w.ok(w.get(carsPath, w.sk)) // the list is that of the publishable token
 
 	w.update(w.sk, func(t *latchkey.Token) { t.Limits.Rate = latchkey.Rate{Count: 1, Per: time.Minute} })
 	w.ok(w.get(carsPath, w.sk))
@@ -61,7 +61,7 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// Each row takes one more fault away, from the first that is looked for to the last.
+// Each row removes one more fault, in the order in which they are checked.
 func TestPrecedence(t *testing.T) {
 	w := newFixture(t, &Options{AddressRate: latchkey.Rate{Count: 1, Per: time.Hour, Burst: 19}})
 	spec, err := PublishableSpec("all wrong", Grant{Datasets: []DatasetGrant{{Workspace: "ACME", ID: "CARS", Read: true}}})
@@ -92,7 +92,7 @@ func TestPrecedence(t *testing.T) {
 		r.Header.Set("Referer", referer)
 		return r
 	}
-	for range 20 { // the address may send no more
+	for range 20 { // use up the address rate
 		w.send(request("GET", "/v1/stock?token="+w.ak, ""))
 	}
 	for _, row := range []struct {
@@ -109,7 +109,7 @@ func TestPrecedence(t *testing.T) {
 		{SignatureInvalid, func() { key = w.signingKey(pk) }},
 		{RefererDenied, func() {
 			referer = "https://example.com/"
-			w.requireFault(PremiumDenied, w.send(send())) // that was the one of the day
+			w.requireFault(PremiumDenied, w.send(send())) // that was the only request of the day
 		}},
 		{RateLimited, func() {
 			w.update(pk, func(t *latchkey.Token) { t.Limits.Rate = latchkey.Rate{} })

@@ -18,7 +18,7 @@ import (
 	"github.com/latchkey-go/latchkey/memstore"
 )
 
-// world is one account with a token of each sort, and the gateway before a handler that says what it got.
+// fixture is one account with a token of each kind, and the gateway before a handler that echoes its call.
 type fixture struct {
 	t      *testing.T
 	micros atomic.Int64
@@ -36,7 +36,7 @@ type fixture struct {
 	sk, pk, signedPK, ak, tsk, tpk string
 }
 
-// faulty is a store that can be switched off in parts.
+// failingStore is a store whose parts can be made to fail.
 type failingStore struct {
 	latchkey.Store
 	down, downOnce, downReserve error
@@ -111,7 +111,7 @@ func newFixture(t *testing.T, opts *Options) *fixture {
 	return w
 }
 
-// grant is what the world's publishable tokens may: core data, and two data sets, of which they may write one.
+// grant is what the fixture's publishable tokens may do: read core data and two data sets, and write one of them.
 var grant = Grant{Datasets: []DatasetGrant{
 	{Workspace: "acme", ID: "cars", Read: true},
 	{Workspace: "ACME", ID: "TRUCKS", Read: true, Write: true, Delete: true},
@@ -175,7 +175,7 @@ func withToken(path, token string) string {
 	return path + mark + "token=" + token
 }
 
-// is asks that a reply is the product's to a fault, and that nobody behind the gateway saw the request.
+// requireFault requires that a reply is the product's reply to a fault, and that no handler received the request.
 func (w *fixture) requireFault(f Fault, out *httptest.ResponseRecorder) {
 	w.t.Helper()
 	require.Equal(w.t, replies[f].Body, out.Body.String())
@@ -188,7 +188,7 @@ func (w *fixture) ok(out *httptest.ResponseRecorder) {
 	require.Equal(w.t, "application/json; charset=utf-8", out.Header().Get("Content-Type"))
 }
 
-// signingKey is what account/signed shows.
+// signingKey returns the signing secret that account/signed returns.
 func (w *fixture) signingKey(token string) string {
 	w.t.Helper()
 	secret, err := w.acme.SigningSecret(context.Background(), w.ids[token])
@@ -196,7 +196,7 @@ func (w *fixture) signingKey(token string) string {
 	return secret.Reveal()
 }
 
-// sign makes a signed request as the product's signers do.
+// sign returns a request, signed as the product's signers do.
 func sign(method, path, query, host, body, token, key string, at time.Time) *http.Request {
 	s := signed{method: method, path: path, query: query, host: host, date: at.UTC().Format(dateLayout),
 		payload: sha256.Sum256([]byte(body))}

@@ -65,11 +65,11 @@ func TestPublishableToken(t *testing.T) {
 	allow("POST", "/v1/data/ACME/TRUCKS?overwrite=true")
 	allow("DELETE", "/v1/data/ACME/TRUCKS/A1")
 	deny(Denied, "GET", "/v1/data/ACME/VANS")
-	deny(Denied, "GET", "/v1/data/ACME/CARS,VANS/A1") // a batch is as good as its weakest
+	deny(Denied, "GET", "/v1/data/ACME/CARS,VANS/A1") // a batch needs the right on each data set
 	deny(Denied, "GET", "/v1/data/ACME/CARS.VANS?batchSeparator=.")
 	deny(Denied, "GET", "/v1/data/OTHER/CARS")
 	deny(Denied, "GET", "/v1/data/ACME")
-	deny(Denied, "POST", "/v1/record/ACME/CARS") // reads it only
+	deny(Denied, "POST", "/v1/record/ACME/CARS") // may only read it
 	deny(Denied, "POST", "/v1/record/ACME/CARS?createDatasetOnDemand=true&duplicateKeyHandling=replace")
 	deny(Denied, "POST", "/v1/record/ACME/TRUCKS,CARS")
 	deny(Denied, "DELETE", "/v1/data/ACME/CARS/A1")

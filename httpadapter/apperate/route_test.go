@@ -11,8 +11,8 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// What each request needs: "action resource", "secret" where only a secret token may, "denied" where the table knows no
-// route (a secret token passes), "bad" where nobody does.
+// What each request needs: "action resource" pairs, or "secret" where only a secret token may. "denied": the table
+// has no such route, and only a secret token passes. "bad": nothing passes.
 func TestRoutes(t *testing.T) {
 	for line := range strings.Lines(strings.TrimSpace(`
 GET stock/aapl/quote                            read core/stock; core STOCK_QUOTE
@@ -142,7 +142,7 @@ func TestPaths(t *testing.T) {
 	}
 }
 
-// The handler is told what was checked, and so it cannot be led elsewhere by how the path is spelt.
+// The handler receives what was checked, however the path was spelt.
 func TestTheHandlerGetsWhatWasChecked(t *testing.T) {
 	for target, want := range map[string]string{
 		"/v1/data/acme/cars/A1/":                             "/data/ACME/CARS/A1",

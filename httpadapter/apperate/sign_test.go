@@ -41,7 +41,7 @@ func (v *vector) request() *http.Request {
 	return r
 }
 
-// made says whether the signature of a request was made with key.
+// made reports whether the signature of a request was made with key.
 func made(t testing.TB, r *http.Request, token, body, key string) bool {
 	t.Helper()
 	s, err := signatureOf(r, token, reads([]byte(body)), 0)
@@ -66,7 +66,7 @@ func TestSigningVectors(t *testing.T) {
 	}
 }
 
-// AWS chains the bytes of each step, not their hex text. Such a signature is no signature.
+// AWS chains the bytes of each step, not their hex text. Such a signature is refused.
 func TestRawByteChainIsRefused(t *testing.T) {
 	v := vectors(t)[0]
 	raw := func(key []byte, text string) []byte {
@@ -80,7 +80,7 @@ func TestRawByteChainIsRefused(t *testing.T) {
 	require.False(t, made(t, v.request(), v.AccessKey, v.Payload, v.Secret))
 }
 
-// One byte more, less or different, in whatever is signed, and the signature is worth nothing.
+// A signature is invalid if one byte is added, removed or changed in anything that is signed.
 func TestEveryByteIsSigned(t *testing.T) {
 	v := vectors(t)[2]
 	parts := map[string]func(*vector) *string{
@@ -95,11 +95,11 @@ func TestEveryByteIsSigned(t *testing.T) {
 		for i := range len(whole) + 1 {
 			for _, text := range []string{flip(whole, i), cut(whole, i), whole[:i] + "1" + whole[i:]} {
 				if text == whole || text == "" || !plain(text) || name == "authorization" && i <= len(signScheme) {
-					continue // no request at all, or another scheme: such a request is not signed
+					continue // not a request, or another scheme: such a request is not signed
 				}
 				changed := v
 				*part(&changed) = text
-				r := changed.request2()
+				r := changed.rawRequest()
 				tried++
 				require.False(t, made(t, r, v.AccessKey, changed.Payload, v.Secret), "%s: %q", name, text)
 			}
@@ -108,8 +108,8 @@ func TestEveryByteIsSigned(t *testing.T) {
 	require.Greater(t, tried, 800)
 }
 
-// request2 makes the request by hand: no client would send some of them.
-func (v *vector) request2() *http.Request {
+// rawRequest parses a request from text: no client would send some of them.
+func (v *vector) rawRequest() *http.Request {
 	r := request("GET", "/", v.Payload)
 	r.Method, r.Host, r.RequestURI = v.Method, v.Host, v.Path+"?"+v.Query
 	r.Header["X-Iex-Date"], r.Header["Authorization"] = []string{v.IEXDate}, []string{v.Authorization}
@@ -134,7 +134,7 @@ func plain(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' })
 }
 
-// Requests that differ must not be signed alike.
+// Requests that differ must not have the same signature.
 func TestNothingElseIsSignedAlike(t *testing.T) {
 	v := vectors(t)[0]
 	target := func(text string) func(*http.Request) { return func(r *http.Request) { r.RequestURI = text } }
@@ -170,7 +170,7 @@ func TestNothingElseIsSignedAlike(t *testing.T) {
 		change(r)
 		require.False(t, made(t, r, v.AccessKey, v.Payload, v.Secret), name)
 	}
-	// No query and an empty one are signed alike: only the first is taken.
+	// No query and an empty one have the same signature: only the first is accepted.
 	bare := signed{method: v.Method, path: v.Path, host: v.Host, date: v.IEXDate, payload: sha256.Sum256(nil)}
 	for query, ok := range map[string]bool{"": true, "?": false} {
 		r := v.request()
@@ -178,7 +178,7 @@ func TestNothingElseIsSignedAlike(t *testing.T) {
 		r.Header.Set("Authorization", authorization(v.AccessKey, v.IEXDate[:8], bare.signature([]byte(v.Secret))))
 		require.Equal(t, ok, made(t, r, v.AccessKey, "", v.Secret), query)
 	}
-	// The product's signers dial names without a port, and sign the name.
+	// The product's signers connect to names without a port, and sign the name.
 	r := v.request()
 	r.Host += ":8443"
 	require.True(t, made(t, r, v.AccessKey, v.Payload, v.Secret))
@@ -197,22 +197,22 @@ func TestSignedRequests(t *testing.T) {
 	}
 	w.ok(w.send(fresh(key, w.now())))
 	w.requireFault(SignatureRequired, w.get(carsPath, w.signedPK))
-	w.requireFault(SignatureInvalid, w.send(fresh(w.sk, w.now().Add(time.Second)))) // the secret token is no signing secret
+	w.requireFault(SignatureInvalid, w.send(fresh(w.sk, w.now().Add(time.Second)))) // the secret token is not a signing secret
 	w.requireFault(SignatureInvalid, w.send(fresh(w.signedPK, w.now())))
 	w.requireFault(SignatureInvalid, w.send(sign("GET", carsPath, query, "example.com", "", w.pk, key, w.now())))
 
-	// A token that need not sign may, but then rightly.
+	// A token that need not sign may sign, but must then sign correctly.
 	w.requireFault(SignatureInvalid, w.send(sign("GET", carsPath, "token="+w.pk, "example.com", "", w.pk, key, w.now())))
 	w.ok(w.send(sign("GET", carsPath, "token="+w.pk, "example.com", "", w.pk, w.signingKey(w.pk), w.now())))
 
-	// The signature names the token, and is no carrier of it.
+	// The signature names the token, but is not a carrier of it.
 	r := sign("GET", carsPath, "a=1", "example.com", "", w.signedPK, key, w.now())
 	w.requireFault(NoKey, w.send(r))
 	r = fresh(key, w.now().Add(3*time.Second))
 	r.Header.Add("Authorization", r.Header.Get("Authorization"))
 	w.requireFault(BadRequest, w.send(r))
 
-	// The body is signed: its bytes, and the handler gets the same.
+	// The body is signed, and the handler receives the same bytes.
 	at := w.now().Add(4 * time.Second)
 	write := func(body string) *http.Request {
 		return sign("POST", "/v1/record/ACME/TRUCKS", query, "example.com", body, w.signedPK, key, at)
@@ -224,7 +224,7 @@ func TestSignedRequests(t *testing.T) {
 	w.ok(out)
 	require.Contains(t, out.Body.String(), `[{\"a\":1}]`)
 
-	// Skew: a quarter of an hour either way, its edges included.
+	// Skew: 15 minutes either way, inclusive.
 	for d, fault := range map[time.Duration]Fault{
 		15 * time.Minute: "", -15 * time.Minute: "", 15*time.Minute + time.Second: SignatureInvalid,
 		-15*time.Minute - time.Second: SignatureInvalid, 24 * time.Hour: SignatureInvalid,
@@ -251,7 +251,7 @@ func TestReplay(t *testing.T) {
 	w.requireFault(SignatureInvalid, w.send(first()))
 	r := first()
 	r.Host = "example.com:443"
-	w.requireFault(SignatureInvalid, w.send(r)) // the same signature under another spelling of the host
+	w.requireFault(SignatureInvalid, w.send(r)) // the same signature with another spelling of the host
 
 	for _, d := range []time.Duration{time.Minute, 14 * time.Minute, 16 * time.Minute, 74 * time.Minute, // and put back:
 		14 * time.Minute, 0} {
@@ -261,14 +261,14 @@ func TestReplay(t *testing.T) {
 		w.requireFault(SignatureInvalid, w.send(first()))
 	}
 
-	// Another process on the same store knows it too.
+	// Another process on the same store refuses it, too.
 	sealed, err := latchkey.NewKeyring(latchkey.Key{ID: 1, Secret: []byte(strings.Repeat("k", 32))})
 	require.NoError(t, err)
 	again := latchkey.New(w.store, &latchkey.Options{Clock: w.now, Keyring: sealed})
 	w.serve = Handler(again.For("acme"), &Options{Clock: w.now}, http.NotFoundHandler())
 	w.requireFault(SignatureInvalid, w.send(first()))
 
-	// What cannot be remembered is not believed.
+	// A signature that cannot be stored is refused.
 	w.store.downOnce = latchkey.ErrUnavailable
 	out := w.send(sign("GET", carsPath, query, "example.com", "", w.signedPK, key, began.Add(time.Second)))
 	w.requireFault(Unavailable, out)
@@ -294,7 +294,7 @@ func TestRepeatReads(t *testing.T) {
 	require.Equal(t, 403, send("GET", carsPath), "its second is over")
 }
 
-// Two signatures of one request, tried by many at once: one of each passes.
+// Two signatures of one request, sent many times at once: each passes once.
 func TestReplayAtOnce(t *testing.T) {
 	w := newFixture(t, nil)
 	w.serve = Handler(w.acme, &Options{Clock: w.now, AddressRate: latchkey.Rate{Count: -1}},
@@ -346,7 +346,7 @@ func FuzzSignature(f *testing.F) {
 			}
 			return
 		}
-		// What is read has one spelling, and is signed as it was sent.
+		// An accepted credential has one spelling, and the request is signed as it was sent.
 		if s.Key != token || s.Date.Format(dateLayout) != date || len(auth) < len(signScheme) ||
 			auth[len(signScheme):] != authorization(token, date[:8], hex.EncodeToString(s.Once[:]))[len(signScheme):] {
 			t.Fatalf("another spelling: %q", auth)

@@ -14,7 +14,7 @@ import (
 
 const dataset = "/io/api/1/dataset/f8b948bc-d409-11eb-b875-1b15216b0d99"
 
-// call is a data call of the world's account; K becomes the key, T the token.
+// call makes a data call of the fixture's account. K in the request becomes the key, T the token.
 func (w *fixture) call(c wire, token string) (Call, error) {
 	fill := strings.NewReplacer(`key=K`, `key=`+w.key, `token=T`, `token=`+token, `"key":"K"`, `"key":"`+w.key+`"`)
 	c.body, c.target = fill.Replace(c.body), fill.Replace(c.target)
@@ -129,7 +129,7 @@ func TestAuthorizeRefuses(t *testing.T) {
 	require.NoError(t, call.Access.Check(latchkey.Read, latchkey.Path("dataset", "a")))
 }
 
-// TestTokenKeepsItsClient: rows may hang on the client, and who holds a token must not choose another.
+// TestTokenKeepsItsClient: rows may depend on the client, so the holder of a token must not choose another one.
 func TestTokenKeepsItsClient(t *testing.T) {
 	w := newFixture(t, nil)
 	token := w.mint(`key=K&clientId=42&clientName=Ada`)
@@ -146,7 +146,7 @@ func TestTokenKeepsItsClient(t *testing.T) {
 	}
 }
 
-// What passes is counted per client, token, endpoint and day; what is refused is not.
+// Calls that pass are counted per client, token, endpoint and day. Refused ones are not.
 func TestCallsAreCounted(t *testing.T) {
 	w := newFixture(t, nil)
 	token := w.mint(`key=K&role=it&clientId=42&clientName=Ada`)
@@ -180,7 +180,7 @@ func TestCallsAreCounted(t *testing.T) {
 	}
 	w.refused(403, noAccess, wire{body: "key=K&role=admin&clientId=42"})
 	w.advance(24 * time.Hour)
-	_, err := w.acme.Verify(t.Context(), latchkey.Presented{Secret: w.key}) // looks at the clock
+	_, err := w.acme.Verify(t.Context(), latchkey.Presented{Secret: w.key}) // reads the clock
 	require.NoError(t, err)
 	_, err = w.call(wire{"GET", "/io/api/1/datasets?key=K&clientId=7", nil, ""}, "")
 	require.NoError(t, err)

@@ -99,7 +99,7 @@ func TestRoles(t *testing.T) {
 		w.refused(403, noAccess, wire{body: body})
 	}
 
-	// Two of the key's roles by one name: which one is meant?
+	// Two of the key's roles have the same name: the request is ambiguous.
 	twin := w.role(w.acme, latchkey.Role{Name: "it", Origin: "datocms"})
 	_, err := w.acme.Update(context.Background(), w.keyID, func(tok *latchkey.Token) error {
 		tok.Roles = append(tok.Roles, twin.ID)
@@ -109,7 +109,7 @@ func TestRoles(t *testing.T) {
 	w.refused(403, noAccess, wire{body: `key=K&role=it`})
 	require.Equal(t, "a", w.can(w.mint(`key=K&role=a`)))
 
-	// A key without roles of its own has none to name, whatever roles the owner has.
+	// A key without roles can name none, whatever roles the owner has.
 	_, w.key = w.issue(w.acme, latchkey.Spec{Kind: latchkey.KindAPIKey})
 	w.refused(403, noAccess, wire{body: `key=K&role=a`})
 	require.Equal(t, "", w.can(w.mint(`key=K`)))
@@ -200,7 +200,7 @@ func TestProxies(t *testing.T) {
 	}
 }
 
-// TestWhatTheKeyLosesTheTokenLoses: at the next verification, without anything being told to the token.
+// TestWhatTheKeyLosesTheTokenLoses: at the next verification, without a change to the token.
 func TestWhatTheKeyLosesTheTokenLoses(t *testing.T) {
 	ctx := context.Background()
 	t.Run("revoked", func(t *testing.T) {
@@ -367,7 +367,7 @@ func TestOptionsThatCannotWork(t *testing.T) {
 	require.Panics(t, func() { Handler(w.acme, &Options{Proxies: []netip.Prefix{{}}}) })
 }
 
-// The documented path with a slash at its end is the same call; beneath it there is nothing.
+// The documented path with a trailing slash is the same call. There is nothing beneath it.
 func TestAccessCallWithASlash(t *testing.T) {
 	w := newFixture(t, nil)
 	handler := Handler(w.acme, nil)

@@ -10,7 +10,7 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// staff is a data set as a host describes it: each data point by id and by display name.
+// staff is a host's data set: each data point by id and by display name.
 var staff = latchkey.NewSchema(latchkey.Fields{
 	"dp-1": {Column: "office", Type: latchkey.Text}, "Office": {Column: "office", Type: latchkey.Text},
 	"dp-2": {Column: "age", Type: latchkey.Integer}, "Age": {Column: "age", Type: latchkey.Integer},
@@ -51,7 +51,7 @@ func TestConditionsFilterRows(t *testing.T) {
 	}
 }
 
-// TestFaultsThatShowWhenDataIsRead: the access call knows no data set, so the token is made.
+// TestFaultsThatShowWhenDataIsRead: the access call does not know the data set, so it makes the token.
 func TestFaultsThatShowWhenDataIsRead(t *testing.T) {
 	for conditions, want := range map[string]string{
 		`{"id":"dp-9","value":1}`:        reply("unknownColumn", `{"id":"dp-9"}`),
@@ -100,7 +100,7 @@ func TestConditionsOnNewRows(t *testing.T) {
 	}
 }
 
-// A rule of the host's that does not fit its schema is trouble of the host's, and no word about it is told.
+// A rule of the host's that does not fit its schema is an internal error, and is not described to the caller.
 func TestRuleOfTheHostsIsTrouble(t *testing.T) {
 	err := &latchkey.ConditionError{Field: "regoin", Unknown: true, OfRule: true, Reason: "the schema has no such field"}
 	out := httptest.NewRecorder()
@@ -139,7 +139,7 @@ func FuzzConditions(f *testing.F) {
 	})
 }
 
-// TestValuesStayTexts: no input can produce a reference, which a schema would fill in with somebody's rights.
+// TestValuesStayTexts: no input becomes a reference, which a schema would replace by rights of the caller.
 func TestValuesStayTexts(t *testing.T) {
 	got, err := readRequest(wire{body: `key=K&conditions[owner]={"ref":"self"}`}.request(), false)
 	require.NoError(t, err)

@@ -14,7 +14,7 @@ import (
 	"github.com/latchkey-go/latchkey/memstore"
 )
 
-// A host gives its pages tokens that see one office, and serves what they ask for.
+// A host gives its pages tokens that see one office, and serves their data calls.
 func ExampleMount() {
 	ctx := context.Background()
 	keys := latchkey.New(memstore.New(nil), nil)

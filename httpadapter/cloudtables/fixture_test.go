@@ -19,7 +19,7 @@ import (
 	"github.com/latchkey-go/latchkey/memstore"
 )
 
-// world is one account with an API key that has some roles, and the access call before it.
+// fixture is one account with an API key that has some roles, and the access call of that account.
 type fixture struct {
 	t     *testing.T
 	time  atomic.Int64 // µs; background writes read it
@@ -39,7 +39,7 @@ type fixture struct {
 func (w *fixture) now() time.Time          { return time.UnixMicro(w.time.Load()).UTC() }
 func (w *fixture) advance(d time.Duration) { w.time.Add(d.Microseconds()) }
 
-// faulty is a store that can be switched off.
+// failingStore is a store that can be made to fail.
 type failingStore struct {
 	latchkey.Store
 	down      error
@@ -109,7 +109,7 @@ func (w *fixture) issue(a latchkey.Account, spec latchkey.Spec) (id, text string
 	return t.ID, secret.Reveal()
 }
 
-// send serves a request; the key K of the tables becomes the real one.
+// send serves a request. The key K of the tables becomes the real one.
 func (w *fixture) send(c wire) *httptest.ResponseRecorder {
 	c.body = strings.NewReplacer(`key=K`, `key=`+w.key, `"key":"K`, `"key":"`+w.key).Replace(c.body)
 	c.target = strings.ReplaceAll(c.target, `key=K`, `key=`+w.key)

@@ -16,7 +16,7 @@ import (
 
 const formType = "application/x-www-form-urlencoded"
 
-// wire is a request as a client puts it on the wire.
+// wire is a request as a client sends it.
 type wire struct {
 	method  string // "": POST
 	target  string // "": the access call
@@ -33,7 +33,7 @@ func (c wire) request() *http.Request {
 		target = "/io/api/1/access" + target
 	}
 	r := httptest.NewRequest(method, "/", strings.NewReader(c.body))
-	path, query, _ := strings.Cut(target, "?") // as it is: a server does not escape what a client left raw
+	path, query, _ := strings.Cut(target, "?") // unchanged: a server does not escape what a client left unescaped
 	r.URL = &url.URL{Path: path, RawQuery: query}
 	r.RequestURI = target
 	if c.body != "" {
@@ -52,7 +52,7 @@ func (c wire) request() *http.Request {
 	return r
 }
 
-// show renders a request: key, then what it asks for.
+// show renders a request: its key, then what it asks for.
 func show(r request) string {
 	var b strings.Builder
 	b.WriteString(r.secret)

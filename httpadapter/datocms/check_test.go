@@ -25,7 +25,7 @@ func TestBadBodies(t *testing.T) {
 	upload := func(e string) string { return roleBodyText("", `"name":"x",`+uploads(e, ""), nil) }
 	for name, c := range map[string]struct {
 		path, body, code string
-		message          string // some of the first message
+		message          string // part of the first message
 	}{
 		"not JSON":                {"/access_tokens", `{`, codeJSON, ""},
 		"empty":                   {"/access_tokens", "", codeJSON, ""},
@@ -141,7 +141,7 @@ func TestBadBodies(t *testing.T) {
 	w.refused(w.admin, 422, codeFormat, "PUT", "/roles/"+role, roleBodyText("other", `"name":"x"`, nil))
 }
 
-// What came in once comes back the same, and compiles to rules that can be kept.
+// An accepted body is returned unchanged, and compiles to valid rules.
 func FuzzRoleAttributes(f *testing.F) {
 	for _, e := range append(append([]string{}, modelEntries...), `{}`, `{"environment":"*","action":"read","on_creator":"self"}`) {
 		f.Add(`{` + models(e, e) + `}`)

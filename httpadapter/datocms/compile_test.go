@@ -12,7 +12,7 @@ import (
 	"github.com/latchkey-go/latchkey/memstore"
 )
 
-// records is a host's schema that knows what roles speak about.
+// records is a host's schema with the fields that roles refer to.
 var records = latchkey.NewSchema(latchkey.Fields{
 	FieldCreator:      {Column: "creator_id", Type: latchkey.Text},
 	FieldCreatorRole:  {Column: "creator_role_id", Type: latchkey.Text},
@@ -23,8 +23,8 @@ var records = latchkey.NewSchema(latchkey.Fields{
 	FieldToCollection: {Column: "to_collection", Type: latchkey.Text},
 })
 
-// ask is one question, with the row it is about: "update model/44 creator=me stage=a". A field not named is NULL; "-x" is
-// a row without the field x.
+// ask checks one question about a row: "update model/44 creator=me stage=a". A field that is not named is NULL; "-x"
+// is a row without the field x.
 func ask(t *testing.T, access latchkey.Access, me, role, question string) bool {
 	t.Helper()
 	words := strings.Fields(question)
@@ -149,7 +149,7 @@ func TestFilterIsARowCondition(t *testing.T) {
 	}
 	require.Error(t, access.Check(latchkey.Update, "env/main/model/44"), "some rows are not all")
 
-	// A role that says so for everybody gives every row, and the change is seen by the next request.
+	// A role that allows it to everyone allows every row, and the next request applies the change.
 	w.ok(200, "PUT", "/roles/"+role.ID, roleBodyText(role.ID, models(modelEntries[0], ""), nil), &gotRole{})
 	rows, err = w.verify(*token.Attributes.Token).Filter(latchkey.Update, "env/main/model/44")
 	require.NoError(t, err)
@@ -171,7 +171,7 @@ func TestFlagsAndTriggers(t *testing.T) {
 	}
 }
 
-// A rule of the host's that does not fit its schema is trouble of the host's, and no word about it is told.
+// A rule of the host's that does not fit its schema is an internal error, and is not described to the caller.
 func TestRuleOfTheHostsIsTrouble(t *testing.T) {
 	err := &latchkey.ConditionError{Field: "regoin", Unknown: true, OfRule: true, Reason: "the schema has no such field"}
 	out := httptest.NewRecorder()
@@ -180,7 +180,7 @@ func TestRuleOfTheHostsIsTrouble(t *testing.T) {
 	require.NotContains(t, out.Body.String(), "regoin")
 }
 
-// entriesEverywhere may read every model of every environment that matters here.
+// entriesEverywhere allows reading every model of every environment of the test.
 func entriesEverywhere() string {
 	in := func(env string) string {
 		return `{"environment":"` + env + `","action":"read","on_creator":"anyone"}`
@@ -188,7 +188,7 @@ func entriesEverywhere() string {
 	return models(in("main")+","+in("staging")+","+in("forgotten"), "")
 }
 
-// What a handler asks that knows nothing of environments_access: nothing but rows.
+// mayRead asks as a handler does that knows nothing of environments_access: about rows only.
 func mayRead(a latchkey.Access, env string) bool {
 	rows, err := a.Filter(latchkey.Read, Model(env, "44"))
 	return err == nil && rows.IsAllRows()
@@ -204,7 +204,7 @@ func TestPlainFilterObeysEnvironmentsAccess(t *testing.T) {
 		{"primary_only", "", true, false},
 		{"sandbox_only", "", false, true},
 		{"none", "", false, false},
-		// The role has no entries of its own: it has them from one that may enter nothing itself, or little.
+		// The role has no entries of its own. It inherits them from one that may itself enter no environment, or few.
 		{"all", "none", true, true},
 		{"primary_only", "none", true, false},
 		{"sandbox_only", "none", false, true},
@@ -237,7 +237,7 @@ func TestPlainFilterObeysEnvironmentsAccess(t *testing.T) {
 	}
 }
 
-// Flags, build triggers and what else is in no environment do not hang on environments_access.
+// Flags, build triggers and other resources outside environments do not depend on environments_access.
 func TestEnvironmentsAccessTakesNothingElse(t *testing.T) {
 	w := newFixture(t, nil)
 	role := w.newRole("r", `"environments_access":"none","can_edit_site":true,"can_manage_access_tokens":true,`+
@@ -261,7 +261,7 @@ func TestEnvironmentsAccessOfAParentBitesAtOnce(t *testing.T) {
 	require.False(t, mayRead(a, "staging"))
 }
 
-// Somebody who manages roles opens no environment that she may not enter, be it by way of a role that is inherited.
+// A caller that manages roles cannot open an environment that it may not enter, even through an inherited role.
 func TestNobodyOpensAnEnvironmentByWayOfAParent(t *testing.T) {
 	w := newFixture(t, &Options{Environments: []string{"main", "staging"}})
 	base := w.newRole("base", `"environments_access":"none",`+models("", ""))
@@ -275,7 +275,7 @@ func TestNobodyOpensAnEnvironmentByWayOfAParent(t *testing.T) {
 	require.False(t, mayRead(a, "staging"))
 }
 
-// A host may ask about an environment itself, not only about what is in it.
+// A host may check an environment itself, not only what is in it.
 func TestEnvironmentsAccessOfTheEnvironmentItself(t *testing.T) {
 	for environments, want := range map[string][2]bool{
 		"all": {true, true}, "primary_only": {true, false}, "sandbox_only": {false, true}, "none": {},

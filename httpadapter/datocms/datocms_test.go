@@ -70,7 +70,7 @@ func TestHeaders(t *testing.T) {
 			w.ok(200, "DELETE", "/roles/"+made.Data.ID, "", &gotRole{})
 		})
 	}
-	for _, p := range []string{"/access_tokens?token=" + w.admin, "/access_tokens?access_token=" + w.admin} { // no carrier
+	for _, p := range []string{"/access_tokens?token=" + w.admin, "/access_tokens?access_token=" + w.admin} { // not a carrier
 		refusedReply(t, w.raw("GET", p, "", set("Authorization")), 401, codeAuthorization)
 	}
 	var envs []environment
@@ -91,7 +91,7 @@ func TestHeaders(t *testing.T) {
 	require.Equal(t, 200, w.raw("GET", "/roles", "", set("X-Api-Version")).Code)
 }
 
-// Every route there is, with every wrong token there is, is refused in the product's own words and changes nothing.
+// Every route, called with every kind of invalid token, is refused in the product's format and changes nothing.
 func TestRouteWalk(t *testing.T) {
 	w := newFixture(t, &Options{Environments: []string{"main"}})
 	weakRole := w.newRole("weak", "")
@@ -161,7 +161,7 @@ func TestRouteWalk(t *testing.T) {
 
 	for _, c := range [][2]string{{"PATCH", "/roles/" + w.role.ID}, {"PUT", "/roles"}, {"DELETE", "/access_tokens"},
 		{"GET", "/roles/" + w.role.ID + "/duplicate"}, {"GET", "/access_tokens/x/regenerate_token"}, {"PATCH", "/environments"},
-		// A plain 404 makes the client repeat a GET for ever: whatever is beneath these paths answers in JSON.
+		// A plain 404 makes the client repeat a GET for ever, so every path beneath these is answered in JSON.
 		{"GET", "/access_tokens/"}, {"GET", "/roles/"}, {"GET", "/roles/x/members"}, {"POST", "/access_tokens/x/y/z"},
 		{"GET", "/environments/"}, {"POST", "/environments/main/fork"}, {"PUT", "/environments/main/promote"},
 		{"PUT", "/environments/main/rename"}, {"DELETE", "/environments/main"}, {"GET", "/environments/main/x"}} {
@@ -172,7 +172,7 @@ func TestRouteWalk(t *testing.T) {
 	}
 }
 
-// A host that gives a whole prefix away has no path beneath it that a client would ask for again and again.
+// A host that passes a whole prefix has no path beneath it that makes a client repeat its request for ever.
 func TestHandlerAnswersEveryPath(t *testing.T) {
 	for _, environments := range [][]string{nil, {"main"}} {
 		w := newFixture(t, &Options{Environments: environments})
@@ -203,13 +203,13 @@ func TestHandlerAnswersEveryPath(t *testing.T) {
 			refusedReply(t, get("GET", "/environments/other", w.admin), 404, codeNotFound)
 			require.Equal(t, 204, get("OPTIONS", "/site", "").Code)
 		}
-		var one environment // Mount serves them too, whether or not the options name any
+		var one environment // Mount serves them, too, whether or not the options name any
 		w.ok(200, "GET", "/environments/main", "", &one)
 		require.True(t, one.Meta.Primary)
 	}
 }
 
-// state is all tokens and roles of the account, without when they were used.
+// state returns all tokens and roles of the account, without their last use.
 func (w *fixture) state() string {
 	var all []any
 	for t, err := range w.acme.Tokens(w.t.Context(), latchkey.TokenQuery{}) {

@@ -93,7 +93,7 @@ func TestDeliveryGate(t *testing.T) {
 	require.Equal(t, 401, w.deliver(none, nil).Code)
 }
 
-// The path says what the headers say, through the same gates.
+// Paths are equivalent to the headers, with the same checks.
 func TestDeliveryPathForms(t *testing.T) {
 	w := newFixture(t, &Options{Environments: []string{"main", "sandbox", "preview", "Preview"}})
 	token := func(environments string, cda, preview bool) string {
@@ -108,7 +108,7 @@ func TestDeliveryPathForms(t *testing.T) {
 	answer := func(env string, drafts bool) string {
 		return fmt.Sprintf(`{"Environment":%q,"Drafts":%t}`, env, drafts)
 	}
-	// Behind a mux, in no mux at all, and where a prefix was taken away.
+	// Behind a mux, without a mux, and behind http.StripPrefix.
 	mux := http.NewServeMux()
 	mux.Handle("/graphql", w.cda)
 	mux.Handle("/graphql/", w.cda)
@@ -160,12 +160,12 @@ func TestDeliveryPathForms(t *testing.T) {
 			{"/environments/sandbox", both, in("sandbox", "sandbox"), codeEnvironment},
 			{"/environments/sandbox/preview", both, in("main"), codeEnvironment},
 			{"/environments/nope", both, in("main"), codeEnvironment},
-			// Environments there are not.
+			// Environments that do not exist.
 			{"/environments/nope", both, nil, codeEnvironment},
 			{"/environments/nope/preview", both, nil, codeEnvironment},
 			{"/environments/Sandbox", both, nil, codeEnvironment},
 			{"/environments/sandbox%20", both, nil, codeEnvironment},
-			// What is none of the forms, or not to everybody.
+			// Paths in no known form, or with two meanings.
 			{"/Preview", both, nil, codeEndpoint},
 			{"/PREVIEW/", both, nil, codeEndpoint},
 			{"/Environments/sandbox", both, nil, codeEndpoint},
@@ -210,7 +210,7 @@ func TestDeliveryPathForms(t *testing.T) {
 	}
 }
 
-// What the product's browser client sends and reads passes between origins.
+// The headers that the product's browser client sends and reads are allowed across origins.
 func TestDeliveryCORS(t *testing.T) {
 	w := newFixture(t, nil)
 	for _, h := range []http.Handler{w.cda, Handler(w.acme, &w.opts)} {

@@ -13,7 +13,7 @@ import (
 	"github.com/latchkey-go/latchkey/memstore"
 )
 
-// A host serves the product's calls about tokens and roles, guards its own delivery API, and lets a role decide which
+// A host serves the product's calls about tokens and roles, and guards its own delivery API. A role decides which
 // records a token may read there.
 func ExampleMount() {
 	ctx := context.Background()
@@ -74,7 +74,7 @@ func ExampleMount() {
 	// 200 drafts: false, WHERE (1=1)
 }
 
-// A host gives a whole prefix away, so that the product's clients get a reply that they understand from every path.
+// A host passes a whole prefix, so that the product's clients get a reply in their format from every path.
 func ExampleHandler() {
 	acme := latchkey.New(memstore.New(nil), nil).For("acme")
 	mux := http.NewServeMux()

@@ -18,7 +18,7 @@ import (
 	"github.com/latchkey-go/latchkey/memstore"
 )
 
-// world is an account with an administrator's role and token, the calls before it, and a delivery endpoint.
+// fixture is an account with an administrator's role and token, the management calls, and a delivery endpoint.
 type fixture struct {
 	t       *testing.T
 	time    atomic.Int64 // µs; background writes read it
@@ -27,7 +27,7 @@ type fixture struct {
 	acme    latchkey.Account
 	other   latchkey.Account
 	role    latchkey.Role // of the administrator
-	admin   string        // the text of her token
+	admin   string        // the text of the administrator's token
 	adminID string
 	mux     *http.ServeMux
 	cda     http.Handler
@@ -35,7 +35,7 @@ type fixture struct {
 	errs    []error
 }
 
-// faulty is a store that can be switched off.
+// failingStore is a store that can be made to fail.
 type failingStore struct {
 	latchkey.Store
 	down, downWrite error
@@ -79,7 +79,7 @@ func newFixtureWith(t *testing.T, opts *Options, keyring bool) *fixture {
 	if opts != nil {
 		w.opts = *opts
 	}
-	if w.opts.Rate == (latchkey.Rate{}) { // tests are faster than clients may be
+	if w.opts.Rate == (latchkey.Rate{}) { // tests call faster than clients may
 		w.opts.Rate = latchkey.Rate{Count: 1000, Per: time.Second, Burst: 9999}
 	}
 	w.opts.Clock = w.now
@@ -116,7 +116,7 @@ func (w *fixture) verify(text string) latchkey.Access {
 	return a
 }
 
-// headers of the real client, on every call.
+// clientHeaders returns the headers that the real client sets on every call.
 func clientHeaders(token string) http.Header {
 	return http.Header{"Content-Type": {"application/json"}, "Accept": {"application/json"}, "X-Api-Version": {"3"},
 		"Authorization": {"Bearer " + token}}
@@ -134,7 +134,7 @@ func (w *fixture) raw(method, path, body string, h http.Header) *httptest.Respon
 	return out
 }
 
-// send is what the real client does.
+// send makes a call as the real client does.
 func (w *fixture) send(token, method, path, body string) *httptest.ResponseRecorder {
 	w.t.Helper()
 	out := w.raw(method, path, body, clientHeaders(token))
@@ -148,7 +148,7 @@ func (w *fixture) send(token, method, path, body string) *httptest.ResponseRecor
 	return out
 }
 
-// ok sends as the administrator, and decodes data.
+// ok makes a call as the administrator, requires the status, and decodes data.
 func (w *fixture) ok(status int, method, path, body string, into any) {
 	w.t.Helper()
 	w.okAs(w.admin, status, method, path, body, into)
@@ -163,7 +163,7 @@ func (w *fixture) okAs(token string, status int, method, path, body string, into
 	require.NoError(w.t, json.Unmarshal(doc.Data, into))
 }
 
-// refused sends, and wants the product's error shape with this code; it returns the details.
+// refused makes a call that must fail in the product's format with this code. It returns the details.
 func (w *fixture) refused(token string, status int, code, method, path, body string) string {
 	w.t.Helper()
 	return refusedReply(w.t, w.send(token, method, path, body), status, code)
@@ -247,7 +247,7 @@ func (w *fixture) newToken(name, role string, flags ...bool) gotToken {
 	return got
 }
 
-// newRole makes a role with these attributes beside its name, and those parents.
+// newRole makes a role with these attributes besides its name, and these parents.
 func (w *fixture) newRole(name, attributes string, parents ...string) gotRole {
 	w.t.Helper()
 	var got gotRole
@@ -280,7 +280,7 @@ func roleBodyText(id, attributes string, parents []string) string {
 	return s + `}}`
 }
 
-// models and uploads are pairs of lists.
+// models and uploads return a pair of lists as attributes.
 func models(pos, neg string) string {
 	return `"positive_item_type_permissions":[` + pos + `],"negative_item_type_permissions":[` + neg + `]`
 }
@@ -294,7 +294,7 @@ var (
 	secretText = regexp.MustCompile(`ak_[0-9A-Za-z]{40}`)
 )
 
-// plain replaces what is random by its order of appearance.
+// plain replaces random values by their order of appearance.
 func plain(text string) string {
 	ids := map[string]string{}
 	text = uuidText.ReplaceAllStringFunc(text, func(id string) string {

@@ -23,7 +23,7 @@ func TestAdminRoleIsEverythingUntilSomethingIsTaken(t *testing.T) {
 	require.False(t, may(), "what is left is what the wire says")
 	require.True(t, w.verify(w.admin).Allows(Publish, Model("main", "1")))
 
-	// No request can say it.
+	// No request can set it.
 	check := newChecker("role", false)
 	check.object([]byte(`{"all_environments":true}`), "#", nil, listNames)
 	require.Error(t, check.err())

@@ -40,7 +40,7 @@ func TestRecompile(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, host.Version, same.Version, "a role of the host's own is left alone")
 
-	// What cannot be read gives nothing, and is kept as it is.
+	// A role that cannot be read allows nothing, and is left unchanged.
 	broken, err := w.acme.UpdateRole(t.Context(), base.ID, func(r *latchkey.Role) error {
 		r.Extra = []byte(`{"environments_access":"everywhere"}`)
 		return nil
@@ -54,7 +54,7 @@ func TestRecompile(t *testing.T) {
 	require.False(t, mayRead(w.verify(secret), "staging"))
 }
 
-// deletesRole is a store where a role is gone by the time a listing that holds it has been read.
+// deletesRole is a store that deletes a role right after listing it.
 type deletesRole struct {
 	latchkey.Store
 	gone func()
@@ -63,13 +63,13 @@ type deletesRole struct {
 func (s *deletesRole) Roles(ctx context.Context, owner string, q latchkey.RoleQuery) ([]latchkey.Role, error) {
 	list, err := s.Store.Roles(ctx, owner, q)
 	if gone := s.gone; gone != nil {
-		s.gone = nil // it lists roles, too
+		s.gone = nil // DeleteRole lists roles, too
 		gone()
 	}
 	return list, err
 }
 
-// A role that is deleted, and one that is changed, while Recompile is at work keep it from nothing.
+// Recompile succeeds although a role is deleted and another one changed while it runs.
 func TestRecompileAmongOthers(t *testing.T) {
 	store := &deletesRole{Store: memstore.New(nil)}
 	acme := latchkey.New(store, nil).For("acme")

@@ -63,7 +63,7 @@ func TestRolesRoundTripVerbatim(t *testing.T) {
 			require.Equal(t, "["+raw+"]", string(got.Attributes[listNames[i]]), "byte for byte")
 		}
 		require.Len(t, got.Meta.Final, 20+1+8)
-		for name, raw := range got.Meta.Final { // what inherits nothing is final as it stands, but for what it says twice
+		for name, raw := range got.Meta.Final { // without inheritance the final permissions are the role's own, without duplicates
 			if name != "positive_build_trigger_permissions" {
 				require.Equal(t, string(got.Attributes[name]), string(raw), name)
 			}
@@ -75,7 +75,7 @@ func TestRolesRoundTripVerbatim(t *testing.T) {
 	w.ok(200, "GET", "/roles/"+made.ID, "", &found)
 	check(found)
 
-	// A client that sends back all it got, meta included, changes nothing.
+	// A client that sends back all it received, including meta, changes nothing.
 	body, err := json.Marshal(map[string]any{"data": map[string]any{"type": "role", "id": made.ID,
 		"attributes": found.Attributes, "meta": map[string]any{"final_permissions": found.Meta.Final},
 		"relationships": map[string]any{"inherits_permissions_from": map[string]any{"data": []any{}}}}})
@@ -114,7 +114,7 @@ func TestEntriesAreNotWrittenAnew(t *testing.T) {
 	}
 }
 
-// Whoever duplicates a role has sent no name, so a name that is taken is nothing she could mend.
+// A request to duplicate a role has no name, so the caller could not correct a name that is taken.
 func TestManyDuplicateAtOnce(t *testing.T) {
 	w := newFixture(t, nil)
 	role := w.newRole("r", "")
@@ -144,7 +144,7 @@ func TestRoleNamesAndBonds(t *testing.T) {
 	require.JSONEq(t, `{"field":"name","code":"VALIDATION_UNIQUENESS","record_type":"Role"}`, details)
 	w.refused(w.admin, 422, codeField, "PUT", "/roles/"+parent.ID, roleBodyText(parent.ID, `"name":"child"`, nil))
 	w.makeRole(w.acme, latchkey.Role{Name: "of the host"})
-	w.newRole("of the host", "") // names of other origins are others' names
+	w.newRole("of the host", "") // names of other origins do not conflict
 
 	for _, parents := range [][]string{{parent.ID}, {child.ID}, {w.role.ID, w.role.ID}} { // itself, a cycle, twice
 		details := w.refused(w.admin, 422, codeField, "PUT", "/roles/"+parent.ID, roleBodyText(parent.ID, "", parents))
@@ -176,7 +176,8 @@ func TestWhoReadsRoles(t *testing.T) {
 	require.NoError(t, (&call{s: s, access: w.verify(none)}).mayRead(w.role.ID))
 }
 
-// A copy speaks of the primary environment there is, whatever its original was compiled for: Recompile may not see it.
+// A copy is compiled for the current primary environment, whatever its original was compiled for: Recompile may miss
+// it.
 func TestADuplicateIsCompiledAnew(t *testing.T) {
 	w := newFixture(t, &Options{Environments: []string{"main", "staging"}})
 	base := w.newRole("base", `"environments_access":"primary_only",`+entriesEverywhere())

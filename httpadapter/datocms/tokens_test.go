@@ -26,7 +26,7 @@ func golden(t *testing.T, name, got string) {
 	require.Equal(t, string(want), got)
 }
 
-// The life of a token as the vendor's own live test runs it, every byte of every reply.
+// The life of a token as in the vendor's own live test, with every byte of every reply.
 func TestWire(t *testing.T) {
 	w := newFixture(t, nil)
 	var script strings.Builder

@@ -47,7 +47,7 @@ func TestAccess(t *testing.T) {
 	bMasked := w.ok(w.call("access.get", "token_id", b.ID)).Token
 	require.Equal(t, envelope("["+once+","+shown(b.ID, bMasked, `""`, `{}`)+"]"), w.call("access.get_all").body)
 
-	// A name alone leaves extra; extra replaces the one before as a whole, at once.
+	// A name alone leaves extra unchanged. extra replaces the one before as a whole, at once.
 	require.Equal(t, envelope(shown(a.ID, masked, `"new"`, appExtra)),
 		w.call("access.update", "token_id", a.ID, "meta", `{"name":"new"}`).body)
 	require.Equal(t, "get,update", has(w.verified(a.Token), "7"))
@@ -68,7 +68,7 @@ func TestAccess(t *testing.T) {
 	}
 	require.Len(t, w.list(w.call("access.get_all")), 1)
 
-	// Who did it is in the audit trail.
+	// The audit trail names the actor.
 	actor := w.verified(w.session).TokenID()
 	var actions []string
 	for e, err := range w.acme.Events(context.Background(), 0) {
@@ -91,13 +91,13 @@ func TestReveal(t *testing.T) {
 	list := w.list(w.call("access.get_all"))
 	require.Equal(t, []string{a.Token, b.Token}, []string{list[0].Token, list[1].Token})
 
-	// Who may read but not reveal sees what a list without a keyring shows.
+	// A session that may read but not reveal gets what a host without a keyring returns.
 	reader := w.newSession(w.acme, latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*"),
 		latchkey.Allow(latchkey.Read).On("latchkey/token/*")})
 	for _, h := range append(w.list(w.as(reader, "access.get_all")), w.ok(w.as(reader, "access.get", "token_id", a.ID))) {
 		require.Contains(t, h.Token, "…")
 	}
-	// Nor are texts shown to somebody who may do less than the token.
+	// Texts are not shown to a session that may do less than the token.
 	weak := w.newSession(w.acme, latchkey.Permissions{latchkey.Allow(latchkey.Any).On("latchkey/token/*")})
 	list = w.list(w.as(weak, "access.get_all"))
 	require.Equal(t, a.Token, list[0].Token, "a token for nothing")
@@ -105,7 +105,7 @@ func TestReveal(t *testing.T) {
 	require.NotContains(t, w.log.String()+fmt.Sprint(w.errs), a.Token)
 }
 
-// Nobody makes, changes or removes a token that may do more than she may.
+// A session cannot make, change or remove a token that may do more than the session.
 func TestNobodyGivesMoreThanSheHas(t *testing.T) {
 	w := newFixture(t, nil)
 	clerk := w.newSession(w.acme, latchkey.Permissions{
@@ -134,7 +134,8 @@ func TestNobodyGivesMoreThanSheHas(t *testing.T) {
 	require.Empty(t, w.list(w.as(plain, "access.get_all")))
 }
 
-// A token of another owner, of another surface, a revoked one and one that never was are missing, all alike.
+// A token of another owner or surface, a revoked one and one that never existed are all not found, with the same
+// reply.
 func TestForeignTokensAreAbsent(t *testing.T) {
 	w := newFixture(t, nil)
 	mine := w.add("mine", `{}`)
@@ -193,7 +194,7 @@ func TestGetAllReadsEveryPage(t *testing.T) {
 	require.Len(t, whole.Data, 230)
 }
 
-// What a session makes outlives it, as the product documents; a host can have it otherwise.
+// What a session makes outlives it, as the product documents. An option changes that.
 func TestWhatASessionMakesOutlivesIt(t *testing.T) {
 	for _, bound := range []bool{false, true} {
 		w := newFixture(t, &Options{BoundBySession: bound})

@@ -15,7 +15,7 @@ import (
 
 func nothing(*http.Request, Call) (any, error) { return nil, nil }
 
-// Which flags each command takes: one row per command, tried with all 32 sets of flags.
+// Which flags each command needs: one row per command, tried with all 32 sets of flags.
 func TestFlagsOfCommands(t *testing.T) {
 	commands := map[string]Command{}
 	own := map[string]Need{"db.row.get": OnDatabase(Get), "db.row.add": OnDatabase(Add), "db.row.remove": OnDatabase(Remove),
@@ -29,7 +29,7 @@ func TestFlagsOfCommands(t *testing.T) {
 	const get, update, add, remove, alter = 1, 2, 4, 8, 16
 	type row struct {
 		needs  int
-		either bool // with Options.EitherFlag, any of them will do
+		either bool // with Options.EitherFlag, either flag suffices
 		new    bool // about no database yet
 	}
 	rows := map[string]row{

@@ -13,7 +13,8 @@ import (
 	"github.com/latchkey-go/latchkey/memstore"
 )
 
-// Somebody who is logged in on the host's own site makes a token for an application, which then reads one database.
+// A user who is logged in on the host's own site makes a token for an application. The application then reads one
+// database.
 func ExampleMount() {
 	keys := latchkey.New(memstore.New(nil), nil)
 	acme := keys.For("acme")

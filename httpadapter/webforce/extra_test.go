@@ -12,7 +12,7 @@ import (
 	"github.com/latchkey-go/latchkey/internal/form"
 )
 
-// given are the flags that permissions give on a database.
+// given returns the flags that permissions allow on a database.
 func given(p latchkey.Permissions, id string) string {
 	var out []string
 	for _, f := range flags {
@@ -34,7 +34,7 @@ func compiled(t *testing.T, text string, o Overlay) latchkey.Permissions {
 	return x.permissions
 }
 
-// entries writes db_permissions of pairs: databases, permissions.
+// entries returns db_permissions made of pairs: databases, permissions.
 func entries(pairs ...string) string {
 	var list []string
 	for i := 0; i < len(pairs); i += 2 {
@@ -43,7 +43,7 @@ func entries(pairs ...string) string {
 	return `{"db_permissions":[` + strings.Join(list, ",") + `]}`
 }
 
-// Order decides, whichever of the three readings is taken.
+// The order of entries under each of the three overlays.
 func TestOverlay(t *testing.T) {
 	const e1, e2 = `"get":1,"update":1`, `"update":0,"add":1`
 	for _, tt := range []struct {
@@ -197,7 +197,7 @@ func TestBadExtraMakesNothing(t *testing.T) {
 
 		r = w.call("access.update", "token_id", a.ID, "meta[extra]", text)
 		require.Equal(t, "FAILURE", r.Code, text)
-		if json.Valid([]byte(text)) && text != `"{}"` { // JSON text within JSON is taken there
+		if json.Valid([]byte(text)) && text != `"{}"` { // JSON text within JSON is accepted there
 			r = w.call("access.update", "token_id", a.ID, "meta", `{"extra":`+text+`}`)
 			require.Equal(t, "FAILURE", r.Code, text)
 		}
@@ -206,7 +206,7 @@ func TestBadExtraMakesNothing(t *testing.T) {
 	require.Empty(t, w.log.String())
 }
 
-// What arrives in brackets means the same as JSON, and is shown again as JSON in which every value is a text.
+// A value in brackets means the same as JSON, and is shown as JSON in which every scalar is a text.
 func TestBrackets(t *testing.T) {
 	const one = `{"db_permissions":[{"databases":["7","8"],"permissions":{"get":"1","add":"0"}}],"stock_images":"1"}`
 	for name, tt := range map[string]struct{ pairs, want string }{
@@ -271,8 +271,8 @@ func TestBrackets(t *testing.T) {
 	require.Empty(t, w.list(w.call("access.get_all")))
 }
 
-// FuzzExtra: whatever is taken is kept as it is, makes valid rules about databases and stock images and nothing else,
-// and no reading gives more than the union.
+// FuzzExtra: an accepted extra is kept unchanged, and its rules are valid and about databases and stock images only.
+// No overlay allows more than the union.
 func FuzzExtra(f *testing.F) {
 	for text := range badExtras {
 		if len(text) < 1000 {

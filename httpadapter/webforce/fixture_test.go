@@ -19,7 +19,7 @@ import (
 	"github.com/latchkey-go/latchkey/memstore"
 )
 
-// world is two accounts and the API of the first.
+// fixture is two accounts and the API of the first.
 type fixture struct {
 	t           *testing.T
 	time        atomic.Int64 // µs; background writes read it
@@ -35,7 +35,7 @@ type fixture struct {
 func (w *fixture) now() time.Time          { return time.UnixMicro(w.time.Load()).UTC() }
 func (w *fixture) advance(d time.Duration) { w.time.Add(d.Microseconds()) }
 
-// faulty is a store that can be switched off: lookups, or writes.
+// failingStore is a store whose reads or writes can be made to fail.
 type failingStore struct {
 	latchkey.Store
 	down, downLoad, downTokens, downWrite error
@@ -151,7 +151,7 @@ func post(form string) *http.Request {
 	return r
 }
 
-// encode encodes name, value, name, value. Names stay raw, as the client sends them.
+// encode encodes name, value, name, value. Names are not escaped, as in the client.
 func encode(pairs ...string) string {
 	var b strings.Builder
 	for i := 0; i < len(pairs); i += 2 {
@@ -160,7 +160,7 @@ func encode(pairs ...string) string {
 	return strings.TrimPrefix(b.String(), "&")
 }
 
-// as calls a command under an auth_token; call does so under the session.
+// as calls a command with an auth_token; call does so with the session's.
 func (w *fixture) as(token, cmd string, pairs ...string) reply {
 	w.t.Helper()
 	return w.send(post(encode(append([]string{"cmd", cmd, "auth_token", token}, pairs...)...)))
@@ -214,7 +214,7 @@ func (w *fixture) verified(token string) latchkey.Access {
 	return a
 }
 
-// has names the flags that a token has on a database.
+// has returns the flags that a token has on a database.
 func has(access latchkey.Access, id string) string {
 	var out []string
 	for _, f := range flags {

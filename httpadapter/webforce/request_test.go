@@ -126,7 +126,7 @@ func TestBadRequests(t *testing.T) {
 	require.Equal(t, "app", got.Name)
 	require.Equal(t, "{}", string(got.Extra))
 
-	// Around the form.
+	// Outside the form.
 	ok := "cmd=access.get_all&" + tok
 	r := post(ok)
 	r.URL.RawQuery = tok

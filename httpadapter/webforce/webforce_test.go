@@ -68,7 +68,7 @@ func TestSession(t *testing.T) {
 	w.fails("Internal error", w.as("sess-trouble", "access.get_all"))
 	require.Contains(t, w.log.String(), "session store down")
 
-	// A token that ended is not asked about again as a session.
+	// A token that ended is not looked up as a session.
 	id, text := w.issue(w.acme, latchkey.Spec{Kind: latchkey.KindAPIKey})
 	require.NoError(t, w.acme.Revoke(context.Background(), id, ""))
 	w.fails("Access denied", w.as(text, "db.get", "db_id", "7"))
@@ -84,7 +84,7 @@ func TestSession(t *testing.T) {
 	}
 	require.Equal(t, []string{"client:ada"}, actors)
 
-	// The owner's off switch is for her, too.
+	// A disabled owner disables its sessions, too.
 	require.NoError(t, w.acme.Configure(context.Background(), func(o *latchkey.Owner) error { o.Disabled = true; return nil }))
 	w.fails("Access denied", w.as("sess-bob", "db.get", "db_id", "7"))
 	w.fails("Access denied", w.as("sess-ada", "access.get_all"))
@@ -146,7 +146,8 @@ func TestOptionsThatCannotWork(t *testing.T) {
 	require.ErrorIs(t, &Error{Message: "x"}, httpadapter.ErrBadRequest)
 }
 
-// Trouble is a FAILURE in HTTP 200 as well, it is logged, and it never reads as "no such token" or as an empty list.
+// A failure of the store is a FAILURE with HTTP 200, and is logged. It never reads as "no such token" or as an empty
+// list.
 func TestTrouble(t *testing.T) {
 	w := newFixtureWith(t, nil, keyring(t, 1))
 	a := w.add("a", `{}`)
@@ -174,7 +175,7 @@ func TestTrouble(t *testing.T) {
 	require.Equal(t, "a", w.ok(w.call("access.get", "token_id", a.ID)).Name)
 }
 
-// TestWrongTokens walks every command with every auth_token that is not good for it.
+// TestWrongTokens calls every command with every auth_token that is invalid for it.
 func TestWrongTokens(t *testing.T) {
 	commands := map[string]Command{}
 	for _, name := range []string{"db.get", "db.column.get", "db.cell.update", "db.update", "db.add", "db.remove",
@@ -225,7 +226,7 @@ func TestWrongTokens(t *testing.T) {
 	w.advance(time.Second)
 	_, minted, err := w.keys.Mint(ctx, w.verified(w.session), latchkey.Narrowing{Lifetime: time.Minute})
 	require.NoError(t, err)
-	wrongKind := map[string]string{ // for access.*, whatever they may do
+	wrongKind := map[string]string{ // for access.*, whatever their rights
 		"access token":   full.Token,
 		"API key":        issue(w.acme, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: rights}),
 		"secret key":     issue(w.acme, latchkey.Spec{Kind: latchkey.KindSecret}),
