@@ -141,7 +141,7 @@ func TestConsoleIsAccessible(t *testing.T) {
 	t.Cleanup(foreign.Close)
 	i.open(foreign.URL)
 	i.press("button")
-	refused("foreign", "It was asked for by another site", 403)
+	refused("foreign", "The request came from another site", 403)
 	got, err := p.acme.Get(t.Context(), token.ID)
 	require.NoError(t, err)
 	require.False(t, got.Disabled)

@@ -16,16 +16,17 @@ import (
 type verdict struct {
 	Action, Resource string
 	Word, Class      string
-	Rows             string // which rows, in words
+	Rows             string // the condition on rows, in words
 	Decided, Reason  string
 	SQL              string
 	Args             []any
 	NoSQL            string // why there is no SQL
 	Steps            []string
-	// How many more of them there are.
+	// How many more there are.
 	StepsMore, ArgsMore int
 }
 
+// verdictOf renders an explanation.
 func (v *view) verdictOf(e latchkey.Explanation) verdict {
 	out := verdict{Action: strings.ReplaceAll(string(e.Action), string(otherAction), "any other"),
 		Resource: string(e.Resource), Decided: e.Decided, Reason: adapters.Sentence(roleIDs.ReplaceAllString(e.Reason, ""))}
@@ -40,7 +41,7 @@ func (v *view) verdictOf(e latchkey.Explanation) verdict {
 	return out
 }
 
-// verdicts are answers as a table has them: actions on one thing that get one answer share a row.
+// verdicts returns the rows of the table. Actions on one resource with the same answer share a row.
 func (v *view) verdicts(answers []latchkey.Explanation) []verdict {
 	var rows []verdict
 	for _, e := range answers {
@@ -58,10 +59,11 @@ func (v *view) verdicts(answers []latchkey.Explanation) []verdict {
 	return rows
 }
 
-// roleIDs are what an explanation writes behind the names of roles, for logs.
+// roleIDs matches the ids that an explanation writes after the names of roles, for logs.
 var roleIDs = regexp.MustCompile(` \([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\)`)
 
-// stand is the segment that stands for anything that no pattern names: "…", or more of them if some pattern holds that.
+// placeholder returns the segment that stands for anything no pattern names: "…", or more of them if a pattern holds
+// that.
 func placeholder(lists []latchkey.Permissions) string {
 	s := "…"
 	for _, rules := range lists {
@@ -78,7 +80,7 @@ func placeholder(lists []latchkey.Permissions) string {
 
 const otherAction latchkey.Action = "any-other"
 
-// other is an action that stands for all that no rule names.
+// unnamedAction returns an action that stands for all that no rule names.
 func unnamedAction(lists []latchkey.Permissions) latchkey.Action {
 	named := map[latchkey.Action]bool{}
 	for _, rules := range lists {
@@ -89,13 +91,13 @@ func unnamedAction(lists []latchkey.Permissions) latchkey.Action {
 		}
 	}
 	a := otherAction
-	for named[a] { // a rule means this very name
+	for named[a] { // a rule names this action
 		a += "-" + otherAction
 	}
 	return a
 }
 
-// probe is a resource that stands for anything a pattern covers.
+// sampleOf returns a resource that stands for all that a pattern covers.
 func sampleOf(p latchkey.Pattern, stand string) latchkey.Resource {
 	if p == "*" {
 		return latchkey.Resource(stand)
@@ -108,10 +110,10 @@ func sampleOf(p latchkey.Pattern, stand string) latchkey.Resource {
 
 const (
 	maxQuestions = 60
-	maxRowBytes  = 36_000 // of the table of answers, as a page writes it
+	maxRowBytes  = 36_000 // of the table, as a page writes it
 )
 
-// size is about what a row of the table weighs.
+// size estimates the bytes of a row of the table.
 func (x *verdict) size() int {
 	n := 450
 	for _, s := range []string{x.Action, x.Resource, x.Rows, x.Decided, x.Reason} {
@@ -120,7 +122,7 @@ func (x *verdict) size() int {
 	return n
 }
 
-// probes are the questions that rules and the catalogue give rise to.
+// questions returns the questions that the rules and the catalogue give rise to.
 func (v *view) questions(lists ...latchkey.Permissions) []latchkey.Question {
 	var out []latchkey.Question
 	seen := map[latchkey.Question]bool{}
@@ -157,10 +159,10 @@ func (v *view) questions(lists ...latchkey.Permissions) []latchkey.Question {
 	return out
 }
 
-// rulesOf are all lists of rules that decide about a token or a role.
+// rulesOf returns all lists of rules that decide about a token or a role.
 func rulesOf(l *latchkey.Lineage) []latchkey.Permissions {
 	lists := []latchkey.Permissions{l.Token.Permissions}
-	if full := l.Token.Kind == latchkey.KindSecret; full { // anything, and nothing says so
+	if full := l.Token.Kind == latchkey.KindSecret; full { // no rule says that it may do anything
 		lists = append(lists, anything)
 	}
 	for i := range l.Ancestors {
@@ -177,6 +179,7 @@ func rulesOf(l *latchkey.Lineage) []latchkey.Permissions {
 
 var anything = latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*"), latchkey.Allow(latchkey.Any).On("latchkey/*")}
 
+// tokenAccess serves token/*/access.
 func (v *view) tokenAccess(id string) error {
 	l, err := v.account.Lineage(v.r.Context(), id)
 	if err != nil {
@@ -192,6 +195,7 @@ func (v *view) tokenAccess(id string) error {
 		}})
 }
 
+// roleAccess serves role/*/access.
 func (v *view) roleAccess(id string) error {
 	l, err := v.account.RoleLineage(v.r.Context(), id)
 	if err != nil {
@@ -210,7 +214,7 @@ func (v *view) roleAccess(id string) error {
 		}})
 }
 
-// accessOf is what a page of answers is about.
+// accessPage is the content of a page of answers.
 type accessPage struct {
 	page      ui
 	back      string
@@ -221,13 +225,13 @@ type accessPage struct {
 	explain   func(...latchkey.Question) ([]latchkey.Explanation, error)
 }
 
-// What the tester writes is cut, with a word, where it is longer: runes, and lines of the explanation.
+// Bounds of what the tester shows, in runes and in lines of the explanation. What is longer is cut and marked.
 const (
 	maxAnswerLength = 2000
 	maxSteps        = 60
 )
 
-// showAccess is the table of what is allowed, a part at a time, and the tester. A test is a question, so it is a GET.
+// showAccess shows the table of what is allowed, in parts, and the tester. A test changes nothing, so it is a GET.
 func (v *view) showAccess(x accessPage) error {
 	what, _, _ := strings.Cut(x.back, "/")
 	from, _ := strconv.Atoi(text(v.query, "from"))
@@ -283,19 +287,19 @@ func (v *view) showAccess(x accessPage) error {
 	return v.show(http.StatusOK, "access", x.page, data)
 }
 
-// sql is the filter as the resource's own database would run it.
+// sql sets the filter as SQL for the resource's own database.
 func (v *view) sql(x *verdict, e latchkey.Explanation) {
 	if e.Verdict == "none" || v.opts.Schema == nil {
 		return
 	}
 	schema, dialect := v.opts.Schema(e.Resource)
 	if schema == nil {
-		x.NoSQL = "This server knows no fields of that resource."
+		x.NoSQL = "No SQL: this server knows no fields of that resource."
 		return
 	}
 	p, err := schema.Bind(e.Rows)
 	if err != nil {
-		x.NoSQL = "The filter does not fit the fields of that resource: " + errorText(err)
+		x.NoSQL = "No SQL: the filter does not match the fields of that resource. " + errorText(err)
 		return
 	}
 	x.SQL, x.Args = p.SQL(dialect, 1)

@@ -43,7 +43,7 @@ func TestAccessShowsAllThatDecides(t *testing.T) {
 	}
 	require.Contains(t, w.get("token/"+child.ID+"/access"), "<bdi>own/…</bdi>")
 
-	// A secret token, and one that it minted, may do everything, and their pages do not say nothing.
+	// A secret token, and one minted from it, may do everything. Their pages must not say that nothing is allowed.
 	_, text, err := w.acme.Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindSecret})
 	require.NoError(t, err)
 	access, err := w.keys.Verify(t.Context(), latchkey.Presented{Secret: text.Reveal()})
@@ -54,7 +54,7 @@ func TestAccessShowsAllThatDecides(t *testing.T) {
 		require.Contains(t, w.get("token/"+id+"/access"), "<bdi>latchkey/…</bdi>")
 	}
 
-	// Names that could be taken for the page's own are not.
+	// Names that look like the page's own words are not taken for them.
 	odd := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Permissions: latchkey.Permissions{
 		latchkey.Allow(latchkey.Any).On("set/*"), latchkey.Deny(latchkey.Any).On("set/…"),
 		latchkey.Deny("any-other").On("set/y")}}})
@@ -63,7 +63,7 @@ func TestAccessShowsAllThatDecides(t *testing.T) {
 	require.Regexp(t, `<bdi>set/…</bdi></td><td role="cell"><span class="state off">no`, page)
 }
 
-var moreThere = regexp.MustCompile(`And (\d+) more: try them above, or see the <a href="(\?from=\d+)"`)
+var moreThere = regexp.MustCompile(`And (\d+) more: test them above, or see the <a href="(\?from=\d+)"`)
 
 func TestAccessShowsEveryPart(t *testing.T) {
 	w := newFixture(t, nil)
@@ -94,7 +94,7 @@ func TestAccessShowsEveryPart(t *testing.T) {
 		require.Greater(t, parts, 3)
 		require.Less(t, parts, 60)
 	}
-	// What the tester says of very much is cut with a word.
+	// What the tester shows is cut and marked if it is long.
 	page := w.get("token/" + id + "/access?action=read&resource=set/199")
 	require.Regexp(t, `long l?o?n?g? ?…`, page)
 }

@@ -12,20 +12,21 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// question is a page that asks before something is done.
+// confirmation is a page that asks before an action is carried out.
 type confirmation struct {
 	Title   heading
 	Text    []string
-	Button  string // "": there is nothing to be done
+	Button  string // "": the action is not possible
 	Danger  bool
-	Reason  bool // asks why
-	Overlap bool // asks how long the old secret works on
+	Reason  bool // has a field for the reason
+	Overlap bool // has a choice of how long the old secrets stay valid
 	Back    string
 }
 
-// asking makes a question about a token.
+// confirmationFor returns the confirmation of an action on a token.
 type confirmationFor func(t *latchkey.Token) confirmation
 
+// confirm shows the confirmation of an action on a token.
 func (v *view) confirm(id string, q confirmationFor) error {
 	t, err := v.account.Get(v.r.Context(), id)
 	if err != nil && !isDamaged(err) {
@@ -34,17 +35,16 @@ func (v *view) confirm(id string, q confirmationFor) error {
 	return v.showConfirmation(http.StatusOK, &t, q(&t), "", nil, "")
 }
 
-// revokedWords say what is the matter with a token that was revoked; "" for any other.
+// revokedWords returns the notice of a revoked token, or "" for any other.
 func revokedWords(t *latchkey.Token) string {
 	if t.Revoked.IsZero() {
 		return ""
 	}
-	return "This token was revoked on " + stamp(t.Revoked) + ". That cannot be taken back: it cannot be changed, and " +
-		"no secret of it works. " +
-		"Create a new token instead."
+	return "This token was revoked on " + stamp(t.Revoked) + ". A revoked token cannot be changed, and its secrets do " +
+		"not work. Create a new token instead."
 }
 
-// showQuestion asks. Wrong is what was wrong with the answer, if anything.
+// showConfirmation shows a confirmation. wrong is what is wrong with the form that was sent; "" if nothing is.
 func (v *view) showConfirmation(status int, t *latchkey.Token, q confirmation, typed string, errs []string,
 	wrong string) error {
 	if words := revokedWords(t); words != "" {
@@ -52,27 +52,26 @@ func (v *view) showConfirmation(status int, t *latchkey.Token, q confirmation, t
 	}
 	page := ui{Title: q.Title, Nav: "tokens", Errors: errs}
 	if wrong != "" {
-		page.Errors = []string{"Nothing was done. See what is marked below."}
+		page.Errors = []string{"Nothing was done. Correct the marked field below."}
 	}
 	q.Back = v.root + "token/" + t.ID
 	return v.show(status, "confirm", page, map[string]any{"Token": row{Token: *t, State: stateOf(t, v.now)}, "Q": q,
 		"Overlaps": overlaps, "Typed": typed, "Wrong": wrong})
 }
 
-// notDone answers an action on a token that was not carried out, with words for whoever asked for it, and asks again.
+// showRefused shows why an action on a token was not carried out, and its confirmation again.
 func (v *view) showRefused(id string, err error, q confirmationFor, typed string) error {
 	status, words, wrong := http.StatusConflict, []string(nil), ""
 	denied := errors.Is(err, latchkey.ErrDenied)
 	switch {
 	case errors.Is(err, errFormUsed):
-		words = []string{"This was sent before, and nothing was done now. It is not known here what became of it then: " +
-			"look at the token " +
-			"first. If a secret was shown and nobody kept it, ask for a new one below."}
+		words = []string{"This form was sent before, and nothing was done now. The result of the first time is not known " +
+			"here: check the token first. If its secret was shown and not saved, request a new one below."}
 	case errors.Is(err, errNoForm):
-		words = []string{"This page was too old. Nothing was done: please send it again."}
+		words = []string{"This page has expired. Nothing was done. Send the form again."}
 	case denied:
-		status, words = http.StatusForbidden, []string{"You may not do this: your own rights do not reach that far. " +
-			"Nothing was changed."}
+		status, words = http.StatusForbidden, []string{"You may not do this: it takes rights that you do not have. " +
+			"Nothing was changed. Ask an administrator of this account."}
 	case errors.Is(err, latchkey.ErrNeedsKeyring), errors.Is(err, latchkey.ErrNotFound), errors.Is(err,
 		latchkey.ErrUnavailable):
 		return err
@@ -97,19 +96,20 @@ func (v *view) showRefused(id string, err error, q confirmationFor, typed string
 		v.opts.OnError(v.r, err)
 	}
 	shown := q(&t)
-	if wrong != "" && !shown.Reason && !shown.Overlap { // there is no field to mark
+	if wrong != "" && !shown.Reason && !shown.Overlap { // the form has no field to mark
 		words, wrong = []string{"Nothing was done. " + wrong}, ""
 	}
 	return v.showConfirmation(status, &t, shown, typed, words, wrong)
 }
 
-var overlaps = []option{{Value: "0s", Text: "No longer: they end at once"}, {Value: "1h0m0s", Text: "1 hour"},
+// overlaps are the choices of how long the old secrets of a rotated token stay valid.
+var overlaps = []option{{Value: "0s", Text: "Not at all: they end at once"}, {Value: "1h0m0s", Text: "1 hour"},
 	{Value: "24h0m0s", Text: "1 day", On: true}, {Value: "168h0m0s", Text: "1 week"}, {Value: "720h0m0s", Text: "30 days"}}
 
 func (v *view) rotatePage(t *latchkey.Token) confirmation {
 	return confirmation{Title: heading{"Rotate", label(t), ""}, Button: "Rotate", Overlap: true, Text: []string{
-		"The token gets a new secret. Its rights, limits and all that was minted from it stay.",
-		"The new secret works " + v.takesEffect() + ". Choose how long the old ones work beside it."}}
+		"The token gets a new secret. Its rights, its limits and all tokens minted from it stay.",
+		"The new secret works " + v.takesEffect() + ". Choose how long the old secrets stay valid."}}
 }
 
 func (v *view) confirmRotate(id string) error { return v.confirm(id, v.rotatePage) }
@@ -122,7 +122,7 @@ func (v *view) rotate(id string) error {
 			return err
 		}
 		return v.showConfirmation(http.StatusUnprocessableEntity, &t, v.rotatePage(&t), "", nil,
-			"Choose how long the old secrets work.")
+			"Choose how long the old secrets stay valid.")
 	}
 	overlap, err := time.ParseDuration(overlaps[i].Value)
 	if err != nil {
@@ -132,7 +132,7 @@ func (v *view) rotate(id string) error {
 		secret, err := v.account.Rotate(v.r.Context(), id, overlap)
 		about := "The old secrets have ended."
 		if overlap > 0 {
-			about = fmt.Sprintf("The old ones end on %s at the latest.", stamp(v.now.Add(overlap)))
+			about = fmt.Sprintf("The old secrets end on %s at the latest.", stamp(v.now.Add(overlap)))
 		}
 		return reply{secret: secret, about: about}, err
 	})
@@ -143,7 +143,8 @@ func (v *view) rotate(id string) error {
 		About: r.about})
 }
 
-// named is a token to speak of. Who may do something with it but not read it gets to see the outcome all the same.
+// tokenOrID returns a token for a page to name. A person who may act on it but not read it still sees the result,
+// with its id alone.
 func (v *view) tokenOrID(id string) latchkey.Token {
 	t, err := v.account.Get(v.r.Context(), id)
 	if err != nil {
@@ -154,7 +155,7 @@ func (v *view) tokenOrID(id string) latchkey.Token {
 
 func (v *view) disablePage(t *latchkey.Token) confirmation {
 	q := confirmation{Title: heading{"Disable", label(t), ""}, Button: "Disable", Danger: true, Text: []string{
-		"Requests with this token, and with all that was minted from it, are refused " + v.takesEffect() + ".",
+		"Requests with this token, and with all tokens minted from it, are refused " + v.takesEffect() + ".",
 		"You can enable it again at any time."}}
 	if t.Disabled {
 		q.Button, q.Text = "", []string{"This token is disabled already."}
@@ -164,7 +165,7 @@ func (v *view) disablePage(t *latchkey.Token) confirmation {
 
 func (v *view) enablePage(t *latchkey.Token) confirmation {
 	q := confirmation{Title: heading{"Enable", label(t), ""}, Button: "Enable", Text: []string{
-		"The token, and all that was minted from it, may be used again " + v.takesEffect() + "."}}
+		"The token, and all tokens minted from it, may be used again " + v.takesEffect() + "."}}
 	if !t.Disabled {
 		q.Button, q.Text = "", []string{"This token is not disabled."}
 	}
@@ -193,14 +194,14 @@ func (v *view) setDisabled(id string, off bool, q confirmationFor) error {
 	return v.redirect(r.to)
 }
 
-// errRevoked says that a token was revoked, so that nothing can be changed about it.
+// errRevoked: the token is revoked, so it cannot be changed.
 var errRevoked = errors.New("console: the token is revoked")
 
 func (v *view) revokePage(t *latchkey.Token) confirmation {
 	return confirmation{Title: heading{"Revoke", label(t), ""}, Button: "Revoke for ever", Danger: true, Reason: true,
 		Text: []string{
-			"Requests with this token, and with all that was minted from it, are refused " + v.takesEffect() + ".",
-			"This cannot be taken back. To stop it for a while, disable it instead."}}
+			"Requests with this token, and with all tokens minted from it, are refused " + v.takesEffect() + ".",
+			"This cannot be undone. To stop the token for a while, disable it instead."}}
 }
 
 func (v *view) confirmRevoke(id string) error { return v.confirm(id, v.revokePage) }
@@ -222,7 +223,7 @@ func (v *view) revoke(id string) error {
 
 func (v *view) revealPage(t *latchkey.Token) confirmation {
 	return confirmation{Title: heading{"Reveal", label(t), ""}, Button: "Reveal", Text: []string{
-		"The token's newest secret is shown on the next page. That you saw it is written into the audit trail."}}
+		"The token's newest secret is shown on the next page. The audit trail records that you saw it."}}
 }
 
 func (v *view) confirmReveal(id string) error { return v.confirm(id, v.revealPage) }
@@ -233,9 +234,8 @@ func (v *view) reveal(id string) error {
 
 func (v *view) signingPage(t *latchkey.Token) confirmation {
 	return confirmation{Title: heading{"Signing secret of", label(t), ""}, Button: "Show it", Text: []string{
-		"Requests with this token are signed with a key of its own. It is shown on the next page, and made if there is " +
-			"none " +
-			"yet. That you saw it is written into the audit trail."}}
+		"Requests with this token are signed with a secret of its own. It is shown on the next page, and created if there " +
+			"is none yet. The audit trail records that you saw it."}}
 }
 
 func (v *view) confirmSigning(id string) error { return v.confirm(id, v.signingPage) }
@@ -244,6 +244,7 @@ func (v *view) signing(id string) error {
 	return v.revealed(id, "The signing secret of", v.signingPage, v.account.SigningSecret)
 }
 
+// revealed carries out an action that shows a secret.
 func (v *view) revealed(id, title string, q confirmationFor, open func(context.Context, string) (latchkey.Secret,
 	error)) error {
 	r, err := v.once(false, latchkey.Reveal, "token", id, func() (reply, error) {
@@ -284,7 +285,7 @@ func ago(now, t time.Time) string {
 	return date(t)
 }
 
-// number writes 1204 as "1,204".
+// number formats 1204 as "1,204".
 func number(n int64) string {
 	s := fmt.Sprint(n)
 	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
@@ -293,7 +294,7 @@ func number(n int64) string {
 	return s
 }
 
-// credits writes 21537500000 as "21,537.5".
+// credits formats 21537500000 as "21,537.5".
 func credits(c latchkey.Credits) string {
 	_, part, ok := strings.Cut(creditText(c), ".")
 	if ok {

@@ -101,14 +101,14 @@ func TestARevokedTokenOffersNothing(t *testing.T) {
 		}
 		require.Equal(t, want, w.token(id), do)
 	}
-	// What is so already is said, too.
+	// A page says if there is nothing to change.
 	id = w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "k", Disabled: true}}).ID
 	require.Contains(t, w.get("token/"+id+"/disable"), "This token is disabled already.")
 	require.NotContains(t, w.get("token/"+id+"/disable"), "<form")
 	require.Contains(t, w.get("token/"+id+"/enable"), "<form")
 }
 
-// A token whose record cannot be read is in the list by its id, and can be revoked there.
+// A token whose record cannot be read is listed by its id, and can be revoked.
 func TestADamagedTokenIsShownAndRevoked(t *testing.T) {
 	w := newFixture(t, nil)
 	good := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "good"}})
@@ -130,7 +130,7 @@ func TestADamagedTokenIsShownAndRevoked(t *testing.T) {
 	require.NotContains(t, page, "Blank: any domain", "what it is bound to is not known")
 	require.NotContains(t, page, `name="name"`)
 	require.NotContains(t, page, "/access")
-	require.Contains(t, w.do(http.MethodGet, "token/"+bad.ID+"/access", "").Body.String(), "cannot be read. Revoke")
+	require.Contains(t, w.do(http.MethodGet, "token/"+bad.ID+"/access", "").Body.String(), "Revoke the token")
 	form := w.form("token/" + bad.ID + "/revoke")
 	form.Set("reason", "it cannot be read")
 	require.Equal(t, http.StatusSeeOther, w.post("token/"+bad.ID+"/revoke", form).Code)

@@ -1,17 +1,15 @@
-// Package console is a page where people manage the API tokens of an account: list, create, edit, rotate, disable, revoke,
-// roles, and what was used. It is made to be shipped to a host's own customers.
+// Package console serves pages where people manage the API tokens of an account. They list, create, edit, rotate,
+// disable and revoke tokens, edit roles, and see usage. A host can offer it to its own customers.
 //
-// For most uses, call [Mount] with a prefix and a function that says who is signed in. Each change runs as that person
-// ([latchkey.Account.As]), so latchkey itself decides what they may do, and the audit trail has their name. Every page
-// works without scripts; a little plain JavaScript saves some steps.
+// For most uses, call [Mount] with a prefix and a function that returns who is signed in. Each change runs with that
+// person as the actor ([latchkey.Account.As]). So latchkey decides what the person may do, and the audit trail names
+// the person. Every page works without scripts; a little plain JavaScript saves some steps.
 //
-// Each form carries an id of its own, and a form sent twice is carried out once, also when another process is asked
-// or this one was started anew: the store remembers the ids for a day ([latchkey.Account.Once]). Within half a minute
-// the process that carried a form out answers it again as it did, a new secret included; any other says that it was
-// sent before.
+// Each form has an id, and a form that is sent twice is carried out once, even by another process or after a restart.
+// The store keeps the ids for a day ([latchkey.Account.Once]). For half a minute, the process that carried out a form
+// repeats its reply, including a new secret. Every other process replies that the form was sent before.
 //
-// What somebody pastes into the search field may be a key. It is looked up by its digest, and stands in no address,
-// page or log.
+// A text in the search field may be a secret. It is looked up by its digest, and appears in no URL, page or log.
 package console
 
 import (
@@ -28,30 +26,30 @@ import (
 	"github.com/latchkey-go/latchkey/internal/mount"
 )
 
-// SignedIn says whose tokens a request is about and who is asking, as the host's own sign-in knows it. Somebody without a
-// token is [latchkey.Account.Assume]. An Access of another owner, of another Manager or of a test token is answered
-// like nobody's. An error is answered with a page of its status (see [httpadapter.ProblemOf]); a host that would rather
-// show its sign-in page does so before it calls the console.
+// SignedIn returns the account that a request manages, and the access of the person who is signed in. For a person
+// without a token use [latchkey.Account.Assume]. An Access of another owner, of another Manager or of a test token is
+// treated as not signed in. An error is answered with a page of its status (see [httpadapter.ProblemOf]). To show a
+// sign-in page instead, do so before the console is called.
 type SignedIn func(*http.Request) (latchkey.Account, latchkey.Access, error)
 
 // Options configure [Mount] and [Handler]. The zero value, and nil, are ready to use.
 type Options struct {
-	// Title names the console at the top of each page. "": "API Tokens".
+	// Title is the name at the top of each page. "": "API Tokens".
 	Title string
 
-	// Catalogue is what the pages of a token offer to switch. Nil: [Apperate]. Rules that it does not name are shown as
-	// text and kept as they are.
+	// Catalogue lists the rights that the pages of a token can switch. Nil: [Apperate]. Rules that it does not cover are
+	// shown as text and left unchanged.
 	Catalogue []Right
 
-	// Names are suggestions for what a chip asks for ("ACME/CARS"), for who sent the request; 30 are shown at most. They are
-	// no secret to the person signed in, and no bound: others may be typed. Nil: none.
+	// Names returns suggestions for the name of a chip ("ACME/CARS"); at most 30 are shown. The person signed in sees
+	// them, and may type any other name. Nil: no suggestions.
 	Names func(*http.Request) []string
 
-	// Schema gives the fields of a resource and the dialect for the SQL that the tester shows; a nil schema: none is
+	// Schema returns the fields of a resource and the dialect of the SQL that the tester shows. A nil schema: none is
 	// known. Nil: the tester shows conditions in words only.
 	Schema func(latchkey.Resource) (*latchkey.Schema, latchkey.Dialect)
 
-	// CreditMeter is the meter whose credits the limit of a token is shown against. "": "core".
+	// CreditMeter is the meter whose credits are shown against the limit of a token. "": "core".
 	CreditMeter string
 
 	// FrameAncestors are origins whose pages may show the console in a frame. Nil: none.
@@ -61,14 +59,14 @@ type Options struct {
 	// [http.CrossOriginProtection.AddTrustedOrigin]. Nil: none.
 	TrustedOrigins []string
 
-	// Clock tells the time; nil: time.Now. Give it the Manager's.
+	// Clock returns the current time. Pass the Manager's clock. Nil: time.Now.
 	Clock func() time.Time
 
-	// OnError hears of every refusal with its cause, before the reply is written. Who was refused tells
-	// [httpadapter.AccessFrom]. Nil: nobody listens.
+	// OnError is called for every refusal with its cause, before the reply is written. [httpadapter.AccessFrom] returns
+	// who was refused. Nil: no callback.
 	OnError func(r *http.Request, err error)
 
-	// Logger hears of replies of 500 and above, with their cause. Nil: nobody listens.
+	// Logger receives replies of 500 and above, with their cause. Nil: nothing is logged.
 	Logger *slog.Logger
 }
 
@@ -80,11 +78,11 @@ type console struct {
 	submissions *submissions
 }
 
-// Handler serves the console at "/": put [http.StripPrefix] before it to have it elsewhere. It panics without signedIn and
-// on options that cannot work.
+// Handler serves the console at "/". Use [http.StripPrefix] to serve it under a prefix. Nil options are ready to use.
+// It panics if signedIn is nil and on invalid options.
 func Handler(signedIn SignedIn, opts *Options) http.Handler {
 	if signedIn == nil {
-		panic("console: Handler needs a function that says who is signed in")
+		panic("console: signedIn is nil: pass a function that returns who is signed in")
 	}
 	c := &console{signedIn: signedIn}
 	if opts != nil {
@@ -108,7 +106,7 @@ func Handler(signedIn SignedIn, opts *Options) http.Handler {
 	if len(c.opts.FrameAncestors) > 0 {
 		for _, origin := range c.opts.FrameAncestors {
 			if origin == "" || strings.ContainsAny(origin, " ;,\r\n\t") {
-				panic(fmt.Sprintf("console: Options.FrameAncestors: %q is no origin", origin))
+				panic(fmt.Sprintf("console: Options.FrameAncestors: %q is no origin, such as https://admin.example.com", origin))
 			}
 		}
 		ancestors = strings.Join(c.opts.FrameAncestors, " ")
@@ -131,16 +129,17 @@ func Handler(signedIn SignedIn, opts *Options) http.Handler {
 	})
 }
 
-// Mount serves the console beneath a prefix: "/console" answers at "/console/". "" is the root. For routers that are no
-// [httpadapter.Mux] use [Handler] with [http.StripPrefix].
+// Mount serves the console under a prefix: "/console" answers at "/console/". "" is the root. For routers that are
+// not an [httpadapter.Mux] use [Handler] with [http.StripPrefix].
 func Mount(mux httpadapter.Mux, prefix string, signedIn SignedIn, opts *Options) {
 	prefix = strings.TrimSuffix(prefix, "/")
 	if prefix != "" && prefix[0] != '/' {
-		panic(fmt.Sprintf("console: Mount: the prefix %q does not begin with a slash", prefix))
+		panic(fmt.Sprintf("console: Mount: the prefix %q must begin with a slash", prefix))
 	}
 	mount.Subtree(mux, prefix, "", Handler(signedIn, opts))
 }
 
+// header sets the headers of every reply.
 func (c *console) header(h http.Header) {
 	h.Set("Content-Security-Policy", c.policy)
 	if len(c.opts.FrameAncestors) == 0 {
@@ -148,8 +147,8 @@ func (c *console) header(h http.Header) {
 	}
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
-	// With less, browsers send the Origin "null" with a form, and where they send no Sec-Fetch-Site nothing else says where
-	// a change comes from.
+	// A stricter policy makes browsers send the Origin "null" with a form. Browsers that send no Sec-Fetch-Site then say
+	// nothing else about where a change comes from.
 	h.Set("Referrer-Policy", "same-origin")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
@@ -160,10 +159,10 @@ var (
 	errMethod    = errors.New("console: method not allowed")
 )
 
-// start is a visit of which nothing is known yet.
+// newView returns the view of a request that is not authenticated yet.
 func (c *console) newView(w http.ResponseWriter, r *http.Request) *view {
-	// Watched, so that what the Manager reported is not reported again. Who is signed in is the host's to find out,
-	// and to bound.
+	// Watched, so that what the Manager reported is not reported again. The host authenticates the person, and limits
+	// attempts.
 	r = r.WithContext((*httpadapter.Gate)(nil).Watch(r.Context(), netip.Addr{}))
 	v := &view{console: c, w: w, r: r, now: c.opts.Clock().UTC(), root: "./"}
 	v.path = strings.Split(strings.TrimPrefix(r.URL.Path, "/"), "/")
@@ -175,7 +174,7 @@ func (c *console) newView(w http.ResponseWriter, r *http.Request) *view {
 
 func (c *console) serve(w http.ResponseWriter, r *http.Request) {
 	v := c.newView(w, r)
-	if !strings.HasPrefix(r.URL.Path, "/") { // the prefix without its slash: relative links would lead elsewhere
+	if !strings.HasPrefix(r.URL.Path, "/") { // the prefix without its slash: relative links would break
 		v.fail(latchkey.ErrNotFound)
 		return
 	}
@@ -188,7 +187,7 @@ func (c *console) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// route finds what a request is about. What changes anything is a POST, and nothing else is.
+// route calls the page of a request. Changes are POSTs, and nothing else is.
 func (v *view) route() error {
 	page := v.path[0]
 	id, action := "", ""
@@ -244,7 +243,7 @@ func (v *view) route() error {
 	return do(v, id)
 }
 
-// page is what is served at a path: "token/*/rotate" for "/token/<id>/rotate".
+// page is the handlers of a path: "token/*/rotate" for "/token/<id>/rotate".
 type page struct {
 	get, post func(v *view, id string) error
 }

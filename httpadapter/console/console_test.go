@@ -49,7 +49,7 @@ func TestTheWalkThrough(t *testing.T) {
 	require.Equal(t, []string{"allow read on core/*", "allow read on premium/*",
 		"allow read, create, update on dataset/ACME/CARS"}, ruleTexts(got.Permissions))
 
-	// The token behaves so.
+	// The token behaves as the form says.
 	access, err := w.acme.Verify(t.Context(), latchkey.Presented{Secret: got.Public, Referer: "https://www.example.com/x"})
 	require.NoError(t, err)
 	require.True(t, access.Allows(latchkey.Update, "dataset/ACME/CARS"))
@@ -57,7 +57,7 @@ func TestTheWalkThrough(t *testing.T) {
 	_, err = w.acme.Verify(t.Context(), latchkey.Presented{Secret: got.Public, Referer: "https://evil.test/"})
 	require.ErrorIs(t, err, latchkey.ErrReferer)
 
-	// Saving a form as it was drawn changes nothing.
+	// Saving an unchanged form changes nothing.
 	version := got.Version
 	rec = w.post("token/"+id, w.form("token/"+id))
 	require.Equal(t, http.StatusSeeOther, rec.Code)
@@ -126,12 +126,12 @@ func TestOwnersAndRights(t *testing.T) {
 			}
 		}
 	}
-	w.owner = w.acme // the host mixes them up: fail closed
+	w.owner = w.acme // the host confuses them: fail closed
 	require.Equal(t, http.StatusUnauthorized, w.do("GET", "", "").Code)
 	w.who = latchkey.Access{}
 	require.Equal(t, http.StatusUnauthorized, w.do("GET", "", "").Code)
 
-	// Somebody who may look only.
+	// A person who may only read.
 	w.who = w.acme.Assume(latchkey.Client{ID: "bob"}, latchkey.Permissions{latchkey.Allow(latchkey.Read).On("latchkey/*")})
 	page := w.get("")
 	require.Contains(t, page, "acme&#39;s key")
@@ -170,7 +170,7 @@ func TestAddressesLeadNowhereElse(t *testing.T) {
 	})
 }
 
-// Whoever holds an Access that is not one of this account, of this Manager, or that is a test token's, is nobody here.
+// An Access of another account or Manager, or of a test token, counts as not signed in.
 func TestAccessFromElsewhere(t *testing.T) {
 	w := newFixture(t, nil)
 	require.Equal(t, 200, w.do("GET", "", "").Code)
@@ -190,7 +190,7 @@ func TestAccessFromElsewhere(t *testing.T) {
 	}
 }
 
-// TestNoPageIsHeavy fills every list with what is as long as it may be; do looks at the weight.
+// TestNoPageIsHeavy fills every list with entries of maximal length; do checks the size of each page.
 func TestNoPageIsHeavy(t *testing.T) {
 	w := newFixture(t, &Options{Names: func(*http.Request) (out []string) {
 		for i := range 500 {
@@ -220,7 +220,7 @@ func TestNoPageIsHeavy(t *testing.T) {
 		"role/" + roles[0] + "?at=50", "role/" + roles[0] + "/access"} {
 		w.get(path)
 	}
-	// And all of it is saved as it was drawn.
+	// All of it can be saved unchanged.
 	before := w.token(id).Settings
 	require.Equal(t, http.StatusSeeOther, w.post("token/"+id, w.form("token/"+id)).Code)
 	require.Equal(t, before, w.token(id).Settings)

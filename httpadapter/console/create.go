@@ -10,14 +10,14 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// kindChoice is a kind of token that can be made here.
+// kindChoice is a kind of token that the console can create.
 type kindChoice struct{ Value, Name, About string }
 
 func (v *view) kinds() []kindChoice {
 	return []kindChoice{
-		{"publishable", "Publishable", "May stand in any page. Any domain may use it until you restrict it."},
+		{"publishable", "Publishable", "May be used in public web pages. Any domain may use it until you restrict it."},
 		{"api_key", "API key", "For programs. May do nothing until you give it rights or roles."},
-		{"session", "Session", "As an API key, and ends after 24 hours unless you set another end."},
+		{"session", "Session", "Like an API key, but ends after 24 hours unless you set another end."},
 		{"secret", "Secret", "May do everything with your data and your account. Never share it."},
 	}
 }
@@ -26,7 +26,7 @@ func (v *view) newToken(string) error {
 	return v.showCreate(http.StatusOK, ui{}, newTokenForm{Kind: text(v.query, "kind"), FormID: newFormID()})
 }
 
-// newToken is the form of a token to be made, as it was typed.
+// newTokenForm is the form of a new token, as it was typed.
 type newTokenForm struct {
 	Kind, Name, FormID string
 	Test               bool
@@ -50,15 +50,15 @@ func (v *view) create(string) error {
 	}
 	var kind latchkey.Kind
 	if kind.UnmarshalText([]byte(n.Kind)) != nil || kind == latchkey.KindAccess {
-		n.Errors["kind"] = "Choose what kind of token to make."
+		n.Errors["kind"] = "Choose a kind of token."
 	} else if n.Test && kind != latchkey.KindPublishable && kind != latchkey.KindSecret {
 		n.Errors["test"] = "Only publishable and secret tokens can be test tokens."
 	}
 	if len(n.Name) > 256 {
-		n.Errors["name"] = "At most 256 bytes."
+		n.Errors["name"] = "Too long: at most 256 bytes."
 	}
 	if len(n.Errors) > 0 {
-		return refuse(http.StatusUnprocessableEntity, "Nothing was made. See what is marked below.")
+		return refuse(http.StatusUnprocessableEntity, "Nothing was made. Correct the marked fields below.")
 	}
 	spec := latchkey.Spec{Kind: kind, Test: n.Test, Settings: latchkey.Settings{Name: n.Name}}
 	switch kind {
@@ -73,17 +73,16 @@ func (v *view) create(string) error {
 	})
 	switch words := errorText(err); {
 	case errors.Is(err, errNoForm):
-		return refuse(http.StatusConflict, "This page was too old. Nothing was made: please send it again.")
+		return refuse(http.StatusConflict, "This page has expired. Nothing was made. Send the form again.")
 	case errors.Is(err, errFormUsed):
-		return refuse(http.StatusConflict, "This was sent before, and nothing was made now. It is not known here what "+
-			"became of it then: look "+
-			"whether the list has the token before you send it again.")
+		return refuse(http.StatusConflict, "This form was sent before, and nothing was made now. The result of the first "+
+			"time is not known here: check whether the list has the token before you send it again.")
 	case errors.Is(err, latchkey.ErrDenied):
 		if v.opts.OnError != nil {
 			v.opts.OnError(v.r, err)
 		}
-		return refuse(http.StatusForbidden, "Nothing was made. You may not make such a token: your own rights do not "+
-			"reach that far.")
+		return refuse(http.StatusForbidden, "Nothing was made. You may not make such a token: it takes rights that you do "+
+			"not have. Ask an administrator of this account.")
 	case words != "":
 		return refuse(http.StatusUnprocessableEntity, "Nothing was made. "+words)
 	case err != nil:
@@ -93,7 +92,7 @@ func (v *view) create(string) error {
 	if kind == latchkey.KindPublishable {
 		after, err := v.account.SeekPage(ctx, latchkey.TokenQuery{Kinds: issuedKinds, Page: latchkey.Page{Limit: pageSize}}, "")
 		if err != nil {
-			return err // the token is there: sending the form again shows it
+			return err // the token exists: sending the form again shows it
 		}
 		to := url.Values{"made": {t.ID}}
 		if after != "" {
@@ -119,12 +118,13 @@ func kindName(k latchkey.Kind) string {
 // secretPage is a page that shows a secret.
 type secretPage struct {
 	Title string
-	Named bool   // the title goes on with what the token is called
-	Made  bool   // it was just made: this is the only time it is shown, unless a Keyring keeps it
-	About string // what else there is to say
+	Named bool   // the title ends with the label of the token
+	Made  bool   // it is new: shown only this once, unless a Keyring keeps it
+	About string // further text
 }
 
-// showSecret is the one place where a secret leaves the server: in the reply to a form, never by an address.
+// showSecret shows a secret. Secrets leave the server only here: in the reply to a form, never at a URL that can be
+// opened again.
 func (v *view) showSecret(t latchkey.Token, secret latchkey.Secret, p secretPage) error {
 	title := heading{Before: p.Title}
 	if p.Named {

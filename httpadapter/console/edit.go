@@ -11,6 +11,7 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
+// edit serves token/*: the form of a token.
 func (v *view) edit(id string) error {
 	t, err := v.account.Get(v.r.Context(), id)
 	if err != nil && !isDamaged(err) {
@@ -18,14 +19,14 @@ func (v *view) edit(id string) error {
 	}
 	page := ui{Notice: v.noticeFor(text(v.query, "done"), &t)}
 	if t.Damaged {
-		page.Errors = []string{"The stored record of the token " + id + " cannot be read. The token does nothing. Revoke " +
-			"it and make another, or have the database restored from a backup."}
+		page.Errors = []string{"The stored record of the token " + id + " cannot be read. Requests with it are refused. " +
+			"Revoke it and create another one, or have the database restored from a backup."}
 	}
 	from, _ := strconv.Atoi(text(v.query, "chips"))
 	return v.showEdit(http.StatusOK, page, &t, v.tokenFormOf(&t, from), nil)
 }
 
-// save is Done, and the buttons that add a chip or a role.
+// save carries out the button Done, and the buttons that add a chip or a role.
 func (v *view) save(id string) error {
 	e := v.readTokenForm()
 	ctx := v.r.Context()
@@ -38,7 +39,7 @@ func (v *view) save(id string) error {
 		e.AddRole = ""
 		delete(e.Errors, "addrole")
 	}
-	typed := e.Errors // what is wrong whatever is stored
+	typed := e.Errors // errors that do not depend on what is stored
 	if do := text(v.form, "do"); do == "add" || do == "addrole" {
 		t, err := v.account.Get(ctx, id)
 		if err != nil {
@@ -75,22 +76,19 @@ func (v *view) save(id string) error {
 	status, page, words := http.StatusUnprocessableEntity, ui{}, errorText(err)
 	switch {
 	case errors.Is(err, errRevoked):
-		status, page.Errors = http.StatusConflict, []string{"Not saved: the token is revoked, and cannot be changed any " +
-			"more."}
+		status, page.Errors = http.StatusConflict, []string{"Not saved: the token is revoked, and cannot be changed."}
 	case errors.Is(err, latchkey.ErrConflict):
 		return v.conflict(id, e)
 	case errors.Is(err, errFormUsed):
-		status, page.Errors = http.StatusConflict, []string{"This was sent before, and nothing was saved now. Compare " +
-			"with what is stored, " +
-			"and press Done to save it."}
+		status, page.Errors = http.StatusConflict, []string{"This form was sent before, and nothing was saved now. Compare " +
+			"it with what is stored, and press Done to save it."}
 	case errors.Is(err, errNoForm):
-		status, page.Errors = http.StatusConflict, []string{"This page was too old. Nothing was saved: press Done once more."}
+		status, page.Errors = http.StatusConflict, []string{"This page has expired. Nothing was saved. Press Done again."}
 	case errors.Is(err, latchkey.ErrDenied):
-		status, page.Errors = http.StatusForbidden, []string{"Not saved. You may not do this: your own rights do not " +
-			"reach that far. " +
-			"What you typed is still here."}
+		status, page.Errors = http.StatusForbidden, []string{"Not saved. You may not do this: it takes rights that you do " +
+			"not have. What you typed is still here."}
 	case errors.Is(err, errForm):
-		page.Errors = []string{"Not saved. See what is marked below."}
+		page.Errors = []string{"Not saved. Correct the marked fields below."}
 	case words != "":
 		page.Errors = []string{"Not saved. " + words}
 	default:
@@ -110,7 +108,7 @@ func (v *view) save(id string) error {
 	return v.showEdit(status, page, &t, e, nil)
 }
 
-// fieldNames are the fields of forms that can be wrong, as a page calls them, in its order.
+// fieldNames are the fields that can be wrong, with their labels, in the order of the page.
 var fieldNames = []option{{Value: "kind", Text: "Kind"}, {Value: "test", Text: "Test token"}, {Value: "name",
 	Text: "Nickname"},
 	{Value: "add", Text: "Dataset permissions"}, {Value: "addrole", Text: "Roles"}, {Value: "domains",
@@ -121,6 +119,7 @@ var fieldNames = []option{{Value: "kind", Text: "Kind"}, {Value: "test", Text: "
 		Text: "Not before"},
 	{Value: "idle", Text: "Ends when unused"}}
 
+// fieldErrorsOf returns the errors of a form in the order of the page.
 func fieldErrorsOf(wrong map[string]string) (out []fieldError) {
 	for _, f := range fieldNames {
 		if words := wrong[f.Value]; words != "" {
@@ -130,9 +129,10 @@ func fieldErrorsOf(wrong map[string]string) (out []fieldError) {
 	return out
 }
 
-var errForm = errors.New("console: an entry cannot be saved")
+// errForm ends an update whose form has errors.
+var errForm = errors.New("console: the form has errors")
 
-// back is where in the list the page was come to from.
+// back returns the parameter of the list's page from which the form was opened.
 func (v *view) back() string {
 	f := v.form
 	if f == nil {
@@ -144,10 +144,11 @@ func (v *view) back() string {
 	return ""
 }
 
-// difference is a field that somebody else changed since the form was drawn, or that the form changes.
+// difference is a field whose stored value and typed value differ.
 type difference struct{ Field, Theirs, Yours string }
 
-// conflict shows the form as it was typed beside what is stored now. Saving it again is a choice, made knowingly.
+// conflict shows the form as it was typed beside what is stored now. Saving it again then overwrites the other change
+// deliberately.
 func (v *view) conflict(id string, e *tokenForm) error {
 	t, err := v.account.Get(v.r.Context(), id)
 	if err != nil {
@@ -190,8 +191,8 @@ func (v *view) conflict(id string, e *tokenForm) error {
 	add("Not before", theirs.NotBefore, e.NotBefore)
 	add("Ends when unused", idleWords(theirs), idleWords(e))
 	e.Version = t.Version
-	page := ui{Errors: []string{"Somebody else changed this token since you opened it. Nothing was saved and nothing you typed " +
-		"is lost: compare, mend the form, and press Done to save it over theirs."}}
+	page := ui{Errors: []string{"Somebody else changed this token since you opened it. Nothing was saved, and what you typed " +
+		"is still here. Compare both, correct the form, and press Done to replace the other change."}}
 	return v.showEdit(http.StatusConflict, page, &t, e, all)
 }
 
@@ -236,21 +237,23 @@ func (s *roleNames) text(ids []string) string {
 	return strings.Join(out, ", ")
 }
 
-// option is a checkbox.
+// option is a choice: a checkbox, a switch, or an entry of a list.
 type option struct {
 	Value, Text, About string
 	On                 bool
-	Effect             string // what holds of a switch all the same
+	Effect             string // what roles, later rules or a parent change about a switch
 }
 
-// rateUnits are the spans that a rate is counted in.
+// rateUnits are the periods of a rate.
 var rateUnits = []option{{Value: "1s", Text: "second"}, {Value: "1m0s", Text: "minute"}, {Value: "1h0m0s",
 	Text: "hour"},
 	{Value: "24h0m0s", Text: "day"}}
 
-// mostRest is how many rules a page reads aloud that it does not edit. The page of what a token may do has them all.
+// maxOtherRules bounds the rules outside the catalogue that the page of a token lists. The page of what it may do
+// lists all.
 const maxOtherRules = 12
 
+// showEdit shows the form of a token.
 func (v *view) showEdit(status int, page ui, t *latchkey.Token, e *tokenForm, conflict []difference) error {
 	page.Title, page.Nav = heading{Name: label(t)}, "tokens"
 	roles, err := v.roleField(e.Roles, e.AddRole, e.Errors["addrole"], "")
@@ -270,7 +273,7 @@ func (v *view) showEdit(status int, page ui, t *latchkey.Token, e *tokenForm, co
 		o.On = slices.Contains(e.AddGroups, i)
 		adds = append(adds, o)
 	}
-	shown := slices.Clone(e.Chips.Ticked) // and those that are about to be taken away, in their place
+	shown := slices.Clone(e.Chips.Ticked) // and those that are unticked, in their place
 	for i, x := range e.Chips.Shown {
 		if !slices.Contains(shown, x) {
 			shown = slices.Insert(shown, min(i, len(shown)), x)
@@ -321,11 +324,11 @@ func (v *view) showEdit(status int, page ui, t *latchkey.Token, e *tokenForm, co
 	})
 }
 
-// ownRights reports whether a token's rights are its own to change: a secret token may do everything, and a minted
-// one that has all its parent's would lose them to the first right of its own.
+// ownRights reports whether the rules of a token can be changed. A secret token may do everything. A minted token
+// with all rights of its parent would lose them if it were given a rule.
 func ownRights(t *latchkey.Token) bool { return t.Kind != latchkey.KindSecret && !t.Full }
 
-// mostNames bounds the suggestions of a page.
+// maxNames bounds the suggestions of a page.
 const maxNames = 30
 
 func (v *view) names() (out []string, cut bool) {
@@ -349,7 +352,7 @@ func rowsText(rows []latchkey.Condition) string {
 	return latchkey.All(rows...).String()
 }
 
-// lines are rules read aloud.
+// ruleTexts returns rules in words.
 func ruleTexts(p latchkey.Permissions) []string {
 	var out []string
 	for _, r := range p {
@@ -358,7 +361,7 @@ func ruleTexts(p latchkey.Permissions) []string {
 	return out
 }
 
-// aloud is lines for a page: as many as are to be shown, none very long, and how many more there are.
+// ruleLines returns at most most rules in words, each shortened, and how many more there are.
 func ruleLines(p latchkey.Permissions, most int) (out []string, more int) {
 	for _, r := range p[:min(most, len(p))] {
 		out = append(out, shorten(r.String(), 160))
@@ -366,7 +369,7 @@ func ruleLines(p latchkey.Permissions, most int) (out []string, more int) {
 	return out, len(p) - len(out)
 }
 
-// short cuts a text that is longer than most runes.
+// shorten cuts a text to at most most runes.
 func shorten(s string, most int) string {
 	n := 0
 	for i := range s {

@@ -32,7 +32,7 @@ func TestTheSecondSaverIsTold(t *testing.T) {
 	require.Equal(t, "my name", w.token(id).Name)
 	require.Equal(t, []string{"theirs.example"}, w.token(id).Restrictions.Domains)
 
-	// What they added stands in the form, not ticked: it goes when it is left so, and stays when it is ticked.
+	// What the other person added is in the form, not ticked. It goes if it is left so, and stays if it is ticked.
 	for _, tick := range []bool{true, false} {
 		mine, theirs = w.form("token/"+id), w.form("token/"+id)
 		theirs.Set("add", "acme/theirs")
@@ -70,7 +70,7 @@ func TestTokensWithMuch(t *testing.T) {
 	at := "token/" + id
 	want := w.token(id).Settings
 
-	// Every part, saved as it was drawn, changes nothing.
+	// Every part, saved unchanged, changes nothing.
 	chips := 0
 	for path := at; path != ""; {
 		page := w.get(path)
@@ -85,9 +85,9 @@ func TestTokensWithMuch(t *testing.T) {
 	require.Equal(t, 600, chips, "each is on one of the pages")
 	page := w.get(at)
 	require.Contains(t, page, "and 288 more", "rules that no chip stands for")
-	require.Contains(t, page, "These are 60 of 100")
+	require.Contains(t, page, "Showing 60 of 100")
 
-	// Taken away and added in a part in the middle; all else stays.
+	// Entries are removed and added in a part in the middle; the rest stays.
 	form := w.form(at + "?chips=60")
 	gone := form["chip"][0]
 	require.Equal(t, "2 dataset/ACME/SET030", gone)
@@ -108,7 +108,7 @@ func TestTokensWithMuch(t *testing.T) {
 	}
 	require.Equal(t, append(slices.Clone(roles[101:]), roles[7]), got.Roles)
 
-	// Roles are typed by name; one that is none is said beside the field, and kept.
+	// Roles are typed by name. An unknown one is marked beside the field, and kept.
 	for _, button := range []string{"save", "addrole"} {
 		form = w.form(at)
 		form.Set("addrole", "No such role")
@@ -122,7 +122,7 @@ func TestTokensWithMuch(t *testing.T) {
 	rec := w.post(at, form)
 	require.Contains(t, rec.Body.String(), `value="`+roles[8]+`" checked`)
 
-	// Somebody else adds what this form never showed: it stays, and so do my changes.
+	// Another person adds what this form never showed: it stays, and so do the changes of this form.
 	mine, theirs := w.form(at), w.form(at)
 	theirs.Set("addrole", roles[9])
 	require.Equal(t, http.StatusSeeOther, w.post(at, theirs).Code)

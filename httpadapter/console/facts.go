@@ -10,18 +10,18 @@ import (
 	"github.com/latchkey-go/latchkey/internal/adapters"
 )
 
-// fact is something beside rules that holds for a token: a restriction or a limit, of its own or of what it comes from.
+// fact is a restriction or limit that applies to a token, besides rules: its own or one of what it was minted from.
 type fact struct {
 	Label, Text string
 	Of          string // whose it is; "": the token's own
-	Link        string // the token it is of
+	Link        string // the page of the token it belongs to
 }
 
-// A page names so many of them.
+// maxFacts bounds the facts of a page.
 const maxFacts = 24
 
-// facts are what restricts and limits a token: what those it was minted from and the owner add, and its own if own is
-// set.
+// facts returns what restricts and limits a token: by the tokens it was minted from, by the owner, and its own if own
+// is set.
 func (v *view) facts(l *latchkey.Lineage, own bool) (out []fact, more int) {
 	of, link := "", ""
 	add := func(label, text string) {
@@ -39,9 +39,9 @@ func (v *view) facts(l *latchkey.Lineage, own bool) (out []fact, more int) {
 	}
 	for i := range l.Ancestors {
 		t := &l.Ancestors[i]
-		if t.Owner == "" { // only its id may be told
+		if t.Owner == "" { // only its id may be shown
 			of, link = "", ""
-			add("More", "what it was minted from, which you may not see, may restrict it further")
+			add("More", "a token it was minted from, which you may not see, may restrict it further")
 			continue
 		}
 		of, link = label(t), "token/"+t.ID
@@ -54,12 +54,12 @@ func (v *view) facts(l *latchkey.Lineage, own bool) (out []fact, more int) {
 		}
 	}
 	if of, link = "", ""; !l.Ends.IsZero() && !l.Ends.Equal(l.Token.Validity.NotAfter) {
-		add("Ends", stamp(l.Ends)+", with what it was minted from")
+		add("Ends", stamp(l.Ends)+", with the token it was minted from")
 	}
 	of = "the account"
 	limitFacts(l.Limits, add)
 	if l.Boundary != nil {
-		add("Boundary", "nothing goes beyond what the account as a whole may do")
+		add("Boundary", "no token may do more than the account as a whole")
 	}
 	return out, more
 }
@@ -76,7 +76,7 @@ func (v *view) factsOf(t *latchkey.Token, add func(label, text string)) {
 		add("Not before", stamp(begin))
 	}
 	if t.Restrictions.Signed {
-		add("Signed requests", "every request carries a signature")
+		add("Signed requests", "every request must be signed")
 	}
 	add("Allowed domains", strings.Join(t.Restrictions.Domains, ", "))
 	add("Allowed addresses", strings.Join(strings.Fields(prefixText(t.Restrictions.Addresses)), ", "))
@@ -108,13 +108,13 @@ func perWords(d time.Duration) string {
 	return d.String()
 }
 
-// mintedFrom is what the page of a minted token says of where it comes from.
+// mintedFrom describes the parent of a minted token.
 type mintedFrom struct {
 	Parent, ParentName string
 	Full               bool
 }
 
-// minted is nil for a token that was issued.
+// minted returns the parent of a token, or nil for a token that was issued.
 func (v *view) minted(l *latchkey.Lineage) *mintedFrom {
 	t := &l.Token
 	if t.Parent == "" {
@@ -127,8 +127,8 @@ func (v *view) minted(l *latchkey.Lineage) *mintedFrom {
 	return m
 }
 
-// effects says beside each switch what holds all the same: a role may give what is off, and a later rule, a boundary
-// or a parent may take what is on.
+// effects sets the effect of each switch, where it differs from the switch. A role may give a right whose switch is
+// off. A later rule, a boundary or a parent may remove one whose switch is on.
 func (v *view) effects(t *latchkey.Token, switches []option) error {
 	if !ownRights(t) || len(switches) == 0 {
 		return nil
@@ -149,7 +149,7 @@ func (v *view) effects(t *latchkey.Token, switches []option) error {
 	answers, err := v.account.Explain(v.r.Context(), t.ID, ask...)
 	if errors.Is(err, latchkey.ErrDenied) {
 		for i := range switches {
-			switches[i].Effect = "Roles or a parent that you may not see can make a difference."
+			switches[i].Effect = "A role or a parent that you may not see can change this."
 		}
 		return nil
 	}
@@ -171,13 +171,13 @@ func (v *view) effects(t *latchkey.Token, switches []option) error {
 	for i := range stored {
 		switch {
 		case !stored[i] && all[i]:
-			switches[i].Effect = "It may all the same, by its roles or its other rules."
+			switches[i].Effect = "Still allowed, by its roles or its other rules."
 		case !stored[i] && !none[i]:
-			switches[i].Effect = "In part it may all the same, by its roles or its other rules."
+			switches[i].Effect = "Still allowed in part, by its roles or its other rules."
 		case stored[i] && none[i]:
-			switches[i].Effect = "In effect it may not: " + reason[i]
+			switches[i].Effect = "Not allowed in effect: " + reason[i]
 		case stored[i] && !all[i]:
-			switches[i].Effect = "In effect it may in part only: " + reason[i]
+			switches[i].Effect = "Allowed only in part: " + reason[i]
 		}
 	}
 	return nil

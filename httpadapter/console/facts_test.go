@@ -28,7 +28,7 @@ func TestPagesSayWhatElseHolds(t *testing.T) {
 		for _, says := range []string{"Allowed domains: <bdi>example.com</bdi> <small>(of <bdi>the parent</bdi>)",
 			"<bdi>5 in a calendar month</bdi>",
 			"<bdi>9 in a calendar month</bdi> <small>(of <bdi>the account</bdi>)", "<bdi>7 requests per minute</bdi>",
-			"Ends: <bdi>22 Nov 2026, 10:00 UTC, with what it was minted from</bdi>"} {
+			"Ends: <bdi>22 Nov 2026, 10:00 UTC, with the token it was minted from</bdi>"} {
 			require.Contains(t, page, says, path)
 		}
 		require.NotContains(t, page, `state off">Refused`)
@@ -41,7 +41,7 @@ func TestPagesSayWhatElseHolds(t *testing.T) {
 	require.Contains(t, w.get("token/"+child.ID+"/access"), "Refused (<bdi>a token it was minted from has ended or is "+
 		"disabled")
 
-	// A parent that who asks may not see is not told, and not passed over.
+	// A parent that the person may not see is mentioned, but not named.
 	w.who = w.acme.Assume(latchkey.Client{ID: "bob"},
 		latchkey.Permissions{latchkey.Allow(latchkey.Read).On(latchkey.Pattern("latchkey/token/" + child.ID))})
 	page := w.get("token/" + child.ID)
@@ -84,10 +84,10 @@ func TestSwitchesSayWhatHoldsAllTheSame(t *testing.T) {
 		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("core/*")}})
 	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Roles: []string{role.ID},
 		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("premium/*")}}}).ID
-	require.Contains(t, w.get("token/"+id), "It may all the same, by its roles")
+	require.Contains(t, w.get("token/"+id), "Still allowed, by its roles")
 	require.NoError(t, w.acme.Configure(t.Context(), func(o *latchkey.Owner) error {
 		o.Boundary = latchkey.Permissions{latchkey.Allow(latchkey.Any).On("core/*", "latchkey/*")}
 		return nil
 	}))
-	require.Contains(t, w.get("token/"+id), "In effect it may not:")
+	require.Contains(t, w.get("token/"+id), "Not allowed in effect:")
 }

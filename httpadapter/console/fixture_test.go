@@ -21,14 +21,14 @@ import (
 	"github.com/latchkey-go/latchkey/memstore"
 )
 
-// world is a console under a prefix, and who is signed in.
+// fixture is a console under a prefix, and the person who is signed in.
 type fixture struct {
 	t     *testing.T
 	now   time.Time
 	keys  *latchkey.Manager
 	acme  latchkey.Account
 	who   latchkey.Access
-	owner latchkey.Account // of the console that is visited
+	owner latchkey.Account // whose console it is
 	mux   *http.ServeMux
 	log   bytes.Buffer
 	errs  []error
@@ -150,7 +150,7 @@ func (w *fixture) post(path string, form url.Values) *httptest.ResponseRecorder 
 	return w.do("POST", path, form.Encode())
 }
 
-// form is what a browser would send of the form of a page whose action fits, as it was drawn.
+// form returns what a browser would send for the unchanged form of a page with this action.
 func (w *fixture) form(page string) url.Values {
 	w.t.Helper()
 	return formOf(w.get(page))
@@ -220,7 +220,7 @@ func (w *fixture) count() (n int) {
 	return n
 }
 
-// mint makes a token of a new API key with the settings given.
+// mint issues an API key with these settings, and mints a token from it.
 func (w *fixture) mint(s latchkey.Settings, n latchkey.Narrowing) (parent, child latchkey.Token, secret latchkey.Secret) {
 	w.t.Helper()
 	ctx := w.t.Context()
@@ -240,7 +240,7 @@ func (w *fixture) role(r latchkey.Role) latchkey.Role {
 	return r
 }
 
-// another is the same console as another process would serve it.
+// another returns the same console as another process would serve it.
 func (w *fixture) another() *fixture {
 	other := *w
 	other.mux = http.NewServeMux()
@@ -252,7 +252,7 @@ func (w *fixture) another() *fixture {
 	return &other
 }
 
-// stock writes n tokens into the store, as many machines over a year would have: id, name and age of token i say so.
+// stock writes n tokens into the store, created over a year. The id, name and age of token i follow from i.
 func (w *fixture) stock(n int) {
 	w.t.Helper()
 	began := w.now.AddDate(-1, 0, 0)
@@ -272,14 +272,14 @@ func (w *fixture) stock(n int) {
 	}
 }
 
-// calls is what a page asks of the store. Each of them begins with the owner's record, for what who asks may do could have
-// changed.
+// calls returns the store calls of a page. Each begins by reading the owner's record, since the person's rights could
+// have changed.
 func (c *counting) calls() []int { return []int{c.tokens, c.usage, c.others} }
 
 func (w *fixture) counted(path string) (page string, calls []int) {
 	w.t.Helper()
 	w.reads.tokens, w.reads.usage, w.reads.owners, w.reads.others = 0, 0, 0, 0
-	rec := w.do("GET", path, "") // which looks at the weight
+	rec := w.do("GET", path, "") // do checks the size
 	require.LessOrEqual(w.t, w.reads.owners, 3, path)
 	if rec.Code == http.StatusSeeOther {
 		return rec.Header().Get("Location"), w.reads.calls()

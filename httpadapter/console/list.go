@@ -13,7 +13,7 @@ import (
 const (
 	pageSize  = 25
 	sparkDays = 14
-	soonEnds  = 7 * 24 * time.Hour // a token that ends within is shown as expiring
+	soonEnds  = 7 * 24 * time.Hour // a token that ends within it is shown as expiring
 )
 
 // row is one token of the list.
@@ -26,10 +26,11 @@ type row struct {
 	Editable bool
 }
 
-// state is what a token is, in one word, and the class it is drawn with.
+// state is the state of a token in one word, its CSS class, and details.
 type state struct{ Word, Class, More string }
 
-// spoilt reports that a stored record cannot be read. What is left of it comes with the error, to be shown and ended.
+// isDamaged reports whether a stored record cannot be read. What is left of it comes with the error, so that a page
+// can show and revoke it.
 func isDamaged(err error) bool {
 	var damaged *latchkey.DamagedError
 	return errors.As(err, &damaged)
@@ -60,7 +61,7 @@ func stateOf(t *latchkey.Token, now time.Time) state {
 	return state{"Active", "on", ""}
 }
 
-// badge is the kind of a token as the list names it.
+// badge returns the kind of a token as the list shows it.
 func badge(t *latchkey.Token) string {
 	b := strings.ToUpper(strings.ReplaceAll(t.Kind.String(), "_", " "))
 	if t.Test {
@@ -69,12 +70,12 @@ func badge(t *latchkey.Token) string {
 	return b
 }
 
-// Badge and Mask are for templates.
+// Badge, Mask and Label are for templates.
 func (r row) Badge() string { return badge(&r.Token) }
 func (r row) Mask() string  { return mask(&r.Token) }
 func (r row) Label() string { return label(&r.Token) }
 
-// mask is what of a token's text anybody may see.
+// mask returns the part of a token's text that is not secret.
 func mask(t *latchkey.Token) string {
 	if t.Damaged {
 		return t.ID
@@ -85,7 +86,7 @@ func mask(t *latchkey.Token) string {
 	return t.Hint
 }
 
-// label is how a token is spoken of.
+// label returns the name of a token, or its mask.
 func label(t *latchkey.Token) string {
 	if strings.TrimSpace(t.Name) != "" {
 		return t.Name
@@ -95,7 +96,7 @@ func label(t *latchkey.Token) string {
 
 var issuedKinds = []latchkey.Kind{latchkey.KindSecret, latchkey.KindPublishable, latchkey.KindAPIKey, latchkey.KindSession}
 
-// tokenQuery is what a list's address asks for, and the address without its place in the list.
+// tokenQuery returns the query of a list's URL, and its parameters without the place in the list.
 func (v *view) tokenQuery() (latchkey.TokenQuery, url.Values) {
 	q := latchkey.TokenQuery{Kinds: issuedKinds, Now: v.now, Page: latchkey.Page{Limit: pageSize}}
 	keep := url.Values{}
@@ -104,7 +105,7 @@ func (v *view) tokenQuery() (latchkey.TokenQuery, url.Values) {
 			keep.Set("q", typed)
 		}
 		if strings.HasPrefix(typed, "at_") || idText.MatchString(typed) {
-			q.Kinds = nil // it may be a minted one
+			q.Kinds = nil // it may be a minted token
 		}
 	}
 	var kind latchkey.Kind
@@ -121,6 +122,7 @@ func (v *view) tokenQuery() (latchkey.TokenQuery, url.Values) {
 	return q, keep
 }
 
+// list serves the list of tokens.
 func (v *view) list(string) error {
 	if away, err := v.redirectKey(text(v.query, "q")); away || err != nil {
 		return err
@@ -128,8 +130,7 @@ func (v *view) list(string) error {
 	return v.showList(false)
 }
 
-// showList shows a part of the list. What was searched for may be a key when unsaid is set: then no address and no
-// field repeats it.
+// showList shows a part of the list. unsaid: the searched text may be a secret, so no URL and no field repeats it.
 func (v *view) showList(unsaid bool) error {
 	q, keep := v.tokenQuery()
 	typed := text(v.query, "q")
@@ -213,7 +214,7 @@ func (v *view) showList(unsaid bool) error {
 	return v.show(http.StatusOK, "list", page, data)
 }
 
-// seek finds the last page, or the one before a token, and goes there.
+// seek redirects to the last page, or to the one before a token.
 func (v *view) seek(string) error {
 	if away, err := v.redirectKey(text(v.query, "q")); away || err != nil {
 		return err
@@ -229,8 +230,8 @@ func (v *view) seek(string) error {
 	return v.redirect("?" + keep.Encode())
 }
 
-// judge adds what the tokens themselves do not say: one that is active is refused when one it was minted from is, and
-// when the account ended all that is as old.
+// addRefusals adds refusals that a token's own record does not show. A token is refused if one it was minted from is,
+// or if the account revoked all tokens of its age.
 func (v *view) addRefusals(rows []row) error {
 	tokens := make([]latchkey.Token, len(rows))
 	for i := range rows {
@@ -243,7 +244,7 @@ func (v *view) addRefusals(rows []row) error {
 	return err
 }
 
-// refusedState is the state of a token that Verify refuses for a reason that its own record does not show.
+// refusedState returns the state of a token that Verify refuses for a reason that its own record does not show.
 func refusedState(own state, why error) state {
 	if why == nil || own.Class == "off" || errors.Is(why, latchkey.ErrNotYetValid) {
 		return own
@@ -252,16 +253,16 @@ func refusedState(own state, why error) state {
 	case errors.Is(why, latchkey.ErrParent):
 		return state{"Refused", "off", "a token it was minted from has ended or is disabled"}
 	case errors.Is(why, latchkey.ErrOwnerDisabled):
-		return state{"Refused", "off", "the account is switched off"}
+		return state{"Refused", "off", "the account is disabled"}
 	case errors.Is(why, latchkey.ErrRevoked):
-		return state{"Revoked", "off", "with all tokens of the account that are as old"}
+		return state{"Revoked", "off", "with all older tokens of the account"}
 	case errors.Is(why, latchkey.ErrExpired):
 		return state{"Expired", "off", ""}
 	}
 	return state{"Refused", "off", ""}
 }
 
-// sparks are the uses of the last days of each token of a page, by token; nil if who asks may not see usage.
+// sparks returns the recent uses of each token of a page, by token, or nil if the person may not see usage.
 func (v *view) sparks(rows []row) (map[string]*spark, error) {
 	if !v.access.Allows(latchkey.Read, "latchkey/usage") {
 		return nil, nil

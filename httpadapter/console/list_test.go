@@ -20,7 +20,8 @@ func TestTenThousandTokens(t *testing.T) {
 	w := newFixture(t, nil)
 	w.stock(n)
 
-	// Every page from the first to the last, by the key of the one before: one reading of tokens, one of usage.
+	// Every page from the first to the last, each after the last key of the one before: one read of tokens, one of
+	// usage.
 	var seen []string
 	path, pages := "", 0
 	for {
@@ -40,7 +41,7 @@ func TestTenThousandTokens(t *testing.T) {
 	require.Equal(t, "09999", seen[n-1])
 	require.True(t, slices.IsSorted(seen), "none twice, none left out")
 
-	// The last page at once, and back from there.
+	// The last page directly, and back from there.
 	page, _ := w.counted("")
 	to, calls := w.counted(linksOf(page)["Last"])
 	require.LessOrEqual(t, calls[0], 60, "a search, not a walk")
@@ -62,7 +63,7 @@ func TestTenThousandTokens(t *testing.T) {
 	page, _ = w.counted(linksOf(page)["Next"])
 	require.Equal(t, seen[25:50], numbersOf(page))
 
-	// A new one is at the bottom.
+	// A new token is at the bottom.
 	form := w.form("new")
 	form.Set("name", "the newest")
 	page = w.get(strings.TrimPrefix(w.post("new", form).Header().Get("Location"), "./"))
@@ -114,7 +115,7 @@ func TestPagesOfManyTokens(t *testing.T) {
 	require.Equal(t, names[:25], shown(follow(href(last, "First"))))
 
 	require.Equal(t, []string{"key 07"}, shown(w.get("?q=key+07")))
-	require.Contains(t, w.get("?q=nothing"), "No token fits")
+	require.Contains(t, w.get("?q=nothing"), "No token matches")
 	page = w.get("?q=key&kind=api_key&state=active")
 	require.Contains(t, href(page, "Next"), "kind=api_key")
 	require.Empty(t, shown(w.get("?state=revoked")))

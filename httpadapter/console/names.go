@@ -10,20 +10,19 @@ import (
 	"unicode/utf8"
 )
 
-// Names come from people, and may hold characters that nobody sees, or that turn round what stands beside them. A
-// page shows those as what they are, "⟨U+202E⟩", wherever they stand: [visible] sees to it for a whole page. In the
-// fields of a form they stand as they are, written as references ([asTyped]), so that a form sent as it was drawn
-// changes nothing.
+// Names are typed by people. They may hold characters that are invisible, or that reverse the text beside them. A
+// page shows such a character as its code point, "⟨U+202E⟩": [visible] replaces it in the whole page. Fields of a
+// form hold it as a character reference ([asTyped]), so that a form that is sent unchanged changes nothing.
 
-// unseen reports whether r is drawn as nothing, or changes how what stands beside it is drawn. The runes before and
-// after it tell apart what a script or an emoji needs; 0 is none.
+// invisible reports whether r is drawn as nothing, or changes how the text beside it is drawn. The runes before and
+// after it tell what a script or an emoji needs; 0 is none.
 func invisible(r, before, after rune) bool {
 	switch {
 	case r < ' ':
 		return r != '\n' && r != '\t' && r != '\r'
 	case r < 0x7f:
 		return false
-	case r == 0x200c || r == 0x200d: // joiners: between letters that join, and inside emoji
+	case r == 0x200c || r == 0x200d: // joiners: needed between letters that join, and in emoji
 		return before < 0x300 || after < 0x300
 	case r == 0xfe0e || r == 0xfe0f: // how an emoji is drawn
 		return after != 0x20e3 && (before < 0xa0 || unicode.IsLetter(before))
@@ -35,7 +34,7 @@ func invisible(r, before, after rune) bool {
 		unicode.Other_Default_Ignorable_Code_Point)
 }
 
-// eachUnseen calls found with each rune of s that is unseen, and plain with what lies between.
+// eachInvisible calls found with each invisible rune of s, and plain with the text between.
 func eachInvisible(s string, plain func(string), found func(rune)) {
 	from, before := 0, rune(0)
 	for at := 0; at < len(s); {
@@ -57,14 +56,14 @@ func eachInvisible(s string, plain func(string), found func(rune)) {
 	plain(s[from:])
 }
 
-// escaped is how a page shows a rune that cannot be seen.
+// escaped returns what a page shows for an invisible rune.
 func escaped(r rune) string { return fmt.Sprintf("⟨U+%04X⟩", r) }
 
-// visible is a page with what cannot be seen made visible.
+// visible returns a page with its invisible characters made visible.
 func visible(page string) string {
 	var b strings.Builder
 	b.Grow(len(page))
-	eachInvisible(page, func(s string) { b.WriteString(s) }, func(r rune) { // as escaped does, of what nobody may have sent
+	eachInvisible(page, func(s string) { b.WriteString(s) }, func(r rune) { // as escaped does, without allocating: the sender may be unknown
 		b.WriteString("⟨U+")
 		writeHex(&b, r, 4)
 		b.WriteString("⟩")
@@ -72,14 +71,14 @@ func visible(page string) string {
 	return b.String()
 }
 
-// asTyped is a text for a field of a form: [visible] leaves it alone.
+// asTyped returns a text for a field of a form; [visible] leaves it unchanged.
 func asTyped(s string) template.HTML {
 	var b strings.Builder
 	writeTyped(&b, s)
 	return template.HTML(b.String()) // escaped above
 }
 
-// writeTyped writes what asTyped returns. It allocates nothing of its own, for it also writes what nobody sent.
+// writeTyped writes what asTyped returns. It does not allocate, since the sender of the text may be unknown.
 func writeTyped(b *strings.Builder, s string) {
 	eachInvisible(s, func(s string) { writeHTML(b, s) }, func(r rune) {
 		b.WriteString("&#x")
@@ -88,7 +87,7 @@ func writeTyped(b *strings.Builder, s string) {
 	})
 }
 
-// writeHex writes a rune in at least so many upper-case hexadecimal digits.
+// writeHex writes a rune in at least digits upper-case hexadecimal digits.
 func writeHex(b *strings.Builder, r rune, digits int) {
 	for shift := 28; shift >= 0; shift -= 4 {
 		if uint32(r)>>shift != 0 || shift < 4*digits {
@@ -119,9 +118,9 @@ func writeHTML(b *strings.Builder, s string) {
 	}
 }
 
-// asSent is what a browser sends of a field that was drawn with s and left alone (HTML, "form submission" and "value
-// sanitization"), as the console reads it: without line breaks if it has one line, and without spaces around it.
-// References to U+0080 to U+009F mean other characters.
+// asSent returns what a browser sends for a field that showed s and was not edited, as the console reads it (HTML,
+// "form submission" and "value sanitization"). A field with one line loses line breaks, and spaces around the text
+// are trimmed. Character references to U+0080 to U+009F mean other characters.
 func asSent(s string, oneLine bool) string {
 	s = html.UnescapeString(string(asTyped(s)))
 	s = strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(s)
@@ -131,8 +130,8 @@ func asSent(s string, oneLine bool) string {
 	return strings.TrimSpace(s)
 }
 
-// exact is the name of a role as a page shows it. Names of roles are compared byte for byte, so spaces that could be
-// taken for others, or for none, are shown, too.
+// exact returns the name of a role as a page shows it. Names of roles are compared byte for byte. So unusual spaces,
+// and spaces that could be overlooked, are shown as code points.
 func exact(name string) string {
 	var b strings.Builder
 	for i, r := range name {
@@ -146,12 +145,12 @@ func exact(name string) string {
 	return b.String()
 }
 
-// misleading says what is wrong with a new name of a role: it holds what cannot be seen, or spaces that look like
-// others. "": nothing is.
+// misleading returns what is wrong with a new name of a role: invisible characters, or spaces that look like others.
+// "" means that nothing is.
 func misleading(name string) (wrong string) {
 	eachInvisible(name, func(string) {}, func(r rune) {
 		if wrong == "" {
-			wrong = fmt.Sprintf("The name holds the character U+%04X, which cannot be seen. Leave it out.", r)
+			wrong = fmt.Sprintf("The name holds the character U+%04X, which is invisible. Remove it.", r)
 		}
 	})
 	if wrong != "" {
@@ -159,11 +158,11 @@ func misleading(name string) (wrong string) {
 	}
 	for _, r := range name {
 		if unicode.IsSpace(r) && r != ' ' {
-			return fmt.Sprintf("The name holds the character U+%04X, which looks like a space. Write a plain space.", r)
+			return fmt.Sprintf("The name holds the character U+%04X, which looks like a space. Use a plain space.", r)
 		}
 	}
 	if strings.Contains(name, "  ") {
-		return "The name holds two spaces side by side, which look like one. Write one."
+		return "The name holds two spaces side by side, which look like one. Use one."
 	}
 	return ""
 }
@@ -185,9 +184,9 @@ var plainLetters, marksOff = func() (map[rune]rune, map[rune][2]rune) {
 	return one, two
 }()
 
-// skeleton is a name without what eyes do not tell apart: case, composed or decomposed letters, wide or narrow ones,
-// those of other scripts that are drawn alike, spaces, and what cannot be seen. Two names with one skeleton look
-// alike.
+// skeleton returns a name without what people do not tell apart: case, composed or wide letters, look-alike letters
+// of other scripts, kinds of space, and invisible characters. Two names look alike if their skeletons are equal (see
+// Unicode UTS #39).
 func skeleton(name string) string {
 	var out []rune
 	var add func(r rune)

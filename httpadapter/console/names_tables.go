@@ -1,8 +1,8 @@
 package console
 
-// The tables below are of Unicode's UnicodeData.txt, field 5, as far as U+2150: letters that have a decomposition.
+// The table is from Unicode's UnicodeData.txt, field 5, up to U+2150: letters that have a decomposition.
 
-// composed are letters with a mark: by the mark, each letter before what it is without the mark.
+// composed maps a mark to pairs of letters: each letter with the mark, then the letter without it.
 var composed = map[rune]string{
 	0x0300: "ÀAÈEÌIÒOÙUàaèeìiòoùuǛÜǜüǸNǹnЀЕЍИѐеѝиḔĒḕēṐŌṑōẀWẁwẦÂầâẰĂằăỀÊềêỒÔồôỜƠờơỪƯừưỲYỳyἂἀἃἁἊἈἋἉ" +
 		"ἒἐἓἑἚἘἛἙἢἠἣἡἪἨἫἩἲἰἳἱἺἸἻἹὂὀὃὁὊὈὋὉὒὐὓὑὛὙὢὠὣὡὪὨὫὩὰαὲεὴηὶιὸοὺυὼωᾺΑῈΕῊΗῒϊῚΙῢϋῪΥῸΟῺΩ",
@@ -49,7 +49,7 @@ var composed = map[rune]string{
 	0x0b3c: "ଡ଼ଡଢ଼ଢ",
 }
 
-// variants are letters and digits that are another one in other clothes, each before that.
+// variants are pairs: a compatibility form of a letter or digit, then the plain one.
 const variants = "ªa²2³3µμ¹1ºoſsʰhʱɦʲjʳrʴɹʵɻʶʁʷwʸyˠɣˡlˢsˣxˤʕʹʹϐβϑθϒΥϕφϖπϰκϱρϲςϴΘϵεϹΣჼნᴬAᴭÆᴮBᴰDᴱEᴲƎᴳGᴴH" +
 	"ᴵIᴶJᴷKᴸLᴹMᴺNᴼOᴽȢᴾPᴿRᵀTᵁUᵂWᵃaᵄɐᵅɑᵆᴂᵇbᵈdᵉeᵊəᵋɛᵌɜᵍgᵏkᵐmᵑŋᵒoᵓɔᵔᴖᵕᴗᵖpᵗtᵘuᵙᴝᵚɯᵛvᵜᴥᵝβᵞγᵟδᵠφ" +
 	"ᵡχᵢiᵣrᵤuᵥvᵦβᵧγᵨρᵩφᵪχᵸнᶛɒᶜcᶝɕᶞðᶟɜᶠfᶡɟᶢɡᶣɥᶤɨᶥɩᶦɪᶧᵻᶨʝᶩɭᶪᶅᶫʟᶬɱᶭɰᶮɲᶯɳᶰɴᶱɵᶲɸᶳʂᶴʃᶵƫᶶʉᶷʊᶸᴜᶹʋ" +
@@ -57,6 +57,6 @@ const variants = "ªa²2³3µμ¹1ºoſsʰhʱɦʲjʳrʴɹʵɻʶʁʷwʸyˠɣˡlˢ
 	"ₐaₑeₒoₓxₔəₕhₖkₗlₘmₙnₚpₛsₜtℂCℇƐℊgℋHℌHℍHℎhℏħℐIℑIℒLℓlℕNℙPℚQℛRℜRℝRℤZΩΩℨZKKÅÅℬBℭCℯeℰEℱFℳM" +
 	"ℴoℵאℶבℷגℸדℹiℼπℽγℾΓℿΠⅅDⅆdⅇeⅈiⅉj"
 
-// twins are letters of other scripts that are drawn like one of ours, each before that.
+// twins are pairs: a letter of another script that looks like one of ours, then ours.
 const twins = "аaеeоoрpсcуyхxіiјjѕsһhԁdԛqԝwоoАAВBЕEКKМMНHОOРPСCТTХXІIЈJЅSУYΑAΒBΕEΖZΗHΙIΚKΜMΝNΟOΡPΤT" +
 	"ΥYΧXοoνvιi"

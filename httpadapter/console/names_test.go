@@ -34,7 +34,7 @@ func TestNamesCannotHide(t *testing.T) {
 			require.NotContains(t, page, r, "%q %s", r, path)
 			require.Contains(t, unhtml.Replace(page), want, "%q %s", r, path)
 		}
-		// And yet a form sent as it was drawn changes nothing.
+		// Still, an unchanged form changes nothing.
 		for _, path := range []string{"token/" + parent.ID, "role/" + role.ID} {
 			if r != "\u0085" { // which no form can hold
 				require.Equal(t, name, w.form(path).Get("name"))
@@ -73,7 +73,7 @@ func TestAFormSentAsItWasDrawnChangesNothing(t *testing.T) {
 	for _, path := range []string{"role/" + role.ID, "role/" + role.ID + "?at=21", "token/" + token.ID} {
 		at, _, _ := strings.Cut(path, "?")
 		form := w.form(path)
-		form.Set("name", strings.ReplaceAll(form.Get("name"), "\n", "")) // as a browser has it
+		form.Set("name", strings.ReplaceAll(form.Get("name"), "\n", "")) // as a browser sends it
 		for name, values := range form {
 			for i := range values {
 				form[name][i] = strings.ReplaceAll(strings.ReplaceAll(values[i], "\r\n", "\n"), "\n", "\r\n")

@@ -8,19 +8,19 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// Right is something a token may be given on its page. Rights with one Label are given and taken together.
+// Right is a right that the page of a token can give. Rights with the same Label are given and removed together.
 //
-// A Pattern with names in braces, each a whole segment, asks for them: "dataset/{WORKSPACE}/{ID}" is offered as chips, one
-// for each data set and Label. What is typed is taken literally, and in upper case where the name in braces is; a "*" in
-// the last place stands for all. Any other Pattern is a switch.
+// A Pattern may hold names in braces, each a whole segment: "dataset/{WORKSPACE}/{ID}". Such a right is offered as
+// chips, one for each data set and Label. The typed name is taken literally, and in upper case if the name in braces
+// is. "*" in the last place stands for all. A right with any other Pattern is a switch.
 type Right struct {
-	Label   string // "Core Data Access"; of a chip what comes behind the name, as in "ACME/CARS – read"
+	Label   string // "Core Data Access"; for a chip the text after the name, as in "ACME/CARS – read"
 	Action  latchkey.Action
 	Pattern latchkey.Pattern
-	Default bool // a new publishable token has it; not for chips
+	Default bool // a new publishable token has it; not allowed for chips
 }
 
-// Apperate is the catalogue of IEX Apperate's token page.
+// Apperate returns the catalogue of IEX Apperate's token page.
 func Apperate() []Right {
 	const dataset = "dataset/{WORKSPACE}/{DATASET}"
 	return []Right{
@@ -33,13 +33,13 @@ func Apperate() []Right {
 	}
 }
 
-// catalogue is the rights by label, in the order given.
+// catalogue is the rights grouped by label, in the order given.
 type catalogue []group
 
 type group struct {
 	Label   string
 	rights  []Right
-	places  []string // of a chip: its pattern's segments; nil: a switch
+	places  []string // for chips: the segments of the pattern; nil: a switch
 	initial bool
 }
 
@@ -47,7 +47,7 @@ func newCatalogue(rights []Right) catalogue {
 	var c catalogue
 	for _, r := range rights {
 		if r.Label == "" {
-			panic("console: Options.Catalogue holds a right without a label")
+			panic("console: Options.Catalogue: a right has no Label")
 		}
 		if err := latchkey.Allow(r.Action).On(r.Pattern).Validate(); err != nil {
 			panic(fmt.Sprintf("console: Options.Catalogue: %q: %v", r.Label, err))
@@ -61,10 +61,10 @@ func newCatalogue(rights []Right) catalogue {
 			c = append(c, group{Label: r.Label, places: places})
 			i = len(c) - 1
 		} else if !slices.Equal(c[i].places, places) {
-			panic(fmt.Sprintf("console: Options.Catalogue: the rights labelled %q ask for different names", r.Label))
+			panic(fmt.Sprintf("console: Options.Catalogue: the rights labelled %q must have the same segments", r.Label))
 		}
 		if places != nil && r.Default {
-			panic(fmt.Sprintf("console: Options.Catalogue: %q: nobody can have a right by default that asks for a name", r.Label))
+			panic(fmt.Sprintf("console: Options.Catalogue: %q: a right that needs a name cannot be a Default", r.Label))
 		}
 		c[i].rights = append(c[i].rights, r)
 		c[i].initial = c[i].initial || r.Default
@@ -72,18 +72,19 @@ func newCatalogue(rights []Right) catalogue {
 	return c
 }
 
-// pair is one thing a rule says.
+// pair is an action on a pattern.
 type pair struct {
 	action latchkey.Action
 	on     latchkey.Pattern
 }
 
-// chip is a right to something that was named.
+// chip is a group's rights to one named resource.
 type chip struct {
 	Group int
 	On    latchkey.Pattern
 }
 
+// pairs returns the pairs of a group; on is the pattern of a chip.
 func (g *group) pairs(on latchkey.Pattern) []pair {
 	out := make([]pair, len(g.rights))
 	for i, r := range g.rights {
@@ -95,7 +96,7 @@ func (g *group) pairs(on latchkey.Pattern) []pair {
 	return out
 }
 
-// hint is what a chip asks for, in words: "workspace/dataset".
+// hint returns the form of a chip's name: "workspace/dataset".
 func (g *group) hint() string {
 	var names []string
 	for _, p := range g.places {
@@ -106,6 +107,7 @@ func (g *group) hint() string {
 	return strings.Join(names, "/")
 }
 
+// placeName returns the name in braces of a segment.
 func placeName(segment string) (string, bool) {
 	name, ok := strings.CutPrefix(segment, "{")
 	if !ok {
@@ -114,7 +116,7 @@ func placeName(segment string) (string, bool) {
 	return strings.CutSuffix(name, "}")
 }
 
-// fill puts what was typed into the pattern.
+// fill returns the pattern with the typed names.
 func (g *group) fill(typed string) (latchkey.Pattern, error) {
 	parts := strings.Split(typed, "/")
 	var want int
@@ -155,7 +157,7 @@ func (g *group) fill(typed string) (latchkey.Pattern, error) {
 	return on, nil
 }
 
-// named is fill the other way round; false if the pattern is none of the group's.
+// named is the inverse of fill. It returns false if the pattern is not one of the group.
 func (g *group) named(on latchkey.Pattern) (string, bool) {
 	segments := strings.Split(string(on), "/")
 	if g.places == nil || len(segments) != len(g.places) || asSent(string(on), true) != string(on) {
@@ -178,7 +180,7 @@ func (g *group) named(on latchkey.Pattern) (string, bool) {
 	return text, err == nil && again == on // what cannot be typed is shown as a rule
 }
 
-// simple says whether a rule allows every row, forces nothing, and so is no more than a set of pairs.
+// isPlainAllow reports whether a rule is an allow of every row that forces nothing: a set of pairs and no more.
 func isPlainAllow(r latchkey.Rule) bool {
 	return r.Verb() == latchkey.VerbAllow && r.Condition().IsAllRows() && len(r.Forced()) == 0
 }
@@ -193,7 +195,7 @@ func pairsOf(r latchkey.Rule) []pair {
 	return out
 }
 
-// read finds which switches are on, which chips there are, and which rules are neither.
+// read returns which switches are on, which chips there are, and the rules that are neither.
 func (c catalogue) read(rules latchkey.Permissions) (on []bool, chips []chip, rest latchkey.Permissions) {
 	said := map[pair]bool{}
 	var patterns []latchkey.Pattern
@@ -242,8 +244,8 @@ func addTo(set map[pair]bool, pairs []pair) {
 	}
 }
 
-// write is rules with the switches and chips as given, and all else as it was. What is new comes before the first rule
-// that is no plain allow: a deny or a condition that outweighed what came before it still does.
+// write returns rules with the given switches and chips, and everything else unchanged. New rules go before the first
+// rule that is not a plain allow. So denies and conditions that outweighed earlier rules still do.
 func (c catalogue) write(rules latchkey.Permissions, on []bool, chips []chip) latchkey.Permissions {
 	wasOn, wasChips, _ := c.read(rules)
 	before, after := map[pair]bool{}, map[pair]bool{}
@@ -303,7 +305,7 @@ func (c catalogue) write(rules latchkey.Permissions, on []bool, chips []chip) la
 	return slices.Insert(out, special, allowRules(fresh)...)
 }
 
-// plain are pairs as rules, one for each pattern.
+// allowRules returns rules that allow pairs, one rule for each pattern.
 func allowRules(pairs []pair) latchkey.Permissions {
 	var out latchkey.Permissions
 	for i := 0; i < len(pairs); {
@@ -316,7 +318,7 @@ func allowRules(pairs []pair) latchkey.Permissions {
 	return out
 }
 
-// initial are the rules of a new publishable token.
+// initial returns the rules of a new publishable token.
 func (c catalogue) initial() latchkey.Permissions {
 	on := make([]bool, len(c))
 	for i := range c {

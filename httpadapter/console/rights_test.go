@@ -82,10 +82,10 @@ func TestRulesThatNoRightNamesAreKept(t *testing.T) {
 		Permissions: append(latchkey.Permissions{latchkey.Allow(latchkey.Read).On("core/*")}, special...), Extra: []byte(`{"by":"host"}`)}})
 	page := w.get("token/" + t0.ID)
 	for _, line := range ruleTexts(special) {
-		require.Contains(t, unhtml.Replace(page), ">"+line+"</li>", "read aloud")
+		require.Contains(t, unhtml.Replace(page), ">"+line+"</li>", "shown in words")
 		require.NotContains(t, page, `value="`+line, "and not to be typed over")
 	}
-	// Whatever is switched and typed, they stay, in their order.
+	// The other rules stay in their order, whatever is switched and typed.
 	for _, change := range []func(url.Values){
 		func(f url.Values) { f.Del("right") },
 		func(f url.Values) { f["right"] = []string{"0", "1"} },

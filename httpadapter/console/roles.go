@@ -16,8 +16,8 @@ import (
 	"github.com/latchkey-go/latchkey/internal/form"
 )
 
-// roleEntry is the form of a role, as it was typed. Of many rules it holds a part: those from From to To, counted from 0, of
-// the Of that are stored.
+// roleForm is the form of a role, as it was typed. Of a long list of rules it holds a part: those from index From up
+// to To, of the Of that are stored.
 type roleForm struct {
 	Version       uint64
 	Name          string
@@ -29,18 +29,18 @@ type roleForm struct {
 	Errors        map[string]string
 }
 
-// ruleEntry is one rule, as it was typed.
+// ruleForm is one rule, as it was typed.
 type ruleForm struct {
 	Verb, Actions, On, Where, Force string
-	Kept                            string // the digest of a stored rule that no form can hold
+	Kept                            string // the digest of a stored rule that the form cannot hold
 	Text, Error                     string
-	Open                            bool // its fields are shown
+	Open                            bool // its fields are visible
 }
 
 const (
 	maxRules      = 20
 	maxRuleBytes  = 16_000 // of the rules of one form, as a page writes them
-	maxRuleLength = 6_000  // a rule of more bytes is shown and moved, not edited
+	maxRuleLength = 6_000  // in bytes; a longer rule can be shown and moved, not edited
 )
 
 func (e *ruleForm) size() (n int) {
@@ -55,7 +55,7 @@ func (e *ruleForm) blank() bool { return e.Actions+e.On+e.Where+e.Force+e.Kept =
 func digestOf(r latchkey.Rule) string {
 	text, err := r.MarshalJSON()
 	if err != nil {
-		return "" // no stored rule is such
+		return "" // not for a stored rule
 	}
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:16])
@@ -70,8 +70,8 @@ func ruleFormOf(r latchkey.Rule) ruleForm {
 	return e
 }
 
-// survives reports whether a form that is sent as it was drawn gives the same rule: names may hold line breaks and
-// spaces.
+// roundTrips reports whether a form that is sent unchanged gives the same rule. Names may hold line breaks and
+// spaces, which browsers change.
 func (e ruleForm) roundTrips(r latchkey.Rule) bool {
 	e.Actions, e.On = asSent(e.Actions, true), asSent(e.On, false)
 	e.Where, e.Force = asSent(e.Where, false), asSent(e.Force, false)
@@ -79,6 +79,7 @@ func (e ruleForm) roundTrips(r latchkey.Rule) bool {
 	return err == nil && digestOf(again) == digestOf(r)
 }
 
+// editableForm returns a rule as the fields of the form.
 func editableForm(r latchkey.Rule) ruleForm {
 	e := ruleForm{Verb: r.Verb().String(), Text: r.String()}
 	var actions, on []string
@@ -102,15 +103,15 @@ func editableForm(r latchkey.Rule) ruleForm {
 	return e
 }
 
-// unescaped is JSON as people write it: encoding/json escapes what could end a script.
+// unescaped returns JSON as people write it: encoding/json escapes characters that could end a script.
 func unescaped(text string) string {
 	if strings.Contains(text, `\\`) {
-		return text // a backslash that was itself escaped: leave it be
+		return text // an escaped backslash: leave the text as it is
 	}
 	return strings.NewReplacer(`\u003c`, "<", `\u003e`, ">", `\u0026`, "&").Replace(text)
 }
 
-// rule reads an entry. Patterns stand one on a line, for they may hold commas and spaces.
+// rule reads the fields. Patterns are one per line, since they may hold commas and spaces.
 func (e *ruleForm) rule() (latchkey.Rule, error) {
 	var actions []latchkey.Action
 	for a := range strings.FieldsFuncSeq(e.Actions, func(r rune) bool { return r == ',' || r == ' ' }) {
@@ -130,7 +131,7 @@ func (e *ruleForm) rule() (latchkey.Rule, error) {
 	case "deny":
 		start = latchkey.Deny(actions...)
 	default:
-		return latchkey.Rule{}, fmt.Errorf("%w: choose allow, grant or deny", latchkey.ErrInvalid)
+		return latchkey.Rule{}, fmt.Errorf("%w: choose allow, grant or deny as the verb", latchkey.ErrInvalid)
 	}
 	r := start.On(on...)
 	if e.Where != "" {
@@ -150,6 +151,7 @@ func (e *ruleForm) rule() (latchkey.Rule, error) {
 	return r, r.Validate()
 }
 
+// roles serves the list of roles.
 func (v *view) roles(string) error {
 	if q := text(v.query, "q"); mayBeKey(q) {
 		v.w.Header().Set("Referrer-Policy", "no-referrer")
@@ -160,7 +162,7 @@ func (v *view) roles(string) error {
 	return v.showRoles(false)
 }
 
-// showRoles shows a part of the list. What was searched for may be a key when unsaid is set, and is not repeated then.
+// showRoles shows a part of the list. unsaid: the searched text may be a secret, so it is not repeated.
 func (v *view) showRoles(unsaid bool) error {
 	var list []latchkey.Role
 	after := text(v.query, "after")
@@ -194,7 +196,7 @@ func (v *view) showRoles(unsaid bool) error {
 		x := roleRow{Role: r}
 		x.Lines, x.More = ruleLines(r.Permissions, 3)
 		if r.Damaged {
-			x.Lines = []string{"Damaged: the stored role " + r.ID + " cannot be read. Nobody gets anything from it."}
+			x.Lines = []string{"Damaged: the stored role " + r.ID + " cannot be read. It allows nothing."}
 		}
 		rows = append(rows, x)
 	}
@@ -222,14 +224,14 @@ func (v *view) editRole(id string) error {
 	}
 	page := ui{}
 	if r.Damaged {
-		page.Errors = []string{"The stored role " + id + " cannot be read, and nobody gets anything from it. What you " +
-			"save here replaces it wholly."}
+		page.Errors = []string{"The stored role " + id + " cannot be read, and allows nothing. What you save here replaces " +
+			"the whole role."}
 	}
 	at, _ := strconv.Atoi(text(v.query, "at"))
 	return v.showRole(http.StatusOK, page, r, roleFormOf(&r, at-1), false)
 }
 
-// roleEntryOf is the form of a role as it is stored, with the rules from number from on, as many as fit.
+// roleFormOf returns the form of a role as it is stored, with rules from index from on, as many as fit.
 func roleFormOf(r *latchkey.Role, from int) *roleForm {
 	n := len(r.Permissions)
 	if from < 0 || from >= n {
@@ -263,8 +265,8 @@ func (v *view) readRole() *roleForm {
 	return e
 }
 
-// read reads the rules, and says beside each what is wrong with it. Stored are the role's own, among them those too long
-// for the form.
+// read reads the rules, and sets the error of each invalid one. stored are the role's rules, among them those too
+// long for the form.
 func (e *roleForm) read(stored latchkey.Permissions) (latchkey.Permissions, bool) {
 	var out latchkey.Permissions
 	ok := true
@@ -280,7 +282,7 @@ func (e *roleForm) read(stored latchkey.Permissions) (latchkey.Permissions, bool
 		}
 		if err != nil {
 			if x.Error, x.Open, ok = errorText(err), true, false; x.Error == "" {
-				x.Error = "This cannot be read."
+				x.Error = "This rule cannot be read. Check its fields."
 			}
 			continue
 		}
@@ -290,17 +292,17 @@ func (e *roleForm) read(stored latchkey.Permissions) (latchkey.Permissions, bool
 	return out, ok
 }
 
-// kept finds a rule that the form only names.
+// findKept finds a stored rule that the form holds only by its digest.
 func (e *ruleForm) findKept(stored latchkey.Permissions) (latchkey.Rule, error) {
 	for _, r := range stored {
 		if e.Kept != "" && digestOf(r) == e.Kept {
 			return r, nil
 		}
 	}
-	return latchkey.Rule{}, fmt.Errorf("%w: this rule was changed meanwhile: remove it here", latchkey.ErrInvalid)
+	return latchkey.Rule{}, fmt.Errorf("%w: the stored rule was changed meanwhile: remove it here", latchkey.ErrInvalid)
 }
 
-// arrange does what a button inside the form asks for; false if it was the one that saves.
+// arrange carries out a button inside the form. It returns false for the button that saves.
 func (e *roleForm) arrange(do string) bool {
 	what, at, _ := strings.Cut(do, "-")
 	i, err := strconv.Atoi(at)
@@ -319,10 +321,10 @@ func (e *roleForm) arrange(do string) bool {
 	return true
 }
 
-// over are a role's stored rules with those of the form in the place of the ones it was drawn with.
+// applyTo returns a role's stored rules with the typed ones in the place of those that the form showed.
 func (e *roleForm) applyTo(stored, typed latchkey.Permissions) (latchkey.Permissions, error) {
 	if e.From < 0 || e.From > e.To || e.To > len(stored) || e.Of != len(stored) {
-		return nil, latchkey.ErrConflict // no form of ours
+		return nil, latchkey.ErrConflict // not a form of this console
 	}
 	return slices.Concat(stored[:e.From], typed, stored[e.To:]), nil
 }
@@ -330,7 +332,7 @@ func (e *roleForm) applyTo(stored, typed latchkey.Permissions) (latchkey.Permiss
 func (v *view) createRole(string) error  { return v.putRole("") }
 func (v *view) saveRole(id string) error { return v.putRole(id) }
 
-// putRole is Save, and the buttons inside the form. No id: a new role.
+// putRole carries out the button Save, and the buttons inside the form. An empty id creates a role.
 func (v *view) putRole(id string) error {
 	e := v.readRole()
 	ctx := v.r.Context()
@@ -359,7 +361,7 @@ func (v *view) putRole(id string) error {
 		e.read(r.Permissions)
 		return v.showRole(http.StatusOK, ui{}, r, e, false)
 	}
-	alike := "" // what is wrong with a new name
+	nameError := "" // of a new name
 	apply := func(r *latchkey.Role) error {
 		if r.Version != e.Version {
 			return latchkey.ErrConflict
@@ -372,7 +374,7 @@ func (v *view) putRole(id string) error {
 			return err
 		}
 		if e.Name != asSent(r.Name, true) {
-			if e.Errors["name"] = alike; alike != "" {
+			if e.Errors["name"] = nameError; nameError != "" {
 				return errForm
 			}
 			r.Name = e.Name
@@ -387,7 +389,7 @@ func (v *view) putRole(id string) error {
 	done, err := v.once(false, action, "role", about, func() (reply, error) {
 		ctx := v.r.Context()
 		if e.Name != "" && e.Name != asSent(r.Name, true) {
-			if alike, err = v.lookalike(e.Name, id); err != nil {
+			if nameError, err = v.lookalike(e.Name, id); err != nil {
 				return reply{}, err
 			}
 		}
@@ -410,7 +412,7 @@ func (v *view) putRole(id string) error {
 	if id != "" && errors.Is(err, latchkey.ErrConflict) {
 		e.rebase(&r)
 		return v.showRole(http.StatusConflict, ui{Errors: []string{"Somebody else changed this role since you opened it. Nothing was " +
-			"saved and nothing you typed is lost: compare with what it says now, and save again to put yours in its place."}}, r, e, true)
+			"saved, and what you typed is still here. Compare both, and save again to replace the other change."}}, r, e, true)
 	}
 	if id == "" {
 		r = latchkey.Role{}
@@ -418,8 +420,8 @@ func (v *view) putRole(id string) error {
 	return v.roleRefused(err, r, e)
 }
 
-// redraw makes the form one of the role as it is stored now: its rules take the place of the same part, or of all if it
-// showed all.
+// rebase makes the form one of the role as it is stored now. Its rules replace the same part, or all if it showed
+// all.
 func (e *roleForm) rebase(r *latchkey.Role) {
 	n := len(r.Permissions)
 	if e.From <= 0 && e.To >= e.Of {
@@ -432,8 +434,8 @@ func (e *roleForm) rebase(r *latchkey.Role) {
 	e.read(r.Permissions)
 }
 
-// alike says what is wrong with a new name of a role: people could take it for another one, or for another role's.
-// Roles that who asks may not see are not compared.
+// lookalike returns what is wrong with a new name of a role: it is misleading, or people could take it for another
+// role's. Roles that the person may not see are not compared.
 func (v *view) lookalike(name, except string) (string, error) {
 	if wrong := misleading(name); wrong != "" {
 		return wrong, nil
@@ -445,9 +447,9 @@ func (v *view) lookalike(name, except string) (string, error) {
 		}
 		if r.ID != except && skeleton(r.Name) == look {
 			if r.Name == name {
-				return "Another role has this name.", nil
+				return "Another role has this name. Choose another one.", nil
 			}
-			return "The role “" + exact(r.Name) + "” is there already, and looks like this one. Choose another name.", nil
+			return "The name of the role “" + exact(r.Name) + "” looks the same. Choose another name.", nil
 		}
 	}
 	return "", nil
@@ -461,18 +463,18 @@ func (v *view) roleRefused(err error, r latchkey.Role, e *roleForm) error {
 			v.opts.OnError(v.r, err)
 		}
 		status = http.StatusForbidden
-		words = "Not saved. You may not do this: your own rights do not reach that far. What you typed is still here."
+		words = "Not saved. You may not do this: it takes rights that you do not have. What you typed is still here."
 	case errors.Is(err, errFormUsed):
 		status = http.StatusConflict
-		words = "This was sent before, and nothing was saved now. It is not known here what became of it then: look at " +
+		words = "This form was sent before, and nothing was saved now. The result of the first time is not known here: check " +
 			"the role, and save again."
 	case errors.Is(err, errNoForm):
-		status, words = http.StatusConflict, "This page was too old. Nothing was saved: save once more."
+		status, words = http.StatusConflict, "This page has expired. Nothing was saved. Save again."
 	case errors.Is(err, errForm):
-		words = "Not saved. See what is marked below."
+		words = "Not saved. Correct the marked fields below."
 	case errors.Is(err, latchkey.ErrExists):
-		e.Errors["name"] = "Another role has this name."
-		words = "Not saved. See what is marked below."
+		e.Errors["name"] = "Another role has this name. Choose another one."
+		words = "Not saved. Correct the marked fields below."
 	case words == "":
 		return err
 	default:
@@ -549,21 +551,21 @@ func (v *view) deleteRole(id string) error {
 	case err == nil:
 		return v.redirect(r.to)
 	case errors.Is(err, latchkey.ErrInUse):
-		return v.showDelete(http.StatusConflict, id, "Tokens have this role, or other roles inherit it. Take it away from "+
-			"them first.")
+		return v.showDelete(http.StatusConflict, id, "Not deleted: tokens have this role, or other roles inherit it. Remove "+
+			"it from them first.")
 	case errors.Is(err, errNoForm):
-		return v.showDelete(http.StatusConflict, id, "This page was too old. Nothing was done: please send it again.")
+		return v.showDelete(http.StatusConflict, id, "This page has expired. Nothing was done. Send the form again.")
 	}
 	return err
 }
 
-// users are tokens that have a role, and roles that inherit it: a few of each.
+// users are some of the tokens that have a role, and of the roles that inherit it.
 type users struct {
 	Roles, Tokens         []option // Value: the id
 	MoreRoles, MoreTokens bool
 }
 
-// mostUsers bounds the roles and tokens that a page names as users of a role.
+// maxUsers bounds the roles and the tokens that a page lists as users of a role.
 const maxUsers = 12
 
 func (v *view) usersOf(id string) (out users, err error) {

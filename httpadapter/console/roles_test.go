@@ -34,7 +34,7 @@ func TestRoles(t *testing.T) {
 	require.Equal(t, []string{`allow read, list on dataset/*, "file/a, b" where region = "EU"`}, ruleTexts(role.Permissions))
 	require.Contains(t, w.get("roles"), `allow read, list on dataset/*`)
 
-	// A form sent as it was drawn changes no rule.
+	// An unchanged form changes no rule.
 	require.Equal(t, http.StatusSeeOther, w.post("role/"+role.ID, w.form("role/"+role.ID)).Code)
 	same, err := w.acme.Role(ctx, role.ID)
 	require.NoError(t, err)
@@ -62,10 +62,10 @@ func TestRoles(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "deny any action on dataset/secret", ruleTexts(role.Permissions)[0])
 
-	// A boundary is read aloud, and kept.
+	// A boundary is shown in words, and kept.
 	require.NotContains(t, w.get("role/"+role.ID), "Boundary")
 	for want, boundary := range map[string]latchkey.Permissions{
-		"It lets nothing through":   {},
+		"It allows nothing":         {},
 		"allow read on dataset/a/*": {latchkey.Allow(latchkey.Read).On("dataset/a/*")},
 	} {
 		_, err = w.acme.UpdateRole(ctx, role.ID, func(r *latchkey.Role) error { r.Boundary = boundary; return nil })
@@ -100,7 +100,7 @@ func TestRoles(t *testing.T) {
 	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Roles: []string{role.ID}}}).ID
 	rec = w.post("role/"+role.ID+"/delete", nil)
 	require.Equal(t, http.StatusConflict, rec.Code)
-	require.Contains(t, rec.Body.String(), "Take it away from them first")
+	require.Contains(t, rec.Body.String(), "Remove it from them first")
 	require.NoError(t, w.acme.Delete(ctx, id))
 	require.Equal(t, http.StatusSeeOther, w.post("role/"+role.ID+"/delete", nil).Code)
 	require.Equal(t, http.StatusNotFound, w.do("GET", "role/"+role.ID, "").Code)
@@ -141,7 +141,7 @@ func TestRolesWithManyRules(t *testing.T) {
 	}
 	at := "role/" + role.ID
 
-	// Every part, saved as it was drawn, changes nothing; together they are all.
+	// Every part, saved unchanged, changes nothing; together the parts are all rules.
 	read, parts := 0, 0
 	for path := at; path != ""; parts++ {
 		page := w.get(path)
@@ -156,7 +156,7 @@ func TestRolesWithManyRules(t *testing.T) {
 	require.Equal(t, 500, read)
 	require.Equal(t, 25, parts)
 
-	// A change in the middle, across the border of two parts: the long rule goes up, another goes, a new one comes.
+	// A change in the middle, across two parts: the long rule moves up, another is removed, a new one is added.
 	page := w.get(at + "?at=30")
 	require.Contains(t, page, "Rules 30 to 49 of 500")
 	require.Contains(t, page, "This form cannot hold it: kept as it is.")
@@ -177,7 +177,7 @@ func TestRolesWithManyRules(t *testing.T) {
 	order = slices.Insert(slices.Delete(order, 29, 30), 48, "deny delete on dataset/*")
 	require.Equal(t, order, stored())
 
-	// The second saver is told, and shown that part as it is now.
+	// The second person to save gets the conflict, with that part as it is now.
 	mine := w.form(at + "?at=101")
 	theirs := w.form(at)
 	theirs.Set("do", "drop-0")
@@ -194,7 +194,7 @@ func TestRolesWithManyRules(t *testing.T) {
 	require.Len(t, stored(), 499)
 	require.Contains(t, stored()[100], "dataset/ACME/MINE")
 
-	// A kept rule that is gone meanwhile is no longer kept.
+	// A kept rule that was removed meanwhile is an error.
 	mine = w.form(at + "?at=30")
 	_, err = w.acme.UpdateRole(ctx, role.ID, func(r *latchkey.Role) error {
 		r.Permissions = slices.DeleteFunc(r.Permissions, func(r latchkey.Rule) bool { return strings.Contains(r.String(), "LONG") })
@@ -207,7 +207,7 @@ func TestRolesWithManyRules(t *testing.T) {
 	require.Equal(t, http.StatusUnprocessableEntity, rec.Code)
 	require.Contains(t, rec.Body.String(), "changed meanwhile")
 
-	// A form with a part that is none is no form of ours.
+	// A form with an invalid part is not one of the console.
 	for name, change := range map[string][]string{"from": {"-1"}, "to": {"9999", "-3"}, "of": {"3"}} {
 		for _, value := range change {
 			form := w.form(at)
@@ -219,7 +219,7 @@ func TestRolesWithManyRules(t *testing.T) {
 	w.get("roles")
 }
 
-// A condition on who asks lies within every row only, so a role editor with some rows cannot write one.
+// A condition on the caller is narrower than "every row" only, so a role editor with some rows cannot write one.
 func TestAWeakEditorWritesNoRuleAboutWhoAsks(t *testing.T) {
 	w := newFixture(t, nil)
 	strong := w.who

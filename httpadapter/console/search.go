@@ -10,12 +10,12 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// What the list shows of a token's text: of a secret its first hintChars characters and its last three, of a
-// publishable token maskChars and the last five.
+// The parts of a token's text that the list shows. Of a secret, the first hintChars characters and the last three. Of
+// a publishable token, the first maskChars and the last five.
 const (
 	hintChars = 5
 	maskChars = 8
-	wholeKey  = 32 // no text of latchkey's own is shorter
+	wholeKey  = 32 // no text of a token is shorter
 )
 
 var (
@@ -26,18 +26,19 @@ var (
 	mixedCase    = regexp.MustCompile(`[a-z].*[A-Z]|[A-Z].*[a-z]`)
 )
 
-// ownKey reports whether a text begins as latchkey's own do, and is longer than what the list shows of one.
+// ownKey reports whether a text begins like a token's text, and is longer than what the list shows of one.
 func ownKey(q string) bool {
 	return keyPrefix.MatchString(q) && len(q) > maskChars && !strings.Contains(q, "…")
 }
 
-// mayBeKey reports whether a text may be a key, of latchkey's own form or another: it must not come into an address.
+// mayBeKey reports whether a text may be a secret, of latchkey or of another system. Such a text must not appear in a
+// URL.
 func mayBeKey(q string) bool {
 	return ownKey(q) || len(q) >= 16 && !notPrintable.MatchString(q) && !idText.MatchString(q) && (digit.MatchString(q) ||
 		mixedCase.MatchString(q))
 }
 
-// find is the token that a text belongs to, "" if there is none or who asks may not see it.
+// find returns the id of the token with this text, or "" if there is none that the person may see.
 func (v *view) find(q string) (id string, err error) {
 	if len(q) <= hintChars {
 		return "", nil
@@ -49,8 +50,8 @@ func (v *view) find(q string) (id string, err error) {
 	return t.ID, err
 }
 
-// search is the form of the list. A key leads to its token; what may be one and is none is answered at once, without
-// repeating it; all else gets an address of its own.
+// search serves the search form of the list. The text of a token redirects to the token. A text that may be a secret
+// but is not found is answered at once, without repeating it. Any other text becomes part of a URL.
 func (v *view) search(string) error {
 	q := text(v.form, "q")
 	id, err := v.find(q)
@@ -71,7 +72,7 @@ func (v *view) search(string) error {
 	return v.redirect("?" + keep.Encode())
 }
 
-// unaddressed leads away from an address that holds a key. It returns false if there is none in it.
+// redirectKey redirects away from a URL that holds a secret. It returns false if there is none in it.
 func (v *view) redirectKey(q string) (bool, error) {
 	if !mayBeKey(q) {
 		return false, nil
@@ -89,7 +90,8 @@ func (v *view) redirectKey(q string) (bool, error) {
 	return true, v.redirect("?" + url.Values{"q": {q[:hintChars]}}.Encode())
 }
 
-// sought is how the store is asked for what was typed: what the list shows of a text is more than the store searches.
+// storeSearch returns the text to search the store for. The list shows more of a token's text than the store
+// searches.
 func storeSearch(q string) string {
 	if keyPrefix.MatchString(q) && len(q) > hintChars {
 		return q[:hintChars]
@@ -97,7 +99,7 @@ func storeSearch(q string) string {
 	return q
 }
 
-// fits reports whether a token that the store found by [sought] is one that was meant.
+// matches reports whether a token found with storeSearch matches the text that was typed.
 func matches(t *latchkey.Token, q string) bool {
 	if storeSearch(q) == q || strings.HasPrefix(t.Name, q) || strings.HasPrefix(t.Hint, q) {
 		return true
@@ -112,7 +114,7 @@ func matches(t *latchkey.Token, q string) bool {
 	return strings.HasPrefix(t.Public, begin) && strings.HasSuffix(t.Public, end)
 }
 
-// searchRoles is the form of the list of roles.
+// searchRoles serves the search form of the list of roles.
 func (v *view) searchRoles(string) error {
 	v.query = v.form
 	q := text(v.form, "q")
@@ -125,13 +127,13 @@ func (v *view) searchRoles(string) error {
 	return v.redirect("roles?" + url.Values{"q": {q}}.Encode())
 }
 
-// stateWords are the states that the list can be narrowed to.
+// stateChoices are the states that filter the list.
 var stateChoices = []option{{Value: "active", Text: "Active"}, {Value: "disabled", Text: "Disabled"},
 	{Value: "expired", Text: "Expired"},
 	{Value: "not_yet_valid", Text: "Not yet valid"}, {Value: "revoked", Text: "Revoked"}}
 
-// noticeOf is what was done a moment ago, as the address says: words that hold of the records as they are now, for an
-// address can be made up and can grow old.
+// noticeOf returns the notice of what was just done, according to the URL. The notice must be true of the stored
+// records: a URL can be forged, and can be old.
 func (v *view) noticeOf() (string, error) {
 	done, id := text(v.query, "done"), text(v.query, "token")
 	if done == "" || id == "" {
@@ -147,11 +149,12 @@ func (v *view) noticeOf() (string, error) {
 	return v.noticeFor(done, &t), nil
 }
 
+// noticeFor is noticeOf for a token.
 func (v *view) noticeFor(done string, t *latchkey.Token) string {
 	revoked := !t.Revoked.IsZero()
 	switch {
 	case done == "saved" && text(v.query, "version") == versionText(t.Version):
-		return "Saved. It is in force " + v.takesEffect() + "."
+		return "Saved. The change takes effect " + v.takesEffect() + "."
 	case done == "revoked" && revoked, done == "disabled" && !revoked && t.Disabled, done == "enabled" && !revoked &&
 		!t.Disabled:
 		return "The token is " + done + ", " + v.takesEffect() + "."
@@ -177,7 +180,7 @@ func (v *view) roleNotice() (string, error) {
 	case done == "made" && r.Version == 1:
 		return "The role was made.", nil
 	case done == "saved" && text(v.query, "version") == versionText(r.Version):
-		return "Saved. Every token that has the role answers by it " + v.takesEffect() + ".", nil
+		return "Saved. The change takes effect for every token with this role " + v.takesEffect() + ".", nil
 	}
 	return "", nil
 }

@@ -50,7 +50,7 @@ func TestAKeyFindsItsTokenAndStandsNowhere(t *testing.T) {
 			said(rec, text)
 		}
 	}
-	// What the list shows finds it, too: the first characters, and all of it.
+	// What the list shows of a token finds it: the first characters, and all of it.
 	for q, name := range map[string]string{site.Public[:8]: "site", mask(&site): "site", test.Public[:8]: "test site",
 		second.Reveal()[:5]: "key",
 		second.Reveal()[:6]: "key", second.Reveal()[:8]: "key", w.token(parent.ID).Hint: "key",
@@ -67,7 +67,7 @@ func TestAKeyFindsItsTokenAndStandsNowhere(t *testing.T) {
 	require.Contains(t, rec.Body.String(), "<bdi>key</bdi>")
 	said(rec, second.Reveal()[:20])
 
-	// Another owner's, one that was never made, and one whose token may not be seen are alike.
+	// A key of another owner, one that never existed, and one whose token may not be seen get the same reply.
 	unknown := second.Reveal()[:10] + strings.Repeat("0", len(second.Reveal())-10)
 	var bodies []string
 	blind := func(text string) {
@@ -99,7 +99,7 @@ func TestAKeyFindsItsTokenAndStandsNowhere(t *testing.T) {
 		}
 	}
 
-	// Keys of other forms do not come into an address either, names do.
+	// Keys of other systems do not get into a URL either; names do.
 	for _, text := range []string{"0123456789abcdef0123456789abcdef", "Zm9vYmFyYmF6cXV4Zm9v"} {
 		rec := w.post("", url.Values{"q": {text}})
 		require.Equal(t, http.StatusOK, rec.Code)

@@ -9,22 +9,22 @@ import (
 	"github.com/latchkey-go/latchkey/internal/form"
 )
 
-// picks are things of a list that a form lets one keep, take away and add. A long list is shown in part, so a form says
-// what it showed: all else of the list stays.
+// selection is a part of a list that a form can keep, remove from and add to. A long list is shown in parts. The form
+// says which part it showed, so that the rest of the list stays.
 type selection struct {
-	Ticked   []string // what is ticked
-	Shown    []string // what the form was drawn with
-	From, Of int      // where the part begins, and how long the list is
+	Ticked   []string // the ticked entries
+	Shown    []string // the entries that the form showed
+	From, Of int      // where the part begins, and the length of the list
 }
 
-// A part of a list has at most so many things, and so many bytes of text (but one thing at least), so that no page and no
-// form grows with what is stored.
+// Bounds of a part of a list, in entries and in bytes of text. It has at least one entry. So pages and forms do not
+// grow with what is stored.
 const (
 	maxSelection      = 60
 	maxSelectionBytes = 3000
 )
 
-// part is where a part of a list that begins with number from ends.
+// part returns where a part of a list ends that begins at index from.
 func part(n, from, most, mostBytes int, size func(i int) int) (to int) {
 	for to = from; to < n && to-from < most; to++ {
 		if mostBytes -= size(to); mostBytes < 0 && to > from {
@@ -42,7 +42,7 @@ func newSelection(all []string, from int) selection {
 	return selection{Ticked: slices.Clone(all[from:to]), Shown: all[from:to], From: from, Of: len(all)}
 }
 
-// readPicks reads fields "name" and "had-name". What was drawn stands in one field, one on a line.
+// readSelection reads the fields name and "had-"+name. The second has the entries that were shown, one per line.
 func readSelection(f *form.Value, name string) selection {
 	p := selection{Ticked: texts(f, name)}
 	for _, list := range texts(f, "had-"+name) {
@@ -55,11 +55,11 @@ func readSelection(f *form.Value, name string) selection {
 	return p
 }
 
-// HadText is for the form's hidden field.
+// ShownText is the value of the form's hidden field.
 func (p selection) ShownText() string { return strings.Join(p.Shown, "\n") }
 
-// To, Next and Previous are for templates: where the part ends, counted from 1, and where the others begin. Next is 0 at
-// the end of the list.
+// To, First, Next and Previous are for templates: the last and first entry of the part, counted from 1, and where the
+// other parts begin. Next is 0 at the end of the list.
 func (p selection) To() int { return p.From + len(p.Shown) }
 
 func (p selection) First() int { return p.From + 1 }
@@ -79,7 +79,8 @@ func (p *selection) add(x string) {
 	}
 }
 
-// over is a stored list with the choice made of it: what was shown and is no longer ticked goes, what is new comes last.
+// applyTo returns a stored list with the selection applied: entries that were shown and are no longer ticked are
+// removed, and new ones are appended.
 func (p selection) applyTo(stored []string) []string {
 	var out []string
 	for _, x := range stored {
@@ -93,13 +94,13 @@ func (p selection) applyTo(stored []string) []string {
 		}
 	}
 	if slices.Equal(out, stored) {
-		return stored // be it nil or empty
+		return stored // keep nil or empty as it was
 	}
 	return out
 }
 
-// redrawn is the choice as a form that shows it again must have it when the list is stored otherwise by now: sending that
-// form makes of the list what the form shows. Of a list that was shown in part, the rest is left alone.
+// rebase returns the selection for a form that is shown again after the stored list changed. Sending that form makes
+// the list what the form shows. If the list was shown in part, the rest is left unchanged.
 func (p selection) rebase(stored []string, whole bool) selection {
 	p.Of = len(stored)
 	if whole {
@@ -112,10 +113,10 @@ func (p selection) rebase(stored []string, whole bool) selection {
 	return p
 }
 
-// value is a chip as a form has it: a pattern holds no line break.
+// value returns a chip as a form has it. A pattern holds no line break.
 func (x chip) value() string { return strconv.Itoa(x.Group) + " " + string(x.On) }
 
-// chips are those that values stand for; what can be none is left out.
+// chips returns the chips of values, without invalid ones.
 func (c catalogue) chips(values []string) []chip {
 	var out []chip
 	for _, x := range values {
@@ -144,21 +145,21 @@ func chipValues(chips []chip) []string {
 	return out
 }
 
-// someRoles are roles by name: as many as are offered as boxes to tick, or, if there are more, as suggestions to type.
+// roleNames are the names of some roles. A few are offered as checkboxes, more as suggestions to type.
 type roleNames struct {
 	names map[string]string
-	ids   []string // in order
-	few   bool     // they are all there are, and all are offered
-	cut   bool     // there are more
+	ids   []string // in the order of the list
+	few   bool     // these are all roles, and all are offered
+	cut   bool     // there are more roles
 }
 
 const (
 	fewRoles      = 12
 	suggestRoles  = 30
-	maxNameLength = 80 // bytes; a longer one is not suggested
+	maxNameLength = 80 // in bytes; a longer one is not suggested
 )
 
-// rolesOf reads some roles that who asks may see, and those that are named.
+// roleNamesOf reads some roles that the person may see, and the named ones.
 func (v *view) roleNamesOf(named []string) (roleNames, error) {
 	out := roleNames{names: map[string]string{}, few: true}
 	for r, err := range v.account.Roles(v.r.Context(), latchkey.RoleQuery{Page: latchkey.Page{Limit: suggestRoles + 1}}) {
@@ -197,13 +198,14 @@ func (s *roleNames) name(id string) string {
 	return id
 }
 
-// roleField is a choice of roles as a page shows it: boxes for a few, else those that are chosen and a field to type.
+// roleField is the field of a page that selects roles: checkboxes for a few roles, else the selected ones and a text
+// field.
 type roleField struct {
 	Selection selection
 	Ticks     []option
-	Suggest   []string // names; nil: everything is there to tick
-	Cut       bool     // there are more than Suggest and Ticks
-	Add       string   // what is typed
+	Suggest   []string // names; nil: all roles have a checkbox
+	Cut       bool     // there are more roles than in Suggest and Ticks
+	Add       string   // the text in the field
 	Wrong     string
 }
 
@@ -239,7 +241,7 @@ func (v *view) roleField(p selection, typed, wrong, without string) (roleField, 
 	return f, nil
 }
 
-// addRole finds the role that is typed, by its name or id, and says if there is none.
+// addRole adds the role whose name or id is typed. wrong says why there is no such role.
 func (v *view) addRole(p *selection, typed string) (wrong string, err error) {
 	if typed == "" {
 		return "", nil
@@ -255,10 +257,10 @@ func (v *view) addRole(p *selection, typed string) (wrong string, err error) {
 	}
 	switch len(found) {
 	case 0:
-		return "No role has this name.", nil
+		return "No role has this name. Check the spelling.", nil
 	case 1:
 		p.add(found[0].ID)
 		return "", nil
 	}
-	return "Several roles have this name: write the id of the one you mean.", nil
+	return "Several roles have this name. Write the id of the role instead.", nil
 }

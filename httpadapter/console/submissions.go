@@ -13,10 +13,12 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// forms remembers which forms were carried out, so that a form sent twice is carried out once. A browser shows the
-// reply to the last click only, so for a short while that is the same reply, secret included. What one process
-// remembers is bounded by number and by time. That a form was sent, and no more, the store remembers as well: for a
-// process that started since, and for other nodes.
+// submissions records which forms were carried out, so that a form that is sent twice is carried out once. A browser
+// shows the reply to the last click only. So for a short time a repeated form gets the same reply, including the
+// secret.
+//
+// The records of one process are bounded in number and time. The store keeps only that a form was sent, for processes
+// that started since and for other nodes.
 type submissions struct {
 	clock func() time.Time
 	mu    sync.Mutex
@@ -24,11 +26,11 @@ type submissions struct {
 	order *list.List               // oldest first
 }
 
-// sent is a form that was sent. Its fields are guarded by forms.mu, but for key and at.
+// submission is a form that was sent. submissions.mu guards its fields, except key and at.
 type submission struct {
 	key   string
 	at    time.Time
-	done  chan struct{} // closed when the one who carries it out has finished, however
+	done  chan struct{} // closed when it is no longer in progress
 	state submissionState
 	reply reply
 }
@@ -39,22 +41,22 @@ const (
 	inProgress submissionState = iota
 	succeeded
 	refused // nothing was changed: it may be sent again
-	unknown // nobody knows what became of it
+	unknown // its outcome is not known
 )
 
-// reply is what a form that was carried out is answered with.
+// reply is the reply to a form that was carried out.
 type reply struct {
 	token  latchkey.Token
 	secret latchkey.Secret
 	about  string
-	to     string // where the browser is sent
+	to     string // where the browser is redirected
 }
 
 const (
-	secretKept     = 30 * time.Second // how long a form sent again is told the secret
-	submissionKept = 24 * time.Hour   // and how long it is known at all
-	maxSubmissions = 10_000           // in this process
-	maxFormTime    = time.Minute      // how long a form may take to be carried out
+	secretKept     = 30 * time.Second // how long a repeated form gets the secret
+	submissionKept = 24 * time.Hour   // how long a form is recorded
+	maxSubmissions = 10_000           // in one process
+	maxFormTime    = time.Minute      // how long carrying out a form may take
 )
 
 func newSubmissions(clock func() time.Time) *submissions {
@@ -66,13 +68,14 @@ var (
 	errNoForm   = errors.New("console: a form without an id of its own")
 )
 
-// newFormID names a form.
+// newFormID returns the id of a new form.
 func newFormID() string { return rand.Text() }
 
-// once carries out a form, unless that was done before: then it returns the reply of that time, without the secret
-// after a while. A form that was refused may be sent again. First makes the store remember that the form was sent;
-// ErrExists says that it does already. Who comes while another carries the form out waits for that, for as long as
-// ctx lets it.
+// once carries out a form unless that was done before. Then it returns the first reply; after secretKept, without the
+// secret. A form that was refused may be sent again.
+//
+// first records in the store that the form was sent. latchkey.ErrExists from it means that the form was recorded
+// before. If another call carries out the form, once waits for it until ctx is done.
 func (f *submissions) once(ctx context.Context, key string, first func() error, do func() (reply, error)) (reply, error) {
 	for {
 		f.mu.Lock()
@@ -112,15 +115,16 @@ func (f *submissions) once(ctx context.Context, key string, first func() error, 
 	}
 }
 
+// run carries out a form, and records its outcome.
 func (f *submissions) run(s *submission, first func() error, do func() (reply, error)) (r reply, err error) {
-	state := unknown // what a panic leaves behind
+	state := unknown // the state after a panic
 	defer func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		s.state = state
 		if state == succeeded {
 			s.reply = r
-			time.AfterFunc(secretKept, func() { // in real time, for no secret stays because nobody comes any more
+			time.AfterFunc(secretKept, func() { // in real time: a secret must go even if no request follows
 				f.mu.Lock()
 				defer f.mu.Unlock()
 				s.reply.secret = latchkey.Secret{}
@@ -146,7 +150,7 @@ func (f *submissions) run(s *submission, first func() error, do func() (reply, e
 	return r, err
 }
 
-// drop forgets a form, as if it had not been sent.
+// drop removes a form, as if it had not been sent.
 func (f *submissions) drop(s *submission) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -156,7 +160,7 @@ func (f *submissions) drop(s *submission) {
 	}
 }
 
-// forget drops what is over, and the oldest of what is too many. It is called with the lock held.
+// evict removes expired forms, and the oldest if there are too many. f.mu must be held.
 func (f *submissions) evict() {
 	now := f.clock()
 	for at := f.order.Front(); at != nil; at = f.order.Front() {
@@ -169,9 +173,9 @@ func (f *submissions) evict() {
 	}
 }
 
-// once carries out the form that was posted: see [forms.once]. Needed says that a form without an id is refused, for
-// sending it again would do the same again. Who sends it must have the right to the action. The work goes on when the
-// browser stops waiting, so that what it sends next is told what came of it.
+// once carries out the posted form: see [submissions.once]. needed refuses a form without an id, for actions that
+// must not be repeated. The person needs the right to the action. The work continues if the browser disconnects, so
+// that a repeated form gets the outcome.
 func (v *view) once(needed bool, action latchkey.Action, kind, id string, do func() (reply, error)) (reply, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(v.r.Context()), maxFormTime)
 	defer cancel()
@@ -188,7 +192,7 @@ func (v *view) once(needed bool, action latchkey.Action, kind, id string, do fun
 	case !v.may(action, kind, id):
 		return reply{}, &latchkey.DeniedError{Action: action, Resource: latchkey.Path("latchkey", kind, id)}
 	}
-	// A form belongs to who asked for it and to what it is about; and with anything else typed into it, it is another one.
+	// A form belongs to one person and one page. With other content it is another form.
 	key := fmt.Sprintf("%q %q %q %q %q %x", v.account.Owner(), v.access.TokenID(), v.access.Client().ID, v.r.URL.Path,
 		form,
 		sha256.Sum256([]byte(v.typed)))

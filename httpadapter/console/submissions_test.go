@@ -78,7 +78,7 @@ func TestAFormSentAgainIsCarriedOutOnce(t *testing.T) {
 		require.Equal(t, first.Header().Get("Location"), second.Header().Get("Location"), c.path)
 		require.Equal(t, anySecret.FindString(first.Body.String()), anySecret.FindString(second.Body.String()), c.path)
 
-		// Another process, or this one after it was started anew, does it no more either, and claims nothing.
+		// Another process, or this one after a restart, does not carry it out again, and does not claim a result.
 		third := w.another().post(path, form)
 		require.Equal(t, before, events(), "%s: elsewhere", c.path)
 		require.Equal(t, http.StatusConflict, third.Code, c.path)
@@ -86,7 +86,7 @@ func TestAFormSentAgainIsCarriedOutOnce(t *testing.T) {
 			false: "sent before"}[c.path == at+"/revoke"], c.path)
 		require.Empty(t, anySecret.FindString(third.Body.String()), c.path)
 
-		// A while later the secret is shown no more.
+		// Later the secret is not shown.
 		w.now = w.now.Add(time.Minute)
 		later := w.post(path, form)
 		require.Equal(t, before, events(), "%s: later", c.path)
@@ -101,7 +101,7 @@ func TestAFormSentAgainIsCarriedOutOnce(t *testing.T) {
 		require.Contains(t, w.get(strings.TrimPrefix(rec.Header().Get("Location"), "../../")), "There is no such role now.")
 	}
 
-	// With anything else typed it is another form: nothing typed is lost to what was sent before.
+	// A form with other content is another form: what was typed is not lost.
 	key := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "k"}}).ID
 	form = w.form("token/" + key)
 	form.Set("name", "one")
@@ -110,13 +110,13 @@ func TestAFormSentAgainIsCarriedOutOnce(t *testing.T) {
 	require.Equal(t, http.StatusConflict, w.post("token/"+key, form).Code)
 	require.Equal(t, "one", w.token(key).Name)
 
-	// A form is of one person and one page.
+	// A form belongs to one person and one page.
 	form = w.form("token/" + key + "/rotate")
 	secret := anySecret.FindString(w.post("token/"+key+"/rotate", form).Body.String())
 	require.NotEmpty(t, secret)
 	w.who = w.acme.Assume(latchkey.Client{ID: "eve"}, everything)
 	require.NotContains(t, w.post("token/"+key+"/rotate", form).Body.String(), secret)
-	// One without an id makes nothing.
+	// A form without an id creates nothing.
 	before := events()
 	require.Equal(t, http.StatusConflict, w.post("token/"+key+"/rotate", url.Values{"overlap": {"0s"}}).Code)
 	require.Equal(t, http.StatusConflict, w.post("new", url.Values{"kind": {"api_key"}}).Code)
@@ -148,7 +148,7 @@ func TestFormsAreBounded(t *testing.T) {
 		require.LessOrEqual(t, len(f.byKey), maxSubmissions)
 		require.LessOrEqual(t, f.order.Len(), maxSubmissions)
 	}
-	for i := range 100 { // those that the store did not take leave nothing
+	for i := range 100 { // forms that the store refused leave nothing
 		_, err := f.once(t.Context(), fmt.Sprint("x", i), func() error { return latchkey.ErrUnavailable }, refuse)
 		require.ErrorIs(t, err, latchkey.ErrUnavailable)
 	}
@@ -157,7 +157,7 @@ func TestFormsAreBounded(t *testing.T) {
 	require.Len(t, f.byKey, 1)
 	require.Equal(t, 1, f.order.Len())
 
-	// What was refused may be sent again, and the store is not asked twice.
+	// A refused form may be sent again, without another write of its id.
 	asked := 0
 	_, err := f.once(t.Context(), "last", func() error { asked++; return latchkey.ErrExists }, func() (reply,
 		error) {
@@ -213,7 +213,7 @@ func TestNothingWaitsForEver(t *testing.T) {
 				waiters.Wait()
 				close(leave)
 				wg.Wait()
-				time.Sleep(2 * secretKept) // the timers that forget secrets
+				time.Sleep(2 * secretKept) // the timers that remove secrets
 			})
 		})
 	}

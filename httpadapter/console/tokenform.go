@@ -11,14 +11,14 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// entry is the form of a token, as it was typed.
+// tokenForm is the form of a token, as it was typed.
 type tokenForm struct {
 	Version   uint64
 	Name      string
 	Signed    bool
-	On        []bool    // by group of the catalogue; chips' are not used
-	Chips     selection // values of chips: see chipValue
-	AddName   string    // a chip that is being added
+	On        []bool    // by group of the catalogue; not used for chips
+	Chips     selection // values of chips: see chip.value
+	AddName   string    // the name of a chip to add
 	AddGroups []int
 	Roles     selection // ids
 	AddRole   string
@@ -45,11 +45,11 @@ func momentText(t time.Time) string {
 	return t.UTC().Format(endLayout)
 }
 
-// idleUnits are the spans that an idle limit is counted in, the largest first.
+// idleUnits are the units of an idle limit, the largest first.
 var idleUnits = []option{{Value: "24h0m0s", Text: "days"}, {Value: "1h0m0s", Text: "hours"}, {Value: "1m0s", Text: "minutes"},
 	{Value: "1s", Text: "seconds"}}
 
-// idleText is an idle limit as the form has it: in the largest unit that leaves no rest.
+// idleText returns an idle limit in the largest unit that divides it.
 func idleText(idle time.Duration) (count, unit string) {
 	if idle == 0 {
 		return "", idleUnits[0].Value
@@ -75,7 +75,8 @@ func prefixText(prefixes []netip.Prefix) string {
 	return strings.Join(out, "\n")
 }
 
-// parsePrefixes reads addresses and prefixes apart by spaces. An address alone stands for itself.
+// parsePrefixes reads addresses and prefixes that are separated by white space. An address alone is a prefix of that
+// address.
 func parsePrefixes(text string) ([]netip.Prefix, error) {
 	var out []netip.Prefix
 	for one := range strings.FieldsSeq(text) {
@@ -96,7 +97,7 @@ func parsePrefixes(text string) ([]netip.Prefix, error) {
 	return out, nil
 }
 
-// entryOf is the form of a token as it is stored. Of its chips those from number from on are shown, as many as fit.
+// tokenFormOf returns the form of a token as it is stored. It shows chips from index from on, as many as fit.
 func (c *console) tokenFormOf(t *latchkey.Token, from int) *tokenForm {
 	e := &tokenForm{Version: t.Version, Name: t.Name, Signed: t.Restrictions.Signed, RatePer: time.Second.String(),
 		Domains: strings.Join(t.Restrictions.Domains, "\n"), Addresses: prefixText(t.Restrictions.Addresses),
@@ -117,7 +118,7 @@ func (c *console) tokenFormOf(t *latchkey.Token, from int) *tokenForm {
 	return e
 }
 
-// creditText writes millionths as a decimal number.
+// creditText formats millionths as a decimal number.
 func creditText(c latchkey.Credits) string {
 	s := fmt.Sprintf("%d.%06d", c/1_000_000, c%1_000_000)
 	return strings.TrimSuffix(strings.TrimRight(s, "0"), ".")
@@ -154,13 +155,13 @@ func (v *view) readTokenForm() *tokenForm {
 	return e
 }
 
-// addChips makes chips of what is typed beside the chips.
+// addChips adds the chips whose name is typed beside the chips.
 func (v *view) addChips(e *tokenForm) {
 	if e.AddName == "" {
 		return
 	}
 	if len(e.AddGroups) == 0 {
-		e.Errors["add"] = "Choose what is to be allowed there."
+		e.Errors["add"] = "Choose what to allow there: tick at least one box."
 		return
 	}
 	for _, i := range e.AddGroups {
@@ -174,8 +175,8 @@ func (v *view) addChips(e *tokenForm) {
 	e.AddName, e.AddGroups = "", nil
 }
 
-// apply writes the form into settings, and says in e.Errors what cannot be. What the form does not show, and what was not
-// changed in it, stays exactly as it was.
+// apply writes the form into the token, and sets e.Errors for invalid fields. What the form does not show, and what
+// was not changed in it, stays exactly as it was.
 func (v *view) apply(e *tokenForm, t *latchkey.Token) {
 	s := &t.Settings
 	was := v.tokenFormOf(t, 0)
@@ -183,7 +184,7 @@ func (v *view) apply(e *tokenForm, t *latchkey.Token) {
 		s.Name = e.Name
 	}
 	if len(e.Name) > 256 {
-		e.Errors["name"] = "At most 256 bytes."
+		e.Errors["name"] = "Too long: at most 256 bytes."
 	}
 	s.Restrictions.Signed = e.Signed
 	if ownRights(t) {
@@ -206,7 +207,7 @@ func (v *view) apply(e *tokenForm, t *latchkey.Token) {
 		n, ok := parseCredits(e.Credits)
 		switch s.Limits.Credits = n; {
 		case e.Credits != "" && !ok:
-			e.Errors["credits"] = "A number above 0 with at most six decimals, 0 for no credits at all, or nothing for no limit."
+			e.Errors["credits"] = "Write a number with at most six decimals: 0 for no credits at all. Leave it blank for no limit."
 		case ok && n == 0:
 			s.Limits.Credits = latchkey.NoCredits
 		}
@@ -243,13 +244,13 @@ func (v *view) applyRate(e, was *tokenForm, s *latchkey.Settings) {
 		burst, errBurst = strconv.Atoi(e.RateBurst)
 	}
 	if err != nil || count <= 0 || errPer != nil || per <= 0 || errBurst != nil || burst < 0 {
-		e.Errors["rate"] = "Whole numbers: how many requests, above 0, and how many more at once."
+		e.Errors["rate"] = "Write whole numbers: the requests, above 0, and how many more at once, 0 or above."
 		return
 	}
 	s.Limits.Rate = latchkey.Rate{Count: count, Per: per, Burst: burst}
 }
 
-const momentHint = "A day and a time, such as 2026-12-31T18:00."
+const momentHint = "Write a day and a time in UTC, such as 2026-12-31T18:00."
 
 func (v *view) applyValidity(e, was *tokenForm, t *latchkey.Token) {
 	valid := &t.Validity
@@ -266,14 +267,14 @@ func (v *view) applyValidity(e, was *tokenForm, t *latchkey.Token) {
 		case !ok:
 			e.Errors["end"] = momentHint
 		case end.IsZero() && (t.Kind == latchkey.KindSession || t.Kind == latchkey.KindAccess):
-			e.Errors["end"] = "Tokens of this kind always end."
+			e.Errors["end"] = "Tokens of this kind always end. Choose when."
 		case !end.IsZero() && !end.After(v.now):
-			e.Errors["end"] = "This is past. To end the token now, revoke it."
+			e.Errors["end"] = "This time is past. To end the token now, revoke it."
 		}
 	}
 	if end := valid.NotAfter; !end.IsZero() && !valid.NotBefore.Before(end) && e.Errors["begin"] == "" && e.Errors["end"] == "" &&
 		(e.NotBefore != was.NotBefore || e.NotAfter != was.NotAfter) {
-		e.Errors["begin"] = "The token would end before it begins."
+		e.Errors["begin"] = "The token would end before it begins. Choose an earlier time, or a later expiry."
 	}
 	if e.Idle != was.Idle || e.Idle != "" && e.IdleUnit != was.IdleUnit {
 		unit, err := time.ParseDuration(e.IdleUnit)
@@ -282,14 +283,14 @@ func (v *view) applyValidity(e, was *tokenForm, t *latchkey.Token) {
 		case e.Idle == "":
 			valid.Idle = 0
 		case err != nil || errN != nil || n <= 0 || unit <= 0 || n > int64(100*366*24*time.Hour/unit):
-			e.Errors["idle"] = "A whole number above 0, at most a hundred years, or nothing for no such end."
+			e.Errors["idle"] = "Write a whole number above 0, at most a hundred years. Leave it blank for no such end."
 		default:
 			valid.Idle = time.Duration(n) * unit
 		}
 	}
 }
 
-// parseMoment reads a day and a time, in UTC. Nothing is the zero time.
+// parseMoment reads a day and a time in UTC. "" is the zero time.
 func parseMoment(s string) (time.Time, bool) {
 	if s == "" {
 		return time.Time{}, true

@@ -27,7 +27,7 @@ func TestEveryFieldIsKept(t *testing.T) {
 	rec := w.post("token/"+id, w.form("token/"+id))
 	require.Equal(t, http.StatusSeeOther, rec.Code, rec.Body)
 	after := w.token(id)
-	after.Name = before.Name // spaces around a name are typing
+	after.Name = before.Name // spaces around a name are trimmed
 	require.Equal(t, before.Settings, after.Settings)
 }
 
@@ -35,12 +35,12 @@ func TestBadEntriesAreKeptAndExplained(t *testing.T) {
 	w := newFixture(t, nil)
 	id := w.issue(latchkey.Spec{Kind: latchkey.KindPublishable, Settings: latchkey.Settings{Name: "site"}}).ID
 	for field, c := range map[string]struct{ value, says string }{
-		"name":    {strings.Repeat("x", 257), "At most 256 bytes"},
+		"name":    {strings.Repeat("x", 257), "at most 256 bytes"},
 		"domains": {"exa mple.com/../x", "it has no valid host|segment"},
-		"credits": {"ten", "A number above 0"},
-		"rate":    {"-1", "Whole numbers"},
-		"end":     {"2020-01-01T00:00", "This is past"},
-		"add":     {"nothing", "Choose what is to be allowed"},
+		"credits": {"ten", "Write a number"},
+		"rate":    {"-1", "Write whole numbers"},
+		"end":     {"2020-01-01T00:00", "This time is past"},
+		"add":     {"nothing", "Choose what to allow"},
 	} {
 		form := w.form("token/" + id)
 		form.Set("name", "kept & shown")
@@ -87,7 +87,7 @@ func TestAddressesIdleAndFirstDay(t *testing.T) {
 
 	for field, c := range map[string]struct{ value, says string }{
 		"addresses": {"192.0.2.300", "is no address"}, "mintfrom": {"10.0.0.1/8", "write 10.0.0.0/8"},
-		"begin": {"2027-06-01", "end before it begins"}, "idle": {"soon", "A whole number"},
+		"begin": {"2027-06-01", "end before it begins"}, "idle": {"soon", "Write a whole number"},
 	} {
 		form := w.form("token/" + id)
 		form.Set(field, c.value)
@@ -134,7 +134,7 @@ func TestIdleIsShownAsItIs(t *testing.T) {
 	}
 }
 
-// A limit of nothing is typed as 0, shown as 0, and kept by a form that is sent as it was drawn.
+// A limit of no credits is typed as 0, shown as 0, and kept by an unchanged form.
 func TestALimitOfNothing(t *testing.T) {
 	w := newFixture(t, nil)
 	tok := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "k"}})

@@ -11,7 +11,7 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// spark is a row of small bars. Its text says the same.
+// spark is a small bar chart. Text says the same.
 type spark struct{ Counts []int64 }
 
 func (s *spark) sum() int64 {
@@ -22,7 +22,7 @@ func (s *spark) sum() int64 {
 	return n
 }
 
-// Text is the chart in words.
+// Text returns the chart in words.
 func (s *spark) Text() string {
 	n := len(s.Counts)
 	if s.sum() == 0 {
@@ -31,10 +31,10 @@ func (s *spark) Text() string {
 	return fmt.Sprintf("%s in %d days, %s today", number(s.sum()), n, number(s.Counts[n-1]))
 }
 
-// Total is what the list writes beside the bars.
+// Total is the number beside the bars.
 func (s *spark) Total() string { return number(s.sum()) }
 
-// Path are the bars, 4 wide and at most 16 high.
+// Path returns the bars as an SVG path: 4 wide and at most 16 high.
 func (s *spark) Path() string {
 	top := slices.Max(s.Counts)
 	var b strings.Builder
@@ -47,7 +47,7 @@ func (s *spark) Path() string {
 	return b.String()
 }
 
-// bar is a day, or a line of a table of shares.
+// bar is a day of a chart, or a row of a table.
 type bar struct {
 	Label, Full, Text string
 	Count             int64
@@ -57,7 +57,7 @@ type bar struct {
 	Tick              bool
 }
 
-// chart is a bar chart by day, drawn in a box of 720 by 180.
+// chart is a bar chart by day, in a box of 720 by 180.
 type chart struct {
 	Bars    []bar
 	Top     string
@@ -67,7 +67,7 @@ type chart struct {
 
 const chartHeight = 150
 
-// roundUp is what the axis of a chart goes up to: 1, 2, 4, 5, 6 or 8 times a power of ten, so that its middle is a round
+// roundUp returns the top of a chart's axis: 1, 2, 4, 5, 6 or 8 times a power of ten. So the middle is a round
 // number, too.
 func roundUp(top int64) int64 {
 	for unit := int64(1); unit <= math.MaxInt64/10; unit *= 10 {
@@ -112,7 +112,7 @@ func newChart(days []bar) *chart {
 	return c
 }
 
-const maxShares = 12 // rows of a table
+const maxShares = 12 // rows of one table
 
 var spans = []option{{Value: "7", Text: "7 days"}, {Value: "30", Text: "30 days"}, {Value: "90", Text: "90 days"}}
 

@@ -31,7 +31,7 @@ func TestUsagePages(t *testing.T) {
 	require.Contains(t, page, "<b>3</b> of 4 credits")
 	require.Contains(t, page, "75 percent of the limit")
 
-	// Clients go by the newest name that a token was minted with, where there is one and the visitor may know it.
+	// Clients are shown by the newest name that a token was minted with, if there is one and the person may see it.
 	for _, name := range []string{"Ada", "Ada <L.>"} {
 		_, minted, err := w.keys.Mint(t.Context(), access, latchkey.Narrowing{Lifetime: time.Hour,
 			Client: latchkey.Client{ID: "42", Name: name}})

@@ -42,7 +42,7 @@ var templates = template.Must(template.New("").Funcs(template.FuncMap{
 	"rule": func(i, n int) any { return struct{ I, N int }{i, n} },
 }).ParseFS(assets, "assets/*.html"))
 
-// statics are the files that pages refer to, by a name that changes with what is in them.
+// staticFiles are the files that pages refer to, by a name that changes with their content.
 var staticFiles, styleName, scriptName, iconName = func() (map[string]string, string, string, string) {
 	all := map[string]string{}
 	add := func(file string) string {
@@ -77,30 +77,31 @@ func (v *view) static() {
 	_, _ = v.w.Write([]byte(text))
 }
 
-// visit is one request.
+// view serves one request.
 type view struct {
 	*console
 	w       http.ResponseWriter
 	r       *http.Request
 	now     time.Time
 	path    []string
-	root    string // the console's first page, as seen from this one
+	root    string // the console's first page, relative to this one
 	account latchkey.Account
 	access  latchkey.Access
 	form    *form.Value // of a POST
-	typed   string      // the same, as it came
+	typed   string      // the same, still encoded
 	query   *form.Value
 }
 
+// signIn authenticates the person who sent the request.
 func (v *view) signIn() error {
 	account, access, err := v.signedIn(v.r)
 	if err != nil {
 		return err
 	}
 	if account.Owner() == "" || account.Manager() == nil {
-		return errors.New("console: the host names no account")
+		return errors.New("console: SignedIn returned the zero Account")
 	}
-	if access.Test() { // the console is no sandbox: its changes are to live tokens
+	if access.Test() { // the console is not a sandbox: it changes live tokens
 		return latchkey.ErrTestMode
 	}
 	v.account, err = account.As(access)
@@ -108,6 +109,7 @@ func (v *view) signIn() error {
 	return err
 }
 
+// readForm parses the query, and the form of a POST.
 func (v *view) readForm() error {
 	var err error
 	if v.query, err = form.Parse(v.r.URL.RawQuery); err != nil {
@@ -125,9 +127,10 @@ func (v *view) readForm() error {
 	return nil
 }
 
-// readBody reads a form of this site's own.
+// readBody reads a form that was sent by a page of this site.
 func (v *view) readBody() error {
-	// Every browser sends one of these with a form. Who sends neither is no browser, or hides where it comes from.
+	// Every browser sends one of these with a form. A request with neither hides where it comes from, or is not from a
+	// browser.
 	if v.r.Header.Get("Sec-Fetch-Site") == "" && v.r.Header.Get("Origin") == "" {
 		return errCrossSite
 	}
@@ -136,7 +139,7 @@ func (v *view) readBody() error {
 		return err
 	}
 	if kind != "application/x-www-form-urlencoded" {
-		return errCrossSite // other types of form are sent by other sites' pages only
+		return errCrossSite // only pages of other sites send other types of form
 	}
 	body, err := httpadapter.ReadBody(v.r, form.MaxBytes)
 	if err != nil {
@@ -146,10 +149,10 @@ func (v *view) readBody() error {
 	return nil
 }
 
-// keepTyped reads the form of a visit that is refused, so that what was typed can be sent again. It is not looked into.
+// keepForm reads the form of a request that is refused, so that it can be sent again. The form is not interpreted.
 func (v *view) keepForm() {
 	if v.r.Method == http.MethodPost {
-		_ = v.readBody() // if it cannot be read there is nothing to keep
+		_ = v.readBody() // if it cannot be read, there is nothing to keep
 	}
 }
 
@@ -158,13 +161,13 @@ const (
 	maxResendBytes  = 48_000 // of the page that keeps it
 )
 
-// typedAgain is the form that was sent, to be sent again. "": there is none, or it is too large. What was typed into a
-// search field is not kept, for it may be a key.
+// resendForm returns the form that was sent, to be sent again. It returns "" if there is none, or if it is too large.
+// It does not keep the text of a search field, which may be a secret.
 func (v *view) resendForm() template.HTML {
 	if v.typed == "" || v.path[0] == "" || v.path[0] == "roles" {
 		return ""
 	}
-	// Who sent it may be nobody. So it is decoded into one text, and nothing here allocates for each field.
+	// The sender may not be authenticated, so the form is decoded into one buffer, without an allocation for each field.
 	all := make([]byte, 0, len(v.typed))
 	var ends [2 * maxResendFields]int // of name and value, in turn
 	fields := 0
@@ -211,7 +214,7 @@ func (v *view) resendForm() template.HTML {
 	return template.HTML(hidden.String() + words) // escaped above
 }
 
-// appendUnescaped appends what a name or value of a form stands for. In values a line break is one character.
+// appendUnescaped appends the decoded name or value of a form. In values a line break is one character.
 func appendUnescaped(b []byte, raw string, value bool) (_ []byte, ok bool) {
 	from := len(b)
 	for i := 0; i < len(raw); i++ {
@@ -237,10 +240,10 @@ func appendUnescaped(b []byte, raw string, value bool) (_ []byte, ok bool) {
 	return b, true
 }
 
-// unTyped are fields that nobody types.
+// hiddenFields are fields that people do not type.
 var hiddenFields = []string{"form", "version", "do", "from", "to", "of", "after"}
 
-// text is the one value of a name, trimmed; "" if there is none, or more than one.
+// text returns the only value of a name, trimmed, or "" if there is none or more than one.
 func text(f *form.Value, name string) string {
 	if x := f.Get(name); x != nil && x.Kind == form.Text {
 		return strings.TrimSpace(x.Text)
@@ -248,7 +251,7 @@ func text(f *form.Value, name string) string {
 	return ""
 }
 
-// texts are all values of a name.
+// texts returns all values of a name.
 func texts(f *form.Value, name string) []string {
 	x := f.Get(name)
 	switch {
@@ -266,14 +269,16 @@ func texts(f *form.Value, name string) []string {
 	return out
 }
 
+// may reports whether the person may do action on a token or role.
 func (v *view) may(action latchkey.Action, kind, id string) bool {
 	return v.access.Allows(action, latchkey.Path("latchkey", kind, id))
 }
 
-// heading is the heading of a page. Name is what a person called something, with words of ours before and after it.
+// heading is the heading of a page. Name was typed by a person; Before and After are the console's own words around
+// it.
 type heading struct{ Before, Name, After string }
 
-// fault is a field of a form that cannot be saved as it stands.
+// fieldError is a field of a form that cannot be saved.
 type fieldError struct{ Field, Label, Text string }
 
 // ui is what every page shows.
@@ -282,15 +287,15 @@ type ui struct {
 	Product                   string
 	Who                       string
 	Title                     heading
-	Nav                       string // which link of the navigation the page belongs to
+	Nav                       string // the current link of the navigation
 	Notice                    string // what was done
 	Errors                    []string
 	FieldErrors               []fieldError
-	Usage                     bool // who asks may see it
+	Usage                     bool // the person may see usage
 	Body                      template.HTML
 }
 
-// show writes a page. Nothing is sent before all of it could be made.
+// show writes a page. It sends nothing until the whole page is rendered.
 func (v *view) show(status int, name string, page ui, data any) error {
 	page.Root, page.Product = v.root, v.opts.Title
 	page.Style, page.Script, page.Icon = v.root+"static/"+styleName, v.root+"static/"+scriptName, v.root+"static/"+iconName
@@ -306,7 +311,7 @@ func (v *view) show(status int, name string, page ui, data any) error {
 		"FormID": newFormID(), "D": data}); err != nil {
 		return fmt.Errorf("console: page %s: %w", name, err)
 	}
-	page.Body = template.HTML(body.String()) // a template made it
+	page.Body = template.HTML(body.String()) // rendered by a template
 	var whole bytes.Buffer
 	if err := templates.ExecuteTemplate(&whole, "frame.html", page); err != nil {
 		return fmt.Errorf("console: frame: %w", err)
@@ -317,15 +322,15 @@ func (v *view) show(status int, name string, page ui, data any) error {
 	return nil
 }
 
-// goTo answers a change. The address is relative, so that it holds under any prefix, and begins with a dot, so that
-// nothing makes it another site's.
+// redirect answers a change. The URL is relative, so that it is valid under any prefix. It begins with a dot, so that
+// it cannot lead to another site.
 func (v *view) redirect(to string) error {
 	v.w.Header().Set("Location", v.root+to)
 	v.w.WriteHeader(http.StatusSeeOther)
 	return nil
 }
 
-// fail answers an error with a page that says no more than may be told.
+// fail answers an error with a page that reveals nothing it should not.
 func (v *view) fail(err error) {
 	if v.access.Owner() != "" {
 		v.r = v.r.WithContext(httpadapter.WithAccess(v.r.Context(), v.access))
@@ -337,33 +342,36 @@ func (v *view) fail(err error) {
 	status, title, detail := http.StatusForbidden, "This change was not made", ""
 	switch p := httpadapter.ProblemOf(err); {
 	case errors.Is(err, errFormUsed):
-		status, title = http.StatusConflict, "This was sent before"
-		detail = "It is not known here what became of it then, and it is not done again. Look at what is there now."
+		status, title = http.StatusConflict, "This form was sent before"
+		detail = "It is not carried out again. The result of the first time is not known here: check what is stored now."
 	case errors.Is(err, errCrossSite):
-		detail = "It was asked for by another site's page, or by something that does not say where it comes from. Nothing was changed."
+		detail = "The request came from another site's page, or does not say where it comes from. Nothing was changed. " +
+			"Open the page in this console and send its form."
 	case errors.Is(err, errMethod):
-		status, title = http.StatusMethodNotAllowed, "Not that way"
-		detail = "This page is not asked like that."
+		status, title = http.StatusMethodNotAllowed, "Method not allowed"
+		detail = "This page does not accept that kind of request. Open it with a link of the console."
 	default:
 		status, title, detail = p.Status, p.Title, p.Detail
 		switch {
 		case status == http.StatusForbidden:
-			title, detail = "You may not do this", "Your own rights do not reach that far. Nothing was changed."
+			title = "You may not do this"
+			detail = "It takes rights that you do not have. Nothing was changed. Ask an administrator of this account."
 		case errors.Is(err, latchkey.ErrOwnerDisabled):
-			title, detail = "This account is switched off", "Every token of it is refused, and nothing can be changed."
+			title = "This account is disabled"
+			detail = "Its tokens are refused, and nothing can be changed. Ask whoever runs this service to enable it."
 		case status == http.StatusUnauthorized:
 			title, detail = "You are not signed in", "Sign in and try again."
 		case status == http.StatusNotFound:
-			title, detail = "There is nothing here", "It was deleted, or you may not see it."
-		case isDamaged(err): // trying again helps nothing
-			title = "This cannot be told"
-			detail = "A stored record that it depends on cannot be read. Revoke or replace what the record is of, or have " +
-				"the database restored from a backup."
+			title, detail = "There is nothing here", "It does not exist, was deleted, or you may not see it."
+		case isDamaged(err): // a retry cannot succeed
+			title = "A stored record cannot be read"
+			detail = "This page depends on it. Revoke the token or replace the role that is damaged, or have the database " +
+				"restored from a backup."
 		case status == http.StatusServiceUnavailable && detail == "":
 			detail = "The tokens cannot be read right now. Try again in a moment."
 		case errors.Is(err, latchkey.ErrNeedsKeyring):
-			status, title = http.StatusConflict, "That secret was not kept"
-			detail = "This server keeps no copy of it. Rotate the token to get a new secret."
+			status, title = http.StatusConflict, "That secret cannot be shown"
+			detail = "This server keeps no copy of secrets. Rotate the token to get a new one."
 		}
 		if p.RetryAfter > 0 {
 			v.w.Header().Set("Retry-After", p.RetryAfterHeader())
@@ -385,7 +393,7 @@ func (v *view) fail(err error) {
 	}
 }
 
-// why is an error in words for the person who made the entry. Only refusals of an entry have any.
+// errorText returns an error in words for the person who sent the form, or "" if it is not about the form.
 func errorText(err error) string {
 	var cond *latchkey.ConditionError
 	switch {
@@ -394,20 +402,20 @@ func errorText(err error) string {
 	case errors.Is(err, latchkey.ErrInvalid):
 		_, after, ok := strings.Cut(err.Error(), latchkey.ErrInvalid.Error()+": ")
 		if !ok {
-			after = "this is not valid"
+			after = "this is not valid: check the fields"
 		}
 		return adapters.Sentence(after)
 	case errors.Is(err, latchkey.ErrExists):
-		return "That name is taken."
+		return "That name is taken. Choose another one."
 	}
 	return ""
 }
 
-// soon says when a change is in force.
+// takesEffect says when a change is in force.
 func (v *view) takesEffect() string {
 	stale := v.account.Manager().MaxStale()
 	if stale <= 0 {
-		return "at once: the next request is judged by it"
+		return "at once"
 	}
 	return "within " + stale.String()
 }

@@ -45,18 +45,18 @@ func TestWhatWasTypedCanBeSentAgain(t *testing.T) {
 	require.Equal(t, form.Get("name"), w.token(id).Name)
 	require.Equal(t, []string{"a.example", "b.example"}, w.token(id).Restrictions.Domains)
 
-	// What may be a key, and what another site's page sent, is not repeated.
+	// What may be a secret, and what another site's page sent, is not repeated.
 	w.who = latchkey.Access{}
 	require.NotContains(t, w.post("", url.Values{"q": {"some-key-0123456789"}}).Body.String(), "some-key")
 	require.NotContains(t, w.do("POST", "token/"+id, "name=theirs", "Content-Type", "application/x-www-form-urlencoded",
 		"Sec-Fetch-Site", "cross-site").Body.String(), "theirs")
 	require.NotContains(t, w.do("POST", "token/"+id, "name=theirs", "Content-Type",
 		"application/x-www-form-urlencoded").Body.String(), "theirs")
-	// Nor is what is too much for a page, and that is read no further.
+	// What is too large for a page is not repeated either, and is not read to its end.
 	require.Equal(t, http.StatusUnauthorized, w.post("role", url.Values{"name": {strings.Repeat("x", 60_000)}}).Code)
 	require.Equal(t, http.StatusUnauthorized, w.post("role", url.Values{"name": {strings.Repeat("x", 1<<20)}}).Code)
 
-	// Whoever may look but not change is shown the form as it was typed.
+	// A person who may read but not change gets the form as it was typed.
 	w.who = w.acme.Assume(latchkey.Client{ID: "bob"}, latchkey.Permissions{latchkey.Allow(latchkey.Read).On("latchkey/*"),
 		latchkey.Allow(latchkey.Update, latchkey.Create, latchkey.Delete).On("latchkey/*")})
 	role := w.role(latchkey.Role{Name: "r", Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("core/*")}})
@@ -77,7 +77,7 @@ func TestWhatWasTypedCanBeSentAgain(t *testing.T) {
 		}
 		rec := w.post(path, form)
 		require.Equal(t, http.StatusForbidden, rec.Code, path)
-		require.Contains(t, rec.Body.String(), "your own rights do not reach that far", path)
+		require.Contains(t, rec.Body.String(), "it takes rights that you do not have", path)
 		require.Equal(t, "typed.example", formOf(rec.Body.String()).Get(field), path)
 		require.Contains(t, rec.Body.String(), "data-dirty", path)
 	}

@@ -1,8 +1,8 @@
-// Saves some steps. Every page works without it.
+// This script saves some steps. Every page works without it.
 "use strict";
 const each = (selector, f) => document.querySelectorAll(selector).forEach(f);
 
-// "Create a token" opens the question on the page.
+// "Create a token" opens a dialog on the page.
 each("[data-opens]", (link) => {
 	const dialog = document.getElementById(link.dataset.opens);
 	if (!dialog || !dialog.showModal) return;
@@ -13,7 +13,7 @@ each("[data-opens]", (link) => {
 	dialog.querySelector("[data-closes]").addEventListener("click", () => dialog.close());
 });
 
-// The second click of a double click sends nothing. A form that the browser was stopped from sending can be sent again.
+// A double click sends a form once. If the browser was stopped while sending, the form can be sent again.
 each("form[data-once]", (form) => {
 	let sent = -Infinity;
 	form.addEventListener("submit", (event) => {
@@ -23,7 +23,7 @@ each("form[data-once]", (form) => {
 	window.addEventListener("pageshow", () => (sent = -Infinity));
 });
 
-// What was typed and not sent is not left without a question.
+// Ask before a page with unsaved changes is left.
 each("form[data-guard], form[data-dirty]", (form) => {
 	const now = () => JSON.stringify([...new FormData(form)]);
 	const drawn = now();
@@ -39,7 +39,7 @@ each("form[data-guard], form[data-dirty]", (form) => {
 	});
 });
 
-// After a refusal the focus is on what is wrong.
+// After a refusal the errors have the focus.
 const errors = document.getElementById("errors");
 if (errors) errors.focus();
 
