@@ -180,7 +180,7 @@ func (a *Adapter) RequireRows(action latchkey.Action, resource string) func(http
 func (a *Adapter) require(action latchkey.Action, resource string, rows bool) func(http.Handler) http.Handler {
 	t := parseTemplate(resource)
 	if action == latchkey.Any {
-		panic(fmt.Sprintf("httpadapter: action %q cannot be asked about", action))
+		panic(fmt.Sprintf("httpadapter: action %q stands for every action: name one action", action))
 	}
 	if err := action.Validate(); err != nil {
 		panic(fmt.Sprintf("httpadapter: %v", err))

@@ -358,7 +358,7 @@ func (v *view) fail(err error) {
 			detail = "It takes rights that you do not have. Nothing was changed. Ask an administrator of this account."
 		case errors.Is(err, latchkey.ErrOwnerDisabled):
 			title = "This account is disabled"
-			detail = "Its tokens are refused, and nothing can be changed. Ask whoever runs this service to enable it."
+			detail = "Its tokens are refused, and nothing can be changed. Ask the operator of this service to enable it."
 		case status == http.StatusUnauthorized:
 			title, detail = "You are not signed in", "Sign in and try again."
 		case status == http.StatusNotFound:
