@@ -54,7 +54,7 @@ func (v *view) facts(l *latchkey.Lineage, own bool) (out []fact, more int) {
 		}
 	}
 	if of, link = "", ""; !l.Ends.IsZero() && !l.Ends.Equal(l.Token.Validity.NotAfter) {
-		add("Ends", stamp(l.Ends)+", with the token it was minted from")
+		add("Expiry", stamp(l.Ends)+", with the token it was minted from")
 	}
 	of = "the account"
 	limitFacts(l.Limits, add)
@@ -66,7 +66,7 @@ func (v *view) facts(l *latchkey.Lineage, own bool) (out []fact, more int) {
 
 func (v *view) factsOf(t *latchkey.Token, add func(label, text string)) {
 	if end := t.Validity.NotAfter; !end.IsZero() {
-		add("Ends", stamp(end))
+		add("Expiry", stamp(end))
 	}
 	if idle := t.Validity.Idle; idle != 0 {
 		count, unit := idleText(idle)

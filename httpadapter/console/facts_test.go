@@ -28,7 +28,7 @@ func TestPagesSayWhatElseHolds(t *testing.T) {
 		for _, says := range []string{"Allowed domains: <bdi>example.com</bdi> <small>(of <bdi>the parent</bdi>)",
 			"<bdi>5 in a calendar month</bdi>",
 			"<bdi>9 in a calendar month</bdi> <small>(of <bdi>the account</bdi>)", "<bdi>7 requests per minute</bdi>",
-			"Ends: <bdi>22 Nov 2026, 10:00 UTC, with the token it was minted from</bdi>"} {
+			"Expiry: <bdi>22 Nov 2026, 10:00 UTC, with the token it was minted from</bdi>"} {
 			require.Contains(t, page, says, path)
 		}
 		require.NotContains(t, page, `state off">Refused`)
