@@ -22,7 +22,7 @@ import (
 type submissions struct {
 	clock func() time.Time
 	mu    sync.Mutex
-	byKey map[string]*list.Element // of *sent
+	byKey map[string]*list.Element // of *submission
 	order *list.List               // oldest first
 }
 
