@@ -106,7 +106,7 @@ func TestConsoleWalkThrough(t *testing.T) {
 			b.fill("#credits", "5")
 			g.status(403, "data/ACME/PENGUINS/1") // not yet
 			b.press(done)                         // 6. Done.
-			require.Contains(t, b.text("[role=status]"), "Saved. It is in force at once")
+			require.Contains(t, b.text("[role=status]"), "Saved. The change takes effect at once")
 			require.Equal(t, "Walked through", b.text("tbody tr:last-child .name bdi"))
 
 			// It behaves so: from that domain only, …

@@ -150,8 +150,12 @@ func (g *gateway) creditUse(ctx context.Context, account latchkey.Account) (cred
 		tokens[token] += row.Credits
 		keys[row.Endpoint] += row.Credits
 	}
-	return creditUse{MonthlyUsage: wholeCredits(total), DailyUsage: wholeCreditsOf(days), TokenUsage: wholeCreditsOf(tokens),
-		KeyUsage: wholeCreditsOf(keys)}, nil
+	return creditUse{
+		MonthlyUsage: wholeCredits(total),
+		DailyUsage:   wholeCreditsOf(days),
+		TokenUsage:   wholeCreditsOf(tokens),
+		KeyUsage:     wholeCreditsOf(keys),
+	}, nil
 }
 
 // wholeCreditsOf rounds each amount up to whole credits.

@@ -18,7 +18,7 @@ const (
 	BadRequest          Fault = "bad request"           // two tokens, or a malformed or ambiguous request
 	TestInProduction    Fault = "test in production"    // a Tsk_ or Tpk_ token, and Options.Test is off
 	ProductionInTest    Fault = "production in test"    // the reverse
-	InvalidKey          Fault = "invalid key"           // unknown, ended, revoked, or of a kind that the product does not have
+	InvalidKey          Fault = "invalid key"           // unknown, ended, revoked, or of an unknown kind
 	DisabledKey         Fault = "disabled key"          //
 	Inactive            Fault = "inactive"              // the owner is disabled
 	SignatureRequired   Fault = "signature required"    //

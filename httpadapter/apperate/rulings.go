@@ -6,8 +6,8 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// The product's documents leave these questions open, and the service is no longer there to test. Each answer is a constant or
-// function here, or the row of [replies] that states it, and an option where another answer is plausible.
+// The product's documents leave these questions open, and the service is no longer there to test. Each answer is a
+// constant or function here, or the row of [replies] that states it, and an option where another answer is plausible.
 // docs/rulings.md lists them with their reasons.
 
 // Credit is one credit ("message", in older documents). A reply's headers and account/usage have whole credits,

@@ -48,7 +48,8 @@ func (v *view) verdicts(answers []latchkey.Explanation) []verdict {
 		x := v.verdictOf(e)
 		x.Rows, x.Reason = shorten(x.Rows, 160), shorten(x.Reason, 240)
 		i := slices.IndexFunc(rows, func(y verdict) bool {
-			return y.Resource == x.Resource && y.Word == x.Word && y.Rows == x.Rows && y.Decided == x.Decided && y.Reason == x.Reason
+			return y.Resource == x.Resource && y.Word == x.Word && y.Rows == x.Rows && y.Decided == x.Decided &&
+				y.Reason == x.Reason
 		})
 		if i < 0 {
 			rows = append(rows, x)
@@ -258,7 +259,8 @@ func (v *view) showAccess(x accessPage) error {
 		answers = answers[:len(answers)-1]
 		y := v.verdictOf(last)
 		v.sql(&y, last)
-		y.Rows, y.SQL, y.Reason = shorten(y.Rows, maxAnswerLength), shorten(y.SQL, 2*maxAnswerLength), shorten(y.Reason, maxAnswerLength)
+		y.Rows, y.Reason = shorten(y.Rows, maxAnswerLength), shorten(y.Reason, maxAnswerLength)
+		y.SQL = shorten(y.SQL, 2*maxAnswerLength)
 		for line := range strings.Lines(last.String()) {
 			if len(y.Steps) == maxSteps {
 				y.StepsMore++

@@ -90,7 +90,8 @@ func (v *view) create(string) error {
 	}
 	ctx, t := v.r.Context(), r.token
 	if kind == latchkey.KindPublishable {
-		after, err := v.account.SeekPage(ctx, latchkey.TokenQuery{Kinds: issuedKinds, Page: latchkey.Page{Limit: pageSize}}, "")
+		q := latchkey.TokenQuery{Kinds: issuedKinds, Page: latchkey.Page{Limit: pageSize}}
+		after, err := v.account.SeekPage(ctx, q, "")
 		if err != nil {
 			return err // the token exists: sending the form again shows it
 		}

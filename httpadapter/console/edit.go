@@ -191,8 +191,10 @@ func (v *view) conflict(id string, e *tokenForm) error {
 	add("Not before", theirs.NotBefore, e.NotBefore)
 	add("Ends when unused", idleWords(theirs), idleWords(e))
 	e.Version = t.Version
-	page := ui{Errors: []string{"Somebody else changed this token since you opened it. Nothing was saved, and what you typed " +
-		"is still here. Compare both, correct the form, and press Done to replace the other change."}}
+	page := ui{
+		Errors: []string{"Somebody else changed this token since you opened it. Nothing was saved, and what you typed " +
+			"is still here. Compare both, correct the form, and press Done to replace the other change."},
+	}
 	return v.showEdit(http.StatusConflict, page, &t, e, all)
 }
 
@@ -264,7 +266,12 @@ func (v *view) showEdit(status int, page ui, t *latchkey.Token, e *tokenForm, co
 	hint := ""
 	for i := range v.rights {
 		g := &v.rights[i]
-		o := option{Value: strconv.Itoa(i), Text: g.Label, About: strings.Join(ruleTexts(allowRules(g.pairs(""))), "; "), On: e.On[i]}
+		o := option{
+			Value: strconv.Itoa(i),
+			Text:  g.Label,
+			About: strings.Join(ruleTexts(allowRules(g.pairs(""))), "; "),
+			On:    e.On[i],
+		}
 		if g.places == nil {
 			switches = append(switches, o)
 			continue
@@ -280,7 +287,8 @@ func (v *view) showEdit(status int, page ui, t *latchkey.Token, e *tokenForm, co
 		}
 	}
 	for _, x := range v.rights.chips(shown) {
-		chips = append(chips, option{Value: x.value(), Text: v.rights.chipName(x), On: slices.Contains(e.Chips.Ticked, x.value())})
+		ticked := slices.Contains(e.Chips.Ticked, x.value())
+		chips = append(chips, option{Value: x.value(), Text: v.rights.chipName(x), On: ticked})
 	}
 	lineage, err := v.account.Lineage(v.r.Context(), t.ID)
 	if err != nil {

@@ -94,7 +94,12 @@ func label(t *latchkey.Token) string {
 	return mask(t)
 }
 
-var issuedKinds = []latchkey.Kind{latchkey.KindSecret, latchkey.KindPublishable, latchkey.KindAPIKey, latchkey.KindSession}
+var issuedKinds = []latchkey.Kind{
+	latchkey.KindSecret,
+	latchkey.KindPublishable,
+	latchkey.KindAPIKey,
+	latchkey.KindSession,
+}
 
 // tokenQuery returns the query of a list's URL, and its parameters without the place in the list.
 func (v *view) tokenQuery() (latchkey.TokenQuery, url.Values) {
@@ -113,7 +118,8 @@ func (v *view) tokenQuery() (latchkey.TokenQuery, url.Values) {
 		q.Kinds = []latchkey.Kind{kind}
 		keep.Set("kind", kind.String())
 	}
-	for _, s := range []latchkey.State{latchkey.Active, latchkey.Revoked, latchkey.Disabled, latchkey.Expired, latchkey.NotYetValid} {
+	for _, s := range []latchkey.State{latchkey.Active, latchkey.Revoked, latchkey.Disabled, latchkey.Expired,
+		latchkey.NotYetValid} {
 		if text(v.query, "state") == s.String() {
 			q.States = []latchkey.State{s}
 			keep.Set("state", s.String())

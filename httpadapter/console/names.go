@@ -63,11 +63,15 @@ func escaped(r rune) string { return fmt.Sprintf("⟨U+%04X⟩", r) }
 func visible(page string) string {
 	var b strings.Builder
 	b.Grow(len(page))
-	eachInvisible(page, func(s string) { b.WriteString(s) }, func(r rune) { // as escaped does, without allocating: the sender may be unknown
-		b.WriteString("⟨U+")
-		writeHex(&b, r, 4)
-		b.WriteString("⟩")
-	})
+	eachInvisible(
+		page,
+		func(s string) { b.WriteString(s) },
+		func(r rune) { // as escaped does, without allocating: the sender may be unknown
+			b.WriteString("⟨U+")
+			writeHex(&b, r, 4)
+			b.WriteString("⟩")
+		},
+	)
 	return b.String()
 }
 

@@ -214,7 +214,8 @@ func (v *view) showRoles(unsaid bool) error {
 }
 
 func (v *view) newRole(string) error {
-	return v.showRole(http.StatusOK, ui{}, latchkey.Role{}, &roleForm{Rules: []ruleForm{{Verb: "allow", Open: true}}}, false)
+	e := &roleForm{Rules: []ruleForm{{Verb: "allow", Open: true}}}
+	return v.showRole(http.StatusOK, ui{}, latchkey.Role{}, e, false)
 }
 
 func (v *view) editRole(id string) error {
@@ -237,7 +238,14 @@ func roleFormOf(r *latchkey.Role, from int) *roleForm {
 	if from < 0 || from >= n {
 		from = 0
 	}
-	e := &roleForm{Version: r.Version, Name: r.Name, Inherits: newSelection(r.Inherits, 0), InheritDenies: r.InheritDenies, From: from, Of: n}
+	e := &roleForm{
+		Version:       r.Version,
+		Name:          r.Name,
+		Inherits:      newSelection(r.Inherits, 0),
+		InheritDenies: r.InheritDenies,
+		From:          from,
+		Of:            n,
+	}
 	e.To = part(n, from, maxRules, maxRuleBytes, func(i int) int {
 		x := ruleFormOf(r.Permissions[i])
 		e.Rules = append(e.Rules, x)
@@ -249,8 +257,13 @@ func roleFormOf(r *latchkey.Role, from int) *roleForm {
 
 func (v *view) readRole() *roleForm {
 	f := v.form
-	e := &roleForm{Name: text(f, "name"), Inherits: readSelection(f, "role"), AddRole: text(f, "addrole"), InheritDenies: text(f, "again") == "on",
-		Errors: map[string]string{}}
+	e := &roleForm{
+		Name:          text(f, "name"),
+		Inherits:      readSelection(f, "role"),
+		AddRole:       text(f, "addrole"),
+		InheritDenies: text(f, "again") == "on",
+		Errors:        map[string]string{},
+	}
 	e.Version, _ = strconv.ParseUint(text(f, "version"), 10, 64)
 	e.From, _ = strconv.Atoi(text(f, "from"))
 	e.To, _ = strconv.Atoi(text(f, "to"))
@@ -411,8 +424,9 @@ func (v *view) putRole(id string) error {
 	}
 	if id != "" && errors.Is(err, latchkey.ErrConflict) {
 		e.rebase(&r)
-		return v.showRole(http.StatusConflict, ui{Errors: []string{"Somebody else changed this role since you opened it. Nothing was " +
-			"saved, and what you typed is still here. Compare both, and save again to replace the other change."}}, r, e, true)
+		page := ui{Errors: []string{"Somebody else changed this role since you opened it. Nothing was saved, and what you " +
+			"typed is still here. Compare both, and save again to replace the other change."}}
+		return v.showRole(http.StatusConflict, page, r, e, true)
 	}
 	if id == "" {
 		r = latchkey.Role{}
@@ -466,8 +480,8 @@ func (v *view) roleRefused(err error, r latchkey.Role, e *roleForm) error {
 		words = "Not saved. You may not do this: it takes rights that you do not have. What you typed is still here."
 	case errors.Is(err, errFormUsed):
 		status = http.StatusConflict
-		words = "This form was sent before, and nothing was saved now. The result of the first time is not known here: check " +
-			"the role, and save again."
+		words = "This form was sent before, and nothing was saved now. The result of the first time is not known here: " +
+			"check the role, and save again."
 	case errors.Is(err, errNoForm):
 		status, words = http.StatusConflict, "This page has expired. Nothing was saved. Save again."
 	case errors.Is(err, errForm):
@@ -511,7 +525,8 @@ func (v *view) showRole(status int, page ui, r latchkey.Role, e *roleForm, their
 		"Dirty": v.r.Method == http.MethodPost, "Soon": v.takesEffect(), "IsTheirs": theirs,
 		"Theirs": nil, "TheirsMore": 0, "TheirsUp": "",
 		"First": e.From + 1, "Previous": max(1, e.From+1-maxRules), "Next": e.To + 1,
-		"MayUpdate": r.ID == "" || v.may(latchkey.Update, "role", r.ID), "MayDelete": r.ID != "" && v.may(latchkey.Delete, "role", r.ID)}
+		"MayUpdate": r.ID == "" || v.may(latchkey.Update, "role", r.ID),
+		"MayDelete": r.ID != "" && v.may(latchkey.Delete, "role", r.ID)}
 	if data["Bounded"] = r.Boundary != nil; r.Boundary != nil {
 		data["Boundary"], data["BoundaryMore"] = ruleLines(r.Boundary, maxRules)
 	}

@@ -76,7 +76,8 @@ func newFormID() string { return rand.Text() }
 //
 // first records in the store that the form was sent. latchkey.ErrExists from it means that the form was recorded
 // before. If another call carries out the form, once waits for it until ctx is done.
-func (f *submissions) once(ctx context.Context, key string, first func() error, do func() (reply, error)) (reply, error) {
+func (f *submissions) once(ctx context.Context, key string, first func() error, do func() (reply, error)) (
+	reply, error) {
 	for {
 		f.mu.Lock()
 		f.evict()

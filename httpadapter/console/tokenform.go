@@ -46,8 +46,12 @@ func momentText(t time.Time) string {
 }
 
 // idleUnits are the units of an idle limit, the largest first.
-var idleUnits = []option{{Value: "24h0m0s", Text: "days"}, {Value: "1h0m0s", Text: "hours"}, {Value: "1m0s", Text: "minutes"},
-	{Value: "1s", Text: "seconds"}}
+var idleUnits = []option{
+	{Value: "24h0m0s", Text: "days"},
+	{Value: "1h0m0s", Text: "hours"},
+	{Value: "1m0s", Text: "minutes"},
+	{Value: "1s", Text: "seconds"},
+}
 
 // idleText returns an idle limit in the largest unit that divides it.
 func idleText(idle time.Duration) (count, unit string) {
@@ -207,7 +211,8 @@ func (v *view) apply(e *tokenForm, t *latchkey.Token) {
 		n, ok := parseCredits(e.Credits)
 		switch s.Limits.Credits = n; {
 		case e.Credits != "" && !ok:
-			e.Errors["credits"] = "Write a number with at most six decimals: 0 for no credits at all. Leave it blank for no limit."
+			e.Errors["credits"] = "Write a number with at most six decimals, or 0 for no credits at all. Leave it blank for " +
+				"no limit."
 		case ok && n == 0:
 			s.Limits.Credits = latchkey.NoCredits
 		}
@@ -272,7 +277,8 @@ func (v *view) applyValidity(e, was *tokenForm, t *latchkey.Token) {
 			e.Errors["end"] = "This time is past. To end the token now, revoke it."
 		}
 	}
-	if end := valid.NotAfter; !end.IsZero() && !valid.NotBefore.Before(end) && e.Errors["begin"] == "" && e.Errors["end"] == "" &&
+	if end := valid.NotAfter; !end.IsZero() && !valid.NotBefore.Before(end) && e.Errors["begin"] == "" &&
+		e.Errors["end"] == "" &&
 		(e.NotBefore != was.NotBefore || e.NotAfter != was.NotAfter) {
 		e.Errors["begin"] = "The token would end before it begins. Choose an earlier time, or a later expiry."
 	}

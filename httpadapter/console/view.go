@@ -378,7 +378,8 @@ func (v *view) fail(err error) {
 		}
 	}
 	if status >= 500 && v.opts.Logger != nil {
-		v.opts.Logger.ErrorContext(v.r.Context(), "console: request failed", "method", v.r.Method, "page", v.path[0], "err", err)
+		args := []any{"method", v.r.Method, "page", v.path[0], "err", err}
+		v.opts.Logger.ErrorContext(v.r.Context(), "console: request failed", args...)
 	}
 	again := template.HTML("")
 	switch {

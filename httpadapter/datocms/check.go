@@ -16,7 +16,10 @@ import (
 
 // checker checks a body against the product's schema and collects the errors, in the format of its messages:
 //
-//	#/data/attributes: failed schema #/definitions/role/links/0/schema/properties/data/properties/attributes: "x" is not a permitted key.
+//	#/data/attributes: failed schema
+//	#/definitions/role/links/0/schema/properties/data/properties/attributes: "x" is not a permitted key.
+//
+// The message is one line.
 type checker struct {
 	schema   string // "#/definitions/role/links/0/schema"
 	messages []string
@@ -146,7 +149,8 @@ func isNull(raw json.RawMessage) bool { return string(bytes.TrimSpace(raw)) == "
 func validID(s string) bool { return s != "" && len(s) <= maxID && !strings.ContainsRune(s, 0) }
 
 // readData reads the "data" of a request's body. It checks its type, and its id in an update.
-func readData(r *http.Request, c *checker, kind, id string, required, optional []string) (map[string]json.RawMessage, error) {
+func readData(r *http.Request, c *checker, kind, id string, required, optional []string) (
+	map[string]json.RawMessage, error) {
 	body, err := readBody(r)
 	if err != nil {
 		return nil, err

@@ -406,8 +406,12 @@ type environmentMeta struct {
 
 func (s *surface) renderEnvironment(id string) environment {
 	primary := s.environments()[0]
-	e := environment{ID: id, Type: "environment", Meta: environmentMeta{Status: "ready", Created: unknownTime, Changed: unknownTime,
-		Primary: id == primary}}
+	e := environment{
+		ID:   id,
+		Type: "environment",
+		Meta: environmentMeta{Status: "ready", Created: unknownTime, Changed: unknownTime,
+			Primary: id == primary},
+	}
 	if id != primary {
 		e.Meta.Forked = &primary
 	}

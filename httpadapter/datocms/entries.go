@@ -113,7 +113,8 @@ func (f *family) readEntry(c *checker, raw json.RawMessage, at string) entry {
 			c.fail(at+"/"+key, fmt.Sprintf("not permitted for action %q.", e.action))
 		}
 	}
-	if without("on_creator", e.creator, s.creator); s.creator && !slices.Contains([]string{"anyone", "self", "role"}, e.creator) {
+	if without("on_creator", e.creator, s.creator); s.creator &&
+		!slices.Contains([]string{"anyone", "self", "role"}, e.creator) {
 		c.fail(at+"/on_creator", "not one of anyone, self, role.")
 	}
 	without("localization_scope", e.scope, s.scope != 0)

@@ -290,7 +290,8 @@ func (c *call) duplicateRole() (int, any, error) {
 	}
 	name := r.Name
 	r.ID, r.Owner, r.Version = "", "", 0
-	storedPermissions(r.Extra).applyRules(&r, c.s.environments()[0], !c.s.opts.NegativesNotInherited) // Recompile may have run since
+	// Compiled again: Recompile may have run since r was read.
+	storedPermissions(r.Extra).applyRules(&r, c.s.environments()[0], !c.s.opts.NegativesNotInherited)
 	for n, tries := 1, 0; ; n++ {
 		r.Name = name + fmt.Sprintf(duplicateSuffix, n)
 		if slices.ContainsFunc(roles, func(other latchkey.Role) bool { return other.Name == r.Name }) {

@@ -59,7 +59,7 @@ const (
 	codeAuthorization     = "INVALID_AUTHORIZATION_HEADER"    // 401
 	codePermissions       = "INSUFFICIENT_PERMISSIONS"        // 401 (not documented)
 	codeNotFound          = "NOT_FOUND"                       // 404
-	codeEndpoint          = "INVALID_ENDPOINT"                // 404 (not documented), also for a method a path does not have
+	codeEndpoint          = "INVALID_ENDPOINT"                // 404 (not documented), also for a wrong method
 	codeEnvironment       = "INVALID_ENVIRONMENT"             // 404
 	codeAccept            = "INVALID_ACCEPT_HEADER"           // 406
 	codeContentType       = "INVALID_CONTENT_TYPE_HEADER"     // 415

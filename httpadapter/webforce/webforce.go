@@ -100,7 +100,7 @@ func newSurface(account latchkey.Account, opts *Options) *surface {
 	for name, c := range s.opts.Commands {
 		switch need, known := needOf(name, s.opts.EitherFlag); {
 		case name == "" || strings.HasPrefix(name, "access."):
-			panic(fmt.Sprintf(`webforce: Options.Commands: the name %q is empty or begins with "access.", which is reserved`, name))
+			panic(fmt.Sprintf(`webforce: Options.Commands: %q is empty or begins with "access.", which is reserved`, name))
 		case c.Run == nil:
 			panic(fmt.Sprintf("webforce: Options.Commands: command %q has no Run", name))
 		case c.Needs != nil:
