@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -226,9 +225,11 @@ func TestAWeakEditorWritesNoRuleAboutWhoAsks(t *testing.T) {
 	eu := latchkey.Where("region", latchkey.Eq, "EU")
 	w.who = w.acme.Assume(latchkey.Client{ID: "weak"}, latchkey.Permissions{latchkey.Allow(latchkey.Any).On("latchkey/*"),
 		latchkey.Allow(latchkey.Read).On("dataset/*").Where(eu)})
+	roles := 0
 	save := func(where string) int {
 		form := w.form("role")
-		form.Set("name", "by "+fmt.Sprint(time.Now().UnixNano()))
+		roles++
+		form.Set("name", fmt.Sprint("role ", roles))
 		form.Set("rule[0][verb]", "allow")
 		form.Set("rule[0][actions]", "read")
 		form.Set("rule[0][on]", "dataset/*")
