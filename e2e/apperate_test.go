@@ -36,10 +36,9 @@ type iexClient struct {
 	lines *bufio.Scanner
 }
 
-func (s *server) iex() *iexClient {
+func startIEX(s *server) *iexClient {
 	s.t.Helper()
-	clients, err := filepath.Abs("clients")
-	require.NoError(s.t, err)
+	clients := root(s.t, "clients")
 	for _, name := range []string{"@apperate/iexjs", "node-iex-cloud"} {
 		text, err := os.ReadFile(filepath.Join(clients, "node_modules", name, "package.json"))
 		require.NoError(s.t, err, "the npm packages are missing: run `make install`")
@@ -136,7 +135,7 @@ func set(id string, more ...any) obj {
 
 func TestApperateClientsRead(t *testing.T) {
 	s := start(t)
-	iex := s.iex()
+	iex := startIEX(s)
 	pk, sk := s.creds.Publishable, s.creds.Secret
 	var want []obj
 	for _, b := range birds(t) {
@@ -186,7 +185,7 @@ func TestApperateClientsRead(t *testing.T) {
 
 func TestApperateClientsWrite(t *testing.T) {
 	s := start(t)
-	iex := s.iex()
+	iex := startIEX(s)
 	pk, sk := s.creds.Publishable, s.creds.Secret
 	islands := func(key ...any) (list []obj) {
 		t.Helper()
@@ -258,7 +257,7 @@ func TestApperateClientsWrite(t *testing.T) {
 
 func TestApperateClientsTellRefusalsApart(t *testing.T) {
 	s := start(t)
-	iex := s.iex()
+	iex := startIEX(s)
 	account := s.account()
 
 	issue := func(change func(*latchkey.Spec)) (string, string) {
@@ -318,7 +317,7 @@ func TestApperateClientsTellRefusalsApart(t *testing.T) {
 func TestApperateCredits(t *testing.T) {
 	beforeMidnight(t)
 	s := start(t)
-	iex := s.iex()
+	iex := startIEX(s)
 	account := s.account()
 	spec, err := apperate.PublishableSpec("limited", apperate.Grant{})
 	require.NoError(t, err)
@@ -386,7 +385,7 @@ func TestApperateCredits(t *testing.T) {
 
 	s.stop() // what was counted is written
 	s = startOn(t, s.db)
-	s.iex().ok(&use, s.creds.Secret, "usage")
+	startIEX(s).ok(&use, s.creds.Secret, "usage")
 	require.Equal(t, 51, use.MonthlyUsage)
 	require.Equal(t, 402, s.get("/v1/stock/aapl/quote?token="+limited).Status)
 }
@@ -395,7 +394,7 @@ func TestApperateCredits(t *testing.T) {
 func TestApperateAccountCalls(t *testing.T) {
 	beforeMidnight(t)
 	s := start(t)
-	iex := s.iex()
+	iex := startIEX(s)
 	pk, sk := s.creds.Publishable, s.creds.Secret
 	var got obj
 	iex.ok(&got, sk, "messageBudget", 2)

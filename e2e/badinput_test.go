@@ -157,7 +157,7 @@ func TestStoreOutOfReachIs503(t *testing.T) {
 	s := start(t)
 	token := s.npm().token(obj{})
 	require.Len(t, s.rowIDs(token), 344)
-	mend := s.breakStore()
+	mend := breakStore(s)
 	for name, r := range map[string]reply{
 		"a token":         s.table(token),
 		"the access call": s.post("/io/api/1/access", "key="+s.creds.APIKey),
@@ -172,7 +172,7 @@ func TestStoreOutOfReachIs503(t *testing.T) {
 }
 
 // breakStore takes the store's tables away from under the running server, until mend is called.
-func (s *server) breakStore() (mend func()) {
+func breakStore(s *server) (mend func()) {
 	s.t.Helper()
 	db := s.open()
 	rows, err := db.Query(`SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'latchkey%'`)

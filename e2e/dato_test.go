@@ -33,11 +33,10 @@ type dato struct {
 	lines *bufio.Scanner
 }
 
-func (s *server) dato() *dato {
+func startDato(s *server) *dato {
 	s.t.Helper()
-	clients, err := filepath.Abs("clients")
-	require.NoError(s.t, err)
-	_, err = os.Stat(filepath.Join(clients, "node_modules", "@datocms", "cma-client-node"))
+	clients := root(s.t, "clients")
+	_, err := os.Stat(filepath.Join(clients, "node_modules", "@datocms", "cma-client-node"))
 	require.NoError(s.t, err, "the npm packages are missing: run `make install`")
 	cmd := exec.Command("node", "dato.js")
 	cmd.Dir = clients
@@ -152,7 +151,7 @@ func tokenBody(name, role string, cda, preview, cma bool) obj {
 func TestDatoVendorSequence(t *testing.T) {
 	beforeMidnight(t) // "today"
 	s := start(t)
-	d := s.dato()
+	d := startDato(s)
 	var before, list []obj
 	d.okInto(&before, "accessTokens.list")
 	require.Equal(t, "cma_token", before[0]["name"])
@@ -189,7 +188,7 @@ func TestDatoVendorSequence(t *testing.T) {
 
 func TestDatoRoles(t *testing.T) {
 	s := start(t)
-	d := s.dato()
+	d := startDato(s)
 	entry := obj{"environment": "main", "item_type": "penguin", "workflow": nil, "on_stage": nil, "to_stage": nil, "action": "read",
 		"on_creator": "anyone", "localization_scope": nil, "locale": nil}
 	created := d.ok("roles.create", obj{"name": "Editor", "can_edit_site": true, "environments_access": "all",
@@ -237,7 +236,7 @@ func TestDatoRoles(t *testing.T) {
 
 func TestDatoErrorsAreFoundByTheClient(t *testing.T) {
 	s := start(t)
-	d := s.dato()
+	d := startDato(s)
 	role := d.role("none", obj{})
 	id, weak := d.token("weak", role, true, true, true)
 	_, noCMA := d.token("no CMA", d.ok("roles.create", obj{"name": "x"})["id"].(string), true, true, false)
@@ -306,7 +305,7 @@ func TestDatoErrorsAreFoundByTheClient(t *testing.T) {
 
 func TestDatoClientWaitsOutTheRateLimit(t *testing.T) {
 	s := start(t)
-	d := s.dato()
+	d := startDato(s)
 	one := obj{"token": s.creds.CMAToken, "call": "environments.list"}
 	var many []obj
 	for range 100 {
@@ -342,7 +341,7 @@ func TestDatoClientWaitsOutTheRateLimit(t *testing.T) {
 func TestDatoFlagsBiteOnTheNextRequest(t *testing.T) {
 	beforeMidnight(t) // "today"
 	s := start(t)
-	d := s.dato()
+	d := startDato(s)
 	role := d.role("reader", obj{"positive_item_type_permissions": []obj{
 		{"environment": "main", "item_type": "penguin", "action": "read", "on_creator": "anyone"}},
 		"negative_item_type_permissions": []obj{}})
@@ -385,7 +384,7 @@ func (d *dato) query(token string, options obj) (r datoReply) {
 
 func TestDatoDelivery(t *testing.T) {
 	s := start(t)
-	d := s.dato()
+	d := startDato(s)
 	role := d.role("reader", obj{"positive_item_type_permissions": []obj{
 		{"environment": "main", "action": "all", "on_creator": "anyone", "localization_scope": "all"}},
 		"negative_item_type_permissions": []obj{}})
@@ -470,7 +469,7 @@ func TestDatoDelivery(t *testing.T) {
 // The client repeats a GET for ever while the reply is no JSON: of every path that is not served it must learn so.
 func TestDatoClientEndsWhereThereIsNothing(t *testing.T) {
 	s := start(t)
-	d := s.dato()
+	d := startDato(s)
 	for _, retry := range []bool{false, true} { // without, a reply that it would repeat is an error at once
 		options := obj{"autoRetry": retry}
 		r := d.call("", "environments.find", options, "main")
@@ -517,7 +516,7 @@ func TestDatoClientEndsWhereThereIsNothing(t *testing.T) {
 
 func TestDatoDeliveryPathForms(t *testing.T) {
 	s := start(t)
-	d := s.dato()
+	d := startDato(s)
 	role := d.role("reader", obj{"positive_item_type_permissions": []obj{
 		{"environment": "main", "action": "all", "on_creator": "anyone", "localization_scope": "all"}},
 		"negative_item_type_permissions": []obj{}})
@@ -569,7 +568,7 @@ func TestDatoDeliveryPathForms(t *testing.T) {
 // The product's own scalars and what its clients ask of every project.
 func TestDatoGraphQLTypes(t *testing.T) {
 	s := start(t)
-	d := s.dato()
+	d := startDato(s)
 	ask := func(query string, pages bool, variables obj) string {
 		t.Helper()
 		var r datoReply
@@ -604,7 +603,7 @@ func TestDatoGraphQLTypes(t *testing.T) {
 // The same client in a browser, in a page of another origin.
 func TestDatoBrowserClient(t *testing.T) {
 	s := start(t)
-	modules := http.FileServer(http.Dir(filepath.Join("clients", "node_modules")))
+	modules := http.FileServer(http.Dir(root(t, "clients", "node_modules")))
 	mux := http.NewServeMux()
 	mux.Handle("/modules/", http.StripPrefix("/modules/", modules))
 	mux.HandleFunc("/{$}", func(w http.ResponseWriter, r *http.Request) {

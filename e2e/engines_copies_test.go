@@ -55,7 +55,7 @@ type held struct {
 	pid int64
 }
 
-func (e *sqlEngine) hold(t testing.TB, db *sql.DB) *held {
+func hold(t testing.TB, e *sqlEngine, db *sql.DB) *held {
 	t.Helper()
 	tx, err := db.Begin()
 	require.NoError(t, err)
@@ -109,7 +109,7 @@ func TestEnginesTokenBeforeItsSecrets(t *testing.T) {
 				s, db := e.store(t, dsn), e.open(t, dsn)
 				buildWorld(t, s)
 				w.ID, w.Owner = writeID(), "acme"
-				usage := e.hold(t, db)
+				usage := hold(t, e, db)
 				done := make(chan error, 1)
 				go func() {
 					_, err := s.Write(ctx, w)
@@ -141,7 +141,7 @@ func TestEnginesSecretsWaitForTheirToken(t *testing.T) {
 				dsn := e.place(t)
 				s, db := e.store(t, dsn), e.open(t, dsn)
 				buildWorld(t, s)
-				usage := e.hold(t, db)
+				usage := hold(t, e, db)
 				done := make(chan error, 1)
 				c.TokenID = childID
 				go func() {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -128,12 +129,12 @@ func TestMariaDBMigrateTakesUp(t *testing.T) {
 	db := half(t)
 	require.NoError(t, db.QueryRow(`SELECT MAX(step) FROM latchkey_schema_steps`).Scan(&last))
 	forget := `DELETE FROM latchkey_schema_steps WHERE step >= `
-	undone := `UPDATE latchkey_schema_steps SET done = 0 WHERE step = ` + itoa(last-1)
+	undone := `UPDATE latchkey_schema_steps SET done = 0 WHERE step = ` + strconv.Itoa(last-1)
 	for name, spoil := range map[string][]string{
-		"only the record is missing": {forget + itoa(last)},
-		"noted, and there":           {forget + itoa(last), undone},
-		"noted, and not there":       {forget + itoa(last), undone, `DROP TABLE latchkey_reservations`},
-		"not noted":                  {forget + itoa(last-1), `DROP TABLE latchkey_reservations`},
+		"only the record is missing": {forget + strconv.Itoa(last)},
+		"noted, and there":           {forget + strconv.Itoa(last), undone},
+		"noted, and not there":       {forget + strconv.Itoa(last), undone, `DROP TABLE latchkey_reservations`},
+		"not noted":                  {forget + strconv.Itoa(last-1), `DROP TABLE latchkey_reservations`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			db := half(t, spoil...)
@@ -143,7 +144,7 @@ func TestMariaDBMigrateTakesUp(t *testing.T) {
 		})
 	}
 	t.Run("there, and not noted", func(t *testing.T) {
-		db := half(t, forget+itoa(last-1))
+		db := half(t, forget+strconv.Itoa(last-1))
 		require.ErrorContains(t, sqlstore.Migrate(ctx, db, latchkey.MySQL), "already exists", "made by somebody else")
 	})
 }

@@ -17,7 +17,7 @@ import (
 )
 
 // isolations are defaults that a host may have chosen for its own transactions.
-func (e *sqlEngine) isolations(t testing.TB, dsn string) map[string]string {
+func isolations(t testing.TB, e *sqlEngine, dsn string) map[string]string {
 	if e == postgres {
 		return map[string]string{"read committed": dsn,
 			"serializable": e.with(t, dsn, "default_transaction_isolation", "serializable")}
@@ -30,7 +30,7 @@ func (e *sqlEngine) isolations(t testing.TB, dsn string) map[string]string {
 func TestEnginesNoChangeIsSkipped(t *testing.T) {
 	onEngines(t, func(t *testing.T, e *sqlEngine) {
 		place := e.place(t)
-		for name, dsn := range e.isolations(t, place) {
+		for name, dsn := range isolations(t, e, place) {
 			t.Run(name, func(t *testing.T) { noChangeIsSkipped(t, e, dsn, name) })
 		}
 	})
@@ -201,7 +201,7 @@ func TestEnginesStalledWriter(t *testing.T) {
 func TestEnginesTwoNodes(t *testing.T) {
 	onEngines(t, func(t *testing.T, e *sqlEngine) {
 		dsn := e.place(t)
-		for name, dsn := range e.isolations(t, dsn) {
+		for name, dsn := range isolations(t, e, dsn) {
 			t.Run(name, func(t *testing.T) { twoNodes(t, e, dsn, name) })
 		}
 	})

@@ -170,7 +170,9 @@ func (e *sqlEngine) run() (err error) {
 	return e.ready()
 }
 
+// makeFolder makes the folder of a server. From then on the end of the tests stops the server and removes the folder.
 func (e *sqlEngine) makeFolder() (err error) {
+	atEnd(e.stop)
 	if e.folder, err = os.MkdirTemp("", "lk-"); err == nil && os.Geteuid() == 0 {
 		err = os.Chown(e.folder, nobody, nobody)
 	}
@@ -196,16 +198,6 @@ func (e *sqlEngine) ready() error {
 		return nil
 	}
 	return fmt.Errorf("%s does not answer: %w\n%s", e.name, err, e.log.String())
-}
-
-// stopEngines stops what was started.
-func stopEngines() {
-	for _, e := range append(sqlEngines, pgbouncer) {
-		e.stop()
-	}
-	for _, e := range owned {
-		e.stop()
-	}
 }
 
 func (e *sqlEngine) stop() {
@@ -360,5 +352,3 @@ func TestEnginesSmoke(t *testing.T) {
 		require.ErrorIs(t, err, latchkey.ErrNotFound)
 	})
 }
-
-func itoa(n int) string { return strconv.Itoa(n) }

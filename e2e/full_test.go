@@ -201,7 +201,7 @@ func TestEnginesDiskFull(t *testing.T) {
 			if !ok {
 				return
 			}
-			dsn := own.placeOn(t, folder)
+			dsn := placeOn(t, own, folder)
 			var remove func()
 			diskFull(t, own, dsn, own.open(t, dsn), func() { remove = ballast(t, folder) }, func() { remove() })
 		})
@@ -210,7 +210,7 @@ func TestEnginesDiskFull(t *testing.T) {
 }
 
 // placeOn is a place whose tables lie on another disk than the log.
-func (e *sqlEngine) placeOn(t *testing.T, folder string) (dsn string) {
+func placeOn(t *testing.T, e *sqlEngine, folder string) (dsn string) {
 	t.Helper()
 	if e.dialect == latchkey.Postgres {
 		name := filepath.Base(folder)

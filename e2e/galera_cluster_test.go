@@ -53,16 +53,6 @@ func newGalera() *galeraCluster {
 	return c
 }
 
-// stopClusters stops what was started.
-func stopClusters() {
-	for _, n := range galera.nodes {
-		n.stop()
-	}
-	for _, e := range standbys.started {
-		e.stop()
-	}
-}
-
 // place makes sure that all three nodes are there, and returns the DSN of an empty database for each.
 func (c *galeraCluster) place(t testing.TB) (dsns [3]string) {
 	t.Helper()

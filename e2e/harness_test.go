@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -26,35 +27,82 @@ import (
 
 const dataset = "f1b3d0c2-5a7e-4c59-9d0e-6a3f0c2b7e11"
 
-// programs is where TestMain puts what it built.
-var programs string
+func TestMain(m *testing.M) { runMain(m) }
 
-func TestMain(m *testing.M) {
-	code, err := testMain(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
+// runMain runs the tests of a package, then stops and removes what they started. A package calls it from its TestMain. A
+// process that a test started from its own binary passes through it too, and has nothing to stop.
+func runMain(m *testing.M) {
+	code := m.Run()
+	endings.mu.Lock()
+	calls := slices.Clone(endings.calls)
+	endings.mu.Unlock()
+	for _, end := range slices.Backward(calls) {
+		end()
 	}
 	os.Exit(code)
 }
 
-func testMain(m *testing.M) (code int, err error) {
-	if os.Getenv("LATCHKEY_E2E_LOAD")+os.Getenv("LATCHKEY_E2E_WRITER")+os.Getenv(spenderJob) != "" {
-		return m.Run(), nil // a process that a test started: it needs nothing
-	}
-	if programs, err = os.MkdirTemp("", "latchkey-e2e-"); err != nil {
-		return 1, err
-	}
-	defer os.RemoveAll(programs)
-	build := exec.Command("go", "build", "-o", filepath.Join(programs, "server"), ".")
-	build.Dir = filepath.Join("..", "examples", "server")
-	if out, err := build.CombinedOutput(); err != nil {
-		return 1, fmt.Errorf("building examples/server: %w\n%s", err, out)
-	}
-	defer stopEngines()
-	defer stopClusters()
-	return m.Run(), nil
+var endings struct {
+	mu    sync.Mutex
+	calls []func()
 }
+
+// atEnd calls end after the last test of the process. What was registered last is called first.
+func atEnd(end func()) {
+	endings.mu.Lock()
+	defer endings.mu.Unlock()
+	endings.calls = append(endings.calls, end)
+}
+
+// root returns the path of an element of the module e2e, from whatever package of it the test is in.
+func root(t testing.TB, elements ...string) string {
+	t.Helper()
+	folder, err := findRoot()
+	require.NoError(t, err)
+	return filepath.Join(append([]string{folder}, elements...)...)
+}
+
+// findRoot finds the folder of go.mod above the working directory, which of a test is its package's.
+var findRoot = sync.OnceValues(func() (string, error) {
+	folder, err := os.Getwd()
+	for err == nil {
+		if _, missing := os.Stat(filepath.Join(folder, "go.mod")); missing == nil {
+			return folder, nil
+		}
+		if folder == filepath.Dir(folder) {
+			err = errors.New("no go.mod above the working directory")
+		}
+		folder = filepath.Dir(folder)
+	}
+	return "", err
+})
+
+// serverProgram returns the path of the example server, which the first call builds.
+func serverProgram(t testing.TB) string {
+	t.Helper()
+	program, err := buildServer()
+	require.NoError(t, err)
+	return program
+}
+
+var buildServer = sync.OnceValues(func() (string, error) {
+	module, err := findRoot()
+	if err != nil {
+		return "", err
+	}
+	folder, err := os.MkdirTemp("", "latchkey-e2e-")
+	if err != nil {
+		return "", err
+	}
+	atEnd(func() { os.RemoveAll(folder) })
+	program := filepath.Join(folder, "server")
+	build := exec.Command("go", "build", "-o", program, ".")
+	build.Dir = filepath.Join(module, "..", "examples", "server")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building examples/server: %w\n%s", err, out)
+	}
+	return program, nil
+})
 
 // credentials is the file the server writes at its first start.
 type credentials struct {
@@ -126,7 +174,7 @@ func start(t *testing.T) *server {
 func startOn(t *testing.T, db string, args ...string) *server {
 	t.Helper()
 	s := &server{t: t, db: db, exited: make(chan error, 1)}
-	cmd := exec.Command(filepath.Join(programs, "server"), append([]string{"-addr", "127.0.0.1:0", "-db", db}, args...)...)
+	cmd := exec.Command(serverProgram(t), append([]string{"-addr", "127.0.0.1:0", "-db", db}, args...)...)
 	cmd.Stderr = &s.log
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
@@ -304,9 +352,8 @@ type npm struct {
 // npm starts the client, pointed at this server.
 func (s *server) npm() *npm {
 	s.t.Helper()
-	clients, err := filepath.Abs("clients")
-	require.NoError(s.t, err)
-	_, err = os.Stat(filepath.Join(clients, "node_modules", "cloudtables-api"))
+	clients := root(s.t, "clients")
+	_, err := os.Stat(filepath.Join(clients, "node_modules", "cloudtables-api"))
 	require.NoError(s.t, err, "the npm packages are missing: run `make install`")
 	cmd := exec.Command("node", "-r", "./port.js", "cloudtables.js")
 	cmd.Dir = clients
@@ -398,7 +445,7 @@ type bird map[string]string
 
 func birds(t *testing.T) []bird {
 	t.Helper()
-	file, err := os.Open(filepath.Join("..", "examples", "server", "penguins.csv"))
+	file, err := os.Open(root(t, "..", "examples", "server", "penguins.csv"))
 	require.NoError(t, err)
 	defer file.Close()
 	lines, err := csv.NewReader(file).ReadAll()

@@ -24,7 +24,11 @@ var mattn = &sqlEngine{name: "SQLite, mattn", dialect: latchkey.SQLite, driver: 
 
 func init() {
 	subjects = append(subjects, subject{mattn, func(t testing.TB) string { return mattnWAL(newFile(t)) }})
-	rowEngines = append(rowEngines, sqliteRows("sqlite, mattn", "sqlite3"))
+}
+
+func init() { rowEngines = append(rowEngines, sqliteRows("sqlite, mattn", "sqlite3")) }
+
+func init() {
 	deadlocks[mattn] = sqlite3.Error{Code: sqlite3.ErrBusy, ExtendedCode: sqlite3.ErrBusySnapshot}
 }
 

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -104,7 +105,7 @@ func TestMemoryIsNeverStale(t *testing.T) {
 			}), "base late"},
 			{"more changed than is read at once", write(func(w *latchkey.Write) {
 				for i := range 1200 {
-					w.Revocations = append(w.Revocations, latchkey.Revocation{ID: itoa(i), Until: noon})
+					w.Revocations = append(w.Revocations, latchkey.Revocation{ID: strconv.Itoa(i), Until: noon})
 				}
 				w.Roles = []latchkey.Role{{ID: "r9", Owner: "acme", Version: 1, Name: "among many"}}
 			}), "among many"},

@@ -17,7 +17,7 @@ import (
 const restored = "UPDATE latchkey_epoch SET floor = epoch + 1000000000, epoch = epoch + 1000000000"
 
 func TestRestoredIsDocumented(t *testing.T) {
-	text, err := os.ReadFile("../sqlstore/doc.go")
+	text, err := os.ReadFile(root(t, "..", "sqlstore", "doc.go"))
 	require.NoError(t, err)
 	require.True(t, strings.Contains(string(text), "//\t"+restored+"\n"))
 }

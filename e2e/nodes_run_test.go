@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -143,20 +142,12 @@ func oneChange(nodes []*nodeHandle, watchers int, claimed, lag time.Duration, c 
 	return judge(c, claimed, maker, changed.Began, changed.Ended, saw), nil
 }
 
-// repeats is how often every change is made.
-func repeats(short, long int) int {
-	if os.Getenv("LONG") != "" {
-		return long
-	}
-	return short
-}
-
 // Three processes over one database: what returned in one of them, all obey; at once with MaxStale 0, and else within it.
 func TestNodesObey(t *testing.T) {
 	for _, e := range nodeEngines {
 		for _, bound := range []time.Duration{0, 100 * time.Millisecond} {
 			t.Run(fmt.Sprintf("%s, MaxStale %v", e.name, bound), func(t *testing.T) {
-				changes := slices.Repeat(nodeChanges, repeats(1, 20))
+				changes := slices.Repeat(nodeChanges, rounds(1, 20))
 				wrong := everyChange(t, e, e.place(t), bound, nodeSpec{MaxStale: bound}, changes)
 				require.Empty(t, strings.Join(wrong, "\n"))
 			})
@@ -194,7 +185,7 @@ func TestNodesSkipNoChange(t *testing.T) {
 			store, err := sqlstore.New(t.Context(), e.open(t, dsn), e.dialect, nil)
 			require.NoError(t, err)
 			defer store.Close()
-			for range repeats(1, 20) {
+			for range rounds(1, 20) {
 				start, err := store.Changes(t.Context(), 0, 0)
 				require.NoError(t, err)
 				var nodes []*nodeHandle

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -46,7 +47,7 @@ func newServerSite(t *testing.T, e *sqlEngine) *serverSite {
 	if e == postgres {
 		config, err := pgx.ParseConfig(s.place)
 		require.NoError(t, err)
-		q := url.Values{"host": {config.Host}, "port": {itoa(int(config.Port))},
+		q := url.Values{"host": {config.Host}, "port": {strconv.Itoa(int(config.Port))},
 			"search_path": {config.RuntimeParams["search_path"]}, "sslmode": {"disable"}}
 		if config.TLSConfig != nil {
 			q.Set("sslmode", "require")
@@ -71,13 +72,13 @@ func newServerSite(t *testing.T, e *sqlEngine) *serverSite {
 		return s
 	}
 	s.url.User = url.UserPassword("marked", enginePassword)
-	once, _ := engineUsers.LoadOrStore(e, sync.OnceValue(func() error { return e.makeUser() }))
+	once, _ := engineUsers.LoadOrStore(e, sync.OnceValue(func() error { return makeUser(e) }))
 	require.NoError(t, once.(func() error)())
 	return s
 }
 
-// makeUser makes one who needs the password.
-func (e *sqlEngine) makeUser() error {
+// makeUser makes a user who needs the password.
+func makeUser(e *sqlEngine) error {
 	if e == mariadb {
 		_, err := e.admin.Exec("GRANT ALL ON *.* TO 'marked'@'localhost' IDENTIFIED BY '" + enginePassword + "'")
 		return err
@@ -179,7 +180,7 @@ func TestServersShareADatabase(t *testing.T) {
 		var commands [4]*exec.Cmd
 		var logs [4]lockedBuffer
 		for i := range commands {
-			c := exec.Command(filepath.Join(programs, "server"), append(site.args("a"), "-addr", "127.0.0.1:0")...)
+			c := exec.Command(serverProgram(t), append(site.args("a"), "-addr", "127.0.0.1:0")...)
 			c.Stdout, c.Stderr = &logs[i], &logs[i]
 			require.NoError(t, c.Start())
 			commands[i] = c
@@ -226,7 +227,7 @@ func TestServersShareADatabase(t *testing.T) {
 						require.Len(t, made.Data, 1)
 						ids <- made.Data[0].ID
 						cell := url.Values{"cmd": {"db.cell.update"}, "auth_token": {a.creds.Session}, "db_id": {"8"}, "row_id": {"1"},
-							"column_id": {"c2"}, "value": {itoa(made.Data[0].ID)}}.Encode()
+							"column_id": {"c2"}, "value": {strconv.Itoa(made.Data[0].ID)}}.Encode()
 						require.Contains(t, s.post("/api", cell).Body, `"SUCCESS"`)
 					}
 				})
@@ -250,7 +251,7 @@ func TestServersShareADatabase(t *testing.T) {
 			all.Go(func() {
 				field := []string{"dp-5", "dp-6"}[i]
 				for n := range 20 {
-					form := url.Values{"key": {a.creds.APIKey}, "roles[]": {"keeper"}, field: {itoa(n)}}.Encode()
+					form := url.Values{"key": {a.creds.APIKey}, "roles[]": {"keeper"}, field: {strconv.Itoa(n)}}.Encode()
 					require.Equal(t, 200, s.do("PUT", "/io/api/1/dataset/"+dataset+"/7", formType, form).Status)
 					row := s.get("/io/api/1/dataset/" + dataset + "/7?role=viewer&key=" + a.creds.APIKey)
 					require.Contains(t, row.Body, fmt.Sprintf(`"%s":%d,`, field, n), "an edit was lost")
@@ -299,7 +300,7 @@ func TestServerStartCutOffIsTakenUpAgain(t *testing.T) {
 		for _, moment := range moments {
 			site := newServerSite(t, e)
 			db := e.open(t, site.place)
-			cmd := exec.Command(filepath.Join(programs, "server"), append(site.args("a"), "-addr", "127.0.0.1:0")...)
+			cmd := exec.Command(serverProgram(t), append(site.args("a"), "-addr", "127.0.0.1:0")...)
 			require.NoError(t, cmd.Start())
 			for deadline := time.Now().Add(3 * time.Minute); time.Now().Before(deadline); {
 				var n int

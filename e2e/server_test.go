@@ -115,7 +115,7 @@ func TestStartCutOffIsTakenUpAgain(t *testing.T) {
 	// Killed at ever later moments of the first start: whatever the state, the next start ends with all of it.
 	for _, after := range []time.Duration{5, 20, 40, 60, 90, 130, 200, 400} {
 		db := filepath.Join(t.TempDir(), "penguins.db")
-		cmd := exec.Command(filepath.Join(programs, "server"), "-addr", "127.0.0.1:0", "-db", db)
+		cmd := exec.Command(serverProgram(t), "-addr", "127.0.0.1:0", "-db", db)
 		require.NoError(t, cmd.Start())
 		time.Sleep(after * time.Millisecond)
 		require.NoError(t, cmd.Process.Kill())
@@ -140,7 +140,7 @@ func TestStartCutOffIsTakenUpAgain(t *testing.T) {
 // fails starts the server, expects it to end with an error, and returns what it said.
 func fails(t *testing.T, args ...string) string {
 	t.Helper()
-	cmd := exec.Command(filepath.Join(programs, "server"), append([]string{"-addr", "127.0.0.1:0"}, args...)...)
+	cmd := exec.Command(serverProgram(t), append([]string{"-addr", "127.0.0.1:0"}, args...)...)
 	timer := time.AfterFunc(3*time.Minute, func() { cmd.Process.Kill() })
 	defer timer.Stop()
 	out, err := cmd.CombinedOutput()

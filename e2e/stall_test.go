@@ -46,7 +46,7 @@ type proxy struct {
 }
 
 // proxied returns the DSN of a place behind a proxy.
-func (e *sqlEngine) proxied(t *testing.T, dsn string) (string, *proxy) {
+func proxied(t *testing.T, e *sqlEngine, dsn string) (string, *proxy) {
 	folder, err := os.MkdirTemp("", "lk-p-") // short: so must be the name of a socket
 	require.NoError(t, err)
 	socket := ".s.PGSQL.5432"
@@ -139,7 +139,7 @@ func TestEnginesStallAndDrop(t *testing.T) {
 		place := own.place(t)
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 		defer cancel()
-		dsn, p := own.proxied(t, place)
+		dsn, p := proxied(t, own, place)
 		db := own.open(t, dsn)
 		db.SetMaxOpenConns(4)
 		store := openStoreOf(t, db, own.dialect)

@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -20,20 +19,12 @@ import (
 	"github.com/latchkey-go/latchkey/storetest"
 )
 
-// standbys are servers of PostgreSQL that follow each other. Each test has its own: they die in it.
-var standbys struct {
-	mu      sync.Mutex
-	started []*sqlEngine
-}
-
-// newPostgres returns a server that is not started, and is stopped when all tests are over at the latest.
+// newPostgres returns a server that is not started, and is stopped at the end of the test: each test has its own, which
+// dies in it.
 func newPostgres(t testing.TB, name string) *sqlEngine {
 	t.Helper()
 	e := &sqlEngine{name: name, dialect: postgres.dialect, driver: postgres.driver, dataDir: postgres.dataDir,
 		create: postgres.create, drop: postgres.drop, in: postgres.in, quit: syscall.SIGINT}
-	standbys.mu.Lock()
-	standbys.started = append(standbys.started, e)
-	standbys.mu.Unlock()
 	t.Cleanup(e.stop)
 	return e
 }
@@ -54,7 +45,7 @@ func newPrimary(t testing.TB) *sqlEngine {
 
 // follow makes e a standby of primary, under the name that synchronous_standby_names knows, and waits until it answers.
 // What e had before is gone.
-func (e *sqlEngine) follow(t testing.TB, primary *sqlEngine, name string) {
+func follow(t testing.TB, e *sqlEngine, primary *sqlEngine, name string) {
 	t.Helper()
 	if e.folder == "" {
 		require.NoError(t, e.makeFolder())
@@ -70,10 +61,10 @@ func (e *sqlEngine) follow(t testing.TB, primary *sqlEngine, name string) {
 		e.admin, err = sql.Open(e.driver, e.dsn)
 		require.NoError(t, err)
 	}
-	e.servePostgres(t)
+	servePostgres(t, e)
 }
 
-func (e *sqlEngine) servePostgres(t testing.TB) {
+func servePostgres(t testing.TB, e *sqlEngine) {
 	t.Helper()
 	require.NoError(t, e.serve(filepath.Join(pgFolder(t), "postgres"), "-D", filepath.Join(e.folder, "data"), "-k", e.folder,
 		"-c", "listen_addresses=", "-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=300"))
@@ -100,7 +91,7 @@ func (e *sqlEngine) exec(t testing.TB, statements ...string) {
 }
 
 // waitsFor makes the primary acknowledge only what the standby has done: what it has written, or what its readers see.
-func (e *sqlEngine) waitsFor(t testing.TB, name, level string) {
+func waitsFor(t testing.TB, e *sqlEngine, name, level string) {
 	t.Helper()
 	e.exec(t, "ALTER SYSTEM SET synchronous_standby_names = '"+name+"'",
 		"ALTER SYSTEM SET synchronous_commit = '"+level+"'", "SELECT pg_reload_conf()")
@@ -112,7 +103,7 @@ func (e *sqlEngine) waitsFor(t testing.TB, name, level string) {
 }
 
 // promote makes a standby the primary, and waits until it is.
-func (e *sqlEngine) promote(t testing.TB) {
+func promote(t testing.TB, e *sqlEngine) {
 	t.Helper()
 	var done bool
 	require.NoError(t, e.admin.QueryRow("SELECT pg_promote(true, 60)").Scan(&done), e.log.String())
@@ -120,7 +111,7 @@ func (e *sqlEngine) promote(t testing.TB) {
 }
 
 // caughtUp waits until a standby has all that its primary has.
-func (e *sqlEngine) caughtUp(t testing.TB, primary *sqlEngine) {
+func caughtUp(t testing.TB, e *sqlEngine, primary *sqlEngine) {
 	t.Helper()
 	var at string
 	require.NoError(t, primary.admin.QueryRow("SELECT pg_current_wal_lsn()").Scan(&at))
@@ -137,7 +128,7 @@ func either(a, b *sqlEngine, schema string) string {
 		"search_path='%s'", a.folder, b.folder, schema)
 }
 
-func (e *sqlEngine) schema(t testing.TB, name string) string {
+func schema(t testing.TB, e *sqlEngine, name string) string {
 	t.Helper()
 	dsn, err := pgSetting(e.dsn, "search_path", name)
 	require.NoError(t, err)
@@ -150,12 +141,12 @@ func TestStandbyReads(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	primary, standby := newPrimary(t), newPostgres(t, "standby")
-	standby.follow(t, primary, "s1")
-	primary.waitsFor(t, "s1", "remote_apply")
+	follow(t, standby, primary, "s1")
+	waitsFor(t, primary, "s1", "remote_apply")
 	sample := rand.N(3)
 	t.Run("the primary", func(t *testing.T) {
 		primary.exec(t, "CREATE SCHEMA suite")
-		open := inTurn(t, primary, primary.schema(t, "suite"))
+		open := inTurn(t, primary, schema(t, primary, "suite"))
 		for i, c := range storetest.Cases() {
 			// Sampled, for the engine is one on which all are run: LONG=1 runs all here too.
 			if i%3 == sample || os.Getenv("LONG") != "" {
@@ -164,12 +155,12 @@ func TestStandbyReads(t *testing.T) {
 		}
 	})
 	primary.exec(t, "CREATE SCHEMA latchkey")
-	dsn := standby.schema(t, "latchkey")
+	dsn := schema(t, standby, "latchkey")
 	_, err := sqlstore.NewReplica(ctx, standby.open(t, dsn), latchkey.Postgres)
 	require.ErrorContains(t, err, "run sqlstore.Migrate")
-	s := primary.store(t, primary.schema(t, "latchkey"))
+	s := primary.store(t, schema(t, primary, "latchkey"))
 	buildWorld(t, s)
-	standby.caughtUp(t, primary)
+	caughtUp(t, standby, primary)
 
 	for _, err := range []error{
 		sqlstore.Migrate(ctx, standby.open(t, dsn), latchkey.Postgres),
@@ -184,7 +175,7 @@ func TestStandbyReads(t *testing.T) {
 	require.ErrorContains(t, err, "this is no ")
 
 	for _, e := range []*sqlEngine{standby, primary} {
-		r, err := sqlstore.NewReplica(ctx, e.open(t, e.schema(t, "latchkey")), latchkey.Postgres)
+		r, err := sqlstore.NewReplica(ctx, e.open(t, schema(t, e, "latchkey")), latchkey.Postgres)
 		require.NoError(t, err)
 		tokens, err := r.Tokens(ctx, "acme", latchkey.TokenQuery{})
 		require.NoError(t, err)
@@ -272,8 +263,8 @@ func standbyTakesOver(t *testing.T, level string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	primary, standby := newPrimary(t), newPostgres(t, "standby")
-	standby.follow(t, primary, "s1")
-	primary.waitsFor(t, "s1", level)
+	follow(t, standby, primary, "s1")
+	waitsFor(t, primary, "s1", level)
 	primary.exec(t, "CREATE SCHEMA latchkey")
 	both := either(primary, standby, "latchkey")
 	load := &loadOnNodes{stores: []*sqlstore.Store{primary.store(t, both)}}
@@ -281,7 +272,7 @@ func standbyTakesOver(t *testing.T, level string) {
 	t.Cleanup(func() { require.NoError(t, keys.Close(context.Background())) })
 	bounded := latchkey.New(primary.store(t, both), &latchkey.Options{MaxStale: 200 * time.Millisecond})
 	t.Cleanup(func() { require.NoError(t, bounded.Close(context.Background())) })
-	former := primary.store(t, primary.schema(t, "latchkey")) // knows one server
+	former := primary.store(t, schema(t, primary, "latchkey")) // knows one server
 	acme := keys.For("acme")
 	dead, deadSecret, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
 	require.NoError(t, err)
@@ -310,25 +301,25 @@ func standbyTakesOver(t *testing.T, level string) {
 	require.ErrorIs(t, err, latchkey.ErrUnavailable)
 	require.Eventually(t, gone(bounded), 5*time.Minute, 10*time.Millisecond, "past the bound")
 
-	standby.promote(t)
+	promote(t, standby)
 	standby.exec(t, "ALTER SYSTEM SET synchronous_standby_names = ''", "SELECT pg_reload_conf()") // it has none of its own
 	load.has(t, load.done.Load()+40)
 	load.stop.Store(true)
 	load.all.Wait()
 	require.NoError(t, load.failed)
 	t.Logf("%d rounds; the standby took over within %v", len(load.tokens), time.Since(killed).Round(time.Millisecond))
-	load.check(t, standby.store(t, standby.schema(t, "latchkey")), "the standby that took over")
+	load.check(t, standby.store(t, schema(t, standby, "latchkey")), "the standby that took over")
 	require.NoError(t, verify(keys, liveSecret))
 	require.NoError(t, verify(bounded, liveSecret))
 	require.ErrorIs(t, verify(keys, deadSecret), latchkey.ErrRevoked)
 	require.NoError(t, acme.Revoke(ctx, live.ID, ""))
 
 	// The former primary comes back as a standby. Whoever knows no other server must not take it for the primary.
-	primary.follow(t, standby, "s2")
-	primary.caughtUp(t, standby)
+	follow(t, primary, standby, "s2")
+	caughtUp(t, primary, standby)
 	_, err = former.Changes(ctx, 0, 0)
 	require.ErrorIs(t, err, latchkey.ErrUnavailable)
-	_, err = sqlstore.New(ctx, primary.open(t, primary.schema(t, "latchkey")), latchkey.Postgres, nil)
+	_, err = sqlstore.New(ctx, primary.open(t, schema(t, primary, "latchkey")), latchkey.Postgres, nil)
 	require.ErrorContains(t, err, "standby")
 	require.ErrorIs(t, verify(keys, liveSecret), latchkey.ErrRevoked)
 }
@@ -340,8 +331,8 @@ func TestStandbyThatMissedSomething(t *testing.T) {
 	defer cancel()
 	primary, standby := newPrimary(t), newPostgres(t, "standby")
 	primary.exec(t, "CREATE SCHEMA latchkey")
-	s := primary.store(t, primary.schema(t, "latchkey"))
-	standby.follow(t, primary, "s1")
+	s := primary.store(t, schema(t, primary, "latchkey"))
+	follow(t, standby, primary, "s1")
 	both := either(primary, standby, "latchkey")
 	keys := latchkey.New(primary.store(t, both), nil)
 	bounded := latchkey.New(primary.store(t, both), &latchkey.Options{MaxStale: 100 * time.Millisecond})
@@ -362,7 +353,7 @@ func TestStandbyThatMissedSomething(t *testing.T) {
 		}
 		return access.Check(latchkey.Read, "dataset/payroll")
 	}
-	standby.caughtUp(t, primary)
+	caughtUp(t, standby, primary)
 	standby.kill9(t) // and so the primary is alone
 
 	_, err = acme.UpdateRole(ctx, role.ID, func(r *latchkey.Role) error {
@@ -375,8 +366,8 @@ func TestStandbyThatMissedSomething(t *testing.T) {
 	require.NoError(t, payroll(keys))
 	require.NoError(t, payroll(bounded))
 	primary.kill9(t)
-	standby.servePostgres(t)
-	standby.promote(t)
+	servePostgres(t, standby)
+	promote(t, standby)
 
 	after, err := primary.store(t, both).Changes(ctx, before.Epoch, 10)
 	require.NoError(t, err)

@@ -35,7 +35,7 @@ const firstCommit = "68a9a0e27cbfe7564020f41ad47c084da2b4fb79"
 // firstPlace stands for the schema or database in a fixture.
 const firstPlace = "latchkey_first"
 
-func (e *nodeEngine) fixture() string {
+func fixture(e *nodeEngine) string {
 	return filepath.Join("testdata", "first", e.driver+".sql")
 }
 
@@ -176,7 +176,7 @@ func everyRow(t *testing.T, db *sql.DB, only map[string][]string) map[string]tab
 // loadFixture makes the fixture's database, and returns the secrets in it by name.
 func loadFixture(t *testing.T, e *nodeEngine, dsn string) map[string]string {
 	t.Helper()
-	text, err := os.ReadFile(e.fixture())
+	text, err := os.ReadFile(fixture(e))
 	require.NoError(t, err)
 	secrets := map[string]string{}
 	head, script, ok := strings.Cut(string(text), "\n")
@@ -220,13 +220,17 @@ var (
 
 // buildFirst builds the program out of the repository's own history.
 func buildFirst() (string, error) {
+	module, err := findRoot()
+	if err != nil {
+		return "", err
+	}
 	folder, err := os.MkdirTemp("", "lk-first-")
 	if err != nil {
 		return "", err
 	}
-	owned["the first version"] = &sqlEngine{folder: folder} // removed at the end
+	atEnd(func() { os.RemoveAll(folder) })
 	archive := exec.Command("sh", "-c", `git archive `+firstCommit+` | tar x -C "$0"`, folder)
-	archive.Dir = ".."
+	archive.Dir = filepath.Join(module, "..")
 	source := filepath.Join(folder, "e2e", "first")
 	program := filepath.Join(folder, "program")
 	build := exec.Command("go", "build", "-o", program, "./first")
@@ -453,5 +457,5 @@ func writeFixture(t *testing.T, e *nodeEngine) {
 			regexp.MustCompile(`^(SET|CREATE SCHEMA|PRAGMA|BEGIN|COMMIT|/\*M?!|SELECT pg_catalog.set_config)`).MatchString(line)
 	})
 	out := "-- " + secrets + "\n" + strings.Join(lines, "\n") + "\n"
-	require.NoError(t, os.WriteFile(e.fixture(), []byte(out), 0o644))
+	require.NoError(t, os.WriteFile(fixture(e), []byte(out), 0o644))
 }

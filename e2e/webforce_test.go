@@ -11,7 +11,6 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -44,7 +43,7 @@ type answer struct {
 // passes /api on.
 func mootoolsPage(t *testing.T, s *server) *mootools {
 	t.Helper()
-	library := filepath.Join("clients", "node_modules", "mootools", "lib", "mootools-core-1.5.2-server.js")
+	library := root(t, "clients", "node_modules", "mootools", "lib", "mootools-core-1.5.2-server.js")
 	_, err := os.Stat(library)
 	require.NoError(t, err, "the npm packages are missing: run `make install`")
 	target, err := url.Parse(s.base)
@@ -63,7 +62,7 @@ func mootoolsPage(t *testing.T, s *server) *mootools {
 	})
 	mux.HandleFunc("/mootools.js", func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, library) })
 	mux.HandleFunc("/webforce.js", func(w http.ResponseWriter, r *http.Request) {
-		http.ServeFile(w, r, filepath.Join("clients", "webforce.js"))
+		http.ServeFile(w, r, root(t, "clients", "webforce.js"))
 	})
 	mux.HandleFunc("/{$}", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
