@@ -71,9 +71,7 @@ func (g *gate) closeAt(text string) (open func()) {
 
 // commits counts what was sent.
 func (g *gate) commits() (n int) {
-	g.f.mu.Lock()
-	defer g.f.mu.Unlock()
-	for _, l := range g.f.log {
+	for _, l := range g.f.statements(0) {
 		if l.text == "COMMIT" {
 			n++
 		}
@@ -525,9 +523,7 @@ func TestEnginesMintsUndoneAtCommit(t *testing.T) {
 		leave()
 		eventually(t, "those who leave to be told", func() bool { return left.Load() == 4 })
 		together = together && doubted.Load() == 4 && g.waiting.Load() == 1
-		g.f.mu.Lock()
-		g.f.left, g.f.after, g.f.err = 0, false, undone{} // the commit that waits comes next
-		g.f.mu.Unlock()
+		g.f.begin("", 0, false, undone{}) // the commit that waits comes next
 		second()
 		all.Wait()
 		t.Logf("%d left in doubt, of one commit: %v", doubted.Load(), together)
@@ -569,9 +565,7 @@ func TestEnginesMintOutcomes(t *testing.T) {
 			open()
 			first.Wait()
 			eventually(t, "a shared commit", func() bool { return g.waiting.Load() > 0 })
-			g.f.mu.Lock()
-			g.f.left, g.f.after, g.f.err = 0, after, errors.New("the line is cut") // the commit that waits comes next
-			g.f.mu.Unlock()
+			g.f.begin("", 0, after, errors.New("the line is cut")) // the commit that waits comes next
 			second()
 			all.Wait()
 			require.Positive(t, unknown.Load())

@@ -352,7 +352,7 @@ func TestEnginesClockIsAskedNowAndThen(t *testing.T) {
 				last = feed.Now
 			}
 			asked, polls := 0, 0
-			for _, l := range f.log[start:] {
+			for _, l := range f.statements(start) {
 				if strings.Contains(l.text, "latchkey_epoch") {
 					polls++
 					if strings.Contains(l.text, "clock_timestamp") || strings.Contains(l.text, "UTC_TIMESTAMP") {

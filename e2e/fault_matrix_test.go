@@ -103,7 +103,7 @@ func (w *faultyWorld) each(t *testing.T, n int, name string, call func(ctx conte
 	judge func(about, hit string, err error)) (injected int) {
 	first := w.f.count()
 	_ = call(context.Background())
-	statements := w.f.log[first:]
+	statements := w.f.statements(first)
 	require.NotEmpty(t, statements, name)
 	for i, s := range statements {
 		always := w.always != "" && strings.Contains(s.text, w.always)

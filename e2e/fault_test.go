@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -34,6 +35,7 @@ type faults struct {
 	hit   string // the statement that failed
 }
 
+// logged is a statement, and what the test was doing.
 type logged struct{ op, text string }
 
 // openFaulty opens SQLite with a driver that fails when it is told to.
@@ -43,11 +45,17 @@ func openFaulty(t testing.TB, dsn string) (*sql.DB, *faults) {
 
 // openFaultyOf opens what plain is a pool of.
 func openFaultyOf(t testing.TB, plain *sql.DB, dsn string) (*sql.DB, *faults) {
-	f := &faults{wrapped: plain.Driver(), dsn: dsn, left: -1}
-	_, f.preparesAll = f.wrapped.(*mysql.MySQLDriver)
+	f := newFaults(plain.Driver(), dsn)
 	db := sql.OpenDB(f)
 	t.Cleanup(func() { db.Close() })
 	return db, f
+}
+
+// newFaults wraps a driver that connects to dsn. It fails nothing until begin.
+func newFaults(wrapped driver.Driver, dsn string) *faults {
+	f := &faults{wrapped: wrapped, dsn: dsn, left: -1}
+	_, f.preparesAll = wrapped.(*mysql.MySQLDriver)
+	return f
 }
 
 // begin names what comes, and arms the fault: statement n fails with err, before or after its effect.
@@ -65,10 +73,18 @@ func (f *faults) disarm() string {
 	return f.hit
 }
 
+// count returns how many statements there have been.
 func (f *faults) count() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return len(f.log)
+}
+
+// statements returns a copy of the statements so far, without the first n.
+func (f *faults) statements(n int) []logged {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.log[n:])
 }
 
 func (f *faults) statement(text string) (before, after error) {

@@ -238,9 +238,7 @@ func TestGaleraTransactionsThatEndUnheard(t *testing.T) {
 		n := f.count()
 		want, err := op.run(ctx, s)
 		require.NoError(t, err, op.name)
-		f.mu.Lock()
-		statements := slices.Clone(f.log[n:])
-		f.mu.Unlock()
+		statements := f.statements(n)
 		finished := dump(t, plain)
 		for i, statement := range statements {
 			// Nothing is asked between the look at the savepoint and the COMMIT, which says how it ended.

@@ -74,7 +74,7 @@ func TestMattnBusy(t *testing.T) {
 }
 
 func TestMattnEveryStatementFails(t *testing.T) {
-	w := newFaultyWorld(t, subject{mattn, func(t testing.TB) string { return mattnWAL(newFile(t)) }})
+	w := newFaultyWorld(t, subject{sqlEngine: mattn, fresh: func(t testing.TB) string { return mattnWAL(newFile(t)) }})
 	injected := 0
 	for _, op := range operations() {
 		injected += everyStatementFails(t, mattn, w.dsn, w.plain, op, w.reset)

@@ -17,7 +17,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-sql-driver/mysql"
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -228,8 +227,8 @@ func (p *nodeProcess) storm(o nodeOrder) (r nodeReply, err error) {
 		return r, err
 	}
 	defer plain.Close()
-	f := &faults{wrapped: plain.Driver(), dsn: p.dsn, left: -1, pause: 2 * time.Millisecond}
-	_, f.preparesAll = f.wrapped.(*mysql.MySQLDriver)
+	f := newFaults(plain.Driver(), p.dsn)
+	f.pause = 2 * time.Millisecond
 	db := sql.OpenDB(f)
 	defer db.Close()
 	slow, err := sqlstore.New(p.ctx, db, p.e.dialect, nil)

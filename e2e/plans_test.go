@@ -29,7 +29,7 @@ func TestSQLitePlans(t *testing.T) {
 		_, err = op.run(ctx, s)
 		require.NoError(t, err)
 		require.NoError(t, s.Close())
-		for _, l := range f.log {
+		for _, l := range f.statements(0) {
 			if l.op != op.name || listings[op.name] || checked[l.text] || !strings.Contains(l.text, "latchkey_") {
 				continue
 			}

@@ -174,9 +174,7 @@ func TestPagesAtSize(t *testing.T) {
 				if after == "" {
 					require.NotEmpty(t, list, c.name)
 				}
-				s.f.mu.Lock()
-				text := s.f.log[len(s.f.log)-1].text
-				s.f.mu.Unlock()
+				text := s.f.statements(s.f.count() - 1)[0].text
 				require.Contains(t, text, "LIMIT")
 				args := append(append([]any{"acme", after}, c.args...), limit)
 				looked = append(looked, s.rows(t, c.name, text, args))

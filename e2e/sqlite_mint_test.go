@@ -90,8 +90,8 @@ func TestSQLiteMintsAmongOthers(t *testing.T) {
 	results := make([][]written, writers)
 	var all sync.WaitGroup
 	stop := make(chan struct{})
-	var faulty sync.WaitGroup
-	faulty.Go(func() { // a statement fails, before its effect or after
+	var spoiler sync.WaitGroup
+	spoiler.Go(func() { // a statement fails, before its effect or after
 		for n := 0; ; n++ {
 			select {
 			case <-stop:
@@ -135,7 +135,7 @@ func TestSQLiteMintsAmongOthers(t *testing.T) {
 	}
 	all.Wait()
 	close(stop)
-	faulty.Wait()
+	spoiler.Wait()
 
 	seen := map[string]int{}
 	for _, owner := range []string{"acme", "globex", "third"} {

@@ -294,7 +294,7 @@ func TestSQLiteStatementsCarryOwner(t *testing.T) {
 		f.begin(op.name, -1, false, nil)
 		_, err = op.run(ctx, s)
 		require.NoError(t, err)
-		for _, l := range f.log {
+		for _, l := range f.statements(0) {
 			if l.op != op.name || slices.Contains(free, op.name) {
 				continue
 			}
