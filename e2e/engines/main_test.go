@@ -1,0 +1,9 @@
+package engines
+
+import (
+	"testing"
+
+	"github.com/latchkey-go/latchkey/e2e/internal/harness"
+)
+
+func TestMain(m *testing.M) { harness.Main(m) }

@@ -1,0 +1,52 @@
+package harness
+
+import (
+	"context"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+	"github.com/stretchr/testify/require"
+)
+
+// Chromium is Debian's Chromium. The client's script tag has no port, as the product listens on 80: the browser is told
+// that port 80 is the server's, so that the tag stays as the client wrote it.
+func Chromium(t *testing.T, s *Server) context.Context {
+	t.Helper()
+	options := []chromedp.ExecAllocatorOption{
+		chromedp.ExecPath("chromium"),
+		chromedp.UserDataDir(profile(t)),
+		chromedp.NoSandbox, // as root there is none
+		chromedp.Headless,
+		chromedp.DisableGPU,
+		chromedp.NoFirstRun,
+		chromedp.NoDefaultBrowserCheck,
+		// The browser talks to nobody but the pages under test.
+		chromedp.Flag("disable-quic", true),
+		chromedp.Flag("disable-background-networking", true),
+		chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("disable-sync", true),
+		chromedp.Flag("host-resolver-rules", "MAP 127.0.0.1:80 127.0.0.1:"+s.Port),
+		chromedp.Flag("disable-dev-shm-usage", true), // in a container there is little of it
+		chromedp.WSURLReadTimeout(3 * time.Minute),
+	}
+	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...)
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewContext(ctx)
+	t.Cleanup(cancel)
+	require.NoError(t, chromedp.Do(ctx), "starting chromium: `make install` brings it")
+	return ctx
+}
+
+// profile is a folder for a browser, some of whose processes may write to it for a moment after the browser has ended.
+func profile(t *testing.T) string {
+	folder, err := os.MkdirTemp("", "lk-chromium-")
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		for deadline := time.Now().Add(time.Minute); os.RemoveAll(folder) != nil; time.Sleep(10 * time.Millisecond) {
+			require.True(t, time.Now().Before(deadline), "the browser does not let go of %s", folder)
+		}
+	})
+	return folder
+}

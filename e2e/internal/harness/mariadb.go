@@ -1,0 +1,59 @@
+package harness
+
+import (
+	"path/filepath"
+	"syscall"
+
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+var MariaDB = &Engine{
+	Name: "MariaDB", Dialect: latchkey.MySQL, Driver: "mysql", Env: "LATCHKEY_MYSQL_DSN",
+	Start: startMariaDB, DataDir: "SELECT @@datadir", Quit: syscall.SIGTERM,
+	Create: "CREATE DATABASE %s", Drop: "DROP DATABASE %s",
+	In: func(dsn, place string) (string, error) {
+		config, err := mysql.ParseDSN(dsn)
+		if err != nil {
+			return "", err
+		}
+		config.DBName = place
+		return config.FormatDSN(), nil
+	},
+}
+
+var MariadbFolders = []string{"/usr/bin", "/usr/sbin", "/usr/libexec", "/usr/local/bin", "/usr/local/sbin",
+	"/usr/local/mysql/bin"}
+
+func startMariaDB(e *Engine) (dsn string, err error) {
+	_ = mysql.SetLogger(&mysql.NopLogger{}) // connections are broken on purpose
+	install, err := Program("mariadb-install-db", MariadbFolders...)
+	if err != nil {
+		return "", err
+	}
+	server, err := Program("mariadbd", MariadbFolders...)
+	if err != nil {
+		return "", err
+	}
+	data, temp := filepath.Join(e.Folder, "data"), filepath.Join(e.Folder, "tmp")
+	if err := e.Command("mkdir", temp).Run(); err != nil {
+		return "", err
+	}
+	err = e.Command(install, "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal", "--skip-test-db",
+		"--skip-name-resolve", "--tmpdir="+temp, "--cross-bootstrap").Run()
+	if err != nil {
+		return "", err
+	}
+	flush := "2"
+	if e.Durable {
+		flush = "1"
+	}
+	socket := filepath.Join(e.Folder, "s.sock")
+	err = e.Serve(server, "--no-defaults", "--datadir="+data, "--socket="+socket, "--skip-networking",
+		"--pid-file="+filepath.Join(e.Folder, "pid"), "--tmpdir="+temp, "--skip-name-resolve", "--max-connections=300",
+		"--innodb-flush-log-at-trx-commit="+flush, "--default-time-zone=+05:30")
+	config := mysql.NewConfig()
+	config.User, config.Net, config.Addr = "root", "unix", socket
+	return config.FormatDSN(), err
+}

@@ -1,0 +1,19 @@
+//go:build cgo
+
+package harness
+
+import (
+	"testing"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+// Mattn is SQLite in C, for programs that are built with cgo.
+var Mattn = &Engine{Name: "SQLite, mattn", Dialect: latchkey.SQLite, Driver: "sqlite3"}
+
+func init() {
+	Subjects = append(Subjects, Subject{Mattn, func(t testing.TB) string { return MattnWAL(NewFile(t)) }})
+}
+
+// MattnWAL is the DSN the documentation recommends.
+func MattnWAL(file string) string { return "file:" + file + "?_journal_mode=WAL&_busy_timeout=5000" }

@@ -1,0 +1,68 @@
+package harness
+
+import (
+	"context"
+	"database/sql"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/sqlstore"
+)
+
+// NodeEngine is a database that several processes share.
+type NodeEngine struct {
+	Name    string
+	Driver  string
+	Dialect latchkey.Dialect
+	Empty   func(testing.TB) string
+}
+
+var NodeEngines = []*NodeEngine{
+	{"SQLite", "sqlite", latchkey.SQLite, func(t testing.TB) string { return WAL(NewFile(t)) }},
+	{Postgres.Name, Postgres.Driver, Postgres.Dialect, Postgres.Place},
+	{MariaDB.Name, MariaDB.Driver, MariaDB.Dialect, MariaDB.Place},
+}
+
+// Place returns the DSN of a migrated database of the test's own.
+func (e *NodeEngine) Place(t testing.TB) string {
+	t.Helper()
+	dsn := e.Empty(t)
+	require.NoError(t, sqlstore.Migrate(context.Background(), e.Open(t, dsn), e.Dialect))
+	return dsn
+}
+
+// Open opens a pool of its own, as another process has.
+func (e *NodeEngine) Open(t testing.TB, dsn string) *sql.DB {
+	t.Helper()
+	db, err := OpenPool(e.Driver, dsn)
+	require.NoError(t, err)
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+func OpenPool(driver, dsn string) (*sql.DB, error) {
+	db, err := sql.Open(driver, dsn)
+	if err == nil {
+		db.SetMaxOpenConns(8)
+		db.SetMaxIdleConns(8)
+	}
+	return db, err
+}
+
+// NewNode is a Manager on a pool of its own, as another process has.
+func NewNode(t testing.TB, e *NodeEngine, dsn string, maxStale time.Duration) *latchkey.Manager {
+	t.Helper()
+	store, err := sqlstore.New(context.Background(), e.Open(t, dsn), e.Dialect, nil)
+	require.NoError(t, err)
+	keys := latchkey.New(store, &latchkey.Options{MaxStale: maxStale})
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		_ = keys.Close(ctx) // its database may be out of reach by now
+		require.NoError(t, store.Close())
+	})
+	return keys
+}

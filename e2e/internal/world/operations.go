@@ -1,0 +1,119 @@
+package world
+
+import (
+	"context"
+	"time"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/sqlstore"
+)
+
+// Operation is one public call. It must be the same call each time, so that it can be repeated.
+type Operation struct {
+	Name string
+	Run  func(ctx context.Context, s *sqlstore.Store) (answer any, err error)
+	// again is what a repeat may say besides nil when the first call was done.
+	Again error
+}
+
+func Operations() []Operation {
+	write := func(edit func(*latchkey.Write)) func(context.Context, *sqlstore.Store) (any, error) {
+		return func(ctx context.Context, s *sqlstore.Store) (any, error) {
+			w := latchkey.Write{ID: [16]byte{99}, Owner: "acme", At: Noon}
+			edit(&w)
+			return s.Write(ctx, w)
+		}
+	}
+	type call = func(context.Context, *sqlstore.Store) (any, error)
+	read := func(f call) call { return f }
+	token := func(id string, version uint64) latchkey.Token {
+		return latchkey.Token{ID: id, Owner: "acme", Version: version, Kind: latchkey.KindAPIKey, Created: Noon}
+	}
+	return []Operation{
+		{Name: "ByDigest", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) { return s.ByDigest(ctx, Digest(2)) })},
+		{Name: "ByDigest of three", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) {
+			return s.ByDigest(ctx, Digest(7), Digest(8), Digest(1))
+		})},
+		{Name: "Load", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) { return s.Load(ctx, "acme", ChildID) })},
+		{Name: "Tokens", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) {
+			origin := ""
+			return s.Tokens(ctx, "acme", latchkey.TokenQuery{Kinds: []latchkey.Kind{latchkey.KindAPIKey}, Origin: &origin,
+				Role: RoleID, Search: "rep", States: []latchkey.State{latchkey.Active}, Now: Noon})
+		})},
+		{Name: "Secrets", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) { return s.Secrets(ctx, "acme", ParentID) })},
+		{Name: "Role", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) { return s.Role(ctx, "acme", RoleID) })},
+		{Name: "Roles", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) {
+			return s.Roles(ctx, "acme", latchkey.RoleQuery{Inherits: BaseID, Names: []string{"analyst", "x"}})
+		})},
+		{Name: "Clients", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) {
+			return s.Clients(ctx, "acme", latchkey.Page{})
+		})},
+		{Name: "Owner", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) { return s.Owner(ctx, "acme") })},
+		{Name: "Events", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) { return s.Events(ctx, "acme", 0, 10) })},
+		{Name: "Changes", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) {
+			f, err := s.Changes(ctx, 0, 10)
+			f.Now = time.Time{}
+			return f, err
+		})},
+		{Name: "Usage", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) {
+			return s.Usage(ctx, "acme", latchkey.UsageQuery{By: []string{"token"}, TokenIDs: []string{ParentID}})
+		})},
+		{Name: "Write: mint", Run: write(func(w *latchkey.Write) {
+			m := Mint("acme", "t9", 9)
+			w.Tokens, w.Secrets, w.Silent = m.Tokens, m.Secrets, true
+			w.Tokens[0].Roles = []string{RoleID, BaseID}
+			w.RequireTokens, w.RequireRoles = []latchkey.Ref{{ID: ParentID, Version: 1}}, []latchkey.Ref{{ID: RoleID}}
+			w.Events = []latchkey.Event{{At: Noon, Action: "token.mint"}}
+			w.Clients = []latchkey.Client{{ID: "42", Name: "Grace"}, {ID: "43"}}
+		})},
+		{Name: "Write: revoke", Run: write(func(w *latchkey.Write) {
+			r := token(ParentID, 1)
+			r.Revoked = Noon
+			w.Tokens = []latchkey.Token{r}
+			w.Events = []latchkey.Event{{At: Noon, Action: "token.revoke"}}
+		})},
+		{Name: "Write: rotate", Run: write(func(w *latchkey.Write) {
+			secret := latchkey.SecretRecord{Digest: Digest(11), Created: Noon}
+			w.Secrets = []latchkey.SecretChange{{TokenID: ParentID, Add: &secret, Retire: Digest(1), At: Noon.Add(time.Hour)}}
+		})},
+		{Name: "Write: re-digest", Run: write(func(w *latchkey.Write) {
+			secret := latchkey.SecretRecord{Digest: Digest(12), KeyID: 2}
+			w.Silent = true
+			w.Secrets = []latchkey.SecretChange{{TokenID: ParentID, Add: &secret, Retire: Digest(1), Replace: true}}
+		})},
+		{Name: "Write: delete", Run: write(func(w *latchkey.Write) {
+			w.DeleteTokens = []latchkey.Ref{{ID: ParentID}}
+			w.DeleteRoles = []latchkey.Ref{{ID: RoleID, Version: 1}, {ID: BaseID}}
+		})},
+		{Name: "Write: role and owner", Run: write(func(w *latchkey.Write) {
+			one := uint64(1)
+			w.Roles = []latchkey.Role{{ID: RoleID, Owner: "acme", Version: 1, Name: "writer", Inherits: []string{SpareID}}}
+			w.OwnerRecord = &latchkey.Owner{ID: "acme", Version: 1, Disabled: true, Boundary: latchkey.Permissions{}}
+			w.RequireOwner = &one
+			w.Revocations = []latchkey.Revocation{{ID: "sealed too", Until: Noon.Add(time.Hour)}}
+		})},
+		{Name: "Write: erase", Run: write(func(w *latchkey.Write) {
+			w.Erase = true
+			w.Events = []latchkey.Event{{At: Noon, Action: "owner.erase"}}
+		})},
+		{Name: "Once", Again: latchkey.ErrExists, Run: func(ctx context.Context, s *sqlstore.Store) (any, error) {
+			return nil, s.Once(ctx, "acme", Digest(5), Noon.Add(time.Minute))
+		}},
+		{Name: "AddUsage", Run: func(ctx context.Context, s *sqlstore.Store) (any, error) {
+			return nil, s.AddUsage(ctx, latchkey.UsageBatch{ID: [16]byte{9}, At: Noon,
+				Rows: []latchkey.UsageRow{{Owner: "acme", TokenID: ParentID, Meter: "calls", Day: "2026-11-22", Count: 1, Credits: 2}},
+				Last: []latchkey.LastUsed{{Owner: "acme", TokenID: ParentID, At: Noon.Add(time.Second)}}})
+		}},
+		{Name: "Reserve", Run: func(ctx context.Context, s *sqlstore.Store) (any, error) { return s.Reserve(ctx, Reservation(2)) }},
+		{Name: "Adjust", Run: func(ctx context.Context, s *sqlstore.Store) (any, error) {
+			return nil, s.Adjust(ctx, "acme", [16]byte{1}, latchkey.Adjustment{Amount: 30, Pledged: 10, Until: Noon.Add(time.Hour)})
+		}},
+		{Name: "Settle", Run: func(ctx context.Context, s *sqlstore.Store) (any, error) {
+			return nil, s.Settle(ctx, "acme", [16]byte{1}, 15)
+		}},
+		{Name: "Purge", Run: func(ctx context.Context, s *sqlstore.Store) (any, error) {
+			_, err := s.Purge(ctx, latchkey.PurgePolicy{Now: Noon.Add(1000 * time.Hour), Events: time.Hour}, 1000)
+			return nil, err
+		}},
+	}
+}

@@ -1,0 +1,31 @@
+package sqlite
+
+import (
+	"testing"
+
+	"github.com/google/uuid"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/e2e/internal/harness"
+	"github.com/latchkey-go/latchkey/storetest"
+)
+
+func TestSQLiteConformance(t *testing.T) {
+	t.Run("file, WAL", func(t *testing.T) {
+		storetest.Run(t, func(t *testing.T) latchkey.Store {
+			return harness.OpenSQLiteStore(t, harness.OpenSQLite(t, harness.WAL(harness.NewFile(t))))
+		})
+	})
+	t.Run("file, nothing set", func(t *testing.T) {
+		storetest.Run(t, func(t *testing.T) latchkey.Store {
+			return harness.OpenSQLiteStore(t, harness.OpenSQLite(t, "file:"+harness.NewFile(t)))
+		})
+	})
+	t.Run("shared memory", func(t *testing.T) {
+		storetest.Run(t, func(t *testing.T) latchkey.Store {
+			db := harness.OpenSQLite(t, "file:"+uuid.NewString()+"?mode=memory&cache=shared")
+			db.SetMaxIdleConns(4) // the database lives as long as one connection does
+			return harness.OpenSQLiteStore(t, db)
+		})
+	})
+}

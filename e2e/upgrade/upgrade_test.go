@@ -1,0 +1,463 @@
+package upgrade
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/e2e/internal/harness"
+	"github.com/latchkey-go/latchkey/e2e/internal/world"
+	"github.com/latchkey-go/latchkey/sqlstore"
+)
+
+// firstCommit is the version that knows the first migration alone. The fixtures testdata/first/*.sql are databases that
+// it wrote: its program, testdata/first/main.go, was told to migrate, start and world, and sqlite3 .dump, pg_dump
+// --inserts and mariadb-dump wrote down what was there then. The secrets are what world answered. To make them anew,
+// with the programs of the databases installed: LATCHKEY_FIXTURES=write go test -run TestUpgradeOfAFixture .
+const firstCommit = "68a9a0e27cbfe7564020f41ad47c084da2b4fb79"
+
+// firstPlace stands for the schema or database in a fixture.
+const firstPlace = "latchkey_first"
+
+func fixture(e *harness.NodeEngine) string {
+	return filepath.Join("testdata", "first", e.Driver+".sql")
+}
+
+// A database of the first version goes through all migrations: what was in it is kept, old secrets work, and nothing
+// may more than before.
+func TestUpgradeOfAFixture(t *testing.T) {
+	ctx := t.Context()
+	for _, e := range harness.NodeEngines {
+		t.Run(e.Name, func(t *testing.T) {
+			if os.Getenv("LATCHKEY_FIXTURES") == "write" {
+				writeFixture(t, e)
+			}
+			dsn := e.Empty(t)
+			secrets := loadFixture(t, e, dsn)
+			db := e.Open(t, dsn)
+			_, err := sqlstore.New(ctx, db, e.Dialect, nil)
+			require.ErrorContains(t, err, "run sqlstore.Migrate")
+			before := everyRow(t, db, nil)
+			require.NoError(t, sqlstore.Migrate(ctx, db, e.Dialect))
+			columns := map[string][]string{}
+			for table, rows := range before {
+				columns[table] = rows.columns
+			}
+			require.Equal(t, before, everyRow(t, db, columns), "what was there is there, as it was")
+
+			keys := harness.NewNode(t, e, dsn, 0)
+			verify := func(name string) (latchkey.Access, error) {
+				return keys.Verify(ctx, latchkey.Presented{Secret: secrets[name]})
+			}
+			want := map[string]error{"key": nil, "rotated": nil, "root": nil, "session": nil, "foreign": nil, "child": nil,
+				"after": nil, "revoked": latchkey.ErrRevoked, "disabled": latchkey.ErrDisabled, "ended": latchkey.ErrRevoked}
+			require.ElementsMatch(t, slices.Collect(maps.Keys(want)), slices.Collect(maps.Keys(secrets)))
+			for name, want := range want {
+				_, err := verify(name)
+				require.ErrorIs(t, err, want, name)
+			}
+			rights := func(name string) string {
+				a, err := verify(name)
+				require.NoError(t, err)
+				text := ""
+				for _, on := range []latchkey.Resource{"dataset/orders", "dataset/payroll", "report/daily", "latchkey/token"} {
+					for _, action := range []latchkey.Action{latchkey.Read, latchkey.Delete} {
+						rows, _ := a.Filter(action, on)
+						said, err := rows.MarshalJSON()
+						require.NoError(t, err)
+						text += fmt.Sprintf("%s %s %s\n", action, on, said)
+					}
+				}
+				return text
+			}
+			none, err := latchkey.Condition{}.MarshalJSON()
+			require.NoError(t, err)
+			all, err := latchkey.AllRows.MarshalJSON()
+			require.NoError(t, err)
+			europe, err := latchkey.Where("region", latchkey.Eq, "EU").MarshalJSON()
+			require.NoError(t, err)
+			table := func(orders, rest []byte) string {
+				return fmt.Sprintf("read dataset/orders %s\ndelete dataset/orders %s\n", orders, rest) +
+					fmt.Sprintf("read dataset/payroll %[1]s\ndelete dataset/payroll %[1]s\nread report/daily %[1]s\n", rest) +
+					fmt.Sprintf("delete report/daily %[1]s\nread latchkey/token %[1]s\ndelete latchkey/token %[1]s\n", rest)
+			}
+			require.Equal(t, table(europe, none), rights("key"))
+			require.Equal(t, table(europe, none), rights("rotated"))
+			require.Equal(t, table(all, all), rights("root"))
+			require.Equal(t, table(none, none), rights("session"))
+			require.Equal(t, table(all, none), rights("foreign"))
+			child, err := verify("child")
+			require.NoError(t, err)
+			rows, err := child.Filter(latchkey.Read, "dataset/orders")
+			require.NoError(t, err)
+			text, err := rows.MarshalJSON()
+			require.NoError(t, err)
+			require.Contains(t, string(text), "region")
+			require.Contains(t, string(text), "team")
+
+			// And the new rule holds for what is old: it has no place in the order, so it counts as before.
+			acme := keys.For("acme")
+			o, err := acme.Record(ctx)
+			require.NoError(t, err)
+			require.Zero(t, o.Since)
+			require.NoError(t, acme.Configure(ctx, func(o *latchkey.Owner) error { o.NotBefore = time.Now(); return nil }))
+			for _, name := range []string{"key", "rotated", "root", "session"} {
+				_, err := verify(name)
+				require.ErrorIs(t, err, latchkey.ErrRevoked, name)
+			}
+			_, err = verify("child")
+			require.Error(t, err)
+			_, err = verify("foreign")
+			require.NoError(t, err, "another owner's")
+			_, secret, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+			require.NoError(t, err)
+			_, err = keys.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()})
+			require.NoError(t, err)
+			require.Empty(t, world.Walk(t, db))
+		})
+	}
+}
+
+// tableRows are the rows of a table, sorted, of some of its columns.
+type tableRows struct {
+	columns []string
+	rows    []string
+}
+
+// everyRow reads all tables of latchkey that there are, or those named with the columns named.
+func everyRow(t *testing.T, db *sql.DB, only map[string][]string) map[string]tableRows {
+	t.Helper()
+	out := map[string]tableRows{}
+	for _, table := range slices.Concat(world.AllTables, []string{"latchkey_schema"}) {
+		columns := "*"
+		if only != nil {
+			columns = strings.Join(only[table], ", ")
+		}
+		rows, err := db.Query(`SELECT ` + columns + ` FROM ` + table)
+		require.NoError(t, err)
+		names, err := rows.Columns()
+		require.NoError(t, err)
+		all := tableRows{columns: names}
+		for rows.Next() {
+			row := make([]any, len(names))
+			for i := range row {
+				row[i] = new(any)
+			}
+			require.NoError(t, rows.Scan(row...))
+			var line strings.Builder
+			for i := range row {
+				fmt.Fprintf(&line, "%q ", fmt.Sprint(*row[i].(*any)))
+			}
+			all.rows = append(all.rows, line.String())
+		}
+		require.NoError(t, errors.Join(rows.Err(), rows.Close()))
+		slices.Sort(all.rows)
+		out[table] = all
+	}
+	return out
+}
+
+// loadFixture makes the fixture's database, and returns the secrets in it by name.
+func loadFixture(t *testing.T, e *harness.NodeEngine, dsn string) map[string]string {
+	t.Helper()
+	text, err := os.ReadFile(fixture(e))
+	require.NoError(t, err)
+	secrets := map[string]string{}
+	head, script, ok := strings.Cut(string(text), "\n")
+	require.True(t, ok)
+	for _, pair := range strings.Fields(strings.TrimPrefix(head, "-- ")) {
+		name, secret, ok := strings.Cut(pair, "=")
+		require.True(t, ok)
+		secrets[name] = secret
+	}
+	if e.Dialect == latchkey.MySQL {
+		config, err := mysql.ParseDSN(dsn)
+		require.NoError(t, err)
+		config.MultiStatements = true
+		dsn = config.FormatDSN()
+	}
+	if e.Dialect == latchkey.Postgres {
+		place := world.Column(t, e.Open(t, dsn), "SELECT current_schema()")[0]
+		script = strings.ReplaceAll(script, firstPlace, place)
+	}
+	db, err := sql.Open(e.Driver, dsn)
+	require.NoError(t, err)
+	defer db.Close()
+	_, err = db.Exec(script)
+	require.NoError(t, err)
+	return secrets
+}
+
+// first is the program of the first version, at work on a database.
+type first struct {
+	t      *testing.T
+	in     io.WriteCloser
+	out    *bufio.Scanner
+	errors *bytes.Buffer
+}
+
+var (
+	firstBuilt   sync.Once
+	firstProgram string
+	errFirst     error
+)
+
+// buildFirst builds the program out of the repository's own history.
+func buildFirst() (string, error) {
+	module, err := harness.Root()
+	if err != nil {
+		return "", err
+	}
+	folder, err := os.MkdirTemp("", "lk-first-")
+	if err != nil {
+		return "", err
+	}
+	harness.AtEnd(func() { os.RemoveAll(folder) })
+	archive := exec.Command("sh", "-c", `git archive `+firstCommit+` | tar x -C "$0"`, folder)
+	archive.Dir = filepath.Join(module, "..")
+	source := filepath.Join(folder, "e2e", "first")
+	program := filepath.Join(folder, "program")
+	build := exec.Command("go", "build", "-o", program, "./first")
+	build.Dir = filepath.Join(folder, "e2e")
+	if said, err := archive.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("git archive: %w: %s", err, said)
+	}
+	text, err := os.ReadFile(filepath.Join("testdata", "first", "main.go"))
+	if err == nil {
+		err = os.MkdirAll(source, 0o755)
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(source, "main.go"), text, 0o644)
+	}
+	if err != nil {
+		return "", err
+	}
+	if said, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build: %w: %s", err, said)
+	}
+	return program, nil
+}
+
+// startFirst starts the program. It needs the history of the repository: a shallow copy has no first version.
+func startFirst(t *testing.T, driver, dsn string) *first {
+	t.Helper()
+	if err := exec.Command("git", "cat-file", "-e", firstCommit+"^{commit}").Run(); err != nil {
+		require.FailNow(t, fmt.Sprintf("there is no commit %s here: fetch the whole history", firstCommit))
+	}
+	firstBuilt.Do(func() { firstProgram, errFirst = buildFirst() })
+	require.NoError(t, errFirst)
+	cmd := exec.Command(firstProgram, driver, dsn)
+	f := &first{t: t, errors: &bytes.Buffer{}}
+	cmd.Stderr = f.errors
+	var err error
+	f.in, err = cmd.StdinPipe()
+	require.NoError(t, err)
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	f.out = bufio.NewScanner(out)
+	f.out.Buffer(nil, 1<<20)
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		f.in.Close()
+		_ = cmd.Wait()
+	})
+	return f
+}
+
+func (f *first) do(command ...string) string {
+	f.t.Helper()
+	_, err := fmt.Fprintln(f.in, strings.Join(command, " "))
+	require.NoError(f.t, err)
+	require.True(f.t, f.out.Scan(), "%v: the program ended: %s", command, f.errors)
+	return f.out.Text()
+}
+
+// must is do for what succeeds. The answer's last word is what was made.
+func (f *first) must(command ...string) (id, last string) {
+	f.t.Helper()
+	answer := f.do(command...)
+	require.NotContains(f.t, answer, "error:", "%v", command)
+	words := strings.Fields(answer)
+	return words[0], words[len(words)-1]
+}
+
+func (f *first) refused(says string, command ...string) {
+	f.t.Helper()
+	require.Regexp(f.t, "^error: .*"+says, f.do(command...), "%v", command)
+}
+
+// A rolling deploy: the first version and this one on one database, and back.
+func TestFirstVersionBesideThisOne(t *testing.T) {
+	ctx := t.Context()
+	for _, e := range harness.NodeEngines {
+		t.Run(e.Name, func(t *testing.T) {
+			dsn := e.Empty(t)
+			old := startFirst(t, e.Driver, dsn)
+			old.must("migrate")
+			old.must("start")
+			keyID, oldKey := old.must("issue", "old")
+			_, oldChild := old.must("mint", oldKey)
+
+			// This version migrates beneath the running program, which goes on; and one that starts then does.
+			db := e.Open(t, dsn)
+			require.NoError(t, sqlstore.Migrate(ctx, db, e.Dialect))
+			keys := harness.NewNode(t, e, dsn, 0)
+			acme := keys.For("acme")
+			late := startFirst(t, e.Driver, dsn)
+			late.must("migrate")
+			late.must("start")
+			verify := func(secret string) error {
+				_, err := keys.Verify(ctx, latchkey.Presented{Secret: secret})
+				return err
+			}
+			epoch := func() string { return world.Column(t, db, "SELECT epoch FROM latchkey_epoch")[0] }
+			tok, secret, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
+				Settings: latchkey.Settings{Name: "new"}})
+			require.NoError(t, err)
+			for _, s := range []string{oldKey, oldChild, secret.Reveal()} {
+				require.NoError(t, verify(s))
+				old.must("verify", s)
+				late.must("verify", s)
+			}
+			// Each obeys the other at once, by one order of changes.
+			was := epoch()
+			old.must("rename", tok.ID)
+			require.NotEqual(t, was, epoch())
+			renamed, err := acme.Get(ctx, tok.ID)
+			require.NoError(t, err)
+			require.Equal(t, "new'", renamed.Name)
+			_, err = acme.Update(ctx, keyID, func(t *latchkey.Token) error { t.Name = "by this one"; return nil })
+			require.NoError(t, err)
+			doomed, doomedSecret := old.must("issue", "doomed")
+			require.NoError(t, verify(doomedSecret))
+			require.NoError(t, acme.Revoke(ctx, doomed, ""))
+			old.refused("revoked", "verify", doomedSecret)
+			late.refused("revoked", "verify", doomedSecret)
+			theirs, theirSecret, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+			require.NoError(t, err)
+			late.must("verify", theirSecret.Reveal())
+			old.must("revoke", theirs.ID)
+			require.ErrorIs(t, verify(theirSecret.Reveal()), latchkey.ErrRevoked)
+
+			// Mass revocation by this version holds for both. What this one makes then works for both; what the first version
+			// makes has no place in the order, and counts as made before.
+			require.NoError(t, acme.Configure(ctx, func(o *latchkey.Owner) error { o.NotBefore = time.Now(); return nil }))
+			for _, s := range []string{oldKey, oldChild, secret.Reveal()} {
+				require.Error(t, verify(s))
+				old.refused("", "verify", s)
+			}
+			after, afterSecret, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+			require.NoError(t, err)
+			require.NoError(t, verify(afterSecret.Reveal()))
+			old.must("verify", afterSecret.Reveal())
+			_, unordered := old.must("issue", "unordered")
+			require.ErrorIs(t, verify(unordered), latchkey.ErrRevoked)
+			// An edit and a new secret by the first version take nothing from a token's place.
+			old.must("rename", after.ID)
+			require.NoError(t, verify(afterSecret.Reveal()))
+			_, rotated := old.must("rotate", after.ID)
+			require.NoError(t, verify(rotated))
+			require.NoError(t, verify(afterSecret.Reveal()))
+			// A change of the owner's record by the first version loses nothing of what this one put there.
+			old.must("end")
+			o, err := acme.Record(ctx)
+			require.NoError(t, err)
+			require.NotZero(t, o.Since)
+			require.ErrorIs(t, verify(afterSecret.Reveal()), latchkey.ErrRevoked)
+
+			// Back: nothing but the first version runs, on the schema as it is.
+			again := startFirst(t, e.Driver, dsn)
+			again.must("start")
+			_, s := again.must("issue", "back")
+			again.must("verify", s)
+
+			// A schema that the first version may not use says so to it, and names what it needs.
+			_, err = db.Exec(`INSERT INTO latchkey_schema (version, name) VALUES (2, '0002_order.sql')`)
+			require.NoError(t, err)
+			again.must("verify", s)
+			again.refused("newer than this program's 1", "start")
+			again.refused("newer than this program's 1", "migrate")
+			require.NoError(t, sqlstore.Migrate(ctx, db, e.Dialect))
+			_, err = sqlstore.New(ctx, db, e.Dialect, nil)
+			require.NoError(t, err)
+			// An additive step of tomorrow leaves this version in use, and one that breaks it is refused by name.
+			_, err = db.Exec(`INSERT INTO latchkey_migrations (version, name, oldest) VALUES (3, '0003_more.sql', 2)`)
+			require.NoError(t, err)
+			require.NoError(t, sqlstore.Migrate(ctx, db, e.Dialect))
+			_, err = sqlstore.New(ctx, db, e.Dialect, nil)
+			require.NoError(t, err)
+			_, err = db.Exec(`UPDATE latchkey_migrations SET oldest = 3 WHERE version = 3`)
+			require.NoError(t, err)
+			_, err = sqlstore.New(ctx, db, e.Dialect, nil)
+			require.ErrorContains(t, err, "0003_more.sql")
+			require.ErrorContains(t, sqlstore.Migrate(ctx, db, e.Dialect), "0003_more.sql")
+		})
+	}
+}
+
+// writeFixture lets the first version make a database, and writes it down.
+func writeFixture(t *testing.T, e *harness.NodeEngine) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var dsn string
+	var dump *exec.Cmd
+	switch e.Dialect {
+	case latchkey.SQLite:
+		file := harness.NewFile(t)
+		dsn = harness.WAL(file)
+		dump = exec.CommandContext(ctx, "sqlite3", file, ".dump")
+	case latchkey.Postgres:
+		place := harness.Postgres.Place(t) // starts the server
+		name := world.Column(t, harness.Postgres.Open(t, place), "SELECT current_schema()")[0]
+		_, err := harness.Postgres.Admin.Exec("ALTER SCHEMA " + name + " RENAME TO " + firstPlace)
+		require.NoError(t, err)
+		dsn, err = harness.Postgres.In(harness.Postgres.DSN, firstPlace)
+		require.NoError(t, err)
+		program, err := harness.Program("pg_dump", harness.PostgresFolders()...)
+		require.NoError(t, err)
+		dump = exec.CommandContext(ctx, program, "-h", harness.Postgres.Folder, "-U", "postgres", "-n", firstPlace, "--inserts",
+			"--no-owner", "postgres")
+	default:
+		harness.MariaDB.Place(t)
+		_, err := harness.MariaDB.Admin.Exec("CREATE DATABASE " + firstPlace)
+		require.NoError(t, err)
+		dsn, err = harness.MariaDB.In(harness.MariaDB.DSN, firstPlace)
+		require.NoError(t, err)
+		dump = exec.CommandContext(ctx, "mariadb-dump", "--no-defaults", "-S", filepath.Join(harness.MariaDB.Folder, "s.sock"), "-u",
+			"root",
+			"--compact", "--hex-blob", "--skip-extended-insert", firstPlace)
+	}
+	f := startFirst(t, e.Driver, dsn)
+	f.must("migrate")
+	f.must("start")
+	secrets := f.do("world")
+	require.NotContains(t, secrets, "error:")
+	text, err := dump.Output()
+	require.NoError(t, err)
+	lines := strings.Split(string(text), "\n")
+	lines = slices.DeleteFunc(lines, func(line string) bool {
+		return strings.TrimSpace(line) == "" || strings.HasPrefix(line, "\\") || strings.HasPrefix(line, "--") ||
+			regexp.MustCompile(`^(SET|CREATE SCHEMA|PRAGMA|BEGIN|COMMIT|/\*M?!|SELECT pg_catalog.set_config)`).MatchString(line)
+	})
+	out := "-- " + secrets + "\n" + strings.Join(lines, "\n") + "\n"
+	require.NoError(t, os.WriteFile(fixture(e), []byte(out), 0o644))
+}
