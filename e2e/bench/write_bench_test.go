@@ -51,8 +51,8 @@ func onBenchPlaces(b *testing.B, run func(b *testing.B, p *benchPlace)) {
 	})
 	for _, known := range harness.Engines {
 		b.Run(known.Name, func(b *testing.B) {
-			e := &harness.Engine{Name: known.Name, Dialect: known.Dialect, Driver: known.Driver, Env: known.Env, Start: known.Start,
-				DataDir: known.DataDir, Quit: known.Quit, Create: known.Create, Drop: known.Drop, In: known.In, Durable: true}
+			e := known.Another()
+			e.Durable = true
 			b.Cleanup(e.Stop)
 			db := e.Open(b, e.Place(b))
 			table := `CREATE TABLE bare (digest BYTEA PRIMARY KEY, body BYTEA)`

@@ -445,7 +445,7 @@ func TestApperateSignedRequests(t *testing.T) {
 		fmt.Sprintf(`{"token":%q,"tokenToSign":%q}`, s.Credentials.Secret, token))
 	require.Equal(t, 200, r.Status, r.Body)
 	var signed struct{ SignedToken, Secret string }
-	r.Json(t, &signed)
+	r.JSON(t, &signed)
 	require.Equal(t, token, signed.SignedToken)
 	s.Hide(signed.Secret)
 

@@ -58,7 +58,7 @@ func TestClientTokenSeesExactlyItsRows(t *testing.T) {
 				Data []struct{ ID int }
 			}
 			delete(c.options, "clientId")
-			client.Ok(&data, c.options, "data", harness.Dataset)
+			client.OK(&data, c.options, "data", harness.Dataset)
 			ids := []int{}
 			for _, row := range data.Data {
 				ids = append(ids, row.ID)
@@ -83,7 +83,7 @@ func TestTableReplyIsTheDocumentedShape(t *testing.T) {
 		Success bool
 		Data    []harness.Object
 	}
-	r.Json(t, &body)
+	r.JSON(t, &body)
 	require.Len(t, body.Data, 344)
 	require.Equal(t, harness.Object{"id": 1.0, "dp-1": "Adelie", "dp-2": "Torgersen", "dp-3": 39.1, "dp-4": 18.7, "dp-5": 181.0,
 		"dp-6": 3750.0, "dp-7": "male"}, body.Data[0])
@@ -93,11 +93,11 @@ func TestTableReplyIsTheDocumentedShape(t *testing.T) {
 	page := func(query string) harness.Reply {
 		return s.Get("/dataset/" + harness.Dataset + "/table?token=" + token + query)
 	}
-	require.Equal(t, []int{11, 12, 13}, harness.IdsOf(t, page("&start=10&length=3")))
-	require.Equal(t, []int{343, 344}, harness.IdsOf(t, page("&start=342")))
-	require.Equal(t, []int{1, 2}, harness.IdsOf(t, page("&length=2")))
-	require.Len(t, harness.IdsOf(t, page("&length=-1&referer=https%3A%2F%2Fexample.org")), 344)
-	require.Empty(t, harness.IdsOf(t, page("&start=344")))
+	require.Equal(t, []int{11, 12, 13}, harness.IDsOf(t, page("&start=10&length=3")))
+	require.Equal(t, []int{343, 344}, harness.IDsOf(t, page("&start=342")))
+	require.Equal(t, []int{1, 2}, harness.IDsOf(t, page("&length=2")))
+	require.Len(t, harness.IDsOf(t, page("&length=-1&referer=https%3A%2F%2Fexample.org")), 344)
+	require.Empty(t, harness.IDsOf(t, page("&start=344")))
 	for _, query := range []string{"&start=-1", "&start=x", "&length=-2", "&start=1&start=2", "&length=", "&start=%zz"} {
 		r := page(query)
 		require.Equal(t, 400, r.Status, query)
@@ -208,7 +208,7 @@ func TestDataCalls(t *testing.T) {
 	client := s.CloudTables()
 
 	var sets []harness.Object
-	client.Ok(&sets, harness.Object{"role": "biscoe"}, "datasets")
+	client.OK(&sets, harness.Object{"role": "biscoe"}, "datasets")
 	require.Len(t, sets, 1)
 	require.Equal(t, harness.Dataset, sets[0]["id"])
 	require.Equal(t, "Penguins", sets[0]["name"])
@@ -225,7 +225,7 @@ func TestDataCalls(t *testing.T) {
 		Links      []any
 		Table      []harness.Object
 	}
-	client.Ok(&schema, nil, "schema", harness.Dataset)
+	client.OK(&schema, nil, "schema", harness.Dataset)
 	require.True(t, schema.Success)
 	require.Equal(t, "Penguins", schema.Name)
 	require.Len(t, schema.Table, 7)
@@ -238,7 +238,7 @@ func TestDataCalls(t *testing.T) {
 	}, schema.Datapoints)
 
 	var old struct{ Data []harness.Object }
-	client.Ok(&old, harness.Object{"role": "biscoe"}, "oldData", harness.Dataset)
+	client.OK(&old, harness.Object{"role": "biscoe"}, "oldData", harness.Dataset)
 	require.Len(t, old.Data, 168)
 	require.Contains(t, old.Data[0], "dv")
 
@@ -246,7 +246,7 @@ func TestDataCalls(t *testing.T) {
 		Data    harness.Object
 		Success bool
 	}
-	client.Ok(&row, harness.Object{"role": "viewer"}, "row", harness.Dataset, 1)
+	client.OK(&row, harness.Object{"role": "viewer"}, "row", harness.Dataset, 1)
 	require.Equal(t, "Torgersen", row.Data["dp-2"])
 	hidden := client.Call(harness.Object{"role": "biscoe"}, "row", harness.Dataset, 1)
 	missing := client.Call(harness.Object{"role": "biscoe"}, "row", harness.Dataset, 99999)
@@ -274,7 +274,7 @@ func TestWriting(t *testing.T) {
 		Success bool
 		Data    []harness.Object
 	}
-	client.Ok(&made, keeper, "insert", harness.Dataset,
+	client.OK(&made, keeper, "insert", harness.Dataset,
 		harness.Object{"dp-1": "Café & <co> 'x'", "dp-2": "Dream", "dp-3": "40.5", "dp-6": 4100, "dp-7": ""})
 	require.True(t, made.Success)
 	require.Equal(t, []harness.Object{{"id": 345.0, "dv": 0.0, "dp-1": "Café & <co> 'x'", "dp-2": "Dream", "dp-3": 40.5,
@@ -284,7 +284,7 @@ func TestWriting(t *testing.T) {
 		Success bool
 		Data    harness.Object
 	}
-	client.Ok(&changed, keeper, "update", harness.Dataset, 345, harness.Object{"dp-6": "4200", "dp-3": ""})
+	client.OK(&changed, keeper, "update", harness.Dataset, 345, harness.Object{"dp-6": "4200", "dp-3": ""})
 	require.True(t, changed.Success)
 	require.Equal(t, harness.Object{"id": 345.0, "dv": 1.0, "dp-1": "Café & <co> 'x'", "dp-2": "Dream", "dp-3": nil,
 		"dp-4": nil, "dp-5": nil, "dp-6": 4200.0, "dp-7": nil}, changed.Data)
@@ -307,16 +307,16 @@ func TestWriting(t *testing.T) {
 	require.Len(t, all(), 345)
 
 	var gone struct{ Success bool }
-	client.Ok(&gone, keeper, "delete", harness.Dataset, 345)
+	client.OK(&gone, keeper, "delete", harness.Dataset, 345)
 	require.True(t, gone.Success)
 	require.NotEmpty(t, client.Call(keeper, "delete", harness.Dataset, 345).Rejected)
 	require.Len(t, all(), 344)
 
-	client.Ok(&made, keeper, "insert", harness.Dataset, harness.Object{"dp-1": "Adelie"})
+	client.OK(&made, keeper, "insert", harness.Dataset, harness.Object{"dp-1": "Adelie"})
 	require.EqualValues(t, 346, made.Data[0]["id"], "the id of a deleted row is not given again")
 
 	var sets []harness.Object
-	client.Ok(&sets, keeper, "datasets")
+	client.OK(&sets, keeper, "datasets")
 	require.EqualValues(t, 2, sets[0]["insertCount"])
 	require.EqualValues(t, 1, sets[0]["updateCount"])
 	require.EqualValues(t, 1, sets[0]["deleteCount"])
@@ -328,7 +328,7 @@ func TestConditionsRuleWriting(t *testing.T) {
 	insert := func(conditions any, fields harness.Object) harness.Object {
 		t.Helper()
 		var made struct{ Data []harness.Object }
-		client.Ok(&made, harness.Object{"role": "keeper", "conditions": conditions}, "insert", harness.Dataset, fields)
+		client.OK(&made, harness.Object{"role": "keeper", "conditions": conditions}, "insert", harness.Dataset, fields)
 		require.Len(t, made.Data, 1)
 		return made.Data[0]
 	}
@@ -352,7 +352,7 @@ func TestConditionsRuleWriting(t *testing.T) {
 	onDream := harness.Object{"role": "keeper", "conditions": harness.Object{"dp-2": "Dream"}}
 	first := harness.Where(t, func(b harness.Penguin) bool { return b["island"] == "Dream" })[0]
 	var changed struct{ Data harness.Object }
-	client.Ok(&changed, onDream, "update", harness.Dataset, first, harness.Object{"dp-7": "female"})
+	client.OK(&changed, onDream, "update", harness.Dataset, first, harness.Object{"dp-7": "female"})
 	require.Equal(t, "female", changed.Data["dp-7"])
 	client.Rejected(harness.NoAccess, onDream, "update", harness.Dataset, first, harness.Object{"dp-2": "Biscoe"})
 	client.Rejected(harness.NoAccess, onDream, "update", harness.Dataset, first, harness.Object{"dp-2": ""})
@@ -360,9 +360,9 @@ func TestConditionsRuleWriting(t *testing.T) {
 	require.NotEmpty(t, client.Call(onDream, "update", harness.Dataset, outside, harness.Object{"dp-2": "Dream"}).Rejected)
 	require.NotEmpty(t, client.Call(onDream, "delete", harness.Dataset, outside).Rejected)
 	var row struct{ Data harness.Object }
-	client.Ok(&row, harness.Object{"role": "viewer"}, "row", harness.Dataset, first)
+	client.OK(&row, harness.Object{"role": "viewer"}, "row", harness.Dataset, first)
 	require.Equal(t, "Dream", row.Data["dp-2"])
-	client.Ok(&row, harness.Object{"role": "viewer"}, "row", harness.Dataset, outside)
+	client.OK(&row, harness.Object{"role": "viewer"}, "row", harness.Dataset, outside)
 	require.Equal(t, "Biscoe", row.Data["dp-2"])
 }
 
@@ -377,9 +377,9 @@ func TestCallsAndFirstUsesShow(t *testing.T) {
 	token := client.Token(harness.Object{"role": "biscoe", "clientId": "42", "clientName": "Zoë O'Brien"})
 	require.Len(t, s.RowIDs(token), 168)
 	require.Len(t, s.RowIDs(token), 168)
-	client.Ok(&harness.Object{}, harness.Object{"role": "viewer"}, "data", harness.Dataset)
-	client.Ok(&harness.Object{}, harness.Object{"role": "viewer"}, "row", harness.Dataset, 1)
-	client.Ok(&harness.Object{}, harness.Object{"role": "keeper"}, "update", harness.Dataset, 1, harness.Object{"dp-6": "4200"})
+	client.OK(&harness.Object{}, harness.Object{"role": "viewer"}, "data", harness.Dataset)
+	client.OK(&harness.Object{}, harness.Object{"role": "viewer"}, "row", harness.Dataset, 1)
+	client.OK(&harness.Object{}, harness.Object{"role": "keeper"}, "update", harness.Dataset, 1, harness.Object{"dp-6": "4200"})
 	client.Rejected(harness.NoAccess, harness.Object{"role": "viewer", "apiKey": "nonsense"}, "data", harness.Dataset)
 	key, minted := harness.TokenID(t, account, s.Credentials.APIKey), harness.TokenID(t, account, token)
 
@@ -428,7 +428,7 @@ func TestPathsWithASlash(t *testing.T) {
 		r := s.Post(prefix+"/api/1/access/", "key="+s.Credentials.APIKey+"&role=biscoe")
 		require.Equal(t, 200, r.Status, r.Body)
 		var made struct{ Token string }
-		r.Json(t, &made)
+		r.JSON(t, &made)
 		s.Hide(made.Token)
 		require.Equal(t, 200, s.Get(prefix+"/dataset/"+harness.Dataset+"/table/?token="+made.Token).Status)
 		for _, path := range []string{"/datasets/", "/dataset/" + harness.Dataset + "/", "/dataset/" + harness.Dataset + "/data/",

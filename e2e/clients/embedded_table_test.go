@@ -101,7 +101,7 @@ func TestBrowserShowsWhatTheTokenMaySee(t *testing.T) {
 	tag := func(options harness.Object, style string) string {
 		t.Helper()
 		var tag string
-		client.Ok(&tag, options, "scriptTag", harness.Dataset, client.Token(options), style)
+		client.OK(&tag, options, "scriptTag", harness.Dataset, client.Token(options), style)
 		require.Contains(t, tag, `src="http://127.0.0.1/io/loader/`+harness.Dataset+`/table/`+style+`"`)
 		return tag
 	}
@@ -150,7 +150,7 @@ func TestBrowserShowsWhatTheTokenMaySee(t *testing.T) {
 	t.Run("text stays text", func(t *testing.T) {
 		s.Sub(t)
 		hostile := `<img src=x onerror="document.body.dataset.hit=1"><script>document.body.dataset.hit=1</script>`
-		client.Ok(&harness.Object{}, harness.Object{"role": "keeper"}, "insert", harness.Dataset, harness.Object{"dp-1": hostile, "dp-2": "Nowhere"})
+		client.OK(&harness.Object{}, harness.Object{"role": "keeper"}, "insert", harness.Dataset, harness.Object{"dp-1": hostile, "dp-2": "Nowhere"})
 		got, complaints := visit(t, browser, site(t, tag(harness.Object{"conditions": harness.Object{"dp-2": "Nowhere"}}, "d")))
 		require.Empty(t, complaints)
 		require.Equal(t, hostile, got.First[0])

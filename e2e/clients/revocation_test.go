@@ -100,7 +100,7 @@ func TestTokensEndWithTheirKey(t *testing.T) {
 		require.NoError(t, err)
 	}, func() func() {
 		r := s.Table(token)
-		return func() { require.Len(t, harness.IdsOf(t, r), 168) }
+		return func() { require.Len(t, harness.IDsOf(t, r), 168) }
 	})
 	time.Sleep(time.Until(end) + 50*time.Millisecond)
 	s.Refused(token)
@@ -131,7 +131,7 @@ func TestDurationIsTheIdleLifetime(t *testing.T) {
 		short = client.Token(harness.Object{"duration": int(d.Seconds())})
 	}, func() func() {
 		r := s.Table(short)
-		return func() { require.Len(t, harness.IdsOf(t, r), 344) }
+		return func() { require.Len(t, harness.IDsOf(t, r), 344) }
 	})
 	time.Sleep(idle + 200*time.Millisecond)
 	s.Refused(short)

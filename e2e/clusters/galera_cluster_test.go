@@ -49,8 +49,8 @@ var galera = newGalera()
 func newGalera() *galeraCluster {
 	c := &galeraCluster{}
 	for i := range c.nodes {
-		c.nodes[i] = &galeraNode{Engine: &harness.Engine{Name: fmt.Sprintf("Galera node %d", i+1), Dialect: harness.MariaDB.Dialect,
-			Driver: harness.MariaDB.Driver, DataDir: harness.MariaDB.DataDir, Create: harness.MariaDB.Create, In: harness.MariaDB.In, Quit: syscall.SIGKILL}}
+		c.nodes[i] = &galeraNode{Engine: harness.MariaDB.Another()}
+		c.nodes[i].Name, c.nodes[i].Quit = fmt.Sprintf("Galera node %d", i+1), syscall.SIGKILL
 	}
 	return c
 }
@@ -97,11 +97,11 @@ func (c *galeraCluster) whole(t testing.TB) {
 
 func (c *galeraCluster) run() (err error) {
 	_ = mysql.SetLogger(&mysql.NopLogger{}) // connections are broken on purpose
-	install, err := harness.Program("mariadb-install-db", harness.MariadbFolders...)
+	install, err := harness.Program("mariadb-install-db", harness.MariaDBFolders...)
 	if err != nil {
 		return err
 	}
-	if c.server, err = harness.Program("mariadbd", harness.MariadbFolders...); err != nil {
+	if c.server, err = harness.Program("mariadbd", harness.MariaDBFolders...); err != nil {
 		return err
 	}
 	if _, err = harness.Program("rsync"); err != nil { // by which a node gets the data of another

@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"syscall"
 	"testing"
 	"time"
 
@@ -25,8 +24,8 @@ import (
 // dies in it.
 func newPostgres(t testing.TB, name string) *harness.Engine {
 	t.Helper()
-	e := &harness.Engine{Name: name, Dialect: harness.Postgres.Dialect, Driver: harness.Postgres.Driver, DataDir: harness.Postgres.DataDir,
-		Create: harness.Postgres.Create, Drop: harness.Postgres.Drop, In: harness.Postgres.In, Quit: syscall.SIGINT}
+	e := harness.Postgres.Another()
+	e.Name = name
 	t.Cleanup(e.Stop)
 	return e
 }

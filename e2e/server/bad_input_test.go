@@ -151,7 +151,7 @@ func TestBadInputIsRefusedAndWritesNothing(t *testing.T) {
 	gotTokens, gotClients := count()
 	require.Equal(t, tokens, gotTokens, "a token was made")
 	require.Equal(t, clients, gotClients, "a client was written")
-	require.Len(t, harness.IdsOf(t, s.Get("/io/api/1/dataset/"+harness.Dataset+"?key="+key)), 344, "a row was written")
+	require.Len(t, harness.IDsOf(t, s.Get("/io/api/1/dataset/"+harness.Dataset+"?key="+key)), 344, "a row was written")
 }
 
 func TestStoreOutOfReachIs503(t *testing.T) {

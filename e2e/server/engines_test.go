@@ -152,9 +152,9 @@ func (s *serverSite) whole(server *harness.Server, name string) {
 	s.t.Helper()
 	require.Len(s.t, server.Credentials.Secrets(), 5)
 	rows := server.Get("/io/api/1/dataset/" + harness.Dataset + "?role=viewer&key=" + server.Credentials.APIKey)
-	require.Len(s.t, harness.IdsOf(s.t, rows), 344)
+	require.Len(s.t, harness.IDsOf(s.t, rows), 344)
 	biscoe := server.Get("/io/api/1/dataset/" + harness.Dataset + "?role=biscoe&key=" + server.Credentials.APIKey)
-	require.Equal(s.t, harness.Where(s.t, harness.OnBiscoe), harness.IdsOf(s.t, biscoe))
+	require.Equal(s.t, harness.Where(s.t, harness.OnBiscoe), harness.IDsOf(s.t, biscoe))
 	account, names := s.account(name), map[string]int{}
 	for token, err := range account.Tokens(s.t.Context(), latchkey.TokenQuery{}) {
 		require.NoError(s.t, err)
@@ -225,7 +225,7 @@ func TestServersShareADatabase(t *testing.T) {
 				all.Go(func() {
 					for range 5 {
 						var made struct{ Data []struct{ ID int } }
-						s.Post("/io/api/1/dataset/"+harness.Dataset, form).Json(t, &made)
+						s.Post("/io/api/1/dataset/"+harness.Dataset, form).JSON(t, &made)
 						require.Len(t, made.Data, 1)
 						ids <- made.Data[0].ID
 						cell := url.Values{"cmd": {"db.cell.update"}, "auth_token": {a.Credentials.Session}, "db_id": {"8"}, "row_id": {"1"},
@@ -265,14 +265,14 @@ func TestServersShareADatabase(t *testing.T) {
 
 		// What one makes, the other knows; what one ends, the other refuses with the next request.
 		var minted struct{ Token string }
-		a.Post("/io/api/1/access", url.Values{"key": {a.Credentials.APIKey}, "role": {"biscoe"}}.Encode()).Json(t, &minted)
+		a.Post("/io/api/1/access", url.Values{"key": {a.Credentials.APIKey}, "role": {"biscoe"}}.Encode()).JSON(t, &minted)
 		a.Hide(minted.Token)
 		b.Hide(minted.Token)
 		require.Equal(t, harness.Where(t, harness.OnBiscoe), b.RowIDs(minted.Token))
 		form = url.Values{"cmd": {"access.add"}, "auth_token": {a.Credentials.Session}, "name": {"n"},
 			"extra": {`{"db_permissions":[{"databases":["7"],"permissions":{"get":1}}]}`}}.Encode()
 		var added struct{ Data struct{ ID, Token string } }
-		a.Post("/api", form).Json(t, &added)
+		a.Post("/api", form).JSON(t, &added)
 		a.Hide(added.Data.Token)
 		b.Hide(added.Data.Token)
 		form = url.Values{"cmd": {"db.get_all"}, "auth_token": {added.Data.Token}}.Encode()

@@ -101,7 +101,7 @@ func tour(s *harness.Server) []string {
 	do("GET", as("/io/api/1/datasets", "viewer"), "", "")
 	var token struct{ Token string }
 	minted := s.Post("/io/api/1/access", url.Values{"key": {s.Credentials.APIKey}, "role": {"biscoe"}, "clientId": {"42"}}.Encode())
-	minted.Json(s.T, &token)
+	minted.JSON(s.T, &token)
 	s.Hide(token.Token)
 	for _, page := range []string{"", "&start=10&length=3", "&start=342", "&length=0", "&length=-1",
 		"&start=9223372036854775807", "&start=1&length=9223372036854775807", "&start=x"} {

@@ -69,8 +69,8 @@ func TestSecondStartFindsEverythingAsItWas(t *testing.T) {
 	token := client.Token(harness.Object{"role": "biscoe", "clientId": "42", "clientName": "Zoë"})
 	keeper := harness.Object{"role": "keeper"}
 	var made struct{ Data []harness.Object }
-	client.Ok(&made, keeper, "insert", harness.Dataset, harness.Object{"dp-1": "Adelie", "dp-2": "Biscoe"})
-	client.Ok(&harness.Object{}, keeper, "delete", harness.Dataset, 1)
+	client.OK(&made, keeper, "insert", harness.Dataset, harness.Object{"dp-1": "Adelie", "dp-2": "Biscoe"})
+	client.OK(&harness.Object{}, keeper, "delete", harness.Dataset, 1)
 	before, err := os.ReadFile(s.DB + ".credentials.json")
 	require.NoError(t, err)
 	s.Stop()

@@ -17,8 +17,8 @@ import (
 	"github.com/latchkey-go/latchkey/e2e/internal/harness"
 )
 
-// Connector is a driver.Connector around another driver. It writes down every statement, and makes one of them fail, or each
-// of them slow.
+// Connector is a driver.Connector around another driver. It writes down every statement, and makes one of them fail, or
+// each of them slow.
 type Connector struct {
 	wrapped driver.Driver
 	dsn     string
@@ -29,22 +29,22 @@ type Connector struct {
 
 	mu    sync.Mutex
 	op    string // what the test is doing
-	log   []logged
+	log   []Statement
 	left  int // statements until the one that fails; negative: none
 	after bool
 	err   error
 	hit   string // the statement that failed
 }
 
-// logged is a statement, and what the test was doing.
-type logged struct{ Op, Text string }
+// Statement is a statement, and what the test was doing when it came.
+type Statement struct{ Op, Text string }
 
-// OpenSQLite opens SQLite with a driver that fails when it is told to.
+// OpenSQLite opens a pool of SQLite behind a Connector. The end of the test closes it.
 func OpenSQLite(t testing.TB, dsn string) (*sql.DB, *Connector) {
 	return Open(t, harness.OpenSQLite(t, dsn), dsn)
 }
 
-// Open opens what plain is a pool of.
+// Open opens a pool behind a Connector, with the driver of plain. The end of the test closes it.
 func Open(t testing.TB, plain *sql.DB, dsn string) (*sql.DB, *Connector) {
 	f := New(plain.Driver(), dsn)
 	db := sql.OpenDB(f)
@@ -52,21 +52,22 @@ func Open(t testing.TB, plain *sql.DB, dsn string) (*sql.DB, *Connector) {
 	return db, f
 }
 
-// New wraps a driver that connects to dsn. It fails nothing until begin.
+// New wraps a driver that connects to dsn. Nothing fails until Begin.
 func New(wrapped driver.Driver, dsn string) *Connector {
 	f := &Connector{wrapped: wrapped, dsn: dsn, left: -1}
 	_, f.preparesAll = wrapped.(*mysql.MySQLDriver)
 	return f
 }
 
-// Begin names what comes, and arms the fault: statement n fails with err, before or after its effect.
+// Begin names what comes, and arms the fault: the statement after n more fails with err, before its effect or after it. With
+// a negative n none fails.
 func (f *Connector) Begin(op string, n int, after bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.op, f.left, f.after, f.err, f.hit = op, n, after, err, ""
 }
 
-// Disarm returns the statement that failed, "" if none did.
+// Disarm ends the fault, and returns the statement that failed, or "" if none did.
 func (f *Connector) Disarm() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -82,7 +83,7 @@ func (f *Connector) Count() int {
 }
 
 // Statements returns a copy of the statements so far, without the first n.
-func (f *Connector) Statements(n int) []logged {
+func (f *Connector) Statements(n int) []Statement {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Clone(f.log[n:])
@@ -97,7 +98,7 @@ func (f *Connector) statement(text string) (before, after error) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.log = append(f.log, logged{f.op, text})
+	f.log = append(f.log, Statement{f.op, text})
 	f.left--
 	if f.left != -1 {
 		return nil, nil
@@ -109,8 +110,10 @@ func (f *Connector) statement(text string) (before, after error) {
 	return f.err, nil
 }
 
+// Driver is that of driver.Connector.
 func (f *Connector) Driver() driver.Driver { return f.wrapped }
 
+// Connect is that of driver.Connector.
 func (f *Connector) Connect(context.Context) (driver.Conn, error) {
 	conn, err := f.wrapped.Open(f.dsn)
 	if err != nil {
@@ -119,7 +122,7 @@ func (f *Connector) Connect(context.Context) (driver.Conn, error) {
 	return &faultyConn{Conn: conn, f: f}, nil
 }
 
-// Happens is a fault that is no error of the driver's: something happens at that statement, such as a deadline.
+// Happens is a fault that is no error: the function is called at that statement, and expires a deadline for example.
 type Happens func()
 
 func (Happens) Error() string { return "something happens" }
@@ -132,7 +135,7 @@ func called(err error) error {
 	return err
 }
 
-// Ended is a fault before a statement: the transaction is rolled back, and no answer says so.
+// Ended is a fault before a statement: the transaction is rolled back, and no error says so.
 type Ended struct{}
 
 func (Ended) Error() string { return "the transaction has ended" }
@@ -145,19 +148,23 @@ func (c *faultyConn) called(err error) error {
 	return called(err)
 }
 
-// Expiring is a context whose deadline comes when it is told to, with no clock.
+// Expiring is a context whose deadline passes when Expire is called, without a clock.
 type Expiring struct {
 	context.Context
 	over chan struct{}
 	once *sync.Once
 }
 
+// NewExpiring returns a context that has not expired.
 func NewExpiring() Expiring { return Expiring{context.Background(), make(chan struct{}), &sync.Once{}} }
 
+// Expire lets the deadline pass. It may be called more than once.
 func (e Expiring) Expire() { e.once.Do(func() { close(e.over) }) }
 
+// Done is that of context.Context.
 func (e Expiring) Done() <-chan struct{} { return e.over }
 
+// Err is that of context.Context.
 func (e Expiring) Err() error {
 	select {
 	case <-e.over:
@@ -279,7 +286,7 @@ func (s *faultyStmt) QueryContext(ctx context.Context, args []driver.NamedValue)
 	return s.c.query(s.text, func() (driver.Rows, error) { return s.Stmt.(driver.StmtQueryContext).QueryContext(ctx, args) })
 }
 
-// cutRows breaks where the rows end: whoever does not ask takes the listing for a whole one.
+// cutRows fails where the rows end. A caller that does not ask for the error takes the listing for a whole one.
 type cutRows struct {
 	driver.Rows
 	err error

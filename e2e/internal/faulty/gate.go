@@ -17,7 +17,7 @@ import (
 	"github.com/latchkey-go/latchkey/sqlstore"
 )
 
-// Gate holds up the commits, or other statements, of a store, so that what comes meanwhile shares the next.
+// Gate holds up the commits, or other statements, of a store, so that what is written meanwhile shares the next commit.
 type Gate struct {
 	*sqlstore.Store
 	t      *testing.T
@@ -31,6 +31,7 @@ type Gate struct {
 	Waiting atomic.Int64
 }
 
+// OpenGate opens a store behind a gate, which is open.
 func OpenGate(t *testing.T, e *harness.Engine, dsn string) *Gate {
 	db, f := Open(t, e.Open(t, dsn), dsn)
 	db.SetMaxOpenConns(16)
@@ -49,8 +50,10 @@ func OpenGate(t *testing.T, e *harness.Engine, dsn string) *Gate {
 	return g
 }
 
+// Close holds up commits until open is called.
 func (g *Gate) Close() (open func()) { return g.CloseAt("COMMIT") }
 
+// CloseAt holds up the statements that contain text until open is called.
 func (g *Gate) CloseAt(text string) (open func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -68,7 +71,7 @@ func (g *Gate) CloseAt(text string) (open func()) {
 	return open
 }
 
-// Commits counts what was sent.
+// Commits returns how many commits were sent.
 func (g *Gate) Commits() (n int) {
 	for _, l := range g.F.Statements(0) {
 		if l.Text == "COMMIT" {
@@ -78,7 +81,8 @@ func (g *Gate) Commits() (n int) {
 	return n
 }
 
-var Blocked atomic.Int64 // digests no test uses
+// Blocked is the last number of a digest that Block has used. Tests use none above 900,000, or count it up.
+var Blocked atomic.Int64
 
 func init() { Blocked.Store(900_000) }
 

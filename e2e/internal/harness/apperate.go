@@ -1,8 +1,6 @@
 package harness
 
-import ()
-
-// The product's own words.
+// What the product says when it refuses a request.
 const (
 	IEXNoKey      = "An API key is required to access this data and no key was provided"
 	IEXInvalidKey = "The API key provided is not valid."

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// CloudTables is CloudTables' own client in a Node process of its own.
+// CloudTables is the npm client of CloudTables, in a Node process.
 type CloudTables struct {
 	s     *Server
 	mu    sync.Mutex
@@ -20,7 +20,7 @@ type CloudTables struct {
 	lines *bufio.Scanner
 }
 
-// CloudTables starts the client, pointed at this server.
+// CloudTables starts the client of this server. It ends with the test.
 func (s *Server) CloudTables() *CloudTables {
 	s.T.Helper()
 	clients := Path(s.T, "clients")
@@ -44,16 +44,17 @@ func (s *Server) CloudTables() *CloudTables {
 	return &CloudTables{s: s, in: in, lines: lines}
 }
 
+// Object is a JSON object.
 type Object = map[string]any
 
-// Result is how a call of the client ended.
+// Result is how a call of the client ended: it resolved OK, or undefined, or it was rejected.
 type Result struct {
 	OK        json.RawMessage
 	Rejected  json.RawMessage
 	Undefined bool
 }
 
-// Call makes one call of the client with the API key, or with the key that options name as "apiKey".
+// Call calls a method of the client, with the server's API key or with the one in options["apiKey"].
 func (n *CloudTables) Call(options Object, call string, args ...any) Result {
 	n.s.T.Helper()
 	n.mu.Lock()
@@ -82,8 +83,8 @@ func (n *CloudTables) Call(options Object, call string, args ...any) Result {
 	return r
 }
 
-// Ok is call, for calls that must succeed; it decodes what the client resolved.
-func (n *CloudTables) Ok(into any, options Object, call string, args ...any) {
+// OK is Call for a call that must succeed. It decodes what the client resolved.
+func (n *CloudTables) OK(into any, options Object, call string, args ...any) {
 	n.s.T.Helper()
 	r := n.Call(options, call, args...)
 	require.Empty(n.s.T, string(r.Rejected), "the client rejected")
@@ -91,17 +92,17 @@ func (n *CloudTables) Ok(into any, options Object, call string, args ...any) {
 	require.NoError(n.s.T, json.Unmarshal(r.OK, into), string(r.OK))
 }
 
-// Token gets a token and remembers it as a secret.
+// Token gets a token, and hides it as a secret of the server.
 func (n *CloudTables) Token(options Object) string {
 	n.s.T.Helper()
 	var token string
-	n.Ok(&token, options, "token")
+	n.OK(&token, options, "token")
 	require.NotEmpty(n.s.T, token)
 	n.s.Hide(token)
 	return token
 }
 
-// Rejected is call, for calls that must be rejected with exactly this value.
+// Rejected is Call for a call that must be rejected with exactly this value.
 func (n *CloudTables) Rejected(want string, options Object, call string, args ...any) {
 	n.s.T.Helper()
 	r := n.Call(options, call, args...)
@@ -109,4 +110,5 @@ func (n *CloudTables) Rejected(want string, options Object, call string, args ..
 	require.JSONEq(n.s.T, want, string(r.Rejected))
 }
 
+// NoAccess is what the client rejects with where the server grants nothing.
 const NoAccess = `[{"msg":"noAccess"}]`

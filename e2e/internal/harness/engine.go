@@ -21,40 +21,47 @@ import (
 	"github.com/latchkey-go/latchkey/sqlstore"
 )
 
-// One PostgreSQL and one MariaDB serve all tests of a process. The first test that needs one starts it, in a folder of
-// its own, as a user without rights, on a socket that nobody else reaches. To test against a server of one's own:
+// Engine is a database server that stores are tested on. The first call of Place starts it, in a temporary folder, as a
+// user without rights, on a Unix socket in that folder. To test against a running server, name it in the environment:
 //
 //	LATCHKEY_POSTGRES_DSN='postgres://user:password@host/database'  the user may create schemas there
 //	LATCHKEY_MYSQL_DSN='user:password@tcp(host:3306)/'              the user may create databases
-
-// Engine is a database server that stores are tested on.
 type Engine struct {
-	Name    string
+	Name    string // of subtests
 	Dialect latchkey.Dialect
-	Driver  string
-	Env     string // the variable that names a server of one's own
-	Start   func(e *Engine) (dsn string, err error)
-	DataDir string // what the server says its folder is
-	// create and drop are about a place of a test, and in makes the DSN of it.
-	Create, Drop string
-	In           func(dsn, place string) (string, error)
-	Durable      bool // what is committed reaches the disk, as a benchmark wants it
+	Driver  string // of database/sql
 
-	once    sync.Once
-	failed  error
+	Env          string                                  // the variable that names a running server; "": there is none
+	Start        func(e *Engine) (dsn string, err error) // starts the server in Folder
+	DataDir      string                                  // the query for the server's data directory
+	Create, Drop string                                  // statements for the schema or database of a test, with %s for its name
+	In           func(dsn, place string) (string, error) // returns the DSN of that schema or database
+	Quit         syscall.Signal                          // what ends the server
+	Durable      bool                                    // commits reach the disk, as a benchmark needs it
+
+	// What follows is set when the server is started. Process is nil if Env names a running server.
 	DSN     string
-	Admin   *sql.DB
-	Folder  string
+	Admin   *sql.DB // a pool of an administrator
+	Folder  string  // holds data and sockets
 	Process *exec.Cmd
-	Beside  *exec.Cmd // a pooler
-	Log     LockedBuffer
-	Ended   chan struct{}
-	Quit    syscall.Signal
+	Beside  *exec.Cmd     // a pooler before the server; nil: there is none
+	Log     LockedBuffer  // what the server printed
+	Ended   chan struct{} // closed when Process has ended
+
+	once   sync.Once
+	failed error
 }
 
+// Engines are the servers that all tests of a process share.
 var Engines = []*Engine{Postgres, MariaDB}
 
-// With adds a setting that each connection of a DSN begins with.
+// Another returns an engine of the same kind, which is not started.
+func (e *Engine) Another() *Engine {
+	return &Engine{Name: e.Name, Dialect: e.Dialect, Driver: e.Driver, Env: e.Env, Start: e.Start, DataDir: e.DataDir,
+		Create: e.Create, Drop: e.Drop, In: e.In, Quit: e.Quit}
+}
+
+// With returns the DSN with a setting that each connection of it begins with.
 func (e *Engine) With(t testing.TB, dsn, setting, value string) string {
 	t.Helper()
 	if e.Dialect == latchkey.Postgres {
@@ -69,14 +76,14 @@ func (e *Engine) With(t testing.TB, dsn, setting, value string) string {
 	return dsn + separator + setting + "=" + url.QueryEscape(value)
 }
 
-// OnEngines runs a test on each.
+// OnEngines runs a test on PostgreSQL and on MariaDB.
 func OnEngines(t *testing.T, test func(t *testing.T, e *Engine)) {
 	for _, e := range Engines {
 		t.Run(e.Name, func(t *testing.T) { test(t, e) })
 	}
 }
 
-// Place returns the DSN of an empty schema or database of the test's own. Without a server the test fails.
+// Place returns the DSN of an empty schema or database for this test alone. If no server can be started, the test fails.
 func (e *Engine) Place(t testing.TB) string {
 	t.Helper()
 	e.once.Do(func() { e.failed = e.run() })
@@ -84,7 +91,7 @@ func (e *Engine) Place(t testing.TB) string {
 	name := "latchkey_test_" + strings.ReplaceAll(uuid.NewString(), "-", "")
 	_, err := e.Admin.Exec(fmt.Sprintf(e.Create, name))
 	require.NoError(t, err)
-	if e.Process == nil { // ours goes as a whole
+	if e.Process == nil { // a server that was started here is removed as a whole
 		t.Cleanup(func() {
 			_, err := e.Admin.Exec(fmt.Sprintf(e.Drop, name))
 			require.NoError(t, err)
@@ -95,7 +102,7 @@ func (e *Engine) Place(t testing.TB) string {
 	return dsn
 }
 
-// Open opens a pool of its own, as another process has.
+// Open opens a new pool, as another process has. The end of the test closes it.
 func (e *Engine) Open(t testing.TB, dsn string) *sql.DB {
 	t.Helper()
 	db, err := sql.Open(e.Driver, dsn)
@@ -106,7 +113,7 @@ func (e *Engine) Open(t testing.TB, dsn string) *sql.DB {
 	return db
 }
 
-// Store migrates and opens a store on a pool of its own.
+// Store migrates a database and opens a store on a new pool.
 func (e *Engine) Store(t testing.TB, dsn string) *sqlstore.Store {
 	t.Helper()
 	return OpenStore(t, e.Open(t, dsn), e.Dialect)
@@ -129,7 +136,7 @@ func (e *Engine) run() (err error) {
 	return e.Ready()
 }
 
-// MakeFolder makes the folder of a server. From then on the end of the tests stops the server and removes the folder.
+// MakeFolder makes Folder. The end of the tests calls Stop.
 func (e *Engine) MakeFolder() (err error) {
 	AtEnd(e.Stop)
 	if e.Folder, err = os.MkdirTemp("", "lk-"); err == nil && os.Geteuid() == 0 {
@@ -138,7 +145,7 @@ func (e *Engine) MakeFolder() (err error) {
 	return err
 }
 
-// Ready waits until the server answers, and makes sure that it is the one that was started.
+// Ready waits until the server answers, and checks that it is the one that was started.
 func (e *Engine) Ready() error {
 	var err error
 	for deadline := time.Now().Add(3 * time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
@@ -159,6 +166,7 @@ func (e *Engine) Ready() error {
 	return fmt.Errorf("%s does not answer: %w\n%s", e.Name, err, e.Log.String())
 }
 
+// Stop stops the server and removes its folder. It may be called more than once.
 func (e *Engine) Stop() {
 	if e.Admin != nil {
 		e.Admin.Close()
@@ -181,23 +189,24 @@ func (e *Engine) Stop() {
 	}
 }
 
-// Nobody is the user and the group of Debian that may do nothing.
+// Nobody is the id of the user and of the group nobody in Debian.
 const Nobody = 65534
 
-// Command is a program of the server's, run by nobody if this is root: no database server likes to be root.
+// Command returns a command that is run in Folder, and as nobody if this process is root: database servers refuse root.
+// Its output goes to Log.
 func (e *Engine) Command(name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(name, args...)
 	cmd.Dir = e.Folder
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH") + ":/usr/sbin:/sbin", "HOME=" + e.Folder, "TMPDIR=" + e.Folder, "LC_ALL=C"}
 	cmd.Stdout, cmd.Stderr = &e.Log, &e.Log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: e.Quit} // a test that is killed leaves no server behind
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: e.Quit} // a test process that is killed leaves no server behind
 	if os.Geteuid() == 0 {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: Nobody, Gid: Nobody}
 	}
 	return cmd
 }
 
-// Serve starts the server, of which this process is the parent: one that ended must not stay as a zombie.
+// Serve starts the server and sets Process and Ended. It waits for the end, as a server that ended must not remain a zombie.
 func (e *Engine) Serve(name string, args ...string) error {
 	cmd := e.Command(name, args...)
 	if err := cmd.Start(); err != nil {
@@ -211,8 +220,8 @@ func (e *Engine) Serve(name string, args ...string) error {
 	return nil
 }
 
-// Program finds a program in the PATH or in one of the folders; the first folder that has it wins where it is not in the
-// PATH.
+// Program returns the path of a program: in PATH, or else in the first of the folders that has it. Empty folders are
+// ignored.
 func Program(name string, folders ...string) (string, error) {
 	if found, err := exec.LookPath(name); err == nil {
 		return found, nil
@@ -225,6 +234,7 @@ func Program(name string, folders ...string) (string, error) {
 	return "", fmt.Errorf("%s is not installed: run scripts/install", name)
 }
 
+// Exec executes statements as an administrator.
 func (e *Engine) Exec(t testing.TB, statements ...string) {
 	t.Helper()
 	for _, s := range statements {

@@ -9,6 +9,7 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
+// MariaDB is the MariaDB server that all tests of a process share.
 var MariaDB = &Engine{
 	Name: "MariaDB", Dialect: latchkey.MySQL, Driver: "mysql", Env: "LATCHKEY_MYSQL_DSN",
 	Start: startMariaDB, DataDir: "SELECT @@datadir", Quit: syscall.SIGTERM,
@@ -23,16 +24,17 @@ var MariaDB = &Engine{
 	},
 }
 
-var MariadbFolders = []string{"/usr/bin", "/usr/sbin", "/usr/libexec", "/usr/local/bin", "/usr/local/sbin",
+// MariaDBFolders are where the programs may be that are not in PATH.
+var MariaDBFolders = []string{"/usr/bin", "/usr/sbin", "/usr/libexec", "/usr/local/bin", "/usr/local/sbin",
 	"/usr/local/mysql/bin"}
 
 func startMariaDB(e *Engine) (dsn string, err error) {
 	_ = mysql.SetLogger(&mysql.NopLogger{}) // connections are broken on purpose
-	install, err := Program("mariadb-install-db", MariadbFolders...)
+	install, err := Program("mariadb-install-db", MariaDBFolders...)
 	if err != nil {
 		return "", err
 	}
-	server, err := Program("mariadbd", MariadbFolders...)
+	server, err := Program("mariadbd", MariaDBFolders...)
 	if err != nil {
 		return "", err
 	}

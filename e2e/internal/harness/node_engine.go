@@ -17,16 +17,17 @@ type NodeEngine struct {
 	Name    string
 	Driver  string
 	Dialect latchkey.Dialect
-	Empty   func(testing.TB) string
+	Empty   func(testing.TB) string // makes an empty database, and returns its DSN
 }
 
+// NodeEngines are SQLite, PostgreSQL and MariaDB.
 var NodeEngines = []*NodeEngine{
 	{"SQLite", "sqlite", latchkey.SQLite, func(t testing.TB) string { return WAL(NewFile(t)) }},
 	{Postgres.Name, Postgres.Driver, Postgres.Dialect, Postgres.Place},
 	{MariaDB.Name, MariaDB.Driver, MariaDB.Dialect, MariaDB.Place},
 }
 
-// Place returns the DSN of a migrated database of the test's own.
+// Place returns the DSN of a migrated database for this test alone.
 func (e *NodeEngine) Place(t testing.TB) string {
 	t.Helper()
 	dsn := e.Empty(t)
@@ -34,7 +35,7 @@ func (e *NodeEngine) Place(t testing.TB) string {
 	return dsn
 }
 
-// Open opens a pool of its own, as another process has.
+// Open opens a new pool, as another process has. The end of the test closes it.
 func (e *NodeEngine) Open(t testing.TB, dsn string) *sql.DB {
 	t.Helper()
 	db, err := OpenPool(e.Driver, dsn)
@@ -43,6 +44,7 @@ func (e *NodeEngine) Open(t testing.TB, dsn string) *sql.DB {
 	return db
 }
 
+// OpenPool opens a pool of at most eight connections.
 func OpenPool(driver, dsn string) (*sql.DB, error) {
 	db, err := sql.Open(driver, dsn)
 	if err == nil {
@@ -52,7 +54,7 @@ func OpenPool(driver, dsn string) (*sql.DB, error) {
 	return db, err
 }
 
-// NewNode is a Manager on a pool of its own, as another process has.
+// NewNode returns a Manager on a new pool, as another process has. The end of the test closes it.
 func NewNode(t testing.TB, e *NodeEngine, dsn string, maxStale time.Duration) *latchkey.Manager {
 	t.Helper()
 	store, err := sqlstore.New(context.Background(), e.Open(t, dsn), e.Dialect, nil)

@@ -14,16 +14,17 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// owned are servers that tests kill and starve: one of each engine, beside the one that all other tests share.
+// owned are the servers of Own, by the name of the engine.
 var owned = map[string]*Engine{}
 
-// Own returns the server that a test may kill. It is for tests that do not run at once.
+// Own returns a second server of the same kind, which a test may kill, stall or starve. It is never one that the environment
+// names. The tests that use it must not run at the same time.
 func (e *Engine) Own(t testing.TB) *Engine {
 	t.Helper()
 	o := owned[e.Name]
 	if o == nil {
-		o = &Engine{Name: e.Name, Dialect: e.Dialect, Driver: e.Driver, Start: e.Start, DataDir: e.DataDir, Create: e.Create,
-			Drop: e.Drop, In: e.In, Quit: e.Quit}
+		o = e.Another()
+		o.Env = ""
 		owned[e.Name] = o
 	}
 	o.once.Do(func() { o.failed = o.run() })
@@ -35,17 +36,17 @@ func (e *Engine) Own(t testing.TB) *Engine {
 	return o
 }
 
-// Kill9 kills the server and all of its processes, as a machine that fails does.
+// Kill9 kills all processes of the server with SIGKILL, and waits for its end.
 func (e *Engine) Kill9(t testing.TB) {
 	t.Helper()
-	// The parent first: it would only clean up after its children.
+	// The parent first, or it cleans up after its children.
 	for _, p := range append([]*os.Process{e.Process.Process}, childrenOf(e.Process.Process.Pid)...) {
 		_ = p.Kill()
 	}
 	<-e.Ended
 }
 
-// childrenOf are the processes that one has started: those of PostgreSQL have groups of their own.
+// childrenOf returns the processes that one has started. Those of PostgreSQL are in process groups of their own.
 func childrenOf(pid int) (children []*os.Process) {
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, file := range stats {
@@ -64,8 +65,8 @@ func childrenOf(pid int) (children []*os.Process) {
 	return children
 }
 
-// Restart starts it again on the same folder, with the same arguments and more. What was killed may still hold the folder
-// for a moment.
+// Restart starts the server again on the same folder, with the same arguments and more. It tries again for some seconds, as
+// a process that was killed may still hold the folder.
 func (e *Engine) Restart(t testing.TB, more ...string) {
 	t.Helper()
 	var err error

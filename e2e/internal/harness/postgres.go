@@ -16,6 +16,7 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
+// Postgres is the PostgreSQL server that all tests of a process share.
 var Postgres = &Engine{
 	Name: "PostgreSQL", Dialect: latchkey.Postgres, Driver: "pgx", Env: "LATCHKEY_POSTGRES_DSN",
 	Start: StartPostgres, DataDir: "SHOW data_directory", Quit: syscall.SIGINT,
@@ -23,7 +24,7 @@ var Postgres = &Engine{
 	In: func(dsn, place string) (string, error) { return PostgresSetting(dsn, "search_path", place) },
 }
 
-// PostgresSetting adds a setting to a DSN of either form.
+// PostgresSetting returns the DSN, a URL or a list of keywords, with one more setting.
 func PostgresSetting(dsn, name, value string) (string, error) {
 	if !strings.Contains(dsn, "://") {
 		return dsn + " " + name + "='" + value + "'", nil
@@ -38,6 +39,7 @@ func PostgresSetting(dsn, name, value string) (string, error) {
 	return u.String(), nil
 }
 
+// StartPostgres makes a database cluster in e.Folder, and starts its server.
 func StartPostgres(e *Engine) (dsn string, err error) {
 	initdb, err := Program("initdb", append([]string{os.Getenv("LATCHKEY_PG_BIN")}, PostgresFolders()...)...)
 	if err != nil {
@@ -60,7 +62,7 @@ func StartPostgres(e *Engine) (dsn string, err error) {
 	return fmt.Sprintf("host=%s user=postgres dbname=postgres sslmode=disable", e.Folder), err
 }
 
-// PostgresFolders are where Debian and others put what is not in the PATH, newest first.
+// PostgresFolders returns where Debian and others put the programs that are not in PATH, the newest version first.
 func PostgresFolders() []string {
 	folders, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
 	slices.SortFunc(folders, func(a, b string) int { return version(b) - version(a) })

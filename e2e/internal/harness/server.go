@@ -24,6 +24,7 @@ import (
 	"github.com/latchkey-go/latchkey/sqlstore"
 )
 
+// Dataset is the id of the example server's one data set, the penguins.
 const Dataset = "f1b3d0c2-5a7e-4c59-9d0e-6a3f0c2b7e11"
 
 // ServerProgram returns the path of the example server, which the first call builds.
@@ -53,8 +54,8 @@ var buildServer = sync.OnceValues(func() (string, error) {
 	return program, nil
 })
 
-// credentials is the file the server writes at its first start.
-type credentials struct {
+// Credentials is the file that the server writes at its first start.
+type Credentials struct {
 	Owner       string `json:"owner"`
 	Secret      string `json:"secret"`
 	Publishable string `json:"publishable"`
@@ -63,35 +64,35 @@ type credentials struct {
 	Session     string `json:"session"`
 }
 
-func (c credentials) Secrets() []string {
+// Secrets returns all that must never be logged.
+func (c Credentials) Secrets() []string {
 	return []string{c.Secret, c.Publishable, c.APIKey, c.CMAToken, c.Session}
 }
 
 // Server is a running examples/server.
 type Server struct {
-	T           *testing.T
-	DB          string // its SQLite file
-	Base        string // "http://127.0.0.1:34567"
+	T           *testing.T // the test that a failed request fails; see Sub
+	DB          string     // its SQLite file
+	Base        string     // "http://127.0.0.1:34567"
 	Port        string
-	Credentials credentials
+	Credentials Credentials
+	Log         LockedBuffer // what the server printed
 
 	cmd    *exec.Cmd
 	exited chan error
-	Log    LockedBuffer
-
 	mu     sync.Mutex
-	secret []string // what must never come up in the log
+	secret []string // what must never be in Log
 }
 
 const startLine = "latchkey example server: "
 
-// StartServer starts the server on a new file in a new directory.
+// StartServer starts the server on a new file in a new folder.
 func StartServer(t *testing.T) *Server {
 	t.Helper()
 	return StartServerOn(t, filepath.Join(t.TempDir(), "penguins.db"))
 }
 
-// StartServerOn starts the server on a file; the test stops it, or the end of the test does.
+// StartServerOn starts the server on a file, with more flags. The end of the test stops it, if the test did not.
 func StartServerOn(t *testing.T, db string, args ...string) *Server {
 	t.Helper()
 	s := &Server{T: t, DB: db, exited: make(chan error, 1)}
@@ -132,7 +133,8 @@ func StartServerOn(t *testing.T, db string, args ...string) *Server {
 	return s
 }
 
-// Stop ends the server as an operator would, and asks that it ended well and kept its secrets to itself.
+// Stop ends the server as an operator does, with SIGTERM. The test fails if the server did not end well, or if a secret is in
+// its log. On a server that has ended Stop does nothing.
 func (s *Server) Stop() {
 	s.T.Helper()
 	if s.cmd == nil {
@@ -158,7 +160,7 @@ func (s *Server) Stop() {
 	}
 }
 
-// Kill ends the server with no chance to tidy up.
+// Kill ends the server with SIGKILL.
 func (s *Server) Kill() {
 	s.T.Helper()
 	require.NoError(s.T, s.cmd.Process.Kill())
@@ -167,13 +169,14 @@ func (s *Server) Kill() {
 	s.noSecretsInLog()
 }
 
-// Sub makes a subtest the one that fails.
+// Sub makes t, a subtest, the test that a failed request fails, until t ends.
 func (s *Server) Sub(t *testing.T) {
 	whole := s.T
 	s.T = t
 	t.Cleanup(func() { s.T = whole })
 }
 
+// Hide adds secrets that must never be in the log.
 func (s *Server) Hide(secrets ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -192,18 +195,20 @@ func (s *Server) noSecretsInLog() {
 	}
 }
 
-// Reply is what came back to a request made by hand.
+// Reply is the response to a request.
 type Reply struct {
 	Status int
 	Header http.Header
 	Body   string
 }
 
-func (r Reply) Json(t *testing.T, into any) {
+// JSON decodes the body.
+func (r Reply) JSON(t *testing.T, into any) {
 	t.Helper()
 	require.NoError(t, json.Unmarshal([]byte(r.Body), into), r.Body)
 }
 
+// Do makes a request. No Content-Type is sent if contentType is "". header is names and values in turn.
 func (s *Server) Do(method, path, contentType, body string, header ...string) Reply {
 	s.T.Helper()
 	request, err := http.NewRequest(method, s.Base+path, strings.NewReader(body))
@@ -222,38 +227,42 @@ func (s *Server) Do(method, path, contentType, body string, header ...string) Re
 	return Reply{response.StatusCode, response.Header, string(text)}
 }
 
+// Get makes a GET request.
 func (s *Server) Get(path string, header ...string) Reply {
 	s.T.Helper()
 	return s.Do("GET", path, "", "", header...)
 }
 
+// FormType is the Content-Type of Post.
 const FormType = "application/x-www-form-urlencoded"
 
+// Post makes a POST request with a form.
 func (s *Server) Post(path, form string) Reply {
 	s.T.Helper()
 	return s.Do("POST", path, FormType, form)
 }
 
-// Table asks for the rows a token may see, as an embedded table does.
+// Table asks for the rows that a token may read, as an embedded table does.
 func (s *Server) Table(token string) Reply {
 	s.T.Helper()
 	return s.Get("/io/dataset/" + Dataset + "/table?token=" + url.QueryEscape(token))
 }
 
-// RowIDs are the ids of the rows a token may see, in the order of the reply.
+// RowIDs returns the ids of the rows that a token may read, in the order of the reply.
 func (s *Server) RowIDs(token string) []int {
 	s.T.Helper()
-	return IdsOf(s.T, s.Table(token))
+	return IDsOf(s.T, s.Table(token))
 }
 
-func IdsOf(t *testing.T, r Reply) []int {
+// IDsOf returns the ids in the reply to Table. The test fails if it is no success.
+func IDsOf(t *testing.T, r Reply) []int {
 	t.Helper()
 	var rows struct {
 		Success bool
 		Data    []struct{ ID int }
 	}
 	require.Equal(t, 200, r.Status, r.Body)
-	r.Json(t, &rows)
+	r.JSON(t, &rows)
 	require.True(t, rows.Success)
 	ids := []int{}
 	for _, row := range rows.Data {
@@ -262,8 +271,8 @@ func IdsOf(t *testing.T, r Reply) []int {
 	return ids
 }
 
-// Account opens the running server's file from this process, as an administrator's program would: a second process
-// over one store. The server asks the store at every request (MaxStale 0), so what is done here bites there at once.
+// Account opens the running server's file from this process, as an administrator's program does. The server asks the store
+// at every request, as its MaxStale is 0, so what is changed here holds there at once.
 func (s *Server) Account() latchkey.Account {
 	s.T.Helper()
 	ctx := context.Background()
@@ -290,7 +299,7 @@ func (s *Server) OpenDB() *sql.DB {
 	return db
 }
 
-// TokenID is the id of the token that a secret belongs to.
+// TokenID returns the id of the token that a secret belongs to.
 func TokenID(t *testing.T, account latchkey.Account, secret string) string {
 	t.Helper()
 	access, err := account.Verify(t.Context(), latchkey.Presented{Secret: secret})
@@ -298,7 +307,7 @@ func TokenID(t *testing.T, account latchkey.Account, secret string) string {
 	return access.TokenID()
 }
 
-// refused: the token is good for nothing from now on, and the reply does not say why.
+// Refused asks for the table with a token that must be refused, in a reply that does not say why.
 func (s *Server) Refused(token string) {
 	s.T.Helper()
 	r := s.Table(token)

@@ -13,16 +13,18 @@ import (
 	"github.com/latchkey-go/latchkey/sqlstore"
 )
 
-// Modernc is SQLite in pure Go. Of sqlEngine it uses what needs no server.
+// Modernc is SQLite in pure Go. It has no server: of Engine only Open, Store and the fields Name, Dialect and Driver serve.
 var Modernc = &Engine{Name: "SQLite, modernc", Dialect: latchkey.SQLite, Driver: "sqlite"}
 
-// WAL is the DSN the documentation recommends.
+// WAL returns the DSN that the documentation recommends.
 func WAL(file string) string {
 	return "file:" + file + "?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)"
 }
 
+// NewFile returns the path of a file that does not exist, in a folder of the test.
 func NewFile(t testing.TB) string { return filepath.Join(t.TempDir(), "latchkey.db") }
 
+// OpenSQLite opens a pool that is closed with the test.
 func OpenSQLite(t testing.TB, dsn string) *sql.DB {
 	t.Helper()
 	db, err := sql.Open("sqlite", dsn)
@@ -31,12 +33,13 @@ func OpenSQLite(t testing.TB, dsn string) *sql.DB {
 	return db
 }
 
-// OpenSQLiteStore migrates and opens a store that is closed with the test.
+// OpenSQLiteStore is OpenStore for SQLite.
 func OpenSQLiteStore(t testing.TB, db *sql.DB) *sqlstore.Store {
 	t.Helper()
 	return OpenStore(t, db, latchkey.SQLite)
 }
 
+// OpenStore migrates a database and opens a store that is closed with the test.
 func OpenStore(t testing.TB, db *sql.DB, d latchkey.Dialect) *sqlstore.Store {
 	t.Helper()
 	ctx := context.Background()

@@ -16,6 +16,7 @@ type Operation struct {
 	Again error
 }
 
+// Operations returns a call of each method of a Store, and each kind of Write.
 func Operations() []Operation {
 	write := func(edit func(*latchkey.Write)) func(context.Context, *sqlstore.Store) (any, error) {
 		return func(ctx context.Context, s *sqlstore.Store) (any, error) {

@@ -14,9 +14,10 @@ import (
 	"github.com/latchkey-go/latchkey/e2e/internal/harness"
 )
 
+// AllTables are TenantTables and those of the whole database.
 var AllTables = append(slices.Clone(TenantTables), "latchkey_epoch", "latchkey_changes", "latchkey_batches")
 
-// Keep returns what puts back all rows of now.
+// Keep copies all tables, and returns what puts their rows back.
 func Keep(t *testing.T, db *sql.DB) (reset func()) {
 	for _, table := range AllTables {
 		_, err := db.Exec(fmt.Sprintf("CREATE TABLE world_%s AS SELECT * FROM %s", table, table))
@@ -40,7 +41,7 @@ var TenantTables = []string{"latchkey_tokens", "latchkey_secrets", "latchkey_tok
 	"latchkey_role_inherits", "latchkey_owners", "latchkey_clients", "latchkey_events", "latchkey_event_seqs",
 	"latchkey_once", "latchkey_usage", "latchkey_credits", "latchkey_reservations", "latchkey_writes"}
 
-// Plan is how SQLite means to run a statement.
+// Plan returns the steps in which SQLite runs a statement.
 func Plan(t *testing.T, db *sql.DB, text string) (steps []string) {
 	rows, err := db.Query("EXPLAIN QUERY PLAN "+text, make([]any, strings.Count(text, "?"))...)
 	require.NoError(t, err, text)
@@ -55,7 +56,7 @@ func Plan(t *testing.T, db *sql.DB, text string) (steps []string) {
 	return steps
 }
 
-// Objects are the tables of a database, temporary ones too.
+// Objects returns the names of the tables of a database, temporary ones too.
 func Objects(t *testing.T, e *harness.Engine, db *sql.DB) (names []string) {
 	query := map[latchkey.Dialect]string{
 		latchkey.SQLite:   "SELECT name FROM sqlite_master UNION ALL SELECT name FROM sqlite_temp_master",
@@ -76,7 +77,7 @@ func Objects(t *testing.T, e *harness.Engine, db *sql.DB) (names []string) {
 	return names
 }
 
-// Dump is everything the database holds, as text.
+// Dump returns everything that the database holds, as text.
 func Dump(t testing.TB, db *sql.DB) string {
 	t.Helper()
 	var out strings.Builder
@@ -99,7 +100,7 @@ func Dump(t testing.TB, db *sql.DB) string {
 	return out.String()
 }
 
-// SQLiteFile is a database file with the world in it.
+// SQLiteFile returns the content of a SQLite file with the world in it.
 func SQLiteFile(t testing.TB) []byte {
 	file := harness.NewFile(t)
 	db := harness.OpenSQLite(t, "file:"+file)

@@ -73,13 +73,13 @@ func Walk(t testing.TB, db Querier) (wrong []string) {
 	if epoch != last {
 		report("the epoch is %d, the last change's %d", last, epoch)
 	}
-	for _, broken := range append(Copies(t, db), purses(t, db)...) {
+	for _, broken := range append(Copies(t, db), accounts(t, db)...) {
 		report("%s", broken)
 	}
 	return wrong
 }
 
-// Copies compares what secrets hold of their tokens with the tokens.
+// Copies returns the secrets that hold another record of their token than the token has.
 func Copies(t testing.TB, db Querier) (wrong []string) {
 	each(t, db, `SELECT s.digest, s.head, s.found, t.id, t.used, t.record FROM latchkey_secrets s
 		JOIN latchkey_tokens t ON t.owner = s.owner AND t.id = s.token_id`, func(rows *sql.Rows) {
@@ -100,10 +100,10 @@ func Copies(t testing.TB, db Querier) (wrong []string) {
 	return wrong
 }
 
-// purses compares what accounts say is used with what reservations took from them.
-func purses(t testing.TB, db Querier) (wrong []string) {
-	type purse struct{ owner, token, meter, period string }
-	took := map[purse]int64{}
+// accounts returns the credit accounts whose use differs from what reservations took from them.
+func accounts(t testing.TB, db Querier) (wrong []string) {
+	type account struct{ owner, token, meter, period string }
+	took := map[account]int64{}
 	each(t, db, `SELECT owner, amount, pledged, actual, lapsed, body FROM latchkey_reservations`, func(rows *sql.Rows) {
 		var owner string
 		var amount, pledged, lapsed int64
@@ -116,14 +116,14 @@ func purses(t testing.TB, db Querier) (wrong []string) {
 		if actual.Valid {
 			amount = actual.Int64
 		}
-		var accounts []struct{ Token, Meter, Period string }
-		require.NoError(t, json.Unmarshal(body, &accounts))
-		for _, a := range accounts {
-			took[purse{owner, a.Token, a.Meter, a.Period}] += amount
+		var charged []struct{ Token, Meter, Period string }
+		require.NoError(t, json.Unmarshal(body, &charged))
+		for _, a := range charged {
+			took[account{owner, a.Token, a.Meter, a.Period}] += amount
 		}
 	})
 	each(t, db, `SELECT owner, token_id, meter, period, used FROM latchkey_credits`, func(rows *sql.Rows) {
-		var p purse
+		var p account
 		var used int64
 		require.NoError(t, rows.Scan(&p.owner, &p.token, &p.meter, &p.period, &used))
 		if used != took[p] {
@@ -148,6 +148,7 @@ func each(t testing.TB, db Querier, query string, scan func(*sql.Rows)) {
 	require.NoError(t, rows.Err(), query)
 }
 
+// Column returns the text in the one column of a query.
 func Column(t testing.TB, db Querier, query string) (out []string) {
 	t.Helper()
 	each(t, db, query, func(rows *sql.Rows) {

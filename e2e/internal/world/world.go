@@ -14,11 +14,13 @@ import (
 	"github.com/latchkey-go/latchkey/sqlstore"
 )
 
-// The world the operations act on: a role that inherits one, a parent with that role, and its child.
+// The ids in the world: a token with a role, its child, the role, the one it inherits, and one that nobody has.
 const (
 	ParentID, ChildID, RoleID, BaseID, SpareID = "t1", "t2", "r1", "r2", "r3"
 )
 
+// Build writes the world: a role that inherits one, a parent with that role and its child, an owner's record, a client, a
+// revocation, usage and an open reservation.
 func Build(t testing.TB, s *sqlstore.Store) {
 	ctx := context.Background()
 	parent, child := Mint("acme", ParentID, 1), Mint("acme", ChildID, 2)
@@ -48,22 +50,26 @@ func Build(t testing.TB, s *sqlstore.Store) {
 	require.NoError(t, err)
 }
 
+// Reservation is one of 40 credits on the parent's account and on the owner's. Build has made that with key 1.
 func Reservation(key byte) latchkey.Reservation {
 	return latchkey.Reservation{Owner: "acme", Key: [16]byte{key}, Amount: 40, Until: Noon.Add(time.Minute),
 		Accounts: []latchkey.CreditAccount{{TokenID: ParentID, Meter: "calls", Period: "2026-11", Limit: 100},
 			{Meter: "calls", Period: "2026-11", Limit: 200}}}
 }
 
+// Noon is when everything in the world was made.
 var Noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
+// NewID returns an id for a token or a role.
 func NewID() string { return uuid.Must(uuid.NewV7()).String() }
 
-func WriteID() [16]byte { return uuid.Must(uuid.NewV7()) } // in order, as a Manager's are
+// WriteID returns an id for a write. Ids ascend, as those of a Manager do.
+func WriteID() [16]byte { return uuid.Must(uuid.NewV7()) }
 
-// Digest is all over the index, as those of secrets are.
+// Digest returns the digest of secret n. Digests are spread over the whole index, as real ones are.
 func Digest(n int) [32]byte { return sha256.Sum256(fmt.Append(nil, "digest ", n)) }
 
-// Mint is what Issue writes: a token with its secret.
+// Mint returns what Issue writes: a token, and its secret with Digest(n).
 func Mint(owner, id string, n int) latchkey.Write {
 	token := latchkey.Token{ID: id, Owner: owner, Kind: latchkey.KindAPIKey, Created: Noon, Hint: "ak_12…xyz"}
 	token.Name = "reporting"
