@@ -22,10 +22,10 @@ import (
 	"github.com/latchkey-go/latchkey/sqlstore"
 )
 
-// What Verify costs on each engine. The figures that matter are ratios: ours and the barest statement that finds a row by
-// a digest of 32 bytes are run in turns, with the same driver on the same pool, and x_lookup is how many of those lookups
-// one of ours takes as long as, median by median. The bare table has a row for each token, with the digest as its primary
-// key and the token as its one other column.
+// What Verify costs on each engine. The figures that matter are ratios: ours and the barest statement that finds a
+// row by a digest of 32 bytes are run in turns, with the same driver on the same pool, and x_lookup is how many of
+// those lookups one of ours takes as long as, median by median. The bare table has a row for each token, with the
+// digest as its primary key and the token as its one other column.
 //
 // LATCHKEY_BENCH_TOKENS is how many tokens there are; 100,000 if it is not set.
 
@@ -37,8 +37,8 @@ type readBench struct {
 	tokens int
 }
 
-// What token i is: one in three has nothing, one has a role that inherits another, one was minted from a token with that
-// role.
+// What token i is: one in three has nothing, one has a role that inherits another, one was minted from a token with
+// that role.
 const (
 	plainToken = iota
 	roleToken
@@ -112,7 +112,8 @@ func newReadBench(b *testing.B, db *sql.DB, d latchkey.Dialect, table string) *r
 	parent.Silent, parent.Roles = false, []latchkey.Role{
 		{ID: world.RoleID, Owner: "acme", Name: "reader", Inherits: []string{world.BaseID}, Permissions: latchkey.Permissions{
 			latchkey.Allow(latchkey.Read).On("dataset/*").Where(latchkey.Where("region", latchkey.Eq, "EU"))}},
-		{ID: world.BaseID, Owner: "acme", Name: "base", Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("news/*")}}}
+		{ID: world.BaseID, Owner: "acme", Name: "base",
+			Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("news/*")}}}
 	_, err := r.store.Write(ctx, parent)
 	require.NoError(b, err)
 	const batch = 1000
@@ -239,8 +240,8 @@ func (r *readBench) versus(b *testing.B, ours func() error) {
 	b.ReportMetric(float64(median(own))/float64(median(bare)), "x_lookup")
 }
 
-// coalesced runs 64 callers who verify, and share what they read, and 64 who verify and read the epoch each for herself, in
-// turns.
+// coalesced runs 64 callers who verify, and share what they read, and 64 who verify and read the epoch each for
+// herself, in turns.
 func coalesced(b *testing.B, verify, alone func() error) {
 	const callers, each = 64, 50
 	burst := func(f func() error) time.Duration {

@@ -32,8 +32,8 @@ func size() int {
 }
 
 // bulk fills a store with n tokens of "acme", token i with the secret digest(i): one in 50 is revoked, one in 50 has
-// expired at noon, one in 20 expires at an hour of its own after it; each hundredth has a role, each thousandth a client,
-// and names begin with their number modulo 1000.
+// expired at noon, one in 20 expires at an hour of its own after it; each hundredth has a role, each thousandth a
+// client, and names begin with their number modulo 1000.
 func bulk(t testing.TB, s *sqlstore.Store, n int) {
 	ctx := context.Background()
 	_, err := s.Write(ctx, latchkey.Write{ID: world.WriteID(), Owner: "acme", At: world.Noon, Roles: []latchkey.Role{
@@ -231,7 +231,8 @@ func (s *atSize) rows(t *testing.T, name, text string, args []any) int {
 	defer conn.Close()
 	handled := func() (n int) {
 		require.NoError(t, conn.QueryRowContext(ctx, `SELECT SUM(VARIABLE_VALUE) FROM information_schema.SESSION_STATUS
-			WHERE VARIABLE_NAME IN ('HANDLER_READ_FIRST', 'HANDLER_READ_KEY', 'HANDLER_READ_NEXT', 'HANDLER_READ_PREV')`).Scan(&n))
+			WHERE VARIABLE_NAME IN
+			('HANDLER_READ_FIRST', 'HANDLER_READ_KEY', 'HANDLER_READ_NEXT', 'HANDLER_READ_PREV')`).Scan(&n))
 		return n
 	}
 	_, before := handled(), handled()
@@ -251,8 +252,8 @@ func eachOf(rows *sql.Rows, err error) error {
 	return errors.Join(rows.Err(), rows.Close())
 }
 
-// Purge takes away what is dead, in batches no larger than asked for, while the store is in full use: nothing that lives is
-// refused, lost or left out, nothing dead is let in, the epoch is that of the changes alone, and it ends.
+// Purge takes away what is dead, in batches no larger than asked for, while the store is in full use: nothing that
+// lives is refused, lost or left out, nothing dead is let in, the epoch is that of the changes alone, and it ends.
 func TestPurgeAtSize(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
@@ -283,7 +284,8 @@ func TestPurgeAtSize(t *testing.T) {
 					if i%3 == 0 {
 						dead := w.Tokens[0]
 						dead.Version, dead.Revoked = 1, world.Noon.Add(24*time.Hour) // a tombstone to be kept
-						_, err := s.Write(ctx, latchkey.Write{ID: world.WriteID(), Owner: "acme", At: w.At, Tokens: []latchkey.Token{dead}})
+						_, err := s.Write(ctx,
+							latchkey.Write{ID: world.WriteID(), Owner: "acme", At: w.At, Tokens: []latchkey.Token{dead}})
 						require.NoError(t, err)
 						revoked.Add(1)
 					}
@@ -334,7 +336,8 @@ func TestPurgeAtSize(t *testing.T) {
 			return int(removed.Load())
 		}
 		require.Equal(t, dead/2+ids+1, purge(), "the expired tokens, the ids of writes, the change that made a role")
-		require.Equal(t, dead/2, s.count(t, "latchkey_tokens WHERE revoked = "+fmt.Sprint(world.Noon.Add(-time.Hour).UnixMicro())),
+		require.Equal(t, dead/2,
+			s.count(t, "latchkey_tokens WHERE revoked = "+fmt.Sprint(world.Noon.Add(-time.Hour).UnixMicro())),
 			"tombstones are kept as long as asked")
 		policy.Revoked = time.Hour + time.Minute
 		require.Equal(t, dead/2, purge(), "the revoked tokens")
@@ -346,7 +349,8 @@ func TestPurgeAtSize(t *testing.T) {
 
 		require.Equal(t, s.n-dead+int(minted.Load()), s.count(t, "latchkey_tokens"), "nothing was lost, nothing was left")
 		require.Equal(t, s.n-dead+int(minted.Load()), s.count(t, "latchkey_secrets"))
-		require.Zero(t, s.count(t, `latchkey_token_roles x LEFT JOIN latchkey_tokens t ON t.owner = x.owner AND t.id = x.token_id
+		require.Zero(t, s.count(t,
+			`latchkey_token_roles x LEFT JOIN latchkey_tokens t ON t.owner = x.owner AND t.id = x.token_id
 			WHERE t.id IS NULL`), "bindings of nobody")
 		after, err := s.Changes(ctx, 0, 0)
 		require.NoError(t, err)

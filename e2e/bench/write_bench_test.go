@@ -25,9 +25,9 @@ import (
 	"github.com/latchkey-go/latchkey/sqlstore"
 )
 
-// What writing costs, and what does not grow with the number of tokens. Each figure that matters is a ratio, x_commit: how
-// many bare commits of one row, with the same driver, in the same run and between the same noises, take as long; x_cpu says
-// the same of the work of processors, the server's and this program's.
+// What writing costs, and what does not grow with the number of tokens. Each figure that matters is a ratio,
+// x_commit: how many bare commits of one row, with the same driver, in the same run and between the same noises, take
+// as long; x_cpu says the same of the work of processors, the server's and this program's.
 
 // benchPlace is an engine that flushes what it commits, with a table of its own for bare rows.
 type benchPlace struct {
@@ -144,8 +144,8 @@ func (p *benchPlace) versus(callers, turn int, ours func() error) func(*testing.
 	}
 }
 
-// worked is the time that this process and the server's have been at work, as Linux tells it: where a machine is busy with
-// other things, it says more than the time that went by. Elsewhere it is 0.
+// worked is the time that this process and the server's have been at work, as Linux tells it: where a machine is busy
+// with other things, it says more than the time that went by. Elsewhere it is 0.
 func (p *benchPlace) worked() (sum time.Duration) {
 	pids := []string{strconv.Itoa(os.Getpid())}
 	if p.server != nil {
@@ -238,7 +238,8 @@ func BenchmarkAtSize(b *testing.B) {
 			{"page/last", bulkID(n - 101), latchkey.TokenQuery{}},
 			{"page/by_role,_middle", bulkID(n / 2), latchkey.TokenQuery{Role: world.RoleID}},
 			{"page/by_client,_first", "", latchkey.TokenQuery{Client: "42"}},
-			{"page/revoked,_middle", bulkID(n / 2), latchkey.TokenQuery{States: []latchkey.State{latchkey.Revoked}, Now: world.Noon}},
+			{"page/revoked,_middle", bulkID(n / 2),
+				latchkey.TokenQuery{States: []latchkey.State{latchkey.Revoked}, Now: world.Noon}},
 			{"page/by_prefix,_first", "", latchkey.TokenQuery{Search: "007"}},
 		} {
 			page.q.After = page.after
@@ -281,7 +282,8 @@ func BenchmarkAtSize(b *testing.B) {
 				dead.Version, dead.Revoked = 1, world.Noon
 				b.StartTimer()
 				began := time.Now()
-				_, err := p.store.Write(ctx, latchkey.Write{ID: world.WriteID(), Owner: "acme", At: world.Noon, Tokens: []latchkey.Token{dead}})
+				_, err := p.store.Write(ctx,
+					latchkey.Write{ID: world.WriteID(), Owner: "acme", At: world.Noon, Tokens: []latchkey.Token{dead}})
 				if err != nil {
 					b.Fatal(err)
 				}

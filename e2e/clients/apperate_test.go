@@ -69,7 +69,7 @@ func (c *iexClient) call(client, token, call string, args ...any) harness.Result
 	c.s.T.Helper()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	line, err := json.Marshal(harness.Object{"client": client, "token": token, "call": call, "args": append([]any{}, args...)})
+	line, err := json.Marshal(obj{"client": client, "token": token, "call": call, "args": append([]any{}, args...)})
 	require.NoError(c.s.T, err)
 	_, err = c.in.Write(append(line, '\n'))
 	require.NoError(c.s.T, err)
@@ -103,8 +103,8 @@ func (c *iexClient) rejected(status int, body, token, call string, args ...any) 
 }
 
 // penguin is a bird as a record: numbers are numbers, and what is not known is null.
-func penguinRecord(t *testing.T, b harness.Penguin) harness.Object {
-	record := harness.Object{}
+func penguinRecord(t *testing.T, b harness.Penguin) obj {
+	record := obj{}
 	for name, text := range b {
 		record[name] = text
 		if text == "" {
@@ -117,8 +117,8 @@ func penguinRecord(t *testing.T, b harness.Penguin) harness.Object {
 	return record
 }
 
-func set(id string, more ...any) harness.Object {
-	o := harness.Object{"workspace": "ACME", "id": id}
+func set(id string, more ...any) obj {
+	o := obj{"workspace": "ACME", "id": id}
 	for i := 0; i+1 < len(more); i += 2 {
 		o[more[i].(string)] = more[i+1]
 	}
@@ -129,18 +129,18 @@ func TestApperateClientsRead(t *testing.T) {
 	s := harness.StartServer(t)
 	iex := startIEX(s)
 	pk, sk := s.Credentials.Publishable, s.Credentials.Secret
-	var want []harness.Object
+	var want []obj
 	for _, b := range harness.Penguins(t) {
 		want = append(want, penguinRecord(t, b))
 	}
 	for _, token := range []string{pk, sk} {
-		var got []harness.Object
+		var got []obj
 		iex.ok(&got, token, "apperate.queryData", set("PENGUINS"))
 		require.Equal(t, want, got)
 		iex.ok(&got, token, "apperate.queryData", set("PENGUINS", "key", "4"))
 		require.Equal(t, want[3:4], got)
-		iex.ok(&got, token, "apperate.queryData", harness.Object{"workspace": "acme", "id": "penguins", "key": "7,2"})
-		require.Equal(t, []harness.Object{want[1], want[6]}, got)
+		iex.ok(&got, token, "apperate.queryData", obj{"workspace": "acme", "id": "penguins", "key": "7,2"})
+		require.Equal(t, []obj{want[1], want[6]}, got)
 		iex.ok(&got, token, "apperate.queryData", set("PENGUINS", "key", "99999"))
 		require.NotNil(t, got)
 		require.Empty(t, got)
@@ -149,9 +149,9 @@ func TestApperateClientsRead(t *testing.T) {
 	}
 
 	// Core data, by both clients and in both forms.
-	var quote harness.Object
-	iex.ok(&quote, pk, "quote", harness.Object{"symbol": "aapl"}) // its base and path make "//"
-	var again harness.Object
+	var quote obj
+	iex.ok(&quote, pk, "quote", obj{"symbol": "aapl"}) // its base and path make "//"
+	var again obj
 	iex.resolved(&again, iex.call("node-iex-cloud", pk, "quote", "aapl")) // "quote/?token=…"
 	require.Equal(t, quote, again)
 	require.Equal(t, "AAPL", quote["symbol"])
@@ -160,17 +160,17 @@ func TestApperateClientsRead(t *testing.T) {
 	require.Equal(t, quote["latestPrice"], price)
 	iex.resolved(&price, iex.call("node-iex-cloud", pk, "price", "AAPL"))
 	require.Equal(t, quote["latestPrice"], price)
-	var list []harness.Object
-	iex.ok(&list, pk, "apperate.queryData", harness.Object{"workspace": "CORE", "id": "QUOTE", "key": "AAPL"})
-	require.Equal(t, []harness.Object{quote}, list)
-	iex.ok(&list, pk, "apperate.queryData", harness.Object{"workspace": "core", "id": "quote", "key": "msft,nope"})
+	var list []obj
+	iex.ok(&list, pk, "apperate.queryData", obj{"workspace": "CORE", "id": "QUOTE", "key": "AAPL"})
+	require.Equal(t, []obj{quote}, list)
+	iex.ok(&list, pk, "apperate.queryData", obj{"workspace": "core", "id": "quote", "key": "msft,nope"})
 	require.Len(t, list, 1)
 	iex.resolved(&list, iex.call("node-iex-cloud", pk, "symbols"))
 	require.Len(t, list, 2)
-	iex.rejected(404, "Unknown symbol", pk, "quote", harness.Object{"symbol": "nope"})
-	iex.rejected(404, "Not Found", pk, "apperate.queryData", harness.Object{"workspace": "CORE", "id": "NOPE", "key": "x"})
+	iex.rejected(404, "Unknown symbol", pk, "quote", obj{"symbol": "nope"})
+	iex.rejected(404, "Not Found", pk, "apperate.queryData", obj{"workspace": "CORE", "id": "NOPE", "key": "x"})
 	require.JSONEq(t, `"Unknown symbol"`, string(iex.call("node-iex-cloud", pk, "quote", "nope").Rejected))
-	var status harness.Object
+	var status obj
 	iex.ok(&status, pk, "status")
 	require.Equal(t, "up", status["status"])
 }
@@ -179,7 +179,7 @@ func TestApperateClientsWrite(t *testing.T) {
 	s := harness.StartServer(t)
 	iex := startIEX(s)
 	pk, sk := s.Credentials.Publishable, s.Credentials.Secret
-	islands := func(key ...any) (list []harness.Object) {
+	islands := func(key ...any) (list []obj) {
 		t.Helper()
 		if len(key) > 0 {
 			key = []any{"key", key[0]}
@@ -192,25 +192,25 @@ func TestApperateClientsWrite(t *testing.T) {
 		Success bool
 		Message string
 	}
-	iex.ok(&done, sk, "apperate.write", set("ISLANDS", "data", []harness.Object{
+	iex.ok(&done, sk, "apperate.write", set("ISLANDS", "data", []obj{
 		{"id": 7, "name": "Anvers", "latitude": -64.5, "longitude": -63.5}, {"id": 3, "name": "Dream", "latitude": -64.0},
 		{"name": "Litchfield"},
 	}, "duplicateKeyHandling", "replace", "wait", true))
 	require.True(t, done.Success)
 	require.Equal(t, "wrote 3 messages", done.Message)
-	require.Equal(t, []harness.Object{{"id": 7.0, "name": "Anvers", "latitude": -64.5, "longitude": -63.5}}, islands("7"))
-	require.Equal(t, []harness.Object{{"id": 3.0, "name": "Dream", "latitude": -64.0, "longitude": nil}}, islands("3"))
-	require.Equal(t, []harness.Object{{"id": 8.0, "name": "Litchfield", "latitude": nil, "longitude": nil}}, islands("8"))
+	require.Equal(t, []obj{{"id": 7.0, "name": "Anvers", "latitude": -64.5, "longitude": -63.5}}, islands("7"))
+	require.Equal(t, []obj{{"id": 3.0, "name": "Dream", "latitude": -64.0, "longitude": nil}}, islands("3"))
+	require.Equal(t, []obj{{"id": 8.0, "name": "Litchfield", "latitude": nil, "longitude": nil}}, islands("8"))
 
 	// All of a batch or nothing.
 	for name, data := range map[string]any{
-		"an unknown field":     []harness.Object{{"id": 20}, {"id": 21, "height": 1}},
-		"text for a number":    []harness.Object{{"id": 20, "latitude": "north"}},
-		"a key that is a text": []harness.Object{{"id": "20"}},
-		"a key that is no id":  []harness.Object{{"id": 20.5}},
-		"a list for a value":   []harness.Object{{"id": 20, "name": []int{1}}},
-		"a record of nothing":  []harness.Object{{"id": 20}, nil},
-		"nothing":              []harness.Object{},
+		"an unknown field":     []obj{{"id": 20}, {"id": 21, "height": 1}},
+		"text for a number":    []obj{{"id": 20, "latitude": "north"}},
+		"a key that is a text": []obj{{"id": "20"}},
+		"a key that is no id":  []obj{{"id": 20.5}},
+		"a list for a value":   []obj{{"id": 20, "name": []int{1}}},
+		"a record of nothing":  []obj{{"id": 20}, nil},
+		"nothing":              []obj{},
 	} {
 		r := iex.call("iexjs", sk, "apperate.write", set("ISLANDS", "data", data))
 		require.Contains(t, string(r.Rejected), "Response 400 - ", name)
@@ -220,30 +220,30 @@ func TestApperateClientsWrite(t *testing.T) {
 	require.Equal(t, "deleted 1 messages", done.Message)
 	require.Empty(t, islands("7"))
 
-	bird := harness.Object{"id": 345, "species": "Gentoo", "island": "Biscoe", "body_mass_g": 5000}
-	iex.ok(&done, sk, "apperate.write", set("PENGUINS", "data", []harness.Object{bird, {"id": 1, "species": "Adelie"}}))
-	var got []harness.Object
+	bird := obj{"id": 345, "species": "Gentoo", "island": "Biscoe", "body_mass_g": 5000}
+	iex.ok(&done, sk, "apperate.write", set("PENGUINS", "data", []obj{bird, {"id": 1, "species": "Adelie"}}))
+	var got []obj
 	iex.ok(&got, pk, "apperate.queryData", set("PENGUINS", "key", "1,345"))
 	require.Len(t, got, 2)
-	require.Equal(t, harness.Object{"id": 1.0, "species": "Adelie", "island": nil, "beak_length_mm": nil, "beak_depth_mm": nil,
+	require.Equal(t, obj{"id": 1.0, "species": "Adelie", "island": nil, "beak_length_mm": nil, "beak_depth_mm": nil,
 		"flipper_length_mm": nil, "body_mass_g": nil, "sex": nil}, got[0])
 	require.EqualValues(t, 5000, got[1]["body_mass_g"])
 
 	// The publishable token may read the penguins, nothing else.
-	iex.rejected(403, "Forbidden", pk, "apperate.write", set("PENGUINS", "data", []harness.Object{bird}))
+	iex.rejected(403, "Forbidden", pk, "apperate.write", set("PENGUINS", "data", []obj{bird}))
 	iex.rejected(403, "Forbidden", pk, "apperate.deleteData", set("PENGUINS", "key", "1"))
 	iex.rejected(403, "Forbidden", pk, "apperate.queryData", set("ISLANDS"))
 	iex.rejected(403, "Forbidden", pk, "apperate.queryData", set("PENGUINS,ISLANDS", "key", "1"))
-	iex.rejected(403, "Forbidden", pk, "apperate.queryDatasets", harness.Object{"workspace": "ACME"})
-	iex.rejected(401, harness.IEXSecretOnly, pk, "apperate.registerDataset", harness.Object{"workspace": "ACME", "data": "{}"})
+	iex.rejected(403, "Forbidden", pk, "apperate.queryDatasets", obj{"workspace": "ACME"})
+	iex.rejected(401, harness.IEXSecretOnly, pk, "apperate.registerDataset", obj{"workspace": "ACME", "data": "{}"})
 	iex.rejected(401, harness.IEXSecretOnly, pk, "apperate.deleteDataset", set("PENGUINS"))
 	iex.rejected(401, harness.IEXSecretOnly, pk, "apperate.getDataJob", set("x", "type", "ingest"))
-	iex.rejected(403, "Forbidden", pk, "timeSeries", harness.Object{"id": "PREMIUM_BRAIN_SENTIMENT_30_DAYS", "key": "AAPL"})
+	iex.rejected(403, "Forbidden", pk, "timeSeries", obj{"id": "PREMIUM_BRAIN_SENTIMENT_30_DAYS", "key": "AAPL"})
 
 	// A batch of two data sets, for who may read both.
 	iex.ok(&got, sk, "apperate.queryData", set("PENGUINS,ISLANDS", "key", "1"))
 	require.Len(t, got, 2)
-	iex.ok(&got, sk, "apperate.queryDatasets", harness.Object{"workspace": "acme"})
+	iex.ok(&got, sk, "apperate.queryDatasets", obj{"workspace": "acme"})
 	require.Len(t, got, 2)
 }
 
@@ -273,7 +273,7 @@ func TestApperateClientsTellRefusalsApart(t *testing.T) {
 	require.Equal(t, 401, s.Get("/v1/data/ACME/PENGUINS").Status) // by hand: iexjs insists on a token
 	require.Equal(t, harness.IEXNoKey, s.Get("/v1/data/ACME/PENGUINS").Body)
 
-	var got []harness.Object
+	var got []obj
 	id, token := issue(nil)
 	iex.ok(&got, token, "apperate.queryData", set("PENGUINS", "key", "1"))
 	_, err := account.Update(t.Context(), id, func(t *latchkey.Token) error { t.Disabled = true; return nil })
@@ -297,7 +297,8 @@ func TestApperateClientsTellRefusalsApart(t *testing.T) {
 	_, token = issue(func(spec *latchkey.Spec) { spec.Test = true })
 	r := s.Get("/v1/data/ACME/PENGUINS?token=" + token) // by hand: iexjs would dial the sandbox
 	require.Equal(t, 403, r.Status)
-	require.Equal(t, "Test tokens may only be used in the sandbox environment. Please use https://sandbox.iexapis.com", r.Body)
+	require.Equal(t, "Test tokens may only be used in the sandbox environment. Please use https://sandbox.iexapis.com",
+		r.Body)
 	require.Equal(t, "text/html; charset=utf-8", r.Header.Get("Content-Type"))
 	require.Equal(t, "nosniff", r.Header.Get("X-Content-Type-Options"))
 
@@ -345,10 +346,10 @@ func TestApperateCredits(t *testing.T) {
 		count[code]++
 	}
 	require.Equal(t, map[int]int{200: 50, 402: 142}, count)
-	iex.rejected(402, harness.IEXOverLimit, limited, "quote", harness.Object{"symbol": "aapl"})
+	iex.rejected(402, harness.IEXOverLimit, limited, "quote", obj{"symbol": "aapl"})
 	require.JSONEq(t, `"`+harness.IEXOverLimit+`"`, string(iex.call("node-iex-cloud", limited, "quote", "aapl").Rejected))
-	var quote harness.Object
-	iex.ok(&quote, s.Credentials.Publishable, "quote", harness.Object{"symbol": "aapl"}) // others go on
+	var quote obj
+	iex.ok(&quote, s.Credentials.Publishable, "quote", obj{"symbol": "aapl"}) // others go on
 
 	var use struct {
 		MonthlyUsage int
@@ -388,24 +389,24 @@ func TestApperateAccountCalls(t *testing.T) {
 	s := harness.StartServer(t)
 	iex := startIEX(s)
 	pk, sk := s.Credentials.Publishable, s.Credentials.Secret
-	var got harness.Object
+	var got obj
 	iex.ok(&got, sk, "messageBudget", 2)
-	require.Equal(t, harness.Object{"totalMessages": 2.0}, got)
+	require.Equal(t, obj{"totalMessages": 2.0}, got)
 	iex.ok(&got, sk, "metadata")
 	require.EqualValues(t, 2, got["messageLimit"])
 	for range 2 {
-		iex.ok(&got, pk, "quote", harness.Object{"symbol": "aapl"})
+		iex.ok(&got, pk, "quote", obj{"symbol": "aapl"})
 	}
-	iex.rejected(402, harness.IEXOverLimit, pk, "quote", harness.Object{"symbol": "aapl"})
+	iex.rejected(402, harness.IEXOverLimit, pk, "quote", obj{"symbol": "aapl"})
 	iex.ok(&got, sk, "messageBudget", 3)
-	iex.ok(&got, pk, "quote", harness.Object{"symbol": "aapl"})
+	iex.ok(&got, pk, "quote", obj{"symbol": "aapl"})
 	for _, wrong := range []any{-1, 1.5, "many", "18446744073709551616"} {
 		require.Contains(t, string(iex.call("iexjs", sk, "messageBudget", wrong).Rejected), "Response 400 - ", wrong)
 	}
 	iex.ok(&got, sk, "metadata")
 	require.EqualValues(t, 3, got["messageLimit"])
 	iex.ok(&got, sk, "messageBudget", 0) // nothing, and not no limit
-	iex.rejected(402, harness.IEXOverLimit, pk, "quote", harness.Object{"symbol": "aapl"})
+	iex.rejected(402, harness.IEXOverLimit, pk, "quote", obj{"symbol": "aapl"})
 	iex.ok(&got, sk, "messageBudget", 3)
 	require.Equal(t, false, got["payAsYouGoEnabled"])
 	iex.ok(&got, sk, "usage")
@@ -461,8 +462,9 @@ func TestApperateSignedRequests(t *testing.T) {
 			"x-iex-date:" + date, "", "host;x-iex-date", hex.EncodeToString(empty[:])}, "\n")))
 		text := strings.Join([]string{"IEX-HMAC-SHA256", date, date[:8] + "/iex_request",
 			hex.EncodeToString(canonical[:])}, "\n")
-		return s.Get(path+"?token="+token, "x-iex-date", date, "Authorization", "IEX-HMAC-SHA256 Credential="+token+"/"+date[:8]+
-			"/iex_request, SignedHeaders=host;x-iex-date, Signature="+mac(mac(mac(key, date[:8]), "iex_request"), text))
+		return s.Get(path+"?token="+token, "x-iex-date", date, "Authorization",
+			"IEX-HMAC-SHA256 Credential="+token+"/"+date[:8]+
+				"/iex_request, SignedHeaders=host;x-iex-date, Signature="+mac(mac(mac(key, date[:8]), "iex_request"), text))
 	}
 	const quote = "/v1/stock/aapl/quote"
 	now := time.Now()
@@ -471,7 +473,8 @@ func TestApperateSignedRequests(t *testing.T) {
 	require.Equal(t, 403, r.Status, "again")
 	require.Equal(t, "Hashed authorization is invalid", r.Body)
 	require.Equal(t, 200, get(quote, "127.0.0.1", signed.Secret, now).Status, "the name without the port")
-	require.Equal(t, 200, get("/v1//stock/aapl//quote/", "127.0.0.1", signed.Secret, now).Status, "the path as it was sent")
+	require.Equal(t, 200, get("/v1//stock/aapl//quote/", "127.0.0.1", signed.Secret, now).Status,
+		"the path as it was sent")
 	require.Equal(t, 403, get(quote, "127.0.0.1", s.Credentials.Secret, now.Add(time.Second)).Status)
 	require.Equal(t, 403, get(quote, "127.0.0.1", signed.Secret, now.Add(-16*time.Minute)).Status)
 	r = s.Get(quote + "?token=" + token)

@@ -23,32 +23,39 @@ func TestClientTokenSeesExactlyItsRows(t *testing.T) {
 	client := s.CloudTables()
 	heavy := harness.Where(t, harness.IsHeavy)
 	for name, c := range map[string]struct {
-		options harness.Object
+		options obj
 		want    []int
 	}{
-		"one role":                       {harness.Object{"role": "biscoe", "clientId": "42", "clientName": "Zoë O'Brien"}, harness.Where(t, harness.OnBiscoe)},
-		"all three roles, a union":       {harness.Object{"roles": []string{"viewer", "biscoe", "keeper"}}, harness.Where(t, harness.EveryPenguin)},
-		"no role named: all the key has": {harness.Object{}, harness.Where(t, harness.EveryPenguin)},
-		"role wins over roles":           {harness.Object{"role": "biscoe", "roles": []string{"viewer"}}, harness.Where(t, harness.OnBiscoe)},
+		"one role": {obj{"role": "biscoe", "clientId": "42", "clientName": "Zoë O'Brien"},
+			harness.Where(t, harness.OnBiscoe)},
+		"all three roles, a union": {obj{"roles": []string{"viewer", "biscoe", "keeper"}},
+			harness.Where(t, harness.EveryPenguin)},
+		"no role named: all the key has": {obj{}, harness.Where(t, harness.EveryPenguin)},
+		"role wins over roles": {obj{"role": "biscoe", "roles": []string{"viewer"}},
+			harness.Where(t, harness.OnBiscoe)},
 		"a number compares as a number": {
-			harness.Object{"conditions": harness.Object{"id": "dp-6", "op": ">=", "value": "4000", "set": false}}, heavy},
+			obj{"conditions": obj{"id": "dp-6", "op": ">=", "value": "4000", "set": false}}, heavy},
 		"a list, by display name": {
-			harness.Object{"conditions": []harness.Object{{"name": "body mass", "op": ">=", "value": "4000", "set": false}}}, heavy},
-		"JSON text":               {harness.Object{"conditions": `[{"id":"dp-6","op":">=","value":"4000","set":false}]`}, heavy},
-		"JSON text of one object": {harness.Object{"conditions": `{"id":"dp-6","op":">=","value":4000,"set":false}`}, heavy},
-		"the map form":            {harness.Object{"conditions": harness.Object{"dp-2": "Dream"}}, harness.Where(t, harness.OnDream)},
-		"the object form":         {harness.Object{"conditions": harness.Object{"id": "dp-2", "value": "Dream"}}, harness.Where(t, harness.OnDream)},
+			obj{"conditions": []obj{{"name": "body mass", "op": ">=", "value": "4000", "set": false}}}, heavy},
+		"JSON text":               {obj{"conditions": `[{"id":"dp-6","op":">=","value":"4000","set":false}]`}, heavy},
+		"JSON text of one object": {obj{"conditions": `{"id":"dp-6","op":">=","value":4000,"set":false}`}, heavy},
+		"the map form":            {obj{"conditions": obj{"dp-2": "Dream"}}, harness.Where(t, harness.OnDream)},
+		"the object form": {obj{"conditions": obj{"id": "dp-2", "value": "Dream"}},
+			harness.Where(t, harness.OnDream)},
 		"the map form, two points": {
-			harness.Object{"conditions": harness.Object{"dp-2": "Biscoe", "species": "Gentoo"}}, harness.Where(t, harness.Both(harness.OnBiscoe, harness.IsGentoo))},
-		"several conditions all hold": {harness.Object{"conditions": []harness.Object{
+			obj{"conditions": obj{"dp-2": "Biscoe", "species": "Gentoo"}}, harness.Where(t,
+				harness.Both(harness.OnBiscoe, harness.IsGentoo))},
+		"several conditions all hold": {obj{"conditions": []obj{
 			{"id": "dp-2", "value": "Biscoe"}, {"id": "dp-1", "op": "!=", "value": "Gentoo", "set": false},
 		}}, harness.Where(t, harness.Both(harness.OnBiscoe, harness.Not(harness.IsGentoo)))},
 		"a condition beside a role's own": {
-			harness.Object{"role": "biscoe", "conditions": harness.Object{"id": "dp-6", "op": ">=", "value": "4000", "set": false}},
+			obj{"role": "biscoe", "conditions": obj{"id": "dp-6", "op": ">=", "value": "4000", "set": false}},
 			harness.Where(t, harness.Both(harness.OnBiscoe, harness.IsHeavy))},
-		"a condition that no row meets": {harness.Object{"role": "biscoe", "conditions": harness.Object{"dp-2": "Dream"}}, []int{}},
-		"cloud form, without /io":       {harness.Object{"subdomain": "127", "domain": "0.0.1", "role": "biscoe"}, harness.Where(t, harness.OnBiscoe)},
-		"an empty clientName":           {harness.Object{"roles": []string{}, "conditions": []harness.Object{}, "clientName": ""}, harness.Where(t, harness.EveryPenguin)},
+		"a condition that no row meets": {obj{"role": "biscoe", "conditions": obj{"dp-2": "Dream"}}, []int{}},
+		"cloud form, without /io": {obj{"subdomain": "127", "domain": "0.0.1", "role": "biscoe"},
+			harness.Where(t, harness.OnBiscoe)},
+		"an empty clientName": {obj{"roles": []string{}, "conditions": []obj{}, "clientName": ""},
+			harness.Where(t, harness.EveryPenguin)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s.Sub(t)
@@ -73,7 +80,7 @@ func TestClientTokenSeesExactlyItsRows(t *testing.T) {
 func TestTableReplyIsTheDocumentedShape(t *testing.T) {
 	s := harness.StartServer(t)
 	client := s.CloudTables()
-	token := client.Token(harness.Object{"role": "viewer"})
+	token := client.Token(obj{"role": "viewer"})
 
 	r := s.Table(token)
 	require.Equal(t, "*", r.Header.Get("Access-Control-Allow-Origin"))
@@ -81,13 +88,13 @@ func TestTableReplyIsTheDocumentedShape(t *testing.T) {
 	require.Contains(t, r.Header.Get("Content-Type"), "application/json")
 	var body struct {
 		Success bool
-		Data    []harness.Object
+		Data    []obj
 	}
 	r.JSON(t, &body)
 	require.Len(t, body.Data, 344)
-	require.Equal(t, harness.Object{"id": 1.0, "dp-1": "Adelie", "dp-2": "Torgersen", "dp-3": 39.1, "dp-4": 18.7, "dp-5": 181.0,
+	require.Equal(t, obj{"id": 1.0, "dp-1": "Adelie", "dp-2": "Torgersen", "dp-3": 39.1, "dp-4": 18.7, "dp-5": 181.0,
 		"dp-6": 3750.0, "dp-7": "male"}, body.Data[0])
-	require.Equal(t, harness.Object{"id": 4.0, "dp-1": "Adelie", "dp-2": "Torgersen", "dp-3": nil, "dp-4": nil, "dp-5": nil,
+	require.Equal(t, obj{"id": 4.0, "dp-1": "Adelie", "dp-2": "Torgersen", "dp-3": nil, "dp-4": nil, "dp-5": nil,
 		"dp-6": nil, "dp-7": nil}, body.Data[3], "an empty cell is null")
 
 	page := func(query string) harness.Reply {
@@ -128,13 +135,13 @@ func TestOperatorWithoutSetValueIsRefusedHoweverEncoded(t *testing.T) {
 	s := harness.StartServer(t)
 	client := s.CloudTables()
 	const want = `[{"msg":"setValue","data":{"id":"dp-6"}}]`
-	condition := harness.Object{"id": "dp-6", "op": ">=", "value": "4000"}
+	condition := obj{"id": "dp-6", "op": ">=", "value": "4000"}
 	text, err := json.Marshal(condition)
 	require.NoError(t, err)
 	for _, conditions := range []any{condition, []any{condition}, string(text), "[" + string(text) + "]",
-		harness.Object{"id": "dp-6", "op": ">=", "value": "4000", "set": true},
-		harness.Object{"id": "dp-6", "op": "!=", "value": "4000", "set": "1"}} {
-		client.Rejected(want, harness.Object{"conditions": conditions}, "token")
+		obj{"id": "dp-6", "op": ">=", "value": "4000", "set": true},
+		obj{"id": "dp-6", "op": "!=", "value": "4000", "set": "1"}} {
+		client.Rejected(want, obj{"conditions": conditions}, "token")
 	}
 
 	// By hand: the encodings of the other clients.
@@ -150,7 +157,8 @@ func TestOperatorWithoutSetValueIsRefusedHoweverEncoded(t *testing.T) {
 		"singular":             s.Post("/io/api/1/access?condition="+encoded, key),
 		"JSON body": s.Do("POST", "/io/api/1/access", "application/json",
 			`{"key":"`+s.Credentials.APIKey+`","conditions":`+string(text)+`}`),
-		"key in a header": s.Do("POST", "/io/api/1/access", harness.FormType, "conditions="+encoded, "key", s.Credentials.APIKey),
+		"key in a header": s.Do("POST", "/io/api/1/access", harness.FormType, "conditions="+encoded, "key",
+			s.Credentials.APIKey),
 	} {
 		require.Equal(t, 400, r.Status, name)
 		require.JSONEq(t, `{"success":false,"error":"setValue","errors":`+want+`}`, r.Body, name)
@@ -158,22 +166,22 @@ func TestOperatorWithoutSetValueIsRefusedHoweverEncoded(t *testing.T) {
 	}
 
 	// With set off, or with a setValue, the same is granted.
-	client.Token(harness.Object{"conditions": harness.Object{"id": "dp-6", "op": ">=", "value": "4000", "set": false}})
-	client.Token(harness.Object{"conditions": harness.Object{"id": "dp-6", "op": ">=", "value": "4000", "setValue": "4000"}})
+	client.Token(obj{"conditions": obj{"id": "dp-6", "op": ">=", "value": "4000", "set": false}})
+	client.Token(obj{"conditions": obj{"id": "dp-6", "op": ">=", "value": "4000", "setValue": "4000"}})
 }
 
 func TestRolesAndKeysThatAreNotThere(t *testing.T) {
 	s := harness.StartServer(t)
 	client := s.CloudTables()
-	client.Rejected(harness.NoAccess, harness.Object{"role": "admin"}, "token")
-	client.Rejected(harness.NoAccess, harness.Object{"roles": []string{"viewer", "admin"}}, "token")
-	client.Rejected(harness.NoAccess, harness.Object{"role": "Viewer"}, "token")
-	client.Rejected(harness.NoAccess, harness.Object{"apiKey": "KEY0123456789abcdefABCDEF"}, "token")
-	client.Rejected(harness.NoAccess, harness.Object{"apiKey": s.Credentials.APIKey + "x"}, "token")
-	client.Rejected(harness.NoAccess, harness.Object{"apiKey": s.Credentials.Publishable}, "token")
+	client.Rejected(harness.NoAccess, obj{"role": "admin"}, "token")
+	client.Rejected(harness.NoAccess, obj{"roles": []string{"viewer", "admin"}}, "token")
+	client.Rejected(harness.NoAccess, obj{"role": "Viewer"}, "token")
+	client.Rejected(harness.NoAccess, obj{"apiKey": "KEY0123456789abcdefABCDEF"}, "token")
+	client.Rejected(harness.NoAccess, obj{"apiKey": s.Credentials.APIKey + "x"}, "token")
+	client.Rejected(harness.NoAccess, obj{"apiKey": s.Credentials.Publishable}, "token")
 	for _, call := range []string{"data", "oldData", "schema"} {
-		client.Rejected(harness.NoAccess, harness.Object{"role": "admin"}, call, harness.Dataset)
-		client.Rejected(harness.NoAccess, harness.Object{"apiKey": "KEY0123456789abcdefABCDEF"}, call, harness.Dataset)
+		client.Rejected(harness.NoAccess, obj{"role": "admin"}, call, harness.Dataset)
+		client.Rejected(harness.NoAccess, obj{"apiKey": "KEY0123456789abcdefABCDEF"}, call, harness.Dataset)
 	}
 	// An answer to a foreign shape, to an unknown key and to a wrong check is one and the same.
 	last := len(s.Credentials.APIKey) - 1
@@ -191,7 +199,7 @@ func TestUnknownColumnIsToldWhenDataIsRead(t *testing.T) {
 	s := harness.StartServer(t)
 	client := s.CloudTables()
 	const want = `[{"msg":"unknownColumn","data":{"id":"dp-99"}}]`
-	options := harness.Object{"conditions": harness.Object{"id": "dp-99", "value": "1", "set": false}}
+	options := obj{"conditions": obj{"id": "dp-99", "value": "1", "set": false}}
 	token := client.Token(options) // the access call knows no data set
 	r := s.Table(token)
 	require.Equal(t, 400, r.Status)
@@ -199,7 +207,7 @@ func TestUnknownColumnIsToldWhenDataIsRead(t *testing.T) {
 	client.Rejected(want, options, "data", harness.Dataset)
 	client.Rejected(want, options, "row", harness.Dataset, 1)
 
-	unfit := harness.Object{"conditions": harness.Object{"id": "dp-6", "op": ">", "value": "heavy", "set": false}}
+	unfit := obj{"conditions": obj{"id": "dp-6", "op": ">", "value": "heavy", "set": false}}
 	require.Contains(t, s.Table(client.Token(unfit)).Body, `"errors":[{"msg":"invalidCondition"`)
 }
 
@@ -207,8 +215,8 @@ func TestDataCalls(t *testing.T) {
 	s := harness.StartServer(t)
 	client := s.CloudTables()
 
-	var sets []harness.Object
-	client.OK(&sets, harness.Object{"role": "biscoe"}, "datasets")
+	var sets []obj
+	client.OK(&sets, obj{"role": "biscoe"}, "datasets")
 	require.Len(t, sets, 1)
 	require.Equal(t, harness.Dataset, sets[0]["id"])
 	require.Equal(t, "Penguins", sets[0]["name"])
@@ -223,7 +231,7 @@ func TestDataCalls(t *testing.T) {
 		Datapoints []struct{ ID, Name, Type string }
 		Computed   []any
 		Links      []any
-		Table      []harness.Object
+		Table      []obj
 	}
 	client.OK(&schema, nil, "schema", harness.Dataset)
 	require.True(t, schema.Success)
@@ -237,59 +245,59 @@ func TestDataCalls(t *testing.T) {
 		{"dp-7", "sex", "text"},
 	}, schema.Datapoints)
 
-	var old struct{ Data []harness.Object }
-	client.OK(&old, harness.Object{"role": "biscoe"}, "oldData", harness.Dataset)
+	var old struct{ Data []obj }
+	client.OK(&old, obj{"role": "biscoe"}, "oldData", harness.Dataset)
 	require.Len(t, old.Data, 168)
 	require.Contains(t, old.Data[0], "dv")
 
 	var row struct {
-		Data    harness.Object
+		Data    obj
 		Success bool
 	}
-	client.OK(&row, harness.Object{"role": "viewer"}, "row", harness.Dataset, 1)
+	client.OK(&row, obj{"role": "viewer"}, "row", harness.Dataset, 1)
 	require.Equal(t, "Torgersen", row.Data["dp-2"])
-	hidden := client.Call(harness.Object{"role": "biscoe"}, "row", harness.Dataset, 1)
-	missing := client.Call(harness.Object{"role": "biscoe"}, "row", harness.Dataset, 99999)
+	hidden := client.Call(obj{"role": "biscoe"}, "row", harness.Dataset, 1)
+	missing := client.Call(obj{"role": "biscoe"}, "row", harness.Dataset, 99999)
 	require.NotEmpty(t, hidden.Rejected)
 	require.Equal(t, string(missing.Rejected), string(hidden.Rejected), "hidden and missing look alike")
 
-	other := client.Call(harness.Object{"role": "biscoe"}, "data", "00000000-0000-0000-0000-000000000000")
+	other := client.Call(obj{"role": "biscoe"}, "data", "00000000-0000-0000-0000-000000000000")
 	require.NotEmpty(t, other.Rejected)
 }
 
 func TestWriting(t *testing.T) {
 	s := harness.StartServer(t)
 	client := s.CloudTables()
-	all := func() []int { return s.RowIDs(client.Token(harness.Object{"role": "viewer"})) }
+	all := func() []int { return s.RowIDs(client.Token(obj{"role": "viewer"})) }
 
 	for _, role := range []string{"viewer", "biscoe"} {
-		client.Rejected(harness.NoAccess, harness.Object{"role": role}, "insert", harness.Dataset, harness.Object{"dp-1": "Adelie"})
-		client.Rejected(harness.NoAccess, harness.Object{"role": role}, "update", harness.Dataset, 20, harness.Object{"dp-1": "Adelie"})
-		client.Rejected(harness.NoAccess, harness.Object{"role": role}, "delete", harness.Dataset, 20)
+		client.Rejected(harness.NoAccess, obj{"role": role}, "insert", harness.Dataset, obj{"dp-1": "Adelie"})
+		client.Rejected(harness.NoAccess, obj{"role": role}, "update", harness.Dataset, 20, obj{"dp-1": "Adelie"})
+		client.Rejected(harness.NoAccess, obj{"role": role}, "delete", harness.Dataset, 20)
 	}
 	require.Len(t, all(), 344, "nothing was written")
 
-	keeper := harness.Object{"role": "keeper"}
+	keeper := obj{"role": "keeper"}
 	var made struct {
 		Success bool
-		Data    []harness.Object
+		Data    []obj
 	}
 	client.OK(&made, keeper, "insert", harness.Dataset,
-		harness.Object{"dp-1": "Café & <co> 'x'", "dp-2": "Dream", "dp-3": "40.5", "dp-6": 4100, "dp-7": ""})
+		obj{"dp-1": "Café & <co> 'x'", "dp-2": "Dream", "dp-3": "40.5", "dp-6": 4100, "dp-7": ""})
 	require.True(t, made.Success)
-	require.Equal(t, []harness.Object{{"id": 345.0, "dv": 0.0, "dp-1": "Café & <co> 'x'", "dp-2": "Dream", "dp-3": 40.5,
+	require.Equal(t, []obj{{"id": 345.0, "dv": 0.0, "dp-1": "Café & <co> 'x'", "dp-2": "Dream", "dp-3": 40.5,
 		"dp-4": nil, "dp-5": nil, "dp-6": 4100.0, "dp-7": nil}}, made.Data)
 
 	var changed struct {
 		Success bool
-		Data    harness.Object
+		Data    obj
 	}
-	client.OK(&changed, keeper, "update", harness.Dataset, 345, harness.Object{"dp-6": "4200", "dp-3": ""})
+	client.OK(&changed, keeper, "update", harness.Dataset, 345, obj{"dp-6": "4200", "dp-3": ""})
 	require.True(t, changed.Success)
-	require.Equal(t, harness.Object{"id": 345.0, "dv": 1.0, "dp-1": "Café & <co> 'x'", "dp-2": "Dream", "dp-3": nil,
+	require.Equal(t, obj{"id": 345.0, "dv": 1.0, "dp-1": "Café & <co> 'x'", "dp-2": "Dream", "dp-3": nil,
 		"dp-4": nil, "dp-5": nil, "dp-6": 4200.0, "dp-7": nil}, changed.Data)
 
-	for name, fields := range map[string]harness.Object{
+	for name, fields := range map[string]obj{
 		"an unknown point":     {"dp-9": "x"},
 		"a display name":       {"species": "Adelie"},
 		"a column":             {"body_mass": "1"},
@@ -298,7 +306,8 @@ func TestWriting(t *testing.T) {
 		"a part for a whole":   {"dp-6": "4000.5"},
 		"an injected argument": {"dp-1": []string{"a", "b"}},
 	} {
-		for call, args := range map[string][]any{"insert": {harness.Dataset, fields}, "update": {harness.Dataset, 345, fields}} {
+		for call, args := range map[string][]any{"insert": {harness.Dataset, fields},
+			"update": {harness.Dataset, 345, fields}} {
 			r := client.Call(keeper, call, args...)
 			require.NotEmpty(t, string(r.Rejected), "%s: %s resolved %s", name, call, r.OK)
 			require.Contains(t, string(r.Rejected), `"msg"`, name)
@@ -312,10 +321,10 @@ func TestWriting(t *testing.T) {
 	require.NotEmpty(t, client.Call(keeper, "delete", harness.Dataset, 345).Rejected)
 	require.Len(t, all(), 344)
 
-	client.OK(&made, keeper, "insert", harness.Dataset, harness.Object{"dp-1": "Adelie"})
+	client.OK(&made, keeper, "insert", harness.Dataset, obj{"dp-1": "Adelie"})
 	require.EqualValues(t, 346, made.Data[0]["id"], "the id of a deleted row is not given again")
 
-	var sets []harness.Object
+	var sets []obj
 	client.OK(&sets, keeper, "datasets")
 	require.EqualValues(t, 2, sets[0]["insertCount"])
 	require.EqualValues(t, 1, sets[0]["updateCount"])
@@ -325,44 +334,46 @@ func TestWriting(t *testing.T) {
 func TestConditionsRuleWriting(t *testing.T) {
 	s := harness.StartServer(t)
 	client := s.CloudTables()
-	insert := func(conditions any, fields harness.Object) harness.Object {
+	insert := func(conditions any, fields obj) obj {
 		t.Helper()
-		var made struct{ Data []harness.Object }
-		client.OK(&made, harness.Object{"role": "keeper", "conditions": conditions}, "insert", harness.Dataset, fields)
+		var made struct{ Data []obj }
+		client.OK(&made, obj{"role": "keeper", "conditions": conditions}, "insert", harness.Dataset, fields)
 		require.Len(t, made.Data, 1)
 		return made.Data[0]
 	}
 
 	// A condition writes its value into new rows, over what the caller says, by id as by name.
-	require.Equal(t, "Dream", insert(harness.Object{"dp-2": "Dream"}, harness.Object{"dp-1": "Adelie"})["dp-2"])
-	require.Equal(t, "Dream", insert(harness.Object{"dp-2": "Dream"}, harness.Object{"dp-1": "Adelie", "dp-2": "Biscoe"})["dp-2"])
-	require.Equal(t, "Dream", insert(harness.Object{"island": "Dream"}, harness.Object{"dp-2": "Biscoe"})["dp-2"])
-	heavy := insert(harness.Object{"name": "body mass", "op": ">=", "value": "4000", "setValue": "4500"}, harness.Object{"dp-6": "3000"})
+	require.Equal(t, "Dream", insert(obj{"dp-2": "Dream"}, obj{"dp-1": "Adelie"})["dp-2"])
+	require.Equal(t, "Dream", insert(obj{"dp-2": "Dream"}, obj{"dp-1": "Adelie", "dp-2": "Biscoe"})["dp-2"])
+	require.Equal(t, "Dream", insert(obj{"island": "Dream"}, obj{"dp-2": "Biscoe"})["dp-2"])
+	heavy := insert(obj{"name": "body mass", "op": ">=", "value": "4000", "setValue": "4500"}, obj{"dp-6": "3000"})
 	require.EqualValues(t, 4500, heavy["dp-6"])
 
 	// With set off, the caller's value stands if the condition admits it, and nothing is written if not.
-	light := harness.Object{"id": "dp-6", "op": "<", "value": "4000", "set": false}
-	require.EqualValues(t, 3999, insert(light, harness.Object{"dp-6": "3999"})["dp-6"])
-	client.Rejected(harness.NoAccess, harness.Object{"role": "keeper", "conditions": light}, "insert", harness.Dataset, harness.Object{"dp-6": "4000"})
-	client.Rejected(harness.NoAccess, harness.Object{"role": "keeper", "conditions": light}, "insert", harness.Dataset, harness.Object{"dp-1": "no mass"})
-	client.Rejected(harness.NoAccess, harness.Object{"role": "keeper", "conditions": harness.Object{
-		"id": "dp-6", "op": ">=", "value": "4000", "setValue": "1"}}, "insert", harness.Dataset, harness.Object{})
+	light := obj{"id": "dp-6", "op": "<", "value": "4000", "set": false}
+	require.EqualValues(t, 3999, insert(light, obj{"dp-6": "3999"})["dp-6"])
+	client.Rejected(harness.NoAccess, obj{"role": "keeper", "conditions": light}, "insert", harness.Dataset,
+		obj{"dp-6": "4000"})
+	client.Rejected(harness.NoAccess, obj{"role": "keeper", "conditions": light}, "insert", harness.Dataset,
+		obj{"dp-1": "no mass"})
+	client.Rejected(harness.NoAccess, obj{"role": "keeper", "conditions": obj{
+		"id": "dp-6", "op": ">=", "value": "4000", "setValue": "1"}}, "insert", harness.Dataset, obj{})
 
 	// A row can be changed within the conditions, not out of them, and not from outside of them.
-	onDream := harness.Object{"role": "keeper", "conditions": harness.Object{"dp-2": "Dream"}}
+	onDream := obj{"role": "keeper", "conditions": obj{"dp-2": "Dream"}}
 	first := harness.Where(t, func(b harness.Penguin) bool { return b["island"] == "Dream" })[0]
-	var changed struct{ Data harness.Object }
-	client.OK(&changed, onDream, "update", harness.Dataset, first, harness.Object{"dp-7": "female"})
+	var changed struct{ Data obj }
+	client.OK(&changed, onDream, "update", harness.Dataset, first, obj{"dp-7": "female"})
 	require.Equal(t, "female", changed.Data["dp-7"])
-	client.Rejected(harness.NoAccess, onDream, "update", harness.Dataset, first, harness.Object{"dp-2": "Biscoe"})
-	client.Rejected(harness.NoAccess, onDream, "update", harness.Dataset, first, harness.Object{"dp-2": ""})
+	client.Rejected(harness.NoAccess, onDream, "update", harness.Dataset, first, obj{"dp-2": "Biscoe"})
+	client.Rejected(harness.NoAccess, onDream, "update", harness.Dataset, first, obj{"dp-2": ""})
 	outside := harness.Where(t, harness.OnBiscoe)[0]
-	require.NotEmpty(t, client.Call(onDream, "update", harness.Dataset, outside, harness.Object{"dp-2": "Dream"}).Rejected)
+	require.NotEmpty(t, client.Call(onDream, "update", harness.Dataset, outside, obj{"dp-2": "Dream"}).Rejected)
 	require.NotEmpty(t, client.Call(onDream, "delete", harness.Dataset, outside).Rejected)
-	var row struct{ Data harness.Object }
-	client.OK(&row, harness.Object{"role": "viewer"}, "row", harness.Dataset, first)
+	var row struct{ Data obj }
+	client.OK(&row, obj{"role": "viewer"}, "row", harness.Dataset, first)
 	require.Equal(t, "Dream", row.Data["dp-2"])
-	client.OK(&row, harness.Object{"role": "viewer"}, "row", harness.Dataset, outside)
+	client.OK(&row, obj{"role": "viewer"}, "row", harness.Dataset, outside)
 	require.Equal(t, "Biscoe", row.Data["dp-2"])
 }
 
@@ -373,14 +384,14 @@ func TestCallsAndFirstUsesShow(t *testing.T) {
 	s := harness.StartServer(t)
 	client := s.CloudTables()
 	account := s.Account()
-	client.Token(harness.Object{"role": "biscoe", "clientId": "42", "clientName": "Zoë"})
-	token := client.Token(harness.Object{"role": "biscoe", "clientId": "42", "clientName": "Zoë O'Brien"})
+	client.Token(obj{"role": "biscoe", "clientId": "42", "clientName": "Zoë"})
+	token := client.Token(obj{"role": "biscoe", "clientId": "42", "clientName": "Zoë O'Brien"})
 	require.Len(t, s.RowIDs(token), 168)
 	require.Len(t, s.RowIDs(token), 168)
-	client.OK(&harness.Object{}, harness.Object{"role": "viewer"}, "data", harness.Dataset)
-	client.OK(&harness.Object{}, harness.Object{"role": "viewer"}, "row", harness.Dataset, 1)
-	client.OK(&harness.Object{}, harness.Object{"role": "keeper"}, "update", harness.Dataset, 1, harness.Object{"dp-6": "4200"})
-	client.Rejected(harness.NoAccess, harness.Object{"role": "viewer", "apiKey": "nonsense"}, "data", harness.Dataset)
+	client.OK(&obj{}, obj{"role": "viewer"}, "data", harness.Dataset)
+	client.OK(&obj{}, obj{"role": "viewer"}, "row", harness.Dataset, 1)
+	client.OK(&obj{}, obj{"role": "keeper"}, "update", harness.Dataset, 1, obj{"dp-6": "4200"})
+	client.Rejected(harness.NoAccess, obj{"role": "viewer", "apiKey": "nonsense"}, "data", harness.Dataset)
 	key, minted := harness.TokenID(t, account, s.Credentials.APIKey), harness.TokenID(t, account, token)
 
 	want := map[string]int64{
@@ -404,11 +415,11 @@ func TestCallsAndFirstUsesShow(t *testing.T) {
 	require.Contains(t, s.Get("/console/usage").Body, "Zoë O&#39;Brien (42)")
 
 	// By hand: another token, used once. By idling it ends in 20 minutes, so its next use is written after one.
-	minted = harness.TokenID(t, account, client.Token(harness.Object{"role": "viewer"}))
+	minted = harness.TokenID(t, account, client.Token(obj{"role": "viewer"}))
 	got, err := account.Get(t.Context(), minted)
 	require.NoError(t, err)
 	require.NotZero(t, got.Used, "this process verified it, and writes that before it reads")
-	fresh := client.Token(harness.Object{"role": "viewer"})
+	fresh := client.Token(obj{"role": "viewer"})
 	require.Len(t, s.RowIDs(fresh), 344)
 	require.Eventually(t, func() bool {
 		hint := fresh[:5] + "…" + fresh[len(fresh)-3:]
@@ -431,8 +442,9 @@ func TestPathsWithASlash(t *testing.T) {
 		r.JSON(t, &made)
 		s.Hide(made.Token)
 		require.Equal(t, 200, s.Get(prefix+"/dataset/"+harness.Dataset+"/table/?token="+made.Token).Status)
-		for _, path := range []string{"/datasets/", "/dataset/" + harness.Dataset + "/", "/dataset/" + harness.Dataset + "/data/",
-			"/dataset/" + harness.Dataset + "/schema/", "/dataset/" + harness.Dataset + "/1/"} {
+		for _, path := range []string{"/datasets/", "/dataset/" + harness.Dataset + "/",
+			"/dataset/" + harness.Dataset + "/data/", "/dataset/" + harness.Dataset + "/schema/", "/dataset/" + harness.Dataset +
+				"/1/"} {
 			require.Equal(t, 200, s.Get(prefix+"/api/1"+path+"?key="+s.Credentials.APIKey).Status, path)
 		}
 		require.Equal(t, 200, s.Do("HEAD", prefix+"/dataset/"+harness.Dataset+"/table?token="+made.Token, "", "").Status)
@@ -440,6 +452,7 @@ func TestPathsWithASlash(t *testing.T) {
 		require.Equal(t, 204, r.Status)
 		require.Equal(t, "*", r.Header.Get("Access-Control-Allow-Origin"))
 	}
-	require.Contains(t, s.Post("/api/", "cmd=db.get_all&auth_token="+s.Credentials.Session).Body, `"return_code":"SUCCESS"`)
+	require.Contains(t, s.Post("/api/", "cmd=db.get_all&auth_token="+s.Credentials.Session).Body,
+		`"return_code":"SUCCESS"`)
 	require.Equal(t, 200, s.Get("/v1/data/ACME/PENGUINS/1/?token="+s.Credentials.Publishable).Status)
 }

@@ -23,8 +23,8 @@ import (
 	"github.com/latchkey-go/latchkey/httpadapter/datocms"
 )
 
-// What follows is done with DatoCMS' own npm clients, @datocms/cma-client-node 5.5.3 and @datocms/cda-client 0.3.2, as they
-// were published, unless a line says that the request is made by hand.
+// What follows is done with DatoCMS' own npm clients, @datocms/cma-client-node 5.5.3 and @datocms/cda-client 0.3.2,
+// as they were published, unless a line says that the request is made by hand.
 
 // dato is those clients, in a Node process of its own.
 type dato struct {
@@ -86,19 +86,19 @@ func (d *dato) send(request any, into any) {
 }
 
 // call calls "accessTokens.create" and the like, as the administrator unless another token is named.
-func (d *dato) call(token, call string, options harness.Object, args ...any) (r datoReply) {
+func (d *dato) call(token, call string, options obj, args ...any) (r datoReply) {
 	d.s.T.Helper()
 	if token == "" {
 		token = d.s.Credentials.CMAToken
 	}
-	d.send(harness.Object{"token": token, "call": call, "args": append([]any{}, args...), "options": options}, &r)
+	d.send(obj{"token": token, "call": call, "args": append([]any{}, args...), "options": options}, &r)
 	return r
 }
 
 // ok is call as the administrator, for calls that must succeed.
-func (d *dato) ok(call string, args ...any) harness.Object {
+func (d *dato) ok(call string, args ...any) obj {
 	d.s.T.Helper()
-	var out harness.Object
+	var out obj
 	d.okInto(&out, call, args...)
 	if secret, ok := out["token"].(string); ok {
 		d.s.Hide(secret)
@@ -114,7 +114,7 @@ func (d *dato) okInto(into any, call string, args ...any) {
 }
 
 // refused is call, for calls that must end with an ApiError in which findError finds this code.
-func (d *dato) refused(status int, code, token, call string, options harness.Object, args ...any) json.RawMessage {
+func (d *dato) refused(status int, code, token, call string, options obj, args ...any) json.RawMessage {
 	d.s.T.Helper()
 	r := d.call(token, call, options, args...)
 	require.NotNil(d.s.T, r.Error, "%s: %s", call, r.OK)
@@ -128,7 +128,7 @@ func (d *dato) refused(status int, code, token, call string, options harness.Obj
 }
 
 // role makes a role; token makes a token of one.
-func (d *dato) role(name string, attributes harness.Object) string {
+func (d *dato) role(name string, attributes obj) string {
 	d.s.T.Helper()
 	attributes["name"] = name
 	return d.ok("roles.create", attributes)["id"].(string)
@@ -140,10 +140,10 @@ func (d *dato) token(name, role string, cda, preview, cma bool) (id, secret stri
 	return t["id"].(string), t["token"].(string)
 }
 
-func tokenBody(name, role string, cda, preview, cma bool) harness.Object {
-	b := harness.Object{"name": name, "can_access_cda": cda, "can_access_cda_preview": preview, "can_access_cma": cma}
+func tokenBody(name, role string, cda, preview, cma bool) obj {
+	b := obj{"name": name, "can_access_cda": cda, "can_access_cda_preview": preview, "can_access_cma": cma}
 	if role != "" {
-		b["role"] = harness.Object{"id": role, "type": "role"}
+		b["role"] = obj{"id": role, "type": "role"}
 	}
 	return b
 }
@@ -153,16 +153,16 @@ func TestDatoVendorSequence(t *testing.T) {
 	harness.BeforeMidnight(t) // "today"
 	s := harness.StartServer(t)
 	d := startDato(s)
-	var before, list []harness.Object
+	var before, list []obj
 	d.okInto(&before, "accessTokens.list")
 	require.Equal(t, "cma_token", before[0]["name"])
 	require.Equal(t, s.Credentials.CMAToken, before[0]["token"], "it can be read at any time")
 	require.Equal(t, "today", before[0]["last_cma_access"], "it is used right now")
 	require.Equal(t, "never", before[0]["last_cda_access"])
 
-	role := d.ok("roles.create", harness.Object{"name": "My role"})
+	role := d.ok("roles.create", obj{"name": "My role"})
 	token := d.ok("accessTokens.create", tokenBody("New token", role["id"].(string), true, false, false))
-	require.Equal(t, harness.Object{"id": role["id"], "type": "role"}, token["role"])
+	require.Equal(t, obj{"id": role["id"], "type": "role"}, token["role"])
 	require.Nil(t, token["hardcoded_type"])
 	found := d.ok("accessTokens.find", token)
 	require.Equal(t, token, found)
@@ -190,18 +190,18 @@ func TestDatoVendorSequence(t *testing.T) {
 func TestDatoRoles(t *testing.T) {
 	s := harness.StartServer(t)
 	d := startDato(s)
-	entry := harness.Object{"environment": "main", "item_type": "penguin", "workflow": nil, "on_stage": nil, "to_stage": nil, "action": "read",
-		"on_creator": "anyone", "localization_scope": nil, "locale": nil}
-	created := d.ok("roles.create", harness.Object{"name": "Editor", "can_edit_site": true, "environments_access": "all",
-		"positive_item_type_permissions": []harness.Object{entry}, "negative_item_type_permissions": []harness.Object{},
-		"positive_build_trigger_permissions": []harness.Object{{"build_trigger": nil}}, "negative_build_trigger_permissions": []harness.Object{}})
+	entry := obj{"environment": "main", "item_type": "penguin", "workflow": nil, "on_stage": nil, "to_stage": nil,
+		"action": "read", "on_creator": "anyone", "localization_scope": nil, "locale": nil}
+	created := d.ok("roles.create", obj{"name": "Editor", "can_edit_site": true, "environments_access": "all",
+		"positive_item_type_permissions": []obj{entry}, "negative_item_type_permissions": []obj{},
+		"positive_build_trigger_permissions": []obj{{"build_trigger": nil}}, "negative_build_trigger_permissions": []obj{}})
 	require.Equal(t, []any{map[string]any(entry)}, created["positive_item_type_permissions"])
 	require.Equal(t, created, d.ok("roles.find", created["id"]))
 	final := created["meta"].(map[string]any)["final_permissions"].(map[string]any)
 	require.Len(t, final, 20+1+8)
 	require.Equal(t, created["positive_item_type_permissions"], final["positive_item_type_permissions"])
 
-	var before, after []harness.Object
+	var before, after []obj
 	d.okInto(&before, "roles.list")
 	again := d.ok("roles.find", created)
 	again["name"] = "Renamed" // sent back whole, meta included, as DatoCMS' own test does
@@ -211,7 +211,8 @@ func TestDatoRoles(t *testing.T) {
 	require.Equal(t, "Renamed (duplicate #1)", twin["name"])
 	d.okInto(&after, "roles.list")
 	require.Len(t, after, len(before)+1)
-	child := d.ok("roles.create", harness.Object{"name": "Child", "inherits_permissions_from": []harness.Object{{"id": twin["id"], "type": "role"}}})
+	child := d.ok("roles.create",
+		obj{"name": "Child", "inherits_permissions_from": []obj{{"id": twin["id"], "type": "role"}}})
 	require.Equal(t, true, child["meta"].(map[string]any)["final_permissions"].(map[string]any)["can_edit_site"])
 	d.refused(422, "REQUIRED_BY_ASSOCIATION", "", "roles.destroy", nil, twin["id"])
 	d.ok("roles.destroy", child)
@@ -222,14 +223,14 @@ func TestDatoRoles(t *testing.T) {
 	update["action"], update["localization_scope"] = "update", "all"
 	delete(update, "environment")
 	require.Nil(t, d.call("", "roles.updateCurrentEnvironmentPermissions", nil, created["id"],
-		harness.Object{"positive_item_type_permissions": harness.Object{"add": []harness.Object{update}}}).Error)
+		obj{"positive_item_type_permissions": obj{"add": []obj{update}}}).Error)
 	changed := d.ok("roles.find", created)["positive_item_type_permissions"].([]any)
 	require.Len(t, changed, 2)
 	require.Equal(t, "update", changed[1].(map[string]any)["action"])
 	require.Equal(t, "main", changed[1].(map[string]any)["environment"])
-	require.Nil(t, d.call("", "roles.updateCurrentEnvironmentPermissions", harness.Object{"environment": "main"}, created["id"],
-		harness.Object{"positive_item_type_permissions": harness.Object{"remove": []harness.Object{update}},
-			"positive_upload_permissions": harness.Object{"add": []harness.Object{{"action": "read", "on_creator": "self"}}}}).Error)
+	require.Nil(t, d.call("", "roles.updateCurrentEnvironmentPermissions", obj{"environment": "main"}, created["id"],
+		obj{"positive_item_type_permissions": obj{"remove": []obj{update}},
+			"positive_upload_permissions": obj{"add": []obj{{"action": "read", "on_creator": "self"}}}}).Error)
 	role := d.ok("roles.find", created)
 	require.Len(t, role["positive_item_type_permissions"], 1)
 	require.Len(t, role["positive_upload_permissions"], 1)
@@ -238,9 +239,9 @@ func TestDatoRoles(t *testing.T) {
 func TestDatoErrorsAreFoundByTheClient(t *testing.T) {
 	s := harness.StartServer(t)
 	d := startDato(s)
-	role := d.role("none", harness.Object{})
+	role := d.role("none", obj{})
 	id, weak := d.token("weak", role, true, true, true)
-	_, noCMA := d.token("no CMA", d.ok("roles.create", harness.Object{"name": "x"})["id"].(string), true, true, false)
+	_, noCMA := d.token("no CMA", d.ok("roles.create", obj{"name": "x"})["id"].(string), true, true, false)
 	const never = "0190a1b2-0000-7000-8000-000000000000"
 	admin := harness.TokenID(t, s.Account(), s.Credentials.CMAToken)
 
@@ -255,7 +256,7 @@ func TestDatoErrorsAreFoundByTheClient(t *testing.T) {
 		})
 	}
 	var nobody datoReply
-	d.send(harness.Object{"token": nil, "call": "roles.list"}, &nobody) // "Bearer null"
+	d.send(obj{"token": nil, "call": "roles.list"}, &nobody) // "Bearer null"
 	require.Equal(t, []string{"INVALID_AUTHORIZATION_HEADER"}, nobody.Error.Codes)
 
 	d.refused(401, "INSUFFICIENT_PERMISSIONS", weak, "accessTokens.create", nil, tokenBody("x", role, false, false, false))
@@ -263,30 +264,31 @@ func TestDatoErrorsAreFoundByTheClient(t *testing.T) {
 	d.refused(404, "NOT_FOUND", "", "accessTokens.find", nil, never)
 	d.refused(404, "NOT_FOUND", "", "roles.find", nil, never)
 	d.refused(404, "NOT_FOUND", "", "accessTokens.find", nil, harness.TokenID(t, s.Account(), s.Credentials.APIKey))
-	d.refused(404, "INVALID_ENVIRONMENT", "", "roles.list", harness.Object{"environment": "nope"})
-	d.refused(406, "INVALID_ACCEPT_HEADER", "", "roles.list", harness.Object{"extraHeaders": harness.Object{"Accept": "text/html"}})
-	d.refused(415, "INVALID_CONTENT_TYPE_HEADER", "", "roles.create", harness.Object{"extraHeaders": harness.Object{"Content-Type": "text/plain"}},
-		harness.Object{"name": "y"})
-	details := d.refused(422, "INVALID_FORMAT", "", "accessTokens.update", nil, id, harness.Object{"name": "x"})
+	d.refused(404, "INVALID_ENVIRONMENT", "", "roles.list", obj{"environment": "nope"})
+	d.refused(406, "INVALID_ACCEPT_HEADER", "", "roles.list", obj{"extraHeaders": obj{"Accept": "text/html"}})
+	d.refused(415, "INVALID_CONTENT_TYPE_HEADER", "", "roles.create",
+		obj{"extraHeaders": obj{"Content-Type": "text/plain"}}, obj{"name": "y"})
+	details := d.refused(422, "INVALID_FORMAT", "", "accessTokens.update", nil, id, obj{"name": "x"})
 	require.Contains(t, string(details), `\"can_access_cma\" wasn't supplied.`)
 	spread := tokenBody("x", "", true, true, true)
 	spread["role"] = nil // the client sends data: null
 	d.refused(422, "INVALID_FORMAT", "", "accessTokens.update", nil, id, spread)
-	details = d.refused(422, "INVALID_FIELD", "", "roles.create", nil, harness.Object{"name": "none"})
+	details = d.refused(422, "INVALID_FIELD", "", "roles.create", nil, obj{"name": "none"})
 	require.JSONEq(t, `{"field":"name","code":"VALIDATION_UNIQUENESS","record_type":"Role"}`, string(details))
 	d.refused(422, "INVALID_FIELD", "", "accessTokens.create", nil, tokenBody("x", never, false, false, false))
 	d.refused(422, "CANNOT_DESTROY_CURRENT_USER", "", "accessTokens.destroy", nil, admin)
 	d.refused(422, "REQUIRED_BY_ASSOCIATION", "", "roles.destroy", nil, role)
 	d.refused(422, "INVALID_DESTINATION_TYPE", "", "accessTokens.destroy", nil, id,
-		harness.Object{"destination_user_type": "robot", "destination_user_id": "7"})
-	d.refused(422, "INVALID_DESTINATION_USER", "", "accessTokens.destroy", nil, id, harness.Object{"destination_user_type": "user"})
+		obj{"destination_user_type": "robot", "destination_user_id": "7"})
+	d.refused(422, "INVALID_DESTINATION_USER", "", "accessTokens.destroy", nil, id, obj{"destination_user_type": "user"})
 
 	spec := datocms.TokenSpec("factory", role, true, false, false)
 	spec.Extra = json.RawMessage(`{"hardcoded_type":"readonly"}`)
 	factory, secret, err := s.Account().Issue(t.Context(), spec)
 	require.NoError(t, err)
 	s.Hide(secret.Reveal())
-	d.refused(401, "NON_EDITABLE_ACCESS_TOKEN", "", "accessTokens.update", nil, factory.ID, tokenBody("x", "", true, true, true))
+	d.refused(401, "NON_EDITABLE_ACCESS_TOKEN", "", "accessTokens.update", nil, factory.ID,
+		tokenBody("x", "", true, true, true))
 	require.Equal(t, "readonly", d.ok("accessTokens.find", factory.ID)["hardcoded_type"])
 
 	// By hand: what this client always sends.
@@ -307,8 +309,8 @@ func TestDatoErrorsAreFoundByTheClient(t *testing.T) {
 func TestDatoClientWaitsOutTheRateLimit(t *testing.T) {
 	s := harness.StartServer(t)
 	d := startDato(s)
-	one := harness.Object{"token": s.Credentials.CMAToken, "call": "environments.list"}
-	var many []harness.Object
+	one := obj{"token": s.Credentials.CMAToken, "call": "environments.list"}
+	var many []obj
 	for range 100 {
 		many = append(many, one)
 	}
@@ -317,7 +319,7 @@ func TestDatoClientWaitsOutTheRateLimit(t *testing.T) {
 	waits := 0
 	for try := 0; waits == 0; try++ {
 		require.Less(t, try, 10, "100 calls at once passed a limit of 60")
-		d.send(harness.Object{"many": many}, &replies)
+		d.send(obj{"many": many}, &replies)
 		for _, r := range replies {
 			require.Nil(t, r.Error)
 			waits += r.Waits
@@ -325,11 +327,11 @@ func TestDatoClientWaitsOutTheRateLimit(t *testing.T) {
 	}
 	require.Less(t, waits, 1000, "the client came again without waiting")
 
-	one["options"] = harness.Object{"autoRetry": false}
+	one["options"] = obj{"autoRetry": false}
 	refused := 0
 	for try := 0; refused == 0; try++ {
 		require.Less(t, try, 10, "100 calls at once passed a limit of 60")
-		d.send(harness.Object{"many": many}, &replies)
+		d.send(obj{"many": many}, &replies)
 		for _, r := range replies {
 			if r.Error != nil {
 				require.Equal(t, 429, r.Error.Status)
@@ -343,9 +345,9 @@ func TestDatoFlagsBiteOnTheNextRequest(t *testing.T) {
 	harness.BeforeMidnight(t) // "today"
 	s := harness.StartServer(t)
 	d := startDato(s)
-	role := d.role("reader", harness.Object{"positive_item_type_permissions": []harness.Object{
+	role := d.role("reader", obj{"positive_item_type_permissions": []obj{
 		{"environment": "main", "item_type": "penguin", "action": "read", "on_creator": "anyone"}},
-		"negative_item_type_permissions": []harness.Object{}})
+		"negative_item_type_permissions": []obj{}})
 	id, secret := d.token("t", role, true, false, true)
 	require.Nil(t, d.query(secret, nil).Error)
 	d.ok("accessTokens.update", id, tokenBody("t", "", false, false, false))
@@ -353,10 +355,10 @@ func TestDatoFlagsBiteOnTheNextRequest(t *testing.T) {
 	d.refused(401, "INVALID_AUTHORIZATION_HEADER", secret, "accessTokens.list", nil)
 	d.ok("accessTokens.update", id, tokenBody("t", "", true, false, false))
 	require.Nil(t, d.query(secret, nil).Error)
-	d.ok("roles.update", role, harness.Object{"environments_access": "none"})
+	d.ok("roles.update", role, obj{"environments_access": "none"})
 	require.Equal(t, []string{"INSUFFICIENT_PERMISSIONS"}, d.query(secret, nil).Error.Codes)
-	d.ok("roles.update", role, harness.Object{"environments_access": "primary_only", "positive_item_type_permissions": []harness.Object{},
-		"negative_item_type_permissions": []harness.Object{}})
+	d.ok("roles.update", role, obj{"environments_access": "primary_only", "positive_item_type_permissions": []obj{},
+		"negative_item_type_permissions": []obj{}})
 	gone := d.query(secret, nil).Error
 	require.Equal(t, 200, gone.Status)
 	require.Contains(t, gone.Messages[0], "allPenguins", "the model is not in the schema")
@@ -365,8 +367,8 @@ func TestDatoFlagsBiteOnTheNextRequest(t *testing.T) {
 	require.Equal(t, "never", found["last_cma_access"], "what was refused at the gate is no use")
 
 	// One's own records alone: birds have no creator, so there is none.
-	d.ok("roles.update", role, harness.Object{"positive_item_type_permissions": []harness.Object{
-		{"environment": "main", "action": "read", "on_creator": "self"}}, "negative_item_type_permissions": []harness.Object{}})
+	d.ok("roles.update", role, obj{"positive_item_type_permissions": []obj{
+		{"environment": "main", "action": "read", "on_creator": "self"}}, "negative_item_type_permissions": []obj{}})
 	require.Contains(t, d.query(secret, nil).Error.Messages[0], "allPenguins")
 	access, err := s.Account().Verify(t.Context(), latchkey.Presented{Secret: secret})
 	require.NoError(t, err)
@@ -377,18 +379,18 @@ func TestDatoFlagsBiteOnTheNextRequest(t *testing.T) {
 
 const allBirds = `{ allPenguins(first: 500) { id _status island bodyMass } _allPenguinsMeta { count } }`
 
-func (d *dato) query(token string, options harness.Object) (r datoReply) {
+func (d *dato) query(token string, options obj) (r datoReply) {
 	d.s.T.Helper()
-	d.send(harness.Object{"token": token, "query": allBirds, "options": options}, &r)
+	d.send(obj{"token": token, "query": allBirds, "options": options}, &r)
 	return r
 }
 
 func TestDatoDelivery(t *testing.T) {
 	s := harness.StartServer(t)
 	d := startDato(s)
-	role := d.role("reader", harness.Object{"positive_item_type_permissions": []harness.Object{
+	role := d.role("reader", obj{"positive_item_type_permissions": []obj{
 		{"environment": "main", "action": "all", "on_creator": "anyone", "localization_scope": "all"}},
-		"negative_item_type_permissions": []harness.Object{}})
+		"negative_item_type_permissions": []obj{}})
 	isComplete := func(b harness.Penguin) bool {
 		for _, cell := range b {
 			if cell == "" {
@@ -399,9 +401,9 @@ func TestDatoDelivery(t *testing.T) {
 	}
 	published, all := len(harness.Where(t, isComplete)), len(harness.Where(t, harness.EveryPenguin))
 	require.Less(t, published, all)
-	drafts := harness.Object{"includeDrafts": true}
+	drafts := obj{"includeDrafts": true}
 
-	read := func(token string, options harness.Object) (count, drafts int) {
+	read := func(token string, options obj) (count, drafts int) {
 		t.Helper()
 		r := d.query(token, options)
 		require.Nil(t, r.Error)
@@ -428,14 +430,14 @@ func TestDatoDelivery(t *testing.T) {
 	require.Equal(t, []int{published, 0}, []int{count, n})
 	count, n = read(both, drafts)
 	require.Equal(t, []int{all, all - published}, []int{count, n})
-	count, _ = read(only, harness.Object{"environment": "main"})
+	count, _ = read(only, obj{"environment": "main"})
 	require.Equal(t, published, count)
 	count, _ = read(preview, drafts)
 	require.Equal(t, all, count)
 	count, _ = read(s.Credentials.CMAToken, drafts)
 	require.Equal(t, all, count)
 
-	refused := func(status int, code, token string, options harness.Object) {
+	refused := func(status int, code, token string, options obj) {
 		t.Helper()
 		e := d.query(token, options).Error
 		require.NotNil(t, e)
@@ -444,7 +446,7 @@ func TestDatoDelivery(t *testing.T) {
 	}
 	refused(401, "INSUFFICIENT_PERMISSIONS", only, drafts)
 	refused(401, "INSUFFICIENT_PERMISSIONS", preview, nil)
-	refused(404, "INVALID_ENVIRONMENT", both, harness.Object{"environment": "nope"})
+	refused(404, "INVALID_ENVIRONMENT", both, obj{"environment": "nope"})
 	refused(401, "INVALID_AUTHORIZATION_HEADER", s.Credentials.Publishable, nil)
 	refused(401, "INVALID_AUTHORIZATION_HEADER", "unknown", nil)
 
@@ -455,7 +457,8 @@ func TestDatoDelivery(t *testing.T) {
 	r := post(`{"query":"{ _site { name } }"}`, "X-Include-Drafts", "false")
 	require.Equal(t, 400, r.Status)
 	require.Contains(t, r.Body, "X-Include-Drafts header can only be set to `true`")
-	r = post(`{"query":"query($id: ID!) { penguin(filter: {id: {eq: $id}}) { species beakLength } }","variables":{"id":"1"}}`)
+	r = post(`{"query":"query($id: ID!) { penguin(filter: {id: {eq: $id}}) { species beakLength } }",` +
+		`"variables":{"id":"1"}}`)
 	require.JSONEq(t, `{"data":{"penguin":{"species":"Adelie","beakLength":39.1}}}`, r.Body)
 	r = post(`{"query":"{ penguin(filter: {id: {eq: \"4\"}}) { species } }"}`)
 	require.JSONEq(t, `{"data":{"penguin":null}}`, r.Body, "a draft")
@@ -472,7 +475,7 @@ func TestDatoClientEndsWhereThereIsNothing(t *testing.T) {
 	s := harness.StartServer(t)
 	d := startDato(s)
 	for _, retry := range []bool{false, true} { // without, a reply that it would repeat is an error at once
-		options := harness.Object{"autoRetry": retry}
+		options := obj{"autoRetry": retry}
 		r := d.call("", "environments.find", options, "main")
 		require.Nil(t, r.Error)
 		var env struct {
@@ -493,14 +496,14 @@ func TestDatoClientEndsWhereThereIsNothing(t *testing.T) {
 		for call, args := range map[string][]any{
 			"site.find": nil, "itemTypes.list": nil, "itemTypes.find": {"article"}, "items.list": nil, "uploads.list": nil,
 			"users.list": nil, "plugins.list": nil, "webhooks.list": nil, "jobResults.find": {"7"},
-			"environments.fork": {"main", harness.Object{"id": "sandbox"}}, "environments.promote": {"main"},
-			"environments.rename": {"main", harness.Object{"id": "other"}}, "environments.destroy": {"main"},
+			"environments.fork": {"main", obj{"id": "sandbox"}}, "environments.promote": {"main"},
+			"environments.rename": {"main", obj{"id": "other"}}, "environments.destroy": {"main"},
 		} {
 			d.refused(404, "INVALID_ENDPOINT", "", call, options, args...)
 		}
 		d.refused(401, "INVALID_AUTHORIZATION_HEADER", "unknown", "site.find", options)
 	}
-	var environments []harness.Object
+	var environments []obj
 	d.okInto(&environments, "environments.list")
 	require.Len(t, environments, 1)
 
@@ -518,20 +521,20 @@ func TestDatoClientEndsWhereThereIsNothing(t *testing.T) {
 func TestDatoDeliveryPathForms(t *testing.T) {
 	s := harness.StartServer(t)
 	d := startDato(s)
-	role := d.role("reader", harness.Object{"positive_item_type_permissions": []harness.Object{
+	role := d.role("reader", obj{"positive_item_type_permissions": []obj{
 		{"environment": "main", "action": "all", "on_creator": "anyone", "localization_scope": "all"}},
-		"negative_item_type_permissions": []harness.Object{}})
+		"negative_item_type_permissions": []obj{}})
 	_, both := d.token("both", role, true, true, false)
 	_, only := d.token("published", role, true, false, false)
 	_, preview := d.token("preview", role, false, true, false)
-	at := func(path string, more ...any) harness.Object {
-		o := harness.Object{"graphqlEndpointUrl": s.Base + "/graphql" + path}
+	at := func(path string, more ...any) obj {
+		o := obj{"graphqlEndpointUrl": s.Base + "/graphql" + path}
 		for i := 0; i+1 < len(more); i += 2 {
 			o[more[i].(string)] = more[i+1]
 		}
 		return o
 	}
-	count := func(token string, options harness.Object) int {
+	count := func(token string, options obj) int {
 		t.Helper()
 		r := d.query(token, options)
 		require.Nil(t, r.Error)
@@ -541,7 +544,7 @@ func TestDatoDeliveryPathForms(t *testing.T) {
 		require.NoError(t, json.Unmarshal(r.OK, &got))
 		return got.Meta.Count
 	}
-	published, all := count(both, nil), count(both, harness.Object{"includeDrafts": true})
+	published, all := count(both, nil), count(both, obj{"includeDrafts": true})
 	require.Less(t, published, all)
 	for _, path := range []string{"/environments/main", "/environments/main/", "/"} {
 		require.Equal(t, published, count(only, at(path)), path)
@@ -570,15 +573,16 @@ func TestDatoDeliveryPathForms(t *testing.T) {
 func TestDatoGraphQLTypes(t *testing.T) {
 	s := harness.StartServer(t)
 	d := startDato(s)
-	ask := func(query string, pages bool, variables harness.Object) string {
+	ask := func(query string, pages bool, variables obj) string {
 		t.Helper()
 		var r datoReply
-		d.send(harness.Object{"token": s.Credentials.CMAToken, "query": query, "pages": pages, "options": harness.Object{"variables": variables}}, &r)
+		d.send(obj{"token": s.Credentials.CMAToken, "query": query, "pages": pages, "options": obj{"variables": variables}},
+			&r)
 		require.Nil(t, r.Error)
 		return string(r.OK)
 	}
 	require.JSONEq(t, `{"_site":{"locales":["en"],"noIndex":false,"faviconMetaTags":[]}}`,
-		ask(`query($l: SiteLocale) { _site(locale: $l) { locales noIndex faviconMetaTags { tag } } }`, false, harness.Object{"l": "en"}))
+		ask(`query($l: SiteLocale) { _site(locale: $l) { locales noIndex faviconMetaTags { tag } } }`, false, obj{"l": "en"}))
 	for _, name := range []string{"IntType", "FloatType", "BooleanType"} {
 		require.JSONEq(t, `{"__type":{"kind":"SCALAR","name":"`+name+`"}}`,
 			ask(`{ __type(name: "`+name+`") { kind name } }`, false, nil))
@@ -586,17 +590,17 @@ func TestDatoGraphQLTypes(t *testing.T) {
 	require.JSONEq(t, `{"allPenguins":[
 			{"id":"2","_modelApiKey":"penguin","_isValid":true,"bodyMass":3800,"beakLength":39.5}]}`,
 		ask(`query($first: IntType, $skip: IntType = 1) { allPenguins(first: $first, skip: $skip) {
-			id _modelApiKey _isValid bodyMass beakLength } }`, false, harness.Object{"first": 1}))
+			id _modelApiKey _isValid bodyMass beakLength } }`, false, obj{"first": 1}))
 	require.JSONEq(t, `{"penguin":{"id":"1"}}`,
-		ask(`query($id: ID!) { penguin(filter: {id: {eq: $id}}, fallbackLocales: [en]) { id } }`, false, harness.Object{"id": "1"}))
-	var paged struct{ AllPenguins []harness.Object }
-	pages := ask(`query($n: IntType) { allPenguins(first: $n) { id } }`, true, harness.Object{"n": 900})
+		ask(`query($id: ID!) { penguin(filter: {id: {eq: $id}}, fallbackLocales: [en]) { id } }`, false, obj{"id": "1"}))
+	var paged struct{ AllPenguins []obj }
+	pages := ask(`query($n: IntType) { allPenguins(first: $n) { id } }`, true, obj{"n": 900})
 	require.NoError(t, json.Unmarshal([]byte(pages), &paged))
 	require.Greater(t, len(paged.AllPenguins), 300)
 	for _, bad := range []any{1.5, "1", true, 1e300} {
 		var r datoReply
-		d.send(harness.Object{"token": s.Credentials.CMAToken, "query": `query($n: IntType) { allPenguins(first: $n) { id } }`,
-			"options": harness.Object{"variables": harness.Object{"n": bad}}}, &r)
+		d.send(obj{"token": s.Credentials.CMAToken, "query": `query($n: IntType) { allPenguins(first: $n) { id } }`,
+			"options": obj{"variables": obj{"n": bad}}}, &r)
 		require.NotNil(t, r.Error, "%v", bad)
 	}
 }
@@ -619,11 +623,12 @@ func TestDatoBrowserClient(t *testing.T) {
 	page, cancel := context.WithTimeout(harness.Chromium(t, s), 3*time.Minute)
 	t.Cleanup(cancel)
 	require.NoError(t, chromedp.Do(page, chromedp.Navigate(site.URL)))
-	script, err := json.Marshal(harness.Object{"token": s.Credentials.CMAToken, "graphqlEndpointUrl": s.Base + "/graphql",
+	script, err := json.Marshal(obj{"token": s.Credentials.CMAToken, "graphqlEndpointUrl": s.Base + "/graphql",
 		"includeDrafts": true, "excludeInvalid": true, "environment": "main", "returnCacheTags": true, "contentLink": "v1",
 		"baseEditingUrl": "https://example.admin.datocms.com"})
 	require.NoError(t, err)
-	got, err := chromedp.Run(page, chromedp.Evaluate[harness.Object](`import('@datocms/cda-client').then(async ({ rawExecuteQuery }) => {
+	got, err := chromedp.Run(page,
+		chromedp.Evaluate[obj](`import('@datocms/cda-client').then(async ({ rawExecuteQuery }) => {
 		const [data, reply] = await rawExecuteQuery('{ _allPenguinsMeta { count } }', `+string(script)+`);
 		return { count: data._allPenguinsMeta.count, environment: reply.headers.get('x-environment'),
 			remaining: reply.headers.get('x-ratelimit-remaining') };

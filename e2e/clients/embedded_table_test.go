@@ -98,7 +98,7 @@ func TestBrowserShowsWhatTheTokenMaySee(t *testing.T) {
 	s := harness.StartServer(t)
 	client := s.CloudTables()
 	browser := harness.Chromium(t, s)
-	tag := func(options harness.Object, style string) string {
+	tag := func(options obj, style string) string {
 		t.Helper()
 		var tag string
 		client.OK(&tag, options, "scriptTag", harness.Dataset, client.Token(options), style)
@@ -109,14 +109,14 @@ func TestBrowserShowsWhatTheTokenMaySee(t *testing.T) {
 		"col body mass", "col sex"}
 
 	for name, c := range map[string]struct {
-		options harness.Object
+		options obj
 		style   string
 		want    []int
 	}{
-		"168 rows of Biscoe": {harness.Object{"role": "biscoe", "clientId": "42", "clientName": "Zoë O'Brien"}, "d",
+		"168 rows of Biscoe": {obj{"role": "biscoe", "clientId": "42", "clientName": "Zoë O'Brien"}, "d",
 			harness.Where(t, harness.OnBiscoe)},
-		"all roles": {harness.Object{"roles": []string{"viewer", "biscoe", "keeper"}}, "bs5", harness.Where(t, harness.EveryPenguin)},
-		"from 4000 g on": {harness.Object{"conditions": harness.Object{"id": "dp-6", "op": ">=", "value": "4000", "set": false}}, "auto",
+		"all roles": {obj{"roles": []string{"viewer", "biscoe", "keeper"}}, "bs5", harness.Where(t, harness.EveryPenguin)},
+		"from 4000 g on": {obj{"conditions": obj{"id": "dp-6", "op": ">=", "value": "4000", "set": false}}, "auto",
 			harness.Where(t, harness.IsHeavy)},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -134,14 +134,14 @@ func TestBrowserShowsWhatTheTokenMaySee(t *testing.T) {
 
 	t.Run("an unknown column is told in words", func(t *testing.T) {
 		s.Sub(t)
-		got, _ := visit(t, browser, site(t, tag(harness.Object{"conditions": harness.Object{"dp-99": "x"}}, "d")))
+		got, _ := visit(t, browser, site(t, tag(obj{"conditions": obj{"dp-99": "x"}}, "d")))
 		require.Empty(t, got.IDs)
 		require.Contains(t, got.Alert, "column")
 	})
 
 	t.Run("a token that is not one is told in words", func(t *testing.T) {
 		s.Sub(t)
-		bad := strings.Replace(tag(harness.Object{}, "d"), `data-token="`, `data-token="x`, 1)
+		bad := strings.Replace(tag(obj{}, "d"), `data-token="`, `data-token="x`, 1)
 		got, _ := visit(t, browser, site(t, bad))
 		require.Empty(t, got.IDs)
 		require.Contains(t, got.Alert, "no access")
@@ -150,8 +150,8 @@ func TestBrowserShowsWhatTheTokenMaySee(t *testing.T) {
 	t.Run("text stays text", func(t *testing.T) {
 		s.Sub(t)
 		hostile := `<img src=x onerror="document.body.dataset.hit=1"><script>document.body.dataset.hit=1</script>`
-		client.OK(&harness.Object{}, harness.Object{"role": "keeper"}, "insert", harness.Dataset, harness.Object{"dp-1": hostile, "dp-2": "Nowhere"})
-		got, complaints := visit(t, browser, site(t, tag(harness.Object{"conditions": harness.Object{"dp-2": "Nowhere"}}, "d")))
+		client.OK(&obj{}, obj{"role": "keeper"}, "insert", harness.Dataset, obj{"dp-1": hostile, "dp-2": "Nowhere"})
+		got, complaints := visit(t, browser, site(t, tag(obj{"conditions": obj{"dp-2": "Nowhere"}}, "d")))
 		require.Empty(t, complaints)
 		require.Equal(t, hostile, got.First[0])
 		require.Zero(t, got.Markup)

@@ -7,3 +7,5 @@ import (
 )
 
 func TestMain(m *testing.M) { harness.Main(m) }
+
+type obj = harness.Object

@@ -23,20 +23,20 @@ func roleNamed(t *testing.T, account latchkey.Account, name string) latchkey.Rol
 func TestRevokingTheKeyEndsItsTokens(t *testing.T) {
 	s := harness.StartServer(t)
 	client, account := s.CloudTables(), s.Account()
-	token := client.Token(harness.Object{"role": "biscoe"})
+	token := client.Token(obj{"role": "biscoe"})
 	require.Len(t, s.RowIDs(token), 168)
 
 	require.NoError(t, account.Revoke(t.Context(), harness.TokenID(t, account, s.Credentials.APIKey), "lost"))
 	s.Refused(token)
-	client.Rejected(harness.NoAccess, harness.Object{"role": "biscoe"}, "token")
-	client.Rejected(harness.NoAccess, harness.Object{"role": "biscoe"}, "data", harness.Dataset)
+	client.Rejected(harness.NoAccess, obj{"role": "biscoe"}, "token")
+	client.Rejected(harness.NoAccess, obj{"role": "biscoe"}, "data", harness.Dataset)
 	require.Equal(t, 401, s.Get("/embed").Status, "the page mints from the same key")
 }
 
 func TestRevokingOneTokenLeavesItsSiblings(t *testing.T) {
 	s := harness.StartServer(t)
 	client, account := s.CloudTables(), s.Account()
-	one, other := client.Token(harness.Object{"role": "biscoe"}), client.Token(harness.Object{"role": "biscoe"})
+	one, other := client.Token(obj{"role": "biscoe"}), client.Token(obj{"role": "biscoe"})
 	require.NoError(t, account.Revoke(t.Context(), harness.TokenID(t, account, one), ""))
 	s.Refused(one)
 	require.Len(t, s.RowIDs(other), 168)
@@ -45,7 +45,7 @@ func TestRevokingOneTokenLeavesItsSiblings(t *testing.T) {
 func TestTakingARoleFromTheKeyTakesItFromItsTokens(t *testing.T) {
 	s := harness.StartServer(t)
 	client, account := s.CloudTables(), s.Account()
-	biscoe, all := client.Token(harness.Object{"role": "biscoe"}), client.Token(harness.Object{})
+	biscoe, all := client.Token(obj{"role": "biscoe"}), client.Token(obj{})
 	require.Len(t, s.RowIDs(all), 344)
 
 	role := roleNamed(t, account, "biscoe").ID
@@ -57,7 +57,7 @@ func TestTakingARoleFromTheKeyTakesItFromItsTokens(t *testing.T) {
 	r := s.Table(biscoe)
 	require.Contains(t, []int{401, 403}, r.Status, "its only role is gone: %s", r.Body)
 	require.Contains(t, r.Body, `"errors":`+harness.NoAccess)
-	client.Rejected(harness.NoAccess, harness.Object{"role": "biscoe"}, "token")
+	client.Rejected(harness.NoAccess, obj{"role": "biscoe"}, "token")
 	require.Len(t, s.RowIDs(all), 344)
 }
 
@@ -73,7 +73,7 @@ func setRoles(t *testing.T, account latchkey.Account, secret string, roles ...st
 func TestEditingARoleChangesItsTokens(t *testing.T) {
 	s := harness.StartServer(t)
 	client, account := s.CloudTables(), s.Account()
-	token := client.Token(harness.Object{"role": "biscoe"})
+	token := client.Token(obj{"role": "biscoe"})
 	require.Len(t, s.RowIDs(token), 168)
 
 	_, err := account.UpdateRole(t.Context(), roleNamed(t, account, "biscoe").ID, func(role *latchkey.Role) error {
@@ -88,7 +88,7 @@ func TestEditingARoleChangesItsTokens(t *testing.T) {
 func TestTokensEndWithTheirKey(t *testing.T) {
 	s := harness.StartServer(t)
 	client, account := s.CloudTables(), s.Account()
-	token := client.Token(harness.Object{"role": "biscoe", "duration": 3600})
+	token := client.Token(obj{"role": "biscoe", "duration": 3600})
 	key := harness.TokenID(t, account, s.Credentials.APIKey)
 	var end time.Time
 	inTime(t, func(d time.Duration) {
@@ -104,20 +104,20 @@ func TestTokensEndWithTheirKey(t *testing.T) {
 	})
 	time.Sleep(time.Until(end) + 50*time.Millisecond)
 	s.Refused(token)
-	client.Rejected(harness.NoAccess, harness.Object{"role": "biscoe"}, "token")
+	client.Rejected(harness.NoAccess, obj{"role": "biscoe"}, "token")
 }
 
 func TestDurationIsTheIdleLifetime(t *testing.T) {
 	s := harness.StartServer(t)
 	client, account := s.CloudTables(), s.Account()
 	for name, c := range map[string]struct {
-		options   harness.Object
+		options   obj
 		idle, cap time.Duration
 	}{
-		"none":              {harness.Object{}, 20 * time.Minute, 24 * time.Hour},
-		"an hour":           {harness.Object{"duration": 3600}, time.Hour, 24 * time.Hour},
-		"as text":           {harness.Object{"duration": "60"}, time.Minute, 24 * time.Hour},
-		"longer than a day": {harness.Object{"duration": 31_536_000}, 8760 * time.Hour, 8760 * time.Hour},
+		"none":              {obj{}, 20 * time.Minute, 24 * time.Hour},
+		"an hour":           {obj{"duration": 3600}, time.Hour, 24 * time.Hour},
+		"as text":           {obj{"duration": "60"}, time.Minute, 24 * time.Hour},
+		"longer than a day": {obj{"duration": 31_536_000}, 8760 * time.Hour, 8760 * time.Hour},
 	} {
 		token, err := account.Get(t.Context(), harness.TokenID(t, account, client.Token(c.options)))
 		require.NoError(t, err)
@@ -128,7 +128,7 @@ func TestDurationIsTheIdleLifetime(t *testing.T) {
 	var idle time.Duration
 	inTime(t, func(d time.Duration) {
 		idle = d
-		short = client.Token(harness.Object{"duration": int(d.Seconds())})
+		short = client.Token(obj{"duration": int(d.Seconds())})
 	}, func() func() {
 		r := s.Table(short)
 		return func() { require.Len(t, harness.IDsOf(t, r), 344) }
@@ -137,8 +137,8 @@ func TestDurationIsTheIdleLifetime(t *testing.T) {
 	s.Refused(short)
 }
 
-// inTime sets something that ends after d, and then asks something that is to be answered before. What was answered too late
-// is not judged: it is set again, to a later end.
+// inTime sets something that ends after d, and then asks something that is to be answered before. What was answered
+// too late is not judged: it is set again, to a later end.
 func inTime(t *testing.T, set func(d time.Duration), ask func() (judge func())) {
 	t.Helper()
 	for d := time.Second; d <= time.Minute; d *= 2 {
@@ -156,7 +156,7 @@ func inTime(t *testing.T, set func(d time.Duration), ask func() (judge func())) 
 func TestNewestClientNameWins(t *testing.T) {
 	s := harness.StartServer(t)
 	client, account := s.CloudTables(), s.Account()
-	named := func(options harness.Object) map[string]string {
+	named := func(options obj) map[string]string {
 		t.Helper()
 		client.Token(options)
 		names := map[string]string{}
@@ -166,10 +166,10 @@ func TestNewestClientNameWins(t *testing.T) {
 		}
 		return names
 	}
-	require.Equal(t, "Zoë", named(harness.Object{"clientId": "42", "clientName": "Zoë"})["42"])
-	require.Equal(t, "Zoë O'Brien", named(harness.Object{"clientId": "42", "clientName": "Zoë O'Brien"})["42"])
-	names := named(harness.Object{"clientId": 7, "clientName": `Ada "A" <ada@example.com> & co`, "clientMeta": harness.Object{"a": harness.Object{"b": 1}}})
+	require.Equal(t, "Zoë", named(obj{"clientId": "42", "clientName": "Zoë"})["42"])
+	require.Equal(t, "Zoë O'Brien", named(obj{"clientId": "42", "clientName": "Zoë O'Brien"})["42"])
+	names := named(obj{"clientId": 7, "clientName": `Ada "A" <ada@example.com> & co`, "clientMeta": obj{"a": obj{"b": 1}}})
 	require.Equal(t, `Ada "A" <ada@example.com> & co`, names["7"])
 	require.Equal(t, "Zoë O'Brien", names["42"])
-	require.Equal(t, "Zoë O'Brien", named(harness.Object{"clientId": "42"})["42"], "no name given: the newest one stays")
+	require.Equal(t, "Zoë O'Brien", named(obj{"clientId": "42"})["42"], "no name given: the newest one stays")
 }

@@ -52,7 +52,8 @@ func mootoolsPage(t *testing.T, s *harness.Server) *mootools {
 	mux := http.NewServeMux()
 	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }}
 	mux.HandleFunc("/api", func(w http.ResponseWriter, r *http.Request) {
-		// Read here, as net/http closes the body with the first byte of the reply, though the proxy may still look for its end.
+		// Read here, as net/http closes the body with the first byte of the reply, though the proxy may still look for its
+		// end.
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
@@ -285,10 +286,10 @@ func (m *mootools) data(options string, a, b accessToken) {
 	require.Len(t, columns.Columns, 7)
 	require.Equal(t, "species", columns.Columns[0].Name)
 
-	var rows struct{ Rows []harness.Object }
+	var rows struct{ Rows []obj }
 	m.ok(&rows, a.Token, options, "db.row.get_all", `{db_id: '7'}`)
 	require.Len(t, rows.Rows, 344)
-	var row harness.Object
+	var row obj
 	m.ok(&row, a.Token, options, "db.row.get", `{db_id: '7', row_id: 1}`)
 	require.Equal(t, rows.Rows[0], row)
 	m.fails("Access denied", a.Token, options, "db.row.get_all", `{db_id: '8'}`)

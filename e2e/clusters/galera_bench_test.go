@@ -18,8 +18,9 @@ import (
 	"github.com/latchkey-go/latchkey/sqlstore"
 )
 
-// What a revocation on the write node costs on another: a Verify there that begins right after it, with wsrep_sync_wait and
-// without, where it may be stale. Bare is the same point lookup by the same driver, on a node where nothing happens.
+// What a revocation on the write node costs on another: a Verify there that begins right after it, with
+// wsrep_sync_wait and without, where it may be stale. Bare is the same point lookup by the same driver, on a node
+// where nothing happens.
 func BenchmarkGaleraVerifyElsewhere(b *testing.B) {
 	dsns := galera.place(b)
 	here := latchkey.New(galera.nodes[0].Store(b, dsns[0]), nil)

@@ -138,7 +138,8 @@ func (c *galeraCluster) run() (err error) {
 	if err := first.synced(); err != nil {
 		return err
 	}
-	// The others begin with a copy of its data: fetching all of it would take three times as long. What was killed fetches.
+	// The others begin with a copy of its data: fetching all of it would take three times as long. What was killed
+	// fetches.
 	if err := first.Process.Process.Signal(syscall.SIGTERM); err != nil {
 		return err
 	}
@@ -264,8 +265,8 @@ func TestGaleraConformance(t *testing.T) {
 	storetest.Run(t, inTurn(t, galera.nodes[0].Engine, galera.place(t)[0]))
 }
 
-// inTurn opens stores in one database, each when the one before is done with: to make a database takes servers that wait
-// for each other longer than most cases do.
+// inTurn opens stores in one database, each when the one before is done with: to make a database takes servers that
+// wait for each other longer than most cases do.
 func inTurn(t *testing.T, e *harness.Engine, dsn string) func(t *testing.T) latchkey.Store {
 	e.Store(t, dsn)
 	db := e.Open(t, dsn)

@@ -19,8 +19,9 @@ import (
 	"github.com/latchkey-go/latchkey/sqlstore"
 )
 
-// loadOnNodes does everything at once: it mints, revokes and debits on the first of some stores that answers, and repeats
-// there, with the same id, what an earlier one left unanswered. So everything in it is acknowledged in the end, and once.
+// loadOnNodes does everything at once: it mints, revokes and debits on the first of some stores that answers, and
+// repeats there, with the same id, what an earlier one left unanswered. So everything in it is acknowledged in the
+// end, and once.
 type loadOnNodes struct {
 	stores []*sqlstore.Store
 	before uint64       // the epoch at the start
@@ -125,8 +126,8 @@ func (l *loadOnNodes) check(t testing.TB, s *sqlstore.Store, where string) {
 	require.Equal(t, latchkey.Credits(loadLimit-len(l.tokens)-1), left.Left, where)
 }
 
-// The node that is written to dies in the middle of everything. The others go on, and neither they nor the one that comes
-// back have lost what was acknowledged, or have any of it twice.
+// The node that is written to dies in the middle of everything. The others go on, and neither they nor the one that
+// comes back have lost what was acknowledged, or have any of it twice.
 func TestGaleraNodeDies(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
@@ -203,7 +204,8 @@ func TestGaleraNoQuorum(t *testing.T) {
 	}
 	token, secret, err := keys.For("globex").Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
 	require.NoError(t, err)
-	_, foreign, err := latchkey.New(memstore.New(nil), nil).For("globex").Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+	_, foreign, err := latchkey.New(memstore.New(nil), nil).For("globex").Issue(ctx,
+		latchkey.Spec{Kind: latchkey.KindAPIKey})
 	require.NoError(t, err)
 	verify := func(k *latchkey.Manager, secret latchkey.Secret) error {
 		_, err := k.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()})
@@ -224,8 +226,8 @@ func TestGaleraNoQuorum(t *testing.T) {
 	for _, n := range galera.nodes[1:] {
 		<-n.Ended
 	}
-	reading := map[string]bool{"ByDigest": true, "Load": true, "Tokens": true, "Secrets": true, "Role": true, "Roles": true,
-		"Clients": true, "Owner": true, "Events": true, "Usage": true, "Changes": true}
+	reading := map[string]bool{"ByDigest": true, "Load": true, "Tokens": true, "Secrets": true, "Role": true,
+		"Roles": true, "Clients": true, "Owner": true, "Events": true, "Usage": true, "Changes": true}
 	for round, when := range []string{"at first", "later"} {
 		var all sync.WaitGroup
 		for _, op := range world.Operations() {

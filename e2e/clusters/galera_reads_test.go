@@ -118,8 +118,8 @@ func TestGaleraVerifyElsewhere(t *testing.T) {
 	}
 }
 
-// A node that cannot keep up does not answer from before: it does not answer. Without wsrep_sync_wait it does, which is why
-// New refuses that.
+// A node that cannot keep up does not answer from before: it does not answer. Without wsrep_sync_wait it does, which
+// is why New refuses that.
 func TestGaleraLaggingNode(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
@@ -215,8 +215,9 @@ func TestGaleraNoChangeIsSkipped(t *testing.T) {
 	polling.Wait()
 }
 
-// Another node's transaction may end one of ours, and a SELECT that was being answered then does not say so. Whatever comes
-// after must not be done by itself: the transaction is begun anew, and nothing is half written. Sampled: LONG=1 tries all.
+// Another node's transaction may end one of ours, and a SELECT that was being answered then does not say so. Whatever
+// comes after must not be done by itself: the transaction is begun anew, and nothing is half written. Sampled: LONG=1
+// tries all.
 func TestGaleraTransactionsThatEndUnheard(t *testing.T) {
 	ctx := context.Background()
 	dsn := galera.place(t)[0]
@@ -259,8 +260,8 @@ func TestGaleraTransactionsThatEndUnheard(t *testing.T) {
 	require.True(t, autocommit, "the connection is as it was")
 }
 
-// One purse, emptied from three nodes at once, each call made on two of them: never one credit over the limit, none lost,
-// and no call that waits for ever.
+// One purse, emptied from three nodes at once, each call made on two of them: never one credit over the limit, none
+// lost, and no call that waits for ever.
 func TestGaleraCredits(t *testing.T) {
 	const limit, amount = 60, 2
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)

@@ -67,8 +67,8 @@ func follow(t testing.TB, e *harness.Engine, primary *harness.Engine, name strin
 
 func servePostgres(t testing.TB, e *harness.Engine) {
 	t.Helper()
-	require.NoError(t, e.Serve(filepath.Join(pgFolder(t), "postgres"), "-D", filepath.Join(e.Folder, "data"), "-k", e.Folder,
-		"-c", "listen_addresses=", "-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=300"))
+	require.NoError(t, e.Serve(filepath.Join(pgFolder(t), "postgres"), "-D", filepath.Join(e.Folder, "data"), "-k",
+		e.Folder, "-c", "listen_addresses=", "-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=300"))
 	if err := e.Ready(); err != nil { // what was killed may still hold the folder
 		e.Restart(t)
 	}
@@ -76,7 +76,8 @@ func servePostgres(t testing.TB, e *harness.Engine) {
 
 func pgFolder(t testing.TB) string {
 	t.Helper()
-	initdb, err := harness.Program("initdb", append([]string{os.Getenv("LATCHKEY_PG_BIN")}, harness.PostgresFolders()...)...)
+	initdb, err := harness.Program("initdb",
+		append([]string{os.Getenv("LATCHKEY_PG_BIN")}, harness.PostgresFolders()...)...)
 	require.NoError(t, err)
 	initdb, err = filepath.EvalSymlinks(initdb)
 	require.NoError(t, err)
@@ -128,8 +129,8 @@ func schema(t testing.TB, e *harness.Engine, name string) string {
 	return dsn
 }
 
-// A primary that waits for its standby is a store like any other. Of the standby listings and usage may be read, and nothing
-// may be decided by it: neither by a Store made on it, nor by one that a failover has led to it.
+// A primary that waits for its standby is a store like any other. Of the standby listings and usage may be read, and
+// nothing may be decided by it: neither by a Store made on it, nor by one that a failover has led to it.
 func TestStandbyReads(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
@@ -240,8 +241,8 @@ func TestStandbyReads(t *testing.T) {
 	require.Equal(t, uint64(1), after.Version, "once")
 }
 
-// The primary dies under load, and its standby takes over: a DSN that names both goes on, and what a primary that waited for
-// its standby had acknowledged is there. In between nothing is answered.
+// The primary dies under load, and its standby takes over: a DSN that names both goes on, and what a primary that
+// waited for its standby had acknowledged is there. In between nothing is answered.
 func TestStandbyTakesOver(t *testing.T) {
 	levels := []string{"remote_apply"}
 	if os.Getenv("LONG") != "" {
@@ -317,8 +318,8 @@ func standbyTakesOver(t *testing.T, level string) {
 	require.ErrorIs(t, verify(keys, liveSecret), latchkey.ErrRevoked)
 }
 
-// A primary that does not wait for its standby loses with its death what the standby had not got yet. Then nobody goes on
-// answering from what is lost: a Manager that knew it forgets all it knew.
+// A primary that does not wait for its standby loses with its death what the standby had not got yet. Then nobody
+// goes on answering from what is lost: a Manager that knew it forgets all it knew.
 func TestStandbyThatMissedSomething(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()

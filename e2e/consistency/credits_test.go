@@ -42,8 +42,8 @@ func (s backend) store(t testing.TB) *sqlstore.Store {
 	return harness.OpenSQLiteStore(t, harness.OpenSQLite(t, s.DSN))
 }
 
-// echo is a store whose calls about credits are made twice at once now and then, as by a driver that repeats a statement,
-// or whose answers are lost after the effect.
+// echo is a store whose calls about credits are made twice at once now and then, as by a driver that repeats a
+// statement, or whose answers are lost after the effect.
 type echo struct {
 	latchkey.Store
 	repeats sync.WaitGroup
@@ -106,8 +106,8 @@ func (s *echo) Settle(ctx context.Context, owner string, key [16]byte, actual la
 	return s.call(key, func() error { return s.Store.Settle(ctx, owner, key, actual) })
 }
 
-// lapse gives back at once what lapses otherwise: a reservation was refused, and by the time its repeat came credits had
-// come free.
+// lapse gives back at once what lapses otherwise: a reservation was refused, and by the time its repeat came credits
+// had come free.
 func (s *echo) lapse(ctx context.Context) error {
 	s.repeats.Wait()
 	s.mu.Lock()
@@ -134,12 +134,13 @@ type spending struct {
 	Cancels bool
 }
 
-// spend spends until there is nothing left. Each line it prints is an amount that was acknowledged, with "?" before it one
-// that may have been spent.
+// spend spends until there is nothing left. Each line it prints is an amount that was acknowledged, with "?" before
+// it one that may have been spent.
 func spend(t *testing.T, job spending) {
 	ctx := context.Background()
 	store := newEcho(job.Backend.store(t))
-	keys := latchkey.New(store, &latchkey.Options{CreditBlock: func(latchkey.Credits) latchkey.Credits { return job.Block }})
+	keys := latchkey.New(store,
+		&latchkey.Options{CreditBlock: func(latchkey.Credits) latchkey.Credits { return job.Block }})
 	access, err := keys.Verify(ctx, latchkey.Presented{Secret: job.Secret})
 	require.NoError(t, err)
 	var out sync.Mutex
@@ -260,9 +261,10 @@ func startSpender(t *testing.T, job spending) *spender {
 	return p
 }
 
-// Three processes of 64 clients each spend one purse at the same time, statements are repeated and answers are lost. In one
-// run all end well: every credit is accounted for. In another some callers leave and one process is killed: never is more
-// acknowledged than there was, and what the dead one had not spent comes back, but for what it had pledged.
+// Three processes of 64 clients each spend one purse at the same time, statements are repeated and answers are lost.
+// In one run all end well: every credit is accounted for. In another some callers leave and one process is killed:
+// never is more acknowledged than there was, and what the dead one had not spent comes back, but for what it had
+// pledged.
 func TestCreditsOfManyProcesses(t *testing.T) {
 	if text := os.Getenv(spenderJob); text != "" {
 		var job spending
@@ -322,8 +324,9 @@ func manyProcesses(t *testing.T, at backend, owner string, killed bool) bool {
 	require.NoError(t, err)
 	used := func(tokenID string) latchkey.Credits {
 		period, key := time.Now().UTC().Format("2006-01"), world.WriteID()
-		got, err := store.Reserve(ctx, latchkey.Reservation{Owner: owner, Key: key, Amount: 1, Accounts: []latchkey.CreditAccount{
-			{TokenID: tokenID, Meter: "reads", Period: period, Limit: 10 * limit}}})
+		got, err := store.Reserve(ctx,
+			latchkey.Reservation{Owner: owner, Key: key, Amount: 1, Accounts: []latchkey.CreditAccount{
+				{TokenID: tokenID, Meter: "reads", Period: period, Limit: 10 * limit}}})
 		require.NoError(t, err)
 		require.NoError(t, store.Settle(ctx, owner, key, 0))
 		return 10*limit - 1 - got.Left
@@ -331,7 +334,8 @@ func manyProcesses(t *testing.T, at backend, owner string, killed bool) bool {
 
 	var all [processes]*spender
 	for i := range all {
-		all[i] = startSpender(t, spending{Backend: at, Secret: secret.Reveal(), Block: block, Clients: clients, Cancels: killed})
+		all[i] = startSpender(t,
+			spending{Backend: at, Secret: secret.Reveal(), Block: block, Clients: clients, Cancels: killed})
 	}
 	for _, p := range all {
 		select {

@@ -51,8 +51,8 @@ type debit struct {
 	back bool
 }
 
-// purseOf is one purse. Elsewhere is what processes other than the one that refuses may hold unspent, each at most: 0 is
-// strict.
+// purseOf is one purse. Elsewhere is what processes other than the one that refuses may hold unspent, each at most: 0
+// is strict.
 func purseOf(limit, elsewhere latchkey.Credits) porcupine.Model {
 	return porcupine.Model{
 		Init: func() any { return latchkey.Credits(0) },

@@ -34,9 +34,11 @@ func (i *inspector) faults() []string {
 	}
 	return evaluate[[]string](i.tab, `axe.run(document, {resultTypes: ["violations"]}).then((r) => {
 		if (r.passes.length < 10) return ["axe looked at nothing"];
-		const found = r.violations.map((v) => v.id + ": " + v.help + " " + v.nodes.map((n) => n.html + " " + n.failureSummary).join(" | "));
+		const nodes = (v) => v.nodes.map((n) => n.html + " " + n.failureSummary).join(" | ");
+		const found = r.violations.map((v) => v.id + ": " + v.help + " " + nodes(v));
 		const root = document.documentElement;
-		if (root.scrollWidth > innerWidth) found.push("the page is " + root.scrollWidth + " px wide, the window " + innerWidth);
+		if (root.scrollWidth > innerWidth)
+			found.push("the page is " + root.scrollWidth + " px wide, the window " + innerWidth);
 		return found;
 	})`)
 }
@@ -82,7 +84,8 @@ func (i *inspector) inspect(name string) {
 func TestConsoleIsAccessible(t *testing.T) {
 	p := servePages(t)
 	token, role := p.furnish()
-	i := &inspector{tab: newTab(t, harness.Chromium(t, &harness.Server{Port: "9"})), pictures: os.Getenv("LATCHKEY_SCREENSHOTS")}
+	i := &inspector{tab: newTab(t, harness.Chromium(t, &harness.Server{Port: "9"})),
+		pictures: os.Getenv("LATCHKEY_SCREENSHOTS")}
 
 	// What the inspection is worth: it finds each of these, in each theme and width, and nothing on the page without them.
 	i.open(p.base)
@@ -103,17 +106,21 @@ func TestConsoleIsAccessible(t *testing.T) {
 		}
 	}
 	evaluate[bool](i.tab, `document.body.setAttribute("onclick", "alert(1)"), true`)
-	require.Eventually(t, func() bool { return strings.Contains(strings.Join(i.complaints(), " "), "Content Security Policy") },
+	require.Eventually(t,
+		func() bool { return strings.Contains(strings.Join(i.complaints(), " "), "Content Security Policy") },
 		3*time.Minute, 10*time.Millisecond, "the browser's complaints are heard")
 
 	edit := p.base + "token/" + token.ID
 	for name, path := range map[string]string{
 		"search": "?q=Nothing", "expired": "?state=expired", "none": "?state=not_yet_valid", "minted": "?kind=access",
 		"made": "?made=" + token.ID, "new": "new", "edit": "token/" + token.ID, "rotate": "token/" + token.ID + "/rotate",
-		"revoke": "token/" + token.ID + "/revoke", "access": "token/" + token.ID + "/access?action=read&resource=dataset/ACME/CARS",
-		"usage": "usage", "token-usage": "token/" + token.ID + "/usage", "roles": "roles", "role": "role/" + role.ID,
-		"new-role": "role", "effective": "role/" + role.ID + "/access?action=create&resource=dataset/ACME/ORDERS",
-		"delete": "role/" + role.ID + "/delete", "empty": "../other/", "empty-roles": "../other/roles", "empty-usage": "../other/usage",
+		"revoke": "token/" + token.ID + "/revoke",
+		"access": "token/" + token.ID + "/access?action=read&resource=dataset/ACME/CARS",
+		"usage":  "usage", "token-usage": "token/" + token.ID + "/usage",
+		"roles": "roles", "role": "role/" + role.ID, "new-role": "role",
+		"effective": "role/" + role.ID + "/access?action=create&resource=dataset/ACME/ORDERS",
+		"delete":    "role/" + role.ID + "/delete",
+		"empty":     "../other/", "empty-roles": "../other/roles", "empty-usage": "../other/usage",
 		"read-only": "../reader/token/" + token.ID, "read-only-role": "../reader/role/" + role.ID,
 	} {
 		i.open(p.base + path)
@@ -137,7 +144,8 @@ func TestConsoleIsAccessible(t *testing.T) {
 	refused("signed-out", "You are not signed in", 401)
 	foreign := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		fmt.Fprintf(w, `<!doctype html><link rel="icon" href="data:,"><main><form method="post" action="%s/disable"><button>Win</button></form></main>`, edit)
+		fmt.Fprintf(w, `<!doctype html><link rel="icon" href="data:,"><main>`+
+			`<form method="post" action="%s/disable"><button>Win</button></form></main>`, edit)
 	}))
 	t.Cleanup(foreign.Close)
 	i.open(foreign.URL)
@@ -201,8 +209,8 @@ func TestConsoleIsAccessible(t *testing.T) {
 	// Bad input stands beside what is wrong with it.
 	i.open(edit)
 	i.do(chromedp.Click(chromedp.CSS(".more summary")))
-	for field, bad := range map[string]string{"#domains": "exa_mple.com/../x", "#credits": "ten", "[name=rate]": "-1", "#addresses": "10.0.0.1/8",
-		"#mintfrom": "here", "[name=idle]": "soon", "[name=add]": "nothing"} {
+	for field, bad := range map[string]string{"#domains": "exa_mple.com/../x", "#credits": "ten", "[name=rate]": "-1",
+		"#addresses": "10.0.0.1/8", "#mintfrom": "here", "[name=idle]": "soon", "[name=add]": "nothing"} {
 		if evaluate[bool](i.tab, fmt.Sprintf("!!document.querySelector(%q)", field)) {
 			i.fill(field, bad)
 		}

@@ -56,7 +56,8 @@ func TestConsoleWalkThrough(t *testing.T) {
 			// 2. Create a token: a question first, that warns. Cancel makes none.
 			before := len(listed)
 			if scripts {
-				ask := []chromedp.Action[chromedp.Void]{chromedp.Click(chromedp.CSS(`a[data-opens]`)), chromedp.WaitVisible(chromedp.CSS("dialog"))}
+				ask := []chromedp.Action[chromedp.Void]{chromedp.Click(chromedp.CSS(`a[data-opens]`)),
+					chromedp.WaitVisible(chromedp.CSS("dialog"))}
 				b.do(ask...)
 				require.Contains(t, b.text("dialog h2"), "Add a publishable token?")
 				require.Contains(t, b.text("dialog"), "Any domain may use the token until you restrict it")
@@ -103,7 +104,8 @@ func TestConsoleWalkThrough(t *testing.T) {
 			b.tick("read")
 			b.press("button[value=add]")
 			require.Equal(t, "ACME/PENGUINS – read", b.text(".chip"))
-			require.Equal(t, "Walked through", evaluate[string](b, "document.querySelector('#name').value"), "what was typed is kept")
+			require.Equal(t, "Walked through", evaluate[string](b, "document.querySelector('#name').value"),
+				"what was typed is kept")
 			b.fill("#domains", "www.example.com")
 			b.fill("#credits", "5")
 			g.status(403, "data/ACME/PENGUINS/1") // not yet

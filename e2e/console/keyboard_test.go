@@ -25,7 +25,9 @@ func TestConsoleByKeyboard(t *testing.T) {
 	b := newTab(t, harness.Chromium(t, &harness.Server{Port: "9"}))
 	b.open(p.base)
 	focused := func() string {
-		return evaluate[string](b, `((e) => { return (e == document.body ? "" : e.tagName + " " + (e.name || "") + " " + e.textContent.trim()) })(document.activeElement)`)
+		return evaluate[string](b,
+			`((e) => e == document.body ? "" : e.tagName + " " + (e.name || "") + " " + e.textContent.trim())`+
+				`(document.activeElement)`)
 	}
 	// to goes on by Tab until the focus is on what is meant, and every stop on the way can be seen.
 	to := func(what string) {
@@ -33,7 +35,12 @@ func TestConsoleByKeyboard(t *testing.T) {
 		for range 80 {
 			b.do(chromedp.KeyEvent("\t"))
 			if strings.Contains(focused(), what) {
-				require.NotEqual(t, "none 0px", evaluate[string](b, `((e) => { const at = e.matches(".switch input") ? e.nextElementSibling : e; const s = getComputedStyle(at); return s.outlineStyle + " " + s.outlineWidth })(document.activeElement)`))
+				require.NotEqual(t, "none 0px",
+					evaluate[string](b, `((e) => {
+						const at = e.matches(".switch input") ? e.nextElementSibling : e;
+						const s = getComputedStyle(at);
+						return s.outlineStyle + " " + s.outlineWidth;
+					})(document.activeElement)`))
 				return
 			}
 		}
@@ -90,7 +97,8 @@ func TestConsoleOfTwoOwners(t *testing.T) {
 	token, role := p.furnish()
 	b := newTab(t, harness.Chromium(t, &harness.Server{Port: "9"}))
 	other := strings.Replace(p.base, "/acme/", "/other/", 1)
-	for _, path := range []string{"token/" + token.ID, "token/" + token.ID + "/revoke", "token/" + token.ID + "/access", "role/" + role.ID} {
+	for _, path := range []string{"token/" + token.ID, "token/" + token.ID + "/revoke", "token/" + token.ID + "/access",
+		"role/" + role.ID} {
 		b.open(p.base + path)
 		require.NotContains(t, b.text("h1"), "nothing here", path)
 		b.open(other + path)
@@ -105,8 +113,9 @@ func TestConsoleOfTwoOwners(t *testing.T) {
 
 	// A form of one, sent to the other's token, finds nothing.
 	b.open(other + "new")
-	status := evaluate[int](b, `fetch("token/`+token.ID+`/revoke", {method: "POST", headers: {"Content-Type": "`+harness.FormType+`"}, body: ""})`+
-		`.then((r) => r.status, () => 0)`)
+	status := evaluate[int](b,
+		`fetch("token/`+token.ID+`/revoke", {method: "POST", headers: {"Content-Type": "`+harness.FormType+`"}, body: ""})`+
+			`.then((r) => r.status, () => 0)`)
 	require.Zero(t, status, "the page's policy lets no script call anything")
 	got, err := p.acme.Get(t.Context(), token.ID)
 	require.NoError(t, err)
@@ -122,11 +131,13 @@ func TestConsoleShowsTextAsText(t *testing.T) {
 	require.NoError(t, json.Unmarshal(list, &naughty))
 	require.Greater(t, len(naughty), 480)
 	browser := harness.Chromium(t, &harness.Server{Port: "9"})
-	values := `Object.fromEntries([...document.querySelectorAll("main input:not([type=hidden]):not([readonly]):not([type=checkbox]):not([type=datetime-local]), main textarea")].map((e) => [e.name, e.value]))`
+	const typing = `document.querySelectorAll("main input:not([type=hidden]):not([readonly]):not([type=checkbox])` +
+		`:not([type=datetime-local]), main textarea")`
+	values := `Object.fromEntries([...` + typing + `].map((e) => [e.name, e.value]))`
 	set := func(text string) string {
 		quoted, err := json.Marshal(text)
 		require.NoError(t, err)
-		return `((s) => { for (const e of document.querySelectorAll("main input:not([type=hidden]):not([readonly]):not([type=checkbox]):not([type=datetime-local]), main textarea")) e.value = s; return true; })(` + string(quoted) + `)`
+		return `((s) => { for (const e of ` + typing + `) e.value = s; return true; })(` + string(quoted) + `)`
 	}
 	var names atomic.Int64
 	const tabs = 4
@@ -154,7 +165,8 @@ func TestConsoleShowsTextAsText(t *testing.T) {
 						typed := evaluate[map[string]string](b, values)
 						b.send()
 						for name, value := range evaluate[map[string]string](b, values) {
-							if was := strings.TrimFunc(typed[name], unicode.IsSpace); was != strings.TrimFunc(value, unicode.IsSpace) && name != "q" {
+							if was := strings.TrimFunc(typed[name], unicode.IsSpace); was != strings.TrimFunc(value, unicode.IsSpace) &&
+								name != "q" {
 								t.Errorf("%s, field %s: typed %q, shown %q", path, name, was, value)
 							}
 						}
@@ -175,7 +187,8 @@ func TestConsoleShowsTextAsText(t *testing.T) {
 	seen := 0
 	for address := p.base; address != ""; {
 		b.open(address)
-		for _, name := range evaluate[[]string](b, `[...document.querySelectorAll("td.name bdi")].map((e) => e.children.length ? "" : e.textContent)`) {
+		for _, name := range evaluate[[]string](b,
+			`[...document.querySelectorAll("td.name bdi")].map((e) => e.children.length ? "" : e.textContent)`) {
 			if slices.Contains(naughty, unescaped(name)) {
 				seen++
 			}

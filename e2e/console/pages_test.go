@@ -47,7 +47,8 @@ func servePages(t *testing.T) *tokenPages {
 	mux := http.NewServeMux()
 	reader := p.acme.Assume(latchkey.Client{ID: "bob", Name: "Bob, who reads"}, latchkey.Permissions{
 		latchkey.Allow(latchkey.Read).On("latchkey/token/*", "latchkey/role/*")})
-	console.Mount(mux, "/deep/reader", func(*http.Request) (latchkey.Account, latchkey.Access, error) { return p.acme, reader, nil }, nil)
+	console.Mount(mux, "/deep/reader",
+		func(*http.Request) (latchkey.Account, latchkey.Access, error) { return p.acme, reader, nil }, nil)
 	console.Mount(mux, "/deep/nobody", func(*http.Request) (latchkey.Account, latchkey.Access, error) {
 		return latchkey.Account{}, latchkey.Access{}, latchkey.ErrInvalidToken
 	}, nil)
@@ -84,7 +85,8 @@ func (p *tokenPages) furnish() (latchkey.Token, latchkey.Role) {
 		require.NoError(p.t, err)
 		return r
 	}
-	analyst := role("analyst", nil, latchkey.Allow(latchkey.Read).On("dataset/*"), latchkey.Deny(latchkey.Any).On("dataset/ACME/PAYROLL"))
+	analyst := role("analyst", nil, latchkey.Allow(latchkey.Read).On("dataset/*"),
+		latchkey.Deny(latchkey.Any).On("dataset/ACME/PAYROLL"))
 	editor := role("EU desk", []string{analyst.ID},
 		latchkey.Allow(latchkey.Read).On("dataset/ACME/ORDERS").Where(latchkey.Where("region", latchkey.Eq, "EU")),
 		latchkey.Grant(latchkey.Create, latchkey.Update).On("dataset/ACME/ORDERS").
@@ -93,7 +95,8 @@ func (p *tokenPages) furnish() (latchkey.Token, latchkey.Role) {
 	role("auditor", nil, latchkey.Allow(latchkey.Read).On("latchkey/event", "latchkey/usage"))
 	p.issue(latchkey.KindSecret, latchkey.Settings{Name: "Account"})
 	site := p.issue(latchkey.KindPublishable, latchkey.Settings{Name: "Customer portal",
-		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("core/*"), latchkey.Allow(latchkey.Read).On("premium/*"),
+		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("core/*"),
+			latchkey.Allow(latchkey.Read).On("premium/*"),
 			latchkey.Allow(latchkey.Read).On("dataset/ACME/CARS", "dataset/ACME/BIKES", "dataset/ACME/PARTS"),
 			latchkey.Allow(latchkey.Create, latchkey.Update).On("dataset/ACME/PARTS")},
 		Restrictions: latchkey.Restrictions{Domains: []string{"www.example.com", "*.example.org"}},
@@ -121,14 +124,17 @@ func (p *tokenPages) furnish() (latchkey.Token, latchkey.Role) {
 			at := time.Now().UTC().AddDate(0, 0, -29+day)
 			for j, endpoint := range []string{"GET /data/CORE/QUOTE", "GET /data/ACME/CARS", "POST /record/ACME/PARTS"} {
 				if n > 0 && (token.ID != old.ID || day < 22) {
-					rows = append(rows, latchkey.UsageRow{Owner: "acme", TokenID: token.ID, ClientID: []string{"", "42", "7"}[j], Meter: "core",
-						Endpoint: endpoint, Day: at.Format(time.DateOnly), Count: n / int64(j+1), Credits: latchkey.Credits(n / int64(j+1) * 500_000)})
+					rows = append(rows, latchkey.UsageRow{Owner: "acme", TokenID: token.ID, ClientID: []string{"", "42", "7"}[j],
+						Meter: "core", Endpoint: endpoint, Day: at.Format(time.DateOnly), Count: n / int64(j+1),
+						Credits: latchkey.Credits(n / int64(j+1) * 500_000)})
 				}
 			}
 		}
-		last = append(last, latchkey.LastUsed{Owner: "acme", TokenID: token.ID, At: time.Now().Add(-time.Duration(i*i*9+1) * time.Hour)})
+		last = append(last, latchkey.LastUsed{Owner: "acme", TokenID: token.ID,
+			At: time.Now().Add(-time.Duration(i*i*9+1) * time.Hour)})
 	}
-	require.NoError(p.t, p.store.AddUsage(ctx, latchkey.UsageBatch{ID: [16]byte(sha256.New().Sum(nil)[:16]), At: time.Now(), Rows: rows, Last: last}))
+	require.NoError(p.t, p.store.AddUsage(ctx,
+		latchkey.UsageBatch{ID: [16]byte(sha256.New().Sum(nil)[:16]), At: time.Now(), Rows: rows, Last: last}))
 	return site, editor
 }
 
@@ -265,7 +271,8 @@ func (p *tab) look(theme string, width, height int64) {
 
 func (p *tab) scripts(on bool) {
 	p.t.Helper()
-	_, err := chromedp.Call(p.ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: !on})
+	_, err := chromedp.Call(p.ctx, emulation.SetScriptExecutionDisabled,
+		emulation.SetScriptExecutionDisabledParams{Value: !on})
 	require.NoError(p.t, err)
 }
 

@@ -232,7 +232,8 @@ func TestConsoleNamesAreWhatIsSeen(t *testing.T) {
 	for _, path := range []string{"", "token/" + token.ID, "role/" + role.ID, "roles", "new", "usage", "token/" +
 		token.ID + "/access"} {
 		b.open(p.base + path)
-		for _, pair := range evaluate[[][2]string](b, `[...document.querySelectorAll("main a, main button, main select, main input:not([type=hidden])")].map((e) => {
+		for _, pair := range evaluate[[][2]string](b,
+			`[...document.querySelectorAll("main a, main button, main select, main input:not([type=hidden])")].map((e) => {
 			const line = e.closest(".line");
 			const shown = (n) => [...n.childNodes].map((c) => c.nodeType == 3 ? c.data : c.nodeType != 1 ||
 				c.matches(".sr, [aria-hidden=true], small, input, select, textarea") ? "" : shown(c)).join("");

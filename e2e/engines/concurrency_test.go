@@ -28,8 +28,8 @@ func isolations(t testing.TB, e *harness.Engine, dsn string) map[string]string {
 	return map[string]string{"repeatable read": dsn, "serializable": e.With(t, dsn, "tx_isolation", "'SERIALIZABLE'")}
 }
 
-// Two stores, as two processes are, and four pollers on each: whatever commits when, no poller skips a change or sees one
-// before another that has a lower number, and what a write returned is read by all.
+// Two stores, as two processes are, and four pollers on each: whatever commits when, no poller skips a change or sees
+// one before another that has a lower number, and what a write returned is read by all.
 func TestEnginesNoChangeIsSkipped(t *testing.T) {
 	harness.OnEngines(t, func(t *testing.T, e *harness.Engine) {
 		place := e.Place(t)
@@ -158,7 +158,8 @@ func TestEnginesEpochIsInCommitOrder(t *testing.T) {
 	})
 }
 
-// A process that stalls while it holds the epoch cannot hold up the others for ever, and hears that its change is in doubt.
+// A process that stalls while it holds the epoch cannot hold up the others for ever, and hears that its change is in
+// doubt.
 func TestEnginesStalledWriter(t *testing.T) {
 	harness.OnEngines(t, func(t *testing.T, e *harness.Engine) {
 		t.Parallel() // it waits for what the server counts in seconds
@@ -189,7 +190,8 @@ func TestEnginesStalledWriter(t *testing.T) {
 			require.ErrorIs(t, err, latchkey.ErrUnknownOutcome)
 		})
 		<-holds
-		epoch, err := others.Write(ctx, latchkey.Write{ID: world.WriteID(), Owner: "globex", OwnerRecord: &latchkey.Owner{ID: "globex"}})
+		epoch, err := others.Write(ctx,
+			latchkey.Write{ID: world.WriteID(), Owner: "globex", OwnerRecord: &latchkey.Owner{ID: "globex"}})
 		require.NoError(t, err)
 		close(goOn)
 		all.Wait()
@@ -239,10 +241,11 @@ func twoNodes(t *testing.T, e *harness.Engine, dsn, owner string) {
 				} else {
 					lapsing.Add(1)
 				}
-				require.NoError(t, s.AddUsage(ctx, latchkey.UsageBatch{ID: world.WriteID(), At: world.Noon, Rows: []latchkey.UsageRow{
-					{Owner: owner, TokenID: "t", Meter: "b", Day: "2026-11-22", Count: 1},
-					{Owner: owner, TokenID: "t", Meter: "a", Day: "2026-11-22", Count: 1}},
-					Last: []latchkey.LastUsed{{Owner: owner, TokenID: "t", At: world.Noon.Add(time.Duration(i) * time.Second)}}}))
+				require.NoError(t, s.AddUsage(ctx,
+					latchkey.UsageBatch{ID: world.WriteID(), At: world.Noon, Rows: []latchkey.UsageRow{
+						{Owner: owner, TokenID: "t", Meter: "b", Day: "2026-11-22", Count: 1},
+						{Owner: owner, TokenID: "t", Meter: "a", Day: "2026-11-22", Count: 1}},
+						Last: []latchkey.LastUsed{{Owner: owner, TokenID: "t", At: world.Noon.Add(time.Duration(i) * time.Second)}}}))
 				spent.Add(2)
 				_, err = s.Purge(ctx, latchkey.PurgePolicy{Now: world.Noon, Changes: 1000 * time.Hour}, 10)
 				require.NoError(t, err)
@@ -281,8 +284,8 @@ func TestEnginesDeadlines(t *testing.T) {
 		db.SetMaxOpenConns(2)
 		s := harness.OpenStore(t, db, e.Dialect)
 		world.Build(t, s)
-		for _, lock := range []string{"UPDATE latchkey_event_seqs SET seq = seq + 1", "UPDATE latchkey_epoch SET epoch = epoch + 1",
-			"UPDATE latchkey_tokens SET version = version + 1"} {
+		for _, lock := range []string{"UPDATE latchkey_event_seqs SET seq = seq + 1",
+			"UPDATE latchkey_epoch SET epoch = epoch + 1", "UPDATE latchkey_tokens SET version = version + 1"} {
 			holder, err := e.Open(t, dsn).Begin()
 			require.NoError(t, err)
 			_, err = holder.Exec(lock)
@@ -343,7 +346,8 @@ func TestEnginesClockIsAskedNowAndThen(t *testing.T) {
 		dsn := e.Place(t)
 		e.Store(t, dsn)
 		db, f := faulty.Open(t, e.Open(t, dsn), dsn)
-		for asks, opts := range map[bool]*sqlstore.Options{true: nil, false: {Clock: func() time.Time { return world.Noon }}} {
+		for asks, opts := range map[bool]*sqlstore.Options{true: nil,
+			false: {Clock: func() time.Time { return world.Noon }}} {
 			s, err := sqlstore.New(ctx, db, e.Dialect, opts)
 			require.NoError(t, err)
 			start := f.Count()

@@ -21,9 +21,9 @@ func TestEnginesConformance(t *testing.T) {
 		{"PostgreSQL behind pgbouncer", pgbouncer, nil},
 		{"PostgreSQL behind pgbouncer, another mode of pgx", pgbouncer, map[string]string{"default_query_exec_mode": "exec"}},
 		{"MariaDB", harness.MariaDB, nil},
-		{"MariaDB, all set otherwise", harness.MariaDB, map[string]string{"interpolateParams": "true", "clientFoundRows": "true",
-			"parseTime": "true", "loc": "Local", "innodb_snapshot_isolation": "1", "tx_isolation": "'SERIALIZABLE'",
-			"idle_write_transaction_timeout": "10"}},
+		{"MariaDB, all set otherwise", harness.MariaDB,
+			map[string]string{"interpolateParams": "true", "clientFoundRows": "true", "parseTime": "true", "loc": "Local",
+				"innodb_snapshot_isolation": "1", "tx_isolation": "'SERIALIZABLE'", "idle_write_transaction_timeout": "10"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

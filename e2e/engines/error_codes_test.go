@@ -15,8 +15,8 @@ import (
 	"github.com/latchkey-go/latchkey/e2e/internal/world"
 )
 
-// What a server says, and what is made of it: tried again, told as not done, or told as not known. What is not in here is
-// not done before the COMMIT, and not known at it.
+// What a server says, and what is made of it: tried again, told as not done, or told as not known. What is not in
+// here is not done before the COMMIT, and not known at it.
 func TestEnginesCodes(t *testing.T) {
 	const (
 		again   = "again"
@@ -24,7 +24,8 @@ func TestEnginesCodes(t *testing.T) {
 		unknown = "not known"
 	)
 	ctx := context.Background()
-	places := map[*harness.Engine]string{harness.Postgres: harness.Postgres.Place(t), harness.MariaDB: harness.MariaDB.Place(t)}
+	places := map[*harness.Engine]string{harness.Postgres: harness.Postgres.Place(t),
+		harness.MariaDB: harness.MariaDB.Place(t)}
 	for i, c := range []struct {
 		e                   *harness.Engine
 		code                string

@@ -15,8 +15,8 @@ import (
 	"github.com/latchkey-go/latchkey/e2e/internal/harness"
 )
 
-// Two Managers over one database, as two processes have: with MaxStale 0 what one of them returned from, the other obeys at
-// once.
+// Two Managers over one database, as two processes have: with MaxStale 0 what one of them returned from, the other
+// obeys at once.
 func TestEnginesTwoManagers(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
@@ -44,7 +44,8 @@ func TestEnginesTwoManagers(t *testing.T) {
 		access, err := there.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()})
 		require.NoError(t, err)
 		_, child, err := there.Mint(ctx, access, latchkey.Narrowing{Lifetime: time.Hour,
-			Client: latchkey.Client{ID: "42", Name: "Ada"}, Rows: []latchkey.Condition{latchkey.Where("region", latchkey.Eq, "EU")}})
+			Client: latchkey.Client{ID: "42", Name: "Ada"},
+			Rows:   []latchkey.Condition{latchkey.Where("region", latchkey.Eq, "EU")}})
 		require.NoError(t, err)
 		access, err = here.Verify(ctx, latchkey.Presented{Secret: child.Reveal()})
 		require.NoError(t, err)

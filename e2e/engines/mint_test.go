@@ -20,15 +20,17 @@ import (
 	"github.com/latchkey-go/latchkey/sqlstore"
 )
 
-// Whatever is wrong with one of those who share a transaction, the others are done, each once, and each caller hears her
-// own answer.
+// Whatever is wrong with one of those who share a transaction, the others are done, each once, and each caller hears
+// her own answer.
 func TestEnginesMintsTogether(t *testing.T) {
 	one, two := uint64(1), uint64(2)
 	cases := []mintCase{
 		{"plain", func(w *latchkey.Write) {}, nil},
 		{"of a parent", func(w *latchkey.Write) { w.RequireTokens = []latchkey.Ref{{ID: world.ParentID, Version: 1}} }, nil},
-		{"of a parent that changed", func(w *latchkey.Write) { w.RequireTokens = []latchkey.Ref{{ID: world.ParentID, Version: 2}} },
-			latchkey.ErrConflict},
+		{"of a parent that changed",
+			func(w *latchkey.Write) {
+				w.RequireTokens = []latchkey.Ref{{ID: world.ParentID, Version: 2}}
+			}, latchkey.ErrConflict},
 		{"of a parent that is gone", func(w *latchkey.Write) { w.RequireTokens = []latchkey.Ref{{ID: "nobody"}} },
 			latchkey.ErrConflict},
 		{"of a parent that cannot be named", func(w *latchkey.Write) { w.RequireTokens = []latchkey.Ref{{ID: "\x00"}} },
@@ -36,20 +38,23 @@ func TestEnginesMintsTogether(t *testing.T) {
 		{"of a parent that is revoked", func(w *latchkey.Write) { w.RequireTokens = []latchkey.Ref{{ID: "revoked"}} },
 			latchkey.ErrConflict},
 		{"with a role", func(w *latchkey.Write) {
-			w.RequireRoles, w.Tokens[0].Roles = []latchkey.Ref{{ID: world.RoleID, Version: 1}}, []string{world.RoleID, world.BaseID, world.RoleID}
+			w.RequireRoles = []latchkey.Ref{{ID: world.RoleID, Version: 1}}
+			w.Tokens[0].Roles = []string{world.RoleID, world.BaseID, world.RoleID}
 		}, nil},
-		{"with a role that changed", func(w *latchkey.Write) { w.RequireRoles = []latchkey.Ref{{ID: world.RoleID, Version: 7}} },
-			latchkey.ErrConflict},
+		{"with a role that changed",
+			func(w *latchkey.Write) { w.RequireRoles = []latchkey.Ref{{ID: world.RoleID, Version: 7}} }, latchkey.ErrConflict},
 		{"with a role that is gone", func(w *latchkey.Write) { w.RequireRoles = []latchkey.Ref{{ID: "norole"}} },
 			latchkey.ErrConflict},
 		{"of an owner", func(w *latchkey.Write) { w.RequireOwner = &one }, nil},
 		{"of an owner that changed", func(w *latchkey.Write) { w.RequireOwner = &two }, latchkey.ErrConflict},
 		{"with an event", func(w *latchkey.Write) {
-			w.Events = []latchkey.Event{{At: world.Noon, Action: "token.issue", Reason: `"q" \ {NULL,}`, Before: []byte{0, 255, '\\'}},
+			w.Events = []latchkey.Event{{At: world.Noon, Action: "token.issue", Reason: `"q" \ {NULL,}`,
+				Before: []byte{0, 255, '\\'}},
 				{At: world.Noon, Action: "twice"}}
 		}, nil},
 		{"for a client", func(w *latchkey.Write) { w.Clients = []latchkey.Client{{ID: "42", Name: "Grace"}} }, nil},
-		{"for a client without a name", func(w *latchkey.Write) { w.Clients = []latchkey.Client{{ID: "42"}, {ID: "43"}} }, nil},
+		{"for a client without a name", func(w *latchkey.Write) { w.Clients = []latchkey.Client{{ID: "42"}, {ID: "43"}} },
+			nil},
 		{"with a taken id", func(w *latchkey.Write) { w.Tokens[0].ID, w.Secrets[0].TokenID = world.ParentID, world.ParentID },
 			latchkey.ErrExists},
 		{"with a taken digest", func(w *latchkey.Write) {
@@ -68,7 +73,8 @@ func TestEnginesMintsTogether(t *testing.T) {
 		mintsTogether(t, e, cases)
 		// One insert that fails undoes all that share it, and they are done alone: once more without those.
 		mintsTogether(t, e, slices.DeleteFunc(slices.Clone(cases), func(c mintCase) bool {
-			return c.want == latchkey.ErrExists || c.name == "with a name too long" || c.name == "of a parent that cannot be named"
+			return c.want == latchkey.ErrExists || c.name == "with a name too long" ||
+				c.name == "of a parent that cannot be named"
 		}))
 	})
 }
@@ -229,8 +235,8 @@ func TestEnginesMintsShareCommits(t *testing.T) {
 	})
 }
 
-// A caller whose time is over while others share her transaction is told that it was not done, and it is not done later;
-// when the commit is under way, that it is not known. The others get what they wait for.
+// A caller whose time is over while others share her transaction is told that it was not done, and it is not done
+// later; when the commit is under way, that it is not known. The others get what they wait for.
 func TestEnginesMintDeadlines(t *testing.T) {
 	background := context.Background()
 	harness.OnEngines(t, func(t *testing.T, e *harness.Engine) {
@@ -496,8 +502,8 @@ func TestEnginesMintOutcomes(t *testing.T) {
 	})
 }
 
-// Two nodes mint from one parent, with events and without, while it is revoked: nothing is minted past the revocation, and
-// the trail has no gap.
+// Two nodes mint from one parent, with events and without, while it is revoked: nothing is minted past the
+// revocation, and the trail has no gap.
 func TestEnginesMintsAndRevocation(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()

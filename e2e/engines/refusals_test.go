@@ -33,7 +33,8 @@ func TestEnginesNewRefuses(t *testing.T) {
 			require.ErrorContains(t, sqlstore.Migrate(ctx, db, d), "this is no ", d)
 		}
 		require.NoError(t, sqlstore.Migrate(ctx, db, e.Dialect))
-		setting := map[*harness.Engine]string{harness.Postgres: "default_transaction_read_only", harness.MariaDB: "tx_read_only"}[e]
+		setting := map[*harness.Engine]string{harness.Postgres: "default_transaction_read_only",
+			harness.MariaDB: "tx_read_only"}[e]
 		readOnly := e.With(t, dsn, setting, "1")
 		_, err = sqlstore.New(ctx, e.Open(t, readOnly), e.Dialect, nil)
 		require.ErrorContains(t, err, "cannot be written")
@@ -48,7 +49,8 @@ func TestEnginesNewRefuses(t *testing.T) {
 	t.Run("settings of PostgreSQL", func(t *testing.T) {
 		dsn := harness.Postgres.Place(t)
 		harness.Postgres.Store(t, dsn)
-		_, err := sqlstore.New(ctx, harness.Postgres.Open(t, harness.Postgres.With(t, dsn, "synchronous_commit", "off")), latchkey.Postgres, nil)
+		_, err := sqlstore.New(ctx, harness.Postgres.Open(t, harness.Postgres.With(t, dsn, "synchronous_commit", "off")),
+			latchkey.Postgres, nil)
 		require.ErrorContains(t, err, "synchronous_commit is off")
 		harness.Postgres.Store(t, harness.Postgres.With(t, dsn, "synchronous_commit", "local"))
 	})
@@ -62,7 +64,8 @@ func TestEnginesNewRefuses(t *testing.T) {
 			// Half of the bytes of a digest would become question marks.
 			"collation_connection": {"'latin1_swedish_ci'", "character_set_connection is latin1"},
 		} {
-			_, err := sqlstore.New(ctx, harness.MariaDB.Open(t, harness.MariaDB.With(t, dsn, setting, c.value)), latchkey.MySQL, nil)
+			_, err := sqlstore.New(ctx, harness.MariaDB.Open(t, harness.MariaDB.With(t, dsn, setting, c.value)), latchkey.MySQL,
+				nil)
 			require.ErrorContains(t, err, c.says)
 		}
 		if harness.MariaDB.Process != nil { // on a server that is not ours nothing is set
@@ -84,7 +87,8 @@ func TestEnginesNewRefuses(t *testing.T) {
 		}
 		nowhere, err := harness.MariaDB.In(dsn, "")
 		require.NoError(t, err)
-		require.ErrorContains(t, sqlstore.Migrate(ctx, harness.MariaDB.Open(t, nowhere), latchkey.MySQL), "no database is chosen")
+		require.ErrorContains(t, sqlstore.Migrate(ctx, harness.MariaDB.Open(t, nowhere), latchkey.MySQL),
+			"no database is chosen")
 	})
 	if harness.Postgres.Process == nil {
 		return // on a server that is not ours no databases are made
@@ -97,8 +101,8 @@ func TestEnginesNewRefuses(t *testing.T) {
 	require.ErrorContains(t, sqlstore.CheckSchema(ctx, ascii, latchkey.Postgres, "x", latchkey.NewSchema(nil)), "UTF-8")
 }
 
-// An account whose name is not text could not be found again to give back what was taken, and Purge would fail at it for
-// ever: it is refused.
+// An account whose name is not text could not be found again to give back what was taken, and Purge would fail at it
+// for ever: it is refused.
 func TestReserveRefusesWhatIsNotText(t *testing.T) {
 	ctx := context.Background()
 	onAllEngines(t, func(t *testing.T, open func() (*sqlstore.Store, *sql.DB)) {
@@ -141,7 +145,8 @@ func TestEnginesKeepOrRefuse(t *testing.T) {
 		w.Tokens[0].Client = latchkey.Client{ID: id, Name: id}
 		w.Clients = []latchkey.Client{w.Tokens[0].Client}
 		w.Tokens[0].Extra = []byte(`"` + strings.Repeat("x", 1<<20-2) + `"`)
-		w.Roles = []latchkey.Role{{ID: id[:64], Owner: owner, Name: strings.Repeat("n", 256), Origin: strings.Repeat("o", 64)}}
+		w.Roles = []latchkey.Role{{ID: id[:64], Owner: owner, Name: strings.Repeat("n", 256),
+			Origin: strings.Repeat("o", 64)}}
 		w.OwnerRecord, w.Silent = &latchkey.Owner{ID: owner}, false
 		w.Events = []latchkey.Event{{At: world.Noon, Actor: "client:" + id, Object: owner, Before: w.Tokens[0].Extra}}
 		_, err := s.Write(ctx, w)
@@ -150,7 +155,8 @@ func TestEnginesKeepOrRefuse(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, w.Tokens[0].Extra, f.Token.Extra)
 		require.NoError(t, s.AddUsage(ctx, latchkey.UsageBatch{ID: world.WriteID(), At: world.Noon, Rows: []latchkey.UsageRow{
-			{Owner: owner, TokenID: id, ClientID: id, Meter: id, Endpoint: strings.Repeat("e", 1024), Day: "2026-11-22", Count: 1}}}))
+			{Owner: owner, TokenID: id, ClientID: id, Meter: id, Endpoint: strings.Repeat("e", 1024), Day: "2026-11-22",
+				Count: 1}}}))
 	})
 }
 
@@ -239,7 +245,8 @@ func TestEnginesCheckSchema(t *testing.T) {
 	}{
 		harness.Postgres: {[]string{
 			`CREATE DOMAIN shout AS text`,
-			`CREATE TABLE orders (region text, "Odd name" varchar(20), loud shout, amount bigint, small smallint, price numeric(10,2),
+			`CREATE TABLE orders (region text, "Odd name" varchar(20), loud shout, amount bigint, small smallint,
+			price numeric(10,2),
 				ratio double precision, single real, endless numeric, open boolean, due date, at timestamptz, naive timestamp,
 					padded char(3), data bytea, doc jsonb,
 				tags text[], gone text)`,
@@ -248,7 +255,8 @@ func TestEnginesCheckSchema(t *testing.T) {
 		}, columns{"region": text, "REGION": text, "o.region": text, `"Odd name"`: text, "loud": text, "amount": number,
 			"small": number, "price": number, "ratio": float, "single": float, "endless": {latchkey.Number},
 			"open": {latchkey.Boolean}, "due": day, "at": moment, "naive": nil, "padded": nil,
-			"data": nil, "doc": nil, "tags": nil, "gone": nil, `"odd name"`: nil, `"REGION"`: nil, "missing": nil, "amount + 1": nil,
+			"data": nil, "doc": nil, "tags": nil, "gone": nil, `"odd name"`: nil, `"REGION"`: nil, "missing": nil,
+			"amount + 1":    nil,
 			"lower(region)": nil, "`region`": nil, "ctid": nil}},
 		harness.MariaDB: {[]string{
 			"CREATE TABLE orders (region VARCHAR(20) CHARACTER SET utf8mb4, " +
@@ -289,7 +297,8 @@ func TestEnginesCheckSchema(t *testing.T) {
 				}
 			}
 			var place string
-			where := map[*harness.Engine]string{harness.Postgres: "SELECT current_schema()", harness.MariaDB: "SELECT DATABASE()"}[e]
+			where := map[*harness.Engine]string{harness.Postgres: "SELECT current_schema()",
+				harness.MariaDB: "SELECT DATABASE()"}[e]
 			require.NoError(t, db.QueryRow(where).Scan(&place))
 			require.NoError(t, check(db, place+".orders", "region", latchkey.Text))
 			require.NoError(t, check(db, "recent", "region", latchkey.Text))

@@ -21,7 +21,8 @@ import (
 	"github.com/latchkey-go/latchkey/sqlstore"
 )
 
-// A Store remembers roles and owners' records. What follows shows that nobody can tell, but by the number of statements.
+// A Store remembers roles and owners' records. What follows shows that nobody can tell, but by the number of
+// statements.
 
 // onAllEngines runs a test with a way to open stores, each on a pool of its own, over one database.
 func onAllEngines(t *testing.T, test func(t *testing.T, open func() (*sqlstore.Store, *sql.DB))) {
@@ -114,7 +115,8 @@ func TestMemoryIsNeverStale(t *testing.T) {
 			}), "among many"},
 			{"the history of a change is gone", func(t *testing.T) {
 				role("r9", named("unheard"))(t)
-				_, err := writer.Purge(ctx, latchkey.PurgePolicy{Now: world.Noon.Add(1000 * time.Hour), Expired: -1, Revoked: -1}, 10_000)
+				_, err := writer.Purge(ctx, latchkey.PurgePolicy{Now: world.Noon.Add(1000 * time.Hour), Expired: -1, Revoked: -1},
+					10_000)
 				require.NoError(t, err)
 				var left int
 				require.NoError(t, db.QueryRow("SELECT COUNT(*) FROM latchkey_changes WHERE kind <> 4").Scan(&left))
@@ -205,7 +207,8 @@ func TestMemoryIsOneCut(t *testing.T) {
 			w := latchkey.Write{ID: world.WriteID(), Owner: "acme", At: world.Noon}
 			switch version := (n-1)/3 + 1; n % 3 {
 			case 1:
-				w.Roles = []latchkey.Role{{ID: world.RoleID, Owner: "acme", Version: version, Name: fmt.Sprint(n), Inherits: []string{world.BaseID}}}
+				w.Roles = []latchkey.Role{{ID: world.RoleID, Owner: "acme", Version: version, Name: fmt.Sprint(n),
+					Inherits: []string{world.BaseID}}}
 			case 2:
 				w.Roles = []latchkey.Role{{ID: world.BaseID, Owner: "acme", Version: version, Name: fmt.Sprint("x", n)}}
 			default:

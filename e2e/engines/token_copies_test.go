@@ -96,8 +96,8 @@ func (h *held) waitedFor(t testing.TB, db *sql.DB) {
 	}
 }
 
-// Whoever changes a token and its secrets takes the token first: two that met in opposite orders would wait for each other,
-// and one of them would be undone.
+// Whoever changes a token and its secrets takes the token first: two that met in opposite orders would wait for each
+// other, and one of them would be undone.
 func TestEnginesTokenBeforeItsSecrets(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -147,7 +147,8 @@ func TestEnginesSecretsWaitForTheirToken(t *testing.T) {
 				done := make(chan error, 1)
 				c.TokenID = world.ChildID
 				go func() {
-					_, err := s.Write(ctx, latchkey.Write{ID: world.WriteID(), Owner: "acme", At: world.Noon, Secrets: []latchkey.SecretChange{c}})
+					_, err := s.Write(ctx,
+						latchkey.Write{ID: world.WriteID(), Owner: "acme", At: world.Noon, Secrets: []latchkey.SecretChange{c}})
 					done <- err
 				}()
 				usage.waitedFor(t, db)
@@ -158,7 +159,8 @@ func TestEnginesSecretsWaitForTheirToken(t *testing.T) {
 				join := map[*harness.Engine]string{
 					harness.Postgres: at + ` || substr(found, 9)`, harness.MariaDB: `CONCAT(` + at + `, substr(found, 9))`,
 				}[e]
-				usage.exec(t, `UPDATE latchkey_secrets SET found = `+join+` WHERE owner = 'acme' AND token_id = '`+world.ChildID+`'`)
+				usage.exec(t, `UPDATE latchkey_secrets SET found = `+join+`
+						WHERE owner = 'acme' AND token_id = '`+world.ChildID+`'`)
 				require.NoError(t, usage.Commit())
 				require.NoError(t, <-done)
 				require.Empty(t, world.Copies(t, db))

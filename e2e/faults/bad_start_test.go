@@ -128,7 +128,8 @@ func TestStartRefusesWhatIsReadOnly(t *testing.T) {
 			_, err := sqlstore.New(ctx, s.Open(t, dsn+read), s.Dialect, nil)
 			require.ErrorContains(t, err, "cannot be written", read)
 		}
-		require.ErrorContains(t, sqlstore.Migrate(ctx, s.Open(t, "file:"+harness.NewFile(t)+"?mode=ro"), s.Dialect), "cannot be opened")
+		require.ErrorContains(t, sqlstore.Migrate(ctx, s.Open(t, "file:"+harness.NewFile(t)+"?mode=ro"), s.Dialect),
+			"cannot be opened")
 	})
 }
 

@@ -41,7 +41,8 @@ func onDamaging(t *testing.T, test func(t *testing.T, d *damaging)) {
 		dialects[e.Name] = e.Dialect
 		engines[e.Name] = func(t *testing.T) (latchkey.Store, *sql.DB, string) {
 			dsn := e.Place(t)
-			return e.Store(t, dsn), e.Open(t, dsn), map[*harness.Engine]string{harness.Postgres: "decode('%x', 'hex')", harness.MariaDB: "x'%x'"}[e]
+			return e.Store(t, dsn), e.Open(t, dsn), map[*harness.Engine]string{harness.Postgres: "decode('%x', 'hex')",
+				harness.MariaDB: "x'%x'"}[e]
 		}
 	}
 	for name, open := range engines {

@@ -51,7 +51,8 @@ func faultsOf(e *harness.Engine) []oneFault {
 	return []oneFault{
 		{"an error", func(faulty.Expiring) error { return errors.New("the disk is on fire") }},
 		{"a lost connection", func(faulty.Expiring) error { return driver.ErrBadConn }},
-		{"a connection lost by a timeout", func(faulty.Expiring) error { return fmt.Errorf("read: i/o timeout: %w", driver.ErrBadConn) }},
+		{"a connection lost by a timeout",
+			func(faulty.Expiring) error { return fmt.Errorf("read: i/o timeout: %w", driver.ErrBadConn) }},
 		{"a deadline", func(ctx faulty.Expiring) error { return faulty.Happens(ctx.Expire) }},
 		{"a deadlock", func(faulty.Expiring) error { return deadlocks[e] }},
 	}
@@ -89,7 +90,8 @@ func (w *faultyWorld) each(t *testing.T, n int, name string, call func(ctx conte
 func refusals() []world.Operation {
 	write := func(want error, name string, edit func(*latchkey.Write)) world.Operation {
 		return world.Operation{Name: name, Again: want, Run: func(ctx context.Context, s *sqlstore.Store) (any, error) {
-			w := latchkey.Write{ID: [16]byte{99}, Owner: "acme", At: world.Noon, Events: []latchkey.Event{{At: world.Noon, Action: "refused"}}}
+			w := latchkey.Write{ID: [16]byte{99}, Owner: "acme", At: world.Noon,
+				Events: []latchkey.Event{{At: world.Noon, Action: "refused"}}}
 			edit(&w)
 			return s.Write(ctx, w)
 		}}
@@ -108,7 +110,8 @@ func refusals() []world.Operation {
 		write(latchkey.ErrInUse, "a role that another inherits", func(w *latchkey.Write) {
 			w.DeleteRoles = []latchkey.Ref{{ID: world.SpareID}, {ID: world.BaseID, Version: 1}}
 		}),
-		write(latchkey.ErrExists, "a taken id", func(w *latchkey.Write) { w.Tokens = world.Mint("acme", world.ParentID, 50).Tokens }),
+		write(latchkey.ErrExists, "a taken id",
+			func(w *latchkey.Write) { w.Tokens = world.Mint("acme", world.ParentID, 50).Tokens }),
 		write(latchkey.ErrExists, "a taken digest", func(w *latchkey.Write) {
 			w.Tokens, w.Secrets = world.Mint("acme", "new", 50).Tokens, []latchkey.SecretChange{{TokenID: "new", Add: &secret}}
 		}),
@@ -160,8 +163,8 @@ func refusals() []world.Operation {
 	}
 }
 
-// What is refused stays refused when statements fail: for its own reason, or because the store is away. Nothing of it is
-// done, and it is never in doubt.
+// What is refused stays refused when statements fail: for its own reason, or because the store is away. Nothing of it
+// is done, and it is never in doubt.
 func TestFaultsOfRefusals(t *testing.T) {
 	harness.OnSubjects(t, func(t *testing.T, s harness.Subject) {
 		w := newFaultyWorld(t, s)
@@ -253,7 +256,8 @@ func TestFaultsOfDeadlines(t *testing.T) {
 	})
 }
 
-// What New, Migrate and CheckSchema cannot read they do not take for missing, old or damaged; and they let nothing pass.
+// What New, Migrate and CheckSchema cannot read they do not take for missing, old or damaged; and they let nothing
+// pass.
 func TestFaultsAtStart(t *testing.T) {
 	harness.OnSubjects(t, func(t *testing.T, s harness.Subject) {
 		w := newFaultyWorld(t, s)

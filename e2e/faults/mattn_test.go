@@ -17,7 +17,8 @@ func init() {
 }
 
 func TestMattnEveryStatementFails(t *testing.T) {
-	w := newFaultyWorld(t, harness.Subject{Engine: harness.Mattn, Fresh: func(t testing.TB) string { return harness.MattnWAL(harness.NewFile(t)) }})
+	w := newFaultyWorld(t, harness.Subject{Engine: harness.Mattn,
+		Fresh: func(t testing.TB) string { return harness.MattnWAL(harness.NewFile(t)) }})
 	injected := 0
 	for _, op := range world.Operations() {
 		injected += everyStatementFails(t, harness.Mattn, w.dsn, w.plain, op, w.reset)

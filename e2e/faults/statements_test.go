@@ -22,7 +22,8 @@ import (
 // deadlocks are what servers say when they have chosen a transaction to die.
 var deadlocks = map[*harness.Engine]error{
 	harness.Postgres: &pgconn.PgError{Severity: "ERROR", Code: "40P01", Message: "deadlock detected"},
-	harness.MariaDB:  &mysql.MySQLError{Number: 1213, SQLState: [5]byte{'4', '0', '0', '0', '1'}, Message: "Deadlock found"},
+	harness.MariaDB: &mysql.MySQLError{Number: 1213, SQLState: [5]byte{'4', '0', '0', '0', '1'},
+		Message: "Deadlock found"},
 }
 
 // Every statement of every operation fails once, before and after its effect. Whatever the caller is told must be true,
@@ -42,7 +43,8 @@ func TestEnginesEveryStatementFails(t *testing.T) {
 	})
 }
 
-func everyStatementFails(t *testing.T, e *harness.Engine, dsn string, plain *sql.DB, op world.Operation, reset func()) (injected int) {
+func everyStatementFails(t *testing.T, e *harness.Engine, dsn string, plain *sql.DB, op world.Operation,
+	reset func()) (injected int) {
 	ctx := context.Background()
 	db, f := faulty.Open(t, e.Open(t, dsn), dsn)
 	db.SetMaxOpenConns(1)

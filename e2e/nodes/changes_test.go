@@ -47,9 +47,9 @@ func (x *target) answer(ctx context.Context, keys *latchkey.Manager) (string, er
 }
 
 func errorKind(err error) string {
-	for _, kind := range []error{latchkey.ErrUnknownToken, latchkey.ErrExpired, latchkey.ErrNotYetValid, latchkey.ErrRevoked,
-		latchkey.ErrDisabled, latchkey.ErrParent, latchkey.ErrOwnerDisabled, latchkey.ErrSignatureRequired, latchkey.ErrReferer,
-		latchkey.ErrAddress, latchkey.ErrRateLimited} {
+	for _, kind := range []error{latchkey.ErrUnknownToken, latchkey.ErrExpired, latchkey.ErrNotYetValid,
+		latchkey.ErrRevoked, latchkey.ErrDisabled, latchkey.ErrParent, latchkey.ErrOwnerDisabled,
+		latchkey.ErrSignatureRequired, latchkey.ErrReferer, latchkey.ErrAddress, latchkey.ErrRateLimited} {
 		if errors.Is(err, kind) {
 			return kind.Error()
 		}

@@ -64,7 +64,8 @@ var tokenEdits = []fieldEdit[latchkey.Token]{
 	{"Full", func(t *latchkey.Token) { t.Full = !t.Full }, "child parent"},
 	{"Rows", func(t *latchkey.Token) { t.Rows = []latchkey.Condition{southern} }, "child parent"},
 	{"Forced", func(t *latchkey.Token) { t.Forced = latchkey.Values{"region": "S"} }, "child parent"},
-	{"Created", func(t *latchkey.Token) { t.Created = t.Created.AddDate(-1, 0, 0) }, "child parent"}, // before Owner.NotBefore
+	// before Owner.NotBefore
+	{"Created", func(t *latchkey.Token) { t.Created = t.Created.AddDate(-1, 0, 0) }, "child parent"},
 	{"Used", func(t *latchkey.Token) { t.Used = time.Now().Add(time.Minute).UTC() }, ""},
 	{"Revoked", func(t *latchkey.Token) { t.Revoked = time.Now() }, "child parent"},
 	{"Reason", func(t *latchkey.Token) { t.Reason = "because" }, ""},
@@ -236,7 +237,8 @@ func everyFieldIsObeyed(t *testing.T, store latchkey.Store) {
 		require.NoError(t, err, what)
 		require.Equal(t, feed.Epoch+1, epoch, "%s: the epoch", what)
 		say := told(t, keys, secret.Reveal())
-		require.Equal(t, told(t, latchkey.New(store, nil), secret.Reveal()), say, "%s: what is in memory is out of date", what)
+		require.Equal(t, told(t, latchkey.New(store, nil), secret.Reveal()), say, "%s: what is in memory is out of date",
+			what)
 		return say != before
 	}
 	check := func(record, field, tells string, edited, restored func() latchkey.Write) {

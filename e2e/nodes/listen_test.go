@@ -13,10 +13,11 @@ import (
 	"github.com/latchkey-go/latchkey/sqlstore"
 )
 
-// The README's way to bring a node with MaxStale up to date in milliseconds. The tests in nodes_listen_test.go break it.
+// The README's way to bring a node with MaxStale up to date in milliseconds. The tests in nodes_listen_test.go break
+// it.
 
-// listen wakes keys whenever any process has changed something, until ctx ends. While it cannot, polling goes on keeping
-// Options.MaxStale.
+// listen wakes keys whenever any process has changed something, until ctx ends. While it cannot, polling goes on
+// keeping Options.MaxStale.
 func listen(ctx context.Context, dsn string, keys *latchkey.Manager, log *slog.Logger) {
 	const shortest, longest = 50 * time.Millisecond, 5 * time.Second
 	for pause := shortest; ctx.Err() == nil; pause = min(2*pause, longest) {

@@ -144,7 +144,8 @@ func oneChange(nodes []*nodeHandle, watchers int, claimed, lag time.Duration, c 
 	return judge(c, claimed, maker, changed.Began, changed.Ended, saw), nil
 }
 
-// Three processes over one database: what returned in one of them, all obey; at once with MaxStale 0, and else within it.
+// Three processes over one database: what returned in one of them, all obey; at once with MaxStale 0, and else within
+// it.
 func TestNodesObey(t *testing.T) {
 	for _, e := range harness.NodeEngines {
 		for _, bound := range []time.Duration{0, 100 * time.Millisecond} {
@@ -194,7 +195,8 @@ func TestNodesSkipNoChange(t *testing.T) {
 				var storms []chan nodeReply
 				for i := range processes {
 					n := startNode(t, e, fmt.Sprint(i), nodeSpec{DSN: dsn})
-					nodes, storms = append(nodes, n), append(storms, n.send(nodeOrder{Do: "storm", Owner: world.NewID(), N: start.Epoch}))
+					nodes, storms = append(nodes, n), append(storms,
+						n.send(nodeOrder{Do: "storm", Owner: world.NewID(), N: start.Epoch}))
 				}
 				for i, n := range nodes {
 					require.Empty(t, n.next(storms[i]).Err)

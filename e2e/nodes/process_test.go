@@ -28,8 +28,8 @@ import (
 	"github.com/latchkey-go/latchkey/sqlstore"
 )
 
-// A node is a process of its own: this test binary, started again. It reads orders, a line of JSON each, works on many at
-// once, and answers each with at least one line.
+// A node is a process of its own: this test binary, started again. It reads orders, a line of JSON each, works on
+// many at once, and answers each with at least one line.
 
 type nodeSpec struct {
 	Engine, DSN string

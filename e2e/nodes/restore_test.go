@@ -24,8 +24,8 @@ func TestRestoredIsDocumented(t *testing.T) {
 	require.True(t, strings.Contains(string(text), "//\t"+restored+"\n"))
 }
 
-// A backup is restored under running nodes, and by the time one of them looks, its epoch has passed the one the node knew:
-// the numbers alone look like history going on. After the documented statement every node forgets what it knew.
+// A backup is restored under running nodes, and by the time one of them looks, its epoch has passed the one the node
+// knew: the numbers alone look like history going on. After the documented statement every node forgets what it knew.
 func TestRestoreUnderRunningNodes(t *testing.T) {
 	const tail = 5 // changes that the backup does not have
 	ctx := t.Context()

@@ -320,7 +320,8 @@ func TestNotifications(t *testing.T) {
 	require.NoError(t, err)
 	heard := func() (n int) {
 		t.Helper()
-		_, err := harness.Postgres.Admin.Exec("NOTIFY " + sqlstore.NotifyChannel + ", 'so far'") // they come in the order of commits
+		// they come in the order of commits
+		_, err := harness.Postgres.Admin.Exec("NOTIFY " + sqlstore.NotifyChannel + ", 'so far'")
 		require.NoError(t, err)
 		for ; ; n++ {
 			note, err := conn.WaitForNotification(ctx)

@@ -23,9 +23,9 @@ import (
 	"github.com/latchkey-go/latchkey/e2e/internal/world"
 )
 
-// A disk that is full refuses writes: as unavailable, none of them half done. Reads go on, and with room again everything
-// does. A small file system is mounted for it where that is allowed; whoever may not mount anything has the tests in which
-// an engine or the kernel ends the growth of a file.
+// A disk that is full refuses writes: as unavailable, none of them half done. Reads go on, and with room again
+// everything does. A small file system is mounted for it where that is allowed; whoever may not mount anything has
+// the tests in which an engine or the kernel ends the growth of a file.
 
 // smallDisk is a file system of so many bytes, of which only the server's user knows. ok is false where none may be
 // mounted.
@@ -101,8 +101,8 @@ func diskFull(t *testing.T, e *harness.Engine, dsn string, db *sql.DB, fill, roo
 		_, err = store.Load(ctx, "acme", "large")
 	}
 	if e.Dialect == latchkey.MySQL && errors.Is(err, latchkey.ErrUnavailable) {
-		// To undo the half of a large row MariaDB needs room, and if there is none at all it ends itself ("Out of disk space in
-		// rollback"). Then it is as if it had been killed.
+		// To undo the half of a large row MariaDB needs room, and if there is none at all it ends itself ("Out of disk
+		// space in rollback"). Then it is as if it had been killed.
 		select {
 		case <-e.Ended:
 		case <-ctx.Done():
@@ -245,7 +245,8 @@ func placeOn(t *testing.T, e *harness.Engine, folder string) (dsn string) {
 	return dsn
 }
 
-// limitedFile needs no rights: files of the server's may not grow beyond a size. What is small still finds room in others.
+// limitedFile needs no rights: files of the server's may not grow beyond a size. What is small still finds room in
+// others.
 func limitedFile(t *testing.T, e *harness.Engine) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()

@@ -51,8 +51,8 @@ func TestWriterProcess(t *testing.T) {
 
 const killedWorkers = 6
 
-// A process that writes everything at once is killed at random moments: what it acknowledged is there, what it was at is
-// there or not, never half, and repeating it settles which.
+// A process that writes everything at once is killed at random moments: what it acknowledged is there, what it was at
+// is there or not, never half, and repeating it settles which.
 func TestSQLiteWriterIsKilled(t *testing.T) {
 	for _, s := range harness.Subjects {
 		if s.Dialect != latchkey.SQLite {

@@ -21,8 +21,9 @@ import (
 	"github.com/latchkey-go/latchkey/sqlstore"
 )
 
-// worker makes every kind of write, over and over, on records of its own and on accounts that all share. What it does is
-// known in advance, step by step, so that what must be there after n steps is known too. Each step can be repeated.
+// worker makes every kind of write, over and over, on records of its own and on accounts that all share. What it does
+// is known in advance, step by step, so that what must be there after n steps is known too. Each step can be
+// repeated.
 type worker struct {
 	id    int
 	owner string // shared with others
@@ -80,7 +81,8 @@ func (w worker) step(ctx context.Context, s *sqlstore.Store, n int) error {
 	case 1: // rotate
 		write.Secrets = []latchkey.SecretChange{{TokenID: token.ID, Add: &secret, Retire: w.digest(base)}}
 	case 2: // change a role
-		write.Roles = []latchkey.Role{{ID: w.role(), Owner: w.owner, Name: fmt.Sprint(w.role(), " ", c), Version: uint64(c + 1)}}
+		write.Roles = []latchkey.Role{{ID: w.role(), Owner: w.owner, Name: fmt.Sprint(w.role(), " ", c),
+			Version: uint64(c + 1)}}
 	case 3, 4: // take credits; those of step 3 stay open
 		_, err := s.Reserve(ctx, latchkey.Reservation{Owner: w.owner, Key: w.key(n), Amount: 5, Accounts: w.purses()})
 		return err
@@ -183,7 +185,8 @@ func checkRows(t testing.TB, db *sql.DB, workers []worker, done []int) {
 	}
 	require.Equal(t, open, number(`SELECT COUNT(*) FROM latchkey_reservations WHERE actual IS NULL`))
 	require.Equal(t, settled, number(`SELECT COUNT(*) FROM latchkey_reservations WHERE actual = 2`))
-	require.Equal(t, 2*(5*open+2*settled), number(`SELECT SUM(used) FROM latchkey_credits`), "what both accounts say is used")
+	require.Equal(t, 2*(5*open+2*settled), number(`SELECT SUM(used) FROM latchkey_credits`),
+		"what both accounts say is used")
 	require.Equal(t, keys, number(`SELECT COUNT(*) FROM latchkey_once`))
 }
 

@@ -133,8 +133,8 @@ func (p *proxy) drop() {
 	}
 }
 
-// A server that does not answer, and connections that are cut: every call ends with its deadline, nothing is lost or done
-// twice, and when all is closed no goroutine is left.
+// A server that does not answer, and connections that are cut: every call ends with its deadline, nothing is lost or
+// done twice, and when all is closed no goroutine is left.
 func TestEnginesStallAndDrop(t *testing.T) {
 	harness.OnEngines(t, func(t *testing.T, e *harness.Engine) {
 		own := e.Own(t)
@@ -184,8 +184,8 @@ func TestEnginesStallAndDrop(t *testing.T) {
 	})
 }
 
-// 200 callers on a pool of one connection, with deadlines, without, and given up: nobody waits for ever, each is told the
-// truth, and no goroutine is left.
+// 200 callers on a pool of one connection, with deadlines, without, and given up: nobody waits for ever, each is told
+// the truth, and no goroutine is left.
 func TestPoolOfOne(t *testing.T) {
 	harness.OnSubjects(t, func(t *testing.T, s harness.Subject) {
 		const callers = 200
@@ -283,8 +283,9 @@ func TestPoolOfOne(t *testing.T) {
 	})
 }
 
-// A commit that hangs: who waits for it may give up and is told that nobody knows; the commit is not torn, and the same
-// again settles it. On SQLite it is only the file that can hang, and who commits waits for it; those who share it need not.
+// A commit that hangs: who waits for it may give up and is told that nobody knows; the commit is not torn, and the
+// same again settles it. On SQLite it is only the file that can hang, and who commits waits for it; those who share
+// it need not.
 func TestCommitHangs(t *testing.T) {
 	harness.OnSubjects(t, func(t *testing.T, s harness.Subject) {
 		dsn := s.Fresh(t)

@@ -44,10 +44,11 @@ func TestLargestConditionsRun(t *testing.T) {
 				deep = next
 			}
 			for name, c := range map[string]latchkey.Condition{
-				"all":         latchkey.All(leaves[:999]...),
-				"any, not":    latchkey.Not(latchkey.AnyOf(negated(leaves[:499])...)),
-				"not in":      latchkey.Not(latchkey.Where("i", latchkey.In, numbers)),
-				"not in, n":   latchkey.All(latchkey.Not(latchkey.Where("n", latchkey.In, numbers)), latchkey.Not(latchkey.Where("n", latchkey.In, halves))),
+				"all":      latchkey.All(leaves[:999]...),
+				"any, not": latchkey.Not(latchkey.AnyOf(negated(leaves[:499])...)),
+				"not in":   latchkey.Not(latchkey.Where("i", latchkey.In, numbers)),
+				"not in, n": latchkey.All(latchkey.Not(latchkey.Where("n", latchkey.In, numbers)),
+					latchkey.Not(latchkey.Where("n", latchkey.In, halves))),
 				"not of many": latchkey.Not(latchkey.AnyOf(lists...)),
 				"deep":        deep,
 			} {

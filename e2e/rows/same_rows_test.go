@@ -79,7 +79,8 @@ var rowEngines = []rowEngine{sqliteRows("sqlite", "sqlite"), {
 }, {
 	name: "mariadb", dialect: latchkey.MySQL,
 	open: func(t *testing.T) *sql.DB {
-		return harness.MariaDB.Open(t, harness.MariaDB.With(t, harness.MariaDB.Place(t), "sql_mode", "'STRICT_TRANS_TABLES,ALLOW_INVALID_DATES'"))
+		return harness.MariaDB.Open(t,
+			harness.MariaDB.With(t, harness.MariaDB.Place(t), "sql_mode", "'STRICT_TRANS_TABLES,ALLOW_INVALID_DATES'"))
 	},
 	columns: mariadbColumns(),
 	few:     2000,
@@ -103,19 +104,20 @@ func isText(v any) bool {
 
 func postgresColumns() []rowColumn {
 	texts := those(texts, func(v any) bool { return isText(v) && !strings.Contains(fmt.Sprint(v), "\x00") })
-	days := []any{nil, nil, "2026-11-22", "2026-11-23", "2026-11-21", "2024-02-29", "1000-01-01", "0999-12-31", "9999-12-31",
-		"10000-01-01", "infinity", "-infinity", "0044-03-15 BC", "2000-02-29"}
-	times := []any{nil, nil, "2026-11-22T10:00:00Z", "2026-11-22T12:00:00+02:00", "2026-11-22T10:00:00.5Z", "2026-11-22T10:00:00.000001Z",
-		"2026-11-22T09:59:59.999999Z", "2026-11-22T23:30:00-14:59", "1000-01-01T00:00:00Z", "0999-12-31T23:59:59.999999Z",
-		"9999-12-31T23:59:59.999999Z", "10000-01-01T00:00:00Z", "infinity", "-infinity", "1969-12-31T23:59:59.999999Z",
-		"1970-01-01T00:00:00Z", "2026-11-01T05:30:00Z", "2026-11-01T06:30:00Z"}
-	numbers := []any{nil, "0", "0.1", "1.50", "5", "5.5", "-1", "4000", "123456789012345678901234567890", "9223372036854775808",
-		"-9223372036854775809", "0.123456789012345678901234567890", "1e400", "1e-400", "NaN", "0.30000000000000004", "2.500",
-		"Infinity",
+	days := []any{nil, nil, "2026-11-22", "2026-11-23", "2026-11-21", "2024-02-29", "1000-01-01", "0999-12-31",
+		"9999-12-31", "10000-01-01", "infinity", "-infinity", "0044-03-15 BC", "2000-02-29"}
+	times := []any{nil, nil, "2026-11-22T10:00:00Z", "2026-11-22T12:00:00+02:00", "2026-11-22T10:00:00.5Z",
+		"2026-11-22T10:00:00.000001Z", "2026-11-22T09:59:59.999999Z", "2026-11-22T23:30:00-14:59", "1000-01-01T00:00:00Z",
+		"0999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59.999999Z", "10000-01-01T00:00:00Z", "infinity", "-infinity",
+		"1969-12-31T23:59:59.999999Z", "1970-01-01T00:00:00Z", "2026-11-01T05:30:00Z", "2026-11-01T06:30:00Z"}
+	numbers := []any{nil, "0", "0.1", "1.50", "5", "5.5", "-1", "4000", "123456789012345678901234567890",
+		"9223372036854775808", "-9223372036854775809", "0.123456789012345678901234567890", "1e400", "1e-400", "NaN",
+		"0.30000000000000004", "2.500", "Infinity",
 		"-Infinity", "9007199254740992", "9007199254740993", "-9007199254740993", "99999999999999999999999999999999999.999"}
 	bounded := those(numbers, func(v any) bool { return v != "1e400" && v != "Infinity" && v != "-Infinity" })
-	real4 := []any{nil, 0.0, 0.5, 1.0, 5.0, 5.5, -5.5, 2.5, float64(float32(0.1)), float64(float32(3.14)), 4000.0, 16777216.0, math.Inf(1),
-		math.Inf(-1), math.NaN(), float64(float32(9007199254740992)), float64(float32(1e30)), -float64(float32(1e18))}
+	real4 := []any{nil, 0.0, 0.5, 1.0, 5.0, 5.5, -5.5, 2.5, float64(float32(0.1)), float64(float32(3.14)), 4000.0,
+		16777216.0, math.Inf(1), math.Inf(-1), math.NaN(), float64(float32(9007199254740992)), float64(float32(1e30)),
+		-float64(float32(1e18))}
 	small := those(integers, func(v any) bool {
 		n, ok := v.(int64)
 		return !ok || n >= math.MinInt32 && n <= math.MaxInt32
@@ -142,15 +144,15 @@ func postgresColumns() []rowColumn {
 
 func mariadbColumns() []rowColumn {
 	texts := those(texts, func(v any) bool { return isText(v) && len(fmt.Sprint(v)) < 700 })
-	days := []any{nil, nil, "2026-11-22", "2026-11-23", "2026-11-21", "2024-02-29", "1000-01-01", "0999-12-31", "9999-12-31",
-		"0000-00-00", "2026-11-00", "2026-00-10", "2000-02-29", "2026-02-30"}
-	times := []any{nil, nil, "2026-11-22 10:00:00", "2026-11-22 12:00:00", "2026-11-22 10:00:00.5", "2026-11-22 10:00:00.000001",
-		"2026-11-22 09:59:59.999999", "1000-01-01 00:00:00", "0999-12-31 23:59:59.999999", "9999-12-31 23:59:59.999999",
-		"0000-00-00 00:00:00", "2026-11-00 10:00:00", "2026-02-31 10:00:00", "1969-12-31 23:59:59.999999",
-		"1970-01-01 00:00:00"}
-	numbers := []any{nil, "0", "0.1", "1.50", "5", "5.5", "-1", "4000", "123456789012345678901234567890", "9223372036854775808",
-		"-9223372036854775809", "0.123456789012345678", "0.30000000000000004", "2.500", "9007199254740992",
-		"9007199254740993",
+	days := []any{nil, nil, "2026-11-22", "2026-11-23", "2026-11-21", "2024-02-29", "1000-01-01", "0999-12-31",
+		"9999-12-31", "0000-00-00", "2026-11-00", "2026-00-10", "2000-02-29", "2026-02-30"}
+	times := []any{nil, nil, "2026-11-22 10:00:00", "2026-11-22 12:00:00", "2026-11-22 10:00:00.5",
+		"2026-11-22 10:00:00.000001", "2026-11-22 09:59:59.999999", "1000-01-01 00:00:00", "0999-12-31 23:59:59.999999",
+		"9999-12-31 23:59:59.999999", "0000-00-00 00:00:00", "2026-11-00 10:00:00", "2026-02-31 10:00:00",
+		"1969-12-31 23:59:59.999999", "1970-01-01 00:00:00"}
+	numbers := []any{nil, "0", "0.1", "1.50", "5", "5.5", "-1", "4000", "123456789012345678901234567890",
+		"9223372036854775808", "-9223372036854775809", "0.123456789012345678", "0.30000000000000004", "2.500",
+		"9007199254740992", "9007199254740993",
 		"-9007199254740993"}
 	wide := append([]any{strings.Repeat("9", 65), "-" + strings.Repeat("9", 65)}, those(numbers, func(v any) bool {
 		return !strings.Contains(fmt.Sprint(v), ".")
@@ -214,7 +216,8 @@ func sqliteColumns() []rowColumn {
 		{"num", "NUMERIC", latchkey.Number, with(with(with(integers, floats...), decimals...), foreign...), false},
 		{"b", "INTEGER", latchkey.Boolean, []any{nil, true, false, int64(2), int64(-1), 0.5, 1.0, "x", []byte("1")}, false},
 		{"d", "TEXT", latchkey.Date, with(days, blobs...), true},
-		{"declared", "DATE", latchkey.Date, []any{nil, "2026-11-22", "2026-11-23", "1000-01-01", "9999-12-31", "2024-02-29"}, false},
+		{"declared", "DATE", latchkey.Date, []any{nil, "2026-11-22", "2026-11-23", "1000-01-01", "9999-12-31", "2024-02-29"},
+			false},
 		{"t", "TEXT", latchkey.DateTime, with(times, blobs...), true},
 		{"moment", "DATETIME", latchkey.DateTime, []any{nil, "2026-11-22 10:00:00", "2026-11-22T10:00:00.000001Z",
 			"2026-11-22T23:30:00-02:00", "2026-11-23T00:30:00+14:59", "x"}, false},
@@ -222,36 +225,40 @@ func sqliteColumns() []rowColumn {
 }
 
 var (
-	texts = []any{nil, nil, "", "EU", "eu", "Eu", "EU ", " EU", "EU\t", "EUR", "e\u0301", "é", "É", "ß", "ss", "日本", "a", "ab", "abc",
-		"a\U0010FFFF", "a\U0010FFFF\U0010FFFF", "b", "\U0001F600", "\uFFFD", "\uE000", "\uD7FF", "%", "_", "a%", "a_c", `\`, "'", `"`, "?",
-		"$1", "!", "[a]", "5", "05", "5.0", "10", "9", "true", "null", "NULL", "0", "-", "Z", "z", "ı", "I", "i", "x\x00y", "bad\xff",
-		strings.Repeat("long", 300), "2026-11-22"}
-	integers = []any{nil, nil, int64(0), int64(1), int64(-1), int64(2), int64(5), int64(9), int64(10), int64(4000), int64(math.MaxInt64),
-		int64(math.MaxInt64 - 1), int64(math.MinInt64), int64(math.MinInt64 + 1), int64(1 << 53), int64(1<<53 + 1), int64(-1<<53 - 1),
-		int64(math.MaxInt32), int64(math.MinInt32), int64(math.MaxInt32) + 1}
-	floats = []any{nil, 0.0, math.Copysign(0, -1), 0.1, 0.2, 0.30000000000000004, 0.3, float64(float32(0.1)), 1.0, 5.0, 5.5, -5.5, 1e15,
-		1e18, 9.223372036854775807e18, -9.223372036854775808e18, 9.3e18, -9.3e18, 1e40, -1e40, 1e300, 5e-324, math.Inf(1), math.Inf(-1),
-		9007199254740991.0, -9007199254740991.0, 9007199254740992.0, -9007199254740992.0, 9007199254740994.0,
-		4503599627370495.5,
+	texts = []any{nil, nil, "", "EU", "eu", "Eu", "EU ", " EU", "EU\t", "EUR", "e\u0301", "é", "É", "ß", "ss", "日本", "a",
+		"ab", "abc",
+		"a\U0010FFFF", "a\U0010FFFF\U0010FFFF", "b", "\U0001F600", "\uFFFD", "\uE000", "\uD7FF", "%", "_", "a%", "a_c", `\`,
+		"'", `"`, "?", "$1", "!", "[a]", "5", "05", "5.0", "10", "9", "true", "null", "NULL", "0", "-", "Z", "z", "ı", "I",
+		"i", "x\x00y", "bad\xff", strings.Repeat("long", 300), "2026-11-22"}
+	integers = []any{nil, nil, int64(0), int64(1), int64(-1), int64(2), int64(5), int64(9), int64(10), int64(4000),
+		int64(math.MaxInt64), int64(math.MaxInt64 - 1), int64(math.MinInt64), int64(math.MinInt64 + 1),
+		int64(1 << 53), int64(1<<53 + 1), int64(-1<<53 - 1), int64(math.MaxInt32), int64(math.MinInt32),
+		int64(math.MaxInt32) + 1}
+	floats = []any{nil, 0.0, math.Copysign(0, -1), 0.1, 0.2, 0.30000000000000004, 0.3, float64(float32(0.1)), 1.0, 5.0,
+		5.5, -5.5, 1e15, 1e18, 9.223372036854775807e18, -9.223372036854775808e18, 9.3e18, -9.3e18, 1e40, -1e40, 1e300, 5e-324,
+		math.Inf(1), math.Inf(-1), 9007199254740991.0, -9007199254740991.0, 9007199254740992.0, -9007199254740992.0,
+		9007199254740994.0, 4503599627370495.5,
 		0.5, 2.5, 1e-30, 4000.0}
-	decimals = []any{"0.1", "1.50", "123456789012345678901234567890", "9223372036854775808", "-9223372036854775809", "0.123456789012345678901",
-		" 7 ", "1e3", "abc", "0x10", "+5", "-0", "Infinity", "-Infinity", "inf", "NaN", "0x1p-2", "1_000", ".5", "5.",
-		"+0.5", "\t5", "٣", "５",
+	decimals = []any{"0.1", "1.50", "123456789012345678901234567890", "9223372036854775808", "-9223372036854775809",
+		"0.123456789012345678901", " 7 ", "1e3", "abc", "0x10", "+5", "-0", "Infinity", "-Infinity", "inf", "NaN", "0x1p-2",
+		"1_000", ".5", "5.", "+0.5", "\t5", "٣", "５",
 		"1e400", "-1e400", "1e-400", "9007199254740993", "9007199254740993.0", "18446744073709551616"}
-	days = []any{nil, nil, "2026-11-22", "2026-11-23", "2026-11-21", "2024-02-29", "2023-02-29", "2026-02-30", "1000-01-01", "0999-12-31",
-		"9999-12-31", "10000-01-01", "0000-00-00", "2026-11-00", "2026-00-10", "2026-11-22 ", " 2026-11-22", "2026-11-22T00:00:00Z",
-		"2026-1-2", "20261122", "now", "", "1900-02-29", "2000-02-29", "2026-11-22\x00", "２026-11-22", "-001-01-01"}
-	times = []any{nil, nil, "2026-11-22T10:00:00Z", "2026-11-22 10:00:00", "2026-11-22T10:00:00", "2026-11-22T12:00:00+02:00",
-		"2026-11-22T10:00:00.5Z", "2026-11-22 10:00:00.500000", "2026-11-22T10:00:00.000001Z", "2026-11-22T09:59:59.999999Z",
-		"2026-11-22T10:00:00.0000001Z", "2026-11-22T10:00:00.Z", "2026-11-22T10:00:00.", "2026-11-22T24:00:00Z", "2026-11-22T23:59:60Z",
-		"2026-11-22T10:00Z", "2026-11-22", "2026-11-22t10:00:00z", "2026-11-22T10:00:00z", "2026-11-22T10:00:00+15:00",
-		"2026-11-22T10:00:00+14:59", "2026-11-22T10:00:00-14:59", "2026-11-22T10:00:00+0200", "2026-11-22T10:00:00+02", "2026-02-30T10:00:00Z",
-		"2026-11-22T23:30:00-14:59", "2026-11-24T00:30:00+14:59", "1000-01-01T00:00:00Z", "1000-01-01T00:00:00+01:00",
-		"0999-12-31T23:00:00-01:00", "0999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59-00:01",
-		"10000-01-01T00:00:00Z", "9999-12-31T23:59:59.9999999Z", "0000-01-01T00:00:00Z", "1969-12-31T23:59:59.999999Z", "1970-01-01T00:00:00Z",
-		"2026-11-22T10:00:00 Z", "2026-11-22T10:00:00.5 +02:00", "2026-11-22T10:00:00+02:60", "2026-11-22T10:00:00\x00", "2026-11-22T10:60:00Z",
-		"2026-11-22T10:00:00.123456+02:00", "2026-11-22T10:00:00é", "now", "", "2026-11-22T1a:00:00Z", "2024-02-29T00:00:00Z",
-		"2026-11-22 10:00:00 +0000 UTC"}
+	days = []any{nil, nil, "2026-11-22", "2026-11-23", "2026-11-21", "2024-02-29", "2023-02-29", "2026-02-30",
+		"1000-01-01", "0999-12-31", "9999-12-31", "10000-01-01", "0000-00-00", "2026-11-00", "2026-00-10", "2026-11-22 ",
+		" 2026-11-22", "2026-11-22T00:00:00Z", "2026-1-2", "20261122", "now", "", "1900-02-29", "2000-02-29",
+		"2026-11-22\x00", "２026-11-22", "-001-01-01"}
+	times = []any{nil, nil, "2026-11-22T10:00:00Z", "2026-11-22 10:00:00", "2026-11-22T10:00:00",
+		"2026-11-22T12:00:00+02:00", "2026-11-22T10:00:00.5Z", "2026-11-22 10:00:00.500000", "2026-11-22T10:00:00.000001Z",
+		"2026-11-22T09:59:59.999999Z", "2026-11-22T10:00:00.0000001Z", "2026-11-22T10:00:00.Z", "2026-11-22T10:00:00.",
+		"2026-11-22T24:00:00Z", "2026-11-22T23:59:60Z", "2026-11-22T10:00Z", "2026-11-22", "2026-11-22t10:00:00z",
+		"2026-11-22T10:00:00z", "2026-11-22T10:00:00+15:00", "2026-11-22T10:00:00+14:59", "2026-11-22T10:00:00-14:59",
+		"2026-11-22T10:00:00+0200", "2026-11-22T10:00:00+02", "2026-02-30T10:00:00Z", "2026-11-22T23:30:00-14:59",
+		"2026-11-24T00:30:00+14:59", "1000-01-01T00:00:00Z", "1000-01-01T00:00:00+01:00", "0999-12-31T23:00:00-01:00",
+		"0999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59-00:01", "10000-01-01T00:00:00Z",
+		"9999-12-31T23:59:59.9999999Z", "0000-01-01T00:00:00Z", "1969-12-31T23:59:59.999999Z", "1970-01-01T00:00:00Z",
+		"2026-11-22T10:00:00 Z", "2026-11-22T10:00:00.5 +02:00", "2026-11-22T10:00:00+02:60", "2026-11-22T10:00:00\x00",
+		"2026-11-22T10:60:00Z", "2026-11-22T10:00:00.123456+02:00", "2026-11-22T10:00:00é", "now", "", "2026-11-22T1a:00:00Z",
+		"2024-02-29T00:00:00Z", "2026-11-22 10:00:00 +0000 UTC"}
 )
 
 // conditionValues are what conditions of a type compare with; some are refused at Bind.
@@ -261,7 +268,8 @@ func conditionValues(typ latchkey.FieldType) []any {
 		return texts
 	case latchkey.Integer, latchkey.Number:
 		values := []any{"5", "-1", "4000", "5.5", "0.1", "-0", "0.0", "9223372036854775807.5", "-9223372036854775808.5",
-			"9223372036854775808", "-9223372036854775809", "99999999999999999999999999999999999", "0.000000000000000000000000000001", "2.50"}
+			"9223372036854775808", "-9223372036854775809", "99999999999999999999999999999999999",
+			"0.000000000000000000000000000001", "2.50"}
 		return append(append(values, integers...), floats...)
 	case latchkey.Float:
 		return append([]any{"5", int64(5), "5.5", "0.1", "-0", "1e300", "-1e40", "1e40", "5e-324", "6.02E23",
@@ -276,13 +284,17 @@ func conditionValues(typ latchkey.FieldType) []any {
 }
 
 var conditionOps = map[latchkey.FieldType][]latchkey.Op{
-	latchkey.Text: {latchkey.Eq, latchkey.Ne, latchkey.Lt, latchkey.Le, latchkey.Gt, latchkey.Ge, latchkey.In, latchkey.Contains,
-		latchkey.StartsWith, latchkey.IsNull},
-	latchkey.Integer:  {latchkey.Eq, latchkey.Ne, latchkey.Lt, latchkey.Le, latchkey.Gt, latchkey.Ge, latchkey.In, latchkey.IsNull},
-	latchkey.Number:   {latchkey.Eq, latchkey.Ne, latchkey.Lt, latchkey.Le, latchkey.Gt, latchkey.Ge, latchkey.In, latchkey.IsNull},
-	latchkey.Date:     {latchkey.Eq, latchkey.Ne, latchkey.Lt, latchkey.Le, latchkey.Gt, latchkey.Ge, latchkey.In, latchkey.IsNull},
-	latchkey.DateTime: {latchkey.Eq, latchkey.Ne, latchkey.Lt, latchkey.Le, latchkey.Gt, latchkey.Ge, latchkey.In, latchkey.IsNull},
-	latchkey.Boolean:  {latchkey.Eq, latchkey.Ne, latchkey.In, latchkey.IsNull},
+	latchkey.Text: {latchkey.Eq, latchkey.Ne, latchkey.Lt, latchkey.Le, latchkey.Gt, latchkey.Ge, latchkey.In,
+		latchkey.Contains, latchkey.StartsWith, latchkey.IsNull},
+	latchkey.Integer: {latchkey.Eq, latchkey.Ne, latchkey.Lt, latchkey.Le, latchkey.Gt, latchkey.Ge, latchkey.In,
+		latchkey.IsNull},
+	latchkey.Number: {latchkey.Eq, latchkey.Ne, latchkey.Lt, latchkey.Le, latchkey.Gt, latchkey.Ge, latchkey.In,
+		latchkey.IsNull},
+	latchkey.Date: {latchkey.Eq, latchkey.Ne, latchkey.Lt, latchkey.Le, latchkey.Gt, latchkey.Ge, latchkey.In,
+		latchkey.IsNull},
+	latchkey.DateTime: {latchkey.Eq, latchkey.Ne, latchkey.Lt, latchkey.Le, latchkey.Gt, latchkey.Ge, latchkey.In,
+		latchkey.IsNull},
+	latchkey.Boolean: {latchkey.Eq, latchkey.Ne, latchkey.In, latchkey.IsNull},
 	latchkey.Float: {latchkey.Eq, latchkey.Ne, latchkey.Lt, latchkey.Le, latchkey.Gt, latchkey.Ge, latchkey.In,
 		latchkey.IsNull},
 }
@@ -409,7 +421,8 @@ func sameRows(t *testing.T, e rowEngine, random *rand.Rand, conditions int) {
 			exact = exact && (col.exact || !m.used[col.name])
 		}
 		for _, table := range []string{"plain", "indexed"} {
-			got := queryIDs(t, db, "SELECT id FROM "+table+" WHERE id >= "+placeholder(e.dialect, 1)+" AND "+where, append([]any{0}, args...)...)
+			got := queryIDs(t, db, "SELECT id FROM "+table+" WHERE id >= "+placeholder(e.dialect, 1)+" AND "+where,
+				append([]any{0}, args...)...)
 			for id, row := range stored {
 				decisions++
 				if match := p.Match(row); match != got[id] {

@@ -278,11 +278,13 @@ func TestSessionsRowSecurity(t *testing.T) {
 		"GRANT ALL ON ALL TABLES IN SCHEMA " + schema + " TO lk_plain"} {
 		harness.Postgres.Exec(t, grant)
 	}
-	_, err = sqlstore.New(ctx, harness.Postgres.Open(t, harness.Postgres.With(t, place, "user", "lk_plain")), latchkey.Postgres, nil)
+	_, err = sqlstore.New(ctx, harness.Postgres.Open(t, harness.Postgres.With(t, place, "user", "lk_plain")),
+		latchkey.Postgres, nil)
 	require.ErrorContains(t, err, "latchkey_tokens has row security")
 	_, err = db.Exec("ALTER TABLE latchkey_tokens DISABLE ROW LEVEL SECURITY")
 	require.NoError(t, err)
-	s, err = sqlstore.New(ctx, harness.Postgres.Open(t, harness.Postgres.With(t, place, "user", "lk_plain")), latchkey.Postgres, nil)
+	s, err = sqlstore.New(ctx, harness.Postgres.Open(t, harness.Postgres.With(t, place, "user", "lk_plain")),
+		latchkey.Postgres, nil)
 	require.NoError(t, err)
 	require.NoError(t, s.Close())
 }

@@ -95,7 +95,8 @@ func sqliteTimes(t *testing.T, plain string, settings map[string]bool) (cases []
 			}
 			cases = append(cases, timesCase{setting, "file:" + harness.NewFile(t) + plain + setting, ddl, typ, refused})
 		}
-		cases = append(cases, timesCase{setting, "file:" + harness.NewFile(t) + plain + setting, "TEXT", latchkey.DateTime, ""},
+		cases = append(cases,
+			timesCase{setting, "file:" + harness.NewFile(t) + plain + setting, "TEXT", latchkey.DateTime, ""},
 			timesCase{setting, "file:" + harness.NewFile(t) + plain + setting, "TEXT", latchkey.Date, ""})
 	}
 	return cases
@@ -161,20 +162,23 @@ func TestTimesOfServers(t *testing.T) {
 			checkTimes(t, harness.MariaDB, []timesCase{c})
 		}
 		// A TIMESTAMP compares in the session's zone, whatever that is.
-		checkTimes(t, harness.MariaDB, []timesCase{{"a place of its own", harness.MariaDB.Place(t), "TIMESTAMP(6) NULL", latchkey.DateTime,
-			"session's zone"}})
+		checkTimes(t, harness.MariaDB,
+			[]timesCase{{"a place of its own", harness.MariaDB.Place(t), "TIMESTAMP(6) NULL", latchkey.DateTime,
+				"session's zone"}})
 	})
 	t.Run("PostgreSQL", func(t *testing.T) {
 		for setting, value := range map[string]string{"TimeZone": "Asia/Kolkata", "DateStyle": "German, DMY",
 			"default_query_exec_mode": "simple_protocol", "IntervalStyle": "sql_standard", "extra_float_digits": "0"} {
 			for ddl, typ := range map[string]latchkey.FieldType{"timestamptz": latchkey.DateTime, "date": latchkey.Date} {
-				checkTimes(t, harness.Postgres, []timesCase{{setting + " " + value, harness.Postgres.With(t, harness.Postgres.Place(t), setting, value),
-					ddl, typ, ""}})
+				checkTimes(t, harness.Postgres,
+					[]timesCase{{setting + " " + value, harness.Postgres.With(t, harness.Postgres.Place(t), setting, value),
+						ddl, typ, ""}})
 			}
 		}
-		checkTimes(t, harness.Postgres, []timesCase{{"UTC", harness.Postgres.With(t, harness.Postgres.Place(t), "TimeZone", "UTC"), "timestamp",
-			latchkey.DateTime,
-			"timestamp with time zone is needed"}})
+		checkTimes(t, harness.Postgres,
+			[]timesCase{{"UTC", harness.Postgres.With(t, harness.Postgres.Place(t), "TimeZone", "UTC"), "timestamp",
+				latchkey.DateTime,
+				"timestamp with time zone is needed"}})
 	})
 }
 

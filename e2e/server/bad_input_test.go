@@ -125,7 +125,8 @@ func TestBadInputIsRefusedAndWritesNothing(t *testing.T) {
 
 	refusal(t, "key in body and header", s.Do("POST", access, harness.FormType, "key="+key, "key", key), 400)
 	refusal(t, "key in body and query", s.Post(access+"?key="+key, "key="+key), 400)
-	refusal(t, "key and a bearer token", s.Do("POST", access, harness.FormType, "key="+key, "Authorization", "Bearer "+key), 400)
+	refusal(t, "key and a bearer token",
+		s.Do("POST", access, harness.FormType, "key="+key, "Authorization", "Bearer "+key), 400)
 	refusal(t, "two key headers", s.Do("POST", access, harness.FormType, "", "key", key, "key", key), 400)
 	refusal(t, "options that disagree", s.Post(access+"?role=viewer", "key="+key+"&role=biscoe"), 400)
 	refusal(t, "no key", s.Post(access, "role=viewer"), 401)
@@ -156,7 +157,7 @@ func TestBadInputIsRefusedAndWritesNothing(t *testing.T) {
 
 func TestStoreOutOfReachIs503(t *testing.T) {
 	s := harness.StartServer(t)
-	token := s.CloudTables().Token(harness.Object{})
+	token := s.CloudTables().Token(obj{})
 	require.Len(t, s.RowIDs(token), 344)
 	mend := breakStore(s)
 	for name, r := range map[string]harness.Reply{

@@ -217,7 +217,8 @@ func TestServersShareADatabase(t *testing.T) {
 		require.NotContains(t, b.Log.String(), engineMarker)
 
 		// Rows written through both at once: each has an id of its own, and no count is lost.
-		form := url.Values{"key": {a.Credentials.APIKey}, "roles[]": {"keeper"}, "dp-1": {"Adelie"}, "dp-2": {"Dream"}}.Encode()
+		form := url.Values{"key": {a.Credentials.APIKey}, "roles[]": {"keeper"}, "dp-1": {"Adelie"},
+			"dp-2": {"Dream"}}.Encode()
 		ids := make(chan int, 40)
 		var all sync.WaitGroup
 		for _, s := range []*harness.Server{a, b} {
@@ -228,8 +229,8 @@ func TestServersShareADatabase(t *testing.T) {
 						s.Post("/io/api/1/dataset/"+harness.Dataset, form).JSON(t, &made)
 						require.Len(t, made.Data, 1)
 						ids <- made.Data[0].ID
-						cell := url.Values{"cmd": {"db.cell.update"}, "auth_token": {a.Credentials.Session}, "db_id": {"8"}, "row_id": {"1"},
-							"column_id": {"c2"}, "value": {strconv.Itoa(made.Data[0].ID)}}.Encode()
+						cell := url.Values{"cmd": {"db.cell.update"}, "auth_token": {a.Credentials.Session}, "db_id": {"8"},
+							"row_id": {"1"}, "column_id": {"c2"}, "value": {strconv.Itoa(made.Data[0].ID)}}.Encode()
 						require.Contains(t, s.Post("/api", cell).Body, `"SUCCESS"`)
 					}
 				})
@@ -261,7 +262,8 @@ func TestServersShareADatabase(t *testing.T) {
 			})
 		}
 		all.Wait()
-		require.Contains(t, a.Get("/io/api/1/dataset/"+harness.Dataset+"/7?role=viewer&key="+a.Credentials.APIKey).Body, `"id":7,"dv":40,`)
+		require.Contains(t, a.Get("/io/api/1/dataset/"+harness.Dataset+"/7?role=viewer&key="+a.Credentials.APIKey).Body,
+			`"id":7,"dv":40,`)
 
 		// What one makes, the other knows; what one ends, the other refuses with the next request.
 		var minted struct{ Token string }
@@ -277,7 +279,8 @@ func TestServersShareADatabase(t *testing.T) {
 		b.Hide(added.Data.Token)
 		form = url.Values{"cmd": {"db.get_all"}, "auth_token": {added.Data.Token}}.Encode()
 		require.Contains(t, b.Post("/api", form).Body, `"SUCCESS"`)
-		remove := url.Values{"cmd": {"access.remove"}, "auth_token": {a.Credentials.Session}, "token_id": {added.Data.ID}}.Encode()
+		remove := url.Values{"cmd": {"access.remove"}, "auth_token": {a.Credentials.Session},
+			"token_id": {added.Data.ID}}.Encode()
 		require.Contains(t, a.Post("/api", remove).Body, `"SUCCESS"`)
 		require.Contains(t, b.Post("/api", form).Body, `"FAILURE"`)
 		account := site.account("a")
@@ -296,8 +299,10 @@ func TestServerStartCutOffIsTakenUpAgain(t *testing.T) {
 		}
 		if os.Getenv("LONG") != "" {
 			moments = append(moments, `SELECT COUNT(*) FROM latchkey_schema`, `SELECT COUNT(*) FROM server_setup`,
-				`SELECT COUNT(*) FROM server_setup WHERE value = 'seeding'`, `SELECT COUNT(*) FROM server_setup WHERE name = 'secret'`,
-				`SELECT COUNT(*) FROM server_setup WHERE name = 'session'`, `SELECT COUNT(*) FROM server_setup WHERE name = 'cma_token'`)
+				`SELECT COUNT(*) FROM server_setup WHERE value = 'seeding'`,
+				`SELECT COUNT(*) FROM server_setup WHERE name = 'secret'`,
+				`SELECT COUNT(*) FROM server_setup WHERE name = 'session'`,
+				`SELECT COUNT(*) FROM server_setup WHERE name = 'cma_token'`)
 		}
 		for _, moment := range moments {
 			site := newServerSite(t, e)
@@ -340,9 +345,10 @@ func TestServerOnEnginesSaysWhyItFails(t *testing.T) {
 			}
 			require.NoFileExists(t, filepath.Join(site.dir, "a.key"))
 		}
-		try(map[*harness.Engine]string{harness.Postgres: "authentication failed", harness.MariaDB: "Access denied"}[e], func(u *url.URL) {
-			u.User = url.UserPassword(u.User.Username(), engineMarker+"wrong")
-		})
+		try(map[*harness.Engine]string{harness.Postgres: "authentication failed", harness.MariaDB: "Access denied"}[e],
+			func(u *url.URL) {
+				u.User = url.UserPassword(u.User.Username(), engineMarker+"wrong")
+			})
 		try("no_such_database", func(u *url.URL) { u.Path = "/no_such_database" })
 		nowhere := filepath.Join(site.dir, "nowhere")
 		try(nowhere, func(u *url.URL) {

@@ -12,7 +12,8 @@ import (
 	"github.com/latchkey-go/latchkey/e2e/internal/harness"
 )
 
-// The same calls on each engine have the same replies, byte for byte, but for ids, secrets and times of the token systems.
+// The same calls on each engine have the same replies, byte for byte, but for ids, secrets and times of the token
+// systems.
 func TestServerRepliesAreTheSameOnEachEngine(t *testing.T) {
 	want := tour(harness.StartServer(t))
 	require.Greater(t, len(want), 60)
@@ -56,7 +57,7 @@ func tour(s *harness.Server) []string {
 		return path + "?" + q.Encode()
 	}
 	condition := func(id, op string, value any) string {
-		text, err := json.Marshal(harness.Object{"id": id, "op": op, "value": value, "set": false})
+		text, err := json.Marshal(obj{"id": id, "op": op, "value": value, "set": false})
 		require.NoError(s.T, err)
 		return string(text)
 	}
@@ -86,8 +87,9 @@ func tour(s *harness.Server) []string {
 	do("POST", set, harness.FormType, keeper("dp-1", "Adélie 🐧", "dp-2", "Dream", "dp-3", "39.10",
 		"dp-4", "0.1", "dp-5", "180", "dp-7", "it's ?"))
 	do("GET", as(set, "viewer", "conditions", condition("dp-1", "=", "Adélie 🐧")), "", "")
-	do("POST", set, harness.FormType, keeper("dp-1", "Gentoo", "dp-2", "Biscoe", "dp-3", "40", "dp-4", "17.123456789012345",
-		"dp-5", "181", "dp-6", "9007199254740993", "dp-7", ""))
+	do("POST", set, harness.FormType,
+		keeper("dp-1", "Gentoo", "dp-2", "Biscoe", "dp-3", "40", "dp-4", "17.123456789012345", "dp-5", "181", "dp-6",
+			"9007199254740993", "dp-7", ""))
 	do("POST", set, harness.FormType, keeper("dp-6", "heavy", "dp-9", "1"))
 	do("POST", set, harness.FormType, keeper("dp-5", "1.5"))
 	do("PUT", set+"/345", harness.FormType, keeper("dp-3", "", "dp-5", "-1"))
@@ -100,7 +102,8 @@ func tour(s *harness.Server) []string {
 	do("GET", as(set, "viewer"), "", "")
 	do("GET", as("/io/api/1/datasets", "viewer"), "", "")
 	var token struct{ Token string }
-	minted := s.Post("/io/api/1/access", url.Values{"key": {s.Credentials.APIKey}, "role": {"biscoe"}, "clientId": {"42"}}.Encode())
+	minted := s.Post("/io/api/1/access",
+		url.Values{"key": {s.Credentials.APIKey}, "role": {"biscoe"}, "clientId": {"42"}}.Encode())
 	minted.JSON(s.T, &token)
 	s.Hide(token.Token)
 	for _, page := range []string{"", "&start=10&length=3", "&start=342", "&length=0", "&length=-1",
@@ -124,7 +127,8 @@ func tour(s *harness.Server) []string {
 	role := made(dato("POST", "/roles", `{"data":{"type":"role","attributes":{"name":"Éditeur",`+
 		`"positive_item_type_permissions":[{"environment":"main","item_type":"penguin","action":"read",`+
 		`"on_creator":"anyone"}],"negative_item_type_permissions":[]}}}`))
-	tokenBody := `{"data":{"type":"access_token","attributes":{"name":"t","can_access_cda":true,"can_access_cda_preview":%s,` +
+	tokenBody := `{"data":{"type":"access_token","attributes":{"name":"t","can_access_cda":true,` +
+		`"can_access_cda_preview":%s,` +
 		`"can_access_cma":false},"relationships":{"role":{"data":{"id":"` + role + `","type":"role"}}}}}`
 	id := made(dato("POST", "/access_tokens", fmt.Sprintf(tokenBody, "true")))
 	dato("GET", "/access_tokens/"+id, "")
@@ -153,7 +157,8 @@ func tour(s *harness.Server) []string {
 	do("GET", "/v1/data/ACME/PENGUINS,ISLANDS"+secret+"&limit=2", "", "")
 	do("GET", "/v1/data/ACME/ISLANDS"+secret, "", "")
 	for _, records := range []string{
-		`[{"id":1000,"species":"Adelie","beak_length_mm":39.25,"body_mass_g":3000,"flipper_length_mm":null},{"species":"Gentoo"}]`,
+		`[{"id":1000,"species":"Adelie","beak_length_mm":39.25,"body_mass_g":3000,"flipper_length_mm":null},` +
+			`{"species":"Gentoo"}]`,
 		`[{"id":1,"species":"Chinstrap","beak_depth_mm":123456789012345678901234567890}]`,
 		`[{"id":2,"species":"Chinstrap","beak_depth_mm":0.1000000000000000055511151231257827},{"species":7}]`, // none of both
 		`[{"id":1.5}]`, `[{"body_mass_g":3e3}]`, `[{"id":-7,"species":"none"}]`,

@@ -42,7 +42,8 @@ func TestFirstStartWritesPrivateFiles(t *testing.T) {
 	account := s.Account()
 	for secret, kind := range map[string]latchkey.Kind{
 		s.Credentials.Secret: latchkey.KindSecret, s.Credentials.Publishable: latchkey.KindPublishable,
-		s.Credentials.APIKey: latchkey.KindAPIKey, s.Credentials.CMAToken: latchkey.KindAPIKey, s.Credentials.Session: latchkey.KindSession,
+		s.Credentials.APIKey: latchkey.KindAPIKey, s.Credentials.CMAToken: latchkey.KindAPIKey,
+		s.Credentials.Session: latchkey.KindSession,
 	} {
 		access, err := account.Verify(t.Context(), latchkey.Presented{Secret: secret})
 		require.NoError(t, err)
@@ -66,11 +67,11 @@ func TestFirstStartWritesPrivateFiles(t *testing.T) {
 func TestSecondStartFindsEverythingAsItWas(t *testing.T) {
 	s := harness.StartServer(t)
 	client := s.CloudTables()
-	token := client.Token(harness.Object{"role": "biscoe", "clientId": "42", "clientName": "Zoë"})
-	keeper := harness.Object{"role": "keeper"}
-	var made struct{ Data []harness.Object }
-	client.OK(&made, keeper, "insert", harness.Dataset, harness.Object{"dp-1": "Adelie", "dp-2": "Biscoe"})
-	client.OK(&harness.Object{}, keeper, "delete", harness.Dataset, 1)
+	token := client.Token(obj{"role": "biscoe", "clientId": "42", "clientName": "Zoë"})
+	keeper := obj{"role": "keeper"}
+	var made struct{ Data []obj }
+	client.OK(&made, keeper, "insert", harness.Dataset, obj{"dp-1": "Adelie", "dp-2": "Biscoe"})
+	client.OK(&obj{}, keeper, "delete", harness.Dataset, 1)
 	before, err := os.ReadFile(s.DB + ".credentials.json")
 	require.NoError(t, err)
 	s.Stop()
@@ -81,7 +82,7 @@ func TestSecondStartFindsEverythingAsItWas(t *testing.T) {
 	require.True(t, string(before) == string(after), "the credentials file was written again")
 	want := append(harness.Where(t, harness.OnBiscoe), 345)
 	require.Equal(t, want, again.RowIDs(token), "a token of before, and a row of before")
-	all := again.RowIDs(again.CloudTables().Token(harness.Object{}))
+	all := again.RowIDs(again.CloudTables().Token(obj{}))
 	require.Len(t, all, 344)
 	require.Equal(t, 2, all[0], "a deleted row does not come back")
 }
@@ -100,12 +101,12 @@ func TestDeletedThingsDoNotComeBack(t *testing.T) {
 	require.ErrorIs(t, err, latchkey.ErrNotFound)
 	again.Credentials = creds
 	again.Hide(creds.Secrets()...)
-	require.Len(t, again.RowIDs(again.CloudTables().Token(harness.Object{"role": "biscoe"})), 168)
+	require.Len(t, again.RowIDs(again.CloudTables().Token(obj{"role": "biscoe"})), 168)
 }
 
 func TestAcknowledgedWritesSurviveAKill(t *testing.T) {
 	s := harness.StartServer(t)
-	token := s.CloudTables().Token(harness.Object{"role": "biscoe"})
+	token := s.CloudTables().Token(obj{"role": "biscoe"})
 	account := s.Account()
 	require.NoError(t, account.Revoke(t.Context(), harness.TokenID(t, account, s.Credentials.APIKey), "lost"))
 	s.Kill()
@@ -125,7 +126,7 @@ func TestStartCutOffIsTakenUpAgain(t *testing.T) {
 		t.Logf("killed after %d ms; credentials written: %v", after, err == nil)
 
 		s := harness.StartServerOn(t, db)
-		require.Len(t, s.RowIDs(s.CloudTables().Token(harness.Object{"role": "biscoe"})), 168)
+		require.Len(t, s.RowIDs(s.CloudTables().Token(obj{"role": "biscoe"})), 168)
 		kinds := map[string]int{}
 		for token, err := range s.Account().Tokens(t.Context(), latchkey.TokenQuery{}) {
 			require.NoError(t, err)

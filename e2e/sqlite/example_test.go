@@ -27,7 +27,8 @@ func Example_sqlite() {
 	}
 	defer db.Close()
 	db.SetMaxOpenConns(8)
-	db.SetMaxIdleConns(8)                            // a connection kept is one not opened anew: several times faster under load
+	// a connection kept is one not opened anew: several times faster under load
+	db.SetMaxIdleConns(8)
 	err = sqlstore.Migrate(ctx, db, latchkey.SQLite) // at every start; does nothing when nothing is new
 	if err != nil {
 		log.Fatal(err)

@@ -147,13 +147,15 @@ func TestSQLiteStatementsCarryOwner(t *testing.T) {
 				continue
 			}
 			checked++
-			require.LessOrEqual(t, ownerless(l.Text), 0, "%s: a statement on a tenant's table without its owner:\n%s", l.Op, l.Text)
+			require.LessOrEqual(t, ownerless(l.Text), 0, "%s: a statement on a tenant's table without its owner:\n%s", l.Op,
+				l.Text)
 		}
 		require.NoError(t, s.Close())
 	}
 	require.Greater(t, checked, 100)
 	// The check itself must be able to fail.
 	require.Positive(t, ownerless("DELETE FROM latchkey_tokens WHERE id = ?"))
-	require.Positive(t, ownerless("SELECT 1 FROM latchkey_tokens t JOIN latchkey_roles r ON r.id = t.id WHERE t.owner = ?"))
+	require.Positive(t,
+		ownerless("SELECT 1 FROM latchkey_tokens t JOIN latchkey_roles r ON r.id = t.id WHERE t.owner = ?"))
 	require.Positive(t, ownerless("INSERT INTO latchkey_once (id) VALUES (?)"))
 }

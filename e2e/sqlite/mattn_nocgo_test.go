@@ -6,5 +6,6 @@ import "testing"
 
 // A part that cannot run fails.
 func TestMattn(t *testing.T) {
-	t.Fatal("SQLite behind github.com/mattn/go-sqlite3 was not tested, for it needs cgo: install gcc, and set CGO_ENABLED=1")
+	t.Fatal("SQLite behind github.com/mattn/go-sqlite3 was not tested, as it needs cgo: " +
+		"install gcc, and set CGO_ENABLED=1")
 }

@@ -23,7 +23,9 @@ import (
 
 func TestMattnConformance(t *testing.T) {
 	t.Run("file, WAL", func(t *testing.T) {
-		storetest.Run(t, func(t *testing.T) latchkey.Store { return harness.Mattn.Store(t, harness.MattnWAL(harness.NewFile(t))) })
+		storetest.Run(t, func(t *testing.T) latchkey.Store {
+			return harness.Mattn.Store(t, harness.MattnWAL(harness.NewFile(t)))
+		})
 	})
 	t.Run("file, nothing set", func(t *testing.T) {
 		storetest.Run(t, func(t *testing.T) latchkey.Store { return harness.Mattn.Store(t, "file:"+harness.NewFile(t)) })
@@ -113,7 +115,8 @@ func TestMattnRefuses(t *testing.T) {
 	_, err = sqlstore.New(ctx, harness.Mattn.Open(t, noFile), latchkey.SQLite, nil)
 	require.ErrorContains(t, err, "cannot be opened")
 	text := filepath.Join(t.TempDir(), "text.db")
-	require.NoError(t, os.WriteFile(text, []byte("this is a text, and long enough to be taken for a page of a database"), 0o600))
+	require.NoError(t, os.WriteFile(text, []byte("this is a text, and long enough to be taken for a page of a database"),
+		0o600))
 	require.Error(t, sqlstore.Migrate(ctx, harness.Mattn.Open(t, text), latchkey.SQLite))
 	require.ErrorContains(t, sqlstore.CheckSchema(ctx, db, latchkey.SQLite, "nosuch", latchkey.NewSchema(nil)), "no table")
 }

@@ -78,8 +78,8 @@ func TestSQLiteMintsTwiceAtOnce(t *testing.T) {
 }
 
 // Mints share transactions with everything else that is written, callers leave, and the database fails now and then.
-// Who was told that it was done finds it done, once; who was told that it was not does not find it; numbers of events have
-// no gap; nothing is minted past a revocation; and no transaction stays open.
+// Who was told that it was done finds it done, once; who was told that it was not does not find it; numbers of events
+// have no gap; nothing is minted past a revocation; and no transaction stays open.
 func TestSQLiteMintsAmongOthers(t *testing.T) {
 	background, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()

@@ -125,7 +125,8 @@ func TestSQLiteNewRefuses(t *testing.T) {
 	_, err = sqlstore.New(ctx, harness.OpenSQLite(t, "file:"+file+"?_pragma=query_only(1)"), latchkey.SQLite, nil)
 	require.ErrorContains(t, err, "cannot be written")
 
-	_, err = sqlstore.New(ctx, harness.OpenSQLite(t, "file:"+file+"?cache=shared&_pragma=read_uncommitted(1)"), latchkey.SQLite, nil)
+	_, err = sqlstore.New(ctx, harness.OpenSQLite(t, "file:"+file+"?cache=shared&_pragma=read_uncommitted(1)"),
+		latchkey.SQLite, nil)
 	require.ErrorContains(t, err, "read_uncommitted is on")
 
 	utf16 := harness.OpenSQLite(t, "file:"+harness.NewFile(t)+"?_pragma=encoding('UTF-16')")
@@ -149,7 +150,8 @@ func TestSQLiteAnyDSN(t *testing.T) {
 		"file:%s?_pragma=journal_mode(WAL)&_pragma=synchronous(OFF)&_pragma=foreign_keys(1)"} {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 		file := harness.NewFile(t)
-		stores := []*sqlstore.Store{harness.OpenSQLiteStore(t, harness.OpenSQLite(t, fmt.Sprintf(dsn, file))), harness.OpenSQLiteStore(t, harness.OpenSQLite(t, fmt.Sprintf(dsn, file)))}
+		stores := []*sqlstore.Store{harness.OpenSQLiteStore(t, harness.OpenSQLite(t, fmt.Sprintf(dsn, file))),
+			harness.OpenSQLiteStore(t, harness.OpenSQLite(t, fmt.Sprintf(dsn, file)))}
 		var mu sync.Mutex
 		epochs := map[uint64]bool{}
 		var wg sync.WaitGroup
@@ -406,7 +408,8 @@ func TestSQLiteClock(t *testing.T) {
 	ctx := context.Background()
 	db := harness.OpenSQLite(t, harness.WAL(harness.NewFile(t)))
 	harness.OpenSQLiteStore(t, db)
-	s, err := sqlstore.New(ctx, db, latchkey.SQLite, &sqlstore.Options{Clock: func() time.Time { return world.Noon.Add(1001) }})
+	s, err := sqlstore.New(ctx, db, latchkey.SQLite,
+		&sqlstore.Options{Clock: func() time.Time { return world.Noon.Add(1001) }})
 	require.NoError(t, err)
 	feed, err := s.Changes(ctx, 0, 0)
 	require.NoError(t, err)
@@ -416,7 +419,8 @@ func TestSQLiteClock(t *testing.T) {
 func TestSQLiteCheckSchema(t *testing.T) {
 	ctx := context.Background()
 	db := harness.OpenSQLite(t, harness.WAL(harness.NewFile(t)))
-	_, err := db.Exec(`CREATE TABLE orders (region TEXT, "odd name" VARCHAR(20), amount INTEGER, price DECIMAL(10,2), ratio REAL,
+	_, err := db.Exec(`CREATE TABLE orders (region TEXT, "odd name" VARCHAR(20), amount INTEGER, price DECIMAL(10,2),
+		ratio REAL,
 		open BOOLEAN, due DATE, at DATETIME, note, data BLOB, any STRING);
 		CREATE VIEW open_orders AS SELECT region, amount + 1 AS more FROM orders`)
 	require.NoError(t, err)
@@ -438,7 +442,8 @@ func TestSQLiteCheckSchema(t *testing.T) {
 		{"open", []latchkey.FieldType{latchkey.Boolean}},
 		{"due", nil},
 		{"at", nil}, // what this DSN makes of times is tried: see TestTimesOfModernc
-		{"note", nil}, {"data", nil}, {"any", nil}, {"missing", nil}, {"amount + 1", nil}, {`"amount`, nil}, {"lower(region)", nil},
+		{"note", nil}, {"data", nil}, {"any", nil}, {"missing", nil}, {"amount + 1", nil}, {`"amount`, nil}, {"lower(region)",
+			nil},
 	} {
 		for typ := latchkey.Text; typ <= latchkey.Float; typ++ {
 			err := check("orders", c.column, typ)

@@ -434,16 +434,16 @@ func writeFixture(t *testing.T, e *harness.NodeEngine) {
 		require.NoError(t, err)
 		program, err := harness.Program("pg_dump", harness.PostgresFolders()...)
 		require.NoError(t, err)
-		dump = exec.CommandContext(ctx, program, "-h", harness.Postgres.Folder, "-U", "postgres", "-n", firstPlace, "--inserts",
-			"--no-owner", "postgres")
+		dump = exec.CommandContext(ctx, program, "-h", harness.Postgres.Folder, "-U", "postgres", "-n", firstPlace,
+			"--inserts", "--no-owner", "postgres")
 	default:
 		harness.MariaDB.Place(t)
 		_, err := harness.MariaDB.Admin.Exec("CREATE DATABASE " + firstPlace)
 		require.NoError(t, err)
 		dsn, err = harness.MariaDB.In(harness.MariaDB.DSN, firstPlace)
 		require.NoError(t, err)
-		dump = exec.CommandContext(ctx, "mariadb-dump", "--no-defaults", "-S", filepath.Join(harness.MariaDB.Folder, "s.sock"), "-u",
-			"root",
+		dump = exec.CommandContext(ctx, "mariadb-dump", "--no-defaults", "-S",
+			filepath.Join(harness.MariaDB.Folder, "s.sock"), "-u", "root",
 			"--compact", "--hex-blob", "--skip-extended-insert", firstPlace)
 	}
 	f := startFirst(t, e.Driver, dsn)

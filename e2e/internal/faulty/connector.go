@@ -59,8 +59,8 @@ func New(wrapped driver.Driver, dsn string) *Connector {
 	return f
 }
 
-// Begin names what comes, and arms the fault: the statement after n more fails with err, before its effect or after it. With
-// a negative n none fails.
+// Begin names what comes, and arms the fault: the statement after n more fails with err, before its effect or after
+// it. With a negative n none fails.
 func (f *Connector) Begin(op string, n int, after bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -279,11 +279,13 @@ type faultyStmt struct {
 }
 
 func (s *faultyStmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
-	return s.c.exec(s.text, func() (driver.Result, error) { return s.Stmt.(driver.StmtExecContext).ExecContext(ctx, args) })
+	return s.c.exec(s.text,
+		func() (driver.Result, error) { return s.Stmt.(driver.StmtExecContext).ExecContext(ctx, args) })
 }
 
 func (s *faultyStmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
-	return s.c.query(s.text, func() (driver.Rows, error) { return s.Stmt.(driver.StmtQueryContext).QueryContext(ctx, args) })
+	return s.c.query(s.text,
+		func() (driver.Rows, error) { return s.Stmt.(driver.StmtQueryContext).QueryContext(ctx, args) })
 }
 
 // cutRows fails where the rows end. A caller that does not ask for the error takes the listing for a whole one.

@@ -6,5 +6,6 @@ const (
 	IEXInvalidKey = "The API key provided is not valid."
 	IEXSecretOnly = "The secret key is required to access to requested endpoint."
 	IEXOverLimit  = "You have exceeded your allotted message quota. Please enable pay-as-you-go to regain access"
-	IEXReferer    = "The referer in the request header is not allowed. Please check the associated domain(s) for this API key"
+	IEXReferer    = "The referer in the request header is not allowed. " +
+		"Please check the associated domain(s) for this API key"
 )

@@ -10,8 +10,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Chromium starts a browser, which ends with the test, and returns the context of a tab in it. CloudTables' client writes a
-// script tag without a port. So the browser is told that port 80 of 127.0.0.1 is the server's, and the tag stays as written.
+// Chromium starts a browser, which ends with the test, and returns the context of a tab in it. CloudTables' client
+// writes a script tag without a port. So the browser is told that port 80 of 127.0.0.1 is the server's, and the tag
+// stays as written.
 func Chromium(t *testing.T, s *Server) context.Context {
 	t.Helper()
 	options := []chromedp.ExecAllocatorOption{
@@ -39,8 +40,8 @@ func Chromium(t *testing.T, s *Server) context.Context {
 	return ctx
 }
 
-// profile makes the folder of a browser. Processes of the browser may write to it for a moment after it has ended, so the
-// end of the test tries to remove it for a minute.
+// profile makes the folder of a browser. Processes of the browser may write to it for a moment after it has ended, so
+// the end of the test tries to remove it for a minute.
 func profile(t *testing.T) string {
 	folder, err := os.MkdirTemp("", "lk-chromium-")
 	require.NoError(t, err)

@@ -31,10 +31,11 @@ type Engine struct {
 	Dialect latchkey.Dialect
 	Driver  string // of database/sql
 
-	Env          string                                  // the variable that names a running server; "": there is none
-	Start        func(e *Engine) (dsn string, err error) // starts the server in Folder
-	DataDir      string                                  // the query for the server's data directory
-	Create, Drop string                                  // statements for the schema or database of a test, with %s for its name
+	Env     string                                  // the variable that names a running server; "": there is none
+	Start   func(e *Engine) (dsn string, err error) // starts the server in Folder
+	DataDir string                                  // the query for the server's data directory
+	// statements for the schema or database of a test, with %s for its name
+	Create, Drop string
 	In           func(dsn, place string) (string, error) // returns the DSN of that schema or database
 	Quit         syscall.Signal                          // what ends the server
 	Durable      bool                                    // commits reach the disk, as a benchmark needs it
@@ -83,7 +84,8 @@ func OnEngines(t *testing.T, test func(t *testing.T, e *Engine)) {
 	}
 }
 
-// Place returns the DSN of an empty schema or database for this test alone. If no server can be started, the test fails.
+// Place returns the DSN of an empty schema or database for this test alone. If no server can be started, the test
+// fails.
 func (e *Engine) Place(t testing.TB) string {
 	t.Helper()
 	e.once.Do(func() { e.failed = e.run() })
@@ -197,7 +199,8 @@ const Nobody = 65534
 func (e *Engine) Command(name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(name, args...)
 	cmd.Dir = e.Folder
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH") + ":/usr/sbin:/sbin", "HOME=" + e.Folder, "TMPDIR=" + e.Folder, "LC_ALL=C"}
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH") + ":/usr/sbin:/sbin", "HOME=" + e.Folder, "TMPDIR=" + e.Folder,
+		"LC_ALL=C"}
 	cmd.Stdout, cmd.Stderr = &e.Log, &e.Log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: e.Quit} // a test process that is killed leaves no server behind
 	if os.Geteuid() == 0 {
@@ -206,7 +209,8 @@ func (e *Engine) Command(name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// Serve starts the server and sets Process and Ended. It waits for the end, as a server that ended must not remain a zombie.
+// Serve starts the server and sets Process and Ended. It waits for the end, as a server that ended must not remain a
+// zombie.
 func (e *Engine) Serve(name string, args ...string) error {
 	cmd := e.Command(name, args...)
 	if err := cmd.Start(); err != nil {

@@ -14,8 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Main runs the tests of a package, then stops and removes what they started. It does not return. A package calls it from
-// its TestMain. A process that a test started from its own binary calls it too, and has nothing to stop.
+// Main runs the tests of a package, then stops and removes what they started. It does not return. A package calls it
+// from its TestMain. A process that a test started from its own binary calls it too, and has nothing to stop.
 func Main(m *testing.M) {
 	code := m.Run()
 	endings.mu.Lock()
@@ -48,8 +48,8 @@ func Path(t testing.TB, elements ...string) string {
 	return filepath.Join(append([]string{folder}, elements...)...)
 }
 
-// Root returns the folder of module e2e: the nearest one with a go.mod at or above the working directory. Of a test that
-// is the folder of its package.
+// Root returns the folder of module e2e: the nearest one with a go.mod at or above the working directory. Of a test
+// that is the folder of its package.
 var Root = sync.OnceValues(func() (string, error) {
 	folder, err := os.Getwd()
 	for err == nil {
@@ -64,8 +64,8 @@ var Root = sync.OnceValues(func() (string, error) {
 	return "", err
 })
 
-// BeforeMidnight waits for the next day, in UTC, if less than two minutes of this one are left. It is for tests of what is
-// counted by the day or the month.
+// BeforeMidnight waits for the next day, in UTC, if less than two minutes of this one are left. It is for tests of
+// what is counted by the day or the month.
 func BeforeMidnight(t testing.TB) {
 	t.Helper()
 	now := time.Now().UTC()
@@ -83,8 +83,8 @@ func Eventually(t testing.TB, what string, condition func() bool) {
 	}
 }
 
-// Sampled reports whether to try this case, of which there are many: one of each n in a row, chosen at random, or all with
-// LONG=1. The number of cases tried is not random.
+// Sampled reports whether to try this case, of which there are many: one of each n in a row, chosen at random, or all
+// with LONG=1. The number of cases tried is not random.
 func Sampled(n int) bool {
 	if os.Getenv("LONG") != "" {
 		return true

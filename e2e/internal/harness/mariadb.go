@@ -42,8 +42,8 @@ func startMariaDB(e *Engine) (dsn string, err error) {
 	if err := e.Command("mkdir", temp).Run(); err != nil {
 		return "", err
 	}
-	err = e.Command(install, "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal", "--skip-test-db",
-		"--skip-name-resolve", "--tmpdir="+temp, "--cross-bootstrap").Run()
+	err = e.Command(install, "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal",
+		"--skip-test-db", "--skip-name-resolve", "--tmpdir="+temp, "--cross-bootstrap").Run()
 	if err != nil {
 		return "", err
 	}

@@ -17,8 +17,8 @@ import (
 // owned are the servers of Own, by the name of the engine.
 var owned = map[string]*Engine{}
 
-// Own returns a second server of the same kind, which a test may kill, stall or starve. It is never one that the environment
-// names. The tests that use it must not run at the same time.
+// Own returns a second server of the same kind, which a test may kill, stall or starve. It is never one that the
+// environment names. The tests that use it must not run at the same time.
 func (e *Engine) Own(t testing.TB) *Engine {
 	t.Helper()
 	o := owned[e.Name]
@@ -65,8 +65,8 @@ func childrenOf(pid int) (children []*os.Process) {
 	return children
 }
 
-// Restart starts the server again on the same folder, with the same arguments and more. It tries again for some seconds, as
-// a process that was killed may still hold the folder.
+// Restart starts the server again on the same folder, with the same arguments and more. It tries again for some
+// seconds, as a process that was killed may still hold the folder.
 func (e *Engine) Restart(t testing.TB, more ...string) {
 	t.Helper()
 	var err error

@@ -47,8 +47,8 @@ func StartPostgres(e *Engine) (dsn string, err error) {
 	}
 	data := filepath.Join(e.Folder, "data")
 	// The order of a language, not of bytes: what latchkey compares must not depend on the database's collation.
-	err = e.Command(initdb, "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--locale-provider=icu",
-		"--icu-locale=en-US", "--no-sync").Run()
+	err = e.Command(initdb, "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C",
+		"--locale-provider=icu", "--icu-locale=en-US", "--no-sync").Run()
 	if err != nil {
 		return "", err
 	}

@@ -133,8 +133,8 @@ func StartServerOn(t *testing.T, db string, args ...string) *Server {
 	return s
 }
 
-// Stop ends the server as an operator does, with SIGTERM. The test fails if the server did not end well, or if a secret is in
-// its log. On a server that has ended Stop does nothing.
+// Stop ends the server as an operator does, with SIGTERM. The test fails if the server did not end well, or if a
+// secret is in its log. On a server that has ended Stop does nothing.
 func (s *Server) Stop() {
 	s.T.Helper()
 	if s.cmd == nil {
@@ -271,8 +271,8 @@ func IDsOf(t *testing.T, r Reply) []int {
 	return ids
 }
 
-// Account opens the running server's file from this process, as an administrator's program does. The server asks the store
-// at every request, as its MaxStale is 0, so what is changed here holds there at once.
+// Account opens the running server's file from this process, as an administrator's program does. The server asks the
+// store at every request, as its MaxStale is 0, so what is changed here holds there at once.
 func (s *Server) Account() latchkey.Account {
 	s.T.Helper()
 	ctx := context.Background()

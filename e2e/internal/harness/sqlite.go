@@ -13,7 +13,8 @@ import (
 	"github.com/latchkey-go/latchkey/sqlstore"
 )
 
-// Modernc is SQLite in pure Go. It has no server: of Engine only Open, Store and the fields Name, Dialect and Driver serve.
+// Modernc is SQLite in pure Go. It has no server: of Engine only Open, Store and the fields Name, Dialect and Driver
+// serve.
 var Modernc = &Engine{Name: "SQLite, modernc", Dialect: latchkey.SQLite, Driver: "sqlite"}
 
 // WAL returns the DSN that the documentation recommends.

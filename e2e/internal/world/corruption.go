@@ -20,7 +20,8 @@ func Corrupt(t *testing.T, fresh func(t *testing.T) (*sqlstore.Store, *sql.DB), 
 			each(t, db, `SELECT `+column+` FROM `+table, func(rows *sql.Rows) {
 				var was []byte
 				require.NoError(t, rows.Scan(&was))
-				_, err := db.Exec(`UPDATE ` + table + ` SET ` + column + ` = ` + literal(change(bytes.Clone(was))) + ` WHERE ` + column +
+				_, err := db.Exec(`UPDATE ` + table + ` SET ` + column + ` = ` + literal(change(bytes.Clone(was))) + ` WHERE ` +
+					column +
 					` = ` + literal(was))
 				require.NoError(t, err)
 			})

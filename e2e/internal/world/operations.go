@@ -31,18 +31,26 @@ func Operations() []Operation {
 		return latchkey.Token{ID: id, Owner: "acme", Version: version, Kind: latchkey.KindAPIKey, Created: Noon}
 	}
 	return []Operation{
-		{Name: "ByDigest", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) { return s.ByDigest(ctx, Digest(2)) })},
+		{Name: "ByDigest", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) {
+			return s.ByDigest(ctx, Digest(2))
+		})},
 		{Name: "ByDigest of three", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) {
 			return s.ByDigest(ctx, Digest(7), Digest(8), Digest(1))
 		})},
-		{Name: "Load", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) { return s.Load(ctx, "acme", ChildID) })},
+		{Name: "Load", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) {
+			return s.Load(ctx, "acme", ChildID)
+		})},
 		{Name: "Tokens", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) {
 			origin := ""
 			return s.Tokens(ctx, "acme", latchkey.TokenQuery{Kinds: []latchkey.Kind{latchkey.KindAPIKey}, Origin: &origin,
 				Role: RoleID, Search: "rep", States: []latchkey.State{latchkey.Active}, Now: Noon})
 		})},
-		{Name: "Secrets", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) { return s.Secrets(ctx, "acme", ParentID) })},
-		{Name: "Role", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) { return s.Role(ctx, "acme", RoleID) })},
+		{Name: "Secrets", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) {
+			return s.Secrets(ctx, "acme", ParentID)
+		})},
+		{Name: "Role", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) {
+			return s.Role(ctx, "acme", RoleID)
+		})},
 		{Name: "Roles", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) {
 			return s.Roles(ctx, "acme", latchkey.RoleQuery{Inherits: BaseID, Names: []string{"analyst", "x"}})
 		})},
@@ -50,7 +58,9 @@ func Operations() []Operation {
 			return s.Clients(ctx, "acme", latchkey.Page{})
 		})},
 		{Name: "Owner", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) { return s.Owner(ctx, "acme") })},
-		{Name: "Events", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) { return s.Events(ctx, "acme", 0, 10) })},
+		{Name: "Events", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) {
+			return s.Events(ctx, "acme", 0, 10)
+		})},
 		{Name: "Changes", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) {
 			f, err := s.Changes(ctx, 0, 10)
 			f.Now = time.Time{}
@@ -102,12 +112,15 @@ func Operations() []Operation {
 		}},
 		{Name: "AddUsage", Run: func(ctx context.Context, s *sqlstore.Store) (any, error) {
 			return nil, s.AddUsage(ctx, latchkey.UsageBatch{ID: [16]byte{9}, At: Noon,
-				Rows: []latchkey.UsageRow{{Owner: "acme", TokenID: ParentID, Meter: "calls", Day: "2026-11-22", Count: 1, Credits: 2}},
-				Last: []latchkey.LastUsed{{Owner: "acme", TokenID: ParentID, At: Noon.Add(time.Second)}}})
+				Rows: []latchkey.UsageRow{{Owner: "acme", TokenID: ParentID, Meter: "calls", Day: "2026-11-22", Count: 1,
+					Credits: 2}}, Last: []latchkey.LastUsed{{Owner: "acme", TokenID: ParentID, At: Noon.Add(time.Second)}}})
 		}},
-		{Name: "Reserve", Run: func(ctx context.Context, s *sqlstore.Store) (any, error) { return s.Reserve(ctx, Reservation(2)) }},
+		{Name: "Reserve", Run: func(ctx context.Context, s *sqlstore.Store) (any, error) {
+			return s.Reserve(ctx, Reservation(2))
+		}},
 		{Name: "Adjust", Run: func(ctx context.Context, s *sqlstore.Store) (any, error) {
-			return nil, s.Adjust(ctx, "acme", [16]byte{1}, latchkey.Adjustment{Amount: 30, Pledged: 10, Until: Noon.Add(time.Hour)})
+			return nil, s.Adjust(ctx, "acme", [16]byte{1},
+				latchkey.Adjustment{Amount: 30, Pledged: 10, Until: Noon.Add(time.Hour)})
 		}},
 		{Name: "Settle", Run: func(ctx context.Context, s *sqlstore.Store) (any, error) {
 			return nil, s.Settle(ctx, "acme", [16]byte{1}, 15)

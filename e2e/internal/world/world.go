@@ -19,8 +19,8 @@ const (
 	ParentID, ChildID, RoleID, BaseID, SpareID = "t1", "t2", "r1", "r2", "r3"
 )
 
-// Build writes the world: a role that inherits one, a parent with that role and its child, an owner's record, a client, a
-// revocation, usage and an open reservation.
+// Build writes the world: a role that inherits one, a parent with that role and its child, an owner's record, a
+// client, a revocation, usage and an open reservation.
 func Build(t testing.TB, s *sqlstore.Store) {
 	ctx := context.Background()
 	parent, child := Mint("acme", ParentID, 1), Mint("acme", ChildID, 2)
