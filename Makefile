@@ -15,7 +15,7 @@ test: ## everything, from a bare machine: installs what it needs, fails if a par
 
 bench: ## the benchmarks beside the code
 	go test -run '^$$' -bench . -benchmem -timeout 30m ./...
-	cd e2e && go test -run '^$$' -bench . -benchmem -timeout 60m .
+	cd e2e && go test -run '^$$' -bench . -benchmem -timeout 60m ./bench ./clusters ./nodes
 
 fuzz: ## each fuzz target for FUZZTIME (20000x, or a duration); part of test
 	@scripts/fuzz

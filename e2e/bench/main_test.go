@@ -1,3 +1,5 @@
+// Package bench measures what calls cost on SQLite, PostgreSQL and MariaDB, and tests what must not grow with the
+// number of tokens. It needs both servers.
 package bench
 
 import (

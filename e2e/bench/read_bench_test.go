@@ -92,7 +92,7 @@ func benchRead(b *testing.B, db *sql.DB, d latchkey.Dialect, table string) {
 		})
 	})
 	b.Run("64 callers, Verify cached, MaxStale=0", func(b *testing.B) {
-		coalesced(b, verify, func() error { // what it would be if each read for herself
+		coalesced(b, verify, func() error { // what it would be if each read by itself
 			if err := r.poll(); err != nil {
 				return err
 			}
@@ -240,8 +240,7 @@ func (r *readBench) versus(b *testing.B, ours func() error) {
 	b.ReportMetric(float64(median(own))/float64(median(bare)), "x_lookup")
 }
 
-// coalesced runs 64 callers who verify, and share what they read, and 64 who verify and read the epoch each for
-// herself, in turns.
+// coalesced runs, in turns, 64 callers whose reads are coalesced, and 64 that verify and read the epoch each by itself.
 func coalesced(b *testing.B, verify, alone func() error) {
 	const callers, each = 64, 50
 	burst := func(f func() error) time.Duration {

@@ -268,7 +268,7 @@ func TestPurgeAtSize(t *testing.T) {
 			stop()
 			all.Wait()
 		})
-		// Who mints, verifies, and revokes what she minted.
+		// Minting, verifying, and revoking what was minted.
 		for g := range 4 {
 			all.Go(func() {
 				for i := 0; working.Err() == nil; i++ {

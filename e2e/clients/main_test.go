@@ -1,3 +1,5 @@
+// Package clients tests the example server with the npm clients of the products that it speaks for, in Node and in a
+// browser. It needs Node, the npm packages and Chromium.
 package clients
 
 import (

@@ -172,7 +172,7 @@ func TestMooToolsCallsAreCounted(t *testing.T) {
 	}, 2*time.Minute, 50*time.Millisecond)
 }
 
-// session is what somebody does who is logged in, and what the application does that she makes a token for.
+// session is what a user does who is logged in, and what the application does that the user makes a token for.
 func (m *mootools) session(options string) {
 	t, me := m.t, m.s.Credentials.Session
 	var list []accessToken

@@ -70,7 +70,7 @@ func (c *galeraCluster) place(t testing.TB) (dsns [3]string) {
 	return dsns
 }
 
-// whole starts what does not run.
+// whole starts the nodes that do not run.
 func (c *galeraCluster) whole(t testing.TB) {
 	t.Helper()
 	c.once.Do(func() {
@@ -206,8 +206,8 @@ func galeraProvider() (string, error) {
 
 func loopback(port int) string { return "127.0.0.1:" + strconv.Itoa(port) }
 
-// freePorts finds ports below those that the system gives to whoever asks for any: a node that is down for a while must
-// find its own free.
+// freePorts finds ports outside the range that the system hands out, so that a node that is down for a while finds
+// its own still free.
 func freePorts(n int) (ports []int, err error) {
 	for tries := 0; len(ports) < n && tries < 1000; tries++ {
 		listener, listenErr := net.Listen("tcp", loopback(20000+rand.N(12000)))
@@ -260,12 +260,12 @@ func (n *galeraNode) kill(t testing.TB) {
 	<-n.Ended
 }
 
-// The suite, on the one node that everybody writes to.
+// The suite, on the one node that all write to.
 func TestGaleraConformance(t *testing.T) {
 	storetest.Run(t, inTurn(t, galera.nodes[0].Engine, galera.place(t)[0]))
 }
 
-// inTurn opens stores in one database, each when the one before is done with: to make a database takes servers that
+// inTurn opens stores in one database, each after the one before has ended. Creating a database takes servers that
 // wait for each other longer than most cases do.
 func inTurn(t *testing.T, e *harness.Engine, dsn string) func(t *testing.T) latchkey.Store {
 	e.Store(t, dsn)

@@ -19,9 +19,8 @@ import (
 	"github.com/latchkey-go/latchkey/sqlstore"
 )
 
-// loadOnNodes does everything at once: it mints, revokes and debits on the first of some stores that answers, and
-// repeats there, with the same id, what an earlier one left unanswered. So everything in it is acknowledged in the
-// end, and once.
+// loadOnNodes mints, revokes and debits on the first of some stores that answers, and repeats there, with the same
+// id, what an earlier one left unanswered. So all of it is acknowledged in the end, and once.
 type loadOnNodes struct {
 	stores []*sqlstore.Store
 	before uint64       // the epoch at the start
@@ -107,7 +106,7 @@ func (l *loadOnNodes) has(t testing.TB, rounds int32) {
 	}, 5*time.Minute, 5*time.Millisecond)
 }
 
-// check looks whether all that was acknowledged is there, and nothing else.
+// check compares what was acknowledged with what is there: all of it, and nothing else.
 func (l *loadOnNodes) check(t testing.TB, s *sqlstore.Store, where string) {
 	t.Helper()
 	ctx := context.Background()
@@ -126,8 +125,8 @@ func (l *loadOnNodes) check(t testing.TB, s *sqlstore.Store, where string) {
 	require.Equal(t, latchkey.Credits(loadLimit-len(l.tokens)-1), left.Left, where)
 }
 
-// The node that is written to dies in the middle of everything. The others go on, and neither they nor the one that
-// comes back have lost what was acknowledged, or have any of it twice.
+// The node that is written to dies under load. The others go on. Neither they nor the node that comes back have lost
+// what was acknowledged, or have any of it twice.
 func TestGaleraNodeDies(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
@@ -190,7 +189,7 @@ func TestGaleraNodeDies(t *testing.T) {
 	load.check(t, galera.nodes[0].Store(t, dsns[0]), "the node that came back")
 }
 
-// One node of three is no majority. It answers nothing, neither from before nor as if nothing were there.
+// One node of three is no majority. It answers nothing: no old state, and no empty one.
 func TestGaleraNoQuorum(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()

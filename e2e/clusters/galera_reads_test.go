@@ -21,7 +21,7 @@ import (
 	"github.com/latchkey-go/latchkey/sqlstore"
 )
 
-// managers are one on each node, as three processes have.
+// managers returns a Manager on each node, as three processes have.
 func (c *galeraCluster) managers(t testing.TB, dsns [3]string) (keys [3]*latchkey.Manager) {
 	t.Helper()
 	for i, n := range c.nodes {
@@ -31,7 +31,7 @@ func (c *galeraCluster) managers(t testing.TB, dsns [3]string) (keys [3]*latchke
 	return keys
 }
 
-// busyNode writes what nobody looks at until the test is over, so that the other nodes have something to catch up with.
+// busyNode writes until the end of the test, so that the other nodes have something to catch up with.
 func busyNode(t testing.TB, s *sqlstore.Store, writers int) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -51,7 +51,7 @@ func busyNode(t testing.TB, s *sqlstore.Store, writers int) {
 	t.Cleanup(cancel)
 }
 
-// What returned on the node that is written to is obeyed on every other by whatever begins afterwards.
+// What has returned on the node that is written to is obeyed on every other by each call that begins afterwards.
 func TestGaleraVerifyElsewhere(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
@@ -118,8 +118,8 @@ func TestGaleraVerifyElsewhere(t *testing.T) {
 	}
 }
 
-// A node that cannot keep up does not answer from before: it does not answer. Without wsrep_sync_wait it does, which
-// is why New refuses that.
+// A node that cannot keep up does not answer at all, rather than from an old state. Without wsrep_sync_wait it
+// answers, which is why New refuses that.
 func TestGaleraLaggingNode(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
@@ -175,7 +175,7 @@ func TestGaleraLaggingNode(t *testing.T) {
 	require.ErrorIs(t, <-waiting, latchkey.ErrRevoked)
 }
 
-// Writers and pollers on all three nodes: nobody skips a change, and numbers have no gaps.
+// Writers and pollers on all three nodes: no poller skips a change, and numbers have no gaps.
 func TestGaleraNoChangeIsSkipped(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
@@ -215,9 +215,9 @@ func TestGaleraNoChangeIsSkipped(t *testing.T) {
 	polling.Wait()
 }
 
-// Another node's transaction may end one of ours, and a SELECT that was being answered then does not say so. Whatever
-// comes after must not be done by itself: the transaction is begun anew, and nothing is half written. Sampled: LONG=1
-// tries all.
+// Another node's transaction may end one of this node, and a SELECT that is being answered then does not report it.
+// The next statement must not run by itself: the transaction is begun again, and nothing is half written. Sampled:
+// LONG=1 tries all.
 func TestGaleraTransactionsThatEndUnheard(t *testing.T) {
 	ctx := context.Background()
 	dsn := galera.place(t)[0]
@@ -260,7 +260,7 @@ func TestGaleraTransactionsThatEndUnheard(t *testing.T) {
 	require.True(t, autocommit, "the connection is as it was")
 }
 
-// One purse, emptied from three nodes at once, each call made on two of them: never one credit over the limit, none
+// One account, emptied from three nodes at once, each call made on two of them: never one credit over the limit, none
 // lost, and no call that waits for ever.
 func TestGaleraCredits(t *testing.T) {
 	const limit, amount = 60, 2
@@ -273,7 +273,7 @@ func TestGaleraCredits(t *testing.T) {
 	}
 	_, err := stores[0].Write(ctx, world.Mint("acme", "t", 1))
 	require.NoError(t, err)
-	purses := []latchkey.CreditAccount{{TokenID: "t", Meter: "calls", Limit: limit}, {Meter: "calls", Limit: 2 * limit}}
+	accounts := []latchkey.CreditAccount{{TokenID: "t", Meter: "calls", Limit: limit}, {Meter: "calls", Limit: 2 * limit}}
 	var mu sync.Mutex
 	granted := map[[16]byte]bool{}
 	var over, unavailable atomic.Int64
@@ -283,7 +283,7 @@ func TestGaleraCredits(t *testing.T) {
 			for n := range limit/amount + 5 {
 				// The key of a call is that of a call on the next node too.
 				key := [16]byte{1, byte((i + n%2) % 3), byte(n / 2)}
-				_, err := s.Reserve(ctx, latchkey.Reservation{Owner: "acme", Key: key, Amount: amount, Accounts: purses})
+				_, err := s.Reserve(ctx, latchkey.Reservation{Owner: "acme", Key: key, Amount: amount, Accounts: accounts})
 				switch {
 				case err == nil:
 					mu.Lock()
@@ -317,7 +317,7 @@ func TestGaleraCredits(t *testing.T) {
 		require.ErrorIs(t, stores[0].Settle(ctx, "acme", key, 2), latchkey.ErrConflict)
 	}
 	reserve, err := stores[2].Reserve(ctx, latchkey.Reservation{Owner: "acme", Key: [16]byte{2}, Amount: limit / 2,
-		Accounts: slices.Clone(purses)})
+		Accounts: slices.Clone(accounts)})
 	require.NoError(t, err)
 	require.Zero(t, reserve.Left)
 }

@@ -1,3 +1,5 @@
+// Package clusters tests a Galera cluster of three nodes, and standbys of PostgreSQL that take over. It needs MariaDB,
+// Galera, rsync and PostgreSQL.
 package clusters
 
 import (

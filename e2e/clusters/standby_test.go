@@ -20,8 +20,8 @@ import (
 	"github.com/latchkey-go/latchkey/storetest"
 )
 
-// newPostgres returns a server that is not started, and is stopped at the end of the test: each test has its own, which
-// dies in it.
+// newPostgres returns a server that is not started, and is stopped at the end of the test. Each test has its own, as
+// servers die in it.
 func newPostgres(t testing.TB, name string) *harness.Engine {
 	t.Helper()
 	e := harness.Postgres.Another()
@@ -84,7 +84,7 @@ func pgFolder(t testing.TB) string {
 	return filepath.Dir(initdb)
 }
 
-// waitsFor makes the primary acknowledge only what the standby has done: what it has written, or what its readers see.
+// waitsFor makes the primary acknowledge only what the standby has done: written it, or shown it to readers.
 func waitsFor(t testing.TB, e *harness.Engine, name, level string) {
 	t.Helper()
 	e.Exec(t, "ALTER SYSTEM SET synchronous_standby_names = '"+name+"'",
@@ -96,7 +96,7 @@ func waitsFor(t testing.TB, e *harness.Engine, name, level string) {
 	}, 5*time.Minute, 5*time.Millisecond)
 }
 
-// promote makes a standby the primary, and waits until it is.
+// promote makes a standby the primary, and waits until it is one.
 func promote(t testing.TB, e *harness.Engine) {
 	t.Helper()
 	var done bool
@@ -116,7 +116,7 @@ func caughtUp(t testing.TB, e *harness.Engine, primary *harness.Engine) {
 	}, 5*time.Minute, 5*time.Millisecond)
 }
 
-// either is a DSN that finds, of two servers, the one that can be written.
+// either returns a DSN that finds the one of two servers that can be written.
 func either(a, b *harness.Engine, schema string) string {
 	return fmt.Sprintf("host=%s,%s user=postgres dbname=postgres sslmode=disable target_session_attrs=read-write "+
 		"search_path='%s'", a.Folder, b.Folder, schema)
@@ -129,8 +129,8 @@ func schema(t testing.TB, e *harness.Engine, name string) string {
 	return dsn
 }
 
-// A primary that waits for its standby is a store like any other. Of the standby listings and usage may be read, and
-// nothing may be decided by it: neither by a Store made on it, nor by one that a failover has led to it.
+// A primary that waits for its standby is a store like any other. On the standby listings and usage may be read, and
+// nothing may be decided: neither by a Store made on it, nor by one that a failover has led to it.
 func TestStandbyReads(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
@@ -241,8 +241,8 @@ func TestStandbyReads(t *testing.T) {
 	require.Equal(t, uint64(1), after.Version, "once")
 }
 
-// The primary dies under load, and its standby takes over: a DSN that names both goes on, and what a primary that
-// waited for its standby had acknowledged is there. In between nothing is answered.
+// The primary dies under load, and its standby takes over. A DSN that names both goes on, and all is there that a
+// primary that waited for its standby had acknowledged. In between nothing is answered.
 func TestStandbyTakesOver(t *testing.T) {
 	levels := []string{"remote_apply"}
 	if os.Getenv("LONG") != "" {
@@ -318,8 +318,8 @@ func standbyTakesOver(t *testing.T, level string) {
 	require.ErrorIs(t, verify(keys, liveSecret), latchkey.ErrRevoked)
 }
 
-// A primary that does not wait for its standby loses with its death what the standby had not got yet. Then nobody
-// goes on answering from what is lost: a Manager that knew it forgets all it knew.
+// A primary that does not wait for its standby dies, and what the standby had not received is lost. No Manager goes
+// on answering from what is lost: one that knew it forgets all it knew.
 func TestStandbyThatMissedSomething(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()

@@ -42,8 +42,8 @@ func (s backend) store(t testing.TB) *sqlstore.Store {
 	return harness.OpenSQLiteStore(t, harness.OpenSQLite(t, s.DSN))
 }
 
-// echo is a store whose calls about credits are made twice at once now and then, as by a driver that repeats a
-// statement, or whose answers are lost after the effect.
+// echo is a store that makes calls about credits twice at once now and then, as a driver that repeats a statement
+// does, or loses the answer after the effect.
 type echo struct {
 	latchkey.Store
 	repeats sync.WaitGroup
@@ -106,8 +106,8 @@ func (s *echo) Settle(ctx context.Context, owner string, key [16]byte, actual la
 	return s.call(key, func() error { return s.Store.Settle(ctx, owner, key, actual) })
 }
 
-// lapse gives back at once what lapses otherwise: a reservation was refused, and by the time its repeat came credits
-// had come free.
+// lapse gives back at once what otherwise lapses: a reservation was refused, and credits were free by the time its
+// repeat came.
 func (s *echo) lapse(ctx context.Context) error {
 	s.repeats.Wait()
 	s.mu.Lock()
@@ -125,7 +125,7 @@ func (s *echo) lapse(ctx context.Context) error {
 // spenderJob is the variable that makes this program a spender.
 const spenderJob = "LATCHKEY_E2E_SPENDER"
 
-// spending is what a process that spends is told to do.
+// spending is the job of a process that spends.
 type spending struct {
 	Backend backend
 	Secret  string
@@ -261,10 +261,10 @@ func startSpender(t *testing.T, job spending) *spender {
 	return p
 }
 
-// Three processes of 64 clients each spend one purse at the same time, statements are repeated and answers are lost.
-// In one run all end well: every credit is accounted for. In another some callers leave and one process is killed:
-// never is more acknowledged than there was, and what the dead one had not spent comes back, but for what it had
-// pledged.
+// Three processes of 64 clients each spend one account at the same time, while statements are repeated and answers
+// are lost. In one run all end well: every credit is accounted for. In another some callers leave and one process is
+// killed: no more is acknowledged than there was, and what the dead process had not spent comes back, except for what
+// it had pledged.
 func TestCreditsOfManyProcesses(t *testing.T) {
 	if text := os.Getenv(spenderJob); text != "" {
 		var job spending
@@ -371,7 +371,7 @@ func manyProcesses(t *testing.T, at backend, owner string, killed bool) bool {
 		}
 	}
 	taken := used(token.ID)
-	require.Equal(t, taken, used(""), "all purses of a debit agree")
+	require.Equal(t, taken, used(""), "all accounts of a debit agree")
 	lost := taken - acked
 	t.Logf("acknowledged %d, perhaps %d, lost %d of %d", acked, perhaps, lost, limit)
 	if killed {

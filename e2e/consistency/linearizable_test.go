@@ -18,10 +18,10 @@ import (
 	"github.com/latchkey-go/latchkey/memstore"
 )
 
-// What many callers did at once and were told is written down and given to a checker of linearizability: is there one
-// order of all calls, each between its beginning and its end, in which a single caller would have been told the same?
+// The calls of many callers and their answers are recorded. A checker of linearizability then looks for one order of all
+// calls, each between its beginning and its end, in which a single caller would have got the same answers.
 
-// history is what was done and told.
+// history is the calls and their answers.
 type history struct {
 	mu    sync.Mutex
 	began time.Time
@@ -51,9 +51,9 @@ type debit struct {
 	back bool
 }
 
-// purseOf is one purse. Elsewhere is what processes other than the one that refuses may hold unspent, each at most: 0
-// is strict.
-func purseOf(limit, elsewhere latchkey.Credits) porcupine.Model {
+// accountOf is a model of one account. elsewhere is what each process other than the one that refuses may hold
+// unspent at most: 0 is strict.
+func accountOf(limit, elsewhere latchkey.Credits) porcupine.Model {
 	return porcupine.Model{
 		Init: func() any { return latchkey.Credits(0) },
 		Step: func(state, input, output any) (bool, any) {
@@ -135,7 +135,7 @@ func TestCreditsAreLinearizable(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				for range runs {
 					h := spendAtOnce(t, limit, c.managers...)
-					require.Equal(t, porcupine.Ok, h.check(t, purseOf(limit, c.elsewhere)))
+					require.Equal(t, porcupine.Ok, h.check(t, accountOf(limit, c.elsewhere)))
 				}
 			})
 		}
@@ -149,11 +149,11 @@ func TestOneProcessWithBlocksIsLinearizable(t *testing.T) {
 			CreditBlock: func(latchkey.Credits) latchkey.Credits { return latchkey.Credits(8 + rand.IntN(20)) }})
 		h := spendAtOnce(t, 150, keys)
 		require.NoError(t, keys.Close(context.Background()))
-		require.Equal(t, porcupine.Ok, h.check(t, purseOf(150, 0)))
+		require.Equal(t, porcupine.Ok, h.check(t, accountOf(150, 0)))
 	}
 }
 
-// lossy is a store that reads a purse and writes it later: of two who do so at once, one is lost.
+// lossy is a store that reads an account and writes it later: of two debits at once, one is lost.
 type lossy struct {
 	latchkey.Store
 	mu     sync.Mutex
@@ -186,13 +186,13 @@ func (s *lossy) Settle(ctx context.Context, owner string, key [16]byte, actual l
 func TestALostUpdateIsNotLinearizable(t *testing.T) {
 	store := &lossy{Store: memstore.New(nil)}
 	h := spendAtOnce(t, 300, latchkey.New(store, nil), latchkey.New(store, nil))
-	require.Equal(t, porcupine.Illegal, h.check(t, purseOf(300, 0)), "credits were spent twice, and nobody noticed")
-	require.Equal(t, porcupine.Illegal, h.check(t, purseOf(300, 100)))
+	require.Equal(t, porcupine.Illegal, h.check(t, accountOf(300, 0)), "credits were spent twice, and nobody noticed")
+	require.Equal(t, porcupine.Illegal, h.check(t, accountOf(300, 100)))
 	// And one that refuses what there is.
 	keys := latchkey.New(memstore.New(nil), nil)
 	h = spendAtOnce(t, 300, keys)
-	require.Equal(t, porcupine.Ok, h.check(t, purseOf(300, 0)))
-	require.Equal(t, porcupine.Illegal, h.check(t, purseOf(310, 0)))
+	require.Equal(t, porcupine.Ok, h.check(t, accountOf(300, 0)))
+	require.Equal(t, porcupine.Illegal, h.check(t, accountOf(310, 0)))
 }
 
 // look is a call about a token: a Verify, or a change of whether it is good.
@@ -289,7 +289,7 @@ func lookAtOnce(t *testing.T, managers ...*latchkey.Manager) *history {
 	return h
 }
 
-// With MaxStale 0 no Verify, on whatever node, is told what was before a change that had returned.
+// With MaxStale 0 no Verify, on whatever node, is answered from before a change that had returned.
 func TestRevocationIsLinearizable(t *testing.T) {
 	onBackends(t, func(t *testing.T, at backend) {
 		var managers []*latchkey.Manager
@@ -303,7 +303,7 @@ func TestRevocationIsLinearizable(t *testing.T) {
 	})
 }
 
-// A node that may be stale is found out: the checker would notice.
+// The checker notices a node that may be stale.
 func TestAStaleNodeIsNotLinearizable(t *testing.T) {
 	store := memstore.New(nil)
 	stale := latchkey.New(store, &latchkey.Options{MaxStale: time.Hour})

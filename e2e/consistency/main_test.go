@@ -1,3 +1,5 @@
+// Package consistency tests what many callers at once may see: credits spent by several processes, linearizable
+// histories, and revocation of many tokens. It needs PostgreSQL and MariaDB.
 package consistency
 
 import (

@@ -13,8 +13,8 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// A mass revocation on one node, while others issue and mint: what was made before it began is dead, what is begun
-// after it returned works, on every engine.
+// A mass revocation on one node, while others issue and mint. On every engine, what was made before it began is
+// revoked, and what is begun after it returned works.
 func TestMassRevocationWhileOthersMake(t *testing.T) {
 	onBackends(t, func(t *testing.T, at backend) {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)

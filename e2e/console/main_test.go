@@ -1,3 +1,5 @@
+// Package console tests the console in a browser: by keyboard, for accessibility, and on the example server. It needs
+// Chromium, and axe-core of the npm packages.
 package console
 
 import (

@@ -19,7 +19,7 @@ import (
 	"github.com/latchkey-go/latchkey/sqlstore"
 )
 
-// isolations are defaults that a host may have chosen for its own transactions.
+// isolations returns DSNs with the isolation levels that a host may have set for its own transactions.
 func isolations(t testing.TB, e *harness.Engine, dsn string) map[string]string {
 	if e == harness.Postgres {
 		return map[string]string{"read committed": dsn,
@@ -28,8 +28,8 @@ func isolations(t testing.TB, e *harness.Engine, dsn string) map[string]string {
 	return map[string]string{"repeatable read": dsn, "serializable": e.With(t, dsn, "tx_isolation", "'SERIALIZABLE'")}
 }
 
-// Two stores, as two processes are, and four pollers on each: whatever commits when, no poller skips a change or sees
-// one before another that has a lower number, and what a write returned is read by all.
+// Two stores, as two processes have, and four pollers on each. Whatever the order of commits, no poller skips a
+// change or reads one before another with a lower number, and what a write returned is read by all.
 func TestEnginesNoChangeIsSkipped(t *testing.T) {
 	harness.OnEngines(t, func(t *testing.T, e *harness.Engine) {
 		place := e.Place(t)
@@ -108,7 +108,7 @@ func noChangeIsSkipped(t *testing.T, e *harness.Engine, dsn, owner string) {
 	require.Equal(t, start.Epoch+writers*rounds, feed.Epoch, "no number without a change")
 }
 
-// The one who took the next number and stalls is waited for: nobody commits a later number before it.
+// A transaction that took the next number and stalls is waited for: none commits a later number before it.
 func TestEnginesEpochIsInCommitOrder(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
@@ -158,8 +158,8 @@ func TestEnginesEpochIsInCommitOrder(t *testing.T) {
 	})
 }
 
-// A process that stalls while it holds the epoch cannot hold up the others for ever, and hears that its change is in
-// doubt.
+// A process that stalls while it holds the epoch does not block the others for ever. It is told that the outcome of
+// its change is unknown.
 func TestEnginesStalledWriter(t *testing.T) {
 	harness.OnEngines(t, func(t *testing.T, e *harness.Engine) {
 		t.Parallel() // it waits for what the server counts in seconds
@@ -219,14 +219,14 @@ func twoNodes(t *testing.T, e *harness.Engine, dsn, owner string) {
 	stores := []*sqlstore.Store{e.Store(t, dsn), e.Store(t, dsn)}
 	_, err := stores[0].Write(ctx, world.Mint(owner, "t", len(owner)*1000))
 	require.NoError(t, err)
-	purses := []latchkey.CreditAccount{{TokenID: "t", Meter: "calls", Limit: limit}, {Meter: "calls", Limit: 2 * limit}}
+	accounts := []latchkey.CreditAccount{{TokenID: "t", Meter: "calls", Limit: limit}, {Meter: "calls", Limit: 2 * limit}}
 	var spent, lapsing atomic.Int64
 	var all sync.WaitGroup
 	for g := range workers {
 		s := stores[g%2]
 		all.Go(func() {
 			for i := range rounds {
-				r := latchkey.Reservation{Owner: owner, Key: [16]byte{1, byte(g / 2), byte(i)}, Amount: 3, Accounts: purses}
+				r := latchkey.Reservation{Owner: owner, Key: [16]byte{1, byte(g / 2), byte(i)}, Amount: 3, Accounts: accounts}
 				if i%5 == 4 {
 					r.Until = world.Noon.Add(-time.Hour) // a purge gives it back
 				}
@@ -339,7 +339,7 @@ func TestEnginesPoolOfOne(t *testing.T) {
 	})
 }
 
-// Asking the time costs something, so it is not asked with each poll; and never without need.
+// The database's time is read only when it is needed, and not with each poll, as that costs something.
 func TestEnginesClockIsAskedNowAndThen(t *testing.T) {
 	ctx := context.Background()
 	harness.OnEngines(t, func(t *testing.T, e *harness.Engine) {

@@ -15,8 +15,8 @@ import (
 	"github.com/latchkey-go/latchkey/e2e/internal/world"
 )
 
-// What a server says, and what is made of it: tried again, told as not done, or told as not known. What is not in
-// here is not done before the COMMIT, and not known at it.
+// What a server's error codes mean: try again, not done, or outcome unknown. A code that is not listed here means not
+// done before the COMMIT, and unknown at it.
 func TestEnginesCodes(t *testing.T) {
 	const (
 		again   = "again"

@@ -1,3 +1,4 @@
+// Package engines tests sqlstore on PostgreSQL, MariaDB and pgbouncer.
 package engines
 
 import (

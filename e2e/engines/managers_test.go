@@ -15,8 +15,8 @@ import (
 	"github.com/latchkey-go/latchkey/e2e/internal/harness"
 )
 
-// Two Managers over one database, as two processes have: with MaxStale 0 what one of them returned from, the other
-// obeys at once.
+// Two Managers over one database, as two processes have. With MaxStale 0 each obeys at once what has returned in the
+// other.
 func TestEnginesTwoManagers(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()

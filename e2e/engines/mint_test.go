@@ -20,8 +20,8 @@ import (
 	"github.com/latchkey-go/latchkey/sqlstore"
 )
 
-// Whatever is wrong with one of those who share a transaction, the others are done, each once, and each caller hears
-// her own answer.
+// Several mints share a transaction. Whatever is wrong with one of them, the others are done, each once, and each caller
+// gets its own answer.
 func TestEnginesMintsTogether(t *testing.T) {
 	one, two := uint64(1), uint64(2)
 	cases := []mintCase{
@@ -235,8 +235,8 @@ func TestEnginesMintsShareCommits(t *testing.T) {
 	})
 }
 
-// A caller whose time is over while others share her transaction is told that it was not done, and it is not done
-// later; when the commit is under way, that it is not known. The others get what they wait for.
+// A caller's deadline passes while others share its transaction. It is told that nothing was done, and nothing is done
+// later; once the commit is under way it is told that the outcome is unknown. The others get their answers.
 func TestEnginesMintDeadlines(t *testing.T) {
 	background := context.Background()
 	harness.OnEngines(t, func(t *testing.T, e *harness.Engine) {
@@ -244,7 +244,7 @@ func TestEnginesMintDeadlines(t *testing.T) {
 		g := faulty.OpenGate(t, e, dsn)
 		world.Build(t, g.Store)
 
-		// The owner's row is another's: who needs it waits to her end, and nobody else for her.
+		// The owner's row is locked: a call that needs it waits to its own deadline, and no other call waits for that one.
 		holder, err := e.Open(t, dsn).Begin()
 		require.NoError(t, err)
 		_, err = holder.Exec("UPDATE latchkey_event_seqs SET seq = seq + 1 WHERE owner = 'acme'")
@@ -358,7 +358,7 @@ func TestEnginesMintDeadlines(t *testing.T) {
 	})
 }
 
-// Owners whose rows are another's hold up nobody but themselves, however many wait for them and however long.
+// Owners whose rows are locked delay only their own mints, however many wait for them and however long.
 func TestEnginesMintsOfStuckOwners(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
@@ -403,7 +403,7 @@ func (undone) Error() string { return "Error 1213 (40001): undone" }
 
 func (undone) SQLState() string { return "40001" }
 
-// Who left while a commit was under way that was then undone is not taken along by the next try.
+// A caller gives up while a commit is under way that is then undone. The next try leaves its write out.
 func TestEnginesMintsUndoneAtCommit(t *testing.T) {
 	background := context.Background()
 	harness.OnEngines(t, func(t *testing.T, e *harness.Engine) {
@@ -455,7 +455,8 @@ func TestEnginesMintsUndoneAtCommit(t *testing.T) {
 	})
 }
 
-// A commit whose answer is lost is in doubt for each who shared it, and the same write settles it for each.
+// A commit whose answer is lost has an unknown outcome for each caller that shared it. The same write again settles
+// it for each.
 func TestEnginesMintOutcomes(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()

@@ -18,9 +18,9 @@ import (
 	"github.com/latchkey-go/latchkey/sqlstore"
 )
 
-// pgbouncer is a PostgreSQL of its own behind pgbouncer in transaction mode: the statements of one connection, but for
-// those of a transaction, may run on different connections of the server. LATCHKEY_PGBOUNCER_DSN does not exist: how a
-// pooler is set up is what is tested.
+// pgbouncer is a PostgreSQL server behind pgbouncer in transaction mode: the statements of one connection may run on
+// different connections of the server, except those of one transaction. No variable names a running pooler, as its
+// set-up is what is tested.
 var pgbouncer = &harness.Engine{
 	Name: "pgbouncer", Dialect: latchkey.Postgres, Driver: "pgx",
 	Start: startPgbouncer, DataDir: "SHOW data_directory", Quit: syscall.SIGINT,
@@ -28,10 +28,10 @@ var pgbouncer = &harness.Engine{
 	In: func(dsn, place string) (string, error) { return pooledDSN(dsn, place, "simple_protocol"), nil },
 }
 
-// bouncerPort only makes the name of a socket in the engine's own folder.
+// bouncerPort only names a socket in the engine's own folder.
 const bouncerPort = 6432
 
-// pooledDSN is how a database is reached through the pooler.
+// pooledDSN returns the DSN of a database behind the pooler.
 func pooledDSN(dsn, database, mode string) string {
 	u, _ := url.Parse(dsn)
 	q := u.Query()
@@ -78,7 +78,7 @@ log_disconnections = 0
 	return direct, answers(pooledDSN(direct, "postgres", "simple_protocol"))
 }
 
-// answers waits until there is an answer.
+// answers waits until a database answers.
 func answers(dsn string) error {
 	db, err := sql.Open("pgx", dsn)
 	if err != nil {
@@ -93,14 +93,14 @@ func answers(dsn string) error {
 	return err
 }
 
-// onPooledToo is onEngines, and the pooler.
+// onPooledToo runs a test on PostgreSQL, on MariaDB and behind pgbouncer.
 func onPooledToo(t *testing.T, test func(t *testing.T, e *harness.Engine)) {
 	harness.OnEngines(t, test)
 	t.Run(pgbouncer.Name, func(t *testing.T) { test(t, pgbouncer) })
 }
 
-// A driver that prepares statements by name fails behind a transaction pooler, but not at once: New and Migrate say so,
-// also when one connection of the server serves all, and when somebody has been there before.
+// A driver that prepares statements by name fails behind a transaction pooler, but not at once. New and Migrate
+// report it, also when one connection of the server serves all, and when another client has used it before.
 func TestPoolerAndPreparedStatements(t *testing.T) {
 	ctx := t.Context()
 	place := pgbouncer.Place(t)

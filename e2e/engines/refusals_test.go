@@ -101,8 +101,8 @@ func TestEnginesNewRefuses(t *testing.T) {
 	require.ErrorContains(t, sqlstore.CheckSchema(ctx, ascii, latchkey.Postgres, "x", latchkey.NewSchema(nil)), "UTF-8")
 }
 
-// An account whose name is not text could not be found again to give back what was taken, and Purge would fail at it
-// for ever: it is refused.
+// An account whose name is not text is refused. It could not be found again to give back what was taken, and Purge
+// would fail at it for ever.
 func TestReserveRefusesWhatIsNotText(t *testing.T) {
 	ctx := context.Background()
 	onAllEngines(t, func(t *testing.T, open func() (*sqlstore.Store, *sql.DB)) {
@@ -118,7 +118,7 @@ func TestReserveRefusesWhatIsNotText(t *testing.T) {
 	})
 }
 
-// A value that an engine cannot keep is refused as what it is, and nothing of its write is done.
+// A value that an engine cannot keep is refused with an error that says so, and nothing of its write is done.
 func TestEnginesKeepOrRefuse(t *testing.T) {
 	ctx := context.Background()
 	harness.OnEngines(t, func(t *testing.T, e *harness.Engine) {

@@ -24,7 +24,8 @@ import (
 // A Store remembers roles and owners' records. What follows shows that nobody can tell, but by the number of
 // statements.
 
-// onAllEngines runs a test with a way to open stores, each on a pool of its own, over one database.
+// onAllEngines runs a test on SQLite, PostgreSQL and MariaDB. Each call of open opens a store on a new pool of one
+// database.
 func onAllEngines(t *testing.T, test func(t *testing.T, open func() (*sqlstore.Store, *sql.DB))) {
 	t.Run("SQLite", func(t *testing.T) {
 		file := harness.NewFile(t)
@@ -47,7 +48,7 @@ func ordered(f latchkey.Found) latchkey.Found {
 	return f
 }
 
-// Whatever another process does, a store answers what one that has just been opened answers.
+// Whatever another process does, a store answers as one that was just opened.
 func TestMemoryIsNeverStale(t *testing.T) {
 	ctx := context.Background()
 	onAllEngines(t, func(t *testing.T, open func() (*sqlstore.Store, *sql.DB)) {
@@ -188,7 +189,7 @@ func TestMemoryIsNeverStale(t *testing.T) {
 	})
 }
 
-// Each epoch changes one record, so what a cut must hold follows from its epoch.
+// Each epoch changes one record, so what a consistent snapshot must hold follows from its epoch.
 func TestMemoryIsOneCut(t *testing.T) {
 	onAllEngines(t, func(t *testing.T, open func() (*sqlstore.Store, *sql.DB)) {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
@@ -291,7 +292,7 @@ func TestMemoryLearnsNothingFromAPurgedToken(t *testing.T) {
 	require.Len(t, found.Roles, 2, "the roles of a token that lives")
 }
 
-// Roles and owners cost nothing once they are known, and what changed elsewhere costs one range of the feed.
+// Roles and owners that are known cost no statement, and what changed elsewhere costs one read of the feed.
 func TestMemorySavesStatements(t *testing.T) {
 	ctx := context.Background()
 	db, f := faulty.OpenSQLite(t, harness.WAL(harness.NewFile(t)))

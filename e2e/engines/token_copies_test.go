@@ -15,7 +15,7 @@ import (
 	"github.com/latchkey-go/latchkey/sqlstore"
 )
 
-// A token that is put twice by one Write is, in its secrets too, what the last one says.
+// A token that one Write puts twice is what the last one says, in its secrets too.
 func TestCopiesOfATokenPutTwice(t *testing.T) {
 	ctx := context.Background()
 	onAllEngines(t, func(t *testing.T, open func() (*sqlstore.Store, *sql.DB)) {
@@ -33,7 +33,7 @@ func TestCopiesOfATokenPutTwice(t *testing.T) {
 	})
 }
 
-// What is kept as JSON would come back changed if it were not text: it is refused.
+// What is kept as JSON is refused if it is not text, as it would come back changed.
 func TestWriteRefusesWhatIsNotText(t *testing.T) {
 	ctx := context.Background()
 	onAllEngines(t, func(t *testing.T, open func() (*sqlstore.Store, *sql.DB)) {
@@ -77,7 +77,7 @@ func (h *held) exec(t testing.TB, text string) {
 	require.NoError(t, err)
 }
 
-// waitedFor blocks until somebody waits for it.
+// waitedFor waits until another transaction waits for this one.
 func (h *held) waitedFor(t testing.TB, db *sql.DB) {
 	t.Helper()
 	text := fmt.Sprintf(`SELECT count(*) FROM pg_stat_activity WHERE %d = ANY (pg_blocking_pids(pid))`, h.pid)
@@ -96,8 +96,8 @@ func (h *held) waitedFor(t testing.TB, db *sql.DB) {
 	}
 }
 
-// Whoever changes a token and its secrets takes the token first: two that met in opposite orders would wait for each
-// other, and one of them would be undone.
+// Every write locks a token before its secrets. Two writes in opposite orders would wait for each other, and one of
+// them would be undone.
 func TestEnginesTokenBeforeItsSecrets(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -128,7 +128,7 @@ func TestEnginesTokenBeforeItsSecrets(t *testing.T) {
 	})
 }
 
-// What a secret holds of its token is read when nobody else can change it: a use that is just being written is in it.
+// What a secret holds of its token is read under the token's lock, so a use that is being written is in it.
 func TestEnginesSecretsWaitForTheirToken(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

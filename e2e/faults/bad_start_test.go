@@ -17,7 +17,7 @@ import (
 	"github.com/latchkey-go/latchkey/sqlstore"
 )
 
-// Tables that somebody's migrator made otherwise, or changed: New and Migrate say what to do.
+// New and Migrate report tables that another migrator made otherwise, or that were changed, and say what to do.
 func TestStartRefusesSpoiltTables(t *testing.T) {
 	ctx := context.Background()
 	harness.OnSubjects(t, func(t *testing.T, s harness.Subject) {
@@ -74,7 +74,7 @@ func icu(t testing.TB, s harness.Subject) string {
 	return "en-x-icu"
 }
 
-// What is no database of the engine, or cannot be reached, is said as such, and never waited for without end.
+// New and Migrate report what is no database of the engine, or cannot be reached, and never wait for it without end.
 func TestStartRefusesWhatIsNoDatabase(t *testing.T) {
 	ctx := context.Background()
 	text := filepath.Join(t.TempDir(), "text.db")
@@ -112,7 +112,7 @@ func TestStartRefusesWhatIsNoDatabase(t *testing.T) {
 	})
 }
 
-// A file, or the folder of one, that may not be written: what can be read is no store.
+// A file, or the folder of one, that may not be written is no store, even if it can be read.
 func TestStartRefusesWhatIsReadOnly(t *testing.T) {
 	ctx := context.Background()
 	harness.OnSubjects(t, func(t *testing.T, s harness.Subject) {
@@ -133,8 +133,8 @@ func TestStartRefusesWhatIsReadOnly(t *testing.T) {
 	})
 }
 
-// A machine whose clock is not the database's is refused, and a Manager that runs says ErrUnavailable for as long as
-// they differ. That of PostgreSQL is made to be off by a function found before its own.
+// A machine whose clock differs from the database's is refused, and a running Manager returns ErrUnavailable for as
+// long as they differ. PostgreSQL's clock is changed by a function that is found before its own.
 func TestStartRefusesAClockThatIsOff(t *testing.T) {
 	for off, says := range map[string]string{"2 h": "behind the database's", "-2 h": "ahead of the database's"} {
 		t.Run(off, func(t *testing.T) { startRefusesAClock(t, off, says) })

@@ -13,9 +13,8 @@ import (
 	"github.com/latchkey-go/latchkey/e2e/internal/harness"
 )
 
-// A node far from the database looks up what it does not know while others change what is not of its owner: before each
-// of its statements somebody does. Two readings make one cut if nothing of that owner changed, so it is answered at
-// once.
+// A node far from the database looks up what it does not know, while records of other owners are changed before each
+// of its statements. Two reads are one snapshot if nothing of that owner changed, so it is answered at once.
 func TestColdLookUpsWhileOthersChange(t *testing.T) {
 	for _, s := range harness.Subjects {
 		t.Run(s.Name, func(t *testing.T) {

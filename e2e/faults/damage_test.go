@@ -17,7 +17,7 @@ import (
 	"github.com/latchkey-go/latchkey/sqlstore"
 )
 
-// damaging is a database whose records are spoilt by hand.
+// damaging is a database whose records are damaged by hand.
 type damaging struct {
 	t    *testing.T
 	db   *sql.DB
@@ -83,7 +83,7 @@ func (d *damaging) issue(s latchkey.Settings) (latchkey.Token, string) {
 	return token, secret.Reveal()
 }
 
-// verify is asked of a process that remembers nothing.
+// verify verifies in a Manager with an empty memory.
 func (d *damaging) verify(secret string) error {
 	d.t.Helper()
 	s, err := sqlstore.New(d.t.Context(), d.db, d.dialect, nil)
@@ -353,8 +353,8 @@ func TestDamagedOwner(t *testing.T) {
 	})
 }
 
-// A reservation whose accounts cannot be read keeps what it took, and holds up neither its end nor Purge. What is said
-// of a change must be understood, or everything is forgotten.
+// A reservation whose accounts cannot be read keeps what it took, and blocks neither its end nor Purge. A change that
+// cannot be understood makes a Manager forget everything.
 func TestDamagedReservationsAndChanges(t *testing.T) {
 	onDamaging(t, func(t *testing.T, d *damaging) {
 		ctx, s := t.Context(), d.s

@@ -19,7 +19,7 @@ import (
 	"github.com/latchkey-go/latchkey/sqlstore"
 )
 
-// faultyWorld is a database with the world in it that a driver in between makes fail.
+// faultyWorld is a database with the world in it, behind a driver that fails.
 type faultyWorld struct {
 	harness.Subject
 	dsn   string
@@ -58,7 +58,7 @@ func faultsOf(e *harness.Engine) []oneFault {
 	}
 }
 
-// each lets each statement of call fail in each way, before and after its effect, or a sample of those: one of n.
+// each fails each statement of call in each way, before and after its effect, or a sample of those: one of n.
 func (w *faultyWorld) each(t *testing.T, n int, name string, call func(ctx context.Context) error,
 	judge func(about, hit string, err error)) (injected int) {
 	first := w.f.Count()
@@ -86,7 +86,7 @@ func (w *faultyWorld) each(t *testing.T, n int, name string, call func(ctx conte
 	return injected
 }
 
-// refusals are calls that a store refuses, whatever happens meanwhile.
+// refusals returns calls that a store refuses, whatever happens meanwhile.
 func refusals() []world.Operation {
 	write := func(want error, name string, edit func(*latchkey.Write)) world.Operation {
 		return world.Operation{Name: name, Again: want, Run: func(ctx context.Context, s *sqlstore.Store) (any, error) {
@@ -163,8 +163,8 @@ func refusals() []world.Operation {
 	}
 }
 
-// What is refused stays refused when statements fail: for its own reason, or because the store is away. Nothing of it
-// is done, and it is never in doubt.
+// A call that is refused stays refused when statements fail: for its own reason, or because the store is unavailable.
+// Nothing of it is done, and its outcome is never unknown.
 func TestFaultsOfRefusals(t *testing.T) {
 	harness.OnSubjects(t, func(t *testing.T, s harness.Subject) {
 		w := newFaultyWorld(t, s)
@@ -231,7 +231,7 @@ func TestFaultsOfDeadlines(t *testing.T) {
 						require.Equal(t, want, got, about)
 						require.Equal(t, finished, world.Dump(t, w.plain), about)
 					case unknown:
-						// Who mints waits for another goroutine's commit, which may be under way by the time she looks up.
+						// A mint waits for another goroutine's commit, which may be under way by the time of its look-up.
 						require.True(t, hit == "COMMIT" || op.Name == "Write: mint", about)
 						require.NotErrorIs(t, err, latchkey.ErrUnavailable, about)
 					default:
@@ -256,8 +256,8 @@ func TestFaultsOfDeadlines(t *testing.T) {
 	})
 }
 
-// What New, Migrate and CheckSchema cannot read they do not take for missing, old or damaged; and they let nothing
-// pass.
+// New, Migrate and CheckSchema do not take what they cannot read for missing, old or damaged, and they do not pass
+// over it.
 func TestFaultsAtStart(t *testing.T) {
 	harness.OnSubjects(t, func(t *testing.T, s harness.Subject) {
 		w := newFaultyWorld(t, s)

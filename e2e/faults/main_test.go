@@ -1,3 +1,5 @@
+// Package faults tests statements that fail, records that are damaged, and starts that must be refused. It needs
+// PostgreSQL and MariaDB.
 package faults
 
 import (

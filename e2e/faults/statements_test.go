@@ -19,15 +19,15 @@ import (
 	"github.com/latchkey-go/latchkey/sqlstore"
 )
 
-// deadlocks are what servers say when they have chosen a transaction to die.
+// deadlocks are the errors of servers for a transaction that was chosen to end a deadlock.
 var deadlocks = map[*harness.Engine]error{
 	harness.Postgres: &pgconn.PgError{Severity: "ERROR", Code: "40P01", Message: "deadlock detected"},
 	harness.MariaDB: &mysql.MySQLError{Number: 1213, SQLState: [5]byte{'4', '0', '0', '0', '1'},
 		Message: "Deadlock found"},
 }
 
-// Every statement of every operation fails once, before and after its effect. Whatever the caller is told must be true,
-// nothing may be half written, and the same call again must settle it. Sampled: LONG=1 tries all.
+// Every statement of every operation fails once, before and after its effect. The error must be true, nothing may be
+// half written, and the same call again must settle it. Sampled: LONG=1 tries all.
 func TestEnginesEveryStatementFails(t *testing.T) {
 	harness.OnEngines(t, func(t *testing.T, e *harness.Engine) {
 		dsn := e.Place(t)

@@ -10,7 +10,7 @@ import (
 	"github.com/latchkey-go/latchkey/e2e/internal/world"
 )
 
-// The walker sees each of these.
+// Walk reports each of these.
 func TestWalkerSees(t *testing.T) {
 	harness.OnSubjects(t, func(t *testing.T, s harness.Subject) {
 		dsn := s.Fresh(t)

@@ -200,7 +200,7 @@ func nodeChangeNamed(name string) (*nodeChange, error) {
 	return nil, fmt.Errorf("no change is called %q", name)
 }
 
-// newTarget makes what a change is about to happen to.
+// newTarget makes what a change is made to.
 func newTarget(ctx context.Context, keys *latchkey.Manager, change, owner string) (target, error) {
 	x := target{Change: change, Owner: owner}
 	c, err := nodeChangeNamed(change)

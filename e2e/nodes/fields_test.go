@@ -137,7 +137,7 @@ func present(secret string) latchkey.Presented {
 	return latchkey.Presented{Secret: secret, Address: netip.MustParseAddr("192.0.2.1")}
 }
 
-// told is all that a Manager says about a secret.
+// told returns all that a Manager says about a secret.
 func told(t *testing.T, keys *latchkey.Manager, secret string) string {
 	t.Helper()
 	ctx := t.Context()
@@ -172,8 +172,8 @@ func told(t *testing.T, keys *latchkey.Manager, secret string) string {
 	return say + fmt.Sprintln(err)
 }
 
-// Whatever field of a record is written, of whichever record an answer is made from: the epoch advances by one, and a
-// Manager that has the token in memory says just what one says that knows nothing yet.
+// Each field of each record that an answer is made from is written. The epoch advances by one, and a Manager with the
+// token in memory says the same as one with an empty memory.
 func TestEveryFieldIsObeyed(t *testing.T) {
 	requireEach(t, tokenEdits)
 	requireEach(t, roleEdits)

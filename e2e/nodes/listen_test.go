@@ -13,8 +13,8 @@ import (
 	"github.com/latchkey-go/latchkey/sqlstore"
 )
 
-// The README's way to bring a node with MaxStale up to date in milliseconds. The tests in nodes_listen_test.go break
-// it.
+// What docs/operations.md shows: how a node with MaxStale comes up to date in milliseconds. The tests in wake_test.go
+// break its connection.
 
 // listen wakes keys whenever any process has changed something, until ctx ends. While it cannot, polling goes on
 // keeping Options.MaxStale.

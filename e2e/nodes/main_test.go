@@ -1,3 +1,5 @@
+// Package nodes tests several processes over one database: what one of them changes, all obey. It needs PostgreSQL and
+// MariaDB.
 package nodes
 
 import (

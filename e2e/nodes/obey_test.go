@@ -25,8 +25,8 @@ type sighting struct {
 	lastOld, firstNew int64
 }
 
-// judge is the promise: no Verify that began later than bound after the change returned is answered from before it; and
-// none at all in the process that made the change.
+// judge returns what breaks the promise: no Verify that began later than bound after the change returned is answered
+// from before it, and none at all in the process that made the change.
 func judge(change *nodeChange, bound time.Duration, maker int, began, returned int64, saw []sighting) (wrong []string) {
 	for _, s := range saw {
 		allowed := max(bound, change.late)
@@ -44,7 +44,7 @@ func judge(change *nodeChange, bound time.Duration, maker int, began, returned i
 	return wrong
 }
 
-// TestJudge: what judges can tell right from wrong.
+// judge tells right from wrong.
 func TestJudge(t *testing.T) {
 	at := func(d time.Duration) int64 { return int64(time.Hour + d) }
 	plain, late := &nodeChange{}, &nodeChange{late: time.Second}
@@ -144,8 +144,8 @@ func oneChange(nodes []*nodeHandle, watchers int, claimed, lag time.Duration, c 
 	return judge(c, claimed, maker, changed.Began, changed.Ended, saw), nil
 }
 
-// Three processes over one database: what returned in one of them, all obey; at once with MaxStale 0, and else within
-// it.
+// Three processes over one database obey what has returned in one of them: at once with MaxStale 0, and otherwise
+// within it.
 func TestNodesObey(t *testing.T) {
 	for _, e := range harness.NodeEngines {
 		for _, bound := range []time.Duration{0, 100 * time.Millisecond} {
@@ -178,8 +178,8 @@ func TestNodesThatDoNotObey(t *testing.T) {
 	}
 }
 
-// Processes that write by turns and pause in the middle, and processes that poll: each poller sees each change once, in
-// the order of its number, and no number is missing.
+// Processes write in turn and pause in the middle, while processes poll. Each poller sees each change once, in the
+// order of its number, and no number is missing.
 func TestNodesSkipNoChange(t *testing.T) {
 	const processes = 3
 	for _, e := range harness.NodeEngines {
@@ -229,7 +229,7 @@ func TestNodesSkipNoChange(t *testing.T) {
 	}
 }
 
-// A process that took the next number and stalls is waited for, and one that was killed then leaves no hole.
+// A process that took the next number and stalls is waited for. One that is killed then leaves no gap.
 func TestNodesStalledInOrder(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()

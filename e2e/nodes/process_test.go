@@ -142,7 +142,7 @@ func (p *nodeProcess) say(r nodeReply) {
 	}
 }
 
-// laggingStore tells an epoch that is out of date: what no store may do.
+// laggingStore returns an epoch that is out of date, which no store may do.
 type laggingStore struct {
 	latchkey.Store
 	lag  time.Duration
@@ -389,7 +389,7 @@ func startNode(t testing.TB, e *harness.NodeEngine, name string, spec nodeSpec) 
 	return n
 }
 
-// stop lets it end by itself, which it does when nobody gives orders any more.
+// stop closes the node's input, at which it ends.
 func (n *nodeHandle) stop() {
 	n.in.Close()
 	select {

@@ -56,7 +56,7 @@ func newWire(t testing.TB, dsn string) (*wire, string) {
 	return w, harness.Postgres.With(t, harness.Postgres.With(t, dsn, "host", "127.0.0.1"), "port", fmt.Sprint(port))
 }
 
-// set makes the wire stall, or cuts it, or mends it. After it returned nothing passes that should not.
+// set makes the wire stall, or cuts it, or mends it. After set has returned, nothing passes that should not.
 func (w *wire) set(stalls, cut bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -170,7 +170,7 @@ func refusedSoon(t testing.TB, keys *latchkey.Manager, secret, why string) {
 	}
 }
 
-// never is a bound that no test lives to see: who is up to date before it was woken.
+// never is a bound that no test reaches: a node that is up to date before it was woken.
 const never = time.Hour
 
 var onPostgres = harness.NodeEngines[1]
@@ -306,7 +306,7 @@ func TestNodeCutOff(t *testing.T) {
 	}
 }
 
-// What is told, and to whom: one empty notification for each transaction that advances the epoch, and none for others.
+// Each transaction that advances the epoch sends one empty notification, and no other transaction sends any.
 func TestNotifications(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()

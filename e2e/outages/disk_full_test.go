@@ -27,8 +27,8 @@ import (
 // everything does. A small file system is mounted for it where that is allowed; whoever may not mount anything has
 // the tests in which an engine or the kernel ends the growth of a file.
 
-// smallDisk is a file system of so many bytes, of which only the server's user knows. ok is false where none may be
-// mounted.
+// smallDisk mounts a file system of so many bytes, which only the server's user may read. ok is false where none may
+// be mounted.
 func smallDisk(t *testing.T, size int) (folder string, ok bool) {
 	t.Helper()
 	folder, err := os.MkdirTemp("", "lk-full-")
@@ -49,7 +49,7 @@ func smallDisk(t *testing.T, size int) (folder string, ok bool) {
 	return folder, true
 }
 
-// ballast takes all the room that is left. Remove makes room again.
+// ballast takes all the room that is left. remove makes room again.
 func ballast(t *testing.T, folder string) (remove func()) {
 	file, err := os.Create(filepath.Join(folder, "ballast"))
 	require.NoError(t, err)
@@ -63,7 +63,7 @@ func ballast(t *testing.T, folder string) (remove func()) {
 	return func() { require.NoError(t, os.Remove(file.Name())) }
 }
 
-// diskFull is the test: db is where the writers are, and fill and room are about its disk.
+// diskFull is the test. The writers are on db; fill and room take and give the room on its disk.
 func diskFull(t *testing.T, e *harness.Engine, dsn string, db *sql.DB, fill, room func()) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()

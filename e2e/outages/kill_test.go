@@ -51,8 +51,8 @@ func TestWriterProcess(t *testing.T) {
 
 const killedWorkers = 6
 
-// A process that writes everything at once is killed at random moments: what it acknowledged is there, what it was at
-// is there or not, never half, and repeating it settles which.
+// A process that makes all kinds of writes is killed at random moments. What it acknowledged is there. What was under
+// way is there or not, never half, and the same call again settles which.
 func TestSQLiteWriterIsKilled(t *testing.T) {
 	for _, s := range harness.Subjects {
 		if s.Dialect != latchkey.SQLite {
@@ -114,8 +114,8 @@ func writerIsKilled(t *testing.T, s harness.Subject) {
 	require.Empty(t, world.Walk(t, db))
 }
 
-// The server is killed in the middle of everything, and started again. Nobody hears anything but that it is away; what
-// was acknowledged is there, what is not known is settled by doing it again, and all go on by themselves.
+// The server is killed under load and started again. Meanwhile calls are unavailable, or have an unknown outcome. What was
+// acknowledged is there, the same call again settles what is unknown, and all callers go on by themselves.
 func TestEnginesServerIsKilled(t *testing.T) {
 	harness.OnEngines(t, func(t *testing.T, e *harness.Engine) {
 		own := e.Own(t)
@@ -140,7 +140,7 @@ func TestEnginesServerIsKilled(t *testing.T) {
 	})
 }
 
-// watch is two Managers, one that asks every time and one that may be stale, on pools of their own.
+// watch is two Managers on pools of their own: one with MaxStale 0, and one that may be stale.
 type watch struct {
 	t          *testing.T
 	managers   [2]*latchkey.Manager
@@ -167,7 +167,7 @@ func newWatch(t *testing.T, e *harness.Engine, dsn string) *watch {
 	return w
 }
 
-// run verifies all the time: never is a dead token let in, or a live one called unknown.
+// run verifies until it is stopped. A dead token must never be accepted, and a live one never be called unknown.
 func (w *watch) run(ctx context.Context, stop *atomic.Bool) {
 	for !stop.Load() {
 		for _, m := range w.managers {
@@ -192,7 +192,7 @@ func (w *watch) look(ctx context.Context, m *latchkey.Manager) error {
 	return err
 }
 
-// away waits until both fail closed, and asks them what only the store knows.
+// away waits until both fail closed, and makes calls that only the store can answer.
 func (w *watch) away(ctx context.Context) {
 	for _, m := range w.managers {
 		for w.look(ctx, m) == nil {
@@ -221,7 +221,7 @@ func (w *watch) away(ctx context.Context) {
 	}
 }
 
-// back waits until both answer again: nobody restarts them.
+// back waits until both answer again, without being restarted.
 func (w *watch) back(ctx context.Context) {
 	for _, m := range w.managers {
 		for w.look(ctx, m) != nil {

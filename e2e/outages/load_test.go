@@ -50,7 +50,7 @@ func (w worker) digest(n int) [32]byte {
 	return [32]byte(slices.Concat(k[:], k[:]))
 }
 
-func (w worker) purses() []latchkey.CreditAccount {
+func (w worker) accounts() []latchkey.CreditAccount {
 	return []latchkey.CreditAccount{{TokenID: w.role(), Meter: "calls", Limit: 1 << 40}, {Meter: "calls", Limit: 1 << 40}}
 }
 
@@ -84,7 +84,7 @@ func (w worker) step(ctx context.Context, s *sqlstore.Store, n int) error {
 		write.Roles = []latchkey.Role{{ID: w.role(), Owner: w.owner, Name: fmt.Sprint(w.role(), " ", c),
 			Version: uint64(c + 1)}}
 	case 3, 4: // take credits; those of step 3 stay open
-		_, err := s.Reserve(ctx, latchkey.Reservation{Owner: w.owner, Key: w.key(n), Amount: 5, Accounts: w.purses()})
+		_, err := s.Reserve(ctx, latchkey.Reservation{Owner: w.owner, Key: w.key(n), Amount: 5, Accounts: w.accounts()})
 		return err
 	case 5:
 		return s.Settle(ctx, w.owner, w.key(n-1), 2)
@@ -107,7 +107,7 @@ func (w worker) step(ctx context.Context, s *sqlstore.Store, n int) error {
 	return err
 }
 
-// check looks whether what is there is what done steps make: nothing of them missing or there twice, nothing more.
+// check compares what is there with what done steps make: nothing missing, nothing twice, nothing more.
 func (w worker) check(t testing.TB, s *sqlstore.Store, done int) {
 	t.Helper()
 	ctx := context.Background()
@@ -190,7 +190,7 @@ func checkRows(t testing.TB, db *sql.DB, workers []worker, done []int) {
 	require.Equal(t, keys, number(`SELECT COUNT(*) FROM latchkey_once`))
 }
 
-// crew is workers in this process. What was refused because the store was away, or is in doubt, they do again.
+// crew is workers in this process. They repeat what was refused as unavailable, or has an unknown outcome.
 type crew struct {
 	t     *testing.T
 	ctx   context.Context
@@ -276,7 +276,7 @@ func (c *crew) progress(n int64) {
 	}
 }
 
-// refused waits until callers were turned away n times more.
+// refused waits until n more calls were refused as unavailable, or had an unknown outcome.
 func (c *crew) refused(n int64) {
 	c.t.Helper()
 	was := c.unavailable.Load() + c.unknown.Load()

@@ -1,3 +1,5 @@
+// Package outages tests servers that are killed, stalled and cut off, and disks that are full. It needs PostgreSQL and
+// MariaDB.
 package outages
 
 import (

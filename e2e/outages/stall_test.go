@@ -21,7 +21,7 @@ import (
 	"github.com/latchkey-go/latchkey/e2e/internal/world"
 )
 
-// noLeaks asks, when all else of the test is cleaned up, that no goroutine of it is left. Call it first.
+// noLeaks checks, after all other cleanups of the test, that none of its goroutines is left. Call it first.
 func noLeaks(t *testing.T) {
 	t.Helper()
 	before := goleak.IgnoreCurrent()
@@ -118,7 +118,7 @@ func (p *proxy) serve(conn net.Conn) {
 	p.mu.Unlock()
 }
 
-// stall lets nothing through until it is told to go on.
+// stall lets nothing through until goOn is called.
 func (p *proxy) stall() (goOn func()) {
 	p.gate.Lock()
 	return p.gate.Unlock
@@ -184,8 +184,8 @@ func TestEnginesStallAndDrop(t *testing.T) {
 	})
 }
 
-// 200 callers on a pool of one connection, with deadlines, without, and given up: nobody waits for ever, each is told
-// the truth, and no goroutine is left.
+// 200 callers on a pool of one connection, with deadlines, without, and cancelled: none waits for ever, each gets the
+// true outcome, and no goroutine is left.
 func TestPoolOfOne(t *testing.T) {
 	harness.OnSubjects(t, func(t *testing.T, s harness.Subject) {
 		const callers = 200
@@ -283,9 +283,9 @@ func TestPoolOfOne(t *testing.T) {
 	})
 }
 
-// A commit that hangs: who waits for it may give up and is told that nobody knows; the commit is not torn, and the
-// same again settles it. On SQLite it is only the file that can hang, and who commits waits for it; those who share
-// it need not.
+// A commit hangs. A caller that waits for it may give up, and is told that the outcome is unknown. The commit is not
+// torn, and the same call again settles it. On SQLite only the file can hang: the caller that commits waits for it,
+// and those that share the commit need not.
 func TestCommitHangs(t *testing.T) {
 	harness.OnSubjects(t, func(t *testing.T, s harness.Subject) {
 		dsn := s.Fresh(t)

@@ -1,3 +1,5 @@
+// Package rows tests that conditions select the same rows on each engine as in Go, whatever the settings of a session.
+// It needs PostgreSQL and MariaDB.
 package rows
 
 import (

@@ -87,7 +87,7 @@ var rowEngines = []rowEngine{sqliteRows("sqlite", "sqlite"), {
 	read:    func(v any) any { return v },
 }}
 
-// those keeps what an engine can store.
+// those returns the values that keep accepts: what an engine can store.
 func those(pool []any, keep func(any) bool) (out []any) {
 	for _, v := range pool {
 		if keep(v) {

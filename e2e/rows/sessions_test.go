@@ -15,7 +15,7 @@ import (
 	"github.com/latchkey-go/latchkey/sqlstore"
 )
 
-// useAll does once what a host does with a store: what a session breaks shows here.
+// useAll calls once everything that a host uses of a store, so that what a session breaks shows.
 func useAll(t *testing.T, db *sql.DB, d latchkey.Dialect) {
 	t.Helper()
 	ctx := t.Context()
@@ -257,7 +257,7 @@ func TestSessionsOfTheServer(t *testing.T) {
 	})
 }
 
-// Row security hides rows without a word from a user that does not own the tables.
+// Row security hides rows from a user that does not own the tables, without an error.
 func TestSessionsRowSecurity(t *testing.T) {
 	ctx := t.Context()
 	place := harness.Postgres.Place(t)
@@ -289,8 +289,8 @@ func TestSessionsRowSecurity(t *testing.T) {
 	require.NoError(t, s.Close())
 }
 
-// With any session that New and Migrate take, all of it works; the others they refuse by name, both of them, before
-// anything is changed.
+// With any session that New and Migrate accept, everything works. Both refuse the others by name, before anything is
+// changed.
 func TestSessions(t *testing.T) {
 	ctx := context.Background()
 	harness.OnEngines(t, func(t *testing.T, e *harness.Engine) {

@@ -272,7 +272,7 @@ func TestSessionsOfServers(t *testing.T) {
 	}
 }
 
-// Of floats that the session cuts nothing is promised.
+// Nothing is promised for floats that the session shortens.
 func TestFloatsThatAreCut(t *testing.T) {
 	dsn := harness.Postgres.Place(t)
 	_, err := harness.Postgres.Open(t, dsn).Exec("CREATE TABLE x (r double precision, f real, n numeric(10,2))")
@@ -297,7 +297,7 @@ func TestFloatsThatAreCut(t *testing.T) {
 	}
 }
 
-// A database that is only read is tried, too, as long as temporary tables may be written.
+// A database that is only read is probed too, as long as temporary tables may be written.
 func TestProbeWithoutWriting(t *testing.T) {
 	file := harness.NewFile(t)
 	_, err := harness.Modernc.Open(t, "file:"+file).Exec("CREATE TABLE times (at DATETIME, day TEXT)")

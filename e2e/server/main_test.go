@@ -1,3 +1,5 @@
+// Package server tests the example server on SQLite, PostgreSQL and MariaDB: how it starts, stops and answers. It needs
+// both servers, Node and the npm packages.
 package server
 
 import (

@@ -12,7 +12,7 @@ import (
 	"github.com/latchkey-go/latchkey/sqlstore"
 )
 
-// The README's way to keep tokens in SQLite, run on a real file.
+// What the README shows: tokens kept in a SQLite file.
 func Example_sqlite() {
 	dir, err := os.MkdirTemp("", "latchkey")
 	if err != nil {
@@ -27,8 +27,7 @@ func Example_sqlite() {
 	}
 	defer db.Close()
 	db.SetMaxOpenConns(8)
-	// a connection kept is one not opened anew: several times faster under load
-	db.SetMaxIdleConns(8)
+	db.SetMaxIdleConns(8)                            // a connection that is kept is several times faster under load
 	err = sqlstore.Migrate(ctx, db, latchkey.SQLite) // at every start; does nothing when nothing is new
 	if err != nil {
 		log.Fatal(err)

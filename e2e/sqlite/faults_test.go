@@ -56,8 +56,8 @@ func (busy) Error() string { return "database is locked (5) (SQLITE_BUSY)" }
 
 func (busy) Code() int { return 5 }
 
-// Every statement of every operation fails once, before and after its effect. Whatever the caller is told must be true,
-// nothing may be half written, and the same call again must settle it.
+// Every statement of every operation fails once, before and after its effect. The error must be true, nothing may be
+// half written, and the same call again must settle it.
 func TestSQLiteEveryStatementFails(t *testing.T) {
 	ctx := context.Background()
 	start := world.SQLiteFile(t)

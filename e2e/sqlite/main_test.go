@@ -1,3 +1,4 @@
+// Package sqlite tests sqlstore on SQLite, behind both drivers. It needs no server; with cgo it needs a C compiler.
 package sqlite
 
 import (

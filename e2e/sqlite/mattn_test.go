@@ -32,7 +32,7 @@ func TestMattnConformance(t *testing.T) {
 	})
 }
 
-// The numbers of mattn's errors are read from its fields, for it is never imported by the package.
+// The numbers of mattn's errors are read from its fields, as sqlstore never imports it.
 func TestMattnBusy(t *testing.T) {
 	ctx := context.Background()
 	file := harness.NewFile(t)
@@ -61,7 +61,7 @@ func TestMattnBusy(t *testing.T) {
 	require.NoError(t, <-done)
 }
 
-// Two stores on one file, as two processes are, with DSNs that help in nothing.
+// Two stores on one file, as two processes have, with DSNs that set nothing helpful.
 func TestMattnAnyDSN(t *testing.T) {
 	for _, dsn := range []string{"%s", "file:%s?_busy_timeout=0", "file:%s?_journal_mode=WAL&_busy_timeout=0",
 		"file:%s?_txlock=exclusive", "file:%s?_txlock=immediate&_journal_mode=WAL&_synchronous=OFF&_foreign_keys=1"} {

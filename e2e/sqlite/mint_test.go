@@ -19,8 +19,8 @@ import (
 	"github.com/latchkey-go/latchkey/e2e/internal/world"
 )
 
-// A Write that comes several times at once, be it repeated or another's with the same id or digest, is done once, and
-// those beside it are done too.
+// The same Write comes several times at once, or several come with one id or digest. It is done once, and the writes
+// beside it are done too.
 func TestSQLiteMintsTwiceAtOnce(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
@@ -77,9 +77,9 @@ func TestSQLiteMintsTwiceAtOnce(t *testing.T) {
 	require.Len(t, list, 1)
 }
 
-// Mints share transactions with everything else that is written, callers leave, and the database fails now and then.
-// Who was told that it was done finds it done, once; who was told that it was not does not find it; numbers of events
-// have no gap; nothing is minted past a revocation; and no transaction stays open.
+// Mints share transactions with all other writes, callers give up, and the database fails now and then. A mint that
+// was reported done is there, once; one that was reported not done is not there. The numbers of events have no gap,
+// nothing is minted after a revocation, and no transaction stays open.
 func TestSQLiteMintsAmongOthers(t *testing.T) {
 	background, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
@@ -192,7 +192,7 @@ func TestSQLiteMintsAmongOthers(t *testing.T) {
 	require.Positive(t, counts["done"])
 }
 
-// A driver's panic reaches one caller, who led; the others are done all the same.
+// A driver's panic reaches one caller, the leader of the batch. The writes of the others are done.
 func TestSQLiteMintsPanic(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -230,7 +230,7 @@ func TestSQLiteMintsPanic(t *testing.T) {
 	require.EqualValues(t, 19, done.Load())
 }
 
-// Mints that are repeated, as after an outcome that was not known, keep nobody from sharing a commit.
+// Mints that are repeated, as after an unknown outcome, do not keep others from sharing a commit.
 func TestSQLiteMintsRepeatedShareCommits(t *testing.T) {
 	ctx := context.Background()
 	for _, repeats := range []int{1, 32} {

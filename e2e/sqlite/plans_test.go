@@ -15,7 +15,7 @@ import (
 	"github.com/latchkey-go/latchkey/sqlstore"
 )
 
-// No statement walks through a table, nor through all that an owner has, unless it was asked for a listing.
+// No statement scans a table, or all records of an owner, unless it is a listing.
 func TestSQLitePlans(t *testing.T) {
 	ctx := context.Background()
 	start := world.SQLiteFile(t)

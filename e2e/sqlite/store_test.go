@@ -143,8 +143,8 @@ func TestSQLiteNewRefuses(t *testing.T) {
 	harness.OpenSQLiteStore(t, private)
 }
 
-// Two stores on one file, as two processes are, with DSNs that help in nothing: no call fails, nothing is lost, and no
-// epoch is given twice.
+// Two stores on one file, as two processes have, with DSNs that set nothing helpful: no call fails, nothing is lost,
+// and no epoch is given twice.
 func TestSQLiteAnyDSN(t *testing.T) {
 	for _, dsn := range []string{"file:%s", "file:%s?_pragma=journal_mode(WAL)", "file:%s?_txlock=exclusive",
 		"file:%s?_pragma=journal_mode(WAL)&_pragma=synchronous(OFF)&_pragma=foreign_keys(1)"} {
@@ -222,7 +222,7 @@ func TestSQLitePoolOfOne(t *testing.T) {
 	wg.Wait()
 }
 
-// Waiting ends with the deadline, wherever a write waits: for the pool, for another process, for a neighbour.
+// A wait ends with the deadline, wherever a write waits: for the pool, for another process, for the batch it is in.
 func TestSQLiteDeadlines(t *testing.T) {
 	background := context.Background()
 	file := harness.NewFile(t)
@@ -266,7 +266,7 @@ func TestSQLiteDeadlines(t *testing.T) {
 	}
 }
 
-// Group commit: a bad neighbour spoils nobody's write.
+// Group commit: a write that fails does not fail the others in its batch.
 func TestSQLiteNeighbours(t *testing.T) {
 	ctx := context.Background()
 	s := harness.OpenSQLiteStore(t, harness.OpenSQLite(t, harness.WAL(harness.NewFile(t))))
@@ -341,7 +341,7 @@ func TestSQLiteConstraints(t *testing.T) {
 	}
 }
 
-// TestSQLiteKill kills a writing process and looks at what it left: all that it acknowledged, and no half of anything.
+// TestSQLiteKill kills a process that writes. All that it acknowledged is there, and nothing is half there.
 func TestSQLiteKill(t *testing.T) {
 	if file := os.Getenv("LATCHKEY_E2E_WRITER"); file != "" {
 		s := harness.OpenSQLiteStore(t, harness.OpenSQLite(t, harness.WAL(file)))

@@ -1,3 +1,5 @@
+// Package upgrade tests databases that the first version wrote, and that version beside this one. It needs PostgreSQL,
+// MariaDB and the whole history of the repository.
 package upgrade
 
 import (

@@ -31,7 +31,7 @@ import (
 // firstCommit is the version that knows the first migration alone. The fixtures testdata/first/*.sql are databases that
 // it wrote: its program, testdata/first/main.go, was told to migrate, start and world, and sqlite3 .dump, pg_dump
 // --inserts and mariadb-dump wrote down what was there then. The secrets are what world answered. To make them anew,
-// with the programs of the databases installed: LATCHKEY_FIXTURES=write go test -run TestUpgradeOfAFixture .
+// with the programs of the databases installed: LATCHKEY_FIXTURES=write go test -run TestUpgradeOfAFixture ./upgrade
 const firstCommit = "68a9a0e27cbfe7564020f41ad47c084da2b4fb79"
 
 // firstPlace stands for the schema or database in a fixture.

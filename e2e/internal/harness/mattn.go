@@ -5,6 +5,8 @@ package harness
 import (
 	"testing"
 
+	_ "github.com/mattn/go-sqlite3"
+
 	"github.com/latchkey-go/latchkey"
 )
 
