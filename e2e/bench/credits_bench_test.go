@@ -12,8 +12,8 @@ import (
 	"github.com/latchkey-go/latchkey/e2e/internal/harness"
 )
 
-// BenchmarkSQLiteCharge is a debit: as a bare statement of the same driver, as the two transactions of an account without
-// blocks, and out of blocks of a thousand debits, the store's share of the work included.
+// BenchmarkSQLiteCharge is a debit: as a bare statement of the same driver, as the two transactions of an account
+// without blocks, and out of blocks of a thousand debits, the store's share of the work included.
 func BenchmarkSQLiteCharge(b *testing.B) {
 	ctx := context.Background()
 	db := harness.OpenSQLite(b, harness.WAL(harness.NewFile(b))+"&_pragma=synchronous(FULL)")

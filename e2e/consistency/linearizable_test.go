@@ -18,8 +18,8 @@ import (
 	"github.com/latchkey-go/latchkey/memstore"
 )
 
-// The calls of many callers and their answers are recorded. A checker of linearizability then looks for one order of all
-// calls, each between its beginning and its end, in which a single caller would have got the same answers.
+// The calls of many callers and their answers are recorded. A checker of linearizability then looks for one order of
+// all calls, each between its beginning and its end, in which a single caller would have got the same answers.
 
 // history is the calls and their answers.
 type history struct {

@@ -20,8 +20,8 @@ import (
 	"github.com/latchkey-go/latchkey/sqlstore"
 )
 
-// Several mints share a transaction. Whatever is wrong with one of them, the others are done, each once, and each caller
-// gets its own answer.
+// Several mints share a transaction. Whatever is wrong with one of them, the others are done, each once, and each
+// caller gets its own answer.
 func TestEnginesMintsTogether(t *testing.T) {
 	one, two := uint64(1), uint64(2)
 	cases := []mintCase{

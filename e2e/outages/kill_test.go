@@ -114,8 +114,8 @@ func writerIsKilled(t *testing.T, s harness.Subject) {
 	require.Empty(t, world.Walk(t, db))
 }
 
-// The server is killed under load and started again. Meanwhile calls are unavailable, or have an unknown outcome. What was
-// acknowledged is there, the same call again settles what is unknown, and all callers go on by themselves.
+// The server is killed under load and started again. Meanwhile calls are unavailable, or have an unknown outcome.
+// What was acknowledged is there, the same call again settles what is unknown, and all callers go on by themselves.
 func TestEnginesServerIsKilled(t *testing.T) {
 	harness.OnEngines(t, func(t *testing.T, e *harness.Engine) {
 		own := e.Own(t)
