@@ -298,7 +298,7 @@ func TestEnginesMintDeadlines(t *testing.T) {
 			})
 		}
 		time.Sleep(50 * time.Millisecond)
-		inserting := g.CloseAt("latchkey_secrets")
+		inserting := g.HoldAt("latchkey_secrets")
 		open()
 		first.Wait()
 		harness.Eventually(t, "a shared transaction", func() bool { return g.Waiting.Load() > 0 })
@@ -339,7 +339,7 @@ func TestEnginesMintDeadlines(t *testing.T) {
 			})
 		}
 		time.Sleep(50 * time.Millisecond)
-		second := g.Close() // the next commits wait, too
+		second := g.Hold() // the next commits wait, too
 		open()
 		first.Wait()
 		harness.Eventually(t, "the shared commit", func() bool { return g.Waiting.Load() > 0 })
@@ -433,7 +433,7 @@ func TestEnginesMintsUndoneAtCommit(t *testing.T) {
 			})
 		}
 		time.Sleep(50 * time.Millisecond)
-		second := g.Close()
+		second := g.Hold()
 		open()
 		first.Wait()
 		harness.Eventually(t, "the shared commit", func() bool { return g.Waiting.Load() > 0 })
@@ -481,7 +481,7 @@ func TestEnginesMintOutcomes(t *testing.T) {
 				})
 			}
 			time.Sleep(50 * time.Millisecond)
-			second := g.Close()
+			second := g.Hold()
 			open()
 			first.Wait()
 			harness.Eventually(t, "a shared commit", func() bool { return g.Waiting.Load() > 0 })

@@ -50,11 +50,11 @@ func OpenGate(t *testing.T, e *harness.Engine, dsn string) *Gate {
 	return g
 }
 
-// Close holds up commits until open is called.
-func (g *Gate) Close() (open func()) { return g.CloseAt("COMMIT") }
+// Hold holds up commits until open is called.
+func (g *Gate) Hold() (open func()) { return g.HoldAt("COMMIT") }
 
-// CloseAt holds up the statements that contain text until open is called.
-func (g *Gate) CloseAt(text string) (open func()) {
+// HoldAt holds up the statements that contain text until open is called.
+func (g *Gate) HoldAt(text string) (open func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	held := make(chan struct{})
@@ -92,7 +92,7 @@ func (g *Gate) Block(t *testing.T, all *sync.WaitGroup) (open func()) {
 	if g.engine.Dialect == latchkey.SQLite { // where all writes wait for one
 		minters = 1
 	}
-	open = g.Close()
+	open = g.Hold()
 	for i := range minters {
 		all.Go(func() {
 			_, err := g.Write(context.Background(), world.Mint(fmt.Sprint("first ", i), world.NewID(), int(Blocked.Add(1))))
