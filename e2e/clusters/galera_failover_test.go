@@ -189,7 +189,8 @@ func TestGaleraNodeDies(t *testing.T) {
 	load.check(t, galera.nodes[0].Store(t, dsns[0]), "the node that came back")
 }
 
-// noUsage is a store that drops usage. A Manager writes it at times of its own, which a comparison of all rows would show.
+// noUsage is a store that drops usage. A Manager writes it at times of its own, which a comparison of all rows would
+// show.
 type noUsage struct{ latchkey.Store }
 
 func (noUsage) AddUsage(context.Context, latchkey.UsageBatch) error { return nil }
