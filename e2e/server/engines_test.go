@@ -32,7 +32,7 @@ const (
 	enginePassword = engineMarker + "/@#?:%"
 )
 
-var engineUsers sync.Map // *sqlEngine → once
+var engineUsers sync.Map // *harness.Engine → once
 
 // serverSite is an empty database, and a folder for the files of those who serve it.
 type serverSite struct {

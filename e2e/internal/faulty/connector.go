@@ -20,12 +20,15 @@ import (
 // Connector is a driver.Connector around another driver. It writes down every statement, and makes one of them fail, or
 // each of them slow.
 type Connector struct {
+	// Pause is the longest random pause before each statement. Before is called before each statement, by several
+	// goroutines at once; nil: nothing is called. Both are set before the pool is used.
+	Pause  time.Duration
+	Before func(text string)
+
 	wrapped driver.Driver
 	dsn     string
-	// preparesAll says that the driver itself prepares what has arguments.
+	// preparesAll reports whether the driver itself prepares what has arguments.
 	preparesAll bool
-	Pause       time.Duration // at most; before each statement
-	Before      func(text string)
 
 	mu    sync.Mutex
 	op    string // what the test is doing

@@ -2,7 +2,6 @@ package faulty
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"strings"
 	"sync"
@@ -20,15 +19,14 @@ import (
 // Gate holds up the commits, or other statements, of a store, so that what is written meanwhile shares the next commit.
 type Gate struct {
 	*sqlstore.Store
+	F       *Connector   // of the store's pool
+	Waiting atomic.Int64 // how many statements are held up
+
 	t      *testing.T
 	engine *harness.Engine
-	db     *sql.DB
-	F      *Connector
-
-	mu      sync.Mutex
-	held    chan struct{} // nil: open
-	at      string        // what the statements contain that are held up
-	Waiting atomic.Int64
+	mu     sync.Mutex
+	held   chan struct{} // nil: open
+	at     string        // what the statements contain that are held up
 }
 
 // OpenGate opens a store behind a gate, which is open.
@@ -36,7 +34,7 @@ func OpenGate(t *testing.T, e *harness.Engine, dsn string) *Gate {
 	db, f := Open(t, e.Open(t, dsn), dsn)
 	db.SetMaxOpenConns(16)
 	db.SetMaxIdleConns(16)
-	g := &Gate{Store: harness.OpenStore(t, db, e.Dialect), t: t, engine: e, db: db, F: f}
+	g := &Gate{Store: harness.OpenStore(t, db, e.Dialect), t: t, engine: e, F: f}
 	f.Before = func(text string) {
 		g.mu.Lock()
 		held, at := g.held, g.at

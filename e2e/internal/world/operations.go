@@ -12,7 +12,7 @@ import (
 type Operation struct {
 	Name string
 	Run  func(ctx context.Context, s *sqlstore.Store) (answer any, err error)
-	// again is what a repeat may say besides nil when the first call was done.
+	// Again is the error that a repeat may return if the first call was done. nil: none.
 	Again error
 }
 
