@@ -27,7 +27,7 @@ type inspector struct {
 // faults asks axe-core, with every rule it has, and whether anything is wider than the window.
 func (i *inspector) faults() []string {
 	i.t.Helper()
-	source, err := os.ReadFile("clients/node_modules/axe-core/axe.min.js")
+	source, err := os.ReadFile(harness.Path(i.t, "clients", "node_modules", "axe-core", "axe.min.js"))
 	require.NoError(i.t, err, "`make install` brings axe-core")
 	if !evaluate[bool](i.tab, "!!window.axe") {
 		evaluate[bool](i.tab, string(source)+";true")

