@@ -1,4 +1,4 @@
-// Package engines tests sqlstore on PostgreSQL, MariaDB and pgbouncer.
+// Package engines tests sqlstore on PostgreSQL, MariaDB and pgbouncer, beyond what package conformance does.
 package engines
 
 import (

@@ -20,7 +20,7 @@ import (
 func TestEnginesTwoManagers(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	onPooledToo(t, func(t *testing.T, e *harness.Engine) {
+	harness.OnPooledToo(t, func(t *testing.T, e *harness.Engine) {
 		dsn := e.Place(t)
 		here, there := manager(t, e, dsn), manager(t, e, dsn)
 		acme := here.For("acme")
@@ -107,7 +107,7 @@ func TestEnginesRevokedEverywhere(t *testing.T) {
 	const rounds, verifiers = 15, 4
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	onPooledToo(t, func(t *testing.T, e *harness.Engine) {
+	harness.OnPooledToo(t, func(t *testing.T, e *harness.Engine) {
 		dsn := e.Place(t)
 		here, there := manager(t, e, dsn), manager(t, e, dsn)
 		for round := range rounds {

@@ -23,7 +23,7 @@ import (
 )
 
 func TestEnginesMigrateAtOnce(t *testing.T) {
-	onPooledToo(t, func(t *testing.T, e *harness.Engine) {
+	harness.OnPooledToo(t, func(t *testing.T, e *harness.Engine) {
 		for range 3 {
 			dsn := e.Place(t)
 			var wg sync.WaitGroup

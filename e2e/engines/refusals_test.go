@@ -202,7 +202,7 @@ func TestEnginesConstraints(t *testing.T) {
 
 // A record that cannot be read whole is an error, never half a record, and never "not found".
 func TestEnginesCorruption(t *testing.T) {
-	onPooledToo(t, func(t *testing.T, e *harness.Engine) {
+	harness.OnPooledToo(t, func(t *testing.T, e *harness.Engine) {
 		world.Corrupt(t, func(t *testing.T) (*sqlstore.Store, *sql.DB) {
 			dsn := e.Place(t)
 			return e.Store(t, dsn), e.Open(t, dsn)

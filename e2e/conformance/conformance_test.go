@@ -1,4 +1,4 @@
-package engines
+package conformance
 
 import (
 	"testing"
@@ -18,8 +18,9 @@ func TestEnginesConformance(t *testing.T) {
 		{"PostgreSQL", harness.Postgres, nil},
 		{"PostgreSQL, as behind a pooler", harness.Postgres, map[string]string{
 			"default_query_exec_mode": "simple_protocol", "default_transaction_isolation": "serializable"}},
-		{"PostgreSQL behind pgbouncer", pgbouncer, nil},
-		{"PostgreSQL behind pgbouncer, another mode of pgx", pgbouncer, map[string]string{"default_query_exec_mode": "exec"}},
+		{"PostgreSQL behind pgbouncer", harness.Pgbouncer, nil},
+		{"PostgreSQL behind pgbouncer, another mode of pgx", harness.Pgbouncer,
+			map[string]string{"default_query_exec_mode": "exec"}},
 		{"MariaDB", harness.MariaDB, nil},
 		{"MariaDB, all set otherwise", harness.MariaDB,
 			map[string]string{"interpolateParams": "true", "clientFoundRows": "true", "parseTime": "true", "loc": "Local",
