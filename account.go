@@ -93,3 +93,12 @@ func (a Account) Once(ctx context.Context, key string, until time.Time) error {
 	}
 	return a.m.store.Once(ctx, a.owner, sha256.Sum256([]byte("latchkey once\x00"+key)), until)
 }
+
+// For is the account of an owner, acted on by the host itself: with every right. Any text of 1 to 256 bytes of valid
+// UTF-8 without NUL is an owner; For panics on others, for it is the host's code that names owners.
+func (m *Manager) For(owner string) Account {
+	if err := boundText("owner", owner, 1, 256); err != nil {
+		panic(err.Error())
+	}
+	return Account{m: m, owner: owner}
+}

@@ -1,7 +1,9 @@
 package latchkey
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -473,4 +475,28 @@ func (c *actor) coversHolder(ctx context.Context, t *Token, changed Role, become
 		return nil
 	}
 	return c.bounded(t, nil, action, &t.Settings, true) // by the role it gets rights, which it would keep
+}
+
+// auditJSON is how a record stands in the audit trail: no record holds a secret. A record that was damaged in the store
+// so that it cannot be written down must not keep anybody from revoking it.
+func auditJSON(v any) []byte {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return []byte(`{"damaged":true}`)
+	}
+	return text
+}
+
+// samePermissions reports whether p and q are written the same. What cannot be written is like nothing.
+func samePermissions(p, q Permissions) bool {
+	x, err := json.Marshal(p)
+	y, err2 := json.Marshal(q)
+	return err == nil && err2 == nil && bytes.Equal(x, y)
+}
+
+// sameRecord says whether a and b are written the same. What cannot be written is like nothing.
+func sameRecord(a, b Token) bool {
+	x, err := json.Marshal(a)
+	y, err2 := json.Marshal(b)
+	return err == nil && err2 == nil && bytes.Equal(x, y)
 }

@@ -220,3 +220,13 @@ func (a Account) Erase(ctx context.Context) error {
 	c := actor{Account: a}
 	return c.write(ctx, Write{Erase: true}, Event{Action: "owner.erase", Object: a.owner})
 }
+
+// created is when a token is made at now, in µs, under the owner's record. It is not before NotBefore, which came
+// from the clock of another machine: what is made under that record works.
+func (o *Owner) created(now int64) (int64, error) {
+	if o.NotBefore.Sub(fromMicros(now)) > justNow {
+		return 0, fmt.Errorf("%w: the owner's NotBefore is in the future, and the token would be dead: set it to now",
+			ErrInvalid)
+	}
+	return max(now, micros(o.NotBefore)), nil
+}

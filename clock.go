@@ -168,15 +168,3 @@ func (w *jumpWatch) jump(at time.Time) error {
 	}
 	return nil
 }
-
-// micros is t in µs; the zero time is 0. over says that an end lies behind: the end itself is too late.
-func micros(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMicro()
-}
-
-func fromMicros(us int64) time.Time { return time.UnixMicro(us).UTC() }
-
-func over(end time.Time, now int64) bool { return !end.IsZero() && now >= end.UnixMicro() }

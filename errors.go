@@ -54,48 +54,6 @@ func (e *invalidTokenError) Unwrap() error { return ErrInvalidToken }
 
 func invalid(msg string) error { return &invalidTokenError{msg} }
 
-// DamagedError names a stored record that cannot be read: it is cut off or altered, or a later version wrote it. It
-// wraps [ErrUnavailable], for nothing may be decided by what is left of it, and nothing that depends on it is answered.
-//
-// Ending something needs no record. Revoke, Delete, Rotate and Update, which can then only set Disabled, work on a
-// damaged token by its id, DeleteRole and UpdateRole on a damaged role, and Configure on a damaged owner.
-type DamagedError struct {
-	Kind  ChangeKind // ChangedToken (or a secret of it), ChangedRole or ChangedOwner
-	Owner string
-	ID    string // of the token or the role; of the owner's own record, the owner
-	Err   error  // what is wrong with it; may be nil
-}
-
-// noun is what a record of the kind is called in "latchkey/<noun>".
-func (k ChangeKind) noun() string {
-	return map[ChangeKind]string{ChangedToken: "token", ChangedRole: "role", ChangedOwner: "owner"}[k]
-}
-
-func (e *DamagedError) Error() string {
-	what := e.Kind.noun()
-	if e.Kind == ChangedOwner {
-		what += " record"
-	}
-	text := fmt.Sprintf("%v: the stored %s %q of owner %q cannot be read", ErrUnavailable, what, e.ID, e.Owner)
-	if e.Err != nil {
-		text += ": " + e.Err.Error()
-	}
-	return text
-}
-
-func (e *DamagedError) Unwrap() []error {
-	if e.Err == nil {
-		return []error{ErrUnavailable}
-	}
-	return []error{ErrUnavailable, e.Err}
-}
-
-// isDamaged reports whether err says that a record cannot be read, and nothing worse.
-func isDamaged(err error) bool {
-	var damaged *DamagedError
-	return errors.As(err, &damaged)
-}
-
 // DeniedError says that an access may not do what was asked. It wraps [ErrDenied].
 type DeniedError struct {
 	Action   Action
@@ -142,31 +100,3 @@ func (e *ConditionError) Error() string {
 }
 
 func (e *ConditionError) Unwrap() error { return ErrBadCondition }
-
-func damagedRole(r *Role) error { return &DamagedError{Kind: ChangedRole, Owner: r.Owner, ID: r.ID} }
-
-func damagedToken(t *Token) error {
-	return &DamagedError{Kind: ChangedToken, Owner: t.Owner, ID: t.ID}
-}
-
-// damaged reports that a record of f cannot be read, so that nothing is decided by what is left of it. A Store says so
-// itself with an error; this is for one that forgot it.
-func (f *Found) damaged() error {
-	if f.Token.Damaged {
-		return damagedToken(&f.Token)
-	}
-	if f.Owner.Damaged {
-		return &DamagedError{Kind: ChangedOwner, Owner: f.Token.Owner, ID: f.Token.Owner}
-	}
-	for i := range f.Ancestors {
-		if f.Ancestors[i].Damaged {
-			return damagedToken(&f.Ancestors[i])
-		}
-	}
-	for i := range f.Roles {
-		if f.Roles[i].Damaged {
-			return &DamagedError{Kind: ChangedRole, Owner: f.Token.Owner, ID: f.Roles[i].ID}
-		}
-	}
-	return nil
-}

@@ -93,15 +93,6 @@ func New(store Store, opts *Options) *Manager {
 	return m
 }
 
-// For is the account of an owner, acted on by the host itself: with every right. Any text of 1 to 256 bytes of valid
-// UTF-8 without NUL is an owner; For panics on others, for it is the host's code that names owners.
-func (m *Manager) For(owner string) Account {
-	if err := boundText("owner", owner, 1, 256); err != nil {
-		panic(err.Error())
-	}
-	return Account{m: m, owner: owner}
-}
-
 // Wake makes the manager read the store's changes in the background, by a read that begins after the call: call it when a
 // LISTEN connection hears something (sqlstore.NotifyChannel), and when one was made anew, for what it did not hear. Many
 // calls at once share a read. Without MaxStale there is nothing to wake. A wake-up that is lost, or a read that fails,

@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"slices"
 	"time"
+
+	"github.com/latchkey-go/latchkey/internal/tokentext"
 )
 
 // Mint makes a token that may do what a may do, less n: its answers are met with its parent's at every Verify, so it can
@@ -263,4 +265,59 @@ func (m *Manager) roleClosure(ctx context.Context, owner string, known map[strin
 		}
 	}
 	return out, nil
+}
+
+// newText makes the text of a new token.
+func (m *Manager) newText(kind Kind, test bool) (string, error) {
+	prefix := textPrefix(kind, test)
+	if prefix == "" {
+		return "", fmt.Errorf("%w: unknown kind %d", ErrInvalid, kind)
+	}
+	return tokentext.New(m.opts.Rand, prefix, m.opts.Prefix)
+}
+
+// newSecretRecord makes the record of a text, and lets the token show what of it may be seen.
+func (m *Manager) newSecretRecord(t *Token, text string, now int64) (SecretRecord, error) {
+	t.Hint = tokentext.Hint(text)
+	if t.Kind == KindPublishable {
+		t.Public = text
+	}
+	if t.Created.IsZero() {
+		t.Created = fromMicros(now)
+	}
+	rec := SecretRecord{Hint: t.Hint, Created: fromMicros(now)}
+	var err error
+	rec.Digest, rec.KeyID, rec.Sealed, err = m.digestAndSeal(text, t.Owner, t.ID)
+	return rec, err
+}
+
+// newSigning makes a signing secret: a text like a session's, which no carrier ever presents.
+func (m *Manager) newSigning(t *Token, now int64) (string, SecretRecord, error) {
+	text, err := m.newText(KindSession, false)
+	if err != nil {
+		return "", SecretRecord{}, err
+	}
+	rec := SecretRecord{Signing: true, Hint: tokentext.Hint(text), Created: fromMicros(now)}
+	rec.Digest, rec.KeyID = m.opts.Keyring.digest(text)
+	rec.Sealed, _, err = m.opts.Keyring.seal(m.opts.Rand, []byte(text), sealData{"signing", t.Owner, t.ID})
+	return text, rec, err
+}
+
+func (m *Manager) openSecret(t *Token, rec *SecretRecord, purpose string) (string, error) {
+	if m.opts.Keyring == nil {
+		return "", ErrNeedsKeyring
+	}
+	text, err := m.opts.Keyring.open(rec.Sealed, rec.KeyID, sealData{purpose, t.Owner, t.ID})
+	return string(text), err
+}
+
+// digestAndSeal is how the secret of a token is kept.
+func (m *Manager) digestAndSeal(text, owner, tokenID string) (digest [32]byte, keyID uint32, sealed []byte, err error) {
+	k := m.opts.Keyring
+	if k == nil {
+		return tokentext.Digest(text), 0, nil, nil
+	}
+	digest, keyID = k.digest(text)
+	sealed, _, err = k.seal(m.opts.Rand, []byte(text), sealData{"secret", owner, tokenID})
+	return digest, keyID, sealed, err
 }
