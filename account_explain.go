@@ -44,11 +44,11 @@ func (a Account) Explain(ctx context.Context, id string, ask ...Question) ([]Exp
 			return nil, err
 		}
 	}
-	l, err := a.m.compile(f)
+	e, err := a.m.compile(f)
 	if err != nil {
 		return nil, err
 	}
-	access := Access{set: l.set, who: &l.who, m: a.m, id: uuidv7.Parse(id)}
+	access := Access{set: &e.Shared.Value, who: &e.Principal, m: a.m, id: uuidv7.Parse(id)}
 	out := make([]Explanation, len(ask))
 	for i, q := range ask {
 		out[i] = access.Explain(q.Action, q.Resource)

@@ -49,7 +49,7 @@ func (f *follower) suspect() { f.missed.Add(1) }
 func (f *follower) fresh(ctx context.Context) (moment, error) {
 	if f.m.opts.MaxStale == 0 {
 		r, err := f.epoch(ctx)
-		if err == nil && r.epoch != f.m.cache.applied.Load() {
+		if err == nil && r.epoch != f.m.cache.Epoch() {
 			err = f.catchUp(ctx, r.epoch)
 		}
 		return r.at, err
@@ -123,7 +123,7 @@ func (f *follower) poll(ctx context.Context) (moment, error) {
 	if err != nil {
 		return r.at, err
 	}
-	if r.epoch != f.m.cache.applied.Load() {
+	if r.epoch != f.m.cache.Epoch() {
 		if err := f.catchUp(ctx, r.epoch); err != nil {
 			return r.at, err
 		}
@@ -150,7 +150,7 @@ func (f *follower) epoch(ctx context.Context) (reading, error) {
 }
 
 func (f *follower) readEpoch(ctx context.Context) (reading, error) {
-	feed, err := f.m.store.Changes(ctx, f.m.cache.applied.Load(), 0)
+	feed, err := f.m.store.Changes(ctx, f.m.cache.Epoch(), 0)
 	if err != nil {
 		return reading{}, fault.Unavailable(err)
 	}
@@ -172,9 +172,9 @@ type feedRead struct {
 // call is applied, unless the cache is at target by then.
 func (f *follower) catchUp(ctx context.Context, target uint64) error {
 	c := f.m.cache
-	ahead := target >= c.applied.Load()
-	for read := false; !read || c.applied.Load() < target; {
-		if ahead && c.applied.Load() >= target {
+	ahead := target >= c.Epoch()
+	for read := false; !read || c.Epoch() < target; {
+		if ahead && c.Epoch() >= target {
 			return nil // somebody else did it
 		}
 		r, err := f.feeds.do(ctx, &f.feeding, f.readFeed)
@@ -189,7 +189,7 @@ func (f *follower) catchUp(ctx context.Context, target uint64) error {
 }
 
 func (f *follower) readFeed(ctx context.Context) (*feedRead, error) {
-	r := &feedRead{after: f.m.cache.applied.Load()}
+	r := &feedRead{after: f.m.cache.Epoch()}
 	var err error
 	if r.feed, err = f.m.store.Changes(ctx, r.after, 1000); err != nil {
 		return nil, fault.Unavailable(err)
@@ -203,7 +203,7 @@ func (f *follower) applyFeed(r *feedRead, target uint64) (bool, error) {
 	c := f.m.cache
 	f.apply.Lock()
 	defer f.apply.Unlock()
-	if r.done || c.applied.Load() != r.after {
+	if r.done || c.Epoch() != r.after {
 		return r.done, nil
 	}
 	at, dense := r.after, true
@@ -219,12 +219,12 @@ func (f *follower) applyFeed(r *feedRead, target uint64) (bool, error) {
 	// Numbers are dense, so a hole means history we do not have, and a lower epoch another history altogether
 	// (a backup restored): forget everything rather than shrug.
 	case r.feed.Truncated || !dense || r.feed.Epoch < r.after || len(r.feed.Changes) == 0 && r.feed.Epoch > r.after:
-		c.forget(r.feed.Epoch)
+		c.Reset(r.feed.Epoch)
 		return true, nil
 	case at == r.after && at < target:
 		r.done = false
 		return false, fmt.Errorf("%w: its feed lags behind its epoch", ErrUnavailable)
 	}
-	c.apply(r.feed.Changes, at)
+	c.Apply(cacheChanges(r.feed.Changes), at)
 	return true, nil
 }

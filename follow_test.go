@@ -103,7 +103,7 @@ func TestWakeDuringAPollPollsAgain(t *testing.T) {
 	store.leave <- struct{}{}
 	wait(store.read, "the wake-up is lost")
 	store.leave <- struct{}{}
-	require.Eventually(t, func() bool { return m.cache.applied.Load() == 1 && m.follow.ahead.Load() == resting },
+	require.Eventually(t, func() bool { return m.cache.Epoch() == 1 && m.follow.ahead.Load() == resting },
 		time.Minute, time.Millisecond)
 	select {
 	case <-store.read:
@@ -136,7 +136,7 @@ func TestAPollUnderWayDoesNotHideAChangeOfOnesOwn(t *testing.T) {
 	case err := <-polled:
 		t.Errorf("answered without a look at the store: %v", err)
 	}
-	assert.EqualValues(t, 1, m.cache.applied.Load())
+	assert.EqualValues(t, 1, m.cache.Epoch())
 }
 
 // A read that fails keeps nobody from the next.

@@ -218,15 +218,15 @@ func (u *lastUses) close(ctx context.Context) error {
 // touch notes that a cached token was used now.
 func (m *Manager) touch(r *record, set *compiled, owner string, now int64) {
 	if set.idle != 0 {
-		first := r.used.Load() == 0 && r.used.CompareAndSwap(0, seconds(now))
-		m.uses.used(owner, uuidv7.Text(r.id), set.idle, now, first)
+		first := r.Used.Load() == 0 && r.Used.CompareAndSwap(0, seconds(now))
+		m.uses.used(owner, uuidv7.Text(r.ID), set.idle, now, first)
 		return
 	}
-	was := r.used.Load()
-	if now-int64(was)*1e6 >= useStep.Microseconds() && r.used.CompareAndSwap(was, seconds(now)) {
+	was := r.Used.Load()
+	if now-int64(was)*1e6 >= useStep.Microseconds() && r.Used.CompareAndSwap(was, seconds(now)) {
 		m.uses.mu.Lock()
 		defer m.uses.mu.Unlock()
-		m.uses.wait(owner, uuidv7.Text(r.id), now)
+		m.uses.wait(owner, uuidv7.Text(r.ID), now)
 	}
 }
 

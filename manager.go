@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/latchkey-go/latchkey/internal/fault"
+	"github.com/latchkey-go/latchkey/internal/tokencache"
 	"github.com/latchkey-go/latchkey/internal/tokentext"
 	"github.com/latchkey-go/latchkey/internal/uuidv7"
 )
@@ -20,7 +21,7 @@ import (
 type Manager struct {
 	store  Store
 	opts   Options
-	cache  *cache
+	cache  *rightsCache
 	follow *follower
 	loader *loader
 	uses   *lastUses
@@ -77,7 +78,7 @@ func New(store Store, opts *Options) *Manager {
 	setDefault(&o.KeepRevoked, 30*24*time.Hour)
 	setDefault(&o.SignatureSkew, 15*time.Minute)
 	m.ids = uuidv7.NewMaker(o.Rand)
-	m.cache = newCache(max(o.CacheTokens, 0))
+	m.cache = tokencache.New[compiled, principal](max(o.CacheTokens, 0))
 	m.follow = newFollower(m)
 	m.loader = newLoader(store)
 	m.uses = newLastUses(m)

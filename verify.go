@@ -46,25 +46,18 @@ func (m *Manager) verify(ctx context.Context, p *Presented, owner string) (Acces
 		return Access{}, ErrUnknownToken
 	}
 	sum := tokentext.Digest(text)
-	var at moment
-	r, t := m.cached(&sum)
-	if r != nil {
-		var err error
-		if at, err = m.follow.fresh(ctx); err != nil {
+	if hit, ok := m.cache.Lookup(&sum); ok {
+		at, err := m.follow.fresh(ctx)
+		if err != nil {
 			return Access{}, err
 		}
-		if m.cache.tab.Load() != t {
-			r, t = m.cached(&sum)
-		}
-	}
-	if r != nil {
-		if set, ok := t.live(r); ok {
-			a, err := m.verifyCached(ctx, p, owner, r, set, t.who(r), at)
+		if r, set, who, ok := m.cache.Live(hit, &sum); ok {
+			a, err := m.verifyCached(ctx, p, owner, r, set, who, at)
 			if err == nil {
 				return a, nil
 			}
 			if err != errStale {
-				return Access{}, m.refuseCached(ctx, p, owner, r, set, t.who(r), err)
+				return Access{}, m.refuseCached(ctx, p, owner, r, set, who, err)
 			}
 		}
 	}
@@ -74,7 +67,7 @@ func (m *Manager) verify(ctx context.Context, p *Presented, owner string) (Acces
 // refuseCached reports what Verify answers about a token that the cache knows, and returns it.
 func (m *Manager) refuseCached(ctx context.Context, p *Presented, owner string, r *record, set *compiled,
 	who *principal, err error) error {
-	a := Access{set: set, who: who, m: m, id: r.id, from: p.Address}
+	a := Access{set: set, who: who, m: m, id: r.ID, from: p.Address}
 	if owner != "" && who.owner != owner {
 		m.refused(ctx, a.refusal(err, foreignOwner))
 		return err
@@ -91,11 +84,6 @@ const (
 
 // errStale says that the cache cannot tell: an end has come, which the store may have moved.
 var errStale = errors.New("latchkey: stale")
-
-func (m *Manager) cached(sum *[32]byte) (*record, *table) {
-	t := m.cache.tab.Load()
-	return t.find(sum), t
-}
 
 // plausible says whether a text may be a token at all. What is not is refused without asking the store.
 func (m *Manager) plausible(text string) bool {
@@ -122,7 +110,7 @@ func (m *Manager) verifyCached(ctx context.Context, p *Presented, owner string, 
 		return Access{}, ErrTestMode
 	}
 	now := m.judging(at)
-	if now >= r.ends || set.idle != 0 && m.uses.idledOut(uuidv7.Text(r.id), set.idle, now) {
+	if now >= r.Ends || set.idle != 0 && m.uses.idledOut(uuidv7.Text(r.ID), set.idle, now) {
 		return Access{}, errStale
 	}
 	for _, link := range set.idlers {
@@ -130,7 +118,7 @@ func (m *Manager) verifyCached(ctx context.Context, p *Presented, owner string, 
 			return Access{}, errStale
 		}
 	}
-	a := Access{set: set, who: who, m: m, id: r.id, from: p.Address}
+	a := Access{set: set, who: who, m: m, id: r.ID, from: p.Address}
 	if err := m.judgeRequest(ctx, p, a, now); err != nil {
 		return Access{}, err
 	}
@@ -166,22 +154,22 @@ func (m *Manager) verifyStored(ctx context.Context, p *Presented, owner, text st
 	if err != nil {
 		return Access{}, err
 	}
-	a, l, reason, err := m.judge(ctx, p, owner, f, at)
+	a, e, reason, err := m.judge(ctx, p, owner, f, at)
 	if err != nil {
 		return Access{}, m.refuseToken(ctx, &f.Token, p, err, reason)
 	}
 	now := m.judging(at)
 	m.forgetRates(&f)
 	var limited error
-	if l.set.limits != nil {
+	if a.set.limits != nil {
 		limited = m.judgeRate(a, at)
 	}
 	if limited == nil {
-		l.used = m.touchStored(&f.Token, now)
+		e.Used = seconds(m.touchStored(&f.Token, now))
 	} else {
-		l.used = micros(f.Token.Used) // a refusal is no use; but keep the record, to refuse the next without the store
+		e.Used = seconds(micros(f.Token.Used)) // a refusal is no use, but the next one needs no store
 	}
-	m.cache.put(sum, l)
+	m.cache.Put(sum, *e)
 	if k := m.opts.Keyring; k != nil {
 		if _, id := k.digest(text); id != f.Secret.KeyID {
 			m.redigest(ctx, text, f)
@@ -213,9 +201,8 @@ func (m *Manager) lookUp(ctx context.Context, text string, sum [32]byte) (f Foun
 }
 
 // judge decides about what the store found, for this request. Reason is what the error alone does not tell.
-func (m *Manager) judge(ctx context.Context, p *Presented, owner string, f Found, at moment) (_ Access, _ *loaded,
-	reason string,
-	err error) {
+func (m *Manager) judge(ctx context.Context, p *Presented, owner string, f Found, at moment) (_ Access, _ *entry,
+	reason string, err error) {
 	if owner != "" && f.Token.Owner != owner {
 		return Access{}, nil, foreignOwner, ErrUnknownToken
 	}
@@ -229,15 +216,15 @@ func (m *Manager) judge(ctx context.Context, p *Presented, owner string, f Found
 	if err := m.judgeRecords(&f, at); err != nil {
 		return Access{}, nil, "", err
 	}
-	l, err := m.compile(f)
+	e, err := m.compile(f)
 	if err != nil {
 		return Access{}, nil, "", err
 	}
-	a := Access{set: l.set, who: &l.who, m: m, id: uuidv7.Parse(f.Token.ID), from: p.Address}
+	a := Access{set: &e.Shared.Value, who: &e.Principal, m: m, id: e.ID, from: p.Address}
 	if err := m.judgeRequest(ctx, p, a, now); err != nil {
 		return Access{}, nil, "", err
 	}
-	return a, l, "", nil
+	return a, e, "", nil
 }
 
 // judgeRecords asks what the records alone say, in the published order.
@@ -366,17 +353,18 @@ func (m *Manager) again(ctx context.Context, a Access) (Access, Found, error) {
 	if err := m.judgeRecords(&f, at); err != nil {
 		return Access{}, Found{}, a.refuse(ctx, err)
 	}
-	l, err := m.compile(f)
+	e, err := m.compile(f)
 	if err != nil {
 		return Access{}, Found{}, err
 	}
-	if err := l.set.restrict.checkAddress(a.from); err != nil {
+	set := &e.Shared.Value
+	if err := set.restrict.checkAddress(a.from); err != nil {
 		return Access{}, Found{}, a.refuse(ctx, err)
 	}
-	b := Access{set: l.set, who: &l.who, m: m, id: a.id, from: a.from}
+	b := Access{set: set, who: &e.Principal, m: m, id: a.id, from: a.from}
 	if len(a.set.narrowed) != 0 {
-		narrowed, held := stillHeld(a.set.narrowed, l.set)
-		roles, err := m.rolesOf(ctx, a.who.owner, l.set, narrowed)
+		narrowed, held := stillHeld(a.set.narrowed, set)
+		roles, err := m.rolesOf(ctx, a.who.owner, set, narrowed)
 		if err != nil {
 			return Access{}, Found{}, err
 		}
