@@ -7,21 +7,22 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/latchkey-go/latchkey/internal/coalesce"
 	"github.com/latchkey-go/latchkey/internal/fault"
 )
 
 // follower keeps the cache as young as Options.MaxStale promises, by reading the store's epoch and its changes.
 type follower struct {
 	m       *Manager
-	feeds   sharedRead[*feedRead]
-	feeding gathering
+	feeds   coalesce.Group[*feedRead]
+	feeding coalesce.Window
 	apply   sync.Mutex                // of feedRead.done and the cache's changes
 	started atomic.Pointer[pollStart] // of the last successful poll; nil: none yet
 	missed  atomic.Uint64             // changes that the cache was perhaps not told; only polls begun since count
 	behind  sync.WaitGroup
 	ahead   atomic.Uint32 // what happens in the background: resting, polling or pollingTwice
-	reads   sharedRead[reading]
-	gathering
+	reads   coalesce.Group[reading]
+	window  coalesce.Window // of reads
 }
 
 const (
@@ -37,7 +38,7 @@ type pollStart struct {
 }
 
 func newFollower(m *Manager) *follower {
-	return &follower{m: m, gathering: gathering{worth: 2 * time.Microsecond}}
+	return &follower{m: m, window: coalesce.Window{Threshold: 2 * time.Microsecond}}
 }
 
 // suspect makes the next answer ask the store, whatever MaxStale says: a call here made or found a change that the
@@ -143,10 +144,10 @@ func (f *follower) poll(ctx context.Context) (moment, error) {
 
 // epoch reads the store's epoch, or shares a read that starts after the call, and compares the clocks.
 func (f *follower) epoch(ctx context.Context) (reading, error) {
-	if f.alone() {
+	if f.window.Alone() {
 		return f.readEpoch(ctx)
 	}
-	return f.reads.do(ctx, &f.gathering, f.readEpoch)
+	return f.reads.Do(ctx, &f.window, f.readEpoch)
 }
 
 func (f *follower) readEpoch(ctx context.Context) (reading, error) {
@@ -177,7 +178,7 @@ func (f *follower) catchUp(ctx context.Context, target uint64) error {
 		if ahead && c.Epoch() >= target {
 			return nil // somebody else did it
 		}
-		r, err := f.feeds.do(ctx, &f.feeding, f.readFeed)
+		r, err := f.feeds.Do(ctx, &f.feeding, f.readFeed)
 		if err != nil {
 			return err
 		}

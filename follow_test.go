@@ -3,7 +3,6 @@ package latchkey
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -190,7 +189,7 @@ func TestCallersShareARead(t *testing.T) {
 			store.leave <- struct{}{}
 			require.Equal(t, round, <-saw)
 			<-store.read
-			leave() // whoever has left, the others are answered
+			leave() // whoever leaves, the others are answered
 			synctest.Wait()
 			select {
 			case store.leave <- struct{}{}:
@@ -201,94 +200,9 @@ func TestCallersShareARead(t *testing.T) {
 				require.Equal(t, round+1, <-saw)
 			}
 			synctest.Wait()
-			for len(saw) > 0 { // who led though her time was over
+			for len(saw) > 0 { // the leader, if it was among those who left
 				<-saw
 			}
 		}
-		require.Nil(t, f.reads.leader)
-		require.Nil(t, f.reads.next)
-	})
-}
-
-// Whoever's turn it would be may have left: the turn is for those who come.
-func TestTheTurnToReadIsNotLost(t *testing.T) {
-	for range 20 { // a caller who leaves and a turn that comes may meet
-		synctest.Test(t, func(t *testing.T) {
-			store := &slowStore{read: make(chan struct{}), leave: make(chan struct{})}
-			f := New(store, nil).follow
-			answered := make(chan error, 3)
-			ask := func(ctx context.Context) {
-				_, err := f.epoch(ctx)
-				answered <- err
-			}
-			go ask(t.Context())
-			<-store.read
-			leaving, leave := context.WithCancel(t.Context())
-			go ask(leaving)
-			synctest.Wait()
-			go leave()
-			store.leave <- struct{}{}
-			go func() { // if it was hers all the same
-				for range store.read {
-					store.leave <- struct{}{}
-				}
-			}()
-			synctest.Wait()
-			go ask(t.Context())
-			for range 3 {
-				if err := <-answered; err != nil {
-					require.ErrorIs(t, err, context.Canceled)
-				}
-			}
-			close(store.read)
-		})
-	}
-}
-
-// panicStore panics when it is asked the second time.
-type panicStore struct {
-	slowStore
-	asked atomic.Int32
-}
-
-func (s *panicStore) Changes(context.Context, uint64, int) (Feed, error) {
-	switch s.asked.Add(1) {
-	case 1:
-		<-s.leave
-	case 2:
-		panic("no memory")
-	}
-	return Feed{}, nil
-}
-
-// A store that panics takes its own caller with it. Those who waited for her hear that it is away, and whoever comes is
-// answered.
-func TestAPanicKeepsNobodyFromReading(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		store := &panicStore{slowStore: slowStore{leave: make(chan struct{})}}
-		f := New(store, nil).follow
-		answered := make(chan error, 3)
-		ask := func() {
-			defer func() {
-				if value := recover(); value != nil {
-					answered <- fmt.Errorf("panic: %v", value)
-				}
-			}()
-			_, err := f.epoch(t.Context())
-			answered <- err
-		}
-		go ask()
-		synctest.Wait()
-		go ask()
-		go ask()
-		synctest.Wait()
-		close(store.leave)
-		heard := map[string]int{}
-		for range 3 {
-			heard[fmt.Sprint(<-answered)]++
-		}
-		require.Equal(t, map[string]int{"<nil>": 1, "panic: no memory": 1, errPanicked.Error(): 1}, heard)
-		_, err := f.epoch(t.Context())
-		require.NoError(t, err)
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/latchkey-go/latchkey/internal/coalesce"
 	"github.com/latchkey-go/latchkey/internal/fault"
 	"github.com/latchkey-go/latchkey/internal/tokencache"
 	"github.com/latchkey-go/latchkey/internal/tokentext"
@@ -23,7 +24,7 @@ type Manager struct {
 	opts   Options
 	cache  *rightsCache
 	follow *follower
-	loader *loader
+	loads  *coalesce.Keyed[loadKey, Found]
 	uses   *lastUses
 	meters *meters
 	rates  *buckets
@@ -80,7 +81,7 @@ func New(store Store, opts *Options) *Manager {
 	m.ids = uuidv7.NewMaker(o.Rand)
 	m.cache = tokencache.New[compiled, principal](max(o.CacheTokens, 0))
 	m.follow = newFollower(m)
-	m.loader = newLoader(store)
+	m.loads = coalesce.NewKeyed[loadKey, Found](10 * time.Microsecond)
 	m.uses = newLastUses(m)
 	m.meters = newMeters(m)
 	m.looked.last = o.Clock()

@@ -339,7 +339,7 @@ func (m *Manager) again(ctx context.Context, a Access) (Access, Found, error) {
 	if a.who.kind == 0 {
 		return m.assumedAgain(ctx, a)
 	}
-	f, err := m.loader.load(ctx, a.who.owner, a.id)
+	f, err := m.load(ctx, a.who.owner, a.id)
 	if errors.Is(err, ErrNotFound) {
 		m.refused(ctx, a.refusal(ErrUnknownToken, deletedSince))
 		return Access{}, Found{}, ErrUnknownToken
@@ -372,6 +372,20 @@ func (m *Manager) again(ctx context.Context, a Access) (Access, Found, error) {
 		b.set.confined = a.set.confined
 	}
 	return b, f, nil
+}
+
+// loadKey names a token whose load is shared.
+type loadKey struct {
+	owner string
+	id    [16]byte
+}
+
+// load is Store.Load. Callers who want the same token at the same time share a load, which begins after each of them
+// asked. Nobody may change the result.
+func (m *Manager) load(ctx context.Context, owner string, id [16]byte) (Found, error) {
+	return m.loads.Do(ctx, loadKey{owner, id}, func(ctx context.Context) (Found, error) {
+		return m.store.Load(ctx, owner, uuidv7.Text(id))
+	})
 }
 
 // rolesOf are the roles that layers name, as they are now. A role the token has lost gives nothing.
