@@ -261,7 +261,7 @@ func (a Account) DeleteRole(ctx context.Context, id string) error {
 		}
 		r, err := a.roleLeft(ctx, id)
 		if errors.Is(err, ErrNotFound) {
-			a.m.follow.suspect() // it may have been deleted elsewhere
+			a.m.follow.markStale() // it may have been deleted elsewhere
 		}
 		if err != nil {
 			return err

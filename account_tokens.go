@@ -106,7 +106,7 @@ func (a Account) change(ctx context.Context, action Action, event, id, reason st
 		var w Write
 		if err := edit(&c, &f, &w); err != nil {
 			if errors.Is(err, errUnchanged) {
-				a.m.follow.suspect() // whoever made it so may have done it elsewhere
+				a.m.follow.markStale() // whoever made it so may have done it elsewhere
 				out = f.Token
 				return nil
 			}
@@ -220,7 +220,7 @@ func (a Account) Delete(ctx context.Context, id string) error {
 		}
 		f, err := a.loadLeft(ctx, id)
 		if errors.Is(err, ErrNotFound) {
-			a.m.follow.suspect() // it may have been deleted elsewhere
+			a.m.follow.markStale() // it may have been deleted elsewhere
 		}
 		if err != nil {
 			return err

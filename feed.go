@@ -11,24 +11,25 @@ import (
 	"github.com/latchkey-go/latchkey/internal/fault"
 )
 
-// follower keeps the cache as young as Options.MaxStale promises, by reading the store's epoch and its changes.
+// follower follows the store's change feed: it keeps the cache as young as Options.MaxStale promises, by reading the
+// store's epoch and its changes.
 type follower struct {
-	m       *Manager
-	feeds   coalesce.Group[*feedRead]
-	feeding coalesce.Window
-	apply   sync.Mutex                // of feedRead.done and the cache's changes
-	started atomic.Pointer[pollStart] // of the last successful poll; nil: none yet
-	missed  atomic.Uint64             // changes that the cache was perhaps not told; only polls begun since count
-	behind  sync.WaitGroup
-	ahead   atomic.Uint32 // what happens in the background: resting, polling or pollingTwice
-	reads   coalesce.Group[reading]
-	window  coalesce.Window // of reads
+	m           *Manager
+	epochReads  coalesce.Group[reading]
+	epochWindow coalesce.Window
+	feedReads   coalesce.Group[*feedRead]
+	feedWindow  coalesce.Window
+	applying    sync.Mutex                // guards feedRead.applied, and the order in which the cache is changed
+	lastPoll    atomic.Pointer[pollStart] // the last successful one; nil: none yet
+	missed      atomic.Uint64             // changes that the cache was perhaps not told; only polls begun since count
+	background  sync.WaitGroup            // polls in the background
+	state       atomic.Uint32             // of polling in the background: pollIdle, pollRunning or pollTwice
 }
 
 const (
-	resting      = iota
-	polling      // a poll is under way
-	pollingTwice // and it may have begun too early for somebody: another follows
+	pollIdle    = iota
+	pollRunning // a poll is under way
+	pollTwice   // and it may have begun too early for a caller: another follows
 )
 
 // pollStart is when a poll began, and how many changes had been missed by then.
@@ -38,16 +39,16 @@ type pollStart struct {
 }
 
 func newFollower(m *Manager) *follower {
-	return &follower{m: m, window: coalesce.Window{Threshold: 2 * time.Microsecond}}
+	return &follower{m: m, epochWindow: coalesce.Window{Threshold: 2 * time.Microsecond}}
 }
 
-// suspect makes the next answer ask the store, whatever MaxStale says: a call here made or found a change that the
+// markStale makes the next answer ask the store, whatever MaxStale says: a call here made or found a change that the
 // cache may not have been told.
-func (f *follower) suspect() { f.missed.Add(1) }
+func (f *follower) markStale() { f.missed.Add(1) }
 
-// fresh returns once the cache reflects all that was committed before now − MaxStale, and the time, by a reading of
-// this machine's clock that the store's confirmed: since, or within that bound.
-func (f *follower) fresh(ctx context.Context) (moment, error) {
+// ensureFresh returns once the cache reflects all that was committed before now − MaxStale. It returns the time,
+// by a reading of this machine's clock that the store's confirmed: since the call, or within that bound.
+func (f *follower) ensureFresh(ctx context.Context) (moment, error) {
 	if f.m.opts.MaxStale == 0 {
 		r, err := f.epoch(ctx)
 		if err == nil && r.epoch != f.m.cache.Epoch() {
@@ -62,19 +63,19 @@ func (f *follower) fresh(ctx context.Context) (moment, error) {
 	case !known || age > bound:
 		return f.poll(ctx) // fail closed: past the bound nothing is answered from memory
 	case age > bound/2:
-		f.kick()
+		f.startPoll()
 	}
 	return f.m.moment(at), nil
 }
 
-// age is how old the cache is. The clock on the wall may be set, and the monotonic one stands still while the machine
-// sleeps: the one that says more is right, and when they differ by much nothing is known.
+// age returns how old the cache is, and reports whether that is known. The wall clock may be set, and the monotonic one
+// stands still while the machine sleeps. The one that shows more is right, and if they differ by much nothing is known.
 func (f *follower) age(at time.Time) (age time.Duration, known bool) {
-	started := f.started.Load()
-	if started == nil || started.missed != f.missed.Load() {
+	last := f.lastPoll.Load()
+	if last == nil || last.missed != f.missed.Load() {
 		return 0, false
 	}
-	return ageAt(started.at, at)
+	return ageAt(last.at, at)
 }
 
 func ageAt(started, now time.Time) (age time.Duration, known bool) {
@@ -83,41 +84,41 @@ func ageAt(started, now time.Time) (age time.Duration, known bool) {
 	return max(wall, now.Sub(started)), wall >= 0 && apart <= clockBound && apart >= -clockBound
 }
 
-// kick polls in the background, once at a time, so that callers within the bound need not wait. False: a poll is under
-// way already.
-func (f *follower) kick() bool {
-	if !f.ahead.CompareAndSwap(resting, polling) {
+// startPoll starts a poll in the background, so that callers within the bound need not wait, unless one is under way
+// already. It reports whether it did.
+func (f *follower) startPoll() bool {
+	if !f.state.CompareAndSwap(pollIdle, pollRunning) {
 		return false
 	}
-	f.behind.Go(f.pollAhead)
+	f.background.Go(f.pollInBackground)
 	return true
 }
 
-// wake polls in the background, beginning after it was called: a poll under way may have read the epoch just before the
-// commit that somebody was woken for.
-func (f *follower) wake() {
-	for !f.kick() {
-		if f.ahead.CompareAndSwap(polling, pollingTwice) || f.ahead.Load() == pollingTwice {
+// requestPoll polls in the background, beginning after the call: a poll under way may have read the epoch just before the
+// commit that the caller was notified of.
+func (f *follower) requestPoll() {
+	for !f.startPoll() {
+		if f.state.CompareAndSwap(pollRunning, pollTwice) || f.state.Load() == pollTwice {
 			return
 		}
 	}
 }
 
-func (f *follower) pollAhead() {
+func (f *follower) pollInBackground() {
 	for {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		if _, err := f.poll(ctx); err != nil {
 			f.m.warn("latchkey: cannot read the store's changes", err)
 		}
 		cancel()
-		if f.ahead.CompareAndSwap(polling, resting) {
+		if f.state.CompareAndSwap(pollRunning, pollIdle) {
 			return
 		}
-		f.ahead.Store(polling)
+		f.state.Store(pollRunning)
 	}
 }
 
-// poll brings the cache up to the store's present epoch and notes when it began. It returns the time, as epoch does.
+// poll brings the cache up to the store's present epoch and records when it began. It returns the time, as epoch does.
 func (f *follower) poll(ctx context.Context) (moment, error) {
 	start := pollStart{missed: f.missed.Load(), at: f.m.opts.Clock()}
 	r, err := f.epoch(ctx)
@@ -130,24 +131,24 @@ func (f *follower) poll(ctx context.Context) (moment, error) {
 		}
 	}
 	for {
-		was := f.started.Load()
+		was := f.lastPoll.Load()
 		if was != nil && was.missed >= start.missed && !was.at.Before(start.at) {
 			if _, known := ageAt(was.at, f.m.opts.Clock()); known {
 				return r.at, nil // a later poll was first
 			}
 		}
-		if f.started.CompareAndSwap(was, &start) {
+		if f.lastPoll.CompareAndSwap(was, &start) {
 			return r.at, nil
 		}
 	}
 }
 
-// epoch reads the store's epoch, or shares a read that starts after the call, and compares the clocks.
+// epoch reads the store's epoch, or shares a read that begins after the call, and compares the clocks.
 func (f *follower) epoch(ctx context.Context) (reading, error) {
-	if f.window.Alone() {
+	if f.epochWindow.Alone() {
 		return f.readEpoch(ctx)
 	}
-	return f.reads.Do(ctx, &f.window, f.readEpoch)
+	return f.epochReads.Do(ctx, &f.epochWindow, f.readEpoch)
 }
 
 func (f *follower) readEpoch(ctx context.Context) (reading, error) {
@@ -164,9 +165,9 @@ func (f *follower) readEpoch(ctx context.Context) (reading, error) {
 
 // feedRead is one reading of the feed.
 type feedRead struct {
-	after uint64
-	feed  Feed
-	done  bool // it was applied to the cache
+	after   uint64
+	feed    Feed
+	applied bool // to the cache
 }
 
 // catchUp applies changes until the cache is at target or beyond. At least one reading of the feed that began after the
@@ -174,15 +175,15 @@ type feedRead struct {
 func (f *follower) catchUp(ctx context.Context, target uint64) error {
 	c := f.m.cache
 	ahead := target >= c.Epoch()
-	for read := false; !read || c.Epoch() < target; {
+	for applied := false; !applied || c.Epoch() < target; {
 		if ahead && c.Epoch() >= target {
-			return nil // somebody else did it
+			return nil // another caller applied it
 		}
-		r, err := f.feeds.Do(ctx, &f.feeding, f.readFeed)
+		r, err := f.feedReads.Do(ctx, &f.feedWindow, f.readFeed)
 		if err != nil {
 			return err
 		}
-		if read, err = f.applyFeed(r, target); err != nil {
+		if applied, err = f.applyFeed(r, target); err != nil {
 			return err
 		}
 	}
@@ -202,28 +203,28 @@ func (f *follower) readFeed(ctx context.Context) (*feedRead, error) {
 // reading is applied, be it by another caller.
 func (f *follower) applyFeed(r *feedRead, target uint64) (bool, error) {
 	c := f.m.cache
-	f.apply.Lock()
-	defer f.apply.Unlock()
-	if r.done || c.Epoch() != r.after {
-		return r.done, nil
+	f.applying.Lock()
+	defer f.applying.Unlock()
+	if r.applied || c.Epoch() != r.after {
+		return r.applied, nil
 	}
 	at, dense := r.after, true
 	for _, ch := range r.feed.Changes {
 		dense = dense && (ch.Epoch == at+1 || ch.Epoch == at && at > r.after)
 		at = ch.Epoch
 		if ch.Kind < ChangedToken || ch.Kind > ChangedRevocation {
-			dense = false // what changed cannot be told: the row is damaged, or a later version wrote it
+			dense = false // what changed cannot be told: the record is damaged, or a later version wrote it
 		}
 	}
-	r.done = true
+	r.applied = true
 	switch {
-	// Numbers are dense, so a hole means history we do not have, and a lower epoch another history altogether
-	// (a backup restored): forget everything rather than shrug.
+	// Epochs are dense, so a gap means changes that we do not have, and a lower epoch another history altogether (a backup
+	// was restored). Fail closed: empty the cache.
 	case r.feed.Truncated || !dense || r.feed.Epoch < r.after || len(r.feed.Changes) == 0 && r.feed.Epoch > r.after:
 		c.Reset(r.feed.Epoch)
 		return true, nil
 	case at == r.after && at < target:
-		r.done = false
+		r.applied = false
 		return false, fmt.Errorf("%w: its feed lags behind its epoch", ErrUnavailable)
 	}
 	c.Apply(cacheChanges(r.feed.Changes), at)

@@ -102,7 +102,7 @@ func TestWakeDuringAPollPollsAgain(t *testing.T) {
 	store.leave <- struct{}{}
 	wait(store.read, "the wake-up is lost")
 	store.leave <- struct{}{}
-	require.Eventually(t, func() bool { return m.cache.Epoch() == 1 && m.follow.ahead.Load() == resting },
+	require.Eventually(t, func() bool { return m.cache.Epoch() == 1 && m.follow.state.Load() == pollIdle },
 		time.Minute, time.Millisecond)
 	select {
 	case <-store.read:
@@ -118,7 +118,7 @@ func TestAPollUnderWayDoesNotHideAChangeOfOnesOwn(t *testing.T) {
 	store := &slowStore{read: make(chan struct{}), leave: make(chan struct{})}
 	m := New(store, &Options{MaxStale: time.Hour})
 	polled := make(chan error)
-	go func() { _, err := m.follow.fresh(t.Context()); polled <- err }()
+	go func() { _, err := m.follow.ensureFresh(t.Context()); polled <- err }()
 	<-store.read
 	store.feedless.Store(true)
 	_, err := m.write(t.Context(), Write{Owner: "acme"})
@@ -127,7 +127,7 @@ func TestAPollUnderWayDoesNotHideAChangeOfOnesOwn(t *testing.T) {
 	store.leave <- struct{}{}
 	require.NoError(t, <-polled)
 
-	go func() { _, err := m.follow.fresh(t.Context()); polled <- err }()
+	go func() { _, err := m.follow.ensureFresh(t.Context()); polled <- err }()
 	select {
 	case <-store.read:
 		store.leave <- struct{}{}
@@ -144,9 +144,9 @@ func TestWakeAfterAFailedPoll(t *testing.T) {
 	m := New(store, &Options{MaxStale: time.Hour})
 	for i := range 3 {
 		m.Wake()
-		require.Eventually(t, func() bool { return store.calls.Load() == int64(i+1) && m.follow.ahead.Load() == resting },
+		require.Eventually(t, func() bool { return store.calls.Load() == int64(i+1) && m.follow.state.Load() == pollIdle },
 			time.Minute, time.Millisecond)
-		assert.Nil(t, m.follow.started.Load(), "a read that failed counts for nothing")
+		assert.Nil(t, m.follow.lastPoll.Load(), "a read that failed counts for nothing")
 	}
 	require.NoError(t, m.Close(t.Context()))
 }

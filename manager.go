@@ -101,7 +101,7 @@ func New(store Store, opts *Options) *Manager {
 // does no harm: the bound is kept without.
 func (m *Manager) Wake() {
 	if m.opts.MaxStale > 0 {
-		m.follow.wake()
+		m.follow.requestPoll()
 	}
 }
 
@@ -149,7 +149,7 @@ func (m *Manager) Close(ctx context.Context) error {
 	if m.tills != nil {
 		err = errors.Join(err, m.tills.close(ctx))
 	}
-	return errors.Join(err, fault.WaitFor(ctx, &m.follow.behind))
+	return errors.Join(err, fault.WaitFor(ctx, &m.follow.background))
 }
 
 func (m *Manager) warn(msg string, err error) {
@@ -181,14 +181,14 @@ func (m *Manager) write(ctx context.Context, w Write) (uint64, error) {
 		return err
 	}); err != nil {
 		if !w.Silent && errors.Is(err, ErrUnknownOutcome) {
-			m.follow.suspect()
+			m.follow.markStale()
 		}
 		return 0, err
 	}
 	if !w.Silent && m.opts.MaxStale > 0 {
 		// This process answers from its own changes at once, whatever the bound.
 		if err := m.follow.catchUp(ctx, epoch); err != nil {
-			m.follow.suspect()
+			m.follow.markStale()
 		}
 	}
 	if m.opts.Events != nil {

@@ -47,7 +47,7 @@ func (m *Manager) verify(ctx context.Context, p *Presented, owner string) (Acces
 	}
 	sum := tokentext.Digest(text)
 	if hit, ok := m.cache.Lookup(&sum); ok {
-		at, err := m.follow.fresh(ctx)
+		at, err := m.follow.ensureFresh(ctx)
 		if err != nil {
 			return Access{}, err
 		}
