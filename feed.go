@@ -94,8 +94,8 @@ func (f *follower) startPoll() bool {
 	return true
 }
 
-// requestPoll polls in the background, beginning after the call: a poll under way may have read the epoch just before the
-// commit that the caller was notified of.
+// requestPoll polls in the background, beginning after the call: a poll under way may have read the epoch just before
+// the commit that the caller was notified of.
 func (f *follower) requestPoll() {
 	for !f.startPoll() {
 		if f.state.CompareAndSwap(pollRunning, pollTwice) || f.state.Load() == pollTwice {

@@ -95,10 +95,10 @@ func New(store Store, opts *Options) *Manager {
 	return m
 }
 
-// Wake makes the manager read the store's changes in the background, by a read that begins after the call: call it when a
-// LISTEN connection hears something (sqlstore.NotifyChannel), and when one was made anew, for what it did not hear. Many
-// calls at once share a read. Without MaxStale there is nothing to wake. A wake-up that is lost, or a read that fails,
-// does no harm: the bound is kept without.
+// Wake makes the Manager read the store's changes in the background, by a read that begins after the call. Call it when
+// a LISTEN connection is notified (sqlstore.NotifyChannel), and when one was reconnected, for what it may have missed.
+// Many calls at once share a read. Without MaxStale it does nothing. A call that is missed, or a read that fails, does
+// no harm: the bound is kept without it.
 func (m *Manager) Wake() {
 	if m.opts.MaxStale > 0 {
 		m.follow.requestPoll()
@@ -140,10 +140,10 @@ func (m *Manager) Purge(ctx context.Context) (int, error) {
 	}
 }
 
-// Close writes the last uses and the usage that still wait, gives back credits taken in advance, and waits for background
-// work, as long as ctx says. The store stays open: it is the host's. With an error some of it was not written; what is
-// counted later is lost. Call it after the last request has been answered: Holds still out are settled as before, each
-// with the store.
+// Close writes the last uses and the usage that still wait, gives back credits taken in advance, and waits for
+// background work until ctx ends. The store stays open: it is the host's. If it returns an error, some of that was not
+// written. What is counted after Close is lost, so call it after the last request has been answered. Holds that are
+// still open can be settled as before, each with the store.
 func (m *Manager) Close(ctx context.Context) error {
 	err := errors.Join(m.uses.close(ctx), m.meters.close(ctx))
 	if m.tills != nil {

@@ -152,8 +152,8 @@ func cacheChanges(changes []Change) []tokencache.Change {
 	return out
 }
 
-// rightsKey returns a digest of what a token's rights are made of. A record's id and version stand for its content. Only
-// what belongs to the token alone is spelled out, so that tokens which do not differ in it share one set. The owner's
+// rightsKey returns a digest of what a token's rights are made of. A record's id and version stand for its content.
+// What belongs to the token alone is spelled out, so that tokens which do not differ in it share one set. The owner's
 // boundary and limits are spelled out too: an owner that was erased begins again with version 1.
 func rightsKey(f *Found) [32]byte {
 	t := &f.Token
@@ -210,7 +210,7 @@ func flag(b bool) byte {
 	return 0
 }
 
-// layerOf is what a token contributes to the meet of its chain.
+// layerOf returns what a token contributes to the meet of its chain.
 func layerOf(t *Token) layer {
 	if t.Kind == KindSecret {
 		return layer{name: t.ID, full: true, root: true}
@@ -218,8 +218,9 @@ func layerOf(t *Token) layer {
 	return layer{name: t.ID, full: t.Full, roles: t.Roles, rules: t.Permissions, rows: t.Rows, forced: t.Forced}
 }
 
-// withHeldRoles is f without the roles that a minted token names but its parent has lost: taking a role from a key takes
-// it from what the key minted, also where another role of the key would let the same rows through. f keeps its own.
+// withHeldRoles returns f without the roles that a minted token names but its parent has lost: taking a role from a key
+// takes it from what the key minted, also where another role of the key would let the same rows through. It does not
+// change f.
 func withHeldRoles(f Found) Found {
 	f.Ancestors = slices.Clone(f.Ancestors)
 	for i := len(f.Ancestors) - 1; i >= 0; i-- { // from the root down: what it names, it has
@@ -237,7 +238,7 @@ func withHeldRoles(f Found) Found {
 	return f
 }
 
-// effectiveRoles are a token's roles: a mint that named none has those of its parent.
+// effectiveRoles returns a token's roles: a mint that named none has those of its parent.
 func effectiveRoles(f *Found) []string {
 	if !f.Token.Full {
 		return f.Token.Roles
@@ -250,7 +251,7 @@ func effectiveRoles(f *Found) []string {
 	return nil
 }
 
-// anyRole says whether a mint from this token may name any role of the owner. The meet keeps it within the parent.
+// anyRole reports whether a mint from this token may name any role of the owner. The meet keeps it within the parent.
 func anyRole(f *Found) bool {
 	for i := -1; i < len(f.Ancestors); i++ {
 		t := &f.Token

@@ -64,7 +64,7 @@ func (m *Manager) verify(ctx context.Context, p *Presented, owner string) (Acces
 	return m.verifyStored(ctx, p, owner, text, sum)
 }
 
-// refuseCached reports what Verify answers about a token that the cache knows, and returns it.
+// refuseCached reports to the observer what Verify refuses about a token that the cache knows, and returns the error.
 func (m *Manager) refuseCached(ctx context.Context, p *Presented, owner string, r *record, set *compiled,
 	who *principal, err error) error {
 	a := Access{set: set, who: who, m: m, id: r.ID, from: p.Address}
@@ -75,17 +75,17 @@ func (m *Manager) refuseCached(ctx context.Context, p *Presented, owner string, 
 	return a.refuse(ctx, err)
 }
 
-// Reasons that the error alone does not tell.
+// Reasons that the error alone does not say.
 const (
 	foreignOwner = "foreign_owner"
 	rotatedAway  = "rotated"
 	deletedSince = "deleted"
 )
 
-// errStale says that the cache cannot tell: an end has come, which the store may have moved.
+// errStale means that the cache cannot tell: an end has come, which the store may have moved.
 var errStale = errors.New("latchkey: stale")
 
-// plausible says whether a text may be a token at all. What is not is refused without asking the store.
+// plausible reports whether a text may be a token at all. Other texts are refused without asking the store.
 func (m *Manager) plausible(text string) bool {
 	if len(text) == 0 || len(text) > maxPresented {
 		return false
@@ -99,10 +99,10 @@ func (m *Manager) plausible(text string) bool {
 	return false
 }
 
-// verifyCached judges what the cache knows: all of it held when it was loaded, and no change came since, so only what
-// the passing of time and this request bring along is left to ask.
-func (m *Manager) verifyCached(ctx context.Context, p *Presented, owner string, r *record, set *compiled, who *principal,
-	at moment) (Access, error) {
+// verifyCached judges what the cache knows. All of it held when it was loaded, and no change came since, so only the
+// passing of time and this request are left to check.
+func (m *Manager) verifyCached(ctx context.Context, p *Presented, owner string, r *record, set *compiled,
+	who *principal, at moment) (Access, error) {
 	if owner != "" && who.owner != owner {
 		return Access{}, ErrUnknownToken
 	}
@@ -131,7 +131,7 @@ func (m *Manager) verifyCached(ctx context.Context, p *Presented, owner string, 
 	return a, nil
 }
 
-// judgeRequest asks what depends on the request and not on the records, all but the rate.
+// judgeRequest checks what depends on the request and not on the records, all but the rate.
 func (m *Manager) judgeRequest(ctx context.Context, p *Presented, a Access, now int64) error {
 	if err := m.judgeSignature(ctx, p.Signature, a, now); err != nil {
 		return err
@@ -181,8 +181,8 @@ func (m *Manager) verifyStored(ctx context.Context, p *Presented, owner, text st
 	return a, nil
 }
 
-// lookUp finds the token of a text. A surface may refuse to read the store for an address that has asked in vain
-// too often.
+// lookUp finds the token of a text. A surface may refuse to read the store for an address that has asked for unknown
+// tokens too often.
 func (m *Manager) lookUp(ctx context.Context, text string, sum [32]byte) (f Found, err error) {
 	leave, err := enter(ctx)
 	if err != nil {
@@ -200,9 +200,9 @@ func (m *Manager) lookUp(ctx context.Context, text string, sum [32]byte) (f Foun
 	return f, nil
 }
 
-// judge decides about what the store found, for this request. Reason is what the error alone does not tell.
-func (m *Manager) judge(ctx context.Context, p *Presented, owner string, f Found, at moment) (_ Access, _ *entry,
-	reason string, err error) {
+// judge decides about what the store found, for this request. The reason says what the error alone does not.
+func (m *Manager) judge(ctx context.Context, p *Presented, owner string, f Found,
+	at moment) (_ Access, _ *entry, reason string, err error) {
 	if owner != "" && f.Token.Owner != owner {
 		return Access{}, nil, foreignOwner, ErrUnknownToken
 	}
@@ -227,7 +227,7 @@ func (m *Manager) judge(ctx context.Context, p *Presented, owner string, f Found
 	return a, e, "", nil
 }
 
-// judgeRecords asks what the records alone say, in the published order.
+// judgeRecords checks what depends on the records alone, in the published order.
 func (m *Manager) judgeRecords(f *Found, at moment) error {
 	t := &f.Token
 	if err := f.damaged(); err != nil {
@@ -277,8 +277,8 @@ func (m *Manager) judgeTime(t *Token, at moment) error {
 	return nil
 }
 
-// stillHeld is withHeldRoles for what Narrow put upon a token: narrowed without the roles that what it narrows has lost,
-// and the roles that are left.
+// stillHeld is withHeldRoles for what Narrow put upon a token. It returns narrowed without the roles that what it
+// narrows has lost, and the roles that are left.
 func stillHeld(narrowed []layer, set *compiled) ([]layer, []string) {
 	narrowed = slices.Clone(narrowed)
 	have, anyRole := set.roles, set.anyRole
@@ -296,8 +296,8 @@ func stillHeld(narrowed []layer, set *compiled) ([]layer, []string) {
 	return narrowed, have
 }
 
-// redigest keeps a secret under the newest key, now that its text is at hand. Trouble is no caller's business: the old
-// key still works, and the next use tries again.
+// redigest keeps a secret under the newest key, now that its text is known. The caller does not see errors: the old key
+// still works, and the next use tries again.
 func (m *Manager) redigest(ctx context.Context, text string, f Found) {
 	rec := f.Secret
 	var err error
@@ -315,7 +315,7 @@ func (m *Manager) redigest(ctx context.Context, text string, f Found) {
 	}
 }
 
-// orUnknown keeps "not found" and "not reachable" apart.
+// orUnknown returns ErrUnknownToken for ErrNotFound, and ErrUnavailable for any other error of the store.
 func orUnknown(err error) error {
 	if errors.Is(err, ErrNotFound) {
 		return ErrUnknownToken
@@ -388,7 +388,7 @@ func (m *Manager) load(ctx context.Context, owner string, id [16]byte) (Found, e
 	})
 }
 
-// rolesOf are the roles that layers name, as they are now. A role the token has lost gives nothing.
+// rolesOf returns the roles that layers name, as they are now. A role that the token has lost gives nothing.
 func (m *Manager) rolesOf(ctx context.Context, owner string, set *compiled, layers []layer) (map[string]Role, error) {
 	known := set.roleSet
 	for _, l := range layers {
@@ -408,7 +408,7 @@ func (m *Manager) rolesOf(ctx context.Context, owner string, set *compiled, laye
 	return known, nil
 }
 
-// assumedAgain looks at all that is stored about an assumed caller: the account.
+// assumedAgain reads all that is stored about an assumed caller: the account.
 func (m *Manager) assumedAgain(ctx context.Context, a Access) (Access, Found, error) {
 	o, err := m.store.Owner(ctx, a.who.owner)
 	if err != nil {

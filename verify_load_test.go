@@ -27,8 +27,8 @@ func (s *loadStore) Load(_ context.Context, owner, id string) (Found, error) {
 	return f, nil
 }
 
-// Callers who load the same token while somebody does share one load, which begins after all of them asked. Other tokens,
-// and the same id of another owner, are other loads.
+// Callers who load the same token while another does share one load, which begins after all of them asked. Other
+// tokens, and the same id of another owner, are other loads.
 func TestCallersShareALoad(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &loadStore{began: make(chan string, 64), leave: make(chan struct{})}
@@ -53,7 +53,7 @@ func TestCallersShareALoad(t *testing.T) {
 			load("acme", first, 1)
 		}
 		synctest.Wait()
-		require.Len(t, store.began, 3, "nobody reads beside one who reads the same")
+		require.Len(t, store.began, 3, "nobody loads beside one who loads the same")
 		for range 3 {
 			store.leave <- struct{}{}
 		}

@@ -38,7 +38,7 @@ const (
 	maxPatience = 5 * time.Second
 )
 
-// Group coalesces the reads of one thing. The zero Group is ready to use. It is safe for concurrent use, and must not be
+// Group coalesces the reads of one thing. The zero Group is ready to use. It is safe for concurrent use and must not be
 // copied.
 type Group[T any] struct {
 	mu        sync.Mutex
@@ -62,8 +62,8 @@ type call[T any] struct {
 	retry bool // the leader's own context had ended, or the read was abandoned
 }
 
-// Do returns the result of a read that began after the call, be it another caller's. Nobody may change the value. All
-// calls that share g share w.
+// Do returns the result of a read that began after the call, be it another caller's. The value is shared and must not
+// be changed. All calls of a group pass the same w.
 func (g *Group[T]) Do(ctx context.Context, w *Window, read func(context.Context) (T, error)) (T, error) {
 	w.callers.Add(1)
 	defer w.callers.Add(-1)
@@ -153,8 +153,7 @@ func (g *Group[T]) handOver() {
 	g.next.lead <- g.leader
 }
 
-// watch abandons the leader unless it is done in time. Without followers there is nothing to watch for. The caller holds
-// g.mu.
+// watch abandons the leader unless it is done in time. Without followers there is no need to. The caller holds g.mu.
 func (g *Group[T]) watch() {
 	patience := min(max(minPatience, 2*g.took)<<min(g.abandoned, 10), maxPatience)
 	if g.watchdog == nil {

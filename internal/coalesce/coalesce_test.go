@@ -279,7 +279,7 @@ func TestFollowersShareATimeout(t *testing.T) {
 	})
 }
 
-// A read that gets no answer and has no deadline delays its followers for 50 ms at the least, or for twice what the last
+// A read that gets no answer and has no deadline delays its followers for at least 50 ms, or for twice what the last
 // one took, and they do not get its error.
 func TestALostReadIsAbandoned(t *testing.T) {
 	for took, patience := range map[time.Duration]time.Duration{

@@ -24,7 +24,8 @@ func NewKeyed[K comparable, T any](threshold time.Duration) *Keyed[K, T] {
 	return &Keyed[K, T]{window: Window{Threshold: threshold}, groups: map[K]*keyedGroup[T]{}}
 }
 
-// Do returns the result of a read of key that began after the call, be it another caller's. Nobody may change the value.
+// Do returns the result of a read of key that began after the call, be it another caller's. The value is shared and
+// must not be changed.
 func (k *Keyed[K, T]) Do(ctx context.Context, key K, read func(context.Context) (T, error)) (T, error) {
 	if k.window.Alone() {
 		return read(ctx)

@@ -8,7 +8,7 @@ import (
 
 // Window decides whether the reads of one or more groups are worth sharing, and lets callers gather before a read
 // begins, for they may not share one that has begun. The zero Window takes every read as worth sharing. It is safe for
-// concurrent use, and must not be copied.
+// concurrent use and must not be copied.
 type Window struct {
 	// Threshold is the duration below which a read is not worth sharing: to wait for each other would cost more. Set it
 	// before the first use.

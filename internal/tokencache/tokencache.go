@@ -90,8 +90,8 @@ func (c *Cache[S, P]) Lookup(sum *[32]byte) (Hit[S, P], bool) {
 	return Hit[S, P]{t, r}, r != nil
 }
 
-// Live returns what a hit refers to, and reports whether it is valid as of now. Sum is that of the lookup: the table may
-// have been replaced since, and then Live looks again.
+// Live returns what a hit refers to, and reports whether it is valid as of now. Sum is that of the lookup: if the table
+// has been replaced since, Live looks again.
 func (c *Cache[S, P]) Live(h Hit[S, P], sum *[32]byte) (*Record, *S, *P, bool) {
 	t, r := h.table, h.record
 	if now := c.table.Load(); now != t { // what is invalidated from now on is marked in the new table only
