@@ -38,6 +38,18 @@ func (s *source) read(ctx context.Context) (int64, error) {
 	}
 }
 
+// state is that of a group, read as timers of synctest need it: with its lock held.
+type state struct {
+	led, waiting bool
+	abandoned    int
+}
+
+func stateOf[T any](g *Group[T]) state {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return state{g.leader != nil, g.next != nil, g.abandoned}
+}
+
 // Callers who ask while another reads share one read, which begins after all of them asked.
 func TestFollowersShareARead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -78,8 +90,7 @@ func TestFollowersShareARead(t *testing.T) {
 			}
 			require.Empty(t, s.began)
 		}
-		require.Nil(t, g.leader)
-		require.Nil(t, g.next)
+		require.Zero(t, stateOf(g))
 		require.Zero(t, w.callers.Load())
 	})
 }
@@ -304,7 +315,7 @@ func TestALostReadIsAbandoned(t *testing.T) {
 				require.Equal(t, patience, time.Since(begin))
 				close(stop)
 				require.Equal(t, 2, <-lost, "its own caller still has it")
-				require.Nil(t, g.leader)
+				require.Zero(t, stateOf(g))
 			})
 		})
 	}
@@ -350,6 +361,62 @@ func TestALeaderThatComesBackLate(t *testing.T) {
 		for range 3 {
 			require.NoError(t, <-answers)
 		}
+	})
+}
+
+// A leader that comes back late takes no followers along: nobody would abandon it.
+func TestALateLeaderReadsAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, w, s := &Group[int64]{}, &Window{}, newSource()
+		answers := make(chan error, 2)
+		ask := func() {
+			go func() {
+				_, err := g.Do(t.Context(), w, s.read)
+				answers <- err
+			}()
+			synctest.Wait()
+		}
+		late := &leadership[int64]{}
+		g.leader = late // as Do leaves it, before lead
+		ask()
+		time.Sleep(minPatience)
+		<-s.began // the follower leads
+		ask()
+		stop := make(chan struct{})
+		go func() {
+			_, _ = g.lead(t.Context(), late, w, func(context.Context) (int64, error) { <-stop; return 0, nil })
+		}()
+		synctest.Wait()
+		s.end <- ""
+		s.end <- ""
+		require.NoError(t, <-answers)
+		require.NoError(t, <-answers)
+		close(stop)
+	})
+}
+
+// A lead that no follower takes, for all have left, is taken back and handed over anew, and the next caller has it.
+func TestALeadThatNobodyTakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, w, s := &Group[int64]{}, &Window{}, newSource()
+		go func() { _, _ = g.Do(t.Context(), w, s.read) }()
+		<-s.began
+		leaving, leave := context.WithCancel(t.Context())
+		left := make(chan error)
+		go func() { _, err := g.Do(leaving, w, s.read); left <- err }()
+		synctest.Wait()
+		leave()
+		require.ErrorIs(t, <-left, context.Canceled)
+		s.end <- ""
+		synctest.Wait()
+		require.Equal(t, state{led: true, waiting: true}, stateOf(g), "the lead is for whoever comes")
+		time.Sleep(2 * maxPatience)
+		synctest.Wait()
+		require.Equal(t, state{led: true, waiting: true, abandoned: 1}, stateOf(g))
+		go func() { s.end <- "" }()
+		_, err := g.Do(t.Context(), w, s.read)
+		require.NoError(t, err)
+		require.Zero(t, stateOf(g))
 	})
 }
 
@@ -457,6 +524,5 @@ func TestNoCallerGetsAnOlderValue(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	require.Nil(t, g.leader)
-	require.Nil(t, g.next)
+	require.Zero(t, stateOf(g))
 }
