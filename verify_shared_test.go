@@ -35,7 +35,7 @@ func (s *loads) Load(ctx context.Context, owner, id string) (latchkey.Found, err
 	return f, nil
 }
 
-// What a load says is shared, rights and addresses of those who asked are not: each has the answer that is hers. Nobody
+// What a load says is shared, rights and addresses of those who asked are not: each has an answer of its own. Nobody
 // changes what was loaded.
 func TestCallersOfOneLoadKeepTheirOwnRights(t *testing.T) {
 	w := newWorld(t)
@@ -78,7 +78,7 @@ func TestCallersOfOneLoadKeepTheirOwnRights(t *testing.T) {
 					t.Error(err)
 				}
 			})
-			wg.Go(func() { // may not mint from where she is
+			wg.Go(func() { // may not mint from its address
 				_, _, err := keys.Mint(w.ctx, outside, latchkey.Narrowing{Lifetime: time.Hour})
 				if !errors.Is(err, latchkey.ErrAddress) {
 					t.Error("minted from elsewhere:", err)
@@ -93,7 +93,7 @@ func TestCallersOfOneLoadKeepTheirOwnRights(t *testing.T) {
 			wg.Go(func() { // may less
 				a, err := keys.Again(w.ctx, narrowed)
 				if err != nil || a.Check(latchkey.Update, "dataset/b") == nil || a.Check(latchkey.Read, "dataset/a") != nil {
-					t.Error("more than was left to her:", err)
+					t.Error("more than was left to it:", err)
 				}
 			})
 			wg.Go(func() {
@@ -102,7 +102,7 @@ func TestCallersOfOneLoadKeepTheirOwnRights(t *testing.T) {
 					_, err = as.Get(w.ctx, another.ID)
 				}
 				if !errors.Is(err, latchkey.ErrDenied) && !errors.Is(err, latchkey.ErrNotFound) {
-					t.Error("more than was left to her:", err)
+					t.Error("more than was left to it:", err)
 				}
 			})
 			wg.Go(func() {
