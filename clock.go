@@ -61,13 +61,13 @@ func (m *Manager) making(at moment) int64 {
 	return us
 }
 
-// elapsed is how much time has passed, in µs, from some moment on. A clock that is set does not count, but for one of
-// the host's own.
-func (m *Manager) elapsed() int64 {
+// elapsed returns how much time has passed by a moment, in µs. A clock that is set does not count, but for one of the
+// host's own.
+func (m *Manager) elapsed(at moment) int64 {
 	if m.hostClock {
-		return m.opts.Clock().UnixMicro()
+		return at.us
 	}
-	return time.Since(m.made).Microseconds()
+	return at.passed / 1000
 }
 
 // now is the time in µs by which ends are judged. See judging.

@@ -4,58 +4,51 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
-	"time"
 
+	"github.com/latchkey-go/latchkey/internal/credits"
 	"github.com/latchkey-go/latchkey/internal/fault"
 	"github.com/latchkey-go/latchkey/internal/uuidv7"
 )
 
-const (
-	holdFor  = 15 * time.Minute // how long a Hold waits for Settle
-	maxMeter = 64               // bytes
-)
+const maxMeter = 64 // bytes
+
+// Hundredth is a ready-made Options.CreditBlock: a hundredth of the limit.
+func Hundredth(limit Credits) Credits { return limit / 100 }
 
 // limitSet is every limit that holds for a token: its own, those of the tokens it was minted from, and its owner's.
 type limitSet struct {
-	purses  []purse
-	nearest [16]byte // the token of the first purse, unless that is its own; zero: the owner
+	credits credits.Limits
 	rates   []rateLink
-}
-
-type purse struct {
-	own     bool   // of the token itself, whatever its id: tokens with the same limits share a set
-	tokenID string // "": the owner's
-	limit   Credits
 }
 
 // meetLimits collects the limits of a chain; nil if there are none.
 func meetLimits(f *Found) (*limitSet, error) {
 	set := &limitSet{}
-	add := func(l Limits, p purse, rateKey [16]byte) error {
+	add := func(l Limits, of credits.Limit, rateKey [16]byte) error {
 		if err := l.check(); err != nil {
 			return err
 		}
 		if l.Credits != 0 {
-			p.limit = max(l.Credits, 0)
-			set.purses = append(set.purses, p)
+			of.Credits = int64(max(l.Credits, 0))
+			set.credits.List = append(set.credits.List, of)
 		}
 		if l.Rate != (Rate{}) {
 			set.rates = append(set.rates, rateLink{rateKey, l.Rate.cells()})
 		}
 		return nil
 	}
-	err := add(f.Token.Limits, purse{own: true}, [16]byte{})
+	err := add(f.Token.Limits, credits.Limit{Own: true}, [16]byte{})
 	for i := range f.Ancestors {
 		t := &f.Ancestors[i]
-		err = errors.Join(err, add(t.Limits, purse{tokenID: t.ID}, uuidv7.Parse(t.ID)))
+		err = errors.Join(err, add(t.Limits, credits.Limit{TokenID: t.ID}, uuidv7.Parse(t.ID)))
 	}
-	err = errors.Join(err, add(f.Owner.Limits, purse{}, ownerRateKey(f.Owner.ID)))
-	if err != nil || len(set.purses)+len(set.rates) == 0 {
+	err = errors.Join(err, add(f.Owner.Limits, credits.Limit{}, ownerRateKey(f.Owner.ID)))
+	list := set.credits.List
+	if err != nil || len(list)+len(set.rates) == 0 {
 		return nil, err
 	}
-	if len(set.purses) != 0 && set.purses[0].tokenID != "" {
-		set.nearest = uuidv7.Parse(set.purses[0].tokenID)
+	if len(list) != 0 && list[0].TokenID != "" {
+		set.credits.Nearest = uuidv7.Parse(list[0].TokenID)
 	}
 	return set, nil
 }
@@ -88,42 +81,29 @@ func limitsWithin(t *Token, ancestors []Token, of *Token, ofAncestors []Token) b
 	return true
 }
 
-// Hold is credits taken in advance by [Access.Reserve]. Safe for concurrent use.
-type Hold struct {
-	m        *Manager
-	owner    string
-	key      [16]byte
-	reserved Credits
-	limited  bool // something was taken
+// Hold is credits taken in advance by [Access.Reserve]. It is safe for concurrent use.
+type Hold struct{ hold credits.Hold }
 
-	mu      sync.Mutex
-	left    Credits
-	settled bool
-	actual  Credits
-
-	block         *block // what it was taken of; nil: it has a reservation of its own
-	lapses        int64  // as Manager.elapsed has it
-	before, after *Hold  // of the block. Guarded by till.mu, as is:
-	freed         bool   // it is out of the block's books
-}
-
-// Reserve takes n credits in advance from every limited purse the token draws on: its own (Limits.Credits), that of each
-// token it was minted from, and its owner's; from all of them or from none. There is one purse per meter and calendar
-// month in UTC, each as large as the limit. [ErrOverLimit], an *[OverLimitError], if one of them has less than n left;
-// without any limit there is nothing to take, and the Hold is free.
+// Reserve takes n credits in advance from every limited account that the token draws on: its own (Limits.Credits), that
+// of each token it was minted from, and its owner's. It takes them from all of these or from none. There is one account
+// per meter and calendar month in UTC, each as large as the limit. Reserve returns an *[OverLimitError], which wraps
+// [ErrOverLimit], if one of them has less than n left. Without any limit nothing is taken, and the Hold is free.
 //
-// Limits are those the Access saw: one that was lowered since holds from the next Verify on. For an Assumed caller, who
-// saw none, the owner's record is read. Exact across all processes that share the store: they never take more than the
-// limit together. With Options.CreditBlock, what another process has taken in advance and not spent counts as spent until
-// it gives it back, so a refusal may come early by that much; for what this process holds itself it is exact.
+// Limits are those that the Access saw: a limit that was lowered since holds from the next Verify on. An Assumed caller
+// saw none, so the owner's record is read. Reserve is exact across all processes that share the store: they never take
+// more than the limit together. With Options.CreditBlock, what another process has leased and not spent counts as spent
+// until that process returns it, so a refusal may come early by that much. For what this process holds itself it is
+// exact.
 //
-// Settle says what was really spent. Credits that nobody settles are given back by the first [Manager.Purge] after 15
-// minutes, at the earliest. [ErrInvalid] for n ≤ 0 and for a meter that is not 1 to 64 bytes of valid UTF-8 without NUL;
-// [ErrInvalidToken] for the zero Access; [ErrUnavailable] and [ErrUnknownOutcome] if the store cannot tell: nothing may
-// be spent then, and what was perhaps taken comes back by itself. Nothing is counted as usage: see [Access.CountCredits].
+// Settle says what was really spent. Credits that nobody settles are returned by the first [Manager.Purge] after 15
+// minutes, at the earliest. Nothing is counted as usage: see [Access.CountCredits].
+//
+// Errors are [ErrInvalid] for n ≤ 0 and for a meter that is not 1 to 64 bytes of valid UTF-8 without NUL,
+// [ErrInvalidToken] for the zero Access, and [ErrUnavailable] and [ErrUnknownOutcome] if the store cannot tell. After
+// the last two nothing may be spent, and what was perhaps taken comes back by itself.
 func (a Access) Reserve(ctx context.Context, meter string, n Credits) (*Hold, error) {
 	if n <= 0 {
-		return nil, fmt.Errorf("%w: a reservation of no credits, or less", ErrInvalid)
+		return nil, fmt.Errorf("%w: a reservation must be of at least 1 credit", ErrInvalid)
 	}
 	l, err := a.limits(ctx, meter)
 	if err != nil {
@@ -137,40 +117,24 @@ func (a Access) Reserve(ctx context.Context, meter string, n Credits) (*Hold, er
 }
 
 func (a Access) reserve(ctx context.Context, l *limitSet, meter string, n Credits) (*Hold, error) {
-	h := &Hold{m: a.m, owner: a.who.owner, reserved: n, limited: l != nil}
-	if !h.limited {
+	h := &Hold{}
+	if l == nil {
+		h.hold.Unlimited(int64(n))
 		return h, nil
 	}
 	at, err := a.m.witnessed(ctx) // in which month?
 	if err != nil {
 		return nil, err
 	}
-	if now := a.m.making(at); a.m.tills != nil && a.m.tills.isOpen() {
-		if err = ctx.Err(); err != nil {
-			return nil, fault.Unavailable(err)
-		}
-		err = a.m.tills.reserve(ctx, a, l, meter, h, now)
-	} else {
-		err = h.reserve(ctx, a.accounts(l, meter, now), now)
-	}
-	if err != nil {
+	d := a.debit(l, meter)
+	if err := a.m.credits.Reserve(ctx, &d, int64(n), a.m.instant(at), &h.hold); err != nil {
 		return nil, err
 	}
 	return h, nil
 }
 
-// reserve makes a reservation of the Hold's own.
-func (h *Hold) reserve(ctx context.Context, accounts []CreditAccount, now int64) (err error) {
-	if h.key, err = h.m.ids.New(now); err != nil {
-		return err
-	}
-	r := Reservation{Owner: h.owner, Key: h.key, Accounts: accounts, Amount: h.reserved,
-		Until: fromMicros(now + holdFor.Microseconds())}
-	return fault.UntilKnown(ctx, func() error {
-		got, err := h.m.store.Reserve(ctx, r)
-		h.left = got.Left
-		return err
-	})
+func (a Access) debit(l *limitSet, meter string) credits.Debit {
+	return credits.Debit{Owner: a.who.owner, Meter: meter, Token: a.id, Limits: &l.credits}
 }
 
 func (a Access) checkMeter(meter string) error {
@@ -180,7 +144,7 @@ func (a Access) checkMeter(meter string) error {
 	return boundText("meter", meter, 1, maxMeter)
 }
 
-// limits are what a debit must keep to; nil if no purse is limited.
+// limits returns what a debit must keep to, and nil if no account is limited.
 func (a Access) limits(ctx context.Context, meter string) (*limitSet, error) {
 	if err := a.checkMeter(meter); err != nil {
 		return nil, err
@@ -195,45 +159,33 @@ func (a Access) limits(ctx context.Context, meter string) (*limitSet, error) {
 			return nil, fmt.Errorf("%w: stored limits: %w", ErrUnavailable, err)
 		}
 	}
-	if set == nil || len(set.purses) == 0 {
+	if set == nil || len(set.credits.List) == 0 {
 		return nil, nil
 	}
 	return set, nil
 }
 
-// accounts names every limited purse.
-func (a Access) accounts(l *limitSet, meter string, now int64) []CreditAccount {
-	period := fromMicros(now).Format("2006-01")
-	list := make([]CreditAccount, len(l.purses))
-	for i, p := range l.purses {
-		list[i] = CreditAccount{TokenID: p.tokenID, Meter: meter, Period: period, Limit: p.limit}
-		if p.own {
-			list[i].TokenID = a.TokenID()
-		}
-	}
-	return list
-}
-
-// Charge spends n credits if every limited purse has them, and none if one has not ([ErrOverLimit]): [Access.Reserve],
-// kept at once. What is admitted is its cost: what was spent plus n is within the limit. 0 is free and asks nobody; less
-// is [ErrInvalid]. After any error nothing may be served for it; only with [ErrUnknownOutcome] were the credits perhaps
-// spent all the same. With Options.CreditBlock most charges are paid in memory and do not allocate.
+// Charge spends n credits if every limited account has them, and none if one has not ([ErrOverLimit]): it is
+// [Access.Reserve], settled at once. It succeeds if what was spent plus n is within each limit. For n = 0 it does
+// nothing and asks nobody. It returns [ErrInvalid] for n < 0. After any error nothing may be served for it; only with
+// [ErrUnknownOutcome] were the credits perhaps spent all the same. With Options.CreditBlock most charges are paid in
+// memory and do not allocate.
 func (a Access) Charge(ctx context.Context, meter string, n Credits) error {
 	if n == 0 {
 		return a.checkMeter(meter)
 	}
 	if n < 0 {
-		return fmt.Errorf("%w: a charge of less than nothing", ErrInvalid)
+		return fmt.Errorf("%w: negative charge", ErrInvalid)
 	}
 	l, err := a.limits(ctx, meter)
 	if err != nil || l == nil {
 		return err
 	}
-	if a.m.tills != nil {
+	if a.m.opts.CreditBlock != nil {
 		if err := ctx.Err(); err != nil {
 			return fault.Unavailable(err)
 		}
-		if a.m.tills.charge(a, l, meter, n, a.m.present()) {
+		if d := a.debit(l, meter); a.m.credits.Charge(&d, int64(n), a.m.present()) {
 			return nil
 		}
 	}
@@ -244,43 +196,60 @@ func (a Access) Charge(ctx context.Context, meter string, n Credits) error {
 	return h.Settle(ctx, n)
 }
 
-// Settle keeps what was really spent and gives the rest back. Settling again with the same amount does nothing, with
-// another it is [ErrConflict], and so is spending what has lapsed; [ErrNotFound] if that was long ago. [ErrInvalid]
-// unless 0 ≤ actual ≤ what was reserved. Give a context that outlives the request (context.WithoutCancel): a Hold that
-// is not settled counts as spent until it lapses, and as not spent afterwards. (With Options.CreditBlock one that was open
-// when its process died, or was never settled after [Manager.Close], counts as spent.)
+// Settle keeps what was really spent and returns the rest. Settling again with the same amount does nothing.
+//
+// Errors are [ErrInvalid] unless 0 ≤ actual ≤ what was reserved, and [ErrConflict] if the Hold was settled with another
+// amount, or if it has expired and actual is not 0; [ErrNotFound] if that was long ago.
+//
+// Give a context that outlives the request (context.WithoutCancel): a Hold that is not settled counts as spent until it
+// expires, and as not spent afterwards. With Options.CreditBlock, a Hold counts as spent if it was open when its
+// process died, or was never settled after [Manager.Close].
 func (h *Hold) Settle(ctx context.Context, actual Credits) error {
-	if actual < 0 || actual > h.reserved {
-		return fmt.Errorf("%w: more was spent than reserved, or less than nothing", ErrInvalid)
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.settled {
-		if actual != h.actual {
-			return fmt.Errorf("%w: settled already, with another amount", ErrConflict)
-		}
-		return nil
-	}
-	if h.limited {
-		var err error
-		if h.block != nil {
-			err = h.block.settle(ctx, h, actual)
-		} else {
-			err = fault.UntilKnown(ctx, func() error { return h.m.store.Settle(ctx, h.owner, h.key, actual) })
-		}
-		if err != nil {
-			return err
-		}
-		h.left += h.reserved - actual
-	}
-	h.settled, h.actual = true, actual
-	return nil
+	return h.hold.Settle(ctx, int64(actual))
 }
 
-// Left is the least that any of the purses has left, as of the reservation and with what Settle gave back: others may
-// have spent since. False if none is limited.
+// Left returns the least that any of the accounts has left, as of the reservation and with what Settle returned: others
+// may have spent since. It returns false if none is limited.
 func (h *Hold) Left() (Credits, bool) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.left, h.limited
+	left, limited := h.hold.Left()
+	return Credits(left), limited
+}
+
+// creditHost is a Manager as package credits needs it.
+type creditHost struct{ *Manager }
+
+func (h creditHost) Reserve(ctx context.Context, r credits.Reservation) (int64, error) {
+	accounts := make([]CreditAccount, r.Accounts.Len())
+	for i := range accounts {
+		a := r.Accounts.At(i)
+		accounts[i] = CreditAccount{TokenID: a.TokenID, Meter: a.Meter, Period: a.Period, Limit: Credits(a.Limit)}
+	}
+	got, err := h.store.Reserve(ctx, Reservation{Owner: r.Owner, Key: r.Key, Accounts: accounts, Amount: Credits(r.Amount),
+		Until: fromMicros(r.Until)})
+	return int64(got.Left), err
+}
+
+func (h creditHost) Adjust(ctx context.Context, owner string, key [16]byte, a credits.Adjustment) error {
+	return h.store.Adjust(ctx, owner, key, Adjustment{Amount: Credits(a.Amount), Pledged: Credits(a.Committed),
+		Until: fromMicros(a.Until)})
+}
+
+func (h creditHost) Settle(ctx context.Context, owner string, key [16]byte, spent int64) error {
+	return h.store.Settle(ctx, owner, key, Credits(spent))
+}
+
+func (h creditHost) Short(err error) (tokenID string, ok bool) {
+	var over *OverLimitError
+	if !errors.As(err, &over) {
+		return "", false
+	}
+	return over.Account.TokenID, true
+}
+
+func (h creditHost) Clock() credits.Instant            { return h.instant(h.clock()) }
+func (h creditHost) NewID(now int64) ([16]byte, error) { return h.ids.New(now) }
+func (h creditHost) Warn(msg string, err error)        { h.warn(msg, err) }
+
+func (m *Manager) instant(at moment) credits.Instant {
+	return credits.Instant{Now: m.making(at), Elapsed: m.elapsed(at)}
 }

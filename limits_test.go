@@ -103,7 +103,7 @@ func TestCreditLimitsThatAreNone(t *testing.T) {
 	w.is(latchkey.ErrInvalid, err)
 	for _, l := range []latchkey.Limits{bad, {Credits: 1}, perSecond(0)} {
 		_, err = w.access(secret).Narrow(w.ctx, latchkey.Narrowing{Limits: l})
-		w.is(latchkey.ErrInvalid, err) // there is no token whose purse it could be
+		w.is(latchkey.ErrInvalid, err) // there is no token whose credits they could be
 	}
 }
 
@@ -228,10 +228,10 @@ func TestCreditsAreExact(t *testing.T) {
 	}
 	assert.Equal(t, int64(limit), spent.Load())
 	_, free := w.key(readAll())
-	assert.Equal(t, latchkey.Credits(limit), w.left(w.access(free), "reads"), "the owner's purse paid it all")
+	assert.Equal(t, latchkey.Credits(limit), w.left(w.access(free), "reads"), "the owner's account paid it all")
 }
 
-func TestAllPursesOfAChainPayOrNone(t *testing.T) {
+func TestAllAccountsOfAChainPayOrNone(t *testing.T) {
 	w := newWorld(t)
 	w.configure(func(o *latchkey.Owner) { o.Limits.Credits = 100 })
 	_, s := w.issue(latchkey.KindAPIKey, credits(50))
@@ -257,7 +257,7 @@ func TestAllPursesOfAChainPayOrNone(t *testing.T) {
 	w.ok(stranger.Charge(w.ctx, "reads", 50))
 	w.is(latchkey.ErrOverLimit, stranger.Charge(w.ctx, "reads", 1))
 
-	w.ok(grandchild.Charge(w.ctx, "writes", 10)) // each meter has its own purses
+	w.ok(grandchild.Charge(w.ctx, "writes", 10)) // each meter has its own accounts
 	n, err := grandchild.Narrow(w.ctx, latchkey.Narrowing{Rows: []latchkey.Condition{eq("a", 1)}})
 	w.ok(err)
 	w.is(latchkey.ErrOverLimit, n.Charge(w.ctx, "writes", 1)) // narrowing gets nobody out of a limit
@@ -337,7 +337,7 @@ func TestAHoldNobodySettlesLapses(t *testing.T) {
 	w.is(latchkey.ErrOverLimit, a.Charge(w.ctx, "writes", 1))
 	w.is(latchkey.ErrOverLimit, a.Charge(w.ctx, "kept", 1))
 	w.turn(25 * time.Hour)
-	purge() // the ledger forgets, the purse does not
+	purge() // the reservation is forgotten, the account is not
 	w.is(latchkey.ErrOverLimit, a.Charge(w.ctx, "kept", 1))
 	w.is(latchkey.ErrConflict, h.Settle(w.ctx, 3))
 }
@@ -349,10 +349,11 @@ func TestAChargeIsMadeOnceWhateverTheStoreSays(t *testing.T) {
 		want          error
 		left          latchkey.Credits // what is left of 100 after charging 10, and after what lapses came back
 	}{
-		"unknown, not done":           {before: 1, err: latchkey.ErrUnknownOutcome, left: 90},
-		"unknown, done":               {after: 1, err: latchkey.ErrUnknownOutcome, left: 90},
-		"unknown thrice, done":        {after: 3, err: latchkey.ErrUnknownOutcome, left: 90},
-		"unknown again and again":     {after: 100, err: latchkey.ErrUnknownOutcome, want: latchkey.ErrUnknownOutcome, left: 100},
+		"unknown, not done":    {before: 1, err: latchkey.ErrUnknownOutcome, left: 90},
+		"unknown, done":        {after: 1, err: latchkey.ErrUnknownOutcome, left: 90},
+		"unknown thrice, done": {after: 3, err: latchkey.ErrUnknownOutcome, left: 90},
+		"unknown again and again": {after: 100, err: latchkey.ErrUnknownOutcome, want: latchkey.ErrUnknownOutcome,
+			left: 100},
 		"unavailable":                 {before: 1, err: latchkey.ErrUnavailable, want: latchkey.ErrUnavailable, left: 100},
 		"done, though no store would": {after: 1, err: latchkey.ErrUnavailable, want: latchkey.ErrUnavailable, left: 100},
 	} {
@@ -448,15 +449,16 @@ func TestAnActorOutspendsNoLimit(t *testing.T) {
 	_, err = as(secret).Update(w.ctx, tok.ID, func(t *latchkey.Token) error { t.Limits.Credits = 99; return nil })
 	w.ok(err)
 	free, _ := w.key(readAll())
-	_, err = as(secret).Rotate(w.ctx, free.ID, 0) // to get at a purse without end
+	_, err = as(secret).Rotate(w.ctx, free.ID, 0) // to get at an account without a limit
 	w.is(latchkey.ErrDenied, err)
-	w.is(latchkey.ErrDenied, as(secret).Configure(w.ctx, func(o *latchkey.Owner) error { o.Limits.Credits = 1; return nil }))
+	change := func(o *latchkey.Owner) error { o.Limits.Credits = 1; return nil }
+	w.is(latchkey.ErrDenied, as(secret).Configure(w.ctx, change))
 	_, minted := w.mint(w.access(secret), latchkey.Narrowing{})
-	_, _, err = as(minted).Issue(w.ctx, spec(latchkey.Limits{Rate: rate, Credits: 100})) // her parent has 99
+	_, _, err = as(minted).Issue(w.ctx, spec(latchkey.Limits{Rate: rate, Credits: 100})) // its parent has 99
 	w.is(latchkey.ErrDenied, err)
 }
 
-// A limit of nothing lets nothing through, of whatever is below it, and nobody who has it gives more away.
+// A limit of nothing lets nothing through, of whatever is below it, and no actor that has it gives more away.
 func TestNoCredits(t *testing.T) {
 	w := newWorld(t)
 	tok, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Permissions: admin(),

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/latchkey-go/latchkey/internal/coalesce"
+	"github.com/latchkey-go/latchkey/internal/credits"
 	"github.com/latchkey-go/latchkey/internal/fault"
 	"github.com/latchkey-go/latchkey/internal/tokencache"
 	"github.com/latchkey-go/latchkey/internal/tokentext"
@@ -17,20 +18,20 @@ import (
 
 // Manager verifies and mints tokens over one store. Make one per store and process with [New]; it is safe for
 // concurrent use and runs no goroutine of its own between calls, apart from short ones that write last uses and usage,
-// take and give back blocks of credits, and, with Options.MaxStale, read the store's changes ahead of time.
+// take and return leases of credits, and, with Options.MaxStale, read the store's changes ahead of time.
 // [Manager.Close] waits for those.
 type Manager struct {
-	store  Store
-	opts   Options
-	cache  *rightsCache
-	follow *follower
-	loads  *coalesce.Keyed[loadKey, Found]
-	uses   *lastUses
-	meters *meters
-	rates  *buckets
-	tills  *tills    // nil: no credits are taken in advance
-	made   time.Time // by time.Now
-	looked jumpWatch // at the clock, by Purge
+	store   Store
+	opts    Options
+	cache   *rightsCache
+	follow  *follower
+	loads   *coalesce.Keyed[loadKey, Found]
+	uses    *lastUses
+	meters  *meters
+	rates   *buckets
+	credits *credits.Pool
+	made    time.Time // by time.Now
+	looked  jumpWatch // at the clock, by Purge
 	// hostClock says that Options.Clock is not time.Now.
 	hostClock bool
 	high      atomic.Int64 // µs: the latest time of the store's clock that this machine's agreed with
@@ -89,9 +90,11 @@ func New(store Store, opts *Options) *Manager {
 	if m.hostClock {
 		m.rates.clock = o.Clock
 	}
-	if o.CreditBlock != nil {
-		m.tills = newTills(m, o.CreditBlock)
+	var leaseSize func(limit int64) int64
+	if size := o.CreditBlock; size != nil {
+		leaseSize = func(limit int64) int64 { return int64(size(Credits(limit))) }
 	}
+	m.credits = credits.New(creditHost{m}, leaseSize)
 	return m
 }
 
@@ -127,9 +130,7 @@ func (m *Manager) Purge(ctx context.Context) (int, error) {
 	}
 	p := PurgePolicy{Now: fromMicros(now), Expired: m.opts.KeepExpired, Revoked: m.opts.KeepRevoked}
 	p.Changes = max(24*time.Hour, 2*m.opts.MaxStale)
-	if m.tills != nil {
-		m.tills.hear(m.tills.tend(ctx)) // what this process has taken in advance is in use, and must not lapse
-	}
+	m.credits.Renew(ctx) // what this process has taken in advance is in use, and must not expire
 	total := 0
 	for {
 		n, err := m.store.Purge(ctx, p, batch)
@@ -140,16 +141,13 @@ func (m *Manager) Purge(ctx context.Context) (int, error) {
 	}
 }
 
-// Close writes the last uses and the usage that still wait, gives back credits taken in advance, and waits for
+// Close writes the last uses and the usage that still wait, returns credits taken in advance, and waits for
 // background work until ctx ends. The store stays open: it is the host's. If it returns an error, some of that was not
 // written. What is counted after Close is lost, so call it after the last request has been answered. Holds that are
 // still open can be settled as before, each with the store.
 func (m *Manager) Close(ctx context.Context) error {
-	err := errors.Join(m.uses.close(ctx), m.meters.close(ctx))
-	if m.tills != nil {
-		err = errors.Join(err, m.tills.close(ctx))
-	}
-	return errors.Join(err, fault.WaitFor(ctx, &m.follow.background))
+	return errors.Join(m.uses.close(ctx), m.meters.close(ctx), m.credits.Close(ctx),
+		fault.WaitFor(ctx, &m.follow.background))
 }
 
 func (m *Manager) warn(msg string, err error) {

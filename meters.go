@@ -289,7 +289,8 @@ func (u *meters) send(ctx context.Context) error {
 
 // sendFirst is nil when the batch is done with.
 func (u *meters) sendFirst(ctx context.Context, b *pendingBatch) error {
-	now, elapsed := u.m.present(), u.m.elapsed()
+	at := u.m.clock()
+	now, elapsed := u.m.making(at), u.m.elapsed(at)
 	if !b.doubt {
 		b.At, b.since = fromMicros(now), elapsed
 	} else if elapsed-b.since > usageDoubt.Microseconds() {

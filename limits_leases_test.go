@@ -19,24 +19,24 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// creditBlock is Options.CreditBlock of every test; nil but for those of TestLimitsHoldWithBlocks.
-var creditBlock func(latchkey.Credits) latchkey.Credits
+// creditLease is Options.CreditBlock of every test; nil but for those of TestLimitsHoldWithLeases.
+var creditLease func(latchkey.Credits) latchkey.Credits
 
-// All that is promised of one process without blocks is promised with them.
-func TestLimitsHoldWithBlocks(t *testing.T) {
-	defer func() { creditBlock = nil }()
-	for size, block := range map[string]func(latchkey.Credits) latchkey.Credits{
+// All that is promised of one process without leases is promised with them.
+func TestLimitsHoldWithLeases(t *testing.T) {
+	defer func() { creditLease = nil }()
+	for name, size := range map[string]func(latchkey.Credits) latchkey.Credits{
 		"a hundredth": latchkey.Hundredth,
 		"all":         func(limit latchkey.Credits) latchkey.Credits { return limit },
 	} {
-		creditBlock = block
-		for name, test := range map[string]func(*testing.T){
+		creditLease = size
+		for what, test := range map[string]func(*testing.T){
 			"amounts": TestAmounts, "no limit": TestNoLimitAsksNobody, "exact": TestCreditsAreExact,
-			"chains": TestAllPursesOfAChainPayOrNone, "a lowered limit": TestALoweredLimitBitesAtTheNextVerify,
+			"chains": TestAllAccountsOfAChainPayOrNone, "a lowered limit": TestALoweredLimitBitesAtTheNextVerify,
 			"the month": TestTheMonthTurnsInUTC, "lapsing": TestAHoldNobodySettlesLapses,
 			"once": TestAChargeIsMadeOnceWhateverTheStoreSays,
 		} {
-			t.Run(size+"/"+name, test)
+			t.Run(name+"/"+what, test)
 		}
 	}
 }
@@ -81,7 +81,7 @@ func (s *ledger) Settle(ctx context.Context, owner string, key [16]byte, actual 
 	return s.call(func() error { return s.Store.Settle(ctx, owner, key, actual) })
 }
 
-// taken is what the store counts as taken from a purse in the month of the clock.
+// taken is what the store counts as taken from an account in the month of the clock.
 func (w *world) taken(tokenID, meter string) latchkey.Credits {
 	w.Helper()
 	const limit = 1 << 60
@@ -91,30 +91,27 @@ func (w *world) taken(tokenID, meter string) latchkey.Credits {
 	r := latchkey.Reservation{Owner: "acme", Key: key, Amount: 1, Accounts: []latchkey.CreditAccount{
 		{TokenID: tokenID, Meter: meter, Period: w.now().Format("2006-01"), Limit: limit}}}
 	inner := w.store.Store.(*ledger).Store
-	if s, ok := inner.(*crossroads); ok {
-		inner = s.Store
-	}
 	got, err := inner.Reserve(w.ctx, r)
 	w.ok(err)
 	w.ok(inner.Settle(w.ctx, "acme", key, 0))
 	return limit - got.Left - 1
 }
 
-// blockWorld is a world whose managers take blocks of so many credits.
-func blockWorld(t *testing.T, size latchkey.Credits) (*world, *ledger) {
-	w := newWorld(t, func(o *latchkey.Options) { o.CreditBlock = blocksOf(size) })
+// leaseWorld is a world whose managers take leases of so many credits.
+func leaseWorld(t *testing.T, size latchkey.Credits) (*world, *ledger) {
+	w := newWorld(t, func(o *latchkey.Options) { o.CreditBlock = leasesOf(size) })
 	s := &ledger{Store: w.store.Store}
 	w.store.Store = s
 	return w, s
 }
 
-func blocksOf(size latchkey.Credits) func(latchkey.Credits) latchkey.Credits {
+func leasesOf(size latchkey.Credits) func(latchkey.Credits) latchkey.Credits {
 	return func(latchkey.Credits) latchkey.Credits { return size }
 }
 
 // process is another process over the same store.
 func (w *world) process(size latchkey.Credits) *latchkey.Manager {
-	return latchkey.New(w.store, &latchkey.Options{Clock: w.now, CreditBlock: blocksOf(size)})
+	return latchkey.New(w.store, &latchkey.Options{Clock: w.now, CreditBlock: leasesOf(size)})
 }
 
 func (w *world) accessOf(keys *latchkey.Manager, secret string) latchkey.Access {
@@ -143,8 +140,8 @@ func (w *world) purge() {
 	w.ok(err)
 }
 
-func TestBlocksArePaidOutOfInMemory(t *testing.T) {
-	w, store := blockWorld(t, 1000)
+func TestLeasesArePaidOutOfInMemory(t *testing.T) {
+	w, store := leaseWorld(t, 1000)
 	tok, secret := w.issue(latchkey.KindAPIKey, credits(100_000))
 	a := w.access(secret)
 	for range 10_000 {
@@ -153,23 +150,23 @@ func TestBlocksArePaidOutOfInMemory(t *testing.T) {
 	calls := store.reserves.Load() + store.adjusts.Load() + store.settles.Load()
 	assert.Less(t, calls, int64(300), "10,000 debits")
 	assert.GreaterOrEqual(t, w.taken(tok.ID, "reads"), latchkey.Credits(10_000))
-	assert.LessOrEqual(t, w.taken(tok.ID, "reads"), latchkey.Credits(12_000), "two blocks at most")
+	assert.LessOrEqual(t, w.taken(tok.ID, "reads"), latchkey.Credits(12_000), "two leases at most")
 	w.ok(w.keys.Close(w.ctx))
 	assert.EqualValues(t, 10_000, w.taken(tok.ID, "reads"), "a clean stop strands nothing")
 	w.ok(a.Charge(w.ctx, "reads", 1)) // a closed manager still charges, each debit by itself
 	assert.EqualValues(t, 10_001, w.taken(tok.ID, "reads"))
 }
 
-func TestOneDebitTakesNoBlock(t *testing.T) {
-	w, _ := blockWorld(t, 1000)
+func TestOneDebitTakesNoLease(t *testing.T) {
+	w, _ := leaseWorld(t, 1000)
 	tok, secret := w.issue(latchkey.KindAPIKey, credits(100_000))
 	w.ok(w.access(secret).Charge(w.ctx, "reads", 7))
 	assert.EqualValues(t, 7, w.taken(tok.ID, "reads"))
 }
 
-func TestBlocksShrinkAsLessIsLeft(t *testing.T) {
+func TestLeasesShrinkAsLessIsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w, _ := blockWorld(t, 1000)
+		w, _ := leaseWorld(t, 1000)
 		tok, secret := w.issue(latchkey.KindAPIKey, credits(5000))
 		a := w.access(secret)
 		for spent := latchkey.Credits(1); spent <= 5000; spent++ {
@@ -184,7 +181,7 @@ func TestBlocksShrinkAsLessIsLeft(t *testing.T) {
 
 // However many are waiting, one of a process asks the store.
 func TestOneOfAProcessAsksForAllThatWait(t *testing.T) {
-	w, store := blockWorld(t, 500)
+	w, store := leaseWorld(t, 500)
 	_, secret := w.issue(latchkey.KindAPIKey, credits(3000))
 	a := w.access(secret)
 	var paid atomic.Int64
@@ -202,12 +199,12 @@ func TestOneOfAProcessAsksForAllThatWait(t *testing.T) {
 	}
 	all.Wait()
 	assert.EqualValues(t, 3000, paid.Load())
-	assert.LessOrEqual(t, store.most.Load(), int64(2), "the next block may come while somebody asks for an exact amount")
+	assert.LessOrEqual(t, store.most.Load(), int64(2), "the next lease may come while somebody asks for an exact amount")
 }
 
-// Whatever this process holds is given back before it refuses anybody, and nothing else is.
+// What this process holds is returned before it refuses a debit, and nothing else is.
 func TestARefusalIsExactForWhatThisProcessHolds(t *testing.T) {
-	w, store := blockWorld(t, 200)
+	w, store := leaseWorld(t, 200)
 	w.configure(func(o *latchkey.Owner) { o.Limits.Credits = 10_000 })
 	_, parentSecret := w.issue(latchkey.KindAPIKey, credits(5000))
 	parent := w.access(parentSecret)
@@ -224,10 +221,11 @@ func TestARefusalIsExactForWhatThisProcessHolds(t *testing.T) {
 	}
 	h, err := child.Reserve(w.ctx, "reads", 5)
 	w.ok(err)
-	require.Eventually(t, func() bool { return w.taken("", "reads") > 550 }, time.Minute, time.Millisecond, "three blocks are out")
+	require.Eventually(t, func() bool { return w.taken("", "reads") > 550 }, time.Minute, time.Millisecond,
+		"three leases are out")
 	before, settled := w.taken("", "reads"), store.settles.Load()
 	w.is(latchkey.ErrOverLimit, w.access(spentSecret).Charge(w.ctx, "reads", 1))
-	assert.Equal(t, before, w.taken("", "reads"), "its own purse was short: nobody had to give anything back")
+	assert.Equal(t, before, w.taken("", "reads"), "its own account was short: no lease had to return anything")
 	assert.Equal(t, settled, store.settles.Load())
 
 	free := latchkey.Credits(10_000 - 50 - 9 - 5)
@@ -237,14 +235,14 @@ func TestARefusalIsExactForWhatThisProcessHolds(t *testing.T) {
 		w.is(latchkey.ErrOverLimit, a.Charge(w.ctx, "reads", 1))
 	}
 	w.ok(h.Settle(w.ctx, 2))
-	w.is(latchkey.ErrOverLimit, stranger.Charge(w.ctx, "reads", 4)) // 3 came back to a block of the child's
+	w.is(latchkey.ErrOverLimit, stranger.Charge(w.ctx, "reads", 4)) // 3 came back to a lease of the child's
 	w.ok(stranger.Charge(w.ctx, "reads", 3))
 	w.is(latchkey.ErrOverLimit, child.Charge(w.ctx, "reads", 1))
 	assert.EqualValues(t, 10_000, w.taken("", "reads"))
 }
 
-func TestABlockBelongsToItsMonth(t *testing.T) {
-	w, _ := blockWorld(t, 100)
+func TestALeaseBelongsToItsMonth(t *testing.T) {
+	w, _ := leaseWorld(t, 100)
 	tok, secret := w.issue(latchkey.KindAPIKey, credits(1000))
 	a := w.access(secret)
 	for range 5 {
@@ -259,15 +257,15 @@ func TestABlockBelongsToItsMonth(t *testing.T) {
 	april := w.time.Load()
 	w.time.Store(march)
 	require.Eventually(t, func() bool { return w.taken(tok.ID, "reads") == 11 }, time.Minute, time.Millisecond,
-		"what was not spent of March is given back to March")
+		"what was not spent of March is returned to March")
 	w.time.Store(april)
 	w.ok(h.Settle(w.ctx, 2)) // as are Holds
 	w.time.Store(march)
 	require.Eventually(t, func() bool { return w.taken(tok.ID, "reads") == 7 }, time.Minute, time.Millisecond)
 }
 
-func TestABlockTakenUnderAnotherLimitPaysNobodyElse(t *testing.T) {
-	w, _ := blockWorld(t, 100)
+func TestALeaseTakenUnderAnotherLimitPaysNobodyElse(t *testing.T) {
+	w, _ := leaseWorld(t, 100)
 	tok, secret := w.issue(latchkey.KindAPIKey, credits(1000))
 	old := w.access(secret)
 	for range 20 {
@@ -277,7 +275,7 @@ func TestABlockTakenUnderAnotherLimitPaysNobodyElse(t *testing.T) {
 	w.update(tok, func(t *latchkey.Token) { t.Limits.Credits = 25 })
 	lowered := w.access(secret)
 	assert.EqualValues(t, 5, w.drain(lowered, "reads"), "what is held under the old limit does not count as spent")
-	w.ok(old.Charge(w.ctx, "reads", 1)) // a photograph
+	w.ok(old.Charge(w.ctx, "reads", 1)) // a snapshot
 	w.is(latchkey.ErrOverLimit, lowered.Charge(w.ctx, "reads", 1))
 	w.update(tok, func(t *latchkey.Token) { t.Limits.Credits = 500 })
 	raised := w.access(secret)
@@ -287,13 +285,13 @@ func TestABlockTakenUnderAnotherLimitPaysNobodyElse(t *testing.T) {
 	assert.EqualValues(t, 27, w.taken(tok.ID, "reads"))
 }
 
-// A process that dies loses what it had pledged at most; the rest comes back after the lease.
+// A process that dies loses what it had committed at most; the rest comes back after the lease.
 func TestWhatADeadProcessHeldComesBack(t *testing.T) {
 	for _, debits := range []int{2, 3, 17, 130, 799, 800} {
-		w, store := blockWorld(t, 800)
+		w, store := leaseWorld(t, 800)
 		tok, secret := w.issue(latchkey.KindAPIKey, credits(20_000))
 		line := &ledger{Store: store.Store} // of the one that dies
-		dying := latchkey.New(line, &latchkey.Options{Clock: w.now, CreditBlock: blocksOf(800)})
+		dying := latchkey.New(line, &latchkey.Options{Clock: w.now, CreditBlock: leasesOf(800)})
 		dead := w.accessOf(dying, secret)
 		for range debits {
 			w.ok(dead.Charge(w.ctx, "reads", 1))
@@ -318,7 +316,7 @@ func TestWhatADeadProcessHeldComesBack(t *testing.T) {
 		w.ok(w.keys.Close(w.ctx))
 		lost := w.taken(tok.ID, "reads") - acked - 11
 		assert.GreaterOrEqual(t, lost, latchkey.Credits(0), "what was acknowledged is counted: %d", debits)
-		assert.LessOrEqual(t, lost, latchkey.Credits(2*(800/8+1)), "an eighth of a block each: %d", debits)
+		assert.LessOrEqual(t, lost, latchkey.Credits(2*(800/8+1)), "an eighth of a lease each: %d", debits)
 		if debits <= 2 {
 			assert.LessOrEqual(t, lost, latchkey.Credits(101))
 		}
@@ -327,10 +325,10 @@ func TestWhatADeadProcessHeldComesBack(t *testing.T) {
 	}
 }
 
-// Somebody purges the blocks of a process that lives, by a time that is ahead: it pays what was pledged, and no more. A
-// Manager whose clock is ahead does not.
-func TestABlockThatLapsedUnderItsOwner(t *testing.T) {
-	w, _ := blockWorld(t, 800)
+// The leases of a process that lives are purged, by a time that is ahead: it pays what was committed, and no more. A
+// Manager whose clock is ahead does not purge them.
+func TestALeaseThatExpiredUnderItsProcess(t *testing.T) {
+	w, _ := leaseWorld(t, 800)
 	tok, secret := w.issue(latchkey.KindAPIKey, credits(10_000))
 	a := w.access(secret)
 	spent := latchkey.Credits(0)
@@ -345,12 +343,12 @@ func TestABlockThatLapsedUnderItsOwner(t *testing.T) {
 	w.ok(err)
 	spent += w.drain(a, "reads")
 	assert.LessOrEqual(t, spent, latchkey.Credits(10_000))
-	assert.GreaterOrEqual(t, spent, latchkey.Credits(10_000-202), "all but what was pledged and not spent can be spent")
+	assert.GreaterOrEqual(t, spent, latchkey.Credits(10_000-202), "all but what was committed and not spent can be spent")
 	assert.EqualValues(t, 10_000, w.taken(tok.ID, "reads"))
 }
 
-func TestWithoutItsStoreAProcessPaysWhatIsPledged(t *testing.T) {
-	w, store := blockWorld(t, 800)
+func TestWithoutItsStoreAProcessPaysWhatIsCommitted(t *testing.T) {
+	w, store := leaseWorld(t, 800)
 	tok, secret := w.issue(latchkey.KindAPIKey, credits(10_000))
 	a := w.access(secret)
 	spent := latchkey.Credits(0)
@@ -381,10 +379,10 @@ func TestWithoutItsStoreAProcessPaysWhatIsPledged(t *testing.T) {
 	assert.Equal(t, spent, w.taken(tok.ID, "reads"))
 }
 
-// A store that fails before and after the fact, callers who leave, two processes: what was acknowledged is never more than
-// the limit, and in the end the books agree to the last credit.
-func TestBlocksSurviveABadStore(t *testing.T) {
-	w, store := blockWorld(t, 60)
+// A store that fails before and after the fact, callers that leave, two processes: what was acknowledged is never more
+// than the limit, and in the end the books agree to the last credit.
+func TestLeasesSurviveABadStore(t *testing.T) {
+	w, store := leaseWorld(t, 60)
 	w.configure(func(o *latchkey.Owner) { o.Limits.Credits = 4000 })
 	_, parentSecret := w.issue(latchkey.KindAPIKey, credits(3000))
 	_, childSecret := w.mint(w.access(parentSecret), latchkey.Narrowing{Limits: latchkey.Limits{Credits: 1000}})
@@ -455,8 +453,8 @@ func TestBlocksSurviveABadStore(t *testing.T) {
 	assert.EqualValues(t, 3000-taken, w.drain(rest, "reads"))
 }
 
-func TestHoldsOutOfABlock(t *testing.T) {
-	w, store := blockWorld(t, 400)
+func TestHoldsOutOfALease(t *testing.T) {
+	w, store := leaseWorld(t, 400)
 	tok, secret := w.issue(latchkey.KindAPIKey, credits(10_000))
 	a := w.access(secret)
 	w.ok(a.Charge(w.ctx, "reads", 1))
@@ -489,7 +487,7 @@ func TestHoldsOutOfABlock(t *testing.T) {
 	w.is(latchkey.ErrConflict, holds[0].Settle(w.ctx, 1))
 	w.ok(holds[1].Settle(w.ctx, 0))
 
-	// Close gives back all but what is out; that is given back when it is settled.
+	// Close returns all but what is out; that is returned when it is settled.
 	w.ok(w.keys.Close(w.ctx))
 	assert.EqualValues(t, 2+1+3+3+4, w.taken(tok.ID, "reads"))
 	gone := func() (before, after error) { return latchkey.ErrUnavailable, nil }
@@ -502,7 +500,7 @@ func TestHoldsOutOfABlock(t *testing.T) {
 
 // A Hold of which the store could not be told is settled all the same: with one amount.
 func TestAHoldIsSettledWithOneAmountThoughTheStoreIsGone(t *testing.T) {
-	w, store := blockWorld(t, 400)
+	w, store := leaseWorld(t, 400)
 	tok, secret := w.issue(latchkey.KindAPIKey, credits(10_000))
 	a := w.access(secret)
 	w.ok(a.Charge(w.ctx, "reads", 1))
@@ -519,8 +517,8 @@ func TestAHoldIsSettledWithOneAmountThoughTheStoreIsGone(t *testing.T) {
 	assert.EqualValues(t, 2, w.taken(tok.ID, "reads"))
 }
 
-func TestIdleBlocksAreGivenBack(t *testing.T) {
-	w, _ := blockWorld(t, 100)
+func TestIdleLeasesAreReturned(t *testing.T) {
+	w, _ := leaseWorld(t, 100)
 	tok, secret := w.issue(latchkey.KindAPIKey, credits(10_000))
 	a := w.access(secret)
 	for range 3 {
@@ -535,19 +533,19 @@ func TestIdleBlocksAreGivenBack(t *testing.T) {
 	w.ok(a.Charge(w.ctx, "reads", 1))
 }
 
-func TestTokensThatShareTheirPursesShareABlock(t *testing.T) {
-	w, store := blockWorld(t, 1000)
+func TestTokensThatShareTheirAccountsShareALease(t *testing.T) {
+	w, store := leaseWorld(t, 1000)
 	w.configure(func(o *latchkey.Owner) { o.Limits.Credits = 1 << 40 })
 	for range 50 {
 		_, secret := w.key(readAll())
 		w.ok(w.access(secret).Charge(w.ctx, "reads", 1))
 	}
 	w.ok(w.acme.Assume(latchkey.Client{ID: "7"}, nil).Charge(w.ctx, "reads", 1))
-	assert.EqualValues(t, 2, store.reserves.Load(), "one debit and one block")
+	assert.EqualValues(t, 2, store.reserves.Load(), "one debit and one lease")
 }
 
-func TestChargingOutOfABlockDoesNotAllocate(t *testing.T) {
-	block := func(o *latchkey.Options) { o.CreditBlock = blocksOf(1 << 40) }
+func TestChargingOutOfALeaseDoesNotAllocate(t *testing.T) {
+	lease := func(o *latchkey.Options) { o.CreditBlock = leasesOf(1 << 40) }
 	access := func(w *world) latchkey.Access {
 		_, secret := w.issue(latchkey.KindAPIKey, credits(1<<60))
 		return w.access(secret)
@@ -555,12 +553,12 @@ func TestChargingOutOfABlockDoesNotAllocate(t *testing.T) {
 	assert.Zero(t, allocates(t, 1000, func(w *world) func() {
 		a := access(w)
 		return func() { _ = a.Charge(w.ctx, "reads", 1) }
-	}, block))
+	}, lease))
 	assert.LessOrEqual(t, allocates(t, 1000, func(w *world) func() {
 		a := access(w)
 		return func() {
 			h, _ := a.Reserve(w.ctx, "reads", 2)
 			_ = h.Settle(w.ctx, 1)
 		}
-	}, block), 1.0)
+	}, lease), 1.0)
 }

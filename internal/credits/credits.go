@@ -1,0 +1,161 @@
+// Package credits pays debits from credit accounts that a store keeps: each by a reservation of its own, or out of a
+// lease, which is a larger reservation that this process holds in advance and pays from in memory.
+//
+// It guarantees:
+//
+//   - Processes that share a store never spend more of an account than its limit, whatever fails in whatever order.
+//     What is paid out of a lease is never more than the store counts as spent if the process dies.
+//   - A debit takes from all accounts that it names or from none.
+//   - A refusal is exact for all that this process holds: before it, every lease returns what it does not need of the
+//     account that is short. What other processes hold counts as spent until they return it.
+//   - Calls whose outcome is unknown are repeated under the same key, and reservations that nobody needs are settled
+//     with 0 or expire.
+//   - Paying out of a lease takes no call of the [Host], and does not allocate.
+//
+// Amounts are credits, times are µs since 1970. Errors of a Host are those of package fault.
+package credits
+
+import (
+	"context"
+	"time"
+
+	"github.com/latchkey-go/latchkey/internal/uuidv7"
+)
+
+// Host is what a [Pool] stands on. It is safe for concurrent use.
+type Host interface {
+	// Reserve takes r.Amount from every account or from none, and returns the least that any of them has left. It is
+	// idempotent by owner and key. If an account has not enough, the error is one that Short recognises.
+	Reserve(ctx context.Context, r Reservation) (left int64, err error)
+	// Adjust changes a reservation. It is idempotent, and returns ErrConflict or ErrNotFound if the reservation is over.
+	Adjust(ctx context.Context, owner string, key [16]byte, a Adjustment) error
+	// Settle ends a reservation with what was spent of it, and returns the rest. It is idempotent.
+	Settle(ctx context.Context, owner string, key [16]byte, spent int64) error
+	// Short returns whose account had not enough, a token's or ("") the owner's, if that is what err says.
+	Short(err error) (tokenID string, ok bool)
+	Clock() Instant
+	// NewID returns a new id for the time now.
+	NewID(now int64) ([16]byte, error)
+	// Warn logs an error that no caller is told.
+	Warn(msg string, err error)
+}
+
+// Instant is a reading of the clock.
+type Instant struct {
+	Now     int64 // µs since 1970: which month it is, and from when a reservation counts
+	Elapsed int64 // µs since some moment: by this, Holds expire, whether or not the clock is set
+}
+
+// Account is a credit account as the store knows it: a token's, or ("") the owner's.
+type Account struct {
+	TokenID, Meter string
+	Period         string // the month, such as "2026-11", in UTC
+	Limit          int64
+}
+
+// Accounts are all accounts of a debit, in one month. They are not a list, so that none is made where the Host makes
+// one of its own.
+type Accounts struct {
+	limits               []Limit
+	token, meter, period string
+}
+
+// Len returns how many accounts there are.
+func (a *Accounts) Len() int { return len(a.limits) }
+
+// At returns the account with an index, 0 ≤ i < Len.
+func (a *Accounts) At(i int) Account {
+	l := &a.limits[i]
+	account := Account{TokenID: l.TokenID, Meter: a.meter, Period: a.period, Limit: l.Credits}
+	if l.Own {
+		account.TokenID = a.token
+	}
+	return account
+}
+
+// Reservation takes credits from accounts in advance.
+type Reservation struct {
+	Owner    string
+	Key      [16]byte
+	Accounts Accounts
+	Amount   int64
+	Until    int64 // when it expires unless it is settled
+}
+
+// Adjustment is what becomes of a reservation. Each number moves one way only: an adjustment that is overtaken by
+// another undoes nothing.
+type Adjustment struct {
+	Amount    int64 // what is kept; the rest is returned
+	Committed int64 // what counts as spent if the reservation expires
+	Until     int64 // when it expires
+}
+
+// Limit is a credit limit of a token or of an owner.
+type Limit struct {
+	Own     bool   // of the token that pays, whatever its id: tokens with equal limits share their [Limits]
+	TokenID string // otherwise: of the token with this id, or ("") of the owner
+	Credits int64
+}
+
+// Limits are the limits that a debit keeps to: of the token that pays, of those that it was minted from, nearest first,
+// and of the owner.
+type Limits struct {
+	List    []Limit  // not empty where something is paid; only the first may be Own
+	Nearest [16]byte // the token of the first limit, if that is not Own; zero: the owner
+}
+
+// equal reports whether two sets of limits, of the same nearest account, name the same accounts with the same limits.
+func (l *Limits) equal(other *Limits) bool {
+	if l == other {
+		return true
+	}
+	if len(l.List) != len(other.List) {
+		return false
+	}
+	for i, p := range l.List {
+		q := other.List[i]
+		if p.Credits != q.Credits || i > 0 && p.TokenID != q.TokenID {
+			return false
+		}
+	}
+	return true
+}
+
+// smallest returns the smallest limit.
+func (l *Limits) smallest() int64 {
+	least := l.List[0].Credits
+	for _, p := range l.List[1:] {
+		least = min(least, p.Credits)
+	}
+	return least
+}
+
+// Debit says who pays, and from what.
+type Debit struct {
+	Owner, Meter string
+	Token        [16]byte // zero: no token, so that none of the limits is Own
+	Limits       *Limits
+}
+
+func (d *Debit) key() lineKey {
+	k := lineKey{owner: d.Owner, meter: d.Meter, nearest: d.Limits.Nearest}
+	if d.Limits.List[0].Own {
+		k.nearest = d.Token
+	}
+	return k
+}
+
+// accounts returns every limited account, in the month that now lies in.
+func (d *Debit) accounts(now int64) Accounts {
+	a := Accounts{limits: d.Limits.List, meter: d.Meter, period: time.UnixMicro(now).UTC().Format("2006-01")}
+	if d.Limits.List[0].Own {
+		a.token = uuidv7.Text(d.Token)
+	}
+	return a
+}
+
+// month returns the calendar month, in UTC, that now lies in.
+func month(now int64) (from, to int64) {
+	y, m, _ := time.UnixMicro(now).UTC().Date()
+	return time.Date(y, m, 1, 0, 0, 0, 0, time.UTC).UnixMicro(), time.Date(y, m+1, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
+}

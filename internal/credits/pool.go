@@ -1,0 +1,343 @@
+package credits
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/latchkey-go/latchkey/internal/fault"
+)
+
+const (
+	renewEvery   = 15 * time.Second // how often leases are renewed, and idle ones released
+	pauseFor     = time.Second      // how long work ahead of need pauses after the store failed
+	callTimeout  = 10 * time.Second // bounds one thing that is done in the background
+	renewWorkers = 8                // how many lines are renewed at once
+)
+
+// Pool is the credits that this process holds in advance: one line for each set of accounts, so that all tokens that
+// share their accounts share a lease. It is safe for concurrent use.
+type Pool struct {
+	host    Host
+	size    func(limit int64) int64 // nil: no lease is ever taken
+	timeout time.Duration           // callTimeout
+	open    context.Context         // until halt
+	halt    context.CancelFunc
+	seed    maphash.Seed
+	shards  [64]lineShard
+
+	mu         sync.Mutex // of what follows, and of each holding
+	holdings   map[accountName]*holding
+	unresolved []unresolved
+	closed     bool
+	timer      *time.Timer // nil: there is nothing to renew
+	work       sync.WaitGroup
+}
+
+type lineShard struct {
+	mu sync.RWMutex
+	m  map[lineKey]*line
+	_  [64]byte
+}
+
+// unresolved is a reservation of which nobody knows whether it was made.
+type unresolved struct {
+	owner string
+	key   [16]byte
+}
+
+// New returns a Pool. Size says how large a lease may be, by the smallest limit that it is taken under; 0 or less is
+// none. With a nil size no lease is ever taken, and each debit is a reservation of its own. It starts nothing: lines
+// are renewed in the background once there are some.
+func New(host Host, size func(limit int64) int64) *Pool {
+	p := &Pool{host: host, size: size, timeout: callTimeout, seed: maphash.MakeSeed(),
+		holdings: map[accountName]*holding{}}
+	p.open, p.halt = context.WithCancel(context.Background())
+	return p
+}
+
+// Charge spends n out of a lease, and reports whether there is one with so much. It asks nobody.
+func (p *Pool) Charge(d *Debit, n, now int64) bool {
+	if p.size == nil {
+		return false
+	}
+	k := d.key()
+	shard := p.shard(k)
+	shard.mu.RLock()
+	l := shard.m[k]
+	shard.mu.RUnlock()
+	return l != nil && l.debit(d.Limits, n, Instant{Now: now}, nil)
+}
+
+// Reserve fills an empty Hold with n: out of a lease, out of one that is taken first, or, where no lease fits and after
+// Close, by a reservation of its own. At is the present.
+func (p *Pool) Reserve(ctx context.Context, d *Debit, n int64, at Instant, h *Hold) error {
+	h.pool, h.owner, h.reserved = p, d.Owner, n
+	if p.size == nil || !p.isOpen() {
+		return h.reserve(ctx, d.accounts(at.Now), at.Now)
+	}
+	if err := ctx.Err(); err != nil {
+		return fault.Unavailable(err)
+	}
+	l := p.enter(d.key(), at.Now)
+	defer p.leave(l)
+	if l.debit(d.Limits, n, at, h) {
+		return nil
+	}
+	select {
+	case l.turn <- struct{}{}:
+		defer func() { <-l.turn }()
+	case <-ctx.Done():
+		return fault.Unavailable(ctx.Err())
+	}
+	for range 4 {
+		at = p.host.Clock()
+		if l.debit(d.Limits, n, at, h) {
+			return nil
+		}
+		with, coming := l.room(d.Limits, n, at.Now)
+		var err error
+		switch {
+		case with != nil:
+			err = p.await(ctx, func(ctx context.Context) error { return with.extend(ctx, n) })
+		case coming != nil || l.fetch(ctx, d.accounts(at.Now), d.Limits, n, at.Now):
+			err = l.awaitLease(ctx)
+		default:
+			return l.exact(ctx, h, d.accounts(at.Now), at.Now)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	at = p.host.Clock()
+	return l.exact(ctx, h, d.accounts(at.Now), at.Now)
+}
+
+func (p *Pool) shard(k lineKey) *lineShard {
+	return &p.shards[maphash.Comparable(p.seed, k)%uint64(len(p.shards))]
+}
+
+// enter finds or makes the line of a set of accounts, and keeps it until leave.
+func (p *Pool) enter(k lineKey, now int64) *line {
+	shard := p.shard(k)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	l := shard.m[k]
+	if l == nil {
+		k.owner, k.meter = strings.Clone(k.owner), strings.Clone(k.meter) // not the request they were cut out of
+		l = &line{pool: p, key: k, turn: make(chan struct{}, 1), used: now}
+		if shard.m == nil {
+			shard.m = map[lineKey]*line{}
+		}
+		shard.m[k] = l
+		p.schedule()
+	}
+	l.users++
+	return l
+}
+
+func (p *Pool) leave(l *line) {
+	shard := p.shard(l.key)
+	shard.mu.Lock()
+	l.users--
+	shard.mu.Unlock()
+}
+
+// schedule makes sure that the lines will be renewed.
+func (p *Pool) schedule() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.timer == nil && !p.closed {
+		p.timer = time.AfterFunc(renewEvery, p.renewBehind)
+	}
+}
+
+func (p *Pool) renewBehind() {
+	p.background(context.Background(), func(context.Context) {
+		p.Renew(p.open) // as long as it takes
+		p.mu.Lock()
+		p.timer = nil
+		p.mu.Unlock()
+		if len(p.lines()) > 0 {
+			p.schedule()
+		}
+	})
+}
+
+// background runs f in a goroutine of its own, and reports whether it does: not once the Pool is closed. What f does
+// outlives the caller's context.
+func (p *Pool) background(ctx context.Context, f func(context.Context)) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return false
+	}
+	p.work.Go(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.timeout)
+		defer cancel()
+		f(ctx)
+	})
+	return true
+}
+
+// await runs f in the background and waits for it: a caller that leaves must not leave the store's answer unheard.
+func (p *Pool) await(ctx context.Context, f func(context.Context) error) error {
+	done := make(chan error, 1)
+	if !p.background(ctx, func(ctx context.Context) { done <- f(ctx) }) {
+		return nothingSpent(f(ctx))
+	}
+	select {
+	case err := <-done:
+		return nothingSpent(err)
+	case <-ctx.Done():
+		return fault.Unavailable(ctx.Err())
+	}
+}
+
+// bounded runs f for no longer than one call may take.
+func (p *Pool) bounded(ctx context.Context, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, p.timeout)
+	defer cancel()
+	return f(ctx)
+}
+
+// warn logs an error that no caller is told.
+func (p *Pool) warn(err error) {
+	if err != nil {
+		p.host.Warn("latchkey: the store was not told about credits taken in advance; it will be tried again", err)
+	}
+}
+
+func (p *Pool) isOpen() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.closed
+}
+
+func (p *Pool) lines() []*line {
+	var list []*line
+	for i := range p.shards {
+		shard := &p.shards[i]
+		shard.mu.RLock()
+		for _, l := range shard.m {
+			list = append(list, l)
+		}
+		shard.mu.RUnlock()
+	}
+	return list
+}
+
+// each calls f for all lines, some at once: where the store does not answer about one, the others do not wait.
+func (p *Pool) each(ctx context.Context, f func(context.Context, *line) error) error {
+	var mu sync.Mutex
+	var first error // that of every line would be as long as the list
+	var next, failed int
+	all := p.lines()
+	var work sync.WaitGroup
+	for range min(renewWorkers, len(all)) {
+		work.Go(func() {
+			mu.Lock()
+			defer mu.Unlock()
+			for next < len(all) {
+				l := all[next]
+				next++
+				mu.Unlock()
+				err := f(ctx, l)
+				mu.Lock()
+				if err != nil {
+					failed++
+					first = cmp.Or(first, err)
+				}
+			}
+		})
+	}
+	work.Wait()
+	if failed > 1 {
+		return fmt.Errorf("%w (and %d more)", first, failed-1)
+	}
+	return first
+}
+
+// Renew renews leases that are in use, releases those that are not, frees Holds that nobody settled in time, and tells
+// the store what it could not be told before. The Pool calls it now and then by itself. Errors are logged: what failed
+// is tried again the next time.
+func (p *Pool) Renew(ctx context.Context) { p.warn(p.renew(ctx)) }
+
+func (p *Pool) renew(ctx context.Context) error {
+	err := p.each(ctx, func(ctx context.Context, l *line) error { return l.renew(ctx, p.host.Clock().Now) })
+	err = errors.Join(err, p.resolve(ctx))
+	now := p.host.Clock().Now
+	for i := range p.shards {
+		shard := &p.shards[i]
+		shard.mu.Lock()
+		for k, l := range shard.m {
+			if l.users == 0 && l.isIdle(now) {
+				delete(shard.m, k)
+			}
+		}
+		if len(shard.m) == 0 {
+			shard.m = nil // a map does not shrink
+		}
+		shard.mu.Unlock()
+	}
+	return err
+}
+
+// doubt remembers a reservation that may have been made, and is not needed.
+func (p *Pool) doubt(u unresolved) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.unresolved) < 1<<12 { // what is not remembered expires
+		p.unresolved = append(p.unresolved, u)
+	}
+}
+
+// resolve settles the unresolved reservations with 0.
+func (p *Pool) resolve(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, p.timeout)
+	defer cancel()
+	p.mu.Lock()
+	list := p.unresolved
+	p.unresolved = nil
+	p.mu.Unlock()
+	var errs []error
+	for _, u := range list {
+		err := fault.UntilKnown(ctx, func() error { return p.host.Settle(ctx, u.owner, u.key, 0) })
+		if err != nil && !isGone(err) {
+			p.doubt(u)
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Close returns everything but what Holds still have: they return it when they are settled. It waits for background
+// work until ctx ends. Afterwards no lease is taken: Reserve makes a reservation for each Hold.
+func (p *Pool) Close(ctx context.Context) error {
+	if p.size == nil {
+		return nil
+	}
+	p.mu.Lock()
+	p.closed = true
+	if p.timer != nil {
+		p.timer.Stop()
+	}
+	p.mu.Unlock()
+	p.halt()
+	err := fault.WaitFor(ctx, &p.work)
+	return errors.Join(err, p.each(ctx, func(ctx context.Context, l *line) error {
+		l.mu.Lock()
+		leases := append([]*lease(nil), l.leases...)
+		l.mu.Unlock()
+		var errs []error
+		for _, lease := range leases {
+			errs = append(errs, p.bounded(ctx, func(ctx context.Context) error { return lease.release(ctx, true) }))
+		}
+		return errors.Join(errs...)
+	}), p.resolve(ctx))
+}
