@@ -173,7 +173,7 @@ func (a Account) Configure(ctx context.Context, edit func(*Owner) error) error {
 			return fmt.Errorf("%w: %w", ErrConflict, err) // somebody else made the first record
 		}
 		if key := ownerRateKey(a.owner); err == nil && o.Limits.Rate == (Rate{}) {
-			a.m.rates.forget(&key)
+			a.m.rates.Forget(&key)
 		}
 		return err
 	})

@@ -183,7 +183,7 @@ func (a Account) Update(ctx context.Context, id string, edit func(*Token) error)
 		return nil
 	})
 	if key := uuidv7.Parse(id); err == nil && unlimited {
-		a.m.rates.forget(&key)
+		a.m.rates.Forget(&key)
 	}
 	return t, err
 }

@@ -53,14 +53,7 @@ func meetLimits(f *Found) (*limitSet, error) {
 	return set, nil
 }
 
-// ownerRateKey is no token's id: those are UUIDs, of a version that is not 0.
-func ownerRateKey(owner string) [16]byte {
-	k := rateKey("latchkey owner " + owner)
-	k[6] &= 0x0f // where a UUID has its version
-	return k
-}
-
-// limitsWithin says whether a token may spend no more, and no faster, than another one, chains included. The owner's
+// limitsWithin reports whether a token may spend no more, and no faster, than another one, chains included. The owner's
 // limits hold for both.
 func limitsWithin(t *Token, ancestors []Token, of *Token, ofAncestors []Token) bool {
 	chain := append([]Token{*t}, ancestors...)
@@ -71,7 +64,7 @@ func limitsWithin(t *Token, ancestors []Token, of *Token, ofAncestors []Token) b
 			credits = credits || l.Credits != 0 && l.Credits <= up.Limits.Credits
 			if !rate && l.Rate != (Rate{}) {
 				mine, theirs := l.Rate.cells(), up.Limits.Rate.cells()
-				rate = mine.step >= theirs.step && mine.slack <= theirs.slack && l.Rate.Burst <= up.Limits.Rate.Burst
+				rate = mine.Step >= theirs.Step && mine.Slack <= theirs.Slack && l.Rate.Burst <= up.Limits.Rate.Burst
 			}
 		}
 		if !credits || !rate {

@@ -11,6 +11,7 @@ import (
 	"github.com/latchkey-go/latchkey/internal/coalesce"
 	"github.com/latchkey-go/latchkey/internal/credits"
 	"github.com/latchkey-go/latchkey/internal/fault"
+	"github.com/latchkey-go/latchkey/internal/ratelimit"
 	"github.com/latchkey-go/latchkey/internal/tokencache"
 	"github.com/latchkey-go/latchkey/internal/tokentext"
 	"github.com/latchkey-go/latchkey/internal/uuidv7"
@@ -28,7 +29,7 @@ type Manager struct {
 	loads   *coalesce.Keyed[loadKey, Found]
 	uses    *lastUses
 	meters  *meters
-	rates   *buckets
+	rates   *ratelimit.Limiter
 	credits *credits.Pool
 	made    time.Time // by time.Now
 	looked  jumpWatch // at the clock, by Purge
@@ -86,10 +87,11 @@ func New(store Store, opts *Options) *Manager {
 	m.uses = newLastUses(m)
 	m.meters = newMeters(m)
 	m.looked.last = o.Clock()
-	m.rates = newBuckets(m.looked.last)
+	var setClock func() time.Time // one that may be set is read in the limiter's locks
 	if m.hostClock {
-		m.rates.clock = o.Clock
+		setClock = o.Clock
 	}
+	m.rates = ratelimit.New(m.looked.last, setClock)
 	var leaseSize func(limit int64) int64
 	if size := o.CreditBlock; size != nil {
 		leaseSize = func(limit int64) int64 { return int64(size(Credits(limit))) }

@@ -148,7 +148,7 @@ func TestLimiterIsBoundedAndForgetsNobodyEarly(t *testing.T) {
 	assert.Greater(t, admitted, keys*9/10)
 	for i := range 1000 {
 		ok, _ := l.Allow(key(i))
-		require.False(t, ok, "the flood washed away who had her turn")
+		require.False(t, ok, "the flood washed away keys that had their turn")
 	}
 	now = now.Add(time.Hour)
 	for i := range 1000 {
@@ -188,7 +188,8 @@ func TestRatesThatAreNone(t *testing.T) {
 	} {
 		assert.Panics(t, func() { latchkey.NewLimiter(r, nil) }, name)
 		limits := latchkey.Limits{Rate: r}
-		_, _, err := w.acme.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Limits: limits}})
+		spec := latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Limits: limits}}
+		_, _, err := w.acme.Issue(w.ctx, spec)
 		assert.ErrorIs(t, err, latchkey.ErrInvalid, name)
 		err = w.acme.Configure(w.ctx, func(o *latchkey.Owner) error { o.Limits = limits; return nil })
 		assert.ErrorIs(t, err, latchkey.ErrInvalid, name)
@@ -238,7 +239,8 @@ func TestVerifyHoldsTokensToTheirRate(t *testing.T) {
 	assert.Equal(t, time.Second, waiting.RetryAfter())
 	var limited *latchkey.RateLimitError
 	require.True(t, errors.As(err, &limited))
-	assert.Equal(t, latchkey.RateInfo{Limit: 3, Reset: 3 * time.Second, Window: 3 * time.Second, RetryAfter: time.Second}, limited.Info)
+	assert.Equal(t, latchkey.RateInfo{Limit: 3, Reset: 3 * time.Second, Window: 3 * time.Second,
+		RetryAfter: time.Second}, limited.Info)
 
 	assert.Equal(t, 3, w.passes(5, other), "tokens of equal limits do not share them")
 	assert.Equal(t, 5, w.passes(5, free))
@@ -288,14 +290,15 @@ func TestEveryRateOfTheChainCounts(t *testing.T) {
 	a := w.access(plain)
 	info, ok := a.Rate()
 	assert.True(t, ok)
-	assert.Equal(t, latchkey.RateInfo{Limit: 5, Remaining: 4, Reset: time.Second, Window: 5 * time.Second}, info, "the tightest")
+	assert.Equal(t, latchkey.RateInfo{Limit: 5, Remaining: 4, Reset: time.Second, Window: 5 * time.Second}, info,
+		"the tightest")
 	_, free := w.key(readAll())
 	assert.Equal(t, 2, w.passes(2, free))
 	assert.Equal(t, 2, w.passes(20, loose))
 	other, s, err := w.keys.For("other").Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
 	w.ok(err)
 	assert.Equal(t, "other", other.Owner)
-	assert.Equal(t, 9, w.passes(9, s.Reveal()), "another owner's is her own")
+	assert.Equal(t, 9, w.passes(9, s.Reveal()), "another owner has its own")
 	for range 9 {
 		n, err := w.access(s.Reveal()).Narrow(w.ctx, latchkey.Narrowing{})
 		w.ok(err)

@@ -157,7 +157,7 @@ func (r Rate) check() error {
 		return fmt.Errorf("%w: Rate.Per is more than 366 days", ErrInvalid)
 	case time.Duration(r.Count) > r.Per:
 		return fmt.Errorf("%w: a rate of more than one request per nanosecond", ErrInvalid)
-	case int64(r.Burst) >= int64(maxRateSpan)/r.cells().step:
+	case int64(r.Burst) >= int64(maxRateSpan)/r.cells().Step:
 		return fmt.Errorf("%w: Rate.Burst takes more than 366 days to come back", ErrInvalid)
 	}
 	return nil
