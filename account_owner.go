@@ -214,7 +214,7 @@ func (a Account) Erase(ctx context.Context) error {
 	if a.acts {
 		return &DeniedError{Action: Delete, Resource: Path("latchkey", "owner")}
 	}
-	if err := a.m.meters.flush(ctx); err != nil { // else what still waits would come back after it
+	if err := a.m.counters.Flush(ctx); err != nil { // else what still waits would come back after it
 		return err
 	}
 	c := actor{Account: a}

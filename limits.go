@@ -7,10 +7,9 @@ import (
 
 	"github.com/latchkey-go/latchkey/internal/credits"
 	"github.com/latchkey-go/latchkey/internal/fault"
+	"github.com/latchkey-go/latchkey/internal/usage"
 	"github.com/latchkey-go/latchkey/internal/uuidv7"
 )
-
-const maxMeter = 64 // bytes
 
 // Hundredth is a ready-made Options.CreditBlock: a hundredth of the limit.
 func Hundredth(limit Credits) Credits { return limit / 100 }
@@ -134,7 +133,7 @@ func (a Access) checkMeter(meter string) error {
 	if a.set == nil {
 		return ErrInvalidToken
 	}
-	return boundText("meter", meter, 1, maxMeter)
+	return boundText("meter", meter, 1, usage.MaxMeter)
 }
 
 // limits returns what a debit must keep to, and nil if no account is limited.

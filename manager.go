@@ -14,6 +14,7 @@ import (
 	"github.com/latchkey-go/latchkey/internal/ratelimit"
 	"github.com/latchkey-go/latchkey/internal/tokencache"
 	"github.com/latchkey-go/latchkey/internal/tokentext"
+	"github.com/latchkey-go/latchkey/internal/usage"
 	"github.com/latchkey-go/latchkey/internal/uuidv7"
 )
 
@@ -22,17 +23,17 @@ import (
 // take and return leases of credits, and, with Options.MaxStale, read the store's changes ahead of time.
 // [Manager.Close] waits for those.
 type Manager struct {
-	store   Store
-	opts    Options
-	cache   *rightsCache
-	follow  *follower
-	loads   *coalesce.Keyed[loadKey, Found]
-	uses    *lastUses
-	meters  *meters
-	rates   *ratelimit.Limiter
-	credits *credits.Pool
-	made    time.Time // by time.Now
-	looked  jumpWatch // at the clock, by Purge
+	store    Store
+	opts     Options
+	cache    *rightsCache
+	follow   *follower
+	loads    *coalesce.Keyed[loadKey, Found]
+	uses     *usage.LastUsed
+	counters *usage.Counters
+	rates    *ratelimit.Limiter
+	credits  *credits.Pool
+	made     time.Time // by time.Now
+	looked   jumpWatch // at the clock, by Purge
 	// hostClock says that Options.Clock is not time.Now.
 	hostClock bool
 	high      atomic.Int64 // µs: the latest time of the store's clock that this machine's agreed with
@@ -84,8 +85,8 @@ func New(store Store, opts *Options) *Manager {
 	m.cache = tokencache.New[compiled, principal](max(o.CacheTokens, 0))
 	m.follow = newFollower(m)
 	m.loads = coalesce.NewKeyed[loadKey, Found](10 * time.Microsecond)
-	m.uses = newLastUses(m)
-	m.meters = newMeters(m)
+	m.uses = usage.NewLastUsed(lastUsedSink{m}, o.CacheTokens)
+	m.counters = usage.NewCounters(counterSink{m})
 	m.looked.last = o.Clock()
 	var setClock func() time.Time // one that may be set is read in the limiter's locks
 	if m.hostClock {
@@ -148,7 +149,7 @@ func (m *Manager) Purge(ctx context.Context) (int, error) {
 // written. What is counted after Close is lost, so call it after the last request has been answered. Holds that are
 // still open can be settled as before, each with the store.
 func (m *Manager) Close(ctx context.Context) error {
-	return errors.Join(m.uses.close(ctx), m.meters.close(ctx), m.credits.Close(ctx),
+	return errors.Join(m.uses.Close(ctx), m.counters.Close(ctx), m.credits.Close(ctx),
 		fault.WaitFor(ctx, &m.follow.background))
 }
 

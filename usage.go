@@ -4,45 +4,69 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/latchkey-go/latchkey/internal/usage"
 )
 
-const (
-	maxEndpoint = 256 // bytes
-	maxClientID = 256
-)
+const maxClientID = usage.MaxClient // bytes
 
-// Count adds n to what was used of a meter ("messages"), at an endpoint ("GET /orders"), by this token, for this client,
-// today (UTC). It does not wait for the store, does not fail, and does not allocate once the same things are counted over
-// and over: call it for every request. N ≤ 0 counts nothing, and neither does the zero Access. An Assumed caller counts
-// with token "". A meter is cut off after 64 bytes, an endpoint after 256; use few different ones, such as route
-// patterns, never paths.
+// Count adds n to what was used of a meter ("messages"), at an endpoint ("GET /orders"), by this token, for this
+// client, today (UTC). It does not wait for the store, does not fail, and does not allocate once the same things are
+// counted over and over: call it for every request. It counts nothing for n ≤ 0 and for the zero Access. An Assumed
+// caller counts with token "". A meter is cut off after 64 bytes, an endpoint after 256. Use few different ones, such
+// as route patterns, never paths.
 //
 // What is counted is gathered in memory and written about once a second, on [Manager.Close], and before [Account.Usage]
-// answers; never twice, even when the store cannot say whether it was written. A crash loses what waits: the last second,
-// or what was counted since the store went away. While it is away counts are added up; when more than about 100,000
-// different ones wait, further ones are dropped, and Options.Logger hears of it. Today is the day of the latest call that
-// looked at the clock, such as a Verify: within the second after midnight, a count may still be yesterday's.
+// answers. It is never written twice, even when the store cannot say whether it was written. A crash loses what waits:
+// the last second, or what was counted since the store went away. While it is away counts are added up. When more than
+// about 100,000 different ones wait, further ones are dropped and logged (Options.Logger). Today is the day of the
+// latest call that looked at the clock, such as a Verify: within the second after midnight, a count may still be
+// yesterday's.
 func (a Access) Count(meter, endpoint string, n int64) { a.CountCredits(meter, endpoint, n, 0) }
 
-// CountCredits is Count with the credits that were spent on it. It takes them from no purse: that is what
+// CountCredits is Count with the credits that were spent on it. It takes them from no account: that is what
 // [Access.Charge] and [Access.Reserve] are for, which in turn count nothing here. A negative n or c counts nothing.
 func (a Access) CountCredits(meter, endpoint string, n int64, c Credits) {
 	if a.set == nil || n < 0 || c < 0 || n|int64(c) == 0 {
 		return
 	}
-	if len(meter) > maxMeter {
-		meter = meter[:maxMeter]
+	if len(meter) > usage.MaxMeter {
+		meter = meter[:usage.MaxMeter]
 	}
-	if len(endpoint) > maxEndpoint {
-		endpoint = endpoint[:maxEndpoint]
+	if len(endpoint) > usage.MaxEndpoint {
+		endpoint = endpoint[:usage.MaxEndpoint]
 	}
-	a.m.meters.add(usageKey{owner: a.who.owner, client: a.who.client.ID, meter: meter, endpoint: endpoint, token: a.id},
-		n, int64(c))
+	m := a.m
+	if !m.counters.Armed() {
+		m.now() // the first for a while: see which day it is
+	}
+	m.counters.Add(&usage.Key{Owner: a.who.owner, Client: a.who.client.ID, Meter: meter, Endpoint: endpoint, Token: a.id,
+		Day: m.day.Load()}, n, int64(c))
 }
 
-// Usage sums what was counted, by the columns q names, with all that this process has counted so far. The zero query is
-// one sum of everything. Who acts needs read on "latchkey/usage". [ErrInvalid] for an unknown column, and for a From or
-// To that is no day (2006-01-02).
+// counterSink is a Manager as usage.Counters need it.
+type counterSink struct{ *Manager }
+
+func (s counterSink) Clock() (now, elapsed int64) {
+	at := s.clock()
+	return s.making(at), s.elapsed(at)
+}
+
+func (s counterSink) AddCounts(ctx context.Context, b usage.Batch) error {
+	rows := make([]UsageRow, len(b.Rows))
+	for i, r := range b.Rows {
+		rows[i] = UsageRow{Owner: r.Owner, TokenID: r.Token, ClientID: r.Client, Meter: r.Meter, Endpoint: r.Endpoint,
+			Day: r.Day, Count: r.Count, Credits: Credits(r.Credits)}
+	}
+	return s.store.AddUsage(ctx, UsageBatch{ID: b.ID, At: fromMicros(b.At), Rows: rows})
+}
+
+func (s counterSink) NewID(now int64) ([16]byte, error) { return s.ids.New(now) }
+func (s counterSink) Warn(msg string, err error)        { s.warn(msg, err) }
+
+// Usage returns sums of what was counted, by the columns q names, with all that this process has counted so far. The
+// zero query is one sum of everything. The actor needs read on "latchkey/usage". It returns [ErrInvalid] for an unknown
+// column, and for a From or To that is no day (2006-01-02).
 func (a Account) Usage(ctx context.Context, q UsageQuery) ([]UsageRow, error) {
 	c, err := a.begin(ctx)
 	if err == nil {
@@ -56,16 +80,16 @@ func (a Account) Usage(ctx context.Context, q UsageQuery) ([]UsageRow, error) {
 			return nil, fmt.Errorf("%w: %q is no day: write 2006-01-02", ErrInvalid, day)
 		}
 	}
-	if err := a.m.meters.flush(ctx); err != nil {
+	if err := a.m.counters.Flush(ctx); err != nil {
 		return nil, err
 	}
 	return a.m.store.Usage(ctx, a.owner, q)
 }
 
-// Spent is the credits counted by [Access.CountCredits] in a calendar month in UTC ("2026-11"), for a token, or for all
-// of the owner's if tokenID is "", on one meter, or on all if meter is "". It is a sum of usage, not the state of a
-// purse: what was reserved or charged and not counted is not in it, and what a minted token counted is its own, not its
-// parent's. Who acts needs read on "latchkey/usage".
+// Spent returns the credits counted by [Access.CountCredits] in a calendar month in UTC ("2026-11"), for a token, or
+// for all of the owner's if tokenID is "", on one meter, or on all if meter is "". It is a sum of usage, not the state
+// of an account of credits. What was reserved or charged and not counted is not in it, and what a minted token counted
+// is its own, not its parent's. The actor needs read on "latchkey/usage".
 func (a Account) Spent(ctx context.Context, tokenID, meter, period string) (Credits, error) {
 	month, err := time.Parse("2006-01", period)
 	if err != nil {

@@ -110,11 +110,11 @@ func (m *Manager) verifyCached(ctx context.Context, p *Presented, owner string, 
 		return Access{}, ErrTestMode
 	}
 	now := m.judging(at)
-	if now >= r.Ends || set.idle != 0 && m.uses.idledOut(uuidv7.Text(r.ID), set.idle, now) {
+	if now >= r.Ends || set.idle != 0 && m.uses.IdledOut(uuidv7.Text(r.ID), set.idle, now) {
 		return Access{}, errStale
 	}
 	for _, link := range set.idlers {
-		if m.uses.idledOut(link.id, link.idle, now) {
+		if m.uses.IdledOut(link.id, link.idle, now) {
 			return Access{}, errStale
 		}
 	}
@@ -269,8 +269,8 @@ func (m *Manager) judgeTime(t *Token, at moment) error {
 		return ErrExpired
 	}
 	if idle := t.Validity.Idle.Microseconds(); idle != 0 {
-		m.uses.saw(t.ID, max(micros(t.Used), micros(t.Created)), now)
-		if m.uses.idledOut(t.ID, idle, now) {
+		m.uses.Saw(t.ID, max(micros(t.Used), micros(t.Created)), now)
+		if m.uses.IdledOut(t.ID, idle, now) {
 			return ErrExpired
 		}
 	}

@@ -1,0 +1,116 @@
+package usage
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey/internal/fault"
+)
+
+const (
+	second = int64(1e6)
+	hour   = 3600 * second
+)
+
+func TestStep(t *testing.T) {
+	for idle, want := range map[int64]int64{0: 600 * second, second: second, 20 * second: second, 40 * second: 2 * second,
+		hour: 180 * second} {
+		require.Equal(t, want, Step(idle))
+	}
+}
+
+// A use is written the first time, and then whenever it moves the last use by a step, either way.
+func TestWhichUsesAreWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &sink{}
+		u := NewLastUsed(s, 0)
+		now := 1000 * hour
+		for i, c := range []struct {
+			by     int64
+			first  bool
+			writes bool
+		}{
+			{0, true, true}, {0, true, true}, {0, false, false}, {179 * second, false, false}, {second, false, true},
+			{179 * second, false, false}, {-400 * second, false, true},
+		} {
+			now += c.by
+			u.Used("acme", "tok", hour, now, c.first)
+			time.Sleep(useDelay)
+			synctest.Wait()
+			if c.writes {
+				require.Equal(t, [][]Use{{{"acme", "tok", now}}}, s.takeUses(), "%d", i)
+			} else {
+				require.Empty(t, s.takeUses(), "%d", i)
+			}
+			require.False(t, u.IdledOut("tok", hour, now+hour-1))
+			require.True(t, u.IdledOut("tok", hour, now+hour))
+		}
+		u.Write("acme", "plain", now)
+		require.NoError(t, u.Close(t.Context()))
+		require.Equal(t, [][]Use{{{"acme", "plain", now}}}, s.takeUses())
+		u.Write("acme", "plain", now)
+		time.Sleep(time.Hour)
+		require.Empty(t, s.takeUses())
+	})
+}
+
+func TestWhatTheStoreSaw(t *testing.T) {
+	u := NewLastUsed(&sink{}, 0)
+	require.True(t, u.IdledOut("tok", hour, 0), "a token that is not known")
+	u.Saw("tok", 10*hour, 11*hour)
+	require.False(t, u.IdledOut("tok", hour, 11*hour-1))
+	require.True(t, u.IdledOut("tok", hour, 11*hour))
+	u.Saw("tok", 9*hour, 11*hour) // older
+	require.False(t, u.IdledOut("tok", hour, 11*hour-1))
+	u.Saw("ahead", 99*hour, 11*hour) // noted by a clock that was wrong
+	require.False(t, u.IdledOut("ahead", hour, 12*hour-1))
+	u.Saw("ahead", 99*hour, 12*hour-1) // still the use of that moment
+	require.True(t, u.IdledOut("ahead", hour, 12*hour))
+}
+
+func TestKnownUsesAreBounded(t *testing.T) {
+	u := NewLastUsed(&sink{}, 0)
+	u.room = 100
+	u.closed = true
+	u.waiting["0"] = Use{Token: "0"}
+	for i := range 1000 {
+		u.Saw(fmt.Sprint(i), hour, hour)
+		require.LessOrEqual(t, len(u.known), 100)
+		require.False(t, u.IdledOut(fmt.Sprint(i), hour, hour))
+	}
+	require.Contains(t, u.known, "0", "what waits is known")
+}
+
+// What could not be written is kept and tried again; a later use is not overwritten by it.
+func TestUsesThatWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &sink{}
+		u := NewLastUsed(s, 0)
+		s.failing(func() (before, after error) { return fault.ErrUnavailable, nil })
+		for i := range 3 * useBatch {
+			u.Write("acme", fmt.Sprintf("%03d", i), 1)
+		}
+		time.Sleep(useDelay)
+		synctest.Wait()
+		tries, _ := s.calls()
+		require.Equal(t, 1, tries, "the rest would fare no better")
+		u.Write("acme", "000", 5)
+		u.keep([]Use{{"acme", "000", 4}})
+		s.failing(nil)
+		time.Sleep(useRetry)
+		synctest.Wait()
+		uses := s.takeUses()
+		require.Len(t, uses, 3)
+		require.Equal(t, Use{"acme", "000", 5}, uses[0][0])
+		for i, part := range uses {
+			require.Len(t, part, useBatch)
+			require.Equal(t, fmt.Sprintf("%03d", i*useBatch), part[0].Token, "in the order of stores")
+		}
+		require.NoError(t, u.Close(t.Context()))
+		require.Len(t, s.warnings, 1)
+	})
+}
