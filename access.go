@@ -239,7 +239,7 @@ func (a Access) Narrow(ctx context.Context, n Narrowing) (Access, error) {
 		return Access{}, fmt.Errorf("%w: Narrow takes no restrictions but Addresses", ErrInvalid)
 	}
 	if n.Limits != (Limits{}) {
-		return Access{}, fmt.Errorf("%w: Narrow takes no Limits: only a token has a purse; Mint one", ErrInvalid)
+		return Access{}, fmt.Errorf("%w: Narrow takes no Limits: only a token has credits of its own; Mint one", ErrInvalid)
 	}
 	nl, err := a.narrowing(ctx, &n)
 	if err != nil {

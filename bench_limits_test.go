@@ -103,11 +103,12 @@ func BenchmarkLimiter(b *testing.B) {
 	})
 }
 
-// BenchmarkChargeBlocks is a debit out of memory beside one that the store is asked for.
-func BenchmarkChargeBlocks(b *testing.B) {
+// BenchmarkChargeLeases is a debit out of memory beside one that the store is asked for.
+func BenchmarkChargeLeases(b *testing.B) {
 	ctx := context.Background()
-	for name, block := range map[string]func(latchkey.Credits) latchkey.Credits{"each debit": nil, "blocks": latchkey.Hundredth} {
-		keys := latchkey.New(memstore.New(nil), &latchkey.Options{CreditBlock: block})
+	for name, size := range map[string]func(latchkey.Credits) latchkey.Credits{
+		"each debit": nil, "leases": latchkey.Hundredth} {
+		keys := latchkey.New(memstore.New(nil), &latchkey.Options{CreditLease: size})
 		b.Cleanup(func() { require.NoError(b, keys.Close(ctx)) })
 		_, s, err := keys.For("acme").Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
 			Settings: latchkey.Settings{Limits: latchkey.Limits{Credits: 1 << 60}}})

@@ -476,7 +476,7 @@ func TestAClockThatStandsStillBesideASlowStore(t *testing.T) {
 // over for an hour.
 func TestBothClocksSetBack(t *testing.T) {
 	c := newClocks(t)
-	m, own := c.node(0, func(o *latchkey.Options) { o.CreditBlock = nil })
+	m, own := c.node(0, func(o *latchkey.Options) { o.CreditLease = nil })
 	both := func(d time.Duration) {
 		own.set(func(o *offClock) { o.off = d })
 		c.db.set(func(o *offClock) { o.off = d })

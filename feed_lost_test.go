@@ -157,7 +157,7 @@ func TestOneLostWriteHoldsUpNobody(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := &deadWrite{Store: memstore.New(nil)}
-				m := latchkey.New(s, &latchkey.Options{CreditBlock: latchkey.Hundredth})
+				m := latchkey.New(s, &latchkey.Options{CreditLease: latchkey.Hundredth})
 				_, secret, err := m.For("acme").Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey,
 					Settings: latchkey.Settings{Limits: latchkey.Limits{Credits: 1000}}})
 				require.NoError(t, err)

@@ -11,7 +11,7 @@ import (
 	"github.com/latchkey-go/latchkey/internal/uuidv7"
 )
 
-// Hundredth is a ready-made Options.CreditBlock: a hundredth of the limit.
+// Hundredth is a ready-made Options.CreditLease: a hundredth of the limit.
 func Hundredth(limit Credits) Credits { return limit / 100 }
 
 // limitSet is every limit that holds for a token: its own, those of the tokens it was minted from, and its owner's.
@@ -83,7 +83,7 @@ type Hold struct{ hold credits.Hold }
 //
 // Limits are those that the Access saw: a limit that was lowered since holds from the next Verify on. An Assumed caller
 // saw none, so the owner's record is read. Reserve is exact across all processes that share the store: they never take
-// more than the limit together. With Options.CreditBlock, what another process has leased and not spent counts as spent
+// more than the limit together. With Options.CreditLease, what another process has leased and not spent counts as spent
 // until that process returns it, so a refusal may come early by that much. For what this process holds itself it is
 // exact.
 //
@@ -160,7 +160,7 @@ func (a Access) limits(ctx context.Context, meter string) (*limitSet, error) {
 // Charge spends n credits if every limited account has them, and none if one has not ([ErrOverLimit]): it is
 // [Access.Reserve], settled at once. It succeeds if what was spent plus n is within each limit. For n = 0 it does
 // nothing and asks nobody. It returns [ErrInvalid] for n < 0. After any error nothing may be served for it; only with
-// [ErrUnknownOutcome] were the credits perhaps spent all the same. With Options.CreditBlock most charges are paid in
+// [ErrUnknownOutcome] were the credits perhaps spent all the same. With Options.CreditLease most charges are paid in
 // memory and do not allocate.
 func (a Access) Charge(ctx context.Context, meter string, n Credits) error {
 	if n == 0 {
@@ -173,7 +173,7 @@ func (a Access) Charge(ctx context.Context, meter string, n Credits) error {
 	if err != nil || l == nil {
 		return err
 	}
-	if a.m.opts.CreditBlock != nil {
+	if a.m.opts.CreditLease != nil {
 		if err := ctx.Err(); err != nil {
 			return fault.Unavailable(err)
 		}
@@ -194,7 +194,7 @@ func (a Access) Charge(ctx context.Context, meter string, n Credits) error {
 // amount, or if it has expired and actual is not 0; [ErrNotFound] if that was long ago.
 //
 // Give a context that outlives the request (context.WithoutCancel): a Hold that is not settled counts as spent until it
-// expires, and as not spent afterwards. With Options.CreditBlock, a Hold counts as spent if it was open when its
+// expires, and as not spent afterwards. With Options.CreditLease, a Hold counts as spent if it was open when its
 // process died, or was never settled after [Manager.Close].
 func (h *Hold) Settle(ctx context.Context, actual Credits) error {
 	return h.hold.Settle(ctx, int64(actual))

@@ -19,7 +19,7 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// creditLease is Options.CreditBlock of every test; nil but for those of TestLimitsHoldWithLeases.
+// creditLease is Options.CreditLease of every test; nil but for those of TestLimitsHoldWithLeases.
 var creditLease func(latchkey.Credits) latchkey.Credits
 
 // All that is promised of one process without leases is promised with them.
@@ -99,7 +99,7 @@ func (w *world) taken(tokenID, meter string) latchkey.Credits {
 
 // leaseWorld is a world whose managers take leases of so many credits.
 func leaseWorld(t *testing.T, size latchkey.Credits) (*world, *ledger) {
-	w := newWorld(t, func(o *latchkey.Options) { o.CreditBlock = leasesOf(size) })
+	w := newWorld(t, func(o *latchkey.Options) { o.CreditLease = leasesOf(size) })
 	s := &ledger{Store: w.store.Store}
 	w.store.Store = s
 	return w, s
@@ -111,7 +111,7 @@ func leasesOf(size latchkey.Credits) func(latchkey.Credits) latchkey.Credits {
 
 // process is another process over the same store.
 func (w *world) process(size latchkey.Credits) *latchkey.Manager {
-	return latchkey.New(w.store, &latchkey.Options{Clock: w.now, CreditBlock: leasesOf(size)})
+	return latchkey.New(w.store, &latchkey.Options{Clock: w.now, CreditLease: leasesOf(size)})
 }
 
 func (w *world) accessOf(keys *latchkey.Manager, secret string) latchkey.Access {
@@ -291,7 +291,7 @@ func TestWhatADeadProcessHeldComesBack(t *testing.T) {
 		w, store := leaseWorld(t, 800)
 		tok, secret := w.issue(latchkey.KindAPIKey, credits(20_000))
 		line := &ledger{Store: store.Store} // of the one that dies
-		dying := latchkey.New(line, &latchkey.Options{Clock: w.now, CreditBlock: leasesOf(800)})
+		dying := latchkey.New(line, &latchkey.Options{Clock: w.now, CreditLease: leasesOf(800)})
 		dead := w.accessOf(dying, secret)
 		for range debits {
 			w.ok(dead.Charge(w.ctx, "reads", 1))
@@ -545,7 +545,7 @@ func TestTokensThatShareTheirAccountsShareALease(t *testing.T) {
 }
 
 func TestChargingOutOfALeaseDoesNotAllocate(t *testing.T) {
-	lease := func(o *latchkey.Options) { o.CreditBlock = leasesOf(1 << 40) }
+	lease := func(o *latchkey.Options) { o.CreditLease = leasesOf(1 << 40) }
 	access := func(w *world) latchkey.Access {
 		_, secret := w.issue(latchkey.KindAPIKey, credits(1<<60))
 		return w.access(secret)

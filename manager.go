@@ -94,7 +94,7 @@ func New(store Store, opts *Options) *Manager {
 	}
 	m.rates = ratelimit.New(m.looked.last, setClock)
 	var leaseSize func(limit int64) int64
-	if size := o.CreditBlock; size != nil {
+	if size := o.CreditLease; size != nil {
 		leaseSize = func(limit int64) int64 { return int64(size(Credits(limit))) }
 	}
 	m.credits = credits.New(creditHost{m}, leaseSize)

@@ -34,7 +34,7 @@ func (w *world) turn(d time.Duration) { w.time.Add(d.Microseconds()) }
 func (w *world) is(want, got error)   { w.Helper(); require.ErrorIs(w, got, want) }
 func (w *world) ok(err error)         { w.Helper(); require.NoError(w, err) }
 func (w *world) options() latchkey.Options {
-	return latchkey.Options{Clock: w.now, CreditBlock: creditLease}
+	return latchkey.Options{Clock: w.now, CreditLease: creditLease}
 }
 
 func newWorld(t *testing.T, change ...func(*latchkey.Options)) *world {

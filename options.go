@@ -62,16 +62,16 @@ type Options struct {
 	// SignatureSkew is how far the date of a signed request may lie from now, either way. 0: 15 minutes.
 	SignatureSkew time.Duration
 
-	// CreditBlock says how many credits of a limit this process may take in advance, as one block for all tokens that share
-	// the same purses, so that Access.Charge and Access.Reserve pay out of memory. It is told the smallest limit that
-	// holds. What it answers is the most: blocks get smaller as less is left (at most an eighth of it), and near the end
-	// each debit is exact. At most two blocks of a set of purses are held, unspent credits are given back after half a
-	// minute without debits and on Close. 0 or less: none. Nil: never, each debit is two transactions. Hundredth is one.
+	// CreditLease returns how many credits this process may lease at once, by the smallest limit that holds, so that
+	// Access.Charge and Access.Reserve pay out of memory. All tokens that share the same accounts share a lease. What it
+	// returns is the most: a lease is at most an eighth of what is left, and near the end each debit is exact. At most two
+	// leases of a set of accounts are held. Unspent credits are returned after half a minute without debits, and on Close.
+	// 0 or less: none. Nil: never, each debit is two transactions. Hundredth is a ready-made one.
 	//
-	// The limit is never exceeded, whatever happens. A process that dies takes along, of each block, the eighth it was
-	// allowed to spend without telling (or one debit, if that is more) and what its Holds had out; the rest of the block
-	// comes back with the first Purge five minutes later. It must be safe for concurrent use.
-	CreditBlock func(limit Credits) Credits
+	// The limit is never exceeded, whatever happens. A process that dies takes along, of each lease, the eighth that it
+	// was allowed to spend without telling the store (or one debit, if that is more), and what its Holds had out. The rest
+	// of the lease comes back with the first Purge five minutes later. CreditLease must be safe for concurrent use.
+	CreditLease func(limit Credits) Credits
 }
 
 func setDefault[T comparable](v *T, to T) {

@@ -17,7 +17,7 @@ import (
 // seen. Ids, names and digests are bytes: they compare and sort exactly, whatever an engine's collation thinks.
 //
 // Errors. A missing record is ErrNotFound, a failed precondition ErrConflict, a taken unique key ErrExists, a record
-// still named by others ErrInUse, a purse without enough ErrOverLimit. A Store that cannot answer says ErrUnavailable;
+// still named by others ErrInUse, an account without enough ErrOverLimit. A Store that cannot answer says ErrUnavailable;
 // one that cannot know whether a write happened says ErrUnknownOutcome. A cancelled or expired context says
 // ErrUnavailable too, wrapping the context's error, or ErrUnknownOutcome where a commit was under way. Every error wraps
 // exactly one of these, or ErrInvalid for a call that no store could carry out: a Write or UsageBatch without an ID, a
@@ -277,8 +277,9 @@ func (e *OverLimitError) Error() string {
 
 func (e *OverLimitError) Unwrap() error { return ErrOverLimit }
 
-// CreditAccount is one purse: a token's or (TokenID "") the owner's, for one meter and period. The limit travels with
-// the debit, so that a lowered limit bites at once. Limit ≤ 0 is no credit at all: unlimited purses are not named.
+// CreditAccount is one account of credits: a token's or (TokenID "") the owner's, for one meter and period. The limit
+// travels with the debit, so that a lowered limit bites at once. Limit ≤ 0 is no credit at all: unlimited accounts are
+// not named.
 type CreditAccount struct {
 	TokenID, Meter string
 	Period         string // "2026-11", UTC; "": for ever

@@ -32,7 +32,7 @@ func BenchmarkSQLiteCharge(b *testing.B) {
 		name  string
 		block func(latchkey.Credits) latchkey.Credits
 	}{{"charge, each debit", nil}, {"charge, blocks of 1000", func(latchkey.Credits) latchkey.Credits { return 1000 }}} {
-		keys := latchkey.New(store, &latchkey.Options{CreditBlock: c.block})
+		keys := latchkey.New(store, &latchkey.Options{CreditLease: c.block})
 		b.Cleanup(func() { require.NoError(b, keys.Close(ctx)) })
 		_, secret, err := keys.For("acme").Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
 			Settings: latchkey.Settings{Limits: latchkey.Limits{Credits: 1 << 60}}})

@@ -140,7 +140,7 @@ func spend(t *testing.T, job spending) {
 	ctx := context.Background()
 	store := newEcho(job.Backend.store(t))
 	keys := latchkey.New(store,
-		&latchkey.Options{CreditBlock: func(latchkey.Credits) latchkey.Credits { return job.Block }})
+		&latchkey.Options{CreditLease: func(latchkey.Credits) latchkey.Credits { return job.Block }})
 	access, err := keys.Verify(ctx, latchkey.Presented{Secret: job.Secret})
 	require.NoError(t, err)
 	var out sync.Mutex
@@ -313,7 +313,7 @@ func manyProcesses(t *testing.T, at backend, owner string, killed bool) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	store := at.store(t)
-	keys := latchkey.New(store, &latchkey.Options{CreditBlock: latchkey.Hundredth})
+	keys := latchkey.New(store, &latchkey.Options{CreditLease: latchkey.Hundredth})
 	acme := keys.For(owner)
 	require.NoError(t, acme.Configure(ctx, func(o *latchkey.Owner) error {
 		o.Limits.Credits = 2 * limit

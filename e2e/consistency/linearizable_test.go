@@ -117,7 +117,7 @@ func spendAtOnce(t *testing.T, limit latchkey.Credits, managers ...*latchkey.Man
 
 func TestCreditsAreLinearizable(t *testing.T) {
 	const limit, block, runs = 300, 40, 3
-	blocks := &latchkey.Options{CreditBlock: func(latchkey.Credits) latchkey.Credits { return block }}
+	blocks := &latchkey.Options{CreditLease: func(latchkey.Credits) latchkey.Credits { return block }}
 	onBackends(t, func(t *testing.T, at backend) {
 		open := func(opts *latchkey.Options) *latchkey.Manager {
 			keys := latchkey.New(at.store(t), opts)
@@ -146,7 +146,7 @@ func TestCreditsAreLinearizable(t *testing.T) {
 func TestOneProcessWithBlocksIsLinearizable(t *testing.T) {
 	for range 60 {
 		keys := latchkey.New(memstore.New(nil), &latchkey.Options{
-			CreditBlock: func(latchkey.Credits) latchkey.Credits { return latchkey.Credits(8 + rand.IntN(20)) }})
+			CreditLease: func(latchkey.Credits) latchkey.Credits { return latchkey.Credits(8 + rand.IntN(20)) }})
 		h := spendAtOnce(t, 150, keys)
 		require.NoError(t, keys.Close(context.Background()))
 		require.Equal(t, porcupine.Ok, h.check(t, accountOf(150, 0)))
