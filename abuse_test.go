@@ -170,7 +170,7 @@ func TestNothingIsWrittenPastALoss(t *testing.T) {
 				done := w.store.before(func() { c.lose(w, root, role) })
 				if issue {
 					_, _, err = as.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
-						Settings: latchkey.Settings{Permissions: admin()}})
+						Permissions: admin()})
 				} else {
 					_, err = as.CreateRole(w.ctx, latchkey.Role{Name: "new", Permissions: admin()})
 				}
@@ -614,7 +614,7 @@ func TestNothingIsWrittenPastALossOfANarrowedRole(t *testing.T) {
 	as, err := w.acme.As(narrow)
 	w.ok(err)
 	spec := latchkey.Spec{Kind: latchkey.KindAPIKey,
-		Settings: latchkey.Settings{Permissions: latchkey.Permissions{readAll()}}}
+		Permissions: latchkey.Permissions{readAll()}}
 	_, _, err = as.Issue(w.ctx, spec)
 	w.ok(err)
 	done := w.store.before(func() { w.editRole(role, func(r *latchkey.Role) { r.Permissions = nil }) })

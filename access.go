@@ -235,7 +235,7 @@ func (a Access) Narrow(ctx context.Context, n Narrowing) (Access, error) {
 	if a.set == nil {
 		return Access{}, ErrInvalidToken
 	}
-	if n.Signed || len(n.Domains) != 0 || len(n.MintFrom) != 0 {
+	if n.Restrictions.Signed || len(n.Restrictions.Domains) != 0 || len(n.Restrictions.MintFrom) != 0 {
 		return Access{}, fmt.Errorf("%w: Narrow takes no restrictions but Addresses", ErrInvalid)
 	}
 	if n.Limits != (Limits{}) {
@@ -254,8 +254,8 @@ func (a Access) Narrow(ctx context.Context, n Narrowing) (Access, error) {
 	}
 	b := a.with(append([]layer{nl.layer}, a.set.narrowed...), nl.roles, nl.roleSet, nl.client)
 	b.set.confined = a.set.confined
-	if len(n.Addresses) != 0 {
-		b.set.confined = append(slices.Clone(a.set.confined), Restrictions{Addresses: slices.Clone(n.Addresses)})
+	if from := n.Restrictions.Addresses; len(from) != 0 {
+		b.set.confined = append(slices.Clone(a.set.confined), Restrictions{Addresses: slices.Clone(from)})
 	}
 	return b, nil
 }

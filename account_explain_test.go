@@ -19,7 +19,7 @@ func TestExplainWithoutTheSecret(t *testing.T) {
 		latchkey.Allow(latchkey.Read).On("dataset/*").Where(latchkey.Where("by", latchkey.Eq, latchkey.ClientID))}})
 	require.NoError(t, err)
 	key, secret, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
-		Settings: latchkey.Settings{Roles: []string{reader.ID}}})
+		Roles: []string{reader.ID}})
 	require.NoError(t, err)
 	access, err := acme.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()})
 	require.NoError(t, err)
@@ -94,7 +94,7 @@ func TestSeekPage(t *testing.T) {
 			now = now.Add(time.Duration(i) * time.Minute) // others come within one tick of the clock
 		}
 		token, _, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
-			Settings: latchkey.Settings{Name: fmt.Sprint("key ", i)}})
+			Name: fmt.Sprint("key ", i)})
 		require.NoError(t, err)
 		ids = append(ids, token.ID)
 	}

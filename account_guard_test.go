@@ -94,10 +94,10 @@ func TestRowsTooLargeTogetherAreNotSaved(t *testing.T) {
 			_, err = w.acme.CreateRole(w.ctx, latchkey.Role{Name: "heir", Inherits: []string{half.ID}, Permissions: rest})
 			w.is(latchkey.ErrInvalid, err)
 			_, _, err = w.acme.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
-				Settings: latchkey.Settings{Permissions: rules}})
+				Permissions: rules})
 			w.is(latchkey.ErrInvalid, err)
 			_, _, err = w.acme.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
-				Settings: latchkey.Settings{Roles: []string{half.ID}, Permissions: rest}})
+				Roles: []string{half.ID}, Permissions: rest})
 			w.is(latchkey.ErrInvalid, err)
 			tok, _ := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{half.ID}})
 			_, err = w.acme.Update(w.ctx, tok.ID, func(t *latchkey.Token) error { t.Permissions = rest; return nil })
@@ -140,7 +140,7 @@ func TestNobodyGainsByTakingAwayWhatWasTooLarge(t *testing.T) {
 			"a role of a new key": func(w *world, as latchkey.Account) string {
 				b, _ := ballast(as, w.ctx)
 				_, s, err := as.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
-					Settings: latchkey.Settings{Roles: []string{b.ID}, Permissions: strong}})
+					Roles: []string{b.ID}, Permissions: strong})
 				if err != nil {
 					return ""
 				}
@@ -160,7 +160,7 @@ func TestNobodyGainsByTakingAwayWhatWasTooLarge(t *testing.T) {
 			"a host's role of a new key": func(w *world, as latchkey.Account) string {
 				b := w.role("half", rules[:len(rules)/2]...)
 				_, s, err := as.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
-					Settings: latchkey.Settings{Roles: []string{b.ID}, Permissions: append(rules[len(rules)/2:], strong...)}})
+					Roles: []string{b.ID}, Permissions: append(rules[len(rules)/2:], strong...)})
 				if err != nil {
 					return ""
 				}
@@ -183,7 +183,7 @@ func TestNobodyGainsByTakingAwayWhatWasTooLarge(t *testing.T) {
 			},
 			"rules of a key of its own": func(w *world, as latchkey.Account) string {
 				k, s, err := as.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
-					Settings: latchkey.Settings{Permissions: append(strong[:1:1], rules...)}})
+					Permissions: append(strong[:1:1], rules...)})
 				if err != nil {
 					return ""
 				}
@@ -241,7 +241,7 @@ func TestASandboxTouchesNoLiveRole(t *testing.T) {
 		"nobody": {func(sandbox) {}, true},
 		"a sandbox token": {func(w sandbox) {
 			_, _, err := w.acme.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindPublishable, Test: true,
-				Settings: latchkey.Settings{Roles: []string{w.role.ID}}})
+				Roles: []string{w.role.ID}})
 			w.ok(err)
 		}, true},
 		"a live key": {func(w sandbox) { w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{w.role.ID}}) },
@@ -357,7 +357,7 @@ func TestWhatWasJudgedIsRequired(t *testing.T) {
 		as := clerk(w)
 		done := w.store.before(func() { w.editRole(role, func(r *latchkey.Role) { r.Permissions = everything }) })
 		_, _, err := as.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
-			Settings: latchkey.Settings{Roles: []string{role.ID}}})
+			Roles: []string{role.ID}})
 		w.is(latchkey.ErrDenied, err)
 		require.True(t, done())
 	})
@@ -424,8 +424,8 @@ func TestAnActorExceedsNoBoundOfItsOwnToken(t *testing.T) {
 					return mustAs(w, mustVerify(w, latchkey.Presented{Secret: secret, Address: home, Referer: "https://example.com/"}))
 				}
 				other, _ := w.key(readAll()) // which nothing binds
-				free := latchkey.Spec{Kind: latchkey.KindAPIKey,
-					Settings: latchkey.Settings{Permissions: latchkey.Permissions{readAll()}}}
+				unbound := latchkey.Settings{Permissions: latchkey.Permissions{readAll()}}
+				free := unbound.Spec(latchkey.KindAPIKey)
 				refused := func(err error, what string) {
 					t.Helper()
 					if desk {
@@ -470,12 +470,12 @@ func TestAnActorExceedsNoBoundOfItsOwnToken(t *testing.T) {
 					return nil
 				})
 				refused(err, "give to a role that a key has")
-				bound := free
 				if b.within != nil {
-					b.within(w, &bound.Settings)
-					tok, _, err := as().Issue(w.ctx, bound)
+					bound := unbound
+					b.within(w, &bound)
+					tok, _, err := as().Issue(w.ctx, bound.Spec(latchkey.KindAPIKey))
 					w.ok(err)
-					_, err = as().Update(w.ctx, tok.ID, func(t *latchkey.Token) error { t.Settings = free.Settings; return nil })
+					_, err = as().Update(w.ctx, tok.ID, func(t *latchkey.Token) error { t.Settings = unbound; return nil })
 					refused(err, "widen")
 					_, err = as().Rotate(w.ctx, tok.ID, 0)
 					w.ok(err)
@@ -531,7 +531,7 @@ func TestADeniedActorIsToldWhy(t *testing.T) {
 		Validity:    latchkey.Validity{NotAfter: w.now().Add(time.Hour)}})
 	desk := mustAs(w, mustVerify(w, latchkey.Presented{Secret: secret}))
 	spec := latchkey.Spec{Kind: latchkey.KindAPIKey,
-		Settings: latchkey.Settings{Permissions: latchkey.Permissions{readAll()}}}
+		Permissions: latchkey.Permissions{readAll()}}
 	_, _, err := desk.Issue(w.ctx, spec)
 	require.ErrorContains(t, err, `beyond the actor's own token`)
 	require.ErrorContains(t, err, `"exceed"`)
@@ -575,7 +575,7 @@ func TestOnlyARuleThatNamesItAllowsExceed(t *testing.T) {
 		if c.want {
 			assert.False(t, c.rules.Within(latchkey.Permissions{all}), name)
 			_, _, err := mustAs(w, w.acme.Assume(latchkey.Client{ID: "7"}, latchkey.Permissions{all})).Issue(w.ctx,
-				latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Permissions: c.rules}})
+				latchkey.Spec{Kind: latchkey.KindAPIKey, Permissions: c.rules})
 			assert.ErrorIs(t, err, latchkey.ErrDenied, name)
 		}
 	}
@@ -618,9 +618,9 @@ func TestRightsAreAskedFirst(t *testing.T) {
 			"a text that is none":     second(nobody.Import(w.ctx, key, "x")),
 			"a text of another kind":  second(nobody.Import(w.ctx, latchkey.Spec{Kind: latchkey.KindSession}, theirs.Reveal())),
 			"a role that is there": third(nobody.Issue(w.ctx, latchkey.Spec{Kind: key.Kind,
-				Settings: latchkey.Settings{Roles: []string{role.ID}}})),
+				Roles: []string{role.ID}})),
 			"a role that is not": third(nobody.Issue(w.ctx, latchkey.Spec{Kind: key.Kind,
-				Settings: latchkey.Settings{Roles: []string{"x"}}})),
+				Roles: []string{"x"}})),
 			"a kind that is none":   third(nobody.Issue(w.ctx, latchkey.Spec{Kind: 99})),
 			"an heir of one there":  second(nobody.CreateRole(w.ctx, latchkey.Role{Name: "n", Inherits: []string{role.ID}})),
 			"an heir of none":       second(nobody.CreateRole(w.ctx, latchkey.Role{Name: "n", Inherits: []string{"x"}})),
@@ -665,7 +665,7 @@ func TestABoundaryThatRefersToWhoAsks(t *testing.T) {
 	} {
 		issue := func(rules ...latchkey.Rule) error {
 			_, _, err := as.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
-				Settings: latchkey.Settings{Permissions: rules}})
+				Permissions: rules})
 			return err
 		}
 		assert.ErrorIs(t, issue(latchkey.Allow("approve").On("payment")), latchkey.ErrDenied, name)
@@ -677,7 +677,7 @@ func TestABoundaryThatRefersToWhoAsks(t *testing.T) {
 			latchkey.Allow("approve").On("payment").Where(latchkey.Where("requester", latchkey.Ne, "7"))}
 	})
 	_, _, err := mustAs(w, w.access(secret)).Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
-		Settings: latchkey.Settings{Permissions: latchkey.Permissions{latchkey.Allow("approve").On("payment")}}})
+		Permissions: latchkey.Permissions{latchkey.Allow("approve").On("payment")}})
 	w.ok(err)
 }
 
@@ -693,8 +693,8 @@ func TestABoundaryThatRefersToTheRolesOfWhoAsks(t *testing.T) {
 		Permissions: append(admin(), latchkey.Allow("approve", latchkey.Read).On("payment"))})
 	issue := func(action latchkey.Action) error {
 		_, _, err := mustAs(w, w.access(secret)).Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
-			Settings: latchkey.Settings{Roles: []string{chief.ID},
-				Permissions: latchkey.Permissions{latchkey.Allow(action).On("payment")}}})
+			Roles:       []string{chief.ID},
+			Permissions: latchkey.Permissions{latchkey.Allow(action).On("payment")}})
 		return err
 	}
 	w.is(latchkey.ErrDenied, issue("approve"))

@@ -28,8 +28,8 @@ func lineageWorld(t *testing.T) (a latchkey.Account, now *time.Time, key, child,
 	role, err = a.CreateRole(ctx, latchkey.Role{Name: "role", Inherits: []string{up.ID}})
 	require.NoError(t, err)
 	key, secret, err := a.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
-		Settings: latchkey.Settings{Roles: []string{role.ID},
-			Validity: latchkey.Validity{NotAfter: at.Add(48 * time.Hour)}}})
+		Roles:    []string{role.ID},
+		Validity: latchkey.Validity{NotAfter: at.Add(48 * time.Hour)}})
 	require.NoError(t, err)
 	mint := func(secret latchkey.Secret) (latchkey.Token, latchkey.Secret) {
 		access, err := m.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()})

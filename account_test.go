@@ -109,7 +109,7 @@ func TestNothingCrossesOwners(t *testing.T) {
 	w.is(latchkey.ErrNotFound, other.DeleteRole(w.ctx, role.ID))
 	_, err = other.CreateRole(w.ctx, latchkey.Role{Name: "x", Inherits: []string{role.ID}})
 	w.is(latchkey.ErrInvalid, err)
-	_, _, err = other.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Roles: []string{role.ID}}})
+	_, _, err = other.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Roles: []string{role.ID}})
 	w.is(latchkey.ErrInvalid, err)
 	_, err = other.As(w.access(secret))
 	w.is(latchkey.ErrInvalidToken, err)
@@ -135,7 +135,7 @@ func TestActingAs(t *testing.T) {
 	victim, _ := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{strong.ID}})
 	small, _ := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{weak.ID}})
 	spec := func(k latchkey.Kind, rules ...latchkey.Rule) latchkey.Spec {
-		return latchkey.Spec{Kind: k, Settings: latchkey.Settings{Permissions: rules}}
+		return latchkey.Spec{Kind: k, Permissions: rules}
 	}
 	issue := func(s latchkey.Spec) func(latchkey.Account) error {
 		return func(a latchkey.Account) error { _, _, err := a.Issue(w.ctx, s); return err }
@@ -157,8 +157,8 @@ func TestActingAs(t *testing.T) {
 		"a clerk issues more":             {clerk, issue(spec(latchkey.KindAPIKey, latchkey.Allow(latchkey.Create).On("dataset/a"))), false},
 		"a clerk issues wider":            {clerk, issue(spec(latchkey.KindAPIKey, latchkey.Allow(latchkey.Read).On("*"))), false},
 		"a clerk issues a secret":         {clerk, issue(spec(latchkey.KindSecret)), false},
-		"a clerk issues by a strong role": {clerk, issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Roles: []string{strong.ID}}}), false},
-		"a clerk issues by a weak role":   {clerk, issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Roles: []string{weak.ID}}}), true},
+		"a clerk issues by a strong role": {clerk, issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Roles: []string{strong.ID}}), false},
+		"a clerk issues by a weak role":   {clerk, issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Roles: []string{weak.ID}}), true},
 		"an admin issues a secret":        {as(admin()...), issue(spec(latchkey.KindSecret)), true},
 		"data rights issue nothing":       {as(latchkey.Allow(latchkey.Any).On("*")), issue(spec(latchkey.KindPublishable)), false},
 		"a clerk updates a weak token":    {clerk, func(a latchkey.Account) error { _, err := a.Update(w.ctx, small.ID, nop); return err }, true},

@@ -325,7 +325,7 @@ func (a Account) issueOnce(ctx context.Context, spec Spec, text, event string) (
 		}
 	}
 	t := Token{ID: id, Owner: a.owner, Kind: spec.Kind, Test: spec.Test, Origin: spec.Origin,
-		Settings: spec.Settings}.Clone()
+		Settings: spec.settings()}.Clone()
 	if err := a.m.checkSettings(t.Kind, &t.Settings, now); err != nil {
 		return Token{}, err
 	}

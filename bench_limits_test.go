@@ -18,7 +18,7 @@ func limited(b *testing.B, l latchkey.Limits) (*latchkey.Manager, latchkey.Prese
 	ctx := context.Background()
 	keys := latchkey.New(memstore.New(nil), nil)
 	b.Cleanup(func() { require.NoError(b, keys.Close(ctx)) })
-	spec := latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Limits: l}}
+	spec := latchkey.Spec{Kind: latchkey.KindAPIKey, Limits: l}
 	_, s, err := keys.For("acme").Issue(ctx, spec)
 	require.NoError(b, err)
 	p := latchkey.Presented{Secret: s.Reveal()}
@@ -111,7 +111,7 @@ func BenchmarkChargeLeases(b *testing.B) {
 		keys := latchkey.New(memstore.New(nil), &latchkey.Options{CreditLease: size})
 		b.Cleanup(func() { require.NoError(b, keys.Close(ctx)) })
 		_, s, err := keys.For("acme").Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
-			Settings: latchkey.Settings{Limits: latchkey.Limits{Credits: 1 << 60}}})
+			Limits: latchkey.Limits{Credits: 1 << 60}})
 		require.NoError(b, err)
 		a, err := keys.Verify(ctx, latchkey.Presented{Secret: s.Reveal()})
 		require.NoError(b, err)

@@ -29,7 +29,7 @@ func many(b *testing.B, n int, opts *latchkey.Options) (*latchkey.Manager, []str
 	require.NoError(b, err)
 	secrets := make([]string, n)
 	for i := range secrets {
-		_, s, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Roles: []string{role.ID}}})
+		_, s, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Roles: []string{role.ID}})
 		require.NoError(b, err)
 		secrets[i] = s.Reveal()
 		_, err = keys.Verify(ctx, latchkey.Presented{Secret: secrets[i]})

@@ -85,7 +85,7 @@ func (c *clocks) node(off time.Duration, change ...func(*latchkey.Options)) (*la
 
 func (c *clocks) issue(m *latchkey.Manager, set latchkey.Settings) (latchkey.Token, string) {
 	c.Helper()
-	t, s, err := m.For("acme").Issue(c.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: set})
+	t, s, err := m.For("acme").Issue(c.ctx, set.Spec(latchkey.KindAPIKey))
 	require.NoError(c, err)
 	return t, s.Reveal()
 }
@@ -704,10 +704,10 @@ func TestNothingTooShort(t *testing.T) {
 		_, err = acme.Rotate(c.ctx, tok.ID, d)
 		assert.ErrorIs(t, err, latchkey.ErrInvalid)
 		_, _, err = acme.Issue(c.ctx, latchkey.Spec{Kind: latchkey.KindSession,
-			Settings: latchkey.Settings{Validity: latchkey.Validity{NotAfter: c.true.Add(d)}}})
+			Validity: latchkey.Validity{NotAfter: c.true.Add(d)}})
 		assert.ErrorIs(t, err, latchkey.ErrInvalid)
 		rate := latchkey.Limits{Rate: latchkey.Rate{Count: 1, Per: d}}
-		_, _, err = acme.Issue(c.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Limits: rate}})
+		_, _, err = acme.Issue(c.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Limits: rate})
 		assert.ErrorIs(t, err, latchkey.ErrInvalid)
 		_, _, err = m.Mint(c.ctx, a, latchkey.Narrowing{Lifetime: time.Hour, Limits: rate})
 		assert.ErrorIs(t, err, latchkey.ErrInvalid)

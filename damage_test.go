@@ -71,7 +71,7 @@ func TestDamagedIsEndedByWhoMayEverything(t *testing.T) {
 			s := &spoilt{Store: memstore.New(nil)}
 			keys := latchkey.New(s, nil)
 			acme := keys.For("acme")
-			_, secret, err := acme.Issue(ctx, latchkey.Spec{Kind: c.kind, Settings: c.set})
+			_, secret, err := acme.Issue(ctx, c.set.Spec(c.kind))
 			require.NoError(t, err)
 			access, err := keys.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()})
 			require.NoError(t, err)
@@ -82,7 +82,7 @@ func TestDamagedIsEndedByWhoMayEverything(t *testing.T) {
 			lonely, err := acme.CreateRole(ctx, latchkey.Role{Name: "lonely"})
 			require.NoError(t, err)
 			holder, _, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
-				Settings: latchkey.Settings{Roles: []string{role.ID}}})
+				Roles: []string{role.ID}})
 			require.NoError(t, err)
 			bad, _, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
 			require.NoError(t, err)
@@ -131,7 +131,7 @@ func TestDamagedIsNeverAccepted(t *testing.T) {
 			role, err := acme.CreateRole(ctx, latchkey.Role{Name: "empty"})
 			require.NoError(t, err)
 			_, secret, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
-				Settings: latchkey.Settings{Roles: []string{role.ID}}})
+				Roles: []string{role.ID}})
 			require.NoError(t, err)
 			access, err := keys.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()})
 			require.NoError(t, err)

@@ -344,10 +344,10 @@ func (w *escalation) setUp(seed uint64) {
 		if !s.Validity.NotAfter.IsZero() && chance(r, 50) {
 			kind = lk.KindSession
 		}
-		t, _, err := w.hostIssue(lk.Spec{Kind: kind, Settings: s})
+		t, _, err := w.hostIssue(s.Spec(kind))
 		if errors.Is(err, lk.ErrInvalid) { // with the role it is more than fits
 			s.Roles = nil
-			t, _, err = w.hostIssue(lk.Spec{Kind: kind, Settings: s})
+			t, _, err = w.hostIssue(s.Spec(kind))
 		}
 		require.NoError(w.t, err)
 		if t.Restrictions.Signed {
@@ -391,7 +391,7 @@ func (w *escalation) tooLarge(r *rand.Rand, root string) {
 	if chance(r, 30) {
 		s.Permissions = nil
 	}
-	t, _, err := w.hostIssue(lk.Spec{Kind: lk.KindAPIKey, Settings: s})
+	t, _, err := w.hostIssue(s.Spec(lk.KindAPIKey))
 	require.NoError(w.t, err)
 	w.targets = append(w.targets, t.ID)
 	if chance(r, 50) {
@@ -410,8 +410,8 @@ func (w *escalation) tooManyWays(r *rand.Rand) {
 	}
 	role, err := w.hostRole(lk.Role{Name: "ways"})
 	require.NoError(w.t, err)
-	t, _, err := w.hostIssue(lk.Spec{Kind: lk.KindAPIKey, Settings: lk.Settings{Roles: []string{role.ID},
-		Permissions: lk.Permissions{lk.Grant(lk.Create, lk.Update).On("payroll/*").Where(euRows)}}})
+	t, _, err := w.hostIssue(lk.Spec{Kind: lk.KindAPIKey, Roles: []string{role.ID},
+		Permissions: lk.Permissions{lk.Grant(lk.Create, lk.Update).On("payroll/*").Where(euRows)}})
 	require.NoError(w.t, err)
 	w.hostMint(r, t.ID, lk.Narrowing{Lifetime: 2 * time.Hour,
 		Permissions: append(slices.Clone(ways), lk.Grant(lk.Create).On("payroll/*"))})
@@ -649,7 +649,7 @@ func (w *escalation) host(r *rand.Rand, role, token string) {
 		if chance(r, 50) {
 			s.Permissions = lk.Permissions{strong(r)}
 		}
-		_, _, _ = w.hostIssue(lk.Spec{Kind: lk.KindAPIKey, Settings: s})
+		_, _, _ = w.hostIssue(s.Spec(lk.KindAPIKey))
 	case 5, 6:
 		n := lk.Narrowing{Roles: []string{role}, Lifetime: time.Hour}
 		if chance(r, 30) {
@@ -744,7 +744,7 @@ func (w *escalation) act(r *rand.Rand) {
 			n.Rows = []lk.Condition{condition(r, 0)}
 		}
 		if at := access.Address(); chance(r, 30) && at.IsValid() {
-			n.Addresses = []netip.Prefix{netip.PrefixFrom(at, 16).Masked()}
+			n.Restrictions.Addresses = []netip.Prefix{netip.PrefixFrom(at, 16).Masked()}
 		}
 		narrowed, err := access.Narrow(w.ctx, n)
 		if w.count.tell("narrow", err == nil); err != nil {
@@ -918,7 +918,9 @@ func (w *escalation) spec(r *rand.Rand, a *acting, rec *records, have lk.Permiss
 			spec.Permissions = nil
 		}
 	} else {
-		w.editBounds(r, &spec.Settings)
+		s := lk.Settings{Restrictions: spec.Restrictions, Limits: spec.Limits, Validity: spec.Validity}
+		w.editBounds(r, &s)
+		spec.Restrictions, spec.Limits, spec.Validity = s.Restrictions, s.Limits, s.Validity
 	}
 	if spec.Kind == lk.KindSession && spec.Validity.NotAfter.IsZero() {
 		spec.Validity.NotAfter = w.now().Add(30 * time.Minute)

@@ -689,7 +689,7 @@ func (w *escalation) judge(old, new *records, wr *lk.Write) {
 		from = old.reachOf(a.token, addresses, hosts)
 	}
 	if a.narrow != nil {
-		from.confine(a.narrow.Addresses)
+		from.confine(a.narrow.Restrictions.Addresses)
 	}
 
 	touched := map[string]bool{} // tokens

@@ -15,8 +15,8 @@ func ExampleAccess_Reserve() {
 	ctx := context.Background()
 	keys := latchkey.New(memstore.New(nil), nil)
 	acme := keys.For("acme")
-	_, secret, _ := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{
-		Limits: latchkey.Limits{Credits: 100}}})
+	_, secret, _ := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
+		Limits: latchkey.Limits{Credits: 100}})
 	access, _ := keys.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()})
 
 	hold, err := access.Reserve(ctx, "reads", 80) // at most so many rows

@@ -14,8 +14,8 @@ import (
 func ExampleNew() {
 	ctx := context.Background()
 	keys := latchkey.New(memstore.New(nil), nil)
-	_, secret, err := keys.For("acme").Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{
-		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("dataset/*")}}})
+	_, secret, err := keys.For("acme").Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
+		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("dataset/*")}})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -84,8 +84,8 @@ func ExampleAccess_Prepare() {
 func ExampleManager_Mint() {
 	ctx := context.Background()
 	keys := latchkey.New(memstore.New(nil), nil)
-	_, key, err := keys.For("acme").Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{
-		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("dataset/*")}}})
+	_, key, err := keys.For("acme").Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
+		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("dataset/*")}})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -130,7 +130,7 @@ func ExampleAccount_As() {
 		latchkey.Allow(latchkey.Read).On("*"), // more than the desk may
 	} {
 		_, _, err := as.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
-			Settings: latchkey.Settings{Permissions: latchkey.Permissions{rule}}})
+			Permissions: latchkey.Permissions{rule}})
 		fmt.Println(rule, "refused:", errors.Is(err, latchkey.ErrDenied))
 	}
 	for e, err := range acme.Events(ctx, 0) {

@@ -121,7 +121,7 @@ func TestWhoseMistake(t *testing.T) {
 		role, err := acme.CreateRole(ctx, latchkey.Role{Name: field, Permissions: latchkey.Permissions{all.Where(c)}})
 		require.NoError(t, err)
 		_, secret, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
-			Settings: latchkey.Settings{Roles: []string{role.ID}}})
+			Roles: []string{role.ID}})
 		require.NoError(t, err)
 		byRole, err := keys.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()})
 		require.NoError(t, err)

@@ -159,7 +159,7 @@ func TestOneLostWriteHoldsUpNobody(t *testing.T) {
 				s := &deadWrite{Store: memstore.New(nil)}
 				m := latchkey.New(s, &latchkey.Options{CreditLease: latchkey.Hundredth})
 				_, secret, err := m.For("acme").Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey,
-					Settings: latchkey.Settings{Limits: latchkey.Limits{Credits: 1000}}})
+					Limits: latchkey.Limits{Credits: 1000}})
 				require.NoError(t, err)
 				a, err := m.Verify(t.Context(), latchkey.Presented{Secret: secret.Reveal()})
 				require.NoError(t, err)

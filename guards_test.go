@@ -62,7 +62,7 @@ func TestRecordsAreBounded(t *testing.T) {
 			c.good(w, &good)
 			w.issue(latchkey.KindAPIKey, good)
 			c.bad(w, &bad)
-			_, _, err := w.acme.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: bad})
+			_, _, err := w.acme.Issue(w.ctx, bad.Spec(latchkey.KindAPIKey))
 			w.is(latchkey.ErrInvalid, err)
 			tok, _ := w.key()
 			_, err = w.acme.Update(w.ctx, tok.ID, func(t *latchkey.Token) error { t.Settings = bad; return nil })
@@ -326,7 +326,7 @@ func TestInheritanceIsBounded(t *testing.T) {
 	_, err := w.acme.CreateRole(w.ctx, latchkey.Role{Name: "heir", Inherits: []string{id(1000)}})
 	w.is(latchkey.ErrInvalid, err)
 	_, _, err = w.acme.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
-		Settings: latchkey.Settings{Roles: []string{id(1000)}}})
+		Roles: []string{id(1000)}})
 	w.is(latchkey.ErrInvalid, err)
 	_, err = w.acme.CreateRole(w.ctx, latchkey.Role{Name: "heir", Inherits: []string{id(900)}})
 	w.ok(err)

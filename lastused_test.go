@@ -102,8 +102,8 @@ func TestAFirstUseAfterARefusalIsWrittenSoon(t *testing.T) {
 		store := &batches{Store: memstore.New(nil)}
 		keys := latchkey.New(store, nil)
 		acme, elsewhere := keys.For("acme"), latchkey.New(store, nil).For("acme")
-		_, key, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{
-			Limits: latchkey.Limits{Rate: latchkey.Rate{Count: 1, Per: 10 * time.Second}}}})
+		_, key, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
+			Limits: latchkey.Limits{Rate: latchkey.Rate{Count: 1, Per: 10 * time.Second}}})
 		require.NoError(t, err)
 		parent, err := acme.Verify(ctx, latchkey.Presented{Secret: key.Reveal()})
 		require.NoError(t, err)

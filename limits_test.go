@@ -418,7 +418,7 @@ func TestAnActorOutspendsNoLimit(t *testing.T) {
 		return acting
 	}
 	spec := func(l latchkey.Limits) latchkey.Spec {
-		return latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Limits: l}}
+		return latchkey.Spec{Kind: latchkey.KindAPIKey, Limits: l}
 	}
 	for name, limits := range map[string]latchkey.Limits{
 		"the same": all,

@@ -63,7 +63,7 @@ func (w *world) issue(kind latchkey.Kind, s latchkey.Settings) (latchkey.Token, 
 	if kind == latchkey.KindSession && s.Validity.NotAfter.IsZero() {
 		s.Validity.NotAfter = w.now().Add(time.Hour)
 	}
-	t, secret, err := w.acme.Issue(w.ctx, latchkey.Spec{Kind: kind, Settings: s})
+	t, secret, err := w.acme.Issue(w.ctx, s.Spec(kind))
 	w.ok(err)
 	return t, secret.Reveal()
 }
@@ -209,21 +209,21 @@ func TestIssueRefuses(t *testing.T) {
 	at := func(d time.Duration) latchkey.Validity { return latchkey.Validity{NotAfter: w.now().Add(d)} }
 	for name, spec := range map[string]latchkey.Spec{
 		"no kind":                  {},
-		"an access token":          {Kind: latchkey.KindAccess, Settings: latchkey.Settings{Validity: at(time.Hour)}},
-		"a secret with roles":      {Kind: latchkey.KindSecret, Settings: latchkey.Settings{Roles: []string{"x"}}},
-		"a secret with rules":      {Kind: latchkey.KindSecret, Settings: latchkey.Settings{Permissions: latchkey.Permissions{readAll()}}},
+		"an access token":          {Kind: latchkey.KindAccess, Validity: at(time.Hour)},
+		"a secret with roles":      {Kind: latchkey.KindSecret, Roles: []string{"x"}},
+		"a secret with rules":      {Kind: latchkey.KindSecret, Permissions: latchkey.Permissions{readAll()}},
 		"an endless session":       {Kind: latchkey.KindSession},
 		"a test API key":           {Kind: latchkey.KindAPIKey, Test: true},
-		"an end that is past":      {Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Validity: at(-time.Second)}},
-		"an end that is now":       {Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Validity: at(0)}},
-		"an unknown role":          {Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Roles: []string{"nope"}}},
-		"negative credits":         {Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Limits: latchkey.Limits{Credits: -1}}},
-		"a rate without Per":       {Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Limits: latchkey.Limits{Rate: latchkey.Rate{Count: 1}}}},
-		"a negative idle time":     {Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Validity: latchkey.Validity{Idle: -1}}},
-		"a name with NUL":          {Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "a\x00"}},
-		"a name of bad UTF-8":      {Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "a\xff"}},
-		"a pattern with empty seg": {Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("a//b")}}},
-		"a domain with user info":  {Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Restrictions: latchkey.Restrictions{Domains: []string{"a@b.com"}}}},
+		"an end that is past":      {Kind: latchkey.KindAPIKey, Validity: at(-time.Second)},
+		"an end that is now":       {Kind: latchkey.KindAPIKey, Validity: at(0)},
+		"an unknown role":          {Kind: latchkey.KindAPIKey, Roles: []string{"nope"}},
+		"negative credits":         {Kind: latchkey.KindAPIKey, Limits: latchkey.Limits{Credits: -1}},
+		"a rate without Per":       {Kind: latchkey.KindAPIKey, Limits: latchkey.Limits{Rate: latchkey.Rate{Count: 1}}},
+		"a negative idle time":     {Kind: latchkey.KindAPIKey, Validity: latchkey.Validity{Idle: -1}},
+		"a name with NUL":          {Kind: latchkey.KindAPIKey, Name: "a\x00"},
+		"a name of bad UTF-8":      {Kind: latchkey.KindAPIKey, Name: "a\xff"},
+		"a pattern with empty seg": {Kind: latchkey.KindAPIKey, Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("a//b")}},
+		"a domain with user info":  {Kind: latchkey.KindAPIKey, Restrictions: latchkey.Restrictions{Domains: []string{"a@b.com"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, secret, err := w.acme.Issue(w.ctx, spec)
@@ -246,7 +246,7 @@ func TestIssueSaysWhatToMend(t *testing.T) {
 	_, _, err = w.acme.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAccess})
 	require.ErrorContains(t, err, "are minted")
 	_, _, err = w.acme.Issue(w.ctx, latchkey.Spec{
-		Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Roles: []string{role.Name}}})
+		Kind: latchkey.KindAPIKey, Roles: []string{role.Name}})
 	require.ErrorContains(t, err, `unknown role "clerk": a role is named by its ID`)
 }
 
@@ -847,7 +847,7 @@ func TestImport(t *testing.T) {
 	w := newWorld(t, func(o *latchkey.Options) {
 		o.Imported = func(s string) bool { return strings.HasPrefix(s, "legacy-") }
 	})
-	spec := latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Permissions: latchkey.Permissions{readAll()}}}
+	spec := latchkey.Spec{Kind: latchkey.KindAPIKey, Permissions: latchkey.Permissions{readAll()}}
 	tok, err := w.acme.Import(w.ctx, spec, "legacy-0123456789")
 	w.ok(err)
 	a := w.access("legacy-0123456789")

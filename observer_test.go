@@ -49,7 +49,7 @@ func newObservedWith(t *testing.T, cacheTokens int) *observed {
 
 func (o *observed) issue(kind latchkey.Kind, s latchkey.Settings) (latchkey.Token, string) {
 	o.t.Helper()
-	t, secret, err := o.acme.Issue(o.t.Context(), latchkey.Spec{Kind: kind, Settings: s})
+	t, secret, err := o.acme.Issue(o.t.Context(), s.Spec(kind))
 	require.NoError(o.t, err)
 	return t, secret.Reveal()
 }
@@ -333,7 +333,7 @@ func TestTroubleIsNotObserved(t *testing.T) {
 		Date: time.Now(), OK: func([]byte) bool { return true }}})
 	require.ErrorIs(t, err, latchkey.ErrUnavailable)
 	tok, secret, err := keys.For("acme").Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey,
-		Settings: latchkey.Settings{Limits: latchkey.Limits{Credits: 10}}})
+		Limits: latchkey.Limits{Credits: 10}})
 	require.NoError(t, err)
 	require.NotEmpty(t, tok.ID)
 	a, err := keys.Verify(t.Context(), latchkey.Presented{Secret: secret.Reveal()})

@@ -188,8 +188,7 @@ func TestRatesThatAreNone(t *testing.T) {
 	} {
 		assert.Panics(t, func() { latchkey.NewLimiter(r, nil) }, name)
 		limits := latchkey.Limits{Rate: r}
-		spec := latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Limits: limits}}
-		_, _, err := w.acme.Issue(w.ctx, spec)
+		_, _, err := w.acme.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Limits: limits})
 		assert.ErrorIs(t, err, latchkey.ErrInvalid, name)
 		err = w.acme.Configure(w.ctx, func(o *latchkey.Owner) error { o.Limits = limits; return nil })
 		assert.ErrorIs(t, err, latchkey.ErrInvalid, name)

@@ -68,7 +68,7 @@ type Token struct {
 	Damaged bool `json:"damaged,omitempty"`
 }
 
-// Settings are what an owner may change about a token after it was made. [Spec] and [Account.Update] share them.
+// Settings are what an owner may change about a token after it was made. A [Spec] has the same fields.
 type Settings struct {
 	Name string `json:"name,omitempty"` // at most 256 bytes of valid UTF-8, no NUL
 
@@ -137,32 +137,59 @@ type Client struct {
 	Name string `json:"name,omitempty"` // at most 256 bytes
 }
 
-// Spec is what [Account.Issue] and [Account.Import] make a token from.
+// Spec is what [Account.Issue] and [Account.Import] make a token from: its kind and its first [Settings].
 type Spec struct {
-	Kind   Kind   // not KindAccess: that is minted
-	Test   bool   // KindSecret and KindPublishable only
-	Origin string // "" for the host; at most 64 bytes
-	Settings
+	Kind   Kind   `json:"kind"`             // not KindAccess: that is minted
+	Test   bool   `json:"test,omitempty"`   // KindSecret and KindPublishable only
+	Origin string `json:"origin,omitempty"` // "" for the host; at most 64 bytes
+	Name   string `json:"name,omitempty"`   // at most 256 bytes of valid UTF-8, no NUL
+
+	// Roles are ids of roles of the same owner, each once. A token may do the union of what its roles allow.
+	Roles []string `json:"roles,omitempty"`
+	// Permissions are the token's own rules, applied to the union of its roles.
+	Permissions Permissions `json:"permissions,omitempty"`
+
+	Restrictions Restrictions `json:"restrictions,omitzero"`
+	Limits       Limits       `json:"limits,omitzero"`
+	Validity     Validity     `json:"validity,omitzero"`
+	// Disabled is the off switch: Verify refuses the token and what it minted.
+	Disabled bool            `json:"disabled,omitempty"`
+	Extra    json.RawMessage `json:"extra,omitempty"` // the host's or the origin's; kept byte for byte
+}
+
+// Spec returns a Spec of a kind with the settings s. Test is false and Origin is empty.
+func (s Settings) Spec(kind Kind) Spec {
+	return Spec{Kind: kind, Name: s.Name, Roles: s.Roles, Permissions: s.Permissions, Restrictions: s.Restrictions,
+		Limits: s.Limits, Validity: s.Validity, Disabled: s.Disabled, Extra: s.Extra}
+}
+
+// settings returns the fields of s that Update may change later.
+func (s *Spec) settings() Settings {
+	return Settings{Name: s.Name, Roles: s.Roles, Permissions: s.Permissions, Restrictions: s.Restrictions,
+		Limits: s.Limits, Validity: s.Validity, Disabled: s.Disabled, Extra: s.Extra}
 }
 
 // Narrowing is what [Manager.Mint] and [Access.Narrow] make less of an Access with. Nothing in it can add a right.
 type Narrowing struct {
+	Origin string `json:"origin,omitempty"` // "" for the host; at most 64 bytes
+	Name   string `json:"name,omitempty"`   // at most 256 bytes of valid UTF-8, no NUL
+
 	// Roles are ids of roles the parent has. Nil, and no Permissions: all the parent may do. Empty but not nil is
 	// ErrInvalid, and so is a role the parent lacks.
-	Roles       []string
-	Permissions Permissions
-	Rows        []Condition    // AND-ed to everything the token may reach; empty: no further limit
-	Forced      map[string]any // written into each row it creates
-	Client      Client
-	Name        string
-	Lifetime    time.Duration // for Mint a microsecond or more; clamped to the parent's end
-	Idle        time.Duration // as Validity.Idle; 0: no idle limit
-	Restrictions
-	Limits
-	Origin string
-	Extra  json.RawMessage
+	Roles       []string    `json:"roles,omitzero"`
+	Permissions Permissions `json:"permissions,omitzero"`
+
+	Restrictions Restrictions    `json:"restrictions,omitzero"`
+	Limits       Limits          `json:"limits,omitzero"`
+	Lifetime     time.Duration   `json:"lifetime,omitempty"` // for Mint a microsecond or more; clamped to the parent's end
+	Idle         time.Duration   `json:"idle,omitempty"`     // as Validity.Idle; 0: no idle limit
+	Extra        json.RawMessage `json:"extra,omitempty"`    // the host's or the origin's; kept byte for byte
+	Client       Client          `json:"client,omitzero"`
+	// Rows is AND-ed to everything the token may reach. Empty: no further limit.
+	Rows   []Condition `json:"rows,omitempty"`
+	Forced Values      `json:"forced,omitempty"` // written into each row it creates
 	// Stateless asks for a token that is not stored. Not available yet: ErrInvalid.
-	Stateless bool
+	Stateless bool `json:"stateless,omitempty"`
 }
 
 var kindNames = [...]string{

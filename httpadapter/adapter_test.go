@@ -60,7 +60,7 @@ func (w *fixture) issue(a latchkey.Account, kind latchkey.Kind, s latchkey.Setti
 	if kind == latchkey.KindSession && s.Validity.NotAfter.IsZero() {
 		s.Validity.NotAfter = w.now().Add(time.Hour)
 	}
-	t, secret, err := a.Issue(ctx, latchkey.Spec{Kind: kind, Settings: s})
+	t, secret, err := a.Issue(ctx, s.Spec(kind))
 	require.NoError(w.t, err)
 	return t.ID, secret.Reveal()
 }
@@ -367,8 +367,8 @@ func TestAllocations(t *testing.T) {
 		t.Skip("the race detector allocates")
 	}
 	keys := latchkey.New(memstore.New(nil), nil)
-	_, secret, err := keys.For("acme").Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{
-		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("dataset/orders")}}})
+	_, secret, err := keys.For("acme").Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
+		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("dataset/orders")}})
 	require.NoError(t, err)
 	auth := httpadapter.New(keys, nil)
 	nothing := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})

@@ -16,9 +16,9 @@ func ExampleAdapter_RequireRows() {
 	keys := latchkey.New(memstore.New(nil), nil)
 	_, secret, err := keys.For("acme").Issue(context.Background(), latchkey.Spec{
 		Kind: latchkey.KindAPIKey,
-		Settings: latchkey.Settings{Permissions: latchkey.Permissions{
+		Permissions: latchkey.Permissions{
 			latchkey.Allow(latchkey.Read).On("dataset/orders").Where(latchkey.Where("region", latchkey.Eq, "EU")),
-		}},
+		},
 	})
 	if err != nil {
 		panic(err)

@@ -35,7 +35,7 @@ func BenchmarkSQLiteCharge(b *testing.B) {
 		keys := latchkey.New(store, &latchkey.Options{CreditLease: c.block})
 		b.Cleanup(func() { require.NoError(b, keys.Close(ctx)) })
 		_, secret, err := keys.For("acme").Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
-			Settings: latchkey.Settings{Limits: latchkey.Limits{Credits: 1 << 60}}})
+			Limits: latchkey.Limits{Credits: 1 << 60}})
 		require.NoError(b, err)
 		access, err := keys.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()})
 		require.NoError(b, err)

@@ -86,7 +86,7 @@ func TestGaleraVerifyElsewhere(t *testing.T) {
 		reader, err := acme.CreateRole(ctx, latchkey.Role{Name: world.NewID(), Permissions: on("dataset/*")})
 		require.NoError(t, err)
 		token, secret, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
-			Settings: latchkey.Settings{Roles: []string{reader.ID}}})
+			Roles: []string{reader.ID}})
 		require.NoError(t, err)
 		elsewhere("issued", secret.Reveal(), nil)
 

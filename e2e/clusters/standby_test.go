@@ -338,7 +338,7 @@ func TestStandbyThatMissedSomething(t *testing.T) {
 		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("dataset/orders")}})
 	require.NoError(t, err)
 	_, secret, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
-		Settings: latchkey.Settings{Roles: []string{role.ID}}})
+		Roles: []string{role.ID}})
 	require.NoError(t, err)
 	payroll := func(k *latchkey.Manager) error {
 		access, err := k.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()})

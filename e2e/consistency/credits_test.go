@@ -320,7 +320,7 @@ func manyProcesses(t *testing.T, at backend, owner string, killed bool) bool {
 		return nil
 	}))
 	token, secret, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
-		Settings: latchkey.Settings{Limits: latchkey.Limits{Credits: limit}}})
+		Limits: latchkey.Limits{Credits: limit}})
 	require.NoError(t, err)
 	used := func(tokenID string) latchkey.Credits {
 		period, key := time.Now().UTC().Format("2006-01"), world.WriteID()

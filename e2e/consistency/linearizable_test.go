@@ -77,7 +77,7 @@ func spendAtOnce(t *testing.T, limit latchkey.Credits, managers ...*latchkey.Man
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	_, secret, err := managers[0].For("acme "+world.NewID()).Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
-		Settings: latchkey.Settings{Limits: latchkey.Limits{Credits: limit}}})
+		Limits: latchkey.Limits{Credits: limit}})
 	require.NoError(t, err)
 	h := &history{began: time.Now()}
 	var all sync.WaitGroup

@@ -47,10 +47,10 @@ func (i *inspector) faults() []string {
 func (i *inspector) minted(p *tokenPages) latchkey.Token {
 	i.t.Helper()
 	_, secret, err := p.acme.Issue(i.t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey,
-		Settings: latchkey.Settings{Name: "Tables of the shop",
-			Permissions:  latchkey.Permissions{latchkey.Allow(latchkey.Any).On("dataset/ACME/*")},
-			Restrictions: latchkey.Restrictions{Addresses: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
-			Limits:       latchkey.Limits{Rate: latchkey.Rate{Count: 60, Per: time.Minute}}}})
+		Name:         "Tables of the shop",
+		Permissions:  latchkey.Permissions{latchkey.Allow(latchkey.Any).On("dataset/ACME/*")},
+		Restrictions: latchkey.Restrictions{Addresses: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
+		Limits:       latchkey.Limits{Rate: latchkey.Rate{Count: 60, Per: time.Minute}}})
 	require.NoError(i.t, err)
 	access, err := p.acme.Verify(i.t.Context(), latchkey.Presented{Secret: secret.Reveal(),
 		Address: netip.MustParseAddr("127.0.0.1")})

@@ -71,7 +71,7 @@ func servePages(t *testing.T) *tokenPages {
 
 func (p *tokenPages) issue(kind latchkey.Kind, s latchkey.Settings) latchkey.Token {
 	p.t.Helper()
-	token, _, err := p.acme.Issue(p.t.Context(), latchkey.Spec{Kind: kind, Settings: s})
+	token, _, err := p.acme.Issue(p.t.Context(), s.Spec(kind))
 	require.NoError(p.t, err)
 	return token
 }

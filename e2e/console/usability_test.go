@@ -44,7 +44,7 @@ func TestConsoleFiltersWait(t *testing.T) {
 	p := servePages(t)
 	p.furnish()
 	_, secret, err := p.acme.Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey,
-		Settings: latchkey.Settings{Name: "pasted"}})
+		Name: "pasted"})
 	require.NoError(t, err)
 	b := newTab(t, harness.Chromium(t, &harness.Server{Port: "9"}))
 	b.open(p.base)
@@ -156,16 +156,16 @@ func TestConsoleIsolatesNames(t *testing.T) {
 	heir, err := p.acme.CreateRole(ctx, latchkey.Role{Name: word + " heir", Inherits: []string{role.ID}})
 	require.NoError(t, err)
 	parent, secret, err := p.acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
-		Settings: latchkey.Settings{Name: word, Roles: []string{heir.ID},
-			Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("dataset/ACME/QQQ"),
-				latchkey.Deny(latchkey.Read).On("x/" + word)}}})
+		Name: word, Roles: []string{heir.ID},
+		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("dataset/ACME/QQQ"),
+			latchkey.Deny(latchkey.Read).On("x/" + word)}})
 	require.NoError(t, err)
 	access, err := p.acme.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()})
 	require.NoError(t, err)
 	child, _, err := p.keys.Mint(ctx, access, latchkey.Narrowing{Lifetime: time.Hour, Name: word + " child",
 		Client: latchkey.Client{ID: "QQQ 1", Name: word}})
 	require.NoError(t, err)
-	gone, _, err := p.acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: word}})
+	gone, _, err := p.acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Name: word})
 	require.NoError(t, err)
 	require.NoError(t, p.acme.Revoke(ctx, gone.ID, word))
 	access.CountCredits("QQQ meter", "QQQ endpoint", 3, 1)

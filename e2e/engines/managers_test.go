@@ -36,7 +36,7 @@ func TestEnginesTwoManagers(t *testing.T) {
 			Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("dataset/*")}})
 		require.NoError(t, err)
 		token, secret, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
-			Settings: latchkey.Settings{Name: "reporting", Roles: []string{reader.ID}}})
+			Name: "reporting", Roles: []string{reader.ID}})
 		require.NoError(t, err)
 		require.NoError(t, verify(secret.Reveal()))
 

@@ -27,7 +27,7 @@ func TestColdLookUpsWhileOthersChange(t *testing.T) {
 			role, err := acme.CreateRole(t.Context(), latchkey.Role{Name: "heir", Inherits: []string{base.ID}})
 			require.NoError(t, err)
 			root, key, err := acme.Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey,
-				Settings: latchkey.Settings{Roles: []string{role.ID}}})
+				Roles: []string{role.ID}})
 			require.NoError(t, err)
 			a, err := near.Verify(t.Context(), latchkey.Presented{Secret: key.Reveal()})
 			require.NoError(t, err)

@@ -78,7 +78,7 @@ func (d *damaging) spoilCopies(id string, change func([]byte) []byte) {
 
 func (d *damaging) issue(s latchkey.Settings) (latchkey.Token, string) {
 	d.t.Helper()
-	token, secret, err := d.acme.Issue(d.t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: s})
+	token, secret, err := d.acme.Issue(d.t.Context(), s.Spec(latchkey.KindAPIKey))
 	require.NoError(d.t, err)
 	return token, secret.Reveal()
 }
@@ -282,7 +282,7 @@ func TestDamagedRole(t *testing.T) {
 			_, err = d.acme.Update(ctx, token.ID, func(t *latchkey.Token) error { t.Name = what; return nil })
 			require.NoError(t, err, what)
 			_, _, err = d.acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
-				Settings: latchkey.Settings{Roles: []string{denies.ID}}})
+				Roles: []string{denies.ID}})
 			require.ErrorIs(t, err, latchkey.ErrUnavailable, "a new one would be good for nothing")
 			// An edit that does not look gives nothing back.
 			_, err = d.acme.UpdateRole(ctx, denies.ID,

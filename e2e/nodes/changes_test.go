@@ -217,7 +217,7 @@ func newTarget(ctx context.Context, keys *latchkey.Manager, change, owner string
 		return x, err
 	}
 	token, secret, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
-		Settings: latchkey.Settings{Roles: []string{role.ID}, Limits: latchkey.Limits{Credits: 1_000_000}}})
+		Roles: []string{role.ID}, Limits: latchkey.Limits{Credits: 1_000_000}})
 	if err != nil {
 		return x, err
 	}

@@ -208,8 +208,8 @@ func everyFieldIsObeyed(t *testing.T, store latchkey.Store) {
 		Permissions: latchkey.Permissions{latchkey.Grant(latchkey.Delete).On("dataset/payroll")}})
 	require.NoError(t, err)
 	parent, secret, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
-		Settings: latchkey.Settings{Roles: []string{reader.ID}, Limits: limits(20_000),
-			Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("report/*")}}})
+		Roles: []string{reader.ID}, Limits: limits(20_000),
+		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("report/*")}})
 	require.NoError(t, err)
 	access, err := keys.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()})
 	require.NoError(t, err)

@@ -40,8 +40,8 @@ func useAll(t *testing.T, db *sql.DB, d latchkey.Dialect) {
 	var secret latchkey.Secret
 	for range 4 {
 		var token latchkey.Token
-		token, secret, err = acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{
-			Name: "ÄÖ" + strings.Repeat("x", 100), Roles: []string{up}, Limits: latchkey.Limits{Credits: 1_000_000}}})
+		token, secret, err = acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
+			Name: "ÄÖ" + strings.Repeat("x", 100), Roles: []string{up}, Limits: latchkey.Limits{Credits: 1_000_000}})
 		require.NoError(t, err)
 		ids = append(ids, token.ID)
 	}

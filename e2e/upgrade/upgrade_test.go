@@ -330,7 +330,7 @@ func TestFirstVersionBesideThisOne(t *testing.T) {
 			}
 			epoch := func() string { return world.Column(t, db, "SELECT epoch FROM latchkey_epoch")[0] }
 			tok, secret, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
-				Settings: latchkey.Settings{Name: "new"}})
+				Name: "new"})
 			require.NoError(t, err)
 			for _, s := range []string{oldKey, oldChild, secret.Reveal()} {
 				require.NoError(t, verify(s))

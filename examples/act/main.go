@@ -20,11 +20,11 @@ func main() {
 func run(ctx context.Context) error {
 	keys := latchkey.New(memstore.New(nil), nil)
 	acme := keys.For("acme") // the host itself, with every right
-	_, secret, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{
+	_, secret, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
 		Name: "support desk", Permissions: latchkey.Permissions{
 			latchkey.Allow(latchkey.Read).On("dataset/*"),
 			latchkey.Allow(latchkey.Any).On("latchkey/token/*"), // no "*" reaches latchkey's own administration
-		}}})
+		}})
 	if err != nil {
 		return err
 	}
@@ -37,7 +37,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	spec := latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "guest"}}
+	spec := latchkey.Spec{Kind: latchkey.KindAPIKey, Name: "guest"}
 
 	spec.Permissions = latchkey.Permissions{latchkey.Allow(latchkey.Read, latchkey.Update).On("dataset/orders")}
 	_, _, err = desk.Issue(ctx, spec)

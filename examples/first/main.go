@@ -12,8 +12,8 @@ import (
 func main() {
 	ctx := context.Background()
 	keys := latchkey.New(memstore.New(nil), nil)
-	_, secret, err := keys.For("acme").Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{
-		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("dataset/*")}}})
+	_, secret, err := keys.For("acme").Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
+		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("dataset/*")}})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -41,9 +41,9 @@ func routes(keys *latchkey.Manager) http.Handler {
 func main() {
 	keys := latchkey.New(memstore.New(nil), nil)
 	_, secret, err := keys.For("acme").Issue(context.Background(), latchkey.Spec{Kind: latchkey.KindAPIKey,
-		Settings: latchkey.Settings{Permissions: latchkey.Permissions{
+		Permissions: latchkey.Permissions{
 			latchkey.Allow(latchkey.Read).On("dataset/*").Where(latchkey.Where("region", latchkey.Eq, "EU")),
-		}}})
+		}})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -33,7 +33,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 	token, secret, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
-		Settings: latchkey.Settings{Name: "reporting", Roles: []string{editor.ID}}})
+		Name: "reporting", Roles: []string{editor.ID}})
 	if err != nil {
 		return err
 	}

@@ -22,9 +22,9 @@ func run(ctx context.Context) error {
 	keys := latchkey.New(memstore.New(nil), nil)
 	acme := keys.For("acme")
 	key, secret, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
-		Settings: latchkey.Settings{Permissions: latchkey.Permissions{
+		Permissions: latchkey.Permissions{
 			latchkey.Allow(latchkey.Read, latchkey.Create).On("dataset/*"),
-		}}})
+		}})
 	if err != nil {
 		return err
 	}

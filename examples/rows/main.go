@@ -26,10 +26,10 @@ func main() {
 func run(ctx context.Context) error {
 	keys := latchkey.New(memstore.New(nil), nil)
 	_, secret, err := keys.For("acme").Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
-		Settings: latchkey.Settings{Permissions: latchkey.Permissions{
+		Permissions: latchkey.Permissions{
 			latchkey.Allow(latchkey.Read).On("dataset/orders").Where(latchkey.All(
 				latchkey.Where("region", latchkey.Eq, "EU"), latchkey.Where("amount", latchkey.Lt, 1000))),
-		}}})
+		}})
 	if err != nil {
 		return err
 	}

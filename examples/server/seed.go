@@ -209,7 +209,7 @@ func (s *setup) makeTokens(ctx context.Context, account latchkey.Account, made *
 			Validity: latchkey.Validity{NotAfter: time.Now().AddDate(1, 0, 0)},
 		}, &made.Session},
 	} {
-		id, secret, err := tokenSecret(ctx, account, latchkey.Spec{Kind: token.kind, Settings: token.set})
+		id, secret, err := tokenSecret(ctx, account, token.set.Spec(token.kind))
 		if err != nil {
 			return fmt.Errorf("token %s: %w", token.set.Name, err)
 		}

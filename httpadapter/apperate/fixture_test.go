@@ -78,8 +78,8 @@ func newFixture(t *testing.T, opts *Options) *fixture {
 	w.acme, w.other = w.keys.For("acme"), w.keys.For("other")
 	w.sk = w.issue(w.acme, latchkey.Spec{Kind: latchkey.KindSecret})
 	w.tsk = w.issue(w.acme, latchkey.Spec{Kind: latchkey.KindSecret, Test: true})
-	w.ak = w.issue(w.acme, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{
-		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*")}}})
+	w.ak = w.issue(w.acme, latchkey.Spec{Kind: latchkey.KindAPIKey,
+		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*")}})
 	w.pk = w.publishable(nil)
 	w.signedPK = w.publishable(func(s *latchkey.Spec) { s.Restrictions.Signed = true })
 	w.tpk = w.publishable(func(s *latchkey.Spec) { s.Test = true })

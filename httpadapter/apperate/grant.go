@@ -72,7 +72,7 @@ func PublishableSpec(name string, g Grant) (latchkey.Spec, error) {
 		return latchkey.Spec{}, err
 	}
 	return latchkey.Spec{Kind: latchkey.KindPublishable, Origin: Origin,
-		Settings: latchkey.Settings{Name: name, Permissions: p}}, nil
+		Name: name, Permissions: p}, nil
 }
 
 // Domains splits the text of the product's field "Allowed Domain(s)" at spaces, for Restrictions.Domains. An empty

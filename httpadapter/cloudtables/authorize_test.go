@@ -90,7 +90,7 @@ func TestAuthorizeRefuses(t *testing.T) {
 	token := w.mint(`key=K&role=it`)
 	ended := w.mint(`key=K&duration=1`)
 	_, foreign := w.issue(w.other, latchkey.Spec{Kind: latchkey.KindAPIKey})
-	_, publishable := w.issue(w.acme, latchkey.Spec{Kind: latchkey.KindPublishable, Settings: latchkey.Settings{Roles: []string{w.roles["a"].ID}}})
+	_, publishable := w.issue(w.acme, latchkey.Spec{Kind: latchkey.KindPublishable, Roles: []string{w.roles["a"].ID}})
 	w.advance(time.Second)
 	for _, tt := range []struct {
 		name string

@@ -129,11 +129,11 @@ func TestKeys(t *testing.T) {
 	require.NoError(t, w.acme.Revoke(ctx, revokedID, ""))
 	deletedID, deleted := w.issue(w.acme, latchkey.Spec{Kind: latchkey.KindAPIKey})
 	require.NoError(t, w.acme.Delete(ctx, deletedID))
-	expired := key(w.acme, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Validity: latchkey.Validity{NotAfter: w.now().Add(time.Second)}}})
+	expired := key(w.acme, latchkey.Spec{Kind: latchkey.KindAPIKey, Validity: latchkey.Validity{NotAfter: w.now().Add(time.Second)}})
 	w.advance(time.Second)
 
 	secret := key(w.acme, latchkey.Spec{Kind: latchkey.KindSecret})
-	session := key(w.acme, latchkey.Spec{Kind: latchkey.KindSession, Settings: latchkey.Settings{Roles: role, Validity: hour}})
+	session := key(w.acme, latchkey.Spec{Kind: latchkey.KindSession, Roles: role, Validity: hour})
 	for _, tt := range []struct {
 		name, key, more string
 		status          int
@@ -145,7 +145,7 @@ func TestKeys(t *testing.T) {
 		{"a secret key that names roles", secret, "&role=it", 200},
 		{"a secret key that names none", secret, "", 403},
 		{"a secret key, unknown role", secret, "&role=nobody", 403},
-		{"a publishable key", key(w.acme, latchkey.Spec{Kind: latchkey.KindPublishable, Settings: latchkey.Settings{Roles: role}}), "", 403},
+		{"a publishable key", key(w.acme, latchkey.Spec{Kind: latchkey.KindPublishable, Roles: role}), "", 403},
 		{"a minted token", w.mint(`key=K`), "", 403},
 		{"unknown", good[:len(good)-1] + string(good[len(good)-1]^1), "", 401}, // always another character
 		{"truncated", good[:len(good)-1], "", 401},
@@ -157,15 +157,15 @@ func TestKeys(t *testing.T) {
 		{"revoked", revoked, "", 401},
 		{"deleted", deleted, "", 401},
 		{"expired", expired, "", 401},
-		{"not yet", key(w.acme, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Validity: latchkey.Validity{NotBefore: w.now().Add(time.Hour)}}}), "", 401},
-		{"disabled", key(w.acme, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Disabled: true}}), "", 401},
+		{"not yet", key(w.acme, latchkey.Spec{Kind: latchkey.KindAPIKey, Validity: latchkey.Validity{NotBefore: w.now().Add(time.Hour)}}), "", 401},
+		{"disabled", key(w.acme, latchkey.Spec{Kind: latchkey.KindAPIKey, Disabled: true}), "", 401},
 		{"another owner's", key(w.other, latchkey.Spec{Kind: latchkey.KindAPIKey}), "", 401},
 		{"another owner's secret key", key(w.other, latchkey.Spec{Kind: latchkey.KindSecret}), "&role=it", 401},
 		{"a test key", key(w.acme, latchkey.Spec{Kind: latchkey.KindSecret, Test: true}), "&role=it", 401},
-		{"from elsewhere", key(w.acme, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Restrictions: latchkey.Restrictions{
-			Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}}}), "", 401},
-		{"may not mint from here", key(w.acme, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Restrictions: latchkey.Restrictions{
-			MintFrom: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}}}), "", 401},
+		{"from elsewhere", key(w.acme, latchkey.Spec{Kind: latchkey.KindAPIKey, Restrictions: latchkey.Restrictions{
+			Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}}), "", 401},
+		{"may not mint from here", key(w.acme, latchkey.Spec{Kind: latchkey.KindAPIKey, Restrictions: latchkey.Restrictions{
+			MintFrom: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}}), "", 401},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w.t = t
@@ -190,8 +190,8 @@ func TestSandbox(t *testing.T) {
 func TestProxies(t *testing.T) {
 	for forwarded, status := range map[string]int{"203.0.113.5": 200, "203.0.113.5, 198.51.100.1": 401, "nonsense": 400, "": 401} {
 		w := newFixture(t, &Options{Proxies: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}) // httptest's peer
-		_, w.key = w.issue(w.acme, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Restrictions: latchkey.Restrictions{
-			Addresses: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}}}})
+		_, w.key = w.issue(w.acme, latchkey.Spec{Kind: latchkey.KindAPIKey, Restrictions: latchkey.Restrictions{
+			Addresses: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}}})
 		c := wire{body: `key=K`}
 		if forwarded != "" {
 			c.headers = []string{"X-Forwarded-For", forwarded}
@@ -256,8 +256,8 @@ func TestWhatTheKeyLosesTheTokenLoses(t *testing.T) {
 	})
 	t.Run("the key's end", func(t *testing.T) {
 		w := newFixture(t, nil)
-		_, w.key = w.issue(w.acme, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{
-			Validity: latchkey.Validity{NotAfter: w.now().Add(10 * time.Minute)}}})
+		_, w.key = w.issue(w.acme, latchkey.Spec{Kind: latchkey.KindAPIKey,
+			Validity: latchkey.Validity{NotAfter: w.now().Add(10 * time.Minute)}})
 		token := w.mint(`key=K&duration=31536000`)
 		w.advance(10*time.Minute - time.Microsecond)
 		w.verified(token)

@@ -26,7 +26,7 @@ func ExampleMount() {
 		panic(err)
 	}
 	_, key, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
-		Settings: latchkey.Settings{Name: "web site", Roles: []string{clerk.ID}}})
+		Name: "web site", Roles: []string{clerk.ID}})
 	if err != nil {
 		panic(err)
 	}

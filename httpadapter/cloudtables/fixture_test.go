@@ -84,7 +84,7 @@ func newFixture(t *testing.T, opts *Options) *fixture {
 	for _, name := range keyRoles {
 		ids = append(ids, w.roles[name].ID)
 	}
-	w.keyID, w.key = w.issue(w.acme, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "site", Roles: ids}})
+	w.keyID, w.key = w.issue(w.acme, latchkey.Spec{Kind: latchkey.KindAPIKey, Name: "site", Roles: ids})
 	o := Options{}
 	if opts != nil {
 		o = *opts

@@ -55,9 +55,9 @@ func TestAccessShowsAllThatDecides(t *testing.T) {
 	}
 
 	// Names that look like the page's own words are not taken for them.
-	odd := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Permissions: latchkey.Permissions{
+	odd := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Permissions: latchkey.Permissions{
 		latchkey.Allow(latchkey.Any).On("set/*"), latchkey.Deny(latchkey.Any).On("set/…"),
-		latchkey.Deny("any-other").On("set/y")}}})
+		latchkey.Deny("any-other").On("set/y")}})
 	page := w.get("token/" + odd.ID + "/access")
 	require.Regexp(t, `<bdi>set/……</bdi></td><td role="cell"><span class="state on">every row`, page)
 	require.Regexp(t, `<bdi>set/…</bdi></td><td role="cell"><span class="state off">no`, page)
@@ -72,7 +72,7 @@ func TestAccessShowsEveryPart(t *testing.T) {
 		rules = append(rules, latchkey.Allow(latchkey.Read).On(latchkey.Pattern(fmt.Sprintf("set/%03d", i))).
 			Where(latchkey.Where("note", latchkey.Eq, strings.Repeat("long ", 10*i))))
 	}
-	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Permissions: rules}}).ID
+	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Permissions: rules}).ID
 	role := w.role(latchkey.Role{Name: "much", Permissions: rules})
 	for _, at := range []string{"token/" + id + "/access", "role/" + role.ID + "/access"} {
 		seen, parts, of := map[string]bool{}, 0, 0
@@ -110,7 +110,7 @@ func TestWhatATokenMayDo(t *testing.T) {
 	role, err := w.acme.CreateRole(t.Context(), latchkey.Role{Name: "eu", Permissions: latchkey.Permissions{
 		latchkey.Allow(latchkey.Read).On("dataset/*").Where(latchkey.Where("region", latchkey.Eq, "EU"))}})
 	require.NoError(t, err)
-	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Roles: []string{role.ID}}}).ID
+	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Roles: []string{role.ID}}).ID
 	page := w.get("token/" + id + "/access?action=read&resource=dataset/orders")
 	require.Contains(t, page, "o.region = $1")
 	require.Contains(t, page, ">EU</code>")

@@ -17,7 +17,7 @@ import (
 
 func TestSecretsComeOutOnlyWhereTheyAreAskedFor(t *testing.T) {
 	w := newFixture(t, nil)
-	token, secret, err := w.acme.Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "k"}})
+	token, secret, err := w.acme.Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey, Name: "k"})
 	require.NoError(t, err)
 	shown := func(body string) bool { return strings.Contains(body, secret.Reveal()) }
 	for _, path := range []string{"", "token/" + token.ID, "token/" + token.ID + "/reveal", "token/" + token.ID + "/rotate",
@@ -56,7 +56,7 @@ func TestSecretsComeOutOnlyWhereTheyAreAskedFor(t *testing.T) {
 
 func TestDisableEnableRevoke(t *testing.T) {
 	w := newFixture(t, nil)
-	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "k"}}).ID
+	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Name: "k"}).ID
 	for _, c := range []struct{ do, state string }{{"disable", "disabled"}, {"enable", "active"}, {"revoke", "revoked"}} {
 		page := w.get("token/" + id + "/" + c.do)
 		require.Contains(t, page, "at once", "it says when it holds")
@@ -73,7 +73,7 @@ func TestDisableEnableRevoke(t *testing.T) {
 
 func TestARevokedTokenOffersNothing(t *testing.T) {
 	w := newFixture(t, nil)
-	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "k"}}).ID
+	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Name: "k"}).ID
 	forms := map[string]url.Values{}
 	for _, do := range []string{"", "/rotate", "/disable", "/reveal", "/signing", "/revoke"} {
 		forms[do] = w.form("token/" + id + do)
@@ -102,7 +102,7 @@ func TestARevokedTokenOffersNothing(t *testing.T) {
 		require.Equal(t, want, w.token(id), do)
 	}
 	// A page says if there is nothing to change.
-	id = w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "k", Disabled: true}}).ID
+	id = w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Name: "k", Disabled: true}).ID
 	require.Contains(t, w.get("token/"+id+"/disable"), "This token is disabled already.")
 	require.NotContains(t, w.get("token/"+id+"/disable"), "<form")
 	require.Contains(t, w.get("token/"+id+"/enable"), "<form")
@@ -111,8 +111,8 @@ func TestARevokedTokenOffersNothing(t *testing.T) {
 // A token whose record cannot be read is listed by its id, and can be revoked.
 func TestADamagedTokenIsShownAndRevoked(t *testing.T) {
 	w := newFixture(t, nil)
-	good := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "good"}})
-	bad := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "spoilt"}})
+	good := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Name: "good"})
+	bad := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Name: "spoilt"})
 	spoilt := bad
 	spoilt.Damaged = true
 	_, err := w.reads.Store.Write(t.Context(), latchkey.Write{ID: uuid.Must(uuid.NewV7()), Owner: bad.Owner,

@@ -16,7 +16,7 @@ import (
 
 func TestTheWalkThrough(t *testing.T) {
 	w := newFixture(t, nil)
-	w.issue(latchkey.Spec{Kind: latchkey.KindSecret, Settings: latchkey.Settings{Name: "root"}})
+	w.issue(latchkey.Spec{Kind: latchkey.KindSecret, Name: "root"})
 	require.Contains(t, w.get(""), `href="new"`)
 
 	form := w.form("new")
@@ -69,7 +69,7 @@ func TestTheWalkThrough(t *testing.T) {
 
 func TestEveryChangeIsGuarded(t *testing.T) {
 	w := newFixture(t, nil)
-	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "k"}}).ID
+	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Name: "k"}).ID
 	role, err := w.acme.CreateRole(t.Context(), latchkey.Role{Name: "reader"})
 	require.NoError(t, err)
 	before := fmt.Sprint(w.token(id), w.count())
@@ -111,7 +111,7 @@ func TestEveryChangeIsGuarded(t *testing.T) {
 
 func TestOwnersAndRights(t *testing.T) {
 	w := newFixture(t, nil)
-	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "acme's key"}}).ID
+	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Name: "acme's key"}).ID
 	other := w.keys.For("other")
 	w.owner, w.who = other, other.Assume(latchkey.Client{ID: "eve"}, everything)
 	require.NotContains(t, w.get(""), "acme&#39;s key")
@@ -213,8 +213,8 @@ func TestNoPageIsHeavy(t *testing.T) {
 	}
 	var id string
 	for i := range 30 {
-		id = w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{
-			Name: fmt.Sprint(strings.Repeat("customer ", 27), i), Roles: roles[:150], Permissions: append(sets, rules...)}}).ID
+		id = w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey,
+			Name: fmt.Sprint(strings.Repeat("customer ", 27), i), Roles: roles[:150], Permissions: append(sets, rules...)}).ID
 	}
 	for _, path := range []string{"", "roles", "usage", "token/" + id, "token/" + id + "?chips=45", "token/" + id + "/access", "role/" + roles[0],
 		"role/" + roles[0] + "?at=50", "role/" + roles[0] + "/access"} {

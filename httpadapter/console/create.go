@@ -60,7 +60,7 @@ func (v *view) create(string) error {
 	if len(n.Errors) > 0 {
 		return refuse(http.StatusUnprocessableEntity, "Nothing was made. Correct the marked fields below.")
 	}
-	spec := latchkey.Spec{Kind: kind, Test: n.Test, Settings: latchkey.Settings{Name: n.Name}}
+	spec := latchkey.Spec{Kind: kind, Test: n.Test, Name: n.Name}
 	switch kind {
 	case latchkey.KindPublishable:
 		spec.Permissions = v.rights.initial()

@@ -15,7 +15,7 @@ import (
 
 func TestTheSecondSaverIsTold(t *testing.T) {
 	w := newFixture(t, nil)
-	id := w.issue(latchkey.Spec{Kind: latchkey.KindPublishable, Settings: latchkey.Settings{Name: "site"}}).ID
+	id := w.issue(latchkey.Spec{Kind: latchkey.KindPublishable, Name: "site"}).ID
 	mine, theirs := w.form("token/"+id), w.form("token/"+id)
 	theirs.Set("domains", "theirs.example")
 	require.Equal(t, http.StatusSeeOther, w.post("token/"+id, theirs).Code)
@@ -66,7 +66,7 @@ func TestTokensWithMuch(t *testing.T) {
 		rules = append(rules, latchkey.Allow(latchkey.Read, latchkey.Delete).On(latchkey.Pattern(fmt.Sprintf("dataset/ACME/SET%03d", i))))
 		rules = append(rules, latchkey.Deny(latchkey.Any).On(latchkey.Pattern(fmt.Sprintf("dataset/ACME/SET%03d/x", i))))
 	}
-	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "much", Roles: roles[100:], Permissions: rules}}).ID
+	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Name: "much", Roles: roles[100:], Permissions: rules}).ID
 	at := "token/" + id
 	want := w.token(id).Settings
 

@@ -82,8 +82,8 @@ func TestSwitchesSayWhatHoldsAllTheSame(t *testing.T) {
 	w := newFixture(t, nil)
 	role := w.role(latchkey.Role{Name: "core",
 		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("core/*")}})
-	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Roles: []string{role.ID},
-		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("premium/*")}}}).ID
+	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Roles: []string{role.ID},
+		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("premium/*")}}).ID
 	require.Contains(t, w.get("token/"+id), "Still allowed, by its roles")
 	require.NoError(t, w.acme.Configure(t.Context(), func(o *latchkey.Owner) error {
 		o.Boundary = latchkey.Permissions{latchkey.Allow(latchkey.Any).On("core/*", "latchkey/*")}

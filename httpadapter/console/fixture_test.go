@@ -224,7 +224,7 @@ func (w *fixture) count() (n int) {
 func (w *fixture) mint(s latchkey.Settings, n latchkey.Narrowing) (parent, child latchkey.Token, secret latchkey.Secret) {
 	w.t.Helper()
 	ctx := w.t.Context()
-	parent, text, err := w.acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: s})
+	parent, text, err := w.acme.Issue(ctx, s.Spec(latchkey.KindAPIKey))
 	require.NoError(w.t, err)
 	access, err := w.keys.Verify(ctx, latchkey.Presented{Secret: text.Reveal(), Referer: "https://example.com/"})
 	require.NoError(w.t, err)

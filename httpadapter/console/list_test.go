@@ -76,7 +76,7 @@ func TestPagesOfManyTokens(t *testing.T) {
 	var names []string
 	for i := range 60 {
 		names = append(names, fmt.Sprintf("key %02d", i))
-		w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: names[i]}})
+		w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Name: names[i]})
 	}
 	shown := func(page string) (out []string) {
 		for _, n := range names {
@@ -130,8 +130,8 @@ func TestPagesOfManyTokens(t *testing.T) {
 
 func TestExpiringTokensAreMarked(t *testing.T) {
 	w := newFixture(t, nil)
-	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{
-		Validity: latchkey.Validity{NotAfter: w.now.Add(8 * 24 * time.Hour)}}}).ID
+	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey,
+		Validity: latchkey.Validity{NotAfter: w.now.Add(8 * 24 * time.Hour)}}).ID
 	for _, c := range []struct {
 		after time.Duration
 		word  string

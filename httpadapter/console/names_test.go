@@ -68,8 +68,8 @@ func TestAFormSentAsItWasDrawnChangesNothing(t *testing.T) {
 				odd)), latchkey.Allow(latchkey.Read).On(latchkey.Pattern("dataset/ACME/A"+odd)))
 	}
 	role := w.role(latchkey.Role{Name: "line\nbreak", Permissions: rules})
-	token := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: " \u0085k\n",
-		Roles: []string{role.ID}, Permissions: rules}})
+	token := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Name: " \u0085k\n",
+		Roles: []string{role.ID}, Permissions: rules})
 	for _, path := range []string{"role/" + role.ID, "role/" + role.ID + "?at=21", "token/" + token.ID} {
 		at, _, _ := strings.Cut(path, "?")
 		form := w.form(path)

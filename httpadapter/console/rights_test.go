@@ -78,8 +78,8 @@ func TestRulesThatNoRightNamesAreKept(t *testing.T) {
 		latchkey.Deny(latchkey.Any).On("core/SECRET"),
 		latchkey.Allow("publish").On("file/*"),
 	}
-	t0 := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{
-		Permissions: append(latchkey.Permissions{latchkey.Allow(latchkey.Read).On("core/*")}, special...), Extra: []byte(`{"by":"host"}`)}})
+	t0 := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey,
+		Permissions: append(latchkey.Permissions{latchkey.Allow(latchkey.Read).On("core/*")}, special...), Extra: []byte(`{"by":"host"}`)})
 	page := w.get("token/" + t0.ID)
 	for _, line := range ruleTexts(special) {
 		require.Contains(t, unhtml.Replace(page), ">"+line+"</li>", "shown in words")

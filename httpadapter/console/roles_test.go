@@ -96,7 +96,7 @@ func TestRoles(t *testing.T) {
 	require.Equal(t, http.StatusUnprocessableEntity, rec.Code)
 	require.Contains(t, rec.Body.String(), "Another role has this name")
 
-	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Roles: []string{role.ID}}}).ID
+	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Roles: []string{role.ID}}).ID
 	rec = w.post("role/"+role.ID+"/delete", nil)
 	require.Equal(t, http.StatusConflict, rec.Code)
 	require.Contains(t, rec.Body.String(), "Remove it from them first")
@@ -111,8 +111,8 @@ func TestRolesSayWhoHasThem(t *testing.T) {
 	for i := range 14 {
 		w.role(latchkey.Role{Name: fmt.Sprint("heir ", i), Inherits: []string{base.ID}})
 	}
-	w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "holder",
-		Roles: []string{base.ID}}})
+	w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Name: "holder",
+		Roles: []string{base.ID}})
 	for _, path := range []string{"role/" + base.ID, "role/" + base.ID + "/delete"} {
 		page := w.get(path)
 		require.Contains(t, page, "<bdi>heir 0</bdi>", path)

@@ -17,10 +17,10 @@ import (
 func TestAKeyFindsItsTokenAndStandsNowhere(t *testing.T) {
 	w := newFixture(t, nil)
 	ctx := t.Context()
-	site := w.issue(latchkey.Spec{Kind: latchkey.KindPublishable, Settings: latchkey.Settings{Name: "site"}})
+	site := w.issue(latchkey.Spec{Kind: latchkey.KindPublishable, Name: "site"})
 	test := w.issue(latchkey.Spec{Kind: latchkey.KindPublishable, Test: true,
-		Settings: latchkey.Settings{Name: "test site"}})
-	w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "storefront-of-the-customer-2026"}})
+		Name: "test site"})
+	w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Name: "storefront-of-the-customer-2026"})
 	parent, minted, mintedText := w.mint(latchkey.Settings{Name: "key"}, latchkey.Narrowing{Lifetime: time.Hour,
 		Name: "minted"})
 	first, err := w.acme.Reveal(ctx, parent.ID)
@@ -120,7 +120,7 @@ func TestAKeyFindsItsTokenAndStandsNowhere(t *testing.T) {
 
 func TestNoticesHold(t *testing.T) {
 	w := newFixture(t, nil)
-	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "k"}}).ID
+	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Name: "k"}).ID
 	role := w.role(latchkey.Role{Name: "r"})
 	_, err := w.acme.UpdateRole(t.Context(), role.ID, func(r *latchkey.Role) error { r.Name = "r2"; return nil })
 	require.NoError(t, err)

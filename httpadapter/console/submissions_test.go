@@ -44,8 +44,8 @@ func TestAFormSentTwiceMakesOneToken(t *testing.T) {
 
 func TestAFormSentAgainIsCarriedOutOnce(t *testing.T) {
 	w := newFixture(t, nil)
-	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "k",
-		Restrictions: latchkey.Restrictions{Signed: true}}}).ID
+	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Name: "k",
+		Restrictions: latchkey.Restrictions{Signed: true}}).ID
 	events := func() (n int) {
 		for _, err := range w.acme.Events(t.Context(), 0) {
 			require.NoError(t, err)
@@ -102,7 +102,7 @@ func TestAFormSentAgainIsCarriedOutOnce(t *testing.T) {
 	}
 
 	// A form with other content is another form: what was typed is not lost.
-	key := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "k"}}).ID
+	key := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Name: "k"}).ID
 	form = w.form("token/" + key)
 	form.Set("name", "one")
 	require.Equal(t, http.StatusSeeOther, w.post("token/"+key, form).Code)
@@ -127,7 +127,7 @@ var anySecret = regexp.MustCompile(`value="((?:sk|ak|ss)_\w{40,})"`)
 
 func TestWhoMayNotLeavesNoTraceInTheStore(t *testing.T) {
 	w := newFixture(t, nil)
-	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "k"}}).ID
+	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Name: "k"}).ID
 	w.who = w.acme.Assume(latchkey.Client{ID: "bob"}, latchkey.Permissions{latchkey.Allow(latchkey.Read).On("latchkey/*")})
 	w.reads.once = 0
 	for _, path := range []string{"token/" + id, "token/" + id + "/rotate", "token/" + id + "/revoke", "new", "role"} {
@@ -221,7 +221,7 @@ func TestNothingWaitsForEver(t *testing.T) {
 
 func TestAStoppedBrowserStopsNoWork(t *testing.T) {
 	w := newFixture(t, nil)
-	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "k"}}).ID
+	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Name: "k"}).ID
 	form := w.form("token/" + id)
 	form.Set("name", "saved")
 	ctx, stop := context.WithCancel(t.Context())

@@ -18,11 +18,11 @@ func TestEveryFieldIsKept(t *testing.T) {
 	w := newFixture(t, nil)
 	role, err := w.acme.CreateRole(t.Context(), latchkey.Role{Name: "reader"})
 	require.NoError(t, err)
-	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: " odd ", Roles: []string{role.ID},
+	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Name: " odd ", Roles: []string{role.ID},
 		Permissions: latchkey.Permissions{latchkey.Deny(latchkey.Any).On("core/x"), latchkey.Allow(latchkey.Read).On("core/*")},
 		Limits:      latchkey.Limits{Credits: 1, Rate: latchkey.Rate{Count: 7, Per: 90 * time.Second, Burst: 3}},
 		Validity:    latchkey.Validity{NotAfter: w.now.Add(time.Hour + 1500*time.Millisecond), Idle: time.Hour},
-		Extra:       []byte(`{"a": 1}`)}}).ID
+		Extra:       []byte(`{"a": 1}`)}).ID
 	before := w.token(id)
 	rec := w.post("token/"+id, w.form("token/"+id))
 	require.Equal(t, http.StatusSeeOther, rec.Code, rec.Body)
@@ -33,7 +33,7 @@ func TestEveryFieldIsKept(t *testing.T) {
 
 func TestBadEntriesAreKeptAndExplained(t *testing.T) {
 	w := newFixture(t, nil)
-	id := w.issue(latchkey.Spec{Kind: latchkey.KindPublishable, Settings: latchkey.Settings{Name: "site"}}).ID
+	id := w.issue(latchkey.Spec{Kind: latchkey.KindPublishable, Name: "site"}).ID
 	for field, c := range map[string]struct{ value, says string }{
 		"name":    {strings.Repeat("x", 257), "at most 256 bytes"},
 		"domains": {"exa mple.com/../x", "it has no valid host|segment"},
@@ -60,7 +60,7 @@ func TestBadEntriesAreKeptAndExplained(t *testing.T) {
 
 func TestAddressesIdleAndFirstDay(t *testing.T) {
 	w := newFixture(t, nil)
-	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "k"}}).ID
+	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Name: "k"}).ID
 	form := w.form("token/" + id)
 	form.Set("addresses", "192.0.2.7 198.51.100.0/24\r\n2001:db8::/48")
 	form.Set("mintfrom", "203.0.113.9")
@@ -137,7 +137,7 @@ func TestIdleIsShownAsItIs(t *testing.T) {
 // A limit of no credits is typed as 0, shown as 0, and kept by an unchanged form.
 func TestALimitOfNothing(t *testing.T) {
 	w := newFixture(t, nil)
-	tok := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "k"}})
+	tok := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Name: "k"})
 	form := w.form("token/" + tok.ID)
 	form.Set("credits", "0")
 	require.Equal(t, 303, w.post("token/"+tok.ID, form).Code)

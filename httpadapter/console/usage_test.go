@@ -15,7 +15,7 @@ import (
 func TestUsagePages(t *testing.T) {
 	w := newFixture(t, nil)
 	token, secret, err := w.acme.Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey,
-		Settings: latchkey.Settings{Name: "busy", Limits: latchkey.Limits{Credits: 4_000_000}}})
+		Name: "busy", Limits: latchkey.Limits{Credits: 4_000_000}})
 	require.NoError(t, err)
 	access, err := w.acme.Verify(t.Context(), latchkey.Presented{Secret: secret.Reveal()})
 	require.NoError(t, err)

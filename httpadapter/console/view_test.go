@@ -16,7 +16,7 @@ func TestTextStaysText(t *testing.T) {
 	hostile := `"><script>alert(1)</script><img src=x onerror=alert(1)>{{.}}` + "\u202e‘"
 	role, err := w.acme.CreateRole(t.Context(), latchkey.Role{Name: hostile})
 	require.NoError(t, err)
-	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: hostile, Roles: []string{role.ID}}}).ID
+	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Name: hostile, Roles: []string{role.ID}}).ID
 	for _, path := range []string{"", "?q=" + url.QueryEscape(hostile), "token/" + id, "token/" + id + "/revoke", "token/" + id + "/access",
 		"token/" + id + "/access?action=read&resource=" + url.QueryEscape(hostile), "roles", "role/" + role.ID, "role/" + role.ID + "/access"} {
 		page := w.get(path)
@@ -28,7 +28,7 @@ func TestTextStaysText(t *testing.T) {
 
 func TestWhatWasTypedCanBeSentAgain(t *testing.T) {
 	w := newFixture(t, nil)
-	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "k"}}).ID
+	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Name: "k"}).ID
 	form := w.form("token/" + id)
 	form.Set("name", `typed "<&`+"\u202e")
 	form.Set("domains", "a.example\r\nb.example")

@@ -115,7 +115,7 @@ func TestRouteWalk(t *testing.T) {
 		"missing": "", "malformed": "no token", "truncated": w.admin[:len(w.admin)-1], "longer": w.admin + "x",
 		"another case": strings.ToUpper(w.admin), "unknown": "ak_" + strings.Repeat("0", 40), "null": "null",
 		"expired": expired, "revoked": revoked, "disabled": one(disabled), "of another owner": foreign,
-		"publishable": one(latchkey.Spec{Kind: latchkey.KindPublishable, Settings: latchkey.Settings{Permissions: everything}}),
+		"publishable": one(latchkey.Spec{Kind: latchkey.KindPublishable, Permissions: everything}),
 		"minted":      minted.Reveal(),
 		"no API":      one(TokenSpec("x", w.role.ID, false, false, false)),
 		"delivery":    one(TokenSpec("x", w.role.ID, true, true, false)),

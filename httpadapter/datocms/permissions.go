@@ -291,6 +291,6 @@ func AdminRole(name, environment string) latchkey.Role {
 // TokenSpec returns the spec of a token of this surface, bound to one of its roles, that may use the given APIs.
 // Issue it with [latchkey.Account.Issue].
 func TokenSpec(name, roleID string, cda, preview, cma bool) latchkey.Spec {
-	return latchkey.Spec{Kind: latchkey.KindAPIKey, Origin: Origin, Settings: latchkey.Settings{Name: name,
-		Roles: []string{roleID}, Permissions: apiRules(cda, preview, cma)}}
+	return latchkey.Spec{Kind: latchkey.KindAPIKey, Origin: Origin, Name: name,
+		Roles: []string{roleID}, Permissions: apiRules(cda, preview, cma)}
 }

@@ -169,7 +169,7 @@ func TestNobodyMintsAboveHerself(t *testing.T) {
 func TestOnlyItsOwnOriginAndOwner(t *testing.T) {
 	w := newFixture(t, nil)
 	hostRole := w.makeRole(w.acme, latchkey.Role{Name: "host"})
-	hostID, _ := w.issue(w.acme, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Name: "host"}})
+	hostID, _ := w.issue(w.acme, latchkey.Spec{Kind: latchkey.KindAPIKey, Name: "host"})
 	foreignRole := w.makeRole(w.other, AdminRole("Admin", "main"))
 	foreignID, _ := w.issue(w.other, TokenSpec("foreign", foreignRole.ID, true, true, true))
 	revokedID, _ := w.issue(w.acme, TokenSpec("revoked", w.role.ID, true, true, true))

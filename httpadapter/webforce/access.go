@@ -29,7 +29,7 @@ func (s *surface) add(r *http.Request, c Call) ([]byte, error) {
 		return nil, err
 	}
 	t, secret, err := as.Issue(r.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey, Origin: Origin,
-		Settings: latchkey.Settings{Name: name, Permissions: x.permissions, Extra: x.json}})
+		Name: name, Permissions: x.permissions, Extra: x.json})
 	if err != nil {
 		return nil, err
 	}

@@ -140,7 +140,7 @@ func TestForeignTokensAreAbsent(t *testing.T) {
 	w := newFixture(t, nil)
 	mine := w.add("mine", `{}`)
 	key := func(a latchkey.Account, origin string, kind latchkey.Kind) string {
-		id, _ := w.issue(a, latchkey.Spec{Kind: kind, Origin: origin, Settings: latchkey.Settings{Name: "theirs"}})
+		id, _ := w.issue(a, latchkey.Spec{Kind: kind, Origin: origin, Name: "theirs"})
 		return id
 	}
 	revoked := w.add("revoked", `{}`)

@@ -153,7 +153,7 @@ func TestCommands(t *testing.T) {
 
 // verifiedKey is an API key with all rights.
 func (w *fixture) verifiedKey() latchkey.Access {
-	_, text := w.issue(w.acme, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Permissions: allRights}})
+	_, text := w.issue(w.acme, latchkey.Spec{Kind: latchkey.KindAPIKey, Permissions: allRights})
 	return w.verified(text)
 }
 

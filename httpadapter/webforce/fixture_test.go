@@ -115,7 +115,7 @@ func (w *fixture) issue(a latchkey.Account, spec latchkey.Spec) (id, text string
 
 func (w *fixture) newSession(a latchkey.Account, p latchkey.Permissions) string {
 	w.t.Helper()
-	_, text := w.issue(a, latchkey.Spec{Kind: latchkey.KindSession, Settings: latchkey.Settings{Permissions: p}})
+	_, text := w.issue(a, latchkey.Spec{Kind: latchkey.KindSession, Permissions: p})
 	return text
 }
 

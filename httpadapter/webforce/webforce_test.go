@@ -188,7 +188,7 @@ func TestWrongTokens(t *testing.T) {
 	rights := latchkey.Settings{Permissions: allRights}
 	issue := func(a latchkey.Account, spec latchkey.Spec) string { _, text := w.issue(a, spec); return text }
 	end := func(kind latchkey.Kind, do func(id string) error) string {
-		id, text := w.issue(w.acme, latchkey.Spec{Kind: kind, Settings: rights})
+		id, text := w.issue(w.acme, rights.Spec(kind))
 		require.NoError(t, do(id))
 		return text
 	}
@@ -210,10 +210,10 @@ func TestWrongTokens(t *testing.T) {
 		"cut off":       w.session[:len(w.session)-1],
 		"another case":  strings.ToLower(w.session),
 		"unknown":       w.session[:len(w.session)-1] + string(w.session[len(w.session)-1]^1), // always another character
-		"expired":       issue(w.acme, latchkey.Spec{Kind: latchkey.KindSession, Settings: expiring}),
-		"not yet":       issue(w.acme, latchkey.Spec{Kind: latchkey.KindSession, Settings: later}),
-		"other referer": issue(w.acme, latchkey.Spec{Kind: latchkey.KindSession, Settings: elsewhere}),
-		"unsigned":      issue(w.acme, latchkey.Spec{Kind: latchkey.KindSession, Settings: signed}),
+		"expired":       issue(w.acme, expiring.Spec(latchkey.KindSession)),
+		"not yet":       issue(w.acme, later.Spec(latchkey.KindSession)),
+		"other referer": issue(w.acme, elsewhere.Spec(latchkey.KindSession)),
+		"unsigned":      issue(w.acme, signed.Spec(latchkey.KindSession)),
 		"other owner":   w.newSession(w.other, allRights),
 		"test":          issue(w.acme, latchkey.Spec{Kind: latchkey.KindSecret, Test: true}),
 		"revoked":       end(latchkey.KindAPIKey, func(id string) error { return w.acme.Revoke(ctx, id, "") }),
@@ -228,9 +228,9 @@ func TestWrongTokens(t *testing.T) {
 	require.NoError(t, err)
 	wrongKind := map[string]string{ // for access.*, whatever their rights
 		"access token":   full.Token,
-		"API key":        issue(w.acme, latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: rights}),
+		"API key":        issue(w.acme, rights.Spec(latchkey.KindAPIKey)),
 		"secret key":     issue(w.acme, latchkey.Spec{Kind: latchkey.KindSecret}),
-		"publishable":    issue(w.acme, latchkey.Spec{Kind: latchkey.KindPublishable, Settings: rights}),
+		"publishable":    issue(w.acme, rights.Spec(latchkey.KindPublishable)),
 		"minted of hers": minted.Reveal(),
 	}
 	weak := w.add("weak", `{}`).Token

@@ -57,9 +57,9 @@ func newSurfaces(t *testing.T) *surfaces {
 	require.NoError(t, err)
 	s.roleID = admin.ID
 	_, s.cma = issued(datocms.TokenSpec("Full access", admin.ID, true, true, true))
-	_, s.key = issued(latchkey.Spec{Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Permissions: everything}})
-	_, s.session = issued(latchkey.Spec{Kind: latchkey.KindSession, Settings: latchkey.Settings{
-		Permissions: everything, Validity: latchkey.Validity{NotAfter: time.Now().Add(time.Hour)}}})
+	_, s.key = issued(latchkey.Spec{Kind: latchkey.KindAPIKey, Permissions: everything})
+	_, s.session = issued(latchkey.Spec{Kind: latchkey.KindSession,
+		Permissions: everything, Validity: latchkey.Validity{NotAfter: time.Now().Add(time.Hour)}})
 	return s
 }
 

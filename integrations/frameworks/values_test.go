@@ -43,7 +43,7 @@ var denied = []string{"payroll", "sub/secret", "payrol%6C"}
 func issue(t *testing.T, account latchkey.Account, kind latchkey.Kind, p latchkey.Permissions) string {
 	t.Helper()
 	_, secret, err := account.Issue(context.Background(), latchkey.Spec{Kind: kind,
-		Settings: latchkey.Settings{Permissions: p}})
+		Permissions: p})
 	require.NoError(t, err)
 	return secret.Reveal()
 }

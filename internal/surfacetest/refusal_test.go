@@ -47,7 +47,7 @@ func (w *watched) onError(r *http.Request, _ error) {
 
 func (w *watched) issue(kind latchkey.Kind, s latchkey.Settings) (id, text string) {
 	w.t.Helper()
-	t, secret, err := w.acme.Issue(w.t.Context(), latchkey.Spec{Kind: kind, Settings: s})
+	t, secret, err := w.acme.Issue(w.t.Context(), s.Spec(kind))
 	require.NoError(w.t, err)
 	return t.ID, secret.Reveal()
 }
