@@ -308,7 +308,7 @@ func TestAgainForgetsALostRole(t *testing.T) {
 	w.ok(err)
 	require.True(t, n.Allows(latchkey.Read, "dataset/a"))
 	w.update(key, func(t *latchkey.Token) { t.Roles = []string{high.ID} })
-	again, err := w.keys.Again(w.ctx, n)
+	again, err := n.Again(w.ctx)
 	w.ok(err)
 	assert.False(t, again.Allows(latchkey.Read, "dataset/a"))
 	assert.Empty(t, again.Roles())

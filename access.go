@@ -10,7 +10,7 @@ import (
 )
 
 // Access is what a caller may do, as of its Verify: an immutable photograph, a few words long, asked many times within
-// one request. Hold it for a request, not for a connection; [Manager.Again] looks anew. The zero Access may do nothing,
+// one request. Hold it for a request, not for a connection; [Access.Again] looks anew. The zero Access may do nothing,
 // so a forgotten error check fails closed. Safe for concurrent use.
 type Access struct {
 	set  *compiled
@@ -230,7 +230,7 @@ func (a Access) faultText() string {
 // Narrow is Mint without a token: an Access that may do what a may do, less n. Nothing is stored, and Lifetime, Idle,
 // Name, Origin and Extra mean nothing here. Of the Restrictions only Addresses can be asked of a request that has passed
 // already; others are [ErrInvalid], and so are Limits: a stays within those it has. It reads the store only to find a role that the caller's kind may name without
-// having it; that is what ctx is for. Errors are those of [Manager.Mint].
+// having it; that is what ctx is for. Errors are those of [Access.Mint].
 func (a Access) Narrow(ctx context.Context, n Narrowing) (Access, error) {
 	if a.set == nil {
 		return Access{}, ErrInvalidToken

@@ -64,7 +64,7 @@ func (a Account) Exceeding() Account {
 }
 
 // Assume is the access of somebody the host has authenticated itself, in its own session system. Nothing is stored. The
-// owner's record (off switch, boundary) is not asked here, for that would read the store: [Manager.Again] asks it, and
+// owner's record (off switch, boundary) is not asked here, for that would read the store: [Access.Again] asks it, and
 // so does every call of an Account acted on As it.
 //
 // Permissions that [Permissions.Validate] refuses give nothing at all: that rule may have been a Deny. The Manager's

@@ -23,7 +23,7 @@ func TestExplainWithoutTheSecret(t *testing.T) {
 	require.NoError(t, err)
 	access, err := acme.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()})
 	require.NoError(t, err)
-	child, _, err := keys.Mint(ctx, access, latchkey.Narrowing{Lifetime: time.Hour, Client: latchkey.Client{ID: "42"}})
+	child, _, err := access.Mint(ctx, latchkey.Narrowing{Lifetime: time.Hour, Client: latchkey.Client{ID: "42"}})
 	require.NoError(t, err)
 
 	ask := []latchkey.Question{{latchkey.Read, "dataset/a"}, {latchkey.Update, "dataset/a"}}

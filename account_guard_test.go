@@ -75,9 +75,9 @@ func TestRowsTooLargeTogetherLieWithinNothing(t *testing.T) {
 	for i := range 300 {
 		others = append(others, latchkey.Grant(latchkey.Create).On("a").Force(map[string]any{"y": i}))
 	}
-	_, _, err := w.keys.Mint(w.ctx, w.access(secret), latchkey.Narrowing{Lifetime: time.Hour, Permissions: others})
+	_, _, err := w.access(secret).Mint(w.ctx, latchkey.Narrowing{Lifetime: time.Hour, Permissions: others})
 	w.is(latchkey.ErrInvalid, err)
-	_, _, err = w.keys.Mint(w.ctx, w.access(secret), latchkey.Narrowing{Lifetime: time.Hour, Permissions: others[:100]})
+	_, _, err = w.access(secret).Mint(w.ctx, latchkey.Narrowing{Lifetime: time.Hour, Permissions: others[:100]})
 	w.ok(err)
 }
 
@@ -508,7 +508,7 @@ func TestANarrowedActorKeepsToItsAddresses(t *testing.T) {
 	a := mustVerify(w, latchkey.Presented{Secret: secret, Address: netip.MustParseAddr("10.0.0.1")})
 	n, err := a.Narrow(w.ctx, latchkey.Narrowing{Restrictions: latchkey.Restrictions{Addresses: prefixes("10.0.0.0/8")}})
 	w.ok(err)
-	again, err := w.keys.Again(w.ctx, n)
+	again, err := n.Again(w.ctx)
 	w.ok(err)
 	for _, n := range []latchkey.Access{n, again} {
 		as := mustAs(w, n)

@@ -34,7 +34,7 @@ func lineageWorld(t *testing.T) (a latchkey.Account, now *time.Time, key, child,
 	mint := func(secret latchkey.Secret) (latchkey.Token, latchkey.Secret) {
 		access, err := m.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()})
 		require.NoError(t, err)
-		c, s, err := m.Mint(ctx, access, latchkey.Narrowing{Lifetime: 24 * time.Hour})
+		c, s, err := access.Mint(ctx, latchkey.Narrowing{Lifetime: 24 * time.Hour})
 		require.NoError(t, err)
 		return c, s
 	}

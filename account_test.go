@@ -315,19 +315,19 @@ func TestAnAssumedActorObeysTheOwnersRecord(t *testing.T) {
 	for range 2 { // a boundary takes the place of the one before it
 		w.configure(func(o *latchkey.Owner) { o.Boundary = latchkey.Permissions{readAll()} })
 		w.is(latchkey.ErrDenied, issue())
-		again, err := w.keys.Again(w.ctx, a)
+		again, err := a.Again(w.ctx)
 		w.ok(err)
 		assert.False(t, again.Allows(latchkey.Create, "latchkey/token/x"))
 		a = again
 	}
 	w.configure(func(o *latchkey.Owner) { o.Boundary = admin() })
 	w.ok(issue())
-	a, err := w.keys.Again(w.ctx, a)
+	a, err := a.Again(w.ctx)
 	w.ok(err)
 	assert.True(t, a.Allows(latchkey.Create, "latchkey/token/x"))
 	w.configure(func(o *latchkey.Owner) { o.Boundary, o.Disabled = nil, true })
 	w.is(latchkey.ErrOwnerDisabled, issue())
-	_, err = w.keys.Again(w.ctx, a)
+	_, err = a.Again(w.ctx)
 	w.is(latchkey.ErrOwnerDisabled, err)
 	w.configure(func(o *latchkey.Owner) { o.Disabled = false })
 	w.ok(issue())

@@ -150,7 +150,7 @@ func TestAChangedRateHoldsAtOnce(t *testing.T) {
 		m, _ := c.node(0)
 		parent, secret := c.issue(m, latchkey.Settings{Limits: latchkey.Limits{Rate: latchkey.Rate{Count: 2,
 			Per: 48 * time.Hour, Burst: 1}}})
-		_, s, err := m.Mint(c.ctx, c.access(m, secret), latchkey.Narrowing{Lifetime: time.Hour})
+		_, s, err := c.access(m, secret).Mint(c.ctx, latchkey.Narrowing{Lifetime: time.Hour})
 		require.NoError(t, err)
 		require.NoError(t, c.verify(m, s.Reveal()))
 		require.ErrorIs(t, c.verify(m, s.Reveal()), latchkey.ErrRateLimited)
@@ -276,11 +276,11 @@ func TestClocksThatDiffer(t *testing.T) {
 			return c.verify(m, fresh)
 		},
 		"Again": func(c *clocks, m *latchkey.Manager, _ latchkey.Token, _, _ string, a latchkey.Access) error {
-			_, err := m.Again(c.ctx, a)
+			_, err := a.Again(c.ctx)
 			return err
 		},
 		"Mint": func(c *clocks, m *latchkey.Manager, _ latchkey.Token, _, _ string, a latchkey.Access) error {
-			_, _, err := m.Mint(c.ctx, a, latchkey.Narrowing{Lifetime: time.Minute})
+			_, _, err := a.Mint(c.ctx, latchkey.Narrowing{Lifetime: time.Minute})
 			return err
 		},
 		"Issue": func(c *clocks, m *latchkey.Manager, _ latchkey.Token, _, _ string, _ latchkey.Access) error {
@@ -393,7 +393,7 @@ func TestAClockThatIsWrongOnce(t *testing.T) {
 					require.True(t, s == ended || !isToken(err), "%v", err)
 				}
 				once()
-				if child, _, err := m.Mint(c.ctx, a, latchkey.Narrowing{Lifetime: 15 * time.Minute}); err == nil {
+				if child, _, err := a.Mint(c.ctx, latchkey.Narrowing{Lifetime: 15 * time.Minute}); err == nil {
 					require.WithinDuration(t, c.true.Add(15*time.Minute), child.Validity.NotAfter, time.Minute)
 				} else {
 					require.ErrorIs(t, err, latchkey.ErrUnavailable)
@@ -407,7 +407,7 @@ func TestAClockThatIsWrongOnce(t *testing.T) {
 				a = c.access(m, secret)
 				require.Error(t, c.verify(m, ended))
 				require.NoError(t, a.Charge(c.ctx, "reads", 1))
-				child, s, err := m.Mint(c.ctx, a, latchkey.Narrowing{Lifetime: 15 * time.Minute})
+				child, s, err := a.Mint(c.ctx, latchkey.Narrowing{Lifetime: 15 * time.Minute})
 				require.NoError(t, err)
 				require.Equal(t, c.true.Add(15*time.Minute), child.Validity.NotAfter)
 				require.NoError(t, c.verify(m, s.Reveal()))
@@ -463,10 +463,10 @@ func TestAClockThatStandsStillBesideASlowStore(t *testing.T) {
 		a, err := m.Verify(t.Context(), latchkey.Presented{Secret: secret.Reveal()})
 		require.NoError(t, err)
 		time.Sleep(30 * time.Second)
-		_, err = m.Again(t.Context(), a)
+		_, err = a.Again(t.Context())
 		require.NoError(t, err)
 		time.Sleep(31 * time.Second)
-		_, err = m.Again(t.Context(), a)
+		_, err = a.Again(t.Context())
 		require.ErrorIs(t, err, latchkey.ErrUnavailable)
 		require.NoError(t, m.Close(t.Context()))
 	})
@@ -489,7 +489,7 @@ func TestBothClocksSetBack(t *testing.T) {
 	both(0)
 	a := c.access(m, secret)
 	require.ErrorIs(t, c.verify(m, ends), latchkey.ErrExpired)
-	_, _, err := m.Mint(c.ctx, a, latchkey.Narrowing{Lifetime: 15 * time.Minute})
+	_, _, err := a.Mint(c.ctx, latchkey.Narrowing{Lifetime: 15 * time.Minute})
 	require.ErrorIs(t, err, latchkey.ErrUnavailable, "it would be dead, or live for a year")
 	require.NoError(t, a.Charge(c.ctx, "reads", 30))
 	_, err = c.store.Reserve(c.ctx, latchkey.Reservation{Owner: "acme", Key: [16]byte{1}, Amount: 71,
@@ -501,7 +501,7 @@ func TestBothClocksSetBack(t *testing.T) {
 		c.access(m, secret)
 	}
 	require.NoError(t, c.verify(m, ends))
-	child, s, err := m.Mint(c.ctx, a, latchkey.Narrowing{Lifetime: 15 * time.Minute})
+	child, s, err := a.Mint(c.ctx, latchkey.Narrowing{Lifetime: 15 * time.Minute})
 	require.NoError(t, err)
 	require.Equal(t, c.true.Add(15*time.Minute), child.Validity.NotAfter)
 	require.NoError(t, c.verify(m, s.Reveal()))
@@ -521,7 +521,7 @@ func TestMassRevocationByAnOrder(t *testing.T) {
 				for round := range 3 { // without a record, and with one
 					_, before := c.issue(there, latchkey.Settings{})
 					_, mine := c.issue(here, latchkey.Settings{})
-					_, child, err := there.Mint(c.ctx, c.access(there, before), latchkey.Narrowing{Lifetime: time.Hour})
+					_, child, err := c.access(there, before).Mint(c.ctx, latchkey.Narrowing{Lifetime: time.Hour})
 					require.NoError(t, err)
 					require.NoError(t, c.endAll(here, c.true.Add(max(-off, 0)-ago))) // what it may take for now
 					for _, m := range []*latchkey.Manager{here, there} {
@@ -532,7 +532,7 @@ func TestMassRevocationByAnOrder(t *testing.T) {
 					}
 					for _, m := range []*latchkey.Manager{here, there} {
 						_, after := c.issue(m, latchkey.Settings{})
-						_, child, err := m.Mint(c.ctx, c.access(m, after), latchkey.Narrowing{Lifetime: time.Hour})
+						_, child, err := c.access(m, after).Mint(c.ctx, latchkey.Narrowing{Lifetime: time.Hour})
 						require.NoError(t, err)
 						for _, n := range []*latchkey.Manager{here, there} {
 							require.NoError(t, c.verify(n, after), "success is a token that works: round %d", round)
@@ -618,7 +618,7 @@ func TestMadeWhileAllAreEnded(t *testing.T) {
 			return "text-from-elsewhere", err
 		},
 		"Mint": func(c *clocks, m *latchkey.Manager, a latchkey.Access) (string, error) {
-			_, s, err := m.Mint(c.ctx, a, latchkey.Narrowing{Lifetime: time.Hour})
+			_, s, err := a.Mint(c.ctx, latchkey.Narrowing{Lifetime: time.Hour})
 			return s.Reveal(), err
 		},
 	} {
@@ -697,9 +697,9 @@ func TestNothingTooShort(t *testing.T) {
 	a := c.access(m, secret)
 	acme := m.For("acme")
 	for _, d := range []time.Duration{1, 999} {
-		_, _, err := m.Mint(c.ctx, a, latchkey.Narrowing{Lifetime: d})
+		_, _, err := a.Mint(c.ctx, latchkey.Narrowing{Lifetime: d})
 		assert.ErrorIs(t, err, latchkey.ErrInvalid)
-		_, _, err = m.Mint(c.ctx, a, latchkey.Narrowing{Lifetime: time.Hour, Idle: d})
+		_, _, err = a.Mint(c.ctx, latchkey.Narrowing{Lifetime: time.Hour, Idle: d})
 		assert.ErrorIs(t, err, latchkey.ErrInvalid)
 		_, err = acme.Rotate(c.ctx, tok.ID, d)
 		assert.ErrorIs(t, err, latchkey.ErrInvalid)
@@ -709,12 +709,12 @@ func TestNothingTooShort(t *testing.T) {
 		rate := latchkey.Limits{Rate: latchkey.Rate{Count: 1, Per: d}}
 		_, _, err = acme.Issue(c.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Limits: rate})
 		assert.ErrorIs(t, err, latchkey.ErrInvalid)
-		_, _, err = m.Mint(c.ctx, a, latchkey.Narrowing{Lifetime: time.Hour, Limits: rate})
+		_, _, err = a.Mint(c.ctx, latchkey.Narrowing{Lifetime: time.Hour, Limits: rate})
 		assert.ErrorIs(t, err, latchkey.ErrInvalid)
 		assert.ErrorIs(t, acme.Configure(c.ctx, func(o *latchkey.Owner) error { o.Limits = rate; return nil }),
 			latchkey.ErrInvalid)
 	}
-	child, _, err := m.Mint(c.ctx, a, latchkey.Narrowing{Lifetime: time.Microsecond})
+	child, _, err := a.Mint(c.ctx, latchkey.Narrowing{Lifetime: time.Microsecond})
 	require.NoError(t, err)
 	assert.True(t, child.Validity.NotAfter.After(child.Created))
 }

@@ -6,7 +6,7 @@
 //   - [Manager.Verify] turns the text that a caller presents into an [Access].
 //   - [Access.Check] asks whether the caller may do something on everything a handler serves, and [Access.Filter] on
 //     which rows.
-//   - [Manager.Mint] makes short-lived tokens that may do less.
+//   - [Access.Mint] makes short-lived tokens that may do less.
 //   - [Account.Revoke] ends a token and all that was minted from it.
 //
 // Package [github.com/latchkey-go/latchkey/memstore] is a store for tests and examples, and package

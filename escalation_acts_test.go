@@ -469,7 +469,7 @@ func (w *escalation) hostMint(r *rand.Rand, parent string, n lk.Narrowing) {
 	if err != nil {
 		return
 	}
-	t, s, err := w.keys.Mint(w.ctx, a, n)
+	t, s, err := a.Mint(w.ctx, n)
 	if err != nil {
 		return
 	}
@@ -858,7 +858,7 @@ func (w *escalation) call(r *rand.Rand, a *acting, as lk.Account, access lk.Acce
 	case n < 96:
 		a.kind = "mint"
 		m := w.narrowing(r, access, have)
-		t, s, err := w.keys.Mint(w.ctx, access, m)
+		t, s, err := access.Mint(w.ctx, m)
 		if err == nil {
 			w.keep(t, s.Reveal())
 		}

@@ -81,7 +81,7 @@ func ExampleAccess_Prepare() {
 }
 
 // A backend makes a short-lived token of its key, for one person and some rows.
-func ExampleManager_Mint() {
+func ExampleAccess_Mint() {
 	ctx := context.Background()
 	keys := latchkey.New(memstore.New(nil), nil)
 	_, key, err := keys.For("acme").Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
@@ -94,7 +94,7 @@ func ExampleManager_Mint() {
 		log.Fatal(err)
 	}
 
-	_, secret, err := keys.Mint(ctx, access, latchkey.Narrowing{
+	_, secret, err := access.Mint(ctx, latchkey.Narrowing{
 		Client:   latchkey.Client{ID: "42", Name: "Ada"},
 		Lifetime: 15 * time.Minute,
 		Rows:     []latchkey.Condition{latchkey.Where("region", latchkey.Eq, "EU")},

@@ -75,7 +75,7 @@ func TestOneLostQuestionHoldsUpNobody(t *testing.T) {
 				require.NoError(t, err)
 				ask := func(ctx context.Context) error {
 					if c.again {
-						_, err := m.Again(ctx, a)
+						_, err := a.Again(ctx)
 						return err
 					}
 					_, err := m.Verify(ctx, p)

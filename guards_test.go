@@ -80,7 +80,7 @@ func TestRecordsAreBounded(t *testing.T) {
 	} {
 		_, _, err := w.acme.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Origin: origin})
 		require.ErrorIs(t, err, want)
-		_, _, err = w.keys.Mint(w.ctx, w.access(secret), latchkey.Narrowing{Lifetime: time.Hour, Origin: origin})
+		_, _, err = w.access(secret).Mint(w.ctx, latchkey.Narrowing{Lifetime: time.Hour, Origin: origin})
 		require.ErrorIs(t, err, want)
 		_, err = w.acme.CreateRole(w.ctx, latchkey.Role{Name: "n", Origin: origin})
 		require.ErrorIs(t, err, want)
@@ -298,7 +298,7 @@ func TestAMintNamesRolesThatAreThere(t *testing.T) {
 		a := w.access(secret)
 		for id, want := range map[string]error{role.ID: nil, "nope": latchkey.ErrInvalid} {
 			n := latchkey.Narrowing{Lifetime: time.Hour, Roles: []string{id}}
-			_, _, err := w.keys.Mint(w.ctx, a, n)
+			_, _, err := a.Mint(w.ctx, n)
 			require.ErrorIs(t, err, want)
 			_, err = a.Narrow(w.ctx, n)
 			require.ErrorIs(t, err, want)

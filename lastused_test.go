@@ -41,7 +41,7 @@ func TestAFirstUseIsWrittenSoon(t *testing.T) {
 				parent, err := acme.Verify(ctx, latchkey.Presented{Secret: key.Reveal()})
 				require.NoError(t, err)
 				mint := func() (string, string) {
-					tok, secret, err := keys.Mint(ctx, parent, latchkey.Narrowing{Lifetime: 24 * time.Hour, Idle: 20 * time.Minute})
+					tok, secret, err := parent.Mint(ctx, latchkey.Narrowing{Lifetime: 24 * time.Hour, Idle: 20 * time.Minute})
 					require.NoError(t, err)
 					return tok.ID, secret.Reveal()
 				}
@@ -107,7 +107,7 @@ func TestAFirstUseAfterARefusalIsWrittenSoon(t *testing.T) {
 		require.NoError(t, err)
 		parent, err := acme.Verify(ctx, latchkey.Presented{Secret: key.Reveal()})
 		require.NoError(t, err)
-		tok, secret, err := keys.Mint(ctx, parent, latchkey.Narrowing{Lifetime: 24 * time.Hour, Idle: 20 * time.Minute})
+		tok, secret, err := parent.Mint(ctx, latchkey.Narrowing{Lifetime: 24 * time.Hour, Idle: 20 * time.Minute})
 		require.NoError(t, err)
 		_, err = acme.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()})
 		require.ErrorIs(t, err, latchkey.ErrRateLimited, "the parent's rate is taken")

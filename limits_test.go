@@ -99,7 +99,7 @@ func TestCreditLimitsThatAreNone(t *testing.T) {
 	_, err := w.acme.Update(w.ctx, tok.ID, func(t *latchkey.Token) error { t.Limits = bad; return nil })
 	w.is(latchkey.ErrInvalid, err)
 	w.is(latchkey.ErrInvalid, w.acme.Configure(w.ctx, func(o *latchkey.Owner) error { o.Limits = bad; return nil }))
-	_, _, err = w.keys.Mint(w.ctx, w.access(secret), latchkey.Narrowing{Lifetime: time.Hour, Limits: bad})
+	_, _, err = w.access(secret).Mint(w.ctx, latchkey.Narrowing{Lifetime: time.Hour, Limits: bad})
 	w.is(latchkey.ErrInvalid, err)
 	for _, l := range []latchkey.Limits{bad, {Credits: 1}, perSecond(0)} {
 		_, err = w.access(secret).Narrow(w.ctx, latchkey.Narrowing{Limits: l})
@@ -261,7 +261,7 @@ func TestAllAccountsOfAChainPayOrNone(t *testing.T) {
 	n, err := grandchild.Narrow(w.ctx, latchkey.Narrowing{Rows: []latchkey.Condition{eq("a", 1)}})
 	w.ok(err)
 	w.is(latchkey.ErrOverLimit, n.Charge(w.ctx, "writes", 1)) // narrowing gets nobody out of a limit
-	again, err := w.keys.Again(w.ctx, n)
+	again, err := n.Again(w.ctx)
 	w.ok(err)
 	w.is(latchkey.ErrOverLimit, again.Charge(w.ctx, "writes", 1))
 

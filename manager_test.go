@@ -89,7 +89,7 @@ func (w *world) mint(a latchkey.Access, n latchkey.Narrowing) (latchkey.Token, s
 	if n.Lifetime == 0 {
 		n.Lifetime = time.Hour
 	}
-	t, s, err := w.keys.Mint(w.ctx, a, n)
+	t, s, err := a.Mint(w.ctx, n)
 	w.ok(err)
 	return t, s.Reveal()
 }
@@ -960,8 +960,8 @@ func TestSignedRequests(t *testing.T) {
 	w.ok(sign(ahead))
 	w.is(latchkey.ErrReplay, sign(ahead)) // its second has not come yet
 
-	_, _, err = w.keys.Mint(w.ctx, mustVerify(w, latchkey.Presented{Signature: &latchkey.Signature{Key: secret, Date: w.now(),
-		OK: func(k []byte) bool { return string(k) == key.Reveal() }}}), latchkey.Narrowing{Lifetime: time.Hour})
+	_, _, err = mustVerify(w, latchkey.Presented{Signature: &latchkey.Signature{Key: secret, Date: w.now(),
+		OK: func(k []byte) bool { return string(k) == key.Reveal() }}}).Mint(w.ctx, latchkey.Narrowing{Lifetime: time.Hour})
 	w.is(latchkey.ErrDenied, err)
 }
 

@@ -16,15 +16,15 @@ import (
 // never do more, and whatever the parent loses it loses at once. The parent is read anew first. A lifetime beyond the
 // end of a parent is clamped, and the Token shows it.
 //
-// [ErrInvalid] for a Lifetime below a microsecond, an empty but not nil Roles, an unknown role or one the parent lacks,
+// The zero Access mints nothing: [ErrInvalidToken]. [ErrInvalid] for a Lifetime below a microsecond, an empty but not nil Roles, an unknown role or one the parent lacks,
 // a Client other than the one a parent was minted for (left out, it is inherited), and anything malformed; [ErrForced]
 // for forced values that disagree with a parent's; [ErrDenied] if the parent may not mint (a publishable token, one
 // that must sign its requests, one at Options.MaxDepth); [ErrAddress] outside Restrictions.MintFrom; and Verify's
 // errors if the parent has ended meanwhile. An Assumed or narrowed Access has no token that could be the parent:
 // ErrInvalid.
-func (m *Manager) Mint(ctx context.Context, a Access, n Narrowing) (Token, Secret, error) {
+func (a Access) Mint(ctx context.Context, n Narrowing) (Token, Secret, error) {
 	for try := 0; ; try++ {
-		t, s, err := m.mint(ctx, a, &n)
+		t, s, err := a.mint(ctx, &n)
 		if !errors.Is(err, ErrConflict) || try == 7 {
 			return t, s, err
 		}
@@ -32,10 +32,11 @@ func (m *Manager) Mint(ctx context.Context, a Access, n Narrowing) (Token, Secre
 	}
 }
 
-func (m *Manager) mint(ctx context.Context, a Access, n *Narrowing) (Token, Secret, error) {
+func (a Access) mint(ctx context.Context, n *Narrowing) (Token, Secret, error) {
+	m := a.m
 	fail := func(err error) (Token, Secret, error) { return Token{}, Secret{}, err }
 	switch {
-	case a.set == nil || a.m != m:
+	case a.set == nil:
 		return fail(ErrInvalidToken)
 	case a.who.kind == 0:
 		return fail(fmt.Errorf("%w: an assumed access has no token to mint from", ErrInvalid))

@@ -88,7 +88,7 @@ func TestMintIsItsParentLess(t *testing.T) {
 		"a forced value of a kind": {Forced: map[string]any{"x": []int{1}}},
 	} {
 		n.Lifetime = time.Hour
-		_, _, err := w.keys.Mint(w.ctx, parent, n)
+		_, _, err := parent.Mint(w.ctx, n)
 		assert.ErrorIs(t, err, latchkey.ErrInvalid, name)
 		if !n.Stateless {
 			_, err = parent.Narrow(w.ctx, n)
@@ -96,10 +96,10 @@ func TestMintIsItsParentLess(t *testing.T) {
 		}
 	}
 	for _, life := range []time.Duration{0, -1} {
-		_, _, err := w.keys.Mint(w.ctx, parent, latchkey.Narrowing{Lifetime: life})
+		_, _, err := parent.Mint(w.ctx, latchkey.Narrowing{Lifetime: life})
 		assert.ErrorIs(t, err, latchkey.ErrInvalid)
 	}
-	_, _, err := w.keys.Mint(w.ctx, latchkey.Access{}, latchkey.Narrowing{Lifetime: time.Hour})
+	_, _, err := (latchkey.Access{}).Mint(w.ctx, latchkey.Narrowing{Lifetime: time.Hour})
 	w.is(latchkey.ErrInvalidToken, err)
 }
 
@@ -118,7 +118,7 @@ func TestWhoMayMint(t *testing.T) {
 	hour := latchkey.Narrowing{Lifetime: time.Hour}
 
 	_, pk := w.issue(latchkey.KindPublishable, latchkey.Settings{})
-	_, _, err := w.keys.Mint(w.ctx, w.access(pk), hour)
+	_, _, err := w.access(pk).Mint(w.ctx, hour)
 	w.is(latchkey.ErrDenied, err)
 
 	_, sk := w.issue(latchkey.KindSecret, latchkey.Settings{})
@@ -134,16 +134,16 @@ func TestWhoMayMint(t *testing.T) {
 
 	n, err := w.access(sk).Narrow(w.ctx, latchkey.Narrowing{})
 	w.ok(err)
-	_, _, err = w.keys.Mint(w.ctx, n, hour)
+	_, _, err = n.Mint(w.ctx, hour)
 	w.is(latchkey.ErrInvalid, err)
-	_, _, err = w.keys.Mint(w.ctx, w.acme.Assume(latchkey.Client{ID: "7"}, nil), hour)
+	_, _, err = w.acme.Assume(latchkey.Client{ID: "7"}, nil).Mint(w.ctx, hour)
 	w.is(latchkey.ErrInvalid, err)
 
 	secret := sk
 	for range 4 {
 		_, secret = w.mint(w.access(secret), latchkey.Narrowing{})
 	}
-	_, _, err = w.keys.Mint(w.ctx, w.access(secret), hour)
+	_, _, err = w.access(secret).Mint(w.ctx, hour)
 	w.is(latchkey.ErrDenied, err)
 }
 
@@ -171,12 +171,12 @@ func TestMintingIsGuarded(t *testing.T) {
 	}
 	hour := latchkey.Narrowing{Lifetime: time.Hour}
 	for _, from := range []netip.Addr{away, {}} {
-		_, _, err := w.keys.Mint(w.ctx, at(secret, from), hour)
+		_, _, err := at(secret, from).Mint(w.ctx, hour)
 		w.is(latchkey.ErrAddress, err)
 	}
-	_, child, err := w.keys.Mint(w.ctx, at(secret, home), hour)
+	_, child, err := at(secret, home).Mint(w.ctx, hour)
 	w.ok(err)
-	_, _, err = w.keys.Mint(w.ctx, at(child.Reveal(), away), hour)
+	_, _, err = at(child.Reveal(), away).Mint(w.ctx, hour)
 	w.ok(err) // children travel
 }
 
@@ -186,12 +186,12 @@ func TestMintAfterALossFails(t *testing.T) {
 	key, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{role.ID}})
 	photograph := w.access(secret)
 	w.update(key, func(t *latchkey.Token) { t.Roles = nil })
-	_, _, err := w.keys.Mint(w.ctx, photograph, latchkey.Narrowing{Lifetime: time.Hour, Roles: []string{role.ID}})
+	_, _, err := photograph.Mint(w.ctx, latchkey.Narrowing{Lifetime: time.Hour, Roles: []string{role.ID}})
 	w.is(latchkey.ErrInvalid, err)
 	w.ok(w.acme.Revoke(w.ctx, key.ID, ""))
-	_, _, err = w.keys.Mint(w.ctx, photograph, latchkey.Narrowing{Lifetime: time.Hour})
+	_, _, err = photograph.Mint(w.ctx, latchkey.Narrowing{Lifetime: time.Hour})
 	w.is(latchkey.ErrRevoked, err)
-	_, err = w.keys.Again(w.ctx, photograph)
+	_, err = photograph.Again(w.ctx)
 	w.is(latchkey.ErrRevoked, err)
 }
 
@@ -216,7 +216,7 @@ func TestMintPastALoss(t *testing.T) {
 			key, secret := w.key(readAll())
 			a := w.access(secret)
 			done := w.store.before(func() { c.lose(w, key) })
-			_, _, err := w.keys.Mint(w.ctx, a, latchkey.Narrowing{Lifetime: time.Hour})
+			_, _, err := a.Mint(w.ctx, latchkey.Narrowing{Lifetime: time.Hour})
 			require.True(t, done())
 			require.ErrorIs(t, err, c.want)
 		})
@@ -265,7 +265,7 @@ func TestForcedValues(t *testing.T) {
 	w.is(latchkey.ErrDenied, err)
 	_, err = a.Prepare(latchkey.Create, "dataset/orders", orders, nil, latchkey.Row{"nosuch": 1})
 	w.is(latchkey.ErrBadCondition, err)
-	_, _, err = w.keys.Mint(w.ctx, a, latchkey.Narrowing{Lifetime: time.Hour, Forced: map[string]any{"region": "US"}})
+	_, _, err = a.Mint(w.ctx, latchkey.Narrowing{Lifetime: time.Hour, Forced: map[string]any{"region": "US"}})
 	w.is(latchkey.ErrForced, err)
 	_, grand := w.mint(a, latchkey.Narrowing{Forced: map[string]any{"region": "EU", "amount": 7}})
 	row, err = w.access(grand).Prepare(latchkey.Create, "dataset/orders", orders, nil, latchkey.Row{"amount": 1})
@@ -311,13 +311,13 @@ func TestAgainKeepsWhatWasNarrowed(t *testing.T) {
 	w.ok(err)
 	n, err = n.Narrow(w.ctx, latchkey.Narrowing{Roles: []string{role.ID}})
 	w.ok(err)
-	again, err := w.keys.Again(w.ctx, n)
+	again, err := n.Again(w.ctx)
 	w.ok(err)
 	c, err := again.Filter(latchkey.Read, "x")
 	w.ok(err)
 	assert.False(t, c.IsAllRows())
 	w.update(key, func(t *latchkey.Token) { t.Roles = nil })
-	again, err = w.keys.Again(w.ctx, n)
+	again, err = n.Again(w.ctx)
 	w.ok(err)
 	_, err = again.Filter(latchkey.Read, "x")
 	w.is(latchkey.ErrDenied, err)
@@ -388,7 +388,7 @@ func TestAClientStaysItself(t *testing.T) {
 	_, secret := w.key(latchkey.Allow(latchkey.Read).On("*").Where(eq("client", latchkey.ClientID)))
 	_, child := w.mint(w.access(secret), latchkey.Narrowing{Client: latchkey.Client{ID: "42", Name: "Ada"}})
 	other := latchkey.Narrowing{Lifetime: time.Hour, Client: latchkey.Client{ID: "7"}}
-	_, _, err := w.keys.Mint(w.ctx, w.access(child), other)
+	_, _, err := w.access(child).Mint(w.ctx, other)
 	w.is(latchkey.ErrInvalid, err)
 	_, err = w.access(child).Narrow(w.ctx, other)
 	w.is(latchkey.ErrInvalid, err)

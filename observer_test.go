@@ -198,7 +198,7 @@ func TestWhatIsNoTokenIsNotObserved(t *testing.T) {
 		_, err := o.keys.Verify(t.Context(), latchkey.Presented{Secret: text})
 		require.ErrorIs(t, err, latchkey.ErrUnknownToken)
 	}
-	_, err = o.keys.Again(t.Context(), latchkey.Access{})
+	_, err = (latchkey.Access{}).Again(t.Context())
 	require.Error(t, err)
 	latchkey.Access{}.Refused(t.Context(), latchkey.ErrDenied)
 	require.Empty(t, o.all)
@@ -214,14 +214,14 @@ func TestMintedAndAgainAreObserved(t *testing.T) {
 	a, err := o.keys.Verify(ctx, latchkey.Presented{Secret: text, Address: netip.MustParseAddr("192.0.2.1")})
 	require.NoError(t, err)
 	client := latchkey.Client{ID: "7", Name: "Seven"}
-	child, minted, err := o.keys.Mint(ctx, a, latchkey.Narrowing{Client: client, Lifetime: time.Hour})
+	child, minted, err := a.Mint(ctx, latchkey.Narrowing{Client: client, Lifetime: time.Hour})
 	require.NoError(t, err)
 	b, err := o.keys.Verify(ctx, latchkey.Presented{Secret: minted.Reveal()})
 	require.NoError(t, err)
 
 	outside, err := o.keys.Verify(ctx, latchkey.Presented{Secret: text, Address: netip.MustParseAddr("203.0.113.1")})
 	require.NoError(t, err)
-	_, _, err = o.keys.Mint(ctx, outside, latchkey.Narrowing{Lifetime: time.Hour})
+	_, _, err = outside.Mint(ctx, latchkey.Narrowing{Lifetime: time.Hour})
 	require.ErrorIs(t, err, latchkey.ErrAddress)
 	r := o.one()
 	require.Equal(t, "address", r.Reason)
@@ -231,7 +231,7 @@ func TestMintedAndAgainAreObserved(t *testing.T) {
 	publishable, text := o.issue(latchkey.KindPublishable, latchkey.Settings{})
 	page, err := o.keys.Verify(ctx, latchkey.Presented{Secret: text})
 	require.NoError(t, err)
-	_, _, err = o.keys.Mint(ctx, page, latchkey.Narrowing{Lifetime: time.Hour})
+	_, _, err = page.Mint(ctx, latchkey.Narrowing{Lifetime: time.Hour})
 	require.ErrorIs(t, err, latchkey.ErrDenied)
 	r = o.one()
 	require.Equal(t, "denied", r.Reason)
@@ -243,10 +243,10 @@ func TestMintedAndAgainAreObserved(t *testing.T) {
 	want := latchkey.Refusal{TokenID: child.ID, Owner: "acme", Client: client, Kind: latchkey.KindAccess,
 		Err: latchkey.ErrParent, Reason: "parent"}
 	require.Equal(t, want, o.one())
-	_, err = o.keys.Again(ctx, b)
+	_, err = b.Again(ctx)
 	require.ErrorIs(t, err, latchkey.ErrParent)
 	require.Equal(t, want, o.one())
-	_, _, err = o.keys.Mint(ctx, a, latchkey.Narrowing{Lifetime: time.Hour})
+	_, _, err = a.Mint(ctx, latchkey.Narrowing{Lifetime: time.Hour})
 	require.ErrorIs(t, err, latchkey.ErrRevoked)
 	require.Equal(t, "revoked", o.one().Reason)
 	as, err := o.acme.As(a)
@@ -256,13 +256,13 @@ func TestMintedAndAgainAreObserved(t *testing.T) {
 	require.Equal(t, "revoked", o.one().Reason)
 
 	require.NoError(t, o.acme.Delete(ctx, publishable.ID))
-	_, err = o.keys.Again(ctx, page)
+	_, err = page.Again(ctx)
 	require.ErrorIs(t, err, latchkey.ErrUnknownToken)
 	require.Equal(t, "deleted", o.one().Reason)
 
 	person := o.acme.Assume(client, nil)
 	require.NoError(t, o.acme.Configure(ctx, func(w *latchkey.Owner) error { w.Disabled = true; return nil }))
-	_, err = o.keys.Again(ctx, person)
+	_, err = person.Again(ctx)
 	require.ErrorIs(t, err, latchkey.ErrOwnerDisabled)
 	require.Equal(t, latchkey.Refusal{Owner: "acme", Client: client, Err: latchkey.ErrOwnerDisabled,
 		Reason: "owner_disabled"}, o.one())

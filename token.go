@@ -169,7 +169,7 @@ func (s *Spec) settings() Settings {
 		Limits: s.Limits, Validity: s.Validity, Disabled: s.Disabled, Extra: s.Extra}
 }
 
-// Narrowing is what [Manager.Mint] and [Access.Narrow] make less of an Access with. Nothing in it can add a right.
+// Narrowing is what [Access.Mint] and [Access.Narrow] make less of an Access with. Nothing in it can add a right.
 type Narrowing struct {
 	Origin string `json:"origin,omitempty"` // "" for the host; at most 64 bytes
 	Name   string `json:"name,omitempty"`   // at most 256 bytes of valid UTF-8, no NUL

@@ -327,13 +327,13 @@ func orUnknown(err error) error {
 // request, and before something that must not happen on an old answer. What a request brought along (signature,
 // referer) is not asked again; the address is. It counts against no rate. Errors are those of [Manager.Verify], for the
 // zero Access too.
-func (m *Manager) Again(ctx context.Context, a Access) (Access, error) {
-	fresh, _, err := m.again(ctx, a)
+func (a Access) Again(ctx context.Context) (Access, error) {
+	fresh, _, err := a.m.again(ctx, a)
 	return fresh, err
 }
 
 func (m *Manager) again(ctx context.Context, a Access) (Access, Found, error) {
-	if a.m != m || a.set == nil {
+	if a.set == nil {
 		return Access{}, Found{}, ErrUnknownToken
 	}
 	if a.who.kind == 0 {

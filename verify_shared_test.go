@@ -73,25 +73,25 @@ func TestCallersOfOneLoadKeepTheirOwnRights(t *testing.T) {
 	for range rounds {
 		for range 4 {
 			wg.Go(func() { // mints
-				_, _, err := keys.Mint(w.ctx, inside, latchkey.Narrowing{Roles: []string{base.ID}, Lifetime: time.Hour})
+				_, _, err := inside.Mint(w.ctx, latchkey.Narrowing{Roles: []string{base.ID}, Lifetime: time.Hour})
 				if err != nil {
 					t.Error(err)
 				}
 			})
 			wg.Go(func() { // may not mint from its address
-				_, _, err := keys.Mint(w.ctx, outside, latchkey.Narrowing{Lifetime: time.Hour})
+				_, _, err := outside.Mint(w.ctx, latchkey.Narrowing{Lifetime: time.Hour})
 				if !errors.Is(err, latchkey.ErrAddress) {
 					t.Error("minted from elsewhere:", err)
 				}
 			})
 			wg.Go(func() { // may all that the token may
-				a, err := keys.Again(w.ctx, inside)
+				a, err := inside.Again(w.ctx)
 				if err != nil || a.Check(latchkey.Update, "dataset/b") != nil || a.Check(latchkey.Read, "dataset/a") != nil {
 					t.Error(err)
 				}
 			})
 			wg.Go(func() { // may less
-				a, err := keys.Again(w.ctx, narrowed)
+				a, err := narrowed.Again(w.ctx)
 				if err != nil || a.Check(latchkey.Update, "dataset/b") == nil || a.Check(latchkey.Read, "dataset/a") != nil {
 					t.Error("more than was left to it:", err)
 				}

@@ -110,7 +110,7 @@ func TestGaleraVerifyElsewhere(t *testing.T) {
 
 		access, err := keys[1].Verify(ctx, latchkey.Presented{Secret: fresh.Reveal()})
 		require.NoError(t, err)
-		_, child, err := keys[1].Mint(ctx, access, latchkey.Narrowing{Lifetime: time.Hour})
+		_, child, err := access.Mint(ctx, latchkey.Narrowing{Lifetime: time.Hour})
 		require.NoError(t, err)
 		require.NoError(t, acme.Revoke(ctx, token.ID, ""))
 		elsewhere("revoked", fresh.Reveal(), latchkey.ErrRevoked)

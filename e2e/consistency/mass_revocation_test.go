@@ -48,7 +48,7 @@ func TestMassRevocationWhileOthersMake(t *testing.T) {
 					a, err := other.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()})
 					if err == nil {
 						from := returned.Load()
-						_, child, err := other.Mint(ctx, a, latchkey.Narrowing{Lifetime: time.Hour})
+						_, child, err := a.Mint(ctx, latchkey.Narrowing{Lifetime: time.Hour})
 						if err == nil {
 							list = append(list, made{child.Reveal(), from, begun.Load()})
 						} else if !errors.Is(err, latchkey.ErrRevoked) && !errors.Is(err, latchkey.ErrConflict) {

@@ -55,7 +55,7 @@ func (i *inspector) minted(p *tokenPages) latchkey.Token {
 	access, err := p.acme.Verify(i.t.Context(), latchkey.Presented{Secret: secret.Reveal(),
 		Address: netip.MustParseAddr("127.0.0.1")})
 	require.NoError(i.t, err)
-	full, _, err := p.keys.Mint(i.t.Context(), access, latchkey.Narrowing{Lifetime: time.Hour,
+	full, _, err := access.Mint(i.t.Context(), latchkey.Narrowing{Lifetime: time.Hour,
 		Client: latchkey.Client{ID: "42", Name: "Zoë of the shop"}})
 	require.NoError(i.t, err)
 	return full

@@ -162,7 +162,7 @@ func TestConsoleIsolatesNames(t *testing.T) {
 	require.NoError(t, err)
 	access, err := p.acme.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()})
 	require.NoError(t, err)
-	child, _, err := p.keys.Mint(ctx, access, latchkey.Narrowing{Lifetime: time.Hour, Name: word + " child",
+	child, _, err := access.Mint(ctx, latchkey.Narrowing{Lifetime: time.Hour, Name: word + " child",
 		Client: latchkey.Client{ID: "QQQ 1", Name: word}})
 	require.NoError(t, err)
 	gone, _, err := p.acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Name: word})

@@ -43,7 +43,7 @@ func TestEnginesTwoManagers(t *testing.T) {
 		// A child minted there is known here, and lives by its parent.
 		access, err := there.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()})
 		require.NoError(t, err)
-		_, child, err := there.Mint(ctx, access, latchkey.Narrowing{Lifetime: time.Hour,
+		_, child, err := access.Mint(ctx, latchkey.Narrowing{Lifetime: time.Hour,
 			Client: latchkey.Client{ID: "42", Name: "Ada"},
 			Rows:   []latchkey.Condition{latchkey.Where("region", latchkey.Eq, "EU")}})
 		require.NoError(t, err)
@@ -87,7 +87,7 @@ func TestEnginesTwoManagers(t *testing.T) {
 		require.NoError(t, acme.Revoke(ctx, token.ID, "leaked"))
 		require.ErrorIs(t, verify(fresh.Reveal()), latchkey.ErrInvalidToken)
 		require.ErrorIs(t, verify(child.Reveal()), latchkey.ErrInvalidToken, "and with it what was minted from it")
-		_, _, err = there.Mint(ctx, access, latchkey.Narrowing{Lifetime: time.Hour})
+		_, _, err = access.Mint(ctx, latchkey.Narrowing{Lifetime: time.Hour})
 		require.Error(t, err)
 
 		var actions []string

@@ -31,7 +31,7 @@ func TestColdLookUpsWhileOthersChange(t *testing.T) {
 			require.NoError(t, err)
 			a, err := near.Verify(t.Context(), latchkey.Presented{Secret: key.Reveal()})
 			require.NoError(t, err)
-			minted, access, err := near.Mint(t.Context(), a, latchkey.Narrowing{Lifetime: time.Hour, Roles: []string{role.ID}})
+			minted, access, err := a.Mint(t.Context(), latchkey.Narrowing{Lifetime: time.Hour, Roles: []string{role.ID}})
 			require.NoError(t, err)
 			other, _, err := globex.Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey})
 			require.NoError(t, err)

@@ -228,7 +228,7 @@ func TestDamagedAncestor(t *testing.T) {
 		parent, secret := d.issue(latchkey.Settings{Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("*")}})
 		access, err := d.keys.Verify(ctx, latchkey.Presented{Secret: secret})
 		require.NoError(t, err)
-		child, childSecret, err := d.keys.Mint(ctx, access, latchkey.Narrowing{Lifetime: time.Hour})
+		child, childSecret, err := access.Mint(ctx, latchkey.Narrowing{Lifetime: time.Hour})
 		require.NoError(t, err)
 		d.spoil("latchkey_tokens", "record", "id = '"+parent.ID+"'", damages["cut off"])
 		require.ErrorIs(t, d.verify(childSecret.Reveal()), latchkey.ErrUnavailable)

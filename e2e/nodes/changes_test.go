@@ -119,7 +119,7 @@ func minted(n latchkey.Narrowing) func(ctx context.Context, keys *latchkey.Manag
 		}
 		n := n
 		n.Lifetime = time.Hour
-		_, child, err := keys.Mint(ctx, access, n)
+		_, child, err := access.Mint(ctx, n)
 		x.Secret = child.Reveal()
 		return err
 	}

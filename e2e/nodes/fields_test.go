@@ -168,7 +168,7 @@ func told(t *testing.T, keys *latchkey.Manager, secret string) string {
 	if err == nil {
 		require.NoError(t, hold.Settle(ctx, 0))
 	}
-	_, _, err = keys.Mint(ctx, access, latchkey.Narrowing{Lifetime: time.Minute})
+	_, _, err = access.Mint(ctx, latchkey.Narrowing{Lifetime: time.Minute})
 	return say + fmt.Sprintln(err)
 }
 
@@ -213,7 +213,7 @@ func everyFieldIsObeyed(t *testing.T, store latchkey.Store) {
 	require.NoError(t, err)
 	access, err := keys.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()})
 	require.NoError(t, err)
-	child, secret, err := keys.Mint(ctx, access, latchkey.Narrowing{Lifetime: time.Hour, Roles: []string{reader.ID},
+	child, secret, err := access.Mint(ctx, latchkey.Narrowing{Lifetime: time.Hour, Roles: []string{reader.ID},
 		Client: latchkey.Client{ID: "42", Name: "Ada"}, Limits: limits(10_000), Forced: map[string]any{"region": "EU"},
 		Rows: []latchkey.Condition{latchkey.Where("region", latchkey.Eq, "EU")}})
 	require.NoError(t, err)

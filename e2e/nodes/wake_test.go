@@ -337,7 +337,7 @@ func TestNotifications(t *testing.T) {
 	access, err := keys.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()})
 	require.NoError(t, err)
 	for range 40 {
-		_, _, err := keys.Mint(ctx, access, latchkey.Narrowing{Lifetime: time.Hour})
+		_, _, err := access.Mint(ctx, latchkey.Narrowing{Lifetime: time.Hour})
 		require.NoError(t, err)
 	}
 	require.Zero(t, heard(), "new tokens alter no answer")

@@ -50,7 +50,7 @@ func useAll(t *testing.T, db *sql.DB, d latchkey.Dialect) {
 	for i := range 8 {
 		require.True(t, access.Allows(latchkey.Read, latchkey.Resource(fmt.Sprintf("dataset/%d", i))), i)
 	}
-	_, child, err := keys.Mint(ctx, access, latchkey.Narrowing{Lifetime: time.Hour, Client: latchkey.Client{ID: "42",
+	_, child, err := access.Mint(ctx, latchkey.Narrowing{Lifetime: time.Hour, Client: latchkey.Client{ID: "42",
 		Name: "Ada"}})
 	require.NoError(t, err)
 	childAccess, err := keys.Verify(ctx, latchkey.Presented{Secret: child.Reveal()})

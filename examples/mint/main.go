@@ -33,7 +33,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 
-	token, child, err := keys.Mint(ctx, access, latchkey.Narrowing{
+	token, child, err := access.Mint(ctx, latchkey.Narrowing{
 		Client:   latchkey.Client{ID: "42", Name: "Ada"},
 		Lifetime: 15 * time.Minute,
 		Rows:     []latchkey.Condition{latchkey.Where("region", latchkey.Eq, "EU")}, // AND-ed to what the key may reach

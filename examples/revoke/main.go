@@ -41,7 +41,7 @@ func run(ctx context.Context) error {
 	verify("old secret:", old)
 	access := verify("new secret:", fresh)
 
-	_, child, err := keys.Mint(ctx, access, latchkey.Narrowing{Lifetime: 8 * time.Hour, Idle: 30 * time.Minute})
+	_, child, err := access.Mint(ctx, latchkey.Narrowing{Lifetime: 8 * time.Hour, Idle: 30 * time.Minute})
 	if err != nil {
 		return err
 	}
@@ -52,7 +52,7 @@ func run(ctx context.Context) error {
 	now = now.Add(30 * time.Minute)
 	verify("child, idle for half an hour:", child)
 
-	_, child, err = keys.Mint(ctx, access, latchkey.Narrowing{Lifetime: 8 * time.Hour})
+	_, child, err = access.Mint(ctx, latchkey.Narrowing{Lifetime: 8 * time.Hour})
 	if err != nil {
 		return err
 	}

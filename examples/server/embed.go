@@ -162,7 +162,7 @@ func (e *embedder) token(ctx context.Context, keys *latchkey.Manager, account la
 	if err != nil {
 		return "", err
 	}
-	_, secret, err := keys.Mint(ctx, access, latchkey.Narrowing{
+	_, secret, err := access.Mint(ctx, latchkey.Narrowing{
 		Name:     "embed",
 		Roles:    []string{e.roleID},
 		Client:   latchkey.Client{ID: "embed", Name: "Visitor of /embed"},
@@ -177,7 +177,7 @@ func (e *embedder) verify(ctx context.Context, keys *latchkey.Manager,
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.known {
-		return keys.Again(ctx, e.access)
+		return e.access.Again(ctx)
 	}
 	secret, err := account.Reveal(ctx, e.keyID)
 	if errors.Is(err, latchkey.ErrNotFound) || errors.Is(err, latchkey.ErrInvalid) { // deleted, or revoked

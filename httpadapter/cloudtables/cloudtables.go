@@ -156,7 +156,7 @@ func (s *surface) mint(r *http.Request) (*http.Request, latchkey.Secret, error) 
 	if req.duration > 0 {
 		n.Idle, n.Lifetime = req.duration, max(s.opts.Cap, req.duration)
 	}
-	t, secret, err := account.Manager().Mint(r.Context(), access, n)
+	t, secret, err := access.Mint(r.Context(), n)
 	if err != nil {
 		return r, latchkey.Secret{}, mintError(err)
 	}

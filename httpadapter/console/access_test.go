@@ -48,7 +48,7 @@ func TestAccessShowsAllThatDecides(t *testing.T) {
 	require.NoError(t, err)
 	access, err := w.keys.Verify(t.Context(), latchkey.Presented{Secret: text.Reveal()})
 	require.NoError(t, err)
-	all, _, err := w.keys.Mint(t.Context(), access, latchkey.Narrowing{Lifetime: time.Hour})
+	all, _, err := access.Mint(t.Context(), latchkey.Narrowing{Lifetime: time.Hour})
 	require.NoError(t, err)
 	for _, id := range []string{access.TokenID(), all.ID} {
 		require.Contains(t, w.get("token/"+id+"/access"), "<bdi>latchkey/…</bdi>")

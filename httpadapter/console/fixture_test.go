@@ -228,7 +228,7 @@ func (w *fixture) mint(s latchkey.Settings, n latchkey.Narrowing) (parent, child
 	require.NoError(w.t, err)
 	access, err := w.keys.Verify(ctx, latchkey.Presented{Secret: text.Reveal(), Referer: "https://example.com/"})
 	require.NoError(w.t, err)
-	child, secret, err = w.keys.Mint(ctx, access, n)
+	child, secret, err = access.Mint(ctx, n)
 	require.NoError(w.t, err)
 	return parent, child, secret
 }

@@ -33,7 +33,7 @@ func TestUsagePages(t *testing.T) {
 
 	// Clients are shown by the newest name that a token was minted with, if there is one and the person may see it.
 	for _, name := range []string{"Ada", "Ada <L.>"} {
-		_, minted, err := w.keys.Mint(t.Context(), access, latchkey.Narrowing{Lifetime: time.Hour,
+		_, minted, err := access.Mint(t.Context(), latchkey.Narrowing{Lifetime: time.Hour,
 			Client: latchkey.Client{ID: "42", Name: name}})
 		require.NoError(t, err)
 		a, err := w.acme.Verify(t.Context(), latchkey.Presented{Secret: minted.Reveal()})

@@ -109,7 +109,7 @@ func TestRouteWalk(t *testing.T) {
 	otherRole := w.makeRole(w.other, AdminRole("Admin", "main"))
 	_, foreign := w.issue(w.other, TokenSpec("x", otherRole.ID, true, true, true))
 	everything := latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*", "latchkey/*")}
-	_, minted, err := w.keys.Mint(t.Context(), w.verify(w.admin), latchkey.Narrowing{Lifetime: 24 * time.Hour})
+	_, minted, err := w.verify(w.admin).Mint(t.Context(), latchkey.Narrowing{Lifetime: 24 * time.Hour})
 	require.NoError(t, err)
 	wrong := map[string]string{
 		"missing": "", "malformed": "no token", "truncated": w.admin[:len(w.admin)-1], "longer": w.admin + "x",

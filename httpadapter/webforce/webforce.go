@@ -212,14 +212,14 @@ func (s *surface) verify(r *http.Request, secret string) (latchkey.Account, latc
 	if access, err = s.session(r, secret); err != nil {
 		return account, latchkey.Access{}, err
 	}
-	if access.Owner() != account.Owner() { // including the zero Access
-		return account, latchkey.Access{}, fmt.Errorf("%w: Options.Session returned an access of another owner",
+	if access.Owner() != account.Owner() || access.Manager() != account.Manager() { // including the zero Access
+		return account, latchkey.Access{}, fmt.Errorf("%w: Options.Session returned an access of another owner or Manager",
 			latchkey.ErrUnknownToken)
 	}
 	if access.Test() { // as Verify does
 		return account, latchkey.Access{}, latchkey.ErrTestMode
 	}
-	access, err = account.Manager().Again(r.Context(), access) // checks the owner's record, which Assume does not
+	access, err = access.Again(r.Context()) // checks the owner's record, which Assume does not
 	return account, access, err
 }
 

@@ -224,7 +224,7 @@ func TestWrongTokens(t *testing.T) {
 		}),
 	}
 	w.advance(time.Second)
-	_, minted, err := w.keys.Mint(ctx, w.verified(w.session), latchkey.Narrowing{Lifetime: time.Minute})
+	_, minted, err := w.verified(w.session).Mint(ctx, latchkey.Narrowing{Lifetime: time.Minute})
 	require.NoError(t, err)
 	wrongKind := map[string]string{ // for access.*, whatever their rights
 		"access token":   full.Token,
