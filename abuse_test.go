@@ -384,7 +384,7 @@ func TestAStuckBatchOfLastUsesHoldsUpNobody(t *testing.T) {
 func TestAStuckBatchOfUsageHoldsUpNoClose(t *testing.T) {
 	store := &stuck{Store: memstore.New(nil), entered: make(chan struct{}, 8), leave: make(chan struct{})}
 	keys := latchkey.New(store, nil)
-	keys.For("acme").Assume(latchkey.Client{ID: "1"}, nil).Count("calls", "", 1)
+	must(keys.For("acme").Assume(latchkey.Client{ID: "1"}, nil)).Count("calls", "", 1)
 	<-store.entered // the batch is under way
 	done := make(chan error, 1)
 	go func() {

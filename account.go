@@ -67,16 +67,15 @@ func (a Account) Exceeding() Account {
 // owner's record (off switch, boundary) is not asked here, for that would read the store: [Access.Again] asks it, and
 // so does every call of an Account acted on As it.
 //
-// Permissions that [Permissions.Validate] refuses give nothing at all: that rule may have been a Deny. The Manager's
-// Logger hears what is wrong at each such call. Every refusal of the Access is a *[FaultError], which wraps
-// [ErrInvalid] as well as [ErrDenied], and [Access.Explain] names it.
-func (a Account) Assume(who Client, may Permissions) Access {
-	l := layer{name: "client:" + who.ID, rules: slices.Clone(may)}
+// Permissions that [Permissions.Validate] refuses are an error, which is the one of Validate and wraps [ErrInvalid].
+// The Access is then the zero one, which may do nothing: the invalid rule may have been a Deny.
+func (a Account) Assume(who Client, may Permissions) (Access, error) {
 	if err := may.Validate(); err != nil {
-		a.m.warn("latchkey: Assume was given invalid rules, which allow nothing; mend the program", err)
+		return Access{}, err
 	}
+	l := layer{name: "client:" + who.ID, rules: slices.Clone(may)}
 	return Access{m: a.m, set: &compiled{policy: newPolicy([]layer{l}, nil), layers: []layer{l}},
-		who: &principal{owner: a.owner, root: who.ID, client: who}}
+		who: &principal{owner: a.owner, root: who.ID, client: who}}, nil
 }
 
 // Verify is [Manager.Verify] that takes another owner's token for an unknown one.

@@ -42,7 +42,7 @@ func TestExplainWithoutTheSecret(t *testing.T) {
 	require.ErrorIs(t, err, latchkey.ErrNotFound)
 
 	of := func(rules ...latchkey.Rule) latchkey.Account {
-		who, err := acme.As(acme.Assume(latchkey.Client{ID: "desk"}, rules))
+		who, err := acme.As(must(acme.Assume(latchkey.Client{ID: "desk"}, rules)))
 		require.NoError(t, err)
 		return who
 	}

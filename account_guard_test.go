@@ -210,7 +210,7 @@ func TestNobodyBuildsOnARoleThatCannotBeRead(t *testing.T) {
 		Permissions: latchkey.Permissions{{}}}
 	_, err := w.store.Store.Write(w.ctx, latchkey.Write{ID: [16]byte{9}, Owner: "acme", Roles: []latchkey.Role{broken}})
 	w.ok(err)
-	as := mustAs(w, w.acme.Assume(latchkey.Client{ID: "7"}, inEU()))
+	as := mustAs(w, must(w.acme.Assume(latchkey.Client{ID: "7"}, inEU())))
 	_, err = as.CreateRole(w.ctx, latchkey.Role{Name: "heir", Inherits: []string{broken.ID}, InheritDenies: true,
 		Permissions: latchkey.Permissions{latchkey.Grant(latchkey.Any).On("*")}})
 	w.is(latchkey.ErrDenied, err)
@@ -574,7 +574,7 @@ func TestOnlyARuleThatNamesItAllowsExceed(t *testing.T) {
 		assert.Equal(t, c.want, a.Explain(latchkey.Exceed, on).Verdict == "all", name)
 		if c.want {
 			assert.False(t, c.rules.Within(latchkey.Permissions{all}), name)
-			_, _, err := mustAs(w, w.acme.Assume(latchkey.Client{ID: "7"}, latchkey.Permissions{all})).Issue(w.ctx,
+			_, _, err := mustAs(w, must(w.acme.Assume(latchkey.Client{ID: "7"}, latchkey.Permissions{all}))).Issue(w.ctx,
 				latchkey.Spec{Kind: latchkey.KindAPIKey, Permissions: c.rules})
 			assert.ErrorIs(t, err, latchkey.ErrDenied, name)
 		}
@@ -610,7 +610,7 @@ func TestRightsAreAskedFirst(t *testing.T) {
 		_, theirs, err := w.keys.For("other").Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
 		w.ok(err)
 		role := w.role("there")
-		nobody := mustAs(w, w.acme.Assume(latchkey.Client{ID: "7"}, nil))
+		nobody := mustAs(w, must(w.acme.Assume(latchkey.Client{ID: "7"}, nil)))
 		key := latchkey.Spec{Kind: latchkey.KindAPIKey}
 		for what, err := range map[string]error{
 			"a text of another owner": second(nobody.Import(w.ctx, key, theirs.Reveal())),
@@ -661,7 +661,7 @@ func TestABoundaryThatRefersToWhoAsks(t *testing.T) {
 	_, secret := w.key(rights...)
 	for name, as := range map[string]latchkey.Account{
 		"a key":           mustAs(w, w.access(secret)),
-		"an assumed user": mustAs(w, w.acme.Assume(latchkey.Client{ID: "7"}, rights)),
+		"an assumed user": mustAs(w, must(w.acme.Assume(latchkey.Client{ID: "7"}, rights))),
 	} {
 		issue := func(rules ...latchkey.Rule) error {
 			_, _, err := as.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,

@@ -93,7 +93,7 @@ func TestLineage(t *testing.T) {
 
 	// Somebody who may not read all of it gets the rest, and is told so.
 	who := func(on ...latchkey.Pattern) latchkey.Account {
-		some, err := a.As(a.Assume(latchkey.Client{ID: "w"}, latchkey.Permissions{latchkey.Allow(latchkey.Read).On(on...)}))
+		some, err := a.As(must(a.Assume(latchkey.Client{ID: "w"}, latchkey.Permissions{latchkey.Allow(latchkey.Read).On(on...)})))
 		require.NoError(t, err)
 		return some
 	}
@@ -200,8 +200,8 @@ func TestFind(t *testing.T) {
 				require.Zero(t, got.Used, "it is no use of the token")
 				_, err = m.For("other").Find(ctx, text)
 				require.Equal(t, latchkey.ErrNotFound, err)
-				blind, err := a.As(a.Assume(latchkey.Client{ID: "w"},
-					latchkey.Permissions{latchkey.Allow(latchkey.Read).On("latchkey/token/x")}))
+				blind, err := a.As(must(a.Assume(latchkey.Client{ID: "w"},
+					latchkey.Permissions{latchkey.Allow(latchkey.Read).On("latchkey/token/x")})))
 				require.NoError(t, err)
 				_, err = blind.Find(ctx, text)
 				require.Equal(t, latchkey.ErrNotFound, err, "as if it were another's")

@@ -250,12 +250,12 @@ func TestFindOfADamagedTokenTellsNothing(t *testing.T) {
 	ctx, acme := t.Context(), keys.For("acme")
 	tok, secret, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
 	require.NoError(t, err)
-	other, err := keys.For("other").As(keys.For("other").Assume(latchkey.Client{ID: "7"},
-		latchkey.Permissions{latchkey.Allow(latchkey.Any).On("latchkey/*")}))
+	other, err := keys.For("other").As(must(keys.For("other").Assume(latchkey.Client{ID: "7"},
+		latchkey.Permissions{latchkey.Allow(latchkey.Any).On("latchkey/*")})))
 	require.NoError(t, err)
-	blind, err := acme.As(acme.Assume(latchkey.Client{ID: "7"}, latchkey.Permissions{
+	blind, err := acme.As(must(acme.Assume(latchkey.Client{ID: "7"}, latchkey.Permissions{
 		latchkey.Allow(latchkey.Any).On("latchkey/*"),
-		latchkey.Deny(latchkey.Any).On("latchkey/token/*", "latchkey/role/*", "latchkey/owner")}))
+		latchkey.Deny(latchkey.Any).On("latchkey/token/*", "latchkey/role/*", "latchkey/owner")})))
 	require.NoError(t, err)
 	for _, s.fail = range []*latchkey.DamagedError{
 		{Kind: latchkey.ChangedToken, Owner: "acme", ID: tok.ID},
@@ -305,8 +305,8 @@ func TestADamagedHolderBesideOneLikeIt(t *testing.T) {
 	role := w.role("reader", readAll())
 	_, _ = w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{role.ID}})
 	second, _ := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{role.ID}})
-	as := mustAs(w, w.acme.Assume(latchkey.Client{ID: "7"}, latchkey.Permissions{
-		latchkey.Allow(latchkey.Any).On("latchkey/*"), readAll()}))
+	as := mustAs(w, must(w.acme.Assume(latchkey.Client{ID: "7"}, latchkey.Permissions{
+		latchkey.Allow(latchkey.Any).On("latchkey/*"), readAll()})))
 	rename := func(to string) error {
 		_, err := as.UpdateRole(w.ctx, role.ID, func(r *latchkey.Role) error { r.Name = to; return nil })
 		return err

@@ -721,7 +721,7 @@ func (w *escalation) act(r *rand.Rand) {
 	if chance(r, 15) {
 		a.person = oneOf(r, w.people...)
 		a.name = a.person.client.ID
-		access = w.acme.Assume(a.person.client, a.person.may)
+		access = must(w.acme.Assume(a.person.client, a.person.may))
 	} else {
 		a.token = w.made[r.IntN(min(len(w.made), 10))]
 		if chance(r, 15) {

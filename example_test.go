@@ -35,9 +35,12 @@ func ExampleNew() {
 // A caller who may see some rows only. Check refuses the caller, so that no handler can forget the filter.
 func ExampleAccess_Filter() {
 	orders := latchkey.NewSchema(latchkey.Fields{"region": {Column: "o.region", Type: latchkey.Text}}) // once
-	access := latchkey.New(memstore.New(nil), nil).For("acme").Assume(latchkey.Client{ID: "42"}, latchkey.Permissions{
+	access, err := latchkey.New(memstore.New(nil), nil).For("acme").Assume(latchkey.Client{ID: "42"}, latchkey.Permissions{
 		latchkey.Allow(latchkey.Read).On("dataset/orders").Where(latchkey.Where("region", latchkey.Eq, "EU")),
 	})
+	if err != nil {
+		log.Fatal(err)
+	}
 	fmt.Println(access.Check(latchkey.Read, "dataset/orders"))
 
 	rows, err := access.Filter(latchkey.Read, "dataset/orders")
@@ -63,11 +66,14 @@ func ExampleAccess_Prepare() {
 		"region": {Column: "region", Type: latchkey.Text},
 		"amount": {Column: "amount", Type: latchkey.Integer},
 	})
-	access := latchkey.New(memstore.New(nil), nil).For("acme").Assume(latchkey.Client{ID: "42"}, latchkey.Permissions{
+	access, err := latchkey.New(memstore.New(nil), nil).For("acme").Assume(latchkey.Client{ID: "42"}, latchkey.Permissions{
 		latchkey.Allow(latchkey.Create, latchkey.Update).On("dataset/orders").
 			Where(latchkey.Where("region", latchkey.Eq, "EU")).
 			Force(map[string]any{"region": "EU"}), // says what a create writes, whoever sends what
 	})
+	if err != nil {
+		log.Fatal(err)
+	}
 
 	row, err := access.Prepare(latchkey.Create, "dataset/orders", orders, nil, latchkey.Row{"amount": "3"})
 	fmt.Println(row, err)
@@ -117,10 +123,13 @@ func ExampleAccess_Mint() {
 func ExampleAccount_As() {
 	ctx := context.Background()
 	acme := latchkey.New(memstore.New(nil), nil).For("acme")
-	ada := acme.Assume(latchkey.Client{ID: "42"}, latchkey.Permissions{
+	ada, err := acme.Assume(latchkey.Client{ID: "42"}, latchkey.Permissions{
 		latchkey.Allow(latchkey.Read).On("dataset/*"),
 		latchkey.Allow(latchkey.Any).On("latchkey/token/*"),
 	})
+	if err != nil {
+		log.Fatal(err)
+	}
 	as, err := acme.As(ada)
 	if err != nil {
 		log.Fatal(err)

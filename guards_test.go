@@ -253,7 +253,7 @@ func TestEveryCallAsksItsOwnRight(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, func(o *latchkey.Options) { o.Keyring = ring })
-			w.keys.For("acme").Assume(latchkey.Client{ID: "1"}, nil).Count("calls", "", 1)
+			must(w.keys.For("acme").Assume(latchkey.Client{ID: "1"}, nil)).Count("calls", "", 1)
 			tok, _ := w.key()
 			role := w.role("r")
 			try := func(rules ...latchkey.Rule) error {
@@ -368,7 +368,7 @@ func TestReferencesThatHaveNoValue(t *testing.T) {
 	check(without, "roles", latchkey.Row{"region": ""}, false)
 	check(without, "others", latchkey.Row{"region": "x"}, false)
 	check(without, "owner", latchkey.Row{"owner": "acme"}, true)
-	assumed := w.acme.Assume(latchkey.Client{}, rules) // it has no roles, and no id
+	assumed := must(w.acme.Assume(latchkey.Client{}, rules)) // it has no roles, and no id
 	for on, row := range map[latchkey.Resource]latchkey.Row{"client": {"client": ""}, "other": {"client": "7"},
 		"roles": {"region": ""}, "others": {"region": "x"}} {
 		w.is(latchkey.ErrDenied, assumed.CheckRow(latchkey.Read, on, orders, row))

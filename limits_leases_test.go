@@ -540,8 +540,8 @@ func TestTokensThatShareTheirAccountsShareALease(t *testing.T) {
 		_, secret := w.key(readAll())
 		w.ok(w.access(secret).Charge(w.ctx, "reads", 1))
 	}
-	w.ok(w.acme.Assume(latchkey.Client{ID: "7"}, nil).Charge(w.ctx, "reads", 1))
-	assert.EqualValues(t, 2, store.reserves.Load(), "one debit and one lease")
+	w.ok(must(w.acme.Assume(latchkey.Client{ID: "7"}, nil)).Charge(w.ctx, "reads", 1))
+	assert.EqualValues(t, 2, store.reserves.Load(), "one debit and one block")
 }
 
 func TestChargingOutOfALeaseDoesNotAllocate(t *testing.T) {

@@ -265,11 +265,11 @@ func TestAllAccountsOfAChainPayOrNone(t *testing.T) {
 	w.ok(err)
 	w.is(latchkey.ErrOverLimit, again.Charge(w.ctx, "writes", 1))
 
-	guest := w.acme.Assume(latchkey.Client{ID: "7"}, latchkey.Permissions{readAll()})
+	guest := must(w.acme.Assume(latchkey.Client{ID: "7"}, latchkey.Permissions{readAll()}))
 	w.is(latchkey.ErrOverLimit, guest.Charge(w.ctx, "reads", 1)) // the owner's limit is hers too
 	w.ok(guest.Charge(w.ctx, "writes", 90))
 	w.is(latchkey.ErrOverLimit, guest.Charge(w.ctx, "writes", 1))
-	w.ok(w.keys.For("other").Assume(latchkey.Client{}, nil).Charge(w.ctx, "reads", 1<<60))
+	w.ok(must(w.keys.For("other").Assume(latchkey.Client{}, nil)).Charge(w.ctx, "reads", 1<<60))
 }
 
 func TestALoweredLimitBitesAtTheNextVerify(t *testing.T) {

@@ -136,7 +136,7 @@ func TestWhoMayMint(t *testing.T) {
 	w.ok(err)
 	_, _, err = n.Mint(w.ctx, hour)
 	w.is(latchkey.ErrInvalid, err)
-	_, _, err = w.acme.Assume(latchkey.Client{ID: "7"}, nil).Mint(w.ctx, hour)
+	_, _, err = must(w.acme.Assume(latchkey.Client{ID: "7"}, nil)).Mint(w.ctx, hour)
 	w.is(latchkey.ErrInvalid, err)
 
 	secret := sk
@@ -298,8 +298,8 @@ func TestReferences(t *testing.T) {
 		_, err := key.Filter(latchkey.Update, "dataset/orders")
 		assert.ErrorIs(t, err, latchkey.ErrDenied)
 	}
-	me := w.acme.Assume(latchkey.Client{ID: "7"}, latchkey.Permissions{
-		latchkey.Allow(latchkey.Read).On("dataset/orders").Where(eq("owner", latchkey.Self))})
+	me := must(w.acme.Assume(latchkey.Client{ID: "7"}, latchkey.Permissions{
+		latchkey.Allow(latchkey.Read).On("dataset/orders").Where(eq("owner", latchkey.Self))}))
 	assert.True(t, admits(me, latchkey.Read, latchkey.Row{"owner": "7"}))
 }
 
@@ -392,7 +392,7 @@ func TestAClientStaysItself(t *testing.T) {
 	w.is(latchkey.ErrInvalid, err)
 	_, err = w.access(child).Narrow(w.ctx, other)
 	w.is(latchkey.ErrInvalid, err)
-	_, err = w.acme.Assume(latchkey.Client{ID: "42"}, nil).Narrow(w.ctx, other)
+	_, err = must(w.acme.Assume(latchkey.Client{ID: "42"}, nil)).Narrow(w.ctx, other)
 	w.is(latchkey.ErrInvalid, err)
 
 	_, grand := w.mint(w.access(child), latchkey.Narrowing{})

@@ -260,7 +260,7 @@ func TestMintedAndAgainAreObserved(t *testing.T) {
 	require.ErrorIs(t, err, latchkey.ErrUnknownToken)
 	require.Equal(t, "deleted", o.one().Reason)
 
-	person := o.acme.Assume(client, nil)
+	person := must(o.acme.Assume(client, nil))
 	require.NoError(t, o.acme.Configure(ctx, func(w *latchkey.Owner) error { w.Disabled = true; return nil }))
 	_, err = person.Again(ctx)
 	require.ErrorIs(t, err, latchkey.ErrOwnerDisabled)

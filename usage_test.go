@@ -46,8 +46,8 @@ func TestUsageIsToldApart(t *testing.T) {
 	a := w.access(secret)
 	child, s := w.mint(a, latchkey.Narrowing{Client: latchkey.Client{ID: "42", Name: "Ada"}, Lifetime: 48 * time.Hour})
 	b := w.access(s)
-	guest := w.acme.Assume(latchkey.Client{ID: "7"}, nil)
-	other := w.keys.For("other").Assume(latchkey.Client{ID: "7"}, nil)
+	guest := must(w.acme.Assume(latchkey.Client{ID: "7"}, nil))
+	other := must(w.keys.For("other").Assume(latchkey.Client{ID: "7"}, nil))
 
 	a.Count("reads", "GET /orders", 1)
 	a.Count("reads", "GET /orders", 2)
@@ -113,7 +113,7 @@ func TestWhatCountsNothing(t *testing.T) {
 
 func TestUsageTextsAreBoundedAndClean(t *testing.T) {
 	w := newWorld(t)
-	a := w.acme.Assume(latchkey.Client{ID: strings.Repeat("c", 300) + "\x00"}, nil)
+	a := must(w.acme.Assume(latchkey.Client{ID: strings.Repeat("c", 300) + "\x00"}, nil))
 	for i := range 300 {
 		a.Count(strings.Repeat("é", 50), strings.Repeat("a", i%3)+strings.Repeat("€", 200)+fmt.Sprint(i), 1)
 		a.Count("a\x00b\xff", strings.Repeat("x\xff", 200), 1)
@@ -171,7 +171,7 @@ func TestUsageIsCountedOnceWhateverTheStoreSays(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w, store := newShakyWorld(t)
 			store.err = c.err
-			a := w.acme.Assume(latchkey.Client{}, nil)
+			a := must(w.acme.Assume(latchkey.Client{}, nil))
 			a.Count("reads", "x", 10)
 			store.before.Store(c.before)
 			store.after.Store(c.after)
@@ -193,7 +193,7 @@ func TestUsageIsCountedOnceWhateverTheStoreSays(t *testing.T) {
 func TestUsageInDoubtIsGivenUpBeforeItCouldCountTwice(t *testing.T) {
 	var log bytes.Buffer
 	w, store := newShakyWorld(t, func(o *latchkey.Options) { o.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
-	a := w.acme.Assume(latchkey.Client{}, nil)
+	a := must(w.acme.Assume(latchkey.Client{}, nil))
 	store.err = latchkey.ErrUnknownOutcome
 	store.after.Store(4)
 	a.Count("reads", "x", 10)
@@ -224,7 +224,7 @@ func TestUsageOfAStoreThatIsAwayIsBounded(t *testing.T) {
 	})
 	store.err = latchkey.ErrUnavailable
 	store.before.Store(math.MaxInt64)
-	a := w.acme.Assume(latchkey.Client{}, nil)
+	a := must(w.acme.Assume(latchkey.Client{}, nil))
 	const n = 600_000
 	for i := range n {
 		a.Count("reads", fmt.Sprint(i), 1)
@@ -308,14 +308,14 @@ func TestWhoMayReadUsage(t *testing.T) {
 
 func TestEraseTakesWhatStillWaits(t *testing.T) {
 	w := newWorld(t)
-	w.acme.Assume(latchkey.Client{}, nil).Count("reads", "x", 10)
+	must(w.acme.Assume(latchkey.Client{}, nil)).Count("reads", "x", 10)
 	w.ok(w.acme.Erase(w.ctx))
 	assert.Zero(t, w.total().Count)
 }
 
 func TestUsageObeysItsContext(t *testing.T) {
 	w := newWorld(t)
-	w.acme.Assume(latchkey.Client{}, nil).Count("reads", "x", 10)
+	must(w.acme.Assume(latchkey.Client{}, nil)).Count("reads", "x", 10)
 	ctx, cancel := context.WithCancel(w.ctx)
 	cancel()
 	_, err := w.acme.Usage(ctx, latchkey.UsageQuery{})

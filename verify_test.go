@@ -188,7 +188,7 @@ func TestTheZeroAccessMayDoNothing(t *testing.T) {
 		}
 		assert.Equal(t, zero, a.Owner() == "" && a.TokenID() == "" && a.Kind() == 0 && a.Roles() == nil)
 	}
-	assumed := w.acme.Assume(latchkey.Client{ID: "7"}, latchkey.Permissions{readAll()})
+	assumed := must(w.acme.Assume(latchkey.Client{ID: "7"}, latchkey.Permissions{readAll()}))
 	_, err := assumed.Token(w.ctx)
 	w.is(latchkey.ErrNotFound, err)
 	other := latchkey.New(w.store, nil)

@@ -486,7 +486,7 @@ func TestAccessFromElsewhere(t *testing.T) {
 	}
 	h := httpadapter.New(w.keys, test).Require(latchkey.Read, "x")(whoami)
 	r := httptest.NewRequest("GET", "/", nil)
-	assumed := w.acme.Assume(latchkey.Client{ID: "7"}, latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*")})
+	assumed := must(w.acme.Assume(latchkey.Client{ID: "7"}, latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*")}))
 	out := httptest.NewRecorder()
 	h.ServeHTTP(out, r.WithContext(httpadapter.WithAccess(r.Context(), assumed)))
 	require.Equal(t, 401, out.Code, "whoever was assumed is no test token")
@@ -548,13 +548,17 @@ func TestRateLimitFields(t *testing.T) {
 	}
 }
 
-// A caller that was assumed with invalid rules is refused, and the log names the rule.
+// A caller whose rules are invalid is refused, and the log names the rule.
 func TestRulesThatAreNone(t *testing.T) {
 	w := newFixture(t)
 	var log bytes.Buffer
 	auth := httpadapter.New(w.keys, &httpadapter.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
-	a := w.acme.Assume(latchkey.Client{ID: "7"}, latchkey.Permissions{
-		latchkey.Allow(latchkey.Read).On("invoices"), latchkey.Allow("Read").On("x")})
+	may := latchkey.Permissions{latchkey.Allow(latchkey.Read).On("invoices")}
+	a := must(w.acme.Assume(latchkey.Client{ID: "7"}, may))
+	_, err := w.store.Write(ctx, latchkey.Write{ID: [16]byte{1}, Owner: "acme", At: w.now(),
+		OwnerRecord: &latchkey.Owner{ID: "acme", Boundary: append(may, latchkey.Allow("Read").On("x"))}})
+	require.NoError(t, err)
+	a = must(a.Again(ctx))
 	served := auth.Require(latchkey.Read, "invoices")(whoami)
 	out := httptest.NewRecorder()
 	r := httptest.NewRequest("GET", "/", nil)
@@ -563,4 +567,12 @@ func TestRulesThatAreNone(t *testing.T) {
 	require.NotContains(t, out.Body.String(), "rule")
 	require.Contains(t, log.String(), "rule 2")
 	require.Contains(t, log.String(), "correct the rule")
+}
+
+// must returns v. It panics if there is an error.
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
 }

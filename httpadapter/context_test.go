@@ -19,13 +19,13 @@ func TestWithAccess(t *testing.T) {
 	}
 	may := latchkey.Permissions{latchkey.Allow(latchkey.Read).On("dataset/orders")}
 	h := httpadapter.New(w.keys, &httpadapter.Options{Owner: "acme"}).Require(latchkey.Read, "dataset/orders")(whoami)
-	require.Equal(t, 200, get(host(w.acme.Assume(latchkey.Client{ID: "7"}, may), h), "/", "").Code)
-	require.Equal(t, 403, get(host(w.acme.Assume(latchkey.Client{ID: "7"}, nil), h), "/", "").Code)
-	require.Equal(t, 401, get(host(w.other.Assume(latchkey.Client{ID: "7"}, may), h), "/", "").Code)
+	require.Equal(t, 200, get(host(must(w.acme.Assume(latchkey.Client{ID: "7"}, may)), h), "/", "").Code)
+	require.Equal(t, 403, get(host(must(w.acme.Assume(latchkey.Client{ID: "7"}, nil)), h), "/", "").Code)
+	require.Equal(t, 401, get(host(must(w.other.Assume(latchkey.Client{ID: "7"}, may)), h), "/", "").Code)
 	require.Equal(t, 401, get(host(latchkey.Access{}, h), "/", "").Code)
 	_, ok := httpadapter.AccessFrom(ctx)
 	require.False(t, ok)
-	rows, ok := httpadapter.RowsFrom(httpadapter.WithAccess(ctx, w.acme.Assume(latchkey.Client{}, may)))
+	rows, ok := httpadapter.RowsFrom(httpadapter.WithAccess(ctx, must(w.acme.Assume(latchkey.Client{}, may))))
 	require.False(t, ok)
 	require.True(t, rows.IsNoRows())
 }

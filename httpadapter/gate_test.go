@@ -28,7 +28,7 @@ func TestARefusalOfAnAccessOfTheHostIsReportedOnce(t *testing.T) {
 		access, _ := httpadapter.AccessFrom(r.Context())
 		a.WriteError(w, r, access.Charge(r.Context(), "calls", 11))
 	}))
-	assumed := acme.Assume(latchkey.Client{ID: "7"}, latchkey.Permissions{latchkey.Allow(latchkey.Read).On("*")})
+	assumed := must(acme.Assume(latchkey.Client{ID: "7"}, latchkey.Permissions{latchkey.Allow(latchkey.Read).On("*")}))
 	for range 2 {
 		heard, told = nil, latchkey.Refusal{}
 		out := httptest.NewRecorder()

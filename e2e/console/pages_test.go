@@ -45,8 +45,8 @@ func servePages(t *testing.T) *tokenPages {
 	t.Cleanup(func() { require.NoError(t, p.keys.Close(context.Background())) })
 	p.acme = p.keys.For("acme")
 	mux := http.NewServeMux()
-	reader := p.acme.Assume(latchkey.Client{ID: "bob", Name: "Bob, who reads"}, latchkey.Permissions{
-		latchkey.Allow(latchkey.Read).On("latchkey/token/*", "latchkey/role/*")})
+	reader := must(p.acme.Assume(latchkey.Client{ID: "bob", Name: "Bob, who reads"}, latchkey.Permissions{
+		latchkey.Allow(latchkey.Read).On("latchkey/token/*", "latchkey/role/*")}))
 	console.Mount(mux, "/deep/reader",
 		func(*http.Request) (latchkey.Account, latchkey.Access, error) { return p.acme, reader, nil }, nil)
 	console.Mount(mux, "/deep/nobody", func(*http.Request) (latchkey.Account, latchkey.Access, error) {
@@ -54,8 +54,8 @@ func servePages(t *testing.T) *tokenPages {
 	}, nil)
 	for _, owner := range []string{"acme", "other"} {
 		account := p.keys.For(owner)
-		who := account.Assume(latchkey.Client{ID: "ada", Name: "Ada of " + owner}, latchkey.Permissions{
-			latchkey.Allow(latchkey.Any).On("*"), latchkey.Allow(latchkey.Any).On("latchkey/*")})
+		who := must(account.Assume(latchkey.Client{ID: "ada", Name: "Ada of " + owner}, latchkey.Permissions{
+			latchkey.Allow(latchkey.Any).On("*"), latchkey.Allow(latchkey.Any).On("latchkey/*")}))
 		signedIn := func(*http.Request) (latchkey.Account, latchkey.Access, error) { return account, who, nil }
 		schema := latchkey.NewSchema(latchkey.Fields{"region": {Column: "o.region", Type: latchkey.Text},
 			"amount": {Column: "o.amount", Type: latchkey.Integer}})
@@ -290,4 +290,12 @@ func evaluate[T any](p *tab, script string) T {
 	got, err := chromedp.Run(ctx, chromedp.Evaluate[T](script, chromedp.EvalAwaitPromise))
 	require.NoError(p.t, err)
 	return got
+}
+
+// must returns v. It panics if there is an error.
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
 }

@@ -31,7 +31,10 @@ func run() error {
 	fmt.Println("read payroll:", staff.Allows(latchkey.Read, "dataset/payroll"))
 
 	keys := latchkey.New(memstore.New(nil), nil)
-	me := keys.For("acme").Assume(latchkey.Client{ID: "7", Name: "Grace"}, staff) // nothing is stored
+	me, err := keys.For("acme").Assume(latchkey.Client{ID: "7", Name: "Grace"}, staff) // nothing is stored
+	if err != nil {
+		return err
+	}
 
 	rows, err := me.Filter(latchkey.Read, "dataset/payroll")
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 // mountConsole serves the console at /console/. Every visitor of this server is signed in as demo, which may do
 // everything. A real host asks its own session system here.
 func (a *app) mountConsole(mux *http.ServeMux) {
-	demo := a.account.Assume(latchkey.Client{ID: "demo", Name: "demo"}, latchkey.Permissions{
+	demo, err := a.account.Assume(latchkey.Client{ID: "demo", Name: "demo"}, latchkey.Permissions{
 		latchkey.Allow(latchkey.Any).On("*"),
 		latchkey.Allow(latchkey.Any).On("latchkey/*"),
 	})
@@ -24,7 +24,7 @@ func (a *app) mountConsole(mux *http.ServeMux) {
 		if !ownHost(r.Host) {
 			return latchkey.Account{}, latchkey.Access{}, latchkey.ErrDenied
 		}
-		return a.account, demo, nil
+		return a.account, demo, err
 	}
 	sets := a.apperateSets()
 	console.Mount(mux, "/console", signedIn, &console.Options{

@@ -24,10 +24,13 @@ func main() {
 func run() error {
 	keys := latchkey.New(memstore.New(nil), nil)
 	eu := latchkey.Where("region", latchkey.Eq, "EU")
-	access := keys.For("acme").Assume(latchkey.Client{ID: "42"}, latchkey.Permissions{
+	access, err := keys.For("acme").Assume(latchkey.Client{ID: "42"}, latchkey.Permissions{
 		latchkey.Allow(latchkey.Create).On("dataset/orders").Where(eu).Force(map[string]any{"region": "EU"}),
 		latchkey.Allow(latchkey.Update, latchkey.Delete).On("dataset/orders").Where(eu),
 	})
+	if err != nil {
+		return err
+	}
 
 	// Create: no row before. Forced values replace those of the caller, and text from a form gets its type.
 	row, err := access.Prepare(latchkey.Create, "dataset/orders", orders, nil,

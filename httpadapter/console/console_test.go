@@ -1,8 +1,10 @@
 package console
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -12,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/memstore"
 )
 
 func TestTheWalkThrough(t *testing.T) {
@@ -113,7 +116,7 @@ func TestOwnersAndRights(t *testing.T) {
 	w := newFixture(t, nil)
 	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Name: "acme's key"}).ID
 	other := w.keys.For("other")
-	w.owner, w.who = other, other.Assume(latchkey.Client{ID: "eve"}, everything)
+	w.owner, w.who = other, must(other.Assume(latchkey.Client{ID: "eve"}, everything))
 	require.NotContains(t, w.get(""), "acme&#39;s key")
 	for at, p := range pages {
 		if strings.HasPrefix(at, "token/*") {
@@ -132,7 +135,7 @@ func TestOwnersAndRights(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, w.do("GET", "", "").Code)
 
 	// A person who may only read.
-	w.who = w.acme.Assume(latchkey.Client{ID: "bob"}, latchkey.Permissions{latchkey.Allow(latchkey.Read).On("latchkey/*")})
+	w.who = must(w.acme.Assume(latchkey.Client{ID: "bob"}, latchkey.Permissions{latchkey.Allow(latchkey.Read).On("latchkey/*")}))
 	page := w.get("")
 	require.Contains(t, page, "acme&#39;s key")
 	require.NotContains(t, page, "Create a token")
@@ -181,13 +184,28 @@ func TestAccessFromElsewhere(t *testing.T) {
 	second := latchkey.New(&w.reads, nil)
 	for name, who := range map[string]latchkey.Access{
 		"test token":      test,
-		"another owner":   w.keys.For("other").Assume(latchkey.Client{ID: "ada"}, everything),
-		"another manager": second.For("acme").Assume(latchkey.Client{ID: "ada"}, everything),
+		"another owner":   must(w.keys.For("other").Assume(latchkey.Client{ID: "ada"}, everything)),
+		"another manager": must(second.For("acme").Assume(latchkey.Client{ID: "ada"}, everything)),
 	} {
 		w.who = who
 		require.Equal(t, 401, w.do("GET", "", "").Code, name)
 		require.Equal(t, 401, w.do("POST", "new", "").Code, name)
 	}
+}
+
+// Rules of the host's own that Assume refuses are no mistake of the person who is signed in.
+func TestRulesThatAssumeRefuses(t *testing.T) {
+	acme := latchkey.New(memstore.New(nil), nil).For("acme")
+	var log bytes.Buffer
+	h := Handler(func(*http.Request) (latchkey.Account, latchkey.Access, error) {
+		access, err := acme.Assume(latchkey.Client{ID: "ada"}, latchkey.Permissions{latchkey.Allow("Read").On("*")})
+		return acme, access, err
+	}, &Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	out := httptest.NewRecorder()
+	h.ServeHTTP(out, httptest.NewRequest("GET", "/", nil))
+	require.Equal(t, 500, out.Code)
+	require.NotContains(t, out.Body.String(), "rule 1")
+	require.Contains(t, log.String(), "rule 1")
 }
 
 // TestNoPageIsHeavy fills every list with entries of maximal length; do checks the size of each page.

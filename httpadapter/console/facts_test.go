@@ -42,8 +42,8 @@ func TestPagesSayWhatElseHolds(t *testing.T) {
 		"disabled")
 
 	// A parent that the person may not see is mentioned, but not named.
-	w.who = w.acme.Assume(latchkey.Client{ID: "bob"},
-		latchkey.Permissions{latchkey.Allow(latchkey.Read).On(latchkey.Pattern("latchkey/token/" + child.ID))})
+	w.who = must(w.acme.Assume(latchkey.Client{ID: "bob"},
+		latchkey.Permissions{latchkey.Allow(latchkey.Read).On(latchkey.Pattern("latchkey/token/" + child.ID))}))
 	page := w.get("token/" + child.ID)
 	require.NotContains(t, page, "the parent<")
 	require.NotContains(t, page, "example.com</bdi>")

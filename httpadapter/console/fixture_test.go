@@ -102,7 +102,7 @@ func newFixture(t *testing.T, opts *Options) *fixture {
 	w.keys = latchkey.New(&w.reads, &latchkey.Options{Clock: clock, Keyring: ring})
 	t.Cleanup(func() { _ = w.keys.Close(t.Context()) })
 	w.acme = w.keys.For("acme")
-	w.owner, w.who = w.acme, w.acme.Assume(latchkey.Client{ID: "ada", Name: "Ada"}, everything)
+	w.owner, w.who = w.acme, must(w.acme.Assume(latchkey.Client{ID: "ada", Name: "Ada"}, everything))
 	if opts == nil {
 		opts = &Options{}
 	}
@@ -286,4 +286,12 @@ func (w *fixture) counted(path string) (page string, calls []int) {
 	}
 	require.Equal(w.t, http.StatusOK, rec.Code, "%s: %s", path, rec.Body)
 	return rec.Body.String(), w.reads.calls()
+}
+
+// must returns v. It panics if there is an error.
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
 }

@@ -71,9 +71,9 @@ func TestAKeyFindsItsTokenAndStandsNowhere(t *testing.T) {
 	unknown := second.Reveal()[:10] + strings.Repeat("0", len(second.Reveal())-10)
 	var bodies []string
 	blind := func(text string) {
-		w.who = w.acme.Assume(latchkey.Client{ID: "ada", Name: "Ada"},
-			latchkey.Permissions{latchkey.Allow(latchkey.Read).On("latchkey/role/*")})
-		defer func() { w.who = w.acme.Assume(latchkey.Client{ID: "ada", Name: "Ada"}, everything) }()
+		w.who = must(w.acme.Assume(latchkey.Client{ID: "ada", Name: "Ada"},
+			latchkey.Permissions{latchkey.Allow(latchkey.Read).On("latchkey/role/*")}))
+		defer func() { w.who = must(w.acme.Assume(latchkey.Client{ID: "ada", Name: "Ada"}, everything)) }()
 		rec := w.post("", url.Values{"q": {text}})
 		require.Equal(t, http.StatusOK, rec.Code)
 		said(rec, text)

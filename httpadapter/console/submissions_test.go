@@ -114,7 +114,7 @@ func TestAFormSentAgainIsCarriedOutOnce(t *testing.T) {
 	form = w.form("token/" + key + "/rotate")
 	secret := anySecret.FindString(w.post("token/"+key+"/rotate", form).Body.String())
 	require.NotEmpty(t, secret)
-	w.who = w.acme.Assume(latchkey.Client{ID: "eve"}, everything)
+	w.who = must(w.acme.Assume(latchkey.Client{ID: "eve"}, everything))
 	require.NotContains(t, w.post("token/"+key+"/rotate", form).Body.String(), secret)
 	// A form without an id creates nothing.
 	before := events()
@@ -128,7 +128,7 @@ var anySecret = regexp.MustCompile(`value="((?:sk|ak|ss)_\w{40,})"`)
 func TestWhoMayNotLeavesNoTraceInTheStore(t *testing.T) {
 	w := newFixture(t, nil)
 	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Name: "k"}).ID
-	w.who = w.acme.Assume(latchkey.Client{ID: "bob"}, latchkey.Permissions{latchkey.Allow(latchkey.Read).On("latchkey/*")})
+	w.who = must(w.acme.Assume(latchkey.Client{ID: "bob"}, latchkey.Permissions{latchkey.Allow(latchkey.Read).On("latchkey/*")}))
 	w.reads.once = 0
 	for _, path := range []string{"token/" + id, "token/" + id + "/rotate", "token/" + id + "/revoke", "new", "role"} {
 		require.Equal(t, http.StatusForbidden, w.post(path, url.Values{"form": {newFormID()}, "overlap": {"0s"},

@@ -40,17 +40,17 @@ func TestUsagePages(t *testing.T) {
 		require.NoError(t, err)
 		a.Count("core", "GET /orders", 1)
 	}
-	w.acme.Assume(latchkey.Client{ID: "nameless"}, nil).Count("core", "GET /orders", 1)
+	must(w.acme.Assume(latchkey.Client{ID: "nameless"}, nil)).Count("core", "GET /orders", 1)
 	page = w.get("usage")
 	require.Contains(t, page, "<bdi>Ada &lt;L.&gt; (42)</bdi>")
 	require.Contains(t, page, "<bdi>nameless</bdi>")
-	w.who = w.acme.Assume(latchkey.Client{ID: "bob"}, latchkey.Permissions{
-		latchkey.Allow(latchkey.Read).On("latchkey/usage", "latchkey/token/*")})
+	w.who = must(w.acme.Assume(latchkey.Client{ID: "bob"}, latchkey.Permissions{
+		latchkey.Allow(latchkey.Read).On("latchkey/usage", "latchkey/token/*")}))
 	page = w.get("usage")
 	require.Contains(t, page, "<bdi>42</bdi>")
 	require.NotContains(t, page, "Ada")
 
-	w.who = w.acme.Assume(latchkey.Client{ID: "bob"}, latchkey.Permissions{latchkey.Allow(latchkey.Read).On("latchkey/token/*")})
+	w.who = must(w.acme.Assume(latchkey.Client{ID: "bob"}, latchkey.Permissions{latchkey.Allow(latchkey.Read).On("latchkey/token/*")}))
 	require.NotContains(t, w.get(""), "1,204")
 	require.Equal(t, http.StatusForbidden, w.do("GET", "usage", "").Code)
 }

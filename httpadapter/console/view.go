@@ -95,6 +95,9 @@ type view struct {
 // signIn authenticates the person who sent the request.
 func (v *view) signIn() error {
 	account, access, err := v.signedIn(v.r)
+	if errors.Is(err, latchkey.ErrInvalid) { // the host's own rules, which Assume refused
+		return fmt.Errorf("console: SignedIn: %v", err)
+	}
 	if err != nil {
 		return err
 	}

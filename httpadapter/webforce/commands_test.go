@@ -166,7 +166,7 @@ func TestCommandsAreCounted(t *testing.T) {
 			if id != "host session" {
 				return latchkey.Access{}, latchkey.ErrUnknownToken
 			}
-			return w.acme.Assume(latchkey.Client{ID: "ada", Name: "Ada"}, allRights), nil
+			return w.acme.Assume(latchkey.Client{ID: "ada", Name: "Ada"}, allRights)
 		}})
 	a := w.add("app", `{"db_permissions":[{"databases":["7"],"permissions":{"get":1}}]}`)
 	for range 3 {

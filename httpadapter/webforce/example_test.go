@@ -28,7 +28,7 @@ func ExampleMount() {
 			}
 			return acme.Assume(latchkey.Client{ID: "ada"}, latchkey.Permissions{
 				latchkey.Allow(latchkey.Any).On("db/*", "latchkey/token/*"),
-			}), nil
+			})
 		},
 		Commands: map[string]webforce.Command{
 			"db.get": {Run: func(_ *http.Request, c webforce.Call) (any, error) {

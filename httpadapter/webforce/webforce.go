@@ -210,6 +210,9 @@ func (s *surface) verify(r *http.Request, secret string) (latchkey.Account, latc
 	}
 	// Session is called only for unknown tokens: one that ended or was revoked stays refused.
 	if access, err = s.session(r, secret); err != nil {
+		if errors.Is(err, latchkey.ErrInvalid) { // the host's own rules, which Assume refused
+			err = fmt.Errorf("webforce: Options.Session: %v", err)
+		}
 		return account, latchkey.Access{}, err
 	}
 	if access.Owner() != account.Owner() || access.Manager() != account.Manager() { // including the zero Access

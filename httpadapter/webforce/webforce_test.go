@@ -28,21 +28,23 @@ func TestSession(t *testing.T) {
 			asked = append(asked, id)
 			switch id {
 			case "sess-ada":
-				return w.acme.Assume(latchkey.Client{ID: "ada"}, allRights), nil
+				return w.acme.Assume(latchkey.Client{ID: "ada"}, allRights)
 			case "sess-bob":
 				return w.acme.Assume(latchkey.Client{ID: "bob"}, latchkey.Permissions{latchkey.Allow(Get).On("db/*"),
-					latchkey.Allow(latchkey.Any).On("latchkey/token/*")}), nil
+					latchkey.Allow(latchkey.Any).On("latchkey/token/*")})
 			case "sess-foreign":
-				return w.other.Assume(latchkey.Client{ID: "eve"}, allRights), nil
+				return w.other.Assume(latchkey.Client{ID: "eve"}, allRights)
 			case "sess-zero":
 				return latchkey.Access{}, nil
 			case "sess-test": // of a test token
 				_, text := w.issue(w.acme, latchkey.Spec{Kind: latchkey.KindSecret, Test: true})
 				return w.acme.Verify(r.Context(), latchkey.Presented{Secret: text, Test: true})
 			case "sess-elsewhere": // of another Manager over another store
-				return latchkey.New(memstore.New(nil), nil).For("acme").Assume(latchkey.Client{ID: "ada"}, allRights), nil
+				return latchkey.New(memstore.New(nil), nil).For("acme").Assume(latchkey.Client{ID: "ada"}, allRights)
 			case "sess-key":
 				return w.verifiedKey(), nil
+			case "sess-rules":
+				return w.acme.Assume(latchkey.Client{ID: "ada"}, latchkey.Permissions{latchkey.Allow("Get").On("*")})
 			case "sess-trouble":
 				return latchkey.Access{}, trouble
 			}
@@ -67,6 +69,8 @@ func TestSession(t *testing.T) {
 	require.Empty(t, w.log.String())
 	w.fails("Internal error", w.as("sess-trouble", "access.get_all"))
 	require.Contains(t, w.log.String(), "session store down")
+	w.fails("Internal error", w.as("sess-rules", "access.get_all"))
+	require.Contains(t, w.log.String(), "rule 1")
 
 	// A token that ended is not looked up as a session.
 	id, text := w.issue(w.acme, latchkey.Spec{Kind: latchkey.KindAPIKey})

@@ -41,7 +41,7 @@ func newSurfaces(t *testing.T) *surfaces {
 	s := &surfaces{acme: latchkey.New(memstore.New(nil), nil).For("acme")}
 	everything := latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*", "latchkey/*")}
 	s.signedIn = func(*http.Request) (latchkey.Account, latchkey.Access, error) {
-		return s.acme, s.acme.Assume(latchkey.Client{ID: "ada"}, everything), nil
+		return s.acme, must(s.acme.Assume(latchkey.Client{ID: "ada"}, everything)), nil
 	}
 	s.data = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		call, _ := apperate.CallFrom(r.Context())
@@ -326,4 +326,12 @@ func TestFiberKeepsNoMemoryOfRequests(t *testing.T) {
 		clients = append(clients, token.Client.ID)
 	}
 	require.ElementsMatch(t, []string{"aaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbb", "cccccccccccccccc"}, clients)
+}
+
+// must returns v. It panics if there is an error.
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
 }

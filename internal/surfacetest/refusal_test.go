@@ -206,7 +206,7 @@ func TestConsoleTellsWhoWasRefused(t *testing.T) {
 	id, text := w.issue(latchkey.KindAPIKey, latchkey.Settings{})
 	access, err := w.keys.Verify(t.Context(), latchkey.Presented{Secret: text})
 	require.NoError(t, err)
-	person := w.acme.Assume(latchkey.Client{ID: "7"}, nil)
+	person := must(w.acme.Assume(latchkey.Client{ID: "7"}, nil))
 	who := person
 	page := console.Handler(func(*http.Request) (latchkey.Account, latchkey.Access, error) { return w.acme, who, nil },
 		&console.Options{OnError: w.onError})
@@ -216,4 +216,12 @@ func TestConsoleTellsWhoWasRefused(t *testing.T) {
 	w.refused(page, w.get("/usage", ""), id, "denied")
 	require.NoError(t, w.acme.Revoke(t.Context(), id, ""))
 	w.refused(page, w.get("/", ""), id, "revoked")
+}
+
+// must returns v. It panics if there is an error.
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
 }

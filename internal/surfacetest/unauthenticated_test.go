@@ -438,7 +438,7 @@ func TestBadSessionIDsCostFewQuestions(t *testing.T) {
 		Session: func(_ *http.Request, id string) (latchkey.Access, error) {
 			asked++
 			if id == "good" {
-				return acme.Assume(latchkey.Client{ID: "7"}, nil), nil
+				return acme.Assume(latchkey.Client{ID: "7"}, nil)
 			}
 			return latchkey.Access{}, latchkey.ErrUnknownToken
 		}})
