@@ -162,7 +162,7 @@ func (a Account) Update(ctx context.Context, id string, edit func(*Token) error)
 			return fmt.Errorf("%w: Update changes Settings only", ErrInvalid)
 		}
 		now := a.m.now()
-		if err := a.m.checkSettings(edited.Kind, &edited.Settings, now); err != nil {
+		if err := a.m.checkSettings(edited.Kind, &edited.Settings); err != nil {
 			return err
 		}
 		if edited.Full && (len(edited.Roles) != 0 || len(edited.Permissions) != 0) {
@@ -326,7 +326,7 @@ func (a Account) issueOnce(ctx context.Context, spec Spec, text, event string) (
 	}
 	t := Token{ID: id, Owner: a.owner, Kind: spec.Kind, Test: spec.Test, Origin: spec.Origin,
 		Settings: spec.settings()}.Clone()
-	if err := a.m.checkSettings(t.Kind, &t.Settings, now); err != nil {
+	if err := a.m.checkSettings(t.Kind, &t.Settings); err != nil {
 		return Token{}, err
 	}
 	roles, err := a.rolesOf(ctx, t.Roles)

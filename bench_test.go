@@ -141,12 +141,21 @@ func BenchmarkMint(b *testing.B) {
 	keys, secrets := many(b, 1, nil)
 	a, err := keys.Verify(ctx, latchkey.Presented{Secret: secrets[0]})
 	require.NoError(b, err)
-	n := latchkey.Narrowing{Client: latchkey.Client{ID: "42", Name: "Ada"}, Lifetime: time.Hour}
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, _, err := a.Mint(ctx, n); err != nil {
-			b.Fatal(err)
-		}
+	for name, n := range map[string]latchkey.Narrowing{
+		"plain": {},
+		"rules": {Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("dataset/orders", "dataset/clients").
+			Where(latchkey.Where("region", latchkey.Eq, "EU"))},
+			Restrictions: latchkey.Restrictions{Domains: []string{"*.example.com", "example.org"}}},
+	} {
+		b.Run(name, func(b *testing.B) {
+			n.Client, n.Lifetime = latchkey.Client{ID: "42", Name: "Ada"}, time.Hour
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, _, err := a.Mint(ctx, n); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 

@@ -82,7 +82,11 @@ func (a Access) mint(ctx context.Context, n *Narrowing) (Token, Secret, error) {
 	if over(s.Validity.NotAfter, m.judging(at)) {
 		return fail(fmt.Errorf("%w: the clocks were set back, and the token would be dead", ErrUnavailable))
 	}
-	if err := m.checkSettings(KindAccess, &s, now); err != nil {
+	// narrowing has validated the rules and the restrictions.
+	if err := checkNameAndRoles(KindAccess, &s); err != nil {
+		return fail(err)
+	}
+	if err := checkBounds(KindAccess, &s); err != nil {
 		return fail(err)
 	}
 	if err := boundText("Origin", n.Origin, 0, maxOrigin); err != nil {

@@ -383,6 +383,17 @@ func TestAClientIsFoundByItsID(t *testing.T) {
 	w.is(latchkey.ErrDenied, err)
 }
 
+// Mint validates what it was given once.
+func TestMintValidatesOnce(t *testing.T) {
+	asked := 0
+	w := newWorld(t, func(o *latchkey.Options) { o.PublicSuffix = func(string) bool { asked++; return false } })
+	_, secret := w.key(readAll())
+	restrict := latchkey.Restrictions{Domains: []string{"*.example.com", "*.example.org"}}
+	_, _, err := w.access(secret).Mint(w.ctx, latchkey.Narrowing{Lifetime: time.Hour, Restrictions: restrict})
+	w.ok(err)
+	assert.Equal(t, len(restrict.Domains), asked)
+}
+
 func TestAClientStaysItself(t *testing.T) {
 	w := newWorld(t)
 	_, secret := w.key(latchkey.Allow(latchkey.Read).On("*").Where(eq("client", latchkey.ClientID)))

@@ -47,7 +47,20 @@ func checkExtra(extra json.RawMessage) error {
 }
 
 // checkSettings refuses settings that a token of this kind cannot have, and brings times to the precision stores keep.
-func (m *Manager) checkSettings(kind Kind, s *Settings, now int64) error {
+func (m *Manager) checkSettings(kind Kind, s *Settings) error {
+	if err := checkNameAndRoles(kind, s); err != nil {
+		return err
+	}
+	if err := s.Permissions.Validate(); err != nil {
+		return err
+	}
+	if err := s.Restrictions.Validate(m.opts.PublicSuffix); err != nil {
+		return err
+	}
+	return checkBounds(kind, s)
+}
+
+func checkNameAndRoles(kind Kind, s *Settings) error {
 	if err := boundText("Name", s.Name, 0, maxName); err != nil {
 		return err
 	}
@@ -67,12 +80,12 @@ func (m *Manager) checkSettings(kind Kind, s *Settings, now int64) error {
 			}
 		}
 	}
-	if err := s.Permissions.Validate(); err != nil {
-		return err
-	}
-	if err := s.Restrictions.Validate(m.opts.PublicSuffix); err != nil {
-		return err
-	}
+	return nil
+}
+
+// checkBounds refuses limits, Extra and times that a token of this kind cannot have, and brings times to the precision
+// stores keep.
+func checkBounds(kind Kind, s *Settings) error {
 	if err := s.Limits.checkNew(); err != nil {
 		return err
 	}
