@@ -13,8 +13,8 @@ import (
 
 // Question is what [Account.Explain] is asked: may this be done there?
 type Question struct {
-	Action   Action
-	Resource Resource
+	Action   Action   `json:"action"`
+	Resource Resource `json:"resource"`
 }
 
 // Explain says what a token may do and why, one answer for each question, without its secret: for pages where people
@@ -95,23 +95,24 @@ func (a Account) ExplainRole(ctx context.Context, id string, ask ...Question) ([
 // Lineage is a token or a role together with all that decides about it besides its own record. It is made for people
 // and pages: decide by [Access.Check] and its siblings.
 type Lineage struct {
-	Token Token // the zero Token for a role
+	Token Token `json:"token,omitzero"` // the zero Token for a role
 	// Ancestors are the tokens it was minted from: its parent first, the root last. Of one that the caller may not read
 	// only ID, Parent and Depth are there. Fewer than Token.Depth means that one is gone.
-	Ancestors []Token
+	Ancestors []Token `json:"ancestors,omitempty"`
 	// Roles are all that the token, or one of its ancestors, names or inherits, by id. Those that are gone are missing.
-	Roles []Role
+	Roles []Role `json:"roles,omitempty"`
 	// Boundary is that of the owner, as [Account.Explain] tells it. Nil: none.
-	Boundary Permissions
+	Boundary Permissions `json:"boundary,omitzero"`
 	// Limits are those of the owner; zero if there are none, and for a caller that may not read the owner's record.
-	Limits Limits
+	Limits Limits `json:"limits,omitzero"`
 	// Ends is the first NotAfter of the token and its ancestors. Zero: none of them has one.
-	Ends time.Time
+	Ends time.Time `json:"ends,omitzero"`
 	// Refused is why [Manager.Verify] refuses the token whatever a request brings along: an error that wraps
 	// [ErrInvalidToken], such as [ErrParent], or a *[DamagedError] for a record that cannot be read. Nil: it does not.
-	Refused error
+	// JSON leaves it out.
+	Refused error `json:"-"`
 	// Hidden reports whether an ancestor or a role is left out, in whole or in part, because the caller may not read it.
-	Hidden bool
+	Hidden bool `json:"hidden,omitempty"`
 }
 
 // Lineage reads a token, the tokens it was minted from, and every role that any of them names or inherits. The caller

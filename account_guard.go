@@ -479,7 +479,7 @@ func (c *actor) coversHolder(ctx context.Context, t *Token, changed Role, become
 
 // auditJSON is how a record stands in the audit trail: no record holds a secret. A record that was damaged in the store
 // so that it cannot be written down must not keep anybody from revoking it.
-func auditJSON(v any) []byte {
+func auditJSON(v any) json.RawMessage {
 	text, err := json.Marshal(v)
 	if err != nil {
 		return []byte(`{"damaged":true}`)

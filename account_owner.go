@@ -1,6 +1,7 @@
 package latchkey
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -143,8 +144,10 @@ func (a Account) Configure(ctx context.Context, edit func(*Owner) error) error {
 		if err := o.Limits.checkNew(); err != nil {
 			return err
 		}
-		if len(o.Extra) > maxExtra {
-			return fmt.Errorf("%w: Extra has more than %d bytes", ErrInvalid, maxExtra)
+		if !bytes.Equal(o.Extra, old.Extra) { // one of an earlier version may be no JSON, and stays
+			if err := checkExtra(o.Extra); err != nil {
+				return err
+			}
 		}
 		if err := checkTime(&o.NotBefore); err != nil {
 			return err
@@ -156,9 +159,10 @@ func (a Account) Configure(ctx context.Context, edit func(*Owner) error) error {
 			if o.NotBefore.Before(old.NotBefore) {
 				return &DeniedError{Action: Update, Resource: Path("latchkey", "owner")} // it would revive what was ended
 			}
-			kept := o
-			kept.Disabled, kept.NotBefore, kept.Extra = old.Disabled, old.NotBefore, old.Extra
-			if string(auditJSON(kept)) != string(auditJSON(old)) {
+			kept, was := o, old
+			kept.Disabled, kept.NotBefore = was.Disabled, was.NotBefore
+			kept.Extra, was.Extra = nil, nil // an old one may not be JSON
+			if string(auditJSON(kept)) != string(auditJSON(was)) {
 				return &DeniedError{Action: Update, Resource: Path("latchkey", "owner")}
 			}
 		}

@@ -541,7 +541,7 @@ func TestMassRevocationByAnOrder(t *testing.T) {
 					}
 					// Other settings leave it alone.
 					require.NoError(t, here.For("acme").Configure(c.ctx, func(o *latchkey.Owner) error {
-						o.Extra = []byte("x")
+						o.Extra = []byte("1")
 						return nil
 					}))
 					c.turn(time.Second + time.Duration(round)*time.Minute)
@@ -599,7 +599,7 @@ func TestNotBeforeIsNotAhead(t *testing.T) {
 	require.NoError(t, err)
 	_, _, err = m.For("acme").Issue(c.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
 	require.ErrorIs(t, err, latchkey.ErrInvalid)
-	require.NoError(t, m.For("acme").Configure(c.ctx, func(o *latchkey.Owner) error { o.Extra = []byte("x"); return nil }),
+	require.NoError(t, m.For("acme").Configure(c.ctx, func(o *latchkey.Owner) error { o.Extra = []byte("1"); return nil }),
 		"nothing else is held up by it")
 	require.NoError(t, c.endAll(m, c.true))
 	_, secret = c.issue(m, latchkey.Settings{})
@@ -630,7 +630,7 @@ func TestMadeWhileAllAreEnded(t *testing.T) {
 				fast, _ := c.node(50*time.Second, imports)
 				if record {
 					require.NoError(t, fast.For("acme").Configure(c.ctx, func(o *latchkey.Owner) error {
-						o.Extra = []byte("x")
+						o.Extra = []byte("1")
 						return nil
 					}))
 				}

@@ -874,7 +874,7 @@ func (w *escalation) call(r *rand.Rand, a *acting, as lk.Account, access lk.Acce
 			case 2:
 				o.Limits.Credits = 1 << 40
 			default:
-				o.Extra = []byte(strings.Repeat("x", 1+r.IntN(3)))
+				o.Extra = []byte(strings.Repeat("1", 1+r.IntN(3)))
 			}
 			return nil
 		})

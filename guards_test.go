@@ -1,6 +1,7 @@
 package latchkey_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/netip"
@@ -112,7 +113,7 @@ func TestConfigureRefuses(t *testing.T) {
 		}, latchkey.ErrInvalid},
 		"credits": {func(o *latchkey.Owner) error { o.Limits.Credits = -1; return nil }, latchkey.ErrInvalid},
 		"much extra": {func(o *latchkey.Owner) error {
-			o.Extra = make([]byte, 1<<20+1)
+			o.Extra = bytes.Repeat([]byte("1"), 1<<20+1)
 			return nil
 		}, latchkey.ErrInvalid},
 		"its own error": {func(o *latchkey.Owner) error { o.Disabled = true; return own }, own},

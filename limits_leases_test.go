@@ -541,7 +541,7 @@ func TestTokensThatShareTheirAccountsShareALease(t *testing.T) {
 		w.ok(w.access(secret).Charge(w.ctx, "reads", 1))
 	}
 	w.ok(must(w.acme.Assume(latchkey.Client{ID: "7"}, nil)).Charge(w.ctx, "reads", 1))
-	assert.EqualValues(t, 2, store.reserves.Load(), "one debit and one block")
+	assert.EqualValues(t, 2, store.reserves.Load(), "one debit and one lease")
 }
 
 func TestChargingOutOfALeaseDoesNotAllocate(t *testing.T) {

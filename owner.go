@@ -1,6 +1,7 @@
 package latchkey
 
 import (
+	"encoding/json"
 	"slices"
 	"time"
 )
@@ -19,14 +20,14 @@ type Owner struct {
 	Disabled bool   `json:"disabled,omitempty"` // Verify refuses every token of the owner until this is false again
 	// Boundary is a ceiling for every token of the owner, of whatever kind. Nil: none. Empty but not nil allows nothing.
 	// Like any rules it reaches "latchkey/…" only through a pattern that begins so.
-	Boundary Permissions `json:"boundary"`
+	Boundary Permissions `json:"boundary,omitzero"`
 	Limits   Limits      `json:"limits,omitzero"`
 	// NotBefore is mass revocation in one row: tokens created before it are dead. See [Account.Configure].
 	NotBefore time.Time `json:"not_before,omitzero"`
 	// Since is the Version of this record that ended every token committed before it, whatever any clock said: a token
 	// with a lower Token.OwnerVersion is dead. 0: none is. [Account.Configure] sets it, when NotBefore moves to now.
-	Since uint64 `json:"since,omitempty"`
-	Extra []byte `json:"extra,omitempty"`
+	Since uint64          `json:"since,omitempty"`
+	Extra json.RawMessage `json:"extra,omitempty"` // the host's; kept byte for byte
 	// Damaged says that the stored record cannot be read: see [DamagedError]. Boundary is then empty and not nil, which
 	// lets nothing through.
 	Damaged bool `json:"damaged,omitempty"`

@@ -1,6 +1,7 @@
 package latchkey
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -141,10 +142,14 @@ type RoleQuery struct {
 
 // UsageRow is one count.
 type UsageRow struct {
-	Owner, TokenID, ClientID, Meter, Endpoint string
-	Day                                       string // 2006-01-02, UTC
-	Count                                     int64
-	Credits                                   Credits
+	Owner    string  `json:"owner"`
+	TokenID  string  `json:"token_id,omitempty"`
+	ClientID string  `json:"client_id,omitempty"`
+	Meter    string  `json:"meter,omitempty"`
+	Endpoint string  `json:"endpoint,omitempty"`
+	Day      string  `json:"day,omitempty"` // 2006-01-02, UTC
+	Count    int64   `json:"count"`
+	Credits  Credits `json:"credits"`
 }
 
 // UsageQuery selects and groups usage.
@@ -157,14 +162,15 @@ type UsageQuery struct {
 
 // Event is one entry of the audit trail.
 type Event struct {
-	Seq    uint64 // grows within an owner; given by the Store
-	At     time.Time
-	Owner  string
-	Actor  string // the token id of who did it; "client:<id>" for an Assumed caller; "" for the host itself
-	From   string // the network address, "" if not known
-	Action string // "token.issue", "role.update", …
-	Object string // the id of what it was done to
-	Reason string
-	Before []byte // the record as JSON, without secrets; nil: there was none
-	After  []byte
+	Seq   uint64    `json:"seq"` // grows within an owner; given by the Store
+	At    time.Time `json:"at"`
+	Owner string    `json:"owner"`
+	// Actor is the token id of who did it; "client:<id>" for an Assumed caller; "" for the host itself.
+	Actor  string          `json:"actor,omitempty"`
+	From   string          `json:"from,omitempty"` // the network address, "" if not known
+	Action string          `json:"action"`         // "token.issue", "role.update", …
+	Object string          `json:"object"`         // the id of what it was done to
+	Reason string          `json:"reason,omitempty"`
+	Before json.RawMessage `json:"before,omitempty"` // the record, without secrets; nil: there was none
+	After  json.RawMessage `json:"after,omitempty"`
 }

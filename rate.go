@@ -16,11 +16,11 @@ func (r Rate) cells() ratelimit.Rate {
 
 // RateInfo is the state of a rate limit.
 type RateInfo struct {
-	Limit      int           // how many requests pass at once after a rest: 1 + Rate.Burst
-	Remaining  int           // how many would pass now
-	Reset      time.Duration // until Remaining is Limit again
-	Window     time.Duration // in which Limit requests become free again, however they were spread
-	RetryAfter time.Duration // until one passes again; 0 if one would pass now
+	Limit      int           `json:"limit"`                 // how many requests pass at once after a rest: 1 + Rate.Burst
+	Remaining  int           `json:"remaining"`             // how many would pass now
+	Reset      time.Duration `json:"reset"`                 // until Remaining is Limit again
+	Window     time.Duration `json:"window"`                // in which Limit requests become free again, however spread
+	RetryAfter time.Duration `json:"retry_after,omitempty"` // until one passes again; 0 if one would pass now
 }
 
 // RateLimitError is [ErrRateLimited] with the state of the rate that refused.

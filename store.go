@@ -117,13 +117,13 @@ type Found struct {
 
 // SecretRecord is one secret of a token. It holds no plain text.
 type SecretRecord struct {
-	Digest   [32]byte  // of the text
-	KeyID    uint32    // the Keyring key of Digest and Sealed; 0: plain SHA-256, nothing sealed
-	Sealed   []byte    // for Reveal; nil: not recoverable
-	Signing  bool      // signs requests; is never presented, never found by ByDigest
-	Hint     string    // first 5 and last 3 characters, for people
-	Created  time.Time // microseconds
-	NotAfter time.Time // zero: as long as the token
+	Digest   [32]byte  `json:"digest"`             // of the text
+	KeyID    uint32    `json:"key_id,omitempty"`   // the Keyring key of Digest and Sealed; 0: plain SHA-256
+	Sealed   []byte    `json:"sealed,omitempty"`   // for Reveal; nil: not recoverable
+	Signing  bool      `json:"signing,omitempty"`  // signs requests; is never presented, never found by ByDigest
+	Hint     string    `json:"hint"`               // first 5 and last 3 characters, for people
+	Created  time.Time `json:"created"`            // microseconds
+	NotAfter time.Time `json:"not_after,omitzero"` // zero: as long as the token
 }
 
 // ChangeKind says what sort of record a [Change] speaks of.

@@ -94,3 +94,101 @@ func TestASpecKeepsAllSettings(t *testing.T) {
 	w.ok(err)
 	require.True(t, made.Test)
 }
+
+// Every record has JSON of its own, with the same names for the same things, and is read back from it.
+func TestRecordsAsJSON(t *testing.T) {
+	at := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+	rules := latchkey.Permissions{latchkey.Allow(latchkey.Read).On("data/*")}
+	extra := json.RawMessage(`{"a":1}`)
+	limits := latchkey.Limits{Credits: 5, Rate: latchkey.Rate{Count: 1, Per: time.Second, Burst: 2}}
+	const rule, limitsText = `{"allow":["read"],"on":["data/*"]}`, `{"credits":5,"rate":{"count":1,"per":1000000000,"burst":2}}`
+	restrict := latchkey.Restrictions{Domains: []string{"example.com"}, Addresses: prefixes("10.0.0.0/8"), Signed: true,
+		MintFrom: prefixes("10.1.0.0/16")}
+	const restrictText = `{"domains":["example.com"],"addresses":["10.0.0.0/8"],"signed":true,"mint_from":["10.1.0.0/16"]}`
+	set := latchkey.Settings{Name: "n", Roles: []string{"r"}, Permissions: rules, Restrictions: restrict, Limits: limits,
+		Validity: latchkey.Validity{NotBefore: at, NotAfter: at.Add(time.Hour), Idle: time.Minute}, Disabled: true, Extra: extra}
+	const setText = `"name":"n","roles":["r"],"permissions":[` + rule + `],"restrictions":` + restrictText +
+		`,"limits":` + limitsText + `,"validity":{"not_before":"2026-03-04T05:06:07Z","not_after":"2026-03-04T06:06:07Z",` +
+		`"idle":60000000000},"disabled":true,"extra":{"a":1}`
+	rows := []latchkey.Condition{latchkey.Where("region", latchkey.Eq, "EU")}
+	const rowsText = `[{"field":"region","op":"=","value":"EU"}]`
+	client := latchkey.Client{ID: "42", Name: "Ada"}
+	spec := set.Spec(latchkey.KindSecret)
+	spec.Test, spec.Origin = true, "datocms"
+	for _, c := range []struct {
+		record any
+		want   string
+	}{
+		{latchkey.Event{}, `{"seq":0,"at":"0001-01-01T00:00:00Z","owner":"","action":"","object":""}`},
+		{latchkey.Event{Seq: 7, At: at, Owner: "acme", Actor: "client:42", From: "10.0.0.1", Action: "role.update", Object: "r",
+			Reason: "why", Before: extra, After: json.RawMessage(`{"b":2}`)},
+			`{"seq":7,"at":"2026-03-04T05:06:07Z","owner":"acme","actor":"client:42","from":"10.0.0.1","action":"role.update",` +
+				`"object":"r","reason":"why","before":{"a":1},"after":{"b":2}}`},
+		{latchkey.UsageRow{Owner: "acme"}, `{"owner":"acme","count":0,"credits":0}`},
+		{latchkey.UsageRow{Owner: "acme", TokenID: "t", ClientID: "42", Meter: "calls", Endpoint: "GET /", Day: "2026-03-04",
+			Count: 3, Credits: 4},
+			`{"owner":"acme","token_id":"t","client_id":"42","meter":"calls","endpoint":"GET /","day":"2026-03-04","count":3,` +
+				`"credits":4}`},
+		{latchkey.Owner{ID: "acme"}, `{"id":"acme","version":0}`},
+		{latchkey.Owner{ID: "acme", Boundary: latchkey.Permissions{}}, `{"id":"acme","version":0,"boundary":[]}`},
+		{latchkey.Owner{ID: "acme", Version: 3, Disabled: true, Boundary: rules, Limits: limits, NotBefore: at, Since: 2,
+			Extra: extra, Damaged: true},
+			`{"id":"acme","version":3,"disabled":true,"boundary":[` + rule + `],"limits":` + limitsText +
+				`,"not_before":"2026-03-04T05:06:07Z","since":2,"extra":{"a":1},"damaged":true}`},
+		{latchkey.Role{ID: "r", Owner: "acme", Version: 3, Name: "n", Origin: "datocms", Inherits: []string{"s"},
+			InheritDenies: true, Permissions: rules, Boundary: rules, Extra: extra, Damaged: true},
+			`{"id":"r","owner":"acme","version":3,"name":"n","origin":"datocms","inherits":["s"],"inherit_denies":true,` +
+				`"permissions":[` + rule + `],"boundary":[` + rule + `],"extra":{"a":1},"damaged":true}`},
+		{latchkey.Token{ID: "t", Owner: "acme", Version: 3, Kind: latchkey.KindAccess, Test: true, Parent: "p", Depth: 1,
+			Origin: "datocms", Settings: set, Client: client, Full: true, Rows: rows, Forced: latchkey.Values{"region": "EU"},
+			Created: at, OwnerVersion: 2, Used: at, Revoked: at, Reason: "why", Hint: "ac_3f…9Qz", Public: "pk", Damaged: true},
+			`{"id":"t","owner":"acme","version":3,"kind":"access","test":true,"parent":"p","depth":1,"origin":"datocms",` +
+				setText + `,"client":{"id":"42","name":"Ada"},"full":true,"rows":` + rowsText + `,"forced":{"region":"EU"},` +
+				`"created":"2026-03-04T05:06:07Z","owner_version":2,"used":"2026-03-04T05:06:07Z",` +
+				`"revoked":"2026-03-04T05:06:07Z","reason":"why","hint":"ac_3f…9Qz","public":"pk","damaged":true}`},
+		{latchkey.SecretRecord{KeyID: 1, Sealed: []byte("s"), Signing: true, Hint: "h", Created: at, NotAfter: at},
+			`{"digest":[0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0],"key_id":1,"sealed":"cw==",` +
+				`"signing":true,"hint":"h","created":"2026-03-04T05:06:07Z","not_after":"2026-03-04T05:06:07Z"}`},
+		{spec, `{"kind":"secret","test":true,"origin":"datocms",` + setText + `}`},
+		{latchkey.Narrowing{}, `{}`},
+		{latchkey.Narrowing{Roles: []string{}, Permissions: latchkey.Permissions{}}, `{"roles":[],"permissions":[]}`},
+		{latchkey.Narrowing{Origin: "o", Name: "n", Roles: []string{"r"}, Permissions: rules, Restrictions: restrict,
+			Limits: limits, Lifetime: time.Hour, Idle: time.Minute, Extra: extra, Client: client, Rows: rows,
+			Forced: latchkey.Values{"region": "EU"}, Stateless: true},
+			`{"origin":"o","name":"n","roles":["r"],"permissions":[` + rule + `],"restrictions":` + restrictText + `,"limits":` +
+				limitsText + `,"lifetime":3600000000000,"idle":60000000000,"extra":{"a":1},"client":{"id":"42","name":"Ada"},` +
+				`"rows":` + rowsText + `,"forced":{"region":"EU"},"stateless":true}`},
+		{latchkey.Lineage{}, `{}`},
+		{latchkey.RateInfo{Limit: 1, Remaining: 2, Reset: 3, Window: 4, RetryAfter: 5},
+			`{"limit":1,"remaining":2,"reset":3,"window":4,"retry_after":5}`},
+		{latchkey.Question{Action: latchkey.Read, Resource: "data/x"}, `{"action":"read","resource":"data/x"}`},
+	} {
+		text, err := json.Marshal(c.record)
+		require.NoError(t, err)
+		require.Equal(t, c.want, string(text), "%T", c.record)
+		back := reflect.New(reflect.TypeOf(c.record))
+		require.NoError(t, json.Unmarshal(text, back.Interface()))
+		again, err := json.Marshal(back.Interface())
+		require.NoError(t, err)
+		require.Equal(t, c.want, string(again), "%T", c.record)
+	}
+}
+
+// An owner's Extra is JSON. A record of an earlier version may hold one that is none: that must not hide from a caller
+// with rights on the record what else it changes.
+func TestAnOwnersExtraIsJSON(t *testing.T) {
+	w := newWorld(t)
+	w.is(latchkey.ErrInvalid, w.acme.Configure(w.ctx, func(o *latchkey.Owner) error { o.Extra = []byte("x"); return nil }))
+	_, err := w.store.Write(w.ctx, latchkey.Write{ID: [16]byte{1}, Owner: "acme", At: w.now(),
+		OwnerRecord: &latchkey.Owner{ID: "acme", Extra: []byte("x"), Boundary: latchkey.Permissions{
+			latchkey.Allow(latchkey.Any).On("*"), latchkey.Allow(latchkey.Any).On("latchkey/*")}}})
+	w.ok(err)
+	_, secret := w.key(append(admin(), readAll())...)
+	as := mustAs(w, w.access(secret))
+	w.is(latchkey.ErrDenied, as.Configure(w.ctx, func(o *latchkey.Owner) error {
+		o.Extra, o.Boundary = nil, nil
+		return nil
+	}))
+	w.ok(as.Configure(w.ctx, func(o *latchkey.Owner) error { o.Disabled = false; return nil }))
+	w.ok(as.Configure(w.ctx, func(o *latchkey.Owner) error { o.Extra = []byte("{}"); return nil }))
+}

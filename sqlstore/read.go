@@ -272,7 +272,8 @@ func (s *Store) Events(ctx context.Context, owner string, after uint64, n int) (
 			WHERE owner = ? AND seq > ? ORDER BY seq LIMIT ?`, []any{owner, int64(after), n}, func(rows *sql.Rows) error {
 			e := latchkey.Event{Owner: owner}
 			var at int64
-			err := rows.Scan(&e.Seq, &at, &e.Actor, &e.From, &e.Action, &e.Object, &e.Reason, &e.Before, &e.After)
+			err := rows.Scan(&e.Seq, &at, &e.Actor, &e.From, &e.Action, &e.Object, &e.Reason,
+				(*[]byte)(&e.Before), (*[]byte)(&e.After))
 			e.At = time.UnixMicro(at).UTC()
 			out = append(out, e)
 			return err

@@ -158,7 +158,7 @@ func mintsTogether(t *testing.T, e harness.Subject, cases []mintCase) {
 		require.Equal(t, uint64(i+1), event.Seq, "numbers without a gap")
 		if event.Reason != "" {
 			require.Equal(t, `"q" \ {NULL,}`, event.Reason)
-			require.Equal(t, []byte{0, 255, '\\'}, event.Before)
+			require.Equal(t, []byte{0, 255, '\\'}, []byte(event.Before))
 		}
 	}
 	clients, err := g.Clients(ctx, "acme", latchkey.Page{})

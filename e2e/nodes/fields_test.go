@@ -93,7 +93,7 @@ var ownerEdits = []fieldEdit[latchkey.Owner]{
 	{"Limits.Rate.Burst", func(o *latchkey.Owner) { o.Limits.Rate.Burst = 5000 }, "owner"},
 	{"NotBefore", func(o *latchkey.Owner) { o.NotBefore = time.Now().Add(time.Hour) }, "owner"},
 	{"Since", func(o *latchkey.Owner) { o.Since = 1 << 40 }, "owner"},
-	{"Extra", func(o *latchkey.Owner) { o.Extra = []byte("a") }, ""},
+	{"Extra", func(o *latchkey.Owner) { o.Extra = []byte("1") }, ""},
 }
 
 // fieldsOf lists the fields of a record, and of the structs of ours in it.

@@ -77,7 +77,7 @@ func useAll(t *testing.T, db *sql.DB, d latchkey.Dialect) {
 	}))
 	owner, err := acme.Record(ctx)
 	require.NoError(t, err)
-	require.Equal(t, []byte{0, '\\', '\'', 0xff}, owner.Extra)
+	require.Equal(t, []byte{0, '\\', '\'', 0xff}, []byte(owner.Extra))
 	require.NoError(t, acme.Revoke(ctx, ids[3], `left the "company" \ 'now'`))
 	_, err = keys.Verify(ctx, latchkey.Presented{Secret: child.Reveal()})
 	require.ErrorIs(t, err, latchkey.ErrParent)
