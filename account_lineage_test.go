@@ -93,7 +93,8 @@ func TestLineage(t *testing.T) {
 
 	// Somebody who may not read all of it gets the rest, and is told so.
 	who := func(on ...latchkey.Pattern) latchkey.Account {
-		some, err := a.As(must(a.Assume(latchkey.Client{ID: "w"}, latchkey.Permissions{latchkey.Allow(latchkey.Read).On(on...)})))
+		some, err := a.As(must(a.Assume(latchkey.Client{ID: "w"},
+			latchkey.Permissions{latchkey.Allow(latchkey.Read).On(on...)})))
 		require.NoError(t, err)
 		return some
 	}

@@ -165,7 +165,8 @@ func TestWhoseMistake(t *testing.T) {
 		}
 	}
 
-	sound := must(acme.Assume(latchkey.Client{ID: "1"}, latchkey.Permissions{all.Where(latchkey.Where("region", latchkey.Eq,
+	sound := must(acme.Assume(latchkey.Client{ID: "1"},
+		latchkey.Permissions{all.Where(latchkey.Where("region", latchkey.Eq,
 		"EU"))}))
 	for field, bad := range map[string]latchkey.Row{"regoin": {"regoin": "secret value"},
 		"amount": {"amount": "secret value"},
@@ -185,7 +186,8 @@ func TestWhoseMistake(t *testing.T) {
 	// Forced values: of a rule they are the host's, of a narrowing whoever narrowed it.
 	for field, forced := range map[string]latchkey.Values{"regoin": {"regoin": "secret value"},
 		"amount": {"amount": "secret value"}} {
-		_, err := must(acme.Assume(latchkey.Client{ID: "1"}, latchkey.Permissions{all.Force(forced)})).Prepare(latchkey.Create, on,
+		_, err := must(acme.Assume(latchkey.Client{ID: "1"},
+			latchkey.Permissions{all.Force(forced)})).Prepare(latchkey.Create, on,
 			schema, nil, row)
 		ofRule(err, true, field)
 		narrowed, err := must(acme.Assume(latchkey.Client{ID: "1"}, latchkey.Permissions{all})).Narrow(ctx,

@@ -16,12 +16,12 @@ import (
 // never do more, and whatever the parent loses it loses at once. The parent is read anew first. A lifetime beyond the
 // end of a parent is clamped, and the Token shows it.
 //
-// The zero Access mints nothing: [ErrInvalidToken]. [ErrInvalid] for a Lifetime below a microsecond, an empty but not nil Roles, an unknown role or one the parent lacks,
-// a Client other than the one a parent was minted for (left out, it is inherited), and anything malformed; [ErrForced]
-// for forced values that disagree with a parent's; [ErrDenied] if the parent may not mint (a publishable token, one
-// that must sign its requests, one at Options.MaxDepth); [ErrAddress] outside Restrictions.MintFrom; and Verify's
-// errors if the parent has ended meanwhile. An Assumed or narrowed Access has no token that could be the parent:
-// ErrInvalid.
+// The zero Access mints nothing: [ErrInvalidToken]. [ErrInvalid] for a Lifetime below a microsecond, an empty but not
+// nil Roles, an unknown role or one the parent lacks, a Client other than the one a parent was minted for (left out, it
+// is inherited), and anything malformed; [ErrForced] for forced values that disagree with a parent's; [ErrDenied] if
+// the parent may not mint (a publishable token, one that must sign its requests, one at Options.MaxDepth); [ErrAddress]
+// outside Restrictions.MintFrom; and Verify's errors if the parent has ended meanwhile. An Assumed or narrowed Access
+// has no token that could be the parent: ErrInvalid.
 func (a Access) Mint(ctx context.Context, n Narrowing) (Token, Secret, error) {
 	for try := 0; ; try++ {
 		t, s, err := a.mint(ctx, &n)

@@ -118,7 +118,7 @@ type Found struct {
 // SecretRecord is one secret of a token. It holds no plain text.
 type SecretRecord struct {
 	Digest   [32]byte  `json:"digest"`             // of the text
-	KeyID    uint32    `json:"key_id,omitempty"`   // the Keyring key of Digest and Sealed; 0: plain SHA-256
+	KeyID    uint32    `json:"key_id,omitempty"`   // the Keyring key of both; 0: plain SHA-256, nothing sealed
 	Sealed   []byte    `json:"sealed,omitempty"`   // for Reveal; nil: not recoverable
 	Signing  bool      `json:"signing,omitempty"`  // signs requests; is never presented, never found by ByDigest
 	Hint     string    `json:"hint"`               // first 5 and last 3 characters, for people

@@ -26,7 +26,9 @@ func TestRecordsNameTheSameThingsAlike(t *testing.T) {
 	token := fieldsOf[latchkey.Token]()
 	require.Greater(t, len(token), 20)
 	for what, fields := range map[string][]reflect.StructField{
-		"Settings": fieldsOf[latchkey.Settings](), "Spec": fieldsOf[latchkey.Spec](), "Narrowing": fieldsOf[latchkey.Narrowing](),
+		"Settings":  fieldsOf[latchkey.Settings](),
+		"Spec":      fieldsOf[latchkey.Spec](),
+		"Narrowing": fieldsOf[latchkey.Narrowing](),
 	} {
 		last := -1
 		for _, f := range fields {
@@ -101,12 +103,14 @@ func TestRecordsAsJSON(t *testing.T) {
 	rules := latchkey.Permissions{latchkey.Allow(latchkey.Read).On("data/*")}
 	extra := json.RawMessage(`{"a":1}`)
 	limits := latchkey.Limits{Credits: 5, Rate: latchkey.Rate{Count: 1, Per: time.Second, Burst: 2}}
-	const rule, limitsText = `{"allow":["read"],"on":["data/*"]}`, `{"credits":5,"rate":{"count":1,"per":1000000000,"burst":2}}`
+	const rule = `{"allow":["read"],"on":["data/*"]}`
+	const limitsText = `{"credits":5,"rate":{"count":1,"per":1000000000,"burst":2}}`
 	restrict := latchkey.Restrictions{Domains: []string{"example.com"}, Addresses: prefixes("10.0.0.0/8"), Signed: true,
 		MintFrom: prefixes("10.1.0.0/16")}
 	const restrictText = `{"domains":["example.com"],"addresses":["10.0.0.0/8"],"signed":true,"mint_from":["10.1.0.0/16"]}`
 	set := latchkey.Settings{Name: "n", Roles: []string{"r"}, Permissions: rules, Restrictions: restrict, Limits: limits,
-		Validity: latchkey.Validity{NotBefore: at, NotAfter: at.Add(time.Hour), Idle: time.Minute}, Disabled: true, Extra: extra}
+		Validity: latchkey.Validity{NotBefore: at, NotAfter: at.Add(time.Hour), Idle: time.Minute},
+		Disabled: true, Extra: extra}
 	const setText = `"name":"n","roles":["r"],"permissions":[` + rule + `],"restrictions":` + restrictText +
 		`,"limits":` + limitsText + `,"validity":{"not_before":"2026-03-04T05:06:07Z","not_after":"2026-03-04T06:06:07Z",` +
 		`"idle":60000000000},"disabled":true,"extra":{"a":1}`
@@ -120,8 +124,8 @@ func TestRecordsAsJSON(t *testing.T) {
 		want   string
 	}{
 		{latchkey.Event{}, `{"seq":0,"at":"0001-01-01T00:00:00Z","owner":"","action":"","object":""}`},
-		{latchkey.Event{Seq: 7, At: at, Owner: "acme", Actor: "client:42", From: "10.0.0.1", Action: "role.update", Object: "r",
-			Reason: "why", Before: extra, After: json.RawMessage(`{"b":2}`)},
+		{latchkey.Event{Seq: 7, At: at, Owner: "acme", Actor: "client:42", From: "10.0.0.1", Action: "role.update",
+			Object: "r", Reason: "why", Before: extra, After: json.RawMessage(`{"b":2}`)},
 			`{"seq":7,"at":"2026-03-04T05:06:07Z","owner":"acme","actor":"client:42","from":"10.0.0.1","action":"role.update",` +
 				`"object":"r","reason":"why","before":{"a":1},"after":{"b":2}}`},
 		{latchkey.UsageRow{Owner: "acme"}, `{"owner":"acme","count":0,"credits":0}`},

@@ -186,7 +186,7 @@ func BenchmarkMint(b *testing.B) {
 		}{
 			{"write of token and secret", p.mint(false)},
 			{"write of token, secret and event", p.mint(true)},
-			{"Manager.Mint", func() error {
+			{"Access.Mint", func() error {
 				_, _, err := access.Mint(ctx, latchkey.Narrowing{Lifetime: time.Hour})
 				return err
 			}},

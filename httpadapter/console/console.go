@@ -28,9 +28,9 @@ import (
 
 // SignedIn returns the account that a request manages, and the access of the person who is signed in. For a person
 // without a token use [latchkey.Account.Assume]. An Access of another owner, of another Manager or of a test token is
-// treated as not signed in. An error is answered with a page of its status (see [httpadapter.ProblemOf]). One that wraps
-// [latchkey.ErrInvalid], as that of Assume does, is answered with 500 and logged. To show a sign-in page instead, do so
-// before the console is called.
+// treated as not signed in. An error is answered with a page of its status (see [httpadapter.ProblemOf]). An error that
+// wraps [latchkey.ErrInvalid], as that of Assume does, is answered with 500 and logged. To show a sign-in page instead,
+// do so before the console is called.
 type SignedIn func(*http.Request) (latchkey.Account, latchkey.Access, error)
 
 // Options configure [Mount] and [Handler]. The zero value, and nil, are ready to use.

@@ -135,7 +135,8 @@ func TestOwnersAndRights(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, w.do("GET", "", "").Code)
 
 	// A person who may only read.
-	w.who = must(w.acme.Assume(latchkey.Client{ID: "bob"}, latchkey.Permissions{latchkey.Allow(latchkey.Read).On("latchkey/*")}))
+	w.who = must(w.acme.Assume(latchkey.Client{ID: "bob"},
+		latchkey.Permissions{latchkey.Allow(latchkey.Read).On("latchkey/*")}))
 	page := w.get("")
 	require.Contains(t, page, "acme&#39;s key")
 	require.NotContains(t, page, "Create a token")

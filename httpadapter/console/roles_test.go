@@ -223,7 +223,8 @@ func TestAWeakEditorWritesNoRuleAboutWhoAsks(t *testing.T) {
 	w := newFixture(t, nil)
 	strong := w.who
 	eu := latchkey.Where("region", latchkey.Eq, "EU")
-	w.who = must(w.acme.Assume(latchkey.Client{ID: "weak"}, latchkey.Permissions{latchkey.Allow(latchkey.Any).On("latchkey/*"),
+	w.who = must(w.acme.Assume(latchkey.Client{ID: "weak"},
+		latchkey.Permissions{latchkey.Allow(latchkey.Any).On("latchkey/*"),
 		latchkey.Allow(latchkey.Read).On("dataset/*").Where(eu)}))
 	roles := 0
 	save := func(where string) int {

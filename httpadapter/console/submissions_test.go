@@ -128,7 +128,8 @@ var anySecret = regexp.MustCompile(`value="((?:sk|ak|ss)_\w{40,})"`)
 func TestWhoMayNotLeavesNoTraceInTheStore(t *testing.T) {
 	w := newFixture(t, nil)
 	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Name: "k"}).ID
-	w.who = must(w.acme.Assume(latchkey.Client{ID: "bob"}, latchkey.Permissions{latchkey.Allow(latchkey.Read).On("latchkey/*")}))
+	w.who = must(w.acme.Assume(latchkey.Client{ID: "bob"},
+		latchkey.Permissions{latchkey.Allow(latchkey.Read).On("latchkey/*")}))
 	w.reads.once = 0
 	for _, path := range []string{"token/" + id, "token/" + id + "/rotate", "token/" + id + "/revoke", "new", "role"} {
 		require.Equal(t, http.StatusForbidden, w.post(path, url.Values{"form": {newFormID()}, "overlap": {"0s"},

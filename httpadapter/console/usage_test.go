@@ -50,7 +50,8 @@ func TestUsagePages(t *testing.T) {
 	require.Contains(t, page, "<bdi>42</bdi>")
 	require.NotContains(t, page, "Ada")
 
-	w.who = must(w.acme.Assume(latchkey.Client{ID: "bob"}, latchkey.Permissions{latchkey.Allow(latchkey.Read).On("latchkey/token/*")}))
+	w.who = must(w.acme.Assume(latchkey.Client{ID: "bob"},
+		latchkey.Permissions{latchkey.Allow(latchkey.Read).On("latchkey/token/*")}))
 	require.NotContains(t, w.get(""), "1,204")
 	require.Equal(t, http.StatusForbidden, w.do("GET", "usage", "").Code)
 }

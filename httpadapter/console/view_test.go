@@ -57,7 +57,8 @@ func TestWhatWasTypedCanBeSentAgain(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, w.post("role", url.Values{"name": {strings.Repeat("x", 1<<20)}}).Code)
 
 	// A person who may read but not change gets the form as it was typed.
-	w.who = must(w.acme.Assume(latchkey.Client{ID: "bob"}, latchkey.Permissions{latchkey.Allow(latchkey.Read).On("latchkey/*"),
+	w.who = must(w.acme.Assume(latchkey.Client{ID: "bob"},
+		latchkey.Permissions{latchkey.Allow(latchkey.Read).On("latchkey/*"),
 		latchkey.Allow(latchkey.Update, latchkey.Create, latchkey.Delete).On("latchkey/*")}))
 	role := w.role(latchkey.Role{Name: "r", Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("core/*")}})
 	for path, field := range map[string]string{"token/" + id: "domains", "role/" + role.ID: "name",
