@@ -272,8 +272,9 @@ func TestFollowersShareATimeout(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		// A read that is not answered is abandoned after 50 ms, the next one after twice that, and so on.
-		require.LessOrEqual(t, reads.Load(), int64(6))
+		// A read that is not answered is abandoned after 50 ms, the next one after twice that, and so on: the sixth lasts
+		// until its source times out. Callers that came too late to follow it share a seventh.
+		require.LessOrEqual(t, reads.Load(), int64(7))
 		require.LessOrEqual(t, time.Since(begin), 4*time.Second)
 
 		// The end of the leader's own time is not that of the others.

@@ -174,7 +174,9 @@ func (r *runner) overlay(work string, list []*mutant) (string, error) {
 	}
 	replace := map[string]string{}
 	put := func(file, text string) error {
-		replace[file] = filepath.Join(work, fmt.Sprintf("%d.go", len(replace)))
+		if replace[file] == "" {
+			replace[file] = filepath.Join(work, fmt.Sprintf("%d.go", len(replace)))
+		}
 		return os.WriteFile(replace[file], []byte(text), 0o600)
 	}
 	for name, mutants := range byFile {
