@@ -50,13 +50,13 @@ func (s *Store) Reserve(ctx context.Context, r latchkey.Reservation) (latchkey.R
 	}
 	// Sorted: two reservations always take their locks in the same order.
 	slices.SortFunc(debits, func(x, y debit) int { return x.compare(y.creditAccount) })
-	purses := make([]creditAccount, len(debits))
+	accounts := make([]creditAccount, len(debits))
 	for i, d := range debits {
-		if purses[i] = d.creditAccount; i > 0 && purses[i] == purses[i-1] {
+		if accounts[i] = d.creditAccount; i > 0 && accounts[i] == accounts[i-1] {
 			return latchkey.Reserved{}, mapError(ctx, "reserve", contractError(latchkey.ErrInvalid, "an account is named twice"))
 		}
 	}
-	body, err := json.Marshal(purses)
+	body, err := json.Marshal(accounts)
 	if err != nil {
 		return latchkey.Reserved{}, mapError(ctx, "reserve", contractError(latchkey.ErrInvalid, "%v", err))
 	}
@@ -220,11 +220,11 @@ func (t *tx) settle(owner string, key []byte, r reservation, actual latchkey.Cre
 // refund returns credits to every account of a reservation. A reservation that cannot be read refunds nothing: what it
 // took counts as spent. Neither its end nor Purge needs its accounts.
 func (t *tx) refund(owner string, r reservation, back latchkey.Credits) error {
-	var purses []creditAccount
-	if back == 0 || strictjson.Unmarshal(r.body, &purses) != nil {
+	var accounts []creditAccount
+	if back == 0 || strictjson.Unmarshal(r.body, &accounts) != nil {
 		return nil
 	}
-	for _, p := range purses {
+	for _, p := range accounts {
 		err := t.execOne(`UPDATE latchkey_credits SET used = used - ?
 			WHERE owner = ? AND token_id = ? AND meter = ? AND period = ?`,
 			int64(back), owner, p.Token, p.Meter, p.Period)

@@ -228,11 +228,11 @@ func (p *purge) openAccounts() (map[ownedAccount]bool, error) {
 		if err := rows.Scan(&owner, &body); err != nil {
 			return err
 		}
-		var purses []creditAccount
-		if strictjson.Unmarshal(body, &purses) != nil {
+		var accounts []creditAccount
+		if strictjson.Unmarshal(body, &accounts) != nil {
 			return nil // it refunds nothing: see refund
 		}
-		for _, one := range purses {
+		for _, one := range accounts {
 			open[ownedAccount{owner, one}] = true
 		}
 		return nil

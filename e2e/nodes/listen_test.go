@@ -18,10 +18,10 @@ import (
 
 // listen wakes keys whenever any process has changed something, until ctx ends. While it cannot, polling goes on
 // keeping Options.MaxStale.
-func listen(ctx context.Context, dsn string, keys *latchkey.Manager, log *slog.Logger) {
+func listenOnce(ctx context.Context, dsn string, keys *latchkey.Manager, log *slog.Logger) {
 	const shortest, longest = 50 * time.Millisecond, 5 * time.Second
 	for pause := shortest; ctx.Err() == nil; pause = min(2*pause, longest) {
-		err := hear(ctx, dsn, func() {
+		err := listenOnce(ctx, dsn, func() {
 			pause = shortest
 			keys.Wake()
 		})
@@ -35,7 +35,7 @@ func listen(ctx context.Context, dsn string, keys *latchkey.Manager, log *slog.L
 	}
 }
 
-func hear(ctx context.Context, dsn string, wake func()) error {
+func listenOnce(ctx context.Context, dsn string, wake func()) error {
 	begin, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	conn, err := pgx.Connect(begin, dsn) // the primary itself: behind a transaction pooler nothing is heard

@@ -235,7 +235,7 @@ func TestWrongTokens(t *testing.T) {
 		"API key":        issue(w.acme, rights.Spec(latchkey.KindAPIKey)),
 		"secret key":     issue(w.acme, latchkey.Spec{Kind: latchkey.KindSecret}),
 		"publishable":    issue(w.acme, rights.Spec(latchkey.KindPublishable)),
-		"minted of hers": minted.Reveal(),
+		"minted from it": minted.Reveal(),
 	}
 	weak := w.add("weak", `{}`).Token
 	params := []string{"db_id", "7", "token_id", full.ID, "name", "x", "extra", `{}`}
