@@ -18,7 +18,7 @@ import (
 
 // listen wakes keys whenever any process has changed something, until ctx ends. While it cannot, polling goes on
 // keeping Options.MaxStale.
-func listenOnce(ctx context.Context, dsn string, keys *latchkey.Manager, log *slog.Logger) {
+func listen(ctx context.Context, dsn string, keys *latchkey.Manager, log *slog.Logger) {
 	const shortest, longest = 50 * time.Millisecond, 5 * time.Second
 	for pause := shortest; ctx.Err() == nil; pause = min(2*pause, longest) {
 		err := listenOnce(ctx, dsn, func() {
