@@ -61,7 +61,7 @@ func New(host Host, size func(limit int64) int64) *Pool {
 	return p
 }
 
-// Charge spends n out of a lease, and reports whether there is one with so much. It asks nobody.
+// Charge spends n out of a lease, and reports whether there is one with so much. It does not call the Host.
 func (p *Pool) Charge(d *Debit, n, now int64) bool {
 	if p.size == nil {
 		return false
