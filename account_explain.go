@@ -165,7 +165,7 @@ func (a Account) RoleLineage(ctx context.Context, id string) (Lineage, error) {
 		return Lineage{}, err
 	}
 	owner := c.found.Owner
-	if !c.acts {
+	if !c.checked {
 		if owner, err = a.m.store.Owner(ctx, a.owner); err != nil {
 			return Lineage{}, err
 		}
@@ -176,7 +176,7 @@ func (a Account) RoleLineage(ctx context.Context, id string) (Lineage, error) {
 	return l, nil
 }
 
-func (c *actor) addRoles(l *Lineage, roles func(func(Role) bool)) {
+func (c *call) addRoles(l *Lineage, roles func(func(Role) bool)) {
 	for r := range roles {
 		if c.check(Read, "role", r.ID) != nil {
 			l.Hidden = true
@@ -187,7 +187,7 @@ func (c *actor) addRoles(l *Lineage, roles func(func(Role) bool)) {
 	slices.SortFunc(l.Roles, func(a, b Role) int { return cmp.Compare(a.ID, b.ID) })
 }
 
-func (c *actor) addOwner(l *Lineage, o Owner) {
+func (c *call) addOwner(l *Lineage, o Owner) {
 	l.Boundary = o.Boundary
 	if c.check(Read, "owner", "") == nil {
 		l.Limits = o.Limits
@@ -207,7 +207,7 @@ func (a Account) Refusals(ctx context.Context, tokens ...Token) (map[string]erro
 		return nil, err
 	}
 	owner := c.found.Owner
-	if !c.acts {
+	if !c.checked {
 		if owner, err = a.m.store.Owner(ctx, a.owner); isDamaged(err) {
 			for _, t := range tokens {
 				out[t.ID] = err

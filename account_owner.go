@@ -10,84 +10,6 @@ import (
 	"unicode/utf8"
 )
 
-// Clients lists everybody a token was minted for, with the newest name given, by id. The loop ends after an error.
-func (a Account) Clients(ctx context.Context) iter.Seq2[Client, error] {
-	return func(yield func(Client, error) bool) {
-		c, err := a.begin(ctx)
-		if err == nil {
-			err = c.check(Read, "client", "")
-		}
-		if err != nil {
-			yield(Client{}, err)
-			return
-		}
-		pages(Page{}, func(p Page) ([]Client, error) { return a.m.store.Clients(ctx, a.owner, p) },
-			func(c Client) string { return c.ID }, yield)
-	}
-}
-
-// Client finds a client that tokens were minted for by its id, with the newest name given. It reads one row.
-// [ErrNotFound] if no token was minted for it. Who acts needs read on "latchkey/client".
-func (a Account) Client(ctx context.Context, id string) (Client, error) {
-	c, err := a.begin(ctx)
-	if err == nil {
-		err = c.check(Read, "client", "")
-	}
-	if err != nil {
-		return Client{}, err
-	}
-	if boundText("Client.ID", id, 1, maxClientID) != nil {
-		return Client{}, ErrNotFound // nor can a store be asked about it
-	}
-	list, err := a.m.store.Clients(ctx, a.owner, Page{After: justBefore(id), Limit: 1})
-	if err != nil {
-		return Client{}, err
-	}
-	if len(list) == 0 || list[0].ID != id {
-		return Client{}, ErrNotFound
-	}
-	return list[0], nil
-}
-
-// justBefore is a text below id, byte for byte, with no id of a client between them: stores list by keys above one.
-func justBefore(id string) string {
-	last, size := utf8.DecodeLastRuneInString(id)
-	id = id[:len(id)-size]
-	switch last {
-	case 1: // zero is in no id
-		return id
-	case 0xE000: // surrogates are no text
-		last = 0xD800
-	}
-	return id + string(last-1) + strings.Repeat(string(utf8.MaxRune), maxClientID/utf8.UTFMax)
-}
-
-// Events lists the audit trail above a sequence number, oldest first. The loop ends after an error.
-func (a Account) Events(ctx context.Context, after uint64) iter.Seq2[Event, error] {
-	return func(yield func(Event, error) bool) {
-		c, err := a.begin(ctx)
-		if err == nil {
-			err = c.check(Read, "event", "")
-		}
-		for err == nil {
-			var list []Event
-			if list, err = a.m.store.Events(ctx, a.owner, after, 100); err != nil {
-				break
-			}
-			for _, e := range list {
-				if !yield(e, nil) {
-					return
-				}
-				after = e.Seq
-			}
-			if len(list) < 100 {
-				return
-			}
-		}
-		yield(Event{}, err)
-	}
-}
-
 // Record reads the owner's own record. One that was never configured is Owner{ID: owner} with Version 0. Of a damaged
 // one it returns what is left, with a [*DamagedError].
 func (a Account) Record(ctx context.Context) (Owner, error) {
@@ -125,7 +47,7 @@ func (a Account) Configure(ctx context.Context, edit func(*Owner) error) error {
 		if err := c.check(Update, "owner", ""); err != nil {
 			return err
 		}
-		old, err := a.ownerLeft(ctx)
+		old, err := a.ownerEvenDamaged(ctx)
 		if err != nil {
 			return err
 		}
@@ -152,7 +74,7 @@ func (a Account) Configure(ctx context.Context, edit func(*Owner) error) error {
 		if err := checkTime(&o.NotBefore); err != nil {
 			return err
 		}
-		if c.acts {
+		if c.checked {
 			if c.access.Test() {
 				return &DeniedError{Action: Update, Resource: Path("latchkey", "owner")} // it holds for live tokens too
 			}
@@ -166,7 +88,7 @@ func (a Account) Configure(ctx context.Context, edit func(*Owner) error) error {
 				return &DeniedError{Action: Update, Resource: Path("latchkey", "owner")}
 			}
 		}
-		if err := a.m.end(ctx, &old, &o); err != nil {
+		if err := a.m.setSince(ctx, &old, &o); err != nil {
 			return err
 		}
 		out := o
@@ -183,12 +105,90 @@ func (a Account) Configure(ctx context.Context, edit func(*Owner) error) error {
 	})
 }
 
-// justNow is how far a NotBefore may lie back and still mean now. Two machines, each within the bound of the store's
+// Erase removes everything of the owner: tokens, roles, clients, usage, its record and its audit trail, but for the one
+// event that says so. Only the host itself may.
+func (a Account) Erase(ctx context.Context) error {
+	if a.checked {
+		return &DeniedError{Action: Delete, Resource: Path("latchkey", "owner")}
+	}
+	if err := a.m.counters.Flush(ctx); err != nil { // else what still waits would come back after it
+		return err
+	}
+	c := call{Account: a}
+	return c.write(ctx, Write{Erase: true}, Event{Action: "owner.erase", Object: a.owner})
+}
+
+// Clients lists everybody a token was minted for, with the newest name given, by id. The loop ends after an error.
+func (a Account) Clients(ctx context.Context) iter.Seq2[Client, error] {
+	return func(yield func(Client, error) bool) {
+		c, err := a.begin(ctx)
+		if err == nil {
+			err = c.check(Read, "client", "")
+		}
+		if err != nil {
+			yield(Client{}, err)
+			return
+		}
+		pages(Page{}, func(p Page) ([]Client, error) { return a.m.store.Clients(ctx, a.owner, p) },
+			func(c Client) string { return c.ID }, yield)
+	}
+}
+
+// Client finds a client that tokens were minted for by its id, with the newest name given. It reads one row.
+// [ErrNotFound] if no token was minted for it. Who acts needs read on "latchkey/client".
+func (a Account) Client(ctx context.Context, id string) (Client, error) {
+	c, err := a.begin(ctx)
+	if err == nil {
+		err = c.check(Read, "client", "")
+	}
+	if err != nil {
+		return Client{}, err
+	}
+	if checkText("Client.ID", id, 1, maxClientID) != nil {
+		return Client{}, ErrNotFound // nor can a store be asked about it
+	}
+	list, err := a.m.store.Clients(ctx, a.owner, Page{After: justBefore(id), Limit: 1})
+	if err != nil {
+		return Client{}, err
+	}
+	if len(list) == 0 || list[0].ID != id {
+		return Client{}, ErrNotFound
+	}
+	return list[0], nil
+}
+
+// Events lists the audit trail above a sequence number, oldest first. The loop ends after an error.
+func (a Account) Events(ctx context.Context, after uint64) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		c, err := a.begin(ctx)
+		if err == nil {
+			err = c.check(Read, "event", "")
+		}
+		for err == nil {
+			var list []Event
+			if list, err = a.m.store.Events(ctx, a.owner, after, 100); err != nil {
+				break
+			}
+			for _, e := range list {
+				if !yield(e, nil) {
+					return
+				}
+				after = e.Seq
+			}
+			if len(list) < 100 {
+				return
+			}
+		}
+		yield(Event{}, err)
+	}
+}
+
+// nowTolerance is how far a NotBefore may lie back and still mean now. Two machines, each within the bound of the store's
 // clock, may be so far apart.
-const justNow = 2 * clockBound
+const nowTolerance = 2 * clockBound
 
 // end works out what a NotBefore that moves means for tokens.
-func (m *Manager) end(ctx context.Context, old, o *Owner) error {
+func (m *Manager) setSince(ctx context.Context, old, o *Owner) error {
 	if o.NotBefore.Equal(old.NotBefore) {
 		return nil
 	}
@@ -204,7 +204,7 @@ func (m *Manager) end(ctx context.Context, old, o *Owner) error {
 	switch {
 	case o.NotBefore.After(now):
 		return fmt.Errorf("%w: NotBefore is in the future: tokens made until then would be dead. Set it to now", ErrInvalid)
-	case now.Sub(o.NotBefore) <= justNow:
+	case now.Sub(o.NotBefore) <= nowTolerance:
 		o.Since = old.Version + 1 // which this record will have
 	case o.NotBefore.Before(old.NotBefore):
 		o.Since = 0
@@ -212,25 +212,34 @@ func (m *Manager) end(ctx context.Context, old, o *Owner) error {
 	return nil
 }
 
-// Erase removes everything of the owner: tokens, roles, clients, usage, its record and its audit trail, but for the one
-// event that says so. Only the host itself may.
-func (a Account) Erase(ctx context.Context) error {
-	if a.acts {
-		return &DeniedError{Action: Delete, Resource: Path("latchkey", "owner")}
-	}
-	if err := a.m.counters.Flush(ctx); err != nil { // else what still waits would come back after it
-		return err
-	}
-	c := actor{Account: a}
-	return c.write(ctx, Write{Erase: true}, Event{Action: "owner.erase", Object: a.owner})
-}
-
 // created is when a token is made at now, in µs, under the owner's record. It is not before NotBefore, which came
 // from the clock of another machine: what is made under that record works.
-func (o *Owner) created(now int64) (int64, error) {
-	if o.NotBefore.Sub(fromMicros(now)) > justNow {
+func (o *Owner) creationTime(now int64) (int64, error) {
+	if o.NotBefore.Sub(fromMicros(now)) > nowTolerance {
 		return 0, fmt.Errorf("%w: the owner's NotBefore is in the future, and the token would be dead: set it to now",
 			ErrInvalid)
 	}
 	return max(now, micros(o.NotBefore)), nil
+}
+
+// ownerLeft is loadLeft for the owner's own record.
+func (a Account) ownerEvenDamaged(ctx context.Context) (Owner, error) {
+	o, err := a.m.store.Owner(ctx, a.owner)
+	if isDamaged(err) && o.ID == a.owner && o.Version != 0 {
+		return o, nil
+	}
+	return o, err
+}
+
+// justBefore is a text below id, byte for byte, with no id of a client between them: stores list by keys above one.
+func justBefore(id string) string {
+	last, size := utf8.DecodeLastRuneInString(id)
+	id = id[:len(id)-size]
+	switch last {
+	case 1: // zero is in no id
+		return id
+	case 0xE000: // surrogates are no text
+		last = 0xD800
+	}
+	return id + string(last-1) + strings.Repeat(string(utf8.MaxRune), maxClientID/utf8.UTFMax)
 }

@@ -23,6 +23,125 @@ func (a Account) CreateRole(ctx context.Context, r Role) (Role, error) {
 	return out, err
 }
 
+// Role reads a role. [ErrNotFound] if there is none. Of one that is damaged it returns what is left, with a
+// [*DamagedError].
+func (a Account) Role(ctx context.Context, id string) (Role, error) {
+	c, err := a.begin(ctx)
+	if err != nil {
+		return Role{}, err
+	}
+	if c.check(Read, "role", id) != nil {
+		return Role{}, ErrNotFound
+	}
+	r, err := a.roleEvenDamaged(ctx, id)
+	if err == nil && r.Damaged {
+		err = damagedRole(&r)
+	}
+	return r, err
+}
+
+// Roles lists roles, oldest first, reading page by page as the loop goes on; Limit is the size of a page. A damaged one
+// comes in its place as what is left of it, at least its ID, with a [*DamagedError], and the loop goes on after it. The
+// loop ends after any other error.
+func (a Account) Roles(ctx context.Context, q RoleQuery) iter.Seq2[Role, error] {
+	return func(yield func(Role, error) bool) {
+		c, err := a.begin(ctx)
+		if err != nil {
+			yield(Role{}, err)
+			return
+		}
+		pages(q.Page, func(p Page) ([]Role, error) {
+			q.Page = p
+			return a.m.store.Roles(ctx, a.owner, q)
+		}, func(r Role) string { return r.ID }, func(r Role, err error) bool {
+			if err == nil && c.check(Read, "role", r.ID) != nil {
+				return true
+			}
+			if err == nil && r.Damaged {
+				r, err = withoutRights(r), damagedRole(&r)
+			}
+			return yield(r, err)
+		})
+	}
+}
+
+// UpdateRole changes a role; every token that has it answers by the new rules before UpdateRole returns. ID, Owner,
+// Origin and Version are for reading. When somebody else changes the role meanwhile, edit is called again on the newer
+// one; to refuse that, return [ErrConflict] when Version is not the one your form showed. An error of edit is returned
+// as it is. A damaged role is replaced wholly: edit gets what [Account.Role] returns, which inherits nothing and denies
+// everything, and sets all that is to hold. An actor must have all that this role allows, and
+// all that the tokens and roles that have it allow before and after. [ErrNotFound] if there is no such role,
+// [ErrExists] if the name is taken, [ErrInvalid] for a malformed role, one that inherits an unknown one, and a cycle.
+func (a Account) UpdateRole(ctx context.Context, id string, edit func(*Role) error) (Role, error) {
+	var out Role
+	err := retry(func() error {
+		c, err := a.begin(ctx)
+		if err != nil {
+			return err
+		}
+		if err := c.check(Update, "role", id); err != nil {
+			return err
+		}
+		old, err := a.roleEvenDamaged(ctx, id)
+		if err != nil {
+			return err
+		}
+		r := old.Clone()
+		if err := edit(&r); err != nil {
+			return &editError{err}
+		}
+		r.Damaged = false // it is written anew
+		if r.ID != old.ID || r.Owner != old.Owner || r.Origin != old.Origin || r.Version != old.Version {
+			return fmt.Errorf("%w: UpdateRole changes no ID, Owner, Origin or Version", ErrInvalid)
+		}
+		r = r.Clone()
+		var w Write
+		if err := a.checkRole(ctx, &old, &r, &w); err != nil {
+			return err
+		}
+		if err := c.checkHolders(ctx, old, &r, Update); err != nil {
+			return err
+		}
+		if err := c.checkRoleRights(ctx, r, nil, Update); err != nil {
+			return err
+		}
+		w.Roles = []Role{r}
+		out = r
+		out.Version++
+		return c.write(ctx, w, Event{Action: "role.update", Object: id, Before: auditJSON(old), After: auditJSON(out)})
+	})
+	if err != nil {
+		return Role{}, err
+	}
+	return out, nil
+}
+
+// DeleteRole removes a role. [ErrInUse] while another role inherits it or a token names it, tokens that are revoked or
+// were minted not counted: those lose it.
+func (a Account) DeleteRole(ctx context.Context, id string) error {
+	return retry(func() error {
+		c, err := a.begin(ctx)
+		if err != nil {
+			return err
+		}
+		if err := c.check(Delete, "role", id); err != nil {
+			return err
+		}
+		r, err := a.roleEvenDamaged(ctx, id)
+		if errors.Is(err, ErrNotFound) {
+			a.m.follow.markStale() // it may have been deleted elsewhere
+		}
+		if err != nil {
+			return err
+		}
+		if err := c.checkHolders(ctx, r, nil, Delete); err != nil {
+			return err
+		}
+		w := Write{DeleteRoles: []Ref{{ID: id, Version: r.Version}}}
+		return c.write(ctx, w, Event{Action: "role.delete", Object: id, Before: auditJSON(r)})
+	})
+}
+
 func (a Account) createRole(ctx context.Context, r Role) (Role, error) {
 	c, err := a.begin(ctx)
 	if err != nil {
@@ -41,7 +160,7 @@ func (a Account) createRole(ctx context.Context, r Role) (Role, error) {
 	if err := a.checkRole(ctx, nil, &r, &w); err != nil {
 		return Role{}, err
 	}
-	if err := c.coversRole(ctx, r, nil, Create); err != nil {
+	if err := c.checkRoleRights(ctx, r, nil, Create); err != nil {
 		return Role{}, err
 	}
 	w.Roles = []Role{r}
@@ -146,130 +265,19 @@ func (a Account) heirs(ctx context.Context, id string) iter.Seq2[Role, error] {
 	}
 }
 
-func containsRef(refs []Ref, r Ref) bool {
-	for _, x := range refs {
-		if x == r {
-			return true
-		}
-	}
-	return false
-}
-
-// Role reads a role. [ErrNotFound] if there is none. Of one that is damaged it returns what is left, with a
-// [*DamagedError].
-func (a Account) Role(ctx context.Context, id string) (Role, error) {
-	c, err := a.begin(ctx)
-	if err != nil {
-		return Role{}, err
-	}
-	if c.check(Read, "role", id) != nil {
-		return Role{}, ErrNotFound
-	}
-	r, err := a.roleLeft(ctx, id)
-	if err == nil && r.Damaged {
-		err = damagedRole(&r)
+// roleLeft is loadLeft for a role.
+func (a Account) roleEvenDamaged(ctx context.Context, id string) (Role, error) {
+	r, err := a.m.store.Role(ctx, a.owner, id)
+	if isDamaged(err) && r.ID == id && r.Owner == a.owner && r.Version != 0 {
+		r.Damaged = true
+		return withoutRights(r), nil
 	}
 	return r, err
 }
 
-// Roles lists roles, oldest first, reading page by page as the loop goes on; Limit is the size of a page. A damaged one
-// comes in its place as what is left of it, at least its ID, with a [*DamagedError], and the loop goes on after it. The
-// loop ends after any other error.
-func (a Account) Roles(ctx context.Context, q RoleQuery) iter.Seq2[Role, error] {
-	return func(yield func(Role, error) bool) {
-		c, err := a.begin(ctx)
-		if err != nil {
-			yield(Role{}, err)
-			return
-		}
-		pages(q.Page, func(p Page) ([]Role, error) {
-			q.Page = p
-			return a.m.store.Roles(ctx, a.owner, q)
-		}, func(r Role) string { return r.ID }, func(r Role, err error) bool {
-			if err == nil && c.check(Read, "role", r.ID) != nil {
-				return true
-			}
-			if err == nil && r.Damaged {
-				r, err = withoutRights(r), damagedRole(&r)
-			}
-			return yield(r, err)
-		})
-	}
-}
-
-// UpdateRole changes a role; every token that has it answers by the new rules before UpdateRole returns. ID, Owner,
-// Origin and Version are for reading. When somebody else changes the role meanwhile, edit is called again on the newer
-// one; to refuse that, return [ErrConflict] when Version is not the one your form showed. An error of edit is returned
-// as it is. A damaged role is replaced wholly: edit gets what [Account.Role] returns, which inherits nothing and denies
-// everything, and sets all that is to hold. An actor must have all that this role allows, and
-// all that the tokens and roles that have it allow before and after. [ErrNotFound] if there is no such role,
-// [ErrExists] if the name is taken, [ErrInvalid] for a malformed role, one that inherits an unknown one, and a cycle.
-func (a Account) UpdateRole(ctx context.Context, id string, edit func(*Role) error) (Role, error) {
-	var out Role
-	err := retry(func() error {
-		c, err := a.begin(ctx)
-		if err != nil {
-			return err
-		}
-		if err := c.check(Update, "role", id); err != nil {
-			return err
-		}
-		old, err := a.roleLeft(ctx, id)
-		if err != nil {
-			return err
-		}
-		r := old.Clone()
-		if err := edit(&r); err != nil {
-			return &editError{err}
-		}
-		r.Damaged = false // it is written anew
-		if r.ID != old.ID || r.Owner != old.Owner || r.Origin != old.Origin || r.Version != old.Version {
-			return fmt.Errorf("%w: UpdateRole changes no ID, Owner, Origin or Version", ErrInvalid)
-		}
-		r = r.Clone()
-		var w Write
-		if err := a.checkRole(ctx, &old, &r, &w); err != nil {
-			return err
-		}
-		if err := c.coversHolders(ctx, old, &r, Update); err != nil {
-			return err
-		}
-		if err := c.coversRole(ctx, r, nil, Update); err != nil {
-			return err
-		}
-		w.Roles = []Role{r}
-		out = r
-		out.Version++
-		return c.write(ctx, w, Event{Action: "role.update", Object: id, Before: auditJSON(old), After: auditJSON(out)})
-	})
-	if err != nil {
-		return Role{}, err
-	}
-	return out, nil
-}
-
-// DeleteRole removes a role. [ErrInUse] while another role inherits it or a token names it, tokens that are revoked or
-// were minted not counted: those lose it.
-func (a Account) DeleteRole(ctx context.Context, id string) error {
-	return retry(func() error {
-		c, err := a.begin(ctx)
-		if err != nil {
-			return err
-		}
-		if err := c.check(Delete, "role", id); err != nil {
-			return err
-		}
-		r, err := a.roleLeft(ctx, id)
-		if errors.Is(err, ErrNotFound) {
-			a.m.follow.markStale() // it may have been deleted elsewhere
-		}
-		if err != nil {
-			return err
-		}
-		if err := c.coversHolders(ctx, r, nil, Delete); err != nil {
-			return err
-		}
-		w := Write{DeleteRoles: []Ref{{ID: id, Version: r.Version}}}
-		return c.write(ctx, w, Event{Action: "role.delete", Object: id, Before: auditJSON(r)})
-	})
+// withoutRights is what a damaged role is shown as, and written as by an edit that does not look: it denies everything,
+// to its heirs too, for what it denied before is lost.
+func withoutRights(r Role) Role {
+	r.Inherits, r.Boundary, r.Permissions = nil, nil, Permissions{Deny(Any).On("*", "latchkey/*")}
+	return r
 }

@@ -21,7 +21,7 @@ func (a Account) Rotate(ctx context.Context, id string, overlap time.Duration) (
 		return Secret{}, fmt.Errorf("%w: overlap is shorter than a microsecond, and would be none", ErrInvalid)
 	}
 	var text string
-	_, err := a.change(ctx, Rotate, "token.rotate", id, "", func(c *actor, f *Found, w *Write) error {
+	_, err := a.change(ctx, Rotate, "token.rotate", id, "", func(c *call, f *Found, w *Write) error {
 		t := &f.Token
 		if !t.Revoked.IsZero() {
 			return fmt.Errorf("%w: the token is revoked", ErrInvalid)
@@ -72,6 +72,32 @@ func (a Account) Reveal(ctx context.Context, id string) (Secret, error) {
 	return a.reveal(ctx, id, "token.reveal", a.m.newestText)
 }
 
+// RevealAll is [Account.Reveal] of many tokens, for listings: it writes once per hundred of them instead of once for
+// each. What it returns is by id. Left out are tokens that are not there or revoked, that the caller may not reveal, whose
+// secrets are not kept (for want of a Keyring, then or now), or cannot be read, and publishable ones: their text is
+// Token.Public. Each token that is in it is recorded in the audit trail.
+func (a Account) RevealAll(ctx context.Context, ids ...string) (map[string]Secret, error) {
+	all := make(map[string]Secret, len(ids))
+	if a.m.opts.Keyring == nil {
+		return all, nil
+	}
+	ids = slices.Compact(slices.Sorted(slices.Values(ids)))
+	for some := range slices.Chunk(ids, 100) {
+		var texts map[string]string
+		err := retry(func() (err error) {
+			texts, err = a.revealSome(ctx, some)
+			return err
+		})
+		if err != nil {
+			return nil, err // nothing at all: what was opened before is recorded, but nobody sees it
+		}
+		for id, text := range texts {
+			all[id] = newSecret(text)
+		}
+	}
+	return all, nil
+}
+
 // SigningSecret gives the key that a token's requests are signed with, and makes one the first time and the first time
 // after [Account.Rotate]. It needs Options.Keyring ([ErrNeedsKeyring]). It is recorded in the audit trail.
 func (a Account) SigningSecret(ctx context.Context, id string) (Secret, error) {
@@ -105,10 +131,10 @@ func (a Account) reveal(ctx context.Context, id, event string,
 		if err != nil {
 			return err
 		}
-		if err := c.coversToken(ctx, &f.Token, f.Ancestors, Reveal); err != nil {
+		if err := c.checkTokenRights(ctx, &f.Token, f.Ancestors, Reveal); err != nil {
 			return err
 		}
-		if err := c.bounded(&f.Token, f.Ancestors, Reveal, &f.Token.Settings, false); err != nil {
+		if err := c.checkOwnBounds(&f.Token, f.Ancestors, Reveal, &f.Token.Settings, false); err != nil {
 			return err
 		}
 		if !f.Token.Revoked.IsZero() {
@@ -140,45 +166,6 @@ func (a Account) reveal(ctx context.Context, id, event string,
 	return newSecret(text), nil
 }
 
-// newestText is the text of a token's newest secret that has not ended.
-func (m *Manager) newestText(t *Token, secrets []SecretRecord, now int64) (string, error) {
-	if t.Kind == KindPublishable {
-		return t.Public, nil
-	}
-	for _, rec := range slices.Backward(secrets) {
-		if !rec.Signing && rec.Sealed != nil && !over(rec.NotAfter, now) {
-			return m.openSecret(t, &rec, "secret")
-		}
-	}
-	return "", ErrNeedsKeyring
-}
-
-// RevealAll is [Account.Reveal] of many tokens, for listings: it writes once per hundred of them instead of once for
-// each. What it returns is by id. Left out are tokens that are not there or revoked, that the caller may not reveal, whose
-// secrets are not kept (for want of a Keyring, then or now), or cannot be read, and publishable ones: their text is
-// Token.Public. Each token that is in it is recorded in the audit trail.
-func (a Account) RevealAll(ctx context.Context, ids ...string) (map[string]Secret, error) {
-	all := make(map[string]Secret, len(ids))
-	if a.m.opts.Keyring == nil {
-		return all, nil
-	}
-	ids = slices.Compact(slices.Sorted(slices.Values(ids)))
-	for some := range slices.Chunk(ids, 100) {
-		var texts map[string]string
-		err := retry(func() (err error) {
-			texts, err = a.revealSome(ctx, some)
-			return err
-		})
-		if err != nil {
-			return nil, err // nothing at all: what was opened before is recorded, but nobody sees it
-		}
-		for id, text := range texts {
-			all[id] = newSecret(text)
-		}
-	}
-	return all, nil
-}
-
 func (a Account) revealSome(ctx context.Context, ids []string) (map[string]string, error) {
 	c, err := a.begin(ctx)
 	if err != nil {
@@ -206,7 +193,7 @@ func (a Account) revealSome(ctx context.Context, ids []string) (map[string]strin
 }
 
 // openNewest opens the newest secret of a token that who acts may reveal.
-func (c *actor) openNewest(ctx context.Context, id string) (text string, version uint64, err error) {
+func (c *call) openNewest(ctx context.Context, id string) (text string, version uint64, err error) {
 	if err := c.check(Reveal, "token", id); err != nil {
 		return "", 0, err
 	}
@@ -217,10 +204,10 @@ func (c *actor) openNewest(ctx context.Context, id string) (text string, version
 	if f.Token.Kind == KindPublishable || !f.Token.Revoked.IsZero() {
 		return "", 0, ErrNotFound
 	}
-	if err := c.coversToken(ctx, &f.Token, f.Ancestors, Reveal); err != nil {
+	if err := c.checkTokenRights(ctx, &f.Token, f.Ancestors, Reveal); err != nil {
 		return "", 0, err
 	}
-	if err := c.bounded(&f.Token, f.Ancestors, Reveal, &f.Token.Settings, false); err != nil {
+	if err := c.checkOwnBounds(&f.Token, f.Ancestors, Reveal, &f.Token.Settings, false); err != nil {
 		return "", 0, err
 	}
 	secrets, err := c.m.store.Secrets(ctx, c.owner, id)
@@ -229,4 +216,17 @@ func (c *actor) openNewest(ctx context.Context, id string) (text string, version
 	}
 	text, err = c.m.newestText(&f.Token, secrets, c.m.now())
 	return text, f.Token.Version, err
+}
+
+// newestText is the text of a token's newest secret that has not ended.
+func (m *Manager) newestText(t *Token, secrets []SecretRecord, now int64) (string, error) {
+	if t.Kind == KindPublishable {
+		return t.Public, nil
+	}
+	for _, rec := range slices.Backward(secrets) {
+		if !rec.Signing && rec.Sealed != nil && !over(rec.NotAfter, now) {
+			return m.openSecret(t, &rec, "secret")
+		}
+	}
+	return "", ErrNeedsKeyring
 }

@@ -1,7 +1,9 @@
 package latchkey
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -10,6 +12,28 @@ import (
 	"github.com/latchkey-go/latchkey/internal/tokentext"
 	"github.com/latchkey-go/latchkey/internal/uuidv7"
 )
+
+// Issue makes a token and stores it. The Secret is the only place its text can be read, unless Options.Keyring allows
+// Reveal. [ErrInvalid] for a Spec that its kind cannot have, an end that is past, an unknown role.
+func (a Account) Issue(ctx context.Context, spec Spec) (Token, Secret, error) {
+	text, err := "", error(nil)
+	if spec.Kind.Valid() && spec.Kind != KindAccess {
+		if text, err = a.m.newText(spec.Kind, spec.Test); err != nil {
+			return Token{}, Secret{}, err
+		}
+	}
+	t, err := a.issue(ctx, spec, text, "token.issue")
+	if err != nil {
+		return Token{}, Secret{}, err
+	}
+	return t, newSecret(text), nil
+}
+
+// Import makes a token of a text from elsewhere, 16 to 512 bytes long. Options.Imported must say yes to it, unless it
+// has the form of latchkey's own texts of that kind ([ErrInvalid]). [ErrExists] if the text is a token already.
+func (a Account) Import(ctx context.Context, spec Spec, text string) (Token, error) {
+	return a.issue(ctx, spec, text, "token.import")
+}
 
 // Get reads a token. [ErrNotFound] if there is none. Of one that is damaged it returns what is left, with a
 // [*DamagedError].
@@ -24,7 +48,7 @@ func (a Account) Get(ctx context.Context, id string) (Token, error) {
 	if err := a.m.uses.Flush(ctx); err != nil {
 		a.m.warn("latchkey: cannot write last uses", err)
 	}
-	f, err := a.loadLeft(ctx, id)
+	f, err := a.loadEvenDamaged(ctx, id)
 	if err == nil && f.Token.Damaged {
 		err = damagedToken(&f.Token)
 	}
@@ -62,349 +86,39 @@ func (a Account) Tokens(ctx context.Context, q TokenQuery) iter.Seq2[Token, erro
 	}
 }
 
-// pages walks a keyset listing.
-func pages[T any](p Page, read func(Page) ([]T, error), key func(T) string, yield func(T, error) bool) {
-	for {
-		list, err := read(p)
-		if err != nil {
-			var zero T
-			yield(zero, err)
-			return
-		}
-		for _, v := range list {
-			if !yield(v, nil) {
-				return
-			}
-		}
-		if len(list) < p.Size() {
-			return
-		}
-		p.After = key(list[len(list)-1])
-	}
-}
-
-// change reads a token, lets edit change it, and writes it. Edit may add to the transaction.
-func (a Account) change(ctx context.Context, action Action, event, id, reason string,
-	edit func(c *actor, f *Found, w *Write) error) (Token, error) {
-	var out Token
-	err := retry(func() error {
-		c, err := a.begin(ctx)
-		if err != nil {
-			return err
-		}
-		if err := c.check(action, "token", id); err != nil {
-			return err
-		}
-		f, err := a.loadLeft(ctx, id)
-		if err != nil {
-			return err
-		}
-		if err := c.coversToken(ctx, &f.Token, f.Ancestors, action); err != nil {
-			return err
-		}
-		before, was := auditJSON(f.Token), f.Token
-		var w Write
-		if err := edit(&c, &f, &w); err != nil {
-			if errors.Is(err, errUnchanged) {
-				a.m.follow.markStale() // whoever made it so may have done it elsewhere
-				out = f.Token
-				return nil
-			}
-			return err
-		}
-		if err := c.coversToken(ctx, &f.Token, f.Ancestors, action); err != nil {
-			return err
-		}
-		if action != Delete {
-			gains, err := c.gains(ctx, &was, &f.Token, f.Ancestors)
-			if err != nil {
-				return err
-			}
-			if err := c.bounded(&f.Token, f.Ancestors, action, &was.Settings, gains); err != nil {
-				return err
-			}
-		}
-		w.Tokens = append(w.Tokens, f.Token)
-		out = f.Token
-		out.Version++
-		err = c.write(ctx, w, Event{Action: event, Object: id, Reason: reason, Before: before, After: auditJSON(out)})
-		if errors.Is(err, ErrNotFound) {
-			return fmt.Errorf("%w: %w", ErrConflict, err) // a secret moved under a new key meanwhile: look again
-		}
-		return err
-	})
-	if err != nil {
-		return Token{}, err
-	}
-	return out, nil
-}
-
-var errUnchanged = errors.New("latchkey: unchanged")
-
-// Update changes a token's Settings; every other field of the Token edit gets is for reading, and changing one is
-// [ErrInvalid], as are Settings that its kind cannot have. When somebody else changes the token meanwhile, edit is called
-// again on the newer one; to refuse that, return [ErrConflict] when Token.Version is not the one your form showed. An
-// error of edit is returned as it is. [ErrNotFound] if there is no such token. Of a damaged one only Disabled can be
-// changed, else it is a [*DamagedError].
-func (a Account) Update(ctx context.Context, id string, edit func(*Token) error) (Token, error) {
-	unlimited := false
-	t, err := a.change(ctx, Update, "token.update", id, "", func(c *actor, f *Found, w *Write) error {
-		edited := f.Token.Clone()
-		if err := edit(&edited); err != nil {
-			return &editError{err}
-		}
-		if f.Token.Damaged {
-			return switched(&f.Token, &edited)
-		}
-		frame := edited
-		frame.Settings = f.Token.Settings
-		if !sameRecord(frame, f.Token) {
-			return fmt.Errorf("%w: Update changes Settings only", ErrInvalid)
-		}
-		now := a.m.now()
-		if err := a.m.checkSettings(edited.Kind, &edited.Settings); err != nil {
-			return err
-		}
-		if edited.Full && (len(edited.Roles) != 0 || len(edited.Permissions) != 0) {
-			edited.Full = false // it names its own now
-		}
-		if err := a.settled(ctx, &edited, f); err != nil {
-			return err
-		}
-		if c.bound(id) && loosens(&f.Token.Settings, &edited.Settings) {
-			return &DeniedError{Action: Update, Resource: Path("latchkey", "token", id)}
-		}
-		if edited.Validity.Idle != f.Token.Validity.Idle {
-			edited.Used = latestUse(&f.Token, now) // a limit that is new counts from there: the last use is not known better
-		}
-		edited = edited.Clone() // edit may have kept what it put in
-		unlimited = edited.Limits.Rate == Rate{}
-		f.Token = edited
-		return nil
-	})
-	if key := uuidv7.Parse(id); err == nil && unlimited {
-		a.m.rates.Forget(&key)
-	}
-	return t, err
-}
-
-// Revoke ends a token, and all that was minted from it, before it returns. The record stays, listed as revoked, until it
-// is purged. Revoking a revoked token changes nothing. At most 256 bytes of reason. [ErrNotFound] if there is none.
-func (a Account) Revoke(ctx context.Context, id, reason string) error {
-	if err := boundText("reason", reason, 0, 256); err != nil {
-		return err
-	}
-	_, err := a.change(ctx, Delete, "token.revoke", id, reason, func(c *actor, f *Found, w *Write) error {
-		if !f.Token.Revoked.IsZero() {
-			return errUnchanged
-		}
-		if f.Token.Damaged {
-			f.Token = tombstone(f.Token)
-		}
-		f.Token.Revoked, f.Token.Reason = fromMicros(a.m.present()), reason
-		return nil
-	})
-	return err
-}
-
-// Delete removes a token and all that was minted from it before it returns, as if it had never been. [ErrNotFound] if
-// there is none.
-func (a Account) Delete(ctx context.Context, id string) error {
-	return retry(func() error {
-		c, err := a.begin(ctx)
-		if err != nil {
-			return err
-		}
-		if err := c.check(Delete, "token", id); err != nil {
-			return err
-		}
-		f, err := a.loadLeft(ctx, id)
-		if errors.Is(err, ErrNotFound) {
-			a.m.follow.markStale() // it may have been deleted elsewhere
-		}
-		if err != nil {
-			return err
-		}
-		if err := c.coversToken(ctx, &f.Token, f.Ancestors, Delete); err != nil {
-			return err
-		}
-		w := Write{DeleteTokens: []Ref{{ID: id, Version: f.Token.Version}}}
-		return c.write(ctx, w, Event{Action: "token.delete", Object: id, Before: auditJSON(f.Token)})
-	})
-}
-
-// Issue makes a token and stores it. The Secret is the only place its text can be read, unless Options.Keyring allows
-// Reveal. [ErrInvalid] for a Spec that its kind cannot have, an end that is past, an unknown role.
-func (a Account) Issue(ctx context.Context, spec Spec) (Token, Secret, error) {
-	text, err := "", error(nil)
-	if spec.Kind.Valid() && spec.Kind != KindAccess {
-		if text, err = a.m.newText(spec.Kind, spec.Test); err != nil {
-			return Token{}, Secret{}, err
-		}
-	}
-	t, err := a.issue(ctx, spec, text, "token.issue")
-	if err != nil {
-		return Token{}, Secret{}, err
-	}
-	return t, newSecret(text), nil
-}
-
-// Import makes a token of a text from elsewhere, 16 to 512 bytes long. Options.Imported must say yes to it, unless it
-// has the form of latchkey's own texts of that kind ([ErrInvalid]). [ErrExists] if the text is a token already.
-func (a Account) Import(ctx context.Context, spec Spec, text string) (Token, error) {
-	return a.issue(ctx, spec, text, "token.import")
-}
-
-// importable refuses a text that could not be told from others, or is a token already.
-func (a Account) importable(ctx context.Context, spec *Spec, text string) error {
-	if len(text) < 16 || !a.m.plausible(text) {
-		return fmt.Errorf("%w: a text of this form would not be recognised: see Options.Imported", ErrInvalid)
-	}
-	if kind, ok := kindOfText(text); ok && kind != spec.Kind {
-		return fmt.Errorf("%w: the text is of kind %s", ErrInvalid, kind)
-	}
-	if err := boundText("text", text, 16, maxPresented); err != nil {
-		return err
-	}
-	if k := a.m.opts.Keyring; k != nil {
-		// The store would see only the digest by the newest key.
-		if _, err := a.m.store.ByDigest(ctx, k.candidates(text)...); err == nil || isDamaged(err) {
-			return fmt.Errorf("%w: the text is a token already", ErrExists)
-		} else if !errors.Is(err, ErrNotFound) {
-			return err
-		}
-	}
-	return nil
-}
-
-func (a Account) issue(ctx context.Context, spec Spec, text, event string) (Token, error) {
-	var out Token
-	err := retry(func() (err error) { // the actor may change meanwhile
-		out, err = a.issueOnce(ctx, spec, text, event)
-		return err
-	})
-	return out, err
-}
-
-func (a Account) issueOnce(ctx context.Context, spec Spec, text, event string) (Token, error) {
+// Find returns the token that a text belongs to: one of its secrets that has not been removed, or the text of a
+// publishable token. It is no use of the token and is counted nowhere. [ErrNotFound] if there is none, if it is another
+// owner's, and if the caller may not read it: these are alike. Where a Store cannot tell which token it is, for a
+// record cannot be read that decides about it, it is a *[DamagedError] to a caller that may read that record.
+func (a Account) Find(ctx context.Context, text string) (Token, error) {
 	c, err := a.begin(ctx)
 	if err != nil {
 		return Token{}, err
 	}
-	id, err := a.m.ids.NewText(a.m.present())
-	if err != nil {
-		return Token{}, err
+	if !a.m.plausible(text) {
+		return Token{}, ErrNotFound
 	}
-	// First of all, so that whoever may not learns nothing of texts and roles.
-	if err := c.check(Create, "token", id); err != nil {
-		return Token{}, err
+	digests := [][32]byte{tokentext.Digest(text)}
+	if k := a.m.opts.Keyring; k != nil {
+		digests = k.candidates(text)
 	}
-	at, err := a.m.askClock(ctx)
-	if err != nil {
-		return Token{}, err
-	}
-	now := a.m.judging(at)
-	switch {
-	case spec.Kind == 0:
-		return Token{}, fmt.Errorf("%w: Spec.Kind is not set", ErrInvalid)
-	case spec.Kind == KindAccess:
-		return Token{}, fmt.Errorf("%w: access tokens are minted from another one, not issued", ErrInvalid)
-	case !spec.Kind.Valid():
-		return Token{}, fmt.Errorf("%w: Spec.Kind is unknown: %d", ErrInvalid, uint8(spec.Kind))
-	case spec.Test && spec.Kind != KindSecret && spec.Kind != KindPublishable:
-		return Token{}, fmt.Errorf("%w: %s tokens are not issued as Test", ErrInvalid, spec.Kind)
-	case over(spec.Validity.NotAfter, now):
-		return Token{}, fmt.Errorf("%w: NotAfter is past", ErrInvalid)
-	}
-	if err := boundText("Origin", spec.Origin, 0, maxOrigin); err != nil {
-		return Token{}, err
-	}
-	if event == "token.import" {
-		if err := a.importable(ctx, &spec, text); err != nil {
-			return Token{}, err
+	f, err := a.m.store.ByDigest(ctx, digests...)
+	if d, ok := errors.AsType[*DamagedError](err); ok && f.Token.ID == "" {
+		id := d.ID
+		if d.Kind == ChangedOwner {
+			id = "" // it is named by no id
 		}
-	}
-	t := Token{ID: id, Owner: a.owner, Kind: spec.Kind, Test: spec.Test, Origin: spec.Origin,
-		Settings: spec.settings()}.Clone()
-	if err := a.m.checkSettings(t.Kind, &t.Settings); err != nil {
-		return Token{}, err
-	}
-	roles, err := a.rolesOf(ctx, t.Roles)
-	if err != nil {
-		return Token{}, err
-	}
-	if err := newPolicy(layersOf(&t, nil), roles).overgrown(ctx); err != nil {
-		return Token{}, err
-	}
-	if err := c.coversToken(ctx, &t, nil, Create); err != nil {
-		return Token{}, err
-	}
-	if err := c.bounded(&t, nil, Create, nil, true); err != nil {
-		return Token{}, err
-	}
-	owner := c.found.Owner
-	if !c.acts {
-		if owner, err = a.m.store.Owner(ctx, a.owner); err != nil {
-			return Token{}, err
+		if d.Owner != a.owner || c.check(Read, d.Kind.noun(), id) != nil {
+			return Token{}, ErrNotFound // the error names a record
 		}
-	}
-	made, err := owner.created(a.m.making(at))
-	if err != nil {
+		return Token{}, err
+	} else if err != nil && !ok { // also one that cannot be read can be found, and ended
 		return Token{}, err
 	}
-	rec, err := a.m.newSecretRecord(&t, text, made)
-	if err != nil {
-		return Token{}, err
+	if f.Token.Owner != a.owner || c.check(Read, "token", f.Token.ID) != nil {
+		return Token{}, ErrNotFound
 	}
-	// Under the record as it was read: a mass revocation meanwhile is a conflict, and not a dead token.
-	t.Version, t.OwnerVersion = 0, owner.Version
-	w := Write{RequireOwner: &owner.Version, Tokens: []Token{t}, Secrets: []SecretChange{{TokenID: t.ID, Add: &rec}},
-		Silent: true}
-	t.Version = 1
-	if err := c.write(ctx, w, Event{Action: event, Object: t.ID, After: auditJSON(t)}); err != nil {
-		return Token{}, err
-	}
-	return t, nil
-}
-
-// rolesOf reads roles with all that they inherit. An unknown one is refused. One that is deleted a moment later gives
-// nothing.
-func (a Account) rolesOf(ctx context.Context, ids []string) (known map[string]Role, err error) {
-	for _, id := range ids {
-		if _, ok := known[id]; ok {
-			continue
-		}
-		known, err = a.m.roleClosure(ctx, a.owner, known, id)
-		if errors.Is(err, ErrNotFound) {
-			return nil, fmt.Errorf("%w: unknown role %q: a role is named by its ID", ErrInvalid, id)
-		} else if err != nil {
-			return nil, err
-		}
-	}
-	return known, nil
-}
-
-// settled refuses an edit of a token that names an unknown role, or whose rows would be too large together. What the
-// edit left as it was is not judged anew, so that a token can always be renamed, or switched off.
-func (a Account) settled(ctx context.Context, edited *Token, f *Found) error {
-	was := &f.Token
-	if slices.Equal(edited.Roles, was.Roles) && edited.Full == was.Full &&
-		samePermissions(edited.Permissions, was.Permissions) {
-		return nil
-	}
-	layers := layersOf(edited, f.Ancestors)
-	known, err := a.rolesOf(ctx, edited.Roles)
-	if err != nil {
-		return err
-	}
-	if len(f.Ancestors) > 0 {
-		roles, err := a.m.rolesOf(ctx, a.owner, &compiled{anyRole: true, roleSet: known}, layers)
-		if err != nil {
-			return err
-		}
-		known = roles
-	}
-	return newPolicy(layers, known).overgrown(ctx)
+	return f.Token, nil
 }
 
 // SeekPage is for going back in a listing that stores read forwards only: it finds what TokenQuery.After must be so that
@@ -468,44 +182,318 @@ func (a Account) SeekPage(ctx context.Context, q TokenQuery, before string) (aft
 	return best, nil
 }
 
-// Find returns the token that a text belongs to: one of its secrets that has not been removed, or the text of a
-// publishable token. It is no use of the token and is counted nowhere. [ErrNotFound] if there is none, if it is another
-// owner's, and if the caller may not read it: these are alike. Where a Store cannot tell which token it is, for a
-// record cannot be read that decides about it, it is a *[DamagedError] to a caller that may read that record.
-func (a Account) Find(ctx context.Context, text string) (Token, error) {
+// Update changes a token's Settings; every other field of the Token edit gets is for reading, and changing one is
+// [ErrInvalid], as are Settings that its kind cannot have. When somebody else changes the token meanwhile, edit is called
+// again on the newer one; to refuse that, return [ErrConflict] when Token.Version is not the one your form showed. An
+// error of edit is returned as it is. [ErrNotFound] if there is no such token. Of a damaged one only Disabled can be
+// changed, else it is a [*DamagedError].
+func (a Account) Update(ctx context.Context, id string, edit func(*Token) error) (Token, error) {
+	unlimited := false
+	t, err := a.change(ctx, Update, "token.update", id, "", func(c *call, f *Found, w *Write) error {
+		edited := f.Token.Clone()
+		if err := edit(&edited); err != nil {
+			return &editError{err}
+		}
+		if f.Token.Damaged {
+			return switchDamaged(&f.Token, &edited)
+		}
+		frame := edited
+		frame.Settings = f.Token.Settings
+		if !sameRecord(frame, f.Token) {
+			return fmt.Errorf("%w: Update changes Settings only", ErrInvalid)
+		}
+		now := a.m.now()
+		if err := a.m.checkSettings(edited.Kind, &edited.Settings); err != nil {
+			return err
+		}
+		if edited.Full && (len(edited.Roles) != 0 || len(edited.Permissions) != 0) {
+			edited.Full = false // it names its own now
+		}
+		if err := a.checkEditedRights(ctx, &edited, f); err != nil {
+			return err
+		}
+		if c.descendsFrom(id) && loosens(&f.Token.Settings, &edited.Settings) {
+			return &DeniedError{Action: Update, Resource: Path("latchkey", "token", id)}
+		}
+		if edited.Validity.Idle != f.Token.Validity.Idle {
+			edited.Used = latestUse(&f.Token, now) // a limit that is new counts from there: the last use is not known better
+		}
+		edited = edited.Clone() // edit may have kept what it put in
+		unlimited = edited.Limits.Rate == Rate{}
+		f.Token = edited
+		return nil
+	})
+	if key := uuidv7.Parse(id); err == nil && unlimited {
+		a.m.rates.Forget(&key)
+	}
+	return t, err
+}
+
+// Revoke ends a token, and all that was minted from it, before it returns. The record stays, listed as revoked, until it
+// is purged. Revoking a revoked token changes nothing. At most 256 bytes of reason. [ErrNotFound] if there is none.
+func (a Account) Revoke(ctx context.Context, id, reason string) error {
+	if err := checkText("reason", reason, 0, 256); err != nil {
+		return err
+	}
+	_, err := a.change(ctx, Delete, "token.revoke", id, reason, func(c *call, f *Found, w *Write) error {
+		if !f.Token.Revoked.IsZero() {
+			return errUnchanged
+		}
+		if f.Token.Damaged {
+			f.Token = tombstone(f.Token)
+		}
+		f.Token.Revoked, f.Token.Reason = fromMicros(a.m.present()), reason
+		return nil
+	})
+	return err
+}
+
+// Delete removes a token and all that was minted from it before it returns, as if it had never been. [ErrNotFound] if
+// there is none.
+func (a Account) Delete(ctx context.Context, id string) error {
+	return retry(func() error {
+		c, err := a.begin(ctx)
+		if err != nil {
+			return err
+		}
+		if err := c.check(Delete, "token", id); err != nil {
+			return err
+		}
+		f, err := a.loadEvenDamaged(ctx, id)
+		if errors.Is(err, ErrNotFound) {
+			a.m.follow.markStale() // it may have been deleted elsewhere
+		}
+		if err != nil {
+			return err
+		}
+		if err := c.checkTokenRights(ctx, &f.Token, f.Ancestors, Delete); err != nil {
+			return err
+		}
+		w := Write{DeleteTokens: []Ref{{ID: id, Version: f.Token.Version}}}
+		return c.write(ctx, w, Event{Action: "token.delete", Object: id, Before: auditJSON(f.Token)})
+	})
+}
+
+func (a Account) issue(ctx context.Context, spec Spec, text, event string) (Token, error) {
+	var out Token
+	err := retry(func() (err error) { // the actor may change meanwhile
+		out, err = a.issueOnce(ctx, spec, text, event)
+		return err
+	})
+	return out, err
+}
+
+func (a Account) issueOnce(ctx context.Context, spec Spec, text, event string) (Token, error) {
 	c, err := a.begin(ctx)
 	if err != nil {
 		return Token{}, err
 	}
-	if !a.m.plausible(text) {
-		return Token{}, ErrNotFound
+	id, err := a.m.ids.NewText(a.m.present())
+	if err != nil {
+		return Token{}, err
 	}
-	digests := [][32]byte{tokentext.Digest(text)}
+	// First of all, so that whoever may not learns nothing of texts and roles.
+	if err := c.check(Create, "token", id); err != nil {
+		return Token{}, err
+	}
+	at, err := a.m.askClock(ctx)
+	if err != nil {
+		return Token{}, err
+	}
+	now := a.m.judging(at)
+	switch {
+	case spec.Kind == 0:
+		return Token{}, fmt.Errorf("%w: Spec.Kind is not set", ErrInvalid)
+	case spec.Kind == KindAccess:
+		return Token{}, fmt.Errorf("%w: access tokens are minted from another one, not issued", ErrInvalid)
+	case !spec.Kind.Valid():
+		return Token{}, fmt.Errorf("%w: Spec.Kind is unknown: %d", ErrInvalid, uint8(spec.Kind))
+	case spec.Test && spec.Kind != KindSecret && spec.Kind != KindPublishable:
+		return Token{}, fmt.Errorf("%w: %s tokens are not issued as Test", ErrInvalid, spec.Kind)
+	case over(spec.Validity.NotAfter, now):
+		return Token{}, fmt.Errorf("%w: NotAfter is past", ErrInvalid)
+	}
+	if err := checkText("Origin", spec.Origin, 0, maxOrigin); err != nil {
+		return Token{}, err
+	}
+	if event == "token.import" {
+		if err := a.importable(ctx, &spec, text); err != nil {
+			return Token{}, err
+		}
+	}
+	t := Token{ID: id, Owner: a.owner, Kind: spec.Kind, Test: spec.Test, Origin: spec.Origin,
+		Settings: spec.settings()}.Clone()
+	if err := a.m.checkSettings(t.Kind, &t.Settings); err != nil {
+		return Token{}, err
+	}
+	roles, err := a.rolesByID(ctx, t.Roles)
+	if err != nil {
+		return Token{}, err
+	}
+	if err := newPolicy(layersOf(&t, nil), roles).overgrown(ctx); err != nil {
+		return Token{}, err
+	}
+	if err := c.checkTokenRights(ctx, &t, nil, Create); err != nil {
+		return Token{}, err
+	}
+	if err := c.checkOwnBounds(&t, nil, Create, nil, true); err != nil {
+		return Token{}, err
+	}
+	owner := c.found.Owner
+	if !c.checked {
+		if owner, err = a.m.store.Owner(ctx, a.owner); err != nil {
+			return Token{}, err
+		}
+	}
+	made, err := owner.creationTime(a.m.making(at))
+	if err != nil {
+		return Token{}, err
+	}
+	rec, err := a.m.newSecretRecord(&t, text, made)
+	if err != nil {
+		return Token{}, err
+	}
+	// Under the record as it was read: a mass revocation meanwhile is a conflict, and not a dead token.
+	t.Version, t.OwnerVersion = 0, owner.Version
+	w := Write{RequireOwner: &owner.Version, Tokens: []Token{t}, Secrets: []SecretChange{{TokenID: t.ID, Add: &rec}},
+		Silent: true}
+	t.Version = 1
+	if err := c.write(ctx, w, Event{Action: event, Object: t.ID, After: auditJSON(t)}); err != nil {
+		return Token{}, err
+	}
+	return t, nil
+}
+
+// importable refuses a text that could not be told from others, or is a token already.
+func (a Account) importable(ctx context.Context, spec *Spec, text string) error {
+	if len(text) < 16 || !a.m.plausible(text) {
+		return fmt.Errorf("%w: a text of this form would not be recognised: see Options.Imported", ErrInvalid)
+	}
+	if kind, ok := kindOfText(text); ok && kind != spec.Kind {
+		return fmt.Errorf("%w: the text is of kind %s", ErrInvalid, kind)
+	}
+	if err := checkText("text", text, 16, maxPresented); err != nil {
+		return err
+	}
 	if k := a.m.opts.Keyring; k != nil {
-		digests = k.candidates(text)
-	}
-	f, err := a.m.store.ByDigest(ctx, digests...)
-	if d, ok := errors.AsType[*DamagedError](err); ok && f.Token.ID == "" {
-		id := d.ID
-		if d.Kind == ChangedOwner {
-			id = "" // it is named by no id
+		// The store would see only the digest by the newest key.
+		if _, err := a.m.store.ByDigest(ctx, k.candidates(text)...); err == nil || isDamaged(err) {
+			return fmt.Errorf("%w: the text is a token already", ErrExists)
+		} else if !errors.Is(err, ErrNotFound) {
+			return err
 		}
-		if d.Owner != a.owner || c.check(Read, d.Kind.noun(), id) != nil {
-			return Token{}, ErrNotFound // the error names a record
+	}
+	return nil
+}
+
+var errUnchanged = errors.New("latchkey: unchanged")
+
+// change reads a token, lets edit change it, and writes it. Edit may add to the transaction.
+func (a Account) change(ctx context.Context, action Action, event, id, reason string,
+	edit func(c *call, f *Found, w *Write) error) (Token, error) {
+	var out Token
+	err := retry(func() error {
+		c, err := a.begin(ctx)
+		if err != nil {
+			return err
 		}
-		return Token{}, err
-	} else if err != nil && !ok { // also one that cannot be read can be found, and ended
+		if err := c.check(action, "token", id); err != nil {
+			return err
+		}
+		f, err := a.loadEvenDamaged(ctx, id)
+		if err != nil {
+			return err
+		}
+		if err := c.checkTokenRights(ctx, &f.Token, f.Ancestors, action); err != nil {
+			return err
+		}
+		before, was := auditJSON(f.Token), f.Token
+		var w Write
+		if err := edit(&c, &f, &w); err != nil {
+			if errors.Is(err, errUnchanged) {
+				a.m.follow.markStale() // whoever made it so may have done it elsewhere
+				out = f.Token
+				return nil
+			}
+			return err
+		}
+		if err := c.checkTokenRights(ctx, &f.Token, f.Ancestors, action); err != nil {
+			return err
+		}
+		if action != Delete {
+			gains, err := c.gainsRights(ctx, &was, &f.Token, f.Ancestors)
+			if err != nil {
+				return err
+			}
+			if err := c.checkOwnBounds(&f.Token, f.Ancestors, action, &was.Settings, gains); err != nil {
+				return err
+			}
+		}
+		w.Tokens = append(w.Tokens, f.Token)
+		out = f.Token
+		out.Version++
+		err = c.write(ctx, w, Event{Action: event, Object: id, Reason: reason, Before: before, After: auditJSON(out)})
+		if errors.Is(err, ErrNotFound) {
+			return fmt.Errorf("%w: %w", ErrConflict, err) // a secret moved under a new key meanwhile: look again
+		}
+		return err
+	})
+	if err != nil {
 		return Token{}, err
 	}
-	if f.Token.Owner != a.owner || c.check(Read, "token", f.Token.ID) != nil {
-		return Token{}, ErrNotFound
+	return out, nil
+}
+
+// settled refuses an edit of a token that names an unknown role, or whose rows would be too large together. What the
+// edit left as it was is not judged anew, so that a token can always be renamed, or switched off.
+func (a Account) checkEditedRights(ctx context.Context, edited *Token, f *Found) error {
+	was := &f.Token
+	if slices.Equal(edited.Roles, was.Roles) && edited.Full == was.Full &&
+		samePermissions(edited.Permissions, was.Permissions) {
+		return nil
 	}
-	return f.Token, nil
+	layers := layersOf(edited, f.Ancestors)
+	known, err := a.rolesByID(ctx, edited.Roles)
+	if err != nil {
+		return err
+	}
+	if len(f.Ancestors) > 0 {
+		roles, err := a.m.rolesOf(ctx, a.owner, &compiled{anyRole: true, roleSet: known}, layers)
+		if err != nil {
+			return err
+		}
+		known = roles
+	}
+	return newPolicy(layers, known).overgrown(ctx)
+}
+
+// rolesOf reads roles with all that they inherit. An unknown one is refused. One that is deleted a moment later gives
+// nothing.
+func (a Account) rolesByID(ctx context.Context, ids []string) (known map[string]Role, err error) {
+	for _, id := range ids {
+		if _, ok := known[id]; ok {
+			continue
+		}
+		known, err = a.m.roleClosure(ctx, a.owner, known, id)
+		if errors.Is(err, ErrNotFound) {
+			return nil, fmt.Errorf("%w: unknown role %q: a role is named by its ID", ErrInvalid, id)
+		} else if err != nil {
+			return nil, err
+		}
+	}
+	return known, nil
+}
+
+// sameRecord says whether a and b are written the same. What cannot be written is like nothing.
+func sameRecord(a, b Token) bool {
+	x, err := json.Marshal(a)
+	y, err2 := json.Marshal(b)
+	return err == nil && err2 == nil && bytes.Equal(x, y)
 }
 
 // loadLeft is Store.Load for whoever administers a token: what cannot be read of it, or of what it depends on, has
 // Damaged set, and is no error. The caller must decide nothing by it but to end the token.
-func (a Account) loadLeft(ctx context.Context, id string) (Found, error) {
+func (a Account) loadEvenDamaged(ctx context.Context, id string) (Found, error) {
 	f, err := a.m.store.Load(ctx, a.owner, id)
 	if isDamaged(err) && f.Token.ID == id && f.Token.Owner == a.owner && f.Token.Version != 0 {
 		return f, nil
@@ -513,30 +501,15 @@ func (a Account) loadLeft(ctx context.Context, id string) (Found, error) {
 	return f, err
 }
 
-// roleLeft is loadLeft for a role.
-func (a Account) roleLeft(ctx context.Context, id string) (Role, error) {
-	r, err := a.m.store.Role(ctx, a.owner, id)
-	if isDamaged(err) && r.ID == id && r.Owner == a.owner && r.Version != 0 {
-		r.Damaged = true
-		return withoutRights(r), nil
+// switched is what Update may make of a damaged token: on or off, which both leave it unable to do anything.
+func switchDamaged(t, edited *Token) error {
+	frame := *edited
+	frame.Disabled, frame.Damaged = t.Disabled, true
+	if !sameRecord(frame, *t) {
+		return fmt.Errorf("%w: its Settings are lost: nothing but Disabled can be changed", damagedToken(t))
 	}
-	return r, err
-}
-
-// withoutRights is what a damaged role is shown as, and written as by an edit that does not look: it denies everything,
-// to its heirs too, for what it denied before is lost.
-func withoutRights(r Role) Role {
-	r.Inherits, r.Boundary, r.Permissions = nil, nil, Permissions{Deny(Any).On("*", "latchkey/*")}
-	return r
-}
-
-// ownerLeft is loadLeft for the owner's own record.
-func (a Account) ownerLeft(ctx context.Context) (Owner, error) {
-	o, err := a.m.store.Owner(ctx, a.owner)
-	if isDamaged(err) && o.ID == a.owner && o.Version != 0 {
-		return o, nil
-	}
-	return o, err
+	t.Disabled = edited.Disabled
+	return nil
 }
 
 // tombstone is the record of a damaged token that is revoked: what is known of it, and no right, for it is dead for
@@ -548,15 +521,4 @@ func tombstone(t Token) Token {
 		t.Depth = 1 // it is not kept beside the record
 	}
 	return t
-}
-
-// switched is what Update may make of a damaged token: on or off, which both leave it unable to do anything.
-func switched(t, edited *Token) error {
-	frame := *edited
-	frame.Disabled, frame.Damaged = t.Disabled, true
-	if !sameRecord(frame, *t) {
-		return fmt.Errorf("%w: its Settings are lost: nothing but Disabled can be changed", damagedToken(t))
-	}
-	t.Disabled = edited.Disabled
-	return nil
 }

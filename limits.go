@@ -133,7 +133,7 @@ func (a Access) checkMeter(meter string) error {
 	if a.set == nil {
 		return ErrInvalidToken
 	}
-	return boundText("meter", meter, 1, usage.MaxMeter)
+	return checkText("meter", meter, 1, usage.MaxMeter)
 }
 
 // limits returns what a debit must keep to, and nil if no account is limited.

@@ -89,7 +89,7 @@ func (a Access) mint(ctx context.Context, n *Narrowing) (Token, Secret, error) {
 	if err := checkBounds(KindAccess, &s); err != nil {
 		return fail(err)
 	}
-	if err := boundText("Origin", n.Origin, 0, maxOrigin); err != nil {
+	if err := checkText("Origin", n.Origin, 0, maxOrigin); err != nil {
 		return fail(err)
 	}
 	t := Token{Owner: parent.Owner, Kind: KindAccess, Test: parent.Test, Parent: parent.ID, Depth: parent.Depth + 1,
@@ -106,7 +106,7 @@ func (a Access) mint(ctx context.Context, n *Narrowing) (Token, Secret, error) {
 	if t.ID, err = m.ids.NewText(now); err != nil {
 		return fail(err)
 	}
-	made, err := f.Owner.created(now)
+	made, err := f.Owner.creationTime(now)
 	if err != nil {
 		return fail(err)
 	}

@@ -6,13 +6,6 @@ import (
 	"time"
 )
 
-// Clone returns a copy that shares nothing changeable with o. A nil Boundary stays nil and an empty one stays empty.
-func (o Owner) Clone() Owner {
-	o.Boundary = slices.Clone(o.Boundary)
-	o.Extra = slices.Clone(o.Extra)
-	return o
-}
-
 // Owner is the record of an account: what all of its tokens together may do. Absent by default.
 type Owner struct {
 	ID       string `json:"id"`
@@ -31,6 +24,13 @@ type Owner struct {
 	// Damaged says that the stored record cannot be read: see [DamagedError]. Boundary is then empty and not nil, which
 	// lets nothing through.
 	Damaged bool `json:"damaged,omitempty"`
+}
+
+// Clone returns a copy that shares nothing changeable with o. A nil Boundary stays nil and an empty one stays empty.
+func (o Owner) Clone() Owner {
+	o.Boundary = slices.Clone(o.Boundary)
+	o.Extra = slices.Clone(o.Extra)
+	return o
 }
 
 // ended says that the token is dead by mass revocation: by the clock of whoever made it, or because it was committed

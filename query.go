@@ -8,6 +8,70 @@ import (
 	"time"
 )
 
+// Page asks for at most Limit things whose key is above After. Limit ≤ 0: 100; at most 1000.
+type Page struct {
+	After string
+	Limit int
+}
+
+// Size is how many things the page may hold: Limit, 100 when that is not above 0, and never more than 1000.
+func (p Page) Size() int {
+	if p.Limit <= 0 {
+		return 100
+	}
+	return min(p.Limit, 1000)
+}
+
+// TokenQuery selects tokens. Zero fields select everything; what is given must all hold.
+type TokenQuery struct {
+	Page
+	Kinds  []Kind
+	Origin *string // nil: any; "" means the host's own
+	Parent string  // tokens that this token id minted, itself and not by way of others
+	Role   string  // tokens that name this role id
+	Client string  // tokens minted for this client id
+	Search string  // prefix of name, id or hint; byte for byte
+	States []State
+	Now    time.Time // the moment States speak of; the Account fills it in
+	// ExpiresFrom and ExpiresTo select tokens whose NotAfter lies in [from, to); zero: open on that side. Tokens
+	// without an end are selected only if both are zero.
+	ExpiresFrom, ExpiresTo time.Time
+	UnusedSince            time.Time // never used, or last used before
+}
+
+// Match says whether the query selects t. It does not look at the Page.
+func (q TokenQuery) Match(t Token) bool {
+	switch {
+	case len(q.Kinds) > 0 && !slices.Contains(q.Kinds, t.Kind),
+		q.Origin != nil && *q.Origin != t.Origin,
+		q.Parent != "" && q.Parent != t.Parent,
+		q.Role != "" && !slices.Contains(t.Roles, q.Role),
+		q.Client != "" && q.Client != t.Client.ID,
+		q.Search != "" && !strings.HasPrefix(t.Name, q.Search) &&
+			!strings.HasPrefix(t.ID, q.Search) && !strings.HasPrefix(t.Hint, q.Search),
+		len(q.States) > 0 && !slices.Contains(q.States, t.State(q.Now)),
+		!q.UnusedSince.IsZero() && !t.Used.Before(q.UnusedSince):
+		return false
+	}
+	if q.ExpiresFrom.IsZero() && q.ExpiresTo.IsZero() {
+		return true
+	}
+	end := t.Validity.NotAfter
+	return !end.IsZero() && !end.Before(q.ExpiresFrom) && (q.ExpiresTo.IsZero() || end.Before(q.ExpiresTo))
+}
+
+// State is what a token is at a given moment: the first that applies of Revoked, Disabled, Expired and NotYetValid, and
+// Active if none does.
+type State uint8
+
+const (
+	Active State = iota + 1
+	Revoked
+	Disabled
+	Expired // by NotAfter or by Idle
+	NotYetValid
+)
+
 // String returns "active", "revoked", "disabled", "expired" or "not_yet_valid". Any other value is shown as a number.
 func (s State) String() string {
 	switch s {
@@ -60,25 +124,12 @@ func (t Token) IdleEnd() time.Time {
 	return t.Used.Add(t.Validity.Idle)
 }
 
-// Match says whether the query selects t. It does not look at the Page.
-func (q TokenQuery) Match(t Token) bool {
-	switch {
-	case len(q.Kinds) > 0 && !slices.Contains(q.Kinds, t.Kind),
-		q.Origin != nil && *q.Origin != t.Origin,
-		q.Parent != "" && q.Parent != t.Parent,
-		q.Role != "" && !slices.Contains(t.Roles, q.Role),
-		q.Client != "" && q.Client != t.Client.ID,
-		q.Search != "" && !strings.HasPrefix(t.Name, q.Search) &&
-			!strings.HasPrefix(t.ID, q.Search) && !strings.HasPrefix(t.Hint, q.Search),
-		len(q.States) > 0 && !slices.Contains(q.States, t.State(q.Now)),
-		!q.UnusedSince.IsZero() && !t.Used.Before(q.UnusedSince):
-		return false
-	}
-	if q.ExpiresFrom.IsZero() && q.ExpiresTo.IsZero() {
-		return true
-	}
-	end := t.Validity.NotAfter
-	return !end.IsZero() && !end.Before(q.ExpiresFrom) && (q.ExpiresTo.IsZero() || end.Before(q.ExpiresTo))
+// RoleQuery selects roles. Zero fields select everything; what is given must all hold.
+type RoleQuery struct {
+	Page
+	IDs, Names []string
+	Origin     *string // nil: any; "" means the host's own
+	Inherits   string  // roles that inherit this one directly
 }
 
 // Match says whether the query selects r. It does not look at the Page.
@@ -87,57 +138,6 @@ func (q RoleQuery) Match(r Role) bool {
 		(len(q.Names) == 0 || slices.Contains(q.Names, r.Name)) &&
 		(q.Origin == nil || *q.Origin == r.Origin) &&
 		(q.Inherits == "" || slices.Contains(r.Inherits, q.Inherits))
-}
-
-// Size is how many things the page may hold: Limit, 100 when that is not above 0, and never more than 1000.
-func (p Page) Size() int {
-	if p.Limit <= 0 {
-		return 100
-	}
-	return min(p.Limit, 1000)
-}
-
-// Page asks for at most Limit things whose key is above After. Limit ≤ 0: 100; at most 1000.
-type Page struct {
-	After string
-	Limit int
-}
-
-// State is what a token is at a given moment: the first that applies of Revoked, Disabled, Expired and NotYetValid, and
-// Active if none does.
-type State uint8
-
-const (
-	Active State = iota + 1
-	Revoked
-	Disabled
-	Expired // by NotAfter or by Idle
-	NotYetValid
-)
-
-// TokenQuery selects tokens. Zero fields select everything; what is given must all hold.
-type TokenQuery struct {
-	Page
-	Kinds  []Kind
-	Origin *string // nil: any; "" means the host's own
-	Parent string  // tokens that this token id minted, itself and not by way of others
-	Role   string  // tokens that name this role id
-	Client string  // tokens minted for this client id
-	Search string  // prefix of name, id or hint; byte for byte
-	States []State
-	Now    time.Time // the moment States speak of; the Account fills it in
-	// ExpiresFrom and ExpiresTo select tokens whose NotAfter lies in [from, to); zero: open on that side. Tokens
-	// without an end are selected only if both are zero.
-	ExpiresFrom, ExpiresTo time.Time
-	UnusedSince            time.Time // never used, or last used before
-}
-
-// RoleQuery selects roles. Zero fields select everything; what is given must all hold.
-type RoleQuery struct {
-	Page
-	IDs, Names []string
-	Origin     *string // nil: any; "" means the host's own
-	Inherits   string  // roles that inherit this one directly
 }
 
 // UsageRow is one count.

@@ -44,10 +44,10 @@ type Role struct {
 // of its rules. Whether the roles it inherits exist and form no cycle, and whether its name is free, shows when it is
 // saved. ID, Owner and Version are not looked at.
 func (r Role) Validate() error {
-	if err := boundText("role name", r.Name, 1, maxName); err != nil {
+	if err := checkText("role name", r.Name, 1, maxName); err != nil {
 		return err
 	}
-	if err := boundText("role origin", r.Origin, 0, maxOrigin); err != nil {
+	if err := checkText("role origin", r.Origin, 0, maxOrigin); err != nil {
 		return err
 	}
 	if len(r.Inherits) > maxInherits {

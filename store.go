@@ -126,15 +126,15 @@ type SecretRecord struct {
 	NotAfter time.Time `json:"not_after,omitzero"` // zero: as long as the token
 }
 
-// ChangeKind says what sort of record a [Change] speaks of.
-type ChangeKind uint8
-
-const (
-	ChangedToken      ChangeKind = iota + 1 // updated, revoked, deleted (with its parent too), or its secrets changed
-	ChangedRole                             // put or deleted. A new one too: something may name its id already
-	ChangedOwner                            // configured or erased: whatever the owner has may be different
-	ChangedRevocation                       // a stateless token was revoked
-)
+// Feed is the answer of [Store.Changes]. Changes holds whole transactions only: a page never ends inside one, so it is
+// longer than asked for when its first transaction is. Numbers have no gaps: epoch after + 1 comes first. Of a truncated
+// feed, Changes holds what is left above after; a [ChangedRevocation] is always left until Purge finds it over.
+type Feed struct {
+	Changes   []Change
+	Epoch     uint64    // the store's, not that of the last change
+	Now       time.Time // the store's clock; zero: it has none
+	Truncated bool      // history no longer reaches back to after
+}
 
 // Change is one record that changed. All changes of one transaction share its epoch; a record is in it once. A token
 // inserted by the transaction is not in it, whatever else happened to it there.
@@ -146,15 +146,15 @@ type Change struct {
 	Until time.Time // ChangedRevocation: the stateless token's own end
 }
 
-// Feed is the answer of [Store.Changes]. Changes holds whole transactions only: a page never ends inside one, so it is
-// longer than asked for when its first transaction is. Numbers have no gaps: epoch after + 1 comes first. Of a truncated
-// feed, Changes holds what is left above after; a [ChangedRevocation] is always left until Purge finds it over.
-type Feed struct {
-	Changes   []Change
-	Epoch     uint64    // the store's, not that of the last change
-	Now       time.Time // the store's clock; zero: it has none
-	Truncated bool      // history no longer reaches back to after
-}
+// ChangeKind says what sort of record a [Change] speaks of.
+type ChangeKind uint8
+
+const (
+	ChangedToken      ChangeKind = iota + 1 // updated, revoked, deleted (with its parent too), or its secrets changed
+	ChangedRole                             // put or deleted. A new one too: something may name its id already
+	ChangedOwner                            // configured or erased: whatever the owner has may be different
+	ChangedRevocation                       // a stateless token was revoked
+)
 
 // Write is one transaction: a value that lists everything it does. A record put with Version 0 is inserted (ErrExists if
 // its id, a digest, or a role's name within owner and origin is taken) and gets Version 1; one put with Version n
@@ -252,6 +252,20 @@ type Reservation struct {
 	Until    time.Time // when it lapses unless settled: Purge then gives back what is not pledged. Zero: never
 }
 
+// CreditAccount is one account of credits: a token's or (TokenID "") the owner's, for one meter and period. The limit
+// travels with the debit, so that a lowered limit bites at once. Limit ≤ 0 is no credit at all: unlimited accounts are
+// not named.
+type CreditAccount struct {
+	TokenID, Meter string
+	Period         string // "2026-11", UTC; "": for ever
+	Limit          Credits
+}
+
+// Reserved is the answer of [Store.Reserve].
+type Reserved struct {
+	Left Credits // the least that any of the accounts has left
+}
+
 // Adjustment is what becomes of a reservation. Nothing is pledged of a new one.
 type Adjustment struct {
 	Amount Credits // how much is kept; the rest is given back. All that is there, or more: nothing is given back
@@ -276,20 +290,6 @@ func (e *OverLimitError) Error() string {
 }
 
 func (e *OverLimitError) Unwrap() error { return ErrOverLimit }
-
-// CreditAccount is one account of credits: a token's or (TokenID "") the owner's, for one meter and period. The limit
-// travels with the debit, so that a lowered limit bites at once. Limit ≤ 0 is no credit at all: unlimited accounts are
-// not named.
-type CreditAccount struct {
-	TokenID, Meter string
-	Period         string // "2026-11", UTC; "": for ever
-	Limit          Credits
-}
-
-// Reserved is the answer of [Store.Reserve].
-type Reserved struct {
-	Left Credits // the least that any of the accounts has left
-}
 
 // PurgePolicy says what is over at Now. A negative duration keeps for ever. A time that is reached is over.
 //
@@ -321,11 +321,6 @@ type DamagedError struct {
 	Err   error  // what is wrong with it; may be nil
 }
 
-// noun is what a record of the kind is called in "latchkey/<noun>".
-func (k ChangeKind) noun() string {
-	return map[ChangeKind]string{ChangedToken: "token", ChangedRole: "role", ChangedOwner: "owner"}[k]
-}
-
 func (e *DamagedError) Error() string {
 	what := e.Kind.noun()
 	if e.Kind == ChangedOwner {
@@ -345,36 +340,19 @@ func (e *DamagedError) Unwrap() []error {
 	return []error{ErrUnavailable, e.Err}
 }
 
+// noun is what a record of the kind is called in "latchkey/<noun>".
+func (k ChangeKind) noun() string {
+	return map[ChangeKind]string{ChangedToken: "token", ChangedRole: "role", ChangedOwner: "owner"}[k]
+}
+
 // isDamaged reports whether err says that a record cannot be read, and nothing worse.
 func isDamaged(err error) bool {
 	var damaged *DamagedError
 	return errors.As(err, &damaged)
 }
 
-func damagedRole(r *Role) error { return &DamagedError{Kind: ChangedRole, Owner: r.Owner, ID: r.ID} }
-
 func damagedToken(t *Token) error {
 	return &DamagedError{Kind: ChangedToken, Owner: t.Owner, ID: t.ID}
 }
 
-// damaged reports that a record of f cannot be read, so that nothing is decided by what is left of it. A Store says so
-// itself with an error; this is for one that forgot it.
-func (f *Found) damaged() error {
-	if f.Token.Damaged {
-		return damagedToken(&f.Token)
-	}
-	if f.Owner.Damaged {
-		return &DamagedError{Kind: ChangedOwner, Owner: f.Token.Owner, ID: f.Token.Owner}
-	}
-	for i := range f.Ancestors {
-		if f.Ancestors[i].Damaged {
-			return damagedToken(&f.Ancestors[i])
-		}
-	}
-	for i := range f.Roles {
-		if f.Roles[i].Damaged {
-			return &DamagedError{Kind: ChangedRole, Owner: f.Token.Owner, ID: f.Roles[i].ID}
-		}
-	}
-	return nil
-}
+func damagedRole(r *Role) error { return &DamagedError{Kind: ChangedRole, Owner: r.Owner, ID: r.ID} }

@@ -26,6 +26,46 @@ const (
 	KindSession
 )
 
+var kindNames = [...]string{
+	KindSecret:      "secret",
+	KindPublishable: "publishable",
+	KindAPIKey:      "api_key",
+	KindAccess:      "access",
+	KindSession:     "session",
+}
+
+// Valid says whether k is one of the five kinds.
+func (k Kind) Valid() bool { return k >= KindSecret && k <= KindSession }
+
+// String returns the kind's name as JSON and databases hold it: "secret", "publishable", "api_key", "access" or
+// "session". Any other value is shown as a number.
+func (k Kind) String() string {
+	if !k.Valid() {
+		return fmt.Sprintf("kind(%d)", uint8(k))
+	}
+	return kindNames[k]
+}
+
+// MarshalText is String for a valid kind, and ErrInvalid for any other: a kind that nobody could read back is never
+// written.
+func (k Kind) MarshalText() ([]byte, error) {
+	if !k.Valid() {
+		return nil, fmt.Errorf("%w: no such kind: %d", ErrInvalid, uint8(k))
+	}
+	return []byte(kindNames[k]), nil
+}
+
+// UnmarshalText accepts exactly the five names. Other text is ErrInvalid and leaves k as it was.
+func (k *Kind) UnmarshalText(text []byte) error {
+	for i := KindSecret; i <= KindSession; i++ {
+		if kindNames[i] == string(text) {
+			*k = i
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: no such kind: %q", ErrInvalid, text)
+}
+
 // Token is the record of a token. It never holds the secret. It is a value: changing one changes nothing stored.
 type Token struct {
 	ID      string `json:"id"` // UUIDv7
@@ -68,6 +108,19 @@ type Token struct {
 	Damaged bool `json:"damaged,omitempty"`
 }
 
+// Clone returns a copy that shares nothing changeable with t. Rules and conditions are immutable and stay shared.
+func (t Token) Clone() Token {
+	t.Roles = slices.Clone(t.Roles)
+	t.Permissions = slices.Clone(t.Permissions)
+	t.Restrictions.Domains = slices.Clone(t.Restrictions.Domains)
+	t.Restrictions.Addresses = slices.Clone(t.Restrictions.Addresses)
+	t.Restrictions.MintFrom = slices.Clone(t.Restrictions.MintFrom)
+	t.Extra = slices.Clone(t.Extra)
+	t.Rows = slices.Clone(t.Rows)
+	t.Forced = maps.Clone(t.Forced)
+	return t
+}
+
 // Settings are what an owner may change about a token after it was made. A [Spec] has the same fields.
 type Settings struct {
 	Name string `json:"name,omitempty"` // at most 256 bytes of valid UTF-8, no NUL
@@ -83,6 +136,12 @@ type Settings struct {
 	// Disabled is the off switch: Verify refuses the token and what it minted.
 	Disabled bool            `json:"disabled,omitempty"`
 	Extra    json.RawMessage `json:"extra,omitempty"` // the host's or the origin's; kept byte for byte
+}
+
+// Spec returns a Spec of a kind with the settings s. Test is false and Origin is empty.
+func (s Settings) Spec(kind Kind) Spec {
+	return Spec{Kind: kind, Name: s.Name, Roles: s.Roles, Permissions: s.Permissions, Restrictions: s.Restrictions,
+		Limits: s.Limits, Validity: s.Validity, Disabled: s.Disabled, Extra: s.Extra}
 }
 
 // Validity is when a token may be used. Both ends may be open; NotAfter itself is already too late.
@@ -105,12 +164,6 @@ type Restrictions struct {
 	MintFrom  []netip.Prefix `json:"mint_from,omitempty"` // addresses minting is allowed from; not inherited
 }
 
-// Credits is an amount of credits in millionths.
-type Credits int64
-
-// NoCredits is a limit of nothing: whatever is charged is over it. (A limit of 0 is none.)
-const NoCredits Credits = math.MinInt64
-
 // Limits are amounts a token or an owner may spend. Zero fields are no limit. What a minted token spends counts against
 // its own limits, those of each token it was minted from, and its owner's, so a wider one of its own changes nothing.
 type Limits struct {
@@ -120,6 +173,12 @@ type Limits struct {
 	// Rate bounds how often [Manager.Verify] accepts the token, in each process by itself.
 	Rate Rate `json:"rate,omitzero"`
 }
+
+// Credits is an amount of credits in millionths.
+type Credits int64
+
+// NoCredits is a limit of nothing: whatever is charged is over it. (A limit of 0 is none.)
+const NoCredits Credits = math.MinInt64
 
 // Rate is Count requests per Per, evenly spaced, with Burst more at once: after a rest 1 + Burst pass together, then one
 // each Per/Count, and in no span of Per more than Count + Burst. A Burst of Count − 1 lets a whole Per's worth come
@@ -157,12 +216,6 @@ type Spec struct {
 	Extra    json.RawMessage `json:"extra,omitempty"` // the host's or the origin's; kept byte for byte
 }
 
-// Spec returns a Spec of a kind with the settings s. Test is false and Origin is empty.
-func (s Settings) Spec(kind Kind) Spec {
-	return Spec{Kind: kind, Name: s.Name, Roles: s.Roles, Permissions: s.Permissions, Restrictions: s.Restrictions,
-		Limits: s.Limits, Validity: s.Validity, Disabled: s.Disabled, Extra: s.Extra}
-}
-
 // settings returns the fields of s that Update may change later.
 func (s *Spec) settings() Settings {
 	return Settings{Name: s.Name, Roles: s.Roles, Permissions: s.Permissions, Restrictions: s.Restrictions,
@@ -190,57 +243,4 @@ type Narrowing struct {
 	Forced Values      `json:"forced,omitempty"` // written into each row it creates
 	// Stateless asks for a token that is not stored. Not available yet: ErrInvalid.
 	Stateless bool `json:"stateless,omitempty"`
-}
-
-var kindNames = [...]string{
-	KindSecret:      "secret",
-	KindPublishable: "publishable",
-	KindAPIKey:      "api_key",
-	KindAccess:      "access",
-	KindSession:     "session",
-}
-
-// Valid says whether k is one of the five kinds.
-func (k Kind) Valid() bool { return k >= KindSecret && k <= KindSession }
-
-// String returns the kind's name as JSON and databases hold it: "secret", "publishable", "api_key", "access" or
-// "session". Any other value is shown as a number.
-func (k Kind) String() string {
-	if !k.Valid() {
-		return fmt.Sprintf("kind(%d)", uint8(k))
-	}
-	return kindNames[k]
-}
-
-// MarshalText is String for a valid kind, and ErrInvalid for any other: a kind that nobody could read back is never
-// written.
-func (k Kind) MarshalText() ([]byte, error) {
-	if !k.Valid() {
-		return nil, fmt.Errorf("%w: no such kind: %d", ErrInvalid, uint8(k))
-	}
-	return []byte(kindNames[k]), nil
-}
-
-// UnmarshalText accepts exactly the five names. Other text is ErrInvalid and leaves k as it was.
-func (k *Kind) UnmarshalText(text []byte) error {
-	for i := KindSecret; i <= KindSession; i++ {
-		if kindNames[i] == string(text) {
-			*k = i
-			return nil
-		}
-	}
-	return fmt.Errorf("%w: no such kind: %q", ErrInvalid, text)
-}
-
-// Clone returns a copy that shares nothing changeable with t. Rules and conditions are immutable and stay shared.
-func (t Token) Clone() Token {
-	t.Roles = slices.Clone(t.Roles)
-	t.Permissions = slices.Clone(t.Permissions)
-	t.Restrictions.Domains = slices.Clone(t.Restrictions.Domains)
-	t.Restrictions.Addresses = slices.Clone(t.Restrictions.Addresses)
-	t.Restrictions.MintFrom = slices.Clone(t.Restrictions.MintFrom)
-	t.Extra = slices.Clone(t.Extra)
-	t.Rows = slices.Clone(t.Rows)
-	t.Forced = maps.Clone(t.Forced)
-	return t
 }

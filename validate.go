@@ -8,8 +8,19 @@ import (
 	"unicode/utf8"
 )
 
-// boundText refuses what is no text of min to max bytes.
-func boundText(what, s string, min, max int) error {
+// Bounds of what a record may hold.
+const (
+	maxName      = 256                  // bytes of a name
+	maxOrigin    = 64                   // bytes of an Origin
+	maxExtra     = 1 << 20              // bytes of an Extra
+	maxPresented = 512                  // bytes of a text that is looked up
+	maxInherits  = 256                  // roles that a role inherits directly
+	maxRoles     = 1000                 // roles that a token names, or that a role inherits, directly or not
+	maxRateSpan  = 366 * 24 * time.Hour // a Rate's Per, and the time in which its whole burst comes back
+)
+
+// checkText refuses what is no text of min to max bytes.
+func checkText(what, s string, min, max int) error {
 	switch {
 	case len(s) < min:
 		return fmt.Errorf("%w: %s is empty", ErrInvalid, what)
@@ -24,17 +35,14 @@ func boundText(what, s string, min, max int) error {
 }
 
 func checkClient(c Client) error {
-	if err := boundText("Client.ID", c.ID, 0, 256); err != nil {
+	if err := checkText("Client.ID", c.ID, 0, 256); err != nil {
 		return err
 	}
 	if c.ID == "" && c.Name != "" {
 		return fmt.Errorf("%w: Client.Name without Client.ID", ErrInvalid)
 	}
-	return boundText("Client.Name", c.Name, 0, 256)
+	return checkText("Client.Name", c.Name, 0, 256)
 }
-
-// maxExtra bounds Extra, in bytes.
-const maxExtra = 1 << 20
 
 func checkExtra(extra json.RawMessage) error {
 	switch {
@@ -61,7 +69,7 @@ func (m *Manager) checkSettings(kind Kind, s *Settings) error {
 }
 
 func checkNameAndRoles(kind Kind, s *Settings) error {
-	if err := boundText("Name", s.Name, 0, maxName); err != nil {
+	if err := checkText("Name", s.Name, 0, maxName); err != nil {
 		return err
 	}
 	if kind == KindSecret && (len(s.Roles) != 0 || len(s.Permissions) != 0) {
@@ -71,7 +79,7 @@ func checkNameAndRoles(kind Kind, s *Settings) error {
 		return fmt.Errorf("%w: more than %d roles", ErrInvalid, maxRoles)
 	}
 	for i, id := range s.Roles {
-		if err := boundText("role id", id, 1, 64); err != nil {
+		if err := checkText("role id", id, 1, 64); err != nil {
 			return err
 		}
 		for _, other := range s.Roles[:i] {
@@ -95,18 +103,6 @@ func checkBounds(kind Kind, s *Settings) error {
 	return checkValidity(kind, &s.Validity)
 }
 
-// checkTime brings a time to the precision stores keep, and refuses one that could not be written down.
-func checkTime(t *time.Time) error {
-	if t.IsZero() {
-		return nil
-	}
-	if y := t.UTC().Year(); y < 1970 || y > 9999 {
-		return fmt.Errorf("%w: a time outside the years 1970 to 9999", ErrInvalid)
-	}
-	*t = t.UTC().Truncate(time.Microsecond)
-	return nil
-}
-
 func checkValidity(kind Kind, v *Validity) error {
 	for _, t := range []*time.Time{&v.NotBefore, &v.NotAfter} {
 		if err := checkTime(t); err != nil {
@@ -127,14 +123,17 @@ func checkValidity(kind Kind, v *Validity) error {
 	return nil
 }
 
-const (
-	maxName     = 256 // bytes
-	maxOrigin   = 64  // bytes
-	maxInherits = 256 // roles inherited directly
-)
-
-// maxRoles bounds the roles that one role may inherit from, directly or not.
-const maxRoles = 1000
+// checkTime brings a time to the precision stores keep, and refuses one that could not be written down.
+func checkTime(t *time.Time) error {
+	if t.IsZero() {
+		return nil
+	}
+	if y := t.UTC().Year(); y < 1970 || y > 9999 {
+		return fmt.Errorf("%w: a time outside the years 1970 to 9999", ErrInvalid)
+	}
+	*t = t.UTC().Truncate(time.Microsecond)
+	return nil
+}
 
 // check refuses what is no limit.
 func (l Limits) check() error {
@@ -151,9 +150,6 @@ func (l Limits) checkNew() error {
 	}
 	return l.Rate.checkNew()
 }
-
-// maxRateSpan bounds a Rate: its Per, and the time in which its whole burst comes back.
-const maxRateSpan = 366 * 24 * time.Hour
 
 // check refuses what is no rate.
 func (r Rate) check() error {
@@ -183,9 +179,6 @@ func (r Rate) checkNew() error {
 	}
 	return fmt.Errorf("%w: Rate.Per is shorter than a microsecond", ErrInvalid)
 }
-
-// maxPresented bounds the texts that are looked at, in bytes.
-const maxPresented = 512
 
 // micros is t in µs; the zero time is 0. over says that an end lies behind: the end itself is too late.
 func micros(t time.Time) int64 {

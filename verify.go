@@ -260,6 +260,28 @@ func (m *Manager) judgeRecords(f *Found, at moment) error {
 	return nil
 }
 
+// damaged returns a *[DamagedError] if a record of f cannot be read: nothing may be decided by what is left of it. A
+// Store returns that error itself; this check is for one that forgot it.
+func (f *Found) damaged() error {
+	if f.Token.Damaged {
+		return damagedToken(&f.Token)
+	}
+	if f.Owner.Damaged {
+		return &DamagedError{Kind: ChangedOwner, Owner: f.Token.Owner, ID: f.Token.Owner}
+	}
+	for i := range f.Ancestors {
+		if f.Ancestors[i].Damaged {
+			return damagedToken(&f.Ancestors[i])
+		}
+	}
+	for i := range f.Roles {
+		if f.Roles[i].Damaged {
+			return &DamagedError{Kind: ChangedRole, Owner: f.Token.Owner, ID: f.Roles[i].ID}
+		}
+	}
+	return nil
+}
+
 func (m *Manager) judgeTime(t *Token, at moment) error {
 	if at.us < micros(t.Validity.NotBefore) && !t.Validity.NotBefore.IsZero() {
 		return ErrNotYetValid
