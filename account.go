@@ -10,28 +10,41 @@ import (
 	"time"
 )
 
-// Account administers what one owner has. [Manager.For] gives it to the host itself, with every right; [Account.As] to
-// somebody whose every call is checked. A small value, safe for concurrent use.
+// Account administers the records of one owner. [Manager.For] returns it for the host itself, with every right.
+// [Account.As] returns it for an actor: every call of the actor is checked. It is a small value, safe for concurrent
+// use.
 //
-// An actor needs these rights: create, read, update, delete, reveal or rotate on "latchkey/token/<id>" (to revoke is
-// delete, the signing secret is reveal), create, read, update or delete on "latchkey/role/<id>", read on
-// "latchkey/client", "latchkey/event" and "latchkey/usage", read or update on "latchkey/owner". A rule gives them only
-// through a pattern that begins with "latchkey/". A secret key has them all. A record that the actor may not read is
-// missing to it.
+// An actor needs these rights:
 //
-// Calls fail with a *[DeniedError] if the result could do more than the actor: the token or role itself, and every
-// token and role that has a changed role. What cannot be compared, such as rows that are too large together, counts as
-// more. A test token manages test tokens only, and roles that no live token has. A minted token issues, imports,
-// rotates and reveals none, for that would outlive it. What a call was judged by must still hold when it is written.
+//   - create, read, update, delete, reveal or rotate on "latchkey/token/<id>". To revoke needs delete. The signing
+//     secret needs reveal.
+//   - create, read, update or delete on "latchkey/role/<id>"
+//   - read on "latchkey/client", "latchkey/event" and "latchkey/usage"
+//   - read or update on "latchkey/owner"
 //
-// Calls also fail if the result would exceed the bounds of the actor's own token. What the actor issues or imports ends
-// no later than that token, and keeps to its Addresses, Domains, Signed and MintFrom. What it updates becomes no wider
-// than that, and gets no right, by a role either, unless it keeps to that. An actor whose token has Limits, or ends by
-// idling, makes no other token, gives none a right and reveals no secret of one: several tokens could spend more
-// together, and none would idle out with it. It changes no token with wider limits. It can mint, for what it mints is
-// bound by it. The right [Exceed] on "latchkey/token/<id>" lifts these bounds, and no others. Give it by name to a desk
-// that issues keys for customers, or have the program call [Account.Exceeding]. An Assumed caller has no token, so
-// nothing of this kind bounds it.
+// A rule gives them only through a pattern that begins with "latchkey/". A secret key has them all. A record that the
+// actor may not read is reported as not found.
+//
+// Calls fail with a *[DeniedError] if the result could do more than the actor. The result is the token or role itself,
+// and every token and role that has a changed role. What cannot be compared, such as rows that are too large together,
+// counts as more. A test token manages only test tokens, and roles that no live token has. A minted token cannot issue,
+// import, rotate or reveal a token, because the secret would outlive it. The records that a call was judged by must be
+// unchanged when it is written.
+//
+// Calls also fail if the result would exceed the bounds of the actor's own token:
+//
+//   - What the actor issues or imports ends no later than that token, and keeps to its Addresses, Domains, Signed and
+//     MintFrom.
+//   - What the actor updates becomes no wider than that. It gains no right, by a role either, unless it keeps to those
+//     bounds.
+//   - An actor whose token has Limits, or an idle limit, makes no other token, gives none a right and reveals no secret
+//     of one. Several tokens could spend more together, and none would idle out with it. It also changes no token that
+//     has wider limits.
+//   - Such an actor can mint, because its own bounds hold for what it mints.
+//
+// The right [Exceed] on "latchkey/token/<id>" lifts these bounds, and no others. Give it by name to a service that
+// issues keys for customers, or have the program call [Account.Exceeding]. An Assumed caller has no token, so none of
+// these bounds apply to it.
 type Account struct {
 	m       *Manager
 	owner   string
@@ -40,8 +53,8 @@ type Account struct {
 	exceeds bool // the host lifts the bounds of the actor's own token
 }
 
-// For is the account of an owner, acted on by the host itself: with every right. Any text of 1 to 256 bytes of valid
-// UTF-8 without NUL is an owner; For panics on others, for it is the host's code that names owners.
+// For returns the Account of an owner for the host itself, with every right. An owner is any text of 1 to 256 bytes of
+// valid UTF-8 without NUL. For panics on any other text, because the host's own code names owners.
 func (m *Manager) For(owner string) Account {
 	if err := checkText("owner", owner, 1, 256); err != nil {
 		panic(err.Error())
@@ -49,54 +62,55 @@ func (m *Manager) For(owner string) Account {
 	return Account{m: m, owner: owner}
 }
 
-// As is the account acted on by who: each call is checked against who's own rights, read anew, and recorded under its
-// name. [ErrInvalidToken] for the zero Access, and for one of another owner.
-func (a Account) As(who Access) (Account, error) {
-	if who.set == nil || who.m != a.m || who.who.owner != a.owner {
+// As returns the Account with actor as its actor. Each call reads the actor's rights again, is checked against them,
+// and is recorded under its name. It returns [ErrInvalidToken] for the zero Access, and for one of another owner or
+// another Manager.
+func (a Account) As(actor Access) (Account, error) {
+	if actor.set == nil || actor.m != a.m || actor.who.owner != a.owner {
 		return Account{}, fmt.Errorf("%w: an Access of another owner, or of another Manager", ErrUnknownToken)
 	}
-	a.actor, a.checked = who, true
+	a.actor, a.checked = actor, true
 	return a, nil
 }
 
-// Exceeding returns a, with the right [Exceed] for its actor on every token: the host's own code says that what the
-// actor issues need not keep to the bounds of the actor's token. Its other rights stay as they are. It is for surfaces
-// whose purpose is that, such as a session that makes lasting keys, and for secret keys, which no rule can give the
-// right to.
+// Exceeding returns a with the right [Exceed] on every token for its actor. By this call the host's own code says that
+// what the actor issues may exceed the bounds of the actor's token. The actor's other rights stay as they are. It is
+// meant for code with that purpose, such as a session that makes lasting keys. It is also the way for secret keys,
+// which no rule can give the right.
 func (a Account) Exceeding() Account {
 	a.exceeds = true
 	return a
 }
 
-// Owner is the owner's id.
+// Owner returns the owner's id.
 func (a Account) Owner() string { return a.owner }
 
-// Manager is the manager this account belongs to.
+// Manager returns the Manager that the account belongs to.
 func (a Account) Manager() *Manager { return a.m }
 
-// Verify is [Manager.Verify] that takes another owner's token for an unknown one.
+// Verify is [Manager.Verify] for one owner: a token of another owner is [ErrUnknownToken].
 func (a Account) Verify(ctx context.Context, p Presented) (Access, error) {
 	return a.m.verify(ctx, &p, a.owner)
 }
 
-// Assume is the access of somebody the host has authenticated itself, in its own session system. Nothing is stored. The
-// owner's record (off switch, boundary) is not asked here, for that would read the store: [Access.Again] asks it, and
-// so does every call of an Account acted on As it.
+// Assume returns the Access of a client that the host has authenticated itself, in its own session system. Nothing is
+// stored. Assume does not read the owner's record, with its off switch and boundary. [Access.Again] reads it, and so
+// does every call of an Account acted on As it.
 //
-// Permissions that [Permissions.Validate] refuses are an error, which is the one of Validate and wraps [ErrInvalid].
-// The Access is then the zero one, which may do nothing: the invalid rule may have been a Deny.
-func (a Account) Assume(who Client, may Permissions) (Access, error) {
-	if err := may.Validate(); err != nil {
+// It returns the error of [Permissions.Validate], which wraps [ErrInvalid], for invalid permissions. The Access is then
+// the zero Access, which may do nothing, because the invalid rule may have been a Deny.
+func (a Account) Assume(client Client, rules Permissions) (Access, error) {
+	if err := rules.Validate(); err != nil {
 		return Access{}, err
 	}
-	l := layer{name: "client:" + who.ID, rules: slices.Clone(may)}
+	l := layer{name: "client:" + client.ID, rules: slices.Clone(rules)}
 	return Access{m: a.m, set: &compiled{policy: newPolicy([]layer{l}, nil), layers: []layer{l}},
-		who: &principal{owner: a.owner, root: who.ID, client: who}}, nil
+		who: &principal{owner: a.owner, root: client.ID, client: client}}, nil
 }
 
-// Once records a key of the host's own until the given time, so that what was sent twice is done once, on whichever
-// node: [ErrExists] if the owner has it recorded already. Keys are any text; they are kept as a digest. It needs no
-// right, so ask for those of what is to be done first.
+// Once records a key of the host until the given time, so that a request sent twice is carried out once, on whichever
+// node. It returns [ErrExists] if the owner has the key recorded already. A key is any text, and is stored as a digest.
+// Once needs no right: check the rights of the request first.
 func (a Account) Once(ctx context.Context, key string, until time.Time) error {
 	if _, err := a.begin(ctx); err != nil {
 		return err
@@ -104,7 +118,7 @@ func (a Account) Once(ctx context.Context, key string, until time.Time) error {
 	return a.m.store.Once(ctx, a.owner, sha256.Sum256([]byte("latchkey once\x00"+key)), until)
 }
 
-// actor is one call by an actor, or by the host itself.
+// call is one call on an Account, by an actor or by the host itself.
 type call struct {
 	Account
 	access  Access
@@ -114,7 +128,7 @@ type call struct {
 	holders []Holders
 }
 
-// begin reads who acts anew, so that a right taken away a moment ago is gone.
+// begin reads the actor's records again, so that a right that was just taken away no longer holds.
 func (a Account) begin(ctx context.Context) (call, error) {
 	if !a.checked {
 		return call{Account: a}, nil
@@ -123,6 +137,8 @@ func (a Account) begin(ctx context.Context) (call, error) {
 	return call{Account: a, access: access, found: found}, err
 }
 
+// check returns a *[DeniedError] unless the actor may do action on "latchkey/<kind>/<id>", or on "latchkey/<kind>" if
+// id is empty.
 func (c *call) check(action Action, kind, id string) error {
 	if !c.checked {
 		return nil
@@ -138,8 +154,8 @@ func (c *call) check(action Action, kind, id string) error {
 	return c.access.Check(action, on)
 }
 
-// write adds the actor to the transaction: it must still be there, unchanged, with all that its rights come from and
-// all that the call was judged by.
+// write adds to the transaction what it requires: the actor and all that its rights come from, and all that the call
+// was judged by, must be unchanged.
 func (c *call) write(ctx context.Context, w Write, events ...Event) error {
 	w.Owner = c.owner
 	if c.checked {
@@ -179,7 +195,7 @@ func containsRef(refs []Ref, r Ref) bool {
 	return false
 }
 
-// appendRefs adds the references that are not there yet.
+// appendRefs adds those of more that are not in to yet.
 func appendRefs(to, more []Ref) []Ref {
 	for _, ref := range more {
 		if !containsRef(to, ref) {
@@ -189,8 +205,8 @@ func appendRefs(to, more []Ref) []Ref {
 	return to
 }
 
-// auditJSON is how a record stands in the audit trail: no record holds a secret. A record that was damaged in the store
-// so that it cannot be written down must not keep anybody from revoking it.
+// auditJSON returns a record as it stands in the audit trail. No record holds a secret. A damaged record may have no
+// JSON form, and must be revocable all the same.
 func auditJSON(v any) json.RawMessage {
 	text, err := json.Marshal(v)
 	if err != nil {
@@ -199,7 +215,8 @@ func auditJSON(v any) json.RawMessage {
 	return text
 }
 
-// retry runs a read-change-write until nobody came between. An ErrConflict that an edit returned is its own answer.
+// retry runs a read-change-write again while it conflicts with another writer, at most 16 times. An ErrConflict that
+// the caller's edit returned is returned as it is.
 func retry(f func() error) error {
 	for try := 0; ; try++ {
 		err := f()
@@ -213,12 +230,12 @@ func retry(f func() error) error {
 	}
 }
 
-// editError is what a caller's edit returned.
+// editError wraps what a caller's edit returned.
 type editError struct{ err error }
 
 func (e *editError) Error() string { return e.err.Error() }
 
-// pages walks a keyset listing.
+// pages yields the items of a keyset listing, page by page. It ends after an error.
 func pages[T any](p Page, read func(Page) ([]T, error), key func(T) string, yield func(T, error) bool) {
 	for {
 		list, err := read(p)

@@ -11,17 +11,19 @@ import (
 	"github.com/latchkey-go/latchkey/internal/uuidv7"
 )
 
-// Question is what [Account.Explain] is asked: may this be done there?
+// Question asks [Account.Explain] whether an action is allowed on a resource.
 type Question struct {
 	Action   Action   `json:"action"`
 	Resource Resource `json:"resource"`
 }
 
-// Explain says what a token may do and why, one answer for each question, without its secret: for pages where people
-// manage tokens. It tells what the token's rules say together with those of all it was minted from and of the owner's
-// boundary; whether it may be used at all is [Token.State]. The references in Explanation.Rows are filled in. Who acts
-// needs read on the token, on those it was minted from and on every role in the answer. [ErrNotFound] if there is no such
-// token.
+// Explain returns what a token may do and why, one answer for each question, without needing its secret. It is for
+// pages where people manage tokens. The answers follow the rules of the token, of all that it was minted from, and of
+// the owner's boundary. Whether the token can be used at all is [Token.State]. References in Explanation.Rows are
+// filled in.
+//
+// An actor needs read on the token, on those it was minted from, and on every role in the answer. Explain returns
+// [ErrNotFound] if there is no such token.
 func (a Account) Explain(ctx context.Context, id string, ask ...Question) ([]Explanation, error) {
 	c, err := a.begin(ctx)
 	if err != nil {
@@ -57,8 +59,9 @@ func (a Account) Explain(ctx context.Context, id string, ask ...Question) ([]Exp
 	return out, nil
 }
 
-// ExplainRole is [Account.Explain] of a token that has one role and no rules of its own. References stay as they are: they
-// mean whoever has the role. Who acts needs read on the role and on all that it inherits. [ErrNotFound] if there is none.
+// ExplainRole is [Account.Explain] of a token that has one role and no rules of its own. References in the answers stay
+// as they are, because they mean the caller. An actor needs read on the role and on all that it inherits. ExplainRole
+// returns [ErrNotFound] if there is no such role.
 func (a Account) ExplainRole(ctx context.Context, id string, ask ...Question) ([]Explanation, error) {
 	c, err := a.begin(ctx)
 	if err != nil {
@@ -92,31 +95,31 @@ func (a Account) ExplainRole(ctx context.Context, id string, ask ...Question) ([
 	return out, nil
 }
 
-// Lineage is a token or a role together with all that decides about it besides its own record. It is made for people
-// and pages: decide by [Access.Check] and its siblings.
+// Lineage is a token or a role together with all other records that decide about it. It is made for people and pages:
+// decide by [Access.Check] and its siblings.
 type Lineage struct {
 	Token Token `json:"token,omitzero"` // the zero Token for a role
 	// Ancestors are the tokens it was minted from: its parent first, the root last. Of one that the caller may not read
-	// only ID, Parent and Depth are there. Fewer than Token.Depth means that one is gone.
+	// only ID, Parent and Depth are set. Fewer than Token.Depth means that one is gone.
 	Ancestors []Token `json:"ancestors,omitempty"`
 	// Roles are all that the token, or one of its ancestors, names or inherits, by id. Those that are gone are missing.
 	Roles []Role `json:"roles,omitempty"`
-	// Boundary is that of the owner, as [Account.Explain] tells it. Nil: none.
+	// Boundary is the owner's. Nil: none. It is shown to every caller, as by [Account.Explain].
 	Boundary Permissions `json:"boundary,omitzero"`
-	// Limits are those of the owner; zero if there are none, and for a caller that may not read the owner's record.
+	// Limits are the owner's. They are zero if there are none, and for a caller that may not read the owner's record.
 	Limits Limits `json:"limits,omitzero"`
 	// Ends is the first NotAfter of the token and its ancestors. Zero: none of them has one.
 	Ends time.Time `json:"ends,omitzero"`
-	// Refused is why [Manager.Verify] refuses the token whatever a request brings along: an error that wraps
-	// [ErrInvalidToken], such as [ErrParent], or a *[DamagedError] for a record that cannot be read. Nil: it does not.
-	// JSON leaves it out.
+	// Refused is why [Manager.Verify] refuses the token whatever a request brings along. It wraps [ErrInvalidToken], such
+	// as [ErrParent], or is a *[DamagedError] for a record that cannot be read. Nil: it is not refused. JSON leaves it
+	// out.
 	Refused error `json:"-"`
 	// Hidden reports whether an ancestor or a role is left out, in whole or in part, because the caller may not read it.
 	Hidden bool `json:"hidden,omitempty"`
 }
 
-// Lineage reads a token, the tokens it was minted from, and every role that any of them names or inherits. The caller
-// needs read on the token. [ErrNotFound] if there is no such token.
+// Lineage reads a token, the tokens it was minted from, and every role that any of them names or inherits. An actor
+// needs read on the token. It returns [ErrNotFound] if there is no such token.
 func (a Account) Lineage(ctx context.Context, id string) (Lineage, error) {
 	c, err := a.begin(ctx)
 	if err != nil {
@@ -150,8 +153,8 @@ func (a Account) Lineage(ctx context.Context, id string) (Lineage, error) {
 	return l, nil
 }
 
-// RoleLineage is [Account.Lineage] of a role: Roles holds it and all it inherits. The caller needs read on the role.
-// [ErrNotFound] if there is no such role.
+// RoleLineage is [Account.Lineage] of a role: Roles holds it and all that it inherits. An actor needs read on the role.
+// It returns [ErrNotFound] if there is no such role.
 func (a Account) RoleLineage(ctx context.Context, id string) (Lineage, error) {
 	c, err := a.begin(ctx)
 	if err != nil {
@@ -176,6 +179,7 @@ func (a Account) RoleLineage(ctx context.Context, id string) (Lineage, error) {
 	return l, nil
 }
 
+// addRoles adds the roles that the actor may read, by id.
 func (c *call) addRoles(l *Lineage, roles func(func(Role) bool)) {
 	for r := range roles {
 		if c.check(Read, "role", r.ID) != nil {
@@ -187,6 +191,7 @@ func (c *call) addRoles(l *Lineage, roles func(func(Role) bool)) {
 	slices.SortFunc(l.Roles, func(a, b Role) int { return cmp.Compare(a.ID, b.ID) })
 }
 
+// addOwner adds the boundary, and the limits if the actor may read the owner's record.
 func (c *call) addOwner(l *Lineage, o Owner) {
 	l.Boundary = o.Boundary
 	if c.check(Read, "owner", "") == nil {
@@ -194,9 +199,9 @@ func (c *call) addOwner(l *Lineage, o Owner) {
 	}
 }
 
-// Refusals says of each token, as it was listed, why [Manager.Verify] refuses it whatever a request brings along: an
-// error as in [Lineage.Refused], by id. Tokens that are not refused are missing. It reads the owner's record, and each
-// token that others were minted from once.
+// Refusals returns why [Manager.Verify] refuses each token, as it was listed, whatever a request brings along. The
+// errors are those of [Lineage.Refused], by token id. Tokens that are not refused are missing. Refusals reads the
+// owner's record, and each parent once.
 func (a Account) Refusals(ctx context.Context, tokens ...Token) (map[string]error, error) {
 	out := map[string]error{}
 	if len(tokens) == 0 {
@@ -217,7 +222,7 @@ func (a Account) Refusals(ctx context.Context, tokens ...Token) (map[string]erro
 			return nil, err
 		}
 	}
-	spoilt := map[string]error{}    // parents that cannot be read
+	damaged := map[string]error{}   // parents that cannot be read
 	parents := map[string][]Token{} // the chain that begins with a token; nil: it is gone
 	now := a.m.clock()
 	for _, t := range tokens {
@@ -229,7 +234,7 @@ func (a Account) Refusals(ctx context.Context, tokens ...Token) (map[string]erro
 				case err == nil:
 					chain = append([]Token{up.Token}, up.Ancestors...)
 				case isDamaged(err):
-					spoilt[t.Parent] = err
+					damaged[t.Parent] = err
 				case !errors.Is(err, ErrNotFound):
 					return nil, err
 				}
@@ -237,7 +242,7 @@ func (a Account) Refusals(ctx context.Context, tokens ...Token) (map[string]erro
 			}
 			f.Ancestors = chain
 		}
-		if err := spoilt[t.Parent]; err != nil {
+		if err := damaged[t.Parent]; err != nil {
 			out[t.ID] = err
 			continue
 		}

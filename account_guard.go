@@ -14,9 +14,11 @@ import (
 	"github.com/latchkey-go/latchkey/internal/fault"
 )
 
-// covers returns an error if layers, with the roles they name, may do more than the actor. The owner's boundary is left
-// out on both sides, for it holds for both, unless it refers to who asks: then it does not mean the same for both.
-func (c *call) checkRights(ctx context.Context, layers []layer, roles map[string]Role, action Action, kind, id string) error {
+// checkRights returns an error if layers, with the roles they name, may do more than the actor. The owner's boundary is
+// left out on both sides, because it holds for both. A boundary that refers to the caller is not left out: it does not
+// mean the same for both.
+func (c *call) checkRights(ctx context.Context, layers []layer, roles map[string]Role,
+	action Action, kind, id string) error {
 	if !c.checked {
 		return nil
 	}
@@ -26,12 +28,12 @@ func (c *call) checkRights(ctx context.Context, layers []layer, roles map[string
 		if l.name != boundaryLayer {
 			mine = append(mine, l)
 		} else if slices.ContainsFunc(l.rules, func(r Rule) bool { return r.rows.n != nil && asksWho(r.rows.n) }) {
-			l.selfRoles = nil // whoever asks
+			l.selfRoles = nil // those of the caller count
 			mine, layers = append(mine, l), append(slices.Clone(layers), l)
 		}
 	}
 	but := Action("")
-	if action == Delete { // what only ends gives nobody the right, and a secret key must be able to end whatever there is
+	if action == Delete { // Delete passes no right on, and a secret key must be able to end every token
 		but = Exceed
 	}
 	if newPolicy(layers, roles).withinBut(ctx, newPolicy(mine, set.roleSet), but) {
@@ -44,10 +46,10 @@ func (c *call) checkRights(ctx context.Context, layers []layer, roles map[string
 	return fmt.Errorf("%w: it could do more than the actor", denied)
 }
 
-// anything is the layers of what cannot be read: it may do whatever there is.
+// anything is the layers of a record that cannot be read: it counts as one that may do everything.
 var anything = []layer{{full: true}}
 
-// coversToken returns an error if a token may do more than the actor, or is live and the actor is not.
+// checkTokenRights returns an error if a token may do more than the actor, or is live while the actor is a test token.
 func (c *call) checkTokenRights(ctx context.Context, t *Token, ancestors []Token, action Action) error {
 	if !c.checked {
 		return nil
@@ -63,13 +65,14 @@ func (c *call) checkTokenRights(ctx context.Context, t *Token, ancestors []Token
 	if err != nil {
 		return err
 	}
-	if action != Delete { // what only ends needs no more than the right to end it
+	if action != Delete { // to end a token needs no more than the right to end it
 		c.requireUnchanged(roles, ancestors)
 	}
 	return c.checkRights(ctx, layers, roles, action, "token", t.ID)
 }
 
-// coversRole returns an error if a role allows more than the actor, or would if a role were as becomes says.
+// checkRoleRights returns an error if a role allows more than the actor, or would if the role becomes.ID changed to
+// becomes.
 func (c *call) checkRoleRights(ctx context.Context, r Role, becomes *Role, action Action) error {
 	if !c.checked {
 		return nil
@@ -100,13 +103,15 @@ func (c *call) checkRoleRights(ctx context.Context, r Role, becomes *Role, actio
 	return c.checkRights(ctx, []layer{{roles: []string{r.ID}}}, roles, action, "role", r.ID)
 }
 
-// coversHolders returns an error if a token that holds a role, directly or through other roles, may do more than the
-// actor, as the role is or as it becomes (nil: it will be gone), and if a role that inherits it would. The write then
-// requires that nobody else has come to hold it.
+// checkHolders returns an error if any token holding r, directly or through inheritance, may do more than the actor.
+// It checks r as it is and as becomes, which is nil if r will be deleted. It also checks the roles that inherit r. The
+// write then requires that the holders are the same.
 //
-// Tokens that were minted do not count, for they lie within their parents, with two exceptions. A test actor changes no
-// role that a live token holds, minted or not. And a minted token whose rows are too large to be told, or which holds
-// an invalid role, allows nothing today: it may become readable by the change, so it must lie within the actor then.
+// Minted tokens do not count, because they lie within their parents, with two exceptions:
+//
+//   - A test actor changes no role that a live token holds, minted or not.
+//   - A minted token allows nothing today if its rows are too large together, or if it holds an invalid role. The
+//     change may make it usable, so it must lie within the actor then.
 func (c *call) checkHolders(ctx context.Context, r Role, becomes *Role, action Action) error {
 	if !c.checked {
 		return nil
@@ -133,7 +138,7 @@ func (c *call) checkHolders(ctx context.Context, r Role, becomes *Role, action A
 	return nil
 }
 
-// holdersOf judges who names the role id, which is the changed one or inherits it.
+// checkDirectHolders is checkHolders of those that name the role id itself, which is changed or inherits it.
 func (c *call) checkDirectHolders(ctx context.Context, id string, changed Role, becomes *Role, action Action) error {
 	seen := Holders{RoleID: id, Minted: c.access.Test()}
 	var fail error
@@ -147,7 +152,7 @@ func (c *call) checkDirectHolders(ctx context.Context, id string, changed Role, 
 	if fail != nil {
 		return fail
 	}
-	alike := map[string]bool{} // what was judged of tokens without rules of their own, by their roles
+	alike := map[string]bool{} // role lists of checked tokens that have no rules of their own
 	pages(Page{}, func(p Page) ([]Token, error) {
 		return c.m.store.Tokens(ctx, c.owner, TokenQuery{Page: p, Role: id})
 	}, func(t Token) string { return t.ID }, func(t Token, err error) bool {
@@ -175,6 +180,7 @@ func (c *call) checkDirectHolders(ctx context.Context, id string, changed Role, 
 	return fail
 }
 
+// checkHolder is checkHolders of one token.
 func (c *call) checkHolder(ctx context.Context, t *Token, changed Role, becomes *Role, action Action) error {
 	if c.access.Test() && !t.Test {
 		return deniedToken(action, t.ID)
@@ -211,13 +217,15 @@ func (c *call) checkHolder(ctx context.Context, t *Token, changed Role, becomes 
 	if becomes == nil || t.Parent != "" || c.unbounded() || newPolicy(layers, after).within(ctx, is) {
 		return nil
 	}
-	return c.checkOwnBounds(t, nil, action, &t.Settings, true) // by the role it gets rights, which it would keep
+	return c.checkOwnBounds(t, nil, action, &t.Settings, true) // it gets rights by the role, which it would keep
 }
 
+// deniedToken returns the error of an actor that may not do action on a token.
 func deniedToken(action Action, id string) error {
 	return &DeniedError{Action: action, Resource: Path("latchkey", "token", id)}
 }
 
+// layersOf returns the layers of a token and its ancestors, its own first.
 func layersOf(t *Token, ancestors []Token) []layer {
 	layers := []layer{layerOf(t)}
 	for i := range ancestors {
@@ -231,7 +239,7 @@ func (c *call) rolesNamed(ctx context.Context, layers []layer) (map[string]Role,
 	return c.m.rolesOf(ctx, c.owner, &compiled{anyRole: true}, layers)
 }
 
-// judged makes the write require what a judgment rested on.
+// requireUnchanged makes the write require the versions of roles and unrevoked ancestors that a check relied on.
 func (c *call) requireUnchanged(roles map[string]Role, ancestors []Token) {
 	for id, r := range roles {
 		if ref := (Ref{id, r.Version}); !containsRef(c.roles, ref) {
@@ -246,7 +254,8 @@ func (c *call) requireUnchanged(roles map[string]Role, ancestors []Token) {
 	}
 }
 
-// judgedBut is judged without the roles that stand for what they will be.
+// requireUnchangedExcept is requireUnchanged without the role id and the role becomes: roles does not hold them as they
+// are stored.
 func (c *call) requireUnchangedExcept(roles map[string]Role, id string, becomes *Role) {
 	roles = maps.Clone(roles)
 	delete(roles, id)
@@ -256,15 +265,16 @@ func (c *call) requireUnchangedExcept(roles map[string]Role, id string, becomes 
 	c.requireUnchanged(roles, nil)
 }
 
-// bounded returns an error if a token that the actor makes or changes could outlive the actor's own token, be used from
-// elsewhere or spend more, and the actor has no right to [Exceed]. From is what the settings were, nil for a new token:
-// one that was wider before may stay so, but not become wider, and the actor gets at no secret of it; only one with wider
-// limits it does not change at all. What was minted from the actor's token is bound by that anyway. Gains says that the
-// token gets rights that it had not: then it is bound like a new one, or the rights would outlive the actor in a token
-// that was there.
+// checkOwnBounds returns an error if a token that the actor writes could outlive the actor's own token, be used from
+// elsewhere or spend more. The right [Exceed] lifts that. Tokens minted from the actor's token are bound by it anyway.
 //
-// An actor with limits of its own makes no token, and loosens none that spends by itself: one key of 100 credits that
-// made ten of them could spend 1,000. An idle limit is an end that nobody knows in advance, so it is treated alike.
+// From is what the settings were, nil for a new token. A token that was wider before may stay so, but not become wider.
+// The actor cannot get at a secret of it, and cannot change one with wider limits at all. Gains reports whether the
+// token gets rights that it did not have. It is then bound like a new one: otherwise the rights would outlive the actor
+// in an older token.
+//
+// An actor with limits makes no token, and loosens none that spends by itself. One key of 100 credits that made ten of
+// them could spend 1,000. An idle limit is an end that is not known in advance, so it is treated alike.
 func (c *call) checkOwnBounds(t *Token, ancestors []Token, action Action, from *Settings, gains bool) error {
 	if c.unbounded() || c.access.Check(Exceed, Path("latchkey", "token", t.ID)) == nil {
 		return nil
@@ -274,8 +284,8 @@ func (c *call) checkOwnBounds(t *Token, ancestors []Token, action Action, from *
 	denied := fmt.Errorf("%w: it reaches beyond the actor's own token (end, addresses, domains, signature or limits): "+
 		"a rule that names %q lifts these bounds", deniedToken(action, t.ID), Exceed)
 	chain := append([]Token{*t}, ancestors...)
-	// keeps reports whether some token of the chain, all of which bind it, is as narrow as a bound demands, or whether an
-	// update leaves it as narrow as it was.
+	// keeps reports whether a token of the chain is as narrow as a bound demands, or an update leaves the token as it was.
+	// All tokens of the chain bind it.
 	keeps := func(wider func(*Settings) bool, widened bool) bool {
 		return !makes && !widened || slices.ContainsFunc(chain, func(u Token) bool { return !wider(&u.Settings) })
 	}
@@ -317,7 +327,7 @@ func (c *call) checkOwnBounds(t *Token, ancestors []Token, action Action, from *
 	return nil
 }
 
-// boundless reports whether nothing bounds what the actor makes but its rights.
+// unbounded reports whether the actor's own token sets no bounds on what the actor makes: only its rights count.
 func (c *call) unbounded() bool {
 	if !c.checked || c.exceeds {
 		return true
@@ -331,13 +341,14 @@ func (c *call) unbounded() bool {
 		!slices.ContainsFunc(c.found.Ancestors, func(t Token) bool { return binds(&t) })
 }
 
-// bound reports whether the actor is the token or was minted from it, so that what binds the token binds the actor.
+// descendsFrom reports whether the actor is the token id or was minted from it, so that the token's restrictions hold
+// for the actor.
 func (c *call) descendsFrom(id string) bool {
 	return c.checked && (c.access.TokenID() == id ||
 		slices.ContainsFunc(c.found.Ancestors, func(t Token) bool { return t.ID == id }))
 }
 
-// gains reports whether a token has rights that it had not when it was as was, as far as can be told.
+// gainsRights reports whether a token has rights that it did not have as was. What cannot be compared counts as gained.
 func (c *call) gainsRights(ctx context.Context, was, t *Token, ancestors []Token) (bool, error) {
 	if c.unbounded() || slices.Equal(t.Roles, was.Roles) && samePermissions(t.Permissions, was.Permissions) {
 		return false, nil
@@ -350,7 +361,7 @@ func (c *call) gainsRights(ctx context.Context, was, t *Token, ancestors []Token
 	return !newPolicy(after, roles).within(ctx, newPolicy(before, roles)), nil
 }
 
-// revives reports whether a token with the settings to could spend what it could not with from.
+// spendsMore reports whether a token with the settings to could spend what it could not with from.
 func spendsMore(from, to *Settings) bool {
 	more := func(old, now Credits) bool { return old != 0 && (now == 0 || now > old) }
 	return more(from.Limits.Credits, to.Limits.Credits) || from.Limits.Rate != to.Limits.Rate || loosens(from, to)
@@ -362,26 +373,30 @@ func loosens(from, to *Settings) bool {
 		idlesLonger(from, to) || from.Restrictions.loosenedBy(&to.Restrictions)
 }
 
-// loosenedBy reports whether now lets through what old does not.
+// loosenedBy reports whether now lets through a request that old does not.
 func (old *Restrictions) loosenedBy(now *Restrictions) bool {
-	return old.Signed && !now.Signed || widerPrefixes(old.Addresses, now.Addresses) || widerPrefixes(old.MintFrom, now.MintFrom) ||
+	return old.Signed && !now.Signed ||
+		widerPrefixes(old.Addresses, now.Addresses) || widerPrefixes(old.MintFrom, now.MintFrom) ||
 		len(old.Domains) != 0 && (len(now.Domains) == 0 ||
 			slices.ContainsFunc(now.Domains, func(d string) bool { return !slices.Contains(old.Domains, d) }))
 }
 
+// idlesLonger reports whether to has a longer idle limit than from, or none.
 func idlesLonger(from, to *Settings) bool {
 	return from.Validity.Idle != 0 && (to.Validity.Idle == 0 || to.Validity.Idle > from.Validity.Idle)
 }
 
+// endsLater reports whether the end to is later than from. Zero is no end.
 func endsLater(from, to time.Time) bool { return !from.IsZero() && (to.IsZero() || to.After(from)) }
 
+// widerPrefixes reports whether to holds an address that from does not. An empty list holds all addresses.
 func widerPrefixes(from, to []netip.Prefix) bool {
 	return len(from) != 0 && (len(to) == 0 || slices.ContainsFunc(to, func(p netip.Prefix) bool {
 		return !slices.ContainsFunc(from, func(q netip.Prefix) bool { return q.Bits() <= p.Bits() && q.Contains(p.Addr()) })
 	}))
 }
 
-// samePermissions reports whether p and q are written the same. What cannot be written is like nothing.
+// samePermissions reports whether p and q have the same JSON. Permissions without a JSON form equal none.
 func samePermissions(p, q Permissions) bool {
 	x, err := json.Marshal(p)
 	y, err2 := json.Marshal(q)

@@ -11,7 +11,7 @@ import (
 )
 
 // Record reads the owner's own record. One that was never configured is Owner{ID: owner} with Version 0. Of a damaged
-// one it returns what is left, with a [*DamagedError].
+// record it returns what is left, with a [*DamagedError].
 func (a Account) Record(ctx context.Context) (Owner, error) {
 	c, err := a.begin(ctx)
 	if err == nil {
@@ -23,21 +23,21 @@ func (a Account) Record(ctx context.Context) (Owner, error) {
 	return a.m.store.Owner(ctx, a.owner)
 }
 
-// Configure changes what the account may do at all: its boundary, its off switch, its limits, and NotBefore, which ends
-// tokens at once. ID, Version and Since are for reading.
+// Configure changes what holds for the whole account: its boundary, its off switch, its limits, its Extra, and
+// NotBefore, which ends tokens at once. ID, Version and Since are for reading.
 //
-// NotBefore set to now, or to within the last two minutes, is mass revocation: whatever was committed before Configure
-// returned is dead, whatever any clock said, and whatever is made afterwards works. A NotBefore further back ends the
-// tokens whose Created is before it, by the clock of whoever made them, which was within a minute of the store's. A
-// later one than now is [ErrInvalid], and one that stays the same ends nothing. Moving it back revives the tokens that
-// were created since then. It is refused as [ErrUnavailable] while this machine's clock and the store's differ;
-// Disabled asks no clock.
+// NotBefore set to now, or to within the last two minutes, is mass revocation. Every token committed before Configure
+// returned is dead, and every token made afterwards works, whatever any clock said. A NotBefore further back ends the
+// tokens whose Created is before it. Created is by the clock of the machine that made them, which was within a minute
+// of the store's. A NotBefore later than now is [ErrInvalid], and one that stays the same ends nothing. Moving it back
+// revives the tokens that were created since then. Configure returns [ErrUnavailable] for a new NotBefore while this
+// machine's clock and the store's differ. Disabled needs no clock.
 //
-// Edit is called again when somebody else came between; an error of edit is returned as it is. A damaged record is
-// replaced wholly: edit gets what is left of it, with no Limits and a Boundary that is empty and so lets nothing
-// through, and sets all that is to hold. Boundary and Limits are the host's alone, and so is moving NotBefore back: who
-// acts gets a
-// *[DeniedError].
+// Edit is called again if another writer came between. An error of edit is returned as it is. A damaged record is
+// replaced wholly: edit gets what is left of it, and sets all that is to hold. What is left has no Limits, and a
+// Boundary that is empty and so lets nothing through.
+//
+// Only the host may change Boundary and Limits, and move NotBefore back: an actor gets a *[DeniedError].
 func (a Account) Configure(ctx context.Context, edit func(*Owner) error) error {
 	return retry(func() error {
 		c, err := a.begin(ctx)
@@ -58,7 +58,7 @@ func (a Account) Configure(ctx context.Context, edit func(*Owner) error) error {
 		}
 		o = o.Clone()
 		if o.ID != old.ID || o.Version != old.Version || o.Since != old.Since {
-			return fmt.Errorf("%w: Configure changes no ID, Version or Since", ErrInvalid)
+			return fmt.Errorf("%w: Configure cannot change ID, Version or Since", ErrInvalid)
 		}
 		if err := o.Boundary.Validate(); err != nil {
 			return err
@@ -66,7 +66,7 @@ func (a Account) Configure(ctx context.Context, edit func(*Owner) error) error {
 		if err := o.Limits.checkNew(); err != nil {
 			return err
 		}
-		if !bytes.Equal(o.Extra, old.Extra) { // one of an earlier version may be no JSON, and stays
+		if !bytes.Equal(o.Extra, old.Extra) { // an Extra of an earlier version may not be JSON, and stays
 			if err := checkExtra(o.Extra); err != nil {
 				return err
 			}
@@ -76,7 +76,7 @@ func (a Account) Configure(ctx context.Context, edit func(*Owner) error) error {
 		}
 		if c.checked {
 			if c.access.Test() {
-				return &DeniedError{Action: Update, Resource: Path("latchkey", "owner")} // it holds for live tokens too
+				return &DeniedError{Action: Update, Resource: Path("latchkey", "owner")} // the record holds for live tokens too
 			}
 			if o.NotBefore.Before(old.NotBefore) {
 				return &DeniedError{Action: Update, Resource: Path("latchkey", "owner")} // it would revive what was ended
@@ -96,7 +96,7 @@ func (a Account) Configure(ctx context.Context, edit func(*Owner) error) error {
 		err = c.write(ctx, Write{OwnerRecord: &o},
 			Event{Action: "owner.configure", Object: a.owner, Before: auditJSON(old), After: auditJSON(out)})
 		if errors.Is(err, ErrExists) {
-			return fmt.Errorf("%w: %w", ErrConflict, err) // somebody else made the first record
+			return fmt.Errorf("%w: %w", ErrConflict, err) // another writer made the first record
 		}
 		if key := ownerRateKey(a.owner); err == nil && o.Limits.Rate == (Rate{}) {
 			a.m.rates.Forget(&key)
@@ -105,20 +105,21 @@ func (a Account) Configure(ctx context.Context, edit func(*Owner) error) error {
 	})
 }
 
-// Erase removes everything of the owner: tokens, roles, clients, usage, its record and its audit trail, but for the one
-// event that says so. Only the host itself may.
+// Erase removes everything of the owner: tokens, roles, clients, usage, its record and its audit trail, except for the
+// event that records Erase. Only the host itself may call it: an actor gets a *[DeniedError].
 func (a Account) Erase(ctx context.Context) error {
 	if a.checked {
 		return &DeniedError{Action: Delete, Resource: Path("latchkey", "owner")}
 	}
-	if err := a.m.counters.Flush(ctx); err != nil { // else what still waits would come back after it
+	if err := a.m.counters.Flush(ctx); err != nil { // counts written later would come back after Erase
 		return err
 	}
 	c := call{Account: a}
 	return c.write(ctx, Write{Erase: true}, Event{Action: "owner.erase", Object: a.owner})
 }
 
-// Clients lists everybody a token was minted for, with the newest name given, by id. The loop ends after an error.
+// Clients lists all clients that a token was minted for, by id, each with the newest name given. The loop ends after an
+// error.
 func (a Account) Clients(ctx context.Context) iter.Seq2[Client, error] {
 	return func(yield func(Client, error) bool) {
 		c, err := a.begin(ctx)
@@ -134,8 +135,8 @@ func (a Account) Clients(ctx context.Context) iter.Seq2[Client, error] {
 	}
 }
 
-// Client finds a client that tokens were minted for by its id, with the newest name given. It reads one row.
-// [ErrNotFound] if no token was minted for it. Who acts needs read on "latchkey/client".
+// Client returns a client that tokens were minted for, with the newest name given. It reads one row. It returns
+// [ErrNotFound] if no token was minted for it. An actor needs read on "latchkey/client".
 func (a Account) Client(ctx context.Context, id string) (Client, error) {
 	c, err := a.begin(ctx)
 	if err == nil {
@@ -145,7 +146,7 @@ func (a Account) Client(ctx context.Context, id string) (Client, error) {
 		return Client{}, err
 	}
 	if checkText("Client.ID", id, 1, maxClientID) != nil {
-		return Client{}, ErrNotFound // nor can a store be asked about it
+		return Client{}, ErrNotFound // a store takes no such id either
 	}
 	list, err := a.m.store.Clients(ctx, a.owner, Page{After: justBefore(id), Limit: 1})
 	if err != nil {
@@ -157,7 +158,7 @@ func (a Account) Client(ctx context.Context, id string) (Client, error) {
 	return list[0], nil
 }
 
-// Events lists the audit trail above a sequence number, oldest first. The loop ends after an error.
+// Events lists the audit trail above the sequence number after, oldest first. The loop ends after an error.
 func (a Account) Events(ctx context.Context, after uint64) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		c, err := a.begin(ctx)
@@ -183,11 +184,11 @@ func (a Account) Events(ctx context.Context, after uint64) iter.Seq2[Event, erro
 	}
 }
 
-// nowTolerance is how far a NotBefore may lie back and still mean now. Two machines, each within the bound of the store's
-// clock, may be so far apart.
+// nowTolerance is how far a NotBefore may lie back and still mean now. Two machines, each within the bound of the
+// store's clock, may be that far apart.
 const nowTolerance = 2 * clockBound
 
-// end works out what a NotBefore that moves means for tokens.
+// setSince sets o.Since to what a changed NotBefore means for tokens.
 func (m *Manager) setSince(ctx context.Context, old, o *Owner) error {
 	if o.NotBefore.Equal(old.NotBefore) {
 		return nil
@@ -205,15 +206,15 @@ func (m *Manager) setSince(ctx context.Context, old, o *Owner) error {
 	case o.NotBefore.After(now):
 		return fmt.Errorf("%w: NotBefore is in the future: tokens made until then would be dead. Set it to now", ErrInvalid)
 	case now.Sub(o.NotBefore) <= nowTolerance:
-		o.Since = old.Version + 1 // which this record will have
+		o.Since = old.Version + 1 // the Version that this record will have
 	case o.NotBefore.Before(old.NotBefore):
 		o.Since = 0
 	}
 	return nil
 }
 
-// created is when a token is made at now, in µs, under the owner's record. It is not before NotBefore, which came
-// from the clock of another machine: what is made under that record works.
+// creationTime returns when a token that is made at now, in µs, counts as created under the owner's record. It is not
+// before NotBefore, which came from another machine's clock, so that a token made under that record works.
 func (o *Owner) creationTime(now int64) (int64, error) {
 	if o.NotBefore.Sub(fromMicros(now)) > nowTolerance {
 		return 0, fmt.Errorf("%w: the owner's NotBefore is in the future, and the token would be dead: set it to now",
@@ -222,7 +223,7 @@ func (o *Owner) creationTime(now int64) (int64, error) {
 	return max(now, micros(o.NotBefore)), nil
 }
 
-// ownerLeft is loadLeft for the owner's own record.
+// ownerEvenDamaged is loadEvenDamaged for the owner's own record.
 func (a Account) ownerEvenDamaged(ctx context.Context) (Owner, error) {
 	o, err := a.m.store.Owner(ctx, a.owner)
 	if isDamaged(err) && o.ID == a.owner && o.Version != 0 {
@@ -231,14 +232,14 @@ func (a Account) ownerEvenDamaged(ctx context.Context) (Owner, error) {
 	return o, err
 }
 
-// justBefore is a text below id, byte for byte, with no id of a client between them: stores list by keys above one.
+// justBefore returns a text below id, byte for byte, with no client id between them. Stores list by keys above one.
 func justBefore(id string) string {
 	last, size := utf8.DecodeLastRuneInString(id)
 	id = id[:len(id)-size]
 	switch last {
-	case 1: // zero is in no id
+	case 1: // no id holds a NUL
 		return id
-	case 0xE000: // surrogates are no text
+	case 0xE000: // surrogates are not valid UTF-8
 		last = 0xD800
 	}
 	return id + string(last-1) + strings.Repeat(string(utf8.MaxRune), maxClientID/utf8.UTFMax)

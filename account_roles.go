@@ -9,11 +9,12 @@ import (
 	"slices"
 )
 
-// CreateRole stores a new role; its ID, Owner, Version and Damaged are given to it and must be empty. [ErrExists] if
-// the name is taken within the origin; [ErrInvalid] for a malformed role or one that inherits an unknown one.
+// CreateRole stores a new role. Its ID, Owner, Version and Damaged must be empty: CreateRole sets them. It returns
+// [ErrExists] if the name is taken within the origin. It returns [ErrInvalid] for a malformed role, and for one that
+// inherits an unknown role.
 func (a Account) CreateRole(ctx context.Context, r Role) (Role, error) {
 	if r.ID != "" || r.Owner != "" || r.Version != 0 || r.Damaged {
-		return Role{}, fmt.Errorf("%w: ID, Owner, Version and Damaged of a new role are given to it", ErrInvalid)
+		return Role{}, fmt.Errorf("%w: ID, Owner, Version and Damaged of a new role must be empty", ErrInvalid)
 	}
 	var out Role
 	err := retry(func() (err error) {
@@ -23,7 +24,7 @@ func (a Account) CreateRole(ctx context.Context, r Role) (Role, error) {
 	return out, err
 }
 
-// Role reads a role. [ErrNotFound] if there is none. Of one that is damaged it returns what is left, with a
+// Role reads a role. It returns [ErrNotFound] if there is none. Of a damaged role it returns what is left, with a
 // [*DamagedError].
 func (a Account) Role(ctx context.Context, id string) (Role, error) {
 	c, err := a.begin(ctx)
@@ -40,9 +41,9 @@ func (a Account) Role(ctx context.Context, id string) (Role, error) {
 	return r, err
 }
 
-// Roles lists roles, oldest first, reading page by page as the loop goes on; Limit is the size of a page. A damaged one
-// comes in its place as what is left of it, at least its ID, with a [*DamagedError], and the loop goes on after it. The
-// loop ends after any other error.
+// Roles lists roles, oldest first. It reads page by page as the loop goes on: Limit is the size of a page. Of a damaged
+// role it yields what is left, at least its ID, with a [*DamagedError], and goes on. The loop ends after any other
+// error.
 func (a Account) Roles(ctx context.Context, q RoleQuery) iter.Seq2[Role, error] {
 	return func(yield func(Role, error) bool) {
 		c, err := a.begin(ctx)
@@ -65,13 +66,17 @@ func (a Account) Roles(ctx context.Context, q RoleQuery) iter.Seq2[Role, error] 
 	}
 }
 
-// UpdateRole changes a role; every token that has it answers by the new rules before UpdateRole returns. ID, Owner,
-// Origin and Version are for reading. When somebody else changes the role meanwhile, edit is called again on the newer
-// one; to refuse that, return [ErrConflict] when Version is not the one your form showed. An error of edit is returned
-// as it is. A damaged role is replaced wholly: edit gets what [Account.Role] returns, which inherits nothing and denies
-// everything, and sets all that is to hold. An actor must have all that this role allows, and
-// all that the tokens and roles that have it allow before and after. [ErrNotFound] if there is no such role,
-// [ErrExists] if the name is taken, [ErrInvalid] for a malformed role, one that inherits an unknown one, and a cycle.
+// UpdateRole changes a role. Every token that has it follows the new rules before UpdateRole returns. ID, Owner, Origin
+// and Version are for reading. An actor must have all that the role allows, and all that the tokens and roles that have
+// it allow, before and after.
+//
+// If the role changes meanwhile, edit is called again with the newer one. To refuse that, return [ErrConflict] when
+// Version is not the one that was shown to the user. An error of edit is returned as it is. A damaged role is replaced
+// wholly: edit gets what [Account.Role] returns, which inherits nothing and denies everything, and sets all that is to
+// hold.
+//
+// It returns [ErrNotFound] if there is no such role and [ErrExists] if the name is taken. It returns [ErrInvalid] for a
+// malformed role, for one that inherits an unknown role, and for a cycle.
 func (a Account) UpdateRole(ctx context.Context, id string, edit func(*Role) error) (Role, error) {
 	var out Role
 	err := retry(func() error {
@@ -90,9 +95,9 @@ func (a Account) UpdateRole(ctx context.Context, id string, edit func(*Role) err
 		if err := edit(&r); err != nil {
 			return &editError{err}
 		}
-		r.Damaged = false // it is written anew
+		r.Damaged = false // the edit replaces it
 		if r.ID != old.ID || r.Owner != old.Owner || r.Origin != old.Origin || r.Version != old.Version {
-			return fmt.Errorf("%w: UpdateRole changes no ID, Owner, Origin or Version", ErrInvalid)
+			return fmt.Errorf("%w: UpdateRole cannot change ID, Owner, Origin or Version", ErrInvalid)
 		}
 		r = r.Clone()
 		var w Write
@@ -116,8 +121,8 @@ func (a Account) UpdateRole(ctx context.Context, id string, edit func(*Role) err
 	return out, nil
 }
 
-// DeleteRole removes a role. [ErrInUse] while another role inherits it or a token names it, tokens that are revoked or
-// were minted not counted: those lose it.
+// DeleteRole removes a role. It returns [ErrInUse] while another role inherits it or a token names it. Revoked and
+// minted tokens do not count: they lose the role.
 func (a Account) DeleteRole(ctx context.Context, id string) error {
 	return retry(func() error {
 		c, err := a.begin(ctx)
@@ -129,7 +134,7 @@ func (a Account) DeleteRole(ctx context.Context, id string) error {
 		}
 		r, err := a.roleEvenDamaged(ctx, id)
 		if errors.Is(err, ErrNotFound) {
-			a.m.follow.markStale() // it may have been deleted elsewhere
+			a.m.follow.markStale() // another process may have deleted it
 		}
 		if err != nil {
 			return err
@@ -142,6 +147,7 @@ func (a Account) DeleteRole(ctx context.Context, id string) error {
 	})
 }
 
+// createRole is one try of CreateRole.
 func (a Account) createRole(ctx context.Context, r Role) (Role, error) {
 	c, err := a.begin(ctx)
 	if err != nil {
@@ -152,7 +158,7 @@ func (a Account) createRole(ctx context.Context, r Role) (Role, error) {
 	if r.ID, err = a.m.ids.NewText(a.m.now()); err != nil {
 		return Role{}, err
 	}
-	// First of all, so that whoever may not learns nothing of roles.
+	// Checked first, so that an actor without the right learns nothing about roles.
 	if err := c.check(Create, "role", r.ID); err != nil {
 		return Role{}, err
 	}
@@ -171,9 +177,10 @@ func (a Account) createRole(ctx context.Context, r Role) (Role, error) {
 	return r, nil
 }
 
-// checkRole refuses a role that is malformed, that inherits an unknown role or, by whatever way round, itself, or whose
-// rows would be too large together, or those of a role that inherits it. What it inherits must not change before the
-// role is written. Old is what it was, nil for a new one: rules that stay as they are are not judged anew.
+// checkRole returns an error for a role that is malformed, that inherits an unknown role, or that inherits itself,
+// directly or not. It also returns one if the rows of the role, or of a role that inherits it, would be too large
+// together. It adds to w that what the role inherits must not change before the write. Old is what the role was, nil
+// for a new one: rules that stay as they are are not checked again.
 func (a Account) checkRole(ctx context.Context, old, r *Role, w *Write) error {
 	if err := r.Validate(); err != nil {
 		return err
@@ -211,9 +218,10 @@ func (a Account) checkRole(ctx context.Context, old, r *Role, w *Write) error {
 		return fmt.Errorf("role %q: %w", r.Name, err)
 	}
 	if old == nil {
-		return nil // nobody inherits it yet
+		return nil // no role inherits it yet
 	}
-	was := maps.Clone(all) // as far as it inherits what it does now; what it inherited beside made it no smaller
+	// The old role, with what it inherits now. What else it inherited made it no smaller.
+	was := maps.Clone(all)
 	was[r.ID] = *old
 	if is.size().noLargerThan(newPolicy(alone, was).size()) {
 		return nil
@@ -231,7 +239,7 @@ func (a Account) checkRole(ctx context.Context, old, r *Role, w *Write) error {
 		maps.Copy(after, all)
 		if err := newPolicy(heirs, after).overgrown(ctx); err != nil {
 			if newPolicy(heirs, before).overgrown(ctx) != nil {
-				continue // it was so before: that must not keep anybody from taking rules away
+				continue // it was too large before: rules can still be taken away
 			}
 			return fmt.Errorf("role %q, which inherits role %q: %w", heir.Name, r.Name, err)
 		}
@@ -239,7 +247,7 @@ func (a Account) checkRole(ctx context.Context, old, r *Role, w *Write) error {
 	return nil
 }
 
-// heirs are the roles that inherit a role, directly or not, each once. The loop ends after an error.
+// heirs yields the roles that inherit a role, directly or not, each once. It ends after an error.
 func (a Account) heirs(ctx context.Context, id string) iter.Seq2[Role, error] {
 	return func(yield func(Role, error) bool) {
 		seen := map[string]bool{id: true}
@@ -265,7 +273,7 @@ func (a Account) heirs(ctx context.Context, id string) iter.Seq2[Role, error] {
 	}
 }
 
-// roleLeft is loadLeft for a role.
+// roleEvenDamaged is loadEvenDamaged for a role.
 func (a Account) roleEvenDamaged(ctx context.Context, id string) (Role, error) {
 	r, err := a.m.store.Role(ctx, a.owner, id)
 	if isDamaged(err) && r.ID == id && r.Owner == a.owner && r.Version != 0 {
@@ -275,8 +283,8 @@ func (a Account) roleEvenDamaged(ctx context.Context, id string) (Role, error) {
 	return r, err
 }
 
-// withoutRights is what a damaged role is shown as, and written as by an edit that does not look: it denies everything,
-// to its heirs too, for what it denied before is lost.
+// withoutRights returns a damaged role as it is shown, and as an edit that changes nothing writes it. It denies
+// everything, also to the roles that inherit it, because what it denied before is lost.
 func withoutRights(r Role) Role {
 	r.Inherits, r.Boundary, r.Permissions = nil, nil, Permissions{Deny(Any).On("*", "latchkey/*")}
 	return r

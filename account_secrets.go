@@ -8,17 +8,18 @@ import (
 	"time"
 )
 
-// Rotate gives a token a new secret. The old ones, those that sign requests too, work for overlap longer; 0 ends them
-// before Rotate returns, and asks no clock. The record stays, so what was minted from it lives on.
-// [Account.SigningSecret] makes the next one that signs. [ErrInvalid] for a revoked token and for an overlap that is
-// negative or below a microsecond, [ErrNotFound] if there is none. A damaged token gets a new secret too, which is as
-// useless as the old ones were: it stays damaged.
+// Rotate gives a token a new secret. The old secrets, signing secrets included, work for overlap longer. An overlap of
+// 0 ends them before Rotate returns, and reads no clock. The record stays, so what was minted from it stays valid.
+// [Account.SigningSecret] makes the next signing secret.
+//
+// It returns [ErrInvalid] for a revoked token, and for an overlap that is negative or below a microsecond. It returns
+// [ErrNotFound] if there is no such token. A damaged token stays damaged: its new secret is refused like its old ones.
 func (a Account) Rotate(ctx context.Context, id string, overlap time.Duration) (Secret, error) {
 	switch {
 	case overlap < 0:
 		return Secret{}, fmt.Errorf("%w: overlap is negative", ErrInvalid)
 	case overlap != 0 && overlap < time.Microsecond:
-		return Secret{}, fmt.Errorf("%w: overlap is shorter than a microsecond, and would be none", ErrInvalid)
+		return Secret{}, fmt.Errorf("%w: overlap is shorter than a microsecond", ErrInvalid)
 	}
 	var text string
 	_, err := a.change(ctx, Rotate, "token.rotate", id, "", func(c *call, f *Found, w *Write) error {
@@ -27,7 +28,7 @@ func (a Account) Rotate(ctx context.Context, id string, overlap time.Duration) (
 			return fmt.Errorf("%w: the token is revoked", ErrInvalid)
 		}
 		secrets, err := a.m.store.Secrets(ctx, a.owner, id)
-		if err != nil && !isDamaged(err) { // one that cannot be read has its digest, and ends by that
+		if err != nil && !isDamaged(err) { // a secret that cannot be read has its digest, which is enough to end it
 			return err
 		}
 		now := a.m.present()
@@ -49,7 +50,7 @@ func (a Account) Rotate(ctx context.Context, id string, overlap time.Duration) (
 		for _, old := range secrets {
 			end := fromMicros(now + overlap.Microseconds())
 			if overlap > 0 && !old.NotAfter.IsZero() && old.NotAfter.Before(end) {
-				continue // it ends sooner already; without an overlap no clock has been asked that could say so
+				continue // it ends sooner already; without an overlap no clock was read to compare with
 			}
 			change := SecretChange{TokenID: id, Retire: old.Digest}
 			if overlap > 0 {
@@ -65,17 +66,21 @@ func (a Account) Rotate(ctx context.Context, id string, overlap time.Duration) (
 	return newSecret(text), nil
 }
 
-// Reveal gives back the text of a token's newest secret. A publishable token's is public anyway; others need
-// Options.Keyring, now and when the secret was made ([ErrNeedsKeyring]). A revoked token's is
-// [ErrInvalid]. It is recorded in the audit trail.
+// Reveal returns the text of a token's newest secret, and records that in the audit trail. It returns [ErrNeedsKeyring]
+// unless Options.Keyring is set, and was when the secret was made. A publishable token needs no Keyring, because its
+// text is public. It returns [ErrInvalid] for a revoked token.
 func (a Account) Reveal(ctx context.Context, id string) (Secret, error) {
 	return a.reveal(ctx, id, "token.reveal", a.m.newestText)
 }
 
-// RevealAll is [Account.Reveal] of many tokens, for listings: it writes once per hundred of them instead of once for
-// each. What it returns is by id. Left out are tokens that are not there or revoked, that the caller may not reveal, whose
-// secrets are not kept (for want of a Keyring, then or now), or cannot be read, and publishable ones: their text is
-// Token.Public. Each token that is in it is recorded in the audit trail.
+// RevealAll is [Account.Reveal] of many tokens, for listings. It writes once per hundred tokens instead of once per
+// token. It returns the secrets by token id, and records each of those tokens in the audit trail. These tokens are left
+// out:
+//
+//   - tokens that do not exist or are revoked
+//   - tokens that the caller may not reveal
+//   - tokens with secrets that cannot be read, or are not kept because there is no Keyring or was none
+//   - publishable tokens: their text is Token.Public
 func (a Account) RevealAll(ctx context.Context, ids ...string) (map[string]Secret, error) {
 	all := make(map[string]Secret, len(ids))
 	if a.m.opts.Keyring == nil {
@@ -89,7 +94,7 @@ func (a Account) RevealAll(ctx context.Context, ids ...string) (map[string]Secre
 			return err
 		})
 		if err != nil {
-			return nil, err // nothing at all: what was opened before is recorded, but nobody sees it
+			return nil, err // the secrets opened so far are recorded, but not returned
 		}
 		for id, text := range texts {
 			all[id] = newSecret(text)
@@ -98,8 +103,9 @@ func (a Account) RevealAll(ctx context.Context, ids ...string) (map[string]Secre
 	return all, nil
 }
 
-// SigningSecret gives the key that a token's requests are signed with, and makes one the first time and the first time
-// after [Account.Rotate]. It needs Options.Keyring ([ErrNeedsKeyring]). It is recorded in the audit trail.
+// SigningSecret returns the key that a token's requests are signed with, and records that in the audit trail. It makes
+// a key on the first call, and on the first call after [Account.Rotate]. It returns [ErrNeedsKeyring] unless
+// Options.Keyring is set.
 func (a Account) SigningSecret(ctx context.Context, id string) (Secret, error) {
 	if a.m.opts.Keyring == nil {
 		return Secret{}, ErrNeedsKeyring
@@ -114,8 +120,10 @@ func (a Account) SigningSecret(ctx context.Context, id string) (Secret, error) {
 	})
 }
 
+// errNoSigning is returned by a find of reveal that wants a signing secret made.
 var errNoSigning = errors.New("latchkey: no signing secret yet")
 
+// reveal returns the text that find picks out of a token's secrets, and records it in the audit trail.
 func (a Account) reveal(ctx context.Context, id, event string,
 	find func(*Token, []SecretRecord, int64) (string, error)) (Secret, error) {
 	var text string
@@ -150,7 +158,7 @@ func (a Account) reveal(ctx context.Context, id, event string,
 		if errors.Is(err, errNoSigning) {
 			var rec SecretRecord
 			if text, rec, err = a.m.newSigning(&f.Token, now); err == nil {
-				// The version moves, so that of two callers at once the second finds what the first made.
+				// The version moves, so that the second of two concurrent callers finds the secret of the first.
 				w.Tokens, w.Silent, w.RequireTokens = []Token{f.Token}, false, nil
 				w.Secrets = []SecretChange{{TokenID: id, Add: &rec}}
 			}
@@ -166,6 +174,7 @@ func (a Account) reveal(ctx context.Context, id, event string,
 	return newSecret(text), nil
 }
 
+// revealSome opens the newest secrets of some tokens and records them in one write.
 func (a Account) revealSome(ctx context.Context, ids []string) (map[string]string, error) {
 	c, err := a.begin(ctx)
 	if err != nil {
@@ -192,7 +201,7 @@ func (a Account) revealSome(ctx context.Context, ids []string) (map[string]strin
 	return texts, c.write(ctx, w, events...)
 }
 
-// openNewest opens the newest secret of a token that who acts may reveal.
+// openNewest opens the newest secret of a token that the actor may reveal.
 func (c *call) openNewest(ctx context.Context, id string) (text string, version uint64, err error) {
 	if err := c.check(Reveal, "token", id); err != nil {
 		return "", 0, err
@@ -218,7 +227,7 @@ func (c *call) openNewest(ctx context.Context, id string) (text string, version 
 	return text, f.Token.Version, err
 }
 
-// newestText is the text of a token's newest secret that has not ended.
+// newestText returns the text of a token's newest secret that has not ended.
 func (m *Manager) newestText(t *Token, secrets []SecretRecord, now int64) (string, error) {
 	if t.Kind == KindPublishable {
 		return t.Public, nil

@@ -13,8 +13,9 @@ import (
 	"github.com/latchkey-go/latchkey/internal/uuidv7"
 )
 
-// Issue makes a token and stores it. The Secret is the only place its text can be read, unless Options.Keyring allows
-// Reveal. [ErrInvalid] for a Spec that its kind cannot have, an end that is past, an unknown role.
+// Issue makes a token and stores it. The returned Secret is the only place where its text can be read, unless
+// Options.Keyring allows Reveal. It returns [ErrInvalid] for a Spec that its kind cannot have, for an end that is past,
+// and for an unknown role.
 func (a Account) Issue(ctx context.Context, spec Spec) (Token, Secret, error) {
 	text, err := "", error(nil)
 	if spec.Kind.Valid() && spec.Kind != KindAccess {
@@ -29,13 +30,14 @@ func (a Account) Issue(ctx context.Context, spec Spec) (Token, Secret, error) {
 	return t, newSecret(text), nil
 }
 
-// Import makes a token of a text from elsewhere, 16 to 512 bytes long. Options.Imported must say yes to it, unless it
-// has the form of latchkey's own texts of that kind ([ErrInvalid]). [ErrExists] if the text is a token already.
+// Import makes a token of a text from elsewhere, 16 to 512 bytes long. It returns [ErrInvalid] unless Options.Imported
+// returns true for the text, or the text has the form of latchkey's own texts of that kind. It returns [ErrExists] if
+// the text is a token already.
 func (a Account) Import(ctx context.Context, spec Spec, text string) (Token, error) {
 	return a.issue(ctx, spec, text, "token.import")
 }
 
-// Get reads a token. [ErrNotFound] if there is none. Of one that is damaged it returns what is left, with a
+// Get reads a token. It returns [ErrNotFound] if there is none. Of a damaged token it returns what is left, with a
 // [*DamagedError].
 func (a Account) Get(ctx context.Context, id string) (Token, error) {
 	c, err := a.begin(ctx)
@@ -55,9 +57,9 @@ func (a Account) Get(ctx context.Context, id string) (Token, error) {
 	return f.Token, err
 }
 
-// Tokens lists tokens, oldest first, reading page by page as the loop goes on; Limit is the size of a page, not of the
-// listing. A damaged one comes in its place as what is left of it, at least its ID, with a [*DamagedError], and the
-// loop goes on after it. The loop ends after any other error.
+// Tokens lists tokens, oldest first. It reads page by page as the loop goes on: Limit is the size of a page, not of the
+// listing. Of a damaged token it yields what is left, at least its ID, with a [*DamagedError], and goes on. The loop
+// ends after any other error.
 func (a Account) Tokens(ctx context.Context, q TokenQuery) iter.Seq2[Token, error] {
 	return func(yield func(Token, error) bool) {
 		c, err := a.begin(ctx)
@@ -86,10 +88,12 @@ func (a Account) Tokens(ctx context.Context, q TokenQuery) iter.Seq2[Token, erro
 	}
 }
 
-// Find returns the token that a text belongs to: one of its secrets that has not been removed, or the text of a
-// publishable token. It is no use of the token and is counted nowhere. [ErrNotFound] if there is none, if it is another
-// owner's, and if the caller may not read it: these are alike. Where a Store cannot tell which token it is, for a
-// record cannot be read that decides about it, it is a *[DamagedError] to a caller that may read that record.
+// Find returns the token that a text belongs to. The text is one of its secrets that has not been removed, or that of a
+// publishable token. Find is no use of the token and is counted nowhere.
+//
+// It returns [ErrNotFound] if there is no such token, if it is another owner's, and if the caller may not read it.
+// These cases look alike. A record that decides which token it is may be damaged. It returns a *[DamagedError] then, to
+// a caller that may read that record.
 func (a Account) Find(ctx context.Context, text string) (Token, error) {
 	c, err := a.begin(ctx)
 	if err != nil {
@@ -106,13 +110,13 @@ func (a Account) Find(ctx context.Context, text string) (Token, error) {
 	if d, ok := errors.AsType[*DamagedError](err); ok && f.Token.ID == "" {
 		id := d.ID
 		if d.Kind == ChangedOwner {
-			id = "" // it is named by no id
+			id = "" // the owner's record has no id in "latchkey/owner"
 		}
 		if d.Owner != a.owner || c.check(Read, d.Kind.noun(), id) != nil {
-			return Token{}, ErrNotFound // the error names a record
+			return Token{}, ErrNotFound // the error would name a record
 		}
 		return Token{}, err
-	} else if err != nil && !ok { // also one that cannot be read can be found, and ended
+	} else if err != nil && !ok { // a damaged token can be found too, and ended
 		return Token{}, err
 	}
 	if f.Token.Owner != a.owner || c.check(Read, "token", f.Token.ID) != nil {
@@ -121,10 +125,11 @@ func (a Account) Find(ctx context.Context, text string) (Token, error) {
 	return f.Token, nil
 }
 
-// SeekPage is for going back in a listing that stores read forwards only: it finds what TokenQuery.After must be so that
-// the page of q.Limit tokens behind it ends with the last one before the token before, or with the very last one if that
-// is "". The page may be shorter, when ids of several machines lie close together. Ids begin with their time, so that is
-// what it searches by: a few short pages are read, however long the listing is.
+// SeekPage returns the TokenQuery.After of the page that ends just before the token before, or of the last page if
+// before is empty. The page has q.Limit tokens. It may be shorter when ids of several machines lie close together.
+//
+// Stores list forwards only, and ids begin with their time. SeekPage searches that time by bisection with a few short
+// reads, however long the listing is.
 func (a Account) SeekPage(ctx context.Context, q TokenQuery, before string) (after string, err error) {
 	c, err := a.begin(ctx)
 	if err != nil {
@@ -135,14 +140,14 @@ func (a Account) SeekPage(ctx context.Context, q TokenQuery, before string) (aft
 	}
 	size := min(q.Page.Size(), 999)
 	q.Limit = size + 1
-	// probe counts what lies between after and before: size + 1 stands for that and anything above.
+	// probe counts the tokens between after and before. It returns size + 1 for more than size.
 	probe := func(after string) (n int, err error) {
 		q.After = after
 		list, err := a.m.store.Tokens(ctx, a.owner, q)
 		for i := range list {
 			if before == "" || list[i].ID < before {
 				if i == size {
-					return i + 1, err // full, be it of tokens that who acts may not read
+					return i + 1, err // full, also if the actor may not read some of them
 				}
 				if c.check(Read, "token", list[i].ID) == nil {
 					n++
@@ -158,7 +163,7 @@ func (a Account) SeekPage(ctx context.Context, q TokenQuery, before string) (aft
 	if err != nil || len(list) == 0 {
 		return "", err
 	}
-	// After low are too many, after high none too many. Another machine's clock may be ahead of this one's.
+	// More than size tokens come after low, at most size after high. Another machine's clock may be ahead of this one's.
 	low, high := uuidv7.Tick(list[0].ID), uint64(a.m.now()/1000+24*3600*1000)<<12
 	if before != "" {
 		high = uuidv7.Tick(before) + 1
@@ -182,11 +187,13 @@ func (a Account) SeekPage(ctx context.Context, q TokenQuery, before string) (aft
 	return best, nil
 }
 
-// Update changes a token's Settings; every other field of the Token edit gets is for reading, and changing one is
-// [ErrInvalid], as are Settings that its kind cannot have. When somebody else changes the token meanwhile, edit is called
-// again on the newer one; to refuse that, return [ErrConflict] when Token.Version is not the one your form showed. An
-// error of edit is returned as it is. [ErrNotFound] if there is no such token. Of a damaged one only Disabled can be
-// changed, else it is a [*DamagedError].
+// Update changes a token's Settings. Every other field of the Token that edit gets is for reading. It returns
+// [ErrInvalid] if edit changes one, and for Settings that the token's kind cannot have. It returns [ErrNotFound] if
+// there is no such token.
+//
+// If the token changes meanwhile, edit is called again with the newer one. To refuse that, return [ErrConflict] when
+// Token.Version is not the one that was shown to the user. An error of edit is returned as it is. Of a damaged token
+// only Disabled can be changed: any other change is a *[DamagedError].
 func (a Account) Update(ctx context.Context, id string, edit func(*Token) error) (Token, error) {
 	unlimited := false
 	t, err := a.change(ctx, Update, "token.update", id, "", func(c *call, f *Found, w *Write) error {
@@ -200,14 +207,14 @@ func (a Account) Update(ctx context.Context, id string, edit func(*Token) error)
 		frame := edited
 		frame.Settings = f.Token.Settings
 		if !sameRecord(frame, f.Token) {
-			return fmt.Errorf("%w: Update changes Settings only", ErrInvalid)
+			return fmt.Errorf("%w: Update can change Settings only", ErrInvalid)
 		}
 		now := a.m.now()
 		if err := a.m.checkSettings(edited.Kind, &edited.Settings); err != nil {
 			return err
 		}
 		if edited.Full && (len(edited.Roles) != 0 || len(edited.Permissions) != 0) {
-			edited.Full = false // it names its own now
+			edited.Full = false // it names its own rights now
 		}
 		if err := a.checkEditedRights(ctx, &edited, f); err != nil {
 			return err
@@ -216,9 +223,9 @@ func (a Account) Update(ctx context.Context, id string, edit func(*Token) error)
 			return &DeniedError{Action: Update, Resource: Path("latchkey", "token", id)}
 		}
 		if edited.Validity.Idle != f.Token.Validity.Idle {
-			edited.Used = latestUse(&f.Token, now) // a limit that is new counts from there: the last use is not known better
+			edited.Used = latestUse(&f.Token, now) // a new limit counts from the latest possible use
 		}
-		edited = edited.Clone() // edit may have kept what it put in
+		edited = edited.Clone() // edit may have kept a reference
 		unlimited = edited.Limits.Rate == Rate{}
 		f.Token = edited
 		return nil
@@ -229,8 +236,9 @@ func (a Account) Update(ctx context.Context, id string, edit func(*Token) error)
 	return t, err
 }
 
-// Revoke ends a token, and all that was minted from it, before it returns. The record stays, listed as revoked, until it
-// is purged. Revoking a revoked token changes nothing. At most 256 bytes of reason. [ErrNotFound] if there is none.
+// Revoke ends a token, and all that was minted from it, before it returns. The record stays, listed as revoked, until
+// it is purged. Revoking a revoked token changes nothing. A reason has at most 256 bytes. Revoke returns [ErrNotFound]
+// if there is no such token.
 func (a Account) Revoke(ctx context.Context, id, reason string) error {
 	if err := checkText("reason", reason, 0, 256); err != nil {
 		return err
@@ -248,8 +256,8 @@ func (a Account) Revoke(ctx context.Context, id, reason string) error {
 	return err
 }
 
-// Delete removes a token and all that was minted from it before it returns, as if it had never been. [ErrNotFound] if
-// there is none.
+// Delete removes a token and all that was minted from it before it returns. No record of it stays. It returns
+// [ErrNotFound] if there is no such token.
 func (a Account) Delete(ctx context.Context, id string) error {
 	return retry(func() error {
 		c, err := a.begin(ctx)
@@ -261,7 +269,7 @@ func (a Account) Delete(ctx context.Context, id string) error {
 		}
 		f, err := a.loadEvenDamaged(ctx, id)
 		if errors.Is(err, ErrNotFound) {
-			a.m.follow.markStale() // it may have been deleted elsewhere
+			a.m.follow.markStale() // another process may have deleted it
 		}
 		if err != nil {
 			return err
@@ -274,15 +282,17 @@ func (a Account) Delete(ctx context.Context, id string) error {
 	})
 }
 
+// issue makes a token of a text. It tries again if the actor, or another record that decided about it, has changed.
 func (a Account) issue(ctx context.Context, spec Spec, text, event string) (Token, error) {
 	var out Token
-	err := retry(func() (err error) { // the actor may change meanwhile
+	err := retry(func() (err error) { // the actor may have changed
 		out, err = a.issueOnce(ctx, spec, text, event)
 		return err
 	})
 	return out, err
 }
 
+// issueOnce is one try of issue.
 func (a Account) issueOnce(ctx context.Context, spec Spec, text, event string) (Token, error) {
 	c, err := a.begin(ctx)
 	if err != nil {
@@ -292,7 +302,7 @@ func (a Account) issueOnce(ctx context.Context, spec Spec, text, event string) (
 	if err != nil {
 		return Token{}, err
 	}
-	// First of all, so that whoever may not learns nothing of texts and roles.
+	// Checked first, so that an actor without the right learns nothing about texts and roles.
 	if err := c.check(Create, "token", id); err != nil {
 		return Token{}, err
 	}
@@ -353,7 +363,7 @@ func (a Account) issueOnce(ctx context.Context, spec Spec, text, event string) (
 	if err != nil {
 		return Token{}, err
 	}
-	// Under the record as it was read: a mass revocation meanwhile is a conflict, and not a dead token.
+	// Requires the owner's record as it was read: a mass revocation in between is a conflict, not a dead token.
 	t.Version, t.OwnerVersion = 0, owner.Version
 	w := Write{RequireOwner: &owner.Version, Tokens: []Token{t}, Secrets: []SecretChange{{TokenID: t.ID, Add: &rec}},
 		Silent: true}
@@ -364,7 +374,7 @@ func (a Account) issueOnce(ctx context.Context, spec Spec, text, event string) (
 	return t, nil
 }
 
-// importable refuses a text that could not be told from others, or is a token already.
+// importable returns an error for a text that would not be recognised when it is presented, or that is a token already.
 func (a Account) importable(ctx context.Context, spec *Spec, text string) error {
 	if len(text) < 16 || !a.m.plausible(text) {
 		return fmt.Errorf("%w: a text of this form would not be recognised: see Options.Imported", ErrInvalid)
@@ -376,7 +386,7 @@ func (a Account) importable(ctx context.Context, spec *Spec, text string) error 
 		return err
 	}
 	if k := a.m.opts.Keyring; k != nil {
-		// The store would see only the digest by the newest key.
+		// The store's own check covers only the digest by the newest key.
 		if _, err := a.m.store.ByDigest(ctx, k.candidates(text)...); err == nil || isDamaged(err) {
 			return fmt.Errorf("%w: the text is a token already", ErrExists)
 		} else if !errors.Is(err, ErrNotFound) {
@@ -386,6 +396,7 @@ func (a Account) importable(ctx context.Context, spec *Spec, text string) error 
 	return nil
 }
 
+// errUnchanged is returned by an edit of change that leaves the token as it is.
 var errUnchanged = errors.New("latchkey: unchanged")
 
 // change reads a token, lets edit change it, and writes it. Edit may add to the transaction.
@@ -411,7 +422,7 @@ func (a Account) change(ctx context.Context, action Action, event, id, reason st
 		var w Write
 		if err := edit(&c, &f, &w); err != nil {
 			if errors.Is(err, errUnchanged) {
-				a.m.follow.markStale() // whoever made it so may have done it elsewhere
+				a.m.follow.markStale() // another process may have made it so
 				out = f.Token
 				return nil
 			}
@@ -434,7 +445,7 @@ func (a Account) change(ctx context.Context, action Action, event, id, reason st
 		out.Version++
 		err = c.write(ctx, w, Event{Action: event, Object: id, Reason: reason, Before: before, After: auditJSON(out)})
 		if errors.Is(err, ErrNotFound) {
-			return fmt.Errorf("%w: %w", ErrConflict, err) // a secret moved under a new key meanwhile: look again
+			return fmt.Errorf("%w: %w", ErrConflict, err) // a secret was re-digested under a new key: read again
 		}
 		return err
 	})
@@ -444,8 +455,9 @@ func (a Account) change(ctx context.Context, action Action, event, id, reason st
 	return out, nil
 }
 
-// settled refuses an edit of a token that names an unknown role, or whose rows would be too large together. What the
-// edit left as it was is not judged anew, so that a token can always be renamed, or switched off.
+// checkEditedRights returns an error if an edited token names an unknown role, or if its rows would be too large
+// together. Roles and rules that the edit left alone are not checked again, so that a token can always be renamed or
+// switched off.
 func (a Account) checkEditedRights(ctx context.Context, edited *Token, f *Found) error {
 	was := &f.Token
 	if slices.Equal(edited.Roles, was.Roles) && edited.Full == was.Full &&
@@ -467,8 +479,8 @@ func (a Account) checkEditedRights(ctx context.Context, edited *Token, f *Found)
 	return newPolicy(layers, known).overgrown(ctx)
 }
 
-// rolesOf reads roles with all that they inherit. An unknown one is refused. One that is deleted a moment later gives
-// nothing.
+// rolesByID reads roles with all that they inherit. It returns ErrInvalid for an unknown one. A role that is deleted a
+// moment later gives no rights.
 func (a Account) rolesByID(ctx context.Context, ids []string) (known map[string]Role, err error) {
 	for _, id := range ids {
 		if _, ok := known[id]; ok {
@@ -484,15 +496,16 @@ func (a Account) rolesByID(ctx context.Context, ids []string) (known map[string]
 	return known, nil
 }
 
-// sameRecord says whether a and b are written the same. What cannot be written is like nothing.
+// sameRecord reports whether a and b have the same JSON. A token without a JSON form equals none.
 func sameRecord(a, b Token) bool {
 	x, err := json.Marshal(a)
 	y, err2 := json.Marshal(b)
 	return err == nil && err2 == nil && bytes.Equal(x, y)
 }
 
-// loadLeft is Store.Load for whoever administers a token: what cannot be read of it, or of what it depends on, has
-// Damaged set, and is no error. The caller must decide nothing by it but to end the token.
+// loadEvenDamaged is Store.Load for administration. A record that cannot be read has Damaged set and is no error. That
+// holds for the token and for the records that it depends on. The caller must decide nothing by it except to end the
+// token.
 func (a Account) loadEvenDamaged(ctx context.Context, id string) (Found, error) {
 	f, err := a.m.store.Load(ctx, a.owner, id)
 	if isDamaged(err) && f.Token.ID == id && f.Token.Owner == a.owner && f.Token.Version != 0 {
@@ -501,24 +514,23 @@ func (a Account) loadEvenDamaged(ctx context.Context, id string) (Found, error) 
 	return f, err
 }
 
-// switched is what Update may make of a damaged token: on or off, which both leave it unable to do anything.
+// switchDamaged applies an edit of a damaged token. It may only set Disabled: the token can do nothing either way.
 func switchDamaged(t, edited *Token) error {
 	frame := *edited
 	frame.Disabled, frame.Damaged = t.Disabled, true
 	if !sameRecord(frame, *t) {
-		return fmt.Errorf("%w: its Settings are lost: nothing but Disabled can be changed", damagedToken(t))
+		return fmt.Errorf("%w: its Settings are lost: only Disabled can be changed", damagedToken(t))
 	}
 	t.Disabled = edited.Disabled
 	return nil
 }
 
-// tombstone is the record of a damaged token that is revoked: what is known of it, and no right, for it is dead for
-// ever.
+// tombstone returns the record of a damaged token for its revocation: what is known of it, without any right.
 func tombstone(t Token) Token {
 	t.Damaged = false
 	t.Roles, t.Permissions, t.Full = nil, nil, false
 	if t.Parent != "" && t.Depth == 0 {
-		t.Depth = 1 // it is not kept beside the record
+		t.Depth = 1 // Depth is not kept beside the record
 	}
 	return t
 }

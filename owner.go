@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Owner is the record of an account: what all of its tokens together may do. Absent by default.
+// Owner is the record of an account: what all of its tokens together may do. By default there is none.
 type Owner struct {
 	ID       string `json:"id"`
 	Version  uint64 `json:"version"`            // 0: no record
@@ -17,24 +17,25 @@ type Owner struct {
 	Limits   Limits      `json:"limits,omitzero"`
 	// NotBefore is mass revocation in one row: tokens created before it are dead. See [Account.Configure].
 	NotBefore time.Time `json:"not_before,omitzero"`
-	// Since is the Version of this record that ended every token committed before it, whatever any clock said: a token
-	// with a lower Token.OwnerVersion is dead. 0: none is. [Account.Configure] sets it, when NotBefore moves to now.
+	// Since is the Version of this record that ended every token committed before it, whatever any clock said. A token
+	// with a lower Token.OwnerVersion is dead. 0: none is. [Account.Configure] sets it when NotBefore moves to now.
 	Since uint64          `json:"since,omitempty"`
 	Extra json.RawMessage `json:"extra,omitempty"` // the host's; kept byte for byte
-	// Damaged says that the stored record cannot be read: see [DamagedError]. Boundary is then empty and not nil, which
+	// Damaged reports that the stored record cannot be read: see [DamagedError]. Boundary is then empty and not nil, which
 	// lets nothing through.
 	Damaged bool `json:"damaged,omitempty"`
 }
 
-// Clone returns a copy that shares nothing changeable with o. A nil Boundary stays nil and an empty one stays empty.
+// Clone returns a deep copy of o. Rules are immutable and stay shared. A nil Boundary stays nil and an empty one stays
+// empty.
 func (o Owner) Clone() Owner {
 	o.Boundary = slices.Clone(o.Boundary)
 	o.Extra = slices.Clone(o.Extra)
 	return o
 }
 
-// ended says that the token is dead by mass revocation: by the clock of whoever made it, or because it was committed
-// before.
+// ended reports whether the token is dead by mass revocation: by the clock of the machine that made it, or because it
+// was committed before.
 func (o *Owner) ended(t *Token) bool {
 	return t.Created.Before(o.NotBefore) || t.OwnerVersion < o.Since
 }

@@ -8,13 +8,13 @@ import (
 	"time"
 )
 
-// Page asks for at most Limit things whose key is above After. Limit ≤ 0: 100; at most 1000.
+// Page asks for at most Limit items whose key is above After. Limit ≤ 0 is 100, and 1000 is the most.
 type Page struct {
 	After string
 	Limit int
 }
 
-// Size is how many things the page may hold: Limit, 100 when that is not above 0, and never more than 1000.
+// Size returns how many items the page may hold: Limit, 100 for a Limit ≤ 0, and 1000 at most.
 func (p Page) Size() int {
 	if p.Limit <= 0 {
 		return 100
@@ -22,24 +22,24 @@ func (p Page) Size() int {
 	return min(p.Limit, 1000)
 }
 
-// TokenQuery selects tokens. Zero fields select everything; what is given must all hold.
+// TokenQuery selects tokens. Zero fields select everything. A token must meet all fields that are set.
 type TokenQuery struct {
 	Page
 	Kinds  []Kind
 	Origin *string // nil: any; "" means the host's own
-	Parent string  // tokens that this token id minted, itself and not by way of others
+	Parent string  // tokens that this token id minted directly
 	Role   string  // tokens that name this role id
 	Client string  // tokens minted for this client id
 	Search string  // prefix of name, id or hint; byte for byte
 	States []State
-	Now    time.Time // the moment States speak of; the Account fills it in
-	// ExpiresFrom and ExpiresTo select tokens whose NotAfter lies in [from, to); zero: open on that side. Tokens
-	// without an end are selected only if both are zero.
+	Now    time.Time // the moment that States are of; the Account sets it if zero
+	// ExpiresFrom and ExpiresTo select tokens with a NotAfter in [from, to). Zero: open on that side. Tokens without an
+	// end are selected only if both are zero.
 	ExpiresFrom, ExpiresTo time.Time
 	UnusedSince            time.Time // never used, or last used before
 }
 
-// Match says whether the query selects t. It does not look at the Page.
+// Match reports whether the query selects t. It ignores the Page.
 func (q TokenQuery) Match(t Token) bool {
 	switch {
 	case len(q.Kinds) > 0 && !slices.Contains(q.Kinds, t.Kind),
@@ -60,8 +60,8 @@ func (q TokenQuery) Match(t Token) bool {
 	return !end.IsZero() && !end.Before(q.ExpiresFrom) && (q.ExpiresTo.IsZero() || end.Before(q.ExpiresTo))
 }
 
-// State is what a token is at a given moment: the first that applies of Revoked, Disabled, Expired and NotYetValid, and
-// Active if none does.
+// State is what a token is at a given moment. It is the first that applies of Revoked, Disabled, Expired and
+// NotYetValid, and Active if none does.
 type State uint8
 
 const (
@@ -89,7 +89,7 @@ func (s State) String() string {
 	return fmt.Sprintf("state(%d)", uint8(s))
 }
 
-// State says what the token is at now, by its own record alone: neither its ancestors nor its owner are asked.
+// State returns the token's state at now, by its own record alone: neither its ancestors nor its owner count.
 func (t Token) State(now time.Time) State {
 	switch {
 	case !t.Revoked.IsZero():
@@ -104,7 +104,7 @@ func (t Token) State(now time.Time) State {
 	return Active
 }
 
-// over says whether NotAfter or the idle end has come. The end itself is already too late.
+// over reports whether NotAfter or the idle end has come. The end itself is already too late.
 func (t Token) over(now time.Time) bool {
 	if end := t.Validity.NotAfter; !end.IsZero() && !now.Before(end) {
 		return true
@@ -113,7 +113,8 @@ func (t Token) over(now time.Time) bool {
 	return !end.IsZero() && !now.Before(end)
 }
 
-// IdleEnd is when the token ends unless it is used before. The zero time: it has no idle limit.
+// IdleEnd returns when the token ends unless it is used before. It returns the zero time for a token without an idle
+// limit.
 func (t Token) IdleEnd() time.Time {
 	if t.Validity.Idle <= 0 {
 		return time.Time{}
@@ -124,7 +125,7 @@ func (t Token) IdleEnd() time.Time {
 	return t.Used.Add(t.Validity.Idle)
 }
 
-// RoleQuery selects roles. Zero fields select everything; what is given must all hold.
+// RoleQuery selects roles. Zero fields select everything. A role must meet all fields that are set.
 type RoleQuery struct {
 	Page
 	IDs, Names []string
@@ -132,7 +133,7 @@ type RoleQuery struct {
 	Inherits   string  // roles that inherit this one directly
 }
 
-// Match says whether the query selects r. It does not look at the Page.
+// Match reports whether the query selects r. It ignores the Page.
 func (q RoleQuery) Match(r Role) bool {
 	return (len(q.IDs) == 0 || slices.Contains(q.IDs, r.ID)) &&
 		(len(q.Names) == 0 || slices.Contains(q.Names, r.Name)) &&
@@ -165,11 +166,11 @@ type Event struct {
 	Seq   uint64    `json:"seq"` // grows within an owner; given by the Store
 	At    time.Time `json:"at"`
 	Owner string    `json:"owner"`
-	// Actor is the token id of who did it; "client:<id>" for an Assumed caller; "" for the host itself.
+	// Actor is the actor's token id, "client:<id>" for an Assumed caller, and "" for the host itself.
 	Actor  string          `json:"actor,omitempty"`
 	From   string          `json:"from,omitempty"` // the network address, "" if not known
 	Action string          `json:"action"`         // "token.issue", "role.update", …
-	Object string          `json:"object"`         // the id of what it was done to
+	Object string          `json:"object"`         // the id of the record it was done to
 	Reason string          `json:"reason,omitempty"`
 	Before json.RawMessage `json:"before,omitempty"` // the record, without secrets; nil: there was none
 	After  json.RawMessage `json:"after,omitempty"`

@@ -25,24 +25,27 @@ type Role struct {
 
 	Permissions Permissions `json:"permissions,omitempty"`
 
-	// Boundary is a ceiling on what the role gives to a token that names it: of what its rules say, with those it inherits,
-	// only what its Boundary or that of a role it inherits, directly or not, lets through. So boundaries are inherited like
-	// grants, they add up; and a role meant only to be inherited may pass on rules that it gives to nobody itself. Nil:
-	// none, and those of the roles it inherits say nothing. Empty but not nil: it gives nothing but what those let through.
-	// A boundary forces no values. Like any rules it reaches "latchkey/…" only through a pattern that begins so.
+	// Boundary is a ceiling on what the role gives to a token that names it. Of its rules and those it inherits, the role
+	// gives only what a boundary lets through: its own, or that of a role it inherits, directly or not. So boundaries are
+	// inherited like grants, and they add up. A role that is only inherited may pass on rules that it gives to no token
+	// itself.
+	//
+	// Nil: no boundary, and those of the inherited roles do not matter. Empty but not nil: the role gives only what the
+	// inherited boundaries let through. A boundary forces no values. Like any rules it reaches "latchkey/…" only through a
+	// pattern that begins so.
 	Boundary Permissions `json:"boundary,omitzero"`
 
 	// Extra belongs to the host or to the surface named by Origin. It is kept byte for byte.
 	Extra json.RawMessage `json:"extra,omitempty"`
 
-	// Damaged says that the stored record cannot be read: see [DamagedError]. Who has the role, or one that inherits it,
-	// may do nothing until [Account.UpdateRole] has replaced it. A new role has it false.
+	// Damaged reports that the stored record cannot be read: see [DamagedError]. A token that has the role, or one that
+	// inherits it, may do nothing until [Account.UpdateRole] has replaced it. A new role has it false.
 	Damaged bool `json:"damaged,omitempty"`
 }
 
-// Validate says what is wrong with a role by itself: ErrInvalid, or ErrBadCondition for the conditions and forced values
-// of its rules. Whether the roles it inherits exist and form no cycle, and whether its name is free, shows when it is
-// saved. ID, Owner and Version are not looked at.
+// Validate returns what is wrong with a role by itself. That is ErrInvalid, or ErrBadCondition for the conditions and
+// forced values of its rules. ID, Owner and Version are not checked. CreateRole and UpdateRole check the rest: whether
+// the inherited roles exist and form no cycle, and whether the name is free.
 func (r Role) Validate() error {
 	if err := checkText("role name", r.Name, 1, maxName); err != nil {
 		return err
@@ -75,7 +78,8 @@ func (r Role) Validate() error {
 	return checkExtra(r.Extra)
 }
 
-// Clone returns a copy that shares nothing changeable with r. A nil Boundary stays nil and an empty one stays empty.
+// Clone returns a deep copy of r. Rules are immutable and stay shared. A nil Boundary stays nil and an empty one stays
+// empty.
 func (r Role) Clone() Role {
 	r.Inherits = slices.Clone(r.Inherits)
 	r.Permissions = slices.Clone(r.Permissions)

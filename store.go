@@ -7,109 +7,136 @@ import (
 	"time"
 )
 
-// Store keeps everything latchkey must not forget. A Store is correct when storetest.Run passes on it
+// Store keeps everything that latchkey must not forget. A Store is correct when storetest.Run passes on it
 // (github.com/latchkey-go/latchkey/storetest).
 //
-// Words. An owner is a tenant; nothing crosses owners, and every method but ByDigest, Changes, AddUsage and Purge names
-// one: another owner's record is a missing record. Ids are unique within an owner, digests in the whole store. The epoch
-// is a number that grows by one, in commit order, with every transaction that could alter an answer of a token that
-// existed before it: those with at least one [Change]. A page is a slice of a listing; After is the key of the last thing
-// seen. Ids, names and digests are bytes: they compare and sort exactly, whatever an engine's collation thinks.
+// # Words
 //
-// Errors. A missing record is ErrNotFound, a failed precondition ErrConflict, a taken unique key ErrExists, a record
-// still named by others ErrInUse, an account without enough ErrOverLimit. A Store that cannot answer says ErrUnavailable;
-// one that cannot know whether a write happened says ErrUnknownOutcome. A cancelled or expired context says
-// ErrUnavailable too, wrapping the context's error, or ErrUnknownOutcome where a commit was under way. Every error wraps
-// exactly one of these, or ErrInvalid for a call that no store could carry out: a Write or UsageBatch without an ID, a
-// record of another owner in a Write, usage grouped by an unknown column, and where it is said below. Unavailable is
-// never reported as "not found" or as an empty listing.
+// An owner is a tenant. Nothing crosses owners: another owner's record is a missing record. Every method but ByDigest,
+// Changes, AddUsage and Purge names an owner. Ids are unique within an owner, digests in the whole store. Ids, names
+// and digests are bytes: they compare and sort exactly, whatever collation an engine has.
 //
-// A record that cannot be read is a *[DamagedError], which wraps ErrUnavailable. Load, Role and Owner then return, with
-// the error, what is kept beside the record, at least its id, its owner and its Version, with Damaged set; of Found
-// that goes for each record in it, and the error names the first. Secrets returns, with the error, all secrets, one
-// that cannot be read with at least its Digest. Tokens and Roles return such records among the others, without an
-// error. A Store that has nothing beside its records may fail as a whole. A Token put with Damaged set is one that
-// cannot be read from then on: what is kept beside its record is replaced, and no secret of it is good for anything.
-// Every other put replaces a damaged record wholly, and to remove one it need not be read.
+// The epoch is a number that grows by one, in commit order, with every transaction that could alter an answer of an
+// existing token. These are the transactions with at least one [Change]. A page is a slice of a listing: After is the
+// key of the last item seen.
 //
-// Values go in and come out by copy: nothing is shared with the caller. Times are kept to the microsecond, in UTC; the
-// zero time stays zero. A nil slice and an empty one need not be told apart, except Boundary. All methods are safe
-// for concurrent use, obey ctx, and read their own committed writes. What Load and Changes say must not depend on the
-// values in a context: a Manager asks once, with the context of one, for all who want the same at the same time. A Store
-// looks at no clock of its own except for Feed.Now: whether a time is over is for the Manager (and for the caller of
-// Purge) to say.
+// # Errors
+//
+//   - ErrNotFound: a record is missing.
+//   - ErrConflict: a precondition failed.
+//   - ErrExists: a unique key is taken.
+//   - ErrInUse: a record is still named by others.
+//   - ErrOverLimit: an account has not enough left.
+//   - ErrUnavailable: the store cannot answer. It is never reported as "not found" or as an empty listing.
+//   - ErrUnknownOutcome: the store cannot know whether a write happened.
+//   - ErrInvalid: no store could carry out the call. Examples are a Write or UsageBatch without an ID, a record of
+//     another owner in a Write, and usage grouped by an unknown column. The methods name other cases.
+//
+// Every error wraps exactly one of these. A cancelled or expired context is ErrUnavailable too, wrapping the context's
+// error, or ErrUnknownOutcome where a commit was under way.
+//
+// # Damaged records
+//
+// A record that cannot be read is a *[DamagedError], which wraps ErrUnavailable.
+//
+//   - Load, Role and Owner return, with the error, what is kept beside the record: at least its id, its owner and its
+//     Version, with Damaged set. In a Found that holds for each record, and the error names the first.
+//   - Secrets returns all secrets with the error. One that cannot be read has at least its Digest.
+//   - Tokens and Roles return such records among the others, without an error.
+//   - A Store that keeps nothing beside its records may fail as a whole.
+//   - A Token put with Damaged set is one that cannot be read from then on. What is kept beside its record is replaced,
+//     and all of its secrets are refused.
+//   - Every other put replaces a damaged record wholly. A damaged record need not be read to be removed.
+//
+// # Values and concurrency
+//
+// Values go in and come out by copy: nothing is shared with the caller. Times are kept to the microsecond, in UTC. The
+// zero time stays zero. A nil slice and an empty one need not be distinguished, except Boundary.
+//
+// All methods are safe for concurrent use, obey ctx, and read their own committed writes. What Load and Changes return
+// must not depend on the values in a context. A Manager reads once, with the context of one caller, for all callers
+// that want the same at the same time.
+//
+// A Store reads no clock of its own except for Feed.Now. The Manager, or the caller of Purge, decides whether a time is
+// over.
 type Store interface {
-	// ByDigest finds the secret that has one of these digests (several while a Keyring turns), its token, the token's
-	// ancestors (nearest first), every role that any of them names or inherits, directly or not, and the owner: one
-	// consistent cut, and the epoch of that cut. Secrets past their end are found while they are there; signing secrets
-	// are not. ErrNotFound if there is none.
+	// ByDigest returns the secret that has one of the digests, its token, and all that decides about that token: its
+	// ancestors (nearest first), every role that any of them names or inherits, directly or not, and the owner. All of it
+	// is one consistent snapshot, with the epoch of that snapshot. Several digests are given while a Keyring has several
+	// keys. Secrets past their end are found until they are removed. Signing secrets are not found. It returns ErrNotFound
+	// if there is no such secret.
 	ByDigest(ctx context.Context, digests ...[32]byte) (Found, error)
 	// Load is ByDigest by id: Found.Secret stays zero.
 	Load(ctx context.Context, owner, tokenID string) (Found, error)
 	// Tokens returns one page by id (UUIDv7: oldest first).
 	Tokens(ctx context.Context, owner string, q TokenQuery) ([]Token, error)
-	// Secrets returns all secrets of a token, retired ones included until they are purged; oldest first.
+	// Secrets returns all secrets of a token, oldest first, with retired ones until they are purged. It returns
 	// ErrNotFound if there is no such token.
 	Secrets(ctx context.Context, owner, tokenID string) ([]SecretRecord, error)
-	// Role returns a role. ErrNotFound if there is none.
+	// Role returns a role. It returns ErrNotFound if there is none.
 	Role(ctx context.Context, owner, id string) (Role, error)
 	// Roles returns one page by id.
 	Roles(ctx context.Context, owner string, q RoleQuery) ([]Role, error)
-	// Clients returns one page by client id, byte order.
+	// Clients returns one page by client id, in byte order.
 	Clients(ctx context.Context, owner string, p Page) ([]Client, error)
 	// Owner returns the owner's record. One that was never written is not an error: Owner{ID: owner}, Version 0.
 	Owner(ctx context.Context, owner string) (Owner, error)
-	// Events returns at most n audit events with Seq > after, oldest first. n ≤ 0: 100.
+	// Events returns at most n audit events with Seq > after, oldest first. n ≤ 0 is 100.
 	Events(ctx context.Context, owner string, after uint64, n int) ([]Event, error)
-	// Changes reports at most n changes with an epoch above after, in commit order, and the store's epoch and clock. n = 0
-	// asks for epoch and clock alone and must be cheap: one indexed row. The epoch is read before the changes are, so
-	// changes later than Feed.Epoch may be missing, never earlier ones, but for those of the pages to come. Truncated:
-	// history no longer reaches back to after, or after lies ahead of the store's epoch (it was restored from a copy), so
-	// the reader must forget everything it knows. Never told when n = 0.
+	// Changes returns at most n changes with an epoch above after, in commit order, and the store's epoch and clock. n = 0
+	// asks for epoch and clock alone and must be cheap: one indexed row. The epoch is read before the changes are. So
+	// changes later than Feed.Epoch may be missing, but earlier ones only if they are on a later page.
+	//
+	// Truncated: history no longer reaches back to after, or after lies ahead of the store's epoch because the store was
+	// restored from a copy. The reader must then forget everything it knows. Truncated is never set when n = 0.
 	Changes(ctx context.Context, after uint64, n int) (Feed, error)
 
-	// Write applies all of w or nothing, in one transaction, checking every precondition inside it, and returns the
-	// epoch after it. A Write whose ID was applied before changes nothing and returns the epoch of that time; so
-	// ErrUnknownOutcome is settled by writing again.
+	// Write applies all of w or nothing, in one transaction. It checks every precondition inside that transaction, and
+	// returns the epoch after it. A Write whose ID was applied before changes nothing and returns the epoch of that time.
+	// So ErrUnknownOutcome is settled by writing again.
 	Write(ctx context.Context, w Write) (epoch uint64, err error)
-	// Once records key until the given time; ErrExists if it is recorded already (and not purged yet).
+	// Once records key until the given time. It returns ErrExists if the key is recorded already and not purged yet.
 	Once(ctx context.Context, owner string, key [32]byte, until time.Time) error
 
-	// AddUsage adds a batch, once per b.ID, and raises last-used times (a token that is gone is passed over). It never
-	// advances the epoch or a Version. A Count or Credits below zero is ErrInvalid.
+	// AddUsage adds a batch, once per b.ID, and raises last-used times. It ignores the last use of a token that is gone.
+	// It never advances the epoch or a Version. A Count or Credits below zero is ErrInvalid.
 	AddUsage(ctx context.Context, b UsageBatch) error
-	// Usage sums rows by q.By, ordered by the grouped columns in the order of q.By. Columns not grouped by are empty in
-	// the result, but for Owner. Without q.By there is exactly one row, be it of zeros. A count or sum that would leave the
-	// range of an int64 stops at its end.
+	// Usage sums rows by q.By, ordered by the grouped columns in the order of q.By. Columns that are not grouped by are
+	// empty in the result, except for Owner. Without q.By there is exactly one row, also if it is all zeros. A count or
+	// sum that would leave the range of an int64 stops at its end.
 	Usage(ctx context.Context, owner string, q UsageQuery) ([]UsageRow, error)
-	// Reserve takes r.Amount from every account named, all or none: an *OverLimitError, which names the account, if one
-	// has not enough left. It is idempotent by (r.Owner, r.Key): the same key with the same Amount and accounts, in any
-	// order, returns the first answer and takes nothing; with others, also when Adjust made it another Amount, it is
-	// ErrConflict. So is a key whose reservation lapsed, until Purge forgets it. An Amount ≤ 0, no account, or one named
-	// twice is ErrInvalid.
+	// Reserve takes r.Amount from every account named, or from none. It returns an *OverLimitError, which names the
+	// account, if one has not enough left. It is idempotent by (r.Owner, r.Key): the same key with the same Amount and
+	// accounts, in any order, returns the first answer and takes nothing. It returns ErrConflict for the same key with
+	// other values, also after Adjust changed the Amount. So it does for a key whose reservation lapsed, until Purge
+	// forgets it. An Amount ≤ 0, no account, or one named twice is ErrInvalid.
 	Reserve(ctx context.Context, r Reservation) (Reserved, error)
-	// Adjust cuts a reservation, pledges part of it, and puts off when it lapses: see Adjustment. It moves each only one
-	// way, so it is idempotent, and one that comes late undoes nothing. ErrNotFound for an unknown key; ErrConflict if the
-	// reservation is settled or lapsed, or if less is left of it than a.Pledged; ErrInvalid unless 0 ≤ a.Pledged ≤
-	// a.Amount and a.Amount > 0. After an error other than ErrUnknownOutcome nothing has changed.
+	// Adjust reduces a reservation, pledges part of it, and puts off when it lapses: see Adjustment. It moves each value
+	// only one way, so it is idempotent, and a late call undoes nothing. After an error other than ErrUnknownOutcome
+	// nothing has changed. It returns
+	//
+	//   - ErrNotFound for an unknown key,
+	//   - ErrConflict if the reservation is settled or lapsed, or if less is left of it than a.Pledged,
+	//   - ErrInvalid unless 0 ≤ a.Pledged ≤ a.Amount and a.Amount > 0.
 	Adjust(ctx context.Context, owner string, key [16]byte, a Adjustment) error
-	// Settle replaces a reservation's amount by what was really spent, 0 ≤ actual ≤ reserved (else ErrInvalid), and
-	// gives the rest back; what was pledged does not bind it. Idempotent; settling again with another amount is
-	// ErrConflict, an unknown key ErrNotFound. A reservation that lapsed counts as settled with what was pledged. One that
-	// Purge has not returned yet can still be settled.
+	// Settle replaces a reservation's amount by what was really spent, 0 ≤ actual ≤ reserved (else ErrInvalid), and gives
+	// the rest back. A pledge does not bind it. It is idempotent. Settling again with another amount is ErrConflict, an
+	// unknown key ErrNotFound. A reservation that lapsed counts as settled with what was pledged. One that Purge has not
+	// returned yet can still be settled.
 	Settle(ctx context.Context, owner string, key [16]byte, actual Credits) error
 
-	// Purge removes at most n things whose time is over and says how many it removed; fewer than n means done. n ≤ 0:
-	// 100. It never advances the epoch: what it removes was dead before. See PurgePolicy for what goes.
+	// Purge removes at most n items whose time is over and returns how many it removed. Fewer than n means that nothing is
+	// left to remove. n ≤ 0 is 100. It never advances the epoch: what it removes was dead before. PurgePolicy lists what
+	// it removes.
 	Purge(ctx context.Context, p PurgePolicy, n int) (removed int, err error)
 }
 
-// Found is one consistent reading of all that decides about a token. Of Ancestors, Used decides only where Validity.Idle
-// is set: elsewhere it may be an earlier one.
+// Found is one consistent snapshot of all that decides about a token. Used of an ancestor decides only where
+// Validity.Idle is set: elsewhere it may be an earlier one.
 type Found struct {
 	Token     Token
 	Secret    SecretRecord // the one presented
-	Ancestors []Token      // parent first, root last; fewer than Token.Depth means that one is gone
+	Ancestors []Token      // parent first, root last; fewer than Token.Depth: one is gone
 	Roles     []Role       // in no order; a role that is gone is missing
 	Owner     Owner
 	Epoch     uint64
@@ -127,8 +154,8 @@ type SecretRecord struct {
 }
 
 // Feed is the answer of [Store.Changes]. Changes holds whole transactions only: a page never ends inside one, so it is
-// longer than asked for when its first transaction is. Numbers have no gaps: epoch after + 1 comes first. Of a truncated
-// feed, Changes holds what is left above after; a [ChangedRevocation] is always left until Purge finds it over.
+// longer than asked for if its first transaction is. Epochs have no gaps: epoch after + 1 comes first. In a truncated
+// feed, Changes holds what is left above after. A [ChangedRevocation] is always left until Purge removes it.
 type Feed struct {
 	Changes   []Change
 	Epoch     uint64    // the store's, not that of the last change
@@ -136,8 +163,8 @@ type Feed struct {
 	Truncated bool      // history no longer reaches back to after
 }
 
-// Change is one record that changed. All changes of one transaction share its epoch; a record is in it once. A token
-// inserted by the transaction is not in it, whatever else happened to it there.
+// Change is one record that changed. All changes of one transaction share its epoch, and a record is among them once. A
+// token that the transaction inserted is not among them, whatever else happened to it there.
 type Change struct {
 	Epoch uint64
 	Owner string
@@ -146,63 +173,67 @@ type Change struct {
 	Until time.Time // ChangedRevocation: the stateless token's own end
 }
 
-// ChangeKind says what sort of record a [Change] speaks of.
+// ChangeKind is the kind of record that a [Change] names.
 type ChangeKind uint8
 
 const (
 	ChangedToken      ChangeKind = iota + 1 // updated, revoked, deleted (with its parent too), or its secrets changed
 	ChangedRole                             // put or deleted. A new one too: something may name its id already
-	ChangedOwner                            // configured or erased: whatever the owner has may be different
+	ChangedOwner                            // configured or erased: all of the owner may be different
 	ChangedRevocation                       // a stateless token was revoked
 )
 
-// Write is one transaction: a value that lists everything it does. A record put with Version 0 is inserted (ErrExists if
-// its id, a digest, or a role's name within owner and origin is taken) and gets Version 1; one put with Version n
-// replaces version n (ErrConflict if the stored one is another, or gone) and gets Version n+1. Token.Used never goes
-// back by a put.
+// Write is one transaction: a value that lists everything it does.
+//
+// A record put with Version 0 is inserted and gets Version 1. It is ErrExists if its id, a digest, or a role's name
+// within owner and origin is taken. A record put with Version n replaces version n and gets Version n+1. It is
+// ErrConflict if the stored one has another version, or is gone. A put never moves Token.Used back.
 type Write struct {
-	ID     [16]byte // idempotency, within the owner; required. A Manager's are UUIDv7: they come in order
-	Owner  string
-	At     time.Time // when, for Purge of this ID
+	// ID makes the Write idempotent within the owner. It is required. A Manager's are UUIDv7: they come in order.
+	ID    [16]byte
+	Owner string
+	// At is when it is written, for Purge of this ID.
+	At     time.Time
 	Tokens []Token
 	// Secrets are changed after Tokens are put. ErrNotFound if there is no such token, or no such secret of it to retire.
 	Secrets []SecretChange
-	// DeleteTokens removes tokens with their secrets, and every token minted from them, however deep. Version 0: whatever
-	// it is, ErrNotFound if there is none; another or a missing version is ErrConflict. Usage counts stay.
+	// DeleteTokens removes tokens with their secrets, and every token minted from them, however deep. With Version 0 any
+	// version is removed, and a missing token is ErrNotFound. With another Version, a token of a different version or a
+	// missing one is ErrConflict. Usage counts stay.
 	DeleteTokens []Ref
 	Revocations  []Revocation // of stateless tokens
 	Roles        []Role
-	// DeleteRoles removes roles, with Versions as in DeleteTokens. ErrInUse while another role inherits one, or a token
-	// names it that is neither revoked nor minted, all of this Write counted: a role and the last that names it can go
-	// together. (Expired and disabled tokens count: they can be brought back. Minted ones lose the role.)
+	// DeleteRoles removes roles, with Versions as in DeleteTokens. ErrInUse while another role inherits one, or while a
+	// token names it that is neither revoked nor minted. All of this Write counts: a role and the last record that names
+	// it can go together. Expired and disabled tokens count, because they can be brought back. Minted ones lose the role.
 	DeleteRoles []Ref
 	OwnerRecord *Owner
 	// Erase removes everything of the owner: records, clients, usage, credits, Once keys and the audit trail. Only Events
 	// of this Write stay, their Seq going on from the last one, with the IDs of writes and what the feed holds.
 	Erase   bool
 	Clients []Client // an empty Name leaves the one known
-	// RequireTokens and RequireRoles must exist, at that version (0: any), and such a token unrevoked; RequireOwner, when
-	// not nil, is the version of the owner's record. Else ErrConflict. They speak of what was there before this Write, and
-	// are locked until the commit, so that nothing is minted past a revocation.
+	// RequireTokens and RequireRoles must exist, at that version (0: any), and such a token must not be revoked.
+	// RequireOwner, if not nil, is the version of the owner's record. Otherwise the Write is ErrConflict. They name what
+	// was there before this Write. They are locked until the commit, so that nothing is minted past a revocation.
 	RequireTokens []Ref
 	RequireRoles  []Ref
 	RequireOwner  *uint64
 	// RequireHolders lists, for some roles, all that names them before this Write. ErrConflict if it is anything else.
 	RequireHolders []Holders
 	Events         []Event // Seq and Owner are given by the Store
-	// Silent writes leave the epoch and the feed alone. Only for what can alter no answer: inserted tokens with their
-	// secrets, client names, events, and a secret re-digested under a new key.
+	// Silent writes leave the epoch and the feed alone. They are only for what can alter no answer: inserted tokens with
+	// their secrets, client names, events, and a secret re-digested under a new key.
 	Silent bool
 }
 
-// Ref names a record and the version it must have. 0: any.
+// Ref names a record and the version that it must have. Version 0 is any.
 type Ref struct {
 	ID      string
 	Version uint64
 }
 
-// Holders is all that names a role directly, with the versions it has: the roles that inherit it, and the tokens that
-// hold it. Tokens that are revoked are not counted, and those that were minted only with Minted.
+// Holders is all that names a role directly, with its versions: the roles that inherit it, and the tokens that hold it.
+// Revoked tokens do not count, and minted ones only with Minted.
 type Holders struct {
 	RoleID string
 	Roles  []Ref // in any order, each once
@@ -210,20 +241,20 @@ type Holders struct {
 	Minted bool
 }
 
-// SecretChange adds a secret to a token, or ends one, or both; neither is ErrInvalid.
+// SecretChange adds a secret to a token, ends one, or both. It is ErrInvalid if it does neither.
 type SecretChange struct {
 	TokenID string
 	Add     *SecretRecord
 	Retire  [32]byte // the digest of the secret to end; zero: none
-	// At is when Retire ends. Zero, or not after Write.At: it is removed at once. An end never moves later: a secret that
-	// ends before At already keeps its own.
+	// At is when Retire ends. If it is zero, or not after Write.At, the secret is removed at once. An end never moves
+	// later: a secret that ends before At already keeps its own.
 	At time.Time
 	// Replace says that Add takes the place of Retire: the same secret under another key. Digest, KeyID and Sealed are
-	// taken from Add, everything else stays, so that nothing retired comes back to life. At says nothing.
+	// taken from Add. Everything else stays, so that a retired secret is not revived. At is ignored.
 	Replace bool
 }
 
-// Revocation remembers a revoked stateless token until it would have ended.
+// Revocation keeps a stateless token revoked until it would have ended.
 type Revocation struct {
 	ID    string
 	Until time.Time
@@ -237,7 +268,7 @@ type UsageBatch struct {
 	Last []LastUsed
 }
 
-// LastUsed raises a token's Used; an older time changes nothing.
+// LastUsed raises a token's Used. An older time changes nothing.
 type LastUsed struct {
 	Owner, TokenID string
 	At             time.Time
@@ -249,12 +280,13 @@ type Reservation struct {
 	Key      [16]byte
 	Accounts []CreditAccount
 	Amount   Credits
-	Until    time.Time // when it lapses unless settled: Purge then gives back what is not pledged. Zero: never
+	// Until is when it lapses unless it is settled. Purge then gives back what is not pledged. Zero: never.
+	Until time.Time
 }
 
-// CreditAccount is one account of credits: a token's or (TokenID "") the owner's, for one meter and period. The limit
-// travels with the debit, so that a lowered limit bites at once. Limit ≤ 0 is no credit at all: unlimited accounts are
-// not named.
+// CreditAccount is one account of credits: a token's, or the owner's if TokenID is empty, for one meter and period. The
+// limit comes with the debit, so that a lowered limit holds at once. Limit ≤ 0 is no credit at all: unlimited accounts
+// are not named.
 type CreditAccount struct {
 	TokenID, Meter string
 	Period         string // "2026-11", UTC; "": for ever
@@ -263,22 +295,24 @@ type CreditAccount struct {
 
 // Reserved is the answer of [Store.Reserve].
 type Reserved struct {
-	Left Credits // the least that any of the accounts has left
+	Left Credits // the smallest amount that any of the accounts has left
 }
 
-// Adjustment is what becomes of a reservation. Nothing is pledged of a new one.
+// Adjustment is what [Store.Adjust] makes of a reservation. A new reservation has nothing pledged.
 type Adjustment struct {
-	Amount Credits // how much is kept; the rest is given back. All that is there, or more: nothing is given back
-	// Pledged is how much of it may be spent without the store being told: it must be known to be written before. What
-	// is pledged counts as spent when the reservation lapses, for nobody knows. Less than before changes nothing; what
-	// is pledged of an amount that is cut is cut with it.
+	// Amount is how much is kept. The rest is given back. An Amount of all that is there, or more, gives nothing back.
+	Amount Credits
+	// Pledged is how much of it may be spent without telling the store. The pledge must be known to be written before.
+	// What is pledged counts as spent when the reservation lapses, because it may have been spent. A value below the
+	// pledge so far changes nothing. A pledge above a reduced amount is reduced with it.
 	Pledged Credits
-	Until   time.Time // when it lapses; zero: never. Earlier than before changes nothing
+	// Until is when it lapses. Zero: never. A time before the one so far changes nothing.
+	Until time.Time
 }
 
-// OverLimitError says which account had not enough left. It wraps [ErrOverLimit].
+// OverLimitError names the account that had not enough left. It wraps [ErrOverLimit].
 type OverLimitError struct {
-	Account CreditAccount // as it was named in the Reservation; the first that was found short
+	Account CreditAccount // as it was named in the Reservation; the first that had not enough
 }
 
 func (e *OverLimitError) Error() string {
@@ -293,27 +327,35 @@ func (e *OverLimitError) Unwrap() error { return ErrOverLimit }
 
 // PurgePolicy says what is over at Now. A negative duration keeps for ever. A time that is reached is over.
 //
-// One thing, as [Store.Purge] counts them, is: a dead token (with all its secrets; its usage counts stay, and tokens
-// minted from it, dead as they are, wait for their own end), a retired secret past its end, a Once key past its time, a
-// reservation that lapsed (what was not pledged is given back, its key stays refused), a settled or lapsed one that is
-// forgotten, the account of credits of a month that is over (unless an open reservation names it), a change, a revocation,
-// a write ID, a usage batch ID, an event.
+// [Store.Purge] counts each of these as one:
+//
+//   - a dead token with all its secrets. Its usage counts stay. Tokens minted from it, dead as they are, wait for their
+//     own end.
+//   - a retired secret past its end
+//   - a Once key past its time
+//   - a reservation that lapsed: what was not pledged is given back, and its key stays refused
+//   - a settled or lapsed reservation that is forgotten
+//   - the account of credits of a month that is over, unless an open reservation names it
+//   - a change, a revocation, a write ID, a usage batch ID, an event
 type PurgePolicy struct {
 	Now     time.Time
-	Expired time.Duration // tokens go this long after NotAfter, or after they idled out
-	Revoked time.Duration // and this long after they were revoked; so do revocations of stateless tokens after Until
-	// Changes is how long history is kept: changes (but for revocations), write IDs and usage batch IDs after their At,
-	// settled and lapsed reservations after their Until, accounts of credits after the month that is their Period.
-	// 0: 24 h. At least the longest MaxStale in use.
+	Expired time.Duration // tokens are removed this long after NotAfter, or after they idled out
+	// Revoked is how long tokens are kept after they were revoked, and revocations of stateless tokens after Until.
+	Revoked time.Duration
+	// Changes is how long history is kept. 0: 24 h. It must be at least the longest MaxStale in use. History is
+	//   - changes (except revocations), write IDs and usage batch IDs after their At,
+	//   - settled and lapsed reservations after their Until,
+	//   - accounts of credits after the month that is their Period.
 	Changes time.Duration
 	Events  time.Duration // the audit trail; 0: for ever
 }
 
-// DamagedError names a stored record that cannot be read: it is cut off or altered, or a later version wrote it. It
-// wraps [ErrUnavailable], for nothing may be decided by what is left of it, and nothing that depends on it is answered.
+// DamagedError names a stored record that cannot be read: it is truncated or altered, or a later version wrote it. It
+// wraps [ErrUnavailable]: nothing may be decided by what is left of the record, and nothing that depends on it is
+// answered.
 //
-// Ending something needs no record. Revoke, Delete, Rotate and Update, which can then only set Disabled, work on a
-// damaged token by its id, DeleteRole and UpdateRole on a damaged role, and Configure on a damaged owner.
+// A damaged record can still be ended. Revoke, Delete, Rotate and Update work on a damaged token by its id; Update can
+// then only set Disabled. DeleteRole and UpdateRole work on a damaged role, and Configure on a damaged owner.
 type DamagedError struct {
 	Kind  ChangeKind // ChangedToken (or a secret of it), ChangedRole or ChangedOwner
 	Owner string
@@ -340,7 +382,7 @@ func (e *DamagedError) Unwrap() []error {
 	return []error{ErrUnavailable, e.Err}
 }
 
-// noun is what a record of the kind is called in "latchkey/<noun>".
+// noun returns what a record of the kind is called in "latchkey/<noun>".
 func (k ChangeKind) noun() string {
 	return map[ChangeKind]string{ChangedToken: "token", ChangedRole: "role", ChangedOwner: "owner"}[k]
 }

@@ -10,19 +10,19 @@ import (
 	"time"
 )
 
-// Kind says what a token starts with and what it may mint.
+// Kind is the kind of a token. It decides what the token may do and mint, and how its text begins.
 type Kind uint8
 
 const (
-	// KindSecret may do everything of its owner, the administration of latchkey included. It takes no roles or rules.
+	// KindSecret may do everything of its owner, including the administration of latchkey. It takes no roles or rules.
 	KindSecret Kind = iota + 1
-	// KindPublishable may do what its roles and rules say, mints nothing, and its text is no secret: any page shows it.
+	// KindPublishable may do what its roles and rules allow. It mints nothing. Its text is public: any page shows it.
 	KindPublishable
-	// KindAPIKey may do what its roles and rules say.
+	// KindAPIKey may do what its roles and rules allow.
 	KindAPIKey
-	// KindAccess is a minted token: never more than its parent may do, and it always ends.
+	// KindAccess is a minted token. It may never do more than its parent, and it always ends.
 	KindAccess
-	// KindSession may do what its roles and rules say, and always ends.
+	// KindSession may do what its roles and rules allow, and always ends.
 	KindSession
 )
 
@@ -34,7 +34,7 @@ var kindNames = [...]string{
 	KindSession:     "session",
 }
 
-// Valid says whether k is one of the five kinds.
+// Valid reports whether k is one of the five kinds.
 func (k Kind) Valid() bool { return k >= KindSecret && k <= KindSession }
 
 // String returns the kind's name as JSON and databases hold it: "secret", "publishable", "api_key", "access" or
@@ -46,8 +46,8 @@ func (k Kind) String() string {
 	return kindNames[k]
 }
 
-// MarshalText is String for a valid kind, and ErrInvalid for any other: a kind that nobody could read back is never
-// written.
+// MarshalText returns String for a valid kind, and ErrInvalid for any other: a kind that could not be read back is
+// never written.
 func (k Kind) MarshalText() ([]byte, error) {
 	if !k.Valid() {
 		return nil, fmt.Errorf("%w: no such kind: %d", ErrInvalid, uint8(k))
@@ -55,7 +55,7 @@ func (k Kind) MarshalText() ([]byte, error) {
 	return []byte(kindNames[k]), nil
 }
 
-// UnmarshalText accepts exactly the five names. Other text is ErrInvalid and leaves k as it was.
+// UnmarshalText accepts exactly the five names. It returns ErrInvalid for any other text and leaves k as it was.
 func (k *Kind) UnmarshalText(text []byte) error {
 	for i := KindSecret; i <= KindSession; i++ {
 		if kindNames[i] == string(text) {
@@ -66,14 +66,14 @@ func (k *Kind) UnmarshalText(text []byte) error {
 	return fmt.Errorf("%w: no such kind: %q", ErrInvalid, text)
 }
 
-// Token is the record of a token. It never holds the secret. It is a value: changing one changes nothing stored.
+// Token is the record of a token. It never holds the secret. It is a value: changing it changes nothing stored.
 type Token struct {
 	ID      string `json:"id"` // UUIDv7
 	Owner   string `json:"owner"`
 	Version uint64 `json:"version"` // 1 when created, one more with every change
 	Kind    Kind   `json:"kind"`
-	Test    bool   `json:"test,omitempty"` // passes only surfaces that are sandboxes
-	// Parent is the token that minted this one, "" for an issued one; Depth is the number of its ancestors.
+	Test    bool   `json:"test,omitempty"` // accepted only by surfaces that are sandboxes
+	// Parent is the token that minted this one, "" for an issued one. Depth is the number of its ancestors.
 	Parent string `json:"parent,omitempty"`
 	Depth  uint8  `json:"depth,omitempty"`
 	// Origin is the surface that made the token ("cloudtables", "datocms"); empty: the host.
@@ -83,8 +83,8 @@ type Token struct {
 
 	// Client is the one a minted token was made for. Rows may refer to it.
 	Client Client `json:"client,omitzero"`
-	// Full says of a minted token that its mint named neither roles nor permissions: it may do whatever its parent may
-	// do, within Rows. False on every other token.
+	// Full is true for a minted token if its mint named neither roles nor permissions. The token may then do all that its
+	// parent may do, within Rows. It is false for every other token.
 	Full bool `json:"full,omitempty"`
 	// Rows limits a minted token to rows that meet all of them. Empty: no limit of its own.
 	Rows []Condition `json:"rows,omitempty"`
@@ -92,23 +92,23 @@ type Token struct {
 	Forced Values `json:"forced,omitempty"`
 
 	Created time.Time `json:"created"` // microseconds, UTC, as every time of a record
-	// OwnerVersion is the Version that the owner's record had when the token was committed. It is an order that no clock
-	// takes part in: see Owner.Since. 0: there was no record, or the token is of a program that did not note it.
+	// OwnerVersion is the Version of the owner's record when the token was committed. It is an order that needs no clock:
+	// see Owner.Since. 0: there was no record, or an earlier version of latchkey made the token.
 	OwnerVersion uint64 `json:"owner_version,omitempty"`
-	// Used is the last use, to about ten minutes or a twentieth of Validity.Idle; zero: never used. The first use is
-	// written within a second. Use of what it minted is no use of it.
+	// Used is the last use, to about ten minutes or a twentieth of Validity.Idle. Zero: never used. The first use is
+	// written within a second. Use of a token that this one minted does not count.
 	Used    time.Time `json:"used,omitzero"`
 	Revoked time.Time `json:"revoked,omitzero"` // zero: not revoked
 	Reason  string    `json:"reason,omitempty"` // why it was revoked
 	Hint    string    `json:"hint"`             // "ak_3f…9Qz": the first 5 and last 3 characters of the newest secret
 	Public  string    `json:"public,omitempty"` // KindPublishable only: the text itself
 
-	// Damaged says that the stored record cannot be read: see [DamagedError]. What is set beside it may be told to people,
-	// and decides nothing: the token does nothing at all until it is revoked or deleted.
+	// Damaged reports that the stored record cannot be read: see [DamagedError]. The other fields may be shown to people,
+	// and decide nothing. The token can do nothing until it is revoked or deleted.
 	Damaged bool `json:"damaged,omitempty"`
 }
 
-// Clone returns a copy that shares nothing changeable with t. Rules and conditions are immutable and stay shared.
+// Clone returns a deep copy of t. Rules and conditions are immutable and stay shared.
 func (t Token) Clone() Token {
 	t.Roles = slices.Clone(t.Roles)
 	t.Permissions = slices.Clone(t.Permissions)
@@ -144,7 +144,7 @@ func (s Settings) Spec(kind Kind) Spec {
 		Limits: s.Limits, Validity: s.Validity, Disabled: s.Disabled, Extra: s.Extra}
 }
 
-// Validity is when a token may be used. Both ends may be open; NotAfter itself is already too late.
+// Validity is when a token may be used. Both ends may be open. NotAfter itself is already too late.
 type Validity struct {
 	NotBefore time.Time `json:"not_before,omitzero"` // zero: at once
 	NotAfter  time.Time `json:"not_after,omitzero"`  // zero: no end (refused for kinds that always end)
@@ -153,8 +153,8 @@ type Validity struct {
 	Idle time.Duration `json:"idle,omitempty"`
 }
 
-// Restrictions say where a token may be used. Each empty one restricts nothing. They are inherited by what the token
-// mints, except MintFrom.
+// Restrictions say where a token may be used. Each empty one restricts nothing. All but MintFrom also hold for what the
+// token mints.
 type Restrictions struct {
 	// Domains that may appear in the Referer or Origin header. With a list, a request that names neither is refused.
 	// This contains leaks into other web pages; it is no authentication.
@@ -164,33 +164,37 @@ type Restrictions struct {
 	MintFrom  []netip.Prefix `json:"mint_from,omitempty"` // addresses minting is allowed from; not inherited
 }
 
-// Limits are amounts a token or an owner may spend. Zero fields are no limit. What a minted token spends counts against
-// its own limits, those of each token it was minted from, and its owner's, so a wider one of its own changes nothing.
+// Limits are amounts that a token or an owner may spend. Zero fields are no limit. What a minted token spends counts
+// against its own limits, those of each token it was minted from, and its owner's. So a wider limit of its own changes
+// nothing.
 type Limits struct {
 	// Credits bounds what [Access.Charge] and [Access.Reserve] take per meter and calendar month in UTC, exactly.
-	// [NoCredits] lets nothing through; other negative values are [ErrInvalid].
+	// [NoCredits] refuses every charge. Other negative values are [ErrInvalid].
 	Credits Credits `json:"credits,omitempty"`
-	// Rate bounds how often [Manager.Verify] accepts the token, in each process by itself.
+	// Rate bounds how often [Manager.Verify] accepts the token, in each process separately.
 	Rate Rate `json:"rate,omitzero"`
 }
 
 // Credits is an amount of credits in millionths.
 type Credits int64
 
-// NoCredits is a limit of nothing: whatever is charged is over it. (A limit of 0 is none.)
+// NoCredits is a limit of nothing: every charge is over it. (A limit of 0 is no limit.)
 const NoCredits Credits = math.MinInt64
 
-// Rate is Count requests per Per, evenly spaced, with Burst more at once: after a rest 1 + Burst pass together, then one
-// each Per/Count, and in no span of Per more than Count + Burst. A Burst of Count − 1 lets a whole Per's worth come
-// together. The zero Rate is no limit; with any field set Count must be positive, Per a microsecond or more and Burst
-// not negative ([ErrInvalid]), and neither Per nor the time a burst takes to come back may exceed 366 days.
+// Rate is Count requests per Per, evenly spaced, with Burst more at once. After a rest 1 + Burst pass together, then
+// one each Per/Count, and in no span of Per more than Count + Burst. A Burst of Count − 1 lets a whole Per's worth come
+// together. The zero Rate is no limit.
+//
+// With any field set, Count must be positive, Per a microsecond or more, and Burst not negative. Neither Per nor the
+// time a burst takes to come back may exceed 366 days. Anything else is [ErrInvalid].
 type Rate struct {
 	Count int           `json:"count,omitempty"`
 	Per   time.Duration `json:"per,omitempty"`
 	Burst int           `json:"burst,omitempty"`
 }
 
-// Client is somebody a host knows, in the host's own words. Per owner, the newest name given for an id wins.
+// Client is a person or program that the host knows, in the host's own words. Per owner, the newest name given for an
+// id wins.
 type Client struct {
 	ID   string `json:"id,omitempty"`   // at most 256 bytes
 	Name string `json:"name,omitempty"` // at most 256 bytes
@@ -222,7 +226,7 @@ func (s *Spec) settings() Settings {
 		Limits: s.Limits, Validity: s.Validity, Disabled: s.Disabled, Extra: s.Extra}
 }
 
-// Narrowing is what [Access.Mint] and [Access.Narrow] make less of an Access with. Nothing in it can add a right.
+// Narrowing is what [Access.Mint] and [Access.Narrow] reduce an Access by. Nothing in it can add a right.
 type Narrowing struct {
 	Origin string `json:"origin,omitempty"` // "" for the host; at most 64 bytes
 	Name   string `json:"name,omitempty"`   // at most 256 bytes of valid UTF-8, no NUL

@@ -19,7 +19,7 @@ const (
 	maxRateSpan  = 366 * 24 * time.Hour // a Rate's Per, and the time in which its whole burst comes back
 )
 
-// checkText refuses what is no text of min to max bytes.
+// checkText returns ErrInvalid unless s is a text of min to max bytes of valid UTF-8 without NUL.
 func checkText(what, s string, min, max int) error {
 	switch {
 	case len(s) < min:
@@ -54,7 +54,8 @@ func checkExtra(extra json.RawMessage) error {
 	return nil
 }
 
-// checkSettings refuses settings that a token of this kind cannot have, and brings times to the precision stores keep.
+// checkSettings returns an error for settings that a token of this kind cannot have. It truncates times to the
+// precision that stores keep.
 func (m *Manager) checkSettings(kind Kind, s *Settings) error {
 	if err := checkNameAndRoles(kind, s); err != nil {
 		return err
@@ -91,8 +92,8 @@ func checkNameAndRoles(kind Kind, s *Settings) error {
 	return nil
 }
 
-// checkBounds refuses limits, Extra and times that a token of this kind cannot have, and brings times to the precision
-// stores keep.
+// checkBounds returns an error for limits, Extra and times that a token of this kind cannot have. It truncates times to
+// the precision that stores keep.
 func checkBounds(kind Kind, s *Settings) error {
 	if err := s.Limits.checkNew(); err != nil {
 		return err
@@ -123,19 +124,19 @@ func checkValidity(kind Kind, v *Validity) error {
 	return nil
 }
 
-// checkTime brings a time to the precision stores keep, and refuses one that could not be written down.
+// checkTime truncates a time to the precision that stores keep. It returns an error for one that has no JSON form.
 func checkTime(t *time.Time) error {
 	if t.IsZero() {
 		return nil
 	}
 	if y := t.UTC().Year(); y < 1970 || y > 9999 {
-		return fmt.Errorf("%w: a time outside the years 1970 to 9999", ErrInvalid)
+		return fmt.Errorf("%w: a time must lie in the years 1970 to 9999", ErrInvalid)
 	}
 	*t = t.UTC().Truncate(time.Microsecond)
 	return nil
 }
 
-// check refuses what is no limit.
+// check returns an error for limits that no token can have.
 func (l Limits) check() error {
 	if l.Credits < 0 && l.Credits != NoCredits {
 		return fmt.Errorf("%w: Limits.Credits is negative: 0 is no limit, NoCredits a limit of nothing", ErrInvalid)
@@ -143,7 +144,7 @@ func (l Limits) check() error {
 	return l.Rate.check()
 }
 
-// checkNew is check for what is to be saved.
+// checkNew is check for limits that are to be saved.
 func (l Limits) checkNew() error {
 	if err := l.check(); err != nil {
 		return err
@@ -151,7 +152,7 @@ func (l Limits) checkNew() error {
 	return l.Rate.checkNew()
 }
 
-// check refuses what is no rate.
+// check returns an error for a rate that cannot be enforced.
 func (r Rate) check() error {
 	switch {
 	case r == Rate{}:
@@ -165,14 +166,15 @@ func (r Rate) check() error {
 	case r.Per > maxRateSpan:
 		return fmt.Errorf("%w: Rate.Per is more than 366 days", ErrInvalid)
 	case time.Duration(r.Count) > r.Per:
-		return fmt.Errorf("%w: a rate of more than one request per nanosecond", ErrInvalid)
+		return fmt.Errorf("%w: Rate is more than one request per nanosecond", ErrInvalid)
 	case int64(r.Burst) >= int64(maxRateSpan)/r.cells().Step:
 		return fmt.Errorf("%w: Rate.Burst takes more than 366 days to come back", ErrInvalid)
 	}
 	return nil
 }
 
-// checkNew is check for what is to be saved. A Per below a microsecond was let through once.
+// checkNew is check for a rate that is to be saved. Earlier versions let a Per below a microsecond through, so check
+// still does.
 func (r Rate) checkNew() error {
 	if err := r.check(); err != nil || r == (Rate{}) || r.Per >= time.Microsecond {
 		return err
@@ -180,7 +182,7 @@ func (r Rate) checkNew() error {
 	return fmt.Errorf("%w: Rate.Per is shorter than a microsecond", ErrInvalid)
 }
 
-// micros is t in µs; the zero time is 0. over says that an end lies behind: the end itself is too late.
+// micros returns t in µs, 0 for the zero time.
 func micros(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
@@ -190,4 +192,5 @@ func micros(t time.Time) int64 {
 
 func fromMicros(us int64) time.Time { return time.UnixMicro(us).UTC() }
 
+// over reports whether end has come. The end itself is too late, and the zero time is no end.
 func over(end time.Time, now int64) bool { return !end.IsZero() && now >= end.UnixMicro() }
