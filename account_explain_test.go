@@ -1,7 +1,7 @@
 package latchkey_test
 
 import (
-	"fmt"
+	"context"
 	"testing"
 	"time"
 
@@ -66,44 +66,161 @@ func TestExplainWithoutTheSecret(t *testing.T) {
 	require.Equal(t, "by = client_id", got[1].Rows.String())
 }
 
-func TestSeekPage(t *testing.T) {
-	now := time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
-	clock := func() time.Time { return now }
-	keys := latchkey.New(memstore.New(&memstore.Options{Clock: clock}), &latchkey.Options{Clock: clock})
-	acme := keys.For("acme")
+// lineageWorld is a key with a role that inherits another, what it minted, and what that minted.
+func lineageWorld(t *testing.T) (a latchkey.Account, now *time.Time, key, child, grandchild latchkey.Token, up,
+	role latchkey.Role) {
 	ctx := t.Context()
-	var ids []string
-	seek := func(size int, before string) []string {
-		t.Helper()
-		q := latchkey.TokenQuery{Page: latchkey.Page{Limit: size}}
-		after, err := acme.SeekPage(ctx, q, before)
+	at := time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
+	now = &at
+	clock := func() time.Time { return *now }
+	m := latchkey.New(memstore.New(&memstore.Options{Clock: clock}), &latchkey.Options{Clock: clock})
+	t.Cleanup(func() { require.NoError(t, m.Close(context.Background())) })
+	a = m.For("acme")
+	var err error
+	up, err = a.CreateRole(ctx, latchkey.Role{Name: "up",
+		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("a/*")}})
+	require.NoError(t, err)
+	role, err = a.CreateRole(ctx, latchkey.Role{Name: "role", Inherits: []string{up.ID}})
+	require.NoError(t, err)
+	key, secret, err := a.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
+		Roles:    []string{role.ID},
+		Validity: latchkey.Validity{NotAfter: at.Add(48 * time.Hour)}})
+	require.NoError(t, err)
+	mint := func(secret latchkey.Secret) (latchkey.Token, latchkey.Secret) {
+		access, err := m.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()})
 		require.NoError(t, err)
-		q.After = after
-		var got []string
-		for token, err := range acme.Tokens(ctx, q) {
+		c, s, err := access.Mint(ctx, latchkey.Narrowing{Lifetime: 24 * time.Hour})
+		require.NoError(t, err)
+		return c, s
+	}
+	child, s := mint(secret)
+	grandchild, _ = mint(s)
+	return a, now, key, child, grandchild, up, role
+}
+
+func ids[T any](list []T, id func(T) string) (out []string) {
+	for _, v := range list {
+		out = append(out, id(v))
+	}
+	return out
+}
+
+func tokenID(t latchkey.Token) string { return t.ID }
+
+func roleID(r latchkey.Role) string { return r.ID }
+
+func TestLineage(t *testing.T) {
+	ctx := t.Context()
+	a, now, key, child, grandchild, up, role := lineageWorld(t)
+	l, err := a.Lineage(ctx, grandchild.ID)
+	require.NoError(t, err)
+	require.Equal(t, grandchild.ID, l.Token.ID)
+	require.Equal(t, []string{child.ID, key.ID}, ids(l.Ancestors, tokenID))
+	require.Equal(t, []string{up.ID, role.ID}, ids(l.Roles, roleID))
+	require.Nil(t, l.Boundary)
+	require.NoError(t, l.Refused)
+	require.Equal(t, now.Add(24*time.Hour), l.Ends)
+	require.False(t, l.Hidden)
+	_, err = a.Lineage(ctx, "none")
+	require.ErrorIs(t, err, latchkey.ErrNotFound)
+	_, err = a.Manager().For("other").Lineage(ctx, key.ID)
+	require.ErrorIs(t, err, latchkey.ErrNotFound)
+
+	// The first end of the chain is the token's, also when it is set later.
+	_, err = a.Update(ctx, key.ID, func(t *latchkey.Token) error { t.Validity.NotAfter = now.Add(time.Hour); return nil })
+	require.NoError(t, err)
+	l, err = a.Lineage(ctx, grandchild.ID)
+	require.NoError(t, err)
+	require.Equal(t, now.Add(time.Hour), l.Ends)
+
+	require.NoError(t, a.Configure(ctx, func(o *latchkey.Owner) error {
+		o.Boundary = latchkey.Permissions{latchkey.Allow(latchkey.Read).On("*"),
+			latchkey.Allow(latchkey.Any).On("latchkey/*")}
+		o.Limits.Credits = 7
+		return nil
+	}))
+	l, err = a.RoleLineage(ctx, role.ID)
+	require.NoError(t, err)
+	require.Equal(t, []string{up.ID, role.ID}, ids(l.Roles, roleID))
+	require.Len(t, l.Boundary, 2)
+	require.Equal(t, latchkey.Credits(7), l.Limits.Credits)
+	_, err = a.RoleLineage(ctx, "none")
+	require.ErrorIs(t, err, latchkey.ErrNotFound)
+
+	// Somebody who may not read all of it gets the rest, and is told so.
+	who := func(on ...latchkey.Pattern) latchkey.Account {
+		some, err := a.As(must(a.Assume(latchkey.Client{ID: "w"},
+			latchkey.Permissions{latchkey.Allow(latchkey.Read).On(on...)})))
+		require.NoError(t, err)
+		return some
+	}
+	some := who(latchkey.Pattern("latchkey/token/"+grandchild.ID), latchkey.Pattern("latchkey/role/"+role.ID))
+	l, err = some.Lineage(ctx, grandchild.ID)
+	require.NoError(t, err)
+	require.True(t, l.Hidden)
+	require.Equal(t, []latchkey.Token{{ID: child.ID, Parent: key.ID, Depth: 1}, {ID: key.ID}}, l.Ancestors)
+	require.Equal(t, []string{role.ID}, ids(l.Roles, roleID))
+	require.Zero(t, l.Limits)
+	l, err = some.RoleLineage(ctx, role.ID)
+	require.NoError(t, err)
+	require.True(t, l.Hidden)
+	require.Equal(t, []string{role.ID}, ids(l.Roles, roleID))
+	for _, f := range []func() error{
+		func() error { _, err := some.Lineage(ctx, child.ID); return err },
+		func() error { _, err := some.RoleLineage(ctx, up.ID); return err },
+	} {
+		require.ErrorIs(t, f(), latchkey.ErrNotFound)
+	}
+	l, err = who("latchkey/*").Lineage(ctx, grandchild.ID)
+	require.NoError(t, err)
+	require.False(t, l.Hidden)
+	require.Equal(t, latchkey.Credits(7), l.Limits.Credits)
+}
+
+func TestLineageAgreesWithVerify(t *testing.T) {
+	for name, c := range map[string]struct {
+		do         func(t *testing.T, a latchkey.Account, key, child latchkey.Token)
+		child, key error
+	}{
+		"nothing": {do: func(*testing.T, latchkey.Account, latchkey.Token, latchkey.Token) {}},
+		"the root is disabled": {func(t *testing.T, a latchkey.Account, key, _ latchkey.Token) {
+			_, err := a.Update(t.Context(), key.ID, func(t *latchkey.Token) error { t.Disabled = true; return nil })
 			require.NoError(t, err)
-			if got = append(got, token.ID); len(got) == size {
-				break
+		}, latchkey.ErrParent, latchkey.ErrDisabled},
+		"the parent is revoked": {func(t *testing.T, a latchkey.Account, _, child latchkey.Token) {
+			require.NoError(t, a.Revoke(t.Context(), child.ID, ""))
+		}, latchkey.ErrParent, nil},
+		"the account is switched off": {func(t *testing.T, a latchkey.Account, _, _ latchkey.Token) {
+			require.NoError(t, a.Configure(t.Context(), func(o *latchkey.Owner) error { o.Disabled = true; return nil }))
+		}, latchkey.ErrOwnerDisabled, latchkey.ErrOwnerDisabled},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, _, key, child, grandchild, _, _ := lineageWorld(t)
+			c.do(t, a, key, child)
+			why, err := a.Refusals(t.Context(), key, grandchild)
+			require.NoError(t, err)
+			// Tokens are judged as they were listed: only what they come from is read.
+			listed := map[string]latchkey.Token{}
+			for token, err := range a.Tokens(t.Context(), latchkey.TokenQuery{}) {
+				require.NoError(t, err)
+				listed[token.ID] = token
 			}
-		}
-		return got
-	}
-	require.Empty(t, seek(5, ""))
-	for i := range 300 {
-		if i%7 == 0 {
-			now = now.Add(time.Duration(i) * time.Minute) // others come within one tick of the clock
-		}
-		token, _, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
-			Name: fmt.Sprint("key ", i)})
-		require.NoError(t, err)
-		ids = append(ids, token.ID)
-	}
-	for _, size := range []int{1, 5, 25, 299, 300, 1000} {
-		require.Equal(t, ids[max(0, 300-size):], seek(size, ""), size)
-		for _, at := range []int{299, 150, size, size / 2, 1} {
-			if at < 300 {
-				require.Equal(t, ids[max(0, at-size):][:min(size, 300)], seek(size, ids[at]), "%d before %d", size, at)
+			fresh, err := a.Refusals(t.Context(), listed[key.ID], listed[grandchild.ID])
+			require.NoError(t, err)
+			for id, want := range map[string]error{grandchild.ID: c.child, key.ID: c.key} {
+				l, err := a.Lineage(t.Context(), id)
+				require.NoError(t, err)
+				if want == nil {
+					require.NoError(t, l.Refused)
+					require.NoError(t, fresh[id])
+				} else {
+					require.ErrorIs(t, l.Refused, want)
+					require.ErrorIs(t, fresh[id], want)
+				}
 			}
-		}
+			if c.child != nil {
+				require.ErrorIs(t, why[grandchild.ID], c.child)
+			}
+		})
 	}
 }

@@ -3,10 +3,8 @@ package latchkey_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -14,76 +12,30 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/memstore"
 )
 
 func admin() latchkey.Permissions {
 	return latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*", "latchkey/*")}
 }
 
-func TestUpdateConflicts(t *testing.T) {
-	w := newWorld(t)
-	tok, _ := w.key()
-	calls := 0
-	got, err := w.acme.Update(w.ctx, tok.ID, func(t *latchkey.Token) error {
-		if calls++; calls == 1 { // somebody else comes between
-			w.update(tok, func(t *latchkey.Token) { t.Name = "theirs" })
-		}
-		t.Name += "+mine"
-		return nil
-	})
-	w.ok(err)
-	assert.Equal(t, "theirs+mine", got.Name)
-	assert.Equal(t, 2, calls)
-
-	shown := tok.Version
-	_, err = w.acme.Update(w.ctx, tok.ID, func(t *latchkey.Token) error {
-		if t.Version != shown {
-			return latchkey.ErrConflict
-		}
-		return nil
-	})
-	w.is(latchkey.ErrConflict, err)
-	own := errors.New("my own")
-	_, err = w.acme.Update(w.ctx, tok.ID, func(*latchkey.Token) error { return own })
-	assert.Equal(t, own, err)
-
-	for name, edit := range map[string]func(*latchkey.Token){
-		"the kind":   func(t *latchkey.Token) { t.Kind = latchkey.KindSecret },
-		"the owner":  func(t *latchkey.Token) { t.Owner = "other" },
-		"revocation": func(t *latchkey.Token) { t.Revoked = time.Time{}.Add(1) },
-		"the parent": func(t *latchkey.Token) { t.Parent = "x" },
-		"full":       func(t *latchkey.Token) { t.Full = true },
-		"rows":       func(t *latchkey.Token) { t.Rows = []latchkey.Condition{latchkey.AllRows} },
-		"a bad name": func(t *latchkey.Token) { t.Name = "\xff" },
-		"a bad role": func(t *latchkey.Token) { t.Roles = []string{"nope"} },
-	} {
-		_, err = w.acme.Update(w.ctx, tok.ID, func(t *latchkey.Token) error { edit(t); return nil })
-		assert.ErrorIs(t, err, latchkey.ErrInvalid, name)
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
 	}
-	after, err := w.acme.Get(w.ctx, tok.ID)
-	w.ok(err)
-	assert.Equal(t, "theirs+mine", after.Name)
+	return v
 }
 
-func TestUpdateNeverTurnsNothingIntoEverything(t *testing.T) {
-	w := newWorld(t)
-	role := w.role("reader", readAll())
-	_, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{role.ID}})
-	tok, child := w.mint(w.access(secret), latchkey.Narrowing{Roles: []string{role.ID}})
-	w.update(tok, func(t *latchkey.Token) { t.Roles = nil })
-	assert.False(t, w.access(child).Allows(latchkey.Read, "x"), "a mint whose last role is taken has none, not all")
-
-	_, secret = w.key(latchkey.Allow(latchkey.Read, latchkey.Create).On("*"))
-	for name, edit := range map[string]func(t *latchkey.Token){
-		"rules":  func(t *latchkey.Token) { t.Permissions = latchkey.Permissions{latchkey.Grant(latchkey.Read).On("*")} },
-		"a role": func(t *latchkey.Token) { t.Roles = []string{role.ID} },
-	} {
-		tok, child = w.mint(w.access(secret), latchkey.Narrowing{})
-		require.True(t, w.access(child).Allows(latchkey.Create, "x"), name)
-		w.update(tok, edit)
-		assert.False(t, w.access(child).Allows(latchkey.Create, "x"), "a mint of all that is given %s has only those", name)
-	}
+func mustAs(w *world, a latchkey.Access) latchkey.Account {
+	w.Helper()
+	acc, err := w.acme.As(a)
+	w.ok(err)
+	return acc
 }
+
+func second[T any](_ T, err error) error { return err }
+
+func third[T, U any](_ T, _ U, err error) error { return err }
 
 func TestNothingCrossesOwners(t *testing.T) {
 	w := newWorld(t)
@@ -253,52 +205,150 @@ func TestActingAs(t *testing.T) {
 	w.is(latchkey.ErrNotFound, err)
 }
 
-// A role that an actor may not read is missing to it.
-func TestRolesThatAnActorMayNotRead(t *testing.T) {
-	w := newWorld(t)
-	theirs, mine := w.role("theirs", readAll()), w.role("mine")
-	_, s := w.key(latchkey.Allow(latchkey.Read).On(latchkey.Exactly(latchkey.Path("latchkey", "role", mine.ID))))
-	as := mustAs(w, w.access(s))
-	_, err := as.Role(w.ctx, theirs.ID)
-	w.is(latchkey.ErrNotFound, err)
-	_, err = as.ExplainRole(w.ctx, theirs.ID)
-	w.is(latchkey.ErrNotFound, err)
-	got, err := as.Role(w.ctx, mine.ID)
-	w.ok(err)
-	assert.Equal(t, mine, got)
-	_, err = as.ExplainRole(w.ctx, mine.ID)
-	w.ok(err)
-	seen := 0
-	for r, err := range as.Roles(w.ctx, latchkey.RoleQuery{}) {
-		w.ok(err)
-		require.Equal(t, mine.ID, r.ID)
-		seen++
+// Each call of an actor asks for the right that is its own, and no other will do.
+func TestEveryCallNeedsItsOwnRight(t *testing.T) {
+	ring := must(latchkey.NewKeyring(latchkey.Key{ID: 1, Secret: []byte(strings.Repeat("a", 32))}))
+	type call struct {
+		action latchkey.Action
+		on     latchkey.Pattern
+		do     func(w *world, as latchkey.Account, token, role string) error
 	}
-	assert.Equal(t, 1, seen)
-
-	heir, err := w.acme.CreateRole(w.ctx, latchkey.Role{Name: "heir", Inherits: []string{theirs.ID}})
-	w.ok(err)
-	tok, _ := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{theirs.ID}})
-	_, s = w.key(latchkey.Allow(latchkey.Read).On("latchkey/token/*",
-		latchkey.Exactly(latchkey.Path("latchkey", "role", heir.ID))))
-	as = mustAs(w, w.access(s))
-	_, err = as.ExplainRole(w.ctx, heir.ID) // the answer would show what it inherits
-	w.is(latchkey.ErrDenied, err)
-	_, err = as.Explain(w.ctx, tok.ID)
-	w.is(latchkey.ErrDenied, err)
-	_, s = w.key(latchkey.Allow(latchkey.Read).On("latchkey/token/*", "latchkey/role/*"))
-	as = mustAs(w, w.access(s))
-	_, err = as.ExplainRole(w.ctx, heir.ID)
-	w.ok(err)
-	_, err = as.Explain(w.ctx, tok.ID)
-	w.ok(err)
+	key := latchkey.Spec{Kind: latchkey.KindAPIKey}
+	for name, c := range map[string]call{
+		"issue": {latchkey.Create, "latchkey/token/*", func(w *world, as latchkey.Account, _, _ string) error {
+			return third(as.Issue(w.ctx, key))
+		}},
+		"update": {latchkey.Update, "latchkey/token/*", func(w *world, as latchkey.Account, token, _ string) error {
+			return second(as.Update(w.ctx, token, func(t *latchkey.Token) error { t.Name = "x"; return nil }))
+		}},
+		"revoke": {latchkey.Delete, "latchkey/token/*", func(w *world, as latchkey.Account, token, _ string) error {
+			return as.Revoke(w.ctx, token, "")
+		}},
+		"delete": {latchkey.Delete, "latchkey/token/*", func(w *world, as latchkey.Account, token, _ string) error {
+			return as.Delete(w.ctx, token)
+		}},
+		"rotate": {latchkey.Rotate, "latchkey/token/*", func(w *world, as latchkey.Account, token, _ string) error {
+			return second(as.Rotate(w.ctx, token, 0))
+		}},
+		"reveal": {latchkey.Reveal, "latchkey/token/*", func(w *world, as latchkey.Account, token, _ string) error {
+			return second(as.Reveal(w.ctx, token))
+		}},
+		"signing secret": {latchkey.Reveal, "latchkey/token/*", func(w *world, as latchkey.Account, token, _ string) error {
+			return second(as.SigningSecret(w.ctx, token))
+		}},
+		"create role": {latchkey.Create, "latchkey/role/*", func(w *world, as latchkey.Account, _, _ string) error {
+			return second(as.CreateRole(w.ctx, latchkey.Role{Name: "x"}))
+		}},
+		"update role": {latchkey.Update, "latchkey/role/*", func(w *world, as latchkey.Account, _, role string) error {
+			return second(as.UpdateRole(w.ctx, role, func(r *latchkey.Role) error { r.Name = "x"; return nil }))
+		}},
+		"delete role": {latchkey.Delete, "latchkey/role/*", func(w *world, as latchkey.Account, _, role string) error {
+			return as.DeleteRole(w.ctx, role)
+		}},
+		"record": {latchkey.Read, "latchkey/owner", func(w *world, as latchkey.Account, _, _ string) error {
+			return second(as.Record(w.ctx))
+		}},
+		"configure": {latchkey.Update, "latchkey/owner", func(w *world, as latchkey.Account, _, _ string) error {
+			return as.Configure(w.ctx, func(o *latchkey.Owner) error { o.Extra = []byte("{}"); return nil })
+		}},
+		"clients": {latchkey.Read, "latchkey/client", func(w *world, as latchkey.Account, _, _ string) (err error) {
+			for _, err = range as.Clients(w.ctx) {
+			}
+			return err
+		}},
+		"events": {latchkey.Read, "latchkey/event", func(w *world, as latchkey.Account, _, _ string) (err error) {
+			for _, err = range as.Events(w.ctx, 0) {
+			}
+			return err
+		}},
+		"usage": {latchkey.Read, "latchkey/usage", func(w *world, as latchkey.Account, _, _ string) error {
+			return second(as.Usage(w.ctx, latchkey.UsageQuery{}))
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, func(o *latchkey.Options) { o.Keyring = ring })
+			must(w.keys.For("acme").Assume(latchkey.Client{ID: "1"}, nil)).Count("calls", "", 1)
+			tok, _ := w.key()
+			role := w.role("r")
+			try := func(rules ...latchkey.Rule) error {
+				_, secret := w.key(rules...)
+				return c.do(w, mustAs(w, w.access(secret)), tok.ID, role.ID)
+			}
+			all := latchkey.Allow(latchkey.Any).On("latchkey/*", "*")
+			w.is(latchkey.ErrDenied, try())
+			w.is(latchkey.ErrDenied, try(latchkey.Allow(latchkey.Any).On("*")))
+			w.is(latchkey.ErrDenied, try(all, latchkey.Deny(c.action).On(c.on)))
+			w.ok(try(latchkey.Allow(c.action).On(c.on)))
+		})
+	}
 }
 
-func mustAs(w *world, a latchkey.Access) latchkey.Account {
-	w.Helper()
-	acc, err := w.acme.As(a)
+// An actor without the right learns nothing of texts and roles.
+func TestRightsAreCheckedFirst(t *testing.T) {
+	for _, keyring := range []bool{false, true} {
+		w := newWorld(t, func(o *latchkey.Options) {
+			if keyring {
+				o.Keyring = must(latchkey.NewKeyring(must(latchkey.GenerateKey(nil, 1))))
+			}
+		})
+		_, theirs, err := w.keys.For("other").Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+		w.ok(err)
+		role := w.role("there")
+		nobody := mustAs(w, must(w.acme.Assume(latchkey.Client{ID: "7"}, nil)))
+		key := latchkey.Spec{Kind: latchkey.KindAPIKey}
+		for what, err := range map[string]error{
+			"a text of another owner": second(nobody.Import(w.ctx, key, theirs.Reveal())),
+			"a text of nobody":        second(nobody.Import(w.ctx, key, foreignText(t))),
+			"a text that is none":     second(nobody.Import(w.ctx, key, "x")),
+			"a text of another kind":  second(nobody.Import(w.ctx, latchkey.Spec{Kind: latchkey.KindSession}, theirs.Reveal())),
+			"a role that is there": third(nobody.Issue(w.ctx, latchkey.Spec{Kind: key.Kind,
+				Roles: []string{role.ID}})),
+			"a role that is not": third(nobody.Issue(w.ctx, latchkey.Spec{Kind: key.Kind,
+				Roles: []string{"x"}})),
+			"a kind that is none":   third(nobody.Issue(w.ctx, latchkey.Spec{Kind: 99})),
+			"an heir of one there":  second(nobody.CreateRole(w.ctx, latchkey.Role{Name: "n", Inherits: []string{role.ID}})),
+			"an heir of none":       second(nobody.CreateRole(w.ctx, latchkey.Role{Name: "n", Inherits: []string{"x"}})),
+			"a name that is taken":  second(nobody.CreateRole(w.ctx, latchkey.Role{Name: "there"})),
+			"an update of a role":   second(nobody.UpdateRole(w.ctx, role.ID, func(*latchkey.Role) error { return nil })),
+			"an update of none":     second(nobody.UpdateRole(w.ctx, "x", func(*latchkey.Role) error { return nil })),
+			"a deletion of a role":  nobody.DeleteRole(w.ctx, role.ID),
+			"a deletion of none":    nobody.DeleteRole(w.ctx, "x"),
+			"a rotation of none":    second(nobody.Rotate(w.ctx, "x", 0)),
+			"a revelation of none":  second(nobody.Reveal(w.ctx, "x")),
+			"a revocation of none":  nobody.Revoke(w.ctx, "x", ""),
+			"an update of no token": second(nobody.Update(w.ctx, "x", func(*latchkey.Token) error { return nil })),
+			"a configuration":       nobody.Configure(w.ctx, func(*latchkey.Owner) error { return nil }),
+			"an erasure":            nobody.Erase(w.ctx),
+		} {
+			if what == "a text that is none" || what == "a kind that is none" {
+				assert.Error(t, err, what)
+				continue
+			}
+			assert.ErrorIs(t, err, latchkey.ErrDenied, what)
+		}
+	}
+}
+
+// What a call requires is what was there before it: she may change what her own rights come from.
+func TestAnActorMayChangeItsOwnRecords(t *testing.T) {
+	w := newWorld(t)
+	role := w.role("admin", admin()...)
+	tok, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{role.ID}})
+	as := mustAs(w, w.access(secret))
+	_, err := as.UpdateRole(w.ctx, role.ID, func(r *latchkey.Role) error { r.Name = "chief"; return nil })
 	w.ok(err)
-	return acc
+	_, err = as.Update(w.ctx, tok.ID, func(t *latchkey.Token) error { t.Name = "mine"; return nil })
+	w.ok(err)
+	for range 2 { // without a record, and with one
+		w.ok(as.Configure(w.ctx, func(o *latchkey.Owner) error { o.Extra = []byte("{}"); return nil }))
+	}
+	_, err = as.Rotate(w.ctx, tok.ID, time.Minute)
+	w.ok(err)
+	w.ok(as.Revoke(w.ctx, tok.ID, "done"))
+	w.is(latchkey.ErrRevoked, as.Delete(w.ctx, tok.ID))
+	_, secret = w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{role.ID}})
+	a := w.access(secret)
+	w.ok(mustAs(w, a).Delete(w.ctx, a.TokenID()))
 }
 
 // What is stored about an Assumed caller is its owner's record, which every call asks anew.
@@ -332,7 +382,7 @@ func TestAnAssumedActorObeysTheOwnersRecord(t *testing.T) {
 	w.ok(issue())
 }
 
-func TestAnActorWhoLostHerRightsDoesNothing(t *testing.T) {
+func TestAnActorWithoutItsRightsDoesNothing(t *testing.T) {
 	w := newWorld(t)
 	tok, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Permissions: admin()})
 	as := mustAs(w, w.access(secret))
@@ -342,6 +392,108 @@ func TestAnActorWhoLostHerRightsDoesNothing(t *testing.T) {
 	w.ok(w.acme.Revoke(w.ctx, tok.ID, ""))
 	_, _, err = as.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindPublishable})
 	w.is(latchkey.ErrRevoked, err)
+}
+
+// An actor writes nothing after it lost the right to, though it had it when the call began.
+func TestNothingIsWrittenPastALoss(t *testing.T) {
+	for name, c := range map[string]struct {
+		lose func(w *world, root latchkey.Token, r latchkey.Role)
+		want error
+	}{
+		"nothing": {func(*world, latchkey.Token, latchkey.Role) {}, nil},
+		"revoking the actor": {func(w *world, root latchkey.Token, _ latchkey.Role) {
+			w.ok(w.acme.Revoke(w.ctx, root.ID, ""))
+		}, latchkey.ErrRevoked},
+		"deleting the actor": {func(w *world, root latchkey.Token, _ latchkey.Role) {
+			w.ok(w.acme.Delete(w.ctx, root.ID))
+		}, latchkey.ErrUnknownToken},
+		"editing the actor": {func(w *world, root latchkey.Token, _ latchkey.Role) {
+			w.update(root, func(t *latchkey.Token) { t.Roles = nil })
+		}, latchkey.ErrDenied},
+		"editing the role": {func(w *world, _ latchkey.Token, r latchkey.Role) {
+			w.editRole(r, func(r *latchkey.Role) { r.Permissions = nil })
+		}, latchkey.ErrDenied},
+		"a boundary": {func(w *world, _ latchkey.Token, _ latchkey.Role) {
+			w.configure(func(o *latchkey.Owner) { o.Boundary = latchkey.Permissions{} })
+		}, latchkey.ErrDenied},
+		"ending all tokens": {func(w *world, _ latchkey.Token, _ latchkey.Role) {
+			w.configure(func(o *latchkey.Owner) { o.NotBefore = w.now() })
+		}, latchkey.ErrRevoked},
+	} {
+		for _, issue := range []bool{true, false} {
+			t.Run(fmt.Sprint(name, ", a token ", issue), func(t *testing.T) {
+				w := newWorld(t)
+				var err error
+				role := w.role("admin", admin()...)
+				root, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{role.ID}})
+				as := mustAs(w, w.access(secret))
+				done := w.store.before(func() { c.lose(w, root, role) })
+				if issue {
+					_, _, err = as.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
+						Permissions: admin()})
+				} else {
+					_, err = as.CreateRole(w.ctx, latchkey.Role{Name: "new", Permissions: admin()})
+				}
+				require.True(t, done())
+				require.ErrorIs(t, err, c.want)
+			})
+		}
+	}
+	// What a minted token does depends on its parents, too.
+	for name, minted := range map[string]bool{"a parent of the actor": true, "nothing of a parent": false} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			root, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Permissions: admin()})
+			_, child := w.mint(w.access(secret), latchkey.Narrowing{})
+			other, _ := w.key()
+			as := mustAs(w, w.access(child))
+			done := w.store.before(func() {
+				if minted {
+					w.update(root, func(t *latchkey.Token) { t.Permissions = nil })
+				}
+			})
+			err := as.Revoke(w.ctx, other.ID, "")
+			require.True(t, done())
+			if minted {
+				w.is(latchkey.ErrDenied, err)
+			} else {
+				w.ok(err)
+			}
+		})
+	}
+}
+
+// A secret key that was narrowed to a role has its rights from there, though the key does not name it.
+func TestNothingIsWrittenPastALossOfANarrowedRole(t *testing.T) {
+	w := newWorld(t)
+	role := w.role("admin", append(admin(), readAll())...)
+	_, secret := w.issue(latchkey.KindSecret, latchkey.Settings{})
+	a, err := w.keys.Verify(w.ctx, latchkey.Presented{Secret: secret})
+	w.ok(err)
+	narrow, err := a.Narrow(w.ctx, latchkey.Narrowing{Roles: []string{role.ID}})
+	w.ok(err)
+	as, err := w.acme.As(narrow)
+	w.ok(err)
+	spec := latchkey.Spec{Kind: latchkey.KindAPIKey,
+		Permissions: latchkey.Permissions{readAll()}}
+	_, _, err = as.Issue(w.ctx, spec)
+	w.ok(err)
+	done := w.store.before(func() { w.editRole(role, func(r *latchkey.Role) { r.Permissions = nil }) })
+	_, _, err = as.Issue(w.ctx, spec)
+	w.is(latchkey.ErrDenied, err)
+	require.True(t, done())
+}
+
+func TestAForeignSecretPastItsEndIsUnknown(t *testing.T) {
+	w := newWorld(t)
+	tok, secret := w.key()
+	_, err := w.acme.Rotate(w.ctx, tok.ID, time.Minute)
+	w.ok(err)
+	w.turn(time.Minute)
+	_, err = w.verify(secret)
+	w.is(latchkey.ErrExpired, err)
+	_, err = w.keys.For("other").Verify(w.ctx, latchkey.Presented{Secret: secret})
+	w.is(latchkey.ErrUnknownToken, err)
 }
 
 func TestAuditTrail(t *testing.T) {
@@ -378,100 +530,6 @@ func TestAuditTrail(t *testing.T) {
 	}
 }
 
-func TestRolesThatInherit(t *testing.T) {
-	w := newWorld(t)
-	a := w.role("a", latchkey.Grant(latchkey.Read).On("x/*"))
-	b, err := w.acme.CreateRole(w.ctx, latchkey.Role{Name: "b", Inherits: []string{a.ID}})
-	w.ok(err)
-	c, err := w.acme.CreateRole(w.ctx, latchkey.Role{Name: "c", Inherits: []string{b.ID}, Permissions: latchkey.Permissions{
-		latchkey.Deny(latchkey.Read).On("x/secret")}})
-	w.ok(err)
-	_, err = w.acme.UpdateRole(w.ctx, a.ID, func(r *latchkey.Role) error { r.Inherits = []string{c.ID}; return nil })
-	w.is(latchkey.ErrInvalid, err)
-	_, err = w.acme.UpdateRole(w.ctx, a.ID, func(r *latchkey.Role) error { r.Inherits = []string{a.ID}; return nil })
-	w.is(latchkey.ErrInvalid, err)
-	_, err = w.acme.CreateRole(w.ctx, latchkey.Role{Name: "a"})
-	w.is(latchkey.ErrExists, err)
-
-	_, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{c.ID}})
-	assert.True(t, w.access(secret).Allows(latchkey.Read, "x/1"))
-	assert.False(t, w.access(secret).Allows(latchkey.Read, "x/secret"))
-	w.editRole(a, func(r *latchkey.Role) { r.Permissions = nil }) // two roles away
-	assert.False(t, w.access(secret).Allows(latchkey.Read, "x/1"))
-
-	w.is(latchkey.ErrInUse, w.acme.DeleteRole(w.ctx, c.ID))
-	w.is(latchkey.ErrInUse, w.acme.DeleteRole(w.ctx, a.ID))
-	var names []string
-	for r, err := range w.acme.Roles(w.ctx, latchkey.RoleQuery{Page: latchkey.Page{Limit: 2}}) {
-		w.ok(err)
-		names = append(names, r.Name)
-	}
-	assert.Equal(t, []string{"a", "b", "c"}, names)
-}
-
-// Two who each make the other's role inherit from their own: one must lose, or the roles form a ring.
-func TestRolesNeverFormARing(t *testing.T) {
-	for range 50 {
-		w := newWorld(t)
-		a, b := w.role("a"), w.role("b")
-		var wg sync.WaitGroup
-		errs := make([]error, 2)
-		for i, pair := range [][2]latchkey.Role{{a, b}, {b, a}} {
-			wg.Go(func() {
-				_, errs[i] = w.acme.UpdateRole(w.ctx, pair[0].ID, func(r *latchkey.Role) error {
-					r.Inherits = []string{pair[1].ID}
-					return nil
-				})
-			})
-		}
-		wg.Wait()
-		require.True(t, (errs[0] == nil) != (errs[1] == nil), "%v", errs)
-	}
-}
-
-// The same where the other comes between what the first read and what it writes.
-func TestARingIsSeenThoughItIsMadeMeanwhile(t *testing.T) {
-	for name, ring := range map[string]bool{"a ring": true, "no ring": false} {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
-			a, b, c := w.role("a"), w.role("b"), w.role("c")
-			w.editRole(b, func(r *latchkey.Role) { r.Inherits = []string{c.ID} })
-			done := w.store.before(func() {
-				w.editRole(c, func(r *latchkey.Role) {
-					if ring {
-						r.Inherits = []string{a.ID}
-					}
-				})
-			})
-			_, err := w.acme.UpdateRole(w.ctx, a.ID, func(r *latchkey.Role) error { r.Inherits = []string{b.ID}; return nil })
-			require.True(t, done())
-			if ring {
-				w.is(latchkey.ErrInvalid, err)
-			} else {
-				w.ok(err)
-			}
-		})
-	}
-}
-
-func TestListingTokens(t *testing.T) {
-	w := newWorld(t)
-	var want []string
-	for i := range 25 {
-		w.turn(time.Millisecond)
-		tok, _ := w.issue(latchkey.KindAPIKey, latchkey.Settings{Name: fmt.Sprintf("key %d", i)})
-		want = append(want, tok.Name)
-	}
-	var got []string
-	for tok, err := range w.acme.Tokens(w.ctx, latchkey.TokenQuery{Page: latchkey.Page{Limit: 10}}) {
-		w.ok(err)
-		got = append(got, tok.Name)
-	}
-	assert.Equal(t, want, got)
-	down := latchkey.ErrUnavailable
-	w.store.fail.Store(&down)
-}
-
 func TestSecretsAppearNowhere(t *testing.T) {
 	var log strings.Builder
 	w := newWorld(t)
@@ -487,4 +545,15 @@ func TestSecretsAppearNowhere(t *testing.T) {
 	}
 	assert.NotContains(t, log.String(), text)
 	assert.NotContains(t, log.String(), text[5:20])
+}
+
+func TestOnce(t *testing.T) {
+	ctx := t.Context()
+	store := memstore.New(nil)
+	a, again := latchkey.New(store, nil).For("acme"), latchkey.New(store, nil).For("acme")
+	until := time.Now().Add(time.Hour)
+	require.NoError(t, a.Once(ctx, "form 1", until))
+	require.ErrorIs(t, again.Once(ctx, "form 1", until), latchkey.ErrExists, "another process knows it")
+	require.NoError(t, again.Once(ctx, "form 2", until))
+	require.NoError(t, a.Manager().For("other").Once(ctx, "form 1", until), "another owner does not")
 }

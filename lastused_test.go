@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/latchkey-go/latchkey"
@@ -125,4 +126,45 @@ func TestAFirstUseAfterARefusalIsWrittenSoon(t *testing.T) {
 		require.NotZero(t, got.Used)
 		require.NoError(t, keys.Close(ctx))
 	})
+}
+
+// stuck is a store that does not answer AddUsage until it is let go.
+type stuck struct {
+	latchkey.Store
+	entered, leave chan struct{}
+}
+
+func (s *stuck) AddUsage(context.Context, latchkey.UsageBatch) error {
+	s.entered <- struct{}{}
+	<-s.leave
+	return latchkey.ErrUnavailable
+}
+
+// Whoever reads or closes while last uses are being written waits for that no longer than her context says.
+func TestAStuckBatchOfLastUsesBlocksNoCaller(t *testing.T) {
+	store := &stuck{Store: memstore.New(nil), entered: make(chan struct{}), leave: make(chan struct{})}
+	keys := latchkey.New(store, nil)
+	acme := keys.For("acme")
+	tok, secret, err := acme.Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindSecret})
+	require.NoError(t, err)
+	_, err = keys.Verify(t.Context(), latchkey.Presented{Secret: secret.Reveal()})
+	require.NoError(t, err)
+	<-store.entered // the batch is under way
+	done := make(chan error, 2)
+	go func() {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		_, err := acme.Get(ctx, tok.ID)
+		done <- err
+		done <- keys.Close(ctx)
+	}()
+	for range 2 {
+		select {
+		case err := <-done:
+			assert.ErrorIs(t, err, context.DeadlineExceeded)
+		case <-time.After(time.Minute):
+			t.Error("it waits for the batch")
+		}
+	}
+	close(store.leave)
 }

@@ -411,3 +411,20 @@ func TestAClientStaysItself(t *testing.T) {
 	_, grand = w.mint(w.access(child), latchkey.Narrowing{Client: latchkey.Client{ID: "42", Name: "Ada L."}})
 	assert.NoError(t, w.access(grand).CheckRow(latchkey.Read, "x", orders, latchkey.Row{"client": "42"}))
 }
+
+// Who may name any role names one that is there.
+func TestAMintNamesRolesThatAreThere(t *testing.T) {
+	w := newWorld(t)
+	role := w.role("there", readAll())
+	for _, kind := range []latchkey.Kind{latchkey.KindSecret, latchkey.KindSession} {
+		_, secret := w.issue(kind, latchkey.Settings{})
+		a := w.access(secret)
+		for id, want := range map[string]error{role.ID: nil, "nope": latchkey.ErrInvalid} {
+			n := latchkey.Narrowing{Lifetime: time.Hour, Roles: []string{id}}
+			_, _, err := a.Mint(w.ctx, n)
+			require.ErrorIs(t, err, want)
+			_, err = a.Narrow(w.ctx, n)
+			require.ErrorIs(t, err, want)
+		}
+	}
+}

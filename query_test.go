@@ -1,9 +1,7 @@
 package latchkey
 
 import (
-	"encoding/json"
 	"math"
-	"net/netip"
 	"testing"
 	"time"
 
@@ -107,40 +105,4 @@ func TestPageSize(t *testing.T) {
 	for limit, want := range map[int]int{math.MinInt: 100, -1: 100, 0: 100, 1: 1, 100: 100, 1000: 1000, 1001: 1000, math.MaxInt: 1000} {
 		assert.Equal(t, want, Page{Limit: limit}.Size(), "%d", limit)
 	}
-}
-
-func TestCloneSharesNothing(t *testing.T) {
-	token := func() Token {
-		return Token{
-			Settings: Settings{
-				Roles: []string{"r"}, Permissions: Permissions{Allow(Read).On("*")}, Extra: json.RawMessage("1"),
-				Restrictions: Restrictions{
-					Domains: []string{"d"}, Addresses: []netip.Prefix{netip.MustParsePrefix("::/0")},
-					MintFrom: []netip.Prefix{netip.MustParsePrefix("::/1")},
-				},
-			},
-			Rows: []Condition{AllRows}, Forced: Values{"a": "b"},
-		}
-	}
-	x := token()
-	y := x.Clone()
-	y.Roles[0], y.Permissions[0], y.Extra[0], y.Restrictions.Domains[0] = "", Rule{}, '2', ""
-	y.Restrictions.Addresses[0], y.Restrictions.MintFrom[0], y.Rows[0] = netip.Prefix{}, netip.Prefix{}, Condition{}
-	y.Forced["a"] = "c"
-	assert.Equal(t, token(), x)
-
-	role := func() Role {
-		return Role{Inherits: []string{"r"}, Permissions: Permissions{Allow(Read).On("*")}, Extra: json.RawMessage("1")}
-	}
-	r := role()
-	s := r.Clone()
-	s.Inherits[0], s.Permissions[0], s.Extra[0] = "", Rule{}, '2'
-	assert.Equal(t, role(), r)
-
-	o := Owner{Boundary: Permissions{Allow(Read).On("*")}, Extra: []byte("1")}
-	p := o.Clone()
-	p.Boundary[0], p.Extra[0] = Rule{}, '2'
-	assert.Equal(t, Owner{Boundary: Permissions{Allow(Read).On("*")}, Extra: []byte("1")}, o)
-	assert.Nil(t, Owner{}.Clone().Boundary)
-	assert.NotNil(t, Owner{Boundary: Permissions{}}.Clone().Boundary, "allowing nothing must not become no limit")
 }

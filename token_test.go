@@ -7,10 +7,43 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/latchkey-go/latchkey"
 )
+
+func TestKindText(t *testing.T) {
+	for kind, name := range map[latchkey.Kind]string{
+		latchkey.KindSecret: "secret", latchkey.KindPublishable: "publishable", latchkey.KindAPIKey: "api_key", latchkey.KindAccess: "access", latchkey.KindSession: "session",
+	} {
+		assert.True(t, kind.Valid(), name)
+		assert.Equal(t, name, kind.String())
+		text, err := kind.MarshalText()
+		require.NoError(t, err)
+		assert.Equal(t, name, string(text))
+		var back latchkey.Kind
+		require.NoError(t, back.UnmarshalText(text))
+		assert.Equal(t, kind, back)
+	}
+}
+
+// Whoever cannot read a kind must not take it for another one.
+func TestKindUnknown(t *testing.T) {
+	for _, kind := range []latchkey.Kind{0, 6, 255} {
+		assert.False(t, kind.Valid(), "%d", kind)
+		_, err := kind.MarshalText()
+		assert.ErrorIs(t, err, latchkey.ErrInvalid, "%d", kind)
+		_, err = json.Marshal(latchkey.Token{Kind: kind})
+		assert.ErrorIs(t, err, latchkey.ErrInvalid, "%d", kind)
+	}
+	assert.Equal(t, "kind(6)", latchkey.Kind(6).String())
+	for _, text := range []string{"", "Secret", "secret ", "apikey", "api-key", "1", "kind(1)"} {
+		kind := latchkey.KindSession
+		assert.ErrorIs(t, kind.UnmarshalText([]byte(text)), latchkey.ErrInvalid, "%q", text)
+		assert.Equal(t, latchkey.KindSession, kind, "%q", text)
+	}
+}
 
 // fieldsOf are the fields of a struct in order, with those of an embedded one in its place.
 func fieldsOf[T any]() []reflect.StructField {

@@ -381,3 +381,25 @@ func TestLastUsesOfABusyStart(t *testing.T) {
 		require.NoError(t, m.Close(t.Context()))
 	})
 }
+
+// The same of usage that is being written.
+func TestAStuckBatchOfUsageBlocksNoClose(t *testing.T) {
+	store := &stuck{Store: memstore.New(nil), entered: make(chan struct{}, 8), leave: make(chan struct{})}
+	keys := latchkey.New(store, nil)
+	must(keys.For("acme").Assume(latchkey.Client{ID: "1"}, nil)).Count("calls", "", 1)
+	<-store.entered // the batch is under way
+	done := make(chan error, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		done <- keys.Close(ctx)
+	}()
+	select {
+	case err := <-done:
+		assert.ErrorIs(t, err, latchkey.ErrUnavailable)
+		assert.ErrorIs(t, err, context.DeadlineExceeded)
+	case <-time.After(time.Minute):
+		t.Error("it waits for the batch")
+	}
+	close(store.leave)
+}

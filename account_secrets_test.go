@@ -3,10 +3,61 @@ package latchkey_test
 import (
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/latchkey-go/latchkey"
 )
+
+// A secret moves under the newest key whenever it is presented, also between what Rotate reads and writes.
+func TestRotateWhileASecretMovesUnderANewKey(t *testing.T) {
+	k1, k2 := must(latchkey.GenerateKey(nil, 1)), must(latchkey.GenerateKey(nil, 2))
+	w := newWorld(t, func(o *latchkey.Options) { o.Keyring = must(latchkey.NewKeyring(k1)) })
+	tok, secret := w.key()
+	newer := latchkey.New(w.store, &latchkey.Options{Clock: w.now, Keyring: must(latchkey.NewKeyring(k2, k1))})
+	store := &meddler{Store: w.store}
+	rotating := latchkey.New(store, &latchkey.Options{Clock: w.now, Keyring: must(latchkey.NewKeyring(k2, k1))})
+	done := store.before(func() { _, err := newer.Verify(w.ctx, latchkey.Presented{Secret: secret}); w.ok(err) })
+	fresh, err := rotating.For("acme").Rotate(w.ctx, tok.ID, 0)
+	w.ok(err)
+	require.True(t, done())
+	_, err = newer.Verify(w.ctx, latchkey.Presented{Secret: fresh.Reveal()})
+	w.ok(err)
+	_, err = newer.Verify(w.ctx, latchkey.Presented{Secret: secret})
+	w.is(latchkey.ErrUnknownToken, err)
+}
+
+func TestRevealOfARevokedToken(t *testing.T) {
+	ring, err := latchkey.NewKeyring(must(latchkey.GenerateKey(nil, 1)))
+	require.NoError(t, err)
+	w := newWorld(t, func(o *latchkey.Options) { o.Keyring = ring })
+	tok, _ := w.key()
+	w.ok(w.acme.Revoke(w.ctx, tok.ID, ""))
+	_, err = w.acme.Reveal(w.ctx, tok.ID)
+	w.is(latchkey.ErrInvalid, err)
+	_, err = w.acme.SigningSecret(w.ctx, tok.ID)
+	w.is(latchkey.ErrInvalid, err)
+}
+
+// A token made without a keyring has no text to reveal, with one it has no signing secret without it.
+func TestNothingIsRevealedWithoutAKeyring(t *testing.T) {
+	w := newWorld(t)
+	tok, _ := w.key()
+	public, text := w.issue(latchkey.KindPublishable, latchkey.Settings{})
+	ring := must(latchkey.NewKeyring(must(latchkey.GenerateKey(nil, 1))))
+	keys := latchkey.New(w.store, &latchkey.Options{Clock: w.now, Keyring: ring})
+	for _, acme := range []latchkey.Account{w.acme, keys.For("acme")} {
+		_, err := acme.Reveal(w.ctx, tok.ID)
+		w.is(latchkey.ErrNeedsKeyring, err)
+		s, err := acme.Reveal(w.ctx, public.ID)
+		w.ok(err)
+		assert.Equal(t, text, s.Reveal())
+	}
+	_, err := w.acme.SigningSecret(w.ctx, tok.ID)
+	w.is(latchkey.ErrNeedsKeyring, err)
+	_, err = keys.For("acme").SigningSecret(w.ctx, tok.ID)
+	w.ok(err)
+}
 
 func TestRevealAll(t *testing.T) {
 	key, err := latchkey.GenerateKey(nil, 1)

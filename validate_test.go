@@ -1,0 +1,95 @@
+package latchkey_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+// What a record may hold is bounded, on every way in, and one step less is let through.
+func TestRecordsAreBounded(t *testing.T) {
+	long := strings.Repeat("x", 257)
+	for name, c := range map[string]struct {
+		good, bad func(w *world, s *latchkey.Settings)
+	}{
+		"name": {func(_ *world, s *latchkey.Settings) {
+			s.Name = long[:256]
+		}, func(_ *world, s *latchkey.Settings) { s.Name = long }},
+		"a role named twice": {func(w *world, s *latchkey.Settings) {
+			s.Roles = []string{w.role("a").ID, w.role("b").ID}
+		}, func(w *world, s *latchkey.Settings) {
+			s.Roles = slices.Repeat([]string{w.role("c").ID}, 2)
+		}},
+		"too many roles": {func(*world, *latchkey.Settings) {}, func(_ *world, s *latchkey.Settings) {
+			for i := range 1001 {
+				s.Roles = append(s.Roles, fmt.Sprint(i))
+			}
+		}},
+		"idle": {func(_ *world, s *latchkey.Settings) { s.Validity.Idle = time.Second },
+			func(_ *world, s *latchkey.Settings) { s.Validity.Idle = time.Second - 1 }},
+		"an end before the begin": {func(w *world, s *latchkey.Settings) {
+			s.Validity.NotBefore, s.Validity.NotAfter = w.now().Add(time.Hour), w.now().Add(time.Hour+time.Microsecond)
+		}, func(w *world, s *latchkey.Settings) {
+			s.Validity.NotBefore, s.Validity.NotAfter = w.now().Add(time.Hour), w.now().Add(time.Hour)
+		}},
+		"a year": {func(w *world, s *latchkey.Settings) {
+			s.Validity.NotAfter = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
+		},
+			func(w *world, s *latchkey.Settings) {
+				s.Validity.NotAfter = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)
+			}},
+		"extra": {func(_ *world, s *latchkey.Settings) { s.Extra = json.RawMessage(`{}`) },
+			func(_ *world, s *latchkey.Settings) { s.Extra = json.RawMessage(`{`) }},
+		"much extra": {func(_ *world, s *latchkey.Settings) {
+			s.Extra = json.RawMessage(`"` + strings.Repeat("x", 1<<20-2) + `"`)
+		},
+			func(_ *world, s *latchkey.Settings) {
+				s.Extra = json.RawMessage(`"` + strings.Repeat("x", 1<<20-1) + `"`)
+			}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			var good, bad latchkey.Settings
+			c.good(w, &good)
+			w.issue(latchkey.KindAPIKey, good)
+			c.bad(w, &bad)
+			_, _, err := w.acme.Issue(w.ctx, bad.Spec(latchkey.KindAPIKey))
+			w.is(latchkey.ErrInvalid, err)
+			tok, _ := w.key()
+			_, err = w.acme.Update(w.ctx, tok.ID, func(t *latchkey.Token) error { t.Settings = bad; return nil })
+			w.is(latchkey.ErrInvalid, err)
+		})
+	}
+	w := newWorld(t)
+	tok, secret := w.key()
+	for _, kind := range []latchkey.Kind{6, 99, 255} {
+		_, _, err := w.acme.Issue(w.ctx, latchkey.Spec{Kind: kind})
+		w.is(latchkey.ErrInvalid, err)
+	}
+	for origin, want := range map[string]error{
+		long[:64]: nil, long[:65]: latchkey.ErrInvalid, "\x00": latchkey.ErrInvalid,
+	} {
+		_, _, err := w.acme.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Origin: origin})
+		require.ErrorIs(t, err, want)
+		_, _, err = w.access(secret).Mint(w.ctx, latchkey.Narrowing{Lifetime: time.Hour, Origin: origin})
+		require.ErrorIs(t, err, want)
+		_, err = w.acme.CreateRole(w.ctx, latchkey.Role{Name: "n", Origin: origin})
+		require.ErrorIs(t, err, want)
+	}
+	for id, want := range map[string]error{long[:256]: nil, long: latchkey.ErrInvalid, "\xff": latchkey.ErrInvalid} {
+		_, err := w.access(secret).Narrow(w.ctx, latchkey.Narrowing{Client: latchkey.Client{ID: id}})
+		require.ErrorIs(t, err, want)
+		_, err = w.access(secret).Narrow(w.ctx, latchkey.Narrowing{Client: latchkey.Client{ID: "1", Name: id}})
+		require.ErrorIs(t, err, want)
+	}
+	w.is(latchkey.ErrInvalid, w.acme.Revoke(w.ctx, tok.ID, long))
+	w.access(secret)
+	w.ok(w.acme.Revoke(w.ctx, tok.ID, long[:256]))
+}
