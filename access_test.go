@@ -34,7 +34,7 @@ func TestNarrowRefuses(t *testing.T) {
 	w.is(latchkey.ErrAddress, err)
 }
 
-// A reference that has no value admits no row, however it is asked.
+// A reference without a value admits no row, whichever method asks.
 func TestReferencesThatHaveNoValue(t *testing.T) {
 	w := newWorld(t)
 	role := w.role("r")

@@ -14,8 +14,8 @@ import (
 	lk "github.com/latchkey-go/latchkey"
 )
 
-// What the actors and the host of TestNoEscalationByAnySequence do: each step takes its numbers from the seed and its
-// own number alone, so that a sequence stays what it is when steps are taken away.
+// What the actors and the host of TestNoEscalationByAnySequence do. Each step takes its numbers from the seed and its
+// own number alone. So a sequence stays the same when steps are removed.
 
 func oneOf[T any](r *rand.Rand, from ...T) T { return from[r.IntN(len(from))] }
 
@@ -213,7 +213,7 @@ func strong(r *rand.Rand) lk.Rule {
 	return lk.Grant(dataDo...).On("dataset/x").Where(allKnown)
 }
 
-// rules is what somebody puts into a token or a role: often what it has, sometimes more, sometimes more than fits.
+// rules is what an actor puts into a token or a role: often what it has, sometimes more, sometimes too much.
 func (w *escalation) rules(r *rand.Rand, have lk.Permissions) lk.Permissions {
 	switch n := r.IntN(100); {
 	case n < 50:
@@ -235,7 +235,7 @@ func (w *escalation) rules(r *rand.Rand, have lk.Permissions) lk.Permissions {
 	}
 }
 
-// hostRules is what the host puts there: nothing oversized but rarely, and no more than the world can bear.
+// hostRules is what the host puts there: rarely oversized rules, and no more than a world can hold.
 func (w *escalation) hostRules(r *rand.Rand) lk.Permissions {
 	switch n := r.IntN(20); {
 	case n < 1:
@@ -291,7 +291,7 @@ func (w *escalation) profiles(r *rand.Rand) []lk.Settings {
 	}
 }
 
-// setUp is the host's work before anybody acts.
+// setUp is the host's work before the first actor.
 func (w *escalation) setUp(seed uint64) {
 	r := w.rand
 	role := func(x lk.Role) lk.Role {
@@ -373,7 +373,7 @@ func (w *escalation) setUp(seed uint64) {
 	w.say("seed %d", seed)
 }
 
-// tooLarge makes tokens that can do much, and what they can do too large to be told, by a role that grows under them.
+// tooLarge makes tokens that can do much, and makes their rights too large by a role of theirs that grows.
 func (w *escalation) tooLarge(r *rand.Rand, root string) {
 	w.exact = false
 	part := func(from, to int) (p lk.Permissions) {
@@ -614,7 +614,7 @@ func (w *escalation) host(r *rand.Rand, role, token string) {
 	if role == "" {
 		role = w.someRole(r)
 	} else {
-		w.count.tell("meanwhile", true)
+		w.count.add("meanwhile", true)
 	}
 	if token == "" {
 		token = w.someToken(r)
@@ -747,7 +747,7 @@ func (w *escalation) act(r *rand.Rand) {
 			n.Restrictions.Addresses = []netip.Prefix{netip.PrefixFrom(at, 16).Masked()}
 		}
 		narrowed, err := access.Narrow(w.ctx, n)
-		if w.count.tell("narrow", err == nil); err != nil {
+		if w.count.add("narrow", err == nil); err != nil {
 			return
 		}
 		access, a.narrow = narrowed, &n
@@ -774,7 +774,7 @@ func (w *escalation) call(r *rand.Rand, a *acting, as lk.Account, access lk.Acce
 	}
 	done := func(err error, format string, args ...any) {
 		ok := err == nil
-		w.count.tell(a.kind, ok)
+		w.count.add(a.kind, ok)
 		if ok {
 			w.say("%s: %s", a.name, fmt.Sprintf(format, args...))
 		} else if !refused(err) {

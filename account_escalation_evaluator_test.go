@@ -19,7 +19,7 @@ import (
 //
 //	records     everything stored of one owner at one moment
 //	universe    the rows there are, and what a condition says of each
-//	subject     a chain of strata, and who asks: a token, a role, an assumed or a narrowed caller
+//	subject     a chain of strata, and the caller: a token, a role, an assumed or a narrowed caller
 //	rights      what a subject may do, row by row, to be compared
 //	reach       from where, how long, how fast and at what cost a token may be used
 
@@ -36,7 +36,7 @@ type records struct {
 	faulty map[string]bool
 }
 
-// readRecords reads all of an owner. It is one cut only while nobody writes.
+// readRecords reads all of an owner. It is one snapshot only while there is no writer.
 func readRecords(ctx context.Context, s lk.Store, owner string) (*records, error) {
 	r := &records{tokens: map[string]lk.Token{}, roles: map[string]lk.Role{},
 		up: map[string]map[string]bool{}, faulty: map[string]bool{}}
@@ -95,7 +95,7 @@ func (r *records) ancestry(id string) map[string]bool {
 }
 
 // repaired is the records as they would be if no role inherited one that is gone. Such a role may give nothing today,
-// but somebody may mend it, and nobody is asked again.
+// but it may be repaired without another check.
 func (r *records) repaired() *records {
 	if r.sound == nil {
 		c := *r
@@ -127,7 +127,7 @@ func (r *records) heirs(id string) map[string]bool {
 }
 
 // broken reports whether a role gives nothing whatever its rules say: it is gone, holds an invalid rule, inherits
-// itself or one that does, or applies Denies again that nobody can tell.
+// itself or one that does, or applies Denies again that cannot be known.
 func (r *records) broken(id string) bool {
 	known, ok := r.faulty[id]
 	if !ok {
@@ -225,7 +225,7 @@ func (u *universe) at(i int) [3]int {
 
 func (u *universe) index(v [3]int) int { return (v[0]*len(u.values[1])+v[1])*len(u.values[2]) + v[2] }
 
-// rowsFor is all rows as they are for an asker whose id a symbol stands for.
+// rowsFor is all rows for a caller with an id that a symbol stands for.
 func (u *universe) rowsFor(self string) []lk.Row {
 	symbol, ok := u.symbols[self]
 	if !ok {
@@ -264,7 +264,7 @@ type tree struct {
 	op           lk.Op
 	value        any // string, int64, bool, map[any]bool for a list
 	ref          string
-	refs         bool // it or a part of it refers to who asks
+	refs         bool // it or a part of it refers to the caller
 }
 
 // logic is the rows on which a condition is true and those on which it is false. On the others it is unknown.
@@ -346,7 +346,7 @@ func plain(v any) any {
 	return v
 }
 
-// asker is who asks: what references mean. Anybody stands for whoever may have a role.
+// asker is the caller: what references mean. Anybody stands for every caller that may have a role.
 type asker struct {
 	anybody             bool
 	self, client, owner string
@@ -419,7 +419,7 @@ func (u *universe) eval(t *tree, who asker, roles *[]string) logic {
 		texts, known, anything := who.ref(t.ref, roles)
 		switch {
 		case anything:
-			// Whoever asks may be any: each known value may be it, and may not be it.
+			// The caller may be any: each known value may match or not.
 			for i, v := range u.values[t.field] {
 				if _, text := v.(string); text {
 					l.yes, l.no = l.yes.or(u.masks[t.field][i]), l.no.or(u.masks[t.field][i])
@@ -625,20 +625,20 @@ type stratum struct {
 	owner  bool      // the owner's boundary
 }
 
-// subject is who may do something: a chain of strata, all of which must allow it, and who asks.
+// subject is what may do something: a chain of strata, all of which must allow it, and the caller.
 type subject struct {
 	strata []stratum
 	who    asker
 	any    bool // a mint of it may name any role of the owner
 }
 
-// unbounded is the subject without the owner's boundary, which holds for everybody alike.
+// unbounded is the subject without the owner's boundary, which holds for all alike.
 func (s subject) unbounded() subject {
 	s.strata = slices.DeleteFunc(slices.Clone(s.strata), func(x stratum) bool { return x.owner })
 	return s
 }
 
-// token is what a token may do, be it alive or not. A token whose chain is broken may do nothing.
+// token is what a token may do, alive or not. A token with a broken chain may do nothing.
 func (r *records) token(id string) subject {
 	chain, ok := r.chain(id)
 	if !ok {
@@ -679,7 +679,7 @@ func (r *records) bounded(s subject, has *[]string) subject {
 	return s
 }
 
-// role is what a role gives to whoever has it.
+// role is what a role gives to a token that has it.
 func (r *records) role(id string) subject {
 	return r.bounded(subject{strata: []stratum{{roles: []string{id}}}, who: asker{anybody: true, owner: r.owner.ID}}, nil)
 }
@@ -983,7 +983,7 @@ func refererOf(host string) string {
 	return "https://" + host + "/"
 }
 
-// reachOf is the reach of a token, asked about these addresses and hosts.
+// reachOf is the reach of a token among these addresses and hosts.
 func (r *records) reachOf(id string, addresses []netip.Addr, hosts []string) reach {
 	out := reach{places: map[place]bool{}, mints: map[netip.Addr]bool{}, end: math.MaxInt64, credits: math.MaxInt64,
 		rate: math.Inf(1), burst: math.MaxInt}

@@ -23,22 +23,22 @@ import (
 	"github.com/latchkey-go/latchkey/memstore"
 )
 
-// TestNoEscalationByAnySequence runs random sequences of calls by actors of many kinds, with the host between them and
-// within them, and asks the evaluator after each commit:
+// TestNoEscalationByAnySequence runs random sequences of calls by actors of many kinds. The host acts between them and
+// within them. After each commit the test checks these laws with the evaluator:
 //
 //	answers    the library answers what the algebra says: never more, and the same where nothing exceeds a limit
-//	gain       whatever may do more after an actor's commit than right before it, got nothing that the actor has not
+//	gain       what may do more after an actor's commit than right before it gained nothing that the actor has not
 //	made       what the actor made or changed lies within the actor, by what its rules mean
 //	held       so do the tokens and roles that hold or inherit a role the actor changed
 //	regained   no answer of the library grew by something that the actor does not have
 //	asked      the actor had the right to the call itself
-//	told       what was just made answers what it means: nothing is saved that is too large to be told
+//	size       what was just made answers what it means: nothing is saved that is too large to be evaluated
 //	sandbox    a test actor changed no live token's answer and touched nothing of one
 //	outlives   what the actor made ends, reaches and spends no further, unless Exceed allows it
 //	owner      the actor changed no more of the owner's record than it may
 //
 // A failure prints the seed of its world and the shortest sequence that was found. SEED=n runs one world, LONG=1 at
-// least 200,000 steps. LAWS=gain,regained asks some of the laws only; FIRST=1 stops at the first failure.
+// least 200,000 steps. LAWS=gain,regained checks some of the laws only; FIRST=1 stops at the first failure.
 func TestNoEscalationByAnySequence(t *testing.T) {
 	seeds, steps := uint64(45), 0
 	first := uint64(1)
@@ -52,7 +52,7 @@ func TestNoEscalationByAnySequence(t *testing.T) {
 	} else if testing.Short() {
 		seeds = 15
 	}
-	count := acts{}
+	count := callCounts{}
 	found := map[string]finding{}
 	world := func(seed uint64) {
 		if len(found) > 0 && os.Getenv("FIRST") != "" {
@@ -104,7 +104,7 @@ func all(n int) (steps []int) {
 	return steps
 }
 
-// shortest takes steps away for as long as the law stays broken, and tells what is left.
+// shortest removes steps for as long as the law stays broken, and returns the log of what is left.
 func shortest(t *testing.T, seed uint64, law string) []string {
 	play := func(steps []int) *escalation {
 		w := newEscalation(t, seed)
@@ -132,10 +132,10 @@ func shortest(t *testing.T, seed uint64, law string) []string {
 	return append(best.log, "→ "+best.violation.law+": "+best.violation.text)
 }
 
-// acts counts calls by kind: how many were tried, and how many succeeded.
-type acts map[string]*[2]int
+// callCounts counts calls by kind: how many were tried, and how many succeeded.
+type callCounts map[string]*[2]int
 
-func (c acts) tell(kind string, ok bool) {
+func (c callCounts) add(kind string, ok bool) {
 	if c[kind] == nil {
 		c[kind] = &[2]int{}
 	}
@@ -145,7 +145,7 @@ func (c acts) tell(kind string, ok bool) {
 	}
 }
 
-func (c acts) join(o acts) {
+func (c callCounts) join(o callCounts) {
 	for k, n := range o {
 		if c[k] == nil {
 			c[k] = &[2]int{}
@@ -155,7 +155,7 @@ func (c acts) join(o acts) {
 	}
 }
 
-func (c acts) String() string {
+func (c callCounts) String() string {
 	var b strings.Builder
 	for _, k := range slices.Sorted(maps.Keys(c)) {
 		fmt.Fprintf(&b, "%s %d of %d, ", k, c[k][1], c[k][0])
@@ -164,7 +164,7 @@ func (c acts) String() string {
 }
 
 // suffice is the positive control: calls of each kind succeed this often, and one call in five in all.
-func (c acts) suffice(t *testing.T, least int) {
+func (c callCounts) suffice(t *testing.T, least int) {
 	tried, done := 0, 0
 	for _, kind := range []string{"issue", "import", "update token", "rotate", "reveal", "revoke", "delete token",
 		"create role", "update role", "delete role", "mint", "narrow", "configure", "meanwhile"} {
@@ -183,7 +183,7 @@ type escalation struct {
 	rand   *rand.Rand
 	passed atomic.Int64 // µs
 	store  *watched
-	keys   *lk.Manager // through which everybody acts
+	keys   *lk.Manager // through which all calls go
 	acme   lk.Account
 	e      *universe
 	ask    []question
@@ -195,17 +195,17 @@ type escalation struct {
 	roles   []string // ids of roles, the same
 	heavy   []string // those that were given more than fits
 	focus   string   // the role that the host is about to change between an actor's check and its write
-	targets []string // tokens that can do much, or could if it could be told
+	targets []string // tokens that can do much, or could if their rights were not too large
 	n       int      // of names
 
 	meant, answers map[string]rights // by mark
 	presented      map[string]bool   // by mark and text
 	watcher        *lk.Manager
 
-	actor     *acting // who acts now; nil: the host
+	actor     *acting // the actor now; nil: the host
 	steps     int
 	log       []string
-	count     acts
+	count     callCounts
 	violation *violation
 	laws      string
 }
@@ -265,7 +265,7 @@ var firstMoment = time.Date(2026, 3, 4, 5, 0, 0, 0, time.UTC)
 func newEscalation(t *testing.T, seed uint64) *escalation {
 	w := &escalation{t: t, ctx: context.Background(), exact: true,
 		texts: map[string]string{}, meant: map[string]rights{}, answers: map[string]rights{},
-		presented: map[string]bool{}, count: acts{},
+		presented: map[string]bool{}, count: callCounts{},
 		rand: rand.New(rand.NewPCG(seed, 0)), laws: os.Getenv("LAWS")}
 	var key [32]byte
 	for i := range 8 {
@@ -286,7 +286,7 @@ func newEscalation(t *testing.T, seed uint64) *escalation {
 
 func importedText(s string) bool { return strings.HasPrefix(s, "imported-") }
 
-// newWatcher is a manager that remembers nothing and has heard of no rate.
+// newWatcher is a Manager without a cache, which knows no rate.
 func (w *escalation) newWatcher(ring *lk.Keyring) {
 	w.watcher = lk.New(w.store.Store, &lk.Options{Clock: w.now, Keyring: ring, Imported: importedText, CacheTokens: -1})
 }
@@ -339,7 +339,7 @@ func (w *escalation) fail(law, format string, args ...any) {
 	}
 }
 
-// look reads the store, and asks the library about everything that is different from before.
+// look reads the store, and compares the library's answers about everything that is different from before.
 func (w *escalation) look() *records {
 	r, err := readRecords(w.ctx, w.store.Store, "acme")
 	require.NoError(w.t, err)
@@ -401,7 +401,7 @@ func (w *escalation) roleMark(r *records, id string) string {
 	return w.mark(r, []stratum{{roles: []string{id}}}) + " of " + id
 }
 
-// tokenMeans and roleMeans are what rules mean, when nothing is damaged. They leave the owner's boundary out, for it
+// tokenMeans and roleMeans are what rules mean, when nothing is damaged. They leave the owner's boundary out: it
 // holds for the actor alike.
 func (w *escalation) tokenMeans(r *records, id string) rights {
 	return w.means(r.repaired(), r.repaired().token(id).unbounded(), w.tokenMark(r, id)+" unbounded")
@@ -431,7 +431,7 @@ func (w *escalation) compare(got, want rights, who string) {
 	}
 }
 
-// askRole asks the library about a role, unless it did.
+// askRole takes the library's answers about a role, unless it has them.
 func (w *escalation) askRole(e evaluator, id string) {
 	mark := w.roleMark(e.records, id)
 	if _, ok := w.answers[mark]; ok {
@@ -462,7 +462,7 @@ func (w *escalation) askRole(e evaluator, id string) {
 	w.compare(out, w.means(e.records, e.role(id), mark), "role "+e.records.roles[id].Name)
 }
 
-// askToken presents a token, unless the library was asked before and nothing has changed.
+// askToken presents a token and takes the library's answers, unless nothing has changed since the last time.
 func (w *escalation) askToken(e evaluator, id string) {
 	mark := w.tokenMark(e.records, id)
 	t := e.tokens[id]
@@ -569,7 +569,7 @@ func (w *escalation) answer(a lk.Access, s subject, e evaluator) rights {
 		if q.action != lk.Create {
 			continue
 		}
-		if strings.HasPrefix(string(q.resource), "latchkey/") { // nobody prepares rows of those
+		if strings.HasPrefix(string(q.resource), "latchkey/") { // no rows of those are prepared
 			out[i].writes = w.means1(e, s, q).writes.and(out[i].rows)
 			continue
 		}
@@ -630,7 +630,7 @@ func (w *escalation) matching(c lk.Condition, rows []lk.Row) (set rowSet) {
 	return set
 }
 
-// explained is what the library says of a token whose text is not at hand.
+// explained is what the library says about a token without its text.
 func (w *escalation) explained(e evaluator, id string) rights {
 	ask := make([]lk.Question, len(w.ask))
 	for i, q := range w.ask {
@@ -675,7 +675,7 @@ func (w *escalation) subject(r *records, a *acting) subject {
 	return s
 }
 
-// judge asks every law about one commit of the actor.
+// judge checks every law on one commit of the actor.
 func (w *escalation) judge(old, new *records, wr *lk.Write) {
 	a := w.actor
 	e := evaluator{w.e, old}
@@ -745,7 +745,7 @@ func (w *escalation) judge(old, new *records, wr *lk.Write) {
 			continue
 		}
 		more := w.tokenMeans(old, id).more(mine)
-		if new.ended(id) { // an end gives nobody the right to exceed, so a secret key may end whoever has it
+		if new.ended(id) { // to end a token passes no right on, so a secret key may end one that has Exceed
 			for i := range more {
 				if w.ask[i].action == exceed {
 					more[i] = right{}
@@ -772,7 +772,7 @@ func (w *escalation) judge(old, new *records, wr *lk.Write) {
 		}
 	}
 	w.judgeHeld(new, changed, mine)
-	w.judgeTold(old, new)
+	w.judgeSize(old, new)
 	if a.token != "" && old.tokens[a.token].Test {
 		w.judgeSandbox(old, new, touched, changed)
 	}
@@ -840,9 +840,8 @@ func (w *escalation) judgeHeld(r *records, changed map[string]bool, mine rights)
 	}
 }
 
-// judgeTold is the law of what can be told. The owner's boundary, which is the host's, is not counted when things are
-// saved.
-func (w *escalation) judgeTold(old, new *records) {
+// judgeSize is the law of size. The owner's boundary, which is the host's, does not count when records are saved.
+func (w *escalation) judgeSize(old, new *records) {
 	if new.owner.Boundary != nil {
 		return
 	}
@@ -850,7 +849,7 @@ func (w *escalation) judgeTold(old, new *records) {
 		if _, ok := old.tokens[id]; !ok && new.alive(id, w.now()) {
 			means := w.means(new, new.token(id), w.tokenMark(new, id))
 			if less := means.more(w.tokenAnswers(new, id)); !less.none() {
-				w.fail("told", "a token was saved that cannot be told: %s", w.e.show(less, w.ask))
+				w.fail("size", "a token was saved that cannot be evaluated: %s", w.e.show(less, w.ask))
 			}
 		}
 	}
@@ -858,7 +857,7 @@ func (w *escalation) judgeTold(old, new *records) {
 		if _, ok := old.roles[id]; !ok {
 			means := w.means(new, new.role(id), w.roleMark(new, id))
 			if less := means.more(w.roleAnswers(new, id)); !less.none() {
-				w.fail("told", "a role was saved that cannot be told: %s", w.e.show(less, w.ask))
+				w.fail("size", "a role was saved that cannot be evaluated: %s", w.e.show(less, w.ask))
 			}
 		}
 	}

@@ -147,7 +147,7 @@ func TestLineage(t *testing.T) {
 	_, err = a.RoleLineage(ctx, "none")
 	require.ErrorIs(t, err, latchkey.ErrNotFound)
 
-	// Somebody who may not read all of it gets the rest, and is told so.
+	// A caller that may not read all of it gets the rest, with Hidden set.
 	who := func(on ...latchkey.Pattern) latchkey.Account {
 		some, err := a.As(must(a.Assume(latchkey.Client{ID: "w"},
 			latchkey.Permissions{latchkey.Allow(latchkey.Read).On(on...)})))

@@ -17,7 +17,7 @@ import (
 	"github.com/latchkey-go/latchkey/memstore"
 )
 
-// oversized is a set of rules, each small enough, whose rows together are larger than a condition may be.
+// oversized is sets of rules. Each rule is small enough, but their rows together are larger than a condition may be.
 var oversized = map[string]func(actions ...latchkey.Action) latchkey.Permissions{
 	"lists": func(actions ...latchkey.Action) (huge latchkey.Permissions) {
 		for i := range 5 {
@@ -84,7 +84,7 @@ func TestRowsTooLargeTogetherLieWithinNothing(t *testing.T) {
 	w.ok(err)
 }
 
-// Rules whose rows are too large together would allow nothing, and could be made readable later by somebody else.
+// Rules with rows that are too large together would allow nothing, and another edit could make them usable later.
 func TestRowsTooLargeTogetherAreNotSaved(t *testing.T) {
 	for name, huge := range oversized {
 		t.Run(name, func(t *testing.T) {
@@ -117,8 +117,8 @@ func TestRowsTooLargeTogetherAreNotSaved(t *testing.T) {
 	}
 }
 
-// Rules that are too large together are saved beside strong ones, and taken away: by a role that a token has, one that
-// a role inherits, one that a minted token has, and in the token itself.
+// Oversized rules are saved beside strong ones and then removed. They are in a role that a token, another role or a
+// minted token has, or in the token itself.
 func TestRemovingOversizedRulesGainsNothing(t *testing.T) {
 	strong := latchkey.Permissions{latchkey.Grant(latchkey.Read, latchkey.Delete).On("dataset/x").Where(everywhere)}
 	reaches := func(w *world, secret string) bool {
@@ -206,7 +206,7 @@ func TestRemovingOversizedRulesGainsNothing(t *testing.T) {
 	}
 }
 
-// A role that cannot be read allows nothing today, and what applies its Denies again allows nothing with it.
+// An invalid role allows nothing today, and neither does a role that applies its Denies again.
 func TestAnActorInheritsNoUnreadableRole(t *testing.T) {
 	w := newWorld(t)
 	broken := latchkey.Role{ID: "0193e000-0000-7000-8000-000000000001", Owner: "acme", Name: "broken",
@@ -221,7 +221,7 @@ func TestAnActorInheritsNoUnreadableRole(t *testing.T) {
 	w.ok(err) // the host may
 }
 
-// A role that nobody holds yet is no way to more rights, either.
+// A role without holders gives no way to more rights either.
 func TestARoleWithoutHoldersIsNotWidened(t *testing.T) {
 	w := newWorld(t)
 	role := w.role("empty")
@@ -272,21 +272,23 @@ func TestAnActorChangesARoleThatOthersHave(t *testing.T) {
 	w.is(latchkey.ErrDenied, rename())
 }
 
-// A role may be weak and still hold a Deny that keeps a role above it in bounds.
+// A weak role may hold a Deny that limits a stronger role which inherits it.
 func TestADenyUnderAStrongerRoleStays(t *testing.T) {
 	w := newWorld(t)
 	base := w.role("base", latchkey.Deny(latchkey.Read).On("hr/*"))
 	above, err := w.acme.CreateRole(w.ctx, latchkey.Role{Name: "above", Inherits: []string{base.ID}, InheritDenies: true,
-		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("*"), latchkey.Allow(latchkey.Any).On("latchkey/role/*")}})
+		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("*"),
+			latchkey.Allow(latchkey.Any).On("latchkey/role/*")}})
 	w.ok(err)
 	_, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{above.ID}})
 	require.False(t, w.access(secret).Allows(latchkey.Read, "hr/pay"))
-	_, err = mustAs(w, w.access(secret)).UpdateRole(w.ctx, base.ID, func(r *latchkey.Role) error { r.Permissions = nil; return nil })
+	_, err = mustAs(w, w.access(secret)).UpdateRole(w.ctx, base.ID,
+		func(r *latchkey.Role) error { r.Permissions = nil; return nil })
 	assert.ErrorIs(t, err, latchkey.ErrDenied)
 	assert.False(t, w.access(secret).Allows(latchkey.Read, "hr/pay"))
 }
 
-// A role may be weak by its boundary alone: who inherits it takes over what the boundary holds back.
+// A role may be weak by its boundary alone: a role that inherits it gets what the boundary holds back.
 func TestWhatABoundaryHoldsBackIsNotPassedOn(t *testing.T) {
 	w := newWorld(t)
 	all := latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*")}
@@ -303,7 +305,8 @@ func TestWhatABoundaryHoldsBackIsNotPassedOn(t *testing.T) {
 	assert.ErrorIs(t, err, latchkey.ErrDenied, "an heir without a boundary")
 	_, err = mine.CreateRole(w.ctx, latchkey.Role{Name: "mine", Inherits: []string{bounded.ID}, Boundary: all})
 	assert.ErrorIs(t, err, latchkey.ErrDenied, "an heir with a wide boundary")
-	_, err = mine.CreateRole(w.ctx, latchkey.Role{Name: "mine", Inherits: []string{bounded.ID}, Boundary: latchkey.Permissions{}})
+	_, err = mine.CreateRole(w.ctx, latchkey.Role{Name: "mine", Inherits: []string{bounded.ID},
+		Boundary: latchkey.Permissions{}})
 	assert.NoError(t, err, "an heir that adds nothing to the boundary")
 
 	_, err = mine.UpdateRole(w.ctx, base.ID, func(r *latchkey.Role) error {
@@ -321,14 +324,15 @@ func TestWhatABoundaryHoldsBackIsNotPassedOn(t *testing.T) {
 	}
 }
 
-// A Deny that a bounded role applies again holds for who inherits that role, too, though within its boundary it changes
-// nothing.
+// A Deny that a bounded role applies again also holds for the roles that inherit it, though within the boundary it
+// changes nothing.
 func TestADenyBehindABoundaryStays(t *testing.T) {
 	w := newWorld(t)
 	base := w.role("base", latchkey.Deny(latchkey.Read).On("b"))
-	bounded, err := w.acme.CreateRole(w.ctx, latchkey.Role{Name: "bounded", Inherits: []string{base.ID}, InheritDenies: true,
-		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("a", "b")},
-		Boundary:    latchkey.Permissions{latchkey.Allow(latchkey.Read).On("a")}})
+	bounded, err := w.acme.CreateRole(w.ctx, latchkey.Role{Name: "bounded", Inherits: []string{base.ID},
+		InheritDenies: true,
+		Permissions:   latchkey.Permissions{latchkey.Allow(latchkey.Read).On("a", "b")},
+		Boundary:      latchkey.Permissions{latchkey.Allow(latchkey.Read).On("a")}})
 	w.ok(err)
 	heir, err := w.acme.CreateRole(w.ctx, latchkey.Role{Name: "heir", Inherits: []string{bounded.ID}})
 	w.ok(err)
@@ -344,7 +348,7 @@ func TestADenyBehindABoundaryStays(t *testing.T) {
 	assert.False(t, w.access(held).Allows(latchkey.Read, "b"))
 }
 
-// A boundary that refers to who asks means something else for what the actor makes than for the actor: nobody gets
+// A boundary that refers to the caller means something else for a new token than for the actor. An actor cannot get
 // round it by making a token.
 func TestABoundaryThatRefersToTheCaller(t *testing.T) {
 	w := newWorld(t)
@@ -377,7 +381,7 @@ func TestABoundaryThatRefersToTheCaller(t *testing.T) {
 	w.ok(err)
 }
 
-// The same of the roles of who asks: they are those of the token that is made, and not the actor's.
+// The same for the caller's roles: they are those of the token that is made, not the actor's.
 func TestABoundaryThatRefersToRolesOfTheCaller(t *testing.T) {
 	w := newWorld(t)
 	clerk, chief := w.role("clerk"), w.role("chief")
@@ -397,7 +401,7 @@ func TestABoundaryThatRefersToRolesOfTheCaller(t *testing.T) {
 	w.ok(issue(latchkey.Read))
 }
 
-// A minted token that allows nothing today, for its rows are too large together, is judged by what it would allow.
+// A minted token with rows that are too large together allows nothing today: it is checked by what it would allow.
 func TestAMintedTokenIsCheckedAsItBecomes(t *testing.T) {
 	for name, wide := range map[string]bool{"beyond the actor": true, "within the actor": false} {
 		for _, act := range []string{"update", "delete"} {
@@ -445,7 +449,7 @@ func TestAMintedTokenIsCheckedAsItBecomes(t *testing.T) {
 	}
 }
 
-// A test token passes sandboxes only, and so does all that it makes or lays hands on.
+// A test token is accepted by sandboxes only, and so is all that it makes or changes.
 func TestATestTokenReachesNoLiveOne(t *testing.T) {
 	w := newWorld(t)
 	live, _ := w.key()
@@ -469,7 +473,7 @@ func TestATestTokenReachesNoLiveOne(t *testing.T) {
 	w.ok(mustAs(w, w.access(secret.Reveal())).Configure(w.ctx, off))
 }
 
-// A sandbox token changes nothing that the answer of a live one depends on.
+// A test token changes nothing that a live token's answers depend on.
 func TestASandboxTouchesNoLiveRole(t *testing.T) {
 	type sandbox struct {
 		*world
@@ -546,7 +550,7 @@ func TestASandboxTouchesNoLiveRole(t *testing.T) {
 	}
 }
 
-// What a call was judged by is required by its write, whoever changes it meanwhile.
+// The write of a call requires the records that the call was checked against: a concurrent change is a conflict.
 func TestWhatWasCheckedIsRequired(t *testing.T) {
 	clerk := func(w *world) latchkey.Account {
 		_, s := w.key(latchkey.Allow(latchkey.Read).On("data/a"),
@@ -636,7 +640,8 @@ func TestWhatWasCheckedIsRequired(t *testing.T) {
 	})
 }
 
-// stepIn is a store where somebody comes between a listing of the roles that inherit one and what is made of it.
+// stepIn is a store that runs a function after it has listed the roles that inherit one, before the caller uses the
+// list.
 type stepIn struct {
 	latchkey.Store
 	then func()
@@ -651,7 +656,7 @@ func (s *stepIn) Roles(ctx context.Context, owner string, q latchkey.RoleQuery) 
 	return list, err
 }
 
-// Two calls at once, each within her rights, must not make a role that is beyond them.
+// Two concurrent calls, each within the actor's rights, must not make a role that exceeds them.
 func TestAnHeirMadeDuringAnEditIsAConflict(t *testing.T) {
 	for what, early := range map[string]bool{"a new heir": false, "an heir that changes": true} {
 		t.Run(what, func(t *testing.T) {
@@ -668,7 +673,8 @@ func TestAnHeirMadeDuringAnEditIsAConflict(t *testing.T) {
 			}
 			if early {
 				w.configure(func(o *latchkey.Owner) {
-					o.Extra, o.Limits.Credits, o.Boundary = []byte(`{"plan":1}`), 7, latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*", "latchkey/*")}
+					o.Extra, o.Limits.Credits, o.Boundary = []byte(`{"plan":1}`), 7,
+						latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*", "latchkey/*")}
 				})
 			}
 			before := record()
@@ -836,7 +842,7 @@ func TestANarrowedActorKeepsToItsAddresses(t *testing.T) {
 	}
 }
 
-// An actor whose requests are signed makes nothing that can be used unsigned.
+// An actor that signs its requests makes no token that can be used unsigned.
 func TestAnActorThatSigns(t *testing.T) {
 	ring := must(latchkey.NewKeyring(latchkey.Key{ID: 1, Secret: []byte(strings.Repeat("a", 32))}))
 	w := newWorld(t, func(o *latchkey.Options) { o.Keyring = ring })
@@ -856,7 +862,7 @@ func TestAnActorThatSigns(t *testing.T) {
 	w.is(latchkey.ErrDenied, err)
 }
 
-// What was wider than an actor before may stay so, and become narrower, but gains nothing.
+// A token that was wider than the actor before may stay so or become narrower, but not wider.
 func TestAnActorWidensNothingThatWasWider(t *testing.T) {
 	rate := func(n int) latchkey.Rate { return latchkey.Rate{Count: n, Per: time.Second} }
 	for name, c := range map[string]struct {
@@ -914,21 +920,24 @@ func TestAnActorWidensNothingThatWasWider(t *testing.T) {
 	}
 }
 
-// Nobody loosens what binds herself.
+// An actor does not loosen the restrictions of its own token.
 func TestAnActorDoesNotLoosenItsOwnToken(t *testing.T) {
 	home := netip.MustParseAddr("10.0.0.1")
 	for name, c := range map[string]struct {
 		edit func(*latchkey.Token)
 		may  bool
 	}{
-		"her name":            {func(t *latchkey.Token) { t.Name = "x" }, true},
-		"fewer addresses":     {func(t *latchkey.Token) { t.Restrictions.Addresses = prefixes("10.0.0.0/16") }, true},
-		"an earlier end":      {func(t *latchkey.Token) { t.Validity.NotAfter = t.Validity.NotAfter.Add(-time.Minute) }, true},
-		"more addresses":      {func(t *latchkey.Token) { t.Restrictions.Addresses = prefixes("10.0.0.0/8", "192.0.2.0/24") }, false},
-		"a shorter prefix":    {func(t *latchkey.Token) { t.Restrictions.Addresses = prefixes("10.0.0.0/7") }, false},
-		"all addresses":       {func(t *latchkey.Token) { t.Restrictions.Addresses = nil }, false},
-		"minting from all":    {func(t *latchkey.Token) { t.Restrictions.MintFrom = nil }, false},
-		"a later end":         {func(t *latchkey.Token) { t.Validity.NotAfter = t.Validity.NotAfter.Add(1 * time.Minute) }, false},
+		"its name":        {func(t *latchkey.Token) { t.Name = "x" }, true},
+		"fewer addresses": {func(t *latchkey.Token) { t.Restrictions.Addresses = prefixes("10.0.0.0/16") }, true},
+		"an earlier end": {func(t *latchkey.Token) { t.Validity.NotAfter = t.Validity.NotAfter.Add(-time.Minute) },
+			true},
+		"more addresses": {func(t *latchkey.Token) { t.Restrictions.Addresses = prefixes("10.0.0.0/8", "192.0.2.0/24") },
+			false},
+		"a shorter prefix": {func(t *latchkey.Token) { t.Restrictions.Addresses = prefixes("10.0.0.0/7") }, false},
+		"all addresses":    {func(t *latchkey.Token) { t.Restrictions.Addresses = nil }, false},
+		"minting from all": {func(t *latchkey.Token) { t.Restrictions.MintFrom = nil }, false},
+		"a later end": {func(t *latchkey.Token) { t.Validity.NotAfter = t.Validity.NotAfter.Add(1 * time.Minute) },
+			false},
 		"no end":              {func(t *latchkey.Token) { t.Validity.NotAfter = time.Time{} }, false},
 		"a longer idle time":  {func(t *latchkey.Token) { t.Validity.Idle *= 2 }, false},
 		"no idle limit":       {func(t *latchkey.Token) { t.Validity.Idle = 0 }, false},
@@ -1026,7 +1035,7 @@ func TestADeniedActorIsToldWhy(t *testing.T) {
 	require.True(t, ok)
 }
 
-// spoilt is a store some of whose roles cannot be read.
+// spoilt is a store in which some roles cannot be read.
 type spoilt struct {
 	latchkey.Store
 	roles map[string]bool
@@ -1052,7 +1061,7 @@ func (s *spoilt) Load(ctx context.Context, owner, id string) (latchkey.Found, er
 	return f, err
 }
 
-// spoil makes a token one that cannot be read.
+// spoil damages a token.
 func spoil(t *testing.T, s latchkey.Store, id string) {
 	t.Helper()
 	f, err := s.Load(t.Context(), "acme", id)
@@ -1063,7 +1072,7 @@ func spoil(t *testing.T, s latchkey.Store, id string) {
 	require.NoError(t, err)
 }
 
-// What cannot be read may have allowed anything: who may less than everything does not touch it.
+// A damaged record may have allowed anything: only an actor that may do everything may change it.
 func TestOnlyFullRightsEndADamagedRecord(t *testing.T) {
 	for _, c := range []struct {
 		what string
@@ -1127,7 +1136,7 @@ func TestOnlyFullRightsEndADamagedRecord(t *testing.T) {
 	}
 }
 
-// The holder of a role that cannot be read may do anything: who may less does not change the role.
+// A damaged holder of a role may do anything: an actor that may do less does not change the role.
 func TestARoleOfADamagedTokenIsLeftAlone(t *testing.T) {
 	w := newWorld(t)
 	data := latchkey.Allow(latchkey.Read).On("data/*")
@@ -1144,7 +1153,8 @@ func TestARoleOfADamagedTokenIsLeftAlone(t *testing.T) {
 	w.is(latchkey.ErrDenied, rename())
 }
 
-// A damaged holder of a role may have rights of its own: it is not judged by another one that has the same roles.
+// A damaged holder of a role may have rights of its own: the result for another holder with the same roles does not
+// count for it.
 func TestADamagedHolderBesideOneLikeIt(t *testing.T) {
 	w := newWorld(t)
 	role := w.role("reader", readAll())

@@ -59,7 +59,7 @@ func TestTwoConfigureAFreshOwner(t *testing.T) {
 	assert.Equal(t, 2, calls)
 }
 
-// Erase starts the versions of an owner's record anew: a number seen before may then stand for other content.
+// Erase restarts the versions of an owner's record: a version seen before may then stand for other content.
 func TestABoundaryAfterErase(t *testing.T) {
 	w := newWorld(t)
 	bound := func(on latchkey.Pattern) {

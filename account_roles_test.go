@@ -58,8 +58,9 @@ func TestRolesThatInherit(t *testing.T) {
 	a := w.role("a", latchkey.Grant(latchkey.Read).On("x/*"))
 	b, err := w.acme.CreateRole(w.ctx, latchkey.Role{Name: "b", Inherits: []string{a.ID}})
 	w.ok(err)
-	c, err := w.acme.CreateRole(w.ctx, latchkey.Role{Name: "c", Inherits: []string{b.ID}, Permissions: latchkey.Permissions{
-		latchkey.Deny(latchkey.Read).On("x/secret")}})
+	c, err := w.acme.CreateRole(w.ctx,
+		latchkey.Role{Name: "c", Inherits: []string{b.ID}, Permissions: latchkey.Permissions{
+			latchkey.Deny(latchkey.Read).On("x/secret")}})
 	w.ok(err)
 	_, err = w.acme.UpdateRole(w.ctx, a.ID, func(r *latchkey.Role) error { r.Inherits = []string{c.ID}; return nil })
 	w.is(latchkey.ErrInvalid, err)
@@ -84,7 +85,7 @@ func TestRolesThatInherit(t *testing.T) {
 	assert.Equal(t, []string{"a", "b", "c"}, names)
 }
 
-// More roles than a role may inherit are refused, and not read one by one for ever.
+// Inheriting too many roles is refused before all of them are read.
 func TestInheritanceIsBounded(t *testing.T) {
 	w := newWorld(t)
 	id := func(i int) string { return fmt.Sprintf("0193e000-0000-7000-8000-%012d", i) }
@@ -155,7 +156,7 @@ func TestARingMadeConcurrentlyIsSeen(t *testing.T) {
 	}
 }
 
-// A role that an actor may not read is missing to it.
+// A role that an actor may not read is reported as not found.
 func TestRolesThatAnActorMayNotRead(t *testing.T) {
 	w := newWorld(t)
 	theirs, mine := w.role("theirs", readAll()), w.role("mine")

@@ -39,7 +39,7 @@ func TestRevealOfARevokedToken(t *testing.T) {
 	w.is(latchkey.ErrInvalid, err)
 }
 
-// A token made without a keyring has no text to reveal, with one it has no signing secret without it.
+// A token made without a Keyring has no text to reveal. Without a Keyring there is no signing secret.
 func TestNothingIsRevealedWithoutAKeyring(t *testing.T) {
 	w := newWorld(t)
 	tok, _ := w.key()
@@ -101,7 +101,7 @@ func TestRevealAll(t *testing.T) {
 	for id, text := range texts {
 		require.True(t, got[id].Reveal() == text)
 	}
-	require.Equal(t, len(texts), revealed(), "each is in the audit trail, under her name")
+	require.Equal(t, len(texts), revealed(), "each is in the audit trail, under the actor's name")
 
 	_, reader := w.key(latchkey.Allow(latchkey.Read).On("latchkey/token/*"), latchkey.Allow(latchkey.Read).On("dataset/*"))
 	as, err = w.acme.As(w.access(reader))

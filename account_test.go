@@ -70,7 +70,7 @@ func TestNothingCrossesOwners(t *testing.T) {
 	w.access(secret)
 }
 
-// The matrix of what somebody who acts may do: never more than she may herself.
+// The matrix of what an actor may do: never more than its own rights.
 func TestActingAs(t *testing.T) {
 	w := newWorld(t)
 	strong := w.role("strong", latchkey.Allow(latchkey.Any).On("*"))
@@ -103,18 +103,26 @@ func TestActingAs(t *testing.T) {
 		do  call
 		may bool
 	}{
-		"the host issues a secret":        {w.acme, issue(spec(latchkey.KindSecret)), true},
-		"a clerk issues what she may":     {clerk, issue(spec(latchkey.KindAPIKey, latchkey.Allow(latchkey.Read).On("dataset/a"))), true},
-		"a clerk issues nothing":          {clerk, issue(spec(latchkey.KindPublishable)), true},
-		"a clerk issues more":             {clerk, issue(spec(latchkey.KindAPIKey, latchkey.Allow(latchkey.Create).On("dataset/a"))), false},
-		"a clerk issues wider":            {clerk, issue(spec(latchkey.KindAPIKey, latchkey.Allow(latchkey.Read).On("*"))), false},
-		"a clerk issues a secret":         {clerk, issue(spec(latchkey.KindSecret)), false},
-		"a clerk issues by a strong role": {clerk, issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Roles: []string{strong.ID}}), false},
-		"a clerk issues by a weak role":   {clerk, issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Roles: []string{weak.ID}}), true},
-		"an admin issues a secret":        {as(admin()...), issue(spec(latchkey.KindSecret)), true},
-		"data rights issue nothing":       {as(latchkey.Allow(latchkey.Any).On("*")), issue(spec(latchkey.KindPublishable)), false},
-		"a clerk updates a weak token":    {clerk, func(a latchkey.Account) error { _, err := a.Update(w.ctx, small.ID, nop); return err }, true},
-		"a clerk updates a strong token":  {clerk, func(a latchkey.Account) error { _, err := a.Update(w.ctx, victim.ID, nop); return err }, false},
+		"the host issues a secret": {w.acme, issue(spec(latchkey.KindSecret)), true},
+		"a clerk issues what it may": {clerk,
+			issue(spec(latchkey.KindAPIKey, latchkey.Allow(latchkey.Read).On("dataset/a"))), true},
+		"a clerk issues nothing": {clerk, issue(spec(latchkey.KindPublishable)), true},
+		"a clerk issues more": {clerk,
+			issue(spec(latchkey.KindAPIKey, latchkey.Allow(latchkey.Create).On("dataset/a"))), false},
+		"a clerk issues wider": {clerk, issue(spec(latchkey.KindAPIKey, latchkey.Allow(latchkey.Read).On("*"))),
+			false},
+		"a clerk issues a secret": {clerk, issue(spec(latchkey.KindSecret)), false},
+		"a clerk issues by a strong role": {clerk,
+			issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Roles: []string{strong.ID}}), false},
+		"a clerk issues by a weak role": {clerk, issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Roles: []string{weak.ID}}),
+			true},
+		"an admin issues a secret": {as(admin()...), issue(spec(latchkey.KindSecret)), true},
+		"data rights issue nothing": {as(latchkey.Allow(latchkey.Any).On("*")),
+			issue(spec(latchkey.KindPublishable)), false},
+		"a clerk updates a weak token": {clerk,
+			func(a latchkey.Account) error { _, err := a.Update(w.ctx, small.ID, nop); return err }, true},
+		"a clerk updates a strong token": {clerk,
+			func(a latchkey.Account) error { _, err := a.Update(w.ctx, victim.ID, nop); return err }, false},
 		"a clerk raises a weak token": {clerk, func(a latchkey.Account) error {
 			_, err := a.Update(w.ctx, small.ID, func(t *latchkey.Token) error { t.Roles = []string{strong.ID}; return nil })
 			return err
@@ -123,16 +131,22 @@ func TestActingAs(t *testing.T) {
 			_, err := a.Update(w.ctx, victim.ID, func(t *latchkey.Token) error { t.Roles = nil; return nil })
 			return err
 		}, false},
-		"a clerk rotates a strong token": {clerk, func(a latchkey.Account) error { _, err := a.Rotate(w.ctx, victim.ID, 0); return err }, false},
-		"a clerk revokes a strong token": {clerk, func(a latchkey.Account) error { return a.Revoke(w.ctx, victim.ID, "") }, false},
-		"a clerk deletes a strong token": {clerk, func(a latchkey.Account) error { return a.Delete(w.ctx, victim.ID) }, false},
-		"a clerk reveals a strong token": {clerk, func(a latchkey.Account) error { _, err := a.Reveal(w.ctx, victim.ID); return err }, false},
+		"a clerk rotates a strong token": {clerk,
+			func(a latchkey.Account) error { _, err := a.Rotate(w.ctx, victim.ID, 0); return err }, false},
+		"a clerk revokes a strong token": {clerk, func(a latchkey.Account) error { return a.Revoke(w.ctx, victim.ID, "") },
+			false},
+		"a clerk deletes a strong token": {clerk, func(a latchkey.Account) error { return a.Delete(w.ctx, victim.ID) },
+			false},
+		"a clerk reveals a strong token": {clerk,
+			func(a latchkey.Account) error { _, err := a.Reveal(w.ctx, victim.ID); return err }, false},
 		"a clerk makes a weak role": {clerk, func(a latchkey.Account) error {
-			_, err := a.CreateRole(w.ctx, latchkey.Role{Name: "r1", Permissions: latchkey.Permissions{latchkey.Grant(latchkey.Read).On("dataset/x")}})
+			_, err := a.CreateRole(w.ctx,
+				latchkey.Role{Name: "r1", Permissions: latchkey.Permissions{latchkey.Grant(latchkey.Read).On("dataset/x")}})
 			return err
 		}, true},
 		"a clerk makes a strong role": {clerk, func(a latchkey.Account) error {
-			_, err := a.CreateRole(w.ctx, latchkey.Role{Name: "r2", Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*")}})
+			_, err := a.CreateRole(w.ctx,
+				latchkey.Role{Name: "r2", Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*")}})
 			return err
 		}, false},
 		"a clerk inherits a strong role": {clerk, func(a latchkey.Account) error {
@@ -164,9 +178,11 @@ func TestActingAs(t *testing.T) {
 			w.configure(func(o *latchkey.Owner) { o.NotBefore = w.now().Add(-time.Hour) })
 			return a.Configure(w.ctx, func(o *latchkey.Owner) error { o.NotBefore = time.Time{}; return nil })
 		}, false},
-		"a minted admin issues":  {minted, issue(spec(latchkey.KindPublishable)), false},
-		"a minted admin rotates": {minted, func(a latchkey.Account) error { _, err := a.Rotate(w.ctx, small.ID, 0); return err }, false},
-		"a minted admin reveals": {minted, func(a latchkey.Account) error { _, err := a.Reveal(w.ctx, small.ID); return err }, false},
+		"a minted admin issues": {minted, issue(spec(latchkey.KindPublishable)), false},
+		"a minted admin rotates": {minted,
+			func(a latchkey.Account) error { _, err := a.Rotate(w.ctx, small.ID, 0); return err }, false},
+		"a minted admin reveals": {minted, func(a latchkey.Account) error { _, err := a.Reveal(w.ctx, small.ID); return err },
+			false},
 		"a minted admin renames": {minted, func(a latchkey.Account) error {
 			_, err := a.Update(w.ctx, small.ID, func(t *latchkey.Token) error { t.Name = "x"; return nil })
 			return err
@@ -184,9 +200,12 @@ func TestActingAs(t *testing.T) {
 			}
 			return nil
 		}, true},
-		"a reader of tokens changes none": {as(latchkey.Allow(latchkey.Read).On("latchkey/token/*")), func(a latchkey.Account) error { return a.Revoke(w.ctx, small.ID, "") }, false},
-		"an assumed admin issues":         {mustAs(w, must(w.acme.Assume(latchkey.Client{ID: "7"}, admin()))), issue(spec(latchkey.KindSecret)), true},
-		"an assumed nobody issues":        {mustAs(w, must(w.acme.Assume(latchkey.Client{ID: "7"}, nil))), issue(spec(latchkey.KindPublishable)), false},
+		"a reader of tokens changes none": {as(latchkey.Allow(latchkey.Read).On("latchkey/token/*")),
+			func(a latchkey.Account) error { return a.Revoke(w.ctx, small.ID, "") }, false},
+		"an assumed admin issues": {mustAs(w, must(w.acme.Assume(latchkey.Client{ID: "7"}, admin()))),
+			issue(spec(latchkey.KindSecret)), true},
+		"an assumed nobody issues": {mustAs(w, must(w.acme.Assume(latchkey.Client{ID: "7"}, nil))),
+			issue(spec(latchkey.KindPublishable)), false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := c.do(c.who)
@@ -197,7 +216,8 @@ func TestActingAs(t *testing.T) {
 			}
 		})
 	}
-	for tok, err := range as(latchkey.Allow(latchkey.Read).On(latchkey.Exactly(latchkey.Path("latchkey", "token", small.ID)))).Tokens(w.ctx, latchkey.TokenQuery{}) {
+	for tok, err := range as(latchkey.Allow(latchkey.Read).On(latchkey.Exactly(latchkey.Path("latchkey", "token",
+		small.ID)))).Tokens(w.ctx, latchkey.TokenQuery{}) {
 		w.ok(err)
 		assert.Equal(t, small.ID, tok.ID, "one who may read one token sees one")
 	}
@@ -205,7 +225,7 @@ func TestActingAs(t *testing.T) {
 	w.is(latchkey.ErrNotFound, err)
 }
 
-// Each call of an actor asks for the right that is its own, and no other will do.
+// Each call of an actor needs its own right, and no other right is enough.
 func TestEveryCallNeedsItsOwnRight(t *testing.T) {
 	ring := must(latchkey.NewKeyring(latchkey.Key{ID: 1, Secret: []byte(strings.Repeat("a", 32))}))
 	type call struct {
@@ -329,7 +349,7 @@ func TestRightsAreCheckedFirst(t *testing.T) {
 	}
 }
 
-// What a call requires is what was there before it: she may change what her own rights come from.
+// A call requires what was there before it: an actor may change what its own rights come from.
 func TestAnActorMayChangeItsOwnRecords(t *testing.T) {
 	w := newWorld(t)
 	role := w.role("admin", admin()...)
@@ -351,7 +371,7 @@ func TestAnActorMayChangeItsOwnRecords(t *testing.T) {
 	w.ok(mustAs(w, a).Delete(w.ctx, a.TokenID()))
 }
 
-// What is stored about an Assumed caller is its owner's record, which every call asks anew.
+// An Assumed caller depends on one stored record, its owner's. Every call reads it again.
 func TestAnAssumedActorObeysTheOwnersRecord(t *testing.T) {
 	w := newWorld(t)
 	a := must(w.acme.Assume(latchkey.Client{ID: "7"}, admin()))
@@ -463,7 +483,7 @@ func TestNothingIsWrittenPastALoss(t *testing.T) {
 	}
 }
 
-// A secret key that was narrowed to a role has its rights from there, though the key does not name it.
+// A secret key that was narrowed to a role has its rights from that role, though the key does not name it.
 func TestNothingIsWrittenPastALossOfANarrowedRole(t *testing.T) {
 	w := newWorld(t)
 	role := w.role("admin", append(admin(), readAll())...)

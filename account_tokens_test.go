@@ -143,7 +143,7 @@ func TestUpdateConflicts(t *testing.T) {
 	tok, _ := w.key()
 	calls := 0
 	got, err := w.acme.Update(w.ctx, tok.ID, func(t *latchkey.Token) error {
-		if calls++; calls == 1 { // somebody else comes between
+		if calls++; calls == 1 { // another writer comes between
 			w.update(tok, func(t *latchkey.Token) { t.Name = "theirs" })
 		}
 		t.Name += "+mine"
@@ -220,7 +220,7 @@ func TestEditsThatCannotBeWrittenDown(t *testing.T) {
 	}
 }
 
-// Uses are written down only now and then: an idle limit that is new must not end a token that was used a minute ago.
+// Uses are written with a delay: a new idle limit must not end a token that was used a minute ago.
 func TestANewIdleLimitSparesATokenInUse(t *testing.T) {
 	for name, before := range map[string]time.Duration{"none before": 0, "a longer one before": 10 * time.Hour} {
 		t.Run(name, func(t *testing.T) {
@@ -250,7 +250,7 @@ func TestANewIdleLimitSparesATokenInUse(t *testing.T) {
 	}
 }
 
-// What somebody spoilt in the database is no reason to keep a token alive.
+// A record that was damaged in the database can still be revoked.
 func TestADamagedTokenCanBeRevoked(t *testing.T) {
 	w := newWorld(t)
 	tok := latchkey.Token{ID: "00000000-0000-7000-8000-000000000001", Owner: "acme", Kind: latchkey.KindAPIKey,
@@ -267,7 +267,7 @@ func TestADamagedTokenCanBeRevoked(t *testing.T) {
 	}
 }
 
-// Of a token that cannot be read nothing but the switch can be changed, and revoked it has no rights left.
+// Of a damaged token only Disabled can be changed. Once revoked, it has no rights left.
 func TestWhatIsLeftOfADamagedToken(t *testing.T) {
 	w := newWorld(t)
 	role := w.role("r", readAll())
@@ -294,8 +294,8 @@ func TestWhatIsLeftOfADamagedToken(t *testing.T) {
 	require.Empty(t, f.Token.Permissions)
 }
 
-// A text tells nobody that it belongs to a record of another owner, or to one that the caller may not read, be it
-// damaged.
+// Find does not reveal that a text belongs to a record of another owner, or to one that the caller may not read. That
+// holds for damaged records too.
 func TestFindOfADamagedTokenRevealsNothing(t *testing.T) {
 	s := &bare{Store: memstore.New(nil)}
 	keys := latchkey.New(s, nil)
@@ -327,7 +327,7 @@ func TestFindOfADamagedTokenRevealsNothing(t *testing.T) {
 	}
 }
 
-// bare is a store that tells of a text nothing but what is damaged.
+// bare is a store that returns nothing for a text except which record is damaged.
 type bare struct {
 	latchkey.Store
 	fail *latchkey.DamagedError
@@ -337,7 +337,7 @@ func (s *bare) ByDigest(context.Context, ...[32]byte) (latchkey.Found, error) {
 	return latchkey.Found{}, s.fail
 }
 
-// Import tells of a text that belongs to a damaged record of another owner what it tells of every text that is taken.
+// Import returns the same error for the text of another owner's damaged record as for every text that is taken.
 func TestImportOfADamagedTokensText(t *testing.T) {
 	s := &bare{Store: memstore.New(nil),
 		fail: &latchkey.DamagedError{Kind: latchkey.ChangedToken, Owner: "acme", ID: "its id"}}

@@ -69,7 +69,7 @@ func ExampleAccess_Prepare() {
 	access, err := latchkey.New(memstore.New(nil), nil).For("acme").Assume(latchkey.Client{ID: "42"}, latchkey.Permissions{
 		latchkey.Allow(latchkey.Create, latchkey.Update).On("dataset/orders").
 			Where(latchkey.Where("region", latchkey.Eq, "EU")).
-			Force(map[string]any{"region": "EU"}), // says what a create writes, whoever sends what
+			Force(map[string]any{"region": "EU"}), // decides what a create writes, whatever the caller sends
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -117,38 +117,6 @@ func ExampleAccess_Mint() {
 	// Output:
 	// access Ada
 	// region = "EU" <nil>
-}
-
-// Somebody administers tokens: within their own rights, and under their own name.
-func ExampleAccount_As() {
-	ctx := context.Background()
-	acme := latchkey.New(memstore.New(nil), nil).For("acme")
-	ada, err := acme.Assume(latchkey.Client{ID: "42"}, latchkey.Permissions{
-		latchkey.Allow(latchkey.Read).On("dataset/*"),
-		latchkey.Allow(latchkey.Any).On("latchkey/token/*"),
-	})
-	if err != nil {
-		log.Fatal(err)
-	}
-	as, err := acme.As(ada)
-	if err != nil {
-		log.Fatal(err)
-	}
-	for _, rule := range []latchkey.Rule{
-		latchkey.Allow(latchkey.Read).On("dataset/orders"),
-		latchkey.Allow(latchkey.Read).On("*"), // more than the desk may
-	} {
-		_, _, err := as.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
-			Permissions: latchkey.Permissions{rule}})
-		fmt.Println(rule, "refused:", errors.Is(err, latchkey.ErrDenied))
-	}
-	for e, err := range acme.Events(ctx, 0) {
-		fmt.Println(e.Action, "by", e.Actor, err)
-	}
-	// Output:
-	// allow read on dataset/orders refused: false
-	// allow read on * refused: true
-	// token.issue by client:42 <nil>
 }
 
 // Rules are values: what they allow can be tested with no store at all.

@@ -11,7 +11,8 @@ import (
 	"github.com/latchkey-go/latchkey/memstore"
 )
 
-// A store whose feed answers with an older epoch than one seen (a replica that lags) must not keep a caller spinning.
+// lagging is a store with a feed that lags behind an epoch seen before, as a replica does. A caller must not spin on
+// it.
 type lagging struct {
 	latchkey.Store
 	calls int
@@ -40,7 +41,7 @@ func TestAFeedThatLagsBehindItsEpoch(t *testing.T) {
 	require.Positive(t, store.calls)
 }
 
-// MaxStale is a length of time, whatever time it is: a store whose clock runs ahead must not stretch it.
+// MaxStale is a duration, whatever the time is: a store clock that runs ahead must not extend it.
 func TestMaxStaleHoldsThoughTheStoreClockIsAhead(t *testing.T) {
 	w := newWorld(t)
 	store := memstore.New(&memstore.Options{Clock: func() time.Time { return w.now().Add(time.Minute) }})

@@ -128,7 +128,7 @@ func TestAFirstUseAfterARefusalIsWrittenSoon(t *testing.T) {
 	})
 }
 
-// stuck is a store that does not answer AddUsage until it is let go.
+// stuck is a store that does not answer AddUsage until leave is closed.
 type stuck struct {
 	latchkey.Store
 	entered, leave chan struct{}
@@ -140,7 +140,7 @@ func (s *stuck) AddUsage(context.Context, latchkey.UsageBatch) error {
 	return latchkey.ErrUnavailable
 }
 
-// Whoever reads or closes while last uses are being written waits for that no longer than her context says.
+// A reader, and Close, wait for last uses that are being written only as long as their context allows.
 func TestAStuckBatchOfLastUsesBlocksNoCaller(t *testing.T) {
 	store := &stuck{Store: memstore.New(nil), entered: make(chan struct{}), leave: make(chan struct{})}
 	keys := latchkey.New(store, nil)

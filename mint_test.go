@@ -412,7 +412,7 @@ func TestAClientStaysItself(t *testing.T) {
 	assert.NoError(t, w.access(grand).CheckRow(latchkey.Read, "x", orders, latchkey.Row{"client": "42"}))
 }
 
-// Who may name any role names one that is there.
+// A caller that may name any role must name one that exists.
 func TestAMintNamesRolesThatAreThere(t *testing.T) {
 	w := newWorld(t)
 	role := w.role("there", readAll())

@@ -9,7 +9,7 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// A list with a rule that cannot be read allows nothing, for that rule may have been a Deny.
+// A list with an invalid rule allows nothing, because that rule may have been a Deny.
 func TestAnInvalidListAllowsNothing(t *testing.T) {
 	good := latchkey.Permissions{readAll()}
 	for name, rules := range map[string]latchkey.Permissions{"before": {{}, readAll()}, "after": {readAll(), {}}} {
@@ -21,7 +21,7 @@ func TestAnInvalidListAllowsNothing(t *testing.T) {
 	assert.True(t, good.Decide(latchkey.Read, "x").Allowed())
 }
 
-// However many actions the rules of one pattern name, each is told from the others.
+// However many actions the rules of one pattern name, each is distinguished from the others.
 func TestManyActionsOfOnePattern(t *testing.T) {
 	w := newWorld(t)
 	action := func(i int) latchkey.Action { return latchkey.Action(fmt.Sprintf("act.%02d", i)) }

@@ -24,7 +24,8 @@ func TestTokenState(t *testing.T) {
 		}, Revoked},
 		{"revoked in the future is revoked", func(x *Token) { x.Revoked = at(time.Hour) }, Revoked},
 		{"disabled beats expired", func(x *Token) { x.Disabled, x.Validity.NotAfter = true, at(-us) }, Disabled},
-		{"expired beats not yet valid", func(x *Token) { x.Validity = Validity{NotBefore: at(us), NotAfter: at(-us)} }, Expired},
+		{"expired beats not yet valid", func(x *Token) { x.Validity = Validity{NotBefore: at(us), NotAfter: at(-us)} },
+			Expired},
 		{"NotAfter itself is too late", func(x *Token) { x.Validity.NotAfter = at(0) }, Expired},
 		{"just before NotAfter", func(x *Token) { x.Validity.NotAfter = at(us) }, Active},
 		{"NotBefore itself is in time", func(x *Token) { x.Validity.NotBefore = at(0) }, Active},
@@ -43,7 +44,8 @@ func TestTokenState(t *testing.T) {
 
 func TestStateString(t *testing.T) {
 	for state, want := range map[State]string{
-		Active: "active", Revoked: "revoked", Disabled: "disabled", Expired: "expired", NotYetValid: "not_yet_valid", 0: "state(0)", 9: "state(9)",
+		Active: "active", Revoked: "revoked", Disabled: "disabled", Expired: "expired", NotYetValid: "not_yet_valid",
+		0: "state(0)", 9: "state(9)",
 	} {
 		assert.Equal(t, want, state.String())
 	}
@@ -51,7 +53,8 @@ func TestStateString(t *testing.T) {
 
 func TestTokenQueryMatch(t *testing.T) {
 	host, origin := "", "cloudtables"
-	x := Token{ID: "0193", Kind: KindAPIKey, Origin: "cloudtables", Parent: "p", Hint: "ak_3f…9Qz", Client: Client{ID: "42"}, Used: queryNoon,
+	x := Token{ID: "0193", Kind: KindAPIKey, Origin: "cloudtables", Parent: "p", Hint: "ak_3f…9Qz",
+		Client: Client{ID: "42"}, Used: queryNoon,
 		Settings: Settings{Name: "Reporting", Roles: []string{"r", "s"}, Validity: Validity{NotAfter: queryNoon}}}
 	for _, c := range []struct {
 		what string
@@ -102,7 +105,8 @@ func TestRoleQueryMatch(t *testing.T) {
 }
 
 func TestPageSize(t *testing.T) {
-	for limit, want := range map[int]int{math.MinInt: 100, -1: 100, 0: 100, 1: 1, 100: 100, 1000: 1000, 1001: 1000, math.MaxInt: 1000} {
+	for limit, want := range map[int]int{math.MinInt: 100, -1: 100, 0: 100, 1: 1, 100: 100, 1000: 1000, 1001: 1000,
+		math.MaxInt: 1000} {
 		assert.Equal(t, want, Page{Limit: limit}.Size(), "%d", limit)
 	}
 }

@@ -78,8 +78,9 @@ func TestTheRolesOfAParentAreItsOwn(t *testing.T) {
 func TestAgainForgetsALostRole(t *testing.T) {
 	w := newWorld(t)
 	low := w.role("low", latchkey.Allow(latchkey.Read).On("dataset/*"))
-	high, err := w.acme.CreateRole(w.ctx, latchkey.Role{Name: "high", Inherits: []string{low.ID}, Permissions: latchkey.Permissions{
-		latchkey.Allow(latchkey.Update).On("dataset/*")}})
+	high, err := w.acme.CreateRole(w.ctx,
+		latchkey.Role{Name: "high", Inherits: []string{low.ID}, Permissions: latchkey.Permissions{
+			latchkey.Allow(latchkey.Update).On("dataset/*")}})
 	w.ok(err)
 	key, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{high.ID, low.ID}})
 	n, err := w.access(secret).Narrow(w.ctx, latchkey.Narrowing{Roles: []string{low.ID}})

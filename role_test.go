@@ -11,7 +11,8 @@ import (
 )
 
 func TestRoleValidate(t *testing.T) {
-	good := Role{ID: "r", Name: "analyst", Origin: "datocms", Inherits: []string{"a", "b"}, Permissions: payroll, Extra: json.RawMessage(`{"a":1}`)}
+	good := Role{ID: "r", Name: "analyst", Origin: "datocms", Inherits: []string{"a", "b"}, Permissions: payroll,
+		Extra: json.RawMessage(`{"a":1}`)}
 	require.NoError(t, good.Validate())
 	for name, edit := range map[string]func(*Role){
 		"no name":         func(r *Role) { r.Name = "" },
@@ -43,7 +44,8 @@ func TestClonesShareNothing(t *testing.T) {
 	c := r.Clone()
 	require.Equal(t, r, c)
 	c.Inherits[0], c.Permissions[0], c.Extra[0] = "b", Rule{}, 'x'
-	require.Equal(t, Role{Inherits: []string{"a"}, Permissions: Permissions{Allow(Read).On("a")}, Extra: json.RawMessage(`{}`)}, r)
+	require.Equal(t, Role{Inherits: []string{"a"}, Permissions: Permissions{Allow(Read).On("a")},
+		Extra: json.RawMessage(`{}`)}, r)
 
 	tok := func() Token {
 		return Token{ID: "t", Rows: []Condition{inEU}, Forced: Values{"a": int64(1)}, Settings: Settings{
@@ -55,7 +57,8 @@ func TestClonesShareNothing(t *testing.T) {
 	k := orig.Clone()
 	require.Equal(t, orig, k)
 	k.Rows[0], k.Forced["a"], k.Roles[0], k.Permissions[0], k.Extra[0] = Condition{}, 2, "b", Rule{}, 'x'
-	k.Restrictions.Domains[0], k.Restrictions.Addresses[0], k.Restrictions.MintFrom[0] = "b", netip.Prefix{}, netip.Prefix{}
+	k.Restrictions.Domains[0], k.Restrictions.Addresses[0], k.Restrictions.MintFrom[0] = "b",
+		netip.Prefix{}, netip.Prefix{}
 	require.Equal(t, tok(), orig)
 
 	o := Owner{Boundary: Permissions{Allow(Read).On("a")}, Extra: []byte("{}")}

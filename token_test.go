@@ -15,7 +15,8 @@ import (
 
 func TestKindText(t *testing.T) {
 	for kind, name := range map[latchkey.Kind]string{
-		latchkey.KindSecret: "secret", latchkey.KindPublishable: "publishable", latchkey.KindAPIKey: "api_key", latchkey.KindAccess: "access", latchkey.KindSession: "session",
+		latchkey.KindSecret: "secret", latchkey.KindPublishable: "publishable", latchkey.KindAPIKey: "api_key",
+		latchkey.KindAccess: "access", latchkey.KindSession: "session",
 	} {
 		assert.True(t, kind.Valid(), name)
 		assert.Equal(t, name, kind.String())
@@ -28,7 +29,7 @@ func TestKindText(t *testing.T) {
 	}
 }
 
-// Whoever cannot read a kind must not take it for another one.
+// A kind that cannot be read must not be taken for another one.
 func TestKindUnknown(t *testing.T) {
 	for _, kind := range []latchkey.Kind{0, 6, 255} {
 		assert.False(t, kind.Valid(), "%d", kind)

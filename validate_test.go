@@ -13,7 +13,7 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// What a record may hold is bounded, on every way in, and one step less is let through.
+// What a record may hold is bounded in every call that writes it. The largest allowed value is accepted.
 func TestRecordsAreBounded(t *testing.T) {
 	long := strings.Repeat("x", 257)
 	for name, c := range map[string]struct {

@@ -11,7 +11,7 @@ import (
 	"github.com/latchkey-go/latchkey/memstore"
 )
 
-// A store that forgets to say with an error what it marks is not believed either.
+// A store that sets Damaged without returning an error is handled alike.
 func TestDamagedIsNeverAccepted(t *testing.T) {
 	mark := map[string]func(f *latchkey.Found){
 		"token":    func(f *latchkey.Found) { f.Token.Damaged = true },
@@ -70,7 +70,7 @@ func (s *marked) Load(ctx context.Context, owner, id string) (latchkey.Found, er
 	return f, err
 }
 
-// A text says of which kind its token is: a record of another kind is none of it.
+// A text shows the kind of its token: a record of another kind does not belong to it.
 func TestARecordOfAnotherKindThanItsText(t *testing.T) {
 	w := newWorld(t)
 	_, secret := w.key()
