@@ -213,9 +213,9 @@ func (m *Manager) setSince(ctx context.Context, old, o *Owner) error {
 	return nil
 }
 
-// creationTime returns when a token that is made at now, in µs, counts as created under the owner's record. It is not
+// clampCreation returns when a token that is made at now, in µs, counts as created under the owner's record. It is not
 // before NotBefore, which came from another machine's clock, so that a token made under that record works.
-func (o *Owner) creationTime(now int64) (int64, error) {
+func (o *Owner) clampCreation(now int64) (int64, error) {
 	if o.NotBefore.Sub(fromMicros(now)) > nowTolerance {
 		return 0, fmt.Errorf("%w: the owner's NotBefore is in the future, and the token would be dead: set it to now",
 			ErrInvalid)

@@ -355,7 +355,7 @@ func (a Account) issueOnce(ctx context.Context, spec Spec, text, event string) (
 			return Token{}, err
 		}
 	}
-	made, err := owner.creationTime(a.m.making(at))
+	made, err := owner.clampCreation(a.m.making(at))
 	if err != nil {
 		return Token{}, err
 	}

@@ -106,7 +106,7 @@ func (a Access) mint(ctx context.Context, n *Narrowing) (Token, Secret, error) {
 	if t.ID, err = m.ids.NewText(now); err != nil {
 		return fail(err)
 	}
-	made, err := f.Owner.creationTime(now)
+	made, err := f.Owner.clampCreation(now)
 	if err != nil {
 		return fail(err)
 	}
