@@ -137,7 +137,7 @@ func (a Account) Lineage(ctx context.Context, id string) (Lineage, error) {
 	}
 	l := Lineage{Token: f.Token, Ends: f.Token.Validity.NotAfter, Refused: err}
 	if err == nil {
-		l.Refused = a.m.judgeRecords(&f, a.m.clock())
+		l.Refused = a.m.judgeRecords(&f, a.m.readClock())
 	}
 	for _, t := range f.Ancestors {
 		if end := t.Validity.NotAfter; !end.IsZero() && (l.Ends.IsZero() || end.Before(l.Ends)) {
@@ -224,7 +224,7 @@ func (a Account) Refusals(ctx context.Context, tokens ...Token) (map[string]erro
 	}
 	damaged := map[string]error{}   // parents that cannot be read
 	parents := map[string][]Token{} // the chain that begins with a token; nil: it is gone
-	now := a.m.clock()
+	now := a.m.readClock()
 	for _, t := range tokens {
 		f := Found{Token: t, Owner: owner}
 		if t.Parent != "" {

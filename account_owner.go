@@ -197,11 +197,11 @@ func (m *Manager) setSince(ctx context.Context, old, o *Owner) error {
 		o.Since = 0
 		return nil
 	}
-	at, err := m.askClock(ctx)
+	at, err := m.confirmTimeNow(ctx)
 	if err != nil {
 		return err
 	}
-	now := fromMicros(m.making(at))
+	now := fromMicros(m.creationTime(at))
 	switch {
 	case o.NotBefore.After(now):
 		return fmt.Errorf("%w: NotBefore is in the future: tokens made until then would be dead. Set it to now", ErrInvalid)

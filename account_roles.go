@@ -155,7 +155,7 @@ func (a Account) createRole(ctx context.Context, r Role) (Role, error) {
 	}
 	r = r.Clone()
 	r.Owner = a.owner
-	if r.ID, err = a.m.ids.NewText(a.m.now()); err != nil {
+	if r.ID, err = a.m.ids.NewText(a.m.expiryNow()); err != nil {
 		return Role{}, err
 	}
 	// Checked first, so that an actor without the right learns nothing about roles.

@@ -31,13 +31,13 @@ func (a Account) Rotate(ctx context.Context, id string, overlap time.Duration) (
 		if err != nil && !isDamaged(err) { // a secret that cannot be read has its digest, which is enough to end it
 			return err
 		}
-		now := a.m.present()
+		now := a.m.creationNow()
 		if overlap > 0 { // an end that counts from now
-			at, err := a.m.askClock(ctx)
+			at, err := a.m.confirmTimeNow(ctx)
 			if err != nil {
 				return err
 			}
-			now = a.m.making(at)
+			now = a.m.creationTime(at)
 		}
 		if text, err = a.m.newText(t.Kind, t.Test); err != nil {
 			return err
@@ -152,7 +152,7 @@ func (a Account) reveal(ctx context.Context, id, event string,
 		if err != nil {
 			return err
 		}
-		now := a.m.now()
+		now := a.m.expiryNow()
 		w := Write{Silent: true, RequireTokens: []Ref{{ID: id, Version: f.Token.Version}}}
 		text, err = find(&f.Token, secrets, now)
 		if errors.Is(err, errNoSigning) {
@@ -223,7 +223,7 @@ func (c *call) openNewest(ctx context.Context, id string) (text string, version 
 	if err != nil {
 		return "", 0, err
 	}
-	text, err = c.m.newestText(&f.Token, secrets, c.m.now())
+	text, err = c.m.newestText(&f.Token, secrets, c.m.expiryNow())
 	return text, f.Token.Version, err
 }
 

@@ -71,7 +71,7 @@ func (a Account) Tokens(ctx context.Context, q TokenQuery) iter.Seq2[Token, erro
 			a.m.warn("latchkey: cannot write last uses", err)
 		}
 		if q.Now.IsZero() {
-			q.Now = fromMicros(a.m.now())
+			q.Now = fromMicros(a.m.expiryNow())
 		}
 		pages(q.Page, func(p Page) ([]Token, error) {
 			q.Page = p
@@ -136,7 +136,7 @@ func (a Account) SeekPage(ctx context.Context, q TokenQuery, before string) (aft
 		return "", err
 	}
 	if q.Now.IsZero() {
-		q.Now = fromMicros(a.m.now())
+		q.Now = fromMicros(a.m.expiryNow())
 	}
 	size := min(q.Page.Size(), 999)
 	q.Limit = size + 1
@@ -164,7 +164,7 @@ func (a Account) SeekPage(ctx context.Context, q TokenQuery, before string) (aft
 		return "", err
 	}
 	// More than size tokens come after low, at most size after high. Another machine's clock may be ahead of this one's.
-	low, high := uuidv7.Tick(list[0].ID), uint64(a.m.now()/1000+24*3600*1000)<<12
+	low, high := uuidv7.Tick(list[0].ID), uint64(a.m.expiryNow()/1000+24*3600*1000)<<12
 	if before != "" {
 		high = uuidv7.Tick(before) + 1
 	}
@@ -209,7 +209,7 @@ func (a Account) Update(ctx context.Context, id string, edit func(*Token) error)
 		if !sameRecord(frame, f.Token) {
 			return fmt.Errorf("%w: Update can change Settings only", ErrInvalid)
 		}
-		now := a.m.now()
+		now := a.m.expiryNow()
 		if err := a.m.checkSettings(edited.Kind, &edited.Settings); err != nil {
 			return err
 		}
@@ -250,7 +250,7 @@ func (a Account) Revoke(ctx context.Context, id, reason string) error {
 		if f.Token.Damaged {
 			f.Token = tombstone(f.Token)
 		}
-		f.Token.Revoked, f.Token.Reason = fromMicros(a.m.present()), reason
+		f.Token.Revoked, f.Token.Reason = fromMicros(a.m.creationNow()), reason
 		return nil
 	})
 	return err
@@ -298,7 +298,7 @@ func (a Account) issueOnce(ctx context.Context, spec Spec, text, event string) (
 	if err != nil {
 		return Token{}, err
 	}
-	id, err := a.m.ids.NewText(a.m.present())
+	id, err := a.m.ids.NewText(a.m.creationNow())
 	if err != nil {
 		return Token{}, err
 	}
@@ -306,11 +306,11 @@ func (a Account) issueOnce(ctx context.Context, spec Spec, text, event string) (
 	if err := c.check(Create, "token", id); err != nil {
 		return Token{}, err
 	}
-	at, err := a.m.askClock(ctx)
+	at, err := a.m.confirmTimeNow(ctx)
 	if err != nil {
 		return Token{}, err
 	}
-	now := a.m.judging(at)
+	now := a.m.expiryTime(at)
 	switch {
 	case spec.Kind == 0:
 		return Token{}, fmt.Errorf("%w: Spec.Kind is not set", ErrInvalid)
@@ -355,7 +355,7 @@ func (a Account) issueOnce(ctx context.Context, spec Spec, text, event string) (
 			return Token{}, err
 		}
 	}
-	made, err := owner.clampCreation(a.m.making(at))
+	made, err := owner.clampCreation(a.m.creationTime(at))
 	if err != nil {
 		return Token{}, err
 	}

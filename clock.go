@@ -7,37 +7,37 @@ import (
 	"time"
 )
 
-// Two clocks take part in what is decided here: that of this machine, by which time passes, and the store's, which
-// bears it witness. A reading of this machine's clock counts only while the store's agrees with it: otherwise nobody
-// knows what time it is, and the answer is ErrUnavailable. Neither clock is remembered when they differ, so all is well
-// again as soon as they agree. A store without a clock (Feed.Now is zero) leaves this machine's alone.
+// A Manager compares this machine's clock with the store's. A reading of this machine's clock is confirmed if the
+// store's clock agrees with it to within clockBound. Otherwise the time is unknown, and the answer is ErrUnavailable.
+// Readings that differ are not kept, so that answers resume as soon as the clocks agree. If the store has no clock
+// (Feed.Now is zero), this machine's counts alone.
 
 const (
-	// clockBound is how far the two may lie apart, either way.
+	// clockBound is how far the two clocks may lie apart, either way.
 	clockBound = time.Minute
-	// clockGood is for how long a clock that was right is taken to go right, where to ask takes longer than clockCheap.
-	clockGood  = time.Second
-	clockCheap = 20 * time.Microsecond
+	// confirmTTL is how long a confirmation holds, if one takes longer than cheapConfirm.
+	confirmTTL   = time.Second
+	cheapConfirm = 20 * time.Microsecond
 )
 
 // moment is a reading of this machine's clock.
 type moment struct {
 	us     int64 // µs since 1970
-	passed int64 // ns since the Manager was made, by Go's monotonic clock: it never goes back
+	passed int64 // ns since the Manager was made, by Go's monotonic clock, which never goes back
 }
 
-// reading is the store's epoch, and this machine's clock as of the end of that read, which the store's agreed with.
-type reading struct {
-	epoch uint64
-	at    moment
-	store int64 // µs, the store's clock; 0: it has none
+// epochReading is the store's epoch, with both clocks as of the end of that read.
+type epochReading struct {
+	epoch      uint64
+	at         moment
+	storeClock int64 // µs since 1970; 0: the store has no clock
 }
 
-// clock is a reading of this machine's clock, which nobody has confirmed.
-func (m *Manager) clock() moment { return m.moment(m.opts.Clock()) }
+// readClock returns an unconfirmed reading of this machine's clock.
+func (m *Manager) readClock() moment { return m.momentOf(m.opts.Clock()) }
 
-// moment is a reading as the rest is worked out from. What passed is that until now for a clock of the host's own.
-func (m *Manager) moment(at time.Time) moment {
+// momentOf returns the moment of a reading of Options.Clock. For a clock of the host's own, passed is measured now.
+func (m *Manager) momentOf(at time.Time) moment {
 	us := at.UnixMicro()
 	if day := int32(us / (24 * time.Hour).Microseconds()); day != m.day.Load() {
 		m.day.Store(day)
@@ -48,21 +48,21 @@ func (m *Manager) moment(at time.Time) moment {
 	return moment{us, int64(at.Sub(m.made))}
 }
 
-// present is the time in µs from which what is made counts, and in whose month credits are spent.
-func (m *Manager) present() int64 { return m.making(m.clock()) }
+// creationNow returns creationTime of an unconfirmed reading.
+func (m *Manager) creationNow() int64 { return m.creationTime(m.readClock()) }
 
-// making is present at a moment: the later of the two clocks, but what they showed before they were set back is
-// forgotten, or what is made would live too long.
-func (m *Manager) making(at moment) int64 {
-	us, high := at.us, m.high.Load()
+// creationTime returns the time in µs at which a record is created, and in whose month credits are spent. It is the
+// later of the two clocks. What they showed before they were set back does not count, or new tokens would live too
+// long.
+func (m *Manager) creationTime(at moment) int64 {
+	us, high := at.us, m.agreedMax.Load()
 	if high > us && high-us <= clockBound.Microseconds() {
 		return high
 	}
 	return us
 }
 
-// elapsed returns how much time has passed by a moment, in µs. A clock that is set does not count, but for one of the
-// host's own.
+// elapsed returns how much time has passed by a moment, in µs. It is monotonic unless Options.Clock is the host's own.
 func (m *Manager) elapsed(at moment) int64 {
 	if m.hostClock {
 		return at.us
@@ -70,39 +70,41 @@ func (m *Manager) elapsed(at moment) int64 {
 	return at.passed / 1000
 }
 
-// now is the time in µs by which ends are judged. See judging.
-func (m *Manager) now() int64 { return m.judging(m.clock()) }
+// expiryNow returns expiryTime of an unconfirmed reading.
+func (m *Manager) expiryNow() int64 { return m.expiryTime(m.readClock()) }
 
-// judging is the time in µs by which ends are judged, at a moment: it does not fall behind what both clocks have shown,
-// so that clocks set back together revive nothing. They may have been wrong together too, so that lasts until they have
-// gone on for an hour.
-func (m *Manager) judging(at moment) int64 { return max(at.us, m.high.Load()) }
+// expiryTime returns the time in µs that is compared with ends. It is never before what both clocks have shown, so that
+// no expired token works again when both are set back. They may also have been wrong together before. So once they have
+// run for maxClockStep after they were set back, their present time counts.
+func (m *Manager) expiryTime(at moment) int64 { return max(at.us, m.agreedMax.Load()) }
 
-// agree compares a reading of this machine's clock with one of the store's of the same moment, in µs; 0: it has none.
-func (m *Manager) agree(at moment, store int64) error {
+// compareClocks confirms a reading of this machine's clock by the store's clock of the same moment, in µs. If store
+// is 0, the store has no clock and the reading is confirmed. It returns a *clockError if the clocks differ.
+func (m *Manager) compareClocks(at moment, store int64) error {
 	if apart := store - at.us; store != 0 && (apart > clockBound.Microseconds() || apart < -clockBound.Microseconds()) {
 		return &clockError{time.Duration(apart) * time.Microsecond}
 	}
-	// Now and then is enough: what is written here each processor has to fetch.
-	if ago := at.us - m.checked.Load(); ago > clockGood.Microseconds()/8 || ago < 0 {
-		m.checked.Store(at.us)
-		m.checkedAt.Store(at.passed)
+	// Stored at intervals only: each write makes every processor load the cache line again.
+	if ago := at.us - m.confirmedHost.Load(); ago > confirmTTL.Microseconds()/8 || ago < 0 {
+		m.confirmedHost.Store(at.us)
+		m.confirmedPassed.Store(at.passed)
 	}
 	for store != 0 {
-		was := m.high.Load()
+		was := m.agreedMax.Load()
 		if store < was {
-			since := m.back.Load()
+			since := m.backSince.Load()
 			if since == 0 || store < since {
-				m.back.Store(store)
+				m.backSince.Store(store)
 				break
 			}
-			if store-since < clockSteps.Microseconds() {
+			if store-since < maxClockStep.Microseconds() {
 				break
 			}
 		}
-		if by := store - was; by >= 0 && by < 1000 || m.high.CompareAndSwap(was, store) { // it may lag by a millisecond
-			if m.back.Load() != 0 {
-				m.back.Store(0)
+		// agreedMax may lag by a millisecond.
+		if by := store - was; by >= 0 && by < 1000 || m.agreedMax.CompareAndSwap(was, store) {
+			if m.backSince.Load() != 0 {
+				m.backSince.Store(0)
 			}
 			break
 		}
@@ -110,7 +112,7 @@ func (m *Manager) agree(at moment, store int64) error {
 	return nil
 }
 
-// clockError is ErrUnavailable: nobody knows what time it is.
+// clockError is ErrUnavailable because the time is unknown.
 type clockError struct{ apart time.Duration } // of the store's from this machine's
 
 func (e *clockError) Error() string {
@@ -124,44 +126,46 @@ func (e *clockError) Error() string {
 
 func (e *clockError) Unwrap() error { return ErrUnavailable }
 
-// witnessed returns this machine's clock, compared with the store's: by a read, or where that takes its time in the
-// last moment.
-func (m *Manager) witnessed(ctx context.Context) (moment, error) {
-	at := m.clock()
-	if was := m.checked.Load(); was != 0 && m.askCost.Load() > int64(clockCheap) {
-		// By both, for neither a clock that stands still nor one that was set may pass for one that was looked at.
-		went, passed := at.us-was, at.passed-m.checkedAt.Load()
-		if good := clockGood.Microseconds(); went <= good && went >= -good && passed <= int64(clockGood) {
+// confirmedTime returns a confirmed reading of this machine's clock. It reads the store's clock, unless that is slow
+// and a reading was confirmed within confirmTTL.
+func (m *Manager) confirmedTime(ctx context.Context) (moment, error) {
+	at := m.readClock()
+	if was := m.confirmedHost.Load(); was != 0 && m.confirmCost.Load() > int64(cheapConfirm) {
+		// Compared by both clocks, so that neither a clock that stands still nor one that was set counts as confirmed.
+		went, passed := at.us-was, at.passed-m.confirmedPassed.Load()
+		if good := confirmTTL.Microseconds(); went <= good && went >= -good && passed <= int64(confirmTTL) {
 			return at, nil
 		}
 	}
-	return m.askClock(ctx)
+	return m.confirmTimeNow(ctx)
 }
 
-// askClock returns this machine's clock, compared with the store's by a read that begins after the call.
-func (m *Manager) askClock(ctx context.Context) (moment, error) {
+// confirmTimeNow returns a reading of this machine's clock, confirmed by a read of the store that begins after the
+// call.
+func (m *Manager) confirmTimeNow(ctx context.Context) (moment, error) {
 	begin := time.Now()
 	r, err := m.follow.epoch(ctx)
-	m.askCost.Store(int64(time.Since(begin)))
+	m.confirmCost.Store(int64(time.Since(begin)))
 	return r.at, err
 }
 
-// jumped is how far a clock went more than time passed, between two of its readings, by Go's monotonic clock. 0 for
-// readings without one.
-func jumped(from, to time.Time) time.Duration { return to.Round(0).Sub(from.Round(0)) - to.Sub(from) }
+// clockStep returns by how much a clock was set between two of its readings, compared with Go's monotonic clock. It is
+// 0 for readings without a monotonic part.
+func clockStep(from, to time.Time) time.Duration {
+	return to.Round(0).Sub(from.Round(0)) - to.Sub(from)
+}
 
-// jumpWatch notices that a clock was set. Where the store is on the same machine no other witness has a clock of its
-// own.
-type jumpWatch struct {
+// stepWatch notices that a clock was set. If the store is on the same machine, it shares the clock and notices nothing.
+type stepWatch struct {
 	mu   sync.Mutex
 	last time.Time
 }
 
-// jump is an error, once, for a clock that was set by more than the bound since it was last looked at.
-func (w *jumpWatch) jump(at time.Time) error {
+// check returns an error, once, for a clock that was set by more than clockBound since the last call.
+func (w *stepWatch) check(at time.Time) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	by := jumped(w.last, at)
+	by := clockStep(w.last, at)
 	if w.last = at; by > clockBound || by < -clockBound {
 		return fmt.Errorf("%w: this machine's clock was set by %v, or it slept: see that the time is right, and try again",
 			ErrUnavailable, by.Round(time.Second))

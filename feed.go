@@ -15,7 +15,7 @@ import (
 // store's epoch and its changes.
 type follower struct {
 	m           *Manager
-	epochReads  coalesce.Group[reading]
+	epochReads  coalesce.Group[epochReading]
 	epochWindow coalesce.Window
 	feedReads   coalesce.Group[*feedRead]
 	feedWindow  coalesce.Window
@@ -65,7 +65,7 @@ func (f *follower) ensureFresh(ctx context.Context) (moment, error) {
 	case age > bound/2:
 		f.startPoll()
 	}
-	return f.m.moment(at), nil
+	return f.m.momentOf(at), nil
 }
 
 // age returns how old the cache is, and reports whether that is known. The wall clock may be set, and the monotonic one
@@ -80,7 +80,7 @@ func (f *follower) age(at time.Time) (age time.Duration, known bool) {
 
 func ageAt(started, now time.Time) (age time.Duration, known bool) {
 	wall := now.Round(0).Sub(started.Round(0))
-	apart := jumped(started, now)
+	apart := clockStep(started, now)
 	return max(wall, now.Sub(started)), wall >= 0 && apart <= clockBound && apart >= -clockBound
 }
 
@@ -144,23 +144,23 @@ func (f *follower) poll(ctx context.Context) (moment, error) {
 }
 
 // epoch reads the store's epoch, or shares a read that begins after the call, and compares the clocks.
-func (f *follower) epoch(ctx context.Context) (reading, error) {
+func (f *follower) epoch(ctx context.Context) (epochReading, error) {
 	if f.epochWindow.Alone() {
 		return f.readEpoch(ctx)
 	}
 	return f.epochReads.Do(ctx, &f.epochWindow, f.readEpoch)
 }
 
-func (f *follower) readEpoch(ctx context.Context) (reading, error) {
+func (f *follower) readEpoch(ctx context.Context) (epochReading, error) {
 	feed, err := f.m.store.Changes(ctx, f.m.cache.Epoch(), 0)
 	if err != nil {
-		return reading{}, fault.Unavailable(err)
+		return epochReading{}, fault.Unavailable(err)
 	}
-	r := reading{epoch: feed.Epoch, at: f.m.clock()}
+	r := epochReading{epoch: feed.Epoch, at: f.m.readClock()}
 	if !feed.Now.IsZero() {
-		r.store = feed.Now.UnixMicro()
+		r.storeClock = feed.Now.UnixMicro()
 	}
-	return r, f.m.agree(r.at, r.store)
+	return r, f.m.compareClocks(r.at, r.storeClock)
 }
 
 // feedRead is one reading of the feed.

@@ -22,16 +22,16 @@ import (
 
 const minKeySecret = 32 // bytes
 
-// Key is one key of a [Keyring]. Printing or logging a Key, or encoding it as text or JSON, shows its ID alone. But its
-// Secret field is plain bytes to whatever looks at fields (a debugger, gob, a test diff), so keep a Key no longer than
-// it takes to make a Keyring of it.
+// Key is one key of a [Keyring]. Printing or logging a Key, or encoding it as text or JSON, shows its ID alone. Its
+// Secret field is plain bytes to a debugger, to gob and to test diffs. So keep a Key no longer than it takes to make a
+// Keyring of it.
 type Key struct {
-	ID     uint32 // 1 or more; stored beside everything made with the key, so it is never given to another key
+	ID     uint32 // 1 or more; stored beside everything made with the key, so never reuse it for another key
 	Secret []byte // 32 random bytes or more
 }
 
-// GenerateKey makes a key of 32 random bytes. Nil rand: crypto/rand. An id of 0 is ErrInvalid. A reader that fails or
-// repeats itself is an error.
+// GenerateKey returns a key of 32 random bytes. Nil rand: crypto/rand. It returns ErrInvalid for an id of 0, and an
+// error if rand fails or repeats itself.
 func GenerateKey(rand io.Reader, id uint32) (Key, error) {
 	if id == 0 {
 		return Key{}, fmt.Errorf("%w: a key's id is 1 or more", ErrInvalid)
@@ -61,9 +61,9 @@ func (k Key) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 // LogValue returns what String does.
 func (k Key) LogValue() slog.Value { return slog.StringValue(k.String()) }
 
-// Keyring holds the keys that digest and seal secrets: a current one, which everything new is made with, and retired
-// ones, which still find and open what was made with them. To rotate, put a new key in front; drop the old one when
-// nothing names it any more. What a dropped key digested is no longer found, what it sealed no longer opens.
+// Keyring holds the keys that digest and seal secrets. New secrets are made with the current key. Retired keys still
+// find and open what was made with them. To rotate, put a new key in front. Drop the old key when nothing names it any
+// more: what a dropped key digested is no longer found, and what it sealed no longer opens.
 //
 // A Keyring is immutable and safe for concurrent use. Printing, logging, encoding and test diffs show "[redacted]".
 // Make one with [NewKeyring] or [ParseKeyring].
@@ -71,8 +71,8 @@ type Keyring struct {
 	f func() []*ringKey // current first; a func for the same reason as in Secret
 }
 
-// ringKey is a key with what is derived from it, one subkey per purpose (RFC 5869), so that no use of a key can be
-// turned into another.
+// ringKey is a key with its subkeys, derived by HKDF (RFC 5869). Each purpose has a subkey of its own, so that the uses
+// of a key are independent.
 type ringKey struct {
 	id     uint32
 	secret []byte
@@ -82,23 +82,23 @@ type ringKey struct {
 
 type digester struct {
 	mac hash.Hash
-	out [sha256.Size]byte // here and not on the stack, where an interface call would make it escape
+	out [sha256.Size]byte // here, because an interface call would make one on the stack escape
 }
 
-// NewKeyring makes a keyring. It answers ErrInvalid when an id is 0 or comes twice, or when a secret is shorter than 32
-// bytes or comes twice. The secrets are copied.
+// NewKeyring returns a keyring. It returns ErrInvalid if an id is 0 or is used twice, or if a secret is shorter than 32
+// bytes or is used twice. The secrets are copied.
 func NewKeyring(current Key, retired ...Key) (*Keyring, error) {
 	var ring []*ringKey
 	for i, key := range slices.Concat([]Key{current}, retired) {
 		switch {
 		case key.ID == 0:
-			return nil, fmt.Errorf("%w: key number %d has the id 0", ErrInvalid, i+1)
+			return nil, fmt.Errorf("%w: key number %d has the id 0: ids are 1 or more", ErrInvalid, i+1)
 		case len(key.Secret) < minKeySecret:
 			return nil, fmt.Errorf("%w: the secret of key %d is shorter than %d bytes", ErrInvalid, key.ID, minKeySecret)
 		}
 		for _, other := range ring {
 			if other.id == key.ID {
-				return nil, fmt.Errorf("%w: the key id %d comes twice", ErrInvalid, key.ID)
+				return nil, fmt.Errorf("%w: the key id %d is used twice", ErrInvalid, key.ID)
 			}
 			if string(other.secret) == string(key.Secret) {
 				return nil, fmt.Errorf("%w: keys %d and %d have the same secret", ErrInvalid, other.id, key.ID)
@@ -133,8 +133,8 @@ func newRingKey(key Key) (*ringKey, error) {
 const keyLine = "latchkey-key-1"
 
 // ParseKeyring reads what [Keyring.Export] writes: one line "latchkey-key-1:<id>:<secret in base64>" per key, the
-// current key first. Space around lines, empty lines and lines that begin with "#" are passed over. Errors are
-// ErrInvalid and name the line, never what it says.
+// current key first. Space around lines, empty lines and lines that begin with "#" are ignored. Errors wrap ErrInvalid
+// and name the number of the line, never its content.
 func ParseKeyring(text string) (*Keyring, error) {
 	var keys []Key
 	n := 0
@@ -173,8 +173,8 @@ func parseKey(line string) (Key, bool) {
 	return Key{ID: uint32(id), Secret: secret}, true
 }
 
-// Export returns the keys as a text to keep in a file that only the host can read, or in a secret manager.
-// [ParseKeyring] reads it back.
+// Export returns the keys as a text for a secret manager, or for a file that only the host can read. [ParseKeyring]
+// reads it.
 func (k *Keyring) Export() Secret {
 	var b strings.Builder
 	for _, key := range k.ring() {
@@ -201,7 +201,7 @@ func (k *Keyring) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 // LogValue returns "[redacted]".
 func (k *Keyring) LogValue() slog.Value { return slog.StringValue(redacted) }
 
-// ring returns the keys, current first; none of a nil or zero Keyring.
+// ring returns the keys, current first. A nil or zero Keyring has none.
 func (k *Keyring) ring() []*ringKey {
 	if k == nil || k.f == nil {
 		return nil
@@ -209,8 +209,8 @@ func (k *Keyring) ring() []*ringKey {
 	return k.f()
 }
 
-// digest returns the digest a new secret is stored under and the id of the key that made it: HMAC-SHA-256 by the
-// current key; without a keyring plain SHA-256 and 0. It does not allocate.
+// digest returns the digest under which a new secret is stored, and the id of the key that made it. The digest is
+// HMAC-SHA-256 by the current key; without a keyring it is plain SHA-256, and the id is 0. digest does not allocate.
 func (k *Keyring) digest(text string) (d [32]byte, keyID uint32) {
 	ring := k.ring()
 	if len(ring) == 0 {
@@ -219,8 +219,8 @@ func (k *Keyring) digest(text string) (d [32]byte, keyID uint32) {
 	return ring[0].digest(text), ring[0].id
 }
 
-// candidates returns every digest a text may be stored under: by the current key, by each retired key, and last the
-// plain one, of the time before there was a keyring.
+// candidates returns every digest under which a text may be stored: by the current key, by each retired key, and last
+// the plain one, from before there was a keyring.
 func (k *Keyring) candidates(text string) [][32]byte {
 	ring := k.ring()
 	all := make([][32]byte, 0, len(ring)+1)
@@ -240,14 +240,14 @@ func (k *ringKey) digest(text string) [32]byte {
 	return out
 }
 
-// sealData is where a sealed value belongs. It opens nowhere else.
+// sealData names the record that a sealed value belongs to. The value opens for that record only.
 type sealData struct {
 	purpose string // the column, and what the value is for
 	owner   string
 	tokenID string
 }
 
-// bytes is the additional data. Lengths stand before their texts, so no two places have the same bytes.
+// bytes returns the additional data. Lengths stand before their texts, so no two sealData have the same bytes.
 func (ad sealData) bytes(keyID uint32) []byte {
 	b := make([]byte, 0, 128)
 	for _, s := range []string{"latchkey 1 seal", ad.purpose, ad.owner, ad.tokenID} {
@@ -257,9 +257,9 @@ func (ad sealData) bytes(keyID uint32) []byte {
 	return binary.BigEndian.AppendUint32(b, keyID)
 }
 
-// seal encrypts plain with the current key (XChaCha20-Poly1305) for the place ad names, and returns the key's id. The
-// nonce is random: 192 bits of it never come twice, as 96 bits could. Nil rand: crypto/rand; one that fails or repeats
-// itself is an error. Without a keyring: ErrNeedsKeyring.
+// seal encrypts plain with the current key (XChaCha20-Poly1305) for the record that ad names, and returns the key's id.
+// The nonce is random: 192 bits do not repeat in practice, while 96 bits could. Nil rand: crypto/rand. It returns an
+// error if rand fails or repeats itself, and ErrNeedsKeyring without a keyring.
 func (k *Keyring) seal(rand io.Reader, plain []byte, ad sealData) (sealed []byte, keyID uint32, err error) {
 	ring := k.ring()
 	if len(ring) == 0 {
@@ -279,7 +279,8 @@ func (k *Keyring) seal(rand io.Reader, plain []byte, ad sealData) (sealed []byte
 
 var errSealed = errors.New("latchkey: a sealed value does not open: it was altered, or belongs to another record")
 
-// open decrypts what seal returned. A key that is not on the ring is ErrNeedsKeyring and named by its id.
+// open decrypts what seal returned. If the key is not on the ring, the error wraps ErrNeedsKeyring and names the key's
+// id.
 func (k *Keyring) open(sealed []byte, keyID uint32, ad sealData) ([]byte, error) {
 	ring := k.ring()
 	i := slices.IndexFunc(ring, func(key *ringKey) bool { return key.id == keyID })

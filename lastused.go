@@ -48,7 +48,7 @@ func latestUse(t *Token, now int64) time.Time {
 type lastUsedSink struct{ *Manager }
 
 func (s lastUsedSink) RaiseLastUsed(ctx context.Context, uses []usage.Use) error {
-	now := s.now()
+	now := s.expiryNow()
 	id, err := s.ids.New(now)
 	if err != nil {
 		return err

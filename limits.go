@@ -114,7 +114,7 @@ func (a Access) reserve(ctx context.Context, l *limitSet, meter string, n Credit
 		h.hold.Unlimited(int64(n))
 		return h, nil
 	}
-	at, err := a.m.witnessed(ctx) // in which month?
+	at, err := a.m.confirmedTime(ctx) // in which month?
 	if err != nil {
 		return nil, err
 	}
@@ -177,7 +177,7 @@ func (a Access) Charge(ctx context.Context, meter string, n Credits) error {
 		if err := ctx.Err(); err != nil {
 			return fault.Unavailable(err)
 		}
-		if d := a.debit(l, meter); a.m.credits.Charge(&d, int64(n), a.m.present()) {
+		if d := a.debit(l, meter); a.m.credits.Charge(&d, int64(n), a.m.creationNow()) {
 			return nil
 		}
 	}
@@ -238,10 +238,10 @@ func (h creditHost) Short(err error) (tokenID string, ok bool) {
 	return over.Account.TokenID, true
 }
 
-func (h creditHost) Clock() credits.Instant            { return h.instant(h.clock()) }
+func (h creditHost) Clock() credits.Instant            { return h.instant(h.readClock()) }
 func (h creditHost) NewID(now int64) ([16]byte, error) { return h.ids.New(now) }
 func (h creditHost) Warn(msg string, err error)        { h.warn(msg, err) }
 
 func (m *Manager) instant(at moment) credits.Instant {
-	return credits.Instant{Now: m.making(at), Elapsed: m.elapsed(at)}
+	return credits.Instant{Now: m.creationTime(at), Elapsed: m.elapsed(at)}
 }

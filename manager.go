@@ -18,10 +18,10 @@ import (
 	"github.com/latchkey-go/latchkey/internal/uuidv7"
 )
 
-// Manager verifies and mints tokens over one store. Make one per store and process with [New]; it is safe for
-// concurrent use and runs no goroutine of its own between calls, apart from short ones that write last uses and usage,
-// take and return leases of credits, and, with Options.MaxStale, read the store's changes ahead of time.
-// [Manager.Close] waits for those.
+// Manager verifies and mints tokens over one store. Make one per store and process with [New]. It is safe for
+// concurrent use. Between calls it runs short background goroutines only: they write last uses and usage, and take and
+// return leases of credits. With Options.MaxStale they also read the store's changes ahead of time. [Manager.Close]
+// waits for them.
 type Manager struct {
 	store    Store
 	opts     Options
@@ -32,22 +32,21 @@ type Manager struct {
 	counters *usage.Counters
 	rates    *ratelimit.Limiter
 	credits  *credits.Pool
-	made     time.Time // by time.Now
-	looked   jumpWatch // at the clock, by Purge
-	// hostClock says that Options.Clock is not time.Now.
-	hostClock bool
-	high      atomic.Int64 // µs: the latest time of the store's clock that this machine's agreed with
-	back      atomic.Int64 // µs: where both began to go on, after they had been set back to before high; 0: they were not
-	checked   atomic.Int64 // µs: what this machine's clock said when the store's last agreed
-	checkedAt atomic.Int64 // ns: what had passed then
-	askCost   atomic.Int64 // ns: how long it took to ask, the last time
+	ids      *uuidv7.Maker
 
-	ids *uuidv7.Maker
-	day atomic.Int32 // since 1970, in UTC: as of the latest look at the clock
+	made            time.Time    // by time.Now
+	hostClock       bool         // Options.Clock is not time.Now
+	day             atomic.Int32 // since 1970, in UTC, by the latest reading of the clock
+	purgeClock      stepWatch    // the clock as of the last Purge
+	agreedMax       atomic.Int64 // µs: the latest time of the store's clock with which this machine's agreed
+	backSince       atomic.Int64 // µs: where both clocks started anew after being set back to before agreedMax; 0: not so
+	confirmedHost   atomic.Int64 // µs: moment.us of the last confirmation
+	confirmedPassed atomic.Int64 // ns: moment.passed of the last confirmation
+	confirmCost     atomic.Int64 // ns: how long the last confirmation took
 }
 
-// New returns a Manager over store. Nil options are ready to use; they are copied. New does not touch the store. It
-// panics on a nil store and on options that cannot work, with a sentence that says what to mend.
+// New returns a Manager over store. Nil options are ready to use. The options are copied. New does not use the store.
+// It panics on a nil store and on invalid options, with a text that says what to correct.
 func New(store Store, opts *Options) *Manager {
 	if store == nil {
 		panic("latchkey: New needs a Store: memstore.New(nil) is one")
@@ -87,12 +86,12 @@ func New(store Store, opts *Options) *Manager {
 	m.loads = coalesce.NewKeyed[loadKey, Found](10 * time.Microsecond)
 	m.uses = usage.NewLastUsed(lastUsedSink{m}, o.CacheTokens)
 	m.counters = usage.NewCounters(counterSink{m})
-	m.looked.last = o.Clock()
-	var setClock func() time.Time // one that may be set is read in the limiter's locks
+	m.purgeClock.last = o.Clock()
+	var setClock func() time.Time // a clock that may be set is read under the limiter's locks
 	if m.hostClock {
 		setClock = o.Clock
 	}
-	m.rates = ratelimit.New(m.looked.last, setClock)
+	m.rates = ratelimit.New(m.purgeClock.last, setClock)
 	var leaseSize func(limit int64) int64
 	if size := o.CreditLease; size != nil {
 		leaseSize = func(limit int64) int64 { return int64(size(Credits(limit))) }
@@ -101,39 +100,40 @@ func New(store Store, opts *Options) *Manager {
 	return m
 }
 
-// Wake makes the Manager read the store's changes in the background, by a read that begins after the call. Call it when
-// a LISTEN connection is notified (sqlstore.NotifyChannel), and when one was reconnected, for what it may have missed.
-// Many calls at once share a read. Without MaxStale it does nothing. A call that is missed, or a read that fails, does
-// no harm: the bound is kept without it.
+// Wake reads the store's changes in the background, by a read that begins after the call. Call it when a LISTEN
+// connection is notified (sqlstore.NotifyChannel), and when one was reconnected, because it may have missed
+// notifications. Concurrent calls share a read. If Options.MaxStale is 0, Wake does nothing. The bound of MaxStale does
+// not depend on it: a missed call or a failed read does no harm.
 func (m *Manager) Wake() {
 	if m.opts.MaxStale > 0 {
 		m.follow.requestPoll()
 	}
 }
 
-// Purge removes what is over (see Options.KeepExpired and Options.KeepRevoked) in bounded batches until nothing is left
-// or ctx ends, and says how many things it removed. Call it from time to time, hourly say;
-// several nodes may do so at once.
+// Purge removes expired and revoked records (see Options.KeepExpired, Options.KeepRevoked and [Store.Purge]) in bounded
+// batches, until none is left or ctx ends. It returns how many it removed. Call it regularly, hourly say. Several
+// nodes may call it at once.
 //
-// What is removed cannot be brought back, so nothing is on the word of one clock: over is what is over by the store's
-// clock and by this machine's. While they are more than a minute apart it removes nothing, which is [ErrUnavailable].
-// So is a clock of this machine that was set by more than a minute since the last Purge: the next one goes by it.
+// What is removed cannot be restored, so Purge does not trust one clock. It removes what has ended by the store's clock
+// and by this machine's. It removes nothing and returns [ErrUnavailable] while the clocks are more than a minute apart.
+// It also does so once after this machine's clock was set by more than a minute since the last Purge; the next Purge
+// goes by the new time.
 func (m *Manager) Purge(ctx context.Context) (int, error) {
 	const batch = 500
 	r, err := m.follow.epoch(ctx)
 	if err == nil {
-		err = m.looked.jump(m.opts.Clock())
+		err = m.purgeClock.check(m.opts.Clock())
 	}
 	if err != nil {
 		return 0, fmt.Errorf("latchkey: nothing was purged: %w", err)
 	}
 	now := r.at.us
-	if r.store != 0 {
-		now = min(now, r.store)
+	if r.storeClock != 0 {
+		now = min(now, r.storeClock)
 	}
 	p := PurgePolicy{Now: fromMicros(now), Expired: m.opts.KeepExpired, Revoked: m.opts.KeepRevoked}
 	p.Changes = max(24*time.Hour, 2*m.opts.MaxStale)
-	m.credits.Renew(ctx) // what this process has taken in advance is in use, and must not expire
+	m.credits.Renew(ctx) // this process's leases are in use, and must not expire
 	total := 0
 	for {
 		n, err := m.store.Purge(ctx, p, batch)
@@ -144,15 +144,16 @@ func (m *Manager) Purge(ctx context.Context) (int, error) {
 	}
 }
 
-// Close writes the last uses and the usage that still wait, returns credits taken in advance, and waits for
-// background work until ctx ends. The store stays open: it is the host's. If it returns an error, some of that was not
-// written. What is counted after Close is lost, so call it after the last request has been answered. Holds that are
-// still open can be settled as before, each with the store.
+// Close writes the pending last uses and usage, returns leased credits, and waits for background work until ctx ends.
+// It does not close the store, which is the host's. If it returns an error, some of that was not written. What is
+// counted after Close is lost, so call it after the last request has been answered. Open Holds can still be settled,
+// each with the store.
 func (m *Manager) Close(ctx context.Context) error {
 	return errors.Join(m.uses.Close(ctx), m.counters.Close(ctx), m.credits.Close(ctx),
 		fault.WaitFor(ctx, &m.follow.background))
 }
 
+// warn writes msg and err, which may be nil, to Options.Logger.
 func (m *Manager) warn(msg string, err error) {
 	if m.opts.Logger == nil {
 		return
@@ -164,9 +165,10 @@ func (m *Manager) warn(msg string, err error) {
 	}
 }
 
-// write gives w its id and writes it. An unknown outcome is settled by writing the same again.
+// write sets the id and the times of w and writes it. After an unknown outcome it writes the same w again, which a
+// store applies once.
 func (m *Manager) write(ctx context.Context, w Write) (uint64, error) {
-	now := m.present()
+	now := m.creationNow()
 	var err error
 	if w.ID, err = m.ids.New(now); err != nil {
 		return 0, err
@@ -187,7 +189,7 @@ func (m *Manager) write(ctx context.Context, w Write) (uint64, error) {
 		return 0, err
 	}
 	if !w.Silent && m.opts.MaxStale > 0 {
-		// This process answers from its own changes at once, whatever the bound.
+		// This process's own changes take effect here at once, whatever the bound.
 		if err := m.follow.catchUp(ctx, epoch); err != nil {
 			m.follow.markStale()
 		}
@@ -200,8 +202,8 @@ func (m *Manager) write(ctx context.Context, w Write) (uint64, error) {
 	return epoch, nil
 }
 
-// MayReveal says whether there is an Options.Keyring, without which no secret is ever shown again.
+// MayReveal reports whether there is an Options.Keyring. Without one no secret can be revealed.
 func (m *Manager) MayReveal() bool { return m.opts.Keyring != nil }
 
-// MaxStale is Options.MaxStale: how long after a change answers may still be given as if it had not been made.
+// MaxStale returns Options.MaxStale: how long after a change answers may not reflect it yet.
 func (m *Manager) MaxStale() time.Duration { return m.opts.MaxStale }

@@ -73,13 +73,13 @@ func (a Access) mint(ctx context.Context, n *Narrowing) (Token, Secret, error) {
 	}
 	s := Settings{Name: n.Name, Roles: nl.layer.roles, Permissions: nl.layer.rules, Restrictions: n.Restrictions,
 		Limits: n.Limits, Extra: n.Extra}
-	at, err := m.witnessed(ctx)
+	at, err := m.confirmedTime(ctx)
 	if err != nil {
 		return fail(err)
 	}
-	now := m.making(at)
+	now := m.creationTime(at)
 	s.Validity = Validity{NotAfter: clampEnd(fromMicros(now), n.Lifetime, &f), Idle: n.Idle}
-	if over(s.Validity.NotAfter, m.judging(at)) {
+	if over(s.Validity.NotAfter, m.expiryTime(at)) {
 		return fail(fmt.Errorf("%w: the clocks were set back, and the token would be dead", ErrUnavailable))
 	}
 	// narrowing has validated the rules and the restrictions.

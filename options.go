@@ -7,59 +7,63 @@ import (
 	"time"
 )
 
-// Options configure a [Manager]. The zero value, and nil, are ready to use. They must not be changed after [New].
+// Options configures a [Manager]. The zero value and a nil *Options are ready to use. Options must not be changed after
+// [New].
 type Options struct {
-	// Keyring switches on keyed digests, Reveal and signing secrets. Nil: secrets are digested by plain SHA-256 (they
-	// hold over 200 random bits) and those features answer ErrNeedsKeyring.
+	// Keyring switches on keyed digests, Reveal and signing secrets. If it is nil, secrets are digested by plain SHA-256
+	// (they hold over 200 random bits), and those features return ErrNeedsKeyring.
 	Keyring *Keyring
 
-	// MaxStale is the published bound on revocation and every other change: an answer given at T reflects all that was
-	// committed before T − MaxStale. 0 asks the store for its epoch on every Verify, so there is no delay at all. When
-	// the store cannot be reached for longer than the bound, Verify fails closed with ErrUnavailable. Negative panics.
+	// MaxStale bounds the delay of revocation and of every other change: an answer given at T reflects all that was
+	// committed before T − MaxStale. With 0 each Verify reads the store's epoch, and there is no delay. If the store
+	// cannot be reached for longer than the bound, Verify fails closed with ErrUnavailable. New panics if it is negative.
 	MaxStale time.Duration
 
-	// Clock tells the time; nil: time.Now. The store's clock must agree with it to within a minute, or nothing is answered
-	// (ErrUnavailable): a test that turns it gives the same clock to its store.
+	// Clock returns the current time. Nil: time.Now. The store's clock must agree with it to within a minute, or Verify
+	// returns ErrUnavailable. A test that sets this clock gives the same clock to its store.
 	Clock func() time.Time
 
-	// Rand makes secrets and ids; nil: crypto/rand. When it fails, no token is made.
+	// Rand is the source of secrets and ids. Nil: crypto/rand. If it fails, no token is made.
 	Rand io.Reader
 
-	// Prefix is an organisation mark put behind the kind's prefix ("ak_acme_…"): 1 to 8 of [a-z0-9]. "": none. Tokens
-	// made under another prefix go on working.
+	// Prefix is an organisation's mark that follows the kind's prefix in token texts ("ak_acme_…"): 1 to 8 of [a-z0-9].
+	// "": none. Tokens made under another prefix stay valid.
 	Prefix string
 
-	// Imported says which texts that latchkey did not make may be tokens, by their shape. Others are refused without
-	// asking the store. Nil: none.
+	// Imported reports whether a text that latchkey did not make may be a token, by its shape. Other such texts are
+	// refused without reading the store. Nil: every such text is refused.
 	Imported func(text string) bool
 
 	// Events is called after each change was committed, once per audit event, on the caller's goroutine. It must not
-	// block. Nil: nobody listens.
+	// block. Nil: no callback.
 	Events func(context.Context, Event)
 
-	// Observer is told of refusals: whose token was refused, and why. The zero Observer: nobody listens.
+	// Observer is called with each refusal: whose token was refused, and why. The zero Observer has no callbacks.
 	Observer Observer
 
-	// Logger hears of trouble no caller is told about (a last use that could not be written). It never gets a secret.
-	// Nil: nobody listens.
+	// Logger receives warnings about errors that no caller sees, such as a last use that could not be written. It never
+	// receives a secret. Nil: no log.
 	Logger *slog.Logger
 
-	// MaxDepth is how many generations may be minted below an issued token. 0: 4. At most 32.
+	// MaxDepth is how many generations may be minted below an issued token, at most 32. 0: 4. New panics if it is
+	// negative or above 32.
 	MaxDepth int
 
-	// CacheTokens bounds the tokens kept in memory; the least recently loaded half goes when it is full. 0: 1,000,000.
-	// Negative: none are kept.
+	// CacheTokens bounds the number of tokens in the cache. When it is full, the least recently loaded half is dropped.
+	// 0: 1,000,000. Negative: no token is cached.
 	CacheTokens int
 
-	// KeepExpired and KeepRevoked are how long Purge leaves dead tokens listed. 0: 24 h and 30 days; negative: for ever.
+	// KeepExpired and KeepRevoked are how long Purge keeps expired and revoked tokens. 0: 24 hours and 30 days. Negative:
+	// for ever.
 	KeepExpired time.Duration
 	KeepRevoked time.Duration
 
-	// PublicSuffix says whether a host is one that anybody can register beneath ("co.uk"); a domain restriction
+	// PublicSuffix reports whether anybody can register names beneath a host ("co.uk"). A domain restriction
 	// "*.<suffix>" is then refused. Nil: such a restriction needs two labels after the star.
 	PublicSuffix func(host string) bool
 
-	// SignatureSkew is how far the date of a signed request may lie from now, either way. 0: 15 minutes.
+	// SignatureSkew is how far the date of a signed request may lie from the current time, either way. 0: 15 minutes.
+	// New panics if it is negative.
 	SignatureSkew time.Duration
 
 	// CreditLease returns how many credits this process may lease at once, by the smallest limit that holds, so that
@@ -74,9 +78,10 @@ type Options struct {
 	CreditLease func(limit Credits) Credits
 }
 
-func setDefault[T comparable](v *T, to T) {
+// setDefault sets *v to the default value if it is zero.
+func setDefault[T comparable](v *T, def T) {
 	var zero T
 	if *v == zero {
-		*v = to
+		*v = def
 	}
 }

@@ -131,7 +131,7 @@ func (a Access) Rate() (RateInfo, bool) {
 	if a.set == nil || a.set.limits == nil || len(a.set.limits.rates) == 0 {
 		return RateInfo{}, false
 	}
-	at := a.m.clock()
+	at := a.m.readClock()
 	var tightest ratelimit.State
 	for i := range a.set.limits.rates {
 		r := &a.set.limits.rates[i]

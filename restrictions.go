@@ -8,19 +8,19 @@ import (
 	"github.com/latchkey-go/latchkey/internal/weborigin"
 )
 
-// Validate says whether r can be kept, and if not why (ErrInvalid).
+// Validate returns nil if r can be stored, and otherwise an error that says why not (ErrInvalid).
 //
-// A domain is a host, "example.com", and stands for all pages of it over http and https. Before it a scheme may stand,
-// "https://example.com", and behind it a port and a path. A page must then have the same scheme and port, and a path
-// that begins so: "example.com/app" stands for "/app/x" and for "/apps". Most browsers send other sites no path, so such
-// a domain often matches nothing. A "*" at the end is implied and may be written.
+// A domain is a host, "example.com", and matches all its pages over http and https. A scheme may stand before it,
+// "https://example.com", and a port and a path after it. A page must then have the same scheme and port, and a path
+// that begins with that text: "example.com/app" matches "/app/x" and "/apps". Most browsers send no path to other
+// sites, so such a domain often matches nothing. A "*" at the end is implied and may be written.
 //
-// "*.example.com" stands for everything beneath example.com but not for itself, "*example.com" for both; neither for
-// "evilexample.com". What follows such a star has two labels at least and is nothing that publicSuffix, when not nil,
-// says anybody can register beneath. Hosts are ASCII (international ones as "xn--…", as browsers send them) or plain IP
-// addresses, IPv6 in brackets. They match whatever their case.
+// "*.example.com" matches every host beneath example.com, but not example.com. "*example.com" matches both. Neither
+// matches "evilexample.com". After such a star at least two labels are needed. If publicSuffix is not nil, they must
+// not be a host for which it returns true: one that anybody can register beneath. Hosts are ASCII (international ones
+// as "xn--…", as browsers send them) or plain IP addresses, IPv6 in brackets. Case does not matter.
 //
-// An address prefix has no bits beyond its length, is not IPv4 in IPv6 form, and is not all of IPv4 or IPv6.
+// An address prefix must have no bits beyond its length. It must not be IPv4 in IPv6 form, nor all of IPv4 or IPv6.
 func (r Restrictions) Validate(publicSuffix func(host string) bool) error {
 	for _, text := range r.Domains {
 		if _, err := weborigin.ParseDomain(text, publicSuffix); err != nil {
@@ -33,6 +33,7 @@ func (r Restrictions) Validate(publicSuffix func(host string) bool) error {
 	return validatePrefixes(r.MintFrom)
 }
 
+// validatePrefixes is Validate for prefixes of addresses.
 func validatePrefixes(prefixes []netip.Prefix) error {
 	for i, p := range prefixes {
 		switch {
@@ -52,23 +53,23 @@ func validatePrefixes(prefixes []netip.Prefix) error {
 	return nil
 }
 
-// restriction is one or several Restrictions, made ready to ask. Nil, and the zero value, allow everything.
+// restriction is a list of Restrictions, compiled. Nil and the zero value allow everything.
 type restriction struct {
-	refuse    bool                 // everything: what was stored cannot be read
+	refuse    bool                 // refuses everything: what was stored cannot be read
 	domains   [][]weborigin.Domain // one of each list must match
-	addresses [][]netip.Prefix     // and so here
+	addresses [][]netip.Prefix     // likewise
 	mintFrom  []netip.Prefix
 	signed    bool
 }
 
-// compileRestrictions makes r ready. With an error it returns a restriction that refuses everything, so that nobody who
-// drops the error lets anybody in.
+// compileRestrictions compiles r. With an error it returns a restriction that refuses everything, so that a caller that
+// drops the error fails closed.
 func compileRestrictions(r Restrictions) (*restriction, error) {
 	return meetRestrictions([]Restrictions{r})
 }
 
-// meetRestrictions makes ready what a token and its ancestors ask for together: nearest first, all of them hold, and
-// MintFrom is the token's own. Errors are as with compileRestrictions.
+// meetRestrictions compiles the restrictions of a token and its ancestors, nearest first. All of them hold together,
+// but MintFrom is the token's own. Errors are as with compileRestrictions.
 func meetRestrictions(chain []Restrictions) (*restriction, error) {
 	met := &restriction{}
 	for i, r := range chain {
@@ -102,11 +103,12 @@ func meetRestrictions(chain []Restrictions) (*restriction, error) {
 	return met, nil
 }
 
-// needsSignature says whether every request must be signed.
+// needsSignature reports whether every request must be signed.
 func (r *restriction) needsSignature() bool { return r != nil && (r.signed || r.refuse) }
 
-// checkWeb judges the Referer and Origin headers as they came, "" for one that did not: ErrReferer, or nil. With a
-// domain list at least one of them is needed, each that is there must match, and both must name one host.
+// verifyWeb returns ErrReferer unless the Referer and Origin headers, as received, are allowed. "": a header was
+// absent. With a domain list at least one of them must be present. Each that is present must match, and both must name
+// one host.
 func (r *restriction) checkWeb(referer, origin string) error {
 	if r == nil || len(r.domains) == 0 && !r.refuse {
 		return nil
@@ -126,7 +128,7 @@ func (r *restriction) checkWeb(referer, origin string) error {
 	return nil
 }
 
-// checkAddress judges the client's address: ErrAddress, or nil. The zero Addr passes no list.
+// verifyAddress returns ErrAddress unless the client's address is allowed. The zero Addr is within no list.
 func (r *restriction) checkAddress(addr netip.Addr) error {
 	if r == nil {
 		return nil
@@ -142,7 +144,7 @@ func (r *restriction) checkAddress(addr netip.Addr) error {
 	return nil
 }
 
-// checkMint is checkAddress for MintFrom: whether a token may be minted from there.
+// verifyMintAddress is verifyAddress for MintFrom: it returns ErrAddress unless a token may be minted from there.
 func (r *restriction) checkMint(addr netip.Addr) error {
 	if r == nil || len(r.mintFrom) == 0 && !r.refuse {
 		return nil
@@ -153,8 +155,8 @@ func (r *restriction) checkMint(addr netip.Addr) error {
 	return nil
 }
 
-// containsAddr takes an IPv4 address in IPv6 form for what it is. Other ways to carry one address in another (NAT64,
-// 6to4) stay IPv6 addresses: who answers for those is not for us to say.
+// containsAddr reports whether addr is within a prefix of list. An IPv4 address in IPv6 form counts as IPv4. Other ways
+// to carry one address in another (NAT64, 6to4) stay IPv6 addresses, because the machine behind one is not known here.
 func containsAddr(list []netip.Prefix, addr netip.Addr) bool {
 	if !addr.IsValid() {
 		return false

@@ -10,8 +10,8 @@ import (
 
 const redacted = "[redacted]"
 
-// Secret is a text that was just made or revealed. It holds a func, so that no printing, logging, encoding or test diff
-// can show the text: they show "[redacted]". The zero Secret is an empty text. Safe for concurrent use.
+// Secret is a text that was just made or revealed. It holds a func, so that printing, logging, encoding and test diffs
+// show "[redacted]" and never the text. The zero Secret is an empty text. A Secret is safe for concurrent use.
 type Secret struct{ f func() string }
 
 func newSecret(text string) Secret { return Secret{func() string { return text }} }
@@ -42,8 +42,8 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 // LogValue returns "[redacted]".
 func (s Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
 
-// textPrefix returns what the text of a token begins with: see package tokentext. test matters for KindSecret and
-// KindPublishable only. "": no token is of that kind.
+// textPrefix returns the prefix of the text of a token of that kind (see package tokentext), or "" if there is no such
+// kind. Argument test matters for KindSecret and KindPublishable only.
 func textPrefix(kind Kind, test bool) string {
 	switch kind {
 	case KindSecret:
@@ -66,7 +66,7 @@ func textPrefix(kind Kind, test bool) string {
 	return ""
 }
 
-// kindOfText returns the kind that a text names. It is not ok for a text that is not of native shape. It does not
+// kindOfText returns the kind that a text names, and false for a text that is not of native shape. It does not
 // allocate.
 func kindOfText(text string) (kind Kind, ok bool) {
 	prefix, shape := tokentext.Read(text)

@@ -8,20 +8,21 @@ import (
 	"github.com/latchkey-go/latchkey/internal/fault"
 )
 
-// Signature is a request signature that an adapter parsed and Verify judges.
+// Signature is a request signature that an adapter parsed and [Manager.Verify] checks.
 type Signature struct {
-	Key  string    // the token text the signature names; it must be Presented.Secret, when that is given
-	Date time.Time // when it was signed
-	Once [32]byte  // what must not come again within the skew; zero: repeats are not refused
-	// Repeat lets the same Once come again for this long after Date, by the clock of this side. 0: never.
+	Key  string    // the token text that the signature names; it must equal Presented.Secret if that is not ""
+	Date time.Time // when the request was signed
+	Once [32]byte  // a nonce, which must not be repeated within the skew; zero: repeats are not refused
+	// Repeat is how long after Date, by this side's clock, the same Once is accepted again. 0: never.
 	Repeat time.Duration
-	// OK says whether the signature was made with this key. It must compare in constant time.
+	// OK reports whether the signature was made with this key. It must compare in constant time.
 	OK func(signingKey []byte) bool
 }
 
-// clockSteps is how far a clock may be put back without letting a signed request pass twice.
-const clockSteps = time.Hour
+// maxClockStep is how far a clock may be set back without letting a signed request pass twice.
+const maxClockStep = time.Hour
 
+// verifySignature returns nil if the signature of a request is valid, or if there is none and none is required.
 func (m *Manager) judgeSignature(ctx context.Context, s *Signature, a Access, now int64) error {
 	if s == nil {
 		if a.set.restrict.needsSignature() {
@@ -56,8 +57,8 @@ func (m *Manager) judgeSignature(ctx context.Context, s *Signature, a Access, no
 	if s.Once == ([32]byte{}) {
 		return nil
 	}
-	// The same request may come again for as long as its date is believed, and again when the clock is put back.
-	until := fromMicros(max(now, date) + (2*skew + clockSteps).Microseconds())
+	// The same request would pass for as long as its date is within the skew, and again if the clock is set back.
+	until := fromMicros(max(now, date) + (2*skew + maxClockStep).Microseconds())
 	switch err := m.store.Once(ctx, a.who.owner, s.Once, until); {
 	case errors.Is(err, ErrExists):
 		if date <= now && now < date+s.Repeat.Microseconds() {
@@ -70,8 +71,8 @@ func (m *Manager) judgeSignature(ctx context.Context, s *Signature, a Access, no
 	return nil
 }
 
-// signingSecrets reads a token's secrets. A surface may refuse to, as for a look-up: whoever knows a publishable
-// token can send as many bad signatures as it likes.
+// signingSecrets reads a token's secrets. As for lookUp, a surface may refuse the read: a caller that knows a
+// publishable token can send any number of bad signatures.
 func (m *Manager) signingSecrets(ctx context.Context, a Access) ([]SecretRecord, error) {
 	leave, err := enter(ctx)
 	if err != nil {

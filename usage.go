@@ -38,7 +38,7 @@ func (a Access) CountCredits(meter, endpoint string, n int64, c Credits) {
 	}
 	m := a.m
 	if !m.counters.Armed() {
-		m.now() // the first for a while: see which day it is
+		m.expiryNow() // the first for a while: see which day it is
 	}
 	m.counters.Add(&usage.Key{Owner: a.who.owner, Client: a.who.client.ID, Meter: meter, Endpoint: endpoint, Token: a.id,
 		Day: m.day.Load()}, n, int64(c))
@@ -48,8 +48,8 @@ func (a Access) CountCredits(meter, endpoint string, n int64, c Credits) {
 type counterSink struct{ *Manager }
 
 func (s counterSink) Clock() (now, elapsed int64) {
-	at := s.clock()
-	return s.making(at), s.elapsed(at)
+	at := s.readClock()
+	return s.creationTime(at), s.elapsed(at)
 }
 
 func (s counterSink) AddCounts(ctx context.Context, b usage.Batch) error {

@@ -109,7 +109,7 @@ func (m *Manager) verifyCached(ctx context.Context, p *Presented, owner string, 
 	if who.test != p.Test {
 		return Access{}, ErrTestMode
 	}
-	now := m.judging(at)
+	now := m.expiryTime(at)
 	if now >= r.Ends || set.idle != 0 && m.uses.IdledOut(uuidv7.Text(r.ID), set.idle, now) {
 		return Access{}, errStale
 	}
@@ -150,7 +150,7 @@ func (m *Manager) verifyStored(ctx context.Context, p *Presented, owner, text st
 	if kind, native := kindOfText(text); native && kind != f.Token.Kind {
 		return Access{}, damagedToken(&f.Token) // its text says what it is: a secret key is one bit away from an API key
 	}
-	at, err := m.witnessed(ctx)
+	at, err := m.confirmedTime(ctx)
 	if err != nil {
 		return Access{}, err
 	}
@@ -158,7 +158,7 @@ func (m *Manager) verifyStored(ctx context.Context, p *Presented, owner, text st
 	if err != nil {
 		return Access{}, m.refuseToken(ctx, &f.Token, p, err, reason)
 	}
-	now := m.judging(at)
+	now := m.expiryTime(at)
 	m.forgetRates(&f)
 	var limited error
 	if a.set.limits != nil {
@@ -209,7 +209,7 @@ func (m *Manager) judge(ctx context.Context, p *Presented, owner string, f Found
 	if f.Token.Test != p.Test {
 		return Access{}, nil, "", ErrTestMode
 	}
-	now := m.judging(at)
+	now := m.expiryTime(at)
 	if over(f.Secret.NotAfter, now) {
 		return Access{}, nil, rotatedAway, ErrExpired
 	}
@@ -286,7 +286,7 @@ func (m *Manager) judgeTime(t *Token, at moment) error {
 	if at.us < micros(t.Validity.NotBefore) && !t.Validity.NotBefore.IsZero() {
 		return ErrNotYetValid
 	}
-	now := m.judging(at)
+	now := m.expiryTime(at)
 	if over(t.Validity.NotAfter, now) {
 		return ErrExpired
 	}
@@ -368,7 +368,7 @@ func (m *Manager) again(ctx context.Context, a Access) (Access, Found, error) {
 	} else if err != nil {
 		return Access{}, Found{}, fault.Unavailable(err)
 	}
-	at, err := m.witnessed(ctx)
+	at, err := m.confirmedTime(ctx)
 	if err != nil {
 		return Access{}, Found{}, err
 	}
