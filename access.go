@@ -38,12 +38,12 @@ func (a Access) Check(action Action, on Resource) error {
 	case verdictSome:
 		return &DeniedError{Action: action, Resource: on, Rows: !a.rows(action, on).IsNoRows()}
 	}
-	return a.refused(action, on)
+	return a.denied(action, on)
 }
 
 // refused is the refusal of everything that action could mean there.
-func (a Access) refused(action Action, on Resource) error {
-	return a.faulty(&DeniedError{Action: action, Resource: on})
+func (a Access) denied(action Action, on Resource) error {
+	return a.withFault(&DeniedError{Action: action, Resource: on})
 }
 
 // fault says what is invalid about the rules, so that they allow nothing; nil if nothing is.
@@ -55,7 +55,7 @@ func (a Access) fault() error {
 }
 
 // faulty adds to a refusal what is invalid about the rules.
-func (a Access) faulty(err error) error {
+func (a Access) withFault(err error) error {
 	if denied, ok := err.(*DeniedError); ok {
 		if fault := a.fault(); fault != nil {
 			return &FaultError{Denied: denied, Fault: fault}
@@ -69,7 +69,7 @@ func (a Access) faulty(err error) error {
 func (a Access) Filter(action Action, on Resource) (Condition, error) {
 	c := a.rows(action, on)
 	if c.IsNoRows() {
-		return Condition{}, a.refused(action, on)
+		return Condition{}, a.denied(action, on)
 	}
 	return c, nil
 }
@@ -122,7 +122,7 @@ func (a Access) Prepare(action Action, on Resource, s *Schema, before, after Row
 	}
 	grants = slices.DeleteFunc(grants, func(g grant) bool { return g.rows.IsNoRows() })
 	row, err := prepare(grants, action, on, s, before, after, a.set.policy.layers...)
-	return row, a.faulty(err)
+	return row, a.withFault(err)
 }
 
 // lookup gives the values that conditions refer to.
@@ -241,7 +241,7 @@ func (a Access) Narrow(ctx context.Context, n Narrowing) (Access, error) {
 	if n.Limits != (Limits{}) {
 		return Access{}, fmt.Errorf("%w: Narrow takes no Limits: only a token has credits of its own; Mint one", ErrInvalid)
 	}
-	nl, err := a.narrowing(ctx, &n)
+	nl, err := a.resolveNarrowing(ctx, &n)
 	if err != nil {
 		return Access{}, err
 	}
@@ -249,10 +249,10 @@ func (a Access) Narrow(ctx context.Context, n Narrowing) (Access, error) {
 	if err != nil {
 		return Access{}, err
 	}
-	if err := here.checkAddress(a.from); err != nil {
+	if err := here.verifyAddress(a.from); err != nil {
 		return Access{}, err
 	}
-	b := a.with(append([]layer{nl.layer}, a.set.narrowed...), nl.roles, nl.roleSet, nl.client)
+	b := a.withNarrowLayers(append([]layer{nl.layer}, a.set.narrowLayers...), nl.roles, nl.roleSet, nl.client)
 	b.set.confined = a.set.confined
 	if from := n.Restrictions.Addresses; len(from) != 0 {
 		b.set.confined = append(slices.Clone(a.set.confined), Restrictions{Addresses: slices.Clone(from)})
@@ -261,9 +261,9 @@ func (a Access) Narrow(ctx context.Context, n Narrowing) (Access, error) {
 }
 
 // with puts layers on top of what a may do without them.
-func (a Access) with(narrowed []layer, roles []string, roleSet map[string]Role, client Client) Access {
+func (a Access) withNarrowLayers(narrowed []layer, roles []string, roleSet map[string]Role, client Client) Access {
 	anyRole := a.set.anyRole && !slices.ContainsFunc(narrowed, func(l layer) bool { return !l.full })
-	set := &compiled{restrict: a.set.restrict, limits: a.set.limits, layers: a.set.layers, narrowed: narrowed,
+	set := &compiled{restrict: a.set.restrict, limits: a.set.limits, layers: a.set.layers, narrowLayers: narrowed,
 		roleSet: roleSet, roles: roles, anyRole: anyRole}
 	set.policy = newPolicy(append(slices.Clone(narrowed), a.set.layers...), roleSet)
 	who := *a.who

@@ -133,7 +133,7 @@ func (a Account) begin(ctx context.Context) (call, error) {
 	if !a.checked {
 		return call{Account: a}, nil
 	}
-	access, found, err := a.m.again(ctx, a.actor)
+	access, found, err := a.m.reverify(ctx, a.actor)
 	return call{Account: a, access: access, found: found}, err
 }
 

@@ -137,7 +137,7 @@ func (a Account) Lineage(ctx context.Context, id string) (Lineage, error) {
 	}
 	l := Lineage{Token: f.Token, Ends: f.Token.Validity.NotAfter, Refused: err}
 	if err == nil {
-		l.Refused = a.m.judgeRecords(&f, a.m.readClock())
+		l.Refused = a.m.verifyRecords(&f, a.m.readClock())
 	}
 	for _, t := range f.Ancestors {
 		if end := t.Validity.NotAfter; !end.IsZero() && (l.Ends.IsZero() || end.Before(l.Ends)) {
@@ -246,7 +246,7 @@ func (a Account) Refusals(ctx context.Context, tokens ...Token) (map[string]erro
 			out[t.ID] = err
 			continue
 		}
-		if err := a.m.judgeRecords(&f, now); err != nil {
+		if err := a.m.verifyRecords(&f, now); err != nil {
 			out[t.ID] = err
 		}
 	}

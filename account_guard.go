@@ -24,7 +24,7 @@ func (c *call) checkRights(ctx context.Context, layers []layer, roles map[string
 	}
 	set := c.access.set
 	var mine []layer
-	for _, l := range slices.Concat(set.narrowed, set.layers) {
+	for _, l := range slices.Concat(set.narrowLayers, set.layers) {
 		if l.name != boundaryLayer {
 			mine = append(mine, l)
 		} else if slices.ContainsFunc(l.rules, func(r Rule) bool { return r.rows.n != nil && asksWho(r.rows.n) }) {

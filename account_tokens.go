@@ -99,7 +99,7 @@ func (a Account) Find(ctx context.Context, text string) (Token, error) {
 	if err != nil {
 		return Token{}, err
 	}
-	if !a.m.plausible(text) {
+	if !a.m.mayBeToken(text) {
 		return Token{}, ErrNotFound
 	}
 	digests := [][32]byte{tokentext.Digest(text)}
@@ -376,7 +376,7 @@ func (a Account) issueOnce(ctx context.Context, spec Spec, text, event string) (
 
 // importable returns an error for a text that would not be recognised when it is presented, or that is a token already.
 func (a Account) importable(ctx context.Context, spec *Spec, text string) error {
-	if len(text) < 16 || !a.m.plausible(text) {
+	if len(text) < 16 || !a.m.mayBeToken(text) {
 		return fmt.Errorf("%w: a text of this form would not be recognised: see Options.Imported", ErrInvalid)
 	}
 	if kind, ok := kindOfText(text); ok && kind != spec.Kind {

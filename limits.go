@@ -103,7 +103,7 @@ func (a Access) Reserve(ctx context.Context, meter string, n Credits) (*Hold, er
 	}
 	h, err := a.reserve(ctx, l, meter, n)
 	if err != nil {
-		return nil, a.refuse(ctx, err)
+		return nil, a.reportRefusal(ctx, err)
 	}
 	return h, nil
 }
@@ -183,7 +183,7 @@ func (a Access) Charge(ctx context.Context, meter string, n Credits) error {
 	}
 	h, err := a.reserve(ctx, l, meter, n)
 	if err != nil {
-		return a.refuse(ctx, err)
+		return a.reportRefusal(ctx, err)
 	}
 	return h.Settle(ctx, n)
 }

@@ -40,31 +40,31 @@ func (a Access) mint(ctx context.Context, n *Narrowing) (Token, Secret, error) {
 		return fail(ErrInvalidToken)
 	case a.who.kind == 0:
 		return fail(fmt.Errorf("%w: an assumed access has no token to mint from", ErrInvalid))
-	case len(a.set.narrowed) != 0:
+	case len(a.set.narrowLayers) != 0:
 		return fail(fmt.Errorf("%w: a narrowed access has no token to mint from: mint from the verified one", ErrInvalid))
 	case n.Stateless:
 		return fail(fmt.Errorf("%w: stateless tokens are not available", ErrInvalid))
 	case n.Lifetime < time.Microsecond:
 		return fail(fmt.Errorf("%w: Lifetime must be a microsecond at least", ErrInvalid))
 	}
-	a, f, err := m.again(ctx, a)
+	a, f, err := m.reverify(ctx, a)
 	if err != nil {
 		return fail(err)
 	}
 	parent := &f.Token
 	switch {
 	case parent.Kind == KindPublishable:
-		return fail(a.refuse(ctx, fmt.Errorf("%w: a publishable token mints nothing", ErrDenied)))
+		return fail(a.reportRefusal(ctx, fmt.Errorf("%w: a publishable token mints nothing", ErrDenied)))
 	case a.set.restrict.needsSignature():
-		return fail(a.refuse(ctx, fmt.Errorf("%w: a token that signs its requests mints nothing", ErrDenied)))
+		return fail(a.reportRefusal(ctx, fmt.Errorf("%w: a token that signs its requests mints nothing", ErrDenied)))
 	case int(parent.Depth) >= m.opts.MaxDepth:
-		return fail(a.refuse(ctx,
+		return fail(a.reportRefusal(ctx,
 			fmt.Errorf("%w: %d generations are enough (Options.MaxDepth)", ErrDenied, m.opts.MaxDepth)))
 	}
-	if err := a.set.restrict.checkMint(a.from); err != nil {
-		return fail(a.refuse(ctx, err))
+	if err := a.set.restrict.verifyMintAddress(a.from); err != nil {
+		return fail(a.reportRefusal(ctx, err))
 	}
-	nl, err := a.narrowing(ctx, n)
+	nl, err := a.resolveNarrowing(ctx, n)
 	if err != nil {
 		return fail(err)
 	}
@@ -126,7 +126,7 @@ func (a Access) mint(ctx context.Context, n *Narrowing) (Token, Secret, error) {
 
 // overgrown refuses a mint whose rows would be too large, together with those of its parents. What a parent allows is
 // small most of the time, and a role that the mint names is one of the parent's: then nothing need be tried.
-func (a Access) overgrown(ctx context.Context, nl *narrowed) error {
+func (a Access) overgrown(ctx context.Context, nl *resolvedNarrowing) error {
 	whole := a.set.policy.size()
 	own := whole // what the roles it names give is part of that
 	if !nl.layer.full {
@@ -159,7 +159,7 @@ func clampEnd(now time.Time, lifetime time.Duration, f *Found) time.Time {
 }
 
 // narrowed is what a Narrowing means for one Access.
-type narrowed struct {
+type resolvedNarrowing struct {
 	layer   layer
 	roles   []string
 	roleSet map[string]Role
@@ -180,8 +180,8 @@ func (a Access) narrowClient(c Client) (Client, error) {
 }
 
 // narrowing checks n against what a may do, and reads roles that a may name without having them.
-func (a Access) narrowing(ctx context.Context, n *Narrowing) (narrowed, error) {
-	none := narrowed{}
+func (a Access) resolveNarrowing(ctx context.Context, n *Narrowing) (resolvedNarrowing, error) {
+	none := resolvedNarrowing{}
 	if n.Roles != nil && len(n.Roles) == 0 {
 		return none, fmt.Errorf("%w: Roles is empty: nil means all of the parent's", ErrInvalid)
 	}
@@ -204,14 +204,14 @@ func (a Access) narrowing(ctx context.Context, n *Narrowing) (narrowed, error) {
 	if err != nil {
 		return none, err
 	}
-	for _, up := range slices.Concat(a.set.narrowed, a.set.layers) {
+	for _, up := range slices.Concat(a.set.narrowLayers, a.set.layers) {
 		for field, v := range up.forced {
 			if mine, ok := forced[field]; ok && !reflect.DeepEqual(mine, v) {
 				return none, fmt.Errorf("%w: field %q", ErrForced, field)
 			}
 		}
 	}
-	nl := narrowed{roleSet: a.set.roleSet, roles: a.set.roles, client: client}
+	nl := resolvedNarrowing{roleSet: a.set.roleSet, roles: a.set.roles, client: client}
 	nl.layer = layer{name: "narrowing", full: n.Roles == nil && n.Permissions == nil,
 		roles: slices.Compact(slices.Sorted(slices.Values(n.Roles))), rules: slices.Clone(n.Permissions),
 		rows: slices.Clone(n.Rows), forced: forced}

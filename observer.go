@@ -108,13 +108,13 @@ func (a Access) Refused(ctx context.Context, err error) {
 	if a.set == nil || err == nil || errors.Is(err, ErrUnavailable) || errors.Is(err, ErrUnknownOutcome) {
 		return
 	}
-	a.m.refused(ctx, a.refusal(err, reasonOf(err)))
+	a.m.report(ctx, a.refusal(err, reasonOf(err)))
 }
 
 // reportRefusal reports err to the observer if it is a refusal, and returns it.
-func (a Access) refuse(ctx context.Context, err error) error {
+func (a Access) reportRefusal(ctx context.Context, err error) error {
 	if a.set != nil && isRefusal(err) {
-		a.m.refused(ctx, a.refusal(err, reasonOf(err)))
+		a.m.report(ctx, a.refusal(err, reasonOf(err)))
 	}
 	return err
 }
@@ -127,20 +127,20 @@ func (a Access) refusal(err error, reason string) Refusal {
 
 // reportTokenRefusal is reportRefusal for a token that Verify found, before there is an Access. If reason is "", it is
 // reasonOf(err).
-func (m *Manager) refuseToken(ctx context.Context, t *Token, p *Presented, err error, reason string) error {
+func (m *Manager) reportTokenRefusal(ctx context.Context, t *Token, p *Presented, err error, reason string) error {
 	if !isRefusal(err) {
 		return err
 	}
 	if reason == "" {
 		reason = reasonOf(err)
 	}
-	m.refused(ctx, Refusal{TokenID: t.ID, Owner: t.Owner, Client: t.Client, Kind: t.Kind, Test: t.Test, Err: err,
+	m.report(ctx, Refusal{TokenID: t.ID, Owner: t.Owner, Client: t.Client, Kind: t.Kind, Test: t.Test, Err: err,
 		Reason: reason, Address: p.Address})
 	return err
 }
 
 // report passes a refusal to the request's surface and to Options.Observer. Neither can change the answer.
-func (m *Manager) refused(ctx context.Context, r Refusal) {
+func (m *Manager) report(ctx context.Context, r Refusal) {
 	if denied, ok := errors.AsType[*DeniedError](r.Err); ok {
 		r.Action, r.Resource = denied.Action, denied.Resource
 	}

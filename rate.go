@@ -90,7 +90,7 @@ func ownerRateKey(owner string) [16]byte {
 }
 
 // judgeRate counts a request against every rate that holds for the token. One that is refused counts nowhere.
-func (m *Manager) judgeRate(a Access, at moment) error {
+func (m *Manager) verifyRate(a Access, at moment) error {
 	rates := a.set.limits.rates
 	for i := range rates {
 		r := &rates[i]

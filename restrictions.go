@@ -109,7 +109,7 @@ func (r *restriction) needsSignature() bool { return r != nil && (r.signed || r.
 // verifyWeb returns ErrReferer unless the Referer and Origin headers, as received, are allowed. "": a header was
 // absent. With a domain list at least one of them must be present. Each that is present must match, and both must name
 // one host.
-func (r *restriction) checkWeb(referer, origin string) error {
+func (r *restriction) verifyWeb(referer, origin string) error {
 	if r == nil || len(r.domains) == 0 && !r.refuse {
 		return nil
 	}
@@ -129,7 +129,7 @@ func (r *restriction) checkWeb(referer, origin string) error {
 }
 
 // verifyAddress returns ErrAddress unless the client's address is allowed. The zero Addr is within no list.
-func (r *restriction) checkAddress(addr netip.Addr) error {
+func (r *restriction) verifyAddress(addr netip.Addr) error {
 	if r == nil {
 		return nil
 	}
@@ -145,7 +145,7 @@ func (r *restriction) checkAddress(addr netip.Addr) error {
 }
 
 // verifyMintAddress is verifyAddress for MintFrom: it returns ErrAddress unless a token may be minted from there.
-func (r *restriction) checkMint(addr netip.Addr) error {
+func (r *restriction) verifyMintAddress(addr netip.Addr) error {
 	if r == nil || len(r.mintFrom) == 0 && !r.refuse {
 		return nil
 	}

@@ -22,9 +22,9 @@ func TestDomainsThatCannotBeKept(t *testing.T) {
 		// Kept all the same, it lets nobody in: not even whom the other entry would.
 		c, err := compileRestrictions(r)
 		assert.ErrorIs(t, err, ErrInvalid, "%q", entry)
-		assert.Error(t, c.checkWeb("https://fine.example/", ""), "%q", entry)
-		assert.Error(t, c.checkAddress(netip.MustParseAddr("10.0.0.1")))
-		assert.Error(t, c.checkMint(netip.MustParseAddr("10.0.0.1")))
+		assert.Error(t, c.verifyWeb("https://fine.example/", ""), "%q", entry)
+		assert.Error(t, c.verifyAddress(netip.MustParseAddr("10.0.0.1")))
+		assert.Error(t, c.verifyMintAddress(netip.MustParseAddr("10.0.0.1")))
 		assert.True(t, c.needsSignature())
 	}
 }
@@ -33,12 +33,12 @@ func TestDomainsThatCannotBeKept(t *testing.T) {
 func TestWebOrigins(t *testing.T) {
 	c, err := compileRestrictions(Restrictions{Domains: []string{"https://example.com", "paths.example/app"}})
 	require.NoError(t, err)
-	assert.NoError(t, c.checkWeb("https://example.com/x", ""))
-	assert.NoError(t, c.checkWeb("", "https://example.com"))
-	assert.NoError(t, c.checkWeb("https://paths.example/app/x", "https://paths.example"))
-	assert.ErrorIs(t, c.checkWeb("", ""), ErrReferer)
-	assert.ErrorIs(t, c.checkWeb("https://example.com/x", "https://evil.com"), ErrReferer)
-	assert.ErrorIs(t, c.checkWeb("https://evil.com/x", ""), ErrReferer)
+	assert.NoError(t, c.verifyWeb("https://example.com/x", ""))
+	assert.NoError(t, c.verifyWeb("", "https://example.com"))
+	assert.NoError(t, c.verifyWeb("https://paths.example/app/x", "https://paths.example"))
+	assert.ErrorIs(t, c.verifyWeb("", ""), ErrReferer)
+	assert.ErrorIs(t, c.verifyWeb("https://example.com/x", "https://evil.com"), ErrReferer)
+	assert.ErrorIs(t, c.verifyWeb("https://evil.com/x", ""), ErrReferer)
 }
 
 func TestPublicSuffix(t *testing.T) {
@@ -66,7 +66,7 @@ func TestAddresses(t *testing.T) {
 		require.NoError(t, r.Validate(nil))
 		c, err := compileRestrictions(r)
 		require.NoError(t, err)
-		check, other := c.checkAddress, c.checkMint
+		check, other := c.verifyAddress, c.verifyMintAddress
 		if name == "MintFrom" {
 			check, other = other, check
 		}
@@ -89,7 +89,7 @@ func TestAddresses(t *testing.T) {
 		assert.ErrorIs(t, check(netip.Addr{}), ErrAddress, "an unknown address passes no list")
 		assert.NoError(t, other(netip.Addr{}), "the other list is empty")
 		assert.NoError(t, other(netip.MustParseAddr("203.0.113.1")))
-		assert.NoError(t, c.checkWeb("", ""))
+		assert.NoError(t, c.verifyWeb("", ""))
 	}
 }
 
@@ -136,8 +136,8 @@ func TestPrefixesThatCannotBeKept(t *testing.T) {
 			assert.ErrorIs(t, r.Validate(nil), ErrInvalid, "%v", p)
 			c, err := compileRestrictions(r)
 			assert.ErrorIs(t, err, ErrInvalid)
-			assert.Error(t, c.checkAddress(netip.MustParseAddr("192.0.2.1")))
-			assert.Error(t, c.checkMint(netip.MustParseAddr("192.0.2.1")))
+			assert.Error(t, c.verifyAddress(netip.MustParseAddr("192.0.2.1")))
+			assert.Error(t, c.verifyMintAddress(netip.MustParseAddr("192.0.2.1")))
 		}
 	}
 }
@@ -152,10 +152,10 @@ func TestNoRestrictions(t *testing.T) {
 	none, err := meetRestrictions(nil)
 	require.NoError(t, err)
 	for _, r := range []*restriction{c, empty, none, nil, {}} {
-		assert.NoError(t, r.checkWeb("", ""))
-		assert.NoError(t, r.checkWeb("https://anywhere.example/", "null"))
-		assert.NoError(t, r.checkAddress(netip.Addr{}))
-		assert.NoError(t, r.checkMint(netip.Addr{}))
+		assert.NoError(t, r.verifyWeb("", ""))
+		assert.NoError(t, r.verifyWeb("https://anywhere.example/", "null"))
+		assert.NoError(t, r.verifyAddress(netip.Addr{}))
+		assert.NoError(t, r.verifyMintAddress(netip.Addr{}))
 		assert.False(t, r.needsSignature())
 	}
 }
@@ -170,28 +170,28 @@ func TestMeetRestrictions(t *testing.T) {
 	met, err := meetRestrictions([]Restrictions{child, parent, root})
 	require.NoError(t, err)
 
-	assert.NoError(t, met.checkWeb("https://app.example.com/", ""))
-	assert.Error(t, met.checkWeb("https://www.example.com/", ""), "the parent's alone")
-	assert.NoError(t, met.checkAddress(netip.MustParseAddr("10.1.2.3")))
-	assert.Error(t, met.checkAddress(netip.MustParseAddr("10.1.3.3")), "outside the root's")
-	assert.Error(t, met.checkAddress(netip.MustParseAddr("2001:db8::1")), "the root's alone")
-	assert.NoError(t, met.checkMint(netip.MustParseAddr("203.0.113.1")), "MintFrom is not inherited")
+	assert.NoError(t, met.verifyWeb("https://app.example.com/", ""))
+	assert.Error(t, met.verifyWeb("https://www.example.com/", ""), "the parent's alone")
+	assert.NoError(t, met.verifyAddress(netip.MustParseAddr("10.1.2.3")))
+	assert.Error(t, met.verifyAddress(netip.MustParseAddr("10.1.3.3")), "outside the root's")
+	assert.Error(t, met.verifyAddress(netip.MustParseAddr("2001:db8::1")), "the root's alone")
+	assert.NoError(t, met.verifyMintAddress(netip.MustParseAddr("203.0.113.1")), "MintFrom is not inherited")
 	assert.True(t, met.needsSignature(), "Signed is")
 
 	own, err := meetRestrictions([]Restrictions{parent, root})
 	require.NoError(t, err)
-	assert.NoError(t, own.checkMint(netip.MustParseAddr("192.0.2.1")))
-	assert.Error(t, own.checkMint(netip.MustParseAddr("203.0.113.1")))
+	assert.NoError(t, own.verifyMintAddress(netip.MustParseAddr("192.0.2.1")))
+	assert.Error(t, own.verifyMintAddress(netip.MustParseAddr("203.0.113.1")))
 
 	apart, err := meetRestrictions([]Restrictions{{Domains: []string{"a.example"}}, {Domains: []string{"b.example"}}})
 	require.NoError(t, err)
-	assert.Error(t, apart.checkWeb("https://a.example/", ""))
-	assert.Error(t, apart.checkWeb("https://b.example/", ""))
-	assert.Error(t, apart.checkWeb("https://a.example/", "https://b.example"))
+	assert.Error(t, apart.verifyWeb("https://a.example/", ""))
+	assert.Error(t, apart.verifyWeb("https://b.example/", ""))
+	assert.Error(t, apart.verifyWeb("https://a.example/", "https://b.example"))
 
 	broken, err := meetRestrictions([]Restrictions{child, {Domains: []string{"*"}}})
 	assert.ErrorIs(t, err, ErrInvalid)
-	assert.Error(t, broken.checkWeb("https://app.example.com/", ""))
+	assert.Error(t, broken.verifyWeb("https://app.example.com/", ""))
 }
 
 // Whatever a list is given later does not alter it.
@@ -204,7 +204,7 @@ func TestCompiledRestrictionsAreOwn(t *testing.T) {
 	r.Domains[0] = "b.example"
 	r.Addresses[0] = netip.MustParsePrefix("11.0.0.0/8")
 	r.MintFrom[0] = netip.MustParsePrefix("11.0.0.0/8")
-	assert.Error(t, c.checkWeb("https://b.example/", ""))
-	assert.Error(t, c.checkAddress(netip.MustParseAddr("11.0.0.1")))
-	assert.Error(t, c.checkMint(netip.MustParseAddr("11.0.0.1")))
+	assert.Error(t, c.verifyWeb("https://b.example/", ""))
+	assert.Error(t, c.verifyAddress(netip.MustParseAddr("11.0.0.1")))
+	assert.Error(t, c.verifyMintAddress(netip.MustParseAddr("11.0.0.1")))
 }

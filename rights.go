@@ -28,7 +28,7 @@ type compiled struct {
 	restrict *restriction
 	limits   *limitSet      // nil: none
 	layers   []layer        // what policy was made of: own first, the owner's boundary last
-	narrowed []layer        // added by Access.Narrow, nearest first; empty for what a token has
+	narrowLayers []layer        // added by Access.Narrow, nearest first; empty for what a token has
 	confined []Restrictions // by Access.Narrow
 	roleSet  map[string]Role
 	roles    []string   // the token's roles: its own, or its parent's if its mint named none

@@ -23,7 +23,7 @@ type Signature struct {
 const maxClockStep = time.Hour
 
 // verifySignature returns nil if the signature of a request is valid, or if there is none and none is required.
-func (m *Manager) judgeSignature(ctx context.Context, s *Signature, a Access, now int64) error {
+func (m *Manager) verifySignature(ctx context.Context, s *Signature, a Access, now int64) error {
 	if s == nil {
 		if a.set.restrict.needsSignature() {
 			return ErrSignatureRequired

@@ -42,7 +42,7 @@ func (m *Manager) verify(ctx context.Context, p *Presented, owner string) (Acces
 			p = &other
 		}
 	}
-	if !m.plausible(text) {
+	if !m.mayBeToken(text) {
 		return Access{}, ErrUnknownToken
 	}
 	sum := tokentext.Digest(text)
@@ -56,8 +56,8 @@ func (m *Manager) verify(ctx context.Context, p *Presented, owner string) (Acces
 			if err == nil {
 				return a, nil
 			}
-			if err != errStale {
-				return Access{}, m.refuseCached(ctx, p, owner, r, set, who, err)
+			if err != errCacheStale {
+				return Access{}, m.reportCachedRefusal(ctx, p, owner, r, set, who, err)
 			}
 		}
 	}
@@ -65,28 +65,28 @@ func (m *Manager) verify(ctx context.Context, p *Presented, owner string) (Acces
 }
 
 // refuseCached reports to the observer what Verify refuses about a token that the cache knows, and returns the error.
-func (m *Manager) refuseCached(ctx context.Context, p *Presented, owner string, r *record, set *compiled,
+func (m *Manager) reportCachedRefusal(ctx context.Context, p *Presented, owner string, r *record, set *compiled,
 	who *principal, err error) error {
 	a := Access{set: set, who: who, m: m, id: r.ID, from: p.Address}
 	if owner != "" && who.owner != owner {
-		m.refused(ctx, a.refusal(err, foreignOwner))
+		m.report(ctx, a.refusal(err, reasonForeignOwner))
 		return err
 	}
-	return a.refuse(ctx, err)
+	return a.reportRefusal(ctx, err)
 }
 
 // Reasons that the error alone does not say.
 const (
-	foreignOwner = "foreign_owner"
-	rotatedAway  = "rotated"
-	deletedSince = "deleted"
+	reasonForeignOwner = "foreign_owner"
+	reasonRotated  = "rotated"
+	reasonDeleted = "deleted"
 )
 
 // errStale means that the cache cannot tell: an end has come, which the store may have moved.
-var errStale = errors.New("latchkey: stale")
+var errCacheStale = errors.New("latchkey: stale")
 
 // plausible reports whether a text may be a token at all. Other texts are refused without asking the store.
-func (m *Manager) plausible(text string) bool {
+func (m *Manager) mayBeToken(text string) bool {
 	if len(text) == 0 || len(text) > maxPresented {
 		return false
 	}
@@ -111,19 +111,19 @@ func (m *Manager) verifyCached(ctx context.Context, p *Presented, owner string, 
 	}
 	now := m.expiryTime(at)
 	if now >= r.Ends || set.idle != 0 && m.uses.IdledOut(uuidv7.Text(r.ID), set.idle, now) {
-		return Access{}, errStale
+		return Access{}, errCacheStale
 	}
 	for _, link := range set.idlers {
 		if m.uses.IdledOut(link.id, link.idle, now) {
-			return Access{}, errStale
+			return Access{}, errCacheStale
 		}
 	}
 	a := Access{set: set, who: who, m: m, id: r.ID, from: p.Address}
-	if err := m.judgeRequest(ctx, p, a, now); err != nil {
+	if err := m.verifyRequest(ctx, p, a, now); err != nil {
 		return Access{}, err
 	}
 	if set.limits != nil {
-		if err := m.judgeRate(a, at); err != nil {
+		if err := m.verifyRate(a, at); err != nil {
 			return Access{}, err
 		}
 	}
@@ -132,14 +132,14 @@ func (m *Manager) verifyCached(ctx context.Context, p *Presented, owner string, 
 }
 
 // judgeRequest checks what depends on the request and not on the records, all but the rate.
-func (m *Manager) judgeRequest(ctx context.Context, p *Presented, a Access, now int64) error {
-	if err := m.judgeSignature(ctx, p.Signature, a, now); err != nil {
+func (m *Manager) verifyRequest(ctx context.Context, p *Presented, a Access, now int64) error {
+	if err := m.verifySignature(ctx, p.Signature, a, now); err != nil {
 		return err
 	}
-	if err := a.set.restrict.checkWeb(p.Referer, p.Origin); err != nil {
+	if err := a.set.restrict.verifyWeb(p.Referer, p.Origin); err != nil {
 		return err
 	}
-	return a.set.restrict.checkAddress(p.Address)
+	return a.set.restrict.verifyAddress(p.Address)
 }
 
 func (m *Manager) verifyStored(ctx context.Context, p *Presented, owner, text string, sum [32]byte) (Access, error) {
@@ -154,15 +154,15 @@ func (m *Manager) verifyStored(ctx context.Context, p *Presented, owner, text st
 	if err != nil {
 		return Access{}, err
 	}
-	a, e, reason, err := m.judge(ctx, p, owner, f, at)
+	a, e, reason, err := m.verifyFound(ctx, p, owner, f, at)
 	if err != nil {
-		return Access{}, m.refuseToken(ctx, &f.Token, p, err, reason)
+		return Access{}, m.reportTokenRefusal(ctx, &f.Token, p, err, reason)
 	}
 	now := m.expiryTime(at)
 	m.forgetRates(&f)
 	var limited error
 	if a.set.limits != nil {
-		limited = m.judgeRate(a, at)
+		limited = m.verifyRate(a, at)
 	}
 	if limited == nil {
 		e.Used = seconds(m.touchStored(&f.Token, now))
@@ -176,7 +176,7 @@ func (m *Manager) verifyStored(ctx context.Context, p *Presented, owner, text st
 		}
 	}
 	if limited != nil {
-		return Access{}, a.refuse(ctx, limited)
+		return Access{}, a.reportRefusal(ctx, limited)
 	}
 	return a, nil
 }
@@ -201,19 +201,19 @@ func (m *Manager) lookUp(ctx context.Context, text string, sum [32]byte) (f Foun
 }
 
 // judge decides about what the store found, for this request. The reason says what the error alone does not.
-func (m *Manager) judge(ctx context.Context, p *Presented, owner string, f Found,
+func (m *Manager) verifyFound(ctx context.Context, p *Presented, owner string, f Found,
 	at moment) (_ Access, _ *entry, reason string, err error) {
 	if owner != "" && f.Token.Owner != owner {
-		return Access{}, nil, foreignOwner, ErrUnknownToken
+		return Access{}, nil, reasonForeignOwner, ErrUnknownToken
 	}
 	if f.Token.Test != p.Test {
 		return Access{}, nil, "", ErrTestMode
 	}
 	now := m.expiryTime(at)
 	if over(f.Secret.NotAfter, now) {
-		return Access{}, nil, rotatedAway, ErrExpired
+		return Access{}, nil, reasonRotated, ErrExpired
 	}
-	if err := m.judgeRecords(&f, at); err != nil {
+	if err := m.verifyRecords(&f, at); err != nil {
 		return Access{}, nil, "", err
 	}
 	e, err := m.compile(f)
@@ -221,14 +221,14 @@ func (m *Manager) judge(ctx context.Context, p *Presented, owner string, f Found
 		return Access{}, nil, "", err
 	}
 	a := Access{set: &e.Shared.Value, who: &e.Principal, m: m, id: e.ID, from: p.Address}
-	if err := m.judgeRequest(ctx, p, a, now); err != nil {
+	if err := m.verifyRequest(ctx, p, a, now); err != nil {
 		return Access{}, nil, "", err
 	}
 	return a, e, "", nil
 }
 
 // judgeRecords checks what depends on the records alone, in the published order.
-func (m *Manager) judgeRecords(f *Found, at moment) error {
+func (m *Manager) verifyRecords(f *Found, at moment) error {
 	t := &f.Token
 	if err := f.damaged(); err != nil {
 		return err
@@ -242,7 +242,7 @@ func (m *Manager) judgeRecords(f *Found, at moment) error {
 	if !t.Revoked.IsZero() || f.Owner.ended(t) {
 		return ErrRevoked
 	}
-	if err := m.judgeTime(t, at); err != nil {
+	if err := m.verifyTimes(t, at); err != nil {
 		return err
 	}
 	if len(f.Ancestors) != int(t.Depth) || (t.Depth > 0) != (t.Parent != "") {
@@ -252,7 +252,7 @@ func (m *Manager) judgeRecords(f *Found, at moment) error {
 	for i := range f.Ancestors {
 		a := &f.Ancestors[i]
 		if a.ID != child.Parent || a.Owner != t.Owner || a.Disabled || !a.Revoked.IsZero() ||
-			f.Owner.ended(a) || m.judgeTime(a, at) != nil {
+			f.Owner.ended(a) || m.verifyTimes(a, at) != nil {
 			return ErrParent
 		}
 		child = a
@@ -282,7 +282,7 @@ func (f *Found) damaged() error {
 	return nil
 }
 
-func (m *Manager) judgeTime(t *Token, at moment) error {
+func (m *Manager) verifyTimes(t *Token, at moment) error {
 	if at.us < micros(t.Validity.NotBefore) && !t.Validity.NotBefore.IsZero() {
 		return ErrNotYetValid
 	}
@@ -301,7 +301,7 @@ func (m *Manager) judgeTime(t *Token, at moment) error {
 
 // stillHeld is withHeldRoles for what Narrow put upon a token. It returns narrowed without the roles that what it
 // narrows has lost, and the roles that are left.
-func stillHeld(narrowed []layer, set *compiled) ([]layer, []string) {
+func heldNarrowLayers(narrowed []layer, set *compiled) ([]layer, []string) {
 	narrowed = slices.Clone(narrowed)
 	have, anyRole := set.roles, set.anyRole
 	for i := len(narrowed) - 1; i >= 0; i-- { // the nearest stands first
@@ -350,20 +350,20 @@ func orUnknown(err error) error {
 // referer) is not asked again; the address is. It counts against no rate. Errors are those of [Manager.Verify], for the
 // zero Access too.
 func (a Access) Again(ctx context.Context) (Access, error) {
-	fresh, _, err := a.m.again(ctx, a)
+	fresh, _, err := a.m.reverify(ctx, a)
 	return fresh, err
 }
 
-func (m *Manager) again(ctx context.Context, a Access) (Access, Found, error) {
+func (m *Manager) reverify(ctx context.Context, a Access) (Access, Found, error) {
 	if a.set == nil {
 		return Access{}, Found{}, ErrUnknownToken
 	}
 	if a.who.kind == 0 {
-		return m.assumedAgain(ctx, a)
+		return m.reverifyAssumed(ctx, a)
 	}
 	f, err := m.load(ctx, a.who.owner, a.id)
 	if errors.Is(err, ErrNotFound) {
-		m.refused(ctx, a.refusal(ErrUnknownToken, deletedSince))
+		m.report(ctx, a.refusal(ErrUnknownToken, reasonDeleted))
 		return Access{}, Found{}, ErrUnknownToken
 	} else if err != nil {
 		return Access{}, Found{}, fault.Unavailable(err)
@@ -372,25 +372,25 @@ func (m *Manager) again(ctx context.Context, a Access) (Access, Found, error) {
 	if err != nil {
 		return Access{}, Found{}, err
 	}
-	if err := m.judgeRecords(&f, at); err != nil {
-		return Access{}, Found{}, a.refuse(ctx, err)
+	if err := m.verifyRecords(&f, at); err != nil {
+		return Access{}, Found{}, a.reportRefusal(ctx, err)
 	}
 	e, err := m.compile(f)
 	if err != nil {
 		return Access{}, Found{}, err
 	}
 	set := &e.Shared.Value
-	if err := set.restrict.checkAddress(a.from); err != nil {
-		return Access{}, Found{}, a.refuse(ctx, err)
+	if err := set.restrict.verifyAddress(a.from); err != nil {
+		return Access{}, Found{}, a.reportRefusal(ctx, err)
 	}
 	b := Access{set: set, who: &e.Principal, m: m, id: a.id, from: a.from}
-	if len(a.set.narrowed) != 0 {
-		narrowed, held := stillHeld(a.set.narrowed, set)
+	if len(a.set.narrowLayers) != 0 {
+		narrowed, held := heldNarrowLayers(a.set.narrowLayers, set)
 		roles, err := m.rolesOf(ctx, a.who.owner, set, narrowed)
 		if err != nil {
 			return Access{}, Found{}, err
 		}
-		b = b.with(narrowed, held, roles, a.who.client)
+		b = b.withNarrowLayers(narrowed, held, roles, a.who.client)
 		b.set.confined = a.set.confined
 	}
 	return b, f, nil
@@ -431,21 +431,21 @@ func (m *Manager) rolesOf(ctx context.Context, owner string, set *compiled, laye
 }
 
 // assumedAgain reads all that is stored about an assumed caller: the account.
-func (m *Manager) assumedAgain(ctx context.Context, a Access) (Access, Found, error) {
+func (m *Manager) reverifyAssumed(ctx context.Context, a Access) (Access, Found, error) {
 	o, err := m.store.Owner(ctx, a.who.owner)
 	if err != nil {
 		return Access{}, Found{}, fault.Unavailable(err)
 	}
 	if o.Disabled {
-		return Access{}, Found{}, a.refuse(ctx, ErrOwnerDisabled)
+		return Access{}, Found{}, a.reportRefusal(ctx, ErrOwnerDisabled)
 	}
 	if o.Boundary == nil {
 		return a, Found{Owner: o}, nil
 	}
 	layers := slices.DeleteFunc(slices.Clone(a.set.layers), func(l layer) bool { return l.name == boundaryLayer })
 	layers = append(layers, layer{name: boundaryLayer, rules: o.Boundary})
-	a.set = &compiled{layers: layers, narrowed: a.set.narrowed, confined: a.set.confined, roleSet: a.set.roleSet,
+	a.set = &compiled{layers: layers, narrowLayers: a.set.narrowLayers, confined: a.set.confined, roleSet: a.set.roleSet,
 		roles:  a.set.roles,
-		policy: newPolicy(append(slices.Clone(a.set.narrowed), layers...), a.set.roleSet)}
+		policy: newPolicy(append(slices.Clone(a.set.narrowLayers), layers...), a.set.roleSet)}
 	return a, Found{Owner: o}, nil
 }
