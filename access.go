@@ -9,9 +9,9 @@ import (
 	"github.com/latchkey-go/latchkey/internal/uuidv7"
 )
 
-// Access is what a caller may do, as of its Verify: an immutable photograph, a few words long, asked many times within
-// one request. Hold it for a request, not for a connection; [Access.Again] looks anew. The zero Access may do nothing,
-// so a forgotten error check fails closed. Safe for concurrent use.
+// Access says what a caller may do, as of its Verify. It is an immutable snapshot and a small value. Keep it for one
+// request, not for a connection: [Access.Again] verifies anew. The zero Access allows nothing, so that a forgotten
+// error check fails closed. An Access is safe for concurrent use.
 type Access struct {
 	set  *compiled
 	who  *principal
@@ -20,14 +20,14 @@ type Access struct {
 	from netip.Addr
 }
 
-// Allows says whether the action is allowed on every row of the resource. It does not allocate.
+// Allows reports whether the action is allowed on every row of the resource. It does not allocate.
 func (a Access) Allows(action Action, on Resource) bool {
 	return a.set != nil && a.set.policy.verdict(action, on) == verdictAll
 }
 
-// Check is nil if the action is allowed on every row of the resource, else a *[DeniedError]; its Rows field says that
-// some rows are allowed, and [Access.Filter] which. A *[FaultError] around it says that the rules are invalid, and
-// therefore allow nothing.
+// Check returns nil if the action is allowed on every row of the resource, and otherwise a *[DeniedError]. Its Rows
+// field is true if some rows are allowed; [Access.Filter] says which. If the rules are invalid, and therefore allow
+// nothing, the error is a *[FaultError] that wraps the *DeniedError.
 func (a Access) Check(action Action, on Resource) error {
 	if a.set == nil {
 		return &DeniedError{Action: action, Resource: on}
@@ -41,12 +41,12 @@ func (a Access) Check(action Action, on Resource) error {
 	return a.denied(action, on)
 }
 
-// refused is the refusal of everything that action could mean there.
+// denied returns the error for an action that is allowed on no row.
 func (a Access) denied(action Action, on Resource) error {
 	return a.withFault(&DeniedError{Action: action, Resource: on})
 }
 
-// fault says what is invalid about the rules, so that they allow nothing; nil if nothing is.
+// fault returns what is invalid about the rules, so that they allow nothing, or nil.
 func (a Access) fault() error {
 	if a.set == nil {
 		return nil
@@ -54,7 +54,7 @@ func (a Access) fault() error {
 	return a.set.policy.fault()
 }
 
-// faulty adds to a refusal what is invalid about the rules.
+// withFault returns err, wrapped in a *FaultError if it is a *DeniedError and the rules are invalid.
 func (a Access) withFault(err error) error {
 	if denied, ok := err.(*DeniedError); ok {
 		if fault := a.fault(); fault != nil {
@@ -64,8 +64,8 @@ func (a Access) withFault(err error) error {
 	return err
 }
 
-// Filter returns the condition a row must meet: [AllRows] exactly when Check is nil. When no row can meet it, the error
-// is a *[DeniedError] and the condition the zero one, which admits no row either.
+// Filter returns the condition that a row must meet. It is [AllRows] exactly if Check returns nil. If no row can meet
+// it, Filter returns a *[DeniedError] and the zero Condition, which admits no row.
 func (a Access) Filter(action Action, on Resource) (Condition, error) {
 	c := a.rows(action, on)
 	if c.IsNoRows() {
@@ -74,7 +74,7 @@ func (a Access) Filter(action Action, on Resource) (Condition, error) {
 	return c, nil
 }
 
-// rows is the answer for rows, with references filled in.
+// rows returns the condition that a row must meet, with references filled in.
 func (a Access) rows(action Action, on Resource) Condition {
 	if a.set == nil {
 		return Condition{}
@@ -82,9 +82,9 @@ func (a Access) rows(action Action, on Resource) Condition {
 	return a.set.policy.rows(action, on).resolve(a.lookup)
 }
 
-// CheckRow is nil if the action is allowed on this row. The error is a *[DeniedError], or a *[ConditionError] if the
-// schema does not know a field the rules speak of; its OfRule then says whose mistake that is. A nil Schema is
-// [ErrInvalid].
+// CheckRow returns nil if the action is allowed on this row, and otherwise a *[DeniedError]. It returns a
+// *[ConditionError] if the schema lacks a field that the rules name; its OfRule says whose mistake that is. It returns
+// [ErrInvalid] for a nil Schema.
 func (a Access) CheckRow(action Action, on Resource, s *Schema, r Row) error {
 	if s == nil {
 		return fmt.Errorf("%w: no schema", ErrInvalid)
@@ -103,12 +103,17 @@ func (a Access) CheckRow(action Action, on Resource, s *Schema, r Row) error {
 	return nil
 }
 
-// Prepare says which row may be written: it forces values into a new row, and checks the row against the caller's
-// conditions before and after. A nil before is a create, a nil after a delete (which returns a nil Row); [Create],
-// [Update] and [Delete] with other rows are [ErrInvalid], while an action of the host's own goes with any. Before and
-// after are whole rows, their values typed as [Schema.Bind] types them (the text of a form becomes a number). The other
-// errors are *[DeniedError], *[ConditionError] for an unknown field or an unfit value (OfRule tells those of the rules
-// from those of the rows), and [ErrForced] if grants would force different rows. With an error nothing may be written.
+// Prepare returns the row that may be written. It forces values into a new row, and checks the row before and the row
+// after against the caller's conditions. A nil before means a create. A nil after means a delete, which returns a nil
+// Row. Both are whole rows. Their values are typed as by [Schema.Bind]: the text of a form becomes a number.
+//
+// With an error nothing may be written. The errors are:
+//
+//   - [ErrInvalid] for [Create], [Update] and [Delete] with rows that do not fit; an action of the host's own fits any
+//   - *[DeniedError]
+//   - *[ConditionError] for an unknown field or an unfit value; OfRule is true for those of the rules, and false for
+//     those of the rows
+//   - [ErrForced] if grants would force different rows
 func (a Access) Prepare(action Action, on Resource, s *Schema, before, after Row) (Row, error) {
 	if err := checkRows(action, before != nil, after != nil); err != nil {
 		return nil, err
@@ -125,7 +130,7 @@ func (a Access) Prepare(action Action, on Resource, s *Schema, before, after Row
 	return row, a.withFault(err)
 }
 
-// lookup gives the values that conditions refer to.
+// lookup returns the value of a reference in a condition, and false if it has none.
 func (a Access) lookup(v RefVar) (any, bool) {
 	switch v {
 	case Self:
@@ -143,7 +148,7 @@ func (a Access) lookup(v RefVar) (any, bool) {
 	return nil, false
 }
 
-// Explain says why the answer is what it is: which rules spoke, in which layer.
+// Explain returns the answer with its reasons: which rules decided, in which layer.
 func (a Access) Explain(action Action, on Resource) Explanation {
 	if a.set == nil {
 		return newPolicy([]layer{{name: "the zero Access"}}, nil).explain(action, on)
@@ -151,7 +156,8 @@ func (a Access) Explain(action Action, on Resource) Explanation {
 	return a.set.policy.explain(action, on)
 }
 
-// Token reads the record of the token. [ErrNotFound] if it is gone, or if there is none because the caller was Assumed.
+// Token reads the record of the token. It returns [ErrNotFound] if the token no longer exists, and for an Assumed
+// caller and the zero Access, which have none.
 func (a Access) Token(ctx context.Context) (Token, error) {
 	if a.set == nil || a.who.kind == 0 {
 		return Token{}, ErrNotFound
@@ -160,10 +166,10 @@ func (a Access) Token(ctx context.Context) (Token, error) {
 	return f.Token, err
 }
 
-// Manager is the manager that verified or assumed the caller, nil for the zero Access.
+// Manager returns the Manager that verified or assumed the caller, nil for the zero Access.
 func (a Access) Manager() *Manager { return a.m }
 
-// Owner is the owner's id, "" for the zero Access.
+// Owner returns the owner's id, "" for the zero Access.
 func (a Access) Owner() string {
 	if a.set == nil {
 		return ""
@@ -171,7 +177,7 @@ func (a Access) Owner() string {
 	return a.who.owner
 }
 
-// TokenID is the id of the token, "" for the zero Access and for an Assumed caller.
+// TokenID returns the id of the token, "" for the zero Access and for an Assumed caller.
 func (a Access) TokenID() string {
 	if a.id == ([16]byte{}) {
 		return ""
@@ -179,7 +185,7 @@ func (a Access) TokenID() string {
 	return uuidv7.Text(a.id)
 }
 
-// Kind is the kind of the token, 0 for the zero Access and for an Assumed caller.
+// Kind returns the kind of the token, 0 for the zero Access and for an Assumed caller.
 func (a Access) Kind() Kind {
 	if a.set == nil {
 		return 0
@@ -187,10 +193,10 @@ func (a Access) Kind() Kind {
 	return a.who.kind
 }
 
-// Test says whether the token is a test token.
+// Test reports whether the token is a test token.
 func (a Access) Test() bool { return a.set != nil && a.who.test }
 
-// Client is the one the token was minted for, or who was Assumed.
+// Client returns the client that the token was minted for, or that was Assumed. It is the zero Client if there is none.
 func (a Access) Client() Client {
 	if a.set == nil {
 		return Client{}
@@ -198,7 +204,7 @@ func (a Access) Client() Client {
 	return a.who.client
 }
 
-// Roles are the ids of the roles the token has: its own, or its parent's if its mint named none. A copy.
+// Roles returns the ids of the token's roles: its own, or its parent's if its mint named none. The slice is a copy.
 func (a Access) Roles() []string {
 	if a.set == nil {
 		return nil
@@ -206,10 +212,10 @@ func (a Access) Roles() []string {
 	return slices.Clone(a.set.roles)
 }
 
-// Address is the network address the caller was seen at, the zero Addr if it is not known.
+// Address returns the caller's network address, the zero Addr if it is not known.
 func (a Access) Address() netip.Addr { return a.from }
 
-// String names the token, never its secret, and what is invalid about its rules.
+// String returns a text with the token's id, never its secret, and with what is invalid about its rules.
 func (a Access) String() string {
 	switch {
 	case a.set == nil:
@@ -227,16 +233,16 @@ func (a Access) faultText() string {
 	return ""
 }
 
-// Narrow is Mint without a token: an Access that may do what a may do, less n. Nothing is stored, and Lifetime, Idle,
-// Name, Origin and Extra mean nothing here. Of the Restrictions only Addresses can be asked of a request that has passed
-// already; others are [ErrInvalid], and so are Limits: a stays within those it has. It reads the store only to find a role that the caller's kind may name without
-// having it; that is what ctx is for. Errors are those of [Access.Mint].
+// Narrow is Mint without a token: it returns an Access that may do what a may do, narrowed by n. It stores nothing, and
+// ignores Lifetime, Idle, Name, Origin and Extra. Of the Restrictions it takes only Addresses, because the request was
+// verified already. For others it returns [ErrInvalid], and for Limits: a stays within its own. It reads the store,
+// with ctx, only for a role that the caller's kind may name without having it. Errors are those of [Access.Mint].
 func (a Access) Narrow(ctx context.Context, n Narrowing) (Access, error) {
 	if a.set == nil {
 		return Access{}, ErrInvalidToken
 	}
 	if n.Restrictions.Signed || len(n.Restrictions.Domains) != 0 || len(n.Restrictions.MintFrom) != 0 {
-		return Access{}, fmt.Errorf("%w: Narrow takes no restrictions but Addresses", ErrInvalid)
+		return Access{}, fmt.Errorf("%w: Narrow takes no Restrictions but Addresses", ErrInvalid)
 	}
 	if n.Limits != (Limits{}) {
 		return Access{}, fmt.Errorf("%w: Narrow takes no Limits: only a token has credits of its own; Mint one", ErrInvalid)
@@ -260,12 +266,12 @@ func (a Access) Narrow(ctx context.Context, n Narrowing) (Access, error) {
 	return b, nil
 }
 
-// with puts layers on top of what a may do without them.
-func (a Access) withNarrowLayers(narrowed []layer, roles []string, roleSet map[string]Role, client Client) Access {
-	anyRole := a.set.anyRole && !slices.ContainsFunc(narrowed, func(l layer) bool { return !l.full })
-	set := &compiled{restrict: a.set.restrict, limits: a.set.limits, layers: a.set.layers, narrowLayers: narrowed,
+// withNarrowLayers returns a with these layers in place of those that Narrow added before, and with these roles.
+func (a Access) withNarrowLayers(layers []layer, roles []string, roleSet map[string]Role, client Client) Access {
+	anyRole := a.set.anyRole && !slices.ContainsFunc(layers, func(l layer) bool { return !l.full })
+	set := &compiled{restrict: a.set.restrict, limits: a.set.limits, layers: a.set.layers, narrowLayers: layers,
 		roleSet: roleSet, roles: roles, anyRole: anyRole}
-	set.policy = newPolicy(append(slices.Clone(narrowed), a.set.layers...), roleSet)
+	set.policy = newPolicy(append(slices.Clone(layers), a.set.layers...), roleSet)
 	who := *a.who
 	who.client = client
 	a.set, a.who = set, &who

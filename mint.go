@@ -12,16 +12,22 @@ import (
 	"github.com/latchkey-go/latchkey/internal/tokentext"
 )
 
-// Mint makes a token that may do what a may do, less n: its answers are met with its parent's at every Verify, so it can
-// never do more, and whatever the parent loses it loses at once. The parent is read anew first. A lifetime beyond the
-// end of a parent is clamped, and the Token shows it.
+// Mint makes a token that may do what a may do, narrowed by n. Each Verify meets its rights with those of its parent
+// and of all other ancestors. So it can never do more than they, and whatever one of them loses it loses at once. Mint
+// verifies the parent again first. An end after that of an ancestor is clamped to it, and the Token shows the result.
+// If n.Client is empty, the parent's is inherited.
 //
-// The zero Access mints nothing: [ErrInvalidToken]. [ErrInvalid] for a Lifetime below a microsecond, an empty but not
-// nil Roles, an unknown role or one the parent lacks, a Client other than the one a parent was minted for (left out, it
-// is inherited), and anything malformed; [ErrForced] for forced values that disagree with a parent's; [ErrDenied] if
-// the parent may not mint (a publishable token, one that must sign its requests, one at Options.MaxDepth); [ErrAddress]
-// outside Restrictions.MintFrom; and Verify's errors if the parent has ended meanwhile. An Assumed or narrowed Access
-// has no token that could be the parent: ErrInvalid.
+// The errors are:
+//
+//   - [ErrInvalidToken] for the zero Access
+//   - [ErrInvalid] for an Assumed or narrowed Access, which has no token that could be the parent
+//   - [ErrInvalid] for a Lifetime below a microsecond, and for Roles that is empty but not nil
+//   - [ErrInvalid] for an unknown role, and for one that the parent lacks
+//   - [ErrInvalid] for a Client other than the parent's, if it has one, and for anything malformed
+//   - [ErrForced] for forced values that contradict an ancestor's
+//   - [ErrDenied] if the parent may not mint: a publishable token, one that must sign its requests, one at MaxDepth
+//   - [ErrAddress] outside Restrictions.MintFrom
+//   - those of [Manager.Verify] if the parent is no longer valid
 func (a Access) Mint(ctx context.Context, n Narrowing) (Token, Secret, error) {
 	for try := 0; ; try++ {
 		t, s, err := a.mint(ctx, &n)
@@ -45,7 +51,7 @@ func (a Access) mint(ctx context.Context, n *Narrowing) (Token, Secret, error) {
 	case n.Stateless:
 		return fail(fmt.Errorf("%w: stateless tokens are not available", ErrInvalid))
 	case n.Lifetime < time.Microsecond:
-		return fail(fmt.Errorf("%w: Lifetime must be a microsecond at least", ErrInvalid))
+		return fail(fmt.Errorf("%w: Lifetime must be at least a microsecond", ErrInvalid))
 	}
 	a, f, err := m.reverify(ctx, a)
 	if err != nil {
@@ -54,12 +60,12 @@ func (a Access) mint(ctx context.Context, n *Narrowing) (Token, Secret, error) {
 	parent := &f.Token
 	switch {
 	case parent.Kind == KindPublishable:
-		return fail(a.reportRefusal(ctx, fmt.Errorf("%w: a publishable token mints nothing", ErrDenied)))
+		return fail(a.reportRefusal(ctx, fmt.Errorf("%w: a publishable token cannot mint", ErrDenied)))
 	case a.set.restrict.needsSignature():
-		return fail(a.reportRefusal(ctx, fmt.Errorf("%w: a token that signs its requests mints nothing", ErrDenied)))
+		return fail(a.reportRefusal(ctx, fmt.Errorf("%w: a token that must sign its requests cannot mint", ErrDenied)))
 	case int(parent.Depth) >= m.opts.MaxDepth:
 		return fail(a.reportRefusal(ctx,
-			fmt.Errorf("%w: %d generations are enough (Options.MaxDepth)", ErrDenied, m.opts.MaxDepth)))
+			fmt.Errorf("%w: token depth limit %d reached (Options.MaxDepth)", ErrDenied, m.opts.MaxDepth)))
 	}
 	if err := a.set.restrict.verifyMintAddress(a.from); err != nil {
 		return fail(a.reportRefusal(ctx, err))
@@ -68,7 +74,7 @@ func (a Access) mint(ctx context.Context, n *Narrowing) (Token, Secret, error) {
 	if err != nil {
 		return fail(err)
 	}
-	if err := a.overgrown(ctx, &nl); err != nil {
+	if err := a.checkSize(ctx, &nl); err != nil {
 		return fail(err)
 	}
 	s := Settings{Name: n.Name, Roles: nl.layer.roles, Permissions: nl.layer.rules, Restrictions: n.Restrictions,
@@ -80,9 +86,9 @@ func (a Access) mint(ctx context.Context, n *Narrowing) (Token, Secret, error) {
 	now := m.creationTime(at)
 	s.Validity = Validity{NotAfter: clampEnd(fromMicros(now), n.Lifetime, &f), Idle: n.Idle}
 	if over(s.Validity.NotAfter, m.expiryTime(at)) {
-		return fail(fmt.Errorf("%w: the clocks were set back, and the token would be dead", ErrUnavailable))
+		return fail(fmt.Errorf("%w: the clocks were set back, and the token would be expired", ErrUnavailable))
 	}
-	// narrowing has validated the rules and the restrictions.
+	// resolveNarrowing has validated the rules and the restrictions.
 	if err := checkNameAndRoles(KindAccess, &s); err != nil {
 		return fail(err)
 	}
@@ -114,7 +120,7 @@ func (a Access) mint(ctx context.Context, n *Narrowing) (Token, Secret, error) {
 	if err != nil {
 		return fail(err)
 	}
-	// A token nobody held before can alter no answer, and is its own record of having been minted: no audit event.
+	// Silent: no cached answer can depend on a new token. It needs no audit event: the token itself records the mint.
 	w.Owner, w.Silent = t.Owner, true
 	w.Tokens, w.Secrets = []Token{t}, []SecretChange{{TokenID: t.ID, Add: &rec}}
 	if _, err := m.write(ctx, w); err != nil {
@@ -124,15 +130,15 @@ func (a Access) mint(ctx context.Context, n *Narrowing) (Token, Secret, error) {
 	return t, newSecret(text), nil
 }
 
-// overgrown refuses a mint whose rows would be too large, together with those of its parents. What a parent allows is
-// small most of the time, and a role that the mint names is one of the parent's: then nothing need be tried.
-func (a Access) overgrown(ctx context.Context, nl *resolvedNarrowing) error {
+// checkSize returns an error if the rows of a mint would be too large together with those of its ancestors. It composes
+// them only if they may be too large by their sizes, which is rare: the roles that a mint names are its parent's.
+func (a Access) checkSize(ctx context.Context, nl *resolvedNarrowing) error {
 	whole := a.set.policy.size()
-	own := whole // what the roles it names give is part of that
+	own := whole // which includes what the roles it names give
 	if !nl.layer.full {
 		for _, id := range nl.roles {
 			if _, ok := a.set.roleSet[id]; !ok {
-				own.nodes = maxSize // a role that the parent does not have
+				own.nodes = maxSize // a role that the parent lacks, of unknown size
 			}
 		}
 		own = compile(nl.layer.rules).size.after(own)
@@ -147,7 +153,7 @@ func (a Access) overgrown(ctx context.Context, nl *resolvedNarrowing) error {
 	return newPolicy(append([]layer{nl.layer}, a.set.layers...), nl.roleSet).overgrown(ctx)
 }
 
-// clampEnd is now + lifetime, or the first end of a parent.
+// clampEnd returns now + lifetime, or the first end of the parent f and its ancestors.
 func clampEnd(now time.Time, lifetime time.Duration, f *Found) time.Time {
 	end := now.Add(lifetime)
 	for _, t := range append([]Token{f.Token}, f.Ancestors...) {
@@ -158,7 +164,7 @@ func clampEnd(now time.Time, lifetime time.Duration, f *Found) time.Time {
 	return end
 }
 
-// narrowed is what a Narrowing means for one Access.
+// resolvedNarrowing is a Narrowing, checked and resolved against one Access.
 type resolvedNarrowing struct {
 	layer   layer
 	roles   []string
@@ -166,24 +172,24 @@ type resolvedNarrowing struct {
 	client  Client
 }
 
-// narrowClient is the client a narrowed access stands for: the client it has, by whatever name is the newest, or the
-// one now given. It never changes to another, for rows may refer to it.
+// narrowClient returns the client of a narrowed access: c with the name given now, or a's if c is empty. It returns
+// [ErrInvalid] if a has a client with another id, because rows may refer to it.
 func (a Access) narrowClient(c Client) (Client, error) {
 	had := a.who.client
 	switch {
 	case c == Client{}:
 		return had, nil
 	case had.ID != "" && c.ID != had.ID:
-		return Client{}, fmt.Errorf("%w: the access is already another client's", ErrInvalid)
+		return Client{}, fmt.Errorf("%w: the access already belongs to another client", ErrInvalid)
 	}
 	return c, checkClient(c)
 }
 
-// narrowing checks n against what a may do, and reads roles that a may name without having them.
+// resolveNarrowing validates n and checks it against what a may do. It reads roles that a may name without having them.
 func (a Access) resolveNarrowing(ctx context.Context, n *Narrowing) (resolvedNarrowing, error) {
 	none := resolvedNarrowing{}
 	if n.Roles != nil && len(n.Roles) == 0 {
-		return none, fmt.Errorf("%w: Roles is empty: nil means all of the parent's", ErrInvalid)
+		return none, fmt.Errorf("%w: Roles is empty: pass nil for all roles of the parent", ErrInvalid)
 	}
 	client, err := a.narrowClient(n.Client)
 	if err != nil {
@@ -242,9 +248,11 @@ func (a Access) resolveNarrowing(ctx context.Context, n *Narrowing) (resolvedNar
 	return nl, nil
 }
 
-// roleClosure reads a role and all it inherits, and returns them with what is known already. The role itself must exist
-// (ErrNotFound); a role inherited that is gone is left out, and gives nothing.
-func (m *Manager) roleClosure(ctx context.Context, owner string, known map[string]Role, id string) (map[string]Role, error) {
+// roleClosure reads a role and all that it inherits, and returns them with the known ones. It returns ErrNotFound if
+// the role itself does not exist. An inherited role that does not exist is left out, and gives nothing.
+func (m *Manager) roleClosure(
+	ctx context.Context, owner string, known map[string]Role, id string,
+) (map[string]Role, error) {
 	out := maps.Clone(known)
 	if out == nil {
 		out = map[string]Role{}
@@ -272,7 +280,7 @@ func (m *Manager) roleClosure(ctx context.Context, owner string, known map[strin
 	return out, nil
 }
 
-// newText makes the text of a new token.
+// newText returns a random text for a new token.
 func (m *Manager) newText(kind Kind, test bool) (string, error) {
 	prefix := textPrefix(kind, test)
 	if prefix == "" {
@@ -281,7 +289,8 @@ func (m *Manager) newText(kind Kind, test bool) (string, error) {
 	return tokentext.New(m.opts.Rand, prefix, m.opts.Prefix)
 }
 
-// newSecretRecord makes the record of a text, and lets the token show what of it may be seen.
+// newSecretRecord returns the record of a token's text. It sets in t what of the text may be shown, and Created if that
+// is zero.
 func (m *Manager) newSecretRecord(t *Token, text string, now int64) (SecretRecord, error) {
 	t.Hint = tokentext.Hint(text)
 	if t.Kind == KindPublishable {
@@ -296,7 +305,8 @@ func (m *Manager) newSecretRecord(t *Token, text string, now int64) (SecretRecor
 	return rec, err
 }
 
-// newSigning makes a signing secret: a text like a session's, which no carrier ever presents.
+// newSigning returns a new signing secret and its record. The text has the form of a session token's, and is never
+// presented by a client.
 func (m *Manager) newSigning(t *Token, now int64) (string, SecretRecord, error) {
 	text, err := m.newText(KindSession, false)
 	if err != nil {
@@ -308,6 +318,7 @@ func (m *Manager) newSigning(t *Token, now int64) (string, SecretRecord, error) 
 	return text, rec, err
 }
 
+// openSecret decrypts a sealed secret of a token.
 func (m *Manager) openSecret(t *Token, rec *SecretRecord, purpose string) (string, error) {
 	if m.opts.Keyring == nil {
 		return "", ErrNeedsKeyring
@@ -316,7 +327,7 @@ func (m *Manager) openSecret(t *Token, rec *SecretRecord, purpose string) (strin
 	return string(text), err
 }
 
-// digestAndSeal is how the secret of a token is kept.
+// digestAndSeal returns what is stored of a token's secret. Without a keyring it is the plain digest alone.
 func (m *Manager) digestAndSeal(text, owner, tokenID string) (digest [32]byte, keyID uint32, sealed []byte, err error) {
 	k := m.opts.Keyring
 	if k == nil {

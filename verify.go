@@ -11,33 +11,34 @@ import (
 	"github.com/latchkey-go/latchkey/internal/uuidv7"
 )
 
-// Presented is what a request brought along.
+// Presented is what a request carries.
 type Presented struct {
-	Secret    string     // the text; "": what the signature names
-	Referer   string     // the Referer header as it came, "" if there was none
-	Origin    string     // the Origin header as it came, "" if there was none
-	Address   netip.Addr // the client's address; the zero Addr is not known, and passes no address restriction
+	Secret    string     // the token's text; "": the one that the signature names
+	Referer   string     // the Referer header as received; "": absent
+	Origin    string     // the Origin header as received; "": absent
+	Address   netip.Addr // the client's address; the zero Addr: not known, which passes no address restriction
 	Signature *Signature // nil: the request was not signed
-	Test      bool       // the surface is a sandbox: only test tokens pass it; false: none does
+	Test      bool       // the surface is a sandbox, which accepts test tokens only; false: it accepts none of them
 }
 
-// Verify says who presents p and what the caller may do. It checks in this order: shape, lookup, test or live, owner,
-// disabled, revoked, time, ancestors, signature, referer and origin, address, rate. Options.Observer is told of
-// each refusal of a token that exists. A refusal wraps [ErrInvalidToken], but for [ErrRateLimited], which comes as
-// a *[RateLimitError]; [ErrUnavailable] means that nothing is known, never that the token is bad. The zero Access
-// that comes with an error may do nothing.
+// Verify authenticates p and returns what the caller may do. Checks run in this order: shape, lookup, test or live,
+// owner, disabled, revoked, time, ancestors, signature, referer and origin, address, rate.
+//
+// Errors wrap [ErrInvalidToken], but for a *[RateLimitError] and for [ErrUnavailable]. ErrUnavailable means that the
+// store could not answer, never that the token is bad. The Access that comes with an error allows nothing.
+// Options.Observer is called with each refusal of a token that exists.
 func (m *Manager) Verify(ctx context.Context, p Presented) (Access, error) {
 	return m.verify(ctx, &p, "")
 }
 
-// verify is Verify for tokens of one owner, or of any if owner is "".
+// verify is Verify for tokens of one owner, or of any owner if owner is "".
 func (m *Manager) verify(ctx context.Context, p *Presented, owner string) (Access, error) {
 	text := p.Secret
 	if p.Signature != nil {
 		if text == "" {
 			text = p.Signature.Key
 		} else if p.Signature.Key != "" && p.Signature.Key != text {
-			other := *p // a signature that no key made: refused where the order of refusals wants it, and reported
+			other := *p // an invalid signature in its place, so that it is refused in the documented order, and reported
 			other.Signature = &Signature{}
 			p = &other
 		}
@@ -64,7 +65,7 @@ func (m *Manager) verify(ctx context.Context, p *Presented, owner string) (Acces
 	return m.verifyStored(ctx, p, owner, text, sum)
 }
 
-// refuseCached reports to the observer what Verify refuses about a token that the cache knows, and returns the error.
+// reportCachedRefusal reports to the observer that Verify refused a cached token with err, and returns err.
 func (m *Manager) reportCachedRefusal(ctx context.Context, p *Presented, owner string, r *record, set *compiled,
 	who *principal, err error) error {
 	a := Access{set: set, who: who, m: m, id: r.ID, from: p.Address}
@@ -75,17 +76,17 @@ func (m *Manager) reportCachedRefusal(ctx context.Context, p *Presented, owner s
 	return a.reportRefusal(ctx, err)
 }
 
-// Reasons that the error alone does not say.
+// Values of Refusal.Reason that do not follow from the error.
 const (
 	reasonForeignOwner = "foreign_owner"
-	reasonRotated  = "rotated"
-	reasonDeleted = "deleted"
+	reasonRotated      = "rotated"
+	reasonDeleted      = "deleted"
 )
 
-// errStale means that the cache cannot tell: an end has come, which the store may have moved.
+// errCacheStale means that the cached record has ended, but the stored one may have a later end.
 var errCacheStale = errors.New("latchkey: stale")
 
-// plausible reports whether a text may be a token at all. Other texts are refused without asking the store.
+// mayBeToken reports whether a text may be a token, by its shape. Other texts are refused without reading the store.
 func (m *Manager) mayBeToken(text string) bool {
 	if len(text) == 0 || len(text) > maxPresented {
 		return false
@@ -99,8 +100,8 @@ func (m *Manager) mayBeToken(text string) bool {
 	return false
 }
 
-// verifyCached judges what the cache knows. All of it held when it was loaded, and no change came since, so only the
-// passing of time and this request are left to check.
+// verifyCached verifies a request against a cached token. The records passed when they were cached, and have not
+// changed since. So it checks only the time and the request.
 func (m *Manager) verifyCached(ctx context.Context, p *Presented, owner string, r *record, set *compiled,
 	who *principal, at moment) (Access, error) {
 	if owner != "" && who.owner != owner {
@@ -131,7 +132,7 @@ func (m *Manager) verifyCached(ctx context.Context, p *Presented, owner string, 
 	return a, nil
 }
 
-// judgeRequest checks what depends on the request and not on the records, all but the rate.
+// verifyRequest checks what depends on the request, other than the rate.
 func (m *Manager) verifyRequest(ctx context.Context, p *Presented, a Access, now int64) error {
 	if err := m.verifySignature(ctx, p.Signature, a, now); err != nil {
 		return err
@@ -142,13 +143,14 @@ func (m *Manager) verifyRequest(ctx context.Context, p *Presented, a Access, now
 	return a.set.restrict.verifyAddress(p.Address)
 }
 
+// verifyStored verifies a request against the store, and caches the token.
 func (m *Manager) verifyStored(ctx context.Context, p *Presented, owner, text string, sum [32]byte) (Access, error) {
 	f, err := m.lookUp(ctx, text, sum)
 	if err != nil {
 		return Access{}, err
 	}
 	if kind, native := kindOfText(text); native && kind != f.Token.Kind {
-		return Access{}, damagedToken(&f.Token) // its text says what it is: a secret key is one bit away from an API key
+		return Access{}, damagedToken(&f.Token) // one flipped bit of Kind would turn an API key into a secret key
 	}
 	at, err := m.confirmedTime(ctx)
 	if err != nil {
@@ -167,7 +169,7 @@ func (m *Manager) verifyStored(ctx context.Context, p *Presented, owner, text st
 	if limited == nil {
 		e.Used = seconds(m.touchStored(&f.Token, now))
 	} else {
-		e.Used = seconds(micros(f.Token.Used)) // a refusal is no use, but the next one needs no store
+		e.Used = seconds(micros(f.Token.Used)) // a refusal is no use; the token is cached, so the next one reads no store
 	}
 	m.cache.Put(sum, *e)
 	if k := m.opts.Keyring; k != nil {
@@ -181,8 +183,8 @@ func (m *Manager) verifyStored(ctx context.Context, p *Presented, owner, text st
 	return a, nil
 }
 
-// lookUp finds the token of a text. A surface may refuse to read the store for an address that has asked for unknown
-// tokens too often.
+// lookUp reads the token of a text from the store. A surface may refuse the read for an address that has presented
+// unknown tokens too often.
 func (m *Manager) lookUp(ctx context.Context, text string, sum [32]byte) (f Found, err error) {
 	leave, err := enter(ctx)
 	if err != nil {
@@ -200,7 +202,8 @@ func (m *Manager) lookUp(ctx context.Context, text string, sum [32]byte) (f Foun
 	return f, nil
 }
 
-// judge decides about what the store found, for this request. The reason says what the error alone does not.
+// verifyFound verifies a request against what the store found, other than the rate. The reason is "" if it follows from
+// the error.
 func (m *Manager) verifyFound(ctx context.Context, p *Presented, owner string, f Found,
 	at moment) (_ Access, _ *entry, reason string, err error) {
 	if owner != "" && f.Token.Owner != owner {
@@ -227,7 +230,7 @@ func (m *Manager) verifyFound(ctx context.Context, p *Presented, owner string, f
 	return a, e, "", nil
 }
 
-// judgeRecords checks what depends on the records alone, in the published order.
+// verifyRecords checks what depends on the records and the time alone, in Verify's order.
 func (m *Manager) verifyRecords(f *Found, at moment) error {
 	t := &f.Token
 	if err := f.damaged(); err != nil {
@@ -246,7 +249,7 @@ func (m *Manager) verifyRecords(f *Found, at moment) error {
 		return err
 	}
 	if len(f.Ancestors) != int(t.Depth) || (t.Depth > 0) != (t.Parent != "") {
-		return ErrParent // fail closed: one of them is gone
+		return ErrParent // fail closed: an ancestor is missing
 	}
 	child := t
 	for i := range f.Ancestors {
@@ -282,6 +285,7 @@ func (f *Found) damaged() error {
 	return nil
 }
 
+// verifyTimes checks a token's validity, and that it has not idled out.
 func (m *Manager) verifyTimes(t *Token, at moment) error {
 	if at.us < micros(t.Validity.NotBefore) && !t.Validity.NotBefore.IsZero() {
 		return ErrNotYetValid
@@ -299,13 +303,13 @@ func (m *Manager) verifyTimes(t *Token, at moment) error {
 	return nil
 }
 
-// stillHeld is withHeldRoles for what Narrow put upon a token. It returns narrowed without the roles that what it
-// narrows has lost, and the roles that are left.
-func heldNarrowLayers(narrowed []layer, set *compiled) ([]layer, []string) {
-	narrowed = slices.Clone(narrowed)
+// heldNarrowLayers is withHeldRoles for the layers that Narrow added to a token. It returns them without the roles that
+// the token, or the layer below, has lost. It also returns the roles that remain.
+func heldNarrowLayers(layers []layer, set *compiled) ([]layer, []string) {
+	layers = slices.Clone(layers)
 	have, anyRole := set.roles, set.anyRole
-	for i := len(narrowed) - 1; i >= 0; i-- { // the nearest stands first
-		l := &narrowed[i]
+	for i := len(layers) - 1; i >= 0; i-- { // the nearest stands first
+		l := &layers[i]
 		if !l.full {
 			if !anyRole {
 				l.roles = slices.DeleteFunc(slices.Clone(l.roles), func(id string) bool { return !slices.Contains(have, id) })
@@ -315,11 +319,11 @@ func heldNarrowLayers(narrowed []layer, set *compiled) ([]layer, []string) {
 		roles := have
 		l.selfRoles = &roles
 	}
-	return narrowed, have
+	return layers, have
 }
 
-// redigest keeps a secret under the newest key, now that its text is known. The caller does not see errors: the old key
-// still works, and the next use tries again.
+// redigest stores a secret under the newest key, now that its text is known. Errors are logged only: the old key still
+// works, and the next use tries again.
 func (m *Manager) redigest(ctx context.Context, text string, f Found) {
 	rec := f.Secret
 	var err error
@@ -333,7 +337,7 @@ func (m *Manager) redigest(ctx context.Context, text string, f Found) {
 		Silent:  true,
 	})
 	if err != nil && !errors.Is(err, ErrExists) && !errors.Is(err, ErrConflict) {
-		m.warn("latchkey: cannot keep a secret under the newest key", err)
+		m.warn("latchkey: cannot store a secret under the newest key", err)
 	}
 }
 
@@ -345,15 +349,15 @@ func orUnknown(err error) error {
 	return fault.Unavailable(err)
 }
 
-// Again verifies once more what an Access was given for, without the secret: for a connection that lives longer than a
-// request, and before something that must not happen on an old answer. What a request brought along (signature,
-// referer) is not asked again; the address is. It counts against no rate. Errors are those of [Manager.Verify], for the
-// zero Access too.
+// Again verifies a's token once more, without the secret. It is for connections that outlive a request, and for actions
+// that must not rest on an old answer. It does not check the signature and the referer again, but it does check the
+// address. It counts against no rate. Errors are those of [Manager.Verify], for the zero Access too.
 func (a Access) Again(ctx context.Context) (Access, error) {
 	fresh, _, err := a.m.reverify(ctx, a)
 	return fresh, err
 }
 
+// reverify is Again, and also returns the records. An Assumed Access has no token: see reverifyAssumed.
 func (m *Manager) reverify(ctx context.Context, a Access) (Access, Found, error) {
 	if a.set == nil {
 		return Access{}, Found{}, ErrUnknownToken
@@ -385,32 +389,33 @@ func (m *Manager) reverify(ctx context.Context, a Access) (Access, Found, error)
 	}
 	b := Access{set: set, who: &e.Principal, m: m, id: a.id, from: a.from}
 	if len(a.set.narrowLayers) != 0 {
-		narrowed, held := heldNarrowLayers(a.set.narrowLayers, set)
-		roles, err := m.rolesOf(ctx, a.who.owner, set, narrowed)
+		layers, held := heldNarrowLayers(a.set.narrowLayers, set)
+		roles, err := m.rolesOf(ctx, a.who.owner, set, layers)
 		if err != nil {
 			return Access{}, Found{}, err
 		}
-		b = b.withNarrowLayers(narrowed, held, roles, a.who.client)
+		b = b.withNarrowLayers(layers, held, roles, a.who.client)
 		b.set.confined = a.set.confined
 	}
 	return b, f, nil
 }
 
-// loadKey names a token whose load is shared.
+// loadKey names a token whose concurrent loads are coalesced.
 type loadKey struct {
 	owner string
 	id    [16]byte
 }
 
-// load is Store.Load. Callers who want the same token at the same time share a load, which begins after each of them
-// asked. Nobody may change the result.
+// load is Store.Load. Concurrent calls for the same token share a read that begins after each of them called. The
+// result must not be changed.
 func (m *Manager) load(ctx context.Context, owner string, id [16]byte) (Found, error) {
 	return m.loads.Do(ctx, loadKey{owner, id}, func(ctx context.Context) (Found, error) {
 		return m.store.Load(ctx, owner, uuidv7.Text(id))
 	})
 }
 
-// rolesOf returns the roles that layers name, as they are now. A role that the token has lost gives nothing.
+// rolesOf returns the roles that layers name, as they are stored now, with those of set. A role that no longer exists
+// is left out, and gives nothing.
 func (m *Manager) rolesOf(ctx context.Context, owner string, set *compiled, layers []layer) (map[string]Role, error) {
 	known := set.roleSet
 	for _, l := range layers {
@@ -430,7 +435,7 @@ func (m *Manager) rolesOf(ctx context.Context, owner string, set *compiled, laye
 	return known, nil
 }
 
-// assumedAgain reads all that is stored about an assumed caller: the account.
+// reverifyAssumed is reverify for an Assumed caller. The only record of one is the owner's.
 func (m *Manager) reverifyAssumed(ctx context.Context, a Access) (Access, Found, error) {
 	o, err := m.store.Owner(ctx, a.who.owner)
 	if err != nil {
