@@ -41,29 +41,6 @@ func (a Access) Check(action Action, on Resource) error {
 	return a.denied(action, on)
 }
 
-// denied returns the error for an action that is allowed on no row.
-func (a Access) denied(action Action, on Resource) error {
-	return a.withFault(&DeniedError{Action: action, Resource: on})
-}
-
-// fault returns what is invalid about the rules, so that they allow nothing, or nil.
-func (a Access) fault() error {
-	if a.set == nil {
-		return nil
-	}
-	return a.set.policy.fault()
-}
-
-// withFault returns err, wrapped in a *FaultError if it is a *DeniedError and the rules are invalid.
-func (a Access) withFault(err error) error {
-	if denied, ok := err.(*DeniedError); ok {
-		if fault := a.fault(); fault != nil {
-			return &FaultError{Denied: denied, Fault: fault}
-		}
-	}
-	return err
-}
-
 // Filter returns the condition that a row must meet. It is [AllRows] exactly if Check returns nil. If no row can meet
 // it, Filter returns a *[DeniedError] and the zero Condition, which admits no row.
 func (a Access) Filter(action Action, on Resource) (Condition, error) {
@@ -72,14 +49,6 @@ func (a Access) Filter(action Action, on Resource) (Condition, error) {
 		return Condition{}, a.denied(action, on)
 	}
 	return c, nil
-}
-
-// rows returns the condition that a row must meet, with references filled in.
-func (a Access) rows(action Action, on Resource) Condition {
-	if a.set == nil {
-		return Condition{}
-	}
-	return a.set.policy.rows(action, on).resolve(a.lookup)
 }
 
 // CheckRow returns nil if the action is allowed on this row, and otherwise a *[DeniedError]. It returns a
@@ -130,30 +99,45 @@ func (a Access) Prepare(action Action, on Resource, s *Schema, before, after Row
 	return row, a.withFault(err)
 }
 
-// lookup returns the value of a reference in a condition, and false if it has none.
-func (a Access) lookup(v RefVar) (any, bool) {
-	switch v {
-	case Self:
-		if a.who.root == "" {
-			return a.TokenID(), a.id != [16]byte{}
-		}
-		return a.who.root, true
-	case SelfRoles:
-		return a.set.roles, len(a.set.roles) > 0
-	case ClientID:
-		return a.who.client.ID, a.who.client.ID != ""
-	case OwnerID:
-		return a.who.owner, a.who.owner != ""
-	}
-	return nil, false
-}
-
 // Explain returns the answer with its reasons: which rules decided, in which layer.
 func (a Access) Explain(action Action, on Resource) Explanation {
 	if a.set == nil {
 		return newPolicy([]layer{{name: "the zero Access"}}, nil).explain(action, on)
 	}
 	return a.set.policy.explain(action, on)
+}
+
+// Narrow is Mint without a token: it returns an Access that may do what a may do, narrowed by n. It stores nothing, and
+// ignores Lifetime, Idle, Name, Origin and Extra. Of the Restrictions it takes only Addresses, because the request was
+// verified already. For others it returns [ErrInvalid], and for Limits: a stays within its own. It reads the store,
+// with ctx, only for a role that the caller's kind may name without having it. Errors are those of [Access.Mint].
+func (a Access) Narrow(ctx context.Context, n Narrowing) (Access, error) {
+	if a.set == nil {
+		return Access{}, ErrInvalidToken
+	}
+	if n.Restrictions.Signed || len(n.Restrictions.Domains) != 0 || len(n.Restrictions.MintFrom) != 0 {
+		return Access{}, fmt.Errorf("%w: Narrow takes no Restrictions but Addresses", ErrInvalid)
+	}
+	if n.Limits != (Limits{}) {
+		return Access{}, fmt.Errorf("%w: Narrow takes no Limits: only a token has credits of its own; Mint one", ErrInvalid)
+	}
+	nl, err := a.resolveNarrowing(ctx, &n)
+	if err != nil {
+		return Access{}, err
+	}
+	here, err := compileRestrictions(n.Restrictions)
+	if err != nil {
+		return Access{}, err
+	}
+	if err := here.verifyAddress(a.from); err != nil {
+		return Access{}, err
+	}
+	b := a.withNarrowLayers(append([]layer{nl.layer}, a.set.narrowLayers...), nl.roles, nl.roleSet, nl.client)
+	b.set.confined = a.set.confined
+	if from := n.Restrictions.Addresses; len(from) != 0 {
+		b.set.confined = append(slices.Clone(a.set.confined), Restrictions{Addresses: slices.Clone(from)})
+	}
+	return b, nil
 }
 
 // Token reads the record of the token. It returns [ErrNotFound] if the token no longer exists, and for an Assumed
@@ -226,44 +210,30 @@ func (a Access) String() string {
 	return fmt.Sprintf("access of token %s of %q", a.TokenID(), a.who.owner) + a.faultText()
 }
 
-func (a Access) faultText() string {
-	if err := a.fault(); err != nil {
-		return ", which allows nothing: " + err.Error()
+// rows returns the condition that a row must meet, with references filled in.
+func (a Access) rows(action Action, on Resource) Condition {
+	if a.set == nil {
+		return Condition{}
 	}
-	return ""
+	return a.set.policy.rows(action, on).resolve(a.lookup)
 }
 
-// Narrow is Mint without a token: it returns an Access that may do what a may do, narrowed by n. It stores nothing, and
-// ignores Lifetime, Idle, Name, Origin and Extra. Of the Restrictions it takes only Addresses, because the request was
-// verified already. For others it returns [ErrInvalid], and for Limits: a stays within its own. It reads the store,
-// with ctx, only for a role that the caller's kind may name without having it. Errors are those of [Access.Mint].
-func (a Access) Narrow(ctx context.Context, n Narrowing) (Access, error) {
-	if a.set == nil {
-		return Access{}, ErrInvalidToken
+// lookup returns the value of a reference in a condition, and false if it has none.
+func (a Access) lookup(v RefVar) (any, bool) {
+	switch v {
+	case Self:
+		if a.who.root == "" {
+			return a.TokenID(), a.id != [16]byte{}
+		}
+		return a.who.root, true
+	case SelfRoles:
+		return a.set.roles, len(a.set.roles) > 0
+	case ClientID:
+		return a.who.client.ID, a.who.client.ID != ""
+	case OwnerID:
+		return a.who.owner, a.who.owner != ""
 	}
-	if n.Restrictions.Signed || len(n.Restrictions.Domains) != 0 || len(n.Restrictions.MintFrom) != 0 {
-		return Access{}, fmt.Errorf("%w: Narrow takes no Restrictions but Addresses", ErrInvalid)
-	}
-	if n.Limits != (Limits{}) {
-		return Access{}, fmt.Errorf("%w: Narrow takes no Limits: only a token has credits of its own; Mint one", ErrInvalid)
-	}
-	nl, err := a.resolveNarrowing(ctx, &n)
-	if err != nil {
-		return Access{}, err
-	}
-	here, err := compileRestrictions(n.Restrictions)
-	if err != nil {
-		return Access{}, err
-	}
-	if err := here.verifyAddress(a.from); err != nil {
-		return Access{}, err
-	}
-	b := a.withNarrowLayers(append([]layer{nl.layer}, a.set.narrowLayers...), nl.roles, nl.roleSet, nl.client)
-	b.set.confined = a.set.confined
-	if from := n.Restrictions.Addresses; len(from) != 0 {
-		b.set.confined = append(slices.Clone(a.set.confined), Restrictions{Addresses: slices.Clone(from)})
-	}
-	return b, nil
+	return nil, false
 }
 
 // withNarrowLayers returns a with these layers in place of those that Narrow added before, and with these roles.
@@ -276,4 +246,34 @@ func (a Access) withNarrowLayers(layers []layer, roles []string, roleSet map[str
 	who.client = client
 	a.set, a.who = set, &who
 	return a
+}
+
+// denied returns the error for an action that is allowed on no row.
+func (a Access) denied(action Action, on Resource) error {
+	return a.withFault(&DeniedError{Action: action, Resource: on})
+}
+
+// fault returns what is invalid about the rules, so that they allow nothing, or nil.
+func (a Access) fault() error {
+	if a.set == nil {
+		return nil
+	}
+	return a.set.policy.fault()
+}
+
+// withFault returns err, wrapped in a *FaultError if it is a *DeniedError and the rules are invalid.
+func (a Access) withFault(err error) error {
+	if denied, ok := err.(*DeniedError); ok {
+		if fault := a.fault(); fault != nil {
+			return &FaultError{Denied: denied, Fault: fault}
+		}
+	}
+	return err
+}
+
+func (a Access) faultText() string {
+	if err := a.fault(); err != nil {
+		return ", which allows nothing: " + err.Error()
+	}
+	return ""
 }

@@ -21,7 +21,7 @@ type follower struct {
 	feedWindow  coalesce.Window
 	applying    sync.Mutex                // guards feedRead.applied, and the order in which the cache is changed
 	lastPoll    atomic.Pointer[pollStart] // the last successful one; nil: none yet
-	missed      atomic.Uint64             // changes that the cache was perhaps not told; only polls begun since count
+	missed      atomic.Uint64             // counts changes that the cache may have missed; only later polls count
 	background  sync.WaitGroup            // polls in the background
 	state       atomic.Uint32             // of polling in the background: pollIdle, pollRunning or pollTwice
 }
@@ -42,8 +42,8 @@ func newFollower(m *Manager) *follower {
 	return &follower{m: m, epochWindow: coalesce.Window{Threshold: 2 * time.Microsecond}}
 }
 
-// markStale makes the next answer ask the store, whatever MaxStale says: a call here made or found a change that the
-// cache may not have been told.
+// markStale makes the next answer read the store, whatever MaxStale is. It is for a change that a call of this process
+// made or found, and that may not have reached the cache.
 func (f *follower) markStale() { f.missed.Add(1) }
 
 // ensureFresh returns once the cache reflects all that was committed before now − MaxStale. It returns the time,
@@ -94,8 +94,8 @@ func (f *follower) startPoll() bool {
 	return true
 }
 
-// requestPoll polls in the background, beginning after the call: a poll under way may have read the epoch just before
-// the commit that the caller was notified of.
+// requestPoll polls in the background, by a poll that begins after the call. A poll under way may have read the epoch
+// just before the commit that the caller was notified of.
 func (f *follower) requestPoll() {
 	for !f.startPoll() {
 		if f.state.CompareAndSwap(pollRunning, pollTwice) || f.state.Load() == pollTwice {
@@ -174,9 +174,9 @@ type feedRead struct {
 // call is applied, unless the cache is at target by then.
 func (f *follower) catchUp(ctx context.Context, target uint64) error {
 	c := f.m.cache
-	ahead := target >= c.Epoch()
+	targetAhead := target >= c.Epoch()
 	for applied := false; !applied || c.Epoch() < target; {
-		if ahead && c.Epoch() >= target {
+		if targetAhead && c.Epoch() >= target {
 			return nil // another caller applied it
 		}
 		r, err := f.feedReads.Do(ctx, &f.feedWindow, f.readFeed)
@@ -213,7 +213,7 @@ func (f *follower) applyFeed(r *feedRead, target uint64) (bool, error) {
 		dense = dense && (ch.Epoch == at+1 || ch.Epoch == at && at > r.after)
 		at = ch.Epoch
 		if ch.Kind < ChangedToken || ch.Kind > ChangedRevocation {
-			dense = false // what changed cannot be told: the record is damaged, or a later version wrote it
+			dense = false // the kind is unknown: the record is damaged, or a later version wrote it
 		}
 	}
 	r.applied = true

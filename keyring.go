@@ -63,7 +63,7 @@ func (k Key) LogValue() slog.Value { return slog.StringValue(k.String()) }
 
 // Keyring holds the keys that digest and seal secrets. New secrets are made with the current key. Retired keys still
 // find and open what was made with them. To rotate, put a new key in front. Drop the old key when nothing names it any
-// more: what a dropped key digested is no longer found, and what it sealed no longer opens.
+// more. What a dropped key digested is no longer found, and what it sealed no longer opens.
 //
 // A Keyring is immutable and safe for concurrent use. Printing, logging, encoding and test diffs show "[redacted]".
 // Make one with [NewKeyring] or [ParseKeyring].
@@ -219,8 +219,8 @@ func (k *Keyring) digest(text string) (d [32]byte, keyID uint32) {
 	return ring[0].digest(text), ring[0].id
 }
 
-// candidates returns every digest under which a text may be stored: by the current key, by each retired key, and last
-// the plain one, from before there was a keyring.
+// candidates returns every digest under which a text may be stored. The current key's is first, then those of the
+// retired keys. The plain digest, from before there was a keyring, is last.
 func (k *Keyring) candidates(text string) [][32]byte {
 	ring := k.ring()
 	all := make([][32]byte, 0, len(ring)+1)

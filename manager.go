@@ -116,8 +116,8 @@ func (m *Manager) Wake() {
 //
 // What is removed cannot be restored, so Purge does not trust one clock. It removes what has ended by the store's clock
 // and by this machine's. It removes nothing and returns [ErrUnavailable] while the clocks are more than a minute apart.
-// It also does so once after this machine's clock was set by more than a minute since the last Purge; the next Purge
-// goes by the new time.
+// It also does so once if this machine's clock was set by more than a minute since the last Purge. The next Purge goes
+// by the new time.
 func (m *Manager) Purge(ctx context.Context) (int, error) {
 	const batch = 500
 	r, err := m.follow.epoch(ctx)
@@ -153,17 +153,11 @@ func (m *Manager) Close(ctx context.Context) error {
 		fault.WaitFor(ctx, &m.follow.background))
 }
 
-// warn writes msg and err, which may be nil, to Options.Logger.
-func (m *Manager) warn(msg string, err error) {
-	if m.opts.Logger == nil {
-		return
-	}
-	if err != nil {
-		m.opts.Logger.Warn(msg, "error", err.Error())
-	} else {
-		m.opts.Logger.Warn(msg)
-	}
-}
+// MayReveal reports whether there is an Options.Keyring. Without one no secret can be revealed.
+func (m *Manager) MayReveal() bool { return m.opts.Keyring != nil }
+
+// MaxStale returns Options.MaxStale: how long after a change answers may not reflect it yet.
+func (m *Manager) MaxStale() time.Duration { return m.opts.MaxStale }
 
 // write sets the id and the times of w and writes it. After an unknown outcome it writes the same w again, which a
 // store applies once.
@@ -202,8 +196,14 @@ func (m *Manager) write(ctx context.Context, w Write) (uint64, error) {
 	return epoch, nil
 }
 
-// MayReveal reports whether there is an Options.Keyring. Without one no secret can be revealed.
-func (m *Manager) MayReveal() bool { return m.opts.Keyring != nil }
-
-// MaxStale returns Options.MaxStale: how long after a change answers may not reflect it yet.
-func (m *Manager) MaxStale() time.Duration { return m.opts.MaxStale }
+// warn writes msg and err, which may be nil, to Options.Logger.
+func (m *Manager) warn(msg string, err error) {
+	if m.opts.Logger == nil {
+		return
+	}
+	if err != nil {
+		m.opts.Logger.Warn(msg, "error", err.Error())
+	} else {
+		m.opts.Logger.Warn(msg)
+	}
+}

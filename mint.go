@@ -172,19 +172,6 @@ type resolvedNarrowing struct {
 	client  Client
 }
 
-// narrowClient returns the client of a narrowed access: c with the name given now, or a's if c is empty. It returns
-// [ErrInvalid] if a has a client with another id, because rows may refer to it.
-func (a Access) narrowClient(c Client) (Client, error) {
-	had := a.who.client
-	switch {
-	case c == Client{}:
-		return had, nil
-	case had.ID != "" && c.ID != had.ID:
-		return Client{}, fmt.Errorf("%w: the access already belongs to another client", ErrInvalid)
-	}
-	return c, checkClient(c)
-}
-
 // resolveNarrowing validates n and checks it against what a may do. It reads roles that a may name without having them.
 func (a Access) resolveNarrowing(ctx context.Context, n *Narrowing) (resolvedNarrowing, error) {
 	none := resolvedNarrowing{}
@@ -246,6 +233,19 @@ func (a Access) resolveNarrowing(ctx context.Context, n *Narrowing) (resolvedNar
 		nl.roleSet = known
 	}
 	return nl, nil
+}
+
+// narrowClient returns the client of a narrowed access: c with the name given now, or a's if c is empty. It returns
+// [ErrInvalid] if a has a client with another id, because rows may refer to it.
+func (a Access) narrowClient(c Client) (Client, error) {
+	had := a.who.client
+	switch {
+	case c == Client{}:
+		return had, nil
+	case had.ID != "" && c.ID != had.ID:
+		return Client{}, fmt.Errorf("%w: the access already belongs to another client", ErrInvalid)
+	}
+	return c, checkClient(c)
 }
 
 // roleClosure reads a role and all that it inherits, and returns them with the known ones. It returns ErrNotFound if
@@ -318,15 +318,6 @@ func (m *Manager) newSigning(t *Token, now int64) (string, SecretRecord, error) 
 	return text, rec, err
 }
 
-// openSecret decrypts a sealed secret of a token.
-func (m *Manager) openSecret(t *Token, rec *SecretRecord, purpose string) (string, error) {
-	if m.opts.Keyring == nil {
-		return "", ErrNeedsKeyring
-	}
-	text, err := m.opts.Keyring.open(rec.Sealed, rec.KeyID, sealData{purpose, t.Owner, t.ID})
-	return string(text), err
-}
-
 // digestAndSeal returns what is stored of a token's secret. Without a keyring it is the plain digest alone.
 func (m *Manager) digestAndSeal(text, owner, tokenID string) (digest [32]byte, keyID uint32, sealed []byte, err error) {
 	k := m.opts.Keyring
@@ -336,4 +327,13 @@ func (m *Manager) digestAndSeal(text, owner, tokenID string) (digest [32]byte, k
 	digest, keyID = k.digest(text)
 	sealed, _, err = k.seal(m.opts.Rand, []byte(text), sealData{"secret", owner, tokenID})
 	return digest, keyID, sealed, err
+}
+
+// openSecret decrypts a sealed secret of a token.
+func (m *Manager) openSecret(t *Token, rec *SecretRecord, purpose string) (string, error) {
+	if m.opts.Keyring == nil {
+		return "", ErrNeedsKeyring
+	}
+	text, err := m.opts.Keyring.open(rec.Sealed, rec.KeyID, sealData{purpose, t.Owner, t.ID})
+	return string(text), err
 }

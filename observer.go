@@ -13,11 +13,11 @@ import (
 // a literal. All run on the caller's goroutine, must not block, and must be safe for concurrent use. A panic of a
 // callback is recovered and logged to Options.Logger. It changes no answer.
 type Observer struct {
-	// Refused is called once for each refusal of a token that exists, before the refusal is answered: by Verify,
-	// Again and Mint, by Charge and Reserve when a credit limit is reached, and by the HTTP surfaces for what they
-	// deny. It is not called for Access.Allows, Check and Filter, because programs branch on those; [Access.Refused]
-	// reports them. It is not called for texts that are no token, because no record says whose they are. Nor is it called
-	// when the store cannot answer, because then nothing is known.
+	// Refused is called once for each refusal of a token that exists, before the call returns. It is called by Verify,
+	// Again and Mint, and by Charge and Reserve if a credit limit is reached. HTTP surfaces call it for what they deny,
+	// before they answer. It is not called for Access.Allows, Check and Filter, because programs branch on those;
+	// [Access.Refused] reports them. It is not called for texts that are no token, because no record says whose they are.
+	// Nor is it called when the store cannot answer, because then nothing is known.
 	Refused func(context.Context, Refusal)
 }
 
@@ -55,49 +55,6 @@ type Refusal struct {
 	Action   Action     // what was denied, if the refusal names it
 	Resource Resource   // likewise
 	Address  netip.Addr // the client's, as it was presented; the zero Addr: not known
-}
-
-// reasons are tried in this order. An error that wraps another stands before it.
-var reasons = []struct {
-	err    error
-	reason string
-}{
-	{ErrTestMode, "test_mode"},
-	{ErrOwnerDisabled, "owner_disabled"},
-	{ErrDisabled, "disabled"},
-	{ErrRevoked, "revoked"},
-	{ErrNotYetValid, "not_yet_valid"},
-	{ErrExpired, "expired"},
-	{ErrParent, "parent"},
-	{ErrSignatureRequired, "signature_required"},
-	{ErrSignature, "signature"},
-	{ErrReplay, "replay"},
-	{ErrReferer, "referer"},
-	{ErrAddress, "address"},
-	{ErrRateLimited, "rate_limited"},
-	{ErrOverLimit, "over_limit"},
-	{ErrUnknownToken, "unaccepted"},
-	{ErrInvalidToken, "invalid"},
-	{ErrDenied, "denied"},
-}
-
-// reasonOf returns the Reason of a refusal with err.
-func reasonOf(err error) string {
-	for _, r := range reasons {
-		if errors.Is(err, r.err) {
-			return r.reason
-		}
-	}
-	return "other"
-}
-
-// isRefusal reports whether err is an answer about a token. The store's errors are none, because then nothing is known.
-func isRefusal(err error) bool {
-	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrUnknownOutcome) {
-		return false
-	}
-	return errors.Is(err, ErrInvalidToken) || errors.Is(err, ErrRateLimited) || errors.Is(err, ErrOverLimit) ||
-		errors.Is(err, ErrDenied)
 }
 
 // Refused reports to Options.Observer that this caller's request was refused with err. It is for refusals of the host's
@@ -158,8 +115,58 @@ func (m *Manager) report(ctx context.Context, r Refusal) {
 	m.opts.Observer.Refused(ctx, r)
 }
 
+// Values of Refusal.Reason that do not follow from the error.
+const (
+	reasonForeignOwner = "foreign_owner"
+	reasonRotated      = "rotated"
+	reasonDeleted      = "deleted"
+)
+
+// reasons are tried in this order. An error that wraps another stands before it.
+var reasons = []struct {
+	err    error
+	reason string
+}{
+	{ErrTestMode, "test_mode"},
+	{ErrOwnerDisabled, "owner_disabled"},
+	{ErrDisabled, "disabled"},
+	{ErrRevoked, "revoked"},
+	{ErrNotYetValid, "not_yet_valid"},
+	{ErrExpired, "expired"},
+	{ErrParent, "parent"},
+	{ErrSignatureRequired, "signature_required"},
+	{ErrSignature, "signature"},
+	{ErrReplay, "replay"},
+	{ErrReferer, "referer"},
+	{ErrAddress, "address"},
+	{ErrRateLimited, "rate_limited"},
+	{ErrOverLimit, "over_limit"},
+	{ErrUnknownToken, "unaccepted"},
+	{ErrInvalidToken, "invalid"},
+	{ErrDenied, "denied"},
+}
+
+// reasonOf returns the Reason of a refusal with err.
+func reasonOf(err error) string {
+	for _, r := range reasons {
+		if errors.Is(err, r.err) {
+			return r.reason
+		}
+	}
+	return "other"
+}
+
+// isRefusal reports whether err is an answer about a token. The store's errors are none, because then nothing is known.
+func isRefusal(err error) bool {
+	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrUnknownOutcome) {
+		return false
+	}
+	return errors.Is(err, ErrInvalidToken) || errors.Is(err, ErrRateLimited) || errors.Is(err, ErrOverLimit) ||
+		errors.Is(err, ErrDenied)
+}
+
 // enter asks the request's surface, if there is one, whether the store may be read for a credential that may be
-// unknown. If it returns no error, the caller calls leave after the read, and says whether the credential was unknown.
+// unknown. If it returns no error, the caller calls leave after the read; missed means that the credential was unknown.
 func enter(ctx context.Context) (leave func(missed bool), err error) {
 	v := visit.From(ctx)
 	if v == nil {

@@ -66,15 +66,15 @@ type Options struct {
 	// New panics if it is negative.
 	SignatureSkew time.Duration
 
-	// CreditLease returns how many credits this process may lease at once, by the smallest limit that holds, so that
-	// Access.Charge and Access.Reserve pay out of memory. All tokens that share the same accounts share a lease. What it
-	// returns is the most: a lease is at most an eighth of what is left, and near the end each debit is exact. At most two
-	// leases of a set of accounts are held. Unspent credits are returned after half a minute without debits, and on Close.
-	// 0 or less: none. Nil: never, each debit is two transactions. Hundredth is a ready-made one.
+	// CreditLease returns how many credits this process may lease at once, by the smallest limit that holds. With a lease,
+	// Access.Charge and Access.Reserve pay out of memory. All tokens that share the same accounts share a lease. The
+	// result is an upper bound: a lease is at most an eighth of what is left, and near the end each debit is exact. At
+	// most two leases of a set of accounts are held. Unspent credits are returned after half a minute without debits, and
+	// on Close. A result of 0 or less: no lease. Nil: no leases, and each debit is two transactions. See Hundredth.
 	//
-	// The limit is never exceeded, whatever happens. A process that dies takes along, of each lease, the eighth that it
-	// was allowed to spend without telling the store (or one debit, if that is more), and what its Holds had out. The rest
-	// of the lease comes back with the first Purge five minutes later. CreditLease must be safe for concurrent use.
+	// The limit is never exceeded. If a process dies, part of each of its leases stays spent: an eighth, which it may
+	// spend without a write to the store (or one debit, if that is more), and what its Holds had out. The rest of the
+	// lease comes back with the first Purge five minutes later. CreditLease must be safe for concurrent use.
 	CreditLease func(limit Credits) Credits
 }
 

@@ -89,7 +89,7 @@ func ownerRateKey(owner string) [16]byte {
 	return k
 }
 
-// judgeRate counts a request against every rate that holds for the token. One that is refused counts nowhere.
+// verifyRate counts a request against every rate that holds for the token. One that is refused counts nowhere.
 func (m *Manager) verifyRate(a Access, at moment) error {
 	rates := a.set.limits.rates
 	for i := range rates {

@@ -24,17 +24,17 @@ type (
 
 // compiled is what decides for a token, and for all others with the same roles, rules and parents. It never changes.
 type compiled struct {
-	policy   *policy
-	restrict *restriction
-	limits   *limitSet      // nil: none
-	layers   []layer        // what policy was made of: own first, the owner's boundary last
+	policy       *policy
+	restrict     *restriction
+	limits       *limitSet      // nil: none
+	layers       []layer        // what policy was made of: own first, the owner's boundary last
 	narrowLayers []layer        // added by Access.Narrow, nearest first; empty for what a token has
-	confined []Restrictions // by Access.Narrow
-	roleSet  map[string]Role
-	roles    []string   // the token's roles: its own, or its parent's if its mint named none
-	anyRole  bool       // a mint may name any role of the owner
-	idle     int64      // µs: the token's own idle limit; 0: none
-	idlers   []idleLink // ancestors with an idle limit
+	confined     []Restrictions // by Access.Narrow
+	roleSet      map[string]Role
+	roles        []string   // the token's roles: its own, or its parent's if its mint named none
+	anyRole      bool       // a mint may name any role of the owner
+	idle         int64      // µs: the token's own idle limit; 0: none
+	idlers       []idleLink // ancestors with an idle limit
 }
 
 // idleLink is an ancestor that ends by not being used.
@@ -52,8 +52,8 @@ type principal struct {
 	client Client
 }
 
-// compile returns what the store says about a token, with its rights compiled, or found in the cache where those of
-// another token are the same. Used is left 0.
+// compile returns the cache entry of a token as stored. Its rights are compiled, or shared with a cached token that has
+// the same. Used is left 0.
 func (m *Manager) compile(f Found) (*entry, error) {
 	t := &f.Token
 	e := &entry{ID: uuidv7.Parse(t.ID), Epoch: f.Epoch, Ends: math.MaxInt64, Key: rightsKey(&f)}
@@ -218,9 +218,8 @@ func layerOf(t *Token) layer {
 	return layer{name: t.ID, full: t.Full, roles: t.Roles, rules: t.Permissions, rows: t.Rows, forced: t.Forced}
 }
 
-// withHeldRoles returns f without the roles that a minted token names but its parent has lost: taking a role from a key
-// takes it from what the key minted, also where another role of the key would let the same rows through. It does not
-// change f.
+// withHeldRoles returns f without the roles that a minted token names but its parent has lost. So taking a role from a
+// key takes it from what the key minted, even if another role of the key allows the same rows. It does not change f.
 func withHeldRoles(f Found) Found {
 	f.Ancestors = slices.Clone(f.Ancestors)
 	for i := len(f.Ancestors) - 1; i >= 0; i-- { // from the root down: what it names, it has

@@ -31,6 +31,14 @@ func (m *Manager) Verify(ctx context.Context, p Presented) (Access, error) {
 	return m.verify(ctx, &p, "")
 }
 
+// Again verifies a's token once more, without the secret. It is for connections that outlive a request, and for actions
+// that must not rest on an old answer. It does not check the signature and the referer again, but it does check the
+// address. It counts against no rate. Errors are those of [Manager.Verify], for the zero Access too.
+func (a Access) Again(ctx context.Context) (Access, error) {
+	fresh, _, err := a.m.reverify(ctx, a)
+	return fresh, err
+}
+
 // verify is Verify for tokens of one owner, or of any owner if owner is "".
 func (m *Manager) verify(ctx context.Context, p *Presented, owner string) (Access, error) {
 	text := p.Secret
@@ -65,27 +73,6 @@ func (m *Manager) verify(ctx context.Context, p *Presented, owner string) (Acces
 	return m.verifyStored(ctx, p, owner, text, sum)
 }
 
-// reportCachedRefusal reports to the observer that Verify refused a cached token with err, and returns err.
-func (m *Manager) reportCachedRefusal(ctx context.Context, p *Presented, owner string, r *record, set *compiled,
-	who *principal, err error) error {
-	a := Access{set: set, who: who, m: m, id: r.ID, from: p.Address}
-	if owner != "" && who.owner != owner {
-		m.report(ctx, a.refusal(err, reasonForeignOwner))
-		return err
-	}
-	return a.reportRefusal(ctx, err)
-}
-
-// Values of Refusal.Reason that do not follow from the error.
-const (
-	reasonForeignOwner = "foreign_owner"
-	reasonRotated      = "rotated"
-	reasonDeleted      = "deleted"
-)
-
-// errCacheStale means that the cached record has ended, but the stored one may have a later end.
-var errCacheStale = errors.New("latchkey: stale")
-
 // mayBeToken reports whether a text may be a token, by its shape. Other texts are refused without reading the store.
 func (m *Manager) mayBeToken(text string) bool {
 	if len(text) == 0 || len(text) > maxPresented {
@@ -99,6 +86,9 @@ func (m *Manager) mayBeToken(text string) bool {
 	}
 	return false
 }
+
+// errCacheStale means that the cached record has ended, but the stored one may have a later end.
+var errCacheStale = errors.New("latchkey: stale")
 
 // verifyCached verifies a request against a cached token. The records passed when they were cached, and have not
 // changed since. So it checks only the time and the request.
@@ -132,15 +122,15 @@ func (m *Manager) verifyCached(ctx context.Context, p *Presented, owner string, 
 	return a, nil
 }
 
-// verifyRequest checks what depends on the request, other than the rate.
-func (m *Manager) verifyRequest(ctx context.Context, p *Presented, a Access, now int64) error {
-	if err := m.verifySignature(ctx, p.Signature, a, now); err != nil {
+// reportCachedRefusal reports to the observer that Verify refused a cached token with err, and returns err.
+func (m *Manager) reportCachedRefusal(ctx context.Context, p *Presented, owner string, r *record, set *compiled,
+	who *principal, err error) error {
+	a := Access{set: set, who: who, m: m, id: r.ID, from: p.Address}
+	if owner != "" && who.owner != owner {
+		m.report(ctx, a.refusal(err, reasonForeignOwner))
 		return err
 	}
-	if err := a.set.restrict.verifyWeb(p.Referer, p.Origin); err != nil {
-		return err
-	}
-	return a.set.restrict.verifyAddress(p.Address)
+	return a.reportRefusal(ctx, err)
 }
 
 // verifyStored verifies a request against the store, and caches the token.
@@ -200,6 +190,14 @@ func (m *Manager) lookUp(ctx context.Context, text string, sum [32]byte) (f Foun
 		return Found{}, orUnknown(err)
 	}
 	return f, nil
+}
+
+// orUnknown returns ErrUnknownToken for ErrNotFound, and ErrUnavailable for any other error of the store.
+func orUnknown(err error) error {
+	if errors.Is(err, ErrNotFound) {
+		return ErrUnknownToken
+	}
+	return fault.Unavailable(err)
 }
 
 // verifyFound verifies a request against what the store found, other than the rate. The reason is "" if it follows from
@@ -303,23 +301,15 @@ func (m *Manager) verifyTimes(t *Token, at moment) error {
 	return nil
 }
 
-// heldNarrowLayers is withHeldRoles for the layers that Narrow added to a token. It returns them without the roles that
-// the token, or the layer below, has lost. It also returns the roles that remain.
-func heldNarrowLayers(layers []layer, set *compiled) ([]layer, []string) {
-	layers = slices.Clone(layers)
-	have, anyRole := set.roles, set.anyRole
-	for i := len(layers) - 1; i >= 0; i-- { // the nearest stands first
-		l := &layers[i]
-		if !l.full {
-			if !anyRole {
-				l.roles = slices.DeleteFunc(slices.Clone(l.roles), func(id string) bool { return !slices.Contains(have, id) })
-			}
-			have, anyRole = l.roles, false
-		}
-		roles := have
-		l.selfRoles = &roles
+// verifyRequest checks what depends on the request, other than the rate.
+func (m *Manager) verifyRequest(ctx context.Context, p *Presented, a Access, now int64) error {
+	if err := m.verifySignature(ctx, p.Signature, a, now); err != nil {
+		return err
 	}
-	return layers, have
+	if err := a.set.restrict.verifyWeb(p.Referer, p.Origin); err != nil {
+		return err
+	}
+	return a.set.restrict.verifyAddress(p.Address)
 }
 
 // redigest stores a secret under the newest key, now that its text is known. Errors are logged only: the old key still
@@ -339,22 +329,6 @@ func (m *Manager) redigest(ctx context.Context, text string, f Found) {
 	if err != nil && !errors.Is(err, ErrExists) && !errors.Is(err, ErrConflict) {
 		m.warn("latchkey: cannot store a secret under the newest key", err)
 	}
-}
-
-// orUnknown returns ErrUnknownToken for ErrNotFound, and ErrUnavailable for any other error of the store.
-func orUnknown(err error) error {
-	if errors.Is(err, ErrNotFound) {
-		return ErrUnknownToken
-	}
-	return fault.Unavailable(err)
-}
-
-// Again verifies a's token once more, without the secret. It is for connections that outlive a request, and for actions
-// that must not rest on an old answer. It does not check the signature and the referer again, but it does check the
-// address. It counts against no rate. Errors are those of [Manager.Verify], for the zero Access too.
-func (a Access) Again(ctx context.Context) (Access, error) {
-	fresh, _, err := a.m.reverify(ctx, a)
-	return fresh, err
 }
 
 // reverify is Again, and also returns the records. An Assumed Access has no token: see reverifyAssumed.
@@ -400,6 +374,26 @@ func (m *Manager) reverify(ctx context.Context, a Access) (Access, Found, error)
 	return b, f, nil
 }
 
+// reverifyAssumed is reverify for an Assumed caller. The only record of one is the owner's.
+func (m *Manager) reverifyAssumed(ctx context.Context, a Access) (Access, Found, error) {
+	o, err := m.store.Owner(ctx, a.who.owner)
+	if err != nil {
+		return Access{}, Found{}, fault.Unavailable(err)
+	}
+	if o.Disabled {
+		return Access{}, Found{}, a.reportRefusal(ctx, ErrOwnerDisabled)
+	}
+	if o.Boundary == nil {
+		return a, Found{Owner: o}, nil
+	}
+	layers := slices.DeleteFunc(slices.Clone(a.set.layers), func(l layer) bool { return l.name == boundaryLayer })
+	layers = append(layers, layer{name: boundaryLayer, rules: o.Boundary})
+	a.set = &compiled{layers: layers, narrowLayers: a.set.narrowLayers, confined: a.set.confined, roleSet: a.set.roleSet,
+		roles:  a.set.roles,
+		policy: newPolicy(append(slices.Clone(a.set.narrowLayers), layers...), a.set.roleSet)}
+	return a, Found{Owner: o}, nil
+}
+
 // loadKey names a token whose concurrent loads are coalesced.
 type loadKey struct {
 	owner string
@@ -412,6 +406,25 @@ func (m *Manager) load(ctx context.Context, owner string, id [16]byte) (Found, e
 	return m.loads.Do(ctx, loadKey{owner, id}, func(ctx context.Context) (Found, error) {
 		return m.store.Load(ctx, owner, uuidv7.Text(id))
 	})
+}
+
+// heldNarrowLayers is withHeldRoles for the layers that Narrow added to a token. It returns them without the roles that
+// the token, or the layer below, has lost. It also returns the roles that remain.
+func heldNarrowLayers(layers []layer, set *compiled) ([]layer, []string) {
+	layers = slices.Clone(layers)
+	have, anyRole := set.roles, set.anyRole
+	for i := len(layers) - 1; i >= 0; i-- { // the nearest stands first
+		l := &layers[i]
+		if !l.full {
+			if !anyRole {
+				l.roles = slices.DeleteFunc(slices.Clone(l.roles), func(id string) bool { return !slices.Contains(have, id) })
+			}
+			have, anyRole = l.roles, false
+		}
+		roles := have
+		l.selfRoles = &roles
+	}
+	return layers, have
 }
 
 // rolesOf returns the roles that layers name, as they are stored now, with those of set. A role that no longer exists
@@ -433,24 +446,4 @@ func (m *Manager) rolesOf(ctx context.Context, owner string, set *compiled, laye
 		}
 	}
 	return known, nil
-}
-
-// reverifyAssumed is reverify for an Assumed caller. The only record of one is the owner's.
-func (m *Manager) reverifyAssumed(ctx context.Context, a Access) (Access, Found, error) {
-	o, err := m.store.Owner(ctx, a.who.owner)
-	if err != nil {
-		return Access{}, Found{}, fault.Unavailable(err)
-	}
-	if o.Disabled {
-		return Access{}, Found{}, a.reportRefusal(ctx, ErrOwnerDisabled)
-	}
-	if o.Boundary == nil {
-		return a, Found{Owner: o}, nil
-	}
-	layers := slices.DeleteFunc(slices.Clone(a.set.layers), func(l layer) bool { return l.name == boundaryLayer })
-	layers = append(layers, layer{name: boundaryLayer, rules: o.Boundary})
-	a.set = &compiled{layers: layers, narrowLayers: a.set.narrowLayers, confined: a.set.confined, roleSet: a.set.roleSet,
-		roles:  a.set.roles,
-		policy: newPolicy(append(slices.Clone(a.set.narrowLayers), layers...), a.set.roleSet)}
-	return a, Found{Owner: o}, nil
 }
