@@ -3,8 +3,10 @@ package latchkey_test
 import (
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/latchkey-go/latchkey"
 )
@@ -75,4 +77,119 @@ func TestReferencesThatHaveNoValue(t *testing.T) {
 	forced := latchkey.Allow(latchkey.Create).On("a")
 	w.ok(forced.Force(map[string]any{"x": "y"}).Validate())
 	w.is(latchkey.ErrBadCondition, forced.Force(map[string]any{"x": latchkey.Self}).Validate())
+}
+
+// The zero Access, which comes with an error, may do nothing at all.
+func TestTheZeroAccessMayDoNothing(t *testing.T) {
+	w := newWorld(t)
+	_, secret := w.key(readAll())
+	good := w.access(secret)
+	for a, want := range map[latchkey.Access]error{{}: latchkey.ErrDenied, good: nil} {
+		zero := a == latchkey.Access{}
+		require.ErrorIs(t, a.Check(latchkey.Read, "data/x"), want)
+		assert.Equal(t, !zero, a.Allows(latchkey.Read, "data/x"))
+		_, err := a.Filter(latchkey.Read, "data/x")
+		require.ErrorIs(t, err, want)
+		require.ErrorIs(t, a.CheckRow(latchkey.Read, "data/x", orders, latchkey.Row{"region": "EU"}), want)
+		_, err = a.Prepare(latchkey.Read, "data/x", orders, latchkey.Row{"region": "EU"}, latchkey.Row{"region": "EU"})
+		require.ErrorIs(t, err, want)
+		assert.Equal(t, zero, a.Explain(latchkey.Read, "data/x").Verdict == "none")
+		if zero {
+			want = latchkey.ErrInvalidToken
+		}
+		_, err = a.Narrow(w.ctx, latchkey.Narrowing{})
+		require.ErrorIs(t, err, want)
+		_, err = a.Again(w.ctx)
+		require.ErrorIs(t, err, want)
+		_, err = w.acme.As(a)
+		require.ErrorIs(t, err, want)
+		_, _, err = a.Mint(w.ctx, latchkey.Narrowing{Lifetime: time.Hour})
+		require.ErrorIs(t, err, want)
+		_, err = a.Reserve(w.ctx, "calls", 1)
+		require.ErrorIs(t, err, want)
+		require.ErrorIs(t, a.Charge(w.ctx, "calls", 1), want)
+		_, err = a.Token(w.ctx)
+		if zero {
+			w.is(latchkey.ErrNotFound, err)
+		} else {
+			w.ok(err)
+		}
+		assert.Equal(t, zero, a.Owner() == "" && a.TokenID() == "" && a.Kind() == 0 && a.Roles() == nil)
+	}
+	assumed := must(w.acme.Assume(latchkey.Client{ID: "7"}, latchkey.Permissions{readAll()}))
+	_, err := assumed.Token(w.ctx)
+	w.is(latchkey.ErrNotFound, err)
+	other := latchkey.New(w.store, nil)
+	_, err = other.For("acme").As(good)
+	w.is(latchkey.ErrUnknownToken, err)
+}
+
+// Rows of which the schema knows nothing are an error, and rows that no rule admits are refused.
+func TestCheckRowRefuses(t *testing.T) {
+	w := newWorld(t)
+	_, secret := w.key(latchkey.Allow(latchkey.Read).On("data/x").Where(eq("region", "EU")),
+		latchkey.Allow(latchkey.Read).On("data/y").Where(eq("elsewhere", 1)))
+	a := w.access(secret)
+	w.ok(a.CheckRow(latchkey.Read, "data/x", orders, latchkey.Row{"region": "EU"}))
+	w.is(latchkey.ErrDenied, a.CheckRow(latchkey.Read, "data/x", orders, latchkey.Row{"region": "US"}))
+	w.is(latchkey.ErrDenied, a.CheckRow(latchkey.Read, "data/x", orders, latchkey.Row{}))
+	w.is(latchkey.ErrDenied, a.CheckRow(latchkey.Update, "data/x", orders, latchkey.Row{"region": "EU"}))
+	w.is(latchkey.ErrBadCondition, a.CheckRow(latchkey.Read, "data/y", orders, latchkey.Row{"region": "EU"}))
+}
+
+// A row before that was forgotten must not make a create of an update, which would take over a row of somebody else's.
+func TestPrepareTellsActionsApart(t *testing.T) {
+	w := newWorld(t)
+	_, secret := w.key(latchkey.Allow(latchkey.Any).On("dataset/*").Where(eq("region", "EU")))
+	a, row := w.access(secret), latchkey.Row{"region": "EU", "amount": 3}
+	for name, tt := range map[string]struct {
+		action        latchkey.Action
+		before, after latchkey.Row
+	}{
+		"a create of a row that is there":    {latchkey.Create, row, row},
+		"an update without the row before":   {latchkey.Update, nil, row},
+		"an update without the row after":    {latchkey.Update, row, nil},
+		"a delete without the row before":    {latchkey.Delete, nil, row},
+		"a delete that leaves a row":         {latchkey.Delete, row, row},
+		"no row at all":                      {latchkey.Update, nil, nil},
+		"an action of the host's, of no row": {"publish", nil, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := a.Prepare(tt.action, "dataset/orders", orders, tt.before, tt.after)
+			require.ErrorIs(t, err, latchkey.ErrInvalid)
+			require.Nil(t, got)
+		})
+	}
+	_, err := a.Prepare("publish", "dataset/orders", orders, row, row)
+	w.ok(err)
+}
+
+func TestReferences(t *testing.T) {
+	w := newWorld(t)
+	tok, secret := w.key(
+		latchkey.Allow(latchkey.Read).On("dataset/orders").Where(eq("owner", latchkey.Self)),
+		latchkey.Allow(latchkey.Update).On("dataset/orders").Where(eq("client", latchkey.ClientID)),
+		latchkey.Allow(latchkey.Delete).On("dataset/orders").Where(latchkey.Not(eq("client", latchkey.ClientID))),
+	)
+	_, child := w.mint(w.access(secret), latchkey.Narrowing{Client: latchkey.Client{ID: "42", Name: "Ada"}})
+	admits := func(a latchkey.Access, action latchkey.Action, row latchkey.Row) bool {
+		return a.CheckRow(action, "dataset/orders", orders, row) == nil
+	}
+	for range 2 {
+		key, mint := w.access(secret), w.access(child)
+		assert.True(t, admits(key, latchkey.Read, latchkey.Row{"owner": tok.ID}))
+		assert.True(t, admits(mint, latchkey.Read, latchkey.Row{"owner": tok.ID}), "Self is the root of the chain")
+		assert.False(t, admits(mint, latchkey.Read, latchkey.Row{"owner": mint.TokenID()}))
+		assert.True(t, admits(mint, latchkey.Update, latchkey.Row{"client": "42"}))
+		assert.False(t, admits(mint, latchkey.Update, latchkey.Row{"client": "43"}))
+		assert.True(t, admits(mint, latchkey.Delete, latchkey.Row{"client": "43"}))
+		// A reference without a value matches nothing, negated or not.
+		assert.False(t, admits(key, latchkey.Update, latchkey.Row{"client": ""}))
+		assert.False(t, admits(key, latchkey.Delete, latchkey.Row{"client": "43"}))
+		_, err := key.Filter(latchkey.Update, "dataset/orders")
+		assert.ErrorIs(t, err, latchkey.ErrDenied)
+	}
+	me := must(w.acme.Assume(latchkey.Client{ID: "7"}, latchkey.Permissions{
+		latchkey.Allow(latchkey.Read).On("dataset/orders").Where(eq("owner", latchkey.Self))}))
+	assert.True(t, admits(me, latchkey.Read, latchkey.Row{"owner": "7"}))
 }

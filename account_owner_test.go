@@ -2,8 +2,12 @@ package latchkey_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"strings"
 	"testing"
+	"time"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -75,4 +79,204 @@ func TestABoundaryAfterErase(t *testing.T) {
 	_, after := w.issue(latchkey.KindSecret, latchkey.Settings{})
 	assert.False(t, w.access(after).Allows(latchkey.Read, "x"))
 	assert.True(t, w.access(after).Allows(latchkey.Read, "a"))
+}
+
+// Mass revocation ends what was committed before, whatever any clock said, and what is made afterwards works,
+// everywhere.
+func TestMassRevocationByAnOrder(t *testing.T) {
+	for _, off := range []time.Duration{0, 30 * time.Second, 59 * time.Second, -59 * time.Second} {
+		for _, ago := range []time.Duration{0, time.Second, 90 * time.Second} {
+			t.Run(fmt.Sprint(off, " ", ago), func(t *testing.T) {
+				c := newClocks(t)
+				here, _ := c.node(-off)
+				there, _ := c.node(off)
+				_, other, err := there.For("globex").Issue(c.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+				require.NoError(t, err)
+				for round := range 3 { // without a record, and with one
+					_, before := c.issue(there, latchkey.Settings{})
+					_, mine := c.issue(here, latchkey.Settings{})
+					_, child, err := c.access(there, before).Mint(c.ctx, latchkey.Narrowing{Lifetime: time.Hour})
+					require.NoError(t, err)
+					require.NoError(t, c.endAll(here, c.true.Add(max(-off, 0)-ago))) // what it may take for now
+					for _, m := range []*latchkey.Manager{here, there} {
+						require.ErrorIs(t, c.verify(m, before), latchkey.ErrRevoked)
+						require.ErrorIs(t, c.verify(m, mine), latchkey.ErrRevoked)
+						require.ErrorIs(t, c.verify(m, child.Reveal()), latchkey.ErrRevoked)
+						require.NoError(t, c.verify(m, other.Reveal()))
+					}
+					for _, m := range []*latchkey.Manager{here, there} {
+						_, after := c.issue(m, latchkey.Settings{})
+						_, child, err := c.access(m, after).Mint(c.ctx, latchkey.Narrowing{Lifetime: time.Hour})
+						require.NoError(t, err)
+						for _, n := range []*latchkey.Manager{here, there} {
+							require.NoError(t, c.verify(n, after), "success is a token that works: round %d", round)
+							require.NoError(t, c.verify(n, child.Reveal()))
+						}
+					}
+					// Other settings leave it alone.
+					require.NoError(t, here.For("acme").Configure(c.ctx, func(o *latchkey.Owner) error {
+						o.Extra = []byte("1")
+						return nil
+					}))
+					c.turn(time.Second + time.Duration(round)*time.Minute)
+				}
+			})
+		}
+	}
+}
+
+// A NotBefore further back goes by when tokens were made.
+func TestMassRevocationOfThePast(t *testing.T) {
+	c := newClocks(t)
+	m, _ := c.node(0)
+	_, early := c.issue(m, latchkey.Settings{})
+	c.turn(time.Hour)
+	_, late := c.issue(m, latchkey.Settings{})
+	c.turn(time.Hour)
+	require.NoError(t, c.endAll(m, c.true.Add(-90*time.Minute)))
+	require.ErrorIs(t, c.verify(m, early), latchkey.ErrRevoked)
+	require.NoError(t, c.verify(m, late))
+	o, err := m.For("acme").Record(c.ctx)
+	require.NoError(t, err)
+	require.Zero(t, o.Since)
+
+	require.NoError(t, c.endAll(m, c.true))
+	require.ErrorIs(t, c.verify(m, late), latchkey.ErrRevoked)
+	_, last := c.issue(m, latchkey.Settings{})
+	c.turn(time.Hour)
+	require.NoError(t, c.endAll(m, c.true.Add(-30*time.Minute)), "forward, and not to now: who is dead stays so")
+	require.ErrorIs(t, c.verify(m, late), latchkey.ErrRevoked)
+	require.ErrorIs(t, c.verify(m, last), latchkey.ErrRevoked)
+	require.NoError(t, c.endAll(m, c.true.Add(-70*time.Minute)), "moved back it revives")
+	require.NoError(t, c.verify(m, last))
+	require.ErrorIs(t, c.verify(m, late), latchkey.ErrRevoked)
+	require.NoError(t, c.endAll(m, time.Time{}))
+	require.NoError(t, c.verify(m, early))
+
+	forge := func(o *latchkey.Owner) error { o.Since = 0; o.Since++; return nil }
+	require.ErrorIs(t, m.For("acme").Configure(c.ctx, forge),
+		latchkey.ErrInvalid, "Since is for reading")
+}
+
+// Nothing is made dead, by a NotBefore that lies ahead.
+func TestNotBeforeIsNotAhead(t *testing.T) {
+	c := newClocks(t)
+	m, _ := c.node(0)
+	for _, ahead := range []time.Duration{time.Microsecond, time.Second, 5 * time.Minute, 1000 * time.Hour} {
+		require.ErrorIs(t, c.endAll(m, c.true.Add(ahead)), latchkey.ErrInvalid)
+	}
+	_, secret := c.issue(m, latchkey.Settings{})
+	require.NoError(t, c.verify(m, secret))
+	// A record of an earlier version may have one.
+	_, err := c.store.Write(c.ctx, latchkey.Write{ID: [16]byte{1}, Owner: "acme", At: c.true,
+		OwnerRecord: &latchkey.Owner{ID: "acme", NotBefore: c.true.Add(time.Hour)}})
+	require.NoError(t, err)
+	_, _, err = m.For("acme").Issue(c.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+	require.ErrorIs(t, err, latchkey.ErrInvalid)
+	require.NoError(t, m.For("acme").Configure(c.ctx, func(o *latchkey.Owner) error { o.Extra = []byte("1"); return nil }),
+		"nothing else is held up by it")
+	require.NoError(t, c.endAll(m, c.true))
+	_, secret = c.issue(m, latchkey.Settings{})
+	require.NoError(t, c.verify(m, secret))
+}
+
+// What is made while all tokens are ended is refused, or works: it is never dead.
+func TestMadeWhileAllAreEnded(t *testing.T) {
+	for name, make := range map[string]func(c *clocks, m *latchkey.Manager, a latchkey.Access) (string, error){
+		"Issue": func(c *clocks, m *latchkey.Manager, _ latchkey.Access) (string, error) {
+			_, s, err := m.For("acme").Issue(c.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+			return s.Reveal(), err
+		},
+		"Import": func(c *clocks, m *latchkey.Manager, _ latchkey.Access) (string, error) {
+			_, err := m.For("acme").Import(c.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey}, "text-from-elsewhere")
+			return "text-from-elsewhere", err
+		},
+		"Mint": func(c *clocks, m *latchkey.Manager, a latchkey.Access) (string, error) {
+			_, s, err := a.Mint(c.ctx, latchkey.Narrowing{Lifetime: time.Hour})
+			return s.Reveal(), err
+		},
+	} {
+		for _, record := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, " ", record), func(t *testing.T) {
+				c := newClocks(t)
+				imports := func(o *latchkey.Options) { o.Imported = func(string) bool { return true } }
+				m, _ := c.node(0, imports)
+				fast, _ := c.node(50*time.Second, imports)
+				if record {
+					require.NoError(t, fast.For("acme").Configure(c.ctx, func(o *latchkey.Owner) error {
+						o.Extra = []byte("1")
+						return nil
+					}))
+				}
+				_, secret := c.issue(m, latchkey.Settings{})
+				a := c.access(m, secret)
+				done := c.store.before(func() { require.NoError(t, c.endAll(fast, c.true)) })
+				made, err := make(c, m, a)
+				require.True(t, done())
+				if name == "Mint" {
+					require.ErrorIs(t, err, latchkey.ErrRevoked, "its parent is dead")
+					return
+				}
+				require.NoError(t, err)
+				require.NoError(t, c.verify(m, made))
+				require.NoError(t, c.verify(fast, made))
+			})
+		}
+	}
+}
+
+func TestClientsKeepTheNewestName(t *testing.T) {
+	w := newWorld(t)
+	_, secret := w.key()
+	for _, c := range []latchkey.Client{{ID: "42", Name: "Zoë"}, {ID: "7", Name: "Bo"}, {ID: "42", Name: "Zoë O'Brien"}, {ID: "7"}} {
+		w.mint(w.access(secret), latchkey.Narrowing{Client: c})
+	}
+	var got []latchkey.Client
+	for c, err := range w.acme.Clients(w.ctx) {
+		w.ok(err)
+		got = append(got, c)
+	}
+	assert.Equal(t, []latchkey.Client{{ID: "42", Name: "Zoë O'Brien"}, {ID: "7", Name: "Bo"}}, got)
+	for range w.keys.For("other").Clients(w.ctx) {
+		t.Fatal("clients crossed owners")
+	}
+}
+
+// clientPages is a store that takes no key that a database refuses.
+type clientPages struct{ latchkey.Store }
+
+func (s clientPages) Clients(ctx context.Context, owner string, p latchkey.Page) ([]latchkey.Client, error) {
+	if p.Limit != 1 || !utf8.ValidString(p.After) || strings.ContainsRune(p.After, 0) {
+		return nil, fmt.Errorf("a page of %d after %q", p.Limit, p.After)
+	}
+	return s.Store.Clients(ctx, owner, p)
+}
+
+func TestAClientIsFoundByItsID(t *testing.T) {
+	w := newWorld(t)
+	keys := latchkey.New(clientPages{w.store}, &latchkey.Options{Clock: w.now})
+	_, secret := w.key()
+	long := strings.Repeat("x", 255)
+	ids := []string{"42", "4", "421", "42\x01",
+		"42\ue000", "42\ud7ff", "41\U0010ffff", "41\U0010ffff\U0010ffff", "é", "\x01",
+		long + "1", long + "2", strings.Repeat("\U0010ffff", 64)}
+	for i, id := range ids {
+		w.mint(w.access(secret), latchkey.Narrowing{Client: latchkey.Client{ID: id, Name: fmt.Sprint("name ", i)}})
+	}
+	for i, id := range ids {
+		c, err := keys.For("acme").Client(w.ctx, id)
+		w.ok(err)
+		assert.Equal(t, latchkey.Client{ID: id, Name: fmt.Sprint("name ", i)}, c)
+		_, err = keys.For("other").Client(w.ctx, id)
+		w.is(latchkey.ErrNotFound, err)
+	}
+	for _, id := range []string{"", "43", "40", "42 ", "42\x02", "\xff", "a\x00", long, long + "11"} {
+		_, err := keys.For("acme").Client(w.ctx, id)
+		w.is(latchkey.ErrNotFound, err)
+	}
+	_, weak := w.key(readAll())
+	as, err := w.acme.As(w.access(weak))
+	w.ok(err)
+	_, err = as.Client(w.ctx, "42")
+	w.is(latchkey.ErrDenied, err)
 }

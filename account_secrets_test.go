@@ -1,7 +1,9 @@
 package latchkey_test
 
 import (
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -123,4 +125,134 @@ func TestRevealAll(t *testing.T) {
 	tok, _ := plain.key()
 	got, err = plain.acme.RevealAll(plain.ctx, tok.ID)
 	require.True(t, err == nil && len(got) == 0, err)
+}
+
+func TestRotateWithOverlap(t *testing.T) {
+	w := newWorld(t)
+	tok, first := w.key(readAll())
+	_, child := w.mint(w.access(first), latchkey.Narrowing{Lifetime: 24 * time.Hour})
+	second, err := w.acme.Rotate(w.ctx, tok.ID, time.Hour)
+	w.ok(err)
+	w.access(first)
+	w.access(second.Reveal())
+	third, err := w.acme.Rotate(w.ctx, tok.ID, 2*time.Hour)
+	w.ok(err)
+	w.turn(time.Hour - time.Microsecond)
+	w.access(first)
+	w.turn(time.Microsecond)
+	for range 2 {
+		_, err = w.verify(first)
+		w.is(latchkey.ErrExpired, err)
+	}
+	w.access(second.Reveal()) // an end given once is not moved by a later rotation, and this one is later
+	last, err := w.acme.Rotate(w.ctx, tok.ID, 0)
+	w.ok(err)
+	for _, old := range []string{first, second.Reveal(), third.Reveal()} {
+		_, err = w.verify(old)
+		w.is(latchkey.ErrInvalidToken, err)
+	}
+	w.access(last.Reveal())
+	w.access(child)
+	got, err := w.acme.Get(w.ctx, tok.ID)
+	w.ok(err)
+	assert.NotEqual(t, tok.Hint, got.Hint)
+	_, err = w.acme.Rotate(w.ctx, tok.ID, -1)
+	w.is(latchkey.ErrInvalid, err)
+	w.ok(w.acme.Revoke(w.ctx, tok.ID, ""))
+	_, err = w.acme.Rotate(w.ctx, tok.ID, 0)
+	w.is(latchkey.ErrInvalid, err)
+}
+
+func TestKeyring(t *testing.T) {
+	w := newWorld(t)
+	old, err := latchkey.NewKeyring(latchkey.Key{ID: 1, Secret: []byte(strings.Repeat("a", 32))})
+	w.ok(err)
+	both, err := latchkey.NewKeyring(latchkey.Key{ID: 2, Secret: []byte(strings.Repeat("b", 32))},
+		latchkey.Key{ID: 1, Secret: []byte(strings.Repeat("a", 32))})
+	w.ok(err)
+	next, err := latchkey.NewKeyring(latchkey.Key{ID: 2, Secret: []byte(strings.Repeat("b", 32))})
+	w.ok(err)
+	manager := func(k *latchkey.Keyring) *latchkey.Manager {
+		o := w.options()
+		o.Keyring = k
+		return latchkey.New(w.store, &o)
+	}
+	_, plain := w.key() // made before there was a keyring
+	tok, secret, err := manager(old).For("acme").Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+	w.ok(err)
+	_, err = w.acme.Reveal(w.ctx, tok.ID)
+	w.is(latchkey.ErrNeedsKeyring, err)
+	got, err := manager(old).For("acme").Reveal(w.ctx, tok.ID)
+	w.ok(err)
+	assert.Equal(t, secret.Reveal(), got.Reveal())
+
+	for _, s := range []string{secret.Reveal(), plain} {
+		_, err = manager(next).Verify(w.ctx, latchkey.Presented{Secret: s})
+		if s == plain {
+			w.ok(err) // plain digests are always looked for
+		} else {
+			w.is(latchkey.ErrUnknownToken, err)
+		}
+		_, err = manager(both).Verify(w.ctx, latchkey.Presented{Secret: s})
+		w.ok(err)
+		_, err = manager(next).Verify(w.ctx, latchkey.Presented{Secret: s})
+		w.ok(err) // re-digested under the newest key on its use
+	}
+	got, err = manager(next).For("acme").Reveal(w.ctx, tok.ID)
+	w.ok(err)
+	assert.Equal(t, secret.Reveal(), got.Reveal())
+	_, err = w.verify(secret.Reveal())
+	w.is(latchkey.ErrUnknownToken, err)
+}
+
+// Who rotates a token because it leaked must not leave the other half of the leak behind.
+func TestRotateEndsSigningSecrets(t *testing.T) {
+	keyring, err := latchkey.NewKeyring(latchkey.Key{ID: 1, Secret: []byte(strings.Repeat("a", 32))})
+	require.NoError(t, err)
+	for _, overlap := range []time.Duration{0, time.Hour} {
+		w := newWorld(t, func(o *latchkey.Options) { o.Keyring = keyring })
+		tok, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{})
+		signing := func() string {
+			s, err := w.acme.SigningSecret(w.ctx, tok.ID)
+			w.ok(err)
+			return s.Reveal()
+		}
+		signed := func(key, with string) error {
+			_, err := w.keys.Verify(w.ctx, latchkey.Presented{Signature: &latchkey.Signature{Key: key, Date: w.now(),
+				OK: func(k []byte) bool { return string(k) == with }}})
+			return err
+		}
+		old := signing()
+		w.ok(signed(secret, old))
+		next, err := w.acme.Rotate(w.ctx, tok.ID, overlap)
+		w.ok(err)
+		if overlap == 0 {
+			w.is(latchkey.ErrSignature, signed(next.Reveal(), old))
+		} else {
+			w.ok(signed(secret, old))
+		}
+		fresh := signing()
+		require.NotEqual(t, old, fresh)
+		require.Equal(t, fresh, signing())
+		w.ok(signed(next.Reveal(), fresh))
+		w.turn(overlap)
+		w.is(latchkey.ErrSignature, signed(next.Reveal(), old))
+		w.ok(signed(next.Reveal(), fresh))
+	}
+}
+
+// Rotate without an overlap ends every old secret, also one that by a clock which is ahead has ended already.
+func TestRotateEndsWhatAFastClockTakesForOver(t *testing.T) {
+	c := newClocks(t)
+	m, _ := c.node(0)
+	fast, _ := c.node(24 * time.Hour)
+	tok, old := c.issue(m, latchkey.Settings{})
+	newer, err := m.For("acme").Rotate(c.ctx, tok.ID, time.Hour)
+	require.NoError(t, err)
+	require.NoError(t, c.verify(m, old))
+	newest, err := fast.For("acme").Rotate(c.ctx, tok.ID, 0)
+	require.NoError(t, err)
+	require.ErrorIs(t, c.verify(m, old), latchkey.ErrUnknownToken)
+	require.ErrorIs(t, c.verify(m, newer.Reveal()), latchkey.ErrUnknownToken)
+	require.NoError(t, c.verify(m, newest.Reveal()))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -349,4 +350,80 @@ func TestImportOfADamagedTokensText(t *testing.T) {
 		latchkey.Spec{Kind: latchkey.KindAPIKey}, foreignText(t))
 	require.ErrorIs(t, err, latchkey.ErrExists)
 	require.NotContains(t, err.Error(), "acme")
+}
+
+func TestIssueRefuses(t *testing.T) {
+	w := newWorld(t)
+	at := func(d time.Duration) latchkey.Validity { return latchkey.Validity{NotAfter: w.now().Add(d)} }
+	for name, spec := range map[string]latchkey.Spec{
+		"no kind":                  {},
+		"an access token":          {Kind: latchkey.KindAccess, Validity: at(time.Hour)},
+		"a secret with roles":      {Kind: latchkey.KindSecret, Roles: []string{"x"}},
+		"a secret with rules":      {Kind: latchkey.KindSecret, Permissions: latchkey.Permissions{readAll()}},
+		"an endless session":       {Kind: latchkey.KindSession},
+		"a test API key":           {Kind: latchkey.KindAPIKey, Test: true},
+		"an end that is past":      {Kind: latchkey.KindAPIKey, Validity: at(-time.Second)},
+		"an end that is now":       {Kind: latchkey.KindAPIKey, Validity: at(0)},
+		"an unknown role":          {Kind: latchkey.KindAPIKey, Roles: []string{"nope"}},
+		"negative credits":         {Kind: latchkey.KindAPIKey, Limits: latchkey.Limits{Credits: -1}},
+		"a rate without Per":       {Kind: latchkey.KindAPIKey, Limits: latchkey.Limits{Rate: latchkey.Rate{Count: 1}}},
+		"a negative idle time":     {Kind: latchkey.KindAPIKey, Validity: latchkey.Validity{Idle: -1}},
+		"a name with NUL":          {Kind: latchkey.KindAPIKey, Name: "a\x00"},
+		"a name of bad UTF-8":      {Kind: latchkey.KindAPIKey, Name: "a\xff"},
+		"a pattern with empty seg": {Kind: latchkey.KindAPIKey, Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("a//b")}},
+		"a domain with user info":  {Kind: latchkey.KindAPIKey, Restrictions: latchkey.Restrictions{Domains: []string{"a@b.com"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, secret, err := w.acme.Issue(w.ctx, spec)
+			require.ErrorIs(t, err, latchkey.ErrInvalid)
+			assert.Empty(t, secret.Reveal())
+		})
+	}
+	for range w.acme.Tokens(w.ctx, latchkey.TokenQuery{}) {
+		t.Fatal("something was stored")
+	}
+}
+
+// Two slips that everybody makes once: the error says what to do.
+func TestIssueSaysWhatToMend(t *testing.T) {
+	w := newWorld(t)
+	role, err := w.acme.CreateRole(w.ctx, latchkey.Role{Name: "clerk"})
+	w.ok(err)
+	_, _, err = w.acme.Issue(w.ctx, latchkey.Spec{})
+	require.ErrorContains(t, err, "Spec.Kind is not set")
+	_, _, err = w.acme.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAccess})
+	require.ErrorContains(t, err, "are minted")
+	_, _, err = w.acme.Issue(w.ctx, latchkey.Spec{
+		Kind: latchkey.KindAPIKey, Roles: []string{role.Name}})
+	require.ErrorContains(t, err, `unknown role "clerk": a role is named by its ID`)
+}
+
+func TestImport(t *testing.T) {
+	w := newWorld(t, func(o *latchkey.Options) {
+		o.Imported = func(s string) bool { return strings.HasPrefix(s, "legacy-") }
+	})
+	spec := latchkey.Spec{Kind: latchkey.KindAPIKey, Permissions: latchkey.Permissions{readAll()}}
+	tok, err := w.acme.Import(w.ctx, spec, "legacy-0123456789")
+	w.ok(err)
+	a := w.access("legacy-0123456789")
+	assert.Equal(t, tok.ID, a.TokenID())
+	_, err = w.acme.Import(w.ctx, spec, "legacy-0123456789")
+	w.is(latchkey.ErrExists, err)
+	for _, bad := range []string{"", "legacy-short", "other-0123456789abc", "legacy-\x00123456789abc", "at_0123456789abcdefgh"} {
+		_, err = w.acme.Import(w.ctx, spec, bad)
+		w.is(latchkey.ErrInvalid, err)
+	}
+	_, native := newWorld(t).key()
+	_, err = w.acme.Import(w.ctx, latchkey.Spec{Kind: latchkey.KindSecret}, native)
+	w.is(latchkey.ErrInvalid, err)
+	_, err = w.acme.Import(w.ctx, spec, native)
+	w.ok(err)
+	w.access(native)
+}
+
+func TestRandomnessThatFailsMakesNoToken(t *testing.T) {
+	w := newWorld(t, func(o *latchkey.Options) { o.Rand = strings.NewReader("") })
+	_, secret, err := w.acme.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+	require.Error(t, err)
+	assert.Empty(t, secret.Reveal())
 }

@@ -106,164 +106,6 @@ func (c *clocks) endAll(m *latchkey.Manager, at time.Time) error {
 	return m.For("acme").Configure(c.ctx, func(o *latchkey.Owner) error { o.NotBefore = at; return nil })
 }
 
-// A rate that is changed holds from the next Verify on, whoever has it, and whatever was there before.
-func TestAChangedRateHoldsAtOnce(t *testing.T) {
-	day := latchkey.Rate{Count: 1, Per: 24 * time.Hour}
-	for name, next := range map[string]struct {
-		rate latchkey.Rate
-		wait time.Duration
-	}{
-		"raised":              {latchkey.Rate{Count: 100, Per: time.Second}, 3 * time.Second},
-		"raised, with a rest": {latchkey.Rate{Count: 1, Per: 24 * time.Hour, Burst: 1}, 0},
-		"of another length":   {latchkey.Rate{Count: 1, Per: time.Minute}, time.Minute},
-		"taken away":          {latchkey.Rate{}, 0},
-	} {
-		for of, change := range map[string]func(c *clocks, m *latchkey.Manager, parent latchkey.Token, r latchkey.Rate) error{
-			"the token": func(c *clocks, m *latchkey.Manager, parent latchkey.Token, r latchkey.Rate) error {
-				_, err := m.For("acme").Update(c.ctx, parent.ID, func(t *latchkey.Token) error { t.Limits.Rate = r; return nil })
-				return err
-			},
-			"the owner": func(c *clocks, m *latchkey.Manager, _ latchkey.Token, r latchkey.Rate) error {
-				return m.For("acme").Configure(c.ctx, func(o *latchkey.Owner) error { o.Limits.Rate = r; return nil })
-			},
-		} {
-			t.Run(name+", of "+of, func(t *testing.T) {
-				c := newClocks(t)
-				m, _ := c.node(0)
-				other, _ := c.node(0) // which hears of it
-				parent, secret := c.issue(m, latchkey.Settings{})
-				require.NoError(t, change(c, m, parent, day))
-				for _, n := range []*latchkey.Manager{m, other} {
-					require.NoError(t, c.verify(n, secret))
-					require.ErrorIs(t, c.verify(n, secret), latchkey.ErrRateLimited)
-				}
-				require.NoError(t, change(c, m, parent, next.rate))
-				c.turn(next.wait)
-				for _, n := range []*latchkey.Manager{m, other} {
-					assert.NoError(t, c.verify(n, secret))
-				}
-			})
-		}
-	}
-	t.Run("of what it was minted from", func(t *testing.T) {
-		c := newClocks(t)
-		m, _ := c.node(0)
-		parent, secret := c.issue(m, latchkey.Settings{Limits: latchkey.Limits{Rate: latchkey.Rate{Count: 2,
-			Per: 48 * time.Hour, Burst: 1}}})
-		_, s, err := c.access(m, secret).Mint(c.ctx, latchkey.Narrowing{Lifetime: time.Hour})
-		require.NoError(t, err)
-		require.NoError(t, c.verify(m, s.Reveal()))
-		require.ErrorIs(t, c.verify(m, s.Reveal()), latchkey.ErrRateLimited)
-		_, err = m.For("acme").Update(c.ctx, parent.ID, func(t *latchkey.Token) error {
-			t.Limits.Rate = latchkey.Rate{Count: 1, Per: time.Second}
-			return nil
-		})
-		require.NoError(t, err)
-		c.turn(2 * time.Second)
-		assert.NoError(t, c.verify(m, s.Reveal()))
-	})
-	t.Run("lowered", func(t *testing.T) { // and no debt that it could not have made
-		c := newClocks(t)
-		m, _ := c.node(0)
-		tok, secret := c.issue(m, latchkey.Settings{Limits: latchkey.Limits{Rate: latchkey.Rate{Count: 1000,
-			Per: 24 * time.Hour, Burst: 999}}})
-		for range 1000 {
-			require.NoError(t, c.verify(m, secret))
-		}
-		_, err := m.For("acme").Update(c.ctx, tok.ID, func(t *latchkey.Token) error {
-			t.Limits.Rate = latchkey.Rate{Count: 1, Per: time.Hour}
-			return nil
-		})
-		require.NoError(t, err)
-		require.ErrorIs(t, c.verify(m, secret), latchkey.ErrRateLimited, "it holds at once")
-		c.turn(time.Hour)
-		require.NoError(t, c.verify(m, secret))
-		require.ErrorIs(t, c.verify(m, secret), latchkey.ErrRateLimited)
-	})
-	t.Run("set again", func(t *testing.T) { // by another node, having been used without
-		c := newClocks(t)
-		m, _ := c.node(0)
-		there, _ := c.node(0)
-		tok, secret := c.issue(m, latchkey.Settings{Limits: latchkey.Limits{Rate: day}})
-		set := func(r latchkey.Rate) {
-			_, err := there.For("acme").Update(c.ctx, tok.ID, func(t *latchkey.Token) error { t.Limits.Rate = r; return nil })
-			require.NoError(t, err)
-		}
-		require.NoError(t, c.verify(m, secret))
-		set(latchkey.Rate{})
-		require.NoError(t, c.verify(m, secret))
-		set(day)
-		assert.NoError(t, c.verify(m, secret), "what was before it was set counts nothing")
-		assert.ErrorIs(t, c.verify(m, secret), latchkey.ErrRateLimited)
-	})
-	t.Run("set again at once", func(t *testing.T) {
-		c := newClocks(t)
-		m, _ := c.node(0)
-		tok, secret := c.issue(m, latchkey.Settings{Limits: latchkey.Limits{Rate: day}})
-		require.NoError(t, c.verify(m, secret))
-		for _, r := range []latchkey.Rate{{}, day} {
-			_, err := m.For("acme").Update(c.ctx, tok.ID, func(t *latchkey.Token) error { t.Limits.Rate = r; return nil })
-			require.NoError(t, err)
-		}
-		assert.NoError(t, c.verify(m, secret))
-		assert.ErrorIs(t, c.verify(m, secret), latchkey.ErrRateLimited)
-	})
-}
-
-// A limiter goes by time that passes. A step back refills nothing and stops nobody; nor does one that is taken back.
-func TestALimiterOfAClockThatIsSet(t *testing.T) {
-	for _, step := range []time.Duration{time.Second, time.Minute, time.Hour, 24 * time.Hour} {
-		for name, base := range map[string]time.Time{"foreign": time.Unix(1e9, 0), "monotonic": time.Now()} {
-			now := base
-			l := latchkey.NewLimiter(latchkey.Rate{Count: 10, Per: time.Second, Burst: 9}, func() time.Time { return now })
-			passes := func() (n int) {
-				for range 20 {
-					if ok, _ := l.Allow("k"); ok {
-						n++
-					}
-				}
-				return n
-			}
-			what := fmt.Sprint(name, " ", step)
-			require.Equal(t, 10, passes(), what)
-			now = now.Add(-step)
-			require.Equal(t, 0, passes(), "a step back refills nothing: %s", what)
-			now = now.Add(step)
-			require.Equal(t, 0, passes(), "nor does its end: %s", what)
-			now = now.Add(-step)
-			require.Equal(t, 0, passes(), what)
-			for range int(2*step.Seconds()) % 500 { // half of the rate
-				now = now.Add(200 * time.Millisecond)
-				ok, info := l.Allow("k")
-				require.True(t, ok, "%s: %+v", what, info)
-			}
-		}
-	}
-}
-
-// So does what a Manager counts, by a clock of the host's own.
-func TestRatesOfAClockThatIsSet(t *testing.T) {
-	c := newClocks(t)
-	m, o := c.node(0)
-	_, secret := c.issue(m, latchkey.Settings{Limits: latchkey.Limits{Rate: latchkey.Rate{Count: 1, Per: time.Second}}})
-	require.NoError(t, c.verify(m, secret))
-	both := func(d time.Duration) {
-		o.set(func(o *offClock) { o.off += d })
-		c.db.set(func(o *offClock) { o.off += d })
-	}
-	both(time.Hour)
-	require.NoError(t, c.verify(m, secret))
-	both(-time.Hour)
-	require.ErrorIs(t, c.verify(m, secret), latchkey.ErrRateLimited)
-	c.turn(time.Second)
-	assert.NoError(t, c.verify(m, secret))
-	c.turn(time.Second)
-	a := c.access(m, secret)
-	info, ok := a.Rate()
-	require.True(t, ok)
-	assert.Equal(t, time.Second, info.RetryAfter)
-}
-
 // While the clocks differ nothing is known, whichever of them is wrong, on every way; and it passes when they agree.
 func TestClocksThatDiffer(t *testing.T) {
 	ways := map[string]func(c *clocks, m *latchkey.Manager, tok latchkey.Token, cached, fresh string,
@@ -353,22 +195,6 @@ func TestEndingNeedsNoClock(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, acme.Configure(c.ctx, func(o *latchkey.Owner) error { o.Disabled = true; return nil }))
 	require.NoError(t, acme.Configure(c.ctx, func(o *latchkey.Owner) error { o.NotBefore = time.Time{}; return nil }))
-}
-
-// Rotate without an overlap ends every old secret, also one that by a clock which is ahead has ended already.
-func TestRotateEndsWhatAFastClockTakesForOver(t *testing.T) {
-	c := newClocks(t)
-	m, _ := c.node(0)
-	fast, _ := c.node(24 * time.Hour)
-	tok, old := c.issue(m, latchkey.Settings{})
-	newer, err := m.For("acme").Rotate(c.ctx, tok.ID, time.Hour)
-	require.NoError(t, err)
-	require.NoError(t, c.verify(m, old))
-	newest, err := fast.For("acme").Rotate(c.ctx, tok.ID, 0)
-	require.NoError(t, err)
-	require.ErrorIs(t, c.verify(m, old), latchkey.ErrUnknownToken)
-	require.ErrorIs(t, c.verify(m, newer.Reveal()), latchkey.ErrUnknownToken)
-	require.NoError(t, c.verify(m, newest.Reveal()))
 }
 
 // One wrong word of either clock is neither believed nor remembered.
@@ -507,150 +333,6 @@ func TestBothClocksSetBack(t *testing.T) {
 	require.NoError(t, c.verify(m, s.Reveal()))
 }
 
-// Mass revocation ends what was committed before, whatever any clock said, and what is made afterwards works,
-// everywhere.
-func TestMassRevocationByAnOrder(t *testing.T) {
-	for _, off := range []time.Duration{0, 30 * time.Second, 59 * time.Second, -59 * time.Second} {
-		for _, ago := range []time.Duration{0, time.Second, 90 * time.Second} {
-			t.Run(fmt.Sprint(off, " ", ago), func(t *testing.T) {
-				c := newClocks(t)
-				here, _ := c.node(-off)
-				there, _ := c.node(off)
-				_, other, err := there.For("globex").Issue(c.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
-				require.NoError(t, err)
-				for round := range 3 { // without a record, and with one
-					_, before := c.issue(there, latchkey.Settings{})
-					_, mine := c.issue(here, latchkey.Settings{})
-					_, child, err := c.access(there, before).Mint(c.ctx, latchkey.Narrowing{Lifetime: time.Hour})
-					require.NoError(t, err)
-					require.NoError(t, c.endAll(here, c.true.Add(max(-off, 0)-ago))) // what it may take for now
-					for _, m := range []*latchkey.Manager{here, there} {
-						require.ErrorIs(t, c.verify(m, before), latchkey.ErrRevoked)
-						require.ErrorIs(t, c.verify(m, mine), latchkey.ErrRevoked)
-						require.ErrorIs(t, c.verify(m, child.Reveal()), latchkey.ErrRevoked)
-						require.NoError(t, c.verify(m, other.Reveal()))
-					}
-					for _, m := range []*latchkey.Manager{here, there} {
-						_, after := c.issue(m, latchkey.Settings{})
-						_, child, err := c.access(m, after).Mint(c.ctx, latchkey.Narrowing{Lifetime: time.Hour})
-						require.NoError(t, err)
-						for _, n := range []*latchkey.Manager{here, there} {
-							require.NoError(t, c.verify(n, after), "success is a token that works: round %d", round)
-							require.NoError(t, c.verify(n, child.Reveal()))
-						}
-					}
-					// Other settings leave it alone.
-					require.NoError(t, here.For("acme").Configure(c.ctx, func(o *latchkey.Owner) error {
-						o.Extra = []byte("1")
-						return nil
-					}))
-					c.turn(time.Second + time.Duration(round)*time.Minute)
-				}
-			})
-		}
-	}
-}
-
-// A NotBefore further back goes by when tokens were made.
-func TestMassRevocationOfThePast(t *testing.T) {
-	c := newClocks(t)
-	m, _ := c.node(0)
-	_, early := c.issue(m, latchkey.Settings{})
-	c.turn(time.Hour)
-	_, late := c.issue(m, latchkey.Settings{})
-	c.turn(time.Hour)
-	require.NoError(t, c.endAll(m, c.true.Add(-90*time.Minute)))
-	require.ErrorIs(t, c.verify(m, early), latchkey.ErrRevoked)
-	require.NoError(t, c.verify(m, late))
-	o, err := m.For("acme").Record(c.ctx)
-	require.NoError(t, err)
-	require.Zero(t, o.Since)
-
-	require.NoError(t, c.endAll(m, c.true))
-	require.ErrorIs(t, c.verify(m, late), latchkey.ErrRevoked)
-	_, last := c.issue(m, latchkey.Settings{})
-	c.turn(time.Hour)
-	require.NoError(t, c.endAll(m, c.true.Add(-30*time.Minute)), "forward, and not to now: who is dead stays so")
-	require.ErrorIs(t, c.verify(m, late), latchkey.ErrRevoked)
-	require.ErrorIs(t, c.verify(m, last), latchkey.ErrRevoked)
-	require.NoError(t, c.endAll(m, c.true.Add(-70*time.Minute)), "moved back it revives")
-	require.NoError(t, c.verify(m, last))
-	require.ErrorIs(t, c.verify(m, late), latchkey.ErrRevoked)
-	require.NoError(t, c.endAll(m, time.Time{}))
-	require.NoError(t, c.verify(m, early))
-
-	forge := func(o *latchkey.Owner) error { o.Since = 0; o.Since++; return nil }
-	require.ErrorIs(t, m.For("acme").Configure(c.ctx, forge),
-		latchkey.ErrInvalid, "Since is for reading")
-}
-
-// Nothing is made dead, by a NotBefore that lies ahead.
-func TestNotBeforeIsNotAhead(t *testing.T) {
-	c := newClocks(t)
-	m, _ := c.node(0)
-	for _, ahead := range []time.Duration{time.Microsecond, time.Second, 5 * time.Minute, 1000 * time.Hour} {
-		require.ErrorIs(t, c.endAll(m, c.true.Add(ahead)), latchkey.ErrInvalid)
-	}
-	_, secret := c.issue(m, latchkey.Settings{})
-	require.NoError(t, c.verify(m, secret))
-	// A record of an earlier version may have one.
-	_, err := c.store.Write(c.ctx, latchkey.Write{ID: [16]byte{1}, Owner: "acme", At: c.true,
-		OwnerRecord: &latchkey.Owner{ID: "acme", NotBefore: c.true.Add(time.Hour)}})
-	require.NoError(t, err)
-	_, _, err = m.For("acme").Issue(c.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
-	require.ErrorIs(t, err, latchkey.ErrInvalid)
-	require.NoError(t, m.For("acme").Configure(c.ctx, func(o *latchkey.Owner) error { o.Extra = []byte("1"); return nil }),
-		"nothing else is held up by it")
-	require.NoError(t, c.endAll(m, c.true))
-	_, secret = c.issue(m, latchkey.Settings{})
-	require.NoError(t, c.verify(m, secret))
-}
-
-// What is made while all tokens are ended is refused, or works: it is never dead.
-func TestMadeWhileAllAreEnded(t *testing.T) {
-	for name, make := range map[string]func(c *clocks, m *latchkey.Manager, a latchkey.Access) (string, error){
-		"Issue": func(c *clocks, m *latchkey.Manager, _ latchkey.Access) (string, error) {
-			_, s, err := m.For("acme").Issue(c.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
-			return s.Reveal(), err
-		},
-		"Import": func(c *clocks, m *latchkey.Manager, _ latchkey.Access) (string, error) {
-			_, err := m.For("acme").Import(c.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey}, "text-from-elsewhere")
-			return "text-from-elsewhere", err
-		},
-		"Mint": func(c *clocks, m *latchkey.Manager, a latchkey.Access) (string, error) {
-			_, s, err := a.Mint(c.ctx, latchkey.Narrowing{Lifetime: time.Hour})
-			return s.Reveal(), err
-		},
-	} {
-		for _, record := range []bool{false, true} {
-			t.Run(fmt.Sprint(name, " ", record), func(t *testing.T) {
-				c := newClocks(t)
-				imports := func(o *latchkey.Options) { o.Imported = func(string) bool { return true } }
-				m, _ := c.node(0, imports)
-				fast, _ := c.node(50*time.Second, imports)
-				if record {
-					require.NoError(t, fast.For("acme").Configure(c.ctx, func(o *latchkey.Owner) error {
-						o.Extra = []byte("1")
-						return nil
-					}))
-				}
-				_, secret := c.issue(m, latchkey.Settings{})
-				a := c.access(m, secret)
-				done := c.store.before(func() { require.NoError(t, c.endAll(fast, c.true)) })
-				made, err := make(c, m, a)
-				require.True(t, done())
-				if name == "Mint" {
-					require.ErrorIs(t, err, latchkey.ErrRevoked, "its parent is dead")
-					return
-				}
-				require.NoError(t, err)
-				require.NoError(t, c.verify(m, made))
-				require.NoError(t, c.verify(fast, made))
-			})
-		}
-	}
-}
-
 // Purge removes nothing by the word of one clock.
 func TestPurgeByTwoClocks(t *testing.T) {
 	for _, off := range []time.Duration{2 * time.Minute, 48 * time.Hour, 365 * 24 * time.Hour} {
@@ -763,4 +445,18 @@ func wallShifted(at time.Time, by time.Duration) time.Time {
 	})(unsafe.Pointer(&at))
 	r.wall += uint64(by/time.Second) << 30
 	return at
+}
+
+func TestClockSetBackRevivesNothing(t *testing.T) {
+	w := newWorld(t)
+	_, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Validity: latchkey.Validity{NotAfter: w.now().Add(time.Hour)}})
+	_, live := w.key()
+	w.access(live)
+	w.turn(time.Hour)
+	w.access(live) // the store's clock is seen
+	_, err := w.verify(secret)
+	w.is(latchkey.ErrExpired, err)
+	w.turn(-2 * time.Hour)
+	_, err = w.verify(secret)
+	w.is(latchkey.ErrExpired, err)
 }

@@ -1,208 +1,378 @@
-package latchkey
+package latchkey_test
 
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
-	"unsafe"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/memstore"
 )
 
-// A clock that is set back must not stretch the bound, nor may a machine that slept.
-func TestAgeByTwoClocks(t *testing.T) {
-	// What time.Now returns: seconds of the wall clock since 1885 and nanoseconds below, and the monotonic clock.
-	type reading struct {
-		wall uint64
-		ext  int64
-		loc  *time.Location
+// deadLine is a store of which one connection is half open: what is asked over it is never answered. All others are.
+type deadLine struct {
+	latchkey.Store
+	dead atomic.Int64 // how many of the next questions are lost
+	feed bool         // of those for the feed itself, not for its epoch
+}
+
+func (s *deadLine) Changes(ctx context.Context, after uint64, n int) (latchkey.Feed, error) {
+	if (n != 0) == s.feed {
+		if err := s.lost(ctx); err != nil {
+			return latchkey.Feed{}, err
+		}
 	}
-	later := func(from time.Time, wall, monotonic time.Duration) time.Time {
-		r := (*reading)(unsafe.Pointer(&from))
-		r.ext += int64(monotonic)
-		r.wall += uint64(wall/time.Second) << 30
-		return from
+	time.Sleep(time.Millisecond)
+	return s.Store.Changes(ctx, after, n)
+}
+
+func (s *deadLine) Load(ctx context.Context, owner, id string) (latchkey.Found, error) {
+	if err := s.lost(ctx); err != nil {
+		return latchkey.Found{}, err
 	}
-	start := time.Now()
-	require.Equal(t, 7*time.Second, later(start, 0, 7*time.Second).Sub(start), "time.Time is another one now: mend later")
-	require.Equal(t, 9*time.Second, later(start, 9*time.Second, 0).Round(0).Sub(start.Round(0)))
-	for _, c := range []struct {
-		name            string
-		wall, monotonic time.Duration
-		age             time.Duration
-		known           bool
+	time.Sleep(time.Millisecond)
+	return s.Store.Load(ctx, owner, id)
+}
+
+func (s *deadLine) lost(ctx context.Context) error {
+	if s.dead.Add(-1) >= 0 {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return nil
+}
+
+// A caller without a deadline whose question is lost holds up nobody else for long, whatever it asked.
+func TestOneLostQuestionHoldsUpNobody(t *testing.T) {
+	for name, c := range map[string]struct {
+		stale time.Duration
+		feed  bool
+		again bool
+		lost  int64
 	}{
-		{"nothing happened", 0, 0, 0, true},
-		{"time passed", 5 * time.Second, 5 * time.Second, 5 * time.Second, true},
-		{"set back a little", 2 * time.Second, 5 * time.Second, 5 * time.Second, true},
-		{"set back to before", -time.Hour, 5 * time.Second, 5 * time.Second, false},
-		{"set back by much", 5 * time.Minute, 10 * time.Minute, 10 * time.Minute, false},
-		{"set forward a little", time.Minute, 5 * time.Second, time.Minute, true},
-		{"set forward", time.Hour, 5 * time.Second, time.Hour, false},
-		{"slept", time.Hour, 5 * time.Second, time.Hour, false},
+		"the epoch":                   {0, false, false, 1},
+		"the epoch, three times":      {0, false, false, 3},
+		"the epoch, with MaxStale":    {200 * time.Millisecond, false, false, 1},
+		"the feed":                    {0, true, false, 1},
+		"the feed, with MaxStale":     {200 * time.Millisecond, true, false, 1},
+		"the token, for those who do": {0, false, true, 1},
 	} {
-		age, known := ageAt(start, later(start, c.wall, c.monotonic))
-		assert.Equal(t, c.age, age, c.name)
-		assert.Equal(t, c.known, known, c.name)
-	}
-	age, known := ageAt(time.Unix(100, 0), time.Unix(103, 0)) // a clock of the host's own
-	assert.Equal(t, 3*time.Second, age)
-	assert.True(t, known)
-}
-
-// slowStore stops each read of the epoch after it was answered, until it is let go.
-type slowStore struct {
-	Store
-	epoch       atomic.Uint64
-	read, leave chan struct{}
-	feedless    atomic.Bool // its changes cannot be read
-}
-
-func (s *slowStore) Write(context.Context, Write) (uint64, error) { return s.epoch.Add(1), nil }
-
-func (s *slowStore) Changes(_ context.Context, after uint64, n int) (Feed, error) {
-	feed := Feed{Epoch: s.epoch.Load()}
-	if n == 0 {
-		s.read <- struct{}{}
-		<-s.leave
-		return feed, nil
-	}
-	if s.feedless.Load() {
-		return Feed{}, errors.New("no network")
-	}
-	for e := after + 1; e <= feed.Epoch; e++ {
-		feed.Changes = append(feed.Changes, Change{Epoch: e, Owner: "acme", Kind: ChangedOwner, ID: "acme"})
-	}
-	return feed, nil
-}
-
-// A wake-up that comes while the epoch is being read is not lost: what was committed after that read is read, too; and
-// many at once make one more read, not many.
-func TestWakeDuringAPollPollsAgain(t *testing.T) {
-	store := &slowStore{read: make(chan struct{}), leave: make(chan struct{})}
-	m := New(store, &Options{MaxStale: time.Hour})
-	wait := func(from chan struct{}, what string) {
-		t.Helper()
-		select {
-		case <-from:
-		case <-time.After(time.Minute):
-			t.Fatal(what)
-		}
-	}
-	m.Wake()
-	wait(store.read, "Wake reads nothing")
-	store.epoch.Store(1) // committed, and announced, after the epoch was read
-	for range 100 {
-		m.Wake()
-	}
-	store.leave <- struct{}{}
-	wait(store.read, "the wake-up is lost")
-	store.leave <- struct{}{}
-	require.Eventually(t, func() bool { return m.cache.Epoch() == 1 && m.follow.state.Load() == pollIdle },
-		time.Minute, time.Millisecond)
-	select {
-	case <-store.read:
-		t.Fatal("many wake-ups are many reads")
-	default:
-	}
-	require.NoError(t, m.Close(t.Context()))
-}
-
-// A process obeys its own change at once. Where its cache could not be told, it asks before the next answer, though a
-// poll that read the epoch before the change ends after it.
-func TestAPollUnderWayDoesNotHideAChangeOfOnesOwn(t *testing.T) {
-	store := &slowStore{read: make(chan struct{}), leave: make(chan struct{})}
-	m := New(store, &Options{MaxStale: time.Hour})
-	polled := make(chan error)
-	go func() { _, err := m.follow.ensureFresh(t.Context()); polled <- err }()
-	<-store.read
-	store.feedless.Store(true)
-	_, err := m.write(t.Context(), Write{Owner: "acme"})
-	require.NoError(t, err)
-	store.feedless.Store(false)
-	store.leave <- struct{}{}
-	require.NoError(t, <-polled)
-
-	go func() { _, err := m.follow.ensureFresh(t.Context()); polled <- err }()
-	select {
-	case <-store.read:
-		store.leave <- struct{}{}
-		require.NoError(t, <-polled)
-	case err := <-polled:
-		t.Errorf("answered without a look at the store: %v", err)
-	}
-	assert.EqualValues(t, 1, m.cache.Epoch())
-}
-
-// A read that fails keeps nobody from the next.
-func TestWakeAfterAFailedPoll(t *testing.T) {
-	store := &failingStore{}
-	m := New(store, &Options{MaxStale: time.Hour})
-	for i := range 3 {
-		m.Wake()
-		require.Eventually(t, func() bool { return store.calls.Load() == int64(i+1) && m.follow.state.Load() == pollIdle },
-			time.Minute, time.Millisecond)
-		assert.Nil(t, m.follow.lastPoll.Load(), "a read that failed counts for nothing")
-	}
-	require.NoError(t, m.Close(t.Context()))
-}
-
-type failingStore struct {
-	Store
-	calls atomic.Int64
-}
-
-func (s *failingStore) Changes(context.Context, uint64, int) (Feed, error) {
-	s.calls.Add(1)
-	return Feed{}, errors.New("no network")
-}
-
-// Callers who ask while somebody reads share one read, which begins after all of them asked.
-func TestCallersShareARead(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		store := &slowStore{read: make(chan struct{}), leave: make(chan struct{})}
-		f := New(store, nil).follow
-		saw := make(chan uint64, 64)
-		ask := func(ctx context.Context) {
-			r, err := f.epoch(ctx)
-			if err == nil {
-				saw <- r.epoch
-			}
-		}
-		for round := range uint64(3) {
-			go ask(t.Context())
-			<-store.read
-			leaving, leave := context.WithCancel(t.Context())
-			for i := range 63 {
-				if ctx := t.Context(); i%2 == 0 {
-					go ask(ctx)
-				} else {
-					go ask(leaving)
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &deadLine{Store: memstore.New(nil), feed: c.feed}
+				s.dead.Store(-1 << 40)
+				m := latchkey.New(s, &latchkey.Options{MaxStale: c.stale})
+				acme := m.For("acme")
+				tok, secret, err := acme.Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey})
+				require.NoError(t, err)
+				p := latchkey.Presented{Secret: secret.Reveal()}
+				a, err := m.Verify(t.Context(), p)
+				require.NoError(t, err)
+				ask := func(ctx context.Context) error {
+					if c.again {
+						_, err := a.Again(ctx)
+						return err
+					}
+					_, err := m.Verify(ctx, p)
+					return err
 				}
+				time.Sleep(2*c.stale + time.Millisecond)
+				if c.feed { // something for the feed to say
+					other := latchkey.New(s.Store, nil)
+					_, err := other.For("acme").Update(t.Context(), tok.ID, func(t *latchkey.Token) error { t.Name = "x"; return nil })
+					require.NoError(t, err)
+				}
+				s.dead.Store(c.lost)
+				forever, stop := context.WithCancel(t.Context())
+				var wg sync.WaitGroup
+				wg.Go(func() { _ = ask(forever) })
+				for s.dead.Load() == c.lost { // until the question is lost
+					time.Sleep(time.Millisecond)
+				}
+				failed := 0
+				for range 20 {
+					ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+					if ask(ctx) != nil {
+						failed++
+					}
+					cancel()
+				}
+				require.LessOrEqual(t, int64(failed), 2*c.lost-1)
+				stop()
+				wg.Wait()
+				require.NoError(t, ask(t.Context()))
+				require.NoError(t, m.Close(t.Context()))
+			})
+		})
+	}
+}
+
+// deadWrite is a store that never answers the next AddUsage, or the next Reserve.
+type deadWrite struct {
+	latchkey.Store
+	usage, reserve atomic.Bool
+}
+
+func (s *deadWrite) AddUsage(ctx context.Context, b latchkey.UsageBatch) error {
+	if s.usage.CompareAndSwap(true, false) {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return s.Store.AddUsage(ctx, b)
+}
+
+func (s *deadWrite) Reserve(ctx context.Context, r latchkey.Reservation) (latchkey.Reserved, error) {
+	if s.reserve.CompareAndSwap(true, false) {
+		<-ctx.Done()
+		return latchkey.Reserved{}, ctx.Err()
+	}
+	return s.Store.Reserve(ctx, r)
+}
+
+// What a caller without a deadline writes on behalf of all holds up nobody for ever when its question is lost.
+func TestOneLostWriteHoldsUpNobody(t *testing.T) {
+	ways := map[string]func(s *deadWrite, m *latchkey.Manager, a latchkey.Access) error{
+		"last uses": func(s *deadWrite, m *latchkey.Manager, a latchkey.Access) error {
+			s.usage.Store(true)
+			_, err := m.For("acme").Get(context.Background(), a.TokenID())
+			return err
+		},
+		"usage": func(s *deadWrite, m *latchkey.Manager, a latchkey.Access) error {
+			a.Count("reads", "list", 1)
+			s.usage.Store(true)
+			_, err := m.For("acme").Usage(context.Background(), latchkey.UsageQuery{})
+			return err
+		},
+		"credits": func(s *deadWrite, _ *latchkey.Manager, a latchkey.Access) error {
+			s.reserve.Store(true)
+			return a.Charge(context.Background(), "reads", 1)
+		},
+	}
+	for name, way := range ways {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &deadWrite{Store: memstore.New(nil)}
+				m := latchkey.New(s, &latchkey.Options{CreditLease: latchkey.Hundredth})
+				_, secret, err := m.For("acme").Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey,
+					Limits: latchkey.Limits{Credits: 1000}})
+				require.NoError(t, err)
+				a, err := m.Verify(t.Context(), latchkey.Presented{Secret: secret.Reveal()})
+				require.NoError(t, err)
+				go func() { _ = way(s, m, a) }()
+				synctest.Wait()
+				require.False(t, s.usage.Load() || s.reserve.Load(), "the question is lost")
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				require.NoError(t, a.Charge(ctx, "reads", 1))
+				a.Count("reads", "list", 1)
+				rows, err := m.For("acme").Usage(ctx, latchkey.UsageQuery{})
+				require.NoError(t, err)
+				require.Len(t, rows, 1)
+				tok, err := m.For("acme").Get(ctx, a.TokenID())
+				require.NoError(t, err)
+				require.False(t, tok.Used.IsZero())
+				require.NoError(t, m.Close(ctx))
+			})
+		})
+	}
+}
+
+func TestMaxStale(t *testing.T) {
+	const bound = 10 * time.Second
+	setup := func(t *testing.T) (w *world, other *latchkey.Manager, tok latchkey.Token, secret string) {
+		w = newWorld(t, func(o *latchkey.Options) { o.MaxStale = bound })
+		o := w.options()
+		other = latchkey.New(w.store, &o)
+		tok, secret = w.key(readAll())
+		w.access(secret)
+		return
+	}
+	t.Run("within the bound the store is not asked", func(t *testing.T) {
+		w, _, _, secret := setup(t)
+		w.access(secret)
+		before := w.store.epochs.Load() + w.store.lookups.Load()
+		w.turn(bound / 2)
+		for range 100 {
+			w.access(secret)
+		}
+		assert.Equal(t, before, w.store.epochs.Load()+w.store.lookups.Load())
+	})
+	t.Run("past it every change is known", func(t *testing.T) {
+		w, other, tok, secret := setup(t)
+		w.access(secret)
+		w.ok(other.For("acme").Revoke(w.ctx, tok.ID, ""))
+		w.turn(bound + time.Microsecond)
+		_, err := w.verify(secret)
+		w.is(latchkey.ErrRevoked, err)
+	})
+	t.Run("one's own changes are known at once", func(t *testing.T) {
+		w, _, tok, secret := setup(t)
+		w.access(secret)
+		w.ok(w.acme.Revoke(w.ctx, tok.ID, ""))
+		_, err := w.verify(secret)
+		w.is(latchkey.ErrRevoked, err)
+	})
+	t.Run("what one finds ended already is known at once", func(t *testing.T) {
+		w, other, tok, secret := setup(t)
+		w.access(secret)
+		w.ok(other.For("acme").Revoke(w.ctx, tok.ID, ""))
+		w.ok(w.acme.Revoke(w.ctx, tok.ID, ""))
+		_, err := w.verify(secret)
+		w.is(latchkey.ErrRevoked, err)
+	})
+	t.Run("what one finds deleted already is known at once", func(t *testing.T) {
+		w, other, tok, secret := setup(t)
+		w.access(secret)
+		w.ok(other.For("acme").Delete(w.ctx, tok.ID))
+		w.is(latchkey.ErrNotFound, w.acme.Delete(w.ctx, tok.ID))
+		_, err := w.verify(secret)
+		w.is(latchkey.ErrUnknownToken, err)
+	})
+	t.Run("so is a role", func(t *testing.T) {
+		w, other, _, _ := setup(t)
+		r := w.role("reader", readAll())
+		_, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{r.ID}})
+		w.access(secret)
+		a := w.access(secret)
+		_, err := other.For("acme").Update(w.ctx, a.TokenID(), func(t *latchkey.Token) error { t.Roles = nil; return nil })
+		w.ok(err)
+		w.ok(other.For("acme").DeleteRole(w.ctx, r.ID))
+		w.ok(w.access(secret).Check(latchkey.Read, "x"))
+		w.is(latchkey.ErrNotFound, w.acme.DeleteRole(w.ctx, r.ID))
+		w.is(latchkey.ErrDenied, w.access(secret).Check(latchkey.Read, "x"))
+	})
+	t.Run("what one perhaps changed is looked at", func(t *testing.T) {
+		w, _, tok, secret := setup(t)
+		w.access(secret)
+		w.store.unknown.Store(100)
+		w.is(latchkey.ErrUnknownOutcome, w.acme.Revoke(w.ctx, tok.ID, ""))
+		_, err := w.verify(secret)
+		w.is(latchkey.ErrRevoked, err)
+	})
+	t.Run("past it without the store nothing is answered", func(t *testing.T) {
+		w, _, _, secret := setup(t)
+		w.access(secret)
+		down := latchkey.ErrUnavailable
+		w.store.fail.Store(&down)
+		w.turn(bound / 2)
+		w.access(secret)
+		w.turn(bound/2 + time.Microsecond)
+		_, err := w.verify(secret)
+		w.is(latchkey.ErrUnavailable, err)
+		w.store.fail.Store(nil)
+		w.access(secret)
+	})
+	t.Run("Wake reads now", func(t *testing.T) {
+		w, other, tok, secret := setup(t)
+		w.access(secret)
+		w.ok(other.For("acme").Revoke(w.ctx, tok.ID, ""))
+		w.keys.Wake()
+		require.Eventually(t, func() bool { _, err := w.verify(secret); return errors.Is(err, latchkey.ErrRevoked) },
+			time.Minute, time.Millisecond)
+	})
+}
+
+// rewound is a store whose feed can be made to lie about the past.
+type rewound struct {
+	latchkey.Store
+	edit atomic.Pointer[func(latchkey.Feed) latchkey.Feed]
+}
+
+func (s *rewound) Changes(ctx context.Context, after uint64, n int) (latchkey.Feed, error) {
+	feed, err := s.Store.Changes(ctx, after, n)
+	if f := s.edit.Load(); f != nil {
+		feed = (*f)(feed)
+	}
+	return feed, err
+}
+
+func TestHolesInHistoryForgetEverything(t *testing.T) {
+	for name, edit := range map[string]func(latchkey.Feed) latchkey.Feed{
+		"truncated": func(f latchkey.Feed) latchkey.Feed { f.Truncated, f.Changes = true, nil; return f },
+		"truncated, and dense": func(f latchkey.Feed) latchkey.Feed {
+			f.Truncated = true
+			for i := range f.Changes {
+				f.Changes[i].ID = "another"
 			}
-			synctest.Wait()
-			store.epoch.Add(1) // not what is being read, but before the next begins
-			store.leave <- struct{}{}
-			require.Equal(t, round, <-saw)
-			<-store.read
-			leave() // whoever leaves, the others are answered
-			synctest.Wait()
-			select {
-			case store.leave <- struct{}{}:
-			case <-store.read:
-				t.Fatal("two read at once")
+			return f
+		},
+		"a kind that is unknown": func(f latchkey.Feed) latchkey.Feed {
+			for i := range f.Changes {
+				f.Changes[i].Kind, f.Changes[i].ID = 99, "another"
 			}
-			for range 32 {
-				require.Equal(t, round+1, <-saw)
+			return f
+		},
+		"a hole": func(f latchkey.Feed) latchkey.Feed { f.Changes = f.Changes[:0]; return f },
+		"too high": func(f latchkey.Feed) latchkey.Feed {
+			if len(f.Changes) > 1 {
+				f.Changes = f.Changes[1:]
 			}
-			synctest.Wait()
-			for len(saw) > 0 { // the leader, if it was among those who left
-				<-saw
+			return f
+		},
+		"an epoch gone back": func(f latchkey.Feed) latchkey.Feed { f.Epoch, f.Changes = 1, nil; return f },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			store := &rewound{Store: w.store}
+			o := w.options()
+			node := latchkey.New(store, &o)
+			a, sa := w.key(readAll())
+			b, _ := w.key()
+			for range 3 { // so that there is a past
+				w.update(b, func(t *latchkey.Token) { t.Name += "x" })
+			}
+			for range 3 {
+				_, err := node.Verify(w.ctx, latchkey.Presented{Secret: sa})
+				w.ok(err)
+			}
+			w.ok(w.acme.Revoke(w.ctx, a.ID, "")) // the change that goes missing
+			w.ok(w.acme.Revoke(w.ctx, b.ID, ""))
+			edited := 0
+			lie := func(f latchkey.Feed) latchkey.Feed { edited++; return edit(f) }
+			store.edit.Store(&lie)
+			_, err := node.Verify(w.ctx, latchkey.Presented{Secret: sa})
+			w.is(latchkey.ErrRevoked, err)
+			require.Positive(t, edited)
+		})
+	}
+}
+
+// No Verify that starts after Revoke returned may succeed.
+func TestNothingIsAcceptedAfterRevokeReturned(t *testing.T) {
+	w := newWorld(t)
+	o := w.options()
+	nodes := []*latchkey.Manager{w.keys, latchkey.New(w.store, &o)}
+	for range 30 {
+		tok, secret := w.key(readAll())
+		_, child := w.mint(w.access(secret), latchkey.Narrowing{})
+		var revoked, stop atomic.Bool
+		var wrong atomic.Int64
+		var wg sync.WaitGroup
+		for _, node := range nodes {
+			for _, s := range []string{secret, child} {
+				wg.Go(func() {
+					for !stop.Load() {
+						late := revoked.Load()
+						if _, err := node.Verify(w.ctx, latchkey.Presented{Secret: s}); err == nil && late {
+							wrong.Add(1)
+						}
+					}
+				})
 			}
 		}
-	})
+		time.Sleep(time.Millisecond)
+		w.ok(w.acme.Revoke(w.ctx, tok.ID, ""))
+		revoked.Store(true)
+		time.Sleep(time.Millisecond)
+		stop.Store(true)
+		wg.Wait()
+		require.Zero(t, wrong.Load())
+	}
 }

@@ -168,3 +168,91 @@ func TestAStuckBatchOfLastUsesBlocksNoCaller(t *testing.T) {
 	}
 	close(store.leave)
 }
+
+func TestIdle(t *testing.T) {
+	t.Run("slides, up to the cap", func(t *testing.T) {
+		w := newWorld(t)
+		_, secret := w.issue(latchkey.KindSession, latchkey.Settings{
+			Validity: latchkey.Validity{NotAfter: w.now().Add(time.Hour), Idle: 20 * time.Minute}})
+		for range 3 {
+			w.turn(19 * time.Minute)
+			w.access(secret)
+		}
+		w.turn(2 * time.Minute)
+		w.access(secret)
+		w.turn(time.Minute) // 60 minutes: the cap, however busy
+		_, err := w.verify(secret)
+		w.is(latchkey.ErrExpired, err)
+	})
+	t.Run("never used", func(t *testing.T) {
+		w := newWorld(t)
+		_, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Validity: latchkey.Validity{Idle: 20 * time.Minute}})
+		w.turn(20 * time.Minute)
+		_, err := w.verify(secret)
+		w.is(latchkey.ErrExpired, err)
+	})
+	t.Run("not used for long", func(t *testing.T) {
+		w := newWorld(t)
+		_, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Validity: latchkey.Validity{Idle: 20 * time.Minute}})
+		w.turn(10 * time.Minute)
+		w.access(secret)
+		w.turn(20 * time.Minute)
+		for range 2 {
+			_, err := w.verify(secret)
+			w.is(latchkey.ErrExpired, err)
+		}
+	})
+	t.Run("used on another node", func(t *testing.T) {
+		w := newWorld(t)
+		_, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Validity: latchkey.Validity{Idle: 20 * time.Minute}})
+		o := w.options()
+		node := latchkey.New(w.store, &o)
+		w.access(secret)
+		for range 4 {
+			w.turn(15 * time.Minute)
+			_, err := node.Verify(w.ctx, latchkey.Presented{Secret: secret})
+			w.ok(err)
+		}
+		w.ok(node.Close(w.ctx))
+		w.access(secret) // looks idle here; the store knows better
+	})
+	t.Run("a parent that idles out takes its children along", func(t *testing.T) {
+		w := newWorld(t)
+		_, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{
+			Permissions: latchkey.Permissions{readAll()}, Validity: latchkey.Validity{Idle: 20 * time.Minute}})
+		_, child := w.mint(w.access(secret), latchkey.Narrowing{Lifetime: 24 * time.Hour})
+		w.turn(15 * time.Minute)
+		w.access(child)
+		w.access(secret)
+		w.turn(15 * time.Minute)
+		w.access(child) // its use is not the parent's, but the parent was used too
+		w.turn(5 * time.Minute)
+		for range 2 {
+			_, err := w.verify(child)
+			w.is(latchkey.ErrParent, err)
+		}
+	})
+}
+
+func TestLastUse(t *testing.T) {
+	w := newWorld(t)
+	tok, secret := w.key()
+	w.turn(time.Second)
+	w.access(secret)
+	first := w.now()
+	got, err := w.acme.Get(w.ctx, tok.ID)
+	w.ok(err)
+	assert.Equal(t, first, got.Used, "a process reads its own uses")
+	w.turn(5 * time.Minute)
+	w.access(secret)
+	got, err = w.acme.Get(w.ctx, tok.ID)
+	w.ok(err)
+	assert.Equal(t, first, got.Used, "it moved by less than ten minutes")
+	w.turn(5 * time.Minute)
+	w.access(secret)
+	w.ok(w.keys.Close(w.ctx))
+	f, err := w.store.Load(w.ctx, "acme", tok.ID)
+	w.ok(err)
+	assert.Equal(t, w.now(), f.Token.Used, "Close writes what waits")
+	assert.Equal(t, uint64(1), f.Token.Version)
+}

@@ -1,28 +1,15 @@
 package latchkey_test
 
 import (
-	"context"
-	"fmt"
 	"net/netip"
-	"strings"
 	"testing"
 	"time"
-	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/latchkey-go/latchkey"
 )
-
-var orders = latchkey.NewSchema(latchkey.Fields{
-	"region": {Column: "o.region", Type: latchkey.Text},
-	"amount": {Column: "o.amount", Type: latchkey.Integer},
-	"owner":  {Column: "o.owner", Type: latchkey.Text},
-	"client": {Column: "o.client", Type: latchkey.Text},
-})
-
-func eq(field string, v any) latchkey.Condition { return latchkey.Where(field, latchkey.Eq, v) }
 
 func TestMintIsItsParentLess(t *testing.T) {
 	w := newWorld(t)
@@ -101,15 +88,6 @@ func TestMintIsItsParentLess(t *testing.T) {
 	}
 	_, _, err := (latchkey.Access{}).Mint(w.ctx, latchkey.Narrowing{Lifetime: time.Hour})
 	w.is(latchkey.ErrInvalidToken, err)
-}
-
-func contains(list []latchkey.Action, a latchkey.Action) bool {
-	for _, x := range list {
-		if x == a {
-			return true
-		}
-	}
-	return false
 }
 
 func TestWhoMayMint(t *testing.T) {
@@ -223,33 +201,6 @@ func TestMintPastALoss(t *testing.T) {
 	}
 }
 
-// A row before that was forgotten must not make a create of an update, which would take over a row of somebody else's.
-func TestPrepareTellsActionsApart(t *testing.T) {
-	w := newWorld(t)
-	_, secret := w.key(latchkey.Allow(latchkey.Any).On("dataset/*").Where(eq("region", "EU")))
-	a, row := w.access(secret), latchkey.Row{"region": "EU", "amount": 3}
-	for name, tt := range map[string]struct {
-		action        latchkey.Action
-		before, after latchkey.Row
-	}{
-		"a create of a row that is there":    {latchkey.Create, row, row},
-		"an update without the row before":   {latchkey.Update, nil, row},
-		"an update without the row after":    {latchkey.Update, row, nil},
-		"a delete without the row before":    {latchkey.Delete, nil, row},
-		"a delete that leaves a row":         {latchkey.Delete, row, row},
-		"no row at all":                      {latchkey.Update, nil, nil},
-		"an action of the host's, of no row": {"publish", nil, nil},
-	} {
-		t.Run(name, func(t *testing.T) {
-			got, err := a.Prepare(tt.action, "dataset/orders", orders, tt.before, tt.after)
-			require.ErrorIs(t, err, latchkey.ErrInvalid)
-			require.Nil(t, got)
-		})
-	}
-	_, err := a.Prepare("publish", "dataset/orders", orders, row, row)
-	w.ok(err)
-}
-
 func TestForcedValues(t *testing.T) {
 	w := newWorld(t)
 	_, secret := w.key(latchkey.Allow(latchkey.Any).On("dataset/*"))
@@ -271,116 +222,6 @@ func TestForcedValues(t *testing.T) {
 	row, err = w.access(grand).Prepare(latchkey.Create, "dataset/orders", orders, nil, latchkey.Row{"amount": 1})
 	w.ok(err)
 	assert.Equal(t, latchkey.Row{"region": "EU", "amount": int64(7)}, row)
-}
-
-func TestReferences(t *testing.T) {
-	w := newWorld(t)
-	tok, secret := w.key(
-		latchkey.Allow(latchkey.Read).On("dataset/orders").Where(eq("owner", latchkey.Self)),
-		latchkey.Allow(latchkey.Update).On("dataset/orders").Where(eq("client", latchkey.ClientID)),
-		latchkey.Allow(latchkey.Delete).On("dataset/orders").Where(latchkey.Not(eq("client", latchkey.ClientID))),
-	)
-	_, child := w.mint(w.access(secret), latchkey.Narrowing{Client: latchkey.Client{ID: "42", Name: "Ada"}})
-	admits := func(a latchkey.Access, action latchkey.Action, row latchkey.Row) bool {
-		return a.CheckRow(action, "dataset/orders", orders, row) == nil
-	}
-	for range 2 {
-		key, mint := w.access(secret), w.access(child)
-		assert.True(t, admits(key, latchkey.Read, latchkey.Row{"owner": tok.ID}))
-		assert.True(t, admits(mint, latchkey.Read, latchkey.Row{"owner": tok.ID}), "Self is the root of the chain")
-		assert.False(t, admits(mint, latchkey.Read, latchkey.Row{"owner": mint.TokenID()}))
-		assert.True(t, admits(mint, latchkey.Update, latchkey.Row{"client": "42"}))
-		assert.False(t, admits(mint, latchkey.Update, latchkey.Row{"client": "43"}))
-		assert.True(t, admits(mint, latchkey.Delete, latchkey.Row{"client": "43"}))
-		// A reference without a value matches nothing, negated or not.
-		assert.False(t, admits(key, latchkey.Update, latchkey.Row{"client": ""}))
-		assert.False(t, admits(key, latchkey.Delete, latchkey.Row{"client": "43"}))
-		_, err := key.Filter(latchkey.Update, "dataset/orders")
-		assert.ErrorIs(t, err, latchkey.ErrDenied)
-	}
-	me := must(w.acme.Assume(latchkey.Client{ID: "7"}, latchkey.Permissions{
-		latchkey.Allow(latchkey.Read).On("dataset/orders").Where(eq("owner", latchkey.Self))}))
-	assert.True(t, admits(me, latchkey.Read, latchkey.Row{"owner": "7"}))
-}
-
-func TestAgainKeepsWhatWasNarrowed(t *testing.T) {
-	w := newWorld(t)
-	role := w.role("reader", readAll())
-	key, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{role.ID}})
-	n, err := w.access(secret).Narrow(w.ctx, latchkey.Narrowing{Rows: []latchkey.Condition{eq("region", "EU")}})
-	w.ok(err)
-	n, err = n.Narrow(w.ctx, latchkey.Narrowing{Roles: []string{role.ID}})
-	w.ok(err)
-	again, err := n.Again(w.ctx)
-	w.ok(err)
-	c, err := again.Filter(latchkey.Read, "x")
-	w.ok(err)
-	assert.False(t, c.IsAllRows())
-	w.update(key, func(t *latchkey.Token) { t.Roles = nil })
-	again, err = n.Again(w.ctx)
-	w.ok(err)
-	_, err = again.Filter(latchkey.Read, "x")
-	w.is(latchkey.ErrDenied, err)
-	_, err = w.access(secret).Narrow(w.ctx, latchkey.Narrowing{Restrictions: latchkey.Restrictions{Signed: true}})
-	w.is(latchkey.ErrInvalid, err)
-	_, err = w.access(secret).Narrow(w.ctx, latchkey.Narrowing{Restrictions: latchkey.Restrictions{Addresses: prefixes("10.0.0.0/8")}})
-	w.is(latchkey.ErrAddress, err)
-}
-
-func TestClientsKeepTheNewestName(t *testing.T) {
-	w := newWorld(t)
-	_, secret := w.key()
-	for _, c := range []latchkey.Client{{ID: "42", Name: "Zoë"}, {ID: "7", Name: "Bo"}, {ID: "42", Name: "Zoë O'Brien"}, {ID: "7"}} {
-		w.mint(w.access(secret), latchkey.Narrowing{Client: c})
-	}
-	var got []latchkey.Client
-	for c, err := range w.acme.Clients(w.ctx) {
-		w.ok(err)
-		got = append(got, c)
-	}
-	assert.Equal(t, []latchkey.Client{{ID: "42", Name: "Zoë O'Brien"}, {ID: "7", Name: "Bo"}}, got)
-	for range w.keys.For("other").Clients(w.ctx) {
-		t.Fatal("clients crossed owners")
-	}
-}
-
-// clientPages is a store that takes no key that a database refuses.
-type clientPages struct{ latchkey.Store }
-
-func (s clientPages) Clients(ctx context.Context, owner string, p latchkey.Page) ([]latchkey.Client, error) {
-	if p.Limit != 1 || !utf8.ValidString(p.After) || strings.ContainsRune(p.After, 0) {
-		return nil, fmt.Errorf("a page of %d after %q", p.Limit, p.After)
-	}
-	return s.Store.Clients(ctx, owner, p)
-}
-
-func TestAClientIsFoundByItsID(t *testing.T) {
-	w := newWorld(t)
-	keys := latchkey.New(clientPages{w.store}, &latchkey.Options{Clock: w.now})
-	_, secret := w.key()
-	long := strings.Repeat("x", 255)
-	ids := []string{"42", "4", "421", "42\x01",
-		"42\ue000", "42\ud7ff", "41\U0010ffff", "41\U0010ffff\U0010ffff", "é", "\x01",
-		long + "1", long + "2", strings.Repeat("\U0010ffff", 64)}
-	for i, id := range ids {
-		w.mint(w.access(secret), latchkey.Narrowing{Client: latchkey.Client{ID: id, Name: fmt.Sprint("name ", i)}})
-	}
-	for i, id := range ids {
-		c, err := keys.For("acme").Client(w.ctx, id)
-		w.ok(err)
-		assert.Equal(t, latchkey.Client{ID: id, Name: fmt.Sprint("name ", i)}, c)
-		_, err = keys.For("other").Client(w.ctx, id)
-		w.is(latchkey.ErrNotFound, err)
-	}
-	for _, id := range []string{"", "43", "40", "42 ", "42\x02", "\xff", "a\x00", long, long + "11"} {
-		_, err := keys.For("acme").Client(w.ctx, id)
-		w.is(latchkey.ErrNotFound, err)
-	}
-	_, weak := w.key(readAll())
-	as, err := w.acme.As(w.access(weak))
-	w.ok(err)
-	_, err = as.Client(w.ctx, "42")
-	w.is(latchkey.ErrDenied, err)
 }
 
 // Mint validates what it was given once.

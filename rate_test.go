@@ -350,3 +350,161 @@ func TestVerifyWithARateDoesNotAllocate(t *testing.T) {
 		}
 	}))
 }
+
+// A rate that is changed holds from the next Verify on, whoever has it, and whatever was there before.
+func TestAChangedRateHoldsAtOnce(t *testing.T) {
+	day := latchkey.Rate{Count: 1, Per: 24 * time.Hour}
+	for name, next := range map[string]struct {
+		rate latchkey.Rate
+		wait time.Duration
+	}{
+		"raised":              {latchkey.Rate{Count: 100, Per: time.Second}, 3 * time.Second},
+		"raised, with a rest": {latchkey.Rate{Count: 1, Per: 24 * time.Hour, Burst: 1}, 0},
+		"of another length":   {latchkey.Rate{Count: 1, Per: time.Minute}, time.Minute},
+		"taken away":          {latchkey.Rate{}, 0},
+	} {
+		for of, change := range map[string]func(c *clocks, m *latchkey.Manager, parent latchkey.Token, r latchkey.Rate) error{
+			"the token": func(c *clocks, m *latchkey.Manager, parent latchkey.Token, r latchkey.Rate) error {
+				_, err := m.For("acme").Update(c.ctx, parent.ID, func(t *latchkey.Token) error { t.Limits.Rate = r; return nil })
+				return err
+			},
+			"the owner": func(c *clocks, m *latchkey.Manager, _ latchkey.Token, r latchkey.Rate) error {
+				return m.For("acme").Configure(c.ctx, func(o *latchkey.Owner) error { o.Limits.Rate = r; return nil })
+			},
+		} {
+			t.Run(name+", of "+of, func(t *testing.T) {
+				c := newClocks(t)
+				m, _ := c.node(0)
+				other, _ := c.node(0) // which hears of it
+				parent, secret := c.issue(m, latchkey.Settings{})
+				require.NoError(t, change(c, m, parent, day))
+				for _, n := range []*latchkey.Manager{m, other} {
+					require.NoError(t, c.verify(n, secret))
+					require.ErrorIs(t, c.verify(n, secret), latchkey.ErrRateLimited)
+				}
+				require.NoError(t, change(c, m, parent, next.rate))
+				c.turn(next.wait)
+				for _, n := range []*latchkey.Manager{m, other} {
+					assert.NoError(t, c.verify(n, secret))
+				}
+			})
+		}
+	}
+	t.Run("of what it was minted from", func(t *testing.T) {
+		c := newClocks(t)
+		m, _ := c.node(0)
+		parent, secret := c.issue(m, latchkey.Settings{Limits: latchkey.Limits{Rate: latchkey.Rate{Count: 2,
+			Per: 48 * time.Hour, Burst: 1}}})
+		_, s, err := c.access(m, secret).Mint(c.ctx, latchkey.Narrowing{Lifetime: time.Hour})
+		require.NoError(t, err)
+		require.NoError(t, c.verify(m, s.Reveal()))
+		require.ErrorIs(t, c.verify(m, s.Reveal()), latchkey.ErrRateLimited)
+		_, err = m.For("acme").Update(c.ctx, parent.ID, func(t *latchkey.Token) error {
+			t.Limits.Rate = latchkey.Rate{Count: 1, Per: time.Second}
+			return nil
+		})
+		require.NoError(t, err)
+		c.turn(2 * time.Second)
+		assert.NoError(t, c.verify(m, s.Reveal()))
+	})
+	t.Run("lowered", func(t *testing.T) { // and no debt that it could not have made
+		c := newClocks(t)
+		m, _ := c.node(0)
+		tok, secret := c.issue(m, latchkey.Settings{Limits: latchkey.Limits{Rate: latchkey.Rate{Count: 1000,
+			Per: 24 * time.Hour, Burst: 999}}})
+		for range 1000 {
+			require.NoError(t, c.verify(m, secret))
+		}
+		_, err := m.For("acme").Update(c.ctx, tok.ID, func(t *latchkey.Token) error {
+			t.Limits.Rate = latchkey.Rate{Count: 1, Per: time.Hour}
+			return nil
+		})
+		require.NoError(t, err)
+		require.ErrorIs(t, c.verify(m, secret), latchkey.ErrRateLimited, "it holds at once")
+		c.turn(time.Hour)
+		require.NoError(t, c.verify(m, secret))
+		require.ErrorIs(t, c.verify(m, secret), latchkey.ErrRateLimited)
+	})
+	t.Run("set again", func(t *testing.T) { // by another node, having been used without
+		c := newClocks(t)
+		m, _ := c.node(0)
+		there, _ := c.node(0)
+		tok, secret := c.issue(m, latchkey.Settings{Limits: latchkey.Limits{Rate: day}})
+		set := func(r latchkey.Rate) {
+			_, err := there.For("acme").Update(c.ctx, tok.ID, func(t *latchkey.Token) error { t.Limits.Rate = r; return nil })
+			require.NoError(t, err)
+		}
+		require.NoError(t, c.verify(m, secret))
+		set(latchkey.Rate{})
+		require.NoError(t, c.verify(m, secret))
+		set(day)
+		assert.NoError(t, c.verify(m, secret), "what was before it was set counts nothing")
+		assert.ErrorIs(t, c.verify(m, secret), latchkey.ErrRateLimited)
+	})
+	t.Run("set again at once", func(t *testing.T) {
+		c := newClocks(t)
+		m, _ := c.node(0)
+		tok, secret := c.issue(m, latchkey.Settings{Limits: latchkey.Limits{Rate: day}})
+		require.NoError(t, c.verify(m, secret))
+		for _, r := range []latchkey.Rate{{}, day} {
+			_, err := m.For("acme").Update(c.ctx, tok.ID, func(t *latchkey.Token) error { t.Limits.Rate = r; return nil })
+			require.NoError(t, err)
+		}
+		assert.NoError(t, c.verify(m, secret))
+		assert.ErrorIs(t, c.verify(m, secret), latchkey.ErrRateLimited)
+	})
+}
+
+// A limiter goes by time that passes. A step back refills nothing and stops nobody; nor does one that is taken back.
+func TestALimiterOfAClockThatIsSet(t *testing.T) {
+	for _, step := range []time.Duration{time.Second, time.Minute, time.Hour, 24 * time.Hour} {
+		for name, base := range map[string]time.Time{"foreign": time.Unix(1e9, 0), "monotonic": time.Now()} {
+			now := base
+			l := latchkey.NewLimiter(latchkey.Rate{Count: 10, Per: time.Second, Burst: 9}, func() time.Time { return now })
+			passes := func() (n int) {
+				for range 20 {
+					if ok, _ := l.Allow("k"); ok {
+						n++
+					}
+				}
+				return n
+			}
+			what := fmt.Sprint(name, " ", step)
+			require.Equal(t, 10, passes(), what)
+			now = now.Add(-step)
+			require.Equal(t, 0, passes(), "a step back refills nothing: %s", what)
+			now = now.Add(step)
+			require.Equal(t, 0, passes(), "nor does its end: %s", what)
+			now = now.Add(-step)
+			require.Equal(t, 0, passes(), what)
+			for range int(2*step.Seconds()) % 500 { // half of the rate
+				now = now.Add(200 * time.Millisecond)
+				ok, info := l.Allow("k")
+				require.True(t, ok, "%s: %+v", what, info)
+			}
+		}
+	}
+}
+
+// So does what a Manager counts, by a clock of the host's own.
+func TestRatesOfAClockThatIsSet(t *testing.T) {
+	c := newClocks(t)
+	m, o := c.node(0)
+	_, secret := c.issue(m, latchkey.Settings{Limits: latchkey.Limits{Rate: latchkey.Rate{Count: 1, Per: time.Second}}})
+	require.NoError(t, c.verify(m, secret))
+	both := func(d time.Duration) {
+		o.set(func(o *offClock) { o.off += d })
+		c.db.set(func(o *offClock) { o.off += d })
+	}
+	both(time.Hour)
+	require.NoError(t, c.verify(m, secret))
+	both(-time.Hour)
+	require.ErrorIs(t, c.verify(m, secret), latchkey.ErrRateLimited)
+	c.turn(time.Second)
+	assert.NoError(t, c.verify(m, secret))
+	c.turn(time.Second)
+	a := c.access(m, secret)
+	info, ok := a.Rate()
+	require.True(t, ok)
+	assert.Equal(t, time.Second, info.RetryAfter)
+}

@@ -1,67 +1,126 @@
-package latchkey
+package latchkey_test
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"net/netip"
 	"sync"
-	"sync/atomic"
 	"testing"
-	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/latchkey-go/latchkey/internal/uuidv7"
+	"github.com/latchkey-go/latchkey"
 )
 
-// loadStore reports each load, and lets it go on when told to.
-type loadStore struct {
-	Store
-	began   chan string // ids
-	leave   chan struct{}
-	version atomic.Uint64
+// loads keeps what a store's Load returned, and what it looked like then. A Load takes so long that callers meet.
+type loads struct {
+	latchkey.Store
+	mu    sync.Mutex
+	found []latchkey.Found
+	texts []string
 }
 
-func (s *loadStore) Load(_ context.Context, owner, id string) (Found, error) {
-	f := Found{Token: Token{ID: id, Owner: owner, Version: s.version.Load()}}
-	s.began <- owner + " " + id
-	<-s.leave
+func (s *loads) Load(ctx context.Context, owner, id string) (latchkey.Found, error) {
+	time.Sleep(time.Millisecond)
+	f, err := s.Store.Load(ctx, owner, id)
+	text, bad := json.Marshal(f)
+	if err != nil || bad != nil {
+		return f, errors.Join(err, bad)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.found, s.texts = append(s.found, f), append(s.texts, string(text))
 	return f, nil
 }
 
-// Callers who load the same token while another does share one load, which begins after all of them asked. Other
-// tokens, and the same id of another owner, are other loads.
-func TestCallersShareALoad(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		store := &loadStore{began: make(chan string, 64), leave: make(chan struct{})}
-		m := New(store, nil)
-		first, second := [16]byte{1}, [16]byte{2}
-		var wg sync.WaitGroup
-		load := func(owner string, id [16]byte, version uint64) {
+// What a load says is shared, rights and addresses of those who asked are not: each has an answer of its own. Nobody
+// changes what was loaded.
+func TestCallersOfOneLoadKeepTheirOwnRights(t *testing.T) {
+	w := newWorld(t)
+	store := &loads{Store: w.store}
+	o := w.options()
+	keys := latchkey.New(store, &o)
+	acme := keys.For("acme")
+	base := w.role("base", latchkey.Allow(latchkey.Read).On("dataset/a"))
+	heir, err := acme.CreateRole(w.ctx, latchkey.Role{Name: "heir", Inherits: []string{base.ID},
+		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Any).On("latchkey/token/*")}})
+	w.ok(err)
+	w.ok(acme.Configure(w.ctx, func(o *latchkey.Owner) error {
+		o.Boundary = latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*"), latchkey.Allow(latchkey.Any).On("latchkey/*")}
+		return nil
+	}))
+	_, text := w.issue(latchkey.KindAPIKey, latchkey.Settings{
+		Roles:        []string{heir.ID, base.ID},
+		Permissions:  latchkey.Permissions{latchkey.Allow(latchkey.Any).On("dataset/b")},
+		Restrictions: latchkey.Restrictions{MintFrom: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}},
+		Extra:        json.RawMessage(`{"a":1}`),
+	})
+	at := func(address string) latchkey.Access {
+		a, err := keys.Verify(w.ctx, latchkey.Presented{Secret: text, Address: netip.MustParseAddr(address)})
+		w.ok(err)
+		return a
+	}
+	inside, outside := at("192.0.2.1"), at("198.51.100.1")
+	narrowed, err := inside.Narrow(w.ctx, latchkey.Narrowing{Roles: []string{base.ID}})
+	w.ok(err)
+	another, _ := w.key(latchkey.Allow(latchkey.Read).On("dataset/a"))
+
+	before := len(store.found)
+	var wg sync.WaitGroup
+	const rounds = 10
+	for range rounds {
+		for range 4 {
+			wg.Go(func() { // mints
+				_, _, err := inside.Mint(w.ctx, latchkey.Narrowing{Roles: []string{base.ID}, Lifetime: time.Hour})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+			wg.Go(func() { // may not mint from its address
+				_, _, err := outside.Mint(w.ctx, latchkey.Narrowing{Lifetime: time.Hour})
+				if !errors.Is(err, latchkey.ErrAddress) {
+					t.Error("minted from elsewhere:", err)
+				}
+			})
+			wg.Go(func() { // may all that the token may
+				a, err := inside.Again(w.ctx)
+				if err != nil || a.Check(latchkey.Update, "dataset/b") != nil || a.Check(latchkey.Read, "dataset/a") != nil {
+					t.Error(err)
+				}
+			})
+			wg.Go(func() { // may less
+				a, err := narrowed.Again(w.ctx)
+				if err != nil || a.Check(latchkey.Update, "dataset/b") == nil || a.Check(latchkey.Read, "dataset/a") != nil {
+					t.Error("more than was left to it:", err)
+				}
+			})
 			wg.Go(func() {
-				f, err := m.load(t.Context(), owner, id)
-				if err != nil || f.Token.Owner != owner || f.Token.ID != uuidv7.Text(id) || f.Token.Version != version {
-					t.Errorf("%s %d: %+v, %v", owner, id[0], f.Token, err)
+				as, err := acme.As(narrowed)
+				if err == nil {
+					_, err = as.Get(w.ctx, another.ID)
+				}
+				if !errors.Is(err, latchkey.ErrDenied) && !errors.Is(err, latchkey.ErrNotFound) {
+					t.Error("more than was left to it:", err)
+				}
+			})
+			wg.Go(func() {
+				as, err := acme.As(outside)
+				if err == nil {
+					_, err = as.Get(w.ctx, another.ID)
+				}
+				if err != nil {
+					t.Error(err)
 				}
 			})
 		}
-		load("acme", first, 0)
-		load("acme", second, 0)
-		load("other", first, 0)
-		synctest.Wait()
-		require.Len(t, store.began, 3)
-		store.version.Add(1) // committed before the others ask
-		for range 63 {
-			load("acme", first, 1)
-		}
-		synctest.Wait()
-		require.Len(t, store.began, 3, "nobody loads beside one who loads the same")
-		for range 3 {
-			store.leave <- struct{}{}
-		}
-		synctest.Wait()
-		require.Len(t, store.began, 4)
-		store.leave <- struct{}{}
 		wg.Wait()
-		require.Len(t, store.began, 4, "one load for all who waited")
-		require.NoError(t, m.Close(t.Context()))
-	})
+	}
+	require.Less(t, len(store.found)-before, 24*rounds, "none was shared")
+	for i, f := range store.found {
+		text, err := json.Marshal(f)
+		w.ok(err)
+		require.Equal(t, store.texts[i], string(text), "somebody changed it")
+	}
 }

@@ -2,6 +2,8 @@ package latchkey_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -151,64 +153,6 @@ func TestRecordsThatDoNotFitAreRefused(t *testing.T) {
 	}
 }
 
-// The zero Access, which comes with an error, may do nothing at all.
-func TestTheZeroAccessMayDoNothing(t *testing.T) {
-	w := newWorld(t)
-	_, secret := w.key(readAll())
-	good := w.access(secret)
-	for a, want := range map[latchkey.Access]error{{}: latchkey.ErrDenied, good: nil} {
-		zero := a == latchkey.Access{}
-		require.ErrorIs(t, a.Check(latchkey.Read, "data/x"), want)
-		assert.Equal(t, !zero, a.Allows(latchkey.Read, "data/x"))
-		_, err := a.Filter(latchkey.Read, "data/x")
-		require.ErrorIs(t, err, want)
-		require.ErrorIs(t, a.CheckRow(latchkey.Read, "data/x", orders, latchkey.Row{"region": "EU"}), want)
-		_, err = a.Prepare(latchkey.Read, "data/x", orders, latchkey.Row{"region": "EU"}, latchkey.Row{"region": "EU"})
-		require.ErrorIs(t, err, want)
-		assert.Equal(t, zero, a.Explain(latchkey.Read, "data/x").Verdict == "none")
-		if zero {
-			want = latchkey.ErrInvalidToken
-		}
-		_, err = a.Narrow(w.ctx, latchkey.Narrowing{})
-		require.ErrorIs(t, err, want)
-		_, err = a.Again(w.ctx)
-		require.ErrorIs(t, err, want)
-		_, err = w.acme.As(a)
-		require.ErrorIs(t, err, want)
-		_, _, err = a.Mint(w.ctx, latchkey.Narrowing{Lifetime: time.Hour})
-		require.ErrorIs(t, err, want)
-		_, err = a.Reserve(w.ctx, "calls", 1)
-		require.ErrorIs(t, err, want)
-		require.ErrorIs(t, a.Charge(w.ctx, "calls", 1), want)
-		_, err = a.Token(w.ctx)
-		if zero {
-			w.is(latchkey.ErrNotFound, err)
-		} else {
-			w.ok(err)
-		}
-		assert.Equal(t, zero, a.Owner() == "" && a.TokenID() == "" && a.Kind() == 0 && a.Roles() == nil)
-	}
-	assumed := must(w.acme.Assume(latchkey.Client{ID: "7"}, latchkey.Permissions{readAll()}))
-	_, err := assumed.Token(w.ctx)
-	w.is(latchkey.ErrNotFound, err)
-	other := latchkey.New(w.store, nil)
-	_, err = other.For("acme").As(good)
-	w.is(latchkey.ErrUnknownToken, err)
-}
-
-// Rows of which the schema knows nothing are an error, and rows that no rule admits are refused.
-func TestCheckRowRefuses(t *testing.T) {
-	w := newWorld(t)
-	_, secret := w.key(latchkey.Allow(latchkey.Read).On("data/x").Where(eq("region", "EU")),
-		latchkey.Allow(latchkey.Read).On("data/y").Where(eq("elsewhere", 1)))
-	a := w.access(secret)
-	w.ok(a.CheckRow(latchkey.Read, "data/x", orders, latchkey.Row{"region": "EU"}))
-	w.is(latchkey.ErrDenied, a.CheckRow(latchkey.Read, "data/x", orders, latchkey.Row{"region": "US"}))
-	w.is(latchkey.ErrDenied, a.CheckRow(latchkey.Read, "data/x", orders, latchkey.Row{}))
-	w.is(latchkey.ErrDenied, a.CheckRow(latchkey.Update, "data/x", orders, latchkey.Row{"region": "EU"}))
-	w.is(latchkey.ErrBadCondition, a.CheckRow(latchkey.Read, "data/y", orders, latchkey.Row{"region": "EU"}))
-}
-
 // Again asks the address, which a restriction made meanwhile may forbid.
 func TestAgainAsksTheAddress(t *testing.T) {
 	w := newWorld(t)
@@ -224,117 +168,243 @@ func TestAgainAsksTheAddress(t *testing.T) {
 	w.is(latchkey.ErrAddress, err)
 }
 
-// overtaken is a store that does something between reading a token and handing it out.
-type overtaken struct {
-	latchkey.Store
-	then func()
-}
-
-func (s *overtaken) ByDigest(ctx context.Context, d ...[32]byte) (latchkey.Found, error) {
-	f, err := s.Store.ByDigest(ctx, d...)
-	if then := s.then; then != nil {
-		s.then = nil
-		then()
-	}
-	return f, err
-}
-
-// What was read before a change is not kept after it: the next Verify sees the change.
-func TestWhatWasReadBeforeAChangeIsNotKept(t *testing.T) {
-	w := newWorld(t)
-	store := &overtaken{Store: w.store}
-	keys := latchkey.New(store, &latchkey.Options{Clock: w.now})
-	tok, secret := w.key(readAll())
-	_, other := w.key(readAll())
-	verify := func(secret string) error {
-		_, err := keys.Verify(w.ctx, latchkey.Presented{Secret: secret})
-		return err
-	}
-	w.ok(verify(other))
-	store.then = func() {
-		w.ok(w.acme.Revoke(w.ctx, tok.ID, ""))
-		w.ok(verify(other)) // the cache has applied the change by now
-	}
-	w.ok(verify(secret)) // it began before the change
-	require.Nil(t, store.then)
-	w.is(latchkey.ErrRevoked, verify(secret))
-	w.ok(verify(other))
-}
-
-// signers is a store whose answers about signatures can be changed.
-type signers struct {
-	latchkey.Store
-	secrets func([]latchkey.SecretRecord) ([]latchkey.SecretRecord, error)
-	once    error
-}
-
-func (s *signers) Secrets(ctx context.Context, owner, id string) ([]latchkey.SecretRecord, error) {
-	list, err := s.Store.Secrets(ctx, owner, id)
-	if s.secrets != nil && err == nil {
-		return s.secrets(list)
-	}
-	return list, err
-}
-
-func (s *signers) Once(ctx context.Context, owner string, key [32]byte, until time.Time) error {
-	if s.once != nil {
-		return s.once
-	}
-	return s.Store.Once(ctx, owner, key, until)
-}
-
-// A signature that cannot be judged, or whose repetition could not be told, is refused.
-func TestSignaturesThatCannotBeJudged(t *testing.T) {
-	ring := must(latchkey.NewKeyring(latchkey.Key{ID: 1, Secret: []byte(strings.Repeat("a", 32))}))
-	other := must(latchkey.NewKeyring(latchkey.Key{ID: 2, Secret: []byte(strings.Repeat("b", 32))}))
-	w := newWorld(t, func(o *latchkey.Options) { o.Keyring = ring })
-	tok, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Restrictions: latchkey.Restrictions{Signed: true}})
-	key, err := w.acme.SigningSecret(w.ctx, tok.ID)
-	w.ok(err)
-	store := &signers{Store: w.store}
-	once := byte(0)
-	sign := func(k *latchkey.Keyring) error {
-		once++
-		keys := latchkey.New(store, &latchkey.Options{Clock: w.now, Keyring: k})
-		_, err := keys.Verify(w.ctx, latchkey.Presented{Secret: secret, Signature: &latchkey.Signature{Date: w.now(),
-			Once: [32]byte{once}, OK: func(k []byte) bool { return string(k) == key.Reveal() }}})
-		return err
-	}
-	w.ok(sign(ring))
-	w.is(latchkey.ErrInvalidToken, sign(other))
-	w.is(latchkey.ErrInvalidToken, sign(nil))
-	down := func([]latchkey.SecretRecord) ([]latchkey.SecretRecord, error) { return nil, latchkey.ErrUnavailable }
-	for name, c := range map[string]struct {
-		edit func(*latchkey.SecretRecord)
-		want error
+func TestIssueAndVerifyEveryKind(t *testing.T) {
+	for _, c := range []struct {
+		kind     latchkey.Kind
+		test     bool
+		prefix   string
+		everyone bool // may read without being told so
 	}{
-		"as it was":      {func(*latchkey.SecretRecord) {}, nil},
-		"no signing key": {func(r *latchkey.SecretRecord) { r.Signing = false }, latchkey.ErrSignature},
-		"ended":          {func(r *latchkey.SecretRecord) { r.NotAfter = w.now() }, latchkey.ErrSignature},
-		"altered": {func(r *latchkey.SecretRecord) {
-			r.Sealed = append([]byte("x"), r.Sealed...)
-		}, latchkey.ErrSignature},
-		"cut":           {func(r *latchkey.SecretRecord) { r.Sealed = r.Sealed[:8] }, latchkey.ErrSignature},
-		"of a lost key": {func(r *latchkey.SecretRecord) { r.KeyID = 9 }, latchkey.ErrSignature},
+		{latchkey.KindSecret, false, "sk_", true},
+		{latchkey.KindSecret, true, "Tsk_", true},
+		{latchkey.KindPublishable, false, "pk_", false},
+		{latchkey.KindPublishable, true, "Tpk_", false},
+		{latchkey.KindAPIKey, false, "ak_", false},
+		{latchkey.KindSession, false, "ss_", false},
 	} {
-		store.secrets = func(list []latchkey.SecretRecord) ([]latchkey.SecretRecord, error) {
-			out := append([]latchkey.SecretRecord(nil), list...)
-			for i := range out {
-				if out[i].Signing {
-					c.edit(&out[i])
-				}
+		t.Run(c.prefix, func(t *testing.T) {
+			w := newWorld(t)
+			spec := latchkey.Spec{Kind: c.kind, Test: c.test}
+			spec.Name = "n"
+			spec.Validity.NotAfter = w.now().Add(time.Hour)
+			tok, secret, err := w.acme.Issue(w.ctx, spec)
+			w.ok(err)
+			require.True(t, strings.HasPrefix(secret.Reveal(), c.prefix), tok.Hint)
+			assert.Equal(t, c.kind == latchkey.KindPublishable, tok.Public == secret.Reveal())
+			for range 2 { // from the store, then from memory
+				a, err := w.keys.Verify(w.ctx, latchkey.Presented{Secret: secret.Reveal(), Test: c.test})
+				w.ok(err)
+				assert.Equal(t, c.everyone, a.Allows(latchkey.Read, "dataset/x"))
+				assert.Equal(t, c.everyone, a.Allows(latchkey.Create, "latchkey/token/x"))
+				assert.Equal(t, tok.ID, a.TokenID())
+				assert.Equal(t, "acme", a.Owner())
+				assert.Equal(t, c.kind, a.Kind())
+				_, err = w.keys.Verify(w.ctx, latchkey.Presented{Secret: secret.Reveal(), Test: !c.test})
+				w.is(latchkey.ErrTestMode, err)
 			}
-			return out, nil
-		}
-		assert.ErrorIs(t, sign(ring), c.want, name)
+			got, err := w.acme.Get(w.ctx, tok.ID)
+			w.ok(err)
+			got.Used = time.Time{}
+			assert.Equal(t, tok, got)
+		})
 	}
-	store.secrets = down
-	w.is(latchkey.ErrUnavailable, sign(ring))
-	store.secrets = nil
-	store.once = latchkey.ErrUnavailable
-	w.is(latchkey.ErrUnavailable, sign(ring))
-	store.once = context.DeadlineExceeded
-	w.is(latchkey.ErrUnavailable, sign(ring))
-	store.once = nil
-	w.ok(sign(ring))
+}
+
+func TestUnknownTextsAreRefusedWithoutAskingTheStore(t *testing.T) {
+	w := newWorld(t)
+	_, secret := w.key()
+	flipped := []byte(secret)
+	flipped[10] ^= 1
+	for _, text := range []string{"", "x", secret[:len(secret)-1], secret + "0", " " + secret, string(flipped),
+		strings.ToUpper(secret), strings.Repeat("a", 600), "at_tooshort", "Bearer " + secret} {
+		_, err := w.verify(text)
+		require.ErrorIs(t, err, latchkey.ErrUnknownToken, text)
+		require.ErrorIs(t, err, latchkey.ErrInvalidToken)
+	}
+	assert.Zero(t, w.store.lookups.Load())
+}
+
+func TestRefusalsComeInOrder(t *testing.T) {
+	w := newWorld(t)
+	hour := w.now().Add(time.Hour)
+	tok, secret := w.issue(latchkey.KindSecret, latchkey.Settings{
+		Validity:     latchkey.Validity{NotBefore: hour},
+		Restrictions: latchkey.Restrictions{Domains: []string{"example.com"}, Signed: true, Addresses: prefixes("10.0.0.0/8")},
+	})
+	other := w.keys.For("other")
+	// Everything is wrong at once; each step mends what was told, and the next refusal shows.
+	p := latchkey.Presented{Secret: secret, Test: true}
+	step := func(want error) {
+		w.Helper()
+		for range 2 {
+			_, err := other.Verify(w.ctx, p)
+			w.is(want, err)
+		}
+	}
+	w.ok(w.acme.Configure(w.ctx, func(o *latchkey.Owner) error { o.Disabled = true; return nil }))
+	_, err := w.acme.Update(w.ctx, tok.ID, func(t *latchkey.Token) error { t.Disabled = true; return nil })
+	w.ok(err)
+	step(latchkey.ErrUnknownToken) // another owner's is as good as none
+	other = w.acme
+	step(latchkey.ErrTestMode)
+	p.Test = false
+	step(latchkey.ErrOwnerDisabled)
+	w.ok(w.acme.Configure(w.ctx, func(o *latchkey.Owner) error { o.Disabled = false; return nil }))
+	step(latchkey.ErrDisabled)
+	_, err = w.acme.Update(w.ctx, tok.ID, func(t *latchkey.Token) error { t.Disabled = false; return nil })
+	w.ok(err)
+	step(latchkey.ErrNotYetValid)
+	w.turn(time.Hour)
+	step(latchkey.ErrSignatureRequired)
+	_, err = w.acme.Update(w.ctx, tok.ID, func(t *latchkey.Token) error { t.Restrictions.Signed = false; return nil })
+	w.ok(err)
+	step(latchkey.ErrReferer)
+	p.Referer = "https://example.com/page"
+	step(latchkey.ErrAddress)
+	p.Address = netip.MustParseAddr("10.1.2.3")
+	_, err = other.Verify(w.ctx, p)
+	w.ok(err)
+	w.ok(w.acme.Revoke(w.ctx, tok.ID, "enough"))
+	step(latchkey.ErrRevoked)
+	w.ok(w.acme.Delete(w.ctx, tok.ID))
+	step(latchkey.ErrUnknownToken)
+}
+
+// Whatever changes, the next Verify knows, from memory or not.
+func TestChangesBiteOnTheNextVerify(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(w *world, key latchkey.Token, role latchkey.Role)
+		want   error // of the minted token; nil: it lives and may no longer read
+	}{
+		"revoking the key": {func(w *world, k latchkey.Token, _ latchkey.Role) { w.ok(w.acme.Revoke(w.ctx, k.ID, "")) }, latchkey.ErrParent},
+		"deleting the key": {func(w *world, k latchkey.Token, _ latchkey.Role) { w.ok(w.acme.Delete(w.ctx, k.ID)) }, latchkey.ErrUnknownToken},
+		"disabling the owner": {func(w *world, _ latchkey.Token, _ latchkey.Role) {
+			w.configure(func(o *latchkey.Owner) { o.Disabled = true })
+		}, latchkey.ErrOwnerDisabled},
+		"ending all tokens": {func(w *world, _ latchkey.Token, _ latchkey.Role) {
+			w.turn(time.Second)
+			w.configure(func(o *latchkey.Owner) { o.NotBefore = w.now() })
+		}, latchkey.ErrRevoked},
+		"erasing the owner": {func(w *world, _ latchkey.Token, _ latchkey.Role) { w.ok(w.acme.Erase(w.ctx)) }, latchkey.ErrUnknownToken},
+		"the key's end": {func(w *world, k latchkey.Token, _ latchkey.Role) {
+			w.update(k, func(t *latchkey.Token) { t.Validity.NotAfter = w.now() })
+		}, latchkey.ErrParent},
+		"time": {func(w *world, _ latchkey.Token, _ latchkey.Role) { w.turn(time.Hour) }, latchkey.ErrExpired},
+		"taking the role": {func(w *world, k latchkey.Token, _ latchkey.Role) {
+			w.update(k, func(t *latchkey.Token) { t.Roles = nil })
+		}, nil},
+		"editing the role": {func(w *world, _ latchkey.Token, r latchkey.Role) {
+			w.editRole(r, func(r *latchkey.Role) { r.Permissions = nil })
+		}, nil},
+		"a boundary": {func(w *world, _ latchkey.Token, _ latchkey.Role) {
+			w.configure(func(o *latchkey.Owner) { o.Boundary = latchkey.Permissions{} })
+		}, nil},
+		"a deny on the key": {func(w *world, k latchkey.Token, _ latchkey.Role) {
+			w.update(k, func(t *latchkey.Token) { t.Permissions = latchkey.Permissions{latchkey.Deny(latchkey.Read).On("*")} })
+		}, nil},
+		"a restriction": {func(w *world, k latchkey.Token, _ latchkey.Role) {
+			w.update(k, func(t *latchkey.Token) { t.Restrictions.Domains = []string{"a.com"} })
+		}, latchkey.ErrReferer},
+		"rotating keeps alive": {func(w *world, k latchkey.Token, r latchkey.Role) {
+			_, err := w.acme.Rotate(w.ctx, k.ID, 0)
+			w.ok(err)
+			w.editRole(r, func(r *latchkey.Role) { r.Permissions = nil })
+		}, nil},
+	} {
+		for _, depth := range []int{1, 3} {
+			t.Run(fmt.Sprintf("%s, %d generations", name, depth), func(t *testing.T) {
+				w := newWorld(t)
+				role := w.role("reader", readAll())
+				key, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{role.ID}})
+				other, otherSecret := w.key(readAll())
+				child := secret
+				for range depth {
+					_, child = w.mint(w.access(child), latchkey.Narrowing{})
+				}
+				for range 3 {
+					require.True(t, w.access(child).Allows(latchkey.Read, "a/b"))
+				}
+				w.access(otherSecret)
+				c.change(w, key, role)
+				for range 3 {
+					a, err := w.verify(child)
+					if c.want != nil {
+						want := c.want
+						if name == "time" || name == "deleting the key" || depth == 1 {
+							w.is(want, err)
+						} else {
+							w.is(latchkey.ErrInvalidToken, err)
+						}
+						require.False(t, a.Allows(latchkey.Read, "a/b"))
+						continue
+					}
+					w.ok(err)
+					require.False(t, a.Allows(latchkey.Read, "a/b"))
+				}
+				_ = other
+				if name == "revoking the key" || name == "deleting the key" {
+					require.True(t, w.access(otherSecret).Allows(latchkey.Read, "a/b"), "siblings live")
+				}
+			})
+		}
+	}
+}
+
+func TestStoreTroubleIsNeverNotFound(t *testing.T) {
+	w := newWorld(t)
+	_, cached := w.key(readAll())
+	_, fresh := w.key(readAll())
+	w.access(cached)
+	down := fmt.Errorf("%w: the cable", latchkey.ErrUnavailable)
+	w.store.fail.Store(&down)
+	for _, s := range []string{cached, fresh} {
+		a, err := w.verify(s)
+		w.is(latchkey.ErrUnavailable, err)
+		assert.NotErrorIs(t, err, latchkey.ErrInvalidToken)
+		assert.False(t, a.Allows(latchkey.Read, "x"))
+	}
+	odd := errors.New("a driver's own error")
+	w.store.fail.Store(&odd)
+	_, err := w.verify(fresh)
+	w.is(latchkey.ErrUnavailable, err)
+	w.store.fail.Store(nil)
+	w.access(cached)
+}
+
+func TestVerifyAndAllowsDoNotAllocate(t *testing.T) {
+	assert.Zero(t, allocates(t, 200, func(w *world) func() {
+		_, secret := w.key(readAll())
+		w.access(secret)
+		p := latchkey.Presented{Secret: secret}
+		return func() {
+			a, err := w.keys.Verify(w.ctx, p)
+			if err != nil || !a.Allows(latchkey.Read, "dataset/orders") {
+				w.Fatal(err)
+			}
+		}
+	}))
+}
+
+func TestAgainKeepsWhatWasNarrowed(t *testing.T) {
+	w := newWorld(t)
+	role := w.role("reader", readAll())
+	key, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{role.ID}})
+	n, err := w.access(secret).Narrow(w.ctx, latchkey.Narrowing{Rows: []latchkey.Condition{eq("region", "EU")}})
+	w.ok(err)
+	n, err = n.Narrow(w.ctx, latchkey.Narrowing{Roles: []string{role.ID}})
+	w.ok(err)
+	again, err := n.Again(w.ctx)
+	w.ok(err)
+	c, err := again.Filter(latchkey.Read, "x")
+	w.ok(err)
+	assert.False(t, c.IsAllRows())
+	w.update(key, func(t *latchkey.Token) { t.Roles = nil })
+	again, err = n.Again(w.ctx)
+	w.ok(err)
+	_, err = again.Filter(latchkey.Read, "x")
+	w.is(latchkey.ErrDenied, err)
+	_, err = w.access(secret).Narrow(w.ctx, latchkey.Narrowing{Restrictions: latchkey.Restrictions{Signed: true}})
+	w.is(latchkey.ErrInvalid, err)
+	_, err = w.access(secret).Narrow(w.ctx, latchkey.Narrowing{Restrictions: latchkey.Restrictions{Addresses: prefixes("10.0.0.0/8")}})
+	w.is(latchkey.ErrAddress, err)
 }

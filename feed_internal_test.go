@@ -1,0 +1,208 @@
+package latchkey
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+	"unsafe"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// A clock that is set back must not stretch the bound, nor may a machine that slept.
+func TestAgeByTwoClocks(t *testing.T) {
+	// What time.Now returns: seconds of the wall clock since 1885 and nanoseconds below, and the monotonic clock.
+	type reading struct {
+		wall uint64
+		ext  int64
+		loc  *time.Location
+	}
+	later := func(from time.Time, wall, monotonic time.Duration) time.Time {
+		r := (*reading)(unsafe.Pointer(&from))
+		r.ext += int64(monotonic)
+		r.wall += uint64(wall/time.Second) << 30
+		return from
+	}
+	start := time.Now()
+	require.Equal(t, 7*time.Second, later(start, 0, 7*time.Second).Sub(start), "time.Time is another one now: mend later")
+	require.Equal(t, 9*time.Second, later(start, 9*time.Second, 0).Round(0).Sub(start.Round(0)))
+	for _, c := range []struct {
+		name            string
+		wall, monotonic time.Duration
+		age             time.Duration
+		known           bool
+	}{
+		{"nothing happened", 0, 0, 0, true},
+		{"time passed", 5 * time.Second, 5 * time.Second, 5 * time.Second, true},
+		{"set back a little", 2 * time.Second, 5 * time.Second, 5 * time.Second, true},
+		{"set back to before", -time.Hour, 5 * time.Second, 5 * time.Second, false},
+		{"set back by much", 5 * time.Minute, 10 * time.Minute, 10 * time.Minute, false},
+		{"set forward a little", time.Minute, 5 * time.Second, time.Minute, true},
+		{"set forward", time.Hour, 5 * time.Second, time.Hour, false},
+		{"slept", time.Hour, 5 * time.Second, time.Hour, false},
+	} {
+		age, known := ageAt(start, later(start, c.wall, c.monotonic))
+		assert.Equal(t, c.age, age, c.name)
+		assert.Equal(t, c.known, known, c.name)
+	}
+	age, known := ageAt(time.Unix(100, 0), time.Unix(103, 0)) // a clock of the host's own
+	assert.Equal(t, 3*time.Second, age)
+	assert.True(t, known)
+}
+
+// slowStore stops each read of the epoch after it was answered, until it is let go.
+type slowStore struct {
+	Store
+	epoch       atomic.Uint64
+	read, leave chan struct{}
+	feedless    atomic.Bool // its changes cannot be read
+}
+
+func (s *slowStore) Write(context.Context, Write) (uint64, error) { return s.epoch.Add(1), nil }
+
+func (s *slowStore) Changes(_ context.Context, after uint64, n int) (Feed, error) {
+	feed := Feed{Epoch: s.epoch.Load()}
+	if n == 0 {
+		s.read <- struct{}{}
+		<-s.leave
+		return feed, nil
+	}
+	if s.feedless.Load() {
+		return Feed{}, errors.New("no network")
+	}
+	for e := after + 1; e <= feed.Epoch; e++ {
+		feed.Changes = append(feed.Changes, Change{Epoch: e, Owner: "acme", Kind: ChangedOwner, ID: "acme"})
+	}
+	return feed, nil
+}
+
+// A wake-up that comes while the epoch is being read is not lost: what was committed after that read is read, too; and
+// many at once make one more read, not many.
+func TestWakeDuringAPollPollsAgain(t *testing.T) {
+	store := &slowStore{read: make(chan struct{}), leave: make(chan struct{})}
+	m := New(store, &Options{MaxStale: time.Hour})
+	wait := func(from chan struct{}, what string) {
+		t.Helper()
+		select {
+		case <-from:
+		case <-time.After(time.Minute):
+			t.Fatal(what)
+		}
+	}
+	m.Wake()
+	wait(store.read, "Wake reads nothing")
+	store.epoch.Store(1) // committed, and announced, after the epoch was read
+	for range 100 {
+		m.Wake()
+	}
+	store.leave <- struct{}{}
+	wait(store.read, "the wake-up is lost")
+	store.leave <- struct{}{}
+	require.Eventually(t, func() bool { return m.cache.Epoch() == 1 && m.follow.state.Load() == pollIdle },
+		time.Minute, time.Millisecond)
+	select {
+	case <-store.read:
+		t.Fatal("many wake-ups are many reads")
+	default:
+	}
+	require.NoError(t, m.Close(t.Context()))
+}
+
+// A process obeys its own change at once. Where its cache could not be told, it asks before the next answer, though a
+// poll that read the epoch before the change ends after it.
+func TestAPollUnderWayDoesNotHideAChangeOfOnesOwn(t *testing.T) {
+	store := &slowStore{read: make(chan struct{}), leave: make(chan struct{})}
+	m := New(store, &Options{MaxStale: time.Hour})
+	polled := make(chan error)
+	go func() { _, err := m.follow.ensureFresh(t.Context()); polled <- err }()
+	<-store.read
+	store.feedless.Store(true)
+	_, err := m.write(t.Context(), Write{Owner: "acme"})
+	require.NoError(t, err)
+	store.feedless.Store(false)
+	store.leave <- struct{}{}
+	require.NoError(t, <-polled)
+
+	go func() { _, err := m.follow.ensureFresh(t.Context()); polled <- err }()
+	select {
+	case <-store.read:
+		store.leave <- struct{}{}
+		require.NoError(t, <-polled)
+	case err := <-polled:
+		t.Errorf("answered without a look at the store: %v", err)
+	}
+	assert.EqualValues(t, 1, m.cache.Epoch())
+}
+
+// A read that fails keeps nobody from the next.
+func TestWakeAfterAFailedPoll(t *testing.T) {
+	store := &failingStore{}
+	m := New(store, &Options{MaxStale: time.Hour})
+	for i := range 3 {
+		m.Wake()
+		require.Eventually(t, func() bool { return store.calls.Load() == int64(i+1) && m.follow.state.Load() == pollIdle },
+			time.Minute, time.Millisecond)
+		assert.Nil(t, m.follow.lastPoll.Load(), "a read that failed counts for nothing")
+	}
+	require.NoError(t, m.Close(t.Context()))
+}
+
+type failingStore struct {
+	Store
+	calls atomic.Int64
+}
+
+func (s *failingStore) Changes(context.Context, uint64, int) (Feed, error) {
+	s.calls.Add(1)
+	return Feed{}, errors.New("no network")
+}
+
+// Callers who ask while somebody reads share one read, which begins after all of them asked.
+func TestCallersShareARead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slowStore{read: make(chan struct{}), leave: make(chan struct{})}
+		f := New(store, nil).follow
+		saw := make(chan uint64, 64)
+		ask := func(ctx context.Context) {
+			r, err := f.epoch(ctx)
+			if err == nil {
+				saw <- r.epoch
+			}
+		}
+		for round := range uint64(3) {
+			go ask(t.Context())
+			<-store.read
+			leaving, leave := context.WithCancel(t.Context())
+			for i := range 63 {
+				if ctx := t.Context(); i%2 == 0 {
+					go ask(ctx)
+				} else {
+					go ask(leaving)
+				}
+			}
+			synctest.Wait()
+			store.epoch.Add(1) // not what is being read, but before the next begins
+			store.leave <- struct{}{}
+			require.Equal(t, round, <-saw)
+			<-store.read
+			leave() // whoever leaves, the others are answered
+			synctest.Wait()
+			select {
+			case store.leave <- struct{}{}:
+			case <-store.read:
+				t.Fatal("two read at once")
+			}
+			for range 32 {
+				require.Equal(t, round+1, <-saw)
+			}
+			synctest.Wait()
+			for len(saw) > 0 { // the leader, if it was among those who left
+				<-saw
+			}
+		}
+	})
+}
