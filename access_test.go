@@ -80,7 +80,7 @@ func TestReferencesThatHaveNoValue(t *testing.T) {
 }
 
 // The zero Access, which comes with an error, may do nothing at all.
-func TestTheZeroAccessMayDoNothing(t *testing.T) {
+func TestZeroAccessAllowsNothing(t *testing.T) {
 	w := newWorld(t)
 	_, secret := w.key(readAll())
 	good := w.access(secret)
@@ -138,7 +138,7 @@ func TestCheckRowRefuses(t *testing.T) {
 }
 
 // A row before that was forgotten must not make a create of an update, which would take over a row of somebody else's.
-func TestPrepareTellsActionsApart(t *testing.T) {
+func TestPrepareChecksRowsOfAction(t *testing.T) {
 	w := newWorld(t)
 	_, secret := w.key(latchkey.Allow(latchkey.Any).On("dataset/*").Where(eq("region", "EU")))
 	a, row := w.access(secret), latchkey.Row{"region": "EU", "amount": 3}

@@ -83,7 +83,7 @@ func TestABoundaryAfterErase(t *testing.T) {
 
 // Mass revocation ends what was committed before, whatever any clock said, and what is made afterwards works,
 // everywhere.
-func TestMassRevocationByAnOrder(t *testing.T) {
+func TestMassRevocation(t *testing.T) {
 	for _, off := range []time.Duration{0, 30 * time.Second, 59 * time.Second, -59 * time.Second} {
 		for _, ago := range []time.Duration{0, time.Second, 90 * time.Second} {
 			t.Run(fmt.Sprint(off, " ", ago), func(t *testing.T) {
@@ -126,7 +126,7 @@ func TestMassRevocationByAnOrder(t *testing.T) {
 }
 
 // A NotBefore further back goes by when tokens were made.
-func TestMassRevocationOfThePast(t *testing.T) {
+func TestMassRevocationAtAPastTime(t *testing.T) {
 	c := newClocks(t)
 	m, _ := c.node(0)
 	_, early := c.issue(m, latchkey.Settings{})
@@ -159,7 +159,7 @@ func TestMassRevocationOfThePast(t *testing.T) {
 }
 
 // Nothing is made dead, by a NotBefore that lies ahead.
-func TestNotBeforeIsNotAhead(t *testing.T) {
+func TestNotBeforeInTheFuture(t *testing.T) {
 	c := newClocks(t)
 	m, _ := c.node(0)
 	for _, ahead := range []time.Duration{time.Microsecond, time.Second, 5 * time.Minute, 1000 * time.Hour} {
@@ -181,7 +181,7 @@ func TestNotBeforeIsNotAhead(t *testing.T) {
 }
 
 // What is made while all tokens are ended is refused, or works: it is never dead.
-func TestMadeWhileAllAreEnded(t *testing.T) {
+func TestIssueDuringMassRevocation(t *testing.T) {
 	for name, make := range map[string]func(c *clocks, m *latchkey.Manager, a latchkey.Access) (string, error){
 		"Issue": func(c *clocks, m *latchkey.Manager, _ latchkey.Access) (string, error) {
 			_, s, err := m.For("acme").Issue(c.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
@@ -252,7 +252,7 @@ func (s clientPages) Clients(ctx context.Context, owner string, p latchkey.Page)
 	return s.Store.Clients(ctx, owner, p)
 }
 
-func TestAClientIsFoundByItsID(t *testing.T) {
+func TestClientByID(t *testing.T) {
 	w := newWorld(t)
 	keys := latchkey.New(clientPages{w.store}, &latchkey.Options{Clock: w.now})
 	_, secret := w.key()

@@ -242,7 +242,7 @@ func TestRotateEndsSigningSecrets(t *testing.T) {
 }
 
 // Rotate without an overlap ends every old secret, also one that by a clock which is ahead has ended already.
-func TestRotateEndsWhatAFastClockTakesForOver(t *testing.T) {
+func TestRotateEndsSecretsDespiteAFastClock(t *testing.T) {
 	c := newClocks(t)
 	m, _ := c.node(0)
 	fast, _ := c.node(24 * time.Hour)

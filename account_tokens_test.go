@@ -385,7 +385,7 @@ func TestIssueRefuses(t *testing.T) {
 }
 
 // Two slips that everybody makes once: the error says what to do.
-func TestIssueSaysWhatToMend(t *testing.T) {
+func TestIssueErrorsSayWhatToDo(t *testing.T) {
 	w := newWorld(t)
 	role, err := w.acme.CreateRole(w.ctx, latchkey.Role{Name: "clerk"})
 	w.ok(err)
@@ -421,7 +421,7 @@ func TestImport(t *testing.T) {
 	w.access(native)
 }
 
-func TestRandomnessThatFailsMakesNoToken(t *testing.T) {
+func TestIssueFailsWithoutRandomness(t *testing.T) {
 	w := newWorld(t, func(o *latchkey.Options) { o.Rand = strings.NewReader("") })
 	_, secret, err := w.acme.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
 	require.Error(t, err)

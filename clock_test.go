@@ -177,7 +177,7 @@ func TestClocksThatDiffer(t *testing.T) {
 }
 
 // What ends a token asks no clock.
-func TestEndingNeedsNoClock(t *testing.T) {
+func TestRevocationNeedsNoClock(t *testing.T) {
 	c := newClocks(t)
 	m, own := c.node(0)
 	var ids []string
@@ -198,7 +198,7 @@ func TestEndingNeedsNoClock(t *testing.T) {
 }
 
 // One wrong word of either clock is neither believed nor remembered.
-func TestAClockThatIsWrongOnce(t *testing.T) {
+func TestOneWrongClockReading(t *testing.T) {
 	for _, wrong := range []time.Duration{365 * 24 * time.Hour, -365 * 24 * time.Hour, 2 * time.Hour, -2 * time.Hour} {
 		for whose := range 2 {
 			t.Run(fmt.Sprint([]string{"store", "node"}[whose], " ", wrong), func(t *testing.T) {
@@ -251,7 +251,7 @@ func TestAClockThatIsWrongOnce(t *testing.T) {
 func isToken(err error) bool { return errors.Is(err, latchkey.ErrInvalidToken) }
 
 // A clock that stands still is noticed within a minute.
-func TestAClockThatStandsStill(t *testing.T) {
+func TestStoppedClock(t *testing.T) {
 	for whose := range 2 {
 		for _, stale := range []time.Duration{0, 10 * time.Second} {
 			c := newClocks(t)
@@ -280,7 +280,7 @@ func (s slow) Changes(ctx context.Context, after uint64, n int) (latchkey.Feed, 
 }
 
 // The same where the store's clock is not asked each time: by the time that passed it is due.
-func TestAClockThatStandsStillBesideASlowStore(t *testing.T) {
+func TestStoppedClockWithASlowStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stands := time.Now()
 		m := latchkey.New(slow{memstore.New(nil)}, &latchkey.Options{Clock: func() time.Time { return stands }})
@@ -372,7 +372,7 @@ func TestPurgeByTwoClocks(t *testing.T) {
 }
 
 // What would vanish because times are kept to the microsecond is refused.
-func TestNothingTooShort(t *testing.T) {
+func TestTimesBelowAMicrosecond(t *testing.T) {
 	c := newClocks(t)
 	m, _ := c.node(0)
 	tok, secret := c.issue(m, latchkey.Settings{})
@@ -402,7 +402,7 @@ func TestNothingTooShort(t *testing.T) {
 }
 
 // A last use that a wrong clock wrote lies ahead. It keeps nobody out, and does not let the token live until then.
-func TestALastUseThatLiesAhead(t *testing.T) {
+func TestLastUseInTheFuture(t *testing.T) {
 	c := newClocks(t)
 	m, _ := c.node(0)
 	tok, secret := c.issue(m, latchkey.Settings{Validity: latchkey.Validity{Idle: time.Hour}})
@@ -417,7 +417,7 @@ func TestALastUseThatLiesAhead(t *testing.T) {
 }
 
 // A machine's own clock that was set is noticed by Purge where nothing else could: once, and not for good.
-func TestPurgeAfterTheClockWasSet(t *testing.T) {
+func TestPurgeAfterAClockStep(t *testing.T) {
 	var off atomic.Int64
 	// Readings whose wall clock is off, with the monotonic clock as it is.
 	clock := func() time.Time { return wallShifted(time.Now(), time.Duration(off.Load())) }
@@ -447,7 +447,7 @@ func wallShifted(at time.Time, by time.Duration) time.Time {
 	return at
 }
 
-func TestClockSetBackRevivesNothing(t *testing.T) {
+func TestClockSetBackKeepsTokensExpired(t *testing.T) {
 	w := newWorld(t)
 	_, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Validity: latchkey.Validity{NotAfter: w.now().Add(time.Hour)}})
 	_, live := w.key()

@@ -114,7 +114,7 @@ func TestWakeDuringAPollPollsAgain(t *testing.T) {
 
 // A process obeys its own change at once. Where its cache could not be told, it asks before the next answer, though a
 // poll that read the epoch before the change ends after it.
-func TestAPollUnderWayDoesNotHideAChangeOfOnesOwn(t *testing.T) {
+func TestOwnChangeDuringAPoll(t *testing.T) {
 	store := &slowStore{read: make(chan struct{}), leave: make(chan struct{})}
 	m := New(store, &Options{MaxStale: time.Hour})
 	polled := make(chan error)
@@ -162,7 +162,7 @@ func (s *failingStore) Changes(context.Context, uint64, int) (Feed, error) {
 }
 
 // Callers who ask while somebody reads share one read, which begins after all of them asked.
-func TestCallersShareARead(t *testing.T) {
+func TestFeedReadsAreCoalesced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &slowStore{read: make(chan struct{}), leave: make(chan struct{})}
 		f := New(store, nil).follow

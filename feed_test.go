@@ -50,7 +50,7 @@ func (s *deadLine) lost(ctx context.Context) error {
 }
 
 // A caller without a deadline whose question is lost holds up nobody else for long, whatever it asked.
-func TestOneLostQuestionHoldsUpNobody(t *testing.T) {
+func TestLostReadDelaysNoOtherCaller(t *testing.T) {
 	for name, c := range map[string]struct {
 		stale time.Duration
 		feed  bool
@@ -137,7 +137,7 @@ func (s *deadWrite) Reserve(ctx context.Context, r latchkey.Reservation) (latchk
 }
 
 // What a caller without a deadline writes on behalf of all holds up nobody for ever when its question is lost.
-func TestOneLostWriteHoldsUpNobody(t *testing.T) {
+func TestLostWriteDelaysNoOtherCaller(t *testing.T) {
 	ways := map[string]func(s *deadWrite, m *latchkey.Manager, a latchkey.Access) error{
 		"last uses": func(s *deadWrite, m *latchkey.Manager, a latchkey.Access) error {
 			s.usage.Store(true)
@@ -293,7 +293,7 @@ func (s *rewound) Changes(ctx context.Context, after uint64, n int) (latchkey.Fe
 	return feed, err
 }
 
-func TestHolesInHistoryForgetEverything(t *testing.T) {
+func TestFeedGapsResetTheCache(t *testing.T) {
 	for name, edit := range map[string]func(latchkey.Feed) latchkey.Feed{
 		"truncated": func(f latchkey.Feed) latchkey.Feed { f.Truncated, f.Changes = true, nil; return f },
 		"truncated, and dense": func(f latchkey.Feed) latchkey.Feed {
@@ -345,7 +345,7 @@ func TestHolesInHistoryForgetEverything(t *testing.T) {
 }
 
 // No Verify that starts after Revoke returned may succeed.
-func TestNothingIsAcceptedAfterRevokeReturned(t *testing.T) {
+func TestVerifyFailsOnceRevokeReturned(t *testing.T) {
 	w := newWorld(t)
 	o := w.options()
 	nodes := []*latchkey.Manager{w.keys, latchkey.New(w.store, &o)}

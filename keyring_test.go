@@ -196,7 +196,7 @@ func TestDigestConcurrently(t *testing.T) {
 
 var place = sealData{purpose: "secret", owner: "acme", tokenID: "t1"}
 
-func TestSealOpensOnlyInItsPlace(t *testing.T) {
+func TestSealOpensForItsRecordOnly(t *testing.T) {
 	k := testRing(t, 1, 2)
 	other := testRing(t, 2, 1)
 	var places []sealData
@@ -271,7 +271,7 @@ func TestKeyRotation(t *testing.T) {
 	assert.Contains(t, err.Error(), "key 1")
 }
 
-func TestNoKeyringSealsNothing(t *testing.T) {
+func TestSealNeedsAKeyring(t *testing.T) {
 	var none *Keyring
 	_, _, err := none.seal(nil, []byte("text"), place)
 	assert.ErrorIs(t, err, ErrNeedsKeyring)

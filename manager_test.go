@@ -10,7 +10,7 @@ import (
 	"github.com/latchkey-go/latchkey/memstore"
 )
 
-func TestNewPanicsWithASentence(t *testing.T) {
+func TestNewPanicsOnInvalidOptions(t *testing.T) {
 	store := memstore.New(nil)
 	for say, f := range map[string]func(){
 		"New needs a Store":     func() { latchkey.New(nil, nil) },
@@ -29,7 +29,7 @@ func TestNewPanicsWithASentence(t *testing.T) {
 	}
 }
 
-func TestUnknownOutcomeIsSettledByWritingAgain(t *testing.T) {
+func TestUnknownOutcomeIsWrittenAgain(t *testing.T) {
 	w := newWorld(t)
 	w.store.unknown.Store(2)
 	tok, secret := w.key()

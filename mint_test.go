@@ -11,7 +11,7 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-func TestMintIsItsParentLess(t *testing.T) {
+func TestMintNarrowsItsParent(t *testing.T) {
 	w := newWorld(t)
 	reader := w.role("reader", latchkey.Allow(latchkey.Read).On("dataset/*"))
 	writer := w.role("writer", latchkey.Allow(latchkey.Create, latchkey.Update).On("dataset/orders"))
@@ -140,7 +140,7 @@ func TestMintedTokensEndWithTheirParents(t *testing.T) {
 	w.access(secret)
 }
 
-func TestMintingIsGuarded(t *testing.T) {
+func TestMintFromAddresses(t *testing.T) {
 	w := newWorld(t)
 	home, away := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("192.0.2.1")
 	_, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Restrictions: latchkey.Restrictions{MintFrom: prefixes("10.0.0.0/8")}})
@@ -158,7 +158,7 @@ func TestMintingIsGuarded(t *testing.T) {
 	w.ok(err) // children travel
 }
 
-func TestMintAfterALossFails(t *testing.T) {
+func TestMintVerifiesTheParentAgain(t *testing.T) {
 	w := newWorld(t)
 	role := w.role("reader", readAll())
 	key, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{role.ID}})
@@ -174,7 +174,7 @@ func TestMintAfterALossFails(t *testing.T) {
 }
 
 // A mint that began before its parent was lost writes nothing.
-func TestMintPastALoss(t *testing.T) {
+func TestMintWhileTheParentChanges(t *testing.T) {
 	for name, c := range map[string]struct {
 		lose func(w *world, key latchkey.Token)
 		want error
@@ -235,7 +235,7 @@ func TestMintValidatesOnce(t *testing.T) {
 	assert.Equal(t, len(restrict.Domains), asked)
 }
 
-func TestAClientStaysItself(t *testing.T) {
+func TestClientCannotBeReplaced(t *testing.T) {
 	w := newWorld(t)
 	_, secret := w.key(latchkey.Allow(latchkey.Read).On("*").Where(eq("client", latchkey.ClientID)))
 	_, child := w.mint(w.access(secret), latchkey.Narrowing{Client: latchkey.Client{ID: "42", Name: "Ada"}})

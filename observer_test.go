@@ -189,7 +189,7 @@ func TestEveryRefusalIsObserved(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoTokenIsNotObserved(t *testing.T) {
+func TestUnknownTextsAreNotObserved(t *testing.T) {
 	o := newObserved(t)
 	_, secret, err := latchkey.New(memstore.New(nil), nil).For("x").Issue(
 		t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey})
@@ -305,7 +305,7 @@ func TestLimitsAndDenialsAreObserved(t *testing.T) {
 }
 
 // A hook that panics changes no answer.
-func TestAPanickingObserverRefusesNoLess(t *testing.T) {
+func TestObserverPanicChangesNoAnswer(t *testing.T) {
 	var log bytes.Buffer
 	keys := latchkey.New(memstore.New(nil), &latchkey.Options{Logger: slog.New(slog.NewTextHandler(&log, nil)),
 		Observer: latchkey.Observer{Refused: func(context.Context, latchkey.Refusal) { panic("no room") }}})
@@ -323,7 +323,7 @@ func TestAPanickingObserverRefusesNoLess(t *testing.T) {
 }
 
 // Trouble is no refusal: nothing is known then.
-func TestTroubleIsNotObserved(t *testing.T) {
+func TestStoreErrorsAreNotObserved(t *testing.T) {
 	called := 0
 	keys := latchkey.New(troubled{memstore.New(nil)}, &latchkey.Options{
 		Observer: latchkey.Observer{Refused: func(context.Context, latchkey.Refusal) { called++ }}})

@@ -352,7 +352,7 @@ func TestVerifyWithARateDoesNotAllocate(t *testing.T) {
 }
 
 // A rate that is changed holds from the next Verify on, whoever has it, and whatever was there before.
-func TestAChangedRateHoldsAtOnce(t *testing.T) {
+func TestRateChangeHoldsAtOnce(t *testing.T) {
 	day := latchkey.Rate{Count: 1, Per: 24 * time.Hour}
 	for name, next := range map[string]struct {
 		rate latchkey.Rate
@@ -456,7 +456,7 @@ func TestAChangedRateHoldsAtOnce(t *testing.T) {
 }
 
 // A limiter goes by time that passes. A step back refills nothing and stops nobody; nor does one that is taken back.
-func TestALimiterOfAClockThatIsSet(t *testing.T) {
+func TestLimiterWithASetClock(t *testing.T) {
 	for _, step := range []time.Duration{time.Second, time.Minute, time.Hour, 24 * time.Hour} {
 		for name, base := range map[string]time.Time{"foreign": time.Unix(1e9, 0), "monotonic": time.Now()} {
 			now := base
@@ -487,7 +487,7 @@ func TestALimiterOfAClockThatIsSet(t *testing.T) {
 }
 
 // So does what a Manager counts, by a clock of the host's own.
-func TestRatesOfAClockThatIsSet(t *testing.T) {
+func TestRatesWithASetClock(t *testing.T) {
 	c := newClocks(t)
 	m, o := c.node(0)
 	_, secret := c.issue(m, latchkey.Settings{Limits: latchkey.Limits{Rate: latchkey.Rate{Count: 1, Per: time.Second}}})

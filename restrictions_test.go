@@ -10,7 +10,7 @@ import (
 )
 
 // A list with a domain that cannot be read, stored all the same, lets nobody in: not by its other entries either.
-func TestDomainsThatCannotBeKept(t *testing.T) {
+func TestInvalidDomains(t *testing.T) {
 	for _, entry := range []string{"", "*", "*.com", "example.com,another.com", "127.1"} {
 		r := Restrictions{Domains: []string{"fine.example", entry}}
 		err := r.Validate(nil)
@@ -117,7 +117,7 @@ func TestPrefixErrorsSayWhatToWrite(t *testing.T) {
 	}
 }
 
-func TestPrefixesThatCannotBeKept(t *testing.T) {
+func TestInvalidPrefixes(t *testing.T) {
 	for _, p := range []netip.Prefix{
 		{},
 		netip.MustParsePrefix("0.0.0.0/0"),
@@ -195,7 +195,7 @@ func TestMeetRestrictions(t *testing.T) {
 }
 
 // Whatever a list is given later does not alter it.
-func TestCompiledRestrictionsAreOwn(t *testing.T) {
+func TestCompiledRestrictionsAreCopies(t *testing.T) {
 	r := Restrictions{
 		Domains: []string{"a.example"}, Addresses: prefixes("10.0.0.0/8"), MintFrom: prefixes("10.0.0.0/8"),
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // A role taken from a key is taken from what the key minted, even where another role of the key admits the same rows.
-func TestTakingARoleReachesWhatWasMintedWithIt(t *testing.T) {
+func TestTakingARoleReachesMintedTokens(t *testing.T) {
 	w := newWorld(t)
 	all := w.role("all", latchkey.Allow(latchkey.Read).On("dataset/*"))
 	eu := w.role("eu", latchkey.Allow(latchkey.Read).On("dataset/*").Where(eq("region", "EU")))

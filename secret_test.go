@@ -102,7 +102,7 @@ func TestZeroSecret(t *testing.T) {
 	}
 }
 
-func TestKindsOfTexts(t *testing.T) {
+func TestKindOfText(t *testing.T) {
 	m := &Manager{}
 	for _, k := range []struct {
 		kind   Kind

@@ -70,7 +70,7 @@ func TestSignedRequests(t *testing.T) {
 }
 
 // A request that presents one token and is signed for another is neither's.
-func TestASignatureThatNamesAnotherToken(t *testing.T) {
+func TestSignatureOfAnotherToken(t *testing.T) {
 	w := newWorld(t, func(o *latchkey.Options) {
 		o.Keyring = must(latchkey.NewKeyring(latchkey.Key{ID: 1, Secret: []byte(strings.Repeat("a", 32))}))
 	})
@@ -116,7 +116,7 @@ func (s *signers) Once(ctx context.Context, owner string, key [32]byte, until ti
 }
 
 // A signature that cannot be judged, or whose repetition could not be told, is refused.
-func TestSignaturesThatCannotBeJudged(t *testing.T) {
+func TestSignaturesThatCannotBeVerified(t *testing.T) {
 	ring := must(latchkey.NewKeyring(latchkey.Key{ID: 1, Secret: []byte(strings.Repeat("a", 32))}))
 	other := must(latchkey.NewKeyring(latchkey.Key{ID: 2, Secret: []byte(strings.Repeat("b", 32))}))
 	w := newWorld(t, func(o *latchkey.Options) { o.Keyring = ring })

@@ -11,7 +11,7 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-func TestCacheIsBoundedAndStaysRight(t *testing.T) {
+func TestCacheIsBounded(t *testing.T) {
 	w := newWorld(t, func(o *latchkey.Options) { o.CacheTokens = 50 })
 	type pair struct {
 		id, secret string
@@ -87,7 +87,7 @@ func (s *overtaken) ByDigest(ctx context.Context, d ...[32]byte) (latchkey.Found
 }
 
 // What was read before a change is not kept after it: the next Verify sees the change.
-func TestWhatWasReadBeforeAChangeIsNotKept(t *testing.T) {
+func TestOutdatedReadsAreNotCached(t *testing.T) {
 	w := newWorld(t)
 	store := &overtaken{Store: w.store}
 	keys := latchkey.New(store, &latchkey.Options{Clock: w.now})

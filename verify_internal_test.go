@@ -29,7 +29,7 @@ func (s *loadStore) Load(_ context.Context, owner, id string) (Found, error) {
 
 // Callers who load the same token while another does share one load, which begins after all of them asked. Other
 // tokens, and the same id of another owner, are other loads.
-func TestCallersShareALoad(t *testing.T) {
+func TestLoadsAreCoalesced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &loadStore{began: make(chan string, 64), leave: make(chan struct{})}
 		m := New(store, nil)

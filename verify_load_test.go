@@ -37,7 +37,7 @@ func (s *loads) Load(ctx context.Context, owner, id string) (latchkey.Found, err
 
 // What a load says is shared, rights and addresses of those who asked are not: each has an answer of its own. Nobody
 // changes what was loaded.
-func TestCallersOfOneLoadKeepTheirOwnRights(t *testing.T) {
+func TestCoalescedLoadsKeepCallersApart(t *testing.T) {
 	w := newWorld(t)
 	store := &loads{Store: w.store}
 	o := w.options()

@@ -41,7 +41,7 @@ func (s *found) Load(ctx context.Context, owner, id string) (latchkey.Found, err
 }
 
 // What was spoilt in the store, so that it does not fit together or cannot be read, is never taken for nothing.
-func TestRecordsThatDoNotFitAreRefused(t *testing.T) {
+func TestInconsistentRecordsAreRefused(t *testing.T) {
 	for name, c := range map[string]struct {
 		edit func(w *world, f *latchkey.Found)
 		want error
@@ -154,7 +154,7 @@ func TestRecordsThatDoNotFitAreRefused(t *testing.T) {
 }
 
 // Again asks the address, which a restriction made meanwhile may forbid.
-func TestAgainAsksTheAddress(t *testing.T) {
+func TestAgainChecksTheAddress(t *testing.T) {
 	w := newWorld(t)
 	tok, secret := w.key(append(admin(), readAll())...)
 	a := mustVerify(w, latchkey.Presented{Secret: secret, Address: netip.MustParseAddr("10.0.0.1")})
@@ -210,7 +210,7 @@ func TestIssueAndVerifyEveryKind(t *testing.T) {
 	}
 }
 
-func TestUnknownTextsAreRefusedWithoutAskingTheStore(t *testing.T) {
+func TestUnknownTextsCostNoRead(t *testing.T) {
 	w := newWorld(t)
 	_, secret := w.key()
 	flipped := []byte(secret)
@@ -224,7 +224,7 @@ func TestUnknownTextsAreRefusedWithoutAskingTheStore(t *testing.T) {
 	assert.Zero(t, w.store.lookups.Load())
 }
 
-func TestRefusalsComeInOrder(t *testing.T) {
+func TestVerifyChecksInOrder(t *testing.T) {
 	w := newWorld(t)
 	hour := w.now().Add(time.Hour)
 	tok, secret := w.issue(latchkey.KindSecret, latchkey.Settings{
@@ -271,7 +271,7 @@ func TestRefusalsComeInOrder(t *testing.T) {
 }
 
 // Whatever changes, the next Verify knows, from memory or not.
-func TestChangesBiteOnTheNextVerify(t *testing.T) {
+func TestVerifySeesEveryChange(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(w *world, key latchkey.Token, role latchkey.Role)
 		want   error // of the minted token; nil: it lives and may no longer read
@@ -350,7 +350,7 @@ func TestChangesBiteOnTheNextVerify(t *testing.T) {
 	}
 }
 
-func TestStoreTroubleIsNeverNotFound(t *testing.T) {
+func TestStoreErrorsAreNeverNotFound(t *testing.T) {
 	w := newWorld(t)
 	_, cached := w.key(readAll())
 	_, fresh := w.key(readAll())
@@ -385,7 +385,7 @@ func TestVerifyAndAllowsDoNotAllocate(t *testing.T) {
 	}))
 }
 
-func TestAgainKeepsWhatWasNarrowed(t *testing.T) {
+func TestAgainKeepsNarrowing(t *testing.T) {
 	w := newWorld(t)
 	role := w.role("reader", readAll())
 	key, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{role.ID}})
