@@ -79,7 +79,7 @@ func TestReferencesThatHaveNoValue(t *testing.T) {
 	w.is(latchkey.ErrBadCondition, forced.Force(map[string]any{"x": latchkey.Self}).Validate())
 }
 
-// The zero Access, which comes with an error, may do nothing at all.
+// The zero Access, which comes with an error, allows nothing.
 func TestZeroAccessAllowsNothing(t *testing.T) {
 	w := newWorld(t)
 	_, secret := w.key(readAll())
@@ -124,7 +124,7 @@ func TestZeroAccessAllowsNothing(t *testing.T) {
 	w.is(latchkey.ErrUnknownToken, err)
 }
 
-// Rows of which the schema knows nothing are an error, and rows that no rule admits are refused.
+// A row that the schema does not know is an error, and a row that no rule admits is refused.
 func TestCheckRowRefuses(t *testing.T) {
 	w := newWorld(t)
 	_, secret := w.key(latchkey.Allow(latchkey.Read).On("data/x").Where(eq("region", "EU")),
@@ -137,7 +137,7 @@ func TestCheckRowRefuses(t *testing.T) {
 	w.is(latchkey.ErrBadCondition, a.CheckRow(latchkey.Read, "data/y", orders, latchkey.Row{"region": "EU"}))
 }
 
-// A row before that was forgotten must not make a create of an update, which would take over a row of somebody else's.
+// An update without its row before must not count as a create, or it could take over another caller's row.
 func TestPrepareChecksRowsOfAction(t *testing.T) {
 	w := newWorld(t)
 	_, secret := w.key(latchkey.Allow(latchkey.Any).On("dataset/*").Where(eq("region", "EU")))

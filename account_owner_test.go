@@ -81,8 +81,8 @@ func TestABoundaryAfterErase(t *testing.T) {
 	assert.True(t, w.access(after).Allows(latchkey.Read, "a"))
 }
 
-// Mass revocation ends what was committed before, whatever any clock said, and what is made afterwards works,
-// everywhere.
+// Mass revocation ends what was committed before it, whatever any clock showed. What is made afterwards works on every
+// node.
 func TestMassRevocation(t *testing.T) {
 	for _, off := range []time.Duration{0, 30 * time.Second, 59 * time.Second, -59 * time.Second} {
 		for _, ago := range []time.Duration{0, time.Second, 90 * time.Second} {
@@ -125,7 +125,7 @@ func TestMassRevocation(t *testing.T) {
 	}
 }
 
-// A NotBefore further back goes by when tokens were made.
+// A NotBefore in the past ends the tokens that were made before it.
 func TestMassRevocationAtAPastTime(t *testing.T) {
 	c := newClocks(t)
 	m, _ := c.node(0)
@@ -158,7 +158,7 @@ func TestMassRevocationAtAPastTime(t *testing.T) {
 		latchkey.ErrInvalid, "Since is for reading")
 }
 
-// Nothing is made dead, by a NotBefore that lies ahead.
+// A NotBefore in the future is refused, so that no new token is dead.
 func TestNotBeforeInTheFuture(t *testing.T) {
 	c := newClocks(t)
 	m, _ := c.node(0)
@@ -180,7 +180,7 @@ func TestNotBeforeInTheFuture(t *testing.T) {
 	require.NoError(t, c.verify(m, secret))
 }
 
-// What is made while all tokens are ended is refused, or works: it is never dead.
+// A token made during a mass revocation is refused, or works: it is never dead.
 func TestIssueDuringMassRevocation(t *testing.T) {
 	for name, make := range map[string]func(c *clocks, m *latchkey.Manager, a latchkey.Access) (string, error){
 		"Issue": func(c *clocks, m *latchkey.Manager, _ latchkey.Access) (string, error) {
@@ -228,7 +228,8 @@ func TestIssueDuringMassRevocation(t *testing.T) {
 func TestClientsKeepTheNewestName(t *testing.T) {
 	w := newWorld(t)
 	_, secret := w.key()
-	for _, c := range []latchkey.Client{{ID: "42", Name: "Zoë"}, {ID: "7", Name: "Bo"}, {ID: "42", Name: "Zoë O'Brien"}, {ID: "7"}} {
+	for _, c := range []latchkey.Client{{ID: "42", Name: "Zoë"}, {ID: "7", Name: "Bo"},
+		{ID: "42", Name: "Zoë O'Brien"}, {ID: "7"}} {
 		w.mint(w.access(secret), latchkey.Narrowing{Client: c})
 	}
 	var got []latchkey.Client

@@ -189,7 +189,7 @@ func TestKeyring(t *testing.T) {
 	for _, s := range []string{secret.Reveal(), plain} {
 		_, err = manager(next).Verify(w.ctx, latchkey.Presented{Secret: s})
 		if s == plain {
-			w.ok(err) // plain digests are always looked for
+			w.ok(err) // plain digests are always candidates
 		} else {
 			w.is(latchkey.ErrUnknownToken, err)
 		}
@@ -205,7 +205,7 @@ func TestKeyring(t *testing.T) {
 	w.is(latchkey.ErrUnknownToken, err)
 }
 
-// Who rotates a token because it leaked must not leave the other half of the leak behind.
+// Rotating a token that leaked also ends its signing secrets, which may have leaked with it.
 func TestRotateEndsSigningSecrets(t *testing.T) {
 	keyring, err := latchkey.NewKeyring(latchkey.Key{ID: 1, Secret: []byte(strings.Repeat("a", 32))})
 	require.NoError(t, err)

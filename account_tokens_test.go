@@ -356,22 +356,24 @@ func TestIssueRefuses(t *testing.T) {
 	w := newWorld(t)
 	at := func(d time.Duration) latchkey.Validity { return latchkey.Validity{NotAfter: w.now().Add(d)} }
 	for name, spec := range map[string]latchkey.Spec{
-		"no kind":                  {},
-		"an access token":          {Kind: latchkey.KindAccess, Validity: at(time.Hour)},
-		"a secret with roles":      {Kind: latchkey.KindSecret, Roles: []string{"x"}},
-		"a secret with rules":      {Kind: latchkey.KindSecret, Permissions: latchkey.Permissions{readAll()}},
-		"an endless session":       {Kind: latchkey.KindSession},
-		"a test API key":           {Kind: latchkey.KindAPIKey, Test: true},
-		"an end that is past":      {Kind: latchkey.KindAPIKey, Validity: at(-time.Second)},
-		"an end that is now":       {Kind: latchkey.KindAPIKey, Validity: at(0)},
-		"an unknown role":          {Kind: latchkey.KindAPIKey, Roles: []string{"nope"}},
-		"negative credits":         {Kind: latchkey.KindAPIKey, Limits: latchkey.Limits{Credits: -1}},
-		"a rate without Per":       {Kind: latchkey.KindAPIKey, Limits: latchkey.Limits{Rate: latchkey.Rate{Count: 1}}},
-		"a negative idle time":     {Kind: latchkey.KindAPIKey, Validity: latchkey.Validity{Idle: -1}},
-		"a name with NUL":          {Kind: latchkey.KindAPIKey, Name: "a\x00"},
-		"a name of bad UTF-8":      {Kind: latchkey.KindAPIKey, Name: "a\xff"},
-		"a pattern with empty seg": {Kind: latchkey.KindAPIKey, Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("a//b")}},
-		"a domain with user info":  {Kind: latchkey.KindAPIKey, Restrictions: latchkey.Restrictions{Domains: []string{"a@b.com"}}},
+		"no kind":              {},
+		"an access token":      {Kind: latchkey.KindAccess, Validity: at(time.Hour)},
+		"a secret with roles":  {Kind: latchkey.KindSecret, Roles: []string{"x"}},
+		"a secret with rules":  {Kind: latchkey.KindSecret, Permissions: latchkey.Permissions{readAll()}},
+		"an endless session":   {Kind: latchkey.KindSession},
+		"a test API key":       {Kind: latchkey.KindAPIKey, Test: true},
+		"an end that is past":  {Kind: latchkey.KindAPIKey, Validity: at(-time.Second)},
+		"an end that is now":   {Kind: latchkey.KindAPIKey, Validity: at(0)},
+		"an unknown role":      {Kind: latchkey.KindAPIKey, Roles: []string{"nope"}},
+		"negative credits":     {Kind: latchkey.KindAPIKey, Limits: latchkey.Limits{Credits: -1}},
+		"a rate without Per":   {Kind: latchkey.KindAPIKey, Limits: latchkey.Limits{Rate: latchkey.Rate{Count: 1}}},
+		"a negative idle time": {Kind: latchkey.KindAPIKey, Validity: latchkey.Validity{Idle: -1}},
+		"a name with NUL":      {Kind: latchkey.KindAPIKey, Name: "a\x00"},
+		"a name of bad UTF-8":  {Kind: latchkey.KindAPIKey, Name: "a\xff"},
+		"a pattern with empty seg": {Kind: latchkey.KindAPIKey,
+			Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("a//b")}},
+		"a domain with user info": {Kind: latchkey.KindAPIKey,
+			Restrictions: latchkey.Restrictions{Domains: []string{"a@b.com"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, secret, err := w.acme.Issue(w.ctx, spec)
@@ -384,7 +386,7 @@ func TestIssueRefuses(t *testing.T) {
 	}
 }
 
-// Two slips that everybody makes once: the error says what to do.
+// For two common mistakes the error says what to do.
 func TestIssueErrorsSayWhatToDo(t *testing.T) {
 	w := newWorld(t)
 	role, err := w.acme.CreateRole(w.ctx, latchkey.Role{Name: "clerk"})
@@ -409,7 +411,8 @@ func TestImport(t *testing.T) {
 	assert.Equal(t, tok.ID, a.TokenID())
 	_, err = w.acme.Import(w.ctx, spec, "legacy-0123456789")
 	w.is(latchkey.ErrExists, err)
-	for _, bad := range []string{"", "legacy-short", "other-0123456789abc", "legacy-\x00123456789abc", "at_0123456789abcdefgh"} {
+	for _, bad := range []string{"", "legacy-short", "other-0123456789abc", "legacy-\x00123456789abc",
+		"at_0123456789abcdefgh"} {
 		_, err = w.acme.Import(w.ctx, spec, bad)
 		w.is(latchkey.ErrInvalid, err)
 	}

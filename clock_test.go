@@ -18,8 +18,8 @@ import (
 	"github.com/latchkey-go/latchkey/memstore"
 )
 
-// clocks is a set of nodes over one store, each with a clock of its own, which is off the true time by some amount,
-// stands still, or says something wrong once.
+// clocks is a set of nodes over one store. Each has a clock of its own, which may be off the true time, stand still, or
+// be wrong once.
 type clocks struct {
 	*testing.T
 	ctx   context.Context
@@ -34,7 +34,7 @@ type offClock struct {
 	c     *clocks
 	off   time.Duration
 	still time.Time     // not zero: it stands
-	once  time.Duration // off by so much more, at the next look
+	once  time.Duration // off by so much more, at the next reading
 }
 
 func (o *offClock) now() time.Time {
@@ -106,7 +106,8 @@ func (c *clocks) endAll(m *latchkey.Manager, at time.Time) error {
 	return m.For("acme").Configure(c.ctx, func(o *latchkey.Owner) error { o.NotBefore = at; return nil })
 }
 
-// While the clocks differ nothing is known, whichever of them is wrong, on every way; and it passes when they agree.
+// While the clocks differ, every call returns ErrUnavailable, whichever clock is wrong. Calls work again when they
+// agree.
 func TestClocksThatDiffer(t *testing.T) {
 	ways := map[string]func(c *clocks, m *latchkey.Manager, tok latchkey.Token, cached, fresh string,
 		a latchkey.Access) error{
@@ -176,7 +177,7 @@ func TestClocksThatDiffer(t *testing.T) {
 	}
 }
 
-// What ends a token asks no clock.
+// Calls that end a token do not depend on a clock.
 func TestRevocationNeedsNoClock(t *testing.T) {
 	c := newClocks(t)
 	m, own := c.node(0)
@@ -197,7 +198,7 @@ func TestRevocationNeedsNoClock(t *testing.T) {
 	require.NoError(t, acme.Configure(c.ctx, func(o *latchkey.Owner) error { o.NotBefore = time.Time{}; return nil }))
 }
 
-// One wrong word of either clock is neither believed nor remembered.
+// One wrong reading of either clock has no effect later.
 func TestOneWrongClockReading(t *testing.T) {
 	for _, wrong := range []time.Duration{365 * 24 * time.Hour, -365 * 24 * time.Hour, 2 * time.Hour, -2 * time.Hour} {
 		for whose := range 2 {
@@ -247,7 +248,7 @@ func TestOneWrongClockReading(t *testing.T) {
 	}
 }
 
-// isToken says that an error speaks of the token.
+// isToken reports whether an error is about the token.
 func isToken(err error) bool { return errors.Is(err, latchkey.ErrInvalidToken) }
 
 // A clock that stands still is noticed within a minute.
@@ -262,7 +263,7 @@ func TestStoppedClock(t *testing.T) {
 			stands.set(func(o *offClock) { o.still = c.true })
 			c.turn(61 * time.Second)
 			if whose == 1 && stale > 0 {
-				continue // its own clock is all by which it can tell that the bound is over
+				continue // the node has only its own clock to notice that the bound is over
 			}
 			require.Error(t, c.verify(m, secret))
 			stands.set(func(o *offClock) { o.still = time.Time{} })
@@ -271,7 +272,7 @@ func TestStoppedClock(t *testing.T) {
 	}
 }
 
-// slow is a store whose clock takes its time to be asked.
+// slow is a store whose clock is slow to read.
 type slow struct{ latchkey.Store }
 
 func (s slow) Changes(ctx context.Context, after uint64, n int) (latchkey.Feed, error) {
@@ -279,7 +280,7 @@ func (s slow) Changes(ctx context.Context, after uint64, n int) (latchkey.Feed, 
 	return s.Store.Changes(ctx, after, n)
 }
 
-// The same where the store's clock is not asked each time: by the time that passed it is due.
+// The same if the store's clock is not read each time: it is read once enough time has passed.
 func TestStoppedClockWithASlowStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stands := time.Now()
@@ -298,8 +299,8 @@ func TestStoppedClockWithASlowStore(t *testing.T) {
 	})
 }
 
-// When both clocks were wrong together and are put right, what was made meanwhile is right, and what was over stays
-// over for an hour.
+// After both clocks were wrong together and are set right, new records have the right times. What had expired stays
+// expired for an hour.
 func TestBothClocksSetBack(t *testing.T) {
 	c := newClocks(t)
 	m, own := c.node(0, func(o *latchkey.Options) { o.CreditLease = nil })
@@ -333,7 +334,7 @@ func TestBothClocksSetBack(t *testing.T) {
 	require.NoError(t, c.verify(m, s.Reveal()))
 }
 
-// Purge removes nothing by the word of one clock.
+// Purge removes nothing by one clock alone.
 func TestPurgeByTwoClocks(t *testing.T) {
 	for _, off := range []time.Duration{2 * time.Minute, 48 * time.Hour, 365 * 24 * time.Hour} {
 		for whose := range 2 {
@@ -371,7 +372,7 @@ func TestPurgeByTwoClocks(t *testing.T) {
 	require.ErrorIs(t, c.store.Once(c.ctx, "acme", [32]byte{1}, c.true), latchkey.ErrExists)
 }
 
-// What would vanish because times are kept to the microsecond is refused.
+// Times are stored to the microsecond, so durations below one are refused.
 func TestTimesBelowAMicrosecond(t *testing.T) {
 	c := newClocks(t)
 	m, _ := c.node(0)
@@ -401,7 +402,8 @@ func TestTimesBelowAMicrosecond(t *testing.T) {
 	assert.True(t, child.Validity.NotAfter.After(child.Created))
 }
 
-// A last use that a wrong clock wrote lies ahead. It keeps nobody out, and does not let the token live until then.
+// A last use in the future, which a wrong clock wrote, refuses no caller. It does not extend the token until then
+// either.
 func TestLastUseInTheFuture(t *testing.T) {
 	c := newClocks(t)
 	m, _ := c.node(0)
@@ -416,7 +418,7 @@ func TestLastUseInTheFuture(t *testing.T) {
 	require.ErrorIs(t, c.verify(m, secret), latchkey.ErrExpired)
 }
 
-// A machine's own clock that was set is noticed by Purge where nothing else could: once, and not for good.
+// Purge fails once if this machine's clock was set and no other clock shows it.
 func TestPurgeAfterAClockStep(t *testing.T) {
 	var off atomic.Int64
 	// Readings whose wall clock is off, with the monotonic clock as it is.
@@ -449,7 +451,8 @@ func wallShifted(at time.Time, by time.Duration) time.Time {
 
 func TestClockSetBackKeepsTokensExpired(t *testing.T) {
 	w := newWorld(t)
-	_, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Validity: latchkey.Validity{NotAfter: w.now().Add(time.Hour)}})
+	_, secret := w.issue(latchkey.KindAPIKey,
+		latchkey.Settings{Validity: latchkey.Validity{NotAfter: w.now().Add(time.Hour)}})
 	_, live := w.key()
 	w.access(live)
 	w.turn(time.Hour)

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A clock that is set back must not stretch the bound, nor may a machine that slept.
+// Neither a clock that is set back nor a machine that slept extends the bound.
 func TestAgeByTwoClocks(t *testing.T) {
 	// What time.Now returns: seconds of the wall clock since 1885 and nanoseconds below, and the monotonic clock.
 	type reading struct {
@@ -80,8 +80,8 @@ func (s *slowStore) Changes(_ context.Context, after uint64, n int) (Feed, error
 	return feed, nil
 }
 
-// A wake-up that comes while the epoch is being read is not lost: what was committed after that read is read, too; and
-// many at once make one more read, not many.
+// A Wake during a read of the epoch is not lost: what was committed after that read is read, too. Concurrent calls make
+// one more read.
 func TestWakeDuringAPollPollsAgain(t *testing.T) {
 	store := &slowStore{read: make(chan struct{}), leave: make(chan struct{})}
 	m := New(store, &Options{MaxStale: time.Hour})
@@ -112,8 +112,8 @@ func TestWakeDuringAPollPollsAgain(t *testing.T) {
 	require.NoError(t, m.Close(t.Context()))
 }
 
-// A process obeys its own change at once. Where its cache could not be told, it asks before the next answer, though a
-// poll that read the epoch before the change ends after it.
+// A process's own change takes effect in it at once. If its cache may have missed the change, the next answer reads the
+// store. A poll that read the epoch before the change, and ends after it, does not alter that.
 func TestOwnChangeDuringAPoll(t *testing.T) {
 	store := &slowStore{read: make(chan struct{}), leave: make(chan struct{})}
 	m := New(store, &Options{MaxStale: time.Hour})
@@ -138,7 +138,7 @@ func TestOwnChangeDuringAPoll(t *testing.T) {
 	assert.EqualValues(t, 1, m.cache.Epoch())
 }
 
-// A read that fails keeps nobody from the next.
+// A failed read does not prevent the next one.
 func TestWakeAfterAFailedPoll(t *testing.T) {
 	store := &failingStore{}
 	m := New(store, &Options{MaxStale: time.Hour})
@@ -161,7 +161,7 @@ func (s *failingStore) Changes(context.Context, uint64, int) (Feed, error) {
 	return Feed{}, errors.New("no network")
 }
 
-// Callers who ask while somebody reads share one read, which begins after all of them asked.
+// Callers that arrive during a read share the next one, which begins after all of them called.
 func TestFeedReadsAreCoalesced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &slowStore{read: make(chan struct{}), leave: make(chan struct{})}

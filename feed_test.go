@@ -16,7 +16,7 @@ import (
 	"github.com/latchkey-go/latchkey/memstore"
 )
 
-// deadLine is a store of which one connection is half open: what is asked over it is never answered. All others are.
+// deadLine is a store with one half-open connection: a read over it never returns. All other reads do.
 type deadLine struct {
 	latchkey.Store
 	dead atomic.Int64 // how many of the next questions are lost
@@ -49,7 +49,7 @@ func (s *deadLine) lost(ctx context.Context) error {
 	return nil
 }
 
-// A caller without a deadline whose question is lost holds up nobody else for long, whatever it asked.
+// A caller without a deadline whose read is lost does not delay other callers for long, whatever it read.
 func TestLostReadDelaysNoOtherCaller(t *testing.T) {
 	for name, c := range map[string]struct {
 		stale time.Duration
@@ -136,7 +136,7 @@ func (s *deadWrite) Reserve(ctx context.Context, r latchkey.Reservation) (latchk
 	return s.Store.Reserve(ctx, r)
 }
 
-// What a caller without a deadline writes on behalf of all holds up nobody for ever when its question is lost.
+// If a shared write of a caller without a deadline is lost, it does not block other callers for ever.
 func TestLostWriteDelaysNoOtherCaller(t *testing.T) {
 	ways := map[string]func(s *deadWrite, m *latchkey.Manager, a latchkey.Access) error{
 		"last uses": func(s *deadWrite, m *latchkey.Manager, a latchkey.Access) error {
@@ -279,7 +279,7 @@ func TestMaxStale(t *testing.T) {
 	})
 }
 
-// rewound is a store whose feed can be made to lie about the past.
+// rewound is a store whose feed can return false history.
 type rewound struct {
 	latchkey.Store
 	edit atomic.Pointer[func(latchkey.Feed) latchkey.Feed]
@@ -344,7 +344,7 @@ func TestFeedGapsResetTheCache(t *testing.T) {
 	}
 }
 
-// No Verify that starts after Revoke returned may succeed.
+// A Verify that starts after Revoke returned must not succeed.
 func TestVerifyFailsOnceRevokeReturned(t *testing.T) {
 	w := newWorld(t)
 	o := w.options()

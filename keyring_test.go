@@ -135,7 +135,7 @@ func TestKeyringShowsNothing(t *testing.T) {
 		for how, got := range everyPrint(v) {
 			if _, plain := map[string]bool{"key": true, "pointed key": true, "keys": true}[name]; plain &&
 				(how == "testify" || how == "gob") {
-				continue // what asks no method of a Key sees plain bytes, as its comment says
+				continue // what calls no method of a Key sees plain bytes, as its comment says
 			}
 			for _, leak := range leaks {
 				assert.NotContains(t, got, leak, "%s by %s", name, how)

@@ -103,7 +103,7 @@ func BenchmarkLimiter(b *testing.B) {
 	})
 }
 
-// BenchmarkChargeLeases is a debit out of memory beside one that the store is asked for.
+// BenchmarkChargeLeases compares a debit out of memory with one that the store makes.
 func BenchmarkChargeLeases(b *testing.B) {
 	ctx := context.Background()
 	for name, size := range map[string]func(latchkey.Credits) latchkey.Credits{

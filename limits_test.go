@@ -278,7 +278,7 @@ func TestALoweredLimitBitesAtTheNextVerify(t *testing.T) {
 	a := w.access(secret)
 	w.ok(a.Charge(w.ctx, "reads", 60))
 	w.update(tok, func(t *latchkey.Token) { t.Limits.Credits = 50 })
-	w.ok(a.Charge(w.ctx, "reads", 1)) // a photograph
+	w.ok(a.Charge(w.ctx, "reads", 1)) // a snapshot
 	w.is(latchkey.ErrOverLimit, w.access(secret).Charge(w.ctx, "reads", 1))
 	w.update(tok, func(t *latchkey.Token) { t.Limits.Credits = 62 })
 	w.ok(w.access(secret).Charge(w.ctx, "reads", 1))

@@ -46,7 +46,7 @@ func TestUnknownOutcomeIsWrittenAgain(t *testing.T) {
 	w.is(latchkey.ErrUnknownOutcome, err)
 }
 
-// A store that is gone before it can be asked again does not make it known that nothing happened.
+// If the store fails before the same write is repeated, the outcome stays unknown.
 func TestUnknownOutcomeStaysUnknown(t *testing.T) {
 	w := newWorld(t)
 	tok, secret := w.key()

@@ -24,20 +24,25 @@ func TestMintNarrowsItsParent(t *testing.T) {
 		allow []latchkey.Action // on dataset/orders, every row
 		some  []latchkey.Action
 	}{
-		"nothing said":     {latchkey.Narrowing{}, []latchkey.Action{"read", "create", "update"}, nil},
-		"one role":         {latchkey.Narrowing{Roles: []string{reader.ID}}, []latchkey.Action{"read"}, nil},
-		"a rule":           {latchkey.Narrowing{Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*")}}, []latchkey.Action{"read", "create", "update"}, nil},
-		"a rule elsewhere": {latchkey.Narrowing{Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Any).On("other/*")}}, nil, nil},
-		"no rules at all":  {latchkey.Narrowing{Permissions: latchkey.Permissions{}}, nil, nil},
-		"a role, a deny": {latchkey.Narrowing{Roles: []string{writer.ID}, Permissions: latchkey.Permissions{latchkey.Deny(latchkey.Update).On("*")}},
+		"nothing said": {latchkey.Narrowing{}, []latchkey.Action{"read", "create", "update"}, nil},
+		"one role":     {latchkey.Narrowing{Roles: []string{reader.ID}}, []latchkey.Action{"read"}, nil},
+		"a rule": {latchkey.Narrowing{Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*")}},
+			[]latchkey.Action{"read", "create", "update"}, nil},
+		"a rule elsewhere": {latchkey.Narrowing{Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Any).On(
+			"other/*")}}, nil, nil},
+		"no rules at all": {latchkey.Narrowing{Permissions: latchkey.Permissions{}}, nil, nil},
+		"a role, a deny": {latchkey.Narrowing{Roles: []string{writer.ID},
+			Permissions: latchkey.Permissions{latchkey.Deny(latchkey.Update).On("*")}},
 			[]latchkey.Action{"create"}, nil},
-		"rows": {latchkey.Narrowing{Rows: []latchkey.Condition{eq("region", "EU")}}, nil, []latchkey.Action{"read", "create", "update"}},
+		"rows": {latchkey.Narrowing{Rows: []latchkey.Condition{eq("region", "EU")}}, nil,
+			[]latchkey.Action{"read", "create", "update"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tok, secret := w.mint(parent, c.n)
 			narrow, err := parent.Narrow(w.ctx, c.n)
 			w.ok(err)
-			for who, a := range map[string]latchkey.Access{"minted": w.access(secret), "from memory": w.access(secret), "narrowed": narrow} {
+			for who, a := range map[string]latchkey.Access{"minted": w.access(secret), "from memory": w.access(secret),
+				"narrowed": narrow} {
 				for _, action := range []latchkey.Action{"read", "create", "update", "delete", "alter", "use"} {
 					err := a.Check(action, "dataset/orders")
 					switch {
@@ -143,7 +148,8 @@ func TestMintedTokensEndWithTheirParents(t *testing.T) {
 func TestMintFromAddresses(t *testing.T) {
 	w := newWorld(t)
 	home, away := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("192.0.2.1")
-	_, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Restrictions: latchkey.Restrictions{MintFrom: prefixes("10.0.0.0/8")}})
+	_, secret := w.issue(latchkey.KindAPIKey,
+		latchkey.Settings{Restrictions: latchkey.Restrictions{MintFrom: prefixes("10.0.0.0/8")}})
 	at := func(secret string, from netip.Addr) latchkey.Access {
 		return mustVerify(w, latchkey.Presented{Secret: secret, Address: from})
 	}
@@ -162,18 +168,18 @@ func TestMintVerifiesTheParentAgain(t *testing.T) {
 	w := newWorld(t)
 	role := w.role("reader", readAll())
 	key, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{role.ID}})
-	photograph := w.access(secret)
+	snapshot := w.access(secret)
 	w.update(key, func(t *latchkey.Token) { t.Roles = nil })
-	_, _, err := photograph.Mint(w.ctx, latchkey.Narrowing{Lifetime: time.Hour, Roles: []string{role.ID}})
+	_, _, err := snapshot.Mint(w.ctx, latchkey.Narrowing{Lifetime: time.Hour, Roles: []string{role.ID}})
 	w.is(latchkey.ErrInvalid, err)
 	w.ok(w.acme.Revoke(w.ctx, key.ID, ""))
-	_, _, err = photograph.Mint(w.ctx, latchkey.Narrowing{Lifetime: time.Hour})
+	_, _, err = snapshot.Mint(w.ctx, latchkey.Narrowing{Lifetime: time.Hour})
 	w.is(latchkey.ErrRevoked, err)
-	_, err = photograph.Again(w.ctx)
+	_, err = snapshot.Again(w.ctx)
 	w.is(latchkey.ErrRevoked, err)
 }
 
-// A mint that began before its parent was lost writes nothing.
+// A mint writes nothing if its parent is lost between its reads and its write.
 func TestMintWhileTheParentChanges(t *testing.T) {
 	for name, c := range map[string]struct {
 		lose func(w *world, key latchkey.Token)
@@ -210,9 +216,11 @@ func TestForcedValues(t *testing.T) {
 	row, err := a.Prepare(latchkey.Create, "dataset/orders", orders, nil, latchkey.Row{"region": "US", "amount": "3"})
 	w.ok(err)
 	assert.Equal(t, latchkey.Row{"region": "EU", "amount": int64(3)}, row)
-	_, err = a.Prepare(latchkey.Update, "dataset/orders", orders, latchkey.Row{"region": "EU"}, latchkey.Row{"region": "US"})
+	_, err = a.Prepare(latchkey.Update, "dataset/orders", orders, latchkey.Row{"region": "EU"},
+		latchkey.Row{"region": "US"})
 	w.is(latchkey.ErrDenied, err)
-	_, err = a.Prepare(latchkey.Update, "dataset/orders", orders, latchkey.Row{"region": "US"}, latchkey.Row{"region": "EU"})
+	_, err = a.Prepare(latchkey.Update, "dataset/orders", orders, latchkey.Row{"region": "US"},
+		latchkey.Row{"region": "EU"})
 	w.is(latchkey.ErrDenied, err)
 	_, err = a.Prepare(latchkey.Create, "dataset/orders", orders, nil, latchkey.Row{"nosuch": 1})
 	w.is(latchkey.ErrBadCondition, err)

@@ -54,7 +54,7 @@ func (o *observed) issue(kind latchkey.Kind, s latchkey.Settings) (latchkey.Toke
 	return t, secret.Reveal()
 }
 
-// one takes the one refusal there was since the last look.
+// one returns the only refusal since its last call.
 func (o *observed) one() latchkey.Refusal {
 	o.t.Helper()
 	require.Len(o.t, o.all, 1)
@@ -63,7 +63,7 @@ func (o *observed) one() latchkey.Refusal {
 	return r
 }
 
-// Every refusal of a token that exists is told once: whose it is, and why, from the cache as from the store.
+// Every refusal of a token that exists is reported once, with its owner and reason, from the cache as from the store.
 func TestEveryRefusalIsObserved(t *testing.T) {
 	from := netip.MustParseAddr("192.0.2.7")
 	ctx := t.Context()
@@ -204,7 +204,7 @@ func TestUnknownTextsAreNotObserved(t *testing.T) {
 	require.Empty(t, o.all)
 }
 
-// Minted tokens are told with their client, and with what ended them; Again and Mint tell, too.
+// Refusals of minted tokens name their client, and what ended them. Again and Mint report, too.
 func TestMintedAndAgainAreObserved(t *testing.T) {
 	ctx := t.Context()
 	o := newObserved(t)
@@ -268,7 +268,7 @@ func TestMintedAndAgainAreObserved(t *testing.T) {
 		Reason: "owner_disabled"}, o.one())
 }
 
-// Credits that are used up are told; what a program only asks is not, until it says that it refused.
+// Used-up credits are reported. What a program only asks is not, until it calls Refused.
 func TestLimitsAndDenialsAreObserved(t *testing.T) {
 	ctx := t.Context()
 	o := newObserved(t)
@@ -304,7 +304,7 @@ func TestLimitsAndDenialsAreObserved(t *testing.T) {
 	require.Empty(t, o.all)
 }
 
-// A hook that panics changes no answer.
+// A callback that panics changes no answer.
 func TestObserverPanicChangesNoAnswer(t *testing.T) {
 	var log bytes.Buffer
 	keys := latchkey.New(memstore.New(nil), &latchkey.Options{Logger: slog.New(slog.NewTextHandler(&log, nil)),
@@ -322,7 +322,7 @@ func TestObserverPanicChangesNoAnswer(t *testing.T) {
 	require.ErrorIs(t, err, latchkey.ErrRevoked)
 }
 
-// Trouble is no refusal: nothing is known then.
+// An error of the store is no refusal, because nothing is known then.
 func TestStoreErrorsAreNotObserved(t *testing.T) {
 	called := 0
 	keys := latchkey.New(troubled{memstore.New(nil)}, &latchkey.Options{

@@ -351,7 +351,7 @@ func TestVerifyWithARateDoesNotAllocate(t *testing.T) {
 	}))
 }
 
-// A rate that is changed holds from the next Verify on, whoever has it, and whatever was there before.
+// A changed rate holds from the next Verify on, whichever record has it, and whatever the rate was before.
 func TestRateChangeHoldsAtOnce(t *testing.T) {
 	day := latchkey.Rate{Count: 1, Per: 24 * time.Hour}
 	for name, next := range map[string]struct {
@@ -455,7 +455,8 @@ func TestRateChangeHoldsAtOnce(t *testing.T) {
 	})
 }
 
-// A limiter goes by time that passes. A step back refills nothing and stops nobody; nor does one that is taken back.
+// A limiter measures the time that passes. A step back of the clock refills nothing and refuses no caller; nor does one
+// that is undone.
 func TestLimiterWithASetClock(t *testing.T) {
 	for _, step := range []time.Duration{time.Second, time.Minute, time.Hour, 24 * time.Hour} {
 		for name, base := range map[string]time.Time{"foreign": time.Unix(1e9, 0), "monotonic": time.Now()} {
@@ -486,7 +487,7 @@ func TestLimiterWithASetClock(t *testing.T) {
 	}
 }
 
-// So does what a Manager counts, by a clock of the host's own.
+// The same for the rates of a Manager with a clock of the host's own.
 func TestRatesWithASetClock(t *testing.T) {
 	c := newClocks(t)
 	m, o := c.node(0)

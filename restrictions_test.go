@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A list with a domain that cannot be read, stored all the same, lets nobody in: not by its other entries either.
+// A stored list with an invalid domain refuses every request, also those that its other entries match.
 func TestInvalidDomains(t *testing.T) {
 	for _, entry := range []string{"", "*", "*.com", "example.com,another.com", "127.1"} {
 		r := Restrictions{Domains: []string{"fine.example", entry}}
@@ -19,7 +19,7 @@ func TestInvalidDomains(t *testing.T) {
 			assert.Less(t, len(err.Error()), 600)
 			assert.NotContains(t, err.Error(), "\n")
 		}
-		// Kept all the same, it lets nobody in: not even whom the other entry would.
+		// If it is stored all the same, every request is refused, also those that the other entry matches.
 		c, err := compileRestrictions(r)
 		assert.ErrorIs(t, err, ErrInvalid, "%q", entry)
 		assert.Error(t, c.verifyWeb("https://fine.example/", ""), "%q", entry)
@@ -93,7 +93,7 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
-// An error says what to write, where there is something.
+// An error says what to write instead, if there is something.
 func TestPrefixErrorsSayWhatToWrite(t *testing.T) {
 	for in, want := range map[string]string{
 		"192.168.2.0/16":      "write 192.168.0.0/16",
@@ -194,7 +194,7 @@ func TestMeetRestrictions(t *testing.T) {
 	assert.Error(t, broken.verifyWeb("https://app.example.com/", ""))
 }
 
-// Whatever a list is given later does not alter it.
+// Later changes of a list do not alter what was compiled from it.
 func TestCompiledRestrictionsAreCopies(t *testing.T) {
 	r := Restrictions{
 		Domains: []string{"a.example"}, Addresses: prefixes("10.0.0.0/8"), MintFrom: prefixes("10.0.0.0/8"),

@@ -69,7 +69,7 @@ func TestSignedRequests(t *testing.T) {
 	w.is(latchkey.ErrDenied, err)
 }
 
-// A request that presents one token and is signed for another is neither's.
+// A request that presents one token and is signed for another is refused.
 func TestSignatureOfAnotherToken(t *testing.T) {
 	w := newWorld(t, func(o *latchkey.Options) {
 		o.Keyring = must(latchkey.NewKeyring(latchkey.Key{ID: 1, Secret: []byte(strings.Repeat("a", 32))}))
@@ -115,7 +115,7 @@ func (s *signers) Once(ctx context.Context, owner string, key [32]byte, until ti
 	return s.Store.Once(ctx, owner, key, until)
 }
 
-// A signature that cannot be judged, or whose repetition could not be told, is refused.
+// A signature that cannot be verified, or whose nonce cannot be recorded, is refused.
 func TestSignaturesThatCannotBeVerified(t *testing.T) {
 	ring := must(latchkey.NewKeyring(latchkey.Key{ID: 1, Secret: []byte(strings.Repeat("a", 32))}))
 	other := must(latchkey.NewKeyring(latchkey.Key{ID: 2, Secret: []byte(strings.Repeat("b", 32))}))

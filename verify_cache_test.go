@@ -38,7 +38,7 @@ func TestCacheIsBounded(t *testing.T) {
 	}
 }
 
-// Readers look without a lock while the table grows, is rebuilt and forgotten under them.
+// Reads take no lock while the table grows, is rebuilt and is reset.
 func TestCacheUnderConcurrentGrowth(t *testing.T) {
 	w := newWorld(t, func(o *latchkey.Options) { o.CacheTokens = 3000 })
 	secrets := make([]string, 6000)
@@ -86,7 +86,7 @@ func (s *overtaken) ByDigest(ctx context.Context, d ...[32]byte) (latchkey.Found
 	return f, err
 }
 
-// What was read before a change is not kept after it: the next Verify sees the change.
+// What was read before a change is not cached after it: the next Verify sees the change.
 func TestOutdatedReadsAreNotCached(t *testing.T) {
 	w := newWorld(t)
 	store := &overtaken{Store: w.store}

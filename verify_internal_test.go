@@ -12,7 +12,7 @@ import (
 	"github.com/latchkey-go/latchkey/internal/uuidv7"
 )
 
-// loadStore reports each load, and lets it go on when told to.
+// loadStore reports each load, and blocks it until the test releases it.
 type loadStore struct {
 	Store
 	began   chan string // ids
@@ -27,8 +27,8 @@ func (s *loadStore) Load(_ context.Context, owner, id string) (Found, error) {
 	return f, nil
 }
 
-// Callers who load the same token while another does share one load, which begins after all of them asked. Other
-// tokens, and the same id of another owner, are other loads.
+// Callers that load the same token while another load is under way share the next one, which begins after all of them
+// called. Other tokens, and the same id of another owner, are other loads.
 func TestLoadsAreCoalesced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &loadStore{began: make(chan string, 64), leave: make(chan struct{})}
@@ -48,7 +48,7 @@ func TestLoadsAreCoalesced(t *testing.T) {
 		load("other", first, 0)
 		synctest.Wait()
 		require.Len(t, store.began, 3)
-		store.version.Add(1) // committed before the others ask
+		store.version.Add(1) // committed before the others call
 		for range 63 {
 			load("acme", first, 1)
 		}

@@ -14,7 +14,7 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// loads keeps what a store's Load returned, and what it looked like then. A Load takes so long that callers meet.
+// loads keeps what a store's Load returned, and a copy of it. A Load takes so long that callers share it.
 type loads struct {
 	latchkey.Store
 	mu    sync.Mutex
@@ -35,8 +35,8 @@ func (s *loads) Load(ctx context.Context, owner, id string) (latchkey.Found, err
 	return f, nil
 }
 
-// What a load says is shared, rights and addresses of those who asked are not: each has an answer of its own. Nobody
-// changes what was loaded.
+// Callers share what was loaded, but not their rights and addresses: each has an answer of its own. What was loaded is
+// not changed.
 func TestCoalescedLoadsKeepCallersApart(t *testing.T) {
 	w := newWorld(t)
 	store := &loads{Store: w.store}

@@ -40,7 +40,7 @@ func (s *found) Load(ctx context.Context, owner, id string) (latchkey.Found, err
 	return s.change(s.Store.Load(ctx, owner, id))
 }
 
-// What was spoilt in the store, so that it does not fit together or cannot be read, is never taken for nothing.
+// Records that contradict each other, or that cannot be read, are refused. They are never taken for empty ones.
 func TestInconsistentRecordsAreRefused(t *testing.T) {
 	for name, c := range map[string]struct {
 		edit func(w *world, f *latchkey.Found)
@@ -131,7 +131,7 @@ func TestInconsistentRecordsAreRefused(t *testing.T) {
 			require.ErrorIs(t, err, c.want)
 			assert.Equal(t, 1, store.edited)
 			if name == "another owner" {
-				return // what follows asks by the owner
+				return // the rest reads by the owner
 			}
 			_, err = before.Again(w.ctx)
 			require.ErrorIs(t, err, c.want)
@@ -153,7 +153,7 @@ func TestInconsistentRecordsAreRefused(t *testing.T) {
 	}
 }
 
-// Again asks the address, which a restriction made meanwhile may forbid.
+// Again checks the address against the restrictions that hold now.
 func TestAgainChecksTheAddress(t *testing.T) {
 	w := newWorld(t)
 	tok, secret := w.key(append(admin(), readAll())...)
@@ -173,7 +173,7 @@ func TestIssueAndVerifyEveryKind(t *testing.T) {
 		kind     latchkey.Kind
 		test     bool
 		prefix   string
-		everyone bool // may read without being told so
+		everyone bool // may read without a rule
 	}{
 		{latchkey.KindSecret, false, "sk_", true},
 		{latchkey.KindSecret, true, "Tsk_", true},
@@ -228,11 +228,12 @@ func TestVerifyChecksInOrder(t *testing.T) {
 	w := newWorld(t)
 	hour := w.now().Add(time.Hour)
 	tok, secret := w.issue(latchkey.KindSecret, latchkey.Settings{
-		Validity:     latchkey.Validity{NotBefore: hour},
-		Restrictions: latchkey.Restrictions{Domains: []string{"example.com"}, Signed: true, Addresses: prefixes("10.0.0.0/8")},
+		Validity: latchkey.Validity{NotBefore: hour},
+		Restrictions: latchkey.Restrictions{Domains: []string{"example.com"}, Signed: true,
+			Addresses: prefixes("10.0.0.0/8")},
 	})
 	other := w.keys.For("other")
-	// Everything is wrong at once; each step mends what was told, and the next refusal shows.
+	// Everything is wrong at first. Each step corrects the cause of the last refusal, and the next one shows.
 	p := latchkey.Presented{Secret: secret, Test: true}
 	step := func(want error) {
 		w.Helper()
@@ -270,14 +271,16 @@ func TestVerifyChecksInOrder(t *testing.T) {
 	step(latchkey.ErrUnknownToken)
 }
 
-// Whatever changes, the next Verify knows, from memory or not.
+// The next Verify reflects every change, with the cache and without it.
 func TestVerifySeesEveryChange(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(w *world, key latchkey.Token, role latchkey.Role)
 		want   error // of the minted token; nil: it lives and may no longer read
 	}{
-		"revoking the key": {func(w *world, k latchkey.Token, _ latchkey.Role) { w.ok(w.acme.Revoke(w.ctx, k.ID, "")) }, latchkey.ErrParent},
-		"deleting the key": {func(w *world, k latchkey.Token, _ latchkey.Role) { w.ok(w.acme.Delete(w.ctx, k.ID)) }, latchkey.ErrUnknownToken},
+		"revoking the key": {func(w *world, k latchkey.Token, _ latchkey.Role) { w.ok(w.acme.Revoke(w.ctx, k.ID, "")) },
+			latchkey.ErrParent},
+		"deleting the key": {func(w *world, k latchkey.Token, _ latchkey.Role) { w.ok(w.acme.Delete(w.ctx, k.ID)) },
+			latchkey.ErrUnknownToken},
 		"disabling the owner": {func(w *world, _ latchkey.Token, _ latchkey.Role) {
 			w.configure(func(o *latchkey.Owner) { o.Disabled = true })
 		}, latchkey.ErrOwnerDisabled},
@@ -285,7 +288,8 @@ func TestVerifySeesEveryChange(t *testing.T) {
 			w.turn(time.Second)
 			w.configure(func(o *latchkey.Owner) { o.NotBefore = w.now() })
 		}, latchkey.ErrRevoked},
-		"erasing the owner": {func(w *world, _ latchkey.Token, _ latchkey.Role) { w.ok(w.acme.Erase(w.ctx)) }, latchkey.ErrUnknownToken},
+		"erasing the owner": {func(w *world, _ latchkey.Token, _ latchkey.Role) { w.ok(w.acme.Erase(w.ctx)) },
+			latchkey.ErrUnknownToken},
 		"the key's end": {func(w *world, k latchkey.Token, _ latchkey.Role) {
 			w.update(k, func(t *latchkey.Token) { t.Validity.NotAfter = w.now() })
 		}, latchkey.ErrParent},
@@ -405,6 +409,7 @@ func TestAgainKeepsNarrowing(t *testing.T) {
 	w.is(latchkey.ErrDenied, err)
 	_, err = w.access(secret).Narrow(w.ctx, latchkey.Narrowing{Restrictions: latchkey.Restrictions{Signed: true}})
 	w.is(latchkey.ErrInvalid, err)
-	_, err = w.access(secret).Narrow(w.ctx, latchkey.Narrowing{Restrictions: latchkey.Restrictions{Addresses: prefixes("10.0.0.0/8")}})
+	_, err = w.access(secret).Narrow(w.ctx,
+		latchkey.Narrowing{Restrictions: latchkey.Restrictions{Addresses: prefixes("10.0.0.0/8")}})
 	w.is(latchkey.ErrAddress, err)
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/latchkey-go/latchkey/memstore"
 )
 
-// world is a manager over a store in memory, with a clock the test turns.
+// world is a Manager over a store in memory, with a clock that the test sets.
 type world struct {
 	*testing.T
 	ctx   context.Context
@@ -93,17 +93,17 @@ func (w *world) mint(a latchkey.Access, n latchkey.Narrowing) (latchkey.Token, s
 	return t, s.Reveal()
 }
 
-// meddler is a store that counts, and that fails when told to.
+// meddler is a store that counts reads, and that fails on demand.
 type meddler struct {
 	latchkey.Store
 	lookups, epochs atomic.Int64
 	fail            atomic.Pointer[error]
-	unknown         atomic.Int64 // writes that take effect and say ErrUnknownOutcome
-	gone            atomic.Bool  // after one of those the store is gone
+	unknown         atomic.Int64 // how many writes still take effect and return ErrUnknownOutcome
+	gone            atomic.Bool  // after one of those, every call fails
 	between         atomic.Pointer[func()]
 }
 
-// before runs do before the next Write, between what a call read and what it writes. Done reports whether it ran.
+// before calls do before the next Write, after the call's reads. Done reports whether it was called.
 func (s *meddler) before(do func()) (done func() bool) {
 	var ran atomic.Bool
 	f := func() { ran.Store(true); do() }
@@ -194,7 +194,8 @@ func mustVerify(w *world, p latchkey.Presented) latchkey.Access {
 
 // allocates counts what f allocates on average, in a world of its own in which nothing that is written behind is due
 // meanwhile: AllocsPerRun counts that of every goroutine.
-func allocates(t *testing.T, runs int, prepare func(w *world) (f func()), change ...func(*latchkey.Options)) (average float64) {
+func allocates(t *testing.T, runs int,
+	prepare func(w *world) (f func()), change ...func(*latchkey.Options)) (average float64) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		f := prepare(newWorld(t, change...))
