@@ -225,7 +225,7 @@ func (f *follower) applyFeed(r *feedRead, target uint64) (bool, error) {
 		return true, nil
 	case at == r.after && at < target:
 		r.applied = false
-		return false, fmt.Errorf("%w: its feed lags behind its epoch", ErrUnavailable)
+		return false, fmt.Errorf("%w: the store's feed lags behind its epoch", ErrUnavailable)
 	}
 	c.Apply(cacheChanges(r.feed.Changes), at)
 	return true, nil

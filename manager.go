@@ -60,13 +60,13 @@ func New(store Store, opts *Options) *Manager {
 		panic("latchkey: Options.Prefix must be 1 to 8 characters of a-z and 0-9, or empty")
 	}
 	if o.MaxStale < 0 {
-		panic("latchkey: Options.MaxStale is negative: 0 asks the store every time, more is the bound")
+		panic("latchkey: Options.MaxStale is negative: set 0 to read the store's epoch for every Verify, or a positive bound")
 	}
 	if o.MaxDepth < 0 || o.MaxDepth > 32 {
 		panic("latchkey: Options.MaxDepth must be 1 to 32, or 0 for 4")
 	}
 	if o.SignatureSkew < 0 {
-		panic("latchkey: Options.SignatureSkew is negative: 0 is 15 minutes")
+		panic("latchkey: Options.SignatureSkew is negative: set a positive skew, or 0 for 15 minutes")
 	}
 	m.made = time.Now()
 	if m.hostClock = o.Clock != nil; !m.hostClock {

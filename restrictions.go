@@ -40,14 +40,14 @@ func validatePrefixes(prefixes []netip.Prefix) error {
 		case !p.IsValid():
 			return fmt.Errorf("%w: address prefix %d is invalid: write one such as 10.0.0.0/8", ErrInvalid, i+1)
 		case p.Addr().Is4In6() && p.Bits() <= 96:
-			return fmt.Errorf("%w: address prefix %s: it holds all of IPv4: leave it out", ErrInvalid, p)
+			return fmt.Errorf("%w: address prefix %s holds all of IPv4: leave it out", ErrInvalid, p)
 		case p.Addr().Is4In6():
-			return fmt.Errorf("%w: address prefix %s: IPv4 in IPv6 form: write %s", ErrInvalid, p,
+			return fmt.Errorf("%w: address prefix %s is IPv4 in IPv6 form: write %s", ErrInvalid, p,
 				netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96).Masked())
 		case p.Bits() == 0:
 			return fmt.Errorf("%w: address prefix %s is every address: leave it out", ErrInvalid, p)
 		case p != p.Masked():
-			return fmt.Errorf("%w: address prefix %s: it has bits beyond its length: write %s", ErrInvalid, p, p.Masked())
+			return fmt.Errorf("%w: address prefix %s has bits beyond its length: write %s", ErrInvalid, p, p.Masked())
 		}
 	}
 	return nil
