@@ -138,7 +138,7 @@ func TestCheckRowRefuses(t *testing.T) {
 }
 
 // An update without its row before must not count as a create, or it could take over another caller's row.
-func TestPrepareChecksRowsOfAction(t *testing.T) {
+func TestPrepareChecksTheAction(t *testing.T) {
 	w := newWorld(t)
 	_, secret := w.key(latchkey.Allow(latchkey.Any).On("dataset/*").Where(eq("region", "EU")))
 	a, row := w.access(secret), latchkey.Row{"region": "EU", "amount": 3}

@@ -155,7 +155,7 @@ func clockStep(from, to time.Time) time.Duration {
 	return to.Round(0).Sub(from.Round(0)) - to.Sub(from)
 }
 
-// stepWatch notices that a clock was set. If the store is on the same machine, it shares the clock and notices nothing.
+// stepWatch notices that a clock was set. It serves where the store is on the same machine, and has the same clock.
 type stepWatch struct {
 	mu   sync.Mutex
 	last time.Time
