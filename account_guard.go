@@ -27,7 +27,7 @@ func (c *call) checkRights(ctx context.Context, layers []layer, roles map[string
 	for _, l := range slices.Concat(set.narrowLayers, set.layers) {
 		if l.name != boundaryLayer {
 			mine = append(mine, l)
-		} else if slices.ContainsFunc(l.rules, func(r Rule) bool { return r.rows.n != nil && asksWho(r.rows.n) }) {
+		} else if slices.ContainsFunc(l.rules, func(r Rule) bool { return r.rows.n != nil && dependsOnCaller(r.rows.n) }) {
 			l.selfRoles = nil // those of the caller count
 			mine, layers = append(mine, l), append(slices.Clone(layers), l)
 		}
@@ -36,7 +36,7 @@ func (c *call) checkRights(ctx context.Context, layers []layer, roles map[string
 	if action == Delete { // Delete passes no right on, and a secret key must be able to end every token
 		but = Exceed
 	}
-	if newPolicy(layers, roles).withinBut(ctx, newPolicy(mine, set.roleSet), but) {
+	if newPolicy(layers, roles).withinExcept(ctx, newPolicy(mine, set.roleSet), but) {
 		return nil
 	}
 	if err := ctx.Err(); err != nil {
@@ -195,7 +195,7 @@ func (c *call) checkHolder(ctx context.Context, t *Token, changed Role, becomes 
 	}
 	is := newPolicy(layers, before)
 	if t.Parent != "" {
-		if !is.invalid() && is.overgrown(ctx) == nil {
+		if !is.invalid() && is.checkSize(ctx) == nil {
 			return nil
 		}
 	} else if err := c.checkRights(ctx, layers, before, action, "token", t.ID); err != nil {

@@ -214,7 +214,7 @@ func (a Account) checkRole(ctx context.Context, old, r *Role, w *Write) error {
 	}
 	alone := []layer{{roles: []string{r.ID}}}
 	is := newPolicy(alone, all)
-	if err := is.overgrown(ctx); err != nil {
+	if err := is.checkSize(ctx); err != nil {
 		return fmt.Errorf("role %q: %w", r.Name, err)
 	}
 	if old == nil {
@@ -237,8 +237,8 @@ func (a Account) checkRole(ctx context.Context, old, r *Role, w *Write) error {
 		}
 		after := maps.Clone(before)
 		maps.Copy(after, all)
-		if err := newPolicy(heirs, after).overgrown(ctx); err != nil {
-			if newPolicy(heirs, before).overgrown(ctx) != nil {
+		if err := newPolicy(heirs, after).checkSize(ctx); err != nil {
+			if newPolicy(heirs, before).checkSize(ctx) != nil {
 				continue // it was too large before: rules can still be taken away
 			}
 			return fmt.Errorf("role %q, which inherits role %q: %w", heir.Name, r.Name, err)

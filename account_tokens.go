@@ -340,7 +340,7 @@ func (a Account) issueOnce(ctx context.Context, spec Spec, text, event string) (
 	if err != nil {
 		return Token{}, err
 	}
-	if err := newPolicy(layersOf(&t, nil), roles).overgrown(ctx); err != nil {
+	if err := newPolicy(layersOf(&t, nil), roles).checkSize(ctx); err != nil {
 		return Token{}, err
 	}
 	if err := c.checkTokenRights(ctx, &t, nil, Create); err != nil {
@@ -476,7 +476,7 @@ func (a Account) checkEditedRights(ctx context.Context, edited *Token, f *Found)
 		}
 		known = roles
 	}
-	return newPolicy(layers, known).overgrown(ctx)
+	return newPolicy(layers, known).checkSize(ctx)
 }
 
 // rolesByID reads roles with all that they inherit. It returns ErrInvalid for an unknown one. A role that is deleted a

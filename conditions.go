@@ -122,19 +122,19 @@ var AllRows = Condition{everyRow}
 // type of the field is for Bind to say: text from a form binds to every type.
 func Where(field string, op Op, value any) Condition {
 	c := leaf(field, op, value)
-	return c.within(givenLimits)
+	return c.limitedTo(givenLimits)
 }
 
 // All admits the rows that every part admits. A part that admits no row makes the whole admit none. All of nothing is
 // refused, for it would be every row.
-func All(parts ...Condition) Condition { return group(nodeAll, parts).within(givenLimits) }
+func All(parts ...Condition) Condition { return group(nodeAll, parts).limitedTo(givenLimits) }
 
 // AnyOf admits the rows that some part admits. AnyOf of nothing is refused.
-func AnyOf(parts ...Condition) Condition { return group(nodeAny, parts).within(givenLimits) }
+func AnyOf(parts ...Condition) Condition { return group(nodeAny, parts).limitedTo(givenLimits) }
 
 // Not admits the rows that c is known to refuse: a row whose value is unknown is admitted neither by a comparison nor by
 // its negation. Not of the zero Condition is the zero Condition, not every row: nothing said never becomes a right.
-func Not(c Condition) Condition { return not(c).within(givenLimits) }
+func Not(c Condition) Condition { return not(c).limitedTo(givenLimits) }
 
 // IsAllRows says whether c is [AllRows].
 func (c Condition) IsAllRows() bool { return c.n != nil && c.n.kind == nodeEvery }
@@ -152,14 +152,14 @@ func (c Condition) Equal(d Condition) bool { return sameNode(c.n, d.n) }
 // values, 4,096 such values in all, 1,000 comparisons, or nesting of 24 in its JSON form). Whether fields exist and
 // values fit them is for Bind to say.
 func (c Condition) Validate() error {
-	if d := c.within(givenLimits); d.n != nil && d.n.kind == nodeFault {
+	if d := c.limitedTo(givenLimits); d.n != nil && d.n.kind == nodeFault {
 		return d.n.fault
 	}
 	return nil
 }
 
 // faulty is a condition that admits no row and says why.
-func faulty(field, reason string) Condition {
+func invalidCondition(field, reason string) Condition {
 	return Condition{&node{kind: nodeFault, depth: 1, count: 1, fault: &ConditionError{Field: field, Reason: reason}}}
 }
 
@@ -191,17 +191,17 @@ func (n *node) ofRule() *node {
 	return n
 }
 
-func (c Condition) within(l conditionLimits) Condition {
+func (c Condition) limitedTo(l conditionLimits) Condition {
 	var f Condition
 	switch n := c.n; {
 	case n == nil || n.kind == nodeFault:
 		return c
 	case n.count > l.nodes:
-		f = faulty("", fmt.Sprintf("more than %d comparisons", l.nodes))
+		f = invalidCondition("", fmt.Sprintf("more than %d comparisons", l.nodes))
 	case n.depth > l.depth:
-		f = faulty("", fmt.Sprintf("nested deeper than %d", l.depth))
+		f = invalidCondition("", fmt.Sprintf("nested deeper than %d", l.depth))
 	case n.items > l.items:
-		f = faulty("", fmt.Sprintf("more than %d values in lists", l.items))
+		f = invalidCondition("", fmt.Sprintf("more than %d values in lists", l.items))
 	default:
 		return c
 	}
@@ -216,11 +216,11 @@ func leaf(field string, op Op, value any) Condition {
 		if !utf8.ValidString(field) || len(field) > predicate.MaxName {
 			field = "" // not fit to be shown
 		}
-		return faulty(field, reason)
+		return invalidCondition(field, reason)
 	}
 	v, reason := canonicalFor(op, value)
 	if reason != "" {
-		return faulty(field, reason)
+		return invalidCondition(field, reason)
 	}
 	n := &node{kind: nodeLeaf, depth: 1, count: 1, field: field, op: op, value: v}
 	switch v := v.(type) {
@@ -284,8 +284,8 @@ func canonicalFor(op Op, value any) (v any, reason string) {
 
 // allOf, anyOf and not are All, AnyOf and Not for what latchkey itself makes of conditions it was given: the whole may
 // be larger than a given one may be.
-func allOf(parts ...Condition) Condition { return group(nodeAll, parts).within(composedLimits) }
-func anyOf(parts ...Condition) Condition { return group(nodeAny, parts).within(composedLimits) }
+func allOf(parts ...Condition) Condition { return group(nodeAll, parts).limitedTo(composedLimits) }
+func anyOf(parts ...Condition) Condition { return group(nodeAny, parts).limitedTo(composedLimits) }
 
 func not(c Condition) Condition {
 	if c.n == nil {
@@ -307,7 +307,7 @@ func not(c Condition) Condition {
 // Condition nowhere but at the root.
 func group(kind nodeKind, parts []Condition) Condition {
 	if len(parts) == 0 {
-		return faulty("", "All or AnyOf of nothing")
+		return invalidCondition("", "All or AnyOf of nothing")
 	}
 	size := 0
 	every, zero := false, false
@@ -418,7 +418,7 @@ func (c Condition) resolve(lookup func(RefVar) (any, bool)) Condition {
 	if !c.hasRefs() {
 		return c
 	}
-	r := c.n.resolve(lookup, false).within(composedLimits)
+	r := c.n.resolve(lookup, false).limitedTo(composedLimits)
 	if r.n == neverRow {
 		return Condition{}
 	}

@@ -53,13 +53,13 @@ type ExplainedRule struct {
 	RoleName string `json:"role_name,omitempty"`
 	Position int    `json:"position"` // in its list, from 1
 	Rule     string `json:"rule"`     // read aloud
-	// Again says that a role applies this Deny of a role it inherits once more, after its own rules.
-	Again string `json:"again_by,omitempty"`
+	// RepeatedBy says that a role applies this Deny of a role it inherits once more, after its own rules.
+	RepeatedBy string `json:"repeated_by,omitempty"`
 	// Replaced says that a later Allow, or a later Deny of every row, leaves nothing of what the rule said.
 	Replaced bool `json:"replaced,omitempty"`
-	// OutvotedBy names the roles that allow rows which this Deny removes: it speaks only inside its own role. Roles that
+	// OverriddenBy names the roles that allow rows which this Deny removes: it speaks only inside its own role. Roles that
 	// inherit it and give the rows again are named too.
-	OutvotedBy []string `json:"outvoted_by,omitempty"`
+	OverriddenBy []string `json:"overridden_by,omitempty"`
 }
 
 // explain says why the answer about a and on is what it is.
@@ -68,9 +68,9 @@ func (p *policy) explain(a Action, on Resource) Explanation {
 	switch {
 	case a == Any:
 		e.Reason = "rules may name any action, but only one can be asked about"
-	case !a.askable():
+	case !a.concrete():
 		e.Reason = "an invalid action is denied whatever the rules say"
-	case !on.sound():
+	case !on.valid():
 		e.Reason = "an invalid resource is denied whatever the rules say"
 	case p == nil || len(p.layers) == 0:
 		e.Reason = "there is nothing that could allow it"
@@ -91,7 +91,7 @@ func (p *policy) explainLayers(e *Explanation, a Action, on string) {
 		if i == 0 {
 			gs = mine
 		} else {
-			gs = told(meet(gs, mine))
+			gs = withoutFault(meet(gs, mine))
 		}
 		if len(gs) == 0 && empty < 0 {
 			empty = i
@@ -168,7 +168,7 @@ func (p *policy) explainLayer(l *compiledLayer, known []*[]grant, a Action, on s
 		p.explainRoles(&x, l, known, a, on)
 	}
 	if l.own != nil && !l.own.broken {
-		x.Rules = append(x.Rules, spoken(l.own, a, on, false)...)
+		x.Rules = append(x.Rules, explainRules(l.own, a, on, false)...)
 	}
 	return x
 }
@@ -204,7 +204,7 @@ func (p *policy) explainRoles(x *ExplainedLayer, l *compiledLayer, known []*[]gr
 			lineage[up] = append(p.ancestors(up), up)
 		}
 	}
-	live := p.live(l, lineage, a, on)
+	live := p.effectiveRoles(l, lineage, a, on)
 	for _, at := range slices.Sorted(maps.Keys(lineage)) {
 		n := &p.nodes[at]
 		role := ExplainedRole{
@@ -212,24 +212,24 @@ func (p *policy) explainRoles(x *ExplainedLayer, l *compiledLayer, known []*[]gr
 			Verdict: extent(rowsOf(p.roleGrants(at, known, a, on))).String(),
 		}
 		if n.boundary != nil && !n.broken && !role.Inherited {
-			limit := rowsOf(p.boundGrants(at, a, on))
+			limit := rowsOf(p.boundaryGrants(at, a, on))
 			role.Limit = &limit
 		}
 		x.Roles = append(x.Roles, role)
 		if n.broken {
 			continue
 		}
-		for _, r := range spoken(n.set, a, on, !live[at]) {
+		for _, r := range explainRules(n.rules, a, on, !live[at]) {
 			r.Role, r.RoleName = n.id, n.name
-			if rule := &n.set.rules[r.Position-1]; rule.verb == VerbDeny {
-				p.outvoters(&r, rule.neg, at, l.top, lineage, func(role int32) []grant { return p.givenBy(role, known, a, on) })
+			if rule := &n.rules.rules[r.Position-1]; rule.verb == VerbDeny {
+				p.addOverriding(&r, rule.neg, at, l.top, lineage, func(role int32) []grant { return p.boundedGrants(role, known, a, on) })
 				for _, heir := range slices.Sorted(maps.Keys(lineage)) {
 					h := &p.nodes[heir]
-					p.outvoters(&r, rule.neg, at, h.inherits, lineage, func(role int32) []grant {
+					p.addOverriding(&r, rule.neg, at, h.inherits, lineage, func(role int32) []grant {
 						return p.roleGrants(role, known, a, on)
 					})
-					if h.again && !h.broken && heir != at && slices.Contains(lineage[heir], at) && r.Again == "" {
-						r.Again = h.label()
+					if h.inheritDenies && !h.broken && heir != at && slices.Contains(lineage[heir], at) && r.RepeatedBy == "" {
+						r.RepeatedBy = h.label()
 					}
 				}
 			}
@@ -239,13 +239,13 @@ func (p *policy) explainRoles(x *ExplainedLayer, l *compiledLayer, known []*[]gr
 }
 
 // outvoters adds the roles of one union that give what a Deny of one of them, or of one it inherits, removes.
-func (p *policy) outvoters(r *ExplainedRule, neg Condition, at int32, union []int32, lineage map[int32][]int32,
+func (p *policy) addOverriding(r *ExplainedRule, neg Condition, at int32, union []int32, lineage map[int32][]int32,
 	gives func(role int32) []grant) {
 	if !slices.ContainsFunc(union, func(member int32) bool { return slices.Contains(lineage[member], at) }) {
 		return
 	}
 	keeps := func(role int32) bool {
-		w := comparison{left: maxSteps / 1000}
+		w := subsumption{left: maxSteps / 1000}
 		return w.implies(rowsOf(gives(role)), neg)
 	}
 	if !keeps(at) {
@@ -253,23 +253,23 @@ func (p *policy) outvoters(r *ExplainedRule, neg Condition, at int32, union []in
 	}
 	for _, rival := range union {
 		label := p.nodes[rival].label()
-		if !keeps(rival) && !slices.Contains(r.OutvotedBy, label) {
-			r.OutvotedBy = append(r.OutvotedBy, label)
+		if !keeps(rival) && !slices.Contains(r.OverriddenBy, label) {
+			r.OverriddenBy = append(r.OverriddenBy, label)
 		}
 	}
 }
 
 // live says of which roles the answer reaches the layer's: some list on the way may replace it.
-func (p *policy) live(l *compiledLayer, lineage map[int32][]int32, a Action, on string) map[int32]bool {
+func (p *policy) effectiveRoles(l *compiledLayer, lineage map[int32][]int32, a Action, on string) map[int32]bool {
 	live := make(map[int32]bool, len(lineage))
-	if l.own == nil || !l.own.wipes(a, on) {
+	if l.own == nil || !l.own.replacesAll(a, on) {
 		for _, at := range l.top {
 			live[at] = true
 		}
 	}
 	for _, at := range slices.Backward(slices.Sorted(maps.Keys(lineage))) { // heirs stand behind what they inherit
 		n := &p.nodes[at]
-		if live[at] && !n.broken && !n.set.wipes(a, on) {
+		if live[at] && !n.broken && !n.rules.replacesAll(a, on) {
 			for _, up := range n.inherits {
 				live[up] = true
 			}
@@ -279,20 +279,20 @@ func (p *policy) live(l *compiledLayer, lineage map[int32][]int32, a Action, on 
 }
 
 // wipes says whether some rule leaves nothing of the answer before the list.
-func (s *ruleset) wipes(a Action, on string) bool {
-	return !s.broken && slices.ContainsFunc(s.speakers(a, on), func(i int32) bool { return s.rules[i].wipes() })
+func (s *ruleset) replacesAll(a Action, on string) bool {
+	return !s.broken && slices.ContainsFunc(s.matching(a, on), func(i int32) bool { return s.rules[i].replacesAll() })
 }
 
-func (r *compiledRule) wipes() bool {
+func (r *compiledRule) replacesAll() bool {
 	return r.verb == VerbAllow || r.verb == VerbDeny && r.neg.IsNoRows()
 }
 
 // spoken are the rules of a list that speak, in order.
-func spoken(s *ruleset, a Action, on string, replaced bool) []ExplainedRule {
+func explainRules(s *ruleset, a Action, on string, replaced bool) []ExplainedRule {
 	var out []ExplainedRule
-	for _, i := range slices.Backward(s.speakers(a, on)) {
+	for _, i := range slices.Backward(s.matching(a, on)) {
 		out = append(out, ExplainedRule{Position: int(i) + 1, Rule: s.source[i].String(), Replaced: replaced})
-		replaced = replaced || s.rules[i].wipes()
+		replaced = replaced || s.rules[i].replacesAll()
 	}
 	slices.Reverse(out)
 	return out
@@ -318,11 +318,11 @@ func (r ExplainedRule) String() string {
 	if r.Replaced {
 		b.WriteString(" — replaced by a later rule")
 	}
-	if r.Again != "" {
-		b.WriteString(" — applied once more by role " + r.Again)
+	if r.RepeatedBy != "" {
+		b.WriteString(" — applied once more by role " + r.RepeatedBy)
 	}
-	if len(r.OutvotedBy) > 0 {
-		b.WriteString(" — outvoted by role " + strings.Join(r.OutvotedBy, ", "))
+	if len(r.OverriddenBy) > 0 {
+		b.WriteString(" — overridden by role " + strings.Join(r.OverriddenBy, ", "))
 	}
 	return b.String()
 }

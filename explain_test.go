@@ -26,7 +26,7 @@ func TestExplain(t *testing.T) {
 because token t1 allows some rows only
 token t1: some rows: region = "EU" and status = "open"
   role analyst (r1) rule 2: allow read on dataset/* — replaced by a later rule
-  role analyst (r1) rule 3: deny any action on dataset/payroll — outvoted by role auditor (r2)
+  role analyst (r1) rule 3: deny any action on dataset/payroll — overridden by role auditor (r2)
   role auditor (r2) rule 1: grant read on dataset/payroll where region = "EU"
   limited to status = "open"
 owner boundary: every row
@@ -47,7 +47,7 @@ owner boundary: every row
 
 	data, err := json.Marshal(p.explain(Read, "dataset/payroll"))
 	require.NoError(t, err)
-	require.Contains(t, string(data), `"outvoted_by":["auditor (r2)"]`)
+	require.Contains(t, string(data), `"overridden_by":["auditor (r2)"]`)
 	require.Contains(t, string(data), `"verdict":"some"`)
 	require.Contains(t, string(data), `"decided_by":"token t1"`)
 }
@@ -74,9 +74,9 @@ func TestExplainFaults(t *testing.T) {
 	roles["torn"] = Role{ID: "torn", Permissions: Permissions{Deny(Read).On("a"), Grant(Read).On("a")}}
 	roles["firm"] = Role{ID: "firm", Inherits: []string{"old"}}
 	roles["soft"] = Role{ID: "soft", Inherits: []string{"old"}, Permissions: Permissions{Grant(Read).On("a").Where(isOpen)}}
-	require.NotContains(t, ask(layer{roles: []string{"torn"}}).String(), "outvoted")
-	require.NotContains(t, ask(layer{roles: []string{"old", "firm"}}).String(), "outvoted")
-	require.Contains(t, ask(layer{roles: []string{"firm", "soft"}}).String(), "outvoted by role soft")
+	require.NotContains(t, ask(layer{roles: []string{"torn"}}).String(), "overridden")
+	require.NotContains(t, ask(layer{roles: []string{"old", "firm"}}).String(), "overridden")
+	require.Contains(t, ask(layer{roles: []string{"firm", "soft"}}).String(), "overridden by role soft")
 	e := ask(layer{roles: []string{"new"}})
 	require.Equal(t, "some", e.Verdict)
 	require.Contains(t, e.String(), `deny read on a where region = "EU" — applied once more by role new`)

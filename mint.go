@@ -141,7 +141,7 @@ func (a Access) checkSize(ctx context.Context, nl *resolvedNarrowing) error {
 				own.nodes = maxSize // a role that the parent lacks, of unknown size
 			}
 		}
-		own = compile(nl.layer.rules).size.after(own)
+		own = newRuleset(nl.layer.rules).size.after(own)
 	}
 	for _, c := range nl.layer.rows {
 		own = own.and(conditionSize(c))
@@ -150,7 +150,7 @@ func (a Access) checkSize(ctx context.Context, nl *resolvedNarrowing) error {
 	if whole.and(own).fits() {
 		return nil
 	}
-	return newPolicy(append([]layer{nl.layer}, a.set.layers...), nl.roleSet).overgrown(ctx)
+	return newPolicy(append([]layer{nl.layer}, a.set.layers...), nl.roleSet).checkSize(ctx)
 }
 
 // clampEnd returns now + lifetime, or the first end of the parent f and its ancestors.

@@ -232,7 +232,7 @@ func forcedText(v Values) string {
 }
 
 // names reports whether the rule names the action. [Any] names [Exceed] in a Deny only.
-func (r *Rule) names(a Action) bool {
+func (r *Rule) namesAction(a Action) bool {
 	for _, x := range r.actions {
 		if x == a || x == Any && (a != Exceed || r.verb == VerbDeny) {
 			return true
@@ -242,8 +242,8 @@ func (r *Rule) names(a Action) bool {
 }
 
 // speaks says whether the rule names the action and covers the resource.
-func (r *Rule) speaks(a Action, on Resource) bool {
-	if !r.names(a) {
+func (r *Rule) matches(a Action, on Resource) bool {
+	if !r.namesAction(a) {
 		return false
 	}
 	for _, p := range r.patterns {
@@ -272,20 +272,20 @@ func (p Permissions) Validate() error {
 // Allows says whether the rules allow the action on every row of the resource. An invalid resource or action, and
 // [Any], are never allowed.
 func (p Permissions) Allows(a Action, on Resource) bool {
-	if !a.askable() || !on.sound() || p.Validate() != nil {
+	if !a.concrete() || !on.valid() || p.Validate() != nil {
 		return false
 	}
 	v := verdictNone
 	for i := range p {
-		if p[i].speaks(a, on) {
-			v = p[i].sway(v)
+		if p[i].matches(a, on) {
+			v = p[i].apply(v)
 		}
 	}
 	return v == verdictAll
 }
 
 // sway is what the rule makes of the answer given so far.
-func (r *Rule) sway(v verdict) verdict {
+func (r *Rule) apply(v verdict) verdict {
 	switch r.verb {
 	case VerbAllow:
 		return extent(r.rows)
@@ -300,16 +300,16 @@ func (r *Rule) sway(v verdict) verdict {
 
 // Decide is Allows that tells some rows from none, and which they are.
 func (p Permissions) Decide(a Action, on Resource) Decision {
-	if !a.askable() || !on.sound() || p.Validate() != nil {
+	if !a.concrete() || !on.valid() || p.Validate() != nil {
 		return Decision{}
 	}
-	var ans answer
+	var set grantSet
 	for i := range p {
-		if p[i].speaks(a, on) {
-			ans.apply(compileRule(p[i]))
+		if p[i].matches(a, on) {
+			set.applyRule(compileRule(p[i]))
 		}
 	}
-	return Decision{ans.grants()}
+	return Decision{set.grants()}
 }
 
 // Within reports whether p allows nothing that q does not allow. It is sound and conservative: true is certain, false
@@ -326,7 +326,7 @@ func (p Permissions) Within(q Permissions) bool {
 }
 
 // Decision is the answer of [Permissions.Decide]. The zero Decision allows nothing.
-type Decision struct{ given []grant }
+type Decision struct{ grants []grant }
 
 // Granted is one way in which something is allowed: rows, and the values written into them by a create.
 type Granted struct {
@@ -338,10 +338,10 @@ type Granted struct {
 func (d Decision) Allowed() bool { return d.Rows().IsAllRows() }
 
 // Rows are the rows that are allowed; the zero Condition when there are none. References are not filled in.
-func (d Decision) Rows() Condition { return rowsOf(d.given) }
+func (d Decision) Rows() Condition { return rowsOf(d.grants) }
 
 // Granted are the grants, one for each set of forced values, as a copy. None: nothing is allowed.
-func (d Decision) Granted() []Granted { return exportGrants(d.given) }
+func (d Decision) Granted() []Granted { return exportGrants(d.grants) }
 
 // ruleJSON is the form of a rule in JSON. Where and Force are read by themselves, so that a null is not taken for
 // absence: it would turn some rows into every row.

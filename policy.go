@@ -47,16 +47,16 @@ type roleNode struct {
 	id, name string
 	// broken roles give nothing: missing, invalid, or caught in a cycle. A role that applies inherited Denies again and
 	// inherits a broken one gives nothing either: nobody knows what was to be denied. Fail-closed.
-	broken   bool
-	missing  bool   // it is broken because there is no such role
-	why      string // of broken
-	cyclic   bool
-	unsure   bool // it or one that it inherits is broken
-	inherits []int32
-	again    bool // InheritDenies
-	set      *ruleset
-	boundary *ruleset // nil: none
-	bounds   []int32  // of a role with a boundary: itself and those it inherits, as far as they have one
+	broken        bool
+	missing       bool   // it is broken because there is no such role
+	why           string // of broken
+	cyclic        bool
+	incomplete    bool // it or one that it inherits is broken
+	inherits      []int32
+	inheritDenies bool // InheritDenies
+	rules         *ruleset
+	boundary      *ruleset // nil: none
+	boundaries    []int32  // of a role with a boundary: itself and those it inherits, as far as they have one
 }
 
 // newPolicy compiles the meet of layers. A missing role gives nothing, and so does one that inherits itself.
@@ -89,7 +89,7 @@ const underWay = -1
 func (b *policyBuilder) layer(l layer) compiledLayer {
 	c := compiledLayer{name: l.name, full: l.full, root: l.root, rows: AllRows, extent: verdictAll, roles: l.selfRoles}
 	if len(l.rules) > 0 {
-		c.own = compile(l.rules)
+		c.own = newRuleset(l.rules)
 		c.broken = c.own.broken
 	}
 	for _, id := range l.roles {
@@ -117,7 +117,7 @@ func (b *policyBuilder) node(id string) int32 {
 		return at
 	}
 	role, ok := b.roles[id]
-	n := roleNode{id: id, name: role.Name, again: role.InheritDenies}
+	n := roleNode{id: id, name: role.Name, inheritDenies: role.InheritDenies}
 	if !ok {
 		n.broken, n.missing, n.why = true, true, "no such role"
 	} else {
@@ -131,32 +131,32 @@ func (b *policyBuilder) node(id string) int32 {
 			n.inherits = append(n.inherits, at)
 			p := &b.p.nodes[at]
 			n.cyclic = n.cyclic || p.cyclic
-			if n.unsure = n.unsure || p.unsure; n.unsure && n.again {
+			if n.incomplete = n.incomplete || p.incomplete; n.incomplete && n.inheritDenies {
 				n.broken, n.why = true, "it inherits the denies of a role that cannot be told"
 			}
 		}
-		n.set = compile(role.Permissions)
+		n.rules = newRuleset(role.Permissions)
 		if role.Boundary != nil {
-			n.boundary = compile(role.Boundary)
+			n.boundary = newRuleset(role.Boundary)
 		}
 		switch {
 		case n.cyclic:
 			n.broken, n.why = true, "its inheritance runs in a circle"
-		case n.set.broken:
-			n.broken, n.why = true, "it holds an invalid rule: "+n.set.source.Validate().Error()
+		case n.rules.broken:
+			n.broken, n.why = true, "it holds an invalid rule: "+n.rules.source.Validate().Error()
 		case n.boundary != nil && n.boundary.broken:
 			n.broken, n.why = true, "its boundary holds an invalid rule: "+n.boundary.source.Validate().Error()
 		case n.boundary != nil && n.boundary.forces:
 			n.broken, n.why = true, "its boundary forces values, which only rules may"
 		}
 	}
-	n.unsure = n.unsure || n.broken
+	n.incomplete = n.incomplete || n.broken
 	b.p.nested = b.p.nested || len(n.inherits) > 0
 	b.p.nodes = append(b.p.nodes, n)
 	at := int32(len(b.p.nodes) - 1)
 	b.at[id] = at
 	if n.boundary != nil && !n.broken {
-		b.p.nodes[at].bounds = slices.DeleteFunc(append(b.p.ancestors(at), at), func(up int32) bool {
+		b.p.nodes[at].boundaries = slices.DeleteFunc(append(b.p.ancestors(at), at), func(up int32) bool {
 			return b.p.nodes[up].broken || b.p.nodes[up].boundary == nil
 		})
 	}
@@ -176,7 +176,7 @@ func (b *policyBuilder) forces(c compiledLayer) bool {
 		}
 		seen[at] = true
 		n := &b.p.nodes[at]
-		return n.set != nil && n.set.forces || slices.ContainsFunc(n.inherits, visit)
+		return n.rules != nil && n.rules.forces || slices.ContainsFunc(n.inherits, visit)
 	}
 	return slices.ContainsFunc(c.top, visit)
 }
@@ -184,13 +184,13 @@ func (b *policyBuilder) forces(c compiledLayer) bool {
 // verdict says how much of on is allowed: verdictAll exactly when rows admits every row. An invalid resource or action,
 // and Any, get none. It does not allocate, unless the chain holds over 256 roles or two layers that force values.
 func (p *policy) verdict(a Action, on Resource) verdict {
-	if p == nil || !a.askable() || !on.sound() {
+	if p == nil || !a.concrete() || !on.valid() {
 		return verdictNone
 	}
 	if p.mayDisagree(a) {
-		return extent(rowsOf(told(p.meet(a, string(on)))))
+		return extent(rowsOf(withoutFault(p.evaluate(a, string(on)))))
 	}
-	return p.quick(a, string(on))
+	return p.fastVerdict(a, string(on))
 }
 
 // mayDisagree reports whether only the grants themselves can answer. [Exceed] is asked that way too, for the sums that
@@ -200,25 +200,25 @@ func (p *policy) mayDisagree(a Action) bool {
 }
 
 // quick is verdict for layers whose grants cannot disagree, of a valid question.
-func (p *policy) quick(a Action, on string) verdict {
+func (p *policy) fastVerdict(a Action, on string) verdict {
 	switch {
 	case !p.nested:
-		return p.quickWith(nil, a, on)
+		return p.fastVerdictWith(nil, a, on)
 	case len(p.nodes) <= 256:
-		var known [256]recall
-		return p.quickWith(known[:], a, on)
+		var known [256]roleResult
+		return p.fastVerdictWith(known[:], a, on)
 	}
-	return p.quickWith(make([]recall, len(p.nodes)), a, on)
+	return p.fastVerdictWith(make([]roleResult, len(p.nodes)), a, on)
 }
 
 // recall is what a role was found to say: its verdict, and (a verdict too) how much its Denies and those of the roles it
 // inherits remove. The zero recall was not asked yet.
-type recall struct {
-	asked         bool
+type roleResult struct {
+	computed      bool
 	gives, denied verdict
 }
 
-func (p *policy) quickWith(known []recall, a Action, on string) verdict {
+func (p *policy) fastVerdictWith(known []roleResult, a Action, on string) verdict {
 	if len(p.layers) == 0 {
 		return verdictNone
 	}
@@ -231,7 +231,7 @@ func (p *policy) quickWith(known []recall, a Action, on string) verdict {
 	return v
 }
 
-func (p *policy) layerVerdict(l *compiledLayer, known []recall, a Action, on string) verdict {
+func (p *policy) layerVerdict(l *compiledLayer, known []roleResult, a Action, on string) verdict {
 	if l.broken {
 		return verdictNone
 	}
@@ -243,42 +243,42 @@ func (p *policy) layerVerdict(l *compiledLayer, known []recall, a Action, on str
 		if v == verdictAll {
 			break
 		}
-		v = max(v, min(p.role(at, known, a, on).gives, p.bound(at, a, on)))
+		v = max(v, min(p.roleVerdict(at, known, a, on).gives, p.boundaryVerdict(at, a, on)))
 	}
 	if l.own != nil {
-		t := l.own.tally(a, on)
-		v = t.after(v)
+		t := l.own.effect(a, on)
+		v = t.apply(v)
 	}
 	return min(v, l.extent)
 }
 
 // role asks one role; known is nil when no role inherits, so that asking again costs no more than remembering.
-func (p *policy) role(at int32, known []recall, a Action, on string) recall {
+func (p *policy) roleVerdict(at int32, known []roleResult, a Action, on string) roleResult {
 	n := &p.nodes[at]
 	if known == nil && !n.broken {
-		t := n.set.tally(a, on)
-		return recall{gives: t.after(verdictNone)}
+		t := n.rules.effect(a, on)
+		return roleResult{gives: t.apply(verdictNone)}
 	}
 	if known == nil {
-		return recall{}
+		return roleResult{}
 	}
-	if known[at].asked {
+	if known[at].computed {
 		return known[at]
 	}
-	r := recall{asked: true}
+	r := roleResult{computed: true}
 	if n.broken {
 		r.denied = verdictAll
 		known[at] = r
 		return r
 	}
 	for _, parent := range n.inherits {
-		from := p.role(parent, known, a, on)
+		from := p.roleVerdict(parent, known, a, on)
 		r.gives = max(r.gives, from.gives)
 		r.denied = max(r.denied, from.denied)
 	}
-	t := n.set.tally(a, on)
-	r.gives = t.after(r.gives)
-	if n.again {
+	t := n.rules.effect(a, on)
+	r.gives = t.apply(r.gives)
+	if n.inheritDenies {
 		switch r.denied {
 		case verdictAll:
 			r.gives = verdictNone
@@ -292,15 +292,15 @@ func (p *policy) role(at int32, known []recall, a Action, on string) recall {
 }
 
 // bound is how much a role's boundary lets through; all without one.
-func (p *policy) bound(at int32, a Action, on string) verdict {
+func (p *policy) boundaryVerdict(at int32, a Action, on string) verdict {
 	n := &p.nodes[at]
 	if n.boundary == nil {
 		return verdictAll
 	}
 	v := verdictNone
-	for _, up := range n.bounds {
-		t := p.nodes[up].boundary.tally(a, on)
-		v = max(v, t.after(verdictNone))
+	for _, up := range n.boundaries {
+		t := p.nodes[up].boundary.effect(a, on)
+		v = max(v, t.apply(verdictNone))
 	}
 	return v
 }
@@ -308,17 +308,17 @@ func (p *policy) bound(at int32, a Action, on string) verdict {
 // grants are the ways in which on is allowed: the pairs of the meet. Pairs whose forced values disagree and those that
 // admit no row are dropped, those that force the same are one. References are kept.
 func (p *policy) grants(a Action, on Resource) []grant {
-	if p == nil || !a.askable() || !on.sound() {
+	if p == nil || !a.concrete() || !on.valid() {
 		return nil
 	}
-	return told(p.meet(a, string(on)))
+	return withoutFault(p.evaluate(a, string(on)))
 }
 
 // rows are the rows of on that are allowed: those of all grants, OR-ed. References are kept.
 func (p *policy) rows(a Action, on Resource) Condition { return rowsOf(p.grants(a, on)) }
 
 // meet is grants of a valid question.
-func (p *policy) meet(a Action, on string) []grant {
+func (p *policy) evaluate(a Action, on string) []grant {
 	known := make([]*[]grant, len(p.nodes))
 	var gs []grant
 	for i := range p.layers {
@@ -345,33 +345,33 @@ func (p *policy) layerGrants(l *compiledLayer, known []*[]grant, a Action, on st
 	case l.full:
 		gs = []grant{{rows: AllRows}}
 	default:
-		gs = p.given(l.top, known, a, on)
+		gs = p.boundedUnion(l.top, known, a, on)
 	}
 	if l.own != nil {
 		gs = l.own.apply(gs, a, on)
 	}
-	return l.resolve(l.ceiling(gs, a))
+	return l.fillSelfRoles(l.limit(gs, a))
 }
 
 // resolve fills in SelfRoles, and leaves other references for whoever asks.
-func (l *compiledLayer) resolve(gs []grant) []grant {
+func (l *compiledLayer) fillSelfRoles(gs []grant) []grant {
 	if l.roles == nil || !slices.ContainsFunc(gs, func(g grant) bool { return g.rows.hasRefs() }) {
 		return gs
 	}
-	var ans answer
+	var set grantSet
 	for _, g := range gs {
-		ans.add(g.rows.resolve(func(v RefVar) (any, bool) {
+		set.add(g.rows.resolve(func(v RefVar) (any, bool) {
 			if v == SelfRoles {
 				return *l.roles, len(*l.roles) > 0
 			}
 			return v, true
 		}), g.forced, forcedKey(g.forced))
 	}
-	return ans.grants()
+	return set.grants()
 }
 
 // ceiling puts the layer's rows, and for a create its forced values, on what its roles and rules give.
-func (l *compiledLayer) ceiling(gs []grant, a Action) []grant {
+func (l *compiledLayer) limit(gs []grant, a Action) []grant {
 	forced := l.forced
 	if a != Create {
 		forced = nil
@@ -390,16 +390,16 @@ func (p *policy) roleGrants(at int32, known []*[]grant, a Action, on string) []g
 	n := &p.nodes[at]
 	var gs []grant
 	if !n.broken {
-		gs = n.set.apply(p.union(n.inherits, known, a, on), a, on)
-		if n.again && len(gs) > 0 {
-			var ans answer
-			ans.addAll(gs)
+		gs = n.rules.apply(p.union(n.inherits, known, a, on), a, on)
+		if n.inheritDenies && len(gs) > 0 {
+			var set grantSet
+			set.addAll(gs)
 			for _, ancestor := range p.ancestors(at) {
-				for _, neg := range p.nodes[ancestor].set.denials(a, on) {
-					ans.deny(neg)
+				for _, neg := range p.nodes[ancestor].rules.denials(a, on) {
+					set.deny(neg)
 				}
 			}
-			gs = ans.grants()
+			gs = set.grants()
 		}
 	}
 	known[at] = &gs
@@ -407,37 +407,37 @@ func (p *policy) roleGrants(at int32, known []*[]grant, a Action, on string) []g
 }
 
 // boundGrants is bound with the grants.
-func (p *policy) boundGrants(at int32, a Action, on string) []grant {
+func (p *policy) boundaryGrants(at int32, a Action, on string) []grant {
 	n := &p.nodes[at]
 	if n.boundary == nil {
 		return []grant{{rows: AllRows}}
 	}
-	var ans answer
-	for _, up := range n.bounds {
-		ans.addAll(p.nodes[up].boundary.apply(nil, a, on))
+	var set grantSet
+	for _, up := range n.boundaries {
+		set.addAll(p.nodes[up].boundary.apply(nil, a, on))
 	}
-	return ans.grants()
+	return set.grants()
 }
 
 // givenBy is what a role gives to a token that names it.
-func (p *policy) givenBy(at int32, known []*[]grant, a Action, on string) []grant {
+func (p *policy) boundedGrants(at int32, known []*[]grant, a Action, on string) []grant {
 	gs := p.roleGrants(at, known, a, on)
 	if p.nodes[at].boundary == nil {
 		return gs
 	}
-	return meet(gs, p.boundGrants(at, a, on))
+	return meet(gs, p.boundaryGrants(at, a, on))
 }
 
 // given is what roles give together to a token that names them: the union of each within its boundary.
-func (p *policy) given(roles []int32, known []*[]grant, a Action, on string) []grant {
+func (p *policy) boundedUnion(roles []int32, known []*[]grant, a Action, on string) []grant {
 	if !slices.ContainsFunc(roles, func(at int32) bool { return p.nodes[at].boundary != nil }) {
 		return p.union(roles, known, a, on)
 	}
-	var ans answer
+	var set grantSet
 	for _, at := range roles {
-		ans.addAll(p.givenBy(at, known, a, on))
+		set.addAll(p.boundedGrants(at, known, a, on))
 	}
-	return ans.grants()
+	return set.grants()
 }
 
 // ancestors are the roles that a role inherits, directly or not, each once; of an unbroken role.
@@ -463,11 +463,11 @@ func (p *policy) union(roles []int32, known []*[]grant, a Action, on string) []g
 	if len(roles) == 1 {
 		return p.roleGrants(roles[0], known, a, on)
 	}
-	var ans answer
+	var set grantSet
 	for _, at := range roles {
-		ans.addAll(p.roleGrants(at, known, a, on))
+		set.addAll(p.roleGrants(at, known, a, on))
 	}
-	return ans.grants()
+	return set.grants()
 }
 
 // verdict is how much an answer allows. Its order is the order of "more".

@@ -48,109 +48,109 @@ func exportGrants(gs []grant) []Granted {
 
 // answer is a set of grants under construction, one part for each set of forced values. Grants that force the same are
 // one grant: whichever of them admits a row, the row written is the same.
-type answer struct {
-	parts []part
-	index map[string]int // key to part, once there are many
-	nots  []Condition    // negated conditions of the Denies so far
+type grantSet struct {
+	groups  []grantGroup
+	byKey   map[string]int // key to part, once there are many
+	denials []Condition    // negated conditions of the Denies so far
 }
 
-type part struct {
-	forced Values
-	key    string        // the forced values as text
-	any    []alternative // in the order they were given
+type grantGroup struct {
+	forced       Values
+	key          string        // the forced values as text
+	alternatives []alternative // in the order they were given
 }
 
 // alternative is rows less those that later Denies removed. Denies are kept beside the rows, not wrapped around them,
 // so that a long list of Grants and Denies does not make a deep condition.
 type alternative struct {
 	rows  Condition
-	since int // the Denies from here on, in answer.nots, speak about it
+	since int // the Denies from here on, in grantSet.denials, speak about it
 }
 
-const indexFrom = 16 // parts
+const byKeyFrom = 16 // parts
 
 // find returns the part with the key, or nil.
-func (ans *answer) find(key string) *part {
-	if len(ans.parts) < indexFrom {
-		for i := range ans.parts {
-			if ans.parts[i].key == key {
-				return &ans.parts[i]
+func (set *grantSet) find(key string) *grantGroup {
+	if len(set.groups) < byKeyFrom {
+		for i := range set.groups {
+			if set.groups[i].key == key {
+				return &set.groups[i]
 			}
 		}
 		return nil
 	}
-	if ans.index == nil {
-		ans.index = make(map[string]int, 2*len(ans.parts))
-		for i := range ans.parts {
-			ans.index[ans.parts[i].key] = i
+	if set.byKey == nil {
+		set.byKey = make(map[string]int, 2*len(set.groups))
+		for i := range set.groups {
+			set.byKey[set.groups[i].key] = i
 		}
 	}
-	if i, ok := ans.index[key]; ok {
-		return &ans.parts[i]
+	if i, ok := set.byKey[key]; ok {
+		return &set.groups[i]
 	}
 	return nil
 }
 
-func (ans *answer) clear() { *ans = answer{} }
+func (set *grantSet) clear() { *set = grantSet{} }
 
 // add adds rows under forced values.
-func (ans *answer) add(rows Condition, forced Values, key string) {
+func (set *grantSet) add(rows Condition, forced Values, key string) {
 	if rows.IsNoRows() {
 		return
 	}
-	alt := alternative{rows, len(ans.nots)}
-	if p := ans.find(key); p != nil {
-		p.any = append(p.any, alt)
+	alt := alternative{rows, len(set.denials)}
+	if p := set.find(key); p != nil {
+		p.alternatives = append(p.alternatives, alt)
 		return
 	}
-	if ans.index != nil {
-		ans.index[key] = len(ans.parts)
+	if set.byKey != nil {
+		set.byKey[key] = len(set.groups)
 	}
-	ans.parts = append(ans.parts, part{forced: forced, key: key, any: []alternative{alt}})
+	set.groups = append(set.groups, grantGroup{forced: forced, key: key, alternatives: []alternative{alt}})
 }
 
-func (ans *answer) addAll(gs []grant) {
+func (set *grantSet) addAll(gs []grant) {
 	for _, g := range gs {
-		ans.add(g.rows, g.forced, forcedKey(g.forced))
+		set.add(g.rows, g.forced, forcedKey(g.forced))
 	}
 }
 
 // deny removes the rows that neg, the negated condition of the denial, does not admit.
-func (ans *answer) deny(neg Condition) {
+func (set *grantSet) deny(neg Condition) {
 	if neg.IsNoRows() {
-		ans.clear()
+		set.clear()
 		return
 	}
-	if len(ans.parts) > 0 {
-		ans.nots = append(ans.nots, neg)
+	if len(set.groups) > 0 {
+		set.denials = append(set.denials, neg)
 	}
 }
 
 // apply is one rule's turn.
-func (ans *answer) apply(r compiledRule) {
+func (set *grantSet) applyRule(r compiledRule) {
 	switch r.verb {
 	case VerbAllow:
-		ans.clear()
-		ans.add(r.rows, r.forced, r.key)
+		set.clear()
+		set.add(r.rows, r.forced, r.key)
 	case VerbGrant:
-		ans.add(r.rows, r.forced, r.key)
+		set.add(r.rows, r.forced, r.key)
 	default:
-		ans.deny(r.neg)
+		set.deny(r.neg)
 	}
 }
 
 // rows are the rows of a part.
-func (ans *answer) rows(p *part) Condition {
+func (set *grantSet) groupRows(p *grantGroup) Condition {
 	var parts []Condition
-	for i := 0; i < len(p.any); {
-		since := p.any[i].since
+	for i := 0; i < len(p.alternatives); {
+		since := p.alternatives[i].since
 		var same []Condition // those the same Denies speak about
-		for ; i < len(p.any) && p.any[i].since == since; i++ {
-			same = append(same, p.any[i].rows)
+		for ; i < len(p.alternatives) && p.alternatives[i].since == since; i++ {
+			same = append(same, p.alternatives[i].rows)
 		}
 		rows := either(same)
-		if nots := ans.nots[since:]; len(nots) > 0 {
-			rows = allOf(append([]Condition{rows}, nots...)...)
+		if denials := set.denials[since:]; len(denials) > 0 {
+			rows = allOf(append([]Condition{rows}, denials...)...)
 		}
 		parts = append(parts, rows)
 	}
@@ -159,21 +159,21 @@ func (ans *answer) rows(p *part) Condition {
 
 // maxDenied bounds how often Denies are put upon the Grants before them, so that no list of both can make a question
 // arbitrarily expensive. Beyond it the answer is a fault, as one that is too large to be a condition.
-const maxDenied = 1 << 17
+const maxDenials = 1 << 17
 
-var tooManyDenied = []grant{{rows: Condition{&node{kind: nodeFault, depth: 1, count: 1,
+var tooManyDenials = []grant{{rows: Condition{&node{kind: nodeFault, depth: 1, count: 1,
 	fault: &ConditionError{Reason: "too many denies behind too many grants", OfRule: true}}}}}
 
 // denied counts the negated conditions that rows will put upon alternatives.
-func (ans *answer) denied() (n int) {
-	if len(ans.nots) == 0 {
+func (set *grantSet) countDenials() (n int) {
+	if len(set.denials) == 0 {
 		return 0
 	}
-	for i := range ans.parts {
+	for i := range set.groups {
 		last := -1
-		for _, alt := range ans.parts[i].any {
+		for _, alt := range set.groups[i].alternatives {
 			if alt.since != last {
-				n += len(ans.nots) - alt.since
+				n += len(set.denials) - alt.since
 				last = alt.since
 			}
 		}
@@ -182,14 +182,14 @@ func (ans *answer) denied() (n int) {
 }
 
 // grants is what was built; nil when nothing is allowed.
-func (ans *answer) grants() []grant {
-	if ans.denied() > maxDenied {
-		return tooManyDenied
+func (set *grantSet) grants() []grant {
+	if set.countDenials() > maxDenials {
+		return tooManyDenials
 	}
 	var gs []grant
-	for i := range ans.parts {
-		if rows := ans.rows(&ans.parts[i]); !rows.IsNoRows() {
-			gs = append(gs, grant{rows, ans.parts[i].forced})
+	for i := range set.groups {
+		if rows := set.groupRows(&set.groups[i]); !rows.IsNoRows() {
+			gs = append(gs, grant{rows, set.groups[i].forced})
 		}
 	}
 	return gs
@@ -203,7 +203,7 @@ const (
 	maxForced = 1 << 17
 )
 
-var tooManyPairs = []grant{{rows: faulty("", "too many pairs of grants that force values, or too many values in them")}}
+var tooManyPairs = []grant{{rows: invalidCondition("", "too many pairs of grants that force values, or too many values in them")}}
 
 // weight is how many forced values there are; a long one counts as several.
 func weight(v Values) int {
@@ -232,7 +232,7 @@ func mergeWork(a, b []grant) int {
 }
 
 // told is what whoever asks is told: of too many pairs, nothing.
-func told(gs []grant) []grant {
+func withoutFault(gs []grant) []grant {
 	if len(gs) == 1 && gs[0].rows.n == tooManyPairs[0].rows.n {
 		return nil
 	}
@@ -245,15 +245,15 @@ func meet(a, b []grant) []grant {
 	if len(a) > 1 && len(b) > 1 && len(a)*len(b) > maxPairs || mergeWork(a, b) > maxForced {
 		return tooManyPairs
 	}
-	var ans answer
+	var set grantSet
 	for _, x := range a {
 		for _, y := range b {
 			if forced, ok := mergeForced(x.forced, y.forced); ok {
-				ans.add(allOf(x.rows, y.rows), forced, forcedKey(forced))
+				set.add(allOf(x.rows, y.rows), forced, forcedKey(forced))
 			}
 		}
 	}
-	return ans.grants()
+	return set.grants()
 }
 
 // mergeForced joins forced values; false if they disagree. Values are compared as they are, before any schema has typed

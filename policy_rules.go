@@ -26,34 +26,34 @@ func compileRule(r Rule) compiledRule {
 // probe for the resource, one for each ancestor whose depth holds a "p/*" pattern, and one for "*", however many
 // rules there are.
 type ruleset struct {
-	broken   bool // an invalid rule: the list gives nothing. Fail-closed: that rule may have been a Deny
-	source   Permissions
-	rules    []compiledRule
-	denies   bool // some rule is a Deny
-	forces   bool // some rule forces values
-	cells    map[string]cell
-	tallies  []tally
-	hits     []int32 // positions of rules, by cell
-	actions  []Action
-	actionAt map[Action]uint32 // index in actions, plus 1, once there are many
-	exact    uint64            // bit n: a pattern of one resource of n slashes (63: 63 or more)
-	under    uint64            // bit n: a pattern "p/*" where p has n slashes
-	star     bool              // a pattern "*"
-	size     rulesSize
+	broken    bool // an invalid rule: the list gives nothing. Fail-closed: that rule may have been a Deny
+	source    Permissions
+	rules     []compiledRule
+	denies    bool // some rule is a Deny
+	forces    bool // some rule forces values
+	index     map[string]indexEntry
+	effects   []ruleEffect
+	positions []int32 // positions of rules, by cell
+	actions   []Action
+	actionAt  map[Action]uint32 // index in actions, plus 1, once there are many
+	exact     uint64            // bit n: a pattern of one resource of n slashes (63: 63 or more)
+	under     uint64            // bit n: a pattern "p/*" where p has n slashes
+	star      bool              // a pattern "*"
+	size      rulesSize
 }
 
 // cell is one pattern. Its key is the resource, "p/" for "p/*", and "" for "*": each is a part of the resource asked
 // about, so looking it up makes no string.
-type cell struct {
-	tally, tallies uint32 // where they start, and how many; by action, Any (0) first
-	hit, hits      uint32
+type indexEntry struct {
+	effect, effects     uint32 // where they start, and how many; by action, Any (0) first
+	position, positions uint32
 }
 
 // tally sums up what the rules of one pattern say about one action, so that a verdict needs no look at the rules. After
 // the last rule that settles the answer whatever it was before, only a conditional Grant can raise none to some, and
 // only a conditional Deny lower all to some. Positions are of rules in the list, so tallies of several patterns combine
 // by taking the later one. -1: there is none.
-type tally struct {
+type ruleEffect struct {
 	action  uint32
 	reset   int32 // the last rule that settles the answer: an Allow, or a Grant or Deny of every row
 	grant   int32 // the last conditional Grant
@@ -62,9 +62,9 @@ type tally struct {
 	denied  verdict // by Denies alone, wherever they stand: nothing, some rows, all
 }
 
-var silent = tally{reset: -1, grant: -1, deny: -1}
+var noEffect = ruleEffect{reset: -1, grant: -1, deny: -1}
 
-func (t *tally) join(o *tally) {
+func (t *ruleEffect) join(o *ruleEffect) {
 	if o.reset > t.reset {
 		t.reset, t.settled = o.reset, o.settled
 	}
@@ -74,7 +74,7 @@ func (t *tally) join(o *tally) {
 }
 
 // after is the answer of the tallied rules, asked after base.
-func (t *tally) after(base verdict) verdict {
+func (t *ruleEffect) apply(base verdict) verdict {
 	if t.reset >= 0 {
 		base = t.settled
 	}
@@ -86,7 +86,7 @@ func (t *tally) after(base verdict) verdict {
 }
 
 // tell adds the rule at a position, which must be later than all before.
-func (t *tally) tell(r *compiledRule, at int32) {
+func (t *ruleEffect) add(r *compiledRule, at int32) {
 	if r.verb == VerbDeny {
 		if r.neg.IsNoRows() {
 			t.reset, t.settled, t.denied = at, verdictNone, verdictAll
@@ -106,50 +106,50 @@ func (t *tally) tell(r *compiledRule, at int32) {
 const actionsByMap = 8
 
 // compile makes the ruleset of a list.
-func compile(p Permissions) *ruleset {
+func newRuleset(p Permissions) *ruleset {
 	s := &ruleset{source: slices.Clone(p)}
 	if s.source.Validate() != nil {
 		s.broken = true
 		return s
 	}
 	s.rules = make([]compiledRule, len(p))
-	s.cells = make(map[string]cell, len(p))
+	s.index = make(map[string]indexEntry, len(p))
 	for i, r := range s.source {
 		s.rules[i] = compileRule(r)
 		s.denies = s.denies || r.verb == VerbDeny
 		s.forces = s.forces || len(r.forced) > 0
 		for _, pattern := range r.patterns {
-			key := s.note(pattern)
-			c := s.cells[key]
-			c.hits++
-			s.cells[key] = c
+			key := s.indexPattern(pattern)
+			c := s.index[key]
+			c.positions++
+			s.index[key] = c
 		}
 	}
 	var n uint32
-	for key, c := range s.cells {
-		s.cells[key] = cell{hit: n}
-		n += c.hits
+	for key, c := range s.index {
+		s.index[key] = indexEntry{position: n}
+		n += c.positions
 	}
-	s.hits = make([]int32, n)
+	s.positions = make([]int32, n)
 	for i, r := range s.source {
 		for _, pattern := range r.patterns {
-			key := cellKey(pattern)
-			c := s.cells[key]
-			if c.hits > 0 && s.hits[c.hit+c.hits-1] == int32(i) {
+			key := indexKey(pattern)
+			c := s.index[key]
+			if c.positions > 0 && s.positions[c.position+c.positions-1] == int32(i) {
 				continue // the rule names the pattern twice
 			}
-			s.hits[c.hit+c.hits] = int32(i)
-			c.hits++
-			s.cells[key] = c
+			s.positions[c.position+c.positions] = int32(i)
+			c.positions++
+			s.index[key] = c
 		}
 	}
-	s.count()
+	s.buildEffects()
 	s.measure()
 	return s
 }
 
 // count makes the tallies.
-func (s *ruleset) count() {
+func (s *ruleset) buildEffects() {
 	ids := map[Action]uint32{Any: 0}
 	named := make([][]uint32, len(s.source)) // the actions of each rule
 	for i, r := range s.source {
@@ -168,35 +168,35 @@ func (s *ruleset) count() {
 		s.actionAt = ids
 	}
 	at := make([]int32, len(ids)) // the tally of each action within this cell, plus 1
-	for key, c := range s.cells {
-		c.tally = uint32(len(s.tallies))
-		for _, i := range s.hits[c.hit : c.hit+c.hits] {
+	for key, c := range s.index {
+		c.effect = uint32(len(s.effects))
+		for _, i := range s.positions[c.position : c.position+c.positions] {
 			for _, id := range named[i] {
 				if at[id] == 0 {
-					t := silent
+					t := noEffect
 					t.action = id
-					s.tallies = append(s.tallies, t)
-					at[id] = int32(len(s.tallies))
+					s.effects = append(s.effects, t)
+					at[id] = int32(len(s.effects))
 				}
-				s.tallies[at[id]-1].tell(&s.rules[i], i)
+				s.effects[at[id]-1].add(&s.rules[i], i)
 			}
 		}
-		mine := s.tallies[c.tally:]
+		mine := s.effects[c.effect:]
 		for _, t := range mine {
 			at[t.action] = 0
 		}
-		slices.SortFunc(mine, func(a, b tally) int { return int(a.action) - int(b.action) })
-		c.tallies = uint32(len(mine))
-		s.cells[key] = c
+		slices.SortFunc(mine, func(a, b ruleEffect) int { return int(a.action) - int(b.action) })
+		c.effects = uint32(len(mine))
+		s.index[key] = c
 	}
-	s.tallies = slices.Clip(s.tallies)
+	s.effects = slices.Clip(s.effects)
 }
 
-func cellKey(p Pattern) string { return strings.TrimSuffix(string(p), "*") }
+func indexKey(p Pattern) string { return strings.TrimSuffix(string(p), "*") }
 
 // note returns the key of a pattern's cell and remembers at which depth there are patterns of its sort.
-func (s *ruleset) note(p Pattern) string {
-	key := cellKey(p)
+func (s *ruleset) indexPattern(p Pattern) string {
+	key := indexKey(p)
 	switch slashes := strings.Count(key, "/"); {
 	case key == "":
 		s.star = true
@@ -222,12 +222,12 @@ func (s *ruleset) actionID(a Action) uint32 {
 }
 
 // hear adds what a cell says about an action to t.
-func (s *ruleset) hear(t *tally, key string, id uint32) {
-	c, ok := s.cells[key]
+func (s *ruleset) addEntry(t *ruleEffect, key string, id uint32) {
+	c, ok := s.index[key]
 	if !ok {
 		return
 	}
-	mine := s.tallies[c.tally : c.tally+c.tallies]
+	mine := s.effects[c.effect : c.effect+c.effects]
 	if mine[0].action == 0 {
 		t.join(&mine[0])
 		mine = mine[1:]
@@ -236,7 +236,7 @@ func (s *ruleset) hear(t *tally, key string, id uint32) {
 		return
 	}
 	if len(mine) > 16 {
-		i, ok := slices.BinarySearchFunc(mine, id, func(x tally, id uint32) int { return int(x.action) - int(id) })
+		i, ok := slices.BinarySearchFunc(mine, id, func(x ruleEffect, id uint32) int { return int(x.action) - int(id) })
 		if ok {
 			t.join(&mine[i])
 		}
@@ -251,14 +251,14 @@ func (s *ruleset) hear(t *tally, key string, id uint32) {
 }
 
 // tally sums up all rules that speak about a and on, which are valid. It does not allocate.
-func (s *ruleset) tally(a Action, on string) tally {
-	t := silent
-	if len(s.cells) == 0 {
+func (s *ruleset) effect(a Action, on string) ruleEffect {
+	t := noEffect
+	if len(s.index) == 0 {
 		return t
 	}
 	id := s.actionID(a)
 	if s.star && !strings.HasPrefix(on, reserved) {
-		s.hear(&t, "", id)
+		s.addEntry(&t, "", id)
 	}
 	depth := 0
 	for i, left := 0, s.under; left != 0 && i < len(on); i++ {
@@ -267,25 +267,25 @@ func (s *ruleset) tally(a Action, on string) tally {
 		}
 		bit := uint64(1) << min(depth, 63)
 		if s.under&bit != 0 {
-			s.hear(&t, on[:i+1], id)
+			s.addEntry(&t, on[:i+1], id)
 		}
 		if depth++; depth < 63 {
 			left = s.under >> depth
 		}
 	}
 	if s.exact != 0 && s.exact&(1<<min(strings.Count(on, "/"), 63)) != 0 {
-		s.hear(&t, on, id)
+		s.addEntry(&t, on, id)
 	}
 	return t
 }
 
 // speakers returns the positions of the rules that speak about a and on, in order.
-func (s *ruleset) speakers(a Action, on string) []int32 {
+func (s *ruleset) matching(a Action, on string) []int32 {
 	var out []int32
 	gather := func(key string) {
-		if c, ok := s.cells[key]; ok {
-			for _, i := range s.hits[c.hit : c.hit+c.hits] {
-				if s.source[i].names(a) {
+		if c, ok := s.index[key]; ok {
+			for _, i := range s.positions[c.position : c.position+c.positions] {
+				if s.source[i].namesAction(a) {
 					out = append(out, i)
 				}
 			}
@@ -306,27 +306,27 @@ func (s *ruleset) speakers(a Action, on string) []int32 {
 
 // apply is the answer of the rules, asked after base.
 func (s *ruleset) apply(base []grant, a Action, on string) []grant {
-	speakers := s.speakers(a, on)
+	speakers := s.matching(a, on)
 	if len(speakers) == 0 {
 		return base
 	}
-	var ans answer
-	ans.addAll(base)
+	var set grantSet
+	set.addAll(base)
 	for _, i := range speakers {
-		ans.apply(s.rules[i])
+		set.applyRule(s.rules[i])
 	}
-	return ans.grants()
+	return set.grants()
 }
 
 // denials are the negated conditions of the Denies that speak.
 func (s *ruleset) denials(a Action, on string) []Condition {
-	var nots []Condition
+	var denials []Condition
 	if s.denies {
-		for _, i := range s.speakers(a, on) {
+		for _, i := range s.matching(a, on) {
 			if s.rules[i].verb == VerbDeny {
-				nots = append(nots, s.rules[i].neg)
+				denials = append(denials, s.rules[i].neg)
 			}
 		}
 	}
-	return nots
+	return denials
 }

@@ -144,7 +144,7 @@ func TestBadQuestionsAreDenied(t *testing.T) {
 	}{
 		{Any, "a/b"}, {"", "a/b"}, {"Read", "a/b"}, {"read ", "a/b"}, {Read, ""}, {Read, "*"}, {Read, "a/*"}, {Read, "/a"},
 		{Read, "a/"}, {Read, "a//b"}, {Read, "."}, {Read, "a/../b"}, {Read, "a/./b"}, {Read, "a\x00"}, {Read, "a/\xff"},
-		{Read, fresh}, {fresh, "a"}, {Read, Resource(make([]byte, 600))}, {Read, "é/\xff"}, {Read, "é/.."},
+		{Read, unmentioned}, {unmentioned, "a"}, {Read, Resource(make([]byte, 600))}, {Read, "é/\xff"}, {Read, "é/.."},
 	} {
 		for name, p := range map[string]*policy{"full": full, "any": p, "nil": nil, "empty": newPolicy(nil, nil)} {
 			require.Equal(t, verdictNone, p.verdict(q.a, q.on), "%s: %q %q", name, q.a, q.on)
@@ -326,7 +326,7 @@ func BenchmarkCompile(b *testing.B) {
 		b.Run(fmt.Sprintf("rules=%d", n), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				compile(rules)
+				newRuleset(rules)
 			}
 		})
 	}

@@ -18,23 +18,23 @@ import (
 //
 // The two are not taken to be asked by the same caller: a condition on [Self], [SelfRoles] or [ClientID] lies within
 // every row only.
-func (p *policy) within(ctx context.Context, q *policy) bool { return p.withinBut(ctx, q, "") }
+func (p *policy) within(ctx context.Context, q *policy) bool { return p.withinExcept(ctx, q, "") }
 
 // withinBut is within, leaving one action out of account. "": none.
-func (p *policy) withinBut(ctx context.Context, q *policy, but Action) bool {
+func (p *policy) withinExcept(ctx context.Context, q *policy, but Action) bool {
 	switch {
 	case p == nil:
 		return true
-	case q.everything() && (but == Exceed || !p.mentions(Exceed)):
+	case q.unrestricted() && (but == Exceed || !p.mentions(Exceed)):
 		return true
 	case p.invalid():
 		return false
 	case q == nil:
 		q = &policy{}
 	}
-	w := comparison{ctx: ctx, left: maxSteps}
-	unforced := !q.forcing()
-	actions, resources := distinguished(p, q)
+	w := subsumption{ctx: ctx, left: maxSteps}
+	unforced := !q.forcesValues()
+	actions, resources := representatives(p, q)
 	for _, a := range actions {
 		if a == but {
 			continue
@@ -43,13 +43,13 @@ func (p *policy) withinBut(ctx context.Context, q *policy, but Action) bool {
 			if !w.spend(1) {
 				return false
 			}
-			if !p.mayDisagree(a) && p.quick(a, on) == verdictNone {
+			if !p.mayDisagree(a) && p.fastVerdict(a, on) == verdictNone {
 				continue
 			}
-			if unforced && !q.mayDisagree(a) && q.quick(a, on) == verdictAll {
+			if unforced && !q.mayDisagree(a) && q.fastVerdict(a, on) == verdictAll {
 				continue
 			}
-			if !w.spend(p.cost(on)+q.cost(on)) || !w.covered(p.meet(a, on), q.meet(a, on)) {
+			if !w.spend(p.cost(on)+q.cost(on)) || !w.grantsWithin(p.evaluate(a, on), q.evaluate(a, on)) {
 				return false
 			}
 		}
@@ -88,24 +88,24 @@ func (p *policy) mentions(a Action) bool {
 // overgrown returns an error if the rows that p allows somewhere, put together, are larger than a condition may be:
 // then p would allow nothing there, and would be told from nothing. Nil when that was not found within the bounds of
 // the work.
-func (p *policy) overgrown(ctx context.Context) error {
+func (p *policy) checkSize(ctx context.Context) error {
 	if p.size().fits() {
 		return nil
 	}
-	w := comparison{ctx: ctx, left: maxSteps}
-	actions, resources := distinguished(p)
+	w := subsumption{ctx: ctx, left: maxSteps}
+	actions, resources := representatives(p)
 	for _, a := range actions {
 		for on := range resources {
 			if !w.spend(1) {
 				return unavailableCtx(ctx)
 			}
-			if !p.mayDisagree(a) && p.quick(a, on) != verdictSome {
+			if !p.mayDisagree(a) && p.fastVerdict(a, on) != verdictSome {
 				continue
 			}
 			if !w.spend(p.cost(on)) {
 				return unavailableCtx(ctx)
 			}
-			rows := rowsOf(p.meet(a, on))
+			rows := rowsOf(p.evaluate(a, on))
 			if rows.n != nil && rows.n.kind == nodeFault {
 				return fmt.Errorf("%w: the rows that the rules allow together for one action and resource are too large (%s):"+
 					" use fewer rules with conditions, or shorter lists", ErrInvalid, rows.n.fault.Reason)
@@ -127,8 +127,8 @@ func unavailableCtx(ctx context.Context) error {
 func (p *policy) cost(on string) int {
 	cost := 8 * (len(p.layers) + len(p.nodes))
 	for _, s := range p.rulesets() {
-		n := s.speaking(on)
-		cost = add(cost, 4*n+3*min(times(n, s.size.runs), maxDenied))
+		n := s.countPatterns(on)
+		cost = add(cost, 4*n+3*min(times(n, s.size.runs), maxDenials))
 	}
 	if p.paired {
 		cost = add(cost, 64*p.pairs(on))
@@ -140,15 +140,15 @@ func (p *policy) cost(on string) int {
 func (p *policy) pairs(on string) int {
 	inherited := 0
 	for i := range p.nodes {
-		if s := p.nodes[i].set; s != nil && s.forces {
-			inherited += s.speaking(on)
+		if s := p.nodes[i].rules; s != nil && s.forces {
+			inherited += s.countPatterns(on)
 		}
 	}
 	pairs := 1
 	for i := range p.layers {
 		l, n := &p.layers[i], 0
 		if l.own != nil && l.own.forces {
-			n = l.own.speaking(on)
+			n = l.own.countPatterns(on)
 		}
 		if len(l.top) > 0 {
 			n += inherited
@@ -159,7 +159,7 @@ func (p *policy) pairs(on string) int {
 }
 
 // everything reports whether p visibly allows everything, but for [Exceed].
-func (p *policy) everything() bool {
+func (p *policy) unrestricted() bool {
 	if p == nil || len(p.layers) == 0 {
 		return false
 	}
@@ -173,7 +173,7 @@ func (p *policy) everything() bool {
 }
 
 // forcing reports whether anything in p forces values.
-func (p *policy) forcing() bool {
+func (p *policy) forcesValues() bool {
 	for i := range p.layers {
 		if len(p.layers[i].forced) > 0 {
 			return true
@@ -195,7 +195,7 @@ func (p *policy) rulesets() []*ruleset {
 		}
 	}
 	for i := range p.nodes {
-		for _, set := range []*ruleset{p.nodes[i].set, p.nodes[i].boundary} {
+		for _, set := range []*ruleset{p.nodes[i].rules, p.nodes[i].boundary} {
 			if set != nil {
 				sets = append(sets, set)
 			}
@@ -205,14 +205,14 @@ func (p *policy) rulesets() []*ruleset {
 }
 
 // fresh is a segment, and an action, that no valid pattern or rule holds.
-const fresh = "\x00"
+const unmentioned = "\x00"
 
 // distinguished returns the actions and resources that stand for all others. [Exceed] is among the actions where a rule
 // names it; a rule of [Any] does not.
-func distinguished(policies ...*policy) ([]Action, map[string]struct{}) {
-	actions := []Action{fresh, Create}
+func representatives(policies ...*policy) ([]Action, map[string]struct{}) {
+	actions := []Action{unmentioned, Create}
 	known := map[Action]bool{Create: true}
-	resources := map[string]struct{}{fresh: {}, reserved + fresh: {}}
+	resources := map[string]struct{}{unmentioned: {}, reserved + unmentioned: {}}
 	for _, p := range policies {
 		for _, s := range p.rulesets() {
 			for _, a := range s.actions {
@@ -221,9 +221,9 @@ func distinguished(policies ...*policy) ([]Action, map[string]struct{}) {
 					actions = append(actions, a)
 				}
 			}
-			for key := range s.cells {
+			for key := range s.index {
 				if key == "" || strings.HasSuffix(key, "/") {
-					key += fresh
+					key += unmentioned
 				}
 				resources[key] = struct{}{}
 			}
@@ -236,19 +236,19 @@ func distinguished(policies ...*policy) ([]Action, map[string]struct{}) {
 const maxSteps = 20_000_000
 
 // comparison decides which conditions lie within which, within a budget of steps.
-type comparison struct {
-	ctx   context.Context
-	left  int
-	asked int // ctx was asked when so many steps were left
+type subsumption struct {
+	ctx       context.Context
+	left      int
+	checkedAt int // ctx was asked when so many steps were left
 }
 
 // spend takes steps from the budget. It reports whether the work may go on.
-func (w *comparison) spend(steps int) bool {
+func (w *subsumption) spend(steps int) bool {
 	if w.left -= steps; w.left < 0 {
 		return false
 	}
-	if w.asked == 0 || w.asked-w.left > 10_000 {
-		w.asked = w.left + 1
+	if w.checkedAt == 0 || w.checkedAt-w.left > 10_000 {
+		w.checkedAt = w.left + 1
 		if w.ctx != nil && w.ctx.Err() != nil {
 			w.left = -1
 			return false
@@ -259,7 +259,7 @@ func (w *comparison) spend(steps int) bool {
 
 // covered reports whether the grants of hs allow all that those of gs do. A row written by g holds g's forced values;
 // some h must let it stand as it is, so h may force nothing but what g forces alike.
-func (w *comparison) covered(gs, hs []grant) bool {
+func (w *subsumption) grantsWithin(gs, hs []grant) bool {
 	for _, g := range gs {
 		var rows []Condition
 		if !w.spend(len(hs)) {
@@ -288,7 +288,7 @@ func subset(h, g Values) bool {
 
 // implies reports whether every row that g admits, or would admit if it were small enough to be a condition, is
 // admitted by h.
-func (w *comparison) implies(g, h Condition) bool {
+func (w *subsumption) implies(g, h Condition) bool {
 	switch {
 	case g.IsNoRows(), h.IsAllRows():
 		return true
@@ -297,7 +297,7 @@ func (w *comparison) implies(g, h Condition) bool {
 	case g.n.kind == nodeFault, h.n.kind == nodeFault:
 		return false // nobody knows what g stands for, and h admits nothing
 	}
-	return w.follows(signed{g.n, false}, signed{h.n, false})
+	return w.nodeImplies(signed{g.n, false}, signed{h.n, false})
 }
 
 // signed is a node or its negation.
@@ -322,7 +322,7 @@ func (s signed) is(kind nodeKind) bool {
 	return s.n.kind == kind
 }
 
-func (w *comparison) follows(g, h signed) bool {
+func (w *subsumption) nodeImplies(g, h signed) bool {
 	if !w.spend(2) {
 		return false
 	}
@@ -333,19 +333,19 @@ func (w *comparison) follows(g, h signed) bool {
 	case h.n.kind == nodeNever:
 		return false
 	case g.not == h.not && sameNode(g.n, h.n):
-		return !asksWho(g.n)
+		return !dependsOnCaller(g.n)
 	case g.is(nodeAny):
-		return g.every(func(part signed) bool { return w.follows(part, h) })
+		return g.every(func(part signed) bool { return w.nodeImplies(part, h) })
 	case h.is(nodeAll):
-		return h.every(func(part signed) bool { return w.follows(g, part) })
+		return h.every(func(part signed) bool { return w.nodeImplies(g, part) })
 	}
-	if h.is(nodeAny) && !h.every(func(part signed) bool { return !w.follows(g, part) }) {
+	if h.is(nodeAny) && !h.every(func(part signed) bool { return !w.nodeImplies(g, part) }) {
 		return true
 	}
-	if g.is(nodeAll) && !g.every(func(part signed) bool { return !w.follows(part, h) }) {
+	if g.is(nodeAll) && !g.every(func(part signed) bool { return !w.nodeImplies(part, h) }) {
 		return true
 	}
-	return g.n.kind == nodeLeaf && h.n.kind == nodeLeaf && leafFollows(g, h)
+	return g.n.kind == nodeLeaf && h.n.kind == nodeLeaf && leafImplies(g, h)
 }
 
 // every says whether f holds for all parts of a group.
@@ -360,8 +360,8 @@ func (s signed) every(f func(signed) bool) bool {
 
 // leafFollows knows two things: a comparison and the negation of its opposite are one, and of two lists the longer one
 // admits more. Values are compared as they are: equal ones stay equal whatever type a schema gives them.
-func leafFollows(g, h signed) bool {
-	if asksWho(g.n) || asksWho(h.n) || g.n.field != h.n.field {
+func leafImplies(g, h signed) bool {
+	if dependsOnCaller(g.n) || dependsOnCaller(h.n) || g.n.field != h.n.field {
 		return false
 	}
 	gop, gnot := positive(g)
@@ -382,14 +382,14 @@ func leafFollows(g, h signed) bool {
 	}
 	switch gop {
 	case Eq:
-		return holds(list, gv)
+		return contains(list, gv)
 	case In:
 		items, ok := gv.([]any)
 		if !ok {
 			return false
 		}
 		for _, v := range items {
-			if !holds(list, v) {
+			if !contains(list, v) {
 				return false
 			}
 		}
@@ -398,7 +398,7 @@ func leafFollows(g, h signed) bool {
 	return false
 }
 
-func holds(list []any, v any) bool {
+func contains(list []any, v any) bool {
 	for _, x := range list {
 		if x == v {
 			return true
@@ -421,7 +421,7 @@ func positive(s signed) (Op, bool) {
 }
 
 // asksWho says whether the node depends on who is asking. [OwnerID] does not: nothing crosses owners.
-func asksWho(n *node) bool {
+func dependsOnCaller(n *node) bool {
 	if !n.refs {
 		return false
 	}
@@ -429,7 +429,7 @@ func asksWho(n *node) bool {
 		return n.value != OwnerID
 	}
 	for _, part := range n.parts {
-		if asksWho(part) {
+		if dependsOnCaller(part) {
 			return true
 		}
 	}
@@ -575,10 +575,10 @@ func (p *policy) size() size {
 		for _, up := range n.inherits {
 			base = base.or(of[up])
 		}
-		s := n.set.size.after(base)
-		if n.again {
+		s := n.rules.size.after(base)
+		if n.inheritDenies {
 			for _, up := range p.ancestors(int32(at)) {
-				if set := p.nodes[up].set; set != nil {
+				if set := p.nodes[up].rules; set != nil {
 					s = s.less(set.size.takes, set.size.denies)
 				}
 			}
@@ -593,7 +593,7 @@ func (p *policy) size() size {
 			given := of[at]
 			if n := &p.nodes[at]; n.boundary != nil {
 				var bounds size
-				for _, up := range n.bounds {
+				for _, up := range n.boundaries {
 					bounds = bounds.or(p.nodes[up].boundary.size.after(size{}))
 				}
 				given = given.and(bounds)
@@ -617,9 +617,9 @@ func (p *policy) size() size {
 }
 
 // speaking counts the patterns of rules that cover a resource.
-func (s *ruleset) speaking(on string) int {
+func (s *ruleset) countPatterns(on string) int {
 	n := 0
-	hear := func(key string) { n += int(s.cells[key].hits) }
+	hear := func(key string) { n += int(s.index[key].positions) }
 	if s.star {
 		hear("")
 	}

@@ -36,14 +36,14 @@ const (
 // Validate says whether a rule may name the action: [Any] passes, though nobody may ask about it. The error wraps
 // [ErrInvalid].
 func (a Action) Validate() error {
-	if a == Any || a.askable() {
+	if a == Any || a.concrete() {
 		return nil
 	}
 	return fmt.Errorf("%w: action %.80q is not 1 to %d bytes of a-z 0-9 _ . : -", ErrInvalid, string(a), maxAction)
 }
 
 // askable says whether the action may be asked about.
-func (a Action) askable() bool {
+func (a Action) concrete() bool {
 	if len(a) == 0 || len(a) > maxAction {
 		return false
 	}
@@ -134,14 +134,14 @@ func unescapeSegment(s string) string {
 
 // Validate says whether r can be asked about. The error wraps [ErrInvalid].
 func (r Resource) Validate() error {
-	if why := faultIn(string(r)); why != "" {
+	if why := whyInvalid(string(r)); why != "" {
 		return fmt.Errorf("%w: resource %.80q %s", ErrInvalid, string(r), why)
 	}
 	return nil
 }
 
 // sound is Validate on the way of every decision: one pass over the bytes, no error made.
-func (r Resource) sound() bool {
+func (r Resource) valid() bool {
 	if len(r) == 0 || len(r) > maxResource {
 		return false
 	}
@@ -157,7 +157,7 @@ func (r Resource) sound() bool {
 		case badByte:
 			return false
 		default:
-			return faultIn(string(r)) == ""
+			return whyInvalid(string(r)) == ""
 		}
 	}
 	return !emptyOrDots(string(r[start:]))
@@ -181,7 +181,7 @@ var byteClass = func() (class [256]uint8) {
 func emptyOrDots(segment string) bool { return segment == "" || segment == "." || segment == ".." }
 
 // faultIn says what keeps s from being a resource; "" if nothing does.
-func faultIn(s string) string {
+func whyInvalid(s string) string {
 	switch {
 	case s == "":
 		return "is empty"
@@ -213,7 +213,7 @@ type Pattern string
 // Exactly is the pattern of one resource. Of an invalid resource it is the empty pattern, which is invalid and matches
 // nothing: input can never become a wildcard.
 func Exactly(r Resource) Pattern {
-	if !r.sound() {
+	if !r.valid() {
 		return ""
 	}
 	return Pattern(r)
@@ -222,7 +222,7 @@ func Exactly(r Resource) Pattern {
 // Under is the pattern of everything beneath a resource, but not the resource itself. Of an invalid resource it is the
 // empty pattern, which is invalid and matches nothing.
 func Under(r Resource) Pattern {
-	if !r.sound() {
+	if !r.valid() {
 		return ""
 	}
 	return Pattern(r + "/*")
@@ -234,7 +234,7 @@ func (p Pattern) Validate() error {
 		return nil
 	}
 	base, _ := strings.CutSuffix(string(p), "/*")
-	if why := faultIn(base); why != "" {
+	if why := whyInvalid(base); why != "" {
 		return fmt.Errorf(`%w: pattern %.80q %s: it is a resource, "p/*" or "*"`, ErrInvalid, string(p), why)
 	}
 	return nil
@@ -242,7 +242,7 @@ func (p Pattern) Validate() error {
 
 // Matches says whether a rule on p speaks about r. An invalid pattern matches nothing, an invalid resource is matched by
 // nothing.
-func (p Pattern) Matches(r Resource) bool { return r.sound() && p.Validate() == nil && p.covers(r) }
+func (p Pattern) Matches(r Resource) bool { return r.valid() && p.Validate() == nil && p.covers(r) }
 
 // covers is Matches of a valid pattern and resource.
 func (p Pattern) covers(r Resource) bool {

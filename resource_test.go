@@ -29,7 +29,7 @@ func TestPath(t *testing.T) {
 		got := Path(c.segments...)
 		require.Equal(t, c.want, got)
 		require.NoError(t, got.Validate())
-		require.True(t, got.sound())
+		require.True(t, got.valid())
 		require.Equal(t, c.segments, got.Segments())
 	}
 	require.ErrorIs(t, Path().Validate(), ErrInvalid)
@@ -84,7 +84,7 @@ func FuzzPattern(f *testing.F) {
 	f.Add("a/*", "a/\xff", "")
 	f.Fuzz(func(t *testing.T, pattern, resource, segment string) {
 		p, r := Pattern(pattern), Resource(resource)
-		require.Equal(t, r.Validate() == nil, r.sound())
+		require.Equal(t, r.Validate() == nil, r.valid())
 		if p.Matches(r) {
 			require.NoError(t, p.Validate())
 			require.NoError(t, r.Validate())

@@ -180,9 +180,9 @@ func TestAComparisonIsBounded(t *testing.T) {
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	require.False(t, p.within(gone, p))
-	require.ErrorIs(t, newPolicy([]layer{{rules: rules}}, nil).overgrown(gone), ErrUnavailable)
+	require.ErrorIs(t, newPolicy([]layer{{rules: rules}}, nil).checkSize(gone), ErrUnavailable)
 
-	w := comparison{ctx: t.Context(), left: 100}
+	w := subsumption{ctx: t.Context(), left: 100}
 	require.True(t, w.spend(100))
 	require.False(t, w.spend(1))
 	require.False(t, w.spend(0), "it is over")
@@ -203,7 +203,7 @@ func TestWhatCannotBeToldLiesWithinNothing(t *testing.T) {
 		"a circle":                    newPolicy([]layer{{roles: []string{"circle"}}}, map[string]Role{"circle": circle}),
 		"an invalid boundary":         newPolicy([]layer{{roles: []string{"bounded"}}}, map[string]Role{"bounded": bounded}),
 		"invalid rules":               newPolicy([]layer{{rules: Permissions{{}}}}, nil),
-		"rows that are too large":     newPolicy([]layer{{full: true, rows: []Condition{faulty("", "x")}}}, nil),
+		"rows that are too large":     newPolicy([]layer{{full: true, rows: []Condition{invalidCondition("", "x")}}}, nil),
 		"forced values that are none": newPolicy([]layer{{full: true, forced: Values{"x": make(chan int)}}}, nil),
 	} {
 		require.False(t, p.within(t.Context(), most), name)
@@ -216,7 +216,7 @@ func TestWhatCannotBeToldLiesWithinNothing(t *testing.T) {
 	p := newPolicy([]layer{{roles: []string{"exceeding"}}}, map[string]Role{"bad": bad, "again": again,
 		"exceeding": exceeding})
 	require.False(t, p.within(t.Context(), root), "what is invalid hides no right that a secret key lacks")
-	require.True(t, p.withinBut(t.Context(), root, Exceed))
+	require.True(t, p.withinExcept(t.Context(), root, Exceed))
 	gone := newPolicy([]layer{{roles: []string{"gone"}}}, nil)
 	require.True(t, gone.within(t.Context(), most), "the id of a missing role never names another one")
 }

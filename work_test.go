@@ -42,10 +42,10 @@ func TestWhatForcedValuesCost(t *testing.T) {
 		"a few in a mint":               {layers(rules(3000, 2, "a", ""), mint(Values{"x": "1", "y": "2"})), false},
 	} {
 		p := newPolicy(c.layers, nil)
-		rows := rowsOf(p.meet(Create, "d/x"))
+		rows := rowsOf(p.evaluate(Create, "d/x"))
 		fault := rows.n != nil && rows.n.kind == nodeFault
 		assert.Equal(t, c.large, fault, name)
-		assert.Equal(t, c.large, p.overgrown(t.Context()) != nil, name)
+		assert.Equal(t, c.large, p.checkSize(t.Context()) != nil, name)
 		if fault {
 			assert.False(t, p.size().fits(), name)
 			assert.Equal(t, verdictNone, p.verdict(Create, "d/x"), name)
@@ -64,11 +64,11 @@ func mixed(n int) (p Permissions) {
 // So are the Denies that speak about Grants before them.
 func TestWhatDeniesBehindGrantsCost(t *testing.T) {
 	few, many := newPolicy([]layer{{rules: mixed(300)}}, nil), newPolicy([]layer{{rules: mixed(600)}}, nil)
-	require.NoError(t, few.overgrown(t.Context()))
-	assert.True(t, rowsOf(few.meet(Read, "d/x")).Equal(All(Where("k", Eq, 1), Not(Where("j", Eq, 1)))))
-	require.ErrorIs(t, many.overgrown(t.Context()), ErrInvalid)
+	require.NoError(t, few.checkSize(t.Context()))
+	assert.True(t, rowsOf(few.evaluate(Read, "d/x")).Equal(All(Where("k", Eq, 1), Not(Where("j", Eq, 1)))))
+	require.ErrorIs(t, many.checkSize(t.Context()), ErrInvalid)
 	assert.False(t, many.size().fits())
-	rows := rowsOf(many.meet(Read, "d/x"))
+	rows := rowsOf(many.evaluate(Read, "d/x"))
 	require.Error(t, rows.Validate())
 	_, err := (&Schema{}).Bind(rows)
 	assert.Error(t, err)
@@ -78,7 +78,7 @@ func TestWhatDeniesBehindGrantsCost(t *testing.T) {
 	for i := range 3000 {
 		p = append(p, Deny(Read).On("d/*").Where(Where("j", Eq, i%100)))
 	}
-	assert.NoError(t, newPolicy([]layer{{rules: p}}, nil).overgrown(t.Context()))
+	assert.NoError(t, newPolicy([]layer{{rules: p}}, nil).checkSize(t.Context()))
 }
 
 // A comparison counts that work, for each resource it asks about.

@@ -40,10 +40,10 @@ var boundOps = map[string][2]boundOp{
 }
 
 // bound is a node of a bound tree.
-type bound struct {
+type boundNode struct {
 	kind  boundKind
-	first int     // of kids, in Predicate.nodes
-	kids  []bound // of all and any
+	first int         // of kids, in Predicate.nodes
+	kids  []boundNode // of all and any
 	leaf  comparison
 }
 
@@ -63,14 +63,14 @@ type comparison struct {
 	typ       Type // the slot's, at hand
 	slot      *slot
 	name      string // as the condition says
-	value     typed
-	list      []typed // of in: sorted, not empty
-	successor string  // of a prefix
+	value     operand
+	list      []operand // of in: sorted, not empty
+	successor string    // of a prefix
 }
 
 // typed is a value of a condition as its field compares it. floor is the number itself of an Integer, 0 or 1 of a
 // Boolean, the day number of a Date, the microsecond of a DateTime, and of a Number the greatest int64 not above it.
-type typed struct {
+type operand struct {
 	boxed  any    // the argument of a statement, where one fits: boxed once
 	text   string // Text; a Date; the decimal text of a Number that is no int64
 	floor  int64
@@ -80,7 +80,7 @@ type typed struct {
 }
 
 // decimal is the canonical decimal text of a number.
-func (v *typed) decimal() string {
+func (v *operand) decimal() string {
 	if v.text != "" {
 		return v.text
 	}
@@ -91,13 +91,13 @@ func (v *typed) decimal() string {
 // each node is, exactly once. A Not is no node: the caller tells everything beneath it negated, All and Any exchanged.
 type Binder struct {
 	schema *Schema
-	nodes  []bound // its capacity suffices: kids point into it
-	key    []byte  // the shape
+	nodes  []boundNode // its capacity suffices: kids point into it
+	key    []byte      // the shape
 }
 
 // NewBinder begins a predicate of at most count nodes. Space is memory that it may use: 256 bytes do for most.
 func NewBinder(s *Schema, count int, space []byte) Binder {
-	return Binder{schema: s, nodes: make([]bound, 1, count), key: space[:0]}
+	return Binder{schema: s, nodes: make([]boundNode, 1, count), key: space[:0]}
 }
 
 // Predicate returns what was bound. The Binder must not be used after it.
@@ -156,7 +156,7 @@ func (b *Binder) compare(l *comparison, slot *slot, field, name string, value an
 	if negated {
 		op = pair[1]
 	}
-	if !slot.typ.takes(name) {
+	if !slot.typ.supports(name) {
 		return "the operator " + name + " does not go with its type"
 	}
 	l.op, l.typ, l.slot, l.name = op, slot.typ, slot, field
@@ -182,13 +182,13 @@ func (b *Binder) compare(l *comparison, slot *slot, field, name string, value an
 			}
 			break
 		}
-		l.list = make([]typed, len(list))
+		l.list = make([]operand, len(list))
 		for i, v := range list {
 			if l.list[i], reason = slot.typ.value(v); reason != "" {
 				return reason
 			}
 		}
-		slices.SortFunc(l.list, func(a, b typed) int { return l.typ.order(&a, &b) })
+		slices.SortFunc(l.list, func(a, b operand) int { return l.typ.order(&a, &b) })
 	default:
 		if l.value, reason = slot.typ.value(value); reason == "" && name == "starts-with" {
 			l.successor, reason = successor(l.value.text)
@@ -203,7 +203,7 @@ func (b *Binder) compare(l *comparison, slot *slot, field, name string, value an
 }
 
 // takes reports whether an operator goes with the type.
-func (t Type) takes(op string) bool {
+func (t Type) supports(op string) bool {
 	switch op {
 	case "<", "<=", ">", ">=":
 		return t != Boolean
@@ -214,13 +214,13 @@ func (t Type) takes(op string) bool {
 }
 
 // value types a canonical value, or says why it does not fit.
-func (t Type) value(v any) (typed, string) {
+func (t Type) value(v any) (operand, string) {
 	switch t {
 	case Text:
 		if s, ok := v.(string); ok {
-			return typed{boxed: v, text: s}, ""
+			return operand{boxed: v, text: s}, ""
 		}
-		return typed{}, "a text field takes text"
+		return operand{}, "a text field takes text"
 	case Integer:
 		i, ok := v.(int64)
 		if s, isText := v.(string); isText {
@@ -230,49 +230,49 @@ func (t Type) value(v any) (typed, string) {
 			ok, v = plain && fraction == "" && err == nil, i
 		}
 		if !ok {
-			return typed{}, notWhole
+			return operand{}, notWhole
 		}
-		return typed{boxed: v, floor: i, float: float64(i), whole: true}, ""
+		return operand{boxed: v, floor: i, float: float64(i), whole: true}, ""
 	case Number:
 		switch v := v.(type) {
 		case int64:
-			return typed{floor: v, float: float64(v), whole: true, boxed: v}, ""
+			return operand{floor: v, float: float64(v), whole: true, boxed: v}, ""
 		case string:
 			return numberValue(v)
 		case json.Number:
 			return numberValue(string(v))
 		}
-		return typed{}, "a number field takes a number"
+		return operand{}, "a number field takes a number"
 	case Float:
 		switch v := v.(type) {
 		case int64:
-			return typed{float: float64(v)}, ""
+			return operand{float: float64(v)}, ""
 		case string:
 			return floatValue(v)
 		case json.Number:
 			return floatValue(string(v))
 		}
-		return typed{}, "a float field takes a number"
+		return operand{}, "a float field takes a number"
 	case Boolean:
 		switch v {
 		case true, int64(1), "true", "1":
-			return typed{boxed: true, floor: 1, whole: true}, ""
+			return operand{boxed: true, floor: 1, whole: true}, ""
 		case false, int64(0), "false", "0":
-			return typed{boxed: false, whole: true}, ""
+			return operand{boxed: false, whole: true}, ""
 		}
-		return typed{}, "a boolean field takes true, false, 1 or 0"
+		return operand{}, "a boolean field takes true, false, 1 or 0"
 	case Date:
 		s, _ := v.(string)
 		if day, ok := parseDay(s); ok {
-			return typed{boxed: v, text: s, floor: day, whole: true}, ""
+			return operand{boxed: v, text: s, floor: day, whole: true}, ""
 		}
-		return typed{}, "a date field takes a real day of the years 1000 to 9999, written 2026-11-22"
+		return operand{}, "a date field takes a real day of the years 1000 to 9999, written 2026-11-22"
 	case DateTime:
 		s, _ := v.(string)
 		if micro, ok := parseInstant(s, true); ok {
-			return typed{floor: micro, whole: true}, ""
+			return operand{floor: micro, whole: true}, ""
 		}
-		return typed{}, "a time field takes an instant of the years 1000 to 9999, written 2026-11-22T10:00:00Z or with an " +
+		return operand{}, "a time field takes an instant of the years 1000 to 9999, written 2026-11-22T10:00:00Z or with an " +
 			"offset, to the microsecond"
 	}
 	panic("latchkey: unknown type of field")
@@ -280,23 +280,23 @@ func (t Type) value(v any) (typed, string) {
 
 const notWhole = "an integer field takes digits, within 64 bits"
 
-func floatValue(s string) (typed, string) {
+func floatValue(s string) (operand, string) {
 	if f, ok := parseFloat(s); ok {
-		return typed{float: f}, ""
+		return operand{float: f}, ""
 	}
-	return typed{}, "a float field takes decimals, with an exponent or without, that a float64 can hold"
+	return operand{}, "a float field takes decimals, with an exponent or without, that a float64 can hold"
 }
 
 const maxWholeDigits, maxFractionDigits = 35, 30
 
-func numberValue(s string) (typed, string) {
+func numberValue(s string) (operand, string) {
 	whole, fraction, ok := SplitDecimal(s)
 	digits := strings.TrimPrefix(whole, "-")
 	if !ok {
-		return typed{}, "a number field takes plain decimals, without an exponent"
+		return operand{}, "a number field takes plain decimals, without an exponent"
 	}
 	if len(digits) > maxWholeDigits || len(fraction) > maxFractionDigits {
-		return typed{}, "a number has at most 35 digits before and 30 behind the point"
+		return operand{}, "a number has at most 35 digits before and 30 behind the point"
 	}
 	negative := len(digits) < len(whole)
 	digits = strings.TrimLeft(digits, "0")
@@ -310,9 +310,9 @@ func numberValue(s string) (typed, string) {
 	}
 	i, err := strconv.ParseInt(digits, 10, 64)
 	if fraction == "" && err == nil {
-		return typed{boxed: i, floor: i, float: float64(i), whole: true}, ""
+		return operand{boxed: i, floor: i, float: float64(i), whole: true}, ""
 	}
-	v := typed{text: digits, floor: i}
+	v := operand{text: digits, floor: i}
 	if fraction != "" {
 		v.text += "." + fraction
 	}
@@ -331,7 +331,7 @@ func numberValue(s string) (typed, string) {
 }
 
 // order sorts values of one list.
-func (t Type) order(a, b *typed) int {
+func (t Type) order(a, b *operand) int {
 	switch {
 	case t == Text:
 		return strings.Compare(a.text, b.text)

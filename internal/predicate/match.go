@@ -16,7 +16,7 @@ func (p *Predicate) Match(r map[string]any) bool {
 	return p != nil && len(p.nodes) > 0 && p.nodes[0].match(r)
 }
 
-func (n *bound) match(r map[string]any) bool {
+func (n *boundNode) match(r map[string]any) bool {
 	switch n.kind {
 	case boundLeaf:
 		return n.leaf.match(r)
@@ -115,7 +115,7 @@ func (l *comparison) admits(v any) bool {
 		}
 	case nil:
 	default:
-		if p, ok := l.slot.bare(v); ok {
+		if p, ok := l.slot.unwrap(v); ok {
 			return l.admits(p)
 		}
 	}
@@ -236,7 +236,7 @@ func (l *comparison) find(r rowValue) bool {
 }
 
 // compare says how the row's value stands to v: below (-1), equal, or above.
-func (v *typed) compare(r rowValue) int {
+func (v *operand) compare(r rowValue) int {
 	switch r.kind {
 	case rowText:
 		return compareText(r.text, v.text)
@@ -319,7 +319,7 @@ func (k kind) isNull(v any) bool {
 	case string, int64, int, float64, bool, time.Time, json.Number, uint64:
 		return false
 	}
-	p, ok := k.bare(v)
+	p, ok := k.unwrap(v)
 	return ok && k.isNull(p)
 }
 
@@ -327,7 +327,7 @@ func (k kind) isNull(v any) bool {
 // json.Number, []byte, nil, and the values that opaque knows; ok is false when there is none, or v is one already.
 // Without importing database/sql, its NullString and the like are told by their form: a struct of a value and a bool
 // Valid.
-func (k kind) bare(v any) (p any, ok bool) {
+func (k kind) unwrap(v any) (p any, ok bool) {
 	if k.opaque(v) != "" {
 		return nil, false
 	}
@@ -374,5 +374,5 @@ func (k kind) bare(v any) (p any, ok bool) {
 	if reflect.TypeOf(p) == reflect.TypeOf(v) {
 		return nil, false
 	}
-	return k.bare(p)
+	return k.unwrap(p)
 }

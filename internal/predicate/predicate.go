@@ -163,7 +163,7 @@ func (s *Schema) shape(key []byte) *shape {
 type Predicate struct {
 	schema *Schema
 	shape  *shape
-	nodes  []bound // the root first; children of one node lie side by side
+	nodes  []boundNode // the root first; children of one node lie side by side
 }
 
 // SQL returns the condition as a fragment in parentheses, and its arguments. Placeholders are ? on SQLite and MySQL, and
@@ -197,7 +197,7 @@ func (p *Predicate) SQL(d Dialect, first int) (where string, args []any) {
 // text returns the compiled text, from memory if it was asked for before.
 func (p *Predicate) text(d Dialect, first int) *sqlText {
 	if p.shape == nil {
-		return p.compile(d, first)
+		return p.writeSQL(d, first)
 	}
 	at := &p.shape.texts[d]
 	var known []*sqlText
@@ -209,7 +209,7 @@ func (p *Predicate) text(d Dialect, first int) *sqlText {
 			}
 		}
 	}
-	c := p.compile(d, first)
+	c := p.writeSQL(d, first)
 	if len(c.text) <= maxShapeBytes {
 		if len(known) >= maxShapeTexts {
 			known = known[1:]

@@ -13,8 +13,8 @@ import (
 
 // same reports whether two values of a row are one, by type. What does not fit the type is the same as nothing.
 func (k kind) same(a, b any) bool {
-	a, reason := k.typed(a)
-	b, reason2 := k.typed(b)
+	a, reason := k.normalise(a)
+	b, reason2 := k.normalise(b)
 	if reason != "" || reason2 != "" {
 		return false
 	}
@@ -35,7 +35,7 @@ func decimalOf(v any) string {
 }
 
 // typed returns the form of a row's value that Schema.Row of the root package documents.
-func (k kind) typed(v any) (any, string) {
+func (k kind) normalise(v any) (any, string) {
 	t, given := k.typ, v
 	switch x := v.(type) {
 	case nil:
@@ -46,13 +46,13 @@ func (k kind) typed(v any) (any, string) {
 		}
 		v = string(x)
 	case time.Time:
-		return t.typedTime(x)
+		return t.normaliseTime(x)
 	case string, int64, float64, bool, json.Number:
 	default:
 		if reason := k.opaque(v); reason != "" {
 			return nil, reason
 		}
-		p, ok := k.bare(v)
+		p, ok := k.unwrap(v)
 		if !ok {
 			return nil, "a value of a kind no field holds"
 		}
@@ -65,7 +65,7 @@ func (k kind) typed(v any) (any, string) {
 		case string, int64, float64, bool, json.Number:
 			v = p
 		default: // nil, []byte, time.Time, or opaque
-			return k.typed(p)
+			return k.normalise(p)
 		}
 	}
 	if t == DateTime {
@@ -75,7 +75,7 @@ func (k kind) typed(v any) (any, string) {
 		}
 	}
 	if f, ok := v.(float64); ok && (t == Integer || t == Number || t == Float) {
-		return t.typedFloat(f, isSingle(given))
+		return t.normaliseFloat(f, isSingle(given))
 	}
 	if s, ok := v.(string); ok && t == Text { // of any length: it is the host's column
 		return v, CheckText(s)
@@ -100,7 +100,7 @@ func (k kind) typed(v any) (any, string) {
 	return x.boxed, ""
 }
 
-func (t Type) typedFloat(f float64, single bool) (any, string) {
+func (t Type) normaliseFloat(f float64, single bool) (any, string) {
 	exact := float64(exactFloats)
 	if single {
 		exact = exactSingles
@@ -140,7 +140,7 @@ func isSingle(v any) bool {
 	}
 }
 
-func (t Type) typedTime(v time.Time) (any, string) {
+func (t Type) normaliseTime(v time.Time) (any, string) {
 	switch t {
 	case Date:
 		if day, ok := dayOf(v); ok {
@@ -168,7 +168,7 @@ func (s *Schema) Row(in map[string]any) (map[string]any, *FieldError) {
 		if slot == nil {
 			return nil, &FieldError{Field: name, Unknown: true, Reason: noField}
 		}
-		v, reason := slot.typed(in[name])
+		v, reason := slot.normalise(in[name])
 		if reason != "" {
 			return nil, &FieldError{Field: name, Reason: reason}
 		}

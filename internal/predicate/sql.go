@@ -87,7 +87,7 @@ type compiler struct {
 	args    []argument
 }
 
-func (p *Predicate) compile(d Dialect, first int) *sqlText {
+func (p *Predicate) writeSQL(d Dialect, first int) *sqlText {
 	c := compiler{p: p, dialect: d, next: first, text: make([]byte, 0, 64*len(p.nodes))}
 	c.node(0)
 	return &sqlText{first: first, text: string(c.text), args: c.args}
