@@ -20,8 +20,8 @@ import (
 // Condition admits no row; [AllRows] is the only one that admits every row. Safe for concurrent use.
 //
 // A comparison admits a row only if the row's value is known: present, not NULL, and fit for the type of the field. The
-// same holds for its negation, so a missing value never lets a row in; only [IsNull] admits NULL. Therefore c and Not(c)
-// together may still leave rows out. The full complement of region = "EU" is
+// same holds for its negation, so a missing value never lets a row in; only [IsNull] admits NULL. Therefore c and
+// Not(c) together may still leave rows out. The full complement of region = "EU" is
 //
 //	AnyOf(Where("region", Ne, "EU"), Where("region", IsNull, true))
 //
@@ -132,8 +132,8 @@ func All(parts ...Condition) Condition { return group(nodeAll, parts).limitedTo(
 // AnyOf admits the rows that some part admits. AnyOf of nothing is refused.
 func AnyOf(parts ...Condition) Condition { return group(nodeAny, parts).limitedTo(givenLimits) }
 
-// Not admits the rows that c is known to refuse: a row whose value is unknown is admitted neither by a comparison nor by
-// its negation. Not of the zero Condition is the zero Condition, not every row: nothing said never becomes a right.
+// Not admits the rows that c is known to refuse: a row whose value is unknown is admitted neither by a comparison nor
+// by its negation. Not of the zero Condition is the zero Condition, not every row: nothing said never becomes a right.
 func Not(c Condition) Condition { return not(c).limitedTo(givenLimits) }
 
 // IsAllRows says whether c is [AllRows].
@@ -954,7 +954,8 @@ func hashValue(h *maphash.Hash, v any) {
 func printName(b *strings.Builder, name string) {
 	for i := range len(name) {
 		c := name[i]
-		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_' || i > 0 && (c >= '0' && c <= '9' || c == '-' || c == '.') {
+		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_' || i > 0 &&
+			(c >= '0' && c <= '9' || c == '-' || c == '.') {
 			continue
 		}
 		b.WriteString(strconv.Quote(name))

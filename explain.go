@@ -222,7 +222,8 @@ func (p *policy) explainRoles(x *ExplainedLayer, l *compiledLayer, known []*[]gr
 		for _, r := range explainRules(n.rules, a, on, !live[at]) {
 			r.Role, r.RoleName = n.id, n.name
 			if rule := &n.rules.rules[r.Position-1]; rule.verb == VerbDeny {
-				p.addOverriding(&r, rule.neg, at, l.top, lineage, func(role int32) []grant { return p.boundedGrants(role, known, a, on) })
+				p.addOverriding(&r, rule.neg, at, l.top, lineage,
+					func(role int32) []grant { return p.boundedGrants(role, known, a, on) })
 				for _, heir := range slices.Sorted(maps.Keys(lineage)) {
 					h := &p.nodes[heir]
 					p.addOverriding(&r, rule.neg, at, h.inherits, lineage, func(role int32) []grant {

@@ -66,8 +66,8 @@ type RuleStart struct {
 	actions []Action
 }
 
-// Allow replaces the answer given so far for the actions it names: every row, or those of [Rule.Where]. Actions of your own
-// are as good as the named ones, so none is checked against a list: [Access.Explain] shows which rules spoke.
+// Allow replaces the answer given so far for the actions it names: every row, or those of [Rule.Where]. Actions of your
+// own are as good as the named ones, so none is checked against a list: [Access.Explain] shows which rules spoke.
 func Allow(actions ...Action) RuleStart { return RuleStart{VerbAllow, actions} }
 
 // Grant adds every row, or those of [Rule.Where], to the answer given so far.
@@ -205,7 +205,10 @@ func separator(i int) string {
 
 // word quotes what would not read as one word.
 func word(s string) string {
-	if s == "" || strings.ContainsFunc(s, func(c rune) bool { return c <= ' ' || c == ',' || c == '"' || !strconv.IsPrint(c) }) {
+	if s == "" || strings.ContainsFunc(s, func(c rune) bool {
+		return c <= ' ' || c == ',' || c == '"' ||
+			!strconv.IsPrint(c)
+	}) {
 		return strconv.Quote(s)
 	}
 	return s

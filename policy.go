@@ -211,8 +211,8 @@ func (p *policy) fastVerdict(a Action, on string) verdict {
 	return p.fastVerdictWith(make([]roleResult, len(p.nodes)), a, on)
 }
 
-// recall is what a role was found to say: its verdict, and (a verdict too) how much its Denies and those of the roles it
-// inherits remove. The zero recall was not asked yet.
+// recall is what a role was found to say: its verdict, and (a verdict too) how much its Denies and those of the roles
+// it inherits remove. The zero recall was not asked yet.
 type roleResult struct {
 	computed      bool
 	gives, denied verdict

@@ -203,7 +203,8 @@ const (
 	maxForced = 1 << 17
 )
 
-var tooManyPairs = []grant{{rows: invalidCondition("", "too many pairs of grants that force values, or too many values in them")}}
+var tooManyPairs = []grant{{rows: invalidCondition("",
+	"too many pairs of grants that force values, or too many values in them")}}
 
 // weight is how many forced values there are; a long one counts as several.
 func weight(v Values) int {

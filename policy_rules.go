@@ -22,8 +22,8 @@ func compileRule(r Rule) compiledRule {
 	return c
 }
 
-// ruleset is a Permissions list compiled: immutable, and shared by all that hold the same list. A question costs one map
-// probe for the resource, one for each ancestor whose depth holds a "p/*" pattern, and one for "*", however many
+// ruleset is a Permissions list compiled: immutable, and shared by all that hold the same list. A question costs one
+// map probe for the resource, one for each ancestor whose depth holds a "p/*" pattern, and one for "*", however many
 // rules there are.
 type ruleset struct {
 	broken    bool // an invalid rule: the list gives nothing. Fail-closed: that rule may have been a Deny

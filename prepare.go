@@ -7,7 +7,8 @@ import (
 )
 
 // prepare decides about one row that is to be written: a create when before is nil, a delete when after is nil, an
-// update otherwise. Conditions of gs hold no references. The row to write is returned as a typed copy; nil for a delete.
+// update otherwise. Conditions of gs hold no references. The row to write is returned as a typed copy; nil for a
+// delete.
 //
 // A create tries every grant: its forced values are written into the row, then its condition is asked of the result. A
 // row that stands as the caller gave it wins; else all admitted results must be equal, or it is ErrForced. An update
@@ -104,8 +105,8 @@ func ofRules(err error, layers []compiledLayer) error {
 	return &noted
 }
 
-// checkRows refuses rows that contradict the action: an update without the row before would pass for a create and take over
-// a row that the caller may not reach, and a create with one would skip what must be forced.
+// checkRows refuses rows that contradict the action: an update without the row before would pass for a create and take
+// over a row that the caller may not reach, and a create with one would skip what must be forced.
 func checkRows(a Action, before, after bool) error {
 	switch {
 	case a == Create && (before || !after):
@@ -142,8 +143,8 @@ func (s *Schema) Row(in Row) (Row, error) {
 	return out, nil
 }
 
-// force returns a copy of a row with the forced values, typed, over the row's, whichever name the row used for a column;
-// that name stays.
+// force returns a copy of a row with the forced values, typed, over the row's, whichever name the row used for a
+// column; that name stays.
 func (s *Schema) force(row Row, forced Values) (Row, error) {
 	out, err := s.inner.Force(row, forced)
 	if err != nil {

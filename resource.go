@@ -58,8 +58,8 @@ func (a Action) concrete() bool {
 }
 
 // Resource is what is asked about: one or more non-empty segments joined by "/". It is literal: nothing in it is a
-// wildcard, and bytes compare exactly. NUL, invalid UTF-8, "." and ".." segments, a raw "*" and more than 512 bytes make
-// it invalid; an invalid resource is denied whatever the rules say. Build one from input with [Path].
+// wildcard, and bytes compare exactly. NUL, invalid UTF-8, "." and ".." segments, a raw "*" and more than 512 bytes
+// make it invalid; an invalid resource is denied whatever the rules say. Build one from input with [Path].
 type Resource string
 
 // Path joins segments to a resource, so that input can never name another one: it escapes whatever is not allowed
@@ -240,8 +240,8 @@ func (p Pattern) Validate() error {
 	return nil
 }
 
-// Matches says whether a rule on p speaks about r. An invalid pattern matches nothing, an invalid resource is matched by
-// nothing.
+// Matches says whether a rule on p speaks about r. An invalid pattern matches nothing, an invalid resource is matched
+// by nothing.
 func (p Pattern) Matches(r Resource) bool { return r.valid() && p.Validate() == nil && p.covers(r) }
 
 // covers is Matches of a valid pattern and resource.

@@ -64,15 +64,15 @@ type Row map[string]any
 // keeps the two apart within one column: a host that reads a []byte from a column of SQLite makes it a Blob.
 type Blob []byte
 
-// Schema is a set of fields, checked once. Make one per table and keep it: it remembers the SQL of the conditions it has
-// seen, by their shape. Safe for concurrent use.
+// Schema is a set of fields, checked once. Make one per table and keep it: it remembers the SQL of the conditions it
+// has seen, by their shape. Safe for concurrent use.
 type Schema struct {
 	fields Fields
 	inner  *predicate.Schema
 }
 
-// NewSchema checks fields and panics, naming the field, on an empty name or column, an unknown type, or two names of one
-// column that differ in type or write the column differently (in case).
+// NewSchema checks fields and panics, naming the field, on an empty name or column, an unknown type, or two names of
+// one column that differ in type or write the column differently (in case).
 func NewSchema(fields Fields) *Schema {
 	typed := make(map[string]predicate.Field, len(fields))
 	for name, f := range fields {
@@ -173,9 +173,9 @@ type Predicate struct{ inner predicate.Predicate }
 // Match reports whether the row is admitted. It does not allocate for rows of the common kinds.
 func (p *Predicate) Match(r Row) bool { return p != nil && p.inner.Match(r) }
 
-// SQL returns the condition as a fragment in parentheses, and its arguments. Placeholders are ? on SQLite and MySQL, and
-// $first, $first+1, … on PostgreSQL; first means nothing to the others. The text depends on the shape of the condition
-// only: columns come from [Fields], values go into args.
+// SQL returns the condition as a fragment in parentheses, and its arguments. Placeholders are ? on SQLite and MySQL,
+// and $first, $first+1, … on PostgreSQL; first means nothing to the others. The text depends on the shape of the
+// condition only: columns come from [Fields], values go into args.
 //
 // The fragment may stand in a WHERE clause under AND and OR. It must never stand under NOT, nor in a place that turns
 // NULL into true: bind [Not] of the condition instead. An unknown dialect, or first < 1 on PostgreSQL, panics.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -51,7 +52,7 @@ func vary(r *rand.Rand, rules []modelRule) []modelRule {
 	return out
 }
 
-func TestWithinNeverSaysYesWrongly(t *testing.T) {
+func TestWithinIsSound(t *testing.T) {
 	yes, no, missed := 0, 0, 0
 	eachWorld(t, 1200, func(t *testing.T, r *rand.Rand) {
 		w := randomWorld(r)
@@ -170,7 +171,7 @@ func TestWithinEndsOnHostileConditions(t *testing.T) {
 }
 
 // A comparison of large sets of rules ends with its context, and after a bounded amount of work.
-func TestAComparisonIsBounded(t *testing.T) {
+func TestWithinHasABudget(t *testing.T) {
 	var rules Permissions
 	for i := range 9000 {
 		rules = append(rules, Grant(Read, Update).On(Pattern(fmt.Sprintf("data/%d", i%500))).Where(Where("a", Eq, i)))
@@ -189,7 +190,7 @@ func TestAComparisonIsBounded(t *testing.T) {
 }
 
 // What cannot be told lies within everything only.
-func TestWhatCannotBeToldLiesWithinNothing(t *testing.T) {
+func TestInvalidPoliciesLieWithinNothing(t *testing.T) {
 	bad := Role{ID: "bad", Permissions: Permissions{{}}}
 	again := Role{ID: "again", Inherits: []string{"bad"}, InheritDenies: true}
 	circle := Role{ID: "circle", Inherits: []string{"circle"}}
@@ -219,4 +220,16 @@ func TestWhatCannotBeToldLiesWithinNothing(t *testing.T) {
 	require.True(t, p.withinExcept(t.Context(), root, Exceed))
 	gone := newPolicy([]layer{{roles: []string{"gone"}}}, nil)
 	require.True(t, gone.within(t.Context(), most), "the id of a missing role never names another one")
+}
+
+// A comparison counts that work, for each resource it asks about.
+func TestCostCountsPairsAndDenials(t *testing.T) {
+	pairs := newPolicy([]layer{{rules: forcing(200, 1, "a", "")}, {rules: forcing(200, 1, "b", "")}}, nil)
+	assert.GreaterOrEqual(t, pairs.cost("d/x"), 200*200)
+	assert.Less(t, pairs.cost("e/x"), 1000)
+	role := Role{ID: "r", Permissions: forcing(200, 1, "a", "")}
+	byRole := newPolicy([]layer{{roles: []string{"r"}}, {rules: forcing(200, 1, "b", "")}}, map[string]Role{"r": role})
+	assert.GreaterOrEqual(t, byRole.cost("d/x"), 200*200)
+	assert.GreaterOrEqual(t, newPolicy([]layer{{rules: mixed(300)}}, nil).cost("d/x"), 300*300/2)
+	assert.Less(t, newPolicy([]layer{{rules: mixed(1)}}, nil).cost("d/x"), 100)
 }

@@ -90,7 +90,7 @@ func TestInvalidRulesAreNamed(t *testing.T) {
 }
 
 // Whose mistake it is: a rule that the schema does not fit is the host's, a row that it does not fit the caller's.
-func TestWhoseMistake(t *testing.T) {
+func TestConditionErrorOfRule(t *testing.T) {
 	ctx := t.Context()
 	keys := latchkey.New(memstore.New(nil), nil)
 	acme := keys.For("acme")
