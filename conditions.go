@@ -17,16 +17,16 @@ import (
 )
 
 // Condition is a row filter: an immutable tree of comparisons, made by [Where], [All], [AnyOf] and [Not]. The zero
-// Condition admits no row; [AllRows] is the only one that admits every row. Safe for concurrent use.
+// Condition admits no row. [AllRows] is the only one that admits every row. Safe for concurrent use.
 //
-// A comparison admits a row only if the row's value is known: present, not NULL, and fit for the type of the field. The
-// same holds for its negation, so a missing value never lets a row in; only [IsNull] admits NULL. Therefore c and
-// Not(c) together may still leave rows out. The full complement of region = "EU" is
+// A comparison admits a row only if the value of the row is known: present, not NULL, and fit for the type of the
+// field. The same holds for its negation, so a missing value never admits a row. Only [IsNull] admits NULL. Therefore c
+// and Not(c) together may still exclude rows. The full complement of region = "EU" is
 //
 //	AnyOf(Where("region", Ne, "EU"), Where("region", IsNull, true))
 //
-// The constructors never panic. A Condition made from something malformed remembers the fault: it admits no row, nor
-// does anything made from it, Bind refuses it, and [Condition.Validate] says what is wrong.
+// The constructors never panic. A Condition made from something malformed admits no row, nor does anything made from
+// it. Bind refuses it, and [Condition.Validate] returns what is wrong.
 type Condition struct{ n *node }
 
 // Op compares a field of a row with a value.
@@ -39,25 +39,25 @@ const (
 	Le         Op = "<="
 	Gt         Op = ">"
 	Ge         Op = ">="
-	In         Op = "in"          // the value is a slice; of an empty one nothing is in
+	In         Op = "in"          // the value is a slice; an empty one admits no row
 	Contains   Op = "contains"    // text, byte for byte
 	StartsWith Op = "starts-with" // text, byte for byte
 	IsNull     Op = "is-null"     // the value is true or false
 )
 
-// RefVar stands for a value known only when an Access answers.
+// RefVar is a reference: it stands for a value that is known only when an [Access] is asked.
 type RefVar uint8
 
 const (
-	Self      RefVar = iota + 1 // the id of the root of the asking token's chain; of an Assumed caller its Client.ID
-	SelfRoles                   // the ids of the roles of the token whose rules or rows they are: a list, for In
-	ClientID                    // Client.ID of the asking token
-	OwnerID                     // the owner of the asking token
+	Self      RefVar = iota + 1 // the id of the root of the caller's chain of tokens; its Client.ID if Assumed
+	SelfRoles                   // the ids of the roles of the token that holds the rule or the rows: a list, for In
+	ClientID                    // the Client.ID of the caller's token
+	OwnerID                     // the owner of the caller's token
 )
 
 var refNames = [...]string{Self: "self", SelfRoles: "self_roles", ClientID: "client_id", OwnerID: "owner_id"}
 
-// String is the name of the reference in JSON.
+// String returns the name of the reference in JSON.
 func (v RefVar) String() string {
 	if v.valid() {
 		return refNames[v]
@@ -67,9 +67,9 @@ func (v RefVar) String() string {
 
 func (v RefVar) valid() bool { return v >= Self && v <= OwnerID }
 
-// Limits of one condition. What a host or a caller hands in obeys the first set; what latchkey makes of several such
-// (the meet of a chain) obeys the second. Depth counts the nesting of the JSON form, so that a condition that was
-// accepted can be read back from inside a record.
+// Limits of one condition. The first set is for what a host or a caller passes in. The second is for what latchkey
+// makes of several such conditions, as for a chain of tokens. Depth counts the nesting of the JSON form, so that a
+// condition that was accepted can be read back from inside a record.
 var (
 	givenLimits    = conditionLimits{nodes: 1000, depth: 24, items: 4096}
 	composedLimits = conditionLimits{nodes: 8000, depth: 96, items: 4096}
@@ -79,11 +79,11 @@ type conditionLimits struct{ nodes, depth, items int }
 
 const maxListItems = 1000 // of one list
 
-// node is one point of the tree. It never changes once made.
+// node is a node of the tree. It is immutable.
 type node struct {
 	kind  nodeKind
-	refs  bool // a reference lies at or beneath it
-	rule  bool // a leaf that a rule made: what is wrong with it is the host's mistake
+	refs  bool // it is or holds a reference
+	rule  bool // a leaf that a rule made: a mistake in it is the host's
 	depth int  // nesting of its JSON form
 	count int  // nodes, itself included
 	items int  // values in lists, in all
@@ -100,13 +100,13 @@ type node struct {
 type nodeKind uint8
 
 const (
-	nodeEvery nodeKind = iota + 1 // AllRows; only ever the root
-	nodeNever                     // not known to be true, nor its negation: a reference without a value
+	nodeEvery nodeKind = iota + 1 // AllRows; the root only
+	nodeNever                     // neither it nor its negation is known to be true: a reference without a value
 	nodeLeaf
 	nodeAll
 	nodeAny
 	nodeNot
-	nodeFault // only ever the root: it swallows what it is combined with
+	nodeFault // the root only: what it is combined with becomes it
 )
 
 var (
@@ -118,39 +118,44 @@ var (
 var AllRows = Condition{everyRow}
 
 // Where compares a field with a value. The value is a string, a bool, any integer or float, a json.Number, a time.Time
-// (cut to microseconds), or a [RefVar]; for [In] a slice of such (of no RefVar), or [SelfRoles]. Whether it fits the
-// type of the field is for Bind to say: text from a form binds to every type.
+// (truncated to microseconds), or a [RefVar]. For [In] it is a slice of these, without a RefVar, or [SelfRoles].
+// [Schema.Bind] checks whether it fits the type of the field: text from a form binds to every type.
 func Where(field string, op Op, value any) Condition {
 	c := leaf(field, op, value)
 	return c.limitedTo(givenLimits)
 }
 
-// All admits the rows that every part admits. A part that admits no row makes the whole admit none. All of nothing is
-// refused, for it would be every row.
+// All admits the rows that every part admits. A part that admits no row makes the whole admit none. All of nothing
+// would be every row, so it is malformed.
 func All(parts ...Condition) Condition { return group(nodeAll, parts).limitedTo(givenLimits) }
 
-// AnyOf admits the rows that some part admits. AnyOf of nothing is refused.
+// AnyOf admits the rows that some part admits. AnyOf of nothing is malformed.
 func AnyOf(parts ...Condition) Condition { return group(nodeAny, parts).limitedTo(givenLimits) }
 
-// Not admits the rows that c is known to refuse: a row whose value is unknown is admitted neither by a comparison nor
-// by its negation. Not of the zero Condition is the zero Condition, not every row: nothing said never becomes a right.
+// Not admits the rows that c is known to refuse. A row whose value is unknown is admitted neither by a comparison nor
+// by its negation. Not of the zero Condition is the zero Condition, not every row: an absent condition never allows
+// anything.
 func Not(c Condition) Condition { return not(c).limitedTo(givenLimits) }
 
-// IsAllRows says whether c is [AllRows].
+// IsAllRows reports whether c is [AllRows].
 func (c Condition) IsAllRows() bool { return c.n != nil && c.n.kind == nodeEvery }
 
-// IsNoRows says whether c is the zero Condition. One that merely happens to admit no row, such as [In] of an empty
-// list, is not.
+// IsNoRows reports whether c is the zero Condition. It is false for a condition that happens to admit no row, such as
+// [In] of an empty list.
 func (c Condition) IsNoRows() bool { return c.n == nil }
 
-// Equal says whether both are the same tree: the same comparisons in the same order. Different trees may still admit
+// Equal reports whether both are the same tree: the same comparisons in the same order. Different trees may still admit
 // the same rows.
 func (c Condition) Equal(d Condition) bool { return sameNode(c.n, d.n) }
 
-// Validate says, with a *ConditionError, what is malformed about c: an unknown operator, a value of a wrong kind, an
-// empty All or AnyOf, text with a NUL or invalid UTF-8, or something too large (a text of 64 KiB, a list of 1,000
-// values, 4,096 such values in all, 1,000 comparisons, or nesting of 24 in its JSON form). Whether fields exist and
-// values fit them is for Bind to say.
+// Validate returns a *ConditionError if c is malformed:
+//
+//   - an unknown operator, a value of a wrong kind, or an empty All or AnyOf;
+//   - text with a NUL or invalid UTF-8, or of more than 64 KiB;
+//   - a list of more than 1,000 values, or more than 4,096 such values in all;
+//   - more than 1,000 comparisons, or a nesting of more than 24 in its JSON form.
+//
+// It does not check fields and types: [Schema.Bind] does.
 func (c Condition) Validate() error {
 	if d := c.limitedTo(givenLimits); d.n != nil && d.n.kind == nodeFault {
 		return d.n.fault
@@ -158,12 +163,12 @@ func (c Condition) Validate() error {
 	return nil
 }
 
-// faulty is a condition that admits no row and says why.
+// invalidCondition returns a condition that admits no row and holds the reason.
 func invalidCondition(field, reason string) Condition {
 	return Condition{&node{kind: nodeFault, depth: 1, count: 1, fault: &ConditionError{Field: field, Reason: reason}}}
 }
 
-// ofRule is c with a note at each leaf that a rule made it.
+// ofRule returns c with a mark at each leaf that a rule made it.
 func (c Condition) ofRule() Condition {
 	if c.n == nil {
 		return c
@@ -191,6 +196,7 @@ func (n *node) ofRule() *node {
 	return n
 }
 
+// limitedTo returns c, or an invalid condition if c exceeds the limits.
 func (c Condition) limitedTo(l conditionLimits) Condition {
 	var f Condition
 	switch n := c.n; {
@@ -205,7 +211,7 @@ func (c Condition) limitedTo(l conditionLimits) Condition {
 	default:
 		return c
 	}
-	f.n.fault.OfRule = l == composedLimits // no caller composes
+	f.n.fault.OfRule = l == composedLimits // callers do not compose conditions
 	return f
 }
 
@@ -239,7 +245,7 @@ func leaf(field string, op Op, value any) Condition {
 	return Condition{n}
 }
 
-// canonicalFor gives the value the one form it has inside a condition, or says why op cannot take it.
+// canonicalFor returns the canonical form of a value in a condition, or why op does not take it.
 func canonicalFor(op Op, value any) (v any, reason string) {
 	switch op {
 	case Eq, Ne, Lt, Le, Gt, Ge, Contains, StartsWith, IsNull:
@@ -282,8 +288,8 @@ func canonicalFor(op Op, value any) (v any, reason string) {
 	return v, ""
 }
 
-// allOf, anyOf and not are All, AnyOf and Not for what latchkey itself makes of conditions it was given: the whole may
-// be larger than a given one may be.
+// allOf, anyOf and not are All, AnyOf and Not for conditions that latchkey composes. The result may be larger than a
+// condition that is passed in.
 func allOf(parts ...Condition) Condition { return group(nodeAll, parts).limitedTo(composedLimits) }
 func anyOf(parts ...Condition) Condition { return group(nodeAny, parts).limitedTo(composedLimits) }
 
@@ -303,8 +309,8 @@ func not(c Condition) Condition {
 		hash: c.n.hash ^ 0x9e3779b97f4a7c15, parts: []*node{c.n}}}
 }
 
-// group joins parts by kind, nodeAll or nodeAny. It flattens, drops duplicates, and leaves AllRows and the zero
-// Condition nowhere but at the root.
+// group joins parts by kind, nodeAll or nodeAny. It flattens, drops duplicates, and keeps AllRows and the zero
+// Condition at the root only.
 func group(kind nodeKind, parts []Condition) Condition {
 	if len(parts) == 0 {
 		return invalidCondition("", "All or AnyOf of nothing")
@@ -316,7 +322,7 @@ func group(kind nodeKind, parts []Condition) Condition {
 		case p.n == nil:
 			zero = true
 		case p.n.kind == nodeFault:
-			return p // a fault never admits a row, whatever stands beside it
+			return p // an invalid part makes the whole invalid
 		case p.n.kind == nodeEvery:
 			every = true
 		case p.n.kind == kind:
@@ -406,14 +412,15 @@ func sameNode(a, b *node) bool {
 	return slices.EqualFunc(a.parts, b.parts, sameNode)
 }
 
-// hasRefs says whether c holds a reference, so that it cannot be bound before resolve.
+// hasRefs reports whether c holds a reference, so that it cannot be bound before resolve.
 func (c Condition) hasRefs() bool { return c.n != nil && c.n.refs }
 
-// resolve fills references in: lookup gives a string for Self, ClientID and OwnerID, a []string for SelfRoles; the
-// reference itself stands for one that is left. A
-// reference without a value (or with an empty text) admits nothing, and neither does its negation: negations are pushed
-// down to the comparisons first, and what could not be filled in stays in the tree, so that a Not around the result
-// cannot turn it into a right.
+// resolve fills references in. lookup returns a string for Self, ClientID and OwnerID, and a []string for SelfRoles. It
+// may return the reference itself, which then stays.
+//
+// A reference without a value, or with an empty text, admits nothing, and neither does its negation. Negations are
+// therefore pushed down to the comparisons first, and what has no value stays in the tree as nodeNever. So a Not around
+// the result cannot turn it into a right.
 func (c Condition) resolve(lookup func(RefVar) (any, bool)) Condition {
 	if !c.hasRefs() {
 		return c
@@ -454,14 +461,14 @@ func (n *node) resolve(lookup func(RefVar) (any, bool), negated bool) Condition 
 		return Condition{neverRow}
 	}
 	c := Condition{n}
-	if v != n.value { // the same reference is left for a later resolve
+	if v != n.value { // unless the reference stays for a later resolve
 		if _, again := v.(RefVar); again {
 			return Condition{neverRow}
 		}
 		c = leaf(n.field, n.op, v)
 	}
 	if c.n.kind == nodeFault {
-		return Condition{neverRow} // what does not fit is no value
+		return Condition{neverRow} // a value that does not fit counts as none
 	}
 	if c.n != n {
 		c.n.rule = n.rule
@@ -472,7 +479,7 @@ func (n *node) resolve(lookup func(RefVar) (any, bool), negated bool) Condition 
 	return c
 }
 
-// String reads like region = "EU" and not amount >= 4000. It shows the values.
+// String returns the condition as text, such as: region = "EU" and not amount >= 4000. It shows the values.
 func (c Condition) String() string {
 	if c.n == nil {
 		return "no row"
@@ -521,9 +528,9 @@ func (n *node) printPart(b *strings.Builder) {
 	b.WriteByte(')')
 }
 
-// MarshalJSON writes a comparison as {"field":"region","op":"=","value":"EU"}, a reference as its value {"ref":"self"},
-// groups as {"all":[…]}, {"any":[…]} and {"not":{…}}, [AllRows] as true and the zero Condition as false. A malformed
-// Condition is an error.
+// MarshalJSON writes a comparison as {"field":"region","op":"=","value":"EU"}, and a reference as its value
+// {"ref":"self"}. Groups are {"all":[…]}, {"any":[…]} and {"not":{…}}. [AllRows] is true, and the zero Condition false.
+// A malformed Condition is an error.
 func (c Condition) MarshalJSON() ([]byte, error) {
 	if c.n == nil {
 		return []byte("false"), nil
@@ -588,9 +595,10 @@ func appendJSONValue(b []byte, v any) []byte {
 	panic("latchkey: a value that is not canonical")
 }
 
-// UnmarshalJSON reads what [Condition.MarshalJSON] writes. It is strict: unknown, missing, repeated or differently
-// cased members, null, an empty group, numbers with an exponent, and whatever [Condition.Validate] refuses are errors
-// that wrap [ErrBadCondition], and leave the zero Condition, which admits no row.
+// UnmarshalJSON reads exactly what [Condition.MarshalJSON] writes. It returns an error that wraps [ErrBadCondition] for
+// unknown, missing, repeated or differently cased members, for null, and for an empty group. The same goes for numbers
+// with an exponent, and for whatever [Condition.Validate] refuses. After an error c is the zero Condition, which admits
+// no row.
 func (c *Condition) UnmarshalJSON(data []byte) error {
 	*c = Condition{}
 	d, err := newConditionDecoder(data)
@@ -622,7 +630,7 @@ func (c *Condition) UnmarshalJSON(data []byte) error {
 
 func malformed(reason string) error { return &ConditionError{Reason: "JSON: " + reason} }
 
-// conditionDecoder reads token by token, so that no member goes unseen.
+// conditionDecoder reads token by token, so that it sees every member.
 type conditionDecoder struct{ *json.Decoder }
 
 func newConditionDecoder(data []byte) (conditionDecoder, error) {
@@ -645,7 +653,7 @@ func (d conditionDecoder) next() (json.Token, error) {
 
 var conditionMembers = [...]string{"field", "op", "value", "all", "any", "not"}
 
-// object reads the rest of an object whose brace was read.
+// object reads the rest of an object, after its brace.
 func (d conditionDecoder) object(depth int) (Condition, error) {
 	if depth > givenLimits.depth {
 		return Condition{}, malformed("nested too deeply")
@@ -724,7 +732,7 @@ func (d conditionDecoder) group(name string, depth int) (Condition, error) {
 	return group(nodeAny, parts), nil
 }
 
-// part reads a condition inside another. There false stands for a reference that had no value; true never occurs.
+// part reads a condition inside another. There false stands for a reference that had no value, and true never occurs.
 func (d conditionDecoder) part(depth int) (Condition, error) {
 	switch tok, err := d.next(); {
 	case err != nil:
@@ -753,8 +761,8 @@ func (d conditionDecoder) text() (string, error) {
 	return s, nil
 }
 
-// value reads a text, number or bool; composite also a list of such, or a reference. A null stays nil, which no
-// condition takes.
+// value reads a text, number or bool. If composite, it also reads a list of these, or a reference. A null stays nil,
+// which no condition takes.
 func (d conditionDecoder) value(composite bool) (any, error) {
 	tok, err := d.next()
 	if err != nil {
@@ -793,7 +801,8 @@ func (d conditionDecoder) value(composite bool) (any, error) {
 	return tok, nil
 }
 
-// MarshalJSON writes the values in their one form, as an object; nil as {}. A value that has none is an error.
+// MarshalJSON writes the values in their canonical form, as an object; nil as {}. A value without such a form is an
+// error.
 func (v Values) MarshalJSON() ([]byte, error) {
 	values, err := normaliseValues(v)
 	if err != nil {
@@ -845,12 +854,12 @@ func (v *Values) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// Values are forced values by field name. Values read from JSON are string, bool, int64, json.Number (what fits no
+// Values are forced values by field name. Values read from JSON are string, bool, int64, json.Number (for what fits no
 // int64) or nil.
 type Values map[string]any
 
-// normaliseValues gives every value the one form it has in [Values], and refuses what has none: lists, references,
-// numbers that are not finite, text with a NUL or invalid UTF-8. A nil map stays nil.
+// normaliseValues returns the values in their canonical form. It refuses lists, references, numbers that are not
+// finite, and text with a NUL or invalid UTF-8. A nil map stays nil.
 func normaliseValues(in map[string]any) (Values, error) {
 	if in == nil {
 		return nil, nil
@@ -879,7 +888,7 @@ func normaliseValues(in map[string]any) (Values, error) {
 	return out, nil
 }
 
-// canonicalList is the value of In: a fresh []any of canonical values.
+// canonicalList returns the canonical value of In: a new []any of canonical values.
 func canonicalList(value any) (any, string) {
 	if list, ok := value.([]string); ok { // roles, the common case
 		if len(list) > maxListItems {
@@ -988,7 +997,7 @@ func printValue(b *strings.Builder, v any) {
 	}
 }
 
-// canonical returns the one form that a single value has in conditions and forced values: string, bool, int64,
+// canonical returns the canonical form of a single value in conditions and forced values: string, bool, int64,
 // json.Number or RefVar. So values compare, and survive JSON, exactly.
 func canonical(value any) (v any, reason string) {
 	if ref, ok := value.(RefVar); ok {

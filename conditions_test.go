@@ -22,13 +22,15 @@ func TestConditionString(t *testing.T) {
 		"no row":                               {},
 		"every row":                            AllRows,
 		`region = "EU" and not amount >= 4000`: All(eu, Not(large)),
-		`(region = "EU" or region = "US") and amount >= 4000`:                             All(AnyOf(eu, us), large),
-		`not (region = "EU" and amount >= 4000)`:                                          Not(All(eu, large)),
-		`region in ["EU", "US"]`:                                                          Where("region", In, []string{"EU", "US"}),
-		`n in [1, 2.5, true]`:                                                             Where("n", In, []any{1, 2.5, true}),
-		`owner = self and "the role" in self_roles`:                                       All(Where("owner", Eq, Self), Where("the role", In, SelfRoles)),
-		`gone is null and not kept is not null`:                                           All(Where("gone", IsNull, true), Not(Where("kept", IsNull, false))),
-		`at < "2026-11-22T09:00:00.5Z"`:                                                   Where("at", Lt, time.Date(2026, 11, 22, 10, 0, 0, 5e8, time.FixedZone("", 3600))),
+		`(region = "EU" or region = "US") and amount >= 4000`: All(AnyOf(eu, us), large),
+		`not (region = "EU" and amount >= 4000)`:              Not(All(eu, large)),
+		`region in ["EU", "US"]`: Where("region", In,
+			[]string{"EU", "US"}),
+		`n in [1, 2.5, true]`:                       Where("n", In, []any{1, 2.5, true}),
+		`owner = self and "the role" in self_roles`: All(Where("owner", Eq, Self), Where("the role", In, SelfRoles)),
+		`gone is null and not kept is not null`:     All(Where("gone", IsNull, true), Not(Where("kept", IsNull, false))),
+		`at < "2026-11-22T09:00:00.5Z"`: Where("at", Lt,
+			time.Date(2026, 11, 22, 10, 0, 0, 5e8, time.FixedZone("", 3600))),
 		`no row (latchkey: invalid argument: bad condition: field "a": unknown operator)`: Where("a", "like", "x"),
 	} {
 		require.Equal(t, want, c.String())
@@ -38,23 +40,24 @@ func TestConditionString(t *testing.T) {
 func TestConditionsSimplify(t *testing.T) {
 	zero := Condition{}
 	for name, tt := range map[string]struct{ got, want Condition }{
-		"all of one part is the part":             {All(eu), eu},
-		"any of one part is the part":             {AnyOf(eu), eu},
-		"every row adds nothing to all":           {All(AllRows, eu), eu},
-		"all of every row is every row":           {All(AllRows, AllRows), AllRows},
-		"no row makes all no row":                 {All(eu, zero), zero},
-		"every row makes any every row":           {AnyOf(eu, AllRows), AllRows},
-		"no row adds nothing to any":              {AnyOf(zero, eu), eu},
-		"any of no row is no row":                 {AnyOf(zero, zero), zero},
-		"not every row is no row":                 {Not(AllRows), zero},
-		"not no row is still no row":              {Not(zero), zero},
-		"not not":                                 {Not(Not(eu)), eu},
-		"all in all is flat":                      {All(All(eu, large), us), All(eu, large, us)},
-		"any in any is flat":                      {AnyOf(AnyOf(eu, large), us), AnyOf(eu, large, us)},
-		"said twice is said once":                 {All(eu, large, Where("region", Eq, "EU")), All(eu, large)},
-		"kinds of integers are one":               {Where("n", Eq, uint8(7)), Where("n", Eq, json.Number("7"))},
-		"a whole float is an integer":             {Where("n", Eq, 4000.0), Where("n", Eq, 4000)},
-		"beyond int64 is a number":                {Where("n", Eq, uint64(math.MaxUint64)), Where("n", Eq, json.Number("18446744073709551615"))},
+		"all of one part is the part":   {All(eu), eu},
+		"any of one part is the part":   {AnyOf(eu), eu},
+		"every row adds nothing to all": {All(AllRows, eu), eu},
+		"all of every row is every row": {All(AllRows, AllRows), AllRows},
+		"no row makes all no row":       {All(eu, zero), zero},
+		"every row makes any every row": {AnyOf(eu, AllRows), AllRows},
+		"no row adds nothing to any":    {AnyOf(zero, eu), eu},
+		"any of no row is no row":       {AnyOf(zero, zero), zero},
+		"not every row is no row":       {Not(AllRows), zero},
+		"not no row is still no row":    {Not(zero), zero},
+		"not not":                       {Not(Not(eu)), eu},
+		"all in all is flat":            {All(All(eu, large), us), All(eu, large, us)},
+		"any in any is flat":            {AnyOf(AnyOf(eu, large), us), AnyOf(eu, large, us)},
+		"said twice is said once":       {All(eu, large, Where("region", Eq, "EU")), All(eu, large)},
+		"kinds of integers are one":     {Where("n", Eq, uint8(7)), Where("n", Eq, json.Number("7"))},
+		"a whole float is an integer":   {Where("n", Eq, 4000.0), Where("n", Eq, 4000)},
+		"beyond int64 is a number": {Where("n", Eq, uint64(math.MaxUint64)),
+			Where("n", Eq, json.Number("18446744073709551615"))},
 		"a named text is a text":                  {Where("op", Eq, Eq), Where("op", Eq, "=")},
 		"a list is copied, whatever its elements": {Where("n", In, []int{1, 2}), Where("n", In, []any{int64(1), uint(2)})},
 	} {
@@ -243,8 +246,9 @@ func TestConditionJSON(t *testing.T) {
 		`{"field":"n","op":"=","value":18446744073709551615}`:     Where("n", Eq, uint64(1<<64-1)),
 		`{"field":"n","op":"is-null","value":false}`:              Where("n", IsNull, false),
 		`{"not":{"field":"region","op":"=","value":"EU"}}`:        Not(eu),
-		`{"all":[{"field":"region","op":"=","value":"EU"},{"any":[{"field":"a","op":"!=","value":"é\"\n"},{"field":"b","op":"=","value":0}]}]}`: All(eu, AnyOf(Where("a", Ne, "é\"\n"), Where("b", Eq, 0))),
-		`{"any":[false,{"field":"region","op":"=","value":"EU"}]}`:                                                                              AnyOf(Where("o", Eq, Self), eu).resolve(lookup(nil)),
+		`{"all":[{"field":"region","op":"=","value":"EU"},{"any":[{"field":"a","op":"!=","value":"é\"\n"},{"field":"b",` +
+			`"op":"=","value":0}]}]}`: All(eu, AnyOf(Where("a", Ne, "é\"\n"), Where("b", Eq, 0))),
+		`{"any":[false,{"field":"region","op":"=","value":"EU"}]}`: AnyOf(Where("o", Eq, Self), eu).resolve(lookup(nil)),
 	} {
 		data, err := c.MarshalJSON()
 		require.NoError(t, err)
@@ -275,23 +279,31 @@ func TestConditionJSON(t *testing.T) {
 func TestConditionJSONIsStrict(t *testing.T) {
 	const good = `{"field":"a","op":"=","value":"x"}`
 	for _, bad := range []string{
-		``, `null`, `0`, `1`, `"true"`, `[]`, `{}`, `[` + good + `]`, good + good, good + `,`, `{"field":"a","op":"=","value":"x"`,
+		``, `null`, `0`, `1`, `"true"`, `[]`, `{}`, `[` + good + `]`, good + good, good + `,`,
+		`{"field":"a","op":"=","value":"x"`,
 		`{"field":"a","op":"="}`, `{"field":"a","value":"x"}`, `{"op":"=","value":"x"}`,
-		`{"Field":"a","op":"=","value":"x"}`, `{"field":"a","OP":"=","value":"x"}`, `{"field":"a","op":"=","value":"x","more":1}`,
+		`{"Field":"a","op":"=","value":"x"}`, `{"field":"a","OP":"=","value":"x"}`,
+		`{"field":"a","op":"=","value":"x","more":1}`,
 		`{"field":"a","op":"=","value":"x","field":"b"}`, `{"field":"a","op":"=","value":"x","value":"y"}`,
 		`{"field":"a","op":"=","value":"x","not":` + good + `}`, `{"not":` + good + `,"not":` + good + `}`,
 		`{"field":"a","op":"==","value":"x"}`, `{"field":"a","op":"LIKE","value":"x"}`, `{"field":1,"op":"=","value":"x"}`,
-		`{"field":"","op":"=","value":"x"}`, `{"field":"a","op":null,"value":"x"}`, `{"field":"a\u0000","op":"=","value":"x"}`,
+		`{"field":"","op":"=","value":"x"}`, `{"field":"a","op":null,"value":"x"}`,
+		`{"field":"a\u0000","op":"=","value":"x"}`,
 		`{"field":"a","op":"=","value":null}`, `{"field":"a","op":"=","value":1e3}`, `{"field":"a","op":"=","value":1E400}`,
 		`{"field":"a","op":"=","value":["x"]}`, `{"field":"a","op":"=","value":{}}`, `{"field":"a","op":"=","value":{"x":1}}`,
-		`{"field":"a","op":"=","value":{"ref":"Self"}}`, `{"field":"a","op":"=","value":{"ref":""}}`, `{"field":"a","op":"=","value":{"ref":1}}`,
+		`{"field":"a","op":"=","value":{"ref":"Self"}}`, `{"field":"a","op":"=","value":{"ref":""}}`,
+		`{"field":"a","op":"=","value":{"ref":1}}`,
 		`{"field":"a","op":"=","value":{"ref":"self","ref":"self"}}`, `{"field":"a","op":"=","value":{"ref":"self","x":1}}`,
 		`{"field":"a","op":"=","value":{"ref":"self_roles"}}`, `{"field":"a","op":"in","value":{"ref":"self"}}`,
-		`{"field":"a","op":"in","value":[{"ref":"self"}]}`, `{"field":"a","op":"in","value":"x"}`, `{"field":"a","op":"in","value":[null]}`,
-		`{"field":"a","op":"in","value":[["x"]]}`, `{"field":"a","op":"in","value":[[]]}`, `{"field":"a","op":"is-null","value":"true"}`,
+		`{"field":"a","op":"in","value":[{"ref":"self"}]}`, `{"field":"a","op":"in","value":"x"}`,
+		`{"field":"a","op":"in","value":[null]}`,
+		`{"field":"a","op":"in","value":[["x"]]}`, `{"field":"a","op":"in","value":[[]]}`,
+		`{"field":"a","op":"is-null","value":"true"}`,
 		`{"field":"a","op":"=","value":"x\u0000"}`, "{\"field\":\"a\",\"op\":\"=\",\"value\":\"\xff\"}",
-		`{"all":[]}`, `{"any":[]}`, `{"all":` + good + `}`, `{"all":null}`, `{"not":null}`, `{"not":true}`, `{"not":[` + good + `]}`,
-		`{"all":[` + good + `,true]}`, `{"any":[true]}`, `{"any":[` + good + `,null]}`, `{"all":[` + good + `],"any":[` + good + `]}`,
+		`{"all":[]}`, `{"any":[]}`, `{"all":` + good + `}`, `{"all":null}`, `{"not":null}`, `{"not":true}`,
+		`{"not":[` + good + `]}`,
+		`{"all":[` + good + `,true]}`, `{"any":[true]}`, `{"any":[` + good + `,null]}`,
+		`{"all":[` + good + `],"any":[` + good + `]}`,
 		`{"any":[` + good + `,{"field":"a","op":"bad","value":"x"}]}`,
 	} {
 		c := AllRows
@@ -300,7 +312,8 @@ func TestConditionJSONIsStrict(t *testing.T) {
 		require.True(t, c.IsNoRows(), bad)
 	}
 	// Nothing refused becomes a right by being negated or joined.
-	for _, none := range []string{`{"not":false}`, `{"all":[false,` + good + `]}`, `{"not":{"any":[{"all":[false,` + good + `]},` + good + `]}}`} {
+	for _, none := range []string{`{"not":false}`, `{"all":[false,` + good + `]}`, `{"not":{"any":[{"all":[false,` + good +
+		`]},` + good + `]}}`} {
 		var c Condition
 		require.NoError(t, c.UnmarshalJSON([]byte(none)), none)
 		p, err := c.Bind(Fields{"a": {"a", Text}})
@@ -322,13 +335,15 @@ func TestValuesJSON(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, `{}`, string(data))
 
-	for _, bad := range []string{``, `null`, `[]`, `{"a":[1]}`, `{"a":[]}`, `{"a":{}}`, `{"a":{"ref":"self"}}`, `{"a":1e3}`, `{"a":1,"a":1}`,
+	for _, bad := range []string{``, `null`, `[]`, `{"a":[1]}`, `{"a":[]}`, `{"a":{}}`, `{"a":{"ref":"self"}}`,
+		`{"a":1e3}`, `{"a":1,"a":1}`,
 		`{"":1}`, `{"a":"\u0000"}`, `{"a":1}x`, `{"a":1`} {
 		v := Values{"a": 1}
 		require.ErrorIs(t, v.UnmarshalJSON([]byte(bad)), ErrBadCondition, bad)
 		require.Nil(t, v, bad)
 	}
-	for _, bad := range []Values{{"a": Self}, {"a": []string{"x"}}, {"a": struct{}{}}, {"": 1}, {"a": "x\x00"}, {"a": []byte("x")}} {
+	for _, bad := range []Values{{"a": Self}, {"a": []string{"x"}}, {"a": struct{}{}}, {"": 1}, {"a": "x\x00"},
+		{"a": []byte("x")}} {
 		_, err := json.Marshal(bad)
 		require.Error(t, err)
 		_, err = normaliseValues(bad)
@@ -374,7 +389,8 @@ func FuzzConditionJSON(f *testing.F) {
 		}
 		q, err := s.Bind(Not(c))
 		require.NoError(t, err)
-		for _, row := range []Row{{}, {"s": value, "i": value, "n": value, "b": value, "d": value, "t": value}, {"s": nil, "i": 5, "b": true}} {
+		for _, row := range []Row{{}, {"s": value, "i": value, "n": value, "b": value, "d": value, "t": value},
+			{"s": nil, "i": 5, "b": true}} {
 			require.False(t, p.Match(row) && q.Match(row))
 		}
 		for _, d := range []Dialect{SQLite, Postgres, MySQL} {

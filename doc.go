@@ -4,8 +4,8 @@
 //
 //   - [Account.Issue] makes a key from a [Spec]: its kind, its roles or [Permissions], its end, its limits.
 //   - [Manager.Verify] turns the text that a caller presents into an [Access].
-//   - [Access.Check] asks whether the caller may do something on everything a handler serves, and [Access.Filter] on
-//     which rows.
+//   - [Access.Check] reports whether the caller may do something on every row of a resource, and [Access.Filter] returns
+//     the rows on which it may.
 //   - [Access.Mint] makes short-lived tokens that may do less.
 //   - [Account.Revoke] ends a token and all that was minted from it.
 //
@@ -19,12 +19,12 @@
 //
 // A token is the record, a secret the text that stands for it. The text is shown once; what is stored is its digest.
 //
-// A rule is one statement, such as "allow read on dataset/*"; [Permissions] are rules in order, where a later one
-// outweighs an earlier one. A [Role] is a named set of them, and may inherit others. Several roles of one token join:
-// it may do whatever one of them allows. What a role gives can be held to a boundary.
+// A rule is one statement, such as "allow read on dataset/*". [Permissions] are rules in order, where a later rule
+// overrides an earlier one. A [Role] is a named list of rules, and may inherit other roles. Several roles of one token
+// form a union: the token may do whatever one of them allows. A boundary limits what a role gives.
 //
-// A [Resource] is what is asked about, and literal; a [Pattern] is what a rule speaks about, and may end in "/*". Text
-// that comes from input becomes a resource with [Path], which no input can break out of.
+// A [Resource] is what a decision is about, and literal. A [Pattern] is the resources that a rule covers, and may end
+// in "/*". [Path] makes a resource of input, and escapes it so that it cannot name another resource.
 //
 // A [Condition] is a row filter. Bound to a [Schema] it becomes a [Predicate], which admits exactly the same rows in
 // memory as in the SQL of each [Dialect].
@@ -34,12 +34,12 @@
 // # Deny by default
 //
 // What no rule allows is denied. The zero values of Access, Permissions and Condition allow nothing. A value that is
-// null, unknown, deleted or malformed never widens an answer.
+// null, unknown, deleted or malformed never widens what is allowed.
 //
-// A minted token is judged together with all it was minted from, anew at every Verify. So it can never do more than
-// its parent may do now, and ends with it.
+// Every Verify evaluates a minted token together with all the tokens that it was minted from. So it can never do more
+// than its parent may do now, and it ends with its parent.
 //
-// Check returns nil only if every row is allowed: some rows is not all rows.
+// Check returns nil only if every row is allowed. If some rows are, it returns a *[DeniedError] with Rows set.
 //
 // # Errors
 //
@@ -66,13 +66,13 @@
 //
 // # Compatibility
 //
-// Before v1.0.0 a minor version may change the API; the changelog says how to follow. What is stored is safer: a newer
-// version always reads what an older one wrote, and the text of a token that was issued stays valid. After v1.0.0 the
-// rules of Go modules hold.
+// Before v1.0.0 a minor version may change the API; the changelog says how to follow. A newer version
+// always reads what an older one stored, and the text of a token that was issued stays valid. After v1.0.0 the rules of
+// Go modules hold.
 //
 // # For store authors
 //
-// Only an implementation of [Store] needs the following types; all other programs can pass over them. A store is
+// Only an implementation of [Store] needs the following types; all other programs can skip them. A store is
 // correct when the suite of package [github.com/latchkey-go/latchkey/storetest] passes on it.
 //
 //   - What is read: [Found], [SecretRecord], [Feed], [Change], [ChangeKind].

@@ -7,33 +7,35 @@ import (
 	"strings"
 )
 
-// Explanation says why an answer is what it is. It is made for people and pages: decide by [Access.Check] and its
-// siblings. Rules and conditions in it show their values.
+// Explanation describes why a decision is what it is. It is made for people and pages: to decide, call [Access.Check]
+// and the methods beside it. Rules and conditions in it show their values.
 type Explanation struct {
 	Action   Action    `json:"action"`
 	Resource Resource  `json:"resource"`
 	Verdict  string    `json:"verdict"` // "all" rows, "some" or "none"
-	Rows     Condition `json:"rows"`    // which rows, with references as they are
+	Rows     Condition `json:"rows"`    // the allowed rows, with references not filled in
 	Grants   []Granted `json:"grants,omitempty"`
-	// Decided names the layer that decided: the first that allows as little as the whole does.
+	// Decided is the name of the layer that decided: the first that allows as little as the whole does.
 	Decided string `json:"decided_by,omitempty"`
 	Reason  string `json:"reason"` // one sentence
-	// Layers are the steps of the chain, as far as each allows by itself. All of them must allow.
+	// Layers are the steps of the chain, with what each allows by itself. All of them must allow.
 	Layers []ExplainedLayer `json:"layers,omitempty"`
 }
 
 // ExplainedLayer is one step of a chain: a token, one of those it was minted from, or the owner's boundary.
 type ExplainedLayer struct {
 	Name    string    `json:"name"`
-	Full    bool      `json:"full,omitempty"` // it starts from everything
+	Full    bool      `json:"full,omitempty"` // its rules start from everything allowed
 	Verdict string    `json:"verdict"`        // "all" rows, "some" or "none"
 	Rows    Condition `json:"rows"`
-	// Limit is the condition the layer puts on everything; nil if none. Forced are values it forces into creates.
+	// Limit is the condition that the layer adds to everything; nil if none. Forced are the values that it forces into
+	// creates.
 	Limit  *Condition      `json:"limit,omitempty"`
 	Forced Values          `json:"forced,omitempty"`
-	Fault  string          `json:"fault,omitempty"` // why it allows nothing whatever it says
+	Fault  string          `json:"fault,omitempty"` // if not "": why the layer is invalid and allows nothing
 	Roles  []ExplainedRole `json:"roles,omitempty"` // inherited ones first
-	Rules  []ExplainedRule `json:"rules,omitempty"` // that spoke: those of roles, in the order of Roles, then its own
+	// Rules are those that match: those of roles, in the order of Roles, then the layer's own.
+	Rules []ExplainedRule `json:"rules,omitempty"`
 }
 
 // ExplainedRole is a role that a layer names, or that such a role inherits.
@@ -41,9 +43,9 @@ type ExplainedRole struct {
 	ID        string `json:"id"`
 	Name      string `json:"name,omitempty"`
 	Inherited bool   `json:"inherited,omitempty"` // the layer does not name it
-	Verdict   string `json:"verdict"`             // of its rules and those it inherits: "all" rows, "some" or "none"
-	Fault     string `json:"fault,omitempty"`     // why it gives nothing whatever it says
-	// Limit is what the role's boundary lets through to the layer, if the layer names it; nil if it has no boundary.
+	Verdict   string `json:"verdict"`             // of its rules and the inherited ones: "all" rows, "some" or "none"
+	Fault     string `json:"fault,omitempty"`     // if not "": why the role is invalid and gives nothing
+	// Limit is what the boundary of the role lets through to the layer, if the layer names the role. Nil: no boundary.
 	Limit *Condition `json:"limit,omitempty"`
 }
 
@@ -52,28 +54,28 @@ type ExplainedRule struct {
 	Role     string `json:"role,omitempty"` // id; "": the layer's own rule
 	RoleName string `json:"role_name,omitempty"`
 	Position int    `json:"position"` // in its list, from 1
-	Rule     string `json:"rule"`     // read aloud
-	// RepeatedBy says that a role applies this Deny of a role it inherits once more, after its own rules.
+	Rule     string `json:"rule"`     // as Rule.String writes it
+	// RepeatedBy is the role that applies this Deny of an inherited role once more, after its own rules (InheritDenies).
 	RepeatedBy string `json:"repeated_by,omitempty"`
-	// Replaced says that a later Allow, or a later Deny of every row, leaves nothing of what the rule said.
+	// Replaced reports whether a later Allow, or a later Deny of every row, leaves nothing of the effect of the rule.
 	Replaced bool `json:"replaced,omitempty"`
-	// OverriddenBy names the roles that allow rows which this Deny removes: it speaks only inside its own role. Roles that
-	// inherit it and give the rows again are named too.
+	// OverriddenBy are the roles that allow rows which this Deny removes: a Deny of a role applies to that role only.
+	// Roles that inherit it and allow the rows after it are included.
 	OverriddenBy []string `json:"overridden_by,omitempty"`
 }
 
-// explain says why the answer about a and on is what it is.
+// explain returns why the decision about a and on is what it is.
 func (p *policy) explain(a Action, on Resource) Explanation {
 	e := Explanation{Action: a, Resource: on, Verdict: verdictNone.String()}
 	switch {
 	case a == Any:
-		e.Reason = "rules may name any action, but only one can be asked about"
+		e.Reason = "* stands for any action in rules only: name one action"
 	case !a.concrete():
-		e.Reason = "an invalid action is denied whatever the rules say"
+		e.Reason = "an invalid action is always denied"
 	case !on.valid():
-		e.Reason = "an invalid resource is denied whatever the rules say"
+		e.Reason = "an invalid resource is always denied"
 	case p == nil || len(p.layers) == 0:
-		e.Reason = "there is nothing that could allow it"
+		e.Reason = "no rules apply"
 	default:
 		p.explainLayers(&e, a, string(on))
 	}
@@ -121,7 +123,7 @@ func (p *policy) explainLayers(e *Explanation, a Action, on string) {
 	e.Reason = e.Layers[at].reason(whole)
 }
 
-// reason is why a layer that decided allows this much.
+// reason returns why a layer that decided allows this much.
 func (l *ExplainedLayer) reason(v verdict) string {
 	switch {
 	case v == verdictAll && l.Full:
@@ -151,7 +153,7 @@ func (l *ExplainedLayer) reason(v verdict) string {
 	return l.Name + ": no rule allows it"
 }
 
-// explainLayer tells which rules spoke.
+// explainLayer describes a layer and which of its rules match.
 func (p *policy) explainLayer(l *compiledLayer, known []*[]grant, a Action, on string) ExplainedLayer {
 	x := ExplainedLayer{Name: l.name, Full: l.full}
 	if !l.rows.IsAllRows() && !l.broken {
@@ -173,7 +175,7 @@ func (p *policy) explainLayer(l *compiledLayer, known []*[]grant, a Action, on s
 	return x
 }
 
-// fault says what is invalid about a layer, nil if nothing is.
+// fault returns what is invalid about a layer, or nil.
 func (l *compiledLayer) fault() error {
 	switch {
 	case !l.broken:
@@ -186,7 +188,7 @@ func (l *compiledLayer) fault() error {
 	return fmt.Errorf("%w: its forced values are invalid", ErrInvalid)
 }
 
-// fault says what is invalid about the first layer of which something is, so that the whole allows nothing.
+// fault returns what is invalid about the first invalid layer, which makes the whole policy allow nothing, or nil.
 func (p *policy) fault() error {
 	for i := range p.layers {
 		if err := p.layers[i].fault(); err != nil {
@@ -239,7 +241,8 @@ func (p *policy) explainRoles(x *ExplainedLayer, l *compiledLayer, known []*[]gr
 	}
 }
 
-// outvoters adds the roles of one union that give what a Deny of one of them, or of one it inherits, removes.
+// addOverriding adds to a Deny the roles of one union that override it: those that allow what it removes. The Deny is
+// of one of the roles, or of one that such a role inherits.
 func (p *policy) addOverriding(r *ExplainedRule, neg Condition, at int32, union []int32, lineage map[int32][]int32,
 	gives func(role int32) []grant) {
 	if !slices.ContainsFunc(union, func(member int32) bool { return slices.Contains(lineage[member], at) }) {
@@ -260,7 +263,7 @@ func (p *policy) addOverriding(r *ExplainedRule, neg Condition, at int32, union 
 	}
 }
 
-// live says of which roles the answer reaches the layer's: some list on the way may replace it.
+// effectiveRoles returns the roles whose rules still have an effect in the layer: no rule list between replaces it.
 func (p *policy) effectiveRoles(l *compiledLayer, lineage map[int32][]int32, a Action, on string) map[int32]bool {
 	live := make(map[int32]bool, len(lineage))
 	if l.own == nil || !l.own.replacesAll(a, on) {
@@ -279,7 +282,7 @@ func (p *policy) effectiveRoles(l *compiledLayer, lineage map[int32][]int32, a A
 	return live
 }
 
-// wipes says whether some rule leaves nothing of the answer before the list.
+// replacesAll reports whether some rule leaves nothing of what was allowed before the list.
 func (s *ruleset) replacesAll(a Action, on string) bool {
 	return !s.broken && slices.ContainsFunc(s.matching(a, on), func(i int32) bool { return s.rules[i].replacesAll() })
 }
@@ -288,7 +291,7 @@ func (r *compiledRule) replacesAll() bool {
 	return r.verb == VerbAllow || r.verb == VerbDeny && r.neg.IsNoRows()
 }
 
-// spoken are the rules of a list that speak, in order.
+// explainRules returns the rules of a list that match, in order.
 func explainRules(s *ruleset, a Action, on string, replaced bool) []ExplainedRule {
 	var out []ExplainedRule
 	for _, i := range slices.Backward(s.matching(a, on)) {
@@ -309,7 +312,7 @@ func label(id, name string) string {
 func (n *roleNode) label() string     { return label(n.id, n.name) }
 func (r ExplainedRole) label() string { return label(r.ID, r.Name) }
 
-// String reads the rule with where it stands and what became of it.
+// String returns the rule with its place in its list, and what other rules do to it.
 func (r ExplainedRule) String() string {
 	var b strings.Builder
 	if r.Role != "" {
@@ -328,7 +331,7 @@ func (r ExplainedRule) String() string {
 	return b.String()
 }
 
-// String tells the answer, the reason and every layer, in several lines.
+// String returns the decision, the reason and every layer, as several lines.
 func (e Explanation) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s on %s: %s\n", word(string(e.Action)), word(string(e.Resource)), howMuch(e.Verdict, e.Rows))

@@ -16,7 +16,8 @@ func TestExplain(t *testing.T) {
 		"r3": {ID: "r3", Name: "base", Permissions: Permissions{Allow(Use).On("service/x")}},
 	}
 	p := newPolicy([]layer{
-		{name: "token t1", roles: []string{"r1", "r2"}, rules: Permissions{Deny(Use).On("service/*")}, rows: []Condition{isOpen},
+		{name: "token t1", roles: []string{"r1", "r2"}, rules: Permissions{Deny(Use).On("service/*")},
+			rows:   []Condition{isOpen},
 			forced: Values{"by": "Ada"}},
 		{name: "owner boundary", rules: Permissions{Allow(Any).On("dataset/*", "service/*")}},
 	}, roles)
@@ -64,7 +65,7 @@ func TestExplainFaults(t *testing.T) {
 		l.name = "t"
 		return newPolicy([]layer{l}, roles).explain(Read, "a")
 	}
-	require.Contains(t, ask(layer{roles: []string{"loop"}}).Reason, "runs in a circle")
+	require.Contains(t, ask(layer{roles: []string{"loop"}}).Reason, "has a cycle")
 	require.Contains(t, ask(layer{roles: []string{"gone"}}).Reason, "no such role")
 	require.Contains(t, ask(layer{roles: []string{"heir"}}).String(), "role heir gives nothing")
 	require.Contains(t, ask(layer{full: true, rules: Permissions{{}}}).Reason, "its rules are invalid")
@@ -73,7 +74,8 @@ func TestExplainFaults(t *testing.T) {
 	require.Equal(t, "t may do everything", ask(layer{full: true}).Reason)
 	roles["torn"] = Role{ID: "torn", Permissions: Permissions{Deny(Read).On("a"), Grant(Read).On("a")}}
 	roles["firm"] = Role{ID: "firm", Inherits: []string{"old"}}
-	roles["soft"] = Role{ID: "soft", Inherits: []string{"old"}, Permissions: Permissions{Grant(Read).On("a").Where(isOpen)}}
+	roles["soft"] = Role{ID: "soft", Inherits: []string{"old"},
+		Permissions: Permissions{Grant(Read).On("a").Where(isOpen)}}
 	require.NotContains(t, ask(layer{roles: []string{"torn"}}).String(), "overridden")
 	require.NotContains(t, ask(layer{roles: []string{"old", "firm"}}).String(), "overridden")
 	require.Contains(t, ask(layer{roles: []string{"firm", "soft"}}).String(), "overridden by role soft")

@@ -13,13 +13,15 @@ import (
 	"github.com/latchkey-go/latchkey/internal/strictjson"
 )
 
-// Permissions is an ordered list of rules. Order decides: Allow replaces the answer given so far, Grant adds rows to
-// it, Deny removes them; so a later rule outweighs an earlier one, however specific that was. Nothing said is nothing
-// allowed. The zero value allows nothing, and a list with an invalid rule anywhere in it allows nothing either. A value
-// is immutable once made and safe for concurrent use.
+// Permissions is an ordered list of rules. Each rule changes what the rules before it allow. Allow replaces it, Grant
+// adds rows to it, and Deny removes rows from it. So a later rule overrides an earlier one, however specific the
+// earlier one is. What no rule allows is denied.
+//
+// The zero value allows nothing, and a list that holds an invalid rule allows nothing either. A value is immutable once
+// made and safe for concurrent use.
 //
 // The methods here read the list from start to end at each call: they are for tests, tools and pages. An [Access] has
-// its rules compiled and answers in a time that does not grow with their number.
+// its rules indexed, and decides in a time that does not grow with their number.
 type Permissions []Rule
 
 // Rule is one statement of a [Permissions] list. Make it with [Allow], [Grant] or [Deny]. It is immutable: each method
@@ -28,12 +30,12 @@ type Rule struct {
 	verb     Verb
 	actions  []Action
 	patterns []Pattern
-	rows     Condition // every row, unless Where said less
-	forced   Values    // written over the caller's
-	fault    error     // the first thing wrong with it; Validate tells
+	rows     Condition // AllRows without Where
+	forced   Values    // replace the caller's values in a create
+	fault    error     // the first mistake in it, which Validate returns
 }
 
-// Verb is what a rule does to the answer given so far.
+// Verb is what a rule does to what the rules before it allow.
 type Verb uint8
 
 const (
@@ -60,35 +62,35 @@ const (
 	maxStatements  = 100_000 // rules times the patterns of each
 )
 
-// RuleStart is an unfinished rule: say where with [RuleStart.On].
+// RuleStart is an unfinished rule: [RuleStart.On] adds its resources.
 type RuleStart struct {
 	verb    Verb
 	actions []Action
 }
 
-// Allow replaces the answer given so far for the actions it names: every row, or those of [Rule.Where]. Actions of your
-// own are as good as the named ones, so none is checked against a list: [Access.Explain] shows which rules spoke.
+// Allow replaces what the rules before it allow for the actions it names, by every row or those of [Rule.Where]. An
+// action may be any valid name and is not checked against a list: [Access.Explain] shows which rules match.
 func Allow(actions ...Action) RuleStart { return RuleStart{VerbAllow, actions} }
 
-// Grant adds every row, or those of [Rule.Where], to the answer given so far.
+// Grant adds every row, or those of [Rule.Where], to what the rules before it allow.
 func Grant(actions ...Action) RuleStart { return RuleStart{VerbGrant, actions} }
 
-// Deny removes every row, or those of [Rule.Where], from the answer given so far. A row on which the condition is
-// unknown is removed too.
+// Deny removes every row, or those of [Rule.Where], from what the rules before it allow. It also removes a row on which
+// the condition is unknown.
 func Deny(actions ...Action) RuleStart { return RuleStart{VerbDeny, actions} }
 
-// On finishes the rule: it speaks about these patterns. What is wrong with it is told by [Rule.Validate].
+// On finishes the rule with the patterns that it covers. [Rule.Validate] returns what is wrong with it.
 func (s RuleStart) On(patterns ...Pattern) Rule {
 	r := Rule{verb: s.verb, actions: slices.Clone(s.actions), patterns: slices.Clone(patterns), rows: AllRows}
 	r.fault = r.check()
 	return r
 }
 
-// check looks at everything but the condition and the forced values.
+// check validates everything but the condition and the forced values.
 func (r Rule) check() error {
 	switch {
 	case r.verb < VerbAllow || r.verb > VerbDeny:
-		return fmt.Errorf("%w: a rule that is neither allow, grant nor deny", ErrInvalid)
+		return fmt.Errorf("%w: a rule is neither allow, grant nor deny", ErrInvalid)
 	case len(r.actions) == 0:
 		return fmt.Errorf("%w: a rule without actions", ErrInvalid)
 	case len(r.actions) > maxRuleActions:
@@ -111,7 +113,7 @@ func (r Rule) check() error {
 	return nil
 }
 
-// Where limits the rule to rows that meet c; said twice, to rows that meet both.
+// Where limits the rule to rows that meet c. A second call limits it to rows that meet both conditions.
 func (r Rule) Where(c Condition) Rule {
 	r.rows = All(r.rows, c.ofRule())
 	if err := r.rows.Validate(); err != nil && r.fault == nil {
@@ -120,12 +122,13 @@ func (r Rule) Where(c Condition) Rule {
 	return r
 }
 
-// Force makes an Allow or a Grant write these values, by field name, into every row it admits to a create, over the
-// caller's. Said twice, the values join, and the later one of a field stays. A Deny forces nothing.
+// Force makes an Allow or a Grant write these values, by field name, into every row that it admits to a create. They
+// replace the values of the caller. A second call adds its values, and replaces those of the same field. A Deny forces
+// nothing.
 func (r Rule) Force(values map[string]any) Rule {
 	forced, err := normaliseValues(values)
 	if err == nil && r.verb == VerbDeny {
-		err = fmt.Errorf("%w: a deny forces no values", ErrInvalid)
+		err = fmt.Errorf("%w: a deny takes no forced values", ErrInvalid)
 	}
 	if err != nil {
 		if r.fault == nil {
@@ -142,7 +145,8 @@ func (r Rule) Force(values map[string]any) Rule {
 	return r
 }
 
-// Validate says what is wrong with the rule: ErrInvalid, or ErrBadCondition for its condition and its forced values.
+// Validate returns what is wrong with the rule: [ErrInvalid], or [ErrBadCondition] for its condition and its forced
+// values.
 func (r Rule) Validate() error {
 	if r.fault == nil && r.verb == 0 {
 		return r.check() // the zero Rule
@@ -150,22 +154,22 @@ func (r Rule) Validate() error {
 	return r.fault
 }
 
-// Verb is what the rule does to the answer given so far; 0 for the zero Rule.
+// Verb returns what the rule does: allow, grant or deny. It is 0 for the zero Rule.
 func (r Rule) Verb() Verb { return r.verb }
 
-// Actions are the actions the rule names, as a copy.
+// Actions returns a copy of the actions that the rule names.
 func (r Rule) Actions() []Action { return slices.Clone(r.actions) }
 
-// Patterns are the patterns the rule speaks about, as a copy.
+// Patterns returns a copy of the patterns that the rule covers.
 func (r Rule) Patterns() []Pattern { return slices.Clone(r.patterns) }
 
-// Condition tells the rows the rule speaks about: [AllRows] unless [Rule.Where] said less.
+// Condition returns the condition on rows: [AllRows] without [Rule.Where].
 func (r Rule) Condition() Condition { return r.rows }
 
-// Forced are the values the rule forces, as a copy; nil if none.
+// Forced returns a copy of the values that the rule forces; nil if none.
 func (r Rule) Forced() Values { return maps.Clone(r.forced) }
 
-// String reads the rule aloud: allow read on dataset/* where region = "EU".
+// String returns the rule as text, such as: allow read on dataset/* where region = "EU".
 func (r Rule) String() string {
 	if r.verb == 0 {
 		return "invalid rule"
@@ -203,7 +207,7 @@ func separator(i int) string {
 	return ", "
 }
 
-// word quotes what would not read as one word.
+// word returns s, quoted if it would not read as one word.
 func word(s string) string {
 	if s == "" || strings.ContainsFunc(s, func(c rune) bool {
 		return c <= ' ' || c == ',' || c == '"' ||
@@ -244,7 +248,7 @@ func (r *Rule) namesAction(a Action) bool {
 	return false
 }
 
-// speaks says whether the rule names the action and covers the resource.
+// matches reports whether the rule names the action and covers the resource.
 func (r *Rule) matches(a Action, on Resource) bool {
 	if !r.namesAction(a) {
 		return false
@@ -257,8 +261,8 @@ func (r *Rule) matches(a Action, on Resource) bool {
 	return false
 }
 
-// Validate says what is wrong with the first bad rule, numbered from 1: ErrInvalid, or ErrBadCondition for conditions
-// and forced values. A list may hold 100,000 patterns altogether.
+// Validate returns what is wrong with the first invalid rule, numbered from 1: [ErrInvalid], or [ErrBadCondition] for
+// conditions and forced values. A list may hold 100,000 patterns in all its rules together.
 func (p Permissions) Validate() error {
 	statements := 0
 	for i := range p {
@@ -272,8 +276,8 @@ func (p Permissions) Validate() error {
 	return nil
 }
 
-// Allows says whether the rules allow the action on every row of the resource. An invalid resource or action, and
-// [Any], are never allowed.
+// Allows reports whether the rules allow the action on every row of the resource. An invalid resource, an invalid
+// action and [Any] are never allowed.
 func (p Permissions) Allows(a Action, on Resource) bool {
 	if !a.concrete() || !on.valid() || p.Validate() != nil {
 		return false
@@ -287,7 +291,7 @@ func (p Permissions) Allows(a Action, on Resource) bool {
 	return v == verdictAll
 }
 
-// sway is what the rule makes of the answer given so far.
+// apply returns the verdict after the rule, given the verdict v before it.
 func (r *Rule) apply(v verdict) verdict {
 	switch r.verb {
 	case VerbAllow:
@@ -301,7 +305,8 @@ func (r *Rule) apply(v verdict) verdict {
 	return min(v, verdictSome)
 }
 
-// Decide is Allows that tells some rows from none, and which they are.
+// Decide returns which rows of the resource the rules allow the action on. [Permissions.Allows] is [Decision.Allowed]
+// of it.
 func (p Permissions) Decide(a Action, on Resource) Decision {
 	if !a.concrete() || !on.valid() || p.Validate() != nil {
 		return Decision{}
@@ -315,39 +320,43 @@ func (p Permissions) Decide(a Action, on Resource) Decision {
 	return Decision{set.grants()}
 }
 
-// Within reports whether p allows nothing that q does not allow. It is sound and conservative: true is certain, false
-// may only mean that it was not seen. A condition that refers to the caller ([Self], [SelfRoles], [ClientID]) lies
-// within every row and nothing less, since another caller may hold p than holds q. So do rows that are too large
-// together to be a condition. A list that is invalid allows nothing, so it lies within every other. The time grows with
-// the number of different patterns, times that of different actions, up to a bound (about a second), beyond which the
-// answer is false.
+// Within reports whether p allows nothing that q does not allow. It is sound and conservative: true is certain, and
+// false may only mean that it was not found out.
+//
+//   - A condition that refers to the caller ([Self], [SelfRoles], [ClientID]) lies within every row only. Another
+//     caller may hold p than holds q.
+//   - Rows that are too large together to be one condition lie within every row only.
+//   - An invalid list allows nothing, so it lies within every list.
+//
+// The time grows with the number of different patterns, times that of different actions. It is bounded at about a
+// second; beyond that Within returns false.
 func (p Permissions) Within(q Permissions) bool {
 	if p.Validate() != nil {
-		return true // it allows nothing, and nobody saves it
+		return true // it allows nothing, and cannot be saved
 	}
 	return newPolicy([]layer{{rules: p}}, nil).within(context.Background(), newPolicy([]layer{{rules: q}}, nil))
 }
 
-// Decision is the answer of [Permissions.Decide]. The zero Decision allows nothing.
+// Decision is the result of [Permissions.Decide]. The zero Decision allows nothing.
 type Decision struct{ grants []grant }
 
-// Granted is one way in which something is allowed: rows, and the values written into them by a create.
+// Granted is one grant: rows that are allowed, and the values that a create writes into them.
 type Granted struct {
 	Rows   Condition `json:"rows"`
 	Forced Values    `json:"forced,omitempty"`
 }
 
-// Allowed says whether every row is allowed.
+// Allowed reports whether every row is allowed.
 func (d Decision) Allowed() bool { return d.Rows().IsAllRows() }
 
-// Rows are the rows that are allowed; the zero Condition when there are none. References are not filled in.
+// Rows returns the rows that are allowed; the zero Condition if none are. References are not filled in.
 func (d Decision) Rows() Condition { return rowsOf(d.grants) }
 
-// Granted are the grants, one for each set of forced values, as a copy. None: nothing is allowed.
+// Granted returns a copy of the grants, one for each set of forced values. None: nothing is allowed.
 func (d Decision) Granted() []Granted { return exportGrants(d.grants) }
 
-// ruleJSON is the form of a rule in JSON. Where and Force are read by themselves, so that a null is not taken for
-// absence: it would turn some rows into every row.
+// ruleJSON is the JSON form of a rule. Where and Force are decoded separately, so that a null is not taken for absence:
+// that would turn some rows into every row.
 type ruleJSON struct {
 	Allow actionsJSON     `json:"allow,omitempty"`
 	Grant actionsJSON     `json:"grant,omitempty"`
@@ -357,7 +366,7 @@ type ruleJSON struct {
 	Force json.RawMessage `json:"force,omitempty"`
 }
 
-// actionsJSON is a list that is not null.
+// actionsJSON is a list that must not be null.
 type actionsJSON []Action
 
 func (a *actionsJSON) UnmarshalJSON(data []byte) error {
@@ -371,7 +380,7 @@ func (a *actionsJSON) UnmarshalJSON(data []byte) error {
 }
 
 // MarshalJSON writes {"allow":["read"],"on":["dataset/*"],"where":…,"force":{…}}, with "grant" or "deny" for the other
-// verbs. An invalid rule is an error.
+// verbs. It returns the error of Validate for an invalid rule.
 func (r Rule) MarshalJSON() ([]byte, error) {
 	if err := r.Validate(); err != nil {
 		return nil, err
@@ -399,9 +408,9 @@ func (r Rule) MarshalJSON() ([]byte, error) {
 	return json.Marshal(form)
 }
 
-// UnmarshalJSON reads what MarshalJSON writes and nothing else: an unknown, repeated or differently cased member, a
-// second verb, null, and whatever Validate refuses are errors that wrap [ErrInvalid] and leave the zero Rule, which
-// makes any list that holds it allow nothing.
+// UnmarshalJSON reads exactly what MarshalJSON writes. It returns an error that wraps [ErrInvalid] for an unknown,
+// repeated or differently cased member, for a second verb, and for null. The same goes for a rule for which Validate
+// returns an error. After an error r is the zero Rule, so that a list that holds it allows nothing.
 func (r *Rule) UnmarshalJSON(data []byte) error {
 	*r = Rule{}
 	var form *ruleJSON
@@ -429,7 +438,7 @@ func (form *ruleJSON) rule() (Rule, error) {
 		}
 	}
 	if verbs != 1 {
-		return Rule{}, fmt.Errorf("%w: it has one of allow, grant and deny", ErrInvalid)
+		return Rule{}, fmt.Errorf("%w: a rule has exactly one of allow, grant and deny", ErrInvalid)
 	}
 	r := start.On(form.On...)
 	if form.Where != nil {
@@ -445,7 +454,7 @@ func (form *ruleJSON) rule() (Rule, error) {
 			return Rule{}, err
 		}
 		if len(v) == 0 {
-			return Rule{}, fmt.Errorf("%w: it forces no value", ErrInvalid)
+			return Rule{}, fmt.Errorf("%w: force is empty: leave it out, or name a field and its value", ErrInvalid)
 		}
 		r = r.Force(v)
 	}
@@ -455,8 +464,8 @@ func (form *ruleJSON) rule() (Rule, error) {
 	return r, nil
 }
 
-// UnmarshalJSON reads a list of rules, or null, which is the nil list. Anything that is not exactly that is an error
-// that wraps [ErrInvalid] and leaves an empty list that is not nil: it allows nothing, also where nil is no limit.
+// UnmarshalJSON reads a list of rules, or null, which is the nil list. For anything else it returns an error that wraps
+// [ErrInvalid], and leaves an empty list that is not nil. Such a list allows nothing, also where nil means no limit.
 func (p *Permissions) UnmarshalJSON(data []byte) error {
 	*p = Permissions{}
 	var rules []Rule

@@ -89,23 +89,28 @@ func TestRuleTables(t *testing.T) {
 
 func TestChainTables(t *testing.T) {
 	roles := map[string]Role{
-		"reader":   {ID: "reader", Name: "reader", Permissions: Permissions{Allow(Read).On("db/*")}},
-		"eu":       {ID: "eu", Permissions: Permissions{Allow(Read, Update).On("db/*").Where(inEU)}},
-		"no-7":     {ID: "no-7", Name: "no seven", Permissions: Permissions{Deny(Any).On("db/7")}},
-		"heir":     {ID: "heir", Inherits: []string{"reader"}, Permissions: Permissions{Deny(Read).On("db/7")}},
-		"rebel":    {ID: "rebel", Inherits: []string{"heir"}, Permissions: Permissions{Grant(Read).On("db/7")}},
-		"obedient": {ID: "obedient", Inherits: []string{"heir"}, InheritDenies: true, Permissions: Permissions{Grant(Read, Use).On("db/7")}},
-		"child":    {ID: "child", Inherits: []string{"obedient"}, InheritDenies: true, Permissions: Permissions{Allow(Any).On("*")}},
-		"giver":    {ID: "giver", Permissions: Permissions{Allow(Any).On("db/*")}, Boundary: Permissions{}},
-		"asia":     {ID: "asia", Inherits: []string{"giver"}, Boundary: Permissions{Allow(Read).On("db/7").Where(inEU)}},
-		"bare":     {ID: "bare", Inherits: []string{"giver", "asia"}},
-		"wide":     {ID: "wide", Inherits: []string{"asia"}, Boundary: Permissions{Allow(Update).On("db/*"), Deny(Any).On("db/8")}},
-		"orphan":   {ID: "orphan", Inherits: []string{"gone"}, Permissions: Permissions{Allow(Read).On("db/*")}, Boundary: Permissions{}},
-		"bad":      {ID: "bad", Permissions: Permissions{Allow(Read).On("*")}, Boundary: Permissions{{}}},
-		"forcing":  {ID: "forcing", Permissions: Permissions{Allow(Read).On("*")}, Boundary: Permissions{Allow(Any).On("*").Force(Values{"a": 1})}},
-		"self":     {ID: "self", Inherits: []string{"self"}, Permissions: Permissions{Allow(Read).On("*")}},
-		"one":      {ID: "one", Inherits: []string{"two"}, Permissions: Permissions{Allow(Read).On("*")}},
-		"two":      {ID: "two", Inherits: []string{"one"}, Permissions: Permissions{Allow(Read).On("*")}},
+		"reader": {ID: "reader", Name: "reader", Permissions: Permissions{Allow(Read).On("db/*")}},
+		"eu":     {ID: "eu", Permissions: Permissions{Allow(Read, Update).On("db/*").Where(inEU)}},
+		"no-7":   {ID: "no-7", Name: "no seven", Permissions: Permissions{Deny(Any).On("db/7")}},
+		"heir":   {ID: "heir", Inherits: []string{"reader"}, Permissions: Permissions{Deny(Read).On("db/7")}},
+		"rebel":  {ID: "rebel", Inherits: []string{"heir"}, Permissions: Permissions{Grant(Read).On("db/7")}},
+		"obedient": {ID: "obedient", Inherits: []string{"heir"}, InheritDenies: true,
+			Permissions: Permissions{Grant(Read, Use).On("db/7")}},
+		"child": {ID: "child", Inherits: []string{"obedient"}, InheritDenies: true,
+			Permissions: Permissions{Allow(Any).On("*")}},
+		"giver": {ID: "giver", Permissions: Permissions{Allow(Any).On("db/*")}, Boundary: Permissions{}},
+		"asia":  {ID: "asia", Inherits: []string{"giver"}, Boundary: Permissions{Allow(Read).On("db/7").Where(inEU)}},
+		"bare":  {ID: "bare", Inherits: []string{"giver", "asia"}},
+		"wide": {ID: "wide", Inherits: []string{"asia"},
+			Boundary: Permissions{Allow(Update).On("db/*"), Deny(Any).On("db/8")}},
+		"orphan": {ID: "orphan", Inherits: []string{"gone"}, Permissions: Permissions{Allow(Read).On("db/*")},
+			Boundary: Permissions{}},
+		"bad": {ID: "bad", Permissions: Permissions{Allow(Read).On("*")}, Boundary: Permissions{{}}},
+		"forcing": {ID: "forcing", Permissions: Permissions{Allow(Read).On("*")},
+			Boundary: Permissions{Allow(Any).On("*").Force(Values{"a": 1})}},
+		"self": {ID: "self", Inherits: []string{"self"}, Permissions: Permissions{Allow(Read).On("*")}},
+		"one":  {ID: "one", Inherits: []string{"two"}, Permissions: Permissions{Allow(Read).On("*")}},
+		"two":  {ID: "two", Inherits: []string{"one"}, Permissions: Permissions{Allow(Read).On("*")}},
 	}
 	for _, c := range []struct {
 		name   string
@@ -116,7 +121,8 @@ func TestChainTables(t *testing.T) {
 			[]saying{allow(Read, "db/1"), some(Update, "db/1")}},
 		{"a role's deny speaks only inside its own list", []layer{{roles: []string{"no-7", "reader"}}},
 			[]saying{allow(Read, "db/7")}},
-		{"the token's own deny speaks about all its roles", []layer{{roles: []string{"reader"}, rules: Permissions{Deny(Any).On("db/7")}}},
+		{"the token's own deny speaks about all its roles",
+			[]layer{{roles: []string{"reader"}, rules: Permissions{Deny(Any).On("db/7")}}},
 			[]saying{deny(Read, "db/7"), allow(Read, "db/8")}},
 		{"a role's rules come after what it inherits", []layer{{roles: []string{"heir"}}},
 			[]saying{deny(Read, "db/7"), allow(Read, "db/8")}},
@@ -146,7 +152,8 @@ func TestChainTables(t *testing.T) {
 			[]saying{deny(Read, "db/1")}},
 		{"a meet is as little as its least", []layer{{roles: []string{"reader"}}, {full: true}, {roles: []string{"eu"}}},
 			[]saying{some(Read, "db/1"), deny(Update, "db/1")}},
-		{"a boundary bounds a secret", []layer{{full: true}, {name: "owner boundary", rules: Permissions{Allow(Any).On("core/*")}}},
+		{"a boundary bounds a secret",
+			[]layer{{full: true}, {name: "owner boundary", rules: Permissions{Allow(Any).On("core/*")}}},
 			[]saying{allow(Use, "core/stock"), deny(Use, "premium/x"), deny(Read, "latchkey/token/1")}},
 		{"a secret reaches everything", []layer{{full: true}},
 			[]saying{allow(Read, "latchkey/token/1"), allow("host:own", "x")}},
@@ -249,7 +256,9 @@ func TestBadRules(t *testing.T) {
 func TestPermissionsJSON(t *testing.T) {
 	for form, r := range map[string]Rule{
 		`{"allow":["read"],"on":["dataset/*"]}`: Allow(Read).On("dataset/*"),
-		`{"grant":["create","x:y"],"on":["a","b/*"],"where":{"field":"region","op":"=","value":"EU"},"force":{"by":null,"n":3,"region":"EU"}}`: Grant(Create, "x:y").On("a", "b/*").Where(inEU).Force(map[string]any{"region": "EU", "by": nil, "n": 3}),
+		`{"grant":["create","x:y"],"on":["a","b/*"],"where":{"field":"region","op":"=","value":"EU"},"force":{"by":null,` +
+			`"n":3,"region":"EU"}}`: Grant(Create, "x:y").On("a",
+			"b/*").Where(inEU).Force(map[string]any{"region": "EU", "by": nil, "n": 3}),
 		`{"deny":["*"],"on":["*"],"where":false}`: Deny(Any).On("*").Where(Condition{}),
 	} {
 		data, err := json.Marshal(Permissions{r})
@@ -328,8 +337,10 @@ func TestPermissionsJSONRoundTrip(t *testing.T) {
 }
 
 func FuzzPermissionsJSON(f *testing.F) {
-	f.Add([]byte(`[{"allow":["read"],"on":["dataset/*"],"where":{"field":"region","op":"=","value":"EU"},"force":{"a":1.5}}]`))
-	f.Add([]byte(`[{"deny":["*"],"on":["*","latchkey/*"],"where":{"not":{"any":[{"field":"a","op":"in","value":[1,"b"]},false]}}}]`))
+	f.Add([]byte(`[{"allow":["read"],"on":["dataset/*"],"where":{"field":"region","op":"=","value":"EU"},` +
+		`"force":{"a":1.5}}]`))
+	f.Add([]byte(`[{"deny":["*"],"on":["*","latchkey/*"],"where":{"not":{"any":[{"field":"a","op":"in","value":[1,"b"]},` +
+		`false]}}}]`))
 	f.Add([]byte(`null`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var p Permissions

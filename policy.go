@@ -4,26 +4,27 @@ import (
 	"slices"
 )
 
-// layer is one step of a chain: a token (or role-less rules), or the owner's boundary.
+// layer is one step of a chain: a token (or rules without a token), or the owner's boundary.
 type layer struct {
-	name   string      // for Explain: token id, or "owner boundary"
-	full   bool        // starts from everything, "latchkey/" included
-	root   bool        // of a full layer: a secret key's, whose everything does not include Exceed
-	roles  []string    // ids; the union of what they allow is what rules are applied to
+	name   string      // for Explain: the id of the token, or "owner boundary"
+	full   bool        // starts from everything allowed, "latchkey/" included
+	root   bool        // of a full layer: it is a secret key, which does not have Exceed
+	roles  []string    // ids; rules are applied to the union of what the roles allow
 	rules  Permissions // the layer's own
 	rows   []Condition // AND-ed to every grant
 	forced Values      // merged into every grant's forced values, for Create only
-	// selfRoles is what SelfRoles means in this layer: the roles of the token it was made from, whichever token below
-	// asks, or a mint of other roles could do what its parent may not. Nil: left for whoever asks.
+	// selfRoles is the value of SelfRoles in this layer: the roles of the token of the layer, not of the presented one.
+	// Otherwise a minted token with other roles could do what its parent may not. Nil: SelfRoles
+	// is not filled in.
 	selfRoles *[]string
 }
 
-// policy is a chain of layers compiled: what all of them allow together. Immutable. A nil policy allows nothing.
+// policy is a compiled chain of layers: what all of them allow together. It is immutable. A nil policy allows nothing.
 type policy struct {
 	layers []compiledLayer
-	nodes  []roleNode // every role that a layer names or that such a role inherits, inherited ones first
-	// paired says that more than one layer forces values, so that some pairs of their grants may disagree. Only then a
-	// verdict needs the grants themselves. The second is for Create, where layer.forced counts too.
+	nodes  []roleNode // the roles that layers name, and those that they inherit, inherited ones first
+	// paired reports whether more than one layer forces values, so that some pairs of their grants may disagree. Only then
+	// does a verdict need the grants themselves. pairedCreate is the same for Create, where layer.forced counts too.
 	paired, pairedCreate bool
 	nested               bool // some role inherits
 }
@@ -33,33 +34,33 @@ type compiledLayer struct {
 	broken bool // something in it is invalid: it allows nothing
 	full   bool
 	root   bool
-	top    []int32  // the layer's roles, in policy.nodes
+	top    []int32  // the roles of the layer, as indices of policy.nodes
 	own    *ruleset // nil: no rules
 	rows   Condition
 	extent verdict // of rows
 	forced Values
 	key    string
-	roles  *[]string // what SelfRoles means; nil: left as it is
+	roles  *[]string // the value of SelfRoles; nil: not filled in
 }
 
 // roleNode is a role in a policy.
 type roleNode struct {
 	id, name string
-	// broken roles give nothing: missing, invalid, or caught in a cycle. A role that applies inherited Denies again and
-	// inherits a broken one gives nothing either: nobody knows what was to be denied. Fail-closed.
+	// broken roles give nothing: they are missing, invalid, or part of a cycle. A role with InheritDenies that inherits a
+	// broken one gives nothing either: what it should deny is not known. Fail-closed.
 	broken        bool
-	missing       bool   // it is broken because there is no such role
+	missing       bool   // broken because there is no such role
 	why           string // of broken
 	cyclic        bool
-	incomplete    bool // it or one that it inherits is broken
+	incomplete    bool // it is broken, or a role that it inherits is
 	inherits      []int32
 	inheritDenies bool // InheritDenies
 	rules         *ruleset
 	boundary      *ruleset // nil: none
-	boundaries    []int32  // of a role with a boundary: itself and those it inherits, as far as they have one
+	boundaries    []int32  // of a role with a boundary: itself and the inherited roles that have one
 }
 
-// newPolicy compiles the meet of layers. A missing role gives nothing, and so does one that inherits itself.
+// newPolicy compiles a chain of layers. A missing role gives nothing, and neither does one that inherits itself.
 func newPolicy(layers []layer, roles map[string]Role) *policy {
 	b := policyBuilder{p: &policy{}, roles: roles, at: map[string]int32{}}
 	forcing, forcingCreate := 0, 0
@@ -81,7 +82,7 @@ func newPolicy(layers []layer, roles map[string]Role) *policy {
 type policyBuilder struct {
 	p     *policy
 	roles map[string]Role
-	at    map[string]int32 // role id to node; underWay while the role's inherited ones are looked at
+	at    map[string]int32 // role id to node; underWay while the roles that it inherits are compiled
 }
 
 const underWay = -1
@@ -111,7 +112,7 @@ func (b *policyBuilder) layer(l layer) compiledLayer {
 	return c
 }
 
-// node returns the place of a role, after those of all it inherits.
+// node returns the index of a role in policy.nodes. The roles that it inherits come before it.
 func (b *policyBuilder) node(id string) int32 {
 	if at, ok := b.at[id]; ok && at != underWay {
 		return at
@@ -132,7 +133,7 @@ func (b *policyBuilder) node(id string) int32 {
 			p := &b.p.nodes[at]
 			n.cyclic = n.cyclic || p.cyclic
 			if n.incomplete = n.incomplete || p.incomplete; n.incomplete && n.inheritDenies {
-				n.broken, n.why = true, "it inherits the denies of a role that cannot be told"
+				n.broken, n.why = true, "it inherits the denies of a role that is missing or invalid"
 			}
 		}
 		n.rules = newRuleset(role.Permissions)
@@ -141,13 +142,13 @@ func (b *policyBuilder) node(id string) int32 {
 		}
 		switch {
 		case n.cyclic:
-			n.broken, n.why = true, "its inheritance runs in a circle"
+			n.broken, n.why = true, "its inheritance has a cycle"
 		case n.rules.broken:
 			n.broken, n.why = true, "it holds an invalid rule: "+n.rules.source.Validate().Error()
 		case n.boundary != nil && n.boundary.broken:
 			n.broken, n.why = true, "its boundary holds an invalid rule: "+n.boundary.source.Validate().Error()
 		case n.boundary != nil && n.boundary.forces:
-			n.broken, n.why = true, "its boundary forces values, which only rules may"
+			n.broken, n.why = true, "its boundary forces values, which only its rules may do"
 		}
 	}
 	n.incomplete = n.incomplete || n.broken
@@ -163,7 +164,7 @@ func (b *policyBuilder) node(id string) int32 {
 	return at
 }
 
-// forces says whether some grant of the layer may force values.
+// forces reports whether some grant of the layer may force values.
 func (b *policyBuilder) forces(c compiledLayer) bool {
 	if c.own != nil && c.own.forces {
 		return true
@@ -181,8 +182,9 @@ func (b *policyBuilder) forces(c compiledLayer) bool {
 	return slices.ContainsFunc(c.top, visit)
 }
 
-// verdict says how much of on is allowed: verdictAll exactly when rows admits every row. An invalid resource or action,
-// and Any, get none. It does not allocate, unless the chain holds over 256 roles or two layers that force values.
+// verdict returns how much of on is allowed: verdictAll exactly when rows admits every row. An invalid resource, an
+// invalid action and Any get verdictNone. It does not allocate, unless the chain holds over 256 roles, or several
+// layers that force values.
 func (p *policy) verdict(a Action, on Resource) verdict {
 	if p == nil || !a.concrete() || !on.valid() {
 		return verdictNone
@@ -193,13 +195,13 @@ func (p *policy) verdict(a Action, on Resource) verdict {
 	return p.fastVerdict(a, string(on))
 }
 
-// mayDisagree reports whether only the grants themselves can answer. [Exceed] is asked that way too, for the sums that
-// quick works with count rules of [Any] for every action.
+// mayDisagree reports whether a verdict needs the grants themselves. It does for [Exceed], because the rule effects
+// that fastVerdict reads count rules of [Any] for every action.
 func (p *policy) mayDisagree(a Action) bool {
 	return p.paired || a == Create && p.pairedCreate || a == Exceed
 }
 
-// quick is verdict for layers whose grants cannot disagree, of a valid question.
+// fastVerdict is verdict for a valid action and resource, and layers whose grants cannot disagree.
 func (p *policy) fastVerdict(a Action, on string) verdict {
 	switch {
 	case !p.nested:
@@ -211,8 +213,8 @@ func (p *policy) fastVerdict(a Action, on string) verdict {
 	return p.fastVerdictWith(make([]roleResult, len(p.nodes)), a, on)
 }
 
-// recall is what a role was found to say: its verdict, and (a verdict too) how much its Denies and those of the roles
-// it inherits remove. The zero recall was not asked yet.
+// roleResult is the cached verdict of a role in one decision. denied is how much its Denies and those of the roles it
+// inherits remove.
 type roleResult struct {
 	computed      bool
 	gives, denied verdict
@@ -252,7 +254,8 @@ func (p *policy) layerVerdict(l *compiledLayer, known []roleResult, a Action, on
 	return min(v, l.extent)
 }
 
-// role asks one role; known is nil when no role inherits, so that asking again costs no more than remembering.
+// roleVerdict returns the result of one role. known is nil if no role inherits: computing a result twice then costs no
+// more than a cache.
 func (p *policy) roleVerdict(at int32, known []roleResult, a Action, on string) roleResult {
 	n := &p.nodes[at]
 	if known == nil && !n.broken {
@@ -291,7 +294,7 @@ func (p *policy) roleVerdict(at int32, known []roleResult, a Action, on string) 
 	return r
 }
 
-// bound is how much a role's boundary lets through; all without one.
+// boundaryVerdict returns how much a role's boundary lets through; verdictAll without a boundary.
 func (p *policy) boundaryVerdict(at int32, a Action, on string) verdict {
 	n := &p.nodes[at]
 	if n.boundary == nil {
@@ -305,8 +308,8 @@ func (p *policy) boundaryVerdict(at int32, a Action, on string) verdict {
 	return v
 }
 
-// grants are the ways in which on is allowed: the pairs of the meet. Pairs whose forced values disagree and those that
-// admit no row are dropped, those that force the same are one. References are kept.
+// grants returns the grants of the chain: the pairs of what its layers grant. Pairs whose forced values disagree, and
+// pairs that admit no row, are dropped. Grants that force the same values are joined. References are not filled in.
 func (p *policy) grants(a Action, on Resource) []grant {
 	if p == nil || !a.concrete() || !on.valid() {
 		return nil
@@ -314,10 +317,10 @@ func (p *policy) grants(a Action, on Resource) []grant {
 	return withoutFault(p.evaluate(a, string(on)))
 }
 
-// rows are the rows of on that are allowed: those of all grants, OR-ed. References are kept.
+// rows returns the rows of on that are allowed: those of all grants, OR-ed. References are not filled in.
 func (p *policy) rows(a Action, on Resource) Condition { return rowsOf(p.grants(a, on)) }
 
-// meet is grants of a valid question.
+// evaluate is grants for a valid action and resource. If they are too many, it returns a fault.
 func (p *policy) evaluate(a Action, on string) []grant {
 	known := make([]*[]grant, len(p.nodes))
 	var gs []grant
@@ -353,7 +356,7 @@ func (p *policy) layerGrants(l *compiledLayer, known []*[]grant, a Action, on st
 	return l.fillSelfRoles(l.limit(gs, a))
 }
 
-// resolve fills in SelfRoles, and leaves other references for whoever asks.
+// fillSelfRoles fills in SelfRoles, and leaves other references for the caller.
 func (l *compiledLayer) fillSelfRoles(gs []grant) []grant {
 	if l.roles == nil || !slices.ContainsFunc(gs, func(g grant) bool { return g.rows.hasRefs() }) {
 		return gs
@@ -370,7 +373,7 @@ func (l *compiledLayer) fillSelfRoles(gs []grant) []grant {
 	return set.grants()
 }
 
-// ceiling puts the layer's rows, and for a create its forced values, on what its roles and rules give.
+// limit adds the rows of the layer, and for a create its forced values, to what its roles and rules grant.
 func (l *compiledLayer) limit(gs []grant, a Action) []grant {
 	forced := l.forced
 	if a != Create {
@@ -382,7 +385,7 @@ func (l *compiledLayer) limit(gs []grant, a Action) []grant {
 	return meet(gs, []grant{{l.rows, forced}})
 }
 
-// roleGrants is role with the grants.
+// roleGrants is roleVerdict with the grants.
 func (p *policy) roleGrants(at int32, known []*[]grant, a Action, on string) []grant {
 	if known[at] != nil {
 		return *known[at]
@@ -406,7 +409,7 @@ func (p *policy) roleGrants(at int32, known []*[]grant, a Action, on string) []g
 	return gs
 }
 
-// boundGrants is bound with the grants.
+// boundaryGrants is boundaryVerdict with the grants.
 func (p *policy) boundaryGrants(at int32, a Action, on string) []grant {
 	n := &p.nodes[at]
 	if n.boundary == nil {
@@ -419,7 +422,7 @@ func (p *policy) boundaryGrants(at int32, a Action, on string) []grant {
 	return set.grants()
 }
 
-// givenBy is what a role gives to a token that names it.
+// boundedGrants returns what a role grants to a token that names it: its grants within its boundary.
 func (p *policy) boundedGrants(at int32, known []*[]grant, a Action, on string) []grant {
 	gs := p.roleGrants(at, known, a, on)
 	if p.nodes[at].boundary == nil {
@@ -428,7 +431,7 @@ func (p *policy) boundedGrants(at int32, known []*[]grant, a Action, on string) 
 	return meet(gs, p.boundaryGrants(at, a, on))
 }
 
-// given is what roles give together to a token that names them: the union of each within its boundary.
+// boundedUnion returns what roles together grant to a token that names them: the union of each within its boundary.
 func (p *policy) boundedUnion(roles []int32, known []*[]grant, a Action, on string) []grant {
 	if !slices.ContainsFunc(roles, func(at int32) bool { return p.nodes[at].boundary != nil }) {
 		return p.union(roles, known, a, on)
@@ -440,7 +443,7 @@ func (p *policy) boundedUnion(roles []int32, known []*[]grant, a Action, on stri
 	return set.grants()
 }
 
-// ancestors are the roles that a role inherits, directly or not, each once; of an unbroken role.
+// ancestors returns the roles that an unbroken role inherits, directly or not, each once.
 func (p *policy) ancestors(at int32) []int32 {
 	var out []int32
 	seen := make([]bool, len(p.nodes))
@@ -458,7 +461,7 @@ func (p *policy) ancestors(at int32) []int32 {
 	return out
 }
 
-// union is what the rules of some roles allow together, whatever their boundaries.
+// union returns what the rules of some roles grant together, without their boundaries.
 func (p *policy) union(roles []int32, known []*[]grant, a Action, on string) []grant {
 	if len(roles) == 1 {
 		return p.roleGrants(roles[0], known, a, on)
@@ -470,7 +473,7 @@ func (p *policy) union(roles []int32, known []*[]grant, a Action, on string) []g
 	return set.grants()
 }
 
-// verdict is how much an answer allows. Its order is the order of "more".
+// verdict is how much is allowed. A greater verdict allows more.
 type verdict uint8
 
 const (
@@ -481,7 +484,8 @@ const (
 
 func (v verdict) String() string { return [...]string{"none", "some", "all"}[v] }
 
-// extent is how much a condition admits. A condition that happens to admit every row, or none, still counts as some.
+// extent returns how much a condition admits. A condition that happens to admit every row, or none, still counts as
+// some.
 func extent(c Condition) verdict {
 	switch {
 	case c.IsAllRows():
@@ -492,4 +496,4 @@ func extent(c Condition) verdict {
 	return verdictSome
 }
 
-const boundaryLayer = "owner boundary" // no token has such an id
+const boundaryLayer = "owner boundary" // no token id has this form

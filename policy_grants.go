@@ -9,13 +9,13 @@ import (
 	"strings"
 )
 
-// grant is one way in which something is allowed: rows, and the values forced into them.
+// grant is rows that are allowed, and the values that are forced into them.
 type grant struct {
 	rows   Condition
 	forced Values
 }
 
-// rowsOf are the rows of all grants.
+// rowsOf returns the rows of all grants.
 func rowsOf(gs []grant) Condition {
 	switch len(gs) {
 	case 0:
@@ -30,7 +30,7 @@ func rowsOf(gs []grant) Condition {
 	return either(parts)
 }
 
-// either is anyOf for which every row stays every row, though another part had become too large to be a condition.
+// either is anyOf, except that every row stays every row, even if another part is too large to be a condition.
 func either(parts []Condition) Condition {
 	if slices.ContainsFunc(parts, Condition.IsAllRows) {
 		return AllRows
@@ -46,30 +46,30 @@ func exportGrants(gs []grant) []Granted {
 	return out
 }
 
-// answer is a set of grants under construction, one part for each set of forced values. Grants that force the same are
-// one grant: whichever of them admits a row, the row written is the same.
+// grantSet is a set of grants under construction, with one group for each set of forced values. Grants that force the
+// same values are one grant: whichever of them admits a row, the row that is written is the same.
 type grantSet struct {
 	groups  []grantGroup
-	byKey   map[string]int // key to part, once there are many
+	byKey   map[string]int // key to group; nil while there are few
 	denials []Condition    // negated conditions of the Denies so far
 }
 
 type grantGroup struct {
 	forced       Values
 	key          string        // the forced values as text
-	alternatives []alternative // in the order they were given
+	alternatives []alternative // in the order of the rules
 }
 
-// alternative is rows less those that later Denies removed. Denies are kept beside the rows, not wrapped around them,
-// so that a long list of Grants and Denies does not make a deep condition.
+// alternative is the rows of one rule less those that later Denies removed. Denies are kept beside the rows, not
+// wrapped around them, so that a long list of Grants and Denies does not make a deep condition.
 type alternative struct {
 	rows  Condition
-	since int // the Denies from here on, in grantSet.denials, speak about it
+	since int // the Denies from this index of grantSet.denials on apply to it
 }
 
-const byKeyFrom = 16 // parts
+const byKeyFrom = 16 // groups
 
-// find returns the part with the key, or nil.
+// find returns the group with the key, or nil.
 func (set *grantSet) find(key string) *grantGroup {
 	if len(set.groups) < byKeyFrom {
 		for i := range set.groups {
@@ -115,7 +115,7 @@ func (set *grantSet) addAll(gs []grant) {
 	}
 }
 
-// deny removes the rows that neg, the negated condition of the denial, does not admit.
+// deny removes the rows that neg, the negated condition of a Deny, does not admit.
 func (set *grantSet) deny(neg Condition) {
 	if neg.IsNoRows() {
 		set.clear()
@@ -126,7 +126,7 @@ func (set *grantSet) deny(neg Condition) {
 	}
 }
 
-// apply is one rule's turn.
+// applyRule changes the set by one rule.
 func (set *grantSet) applyRule(r compiledRule) {
 	switch r.verb {
 	case VerbAllow:
@@ -139,12 +139,12 @@ func (set *grantSet) applyRule(r compiledRule) {
 	}
 }
 
-// rows are the rows of a part.
+// groupRows returns the rows of a group.
 func (set *grantSet) groupRows(p *grantGroup) Condition {
 	var parts []Condition
 	for i := 0; i < len(p.alternatives); {
 		since := p.alternatives[i].since
-		var same []Condition // those the same Denies speak about
+		var same []Condition // those with the same Denies
 		for ; i < len(p.alternatives) && p.alternatives[i].since == since; i++ {
 			same = append(same, p.alternatives[i].rows)
 		}
@@ -157,14 +157,14 @@ func (set *grantSet) groupRows(p *grantGroup) Condition {
 	return either(parts)
 }
 
-// maxDenied bounds how often Denies are put upon the Grants before them, so that no list of both can make a question
-// arbitrarily expensive. Beyond it the answer is a fault, as one that is too large to be a condition.
+// maxDenials bounds how often Denies are combined with the Grants before them. Otherwise a long list of both could make
+// a decision arbitrarily expensive. Beyond it the result is a fault, as for rows that are too large to be a condition.
 const maxDenials = 1 << 17
 
 var tooManyDenials = []grant{{rows: Condition{&node{kind: nodeFault, depth: 1, count: 1,
-	fault: &ConditionError{Reason: "too many denies behind too many grants", OfRule: true}}}}}
+	fault: &ConditionError{Reason: "too many denies after too many grants", OfRule: true}}}}}
 
-// denied counts the negated conditions that rows will put upon alternatives.
+// countDenials returns how many negated conditions groupRows will combine with alternatives.
 func (set *grantSet) countDenials() (n int) {
 	if len(set.denials) == 0 {
 		return 0
@@ -181,7 +181,7 @@ func (set *grantSet) countDenials() (n int) {
 	return n
 }
 
-// grants is what was built; nil when nothing is allowed.
+// grants returns the grants of the set; nil if nothing is allowed.
 func (set *grantSet) grants() []grant {
 	if set.countDenials() > maxDenials {
 		return tooManyDenials
@@ -195,9 +195,9 @@ func (set *grantSet) grants() []grant {
 	return gs
 }
 
-// maxPairs bounds the pairs of one meet of grants that force values on both sides, and maxForced the weight of the
-// values in them, so that no rules can make a question arbitrarily expensive. Beyond them the answer is a fault: it
-// admits no row, and lies within nothing but every row.
+// maxPairs bounds the pairs of grants in one meet in which both sides force values. maxForced bounds the weight of the
+// values in them. Otherwise rules could make a decision arbitrarily expensive. Beyond them the result is a fault: it
+// admits no row, and lies within every row only.
 const (
 	maxPairs  = 1 << 16
 	maxForced = 1 << 17
@@ -206,7 +206,7 @@ const (
 var tooManyPairs = []grant{{rows: invalidCondition("",
 	"too many pairs of grants that force values, or too many values in them")}}
 
-// weight is how many forced values there are; a long one counts as several.
+// weight returns the number of forced values; a long value counts as several.
 func weight(v Values) int {
 	n := 0
 	for name, value := range v {
@@ -217,7 +217,8 @@ func weight(v Values) int {
 	return n
 }
 
-// mergeWork is the weight of what a meet of a and b merges. A single grant that forces nothing leaves all as it is.
+// mergeWork returns the weight of what a meet of a and b merges. It is 0 if one side is a single grant that forces
+// nothing.
 func mergeWork(a, b []grant) int {
 	sum := func(gs []grant) (n int) {
 		for _, g := range gs {
@@ -232,7 +233,7 @@ func mergeWork(a, b []grant) int {
 	return add(times(wa, len(b)), times(wb, len(a)))
 }
 
-// told is what whoever asks is told: of too many pairs, nothing.
+// withoutFault returns gs, or nil if they are the fault of too many pairs.
 func withoutFault(gs []grant) []grant {
 	if len(gs) == 1 && gs[0].rows.n == tooManyPairs[0].rows.n {
 		return nil
@@ -240,8 +241,8 @@ func withoutFault(gs []grant) []grant {
 	return gs
 }
 
-// meet is what both a and b allow: each pair of grants, its conditions AND-ed and its forced values merged. A pair that
-// would force two values into one field is dropped.
+// meet returns what both a and b allow: each pair of grants, with the conditions AND-ed and the forced values merged. A
+// pair that would force two values into one field is dropped.
 func meet(a, b []grant) []grant {
 	if len(a) > 1 && len(b) > 1 && len(a)*len(b) > maxPairs || mergeWork(a, b) > maxForced {
 		return tooManyPairs
@@ -257,8 +258,8 @@ func meet(a, b []grant) []grant {
 	return set.grants()
 }
 
-// mergeForced joins forced values; false if they disagree. Values are compared as they are, before any schema has typed
-// them: "7" and 7 disagree.
+// mergeForced joins forced values. It returns false if they disagree. Values are compared before a schema types them:
+// "7" and 7 disagree.
 func mergeForced(a, b Values) (Values, bool) {
 	if len(a) == 0 {
 		return b, true
@@ -276,7 +277,7 @@ func mergeForced(a, b Values) (Values, bool) {
 	return merged, true
 }
 
-// forcedKey writes forced values as a text that no others have.
+// forcedKey returns a text that is different for different forced values.
 func forcedKey(v Values) string {
 	if len(v) == 0 {
 		return ""
@@ -291,7 +292,7 @@ func forcedKey(v Values) string {
 	return b.String()
 }
 
-// valueKey writes one value as a text that no other value has.
+// valueKey returns a text that is different for different values.
 func valueKey(v any) string {
 	switch x := v.(type) {
 	case nil:

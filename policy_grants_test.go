@@ -72,7 +72,7 @@ func TestDeniesAfterGrantsAreBounded(t *testing.T) {
 	require.Error(t, rows.Validate())
 	_, err := (&Schema{}).Bind(rows)
 	assert.Error(t, err)
-	assert.False(t, many.within(t.Context(), few), "what cannot be told lies within nothing")
+	assert.False(t, many.within(t.Context(), few), "a fault lies within nothing")
 	// A long list of Denies behind all Grants is none of this.
 	p := append(Permissions{Grant(Read).On("d/*")}, mixed(1)...)
 	for i := range 3000 {

@@ -381,7 +381,8 @@ func (w *world) ask(a Action, on Resource) []modelGrant {
 func (w *world) policy() *policy {
 	var layers []layer
 	for i, l := range w.layers {
-		c := layer{name: fmt.Sprint("layer ", i), full: l.full, roles: l.roles, rules: permissionsOf(l.rules), forced: l.forced}
+		c := layer{name: fmt.Sprint("layer ", i), full: l.full, roles: l.roles,
+			rules: permissionsOf(l.rules), forced: l.forced}
 		for _, m := range l.rows {
 			c.rows = append(c.rows, m.c)
 		}
@@ -389,7 +390,8 @@ func (w *world) policy() *policy {
 	}
 	roles := map[string]Role{}
 	for id, m := range w.roles {
-		r := Role{ID: id, Name: "role " + id, Inherits: m.inherits, InheritDenies: m.again, Permissions: permissionsOf(m.rules)}
+		r := Role{ID: id, Name: "role " + id, Inherits: m.inherits, InheritDenies: m.again,
+			Permissions: permissionsOf(m.rules)}
 		if m.bounded {
 			r.Boundary = append(Permissions{}, permissionsOf(m.bound)...)
 		}

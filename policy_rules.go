@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// compiledRule is a rule with what every question would compute again.
+// compiledRule is a rule with what every evaluation would compute again.
 type compiledRule struct {
 	verb   Verb
 	rows   Condition
-	neg    Condition // of a Deny: what it leaves
+	neg    Condition // of a Deny: the rows that it keeps
 	forced Values
 	key    string
 }
@@ -22,44 +22,44 @@ func compileRule(r Rule) compiledRule {
 	return c
 }
 
-// ruleset is a Permissions list compiled: immutable, and shared by all that hold the same list. A question costs one
-// map probe for the resource, one for each ancestor whose depth holds a "p/*" pattern, and one for "*", however many
-// rules there are.
+// ruleset is a compiled Permissions list. It is immutable, and shared by all that hold the same list. A decision costs
+// one map look-up for the resource, one for each ancestor whose depth has a "p/*" pattern, and one for "*". The number
+// of rules does not matter.
 type ruleset struct {
-	broken    bool // an invalid rule: the list gives nothing. Fail-closed: that rule may have been a Deny
+	broken    bool // a rule is invalid, so the list gives nothing. Fail-closed: that rule may have been a Deny
 	source    Permissions
 	rules     []compiledRule
 	denies    bool // some rule is a Deny
 	forces    bool // some rule forces values
 	index     map[string]indexEntry
 	effects   []ruleEffect
-	positions []int32 // positions of rules, by cell
+	positions []int32 // positions of rules, by index entry
 	actions   []Action
-	actionAt  map[Action]uint32 // index in actions, plus 1, once there are many
+	actionAt  map[Action]uint32 // index in actions, plus 1; nil while there are few
 	exact     uint64            // bit n: a pattern of one resource of n slashes (63: 63 or more)
 	under     uint64            // bit n: a pattern "p/*" where p has n slashes
 	star      bool              // a pattern "*"
 	size      rulesSize
 }
 
-// cell is one pattern. Its key is the resource, "p/" for "p/*", and "" for "*": each is a part of the resource asked
-// about, so looking it up makes no string.
+// indexEntry holds the rules of one pattern. Its key is the resource, "p/" for "p/*", and "" for "*". Each key is a
+// part of the requested resource, so that looking it up makes no string.
 type indexEntry struct {
-	effect, effects     uint32 // where they start, and how many; by action, Any (0) first
+	effect, effects     uint32 // start in ruleset.effects, and number; by action, Any (0) first
 	position, positions uint32
 }
 
-// tally sums up what the rules of one pattern say about one action, so that a verdict needs no look at the rules. After
-// the last rule that settles the answer whatever it was before, only a conditional Grant can raise none to some, and
-// only a conditional Deny lower all to some. Positions are of rules in the list, so tallies of several patterns combine
-// by taking the later one. -1: there is none.
+// ruleEffect is the combined effect of the rules of one pattern on one action, so that a verdict needs no look at the
+// rules. A rule resets if its result does not depend on the rules before it. After the last such rule a conditional
+// Grant can only raise none to some, and a conditional Deny only lower all to some. Positions are of rules in the list,
+// so the effects of several patterns combine by the later position. -1: none.
 type ruleEffect struct {
 	action  uint32
-	reset   int32 // the last rule that settles the answer: an Allow, or a Grant or Deny of every row
-	grant   int32 // the last conditional Grant
-	deny    int32 // the last conditional Deny
-	settled verdict
-	denied  verdict // by Denies alone, wherever they stand: nothing, some rows, all
+	reset   int32   // the last rule that resets: an Allow, or a Grant or Deny of every row
+	grant   int32   // the last conditional Grant
+	deny    int32   // the last conditional Deny
+	settled verdict // after reset
+	denied  verdict // how much the Denies remove, at any position: nothing, some rows, all
 }
 
 var noEffect = ruleEffect{reset: -1, grant: -1, deny: -1}
@@ -73,7 +73,7 @@ func (t *ruleEffect) join(o *ruleEffect) {
 	t.denied = max(t.denied, o.denied)
 }
 
-// after is the answer of the tallied rules, asked after base.
+// apply returns the verdict after the rules, given the verdict before them.
 func (t *ruleEffect) apply(base verdict) verdict {
 	if t.reset >= 0 {
 		base = t.settled
@@ -85,7 +85,7 @@ func (t *ruleEffect) apply(base verdict) verdict {
 	return base
 }
 
-// tell adds the rule at a position, which must be later than all before.
+// add adds the rule at a position, which must be later than all before.
 func (t *ruleEffect) add(r *compiledRule, at int32) {
 	if r.verb == VerbDeny {
 		if r.neg.IsNoRows() {
@@ -105,7 +105,7 @@ func (t *ruleEffect) add(r *compiledRule, at int32) {
 
 const actionsByMap = 8
 
-// compile makes the ruleset of a list.
+// newRuleset compiles a list.
 func newRuleset(p Permissions) *ruleset {
 	s := &ruleset{source: slices.Clone(p)}
 	if s.source.Validate() != nil {
@@ -148,7 +148,7 @@ func newRuleset(p Permissions) *ruleset {
 	return s
 }
 
-// count makes the tallies.
+// buildEffects computes the effects of each index entry.
 func (s *ruleset) buildEffects() {
 	ids := map[Action]uint32{Any: 0}
 	named := make([][]uint32, len(s.source)) // the actions of each rule
@@ -167,7 +167,7 @@ func (s *ruleset) buildEffects() {
 	if len(s.actions) > actionsByMap {
 		s.actionAt = ids
 	}
-	at := make([]int32, len(ids)) // the tally of each action within this cell, plus 1
+	at := make([]int32, len(ids)) // the effect of each action within this entry, plus 1
 	for key, c := range s.index {
 		c.effect = uint32(len(s.effects))
 		for _, i := range s.positions[c.position : c.position+c.positions] {
@@ -194,7 +194,7 @@ func (s *ruleset) buildEffects() {
 
 func indexKey(p Pattern) string { return strings.TrimSuffix(string(p), "*") }
 
-// note returns the key of a pattern's cell and remembers at which depth there are patterns of its sort.
+// indexPattern returns the key of a pattern in the index, and records the depth of such patterns.
 func (s *ruleset) indexPattern(p Pattern) string {
 	key := indexKey(p)
 	switch slashes := strings.Count(key, "/"); {
@@ -208,7 +208,7 @@ func (s *ruleset) indexPattern(p Pattern) string {
 	return key
 }
 
-// actionID is the number of an action in the tallies; 0, which is Any's, if no rule names it.
+// actionID returns the number of an action in the effects; 0, which is that of Any, if no rule names it.
 func (s *ruleset) actionID(a Action) uint32 {
 	if s.actionAt != nil {
 		return s.actionAt[a]
@@ -221,7 +221,7 @@ func (s *ruleset) actionID(a Action) uint32 {
 	return 0
 }
 
-// hear adds what a cell says about an action to t.
+// addEntry joins the effect of an index entry on an action to t.
 func (s *ruleset) addEntry(t *ruleEffect, key string, id uint32) {
 	c, ok := s.index[key]
 	if !ok {
@@ -250,7 +250,7 @@ func (s *ruleset) addEntry(t *ruleEffect, key string, id uint32) {
 	}
 }
 
-// tally sums up all rules that speak about a and on, which are valid. It does not allocate.
+// effect returns the effect of all rules that match a and on, which must be valid. It does not allocate.
 func (s *ruleset) effect(a Action, on string) ruleEffect {
 	t := noEffect
 	if len(s.index) == 0 {
@@ -279,7 +279,7 @@ func (s *ruleset) effect(a Action, on string) ruleEffect {
 	return t
 }
 
-// speakers returns the positions of the rules that speak about a and on, in order.
+// matching returns the positions of the rules that match a and on, in order.
 func (s *ruleset) matching(a Action, on string) []int32 {
 	var out []int32
 	gather := func(key string) {
@@ -304,7 +304,7 @@ func (s *ruleset) matching(a Action, on string) []int32 {
 	return slices.Compact(out)
 }
 
-// apply is the answer of the rules, asked after base.
+// apply returns the grants after the rules, given the grants before them.
 func (s *ruleset) apply(base []grant, a Action, on string) []grant {
 	speakers := s.matching(a, on)
 	if len(speakers) == 0 {
@@ -318,7 +318,7 @@ func (s *ruleset) apply(base []grant, a Action, on string) []grant {
 	return set.grants()
 }
 
-// denials are the negated conditions of the Denies that speak.
+// denials returns the negated conditions of the Denies that match.
 func (s *ruleset) denials(a Action, on string) []Condition {
 	var denials []Condition
 	if s.denies {

@@ -8,19 +8,22 @@ import (
 	"github.com/latchkey-go/latchkey/internal/fault"
 )
 
-// within reports whether whatever p allows, q allows too, rows and forced values included. True is certain. False may
-// only mean that it was not seen: the work is bounded, and ends with ctx. It asks both about one resource of each kind
-// that any of their patterns can tell from the rest, and about each action that a rule names, and one that none does:
-// what holds for those holds for all.
+// within reports whether q allows whatever p allows, rows and forced values included. True is certain. False may only
+// mean that it was not found out: the work is bounded, and ends with ctx.
 //
-// What cannot be told, because a part of p is invalid or its rows together are too large, lies within everything only.
-// It allows nothing today, but a change of another record may make it readable, and nobody would ask again.
+// within compares the two on representative actions and resources. There is one resource for each kind that any of
+// their patterns distinguishes from the rest. The actions are those that a rule names, and one that none does. What
+// holds for these holds for all.
 //
-// The two are not taken to be asked by the same caller: a condition on [Self], [SelfRoles] or [ClientID] lies within
-// every row only.
+// A p that holds an invalid part, or whose rows together are too large, lies only within a policy that allows
+// everything. It allows nothing today, but a change of another record may make it valid, and then nothing would check
+// it again.
+//
+// The two are not assumed to be evaluated for the same caller: a condition on [Self], [SelfRoles] or [ClientID] lies
+// within every row only.
 func (p *policy) within(ctx context.Context, q *policy) bool { return p.withinExcept(ctx, q, "") }
 
-// withinBut is within, leaving one action out of account. "": none.
+// withinExcept is within for all actions but one. "": none is left out.
 func (p *policy) withinExcept(ctx context.Context, q *policy, but Action) bool {
 	switch {
 	case p == nil:
@@ -57,8 +60,8 @@ func (p *policy) withinExcept(ctx context.Context, q *policy, but Action) bool {
 	return true
 }
 
-// invalid reports whether some part of p allows nothing because it cannot be read. A role that is missing is not such a
-// part: its id never names another role again.
+// invalid reports whether some part of p is invalid and therefore allows nothing. A missing role is not such a part:
+// its id never names another role again.
 func (p *policy) invalid() bool {
 	for i := range p.layers {
 		if p.layers[i].broken {
@@ -85,9 +88,9 @@ func (p *policy) mentions(a Action) bool {
 	return false
 }
 
-// overgrown returns an error if the rows that p allows somewhere, put together, are larger than a condition may be:
-// then p would allow nothing there, and would be told from nothing. Nil when that was not found within the bounds of
-// the work.
+// checkSize returns an error if the rows that p allows for some action and resource are together larger than a
+// condition may be. Then p would allow nothing there, and could not be compared with anything. It returns nil if the
+// bounded work finds no such case, and ErrUnavailable if ctx ends first.
 func (p *policy) checkSize(ctx context.Context) error {
 	if p.size().fits() {
 		return nil
@@ -122,8 +125,8 @@ func unavailableCtx(ctx context.Context) error {
 	return nil
 }
 
-// cost estimates the work of a meet on a resource: the rules that speak about it, the Denies that are put upon Grants,
-// and the pairs of grants that force values.
+// cost estimates the work of evaluating p on a resource. It counts the rules that match, the Denies that are combined
+// with Grants, and the pairs of grants that force values.
 func (p *policy) cost(on string) int {
 	cost := 8 * (len(p.layers) + len(p.nodes))
 	for _, s := range p.rulesets() {
@@ -136,7 +139,7 @@ func (p *policy) cost(on string) int {
 	return cost
 }
 
-// pairs bounds the pairs of grants that force values, on a resource.
+// pairs returns an upper bound of the pairs of grants that force values, on a resource.
 func (p *policy) pairs(on string) int {
 	inherited := 0
 	for i := range p.nodes {
@@ -158,7 +161,7 @@ func (p *policy) pairs(on string) int {
 	return pairs
 }
 
-// everything reports whether p visibly allows everything, but for [Exceed].
+// unrestricted reports whether p allows everything by its form alone, but for [Exceed].
 func (p *policy) unrestricted() bool {
 	if p == nil || len(p.layers) == 0 {
 		return false
@@ -172,7 +175,7 @@ func (p *policy) unrestricted() bool {
 	return true
 }
 
-// forcing reports whether anything in p forces values.
+// forcesValues reports whether anything in p forces values.
 func (p *policy) forcesValues() bool {
 	for i := range p.layers {
 		if len(p.layers[i].forced) > 0 {
@@ -204,10 +207,10 @@ func (p *policy) rulesets() []*ruleset {
 	return sets
 }
 
-// fresh is a segment, and an action, that no valid pattern or rule holds.
+// unmentioned is a segment, and an action, that no valid pattern or rule holds.
 const unmentioned = "\x00"
 
-// distinguished returns the actions and resources that stand for all others. [Exceed] is among the actions where a rule
+// representatives returns actions and resources that stand for all others. [Exceed] is among the actions if a rule
 // names it; a rule of [Any] does not.
 func representatives(policies ...*policy) ([]Action, map[string]struct{}) {
 	actions := []Action{unmentioned, Create}
@@ -232,17 +235,18 @@ func representatives(policies ...*policy) ([]Action, map[string]struct{}) {
 	return actions, resources
 }
 
-// maxSteps bounds the work of one comparison, a step being some 50 ns; what was not decided by then is a no.
+// maxSteps bounds the work of one comparison. A step is some 50 ns. A comparison that is not decided by then counts as
+// false.
 const maxSteps = 20_000_000
 
-// comparison decides which conditions lie within which, within a budget of steps.
+// subsumption decides whether conditions lie within others, within a budget of steps.
 type subsumption struct {
 	ctx       context.Context
 	left      int
-	checkedAt int // ctx was asked when so many steps were left
+	checkedAt int // the steps that were left when ctx was last checked, plus 1
 }
 
-// spend takes steps from the budget. It reports whether the work may go on.
+// spend takes steps from the budget. It reports whether the work may continue.
 func (w *subsumption) spend(steps int) bool {
 	if w.left -= steps; w.left < 0 {
 		return false
@@ -257,8 +261,8 @@ func (w *subsumption) spend(steps int) bool {
 	return true
 }
 
-// covered reports whether the grants of hs allow all that those of gs do. A row written by g holds g's forced values;
-// some h must let it stand as it is, so h may force nothing but what g forces alike.
+// grantsWithin reports whether the grants of hs allow all that those of gs do. A row that g writes holds g's forced
+// values, and some h must admit it unchanged. So h may force only what g forces alike.
 func (w *subsumption) grantsWithin(gs, hs []grant) bool {
 	for _, g := range gs {
 		var rows []Condition
@@ -286,8 +290,7 @@ func subset(h, g Values) bool {
 	return true
 }
 
-// implies reports whether every row that g admits, or would admit if it were small enough to be a condition, is
-// admitted by h.
+// implies reports whether h admits every row that g admits, or would admit if it were small enough to be a condition.
 func (w *subsumption) implies(g, h Condition) bool {
 	switch {
 	case g.IsNoRows(), h.IsAllRows():
@@ -295,7 +298,7 @@ func (w *subsumption) implies(g, h Condition) bool {
 	case h.IsNoRows(), g.IsAllRows():
 		return false
 	case g.n.kind == nodeFault, h.n.kind == nodeFault:
-		return false // nobody knows what g stands for, and h admits nothing
+		return false // the rows of g are unknown, and h admits none
 	}
 	return w.nodeImplies(signed{g.n, false}, signed{h.n, false})
 }
@@ -306,7 +309,7 @@ type signed struct {
 	not bool
 }
 
-// plain takes the negations off the front.
+// plain removes leading negations.
 func (s signed) plain() signed {
 	for s.n.kind == nodeNot {
 		s = signed{s.n.parts[0], !s.not}
@@ -314,7 +317,7 @@ func (s signed) plain() signed {
 	return s
 }
 
-// is says whether s is a group of this kind; a negated group is one of the other kind, of negated parts.
+// is reports whether s is a group of this kind. A negated group is one of the other kind, of negated parts.
 func (s signed) is(kind nodeKind) bool {
 	if s.not {
 		kind = nodeAll + nodeAny - kind
@@ -348,7 +351,7 @@ func (w *subsumption) nodeImplies(g, h signed) bool {
 	return g.n.kind == nodeLeaf && h.n.kind == nodeLeaf && leafImplies(g, h)
 }
 
-// every says whether f holds for all parts of a group.
+// every reports whether f holds for all parts of a group.
 func (s signed) every(f func(signed) bool) bool {
 	for _, part := range s.n.parts {
 		if !f(signed{part, s.not}) {
@@ -358,8 +361,8 @@ func (s signed) every(f func(signed) bool) bool {
 	return true
 }
 
-// leafFollows knows two things: a comparison and the negation of its opposite are one, and of two lists the longer one
-// admits more. Values are compared as they are: equal ones stay equal whatever type a schema gives them.
+// leafImplies uses two facts: a comparison equals the negation of its opposite, and a longer list admits more. Values
+// are compared untyped: equal ones stay equal whatever type a schema gives them.
 func leafImplies(g, h signed) bool {
 	if dependsOnCaller(g.n) || dependsOnCaller(h.n) || g.n.field != h.n.field {
 		return false
@@ -407,7 +410,7 @@ func contains(list []any, v any) bool {
 	return false
 }
 
-// positive is the comparison with negated operators turned into negations.
+// positive returns the comparison with a negated operator turned into a negation.
 func positive(s signed) (Op, bool) {
 	switch s.n.op {
 	case Ne:
@@ -420,7 +423,8 @@ func positive(s signed) (Op, bool) {
 	return s.n.op, s.not
 }
 
-// asksWho says whether the node depends on who is asking. [OwnerID] does not: nothing crosses owners.
+// dependsOnCaller reports whether the rows of the node depend on the caller. [OwnerID] does not: nothing crosses
+// owners.
 func dependsOnCaller(n *node) bool {
 	if !n.refs {
 		return false
@@ -436,27 +440,27 @@ func dependsOnCaller(n *node) bool {
 	return false
 }
 
-// size bounds how large the rows that a policy allows anywhere can become, put together. It is an upper bound: what
-// fits by it need not be tried.
+// size is an upper bound of the rows that a policy allows anywhere, put together. If it fits, they need not be
+// evaluated to know that.
 type size struct {
 	nodes, items, depth int
-	keys                int // different sets of forced values
+	keys                int // number of different sets of forced values
 	weight              int // of the heaviest of them
 }
 
-// fits reports whether no answer can exceed the limits of a composed condition, maxPairs, maxForced, or maxDenied.
+// fits reports whether no result can exceed the limits of a composed condition, maxPairs, maxForced, or maxDenials.
 func (s size) fits() bool {
 	return s.nodes <= composedLimits.nodes && s.items <= composedLimits.items && s.depth <= composedLimits.depth &&
 		s.keys <= maxPairs && times(s.keys, s.weight) <= maxForced
 }
 
-// noLargerThan reports whether what is built on s instead of other grows in no way.
+// noLargerThan reports whether s exceeds other in no field, so that what is built on s is no larger either.
 func (s size) noLargerThan(other size) bool {
 	return s.nodes <= other.nodes && s.items <= other.items && s.depth <= other.depth && s.keys <= other.keys &&
 		s.weight <= other.weight
 }
 
-// maxSize is where sizes stop growing: far beyond every limit, and far below an overflow.
+// maxSize is where sizes saturate: far beyond every limit, and far below an overflow.
 const maxSize = 1 << 30
 
 func add(a, b int) int { return min(a+b, maxSize) }
@@ -468,7 +472,7 @@ func times(a, b int) int {
 	return a * b
 }
 
-// conditionSize is the size of one condition, forced values left out.
+// conditionSize returns the size of one condition, without forced values.
 func conditionSize(c Condition) size {
 	if c.n == nil || c.n.kind == nodeEvery {
 		return size{}
@@ -476,13 +480,13 @@ func conditionSize(c Condition) size {
 	return size{nodes: c.n.count, items: c.n.items, depth: c.n.depth}
 }
 
-// or is the size of the rows of a beside those of b.
+// or returns the size of the union of a and b.
 func (a size) or(b size) size {
 	return size{nodes: add(add(a.nodes, b.nodes), 1), items: add(a.items, b.items), depth: max(a.depth, b.depth) + 2,
 		keys: add(a.keys, b.keys), weight: max(a.weight, b.weight)}
 }
 
-// and is the size of the meet of a and b: each set of forced values of one with each of the other.
+// and returns the size of the meet of a and b: each set of forced values of one with each of the other.
 func (a size) and(b size) size {
 	ka, kb := max(a.keys, 1), max(b.keys, 1)
 	return size{
@@ -494,7 +498,7 @@ func (a size) and(b size) size {
 	}
 }
 
-// rulesSize is what one list of rules adds to an answer.
+// rulesSize is what one list of rules adds to the size of a result.
 type rulesSize struct {
 	gives  size // of its Allows and Grants
 	takes  size // of its Denies, each with one Not
@@ -536,13 +540,13 @@ func (s *ruleset) measure() {
 	}
 }
 
-// beside is the size of a list of conditions that will stand in one group.
+// beside returns the size of a list of conditions that will be parts of one group.
 func (a size) beside(b size) size {
 	return size{nodes: add(a.nodes, b.nodes), items: add(a.items, b.items), depth: max(a.depth, b.depth), keys: a.keys}
 }
 
-// after is the size of an answer that was base before the rules spoke. A Deny is repeated for each run of Grants
-// between two Denies, in each set of forced values.
+// after returns the size of the result after the rules, given the size before them. A Deny is repeated for each run of
+// Grants between two Denies, in each set of forced values.
 func (r *rulesSize) after(base size) size {
 	s := base
 	s.nodes, s.items = add(s.nodes, r.gives.nodes), add(s.items, r.gives.items)
@@ -551,7 +555,7 @@ func (r *rulesSize) after(base size) size {
 	return s.less(r.takes, r.denies)
 }
 
-// less is the size of an answer after some Denies.
+// less returns the size of a result after some Denies.
 func (a size) less(takes size, denies int) size {
 	if denies == 0 {
 		return a
@@ -563,7 +567,7 @@ func (a size) less(takes size, denies int) size {
 	return a
 }
 
-// size bounds the answers of the whole policy.
+// size returns an upper bound of the results of the whole policy.
 func (p *policy) size() size {
 	of := make([]size, len(p.nodes))
 	for at := range p.nodes { // inherited ones come first
@@ -616,18 +620,18 @@ func (p *policy) size() size {
 	return whole
 }
 
-// speaking counts the patterns of rules that cover a resource.
+// countPatterns returns how many patterns of rules cover a resource.
 func (s *ruleset) countPatterns(on string) int {
 	n := 0
-	hear := func(key string) { n += int(s.index[key].positions) }
+	add := func(key string) { n += int(s.index[key].positions) }
 	if s.star {
-		hear("")
+		add("")
 	}
 	for i := range len(on) {
 		if on[i] == '/' {
-			hear(on[:i+1])
+			add(on[:i+1])
 		}
 	}
-	hear(on)
+	add(on)
 	return n
 }

@@ -67,7 +67,7 @@ func TestWithinIsSound(t *testing.T) {
 			v.layers[0].roles = pick(r, []string{"r0", "r1", "r2", "r3"}, 0, 4)
 		}
 		p, q := w.policy(), v.policy()
-		require.True(t, p.invalid() || p.within(t.Context(), p), "whoever asks for no reference lies within himself")
+		require.True(t, p.invalid() || p.within(t.Context(), p), "a policy without references lies within itself")
 		got := p.within(t.Context(), q)
 		want := true
 		for _, on := range append(modelResources, "zz/top", "a/zz", "a/b/zz", "latchkey/zz", "latchkey/token/zz/zz") {
@@ -115,28 +115,32 @@ func TestWithin(t *testing.T) {
 		"everything is not our affairs": {everything, Permissions{Allow(Any).On("*", "latchkey/*")}, true},
 		"one beneath":                   {Permissions{Allow(Read).On("a/b")}, Permissions{Allow(Read).On("a/*")}, true},
 		"all beneath in one":            {Permissions{Allow(Read).On("a/*")}, Permissions{Allow(Read).On("a/b")}, false},
-		"a hole":                        {Permissions{Allow(Read).On("a/*")}, Permissions{Allow(Read).On("a/*"), Deny(Read).On("a/b")}, false},
-		"the same hole":                 {Permissions{Allow(Read).On("a/*"), Deny(Any).On("a/b")}, Permissions{Allow(Read).On("a/*"), Deny(Read).On("a/b")}, true},
-		"any action":                    {Permissions{Allow(Any).On("a")}, Permissions{Allow(Read, Create, Update, Delete, Alter, Use).On("a")}, false},
-		"one of a list":                 {at(inEU), at(either), true},
-		"a list in one":                 {at(either), at(inEU), false},
-		"not a list in not one":         {at(Not(either)), at(Where("region", Ne, "EU")), true},
-		"not one in not a list":         {at(Not(inEU)), at(Not(either)), false},
-		"both in one":                   {at(All(inEU, isOpen)), at(isOpen), true},
-		"one in both":                   {at(isOpen), at(All(inEU, isOpen)), false},
-		"one in either":                 {at(isOpen), at(AnyOf(inEU, isOpen)), true},
-		"either in one":                 {at(AnyOf(inEU, isOpen)), at(isOpen), false},
-		"not either in not one":         {at(Not(AnyOf(inEU, isOpen))), at(Not(isOpen)), true},
-		"grants together":               {at(either), Permissions{Grant(Read).On("a").Where(inEU), Grant(Read).On("a").Where(either)}, true},
-		"who asks":                      {at(Where("owner", Eq, Self)), at(Where("owner", Eq, Self)), false},
-		"who asks, by another way":      {at(Where("owner", Eq, ClientID)), at(Not(Where("owner", Ne, ClientID))), false},
-		"who asks in every row":         {at(Where("owner", Eq, Self)), everything, true},
-		"the owner is everybody's":      {at(Where("tenant", Eq, OwnerID)), at(Where("tenant", Eq, OwnerID)), true},
-		"forced alike":                  {forced("EU"), forced("EU"), true},
-		"forced otherwise":              {forced("EU"), forced("US"), false},
-		"forced in free":                {forced("EU"), Permissions{Allow(Create).On("a")}, true},
-		"free in forced":                {Permissions{Allow(Create).On("a")}, forced("EU"), false},
-		"an invalid list is nothing":    {append(slices.Clone(everything), Rule{}), nil, true},
+		"a hole": {Permissions{Allow(Read).On("a/*")},
+			Permissions{Allow(Read).On("a/*"), Deny(Read).On("a/b")}, false},
+		"the same hole": {Permissions{Allow(Read).On("a/*"), Deny(Any).On("a/b")},
+			Permissions{Allow(Read).On("a/*"), Deny(Read).On("a/b")}, true},
+		"any action": {Permissions{Allow(Any).On("a")},
+			Permissions{Allow(Read, Create, Update, Delete, Alter, Use).On("a")}, false},
+		"one of a list":         {at(inEU), at(either), true},
+		"a list in one":         {at(either), at(inEU), false},
+		"not a list in not one": {at(Not(either)), at(Where("region", Ne, "EU")), true},
+		"not one in not a list": {at(Not(inEU)), at(Not(either)), false},
+		"both in one":           {at(All(inEU, isOpen)), at(isOpen), true},
+		"one in both":           {at(isOpen), at(All(inEU, isOpen)), false},
+		"one in either":         {at(isOpen), at(AnyOf(inEU, isOpen)), true},
+		"either in one":         {at(AnyOf(inEU, isOpen)), at(isOpen), false},
+		"not either in not one": {at(Not(AnyOf(inEU, isOpen))), at(Not(isOpen)), true},
+		"grants together": {at(either),
+			Permissions{Grant(Read).On("a").Where(inEU), Grant(Read).On("a").Where(either)}, true},
+		"who asks":                   {at(Where("owner", Eq, Self)), at(Where("owner", Eq, Self)), false},
+		"who asks, by another way":   {at(Where("owner", Eq, ClientID)), at(Not(Where("owner", Ne, ClientID))), false},
+		"who asks in every row":      {at(Where("owner", Eq, Self)), everything, true},
+		"the owner is everybody's":   {at(Where("tenant", Eq, OwnerID)), at(Where("tenant", Eq, OwnerID)), true},
+		"forced alike":               {forced("EU"), forced("EU"), true},
+		"forced otherwise":           {forced("EU"), forced("US"), false},
+		"forced in free":             {forced("EU"), Permissions{Allow(Create).On("a")}, true},
+		"free in forced":             {Permissions{Allow(Create).On("a")}, forced("EU"), false},
+		"an invalid list is nothing": {append(slices.Clone(everything), Rule{}), nil, true},
 	} {
 		require.Equal(t, c.want, c.p.Within(c.q), name)
 	}
@@ -189,7 +193,7 @@ func TestWithinHasABudget(t *testing.T) {
 	require.False(t, w.spend(0), "it is over")
 }
 
-// What cannot be told lies within everything only.
+// An invalid policy, and rows that are too large, lie only within a policy that allows everything.
 func TestInvalidPoliciesLieWithinNothing(t *testing.T) {
 	bad := Role{ID: "bad", Permissions: Permissions{{}}}
 	again := Role{ID: "again", Inherits: []string{"bad"}, InheritDenies: true}

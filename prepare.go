@@ -7,19 +7,23 @@ import (
 )
 
 // prepare decides about one row that is to be written: a create when before is nil, a delete when after is nil, an
-// update otherwise. Conditions of gs hold no references. The row to write is returned as a typed copy; nil for a
+// update otherwise. Conditions of gs hold no references. It returns the row to write as a typed copy, and nil for a
 // delete.
 //
-// A create tries every grant: its forced values are written into the row, then its condition is asked of the result. A
-// row that stands as the caller gave it wins; else all admitted results must be equal, or it is ErrForced. An update
-// forces nothing: some grant must admit the row before, and some grant the row after, which is the whole new row. Only
-// rows that the OR of all grants admits are ever returned. Nothing admitted is a *DeniedError; a field that s does not
-// know, and a value or condition that does not fit it, is a *ConditionError, whichever grant holds it; OfRule unless it
-// is of the rows, of a condition that no rule made, or of a value that some layer forces beside its rules.
+// For a create, prepare tries every grant. It writes the forced values of the grant into the row, then tests the
+// condition of the grant on the result. A row that a grant admits unchanged is returned. Otherwise all admitted results
+// must be equal, or it is ErrForced.
+//
+// For an update nothing is forced: some grant must admit the row before, and some grant the row after, which is the
+// whole new row. Only rows that the OR of all grants admits are ever returned.
+//
+// If no grant admits the row, the error is a *DeniedError. It is a *ConditionError if any grant holds a field that s
+// does not have, or a value or condition that does not fit. The same goes for the rows. OfRule is false for three
+// sources: the rows, a condition that no rule made, and a value that a layer forces beside its rules.
 func prepare(gs []grant, a Action, on Resource, s *Schema, before, after Row, layers ...compiledLayer) (Row, error) {
 	switch {
 	case before == nil && after == nil:
-		return nil, fmt.Errorf("%w: neither a row before nor a row after", ErrInvalid)
+		return nil, fmt.Errorf("%w: Prepare needs a row before, a row after, or both", ErrInvalid)
 	case s == nil:
 		return nil, fmt.Errorf("%w: no schema", ErrInvalid)
 	case len(gs) == 0:
@@ -47,7 +51,7 @@ func prepare(gs []grant, a Action, on Resource, s *Schema, before, after Row, la
 		if _, err = s.Row(before); err != nil {
 			return nil, err
 		}
-		if !admitted(before) { // as it is, untyped: so Match says what SQL would
+		if !admitted(before) { // as it is, untyped, so that Match agrees with SQL
 			return nil, refused
 		}
 		if after == nil {
@@ -66,7 +70,7 @@ func prepare(gs []grant, a Action, on Resource, s *Schema, before, after Row, la
 
 	var written Row
 	differ, stands := false, false
-	for i, g := range gs { // to the end, so that the error does not depend on the order of grants
+	for i, g := range gs { // all of them, so that the error does not depend on their order
 		row := after
 		if len(g.forced) > 0 {
 			if row, err = s.force(after, g.forced); err != nil {
@@ -94,7 +98,7 @@ func prepare(gs []grant, a Action, on Resource, s *Schema, before, after Row, la
 	return written, nil
 }
 
-// ofRules notes on an error about forced values that a rule forces them, unless a layer does.
+// ofRules sets OfRule on an error about forced values, unless the values are of a layer.
 func ofRules(err error, layers []compiledLayer) error {
 	of, ok := errors.AsType[*ConditionError](err)
 	if !ok || slices.ContainsFunc(layers, func(l compiledLayer) bool { _, has := l.forced[of.Field]; return has }) {
@@ -105,21 +109,21 @@ func ofRules(err error, layers []compiledLayer) error {
 	return &noted
 }
 
-// checkRows refuses rows that contradict the action: an update without the row before would pass for a create and take
-// over a row that the caller may not reach, and a create with one would skip what must be forced.
+// checkRows returns ErrInvalid for rows that contradict the action. An update without the row before would pass for a
+// create, and take over a row that the caller may not reach. A create with a row before would skip the forced values.
 func checkRows(a Action, before, after bool) error {
 	switch {
 	case a == Create && (before || !after):
-		return fmt.Errorf("%w: a create has no row before and a row after", ErrInvalid)
+		return fmt.Errorf("%w: a create takes no row before, and a row after", ErrInvalid)
 	case a == Update && !(before && after):
-		return fmt.Errorf("%w: an update has the whole row before and the whole row after", ErrInvalid)
+		return fmt.Errorf("%w: an update takes the whole row before and the whole row after", ErrInvalid)
 	case a == Delete && (!before || after):
-		return fmt.Errorf("%w: a delete has a row before and none after", ErrInvalid)
+		return fmt.Errorf("%w: a delete takes a row before, and none after", ErrInvalid)
 	}
 	return nil
 }
 
-// Row types the values of a row as Bind types those of a condition, so that it can be written: text from a form becomes
+// Row types the values of a row as Bind types those of a condition, so that it can be written. Text from a form becomes
 // a number in an Integer or Number field. The result holds
 //
 //	Text      string
@@ -128,13 +132,16 @@ func checkRows(a Action, before, after bool) error {
 //	Float     float64, the nearest
 //	Boolean   bool
 //	Date      string, 2026-11-22
-//	DateTime  string, RFC 3339 in UTC. What is finer than a microsecond is cut; no zone means UTC
+//	DateTime  string, RFC 3339 in UTC, truncated to the microsecond; no zone means UTC
 //
-// and nil where the row has NULL. A field the schema does not know, and a value that does not fit, are a
-// *ConditionError. For an Integer and a Number a whole float64 of 2^53 or more does not fit, nor does a whole float32
-// of 2^24 or more: an integer that was read into a float may have become another one. Reading JSON into a Row keeps
-// numbers. Of two names of one column only the first in byte order stays, if both give the same value; else the row is
-// refused. The row itself is not changed.
+// and nil where the row has NULL.
+//
+// A field that the schema does not have, and a value that does not fit, are a *ConditionError. A whole float64 of 2^53
+// or more does not fit an Integer or a Number, nor does a whole float32 of 2^24 or more. It may be a rounded integer.
+// Reading JSON into a [Row] keeps numbers exact.
+//
+// Of two names of one column only the first in byte order stays, if both have the same value; otherwise Row returns an
+// error. The row itself is not changed.
 func (s *Schema) Row(in Row) (Row, error) {
 	out, err := s.inner.Row(in)
 	if err != nil {
@@ -143,8 +150,8 @@ func (s *Schema) Row(in Row) (Row, error) {
 	return out, nil
 }
 
-// force returns a copy of a row with the forced values, typed, over the row's, whichever name the row used for a
-// column; that name stays.
+// force returns a copy of a row with the forced values, typed, in place of its own. A column keeps the name that the
+// row uses for it.
 func (s *Schema) force(row Row, forced Values) (Row, error) {
 	out, err := s.inner.Force(row, forced)
 	if err != nil {

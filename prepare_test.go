@@ -103,7 +103,8 @@ func TestPrepareNeverWritesOutsideRows(t *testing.T) {
 			}
 		}
 	})
-	for name, n := range map[string]int{"created": created, "updated": updated, "deleted": deleted, "denied": denied, "disagreed": disagreed} {
+	for name, n := range map[string]int{"created": created, "updated": updated, "deleted": deleted, "denied": denied,
+		"disagreed": disagreed} {
 		require.Greater(t, n, 5, name)
 	}
 }
@@ -139,7 +140,8 @@ func TestPrepare(t *testing.T) {
 		"unfit value":               {gs: plain, after: Row{"amount": "many"}, err: ErrBadCondition},
 		"two names, two values":     {gs: plain, after: Row{"region": "EU", "area": "US"}, err: ErrBadCondition},
 		"update forces nothing":     {gs: forcedEU, before: Row{"region": "EU"}, after: Row{"region": "US"}, err: ErrDenied},
-		"update within":             {gs: either, before: Row{"region": "EU"}, after: Row{"region": "US"}, want: Row{"region": "US"}},
+		"update within": {gs: either, before: Row{"region": "EU"}, after: Row{"region": "US"},
+			want: Row{"region": "US"}},
 		"update what is not ours":   {gs: eu, before: Row{"region": "US"}, after: Row{"region": "EU"}, err: ErrDenied},
 		"update with unknown field": {gs: plain, before: Row{"color": 1}, after: Row{}, err: ErrBadCondition},
 		"delete":                    {gs: eu, before: Row{"region": "EU"}},

@@ -6,8 +6,9 @@ import (
 	"unicode/utf8"
 )
 
-// Action is what a caller wants to do. Latchkey gives meaning to none but [Any]; the names below are the usual ones and
-// a host adds its own. An action is 1 to 64 bytes of [a-z0-9_.:-].
+// Action is what a caller wants to do. Latchkey gives a meaning to [Any], and to actions on its own resources beneath
+// "latchkey/". Other actions mean what the host makes of them. The names below are the usual ones, and a host adds its
+// own. An action is 1 to 64 bytes of [a-z0-9_.:-].
 type Action string
 
 const (
@@ -19,10 +20,10 @@ const (
 	Use    Action = "use"
 	Reveal Action = "reveal" // of a token's secret, on latchkey/token/<id>
 	Rotate Action = "rotate" // of a token's secret, on latchkey/token/<id>
-	// Exceed, on latchkey/token/<id>, frees an actor of the bounds of its own token: see [Account]. Only a rule that
+	// Exceed, on latchkey/token/<id>, exempts an actor from the bounds of its own token: see [Account]. Only a rule that
 	// names it allows it. Neither [Any] nor a secret key includes it.
 	Exceed Action = "exceed"
-	// Any, in a rule, is every action but Exceed. A Deny of it denies Exceed too. It is never asked about.
+	// Any, in a rule, is every action but Exceed. A Deny of it denies Exceed too. A check of Any is always denied.
 	Any Action = "*"
 )
 
@@ -33,16 +34,15 @@ const (
 	upperHex    = "0123456789ABCDEF"
 )
 
-// Validate says whether a rule may name the action: [Any] passes, though nobody may ask about it. The error wraps
-// [ErrInvalid].
+// Validate returns nil if a rule may name the action, which includes [Any]. Otherwise the error wraps [ErrInvalid].
 func (a Action) Validate() error {
 	if a == Any || a.concrete() {
 		return nil
 	}
-	return fmt.Errorf("%w: action %.80q is not 1 to %d bytes of a-z 0-9 _ . : -", ErrInvalid, string(a), maxAction)
+	return fmt.Errorf("%w: action %.80q: an action is 1 to %d bytes of a-z 0-9 _ . : -", ErrInvalid, string(a), maxAction)
 }
 
-// askable says whether the action may be asked about.
+// concrete reports whether the action is valid and not [Any], so that it can be decided about.
 func (a Action) concrete() bool {
 	if len(a) == 0 || len(a) > maxAction {
 		return false
@@ -57,15 +57,17 @@ func (a Action) concrete() bool {
 	return true
 }
 
-// Resource is what is asked about: one or more non-empty segments joined by "/". It is literal: nothing in it is a
+// Resource is what a decision is about: one or more non-empty segments joined by "/". It is literal: nothing in it is a
 // wildcard, and bytes compare exactly. NUL, invalid UTF-8, "." and ".." segments, a raw "*" and more than 512 bytes
-// make it invalid; an invalid resource is denied whatever the rules say. Build one from input with [Path].
+// make it invalid. An invalid resource is always denied. Build a resource from input with [Path].
 type Resource string
 
-// Path joins segments to a resource, so that input can never name another one: it escapes whatever is not allowed
-// within a segment. "%", "/", "*", NUL and bytes that are no UTF-8 become "%" and two hex digits, the segments "." and
-// ".." become "%2E" and "%2E%2E", and an empty segment becomes a lone "%". Different segments make different resources;
-// [Resource.Segments] turns one back. The result is valid unless there are no segments or it is longer than 512 bytes.
+// Path joins segments to a resource. It escapes what is not allowed within a segment, so that input cannot name another
+// resource. "%", "/", "*", NUL and invalid UTF-8 bytes become "%" and two hex digits. The segments "." and ".." become
+// "%2E" and "%2E%2E", and an empty segment becomes "%".
+//
+// Different segments make different resources, and [Resource.Segments] is the inverse. The result is valid unless there
+// are no segments or it is longer than 512 bytes.
 func Path(segments ...string) Resource {
 	var b strings.Builder
 	for i, s := range segments {
@@ -101,7 +103,7 @@ func escapeSegment(b *strings.Builder, s string) {
 	}
 }
 
-// Segments returns what [Path] was given to make r. A "%" that Path would not have written stands for itself.
+// Segments returns the segments that [Path] made r from. A "%" that Path would not have written stands for itself.
 func (r Resource) Segments() []string {
 	segments := strings.Split(string(r), "/")
 	for i, s := range segments {
@@ -132,7 +134,7 @@ func unescapeSegment(s string) string {
 	return b.String()
 }
 
-// Validate says whether r can be asked about. The error wraps [ErrInvalid].
+// Validate returns an error that wraps [ErrInvalid] if r is not a valid resource.
 func (r Resource) Validate() error {
 	if why := whyInvalid(string(r)); why != "" {
 		return fmt.Errorf("%w: resource %.80q %s", ErrInvalid, string(r), why)
@@ -140,7 +142,8 @@ func (r Resource) Validate() error {
 	return nil
 }
 
-// sound is Validate on the way of every decision: one pass over the bytes, no error made.
+// valid reports whether Validate returns nil. It is on the path of every decision: one pass over the bytes, no error
+// value.
 func (r Resource) valid() bool {
 	if len(r) == 0 || len(r) > maxResource {
 		return false
@@ -180,7 +183,7 @@ var byteClass = func() (class [256]uint8) {
 
 func emptyOrDots(segment string) bool { return segment == "" || segment == "." || segment == ".." }
 
-// faultIn says what keeps s from being a resource; "" if nothing does.
+// whyInvalid returns why s is not a resource, or "" if it is one.
 func whyInvalid(s string) string {
 	switch {
 	case s == "":
@@ -205,13 +208,13 @@ func whyInvalid(s string) string {
 	return ""
 }
 
-// Pattern is what a rule speaks about: a resource, "p/*" for everything beneath p (but not p itself), or "*" for
-// everything. Resources beneath "latchkey/", which administer latchkey itself, lie beneath no pattern that does not
-// begin with "latchkey/".
+// Pattern is the resources that a rule covers: one resource, "p/*" for everything beneath p (but not p itself), or "*"
+// for everything. Resources beneath "latchkey/" administer latchkey itself. Only patterns that begin with "latchkey/"
+// match them.
 type Pattern string
 
-// Exactly is the pattern of one resource. Of an invalid resource it is the empty pattern, which is invalid and matches
-// nothing: input can never become a wildcard.
+// Exactly returns the pattern of one resource. For an invalid resource it returns the empty pattern, which is invalid
+// and matches nothing: input cannot become a wildcard.
 func Exactly(r Resource) Pattern {
 	if !r.valid() {
 		return ""
@@ -219,8 +222,8 @@ func Exactly(r Resource) Pattern {
 	return Pattern(r)
 }
 
-// Under is the pattern of everything beneath a resource, but not the resource itself. Of an invalid resource it is the
-// empty pattern, which is invalid and matches nothing.
+// Under returns the pattern of everything beneath a resource, but not the resource itself. For an invalid resource it
+// returns the empty pattern, which is invalid and matches nothing.
 func Under(r Resource) Pattern {
 	if !r.valid() {
 		return ""
@@ -228,7 +231,7 @@ func Under(r Resource) Pattern {
 	return Pattern(r + "/*")
 }
 
-// Validate says whether p is a pattern. The error wraps [ErrInvalid].
+// Validate returns an error that wraps [ErrInvalid] if p is not a valid pattern.
 func (p Pattern) Validate() error {
 	if p == "*" {
 		return nil
@@ -240,11 +243,11 @@ func (p Pattern) Validate() error {
 	return nil
 }
 
-// Matches says whether a rule on p speaks about r. An invalid pattern matches nothing, an invalid resource is matched
-// by nothing.
+// Matches reports whether a rule on p covers r. An invalid pattern matches nothing, and nothing matches an invalid
+// resource.
 func (p Pattern) Matches(r Resource) bool { return r.valid() && p.Validate() == nil && p.covers(r) }
 
-// covers is Matches of a valid pattern and resource.
+// covers is Matches for a valid pattern and a valid resource.
 func (p Pattern) covers(r Resource) bool {
 	if p == "*" {
 		return !strings.HasPrefix(string(r), reserved)

@@ -15,23 +15,23 @@ type FieldType uint8
 const (
 	// Text compares byte by byte: no folding, no normalisation, no padding.
 	Text FieldType = iota + 1
-	// Integer compares with whole numbers within int64, exactly. A row may hold any number that Number knows.
+	// Integer compares with whole numbers within int64, exactly. A row may hold any number that a Number compares.
 	Integer
-	// Number compares decimals of at most 35 digits before and 30 behind the point: exactly with a row that holds an
-	// integer or a decimal, and as the nearest float64 with one that holds a float. Of a float of 2^53 or more, which may
-	// be an integer that was rounded, it knows nothing, and so it is with infinities. See [Float].
+	// Number compares decimals of at most 35 digits before and 30 after the point. The comparison is exact with a row that
+	// holds an integer or a decimal. With a row that holds a float it is by the nearest float64. A float of 2^53 or more,
+	// which may be a rounded integer, is unknown, and so are infinities. See [Float].
 	Number
-	// Boolean knows = and != only. A row may hold true, false, 1 or 0.
+	// Boolean supports equality and lists, but no order. A row may hold true, false, 1 or 0.
 	Boolean
 	// Date compares calendar days of the years 1000 to 9999, written 2026-11-22.
 	Date
-	// DateTime compares instants of the years 1000 to 9999, to the microsecond. A condition writes them as RFC 3339
-	// does, 2026-11-22T10:00:00.5Z, with a zone. A row may leave it out, which means UTC, and write a space for the T. On
-	// PostgreSQL the column is a timestamptz, on MySQL a DATETIME that holds UTC, on SQLite text.
+	// DateTime compares instants of the years 1000 to 9999, to the microsecond. A condition writes them as RFC 3339, with
+	// a zone: 2026-11-22T10:00:00.5Z. A row may omit the zone, which means UTC, and write a space for the T. On PostgreSQL
+	// the column is a timestamptz, on MySQL a DATETIME that holds UTC, on SQLite text.
 	DateTime
-	// Float compares as float64 does: what stands in a condition, and what stands in a row, is the nearest float64. It is
-	// for columns that hold floats of any magnitude, infinity included, and never for ids or money. Text may have an
-	// exponent: 6.022e23. NaN is unknown.
+	// Float compares as float64 does: the value of a condition and that of a row are each the nearest float64. It is for
+	// columns that hold floats of any magnitude, infinity included, and never for ids or money. Text may have an exponent:
+	// 6.022e23. NaN is unknown.
 	Float
 )
 
@@ -44,35 +44,39 @@ const (
 	MySQL // MySQL and MariaDB
 )
 
-// Field is where a field of a condition lives in SQL, and how its values compare.
+// Field is the SQL column of a field of a condition, and how its values compare.
 type Field struct {
-	Column string // emitted as it is: it comes from the host's code, never from input
+	Column string // written into SQL as it is: it must never come from input
 	Type   FieldType
 }
 
-// Fields maps the names conditions use to columns. Two names may map to one column and are then one field everywhere;
-// they must write the column alike, and have one type.
+// Fields maps the names that conditions use to columns. Two names may map to one column, and are then one field
+// everywhere. They must write the column alike, and have one type.
 type Fields map[string]Field
 
 // Row is one row by field name. A missing name is an unknown value: no comparison admits it, nor does is-null. nil is
-// NULL. Otherwise a value may be of any kind that database drivers hand out: string, []byte (which is text), integers,
-// floats, bool, time.Time, json.Number, types made of these, pointers to them, and structs such as sql.NullString. A
-// value that does not fit the type of its field is unknown, though not NULL. See [Blob].
+// NULL. Otherwise a value may be of any kind that database drivers return:
+//
+//   - string, []byte (which is text), integers, floats, bool, time.Time and json.Number;
+//   - types made of these, and pointers to them;
+//   - structs such as sql.NullString.
+//
+// A value that does not fit the type of its field is unknown, though not NULL. See [Blob].
 type Row map[string]any
 
 // Blob marks a value that SQL holds as a BLOB and not as text, so that Match does not take it for text. Only SQLite
-// keeps the two apart within one column: a host that reads a []byte from a column of SQLite makes it a Blob.
+// distinguishes the two within one column. A host that reads a []byte from a column of SQLite makes it a Blob.
 type Blob []byte
 
-// Schema is a set of fields, checked once. Make one per table and keep it: it remembers the SQL of the conditions it
-// has seen, by their shape. Safe for concurrent use.
+// Schema is a set of fields, checked once. Make one per table and keep it: it caches the SQL of conditions by their
+// shape. Safe for concurrent use.
 type Schema struct {
 	fields Fields
 	inner  *predicate.Schema
 }
 
-// NewSchema checks fields and panics, naming the field, on an empty name or column, an unknown type, or two names of
-// one column that differ in type or write the column differently (in case).
+// NewSchema returns the schema of fields. It panics, naming the field, on an empty name or column, and on an unknown
+// type. It also panics on two names of one column that differ in type, or that write the column differently (in case).
 func NewSchema(fields Fields) *Schema {
 	typed := make(map[string]predicate.Field, len(fields))
 	for name, f := range fields {
@@ -85,7 +89,8 @@ func NewSchema(fields Fields) *Schema {
 	return &Schema{fields: maps.Clone(fields), inner: inner}
 }
 
-// opaque returns why no field holds a value of one of the package's own types; "" for every other value.
+// opaque returns why no field holds a value, for the types of this package that are no value of a row. It returns ""
+// for every other value.
 func opaque(v any) string {
 	switch v.(type) {
 	case Blob:
@@ -96,7 +101,7 @@ func opaque(v any) string {
 	return ""
 }
 
-// Fields returns a copy of what the schema was made from.
+// Fields returns a copy of the fields that the schema was made from.
 func (s *Schema) Fields() Fields { return maps.Clone(s.fields) }
 
 // column returns the column that a name maps to.
@@ -108,8 +113,9 @@ func (s *Schema) column(name string) (string, bool) {
 // Bind is NewSchema(f).Bind(c). A program that binds often keeps a [Schema].
 func (c Condition) Bind(f Fields) (*Predicate, error) { return NewSchema(f).Bind(c) }
 
-// Bind types the values of c. It returns a *ConditionError that names the field for what does not fit: an unknown
-// field, an operator the type does not know, a value the type does not hold. A value may be text, as a form has it.
+// Bind types the values of c. It returns a *ConditionError that names the field for what does not fit. That is an
+// unknown field, an operator that the type does not support, or a value of another type. A value may be text, as it
+// comes from a form.
 func (s *Schema) Bind(c Condition) (*Predicate, error) {
 	p := &Predicate{}
 	if c.n == nil {
@@ -127,7 +133,8 @@ func (s *Schema) Bind(c Condition) (*Predicate, error) {
 	return p, nil
 }
 
-// bind tells b what the node at is. Negated: the opposite, which every leaf takes into its operator.
+// bind passes the node to b as its node at. If negated, it passes the opposite, which every leaf takes into its
+// operator.
 func (n *node) bind(b *predicate.Binder, at int, negated bool) error {
 	for n.kind == nodeNot {
 		n, negated = n.parts[0], !negated
@@ -136,7 +143,7 @@ func (n *node) bind(b *predicate.Binder, at int, negated bool) error {
 	case nodeLeaf:
 		if err := b.Compare(at, n.field, string(n.op), n.value, negated); err != nil {
 			if ref, ok := n.value.(RefVar); ok && !err.Unknown {
-				err.Reason = "the reference " + ref.String() + " is not filled in: bind what Access.Filter answers"
+				err.Reason = "the reference " + ref.String() + " is not filled in: bind the condition that Access.Filter returns"
 			}
 			return conditionError(err, n.rule)
 		}
@@ -174,11 +181,12 @@ type Predicate struct{ inner predicate.Predicate }
 func (p *Predicate) Match(r Row) bool { return p != nil && p.inner.Match(r) }
 
 // SQL returns the condition as a fragment in parentheses, and its arguments. Placeholders are ? on SQLite and MySQL,
-// and $first, $first+1, … on PostgreSQL; first means nothing to the others. The text depends on the shape of the
-// condition only: columns come from [Fields], values go into args.
+// and $first, $first+1, … on PostgreSQL; other dialects ignore first. The text depends on the shape of the condition
+// only. Columns come from [Fields], and values go into args.
 //
 // The fragment may stand in a WHERE clause under AND and OR. It must never stand under NOT, nor in a place that turns
-// NULL into true: bind [Not] of the condition instead. An unknown dialect, or first < 1 on PostgreSQL, panics.
+// NULL into true: bind [Not] of the condition instead. SQL panics on an unknown dialect, and on first < 1 on
+// PostgreSQL.
 func (p *Predicate) SQL(d Dialect, first int) (where string, args []any) {
 	if p == nil {
 		return new(predicate.Predicate).SQL(predicate.Dialect(d), first)
@@ -187,8 +195,8 @@ func (p *Predicate) SQL(d Dialect, first int) (where string, args []any) {
 }
 
 // UnmarshalJSON reads an object, and adds its members to the row; null makes the row nil. Numbers become a json.Number,
-// so that none loses a digit: 1e3 and 1000.0 become 1000. A name that the object has twice, or twice but for its case,
-// is a *[ConditionError], as is all else that has not exactly one meaning; the row then stays as it was.
+// so that none loses a digit: 1e3 and 1000.0 become 1000. It returns a *[ConditionError] for JSON that has more than
+// one meaning, such as a name given twice, or twice but for its case. The row then stays as it was.
 func (r *Row) UnmarshalJSON(data []byte) error {
 	var read map[string]any
 	if err := strictjson.Unmarshal(data, &read); err != nil {

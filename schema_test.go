@@ -12,7 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var testFields = Fields{"s": {"s", Text}, "i": {"i", Integer}, "n": {"n", Number}, "b": {"b", Boolean}, "d": {"d", Date},
+var testFields = Fields{"s": {"s", Text}, "i": {"i", Integer}, "n": {"n", Number},
+	"b": {"b", Boolean}, "d": {"d", Date},
 	"t": {"t", DateTime}, "f": {"f", Float}}
 
 func TestNewSchemaPanics(t *testing.T) {
@@ -42,21 +43,29 @@ func TestFieldsAreCopied(t *testing.T) {
 func TestBindRefuses(t *testing.T) {
 	s := NewSchema(testFields)
 	for _, c := range []Condition{
-		Where("s", Eq, 5), Where("s", Eq, true), Where("s", In, []any{"a", 1}), Where("s", StartsWith, "\U0010FFFF\U0010FFFF"),
-		Where("i", Eq, "+5"), Where("i", Eq, " 5"), Where("i", Eq, "1e3"), Where("i", Eq, "4000.0"), Where("i", Eq, ""), Where("i", Eq, "-"),
+		Where("s", Eq, 5), Where("s", Eq, true), Where("s", In, []any{"a", 1}),
+		Where("s", StartsWith, "\U0010FFFF\U0010FFFF"),
+		Where("i", Eq, "+5"), Where("i", Eq, " 5"), Where("i", Eq, "1e3"), Where("i", Eq, "4000.0"), Where("i", Eq, ""),
+		Where("i", Eq, "-"),
 		Where("i", Eq, 5.5), Where("i", Eq, "9223372036854775808"), Where("i", Eq, true), Where("i", Contains, "5"),
 		Where("i", Eq, json.Number("9223372036854775808")),
-		Where("n", Eq, "NaN"), Where("n", Eq, "Infinity"), Where("n", Eq, "1e3"), Where("n", Eq, ".5"), Where("n", Eq, "5."), Where("n", Eq, "0x10"),
-		Where("n", Eq, 1e300), Where("n", Eq, 1e-31), Where("n", Eq, strings.Repeat("9", 36)), Where("n", StartsWith, "5"), Where("n", Eq, false),
+		Where("n", Eq, "NaN"), Where("n", Eq, "Infinity"), Where("n", Eq, "1e3"), Where("n", Eq, ".5"), Where("n", Eq, "5."),
+		Where("n", Eq, "0x10"),
+		Where("n", Eq, 1e300), Where("n", Eq, 1e-31), Where("n", Eq, strings.Repeat("9", 36)), Where("n", StartsWith, "5"),
+		Where("n", Eq, false),
 		Where("f", Eq, "NaN"), Where("f", Eq, "Infinity"), Where("f", Eq, "1e400"), Where("f", Eq, "+5"), Where("f", Eq,
 			"0x1p-2"),
 		Where("f", Eq, "1_0"), Where("f", Eq, true), Where("f", StartsWith, "5"), Where("f", In, []any{1, "1e"}),
 		Where("b", Eq, "yes"), Where("b", Eq, 2), Where("b", Lt, true), Where("b", Eq, "TRUE"), Where("b", Contains, "t"),
-		Where("d", Eq, "2026-02-29"), Where("d", Eq, "2026-1-1"), Where("d", Eq, "0999-12-31"), Where("d", Eq, "10000-01-01"), Where("d", Eq, 20261122),
+		Where("d", Eq, "2026-02-29"), Where("d", Eq, "2026-1-1"), Where("d", Eq, "0999-12-31"), Where("d", Eq, "10000-01-01"),
+		Where("d", Eq, 20261122),
 		Where("d", Eq, "2026-11-22T00:00:00Z"), Where("d", Eq, time.Now()),
-		Where("t", Eq, "2026-11-22T10:00:00"), Where("t", Eq, "2026-11-22 10:00:00Z"), Where("t", Eq, "2026-11-22T10:00:00.1234567Z"),
-		Where("t", Eq, "2026-11-22T24:00:00Z"), Where("t", Eq, "2026-11-22T10:00:60Z"), Where("t", Eq, "2026-11-22T10:00:00+15:00"),
-		Where("t", Eq, "2026-11-22"), Where("t", Eq, "1000-01-01T00:00:00+01:00"), Where("t", Eq, "9999-12-31T23:59:59-01:00"),
+		Where("t", Eq, "2026-11-22T10:00:00"), Where("t", Eq, "2026-11-22 10:00:00Z"),
+		Where("t", Eq, "2026-11-22T10:00:00.1234567Z"),
+		Where("t", Eq, "2026-11-22T24:00:00Z"), Where("t", Eq, "2026-11-22T10:00:60Z"),
+		Where("t", Eq, "2026-11-22T10:00:00+15:00"),
+		Where("t", Eq, "2026-11-22"), Where("t", Eq, "1000-01-01T00:00:00+01:00"),
+		Where("t", Eq, "9999-12-31T23:59:59-01:00"),
 	} {
 		for _, c := range []Condition{c, Not(c), All(Where("s", Eq, "x"), AnyOf(c, Where("i", Eq, 1)))} {
 			p, err := s.Bind(c)
@@ -125,7 +134,8 @@ func TestSQLNumbersPlaceholders(t *testing.T) {
 		for _, first := range []int{1, 7, 100, 1, 2, 3, 4, 5} {
 			where, args := p.SQL(Postgres, first)
 			require.Equal(t, fmt.Sprintf(`((s = $%d::text AND s::text COLLATE "C" = $%d::text) AND (i = ANY($%d::bigint[]))`+
-				` AND (s::text COLLATE "C">=$%d::text AND s::text COLLATE "C"<$%d::text))`, first, first, first+1, first+2, first+3), where)
+				` AND (s::text COLLATE "C">=$%d::text AND s::text COLLATE "C"<$%d::text))`, first, first, first+1,
+				first+2, first+3), where)
 			require.Equal(t, []any{"a", "{1,2}", "b", "c"}, args)
 		}
 	}
@@ -158,7 +168,8 @@ func TestListsArePadded(t *testing.T) {
 
 // One column by two names is one field.
 func TestAliases(t *testing.T) {
-	s := NewSchema(Fields{"dp-1": {"region", Text}, "region": {"region", Text}, "amount": {"amount", Number}, "n": {"amount", Number}})
+	s := NewSchema(Fields{"dp-1": {"region", Text}, "region": {"region", Text}, "amount": {"amount", Number},
+		"n": {"amount", Number}})
 	p, err := s.Bind(Where("region", Eq, "EU"))
 	require.NoError(t, err)
 	require.True(t, p.Match(Row{"region": "EU"}))
@@ -215,8 +226,10 @@ func TestRowsAreTyped(t *testing.T) {
 		in, want any
 	}{
 		{"s", "4000", "4000"}, {"s", []byte("é"), "é"}, {"s", Eq, "="}, {"s", nil, nil}, {"s", (*string)(nil), nil},
-		{"i", "4000", int64(4000)}, {"i", uint8(3), int64(3)}, {"i", 4000.0, int64(4000)}, {"i", json.Number("-7"), int64(-7)},
-		{"n", "12.50", json.Number("12.5")}, {"n", 12.5, 12.5}, {"n", "12", int64(12)}, {"n", json.Number("0.1"), json.Number("0.1")},
+		{"i", "4000", int64(4000)}, {"i", uint8(3), int64(3)}, {"i", 4000.0, int64(4000)},
+		{"i", json.Number("-7"), int64(-7)},
+		{"n", "12.50", json.Number("12.5")}, {"n", 12.5, 12.5}, {"n", "12", int64(12)},
+		{"n", json.Number("0.1"), json.Number("0.1")},
 		{"n", uint64(1 << 63), json.Number("9223372036854775808")}, {"n", float32(0.5), 0.5},
 		{"i", json.Number("9007199254740993"), int64(1<<53 + 1)}, {"i", 1<<53 - 1.0, int64(1<<53 - 1)}, {"n", -(1<<53 - 1.0),
 			-(1<<53 - 1.0)},
@@ -239,7 +252,8 @@ func TestRowsAreTyped(t *testing.T) {
 		require.Equal(t, got, again)
 	}
 	for _, row := range []Row{
-		{"s": 5}, {"s": true}, {"s": "x\x00"}, {"s": "\xff"}, {"s": []byte("\xff")}, {"s": Blob("x")}, {"s": time.Now()}, {"s": struct{}{}},
+		{"s": 5}, {"s": true}, {"s": "x\x00"}, {"s": "\xff"}, {"s": []byte("\xff")}, {"s": Blob("x")},
+		{"s": time.Now()}, {"s": struct{}{}},
 		{"i": ""}, {"i": "x"}, {"i": 5.5}, {"i": uint64(1 << 63)}, {"i": true}, {"i": 1e300}, {"i": []int{1}}, {"i": Self},
 		{"i": uint64(math.MaxUint64)}, {"i": json.Number("9223372036854775808")}, {"i": json.Number("1e2")},
 		{"i": json.Number("4000.5")},
@@ -248,7 +262,8 @@ func TestRowsAreTyped(t *testing.T) {
 		{"i": math.Inf(-1)}, {"i": float32(1 << 24)}, {"n": float32(1 << 24)}, {"n": new(float32(1 << 30))},
 		{"n": nullSingle{1 << 30, true}},
 		{"f": math.Inf(1)}, {"f": math.NaN()}, {"f": "NaN"}, {"f": json.Number("1e400")}, {"f": true}, {"f": "x"},
-		{"n": "1e3"}, {"n": "NaN"}, {"n": "x"}, {"b": 2}, {"b": "yes"}, {"d": ""}, {"d": "2026-02-30"}, {"d": time.Unix(1, 0)}, {"t": "now"},
+		{"n": "1e3"}, {"n": "NaN"}, {"n": "x"}, {"b": 2}, {"b": "yes"}, {"d": ""}, {"d": "2026-02-30"},
+		{"d": time.Unix(1, 0)}, {"t": "now"},
 		{"t": time.Time{}}, {"t": "2026-11-22"},
 	} {
 		_, err := s.Row(row)

@@ -21,7 +21,7 @@ var digit = func() (t [256]uint8) {
 }()
 
 // Fill writes one character into dst for each usable byte of random, until either ends. It returns how many it wrote.
-// It skips bytes from 248 on: with them the first eight characters would be more likely than the others.
+// It skips bytes from 248 on, which would make the first eight characters more likely than the others.
 func Fill(dst, random []byte) int {
 	n := 0
 	for _, b := range random {
@@ -64,7 +64,7 @@ func IsUint32(s string, v uint32) bool {
 // Valid reports whether every byte of s is in the alphabet. The empty string is valid.
 func Valid(s string) bool {
 	var bad uint8
-	for len(s) >= 8 { // eight at a time: twice as fast
+	for len(s) >= 8 { // eight at a time is twice as fast
 		bad |= digit[s[0]] | digit[s[1]] | digit[s[2]] | digit[s[3]] |
 			digit[s[4]] | digit[s[5]] | digit[s[6]] | digit[s[7]]
 		s = s[8:]

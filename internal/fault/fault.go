@@ -1,5 +1,5 @@
-// Package fault holds the errors that the root package publishes and that the packages under internal have to tell
-// apart, and the rules for a store that does not answer.
+// Package fault holds the errors that the root package publishes and that the packages under internal distinguish. It
+// also holds the rules for a store that does not answer.
 package fault
 
 import (
@@ -27,8 +27,8 @@ func Unavailable(err error) error {
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
-// UntilKnown makes an idempotent call, and repeats it up to three times while its outcome is unknown. If the store
-// cannot be asked again, the outcome stays unknown: ErrUnavailable would mean that nothing happened.
+// UntilKnown makes an idempotent call, and repeats it up to three times while its outcome is unknown. If the store does
+// not answer a repetition, the outcome stays unknown: ErrUnavailable would mean that nothing happened.
 func UntilKnown(ctx context.Context, call func() error) error {
 	err := call()
 	for try := 0; errors.Is(err, ErrUnknownOutcome) && ctx.Err() == nil && try < 3; try++ {
@@ -40,7 +40,7 @@ func UntilKnown(ctx context.Context, call func() error) error {
 }
 
 // WaitFor waits until work is done, and returns ErrUnavailable if ctx ends first. The work must end by itself: the
-// goroutine that waits for it goes on until then.
+// goroutine that waits for it runs until then.
 func WaitFor(ctx context.Context, work *sync.WaitGroup) error {
 	done := make(chan struct{})
 	go func() {

@@ -1,5 +1,5 @@
-// Package form reads application/x-www-form-urlencoded text with bracketed names (a[0][b]=x) into a small tree, and
-// JSON into the same tree, so that an API that takes both handles one kind of input.
+// Package form reads application/x-www-form-urlencoded text with bracketed names (a[0][b]=x) into a small tree. It
+// reads JSON into the same tree, so that an API that takes both handles one kind of input.
 //
 // Names and values have exactly one meaning: input that two parsers could read differently is an error. The limits
 // below hold for every input. Input within them is decoded in linear time.
@@ -77,9 +77,12 @@ func (v *Value) IsJSON() bool { return v.json }
 // Parse reads a form (or the query of a URL, without the "?") into a Map. It ignores empty pairs (a stray "&"). It does
 // not decode pairs whose first name is one of skip, whatever they hold.
 //
-// It returns an error that wraps [ErrMalformed] for: brackets that do not match, a name used both with brackets and
-// without, or both as a list and as a map, "[]" anywhere but at the end, bad percent encoding, invalid UTF-8, NUL, ";",
-// and input that exceeds the limits.
+// It returns an error that wraps [ErrMalformed] for:
+//
+//   - brackets that do not match, and "[]" anywhere but at the end;
+//   - a name used both with brackets and without, or both as a list and as a map;
+//   - bad percent encoding, invalid UTF-8, NUL and ";";
+//   - input that exceeds the limits.
 func Parse(text string, skip ...string) (*Value, error) {
 	if len(text) > MaxBytes {
 		return nil, ErrTooLarge

@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// boundOp is an operator with its negation inside: a bound tree has no Not.
+// boundOp is an operator or its negation: a bound tree has no Not.
 type boundOp uint8
 
 const (
@@ -32,14 +32,14 @@ const (
 	opNever // in of nothing
 )
 
-// boundOps are the operators of a condition, as the root package writes them: as it is, and negated.
+// boundOps maps the operators of a condition, as the root package writes them, to the bound operator and its negation.
 var boundOps = map[string][2]boundOp{
 	"=": {opEq, opNe}, "!=": {opNe, opEq}, "<": {opLt, opGe}, "<=": {opLe, opGt}, ">": {opGt, opLe}, ">=": {opGe, opLt},
 	"in": {opIn, opNotIn}, "contains": {opContains, opNotContains}, "starts-with": {opPrefix, opNotPrefix},
 	"is-null": {opNull, opNotNull},
 }
 
-// bound is a node of a bound tree.
+// boundNode is a node of a bound tree.
 type boundNode struct {
 	kind  boundKind
 	first int         // of kids, in Predicate.nodes
@@ -60,26 +60,27 @@ const (
 // comparison compares a column with values.
 type comparison struct {
 	op        boundOp
-	typ       Type // the slot's, at hand
+	typ       Type // of the slot
 	slot      *slot
-	name      string // as the condition says
+	name      string // as the condition writes it
 	value     operand
 	list      []operand // of in: sorted, not empty
 	successor string    // of a prefix
 }
 
-// typed is a value of a condition as its field compares it. floor is the number itself of an Integer, 0 or 1 of a
-// Boolean, the day number of a Date, the microsecond of a DateTime, and of a Number the greatest int64 not above it.
+// operand is a value of a condition as its field compares it. floor depends on the type. It is an Integer itself, 0 or
+// 1 for a Boolean, the day number of a Date, and the microsecond of a DateTime. For a Number it is the greatest int64
+// not above it.
 type operand struct {
-	boxed  any    // the argument of a statement, where one fits: boxed once
+	boxed  any    // the value as an argument of a statement, if it can be one: boxed once
 	text   string // Text; a Date; the decimal text of a Number that is no int64
 	floor  int64
 	float  float64 // Integer, Number, Float: the nearest
-	whole  bool    // floor is all of it
+	whole  bool    // floor is the whole value
 	beyond int8    // Number: 1 above, -1 below every int64
 }
 
-// decimal is the canonical decimal text of a number.
+// decimal returns the canonical decimal text of a number.
 func (v *operand) decimal() string {
 	if v.text != "" {
 		return v.text
@@ -87,28 +88,31 @@ func (v *operand) decimal() string {
 	return strconv.FormatInt(v.floor, 10)
 }
 
-// Binder makes one Predicate. The caller walks a condition from its root, which is node 0, and tells the Binder what
-// each node is, exactly once. A Not is no node: the caller tells everything beneath it negated, All and Any exchanged.
+// Binder makes one Predicate. The caller walks a condition from its root, which is node 0, and describes each node to
+// the Binder exactly once. A Not is no node: the caller describes everything beneath it negated, with All and Any
+// exchanged.
 type Binder struct {
 	schema *Schema
-	nodes  []boundNode // its capacity suffices: kids point into it
+	nodes  []boundNode // never grows beyond its capacity, because kids point into it
 	key    []byte      // the shape
 }
 
-// NewBinder begins a predicate of at most count nodes. Space is memory that it may use: 256 bytes do for most.
+// NewBinder starts a predicate of at most count nodes. Space is memory that it may use: 256 bytes suffice for most.
 func NewBinder(s *Schema, count int, space []byte) Binder {
 	return Binder{schema: s, nodes: make([]boundNode, 1, count), key: space[:0]}
 }
 
-// Predicate returns what was bound. The Binder must not be used after it.
+// Predicate returns the bound predicate. The Binder must not be used after it.
 func (b *Binder) Predicate() Predicate {
 	return Predicate{schema: b.schema, shape: b.schema.shape(b.key), nodes: b.nodes}
 }
 
-// All says that node at is met by rows that all its n parts admit. It returns the first part; the others follow it.
+// All makes node at one that admits the rows that all its n parts admit. It returns the first part; the others follow
+// it.
 func (b *Binder) All(at, n int) (first int) { return b.group(boundAll, at, n) }
 
-// Any says that node at is met by rows that some of its n parts admits. It returns the first part; the others follow it.
+// Any makes node at one that admits the rows that some of its n parts admits. It returns the first part; the others
+// follow it.
 func (b *Binder) Any(at, n int) (first int) { return b.group(boundAny, at, n) }
 
 func (b *Binder) group(kind boundKind, at, n int) (first int) {
@@ -120,24 +124,24 @@ func (b *Binder) group(kind boundKind, at, n int) (first int) {
 	return first
 }
 
-// End says that the parts of the last All or Any that has not ended are complete.
+// End marks the parts of the last open All or Any as complete.
 func (b *Binder) End() { b.key = append(b.key, ')') }
 
-// Every says that node at is met by every row.
+// Every makes node at one that admits every row.
 func (b *Binder) Every(at int) {
 	b.nodes[at].kind = boundEvery
 	b.key = append(b.key, 'e')
 }
 
-// Never says that node at is met by no row.
+// Never makes node at one that admits no row.
 func (b *Binder) Never(at int) {
 	b.nodes[at].kind = boundNever
 	b.key = append(b.key, 'n')
 }
 
-// Compare says that node at compares a field with a value in the form that [Canonical] gives it; for "in" it is a
-// []any of such. The error says why the
-// field does not take the operator or the value; the Binder must not be used after one.
+// Compare makes node at a comparison of a field with a value in the form that [Canonical] returns. For "in" it is a
+// []any of such values. The error says why the field does not take the operator or the value. The Binder must not be
+// used after an error.
 func (b *Binder) Compare(at int, field, op string, value any, negated bool) *FieldError {
 	slot := b.schema.slots[field]
 	if slot == nil {
@@ -157,7 +161,7 @@ func (b *Binder) compare(l *comparison, slot *slot, field, name string, value an
 		op = pair[1]
 	}
 	if !slot.typ.supports(name) {
-		return "the operator " + name + " does not go with its type"
+		return "its type does not support the operator " + name
 	}
 	l.op, l.typ, l.slot, l.name = op, slot.typ, slot, field
 
@@ -202,7 +206,7 @@ func (b *Binder) compare(l *comparison, slot *slot, field, name string, value an
 	return ""
 }
 
-// takes reports whether an operator goes with the type.
+// supports reports whether values of the type can be compared with an operator.
 func (t Type) supports(op string) bool {
 	switch op {
 	case "<", "<=", ">", ">=":
@@ -213,7 +217,7 @@ func (t Type) supports(op string) bool {
 	return true
 }
 
-// value types a canonical value, or says why it does not fit.
+// value types a canonical value, or returns why it does not fit.
 func (t Type) value(v any) (operand, string) {
 	switch t {
 	case Text:
@@ -272,8 +276,8 @@ func (t Type) value(v any) (operand, string) {
 		if micro, ok := parseInstant(s, true); ok {
 			return operand{floor: micro, whole: true}, ""
 		}
-		return operand{}, "a time field takes an instant of the years 1000 to 9999, written 2026-11-22T10:00:00Z or with an " +
-			"offset, to the microsecond"
+		return operand{}, "a time field takes an instant of the years 1000 to 9999, " +
+			"written 2026-11-22T10:00:00Z or with an offset, to the microsecond"
 	}
 	panic("latchkey: unknown type of field")
 }
@@ -296,7 +300,7 @@ func numberValue(s string) (operand, string) {
 		return operand{}, "a number field takes plain decimals, without an exponent"
 	}
 	if len(digits) > maxWholeDigits || len(fraction) > maxFractionDigits {
-		return operand{}, "a number has at most 35 digits before and 30 behind the point"
+		return operand{}, "a number has at most 35 digits before and 30 after the point"
 	}
 	negative := len(digits) < len(whole)
 	digits = strings.TrimLeft(digits, "0")
@@ -330,7 +334,7 @@ func numberValue(s string) (operand, string) {
 	return v, ""
 }
 
-// order sorts values of one list.
+// order compares values of one list for sorting.
 func (t Type) order(a, b *operand) int {
 	switch {
 	case t == Text:
@@ -343,7 +347,7 @@ func (t Type) order(a, b *operand) int {
 	return compareDecimals(a.decimal(), b.decimal())
 }
 
-// successor is the least text above every text with this prefix, in the order of code points, which UTF-8 keeps.
+// successor returns the least text above every text with this prefix, in the order of code points, which UTF-8 keeps.
 func successor(prefix string) (string, string) {
 	for prefix != "" {
 		r, size := utf8.DecodeLastRuneInString(prefix)
@@ -352,7 +356,7 @@ func successor(prefix string) (string, string) {
 			continue
 		}
 		if r++; r == 0xD800 {
-			r = 0xE000 // there are no characters between
+			r = 0xE000 // surrogates are no characters
 		}
 		return prefix + string(r), ""
 	}

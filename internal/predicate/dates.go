@@ -9,7 +9,7 @@ const (
 	lastDayNumber   = lastMicro / microsPerSecond / secondsPerDay
 )
 
-// digits reads n digits of s at i, -1 if there are none.
+// digits reads n digits of s at i. It returns -1 if they are not all digits.
 func digits(s string, i, n int) int {
 	v := 0
 	for _, c := range []byte(s[i : i+n]) {
@@ -21,7 +21,7 @@ func digits(s string, i, n int) int {
 	return v
 }
 
-// parseDay reads exactly YYYY-MM-DD, a real day within the fence, as days since 1970.
+// parseDay reads exactly YYYY-MM-DD, a real day of the years 1000 to 9999, as days since 1970.
 func parseDay(s string) (int64, bool) {
 	if len(s) != 10 {
 		return 0, false
@@ -30,13 +30,13 @@ func parseDay(s string) (int64, bool) {
 	return day, ok && day >= firstDayNumber && day <= lastDayNumber
 }
 
-// civilDay reads the first ten bytes of s.
+// civilDay reads a real day from the first ten bytes of s, as days since 1970.
 func civilDay(s string) (int64, bool) {
 	y, m, d := digits(s, 0, 4), digits(s, 5, 2), digits(s, 8, 2)
 	if s[4] != '-' || s[7] != '-' || y < 0 || m < 1 || m > 12 || d < 1 || d > daysIn(y, m) {
 		return 0, false
 	}
-	// Years from March: the leap day is the last one.
+	// Count years from March, so that the leap day is the last one.
 	if m <= 2 {
 		y, m = y-1, m+12
 	}
@@ -61,7 +61,7 @@ func daysIn(y, m int) int {
 }
 
 // parseInstant reads exactly YYYY-MM-DD[ T]HH:MM:SS[.f{1,6}][Z|±HH:MM] as microseconds since 1970. No zone means UTC;
-// strict wants a zone and the T (RFC 3339). The SQL of SQLite takes exactly the same texts.
+// strict requires a zone and the T (RFC 3339). The SQL of SQLite accepts exactly the same texts.
 func parseInstant(s string, strict bool) (int64, bool) {
 	if len(s) < 19 || len(s) > 32 {
 		return 0, false
@@ -105,7 +105,7 @@ func parseInstant(s string, strict bool) (int64, bool) {
 	return micro, micro >= firstMicro && micro <= lastMicro
 }
 
-// dayOf is the day of a time.Time as drivers hand out dates: midnight, in whatever zone.
+// dayOf returns the day of a time.Time that a driver returns for a date: midnight, in whatever zone.
 func dayOf(t time.Time) (int64, bool) {
 	seconds := t.Unix()
 	if t.Location() != time.UTC {
@@ -119,7 +119,7 @@ func dayOf(t time.Time) (int64, bool) {
 	return day, day >= firstDayNumber && day <= lastDayNumber
 }
 
-// instantOf refuses what is finer than a microsecond: an engine that kept it would compare it differently.
+// instantOf returns false for a time finer than a microsecond: an engine that kept it would compare it differently.
 func instantOf(t time.Time) (int64, bool) {
 	if y := t.Unix(); y < firstMicro/microsPerSecond || y > lastMicro/microsPerSecond || t.Nanosecond()%1000 != 0 {
 		return 0, false

@@ -45,10 +45,10 @@ func (l *comparison) match(r map[string]any) bool {
 	if len(l.slot.names) > 1 {
 		v, ok = l.lookUp(r)
 	}
-	return ok && l.admits(v) // what is absent is unknown, to is-null too
+	return ok && l.admits(v) // an absent value is unknown, for is-null too
 }
 
-// lookUp finds the value of a column that has several names. A row that gives it twice, differently, does not give it.
+// lookUp returns the value of a column that has several names. A row that has two different values for it has none.
 func (l *comparison) lookUp(r map[string]any) (found any, given bool) {
 	for _, name := range l.slot.names {
 		v, ok := r[name]
@@ -63,7 +63,7 @@ func (l *comparison) lookUp(r map[string]any) (found any, given bool) {
 	return found, given
 }
 
-// admits asks the operator of a value that is present.
+// admits reports whether the operator admits a value that is present.
 func (l *comparison) admits(v any) bool {
 	if l.op == opNull || l.op == opNotNull {
 		return l.slot.isNull(v) == (l.op == opNull)
@@ -119,7 +119,7 @@ func (l *comparison) admits(v any) bool {
 			return l.admits(p)
 		}
 	}
-	return false // NULL, or not fit for the field: unknown
+	return false // NULL, or a value that does not fit the field: unknown
 }
 
 func (l *comparison) admitsText(s string) bool {
@@ -154,7 +154,7 @@ func (l *comparison) admitsInt(i int64) bool {
 	return false
 }
 
-// bitOf is 0 or 1, when decimal text is one of them.
+// bitOf returns 0 or 1 if decimal text is one of them.
 func bitOf(s string) (bit int64, ok bool) {
 	if _, _, ok = SplitDecimal(s); !ok {
 		return 0, false
@@ -165,8 +165,8 @@ func bitOf(s string) (bit int64, ok bool) {
 	return 0, compareDecimals(s, "0") == 0
 }
 
-// exactFloats is the magnitude from which a float64 may stand for an integer that it does not equal: 2^53. Of numbers
-// that large Integer and Number know nothing, in SQL neither: 9007199254740993 would pass for ...992.
+// exactFloats is 2^53, the magnitude from which a float64 may stand for an integer that it does not equal. Floats that
+// large are unknown to Integer and Number, in SQL as well: 9007199254740993 would pass for ...992.
 const exactFloats = 1 << 53
 
 func (l *comparison) admitsFloat(f float64) bool {
@@ -235,7 +235,7 @@ func (l *comparison) find(r rowValue) bool {
 	return found
 }
 
-// compare says how the row's value stands to v: below (-1), equal, or above.
+// compare returns -1, 0 or 1 if the row's value is less than, equal to, or greater than v.
 func (v *operand) compare(r rowValue) int {
 	switch r.kind {
 	case rowText:
@@ -260,7 +260,7 @@ func (v *operand) compare(r rowValue) int {
 	return 1
 }
 
-// compareText is strings.Compare, through which a text that lies on the stack would escape.
+// compareText is strings.Compare, through which a text on the stack would escape.
 func compareText(a, b string) int {
 	switch {
 	case a == b:
@@ -294,7 +294,7 @@ func compareDecimals(a, b string) int {
 	return c
 }
 
-// decimalParts drops the zeros that mean nothing, and the sign of zero.
+// decimalParts splits decimal text, without zeros that mean nothing, and without the sign of zero.
 func decimalParts(s string) (negative bool, whole, fraction string) {
 	whole, fraction, _ = SplitDecimal(s)
 	if len(whole) > 0 && whole[0] == '-' {
@@ -314,7 +314,7 @@ func (k kind) isNull(v any) bool {
 	switch x := v.(type) {
 	case nil:
 		return true
-	case []byte: // what a NULL leaves in a []byte that was scanned into
+	case []byte: // a NULL scanned into a []byte
 		return x == nil
 	case string, int64, int, float64, bool, time.Time, json.Number, uint64:
 		return false
@@ -323,10 +323,10 @@ func (k kind) isNull(v any) bool {
 	return ok && k.isNull(p)
 }
 
-// bare turns the rarer kinds of a row's values into one of string, int64, uint64, float64, bool, time.Time,
-// json.Number, []byte, nil, and the values that opaque knows; ok is false when there is none, or v is one already.
-// Without importing database/sql, its NullString and the like are told by their form: a struct of a value and a bool
-// Valid.
+// unwrap turns the rarer kinds of a row's values into one of string, int64, uint64, float64, bool, time.Time,
+// json.Number, []byte and nil. It also returns a value for which opaque has a reason. ok is false if there is no such
+// value, or if v is one already. A sql.NullString and the like are recognised by their form, without database/sql: a
+// struct of a value and a bool Valid.
 func (k kind) unwrap(v any) (p any, ok bool) {
 	if k.opaque(v) != "" {
 		return nil, false

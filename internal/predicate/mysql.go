@@ -1,8 +1,8 @@
 package predicate
 
 // MySQL and MariaDB. Only binary strings compare byte by byte; the plain = before lets an index work. A column may hold
-// days that are none, such as 2026-11-00 and, by sql_mode ALLOW_INVALID_DATES, 2026-02-30. NOT IN loses rows
-// through an index, IS NULL finds 0000-00-00, LIKE misses rows: none of them occurs.
+// invalid days, such as 2026-11-00 and, with sql_mode ALLOW_INVALID_DATES, 2026-02-30. NOT IN loses rows
+// through an index, IS NULL finds 0000-00-00, and LIKE misses rows, so the templates do not use them.
 const (
 	myText     = `CAST(CONVERT({c} USING utf8mb4) AS BINARY)`
 	myReal     = ` AND MONTH({c})>0 AND DAYOFMONTH({c}) BETWEEN 1 AND DAYOFMONTH(LAST_DAY({c}))`
@@ -31,7 +31,7 @@ func myNumbers() map[boundOp]string {
 		})
 }
 
-// myFloats adds a float zero, which makes a float of a literal that a driver wrote into the text.
+// myFloats adds a float zero to the argument. That makes a float of a literal that a driver wrote into the text.
 func myFloats() map[boundOp]string {
 	const arg = `({f}+0e0)`
 	return joinTemplates(

@@ -1,8 +1,8 @@
 package predicate
 
-// PostgreSQL. COLLATE "C" is byte order; the plain = before it lets a default index work. NaN is above every number and
-// infinity around every date there, hence the guards. A DateTime column is a timestamptz: a timestamp would be compared
-// in the zone of the session.
+// PostgreSQL. COLLATE "C" is byte order; the plain = before it lets a default index work. There NaN is above every
+// number, and infinities are below and above every date, hence the guards. A DateTime column is a timestamptz: a
+// timestamp would be compared in the zone of the session.
 const (
 	pgText      = `{c}::text COLLATE "C"`
 	pgNumber    = ` AND {c}::numeric<>'NaN'::numeric`
@@ -23,7 +23,7 @@ func pgOrdered(code, sqlType, guard, known string) map[boundOp]string {
 		})
 }
 
-// pgIntegers is for columns that hold no infinity; CheckSchema sees to it.
+// pgIntegers is for columns that hold no infinity, which CheckSchema checks.
 func pgIntegers() map[boundOp]string {
 	return joinTemplates(
 		pgOrdered("i", "bigint", pgNumber, `{c}::numeric<>'NaN'::numeric`),

@@ -1,14 +1,18 @@
 // Package predicate decides whether a row meets a condition, in memory and in the SQL of each dialect: both admit
 // exactly the same rows.
 //
-// A [Schema] knows the columns and their types. A [Binder] takes a condition apart into comparisons that the schema has
-// typed, and makes a [Predicate] of them: [Predicate.Match] asks it of a row, [Predicate.SQL] writes it for an engine.
-// A row is a map from names to whatever database drivers hand out. What is unknown, because it is missing, NULL, or not
-// fit for its type, meets no comparison, and no negation of one either.
+// A [Schema] holds the columns and their types. A [Binder] types the comparisons of a condition by the schema, and
+// makes a [Predicate] of them. [Predicate.Match] tests it on a row, and [Predicate.SQL] writes it for an engine. A row
+// is a map from names to the values that database drivers return. A value is unknown if it is missing, NULL, or does
+// not fit its type. An unknown value meets no comparison, and no negation of one either.
 //
-// The knowledge of a [Type] is spread over five tables: which operators and values it takes (bind.go), how it compares
-// with a row's value (match.go), what a row's value becomes when it is written (rows.go), its SQL per dialect (sql.go),
-// and its texts (values.go, dates.go). A new type has an entry in each.
+// Five places define a [Type]; a new type needs an entry in each:
+//
+//   - bind.go: which operators and values it takes;
+//   - match.go: how it compares with the value of a row;
+//   - rows.go: what the value of a row becomes when it is written;
+//   - sql.go, with a file per dialect: its SQL;
+//   - values.go and dates.go: its texts.
 package predicate
 
 import (
@@ -44,11 +48,11 @@ const (
 
 // Field is a column and its type.
 type Field struct {
-	Column string // emitted as it is
+	Column string // written into SQL as it is
 	Type   Type
 }
 
-// FieldError says what is wrong with a field or its value. It never holds the value.
+// FieldError describes what is wrong with a field or its value. It never holds the value.
 type FieldError struct {
 	Field   string
 	Unknown bool // the schema has no such field
@@ -59,8 +63,7 @@ func (e *FieldError) Error() string { return fmt.Sprintf("field %q: %s", e.Field
 
 const noField = "the schema has no such field"
 
-// Schema is a set of fields. It remembers the SQL of the conditions it has seen, by their shape. It is safe for
-// concurrent use.
+// Schema is a set of fields. It caches the SQL of conditions by their shape. It is safe for concurrent use.
 type Schema struct {
 	slots   map[string]*slot
 	columns []string // distinct, in byte order
@@ -69,20 +72,20 @@ type Schema struct {
 	shapes map[string]*shape
 }
 
-// slot is what the schema knows of a name.
+// slot is the column and the type of a name.
 type slot struct {
 	kind
 	column int
 	names  []string // every name of the column, in byte order
 }
 
-// kind is a type together with the types of Go that no field holds.
+// kind is a type together with the Go types that no field holds.
 type kind struct {
 	typ    Type
 	opaque func(any) string
 }
 
-// shape is everything about a bound condition but its values. Texts are made when first asked for.
+// shape is everything about a bound condition except its values. Its texts are made when first needed.
 type shape struct {
 	texts [MySQL + 1]atomic.Pointer[[]*sqlText]
 }
@@ -94,9 +97,10 @@ const (
 )
 
 // NewSchema returns the schema of fields. Names that share a column must write it alike, case included, and have one
-// type; else it is an error that names the field, as for an empty name or column and an unknown type.
+// type. It returns an error that names the field if they do not, for an empty name or column, and for an unknown type.
 //
-// opaque returns, for a value of a type that is meaningless in a row, why no field holds it; "" for every other value.
+// opaque returns why no field holds a value, for types that are meaningless in a row. It returns "" for every other
+// value.
 func NewSchema(fields map[string]Field, opaque func(any) string) (*Schema, error) {
 	s := &Schema{slots: make(map[string]*slot, len(fields)), shapes: map[string]*shape{}}
 	byColumn := map[string][]string{}
@@ -135,7 +139,7 @@ func NewSchema(fields map[string]Field, opaque func(any) string) (*Schema, error
 	return s, nil
 }
 
-// shape returns the shape with this key, a new one for a key that is not known.
+// shape returns the shape with this key. It makes a new one for an unknown key.
 func (s *Schema) shape(key []byte) *shape {
 	s.mu.RLock()
 	sh := s.shapes[string(key)]
@@ -153,7 +157,7 @@ func (s *Schema) shape(key []byte) *shape {
 		return known
 	}
 	if len(s.shapes) >= maxShapes {
-		clear(s.shapes) // simple, and rare: hosts have few shapes
+		clear(s.shapes) // rare: hosts have few shapes
 	}
 	s.shapes[string(key)] = sh
 	return sh
@@ -166,9 +170,9 @@ type Predicate struct {
 	nodes  []boundNode // the root first; children of one node lie side by side
 }
 
-// SQL returns the condition as a fragment in parentheses, and its arguments. Placeholders are ? on SQLite and MySQL, and
-// $first, $first+1, … on PostgreSQL, where first must be 1 or more; first means nothing to the others. The text depends
-// on the shape of the condition only. An unknown dialect panics.
+// SQL returns the condition as a fragment in parentheses, and its arguments. Placeholders are ? on SQLite and MySQL,
+// and $first, $first+1, … on PostgreSQL, where first must be 1 or more. The other dialects ignore first. The text
+// depends on the shape of the condition only. An unknown dialect panics.
 func (p *Predicate) SQL(d Dialect, first int) (where string, args []any) {
 	switch d {
 	case Postgres:
@@ -194,7 +198,7 @@ func (p *Predicate) SQL(d Dialect, first int) (where string, args []any) {
 	return c.text, args
 }
 
-// text returns the compiled text, from memory if it was asked for before.
+// text returns the SQL text, from the cache if it is there.
 func (p *Predicate) text(d Dialect, first int) *sqlText {
 	if p.shape == nil {
 		return p.writeSQL(d, first)
@@ -215,7 +219,7 @@ func (p *Predicate) text(d Dialect, first int) *sqlText {
 			known = known[1:]
 		}
 		list := append(slices.Clone(known), c)
-		at.Store(&list) // a lost race costs one more compile, no more
+		at.Store(&list) // a lost race only costs writing the text once more
 	}
 	return c
 }

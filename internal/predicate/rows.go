@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// same reports whether two values of a row are one, by type. What does not fit the type is the same as nothing.
+// same reports whether two values of a row are equal, by type. A value that does not fit the type equals nothing.
 func (k kind) same(a, b any) bool {
 	a, reason := k.normalise(a)
 	b, reason2 := k.normalise(b)
@@ -34,7 +34,8 @@ func decimalOf(v any) string {
 	return string(v.(json.Number))
 }
 
-// typed returns the form of a row's value that Schema.Row of the root package documents.
+// normalise returns the typed form of a row's value, which Schema.Row of the root package documents, or why there is
+// none.
 func (k kind) normalise(v any) (any, string) {
 	t, given := k.typ, v
 	switch x := v.(type) {
@@ -77,11 +78,11 @@ func (k kind) normalise(v any) (any, string) {
 	if f, ok := v.(float64); ok && (t == Integer || t == Number || t == Float) {
 		return t.normaliseFloat(f, isSingle(given))
 	}
-	if s, ok := v.(string); ok && t == Text { // of any length: it is the host's column
+	if s, ok := v.(string); ok && t == Text { // of any length: the host's column decides
 		return v, CheckText(s)
 	}
 	if n, ok := v.(json.Number); ok && t == Float {
-		v = string(n) // with its exponent, which no other field takes
+		v = string(n) // may have an exponent, which no other type takes
 	}
 	c, reason := Canonical(v)
 	if reason != "" {
@@ -132,7 +133,7 @@ func isSingle(v any) bool {
 			return true
 		case reflect.Pointer, reflect.Interface:
 			r = r.Elem()
-		case reflect.Struct: // of a value and a bool, or bareValue had refused it
+		case reflect.Struct: // of a value and a bool, or unwrap had returned false
 			r = r.Field(0)
 		default:
 			return false
@@ -146,7 +147,7 @@ func (t Type) normaliseTime(v time.Time) (any, string) {
 		if day, ok := dayOf(v); ok {
 			return time.Unix(day*secondsPerDay, 0).UTC().Format(time.DateOnly), ""
 		}
-		return nil, "a time that is not midnight, or outside the years 1000 to 9999, is no date"
+		return nil, "a date field takes a time at midnight, of the years 1000 to 9999"
 	case DateTime:
 		if micro, ok := instantOf(v.Truncate(time.Microsecond)); ok {
 			return formatInstant(micro), ""
@@ -183,7 +184,7 @@ func (s *Schema) Row(in map[string]any) (map[string]any, *FieldError) {
 	return out, nil
 }
 
-// nameIn returns the name by which a row gives the column.
+// nameIn returns the name that a row uses for the column.
 func (s *slot) nameIn(r map[string]any) (string, bool) {
 	for _, name := range s.names {
 		if _, ok := r[name]; ok {
@@ -193,8 +194,8 @@ func (s *slot) nameIn(r map[string]any) (string, bool) {
 	return "", false
 }
 
-// Force returns a copy of a row with other values, typed, in place of the row's, whichever name the row used for a
-// column; that name stays.
+// Force returns a copy of a row with other values, typed, in place of its own. A column keeps the name that the row
+// uses for it.
 func (s *Schema) Force(row, values map[string]any) (map[string]any, *FieldError) {
 	typed, err := s.Row(values)
 	if err != nil {
@@ -217,8 +218,8 @@ func (s *Schema) Force(row, values map[string]any) (map[string]any, *FieldError)
 	return out, nil
 }
 
-// SameRow reports whether two typed rows give the same columns the same values. Names of one column are one; a NULL is
-// not the same as nothing.
+// SameRow reports whether two typed rows have the same values in the same columns. Names of one column are one. A NULL
+// differs from an absent value.
 func (s *Schema) SameRow(a, b map[string]any) bool { return s.holds(a, b) && s.holds(b, a) }
 
 // holds reports whether a has every value of b.
@@ -236,8 +237,8 @@ func (s *Schema) holds(a, b map[string]any) bool {
 	return true
 }
 
-// PlainNumber returns a number of JSON without its exponent, and without a fraction that is zero, where a Number field
-// could take it; else it stays as it is.
+// PlainNumber returns a JSON number without its exponent, and without a fraction that is zero, if a Number field could
+// take it. Otherwise it returns n.
 func PlainNumber(n json.Number) json.Number {
 	mantissa, exponent := string(n), 0
 	if at := strings.IndexAny(mantissa, "eE"); at >= 0 {

@@ -8,7 +8,8 @@ import (
 )
 
 // The SQL of one comparison, as data: dialect, type, operator. Every template admits exactly the rows that
-// comparison.match admits, under any collation and any storage class; the differential tests in e2e keep it so. In a template
+// comparison.match admits, under any collation and any storage class. The differential tests in e2e check that. In a
+// template
 //
 //	{c}            is the column
 //	{o}            is the operator, as SQL writes it
@@ -22,7 +23,7 @@ import (
 //	e microseconds       p one less               q one more
 //	w the day before     x the second day after (of a list: of its least and greatest value)
 //
-// A fragment is true for the rows it admits; for others it is false or NULL, whatever comes handy. Hence no NOT.
+// A fragment is true for the rows it admits, and false or NULL for others. So it must not stand under NOT.
 
 type templates map[Type]map[boundOp]string
 
@@ -33,7 +34,7 @@ const (
 	fenceMicros       = " BETWEEN -30610224000000000 AND 253402300799999999"
 )
 
-// spread writes one template over several operators.
+// spread returns one template for several operators.
 func spread(template string, ops ...boundOp) map[boundOp]string {
 	m := map[boundOp]string{}
 	for _, op := range ops {
@@ -115,8 +116,8 @@ func (c *compiler) node(i int) {
 	c.text = append(c.text, ')')
 }
 
-// join writes n parts. Many stand in nested groups, for SQLite takes a chain of n for an expression n deep and refuses
-// more than 1,000; a comma is no operator.
+// join writes n parts. If there are many, it nests them in groups. SQLite counts a chain of n operators as an
+// expression n deep, and refuses more than 1,000. A comma is no operator.
 func (c *compiler) join(n int, separator string, part func(int)) {
 	const width = 16
 	var span func(from, to int)
@@ -173,7 +174,7 @@ func (c *compiler) placeholder(a argument) {
 		return
 	}
 	number := c.next
-	// One number for what one comparison says twice.
+	// An argument that one comparison uses twice has one number.
 	if last := len(c.args) - 1; last >= 0 && c.args[last] == a {
 		number--
 	} else {
@@ -183,7 +184,8 @@ func (c *compiler) placeholder(a argument) {
 	c.text = strconv.AppendInt(append(c.text, '$'), int64(number), 10)
 }
 
-// padded is how many placeholders a list takes: the next power of two, so that lists of all lengths make few texts.
+// padded returns how many placeholders a list takes: the next power of two, so that lists of all lengths make few
+// texts.
 func padded(n int) int {
 	size := 1
 	for size < n {
@@ -195,7 +197,7 @@ func padded(n int) int {
 // beyondInt64 is above every int64, and its negative below: SQLite compares integers and floats exactly.
 const beyondInt64 = 1e19
 
-// argument is the value of a placeholder.
+// argument returns the value of a placeholder.
 func (p *Predicate) argument(d Dialect, a argument) any {
 	l := &p.nodes[a.node].leaf
 	v := &l.value
@@ -264,7 +266,7 @@ func (p *Predicate) argument(d Dialect, a argument) any {
 	panic("latchkey: no argument for " + string(rune(a.code)))
 }
 
-// array is a whole list for PostgreSQL: []string for text, else an array literal, which every driver passes on.
+// array returns a whole list for PostgreSQL: []string for text, else an array literal, which every driver passes on.
 func (l *comparison) array() any {
 	if l.typ == Text {
 		texts := make([]string, len(l.list))

@@ -4,8 +4,8 @@ import (
 	"strings"
 )
 
-// SQLite. typeof guards against foreign storage classes; COLLATE BINARY against the column's collation, with a plain
-// comparison before it where that lets an index on the column work.
+// SQLite. typeof guards against other storage classes, and COLLATE BINARY against the collation of the column. A plain
+// comparison stands before it where that lets an index on the column work.
 const (
 	liteText = `typeof({c})='text' AND `
 	liteNum  = `typeof({c}) IN ('integer','real') AND `
@@ -14,8 +14,9 @@ const (
 	// The zone of a time: what follows the seconds and their fraction.
 	liteZone = `CASE substr({c},20,1) WHEN '.' THEN ltrim(substr({c},21),'0123456789') ELSE substr({c},20) END`
 	// Microseconds since 1970 of exactly YYYY-MM-DD[ T]HH:MM:SS[.f{1,6}][Z|±HH:MM], NULL of anything else. SQLite's own
-	// functions know milliseconds only, and take 30 February and 24:00 for times.
-	liteInstant = `CASE WHEN typeof({c})='text' AND length({c}) BETWEEN 19 AND 32 AND length({c})=length(CAST({c} AS BLOB))` +
+	// functions have milliseconds only, and accept 30 February and 24:00.
+	liteInstant = `CASE WHEN typeof({c})='text' AND length({c}) BETWEEN 19 AND 32 AND length({c})=length(CAST({c} AS ` +
+		`BLOB))` +
 		` AND substr({c},1,19) GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9][ T][0-2][0-9]:[0-5][0-9]:[0-5][0-9]'` +
 		` AND substr({c},12,2)<'24' AND date(substr({c},1,10))=substr({c},1,10)` +
 		` AND (` + liteZone + ` IN ('','Z') OR ` + liteZone + ` GLOB '[+-][01][0-9]:[0-5][0-9]'` +
@@ -26,8 +27,8 @@ const (
 		`)-20)||'000000',1,6) AS INTEGER) ELSE 0 END END`
 )
 
-// Of numbers, an integer row lies in the closed interval from ceiling to floor, which is empty for 5.5; a real row is
-// compared with the nearest float.
+// A row with an integer is compared with the closed interval from ceiling to floor, which is empty for 5.5. A row with
+// a real is compared with the nearest float.
 const (
 	liteWhole = `typeof({c})='integer' AND `
 	liteReal  = ` OR typeof({c})='real' AND ` + exactRange
@@ -45,8 +46,8 @@ var liteNumbers = joinTemplates(
 		opKnown: `typeof({c})='integer'` + liteReal,
 	})
 
-// A real row needs no cast, so that an index works. SQLite compares an integer with a float exactly, which Float does
-// not.
+// A real row needs no cast, so that an index works. SQLite compares an integer with a float exactly, but Float
+// does not.
 const liteFloat = `typeof({c})='real' AND {c} {o} OR typeof({c})='integer' AND CAST({c} AS REAL) {o}`
 
 var liteFloats = joinTemplates(
@@ -86,7 +87,7 @@ var liteTemplates = templates{
 		opNotIn: liteDate + ` AND {c} NOT IN ({each,,}{t}{end})`,
 		opKnown: liteDate,
 	}),
-	// The days are there for an index: an offset moves the written day by at most one.
+	// The comparison of days lets an index work: an offset moves the written day by at most one.
 	DateTime: {
 		opEq:    `{c}>={w} AND {c}<{x} AND ` + liteInstant + `={e}`,
 		opNe:    liteInstant + `<>{e} AND ` + liteInstant + fenceMicros,

@@ -15,7 +15,7 @@ const (
 	MaxName = 512      // bytes of the name of a field
 )
 
-// CheckName returns what is wrong with the name of a field, "" if nothing is.
+// CheckName returns what is wrong with the name of a field, or "" if it is valid.
 func CheckName(name string) string {
 	switch {
 	case name == "":
@@ -29,7 +29,7 @@ func CheckName(name string) string {
 	return ""
 }
 
-// CheckText returns what is wrong with a text, "" if nothing is.
+// CheckText returns what is wrong with a text, or "" if it is valid.
 func CheckText(s string) string {
 	switch {
 	case strings.IndexByte(s, 0) >= 0:
@@ -40,12 +40,12 @@ func CheckText(s string) string {
 	return ""
 }
 
-// Canonical returns the one form that a single value has in conditions and forced values: string, bool, int64 or
+// Canonical returns the canonical form of a single value in conditions and forced values: string, bool, int64 or
 // json.Number. So values compare, and survive JSON, exactly.
 func Canonical(value any) (v any, reason string) {
 	switch x := value.(type) {
 	case nil:
-		return nil, "the value is missing: for NULL ask is-null"
+		return nil, "the value is missing: use is-null to find NULL"
 	case string:
 		return CanonicalText(value, x)
 	case bool:
@@ -65,7 +65,7 @@ func Canonical(value any) (v any, reason string) {
 		}
 		return x.Format("2006-01-02T15:04:05.999999Z07:00"), ""
 	}
-	// Named types and the rarer kinds.
+	// Named types and other kinds.
 	switch r := reflect.ValueOf(value); r.Kind() {
 	case reflect.String:
 		return CanonicalText(nil, r.String())
@@ -88,7 +88,8 @@ func Canonical(value any) (v any, reason string) {
 	return nil, "a value is text, a number, true or false, or a time"
 }
 
-// CanonicalText is Canonical of a text. Boxed is the same text as it came, to spare an allocation; nil: make it.
+// CanonicalText is Canonical for a text. boxed is the same text in an interface, to save an allocation; nil if there is
+// none.
 func CanonicalText(boxed any, s string) (any, string) {
 	if len(s) > MaxText {
 		return nil, "the text is longer than 64 KiB"
@@ -102,7 +103,7 @@ func CanonicalText(boxed any, s string) (any, string) {
 	return boxed, ""
 }
 
-// exactSingles is exactFloats of a float32.
+// exactSingles is exactFloats for a float32.
 const exactSingles = 1 << 24
 
 const (
@@ -110,7 +111,7 @@ const (
 	roundedBy = "a float this large may be a rounded integer: give an integer, a json.Number or text"
 )
 
-// canonicalFloat refuses a whole float of the magnitude exact or more: which integer it was cannot be told any more.
+// canonicalFloat refuses a whole float of the magnitude exact or more, which may be a rounded integer.
 func canonicalFloat(f, exact float64) (any, string) {
 	switch {
 	case math.IsNaN(f) || math.IsInf(f, 0):
@@ -121,8 +122,8 @@ func canonicalFloat(f, exact float64) (any, string) {
 	return canonicalNumber(strconv.FormatFloat(f, 'f', -1, 64))
 }
 
-// canonicalNumber takes decimal text in the grammar of JSON, without an exponent: 1e9 is a number of unclear precision,
-// and 1e999999999 is an attack.
+// canonicalNumber reads decimal text in the grammar of JSON, without an exponent: the precision of 1e9 is unclear, and
+// 1e999999999 is an attack.
 func canonicalNumber(s string) (any, string) {
 	if len(s) > MaxText {
 		return nil, "the number is too long"
@@ -140,8 +141,8 @@ func canonicalNumber(s string) (any, string) {
 	return json.Number(s), ""
 }
 
-// parseFloat reads text of the form -?d+(.d+)?([eE][+-]?d+)? as the nearest float64. What lies beyond every float64 is
-// none.
+// parseFloat reads text of the form -?d+(.d+)?([eE][+-]?d+)? as the nearest float64. It returns false for a number
+// beyond every float64.
 func parseFloat(s string) (float64, bool) {
 	mantissa := s
 	if at := strings.IndexAny(s, "eE"); at >= 0 {

@@ -44,7 +44,7 @@ func (s *names) add(name []byte) bool {
 	return true
 }
 
-// appendFold appends the same text for all names that encoding/json considers equal: each character becomes the
+// appendFold appends the same text for all names that encoding/json considers equal. Each character becomes the
 // smallest of those equal to it by simple case folding.
 func appendFold(dst, name []byte) []byte {
 	for i := 0; i < len(name); {

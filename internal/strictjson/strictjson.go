@@ -1,9 +1,9 @@
 // Package strictjson reads JSON that has exactly one meaning.
 //
-// encoding/json takes the last of several equal names, matches names to fields in any case (and U+212A for k, U+017F
-// for s), ignores unknown members, and replaces invalid Unicode by U+FFFD. So two parsers of one text can disagree
-// about its meaning, which attackers use to bypass checks. All of that is an error here, as RFC 7493 (I-JSON) requires,
-// and more.
+// encoding/json takes the last of several equal names, and matches names to fields in any case (and U+212A for k,
+// U+017F for s). It ignores unknown members, and replaces invalid Unicode by U+FFFD. So two parsers of one text can
+// disagree about its meaning, which attackers use to bypass checks. All of that is an error here, as RFC 7493 (I-JSON)
+// requires, and more.
 package strictjson
 
 import (
@@ -44,10 +44,14 @@ func (e *Error) Error() string {
 // package refused the text. The message of that error may hold some of the text.
 func (e *Error) Unwrap() error { return e.err }
 
-// Unmarshal is json.Unmarshal that refuses duplicate names, names that differ by case alone (from each other or from a
-// field's), unknown members, invalid UTF-8, lone surrogates, trailing data, nesting deeper than MaxDepth, objects of
-// more than 10,000 members and numbers of more than 1024 bytes. Numbers that go into an any become json.Number. All
-// errors are an *Error. If the text does not fit v, v may have been changed in part.
+// Unmarshal is json.Unmarshal, but refuses:
+//
+//   - duplicate names, names that differ by case alone (from each other or from a field's), and unknown members;
+//   - invalid UTF-8, lone surrogates and trailing data;
+//   - nesting deeper than MaxDepth, objects of more than 10,000 members, and numbers of more than 1024 bytes.
+//
+// Numbers that go into an any become json.Number. All errors are an *Error. If the text does not fit v, v may have been
+// changed in part.
 //
 // A type with its own UnmarshalJSON matches its members itself, and does so strictly only if it calls Unmarshal. Values
 // that an any inside *v already points to are not checked, so leave such fields nil.

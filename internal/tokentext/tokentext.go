@@ -2,11 +2,12 @@
 //
 //	<prefix>_[<mark>_]<34 random characters><6 characters of CRC-32>
 //
-// prefix   sk pk ak at ss, or Tsk Tpk
-// mark     an organisation's own: 1 to 8 of [a-z0-9]
-// random   base62, each character uniform: 202 bits
-// CRC-32   IEEE, over all that stands before it, in base62. It tells junk and typing errors from tokens without
-// asking a store. It is no authentication: anybody can compute it.
+//	prefix   sk pk ak at ss, or Tsk Tpk
+//	mark     the organisation's mark: 1 to 8 of [a-z0-9]
+//	random   base62, each character uniform: 202 bits
+//	CRC-32   IEEE, over all the text before it, in base62
+//
+// The CRC-32 detects junk and typing errors without a store. It does not authenticate: anyone can compute it.
 //
 // A text has at most 53 bytes, so that one SHA-256 block holds it.
 package tokentext
@@ -36,7 +37,7 @@ const (
 	Session         = "ss_"
 )
 
-// MaxMark is the most bytes a mark may have.
+// MaxMark is the maximum length of a mark in bytes.
 const MaxMark = 8
 
 const (
@@ -45,11 +46,11 @@ const (
 	maxText     = len("Tsk_") + MaxMark + len("_") + bodyChars
 )
 
-// New makes the text of a new token. The prefix is one of those above; a nil rand is crypto/rand. A reader that fails
-// or repeats itself is an error, never a text; a mark that cannot be read again wraps fault.ErrInvalid.
+// New returns the text of a new token. The prefix is one of the constants above. A nil rand is crypto/rand. New returns
+// an error if the reader fails or repeats itself. It returns an error that wraps fault.ErrInvalid for an invalid mark.
 func New(rand io.Reader, prefix, mark string) (string, error) {
 	if mark != "" && !ValidMark(mark) {
-		return "", fmt.Errorf("%w: a prefix mark is 1 to %d of [a-z0-9]", fault.ErrInvalid, MaxMark)
+		return "", fmt.Errorf("%w: a prefix mark is 1 to %d characters of a-z 0-9", fault.ErrInvalid, MaxMark)
 	}
 	text := make([]byte, 0, maxText)
 	text = append(text, prefix...)
@@ -59,7 +60,7 @@ func New(rand io.Reader, prefix, mark string) (string, error) {
 	start := len(text)
 	text = text[:start+randomChars]
 	for left := text[start:]; len(left) > 0; {
-		// 48 bytes nearly always hold 34 usable ones (31 of 32 are). All bytes left over are thrown away.
+		// 48 bytes nearly always hold 34 usable ones (31 of 32 are). The rest is discarded.
 		var buf [48]byte
 		if err := ReadRandom(rand, buf[:]); err != nil {
 			return "", err
@@ -73,10 +74,10 @@ func New(rand io.Reader, prefix, mark string) (string, error) {
 	return string(base62.AppendUint32(text, crc32.ChecksumIEEE(text))), nil
 }
 
-var errRandom = errors.New("latchkey: the source of randomness is stuck")
+var errRandom = errors.New("latchkey: the source of randomness returns nothing, or repeats itself")
 
-// ReadRandom fills buf from r, crypto/rand if nil. Buf has an even length of 16 bytes or more. Both halves of it being equal is the
-// mark of a source that is stuck: chance needs 2^64 tries for it at the least.
+// ReadRandom fills buf from r, or from crypto/rand if r is nil. buf has an even length of 16 bytes or more. If both
+// halves of it are equal, the source is stuck: by chance that happens once in 2^64 reads, or less often.
 func ReadRandom(r io.Reader, buf []byte) error {
 	if r == nil {
 		r = rand.Reader
@@ -95,7 +96,7 @@ func ReadRandom(r io.Reader, buf []byte) error {
 		}
 		if m > 0 {
 			idle = 0
-		} else if idle++; idle > 100 { // io.ReadFull would wait for ever
+		} else if idle++; idle > 100 { // io.ReadFull would never return
 			return errRandom
 		}
 	}
@@ -122,17 +123,17 @@ func ValidMark(mark string) bool {
 type Shape uint8
 
 const (
-	Foreign  Shape = iota // not ours by its looks: only Options.Imported may claim it
-	Native                // ours, and the check is right. It does not tell who made it.
-	Broken                // looks like ours, but the check is wrong: refused without asking anything
-	Reserved              // "at_" and any other form: kept for sealed tokens
+	Foreign  Shape = iota // not in our form: only Options.Imported may accept it
+	Native                // in our form, and the check is right; anyone may have made it
+	Broken                // in our form, but the check is wrong: refused without a read of the store
+	Reserved              // "at_" and any other form: reserved for sealed tokens
 )
 
-// Read returns what a text looks like and, of a native one, its prefix. It does not allocate.
+// Read returns the shape of a text and, if it is native, its prefix. It does not allocate.
 //
-// A text looks native when it is a known prefix, perhaps 1 to 8 of [a-z0-9] and "_", and then exactly 40 base62
-// characters. Such a text is never looked for under another shape: when its check is wrong, it is broken. Any mark will
-// do, so that tokens outlive a change of Options.Prefix.
+// A text of the native form is a known prefix, then perhaps a mark and "_", and then exactly 40 base62 characters. Such a
+// text never has another shape: if its check is wrong, it is broken. Any mark is accepted, so that tokens outlive a change
+// of Options.Prefix.
 func Read(text string) (prefix string, shape Shape) {
 	prefix = prefixOf(text)
 	if prefix == "" {
@@ -175,8 +176,8 @@ func prefixOf(text string) string {
 	return ""
 }
 
-// Hint returns what people are shown of a text: its first 5 and last 3 characters. Of a text under 20 characters, or one
-// that is not all printable ASCII, it shows nothing but "…".
+// Hint returns the part of a text that people may see: its first 5 and last 3 characters. It returns "…" for a text
+// under 20 characters, or one that is not all printable ASCII.
 func Hint(text string) string {
 	if len(text) < 20 {
 		return "…"
@@ -189,8 +190,8 @@ func Hint(text string) string {
 	return text[:5] + "…" + text[len(text)-3:]
 }
 
-// Digest returns the plain digest of a text. A slow hash would add nothing: a native text has over 200 random bits, so
-// there is nothing to guess. It does not allocate.
+// Digest returns the SHA-256 digest of a text. A slow hash would add nothing: a native text has over 200 random bits,
+// which nobody can guess. Digest does not allocate.
 func Digest(text string) [32]byte { return sha256.Sum256(Bytes(text)) }
 
 // Bytes returns the bytes of s without a copy, for hashing. They must not be written to.

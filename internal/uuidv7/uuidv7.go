@@ -21,8 +21,8 @@ type Maker struct {
 func NewMaker(rand io.Reader) *Maker { return &Maker{rand: rand} }
 
 // New returns a new id for the time now, in µs since 1970. The ids of one Maker sort in the order in which they were
-// made, whatever now says, so that a store adds them at the end of its index. 12 bits of sub-millisecond time follow
-// the milliseconds (RFC 9562 §6.2, method 3), and a tick that was used is not used again.
+// made, whatever now is. So a store adds them at the end of its index. 12 bits of sub-millisecond time follow the
+// milliseconds (RFC 9562 §6.2, method 3). No tick is used twice.
 func (m *Maker) New(now int64) (id [16]byte, err error) {
 	if _, err := io.ReadFull(m.rand, id[:]); err != nil {
 		return id, fmt.Errorf("latchkey: no randomness: %w", err)
@@ -52,7 +52,7 @@ func (m *Maker) NewText(now int64) (string, error) {
 // Text returns the canonical text of an id: 36 bytes, lower case.
 func Text(id [16]byte) string { return uuid.UUID(id).String() }
 
-// Parse returns the id that a text stands for, and the zero id for text that is none.
+// Parse returns the id that a text stands for, and the zero id for other text.
 func Parse(text string) [16]byte {
 	u, err := uuid.Parse(text)
 	if err != nil {

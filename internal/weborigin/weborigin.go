@@ -1,5 +1,5 @@
-// Package weborigin reads lists of web domains, and says whether the Referer and Origin headers of a request lie within
-// them. Where programs differ about how a URL is read, it refuses.
+// Package weborigin reads lists of web domains, and reports whether the Referer and Origin headers of a request lie
+// within them. It refuses a URL that programs read differently.
 package weborigin
 
 import (
@@ -12,14 +12,14 @@ import (
 	"github.com/latchkey-go/latchkey/internal/fault"
 )
 
-// Source is the page that a request comes from, by its headers.
+// Source is the page that a request comes from, according to its headers.
 type Source struct {
 	referer, origin       location
 	hasReferer, hasOrigin bool
 }
 
-// Read reads the Referer and Origin headers as they came, "" for one that did not. It is not ok if neither is there,
-// if one is malformed, or if they name two hosts: a browser that hides where it comes from comes from anywhere.
+// Read reads the Referer and Origin headers as they were received, "" for an absent one. ok is false if both are
+// absent, because the page could be any. It is also false if one is malformed, or if they name two hosts.
 func Read(referer, origin string) (s Source, ok bool) {
 	s.hasReferer, s.hasOrigin = referer != "", origin != ""
 	if !s.hasReferer && !s.hasOrigin {
@@ -38,8 +38,8 @@ func Read(referer, origin string) (s Source, ok bool) {
 	return s, true
 }
 
-// Within reports whether each header that is there matches a domain of the list. An Origin beside a Referer need not
-// match a domain's path, for it has none: the Referer answers for that.
+// Within reports whether each header that is present matches a domain of the list. An Origin has no path, so beside a
+// Referer it need not match the path of a domain: the Referer does.
 func (s *Source) Within(list []Domain) bool {
 	if s.hasReferer && !slices.ContainsFunc(list, func(d Domain) bool { return d.matches(s.referer) }) {
 		return false
@@ -52,17 +52,17 @@ func (s *Source) Within(list []Domain) bool {
 	})
 }
 
-// location is where a page lies.
+// location is the address of a page.
 type location struct {
-	scheme string // "http", "https"; "" in a domain: either; "" in a Referer: it named none
+	scheme string // "http" or "https"; "" in a domain: either; "" in a Referer: absent
 	host   string // lower case; an IP address in its shortest form, IPv6 in brackets
-	port   string // without leading zeros; "": none was named
-	path   string // as it came; "" when there was none
+	port   string // without leading zeros; "": absent
+	path   string // as received; "": absent
 }
 
 // Domain is one entry of a list: see Restrictions.Domains of the root package. The zero Domain matches nothing.
 type Domain struct {
-	location      // path: what the page's must begin with
+	location      // path: the prefix that the path of a page must have
 	beneath  bool // matches hosts beneath host
 	self     bool // matches host itself
 }
@@ -72,7 +72,7 @@ func (d *Domain) matches(page location) bool {
 		return false
 	}
 	under := d.beneath && len(page.host) > len(d.host) && strings.HasSuffix(page.host, d.host) &&
-		page.host[len(page.host)-len(d.host)-1] == '.' // whole labels: not evilexample.com
+		page.host[len(page.host)-len(d.host)-1] == '.' // whole labels: evilexample.com does not match
 	if !under && !(d.self && page.host == d.host) {
 		return false
 	}
@@ -94,7 +94,7 @@ func (l location) effectivePort() string {
 	return ""
 }
 
-// hasDotSegment reports whether a path leads elsewhere than it says: "/app/../admin" does not begin with "/app".
+// hasDotSegment reports whether a path has a "." or ".." segment: "/app/../admin" is not beneath "/app".
 func hasDotSegment(path string) bool {
 	path, _, _ = strings.Cut(path, "?")
 	for segment := range strings.SplitSeq(path, "/") {
@@ -106,7 +106,7 @@ func hasDotSegment(path string) bool {
 	return false
 }
 
-// badDomain returns the error of an entry that cannot be kept. A long text is cut off.
+// badDomain returns the error for an invalid entry. A long text is truncated.
 func badDomain(text, why string) error {
 	if len(text) > 300 {
 		text = text[:300] + "…"
@@ -114,13 +114,13 @@ func badDomain(text, why string) error {
 	return fmt.Errorf("%w: domain %q: %s", fault.ErrInvalid, text, why)
 }
 
-// ParseDomain reads one entry of a list. A star before a host for which publicSuffix is true is refused; nil: none is.
-// The error wraps fault.ErrInvalid and says what is wrong.
+// ParseDomain reads one entry of a list. It refuses a star before a host for which publicSuffix returns true; nil: no
+// host is one. The error wraps fault.ErrInvalid and says what is wrong.
 func ParseDomain(text string, publicSuffix func(host string) bool) (Domain, error) {
 	if text == "" || len(text) > maxURL || !plainURL(text) || strings.ContainsAny(text, "?#") {
-		return Domain{}, badDomain(text, "it is [scheme://]host[:port][/path] in plain ASCII")
+		return Domain{}, badDomain(text, "write [scheme://]host[:port][/path] in plain ASCII")
 	}
-	rest := strings.TrimSuffix(text, "*") // implied
+	rest := strings.TrimSuffix(text, "*") // a path is a prefix anyway
 	d := Domain{self: true}
 	d.scheme, rest = cutScheme(rest)
 	if after, ok := strings.CutPrefix(rest, "*"); ok {
@@ -142,23 +142,24 @@ func ParseDomain(text string, publicSuffix func(host string) bool) (Domain, erro
 	case d.beneath && (isIP(d.host) || !strings.Contains(d.host, ".")):
 		return Domain{}, badDomain(text, "a star needs two labels after it")
 	case d.beneath && publicSuffix != nil && publicSuffix(d.host):
-		return Domain{}, badDomain(text, "anybody can register beneath what follows the star")
+		return Domain{}, badDomain(text, "the star would match domains that anyone can register")
 	case hasDotSegment(d.path):
 		return Domain{}, badDomain(text, `its path has a "." or ".." segment`)
 	}
 	return d, nil
 }
 
-// parseOrigin reads an Origin header: a scheme, a host and perhaps a port. "null" is none.
+// parseOrigin reads an Origin header: a scheme, a host and perhaps a port. "null" is not one.
 func parseOrigin(text string) (location, bool) {
 	l, ok := parseReferer(text)
 	return l, ok && l.scheme != "" && l.path == "" && !strings.ContainsAny(text, "?#")
 }
 
-// parseReferer reads a Referer header. One without a scheme is taken as a host and perhaps a path. Programs that read
-// URLs differ about odd ones, so of scheme and authority is accepted what our own plain reading and net/url agree upon.
-// What follows decides about nothing but a domain's path. It may be what browsers send though net/url refuses it: a
-// stray "%", and in the query any printable ASCII (WHATWG URL, query state).
+// parseReferer reads a Referer header. One without a scheme is read as a host and perhaps a path. Programs read odd
+// URLs differently, so it accepts only a scheme and authority that its own plain reading and net/url agree upon.
+//
+// What follows the authority matters only for the path of a domain. There it accepts what browsers send even if net/url
+// does not: a stray "%", and in the query any printable ASCII (WHATWG URL, query state).
 func parseReferer(text string) (l location, ok bool) {
 	before, query, _ := strings.Cut(text, "?")
 	if len(text) > maxURL || !plainURL(before) || !printable(query) || text == "null" {
@@ -188,8 +189,8 @@ func parseReferer(text string) (l location, ok bool) {
 
 const maxURL = 8192
 
-// plainURL reports whether text is made of what a URL on the wire may hold: printable ASCII, no space, and no backslash,
-// which some take for a slash.
+// plainURL reports whether text holds only what a URL on the wire may hold: printable ASCII without a space. It
+// excludes the backslash, which some programs read as a slash.
 func plainURL(text string) bool {
 	for i := range len(text) {
 		if c := text[i]; c <= ' ' || c > '~' || c == '\\' || c == '"' || c == '<' || c == '>' {
@@ -216,11 +217,11 @@ func cutScheme(text string) (scheme, rest string) {
 			return scheme, text[n:]
 		}
 	}
-	return "", text // "other://host" goes on as a host "other" with an empty port, and is refused there
+	return "", text // "other://host" is read as a host "other" with an empty port, which is refused
 }
 
-// cutAuthority reads "host[:port]" and what comes after it. It is not ok with userinfo, an empty or wrong port, or a
-// host that is no plain name or address.
+// cutAuthority reads "host[:port]" and the path after it. ok is false for userinfo, an empty or wrong port, and a host
+// that is no plain name or address.
 func cutAuthority(text string) (host, port, path string, ok bool) {
 	end := strings.IndexAny(text, "/?#")
 	if end < 0 {
@@ -264,7 +265,7 @@ func parsePort(text string) (string, bool) {
 	return digits, n <= 65535
 }
 
-// parseHost returns the one spelling of a host.
+// parseHost returns the canonical spelling of a host.
 func parseHost(text string) (string, bool) {
 	if inner, ok := strings.CutPrefix(text, "["); ok {
 		addr, err := netip.ParseAddr(strings.TrimSuffix(inner, "]"))
@@ -279,7 +280,7 @@ func parseHost(text string) (string, bool) {
 	host := strings.ToLower(text)
 	var last string
 	for label := range strings.SplitSeq(host, ".") {
-		if label == "" || len(label) > 63 { // a dot at the end makes another name of it, for some
+		if label == "" || len(label) > 63 { // also refuses a trailing dot: some programs read it as another name
 			return "", false
 		}
 		for i := range len(label) {
@@ -289,14 +290,15 @@ func parseHost(text string) (string, bool) {
 		}
 		last = label
 	}
-	if isNumber(last) { // browsers read 127.1, 0x7f.1 and 2130706433 as addresses: only the plain form is one here
+	if isNumber(last) { // browsers read 127.1, 0x7f.1 and 2130706433 as addresses; only the plain form is accepted
 		addr, err := netip.ParseAddr(host)
 		return host, err == nil && addr.Is4()
 	}
 	return host, true
 }
 
-// isNumber reports whether a host that ends in this label is an IPv4 address to browsers (WHATWG URL, "ends in a number").
+// isNumber reports whether browsers read a host that ends in this label as an IPv4 address (WHATWG URL, "ends in a
+// number").
 func isNumber(label string) bool {
 	if hex, ok := strings.CutPrefix(label, "0x"); ok {
 		return strings.Trim(hex, "0123456789abcdef") == ""
