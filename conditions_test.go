@@ -190,21 +190,21 @@ func TestReferencesAreFilledIn(t *testing.T) {
 
 // A reference without a value admits nothing, and so does its negation, wherever it stands and whenever it is negated.
 func TestReferencesWithoutValueAdmitNothing(t *testing.T) {
-	nobody := lookup(nil)
+	unset := lookup(nil)
 	mine := Where("owner", Eq, Self)
 	for _, c := range []Condition{mine, Not(mine), All(eu, mine), All(eu, Not(mine)), Not(AnyOf(eu, mine)),
 		Not(AnyOf(us, Not(mine))), Where("role", In, SelfRoles), Not(Where("role", In, SelfRoles))} {
-		require.True(t, c.resolve(nobody).IsNoRows(), "%v", c)
-		require.True(t, Not(c.resolve(nobody)).IsNoRows(), "%v", c)
+		require.True(t, c.resolve(unset).IsNoRows(), "%v", c)
+		require.True(t, Not(c.resolve(unset)).IsNoRows(), "%v", c)
 	}
 	s := NewSchema(Fields{"owner": {"owner", Text}, "region": {"region", Text}})
 	row := Row{"owner": "t1", "region": "EU"}
 	for c, want := range map[Condition]bool{
-		AnyOf(eu, mine).resolve(nobody):      true, // region is enough
-		AnyOf(us, mine).resolve(nobody):      false,
-		Not(AnyOf(us, mine)).resolve(nobody): false,
-		Not(AnyOf(us, mine).resolve(nobody)): false, // negated afterwards: still unknown
-		Not(All(us, mine)).resolve(nobody):   true,  // region is not US: known, whoever asks
+		AnyOf(eu, mine).resolve(unset):      true, // region is enough
+		AnyOf(us, mine).resolve(unset):      false,
+		Not(AnyOf(us, mine)).resolve(unset): false,
+		Not(AnyOf(us, mine).resolve(unset)): false, // negated afterwards: still unknown
+		Not(All(us, mine)).resolve(unset):   true,  // region is not US: known for every caller
 	} {
 		p, err := s.Bind(c)
 		require.NoError(t, err)
@@ -218,7 +218,7 @@ func TestUnfilledReferencesAreNotBound(t *testing.T) {
 	require.ErrorContains(t, err, `field "owner": the reference self`)
 }
 
-// What is too large only because latchkey put it together is nobody's input.
+// A condition that is too large only because latchkey composed it is no mistake of the caller.
 func TestComposedFaultsAreOfRules(t *testing.T) {
 	parts := make([]Condition, 9000)
 	for i := range parts {

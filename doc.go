@@ -51,29 +51,29 @@
 //     [ErrBadCondition] and so ErrInvalid.
 //   - [ErrUnavailable] means that nothing is known, never "not found" or "fine": a program that gets it must refuse.
 //
-// What a Store may answer is a closed set: see [Store]. No error holds a secret.
+// The errors that a Store may return are a closed set: see [Store]. No error holds a secret.
 //
 // # How soon a change holds
 //
-// The answer of each Verify reflects every change that was made before it began, revocations included, in every
-// process that uses the store. [Options.MaxStale] trades that for speed, up to a stated bound.
+// Each Verify reflects every change that was made before it began, revocations included, in every process that uses the
+// store. [Options.MaxStale] trades that for speed, up to a stated bound.
 //
 // # Concurrency
 //
 // A Manager, an Account, an Access, a Keyring, a Schema and all rules and conditions are safe for concurrent use.
 // Records, such as Token and Role, are plain values that share nothing with what is stored. Call [Manager.Close]
-// before the program ends, so that usage and last uses are written, and credits taken in advance given back.
+// before the program ends. It writes usage and last uses, and gives back leased credits.
 //
 // # Compatibility
 //
-// Before v1.0.0 a minor version may change the API; the changelog says how to follow. A newer version
-// always reads what an older one stored, and the text of a token that was issued stays valid. After v1.0.0 the rules of
-// Go modules hold.
+// Before v1.0.0 a minor version may change the API; the changelog says how to follow. A newer version always reads
+// what an older one stored, and the text of a token that was issued stays valid. After v1.0.0 the rules of Go modules
+// hold.
 //
 // # For store authors
 //
-// Only an implementation of [Store] needs the following types; all other programs can skip them. A store is
-// correct when the suite of package [github.com/latchkey-go/latchkey/storetest] passes on it.
+// Only an implementation of [Store] needs the following types; all other programs can skip them. A store is correct if
+// the suite of package [github.com/latchkey-go/latchkey/storetest] passes on it.
 //
 //   - What is read: [Found], [SecretRecord], [Feed], [Change], [ChangeKind].
 //   - What is written: [Write], [Ref], [Holders], [SecretChange], [Revocation], [UsageBatch], [LastUsed].

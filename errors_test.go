@@ -12,7 +12,7 @@ import (
 	"github.com/latchkey-go/latchkey/memstore"
 )
 
-// Invalid rules allow nothing, and every answer says that this is why.
+// Invalid rules allow nothing, and every error names them as the reason.
 func TestInvalidRulesAreNamed(t *testing.T) {
 	good := latchkey.Allow(latchkey.Read).On("invoices")
 	schema := latchkey.NewSchema(latchkey.Fields{"region": {Column: "region", Type: latchkey.Text}})
@@ -78,7 +78,7 @@ func TestInvalidRulesAreNamed(t *testing.T) {
 		})
 	}
 
-	// Sound rules say nothing of the sort.
+	// Refusals of valid rules do not.
 	var log bytes.Buffer
 	keys := latchkey.New(memstore.New(nil), &latchkey.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	a := must(keys.For("acme").Assume(latchkey.Client{ID: "1"}, latchkey.Permissions{good}))
@@ -89,7 +89,7 @@ func TestInvalidRulesAreNamed(t *testing.T) {
 	require.Empty(t, log.String())
 }
 
-// Whose mistake it is: a rule that the schema does not fit is the host's, a row that it does not fit the caller's.
+// OfRule: a rule that does not fit the schema is the mistake of the host, and a row that does not that of the caller.
 func TestConditionErrorOfRule(t *testing.T) {
 	ctx := t.Context()
 	keys := latchkey.New(memstore.New(nil), nil)
@@ -139,7 +139,7 @@ func TestConditionErrorOfRule(t *testing.T) {
 		byRole, err := keys.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()})
 		require.NoError(t, err)
 		if field == "client" {
-			byRole = must(acme.Assume(client, role.Permissions)) // a key is nobody's
+			byRole = must(acme.Assume(client, role.Permissions)) // an issued key has no client
 		}
 		for about, a := range map[string]latchkey.Access{
 			"Allow": must(acme.Assume(client, latchkey.Permissions{all.Where(c)})),
@@ -183,7 +183,7 @@ func TestConditionErrorOfRule(t *testing.T) {
 		ofRule(err, false, field)
 	}
 
-	// Forced values: of a rule they are the host's, of a narrowing whoever narrowed it.
+	// Forced values of a rule are the host's, and those of a narrowing are the caller's.
 	for field, forced := range map[string]latchkey.Values{"regoin": {"regoin": "secret value"},
 		"amount": {"amount": "secret value"}} {
 		_, err := must(acme.Assume(latchkey.Client{ID: "1"},

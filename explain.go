@@ -271,7 +271,7 @@ func (p *policy) effectiveRoles(l *compiledLayer, lineage map[int32][]int32, a A
 			live[at] = true
 		}
 	}
-	for _, at := range slices.Backward(slices.Sorted(maps.Keys(lineage))) { // heirs stand behind what they inherit
+	for _, at := range slices.Backward(slices.Sorted(maps.Keys(lineage))) { // heirs come after what they inherit
 		n := &p.nodes[at]
 		if live[at] && !n.broken && !n.rules.replacesAll(a, on) {
 			for _, up := range n.inherits {

@@ -18,59 +18,59 @@ var (
 	}
 )
 
-// saying is one sentence about what rules allow.
-type saying struct {
+// ruleCase is one row of a table of rules: an action, a resource, and the verdict.
+type ruleCase struct {
 	a    Action
 	on   Resource
 	want verdict
 }
 
-func allow(a Action, on Resource) saying { return saying{a, on, verdictAll} }
-func some(a Action, on Resource) saying  { return saying{a, on, verdictSome} }
-func deny(a Action, on Resource) saying  { return saying{a, on, verdictNone} }
+func allow(a Action, on Resource) ruleCase { return ruleCase{a, on, verdictAll} }
+func some(a Action, on Resource) ruleCase  { return ruleCase{a, on, verdictSome} }
+func deny(a Action, on Resource) ruleCase  { return ruleCase{a, on, verdictNone} }
 
 func TestRuleTables(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		p    Permissions
-		says []saying
+		want []ruleCase
 	}{
-		{"nothing said is nothing allowed", nil, []saying{deny(Read, "db/1")}},
-		{"a rule speaks about its actions and resources only", payroll, []saying{
+		{"no rule allows nothing", nil, []ruleCase{deny(Read, "db/1")}},
+		{"a rule covers its actions and resources only", payroll, []ruleCase{
 			allow(Read, "db/orders"), allow(Update, "db/orders/1"), deny(Delete, "db/orders"), deny(Read, "db"),
 			deny(Read, "files/1"), deny(Read, "db/payroll"), allow(Read, "db/payroll/2026"),
 		}},
 		{"position beats specificity: everything first, then one denied", Permissions{
 			Allow(Read).On("*"), Deny(Read).On("db/7"),
-		}, []saying{allow(Read, "db/8"), deny(Read, "db/7")}},
+		}, []ruleCase{allow(Read, "db/8"), deny(Read, "db/7")}},
 		{"position beats specificity: one denied first, then everything", Permissions{
 			Deny(Read).On("db/7"), Allow(Read).On("*"),
-		}, []saying{allow(Read, "db/8"), allow(Read, "db/7")}},
+		}, []ruleCase{allow(Read, "db/8"), allow(Read, "db/7")}},
 		{"overlaps per action: a later entry decides what it names, the rest survives", Permissions{
 			Allow(Read, Update).On("db/7"), Deny(Update).On("db/7"), Allow(Create).On("db/7"),
-		}, []saying{allow(Read, "db/7"), deny(Update, "db/7"), allow(Create, "db/7")}},
+		}, []ruleCase{allow(Read, "db/7"), deny(Update, "db/7"), allow(Create, "db/7")}},
 		{"the same overlap the other way round", Permissions{
 			Deny(Update).On("db/7"), Allow(Create).On("db/7"), Allow(Read, Update).On("db/7"),
-		}, []saying{allow(Read, "db/7"), allow(Update, "db/7"), allow(Create, "db/7")}},
+		}, []ruleCase{allow(Read, "db/7"), allow(Update, "db/7"), allow(Create, "db/7")}},
 		{"allow replaces: fewer rows later are fewer rows", Permissions{
 			Allow(Read).On("db/*"), Allow(Read).On("db/7").Where(inEU),
-		}, []saying{allow(Read, "db/8"), some(Read, "db/7")}},
+		}, []ruleCase{allow(Read, "db/8"), some(Read, "db/7")}},
 		{"grant adds: fewer rows later change nothing", Permissions{
 			Grant(Read).On("db/*"), Grant(Read).On("db/7").Where(inEU),
-		}, []saying{allow(Read, "db/7")}},
+		}, []ruleCase{allow(Read, "db/7")}},
 		{"positives, then negatives after them", Permissions{
 			Grant(Read).On("env/main/model/*"), Grant(Any).On("env/main/model/12"),
 			Deny(Delete).On("env/main/model/12"), Deny(Read).On("env/main/model/13").Where(isOpen),
-		}, []saying{
+		}, []ruleCase{
 			allow(Read, "env/main/model/11"), allow(Update, "env/main/model/12"), deny(Delete, "env/main/model/12"),
 			some(Read, "env/main/model/13"), deny(Update, "env/main/model/13"),
 		}},
 		{"a condition of no row allows nothing and denies everything", Permissions{
 			Allow(Read).On("a", "b").Where(Condition{}), Allow(Use).On("a", "b"), Deny(Use).On("b").Where(Condition{}),
-		}, []saying{deny(Read, "a"), allow(Use, "a"), deny(Use, "b")}},
+		}, []ruleCase{deny(Read, "a"), allow(Use, "a"), deny(Use, "b")}},
 		{"our own administration needs its own pattern", Permissions{
 			Allow(Any).On("*"), Allow(Read).On("latchkey/token/*"),
-		}, []saying{
+		}, []ruleCase{
 			allow(Alter, "anything/at/all"), deny(Read, "latchkey/role/1"), allow(Read, "latchkey/token/1"),
 			deny(Reveal, "latchkey/token/1"),
 		}},
@@ -78,7 +78,7 @@ func TestRuleTables(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			require.NoError(t, c.p.Validate())
 			p := newPolicy([]layer{{rules: c.p}}, nil)
-			for _, s := range c.says {
+			for _, s := range c.want {
 				require.Equal(t, s.want, p.verdict(s.a, s.on), "%s %s", s.a, s.on)
 				require.Equal(t, s.want == verdictAll, c.p.Allows(s.a, s.on), "%s %s", s.a, s.on)
 				require.Equal(t, s.want, extent(c.p.Decide(s.a, s.on).Rows()), "%s %s", s.a, s.on)
@@ -115,54 +115,54 @@ func TestChainTables(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		layers []layer
-		says   []saying
+		want   []ruleCase
 	}{
 		{"a union joins", []layer{{roles: []string{"reader", "eu"}}},
-			[]saying{allow(Read, "db/1"), some(Update, "db/1")}},
-		{"a role's deny speaks only inside its own list", []layer{{roles: []string{"no-7", "reader"}}},
-			[]saying{allow(Read, "db/7")}},
-		{"the token's own deny speaks about all its roles",
+			[]ruleCase{allow(Read, "db/1"), some(Update, "db/1")}},
+		{"the deny of a role applies to its own list only", []layer{{roles: []string{"no-7", "reader"}}},
+			[]ruleCase{allow(Read, "db/7")}},
+		{"the deny of a token applies to all its roles",
 			[]layer{{roles: []string{"reader"}, rules: Permissions{Deny(Any).On("db/7")}}},
-			[]saying{deny(Read, "db/7"), allow(Read, "db/8")}},
+			[]ruleCase{deny(Read, "db/7"), allow(Read, "db/8")}},
 		{"a role's rules come after what it inherits", []layer{{roles: []string{"heir"}}},
-			[]saying{deny(Read, "db/7"), allow(Read, "db/8")}},
+			[]ruleCase{deny(Read, "db/7"), allow(Read, "db/8")}},
 		{"a grant after an inherited deny", []layer{{roles: []string{"rebel"}}},
-			[]saying{allow(Read, "db/7")}},
+			[]ruleCase{allow(Read, "db/7")}},
 		{"inherited denies once more", []layer{{roles: []string{"obedient"}}},
-			[]saying{deny(Read, "db/7"), allow(Use, "db/7"), allow(Read, "db/8")}},
+			[]ruleCase{deny(Read, "db/7"), allow(Use, "db/7"), allow(Read, "db/8")}},
 		{"denies of grandparents too", []layer{{roles: []string{"child"}}},
-			[]saying{deny(Read, "db/7"), allow(Use, "db/7"), allow(Read, "a")}},
+			[]ruleCase{deny(Read, "db/7"), allow(Use, "db/7"), allow(Read, "a")}},
 		{"a role gives nothing beyond its boundary", []layer{{roles: []string{"giver"}}},
-			[]saying{deny(Read, "db/7")}},
+			[]ruleCase{deny(Read, "db/7")}},
 		{"but passes on what it does not give itself", []layer{{roles: []string{"asia"}}},
-			[]saying{some(Read, "db/7"), deny(Read, "db/8"), deny(Update, "db/7")}},
+			[]ruleCase{some(Read, "db/7"), deny(Read, "db/8"), deny(Update, "db/7")}},
 		{"boundaries bind who has one", []layer{{roles: []string{"bare"}}},
-			[]saying{allow(Read, "db/7"), allow("host:own", "db/8")}},
+			[]ruleCase{allow(Read, "db/7"), allow("host:own", "db/8")}},
 		{"boundaries add up like grants", []layer{{roles: []string{"wide"}}},
-			[]saying{some(Read, "db/7"), allow(Update, "db/7"), deny(Update, "db/8"), deny(Delete, "db/7")}},
+			[]ruleCase{some(Read, "db/7"), allow(Update, "db/7"), deny(Update, "db/8"), deny(Delete, "db/7")}},
 		{"each role within its own", []layer{{roles: []string{"wide", "giver"}}},
-			[]saying{allow(Update, "db/7"), deny(Delete, "db/7")}},
+			[]ruleCase{allow(Update, "db/7"), deny(Delete, "db/7")}},
 		{"a token's own rules are beyond it", []layer{{roles: []string{"giver"}, rules: Permissions{Grant(Read).On("db/7")}}},
-			[]saying{allow(Read, "db/7"), deny(Update, "db/7")}},
+			[]ruleCase{allow(Read, "db/7"), deny(Update, "db/7")}},
 		{"a role that is gone opens no boundary", []layer{{roles: []string{"orphan"}}},
-			[]saying{deny(Read, "db/7")}},
+			[]ruleCase{deny(Read, "db/7")}},
 		{"an invalid boundary lets nothing through", []layer{{roles: []string{"bad", "forcing"}}},
-			[]saying{deny(Read, "db/7")}},
+			[]ruleCase{deny(Read, "db/7")}},
 		{"a circle gives nothing", []layer{{roles: []string{"self", "one"}}},
-			[]saying{deny(Read, "db/1")}},
+			[]ruleCase{deny(Read, "db/1")}},
 		{"a meet is as little as its least", []layer{{roles: []string{"reader"}}, {full: true}, {roles: []string{"eu"}}},
-			[]saying{some(Read, "db/1"), deny(Update, "db/1")}},
+			[]ruleCase{some(Read, "db/1"), deny(Update, "db/1")}},
 		{"a boundary bounds a secret",
 			[]layer{{full: true}, {name: "owner boundary", rules: Permissions{Allow(Any).On("core/*")}}},
-			[]saying{allow(Use, "core/stock"), deny(Use, "premium/x"), deny(Read, "latchkey/token/1")}},
+			[]ruleCase{allow(Use, "core/stock"), deny(Use, "premium/x"), deny(Read, "latchkey/token/1")}},
 		{"a secret reaches everything", []layer{{full: true}},
-			[]saying{allow(Read, "latchkey/token/1"), allow("host:own", "x")}},
+			[]ruleCase{allow(Read, "latchkey/token/1"), allow("host:own", "x")}},
 		{"rows limit everything", []layer{{full: true, rows: []Condition{inEU, isOpen}}},
-			[]saying{some(Read, "x"), some(Read, "latchkey/token/1")}},
+			[]ruleCase{some(Read, "x"), some(Read, "latchkey/token/1")}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := newPolicy(c.layers, roles)
-			for _, s := range c.says {
+			for _, s := range c.want {
 				require.Equal(t, s.want, p.verdict(s.a, s.on), "%s %s", s.a, s.on)
 				require.Equal(t, s.want, extent(p.rows(s.a, s.on)), "%s %s", s.a, s.on)
 			}

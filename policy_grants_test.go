@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// forcing are n Grants that each force values of their own into so many fields.
+// forcing returns n Grants that each force values of their own into so many fields.
 func forcing(n, fields int, prefix, value string) (p Permissions) {
 	for i := range n {
 		v := Values{}
@@ -21,7 +21,7 @@ func forcing(n, fields int, prefix, value string) (p Permissions) {
 	return p
 }
 
-// The pairs of forced values, and the values in them, are bounded: no rules make one question take seconds.
+// The pairs of forced values, and the values in them, are bounded, so that no rules make one decision take seconds.
 func TestForcedValuesAreBounded(t *testing.T) {
 	long := strings.Repeat("x", 4096)
 	layers := func(ls ...layer) []layer { return ls }
@@ -53,7 +53,7 @@ func TestForcedValuesAreBounded(t *testing.T) {
 	}
 }
 
-// mixed are n Grants, each with a Deny behind it. Put together they are small, for they are alike.
+// mixed returns n Grants, each followed by a Deny. Their union is small, because they are alike.
 func mixed(n int) (p Permissions) {
 	for range n {
 		p = append(p, Grant(Read).On("d/*").Where(Where("k", Eq, 1)), Deny(Read).On("d/*").Where(Where("j", Eq, 1)))
@@ -61,7 +61,7 @@ func mixed(n int) (p Permissions) {
 	return p
 }
 
-// So are the Denies that speak about Grants before them.
+// The Denies that are combined with the Grants before them are bounded too.
 func TestDeniesAfterGrantsAreBounded(t *testing.T) {
 	few, many := newPolicy([]layer{{rules: mixed(300)}}, nil), newPolicy([]layer{{rules: mixed(600)}}, nil)
 	require.NoError(t, few.checkSize(t.Context()))
@@ -73,7 +73,7 @@ func TestDeniesAfterGrantsAreBounded(t *testing.T) {
 	_, err := (&Schema{}).Bind(rows)
 	assert.Error(t, err)
 	assert.False(t, many.within(t.Context(), few), "a fault lies within nothing")
-	// A long list of Denies behind all Grants is none of this.
+	// A long list of Denies after all Grants is not affected.
 	p := append(Permissions{Grant(Read).On("d/*")}, mixed(1)...)
 	for i := range 3000 {
 		p = append(p, Deny(Read).On("d/*").Where(Where("j", Eq, i%100)))

@@ -9,8 +9,9 @@ import (
 	"testing"
 )
 
-// The model says once more what the algebra means, in the plainest way: a condition is the set of rows it admits out of
-// sixteen, a resource is a list of segments, a question walks every rule. It shares no code with what it checks.
+// The model is a second implementation of the algebra, as plain as possible. A condition is the set of rows that it
+// admits out of sixteen, a resource is a list of segments, and a decision walks every rule. It shares no code with the
+// subject.
 
 // modelRows are all rows of two fields with the values NULL, 0, 1 and 2.
 var modelRows = func() (rows []Row) {
@@ -77,7 +78,7 @@ func randomLeaf(r *rand.Rand) modelCond {
 	return tell(Where(field, IsNull, true), func(_ any, known bool) (bool, bool) { return !known, known })
 }
 
-// randomCond is a random condition, at the root sometimes every row or none.
+// randomCond returns a random condition, at the root sometimes every row or none.
 func randomCond(r *rand.Rand, depth int) modelCond {
 	switch n := r.IntN(12); {
 	case n == 0 && depth == 0:
@@ -97,7 +98,7 @@ func randomCond(r *rand.Rand, depth int) modelCond {
 	}
 }
 
-// admitted are the rows that a condition admits, by its tree.
+// admitted returns the rows that a condition admits, by its tree.
 func admitted(t *testing.T, c Condition) rowSet {
 	if c.n == nil {
 		return 0
@@ -194,7 +195,7 @@ func modelMatches(p Pattern, on Resource) bool {
 	return slices.Equal(ps, rs)
 }
 
-func (m modelRule) speaks(a Action, on Resource) bool {
+func (m modelRule) matches(a Action, on Resource) bool {
 	return (slices.Contains(m.actions, a) || slices.Contains(m.actions, Any)) &&
 		slices.ContainsFunc(m.patterns, func(p Pattern) bool { return modelMatches(p, on) })
 }
@@ -212,7 +213,7 @@ func modelDeny(gs []modelGrant, where modelCond) []modelGrant {
 
 func modelApply(rules []modelRule, gs []modelGrant, a Action, on Resource) []modelGrant {
 	for _, m := range rules {
-		if !m.speaks(a, on) {
+		if !m.matches(a, on) {
 			continue
 		}
 		if m.verb == VerbDeny {
@@ -276,7 +277,7 @@ type world struct {
 	layers []modelLayer
 }
 
-// closure is every role that id inherits, directly or not; id itself is in it only if it lies on a cycle.
+// closure returns every role that id inherits, directly or not. id itself is among them only if it is part of a cycle.
 func (w *world) closure(id string) map[string]bool {
 	seen := map[string]bool{}
 	todo := slices.Clone(w.roles[id].inherits)
@@ -321,7 +322,7 @@ func (w *world) role(id string, a Action, on Resource) []modelGrant {
 	if r.again {
 		for up := range w.closure(id) {
 			for _, m := range w.roles[up].rules {
-				if m.verb == VerbDeny && m.speaks(a, on) {
+				if m.verb == VerbDeny && m.matches(a, on) {
 					gs = modelDeny(gs, m.where)
 				}
 			}
@@ -330,7 +331,7 @@ func (w *world) role(id string, a Action, on Resource) []modelGrant {
 	return gs
 }
 
-// bound is what the boundary of a role lets through.
+// bound returns what the boundary of a role lets through.
 func (w *world) bound(id string, a Action, on Resource) (gs []modelGrant) {
 	if !w.roles[id].bounded {
 		return []modelGrant{{allModelRows, true, nil}}
@@ -416,7 +417,7 @@ func modelVerdict(gs []modelGrant) verdict {
 	return verdictNone
 }
 
-// byForced are the rows of grants by the values they force.
+// byForced returns the rows of grants by the values that they force.
 func byForced(gs []modelGrant) map[string]rowSet {
 	sets := map[string]rowSet{}
 	for _, g := range gs {

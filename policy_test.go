@@ -188,8 +188,8 @@ func TestInvalidPartsAllowNothing(t *testing.T) {
 	p := newPolicy([]layer{{roles: []string{"bad", "good"}}}, roles)
 	require.Equal(t, verdictAll, p.verdict(Read, "b"), "a bad role takes nothing from others")
 
-	// What a broken role says or denies is not known: it gives nothing to who inherits it, and nothing is what a role
-	// gives that applies its denies again.
+	// The rules and denies of a broken role are not known. It gives nothing to a role that inherits it, and a role that
+	// also inherits its denies gives nothing at all.
 	ring := Role{ID: "ring", Inherits: []string{"ring 2"}, Permissions: all}
 	for name, broken := range map[string]Role{
 		"a rule":           {ID: "broken", Permissions: bad},
@@ -208,7 +208,7 @@ func TestInvalidPartsAllowNothing(t *testing.T) {
 		for id, want := range map[string]verdict{"broken": verdictNone, "heir": verdictNone, "again": verdictNone,
 			"twice": verdictNone, "own": verdictAll} {
 			if name == "a ring" && id == "own" {
-				want = verdictNone // whoever inherits a ring is caught in it
+				want = verdictNone // a role that inherits a cycle is broken too
 			}
 			p := newPolicy([]layer{{roles: []string{id}}}, roles)
 			require.Equal(t, want, p.verdict(Read, "b"), "%s: %s", name, id)

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// modelWithin looks at every question and row for something that gs allow and hs do not.
+// modelWithin reports whether hs allow every row that gs allow.
 func modelWithin(gs, hs []modelGrant) bool {
 	var all rowSet
 	for _, h := range hs {
@@ -74,7 +74,7 @@ func TestWithinIsSound(t *testing.T) {
 			for _, a := range append(modelActions, "other") {
 				if !modelWithin(w.ask(a, on), v.ask(a, on)) {
 					want = false
-					require.False(t, got, "within said yes, but not for %s on %s", a, on)
+					require.False(t, got, "within returned true, but not for %s on %s", a, on)
 				}
 			}
 		}
@@ -226,7 +226,7 @@ func TestInvalidPoliciesLieWithinNothing(t *testing.T) {
 	require.True(t, gone.within(t.Context(), most), "the id of a missing role never names another one")
 }
 
-// A comparison counts that work, for each resource it asks about.
+// cost counts that work for a resource.
 func TestCostCountsPairsAndDenials(t *testing.T) {
 	pairs := newPolicy([]layer{{rules: forcing(200, 1, "a", "")}, {rules: forcing(200, 1, "b", "")}}, nil)
 	assert.GreaterOrEqual(t, pairs.cost("d/x"), 200*200)

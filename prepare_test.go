@@ -9,7 +9,7 @@ import (
 
 var modelSchema = NewSchema(Fields{"x": {"x", Integer}, "y": {"y", Integer}})
 
-// modelConsistent says whether the row says what is forced already.
+// modelConsistent reports whether the row has the forced values already.
 func modelConsistent(row Row, forced map[string]any) bool {
 	for k, v := range forced {
 		if got, ok := row[k]; !ok || got != v {

@@ -103,7 +103,7 @@ func escapeSegment(b *strings.Builder, s string) {
 	}
 }
 
-// Segments returns the segments that [Path] made r from. A "%" that Path would not have written stands for itself.
+// Segments returns the segments that [Path] made r from. A "%" that Path would not have written stays as it is.
 func (r Resource) Segments() []string {
 	segments := strings.Split(string(r), "/")
 	for i, s := range segments {

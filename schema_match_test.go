@@ -19,7 +19,7 @@ type nullString struct {
 	Valid  bool
 }
 
-// admits binds c to testFields and asks it of one row.
+// admits binds c to testFields and matches one row.
 func admits(t *testing.T, c Condition, r Row) bool {
 	t.Helper()
 	p, err := NewSchema(testFields).Bind(c)
@@ -159,7 +159,7 @@ func TestMatchTakesDriverKinds(t *testing.T) {
 
 type truth int // -1 false, 0 unknown, 1 true
 
-// truthOf evaluates c on a row whose values are string, int64 or nil; what is nil or absent is unknown.
+// truthOf evaluates c on a row whose values are string, int64 or nil; nil and absent values are unknown.
 func truthOf(c Condition, r Row) truth {
 	switch n := c.n; {
 	case n == nil:

@@ -81,7 +81,7 @@ func TestBindRefuses(t *testing.T) {
 	require.Equal(t, &ConditionError{Field: "secret", Unknown: true, Reason: "the schema has no such field"}, err)
 }
 
-// What a form says as text is what Go says as a value.
+// Text from a form is typed like the Go value.
 func TestBindTypesText(t *testing.T) {
 	s := NewSchema(testFields)
 	for _, pair := range [][2]Condition{

@@ -19,7 +19,7 @@ func TestUnavailableWrapsOnce(t *testing.T) {
 
 func TestUntilKnown(t *testing.T) {
 	for name, c := range map[string]struct {
-		answers []error // the last one stands for all that follow
+		answers []error // the last one is repeated
 		want    error
 		calls   int
 	}{

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What opaque knows is present and not NULL, and meets no comparison, however it is wrapped.
+// A value for which opaque has a reason is present and not NULL, and meets no comparison, however it is wrapped.
 func TestOpaqueValuesAreUnknown(t *testing.T) {
 	type nullable struct {
 		Value secret

@@ -96,7 +96,7 @@ func TestDomains(t *testing.T) {
 		deny("https://two.example/", "https://two.example/app", "https://three.example/")
 }
 
-// A host may be called "null", as a header that says only that does not speak of one.
+// A host may be named "null". A header that is exactly "null" names no host.
 func TestNullIsNoHost(t *testing.T) {
 	domains(t, "null").allow("https://null/").deny("null")
 }
@@ -151,7 +151,7 @@ func TestHostsInDisguise(t *testing.T) {
 			"https://evil.com'.example.com/", "https://evil.com!.example.com/", "https://evil.com&.example.com/",
 			"https://"+strings.Repeat("a", 64)+".example.com/", "https://"+strings.Repeat("a.", 130)+"example.com/",
 			"https://example.com/"+strings.Repeat("a", 9000)).
-		// addresses that are read as 10.1.2.3, or not, depending on who reads
+		// addresses that some programs read as 10.1.2.3
 		deny("https://10.1.515/", "https://10.66051/", "https://167838211/", "https://0xa010203/", "https://0x0a.1.2.3/",
 			"https://012.1.2.3/", "https://10.1.2.03/", "https://10.1.2.3./", "https://10.1.2.3.4/", "https://10.1.2/",
 			"https://[::ffff:10.1.2.3]/", "https://[::ffff:a01:203]/", "https://[::10.1.2.3]/", "https://1.10.1.2.3/",
@@ -217,7 +217,7 @@ func TestOrigin(t *testing.T) {
 	deny("", "https://example.com https://example.com")
 	deny("", "https://example.com,https://evil.com")
 
-	// Both there: both must pass, and speak of one host.
+	// Both present: both must match, and name one host.
 	deny("https://example.com/x", "https://evil.com")
 	deny("https://evil.com/x", "https://example.com")
 	deny("https://example.com/x", "null")
@@ -263,7 +263,7 @@ func TestDomainsThatCannotBeKept(t *testing.T) {
 	}
 }
 
-// The zero Domain, which a dropped error leaves, lets nobody in.
+// The zero Domain, which an ignored error leaves, matches nothing.
 func TestTheZeroDomainMatchesNothing(t *testing.T) {
 	for _, referer := range []string{"https://fine.example/", "https://null/", "x"} {
 		assert.False(t, within([]Domain{{}}, referer, ""), referer)
