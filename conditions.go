@@ -462,7 +462,7 @@ func (n *node) resolve(lookup func(RefVar) (any, bool), negated bool) Condition 
 	}
 	c := Condition{n}
 	if v != n.value { // unless the reference stays for a later resolve
-		if _, again := v.(RefVar); again {
+		if _, isRef := v.(RefVar); isRef {
 			return Condition{neverRow}
 		}
 		c = leaf(n.field, n.op, v)

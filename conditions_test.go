@@ -357,8 +357,8 @@ func TestValuesJSON(t *testing.T) {
 	require.Nil(t, normal)
 }
 
-// Whatever the bytes: no panic; an error leaves the zero Condition; what was read is read again from what it writes,
-// and binds, prints and matches without a panic, admitting nothing together with its negation.
+// No bytes make a panic, and an error leaves the zero Condition. A Condition that was read survives a round trip. It
+// binds, prints and matches without a panic, and no row meets both it and its negation.
 func FuzzConditionJSON(f *testing.F) {
 	for _, seed := range []string{`true`, `false`, `{"not":false}`, `{"field":"s","op":"in","value":["a",1]}`,
 		`{"all":[{"field":"i","op":">=","value":4000},{"not":{"field":"n","op":"=","value":0.10}}]}`,

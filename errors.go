@@ -10,14 +10,13 @@ import (
 // Errors of Verify. Each of them wraps [ErrInvalidToken]. The native HTTP surface reports all of them as
 // "invalid_token". Only adapters of an API that documents its refusals distinguish them.
 var (
-	ErrInvalidToken = errors.New("latchkey: invalid token")
-	ErrUnknownToken = invalid("unknown token") // no such token, or of another owner in Account.Verify
-	ErrExpired      = invalid("token expired") // by NotAfter or by Idle, or a rotation replaced its secret
-	ErrNotYetValid  = invalid("token not yet valid")
-	ErrRevoked      = invalid("token revoked") // the token itself, or it was made before Owner.NotBefore
-	ErrDisabled     = invalid("token disabled")
-	// one of those that it was minted from, directly or not
-	ErrParent            = invalid("token's parent no longer valid")
+	ErrInvalidToken      = errors.New("latchkey: invalid token")
+	ErrUnknownToken      = invalid("unknown token") // no such token, or of another owner in Account.Verify
+	ErrExpired           = invalid("token expired") // by NotAfter or by Idle, or a rotation replaced its secret
+	ErrNotYetValid       = invalid("token not yet valid")
+	ErrRevoked           = invalid("token revoked") // the token itself, or it was made before Owner.NotBefore
+	ErrDisabled          = invalid("token disabled")
+	ErrParent            = invalid("token's parent no longer valid") // a token that it was minted from, at any depth
 	ErrOwnerDisabled     = invalid("owner disabled")
 	ErrTestMode          = invalid("test token on a live surface, or the reverse")
 	ErrSignatureRequired = invalid("signature required")
@@ -29,10 +28,9 @@ var (
 
 // Errors of decisions and of malformed calls.
 var (
-	ErrDenied    = errors.New("latchkey: denied") // every *DeniedError wraps it
-	ErrOverLimit = fault.ErrOverLimit             // a credit limit; also of the Store
-	// of Verify; does not wrap ErrInvalidToken. See Limits
-	ErrRateLimited  = errors.New("latchkey: rate limited")
+	ErrDenied       = errors.New("latchkey: denied")                 // every *DeniedError wraps it
+	ErrOverLimit    = fault.ErrOverLimit                             // a credit limit; also of the Store
+	ErrRateLimited  = errors.New("latchkey: rate limited")           // of Verify; no ErrInvalidToken. See Limits
 	ErrInvalid      = fault.ErrInvalid                               // a Spec, Narrowing, Role, resource or pattern
 	ErrBadCondition = fmt.Errorf("%w: bad condition", ErrInvalid)    // a malformed condition, row or forced value
 	ErrForced       = errors.New("latchkey: forced values disagree") // nothing was minted, or nothing may be written

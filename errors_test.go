@@ -167,7 +167,7 @@ func TestConditionErrorOfRule(t *testing.T) {
 
 	sound := must(acme.Assume(latchkey.Client{ID: "1"},
 		latchkey.Permissions{all.Where(latchkey.Where("region", latchkey.Eq,
-		"EU"))}))
+			"EU"))}))
 	for field, bad := range map[string]latchkey.Row{"regoin": {"regoin": "secret value"},
 		"amount": {"amount": "secret value"},
 		"region": {"region": 5}} {

@@ -89,18 +89,18 @@ func (p *policy) explainLayers(e *Explanation, a Action, on string) {
 	empty := -1 // the layer after which nothing was left
 	for i := range p.layers {
 		l := &p.layers[i]
-		mine := p.layerGrants(l, known, a, on)
+		layerGrants := p.layerGrants(l, known, a, on)
 		if i == 0 {
-			gs = mine
+			gs = layerGrants
 		} else {
-			gs = withoutFault(meet(gs, mine))
+			gs = withoutFault(meet(gs, layerGrants))
 		}
 		if len(gs) == 0 && empty < 0 {
 			empty = i
 		}
-		verdicts[i] = extent(rowsOf(mine))
+		verdicts[i] = extent(rowsOf(layerGrants))
 		x := p.explainLayer(l, known, a, on)
-		x.Verdict, x.Rows = verdicts[i].String(), rowsOf(mine)
+		x.Verdict, x.Rows = verdicts[i].String(), rowsOf(layerGrants)
 		e.Layers = append(e.Layers, x)
 	}
 	whole := extent(rowsOf(gs))
@@ -206,7 +206,7 @@ func (p *policy) explainRoles(x *ExplainedLayer, l *compiledLayer, known []*[]gr
 			lineage[up] = append(p.ancestors(up), up)
 		}
 	}
-	live := p.effectiveRoles(l, lineage, a, on)
+	effective := p.effectiveRoles(l, lineage, a, on)
 	for _, at := range slices.Sorted(maps.Keys(lineage)) {
 		n := &p.nodes[at]
 		role := ExplainedRole{
@@ -221,7 +221,7 @@ func (p *policy) explainRoles(x *ExplainedLayer, l *compiledLayer, known []*[]gr
 		if n.broken {
 			continue
 		}
-		for _, r := range explainRules(n.rules, a, on, !live[at]) {
+		for _, r := range explainRules(n.rules, a, on, !effective[at]) {
 			r.Role, r.RoleName = n.id, n.name
 			if rule := &n.rules.rules[r.Position-1]; rule.verb == VerbDeny {
 				p.addOverriding(&r, rule.neg, at, l.top, lineage,
@@ -255,9 +255,9 @@ func (p *policy) addOverriding(r *ExplainedRule, neg Condition, at int32, union 
 	if !keeps(at) {
 		return // a later rule of the role itself gives it back
 	}
-	for _, rival := range union {
-		label := p.nodes[rival].label()
-		if !keeps(rival) && !slices.Contains(r.OverriddenBy, label) {
+	for _, member := range union {
+		label := p.nodes[member].label()
+		if !keeps(member) && !slices.Contains(r.OverriddenBy, label) {
 			r.OverriddenBy = append(r.OverriddenBy, label)
 		}
 	}
@@ -265,21 +265,21 @@ func (p *policy) addOverriding(r *ExplainedRule, neg Condition, at int32, union 
 
 // effectiveRoles returns the roles whose rules still have an effect in the layer: no rule list between replaces it.
 func (p *policy) effectiveRoles(l *compiledLayer, lineage map[int32][]int32, a Action, on string) map[int32]bool {
-	live := make(map[int32]bool, len(lineage))
+	effective := make(map[int32]bool, len(lineage))
 	if l.own == nil || !l.own.replacesAll(a, on) {
 		for _, at := range l.top {
-			live[at] = true
+			effective[at] = true
 		}
 	}
 	for _, at := range slices.Backward(slices.Sorted(maps.Keys(lineage))) { // heirs come after what they inherit
 		n := &p.nodes[at]
-		if live[at] && !n.broken && !n.rules.replacesAll(a, on) {
+		if effective[at] && !n.broken && !n.rules.replacesAll(a, on) {
 			for _, up := range n.inherits {
-				live[up] = true
+				effective[up] = true
 			}
 		}
 	}
-	return live
+	return effective
 }
 
 // replacesAll reports whether some rule leaves nothing of what was allowed before the list.

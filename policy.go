@@ -14,8 +14,7 @@ type layer struct {
 	rows   []Condition // AND-ed to every grant
 	forced Values      // merged into every grant's forced values, for Create only
 	// selfRoles is the value of SelfRoles in this layer: the roles of the token of the layer, not of the presented one.
-	// Otherwise a minted token with other roles could do what its parent may not. Nil: SelfRoles
-	// is not filled in.
+	// Otherwise a minted token with other roles could do what its parent may not. Nil: SelfRoles is not filled in.
 	selfRoles *[]string
 }
 
@@ -50,11 +49,11 @@ type roleNode struct {
 	// broken one gives nothing either: what it should deny is not known. Fail-closed.
 	broken        bool
 	missing       bool   // broken because there is no such role
-	why           string // of broken
+	why           string // why it is broken
 	cyclic        bool
 	incomplete    bool // it is broken, or a role that it inherits is
 	inherits      []int32
-	inheritDenies bool // InheritDenies
+	inheritDenies bool // Role.InheritDenies
 	rules         *ruleset
 	boundary      *ruleset // nil: none
 	boundaries    []int32  // of a role with a boundary: itself and the inherited roles that have one
@@ -325,11 +324,11 @@ func (p *policy) evaluate(a Action, on string) []grant {
 	known := make([]*[]grant, len(p.nodes))
 	var gs []grant
 	for i := range p.layers {
-		mine := p.layerGrants(&p.layers[i], known, a, on)
+		layerGrants := p.layerGrants(&p.layers[i], known, a, on)
 		if i == 0 {
-			gs = mine
+			gs = layerGrants
 		} else {
-			gs = meet(gs, mine)
+			gs = meet(gs, layerGrants)
 		}
 		if len(gs) == 0 {
 			return nil

@@ -45,8 +45,8 @@ type ruleset struct {
 // indexEntry holds the rules of one pattern. Its key is the resource, "p/" for "p/*", and "" for "*". Each key is a
 // part of the requested resource, so that looking it up makes no string.
 type indexEntry struct {
-	effect, effects     uint32 // start in ruleset.effects, and number; by action, Any (0) first
-	position, positions uint32
+	firstEffect, effectCount     uint32 // start in ruleset.effects, and number; by action, Any (0) first
+	firstPosition, positionCount uint32
 }
 
 // ruleEffect is the combined effect of the rules of one pattern on one action, so that a verdict needs no look at the
@@ -64,42 +64,42 @@ type ruleEffect struct {
 
 var noEffect = ruleEffect{reset: -1, grant: -1, deny: -1}
 
-func (t *ruleEffect) join(o *ruleEffect) {
-	if o.reset > t.reset {
-		t.reset, t.settled = o.reset, o.settled
+func (e *ruleEffect) join(o *ruleEffect) {
+	if o.reset > e.reset {
+		e.reset, e.settled = o.reset, o.settled
 	}
-	t.grant = max(t.grant, o.grant)
-	t.deny = max(t.deny, o.deny)
-	t.denied = max(t.denied, o.denied)
+	e.grant = max(e.grant, o.grant)
+	e.deny = max(e.deny, o.deny)
+	e.denied = max(e.denied, o.denied)
 }
 
 // apply returns the verdict after the rules, given the verdict before them.
-func (t *ruleEffect) apply(base verdict) verdict {
-	if t.reset >= 0 {
-		base = t.settled
+func (e *ruleEffect) apply(base verdict) verdict {
+	if e.reset >= 0 {
+		base = e.settled
 	}
 	switch {
-	case base == verdictNone && t.grant > t.reset, base == verdictAll && t.deny > t.reset:
+	case base == verdictNone && e.grant > e.reset, base == verdictAll && e.deny > e.reset:
 		return verdictSome
 	}
 	return base
 }
 
 // add adds the rule at a position, which must be later than all before.
-func (t *ruleEffect) add(r *compiledRule, at int32) {
+func (e *ruleEffect) add(r *compiledRule, at int32) {
 	if r.verb == VerbDeny {
 		if r.neg.IsNoRows() {
-			t.reset, t.settled, t.denied = at, verdictNone, verdictAll
+			e.reset, e.settled, e.denied = at, verdictNone, verdictAll
 		} else {
-			t.deny, t.denied = at, max(t.denied, verdictSome)
+			e.deny, e.denied = at, max(e.denied, verdictSome)
 		}
 		return
 	}
-	switch e := extent(r.rows); {
-	case r.verb == VerbAllow || e == verdictAll:
-		t.reset, t.settled = at, e
-	case e == verdictSome:
-		t.grant = at
+	switch rows := extent(r.rows); {
+	case r.verb == VerbAllow || rows == verdictAll:
+		e.reset, e.settled = at, rows
+	case rows == verdictSome:
+		e.grant = at
 	}
 }
 
@@ -121,25 +121,25 @@ func newRuleset(p Permissions) *ruleset {
 		for _, pattern := range r.patterns {
 			key := s.indexPattern(pattern)
 			c := s.index[key]
-			c.positions++
+			c.positionCount++
 			s.index[key] = c
 		}
 	}
 	var n uint32
 	for key, c := range s.index {
-		s.index[key] = indexEntry{position: n}
-		n += c.positions
+		s.index[key] = indexEntry{firstPosition: n}
+		n += c.positionCount
 	}
 	s.positions = make([]int32, n)
 	for i, r := range s.source {
 		for _, pattern := range r.patterns {
 			key := indexKey(pattern)
 			c := s.index[key]
-			if c.positions > 0 && s.positions[c.position+c.positions-1] == int32(i) {
+			if c.positionCount > 0 && s.positions[c.firstPosition+c.positionCount-1] == int32(i) {
 				continue // the rule names the pattern twice
 			}
-			s.positions[c.position+c.positions] = int32(i)
-			c.positions++
+			s.positions[c.firstPosition+c.positionCount] = int32(i)
+			c.positionCount++
 			s.index[key] = c
 		}
 	}
@@ -169,8 +169,8 @@ func (s *ruleset) buildEffects() {
 	}
 	at := make([]int32, len(ids)) // the effect of each action within this entry, plus 1
 	for key, c := range s.index {
-		c.effect = uint32(len(s.effects))
-		for _, i := range s.positions[c.position : c.position+c.positions] {
+		c.firstEffect = uint32(len(s.effects))
+		for _, i := range s.positions[c.firstPosition : c.firstPosition+c.positionCount] {
 			for _, id := range named[i] {
 				if at[id] == 0 {
 					t := noEffect
@@ -181,12 +181,12 @@ func (s *ruleset) buildEffects() {
 				s.effects[at[id]-1].add(&s.rules[i], i)
 			}
 		}
-		mine := s.effects[c.effect:]
-		for _, t := range mine {
+		effects := s.effects[c.firstEffect:]
+		for _, t := range effects {
 			at[t.action] = 0
 		}
-		slices.SortFunc(mine, func(a, b ruleEffect) int { return int(a.action) - int(b.action) })
-		c.effects = uint32(len(mine))
+		slices.SortFunc(effects, func(a, b ruleEffect) int { return int(a.action) - int(b.action) })
+		c.effectCount = uint32(len(effects))
 		s.index[key] = c
 	}
 	s.effects = slices.Clip(s.effects)
@@ -227,24 +227,24 @@ func (s *ruleset) addEntry(t *ruleEffect, key string, id uint32) {
 	if !ok {
 		return
 	}
-	mine := s.effects[c.effect : c.effect+c.effects]
-	if mine[0].action == 0 {
-		t.join(&mine[0])
-		mine = mine[1:]
+	effects := s.effects[c.firstEffect : c.firstEffect+c.effectCount]
+	if effects[0].action == 0 {
+		t.join(&effects[0])
+		effects = effects[1:]
 	}
 	if id == 0 {
 		return
 	}
-	if len(mine) > 16 {
-		i, ok := slices.BinarySearchFunc(mine, id, func(x ruleEffect, id uint32) int { return int(x.action) - int(id) })
+	if len(effects) > 16 {
+		i, ok := slices.BinarySearchFunc(effects, id, func(x ruleEffect, id uint32) int { return int(x.action) - int(id) })
 		if ok {
-			t.join(&mine[i])
+			t.join(&effects[i])
 		}
 		return
 	}
-	for i := range mine {
-		if mine[i].action == id {
-			t.join(&mine[i])
+	for i := range effects {
+		if effects[i].action == id {
+			t.join(&effects[i])
 			return
 		}
 	}
@@ -284,7 +284,7 @@ func (s *ruleset) matching(a Action, on string) []int32 {
 	var out []int32
 	gather := func(key string) {
 		if c, ok := s.index[key]; ok {
-			for _, i := range s.positions[c.position : c.position+c.positions] {
+			for _, i := range s.positions[c.firstPosition : c.firstPosition+c.positionCount] {
 				if s.source[i].namesAction(a) {
 					out = append(out, i)
 				}
@@ -306,13 +306,13 @@ func (s *ruleset) matching(a Action, on string) []int32 {
 
 // apply returns the grants after the rules, given the grants before them.
 func (s *ruleset) apply(base []grant, a Action, on string) []grant {
-	speakers := s.matching(a, on)
-	if len(speakers) == 0 {
+	matched := s.matching(a, on)
+	if len(matched) == 0 {
 		return base
 	}
 	var set grantSet
 	set.addAll(base)
-	for _, i := range speakers {
+	for _, i := range matched {
 		set.applyRule(s.rules[i])
 	}
 	return set.grants()

@@ -594,22 +594,22 @@ func (p *policy) size() size {
 		l := &p.layers[i]
 		var s size
 		for _, at := range l.top {
-			given := of[at]
+			roleSize := of[at]
 			if n := &p.nodes[at]; n.boundary != nil {
 				var bounds size
 				for _, up := range n.boundaries {
 					bounds = bounds.or(p.nodes[up].boundary.size.after(size{}))
 				}
-				given = given.and(bounds)
+				roleSize = roleSize.and(bounds)
 			}
-			s = s.or(given)
+			s = s.or(roleSize)
 		}
 		if l.own != nil {
 			s = l.own.size.after(s)
 		}
-		ceiling := conditionSize(l.rows)
-		ceiling.weight = weight(l.forced)
-		s = s.and(ceiling)
+		limit := conditionSize(l.rows)
+		limit.weight = weight(l.forced)
+		s = s.and(limit)
 		if i == 0 {
 			whole = s
 		} else {
@@ -623,15 +623,15 @@ func (p *policy) size() size {
 // countPatterns returns how many patterns of rules cover a resource.
 func (s *ruleset) countPatterns(on string) int {
 	n := 0
-	add := func(key string) { n += int(s.index[key].positions) }
+	count := func(key string) { n += int(s.index[key].positionCount) }
 	if s.star {
-		add("")
+		count("")
 	}
 	for i := range len(on) {
 		if on[i] == '/' {
-			add(on[:i+1])
+			count(on[:i+1])
 		}
 	}
-	add(on)
+	count(on)
 	return n
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// modelWithin reports whether hs allow every row that gs allow.
+// modelWithin reports whether hs allow all that gs allow, rows and forced values included.
 func modelWithin(gs, hs []modelGrant) bool {
 	var all rowSet
 	for _, h := range hs {
@@ -174,7 +174,7 @@ func TestWithinEndsOnHostileConditions(t *testing.T) {
 	require.False(t, p.Within(q))
 }
 
-// A comparison of large sets of rules ends with its context, and after a bounded amount of work.
+// within of large lists of rules ends with its context, and after a bounded amount of work.
 func TestWithinHasABudget(t *testing.T) {
 	var rules Permissions
 	for i := range 9000 {
@@ -226,7 +226,7 @@ func TestInvalidPoliciesLieWithinNothing(t *testing.T) {
 	require.True(t, gone.within(t.Context(), most), "the id of a missing role never names another one")
 }
 
-// cost counts that work for a resource.
+// cost counts the work of pairs and Denies, by resource.
 func TestCostCountsPairsAndDenials(t *testing.T) {
 	pairs := newPolicy([]layer{{rules: forcing(200, 1, "a", "")}, {rules: forcing(200, 1, "b", "")}}, nil)
 	assert.GreaterOrEqual(t, pairs.cost("d/x"), 200*200)

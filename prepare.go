@@ -69,7 +69,7 @@ func prepare(gs []grant, a Action, on Resource, s *Schema, before, after Row, la
 	}
 
 	var written Row
-	differ, stands := false, false
+	differ, unchanged := false, false
 	for i, g := range gs { // all of them, so that the error does not depend on their order
 		row := after
 		if len(g.forced) > 0 {
@@ -80,7 +80,7 @@ func prepare(gs []grant, a Action, on Resource, s *Schema, before, after Row, la
 		switch {
 		case !tests[i].Match(row):
 		case s.inner.SameRow(row, after):
-			stands = true
+			unchanged = true
 		case written == nil:
 			written = row
 		case !s.inner.SameRow(row, written):
@@ -88,7 +88,7 @@ func prepare(gs []grant, a Action, on Resource, s *Schema, before, after Row, la
 		}
 	}
 	switch {
-	case stands:
+	case unchanged:
 		return after, nil
 	case differ:
 		return nil, fmt.Errorf("%w: %s on %q is allowed in several ways that write different rows", ErrForced, a, string(on))

@@ -105,67 +105,6 @@ func TestBindTypesText(t *testing.T) {
 	}
 }
 
-func TestSQLRefusesMisuse(t *testing.T) {
-	p, err := NewSchema(testFields).Bind(AllRows)
-	require.NoError(t, err)
-	require.Panics(t, func() { p.SQL(0, 1) })
-	require.Panics(t, func() { p.SQL(Postgres, 0) })
-	for _, d := range []Dialect{SQLite, Postgres, MySQL} {
-		where, args := p.SQL(d, 1)
-		require.Equal(t, "(1=1)", where)
-		require.Empty(t, args)
-		none, err := NewSchema(testFields).Bind(Condition{})
-		require.NoError(t, err)
-		where, args = none.SQL(d, 1)
-		require.Equal(t, "(1=0)", where)
-		require.Empty(t, args)
-		where, _ = (&Predicate{}).SQL(d, 1)
-		require.Equal(t, "(1=0)", where)
-	}
-	require.True(t, p.Match(nil))
-	require.False(t, (&Predicate{}).Match(Row{}))
-}
-
-func TestSQLNumbersPlaceholders(t *testing.T) {
-	s := NewSchema(testFields)
-	p, err := s.Bind(All(Where("s", Eq, "a"), Where("i", In, []int{2, 1}), Where("s", StartsWith, "b")))
-	require.NoError(t, err)
-	for range 2 {
-		for _, first := range []int{1, 7, 100, 1, 2, 3, 4, 5} {
-			where, args := p.SQL(Postgres, first)
-			require.Equal(t, fmt.Sprintf(`((s = $%d::text AND s::text COLLATE "C" = $%d::text) AND (i = ANY($%d::bigint[]))`+
-				` AND (s::text COLLATE "C">=$%d::text AND s::text COLLATE "C"<$%d::text))`, first, first, first+1,
-				first+2, first+3), where)
-			require.Equal(t, []any{"a", "{1,2}", "b", "c"}, args)
-		}
-	}
-}
-
-// A list of three and one of four share a text; the missing value repeats the last.
-func TestListsArePadded(t *testing.T) {
-	s := NewSchema(testFields)
-	var texts []string
-	for n := 1; n <= 9; n++ {
-		p, err := s.Bind(Where("i", In, make([]int, n)))
-		require.NoError(t, err)
-		where, args := p.SQL(MySQL, 1)
-		require.Equal(t, strings.Count(where, "?"), len(args))
-		texts = append(texts, where)
-	}
-	require.Equal(t, texts[2], texts[3])
-	require.Equal(t, texts[4], texts[7])
-	require.NotEqual(t, texts[3], texts[4])
-
-	three, err := s.Bind(Where("s", In, []string{"c", "a", "b"}))
-	require.NoError(t, err)
-	four, err := s.Bind(Where("s", In, []string{"d", "c", "a", "b"}))
-	require.NoError(t, err)
-	_, args := three.SQL(SQLite, 1)
-	require.Equal(t, []any{"a", "b", "c", "c", "a", "b", "c", "c"}, args)
-	_, args = four.SQL(SQLite, 1)
-	require.Equal(t, []any{"a", "b", "c", "d", "a", "b", "c", "d"}, args)
-}
-
 // One column by two names is one field.
 func TestAliases(t *testing.T) {
 	s := NewSchema(Fields{"dp-1": {"region", Text}, "region": {"region", Text}, "amount": {"amount", Number},

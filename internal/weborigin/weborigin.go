@@ -120,7 +120,7 @@ func ParseDomain(text string, publicSuffix func(host string) bool) (Domain, erro
 	if text == "" || len(text) > maxURL || !plainURL(text) || strings.ContainsAny(text, "?#") {
 		return Domain{}, badDomain(text, "write [scheme://]host[:port][/path] in plain ASCII")
 	}
-	rest := strings.TrimSuffix(text, "*") // a path is a prefix anyway
+	rest := strings.TrimSuffix(text, "*") // a star at the end is implied
 	d := Domain{self: true}
 	d.scheme, rest = cutScheme(rest)
 	if after, ok := strings.CutPrefix(rest, "*"); ok {
