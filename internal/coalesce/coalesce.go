@@ -30,7 +30,8 @@ import (
 // ErrPanicked is what the followers of a read get that panicked.
 var ErrPanicked = fmt.Errorf("%w: a read panicked", fault.ErrUnavailable)
 
-// errAbandoned is the error of a read that was abandoned. No caller sees it unless its own context has ended too.
+// errAbandoned is the error of a read that was abandoned. No caller gets it: a follower tries again, or its own context
+// has ended.
 var errAbandoned = fmt.Errorf("%w: a read was not answered", fault.ErrUnavailable)
 
 const (
@@ -90,8 +91,12 @@ func (g *Group[T]) Do(ctx context.Context, w *Window, read func(context.Context)
 			var none T
 			return none, fault.Unavailable(ctx.Err())
 		}
-		if c.err == nil || ctx.Err() != nil || !c.retry {
+		if c.err == nil || !c.retry {
 			return c.value, c.err
+		}
+		if err := ctx.Err(); err != nil {
+			var none T
+			return none, fault.Unavailable(err)
 		}
 		// Only the leader's context ended, so try again. The error cannot tell: a dialler that times out by itself returns
 		// the same, and followers who all tried again, one after the other, would wait for each other's timeout too.

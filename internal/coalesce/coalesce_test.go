@@ -527,3 +527,36 @@ func TestNoCallerGetsAnOlderValue(t *testing.T) {
 	wg.Wait()
 	require.Zero(t, stateOf(g))
 }
+
+// A follower whose context ends in the moment in which the read is abandoned gets the error of its context.
+func TestAFollowerGetsItsOwnContextsError(t *testing.T) {
+	for range 100 {
+		synctest.Test(t, func(t *testing.T) {
+			var g Group[int]
+			var w Window
+			end := make(chan struct{})
+			read := func(context.Context) (int, error) { <-end; return 1, nil }
+			var wg sync.WaitGroup
+			wg.Go(func() { _, _ = g.Do(t.Context(), &w, read) })
+			synctest.Wait()
+			var errs [4]error
+			for i := range errs {
+				wg.Go(func() {
+					ctx, cancel := context.WithTimeout(t.Context(), 3*minPatience) // the second abandonment
+					defer cancel()
+					_, errs[i] = g.Do(ctx, &w, func(ctx context.Context) (int, error) {
+						<-ctx.Done()
+						return 0, fault.Unavailable(ctx.Err())
+					})
+				})
+			}
+			time.Sleep(time.Minute)
+			close(end)
+			wg.Wait()
+			for _, err := range errs {
+				require.ErrorIs(t, err, fault.ErrUnavailable)
+				require.ErrorIs(t, err, context.DeadlineExceeded)
+			}
+		})
+	}
+}
