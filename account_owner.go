@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -184,10 +185,6 @@ func (a Account) Events(ctx context.Context, after uint64) iter.Seq2[Event, erro
 	}
 }
 
-// nowTolerance is how far a NotBefore may lie back and still mean now. Two machines, each within the bound of the
-// store's clock, may be that far apart.
-const nowTolerance = 2 * clockBound
-
 // setSince sets o.Since to what a changed NotBefore means for tokens.
 func (m *Manager) setSince(ctx context.Context, old, o *Owner) error {
 	if o.NotBefore.Equal(old.NotBefore) {
@@ -213,16 +210,6 @@ func (m *Manager) setSince(ctx context.Context, old, o *Owner) error {
 	return nil
 }
 
-// clampCreation returns when a token that is made at now, in µs, counts as created under the owner's record. It is not
-// before NotBefore, which came from another machine's clock, so that a token made under that record works.
-func (o *Owner) clampCreation(now int64) (int64, error) {
-	if o.NotBefore.Sub(fromMicros(now)) > nowTolerance {
-		return 0, fmt.Errorf("%w: the owner's NotBefore is in the future, and the token would be dead: set it to now",
-			ErrInvalid)
-	}
-	return max(now, micros(o.NotBefore)), nil
-}
-
 // ownerEvenDamaged is loadEvenDamaged for the owner's own record.
 func (a Account) ownerEvenDamaged(ctx context.Context) (Owner, error) {
 	o, err := a.m.store.Owner(ctx, a.owner)
@@ -243,4 +230,49 @@ func justBefore(id string) string {
 		last = 0xD800
 	}
 	return id + string(last-1) + strings.Repeat(string(utf8.MaxRune), maxClientID/utf8.UTFMax)
+}
+
+// Usage returns sums of what was counted, by the columns q names, with all that this process has counted so far. The
+// zero query is one sum of everything. The actor needs read on "latchkey/usage". It returns [ErrInvalid] for an unknown
+// column, and for a From or To that is no day (2006-01-02).
+func (a Account) Usage(ctx context.Context, q UsageQuery) ([]UsageRow, error) {
+	c, err := a.begin(ctx)
+	if err == nil {
+		err = c.check(Read, "usage", "")
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, day := range []string{q.From, q.To} {
+		if _, err := time.Parse(time.DateOnly, day); day != "" && err != nil {
+			return nil, fmt.Errorf("%w: %q is no day: write 2006-01-02", ErrInvalid, day)
+		}
+	}
+	if err := a.m.counters.Flush(ctx); err != nil {
+		return nil, err
+	}
+	return a.m.store.Usage(ctx, a.owner, q)
+}
+
+// Spent returns the credits counted by [Access.CountCredits] in a calendar month in UTC ("2026-11"), for a token, or
+// for all of the owner's if tokenID is "", on one meter, or on all if meter is "". It is a sum of usage, not the state
+// of an account of credits. What was reserved or charged and not counted is not in it, and what a minted token counted
+// is its own, not its parent's. The actor needs read on "latchkey/usage".
+func (a Account) Spent(ctx context.Context, tokenID, meter, period string) (Credits, error) {
+	month, err := time.Parse("2006-01", period)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %q is no month: write 2006-01", ErrInvalid, period)
+	}
+	q := UsageQuery{From: month.Format(time.DateOnly), To: month.AddDate(0, 1, -1).Format(time.DateOnly)}
+	if tokenID != "" {
+		q.TokenIDs = []string{tokenID}
+	}
+	if meter != "" {
+		q.Meters = []string{meter}
+	}
+	rows, err := a.Usage(ctx, q)
+	if err != nil || len(rows) == 0 {
+		return 0, err
+	}
+	return rows[0].Credits, nil
 }

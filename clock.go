@@ -172,3 +172,17 @@ func (w *stepWatch) check(at time.Time) error {
 	}
 	return nil
 }
+
+// clampCreation returns when a token that is made at now, in µs, counts as created under the owner's record. It is not
+// before NotBefore, which came from another machine's clock, so that a token made under that record works.
+func (o *Owner) clampCreation(now int64) (int64, error) {
+	if o.NotBefore.Sub(fromMicros(now)) > nowTolerance {
+		return 0, fmt.Errorf("%w: the owner's NotBefore is in the future, and the token would be dead: set it to now",
+			ErrInvalid)
+	}
+	return max(now, micros(o.NotBefore)), nil
+}
+
+// nowTolerance is how far a NotBefore may lie back and still mean now. Two machines, each within the bound of the
+// store's clock, may be that far apart.
+const nowTolerance = 2 * clockBound

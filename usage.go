@@ -2,8 +2,6 @@ package latchkey
 
 import (
 	"context"
-	"fmt"
-	"time"
 
 	"github.com/latchkey-go/latchkey/internal/usage"
 )
@@ -63,48 +61,3 @@ func (s counterSink) AddCounts(ctx context.Context, b usage.Batch) error {
 
 func (s counterSink) NewID(now int64) ([16]byte, error) { return s.ids.New(now) }
 func (s counterSink) Warn(msg string, err error)        { s.warn(msg, err) }
-
-// Usage returns sums of what was counted, by the columns q names, with all that this process has counted so far. The
-// zero query is one sum of everything. The actor needs read on "latchkey/usage". It returns [ErrInvalid] for an unknown
-// column, and for a From or To that is no day (2006-01-02).
-func (a Account) Usage(ctx context.Context, q UsageQuery) ([]UsageRow, error) {
-	c, err := a.begin(ctx)
-	if err == nil {
-		err = c.check(Read, "usage", "")
-	}
-	if err != nil {
-		return nil, err
-	}
-	for _, day := range []string{q.From, q.To} {
-		if _, err := time.Parse(time.DateOnly, day); day != "" && err != nil {
-			return nil, fmt.Errorf("%w: %q is no day: write 2006-01-02", ErrInvalid, day)
-		}
-	}
-	if err := a.m.counters.Flush(ctx); err != nil {
-		return nil, err
-	}
-	return a.m.store.Usage(ctx, a.owner, q)
-}
-
-// Spent returns the credits counted by [Access.CountCredits] in a calendar month in UTC ("2026-11"), for a token, or
-// for all of the owner's if tokenID is "", on one meter, or on all if meter is "". It is a sum of usage, not the state
-// of an account of credits. What was reserved or charged and not counted is not in it, and what a minted token counted
-// is its own, not its parent's. The actor needs read on "latchkey/usage".
-func (a Account) Spent(ctx context.Context, tokenID, meter, period string) (Credits, error) {
-	month, err := time.Parse("2006-01", period)
-	if err != nil {
-		return 0, fmt.Errorf("%w: %q is no month: write 2006-01", ErrInvalid, period)
-	}
-	q := UsageQuery{From: month.Format(time.DateOnly), To: month.AddDate(0, 1, -1).Format(time.DateOnly)}
-	if tokenID != "" {
-		q.TokenIDs = []string{tokenID}
-	}
-	if meter != "" {
-		q.Meters = []string{meter}
-	}
-	rows, err := a.Usage(ctx, q)
-	if err != nil || len(rows) == 0 {
-		return 0, err
-	}
-	return rows[0].Credits, nil
-}

@@ -54,21 +54,6 @@ func checkExtra(extra json.RawMessage) error {
 	return nil
 }
 
-// checkSettings returns an error for settings that a token of this kind cannot have. It truncates times to the
-// precision that stores keep.
-func (m *Manager) checkSettings(kind Kind, s *Settings) error {
-	if err := checkNameAndRoles(kind, s); err != nil {
-		return err
-	}
-	if err := s.Permissions.Validate(); err != nil {
-		return err
-	}
-	if err := s.Restrictions.Validate(m.opts.PublicSuffix); err != nil {
-		return err
-	}
-	return checkBounds(kind, s)
-}
-
 func checkNameAndRoles(kind Kind, s *Settings) error {
 	if err := checkText("Name", s.Name, 0, maxName); err != nil {
 		return err
