@@ -4,8 +4,8 @@
 //
 //   - [Account.Issue] makes a key from a [Spec]: its kind, its roles or [Permissions], its end, its limits.
 //   - [Manager.Verify] turns the text that a caller presents into an [Access].
-//   - [Access.Check] reports whether the caller may do something on every row of a resource, and [Access.Filter] returns
-//     the rows on which it may.
+//   - [Access.Check] reports whether the caller may do something on every row of a resource, and [Access.Filter]
+//     returns the rows on which it may.
 //   - [Access.Mint] makes short-lived tokens that may do less.
 //   - [Account.Revoke] ends a token and all that was minted from it.
 //

@@ -119,12 +119,14 @@ func TestAuthenticate(t *testing.T) {
 	require.Equal(t, `Bearer realm="latchkey"`, out.Header().Get("WWW-Authenticate"))
 	require.Equal(t, "application/problem+json", out.Header().Get("Content-Type"))
 	require.Equal(t, "no-store", out.Header().Get("Cache-Control"))
-	require.JSONEq(t, `{"type":"tag:latchkey-go.github.io,2026:problem/no-credential","title":"Credential required","status":401}`,
+	require.JSONEq(t, `{"type":"tag:latchkey-go.github.io,2026:problem/no-credential","title":"Credential required",`+
+		`"status":401}`,
 		out.Body.String())
 
 	out = get(h, "/", "rubbish")
 	require.Equal(t, `Bearer realm="latchkey", error="invalid_token"`, out.Header().Get("WWW-Authenticate"))
-	require.JSONEq(t, `{"type":"tag:latchkey-go.github.io,2026:problem/invalid-token","title":"Invalid token","status":401}`, out.Body.String())
+	require.JSONEq(t, `{"type":"tag:latchkey-go.github.io,2026:problem/invalid-token","title":"Invalid token",`+
+		`"status":401}`, out.Body.String())
 
 	out = get(h, "/", w.key(), "Authorization", "Bearer x")
 	require.Equal(t, 400, out.Code)
@@ -149,13 +151,17 @@ func TestWrongTokens(t *testing.T) {
 	may := latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*")}
 	revokedID, revoked := w.issue(w.acme, latchkey.KindAPIKey, latchkey.Settings{Permissions: may})
 	require.NoError(t, w.acme.Revoke(ctx, revokedID, ""))
-	_, expired := w.issue(w.acme, latchkey.KindAPIKey, latchkey.Settings{Permissions: may, Validity: latchkey.Validity{NotAfter: w.now().Add(time.Second)}})
-	_, early := w.issue(w.acme, latchkey.KindAPIKey, latchkey.Settings{Permissions: may, Validity: latchkey.Validity{NotBefore: w.now().Add(time.Hour)}})
+	_, expired := w.issue(w.acme, latchkey.KindAPIKey,
+		latchkey.Settings{Permissions: may, Validity: latchkey.Validity{NotAfter: w.now().Add(time.Second)}})
+	_, early := w.issue(w.acme, latchkey.KindAPIKey,
+		latchkey.Settings{Permissions: may, Validity: latchkey.Validity{NotBefore: w.now().Add(time.Hour)}})
 	_, disabled := w.issue(w.acme, latchkey.KindAPIKey, latchkey.Settings{Permissions: may, Disabled: true})
 	_, foreign := w.issue(w.other, latchkey.KindSecret, latchkey.Settings{})
-	_, elsewhere := w.issue(w.acme, latchkey.KindAPIKey, latchkey.Settings{Permissions: may, Restrictions: latchkey.Restrictions{
-		Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}})
-	_, paged := w.issue(w.acme, latchkey.KindAPIKey, latchkey.Settings{Permissions: may, Restrictions: latchkey.Restrictions{Domains: []string{"a.example"}}})
+	_, elsewhere := w.issue(w.acme, latchkey.KindAPIKey,
+		latchkey.Settings{Permissions: may, Restrictions: latchkey.Restrictions{
+			Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}})
+	_, paged := w.issue(w.acme, latchkey.KindAPIKey,
+		latchkey.Settings{Permissions: may, Restrictions: latchkey.Restrictions{Domains: []string{"a.example"}}})
 	test, err := testKey(w)
 	require.NoError(t, err)
 	w.advance(time.Second)
@@ -164,8 +170,10 @@ func TestWrongTokens(t *testing.T) {
 		require.Equal(t, 200, get(mux, path, good).Code, path)
 		unknown := get(mux, path, good[:len(good)-1]+"_")
 		require.Equal(t, 401, unknown.Code)
-		for name, token := range map[string]string{"truncated": good[:len(good)-1], "longer": good + "0", "rubbish": "x", "revoked": revoked,
-			"expired": expired, "early": early, "disabled": disabled, "foreign": foreign, "elsewhere": elsewhere, "paged": paged, "test": test} {
+		for name, token := range map[string]string{"truncated": good[:len(good)-1], "longer": good + "0",
+			"rubbish": "x", "revoked": revoked,
+			"expired": expired, "early": early, "disabled": disabled, "foreign": foreign, "elsewhere": elsewhere,
+			"paged": paged, "test": test} {
 			out := get(mux, path, token)
 			require.Equal(t, 401, out.Code, "%s %s", path, name)
 			require.Equal(t, unknown.Body.String(), out.Body.String(), "%s %s", path, name)
@@ -189,10 +197,12 @@ func TestRequire(t *testing.T) {
 	mux.Handle("/some/{id}", auth.RequireRows(latchkey.Read, "dataset/{id}")(whoami))
 	mux.Handle("/lost/{name}", auth.RequireRows(latchkey.Read, "dataset/{id}")(whoami))
 	mux.Handle("/write/{id}", auth.RequireRows(latchkey.Update, "dataset/{id}")(whoami))
-	mux.Handle("/twice/{id}", auth.RequireRows(latchkey.Read, "dataset/{id}")(auth.Require(latchkey.Read, "dataset/orders")(whoami)))
+	mux.Handle("/twice/{id}", auth.RequireRows(latchkey.Read,
+		"dataset/{id}")(auth.Require(latchkey.Read, "dataset/orders")(whoami)))
 	mux.Handle("/nested/{id}", auth.Authenticate(auth.Require(latchkey.Read, "dataset/{id}")(whoami)))
 	key := w.key()
-	_, star := w.issue(w.acme, latchkey.KindAPIKey, latchkey.Settings{Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("dataset/*")}})
+	_, star := w.issue(w.acme, latchkey.KindAPIKey,
+		latchkey.Settings{Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("dataset/*")}})
 	for _, tt := range []struct {
 		target, token string
 		status        int
@@ -227,17 +237,19 @@ func TestRequire(t *testing.T) {
 		case 200:
 			require.Equal(t, tt.want, out.Body.String(), tt.target)
 		case 400:
-			require.JSONEq(t, `{"type":"tag:latchkey-go.github.io,2026:problem/bad-request","title":"Bad request","status":400,"field":"id",
-				"detail":`+detailOf(t, out)+`}`, out.Body.String())
+			require.JSONEq(t, `{"type":"tag:latchkey-go.github.io,2026:problem/bad-request","title":"Bad request",
+				"status":400,"field":"id","detail":`+detailOf(t, out)+`}`, out.Body.String())
 		case 403:
 			require.Equal(t, `Bearer realm="latchkey", error="insufficient_scope"`, out.Header().Get("WWW-Authenticate"))
 			detail := ""
 			if tt.target == "/all/clients" {
 				detail = `,"detail":"This is allowed for some rows only."`
 			}
-			require.JSONEq(t, `{"type":"tag:latchkey-go.github.io,2026:problem/denied","title":"Forbidden","status":403`+detail+`}`, out.Body.String())
+			require.JSONEq(t, `{"type":"tag:latchkey-go.github.io,2026:problem/denied","title":"Forbidden","status":403`+detail+
+				`}`, out.Body.String())
 		case 500:
-			require.JSONEq(t, `{"type":"tag:latchkey-go.github.io,2026:problem/internal","title":"Internal error","status":500}`, out.Body.String())
+			require.JSONEq(t, `{"type":"tag:latchkey-go.github.io,2026:problem/internal","title":"Internal error","status":500}`,
+				out.Body.String())
 		}
 	}
 	require.Panics(t, func() { auth.Require(latchkey.Read, "dataset/{id") })
@@ -260,7 +272,8 @@ func TestOwner(t *testing.T) {
 	w := newFixture(t)
 	_, foreign := w.issue(w.other, latchkey.KindSecret, latchkey.Settings{})
 	require.Equal(t, "other", get(httpadapter.New(w.keys, nil).Authenticate(whoami), "/", foreign).Body.String())
-	require.Equal(t, 401, get(httpadapter.New(w.keys, &httpadapter.Options{Owner: "acme"}).Authenticate(whoami), "/", foreign).Code)
+	require.Equal(t, 401, get(httpadapter.New(w.keys, &httpadapter.Options{Owner: "acme"}).Authenticate(whoami), "/",
+		foreign).Code)
 }
 
 func TestSandbox(t *testing.T) {
@@ -289,10 +302,13 @@ func TestQueryToken(t *testing.T) {
 func TestAddressAndReferer(t *testing.T) {
 	w := newFixture(t)
 	may := latchkey.Permissions{latchkey.Allow(latchkey.Read).On("*")}
-	_, near := w.issue(w.acme, latchkey.KindAPIKey, latchkey.Settings{Permissions: may, Restrictions: latchkey.Restrictions{
-		Addresses: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}}})
-	_, paged := w.issue(w.acme, latchkey.KindAPIKey, latchkey.Settings{Permissions: may, Restrictions: latchkey.Restrictions{Domains: []string{"a.example"}}})
-	h := httpadapter.New(w.keys, &httpadapter.Options{Proxies: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}}).Authenticate(whoami)
+	_, near := w.issue(w.acme, latchkey.KindAPIKey,
+		latchkey.Settings{Permissions: may, Restrictions: latchkey.Restrictions{
+			Addresses: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}}})
+	_, paged := w.issue(w.acme, latchkey.KindAPIKey,
+		latchkey.Settings{Permissions: may, Restrictions: latchkey.Restrictions{Domains: []string{"a.example"}}})
+	h := httpadapter.New(w.keys, &httpadapter.Options{Proxies: []netip.Prefix{netip.MustParsePrefix(
+		"192.0.2.1/32")}}).Authenticate(whoami)
 	naive := httpadapter.New(w.keys, nil).Authenticate(whoami)
 
 	require.Equal(t, 200, get(h, "/", near, "X-Forwarded-For", "203.0.113.9").Code)
@@ -338,7 +354,8 @@ func TestTroubleIsNeverARefusal(t *testing.T) {
 func TestProblemsAreJSON(t *testing.T) {
 	w := newFixture(t)
 	auth := httpadapter.New(w.keys, nil)
-	for _, err := range []error{latchkey.ErrNotFound, latchkey.ErrConflict, &latchkey.ConditionError{Field: `<"\n`}, errors.New("x")} {
+	for _, err := range []error{latchkey.ErrNotFound, latchkey.ErrConflict,
+		&latchkey.ConditionError{Field: `<"\n`}, errors.New("x")} {
 		out := httptest.NewRecorder()
 		auth.WriteError(out, httptest.NewRequest("GET", "/", nil), err)
 		var p httpadapter.Problem
@@ -510,8 +527,8 @@ func TestRuleThatDoesNotFitTheSchema(t *testing.T) {
 	rule.OfRule = false
 	auth.WriteError(out, httptest.NewRequest("GET", "/", nil), rule)
 	require.Equal(t, 400, out.Code)
-	require.JSONEq(t, `{"type":"tag:latchkey-go.github.io,2026:problem/condition","title":"Invalid field or value","status":400,
-		"field":"regoin","detail":"The schema has no such field."}`, out.Body.String())
+	require.JSONEq(t, `{"type":"tag:latchkey-go.github.io,2026:problem/condition","title":"Invalid field or value",
+		"status":400,"field":"regoin","detail":"The schema has no such field."}`, out.Body.String())
 	require.Empty(t, log.String())
 }
 

@@ -28,14 +28,18 @@ func TestClientAddr(t *testing.T) {
 		{"a client's own claim", "192.0.2.1:1", proxies, []string{"X-Forwarded-For", "192.0.2.9"}, "192.0.2.1"},
 		{"one proxy", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "192.0.2.9"}, "192.0.2.9"},
 		{"peer as IPv4 in IPv6", "[::ffff:10.0.0.1]:1", proxies, []string{"X-Forwarded-For", "192.0.2.9"}, "192.0.2.9"},
-		{"hop as IPv4 in IPv6", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "192.0.2.9, ::ffff:10.0.0.2"}, "192.0.2.9"},
-		{"claims left of the client", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "127.0.0.1, x, 192.0.2.9"}, "192.0.2.9"},
+		{"hop as IPv4 in IPv6", "10.0.0.1:1", proxies,
+			[]string{"X-Forwarded-For", "192.0.2.9, ::ffff:10.0.0.2"}, "192.0.2.9"},
+		{"claims left of the client", "10.0.0.1:1", proxies,
+			[]string{"X-Forwarded-For", "127.0.0.1, x, 192.0.2.9"}, "192.0.2.9"},
 		{"two proxies", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "8.8.8.8,192.0.2.9 , 10.0.0.2"}, "192.0.2.9"},
-		{"two lines", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "8.8.8.8", "X-Forwarded-For", "192.0.2.9,fd00::1"}, "192.0.2.9"},
+		{"two lines", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "8.8.8.8", "X-Forwarded-For", "192.0.2.9,fd00::1"},
+			"192.0.2.9"},
 		{"with a port", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "192.0.2.9:80"}, "192.0.2.9"},
 		{"no header", "10.0.0.1:1", proxies, nil, "10.0.0.1"},
 		{"an inner client", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "10.0.0.7, 10.0.0.2"}, "10.0.0.7"},
-		{"others are not read", "10.0.0.1:1", proxies, []string{"X-Real-Ip", "8.8.8.8", "Forwarded", "for=8.8.8.8"}, "10.0.0.1"},
+		{"others are not read", "10.0.0.1:1", proxies, []string{"X-Real-Ip", "8.8.8.8", "Forwarded", "for=8.8.8.8"},
+			"10.0.0.1"},
 
 		{"IPv6", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "2001:db8::1"}, "2001:db8::1"},
 		{"IPv6 in brackets", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "8.8.8.8, [2001:db8::1]"}, "2001:db8::1"},
@@ -81,7 +85,8 @@ func TestClientAddr(t *testing.T) {
 		{"leading zero", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "192.0.2.09"}, "bad"},
 		{"underscores", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "192.0.2.9", "X_Forwarded_For", "8.8.8.8"}, "bad"},
 		{"dots", "10.0.0.1:1", proxies, []string{"X.forwarded-For", "8.8.8.8"}, "bad"},
-		{"Connection", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "192.0.2.9", "Connection", "close, x-forwarded-for"}, "bad"},
+		{"Connection", "10.0.0.1:1", proxies,
+			[]string{"X-Forwarded-For", "192.0.2.9", "Connection", "close, x-forwarded-for"}, "bad"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := get("/", tt.headers...)

@@ -50,8 +50,10 @@ func TestFind(t *testing.T) {
 		{"empty body", bearer, get("/"), []string{""}, "", ErrNoCredential},
 		{"bearer where it is not read", header, get("/", "Authorization", "Bearer abc"), nil, "", ErrNoCredential},
 
-		{"two headers", bearer, get("/", "Authorization", "Bearer a", "Authorization", "Bearer a"), nil, "", ErrManyCredentials},
-		{"two schemes", bearer, get("/", "Authorization", "Basic a", "Authorization", "Bearer a"), nil, "", ErrManyCredentials},
+		{"two headers", bearer, get("/", "Authorization", "Bearer a", "Authorization", "Bearer a"), nil, "",
+			ErrManyCredentials},
+		{"two schemes", bearer, get("/", "Authorization", "Basic a", "Authorization", "Bearer a"), nil, "",
+			ErrManyCredentials},
 		{"two key headers", header, get("/", "key", "K", "key", "K"), nil, "", ErrManyCredentials},
 		{"bearer and query", query, get("/?token=a", "Authorization", "Bearer a"), nil, "", ErrManyCredentials},
 		{"bearer and empty query", query, get("/?token=", "Authorization", "Bearer a"), nil, "", ErrManyCredentials},

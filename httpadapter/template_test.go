@@ -96,7 +96,8 @@ func TestTemplate(t *testing.T) {
 }
 
 func TestTemplatePanics(t *testing.T) {
-	for _, text := range []string{"", "/", "a/", "/a", "a//b", "*", "a/*", "a/b*", ".", "a/..", "{", "a/{", "a/{}", "a/{x", "a/x}",
+	for _, text := range []string{"", "/", "a/", "/a", "a//b", "*", "a/*", "a/b*", ".", "a/..", "{", "a/{",
+		"a/{}", "a/{x", "a/x}",
 		"a/b{x}", "a/{x}b", "a/{x}{y}", "a/{{x}}", "a/{x...}", "a/{$}", "a/{x:[0-9]+}", "a/{*x}", "a/{x*}", "a\x00", "a\xff",
 		strings.Repeat("a", 513)} {
 		require.Panics(t, func() { parseTemplate(text) }, text)

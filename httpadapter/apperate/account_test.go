@@ -35,7 +35,8 @@ func TestUsage(t *testing.T) {
 	}
 	out := w.get("/v1/account/usage", w.sk)
 	w.ok(out)
-	require.JSONEq(t, strings.TrimSuffix(flat, "}")+`,"messages":`+flat+`,"credits":`+flat+`,"rules":[]}`, out.Body.String())
+	require.JSONEq(t, strings.TrimSuffix(flat, "}")+`,"messages":`+flat+`,"credits":`+flat+
+		`,"rules":[]}`, out.Body.String())
 	out = w.get("/v1/account/usage/alert-records", w.sk)
 	w.ok(out)
 	require.Equal(t, "[]", out.Body.String())

@@ -218,7 +218,8 @@ func TestEveryRouteWithWrongTokens(t *testing.T) {
 		walk("GET", name, name+"/ACME")
 		walk("POST", name+"/ACME")
 	}
-	walk("GET", "account/metadata", "account/usage", "account/usage/messages", "account/usage/credits", "account/usage/rules")
+	walk("GET", "account/metadata", "account/usage", "account/usage/messages", "account/usage/credits",
+		"account/usage/rules")
 	walk("POST", "account/signed", "account/messagebudget")
 	require.Greater(t, routes, 100)
 	require.Zero(t, w.served.Load(), "a handler saw a request that was refused")

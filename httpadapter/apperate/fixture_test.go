@@ -207,6 +207,7 @@ func sign(method, path, query, host, body, token, key string, at time.Time) *htt
 }
 
 func authorization(token, stamp, signature string) string {
-	return "IEX-HMAC-SHA256 Credential=" + token + "/" + stamp + "/iex_request, SignedHeaders=host;x-iex-date, Signature=" +
+	return "IEX-HMAC-SHA256 Credential=" + token + "/" + stamp +
+		"/iex_request, SignedHeaders=host;x-iex-date, Signature=" +
 		signature
 }

@@ -32,7 +32,8 @@ func TestGrants(t *testing.T) {
 		action, on, _ := strings.Cut(what, " ")
 		require.Equal(t, want, p.Allows(latchkey.Action(action), latchkey.Resource(on)), what)
 	}
-	for _, d := range [][2]string{{"", "X"}, {"A", ""}, {"A/B", "X"}, {"A", "X*"}, {"*", "X"}, {"core", "X"}, {"A", "_system"}} {
+	for _, d := range [][2]string{{"", "X"}, {"A", ""}, {"A/B", "X"}, {"A", "X*"}, {"*", "X"},
+		{"core", "X"}, {"A", "_system"}} {
 		_, err := PublishableSpec("x", Grant{Datasets: []DatasetGrant{{Workspace: d[0], ID: d[1], Read: true}}})
 		require.ErrorIs(t, err, latchkey.ErrInvalid, d)
 	}

@@ -197,7 +197,8 @@ func TestSignedRequests(t *testing.T) {
 	}
 	w.ok(w.send(fresh(key, w.now())))
 	w.requireFault(SignatureRequired, w.get(carsPath, w.signedPK))
-	w.requireFault(SignatureInvalid, w.send(fresh(w.sk, w.now().Add(time.Second)))) // the secret token is not a signing secret
+	// the secret token is not a signing secret
+	w.requireFault(SignatureInvalid, w.send(fresh(w.sk, w.now().Add(time.Second))))
 	w.requireFault(SignatureInvalid, w.send(fresh(w.signedPK, w.now())))
 	w.requireFault(SignatureInvalid, w.send(sign("GET", carsPath, query, "example.com", "", w.pk, key, w.now())))
 
@@ -333,7 +334,8 @@ func FuzzSignature(f *testing.F) {
 	for _, v := range vectors(f) {
 		f.Add(v.Method, v.Path+"?"+v.Query, v.Host, v.IEXDate, v.Authorization, []byte(v.Payload))
 	}
-	f.Add("GET", "http://h/p", "[::1]:80", "20230127T093708Z", "iex-hmac-sha256 Credential=a/20230127/iex_request", []byte(nil))
+	f.Add("GET", "http://h/p", "[::1]:80", "20230127T093708Z",
+		"iex-hmac-sha256 Credential=a/20230127/iex_request", []byte(nil))
 	f.Fuzz(func(t *testing.T, method, target, host, date, auth string, body []byte) {
 		r := request("GET", "/", "")
 		r.Method, r.RequestURI, r.Host = method, target, host

@@ -39,25 +39,31 @@ func TestAuthorize(t *testing.T) {
 		{"npm, read", wire{"GET", dataset + "?key=K&roles[0]=it&conditions[id]=dp-1&conditions[value]=2", nil, ""},
 			"it", `["dp-1","=","2"]`, nil, nil},
 		{"npm 27, write", wire{"PUT", dataset + "/7", nil, `dp-1=caf%C3%A9%20%26%20co&l-2[0]=1&l-2[1]=2&key=K`},
-			"it, front desk, Front of house, one, a, b", "", latchkey.Row{"dp-1": "café & co"}, map[string][]string{"l-2": {"1", "2"}}},
+			"it, front desk, Front of house, one, a, b", "", latchkey.Row{"dp-1": "café & co"},
+			map[string][]string{"l-2": {"1", "2"}}},
 		{"npm 28, delete", wire{"DELETE", dataset + "/7?key=K&roles[0]=one&roles[1]=b", nil, ""}, "one, b", "", nil, nil},
 		{"header", wire{"GET", dataset, []string{"key", "K"}, ""}, "it, front desk, Front of house, one, a, b", "", nil, nil},
 		{"Python, a body with GET", wire{"GET", dataset + "?roles=a&domain=x", nil, `key=K`}, "a", "", nil, nil},
 		{"Python, a body with DELETE", wire{"DELETE", dataset + "/7?role=a", nil, `key=K`}, "a", "", nil, nil},
-		{"loader, key", wire{"GET", dataset + "?apikey=K&role=it&condition={\"id\":\"dp-1\",\"value\":1}&clientId=4&clientName=Z", nil, ""},
+		{"loader, key", wire{"GET", dataset +
+			"?apikey=K&role=it&condition={\"id\":\"dp-1\",\"value\":1}&clientId=4&clientName=Z", nil, ""},
 			"it", `["dp-1","=","1"]`, nil, nil},
 		{"loader, token", wire{"GET", dataset + "?referer=x&token=T", nil, ""}, "it, a", `["dp-1","\u003e=","10"]`, nil, nil},
 		{"token, narrowed more", wire{"GET", dataset + "?token=T&role=a", nil, ""}, "a", "", nil, nil},
-		{"fields named like options of the access call", wire{"POST", dataset, nil, `key=K&role=a&duration=x&clientId=y&Role=z&userName[]=1`},
+		{"fields named like options of the access call",
+			wire{"POST", dataset, nil, `key=K&role=a&duration=x&clientId=y&Role=z&userName[]=1`},
 			"a", "", latchkey.Row{"duration": "x", "clientId": "y", "Role": "z"}, map[string][]string{"userName": {"1"}}},
-		{"JSON", wire{"POST", dataset, nil, `{"key":"K","role":"a","dp-1":1.50,"dp-2":true,"dp-3":null,"dp-4":"x","l-1":[1,"2"],"l-2":[],"l-3":7}`},
+		{"JSON", wire{"POST", dataset, nil,
+			`{"key":"K","role":"a","dp-1":1.50,"dp-2":true,"dp-3":null,"dp-4":"x","l-1":[1,"2"],"l-2":[],"l-3":7}`},
 			"a", "", latchkey.Row{"dp-1": json.Number("1.50"), "dp-2": true, "dp-3": nil, "dp-4": "x"},
 			map[string][]string{"l-1": {"1", "2"}, "l-2": {}, "l-3": {"7"}}},
-		{"unlinking", wire{"POST", dataset, nil, `key=K&role=a&l-2=&l-3[]=`}, "a", "", nil, map[string][]string{"l-2": {}, "l-3": {}}},
+		{"unlinking", wire{"POST", dataset, nil, `key=K&role=a&l-2=&l-3[]=`}, "a", "", nil,
+			map[string][]string{"l-2": {}, "l-3": {}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newFixture(t, nil)
-			token := w.mint(`key=K&roles[]=it&roles[]=a&conditions[id]=dp-1&conditions[op]=%3E%3D&conditions[value]=10&conditions[set]=0`)
+			token := w.mint(`key=K&roles[]=it&roles[]=a&conditions[id]=dp-1&conditions[op]=%3E%3D&conditions[value]=10&` +
+				`conditions[set]=0`)
 			before := w.count()
 			tt.target = strings.Replace(tt.target, "apikey=K", "apikey="+w.key, 1)
 			call, err := w.call(tt.wire, token)
@@ -109,8 +115,10 @@ func TestAuthorizeRefuses(t *testing.T) {
 		{"a role the key lacks", wire{"GET", dataset + "?key=K&role=admin", nil, ""}, 403, noAccess},
 		{"a role the token lacks", wire{"GET", dataset + "?token=T&role=a", nil, ""}, 403, noAccess},
 		{"a condition without a value", wire{"GET", dataset + "?key=K&conditions[id]=dp-1", nil, ""}, 400, wantsValue},
-		{"conditions in query and body", wire{"PUT", dataset + "?conditions[dp-1]=1", nil, "key=K&conditions[dp-1]=2"}, 400, bad("conditions" + differs)},
-		{"a field that is a map", wire{"PUT", dataset, nil, "key=K&dp-1[a]=1"}, 400, bad("a field is a text, a number or a list")},
+		{"conditions in query and body", wire{"PUT", dataset + "?conditions[dp-1]=1", nil, "key=K&conditions[dp-1]=2"}, 400,
+			bad("conditions" + differs)},
+		{"a field that is a map", wire{"PUT", dataset, nil, "key=K&dp-1[a]=1"}, 400,
+			bad("a field is a text, a number or a list")},
 		{"a link that is a map", wire{"PUT", dataset, nil, "key=K&l-1[0][a]=1"}, 400, bad("a link is an id")},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

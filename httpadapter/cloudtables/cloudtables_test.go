@@ -91,8 +91,10 @@ func TestRoles(t *testing.T) {
 	require.Equal(t, "it, a", w.can(w.mint(`key=K&roles[]=a&roles[]=it`)))
 
 	for _, body := range []string{
-		`key=K&role=admin`, `key=K&roles[0]=it&roles[1]=admin`, `key=K&roles=admin&roles=it`, `key=K&role=theirs`, `key=K&role=gone`,
-		`key=K&role=IT`, `key=K&role=it%20`, `key=K&role=%20it`, `key=K&role=`, `key=K&roles[0]=`, `key=K&roles[]=it&roles[]=`,
+		`key=K&role=admin`, `key=K&roles[0]=it&roles[1]=admin`, `key=K&roles=admin&roles=it`,
+		`key=K&role=theirs`, `key=K&role=gone`,
+		`key=K&role=IT`, `key=K&role=it%20`, `key=K&role=%20it`, `key=K&role=`, `key=K&roles[0]=`,
+		`key=K&roles[]=it&roles[]=`,
 		`key=K&role=*`, `key=K&role=` + w.roles["it"].ID, `key=K&role=it%2Ca`, `key=K&role=["it"]`, `{"key":"K","role":"ıt"}`,
 		`key=K&role=` + strings.Repeat("x", 10_000),
 	} {
@@ -129,7 +131,8 @@ func TestKeys(t *testing.T) {
 	require.NoError(t, w.acme.Revoke(ctx, revokedID, ""))
 	deletedID, deleted := w.issue(w.acme, latchkey.Spec{Kind: latchkey.KindAPIKey})
 	require.NoError(t, w.acme.Delete(ctx, deletedID))
-	expired := key(w.acme, latchkey.Spec{Kind: latchkey.KindAPIKey, Validity: latchkey.Validity{NotAfter: w.now().Add(time.Second)}})
+	expired := key(w.acme, latchkey.Spec{Kind: latchkey.KindAPIKey,
+		Validity: latchkey.Validity{NotAfter: w.now().Add(time.Second)}})
 	w.advance(time.Second)
 
 	secret := key(w.acme, latchkey.Spec{Kind: latchkey.KindSecret})
@@ -157,7 +160,8 @@ func TestKeys(t *testing.T) {
 		{"revoked", revoked, "", 401},
 		{"deleted", deleted, "", 401},
 		{"expired", expired, "", 401},
-		{"not yet", key(w.acme, latchkey.Spec{Kind: latchkey.KindAPIKey, Validity: latchkey.Validity{NotBefore: w.now().Add(time.Hour)}}), "", 401},
+		{"not yet", key(w.acme, latchkey.Spec{Kind: latchkey.KindAPIKey,
+			Validity: latchkey.Validity{NotBefore: w.now().Add(time.Hour)}}), "", 401},
 		{"disabled", key(w.acme, latchkey.Spec{Kind: latchkey.KindAPIKey, Disabled: true}), "", 401},
 		{"another owner's", key(w.other, latchkey.Spec{Kind: latchkey.KindAPIKey}), "", 401},
 		{"another owner's secret key", key(w.other, latchkey.Spec{Kind: latchkey.KindSecret}), "&role=it", 401},
@@ -188,7 +192,8 @@ func TestSandbox(t *testing.T) {
 }
 
 func TestProxies(t *testing.T) {
-	for forwarded, status := range map[string]int{"203.0.113.5": 200, "203.0.113.5, 198.51.100.1": 401, "nonsense": 400, "": 401} {
+	for forwarded, status := range map[string]int{"203.0.113.5": 200, "203.0.113.5, 198.51.100.1": 401,
+		"nonsense": 400, "": 401} {
 		w := newFixture(t, &Options{Proxies: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}) // httptest's peer
 		_, w.key = w.issue(w.acme, latchkey.Spec{Kind: latchkey.KindAPIKey, Restrictions: latchkey.Restrictions{
 			Addresses: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}}})
@@ -350,7 +355,8 @@ func TestManyAccounts(t *testing.T) {
 		}
 		return latchkey.Account{}, latchkey.ErrNotFound
 	}})
-	for host, status := range map[string]int{"acme.example": 200, "other.example": 401, "nobody.example": 404, "zero.example": 500} {
+	for host, status := range map[string]int{"acme.example": 200, "other.example": 401, "nobody.example": 404,
+		"zero.example": 500} {
 		r := wire{body: `key=` + w.key}.request()
 		r.Host = host
 		out := httptest.NewRecorder()

@@ -19,7 +19,8 @@ var staff = latchkey.NewSchema(latchkey.Fields{
 
 func TestConditionsFilterRows(t *testing.T) {
 	table := []latchkey.Row{
-		{"dp-1": "Bath", "dp-2": 29}, {"dp-1": "Bath", "dp-2": 30}, {"dp-1": "York", "dp-2": 41}, {"dp-1": "bath", "dp-2": 50}, {"dp-2": 60}, {"dp-1": "Bath"},
+		{"dp-1": "Bath", "dp-2": 29}, {"dp-1": "Bath", "dp-2": 30}, {"dp-1": "York", "dp-2": 41},
+		{"dp-1": "bath", "dp-2": 50}, {"dp-2": 60}, {"dp-1": "Bath"},
 	}
 	for _, tt := range []struct {
 		name, conditions string
@@ -79,9 +80,12 @@ func TestConditionsOnNewRows(t *testing.T) {
 		row, want        latchkey.Row // want nil: denied
 	}{
 		{"set", `{"id":"dp-1","value":"Bath"}`, latchkey.Row{"dp-3": "Ann"}, latchkey.Row{"dp-3": "Ann", "dp-1": "Bath"}},
-		{"set over what was typed", `{"id":"dp-1","value":"Bath"}`, latchkey.Row{"dp-1": "York"}, latchkey.Row{"dp-1": "Bath"}},
-		{"setValue", `{"id":"dp-2","op":">=","value":30,"setValue":33}`, latchkey.Row{"dp-2": "5"}, latchkey.Row{"dp-2": int64(33)}},
-		{"set=false, within", `{"id":"dp-1","value":"Bath","set":false}`, latchkey.Row{"dp-1": "Bath"}, latchkey.Row{"dp-1": "Bath"}},
+		{"set over what was typed", `{"id":"dp-1","value":"Bath"}`, latchkey.Row{"dp-1": "York"},
+			latchkey.Row{"dp-1": "Bath"}},
+		{"setValue", `{"id":"dp-2","op":">=","value":30,"setValue":33}`, latchkey.Row{"dp-2": "5"},
+			latchkey.Row{"dp-2": int64(33)}},
+		{"set=false, within", `{"id":"dp-1","value":"Bath","set":false}`, latchkey.Row{"dp-1": "Bath"},
+			latchkey.Row{"dp-1": "Bath"}},
 		{"set=false, outside", `{"id":"dp-1","value":"Bath","set":false}`, latchkey.Row{"dp-1": "York"}, nil},
 		{"set=false, left out", `{"id":"dp-1","value":"Bath","set":false}`, latchkey.Row{"dp-3": "Ann"}, nil},
 		{"set to what it does not admit", `{"id":"dp-2","op":">=","value":30,"setValue":3}`, latchkey.Row{"dp-2": "50"}, nil},

@@ -17,8 +17,10 @@ func TestWriteError(t *testing.T) {
 		status int
 		want   string
 	}{
-		{&latchkey.ConditionError{Field: "dp-9", Unknown: true, Reason: "unknown field"}, 400, reply("unknownColumn", `{"id":"dp-9"}`)},
-		{&latchkey.ConditionError{Field: "dp-9", Reason: "not a number"}, 400, reply("invalidCondition", `{"err":"not a number"}`)},
+		{&latchkey.ConditionError{Field: "dp-9", Unknown: true, Reason: "unknown field"}, 400,
+			reply("unknownColumn", `{"id":"dp-9"}`)},
+		{&latchkey.ConditionError{Field: "dp-9", Reason: "not a number"}, 400,
+			reply("invalidCondition", `{"err":"not a number"}`)},
 		{&latchkey.DeniedError{Action: latchkey.Read, Resource: "dataset/x"}, 403, noAccess},
 		{latchkey.ErrExpired, 401, noAccess},
 		{latchkey.ErrUnknownToken, 401, noAccess},

@@ -78,7 +78,8 @@ func newFixture(t *testing.T, opts *Options) *fixture {
 	w.acme, w.other = w.keys.For("acme"), w.keys.For("other")
 	for _, name := range append([]string{"admin"}, keyRoles...) {
 		w.roles[name] = w.role(w.acme, latchkey.Role{Name: name,
-			Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read, latchkey.Create).On(latchkey.Pattern(latchkey.Path("dataset", name)))}})
+			Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read,
+				latchkey.Create).On(latchkey.Pattern(latchkey.Path("dataset", name)))}})
 	}
 	var ids []string
 	for _, name := range keyRoles {

@@ -123,5 +123,5 @@ func TestWhatATokenMayDo(t *testing.T) {
 	require.NotContains(t, page, "As SQL")
 	page = w.get("role/" + role.ID + "/access?action=read&resource=dataset/orders")
 	require.Contains(t, page, "role eu")
-	require.Contains(t, w.get("token/"+id+"/access?action=READ&resource=a//b"), "denied whatever")
+	require.Contains(t, w.get("token/"+id+"/access?action=READ&resource=a//b"), "always denied")
 }

@@ -20,7 +20,8 @@ func TestSecretsComeOutOnlyWhereTheyAreAskedFor(t *testing.T) {
 	token, secret, err := w.acme.Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey, Name: "k"})
 	require.NoError(t, err)
 	shown := func(body string) bool { return strings.Contains(body, secret.Reveal()) }
-	for _, path := range []string{"", "token/" + token.ID, "token/" + token.ID + "/reveal", "token/" + token.ID + "/rotate",
+	for _, path := range []string{"", "token/" + token.ID, "token/" + token.ID + "/reveal",
+		"token/" + token.ID + "/rotate",
 		"token/" + token.ID + "/revoke", "token/" + token.ID + "/access", "token/" + token.ID + "/usage", "usage"} {
 		require.False(t, shown(w.get(path)), path)
 	}

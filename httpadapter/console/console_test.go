@@ -109,7 +109,8 @@ func TestEveryChangeIsGuarded(t *testing.T) {
 	require.GreaterOrEqual(t, posts, 11)
 	require.Equal(t, before, fmt.Sprint(w.token(id), w.count()), "no GET and no foreign POST changed anything")
 	require.Equal(t, http.StatusSeeOther,
-		w.do("POST", "token/"+id+"/disable", "", "Content-Type", form, "Origin", "http://console.test").Code, "an own page without Sec-Fetch")
+		w.do("POST", "token/"+id+"/disable", "", "Content-Type", form, "Origin", "http://console.test").Code,
+		"an own page without Sec-Fetch")
 }
 
 func TestOwnersAndRights(t *testing.T) {
@@ -150,11 +151,13 @@ func TestOwnersAndRights(t *testing.T) {
 
 func TestAddressesLeadNowhereElse(t *testing.T) {
 	w := newFixture(t, nil)
-	for _, path := range []string{"x", "/evil.test", "token/", "token//rotate", "token/a/b/c", "static/", "static/../console.css", "%2e%2e/"} {
+	for _, path := range []string{"x", "/evil.test", "token/", "token//rotate", "token/a/b/c", "static/",
+		"static/../console.css", "%2e%2e/"} {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.URL.Path = "/" + path
 		rec := httptest.NewRecorder()
-		Handler(func(*http.Request) (latchkey.Account, latchkey.Access, error) { return w.owner, w.who, nil }, nil).ServeHTTP(rec, r)
+		Handler(func(*http.Request) (latchkey.Account, latchkey.Access, error) { return w.owner, w.who, nil },
+			nil).ServeHTTP(rec, r)
 		require.Equal(t, http.StatusNotFound, rec.Code, path)
 		require.Empty(t, rec.Header().Get("Location"))
 	}
@@ -170,7 +173,8 @@ func TestAddressesLeadNowhereElse(t *testing.T) {
 	}
 	require.Panics(t, func() { Handler(nil, nil) })
 	require.Panics(t, func() {
-		Handler(func(*http.Request) (latchkey.Account, latchkey.Access, error) { panic("") }, &Options{FrameAncestors: []string{"a; b"}})
+		Handler(func(*http.Request) (latchkey.Account, latchkey.Access, error) { panic("") },
+			&Options{FrameAncestors: []string{"a; b"}})
 	})
 }
 
@@ -222,11 +226,13 @@ func TestNoPageIsHeavy(t *testing.T) {
 	for i := range 60 {
 		rules = append(rules, latchkey.Allow(latchkey.Read).On(latchkey.Pattern(fmt.Sprintf("dataset/ACME/SET%d", i))).
 			Where(latchkey.Where("note", latchkey.Eq, strings.Repeat(`"<&`, 5*i))))
-		sets = append(sets, latchkey.Allow(latchkey.Read).On(latchkey.Pattern(fmt.Sprintf("dataset/ACME/%s%d", strings.Repeat("S", 8*i), i))))
+		sets = append(sets, latchkey.Allow(latchkey.Read).On(latchkey.Pattern(fmt.Sprintf("dataset/ACME/%s%d",
+			strings.Repeat("S", 8*i), i))))
 	}
 	var roles []string
 	for i := range 200 {
-		r, err := w.acme.CreateRole(ctx, latchkey.Role{Name: fmt.Sprint(strings.Repeat("department ", 20), i), Permissions: rules})
+		r, err := w.acme.CreateRole(ctx, latchkey.Role{Name: fmt.Sprint(strings.Repeat("department ", 20), i),
+			Permissions: rules})
 		require.NoError(t, err)
 		roles = append(roles, r.ID)
 	}
@@ -235,7 +241,8 @@ func TestNoPageIsHeavy(t *testing.T) {
 		id = w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey,
 			Name: fmt.Sprint(strings.Repeat("customer ", 27), i), Roles: roles[:150], Permissions: append(sets, rules...)}).ID
 	}
-	for _, path := range []string{"", "roles", "usage", "token/" + id, "token/" + id + "?chips=45", "token/" + id + "/access", "role/" + roles[0],
+	for _, path := range []string{"", "roles", "usage", "token/" + id, "token/" + id + "?chips=45",
+		"token/" + id + "/access", "role/" + roles[0],
 		"role/" + roles[0] + "?at=50", "role/" + roles[0] + "/access"} {
 		w.get(path)
 	}

@@ -63,7 +63,8 @@ func TestTokensWithMuch(t *testing.T) {
 	}
 	var rules latchkey.Permissions
 	for i := range 300 {
-		rules = append(rules, latchkey.Allow(latchkey.Read, latchkey.Delete).On(latchkey.Pattern(fmt.Sprintf("dataset/ACME/SET%03d", i))))
+		rules = append(rules, latchkey.Allow(latchkey.Read,
+			latchkey.Delete).On(latchkey.Pattern(fmt.Sprintf("dataset/ACME/SET%03d", i))))
 		rules = append(rules, latchkey.Deny(latchkey.Any).On(latchkey.Pattern(fmt.Sprintf("dataset/ACME/SET%03d/x", i))))
 	}
 	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Name: "much", Roles: roles[100:], Permissions: rules}).ID

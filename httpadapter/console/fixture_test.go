@@ -89,7 +89,8 @@ func (c *counting) Usage(ctx context.Context, owner string, q latchkey.UsageQuer
 	return c.Store.Usage(ctx, owner, q)
 }
 
-var everything = latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*"), latchkey.Allow(latchkey.Any).On("latchkey/*")}
+var everything = latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*"),
+	latchkey.Allow(latchkey.Any).On("latchkey/*")}
 
 func newFixture(t *testing.T, opts *Options) *fixture {
 	w := &fixture{t: t, now: time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC), mux: http.NewServeMux()}
@@ -134,7 +135,8 @@ func (w *fixture) do(method, path, body string, header ...string) *httptest.Resp
 	if !strings.HasPrefix(path, "static/") || rec.Code != http.StatusOK {
 		require.Equal(w.t, "no-store", rec.Header().Get("Cache-Control"), path)
 	}
-	require.Less(w.t, rec.Body.Len()+len(staticFiles[styleName])+len(staticFiles[scriptName])+len(staticFiles[iconName]), 60_000, path)
+	require.Less(w.t, rec.Body.Len()+len(staticFiles[styleName])+len(staticFiles[scriptName])+len(staticFiles[iconName]),
+		60_000, path)
 	return rec
 }
 
@@ -221,7 +223,8 @@ func (w *fixture) count() (n int) {
 }
 
 // mint issues an API key with these settings, and mints a token from it.
-func (w *fixture) mint(s latchkey.Settings, n latchkey.Narrowing) (parent, child latchkey.Token, secret latchkey.Secret) {
+func (w *fixture) mint(s latchkey.Settings,
+	n latchkey.Narrowing) (parent, child latchkey.Token, secret latchkey.Secret) {
 	w.t.Helper()
 	ctx := w.t.Context()
 	parent, text, err := w.acme.Issue(ctx, s.Spec(latchkey.KindAPIKey))
@@ -262,10 +265,11 @@ func (w *fixture) stock(n int) {
 		for ; len(write.Tokens) < 1000 && from < n; from++ {
 			made := began.Add(time.Duration(from) * 40 * time.Minute)
 			id := fmt.Sprintf("%08x-%04x-7%03x-8000-%012x", made.UnixMilli()>>16, made.UnixMilli()&0xffff, from&0xfff, from)
-			write.Tokens = append(write.Tokens, latchkey.Token{ID: id, Owner: "acme", Kind: latchkey.KindPublishable, Created: made,
-				Public: "pk_" + strings.Repeat("A1b2C3d4", 4) + fmt.Sprintf("%05d", from),
-				Settings: latchkey.Settings{Name: fmt.Sprintf("Storefront of the customer number %05d", from),
-					Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("core/*")}}})
+			write.Tokens = append(write.Tokens,
+				latchkey.Token{ID: id, Owner: "acme", Kind: latchkey.KindPublishable, Created: made,
+					Public: "pk_" + strings.Repeat("A1b2C3d4", 4) + fmt.Sprintf("%05d", from),
+					Settings: latchkey.Settings{Name: fmt.Sprintf("Storefront of the customer number %05d", from),
+						Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("core/*")}}})
 		}
 		_, err := w.reads.Write(w.t.Context(), write)
 		require.NoError(w.t, err)

@@ -27,7 +27,8 @@ func TestRightsAreReadAndWrittenBack(t *testing.T) {
 		"allow read on other/thing"}, ruleTexts(rest))
 	require.Equal(t, ruleTexts(rules), ruleTexts(c.write(rules, on, chips)), "nothing changed is nothing changed")
 
-	off := c.write(rules, []bool{false, true, false, false, false}, []chip{{3, "dataset/ACME/BIKES"}, {4, "dataset/ACME/*"}})
+	off := c.write(rules, []bool{false, true, false, false, false},
+		[]chip{{3, "dataset/ACME/BIKES"}, {4, "dataset/ACME/*"}})
 	require.Equal(t, []string{
 		"allow create, update on dataset/ACME/BIKES",
 		"allow create on dataset/ACME/HALF",
@@ -79,7 +80,8 @@ func TestRulesThatNoRightNamesAreKept(t *testing.T) {
 		latchkey.Allow("publish").On("file/*"),
 	}
 	t0 := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey,
-		Permissions: append(latchkey.Permissions{latchkey.Allow(latchkey.Read).On("core/*")}, special...), Extra: []byte(`{"by":"host"}`)})
+		Permissions: append(latchkey.Permissions{latchkey.Allow(latchkey.Read).On("core/*")}, special...),
+		Extra:       []byte(`{"by":"host"}`)})
 	page := w.get("token/" + t0.ID)
 	for _, line := range ruleTexts(special) {
 		require.Contains(t, unhtml.Replace(page), ">"+line+"</li>", "shown in words")

@@ -30,7 +30,8 @@ func TestRoles(t *testing.T) {
 		require.NoError(t, err)
 		role = r
 	}
-	require.Equal(t, []string{`allow read, list on dataset/*, "file/a, b" where region = "EU"`}, ruleTexts(role.Permissions))
+	require.Equal(t, []string{`allow read, list on dataset/*, "file/a, b" where region = "EU"`},
+		ruleTexts(role.Permissions))
 	require.Contains(t, w.get("roles"), `allow read, list on dataset/*`)
 
 	// An unchanged form changes no rule.
@@ -82,8 +83,9 @@ func TestRoles(t *testing.T) {
 	require.Equal(t, http.StatusConflict, rec.Code, "the second saver is told")
 	require.Equal(t, "theirs", formOf(rec.Body.String()).Get("name"), "and nothing is lost")
 
-	for field, value := range map[string]string{"rule[0][actions]": "READ", "rule[0][on]": "", "rule[0][where]": "{", "rule[0][force]": "[]",
-		"rule[0][verb]": "perhaps"} {
+	for field, value := range map[string]string{"rule[0][actions]": "READ", "rule[0][on]": "", "rule[0][where]": "{",
+		"rule[0][force]": "[]",
+		"rule[0][verb]":  "perhaps"} {
 		form := w.form("role/" + role.ID)
 		form.Set(field, value)
 		rec := w.post("role/"+role.ID, form)
@@ -126,10 +128,12 @@ func TestRolesWithManyRules(t *testing.T) {
 	ctx := t.Context()
 	want := latchkey.Permissions{}
 	for i := range 500 {
-		want = append(want, latchkey.Allow(latchkey.Read, latchkey.Update).On(latchkey.Pattern(fmt.Sprintf("dataset/ACME/SET%03d", i))).
+		want = append(want, latchkey.Allow(latchkey.Read,
+			latchkey.Update).On(latchkey.Pattern(fmt.Sprintf("dataset/ACME/SET%03d", i))).
 			Where(latchkey.Where("region", latchkey.Eq, fmt.Sprintf("R%03d", i))))
 	}
-	long := latchkey.Deny(latchkey.Read).On("dataset/ACME/LONG").Where(latchkey.Where("note", latchkey.Eq, strings.Repeat("so ", 4000)))
+	long := latchkey.Deny(latchkey.Read).On("dataset/ACME/LONG").Where(latchkey.Where("note", latchkey.Eq,
+		strings.Repeat("so ", 4000)))
 	want[33] = long
 	role, err := w.acme.CreateRole(ctx, latchkey.Role{Name: "many", Permissions: want})
 	require.NoError(t, err)
@@ -196,7 +200,8 @@ func TestRolesWithManyRules(t *testing.T) {
 	// A kept rule that was removed meanwhile is an error.
 	mine = w.form(at + "?at=30")
 	_, err = w.acme.UpdateRole(ctx, role.ID, func(r *latchkey.Role) error {
-		r.Permissions = slices.DeleteFunc(r.Permissions, func(r latchkey.Rule) bool { return strings.Contains(r.String(), "LONG") })
+		r.Permissions = slices.DeleteFunc(r.Permissions,
+			func(r latchkey.Rule) bool { return strings.Contains(r.String(), "LONG") })
 		return nil
 	})
 	require.NoError(t, err)
@@ -225,7 +230,7 @@ func TestAWeakEditorWritesNoRuleAboutWhoAsks(t *testing.T) {
 	eu := latchkey.Where("region", latchkey.Eq, "EU")
 	w.who = must(w.acme.Assume(latchkey.Client{ID: "weak"},
 		latchkey.Permissions{latchkey.Allow(latchkey.Any).On("latchkey/*"),
-		latchkey.Allow(latchkey.Read).On("dataset/*").Where(eu)}))
+			latchkey.Allow(latchkey.Read).On("dataset/*").Where(eu)}))
 	roles := 0
 	save := func(where string) int {
 		form := w.form("role")

@@ -19,10 +19,11 @@ func TestEveryFieldIsKept(t *testing.T) {
 	role, err := w.acme.CreateRole(t.Context(), latchkey.Role{Name: "reader"})
 	require.NoError(t, err)
 	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Name: " odd ", Roles: []string{role.ID},
-		Permissions: latchkey.Permissions{latchkey.Deny(latchkey.Any).On("core/x"), latchkey.Allow(latchkey.Read).On("core/*")},
-		Limits:      latchkey.Limits{Credits: 1, Rate: latchkey.Rate{Count: 7, Per: 90 * time.Second, Burst: 3}},
-		Validity:    latchkey.Validity{NotAfter: w.now.Add(time.Hour + 1500*time.Millisecond), Idle: time.Hour},
-		Extra:       []byte(`{"a": 1}`)}).ID
+		Permissions: latchkey.Permissions{latchkey.Deny(latchkey.Any).On("core/x"),
+			latchkey.Allow(latchkey.Read).On("core/*")},
+		Limits:   latchkey.Limits{Credits: 1, Rate: latchkey.Rate{Count: 7, Per: 90 * time.Second, Burst: 3}},
+		Validity: latchkey.Validity{NotAfter: w.now.Add(time.Hour + 1500*time.Millisecond), Idle: time.Hour},
+		Extra:    []byte(`{"a": 1}`)}).ID
 	before := w.token(id)
 	rec := w.post("token/"+id, w.form("token/"+id))
 	require.Equal(t, http.StatusSeeOther, rec.Code, rec.Body)
@@ -126,7 +127,8 @@ func withVersion(form url.Values, t latchkey.Token) url.Values {
 
 func TestIdleIsShownAsItIs(t *testing.T) {
 	for idle, want := range map[time.Duration][2]string{
-		0: {"", "24h0m0s"}, 48 * time.Hour: {"2", "24h0m0s"}, 36 * time.Hour: {"36", "1h0m0s"}, 90 * time.Minute: {"90", "1m0s"},
+		0: {"", "24h0m0s"}, 48 * time.Hour: {"2", "24h0m0s"}, 36 * time.Hour: {"36", "1h0m0s"},
+		90 * time.Minute: {"90", "1m0s"},
 		90 * time.Second: {"90", "1s"}, 1500 * time.Millisecond: {"1.5", "1s"},
 	} {
 		count, unit := idleText(idle)

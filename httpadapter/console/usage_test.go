@@ -65,9 +65,11 @@ func TestUsageOfMuch(t *testing.T) {
 	for token, err := range w.acme.Tokens(t.Context(), latchkey.TokenQuery{}) {
 		require.NoError(t, err)
 		for day := range 90 {
-			batch.Rows = append(batch.Rows, latchkey.UsageRow{Owner: "acme", TokenID: token.ID, ClientID: fmt.Sprintf("customer number %d", i),
-				Meter: fmt.Sprintf("meter %d", i), Endpoint: fmt.Sprintf("GET /a/rather/long/path/to/an/endpoint/%d", i),
-				Day: w.now.AddDate(0, 0, -day).Format(time.DateOnly), Count: int64(1_000_000 + i*7919 + day), Credits: 123_456_789_123})
+			batch.Rows = append(batch.Rows,
+				latchkey.UsageRow{Owner: "acme", TokenID: token.ID, ClientID: fmt.Sprintf("customer number %d", i),
+					Meter: fmt.Sprintf("meter %d", i), Endpoint: fmt.Sprintf("GET /a/rather/long/path/to/an/endpoint/%d", i),
+					Day: w.now.AddDate(0, 0, -day).Format(time.DateOnly), Count: int64(1_000_000 + i*7919 + day),
+					Credits: 123_456_789_123})
 		}
 		i++
 	}

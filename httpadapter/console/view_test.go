@@ -17,8 +17,10 @@ func TestTextStaysText(t *testing.T) {
 	role, err := w.acme.CreateRole(t.Context(), latchkey.Role{Name: hostile})
 	require.NoError(t, err)
 	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Name: hostile, Roles: []string{role.ID}}).ID
-	for _, path := range []string{"", "?q=" + url.QueryEscape(hostile), "token/" + id, "token/" + id + "/revoke", "token/" + id + "/access",
-		"token/" + id + "/access?action=read&resource=" + url.QueryEscape(hostile), "roles", "role/" + role.ID, "role/" + role.ID + "/access"} {
+	for _, path := range []string{"", "?q=" + url.QueryEscape(hostile), "token/" + id, "token/" + id + "/revoke",
+		"token/" + id + "/access",
+		"token/" + id + "/access?action=read&resource=" + url.QueryEscape(hostile), "roles", "role/" + role.ID,
+		"role/" + role.ID + "/access"} {
 		page := w.get(path)
 		require.NotContains(t, page, "<script>alert", path)
 		require.NotContains(t, page, "<img src=x", path)
@@ -59,7 +61,7 @@ func TestWhatWasTypedCanBeSentAgain(t *testing.T) {
 	// A person who may read but not change gets the form as it was typed.
 	w.who = must(w.acme.Assume(latchkey.Client{ID: "bob"},
 		latchkey.Permissions{latchkey.Allow(latchkey.Read).On("latchkey/*"),
-		latchkey.Allow(latchkey.Update, latchkey.Create, latchkey.Delete).On("latchkey/*")}))
+			latchkey.Allow(latchkey.Update, latchkey.Create, latchkey.Delete).On("latchkey/*")}))
 	role := w.role(latchkey.Role{Name: "r", Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("core/*")}})
 	for path, field := range map[string]string{"token/" + id: "domains", "role/" + role.ID: "name",
 		"role": "rule[0][on]"} {

@@ -65,27 +65,36 @@ func TestCompiledRolesReadAsPolicy(t *testing.T) {
 		"nothing": {models("", ""), nil, []string{"read model/1", "read upload/1"}},
 		"all": {models(all, ""),
 			[]string{"read model/1", "create model/1", "update model/2 creator=other locale=it", "publish model/1",
-				"duplicate model/1", "delete model/1", "edit_creator model/1", "take_over model/1", "move_to_stage model/1 to_stage=x"},
+				"duplicate model/1", "delete model/1", "edit_creator model/1", "take_over model/1",
+				"move_to_stage model/1 to_stage=x"},
 			[]string{"read other/model/1", "read upload/1", "invent model/1", "read model"}},
-		"all of one workflow": {models(`{"environment":"main","action":"all","on_creator":"anyone","localization_scope":"all","workflow":"w"}`, ""),
+		"all of one workflow": {models(`{"environment":"main","action":"all","on_creator":"anyone",`+
+			`"localization_scope":"all","workflow":"w"}`, ""),
 			[]string{"read model/1 workflow=w", "update model/2 workflow=w"},
 			[]string{"read model/1", "read model/1 workflow=v", "read model/1 -workflow"}},
-		"all, moving to one stage": {models(`{"environment":"main","action":"all","on_creator":"anyone","localization_scope":"all","on_stage":"a","to_stage":"b"}`, ""),
+		"all, moving to one stage": {models(`{"environment":"main","action":"all","on_creator":"anyone",`+
+			`"localization_scope":"all","on_stage":"a","to_stage":"b"}`, ""),
 			[]string{"update model/1 stage=a", "move_to_stage model/1 stage=a to_stage=b"},
 			[]string{"update model/1 stage=b", "update model/1", "move_to_stage model/1 stage=a to_stage=c",
 				"move_to_stage model/1 stage=a", "move_to_stage model/1 stage=b to_stage=b"}},
-		"one's own": {models(`{"environment":"main","item_type":"44","action":"update","on_creator":"self","localization_scope":"all"}`, ""),
+		"one's own": {models(`{"environment":"main","item_type":"44","action":"update","on_creator":"self",`+
+			`"localization_scope":"all"}`, ""),
 			[]string{"update model/44 creator=me"},
-			[]string{"update model/44 creator=other", "update model/44", "update model/44 -creator", "update model/45 creator=me",
+			[]string{"update model/44 creator=other", "update model/44", "update model/44 -creator",
+				"update model/45 creator=me",
 				"read model/44 creator=me", "delete model/44 creator=me"}},
 		"one's role's": {models(`{"environment":"main","action":"delete","on_creator":"role"}`, ""),
 			[]string{"delete model/44 creator_role=my-role"},
 			[]string{"delete model/44 creator_role=other", "delete model/44 creator=me", "delete model/44 -creator_role"}},
-		"one locale": {models(`{"environment":"main","action":"update","on_creator":"anyone","localization_scope":"localized","locale":"it"}`, ""),
-			[]string{"update model/1 locale=it"}, []string{"update model/1 locale=en", "update model/1", "update model/1 -locale"}},
-		"no locale": {models(`{"environment":"main","action":"update","on_creator":"anyone","localization_scope":"not_localized"}`, ""),
+		"one locale": {models(`{"environment":"main","action":"update","on_creator":"anyone",`+
+			`"localization_scope":"localized","locale":"it"}`, ""),
+			[]string{"update model/1 locale=it"},
+			[]string{"update model/1 locale=en", "update model/1", "update model/1 -locale"}},
+		"no locale": {models(`{"environment":"main","action":"update","on_creator":"anyone",`+
+			`"localization_scope":"not_localized"}`, ""),
 			[]string{"update model/1"}, []string{"update model/1 locale=en", "update model/1 -locale"}},
-		"moving": {models(`{"environment":"main","action":"move_to_stage","on_creator":"self","on_stage":"a","to_stage":"b"}`, ""),
+		"moving": {models(`{"environment":"main","action":"move_to_stage","on_creator":"self","on_stage":"a","to_stage":"b"}`,
+			""),
 			[]string{"move_to_stage model/1 creator=me stage=a to_stage=b"},
 			[]string{"move_to_stage model/1 creator=me stage=a to_stage=c", "update model/1 creator=me stage=a"}},
 		"several join": {models(`{"environment":"main","item_type":"1","action":"read","on_creator":"anyone"},`+
@@ -93,27 +102,35 @@ func TestCompiledRolesReadAsPolicy(t *testing.T) {
 			[]string{"read model/1", "read model/2 creator=me"}, []string{"read model/2 creator=other", "read model/3"}},
 		"all but deleting": {models(all, `{"environment":"main","item_type":"44","action":"delete","on_creator":"anyone"}`),
 			[]string{"delete model/43", "update model/44"}, []string{"delete model/44"}},
-		"all but others' ... one's own stay denied": {models(all, `{"environment":"main","action":"delete","on_creator":"self"}`),
+		"all but others' ... one's own stay denied": {models(all,
+			`{"environment":"main","action":"delete","on_creator":"self"}`),
 			[]string{"delete model/44 creator=other", "delete model/44"},
 			[]string{"delete model/44 creator=me", "delete model/44 -creator"}},
-		"all but one locale": {models(all, `{"environment":"main","action":"update","on_creator":"anyone","localization_scope":"localized","locale":"it"}`),
+		"all but one locale": {models(all,
+			`{"environment":"main","action":"update","on_creator":"anyone","localization_scope":"localized","locale":"it"}`),
 			[]string{"update model/1 locale=en", "update model/1", "read model/1 locale=it"},
 			[]string{"update model/1 locale=it", "update model/1 -locale"}},
-		"all but content of no locale": {models(all, `{"environment":"main","action":"update","on_creator":"anyone","localization_scope":"not_localized"}`),
+		"all but content of no locale": {models(all,
+			`{"environment":"main","action":"update","on_creator":"anyone","localization_scope":"not_localized"}`),
 			[]string{"update model/1 locale=en"}, []string{"update model/1"}},
-		"negative all takes the host's actions, too": {models(all, `{"environment":"main","item_type":"9","action":"all","on_creator":"anyone","localization_scope":"all"}`),
+		"negative all takes the host's actions, too": {models(all,
+			`{"environment":"main","item_type":"9","action":"all","on_creator":"anyone","localization_scope":"all"}`),
 			[]string{"read model/8"}, []string{"read model/9", "publish model/9", "invent model/9"}},
-		"negatives win whatever the order": {models(`{"environment":"main","item_type":"1","action":"read","on_creator":"anyone"}`,
+		"negatives win whatever the order": {models(`{"environment":"main","item_type":"1","action":"read",`+
+			`"on_creator":"anyone"}`,
 			`{"environment":"main","action":"read","on_creator":"anyone"}`), nil, []string{"read model/1"}},
 		"a name is no pattern": {models(`{"environment":"*","item_type":"*","action":"read","on_creator":"anyone"},`+
 			`{"environment":"main","item_type":"a/b","action":"read","on_creator":"anyone"}`, ""),
 			[]string{"read model/a%2Fb"}, []string{"read model/1", "read model/a", "read model/a/b"}},
 		"uploads": {uploads(all, ""),
-			[]string{"read upload/c", "replace_asset upload/%", "move upload/c move_to_upload_collection=d", "update upload/c locale=it"},
+			[]string{"read upload/c", "replace_asset upload/%", "move upload/c move_to_upload_collection=d",
+				"update upload/c locale=it"},
 			[]string{"read model/1", "publish upload/c", "read other/upload/c"}},
-		"uploads of one collection": {uploads(`{"environment":"main","action":"read","on_creator":"anyone","upload_collection":"c"}`, ""),
+		"uploads of one collection": {uploads(`{"environment":"main","action":"read","on_creator":"anyone",`+
+			`"upload_collection":"c"}`, ""),
 			[]string{"read upload/c"}, []string{"read upload/d", "read upload/%", "update upload/c"}},
-		"uploads, moving": {uploads(`{"environment":"main","action":"move","on_creator":"anyone","upload_collection":"c","move_to_upload_collection":"d"}`, ""),
+		"uploads, moving": {uploads(`{"environment":"main","action":"move","on_creator":"anyone","upload_collection":"c",`+
+			`"move_to_upload_collection":"d"}`, ""),
 			[]string{"move upload/c move_to_upload_collection=d"},
 			[]string{"move upload/c move_to_upload_collection=e", "move upload/c", "move upload/e move_to_upload_collection=d"}},
 	} {
@@ -134,7 +151,8 @@ func TestCompiledRolesReadAsPolicy(t *testing.T) {
 
 func TestFilterIsARowCondition(t *testing.T) {
 	w := newFixture(t, nil)
-	role := w.newRole("r", models(`{"environment":"main","item_type":"44","action":"update","on_creator":"self","localization_scope":"all"}`, ""))
+	role := w.newRole("r", models(`{"environment":"main","item_type":"44","action":"update","on_creator":"self",`+
+		`"localization_scope":"all"}`, ""))
 	token := w.newToken("t", role.ID)
 	access := w.verify(*token.Attributes.Token)
 	rows, err := access.Filter(latchkey.Update, "env/main/model/44")
@@ -159,7 +177,8 @@ func TestFilterIsARowCondition(t *testing.T) {
 func TestFlagsAndTriggers(t *testing.T) {
 	w := newFixture(t, nil)
 	role := w.newRole("r", `"can_manage_webhooks":true,"positive_build_trigger_permissions":[{"build_trigger":null}],`+
-		`"negative_build_trigger_permissions":[{"build_trigger":"7"}],"positive_search_index_permissions":[{"search_index":"3"}],`+
+		`"negative_build_trigger_permissions":[{"build_trigger":"7"}],`+
+		`"positive_search_index_permissions":[{"search_index":"3"}],`+
 		`"negative_search_index_permissions":[]`)
 	access := w.verify(*w.newToken("t", role.ID).Attributes.Token)
 	for on, want := range map[latchkey.Resource]bool{

@@ -70,7 +70,8 @@ func TestHeaders(t *testing.T) {
 			w.ok(200, "DELETE", "/roles/"+made.Data.ID, "", &gotRole{})
 		})
 	}
-	for _, p := range []string{"/access_tokens?token=" + w.admin, "/access_tokens?access_token=" + w.admin} { // not a carrier
+	// not a carrier
+	for _, p := range []string{"/access_tokens?token=" + w.admin, "/access_tokens?access_token=" + w.admin} {
 		refusedReply(t, w.raw("GET", p, "", set("Authorization")), 401, codeAuthorization)
 	}
 	var envs []environment
@@ -160,7 +161,8 @@ func TestRouteWalk(t *testing.T) {
 	require.Equal(t, before, w.state(), "something was changed")
 
 	for _, c := range [][2]string{{"PATCH", "/roles/" + w.role.ID}, {"PUT", "/roles"}, {"DELETE", "/access_tokens"},
-		{"GET", "/roles/" + w.role.ID + "/duplicate"}, {"GET", "/access_tokens/x/regenerate_token"}, {"PATCH", "/environments"},
+		{"GET", "/roles/" + w.role.ID + "/duplicate"}, {"GET", "/access_tokens/x/regenerate_token"},
+		{"PATCH", "/environments"},
 		// A plain 404 makes the client repeat a GET for ever, so every path beneath these is answered in JSON.
 		{"GET", "/access_tokens/"}, {"GET", "/roles/"}, {"GET", "/roles/x/members"}, {"POST", "/access_tokens/x/y/z"},
 		{"GET", "/environments/"}, {"POST", "/environments/main/fork"}, {"PUT", "/environments/main/promote"},

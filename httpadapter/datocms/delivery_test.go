@@ -40,7 +40,8 @@ func TestDeliveryGate(t *testing.T) {
 	}
 	both, published, preview, none := token("all", true, true), token("all", true, false), token("all", false, true),
 		token("all", false, false)
-	primary, sandbox, nowhere := token("primary_only", true, true), token("sandbox_only", true, true), token("none", true, true)
+	primary, sandbox, nowhere := token("primary_only", true, true), token("sandbox_only", true, true),
+		token("none", true, true)
 	drafts := http.Header{"X-Include-Drafts": {"true"}}
 	in := func(env string) http.Header { return http.Header{"X-Environment": {env}} }
 	for name, c := range map[string]struct {

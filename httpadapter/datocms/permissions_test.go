@@ -13,7 +13,8 @@ func TestAdminRoleIsEverythingUntilSomethingIsTaken(t *testing.T) {
 	may := func() bool { return w.verify(w.admin).Allows(Publish, Model("of tomorrow", "1")) }
 	require.True(t, may())
 	require.True(t, w.verify(w.admin).Allows(Move, Upload("of tomorrow", "")))
-	w.newRole("elsewhere", models(`{"environment":"sandbox","action":"read","on_creator":"anyone"}`, "")) // it may give what it has
+	// it may give what it has
+	w.newRole("elsewhere", models(`{"environment":"sandbox","action":"read","on_creator":"anyone"}`, ""))
 	put := func(attributes string) {
 		w.ok(200, "PUT", "/roles/"+w.role.ID, roleBodyText(w.role.ID, attributes, nil), &gotRole{})
 	}
@@ -45,9 +46,11 @@ func TestFinalPermissions(t *testing.T) {
 		return `{"environment":"main","item_type":"` + id + `","action":"read","on_creator":"anyone"}`
 	}
 	same := `{"environment":"main","workflow":null,"item_type":"1","action":"read","on_creator":"anyone"}` // as read("1")
-	base := w.newRole("base", `"can_edit_site":true,"environments_access":"none",`+models(read("1")+","+read("2"), read("3")))
+	base := w.newRole("base", `"can_edit_site":true,"environments_access":"none",`+
+		models(read("1")+","+read("2"), read("3")))
 	side := w.newRole("side", `"environments_access":"sandbox_only",`+uploads(uploadEntries[0], ""))
-	leaf := w.newRole("leaf", `"can_edit_schema":true,"environments_access":"primary_only",`+models(same+","+read("3"), read("2")),
+	leaf := w.newRole("leaf", `"can_edit_schema":true,"environments_access":"primary_only",`+
+		models(same+","+read("3"), read("2")),
 		base.ID, side.ID)
 	require.Equal(t, []linkage{{base.ID, "role"}, {side.ID, "role"}}, leaf.Relationships.Inherits.Data)
 	require.Equal(t, "["+same+","+read("3")+"]", string(leaf.Attributes["positive_item_type_permissions"]), "declared")

@@ -17,11 +17,14 @@ import (
 // entries of every action, as the product's own server and its types write them.
 var (
 	modelEntries = []string{
-		`{"environment":"main","item_type":null,"workflow":null,"on_stage":null,"to_stage":null,"action":"all","on_creator":"anyone","localization_scope":"all","locale":null}`,
-		`{"environment":"main","action":"all","on_creator":"role","localization_scope":"all","workflow":"w","on_stage":"a","to_stage":"b"}`,
+		`{"environment":"main","item_type":null,"workflow":null,"on_stage":null,"to_stage":null,"action":"all",` +
+			`"on_creator":"anyone","localization_scope":"all","locale":null}`,
+		`{"environment":"main","action":"all","on_creator":"role","localization_scope":"all","workflow":"w","on_stage":"a",` +
+			`"to_stage":"b"}`,
 		`{"environment":"main","item_type":"44","action":"read","on_creator":"self"}`,
 		`{"environment":"main","item_type":"44","action":"create","localization_scope":"localized","locale":"it"}`,
-		`{"environment":"main","item_type":"44","action":"update","on_creator":"anyone","localization_scope":"not_localized","on_stage":"a"}`,
+		`{"environment":"main","item_type":"44","action":"update","on_creator":"anyone",` +
+			`"localization_scope":"not_localized","on_stage":"a"}`,
 		`{"environment":"main","item_type":"44","action":"publish","on_creator":"anyone","localization_scope":"all"}`,
 		`{"environment":"main","item_type":"44","action":"duplicate","on_creator":null}`,
 		`{"environment":"main","item_type":"44","action":"delete","on_creator":"self","on_stage":"a"}`,
@@ -31,13 +34,15 @@ var (
 	}
 	uploadEntries = []string{
 		`{"environment":"main","action":"all","on_creator":"anyone","localization_scope":"all","locale":null}`,
-		`{"environment":"main","action":"update","on_creator":"self","localization_scope":"localized","locale":"en","upload_collection":"c"}`,
+		`{"environment":"main","action":"update","on_creator":"self","localization_scope":"localized","locale":"en",` +
+			`"upload_collection":"c"}`,
 		`{"environment":"main","action":"create","upload_collection":"c"}`,
 		`{"environment":"main","action":"read","on_creator":"anyone"}`,
 		`{"environment":"main","action":"delete","on_creator":"self"}`,
 		`{"environment":"main","action":"edit_creator","on_creator":"self"}`,
 		`{"environment":"main","action":"replace_asset","on_creator":"self","upload_collection":null}`,
-		`{"environment":"main","action":"move","on_creator":"anyone","upload_collection":"c","move_to_upload_collection":"d"}`,
+		`{"environment":"main","action":"move","on_creator":"anyone","upload_collection":"c",` +
+			`"move_to_upload_collection":"d"}`,
 	}
 )
 
@@ -48,8 +53,10 @@ func TestRolesRoundTripVerbatim(t *testing.T) {
 		all += `,"` + flag + `":` + []string{"true", "false"}[i%2]
 	}
 	lists := `,"environments_access":"sandbox_only",` +
-		models(strings.Join(modelEntries, ","), modelEntries[2]) + "," + uploads(strings.Join(uploadEntries, ","), uploadEntries[4]) +
-		`,"positive_build_trigger_permissions":[{"build_trigger":null},{}],"negative_build_trigger_permissions":[{"build_trigger":"7"}]` +
+		models(strings.Join(modelEntries, ","), modelEntries[2]) + "," +
+		uploads(strings.Join(uploadEntries, ","), uploadEntries[4]) +
+		`,"positive_build_trigger_permissions":[{"build_trigger":null},{}],` +
+		`"negative_build_trigger_permissions":[{"build_trigger":"7"}]` +
 		`,"positive_search_index_permissions":[{"search_index":"9"}],"negative_search_index_permissions":[]`
 	var made, found, again gotRole
 	w.ok(201, "POST", "/roles", roleBodyText("", all+lists, nil), &made)
@@ -63,7 +70,8 @@ func TestRolesRoundTripVerbatim(t *testing.T) {
 			require.Equal(t, "["+raw+"]", string(got.Attributes[listNames[i]]), "byte for byte")
 		}
 		require.Len(t, got.Meta.Final, 20+1+8)
-		for name, raw := range got.Meta.Final { // without inheritance the final permissions are the role's own, without duplicates
+		// without inheritance the final permissions are the role's own, without duplicates
+		for name, raw := range got.Meta.Final {
 			if name != "positive_build_trigger_permissions" {
 				require.Equal(t, string(got.Attributes[name]), string(raw), name)
 			}
@@ -164,7 +172,8 @@ func TestRoleNamesAndBonds(t *testing.T) {
 func TestWhoReadsRoles(t *testing.T) {
 	w := newFixture(t, nil)
 	none := *w.newToken("t", w.newRole("none", "").ID, false, false, true).Attributes.Token
-	tokens := *w.newToken("t", w.newRole("tokens", `"can_manage_access_tokens":true`).ID, false, false, true).Attributes.Token
+	tokens := *w.newToken("t", w.newRole("tokens", `"can_manage_access_tokens":true`).ID, false, false,
+		true).Attributes.Token
 	var list []gotRole
 	w.refused(none, 401, codePermissions, "GET", "/roles", "")
 	w.refused(none, 401, codePermissions, "GET", "/roles/"+w.role.ID, "")

@@ -138,9 +138,11 @@ func TestNobodyMintsAboveHerself(t *testing.T) {
 		t.Helper()
 		w.refused(secret, 401, codePermissions, method, path, body)
 	}
-	refused("POST", "/access_tokens", tokenBodyText("", "x", w.role.ID, false, false, true))                // a stronger role
-	refused("POST", "/access_tokens", tokenBodyText("", "x", role.ID, true, false, true))                   // another API
-	refused("PUT", "/access_tokens/"+token.ID, tokenBodyText(token.ID, "x", w.role.ID, false, false, true)) // itself, upward
+	// a stronger role
+	refused("POST", "/access_tokens", tokenBodyText("", "x", w.role.ID, false, false, true))
+	refused("POST", "/access_tokens", tokenBodyText("", "x", role.ID, true, false, true)) // another API
+	// itself, upward
+	refused("PUT", "/access_tokens/"+token.ID, tokenBodyText(token.ID, "x", w.role.ID, false, false, true))
 	refused("PUT", "/access_tokens/"+token.ID, tokenBodyText(token.ID, "x", "", true, true, true))
 	refused("PUT", "/access_tokens/"+w.adminID, tokenBodyText(w.adminID, "x", "")) // a stronger token, downward
 	refused("POST", "/access_tokens/"+w.adminID+"/regenerate_token", "")
@@ -181,7 +183,8 @@ func TestOnlyItsOwnOriginAndOwner(t *testing.T) {
 		want := w.refused(w.admin, 404, codeNotFound, method, path+never+tail, strings.ReplaceAll(body, "ID", never))
 		for _, id := range append(ids, "x%00y", strings.Repeat("x", 600), "%2e%2e") {
 			plainID := strings.NewReplacer("%00", `\u0000`, "%2e", ".").Replace(id)
-			require.Equal(t, want, w.refused(w.admin, 404, codeNotFound, method, path+id+tail, strings.ReplaceAll(body, "ID", plainID)))
+			require.Equal(t, want, w.refused(w.admin, 404, codeNotFound, method, path+id+tail,
+				strings.ReplaceAll(body, "ID", plainID)))
 		}
 	}
 	tokens, roles := []string{hostID, foreignID, revokedID}, []string{hostRole.ID, foreignRole.ID}
@@ -196,7 +199,8 @@ func TestOnlyItsOwnOriginAndOwner(t *testing.T) {
 
 	for _, id := range append(roles, never, "x") { // and in each slot of a body
 		w.refused(w.admin, 422, codeField, "POST", "/access_tokens", tokenBodyText("", "x", id))
-		w.refused(w.admin, 422, codeField, "PUT", "/access_tokens/"+w.adminID, tokenBodyText(w.adminID, "x", id, true, true, true))
+		w.refused(w.admin, 422, codeField, "PUT", "/access_tokens/"+w.adminID,
+			tokenBodyText(w.adminID, "x", id, true, true, true))
 		w.refused(w.admin, 422, codeField, "POST", "/roles", roleBodyText("", `"name":"x"`, []string{id}))
 		w.refused(w.admin, 422, codeField, "PUT", "/roles/"+w.role.ID, roleBodyText(w.role.ID, ``, []string{id}))
 	}

@@ -18,12 +18,14 @@ func nothing(*http.Request, Call) (any, error) { return nil, nil }
 // Which flags each command needs: one row per command, tried with all 32 sets of flags.
 func TestFlagsOfCommands(t *testing.T) {
 	commands := map[string]Command{}
-	own := map[string]Need{"db.row.get": OnDatabase(Get), "db.row.add": OnDatabase(Add), "db.row.remove": OnDatabase(Remove),
+	own := map[string]Need{"db.row.get": OnDatabase(Get), "db.row.add": OnDatabase(Add),
+		"db.row.remove":    OnDatabase(Remove),
 		"db.column.remove": OnDatabase(Remove, Alter), "db.virtual.add": OnNewDatabase(Alter)}
 	for name, need := range own {
 		commands[name] = Command{Needs: need, Run: nothing}
 	}
-	for _, name := range []string{"db.get", "db.column.get", "db.cell.update", "db.update", "db.add", "db.remove", "db.column.add"} {
+	for _, name := range []string{"db.get", "db.column.get", "db.cell.update", "db.update", "db.add",
+		"db.remove", "db.column.add"} {
 		commands[name] = Command{Run: nothing}
 	}
 	const get, update, add, remove, alter = 1, 2, 4, 8, 16
@@ -53,7 +55,8 @@ func TestFlagsOfCommands(t *testing.T) {
 				set&1, set>>1&1, set>>2&1, set>>3&1, set>>4&1)
 			one := w.add("one", entries(`"7"`, permissions)).Token
 			all := w.add("all", entries(`"*"`, permissions)).Token
-			allButOne := w.add("all but one", entries(`"*"`, permissions, `"7"`, `"get":0,"update":0,"add":0,"remove":0,"alter":0`)).Token
+			allButOne := w.add("all but one",
+				entries(`"*"`, permissions, `"7"`, `"get":0,"update":0,"add":0,"remove":0,"alter":0`)).Token
 			for cmd, r := range rows {
 				may := set&r.needs == r.needs || either && r.either && set&r.needs != 0
 				can := func(token, db string) bool {
@@ -103,14 +106,24 @@ func TestCommands(t *testing.T) {
 			return json.RawMessage(text), err
 		}},
 		"site.stock_images.get_images": {Run: nothing},
-		"own.words":                    {Needs: Verified, Run: func(*http.Request, Call) (any, error) { return nil, &Error{Message: `say "please"`} }},
-		"own.trouble":                  {Needs: Verified, Run: func(*http.Request, Call) (any, error) { return nil, &Error{Message: "x", Err: trouble} }},
-		"own.limit":                    {Needs: Verified, Run: func(*http.Request, Call) (any, error) { return nil, latchkey.ErrOverLimit }},
-		"own.busy":                     {Needs: Verified, Run: func(*http.Request, Call) (any, error) { return nil, latchkey.ErrRateLimited }},
-		"own.conflict":                 {Needs: Verified, Run: func(*http.Request, Call) (any, error) { return nil, latchkey.ErrConflict }},
-		"own.value":                    {Needs: Verified, Run: func(*http.Request, Call) (any, error) { return func() {}, nil }},
+		"own.words": {Needs: Verified, Run: func(*http.Request, Call) (any, error) {
+			return nil,
+				&Error{Message: `say "please"`}
+		}},
+		"own.trouble": {Needs: Verified, Run: func(*http.Request, Call) (any, error) {
+			return nil,
+				&Error{Message: "x", Err: trouble}
+		}},
+		"own.limit": {Needs: Verified, Run: func(*http.Request, Call) (any, error) { return nil, latchkey.ErrOverLimit }},
+		"own.busy": {Needs: Verified, Run: func(*http.Request, Call) (any, error) {
+			return nil,
+				latchkey.ErrRateLimited
+		}},
+		"own.conflict": {Needs: Verified, Run: func(*http.Request, Call) (any, error) { return nil, latchkey.ErrConflict }},
+		"own.value":    {Needs: Verified, Run: func(*http.Request, Call) (any, error) { return func() {}, nil }},
 	}})
-	token := w.add("app", `{"stock_images":"1","db_permissions":[{"databases":["7"],"permissions":{"get":1,"alter":1}}]}`).Token
+	token := w.add("app", `{"stock_images":"1","db_permissions":[{"databases":["7"],"permissions":{"get":1,`+
+		`"alter":1}}]}`).Token
 	none := w.add("none", `{"stock_images":"0"}`).Token
 
 	for _, who := range []string{token, w.session} {

@@ -145,44 +145,52 @@ var badExtras = map[string]string{
 	`{"db_permissions":"[]"}`:  "db_permissions is a list",
 	`{"db_permissions":[[]]}`:  "db_permissions[0] is an object",
 	`{"db_permissions":[{}]}`:  `db_permissions[0].databases is a list of ids, or ["*"]`,
-	`{"db_permissions":[{"databases":"7","permissions":{"get":1}}]}`:   `db_permissions[0].databases is a list`,
-	`{"db_permissions":[{"databases":"*","permissions":{"get":1}}]}`:   `db_permissions[0].databases is a list`,
-	`{"db_permissions":[{"databases":["7"]}]}`:                         "db_permissions[0].permissions is an object with at least one flag",
+	`{"db_permissions":[{"databases":"7","permissions":{"get":1}}]}`: `db_permissions[0].databases is a list`,
+	`{"db_permissions":[{"databases":"*","permissions":{"get":1}}]}`: `db_permissions[0].databases is a list`,
+	`{"db_permissions":[{"databases":["7"]}]}`: "db_permissions[0].permissions is an object with " +
+		"at least one flag",
 	`{"db_permissions":[{"databases":["7"],"permissions":[1]}]}`:       "db_permissions[0].permissions is an object",
 	`{"db_permissions":[{"databases":["7"],"Permissions":{"get":1}}]}`: "permissions is written in lower case",
-	entries(``, `"get":1`):                                            "db_permissions[0].databases is a list of ids",
-	entries(`""`, `"get":1`):                                          "db_permissions[0].databases holds what is no id",
-	entries(`null`, `"get":1`):                                        "db_permissions[0].databases holds what is no id",
-	entries(`true`, `"get":1`):                                        "db_permissions[0].databases holds what is no id",
-	entries(`7.0`, `"get":1`):                                         "db_permissions[0].databases holds what is no id",
-	entries(`1e1`, `"get":1`):                                         "db_permissions[0].databases holds what is no id",
-	entries(`-7`, `"get":1`):                                          "db_permissions[0].databases holds what is no id",
-	entries(`99999999999999999999`, `"get":1`):                        "db_permissions[0].databases holds what is no id",
-	entries(`["7"]`, `"get":1`):                                       "db_permissions[0].databases holds what is no id",
-	entries(`"a\u0000"`, `"get":1`):                                   "Malformed db_permissions[0]: NUL",
-	entries(`"*","7"`, `"get":1`):                                     `db_permissions[0].databases: "*" stands alone`,
-	entries(`"7","*"`, `"get":1`):                                     `db_permissions[0].databases: "*" stands alone`,
-	entries(`"7"`, ``):                                                "db_permissions[0].permissions is an object with at least one flag",
-	entries(`"7"`, `"get":1`, `"8"`, ``):                              "db_permissions[1].permissions is an object with at least one flag",
-	entries(`"7"`, `"write":1`):                                       "db_permissions[0].permissions holds what is none of",
-	entries(`"7"`, `"get":1,"write":0`):                               "db_permissions[0].permissions holds what is none of",
-	entries(`"7"`, `"GET":1`):                                         "db_permissions[0].permissions holds what is none of",
-	entries(`"7"`, `"get":2`):                                         "db_permissions[0].permissions.get is 0 or 1",
-	entries(`"7"`, `"get":-0`):                                        "db_permissions[0].permissions.get is 0 or 1",
-	entries(`"7"`, `"get":1.0`):                                       "db_permissions[0].permissions.get is 0 or 1",
-	entries(`"7"`, `"get":"true"`):                                    "db_permissions[0].permissions.get is 0 or 1",
-	entries(`"7"`, `"get":"01"`):                                      "db_permissions[0].permissions.get is 0 or 1",
-	entries(`"7"`, `"get":""`):                                        "db_permissions[0].permissions.get is 0 or 1",
-	entries(`"7"`, `"get":null`):                                      "db_permissions[0].permissions.get is 0 or 1",
-	entries(`"7"`, `"get":[1]`):                                       "db_permissions[0].permissions.get is 0 or 1",
-	`{"stock_images":"yes"}`:                                          "stock_images is 0 or 1",
-	`{"stock_images":null}`:                                           "stock_images is 0 or 1",
-	`{"stock_images":2}`:                                              "stock_images is 0 or 1",
-	`{"stock_images":["1"]}`:                                          "stock_images is 0 or 1",
-	`{"x":` + strings.Repeat("[", 33) + strings.Repeat("]", 33) + `}`: "extra is no valid JSON: at byte 36: nested too deeply",
-	entries(`"`+strings.Repeat("%", 200)+`"`, `"get":1`):              "db_permissions[0].databases holds what is no id",
-	entries(strings.TrimSuffix(strings.Repeat(`"7",`, 1001), ","), `"get":1`): "Malformed db_permissions[0]: too many values",
-	`{"note":"` + strings.Repeat("x", 64<<10) + `"}`:                          "Request too large",
+	entries(``, `"get":1`):                     "db_permissions[0].databases is a list of ids",
+	entries(`""`, `"get":1`):                   "db_permissions[0].databases holds what is no id",
+	entries(`null`, `"get":1`):                 "db_permissions[0].databases holds what is no id",
+	entries(`true`, `"get":1`):                 "db_permissions[0].databases holds what is no id",
+	entries(`7.0`, `"get":1`):                  "db_permissions[0].databases holds what is no id",
+	entries(`1e1`, `"get":1`):                  "db_permissions[0].databases holds what is no id",
+	entries(`-7`, `"get":1`):                   "db_permissions[0].databases holds what is no id",
+	entries(`99999999999999999999`, `"get":1`): "db_permissions[0].databases holds what is no id",
+	entries(`["7"]`, `"get":1`):                "db_permissions[0].databases holds what is no id",
+	entries(`"a\u0000"`, `"get":1`):            "Malformed db_permissions[0]: NUL",
+	entries(`"*","7"`, `"get":1`):              `db_permissions[0].databases: "*" stands alone`,
+	entries(`"7","*"`, `"get":1`):              `db_permissions[0].databases: "*" stands alone`,
+	entries(`"7"`, ``): "db_permissions[0].permissions is an object with " +
+		"at least one flag",
+	entries(`"7"`, `"get":1`, `"8"`,
+		``): "db_permissions[1].permissions is an object with at least one flag",
+	entries(`"7"`, `"write":1`): "db_permissions[0].permissions holds what is none " +
+		"of",
+	entries(`"7"`, `"get":1,"write":0`): "db_permissions[0].permissions holds what is none " +
+		"of",
+	entries(`"7"`, `"GET":1`):      "db_permissions[0].permissions holds what is none of",
+	entries(`"7"`, `"get":2`):      "db_permissions[0].permissions.get is 0 or 1",
+	entries(`"7"`, `"get":-0`):     "db_permissions[0].permissions.get is 0 or 1",
+	entries(`"7"`, `"get":1.0`):    "db_permissions[0].permissions.get is 0 or 1",
+	entries(`"7"`, `"get":"true"`): "db_permissions[0].permissions.get is 0 or 1",
+	entries(`"7"`, `"get":"01"`):   "db_permissions[0].permissions.get is 0 or 1",
+	entries(`"7"`, `"get":""`):     "db_permissions[0].permissions.get is 0 or 1",
+	entries(`"7"`, `"get":null`):   "db_permissions[0].permissions.get is 0 or 1",
+	entries(`"7"`, `"get":[1]`):    "db_permissions[0].permissions.get is 0 or 1",
+	`{"stock_images":"yes"}`:       "stock_images is 0 or 1",
+	`{"stock_images":null}`:        "stock_images is 0 or 1",
+	`{"stock_images":2}`:           "stock_images is 0 or 1",
+	`{"stock_images":["1"]}`:       "stock_images is 0 or 1",
+	`{"x":` + strings.Repeat("[", 33) + strings.Repeat("]", 33) +
+		`}`: "extra is no valid JSON: at byte 36: nested too deeply",
+	entries(`"`+strings.Repeat("%", 200)+`"`,
+		`"get":1`): "db_permissions[0].databases holds what is no id",
+	entries(strings.TrimSuffix(strings.Repeat(`"7",`, 1001), ","),
+		`"get":1`): "Malformed db_permissions[0]: too many values",
+	`{"note":"` + strings.Repeat("x", 64<<10) + `"}`: "Request too large",
 }
 
 func TestBadExtraMakesNothing(t *testing.T) {
@@ -211,26 +219,36 @@ func TestBrackets(t *testing.T) {
 	const one = `{"db_permissions":[{"databases":["7","8"],"permissions":{"get":"1","add":"0"}}],"stock_images":"1"}`
 	for name, tt := range map[string]struct{ pairs, want string }{
 		"all": {"extra[db_permissions][0][databases][0]=7&extra[db_permissions][0][databases][1]=8" +
-			"&extra[db_permissions][0][permissions][get]=1&extra[db_permissions][0][permissions][add]=0&extra[stock_images]=1", one},
-		"encoded": {"extra%5Bdb_permissions%5D%5B0%5D%5Bdatabases%5D%5B%5D=7&extra%5Bdb_permissions%5D%5B0%5D%5Bdatabases%5D%5B%5D=8" +
-			"&extra[db_permissions][0][permissions][get]=1&extra[db_permissions][0][permissions][add]=0&extra[stock_images]=1", one},
+			"&extra[db_permissions][0][permissions][get]=1&extra[db_permissions][0][permissions][add]=0&extra[stock_images]=1",
+			one},
+		"encoded": {"extra%5Bdb_permissions%5D%5B0%5D%5Bdatabases%5D%5B%5D=7" +
+			"&extra%5Bdb_permissions%5D%5B0%5D%5Bdatabases%5D%5B%5D=8" +
+			"&extra[db_permissions][0][permissions][get]=1&extra[db_permissions][0][permissions][add]=0&extra[stock_images]=1",
+			one},
 		"booleans": {"extra[db_permissions][0][databases][]=7&extra[db_permissions][0][permissions][get]=true" +
 			"&extra[db_permissions][0][permissions][update]=false",
 			`{"db_permissions":[{"databases":["7"],"permissions":{"get":"true","update":"false"}}]}`},
-		"JSON list": {encode("extra[db_permissions]", `[ {"databases":["7"], "permissions":{"get":1}} ]`, "extra[stock_images]", "0"),
+		"JSON list": {encode("extra[db_permissions]", `[ {"databases":["7"], "permissions":{"get":1}} ]`,
+			"extra[stock_images]", "0"),
 			`{"db_permissions":[ {"databases":["7"], "permissions":{"get":1}} ],"stock_images":"0"}`},
 		"JSON entry": {encode("extra[db_permissions][0]", `{"databases":["7"],"permissions":{"get":1}}`),
 			`{"db_permissions":[{"databases":["7"],"permissions":{"get":1}}]}`},
-		"JSON within an entry": {encode("extra[db_permissions][0][databases]", `["7"]`, "extra[db_permissions][0][permissions]", `{"get":1}`),
+		"JSON within an entry": {encode("extra[db_permissions][0][databases]", `["7"]`,
+			"extra[db_permissions][0][permissions]", `{"get":1}`),
 			`{"db_permissions":[{"databases":["7"],"permissions":{"get":1}}]}`},
-		"half of an entry": {encode("extra[db_permissions][0][databases][0]", `7`, "extra[db_permissions][0][permissions]", `{"get":true}`),
+		"half of an entry": {encode("extra[db_permissions][0][databases][0]", `7`,
+			"extra[db_permissions][0][permissions]", `{"get":true}`),
 			`{"db_permissions":[{"databases":["7"],"permissions":{"get":true}}]}`},
-		"unknown members": {encode("extra[db_permissions][0][databases][0]", `7`, "extra[db_permissions][0][permissions][get]", "1",
+		"unknown members": {encode("extra[db_permissions][0][databases][0]", `7`,
+			"extra[db_permissions][0][permissions][get]", "1",
 			"extra[note][a][]", `"<é>`, "extra[more]", `{"x":1}`),
-			`{"db_permissions":[{"databases":["7"],"permissions":{"get":"1"}}],"note":{"a":["\"\u003cé\u003e"]},"more":"{\"x\":1}"}`},
+			`{"db_permissions":[{"databases":["7"],"permissions":{"get":"1"}}],"note":{"a":["\"\u003cé\u003e"]},` +
+				`"more":"{\"x\":1}"}`},
 		"two entries, second first": {"extra[db_permissions][1][databases][]=7&extra[db_permissions][1][permissions][add]=0" +
-			"&extra[db_permissions][0][databases][]=7&extra[db_permissions][0][permissions][get]=1&extra[db_permissions][0][permissions][add]=1",
-			`{"db_permissions":[{"databases":["7"],"permissions":{"get":"1","add":"1"}},{"databases":["7"],"permissions":{"add":"0"}}]}`},
+			"&extra[db_permissions][0][databases][]=7&extra[db_permissions][0][permissions][get]=1" +
+			"&extra[db_permissions][0][permissions][add]=1",
+			`{"db_permissions":[{"databases":["7"],"permissions":{"get":"1","add":"1"}},{"databases":["7"],` +
+				`"permissions":{"add":"0"}}]}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newFixture(t, nil)
@@ -240,7 +258,8 @@ func TestBrackets(t *testing.T) {
 			require.Equal(t, tt.want, string(w.ok(w.call("access.get", "token_id", h.ID)).Extra))
 
 			h2 := w.add("other", `{}`)
-			nested := strings.ReplaceAll(strings.ReplaceAll(tt.pairs, "extra[", "meta[extra]["), "extra%5B", "meta%5Bextra%5D%5B")
+			nested := strings.ReplaceAll(strings.ReplaceAll(tt.pairs, "extra[", "meta[extra]["), "extra%5B",
+				"meta%5Bextra%5D%5B")
 			got := w.ok(w.send(post(encode("cmd", "access.update", "auth_token", w.session, "token_id", h2.ID) + "&" + nested)))
 			require.Equal(t, tt.want, string(got.Extra))
 			require.Equal(t, "other", got.Name)
@@ -248,21 +267,25 @@ func TestBrackets(t *testing.T) {
 		})
 	}
 	w := newFixture(t, nil)
+	const (
+		seven = "extra[db_permissions][0][databases][]=7"
+		may   = "&extra[db_permissions][0][permissions]"
+	)
 	for pairs, want := range map[string]string{
-		"extra[db_permissions][0][databases]=7&extra[db_permissions][0][permissions][get]=1":                                                "db_permissions[0].databases is a list",
-		"extra[db_permissions][0][databases]=*&extra[db_permissions][0][permissions][get]=1":                                                "extra is no valid JSON",
-		"extra[db_permissions][0][databases][]=&extra[db_permissions][0][permissions][get]=1":                                               "db_permissions[0].databases holds what is no id",
-		"extra[db_permissions][0][databases][]=7&extra[db_permissions][0][permissions][get]=yes":                                            "db_permissions[0].permissions.get is 0 or 1",
-		"extra[db_permissions][0][databases][]=7&extra[db_permissions][0][permissions][get]=1&extra[db_permissions][0][permissions][get]=0": "db_permissions[0].permissions.get is 0 or 1",
-		"extra[db_permissions][0][databases][]=7&extra[db_permissions][0][permissions][GET]=1&extra[db_permissions][0][permissions][get]=0": "extra is no valid JSON",
-		"extra[db_permissions][a][databases][]=7":                                                                                           "db_permissions is a list",
-		"extra[db_permissions]=x":        "extra is no valid JSON",
-		"extra[DB_PERMISSIONS]=x":        "db_permissions is written in lower case",
-		"extra={}&extra[stock_images]=1": "Malformed form: one name used in two ways",
-		"extra={}&extra={}":              "extra is given once",
-		"extra[]={}":                     "extra is given once",
-		"extra[a][b][c][d][e][f][g]=1":   "Malformed form: nested too deeply",
-		"extra[stock_images=1":           "Malformed form: brackets do not match",
+		"extra[db_permissions][0][databases]=7" + may + "[get]=1":  "db_permissions[0].databases is a list",
+		"extra[db_permissions][0][databases]=*" + may + "[get]=1":  "extra is no valid JSON",
+		"extra[db_permissions][0][databases][]=" + may + "[get]=1": "db_permissions[0].databases holds what is no id",
+		seven + may + "[get]=yes":                                  "db_permissions[0].permissions.get is 0 or 1",
+		seven + may + "[get]=1" + may + "[get]=0":                  "db_permissions[0].permissions.get is 0 or 1",
+		seven + may + "[GET]=1" + may + "[get]=0":                  "extra is no valid JSON",
+		"extra[db_permissions][a][databases][]=7":                  "db_permissions is a list",
+		"extra[db_permissions]=x":                                  "extra is no valid JSON",
+		"extra[DB_PERMISSIONS]=x":                                  "db_permissions is written in lower case",
+		"extra={}&extra[stock_images]=1":                           "Malformed form: one name used in two ways",
+		"extra={}&extra={}":                                        "extra is given once",
+		"extra[]={}":                                               "extra is given once",
+		"extra[a][b][c][d][e][f][g]=1":                             "Malformed form: nested too deeply",
+		"extra[stock_images=1":                                     "Malformed form: brackets do not match",
 	} {
 		r := w.send(post(encode("cmd", "access.add", "auth_token", w.session, "name", "app") + "&" + pairs))
 		require.Equal(t, "FAILURE", r.Code, pairs)
@@ -312,7 +335,8 @@ func FuzzExtra(f *testing.F) {
 
 func TestOverlayOption(t *testing.T) {
 	extra := entries(`"7"`, `"get":1,"update":1`, `"7"`, `"update":0,"add":1`)
-	for o, want := range map[Overlay]string{OverlayFlags: "get,add", OverlayEntries: "add", OverlayUnion: "get,update,add"} {
+	for o, want := range map[Overlay]string{OverlayFlags: "get,add", OverlayEntries: "add",
+		OverlayUnion: "get,update,add"} {
 		w := newFixture(t, &Options{Overlay: o})
 		a := w.add("app", extra)
 		require.Equal(t, want, has(w.verified(a.Token), "7"))

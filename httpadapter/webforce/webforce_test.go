@@ -89,7 +89,8 @@ func TestSession(t *testing.T) {
 	require.Equal(t, []string{"client:ada"}, actors)
 
 	// A disabled owner disables its sessions, too.
-	require.NoError(t, w.acme.Configure(context.Background(), func(o *latchkey.Owner) error { o.Disabled = true; return nil }))
+	require.NoError(t, w.acme.Configure(context.Background(),
+		func(o *latchkey.Owner) error { o.Disabled = true; return nil }))
 	w.fails("Access denied", w.as("sess-bob", "db.get", "db_id", "7"))
 	w.fails("Access denied", w.as("sess-ada", "access.get_all"))
 }
@@ -135,11 +136,14 @@ func TestOptionsThatCannotWork(t *testing.T) {
 	w := newFixture(t, nil)
 	run := Command{Run: nothing}
 	for name, make := range map[string]func(){
-		"no account":      func() { Handler(latchkey.Account{}, nil) },
-		"overlay":         func() { Handler(w.acme, &Options{Overlay: 3}) },
-		"proxies":         func() { Handler(w.acme, &Options{Proxies: []netip.Prefix{{}}}) },
-		"taken name":      func() { Handler(w.acme, &Options{Commands: map[string]Command{"access.add": run}}) },
-		"no name":         func() { Handler(w.acme, &Options{Commands: map[string]Command{"": {Needs: Verified, Run: nothing}}}) },
+		"no account": func() { Handler(latchkey.Account{}, nil) },
+		"overlay":    func() { Handler(w.acme, &Options{Overlay: 3}) },
+		"proxies":    func() { Handler(w.acme, &Options{Proxies: []netip.Prefix{{}}}) },
+		"taken name": func() { Handler(w.acme, &Options{Commands: map[string]Command{"access.add": run}}) },
+		"no name": func() {
+			Handler(w.acme,
+				&Options{Commands: map[string]Command{"": {Needs: Verified, Run: nothing}}})
+		},
 		"no Run":          func() { Handler(w.acme, &Options{Commands: map[string]Command{"db.get": {}}}) },
 		"nobody guards":   func() { Handler(w.acme, &Options{Commands: map[string]Command{"db.row.get": run}}) },
 		"no flags":        func() { OnDatabase() },

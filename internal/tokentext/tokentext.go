@@ -131,9 +131,9 @@ const (
 
 // Read returns the shape of a text and, if it is native, its prefix. It does not allocate.
 //
-// A text of the native form is a known prefix, then perhaps a mark and "_", and then exactly 40 base62 characters. Such a
-// text never has another shape: if its check is wrong, it is broken. Any mark is accepted, so that tokens outlive a change
-// of Options.Prefix.
+// A text of the native form is a known prefix, then perhaps a mark and "_", and then exactly 40 base62 characters. Such
+// a text never has another shape: if its check is wrong, it is broken. Any mark is accepted, so that tokens outlive a
+// change of Options.Prefix.
 func Read(text string) (prefix string, shape Shape) {
 	prefix = prefixOf(text)
 	if prefix == "" {
