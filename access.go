@@ -20,7 +20,8 @@ type Access struct {
 	from netip.Addr
 }
 
-// Allows reports whether the action is allowed on every row of the resource. It does not allocate.
+// Allows reports whether the action is allowed on every row of the resource. It does not allocate, unless
+// the chain of tokens has over 256 roles, or several of its layers force values.
 func (a Access) Allows(action Action, on Resource) bool {
 	return a.set != nil && a.set.policy.verdict(action, on) == verdictAll
 }
@@ -110,7 +111,8 @@ func (a Access) Explain(action Action, on Resource) Explanation {
 // Narrow is Mint without a token: it returns an Access that may do what a may do, narrowed by n. It stores nothing, and
 // ignores Lifetime, Idle, Name, Origin and Extra. Of the Restrictions it takes only Addresses, because the request was
 // verified already. For others it returns [ErrInvalid], and for Limits: a stays within its own. It reads the store,
-// with ctx, only for a role that the caller's kind may name without having it. Errors are those of [Access.Mint].
+// with ctx, only for a role that the caller's kind may name without having it. Stateless is ignored, too. An Assumed
+// caller and a publishable token can narrow. Other errors are [ErrInvalid], [ErrForced] and [ErrUnavailable].
 func (a Access) Narrow(ctx context.Context, n Narrowing) (Access, error) {
 	if a.set == nil {
 		return Access{}, ErrInvalidToken

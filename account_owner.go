@@ -27,12 +27,12 @@ func (a Account) Record(ctx context.Context) (Owner, error) {
 // Configure changes what holds for the whole account: its boundary, its off switch, its limits, its Extra, and
 // NotBefore, which ends tokens at once. ID, Version and Since are for reading.
 //
-// NotBefore set to now, or to within the last two minutes, is mass revocation. Every token committed before Configure
-// returned is dead, and every token made afterwards works, whatever any clock said. A NotBefore further back ends the
-// tokens whose Created is before it. Created is by the clock of the machine that made them, which was within a minute
-// of the store's. A NotBefore later than now is [ErrInvalid], and one that stays the same ends nothing. Moving it back
-// revives the tokens that were created since then. Configure returns [ErrUnavailable] for a new NotBefore while this
-// machine's clock and the store's differ. Disabled needs no clock.
+// NotBefore set to now, or to within the last two minutes, is mass revocation. Every token committed
+// before the change was is refused from then on. Every token committed later works, whatever any clock said. A
+// NotBefore further back ends the tokens whose Created is before it. Created is by the clock of the machine that made
+// them, which was within a minute of the store's. A NotBefore later than now is [ErrInvalid], and one that stays the
+// same ends nothing. Moving it back revives the tokens that were created since then. Configure returns [ErrUnavailable]
+// for a new NotBefore while this machine's clock and the store's differ. Disabled needs no clock.
 //
 // Edit is called again if another writer came between. An error of edit is returned as it is. A damaged record is
 // replaced wholly: edit gets what is left of it, and sets all that is to hold. What is left has no Limits, and a
@@ -201,7 +201,8 @@ func (m *Manager) setSince(ctx context.Context, old, o *Owner) error {
 	now := fromMicros(m.creationTime(at))
 	switch {
 	case o.NotBefore.After(now):
-		return fmt.Errorf("%w: NotBefore is in the future: tokens made until then would be dead. Set it to now", ErrInvalid)
+		return fmt.Errorf("%w: NotBefore is in the future: tokens made until then would be refused. Set it to now",
+			ErrInvalid)
 	case now.Sub(o.NotBefore) <= nowTolerance:
 		o.Since = old.Version + 1 // the Version that this record will have
 	case o.NotBefore.Before(old.NotBefore):

@@ -177,7 +177,7 @@ func (w *stepWatch) check(at time.Time) error {
 // before NotBefore, which came from another machine's clock, so that a token made under that record works.
 func (o *Owner) clampCreation(now int64) (int64, error) {
 	if o.NotBefore.Sub(fromMicros(now)) > nowTolerance {
-		return 0, fmt.Errorf("%w: the owner's NotBefore is in the future, and the token would be dead: set it to now",
+		return 0, fmt.Errorf("%w: the owner's NotBefore is in the future, and the token would be refused: set it to now",
 			ErrInvalid)
 	}
 	return max(now, micros(o.NotBefore)), nil

@@ -49,7 +49,7 @@ const (
 type RefVar uint8
 
 const (
-	Self      RefVar = iota + 1 // the id of the root of the caller's chain of tokens; its Client.ID if Assumed
+	Self      RefVar = iota + 1 // the id of the root of the caller's chain of tokens; of an Assumed caller the Client.ID
 	SelfRoles                   // the ids of the roles of the token that holds the rule or the rows: a list, for In
 	ClientID                    // the Client.ID of the caller's token
 	OwnerID                     // the owner of the caller's token

@@ -30,14 +30,14 @@ var (
 var (
 	ErrDenied       = errors.New("latchkey: denied")                 // every *DeniedError wraps it
 	ErrOverLimit    = fault.ErrOverLimit                             // a credit limit; also of the Store
-	ErrRateLimited  = errors.New("latchkey: rate limited")           // of Verify; no ErrInvalidToken. See Limits
+	ErrRateLimited  = errors.New("latchkey: rate limited")           // of Verify; does not wrap ErrInvalidToken
 	ErrInvalid      = fault.ErrInvalid                               // a Spec, Narrowing, Role, resource or pattern
 	ErrBadCondition = fmt.Errorf("%w: bad condition", ErrInvalid)    // a malformed condition, row or forced value
 	ErrForced       = errors.New("latchkey: forced values disagree") // nothing was minted, or nothing may be written
 	ErrNeedsKeyring = errors.New("latchkey: needs a keyring: set Options.Keyring")
 )
 
-// The closed set of errors a [Store] may return, beside [ErrOverLimit].
+// Errors of records and of the store. [Store] lists which errors a store may return.
 var (
 	ErrNotFound       = fault.ErrNotFound
 	ErrExists         = errors.New("latchkey: already exists")

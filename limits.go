@@ -92,10 +92,10 @@ type Hold struct{ hold credits.Hold }
 //
 // Errors are [ErrInvalid] for n ≤ 0 and for a meter that is not 1 to 64 bytes of valid UTF-8 without NUL,
 // [ErrInvalidToken] for the zero Access, and [ErrUnavailable] and [ErrUnknownOutcome] if the store cannot tell. After
-// the last two nothing may be spent, and what was perhaps taken comes back by itself.
+// the last two, do not serve the request. If credits were taken all the same, [Manager.Purge] returns them.
 func (a Access) Reserve(ctx context.Context, meter string, n Credits) (*Hold, error) {
 	if n <= 0 {
-		return nil, fmt.Errorf("%w: a reservation must be of at least 1 credit", ErrInvalid)
+		return nil, fmt.Errorf("%w: a reservation needs a positive number of credits", ErrInvalid)
 	}
 	l, err := a.limits(ctx, meter)
 	if err != nil {
@@ -158,10 +158,10 @@ func (a Access) limits(ctx context.Context, meter string) (*limitSet, error) {
 }
 
 // Charge spends n credits if every limited account has them, and none if one has not ([ErrOverLimit]): it is
-// [Access.Reserve], settled at once. It succeeds if what was spent plus n is within each limit. For n = 0 it does
-// nothing and asks nobody. It returns [ErrInvalid] for n < 0. After any error nothing may be served for it; only with
-// [ErrUnknownOutcome] were the credits perhaps spent all the same. With Options.CreditLease most charges are paid in
-// memory and do not allocate.
+// [Access.Reserve], settled at once. It succeeds if what was spent plus n is within each limit. For n = 0 it only
+// checks the Access and the meter. It returns [ErrInvalid] for n < 0. After any error, do not serve the request. Only
+// with [ErrUnknownOutcome] may the credits have been spent. With Options.CreditLease most charges are paid in memory
+// and do not allocate.
 func (a Access) Charge(ctx context.Context, meter string, n Credits) error {
 	if n == 0 {
 		return a.checkMeter(meter)
@@ -190,8 +190,11 @@ func (a Access) Charge(ctx context.Context, meter string, n Credits) error {
 
 // Settle keeps what was really spent and returns the rest. Settling again with the same amount does nothing.
 //
-// Errors are [ErrInvalid] unless 0 ≤ actual ≤ what was reserved, and [ErrConflict] if the Hold was settled with another
-// amount, or if it has expired and actual is not 0; [ErrNotFound] if that was long ago.
+// The errors are:
+//
+//   - [ErrInvalid] if actual is negative or more than was reserved
+//   - [ErrConflict] if the Hold was settled with another amount, or has expired and actual is not 0
+//   - [ErrNotFound] if the store has forgotten the Hold
 //
 // Give a context that outlives the request (context.WithoutCancel): a Hold that is not settled counts as spent until it
 // expires, and as not spent afterwards. With Options.CreditLease, a Hold counts as spent if it was open when its

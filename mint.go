@@ -13,9 +13,9 @@ import (
 )
 
 // Mint makes a token that may do what a may do, narrowed by n. Each Verify meets its rights with those of its parent
-// and of all other ancestors. So it can never do more than they, and whatever one of them loses it loses at once. Mint
-// verifies the parent again first. An end after that of an ancestor is clamped to it, and the Token shows the result.
-// If n.Client is empty, the parent's is inherited.
+// and of all other ancestors. So it can never do more than they. What one of them loses, it loses as soon as Verify
+// reflects the change. Mint verifies the parent again first. An end after that of an ancestor is clamped to it, and the
+// Token shows the result. If n.Client is empty, the parent's is inherited.
 //
 // The errors are:
 //
@@ -28,6 +28,7 @@ import (
 //   - [ErrDenied] if the parent may not mint: a publishable token, one that must sign its requests, one at MaxDepth
 //   - [ErrAddress] outside Restrictions.MintFrom
 //   - those of [Manager.Verify] if the parent is no longer valid
+//   - [ErrConflict] if the parent changed each time that Mint was about to write, eight times
 func (a Access) Mint(ctx context.Context, n Narrowing) (Token, Secret, error) {
 	for try := 0; ; try++ {
 		t, s, err := a.mint(ctx, &n)

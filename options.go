@@ -72,9 +72,9 @@ type Options struct {
 	// most two leases of a set of accounts are held. Unspent credits are returned after half a minute without debits, and
 	// on Close. A result of 0 or less: no lease. Nil: no leases, and each debit is two transactions. See Hundredth.
 	//
-	// The limit is never exceeded. If a process dies, what its Holds had out stays spent. So does an eighth of each lease,
-	// or one debit if that is more. That much may be spent without a write to the store. The rest of the lease comes
-	// back with the first Purge five minutes later. CreditLease must be safe for concurrent use.
+	// The limit is never exceeded. If a process dies, the credits of its open Holds count as spent. So does an eighth of
+	// each lease, or one debit if that is more. That much may be spent without a write to the store. The rest of the lease
+	// comes back with the first Purge five minutes later. CreditLease must be safe for concurrent use.
 	CreditLease func(limit Credits) Credits
 }
 

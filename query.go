@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// Page asks for at most Limit items whose key is above After. Limit ≤ 0 is 100, and 1000 is the most.
+// Page asks for at most Limit items whose key is above After. A Limit of 0 or less
+// means 100, and one above 1000 means 1000.
 type Page struct {
 	After string
 	Limit int

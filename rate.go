@@ -35,16 +35,16 @@ func (e *RateLimitError) RetryAfter() time.Duration { return e.Info.RetryAfter }
 // Limiter holds callers, each named by a key, to one rate: say, by network address before anything else is known of
 // them. It knows what passed through it alone: it protects a process, and credits are the exact limit across several.
 //
-// It keeps at most about a million keys (2^20), and forgets one only when it may send its whole burst again anyway.
-// While it is full of others, further keys are refused. A clock set back refills nothing, and keeps no caller waiting:
+// It keeps at most about a million keys (2^20), and drops a key only when that key has its whole burst again.
+// While no key can be dropped, new keys are refused. A clock set back refills nothing, and keeps no caller waiting:
 // what counts is the time that passes, for time.Now by Go's monotonic clock. A Limiter is safe for concurrent use.
 type Limiter struct {
 	rate  ratelimit.Rate
 	inner *ratelimit.Limiter // nil: everything passes
 }
 
-// NewLimiter returns a Limiter. The zero Rate lets everything pass; one that is malformed panics, with a sentence that
-// says why. A nil clock is time.Now.
+// NewLimiter returns a Limiter. The zero Rate lets everything pass. NewLimiter panics on a malformed one, with a sentence
+// that says why, but takes a Per below a microsecond. A nil clock is time.Now.
 func NewLimiter(r Rate, clock func() time.Time) *Limiter {
 	if err := r.check(); err != nil {
 		panic(err.Error())

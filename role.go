@@ -26,8 +26,8 @@ type Role struct {
 	Permissions Permissions `json:"permissions,omitempty"`
 
 	// Boundary is a ceiling on what the role gives to a token that names it. Of its rules and those it inherits, the role
-	// gives only what a boundary lets through: its own, or that of a role it inherits, directly or not. So boundaries are
-	// inherited like grants, and they add up. A role that is only inherited may pass on rules that it gives to no token
+	// gives a row only if a boundary allows it: its own, or that of a role it inherits, directly or not. So several
+	// boundaries form a union. A role that is only inherited may pass on rules that it gives to no token
 	// itself.
 	//
 	// Nil: no boundary, and those of the inherited roles do not matter. Empty but not nil: the role gives only what the

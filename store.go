@@ -131,8 +131,8 @@ type Store interface {
 	Purge(ctx context.Context, p PurgePolicy, n int) (removed int, err error)
 }
 
-// Found is one consistent snapshot of all that decides about a token. Used of an ancestor decides only where
-// Validity.Idle is set: elsewhere it may be an earlier one.
+// Found is one consistent snapshot of all that decides about a token. Used of an ancestor is current only
+// if that ancestor has Validity.Idle. Otherwise it may be out of date, and nothing depends on it.
 type Found struct {
 	Token     Token
 	Secret    SecretRecord // the one presented
@@ -145,7 +145,7 @@ type Found struct {
 // SecretRecord is one secret of a token. It holds no plain text.
 type SecretRecord struct {
 	Digest   [32]byte  `json:"digest"`             // of the text
-	KeyID    uint32    `json:"key_id,omitempty"`   // the Keyring key of both; 0: plain SHA-256, nothing sealed
+	KeyID    uint32    `json:"key_id,omitempty"`   // the key of Digest and Sealed; 0: plain SHA-256, nothing sealed
 	Sealed   []byte    `json:"sealed,omitempty"`   // for Reveal; nil: not recoverable
 	Signing  bool      `json:"signing,omitempty"`  // signs requests; is never presented, never found by ByDigest
 	Hint     string    `json:"hint"`               // first 5 and last 3 characters, for people
@@ -163,8 +163,8 @@ type Feed struct {
 	Truncated bool      // history no longer reaches back to after
 }
 
-// Change is one record that changed. All changes of one transaction share its epoch, and a record is among them once. A
-// token that the transaction inserted is not among them, whatever else happened to it there.
+// Change is one record that changed. All changes of one transaction share its epoch, and each record is listed once. A
+// token that the same transaction inserted is not listed.
 type Change struct {
 	Epoch uint64
 	Owner string
@@ -213,8 +213,9 @@ type Write struct {
 	Erase   bool
 	Clients []Client // an empty Name leaves the one known
 	// RequireTokens and RequireRoles must exist, at that version (0: any), and such a token must not be revoked.
-	// RequireOwner, if not nil, is the version of the owner's record. Otherwise the Write is ErrConflict. They name what
-	// was there before this Write. They are locked until the commit, so that nothing is minted past a revocation.
+	// RequireOwner, if not nil, is the version of the owner's record. If one does not hold, Write returns ErrConflict.
+	// Versions are those before this Write. The records are locked until the commit, so that nothing is minted past a
+	// revocation.
 	RequireTokens []Ref
 	RequireRoles  []Ref
 	RequireOwner  *uint64
@@ -285,8 +286,8 @@ type Reservation struct {
 }
 
 // CreditAccount is one account of credits: a token's, or the owner's if TokenID is empty, for one meter and period. The
-// limit comes with the debit, so that a lowered limit holds at once. Limit ≤ 0 is no credit at all: unlimited accounts
-// are not named.
+// limit comes with the debit, so that a lowered limit holds at once. A Limit of 0 or less lets nothing be taken.
+// Unlimited accounts are not named. In [Limits], 0 means no limit.
 type CreditAccount struct {
 	TokenID, Meter string
 	Period         string // "2026-11", UTC; "": for ever
@@ -306,7 +307,7 @@ type Adjustment struct {
 	// What is pledged counts as spent when the reservation lapses, because it may have been spent. A value below the
 	// pledge so far changes nothing. A pledge above a reduced amount is reduced with it.
 	Pledged Credits
-	// Until is when it lapses. Zero: never. A time before the one so far changes nothing.
+	// Until is when it lapses. Zero: never. An earlier time than the present one is ignored.
 	Until time.Time
 }
 
@@ -325,12 +326,13 @@ func (e *OverLimitError) Error() string {
 
 func (e *OverLimitError) Unwrap() error { return ErrOverLimit }
 
-// PurgePolicy says what is over at Now. A negative duration keeps for ever. A time that is reached is over.
+// PurgePolicy says what is over at Now. A negative duration keeps for ever. A time is over at Now if it
+// is not after Now.
 //
 // [Store.Purge] counts each of these as one:
 //
-//   - a dead token with all its secrets. Its usage counts stay. Tokens minted from it, dead as they are, wait for their
-//     own end.
+//   - a dead token with all its secrets. Its usage counts stay. Tokens minted from it are refused already, and
+//     are removed at their own end.
 //   - a retired secret past its end
 //   - a Once key past its time
 //   - a reservation that lapsed: what was not pledged is given back, and its key stays refused

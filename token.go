@@ -144,12 +144,12 @@ func (s Settings) Spec(kind Kind) Spec {
 		Limits: s.Limits, Validity: s.Validity, Disabled: s.Disabled, Extra: s.Extra}
 }
 
-// Validity is when a token may be used. Both ends may be open. NotAfter itself is already too late.
+// Validity is when a token may be used. Both ends may be open. The token works before NotAfter, and not at it.
 type Validity struct {
 	NotBefore time.Time `json:"not_before,omitzero"` // zero: at once
 	NotAfter  time.Time `json:"not_after,omitzero"`  // zero: no end (refused for kinds that always end)
-	// Idle ends the token this long after its last use, or after its creation while it was not used. 0: no idle limit;
-	// less than a second is [ErrInvalid].
+	// Idle ends the token this long after its last use, or after its creation while it was not used. 0: no idle limit.
+	// Another value below a second is [ErrInvalid].
 	Idle time.Duration `json:"idle,omitempty"`
 }
 
@@ -186,7 +186,8 @@ const NoCredits Credits = math.MinInt64
 // together. The zero Rate is no limit.
 //
 // With any field set, Count must be positive, Per a microsecond or more, and Burst not negative. Neither Per nor the
-// time a burst takes to come back may exceed 366 days. Anything else is [ErrInvalid].
+// time a burst takes to come back may exceed 366 days, and at most one request a nanosecond passes. Anything else is
+// [ErrInvalid].
 type Rate struct {
 	Count int           `json:"count,omitempty"`
 	Per   time.Duration `json:"per,omitempty"`

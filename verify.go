@@ -21,8 +21,9 @@ type Presented struct {
 	Test      bool       // the surface is a sandbox, which accepts test tokens only; false: it accepts none of them
 }
 
-// Verify authenticates p and returns what the caller may do. Checks run in this order: shape, lookup, test or live,
-// owner, disabled, revoked, time, ancestors, signature, referer and origin, address, rate.
+// Verify authenticates p and returns what the caller may do. Checks run in this order: shape, lookup, owner of the
+// Account, test or live, rotated secret, owner disabled, disabled, revoked, time, ancestors, signature, referer and
+// origin, address, rate.
 //
 // Errors wrap [ErrInvalidToken], but for a *[RateLimitError] and for [ErrUnavailable]. ErrUnavailable means that the
 // store could not answer, never that the token is bad. The Access that comes with an error allows nothing.

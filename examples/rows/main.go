@@ -52,7 +52,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err // a condition on a field that orders does not have
 	}
-	where, args := p.SQL(latchkey.Postgres, 2) // $1 is the host's own
+	where, args := p.SQL(latchkey.Postgres, 2) // placeholders from $2 on: $1 is the shop
 	fmt.Printf("SELECT o.* FROM orders o WHERE o.shop = $1 AND\n%s\n", where)
 	fmt.Println(args)
 
