@@ -26,6 +26,20 @@ type Owner struct {
 	Damaged bool `json:"damaged,omitempty"`
 }
 
+// MarshalJSON writes the record. An Extra that is not JSON, which a program of an earlier version may have kept, is
+// written as a text: its base64.
+func (o Owner) MarshalJSON() ([]byte, error) {
+	type plain Owner
+	if len(o.Extra) != 0 && !json.Valid(o.Extra) {
+		text, err := json.Marshal([]byte(o.Extra))
+		if err != nil {
+			return nil, err
+		}
+		o.Extra = text
+	}
+	return json.Marshal(plain(o))
+}
+
 // Clone returns a deep copy of o. Rules are immutable and stay shared. A nil Boundary stays nil and an empty one stays
 // empty.
 func (o Owner) Clone() Owner {

@@ -1,6 +1,7 @@
 package latchkey
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -8,6 +9,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/latchkey-go/latchkey/internal/strictjson"
 )
 
 // Kind is the kind of a token. It decides what the token may do and mint, and how its text begins.
@@ -248,4 +251,70 @@ type Narrowing struct {
 	Forced Values      `json:"forced,omitempty"` // written into each row it creates
 	// Stateless asks for a token that is not stored. Not available yet: ErrInvalid.
 	Stateless bool `json:"stateless,omitempty"`
+}
+
+// UnmarshalJSON reads a Spec strictly: see [Narrowing.UnmarshalJSON].
+func (s *Spec) UnmarshalJSON(data []byte) error {
+	type plain Spec
+	var read plain
+	if err := unmarshalMembers(data, &read); err != nil {
+		return err
+	}
+	*s = Spec(read)
+	return nil
+}
+
+// UnmarshalJSON reads a Narrowing strictly. A member that is null, unknown, repeated or written in another case is an
+// error that wraps [ErrInvalid], and n stays as it was: to leave out what narrows would be all that the parent may do.
+func (n *Narrowing) UnmarshalJSON(data []byte) error {
+	type plain Narrowing
+	var read plain
+	if err := unmarshalMembers(data, &read); err != nil {
+		return err
+	}
+	*n = Narrowing(read)
+	return nil
+}
+
+// unmarshalMembers reads an object into v. Each member must be known, and none may be or hold null, but for forced
+// values and Extra.
+func unmarshalMembers(data []byte, v any) error {
+	var members map[string]json.RawMessage
+	if err := strictjson.Unmarshal(data, &members); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if members == nil {
+		return fmt.Errorf("%w: null is not an object", ErrInvalid)
+	}
+	for name, value := range members {
+		null := string(bytes.TrimSpace(value)) == "null"
+		if name != "forced" && name != "extra" {
+			var read any
+			null = json.Unmarshal(value, &read) != nil || holdsNull(read)
+		}
+		if null {
+			return fmt.Errorf("%w: %.40q is or holds null: leave that out", ErrInvalid, name)
+		}
+	}
+	if err := strictjson.Unmarshal(data, v); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return nil
+}
+
+// holdsNull reports whether a value of JSON is null or has one in it.
+func holdsNull(v any) bool {
+	switch v := v.(type) {
+	case nil:
+		return true
+	case []any:
+		return slices.ContainsFunc(v, holdsNull)
+	case map[string]any:
+		for _, member := range v {
+			if holdsNull(member) {
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/memstore"
 )
 
 func TestKindText(t *testing.T) {
@@ -229,4 +230,64 @@ func TestAnOwnersExtraIsJSON(t *testing.T) {
 	}))
 	w.ok(as.Configure(w.ctx, func(o *latchkey.Owner) error { o.Disabled = false; return nil }))
 	w.ok(as.Configure(w.ctx, func(o *latchkey.Owner) error { o.Extra = []byte("{}"); return nil }))
+}
+
+// What narrows is never lost on the way: plain JSON would take a null, a repeated or a misspelt member for none.
+func TestNarrowingIsReadStrictly(t *testing.T) {
+	var n latchkey.Narrowing
+	require.NoError(t, json.Unmarshal([]byte(`{"lifetime":3600000000000,"roles":["a"],"permissions":[],
+		"rows":[{"field":"region","op":"=","value":"EU"}],"forced":{"region":"EU"},"client":{"id":"42"},
+		"restrictions":{"addresses":["10.0.0.0/8"]},"limits":{"credits":5}}`), &n))
+	require.Equal(t, []string{"a"}, n.Roles)
+	require.NotNil(t, n.Permissions, "an empty list is not all that the parent may do")
+	require.Len(t, n.Rows, 1)
+	var null latchkey.Narrowing
+	require.NoError(t, json.Unmarshal([]byte(`{"forced":{"deleted":null},"extra":{"x":null}}`), &null))
+	require.Equal(t, latchkey.Values{"deleted": nil}, null.Forced)
+	before := n
+	for _, bad := range []string{
+		`null`, `[]`, `"x"`, `{`,
+		`{"lifetime":1,"permissions":null}`, `{"lifetime":1,"roles":null}`, `{"lifetime":1,"rows":null}`,
+		`{"lifetime":1,"forced": null }`,
+		`{"lifetime":1,"permissions":[{"allow":["read"],"on":["d/a"]}],"permissions":null}`,
+		`{"lifetime":1,"permissions":[],"permissions":[]}`,
+		`{"lifetime":1,"permission":[{"allow":["read"],"on":["d/a"]}]}`,
+		`{"lifetime":1,"Permissions":[]}`,
+		`{"lifetime":1,"rows":[null]}`,
+		`{"lifetime":1,"restrictions":{"addresses":null}}`,
+		`{"lifetime":1,"limits":{"rate":null}}`,
+		`{"lifetime":1,"restrictions":{"adresses":[]}}`,
+	} {
+		err := json.Unmarshal([]byte(bad), &n)
+		require.Error(t, err, bad)
+		require.Equal(t, before, n, bad)
+		var s latchkey.Spec
+		require.Error(t, json.Unmarshal([]byte(bad), &s), bad)
+	}
+	require.ErrorIs(t, json.Unmarshal([]byte(`{"roles":null}`), &n), latchkey.ErrInvalid)
+}
+
+// An Extra of an earlier version need not be JSON. It is shown, and hides nothing else in the audit trail.
+func TestOwnerWhoseExtraIsNoJSON(t *testing.T) {
+	text, err := json.Marshal(latchkey.Owner{ID: "o", Disabled: true, Extra: []byte("plan-gold")})
+	require.NoError(t, err)
+	require.JSONEq(t, `{"id":"o","version":0,"disabled":true,"extra":"cGxhbi1nb2xk"}`, string(text))
+	text, err = json.Marshal(latchkey.Owner{ID: "o", Extra: []byte(`{"plan":"gold"}`)})
+	require.NoError(t, err)
+	require.JSONEq(t, `{"id":"o","version":0,"extra":{"plan":"gold"}}`, string(text))
+
+	store := memstore.New(nil)
+	_, err = store.Write(t.Context(), latchkey.Write{ID: [16]byte{1}, Owner: "o", At: time.Now(),
+		OwnerRecord: &latchkey.Owner{ID: "o", Extra: []byte("plan-gold")}})
+	require.NoError(t, err)
+	acme := latchkey.New(store, nil).For("o")
+	require.NoError(t, acme.Configure(t.Context(), func(o *latchkey.Owner) error { o.Disabled = true; return nil }))
+	events := 0
+	for e, err := range acme.Events(t.Context(), 0) {
+		require.NoError(t, err)
+		require.Contains(t, string(e.After), `"disabled":true`)
+		require.Contains(t, string(e.After), `"extra":"cGxhbi1nb2xk"`)
+		events++
+	}
+	require.Equal(t, 1, events)
 }
