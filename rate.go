@@ -43,8 +43,8 @@ type Limiter struct {
 	inner *ratelimit.Limiter // nil: everything passes
 }
 
-// NewLimiter returns a Limiter. The zero Rate lets everything pass. NewLimiter panics on a malformed one, with a sentence
-// that says why, but takes a Per below a microsecond. A nil clock is time.Now.
+// NewLimiter returns a Limiter. The zero Rate lets everything pass. NewLimiter panics on a malformed one, with a
+// sentence that says why, but takes a Per below a microsecond. A nil clock is time.Now.
 func NewLimiter(r Rate, clock func() time.Time) *Limiter {
 	if err := r.check(); err != nil {
 		panic(err.Error())
