@@ -63,16 +63,10 @@ func (i *inspector) minted(p *tokenPages) latchkey.Token {
 
 var themes, widths = []string{"light", "dark"}, []int64{360, 1600}
 
-// inspect looks at the page in each theme and in each width: light and narrow, dark and wide. With LONG=1, and for
-// pictures, it looks at the other two as well.
 func (i *inspector) inspect(name string) {
 	i.t.Helper()
-	all := os.Getenv("LONG") != "" || i.pictures != ""
-	for t, theme := range themes {
-		for w, width := range widths {
-			if t != w && !all {
-				continue
-			}
+	for _, theme := range themes {
+		for _, width := range widths {
 			i.look(theme, width, 900)
 			where := fmt.Sprintf("%s-%s-%d", name, theme, width)
 			require.Empty(i.t, i.faults(), where)
