@@ -182,8 +182,7 @@ func (c *call) write(ctx context.Context, w Write, events ...Event) error {
 		}
 	}
 	w.Events = append(w.Events, events...)
-	_, err := c.m.write(ctx, w)
-	return err
+	return c.m.write(ctx, w)
 }
 
 func containsRef(refs []Ref, r Ref) bool {

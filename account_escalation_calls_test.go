@@ -709,7 +709,7 @@ func (w *escalation) damage(r *rand.Rand, id string) {
 	x.InheritDenies = true
 	w.n++
 	wr := lk.Write{ID: [16]byte{1: byte(w.n >> 8), 2: byte(w.n), 15: 1}, Owner: "acme", At: w.now(), Roles: []lk.Role{x}}
-	if _, err := w.store.Store.Write(w.ctx, wr); err == nil {
+	if err := w.store.Store.Write(w.ctx, wr); err == nil {
 		w.say("host: %s is damaged: it inherits a role that does not exist", w.called(id))
 	}
 }

@@ -303,7 +303,7 @@ type watched struct {
 	quiet  bool
 }
 
-func (s *watched) Write(ctx context.Context, wr lk.Write) (uint64, error) {
+func (s *watched) Write(ctx context.Context, wr lk.Write) error {
 	if s.quiet || s.w.actor == nil {
 		return s.Store.Write(ctx, wr)
 	}
@@ -322,12 +322,12 @@ func (s *watched) Write(ctx context.Context, wr lk.Write) (uint64, error) {
 			delete(s.w.texts, x.TokenID) // the new one is not out yet
 		}
 	}
-	epoch, err := s.Store.Write(ctx, wr)
+	err := s.Store.Write(ctx, wr)
 	if err == nil {
 		s.w.actor.commits++
 		s.w.judge(old, s.w.look(), &wr)
 	}
-	return epoch, err
+	return err
 }
 
 // AddUsage forgets last uses: no token of these worlds idles out within one.

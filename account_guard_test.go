@@ -211,7 +211,7 @@ func TestAnActorInheritsNoUnreadableRole(t *testing.T) {
 	w := newWorld(t)
 	broken := latchkey.Role{ID: "0193e000-0000-7000-8000-000000000001", Owner: "acme", Name: "broken",
 		Permissions: latchkey.Permissions{{}}}
-	_, err := w.store.Store.Write(w.ctx, latchkey.Write{ID: [16]byte{9}, Owner: "acme", Roles: []latchkey.Role{broken}})
+	err := w.store.Store.Write(w.ctx, latchkey.Write{ID: [16]byte{9}, Owner: "acme", Roles: []latchkey.Role{broken}})
 	w.ok(err)
 	as := mustAs(w, must(w.acme.Assume(latchkey.Client{ID: "7"}, inEU())))
 	_, err = as.CreateRole(w.ctx, latchkey.Role{Name: "heir", Inherits: []string{broken.ID}, InheritDenies: true,
@@ -422,7 +422,7 @@ func TestAMintedTokenIsCheckedAsItBecomes(t *testing.T) {
 				if wide {
 					child.Permissions = append(child.Permissions, latchkey.Grant(latchkey.Read).On("dataset/x").Where(everywhere))
 				}
-				_, err := w.store.Store.Write(w.ctx, latchkey.Write{ID: [16]byte{7}, Owner: "acme",
+				err := w.store.Store.Write(w.ctx, latchkey.Write{ID: [16]byte{7}, Owner: "acme",
 					Tokens: []latchkey.Token{child}})
 				w.ok(err)
 				schema := latchkey.NewSchema(latchkey.Fields{"region": {Column: "region", Type: latchkey.Text},
@@ -1067,7 +1067,7 @@ func spoil(t *testing.T, s latchkey.Store, id string) {
 	f, err := s.Load(t.Context(), "acme", id)
 	require.NoError(t, err)
 	f.Token.Damaged = true
-	_, err = s.Write(t.Context(), latchkey.Write{ID: uuid.Must(uuid.NewV7()), Owner: "acme", At: time.Now(),
+	err = s.Write(t.Context(), latchkey.Write{ID: uuid.Must(uuid.NewV7()), Owner: "acme", At: time.Now(),
 		Tokens: []latchkey.Token{f.Token}})
 	require.NoError(t, err)
 }

@@ -168,7 +168,7 @@ func TestNotBeforeInTheFuture(t *testing.T) {
 	_, secret := c.issue(m, latchkey.Settings{})
 	require.NoError(t, c.verify(m, secret))
 	// A record of an earlier version may have one.
-	_, err := c.store.Write(c.ctx, latchkey.Write{ID: [16]byte{1}, Owner: "acme", At: c.true,
+	err := c.store.Write(c.ctx, latchkey.Write{ID: [16]byte{1}, Owner: "acme", At: c.true,
 		OwnerRecord: &latchkey.Owner{ID: "acme", NotBefore: c.true.Add(time.Hour)}})
 	require.NoError(t, err)
 	_, _, err = m.For("acme").Issue(c.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})

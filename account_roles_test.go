@@ -98,7 +98,7 @@ func TestInheritanceIsBounded(t *testing.T) {
 			}
 			roles = append(roles, r)
 		}
-		_, err := w.store.Store.Write(w.ctx, latchkey.Write{ID: [16]byte{7}, Owner: "acme", Roles: roles})
+		err := w.store.Store.Write(w.ctx, latchkey.Write{ID: [16]byte{7}, Owner: "acme", Roles: roles})
 		w.ok(err)
 	}
 	chain(1001)

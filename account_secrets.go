@@ -39,7 +39,7 @@ func (a Account) Rotate(ctx context.Context, id string, overlap time.Duration) (
 			}
 			now = a.m.creationTime(at)
 		}
-		if text, err = a.m.newText(t.Kind, t.Test); err != nil {
+		if text, err = a.m.newText(t.Kind, t.Test, a.owner); err != nil {
 			return err
 		}
 		rec, err := a.m.newSecretRecord(t, text, now)

@@ -19,7 +19,7 @@ import (
 func (a Account) Issue(ctx context.Context, spec Spec) (Token, Secret, error) {
 	text, err := "", error(nil)
 	if spec.Kind.Valid() && spec.Kind != KindAccess {
-		if text, err = a.m.newText(spec.Kind, spec.Test); err != nil {
+		if text, err = a.m.newText(spec.Kind, spec.Test, a.owner); err != nil {
 			return Token{}, Secret{}, err
 		}
 	}
@@ -102,11 +102,7 @@ func (a Account) Find(ctx context.Context, text string) (Token, error) {
 	if !a.m.mayBeToken(text) {
 		return Token{}, ErrNotFound
 	}
-	digests := [][32]byte{tokentext.Digest(text)}
-	if k := a.m.opts.Keyring; k != nil {
-		digests = k.candidates(text)
-	}
-	f, err := a.m.store.ByDigest(ctx, digests...)
+	f, err := a.m.byText(ctx, text, tokentext.Digest(text))
 	if d, ok := errors.AsType[*DamagedError](err); ok && f.Token.ID == "" {
 		id := d.ID
 		if d.Kind == ChangedOwner {
@@ -385,9 +381,9 @@ func (a Account) importable(ctx context.Context, spec *Spec, text string) error 
 	if err := checkText("text", text, 16, maxPresented); err != nil {
 		return err
 	}
-	if k := a.m.opts.Keyring; k != nil {
+	if a.m.opts.Keyring != nil {
 		// The store's own check covers only the digest by the newest key.
-		if _, err := a.m.store.ByDigest(ctx, k.candidates(text)...); err == nil || isDamaged(err) {
+		if _, err := a.m.byText(ctx, text, tokentext.Digest(text)); err == nil || isDamaged(err) {
 			return fmt.Errorf("%w: the text is a token already", ErrExists)
 		} else if !errors.Is(err, ErrNotFound) {
 			return err

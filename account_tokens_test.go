@@ -256,7 +256,7 @@ func TestADamagedTokenCanBeRevoked(t *testing.T) {
 	w := newWorld(t)
 	tok := latchkey.Token{ID: "00000000-0000-7000-8000-000000000001", Owner: "acme", Kind: latchkey.KindAPIKey,
 		Created: time.Date(12345, 1, 1, 0, 0, 0, 0, time.UTC), Settings: latchkey.Settings{Extra: []byte("{")}}
-	_, err := w.store.Store.Write(w.ctx, latchkey.Write{ID: [16]byte{1}, Owner: "acme", Tokens: []latchkey.Token{tok}})
+	err := w.store.Store.Write(w.ctx, latchkey.Write{ID: [16]byte{1}, Owner: "acme", Tokens: []latchkey.Token{tok}})
 	w.ok(err)
 	w.ok(w.acme.Revoke(w.ctx, tok.ID, "damaged"))
 	got, err := w.acme.Get(w.ctx, tok.ID)
@@ -334,7 +334,7 @@ type bare struct {
 	fail *latchkey.DamagedError
 }
 
-func (s *bare) ByDigest(context.Context, ...[32]byte) (latchkey.Found, error) {
+func (s *bare) ByDigest(context.Context, latchkey.Slot, ...[32]byte) (latchkey.Found, error) {
 	return latchkey.Found{}, s.fail
 }
 

@@ -45,7 +45,7 @@ func TestInvalidRulesAreNamed(t *testing.T) {
 			a := must(keys.For("acme").Assume(latchkey.Client{ID: "1"}, latchkey.Permissions{good}))
 			narrowed, err := a.Narrow(t.Context(), latchkey.Narrowing{})
 			require.NoError(t, err)
-			_, err = store.Write(t.Context(), latchkey.Write{ID: [16]byte{1}, Owner: "acme", At: time.Now(),
+			err = store.Write(t.Context(), latchkey.Write{ID: [16]byte{1}, Owner: "acme", At: time.Now(),
 				OwnerRecord: &latchkey.Owner{ID: "acme", Boundary: latchkey.Permissions{good, c.rule}}})
 			require.NoError(t, err)
 			a, narrowed = must(a.Again(t.Context())), must(narrowed.Again(t.Context()))

@@ -152,7 +152,7 @@ func (f *follower) epoch(ctx context.Context) (epochReading, error) {
 }
 
 func (f *follower) readEpoch(ctx context.Context) (epochReading, error) {
-	feed, err := f.m.store.Changes(ctx, f.m.cache.Epoch(), 0)
+	feed, err := f.m.store.Changes(ctx, 0, f.m.cache.Epoch(), 0)
 	if err != nil {
 		return epochReading{}, fault.Unavailable(err)
 	}
@@ -190,10 +190,28 @@ func (f *follower) catchUp(ctx context.Context, target uint64) error {
 	return nil
 }
 
+// refresh applies a reading of the feed that began after the call, be it another caller's.
+func (f *follower) refresh(ctx context.Context) error {
+	for {
+		r, err := f.feedReads.Do(ctx, &f.feedWindow, f.readFeed)
+		if err != nil {
+			return err
+		}
+		if r.feed.Epoch == r.after && len(r.feed.Changes) == 0 {
+			return nil
+		}
+		if applied, err := f.applyFeed(r, r.feed.Epoch); err != nil {
+			return err
+		} else if applied && f.m.cache.Epoch() >= r.feed.Epoch {
+			return nil
+		}
+	}
+}
+
 func (f *follower) readFeed(ctx context.Context) (*feedRead, error) {
 	r := &feedRead{after: f.m.cache.Epoch()}
 	var err error
-	if r.feed, err = f.m.store.Changes(ctx, r.after, 1000); err != nil {
+	if r.feed, err = f.m.store.Changes(ctx, 0, r.after, 1000); err != nil {
 		return nil, fault.Unavailable(err)
 	}
 	return r, nil

@@ -62,9 +62,14 @@ type slowStore struct {
 	feedless    atomic.Bool // its changes cannot be read
 }
 
-func (s *slowStore) Write(context.Context, Write) (uint64, error) { return s.epoch.Add(1), nil }
+func (s *slowStore) Write(context.Context, Write) error {
+	s.epoch.Add(1)
+	return nil
+}
 
-func (s *slowStore) Changes(_ context.Context, after uint64, n int) (Feed, error) {
+func (s *slowStore) Locate(string) Location { return Location{} }
+
+func (s *slowStore) Changes(_ context.Context, _ FeedID, after uint64, n int) (Feed, error) {
 	feed := Feed{Epoch: s.epoch.Load()}
 	if n == 0 {
 		s.read <- struct{}{}
@@ -121,8 +126,7 @@ func TestOwnChangeDuringAPoll(t *testing.T) {
 	go func() { _, err := m.follow.ensureFresh(t.Context()); polled <- err }()
 	<-store.read
 	store.feedless.Store(true)
-	_, err := m.write(t.Context(), Write{Owner: "acme"})
-	require.NoError(t, err)
+	require.NoError(t, m.write(t.Context(), Write{Owner: "acme"}))
 	store.feedless.Store(false)
 	store.leave <- struct{}{}
 	require.NoError(t, <-polled)
@@ -156,7 +160,7 @@ type failingStore struct {
 	calls atomic.Int64
 }
 
-func (s *failingStore) Changes(context.Context, uint64, int) (Feed, error) {
+func (s *failingStore) Changes(context.Context, FeedID, uint64, int) (Feed, error) {
 	s.calls.Add(1)
 	return Feed{}, errors.New("no network")
 }

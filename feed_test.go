@@ -23,14 +23,14 @@ type deadLine struct {
 	feed bool         // of those for the feed itself, not for its epoch
 }
 
-func (s *deadLine) Changes(ctx context.Context, after uint64, n int) (latchkey.Feed, error) {
+func (s *deadLine) Changes(ctx context.Context, feed latchkey.FeedID, after uint64, n int) (latchkey.Feed, error) {
 	if (n != 0) == s.feed {
 		if err := s.lost(ctx); err != nil {
 			return latchkey.Feed{}, err
 		}
 	}
 	time.Sleep(time.Millisecond)
-	return s.Store.Changes(ctx, after, n)
+	return s.Store.Changes(ctx, 0, after, n)
 }
 
 func (s *deadLine) Load(ctx context.Context, owner, id string) (latchkey.Found, error) {
@@ -285,12 +285,12 @@ type rewound struct {
 	edit atomic.Pointer[func(latchkey.Feed) latchkey.Feed]
 }
 
-func (s *rewound) Changes(ctx context.Context, after uint64, n int) (latchkey.Feed, error) {
-	feed, err := s.Store.Changes(ctx, after, n)
+func (s *rewound) Changes(ctx context.Context, feed latchkey.FeedID, after uint64, n int) (latchkey.Feed, error) {
+	answer, err := s.Store.Changes(ctx, feed, after, n)
 	if f := s.edit.Load(); f != nil {
-		feed = (*f)(feed)
+		answer = (*f)(answer)
 	}
-	return feed, err
+	return answer, err
 }
 
 func TestFeedGapsResetTheCache(t *testing.T) {
@@ -384,8 +384,8 @@ type lagging struct {
 	calls int
 }
 
-func (s *lagging) Changes(ctx context.Context, after uint64, n int) (latchkey.Feed, error) {
-	f, err := s.Store.Changes(ctx, after, n)
+func (s *lagging) Changes(ctx context.Context, feed latchkey.FeedID, after uint64, n int) (latchkey.Feed, error) {
+	f, err := s.Store.Changes(ctx, feed, after, n)
 	if s.calls++; n == 0 {
 		f.Epoch += 5
 	}

@@ -319,7 +319,7 @@ func TestDigestDoesNotAllocate(t *testing.T) {
 
 func BenchmarkKeyringDigest(b *testing.B) {
 	k := testRing(b, 1)
-	text, _ := tokentext.New(nil, tokentext.APIKey, "")
+	text, _ := tokentext.New(nil, tokentext.APIKey, "", 0)
 	for b.Loop() {
 		k.digest(text)
 	}

@@ -161,30 +161,26 @@ func (m *Manager) MaxStale() time.Duration { return m.opts.MaxStale }
 
 // write sets the id and the times of w and writes it. After an unknown outcome it writes the same w again, which a
 // store applies once.
-func (m *Manager) write(ctx context.Context, w Write) (uint64, error) {
+func (m *Manager) write(ctx context.Context, w Write) error {
 	now := m.creationNow()
 	var err error
 	if w.ID, err = m.ids.New(now); err != nil {
-		return 0, err
+		return err
 	}
 	w.At = fromMicros(now)
 	for i := range w.Events {
 		w.Events[i].At = w.At
 		w.Events[i].Owner = w.Owner
 	}
-	var epoch uint64
-	if err := fault.UntilKnown(ctx, func() (err error) {
-		epoch, err = m.store.Write(ctx, w)
-		return err
-	}); err != nil {
+	if err := fault.UntilKnown(ctx, func() error { return m.store.Write(ctx, w) }); err != nil {
 		if !w.Silent && errors.Is(err, ErrUnknownOutcome) {
 			m.follow.markStale()
 		}
-		return 0, err
+		return err
 	}
 	if !w.Silent && m.opts.MaxStale > 0 {
 		// This process's own changes take effect here at once, whatever the bound.
-		if err := m.follow.catchUp(ctx, epoch); err != nil {
+		if err := m.follow.refresh(ctx); err != nil {
 			m.follow.markStale()
 		}
 	}
@@ -193,7 +189,7 @@ func (m *Manager) write(ctx context.Context, w Write) (uint64, error) {
 			m.opts.Events(ctx, e)
 		}
 	}
-	return epoch, nil
+	return nil
 }
 
 // warn writes msg and err, which may be nil, to Options.Logger.

@@ -106,7 +106,7 @@ func (a Access) mint(ctx context.Context, n *Narrowing) (Token, Secret, error) {
 	if n.Client.ID != "" {
 		w.Clients = []Client{t.Client}
 	}
-	text, err := m.newText(t.Kind, t.Test)
+	text, err := m.newText(t.Kind, t.Test, t.Owner)
 	if err != nil {
 		return fail(err)
 	}
@@ -124,7 +124,7 @@ func (a Access) mint(ctx context.Context, n *Narrowing) (Token, Secret, error) {
 	// Silent: no cached answer can depend on a new token. It needs no audit event: the token itself records the mint.
 	w.Owner, w.Silent = t.Owner, true
 	w.Tokens, w.Secrets = []Token{t}, []SecretChange{{TokenID: t.ID, Add: &rec}}
-	if _, err := m.write(ctx, w); err != nil {
+	if err := m.write(ctx, w); err != nil {
 		return fail(err)
 	}
 	t.Version = 1
@@ -281,13 +281,13 @@ func (m *Manager) roleClosure(
 	return out, nil
 }
 
-// newText returns a random text for a new token.
-func (m *Manager) newText(kind Kind, test bool) (string, error) {
+// newText returns a random text for a new token, with the slot of its owner.
+func (m *Manager) newText(kind Kind, test bool, owner string) (string, error) {
 	prefix := textPrefix(kind, test)
 	if prefix == "" {
 		return "", fmt.Errorf("%w: unknown kind %d", ErrInvalid, kind)
 	}
-	return tokentext.New(m.opts.Rand, prefix, m.opts.Prefix)
+	return tokentext.New(m.opts.Rand, prefix, m.opts.Prefix, uint16(m.store.Locate(owner).Slot))
 }
 
 // newSecretRecord returns the record of a token's text. It sets in t what of the text may be shown, and Created if that
@@ -309,7 +309,7 @@ func (m *Manager) newSecretRecord(t *Token, text string, now int64) (SecretRecor
 // newSigning returns a new signing secret and its record. The text has the form of a session token's, and is never
 // presented by a client.
 func (m *Manager) newSigning(t *Token, now int64) (string, SecretRecord, error) {
-	text, err := m.newText(KindSession, false)
+	text, err := m.newText(KindSession, false, t.Owner)
 	if err != nil {
 		return "", SecretRecord{}, err
 	}

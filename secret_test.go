@@ -103,7 +103,7 @@ func TestZeroSecret(t *testing.T) {
 }
 
 func TestKindOfText(t *testing.T) {
-	m := &Manager{}
+	m := &Manager{store: &slowStore{}}
 	for _, k := range []struct {
 		kind   Kind
 		test   bool
@@ -115,7 +115,7 @@ func TestKindOfText(t *testing.T) {
 		{KindAccess, false, "at_"}, {KindAccess, true, "at_"},
 		{KindSession, false, "ss_"},
 	} {
-		text, err := m.newText(k.kind, k.test)
+		text, err := m.newText(k.kind, k.test, "acme")
 		require.NoError(t, err)
 		assert.True(t, strings.HasPrefix(text, k.prefix), text)
 		kind, ok := kindOfText(text)
@@ -125,7 +125,7 @@ func TestKindOfText(t *testing.T) {
 		assert.False(t, ok)
 	}
 	for _, kind := range []Kind{0, KindSession + 1, 255} {
-		_, err := m.newText(kind, false)
+		_, err := m.newText(kind, false, "acme")
 		assert.ErrorIs(t, err, ErrInvalid)
 	}
 }

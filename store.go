@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/latchkey-go/latchkey/internal/tokentext"
 )
 
 // Store keeps everything that latchkey must not forget. A Store is correct when storetest.Run passes on it
@@ -16,9 +18,13 @@ import (
 // Changes, AddUsage and Purge names an owner. Ids are unique within an owner, digests in the whole store. Ids, names
 // and digests are bytes: they compare and sort exactly, whatever collation an engine has.
 //
-// The epoch is a number that grows by one, in commit order, with every transaction that could alter an answer of an
-// existing token. These are the transactions with at least one [Change]. A page is a slice of a listing: After is the
-// key of the last item seen.
+// A feed is the history of changes of some owners. A plain store has one feed, with the [FeedID] 0. A store over
+// several databases has one for each, because no order exists between their transactions. Locate names the feed of an
+// owner, and the slot that texts of its tokens carry.
+//
+// The epoch of a feed is a number that grows by one, in commit order, with every transaction that could alter an answer
+// of an existing token. These are the transactions with at least one [Change]. Epochs of different feeds say nothing
+// about each other. A page is a slice of a listing: After is the key of the last item seen.
 //
 // # Errors
 //
@@ -60,12 +66,21 @@ import (
 // A Store reads no clock of its own except for Feed.Now. The Manager, or the caller of Purge, decides whether a time is
 // over.
 type Store interface {
+	// Feeds returns the feeds of the store, at least one, each once. It reads nothing.
+	Feeds() []FeedID
+	// Locate returns where the records of an owner are. It answers for every owner, also for one that was never written,
+	// and reads nothing. It need not be exact: what is asked by it later is correct for any Location.
+	Locate(owner string) Location
+
 	// ByDigest returns the secret that has one of the digests, its token, and all that decides about that token: its
 	// ancestors (nearest first), every role that any of them names or inherits, directly or not, and the owner. All of it
-	// is one consistent snapshot, with the epoch of that snapshot. Several digests are given while a Keyring has several
-	// keys. Secrets past their end are found until they are removed. Signing secrets are not found. It returns ErrNotFound
-	// if there is no such secret.
-	ByDigest(ctx context.Context, digests ...[32]byte) (Found, error)
+	// is one consistent snapshot, with the feed and the epoch of that snapshot. Several digests are given while a Keyring
+	// has several keys. Secrets past their end are found until they are removed. Signing secrets are not found. It
+	// returns ErrNotFound if there is no such secret in any feed, and ErrUnavailable if it cannot ask one of them.
+	//
+	// The slot is where to look first: it was read from a text that anyone may have made. It never decides about the
+	// answer. A wrong one costs another look-up. [NoSlot] is none.
+	ByDigest(ctx context.Context, slot Slot, digests ...[32]byte) (Found, error)
 	// Load is ByDigest by id: Found.Secret stays zero.
 	Load(ctx context.Context, owner, tokenID string) (Found, error)
 	// Tokens returns one page by id (UUIDv7: oldest first).
@@ -83,23 +98,27 @@ type Store interface {
 	Owner(ctx context.Context, owner string) (Owner, error)
 	// Events returns at most n audit events with Seq > after, oldest first. n ≤ 0 is 100.
 	Events(ctx context.Context, owner string, after uint64, n int) ([]Event, error)
-	// Changes returns at most n changes with an epoch above after, in commit order, and the store's epoch and clock. n = 0
-	// asks for epoch and clock alone and must be cheap: one indexed row. The epoch is read before the changes are. So
-	// changes later than Feed.Epoch may be missing, but earlier ones only if they are on a later page.
+	// Changes returns at most n changes of a feed with an epoch above after, in commit order, and the feed's epoch and
+	// clock. n = 0 asks for epoch and clock alone and must be cheap: one indexed row. The epoch is read before the changes
+	// are. So changes later than Feed.Epoch may be missing, but earlier ones only if they are on a later page. It returns
+	// ErrInvalid for a feed that is not among Feeds.
 	//
-	// Truncated: history no longer reaches back to after, or after lies ahead of the store's epoch because the store was
-	// restored from a copy. The reader must then forget everything it knows. Truncated is never set when n = 0.
-	Changes(ctx context.Context, after uint64, n int) (Feed, error)
+	// Truncated: history no longer reaches back to after, or after lies ahead of the feed's epoch because the store was
+	// restored from a copy. The reader must then forget everything it knows of this feed. Truncated is never set when
+	// n = 0.
+	Changes(ctx context.Context, feed FeedID, after uint64, n int) (Feed, error)
 
-	// Write applies all of w or nothing, in one transaction. It checks every precondition inside that transaction, and
-	// returns the epoch after it. A Write whose ID was applied before changes nothing and returns the epoch of that time.
-	// So ErrUnknownOutcome is settled by writing again.
-	Write(ctx context.Context, w Write) (epoch uint64, err error)
+	// Write applies all of w or nothing, in one transaction. It checks every precondition inside that transaction. A
+	// Write whose ID was applied before changes nothing and succeeds. So ErrUnknownOutcome is settled by writing again.
+	// The epoch is not returned: a database may number the transaction while it commits. A read of the owner's feed that
+	// begins after Write has returned holds the changes.
+	Write(ctx context.Context, w Write) error
 	// Once records key until the given time. It returns ErrExists if the key is recorded already and not purged yet.
 	Once(ctx context.Context, owner string, key [32]byte, until time.Time) error
 
 	// AddUsage adds a batch, once per b.ID, and raises last-used times. It ignores the last use of a token that is gone.
-	// It never advances the epoch or a Version. A Count or Credits below zero is ErrInvalid.
+	// It never advances the epoch or a Version. A Count or Credits below zero is ErrInvalid. A batch holds owners of one
+	// feed only; a store of several feeds returns ErrInvalid for another.
 	AddUsage(ctx context.Context, b UsageBatch) error
 	// Usage sums rows by q.By, ordered by the grouped columns in the order of q.By. Columns that are not grouped by are
 	// empty in the result, except for Owner. Without q.By there is exactly one row, also if it is all zeros. A count or
@@ -125,10 +144,30 @@ type Store interface {
 	// returned yet can still be settled.
 	Settle(ctx context.Context, owner string, key [16]byte, actual Credits) error
 
-	// Purge removes at most n items whose time is over and returns how many it removed. Fewer than n means that nothing is
-	// left to remove. n ≤ 0 is 100. It never advances the epoch: what it removes was dead before. PurgePolicy lists what
-	// it removes.
+	// Purge removes at most n items of the feed p.Feed whose time is over and returns how many it removed. Fewer than n
+	// means that nothing is left to remove. n ≤ 0 is 100. It never advances the epoch: what it removes was dead before.
+	// PurgePolicy lists what it removes. It returns ErrInvalid for a feed that is not among Feeds.
 	Purge(ctx context.Context, p PurgePolicy, n int) (removed int, err error)
+}
+
+// FeedID names a feed of a [Store]. It stays the same for as long as the store's records do. A plain store has feed 0.
+type FeedID uint32
+
+// Slot is a part of a store's owners. A text of a token may carry the one of its owner, in two of its 34 random
+// characters. Each slot lies within one feed at a time. A slot does not identify an owner.
+type Slot uint16
+
+const (
+	// NoSlot is the slot of a text that carries none, and of the owners of a store that has no slots.
+	NoSlot Slot = 0
+	// MaxSlot is the highest slot, and how many there are.
+	MaxSlot = Slot(tokentext.MaxSlot)
+)
+
+// Location is where the records of an owner are.
+type Location struct {
+	Feed FeedID
+	Slot Slot // NoSlot: texts of the owner's tokens are random in full
 }
 
 // Found is one consistent snapshot of all that decides about a token. Used of an ancestor is current only
@@ -139,7 +178,8 @@ type Found struct {
 	Ancestors []Token      // parent first, root last; fewer than Token.Depth: one is gone
 	Roles     []Role       // in no order; a role that is gone is missing
 	Owner     Owner
-	Epoch     uint64
+	Feed      FeedID // of the owner
+	Epoch     uint64 // of Feed
 }
 
 // SecretRecord is one secret of a token. It holds no plain text.
@@ -158,8 +198,8 @@ type SecretRecord struct {
 // feed, Changes holds what is left above after. A [ChangedRevocation] is always left until Purge removes it.
 type Feed struct {
 	Changes   []Change
-	Epoch     uint64    // the store's, not that of the last change
-	Now       time.Time // the store's clock; zero: it has none
+	Epoch     uint64    // the feed's, not that of the last change
+	Now       time.Time // the clock of the feed's database; zero: it has none
 	Truncated bool      // history no longer reaches back to after
 }
 
@@ -340,6 +380,7 @@ func (e *OverLimitError) Unwrap() error { return ErrOverLimit }
 //   - the account of credits of a month that is over, unless an open reservation names it
 //   - a change, a revocation, a write ID, a usage batch ID, an event
 type PurgePolicy struct {
+	Feed    FeedID // whose owners
 	Now     time.Time
 	Expired time.Duration // tokens are removed this long after NotAfter, or after they idled out
 	// Revoked is how long tokens are kept after they were revoked, and revocations of stateless tokens after Until.

@@ -218,7 +218,7 @@ func TestRecordsAsJSON(t *testing.T) {
 func TestAnOwnersExtraIsJSON(t *testing.T) {
 	w := newWorld(t)
 	w.is(latchkey.ErrInvalid, w.acme.Configure(w.ctx, func(o *latchkey.Owner) error { o.Extra = []byte("x"); return nil }))
-	_, err := w.store.Write(w.ctx, latchkey.Write{ID: [16]byte{1}, Owner: "acme", At: w.now(),
+	err := w.store.Write(w.ctx, latchkey.Write{ID: [16]byte{1}, Owner: "acme", At: w.now(),
 		OwnerRecord: &latchkey.Owner{ID: "acme", Extra: []byte("x"), Boundary: latchkey.Permissions{
 			latchkey.Allow(latchkey.Any).On("*"), latchkey.Allow(latchkey.Any).On("latchkey/*")}}})
 	w.ok(err)
@@ -277,7 +277,7 @@ func TestOwnerWhoseExtraIsNoJSON(t *testing.T) {
 	require.JSONEq(t, `{"id":"o","version":0,"extra":{"plan":"gold"}}`, string(text))
 
 	store := memstore.New(nil)
-	_, err = store.Write(t.Context(), latchkey.Write{ID: [16]byte{1}, Owner: "o", At: time.Now(),
+	err = store.Write(t.Context(), latchkey.Write{ID: [16]byte{1}, Owner: "o", At: time.Now(),
 		OwnerRecord: &latchkey.Owner{ID: "o", Extra: []byte("plan-gold")}})
 	require.NoError(t, err)
 	acme := latchkey.New(store, nil).For("o")

@@ -182,15 +182,26 @@ func (m *Manager) lookUp(ctx context.Context, text string, sum [32]byte) (f Foun
 		return Found{}, err
 	}
 	defer func() { leave(errors.Is(err, ErrUnknownToken)) }()
-	if k := m.opts.Keyring; k != nil {
-		f, err = m.store.ByDigest(ctx, k.candidates(text)...)
-	} else {
-		f, err = m.store.ByDigest(ctx, sum)
-	}
-	if err != nil {
+	if f, err = m.byText(ctx, text, sum); err != nil {
 		return Found{}, orUnknown(err)
 	}
 	return f, nil
+}
+
+// byText finds the token of a text in the store. Sum is the SHA-256 of the text. Errors are those of Store.ByDigest.
+func (m *Manager) byText(ctx context.Context, text string, sum [32]byte) (Found, error) {
+	if k := m.opts.Keyring; k != nil {
+		return m.store.ByDigest(ctx, slotOf(text), k.candidates(text)...)
+	}
+	return m.store.ByDigest(ctx, slotOf(text), sum)
+}
+
+// slotOf returns the slot that a text may carry.
+func slotOf(text string) Slot {
+	if _, shape := tokentext.Read(text); shape != tokentext.Native {
+		return NoSlot
+	}
+	return Slot(tokentext.Slot(text))
 }
 
 // orUnknown returns ErrUnknownToken for ErrNotFound, and ErrUnavailable for any other error of the store.
@@ -322,7 +333,7 @@ func (m *Manager) redigest(ctx context.Context, text string, f Found) {
 		m.warn("latchkey: cannot seal a secret under the newest key", err)
 		return
 	}
-	_, err = m.write(ctx, Write{
+	err = m.write(ctx, Write{
 		Owner:   f.Token.Owner,
 		Secrets: []SecretChange{{TokenID: f.Token.ID, Add: &rec, Retire: f.Secret.Digest, Replace: true}},
 		Silent:  true,

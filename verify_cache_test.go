@@ -77,8 +77,8 @@ type overtaken struct {
 	then func()
 }
 
-func (s *overtaken) ByDigest(ctx context.Context, d ...[32]byte) (latchkey.Found, error) {
-	f, err := s.Store.ByDigest(ctx, d...)
+func (s *overtaken) ByDigest(ctx context.Context, slot latchkey.Slot, d ...[32]byte) (latchkey.Found, error) {
+	f, err := s.Store.ByDigest(ctx, 0, d...)
 	if then := s.then; then != nil {
 		s.then = nil
 		then()

@@ -54,8 +54,8 @@ type marked struct {
 	edit func(*latchkey.Found)
 }
 
-func (s *marked) ByDigest(ctx context.Context, digests ...[32]byte) (latchkey.Found, error) {
-	f, err := s.Store.ByDigest(ctx, digests...)
+func (s *marked) ByDigest(ctx context.Context, slot latchkey.Slot, digests ...[32]byte) (latchkey.Found, error) {
+	f, err := s.Store.ByDigest(ctx, 0, digests...)
 	if s.edit != nil {
 		s.edit(&f)
 	}

@@ -32,8 +32,8 @@ func (s *found) change(f latchkey.Found, err error) (latchkey.Found, error) {
 	return f, err
 }
 
-func (s *found) ByDigest(ctx context.Context, d ...[32]byte) (latchkey.Found, error) {
-	return s.change(s.Store.ByDigest(ctx, d...))
+func (s *found) ByDigest(ctx context.Context, slot latchkey.Slot, d ...[32]byte) (latchkey.Found, error) {
+	return s.change(s.Store.ByDigest(ctx, 0, d...))
 }
 
 func (s *found) Load(ctx context.Context, owner, id string) (latchkey.Found, error) {

@@ -118,12 +118,12 @@ func (s *meddler) trouble() error {
 	return nil
 }
 
-func (s *meddler) ByDigest(ctx context.Context, d ...[32]byte) (latchkey.Found, error) {
+func (s *meddler) ByDigest(ctx context.Context, slot latchkey.Slot, d ...[32]byte) (latchkey.Found, error) {
 	s.lookups.Add(1)
 	if err := s.trouble(); err != nil {
 		return latchkey.Found{}, err
 	}
-	return s.Store.ByDigest(ctx, d...)
+	return s.Store.ByDigest(ctx, 0, d...)
 }
 
 func (s *meddler) Load(ctx context.Context, owner, id string) (latchkey.Found, error) {
@@ -133,30 +133,30 @@ func (s *meddler) Load(ctx context.Context, owner, id string) (latchkey.Found, e
 	return s.Store.Load(ctx, owner, id)
 }
 
-func (s *meddler) Changes(ctx context.Context, after uint64, n int) (latchkey.Feed, error) {
+func (s *meddler) Changes(ctx context.Context, feed latchkey.FeedID, after uint64, n int) (latchkey.Feed, error) {
 	s.epochs.Add(1)
 	if err := s.trouble(); err != nil {
 		return latchkey.Feed{}, err
 	}
-	return s.Store.Changes(ctx, after, n)
+	return s.Store.Changes(ctx, 0, after, n)
 }
 
-func (s *meddler) Write(ctx context.Context, w latchkey.Write) (uint64, error) {
+func (s *meddler) Write(ctx context.Context, w latchkey.Write) error {
 	if err := s.trouble(); err != nil {
-		return 0, err
+		return err
 	}
 	if do := s.between.Swap(nil); do != nil {
 		(*do)()
 	}
-	epoch, err := s.Store.Write(ctx, w)
+	err := s.Store.Write(ctx, w)
 	if err == nil && s.unknown.Load() > 0 {
 		s.unknown.Add(-1)
 		if s.gone.Load() {
 			s.fail.Store(&latchkey.ErrUnavailable)
 		}
-		return 0, latchkey.ErrUnknownOutcome
+		return latchkey.ErrUnknownOutcome
 	}
-	return epoch, err
+	return err
 }
 
 func readAll() latchkey.Rule { return latchkey.Allow(latchkey.Read).On("*") }

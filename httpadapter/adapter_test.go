@@ -40,11 +40,11 @@ type failingStore struct {
 	err error
 }
 
-func (s *failingStore) ByDigest(ctx context.Context, d ...[32]byte) (latchkey.Found, error) {
+func (s *failingStore) ByDigest(ctx context.Context, slot latchkey.Slot, d ...[32]byte) (latchkey.Found, error) {
 	if s.err != nil {
 		return latchkey.Found{}, s.err
 	}
-	return s.Store.ByDigest(ctx, d...)
+	return s.Store.ByDigest(ctx, 0, d...)
 }
 
 func newFixture(t *testing.T) *fixture {
@@ -572,7 +572,7 @@ func TestRulesThatAreNone(t *testing.T) {
 	auth := httpadapter.New(w.keys, &httpadapter.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	may := latchkey.Permissions{latchkey.Allow(latchkey.Read).On("invoices")}
 	a := must(w.acme.Assume(latchkey.Client{ID: "7"}, may))
-	_, err := w.store.Write(ctx, latchkey.Write{ID: [16]byte{1}, Owner: "acme", At: w.now(),
+	err := w.store.Write(ctx, latchkey.Write{ID: [16]byte{1}, Owner: "acme", At: w.now(),
 		OwnerRecord: &latchkey.Owner{ID: "acme", Boundary: append(may, latchkey.Allow("Read").On("x"))}})
 	require.NoError(t, err)
 	a = must(a.Again(ctx))

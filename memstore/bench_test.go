@@ -25,7 +25,7 @@ func BenchmarkByDigest(b *testing.B) {
 			b.RunParallel(func(pb *testing.PB) {
 				r := rand.New(rand.NewPCG(1, 2))
 				for pb.Next() {
-					if _, err := s.ByDigest(ctx, digest(r.IntN(n))); err != nil {
+					if _, err := s.ByDigest(ctx, 0, digest(r.IntN(n))); err != nil {
 						b.Error(err)
 						return
 					}
@@ -46,7 +46,7 @@ func BenchmarkChangesEpoch(b *testing.B) {
 	ctx, s := context.Background(), memstore.New(nil)
 	b.ReportAllocs()
 	for b.Loop() {
-		_, _ = s.Changes(ctx, 0, 0)
+		_, _ = s.Changes(ctx, 0, 0, 0)
 	}
 }
 
@@ -58,7 +58,7 @@ func BenchmarkWriteMint(b *testing.B) {
 	for b.Loop() {
 		n++
 		id := tokenID(n)
-		_, err := s.Write(ctx, latchkey.Write{
+		err := s.Write(ctx, latchkey.Write{
 			ID: key(n), Owner: "acme", At: noon, Silent: true,
 			Tokens: []latchkey.Token{{
 				ID: id, Owner: "acme", Kind: latchkey.KindAccess, Parent: tokenID(0), Depth: 1, Full: true, Created: noon,

@@ -19,7 +19,7 @@ func TestListingInAnyOrder(t *testing.T) {
 	do := func(w latchkey.Write) {
 		write++
 		w.ID, w.Owner, w.At = key(write), "acme", noon
-		_, err := s.Write(ctx, w)
+		err := s.Write(ctx, w)
 		require.NoError(t, err)
 	}
 	for round := range 2 {

@@ -80,7 +80,7 @@ type ownerData struct {
 	clients      index[string] // id → name
 	events       []latchkey.Event
 	seq          uint64 // of the last event
-	written      map[[16]byte]uint64
+	written      map[[16]byte]struct{}
 	once         map[[32]byte]int64
 	usage        map[usageKey]count
 	credits      map[creditKey]latchkey.Credits // how much is taken from each account
@@ -129,8 +129,22 @@ func (s *Store) ensure(owner string) *ownerData {
 	return a
 }
 
+// Feeds implements [latchkey.Store]: there is one.
+func (s *Store) Feeds() []latchkey.FeedID { return []latchkey.FeedID{0} }
+
+// Locate implements [latchkey.Store]: there are no slots.
+func (s *Store) Locate(string) latchkey.Location { return latchkey.Location{} }
+
+// checkFeed returns an error for a feed other than the only one.
+func checkFeed(feed latchkey.FeedID) error {
+	if feed != 0 {
+		return fmt.Errorf("%w: there is no feed %d: this store has feed 0 only", latchkey.ErrInvalid, feed)
+	}
+	return nil
+}
+
 // ByDigest implements [latchkey.Store].
-func (s *Store) ByDigest(ctx context.Context, digests ...[32]byte) (latchkey.Found, error) {
+func (s *Store) ByDigest(ctx context.Context, _ latchkey.Slot, digests ...[32]byte) (latchkey.Found, error) {
 	if err := check(ctx); err != nil {
 		return latchkey.Found{}, err
 	}
@@ -347,8 +361,11 @@ func copyEvent(e latchkey.Event) latchkey.Event {
 }
 
 // Changes implements [latchkey.Store]. With n = 0 it is one atomic load and one call of the clock.
-func (s *Store) Changes(ctx context.Context, after uint64, n int) (latchkey.Feed, error) {
+func (s *Store) Changes(ctx context.Context, feed latchkey.FeedID, after uint64, n int) (latchkey.Feed, error) {
 	if err := check(ctx); err != nil {
+		return latchkey.Feed{}, err
+	}
+	if err := checkFeed(feed); err != nil {
 		return latchkey.Feed{}, err
 	}
 	if n <= 0 {

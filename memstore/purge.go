@@ -12,6 +12,9 @@ func (s *Store) Purge(ctx context.Context, p latchkey.PurgePolicy, n int) (int, 
 	if err := check(ctx); err != nil {
 		return 0, err
 	}
+	if err := checkFeed(p.Feed); err != nil {
+		return 0, err
+	}
 	if n <= 0 {
 		n = 100
 	}

@@ -10,19 +10,19 @@ import (
 )
 
 // Write implements [latchkey.Store].
-func (s *Store) Write(ctx context.Context, w latchkey.Write) (uint64, error) {
+func (s *Store) Write(ctx context.Context, w latchkey.Write) error {
 	if err := check(ctx); err != nil {
-		return 0, err
+		return err
 	}
 	if err := valid(&w); err != nil {
-		return 0, err
+		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_, known := s.owners[w.Owner]
 	tx := tx{s: s, a: s.ensure(w.Owner), w: &w}
-	if epoch, again := tx.a.written[w.ID]; again {
-		return epoch, nil
+	if _, again := tx.a.written[w.ID]; again {
+		return nil
 	}
 	if err := tx.apply(); err != nil {
 		for _, undo := range slices.Backward(tx.undo) {
@@ -31,9 +31,10 @@ func (s *Store) Write(ctx context.Context, w latchkey.Write) (uint64, error) {
 		if !known {
 			delete(s.owners, w.Owner)
 		}
-		return 0, err
+		return err
 	}
-	return tx.commit(), nil
+	tx.commit()
+	return nil
 }
 
 // valid returns an error for a Write that no store could apply. Such a Write is a bug of its caller.
@@ -128,8 +129,8 @@ func (tx *tx) apply() error {
 	return tx.putOwner()
 }
 
-// commit does what cannot fail, and publishes the changes. It returns the epoch.
-func (tx *tx) commit() uint64 {
+// commit does what cannot fail, and publishes the changes.
+func (tx *tx) commit() {
 	s, a, w := tx.s, tx.a, tx.w
 	for _, t := range tx.added {
 		t.uncommitted = false
@@ -162,11 +163,10 @@ func (tx *tx) commit() uint64 {
 		s.epoch.Store(epoch)
 	}
 	if a.written == nil {
-		a.written = make(map[[16]byte]uint64)
+		a.written = make(map[[16]byte]struct{})
 	}
-	a.written[w.ID] = epoch
+	a.written[w.ID] = struct{}{}
 	s.writes = append(s.writes, stamp[writeKey]{writeKey{a.id, w.ID}, at})
-	return epoch
 }
 
 func (tx *tx) require() error {

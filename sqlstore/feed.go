@@ -12,8 +12,25 @@ import (
 // maxFeed bounds what one call of Changes reads, whatever n is.
 const maxFeed = 10_000
 
+// Feeds implements latchkey.Store: there is one.
+func (s *Store) Feeds() []latchkey.FeedID { return []latchkey.FeedID{0} }
+
+// Locate implements latchkey.Store: there are no slots.
+func (s *Store) Locate(string) latchkey.Location { return latchkey.Location{} }
+
+// checkFeed returns an error for a feed other than the only one.
+func checkFeed(feed latchkey.FeedID) error {
+	if feed != 0 {
+		return contractError(latchkey.ErrInvalid, "there is no feed %d: this store has feed 0 only", feed)
+	}
+	return nil
+}
+
 // Changes implements latchkey.Store.
-func (s *Store) Changes(ctx context.Context, after uint64, n int) (feed latchkey.Feed, err error) {
+func (s *Store) Changes(ctx context.Context, id latchkey.FeedID, after uint64, n int) (feed latchkey.Feed, err error) {
+	if err := checkFeed(id); err != nil {
+		return feed, mapError(ctx, "read changes", err)
+	}
 	n = min(n, maxFeed)
 	var now sql.NullInt64
 	err = s.read(ctx, "read changes", func() error {

@@ -56,7 +56,7 @@ const maxCuts = 100
 var errNoCut = errors.New("too many changes at once to read a consistent cut")
 
 // ByDigest implements latchkey.Store.
-func (s *Store) ByDigest(ctx context.Context, digests ...[32]byte) (found latchkey.Found, err error) {
+func (s *Store) ByDigest(ctx context.Context, _ latchkey.Slot, digests ...[32]byte) (found latchkey.Found, err error) {
 	if len(digests) == 0 {
 		return found, mapError(ctx, "find token", contractError(latchkey.ErrNotFound, "no digest"))
 	}

@@ -15,6 +15,9 @@ import (
 // Purge implements latchkey.Store. It uses indexes on time, so it may run while the store is in full use. Tokens with
 // Validity.Idle have no fixed end, so it examines each of them. It does that before it takes any lock.
 func (s *Store) Purge(ctx context.Context, p latchkey.PurgePolicy, n int) (int, error) {
+	if err := checkFeed(p.Feed); err != nil {
+		return 0, mapError(ctx, "purge", err)
+	}
 	if n <= 0 {
 		n = 100
 	}

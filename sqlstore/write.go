@@ -11,10 +11,10 @@ import (
 )
 
 // Write implements latchkey.Store.
-func (s *Store) Write(ctx context.Context, w latchkey.Write) (uint64, error) {
+func (s *Store) Write(ctx context.Context, w latchkey.Write) error {
 	p, err := newPlan(&w)
 	if err != nil {
-		return 0, mapError(ctx, "write", err)
+		return mapError(ctx, "write", err)
 	}
 	j := &job{ctx: ctx, done: make(chan error, 1), apply: func(t *tx) (err error) {
 		p.epoch, err = t.apply(p)
@@ -23,10 +23,7 @@ func (s *Store) Write(ctx context.Context, w latchkey.Write) (uint64, error) {
 	if (s.dialect.mintWorkers > 0 || s.dialect.groupCommit) && p.onlyMints() {
 		j.mint = p
 	}
-	if err := s.mapError(ctx, "write", s.enqueue(j)); err != nil {
-		return 0, err // p is not read: after a deadline another goroutine may still use it
-	}
-	return p.epoch, nil
+	return s.mapError(ctx, "write", s.enqueue(j))
 }
 
 // plan is a prepared Write. It is encoded before the transaction, which blocks other writers. It shares nothing with

@@ -95,7 +95,7 @@ var onceCases = []Case{
 		}
 		w.same(w.load(1).Token.Version, uint64(1), "the version")
 		w.same(w.load(2).Token.Used, time.Time{}, "Used of a token that only another owner named")
-		f, err := w.s.ByDigest(w.ctx, digest(1))
+		f, err := w.s.ByDigest(w.ctx, 0, digest(1))
 		w.ok(err, "ByDigest")
 		w.same(f.Token.Used, noon.Add(time.Hour), "Used of ByDigest")
 	}),
@@ -132,7 +132,7 @@ var onceCases = []Case{
 			f, err := w.s.Load(w.ctx, globex, id(n))
 			w.ok(err, "Load")
 			w.same(f.Token.Used, noon.Add(time.Duration(n)*time.Minute+time.Second), "Used of the same id of another owner")
-			f, err = w.s.ByDigest(w.ctx, digest(n))
+			f, err = w.s.ByDigest(w.ctx, 0, digest(n))
 			w.ok(err, "ByDigest")
 			w.same(f.Token.Used, noon.Add(time.Duration(n)*time.Minute), "Used of ByDigest")
 		}

@@ -41,9 +41,9 @@ var damageCases = []Case{
 		"error. Listings hold it. Putting it anew or deleting it repairs the store.", func(w *fixture) {
 		w.insert(token(1), token(2), minted(3, 1))
 		w.damage(1)
-		_, err := w.s.ByDigest(w.ctx, digest(1))
+		_, err := w.s.ByDigest(w.ctx, 0, digest(1))
 		w.unreadable(1, err, "ByDigest of its secret")
-		_, err = w.s.ByDigest(w.ctx, digest(3))
+		_, err = w.s.ByDigest(w.ctx, 0, digest(3))
 		w.unreadable(1, err, "ByDigest of what it minted")
 		f, err := w.s.Load(w.ctx, acme, id(1))
 		w.unreadable(1, err, "Load")
@@ -53,7 +53,7 @@ var damageCases = []Case{
 		w.unreadable(1, err, "Load of what it minted")
 		w.same([]any{f.Token.ID, f.Token.Damaged}, []any{id(3), false}, "what it minted")
 		w.same(w.page(), []string{id(1) + " true", id(2) + " false", id(3) + " false"}, "the listing")
-		_, err = w.s.ByDigest(w.ctx, digest(2))
+		_, err = w.s.ByDigest(w.ctx, 0, digest(2))
 		w.ok(err, "ByDigest of another")
 
 		anew := token(1)

@@ -19,8 +19,8 @@ func (f *firsts[K, V]) of(key K, now V) V {
 
 // presented applies an edit to what a read by digest returns.
 func presented(f *faulty, s latchkey.Store, edit func(*latchkey.Found)) {
-	f.byDigest = func(ctx context.Context, digests ...[32]byte) (latchkey.Found, error) {
-		found, err := s.ByDigest(ctx, digests...)
+	f.byDigest = func(ctx context.Context, slot latchkey.Slot, digests ...[32]byte) (latchkey.Found, error) {
+		found, err := s.ByDigest(ctx, slot, digests...)
 		if err == nil {
 			edit(&found)
 		}
@@ -152,7 +152,7 @@ var followFaults = map[string]fault{
 		f.purge = func(ctx context.Context, p latchkey.PurgePolicy, n int) (int, error) {
 			ends.known.Range(func(id, end any) bool {
 				if !end.(time.Time).IsZero() {
-					_, _ = s.Write(ctx, latchkey.Write{ID: newID(), Owner: "acme", DeleteTokens: []latchkey.Ref{{ID: id.(string)}}})
+					_ = s.Write(ctx, latchkey.Write{ID: newID(), Owner: "acme", DeleteTokens: []latchkey.Ref{{ID: id.(string)}}})
 				}
 				return true
 			})
@@ -168,7 +168,7 @@ var followFaults = map[string]fault{
 			for _, ref := range w.DeleteTokens {
 				parents.known.Range(func(id, parent any) bool {
 					if parent == ref.ID {
-						_, _ = s.Write(ctx, latchkey.Write{ID: newID(), Owner: w.Owner, DeleteTokens: []latchkey.Ref{{ID: id.(string)}}})
+						_ = s.Write(ctx, latchkey.Write{ID: newID(), Owner: w.Owner, DeleteTokens: []latchkey.Ref{{ID: id.(string)}}})
 					}
 					return true
 				})

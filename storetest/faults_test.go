@@ -29,7 +29,7 @@ func pauseUntil(happened func() bool) {
 
 func pauseUntilChanged(ctx context.Context, s latchkey.Store, epoch uint64) (now uint64) {
 	pauseUntil(func() bool {
-		feed, _ := s.Changes(ctx, 0, 0)
+		feed, _ := s.Changes(ctx, 0, 0, 0)
 		now = feed.Epoch
 		return now > epoch
 	})
@@ -49,8 +49,8 @@ func editReads(f *faulty, s latchkey.Store, edit func(*latchkey.Token)) {
 		edit(&found.Token)
 		return found, err
 	}
-	f.byDigest = func(ctx context.Context, digests ...[32]byte) (latchkey.Found, error) {
-		found, err := s.ByDigest(ctx, digests...)
+	f.byDigest = func(ctx context.Context, slot latchkey.Slot, digests ...[32]byte) (latchkey.Found, error) {
+		found, err := s.ByDigest(ctx, slot, digests...)
 		edit(&found.Token)
 		return found, err
 	}
@@ -58,7 +58,7 @@ func editReads(f *faulty, s latchkey.Store, edit func(*latchkey.Token)) {
 
 // editWrites applies an edit to every Write.
 func editWrites(f *faulty, s latchkey.Store, edit func(ctx context.Context, w *latchkey.Write)) {
-	f.write = func(ctx context.Context, w latchkey.Write) (uint64, error) {
+	f.write = func(ctx context.Context, w latchkey.Write) error {
 		edit(ctx, &w)
 		return s.Write(ctx, w)
 	}
@@ -125,9 +125,9 @@ var readFaults = map[string]fault{
 	}},
 	"shares memory with its readers": {[]string{"copies"}, func(f *faulty, s latchkey.Store) {
 		var found *latchkey.Found
-		f.byDigest = func(ctx context.Context, digests ...[32]byte) (latchkey.Found, error) {
+		f.byDigest = func(ctx context.Context, slot latchkey.Slot, digests ...[32]byte) (latchkey.Found, error) {
 			if found == nil {
-				got, err := s.ByDigest(ctx, digests...)
+				got, err := s.ByDigest(ctx, slot, digests...)
 				if err != nil {
 					return got, err
 				}
@@ -259,8 +259,8 @@ var readFaults = map[string]fault{
 				w.Secrets[i].Add.Digest = fold(w.Secrets[i].Add.Digest)
 			}
 		})
-		f.byDigest = func(ctx context.Context, digests ...[32]byte) (latchkey.Found, error) {
-			return s.ByDigest(ctx, fold(digests[0]))
+		f.byDigest = func(ctx context.Context, slot latchkey.Slot, digests ...[32]byte) (latchkey.Found, error) {
+			return s.ByDigest(ctx, 0, fold(digests[0]))
 		}
 	}},
 	"cuts digests at NUL": {[]string{"digest/is-32-bytes"}, func(f *faulty, s latchkey.Store) {
@@ -274,8 +274,8 @@ var readFaults = map[string]fault{
 				w.Secrets[i].Add.Digest = cut(w.Secrets[i].Add.Digest)
 			}
 		})
-		f.byDigest = func(ctx context.Context, digests ...[32]byte) (latchkey.Found, error) {
-			return s.ByDigest(ctx, cut(digests[0]))
+		f.byDigest = func(ctx context.Context, slot latchkey.Slot, digests ...[32]byte) (latchkey.Found, error) {
+			return s.ByDigest(ctx, 0, cut(digests[0]))
 		}
 	}},
 	"drops trailing blanks of names": {[]string{"text/is-bytes", "write/role-names"}, func(f *faulty, s latchkey.Store) {
@@ -296,14 +296,14 @@ var readFaults = map[string]fault{
 		}
 	}},
 	"looks at the first digest only": {[]string{"digest/several"}, func(f *faulty, s latchkey.Store) {
-		f.byDigest = func(ctx context.Context, digests ...[32]byte) (latchkey.Found, error) {
-			return s.ByDigest(ctx, digests[:min(1, len(digests))]...)
+		f.byDigest = func(ctx context.Context, slot latchkey.Slot, digests ...[32]byte) (latchkey.Found, error) {
+			return s.ByDigest(ctx, 0, digests[:min(1, len(digests))]...)
 		}
 	}},
 	"mixes what it finds": {[]string{"digest/several-there"}, func(f *faulty, s latchkey.Store) {
-		f.byDigest = func(ctx context.Context, digests ...[32]byte) (latchkey.Found, error) {
-			found, err := s.ByDigest(ctx, digests...)
-			if last, err := s.ByDigest(ctx, digests[max(0, len(digests)-1):]...); err == nil {
+		f.byDigest = func(ctx context.Context, slot latchkey.Slot, digests ...[32]byte) (latchkey.Found, error) {
+			found, err := s.ByDigest(ctx, slot, digests...)
+			if last, err := s.ByDigest(ctx, 0, digests[max(0, len(digests)-1):]...); err == nil {
 				found.Secret.Sealed = last.Secret.Sealed
 			}
 			return found, err
@@ -317,8 +317,8 @@ var readFaults = map[string]fault{
 		})
 	}},
 	"hides secrets past their end": {[]string{"found/ended-too"}, func(f *faulty, s latchkey.Store) {
-		f.byDigest = func(ctx context.Context, digests ...[32]byte) (latchkey.Found, error) {
-			found, err := s.ByDigest(ctx, digests...)
+		f.byDigest = func(ctx context.Context, slot latchkey.Slot, digests ...[32]byte) (latchkey.Found, error) {
+			found, err := s.ByDigest(ctx, slot, digests...)
 			if err == nil && !found.Secret.NotAfter.IsZero() {
 				return latchkey.Found{}, latchkey.ErrNotFound
 			}
@@ -333,8 +333,8 @@ var readFaults = map[string]fault{
 		}
 	}},
 	"gives the parent only": {[]string{"found/ancestors"}, func(f *faulty, s latchkey.Store) {
-		f.byDigest = func(ctx context.Context, digests ...[32]byte) (latchkey.Found, error) {
-			found, err := s.ByDigest(ctx, digests...)
+		f.byDigest = func(ctx context.Context, slot latchkey.Slot, digests ...[32]byte) (latchkey.Found, error) {
+			found, err := s.ByDigest(ctx, slot, digests...)
 			found.Ancestors = found.Ancestors[:min(1, len(found.Ancestors))]
 			return found, err
 		}
@@ -348,8 +348,8 @@ var readFaults = map[string]fault{
 		}
 	}},
 	"gives a role of a diamond twice": {[]string{"found/roles"}, func(f *faulty, s latchkey.Store) {
-		f.byDigest = func(ctx context.Context, digests ...[32]byte) (latchkey.Found, error) {
-			found, err := s.ByDigest(ctx, digests...)
+		f.byDigest = func(ctx context.Context, slot latchkey.Slot, digests ...[32]byte) (latchkey.Found, error) {
+			found, err := s.ByDigest(ctx, slot, digests...)
 			for _, r := range found.Roles {
 				if r.Name == "bottom" {
 					found.Roles = append(found.Roles, r)
@@ -360,10 +360,10 @@ var readFaults = map[string]fault{
 		}
 	}},
 	"reads token and roles one after the other": {[]string{"found/snapshot"}, func(f *faulty, s latchkey.Store) {
-		f.byDigest = func(ctx context.Context, digests ...[32]byte) (latchkey.Found, error) {
-			found, err := s.ByDigest(ctx, digests...)
+		f.byDigest = func(ctx context.Context, slot latchkey.Slot, digests ...[32]byte) (latchkey.Found, error) {
+			found, err := s.ByDigest(ctx, slot, digests...)
 			pauseUntilChanged(ctx, s, found.Epoch)
-			later, _ := s.ByDigest(ctx, digests...)
+			later, _ := s.ByDigest(ctx, slot, digests...)
 			found.Roles = later.Roles
 			return found, err
 		}

@@ -13,28 +13,17 @@ import (
 var writeFaults = map[string]fault{
 	"swallows errors of writes": {[]string{"write/insert", "write/requirements", "secrets/digest-unique"},
 		func(f *faulty, s latchkey.Store) {
-			f.write = func(ctx context.Context, w latchkey.Write) (uint64, error) {
-				epoch, err := s.Write(ctx, w)
-				if err != nil && ctx.Err() == nil {
-					feed, _ := s.Changes(ctx, 0, 0)
-					return feed.Epoch, nil
+			f.write = func(ctx context.Context, w latchkey.Write) error {
+				if err := s.Write(ctx, w); err != nil && ctx.Err() != nil {
+					return err
 				}
-				return epoch, err
+				return nil
 			}
 		}},
 	"forgets which writes it applied": {[]string{"write/idempotent", "race/same-write"},
 		func(f *faulty, s latchkey.Store) {
 			editWrites(f, s, func(_ context.Context, w *latchkey.Write) { w.ID = newID() })
 		}},
-	"answers a repeated write with the epoch of now": {[]string{"write/idempotent"}, func(f *faulty, s latchkey.Store) {
-		f.write = func(ctx context.Context, w latchkey.Write) (uint64, error) {
-			if _, err := s.Write(ctx, w); err != nil {
-				return 0, err
-			}
-			feed, err := s.Changes(ctx, 0, 0)
-			return feed.Epoch, err
-		}
-	}},
 	"overwrites whatever version is there": {[]string{"write/replace", "race/versions"},
 		func(f *faulty, s latchkey.Store) {
 			editWrites(f, s, func(ctx context.Context, w *latchkey.Write) {
@@ -47,21 +36,21 @@ var writeFaults = map[string]fault{
 			})
 		}},
 	"applies a write in two transactions": {[]string{"write/atomic"}, func(f *faulty, s latchkey.Store) {
-		f.write = func(ctx context.Context, w latchkey.Write) (uint64, error) {
+		f.write = func(ctx context.Context, w latchkey.Write) error {
 			first := latchkey.Write{ID: newID(), Owner: w.Owner, At: w.At, Tokens: w.Tokens, Silent: w.Silent}
-			if _, err := s.Write(ctx, first); err != nil {
-				return 0, err
+			if err := s.Write(ctx, first); err != nil {
+				return err
 			}
 			w.Tokens = nil
 			return s.Write(ctx, w)
 		}
 	}},
 	"checks requirements before its transaction": {[]string{"race/mint-and-revoke"}, func(f *faulty, s latchkey.Store) {
-		f.write = func(ctx context.Context, w latchkey.Write) (uint64, error) {
+		f.write = func(ctx context.Context, w latchkey.Write) error {
 			for _, ref := range w.RequireTokens {
 				found, err := s.Load(ctx, w.Owner, ref.ID)
 				if err != nil || !found.Token.Revoked.IsZero() {
-					return 0, latchkey.ErrConflict
+					return latchkey.ErrConflict
 				}
 				pauseUntil(func() bool {
 					found, err := s.Load(ctx, w.Owner, ref.ID)
@@ -108,10 +97,10 @@ var writeFaults = map[string]fault{
 	}},
 	"looks at the owner's record before its transaction": {[]string{"race/insert-and-configure"},
 		func(f *faulty, s latchkey.Store) {
-			f.write = func(ctx context.Context, w latchkey.Write) (uint64, error) {
+			f.write = func(ctx context.Context, w latchkey.Write) error {
 				if want := w.RequireOwner; want != nil {
 					if o, err := s.Owner(ctx, w.Owner); err != nil || o.Version != *want {
-						return 0, latchkey.ErrConflict
+						return latchkey.ErrConflict
 					}
 					pauseUntil(func() bool {
 						o, err := s.Owner(ctx, w.Owner)
@@ -200,7 +189,7 @@ var writeFaults = map[string]fault{
 				children, _ := s.Tokens(ctx, w.Owner, latchkey.TokenQuery{Parent: ref.ID})
 				for _, c := range children {
 					c.Parent = "nobody"
-					_, _ = s.Write(ctx, latchkey.Write{ID: newID(), Owner: w.Owner, At: w.At, Tokens: []latchkey.Token{c},
+					_ = s.Write(ctx, latchkey.Write{ID: newID(), Owner: w.Owner, At: w.At, Tokens: []latchkey.Token{c},
 						Silent: true})
 				}
 			}
@@ -212,7 +201,7 @@ var writeFaults = map[string]fault{
 				for _, ref := range w.DeleteTokens {
 					children, _ := s.Tokens(ctx, other, latchkey.TokenQuery{Parent: ref.ID})
 					for _, c := range children {
-						_, _ = s.Write(ctx, latchkey.Write{ID: newID(), Owner: other, At: w.At, DeleteTokens: []latchkey.Ref{{ID: c.ID}}})
+						_ = s.Write(ctx, latchkey.Write{ID: newID(), Owner: other, At: w.At, DeleteTokens: []latchkey.Ref{{ID: c.ID}}})
 					}
 				}
 			})
@@ -223,7 +212,7 @@ var writeFaults = map[string]fault{
 				holders, _ := s.Tokens(ctx, w.Owner, latchkey.TokenQuery{Role: ref.ID})
 				for _, t := range holders {
 					t.Roles = nil
-					_, _ = s.Write(ctx, latchkey.Write{ID: newID(), Owner: w.Owner, At: w.At, Tokens: []latchkey.Token{t},
+					_ = s.Write(ctx, latchkey.Write{ID: newID(), Owner: w.Owner, At: w.At, Tokens: []latchkey.Token{t},
 						Silent: true})
 				}
 			}
@@ -258,43 +247,43 @@ var feedFaults = map[string]fault{
 	}},
 	"advances the epoch for usage": {[]string{"feed/what-does-not"}, func(f *faulty, s latchkey.Store) {
 		f.addUsage = func(ctx context.Context, b latchkey.UsageBatch) error {
-			_, _ = s.Write(ctx, latchkey.Write{ID: newID(), Owner: "acme", Revocations: []latchkey.Revocation{{ID: "x"}}})
+			_ = s.Write(ctx, latchkey.Write{ID: newID(), Owner: "acme", Revocations: []latchkey.Revocation{{ID: "x"}}})
 			return s.AddUsage(ctx, b)
 		}
 	}},
 	"skips a number": {[]string{"feed/commit-order", "feed/what-changes"}, func(f *faulty, s latchkey.Store) {
-		f.write = func(ctx context.Context, w latchkey.Write) (uint64, error) {
-			epoch, err := s.Write(ctx, w)
-			if err == nil && !w.Silent && epoch%5 == 4 {
-				_, err = s.Write(ctx, latchkey.Write{ID: newID(), Owner: w.Owner, Revocations: []latchkey.Revocation{{ID: "x"}}})
+		f.write = func(ctx context.Context, w latchkey.Write) error {
+			err := s.Write(ctx, w)
+			if feed, _ := s.Changes(ctx, 0, 0, 0); err == nil && !w.Silent && feed.Epoch%5 == 4 {
+				err = s.Write(ctx, latchkey.Write{ID: newID(), Owner: w.Owner, Revocations: []latchkey.Revocation{{ID: "x"}}})
 			}
-			return epoch, err
+			return err
 		}
 	}},
 	"loses a change that commits late": {[]string{"feed/commit-order"}, func(f *faulty, s latchkey.Store) {
-		f.changes = func(ctx context.Context, after uint64, n int) (latchkey.Feed, error) {
-			feed, err := s.Changes(ctx, after, n)
+		f.changes = func(ctx context.Context, id latchkey.FeedID, after uint64, n int) (latchkey.Feed, error) {
+			feed, err := s.Changes(ctx, id, after, n)
 			feed.Changes = slices.DeleteFunc(feed.Changes, func(c latchkey.Change) bool { return c.Epoch%7 == 3 })
 			return feed, err
 		}
 	}},
 	"returns changes out of order": {[]string{"feed/commit-order", "feed/pages"}, func(f *faulty, s latchkey.Store) {
-		f.changes = func(ctx context.Context, after uint64, n int) (latchkey.Feed, error) {
-			feed, err := s.Changes(ctx, after, n)
+		f.changes = func(ctx context.Context, id latchkey.FeedID, after uint64, n int) (latchkey.Feed, error) {
+			feed, err := s.Changes(ctx, id, after, n)
 			slices.Reverse(feed.Changes)
 			return feed, err
 		}
 	}},
 	"ends a page inside a transaction": {[]string{"feed/pages", "feed/commit-order"}, func(f *faulty, s latchkey.Store) {
-		f.changes = func(ctx context.Context, after uint64, n int) (latchkey.Feed, error) {
-			feed, err := s.Changes(ctx, after, n)
+		f.changes = func(ctx context.Context, id latchkey.FeedID, after uint64, n int) (latchkey.Feed, error) {
+			feed, err := s.Changes(ctx, id, after, n)
 			feed.Changes = feed.Changes[:min(n, len(feed.Changes))]
 			return feed, err
 		}
 	}},
 	"reads the epoch after the changes": {[]string{"feed/commit-order"}, func(f *faulty, s latchkey.Store) {
-		f.changes = func(ctx context.Context, after uint64, n int) (latchkey.Feed, error) {
-			feed, err := s.Changes(ctx, after, n)
+		f.changes = func(ctx context.Context, id latchkey.FeedID, after uint64, n int) (latchkey.Feed, error) {
+			feed, err := s.Changes(ctx, id, after, n)
 			if n > 0 {
 				feed.Epoch = pauseUntilChanged(ctx, s, feed.Epoch)
 			}
@@ -304,16 +293,16 @@ var feedFaults = map[string]fault{
 	}},
 	"never reports that history is truncated": {[]string{"feed/truncated", "purge/history"},
 		func(f *faulty, s latchkey.Store) {
-			f.changes = func(ctx context.Context, after uint64, n int) (latchkey.Feed, error) {
-				feed, err := s.Changes(ctx, after, n)
+			f.changes = func(ctx context.Context, id latchkey.FeedID, after uint64, n int) (latchkey.Feed, error) {
+				feed, err := s.Changes(ctx, id, after, n)
 				feed.Truncated = false
 				return feed, err
 			}
 		}},
 	"drops revocations with old history": {[]string{"feed/truncated", "purge/revocations"},
 		func(f *faulty, s latchkey.Store) {
-			f.changes = func(ctx context.Context, after uint64, n int) (latchkey.Feed, error) {
-				feed, err := s.Changes(ctx, after, n)
+			f.changes = func(ctx context.Context, id latchkey.FeedID, after uint64, n int) (latchkey.Feed, error) {
+				feed, err := s.Changes(ctx, id, after, n)
 				if feed.Truncated {
 					feed.Changes = nil
 				}
@@ -325,11 +314,11 @@ var feedFaults = map[string]fault{
 				purged.Store(true)
 				return s.Purge(ctx, p, n)
 			}
-			f.changes = func(ctx context.Context, after uint64, n int) (latchkey.Feed, error) {
+			f.changes = func(ctx context.Context, id latchkey.FeedID, after uint64, n int) (latchkey.Feed, error) {
 				if !purged.Load() {
-					return s.Changes(ctx, after, n)
+					return s.Changes(ctx, 0, after, n)
 				}
-				return right(ctx, after, n)
+				return right(ctx, id, after, n)
 			}
 		}},
 }

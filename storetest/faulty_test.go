@@ -10,15 +10,15 @@ import (
 // faulty is a correct store with some methods replaced. A nil function leaves its method correct.
 type faulty struct {
 	latchkey.Store
-	byDigest func(ctx context.Context, digests ...[32]byte) (latchkey.Found, error)
+	byDigest func(ctx context.Context, slot latchkey.Slot, digests ...[32]byte) (latchkey.Found, error)
 	load     func(ctx context.Context, owner, id string) (latchkey.Found, error)
 	tokens   func(ctx context.Context, owner string, q latchkey.TokenQuery) ([]latchkey.Token, error)
 	secrets  func(ctx context.Context, owner, id string) ([]latchkey.SecretRecord, error)
 	roles    func(ctx context.Context, owner string, q latchkey.RoleQuery) ([]latchkey.Role, error)
 	owner    func(ctx context.Context, owner string) (latchkey.Owner, error)
 	events   func(ctx context.Context, owner string, after uint64, n int) ([]latchkey.Event, error)
-	changes  func(ctx context.Context, after uint64, n int) (latchkey.Feed, error)
-	write    func(ctx context.Context, w latchkey.Write) (uint64, error)
+	changes  func(ctx context.Context, feed latchkey.FeedID, after uint64, n int) (latchkey.Feed, error)
+	write    func(ctx context.Context, w latchkey.Write) error
 	once     func(ctx context.Context, owner string, key [32]byte, until time.Time) error
 	addUsage func(ctx context.Context, b latchkey.UsageBatch) error
 	usage    func(ctx context.Context, owner string, q latchkey.UsageQuery) ([]latchkey.UsageRow, error)
@@ -28,11 +28,11 @@ type faulty struct {
 	purge    func(ctx context.Context, p latchkey.PurgePolicy, n int) (int, error)
 }
 
-func (f *faulty) ByDigest(ctx context.Context, digests ...[32]byte) (latchkey.Found, error) {
+func (f *faulty) ByDigest(ctx context.Context, slot latchkey.Slot, digests ...[32]byte) (latchkey.Found, error) {
 	if f.byDigest != nil {
-		return f.byDigest(ctx, digests...)
+		return f.byDigest(ctx, slot, digests...)
 	}
-	return f.Store.ByDigest(ctx, digests...)
+	return f.Store.ByDigest(ctx, slot, digests...)
 }
 
 func (f *faulty) Load(ctx context.Context, owner, id string) (latchkey.Found, error) {
@@ -77,14 +77,14 @@ func (f *faulty) Events(ctx context.Context, owner string, after uint64, n int) 
 	return f.Store.Events(ctx, owner, after, n)
 }
 
-func (f *faulty) Changes(ctx context.Context, after uint64, n int) (latchkey.Feed, error) {
+func (f *faulty) Changes(ctx context.Context, feed latchkey.FeedID, after uint64, n int) (latchkey.Feed, error) {
 	if f.changes != nil {
-		return f.changes(ctx, after, n)
+		return f.changes(ctx, feed, after, n)
 	}
-	return f.Store.Changes(ctx, after, n)
+	return f.Store.Changes(ctx, feed, after, n)
 }
 
-func (f *faulty) Write(ctx context.Context, w latchkey.Write) (uint64, error) {
+func (f *faulty) Write(ctx context.Context, w latchkey.Write) error {
 	if f.write != nil {
 		return f.write(ctx, w)
 	}

@@ -126,7 +126,7 @@ var feedCases = []Case{
 		w.same(epoch, before, "the epoch of a re-digested secret")
 		w.same(w.epoch(), before, "the store's epoch")
 		w.same(len(w.since(before)), 0, "how much is in the feed")
-		f, err := w.s.ByDigest(w.ctx, digest(2))
+		f, err := w.s.ByDigest(w.ctx, 0, digest(2))
 		w.ok(err, "ByDigest")
 		w.same(f.Epoch, before, "the epoch of what is found")
 	}),
@@ -136,7 +136,7 @@ var feedCases = []Case{
 		w.write(latchkey.Write{OwnerRecord: &latchkey.Owner{ID: acme}})
 		var last time.Time
 		for _, n := range []int{0, 1, 0, 10} {
-			f, err := w.s.Changes(w.ctx, 0, n)
+			f, err := w.changes(0, n)
 			w.ok(err, "Changes")
 			if f.Now.IsZero() || f.Now.Location() != time.UTC || f.Now.Before(last) {
 				w.Errorf("Feed.Now: got %v after %v", f.Now, last)
@@ -166,7 +166,7 @@ var feedCases = []Case{
 			var got []latchkey.Change
 			var pages []int
 			for after := begin; ; {
-				f, err := w.s.Changes(w.ctx, after, n)
+				f, err := w.changes(after, n)
 				w.ok(err, "Changes")
 				w.same(f.Epoch, begin+6, "the epoch of a page")
 				if len(f.Changes) == 0 || len(pages) > len(want) {
@@ -193,7 +193,7 @@ var feedCases = []Case{
 			w.write(x)
 		}
 		feed := func(after uint64) latchkey.Feed {
-			f, err := w.s.Changes(w.ctx, after, 100)
+			f, err := w.changes(after, 100)
 			w.ok(err, "Changes")
 			return f
 		}
@@ -216,7 +216,7 @@ var feedCases = []Case{
 			}
 		}
 		w.same(kept, []string{"live"}, "the revocations that are left")
-		f, err := w.s.Changes(w.ctx, begin, 0)
+		f, err := w.changes(begin, 0)
 		w.ok(err, "Changes")
 		w.same(f.Truncated, false, "Truncated with n = 0")
 		w.same(w.epoch(), begin+5, "the epoch after a purge")
@@ -231,12 +231,13 @@ var feedCases = []Case{
 		}
 		begin := w.epoch()
 		var mu sync.Mutex
-		wrote := make(map[uint64][]string) // by epoch
+		order := make([][][]string, writers) // by writer: the ids of each of its transactions
 		type sighting struct {
 			id             string
 			epoch, version uint64
 		}
 		var seen []sighting
+		var polled []map[uint64][]string // by poller and epoch: the ids of the transaction
 		var writing, polling sync.WaitGroup
 		for i := range writers {
 			writing.Go(func() {
@@ -252,17 +253,11 @@ var feedCases = []Case{
 						f.Token.Name = fmt.Sprint("round ", round)
 						x.Tokens, ids = append(x.Tokens, f.Token), append(ids, f.Token.ID)
 					}
-					epoch, err := w.try(x)
-					if err != nil {
+					if err := w.try(x); err != nil {
 						w.Errorf("Write: %v", err)
 						return
 					}
-					mu.Lock()
-					if wrote[epoch] != nil {
-						w.Errorf("two transactions got epoch %d", epoch)
-					}
-					wrote[epoch] = ids
-					mu.Unlock()
+					order[i] = append(order[i], ids)
 				}
 			})
 		}
@@ -272,7 +267,7 @@ var feedCases = []Case{
 				after, got := begin, make(map[uint64][]string)
 				for last := false; ; {
 					n := 1 + 333*(p%2) // some pollers read one page at a time
-					f, err := w.s.Changes(w.ctx, after, n)
+					f, err := w.changes(after, n)
 					if err != nil {
 						w.Errorf("Changes: %v", err)
 						return
@@ -320,15 +315,29 @@ var feedCases = []Case{
 				for _, ids := range got {
 					slices.Sort(ids)
 				}
-				if !maps.EqualFunc(got, wrote, slices.Equal[[]string]) {
-					w.Errorf("a poller saw %d transactions, not the %d written as they were", len(got), len(wrote))
-				}
+				polled = append(polled, got)
 			})
 		}
 		writing.Wait()
 		close(done)
 		polling.Wait()
 		w.same(w.epoch(), begin+writers*rounds, "the epoch")
+		var wrote map[uint64][]string
+		for _, got := range polled {
+			if wrote == nil {
+				wrote = got
+			}
+			if !maps.EqualFunc(got, wrote, slices.Equal[[]string]) {
+				w.Errorf("two pollers saw different transactions: %d and %d of them", len(got), len(wrote))
+			}
+			// What each writer wrote, in its order.
+			saw := make([][][]string, writers)
+			for _, epoch := range slices.Sorted(maps.Keys(got)) {
+				i := number(got[epoch][0])/100 - 1
+				saw[i] = append(saw[i], got[epoch])
+			}
+			w.same(saw, order, "the transactions of each writer, as a poller saw them")
+		}
 		for _, s := range seen {
 			version := uint64(1)
 			for epoch, ids := range wrote {
@@ -359,7 +368,7 @@ var feedCases = []Case{
 		for reader := range 3 {
 			all.Go(func() {
 				for ctx.Err() == nil {
-					f, err := w.s.ByDigest(w.ctx, digest(2))
+					f, err := w.s.ByDigest(w.ctx, 0, digest(2))
 					if reader == 0 {
 						f, err = w.s.Load(w.ctx, acme, id(2))
 					}

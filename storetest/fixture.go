@@ -119,7 +119,7 @@ func by[R latchkey.Token | latchkey.Role](owner string, r R) R {
 }
 
 // try writes x with defaults for ID, Owner and At.
-func (w *fixture) try(x latchkey.Write) (uint64, error) {
+func (w *fixture) try(x latchkey.Write) error {
 	if x.ID == ([16]byte{}) {
 		x.ID = w.key()
 	}
@@ -132,21 +132,19 @@ func (w *fixture) try(x latchkey.Write) (uint64, error) {
 	return w.s.Write(w.ctx, x)
 }
 
-// write is try for a Write that must succeed.
+// write is try for a Write that must succeed. It returns the epoch of the owner's feed afterwards.
 func (w *fixture) write(x latchkey.Write) uint64 {
 	w.Helper()
-	epoch, err := w.try(x)
-	if err != nil {
+	if err := w.try(x); err != nil {
 		w.Fatalf("Write: %v", err)
 	}
-	return epoch
+	return w.epoch()
 }
 
 // refuse is try for a Write that must fail.
 func (w *fixture) refuse(want error, x latchkey.Write, what string) {
 	w.Helper()
-	_, err := w.try(x)
-	w.failed(want, err, what)
+	w.failed(want, w.try(x), what)
 }
 
 // insert puts tokens of one owner, each with the secret of the same number.
@@ -212,7 +210,7 @@ func (w *fixture) absent(n int) {
 	w.Helper()
 	_, err := w.s.Load(w.ctx, acme, id(n))
 	w.failed(latchkey.ErrNotFound, err, fmt.Sprintf("Load of token %d, which is gone", n))
-	_, err = w.s.ByDigest(w.ctx, digest(n))
+	_, err = w.s.ByDigest(w.ctx, 0, digest(n))
 	w.failed(latchkey.ErrNotFound, err, fmt.Sprintf("ByDigest of token %d, which is gone", n))
 	_, err = w.s.Secrets(w.ctx, acme, id(n))
 	w.failed(latchkey.ErrNotFound, err, fmt.Sprintf("Secrets of token %d, which is gone", n))
@@ -223,15 +221,20 @@ func (w *fixture) present(ns ...int) {
 	w.Helper()
 	for _, n := range ns {
 		w.load(n)
-		f, err := w.s.ByDigest(w.ctx, digest(n))
+		f, err := w.s.ByDigest(w.ctx, 0, digest(n))
 		w.ok(err, fmt.Sprintf("ByDigest of token %d", n))
 		w.same(f.Token.ID, id(n), "the token of a digest")
 	}
 }
 
+// changes is Store.Changes of the feed in which acme's changes are.
+func (w *fixture) changes(after uint64, n int) (latchkey.Feed, error) {
+	return w.s.Changes(w.ctx, w.s.Locate(acme).Feed, after, n)
+}
+
 func (w *fixture) epoch() uint64 {
 	w.Helper()
-	f, err := w.s.Changes(w.ctx, 0, 0)
+	f, err := w.changes(0, 0)
 	w.ok(err, "Changes")
 	return f.Epoch
 }
@@ -239,7 +242,7 @@ func (w *fixture) epoch() uint64 {
 // since returns all changes after an epoch. It checks that they are not truncated.
 func (w *fixture) since(after uint64) []latchkey.Change {
 	w.Helper()
-	f, err := w.s.Changes(w.ctx, after, 1000)
+	f, err := w.changes(after, 1000)
 	w.ok(err, "Changes")
 	if f.Truncated {
 		w.Errorf("Changes after %d: truncated", after)

@@ -19,7 +19,7 @@ func (w *fixture) shown(n int, secrets ...int) {
 	listed := w.secrets(n)
 	w.same(len(listed), len(secrets), fmt.Sprintf("how many secrets token %d has", n))
 	for _, one := range secrets {
-		f, err := w.s.ByDigest(w.ctx, digest(one))
+		f, err := w.s.ByDigest(w.ctx, 0, digest(one))
 		w.ok(err, fmt.Sprintf("ByDigest of secret %d", one))
 		w.same(f.Token, want, fmt.Sprintf("token %d by its secret %d", n, one))
 		if i := slices.IndexFunc(listed, func(s latchkey.SecretRecord) bool { return s.Digest == digest(one) }); i < 0 {
@@ -68,7 +68,7 @@ var followCases = []Case{
 		w.shown(1, 1, 11, 12)
 		w.update(1, rename("edited after one was retired"))
 		w.shown(1, 1, 11, 12)
-		f, err := w.s.ByDigest(w.ctx, digest(11))
+		f, err := w.s.ByDigest(w.ctx, 0, digest(11))
 		w.ok(err, "ByDigest of a retired secret")
 		w.same(f.Secret.NotAfter, end, "the end of a retired secret, its token edited since")
 		w.changeSecrets(1, latchkey.SecretChange{Retire: digest(12), Replace: true,
@@ -220,7 +220,7 @@ var followCases = []Case{
 			}
 			for range 2 { // the second read may come from a cache
 				w.same(w.load(n).Ancestors, want, fmt.Sprintf("the ancestors of token %d", n))
-				f, err := w.s.ByDigest(w.ctx, digest(n))
+				f, err := w.s.ByDigest(w.ctx, 0, digest(n))
 				w.ok(err, "ByDigest")
 				w.same(f.Ancestors, want, fmt.Sprintf("the ancestors of token %d by digest", n))
 			}
@@ -314,7 +314,7 @@ var followCases = []Case{
 					f, err := w.s.Load(w.ctx, acme, id(n))
 					if err == nil {
 						edit(&f.Token)
-						_, err = w.try(latchkey.Write{Tokens: []latchkey.Token{f.Token}})
+						err = w.try(latchkey.Write{Tokens: []latchkey.Token{f.Token}})
 					}
 					if err == nil {
 						return
@@ -352,7 +352,7 @@ var followCases = []Case{
 						change.Retire, change.Replace = digest(100*n+i-1), i%3 == 0
 						change.At = noon.Add(time.Hour)
 					}
-					if _, err := w.try(latchkey.Write{Secrets: []latchkey.SecretChange{change}}); err != nil {
+					if err := w.try(latchkey.Write{Secrets: []latchkey.SecretChange{change}}); err != nil {
 						w.Errorf("a change of secrets: %v", err)
 					}
 				}

@@ -133,7 +133,7 @@ var purgeCases = []Case{
 		w.same(w.purge(keepAll(noon.Add(time.Hour)), 100), 1, "how much was purged at the end")
 		w.same(w.secrets(1), []latchkey.SecretRecord{*secret(5)}, "the secrets left")
 		w.same(len(w.secrets(2)), 2, "how many secrets a token has whose old one is not over")
-		_, err := w.s.ByDigest(w.ctx, digest(1))
+		_, err := w.s.ByDigest(w.ctx, 0, digest(1))
 		w.failed(latchkey.ErrNotFound, err, "ByDigest of a purged secret")
 		w.present(2)
 	}),
@@ -271,7 +271,7 @@ var purgeCases = []Case{
 		if n := w.purge(p, 100); n < 3 {
 			w.Errorf("Purge after 24 h: removed %d things; there were a change, a write ID and a batch ID", n)
 		}
-		f, err := w.s.Changes(w.ctx, before, 10)
+		f, err := w.changes(before, 10)
 		w.ok(err, "Changes")
 		w.same(f.Truncated, true, "Truncated")
 		w.same(len(f.Changes), 0, "how many changes are left")
@@ -286,7 +286,7 @@ var purgeCases = []Case{
 			{ID: "b", Until: noon.Add(-time.Hour)}}})
 		w.write(latchkey.Write{OwnerRecord: &latchkey.Owner{ID: acme}})
 		left := func() (ids []string) {
-			f, err := w.s.Changes(w.ctx, 0, 100)
+			f, err := w.changes(0, 100)
 			w.ok(err, "Changes")
 			for _, c := range f.Changes {
 				if c.Kind == latchkey.ChangedRevocation {

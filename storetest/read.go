@@ -18,7 +18,7 @@ var readCases = []Case{
 			want := t
 			want.Version = 1
 			w.same(w.load(n+1).Token, want, "the token of Load")
-			f, err := w.s.ByDigest(w.ctx, digest(n+1))
+			f, err := w.s.ByDigest(w.ctx, 0, digest(n+1))
 			w.ok(err, "ByDigest")
 			w.same(f.Token, want, "the token of ByDigest")
 			w.same(w.tokens(acme, latchkey.TokenQuery{Search: want.ID}), []latchkey.Token{want}, "the tokens of Tokens")
@@ -183,7 +183,7 @@ var readCases = []Case{
 			{TokenID: id(2), Add: secret(6)},
 		}})
 		w.same(w.secrets(1), []latchkey.SecretRecord{old, *secret(5), signing}, "the secrets of a token")
-		f, err := w.s.ByDigest(w.ctx, old.Digest)
+		f, err := w.s.ByDigest(w.ctx, 0, old.Digest)
 		w.ok(err, "ByDigest")
 		w.same(f.Secret, old, "the secret presented")
 		w.same(w.load(1).Secret, latchkey.SecretRecord{}, "Found.Secret of Load")
@@ -266,14 +266,14 @@ var readCases = []Case{
 			if slices.Index(alike, d) != n {
 				continue
 			}
-			_, err := w.s.ByDigest(w.ctx, d)
+			_, err := w.s.ByDigest(w.ctx, 0, d)
 			w.failed(latchkey.ErrNotFound, err, fmt.Sprintf("ByDigest %q, not there yet", d))
 			w.write(latchkey.Write{Tokens: []latchkey.Token{token(n + 1)}, Secrets: []latchkey.SecretChange{
 				{TokenID: id(n + 1), Add: &latchkey.SecretRecord{Digest: d, Created: noon}},
 			}})
 		}
 		for n, d := range alike {
-			f, err := w.s.ByDigest(w.ctx, d)
+			f, err := w.s.ByDigest(w.ctx, 0, d)
 			w.ok(err, fmt.Sprintf("ByDigest %q", d))
 			w.same(f.Token.ID, id(slices.Index(alike, d)+1), fmt.Sprintf("the token of digest %d", n))
 		}
@@ -286,14 +286,14 @@ var readCases = []Case{
 		for n, ask := range map[int][][32]byte{
 			1: {digest(1)}, 2: {digest(8), digest(2), digest(9)}, 3: {digest(8), digest(9), digest(3)},
 		} {
-			f, err := w.s.ByDigest(w.ctx, ask...)
+			f, err := w.s.ByDigest(w.ctx, 0, ask...)
 			w.ok(err, "ByDigest")
 			w.same(f.Token.ID, id(n), "the token found")
 			w.same(f.Secret.Digest, digest(n), "the secret found")
 		}
-		_, err := w.s.ByDigest(w.ctx)
+		_, err := w.s.ByDigest(w.ctx, 0)
 		w.failed(latchkey.ErrNotFound, err, "ByDigest of nothing")
-		_, err = w.s.ByDigest(w.ctx, digest(7), [32]byte{}, digest(8))
+		_, err = w.s.ByDigest(w.ctx, 0, digest(7), [32]byte{}, digest(8))
 		w.failed(latchkey.ErrNotFound, err, "ByDigest of unknown digests")
 	}),
 
@@ -304,9 +304,9 @@ var readCases = []Case{
 		w.write(latchkey.Write{Tokens: []latchkey.Token{fullToken(1), token(2)}, Secrets: []latchkey.SecretChange{
 			{TokenID: id(1), Add: full}, {TokenID: id(2), Add: secret(2)}}})
 		for _, ask := range [][2]int{{1, 2}, {2, 1}} {
-			f, err := w.s.ByDigest(w.ctx, digest(ask[0]), digest(ask[1]))
+			f, err := w.s.ByDigest(w.ctx, 0, digest(ask[0]), digest(ask[1]))
 			w.ok(err, "ByDigest of two")
-			want, err := w.s.ByDigest(w.ctx, f.Secret.Digest)
+			want, err := w.s.ByDigest(w.ctx, 0, f.Secret.Digest)
 			w.ok(err, "ByDigest of the one that was found")
 			w.same(f.Secret, want.Secret, "its secret")
 			w.same(f.Token, want.Token, "its token")
@@ -319,9 +319,9 @@ var readCases = []Case{
 		signing.Signing = true
 		w.insert(token(1))
 		w.write(latchkey.Write{Secrets: []latchkey.SecretChange{{TokenID: id(1), Add: signing}}})
-		_, err := w.s.ByDigest(w.ctx, digest(2))
+		_, err := w.s.ByDigest(w.ctx, 0, digest(2))
 		w.failed(latchkey.ErrNotFound, err, "ByDigest of a signing secret")
-		f, err := w.s.ByDigest(w.ctx, digest(2), digest(1))
+		f, err := w.s.ByDigest(w.ctx, 0, digest(2), digest(1))
 		w.ok(err, "ByDigest")
 		w.same(f.Secret.Digest, digest(1), "the secret found")
 	}),
@@ -335,7 +335,7 @@ var readCases = []Case{
 		past.NotAfter = noon.Add(-time.Hour)
 		w.write(latchkey.Write{Secrets: []latchkey.SecretChange{{TokenID: id(4), Add: past}}})
 		w.present(1, 2, 3)
-		f, err := w.s.ByDigest(w.ctx, digest(5))
+		f, err := w.s.ByDigest(w.ctx, 0, digest(5))
 		w.ok(err, "ByDigest of a secret past its end")
 		w.same(f.Secret, *past, "the secret")
 	}),
@@ -360,7 +360,7 @@ var readCases = []Case{
 			want := slices.Clone(chain[:n-1])
 			slices.Reverse(want)
 			w.same(w.load(n).Ancestors, want, fmt.Sprintf("ancestors of generation %d", n))
-			f, err := w.s.ByDigest(w.ctx, digest(n))
+			f, err := w.s.ByDigest(w.ctx, 0, digest(n))
 			w.ok(err, "ByDigest")
 			w.same(f.Ancestors, want, fmt.Sprintf("ancestors of generation %d by digest", n))
 		}
@@ -380,7 +380,7 @@ var readCases = []Case{
 		f, err := w.s.Load(ctx, acme, id(3))
 		w.ok(err, "Load of a token whose parents are a ring")
 		w.same(len(f.Roles), 2, "roles that inherit each other")
-		_, err = w.s.ByDigest(ctx, digest(1))
+		_, err = w.s.ByDigest(ctx, 0, digest(1))
 		w.ok(err, "ByDigest of a token that is its own grandparent")
 		w.write(latchkey.Write{DeleteTokens: refs(1)})
 		for n := 1; n <= 3; n++ {
@@ -418,7 +418,7 @@ var readCases = []Case{
 			2: append([]int{900, 901, 902, 903}, line...),
 			3: append([]int{900, 901, 902, 903}, line...),
 		} {
-			byDigest, err := w.s.ByDigest(w.ctx, digest(n))
+			byDigest, err := w.s.ByDigest(w.ctx, 0, digest(n))
 			w.ok(err, "ByDigest")
 			for _, f := range []latchkey.Found{w.load(n), byDigest} {
 				got := roleNumbers(f.Roles)
@@ -440,7 +440,7 @@ var readCases = []Case{
 		for range 3 {
 			epoch := w.update(1, func(t *latchkey.Token) { t.Name += "x" })
 			w.same(w.load(1).Epoch, epoch, "the epoch of Load")
-			f, err := w.s.ByDigest(w.ctx, digest(1))
+			f, err := w.s.ByDigest(w.ctx, 0, digest(1))
 			w.ok(err, "ByDigest")
 			w.same(f.Epoch, epoch, "the epoch of ByDigest")
 		}
@@ -530,7 +530,7 @@ var readCases = []Case{
 			Roles: []latchkey.Role{r}, OwnerRecord: &o, Events: []latchkey.Event{e},
 		})
 		read := func() (all []any) {
-			f, err := w.s.ByDigest(w.ctx, digest(1))
+			f, err := w.s.ByDigest(w.ctx, 0, digest(1))
 			w.ok(err, "ByDigest")
 			events, err := w.s.Events(w.ctx, acme, 0, 0)
 			w.ok(err, "Events")
@@ -586,7 +586,7 @@ var readCases = []Case{
 // everyMethod calls each method once and returns the errors.
 func everyMethod(ctx context.Context, s latchkey.Store, key [16]byte) map[string]error {
 	errs := make(map[string]error)
-	_, errs["ByDigest"] = s.ByDigest(ctx, digest(1))
+	_, errs["ByDigest"] = s.ByDigest(ctx, 0, digest(1))
 	_, errs["Load"] = s.Load(ctx, acme, id(1))
 	_, errs["Tokens"] = s.Tokens(ctx, acme, latchkey.TokenQuery{})
 	_, errs["Secrets"] = s.Secrets(ctx, acme, id(1))
@@ -595,9 +595,9 @@ func everyMethod(ctx context.Context, s latchkey.Store, key [16]byte) map[string
 	_, errs["Clients"] = s.Clients(ctx, acme, latchkey.Page{})
 	_, errs["Owner"] = s.Owner(ctx, acme)
 	_, errs["Events"] = s.Events(ctx, acme, 0, 0)
-	_, errs["Changes(0)"] = s.Changes(ctx, 0, 0)
-	_, errs["Changes(10)"] = s.Changes(ctx, 0, 10)
-	_, errs["Write"] = s.Write(ctx, latchkey.Write{ID: key, Owner: acme, At: noon, DeleteTokens: refs(1)})
+	_, errs["Changes(0)"] = s.Changes(ctx, 0, 0, 0)
+	_, errs["Changes(10)"] = s.Changes(ctx, 0, 0, 10)
+	errs["Write"] = s.Write(ctx, latchkey.Write{ID: key, Owner: acme, At: noon, DeleteTokens: refs(1)})
 	errs["Once"] = s.Once(ctx, acme, digest(1), noon)
 	errs["AddUsage"] = s.AddUsage(ctx, latchkey.UsageBatch{ID: key, At: noon})
 	_, errs["Usage"] = s.Usage(ctx, acme, latchkey.UsageQuery{})

@@ -75,7 +75,7 @@ func benchRead(b *testing.B, db *sql.DB, d latchkey.Dialect, table string) {
 		})
 		b.Run("ByDigest, "+form.name, func(b *testing.B) {
 			r.versus(b, func() error {
-				_, err := r.store.ByDigest(context.Background(), sha256.Sum256([]byte(r.text(r.pick(form.form)))))
+				_, err := r.store.ByDigest(context.Background(), 0, sha256.Sum256([]byte(r.text(r.pick(form.form)))))
 				return err
 			})
 		})
@@ -114,7 +114,7 @@ func newReadBench(b *testing.B, db *sql.DB, d latchkey.Dialect, table string) *r
 			latchkey.Allow(latchkey.Read).On("dataset/*").Where(latchkey.Where("region", latchkey.Eq, "EU"))}},
 		{ID: world.BaseID, Owner: "acme", Name: "base",
 			Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("news/*")}}}
-	_, err := r.store.Write(ctx, parent)
+	err := r.store.Write(ctx, parent)
 	require.NoError(b, err)
 	const batch = 1000
 	for n := 0; n < r.tokens; n += batch {
@@ -134,7 +134,7 @@ func newReadBench(b *testing.B, db *sql.DB, d latchkey.Dialect, table string) *r
 			}
 			w.Tokens, w.Secrets = append(w.Tokens, m.Tokens...), append(w.Secrets, m.Secrets...)
 		}
-		_, err := r.store.Write(ctx, w)
+		err := r.store.Write(ctx, w)
 		require.NoError(b, err)
 	}
 	for _, text := range append([]string{table, `INSERT INTO bare SELECT s.digest, t.record FROM latchkey_secrets s
@@ -206,7 +206,7 @@ func (r *readBench) acquaintance(b *testing.B, maxStale time.Duration) func() er
 
 // poll is what a Manager does to learn whether anything changed.
 func (r *readBench) poll() error {
-	_, err := r.store.Changes(context.Background(), 0, 0)
+	_, err := r.store.Changes(context.Background(), 0, 0, 0)
 	return err
 }
 

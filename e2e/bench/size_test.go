@@ -36,7 +36,7 @@ func size() int {
 // client, and names begin with their number modulo 1000.
 func bulk(t testing.TB, s *sqlstore.Store, n int) {
 	ctx := context.Background()
-	_, err := s.Write(ctx, latchkey.Write{ID: world.WriteID(), Owner: "acme", At: world.Noon, Roles: []latchkey.Role{
+	err := s.Write(ctx, latchkey.Write{ID: world.WriteID(), Owner: "acme", At: world.Noon, Roles: []latchkey.Role{
 		{ID: world.RoleID, Owner: "acme", Name: "analyst"}}})
 	require.NoError(t, err)
 	const batch = 1000
@@ -70,7 +70,7 @@ func bulk(t testing.TB, s *sqlstore.Store, n int) {
 					}
 					w.Tokens, w.Secrets = append(w.Tokens, *token), append(w.Secrets, m.Secrets...)
 				}
-				if _, err := s.Write(ctx, w); err != nil {
+				if err := s.Write(ctx, w); err != nil {
 					t.Error(err)
 					return
 				}
@@ -132,7 +132,7 @@ func TestPagesAtSize(t *testing.T) {
 			m.Tokens[0].Parent, m.Tokens[0].Depth = bulkID(1), 1
 			children.Tokens, children.Secrets = append(children.Tokens, m.Tokens...), append(children.Secrets, m.Secrets...)
 		}
-		_, err := s.Write(ctx, children)
+		err := s.Write(ctx, children)
 		require.NoError(t, err)
 		if s.dialect != latchkey.SQLite { // what a batch of mints locks is found by its keys: a walk would lock it all
 			ids, placeholders := []any{}, "(?, ?)"+strings.Repeat(", (?, ?)", 63)
@@ -260,7 +260,7 @@ func TestPurgeAtSize(t *testing.T) {
 	onStores(t, func(t *testing.T, s *atSize) {
 		const batch = 100
 		var writes, minted, revoked atomic.Int64
-		before, err := s.Changes(ctx, 0, 0)
+		before, err := s.Changes(ctx, 0, 0, 0)
 		require.NoError(t, err)
 		working, stop := context.WithCancel(ctx)
 		var all sync.WaitGroup
@@ -275,16 +275,16 @@ func TestPurgeAtSize(t *testing.T) {
 					n := 10_000_000 + g*1_000_000 + i
 					w := world.Mint("acme", fmt.Sprintf("0194-%d-%08d", g, i), n)
 					w.At = world.Noon.Add(24 * time.Hour) // not old yet
-					_, err := s.Write(ctx, w)
+					err := s.Write(ctx, w)
 					require.NoError(t, err)
-					f, err := s.ByDigest(ctx, world.Digest(n))
+					f, err := s.ByDigest(ctx, 0, world.Digest(n))
 					require.NoError(t, err, "a token just minted")
 					require.Equal(t, w.Tokens[0].ID, f.Token.ID)
 					minted.Add(1)
 					if i%3 == 0 {
 						dead := w.Tokens[0]
 						dead.Version, dead.Revoked = 1, world.Noon.Add(24*time.Hour) // a tombstone to be kept
-						_, err := s.Write(ctx,
+						err := s.Write(ctx,
 							latchkey.Write{ID: world.WriteID(), Owner: "acme", At: w.At, Tokens: []latchkey.Token{dead}})
 						require.NoError(t, err)
 						revoked.Add(1)
@@ -296,7 +296,7 @@ func TestPurgeAtSize(t *testing.T) {
 		all.Go(func() { // the living are always there
 			for working.Err() == nil {
 				i := rand.N(s.n/50) * 50
-				f, err := s.ByDigest(ctx, world.Digest(i))
+				f, err := s.ByDigest(ctx, 0, world.Digest(i))
 				require.NoError(t, err, "a living token")
 				require.Zero(t, f.Token.Revoked)
 			}
@@ -304,7 +304,7 @@ func TestPurgeAtSize(t *testing.T) {
 		all.Go(func() { // the dead are dead to the end
 			for working.Err() == nil {
 				i := rand.N(s.n/50)*50 + 7
-				f, err := s.ByDigest(ctx, world.Digest(i))
+				f, err := s.ByDigest(ctx, 0, world.Digest(i))
 				if !errors.Is(err, latchkey.ErrNotFound) {
 					require.NoError(t, err)
 					require.Equal(t, world.Noon.Add(-time.Hour), f.Token.Revoked, "a revoked token came to life")
@@ -352,7 +352,7 @@ func TestPurgeAtSize(t *testing.T) {
 		require.Zero(t, s.count(t,
 			`latchkey_token_roles x LEFT JOIN latchkey_tokens t ON t.owner = x.owner AND t.id = x.token_id
 			WHERE t.id IS NULL`), "bindings of nobody")
-		after, err := s.Changes(ctx, 0, 0)
+		after, err := s.Changes(ctx, 0, 0, 0)
 		require.NoError(t, err)
 		require.Equal(t, before.Epoch+uint64(revoked.Load()), after.Epoch, "a purge is no change")
 		t.Logf("%d of %d tokens purged, beside %d mints and %d revocations", dead, s.n, minted.Load(), revoked.Load())

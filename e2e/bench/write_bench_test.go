@@ -95,7 +95,7 @@ func (p *benchPlace) mint(event bool) func() error {
 			w.Events = []latchkey.Event{{At: world.Noon, Action: "token.issue", Object: w.Tokens[0].ID,
 				After: []byte(`{"name":"reporting"}`)}}
 		}
-		_, err := p.store.Write(context.Background(), w)
+		err := p.store.Write(context.Background(), w)
 		return err
 	}
 }
@@ -253,11 +253,11 @@ func BenchmarkAtSize(b *testing.B) {
 		}
 		revoke := func() error {
 			w := world.Mint("acme", world.NewID(), int(p.n.Add(1)))
-			if _, err := p.store.Write(ctx, w); err != nil {
+			if err := p.store.Write(ctx, w); err != nil {
 				return err
 			}
 			w.Tokens[0].Version, w.Tokens[0].Revoked = 1, world.Noon
-			_, err := p.store.Write(ctx, latchkey.Write{ID: world.WriteID(), Owner: "acme", At: world.Noon, Tokens: w.Tokens,
+			err := p.store.Write(ctx, latchkey.Write{ID: world.WriteID(), Owner: "acme", At: world.Noon, Tokens: w.Tokens,
 				Events: []latchkey.Event{{At: world.Noon, Action: "token.revoke", Object: w.Tokens[0].ID}}})
 			return err
 		}
@@ -273,7 +273,7 @@ func BenchmarkAtSize(b *testing.B) {
 					for range 200 {
 						w.Tokens = append(w.Tokens, world.Mint("acme", world.NewID(), 0).Tokens...)
 					}
-					_, err := p.store.Write(ctx, w)
+					err := p.store.Write(ctx, w)
 					require.NoError(b, err)
 					tokens = w.Tokens
 				}
@@ -282,7 +282,7 @@ func BenchmarkAtSize(b *testing.B) {
 				dead.Version, dead.Revoked = 1, world.Noon
 				b.StartTimer()
 				began := time.Now()
-				_, err := p.store.Write(ctx,
+				err := p.store.Write(ctx,
 					latchkey.Write{ID: world.WriteID(), Owner: "acme", At: world.Noon, Tokens: []latchkey.Token{dead}})
 				if err != nil {
 					b.Fatal(err)
@@ -306,7 +306,7 @@ func BenchmarkAtSize(b *testing.B) {
 					m.Tokens[0].Revoked = world.Noon
 					w.Tokens, w.Secrets = append(w.Tokens, m.Tokens...), append(w.Secrets, m.Secrets...)
 				}
-				_, err := p.store.Write(ctx, w)
+				err := p.store.Write(ctx, w)
 				require.NoError(b, err)
 				began := time.Now()
 				for range 20 {

@@ -100,7 +100,7 @@ func BenchmarkGaleraChanges(b *testing.B) {
 				owner := fmt.Sprint("owner ", g)
 				all.Go(func() {
 					for n := uint64(0); left.Add(-1) >= 0; n++ {
-						_, err := stores[g%c.nodes].Write(ctx, latchkey.Write{ID: world.WriteID(), Owner: owner,
+						err := stores[g%c.nodes].Write(ctx, latchkey.Write{ID: world.WriteID(), Owner: owner,
 							OwnerRecord: &latchkey.Owner{ID: owner, Version: n}})
 						if err != nil {
 							b.Error(err)

@@ -42,7 +42,7 @@ func loadPurse() []latchkey.CreditAccount {
 }
 
 func (l *loadOnNodes) begin(ctx context.Context, t testing.TB, workers int) {
-	feed, err := l.stores[0].Changes(ctx, 0, 0)
+	feed, err := l.stores[0].Changes(ctx, 0, 0, 0)
 	require.NoError(t, err)
 	l.before = feed.Epoch
 	for g := range workers {
@@ -67,8 +67,8 @@ func (l *loadOnNodes) round(ctx context.Context, g, i int) error {
 	revoke := latchkey.Write{ID: world.WriteID(), Owner: loadOwner, At: world.Noon, Tokens: []latchkey.Token{gone}}
 	debit := latchkey.Reservation{Owner: loadOwner, Key: world.WriteID(), Amount: 1, Accounts: loadPurse()}
 	for _, call := range []func(s *sqlstore.Store) error{
-		func(s *sqlstore.Store) error { _, err := s.Write(ctx, issue); return err },
-		func(s *sqlstore.Store) error { _, err := s.Write(ctx, revoke); return err },
+		func(s *sqlstore.Store) error { err := s.Write(ctx, issue); return err },
+		func(s *sqlstore.Store) error { err := s.Write(ctx, revoke); return err },
 		func(s *sqlstore.Store) error { _, err := s.Reserve(ctx, debit); return err },
 	} {
 		if err := l.settle(ctx, call); err != nil {
@@ -115,7 +115,7 @@ func (l *loadOnNodes) check(t testing.TB, s *sqlstore.Store, where string) {
 		require.NoError(t, err, "%s: %s", where, id)
 		require.Equal(t, world.Noon, f.Token.Revoked, "%s: the revocation of %s is lost", where, id)
 	}
-	feed, err := s.Changes(ctx, 0, 1)
+	feed, err := s.Changes(ctx, 0, 0, 1)
 	require.NoError(t, err)
 	require.Equal(t, l.before+uint64(len(l.tokens)), feed.Epoch, where)
 	probe := latchkey.Reservation{Owner: loadOwner, Key: world.WriteID(), Amount: 1, Accounts: loadPurse()}

@@ -200,7 +200,7 @@ func TestStandbyReads(t *testing.T) {
 	moved, err := sqlstore.New(ctx, db, latchkey.Postgres, nil)
 	require.NoError(t, err)
 	defer moved.Close()
-	_, err = moved.ByDigest(ctx, world.Digest(2))
+	_, err = moved.ByDigest(ctx, 0, world.Digest(2))
 	require.NoError(t, err)
 	require.NoError(t, os.Remove(link))
 	require.NoError(t, os.Symlink(standby.Folder, link))
@@ -212,10 +212,10 @@ func TestStandbyReads(t *testing.T) {
 			require.ErrorIs(t, err, latchkey.ErrUnavailable, op.Name)
 		}
 	}
-	_, err = moved.Changes(ctx, 0, 0)
+	_, err = moved.Changes(ctx, 0, 0, 0)
 	require.ErrorIs(t, err, latchkey.ErrUnavailable)
 	require.ErrorContains(t, err, "standby")
-	_, err = moved.ByDigest(ctx, world.Digest(2))
+	_, err = moved.ByDigest(ctx, 0, world.Digest(2))
 	require.ErrorIs(t, err, latchkey.ErrUnavailable)
 
 	// Without the standby that it waits for, the primary acknowledges nothing. Who gives up does not know, and asks again.
@@ -224,17 +224,17 @@ func TestStandbyReads(t *testing.T) {
 	err = latchkey.ErrUnavailable
 	for d := 500 * time.Millisecond; errors.Is(err, latchkey.ErrUnavailable); d *= 2 { // until it comes to the commit
 		short, cancelShort := context.WithTimeout(ctx, d)
-		_, err = s.Write(short, w)
+		err = s.Write(short, w)
 		cancelShort()
 	}
 	require.ErrorIs(t, err, latchkey.ErrUnknownOutcome)
 	// Giving up cancels the waiting, and then it is on this server alone: saying it again waits again.
 	again, cancelAgain := context.WithTimeout(ctx, 2*time.Second)
 	defer cancelAgain()
-	_, err = s.Write(again, w)
+	err = s.Write(again, w)
 	require.Error(t, err, "acknowledged, and in one place only")
 	primary.Exec(t, "ALTER SYSTEM SET synchronous_standby_names = ''", "SELECT pg_reload_conf()")
-	_, err = s.Write(ctx, w)
+	err = s.Write(ctx, w)
 	require.NoError(t, err)
 	after, err := s.Owner(ctx, "waiting")
 	require.NoError(t, err)
@@ -311,7 +311,7 @@ func standbyTakesOver(t *testing.T, level string) {
 	// The former primary comes back as a standby. Whoever knows no other server must not take it for the primary.
 	follow(t, primary, standby, "s2")
 	caughtUp(t, primary, standby)
-	_, err = former.Changes(ctx, 0, 0)
+	_, err = former.Changes(ctx, 0, 0, 0)
 	require.ErrorIs(t, err, latchkey.ErrUnavailable)
 	_, err = sqlstore.New(ctx, primary.Open(t, schema(t, primary, "latchkey")), latchkey.Postgres, nil)
 	require.ErrorContains(t, err, "standby")
@@ -355,7 +355,7 @@ func TestStandbyThatMissedSomething(t *testing.T) {
 		return nil
 	})
 	require.NoError(t, err)
-	before, err := s.Changes(ctx, 0, 0)
+	before, err := s.Changes(ctx, 0, 0, 0)
 	require.NoError(t, err)
 	require.NoError(t, payroll(keys))
 	require.NoError(t, payroll(bounded))
@@ -363,7 +363,7 @@ func TestStandbyThatMissedSomething(t *testing.T) {
 	servePostgres(t, standby)
 	promote(t, standby)
 
-	after, err := primary.Store(t, both).Changes(ctx, before.Epoch, 10)
+	after, err := primary.Store(t, both).Changes(ctx, 0, before.Epoch, 10)
 	require.NoError(t, err)
 	require.Less(t, after.Epoch, before.Epoch)
 	require.True(t, after.Truncated)

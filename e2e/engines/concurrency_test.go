@@ -51,7 +51,7 @@ func noChangeIsSkipped(t *testing.T, e *harness.Engine, dsn, owner string) {
 		stores[i] = harness.OpenStore(t, db, e.Dialect)
 		f.Pause = time.Millisecond // between the statements of a transaction others come in
 	}
-	start, err := stores[0].Changes(ctx, 0, 0)
+	start, err := stores[0].Changes(ctx, 0, 0, 0)
 	require.NoError(t, err)
 
 	var all, polling sync.WaitGroup
@@ -63,7 +63,7 @@ func noChangeIsSkipped(t *testing.T, e *harness.Engine, dsn, owner string) {
 			for i := range rounds {
 				n := int(start.Epoch)*1000 + g*100 + i
 				id := fmt.Sprintf("%s-%02d-%04d", owner, g, i)
-				_, err := s.Write(ctx, world.Mint(owner, id, n))
+				err := s.Write(ctx, world.Mint(owner, id, n))
 				require.NoError(t, err)
 				revoked := world.Mint(owner, id, n).Tokens[0]
 				revoked.Version, revoked.Revoked = 1, world.Noon
@@ -71,9 +71,9 @@ func noChangeIsSkipped(t *testing.T, e *harness.Engine, dsn, owner string) {
 				if i%3 == 0 {
 					w.Events = []latchkey.Event{{At: world.Noon, Action: "token.revoke"}}
 				}
-				epoch, err := s.Write(ctx, w)
+				epoch, err := world.WriteEpoch(ctx, s, w)
 				require.NoError(t, err)
-				f, err := other.ByDigest(ctx, world.Digest(n))
+				f, err := other.ByDigest(ctx, 0, world.Digest(n))
 				require.NoError(t, err)
 				require.Equal(t, world.Noon, f.Token.Revoked, "a write that returned is read by all")
 				require.GreaterOrEqual(t, f.Epoch, epoch)
@@ -86,7 +86,7 @@ func noChangeIsSkipped(t *testing.T, e *harness.Engine, dsn, owner string) {
 			last := start.Epoch
 			for end := uint64(0); end == 0 || last < end; {
 				end = finished.Load()
-				feed, err := s.Changes(ctx, last, 10)
+				feed, err := s.Changes(ctx, 0, last, 10)
 				require.NoError(t, err)
 				require.False(t, feed.Truncated)
 				require.GreaterOrEqual(t, feed.Epoch, last)
@@ -101,7 +101,7 @@ func noChangeIsSkipped(t *testing.T, e *harness.Engine, dsn, owner string) {
 		})
 	}
 	all.Wait()
-	feed, err := stores[0].Changes(ctx, 0, 0)
+	feed, err := stores[0].Changes(ctx, 0, 0, 0)
 	require.NoError(t, err)
 	finished.Store(feed.Epoch)
 	polling.Wait()
@@ -116,7 +116,7 @@ func TestEnginesEpochIsInCommitOrder(t *testing.T) {
 		dsn := e.Place(t)
 		s := e.Store(t, dsn)
 		world.Build(t, s)
-		before, err := s.Changes(ctx, 0, 0)
+		before, err := s.Changes(ctx, 0, 0, 0)
 		require.NoError(t, err)
 		stalled, err := e.Open(t, dsn).Begin()
 		require.NoError(t, err)
@@ -126,21 +126,21 @@ func TestEnginesEpochIsInCommitOrder(t *testing.T) {
 		later := make(chan uint64, 1)
 		go func() {
 			w := latchkey.Write{ID: world.WriteID(), Owner: "globex", OwnerRecord: &latchkey.Owner{ID: "globex"}}
-			epoch, err := s.Write(ctx, w)
+			epoch, err := world.WriteEpoch(ctx, s, w)
 			if err != nil {
 				t.Error(err)
 			}
 			later <- epoch
 		}()
 		// What does not touch the epoch goes on meanwhile.
-		_, err = s.Write(ctx, world.Mint("initech", "t", 77))
+		err = s.Write(ctx, world.Mint("initech", "t", 77))
 		require.NoError(t, err)
 		select {
 		case <-later:
 			t.Fatal("a later change was committed before an earlier one")
 		case <-time.After(300 * time.Millisecond):
 		}
-		feed, err := s.Changes(ctx, before.Epoch, 10)
+		feed, err := s.Changes(ctx, 0, before.Epoch, 10)
 		require.NoError(t, err)
 		require.Equal(t, before.Epoch, feed.Epoch)
 		require.Empty(t, feed.Changes)
@@ -150,7 +150,7 @@ func TestEnginesEpochIsInCommitOrder(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, stalled.Commit())
 		require.Equal(t, before.Epoch+2, <-later)
-		feed, err = s.Changes(ctx, before.Epoch, 10)
+		feed, err = s.Changes(ctx, 0, before.Epoch, 10)
 		require.NoError(t, err)
 		require.Len(t, feed.Changes, 2)
 		require.Equal(t, before.Epoch+1, feed.Changes[0].Epoch)
@@ -186,18 +186,18 @@ func TestEnginesStalledWriter(t *testing.T) {
 		var all sync.WaitGroup
 		w := latchkey.Write{ID: world.WriteID(), Owner: "slow", OwnerRecord: &latchkey.Owner{ID: "slow"}}
 		all.Go(func() {
-			_, err := stalled.Write(ctx, w)
+			err := stalled.Write(ctx, w)
 			require.ErrorIs(t, err, latchkey.ErrUnknownOutcome)
 		})
 		<-holds
-		epoch, err := others.Write(ctx,
+		epoch, err := world.WriteEpoch(ctx, others,
 			latchkey.Write{ID: world.WriteID(), Owner: "globex", OwnerRecord: &latchkey.Owner{ID: "globex"}})
 		require.NoError(t, err)
 		close(goOn)
 		all.Wait()
-		again, err := stalled.Write(ctx, w)
+		after, err := world.WriteEpoch(ctx, stalled, w)
 		require.NoError(t, err, "the same write settles it")
-		require.Equal(t, epoch+1, again)
+		require.Equal(t, epoch+1, after)
 	})
 }
 
@@ -217,7 +217,7 @@ func twoNodes(t *testing.T, e *harness.Engine, dsn, owner string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	stores := []*sqlstore.Store{e.Store(t, dsn), e.Store(t, dsn)}
-	_, err := stores[0].Write(ctx, world.Mint(owner, "t", len(owner)*1000))
+	err := stores[0].Write(ctx, world.Mint(owner, "t", len(owner)*1000))
 	require.NoError(t, err)
 	accounts := []latchkey.CreditAccount{{TokenID: "t", Meter: "calls", Limit: limit}, {Meter: "calls", Limit: 2 * limit}}
 	var spent, lapsing atomic.Int64
@@ -298,7 +298,7 @@ func TestEnginesDeadlines(t *testing.T) {
 					defer cancel()
 					revoked := world.Mint("acme", world.ParentID, 1).Tokens[0]
 					revoked.Version, revoked.Revoked = 1, world.Noon
-					_, err := s.Write(ctx, latchkey.Write{ID: world.WriteID(), Owner: "acme", Tokens: []latchkey.Token{revoked}})
+					err := s.Write(ctx, latchkey.Write{ID: world.WriteID(), Owner: "acme", Tokens: []latchkey.Token{revoked}})
 					require.ErrorIs(t, err, latchkey.ErrUnavailable, lock)
 					require.ErrorIs(t, err, context.DeadlineExceeded)
 				})
@@ -311,7 +311,7 @@ func TestEnginesDeadlines(t *testing.T) {
 			require.NoError(t, err)
 			require.Zero(t, f.Token.Revoked, "what was given up was done later: %s", lock)
 		}
-		_, err := s.Write(background, world.Mint("acme", "after", 50))
+		err := s.Write(background, world.Mint("acme", "after", 50))
 		require.NoError(t, err)
 	})
 }
@@ -327,11 +327,11 @@ func TestEnginesPoolOfOne(t *testing.T) {
 		var all sync.WaitGroup
 		for g := range 200 {
 			all.Go(func() {
-				_, err := s.Write(ctx, world.Mint("acme", fmt.Sprintf("w%d", g), 1000+g))
+				err := s.Write(ctx, world.Mint("acme", fmt.Sprintf("w%d", g), 1000+g))
 				require.NoError(t, err)
-				_, err = s.ByDigest(ctx, world.Digest(2))
+				_, err = s.ByDigest(ctx, 0, world.Digest(2))
 				require.NoError(t, err)
-				_, err = s.Changes(ctx, 0, 10)
+				_, err = s.Changes(ctx, 0, 0, 10)
 				require.NoError(t, err)
 			})
 		}
@@ -353,7 +353,7 @@ func TestEnginesClockIsAskedNowAndThen(t *testing.T) {
 			start := f.Count()
 			last := time.Time{}
 			for range 200 {
-				feed, err := s.Changes(ctx, 0, 0)
+				feed, err := s.Changes(ctx, 0, 0, 0)
 				require.NoError(t, err)
 				require.False(t, feed.Now.Before(last), "%v after %v", feed.Now, last)
 				last = feed.Now
@@ -381,7 +381,7 @@ func TestEnginesClock(t *testing.T) {
 		dsn := e.Place(t)
 		s := e.Store(t, dsn)
 		for _, n := range []int{0, 10} {
-			feed, err := s.Changes(ctx, 0, n)
+			feed, err := s.Changes(ctx, 0, 0, n)
 			require.NoError(t, err)
 			require.WithinDuration(t, time.Now(), feed.Now, time.Minute)
 			require.Equal(t, time.UTC, feed.Now.Location())
@@ -389,7 +389,7 @@ func TestEnginesClock(t *testing.T) {
 		own, err := sqlstore.New(ctx, e.Open(t, dsn), e.Dialect,
 			&sqlstore.Options{Clock: func() time.Time { return world.Noon.Add(1001) }})
 		require.NoError(t, err)
-		feed, err := own.Changes(ctx, 0, 0)
+		feed, err := own.Changes(ctx, 0, 0, 0)
 		require.NoError(t, err)
 		require.Equal(t, world.Noon.Add(time.Microsecond), feed.Now)
 	})
@@ -405,7 +405,7 @@ func TestEnginesClock(t *testing.T) {
 	require.ErrorContains(t, err, "ahead of the database's")
 	said := time.Now().Add(-20 * time.Second).Unix() // it stands
 	near := harness.MariaDB.Store(t, harness.MariaDB.With(t, dsn, "timestamp", fmt.Sprint(said)))
-	feed, err := near.Changes(ctx, 0, 0)
+	feed, err := near.Changes(ctx, 0, 0, 0)
 	require.NoError(t, err)
 	require.WithinDuration(t, time.Unix(said, 0), feed.Now, time.Second)
 }

@@ -126,7 +126,7 @@ func TestEnginesKeepOrRefuse(t *testing.T) {
 		for i, name := range []string{"bad\xffbytes", "a\x00b", strings.Repeat("n", 1025), strings.Repeat("n", 5000)} {
 			w := world.Mint("acme", fmt.Sprintf("t%d", i), i)
 			w.Tokens[0].Name = name
-			_, err := s.Write(ctx, w)
+			err := s.Write(ctx, w)
 			f, loadErr := s.Load(ctx, "acme", w.Tokens[0].ID)
 			if err == nil {
 				require.NoError(t, loadErr)
@@ -149,7 +149,7 @@ func TestEnginesKeepOrRefuse(t *testing.T) {
 			Origin: strings.Repeat("o", 64)}}
 		w.OwnerRecord, w.Silent = &latchkey.Owner{ID: owner}, false
 		w.Events = []latchkey.Event{{At: world.Noon, Actor: "client:" + id, Object: owner, Before: w.Tokens[0].Extra}}
-		_, err := s.Write(ctx, w)
+		err := s.Write(ctx, w)
 		require.NoError(t, err)
 		f, err := s.Load(ctx, owner, "t")
 		require.NoError(t, err)
@@ -222,11 +222,11 @@ func TestEnginesClosed(t *testing.T) {
 		s := harness.OpenStore(t, db, e.Dialect)
 		world.Build(t, s)
 		require.NoError(t, s.Close())
-		_, err := s.ByDigest(ctx, world.Digest(1))
+		_, err := s.ByDigest(ctx, 0, world.Digest(1))
 		require.ErrorIs(t, err, latchkey.ErrUnavailable)
 		_, err = s.Tokens(ctx, "acme", latchkey.TokenQuery{})
 		require.ErrorIs(t, err, latchkey.ErrUnavailable)
-		_, err = s.Write(ctx, world.Mint("acme", "x", 5))
+		err = s.Write(ctx, world.Mint("acme", "x", 5))
 		require.ErrorIs(t, err, latchkey.ErrUnavailable)
 		require.NoError(t, db.Ping(), "the database is the host's")
 	})

@@ -59,7 +59,7 @@ func TestMemoryIsNeverStale(t *testing.T) {
 			return func(t *testing.T) {
 				w := latchkey.Write{ID: world.WriteID(), Owner: "acme", At: world.Noon}
 				edit(&w)
-				_, err := writer.Write(ctx, w)
+				err := writer.Write(ctx, w)
 				require.NoError(t, err)
 			}
 		}
@@ -101,7 +101,7 @@ func TestMemoryIsNeverStale(t *testing.T) {
 				write(func(w *latchkey.Write) { w.Tokens = []latchkey.Token{f.Token} })(t)
 			}, "base late"},
 			{"a role of the same id belongs to another owner", func(t *testing.T) {
-				_, err := writer.Write(ctx, latchkey.Write{ID: world.WriteID(), Owner: "globex",
+				err := writer.Write(ctx, latchkey.Write{ID: world.WriteID(), Owner: "globex",
 					Roles: []latchkey.Role{{ID: "r9", Owner: "globex", Name: "theirs"}}})
 				require.NoError(t, err)
 			}, "base late"},
@@ -131,15 +131,15 @@ func TestMemoryIsNeverStale(t *testing.T) {
 			{"and the role changes there", role("r9", named("anew")), "anew"},
 			{"the owner is erased and begins again", func(t *testing.T) {
 				write(func(w *latchkey.Write) { w.Erase = true })(t)
-				_, err := reader.ByDigest(ctx, world.Digest(1))
+				_, err := reader.ByDigest(ctx, 0, world.Digest(1))
 				require.ErrorIs(t, err, latchkey.ErrNotFound)
 				m := world.Mint("acme", world.ParentID, 1)
 				m.Tokens[0].Roles = []string{"r9"}
-				_, err = writer.Write(ctx, m)
+				err = writer.Write(ctx, m)
 				require.NoError(t, err)
 				child := world.Mint("acme", world.ChildID, 2)
 				child.Tokens[0].Parent, child.Tokens[0].Depth = world.ParentID, 1
-				_, err = writer.Write(ctx, child)
+				err = writer.Write(ctx, child)
 				require.NoError(t, err)
 			}, ""},
 			{"with a role of the old id", write(func(w *latchkey.Write) {
@@ -170,7 +170,7 @@ func TestMemoryIsNeverStale(t *testing.T) {
 						got, err := reader.Load(ctx, "acme", id)
 						require.NoError(t, err)
 						require.Equal(t, want, ordered(got))
-						got, err = reader.ByDigest(ctx, world.Digest(n))
+						got, err = reader.ByDigest(ctx, 0, world.Digest(n))
 						require.NoError(t, err)
 						got.Secret = latchkey.SecretRecord{}
 						require.Equal(t, want, ordered(got))
@@ -200,7 +200,7 @@ func TestMemoryIsOneCut(t *testing.T) {
 		m.Roles = []latchkey.Role{{ID: world.RoleID, Owner: "acme", Name: "0", Inherits: []string{world.BaseID}},
 			{ID: world.BaseID, Owner: "acme", Name: "x0"}}
 		m.OwnerRecord = &latchkey.Owner{ID: "acme", Extra: []byte("0")}
-		start, err := writer.Write(ctx, m)
+		start, err := world.WriteEpoch(ctx, writer, m)
 		require.NoError(t, err)
 
 		// change makes epoch start+n: it says n in one of the three.
@@ -215,7 +215,7 @@ func TestMemoryIsOneCut(t *testing.T) {
 			default:
 				w.OwnerRecord = &latchkey.Owner{ID: "acme", Version: version, Extra: fmt.Append(nil, n)}
 			}
-			_, err := writer.Write(ctx, w)
+			err := writer.Write(ctx, w)
 			return err
 		}
 		last := func(n, of uint64) uint64 { // the newest change of its sort as of n
@@ -235,7 +235,7 @@ func TestMemoryIsOneCut(t *testing.T) {
 					for final := false; !final; {
 						final = done.Load()
 						before := committed.Load()
-						f, err := reader.ByDigest(ctx, world.Digest(1))
+						f, err := reader.ByDigest(ctx, 0, world.Digest(1))
 						if err != nil {
 							t.Error(err)
 							return
@@ -273,7 +273,7 @@ func TestMemoryLearnsNothingFromAPurgedToken(t *testing.T) {
 	world.Build(t, s)
 	dead := world.Mint("acme", "dead", 50)
 	dead.Tokens[0].Revoked, dead.Tokens[0].Roles = world.Noon, []string{world.RoleID}
-	_, err := s.Write(ctx, dead)
+	err := s.Write(ctx, dead)
 	require.NoError(t, err)
 	var purge sync.Once
 	f.Before = func(text string) {
@@ -285,9 +285,9 @@ func TestMemoryLearnsNothingFromAPurgedToken(t *testing.T) {
 			})
 		}
 	}
-	_, err = s.ByDigest(ctx, world.Digest(50))
+	_, err = s.ByDigest(ctx, 0, world.Digest(50))
 	require.ErrorIs(t, err, latchkey.ErrNotFound)
-	found, err := s.ByDigest(ctx, world.Digest(1))
+	found, err := s.ByDigest(ctx, 0, world.Digest(1))
 	require.NoError(t, err)
 	require.Len(t, found.Roles, 2, "the roles of a token that lives")
 }
@@ -301,7 +301,7 @@ func TestMemorySavesStatements(t *testing.T) {
 	count := func(digestOf int) (n int) {
 		f.Begin("count", -1, false, nil)
 		before := f.Count()
-		_, err := s.ByDigest(ctx, world.Digest(digestOf))
+		_, err := s.ByDigest(ctx, 0, world.Digest(digestOf))
 		require.NoError(t, err)
 		return f.Count() - before
 	}
@@ -310,7 +310,7 @@ func TestMemorySavesStatements(t *testing.T) {
 	require.Equal(t, 2, count(2), "a child: and its parent")
 	other := func(w latchkey.Write) {
 		w.ID, w.Owner = world.WriteID(), "globex"
-		_, err := s.Write(ctx, w)
+		err := s.Write(ctx, w)
 		require.NoError(t, err)
 	}
 	other(latchkey.Write{Roles: []latchkey.Role{{ID: world.RoleID, Owner: "globex", Name: "theirs"}}})

@@ -24,9 +24,9 @@ func TestCopiesOfATokenPutTwice(t *testing.T) {
 		again := w.Tokens[0]
 		again.Version, again.Disabled = 1, true
 		w.Tokens = append(w.Tokens, again)
-		_, err := s.Write(ctx, w)
+		err := s.Write(ctx, w)
 		require.NoError(t, err)
-		f, err := s.ByDigest(ctx, world.Digest(1))
+		f, err := s.ByDigest(ctx, 0, world.Digest(1))
 		require.NoError(t, err)
 		require.Equal(t, []any{uint64(2), true}, []any{f.Token.Version, f.Token.Disabled})
 		require.Empty(t, world.Copies(t, db))
@@ -44,7 +44,7 @@ func TestWriteRefusesWhatIsNotText(t *testing.T) {
 		heir := latchkey.Write{ID: world.WriteID(), Owner: "acme", Roles: []latchkey.Role{{ID: "r", Owner: "acme", Name: "r",
 			Inherits: []string{"\xff"}}}}
 		for _, w := range []latchkey.Write{named, bound, heir} {
-			_, err := s.Write(ctx, w)
+			err := s.Write(ctx, w)
 			require.ErrorIs(t, err, latchkey.ErrInvalid)
 		}
 	})
@@ -114,14 +114,14 @@ func TestEnginesTokenBeforeItsSecrets(t *testing.T) {
 				usage := hold(t, e, db)
 				done := make(chan error, 1)
 				go func() {
-					_, err := s.Write(ctx, w)
+					err := s.Write(ctx, w)
 					done <- err
 				}()
 				usage.waitedFor(t, db)
 				usage.exec(t, `UPDATE latchkey_secrets SET head = head WHERE owner = 'acme' AND token_id = '`+world.ChildID+`'`)
 				require.NoError(t, usage.Commit())
 				require.NoError(t, <-done)
-				_, err := s.ByDigest(ctx, world.Digest(2))
+				_, err := s.ByDigest(ctx, 0, world.Digest(2))
 				require.ErrorIs(t, err, latchkey.ErrNotFound)
 			})
 		}
@@ -147,7 +147,7 @@ func TestEnginesSecretsWaitForTheirToken(t *testing.T) {
 				done := make(chan error, 1)
 				c.TokenID = world.ChildID
 				go func() {
-					_, err := s.Write(ctx,
+					err := s.Write(ctx,
 						latchkey.Write{ID: world.WriteID(), Owner: "acme", At: world.Noon, Secrets: []latchkey.SecretChange{c}})
 					done <- err
 				}()
@@ -164,7 +164,7 @@ func TestEnginesSecretsWaitForTheirToken(t *testing.T) {
 				require.NoError(t, usage.Commit())
 				require.NoError(t, <-done)
 				require.Empty(t, world.Copies(t, db))
-				f, err := s.ByDigest(ctx, world.Digest(2), world.Digest(3))
+				f, err := s.ByDigest(ctx, 0, world.Digest(2), world.Digest(3))
 				require.NoError(t, err)
 				require.Equal(t, time.UnixMicro(1).UTC(), f.Token.Used)
 			})

@@ -93,7 +93,7 @@ func refusals() []world.Operation {
 			w := latchkey.Write{ID: [16]byte{99}, Owner: "acme", At: world.Noon,
 				Events: []latchkey.Event{{At: world.Noon, Action: "refused"}}}
 			edit(&w)
-			return s.Write(ctx, w)
+			return nil, s.Write(ctx, w)
 		}}
 	}
 	other := func(want error, name string, run func(context.Context, *sqlstore.Store) error) world.Operation {
@@ -153,7 +153,7 @@ func refusals() []world.Operation {
 			return s.Settle(ctx, "acme", [16]byte{77}, 1)
 		}),
 		other(latchkey.ErrNotFound, "an unknown digest", func(ctx context.Context, s *sqlstore.Store) error {
-			_, err := s.ByDigest(ctx, world.Digest(50), world.Digest(51))
+			_, err := s.ByDigest(ctx, 0, world.Digest(50), world.Digest(51))
 			return err
 		}),
 		other(latchkey.ErrNotFound, "secrets of nobody", func(ctx context.Context, s *sqlstore.Store) error {
@@ -278,7 +278,7 @@ func TestFaultsAtStart(t *testing.T) {
 				honest(about, err)
 				return
 			}
-			_, err = store.ByDigest(context.Background(), world.Digest(2))
+			_, err = store.ByDigest(context.Background(), 0, world.Digest(2))
 			require.NoError(t, err, about)
 			require.NoError(t, store.Close())
 		})

@@ -128,9 +128,9 @@ type lookingUp struct {
 	n atomic.Int64
 }
 
-func (s *lookingUp) ByDigest(ctx context.Context, digests ...[32]byte) (latchkey.Found, error) {
+func (s *lookingUp) ByDigest(ctx context.Context, slot latchkey.Slot, digests ...[32]byte) (latchkey.Found, error) {
 	s.n.Add(1)
-	return s.Store.ByDigest(ctx, digests...)
+	return s.Store.ByDigest(ctx, 0, digests...)
 }
 
 func present(secret string) latchkey.Presented {
@@ -230,10 +230,10 @@ func everyFieldIsObeyed(t *testing.T, store latchkey.Store) {
 		if err == nil { // a refusal is not kept
 			require.Equal(t, was, counting.n.Load(), "%s: it was not in memory", what)
 		}
-		feed, err := store.Changes(ctx, 0, 0)
+		feed, err := store.Changes(ctx, 0, 0, 0)
 		require.NoError(t, err)
 		w.ID, w.Owner = world.WriteID(), "acme"
-		epoch, err := store.Write(ctx, w)
+		epoch, err := world.WriteEpoch(ctx, store, w)
 		require.NoError(t, err, what)
 		require.Equal(t, feed.Epoch+1, epoch, "%s: the epoch", what)
 		say := told(t, keys, secret.Reveal())

@@ -56,8 +56,8 @@ type nodeReply struct {
 	// Of a watch: when the last Verify began that was answered as before the change, and when the first one ended that was
 	// answered as after it.
 	LastOld, FirstNew int64
-	Acked             map[string]uint64 // of storm: the epoch of each change
-	Seen              [][]string        // of storm: what each poller read
+	Acked             []string   // of storm: the ids of the changes
+	Seen              [][]string // of storm: what each poller read
 }
 
 // machineTime is the monotonic clock of the machine, in ns.
@@ -155,15 +155,15 @@ type datedFeed struct {
 	feed latchkey.Feed
 }
 
-func (s *laggingStore) Changes(ctx context.Context, after uint64, n int) (latchkey.Feed, error) {
-	feed, err := s.Store.Changes(ctx, after, n)
+func (s *laggingStore) Changes(ctx context.Context, feed latchkey.FeedID, after uint64, n int) (latchkey.Feed, error) {
+	answer, err := s.Store.Changes(ctx, feed, after, n)
 	if n > 0 || err != nil {
-		return feed, err
+		return answer, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	s.past = append(s.past, datedFeed{now, feed})
+	s.past = append(s.past, datedFeed{now, answer})
 	for len(s.past) > 1 && now.Sub(s.past[1].at) >= s.lag {
 		s.past = s.past[1:]
 	}
@@ -246,21 +246,20 @@ func (p *nodeProcess) storm(o nodeOrder) (r nodeReply, err error) {
 		defer mu.Unlock()
 		errs = append(errs, err)
 	}
-	r.Acked = map[string]uint64{}
 	var writing, polling sync.WaitGroup
 	for w := range writers {
 		writing.Go(func() {
 			for i := range rounds {
 				owner := fmt.Sprint("acme ", i%3) // some wait for each other before they come to the epoch
 				id := fmt.Sprintf("%s/%d/%d", o.Owner, w, i)
-				epoch, err := slow.Write(p.ctx, latchkey.Write{ID: uuid.New(), Owner: owner, At: world.Noon,
+				err := slow.Write(p.ctx, latchkey.Write{ID: uuid.New(), Owner: owner, At: world.Noon,
 					Revocations: []latchkey.Revocation{{ID: id, Until: world.Noon}}})
 				if err != nil {
 					fail(err)
 					return
 				}
 				mu.Lock()
-				r.Acked[id] = epoch
+				r.Acked = append(r.Acked, id)
 				mu.Unlock()
 			}
 		})
@@ -278,7 +277,7 @@ func (p *nodeProcess) storm(o nodeOrder) (r nodeReply, err error) {
 					over = true
 				default:
 				}
-				feed, err := p.store.Changes(p.ctx, after, 1+9*i)
+				feed, err := p.store.Changes(p.ctx, 0, after, 1+9*i)
 				if err != nil || feed.Truncated {
 					fail(fmt.Errorf("poller: %w, truncated %t", err, feed.Truncated))
 					return

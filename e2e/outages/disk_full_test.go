@@ -80,7 +80,7 @@ func diskFull(t *testing.T, e *harness.Engine, dsn string, db *sql.DB, fill, roo
 			require.NoError(t, err)
 			_, err = acme.Get(ctx, "nobody")
 			require.ErrorIs(t, err, latchkey.ErrNotFound)
-			_, err = store.ByDigest(ctx, world.Digest(-1))
+			_, err = store.ByDigest(ctx, 0, world.Digest(-1))
 			require.ErrorIs(t, err, latchkey.ErrNotFound)
 			_, err = store.Tokens(ctx, "owner 0", latchkey.TokenQuery{})
 			require.NoError(t, err)
@@ -95,7 +95,7 @@ func diskFull(t *testing.T, e *harness.Engine, dsn string, db *sql.DB, fill, roo
 	reads()
 	require.Empty(t, world.Walk(t, db))
 	w := large("large", 1)
-	_, err = store.Write(ctx, w)
+	err = store.Write(ctx, w)
 	if !errors.Is(err, latchkey.ErrUnknownOutcome) { // the commit may be what finds no room
 		require.ErrorIs(t, err, latchkey.ErrUnavailable)
 		_, err = store.Load(ctx, "acme", "large")
@@ -118,7 +118,7 @@ func diskFull(t *testing.T, e *harness.Engine, dsn string, db *sql.DB, fill, roo
 		room()
 	}
 	c.progress(100)
-	_, err = store.Write(ctx, w)
+	err = store.Write(ctx, w)
 	require.NoError(t, err)
 	reads()
 	c.finish(db)
@@ -277,7 +277,7 @@ func limitedFile(t *testing.T, e *harness.Engine) {
 	for n := 100; ; n++ {
 		require.Less(t, n, 300, "it was never full")
 		w := large(fmt.Sprint("large ", n), n)
-		_, err := s.Write(ctx, w)
+		err := s.Write(ctx, w)
 		if err != nil {
 			require.ErrorIs(t, err, latchkey.ErrUnavailable)
 			refused = w
@@ -285,7 +285,7 @@ func limitedFile(t *testing.T, e *harness.Engine) {
 		}
 	}
 	for range 3 { // and again
-		_, err := s.Write(ctx, refused)
+		err := s.Write(ctx, refused)
 		require.ErrorIs(t, err, latchkey.ErrUnavailable)
 	}
 	_, err := s.Load(ctx, "acme", refused.Tokens[0].ID)
@@ -293,13 +293,13 @@ func limitedFile(t *testing.T, e *harness.Engine) {
 	f, err := s.Load(ctx, "acme", "large 100")
 	require.NoError(t, err)
 	require.Len(t, f.Token.Extra, 1<<20)
-	f, err = s.ByDigest(ctx, world.Digest(2))
+	f, err = s.ByDigest(ctx, 0, world.Digest(2))
 	require.NoError(t, err)
 	require.Equal(t, world.ChildID, f.Token.ID)
 	require.Empty(t, world.Walk(t, db))
 	room()
 	require.Eventually(t, func() bool {
-		_, err = s.Write(ctx, refused)
+		err = s.Write(ctx, refused)
 		return err == nil
 	}, 3*time.Minute, 20*time.Millisecond, "it does not go on: %v", err)
 	f, err = s.Load(ctx, "acme", refused.Tokens[0].ID)

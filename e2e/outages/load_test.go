@@ -56,7 +56,7 @@ func (w worker) accounts() []latchkey.CreditAccount {
 
 // begin makes what the first step needs.
 func (w worker) begin(ctx context.Context, s *sqlstore.Store) error {
-	_, err := s.Write(ctx, latchkey.Write{ID: w.key(1 << 30), Owner: w.owner, At: world.Noon,
+	err := s.Write(ctx, latchkey.Write{ID: w.key(1 << 30), Owner: w.owner, At: world.Noon,
 		Roles: []latchkey.Role{{ID: w.role(), Owner: w.owner, Name: w.role()}}})
 	return err
 }
@@ -103,7 +103,7 @@ func (w worker) step(ctx context.Context, s *sqlstore.Store, n int) error {
 		}
 		write.DeleteTokens = []latchkey.Ref{{ID: token.ID, Version: 2}}
 	}
-	_, err := s.Write(ctx, write)
+	err := s.Write(ctx, write)
 	return err
 }
 
@@ -134,9 +134,9 @@ func (w worker) check(t testing.TB, s *sqlstore.Store, done int) {
 		if steps > 1 {
 			live, gone = gone, live
 		}
-		_, err := s.ByDigest(ctx, gone)
+		_, err := s.ByDigest(ctx, 0, gone)
 		require.ErrorIs(t, err, latchkey.ErrNotFound, about)
-		f, err := s.ByDigest(ctx, live)
+		f, err := s.ByDigest(ctx, 0, live)
 		if steps > 9 && c%3 == 0 {
 			require.ErrorIs(t, err, latchkey.ErrNotFound, about)
 			continue

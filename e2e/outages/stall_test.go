@@ -212,7 +212,7 @@ func TestPoolOfOne(t *testing.T) {
 				}
 				return nil
 			}
-			_, err := store.Write(ctx, w)
+			err := store.Write(ctx, w)
 			return err
 		}
 		writes, outcomes := make([]latchkey.Write, callers), make([]error, callers)
@@ -245,7 +245,7 @@ func TestPoolOfOne(t *testing.T) {
 					_, found := store.Load(ctx, "acme", writes[n].Tokens[0].ID)
 					require.Equal(t, err == nil, found == nil, about)
 				}
-				_, err = store.Write(ctx, writes[n])
+				err = store.Write(ctx, writes[n])
 				require.NoError(t, err, "again, after "+about)
 			}
 		}
@@ -322,7 +322,7 @@ func TestCommitHangs(t *testing.T) {
 		write := func(ctx context.Context, n int) error {
 			w := world.Mint("acme", fmt.Sprint("t", n), n)
 			w.ID = [16]byte{1, byte(n)}
-			_, err := store.Write(ctx, w)
+			err := store.Write(ctx, w)
 			return err
 		}
 		var all sync.WaitGroup

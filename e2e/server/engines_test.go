@@ -363,7 +363,7 @@ func TestServerOnEnginesSaysWhyItFails(t *testing.T) {
 
 		// A database of another program's is left alone.
 		other := e.Store(t, site.place)
-		_, err := other.Write(t.Context(), world.Mint("demo", "t", 1))
+		err := other.Write(t.Context(), world.Mint("demo", "t", 1))
 		require.NoError(t, err)
 		require.Contains(t, fails(t, site.args("a")...), "keyring")
 		require.NoFileExists(t, filepath.Join(site.dir, "a.key"))

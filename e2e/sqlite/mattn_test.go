@@ -48,7 +48,7 @@ func TestMattnBusy(t *testing.T) {
 	require.Equal(t, sqlite3.ErrBusy, code.Code)
 	done := make(chan error, 1)
 	go func() {
-		_, err := s.Write(ctx, world.Mint("acme", "t", 1))
+		err := s.Write(ctx, world.Mint("acme", "t", 1))
 		done <- err
 	}()
 	select {
@@ -75,13 +75,13 @@ func TestMattnAnyDSN(t *testing.T) {
 				for i := range 8 {
 					n := g*100 + i
 					id := fmt.Sprintf("%04d", n)
-					_, err := s.Write(ctx, world.Mint("acme", id, n))
+					err := s.Write(ctx, world.Mint("acme", id, n))
 					require.NoError(t, err, dsn)
 					revoked := world.Mint("acme", id, n).Tokens[0]
 					revoked.Version, revoked.Revoked = 1, world.Noon
-					_, err = s.Write(ctx, latchkey.Write{ID: world.WriteID(), Owner: "acme", Tokens: []latchkey.Token{revoked}})
+					err = s.Write(ctx, latchkey.Write{ID: world.WriteID(), Owner: "acme", Tokens: []latchkey.Token{revoked}})
 					require.NoError(t, err, dsn)
-					f, err := other.ByDigest(ctx, world.Digest(n))
+					f, err := other.ByDigest(ctx, 0, world.Digest(n))
 					require.NoError(t, err, dsn)
 					require.Equal(t, world.Noon, f.Token.Revoked, "a write that returned is read by all")
 				}

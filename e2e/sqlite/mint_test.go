@@ -33,14 +33,14 @@ func TestSQLiteMintsTwiceAtOnce(t *testing.T) {
 	repeated.Events = []latchkey.Event{{At: world.Noon, Action: "token.issue"}}
 	for i := range 8 {
 		all.Go(func() {
-			_, err := g.Write(ctx, repeated)
+			err := g.Write(ctx, repeated)
 			require.NoError(t, err)
 			done.Add(1)
 		})
 		all.Go(func() { // another Write of the same token
 			w := world.Mint("acme", "contested", 5100+i)
 			w.Events = []latchkey.Event{{At: world.Noon, Action: "token.issue"}}
-			if _, err := g.Write(ctx, w); err != nil {
+			if err := g.Write(ctx, w); err != nil {
 				require.ErrorIs(t, err, latchkey.ErrExists)
 				return
 			}
@@ -49,14 +49,14 @@ func TestSQLiteMintsTwiceAtOnce(t *testing.T) {
 		all.Go(func() { // another token of the same digest
 			w := world.Mint("globex", fmt.Sprint("digest", i), 5200)
 			w.Events = []latchkey.Event{{At: world.Noon, Action: "token.issue"}}
-			if _, err := g.Write(ctx, w); err != nil {
+			if err := g.Write(ctx, w); err != nil {
 				require.ErrorIs(t, err, latchkey.ErrExists)
 				return
 			}
 			same.Add(1)
 		})
 		all.Go(func() {
-			_, err := g.Write(ctx, world.Mint("acme", world.NewID(), 5300+i))
+			err := g.Write(ctx, world.Mint("acme", world.NewID(), 5300+i))
 			require.NoError(t, err)
 			beside.Add(1)
 		})
@@ -130,7 +130,7 @@ func TestSQLiteMintsAmongOthers(t *testing.T) {
 				if rand.IntN(6) == 0 {
 					ctx, leave = context.WithTimeout(background, time.Duration(rand.IntN(5000))*time.Microsecond)
 				}
-				_, err := g.Write(ctx, w)
+				err := g.Write(ctx, w)
 				leave()
 				results[i] = append(results[i], written{w, err})
 			}
@@ -183,7 +183,7 @@ func TestSQLiteMintsAmongOthers(t *testing.T) {
 				require.False(t, found, "refused and done: %v", r.err)
 			}
 			if len(r.w.RequireTokens) == 0 {
-				_, err := g.Write(background, r.w)
+				err := g.Write(background, r.w)
 				require.NoError(t, err, "the same write settles it")
 			}
 		}
@@ -216,7 +216,7 @@ func TestSQLiteMintsPanic(t *testing.T) {
 					panics.Add(1)
 				}
 			}()
-			_, err := g.Write(ctx, world.Mint("acme", fmt.Sprint("p", i), 6000+i))
+			err := g.Write(ctx, world.Mint("acme", fmt.Sprint("p", i), 6000+i))
 			require.NoError(t, err)
 			done.Add(1)
 		})
@@ -242,7 +242,7 @@ func TestSQLiteMintsRepeatedShareCommits(t *testing.T) {
 			for i := range writes {
 				writes[i] = world.Mint("acme", fmt.Sprint("r", i), 7000+i)
 				if i < repeats {
-					_, err := g.Write(ctx, writes[i])
+					err := g.Write(ctx, writes[i])
 					require.NoError(t, err)
 				}
 			}
@@ -251,7 +251,7 @@ func TestSQLiteMintsRepeatedShareCommits(t *testing.T) {
 			before := g.Commits()
 			for _, w := range writes {
 				all.Go(func() {
-					_, err := g.Write(ctx, w)
+					err := g.Write(ctx, w)
 					require.NoError(t, err)
 				})
 			}

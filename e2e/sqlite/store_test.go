@@ -152,8 +152,6 @@ func TestSQLiteAnyDSN(t *testing.T) {
 		file := harness.NewFile(t)
 		stores := []*sqlstore.Store{harness.OpenSQLiteStore(t, harness.OpenSQLite(t, fmt.Sprintf(dsn, file))),
 			harness.OpenSQLiteStore(t, harness.OpenSQLite(t, fmt.Sprintf(dsn, file)))}
-		var mu sync.Mutex
-		epochs := map[uint64]bool{}
 		var wg sync.WaitGroup
 		for g := range 6 {
 			s := stores[g%2]
@@ -161,24 +159,20 @@ func TestSQLiteAnyDSN(t *testing.T) {
 				for i := range 10 {
 					n := g*100 + i
 					id := fmt.Sprintf("%04d", n)
-					_, err := s.Write(ctx, world.Mint("acme", id, n))
+					err := s.Write(ctx, world.Mint("acme", id, n))
 					require.NoError(t, err)
 					revoked := world.Mint("acme", id, n).Tokens[0]
 					revoked.Version, revoked.Revoked = 1, world.Noon
-					epoch, err := s.Write(ctx, latchkey.Write{ID: world.WriteID(), Owner: "acme", Tokens: []latchkey.Token{revoked}})
+					err = s.Write(ctx, latchkey.Write{ID: world.WriteID(), Owner: "acme", Tokens: []latchkey.Token{revoked}})
 					require.NoError(t, err)
-					mu.Lock()
-					require.False(t, epochs[epoch])
-					epochs[epoch] = true
-					mu.Unlock()
-					f, err := stores[(g+1)%2].ByDigest(ctx, world.Digest(n))
+					f, err := stores[(g+1)%2].ByDigest(ctx, 0, world.Digest(n))
 					require.NoError(t, err)
 					require.Equal(t, world.Noon, f.Token.Revoked, "a write that returned is read by all")
 				}
 			})
 		}
 		wg.Wait()
-		feed, err := stores[0].Changes(ctx, 0, 1000)
+		feed, err := stores[0].Changes(ctx, 0, 0, 1000)
 		require.NoError(t, err)
 		require.Len(t, feed.Changes, 60)
 		for i, c := range feed.Changes {
@@ -192,7 +186,7 @@ func TestSQLiteWritesAreFull(t *testing.T) {
 	db := harness.OpenSQLite(t, harness.WAL(harness.NewFile(t))+"&_pragma=synchronous(OFF)")
 	db.SetMaxOpenConns(1)
 	s := harness.OpenSQLiteStore(t, db)
-	_, err := s.Write(context.Background(), world.Mint("acme", world.NewID(), 1))
+	err := s.Write(context.Background(), world.Mint("acme", world.NewID(), 1))
 	require.NoError(t, err)
 	var level int
 	require.NoError(t, db.QueryRow("PRAGMA synchronous").Scan(&level))
@@ -209,13 +203,13 @@ func TestSQLitePoolOfOne(t *testing.T) {
 	var wg sync.WaitGroup
 	for g := range 50 {
 		wg.Go(func() {
-			_, err := s.Write(ctx, world.Mint("acme", fmt.Sprintf("w%d", g), 1000+g))
+			err := s.Write(ctx, world.Mint("acme", fmt.Sprintf("w%d", g), 1000+g))
 			require.NoError(t, err)
-			_, err = s.ByDigest(ctx, world.Digest(2))
+			_, err = s.ByDigest(ctx, 0, world.Digest(2))
 			require.NoError(t, err)
 			_, err = s.Tokens(ctx, "acme", latchkey.TokenQuery{})
 			require.NoError(t, err)
-			_, err = s.Changes(ctx, 0, 10)
+			_, err = s.Changes(ctx, 0, 0, 10)
 			require.NoError(t, err)
 		})
 	}
@@ -239,7 +233,7 @@ func TestSQLiteDeadlines(t *testing.T) {
 		wg.Go(func() {
 			ctx, cancel := context.WithTimeout(background, 100*time.Millisecond)
 			defer cancel()
-			_, err := s.Write(ctx, world.Mint("acme", fmt.Sprint(i), i))
+			err := s.Write(ctx, world.Mint("acme", fmt.Sprint(i), i))
 			require.ErrorIs(t, err, latchkey.ErrUnavailable)
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 		})
@@ -251,12 +245,12 @@ func TestSQLiteDeadlines(t *testing.T) {
 	tokens, err := s.Tokens(background, "acme", latchkey.TokenQuery{})
 	require.NoError(t, err)
 	require.Empty(t, tokens, "what was given up must not happen later")
-	_, err = s.Write(background, world.Mint("acme", "0", 0))
+	err = s.Write(background, world.Mint("acme", "0", 0))
 	require.NoError(t, err)
 	for _, f := range []func(context.Context) error{
-		func(ctx context.Context) error { _, err := s.Write(ctx, world.Mint("acme", "x", 77)); return err },
-		func(ctx context.Context) error { _, err := s.ByDigest(ctx, world.Digest(0)); return err },
-		func(ctx context.Context) error { _, err := s.Changes(ctx, 0, 0); return err },
+		func(ctx context.Context) error { err := s.Write(ctx, world.Mint("acme", "x", 77)); return err },
+		func(ctx context.Context) error { _, err := s.ByDigest(ctx, 0, world.Digest(0)); return err },
+		func(ctx context.Context) error { _, err := s.Changes(ctx, 0, 0, 0); return err },
 	} {
 		ctx, cancel := context.WithCancel(background)
 		cancel()
@@ -270,17 +264,17 @@ func TestSQLiteDeadlines(t *testing.T) {
 func TestSQLiteNeighbours(t *testing.T) {
 	ctx := context.Background()
 	s := harness.OpenSQLiteStore(t, harness.OpenSQLite(t, harness.WAL(harness.NewFile(t))))
-	_, err := s.Write(ctx, world.Mint("acme", "taken", 0))
+	err := s.Write(ctx, world.Mint("acme", "taken", 0))
 	require.NoError(t, err)
 	var wg sync.WaitGroup
 	for i := range 200 {
 		wg.Go(func() {
 			if i%10 == 0 {
-				_, err := s.Write(ctx, world.Mint("acme", "taken", 10_000+i))
+				err := s.Write(ctx, world.Mint("acme", "taken", 10_000+i))
 				require.ErrorIs(t, err, latchkey.ErrExists)
 				return
 			}
-			_, err := s.Write(ctx, world.Mint("acme", fmt.Sprintf("t%03d", i), 1+i))
+			err := s.Write(ctx, world.Mint("acme", fmt.Sprintf("t%03d", i), 1+i))
 			require.NoError(t, err)
 		})
 	}
@@ -296,19 +290,19 @@ func TestSQLiteRollbackFails(t *testing.T) {
 	file := harness.NewFile(t)
 	db, f := faulty.OpenSQLite(t, "file:"+file)
 	s := harness.OpenSQLiteStore(t, db)
-	_, err := s.Write(ctx, world.Mint("acme", "a", 1))
+	err := s.Write(ctx, world.Mint("acme", "a", 1))
 	require.NoError(t, err)
 	f.Begin("count", -1, false, nil)
 	n := f.Count()
-	_, err = s.Write(ctx, world.Mint("acme", "a", 2))
+	err = s.Write(ctx, world.Mint("acme", "a", 2))
 	require.ErrorIs(t, err, latchkey.ErrExists)
 	n = f.Count() - n
 	f.Begin("rollback", n-1, false, errors.New("disk I/O error (10)"))
-	_, err = s.Write(ctx, world.Mint("acme", "a", 3))
+	err = s.Write(ctx, world.Mint("acme", "a", 3))
 	require.ErrorIs(t, err, latchkey.ErrExists)
 	require.Equal(t, "ROLLBACK", f.Disarm())
 	other := harness.OpenSQLiteStore(t, harness.OpenSQLite(t, "file:"+file))
-	_, err = other.Write(ctx, world.Mint("acme", "b", 4))
+	err = other.Write(ctx, world.Mint("acme", "b", 4))
 	require.NoError(t, err, "the lock was left behind")
 }
 
@@ -350,7 +344,7 @@ func TestSQLiteKill(t *testing.T) {
 			token.Version = uint64(n)
 			w := latchkey.Write{ID: uuid.New(), Owner: "acme", At: world.Noon, Tokens: []latchkey.Token{token},
 				Events: []latchkey.Event{{At: world.Noon, Action: "token.update", Object: strconv.Itoa(n)}}}
-			epoch, err := s.Write(context.Background(), w)
+			epoch, err := world.WriteEpoch(context.Background(), s, w)
 			require.NoError(t, err)
 			fmt.Printf("acked %d\n", epoch)
 		}
@@ -359,7 +353,7 @@ func TestSQLiteKill(t *testing.T) {
 	for round := range 3 {
 		file := harness.NewFile(t)
 		s := harness.OpenSQLiteStore(t, harness.OpenSQLite(t, harness.WAL(file)))
-		_, err := s.Write(ctx, world.Mint("acme", "counter", 1))
+		err := s.Write(ctx, world.Mint("acme", "counter", 1))
 		require.NoError(t, err)
 		child := exec.Command(os.Args[0], "-test.run=^TestSQLiteKill$")
 		child.Env = append(os.Environ(), "LATCHKEY_E2E_WRITER="+file)
@@ -397,9 +391,9 @@ func TestSQLiteClosed(t *testing.T) {
 	s := harness.OpenSQLiteStore(t, db)
 	world.Build(t, s)
 	require.NoError(t, s.Close())
-	_, err := s.ByDigest(ctx, world.Digest(1))
+	_, err := s.ByDigest(ctx, 0, world.Digest(1))
 	require.ErrorIs(t, err, latchkey.ErrUnavailable)
-	_, err = s.Write(ctx, world.Mint("acme", "x", 5))
+	err = s.Write(ctx, world.Mint("acme", "x", 5))
 	require.ErrorIs(t, err, latchkey.ErrUnavailable)
 	require.NoError(t, db.Ping(), "the database is the host's")
 }
@@ -411,7 +405,7 @@ func TestSQLiteClock(t *testing.T) {
 	s, err := sqlstore.New(ctx, db, latchkey.SQLite,
 		&sqlstore.Options{Clock: func() time.Time { return world.Noon.Add(1001) }})
 	require.NoError(t, err)
-	feed, err := s.Changes(ctx, 0, 0)
+	feed, err := s.Changes(ctx, 0, 0, 0)
 	require.NoError(t, err)
 	require.Equal(t, world.Noon.Add(time.Microsecond), feed.Now)
 }
@@ -472,11 +466,11 @@ func TestSQLiteSmoke(t *testing.T) {
 	ctx := context.Background()
 	s := harness.OpenSQLiteStore(t, harness.OpenSQLite(t, harness.WAL(harness.NewFile(t))))
 	id := world.NewID()
-	_, err := s.Write(ctx, world.Mint("acme", id, 1))
+	err := s.Write(ctx, world.Mint("acme", id, 1))
 	require.NoError(t, err)
-	f, err := s.ByDigest(ctx, world.Digest(1))
+	f, err := s.ByDigest(ctx, 0, world.Digest(1))
 	require.NoError(t, err)
 	require.Equal(t, id, f.Token.ID)
-	_, err = s.ByDigest(ctx, world.Digest(2))
+	_, err = s.ByDigest(ctx, 0, world.Digest(2))
 	require.ErrorIs(t, err, latchkey.ErrNotFound)
 }

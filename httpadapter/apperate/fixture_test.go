@@ -42,11 +42,11 @@ type failingStore struct {
 	down, downOnce, downReserve error
 }
 
-func (s *failingStore) ByDigest(ctx context.Context, d ...[32]byte) (latchkey.Found, error) {
+func (s *failingStore) ByDigest(ctx context.Context, slot latchkey.Slot, d ...[32]byte) (latchkey.Found, error) {
 	if s.down != nil {
 		return latchkey.Found{}, s.down
 	}
-	return s.Store.ByDigest(ctx, d...)
+	return s.Store.ByDigest(ctx, 0, d...)
 }
 
 func (s *failingStore) Once(ctx context.Context, owner string, key [32]byte, until time.Time) error {

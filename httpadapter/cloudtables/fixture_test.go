@@ -47,11 +47,11 @@ type failingStore struct {
 	downWrite error
 }
 
-func (s *failingStore) ByDigest(ctx context.Context, d ...[32]byte) (latchkey.Found, error) {
+func (s *failingStore) ByDigest(ctx context.Context, slot latchkey.Slot, d ...[32]byte) (latchkey.Found, error) {
 	if s.down != nil {
 		return latchkey.Found{}, s.down
 	}
-	return s.Store.ByDigest(ctx, d...)
+	return s.Store.ByDigest(ctx, 0, d...)
 }
 
 func (s *failingStore) Roles(ctx context.Context, owner string, q latchkey.RoleQuery) ([]latchkey.Role, error) {
@@ -61,9 +61,9 @@ func (s *failingStore) Roles(ctx context.Context, owner string, q latchkey.RoleQ
 	return s.Store.Roles(ctx, owner, q)
 }
 
-func (s *failingStore) Write(ctx context.Context, w latchkey.Write) (uint64, error) {
+func (s *failingStore) Write(ctx context.Context, w latchkey.Write) error {
 	if s.downWrite != nil {
-		return 0, s.downWrite
+		return s.downWrite
 	}
 	return s.Store.Write(ctx, w)
 }

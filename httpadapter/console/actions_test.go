@@ -116,7 +116,7 @@ func TestADamagedTokenIsShownAndRevoked(t *testing.T) {
 	bad := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Name: "spoilt"})
 	spoilt := bad
 	spoilt.Damaged = true
-	_, err := w.reads.Store.Write(t.Context(), latchkey.Write{ID: uuid.Must(uuid.NewV7()), Owner: bad.Owner,
+	err := w.reads.Store.Write(t.Context(), latchkey.Write{ID: uuid.Must(uuid.NewV7()), Owner: bad.Owner,
 		At:     time.Now(),
 		Tokens: []latchkey.Token{spoilt}})
 	require.NoError(t, err)

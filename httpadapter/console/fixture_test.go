@@ -47,7 +47,7 @@ func (c *counting) Once(ctx context.Context, owner string, key [32]byte, until t
 	return c.Store.Once(ctx, owner, key, until)
 }
 
-func (c *counting) Write(ctx context.Context, w latchkey.Write) (uint64, error) {
+func (c *counting) Write(ctx context.Context, w latchkey.Write) error {
 	if c.before != nil {
 		c.before()
 	}
@@ -271,7 +271,7 @@ func (w *fixture) stock(n int) {
 					Settings: latchkey.Settings{Name: fmt.Sprintf("Storefront of the customer number %05d", from),
 						Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("core/*")}}})
 		}
-		_, err := w.reads.Write(w.t.Context(), write)
+		err := w.reads.Write(w.t.Context(), write)
 		require.NoError(w.t, err)
 	}
 }

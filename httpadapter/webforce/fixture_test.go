@@ -41,11 +41,11 @@ type failingStore struct {
 	down, downLoad, downTokens, downWrite error
 }
 
-func (s *failingStore) ByDigest(ctx context.Context, d ...[32]byte) (latchkey.Found, error) {
+func (s *failingStore) ByDigest(ctx context.Context, slot latchkey.Slot, d ...[32]byte) (latchkey.Found, error) {
 	if s.down != nil {
 		return latchkey.Found{}, s.down
 	}
-	return s.Store.ByDigest(ctx, d...)
+	return s.Store.ByDigest(ctx, 0, d...)
 }
 
 func (s *failingStore) Load(ctx context.Context, owner, id string) (latchkey.Found, error) {
@@ -62,9 +62,9 @@ func (s *failingStore) Tokens(ctx context.Context, owner string, q latchkey.Toke
 	return s.Store.Tokens(ctx, owner, q)
 }
 
-func (s *failingStore) Write(ctx context.Context, w latchkey.Write) (uint64, error) {
+func (s *failingStore) Write(ctx context.Context, w latchkey.Write) error {
 	if s.downWrite != nil {
-		return 0, s.downWrite
+		return s.downWrite
 	}
 	return s.Store.Write(ctx, w)
 }

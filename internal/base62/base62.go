@@ -46,6 +46,14 @@ func AppendUint32(dst []byte, v uint32) []byte {
 	return append(dst, buf[:]...)
 }
 
+// Pair returns the two characters of n, the most significant first. n is below 62².
+func Pair(n uint16) [2]byte {
+	return [2]byte{Alphabet[n/uint16(len(Alphabet))], Alphabet[n%uint16(len(Alphabet))]}
+}
+
+// Unpair returns the number of which a and b are the characters. Both are in the alphabet.
+func Unpair(a, b byte) uint16 { return uint16(digit[a])*uint16(len(Alphabet)) + uint16(digit[b]) }
+
 // IsUint32 reports whether s is exactly what AppendUint32 writes for v.
 func IsUint32(s string, v uint32) bool {
 	if len(s) != Width32 {

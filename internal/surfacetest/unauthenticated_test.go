@@ -36,7 +36,7 @@ type countingStore struct {
 	wait  chan struct{} // look-ups wait until it is closed; nil: they do not wait
 }
 
-func (s *countingStore) ByDigest(ctx context.Context, digests ...[32]byte) (latchkey.Found, error) {
+func (s *countingStore) ByDigest(ctx context.Context, slot latchkey.Slot, digests ...[32]byte) (latchkey.Found, error) {
 	s.reads.Add(1)
 	if s.wait != nil {
 		select {
@@ -45,7 +45,7 @@ func (s *countingStore) ByDigest(ctx context.Context, digests ...[32]byte) (latc
 			return latchkey.Found{}, errors.Join(latchkey.ErrUnavailable, ctx.Err())
 		}
 	}
-	return s.Store.ByDigest(ctx, digests...)
+	return s.Store.ByDigest(ctx, 0, digests...)
 }
 
 func (s *countingStore) Secrets(ctx context.Context, owner, id string) ([]latchkey.SecretRecord, error) {

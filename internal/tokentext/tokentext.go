@@ -4,7 +4,7 @@
 //
 //	prefix   sk pk ak at ss, or Tsk Tpk
 //	mark     the organisation's mark: 1 to 8 of [a-z0-9]
-//	random   base62, each character uniform: 202 bits
+//	random   base62, each character uniform: 202 bits. The last two may be a slot instead, which leaves 190 bits.
 //	CRC-32   IEEE, over all the text before it, in base62
 //
 // The CRC-32 detects junk and typing errors without a store. It does not authenticate: anyone can compute it.
@@ -37,20 +37,28 @@ const (
 	Session         = "ss_"
 )
 
+// MaxSlot is the highest slot. There are as many as two characters can say.
+const MaxSlot uint16 = 62 * 62
+
 // MaxMark is the maximum length of a mark in bytes.
 const MaxMark = 8
 
 const (
 	randomChars = 34
+	slotChars   = 2
 	bodyChars   = randomChars + base62.Width32
 	maxText     = len("Tsk_") + MaxMark + len("_") + bodyChars
 )
 
-// New returns the text of a new token. The prefix is one of the constants above. A nil rand is crypto/rand. New returns
-// an error if the reader fails or repeats itself. It returns an error that wraps fault.ErrInvalid for an invalid mark.
-func New(rand io.Reader, prefix, mark string) (string, error) {
+// New returns the text of a new token. The prefix is one of the constants above. A nil rand is crypto/rand. The slot is 1
+// to MaxSlot, or 0 for a text that carries none. New returns an error if the reader fails or repeats itself. It returns
+// an error that wraps fault.ErrInvalid for an invalid mark or slot.
+func New(rand io.Reader, prefix, mark string, slot uint16) (string, error) {
 	if mark != "" && !ValidMark(mark) {
 		return "", fmt.Errorf("%w: a prefix mark is 1 to %d characters of a-z 0-9", fault.ErrInvalid, MaxMark)
+	}
+	if slot > MaxSlot {
+		return "", fmt.Errorf("%w: slot %d is above %d", fault.ErrInvalid, slot, MaxSlot)
 	}
 	text := make([]byte, 0, maxText)
 	text = append(text, prefix...)
@@ -71,7 +79,17 @@ func New(rand io.Reader, prefix, mark string) (string, error) {
 		}
 		left = left[n:]
 	}
+	if slot != 0 {
+		pair := base62.Pair(slot - 1)
+		copy(text[len(text)-slotChars:], pair[:])
+	}
 	return string(base62.AppendUint32(text, crc32.ChecksumIEEE(text))), nil
+}
+
+// Slot returns the slot that a text carries if it carries one: whether it does cannot be seen. The text is native.
+func Slot(text string) uint16 {
+	at := len(text) - base62.Width32 - slotChars
+	return 1 + base62.Unpair(text[at], text[at+1])
 }
 
 var errRandom = errors.New("latchkey: the source of randomness returns nothing, or repeats itself")

@@ -24,7 +24,7 @@ var prefixes = []string{Secret, TestSecret, Publishable, TestPublishable, APIKey
 func TestNew(t *testing.T) {
 	for _, prefix := range prefixes {
 		for _, mark := range []string{"", "a", "acme", "acme2026"} {
-			text, err := New(nil, prefix, mark)
+			text, err := New(nil, prefix, mark, 0)
 			require.NoError(t, err)
 			want := prefix
 			if mark != "" {
@@ -39,7 +39,7 @@ func TestNew(t *testing.T) {
 		}
 	}
 	for _, mark := range []string{"A", "a_b", "a-b", "ninechars", " ", "é", "a\x00"} {
-		_, err := New(nil, APIKey, mark)
+		_, err := New(nil, APIKey, mark, 0)
 		assert.ErrorIs(t, err, fault.ErrInvalid, "%q", mark)
 	}
 }
@@ -54,8 +54,8 @@ func TestTextVector(t *testing.T) {
 }
 
 func TestShapes(t *testing.T) {
-	ak, _ := New(nil, APIKey, "")
-	at, _ := New(nil, Access, "")
+	ak, _ := New(nil, APIKey, "", 0)
+	at, _ := New(nil, Access, "", 0)
 	body := strings.Repeat("a", 40)
 	for text, want := range map[string]Shape{
 		"":                                     Foreign,
@@ -110,7 +110,7 @@ func TestAlteredTextIsRefused(t *testing.T) {
 	}
 	r := rand.NewChaCha8([32]byte{1})
 	for i := range 100 {
-		text, err := New(r, prefixes[i%len(prefixes)], []string{"", "acme"}[i%2])
+		text, err := New(r, prefixes[i%len(prefixes)], []string{"", "acme"}[i%2], 0)
 		require.NoError(t, err)
 		refused := func(altered string) {
 			if _, shape := Read(altered); altered != text && shape == Native {
@@ -148,7 +148,7 @@ func TestTextsAreUniform(t *testing.T) {
 	seen := make(map[string]bool, n)
 	var count [randomChars][256]int
 	for range n {
-		text, err := New(r, APIKey, "")
+		text, err := New(r, APIKey, "", 0)
 		require.NoError(t, err)
 		seen[text] = true
 		for i := range randomChars {
@@ -208,7 +208,7 @@ func (c *cycle) Read(p []byte) (int, error) {
 
 func TestBrokenRandomnessMakesNoText(t *testing.T) {
 	for name, r := range brokenReaders {
-		text, err := New(r, APIKey, "")
+		text, err := New(r, APIKey, "", 0)
 		assert.Error(t, err, name)
 		assert.Empty(t, text, name)
 	}
@@ -216,7 +216,7 @@ func TestBrokenRandomnessMakesNoText(t *testing.T) {
 		"one byte at a time": iotest.OneByteReader(rand.NewChaCha8([32]byte{3})),
 		"data with EOF":      iotest.DataErrReader(io.LimitReader(rand.NewChaCha8([32]byte{3}), 48)),
 	} {
-		_, err := New(r, APIKey, "")
+		_, err := New(r, APIKey, "", 0)
 		assert.NoError(t, err, name)
 	}
 }
@@ -243,7 +243,7 @@ func TestDigest(t *testing.T) {
 }
 
 func TestTextDoesNotAllocate(t *testing.T) {
-	text, _ := New(nil, APIKey, "acme")
+	text, _ := New(nil, APIKey, "acme", 0)
 	var sink [32]byte
 	assert.Zero(t, testing.AllocsPerRun(100, func() {
 		if _, shape := Read(text); shape != Native {
@@ -255,7 +255,7 @@ func TestTextDoesNotAllocate(t *testing.T) {
 }
 
 func FuzzRead(f *testing.F) {
-	text, _ := New(rand.NewChaCha8([32]byte{4}), APIKey, "acme")
+	text, _ := New(rand.NewChaCha8([32]byte{4}), APIKey, "acme", 0)
 	f.Add(text)
 	f.Add("at_")
 	f.Add("Tsk")
@@ -287,7 +287,7 @@ func FuzzRead(f *testing.F) {
 }
 
 func BenchmarkRead(b *testing.B) {
-	text, _ := New(nil, APIKey, "")
+	text, _ := New(nil, APIKey, "", 0)
 	for b.Loop() {
 		Read(text)
 	}
@@ -295,12 +295,12 @@ func BenchmarkRead(b *testing.B) {
 
 func BenchmarkNew(b *testing.B) {
 	for b.Loop() {
-		_, _ = New(nil, APIKey, "")
+		_, _ = New(nil, APIKey, "", 0)
 	}
 }
 
 func BenchmarkDigest(b *testing.B) {
-	text, _ := New(nil, APIKey, "")
+	text, _ := New(nil, APIKey, "", 0)
 	for b.Loop() {
 		Digest(text)
 	}

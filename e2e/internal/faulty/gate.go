@@ -93,7 +93,7 @@ func (g *Gate) Block(t *testing.T, all *sync.WaitGroup) (open func()) {
 	open = g.Hold()
 	for i := range minters {
 		all.Go(func() {
-			_, err := g.Write(context.Background(), world.Mint(fmt.Sprint("first ", i), world.NewID(), int(Blocked.Add(1))))
+			err := g.Write(context.Background(), world.Mint(fmt.Sprint("first ", i), world.NewID(), int(Blocked.Add(1))))
 			require.NoError(t, err)
 		})
 		harness.Eventually(t, "a commit", func() bool { return g.Waiting.Load() == int64(i+1) })

@@ -22,7 +22,7 @@ func Operations() []Operation {
 		return func(ctx context.Context, s *sqlstore.Store) (any, error) {
 			w := latchkey.Write{ID: [16]byte{99}, Owner: "acme", At: Noon}
 			edit(&w)
-			return s.Write(ctx, w)
+			return nil, s.Write(ctx, w)
 		}
 	}
 	type call = func(context.Context, *sqlstore.Store) (any, error)
@@ -32,10 +32,10 @@ func Operations() []Operation {
 	}
 	return []Operation{
 		{Name: "ByDigest", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) {
-			return s.ByDigest(ctx, Digest(2))
+			return s.ByDigest(ctx, 0, Digest(2))
 		})},
 		{Name: "ByDigest of three", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) {
-			return s.ByDigest(ctx, Digest(7), Digest(8), Digest(1))
+			return s.ByDigest(ctx, 0, Digest(7), Digest(8), Digest(1))
 		})},
 		{Name: "Load", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) {
 			return s.Load(ctx, "acme", ChildID)
@@ -62,7 +62,7 @@ func Operations() []Operation {
 			return s.Events(ctx, "acme", 0, 10)
 		})},
 		{Name: "Changes", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) {
-			f, err := s.Changes(ctx, 0, 10)
+			f, err := s.Changes(ctx, 0, 0, 10)
 			f.Now = time.Time{}
 			return f, err
 		})},

@@ -41,7 +41,7 @@ func Build(t testing.TB, s *sqlstore.Store) {
 	}
 	for i, w := range writes {
 		w.ID = [16]byte{byte(i + 1)}
-		_, err := s.Write(ctx, w)
+		err := s.Write(ctx, w)
 		require.NoError(t, err)
 	}
 	require.NoError(t, s.AddUsage(ctx, latchkey.UsageBatch{ID: [16]byte{1}, At: Noon, Rows: []latchkey.UsageRow{
@@ -76,4 +76,13 @@ func Mint(owner, id string, n int) latchkey.Write {
 	secret := latchkey.SecretRecord{Digest: Digest(n), Hint: token.Hint, Created: Noon}
 	return latchkey.Write{ID: WriteID(), Owner: owner, At: Noon, Silent: true, Tokens: []latchkey.Token{token},
 		Secrets: []latchkey.SecretChange{{TokenID: id, Add: &secret}}}
+}
+
+// WriteEpoch writes w, and returns the epoch of a store with one feed afterwards.
+func WriteEpoch(ctx context.Context, s latchkey.Store, w latchkey.Write) (uint64, error) {
+	if err := s.Write(ctx, w); err != nil {
+		return 0, err
+	}
+	feed, err := s.Changes(ctx, 0, 0, 0)
+	return feed.Epoch, err
 }
