@@ -103,9 +103,13 @@ func (a Account) Assume(client Client, rules Permissions) (Access, error) {
 	if err := rules.Validate(); err != nil {
 		return Access{}, err
 	}
+	f, err := a.m.feedOf(a.owner)
+	if err != nil {
+		return Access{}, err
+	}
 	l := layer{name: "client:" + client.ID, rules: slices.Clone(rules)}
 	return Access{m: a.m, set: &compiled{policy: newPolicy([]layer{l}, nil), layers: []layer{l}},
-		who: &principal{owner: a.owner, root: client.ID, client: client}}, nil
+		who: &principal{owner: a.owner, root: client.ID, client: client, feed: f.cached.Number()}}, nil
 }
 
 // Once records a key of the host until the given time, so that a request sent twice is carried out once, on whichever

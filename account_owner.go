@@ -194,7 +194,7 @@ func (m *Manager) setSince(ctx context.Context, old, o *Owner) error {
 		o.Since = 0
 		return nil
 	}
-	at, err := m.confirmTimeNow(ctx)
+	at, err := m.confirmTimeNow(ctx, o.ID)
 	if err != nil {
 		return err
 	}

@@ -134,7 +134,7 @@ func (a Account) DeleteRole(ctx context.Context, id string) error {
 		}
 		r, err := a.roleEvenDamaged(ctx, id)
 		if errors.Is(err, ErrNotFound) {
-			a.m.follow.markStale() // another process may have deleted it
+			a.m.markStale(a.owner) // another process may have deleted it
 		}
 		if err != nil {
 			return err

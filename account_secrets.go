@@ -33,7 +33,7 @@ func (a Account) Rotate(ctx context.Context, id string, overlap time.Duration) (
 		}
 		now := a.m.creationNow()
 		if overlap > 0 { // an end that counts from now
-			at, err := a.m.confirmTimeNow(ctx)
+			at, err := a.m.confirmTimeNow(ctx, a.owner)
 			if err != nil {
 				return err
 			}

@@ -265,7 +265,7 @@ func (a Account) Delete(ctx context.Context, id string) error {
 		}
 		f, err := a.loadEvenDamaged(ctx, id)
 		if errors.Is(err, ErrNotFound) {
-			a.m.follow.markStale() // another process may have deleted it
+			a.m.markStale(a.owner) // another process may have deleted it
 		}
 		if err != nil {
 			return err
@@ -302,7 +302,7 @@ func (a Account) issueOnce(ctx context.Context, spec Spec, text, event string) (
 	if err := c.check(Create, "token", id); err != nil {
 		return Token{}, err
 	}
-	at, err := a.m.confirmTimeNow(ctx)
+	at, err := a.m.confirmTimeNow(ctx, a.owner)
 	if err != nil {
 		return Token{}, err
 	}
@@ -381,8 +381,8 @@ func (a Account) importable(ctx context.Context, spec *Spec, text string) error 
 	if err := checkText("text", text, 16, maxPresented); err != nil {
 		return err
 	}
-	if a.m.opts.Keyring != nil {
-		// The store's own check covers only the digest by the newest key.
+	if a.m.opts.Keyring != nil || len(a.m.store.Feeds()) > 1 {
+		// The store's own check covers only the digest by the newest key, and only the owner's feed.
 		if _, err := a.m.byText(ctx, text, tokentext.Digest(text)); err == nil || isDamaged(err) {
 			return fmt.Errorf("%w: the text is a token already", ErrExists)
 		} else if !errors.Is(err, ErrNotFound) {
@@ -418,7 +418,7 @@ func (a Account) change(ctx context.Context, action Action, event, id, reason st
 		var w Write
 		if err := edit(&c, &f, &w); err != nil {
 			if errors.Is(err, errUnchanged) {
-				a.m.follow.markStale() // another process may have made it so
+				a.m.markStale(a.owner) // another process may have made it so
 				out = f.Token
 				return nil
 			}

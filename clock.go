@@ -4,10 +4,11 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// A Manager compares this machine's clock with the store's. A reading of this machine's clock is confirmed if the
+// A Manager compares this machine's clock with the store's, for each feed. A reading of this machine's clock is confirmed if the
 // store's clock agrees with it to within clockBound. Otherwise the time is unknown, and the answer is ErrUnavailable.
 // Readings that differ are not kept, so that answers resume as soon as the clocks agree. If the store has no clock
 // (Feed.Now is zero), this machine's counts alone.
@@ -26,7 +27,14 @@ type moment struct {
 	passed int64 // ns since the Manager was made, by Go's monotonic clock, which never goes back
 }
 
-// epochReading is the store's epoch, with both clocks as of the end of that read.
+// confirmation says when this machine's clock was last confirmed by the clock of a feed.
+type confirmation struct {
+	host   atomic.Int64 // µs: moment.us of the last confirmation; 0: none yet
+	passed atomic.Int64 // ns: moment.passed of it
+	cost   atomic.Int64 // ns: how long it took
+}
+
+// epochReading is the epoch of a feed, with both clocks as of the end of that read.
 type epochReading struct {
 	epoch      uint64
 	at         moment
@@ -80,14 +88,15 @@ func (m *Manager) expiryTime(at moment) int64 { return max(at.us, m.agreedMax.Lo
 
 // compareClocks confirms a reading of this machine's clock by the store's clock of the same moment, in µs. If store
 // is 0, the store has no clock and the reading is confirmed. It returns a *clockError if the clocks differ.
-func (m *Manager) compareClocks(at moment, store int64) error {
+func (f *follower) compareClocks(at moment, store int64) error {
+	m := f.m
 	if apart := store - at.us; store != 0 && (apart > clockBound.Microseconds() || apart < -clockBound.Microseconds()) {
 		return &clockError{time.Duration(apart) * time.Microsecond}
 	}
 	// Stored at intervals only: each write makes every processor load the cache line again.
-	if ago := at.us - m.confirmedHost.Load(); ago > confirmTTL.Microseconds()/8 || ago < 0 {
-		m.confirmedHost.Store(at.us)
-		m.confirmedPassed.Store(at.passed)
+	if ago := at.us - f.clock.host.Load(); ago > confirmTTL.Microseconds()/8 || ago < 0 {
+		f.clock.host.Store(at.us)
+		f.clock.passed.Store(at.passed)
 	}
 	for store != 0 {
 		was := m.agreedMax.Load()
@@ -128,25 +137,34 @@ func (e *clockError) Unwrap() error { return ErrUnavailable }
 
 // confirmedTime returns a confirmed reading of this machine's clock. It reads the store's clock, unless that is slow
 // and a reading was confirmed within confirmTTL.
-func (m *Manager) confirmedTime(ctx context.Context) (moment, error) {
-	at := m.readClock()
-	if was := m.confirmedHost.Load(); was != 0 && m.confirmCost.Load() > int64(cheapConfirm) {
+func (f *follower) confirmedTime(ctx context.Context) (moment, error) {
+	at := f.m.readClock()
+	if was := f.clock.host.Load(); was != 0 && f.clock.cost.Load() > int64(cheapConfirm) {
 		// Compared by both clocks, so that neither a clock that stands still nor one that was set counts as confirmed.
-		went, passed := at.us-was, at.passed-m.confirmedPassed.Load()
+		went, passed := at.us-was, at.passed-f.clock.passed.Load()
 		if good := confirmTTL.Microseconds(); went <= good && went >= -good && passed <= int64(confirmTTL) {
 			return at, nil
 		}
 	}
-	return m.confirmTimeNow(ctx)
+	return f.confirmTimeNow(ctx)
 }
 
 // confirmTimeNow returns a reading of this machine's clock, confirmed by a read of the store that begins after the
 // call.
-func (m *Manager) confirmTimeNow(ctx context.Context) (moment, error) {
+func (f *follower) confirmTimeNow(ctx context.Context) (moment, error) {
 	begin := time.Now()
-	r, err := m.follow.epoch(ctx)
-	m.confirmCost.Store(int64(time.Since(begin)))
+	r, err := f.epoch(ctx)
+	f.clock.cost.Store(int64(time.Since(begin)))
 	return r.at, err
+}
+
+// confirmTimeNow is follower.confirmTimeNow for the feed of an owner.
+func (m *Manager) confirmTimeNow(ctx context.Context, owner string) (moment, error) {
+	f, err := m.feedOf(owner)
+	if err != nil {
+		return moment{}, err
+	}
+	return f.confirmTimeNow(ctx)
 }
 
 // clockStep returns by how much a clock was set between two of its readings, compared with Go's monotonic clock. It is

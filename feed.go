@@ -3,6 +3,7 @@ package latchkey
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,10 +12,13 @@ import (
 	"github.com/latchkey-go/latchkey/internal/fault"
 )
 
-// follower follows the store's change feed: it keeps the cache as young as Options.MaxStale promises, by reading the
-// store's epoch and its changes.
+// follower follows one feed of the store: it keeps what the cache has of the feed as young as Options.MaxStale promises,
+// by reading the feed's epoch and its changes. A feed that cannot be read holds up no other.
 type follower struct {
 	m           *Manager
+	id          FeedID
+	cached      *cachedFeed
+	clock       confirmation
 	epochReads  coalesce.Group[epochReading]
 	epochWindow coalesce.Window
 	feedReads   coalesce.Group[*feedRead]
@@ -38,20 +42,54 @@ type pollStart struct {
 	missed uint64
 }
 
-func newFollower(m *Manager) *follower {
-	return &follower{m: m, epochWindow: coalesce.Window{Threshold: 2 * time.Microsecond}}
+// feed returns the follower of a feed. It returns ErrUnavailable for one that is not among the store's.
+func (m *Manager) feed(id FeedID) (*follower, error) {
+	for _, f := range *m.followers.Load() {
+		if f.id == id {
+			return f, nil
+		}
+	}
+	m.following.Lock()
+	defer m.following.Unlock()
+	known := *m.followers.Load()
+	for _, f := range known {
+		if f.id == id {
+			return f, nil // another caller was faster
+		}
+	}
+	if !slices.Contains(m.store.Feeds(), id) {
+		return nil, fmt.Errorf("%w: the store names feed %d, which is not among its feeds", ErrUnavailable, id)
+	}
+	f := &follower{m: m, id: id, cached: m.cache.NewFeed(),
+		epochWindow: coalesce.Window{Threshold: 2 * time.Microsecond}}
+	known = append(slices.Clip(known), f) // at the place of its number
+	m.followers.Store(&known)
+	return f, nil
+}
+
+// feedOf returns the follower of the feed in which the changes of an owner are.
+func (m *Manager) feedOf(owner string) (*follower, error) { return m.feed(m.store.Locate(owner).Feed) }
+
+// follower returns the follower with a number, of which the cache or an Access says that it exists.
+func (m *Manager) follower(number uint32) *follower { return (*m.followers.Load())[number] }
+
+// markStale makes the next answer about a token of the owner read the store. See follower.markStale.
+func (m *Manager) markStale(owner string) {
+	if f, err := m.feedOf(owner); err == nil {
+		f.markStale()
+	}
 }
 
 // markStale makes the next answer read the store, whatever MaxStale is. It is for a change that a call of this process
 // made or found, and that may not have reached the cache.
 func (f *follower) markStale() { f.missed.Add(1) }
 
-// ensureFresh returns once the cache reflects all that was committed before now − MaxStale. It returns the time,
+// ensureFresh returns once what is cached of the feed reflects all that was committed before now − MaxStale. It returns the time,
 // by a reading of this machine's clock that the store's confirmed: since the call, or within that bound.
 func (f *follower) ensureFresh(ctx context.Context) (moment, error) {
 	if f.m.opts.MaxStale == 0 {
 		r, err := f.epoch(ctx)
-		if err == nil && r.epoch != f.m.cache.Epoch() {
+		if err == nil && r.epoch != f.cached.Epoch() {
 			err = f.catchUp(ctx, r.epoch)
 		}
 		return r.at, err
@@ -118,14 +156,14 @@ func (f *follower) pollInBackground() {
 	}
 }
 
-// poll brings the cache up to the store's present epoch and records when it began. It returns the time, as epoch does.
+// poll brings the cache up to the feed's present epoch and records when it began. It returns the time, as epoch does.
 func (f *follower) poll(ctx context.Context) (moment, error) {
 	start := pollStart{missed: f.missed.Load(), at: f.m.opts.Clock()}
 	r, err := f.epoch(ctx)
 	if err != nil {
 		return r.at, err
 	}
-	if r.epoch != f.m.cache.Epoch() {
+	if r.epoch != f.cached.Epoch() {
 		if err := f.catchUp(ctx, r.epoch); err != nil {
 			return r.at, err
 		}
@@ -152,7 +190,7 @@ func (f *follower) epoch(ctx context.Context) (epochReading, error) {
 }
 
 func (f *follower) readEpoch(ctx context.Context) (epochReading, error) {
-	feed, err := f.m.store.Changes(ctx, 0, f.m.cache.Epoch(), 0)
+	feed, err := f.m.store.Changes(ctx, f.id, f.cached.Epoch(), 0)
 	if err != nil {
 		return epochReading{}, fault.Unavailable(err)
 	}
@@ -160,7 +198,7 @@ func (f *follower) readEpoch(ctx context.Context) (epochReading, error) {
 	if !feed.Now.IsZero() {
 		r.storeClock = feed.Now.UnixMicro()
 	}
-	return r, f.m.compareClocks(r.at, r.storeClock)
+	return r, f.compareClocks(r.at, r.storeClock)
 }
 
 // feedRead is one reading of the feed.
@@ -173,7 +211,7 @@ type feedRead struct {
 // catchUp applies changes until the cache is at target or beyond. At least one reading of the feed that began after the
 // call is applied, unless the cache is at target by then.
 func (f *follower) catchUp(ctx context.Context, target uint64) error {
-	c := f.m.cache
+	c := f.cached
 	targetAhead := target >= c.Epoch()
 	for applied := false; !applied || c.Epoch() < target; {
 		if targetAhead && c.Epoch() >= target {
@@ -202,16 +240,16 @@ func (f *follower) refresh(ctx context.Context) error {
 		}
 		if applied, err := f.applyFeed(r, r.feed.Epoch); err != nil {
 			return err
-		} else if applied && f.m.cache.Epoch() >= r.feed.Epoch {
+		} else if applied && f.cached.Epoch() >= r.feed.Epoch {
 			return nil
 		}
 	}
 }
 
 func (f *follower) readFeed(ctx context.Context) (*feedRead, error) {
-	r := &feedRead{after: f.m.cache.Epoch()}
+	r := &feedRead{after: f.cached.Epoch()}
 	var err error
-	if r.feed, err = f.m.store.Changes(ctx, 0, r.after, 1000); err != nil {
+	if r.feed, err = f.m.store.Changes(ctx, f.id, r.after, 1000); err != nil {
 		return nil, fault.Unavailable(err)
 	}
 	return r, nil
@@ -220,7 +258,7 @@ func (f *follower) readFeed(ctx context.Context) (*feedRead, error) {
 // applyFeed brings the cache up to a reading of the feed, unless the cache has moved since. It reports whether the
 // reading is applied, be it by another caller.
 func (f *follower) applyFeed(r *feedRead, target uint64) (bool, error) {
-	c := f.m.cache
+	c := f.cached
 	f.applying.Lock()
 	defer f.applying.Unlock()
 	if r.applied || c.Epoch() != r.after {

@@ -67,7 +67,17 @@ func (s *slowStore) Write(context.Context, Write) error {
 	return nil
 }
 
+func (s *slowStore) Feeds() []FeedID { return []FeedID{0} }
+
 func (s *slowStore) Locate(string) Location { return Location{} }
+
+// followerOf returns the follower of the only feed of a store.
+func followerOf(t *testing.T, m *Manager) *follower {
+	t.Helper()
+	f, err := m.feed(0)
+	require.NoError(t, err)
+	return f
+}
 
 func (s *slowStore) Changes(_ context.Context, _ FeedID, after uint64, n int) (Feed, error) {
 	feed := Feed{Epoch: s.epoch.Load()}
@@ -90,6 +100,7 @@ func (s *slowStore) Changes(_ context.Context, _ FeedID, after uint64, n int) (F
 func TestWakeDuringAPollPollsAgain(t *testing.T) {
 	store := &slowStore{read: make(chan struct{}), leave: make(chan struct{})}
 	m := New(store, &Options{MaxStale: time.Hour})
+	f := followerOf(t, m)
 	wait := func(from chan struct{}, what string) {
 		t.Helper()
 		select {
@@ -107,7 +118,7 @@ func TestWakeDuringAPollPollsAgain(t *testing.T) {
 	store.leave <- struct{}{}
 	wait(store.read, "the wake-up is lost")
 	store.leave <- struct{}{}
-	require.Eventually(t, func() bool { return m.cache.Epoch() == 1 && m.follow.state.Load() == pollIdle },
+	require.Eventually(t, func() bool { return f.cached.Epoch() == 1 && f.state.Load() == pollIdle },
 		time.Minute, time.Millisecond)
 	select {
 	case <-store.read:
@@ -122,8 +133,9 @@ func TestWakeDuringAPollPollsAgain(t *testing.T) {
 func TestOwnChangeDuringAPoll(t *testing.T) {
 	store := &slowStore{read: make(chan struct{}), leave: make(chan struct{})}
 	m := New(store, &Options{MaxStale: time.Hour})
+	f := followerOf(t, m)
 	polled := make(chan error)
-	go func() { _, err := m.follow.ensureFresh(t.Context()); polled <- err }()
+	go func() { _, err := f.ensureFresh(t.Context()); polled <- err }()
 	<-store.read
 	store.feedless.Store(true)
 	require.NoError(t, m.write(t.Context(), Write{Owner: "acme"}))
@@ -131,7 +143,7 @@ func TestOwnChangeDuringAPoll(t *testing.T) {
 	store.leave <- struct{}{}
 	require.NoError(t, <-polled)
 
-	go func() { _, err := m.follow.ensureFresh(t.Context()); polled <- err }()
+	go func() { _, err := f.ensureFresh(t.Context()); polled <- err }()
 	select {
 	case <-store.read:
 		store.leave <- struct{}{}
@@ -139,18 +151,19 @@ func TestOwnChangeDuringAPoll(t *testing.T) {
 	case err := <-polled:
 		t.Errorf("answered without a look at the store: %v", err)
 	}
-	assert.EqualValues(t, 1, m.cache.Epoch())
+	assert.EqualValues(t, 1, f.cached.Epoch())
 }
 
 // A failed read does not prevent the next one.
 func TestWakeAfterAFailedPoll(t *testing.T) {
 	store := &failingStore{}
 	m := New(store, &Options{MaxStale: time.Hour})
+	f := followerOf(t, m)
 	for i := range 3 {
 		m.Wake()
-		require.Eventually(t, func() bool { return store.calls.Load() == int64(i+1) && m.follow.state.Load() == pollIdle },
+		require.Eventually(t, func() bool { return store.calls.Load() == int64(i+1) && f.state.Load() == pollIdle },
 			time.Minute, time.Millisecond)
-		assert.Nil(t, m.follow.lastPoll.Load(), "a read that failed counts for nothing")
+		assert.Nil(t, f.lastPoll.Load(), "a read that failed counts for nothing")
 	}
 	require.NoError(t, m.Close(t.Context()))
 }
@@ -159,6 +172,8 @@ type failingStore struct {
 	Store
 	calls atomic.Int64
 }
+
+func (s *failingStore) Feeds() []FeedID { return []FeedID{0} }
 
 func (s *failingStore) Changes(context.Context, FeedID, uint64, int) (Feed, error) {
 	s.calls.Add(1)
@@ -169,7 +184,7 @@ func (s *failingStore) Changes(context.Context, FeedID, uint64, int) (Feed, erro
 func TestFeedReadsAreCoalesced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &slowStore{read: make(chan struct{}), leave: make(chan struct{})}
-		f := New(store, nil).follow
+		f := followerOf(t, New(store, nil))
 		saw := make(chan uint64, 64)
 		ask := func(ctx context.Context) {
 			r, err := f.epoch(ctx)

@@ -114,7 +114,7 @@ func (a Access) reserve(ctx context.Context, l *limitSet, meter string, n Credit
 		h.hold.Unlimited(int64(n))
 		return h, nil
 	}
-	at, err := a.m.confirmedTime(ctx) // in which month?
+	at, err := a.m.follower(a.who.feed).confirmedTime(ctx) // in which month?
 	if err != nil {
 		return nil, err
 	}

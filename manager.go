@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,26 +24,24 @@ import (
 // return leases of credits. With Options.MaxStale they also read the store's changes ahead of time. [Manager.Close]
 // waits for them.
 type Manager struct {
-	store    Store
-	opts     Options
-	cache    *rightsCache
-	follow   *follower
-	loads    *coalesce.Keyed[loadKey, Found]
-	uses     *usage.LastUsed
-	counters *usage.Counters
-	rates    *ratelimit.Limiter
-	credits  *credits.Pool
-	ids      *uuidv7.Maker
+	store     Store
+	opts      Options
+	cache     *rightsCache
+	followers atomic.Pointer[[]*follower] // of the feeds that were used so far, at the places of their numbers in cache
+	following sync.Mutex                  // excludes those who add one
+	loads     *coalesce.Keyed[loadKey, Found]
+	uses      *usage.LastUsed
+	counters  *usage.Counters
+	rates     *ratelimit.Limiter
+	credits   *credits.Pool
+	ids       *uuidv7.Maker
 
-	made            time.Time    // by time.Now
-	hostClock       bool         // Options.Clock is not time.Now
-	day             atomic.Int32 // since 1970, in UTC, by the latest reading of the clock
-	purgeClock      stepWatch    // the clock as of the last Purge
-	agreedMax       atomic.Int64 // µs: the latest time of the store's clock with which this machine's agreed
-	backSince       atomic.Int64 // µs: where both clocks started anew after being set back to before agreedMax; 0: not so
-	confirmedHost   atomic.Int64 // µs: moment.us of the last confirmation
-	confirmedPassed atomic.Int64 // ns: moment.passed of the last confirmation
-	confirmCost     atomic.Int64 // ns: how long the last confirmation took
+	made       time.Time    // by time.Now
+	hostClock  bool         // Options.Clock is not time.Now
+	day        atomic.Int32 // since 1970, in UTC, by the latest reading of the clock
+	purgeClock stepWatch    // the clock as of the last Purge
+	agreedMax  atomic.Int64 // µs: the latest time of the store's clock with which this machine's agreed
+	backSince  atomic.Int64 // µs: where both clocks started anew after being set back to before agreedMax; 0: not so
 }
 
 // New returns a Manager over store. Nil options are ready to use. The options are copied. New does not use the store.
@@ -82,7 +81,7 @@ func New(store Store, opts *Options) *Manager {
 	setDefault(&o.SignatureSkew, 15*time.Minute)
 	m.ids = uuidv7.NewMaker(o.Rand)
 	m.cache = tokencache.New[compiled, principal](max(o.CacheTokens, 0))
-	m.follow = newFollower(m)
+	m.followers.Store(new([]*follower))
 	m.loads = coalesce.NewKeyed[loadKey, Found](10 * time.Microsecond)
 	m.uses = usage.NewLastUsed(lastUsedSink{m}, o.CacheTokens)
 	m.counters = usage.NewCounters(counterSink{m})
@@ -100,13 +99,16 @@ func New(store Store, opts *Options) *Manager {
 	return m
 }
 
-// Wake reads the store's changes in the background, by a read that begins after the call. Call it when a LISTEN
+// Wake reads the store's changes in the background, by a read that begins after the call, in each feed that was used so
+// far. Call it when a LISTEN
 // connection is notified (sqlstore.NotifyChannel), and when one was reconnected, because it may have missed
 // notifications. Concurrent calls share a read. If Options.MaxStale is 0, Wake does nothing. The bound of MaxStale does
 // not depend on it: a missed call or a failed read does no harm.
 func (m *Manager) Wake() {
 	if m.opts.MaxStale > 0 {
-		m.follow.requestPoll()
+		for _, f := range *m.followers.Load() {
+			f.requestPoll()
+		}
 	}
 }
 
@@ -120,28 +122,64 @@ func (m *Manager) Wake() {
 // by the new time.
 func (m *Manager) Purge(ctx context.Context) (int, error) {
 	const batch = 500
-	r, err := m.follow.epoch(ctx)
-	if err == nil {
-		err = m.purgeClock.check(m.opts.Clock())
+	feeds := m.store.Feeds()
+	policies := make([]PurgePolicy, 0, len(feeds))
+	var errs []error
+	for _, id := range feeds {
+		p, err := m.purgePolicy(ctx, id)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("latchkey: nothing was purged%s: %w", ofFeed(id, len(feeds)), err))
+			continue
+		}
+		policies = append(policies, p)
 	}
-	if err != nil {
+	if len(policies) == 0 {
+		return 0, errors.Join(errs...)
+	}
+	if err := m.purgeClock.check(m.opts.Clock()); err != nil {
 		return 0, fmt.Errorf("latchkey: nothing was purged: %w", err)
+	}
+	m.credits.Renew(ctx) // this process's leases are in use, and must not expire
+	total := 0
+	for _, p := range policies {
+		for {
+			n, err := m.store.Purge(ctx, p, batch)
+			total += n
+			if err != nil {
+				errs = append(errs, err)
+			}
+			if err != nil || n < batch {
+				break
+			}
+		}
+	}
+	return total, errors.Join(errs...)
+}
+
+// purgePolicy returns what is over in a feed, by its clock and this machine's.
+func (m *Manager) purgePolicy(ctx context.Context, id FeedID) (PurgePolicy, error) {
+	f, err := m.feed(id)
+	if err != nil {
+		return PurgePolicy{}, err
+	}
+	r, err := f.epoch(ctx)
+	if err != nil {
+		return PurgePolicy{}, err
 	}
 	now := r.at.us
 	if r.storeClock != 0 {
 		now = min(now, r.storeClock)
 	}
-	p := PurgePolicy{Now: fromMicros(now), Expired: m.opts.KeepExpired, Revoked: m.opts.KeepRevoked}
-	p.Changes = max(24*time.Hour, 2*m.opts.MaxStale)
-	m.credits.Renew(ctx) // this process's leases are in use, and must not expire
-	total := 0
-	for {
-		n, err := m.store.Purge(ctx, p, batch)
-		total += n
-		if err != nil || n < batch {
-			return total, err
-		}
+	return PurgePolicy{Feed: id, Now: fromMicros(now), Expired: m.opts.KeepExpired, Revoked: m.opts.KeepRevoked,
+		Changes: max(24*time.Hour, 2*m.opts.MaxStale)}, nil
+}
+
+// ofFeed names a feed in an error, if a store has several.
+func ofFeed(id FeedID, of int) string {
+	if of == 1 {
+		return ""
 	}
+	return fmt.Sprintf(" in feed %d", id)
 }
 
 // Close writes the pending last uses and usage, returns leased credits, and waits for background work until ctx ends.
@@ -150,7 +188,15 @@ func (m *Manager) Purge(ctx context.Context) (int, error) {
 // each with the store.
 func (m *Manager) Close(ctx context.Context) error {
 	return errors.Join(m.uses.Close(ctx), m.counters.Close(ctx), m.credits.Close(ctx),
-		fault.WaitFor(ctx, &m.follow.background))
+		m.waitForPolls(ctx))
+}
+
+func (m *Manager) waitForPolls(ctx context.Context) error {
+	var errs []error
+	for _, f := range *m.followers.Load() {
+		errs = append(errs, fault.WaitFor(ctx, &f.background))
+	}
+	return errors.Join(errs...)
 }
 
 // MayReveal reports whether there is an Options.Keyring. Without one no secret can be revealed.
@@ -174,14 +220,16 @@ func (m *Manager) write(ctx context.Context, w Write) error {
 	}
 	if err := fault.UntilKnown(ctx, func() error { return m.store.Write(ctx, w) }); err != nil {
 		if !w.Silent && errors.Is(err, ErrUnknownOutcome) {
-			m.follow.markStale()
+			m.markStale(w.Owner)
 		}
 		return err
 	}
 	if !w.Silent && m.opts.MaxStale > 0 {
 		// This process's own changes take effect here at once, whatever the bound.
-		if err := m.follow.refresh(ctx); err != nil {
-			m.follow.markStale()
+		if f, err := m.feedOf(w.Owner); err == nil {
+			if err := f.refresh(ctx); err != nil {
+				f.markStale()
+			}
 		}
 	}
 	if m.opts.Events != nil {

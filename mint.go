@@ -80,7 +80,7 @@ func (a Access) mint(ctx context.Context, n *Narrowing) (Token, Secret, error) {
 	}
 	s := Settings{Name: n.Name, Roles: nl.layer.roles, Permissions: nl.layer.rules, Restrictions: n.Restrictions,
 		Limits: n.Limits, Extra: n.Extra}
-	at, err := m.confirmedTime(ctx)
+	at, err := m.follower(a.who.feed).confirmedTime(ctx)
 	if err != nil {
 		return fail(err)
 	}

@@ -19,6 +19,7 @@ type (
 	rightsCache = tokencache.Cache[compiled, principal]
 	entry       = tokencache.Entry[compiled, principal]
 	record      = tokencache.Record
+	cachedFeed  = tokencache.Feed[compiled, principal]
 	dependency  = tokencache.Dependency
 )
 
@@ -50,13 +51,18 @@ type principal struct {
 	kind   Kind   // 0: Assumed
 	test   bool
 	client Client
+	feed   uint32 // the number of the follower of the owner's feed
 }
 
 // compile returns the cache entry of a token as stored. Its rights are compiled, or shared with a cached token that has
 // the same. Used is left 0.
 func (m *Manager) compile(f Found) (*entry, error) {
+	feed, err := m.feed(f.Feed)
+	if err != nil {
+		return nil, err
+	}
 	t := &f.Token
-	e := &entry{ID: uuidv7.Parse(t.ID), Epoch: f.Epoch, Ends: math.MaxInt64, Key: rightsKey(&f)}
+	e := &entry{ID: uuidv7.Parse(t.ID), Owner: t.Owner, Epoch: f.Epoch, Ends: math.MaxInt64, Key: rightsKey(&f)}
 	for _, v := range append([]Token{*t}, f.Ancestors...) {
 		if end := v.Validity.NotAfter; !end.IsZero() {
 			e.Ends = min(e.Ends, micros(end))
@@ -69,11 +75,11 @@ func (m *Manager) compile(f Found) (*entry, error) {
 	if n := len(f.Ancestors); n > 0 {
 		root = f.Ancestors[n-1].ID
 	}
-	e.Principal = principal{owner: t.Owner, root: root, kind: t.Kind, test: t.Test, client: t.Client}
+	e.Principal = principal{owner: t.Owner, root: root, kind: t.Kind, test: t.Test, client: t.Client,
+		feed: feed.cached.Number()}
 	if e.Shared = m.cache.Shared(e.Key); e.Shared != nil {
 		return e, nil
 	}
-	var err error
 	if e.Shared, err = compileRights(withHeldRoles(f)); err != nil {
 		return nil, err
 	}
@@ -144,7 +150,7 @@ func dependsOn(kind ChangeKind, id string) dependency { return dependency{Kind: 
 func cacheChanges(changes []Change) []tokencache.Change {
 	out := make([]tokencache.Change, len(changes))
 	for i, ch := range changes {
-		out[i].Dependency = dependsOn(ch.Kind, ch.ID)
+		out[i] = tokencache.Change{Dependency: dependsOn(ch.Kind, ch.ID), Owner: ch.Owner, Epoch: ch.Epoch}
 		if ch.Kind == ChangedToken {
 			out[i].Token = uuidv7.Parse(ch.ID)
 		}
@@ -158,6 +164,7 @@ func cacheChanges(changes []Change) []tokencache.Change {
 func rightsKey(f *Found) [32]byte {
 	t := &f.Token
 	key := make([]byte, 0, 512)
+	key = binary.AppendUvarint(key, uint64(f.Feed))
 	key = appendRef(key, f.Owner.ID, f.Owner.Version)
 	key = append(key, flag(t.Kind == KindSecret), flag(t.Full), flag(t.Permissions == nil), flag(anyRole(f)),
 		flag(f.Owner.Boundary == nil))

@@ -57,7 +57,7 @@ func (m *Manager) verify(ctx context.Context, p *Presented, owner string) (Acces
 	}
 	sum := tokentext.Digest(text)
 	if hit, ok := m.cache.Lookup(&sum); ok {
-		at, err := m.follow.ensureFresh(ctx)
+		at, err := m.follower(hit.Feed()).ensureFresh(ctx)
 		if err != nil {
 			return Access{}, err
 		}
@@ -136,6 +136,7 @@ func (m *Manager) reportCachedRefusal(ctx context.Context, p *Presented, owner s
 
 // verifyStored verifies a request against the store, and caches the token.
 func (m *Manager) verifyStored(ctx context.Context, p *Presented, owner, text string, sum [32]byte) (Access, error) {
+	resets := m.cache.Resets()
 	f, err := m.lookUp(ctx, text, sum)
 	if err != nil {
 		return Access{}, err
@@ -143,7 +144,11 @@ func (m *Manager) verifyStored(ctx context.Context, p *Presented, owner, text st
 	if kind, native := kindOfText(text); native && kind != f.Token.Kind {
 		return Access{}, damagedToken(&f.Token) // one flipped bit of Kind would turn an API key into a secret key
 	}
-	at, err := m.confirmedTime(ctx)
+	feed, err := m.feed(f.Feed)
+	if err != nil {
+		return Access{}, err
+	}
+	at, err := feed.confirmedTime(ctx)
 	if err != nil {
 		return Access{}, err
 	}
@@ -162,7 +167,8 @@ func (m *Manager) verifyStored(ctx context.Context, p *Presented, owner, text st
 	} else {
 		e.Used = seconds(micros(f.Token.Used)) // a refusal is no use; the token is cached, so the next one reads no store
 	}
-	m.cache.Put(sum, *e)
+	e.Resets = resets
+	feed.cached.Put(sum, *e)
 	if k := m.opts.Keyring; k != nil {
 		if _, id := k.digest(text); id != f.Secret.KeyID {
 			m.redigest(ctx, text, f)
@@ -358,7 +364,11 @@ func (m *Manager) reverify(ctx context.Context, a Access) (Access, Found, error)
 	} else if err != nil {
 		return Access{}, Found{}, fault.Unavailable(err)
 	}
-	at, err := m.confirmedTime(ctx)
+	feed, err := m.feed(f.Feed)
+	if err != nil {
+		return Access{}, Found{}, err
+	}
+	at, err := feed.confirmedTime(ctx)
 	if err != nil {
 		return Access{}, Found{}, err
 	}

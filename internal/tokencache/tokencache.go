@@ -6,11 +6,13 @@
 //
 // The cache guarantees:
 //
-//   - A reader ([Cache.Lookup], [Cache.Live], [Cache.Epoch]) takes no lock and does not allocate. Writers exclude each
+//   - A reader ([Cache.Lookup], [Cache.Live], [Feed.Epoch]) takes no lock and does not allocate. Writers exclude each
 //     other, and never a reader.
-//   - The cache reflects the store as of an epoch. Once [Cache.Apply] has returned, Live answers for no token that one
-//     of the changes was about, and for none whose shared value depends on a record that changed.
-//   - [Cache.Put] ignores what was read from the store before a change that has been applied.
+//   - Each token belongs to a [Feed], which reflects the store's feed as of an epoch. Once [Feed.Apply] has returned,
+//     Live answers for no token that one of the changes was about, and for none whose shared value depends on a record
+//     that changed.
+//   - [Feed.Put] ignores what was read from the store before a change of the same owner that has been applied. Changes
+//     of other owners do not matter to it.
 //   - A record is 64 bytes without a pointer, so the garbage collector does not scan a million of them.
 //   - Memory is bounded: see [New].
 //
@@ -23,22 +25,39 @@ import (
 	"sync/atomic"
 )
 
-// Cache holds verified tokens as of an epoch of the store. It is safe for concurrent use. Make one with [New].
+// Cache holds verified tokens. It is safe for concurrent use. Make one with [New].
 type Cache[S any, P comparable] struct {
-	table atomic.Pointer[table[S, P]]
-	epoch atomic.Uint64
+	table  atomic.Pointer[table[S, P]]
+	resets atomic.Uint64 // of all feeds
 
 	mu         sync.Mutex // excludes writers from each other
-	max        uint32     // valid records kept
+	feeds      []*Feed[S, P]
+	max        uint32 // valid records kept
 	shared     map[[32]byte]uint32
 	principals map[P]uint32
 	dependents map[Dependency][]*Shared[S]
 }
 
-// Shared is a value that several records refer to. It must not change once it is part of an [Entry].
+// Feed is the part of a cache that follows one feed of the store. Make one with [Cache.NewFeed].
+type Feed[S any, P comparable] struct {
+	cache  *Cache[S, P]
+	number uint32
+	epoch  atomic.Uint64
+
+	// These are guarded by cache.mu.
+	held       int               // records put since the last reset of the feed, valid or not
+	changed    map[string]uint64 // by owner: the epoch of the last change after knownSince
+	knownSince uint64            // changes from this epoch on are in changed
+}
+
+// maxChanged bounds the number of owners whose last change is remembered.
+const maxChanged = 10_000
+
+// Shared is a value that several records of one feed refer to. It must not change once it is part of an [Entry].
 type Shared[S any] struct {
 	Value S
 	Deps  []Dependency // the records of the store that Value was made from
+	feed  uint32
 	dead  atomic.Bool
 }
 
@@ -51,16 +70,20 @@ type Dependency struct {
 // Change is a record of the store that was written or deleted.
 type Change struct {
 	Dependency
+	Owner string
+	Epoch uint64
 	Token [16]byte // the id of the token that changed; zero: the record is no token
 }
 
-// Entry is what [Cache.Put] adds.
+// Entry is what [Feed.Put] adds.
 type Entry[S any, P comparable] struct {
 	ID        [16]byte   // of the token; zero: there is nothing to add
-	Epoch     uint64     // of the store when all of this was read
+	Owner     string     // of the token
+	Epoch     uint64     // of the feed when all of this was read
+	Resets    uint64     // Cache.Resets before it was read
 	Ends      int64      // µs since 1970; math.MaxInt64: never
 	Used      uint32     // s since 1970
-	Key       [32]byte   // stands for Shared: entries with equal keys share a value
+	Key       [32]byte   // stands for Shared: entries with equal keys share a value; it differs between feeds
 	Shared    *Shared[S] // from [Cache.Shared], or a new one
 	Principal P
 }
@@ -71,7 +94,10 @@ type Hit[S any, P comparable] struct {
 	record *Record
 }
 
-// New returns an empty cache at epoch 0. It holds at most 2*max records, valid or not. Where there is no room for one
+// Feed returns the number of the feed that the token belongs to.
+func (h Hit[S, P]) Feed() uint32 { return (*h.table.shared.Load())[h.record.shared].feed }
+
+// New returns an empty cache without feeds. It holds at most 2*max records, valid or not. Where there is no room for one
 // more, it drops those that are not valid, and if max or more are, the half of them that was added first. With 0 it
 // holds none.
 func New[S any, P comparable](max int) *Cache[S, P] {
@@ -80,8 +106,24 @@ func New[S any, P comparable](max int) *Cache[S, P] {
 	return c
 }
 
+// NewFeed adds a feed at epoch 0. Feeds are numbered from 0 in the order in which they are added.
+func (c *Cache[S, P]) NewFeed() *Feed[S, P] {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f := &Feed[S, P]{cache: c, number: uint32(len(c.feeds)), changed: map[string]uint64{}}
+	c.feeds = append(c.feeds, f)
+	return f
+}
+
+// Number returns the number of the feed, which [Hit.Feed] returns.
+func (f *Feed[S, P]) Number() uint32 { return f.number }
+
 // Epoch returns the epoch up to which changes have been applied.
-func (c *Cache[S, P]) Epoch() uint64 { return c.epoch.Load() }
+func (f *Feed[S, P]) Epoch() uint64 { return f.epoch.Load() }
+
+// Resets returns how many feeds have been reset so far. What was read from the store before a reset may come from
+// another history, and cannot be told from it by its epoch.
+func (c *Cache[S, P]) Resets() uint64 { return c.resets.Load() }
 
 // Lookup finds the record of a secret by the SHA-256 of its text.
 func (c *Cache[S, P]) Lookup(sum *[32]byte) (Hit[S, P], bool) {
@@ -118,25 +160,27 @@ func (c *Cache[S, P]) Shared(key [32]byte) *Shared[S] {
 	return nil
 }
 
-// Put adds an entry, in place of an older one of the same secret. It does nothing if a change after e.Epoch has been
-// applied.
-func (c *Cache[S, P]) Put(sum [32]byte, e Entry[S, P]) {
+// Put adds an entry, in place of an older one of the same secret. It does nothing if a change of the owner after e.Epoch
+// has been applied, or may have been, or if a feed was reset since the entry was read.
+func (f *Feed[S, P]) Put(sum [32]byte, e Entry[S, P]) {
+	c := f.cache
 	if e.ID == [16]byte{} || c.max == 0 {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	t := c.table.Load()
-	if e.Epoch < c.epoch.Load() {
+	if e.Resets != c.resets.Load() || e.Epoch < f.epoch.Load() && !f.unchangedSince(e.Owner, e.Epoch) {
 		return
 	}
-	if t.n == 0 {
-		c.epoch.Store(e.Epoch) // nothing is cached, so no change since can matter
+	if f.held == 0 && e.Epoch > f.epoch.Load() {
+		f.advance(e.Epoch) // nothing of the feed is cached, so no change up to there can matter
 	}
+	f.held++
+	t := c.table.Load()
 	if t.n >= t.capacity || t.n >= 2*c.max {
 		t = c.rebuild(t)
 	}
-	shared, principal := c.intern(t, &e)
+	shared, principal := c.intern(t, &e, f.number)
 	r := t.next()
 	r.digest, r.ID, r.Ends = [16]byte(sum[:16]), e.ID, e.Ends
 	r.shared, r.principal = shared, principal
@@ -144,12 +188,32 @@ func (c *Cache[S, P]) Put(sum [32]byte, e Entry[S, P]) {
 	t.publish(r)
 }
 
-// Apply invalidates what the changes concern, and advances the cache to epoch. It never goes back to an earlier one.
-func (c *Cache[S, P]) Apply(changes []Change, epoch uint64) {
+// unchangedSince reports whether it is known that no change of the owner after epoch has been applied. The caller holds
+// cache.mu.
+func (f *Feed[S, P]) unchangedSince(owner string, epoch uint64) bool {
+	return f.knownSince <= epoch && f.changed[owner] <= epoch
+}
+
+// advance sets the epoch without the changes up to it. The caller holds cache.mu.
+func (f *Feed[S, P]) advance(epoch uint64) {
+	clear(f.changed)
+	f.knownSince = epoch
+	f.epoch.Store(epoch)
+}
+
+// Apply invalidates what the changes concern, and advances the feed to epoch, that of the last change. It never goes back
+// to an earlier one.
+func (f *Feed[S, P]) Apply(changes []Change, epoch uint64) {
+	c := f.cache
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t := c.table.Load()
+	if len(f.changed) > maxChanged {
+		clear(f.changed)
+		f.knownSince = f.epoch.Load()
+	}
 	for _, ch := range changes {
+		f.changed[ch.Owner] = max(ch.Epoch, f.changed[ch.Owner])
 		for _, s := range c.dependents[ch.Dependency] {
 			s.dead.Store(true)
 		}
@@ -158,17 +222,28 @@ func (c *Cache[S, P]) Apply(changes []Change, epoch uint64) {
 			t.invalidate(ch.Token)
 		}
 	}
-	if epoch > c.epoch.Load() {
-		c.epoch.Store(epoch)
+	if epoch > f.epoch.Load() {
+		f.epoch.Store(epoch)
 	}
 }
 
-// Reset empties the cache and sets its epoch, be it to an earlier one.
-func (c *Cache[S, P]) Reset(epoch uint64) {
+// Reset drops all tokens of the feed and sets its epoch, be it to an earlier one.
+func (f *Feed[S, P]) Reset(epoch uint64) {
+	c := f.cache
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.clear()
-	c.epoch.Store(epoch)
+	c.resets.Add(1)
+	if len(c.feeds) == 1 {
+		c.clear()
+	} else {
+		for _, s := range *c.table.Load().shared.Load() {
+			if s.feed == f.number {
+				s.dead.Store(true)
+			}
+		}
+	}
+	f.held = 0
+	f.advance(epoch)
 }
 
 func (c *Cache[S, P]) clear() {
@@ -178,10 +253,13 @@ func (c *Cache[S, P]) clear() {
 	c.table.Store(newTable[S, P](0))
 }
 
-// intern returns the indexes in t of what e shares with other entries, and adds what is not there yet.
-func (c *Cache[S, P]) intern(t *table[S, P], e *Entry[S, P]) (shared, principal uint32) {
+// intern returns the indexes in t of what e shares with other entries of the feed, and adds what is not there yet.
+func (c *Cache[S, P]) intern(t *table[S, P], e *Entry[S, P], feed uint32) (shared, principal uint32) {
 	shared, ok := c.shared[e.Key]
 	if !ok || (*t.shared.Load())[shared].dead.Load() {
+		if e.Shared.feed != feed { // otherwise readers may have it
+			e.Shared.feed = feed
+		}
 		shared = appendTo(&t.shared, e.Shared)
 		c.shared[e.Key] = shared
 		for _, d := range e.Shared.Deps {

@@ -2,6 +2,7 @@ package tokencache
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
 	"sync"
 	"sync/atomic"
@@ -11,10 +12,37 @@ import (
 )
 
 type (
-	testCache  = Cache[string, string]
 	testEntry  = Entry[string, string]
 	testShared = Shared[string]
 )
+
+// testCache is a cache with one of its feeds.
+type testCache struct {
+	*Cache[string, string]
+	*Feed[string, string]
+}
+
+func newCache(max int) testCache {
+	c := New[string, string](max)
+	return testCache{c, c.NewFeed()}
+}
+
+// Put puts an entry that was read since the last reset.
+func (c testCache) Put(sum [32]byte, e testEntry) {
+	e.Resets = c.Resets()
+	c.Feed.Put(sum, e)
+}
+
+// Apply applies changes of the owner acme, unless they name another.
+func (c testCache) Apply(changes []Change, epoch uint64) {
+	for i := range changes {
+		changes[i].Epoch = epoch
+		if changes[i].Owner == "" {
+			changes[i].Owner = "acme"
+		}
+	}
+	c.Feed.Apply(changes, epoch)
+}
 
 // sumOf and idOf are spread over the table as digests and UUIDs are.
 func sumOf(n uint64) (sum [32]byte) {
@@ -30,7 +58,7 @@ func idOf(n uint64) (id [16]byte) {
 
 // entryOf is token n, whose shared value depends on a role of the same name.
 func entryOf(n uint64, shared string) testEntry {
-	return testEntry{ID: idOf(n), Ends: math.MaxInt64, Used: uint32(n), Key: keyOf(shared),
+	return testEntry{ID: idOf(n), Owner: "acme", Ends: math.MaxInt64, Used: uint32(n), Key: keyOf(shared),
 		Shared: &testShared{Value: shared, Deps: []Dependency{role(shared)}}, Principal: "acme"}
 }
 
@@ -42,7 +70,7 @@ func keyOf(shared string) (key [32]byte) {
 func role(id string) Dependency { return Dependency{Kind: 2, ID: id} }
 
 // get returns what the cache answers about token n, as Verify asks it.
-func get(c *testCache, n uint64) (r *Record, shared, principal string, ok bool) {
+func get(c testCache, n uint64) (r *Record, shared, principal string, ok bool) {
 	sum := sumOf(n)
 	hit, ok := c.Lookup(&sum)
 	if !ok {
@@ -55,13 +83,13 @@ func get(c *testCache, n uint64) (r *Record, shared, principal string, ok bool) 
 	return r, *s, *p, true
 }
 
-func has(c *testCache, n uint64) bool {
+func has(c testCache, n uint64) bool {
 	_, _, _, ok := get(c, n)
 	return ok
 }
 
 func TestPutAndLookup(t *testing.T) {
-	c := New[string, string](10)
+	c := newCache(10)
 	require.False(t, has(c, 1))
 	e := entryOf(1, "reader")
 	e.Ends = 42
@@ -78,7 +106,7 @@ func TestPutAndLookup(t *testing.T) {
 
 // Two digests with the same hash, and with the same tag, are two records.
 func TestDigestsThatCollide(t *testing.T) {
-	c := New[string, string](10)
+	c := newCache(10)
 	for n := range byte(5) {
 		c.Put([32]byte{15: n}, entryOf(uint64(n), string('a'+rune(n))))
 	}
@@ -96,7 +124,7 @@ func TestDigestsThatCollide(t *testing.T) {
 }
 
 func TestPutReplacesTheRecordOfASecret(t *testing.T) {
-	c := New[string, string](10)
+	c := newCache(10)
 	c.Put(sumOf(1), entryOf(1, "reader"))
 	sum := sumOf(1)
 	old, ok := c.Lookup(&sum)
@@ -110,10 +138,10 @@ func TestPutReplacesTheRecordOfASecret(t *testing.T) {
 }
 
 func TestWhatIsNotKept(t *testing.T) {
-	none := New[string, string](0)
+	none := newCache(0)
 	none.Put(sumOf(1), entryOf(1, "reader"))
 	require.False(t, has(none, 1))
-	c := New[string, string](10)
+	c := newCache(10)
 	e := entryOf(1, "reader")
 	e.ID = [16]byte{}
 	c.Put(sumOf(1), e)
@@ -122,7 +150,7 @@ func TestWhatIsNotKept(t *testing.T) {
 
 // Entries with the same key share the first one's value, and equal principals are stored once.
 func TestIntern(t *testing.T) {
-	c := New[string, string](10)
+	c := newCache(10)
 	require.Nil(t, c.Shared(keyOf("reader")))
 	first, second := entryOf(1, "reader"), entryOf(2, "reader")
 	c.Put(sumOf(1), first)
@@ -153,7 +181,7 @@ func TestIntern(t *testing.T) {
 }
 
 func TestApply(t *testing.T) {
-	c := New[string, string](10)
+	c := newCache(10)
 	c.Put(sumOf(1), entryOf(1, "reader"))
 	c.Put(sumOf(2), entryOf(2, "reader"))
 	c.Put(sumOf(3), entryOf(3, "writer"))
@@ -176,7 +204,7 @@ func TestApply(t *testing.T) {
 
 // What was read before a change that has been applied may be what the change made untrue.
 func TestPutThatIsOlderThanAnAppliedChange(t *testing.T) {
-	c := New[string, string](10)
+	c := newCache(10)
 	put := func(n, epoch uint64) bool {
 		e := entryOf(n, "reader")
 		e.Epoch = epoch
@@ -194,8 +222,83 @@ func TestPutThatIsOlderThanAnAppliedChange(t *testing.T) {
 	require.False(t, has(c, 3))
 }
 
+// What other owners change says nothing about an entry, however often they change it.
+func TestPutWhileOthersChange(t *testing.T) {
+	c := newCache(10)
+	put := func(n, epoch uint64) bool {
+		e := entryOf(n, "reader")
+		e.Epoch = epoch
+		c.Put(sumOf(n), e)
+		return has(c, n)
+	}
+	require.True(t, put(1, 5))
+	for epoch := uint64(6); epoch < 20; epoch++ {
+		c.Apply([]Change{{Owner: "globex", Token: idOf(99)}}, epoch)
+	}
+	require.True(t, put(2, 5))
+	c.Apply([]Change{{Owner: "acme", Token: idOf(98)}}, 20)
+	require.False(t, put(3, 19), "another token of the owner: that is not told apart")
+	require.True(t, put(3, 20))
+	require.False(t, put(4, 4), "from before the first change that is known")
+	for i := range maxChanged + 2 {
+		c.Apply([]Change{{Owner: fmt.Sprint("owner ", i), Token: idOf(99)}}, 21+uint64(i))
+	}
+	require.LessOrEqual(t, len(c.changed), maxChanged+1)
+	require.False(t, put(5, 20), "the changes since then are forgotten")
+	require.True(t, put(5, c.Epoch()))
+}
+
+// Each feed has its own epoch. A reset of one leaves the tokens of the others alone.
+func TestFeeds(t *testing.T) {
+	one := newCache(10)
+	two := testCache{one.Cache, one.NewFeed()}
+	put := func(c testCache, n, epoch uint64, shared string) bool {
+		e := entryOf(n, shared)
+		e.Epoch = epoch
+		c.Put(sumOf(n), e)
+		return has(c, n)
+	}
+	require.True(t, put(one, 1, 1000, "reader"))
+	require.True(t, put(two, 2, 3, "writer"))
+	require.EqualValues(t, 1000, one.Epoch())
+	require.EqualValues(t, 3, two.Epoch())
+	for n, number := range map[uint64]uint32{1: one.Number(), 2: two.Number()} {
+		sum := sumOf(n)
+		hit, ok := one.Lookup(&sum)
+		require.True(t, ok)
+		require.Equal(t, number, hit.Feed())
+	}
+	two.Apply([]Change{{Token: idOf(2)}}, 4)
+	require.EqualValues(t, 1000, one.Epoch())
+	require.False(t, has(two, 2))
+	require.True(t, put(two, 2, 4, "writer"))
+
+	two.Reset(1)
+	require.True(t, has(one, 1))
+	require.False(t, has(one, 2))
+	require.EqualValues(t, 1000, one.Epoch())
+	require.EqualValues(t, 1, two.Epoch())
+	require.True(t, put(two, 2, 1, "writer"))
+	one.Reset(7)
+	require.False(t, has(one, 1))
+	require.True(t, has(two, 2))
+	require.True(t, put(one, 1, 7, "reader"))
+}
+
+// What was read before a reset may come from another history, whose epochs are as high.
+func TestPutFromBeforeAReset(t *testing.T) {
+	c := newCache(10)
+	e := entryOf(1, "reader")
+	e.Epoch, e.Resets = 9, c.Resets()
+	c.Reset(4)
+	c.Feed.Put(sumOf(1), e)
+	require.False(t, has(c, 1))
+	c.Put(sumOf(1), e)
+	require.True(t, has(c, 1), "the same, read since")
+}
+
 func TestReset(t *testing.T) {
-	c := New[string, string](10)
+	c := newCache(10)
 	e := entryOf(1, "reader")
 	e.Epoch = 9
 	c.Put(sumOf(1), e)
@@ -212,7 +315,7 @@ func TestReset(t *testing.T) {
 // A rebuild keeps what is valid, with what it refers to, and drops everything else.
 func TestRebuildDropsWhatIsInvalid(t *testing.T) {
 	const n = chunkSize // fills the first table
-	c := New[string, string](10 * n)
+	c := newCache(10 * n)
 	for i := range uint64(n) {
 		e := entryOf(i, []string{"reader", "writer", "gone"}[i%3])
 		e.Principal = []string{"acme", "other", "left"}[i%3]
@@ -269,7 +372,7 @@ func TestRebuildDropsWhatIsInvalid(t *testing.T) {
 // With as many valid records as are to be kept, the half that was added first makes room.
 func TestEviction(t *testing.T) {
 	const max = 100
-	c := New[string, string](max)
+	c := newCache(max)
 	for i := range uint64(10_000) {
 		c.Put(sumOf(i), entryOf(i, "reader"))
 		require.True(t, has(c, i), "the newest")
@@ -279,7 +382,7 @@ func TestEviction(t *testing.T) {
 		}
 	}
 	require.False(t, has(c, 0))
-	one := New[string, string](1)
+	one := newCache(1)
 	for i := range uint64(100) {
 		one.Put(sumOf(i), entryOf(i, "reader"))
 		require.True(t, has(one, i))
@@ -289,7 +392,7 @@ func TestEviction(t *testing.T) {
 // The table grows with the valid records, and none is lost on the way.
 func TestGrowth(t *testing.T) {
 	const n = 20 * chunkSize
-	c := New[string, string](n)
+	c := newCache(n)
 	for i := range uint64(n) {
 		c.Put(sumOf(i), entryOf(i, "reader"))
 	}
@@ -303,7 +406,7 @@ func TestGrowth(t *testing.T) {
 // once Apply has returned it does not see what was invalidated.
 func TestReadersMeetWriters(t *testing.T) {
 	const tokens = 6 * chunkSize
-	c := New[string, string](tokens / 4) // evicts too
+	c := newCache(tokens / 4) // evicts too
 	shared := []string{"reader", "writer", "owner"}
 	principals := []string{"acme", "other"}
 	var deleted [tokens]atomic.Bool // in the store, before Apply
@@ -365,7 +468,7 @@ func TestReadersMeetWriters(t *testing.T) {
 }
 
 func TestReadersDoNotAllocate(t *testing.T) {
-	c := New[string, string](10)
+	c := newCache(10)
 	c.Put(sumOf(1), entryOf(1, "reader"))
 	sum, absent := sumOf(1), sumOf(2)
 	require.Zero(t, testing.AllocsPerRun(100, func() {
