@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// A Manager compares this machine's clock with the store's, for each feed. A reading of this machine's clock is confirmed if the
-// store's clock agrees with it to within clockBound. Otherwise the time is unknown, and the answer is ErrUnavailable.
-// Readings that differ are not kept, so that answers resume as soon as the clocks agree. If the store has no clock
-// (Feed.Now is zero), this machine's counts alone.
+// A Manager compares this machine's clock with the store's, for each feed. A reading of this machine's clock is
+// confirmed if the store's clock agrees with it to within clockBound. Otherwise the time is unknown, and the answer is
+// ErrUnavailable. Readings that differ are not kept, so that answers resume as soon as the clocks agree. If the store
+// has no clock (Feed.Now is zero), this machine's counts alone.
 
 const (
 	// clockBound is how far the two clocks may lie apart, either way.
@@ -37,6 +37,7 @@ type confirmation struct {
 // epochReading is the epoch of a feed, with both clocks as of the end of that read.
 type epochReading struct {
 	epoch      uint64
+	latest     uint64 // the latest epoch at which anything in the cache had been read before
 	at         moment
 	storeClock int64 // µs since 1970; 0: the store has no clock
 }

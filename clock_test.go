@@ -277,7 +277,7 @@ type slow struct{ latchkey.Store }
 
 func (s slow) Changes(ctx context.Context, feed latchkey.FeedID, after uint64, n int) (latchkey.Feed, error) {
 	time.Sleep(time.Millisecond)
-	return s.Store.Changes(ctx, 0, after, n)
+	return s.Store.Changes(ctx, feed, after, n)
 }
 
 // The same if the store's clock is not read each time: it is read once enough time has passed.

@@ -12,7 +12,7 @@ import (
 	"github.com/latchkey-go/latchkey/internal/fault"
 )
 
-// follower follows one feed of the store: it keeps what the cache has of the feed as young as Options.MaxStale promises,
+// follower follows one feed of the store. It keeps what the cache has of the feed as young as Options.MaxStale promises,
 // by reading the feed's epoch and its changes. A feed that cannot be read holds up no other.
 type follower struct {
 	m           *Manager
@@ -84,13 +84,13 @@ func (m *Manager) markStale(owner string) {
 // made or found, and that may not have reached the cache.
 func (f *follower) markStale() { f.missed.Add(1) }
 
-// ensureFresh returns once what is cached of the feed reflects all that was committed before now − MaxStale. It returns the time,
-// by a reading of this machine's clock that the store's confirmed: since the call, or within that bound.
+// ensureFresh returns once what is cached of the feed reflects all that was committed before now − MaxStale. It returns
+// the time, by a reading of this machine's clock that the store's confirmed: since the call, or within that bound.
 func (f *follower) ensureFresh(ctx context.Context) (moment, error) {
 	if f.m.opts.MaxStale == 0 {
 		r, err := f.epoch(ctx)
-		if err == nil && r.epoch != f.cached.Epoch() {
-			err = f.catchUp(ctx, r.epoch)
+		if err == nil {
+			err = f.follow(ctx, r)
 		}
 		return r.at, err
 	}
@@ -163,10 +163,8 @@ func (f *follower) poll(ctx context.Context) (moment, error) {
 	if err != nil {
 		return r.at, err
 	}
-	if r.epoch != f.cached.Epoch() {
-		if err := f.catchUp(ctx, r.epoch); err != nil {
-			return r.at, err
-		}
+	if err := f.follow(ctx, r); err != nil {
+		return r.at, err
 	}
 	for {
 		was := f.lastPoll.Load()
@@ -190,15 +188,32 @@ func (f *follower) epoch(ctx context.Context) (epochReading, error) {
 }
 
 func (f *follower) readEpoch(ctx context.Context) (epochReading, error) {
+	latest := f.cached.Latest()
 	feed, err := f.m.store.Changes(ctx, f.id, f.cached.Epoch(), 0)
 	if err != nil {
 		return epochReading{}, fault.Unavailable(err)
 	}
-	r := epochReading{epoch: feed.Epoch, at: f.m.readClock()}
+	r := epochReading{epoch: feed.Epoch, latest: latest, at: f.m.readClock()}
 	if !feed.Now.IsZero() {
 		r.storeClock = feed.Now.UnixMicro()
 	}
 	return r, f.compareClocks(r.at, r.storeClock)
+}
+
+// follow brings the cache up to a reading of the epoch. What was read at a later epoch, before that reading began, is of
+// a history that was lost: the store was restored from a backup.
+func (f *follower) follow(ctx context.Context, r epochReading) error {
+	if r.epoch < r.latest {
+		f.applying.Lock()
+		if f.cached.Latest() >= r.latest { // otherwise another caller has done it
+			f.cached.Reset(r.epoch)
+		}
+		f.applying.Unlock()
+	}
+	if r.epoch == f.cached.Epoch() {
+		return nil
+	}
+	return f.catchUp(ctx, r.epoch)
 }
 
 // feedRead is one reading of the feed.

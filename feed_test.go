@@ -30,7 +30,7 @@ func (s *deadLine) Changes(ctx context.Context, feed latchkey.FeedID, after uint
 		}
 	}
 	time.Sleep(time.Millisecond)
-	return s.Store.Changes(ctx, 0, after, n)
+	return s.Store.Changes(ctx, feed, after, n)
 }
 
 func (s *deadLine) Load(ctx context.Context, owner, id string) (latchkey.Found, error) {

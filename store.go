@@ -15,8 +15,8 @@ import (
 // # Words
 //
 // An owner is a tenant. Nothing crosses owners: another owner's record is a missing record. Every method but ByDigest,
-// Changes, AddUsage and Purge names an owner. Ids are unique within an owner, digests in the whole store. Ids, names
-// and digests are bytes: they compare and sort exactly, whatever collation an engine has.
+// Changes, AddUsage and Purge names an owner. Ids are unique within an owner, digests within a feed. Ids, names and
+// digests are bytes: they compare and sort exactly, whatever collation an engine has.
 //
 // A feed is the history of changes of some owners. A plain store has one feed, with the [FeedID] 0. A store over
 // several databases has one for each, because no order exists between their transactions. Locate names the feed of an
@@ -79,7 +79,8 @@ type Store interface {
 	// returns ErrNotFound if there is no such secret in any feed, and ErrUnavailable if it cannot ask one of them.
 	//
 	// The slot is where to look first: it was read from a text that anyone may have made. It never decides about the
-	// answer. A wrong one costs another look-up. [NoSlot] is none.
+	// answer. A wrong one costs another look-up. [NoSlot] is none. If secrets of several feeds have the digest, that of
+	// the slot's feed is returned, or else that of the first feed.
 	ByDigest(ctx context.Context, slot Slot, digests ...[32]byte) (Found, error)
 	// Load is ByDigest by id: Found.Secret stays zero.
 	Load(ctx context.Context, owner, tokenID string) (Found, error)

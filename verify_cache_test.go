@@ -78,7 +78,7 @@ type overtaken struct {
 }
 
 func (s *overtaken) ByDigest(ctx context.Context, slot latchkey.Slot, d ...[32]byte) (latchkey.Found, error) {
-	f, err := s.Store.ByDigest(ctx, 0, d...)
+	f, err := s.Store.ByDigest(ctx, slot, d...)
 	if then := s.then; then != nil {
 		s.then = nil
 		then()

@@ -55,7 +55,7 @@ type marked struct {
 }
 
 func (s *marked) ByDigest(ctx context.Context, slot latchkey.Slot, digests ...[32]byte) (latchkey.Found, error) {
-	f, err := s.Store.ByDigest(ctx, 0, digests...)
+	f, err := s.Store.ByDigest(ctx, slot, digests...)
 	if s.edit != nil {
 		s.edit(&f)
 	}

@@ -33,7 +33,7 @@ func (s *found) change(f latchkey.Found, err error) (latchkey.Found, error) {
 }
 
 func (s *found) ByDigest(ctx context.Context, slot latchkey.Slot, d ...[32]byte) (latchkey.Found, error) {
-	return s.change(s.Store.ByDigest(ctx, 0, d...))
+	return s.change(s.Store.ByDigest(ctx, slot, d...))
 }
 
 func (s *found) Load(ctx context.Context, owner, id string) (latchkey.Found, error) {

@@ -123,7 +123,7 @@ func (s *meddler) ByDigest(ctx context.Context, slot latchkey.Slot, d ...[32]byt
 	if err := s.trouble(); err != nil {
 		return latchkey.Found{}, err
 	}
-	return s.Store.ByDigest(ctx, 0, d...)
+	return s.Store.ByDigest(ctx, slot, d...)
 }
 
 func (s *meddler) Load(ctx context.Context, owner, id string) (latchkey.Found, error) {
@@ -138,7 +138,7 @@ func (s *meddler) Changes(ctx context.Context, feed latchkey.FeedID, after uint6
 	if err := s.trouble(); err != nil {
 		return latchkey.Feed{}, err
 	}
-	return s.Store.Changes(ctx, 0, after, n)
+	return s.Store.Changes(ctx, feed, after, n)
 }
 
 func (s *meddler) Write(ctx context.Context, w latchkey.Write) error {

@@ -44,7 +44,7 @@ func (s *failingStore) ByDigest(ctx context.Context, slot latchkey.Slot, d ...[3
 	if s.err != nil {
 		return latchkey.Found{}, s.err
 	}
-	return s.Store.ByDigest(ctx, 0, d...)
+	return s.Store.ByDigest(ctx, slot, d...)
 }
 
 func newFixture(t *testing.T) *fixture {

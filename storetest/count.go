@@ -52,7 +52,7 @@ var onceCases = []Case{
 		batch := latchkey.UsageBatch{ID: w.key(), At: noon, Rows: []latchkey.UsageRow{row, row, theirs}}
 		every := latchkey.UsageQuery{By: []string{"token", "client", "meter", "endpoint", "day"}}
 		for range 3 {
-			w.ok(w.s.AddUsage(w.ctx, batch), "AddUsage")
+			w.ok(w.addUsage(batch), "AddUsage")
 		}
 		usage := func(owner string) []latchkey.UsageRow {
 			w.Helper()
@@ -65,13 +65,13 @@ var onceCases = []Case{
 		w.same(usage(globex), []latchkey.UsageRow{theirs}, "another owner's")
 		big := row
 		big.Count, big.Credits = 1<<53+1, 1<<60+1
-		w.ok(w.s.AddUsage(w.ctx, latchkey.UsageBatch{ID: w.key(), At: noon, Rows: []latchkey.UsageRow{big}}), "AddUsage")
+		w.ok(w.addUsage(latchkey.UsageBatch{ID: w.key(), At: noon, Rows: []latchkey.UsageRow{big}}), "AddUsage")
 		row.Count, row.Credits = row.Count+big.Count, row.Credits+big.Credits
 		w.same(usage(acme), []latchkey.UsageRow{row}, "the usage with large numbers, to the last one")
-		w.failed(latchkey.ErrInvalid, w.s.AddUsage(w.ctx, latchkey.UsageBatch{At: noon}), "a batch without ID")
+		w.failed(latchkey.ErrInvalid, w.addUsage(latchkey.UsageBatch{At: noon}), "a batch without ID")
 		for _, below := range []latchkey.UsageRow{{Owner: acme, Day: "2026-11-20", Count: -1},
 			{Owner: acme, Day: "2026-11-20", Credits: -1}} {
-			w.failed(latchkey.ErrInvalid, w.s.AddUsage(w.ctx, latchkey.UsageBatch{ID: w.key(), At: noon,
+			w.failed(latchkey.ErrInvalid, w.addUsage(latchkey.UsageBatch{ID: w.key(), At: noon,
 				Rows: []latchkey.UsageRow{below}}), "usage below zero")
 		}
 	}),
@@ -81,7 +81,7 @@ var onceCases = []Case{
 		w.insert(token(1), token(2))
 		last := func(at time.Time) {
 			w.Helper()
-			w.ok(w.s.AddUsage(w.ctx, latchkey.UsageBatch{ID: w.key(), At: noon, Last: []latchkey.LastUsed{
+			w.ok(w.addUsage(latchkey.UsageBatch{ID: w.key(), At: noon, Last: []latchkey.LastUsed{
 				{Owner: acme, TokenID: id(9), At: at}, {Owner: globex, TokenID: id(2), At: at},
 				{Owner: acme, TokenID: id(1), At: at},
 			}}), "AddUsage")
@@ -125,7 +125,7 @@ var onceCases = []Case{
 		batch.At = noon
 		for range 2 {
 			batch.ID = w.key()
-			w.ok(w.s.AddUsage(w.ctx, batch), "AddUsage")
+			w.ok(w.addUsage(batch), "AddUsage")
 		}
 		for n := 1; n <= tokens; n += 7 {
 			w.same(w.load(n).Token.Used, noon.Add(time.Duration(n)*time.Minute), "Used")
@@ -160,8 +160,8 @@ var onceCases = []Case{
 		add("t1", "42", "calls", "GET /b", "2026-11-21", 4)
 		add("t2", "42", "rows", "get /a", "2026-11-22", 8)
 		add("t2", "é", "Rows", "GET /a", "2026-12-01", 16)
-		w.ok(w.s.AddUsage(w.ctx, latchkey.UsageBatch{ID: w.key(), At: noon, Rows: rows}), "AddUsage")
-		w.ok(w.s.AddUsage(w.ctx, latchkey.UsageBatch{ID: w.key(), At: noon,
+		w.ok(w.addUsage(latchkey.UsageBatch{ID: w.key(), At: noon, Rows: rows}), "AddUsage")
+		w.ok(w.addUsage(latchkey.UsageBatch{ID: w.key(), At: noon,
 			Rows: []latchkey.UsageRow{{Owner: globex, TokenID: "t1", Meter: "rows", Day: "2026-11-20", Count: 1000}}}),
 			"AddUsage")
 		type sums = []latchkey.UsageRow
@@ -217,7 +217,7 @@ var onceCases = []Case{
 	newCase("usage/overflow", "A count or a sum that would leave the range of int64 stops at its end.", func(w *fixture) {
 		const most = math.MaxInt64
 		add := func(meter, day string, n int64) {
-			w.ok(w.s.AddUsage(w.ctx, latchkey.UsageBatch{ID: w.key(), At: noon, Rows: []latchkey.UsageRow{
+			w.ok(w.addUsage(latchkey.UsageBatch{ID: w.key(), At: noon, Rows: []latchkey.UsageRow{
 				{Owner: acme, Meter: meter, Day: day, Count: n, Credits: latchkey.Credits(n)}}}), "AddUsage")
 		}
 		add("most", "2026-11-20", most-1)
@@ -251,7 +251,7 @@ var onceCases = []Case{
 				for n := range 6 {
 					b := latchkey.UsageBatch{ID: [16]byte{1, byte(worker / 2), byte(n)}, At: noon, // two workers share an ID
 						Rows: []latchkey.UsageRow{{Owner: acme, TokenID: id(1), Meter: "m", Day: "2026-11-22", Count: 1, Credits: 2}}}
-					if err := w.s.AddUsage(w.ctx, b); err != nil {
+					if err := w.addUsage(b); err != nil {
 						w.Errorf("AddUsage: %v", err)
 					}
 				}

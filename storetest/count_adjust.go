@@ -131,7 +131,7 @@ var adjustCases = []Case{
 		for range 2 {
 			all.Go(func() {
 				for range raised {
-					if _, err := w.s.Purge(w.ctx, keepAll(noon.Add(time.Hour)), 1); err != nil {
+					if _, err := w.tryPurge(keepAll(noon.Add(time.Hour)), 1); err != nil {
 						w.Errorf("Purge: %v", err)
 					}
 				}

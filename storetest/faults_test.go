@@ -80,8 +80,8 @@ const other = "globex"
 // faults holds every fault, by what such a store does.
 var faults = func() map[string]fault {
 	all := make(map[string]fault)
-	for _, some := range []map[string]fault{readFaults, writeFaults, followFaults, feedFaults, countFaults, adjustFaults,
-		purgeFaults, damageFaults} {
+	for _, some := range []map[string]fault{readFaults, writeFaults, followFaults, feedFaults, feedsFaults, countFaults,
+		adjustFaults, purgeFaults, damageFaults} {
 		maps.Copy(all, some)
 	}
 	return all

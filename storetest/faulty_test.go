@@ -10,6 +10,8 @@ import (
 // faulty is a correct store with some methods replaced. A nil function leaves its method correct.
 type faulty struct {
 	latchkey.Store
+	feeds    func() []latchkey.FeedID
+	locate   func(owner string) latchkey.Location
 	byDigest func(ctx context.Context, slot latchkey.Slot, digests ...[32]byte) (latchkey.Found, error)
 	load     func(ctx context.Context, owner, id string) (latchkey.Found, error)
 	tokens   func(ctx context.Context, owner string, q latchkey.TokenQuery) ([]latchkey.Token, error)
@@ -26,6 +28,20 @@ type faulty struct {
 	adjust   func(ctx context.Context, owner string, key [16]byte, a latchkey.Adjustment) error
 	settle   func(ctx context.Context, owner string, key [16]byte, actual latchkey.Credits) error
 	purge    func(ctx context.Context, p latchkey.PurgePolicy, n int) (int, error)
+}
+
+func (f *faulty) Feeds() []latchkey.FeedID {
+	if f.feeds != nil {
+		return f.feeds()
+	}
+	return f.Store.Feeds()
+}
+
+func (f *faulty) Locate(owner string) latchkey.Location {
+	if f.locate != nil {
+		return f.locate(owner)
+	}
+	return f.Store.Locate(owner)
 }
 
 func (f *faulty) ByDigest(ctx context.Context, slot latchkey.Slot, digests ...[32]byte) (latchkey.Found, error) {

@@ -95,7 +95,7 @@ var feedCases = []Case{
 		w.same(w.write(x), before, "the epoch of new tokens")
 		same("new tokens")
 		w.same(w.write(latchkey.Write{}), before, "the epoch of nothing at all")
-		w.ok(w.s.AddUsage(w.ctx, latchkey.UsageBatch{ID: w.key(), At: noon,
+		w.ok(w.addUsage(latchkey.UsageBatch{ID: w.key(), At: noon,
 			Rows: []latchkey.UsageRow{{Owner: acme, TokenID: id(1), Count: 1, Day: "2026-11-22"}},
 			Last: []latchkey.LastUsed{{Owner: acme, TokenID: id(1), At: noon}}}), "AddUsage")
 		w.same(w.load(1).Token.Used, noon, "Used after a last use")
@@ -111,7 +111,7 @@ var feedCases = []Case{
 		w.refuse(latchkey.ErrConflict, latchkey.Write{Revocations: []latchkey.Revocation{{ID: "x"}},
 			RequireTokens: refs(9)}, "a failing write")
 		same("a failing write")
-		_, err = w.s.Purge(w.ctx, latchkey.PurgePolicy{Now: noon.AddDate(1, 0, 0), Changes: -1}, 1000)
+		_, err = w.tryPurge(latchkey.PurgePolicy{Now: noon.AddDate(1, 0, 0), Changes: -1}, 1000)
 		w.ok(err, "Purge")
 		w.absent(3)
 		same("a purge")
@@ -198,7 +198,7 @@ var feedCases = []Case{
 			return f
 		}
 		w.same(feed(begin).Truncated, false, "Truncated, at the beginning of a whole history")
-		_, err := w.s.Purge(w.ctx, latchkey.PurgePolicy{Now: noon, Expired: -1, Revoked: 0, Changes: time.Hour}, 100)
+		_, err := w.tryPurge(latchkey.PurgePolicy{Now: noon, Expired: -1, Revoked: 0, Changes: time.Hour}, 100)
 		w.ok(err, "Purge")
 		for after, want := range map[uint64]bool{begin: true, begin + 1: true, begin + 2: true, begin + 3: false,
 			begin + 4: false, begin + 5: false, begin + 6: true, 1 << 40: true} {

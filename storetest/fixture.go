@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -41,6 +43,15 @@ func digest(n int) (d [32]byte) {
 	d[0] = 0xD1
 	binary.BigEndian.PutUint32(d[14:], uint32(n))
 	return d
+}
+
+// neighbour returns an owner other than acme whose records are in the same feed.
+func (w *fixture) neighbour() string {
+	owner := globex
+	for i := 0; w.s.Locate(owner).Feed != w.s.Locate(acme).Feed; i++ {
+		owner = fmt.Sprint(globex, " ", i)
+	}
+	return owner
 }
 
 // token returns a token to insert that has few fields set.
@@ -285,4 +296,33 @@ func (w *fixture) update(n int, edit func(*latchkey.Token)) uint64 {
 	t := w.load(n).Token
 	edit(&t)
 	return w.write(latchkey.Write{Tokens: []latchkey.Token{t}})
+}
+
+// addUsage adds a batch, divided by feeds.
+func (w *fixture) addUsage(b latchkey.UsageBatch) error {
+	parts := map[latchkey.FeedID]*latchkey.UsageBatch{}
+	part := func(owner string) *latchkey.UsageBatch {
+		feed := w.s.Locate(owner).Feed
+		if parts[feed] == nil {
+			parts[feed] = &latchkey.UsageBatch{ID: b.ID, At: b.At}
+		}
+		return parts[feed]
+	}
+	for _, r := range b.Rows {
+		p := part(r.Owner)
+		p.Rows = append(p.Rows, r)
+	}
+	for _, l := range b.Last {
+		p := part(l.Owner)
+		p.Last = append(p.Last, l)
+	}
+	if len(parts) == 0 {
+		return w.s.AddUsage(w.ctx, b)
+	}
+	for _, feed := range slices.Sorted(maps.Keys(parts)) {
+		if err := w.s.AddUsage(w.ctx, *parts[feed]); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -32,7 +32,7 @@ func (w *fixture) shown(n int, secrets ...int) {
 
 func (w *fixture) used(n int, at time.Time) {
 	w.Helper()
-	w.ok(w.s.AddUsage(w.ctx, latchkey.UsageBatch{ID: w.key(), At: noon, Last: []latchkey.LastUsed{
+	w.ok(w.addUsage(latchkey.UsageBatch{ID: w.key(), At: noon, Last: []latchkey.LastUsed{
 		{Owner: acme, TokenID: id(n), At: at}}}), "AddUsage")
 }
 
@@ -292,7 +292,7 @@ var followCases = []Case{
 		checkAncestors(51, 50)
 		w.update(50, func(t *latchkey.Token) { t.Revoked = noon })
 		checkAncestors(51, 50)
-		_, err := w.s.Purge(w.ctx, latchkey.PurgePolicy{Now: noon.Add(3 * time.Hour)}, 1000)
+		_, err := w.tryPurge(latchkey.PurgePolicy{Now: noon.Add(3 * time.Hour)}, 1000)
 		w.ok(err, "Purge")
 		for _, n := range []int{30, 40, 50} {
 			w.absent(n)
@@ -337,7 +337,7 @@ var followCases = []Case{
 						edit(func(t *latchkey.Token) { t.Used = at })
 						continue
 					}
-					err := w.s.AddUsage(w.ctx, latchkey.UsageBatch{ID: w.key(), At: noon, Last: []latchkey.LastUsed{
+					err := w.addUsage(latchkey.UsageBatch{ID: w.key(), At: noon, Last: []latchkey.LastUsed{
 						{Owner: acme, TokenID: id(3 - n), At: at}, {Owner: acme, TokenID: id(n), At: at}}})
 					if err != nil {
 						w.Errorf("AddUsage: %v", err)

@@ -457,7 +457,7 @@ var readCases = []Case{
 		_, err := w.s.Reserve(w.ctx, latchkey.Reservation{Owner: acme, Key: key, Amount: 1, Until: noon,
 			Accounts: []latchkey.CreditAccount{{Meter: "m", Limit: 10}}})
 		w.ok(err, "Reserve")
-		w.ok(w.s.AddUsage(w.ctx, latchkey.UsageBatch{ID: w.key(), At: noon, Rows: []latchkey.UsageRow{
+		w.ok(w.addUsage(latchkey.UsageBatch{ID: w.key(), At: noon, Rows: []latchkey.UsageRow{
 			{Owner: acme, TokenID: id(1), Meter: "m", Day: "2026-11-22", Count: 5}}}), "AddUsage")
 
 		_, err = w.s.Load(w.ctx, globex, id(1))

@@ -15,7 +15,7 @@ var removeCases = []Case{
 		w.insert(by(globex, token(101)))
 		theirs := by(globex, minted(102, 1)) // the same parent id, of another owner
 		w.insert(theirs)
-		w.ok(w.s.AddUsage(w.ctx, latchkey.UsageBatch{ID: w.key(), At: noon, Rows: []latchkey.UsageRow{
+		w.ok(w.addUsage(latchkey.UsageBatch{ID: w.key(), At: noon, Rows: []latchkey.UsageRow{
 			{Owner: acme, TokenID: id(2), Meter: "m", Day: "2026-11-22", Count: 5}}}), "AddUsage")
 		w.refuse(latchkey.ErrConflict, latchkey.Write{DeleteTokens: []latchkey.Ref{{ID: id(1), Version: 2}}},
 			"another version")
@@ -123,7 +123,7 @@ var removeCases = []Case{
 			w.write(latchkey.Write{Owner: owner, Roles: []latchkey.Role{by(owner, role(900, "r"))},
 				OwnerRecord: &latchkey.Owner{ID: owner, Disabled: true}, Clients: []latchkey.Client{{ID: "a", Name: "Ada"}},
 				Events: []latchkey.Event{{At: noon, Action: "begin"}}})
-			w.ok(w.s.AddUsage(w.ctx, latchkey.UsageBatch{ID: w.key(), At: noon, Rows: []latchkey.UsageRow{
+			w.ok(w.addUsage(latchkey.UsageBatch{ID: w.key(), At: noon, Rows: []latchkey.UsageRow{
 				{Owner: owner, TokenID: id(n), Meter: "m", Day: "2026-11-22", Count: 5}}}), "AddUsage")
 			w.ok(w.s.Once(w.ctx, owner, digest(7), noon.Add(time.Hour)), "Once")
 			reserve.Owner = owner

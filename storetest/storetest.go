@@ -51,8 +51,8 @@ type Case struct {
 
 // Cases returns every case, for callers that do not run them as subtests.
 func Cases() []Case {
-	return slices.Concat(readCases, listCases, writeCases, secretCases, followCases, removeCases, feedCases, onceCases,
-		creditCases, adjustCases,
+	return slices.Concat(readCases, listCases, writeCases, secretCases, followCases, removeCases, feedCases, feedsCases,
+		onceCases, creditCases, adjustCases,
 		purgeCases, raceCases, damageCases)
 }
 

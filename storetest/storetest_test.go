@@ -58,6 +58,15 @@ func TestCasesAreNamedAndExplained(t *testing.T) {
 	assert.Greater(t, len(names), 50)
 }
 
+// A store of several feeds passes, too. The two owners of the cases are in different ones.
+func TestStoreOfSeveralFeeds(t *testing.T) {
+	s := storetest.NewFeeds(memstore.New(nil), memstore.New(nil))
+	require.NotEqual(t, s.Locate("acme").Feed, s.Locate("globex").Feed)
+	storetest.Run(t, func(*testing.T) latchkey.Store {
+		return storetest.NewFeeds(memstore.New(nil), memstore.New(nil))
+	})
+}
+
 // Every fault fails the cases it names. Without the fault the same wrapper passes them.
 func TestBrokenStoresFail(t *testing.T) {
 	cases := make(map[string]storetest.Case)

@@ -294,7 +294,7 @@ var writeCases = []Case{
 		w.write(latchkey.Write{Silent: true,
 			Secrets: []latchkey.SecretChange{{TokenID: id(2), Retire: digest(20), Add: secret(21), Replace: true}}})
 		check("under another key", 2, 21)
-		w.ok(w.s.AddUsage(w.ctx, latchkey.UsageBatch{ID: w.key(), At: noon,
+		w.ok(w.addUsage(latchkey.UsageBatch{ID: w.key(), At: noon,
 			Last: []latchkey.LastUsed{{Owner: acme, TokenID: id(2), At: noon}}}), "AddUsage")
 		check("after a use", 2, 21)
 		for range 2 { // the second time the owner may come from a cache
@@ -421,10 +421,10 @@ var writeCases = []Case{
 }
 
 var secretCases = []Case{
-	newCase("secrets/digest-unique", "A digest is unique in the whole store, across owners and purposes. ErrExists if it "+
+	newCase("secrets/digest-unique", "A digest is unique within a feed, across owners and purposes. ErrExists if it "+
 		"is taken.", func(w *fixture) {
 		w.insert(token(1), token(2))
-		w.insert(by(globex, token(3)))
+		w.insert(by(w.neighbour(), token(3)))
 		add := func(token int, s *latchkey.SecretRecord) latchkey.Write {
 			return latchkey.Write{Secrets: []latchkey.SecretChange{{TokenID: id(token), Add: s}}}
 		}

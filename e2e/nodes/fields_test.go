@@ -130,7 +130,7 @@ type lookingUp struct {
 
 func (s *lookingUp) ByDigest(ctx context.Context, slot latchkey.Slot, digests ...[32]byte) (latchkey.Found, error) {
 	s.n.Add(1)
-	return s.Store.ByDigest(ctx, 0, digests...)
+	return s.Store.ByDigest(ctx, slot, digests...)
 }
 
 func present(secret string) latchkey.Presented {

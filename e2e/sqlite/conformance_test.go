@@ -21,6 +21,12 @@ func TestSQLiteConformance(t *testing.T) {
 			return harness.OpenSQLiteStore(t, harness.OpenSQLite(t, "file:"+harness.NewFile(t)))
 		})
 	})
+	t.Run("two files, two feeds", func(t *testing.T) {
+		file := func(t *testing.T) latchkey.Store {
+			return harness.OpenSQLiteStore(t, harness.OpenSQLite(t, harness.WAL(harness.NewFile(t))))
+		}
+		storetest.Run(t, func(t *testing.T) latchkey.Store { return storetest.NewFeeds(file(t), file(t)) })
+	})
 	t.Run("shared memory", func(t *testing.T) {
 		storetest.Run(t, func(t *testing.T) latchkey.Store {
 			db := harness.OpenSQLite(t, "file:"+uuid.NewString()+"?mode=memory&cache=shared")

@@ -51,7 +51,7 @@ func (s *failingStore) ByDigest(ctx context.Context, slot latchkey.Slot, d ...[3
 	if s.down != nil {
 		return latchkey.Found{}, s.down
 	}
-	return s.Store.ByDigest(ctx, 0, d...)
+	return s.Store.ByDigest(ctx, slot, d...)
 }
 
 func (s *failingStore) Roles(ctx context.Context, owner string, q latchkey.RoleQuery) ([]latchkey.Role, error) {

@@ -45,7 +45,7 @@ func (s *failingStore) ByDigest(ctx context.Context, slot latchkey.Slot, d ...[3
 	if s.down != nil {
 		return latchkey.Found{}, s.down
 	}
-	return s.Store.ByDigest(ctx, 0, d...)
+	return s.Store.ByDigest(ctx, slot, d...)
 }
 
 func (s *failingStore) Load(ctx context.Context, owner, id string) (latchkey.Found, error) {

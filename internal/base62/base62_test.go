@@ -61,3 +61,13 @@ func TestValid(t *testing.T) {
 		assert.Equal(t, strings.IndexByte(Alphabet, byte(b)) >= 0, Valid(s), "%q", s)
 	}
 }
+
+func TestPair(t *testing.T) {
+	for n := range uint16(62 * 62) {
+		p := Pair(n)
+		assert.Equal(t, n, Unpair(p[0], p[1]))
+		assert.True(t, Valid(string(p[:])))
+	}
+	assert.Equal(t, [2]byte{'0', '0'}, Pair(0))
+	assert.Equal(t, [2]byte{'z', 'z'}, Pair(62*62-1))
+}

@@ -45,7 +45,7 @@ func (s *countingStore) ByDigest(ctx context.Context, slot latchkey.Slot, digest
 			return latchkey.Found{}, errors.Join(latchkey.ErrUnavailable, ctx.Err())
 		}
 	}
-	return s.Store.ByDigest(ctx, 0, digests...)
+	return s.Store.ByDigest(ctx, slot, digests...)
 }
 
 func (s *countingStore) Secrets(ctx context.Context, owner, id string) ([]latchkey.SecretRecord, error) {

@@ -43,6 +43,7 @@ type Feed[S any, P comparable] struct {
 	cache  *Cache[S, P]
 	number uint32
 	epoch  atomic.Uint64
+	latest atomic.Uint64 // the highest epoch at which anything was read since the last reset
 
 	// These are guarded by cache.mu.
 	held       int               // records put since the last reset of the feed, valid or not
@@ -121,6 +122,10 @@ func (f *Feed[S, P]) Number() uint32 { return f.number }
 // Epoch returns the epoch up to which changes have been applied.
 func (f *Feed[S, P]) Epoch() uint64 { return f.epoch.Load() }
 
+// Latest returns the highest epoch at which anything in the cache was read. It may be beyond Epoch. A store that is at an
+// earlier one, by a read that begins after the call, has another history.
+func (f *Feed[S, P]) Latest() uint64 { return max(f.latest.Load(), f.epoch.Load()) }
+
 // Resets returns how many feeds have been reset so far. What was read from the store before a reset may come from
 // another history, and cannot be told from it by its epoch.
 func (c *Cache[S, P]) Resets() uint64 { return c.resets.Load() }
@@ -176,6 +181,9 @@ func (f *Feed[S, P]) Put(sum [32]byte, e Entry[S, P]) {
 		f.advance(e.Epoch) // nothing of the feed is cached, so no change up to there can matter
 	}
 	f.held++
+	if e.Epoch > f.latest.Load() {
+		f.latest.Store(e.Epoch)
+	}
 	t := c.table.Load()
 	if t.n >= t.capacity || t.n >= 2*c.max {
 		t = c.rebuild(t)
@@ -243,6 +251,7 @@ func (f *Feed[S, P]) Reset(epoch uint64) {
 		}
 	}
 	f.held = 0
+	f.latest.Store(epoch)
 	f.advance(epoch)
 }
 

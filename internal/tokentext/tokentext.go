@@ -50,9 +50,9 @@ const (
 	maxText     = len("Tsk_") + MaxMark + len("_") + bodyChars
 )
 
-// New returns the text of a new token. The prefix is one of the constants above. A nil rand is crypto/rand. The slot is 1
-// to MaxSlot, or 0 for a text that carries none. New returns an error if the reader fails or repeats itself. It returns
-// an error that wraps fault.ErrInvalid for an invalid mark or slot.
+// New returns the text of a new token. The prefix is one of the constants above. A nil rand is crypto/rand. The slot is
+// 1 to MaxSlot, or 0 for a text that carries none. New returns an error if the reader fails or repeats itself. It
+// returns an error that wraps fault.ErrInvalid for an invalid mark or slot.
 func New(rand io.Reader, prefix, mark string, slot uint16) (string, error) {
 	if mark != "" && !ValidMark(mark) {
 		return "", fmt.Errorf("%w: a prefix mark is 1 to %d characters of a-z 0-9", fault.ErrInvalid, MaxMark)

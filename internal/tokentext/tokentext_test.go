@@ -305,3 +305,24 @@ func BenchmarkDigest(b *testing.B) {
 		Digest(text)
 	}
 }
+
+// A slot replaces the last two random characters, and nothing else.
+func TestSlot(t *testing.T) {
+	random := func() io.Reader { return rand.NewChaCha8([32]byte{5}) }
+	plain, err := New(random(), APIKey, "acme", 0)
+	require.NoError(t, err)
+	for slot := uint16(1); slot <= MaxSlot; slot++ {
+		text, err := New(random(), APIKey, "acme", slot)
+		require.NoError(t, err)
+		require.Equal(t, slot, Slot(text))
+		require.Len(t, text, len(plain))
+		_, shape := Read(text)
+		require.Equal(t, Native, shape)
+		before := len(plain) - base62.Width32 - slotChars
+		require.Equal(t, plain[:before], text[:before])
+	}
+	_, err = New(nil, APIKey, "", MaxSlot+1)
+	require.ErrorIs(t, err, fault.ErrInvalid)
+	require.LessOrEqual(t, Slot(plain), MaxSlot, "a text without a slot looks as if it had one")
+	require.NotZero(t, Slot(plain))
+}

@@ -1,0 +1,295 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+// NewFeeds returns a Store of several feeds, for tests of what uses a Store. Feed n is that of feeds[n], a store with one
+// feed. Owners are spread over the feeds by their slots, which their tokens' texts carry. It does not close the stores.
+func NewFeeds(feeds ...latchkey.Store) latchkey.Store { return severalFeeds(feeds) }
+
+// severalFeeds holds a store for each feed.
+type severalFeeds []latchkey.Store
+
+// Feeds implements latchkey.Store.
+func (s severalFeeds) Feeds() []latchkey.FeedID {
+	ids := make([]latchkey.FeedID, len(s))
+	for i := range s {
+		ids[i] = latchkey.FeedID(i)
+	}
+	return ids
+}
+
+// Locate implements latchkey.Store.
+func (s severalFeeds) Locate(owner string) latchkey.Location {
+	h := fnv.New32a()
+	h.Write([]byte(owner))
+	slot := 1 + latchkey.Slot(h.Sum32()%uint32(latchkey.MaxSlot))
+	return latchkey.Location{Feed: s.feedOf(slot), Slot: slot}
+}
+
+func (s severalFeeds) feedOf(slot latchkey.Slot) latchkey.FeedID {
+	return latchkey.FeedID(int(slot) % len(s))
+}
+
+// store returns the store of a feed.
+func (s severalFeeds) store(feed latchkey.FeedID) (latchkey.Store, error) {
+	if int64(feed) >= int64(len(s)) {
+		return nil, fmt.Errorf("%w: there is no feed %d", latchkey.ErrInvalid, feed)
+	}
+	return s[feed], nil
+}
+
+func (s severalFeeds) of(owner string) latchkey.Store { return s[s.Locate(owner).Feed] }
+
+// ByDigest implements latchkey.Store. It asks the feed of the slot first, and the others if the secret is not there.
+func (s severalFeeds) ByDigest(ctx context.Context, slot latchkey.Slot, digests ...[32]byte) (latchkey.Found, error) {
+	order := s.Feeds()
+	if slot != latchkey.NoSlot {
+		first := s.feedOf(slot)
+		order[0], order[first] = first, order[0]
+	}
+	var unasked error
+	for _, feed := range order {
+		f, err := s[feed].ByDigest(ctx, latchkey.NoSlot, digests...)
+		if err == nil || !errors.Is(err, latchkey.ErrNotFound) && !errors.Is(err, latchkey.ErrUnavailable) {
+			return inFeed(f, feed), err
+		}
+		var damaged *latchkey.DamagedError
+		if errors.As(err, &damaged) {
+			return inFeed(f, feed), err
+		}
+		if !errors.Is(err, latchkey.ErrNotFound) {
+			unasked = err // the secret may be there
+		}
+	}
+	if unasked != nil {
+		return latchkey.Found{}, unasked
+	}
+	return latchkey.Found{}, fmt.Errorf("%w: in no feed", latchkey.ErrNotFound)
+}
+
+func inFeed(f latchkey.Found, feed latchkey.FeedID) latchkey.Found {
+	f.Feed = feed
+	return f
+}
+
+// Load implements latchkey.Store.
+func (s severalFeeds) Load(ctx context.Context, owner, id string) (latchkey.Found, error) {
+	f, err := s.of(owner).Load(ctx, owner, id)
+	return inFeed(f, s.Locate(owner).Feed), err
+}
+
+// Tokens implements latchkey.Store.
+func (s severalFeeds) Tokens(ctx context.Context, owner string, q latchkey.TokenQuery) ([]latchkey.Token, error) {
+	return s.of(owner).Tokens(ctx, owner, q)
+}
+
+// Secrets implements latchkey.Store.
+func (s severalFeeds) Secrets(ctx context.Context, owner, id string) ([]latchkey.SecretRecord, error) {
+	return s.of(owner).Secrets(ctx, owner, id)
+}
+
+// Role implements latchkey.Store.
+func (s severalFeeds) Role(ctx context.Context, owner, id string) (latchkey.Role, error) {
+	return s.of(owner).Role(ctx, owner, id)
+}
+
+// Roles implements latchkey.Store.
+func (s severalFeeds) Roles(ctx context.Context, owner string, q latchkey.RoleQuery) ([]latchkey.Role, error) {
+	return s.of(owner).Roles(ctx, owner, q)
+}
+
+// Clients implements latchkey.Store.
+func (s severalFeeds) Clients(ctx context.Context, owner string, p latchkey.Page) ([]latchkey.Client, error) {
+	return s.of(owner).Clients(ctx, owner, p)
+}
+
+// Owner implements latchkey.Store.
+func (s severalFeeds) Owner(ctx context.Context, owner string) (latchkey.Owner, error) {
+	return s.of(owner).Owner(ctx, owner)
+}
+
+// Events implements latchkey.Store.
+func (s severalFeeds) Events(ctx context.Context, owner string, after uint64, n int) ([]latchkey.Event, error) {
+	return s.of(owner).Events(ctx, owner, after, n)
+}
+
+// Changes implements latchkey.Store.
+func (s severalFeeds) Changes(ctx context.Context, feed latchkey.FeedID, after uint64, n int) (latchkey.Feed, error) {
+	store, err := s.store(feed)
+	if err != nil {
+		return latchkey.Feed{}, err
+	}
+	return store.Changes(ctx, 0, after, n)
+}
+
+// Write implements latchkey.Store.
+func (s severalFeeds) Write(ctx context.Context, w latchkey.Write) error {
+	return s.of(w.Owner).Write(ctx, w)
+}
+
+// Once implements latchkey.Store.
+func (s severalFeeds) Once(ctx context.Context, owner string, key [32]byte, until time.Time) error {
+	return s.of(owner).Once(ctx, owner, key, until)
+}
+
+// AddUsage implements latchkey.Store.
+func (s severalFeeds) AddUsage(ctx context.Context, b latchkey.UsageBatch) error {
+	var owners []string
+	for _, r := range b.Rows {
+		owners = append(owners, r.Owner)
+	}
+	for _, l := range b.Last {
+		owners = append(owners, l.Owner)
+	}
+	feed := latchkey.FeedID(0)
+	for i, owner := range owners {
+		at := s.Locate(owner).Feed
+		if i > 0 && at != feed {
+			return fmt.Errorf("%w: a batch of usage with owners of two feeds", latchkey.ErrInvalid)
+		}
+		feed = at
+	}
+	return s[feed].AddUsage(ctx, b)
+}
+
+// Usage implements latchkey.Store.
+func (s severalFeeds) Usage(ctx context.Context, owner string, q latchkey.UsageQuery) ([]latchkey.UsageRow, error) {
+	return s.of(owner).Usage(ctx, owner, q)
+}
+
+// Reserve implements latchkey.Store.
+func (s severalFeeds) Reserve(ctx context.Context, r latchkey.Reservation) (latchkey.Reserved, error) {
+	return s.of(r.Owner).Reserve(ctx, r)
+}
+
+// Adjust implements latchkey.Store.
+func (s severalFeeds) Adjust(ctx context.Context, owner string, key [16]byte, a latchkey.Adjustment) error {
+	return s.of(owner).Adjust(ctx, owner, key, a)
+}
+
+// Settle implements latchkey.Store.
+func (s severalFeeds) Settle(ctx context.Context, owner string, key [16]byte, actual latchkey.Credits) error {
+	return s.of(owner).Settle(ctx, owner, key, actual)
+}
+
+// Purge implements latchkey.Store.
+func (s severalFeeds) Purge(ctx context.Context, p latchkey.PurgePolicy, n int) (int, error) {
+	store, err := s.store(p.Feed)
+	if err != nil {
+		return 0, err
+	}
+	p.Feed = 0
+	return store.Purge(ctx, p, n)
+}
+
+var feedsCases = []Case{
+	newCase("feeds/locate", "Feeds and Locate do not change. Each owner is in one of the feeds, and its slot is a slot. A "+
+		"feed that is not among them is ErrInvalid.", func(w *fixture) {
+		feeds := w.s.Feeds()
+		if len(feeds) == 0 {
+			w.Fatalf("Feeds: there is none")
+		}
+		owners := []string{acme, globex, "never written", strings.Repeat("é", 128)}
+		located := map[string]latchkey.Location{}
+		for round := range 2 {
+			w.same(w.s.Feeds(), feeds, "Feeds")
+			for _, owner := range owners {
+				at := w.s.Locate(owner)
+				if round > 0 {
+					w.same(at, located[owner], "Locate of "+owner)
+				}
+				located[owner] = at
+				if !slices.Contains(feeds, at.Feed) || at.Slot > latchkey.MaxSlot {
+					w.Errorf("Locate of %s: feed %d, slot %d", owner, at.Feed, at.Slot)
+				}
+			}
+			w.insert(token(round + 1))
+			w.write(latchkey.Write{OwnerRecord: &latchkey.Owner{ID: acme, Version: uint64(round)}})
+		}
+		unknown := slices.Max(feeds) + 1
+		for i, feed := range feeds {
+			if slices.Contains(feeds[:i], feed) {
+				w.Errorf("Feeds: %d is there twice", feed)
+			}
+		}
+		for _, n := range []int{0, 10} {
+			_, err := w.s.Changes(w.ctx, unknown, 0, n)
+			w.failed(latchkey.ErrInvalid, err, "Changes of an unknown feed")
+		}
+		p := keepAll(noon)
+		p.Feed = unknown
+		_, err := w.s.Purge(w.ctx, p, 10)
+		w.failed(latchkey.ErrInvalid, err, "Purge of an unknown feed")
+	}),
+
+	newCase("feeds/slots", "A slot never decides about an answer: whatever it is, ByDigest finds the same, and names the "+
+		"owner's feed.", func(w *fixture) {
+		w.insert(token(1))
+		w.insert(by(globex, token(2)))
+		for n, owner := range map[int]string{1: acme, 2: globex} {
+			right := w.s.Locate(owner)
+			f, err := w.s.Load(w.ctx, owner, id(n))
+			w.ok(err, "Load")
+			w.same(f.Feed, right.Feed, "the feed that Load names")
+			for _, slot := range []latchkey.Slot{latchkey.NoSlot, 1, 2, 3, right.Slot, right.Slot ^ 1, latchkey.MaxSlot,
+				latchkey.MaxSlot + 1, 1<<16 - 1} {
+				what := fmt.Sprintf("ByDigest of %s's token with slot %d", owner, slot)
+				f, err := w.s.ByDigest(w.ctx, slot, digest(n))
+				w.ok(err, what)
+				w.same(f.Token.ID, id(n), what)
+				w.same(f.Feed, right.Feed, what+": the feed")
+				_, err = w.s.ByDigest(w.ctx, slot, digest(9))
+				w.failed(latchkey.ErrNotFound, err, "ByDigest of an unknown digest")
+			}
+		}
+	}),
+
+	newCase("feeds/apart", "A change advances the epoch of its owner's feed alone, and is in that feed alone.",
+		func(w *fixture) {
+			epochs := func() map[latchkey.FeedID]uint64 {
+				all := map[latchkey.FeedID]uint64{}
+				for _, feed := range w.s.Feeds() {
+					f, err := w.s.Changes(w.ctx, feed, 0, 0)
+					w.ok(err, "Changes")
+					all[feed] = f.Epoch
+				}
+				return all
+			}
+			for i, owner := range []string{acme, globex, globex, acme} {
+				before := epochs()
+				w.write(latchkey.Write{Owner: owner, OwnerRecord: &latchkey.Owner{ID: owner, Version: []uint64{0, 0, 1, 1}[i]}})
+				own := w.s.Locate(owner).Feed
+				for feed, epoch := range before {
+					f, err := w.s.Changes(w.ctx, feed, epoch, 10)
+					w.ok(err, "Changes")
+					if feed != own {
+						w.same(f.Epoch, epoch, "the epoch of another feed")
+						w.same(len(f.Changes), 0, "how much another feed holds")
+						continue
+					}
+					w.same(f.Changes, []latchkey.Change{{Epoch: epoch + 1, Owner: owner, Kind: latchkey.ChangedOwner, ID: owner}},
+						"the owner's feed")
+				}
+			}
+			w.insert(token(1))
+			w.insert(by(globex, token(2)))
+			batch := latchkey.UsageBatch{ID: w.key(), At: noon, Last: []latchkey.LastUsed{
+				{Owner: acme, TokenID: id(1), At: noon}, {Owner: globex, TokenID: id(2), At: noon}}}
+			if err := w.s.AddUsage(w.ctx, batch); w.s.Locate(acme).Feed == w.s.Locate(globex).Feed {
+				w.ok(err, "AddUsage")
+			} else {
+				w.failed(latchkey.ErrInvalid, err, "a batch with owners of two feeds")
+				w.same(w.load(1).Token.Used, time.Time{}, "Used after a batch that was refused")
+			}
+		}),
+}
