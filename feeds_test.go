@@ -148,6 +148,12 @@ func TestOneFeedIsDown(t *testing.T) {
 		}
 		w.feeds[down].fail.Store(&latchkey.ErrUnavailable)
 
+		started := w.manager(0) // while the feed is missing
+		_, err := started.Verify(ctx, latchkey.Presented{Secret: texts[up]})
+		assert.NoError(t, err)
+		_, err = started.Verify(ctx, latchkey.Presented{Secret: texts[down]})
+		assert.ErrorIs(t, err, latchkey.ErrUnavailable)
+
 		a, err := w.verify(texts[up])
 		require.NoError(t, err)
 		_, _, err = a.Mint(ctx, latchkey.Narrowing{Lifetime: time.Hour})

@@ -14,6 +14,7 @@ import (
 
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/memstore"
+	"github.com/latchkey-go/latchkey/storetest"
 )
 
 var sink atomic.Int64
@@ -21,8 +22,13 @@ var sink atomic.Int64
 // many issues n keys that share one role, and verifies each once.
 func many(b *testing.B, n int, opts *latchkey.Options) (*latchkey.Manager, []string) {
 	b.Helper()
+	return manyIn(b, memstore.New(nil), n, opts)
+}
+
+func manyIn(b *testing.B, store latchkey.Store, n int, opts *latchkey.Options) (*latchkey.Manager, []string) {
+	b.Helper()
 	ctx := context.Background()
-	keys := latchkey.New(memstore.New(nil), opts)
+	keys := latchkey.New(store, opts)
 	acme := keys.For("acme")
 	role, err := acme.CreateRole(ctx, latchkey.Role{Name: "reader", Permissions: latchkey.Permissions{
 		latchkey.Allow(latchkey.Read).On("dataset/*")}})
@@ -98,6 +104,15 @@ func BenchmarkVerify(b *testing.B) {
 			})
 		}
 	}
+	b.Run("strict/three feeds", func(b *testing.B) {
+		keys, secrets := manyIn(b, storetest.NewFeeds(memstore.New(nil), memstore.New(nil), memstore.New(nil)), 1, nil)
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := keys.Verify(ctx, latchkey.Presented{Secret: secrets[0]}); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 	b.Run("not cached", func(b *testing.B) {
 		keys, secrets := many(b, 1000, &latchkey.Options{CacheTokens: -1})
 		b.ReportAllocs()
