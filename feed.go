@@ -77,6 +77,10 @@ func (m *Manager) follower(number uint32) *follower { return (*m.followers.Load(
 func (m *Manager) markStale(owner string) {
 	if f, err := m.feedOf(owner); err == nil {
 		f.markStale()
+		return
+	}
+	for _, f := range *m.followers.Load() {
+		f.markStale()
 	}
 }
 
@@ -243,22 +247,19 @@ func (f *follower) catchUp(ctx context.Context, target uint64) error {
 	return nil
 }
 
-// refresh applies a reading of the feed that began after the call, be it another caller's.
+// refresh applies all changes up to an epoch that is read after the call, be it by another caller.
 func (f *follower) refresh(ctx context.Context) error {
-	for {
-		r, err := f.feedReads.Do(ctx, &f.feedWindow, f.readFeed)
-		if err != nil {
-			return err
-		}
-		if r.feed.Epoch == r.after && len(r.feed.Changes) == 0 {
-			return nil
-		}
-		if applied, err := f.applyFeed(r, r.feed.Epoch); err != nil {
-			return err
-		} else if applied && f.cached.Epoch() >= r.feed.Epoch {
-			return nil
-		}
+	r, err := f.feedReads.Do(ctx, &f.feedWindow, f.readFeed)
+	if err != nil {
+		return err
 	}
+	if _, err := f.applyFeed(r, r.feed.Epoch); err != nil {
+		return err
+	}
+	if f.cached.Epoch() == r.feed.Epoch {
+		return nil
+	}
+	return f.catchUp(ctx, r.feed.Epoch) // not what others have committed since
 }
 
 func (f *follower) readFeed(ctx context.Context) (*feedRead, error) {

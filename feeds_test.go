@@ -8,13 +8,16 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/internal/tokentext"
+	"github.com/latchkey-go/latchkey/internal/visit"
 	"github.com/latchkey-go/latchkey/memstore"
 	"github.com/latchkey-go/latchkey/storetest"
 )
@@ -212,6 +215,120 @@ func TestPurgeGoesOnWithoutAFeed(t *testing.T) {
 		assert.NoError(t, err)
 		assert.Equal(t, 1, n)
 	}
+}
+
+// stalled is a store that does not answer before the context ends.
+type stalled struct{ latchkey.Store }
+
+func (stalled) Changes(ctx context.Context, _ latchkey.FeedID, _ uint64, _ int) (latchkey.Feed, error) {
+	<-ctx.Done()
+	return latchkey.Feed{}, fmt.Errorf("%w: %w", latchkey.ErrUnavailable, ctx.Err())
+}
+
+// A feed that does not answer does not keep Purge from the others.
+func TestPurgeDoesNotWaitForAFeed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		purged := &meddler{Store: memstore.New(nil)}
+		o := latchkey.Options{KeepRevoked: time.Nanosecond}
+		keys := latchkey.New(storetest.NewFeeds(stalled{memstore.New(nil)}, purged), &o)
+		token, _, err := keys.For("globex").Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey})
+		require.NoError(t, err)
+		require.NoError(t, keys.For("globex").Revoke(t.Context(), token.ID, ""))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		n, err := keys.Purge(ctx)
+		assert.ErrorIs(t, err, latchkey.ErrUnavailable)
+		assert.Equal(t, 1, n)
+		_ = keys.Close(t.Context())
+	})
+}
+
+// busyFeed is a store in whose feed others change something whenever it is read.
+type busyFeed struct {
+	latchkey.Store
+	busy  atomic.Bool
+	reads atomic.Int64
+}
+
+func (s *busyFeed) Changes(ctx context.Context, feed latchkey.FeedID, after uint64, n int) (latchkey.Feed, error) {
+	if n > 0 && s.busy.Load() {
+		s.reads.Add(1)
+		id, _ := uuid.NewV7()
+		for i := range byte(3) {
+			id[15] = i
+			w := latchkey.Write{ID: id, Owner: "globex", At: time.Now(), Revocations: []latchkey.Revocation{{ID: "x"}}}
+			if err := s.Store.Write(ctx, w); err != nil {
+				return latchkey.Feed{}, err
+			}
+		}
+		n = 1
+	}
+	return s.Store.Changes(ctx, feed, after, n)
+}
+
+// A process's own change takes effect at once, however fast others change something meanwhile.
+func TestOwnChangesAmongThoseOfOthers(t *testing.T) {
+	store := &busyFeed{Store: memstore.New(nil)}
+	keys := latchkey.New(store, &latchkey.Options{MaxStale: time.Hour})
+	token, s, err := keys.For("acme").Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey})
+	require.NoError(t, err)
+	_, err = keys.Verify(t.Context(), latchkey.Presented{Secret: s.Reveal()})
+	require.NoError(t, err)
+	store.busy.Store(true)
+	require.NoError(t, keys.For("acme").Revoke(t.Context(), token.ID, ""))
+	assert.Less(t, store.reads.Load(), int64(20), "it does not follow what comes after its own")
+	store.busy.Store(false)
+	_, err = keys.Verify(t.Context(), latchkey.Presented{Secret: s.Reveal()})
+	assert.ErrorIs(t, err, latchkey.ErrRevoked)
+}
+
+// visits counts how look-ups of unknown credentials ended.
+type visits struct{ missed, found atomic.Int64 }
+
+func (*visits) Enter(context.Context) error { return nil }
+
+func (*visits) Refused(any) {}
+
+func (v *visits) Leave(missed bool) {
+	if missed {
+		v.missed.Add(1)
+	} else {
+		v.found.Add(1)
+	}
+}
+
+// While a feed is down, texts of nobody are read from the others: they count as unknown, so that an address cannot
+// present any number of them. If no feed can be read, nobody is charged for it.
+func TestUnknownTextsCountWhileAFeedIsDown(t *testing.T) {
+	look := func(keys *latchkey.Manager) *visits {
+		v := &visits{}
+		text, err := tokentext.New(nil, tokentext.APIKey, "", 1)
+		require.NoError(t, err)
+		_, err = keys.Verify(context.WithValue(t.Context(), visit.Key{}, visit.Visit(v)), latchkey.Presented{Secret: text})
+		require.ErrorIs(t, err, latchkey.ErrUnavailable)
+		return v
+	}
+	w := newFeedsWorld(t, 0)
+	w.feeds[1].fail.Store(&latchkey.ErrUnavailable)
+	assert.EqualValues(t, 1, look(w.keys).missed.Load())
+	plain := &meddler{Store: memstore.New(nil)}
+	plain.fail.Store(&latchkey.ErrUnavailable)
+	assert.EqualValues(t, 1, look(latchkey.New(plain, nil)).found.Load())
+}
+
+// wrongSlot is a store that names a slot which no text can carry.
+type wrongSlot struct{ latchkey.Store }
+
+func (wrongSlot) Locate(string) latchkey.Location {
+	return latchkey.Location{Slot: latchkey.MaxSlot + 1}
+}
+
+// What a store gets wrong is not the caller's mistake.
+func TestASlotThatDoesNotExist(t *testing.T) {
+	_, _, err := latchkey.New(wrongSlot{memstore.New(nil)}, nil).For("acme").Issue(t.Context(),
+		latchkey.Spec{Kind: latchkey.KindAPIKey})
+	assert.ErrorIs(t, err, latchkey.ErrUnavailable)
+	assert.NotErrorIs(t, err, latchkey.ErrInvalid)
 }
 
 // restored is a store that can be replaced by an older copy of it.

@@ -241,6 +241,7 @@ func (h creditHost) Short(err error) (tokenID string, ok bool) {
 	return over.Account.TokenID, true
 }
 
+func (h creditHost) Group(owner string) uint32         { return uint32(h.store.Locate(owner).Feed) }
 func (h creditHost) Clock() credits.Instant            { return h.instant(h.readClock()) }
 func (h creditHost) NewID(now int64) ([16]byte, error) { return h.ids.New(now) }
 func (h creditHost) Warn(msg string, err error)        { h.warn(msg, err) }

@@ -100,10 +100,9 @@ func New(store Store, opts *Options) *Manager {
 }
 
 // Wake reads the store's changes in the background, by a read that begins after the call, in each feed that was used so
-// far. Call it when a LISTEN
-// connection is notified (sqlstore.NotifyChannel), and when one was reconnected, because it may have missed
-// notifications. Concurrent calls share a read. If Options.MaxStale is 0, Wake does nothing. The bound of MaxStale does
-// not depend on it: a missed call or a failed read does no harm.
+// far. Call it when a LISTEN connection is notified (sqlstore.NotifyChannel), and when one was reconnected, because it
+// may have missed notifications. Concurrent calls share a read. If Options.MaxStale is 0, Wake does nothing. The bound
+// of MaxStale does not depend on it: a missed call or a failed read does no harm.
 func (m *Manager) Wake() {
 	if m.opts.MaxStale > 0 {
 		for _, f := range *m.followers.Load() {
@@ -118,42 +117,53 @@ func (m *Manager) Wake() {
 //
 // What is removed cannot be restored, so Purge does not trust one clock. It removes what has ended by the store's clock
 // and by this machine's. It removes nothing and returns [ErrUnavailable] while the clocks are more than a minute apart.
+// Of a store with several feeds, each goes by its own clock. One that cannot be read does not keep the others waiting.
 // It also does so once if this machine's clock was set by more than a minute since the last Purge. The next Purge goes
 // by the new time.
 func (m *Manager) Purge(ctx context.Context) (int, error) {
-	const batch = 500
 	feeds := m.store.Feeds()
-	policies := make([]PurgePolicy, 0, len(feeds))
-	var errs []error
-	for _, id := range feeds {
-		p, err := m.purgePolicy(ctx, id)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("latchkey: nothing was purged%s: %w", ofFeed(id, len(feeds)), err))
-			continue
+	clock := func() func() error { // checked once, when the first feed has been read
+		var once sync.Once
+		var err error
+		return func() error {
+			once.Do(func() { err = m.purgeClock.check(m.opts.Clock()) })
+			return err
 		}
-		policies = append(policies, p)
+	}()
+	removed, errs := make([]int, len(feeds)), make([]error, len(feeds))
+	var all sync.WaitGroup
+	for i, id := range feeds { // at once, so that none waits for one that does not answer
+		all.Go(func() { removed[i], errs[i] = m.purgeFeed(ctx, id, ofFeed(id, len(feeds)), clock) })
 	}
-	if len(policies) == 0 {
-		return 0, errors.Join(errs...)
-	}
-	if err := m.purgeClock.check(m.opts.Clock()); err != nil {
-		return 0, fmt.Errorf("latchkey: nothing was purged: %w", err)
-	}
-	m.credits.Renew(ctx) // this process's leases are in use, and must not expire
+	all.Wait()
 	total := 0
-	for _, p := range policies {
-		for {
-			n, err := m.store.Purge(ctx, p, batch)
-			total += n
-			if err != nil {
-				errs = append(errs, err)
-			}
-			if err != nil || n < batch {
-				break
-			}
-		}
+	for _, n := range removed {
+		total += n
 	}
 	return total, errors.Join(errs...)
+}
+
+// purgeFeed is Purge for one feed, which where names in errors.
+func (m *Manager) purgeFeed(ctx context.Context, id FeedID, where string, clock func() error) (total int, err error) {
+	const batch = 500
+	p, err := m.purgePolicy(ctx, id)
+	if err == nil {
+		err = clock()
+	}
+	if err != nil {
+		return 0, fmt.Errorf("latchkey: nothing was purged%s: %w", where, err)
+	}
+	m.credits.RenewGroup(ctx, uint32(id)) // this process's leases are in use, and must not expire
+	for {
+		n, err := m.store.Purge(ctx, p, batch)
+		total += n
+		if err != nil {
+			return total, fmt.Errorf("latchkey: not all was purged%s: %w", where, err)
+		}
+		if n < batch {
+			return total, nil
+		}
+	}
 }
 
 // purgePolicy returns what is over in a feed, by its clock and this machine's.
@@ -226,10 +236,12 @@ func (m *Manager) write(ctx context.Context, w Write) error {
 	}
 	if !w.Silent && m.opts.MaxStale > 0 {
 		// This process's own changes take effect here at once, whatever the bound.
-		if f, err := m.feedOf(w.Owner); err == nil {
-			if err := f.refresh(ctx); err != nil {
-				f.markStale()
-			}
+		f, err := m.feedOf(w.Owner)
+		if err == nil {
+			err = f.refresh(ctx)
+		}
+		if err != nil {
+			m.markStale(w.Owner)
 		}
 	}
 	if m.opts.Events != nil {

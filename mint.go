@@ -287,7 +287,11 @@ func (m *Manager) newText(kind Kind, test bool, owner string) (string, error) {
 	if prefix == "" {
 		return "", fmt.Errorf("%w: unknown kind %d", ErrInvalid, kind)
 	}
-	return tokentext.New(m.opts.Rand, prefix, m.opts.Prefix, uint16(m.store.Locate(owner).Slot))
+	slot := m.store.Locate(owner).Slot
+	if slot > MaxSlot {
+		return "", fmt.Errorf("%w: the store names slot %d, and %d is the highest", ErrUnavailable, slot, MaxSlot)
+	}
+	return tokentext.New(m.opts.Rand, prefix, m.opts.Prefix, uint16(slot))
 }
 
 // newSecretRecord returns the record of a token's text. It sets in t what of the text may be shown, and Created if that

@@ -11,7 +11,7 @@ import (
 // [New].
 type Options struct {
 	// Keyring switches on keyed digests, Reveal and signing secrets. If it is nil, secrets are digested by plain SHA-256
-	// (they hold over 200 random bits), and those features return ErrNeedsKeyring.
+	// (they hold 190 random bits or more), and those features return ErrNeedsKeyring.
 	Keyring *Keyring
 
 	// MaxStale bounds the delay of revocation and of every other change: an answer given at T reflects all that was

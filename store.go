@@ -69,18 +69,20 @@ type Store interface {
 	// Feeds returns the feeds of the store, at least one, each once. It reads nothing.
 	Feeds() []FeedID
 	// Locate returns where the records of an owner are. It answers for every owner, also for one that was never written,
-	// and reads nothing. It need not be exact: what is asked by it later is correct for any Location.
+	// and reads nothing. The answer stays the same for as long as the owner has records: an owner does not change feeds.
 	Locate(owner string) Location
 
 	// ByDigest returns the secret that has one of the digests, its token, and all that decides about that token: its
 	// ancestors (nearest first), every role that any of them names or inherits, directly or not, and the owner. All of it
 	// is one consistent snapshot, with the feed and the epoch of that snapshot. Several digests are given while a Keyring
 	// has several keys. Secrets past their end are found until they are removed. Signing secrets are not found. It
-	// returns ErrNotFound if there is no such secret in any feed, and ErrUnavailable if it cannot ask one of them.
+	// returns ErrNotFound if there is no such secret in any feed. If it found none, and could not ask all of them, it
+	// returns ErrUnavailable.
 	//
-	// The slot is where to look first: it was read from a text that anyone may have made. It never decides about the
-	// answer. A wrong one costs another look-up. [NoSlot] is none. If secrets of several feeds have the digest, that of
-	// the slot's feed is returned, or else that of the first feed.
+	// The slot is where to look first: it was read from a text that anyone may have made. A wrong one costs another
+	// look-up, and finds the same. [NoSlot] is none. A Manager imports no text that is a token already. Two imports at the
+	// same time, by owners of two feeds, may both succeed. Then the secret of the slot's feed is found, or else that of
+	// the first feed that could be asked.
 	ByDigest(ctx context.Context, slot Slot, digests ...[32]byte) (Found, error)
 	// Load is ByDigest by id: Found.Secret stays zero.
 	Load(ctx context.Context, owner, tokenID string) (Found, error)
@@ -107,6 +109,8 @@ type Store interface {
 	// Truncated: history no longer reaches back to after, or after lies ahead of the feed's epoch because the store was
 	// restored from a copy. The reader must then forget everything it knows of this feed. Truncated is never set when
 	// n = 0.
+	//
+	// Reads do not go back: a Changes that begins after a Found was returned shows an epoch of at least Found.Epoch.
 	Changes(ctx context.Context, feed FeedID, after uint64, n int) (Feed, error)
 
 	// Write applies all of w or nothing, in one transaction. It checks every precondition inside that transaction. A
@@ -151,11 +155,11 @@ type Store interface {
 	Purge(ctx context.Context, p PurgePolicy, n int) (removed int, err error)
 }
 
-// FeedID names a feed of a [Store]. It stays the same for as long as the store's records do. A plain store has feed 0.
+// FeedID names a feed of a [Store]. A feed keeps its FeedID. A plain store has feed 0.
 type FeedID uint32
 
 // Slot is a part of a store's owners. A text of a token may carry the one of its owner, in two of its 34 random
-// characters. Each slot lies within one feed at a time. A slot does not identify an owner.
+// characters. Each slot lies within one feed. A slot does not identify an owner.
 type Slot uint16
 
 const (
@@ -302,7 +306,7 @@ type Revocation struct {
 	Until time.Time
 }
 
-// UsageBatch is counts to add, once per ID.
+// UsageBatch is counts and last uses of owners of one feed, to add once per ID.
 type UsageBatch struct {
 	ID   [16]byte
 	At   time.Time // when, for Purge of this ID

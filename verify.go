@@ -187,7 +187,11 @@ func (m *Manager) lookUp(ctx context.Context, text string, sum [32]byte) (f Foun
 	if err != nil {
 		return Found{}, err
 	}
-	defer func() { leave(errors.Is(err, ErrUnknownToken)) }()
+	defer func() {
+		// With several feeds a look-up may have read some of them and found nothing.
+		partly := errors.Is(err, ErrUnavailable) && len(m.store.Feeds()) > 1
+		leave(errors.Is(err, ErrUnknownToken) || partly)
+	}()
 	if f, err = m.byText(ctx, text, sum); err != nil {
 		return Found{}, orUnknown(err)
 	}

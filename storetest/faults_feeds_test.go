@@ -60,6 +60,10 @@ var feedsFaults = map[string]fault{
 			return s.Purge(ctx, p, n)
 		}
 	}},
+	"puts all owners into one of its feeds": {[]string{"feeds/slots", "feeds/apart"}, func(f *faulty, _ latchkey.Store) {
+		s := ofTwoFeeds(f)
+		f.locate = func(owner string) latchkey.Location { return s.Locate("acme") }
+	}},
 	"advances all feeds": {[]string{"feeds/apart"}, func(f *faulty, _ latchkey.Store) {
 		s := ofTwoFeeds(f)
 		f.write = func(ctx context.Context, w latchkey.Write) error {

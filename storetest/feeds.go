@@ -192,6 +192,20 @@ func (s severalFeeds) Purge(ctx context.Context, p latchkey.PurgePolicy, n int) 
 	return store.Purge(ctx, p, n)
 }
 
+// ownersByFeed returns an owner in each of the feeds, in their order.
+func (w *fixture) ownersByFeed() (owners []string) {
+	for _, feed := range w.s.Feeds() {
+		owner := acme
+		for i := 0; w.s.Locate(owner).Feed != feed; i++ {
+			if owner = fmt.Sprint("owner ", i); i == 100_000 {
+				w.Fatalf("Locate puts none of %d owners into feed %d", i, feed)
+			}
+		}
+		owners = append(owners, owner)
+	}
+	return owners
+}
+
 var feedsCases = []Case{
 	newCase("feeds/locate", "Feeds and Locate do not change. Each owner is in one of the feeds, and its slot is a slot. A "+
 		"feed that is not among them is ErrInvalid.", func(w *fixture) {
@@ -234,10 +248,12 @@ var feedsCases = []Case{
 
 	newCase("feeds/slots", "A slot never decides about an answer: whatever it is, ByDigest finds the same, and names the "+
 		"owner's feed.", func(w *fixture) {
-		w.insert(token(1))
-		w.insert(by(globex, token(2)))
-		for n, owner := range map[int]string{1: acme, 2: globex} {
-			right := w.s.Locate(owner)
+		owners := w.ownersByFeed()
+		for i, owner := range owners {
+			w.insert(by(owner, token(i+1)))
+		}
+		for i, owner := range owners {
+			n, right := i+1, w.s.Locate(owner)
 			f, err := w.s.Load(w.ctx, owner, id(n))
 			w.ok(err, "Load")
 			w.same(f.Feed, right.Feed, "the feed that Load names")
@@ -248,7 +264,7 @@ var feedsCases = []Case{
 				w.ok(err, what)
 				w.same(f.Token.ID, id(n), what)
 				w.same(f.Feed, right.Feed, what+": the feed")
-				_, err = w.s.ByDigest(w.ctx, slot, digest(9))
+				_, err = w.s.ByDigest(w.ctx, slot, digest(len(owners)+1))
 				w.failed(latchkey.ErrNotFound, err, "ByDigest of an unknown digest")
 			}
 		}
@@ -265,9 +281,11 @@ var feedsCases = []Case{
 				}
 				return all
 			}
-			for i, owner := range []string{acme, globex, globex, acme} {
+			owners := w.ownersByFeed()
+			for i, owner := range slices.Concat(owners, owners) {
 				before := epochs()
-				w.write(latchkey.Write{Owner: owner, OwnerRecord: &latchkey.Owner{ID: owner, Version: []uint64{0, 0, 1, 1}[i]}})
+				version := uint64(i / len(owners))
+				w.write(latchkey.Write{Owner: owner, OwnerRecord: &latchkey.Owner{ID: owner, Version: version}})
 				own := w.s.Locate(owner).Feed
 				for feed, epoch := range before {
 					f, err := w.s.Changes(w.ctx, feed, epoch, 10)
@@ -281,15 +299,19 @@ var feedsCases = []Case{
 						"the owner's feed")
 				}
 			}
-			w.insert(token(1))
-			w.insert(by(globex, token(2)))
-			batch := latchkey.UsageBatch{ID: w.key(), At: noon, Last: []latchkey.LastUsed{
-				{Owner: acme, TokenID: id(1), At: noon}, {Owner: globex, TokenID: id(2), At: noon}}}
-			if err := w.s.AddUsage(w.ctx, batch); w.s.Locate(acme).Feed == w.s.Locate(globex).Feed {
+			batch := latchkey.UsageBatch{ID: w.key(), At: noon}
+			for i, owner := range owners {
+				w.insert(by(owner, token(i+1)))
+				batch.Last = append(batch.Last, latchkey.LastUsed{Owner: owner, TokenID: id(i + 1), At: noon})
+			}
+			if err := w.s.AddUsage(w.ctx, batch); len(owners) == 1 {
 				w.ok(err, "AddUsage")
+				return
 			} else {
 				w.failed(latchkey.ErrInvalid, err, "a batch with owners of two feeds")
-				w.same(w.load(1).Token.Used, time.Time{}, "Used after a batch that was refused")
 			}
+			f, err := w.s.Load(w.ctx, owners[0], id(1))
+			w.ok(err, "Load")
+			w.same(f.Token.Used, time.Time{}, "Used after a batch that was refused")
 		}),
 }

@@ -33,6 +33,9 @@ type Host interface {
 	Settle(ctx context.Context, owner string, key [16]byte, spent int64) error
 	// Short returns whose account had not enough, a token's or ("") the owner's, if that is what err says.
 	Short(err error) (tokenID string, ok bool)
+	// Group returns the part of the store that an owner's reservations are in. Where one part does not answer, the others
+	// are not kept waiting.
+	Group(owner string) uint32
 	Clock() Instant
 	// NewID returns a new id for the time now.
 	NewID(now int64) ([16]byte, error)

@@ -175,6 +175,8 @@ func (b *books) NewID(int64) (id [16]byte, err error) {
 	return id, nil
 }
 
+func (b *books) Group(string) uint32 { return 0 }
+
 func (b *books) Warn(string, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -232,29 +233,41 @@ func (p *Pool) lines() []*line {
 	return list
 }
 
-// each calls f for all lines, some at once: where the store does not answer about one, the others do not wait.
-func (p *Pool) each(ctx context.Context, f func(context.Context, *line) error) error {
-	var mu sync.Mutex
-	var first error // that of every line would be as long as the list
-	var next, failed int
-	all := p.lines()
+// each calls f for lines, some of each group at once: where the store does not answer about one, the others do not
+// wait.
+func (p *Pool) each(lines []*line, f func(*line) error) error {
+	return eachOf(p, lines, func(l *line) string { return l.key.owner }, f)
+}
+
+// eachOf calls f for all items, some of each owner's group at once.
+func eachOf[T any](p *Pool, items []T, owner func(T) string, f func(T) error) error {
+	groups := map[uint32][]T{}
+	for _, item := range items {
+		g := p.host.Group(owner(item))
+		groups[g] = append(groups[g], item)
+	}
+	var mu sync.Mutex // of what follows, and of groups
+	var first error   // that of every item would be as long as the list
+	failed := 0
 	var work sync.WaitGroup
-	for range min(renewWorkers, len(all)) {
-		work.Go(func() {
-			mu.Lock()
-			defer mu.Unlock()
-			for next < len(all) {
-				l := all[next]
-				next++
-				mu.Unlock()
-				err := f(ctx, l)
+	for g, all := range groups {
+		for range min(renewWorkers, len(all)) {
+			work.Go(func() {
 				mu.Lock()
-				if err != nil {
-					failed++
-					first = cmp.Or(first, err)
+				defer mu.Unlock()
+				for len(groups[g]) > 0 {
+					item := groups[g][0]
+					groups[g] = groups[g][1:]
+					mu.Unlock()
+					err := f(item)
+					mu.Lock()
+					if err != nil {
+						failed++
+						first = cmp.Or(first, err)
+					}
 				}
-			}
-		})
+			})
+		}
 	}
 	work.Wait()
 	if failed > 1 {
@@ -268,9 +281,18 @@ func (p *Pool) each(ctx context.Context, f func(context.Context, *line) error) e
 // is tried again the next time.
 func (p *Pool) Renew(ctx context.Context) { p.warn(p.renew(ctx)) }
 
+// RenewGroup renews the leases of one group that are in use, and releases those that are not.
+func (p *Pool) RenewGroup(ctx context.Context, group uint32) {
+	lines := slices.DeleteFunc(p.lines(), func(l *line) bool { return p.host.Group(l.key.owner) != group })
+	p.warn(p.renewLines(ctx, lines))
+}
+
+func (p *Pool) renewLines(ctx context.Context, lines []*line) error {
+	return p.each(lines, func(l *line) error { return l.renew(ctx, p.host.Clock().Now) })
+}
+
 func (p *Pool) renew(ctx context.Context) error {
-	err := p.each(ctx, func(ctx context.Context, l *line) error { return l.renew(ctx, p.host.Clock().Now) })
-	err = errors.Join(err, p.resolve(ctx))
+	err := errors.Join(p.renewLines(ctx, p.lines()), p.resolve(ctx))
 	now := p.host.Clock().Now
 	for i := range p.shards {
 		shard := &p.shards[i]
@@ -305,15 +327,14 @@ func (p *Pool) resolve(ctx context.Context) error {
 	list := p.unresolved
 	p.unresolved = nil
 	p.mu.Unlock()
-	var errs []error
-	for _, u := range list {
+	return eachOf(p, list, func(u unresolved) string { return u.owner }, func(u unresolved) error {
 		err := fault.UntilKnown(ctx, func() error { return p.host.Settle(ctx, u.owner, u.key, 0) })
-		if err != nil && !isGone(err) {
-			p.doubt(u)
-			errs = append(errs, err)
+		if err == nil || isGone(err) {
+			return nil
 		}
-	}
-	return errors.Join(errs...)
+		p.doubt(u)
+		return err
+	})
 }
 
 // Close returns everything but what Holds still have: they return it when they are settled. It waits for background
@@ -330,7 +351,7 @@ func (p *Pool) Close(ctx context.Context) error {
 	p.mu.Unlock()
 	p.halt()
 	err := fault.WaitFor(ctx, &p.work)
-	return errors.Join(err, p.each(ctx, func(ctx context.Context, l *line) error {
+	return errors.Join(err, p.each(p.lines(), func(l *line) error {
 		l.mu.Lock()
 		leases := append([]*lease(nil), l.leases...)
 		l.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -244,6 +245,7 @@ func (s *stuckHost) Short(error) (string, bool)                                 
 func (s *stuckHost) Clock() Instant                                             { return Instant{Now: s.now.Load()} }
 func (s *stuckHost) NewID(int64) (id [16]byte, err error)                       { id[0] = byte(s.ids.Add(1)); return }
 func (s *stuckHost) Warn(string, error)                                         {}
+func (s *stuckHost) Group(string) uint32                                        { return 0 }
 
 func (s *stuckHost) Settle(ctx context.Context, owner string, _ [16]byte, _ int64) error {
 	s.mu.Lock()
@@ -370,4 +372,65 @@ func TestARefusalWaitsForTheLeaseThatIsOnItsWay(t *testing.T) {
 	require.LessOrEqual(t, drain(t, p, one), int64(8))
 	require.EqualValues(t, 1000, b.taken(""))
 	require.NoError(t, p.Close(t.Context()))
+}
+
+// halfHost answers about the owners of one group at once, and about those of the other not at all.
+type halfHost struct {
+	stuckHost
+	hangs   atomic.Bool
+	renewed sync.Map // by owner: when
+}
+
+func (s *halfHost) Group(owner string) uint32 { return uint32(strings.Count(owner, "away")) }
+
+func (s *halfHost) Adjust(ctx context.Context, owner string, _ [16]byte, _ Adjustment) error {
+	if s.hangs.Load() && s.Group(owner) == 1 {
+		<-ctx.Done()
+		return fault.Unavailable(ctx.Err())
+	}
+	s.renewed.Store(owner, time.Now())
+	return nil
+}
+
+// A part of the store that does not answer lets no lease of another part expire, however many leases there are.
+func TestAStuckGroupHoldsUpNoOther(t *testing.T) {
+	for what, renew := range map[string]func(*Pool, context.Context){
+		"all":   (*Pool).Renew,
+		"group": func(p *Pool, ctx context.Context) { p.RenewGroup(ctx, 0) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const owners = 200
+				host := &halfHost{}
+				host.settled = map[string]bool{}
+				p := New(host, func(limit int64) int64 { return limit / 100 })
+				use := func() {
+					for i := range 2 * owners {
+						d := owned(1 << 30)
+						d.Owner = fmt.Sprint([]string{"here ", "away "}[i%2], i)
+						require.NoError(t, charge(p, d, 1))
+					}
+				}
+				use()
+				use()
+				host.now.Add(leaseFor.Microseconds()/2 + 1)
+				use()
+				host.renewed.Clear()
+				host.hangs.Store(true)
+				begin, n := time.Now(), 0
+				renew(p, t.Context())
+				if what == "group" {
+					assert.Zero(t, time.Since(begin), "the other group is not asked")
+				}
+				host.renewed.Range(func(_, at any) bool {
+					n++
+					assert.LessOrEqual(t, at.(time.Time).Sub(begin), leaseFor/4)
+					return true
+				})
+				assert.Equal(t, owners, n)
+				host.hangs.Store(false)
+				require.NoError(t, p.Close(t.Context()))
+			})
+		})
+	}
 }

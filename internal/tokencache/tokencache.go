@@ -49,6 +49,7 @@ type Feed[S any, P comparable] struct {
 	held       int               // records put since the last reset of the feed, valid or not
 	changed    map[string]uint64 // by owner: the epoch of the last change after knownSince
 	knownSince uint64            // changes from this epoch on are in changed
+	lastReset  uint64            // Cache.Resets after the last reset of the feed
 }
 
 // maxChanged bounds the number of owners whose last change is remembered.
@@ -142,8 +143,9 @@ func (c *Cache[S, P]) Lookup(sum *[32]byte) (Hit[S, P], bool) {
 func (c *Cache[S, P]) Live(h Hit[S, P], sum *[32]byte) (*Record, *S, *P, bool) {
 	t, r := h.table, h.record
 	if now := c.table.Load(); now != t { // what is invalidated from now on is marked in the new table only
-		if t, r = now, now.find(sum); r == nil {
-			return nil, nil, nil, false
+		feed := h.Feed()
+		if t, r = now, now.find(sum); r == nil || (Hit[S, P]{t, r}).Feed() != feed {
+			return nil, nil, nil, false // or the caller has asked another feed what has changed
 		}
 	}
 	s, ok := t.live(r)
@@ -166,7 +168,7 @@ func (c *Cache[S, P]) Shared(key [32]byte) *Shared[S] {
 }
 
 // Put adds an entry, in place of an older one of the same secret. It does nothing if a change of the owner after e.Epoch
-// has been applied, or may have been, or if a feed was reset since the entry was read.
+// has been applied, or may have been, or if the feed was reset since the entry was read.
 func (f *Feed[S, P]) Put(sum [32]byte, e Entry[S, P]) {
 	c := f.cache
 	if e.ID == [16]byte{} || c.max == 0 {
@@ -174,7 +176,7 @@ func (f *Feed[S, P]) Put(sum [32]byte, e Entry[S, P]) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e.Resets != c.resets.Load() || e.Epoch < f.epoch.Load() && !f.unchangedSince(e.Owner, e.Epoch) {
+	if e.Resets < f.lastReset || e.Epoch < f.epoch.Load() && !f.unchangedSince(e.Owner, e.Epoch) {
 		return
 	}
 	if f.held == 0 && e.Epoch > f.epoch.Load() {
@@ -240,7 +242,7 @@ func (f *Feed[S, P]) Reset(epoch uint64) {
 	c := f.cache
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.resets.Add(1)
+	f.lastReset = c.resets.Add(1)
 	if len(c.feeds) == 1 {
 		c.clear()
 	} else {

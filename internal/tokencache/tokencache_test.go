@@ -295,6 +295,30 @@ func TestPutFromBeforeAReset(t *testing.T) {
 	require.False(t, has(c, 1))
 	c.Put(sumOf(1), e)
 	require.True(t, has(c, 1), "the same, read since")
+
+	other := testCache{c.Cache, c.NewFeed()}
+	e = entryOf(2, "writer")
+	e.Resets = c.Resets()
+	c.Reset(5)
+	other.Feed.Put(sumOf(2), e)
+	require.True(t, has(c, 2), "a reset of another feed says nothing about it")
+}
+
+// A hit is not answered with the record of another feed: the caller has asked one feed only what has changed.
+func TestLiveKeepsToTheFeedOfAHit(t *testing.T) {
+	one := newCache(10)
+	two := testCache{one.Cache, one.NewFeed()}
+	one.Put(sumOf(1), entryOf(1, "reader"))
+	sum := sumOf(1)
+	hit, ok := one.Lookup(&sum)
+	require.True(t, ok)
+	two.Put(sumOf(1), entryOf(2, "writer"))
+	one.mu.Lock()
+	one.rebuild(one.table.Load())
+	one.mu.Unlock()
+	_, _, _, ok = one.Live(hit, &sum)
+	require.False(t, ok)
+	require.True(t, has(two, 1))
 }
 
 func TestReset(t *testing.T) {

@@ -208,7 +208,7 @@ func Hint(text string) string {
 	return text[:5] + "…" + text[len(text)-3:]
 }
 
-// Digest returns the SHA-256 digest of a text. A slow hash would add nothing: a native text has over 200 random bits,
+// Digest returns the SHA-256 digest of a text. A slow hash would add nothing: a native text has 190 random bits or more,
 // which nobody can guess. Digest does not allocate.
 func Digest(text string) [32]byte { return sha256.Sum256(Bytes(text)) }
 
