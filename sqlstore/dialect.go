@@ -40,6 +40,14 @@ type dialect struct {
 	beginClustered func(ctx context.Context, db *sql.DB) (transaction, error)
 	// migrate brings the schema up to date. Only one process at a time runs it, its first read included.
 	migrate func(ctx context.Context, db *sql.DB, dia *dialect, steps []migrationStep) error
+	// makeOptional makes what the database lacks of the migrations' optional statements, in a transaction, and reports
+	// whether it did. Where the database forbids them it leaves them out. Nil: there are none.
+	makeOptional func(ctx context.Context, q execQuerier, steps []migrationStep) (made bool, err error)
+	// raisesAtCommit reports, at New, whether the database itself raises the epoch for what is in latchkey_pending. Nil:
+	// it does not.
+	raisesAtCommit func(ctx context.Context, q querier, steps []migrationStep) (bool, error)
+	// isRolledBack reports whether a commit's error says that nothing was committed. Nil: it cannot be known.
+	isRolledBack func(err error) bool
 	// lockMigrations is begin for a migrate that is one transaction.
 	lockMigrations func(ctx context.Context, db *sql.DB) (transaction, error)
 	// tables lists the tables that begin with latchkey_.
@@ -63,6 +71,7 @@ type dialect struct {
 	mintWorkers      int  // batches of mints at once, besides the writers; 0: mints are queued with the other writes
 	arrays           bool // many rows are passed as an array for each column, otherwise as VALUES
 	groupCommit      bool // many writes may share one commit, which is faster
+	mergesStatements bool // statements that return no rows may be parts of one; see tx.later
 	waitsForReplicas bool // a commit waits for other servers; one that gives up waiting has committed on this server
 	interruptible    bool // an interrupted statement leaves nothing but a failed transaction
 	prepares         bool // preparing pays off; the drivers of the other engines cache statements themselves
@@ -84,12 +93,12 @@ type dialect struct {
 	insertOrFail string
 	// rowList comes before a list of rows in "(a, b) IN (…)".
 	rowList string
-	// returning: an INSERT … SELECT may end in RETURNING.
-	returning bool
+	// writeID lists the values of the row of a Write's ID: its owner, its id, 0, its time.
+	writeID string
 	// onConflictUpdate ends an INSERT that updates the row which has the key. The row not inserted is "excluded".
 	onConflictUpdate func(key, set string) string
-	// advanceEpoch adds one to the epoch, inserts the changes, and stores the epoch with the write.
-	advanceEpoch func(t *tx, p *plan, rows []latchkey.Change) (epoch uint64, err error)
+	// advanceEpoch adds one to the epoch and inserts the changes with it.
+	advanceEpoch func(t *tx, p *plan, rows []latchkey.Change) error
 	// concat returns an expression that concatenates bytes.
 	concat func(parts ...string) string
 	// clock is an expression for the database's time in microseconds. noClock: this machine's clock is used.
@@ -107,6 +116,15 @@ func (d *dialect) checkServer(ctx context.Context, db *sql.DB) error {
 		return err
 	}
 	return d.checkSession(ctx, db, true)
+}
+
+// lockOwner is a query for the number of an owner's last event that locks the owner's row.
+func (d *dialect) lockOwner(shared bool) string {
+	lock := d.forUpdate
+	if shared {
+		lock = d.forShare
+	}
+	return `SELECT ` + d.lockedSeq + ` AS seq FROM latchkey_event_seqs WHERE owner = ?` + lock
 }
 
 // render returns a statement in the engine's form.
@@ -150,10 +168,7 @@ func wrongEngine(want, version string) error {
 
 // transaction is a write transaction of an engine.
 type transaction struct {
-	executor interface {
-		ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
-		QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-	}
+	executor execQuerier
 	// bindStmt returns the Store's statement for use in the transaction. Nil: there are none.
 	bindStmt func(ctx context.Context, stmt *sql.Stmt) *sql.Stmt
 	// checkOpen returns an error if the transaction that was begun has ended, so that its answers are void. After an error

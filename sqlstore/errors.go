@@ -110,6 +110,12 @@ func (s *Store) isRetryable(err error) bool {
 	return errors.Is(err, errRetry) || s.dialect.isRetryable(err)
 }
 
+// isNotCommitted reports whether the error of a commit says that nothing was written.
+func (s *Store) isNotCommitted(err error) bool {
+	return errors.Is(err, errNotCommitted) || s.isRetryable(err) ||
+		s.dialect.isRolledBack != nil && s.dialect.isRolledBack(err)
+}
+
 // maxBusyWait bounds how long a call without a deadline waits for a database that stays busy.
 const maxBusyWait = 10 * time.Second
 

@@ -19,18 +19,22 @@ type job struct {
 	apply     func(*tx) error // may run more than once; what it reads must not change after its caller has left
 	done      chan error      // receives one answer
 	alone     bool            // must have its own transaction
-	mint      *plan           // the plan that apply runs, if mints may share statements for it
-	batch     *mintBatch      // the batch of mints that works on it
+	plan      *plan           // what apply runs, if it is a Write
+	mint      *plan           // the plan, if mints may share statements for it
+	shape     string          // plan.changeShape, if changes may share a transaction for it
+	batch     *sharedBatch    // the batch that works on it
 	abandoned bool            // its caller left during the commit of that batch
 }
 
-// queue holds the writes that wait for a commit. Its lock also guards the batches of mints.
+// queue holds the writes that wait for a commit. Its lock also guards the batches.
 type queue struct {
 	mu             sync.Mutex
 	jobs           []*job
-	workers        int                   // goroutines that work on mints, without those that yielded
-	yielded        int                   // workers that wait for locks and let another run instead
-	waitingLeaders map[string]*mintBatch // by owner: the batch whose leader waits, or is about to wait, for locks
+	workers        int                     // goroutines that work on mints, without those that yielded
+	yielded        int                     // workers that wait for locks and let another run instead
+	changeWorkers  int                     // goroutines that work on changes
+	changeTimer    bool                    // another one will be started if a change still waits then
+	waitingLeaders map[string]*sharedBatch // by owner: the batch whose leader waits, or is about to wait, for locks
 }
 
 func (q *queue) add(jobs ...*job) {
@@ -96,6 +100,9 @@ func (s *Store) enqueue(j *job) error {
 	if j.mint != nil && s.dialect.mintWorkers > 0 {
 		slots = nil // a worker answers it
 		s.addMint(j)
+	} else if j.shape != "" {
+		slots = nil
+		s.addChange(j)
 	} else {
 		s.queue.add(j)
 	}
@@ -200,7 +207,7 @@ func (s *Store) commitBatch(j *job) (served []*job, err error) {
 	switch err := txn.commit(j.ctx); {
 	case err == nil:
 		return batch, nil
-	case errors.Is(err, errNotCommitted), s.isRetryable(err):
+	case s.isNotCommitted(err):
 		return nil, err // nothing was written
 	default:
 		return batch, fmt.Errorf("%w: commit: %w", latchkey.ErrUnknownOutcome, err)

@@ -96,15 +96,30 @@ func migrateInOneTransaction(ctx context.Context, db *sql.DB, dia *dialect, step
 	}
 	defer tx.release()
 	version, err := schemaVersion(ctx, tx.executor, dia, steps)
-	if err != nil || version >= int64(len(steps)) {
+	if err != nil || version > int64(len(steps)) {
 		return err
 	}
+	made := false
 	for _, step := range steps[version:] {
 		for i, statement := range splitStatements(step.text) {
+			if isOptional(statement) {
+				continue
+			}
 			if _, err := tx.executor.ExecContext(ctx, statement); err != nil {
 				return fmt.Errorf("%s, statement %d: %w", step.name, i+1, err)
 			}
+			made = true
 		}
+	}
+	if dia.makeOptional != nil {
+		also, err := dia.makeOptional(ctx, tx.executor, steps)
+		if err != nil {
+			return err
+		}
+		made = made || also
+	}
+	if !made {
+		return nil
 	}
 	// The check at New must accept what was written, or no Store could be opened.
 	if version, err = schemaVersion(ctx, tx.executor, dia, steps); err != nil {
@@ -116,13 +131,34 @@ func migrateInOneTransaction(ctx context.Context, db *sql.DB, dia *dialect, step
 	return tx.commit(ctx)
 }
 
-// splitStatements splits a migration at semicolons that end a line. Not every driver accepts several statements at
-// once.
+// splitStatements splits a migration at semicolons that end a line, outside the body of a function. Not every driver
+// accepts several statements at once.
 func splitStatements(text string) []string {
 	var out []string
+	open := ""
 	for part := range strings.SplitSeq(text+"\n", ";\n") {
-		if part = strings.TrimSpace(part); part != "" {
-			out = append(out, part)
+		if open += part; strings.Count(open, "$$")%2 == 1 {
+			open += ";\n"
+			continue
+		}
+		if open = strings.TrimSpace(open); open != "" {
+			out = append(out, open)
+		}
+		open = ""
+	}
+	return out
+}
+
+// isOptional reports whether a statement of a migration is one that a database may lack.
+func isOptional(statement string) bool { return strings.HasPrefix(statement, "-- Optional:") }
+
+// optionalStatements returns those statements, which are made together or not at all.
+func optionalStatements(steps []migrationStep) (out []string) {
+	for _, step := range steps {
+		for _, statement := range splitStatements(step.text) {
+			if isOptional(statement) {
+				out = append(out, statement)
+			}
 		}
 	}
 	return out

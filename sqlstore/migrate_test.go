@@ -16,7 +16,7 @@ func TestMigrationFiles(t *testing.T) {
 		var tables []string
 		for _, step := range steps {
 			statements := splitStatements(step.text)
-			last := statements[len(statements)-1]
+			last := strings.TrimSpace(sqlComment.ReplaceAllString(statements[len(statements)-1], ""))
 			record := fmt.Sprintf("INSERT INTO latchkey_schema (version, name) VALUES (%d, '%s')", step.version, step.name)
 			if step.version > 1 {
 				record = fmt.Sprintf("INSERT INTO latchkey_migrations (version, name, oldest) VALUES (%d, '%s', ", step.version,

@@ -13,7 +13,7 @@ import (
 
 // Mints are by far the most frequent writes, and are independent of one another. So many of them share one transaction,
 // in which each table is written by one statement. Engines with many writers save round trips; workers run such
-// batches for them (see mintBatch). On SQLite mints share their commit with other writes (see commitAsLeader), and save
+// batches for them (see sharedBatch). On SQLite mints share their commit with other writes (see commitAsLeader), and save
 // the cost of each statement. A batch takes the mints that were queued while the one before ran: none waits for others.
 //
 // A shared transaction reports no error of a single mint. Some mints cannot be written as they are, and some would have
@@ -23,7 +23,6 @@ import (
 // mintTx is the transaction of a batch of mints.
 type mintTx struct {
 	*tx
-	epoch      int64
 	seqs       map[string]int64 // of owners whose row is locked: the number of the last event
 	exclusive  map[string]bool
 	tokens     map[ownedID]lockedRecord
@@ -42,18 +41,13 @@ type lockedRecord struct {
 
 // lockFollowers takes the followers' locks where they are free. It removes from the batch the followers that need
 // others.
-func (t *mintTx) lockFollowers(b *mintBatch, followers []*job) error {
+func (t *mintTx) lockFollowers(b *sharedBatch, followers []*job) error {
 	plans := make([]*plan, len(followers))
 	for i, j := range followers {
 		plans[i] = j.mint
 	}
 	if err := t.lock(plans, true); err != nil {
 		return err
-	}
-	// The epoch that was read for the leader may be older than what followers depend on.
-	found, err := t.row(readEpoch, nil, &t.epoch)
-	if err != nil || !found {
-		return orRowMissing(err, epochRow)
 	}
 	var later, alone []*job
 	for _, j := range followers {
@@ -130,7 +124,7 @@ func (t *mintTx) lock(plans []*plan, skip bool) error {
 	return t.lockOwnerRecords(records)
 }
 
-// lockOwners locks the rows of owners, and reads the epoch with them.
+// lockOwners locks the rows of owners. Without the row of the epoch nothing may be written.
 func (t *mintTx) lockOwners(owners map[string]bool, lock string, skip bool, note map[string]bool) error {
 	for range 2 {
 		if len(owners) == 0 {
@@ -142,7 +136,11 @@ func (t *mintTx) lockOwners(owners map[string]bool, lock string, skip bool, note
 			anySlice(list, asAny), func(rows *sql.Rows) error {
 				var owner string
 				var seq int64
-				err := rows.Scan(&owner, &seq, &t.epoch)
+				var epoch sql.NullInt64
+				err := rows.Scan(&owner, &seq, &epoch)
+				if err == nil && !epoch.Valid {
+					err = orRowMissing(nil, epochRow)
+				}
 				t.seqs[owner] = seq
 				if note != nil {
 					note[owner] = true
@@ -271,7 +269,6 @@ func (t *tx) mintShared(jobs []*job) (alone []*job, err error) {
 			alone = append(alone, j)
 			continue
 		}
-		j.mint.epoch = uint64(m.epoch)
 		plans = append(plans, j.mint)
 	}
 	return alone, m.insertMints(plans)
@@ -284,7 +281,7 @@ func (t *mintTx) insertMints(plans []*plan) error {
 	clients := map[ownedID]string{}
 	for _, p := range plans {
 		w := &p.w
-		writes = append(writes, []any{w.Owner, w.ID[:], t.epoch, w.At.UnixMicro()})
+		writes = append(writes, []any{w.Owner, w.ID[:], 0, w.At.UnixMicro()})
 		for i := range w.Tokens {
 			token := &w.Tokens[i]
 			row := append(make([]any, 0, len(tokenRows.columns)), w.Owner, token.ID, int64(1))

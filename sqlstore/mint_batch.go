@@ -10,8 +10,8 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// mintBatch is a set of mints that share a transaction. The fields from members on are guarded by the queue's lock.
-type mintBatch struct {
+// sharedBatch is a set of mints, or of changes, that share a transaction. The fields from members on are guarded by the queue's lock.
+type sharedBatch struct {
 	ctx        context.Context // ends when all callers have left
 	cancel     context.CancelFunc
 	leader     *job
@@ -54,7 +54,7 @@ const (
 )
 
 // leaderWaits notes that the leader is about to wait for locks of its owner.
-func (s *Store) leaderWaits(b *mintBatch) (done func()) {
+func (s *Store) leaderWaits(b *sharedBatch) (done func()) {
 	s.queue.mu.Lock()
 	defer s.queue.mu.Unlock()
 	s.queue.addWaitingLeader(b)
@@ -76,9 +76,9 @@ func (s *Store) leaderWaits(b *mintBatch) (done func()) {
 }
 
 // addWaitingLeader notes which batch waits for an owner. The caller holds the lock.
-func (q *queue) addWaitingLeader(b *mintBatch) {
+func (q *queue) addWaitingLeader(b *sharedBatch) {
 	if q.waitingLeaders == nil {
-		q.waitingLeaders = map[string]*mintBatch{}
+		q.waitingLeaders = map[string]*sharedBatch{}
 	}
 	if q.waitingLeaders[b.owner] == nil {
 		q.waitingLeaders[b.owner] = b
@@ -86,7 +86,7 @@ func (q *queue) addWaitingLeader(b *mintBatch) {
 }
 
 // leaderDone notes that the leader waits no longer.
-func (q *queue) leaderDone(b *mintBatch) {
+func (q *queue) leaderDone(b *sharedBatch) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.waitingLeaders[b.owner] == b {
@@ -104,7 +104,7 @@ func (q *queue) addAlone(jobs ...*job) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, j := range jobs {
-		j.mint, j.batch, j.alone = nil, nil, true
+		j.mint, j.shape, j.batch, j.alone = nil, "", nil, true
 	}
 	q.jobs = append(q.jobs, jobs...)
 }
@@ -121,7 +121,7 @@ func (s *Store) runWorker() {
 }
 
 // nextBatch returns a batch led by the oldest mint. It returns nil when the worker must end.
-func (q *queue) nextBatch(workers int) *mintBatch {
+func (q *queue) nextBatch(workers int) *sharedBatch {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	i := q.oldestMint()
@@ -129,7 +129,7 @@ func (q *queue) nextBatch(workers int) *mintBatch {
 		q.workers--
 		return nil
 	}
-	b := &mintBatch{leader: q.jobs[i], owner: q.jobs[i].mint.w.Owner}
+	b := &sharedBatch{leader: q.jobs[i], owner: q.jobs[i].mint.w.Owner}
 	q.addWaitingLeader(b)
 	q.jobs = slices.Delete(q.jobs, i, i+1)
 	// The followers outlive the leader's deadline. The leader's caller need not wait for the database.
@@ -138,7 +138,7 @@ func (q *queue) nextBatch(workers int) *mintBatch {
 	return b
 }
 
-func (b *mintBatch) join(j *job) {
+func (b *sharedBatch) join(j *job) {
 	j.batch = b
 	b.members = append(b.members, j)
 	b.callers++
@@ -177,7 +177,7 @@ func (j *job) canShare() bool { return j.mint != nil && len(j.mint.w.Tokens) <= 
 
 // addFollowers adds waiting mints to the batch and returns them. Unless the engine takes arrays, the batch's size is a
 // power of two: each number of rows is another statement.
-func (q *queue) addFollowers(b *mintBatch, arrays bool) []*job {
+func (q *queue) addFollowers(b *sharedBatch, arrays bool) []*job {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(b.members) != 1 || !b.leader.canShare() {
@@ -207,7 +207,7 @@ func (q *queue) addFollowers(b *mintBatch, arrays bool) []*job {
 }
 
 // dropMembers removes jobs from the batch. With an answer it answers them; with nil it puts them back into the queue.
-func (q *queue) dropMembers(b *mintBatch, answer error, jobs ...*job) {
+func (q *queue) dropMembers(b *sharedBatch, answer error, jobs ...*job) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	var back []*job
@@ -228,7 +228,7 @@ func (q *queue) dropMembers(b *mintBatch, answer error, jobs ...*job) {
 }
 
 // seal ends the time in which a caller can leave. It returns false if a caller has left whose write would be committed.
-func (q *queue) seal(b *mintBatch) bool {
+func (q *queue) seal(b *sharedBatch) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	b.sealed = !b.memberLeft
@@ -236,7 +236,7 @@ func (q *queue) seal(b *mintBatch) bool {
 }
 
 // currentMembers returns the members whose callers have not left.
-func (q *queue) currentMembers(b *mintBatch) []*job {
+func (q *queue) currentMembers(b *sharedBatch) []*job {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return slices.Clone(b.members)
@@ -244,7 +244,7 @@ func (q *queue) currentMembers(b *mintBatch) []*job {
 
 // reopen prepares another try by the leader and the mints that wait then. Jobs whose callers left during the commit are
 // removed.
-func (q *queue) reopen(b *mintBatch) {
+func (q *queue) reopen(b *sharedBatch) {
 	q.mu.Lock()
 	b.members = slices.DeleteFunc(b.members, func(j *job) bool { return j.abandoned })
 	followers := slices.DeleteFunc(slices.Clone(b.members), func(j *job) bool { return j == b.leader })
@@ -261,7 +261,7 @@ type driverPanic struct{ value any }
 func (p driverPanic) Error() string { return fmt.Sprint("panic: ", p.value) }
 
 // runBatch answers the leader and the jobs that share its commit.
-func (s *Store) runBatch(b *mintBatch) {
+func (s *Store) runBatch(b *sharedBatch) {
 	defer b.cancel()
 	defer s.queue.leaderDone(b)
 	defer func() {
@@ -270,10 +270,9 @@ func (s *Store) runBatch(b *mintBatch) {
 			s.queue.dropMembers(b, driverPanic{value}, b.leader)
 		}
 	}()
-	var epoch uint64
 	err := retry(b.ctx, s.isRetryable, func() (err error) {
 		for {
-			if epoch, err = s.tryBatch(b); err != errMemberLeft {
+			if err = s.tryBatch(b); err != errMemberLeft {
 				return err
 			}
 			s.queue.reopen(b)
@@ -283,11 +282,7 @@ func (s *Store) runBatch(b *mintBatch) {
 		}
 	})
 	members := s.queue.currentMembers(b)
-	if err == nil {
-		for _, j := range members {
-			j.mint.epoch = epoch
-		}
-	} else if !errors.Is(err, latchkey.ErrUnknownOutcome) && err != errTryAlone {
+	if err != nil && !errors.Is(err, latchkey.ErrUnknownOutcome) && err != errTryAlone {
 		s.queue.reopen(b) // the leader's error need not concern the others
 		members = []*job{b.leader}
 	}
@@ -301,7 +296,7 @@ var errMemberLeft = errors.New("a caller left")
 
 // tryBatch is one try. With ErrUnknownOutcome and errTryAlone the error is the answer for the whole batch. With any
 // other error nothing was written.
-func (s *Store) tryBatch(b *mintBatch) (epoch uint64, err error) {
+func (s *Store) tryBatch(b *sharedBatch) (err error) {
 	defer func() {
 		if err != nil && !errors.Is(err, latchkey.ErrUnknownOutcome) && err != errTryAlone {
 			s.queue.reopen(b)
@@ -310,7 +305,7 @@ func (s *Store) tryBatch(b *mintBatch) (epoch uint64, err error) {
 	s.prepareWanted(b.ctx)
 	txn, err := s.dialect.begin(b.ctx, s.db)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer txn.release()
 	t := &mintTx{tx: &tx{store: s, transaction: txn, job: &job{ctx: b.ctx}}}
@@ -318,21 +313,21 @@ func (s *Store) tryBatch(b *mintBatch) (epoch uint64, err error) {
 	done := s.leaderWaits(b)
 	err = t.lock([]*plan{b.leader.mint}, false)
 	if done(); err != nil {
-		return 0, txn.orLost(b.ctx, err)
+		return txn.orLost(b.ctx, err)
 	}
 	switch err := t.checkRequired(b.leader.mint); {
 	case err == errNotLocked: // there is no such record to lock
-		return 0, errTryAlone
+		return errTryAlone
 	case err != nil:
-		return 0, err
+		return err
 	}
 	if followers := s.queue.addFollowers(b, s.dialect.arrays); len(followers) > 0 {
 		switch err := t.lockFollowers(b, followers); {
 		case err == nil:
 		case s.isRetryable(err):
-			return 0, err
+			return err
 		default:
-			return 0, errTryAlone // which member caused it is not known
+			return errTryAlone // which member caused it is not known
 		}
 	}
 	s.queue.mu.Lock()
@@ -340,7 +335,7 @@ func (s *Store) tryBatch(b *mintBatch) (epoch uint64, err error) {
 	s.queue.mu.Unlock()
 	members := s.queue.currentMembers(b)
 	if len(members) == 0 || members[0] != b.leader {
-		return 0, errMemberLeft
+		return errMemberLeft
 	}
 	var plans []*plan
 	for _, j := range members {
@@ -348,19 +343,19 @@ func (s *Store) tryBatch(b *mintBatch) (epoch uint64, err error) {
 	}
 	if err := t.insertMints(plans); err != nil {
 		if s.isRetryable(err) {
-			return 0, err
+			return err
 		}
-		return 0, errTryAlone
+		return errTryAlone
 	}
 	if !s.queue.seal(b) {
-		return 0, errMemberLeft
+		return errMemberLeft
 	}
 	switch err := txn.commit(b.ctx); {
 	case err == nil:
-		return uint64(t.epoch), nil
-	case errors.Is(err, errNotCommitted), s.isRetryable(err):
-		return 0, err // nothing was written
+		return nil
+	case s.isNotCommitted(err):
+		return err // nothing was written
 	default:
-		return 0, fmt.Errorf("%w: commit: %w", latchkey.ErrUnknownOutcome, err)
+		return fmt.Errorf("%w: commit: %w", latchkey.ErrUnknownOutcome, err)
 	}
 }

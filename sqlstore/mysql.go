@@ -44,6 +44,7 @@ var mysql = dialect{
 	forShareSkip:  ` FOR UPDATE SKIP LOCKED`, // MySQL and MariaDB share no syntax for skipping with a shared lock
 	lockedSeq:     `seq`,
 	insertOrFail:  `INSERT`,
+	writeID:       `?, ?, 0, ?`,
 	// INSERT IGNORE would also truncate values that are too long. What ON DUPLICATE KEY UPDATE reports depends on the DSN.
 	ifAbsent: ``,
 	onConflictUpdate: func(_, set string) string {
@@ -83,20 +84,20 @@ func beginMySQLOn(ctx context.Context, db *sql.DB, before, after string) (*sql.T
 }
 
 // advanceMySQL reads the new epoch from the result of the UPDATE itself.
-func advanceMySQL(t *tx, p *plan, rows []latchkey.Change) (uint64, error) {
+func advanceMySQL(t *tx, p *plan, rows []latchkey.Change) error {
 	result, err := t.result(`UPDATE latchkey_epoch SET epoch = LAST_INSERT_ID(epoch + 1) WHERE id = 1`)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	n, err := result.RowsAffected()
 	if err != nil || n != 1 { // without the row the number would be that of an earlier statement
-		return 0, orRowMissing(err, epochRow)
+		return orRowMissing(err, epochRow)
 	}
 	epoch, err := result.LastInsertId()
 	if err != nil {
-		return 0, err
+		return err
 	}
-	return uint64(epoch), t.recordChanges(p, uint64(epoch), rows)
+	return t.insertChanges(p, uint64(epoch), 0, rows)
 }
 
 // mysqlCode parses the number of a server's error from its text, because the driver's type has no method for it. It

@@ -15,6 +15,9 @@ var postgres = dialect{
 	dir:            "migrations/postgres",
 	begin:          beginPostgres,
 	lockMigrations: beginPostgresMigration,
+	makeOptional:   makeTrigger,
+	raisesAtCommit: findTrigger,
+	isRolledBack:   isRolledBackPostgres,
 	isRetryable:    func(err error) bool { return oneOf(sqlState(err), "40001", "40P01", "55P03") },
 	// Text with a NUL or that is not UTF-8; an index entry that is too large.
 	isUnstorable: func(err error) bool { return oneOf(sqlState(err), "22021", "54000") },
@@ -35,6 +38,7 @@ var postgres = dialect{
 	writers:          8,
 	mintWorkers:      2,
 	arrays:           true,
+	mergesStatements: true,
 	waitsForReplicas: true,
 	interruptible:    true,
 	numbered:         true,
@@ -47,6 +51,7 @@ var postgres = dialect{
 	// together with the lock it costs no round trip, and it ends with the transaction.
 	lockedSeq: `CASE WHEN set_config('idle_in_transaction_session_timeout', '10s', true) IS NOT NULL
 		AND set_config('plan_cache_mode', 'force_generic_plan', true) IS NOT NULL THEN seq END`,
+	writeID:          `CAST(? AS TEXT), CAST(? AS BYTEA), 0, CAST(? AS BIGINT)`,
 	ifAbsent:         ` ON CONFLICT DO NOTHING`,
 	onConflictUpdate: func(key, set string) string { return ` ON CONFLICT (` + key + `) DO UPDATE SET ` + set },
 	advanceEpoch:     advancePostgres,
@@ -94,20 +99,23 @@ const maxAdvance = 16
 // when the transaction commits. All stores of a database share the channel, whatever their schema.
 const NotifyChannel = "latchkey_epoch"
 
-// advancePostgres uses one statement, so that the process cannot stall between two while other transactions wait for
-// the epoch.
-func advancePostgres(t *tx, p *plan, rows []latchkey.Change) (epoch uint64, err error) {
+// advancePostgres leaves it to the trigger, if there is one. Otherwise it uses one statement, so that the process cannot
+// stall between two while other transactions wait for the epoch.
+func advancePostgres(t *tx, p *plan, rows []latchkey.Change) error {
+	if t.store.raisesAtCommit.Load() {
+		return t.insertPending(p, rows)
+	}
 	now := rows[:min(len(rows), maxAdvance)]
-	args := []any{p.w.Owner, p.w.ID[:]}
+	var args []any
+	var epoch uint64
 	for i, c := range now {
 		args = append(args, i, p.w.Owner, int64(c.Kind), c.ID, micros(c.Until), p.w.At.UnixMicro())
 	}
 	const row = `(CAST(? AS BIGINT), CAST(? AS TEXT), CAST(? AS SMALLINT), CAST(? AS TEXT), CAST(? AS BIGINT),
 		CAST(? AS BIGINT))`
 	listed := 0
-	err = t.each(`WITH e AS (UPDATE latchkey_epoch SET epoch = epoch + 1 WHERE id = 1
-			RETURNING epoch, pg_notify('`+NotifyChannel+`', '')),
-		w AS (UPDATE latchkey_writes SET epoch = e.epoch FROM e WHERE owner = ? AND id = ?)
+	err := t.each(`WITH e AS (UPDATE latchkey_epoch SET epoch = epoch + 1 WHERE id = 1
+			RETURNING epoch, pg_notify('`+NotifyChannel+`', ''))
 		INSERT INTO latchkey_changes (epoch, seq, owner, kind, id, until, at)
 		SELECT e.epoch, c.* FROM e CROSS JOIN (VALUES `+row+strings.Repeat(`, `+row, len(now)-1)+`) c RETURNING epoch`,
 		args, func(rows *sql.Rows) error {
@@ -116,13 +124,13 @@ func advancePostgres(t *tx, p *plan, rows []latchkey.Change) (epoch uint64, err 
 		})
 	switch {
 	case err != nil:
-		return 0, err
+		return err
 	case listed == 0:
-		return 0, orRowMissing(nil, epochRow)
+		return orRowMissing(nil, epochRow)
 	case listed != len(now):
-		return 0, fmt.Errorf("%d changes were listed instead of %d", listed, len(now))
+		return fmt.Errorf("%d changes were listed instead of %d", listed, len(now))
 	}
-	return epoch, t.insertChanges(p, epoch, len(now), rows[len(now):])
+	return t.insertChanges(p, epoch, len(now), rows[len(now):])
 }
 
 // sqlState returns the error's SQLSTATE without importing a driver.

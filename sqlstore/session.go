@@ -194,6 +194,7 @@ var postgresRules = []rule{
 	{name: "idle_in_transaction_session_timeout", number: true, wrong: below(1000),
 		why: "transactions would be ended between statements",
 		fix: "set it to 0, or to at least one second", writes: true},
+	{name: "session_replication_role", wrong: is("replica"), why: "triggers would not be fired", writes: true},
 	{name: "client_encoding", wrong: isNot("UTF8"),
 		why: "text would be converted", fix: "set client_encoding=UTF8 in the DSN"},
 	{name: "array_nulls", wrong: is("off"), why: "missing values would be written as the text NULL", writes: true},

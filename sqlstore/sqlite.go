@@ -39,7 +39,7 @@ var sqlite = dialect{
 	prepares:         true,
 	insertOrFail:     `INSERT OR FAIL`, // it needs no statement journal
 	rowList:          `VALUES `,
-	returning:        true,
+	writeID:          `?, ?, 0, ?`,
 	ifAbsent:         ` ON CONFLICT DO NOTHING`,
 	onConflictUpdate: func(key, set string) string { return ` ON CONFLICT (` + key + `) DO UPDATE SET ` + set },
 	advanceEpoch:     advanceSQLite,
@@ -148,12 +148,13 @@ func isBusySQLite(err error) bool {
 	return strings.Contains(text, "database is locked") || strings.Contains(text, "database table is locked")
 }
 
-func advanceSQLite(t *tx, p *plan, rows []latchkey.Change) (epoch uint64, err error) {
+func advanceSQLite(t *tx, p *plan, rows []latchkey.Change) error {
+	var epoch uint64
 	found, err := t.row(`UPDATE latchkey_epoch SET epoch = epoch + 1 WHERE id = 1 RETURNING epoch`, nil, &epoch)
 	if err != nil || !found {
-		return 0, orRowMissing(err, epochRow)
+		return orRowMissing(err, epochRow)
 	}
-	return epoch, t.recordChanges(p, epoch, rows)
+	return t.insertChanges(p, epoch, 0, rows)
 }
 
 // sqliteCode returns the error's code, which may be an extended one, without importing a driver.

@@ -147,6 +147,11 @@ type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
+type execQuerier interface {
+	querier
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}
+
 func queryStrings(ctx context.Context, q querier, query string, args ...any) ([]string, error) {
 	var out []string
 	rows, err := q.QueryContext(ctx, query, args...)

@@ -38,14 +38,15 @@ type Options struct {
 
 // Store is a latchkey.Store over database/sql. Make it with [New]. It is safe for concurrent use.
 type Store struct {
-	db         *sql.DB
-	dialect    *dialect
-	clock      func() time.Time
-	writeSlots chan struct{} // a semaphore of write transactions
-	queue      queue
-	cache      *recordCache
-	rendered   sync.Map // statements in the engine's form, by text
-	lastClock  atomic.Pointer[clockReading]
+	db             *sql.DB
+	dialect        *dialect
+	clock          func() time.Time
+	writeSlots     chan struct{} // a semaphore of write transactions
+	queue          queue
+	cache          *recordCache
+	raisesAtCommit atomic.Bool // see dialect.raisesAtCommit; it becomes false if that ceases to be so
+	rendered       sync.Map    // statements in the engine's form, by text
+	lastClock      atomic.Pointer[clockReading]
 
 	mu     sync.RWMutex
 	stmts  map[string]*sql.Stmt
@@ -85,7 +86,7 @@ func newStore(db *sql.DB, d latchkey.Dialect, opts *Options) (*Store, []migratio
 		db:         db,
 		dialect:    dia,
 		clock:      opts.Clock,
-		writeSlots: make(chan struct{}, dia.writers),
+		writeSlots: make(chan struct{}, writeSlots(dia, db)),
 		cache:      newRecordCache(),
 		stmts:      map[string]*sql.Stmt{},
 	}, steps, err
@@ -117,6 +118,13 @@ func (s *Store) check(ctx context.Context, steps []migrationStep, opts *Options)
 	}
 	if err := s.checkVersion(ctx, steps); err != nil {
 		return err
+	}
+	if s.dialect.raisesAtCommit != nil {
+		raises, err := s.dialect.raisesAtCommit(ctx, s.db, steps)
+		if err != nil {
+			return err
+		}
+		s.raisesAtCommit.Store(raises)
 	}
 	tx, err := s.dialect.begin(ctx, s.db)
 	if err != nil {
@@ -174,4 +182,13 @@ func (s *Store) read(ctx context.Context, what string, f func() error) error {
 // the ones that queued meanwhile. One flush to disk then serves all of them.
 func (s *Store) write(ctx context.Context, what string, apply func(*tx) error) error {
 	return s.mapError(ctx, what, s.enqueue(&job{ctx: ctx, apply: apply, done: make(chan error, 1)}))
+}
+
+// writeSlots returns how many write transactions of a Store may run at once. At least half of the pool's connections
+// are left to reads, which changes make too: otherwise no change could begin while others wait for the database.
+func writeSlots(dia *dialect, db *sql.DB) int {
+	if most := db.Stats().MaxOpenConnections; most > 0 {
+		return max(1, min(dia.writers, most/2))
+	}
+	return dia.writers
 }

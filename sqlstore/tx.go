@@ -18,14 +18,19 @@ import (
 type tx struct {
 	store *Store
 	transaction
-	job       *job
-	eventSeqs map[string]int64     // owners whose row the job has locked: the number of the last event
-	stmts     map[string]*sql.Stmt // bound to this transaction; nil: not prepared
+	job        *job
+	merged     []mergedStatement    // not run yet, in order; see later
+	mergeLimit int                  // how many may be merged; 0: maxMerged
+	eventSeqs  map[string]int64     // owners whose row the job has locked: the number of the last event
+	stmts      map[string]*sql.Stmt // bound to this transaction; nil: not prepared
 }
 
 func (t *tx) run(j *job) error {
-	t.job, t.eventSeqs = j, nil
-	return j.apply(t)
+	t.job, t.eventSeqs, t.merged = j, nil, nil
+	if err := j.apply(t); err != nil {
+		return err
+	}
+	return t.runMerged()
 }
 
 // context returns the context that a statement runs with.
@@ -56,6 +61,9 @@ func (t *tx) bound(ctx context.Context, text string) *sql.Stmt {
 
 // result runs a statement that returns no rows.
 func (t *tx) result(text string, args ...any) (sql.Result, error) {
+	if err := t.runMerged(); err != nil {
+		return nil, err
+	}
 	ctx, err := t.context()
 	if err != nil {
 		return nil, err
@@ -96,6 +104,9 @@ func (t *tx) execOne(text string, args ...any) error {
 
 // each calls scan for each row.
 func (t *tx) each(text string, args []any, scan func(*sql.Rows) error) error {
+	if err := t.runMerged(); err != nil {
+		return err
+	}
 	ctx, err := t.context()
 	if err != nil {
 		return err
@@ -127,11 +138,7 @@ func (t *tx) lockOwner(owner string, shared bool) error {
 	if t.dialect().lockedSeq == "" {
 		return nil
 	}
-	lock := t.dialect().forUpdate
-	if shared {
-		lock = t.dialect().forShare
-	}
-	return t.readEventSeq(owner, `SELECT `+t.dialect().lockedSeq+` FROM latchkey_event_seqs WHERE owner = ?`+lock)
+	return t.readEventSeq(owner, t.dialect().lockOwner(shared))
 }
 
 // readEventSeq reads the number of an owner's last event. It inserts the owner's row if there is none.
@@ -165,5 +172,5 @@ func (t *tx) advanceEventSeq(owner string, n int) (last int64, err error) {
 	}
 	last = t.eventSeqs[owner] + int64(n)
 	t.eventSeqs[owner] = last
-	return last, t.execOne(`UPDATE latchkey_event_seqs SET seq = ? WHERE owner = ?`, last, owner)
+	return last, t.later(`UPDATE latchkey_event_seqs SET seq = ? WHERE owner = ?`, []any{last, owner}, touchedOne)
 }

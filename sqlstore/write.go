@@ -16,12 +16,11 @@ func (s *Store) Write(ctx context.Context, w latchkey.Write) error {
 	if err != nil {
 		return mapError(ctx, "write", err)
 	}
-	j := &job{ctx: ctx, done: make(chan error, 1), apply: func(t *tx) (err error) {
-		p.epoch, err = t.apply(p)
-		return err
-	}}
+	j := &job{ctx: ctx, done: make(chan error, 1), plan: p, apply: p.apply}
 	if (s.dialect.mintWorkers > 0 || s.dialect.groupCommit) && p.onlyMints() {
 		j.mint = p
+	} else if s.dialect.mergesStatements {
+		j.shape = p.changeShape()
 	}
 	return s.mapError(ctx, "write", s.enqueue(j))
 }
@@ -33,7 +32,6 @@ type plan struct {
 	tokens []packedTokenRow
 	roles  [][]any
 	owner  []any
-	epoch  uint64
 }
 
 func newPlan(w *latchkey.Write) (*plan, error) {

@@ -32,30 +32,19 @@ func (c *changeSet) add(kind latchkey.ChangeKind, id string) {
 
 const readEpoch = `SELECT epoch FROM latchkey_epoch WHERE id = 1`
 
-// apply runs one Write inside a transaction. It inserts the Write's ID, which keeps the same Write out until the
-// commit. Then it checks preconditions and writes records. The epoch and its changes come last. All transactions take
-// locks in the same order: the owner, tokens and roles by id, the epoch.
-func (t *tx) apply(p *plan) (epoch uint64, err error) {
-	w := &p.w
-	isNew, epoch, err := t.insertWriteID(w)
-	if err != nil {
-		return 0, err
+// apply runs one Write inside a transaction. It locks the owner and inserts the Write's ID, which keeps the same Write
+// out until the commit. Then it checks preconditions and writes records. The epoch and its changes come last. All
+// transactions take locks in the same order: the owner, tokens and roles by id, the epoch.
+func (p *plan) apply(t *tx) error {
+	isNew, err := t.beginWrite(p)
+	if err != nil || !isNew {
+		return err
 	}
-	if !isNew {
-		found, err := t.row(`SELECT epoch FROM latchkey_writes WHERE owner = ? AND id = ?`, []any{w.Owner, w.ID[:]}, &epoch)
-		if err == nil && !found {
-			err = errRetry // purged just now
-		}
-		if err == nil && t.dialect().waitsForReplicas {
-			// A caller that repeats a Write needs to know that it is durable. A commit that writes something waits for
-			// everything before it.
-			err = t.execOne(`UPDATE latchkey_writes SET at = at WHERE owner = ? AND id = ?`, w.Owner, w.ID[:])
-		}
-		return epoch, err
-	}
-	if err := t.lockOwner(w.Owner, p.onlyAdds()); err != nil {
-		return 0, err
-	}
+	return p.applyRecords(t)
+}
+
+// applyRecords is apply for a Write whose owner is locked, and whose ID is inserted.
+func (p *plan) applyRecords(t *tx) error {
 	var c changeSet
 	steps := []func(*plan, *changeSet) error{
 		t.require, t.putTokens, t.changeSecrets, t.deleteTokens, t.putRoles, t.deleteRoles, t.putOwner, t.putClients,
@@ -63,62 +52,66 @@ func (t *tx) apply(p *plan) (epoch uint64, err error) {
 	}
 	for _, step := range steps {
 		if err := step(p, &c); err != nil {
-			return 0, err
+			return err
 		}
 	}
-	switch {
-	case w.Silent:
-		return epoch, nil
-	case len(c.rows) == 0:
-		if found, err := t.row(readEpoch, nil, &epoch); err != nil || !found {
-			return 0, orRowMissing(err, epochRow)
-		}
-		return epoch, t.setWriteEpoch(p, epoch)
+	if p.w.Silent || len(c.rows) == 0 {
+		return nil
 	}
 	// The epoch's row is the lock that is taken last and held shortest. All changes of all tenants wait for it, and so
 	// commit in its order.
 	return t.dialect().advanceEpoch(t, p, c.rows)
 }
 
-// insertWriteID inserts the ID of a Write, and reports whether it is new. For a Write that leaves the epoch alone it
-// stores the current epoch.
-func (t *tx) insertWriteID(w *latchkey.Write) (isNew bool, epoch uint64, err error) {
-	if w.Silent && t.dialect().returning {
-		isNew, err := t.row(`INSERT INTO latchkey_writes (owner, id, epoch, at)
-			SELECT ?, ?, epoch, ? FROM latchkey_epoch WHERE id = 1`+t.dialect().ifAbsent+` RETURNING epoch`,
-			[]any{w.Owner, w.ID[:], w.At.UnixMicro()}, &epoch)
+// beginWrite locks the owner and inserts the ID of a Write. It reports whether the Write is new.
+func (t *tx) beginWrite(p *plan) (isNew bool, err error) {
+	w, shared := &p.w, p.onlyAdds()
+	if t.dialect().mergesStatements {
+		// Usually the owner has a row to lock, and the Write is new. Then one statement does it.
+		var last int64
+		isNew, err = t.row(`WITH o AS (`+t.dialect().lockOwner(shared)+`)
+			INSERT INTO latchkey_writes (owner, id, epoch, at) SELECT `+t.dialect().writeID+`
+			FROM o CROSS JOIN (SELECT 1 FROM latchkey_epoch WHERE id = 1) e`+t.dialect().ifAbsent+`
+			RETURNING (SELECT seq FROM o)`, []any{w.Owner, w.Owner, w.ID[:], w.At.UnixMicro()}, &last)
 		if err != nil || isNew {
-			return isNew, epoch, err
-		}
-		found, err := t.row(readEpoch, nil, &epoch)
-		if err == nil && !found {
-			err = orRowMissing(nil, epochRow)
-		}
-		return false, epoch, err
-	}
-	if w.Silent {
-		if found, err := t.row(readEpoch, nil, &epoch); err != nil || !found {
-			return false, 0, orRowMissing(err, epochRow)
+			t.eventSeqs = map[string]int64{w.Owner: last}
+			return isNew, err
 		}
 	}
-	n, err := t.insert(`INSERT INTO latchkey_writes (owner, id, epoch, at) VALUES (?, ?, ?, ?)`,
-		w.Owner, w.ID[:], int64(epoch), w.At.UnixMicro())
-	return n == 1, epoch, err
+	if err := t.lockOwner(w.Owner, shared); err != nil {
+		return false, err
+	}
+	return t.insertWriteID(w)
 }
 
-// recordChanges inserts the changes, and stores the epoch of the write.
-func (t *tx) recordChanges(p *plan, epoch uint64, rows []latchkey.Change) error {
-	if err := t.insertChanges(p, epoch, 0, rows); err != nil {
-		return err
+// insertWriteID inserts the ID of a Write, and reports whether it is new. Its column epoch is for programs of earlier
+// versions, each of which reads only what it wrote itself.
+func (t *tx) insertWriteID(w *latchkey.Write) (isNew bool, err error) {
+	n, err := t.insert(`INSERT INTO latchkey_writes (owner, id, epoch, at)
+		SELECT `+t.dialect().writeID+` FROM latchkey_epoch WHERE id = 1`, w.Owner, w.ID[:], w.At.UnixMicro())
+	if err != nil || n == 1 {
+		return n == 1, err
 	}
-	return t.setWriteEpoch(p, epoch)
+	return false, t.settleRepeated(w)
 }
 
-func (t *tx) setWriteEpoch(p *plan, epoch uint64) error {
-	if epoch == 0 {
-		return nil // it was inserted with epoch 0
+// settleRepeated returns nil for a Write that was applied before.
+func (t *tx) settleRepeated(w *latchkey.Write) error {
+	var one int64
+	found, err := t.row(readEpoch, nil, &one)
+	if err != nil || !found {
+		return orRowMissing(err, epochRow)
 	}
-	return t.execOne(`UPDATE latchkey_writes SET epoch = ? WHERE owner = ? AND id = ?`, int64(epoch), p.w.Owner, p.w.ID[:])
+	found, err = t.row(`SELECT 1 FROM latchkey_writes WHERE owner = ? AND id = ?`, []any{w.Owner, w.ID[:]}, &one)
+	if err == nil && !found {
+		err = errRetry // purged just now
+	}
+	if err == nil && t.dialect().waitsForReplicas {
+		// A caller that repeats a Write needs to know that it is durable. A commit that writes something waits for
+		// everything before it.
+		err = t.execOne(`UPDATE latchkey_writes SET at = at WHERE owner = ? AND id = ?`, w.Owner, w.ID[:])
+	}
+	return err
 }
 
 // insertChanges inserts rows, numbered from seq on. Row counts are powers of two up to 64, so that there are few
@@ -152,30 +145,37 @@ func (t *tx) putOwner(p *plan, c *changeSet) error {
 	}
 	c.add(latchkey.ChangedOwner, p.w.Owner)
 	if p.w.OwnerRecord.Version == 0 {
-		n, err := t.insert(`INSERT INTO latchkey_owners (owner, version, disabled, not_before, since, boundary, extra, body)
-			VALUES (?, 1, ?, ?, ?, ?, ?, ?)`, append([]any{p.w.Owner}, p.owner...)...)
-		if err == nil && n != 1 {
-			err = contractError(latchkey.ErrExists, "the owner's record")
-		}
-		return err
+		return t.insertLater(`INSERT INTO latchkey_owners (owner, version, disabled, not_before, since, boundary, extra,
+			body) VALUES (?, 1, ?, ?, ?, ?, ?, ?)`, append([]any{p.w.Owner}, p.owner...), func(n int64) error {
+			if n != 1 {
+				return contractError(latchkey.ErrExists, "the owner's record")
+			}
+			return nil
+		})
 	}
-	n, err := t.exec(`UPDATE latchkey_owners SET version = version + 1, disabled = ?, not_before = ?, since = ?,
+	return t.later(`UPDATE latchkey_owners SET version = version + 1, disabled = ?, not_before = ?, since = ?,
 		boundary = ?, extra = ?, body = ? WHERE owner = ? AND version = ?`,
-		append(slices.Clone(p.owner), p.w.Owner, int64(p.w.OwnerRecord.Version))...)
-	if err == nil && n != 1 {
-		err = contractError(latchkey.ErrConflict, "the owner's record changed since it was read")
-	}
-	return err
+		append(slices.Clone(p.owner), p.w.Owner, int64(p.w.OwnerRecord.Version)), func(n int64) error {
+			if n != 1 {
+				return contractError(latchkey.ErrConflict, "the owner's record changed since it was read")
+			}
+			return nil
+		})
 }
 
 func (t *tx) putClients(p *plan, _ *changeSet) error {
 	for _, client := range p.w.Clients {
-		text, write := `INSERT INTO latchkey_clients (owner, id, name) VALUES (?, ?, ?)`, t.insert
+		text, write := `INSERT INTO latchkey_clients (owner, id, name) VALUES (?, ?, ?)`, t.insertLater
 		if client.Name != "" { // otherwise the known name stays
-			text, write = text+t.dialect().onConflictUpdate("owner, id", "name = excluded.name"), t.exec
+			text, write = text+t.dialect().onConflictUpdate("owner, id", "name = excluded.name"), t.later
 		}
-		if _, err := write(text, p.w.Owner, client.ID, client.Name); err != nil {
+		if err := write(text, []any{p.w.Owner, client.ID, client.Name}, nil); err != nil {
 			return err
+		}
+		if len(p.w.Clients) > 1 { // one may be named twice
+			if err := t.runMerged(); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -204,12 +204,16 @@ func (t *tx) erase(p *plan, c *changeSet) error {
 		return nil
 	}
 	c.add(latchkey.ChangedOwner, p.w.Owner)
+	// What the Write put before is erased too.
+	if err := t.runMerged(); err != nil {
+		return err
+	}
 	for _, table := range ownedTables {
-		if _, err := t.exec(`DELETE FROM `+table+` WHERE owner = ?`, p.w.Owner); err != nil {
+		if err := t.later(`DELETE FROM `+table+` WHERE owner = ?`, []any{p.w.Owner}, nil); err != nil {
 			return err
 		}
 	}
-	return nil
+	return t.runMerged() // the events of the Write itself stay
 }
 
 func (t *tx) addEvents(p *plan, _ *changeSet) error {
@@ -222,10 +226,10 @@ func (t *tx) addEvents(p *plan, _ *changeSet) error {
 	}
 	for i, e := range p.w.Events {
 		seq := last - int64(len(p.w.Events)-1-i)
-		err := t.execOne(`INSERT INTO latchkey_events (owner, seq, at, actor, origin, action, object, reason, old, new)
+		err := t.later(`INSERT INTO latchkey_events (owner, seq, at, actor, origin, action, object, reason, old, new)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-			p.w.Owner, seq, e.At.UnixMicro(), e.Actor, e.From, e.Action, e.Object, e.Reason, nullBytes(e.Before),
-			nullBytes(e.After))
+			[]any{p.w.Owner, seq, e.At.UnixMicro(), e.Actor, e.From, e.Action, e.Object, e.Reason, nullBytes(e.Before),
+				nullBytes(e.After)}, touchedOne)
 		if err != nil {
 			return err
 		}

@@ -9,33 +9,32 @@ import (
 func (t *tx) require(p *plan, _ *changeSet) error {
 	w := &p.w
 	for _, ref := range w.RequireTokens {
-		var version uint64
-		var revoked sql.NullInt64
-		found, err := t.row(`SELECT version, revoked FROM latchkey_tokens WHERE owner = ? AND id = ?`+t.dialect().forShare,
-			[]any{w.Owner, ref.ID}, &version, &revoked)
-		switch {
-		case err != nil:
-			return err
-		case !found, ref.Version != 0 && ref.Version != version, revoked.Valid:
-			return contractError(latchkey.ErrConflict, "token %q changed, was revoked or is gone", ref.ID)
-		}
-	}
-	for _, ref := range w.RequireRoles {
-		version, found, err := t.lockVersion("latchkey_roles", w.Owner, ref.ID, t.dialect().forShare)
-		switch {
-		case err != nil:
-			return err
-		case !found, ref.Version != 0 && ref.Version != version:
-			return contractError(latchkey.ErrConflict, "role %q changed or is gone", ref.ID)
-		}
-	}
-	if w.RequireOwner != nil {
-		version, err := t.lockOwnerVersion(w.Owner)
+		err := t.requireRef(`SELECT 1 FROM latchkey_tokens WHERE owner = ? AND id = ? AND revoked IS NULL`, w.Owner, ref,
+			contractError(latchkey.ErrConflict, "token %q changed, was revoked or is gone", ref.ID))
 		if err != nil {
 			return err
 		}
-		if version != *w.RequireOwner {
-			return contractError(latchkey.ErrConflict, "the owner's record changed since it was read")
+	}
+	for _, ref := range w.RequireRoles {
+		err := t.requireRef(`SELECT 1 FROM latchkey_roles WHERE owner = ? AND id = ?`, w.Owner, ref,
+			contractError(latchkey.ErrConflict, "role %q changed or is gone", ref.ID))
+		if err != nil {
+			return err
+		}
+	}
+	if w.RequireOwner != nil {
+		text, args, want := `SELECT 1 FROM latchkey_owners WHERE owner = ?`, []any{w.Owner}, int64(0)
+		if *w.RequireOwner != 0 {
+			text, args, want = text+` AND version = ?`, append(args, int64(*w.RequireOwner)), 1
+		}
+		err := t.requireLater(text, args, func(n int64) error {
+			if n != want {
+				return contractError(latchkey.ErrConflict, "the owner's record changed since it was read")
+			}
+			return nil
+		})
+		if err != nil {
+			return err
 		}
 	}
 	for i := range w.RequireHolders {
@@ -44,6 +43,20 @@ func (t *tx) require(p *plan, _ *changeSet) error {
 		}
 	}
 	return nil
+}
+
+// requireRef returns conflict, at once or later, unless a query finds the record in the version that it must have.
+func (t *tx) requireRef(text, owner string, ref latchkey.Ref, conflict error) error {
+	args := []any{owner, ref.ID}
+	if ref.Version != 0 {
+		text, args = text+` AND version = ?`, append(args, int64(ref.Version))
+	}
+	return t.requireLater(text, args, func(n int64) error {
+		if n != 1 {
+			return conflict
+		}
+		return nil
+	})
 }
 
 // requireHolders returns ErrConflict if the records that name a role are not exactly those listed. The lock of
@@ -94,12 +107,6 @@ func sameRefs(found map[string]uint64, refs []latchkey.Ref) bool {
 func (t *tx) lockVersion(table, owner, id, lock string) (version uint64, found bool, err error) {
 	found, err = t.row(`SELECT version FROM `+table+` WHERE owner = ? AND id = ?`+lock, []any{owner, id}, &version)
 	return version, found, err
-}
-
-// lockOwnerVersion returns the version of the owner's record, 0 if there is none. The lock of lockOwner keeps it so.
-func (t *tx) lockOwnerVersion(owner string) (version uint64, err error) {
-	_, err = t.row(`SELECT version FROM latchkey_owners WHERE owner = ?`+t.dialect().forShare, []any{owner}, &version)
-	return version, err
 }
 
 // requireDeletable checks the reference of a record to delete.

@@ -32,12 +32,14 @@ func (t *tx) putTokens(p *plan, c *changeSet) error {
 		used := micros(token.Used)
 		if token.Version == 0 {
 			args := append(append([]any{owner, token.ID}, packed.args...), used)
-			n, err := t.insert(insertToken, args...)
+			err := t.insertLater(insertToken, args, func(n int64) error {
+				if n != 1 {
+					return contractError(latchkey.ErrExists, "token %q", token.ID)
+				}
+				return nil
+			})
 			if err != nil {
 				return err
-			}
-			if n != 1 {
-				return contractError(latchkey.ErrExists, "token %q", token.ID)
 			}
 			if c.inserted == nil {
 				c.inserted = map[string]bool{}
@@ -49,33 +51,78 @@ func (t *tx) putTokens(p *plan, c *changeSet) error {
 			if token.Damaged {
 				text = t.dialect().updateDamaged()
 			}
-			n, err := t.exec(text, args...)
+			err := t.later(text, args, func(n int64) error {
+				if n != 1 {
+					return contractError(latchkey.ErrConflict, "token %q changed since it was read", token.ID)
+				}
+				return nil
+			})
 			if err != nil {
 				return err
-			}
-			if n != 1 {
-				return contractError(latchkey.ErrConflict, "token %q changed since it was read", token.ID)
 			}
 			at := packedUsed(token.Used)
 			// A damaged copy may be shorter or empty: it keeps what is there. The token must be revocable all the same.
-			_, err = t.exec(`UPDATE latchkey_secrets SET found = `+t.dialect().concat(`COALESCE(CASE WHEN substr(found, 1, 8) < ?
+			err = t.later(`UPDATE latchkey_secrets SET found = `+t.dialect().concat(`COALESCE(CASE WHEN substr(found, 1, 8) < ?
 				THEN ? ELSE substr(found, 1, 8) END, '')`,
 				`COALESCE(substr(found, 9, CASE WHEN head < 8 THEN 0 ELSE head - 8 END), '')`, `?`)+`, owner_version = ?
-				WHERE owner = ? AND token_id = ?`, at, at, packed.record, int64(token.OwnerVersion), owner, token.ID)
+				WHERE owner = ? AND token_id = ?`,
+				[]any{at, at, packed.record, int64(token.OwnerVersion), owner, token.ID}, nil)
 			if err != nil {
-				return err
-			}
-			if _, err := t.exec(deleteTokenRoles, owner, token.ID); err != nil {
 				return err
 			}
 			c.add(latchkey.ChangedToken, token.ID)
 		}
-		for _, role := range token.Roles {
-			_, err := t.insert(`INSERT INTO latchkey_token_roles (owner, token_id, role_id) VALUES (?, ?, ?)`,
-				owner, token.ID, role)
+		if err := t.putNames(tokenRoleNames, owner, token.ID, token.Roles, token.Version == 0); err != nil {
+			return err
+		}
+		if i+1 < len(p.w.Tokens) && p.w.Tokens[i+1].ID == token.ID {
+			if err := t.runMerged(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// nameTable is a table of the roles that a record names.
+type nameTable struct{ table, record, named string }
+
+var (
+	tokenRoleNames    = nameTable{"latchkey_token_roles", "token_id", "role_id"}
+	roleInheritsNames = nameTable{"latchkey_role_inherits", "role_id", "inherits_id"}
+)
+
+// putNames makes names the roles that a record names. A new record names none so far.
+func (t *tx) putNames(n nameTable, owner, id string, names []string, isNew bool) error {
+	remove := `DELETE FROM ` + n.table + ` WHERE owner = ? AND ` + n.record + ` = ?`
+	insert := `INSERT INTO ` + n.table + ` (owner, ` + n.record + `, ` + n.named + `)`
+	if t.dialect().arrays {
+		rows := make([][]any, len(names))
+		for i, name := range names {
+			rows[i] = []any{name}
+		}
+		list := arrayOf(rows, 0)
+		if !isNew {
+			// What stays is not touched: the order of the two statements is not known.
+			err := t.later(remove+` AND `+n.named+` <> ALL (CAST(? AS TEXT[]))`, []any{owner, id, list}, nil)
 			if err != nil {
 				return err
 			}
+		}
+		if len(names) == 0 {
+			return nil
+		}
+		return t.insertLater(insert+` SELECT CAST(? AS TEXT), CAST(? AS TEXT), unnest(CAST(? AS TEXT[]))`,
+			[]any{owner, id, list}, nil)
+	}
+	if !isNew {
+		if _, err := t.exec(remove, owner, id); err != nil {
+			return err
+		}
+	}
+	for _, name := range names {
+		if _, err := t.insert(insert+` VALUES (?, ?, ?)`, owner, id, name); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -155,10 +202,9 @@ func (t *tx) changeSecret(p *plan, c *latchkey.SecretChange, of tokenCopy) error
 	}
 	update := func(s *latchkey.SecretRecord) error {
 		head := packSecret(of.used, s)
-		_, err := t.exec(`UPDATE latchkey_secrets SET not_after = ?, head = ?, owner_version = ?, found = ?
-			WHERE owner = ? AND token_id = ? AND digest = ?`,
-			micros(s.NotAfter), len(head), of.ownerVersion, append(head, of.record...), owner, c.TokenID, retire)
-		return err
+		return t.later(`UPDATE latchkey_secrets SET not_after = ?, head = ?, owner_version = ?, found = ?
+			WHERE owner = ? AND token_id = ? AND digest = ?`, []any{micros(s.NotAfter), len(head), of.ownerVersion,
+			append(head, of.record...), owner, c.TokenID, retire}, nil)
 	}
 	// The addition first: a secret that replaces itself without Replace is a taken digest.
 	if c.Add != nil {
@@ -169,19 +215,24 @@ func (t *tx) changeSecret(p *plan, c *latchkey.SecretChange, of tokenCopy) error
 				return update(&add)
 			}
 		}
-		n, err := t.insert(insertSecret, secretArgs(owner, c.TokenID, &add, of)...)
+		err := t.insertLater(insertSecret, secretArgs(owner, c.TokenID, &add, of), func(n int64) error {
+			if n != 1 {
+				return contractError(latchkey.ErrExists, "the digest of a secret")
+			}
+			return nil
+		})
+		if err == nil && add.Digest == c.Retire {
+			err = t.runMerged() // it is taken, by the one to end
+		}
 		if err != nil {
 			return err
-		}
-		if n != 1 {
-			return contractError(latchkey.ErrExists, "the digest of a secret")
 		}
 	}
 	switch {
 	case c.Retire == zeroDigest:
 		return nil
 	case c.Replace, at.IsZero(), !at.After(p.w.At):
-		return t.execOne(deleteSecret, owner, c.TokenID, retire)
+		return t.later(deleteSecret, []any{owner, c.TokenID, retire}, touchedOne)
 	}
 	// An end never moves later: retiring twice must not lengthen the overlap.
 	if end := time.UnixMicro(at.UnixMicro()).UTC(); old.NotAfter.IsZero() || old.NotAfter.After(end) {
@@ -230,7 +281,7 @@ func (t *tx) deleteTokens(p *plan, c *changeSet) error {
 // transaction that changes both.
 func (t *tx) removeToken(owner, id string) error {
 	for _, text := range []string{deleteToken, deleteSecrets, deleteTokenRoles} {
-		if _, err := t.exec(text, owner, id); err != nil {
+		if err := t.later(text, []any{owner, id}, nil); err != nil {
 			return err
 		}
 	}

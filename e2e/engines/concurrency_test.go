@@ -168,11 +168,15 @@ func TestEnginesStalledWriter(t *testing.T) {
 		dsn := e.Place(t)
 		others := e.Store(t, dsn)
 		world.Build(t, others)
+		if e == harness.Postgres { // with the trigger it would not hold the epoch
+			withoutTrigger(t, e.Open(t, dsn))
+			others = newStore(t, e.Open(t, dsn), e.Dialect)
+		}
 		if e == harness.MariaDB {
 			dsn = e.With(t, dsn, "idle_write_transaction_timeout", "2") // the README says so
 		}
 		db, f := faulty.Open(t, e.Open(t, dsn), dsn)
-		stalled := harness.OpenStore(t, db, e.Dialect)
+		stalled := newStore(t, db, e.Dialect)
 		holds, goOn := make(chan struct{}), make(chan struct{})
 		var once sync.Once
 		f.Before = func(text string) {
@@ -284,6 +288,10 @@ func TestEnginesDeadlines(t *testing.T) {
 		db.SetMaxOpenConns(2)
 		s := harness.OpenStore(t, db, e.Dialect)
 		world.Build(t, s)
+		if e == harness.Postgres { // with the trigger the outcome would not be known: see TestGivenUpInsideCommit
+			withoutTrigger(t, db)
+			s = newStore(t, db, e.Dialect)
+		}
 		for _, lock := range []string{"UPDATE latchkey_event_seqs SET seq = seq + 1",
 			"UPDATE latchkey_epoch SET epoch = epoch + 1", "UPDATE latchkey_tokens SET version = version + 1"} {
 			holder, err := e.Open(t, dsn).Begin()

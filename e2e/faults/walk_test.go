@@ -35,7 +35,7 @@ func TestWalkerSees(t *testing.T) {
 			`DELETE FROM latchkey_changes WHERE epoch = 1 AND seq = 0`,
 			`DELETE FROM latchkey_changes WHERE epoch = 1 AND seq = 1`,
 			`DELETE FROM latchkey_changes WHERE epoch = 2`,
-			`DELETE FROM latchkey_writes WHERE epoch = 2`,
+			`DELETE FROM latchkey_writes`,
 			`UPDATE latchkey_credits SET used = used + 1 WHERE token_id = ''`,
 			`DELETE FROM latchkey_credits WHERE token_id <> ''`,
 			`DELETE FROM latchkey_reservations`,

@@ -399,16 +399,101 @@ func TestFirstVersionBesideThisOne(t *testing.T) {
 			_, err = sqlstore.New(ctx, db, e.Dialect, nil)
 			require.NoError(t, err)
 			// An additive step of tomorrow leaves this version in use, and one that breaks it is refused by name.
-			_, err = db.Exec(`INSERT INTO latchkey_migrations (version, name, oldest) VALUES (3, '0003_more.sql', 2)`)
+			_, err = db.Exec(`INSERT INTO latchkey_migrations (version, name, oldest) VALUES (4, '0004_more.sql', 3)`)
 			require.NoError(t, err)
 			require.NoError(t, sqlstore.Migrate(ctx, db, e.Dialect))
 			_, err = sqlstore.New(ctx, db, e.Dialect, nil)
 			require.NoError(t, err)
-			_, err = db.Exec(`UPDATE latchkey_migrations SET oldest = 3 WHERE version = 3`)
+			_, err = db.Exec(`UPDATE latchkey_migrations SET oldest = 4 WHERE version = 4`)
 			require.NoError(t, err)
 			_, err = sqlstore.New(ctx, db, e.Dialect, nil)
-			require.ErrorContains(t, err, "0003_more.sql")
-			require.ErrorContains(t, sqlstore.Migrate(ctx, db, e.Dialect), "0003_more.sql")
+			require.ErrorContains(t, err, "0004_more.sql")
+			require.ErrorContains(t, sqlstore.Migrate(ctx, db, e.Dialect), "0004_more.sql")
+		})
+	}
+}
+
+// Both versions write at the same time. There is one order of changes: no number is skipped or given twice, and whoever
+// follows the feed misses nothing.
+func TestBothVersionsWriteAtOnce(t *testing.T) {
+	const olds, news, rounds = 2, 6, 15
+	ctx := t.Context()
+	for _, e := range harness.NodeEngines {
+		t.Run(e.Name, func(t *testing.T) {
+			dsn := e.Empty(t)
+			old := make([]*first, olds)
+			ids := make([]string, olds+news)
+			for i := range old {
+				old[i] = startFirst(t, e.Driver, dsn)
+				old[i].must("migrate")
+				old[i].must("start")
+				ids[i], _ = old[i].must("issue", "old")
+			}
+			db := e.Open(t, dsn)
+			require.NoError(t, sqlstore.Migrate(ctx, db, e.Dialect))
+			store, err := sqlstore.New(ctx, db, e.Dialect, nil)
+			require.NoError(t, err)
+			defer store.Close()
+			keys := latchkey.New(store, nil)
+			owner := func(i int) latchkey.Account {
+				if i%2 == 0 {
+					return keys.For("acme") // as the first version's
+				}
+				return keys.For(fmt.Sprint("owner", i))
+			}
+			for i := olds; i < len(ids); i++ {
+				token, _, err := owner(i).Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+				require.NoError(t, err)
+				ids[i] = token.ID
+			}
+			start, err := store.Changes(ctx, 0, 0, 0)
+			require.NoError(t, err)
+
+			var writers, pollers sync.WaitGroup
+			stop := make(chan struct{})
+			for range 2 {
+				pollers.Go(func() {
+					last := start.Epoch
+					for ended := false; ; {
+						select {
+						case <-stop:
+							ended = true // what was committed by now is seen by the next reading
+						default:
+						}
+						feed, err := store.Changes(ctx, 0, last, 100)
+						require.NoError(t, err)
+						require.False(t, feed.Truncated)
+						for _, c := range feed.Changes {
+							require.Equal(t, last+1, c.Epoch)
+							last = c.Epoch
+						}
+						if ended && last == feed.Epoch {
+							require.Equal(t, start.Epoch+(olds+news)*rounds, last)
+							return
+						}
+					}
+				})
+			}
+			for i := range ids {
+				writers.Go(func() {
+					for range rounds {
+						if i < olds {
+							require.Equal(t, "ok", old[i].do("rename", ids[i]))
+							continue
+						}
+						_, err := owner(i).Update(ctx, ids[i], func(t *latchkey.Token) error { t.Name += "+"; return nil })
+						require.NoError(t, err)
+					}
+				})
+			}
+			writers.Wait()
+			close(stop)
+			pollers.Wait()
+			require.Empty(t, world.Walk(t, db))
+			if e.Dialect == latchkey.Postgres {
+				require.Equal(t, []string{"O"}, world.Column(t, db, `SELECT CAST(tgenabled AS TEXT) FROM pg_trigger
+					WHERE tgname = 'latchkey_raise_epoch' AND tgrelid = 'latchkey_pending'::regclass`))
+			}
 		})
 	}
 }

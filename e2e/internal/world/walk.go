@@ -41,12 +41,10 @@ func Walk(t testing.TB, db Querier) (wrong []string) {
 			FROM latchkey_event_seqs s WHERE s.owner = e.owner AND s.seq >= e.seq)`,
 		"a number of an event that is not there": `SELECT s.owner FROM latchkey_event_seqs s WHERE s.seq <> (SELECT COUNT(*)
 			FROM latchkey_events e WHERE e.owner = s.owner)`,
-		"a write from beyond the epoch": `SELECT w.owner FROM latchkey_writes w WHERE w.epoch > (SELECT epoch
-			FROM latchkey_epoch)`,
 		"a change from beyond the epoch": `SELECT c.id FROM latchkey_changes c WHERE c.epoch > (SELECT epoch
 			FROM latchkey_epoch)`,
 		"a change that no write made": `SELECT c.id FROM latchkey_changes c WHERE NOT EXISTS (SELECT 1 FROM latchkey_writes w
-			WHERE w.owner = c.owner AND w.epoch = c.epoch)`,
+			WHERE w.owner = c.owner AND w.at = c.at)`,
 	} {
 		for _, id := range Column(t, db, query) {
 			report("%s: %s", what, id)

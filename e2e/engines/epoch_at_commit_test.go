@@ -1,0 +1,427 @@
+package engines
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/e2e/internal/faulty"
+	"github.com/latchkey-go/latchkey/e2e/internal/harness"
+	"github.com/latchkey-go/latchkey/e2e/internal/world"
+	"github.com/latchkey-go/latchkey/sqlstore"
+)
+
+// configure is a change: the first record of an owner.
+func configure(owner string) latchkey.Write {
+	return latchkey.Write{ID: world.WriteID(), Owner: owner, At: world.Noon, OwnerRecord: &latchkey.Owner{ID: owner},
+		Events: []latchkey.Event{{At: world.Noon, Owner: owner, Action: "owner.configure", Object: owner}}}
+}
+
+// epochs reads the whole feed of a store, and checks that it has no gap. It returns the owner of each epoch.
+func epochs(t *testing.T, s latchkey.Store) (owners []string) {
+	t.Helper()
+	var last uint64
+	for {
+		feed, err := s.Changes(t.Context(), 0, last, 1000)
+		require.NoError(t, err)
+		require.False(t, feed.Truncated)
+		for _, c := range feed.Changes {
+			if c.Epoch != last {
+				require.Equal(t, last+1, c.Epoch)
+				last, owners = c.Epoch, append(owners, c.Owner)
+			}
+		}
+		if last == feed.Epoch {
+			return owners
+		}
+		require.NotEmpty(t, feed.Changes)
+	}
+}
+
+// withoutTrigger removes the trigger, so that a store that is opened later raises the epoch by itself.
+func withoutTrigger(t *testing.T, db *sql.DB) {
+	t.Helper()
+	_, err := db.Exec("DROP TRIGGER latchkey_raise_epoch ON latchkey_pending")
+	require.NoError(t, err)
+}
+
+// newStore opens a store without a migration.
+func newStore(t *testing.T, db *sql.DB, d latchkey.Dialect) *sqlstore.Store {
+	t.Helper()
+	s, err := sqlstore.New(t.Context(), db, d, nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// triggerRuns reports whether a change waits for the epoch inside COMMIT, and not before it.
+func triggerRuns(t *testing.T, db *sql.DB, f *faulty.Connector, s *sqlstore.Store, owner string) bool {
+	t.Helper()
+	start := f.Count()
+	require.NoError(t, s.Write(t.Context(), configure(owner)))
+	raises, pending := false, false
+	for _, l := range f.Statements(start) {
+		raises = raises || strings.Contains(l.Text, "SET epoch = epoch + 1")
+		pending = pending || strings.Contains(l.Text, "INTO latchkey_pending")
+	}
+	require.True(t, raises || pending)
+	require.Equal(t, []string{"0"}, world.Column(t, db, "SELECT count(*) FROM latchkey_pending"))
+	return !raises
+}
+
+// A transaction that has done everything but COMMIT holds up no change of another owner.
+func TestEpochIsHeldForNoRoundTrip(t *testing.T) {
+	ctx := t.Context()
+	e := harness.Postgres
+	dsn := e.Place(t)
+	others := e.Store(t, dsn)
+	world.Build(t, others)
+	db, f := faulty.Open(t, e.Open(t, dsn), dsn)
+	stalled := harness.OpenStore(t, db, e.Dialect)
+	stalls, goOn := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	f.Before = func(text string) {
+		if text == "COMMIT" {
+			once.Do(func() {
+				close(stalls)
+				<-goOn
+			})
+		}
+	}
+	var all sync.WaitGroup
+	all.Go(func() { require.NoError(t, stalled.Write(ctx, configure("slow"))) })
+	<-stalls
+	for i := range 5 {
+		require.NoError(t, others.Write(ctx, configure(fmt.Sprint("quick", i))))
+	}
+	close(goOn)
+	all.Wait()
+	owners := epochs(t, others)
+	require.Equal(t, "slow", owners[len(owners)-1], "it committed last")
+	require.Empty(t, world.Walk(t, db))
+}
+
+// Whatever happens to the trigger, before New or after it, no change is lost.
+func TestTriggerOff(t *testing.T) {
+	ctx := t.Context()
+	e := harness.Postgres
+	for name, c := range map[string]struct {
+		off  string
+		runs bool // it is fired nevertheless
+	}{
+		"disabled":     {"ALTER TABLE latchkey_pending DISABLE TRIGGER latchkey_raise_epoch", false},
+		"all disabled": {"ALTER TABLE latchkey_pending DISABLE TRIGGER ALL", false},
+		"for replicas": {"ALTER TABLE latchkey_pending ENABLE REPLICA TRIGGER latchkey_raise_epoch", false},
+		"dropped":      {"DROP TRIGGER latchkey_raise_epoch ON latchkey_pending", false},
+		"always":       {"ALTER TABLE latchkey_pending ENABLE ALWAYS TRIGGER latchkey_raise_epoch", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dsn := e.Place(t)
+			admin := e.Open(t, dsn)
+			db, f := faulty.Open(t, e.Open(t, dsn), dsn)
+			s := harness.OpenStore(t, db, e.Dialect)
+			require.True(t, triggerRuns(t, admin, f, s, "before"))
+			_, err := admin.Exec(c.off)
+			require.NoError(t, err)
+			require.Equal(t, c.runs, triggerRuns(t, admin, f, s, "after"), "a store that runs notices")
+			require.Equal(t, c.runs, triggerRuns(t, admin, f, newStore(t, db, e.Dialect), "later"))
+			// Migrate makes what is missing, and leaves alone what was disabled.
+			runs := c.runs || name == "dropped"
+			require.Equal(t, runs, triggerRuns(t, admin, f, harness.OpenStore(t, db, e.Dialect), "migrated"))
+			require.Equal(t, []string{"before", "after", "later", "migrated"}, epochs(t, s))
+			require.Empty(t, world.Walk(t, admin))
+		})
+	}
+	t.Run("by a session", func(t *testing.T) {
+		dsn := e.Place(t)
+		admin := e.Open(t, dsn)
+		db, f := faulty.Open(t, e.Open(t, dsn), dsn)
+		s := harness.OpenStore(t, db, e.Dialect)
+		db.SetMaxOpenConns(1)
+		_, err := db.Exec("SET session_replication_role = replica")
+		require.NoError(t, err)
+		require.False(t, triggerRuns(t, admin, f, s, "acme"))
+		require.Equal(t, []string{"acme"}, epochs(t, s))
+		replica := e.With(t, dsn, "session_replication_role", "replica")
+		_, err = sqlstore.New(ctx, e.Open(t, replica), e.Dialect, nil)
+		require.ErrorContains(t, err, "session_replication_role is replica")
+		harness.OpenStore(t, e.Open(t, e.With(t, dsn, "session_replication_role", "local")), e.Dialect)
+	})
+	t.Run("another function", func(t *testing.T) {
+		for what, change := range map[string]string{
+			"body": `CREATE OR REPLACE FUNCTION latchkey_raise_epoch() RETURNS trigger LANGUAGE plpgsql
+				SET search_path = pg_catalog AS $$ BEGIN RETURN NULL; END $$`,
+			"search_path": `ALTER FUNCTION latchkey_raise_epoch() RESET search_path`,
+			"definer":     `ALTER FUNCTION latchkey_raise_epoch() SECURITY DEFINER`,
+		} {
+			dsn := e.Place(t)
+			admin := e.Open(t, dsn)
+			db, f := faulty.Open(t, e.Open(t, dsn), dsn)
+			harness.OpenStore(t, db, e.Dialect)
+			_, err := admin.Exec(change)
+			require.NoError(t, err)
+			s := harness.OpenStore(t, db, e.Dialect)
+			require.False(t, triggerRuns(t, admin, f, s, "acme"), what)
+			require.Equal(t, []string{"acme"}, epochs(t, s), what)
+		}
+	})
+}
+
+// A user who may make no functions works without them. Once they may be made, Migrate makes them.
+func TestFunctionsForbidden(t *testing.T) {
+	ctx := t.Context()
+	e := harness.Postgres
+	dsn := e.Place(t)
+	admin := e.Open(t, dsn)
+	place := world.Column(t, admin, "SELECT current_schema()")[0]
+	user := "lk_" + strings.ReplaceAll(uuid.NewString(), "-", "")
+	e.Exec(t, "CREATE ROLE "+user+" LOGIN", "GRANT ALL ON SCHEMA "+place+" TO "+user,
+		"REVOKE USAGE ON LANGUAGE plpgsql FROM PUBLIC")
+	t.Cleanup(func() { e.Exec(t, "GRANT USAGE ON LANGUAGE plpgsql TO PUBLIC") })
+	dsn = e.With(t, dsn, "user", user)
+	db, f := faulty.Open(t, e.Open(t, dsn), dsn)
+	s := harness.OpenStore(t, db, e.Dialect)
+	require.False(t, triggerRuns(t, admin, f, s, "forbidden"))
+	require.NoError(t, sqlstore.Migrate(ctx, db, e.Dialect), "again, as at each start")
+	e.Exec(t, "GRANT USAGE ON LANGUAGE plpgsql TO PUBLIC")
+	require.NoError(t, sqlstore.Migrate(ctx, db, e.Dialect))
+	require.False(t, triggerRuns(t, admin, f, s, "an open store goes on"))
+	later := harness.OpenStore(t, db, e.Dialect)
+	require.True(t, triggerRuns(t, admin, f, later, "a later one"))
+	require.False(t, triggerRuns(t, admin, f, s, "beside it"))
+	require.Len(t, epochs(t, s), 4)
+	require.Empty(t, world.Walk(t, admin))
+
+	// A program that may only use the tables may use the trigger.
+	reader := user + "_r"
+	e.Exec(t, "CREATE ROLE "+reader+" LOGIN", "GRANT USAGE ON SCHEMA "+place+" TO "+reader,
+		"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA "+place+" TO "+reader,
+		"REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA "+place+" FROM PUBLIC")
+	dsn = e.With(t, dsn, "user", reader)
+	db, f = faulty.Open(t, e.Open(t, dsn), dsn)
+	require.True(t, triggerRuns(t, admin, f, harness.OpenStore(t, db, e.Dialect), "with rights to the tables"))
+}
+
+// The function finds its tables whatever the session's search_path is, and whatever temporary tables it has.
+func TestTriggerFindsItsTables(t *testing.T) {
+	e := harness.Postgres
+	dsn := e.Place(t)
+	s := e.Store(t, dsn)
+	db := e.Open(t, dsn)
+	place := world.Column(t, db, "SELECT current_schema()")[0]
+	conn, err := db.Conn(t.Context())
+	require.NoError(t, err)
+	defer conn.Close()
+	for i, path := range []string{`''`, `pg_temp, "$user"`, `"no such schema"`, "pg_catalog"} {
+		for _, text := range []string{
+			"SET search_path = " + path,
+			"CREATE TEMPORARY TABLE IF NOT EXISTS latchkey_epoch (id INT, epoch INT)",
+			"CREATE TEMPORARY TABLE IF NOT EXISTS latchkey_changes (epoch INT)",
+			fmt.Sprintf(`INSERT INTO %s.latchkey_pending VALUES ('o%d', decode(repeat('0%d', 16), 'hex'), 5,
+				'{1, 4}', '{"a", "b"}', '{NULL, 7}')`, place, i, i),
+		} {
+			_, err := conn.ExecContext(t.Context(), text)
+			require.NoError(t, err, text)
+		}
+		var is string
+		require.NoError(t, conn.QueryRowContext(t.Context(), "SHOW search_path").Scan(&is))
+		require.NotContains(t, is, place, "the path is as it was")
+	}
+	require.Equal(t, []string{"o0", "o1", "o2", "o3"}, epochs(t, s))
+	feed, err := s.Changes(t.Context(), 0, 3, 10)
+	require.NoError(t, err)
+	require.Equal(t, []latchkey.Change{{Epoch: 4, Owner: "o3", Kind: latchkey.ChangedToken, ID: "a"},
+		{Epoch: 4, Owner: "o3", Kind: latchkey.ChangedRevocation, ID: "b", Until: time.UnixMicro(7).UTC()}}, feed.Changes)
+}
+
+// What the trigger refuses is not committed, and the caller is told so. No number is lost by it.
+func TestTriggerRefuses(t *testing.T) {
+	ctx := t.Context()
+	e := harness.Postgres
+	for name, c := range map[string]struct{ spoil, mend, says string }{
+		"the epoch is missing": {"DELETE FROM latchkey_epoch", "INSERT INTO latchkey_epoch VALUES (1, 1, 0)",
+			"the row of latchkey_epoch is missing"},
+		"the number is taken": {"INSERT INTO latchkey_changes VALUES (2, 0, 'x', 1, 'x', NULL, 0)",
+			"DELETE FROM latchkey_changes WHERE owner = 'x'", "duplicate key"},
+		"a right is missing": {"ALTER TABLE latchkey_changes ADD CONSTRAINT nothing CHECK (epoch < 2)",
+			"ALTER TABLE latchkey_changes DROP CONSTRAINT nothing", "nothing"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dsn := e.Place(t)
+			admin := e.Open(t, dsn)
+			db, f := faulty.Open(t, e.Open(t, dsn), dsn)
+			s := harness.OpenStore(t, db, e.Dialect)
+			require.NoError(t, s.Write(ctx, configure("first")))
+			var once sync.Once
+			spoil := func() {
+				_, err := admin.Exec(c.spoil)
+				require.NoError(t, err)
+			}
+			f.Before = func(text string) {
+				if text == "COMMIT" {
+					once.Do(spoil)
+				}
+			}
+			w := configure("second")
+			err := s.Write(ctx, w)
+			require.ErrorIs(t, err, latchkey.ErrUnavailable)
+			require.NotErrorIs(t, err, latchkey.ErrUnknownOutcome)
+			require.ErrorContains(t, err, c.says)
+			o, err := s.Owner(ctx, "second")
+			require.NoError(t, err)
+			require.Zero(t, o.Version)
+			_, err = admin.Exec(c.mend)
+			require.NoError(t, err)
+			require.NoError(t, s.Write(ctx, w))
+			require.Equal(t, []string{"first", "second"}, epochs(t, s))
+			require.Empty(t, world.Walk(t, admin))
+		})
+	}
+}
+
+// A caller that gives up while its COMMIT waits for the epoch does not know the outcome. The same Write again settles it.
+func TestGivenUpInsideCommit(t *testing.T) {
+	e := harness.Postgres
+	dsn := e.Place(t)
+	s := e.Store(t, dsn)
+	db := e.Open(t, dsn)
+	holder, err := db.Begin()
+	require.NoError(t, err)
+	_, err = holder.Exec("UPDATE latchkey_epoch SET epoch = epoch + 1")
+	require.NoError(t, err)
+	writes := make([]latchkey.Write, 5)
+	var all sync.WaitGroup
+	for i := range writes {
+		writes[i] = configure(fmt.Sprint("o", i))
+		all.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 150*time.Millisecond)
+			defer cancel()
+			err := s.Write(ctx, writes[i])
+			if !errors.Is(err, latchkey.ErrUnknownOutcome) { // it did not come as far as COMMIT
+				require.ErrorIs(t, err, latchkey.ErrUnavailable)
+			}
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+		})
+	}
+	all.Wait()
+	require.NoError(t, holder.Rollback())
+	for _, w := range writes {
+		require.NoError(t, s.Write(t.Context(), w))
+		require.NoError(t, s.Write(t.Context(), w))
+	}
+	require.ElementsMatch(t, []string{"o0", "o1", "o2", "o3", "o4"}, epochs(t, s))
+	require.Empty(t, world.Walk(t, db))
+}
+
+// Changes of several owners share a transaction. Each gets its own answer and its own number.
+func TestSharedChanges(t *testing.T) {
+	ctx := t.Context()
+	e := harness.Postgres
+	dsn := e.Place(t)
+	admin := e.Open(t, dsn)
+	db, f := faulty.Open(t, e.Open(t, dsn), dsn)
+	db.SetMaxOpenConns(2) // one transaction at a time
+	s := harness.OpenStore(t, db, e.Dialect)
+	const owners = 20
+	for i := range owners {
+		require.NoError(t, s.Write(ctx, configure(fmt.Sprintf("o%02d", i))))
+	}
+	first := epochs(t, s)
+	holder, err := admin.Begin()
+	require.NoError(t, err)
+	_, err = holder.Exec("SELECT 1 FROM latchkey_event_seqs WHERE owner = 'o07' FOR UPDATE")
+	require.NoError(t, err)
+
+	begins, goOn := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	f.Before = func(text string) {
+		if text == "BEGIN" {
+			once.Do(func() {
+				close(begins)
+				<-goOn
+			})
+		}
+	}
+	var start int
+	update := func(ctx context.Context, owner int, version uint64) error {
+		w := configure(fmt.Sprintf("o%02d", owner))
+		w.OwnerRecord.Version = version
+		return s.Write(ctx, w)
+	}
+	var all sync.WaitGroup
+	all.Go(func() { require.NoError(t, update(ctx, 0, 1)) })
+	<-begins
+	left, leave := context.WithCancel(ctx)
+	for i := 1; i < owners; i++ {
+		all.Go(func() {
+			switch i {
+			case 7: // its owner is locked
+				require.NoError(t, update(ctx, i, 1))
+			case 8:
+				require.ErrorIs(t, update(ctx, i, 5), latchkey.ErrConflict)
+			case 9:
+				err := update(left, i, 1)
+				require.ErrorIs(t, err, latchkey.ErrUnavailable)
+				require.ErrorIs(t, err, context.Canceled)
+			default:
+				require.NoError(t, update(ctx, i, 1))
+			}
+		})
+	}
+	leave()
+	close(goOn)
+	time.AfterFunc(200*time.Millisecond, func() { _ = holder.Rollback() })
+	all.Wait()
+	got := epochs(t, s)
+	require.Len(t, got, len(first)+owners-2)
+	seen := map[string]int{}
+	for _, owner := range got {
+		seen[owner]++
+	}
+	for i := range owners {
+		want := 2
+		if i == 8 || i == 9 {
+			want = 1
+		}
+		require.Equal(t, want, seen[fmt.Sprintf("o%02d", i)], i)
+	}
+	require.Empty(t, world.Walk(t, admin))
+
+	// With nothing in the way there are fewer commits than changes, as soon as some are queued at the same time.
+	f.Before = nil
+	for version := uint64(2); ; version++ {
+		start = f.Count()
+		for i := range owners {
+			all.Go(func() {
+				if i != 8 && i != 9 {
+					require.NoError(t, update(ctx, i, version))
+				}
+			})
+		}
+		all.Wait()
+		if commits(f, start) < owners-2 {
+			break
+		}
+	}
+	epochs(t, s)
+	require.Empty(t, world.Walk(t, admin))
+}
+
+// commits counts them.
+func commits(f *faulty.Connector, start int) (n int) {
+	for _, l := range f.Statements(start) {
+		if l.Text == "COMMIT" {
+			n++
+		}
+	}
+	return n
+}
