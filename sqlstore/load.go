@@ -182,78 +182,94 @@ func (s *Store) readCut(ctx context.Context, first func() (latchkey.Found, bool,
 	return latchkey.Found{}, errNoCut
 }
 
-// completeCut adds to a token the owner, ancestors and roles as of its epoch. It returns false if the epoch advanced
-// meanwhile. Damaged records are not cached, nor is anything that was read with them.
+// completeCut adds to a token the owner, ancestors and roles as of its epoch. It returns false if the owner's records
+// may have changed meanwhile. Damaged records are not cached, nor is anything that was read with them.
 func (s *Store) completeCut(ctx context.Context, f *latchkey.Found, was cacheMark) (whole bool, err error) {
-	if !s.cache.owner(f, was) {
-		if whole, err = s.readOwnerRecord(ctx, f, was); err != nil || !whole {
+	latest := f.Epoch // of what was read; all of it is compared at once, which may take a reading of the feed
+	ownerCached := s.cache.owner(f, was)
+	if !ownerCached {
+		epoch, err := s.readOwnerRecord(ctx, f)
+		if err != nil || epoch < latest {
 			return false, err
 		}
-		if !f.Owner.Damaged {
-			s.cache.addOwner(f, was)
-		}
+		latest = epoch
 	}
-	if f.Token.Damaged {
-		return true, nil // its dependencies are not known
-	}
-	if f.Owner.Since > 0 && f.Token.OwnerVersion == 0 {
+	if f.Owner.Since > 0 && f.Token.OwnerVersion == 0 && !f.Token.Damaged {
 		// A program of the first schema may have made the secret, without the owner's version. The token's row has it.
 		t, epoch, ok, err := s.readToken(ctx, f.Token.Owner, f.Token.ID)
-		if err != nil {
+		if err != nil || epoch < latest {
 			return false, err
 		}
-		if same, err := s.sameCut(ctx, f, epoch, was); err != nil || !same {
-			return false, err
-		}
-		if ok {
+		if latest = epoch; ok {
 			f.Token.OwnerVersion = t.OwnerVersion
 		}
 	}
+	var read dependenciesRead
+	if !f.Token.Damaged { // otherwise its dependencies are not known
+		if read, err = s.completeChain(ctx, f, was, latest); err != nil || !read.exists {
+			return false, err
+		}
+		latest = read.epoch
+	}
+	if same, err := s.sameCut(ctx, f, latest, was); err != nil || !same {
+		return false, err
+	}
+	if !ownerCached && !f.Owner.Damaged {
+		s.cache.addOwner(f, was)
+	}
+	if findDamage(f) == nil {
+		if read.ancestors {
+			s.cache.addAncestors(f, was)
+		}
+		if read.roles {
+			s.cache.addRoles(f, was)
+		}
+	}
+	return true, nil
+}
+
+// dependenciesRead says what completeChain has read, and the epoch of the last reading. Exists is false if the token is
+// gone, or if an epoch went back: the cut must be read again.
+type dependenciesRead struct {
+	epoch                    uint64
+	exists, ancestors, roles bool
+}
+
+// completeChain adds the ancestors and the roles. Latest is the epoch of what was read last.
+func (s *Store) completeChain(ctx context.Context, f *latchkey.Found, was cacheMark, latest uint64) (
+	read dependenciesRead, err error) {
+	read = dependenciesRead{epoch: latest, exists: true}
 	if s.cache.ancestors(f, was) {
 		if s.cache.roles(f, was) {
-			return true, nil
+			return read, nil
 		}
 	} else if f.Token.Depth == 1 { // the parent is usually the root, which is found without recursion
 		parent, epoch, ok, err := s.readToken(ctx, f.Token.Owner, f.Token.Parent)
-		if err != nil {
-			return false, err
+		if err != nil || epoch < latest {
+			return dependenciesRead{}, err
 		}
-		if same, err := s.sameCut(ctx, f, epoch, was); err != nil || !same {
-			return false, err
-		}
+		read.epoch, read.ancestors = epoch, true
 		if ok && !parent.Damaged && parent.Parent == "" {
 			f.Ancestors = []latchkey.Token{parent}
-			s.cache.addAncestors(f, was)
 			if s.cache.roles(f, was) {
-				return true, nil
+				return read, nil
 			}
 		}
 	}
 	f.Ancestors, f.Roles = nil, nil
 	epoch, exists, err := s.readDependencies(ctx, f)
-	if err != nil || !exists {
-		return false, err
-	}
-	if same, err := s.sameCut(ctx, f, epoch, was); err != nil || !same {
-		return false, err
-	}
-	if findDamage(f) == nil {
-		s.cache.addAncestors(f, was)
-		s.cache.addRoles(f, was)
-	}
-	return true, nil
+	return dependenciesRead{epoch, exists && epoch >= read.epoch, true, true}, err
 }
 
-// readOwnerRecord reads the owner's record as of f.Epoch.
-func (s *Store) readOwnerRecord(ctx context.Context, f *latchkey.Found, was cacheMark) (whole bool, err error) {
+// readOwnerRecord reads the owner's record, and the epoch.
+func (s *Store) readOwnerRecord(ctx context.Context, f *latchkey.Found) (epoch uint64, err error) {
 	var row ownerRow
-	var epoch uint64
 	found, err := s.first(ctx, selectOwner, []any{f.Token.Owner}, append(row.dest(), &epoch)...)
 	if err != nil || !found {
-		return false, orRowMissing(err, epochRow)
+		return 0, orRowMissing(err, epochRow)
 	}
 	f.Owner = row.owner(f.Token.Owner)
-	return s.sameCut(ctx, f, epoch, was)
+	return epoch, nil
 }
 
 // readDependencies reads the ancestors and the roles, and their epoch. Purge does not advance the epoch, so the token
