@@ -13,9 +13,9 @@ import (
 )
 
 // Where commits wait for each other, as all changes do for the epoch, each of them flushes the disk by itself. So
-// changes of several owners share a transaction, as mints do. A worker takes the changes that were queued while the one
-// before ran: none waits for others. Their statements are merged, so that a shared transaction takes as many round trips
-// as one change does. Each change still gets an epoch of its own.
+// changes of several owners share a transaction, as mints do. A worker takes the changes that were queued while the
+// one before ran: none waits for others. Their statements are merged, so that a shared transaction takes as many round
+// trips as one change does. Each change still gets an epoch of its own.
 //
 // A shared transaction waits for no lock of an owner, and reports no error of a single change. A change that finds its
 // owner locked is removed before anything is written. If anything else fails, the transaction is undone. Each such
@@ -26,13 +26,13 @@ const (
 	maxChanges = 16
 	// maxParts is how many statements each of them may have.
 	maxParts = 12
-	// maxChangeWait is how long a change waits for a worker that runs before another one is started. A transaction with a
-	// server nearby takes less, so that changes which come meanwhile share the next one.
+	// maxChangeWait is how long a change waits for a worker that runs before another one is started. A transaction
+	// with a server nearby takes less, so that changes which come meanwhile share the next one.
 	maxChangeWait = 4 * time.Millisecond
 )
 
-// changeShape returns a text that is the same for plans whose statements are. It is "" for a plan that cannot share: it
-// has to read, or is large.
+// changeShape returns a text that is the same for plans whose statements are. It is "" for a plan that cannot share:
+// it has to read, or is large.
 func (p *plan) changeShape() string {
 	w := &p.w
 	if w.Silent || w.Erase || len(w.Tokens) > 1 || len(w.Roles) > 1 || len(w.Events) > 1 ||
@@ -229,8 +229,8 @@ func (s *Store) tryChanges(b *sharedBatch) error {
 	}
 }
 
-// applyShared runs the members of a batch. It removes those whose owner is locked or has no row to lock, and those that
-// were applied before.
+// applyShared runs the members of a batch. It removes those whose owner is locked or has no row to lock, and those
+// that were applied before.
 func (t *tx) applyShared(b *sharedBatch, members []*job) error {
 	rows := make([][]any, len(members))
 	for i, j := range members {

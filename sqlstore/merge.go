@@ -18,14 +18,14 @@ type mergedStatement struct {
 // different texts there are.
 const maxMerged = 12
 
-// later runs a statement at the latest before the next one that is not given to later, or at the end of the job. Then it
-// calls check with the number of rows that the statement touched. Nil: any number is right. The checks are called in the
-// order of the statements, and may run statements themselves.
+// later runs a statement at the latest before the next one that is not given to later, or at the end of the job. Then
+// it calls check with the number of rows that the statement touched. Nil: any number is right. The checks are called
+// in the order of the statements, and may run statements themselves.
 //
-// On an engine that is far away, the round trips are what a transaction costs. So statements that are given to later one
-// after another are run as one, where the engine can: each is a part of a WITH. All parts see the rows as they were
-// before, and touch them in no particular order. So a part must not depend on what an earlier one did, and no two may
-// touch the same row. Where they would, runMerged separates them.
+// On an engine that is far away, the round trips are what a transaction costs. So statements that are given to later
+// one after another are run as one, where the engine can: each is a part of a WITH. All parts see the rows as they
+// were before, and touch them in no particular order. So a part must not depend on what an earlier one did, and no two
+// may touch the same row. Where they would, runMerged separates them.
 func (t *tx) later(text string, args []any, check func(n int64) error) error {
 	if check == nil {
 		check = func(int64) error { return nil }

@@ -11,14 +11,15 @@ import (
 	"strings"
 )
 
-// Mints are by far the most frequent writes, and are independent of one another. So many of them share one transaction,
-// in which each table is written by one statement. Engines with many writers save round trips; workers run such
-// batches for them (see sharedBatch). On SQLite mints share their commit with other writes (see commitAsLeader), and save
-// the cost of each statement. A batch takes the mints that were queued while the one before ran: none waits for others.
+// Mints are by far the most frequent writes, and are independent of one another. So many of them share one
+// transaction, in which each table is written by one statement. Engines with many writers save round trips; workers
+// run such batches for them (see sharedBatch). On SQLite mints share their commit with other writes (see
+// commitAsLeader), and save the cost of each statement. A batch takes the mints that were queued while the one before
+// ran: none waits for others.
 //
-// A shared transaction reports no error of a single mint. Some mints cannot be written as they are, and some would have
-// to wait for a lock: these are removed before anything is written. A later failure undoes the whole transaction. Then
-// each mint is tried alone by apply, which returns the error.
+// A shared transaction reports no error of a single mint. Some mints cannot be written as they are, and some would
+// have to wait for a lock: these are removed before anything is written. A later failure undoes the whole transaction.
+// Then each mint is tried alone by apply, which returns the error.
 
 // mintTx is the transaction of a batch of mints.
 type mintTx struct {
@@ -189,9 +190,9 @@ func (t *mintTx) lockRecords(table, dead string, keys map[ownedID]bool, lock str
 		})
 }
 
-// lockOwnerRecords reads the versions of owners' records. Only transactions that lock the owner's row exclusively write
-// them. So for owners whose row is locked, a missing record stays missing, and there is nobody to wait for. Skipping
-// locked rows would miss a record that others read.
+// lockOwnerRecords reads the versions of owners' records. Only transactions that lock the owner's row exclusively
+// write them. So for owners whose row is locked, a missing record stays missing, and there is nobody to wait for.
+// Skipping locked rows would miss a record that others read.
 func (t *mintTx) lockOwnerRecords(owners map[string]bool) error {
 	maps.DeleteFunc(owners, func(owner string, _ bool) bool {
 		_, taken := t.seqs[owner]

@@ -10,7 +10,8 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// sharedBatch is a set of mints, or of changes, that share a transaction. The fields from members on are guarded by the queue's lock.
+// sharedBatch is a set of mints, or of changes, that share a transaction. The fields from members on are guarded by
+// the queue's lock.
 type sharedBatch struct {
 	ctx        context.Context // ends when all callers have left
 	cancel     context.CancelFunc
@@ -227,7 +228,8 @@ func (q *queue) dropMembers(b *sharedBatch, answer error, jobs ...*job) {
 	q.jobs = slices.Concat(back, q.jobs)
 }
 
-// seal ends the time in which a caller can leave. It returns false if a caller has left whose write would be committed.
+// seal ends the time in which a caller can leave. It returns false if a caller has left whose write would be
+// committed.
 func (q *queue) seal(b *sharedBatch) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -242,8 +244,8 @@ func (q *queue) currentMembers(b *sharedBatch) []*job {
 	return slices.Clone(b.members)
 }
 
-// reopen prepares another try by the leader and the mints that wait then. Jobs whose callers left during the commit are
-// removed.
+// reopen prepares another try by the leader and the mints that wait then. Jobs whose callers left during the commit
+// are removed.
 func (q *queue) reopen(b *sharedBatch) {
 	q.mu.Lock()
 	b.members = slices.DeleteFunc(b.members, func(j *job) bool { return j.abandoned })

@@ -47,8 +47,8 @@ var postgres = dialect{
 	forShare:         ` FOR SHARE`,
 	forUpdateSkip:    ` FOR UPDATE SKIP LOCKED`,
 	forShareSkip:     ` FOR SHARE SKIP LOCKED`,
-	// A process that stalls in a transaction would block all others, so the server ends the transaction after a while. Set
-	// together with the lock it costs no round trip, and it ends with the transaction.
+	// A process that stalls in a transaction would block all others, so the server ends the transaction after a while.
+	// Set together with the lock it costs no round trip, and it ends with the transaction.
 	lockedSeq: `CASE WHEN set_config('idle_in_transaction_session_timeout', '10s', true) IS NOT NULL
 		AND set_config('plan_cache_mode', 'force_generic_plan', true) IS NOT NULL THEN seq END`,
 	writeID:          `CAST(? AS TEXT), CAST(? AS BYTEA), 0, CAST(? AS BIGINT)`,
@@ -94,13 +94,13 @@ func beginPostgresMigration(ctx context.Context, db *sql.DB) (transaction, error
 // maxAdvance is how many changes are inserted by the statement that advances the epoch.
 const maxAdvance = 16
 
-// NotifyChannel is the PostgreSQL channel that every transaction notifies when it advances the epoch. LISTEN on it with
-// a connection of your own, and call latchkey.Manager.Wake. The server sends the notification, with an empty payload,
-// when the transaction commits. All stores of a database share the channel, whatever their schema.
+// NotifyChannel is the PostgreSQL channel that every transaction notifies when it advances the epoch. LISTEN on it
+// with a connection of your own, and call latchkey.Manager.Wake. The server sends the notification, with an empty
+// payload, when the transaction commits. All stores of a database share the channel, whatever their schema.
 const NotifyChannel = "latchkey_epoch"
 
-// advancePostgres leaves it to the trigger, if there is one. Otherwise it uses one statement, so that the process cannot
-// stall between two while other transactions wait for the epoch.
+// advancePostgres leaves it to the trigger, if there is one. Otherwise it uses one statement, so that the process
+// cannot stall between two while other transactions wait for the epoch.
 func advancePostgres(t *tx, p *plan, rows []latchkey.Change) error {
 	if t.store.raisesAtCommit.Load() {
 		return t.insertPending(p, rows)

@@ -14,8 +14,8 @@ import (
 // COMMIT. A Write puts its changes into latchkey_pending, one row for each Write. For each row, the trigger raises the
 // epoch by one, numbers the changes with it, and removes the row. See 0003_epoch_at_commit.sql.
 //
-// The database may lack the trigger, or a process of an earlier version may run beside this one. They raise the epoch by
-// the last statement before COMMIT (advancePostgres). Both ways lock the same row last, so they keep one order.
+// The database may lack the trigger, or a process of an earlier version may run beside this one. They raise the epoch
+// by the last statement before COMMIT (advancePostgres). Both ways lock the same row last, so they keep one order.
 //
 // Without the trigger, a row of latchkey_pending would be a change that nobody sees. New looks for it, and each
 // transaction looks again: insertPending inserts nothing unless the trigger will be fired. The trigger cannot be
@@ -23,9 +23,11 @@ import (
 
 const triggerName = "latchkey_raise_epoch"
 
-// triggerFires is a condition on a row of pg_trigger: the trigger is fired in this session. An enabled trigger is not
-// fired where session_replication_role is replica.
-const triggerFires = `tgenabled IN ('O', 'A') AND current_setting('session_replication_role') <> 'replica'`
+// triggerFires returns a condition on a row of pg_trigger: the trigger is fired in this session. An enabled trigger is
+// not fired where session_replication_role is replica.
+func triggerFires() string {
+	return `tgenabled IN ('O', 'A') AND current_setting('session_replication_role') <> 'replica'`
+}
 
 // findsTrigger is the row of the trigger, if there is one.
 const findsTrigger = `FROM pg_catalog.pg_trigger
@@ -56,14 +58,14 @@ func makeTrigger(ctx context.Context, q execQuerier, steps []migrationStep) (mad
 }
 
 // isForbidden reports whether a database does not let a function or a trigger be made. The user may lack a privilege
-// (42501), the language may be missing (42704), the server may have no triggers (0A000), or an event trigger of the host
-// may refuse (P0001).
+// (42501), the language may be missing (42704), the server may have no triggers (0A000), or an event trigger of the
+// host may refuse (P0001).
 func isForbidden(err error) bool {
 	return oneOf(sqlState(err), "42501", "42704", "42883", "0A000", "P0001")
 }
 
-// findTrigger reports whether the trigger is there, is fired, and does what 0003_epoch_at_commit.sql says. A trigger of
-// another version may do something else, so it is not used.
+// findTrigger reports whether the trigger is there, is fired, and does what 0003_epoch_at_commit.sql says. A trigger
+// of another version may do something else, so it is not used.
 func findTrigger(ctx context.Context, q querier, steps []migrationStep) (bool, error) {
 	body := ""
 	for _, statement := range optionalStatements(steps) {
@@ -72,7 +74,7 @@ func findTrigger(ctx context.Context, q querier, steps []migrationStep) (bool, e
 		}
 	}
 	const insertForEachRow = 1<<0 | 1<<2 // the bits of pg_trigger.tgtype, after and not before
-	found, err := queryStrings(ctx, q, `SELECT CAST(tgname AS TEXT) `+findsTrigger+` AND `+triggerFires+`
+	found, err := queryStrings(ctx, q, `SELECT CAST(tgname AS TEXT) `+findsTrigger+` AND `+triggerFires()+`
 		AND tgtype = $1 AND tgdeferrable AND tginitdeferred AND tgqual IS NULL AND tgnargs = 0
 		AND EXISTS (SELECT 1 FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid = p.prolang
 			WHERE p.oid = tgfoid AND l.lanname = 'plpgsql' AND p.prosrc = $2 AND NOT p.prosecdef
@@ -93,7 +95,7 @@ func (t *tx) insertPending(p *plan, changes []latchkey.Change) error {
 	}
 	return t.later(`INSERT INTO latchkey_pending (owner, id, at, kinds, ids, untils)
 		SELECT CAST(? AS TEXT), CAST(? AS BYTEA), CAST(? AS BIGINT), CAST(? AS SMALLINT[]), CAST(? AS TEXT[]),
-		CAST(? AS BIGINT[]) `+findsTrigger+` AND `+triggerFires,
+		CAST(? AS BIGINT[]) `+findsTrigger+` AND `+triggerFires(),
 		[]any{p.w.Owner, p.w.ID[:], p.w.At.UnixMicro(), arrayOf(rows, 0), arrayOf(rows, 1), arrayOf(rows, 2)},
 		func(n int64) error {
 			if n != 1 {

@@ -14,9 +14,10 @@ import (
 
 // The path of a write: Store.Write makes a plan (write.go). The plan's records are packed before the transaction
 // (record.go, pack.go). The plan waits in the queue as a job. A leader commits it together with others
-// (groupcommit.go), or a worker commits it in a batch of mints (mint_batch.go, mint.go). In the transaction (tx.go),
-// tx.apply runs the plan's steps (write_apply.go). These are preconditions (write_require.go), tokens and secrets
-// (write_token.go), roles (write_role.go), the other records, and finally the epoch.
+// (groupcommit.go), or a worker commits it in a batch of mints (mint_batch.go, mint.go) or of changes
+// (change_batch.go). In the transaction (tx.go), plan.apply runs the plan's steps (write_apply.go). These are
+// preconditions (write_require.go), tokens and secrets (write_token.go), roles (write_role.go), the other records, and
+// finally the epoch (postgres_commit.go). Statements may be merged (merge.go).
 //
 // The path of a read: ByDigest and Load read a token with its owner, ancestors and roles as of one epoch, a cut
 // (load.go). Most of it comes from the cache (cache.go), which follows the feed of changes (feed.go). Listings are one
@@ -28,11 +29,11 @@ import (
 
 // Options configure a [Store]. The zero value and nil are ready to use.
 type Options struct {
-	// Clock is the source of Feed.Now. Nil: the database's own clock, read once a second. For SQLite that is the clock of
-	// this machine.
+	// Clock is the source of Feed.Now. Nil: the database's own clock, read once a second. For SQLite that is the clock
+	// of this machine.
 	Clock func() time.Time
-	// OnlyNode declares that every process uses only the one Galera node that db leads to, for reads and writes. Only then
-	// may wsrep_sync_wait be off. Other engines ignore it.
+	// OnlyNode declares that every process uses only the one Galera node that db leads to, for reads and writes. Only
+	// then may wsrep_sync_wait be off. Other engines ignore it.
 	OnlyNode bool
 }
 
@@ -58,7 +59,11 @@ var _ latchkey.Store = (*Store)(nil)
 
 // New returns a Store that keeps its records in db. It refuses an engine that is not what d says, and a schema that
 // [Migrate] has not brought up to date. It refuses a database that cannot be written. The error says what to do. The
-// Store does not own db: close the Store first, then db.
+// Store does not own db: close the Store first, then db. If db has a limit of open connections, set it before: writes
+// use at most half of them.
+//
+// On PostgreSQL New looks for the trigger that raises the epoch inside COMMIT. A Store that finds none, or a disabled
+// or an altered one, raises the epoch itself.
 func New(ctx context.Context, db *sql.DB, d latchkey.Dialect, opts *Options) (*Store, error) {
 	if opts == nil {
 		opts = &Options{}

@@ -17,8 +17,9 @@ import (
 	"github.com/latchkey-go/latchkey/sqlstore"
 )
 
-// BenchmarkDistantChanges has many callers change tokens, each of an owner of its own, on a server that is far away. Per
-// second it reports how many changes there are, and how many commits of one updated row by as many callers beside them.
+// BenchmarkDistantChanges has many callers change tokens, each of an owner of its own, on a server that is far away.
+// Per second it reports how many changes there are, and how many commits of one updated row by as many callers beside
+// them.
 func BenchmarkDistantChanges(b *testing.B) {
 	for _, c := range []struct {
 		trip    time.Duration
@@ -109,7 +110,7 @@ func distantChanges(b *testing.B, trip time.Duration, callers int) {
 		require.NoError(b, change(0, 77+far.Trips()))
 		trips = far.Trips() - before
 	}
-	
+
 	var changes, commits float64
 	rounds := 0
 	for b.Loop() { // interleaved: the machine may be busy with something else for a while

@@ -288,7 +288,8 @@ func TestTriggerRefuses(t *testing.T) {
 	}
 }
 
-// A caller that gives up while its COMMIT waits for the epoch does not know the outcome. The same Write again settles it.
+// A caller that gives up while its COMMIT waits for the epoch does not know the outcome. The same Write again settles
+// it.
 func TestGivenUpInsideCommit(t *testing.T) {
 	e := harness.Postgres
 	dsn := e.Place(t)

@@ -156,7 +156,8 @@ func TestTripsOfAColdProcess(t *testing.T) {
 		return d.far.Trips() - before
 	}
 	for _, busy := range []bool{false, true} {
-		for name, call := range map[string]func(){"a token": verify(secret.Reveal()), "a minted one": verify(child.Reveal())} {
+		for name, call := range map[string]func(){"a token": verify(secret.Reveal()),
+			"a minted one": verify(child.Reveal())} {
 			trips := 0
 			for range 6 { // the first ones make its statements known to the server
 				trips = cold(busy, call)

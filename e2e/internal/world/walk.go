@@ -50,6 +50,11 @@ func Walk(t testing.TB, db Querier) (wrong []string) {
 			report("%s: %s", what, id)
 		}
 	}
+	if pool, ok := db.(*sql.DB); ok && fmt.Sprintf("%T", pool.Driver()) == "*stdlib.Driver" { // PostgreSQL
+		for _, owner := range Column(t, db, `SELECT owner FROM latchkey_pending`) {
+			report("a change that has no number: of %s", owner)
+		}
+	}
 	// Epochs without a gap from the floor to the last, and in each of them the numbers 0, 1, …
 	var last, floor int64
 	require.NoError(t, db.QueryRow(`SELECT epoch, floor FROM latchkey_epoch`).Scan(&last, &floor))
