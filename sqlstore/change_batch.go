@@ -216,6 +216,12 @@ func (s *Store) tryChanges(b *sharedBatch) error {
 	if err != nil {
 		return err
 	}
+	for _, j := range s.queue.currentMembers(b) {
+		if err := j.ctx.Err(); err != nil { // its caller is about to leave
+			s.queue.dropMembers(b, err, j)
+			return errMemberLeft
+		}
+	}
 	if !s.queue.seal(b) {
 		return errMemberLeft
 	}
