@@ -89,7 +89,7 @@ func TestAFirstUseIsWrittenSoon(t *testing.T) {
 				for _, id := range ids {
 					require.NotZero(t, listed(id))
 				}
-				require.LessOrEqual(t, store.n.Load()-batches, int64(2))
+				require.LessOrEqual(t, store.n.Load()-batches, int64(5))
 				require.NoError(t, keys.Close(ctx))
 			})
 		})
@@ -255,4 +255,48 @@ func TestLastUse(t *testing.T) {
 	w.ok(err)
 	assert.Equal(t, w.now(), f.Token.Used, "Close writes what waits")
 	assert.Equal(t, uint64(1), f.Token.Version)
+}
+
+// A use that follows another by less than a twentieth of Idle is not written. That is days if Idle is months, and Purge
+// removes no token that such a use keeps alive.
+func TestPurgeAllowsForUsesThatAreNotWritten(t *testing.T) {
+	const day = 24 * time.Hour
+	for _, idle := range []time.Duration{20 * day, 60 * day, 400 * day} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx := t.Context()
+			keys := latchkey.New(memstore.New(nil), nil)
+			acme := keys.For("acme")
+			tok, secret, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
+				Validity: latchkey.Validity{Idle: idle}})
+			require.NoError(t, err)
+			use := func() error {
+				_, err := keys.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()})
+				return err
+			}
+			require.NoError(t, use())
+			time.Sleep(idle/20 - time.Hour)
+			require.NoError(t, use())
+			time.Sleep(idle - time.Hour)
+			_, err = keys.Purge(ctx)
+			require.NoError(t, err)
+			require.NoError(t, use(), "it was used less than Idle ago")
+			time.Sleep(time.Second)
+			got, err := acme.Get(ctx, tok.ID)
+			require.NoError(t, err)
+			require.Equal(t, time.Now().Add(-time.Second).UTC(), got.Used)
+
+			// It goes in the end: a twentieth of Idle, and KeepExpired, after it idled out.
+			time.Sleep(idle + idle/20 + day - 2*time.Second)
+			_, err = keys.Purge(ctx)
+			require.NoError(t, err)
+			_, err = acme.Get(ctx, tok.ID)
+			require.NoError(t, err)
+			time.Sleep(2 * time.Second)
+			_, err = keys.Purge(ctx)
+			require.NoError(t, err)
+			_, err = acme.Get(ctx, tok.ID)
+			require.ErrorIs(t, err, latchkey.ErrNotFound)
+			require.NoError(t, keys.Close(ctx))
+		})
+	}
 }

@@ -385,9 +385,12 @@ func (e *OverLimitError) Unwrap() error { return ErrOverLimit }
 //   - the account of credits of a month that is over, unless an open reservation names it
 //   - a change, a revocation, a write ID, a usage batch ID, an event
 type PurgePolicy struct {
-	Feed    FeedID // whose owners
-	Now     time.Time
-	Expired time.Duration // tokens are removed this long after NotAfter, or after they idled out
+	Feed FeedID // whose owners
+	Now  time.Time
+	// Expired is how long tokens are kept after NotAfter, or after they idled out. They idled out for certain a twentieth
+	// of Validity.Idle, and at least a second, after [Token.IdleEnd]: a use is stored only when it is so much later than
+	// the one before.
+	Expired time.Duration
 	// Revoked is how long tokens are kept after they were revoked, and revocations of stateless tokens after Until.
 	Revoked time.Duration
 	// Changes is how long history is kept. 0: 24 h. It must be at least the longest MaxStale in use. History is

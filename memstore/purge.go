@@ -125,7 +125,7 @@ func (s *Store) purgeTokens(a *ownerData, p *latchkey.PurgePolicy, n int) int {
 		if removed == n {
 			break
 		}
-		if over(t.revoked, p.Revoked, now) || over(t.notAfter, p.Expired, now) || over(t.idleEnd(), p.Expired, now) {
+		if over(t.revoked, p.Revoked, now) || over(t.notAfter, p.Expired, now) || over(t.idledOut(), p.Expired, now) {
 			s.removeToken(t)
 			removed++
 			continue
@@ -143,11 +143,13 @@ func (s *Store) purgeTokens(a *ownerData, p *latchkey.PurgePolicy, n int) int {
 	return removed
 }
 
-func (t *token) idleEnd() int64 {
+// idledOut returns when no use can have kept the token alive: one that is less than a twentieth of Idle after the one
+// before is not stored.
+func (t *token) idledOut() int64 {
 	if t.more == nil || t.more.idle <= 0 {
 		return never
 	}
-	return micros(t.view().IdleEnd())
+	return micros(t.view().IdleEnd().Add(max(t.more.idle/20, time.Second)))
 }
 
 func purgeOnce(a *ownerData, p *latchkey.PurgePolicy, n int) int {

@@ -243,7 +243,9 @@ func (p *purge) openAccounts() (map[ownedAccount]bool, error) {
 	return open, err
 }
 
-const idleExpired = `idle > 0 AND COALESCE(used, created) + ` + idleMicros + ` <= ?`
+// idleExpired allows for a use that is not stored because it is too soon after the one that is.
+const idleExpired = `idle > 0 AND COALESCE(used, created) + ` + idleMicros + ` +
+	CASE WHEN idle < 20000000000 THEN 1000000 ELSE (idle - idle % 20000) / 20000 END <= ?`
 
 // findIdleExpired finds at most n tokens that have been idle for too long. It examines all tokens with Idle, so it runs
 // outside the write transaction, where it would block writers.

@@ -55,8 +55,8 @@ var purgeCases = []Case{
 		w.same(len(events), 1, "how many events there are")
 	}),
 
-	newCase("purge/tokens", "Tokens are removed Expired after NotAfter or their idle end, or Revoked after their "+
-		"revocation, with their secrets.", func(w *fixture) {
+	newCase("purge/tokens", "Tokens are removed Expired after NotAfter, or after their idle end and a twentieth of Idle "+
+		"that a use may not be stored for, or Revoked after their revocation, with their secrets.", func(w *fixture) {
 		for _, c := range []struct {
 			what             string
 			edit             func(*latchkey.Token)
@@ -74,14 +74,30 @@ var purgeCases = []Case{
 			{"NotAfter an hour ago, kept for ever", func(t *latchkey.Token) { t.Validity.NotAfter = noon.Add(-time.Hour) },
 				-1, 0, false},
 			{"idle since its creation", func(t *latchkey.Token) {
-				t.Created, t.Validity.Idle = noon.Add(-time.Hour),
-					time.Hour
+				t.Created, t.Validity.Idle = noon.Add(-63*time.Minute), time.Hour
 			}, 0, -1, true},
+			{"idle, unless it was used once more", func(t *latchkey.Token) {
+				t.Created, t.Validity.Idle = noon.Add(-63*time.Minute+time.Microsecond), time.Hour
+			}, 0, 0, false},
+			{"idle for 60 days, unless it was used once more", func(t *latchkey.Token) {
+				t.Created, t.Used = noon.Add(-99*24*time.Hour), noon.Add(-63*24*time.Hour+time.Microsecond)
+				t.Validity.Idle = 60 * 24 * time.Hour
+			}, 0, 0, false},
+			{"idle for 60 days", func(t *latchkey.Token) {
+				t.Created, t.Used = noon.Add(-99*24*time.Hour), noon.Add(-63*24*time.Hour)
+				t.Validity.Idle = 60 * 24 * time.Hour
+			}, 0, -1, true},
+			{"idle for less than a second", func(t *latchkey.Token) {
+				t.Created, t.Validity.Idle = noon.Add(-time.Second-time.Millisecond), time.Millisecond
+			}, 0, -1, true},
+			{"idle for less than a second, unless it was used once more", func(t *latchkey.Token) {
+				t.Created, t.Validity.Idle = noon.Add(-time.Second), time.Millisecond
+			}, 0, 0, false},
 			{"idle, but used", func(t *latchkey.Token) {
 				t.Created, t.Used, t.Validity.Idle = noon.Add(-time.Hour), noon.Add(-time.Minute), time.Hour
 			}, 0, 0, false},
 			{"idle since its last use", func(t *latchkey.Token) {
-				t.Created, t.Used, t.Validity.Idle = noon.Add(-9*time.Hour), noon.Add(-2*time.Hour), time.Hour
+				t.Created, t.Used, t.Validity.Idle = noon.Add(-9*time.Hour), noon.Add(-123*time.Minute), time.Hour
 			}, time.Hour, -1, true},
 			{"idle, kept for longer", func(t *latchkey.Token) {
 				t.Created, t.Used, t.Validity.Idle = noon.Add(-9*time.Hour), noon.Add(-2*time.Hour), time.Hour
