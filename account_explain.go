@@ -128,7 +128,7 @@ func (a Account) Lineage(ctx context.Context, id string) (Lineage, error) {
 	if c.check(Read, "token", id) != nil {
 		return Lineage{}, ErrNotFound
 	}
-	if err := a.m.uses.Flush(ctx); err != nil {
+	if err := a.m.uses.FlushOwner(ctx, a.owner); err != nil {
 		a.m.warn("latchkey: cannot write last uses", err)
 	}
 	f, err := a.m.store.Load(ctx, a.owner, id)

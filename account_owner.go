@@ -112,7 +112,7 @@ func (a Account) Erase(ctx context.Context) error {
 	if a.checked {
 		return &DeniedError{Action: Delete, Resource: Path("latchkey", "owner")}
 	}
-	if err := a.m.counters.Flush(ctx); err != nil { // counts written later would come back after Erase
+	if err := a.m.counters.FlushOwner(ctx, a.owner); err != nil { // counts written later would come back after Erase
 		return err
 	}
 	c := call{Account: a}
@@ -249,7 +249,7 @@ func (a Account) Usage(ctx context.Context, q UsageQuery) ([]UsageRow, error) {
 			return nil, fmt.Errorf("%w: %q is no day: write 2006-01-02", ErrInvalid, day)
 		}
 	}
-	if err := a.m.counters.Flush(ctx); err != nil {
+	if err := a.m.counters.FlushOwner(ctx, a.owner); err != nil {
 		return nil, err
 	}
 	return a.m.store.Usage(ctx, a.owner, q)

@@ -47,7 +47,7 @@ func (a Account) Get(ctx context.Context, id string) (Token, error) {
 	if c.check(Read, "token", id) != nil {
 		return Token{}, ErrNotFound
 	}
-	if err := a.m.uses.Flush(ctx); err != nil {
+	if err := a.m.uses.FlushOwner(ctx, a.owner); err != nil {
 		a.m.warn("latchkey: cannot write last uses", err)
 	}
 	f, err := a.loadEvenDamaged(ctx, id)
@@ -67,7 +67,7 @@ func (a Account) Tokens(ctx context.Context, q TokenQuery) iter.Seq2[Token, erro
 			yield(Token{}, err)
 			return
 		}
-		if err := a.m.uses.Flush(ctx); err != nil {
+		if err := a.m.uses.FlushOwner(ctx, a.owner); err != nil {
 			a.m.warn("latchkey: cannot write last uses", err)
 		}
 		if q.Now.IsZero() {

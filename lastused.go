@@ -60,4 +60,6 @@ func (s lastUsedSink) RaiseLastUsed(ctx context.Context, uses []usage.Use) error
 	return s.store.AddUsage(ctx, UsageBatch{ID: id, At: fromMicros(now), Last: last})
 }
 
+func (s lastUsedSink) Group(owner string) uint32 { return uint32(s.store.Locate(owner).Feed) }
+
 func (s lastUsedSink) Warn(msg string, err error) { s.warn(msg, err) }

@@ -59,5 +59,6 @@ func (s counterSink) AddCounts(ctx context.Context, b usage.Batch) error {
 	return s.store.AddUsage(ctx, UsageBatch{ID: b.ID, At: fromMicros(b.At), Rows: rows})
 }
 
+func (s counterSink) Group(owner string) uint32         { return uint32(s.store.Locate(owner).Feed) }
 func (s counterSink) NewID(now int64) ([16]byte, error) { return s.ids.New(now) }
 func (s counterSink) Warn(msg string, err error)        { s.warn(msg, err) }

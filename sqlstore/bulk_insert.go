@@ -107,17 +107,10 @@ func (t *tx) insertArrays(sets []bulkRows) error {
 		if i > 0 {
 			text.WriteString(`, `)
 		}
-		fmt.Fprintf(&text, `r%d AS (INSERT INTO %s (%s) SELECT * FROM unnest(`, i, s.name, strings.Join(s.columns, `, `))
-		for c, typ := range s.types {
-			if c > 0 {
-				text.WriteString(`, `)
-			}
-			text.WriteString(`CAST(? AS ` + typ + `[])`)
-			args = append(args, arrayOf(s.rows, c))
-		}
-		text.WriteByte(')')
+		fmt.Fprintf(&text, `r%d AS (%s`, i, t.insertFromArrays(s.bulkTable, ``))
+		args = append(args, arraysOf(s)...)
 		if s.onConflict != nil {
-			text.WriteString(s.onConflict(t.dialect()) + `)`)
+			text.WriteByte(')')
 			continue
 		}
 		text.WriteString(` RETURNING 1)`)
@@ -130,6 +123,28 @@ func (t *tx) insertArrays(sets []bulkRows) error {
 		err = fmt.Errorf("%d rows were inserted instead of %d", n, want)
 	}
 	return err
+}
+
+// insertFromArrays returns an INSERT of rows given as an array for each column.
+func (t *tx) insertFromArrays(table *bulkTable, where string) string {
+	arrays := make([]string, len(table.types))
+	for i, typ := range table.types {
+		arrays[i] = `CAST(? AS ` + typ + `[])`
+	}
+	text := `INSERT INTO ` + table.name + ` (` + strings.Join(table.columns, `, `) + `) SELECT * FROM unnest(` +
+		strings.Join(arrays, `, `) + `)` + where
+	if table.onConflict != nil {
+		text += table.onConflict(t.dialect())
+	}
+	return text
+}
+
+// arraysOf returns the columns of rows as arrays.
+func arraysOf(s bulkRows) (args []any) {
+	for c := range s.types {
+		args = append(args, arrayOf(s.rows, c))
+	}
+	return args
 }
 
 // arrayOf returns a column of rows as a PostgreSQL array literal. Any driver passes it on as text.

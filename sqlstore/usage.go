@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/latchkey-go/latchkey"
 )
@@ -23,24 +24,50 @@ func (s *Store) AddUsage(ctx context.Context, b latchkey.UsageBatch) error {
 				"negative credits"))
 		}
 	}
-	// Sorted: two batches always take their locks in the same order.
-	slices.SortStableFunc(rows, func(x, y latchkey.UsageRow) int {
+	// Sorted: two batches always take their locks in the same order. A Manager's are.
+	sortUnlessSorted(rows, func(x, y latchkey.UsageRow) int {
 		return cmp.Or(cmp.Compare(x.Owner, y.Owner), cmp.Compare(x.Day, y.Day), cmp.Compare(x.TokenID, y.TokenID),
 			cmp.Compare(x.ClientID, y.ClientID), cmp.Compare(x.Meter, y.Meter), cmp.Compare(x.Endpoint, y.Endpoint))
 	})
-	slices.SortStableFunc(last, func(x, y latchkey.LastUsed) int {
+	sortUnlessSorted(last, func(x, y latchkey.LastUsed) int {
 		return cmp.Or(cmp.Compare(x.Owner, y.Owner), cmp.Compare(x.TokenID, y.TokenID))
 	})
+	sums, last := sumUsage(rows), latestPerToken(last)
 	return s.write(ctx, "add usage", func(t *tx) error {
-		n, err := t.insert(`INSERT INTO latchkey_batches (id, at) VALUES (?, ?)`, b.ID[:], b.At.UnixMicro())
-		if err != nil || n == 0 {
-			return err // added before
+		if len(sums) > 0 { // to raise last uses twice is harmless
+			if added, err := t.addUsage(b.ID, b.At, sums); err != nil || !added {
+				return err
+			}
 		}
-		if err := t.insertRows(bulkRows{usageRows, sumUsage(rows)}); err != nil {
-			return err
-		}
-		return t.raiseLastUsed(latestPerToken(last))
+		return t.raiseLastUsed(last)
 	})
+}
+
+func sortUnlessSorted[T any](list []T, compare func(x, y T) int) {
+	if !slices.IsSortedFunc(list, compare) {
+		slices.SortStableFunc(list, compare)
+	}
+}
+
+// addUsage adds rows, unless a batch with that id was added before.
+func (t *tx) addUsage(id [16]byte, at time.Time, rows [][]any) (added bool, err error) {
+	if t.dialect().arrays {
+		return t.addUsageArrays(id, at, rows)
+	}
+	n, err := t.insert(`INSERT INTO latchkey_batches (id, at) VALUES (?, ?)`, id[:], at.UnixMicro())
+	if err != nil || n == 0 {
+		return false, err
+	}
+	return true, t.insertRows(bulkRows{usageRows, rows})
+}
+
+// addUsageArrays is addUsage in one statement, which is one round trip.
+func (t *tx) addUsageArrays(id [16]byte, at time.Time, rows [][]any) (added bool, err error) {
+	text := `WITH b AS (INSERT INTO latchkey_batches (id, at) VALUES (?, ?)` + t.dialect().ifAbsent + ` RETURNING 1), u AS (` +
+		t.insertFromArrays(usageRows, ` WHERE EXISTS (SELECT FROM b)`) + `) SELECT count(*) FROM b`
+	n := 0
+	_, err = t.row(text, append([]any{id[:], at.UnixMicro()}, arraysOf(bulkRows{usageRows, rows})...), &n)
+	return n > 0, err
 }
 
 // sumUsage returns sorted rows as they are inserted, with each key once. A statement may touch a row only once.
@@ -126,7 +153,8 @@ func (t *tx) raiseLastUsed(last []latchkey.LastUsed) error {
 	return nil
 }
 
-// raiseLastUsedArrays takes the locks in the order of the tokens, as every transaction does.
+// raiseLastUsedArrays takes the locks in the order of the tokens, as every transaction does. It needs two statements: the
+// second must see the secrets as they are once the tokens are locked.
 func (t *tx) raiseLastUsedArrays(last []latchkey.LastUsed) error {
 	if len(last) == 0 {
 		return nil

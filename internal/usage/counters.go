@@ -1,6 +1,7 @@
 package usage
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -29,8 +30,9 @@ const (
 const (
 	countDelay = time.Second     // how long counts are gathered
 	countRetry = 5 * time.Second // how long they wait after the store failed
-	countRoom  = 1 << 17         // different counts that may wait: in all stripes, and as many while the store is away
-	countBatch = 1000            // rows of one transaction
+	countRoom  = 1 << 17         // different counts that may wait: in all stripes, and as many of each group
+	countMost  = 1 << 13         // rows of one transaction
+	countAim   = 50 * time.Millisecond
 	// maxDoubt is how long a batch of unknown outcome is repeated. It is shorter than any store remembers the IDs of
 	// batches (24 h), so that none is added twice.
 	maxDoubt = 12 * time.Hour
@@ -41,9 +43,11 @@ type CounterSink interface {
 	// Clock returns the time, and how much time has passed since some moment, both in µs. The latter goes on evenly when
 	// the clock is set.
 	Clock() (now, elapsed int64)
+	// Group returns which owners may be written together: those with the same number.
+	Group(owner string) uint32
 	// NewID returns a new id for the time now.
 	NewID(now int64) ([16]byte, error)
-	// AddCounts adds the rows of a batch to what is stored. It does nothing if a batch with that ID was added.
+	// AddCounts adds the rows of a batch, all of one group, to what is stored. It does nothing if a batch with that ID was added.
 	// ErrInvalid refuses the batch for good; after ErrUnavailable nothing was written; after any other error it may have
 	// been.
 	AddCounts(ctx context.Context, b Batch) error
@@ -78,20 +82,13 @@ type Counters struct {
 	stripes []stripe    // a power of two: a count goes to any of them
 	armed   atomic.Bool // a flush is due
 
-	mu      sync.Mutex // of timer and closed
-	timer   *time.Timer
-	closed  bool
-	flushes sync.WaitGroup
+	timing sync.Mutex // of what follows, to closed
+	timer  *time.Timer
+	closed bool
 
-	writing chan struct{} // held while one flushes, for what follows
-	waiting map[Key]sum
-	pending []pendingBatch
-}
-
-type pendingBatch struct {
-	Batch
-	doubt bool  // some attempt may have written it
-	since int64 // of its At: how much time had passed
+	mu      sync.Mutex             // of waiting
+	waiting map[uint32]map[Key]sum // by group
+	boxes   outboxes[sum]
 }
 
 type sum struct {
@@ -115,7 +112,14 @@ func NewCounters(sink CounterSink) *Counters {
 	for n < 4*runtime.GOMAXPROCS(0) && n < 64 {
 		n *= 2
 	}
-	return &Counters{sink: sink, stripes: make([]stripe, n), writing: make(chan struct{}, 1)}
+	c := &Counters{sink: sink, stripes: make([]stripe, n), waiting: map[uint32]map[Key]sum{}}
+	c.boxes = outboxes[sum]{take: c.take, put: c.put, waits: c.waits, delay: countDelay, retry: countRetry,
+		open: func() *outbox[sum] {
+			return &outbox[sum]{pace: newPace(countMost, countAim), room: countRoom, write: c.write, drop: c.drop}
+		},
+		fail: func(err error) { sink.Warn("latchkey: cannot write usage; it is kept", err) }}
+	c.boxes.init()
+	return c
 }
 
 // Armed reports whether a flush is due, so that something was counted of late.
@@ -184,20 +188,14 @@ func (k *Key) slot() int {
 	return int(h % 64)
 }
 
-// take empties the stripe into sums, as far as there is room.
-func (s *stripe) take(sums map[Key]sum) (dropped int64) {
+// take empties the stripe. Each row is given to add.
+func (s *stripe) take(add func(sum)) (dropped int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	dropped, s.dropped = s.dropped, 0
 	for i := range s.rows {
-		r := &s.rows[i]
-		r.key.clean()
-		was, known := sums[r.key]
-		if !known && len(sums) >= countRoom {
-			dropped = addUp(dropped, r.count)
-			continue
-		}
-		sums[r.key] = sum{r.key, addUp(was.count, r.count), addUp(was.credits, r.credits)}
+		s.rows[i].key.clean()
+		add(s.rows[i])
 	}
 	if len(s.rows) > 1<<10 {
 		s.rows, s.index = nil, nil // after a peak
@@ -228,145 +226,185 @@ func cleanText(s string, max int) string {
 	return s[:max]
 }
 
+// arm makes a flush of all groups come.
 func (c *Counters) arm(after time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.timing.Lock()
+	defer c.timing.Unlock()
 	if c.closed || !c.armed.CompareAndSwap(false, true) {
 		return
 	}
-	if c.timer != nil && c.timer.Stop() {
-		c.flushes.Done() // one that a flush in between made needless
+	if c.timer != nil {
+		c.timer.Stop()
 	}
-	c.flushes.Add(1)
 	c.timer = time.AfterFunc(after, func() {
-		defer c.flushes.Done()
-		ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
-		defer cancel()
-		if err := c.Flush(ctx); err != nil {
-			c.sink.Warn("latchkey: cannot write usage; it is kept", err)
-			c.arm(countRetry)
+		c.collect()
+		for _, group := range c.groups() {
+			c.boxes.flushLater(group, 0)
 		}
 	})
 }
 
 // hurry makes the flush that is due come now.
 func (c *Counters) hurry() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.timing.Lock()
+	defer c.timing.Unlock()
 	if c.timer != nil && c.timer.Stop() {
 		c.timer.Reset(0)
 	}
 }
 
-// Flush writes what was counted before the call. What could not be written is kept, and written first the next time.
+// Flush writes what was counted before the call. What could not be written is kept, and written again the next time.
 func (c *Counters) Flush(ctx context.Context) error {
-	select {
-	case c.writing <- struct{}{}:
-		defer func() { <-c.writing }()
-	case <-ctx.Done():
-		return fault.Unavailable(ctx.Err())
-	}
-	c.armed.Store(false) // before the stripes are emptied: see Add
 	c.collect()
-	if err := c.send(ctx); err != nil {
-		return err // what waits goes on adding up
+	return c.boxes.flushAll(ctx, c.groups())
+}
+
+// FlushOwner is Flush of an owner's group.
+func (c *Counters) FlushOwner(ctx context.Context, owner string) error {
+	c.collect()
+	own := c.sink.Group(owner)
+	for _, group := range c.groups() {
+		if group != own {
+			c.boxes.flushLater(group, countDelay)
+		}
 	}
-	c.batch()
-	return c.send(ctx)
+	return c.boxes.flush(ctx, own)
 }
 
 // collect adds up what the stripes hold.
 func (c *Counters) collect() {
-	if c.waiting == nil {
-		c.waiting = map[Key]sum{}
-	}
 	dropped := int64(0)
+	defer func() { c.lost(dropped) }()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.armed.Store(false) // before the stripes are emptied: see Add
 	for i := range c.stripes {
-		dropped = addUp(dropped, c.stripes[i].take(c.waiting))
+		stripe := c.stripes[i].take(func(r sum) {
+			dropped = addUp(dropped, c.add(c.sink.Group(r.key.Owner), &r))
+		})
+		dropped = addUp(dropped, stripe)
 	}
+}
+
+// add adds to what waits of a group. It returns how much there was no room for. The caller holds c.mu.
+func (c *Counters) add(group uint32, r *sum) (dropped int64) {
+	sums := c.waiting[group]
+	if sums == nil {
+		sums = map[Key]sum{}
+		c.waiting[group] = sums
+	}
+	was, known := sums[r.key]
+	if !known && len(sums) >= countRoom {
+		return r.count
+	}
+	sums[r.key] = sum{r.key, addUp(was.count, r.count), addUp(was.credits, r.credits)}
+	return 0
+}
+
+func (c *Counters) lost(dropped int64) {
 	if dropped != 0 {
 		c.sink.Warn(fmt.Sprintf("latchkey: too much usage waited for the store: %d counts are lost", dropped), nil)
 	}
 }
 
-// batch makes batches of what waits.
-func (c *Counters) batch() {
-	rows := make([]Row, 0, len(c.waiting))
-	for k, s := range c.waiting {
-		r := Row{Owner: k.Owner, Client: k.Client, Meter: k.Meter, Endpoint: k.Endpoint,
-			Day: time.Unix(int64(k.Day)*24*60*60, 0).UTC().Format(time.DateOnly), Count: s.count, Credits: s.credits}
-		if k.Token != ([16]byte{}) {
-			r.Token = uuidv7.Text(k.Token)
-		}
-		rows = append(rows, r)
+// groups returns the groups of which something waits.
+func (c *Counters) groups() (groups []uint32) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for group := range c.waiting {
+		groups = append(groups, group)
 	}
-	slices.SortFunc(rows, func(a, b Row) int { // in one order on all nodes: their row locks cannot cross
-		return cmp.Or(cmp.Compare(a.Owner, b.Owner), cmp.Compare(a.Day, b.Day), cmp.Compare(a.Token, b.Token),
-			cmp.Compare(a.Client, b.Client), cmp.Compare(a.Meter, b.Meter), cmp.Compare(a.Endpoint, b.Endpoint))
+	return groups
+}
+
+func (c *Counters) waits(group uint32) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.waiting[group]) > 0
+}
+
+// take returns what waits of a group, in one order on all nodes: their row locks cannot cross.
+func (c *Counters) take(group uint32) []sum {
+	c.mu.Lock()
+	rows := takeAll(c.waiting, group)
+	c.mu.Unlock()
+	slices.SortFunc(rows, func(a, b sum) int {
+		x, y := &a.key, &b.key
+		return cmp.Or(cmp.Compare(x.Owner, y.Owner), cmp.Compare(x.Day, y.Day), bytes.Compare(x.Token[:], y.Token[:]),
+			cmp.Compare(x.Client, y.Client), cmp.Compare(x.Meter, y.Meter), cmp.Compare(x.Endpoint, y.Endpoint))
 	})
-	for part := range slices.Chunk(rows, countBatch) {
-		c.pending = append(c.pending, pendingBatch{Batch: Batch{Rows: part}})
-	}
-	c.waiting = nil
+	return rows
 }
 
-// send writes the batches that wait, in order, until one cannot be written.
-func (c *Counters) send(ctx context.Context) error {
-	for len(c.pending) > 0 {
-		err := c.sendFirst(ctx, &c.pending[0])
-		if err != nil {
-			return err
-		}
-		c.pending = c.pending[1:]
+// put adds to what waits what could not be written.
+func (c *Counters) put(group uint32, rows []sum) {
+	if len(rows) == 0 {
+		return
 	}
-	c.pending = nil
-	return nil
+	dropped := int64(0)
+	defer func() { c.lost(dropped) }()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range rows {
+		dropped = addUp(dropped, c.add(group, &rows[i]))
+	}
 }
 
-// sendFirst returns nil when the batch is done with.
-func (c *Counters) sendFirst(ctx context.Context, b *pendingBatch) error {
+// write makes one attempt to write a batch.
+func (c *Counters) write(ctx context.Context, b *batch[sum]) error {
 	now, elapsed := c.sink.Clock()
 	if !b.doubt {
-		b.At, b.since = now, elapsed
+		b.at, b.since = now, elapsed
 	} else if elapsed-b.since > maxDoubt.Microseconds() {
 		c.sink.Warn(fmt.Sprintf("latchkey: %d rows of usage are dropped: "+
-			"nobody can say any more whether they were written", len(b.Rows)), nil)
+			"nobody can say any more whether they were written", len(b.items)), nil)
 		return nil
 	}
-	if b.ID == ([16]byte{}) {
+	if b.id == ([16]byte{}) {
 		var err error
-		if b.ID, err = c.sink.NewID(now); err != nil {
+		if b.id, err = c.sink.NewID(now); err != nil {
 			return fault.Unavailable(err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
-	defer cancel()
-	err := fault.UntilKnown(ctx, func() error {
-		err := c.sink.AddCounts(ctx, b.Batch)
-		if err != nil && !errors.Is(err, fault.ErrUnavailable) {
+	rows := Batch{ID: b.id, At: b.at, Rows: make([]Row, len(b.items))}
+	for i := range b.items {
+		rows.Rows[i] = b.items[i].row()
+	}
+	return fault.UntilKnown(ctx, func() error {
+		err := c.sink.AddCounts(ctx, rows)
+		if err != nil && !errors.Is(err, fault.ErrUnavailable) && !errors.Is(err, fault.ErrInvalid) {
 			b.doubt = true
 		}
 		return err
 	})
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, fault.ErrInvalid):
-		c.sink.Warn(fmt.Sprintf("latchkey: the store refuses %d rows of usage for good; they are dropped", len(b.Rows)),
-			err)
-		return nil
+}
+
+func (s *sum) row() Row {
+	k := &s.key
+	r := Row{Owner: k.Owner, Client: k.Client, Meter: k.Meter, Endpoint: k.Endpoint, Day: dayText(k.Day), Count: s.count,
+		Credits: s.credits}
+	if k.Token != ([16]byte{}) {
+		r.Token = uuidv7.Text(k.Token)
 	}
-	return err
+	return r
+}
+
+func dayText(day int32) string {
+	return time.Unix(int64(day)*24*60*60, 0).UTC().Format(time.DateOnly)
+}
+
+func (c *Counters) drop(rows []sum, why string, err error) {
+	c.sink.Warn(fmt.Sprintf("latchkey: %d rows of usage are dropped: %s", len(rows), why), err)
 }
 
 // Close writes what waits, and waits for background work until ctx ends. What is counted later waits for a Flush.
 func (c *Counters) Close(ctx context.Context) error {
-	c.mu.Lock()
+	c.timing.Lock()
 	c.closed = true
-	if c.timer != nil && c.timer.Stop() {
-		c.flushes.Done()
+	if c.timer != nil {
+		c.timer.Stop()
 	}
-	c.mu.Unlock()
-	err := c.Flush(ctx)
-	return errors.Join(err, fault.WaitFor(ctx, &c.flushes))
+	c.timing.Unlock()
+	c.collect()
+	return c.boxes.close(ctx, c.groups())
 }

@@ -20,12 +20,34 @@ import (
 type sink struct {
 	mu       sync.Mutex
 	now      int64
-	ids      byte
+	ids      uint64
 	batches  []Batch // each that was written, once
 	tries    int     // calls of AddCounts
 	uses     [][]Use
 	warnings []string
 	fail     func() (before, after error)
+	// what happens to owners, by name, before their batch is written: a batch of any of them waits, or fails
+	owners func(ctx context.Context, owners []string) error
+	groups map[string]uint32
+}
+
+func (s *sink) Group(owner string) uint32 { return s.groups[owner] }
+
+// happens is what happens to a batch of these owners.
+func (s *sink) happens(ctx context.Context, owners []string) error {
+	s.mu.Lock()
+	happens := s.owners
+	s.mu.Unlock()
+	if happens == nil {
+		return nil
+	}
+	err := happens(ctx, owners)
+	if err != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.tries++
+	}
+	return err
 }
 
 func (s *sink) Clock() (now, elapsed int64) {
@@ -38,7 +60,7 @@ func (s *sink) NewID(int64) ([16]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ids++
-	return [16]byte{s.ids}, nil
+	return [16]byte(fmt.Appendf(nil, "%016d", s.ids)), nil
 }
 
 // call writes with the fault that the test wants, in the lock.
@@ -57,7 +79,14 @@ func (s *sink) call(write func()) error {
 	return before
 }
 
-func (s *sink) AddCounts(_ context.Context, b Batch) error {
+func (s *sink) AddCounts(ctx context.Context, b Batch) error {
+	var owners []string
+	for _, r := range b.Rows {
+		owners = append(owners, r.Owner)
+	}
+	if err := s.happens(ctx, owners); err != nil {
+		return err
+	}
 	return s.call(func() {
 		for _, old := range s.batches {
 			if old.ID == b.ID {
@@ -68,7 +97,14 @@ func (s *sink) AddCounts(_ context.Context, b Batch) error {
 	})
 }
 
-func (s *sink) RaiseLastUsed(_ context.Context, uses []Use) error {
+func (s *sink) RaiseLastUsed(ctx context.Context, uses []Use) error {
+	var owners []string
+	for _, u := range uses {
+		owners = append(owners, u.Owner)
+	}
+	if err := s.happens(ctx, owners); err != nil {
+		return err
+	}
 	return s.call(func() { s.uses = append(s.uses, uses) })
 }
 
@@ -227,6 +263,10 @@ func TestCountsAreWrittenOnceWhateverTheStoreSays(t *testing.T) {
 // A batch of unknown outcome is not repeated for longer than stores remember its ID; one that is known not to be
 // written waits for as long as it takes. One that the store refuses for good holds up no other.
 func TestBatchesThatAreGivenUp(t *testing.T) {
+	synctest.Test(t, testBatchesThatAreGivenUp)
+}
+
+func testBatchesThatAreGivenUp(t *testing.T) {
 	s := &sink{now: 1}
 	c := NewCounters(s)
 	try := func(err error, after bool) error {
@@ -265,11 +305,13 @@ func TestFlushObeysItsContext(t *testing.T) {
 	s := &sink{}
 	c := NewCounters(s)
 	c.Add(&Key{Owner: "a"}, 10, 0)
-	c.writing <- struct{}{} // another one flushes
+	writing := c.boxes.group(0).writing
+	writing <- struct{}{} // another one flushes
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	require.ErrorIs(t, c.Flush(ctx), fault.ErrUnavailable)
-	<-c.writing
+	require.ErrorIs(t, c.FlushOwner(ctx, "a"), fault.ErrUnavailable)
+	<-writing
 	require.NoError(t, c.Flush(t.Context()))
 	require.EqualValues(t, 10, s.count())
 }
@@ -284,24 +326,27 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 	row, _ := st.row(&Key{Endpoint: "7"}, 8)
 	require.NotNil(t, row, "what has a row goes on adding up")
-	sums := map[Key]sum{}
-	require.Zero(t, st.take(sums))
-	require.Len(t, sums, 8)
+	taken := 0
+	require.Zero(t, st.take(func(sum) { taken++ }))
+	require.Equal(t, 8, taken)
 	require.Empty(t, st.rows)
 
-	s := &sink{}
+	s := &sink{groups: map[string]uint32{"other": 7}}
 	c := NewCounters(s)
+	sums := map[Key]sum{}
 	for i := range int32(countRoom) {
-		sums[Key{Day: i}] = sum{count: 1}
+		sums[Key{Day: i}] = sum{key: Key{Day: i}, count: 1}
 	}
-	c.waiting = sums
+	c.waiting[0] = sums
 	c.Add(&Key{Owner: "new"}, 5, 0)
+	c.Add(&Key{Owner: "other"}, 5, 0)
 	c.Add(&Key{Day: 1}, 5, 0)
 	c.collect()
-	require.Len(t, c.waiting, countRoom+8)
-	require.EqualValues(t, 6, c.waiting[Key{Day: 1}].count)
+	require.Len(t, c.waiting[0], countRoom)
+	require.EqualValues(t, 6, c.waiting[0][Key{Day: 1}].count)
+	require.Len(t, c.waiting[7], 1, "another group has room of its own")
 	require.Equal(t, []string{"latchkey: too much usage waited for the store: 5 counts are lost"}, s.warnings)
-	c.waiting = nil
+	clear(c.waiting)
 	require.NoError(t, c.Close(t.Context()))
 }
 

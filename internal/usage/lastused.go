@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -15,9 +16,10 @@ const (
 	useStep    = 10 * time.Minute      // how far a last use moves before it is written, for tokens that do not idle out
 	useStepMin = time.Second           // the same, at the least, for tokens that do
 	useDelay   = 50 * time.Millisecond // how long uses are gathered into one batch
-	useBatch   = 250                   // uses of one transaction: it holds their rows, which others wait for
+	useMost    = 1 << 12               // uses of one transaction
+	useAim     = 10 * time.Millisecond // how long it may hold their rows: a revocation waits for them
 	useRetry   = time.Second           // how long uses wait after the store failed
-	useRoom    = 1 << 16               // uses that may wait while the store is away
+	useRoom    = 1 << 16               // uses of each group that may wait while the store is away
 )
 
 // Step returns by how much a last use moves, in µs, before it is written, for a token that idles out after idle µs. 0
@@ -37,7 +39,9 @@ type Use struct {
 
 // LastUsedSink is what a [LastUsed] writes to. It is safe for concurrent use.
 type LastUsedSink interface {
-	// RaiseLastUsed stores last uses; an older one than is stored changes nothing.
+	// Group returns which owners may be written together: those with the same number.
+	Group(owner string) uint32
+	// RaiseLastUsed stores last uses, all of one group; an older one than is stored changes nothing.
 	RaiseLastUsed(ctx context.Context, uses []Use) error
 	// Warn logs what no caller is told. The error may be nil.
 	Warn(msg string, err error)
@@ -49,20 +53,24 @@ type LastUsed struct {
 	room int // of known
 
 	mu      sync.Mutex
-	known   map[string]use // only of tokens that idle out
-	waiting map[string]Use
-	timer   bool
+	known   map[string]use            // only of tokens that idle out
+	waiting map[uint32]map[string]Use // by group
 	closed  bool
-	flushes sync.WaitGroup
-	writing chan struct{} // holds one value while a batch is written
+	boxes   outboxes[Use]
 }
 
 type use struct{ at, written int64 } // µs
 
 // NewLastUsed returns a LastUsed that writes to sink. It knows as many tokens that idle out as room says, or more.
 func NewLastUsed(sink LastUsedSink, room int) *LastUsed {
-	return &LastUsed{sink: sink, room: max(useRoom, room), known: map[string]use{}, waiting: map[string]Use{},
-		writing: make(chan struct{}, 1)}
+	u := &LastUsed{sink: sink, room: max(useRoom, room), known: map[string]use{}, waiting: map[uint32]map[string]Use{}}
+	u.boxes = outboxes[Use]{take: u.take, put: u.put, waits: u.waits, delay: useDelay, retry: useRetry,
+		open: func() *outbox[Use] {
+			return &outbox[Use]{pace: newPace(useMost, useAim), room: useRoom, write: u.write, drop: u.drop}
+		},
+		fail: func(err error) { sink.Warn("latchkey: cannot write last uses; they are kept", err) }}
+	u.boxes.init()
+	return u
 }
 
 // Saw takes note of a use that the store knows, of a token that idles out. One that lies ahead was noted by a clock
@@ -89,7 +97,7 @@ func (u *LastUsed) Saw(token string, at, now int64) {
 func (u *LastUsed) makeRoom() {
 	n, half := 0, len(u.known)/2
 	for token := range u.known {
-		if _, waits := u.waiting[token]; !waits {
+		if !u.waitsFor(token) {
 			delete(u.known, token)
 		}
 		if n++; n > half {
@@ -129,87 +137,110 @@ func (u *LastUsed) Write(owner, token string, now int64) {
 	u.wait(owner, token, now)
 }
 
+// waitsFor reports whether a use of a token waits. The caller holds u.mu.
+func (u *LastUsed) waitsFor(token string) bool {
+	for _, uses := range u.waiting {
+		if _, ok := uses[token]; ok {
+			return true
+		}
+	}
+	return false
+}
+
 // wait puts a use into the next batch. The caller holds u.mu.
 func (u *LastUsed) wait(owner, token string, now int64) {
 	if u.closed {
 		return
 	}
-	if _, ok := u.waiting[token]; !ok && len(u.waiting) >= useRoom {
+	group := u.sink.Group(owner)
+	if !u.add(group, Use{Owner: owner, Token: token, At: now}) {
 		u.sink.Warn("latchkey: too many last uses wait for the store; one is dropped", nil)
 		return
 	}
-	u.waiting[token] = Use{Owner: owner, Token: token, At: now}
-	u.arm(useDelay)
+	u.boxes.flushLater(group, useDelay)
 }
 
-// arm makes a flush due. The caller holds u.mu.
-func (u *LastUsed) arm(after time.Duration) {
-	if u.timer || u.closed {
+// add lets a use wait. It reports whether there was room. The caller holds u.mu.
+func (u *LastUsed) add(group uint32, use Use) bool {
+	uses := u.waiting[group]
+	if uses == nil {
+		uses = map[string]Use{}
+		u.waiting[group] = uses
+	}
+	was, ok := uses[use.Token]
+	if !ok && len(uses) >= useRoom {
+		return false
+	}
+	if !ok || was.At < use.At {
+		uses[use.Token] = use
+	}
+	return true
+}
+
+// take returns what waits of a group, in the order of stores, so that rows that lie together are written together.
+func (u *LastUsed) take(group uint32) []Use {
+	u.mu.Lock()
+	batch := takeAll(u.waiting, group)
+	u.mu.Unlock()
+	slices.SortFunc(batch, func(a, b Use) int {
+		return cmp.Or(cmp.Compare(a.Owner, b.Owner), cmp.Compare(a.Token, b.Token))
+	})
+	return batch
+}
+
+// put lets uses wait again that could not be written. A later use of a token stays.
+func (u *LastUsed) put(group uint32, uses []Use) {
+	if len(uses) == 0 {
 		return
 	}
-	u.timer = true
-	u.flushes.Add(1)
-	time.AfterFunc(after, func() {
-		defer u.flushes.Done()
-		ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
-		defer cancel()
-		if err := u.Flush(ctx); err != nil {
-			u.sink.Warn("latchkey: cannot write last uses; they are kept", err)
-			u.mu.Lock()
-			defer u.mu.Unlock()
-			if len(u.waiting) > 0 {
-				u.arm(useRetry)
-			}
+	dropped := 0
+	u.mu.Lock()
+	for _, use := range uses {
+		if !u.add(group, use) {
+			dropped++
 		}
-	})
+	}
+	u.mu.Unlock()
+	if dropped > 0 {
+		u.sink.Warn(fmt.Sprintf("latchkey: too many last uses wait for the store; %d are dropped", dropped), nil)
+	}
+}
+
+func (u *LastUsed) waits(group uint32) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return len(u.waiting[group]) > 0
+}
+
+func (u *LastUsed) groups() (groups []uint32) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for group := range u.waiting {
+		groups = append(groups, group)
+	}
+	return groups
+}
+
+// write makes one attempt. Raising a time twice is harmless, so an unknown outcome needs no more care than a failure.
+func (u *LastUsed) write(ctx context.Context, b *batch[Use]) error {
+	err := u.sink.RaiseLastUsed(ctx, b.items)
+	if err != nil && !errors.Is(err, fault.ErrInvalid) {
+		return fault.Unavailable(err)
+	}
+	return err
+}
+
+func (u *LastUsed) drop(uses []Use, why string, err error) {
+	u.sink.Warn(fmt.Sprintf("latchkey: %d last uses are dropped: %s", len(uses), why), err)
 }
 
 // Flush writes what waits, in small transactions: what is written stays written, and nobody waits long for a row. What
 // could not be written is kept.
-func (u *LastUsed) Flush(ctx context.Context) error {
-	select {
-	case u.writing <- struct{}{}:
-		defer func() { <-u.writing }()
-	case <-ctx.Done():
-		return fault.Unavailable(ctx.Err())
-	}
-	u.mu.Lock()
-	u.timer = false
-	batch := make([]Use, 0, len(u.waiting))
-	for _, l := range u.waiting {
-		batch = append(batch, l)
-	}
-	clear(u.waiting)
-	u.mu.Unlock()
-	// In the order of stores, so that rows that lie together are written together.
-	slices.SortFunc(batch, func(a, b Use) int {
-		return cmp.Or(cmp.Compare(a.Owner, b.Owner), cmp.Compare(a.Token, b.Token))
-	})
-	for len(batch) > 0 {
-		part := batch[:min(len(batch), useBatch)]
-		if err := u.write(ctx, part); err != nil {
-			u.keep(batch)
-			return err
-		}
-		batch = batch[len(part):]
-	}
-	return nil
-}
+func (u *LastUsed) Flush(ctx context.Context) error { return u.boxes.flushAll(ctx, u.groups()) }
 
-func (u *LastUsed) write(ctx context.Context, part []Use) error {
-	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
-	defer cancel()
-	return u.sink.RaiseLastUsed(ctx, part)
-}
-
-func (u *LastUsed) keep(batch []Use) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	for _, l := range batch {
-		if w, ok := u.waiting[l.Token]; !ok || w.At < l.At {
-			u.waiting[l.Token] = l // raising a time twice is harmless, so an unknown outcome needs no more care
-		}
-	}
+// FlushOwner is Flush of an owner's group.
+func (u *LastUsed) FlushOwner(ctx context.Context, owner string) error {
+	return u.boxes.flush(ctx, u.sink.Group(owner))
 }
 
 // Close flushes a last time and waits for background work until ctx ends. Uses that come later are not written.
@@ -217,6 +248,5 @@ func (u *LastUsed) Close(ctx context.Context) error {
 	u.mu.Lock()
 	u.closed = true
 	u.mu.Unlock()
-	err := u.Flush(ctx)
-	return errors.Join(err, fault.WaitFor(ctx, &u.flushes))
+	return u.boxes.close(ctx, u.groups())
 }

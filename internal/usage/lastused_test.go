@@ -2,6 +2,8 @@ package usage
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -76,7 +78,7 @@ func TestKnownUsesAreBounded(t *testing.T) {
 	u := NewLastUsed(&sink{}, 0)
 	u.room = 100
 	u.closed = true
-	u.waiting["0"] = Use{Token: "0"}
+	u.waiting[3] = map[string]Use{"0": {Token: "0"}}
 	for i := range 1000 {
 		u.Saw(fmt.Sprint(i), hour, hour)
 		require.LessOrEqual(t, len(u.known), 100)
@@ -88,29 +90,55 @@ func TestKnownUsesAreBounded(t *testing.T) {
 // What could not be written is kept and tried again; a later use is not overwritten by it.
 func TestUsesThatWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		const n = 20 * paceStart
 		s := &sink{}
 		u := NewLastUsed(s, 0)
 		s.failing(func() (before, after error) { return fault.ErrUnavailable, nil })
-		for i := range 3 * useBatch {
+		for i := range n {
 			u.Write("acme", fmt.Sprintf("%03d", i), 1)
 		}
 		time.Sleep(useDelay)
 		synctest.Wait()
 		tries, _ := s.calls()
-		require.Equal(t, 1, tries, "the rest would fare no better")
+		require.Equal(t, maxFails, tries, "the rest would fare no better")
 		u.Write("acme", "000", 5)
-		u.keep([]Use{{"acme", "000", 4}})
+		u.put(0, []Use{{"acme", "000", 4}})
 		s.failing(nil)
 		time.Sleep(useRetry)
 		synctest.Wait()
 		uses := s.takeUses()
-		require.Len(t, uses, 3)
-		require.Equal(t, Use{"acme", "000", 5}, uses[0][0])
-		for i, part := range uses {
-			require.Len(t, part, useBatch)
-			require.Equal(t, fmt.Sprintf("%03d", i*useBatch), part[0].Token, "in the order of stores")
+		all := map[string]int64{}
+		for _, part := range uses {
+			require.True(t, slices.IsSortedFunc(part, func(a, b Use) int { return strings.Compare(a.Token, b.Token) }),
+				"in the order of stores")
+			for _, use := range part {
+				all[use.Token] = use.At
+			}
 		}
+		require.Len(t, all, n)
+		require.EqualValues(t, 5, all["000"])
 		require.NoError(t, u.Close(t.Context()))
 		require.Len(t, s.warnings, 1)
+	})
+}
+
+func TestUsesThatWaitAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &sink{groups: map[string]uint32{"other": 7}}
+		u := NewLastUsed(s, 0)
+		s.failing(func() (before, after error) { return fault.ErrUnavailable, nil })
+		for i := range useRoom + 3 {
+			u.Write("acme", fmt.Sprint(i), 1)
+		}
+		u.Write("other", "x", 1)
+		u.put(0, []Use{{"acme", "more", 1}, {"acme", "most", 1}})
+		require.Len(t, u.waiting[0], useRoom)
+		require.Len(t, u.waiting[7], 1, "another group has room of its own")
+		require.Equal(t, []string{"latchkey: too many last uses wait for the store; one is dropped",
+			"latchkey: too many last uses wait for the store; one is dropped",
+			"latchkey: too many last uses wait for the store; one is dropped",
+			"latchkey: too many last uses wait for the store; 2 are dropped"}, s.warnings)
+		s.failing(nil)
+		require.NoError(t, u.Close(t.Context()))
 	})
 }

@@ -1,6 +1,10 @@
 // Package usage writes behind what is counted and when tokens were last used: callers do not wait for the store, and do
 // not fail.
 //
+// Both are written in batches of owners that may be written together, a group. Each group has its own batches, memory
+// and pace. A batch that fails although others are written is halved until what is at fault stands alone; how many items
+// a batch has follows from the time that batches took. Nothing is repeated for ever.
+//
 // Of [Counters] it guarantees:
 //
 //   - What is counted is written once, even when the store cannot say whether it was written: a batch is repeated under
@@ -23,6 +27,3 @@ import "time"
 
 // writeTimeout bounds one transaction, whoever flushes: all others wait for it, and its connection may be dead.
 const writeTimeout = 10 * time.Second
-
-// flushTimeout bounds a flush in the background.
-const flushTimeout = 10 * time.Second

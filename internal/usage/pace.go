@@ -1,0 +1,40 @@
+package usage
+
+import "time"
+
+const (
+	paceStart = 32 // items of the first batch, and at most of one that shows what a batch costs by itself
+	paceShare = 2  // the items of a batch may take as long as the batch by itself, divided by this
+)
+
+// pace chooses how many items are written together. Others wait for what a batch locks, so its items are to take a short
+// time. What a batch takes by itself, such as round trips, is learned from the fastest and from small ones.
+type pace struct {
+	size, most int
+	aim        time.Duration // that the items may take, or a share of what a batch takes by itself
+	floor      time.Duration // what a batch takes by itself
+}
+
+func newPace(most int, aim time.Duration) pace {
+	return pace{size: paceStart, most: most, aim: aim, floor: -1}
+}
+
+// wrote takes note of what a batch of n took.
+func (p *pace) wrote(n int, took time.Duration) {
+	switch {
+	case p.floor < 0, took < p.floor:
+		p.floor = took
+	case n <= paceStart:
+		p.floor += (took - p.floor) / 2 // the way may have become longer
+	}
+	budget := max(p.aim, p.floor/paceShare)
+	switch {
+	case took > p.floor+2*budget:
+		p.size = max(1, n/2)
+	case n >= p.size && took <= p.floor+budget && 2*took < writeTimeout:
+		p.size = min(2*p.size, p.most)
+	}
+}
+
+// failed takes note that a batch of n was not written: it may have been too many for its deadline.
+func (p *pace) failed(n int) { p.size = max(1, min(p.size, n/2)) }
