@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -41,6 +40,9 @@ import (
 //     of one. Several tokens could spend more together, and none would idle out with it. It also changes no token that
 //     has wider limits.
 //   - Such an actor can mint, because its own bounds hold for what it mints.
+//
+// A call whose record changes before it is written reads it again. It returns [ErrConflict] if that goes on for ten
+// seconds and 16 tries.
 //
 // The right [Exceed] on "latchkey/token/<id>" lifts these bounds, and no others. Give it by name to a service that
 // issues keys for customers, or have the program call [Account.Exceeding]. An Assumed caller has no token, so none of
@@ -217,26 +219,6 @@ func auditJSON(v any) json.RawMessage {
 	}
 	return text
 }
-
-// retry runs a read-change-write again while it conflicts with another writer, at most 16 times. An ErrConflict that
-// the caller's edit returned is returned as it is.
-func retry(f func() error) error {
-	for try := 0; ; try++ {
-		err := f()
-		var own *editError
-		if errors.As(err, &own) {
-			return own.err
-		}
-		if !errors.Is(err, ErrConflict) || try == 15 {
-			return err
-		}
-	}
-}
-
-// editError wraps what a caller's edit returned.
-type editError struct{ err error }
-
-func (e *editError) Error() string { return e.err.Error() }
 
 // pages yields the items of a keyset listing, page by page. It ends after an error.
 func pages[T any](p Page, read func(Page) ([]T, error), key func(T) string, yield func(T, error) bool) {

@@ -40,7 +40,7 @@ func (a Account) Record(ctx context.Context) (Owner, error) {
 //
 // Only the host may change Boundary and Limits, and move NotBefore back: an actor gets a *[DeniedError].
 func (a Account) Configure(ctx context.Context, edit func(*Owner) error) error {
-	return retry(func() error {
+	return retry(ctx, func() error {
 		c, err := a.begin(ctx)
 		if err != nil {
 			return err

@@ -17,7 +17,7 @@ func (a Account) CreateRole(ctx context.Context, r Role) (Role, error) {
 		return Role{}, fmt.Errorf("%w: ID, Owner, Version and Damaged of a new role must be empty", ErrInvalid)
 	}
 	var out Role
-	err := retry(func() (err error) {
+	err := retry(ctx, func() (err error) {
 		out, err = a.createRole(ctx, r)
 		return err
 	})
@@ -79,7 +79,7 @@ func (a Account) Roles(ctx context.Context, q RoleQuery) iter.Seq2[Role, error] 
 // malformed role, for one that inherits an unknown role, and for a cycle.
 func (a Account) UpdateRole(ctx context.Context, id string, edit func(*Role) error) (Role, error) {
 	var out Role
-	err := retry(func() error {
+	err := retry(ctx, func() error {
 		c, err := a.begin(ctx)
 		if err != nil {
 			return err
@@ -124,7 +124,7 @@ func (a Account) UpdateRole(ctx context.Context, id string, edit func(*Role) err
 // DeleteRole removes a role. It returns [ErrInUse] while another role inherits it or a token names it. Revoked and
 // minted tokens do not count: they lose the role.
 func (a Account) DeleteRole(ctx context.Context, id string) error {
-	return retry(func() error {
+	return retry(ctx, func() error {
 		c, err := a.begin(ctx)
 		if err != nil {
 			return err

@@ -89,7 +89,7 @@ func (a Account) RevealAll(ctx context.Context, ids ...string) (map[string]Secre
 	ids = slices.Compact(slices.Sorted(slices.Values(ids)))
 	for some := range slices.Chunk(ids, 100) {
 		var texts map[string]string
-		err := retry(func() (err error) {
+		err := retry(ctx, func() (err error) {
 			texts, err = a.revealSome(ctx, some)
 			return err
 		})
@@ -127,7 +127,7 @@ var errNoSigning = errors.New("latchkey: no signing secret yet")
 func (a Account) reveal(ctx context.Context, id, event string,
 	find func(*Token, []SecretRecord, int64) (string, error)) (Secret, error) {
 	var text string
-	err := retry(func() error {
+	err := retry(ctx, func() error {
 		c, err := a.begin(ctx)
 		if err != nil {
 			return err

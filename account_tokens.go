@@ -255,7 +255,7 @@ func (a Account) Revoke(ctx context.Context, id, reason string) error {
 // Delete removes a token and all that was minted from it before it returns. No record of it stays. It returns
 // [ErrNotFound] if there is no such token.
 func (a Account) Delete(ctx context.Context, id string) error {
-	return retry(func() error {
+	return retry(ctx, func() error {
 		c, err := a.begin(ctx)
 		if err != nil {
 			return err
@@ -281,7 +281,7 @@ func (a Account) Delete(ctx context.Context, id string) error {
 // issue makes a token of a text. It tries again if the actor, or another record that decided about it, has changed.
 func (a Account) issue(ctx context.Context, spec Spec, text, event string) (Token, error) {
 	var out Token
-	err := retry(func() (err error) { // the actor may have changed
+	err := retry(ctx, func() (err error) { // the actor may have changed
 		out, err = a.issueOnce(ctx, spec, text, event)
 		return err
 	})
@@ -399,7 +399,7 @@ var errUnchanged = errors.New("latchkey: unchanged")
 func (a Account) change(ctx context.Context, action Action, event, id, reason string,
 	edit func(c *call, f *Found, w *Write) error) (Token, error) {
 	var out Token
-	err := retry(func() error {
+	err := retry(ctx, func() error {
 		c, err := a.begin(ctx)
 		if err != nil {
 			return err

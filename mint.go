@@ -28,15 +28,15 @@ import (
 //   - [ErrDenied] if the parent may not mint: a publishable token, one that must sign its requests, one at MaxDepth
 //   - [ErrAddress] outside Restrictions.MintFrom
 //   - those of [Manager.Verify] if the parent is no longer valid
-//   - [ErrConflict] if the parent changed each time that Mint was about to write, eight times
+//   - [ErrConflict] if the parent kept changing for ten seconds each time that Mint was about to write
 func (a Access) Mint(ctx context.Context, n Narrowing) (Token, Secret, error) {
-	for try := 0; ; try++ {
-		t, s, err := a.mint(ctx, &n)
-		if !errors.Is(err, ErrConflict) || try == 7 {
-			return t, s, err
-		}
-		// The parent changed between reading and writing: read it again.
-	}
+	var t Token
+	var s Secret
+	err := retry(ctx, func() (err error) { // the parent may have changed since it was read
+		t, s, err = a.mint(ctx, &n)
+		return err
+	})
+	return t, s, err
 }
 
 func (a Access) mint(ctx context.Context, n *Narrowing) (Token, Secret, error) {
