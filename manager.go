@@ -111,7 +111,8 @@ func (m *Manager) Wake() {
 	}
 }
 
-// Purge removes expired and revoked records (see Options.KeepExpired, Options.KeepRevoked and [Store.Purge]) in bounded
+// Purge removes expired and revoked records (see Options.KeepExpired, Options.KeepRevoked, Options.KeepUsageDays and
+// [Store.Purge]) in bounded
 // batches, until none is left or ctx ends. It returns how many it removed. Call it regularly, hourly say. Several
 // nodes may call it at once.
 //
@@ -181,7 +182,8 @@ func (m *Manager) purgePolicy(ctx context.Context, id FeedID) (PurgePolicy, erro
 		now = min(now, r.storeClock)
 	}
 	return PurgePolicy{Feed: id, Now: fromMicros(now), Expired: m.opts.KeepExpired, Revoked: m.opts.KeepRevoked,
-		Changes: max(24*time.Hour, 2*m.opts.MaxStale)}, nil
+		Changes: max(24*time.Hour, 2*m.opts.MaxStale), UsageDays: m.opts.KeepUsageDays,
+		UsageMonths: m.opts.KeepUsageMonths}, nil
 }
 
 // ofFeed names a feed in an error, if a store has several.

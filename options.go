@@ -58,6 +58,13 @@ type Options struct {
 	KeepExpired time.Duration
 	KeepRevoked time.Duration
 
+	// KeepUsageDays and KeepUsageMonths are how long Purge keeps usage, after the end of the month. After KeepUsageDays the
+	// days of a month become one row of the month: Account.Usage then shows the Day "2026-11". After KeepUsageMonths such
+	// rows are removed. 0 or negative: for ever. Credits do not depend on usage. The console shows usage of 90 days, and
+	// datocms of two months, by day.
+	KeepUsageDays   time.Duration
+	KeepUsageMonths time.Duration
+
 	// PublicSuffix reports whether anybody can register names beneath a host ("co.uk"). A domain restriction
 	// "*.<suffix>" is then refused. Nil: such a restriction needs two labels after the star.
 	PublicSuffix func(host string) bool

@@ -144,22 +144,34 @@ func (q RoleQuery) Match(r Role) bool {
 
 // UsageRow is one count.
 type UsageRow struct {
-	Owner    string  `json:"owner"`
-	TokenID  string  `json:"token_id,omitempty"`
-	ClientID string  `json:"client_id,omitempty"`
-	Meter    string  `json:"meter,omitempty"`
-	Endpoint string  `json:"endpoint,omitempty"`
-	Day      string  `json:"day,omitempty"` // 2006-01-02, UTC
-	Count    int64   `json:"count"`
-	Credits  Credits `json:"credits"`
+	Owner    string `json:"owner"`
+	TokenID  string `json:"token_id,omitempty"`
+	ClientID string `json:"client_id,omitempty"`
+	Meter    string `json:"meter,omitempty"`
+	Endpoint string `json:"endpoint,omitempty"`
+	// Day is the day, 2006-01-02 in UTC. It is the month, 2006-01, of what Purge has added up (Options.KeepUsageDays).
+	Day     string  `json:"day,omitempty"`
+	Count   int64   `json:"count"`
+	Credits Credits `json:"credits"`
 }
 
-// UsageQuery selects and groups usage.
+// UsageQuery selects and groups usage. Usage that is kept by month counts as of the first day of the month: From and To
+// select all of it or nothing. So the sums of adjoining ranges add up, and a range of whole months is exact.
 type UsageQuery struct {
 	TokenIDs, Meters []string
 	ClientID         string
 	From, To         string   // days, both included; "": open
 	By               []string // any of "token", "client", "meter", "endpoint", "day"; none: one sum
+}
+
+// Bounds returns From and To as bounds of [UsageRow.Day], both included, in the order of bytes. "" is none. A From that
+// is the first of a month becomes the month, which the row of the month has as its Day.
+func (q UsageQuery) Bounds() (from, to string) {
+	from = q.From
+	if len(from) == len(time.DateOnly) && strings.HasSuffix(from, "-01") {
+		from = strings.TrimSuffix(from, "-01")
+	}
+	return from, q.To
 }
 
 // Event is one entry of the audit trail.

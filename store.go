@@ -125,7 +125,7 @@ type Store interface {
 	// It never advances the epoch or a Version. A Count or Credits below zero is ErrInvalid. A batch holds owners of one
 	// feed only; a store of several feeds returns ErrInvalid for another.
 	AddUsage(ctx context.Context, b UsageBatch) error
-	// Usage sums rows by q.By, ordered by the grouped columns in the order of q.By. Columns that are not grouped by are
+	// Usage sums rows by q.By whose Day lies within q.Bounds, ordered by the grouped columns in the order of q.By. Columns that are not grouped by are
 	// empty in the result, except for Owner. Without q.By there is exactly one row, also if it is all zeros. A count or
 	// sum that would leave the range of an int64 stops at its end.
 	Usage(ctx context.Context, owner string, q UsageQuery) ([]UsageRow, error)
@@ -384,6 +384,7 @@ func (e *OverLimitError) Unwrap() error { return ErrOverLimit }
 //   - a settled or lapsed reservation that is forgotten
 //   - the account of credits of a month that is over, unless an open reservation names it
 //   - a change, a revocation, a write ID, a usage batch ID, an event
+//   - a row of usage of a day that is added to the row of its month, and one of a month that is removed
 type PurgePolicy struct {
 	Feed FeedID // whose owners
 	Now  time.Time
@@ -399,6 +400,13 @@ type PurgePolicy struct {
 	//   - accounts of credits after the month that is their Period.
 	Changes time.Duration
 	Events  time.Duration // the audit trail; 0: for ever
+	// UsageDays is how long usage is kept by day, after the end of the month. Then the rows of each day are added to rows
+	// of the month that are equal in everything else, with the month as Day ("2026-11"), and removed: all in one
+	// transaction, so that a sum never changes. Rows that are added later to a day of such a month follow with the next
+	// Purge. 0 or less: for ever.
+	UsageDays time.Duration
+	// UsageMonths is how long rows of months are kept after the end of the month. Rows of days stay. 0 or less: for ever.
+	UsageMonths time.Duration
 }
 
 // DamagedError names a stored record that cannot be read: it is truncated or altered, or a later version wrote it. It

@@ -100,6 +100,7 @@ func (s *Store) Usage(ctx context.Context, owner string, q latchkey.UsageQuery) 
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
+	from, to := q.Bounds()
 	groups := make(map[usageKey]count)
 	if len(q.By) == 0 {
 		groups[usageKey{}] = count{} // one sum, even without rows
@@ -108,7 +109,7 @@ func (s *Store) Usage(ctx context.Context, owner string, q latchkey.UsageQuery) 
 		if len(q.TokenIDs) > 0 && !slices.Contains(q.TokenIDs, k.token) ||
 			len(q.Meters) > 0 && !slices.Contains(q.Meters, k.meter) ||
 			q.ClientID != "" && q.ClientID != k.client ||
-			q.From != "" && k.day < q.From || q.To != "" && k.day > q.To {
+			from != "" && k.day < from || to != "" && k.day > to {
 			continue
 		}
 		var g usageKey

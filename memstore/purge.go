@@ -29,7 +29,7 @@ func (s *Store) Purge(ctx context.Context, p latchkey.PurgePolicy, n int) (int, 
 	left := n
 	for _, a := range s.owners {
 		for _, f := range []func(*ownerData, *latchkey.PurgePolicy, int) int{
-			purgeReservations, purgeCredits, s.purgeTokens, purgeOnce, purgeEvents,
+			purgeReservations, purgeCredits, s.purgeTokens, purgeOnce, purgeEvents, purgeUsageDays, purgeUsageMonths,
 		} {
 			if left -= f(a, &p, left); left == 0 {
 				return n, nil
@@ -174,4 +174,36 @@ func purgeEvents(a *ownerData, p *latchkey.PurgePolicy, n int) int {
 	clear(a.events[:removed])
 	a.events = a.events[removed:]
 	return removed
+}
+
+// purgeUsageDays adds the rows of days to those of their month, if it has ended long enough ago.
+func purgeUsageDays(a *ownerData, p *latchkey.PurgePolicy, n int) int {
+	return purgeUsage(a, p.Now, p.UsageDays, time.DateOnly, n, func(k usageKey, c count) {
+		k.day = k.day[:len("2006-01")]
+		a.usage[k] = a.usage[k].plus(c)
+	})
+}
+
+// purgeUsageMonths removes the rows of months that have ended long enough ago.
+func purgeUsageMonths(a *ownerData, p *latchkey.PurgePolicy, n int) int {
+	return purgeUsage(a, p.Now, p.UsageMonths, "2006-01", n, func(usageKey, count) {})
+}
+
+func purgeUsage(a *ownerData, now time.Time, keep time.Duration, format string, n int, removed func(usageKey, count)) int {
+	if keep <= 0 {
+		return 0
+	}
+	month := fromMicros(micros(now) - keep.Microseconds()).Format("2006-01")
+	var over []usageKey
+	for k := range a.usage {
+		if _, err := time.Parse(format, k.day); err == nil && k.day < month && len(over) < n {
+			over = append(over, k)
+		}
+	}
+	for _, k := range over {
+		c := a.usage[k]
+		delete(a.usage, k)
+		removed(k, c)
+	}
+	return len(over)
 }

@@ -75,7 +75,7 @@ func (t *tx) insertRows(sets ...bulkRows) error {
 	return nil
 }
 
-// insertValues inserts with VALUES. Row counts are powers of two up to 64, so that there are few statement texts.
+// insertValues inserts with VALUES. Row counts are powers of two, so that there are few statement texts.
 func (t *tx) insertValues(s bulkRows) error {
 	row := `(?` + strings.Repeat(`, ?`, len(s.columns)-1) + `)`
 	insert, end := t.dialect().insertOrFail, ""
@@ -83,7 +83,7 @@ func (t *tx) insertValues(s bulkRows) error {
 		insert, end = `INSERT`, s.onConflict(t.dialect())
 	}
 	head := insert + ` INTO ` + s.name + ` (` + strings.Join(s.columns, `, `) + `) VALUES ` + row
-	for size, rows := 64, s.rows; len(rows) > 0; rows = rows[size:] {
+	for size, rows := t.dialect().bulkRows, s.rows; len(rows) > 0; rows = rows[size:] {
 		for size > len(rows) {
 			size /= 2
 		}

@@ -36,6 +36,7 @@ var mysql = dialect{
 	quotes:        map[byte]byte{'`': '`'},
 	writers:       8,
 	mintWorkers:   2,
+	bulkRows:      1024, // of at most 18 columns: a statement takes 65,535 values
 	interruptible: true,
 	prepares:      true,
 	forUpdate:     ` FOR UPDATE`,

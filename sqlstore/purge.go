@@ -40,7 +40,7 @@ func (s *Store) Purge(ctx context.Context, p latchkey.PurgePolicy, n int) (int, 
 		floor := run.floor
 		for _, step := range []func() error{
 			run.reservations, run.credits, run.tokens, run.secrets, run.once, run.changes, run.revocations, run.writeIDs,
-			run.events,
+			run.events, run.usageDays, run.usageMonths,
 		} {
 			if run.n <= 0 {
 				break
@@ -450,4 +450,77 @@ func (p *purge) events() error {
 	return p.deleteAll("latchkey_events", "owner, seq", len(over), true, func(i int) []any {
 		return []any{over[i].owner, over[i].seq}
 	})
+}
+
+// usageDays adds the rows of days to those of their month, if it has ended long enough ago.
+func (p *purge) usageDays() error {
+	return p.oldUsage(p.policy.UsageDays, time.DateOnly, func(day string, rows []latchkey.UsageRow) error {
+		sums := make([]latchkey.UsageRow, len(rows))
+		for i, r := range rows {
+			sums[i] = r
+			sums[i].Day = day[:len("2006-01")]
+		}
+		slices.SortFunc(sums, compareUsage)
+		return p.insertRows(bulkRows{usageRows, sumUsage(sums)})
+	})
+}
+
+// usageMonths removes the rows of months that have ended long enough ago.
+func (p *purge) usageMonths() error {
+	return p.oldUsage(p.policy.UsageMonths, "2006-01", func(string, []latchkey.UsageRow) error { return nil })
+}
+
+// oldUsage removes rows of usage whose Day has a format and lies in a month that has ended long enough ago. It calls
+// before for some rows of one Day that it then removes. Days are few, so it goes from one to the next by the index.
+func (p *purge) oldUsage(keep time.Duration, format string, before func(day string, rows []latchkey.UsageRow) error) error {
+	cutoff, ok := p.cutoff(keep)
+	if !ok || keep == 0 {
+		return nil
+	}
+	month := time.UnixMicro(cutoff).UTC().Format("2006-01")
+	for day := ""; p.n > 0; {
+		var next sql.NullString
+		_, err := p.row(`SELECT MIN(day) FROM latchkey_usage WHERE day > ? AND day < ?`, []any{day, month}, &next)
+		if err != nil || !next.Valid {
+			return err
+		}
+		day = next.String
+		if _, err := time.Parse(format, day); err != nil {
+			continue
+		}
+		for p.n > 0 {
+			n := p.n
+			rows, err := p.usageOf(day)
+			if err == nil && len(rows) > 0 {
+				err = before(day, rows)
+			}
+			if err == nil {
+				err = p.deleteAll("latchkey_usage", "owner, day, token_id, client_id, meter, endpoint", len(rows), true,
+					func(i int) []any {
+						r := &rows[i]
+						return []any{r.Owner, day, r.TokenID, r.ClientID, r.Meter, r.Endpoint}
+					})
+			}
+			if err != nil {
+				return err
+			}
+			p.n -= len(rows)
+			if len(rows) < n {
+				break // what is left is locked
+			}
+		}
+	}
+	return nil
+}
+
+// usageOf reads and locks at most n rows of a day.
+func (p *purge) usageOf(day string) (out []latchkey.UsageRow, err error) {
+	err = p.each(`SELECT owner, token_id, client_id, meter, endpoint, count, credits FROM latchkey_usage WHERE day = ?
+		LIMIT ?`+p.dialect().forUpdateSkip, []any{day, p.n}, func(rows *sql.Rows) error {
+		r := latchkey.UsageRow{Day: day}
+		err := rows.Scan(&r.Owner, &r.TokenID, &r.ClientID, &r.Meter, &r.Endpoint, &r.Count, &r.Credits)
+		out = append(out, r)
+		return err
+	})
+	return out, err
 }

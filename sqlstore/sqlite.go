@@ -35,6 +35,7 @@ var sqlite = dialect{
 	},
 	quotes:           map[byte]byte{'"': '"', '`': '`', '[': ']'},
 	writers:          1, // its lock excludes every other writer, so no row needs a lock
+	bulkRows:         64, // there are no round trips to be saved
 	groupCommit:      true,
 	prepares:         true,
 	insertOrFail:     `INSERT OR FAIL`, // it needs no statement journal

@@ -25,10 +25,7 @@ func (s *Store) AddUsage(ctx context.Context, b latchkey.UsageBatch) error {
 		}
 	}
 	// Sorted: two batches always take their locks in the same order. A Manager's are.
-	sortUnlessSorted(rows, func(x, y latchkey.UsageRow) int {
-		return cmp.Or(cmp.Compare(x.Owner, y.Owner), cmp.Compare(x.Day, y.Day), cmp.Compare(x.TokenID, y.TokenID),
-			cmp.Compare(x.ClientID, y.ClientID), cmp.Compare(x.Meter, y.Meter), cmp.Compare(x.Endpoint, y.Endpoint))
-	})
+	sortUnlessSorted(rows, compareUsage)
 	sortUnlessSorted(last, func(x, y latchkey.LastUsed) int {
 		return cmp.Or(cmp.Compare(x.Owner, y.Owner), cmp.Compare(x.TokenID, y.TokenID))
 	})
@@ -41,6 +38,12 @@ func (s *Store) AddUsage(ctx context.Context, b latchkey.UsageBatch) error {
 		}
 		return t.raiseLastUsed(last)
 	})
+}
+
+// compareUsage orders rows by their key.
+func compareUsage(x, y latchkey.UsageRow) int {
+	return cmp.Or(cmp.Compare(x.Owner, y.Owner), cmp.Compare(x.Day, y.Day), cmp.Compare(x.TokenID, y.TokenID),
+		cmp.Compare(x.ClientID, y.ClientID), cmp.Compare(x.Meter, y.Meter), cmp.Compare(x.Endpoint, y.Endpoint))
 }
 
 func sortUnlessSorted[T any](list []T, compare func(x, y T) int) {
@@ -212,11 +215,12 @@ func (s *Store) Usage(ctx context.Context, owner string, q latchkey.UsageQuery) 
 	if q.ClientID != "" {
 		f.and("client_id = ?", q.ClientID)
 	}
-	if q.From != "" {
-		f.and("day >= ?", q.From)
+	from, to := q.Bounds()
+	if from != "" {
+		f.and("day >= ?", from)
 	}
-	if q.To != "" {
-		f.and("day <= ?", q.To)
+	if to != "" {
+		f.and("day <= ?", to)
 	}
 	var text strings.Builder
 	// The upper and lower halves are summed separately, so that no engine's sum overflows. The joined sum stops at the end

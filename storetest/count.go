@@ -202,6 +202,7 @@ var onceCases = []Case{
 				sums{sum(latchkey.UsageRow{Day: "2026-11-21"}, 6), sum(latchkey.UsageRow{Day: "2026-11-22"}, 8),
 					sum(latchkey.UsageRow{Day: "2026-12-01"}, 16)}},
 			{"to", latchkey.UsageQuery{To: "2026-11-21"}, sums{sum(none, 7)}},
+			{"from the first of a month", latchkey.UsageQuery{From: "2026-12-01"}, sums{sum(none, 16)}},
 			{"one day", latchkey.UsageQuery{From: "2026-11-21", To: "2026-11-21"}, sums{sum(none, 6)}},
 			{"everything at once", latchkey.UsageQuery{TokenIDs: []string{"t1"}, Meters: []string{"rows"}, ClientID: "42",
 				From: "2026-11-01", To: "2026-11-30"}, sums{sum(none, 2)}},

@@ -174,6 +174,61 @@ var adjustFaults = map[string]fault{
 	}},
 }
 
+// purges returns a fault that edits the policy of every Purge.
+func purges(edit func(*latchkey.PurgePolicy)) func(*faulty, latchkey.Store) {
+	return func(f *faulty, s latchkey.Store) {
+		f.purge = func(ctx context.Context, p latchkey.PurgePolicy, n int) (int, error) {
+			edit(&p)
+			return s.Purge(ctx, p, n)
+		}
+	}
+}
+
+// editsUsage returns a fault that edits what is asked of usage, and what is answered.
+func editsUsage(ask func(*latchkey.UsageQuery), answer func([]latchkey.UsageRow)) func(*faulty, latchkey.Store) {
+	return func(f *faulty, s latchkey.Store) {
+		f.usage = func(ctx context.Context, owner string, q latchkey.UsageQuery) ([]latchkey.UsageRow, error) {
+			ask(&q)
+			rows, err := s.Usage(ctx, owner, q)
+			answer(rows)
+			return rows, err
+		}
+	}
+}
+
+var usageFaults = map[string]fault{
+	"never adds usage up by month": {[]string{"purge/usage-days", "purge/usage-query", "purge/usage-months"},
+		purges(func(p *latchkey.PurgePolicy) { p.UsageDays = 0 })},
+	"adds usage up before its time": {[]string{"purge/usage-days"},
+		purges(func(p *latchkey.PurgePolicy) { p.UsageDays = min(p.UsageDays, 30*24*time.Hour) })},
+	"keeps no usage for ever": {[]string{"purge/usage-days"},
+		purges(func(p *latchkey.PurgePolicy) {
+			if p.UsageDays <= 0 {
+				p.UsageDays = time.Hour
+			}
+		})},
+	"removes usage that it adds up": {[]string{"purge/usage-days", "purge/usage-query", "purge/usage-race"},
+		purges(func(p *latchkey.PurgePolicy) { p.UsageMonths = max(p.UsageMonths, time.Nanosecond) })},
+	"never removes usage by month": {[]string{"purge/usage-months"},
+		purges(func(p *latchkey.PurgePolicy) { p.UsageMonths = 0 })},
+	"removes usage by month before its time": {[]string{"purge/usage-months"},
+		purges(func(p *latchkey.PurgePolicy) { p.UsageMonths = min(p.UsageMonths, 24*time.Hour) })},
+	"leaves out a month that is asked for from its first day": {[]string{"purge/usage-query", "purge/usage-days"},
+		editsUsage(func(q *latchkey.UsageQuery) {
+			if q.From != "" {
+				q.From += "-" // "2026-10-01-" is no first of a month
+			}
+		}, func([]latchkey.UsageRow) {})},
+	"shows a month as its first day": {[]string{"purge/usage-days", "purge/usage-query"},
+		editsUsage(func(*latchkey.UsageQuery) {}, func(rows []latchkey.UsageRow) {
+			for i := range rows {
+				if len(rows[i].Day) == len("2006-01") {
+					rows[i].Day += "-01"
+				}
+			}
+		})},
+}
+
 var purgeFaults = map[string]fault{
 	"ignores the limit of Purge": {[]string{"purge/bounded"}, func(f *faulty, s latchkey.Store) {
 		f.purge = func(ctx context.Context, p latchkey.PurgePolicy, _ int) (int, error) { return s.Purge(ctx, p, 1000) }

@@ -53,7 +53,7 @@ type Case struct {
 func Cases() []Case {
 	return slices.Concat(readCases, listCases, writeCases, secretCases, followCases, removeCases, feedCases, feedsCases,
 		onceCases, creditCases, adjustCases,
-		purgeCases, raceCases, damageCases)
+		purgeCases, purgeUsageCases, raceCases, damageCases)
 }
 
 // caseTimeout is how long a case may take. A store that hangs fails the case, and does not stop the suite.

@@ -149,13 +149,15 @@ func (v *view) showUsage(id string, t *latchkey.Token) error {
 	}
 	all := make([]bar, days)
 	var sum bar
+	for _, u := range daily { // those of months that are added up too
+		sum.Count, sum.Credits = sum.Count+u.Count, sum.Credits+u.Credits
+	}
 	for i := range all {
 		d := first.AddDate(0, 0, i)
 		all[i].Full, all[i].Label = d.Format("2 January"), d.Format("2 Jan")
 		for _, u := range daily {
 			if u.Day == d.Format(time.DateOnly) {
 				all[i].Count, all[i].Credits = u.Count, u.Credits
-				sum.Count, sum.Credits = sum.Count+u.Count, sum.Credits+u.Credits
 			}
 		}
 	}

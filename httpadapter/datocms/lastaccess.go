@@ -27,8 +27,12 @@ func lastAccess(ctx context.Context, account latchkey.Account, now time.Time, to
 			return nil, err
 		}
 		for _, r := range rows {
-			if u := (usageKey{r.TokenID, r.Meter}); r.Count > 0 && r.Day > newest[u] {
-				newest[u] = r.Day
+			day := r.Day
+			if len(day) == len("2006-01") { // a month that is added up counts as of its first day
+				day += "-01"
+			}
+			if u := (usageKey{r.TokenID, r.Meter}); r.Count > 0 && day > newest[u] {
+				newest[u] = day
 			}
 		}
 	}
