@@ -34,7 +34,7 @@ var sqlite = dialect{
 			"or declare the column TEXT, and write RFC 3339",
 	},
 	quotes:           map[byte]byte{'"': '"', '`': '`', '[': ']'},
-	writers:          1, // its lock excludes every other writer, so no row needs a lock
+	writers:          1,  // its lock excludes every other writer, so no row needs a lock
 	bulkRows:         64, // there are no round trips to be saved
 	groupCommit:      true,
 	prepares:         true,
