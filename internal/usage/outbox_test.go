@@ -261,8 +261,8 @@ func TestPace(t *testing.T) {
 		least, max time.Duration // that the items may take
 	}{
 		{2 * time.Millisecond, 40 * time.Microsecond, 4 * time.Millisecond, 21 * time.Millisecond},
-		{320 * time.Millisecond, 40 * time.Microsecond, 50 * time.Millisecond, 330 * time.Millisecond},
-		{time.Millisecond, 3 * time.Millisecond, 0, 200 * time.Millisecond},
+		{320 * time.Millisecond, 40 * time.Microsecond, 80 * time.Millisecond, 650 * time.Millisecond},
+		{time.Millisecond, 3 * time.Millisecond, 0, 400 * time.Millisecond},
 		{0, time.Second, 0, time.Minute},
 	} {
 		p := newPace(1<<12, 10*time.Millisecond)
@@ -278,6 +278,8 @@ func TestPace(t *testing.T) {
 		p.wrote(p.size, time.Millisecond)
 	}
 	require.Equal(t, 1<<12, p.size)
+	p.wrote(p.size, 100*time.Millisecond)
+	require.Equal(t, 1<<11, p.size)
 	for range 30 { // the way becomes longer
 		p.wrote(p.size, 300*time.Millisecond+time.Duration(p.size)*40*time.Microsecond)
 	}

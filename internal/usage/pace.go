@@ -2,16 +2,14 @@ package usage
 
 import "time"
 
-const (
-	paceStart = 32 // items of the first batch, and at most of one that shows what a batch costs by itself
-	paceShare = 2  // the items of a batch may take as long as the batch by itself, divided by this
-)
+// paceStart is how many items the first batch has, and at most one that shows what a batch takes by itself.
+const paceStart = 32
 
 // pace chooses how many items are written together. Others wait for what a batch locks, so its items are to take a short
 // time. What a batch takes by itself, such as round trips, is learned from the fastest and from small ones.
 type pace struct {
 	size, most int
-	aim        time.Duration // that the items may take, or a share of what a batch takes by itself
+	aim        time.Duration // that the items may take, or as long as a batch takes by itself if that is more
 	floor      time.Duration // what a batch takes by itself
 }
 
@@ -21,13 +19,10 @@ func newPace(most int, aim time.Duration) pace {
 
 // wrote takes note of what a batch of n took.
 func (p *pace) wrote(n int, took time.Duration) {
-	switch {
-	case p.floor < 0, took < p.floor:
+	if p.floor < 0 || took < p.floor || n <= paceStart { // the way may have become longer
 		p.floor = took
-	case n <= paceStart:
-		p.floor += (took - p.floor) / 2 // the way may have become longer
 	}
-	budget := max(p.aim, p.floor/paceShare)
+	budget := max(p.aim, p.floor)
 	switch {
 	case took > p.floor+2*budget:
 		p.size = max(1, n/2)
