@@ -58,10 +58,10 @@ type Options struct {
 	KeepExpired time.Duration
 	KeepRevoked time.Duration
 
-	// KeepUsageDays and KeepUsageMonths are how long Purge keeps usage, after the end of the month. After KeepUsageDays the
-	// days of a month become one row of the month: Account.Usage then shows the Day "2026-11". After KeepUsageMonths such
-	// rows are removed. 0 or negative: for ever. Credits do not depend on usage. The console shows usage of 90 days, and
-	// datocms of two months, by day.
+	// KeepUsageDays and KeepUsageMonths are how long Purge keeps usage, after the end of the month. After KeepUsageDays
+	// the days of a month become one row of the month: Account.Usage then shows the Day "2026-11". After KeepUsageMonths
+	// such rows are removed. 0 or negative: for ever. Credits do not depend on usage. The console shows usage of 90 days
+	// by day, and datocms of two months.
 	KeepUsageDays   time.Duration
 	KeepUsageMonths time.Duration
 

@@ -125,9 +125,9 @@ type Store interface {
 	// It never advances the epoch or a Version. A Count or Credits below zero is ErrInvalid. A batch holds owners of one
 	// feed only; a store of several feeds returns ErrInvalid for another.
 	AddUsage(ctx context.Context, b UsageBatch) error
-	// Usage sums rows by q.By whose Day lies within q.Bounds, ordered by the grouped columns in the order of q.By. Columns that are not grouped by are
-	// empty in the result, except for Owner. Without q.By there is exactly one row, also if it is all zeros. A count or
-	// sum that would leave the range of an int64 stops at its end.
+	// Usage sums rows whose Day lies within q.Bounds by q.By, ordered by the grouped columns in the order of q.By. Columns
+	// that are not grouped by are empty in the result, except for Owner. Without q.By there is exactly one row, also if it
+	// is all zeros. A count or sum that would leave the range of an int64 stops at its end.
 	Usage(ctx context.Context, owner string, q UsageQuery) ([]UsageRow, error)
 	// Reserve takes r.Amount from every account named, or from none. It returns an *OverLimitError, which names the
 	// account, if one has not enough left. It is idempotent by (r.Owner, r.Key): the same key with the same Amount and

@@ -189,7 +189,8 @@ func purgeUsageMonths(a *ownerData, p *latchkey.PurgePolicy, n int) int {
 	return purgeUsage(a, p.Now, p.UsageMonths, "2006-01", n, func(usageKey, count) {})
 }
 
-func purgeUsage(a *ownerData, now time.Time, keep time.Duration, format string, n int, removed func(usageKey, count)) int {
+func purgeUsage(a *ownerData, now time.Time, keep time.Duration, format string, n int,
+	removed func(usageKey, count)) int {
 	if keep <= 0 {
 		return 0
 	}

@@ -472,7 +472,8 @@ func (p *purge) usageMonths() error {
 
 // oldUsage removes rows of usage whose Day has a format and lies in a month that has ended long enough ago. It calls
 // before for some rows of one Day that it then removes. Days are few, so it goes from one to the next by the index.
-func (p *purge) oldUsage(keep time.Duration, format string, before func(day string, rows []latchkey.UsageRow) error) error {
+func (p *purge) oldUsage(keep time.Duration, format string,
+	before func(day string, rows []latchkey.UsageRow) error) error {
 	cutoff, ok := p.cutoff(keep)
 	if !ok || keep == 0 {
 		return nil

@@ -66,8 +66,8 @@ func (t *tx) addUsage(id [16]byte, at time.Time, rows [][]any) (added bool, err 
 
 // addUsageArrays is addUsage in one statement, which is one round trip.
 func (t *tx) addUsageArrays(id [16]byte, at time.Time, rows [][]any) (added bool, err error) {
-	text := `WITH b AS (INSERT INTO latchkey_batches (id, at) VALUES (?, ?)` + t.dialect().ifAbsent + ` RETURNING 1), u AS (` +
-		t.insertFromArrays(usageRows, ` WHERE EXISTS (SELECT FROM b)`) + `) SELECT count(*) FROM b`
+	text := `WITH b AS (INSERT INTO latchkey_batches (id, at) VALUES (?, ?)` + t.dialect().ifAbsent +
+		` RETURNING 1), u AS (` + t.insertFromArrays(usageRows, ` WHERE EXISTS (SELECT FROM b)`) + `) SELECT count(*) FROM b`
 	n := 0
 	_, err = t.row(text, append([]any{id[:], at.UnixMicro()}, arraysOf(bulkRows{usageRows, rows})...), &n)
 	return n > 0, err
@@ -156,8 +156,8 @@ func (t *tx) raiseLastUsed(last []latchkey.LastUsed) error {
 	return nil
 }
 
-// raiseLastUsedArrays takes the locks in the order of the tokens, as every transaction does. It needs two statements: the
-// second must see the secrets as they are once the tokens are locked.
+// raiseLastUsedArrays takes the locks in the order of the tokens, as every transaction does. It needs two statements:
+// the second must see the secrets as they are once the tokens are locked.
 func (t *tx) raiseLastUsedArrays(last []latchkey.LastUsed) error {
 	if len(last) == 0 {
 		return nil

@@ -58,8 +58,8 @@ var purgeUsageCases = []Case{
 		before := total()
 		w.same(w.purge(usagePolicy("2026-11-10", 0, 0), 100), 0, "how much was purged without UsageDays")
 		w.same(w.purge(usagePolicy("2026-11-10", -1, 0), 100), 0, "how much was purged with a negative UsageDays")
-		w.same(w.purge(usagePolicy("2026-11-10", 41*day, 0), 100), 0, "how much was purged, when September ended 41 days ago, "+
-			"less half a day")
+		w.same(w.purge(usagePolicy("2026-11-10", 41*day, 0), 100), 0, "how much was purged, when September ended 41 days "+
+			"ago, less half a day")
 		w.same(w.purge(usagePolicy("2026-11-10", 10*day, 0), 100), 1, "how much was purged: the day of September")
 		removed := 0
 		for range 100 {
@@ -94,8 +94,8 @@ var purgeUsageCases = []Case{
 		w.same(w.usageOf(acme, latchkey.UsageQuery{By: usageColumns}), want, "the usage with what came late")
 	}),
 
-	newCase("purge/usage-query", "A row of a month counts as of its first day: ranges that adjoin add up, and whole months "+
-		"are exact.", func(w *fixture) {
+	newCase("purge/usage-query", "A row of a month counts as of its first day: ranges that adjoin add up, and whole "+
+		"months are exact.", func(w *fixture) {
 		w.addRows(counted(acme, id(1), "2026-09-30", 1), counted(acme, id(1), "2026-10-01", 2),
 			counted(acme, id(1), "2026-10-20", 4), counted(acme, id(1), "2026-11-01", 8), counted(acme, id(1), "2026-11-02", 16))
 		w.same(w.purge(usagePolicy("2026-11-10", day, 0), 100), 3, "how much was purged")

@@ -114,8 +114,8 @@ func BenchmarkUsage(b *testing.B) {
 }
 
 // BenchmarkLastUses is a process that has just started and verifies many tokens once: how long it takes until all last
-// uses are stored, from the first and from the last Verify on. Of revocations it tells what the slowest took: alone, while
-// tokens were verified, and while what was left of the last uses was written.
+// uses are stored, from the first and from the last Verify on. Of revocations it tells what the slowest took: alone,
+// while tokens were verified, and while what was left of the last uses was written.
 func BenchmarkLastUses(b *testing.B) {
 	const tokens = 60_000
 	for _, p := range append(slices.Clone(usagePlaces[:3]), usagePlace{"PostgreSQL, 80 ms away", harness.Postgres,

@@ -47,7 +47,8 @@ type CounterSink interface {
 	Group(owner string) uint32
 	// NewID returns a new id for the time now.
 	NewID(now int64) ([16]byte, error)
-	// AddCounts adds the rows of a batch, all of one group, to what is stored. It does nothing if a batch with that ID was added.
+	// AddCounts adds the rows of a batch, all of one group, to what is stored. It does nothing if a batch with that ID was
+	// added.
 	// ErrInvalid refuses the batch for good; after ErrUnavailable nothing was written; after any other error it may have
 	// been.
 	AddCounts(ctx context.Context, b Batch) error

@@ -38,8 +38,8 @@ type outbox[T any] struct {
 	room int         // items of held
 	last time.Time   // when something was written last
 
-	// write returns nil when the batch is done with, ErrInvalid if the store refuses it for good, ErrUnavailable if nothing
-	// was written, and any other error if something may have been.
+	// write returns nil when the batch is done with, ErrInvalid if the store refuses it for good, ErrUnavailable if
+	// nothing was written, and any other error if something may have been.
 	write func(ctx context.Context, b *batch[T]) error
 	// drop is told of items that are given up.
 	drop func(items []T, why string, err error)

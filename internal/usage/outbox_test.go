@@ -15,8 +15,8 @@ import (
 	"github.com/latchkey-go/latchkey/internal/fault"
 )
 
-// both runs a test on Counters and on a LastUsed: put lets one thing of an owner wait, and written returns the owners of
-// what was written.
+// both runs a test on Counters and on a LastUsed: put lets one thing of an owner wait, and written returns the owners
+// of what was written.
 func both(t *testing.T, test func(t *testing.T, s *sink, put func(owner string), written func() []string,
 	end func(context.Context) error)) {
 	t.Run("counts", func(t *testing.T) {

@@ -5,8 +5,8 @@ import "time"
 // paceStart is how many items the first batch has, and at most one that shows what a batch takes by itself.
 const paceStart = 32
 
-// pace chooses how many items are written together. Others wait for what a batch locks, so its items are to take a short
-// time. What a batch takes by itself, such as round trips, is learned from the fastest and from small ones.
+// pace chooses how many items are written together. Others wait for what a batch locks, so its items are to take a
+// short time. What a batch takes by itself, such as round trips, is learned from the fastest and from small ones.
 type pace struct {
 	size, most int
 	aim        time.Duration // that the items may take, or as long as a batch takes by itself if that is more

@@ -2,8 +2,8 @@
 // not fail.
 //
 // Both are written in batches of owners that may be written together, a group. Each group has its own batches, memory
-// and pace. A batch that fails although others are written is halved until what is at fault stands alone; how many items
-// a batch has follows from the time that batches took. Nothing is repeated for ever.
+// and pace. A batch that fails although others are written is halved until what is at fault stands alone. How many
+// items a batch has follows from the time that batches took. Nothing is repeated for ever.
 //
 // Of [Counters] it guarantees:
 //
