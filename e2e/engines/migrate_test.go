@@ -45,11 +45,11 @@ func TestEnginesMigrateRefuses(t *testing.T) {
 		for _, c := range []struct {
 			name, spoil, says string
 		}{
-			{"a newer schema", `INSERT INTO latchkey_schema VALUES (4, '0004_future.sql')`, "use a newer latchkey"},
-			{"a newer schema that says so", `INSERT INTO latchkey_migrations VALUES (4, '0004_future.sql', 4)`,
-				"(0004_future.sql), newer than this program's 3, and does not allow programs that know fewer than 4"},
+			{"a newer schema", `INSERT INTO latchkey_schema VALUES (5, '0005_future.sql')`, "use a newer latchkey"},
+			{"a newer schema that says so", `INSERT INTO latchkey_migrations VALUES (5, '0005_future.sql', 5)`,
+				"(0005_future.sql), newer than this program's 4, and does not allow programs that know fewer than 5"},
 			{"another second migration", `INSERT INTO latchkey_schema VALUES (2, '0002_future.sql')`, "use a newer latchkey"},
-			{"a step left out", `INSERT INTO latchkey_migrations VALUES (5, '0005_future.sql', 1)`, "half done"},
+			{"a step left out", `INSERT INTO latchkey_migrations VALUES (6, '0006_future.sql', 1)`, "half done"},
 			{"a step not recorded", `DELETE FROM latchkey_schema`, "half done"},
 			{"no record at all", `DROP TABLE latchkey_schema`, "half done"},
 			{"a table that is gone", `DROP TABLE latchkey_once`, "latchkey_once is missing"},
@@ -120,7 +120,8 @@ func TestMariaDBMigrateTakesUp(t *testing.T) {
 		require.NoError(t, sqlstore.Migrate(ctx, db, latchkey.MySQL))
 		// As if the later migrations had never begun.
 		for _, s := range append([]string{`DELETE FROM latchkey_schema`, `DROP TABLE latchkey_migrations`,
-			`DELETE FROM latchkey_schema_steps WHERE version > 1`, `ALTER TABLE latchkey_tokens DROP COLUMN owner_version`,
+			`DELETE FROM latchkey_schema_steps WHERE version > 1`, `DROP INDEX latchkey_usage_day ON latchkey_usage`,
+			`ALTER TABLE latchkey_tokens DROP COLUMN owner_version`,
 			`ALTER TABLE latchkey_secrets DROP COLUMN owner_version`, `ALTER TABLE latchkey_owners DROP COLUMN since`},
 			spoil...) {
 			_, err := db.Exec(s)

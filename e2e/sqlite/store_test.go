@@ -47,11 +47,11 @@ func TestSQLiteMigrateRefuses(t *testing.T) {
 	for _, c := range []struct {
 		name, spoil, says string
 	}{
-		{"a newer schema", `INSERT INTO latchkey_schema VALUES (4, '0004_future.sql')`, "use a newer latchkey"},
-		{"a newer schema that says so", `INSERT INTO latchkey_migrations VALUES (4, '0004_future.sql', 4)`,
-			"(0004_future.sql), newer than this program's 3, and does not allow programs that know fewer than 4"},
+		{"a newer schema", `INSERT INTO latchkey_schema VALUES (5, '0005_future.sql')`, "use a newer latchkey"},
+		{"a newer schema that says so", `INSERT INTO latchkey_migrations VALUES (5, '0005_future.sql', 5)`,
+			"(0005_future.sql), newer than this program's 4, and does not allow programs that know fewer than 5"},
 		{"another second migration", `INSERT INTO latchkey_schema VALUES (2, '0002_future.sql')`, "use a newer latchkey"},
-		{"a step left out", `INSERT INTO latchkey_migrations VALUES (5, '0005_future.sql', 1)`, "half done"},
+		{"a step left out", `INSERT INTO latchkey_migrations VALUES (6, '0006_future.sql', 1)`, "half done"},
 		{"a step not recorded", `DELETE FROM latchkey_schema`, "half done"},
 		{"no record at all", `DROP TABLE latchkey_schema`, "half done"},
 		{"a table that is gone", `DROP TABLE latchkey_once`, "latchkey_once is missing"},

@@ -399,16 +399,16 @@ func TestFirstVersionBesideThisOne(t *testing.T) {
 			_, err = sqlstore.New(ctx, db, e.Dialect, nil)
 			require.NoError(t, err)
 			// An additive step of tomorrow leaves this version in use, and one that breaks it is refused by name.
-			_, err = db.Exec(`INSERT INTO latchkey_migrations (version, name, oldest) VALUES (4, '0004_more.sql', 3)`)
+			_, err = db.Exec(`INSERT INTO latchkey_migrations (version, name, oldest) VALUES (5, '0005_more.sql', 4)`)
 			require.NoError(t, err)
 			require.NoError(t, sqlstore.Migrate(ctx, db, e.Dialect))
 			_, err = sqlstore.New(ctx, db, e.Dialect, nil)
 			require.NoError(t, err)
-			_, err = db.Exec(`UPDATE latchkey_migrations SET oldest = 4 WHERE version = 4`)
+			_, err = db.Exec(`UPDATE latchkey_migrations SET oldest = 5 WHERE version = 5`)
 			require.NoError(t, err)
 			_, err = sqlstore.New(ctx, db, e.Dialect, nil)
-			require.ErrorContains(t, err, "0004_more.sql")
-			require.ErrorContains(t, sqlstore.Migrate(ctx, db, e.Dialect), "0004_more.sql")
+			require.ErrorContains(t, err, "0005_more.sql")
+			require.ErrorContains(t, sqlstore.Migrate(ctx, db, e.Dialect), "0005_more.sql")
 		})
 	}
 }
