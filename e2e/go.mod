@@ -5,7 +5,10 @@ go 1.26.0
 replace github.com/latchkey-go/latchkey => ../
 
 // An npm package has Go files of its own.
-ignore ./clients/node_modules
+ignore (
+	./clients/node_modules
+	./servers/node_modules
+)
 
 require (
 	github.com/anishathalye/porcupine v1.3.1

@@ -24,7 +24,7 @@ import (
 )
 
 func TestEnginesMigrateAtOnce(t *testing.T) {
-	harness.OnPooledToo(t, func(t *testing.T, e *harness.Engine) {
+	test := func(t *testing.T, e *harness.Engine) {
 		for range 3 {
 			dsn := e.Place(t)
 			var wg sync.WaitGroup
@@ -37,7 +37,9 @@ func TestEnginesMigrateAtOnce(t *testing.T) {
 			require.NoError(t, errors.Join(errs...))
 			world.Build(t, e.Store(t, dsn)) // migrates again
 		}
-	})
+	}
+	harness.OnPooledToo(t, test)
+	harness.OnVersions(t, test)
 }
 
 func TestEnginesMigrateRefuses(t *testing.T) {

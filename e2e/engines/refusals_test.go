@@ -121,7 +121,7 @@ func TestReserveRefusesWhatIsNotText(t *testing.T) {
 // A value that an engine cannot keep is refused with an error that says so, and nothing of its write is done.
 func TestEnginesKeepOrRefuse(t *testing.T) {
 	ctx := context.Background()
-	harness.OnEngines(t, func(t *testing.T, e *harness.Engine) {
+	test := func(t *testing.T, e *harness.Engine) {
 		s := e.Store(t, e.Place(t))
 		for i, name := range []string{"bad\xffbytes", "a\x00b", strings.Repeat("n", 1025), strings.Repeat("n", 5000)} {
 			w := world.Mint("acme", fmt.Sprintf("t%d", i), i)
@@ -157,7 +157,9 @@ func TestEnginesKeepOrRefuse(t *testing.T) {
 		require.NoError(t, s.AddUsage(ctx, latchkey.UsageBatch{ID: world.WriteID(), At: world.Noon, Rows: []latchkey.UsageRow{
 			{Owner: owner, TokenID: id, ClientID: id, Meter: id, Endpoint: strings.Repeat("e", 1024), Day: "2026-11-22",
 				Count: 1}}}))
-	})
+	}
+	harness.OnEngines(t, test)
+	harness.OnVersions(t, test)
 }
 
 // The engine itself refuses what no code path should ever write.
@@ -239,11 +241,11 @@ func TestEnginesCheckSchema(t *testing.T) {
 	whole := []latchkey.FieldType{latchkey.Integer, latchkey.Number, latchkey.Boolean}
 	float := []latchkey.FieldType{latchkey.Number, latchkey.Float}
 	day, moment := []latchkey.FieldType{latchkey.Date}, []latchkey.FieldType{latchkey.DateTime}
-	for e, c := range map[*harness.Engine]struct {
+	tables := map[latchkey.Dialect]struct {
 		ddl     []string
 		columns columns
 	}{
-		harness.Postgres: {[]string{
+		latchkey.Postgres: {[]string{
 			`CREATE DOMAIN shout AS text`,
 			`CREATE TABLE orders (region text, "Odd name" varchar(20), loud shout, amount bigint, small smallint,
 			price numeric(10,2),
@@ -258,7 +260,7 @@ func TestEnginesCheckSchema(t *testing.T) {
 			"data": nil, "doc": nil, "tags": nil, "gone": nil, `"odd name"`: nil, `"REGION"`: nil, "missing": nil,
 			"amount + 1":    nil,
 			"lower(region)": nil, "`region`": nil, "ctid": nil}},
-		harness.MariaDB: {[]string{
+		latchkey.MySQL: {[]string{
 			"CREATE TABLE orders (region VARCHAR(20) CHARACTER SET utf8mb4, " +
 				"`Odd name` TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin, amount BIGINT, small TINYINT, big BIGINT UNSIGNED, " +
 				"price DECIMAL(10,2), ratio DOUBLE, single FLOAT, open BOOLEAN, due DATE, at DATETIME(6), " +
@@ -270,8 +272,10 @@ func TestEnginesCheckSchema(t *testing.T) {
 			"at": moment, "zoned": nil,
 			"old": nil, "narrow": nil, "data": nil, "bits": nil, "mood": nil, "clock": nil, "missing": nil, "amount + 1": nil,
 			`"region"`: nil, "lower(region)": nil}},
-	} {
+	}
+	for _, e := range append(harness.Versions(), harness.Engines...) {
 		t.Run(e.Name, func(t *testing.T) {
+			c := tables[e.Dialect]
 			dsn := e.Place(t)
 			db := e.Open(t, dsn)
 			for _, q := range c.ddl {
@@ -297,8 +301,8 @@ func TestEnginesCheckSchema(t *testing.T) {
 				}
 			}
 			var place string
-			where := map[*harness.Engine]string{harness.Postgres: "SELECT current_schema()",
-				harness.MariaDB: "SELECT DATABASE()"}[e]
+			where := map[latchkey.Dialect]string{latchkey.Postgres: "SELECT current_schema()",
+				latchkey.MySQL: "SELECT DATABASE()"}[e.Dialect]
 			require.NoError(t, db.QueryRow(where).Scan(&place))
 			require.NoError(t, check(db, place+".orders", "region", latchkey.Text))
 			require.NoError(t, check(db, "recent", "region", latchkey.Text))

@@ -306,12 +306,34 @@ func TestNodeCutOff(t *testing.T) {
 	}
 }
 
+// A node of another version's server is woken too.
+func TestListenOnVersions(t *testing.T) {
+	harness.OnVersions(t, func(t *testing.T, e *harness.Engine) {
+		server := e.NodeEngine()
+		dsn := server.Place(t)
+		here := harness.NewNode(t, server, dsn, 0).For("acme")
+		there := harness.NewNode(t, server, dsn, never)
+		listening(t, dsn, there)
+		for range 3 {
+			id, secret := known(t, here, there)
+			require.NoError(t, here.Revoke(context.Background(), id, ""))
+			refusedSoon(t, there, secret, "nobody woke it")
+		}
+	})
+}
+
 // Each transaction that advances the epoch sends one empty notification, and no other transaction sends any.
 func TestNotifications(t *testing.T) {
+	t.Run(harness.Postgres.Name, func(t *testing.T) { notifications(t, harness.Postgres) })
+	harness.OnVersions(t, notifications)
+}
+
+func notifications(t *testing.T, e *harness.Engine) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	dsn := onPostgres.Place(t)
-	keys := harness.NewNode(t, onPostgres, dsn, 0)
+	server := e.NodeEngine()
+	dsn := server.Place(t)
+	keys := harness.NewNode(t, server, dsn, 0)
 	acme := keys.For("acme")
 	conn, err := pgx.Connect(ctx, dsn)
 	require.NoError(t, err)
@@ -321,7 +343,7 @@ func TestNotifications(t *testing.T) {
 	heard := func() (n int) {
 		t.Helper()
 		// they come in the order of commits
-		_, err := harness.Postgres.Admin.Exec("NOTIFY " + sqlstore.NotifyChannel + ", 'so far'")
+		_, err := e.Admin.Exec("NOTIFY " + sqlstore.NotifyChannel + ", 'so far'")
 		require.NoError(t, err)
 		for ; ; n++ {
 			note, err := conn.WaitForNotification(ctx)

@@ -39,6 +39,9 @@ type Engine struct {
 	In           func(dsn, place string) (string, error) // returns the DSN of that schema or database
 	Quit         syscall.Signal                          // what ends the server
 	Durable      bool                                    // commits reach the disk, as a benchmark needs it
+	// Programs is the folder of the server's programs. Libraries are those of libraries that only they use, separated by
+	// colons. "": those of the system.
+	Programs, Libraries string
 
 	// What follows is set when the server is started. Process is nil if Env names a running server.
 	DSN     string
@@ -89,7 +92,7 @@ func OnEngines(t *testing.T, test func(t *testing.T, e *Engine)) {
 func (e *Engine) Place(t testing.TB) string {
 	t.Helper()
 	e.once.Do(func() { e.failed = e.run() })
-	require.NoError(t, e.failed, "%s must run; %s can name a server of your own", e.Name, e.Env)
+	require.NoError(t, e.failed, e.mustRun())
 	name := "latchkey_test_" + strings.ReplaceAll(uuid.NewString(), "-", "")
 	_, err := e.Admin.Exec(fmt.Sprintf(e.Create, name))
 	require.NoError(t, err)
@@ -102,6 +105,13 @@ func (e *Engine) Place(t testing.TB) string {
 	dsn, err := e.In(e.DSN, name)
 	require.NoError(t, err)
 	return dsn
+}
+
+func (e *Engine) mustRun() string {
+	if e.Env == "" {
+		return e.Name + " must run"
+	}
+	return fmt.Sprintf("%s must run; %s can name a server of your own", e.Name, e.Env)
 }
 
 // Open opens a new pool, as another process has. The end of the test closes it.
@@ -201,6 +211,9 @@ func (e *Engine) Command(name string, args ...string) *exec.Cmd {
 	cmd.Dir = e.Folder
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH") + ":/usr/sbin:/sbin", "HOME=" + e.Folder, "TMPDIR=" + e.Folder,
 		"LC_ALL=C"}
+	if e.Libraries != "" && filepath.Dir(name) == e.Programs {
+		cmd.Env = append(cmd.Env, "LD_LIBRARY_PATH="+e.Libraries)
+	}
 	cmd.Stdout, cmd.Stderr = &e.Log, &e.Log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: e.Quit} // a test process that is killed leaves no server behind
 	if os.Geteuid() == 0 {

@@ -23,9 +23,12 @@ type NodeEngine struct {
 // NodeEngines are SQLite, PostgreSQL and MariaDB.
 var NodeEngines = []*NodeEngine{
 	{"SQLite", "sqlite", latchkey.SQLite, func(t testing.TB) string { return WAL(NewFile(t)) }},
-	{Postgres.Name, Postgres.Driver, Postgres.Dialect, Postgres.Place},
-	{MariaDB.Name, MariaDB.Driver, MariaDB.Dialect, MariaDB.Place},
+	Postgres.NodeEngine(),
+	MariaDB.NodeEngine(),
 }
+
+// NodeEngine returns the server as a database that several processes share.
+func (e *Engine) NodeEngine() *NodeEngine { return &NodeEngine{e.Name, e.Driver, e.Dialect, e.Place} }
 
 // Place returns the DSN of a migrated database for this test alone.
 func (e *NodeEngine) Place(t testing.TB) string {

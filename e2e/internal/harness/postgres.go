@@ -41,15 +41,20 @@ func PostgresSetting(dsn, name, value string) (string, error) {
 
 // StartPostgres makes a database cluster in e.Folder, and starts its server.
 func StartPostgres(e *Engine) (dsn string, err error) {
-	initdb, err := Program("initdb", append([]string{os.Getenv("LATCHKEY_PG_BIN")}, PostgresFolders()...)...)
-	if err != nil {
-		return "", err
+	initdb := filepath.Join(e.Programs, "initdb")
+	if e.Programs == "" {
+		initdb, err = Program("initdb", append([]string{os.Getenv("LATCHKEY_PG_BIN")}, PostgresFolders()...)...)
+		if err != nil {
+			return "", err
+		}
 	}
 	data := filepath.Join(e.Folder, "data")
-	// The order of a language, not of bytes: what latchkey compares must not depend on the database's collation.
-	err = e.Command(initdb, "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C",
-		"--locale-provider=icu", "--icu-locale=en-US", "--no-sync").Run()
-	if err != nil {
+	options := []string{"-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"}
+	if e.Name != "PostgreSQL 14" { // which has no such option
+		// The order of a language, not of bytes: what latchkey compares must not depend on the database's collation.
+		options = append(options, "--locale-provider=icu", "--icu-locale=en-US")
+	}
+	if err = e.Command(initdb, options...).Run(); err != nil {
 		return "", err
 	}
 	// A process that is killed loses nothing that the system holds for it, and no test cuts the power.
