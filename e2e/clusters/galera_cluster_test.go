@@ -30,7 +30,8 @@ import (
 )
 
 // A cluster of three MariaDB nodes on this machine serves the Galera tests of a process. The first that needs it starts
-// it: clients on private sockets, the nodes among themselves on free ports of 127.0.0.1.
+// it: clients on private sockets, the nodes among themselves on free ports of 127.0.0.1. Another one is of nodes that
+// can be cut off: each is a host of its own.
 
 type galeraNode struct {
 	*harness.Engine
@@ -39,15 +40,17 @@ type galeraNode struct {
 
 type galeraCluster struct {
 	nodes  [3]*galeraNode
+	apart  bool          // each node is a host
+	client *harness.Host // which reaches the nodes; nil unless apart
 	server string
 	once   sync.Once
 	failed error
 }
 
-var galera = newGalera()
+var galera, galeraApart = newGalera(false), newGalera(true)
 
-func newGalera() *galeraCluster {
-	c := &galeraCluster{}
+func newGalera(apart bool) *galeraCluster {
+	c := &galeraCluster{apart: apart}
 	for i := range c.nodes {
 		c.nodes[i] = &galeraNode{Engine: harness.MariaDB.Another()}
 		c.nodes[i].Name, c.nodes[i].Quit = fmt.Sprintf("Galera node %d", i+1), syscall.SIGKILL
@@ -110,6 +113,16 @@ func (c *galeraCluster) run() (err error) {
 	ports, err := freePorts(9)
 	if err != nil {
 		return err
+	}
+	if c.apart {
+		network, err := harness.NewNetwork(4)
+		if err != nil {
+			return err
+		}
+		for i, n := range c.nodes {
+			n.Host = network.Hosts[i]
+		}
+		c.client = network.Hosts[3]
 	}
 	for i, n := range c.nodes {
 		n.group, n.transfer, n.increment = ports[3*i], ports[3*i+1], ports[3*i+2]
@@ -181,18 +194,23 @@ func (n *galeraNode) launch(c *galeraCluster, options ...string) error {
 	}
 	var group []string
 	for _, other := range c.nodes {
-		group = append(group, loopback(other.group))
+		group = append(group, other.at(other.group))
+	}
+	if c.apart {
+		options = append(options, "--bind-address="+n.Host.Address)
+	} else {
+		options = append(options, "--skip-networking")
 	}
 	return n.Serve(c.server, append([]string{"--no-defaults", "--datadir=" + n.data(),
-		"--socket=" + filepath.Join(n.Folder, "s.sock"), "--skip-networking", "--pid-file=" + filepath.Join(n.Folder, "pid"),
+		"--socket=" + filepath.Join(n.Folder, "s.sock"), "--pid-file=" + filepath.Join(n.Folder, "pid"),
 		"--tmpdir=" + n.temp(), "--skip-name-resolve", "--max-connections=300", smallLog, "--innodb-buffer-pool-size=64M",
 		"--innodb-flush-log-at-trx-commit=2", "--binlog-format=ROW", "--innodb-autoinc-lock-mode=2",
 		"--wsrep-on=ON", "--wsrep-provider=" + provider, "--wsrep-cluster-name=latchkey",
 		"--wsrep-cluster-address=gcomm://" + strings.Join(group, ","), "--wsrep-node-name=" + filepath.Base(n.Folder),
-		"--wsrep-node-address=" + loopback(n.group), "--wsrep-sst-method=rsync",
-		"--wsrep-sst-receive-address=" + loopback(n.transfer),
+		"--wsrep-node-address=" + n.at(n.group), "--wsrep-sst-method=rsync",
+		"--wsrep-sst-receive-address=" + n.at(n.transfer),
 		fmt.Sprintf("--wsrep-provider-options=gmcast.listen_addr=tcp://%s;ist.recv_addr=%s;base_dir=%s;gcache.size=32M",
-			loopback(n.group), loopback(n.increment), n.data())}, options...)...)
+			n.at(n.group), n.at(n.increment), n.data())}, options...)...)
 }
 
 func galeraProvider() (string, error) {
@@ -202,6 +220,14 @@ func galeraProvider() (string, error) {
 		}
 	}
 	return "", errors.New("galera-4 is not installed: run scripts/install")
+}
+
+// at returns the address of a node's port.
+func (n *galeraNode) at(port int) string {
+	if n.Host != nil {
+		return net.JoinHostPort(n.Host.Address, strconv.Itoa(port))
+	}
+	return loopback(port)
 }
 
 func loopback(port int) string { return "127.0.0.1:" + strconv.Itoa(port) }

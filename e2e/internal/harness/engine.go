@@ -42,6 +42,8 @@ type Engine struct {
 	// Programs is the folder of the server's programs. Libraries are those of libraries that only they use, separated by
 	// colons. "": those of the system.
 	Programs, Libraries string
+	// Host is where the server runs. Nil: in the network of the tests.
+	Host *Host
 
 	// What follows is set when the server is started. Process is nil if Env names a running server.
 	DSN     string
@@ -73,6 +75,11 @@ func (e *Engine) With(t testing.TB, dsn, setting, value string) string {
 		require.NoError(t, err)
 		return dsn
 	}
+	return addSetting(dsn, setting, value)
+}
+
+// addSetting is With for a DSN of MariaDB.
+func addSetting(dsn, setting, value string) string {
 	separator := "?"
 	if strings.Contains(dsn, "?") {
 		separator = "&"
@@ -226,7 +233,11 @@ func (e *Engine) Command(name string, args ...string) *exec.Cmd {
 // zombie.
 func (e *Engine) Serve(name string, args ...string) error {
 	cmd := e.Command(name, args...)
-	if err := cmd.Start(); err != nil {
+	start := cmd.Start
+	if e.Host != nil {
+		start = func() error { return e.Host.Do(cmd.Start) }
+	}
+	if err := start(); err != nil {
 		return err
 	}
 	e.Process, e.Ended = cmd, make(chan struct{})
