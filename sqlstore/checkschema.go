@@ -54,7 +54,7 @@ import (
 //
 // In SQL none of them is such a value. Keep them out with CHECK constraints or NO_ZERO_IN_DATE.
 //
-// TiDB is refused: it admits rows that memory does not.
+// TiDB is refused, though a Store may be kept there: it admits rows that memory does not.
 func CheckSchema(ctx context.Context, db *sql.DB, d latchkey.Dialect, table string, s *latchkey.Schema) error {
 	dia, err := dialectOf(d)
 	if err != nil {

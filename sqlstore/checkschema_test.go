@@ -45,7 +45,7 @@ func (r *fakeRows) Columns() []string { return make([]string, len(r.row)) }
 func (*fakeRows) Close() error { return nil }
 
 func (r *fakeRows) Next(to []driver.Value) error {
-	if r.row == nil {
+	if len(r.row) == 0 {
 		return io.EOF
 	}
 	for i, v := range r.row {

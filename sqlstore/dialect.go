@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -38,6 +39,9 @@ type dialect struct {
 	// servers it reports whether transactions must be begun by beginClustered. Nil: no check.
 	checkNode      func(ctx context.Context, db *sql.DB, opts *Options) (clustered bool, err error)
 	beginClustered func(ctx context.Context, db *sql.DB) (transaction, error)
+	// adapt changes own, a copy of the dialect, for a server that is another engine behind the same protocol. It is called
+	// at New. Nil: there is none.
+	adapt func(ctx context.Context, db *sql.DB, own *dialect) error
 	// migrate brings the schema up to date. Only one process at a time runs it, its first read included.
 	migrate func(ctx context.Context, db *sql.DB, dia *dialect, steps []migrationStep) error
 	// makeOptional makes what the database lacks of the migrations' optional statements, in a transaction, and reports
@@ -77,6 +81,8 @@ type dialect struct {
 	interruptible    bool // an interrupted statement leaves nothing but a failed transaction
 	prepares         bool // preparing pays off; the drivers of the other engines cache statements themselves
 	numbered         bool // placeholders are $1, $2, …
+	// reserved matches columns' names in statements that must be quoted with backticks. Nil: none.
+	reserved *regexp.Regexp
 	// primaryOnly changes statements that read the epoch, so that they find none on a standby. Nil: no change.
 	primaryOnly *strings.Replacer
 
@@ -130,6 +136,9 @@ func (d *dialect) lockOwner(shared bool) string {
 
 // render returns a statement in the engine's form.
 func (d *dialect) render(text string) string {
+	if d.reserved != nil {
+		text = d.reserved.ReplaceAllString(text, "`$0`")
+	}
 	if !d.numbered {
 		return text
 	}

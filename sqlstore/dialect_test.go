@@ -36,13 +36,16 @@ func TestErrorCodes(t *testing.T) {
 	}
 	require.True(t, postgres.isUnstorable(wrap(pgError{"22021", ""})))
 	require.False(t, postgres.isRetryable(errors.New("40001")), "words are not a code")
-	for code, retry := range map[int]bool{1213: true, 1205: true, 1020: true, 1062: false, 1047: false, 1406: false} {
+	for code, retry := range map[int]bool{1213: true, 1205: true, 1020: true, 1062: false, 1047: false, 1406: false,
+		9007: true, 8022: true, 8028: true, 8501: false} { // these are TiDB's
 		for _, text := range []string{"Error %d (40001): Deadlock found", "Error %d: Deadlock found"} {
 			err := wrap(fmt.Errorf(text, code))
 			require.Equal(t, code, mysqlCode(err))
 			require.Equal(t, retry, mysql.isRetryable(err), code)
 		}
 	}
+	require.True(t, mysql.isRetryable(wrap(errors.New("Error 1105 (HY000): pessimistic lock retry limit reached"))))
+	require.False(t, mysql.isRetryable(wrap(errors.New("Error 1105 (HY000): unknown"))))
 	require.True(t, mysql.isDuplicateKey(fmt.Errorf("Error %d (23000): Duplicate entry", 1062)))
 	require.False(t, mysql.isRetryable(errors.New("the value 'Error 1213' is odd")))
 	require.Zero(t, mysqlCode(nil))

@@ -33,10 +33,16 @@
 //
 // # MySQL and MariaDB
 //
-// MariaDB 10.6 or newer. MySQL 8.0.16 or newer should work, but has not been tried. TiDB is refused: it takes no
-// shared locks, and compares some conditions differently. The DSN names the database. sql_mode is strict and
-// autocommit is on, as by default. Ids, and names of owners and clients, may have 256 bytes, other names 1024. Longer
-// ones are latchkey.ErrInvalid.
+// MariaDB 10.6 or newer. MySQL 8.0.16 or newer should work, but has not been tried. The DSN names the database. sql_mode
+// is strict and autocommit is on, as by default. Ids, and names of owners and clients, may have 256 bytes, other names
+// 1024. Longer ones are latchkey.ErrInvalid.
+//
+// # TiDB
+//
+// TiDB 8.3 or newer, by the dialect of MySQL, with tidb_enable_shared_lock_promotion=1 in the DSN. New and Migrate
+// refuse a session without it. Add tidb_idle_transaction_timeout=10: it ends the transaction of a process that stalls.
+// One server of 8.4 was tried, no cluster. A Store waits there for locked rows that it would skip elsewhere, and mints
+// share no commits. [CheckSchema] refuses the tables of hosts: row conditions would admit rows there that they refuse.
 //
 // # Standbys and replicas
 //

@@ -161,12 +161,12 @@ const (
 
 	mysqlTableFaults = `SELECT CONCAT(table_name, '.', column_name, ' has the collation ', collation_name,
 			', and would not compare as bytes: make it VARBINARY, as the migration does') AS what
-		FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name LIKE 'latchkey!_%' ESCAPE '!'
+		FROM information_schema.columns WHERE table_schema = DATABASE() AND ` + mysqlOwnTable + `
 			AND collation_name IS NOT NULL
 		UNION ALL
 		SELECT CONCAT(table_name, ' is a table of ', engine, ', which has no transactions: ALTER TABLE ', table_name,
 			' ENGINE=InnoDB')
-		FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name LIKE 'latchkey!_%' ESCAPE '!'
+		FROM information_schema.tables WHERE table_schema = DATABASE() AND ` + mysqlOwnTable + `
 			AND engine <> 'InnoDB'
 		UNION ALL
 		SELECT 'innodb_flush_log_at_trx_commit is 0, and a crash of the server would take back ` +

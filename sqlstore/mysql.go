@@ -11,12 +11,12 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// mysql is MySQL and MariaDB.
+// mysql is MySQL, MariaDB and TiDB.
 var mysql = dialect{
 	name:             "MySQL",
 	dir:              "migrations/mysql",
 	begin:            beginMySQL,
-	isRetryable:      func(err error) bool { return oneOf(mysqlCode(err), 1213, 1205, 1020) },
+	isRetryable:      isRetryableMySQL,
 	readWaitTimedOut: func(err error) bool { return mysqlCode(err) == 1205 }, // no lock: this is wsrep_sync_wait
 	isDuplicateKey:   func(err error) bool { return mysqlCode(err) == 1062 },
 	isUnstorable:     func(err error) bool { return mysqlCode(err) == 1406 }, // longer than its column
@@ -24,9 +24,10 @@ var mysql = dialect{
 	checkSession:     sessionMySQL,
 	checkNode:        checkMySQLNode,
 	beginClustered:   beginGalera,
+	adapt:            adaptToTiDB,
 	migrate:          migrateMySQL,
 	tables: `SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()
-		AND table_name LIKE 'latchkey!_%' ESCAPE '!' ORDER BY 1`,
+		AND ` + mysqlOwnTable + ` ORDER BY 1`,
 	tableFaults: mysqlTableFaults,
 	columns:     mysqlColumns,
 	fieldKinds:  mysqlFieldKinds,
@@ -34,6 +35,7 @@ var mysql = dialect{
 	timeFix: map[kind]string{
 		kindDate: mysqlTimeFix, kindDateTime: mysqlTimeFix},
 	quotes:        map[byte]byte{'`': '`'},
+	reserved:      regexp.MustCompile(`\buntil\b`),
 	writers:       8,
 	mintWorkers:   2,
 	bulkRows:      1024, // of at most 18 columns: a statement takes 65,535 values
@@ -59,6 +61,9 @@ var mysql = dialect{
 
 // It must not depend on the session's time zone, in which some hours occur twice.
 const mysqlClock = `TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))`
+
+// mysqlOwnTable is a condition on table_name. TiDB ignores the ESCAPE of a LIKE here.
+const mysqlOwnTable = `LEFT(table_name, 9) = 'latchkey_'`
 
 var excludedColumn = regexp.MustCompile(`excluded\.(\w+)`)
 
@@ -101,6 +106,17 @@ func advanceMySQL(t *tx, p *plan, rows []latchkey.Change) error {
 	return t.insertChanges(p, uint64(epoch), 0, rows)
 }
 
+// isRetryableMySQL knows the errors of MySQL and MariaDB (1213, 1205, 1020) and of TiDB: another transaction wrote first
+// (9007, 8022), the schema changed meanwhile (8028), or too many wait for a lock, which has no number of its own.
+func isRetryableMySQL(err error) bool {
+	return oneOf(mysqlCode(err), 1213, 1205, 1020, 9007, 8022, 8028) || isTiDBCrowd(err)
+}
+
+// isTiDBCrowd reports whether so many waited for a lock of TiDB that one of them was sent away.
+func isTiDBCrowd(err error) bool {
+	return mysqlCode(err) == 1105 && strings.Contains(err.Error(), "pessimistic lock retry limit reached")
+}
+
 // mysqlCode parses the number of a server's error from its text, because the driver's type has no method for it. It
 // returns 0 if there is none.
 func mysqlCode(err error) (code int) {
@@ -132,9 +148,6 @@ func checkMySQL(ctx context.Context, db *sql.DB) error {
 	if n, _ := fmt.Sscanf(version, "%d.%d", &major, &minor); n != 2 {
 		return wrongEngine("MySQL or MariaDB", version)
 	}
-	if err := refuseTiDB(version); err != nil {
-		return err
-	}
 	if strings.Contains(version, "MariaDB") {
 		if major < 10 || major == 10 && minor < 6 {
 			return fmt.Errorf("MariaDB %s is too old: 10.6 or newer is needed", version)
@@ -157,13 +170,24 @@ func checkMySQL(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
-// refuseTiDB takes what VERSION() returns. TiDB refuses LOCK IN SHARE MODE, or ignores it (tidb_enable_noop_functions),
-// so a token could be minted despite a concurrent revocation. With placeholders, a condition on text admits a padded
-// row, and a long list of large numbers misses one (TiDB 8.4).
+// adaptToTiDB makes transactions wait for locked rows where they would skip them. TiDB 8.4 ignores SKIP LOCKED, and then
+// locks nothing: a token would be minted from one that is being revoked. Mints of several owners share no transaction,
+// because they would wait for each other's owners.
+func adaptToTiDB(ctx context.Context, db *sql.DB, own *dialect) error {
+	own.adapt = nil
+	found, err := readSettings(ctx, db, `SHOW SESSION VARIABLES WHERE Variable_name = 'tidb_txn_mode'`)
+	if err == nil && len(found) > 0 {
+		own.forUpdateSkip, own.forShareSkip, own.mintWorkers = own.forUpdate, own.forShare, 0
+	}
+	return err
+}
+
+// refuseTiDB takes what VERSION() or @@version_comment returns. On TiDB 8.4, if arguments are bound to placeholders, a
+// condition on text admits a padded row, and a long list of large numbers misses one.
 func refuseTiDB(version string) error {
 	if !strings.Contains(version, "TiDB") {
 		return nil
 	}
-	return fmt.Errorf("this is TiDB (%s), which takes no shared locks and compares some conditions differently from "+
-		"MySQL: use MariaDB, MySQL or PostgreSQL", version)
+	return fmt.Errorf("this is TiDB (%s), which compares some conditions differently from MySQL and would admit rows that "+
+		"they refuse: keep the table in MariaDB, MySQL or PostgreSQL", version)
 }

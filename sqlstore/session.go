@@ -120,7 +120,22 @@ var mysqlRules = []rule{
 	{name: "transaction_read_only", wrong: is("on", "1"), why: "the database cannot be written", writes: true},
 	{name: "sql_log_bin", wrong: is("off", "0"),
 		why: "writes, revocations included, would not reach replicas", writes: true},
+	// The others are TiDB's.
+	{name: tidbSharedLocks, wrong: is("off", "0"), why: "the server would refuse shared locks, or ignore them, and a token " +
+		"could be minted from one that is being revoked", fix: "add " + tidbSharedLocks + "=1 to the DSN", writes: true},
+	{name: "tidb_txn_mode", wrong: isNot("pessimistic"), why: "transactions would not lock what they read",
+		fix: "add tidb_txn_mode='pessimistic' to the DSN", writes: true},
+	{name: "tidb_constraint_check_in_place_pessimistic", wrong: is("off", "0"),
+		why: "a key that is taken would be noticed too late", writes: true},
+	{name: "tidb_guarantee_linearizability", wrong: is("off", "0"),
+		why: "a read could miss a change that was acknowledged before it"},
+	{name: "tidb_low_resolution_tso", wrong: is("on", "1"), why: "reads would return old data"},
+	{name: "tidb_enable_external_ts_read", wrong: is("on", "1"), why: "reads would return old data"},
+	{name: "tidb_read_staleness", number: true, wrong: isNot("0"), why: "reads would return old data"},
+	{name: "tidb_snapshot", wrong: isNot(""), why: "reads would return old data"},
 }
+
+const tidbSharedLocks = "tidb_enable_shared_lock_promotion"
 
 // sqlMode reports whether a mode is among those of sql_mode.
 func sqlMode(mode string) func(string) bool {
@@ -174,7 +189,11 @@ func (s settings) refuseMySQL(writes bool) error {
 		return err
 	}
 	client, connection := s["character_set_client"], s["character_set_connection"]
+	_, tidb := s["tidb_txn_mode"]
+	_, promotes := s[tidbSharedLocks]
 	switch {
+	case tidb && !promotes:
+		return errors.New("this TiDB is too old: 8.3 or newer is needed, which has " + tidbSharedLocks)
 	case client != connection: // the server would convert every argument, digests too
 		return fmt.Errorf("character_set_client is %s and character_set_connection is %s, so bytes would be converted when "+
 			"stored: remove the one that differs, or its collation, from the DSN", client, connection)

@@ -40,7 +40,7 @@ func (s *Store) stmt(ctx context.Context, text string) (*sql.Stmt, error) {
 
 // render returns a statement in the engine's form. It keeps every text, so their number must be small.
 func (s *Store) render(text string) string {
-	if !s.dialect.numbered {
+	if !s.dialect.numbered && s.dialect.reserved == nil {
 		return text
 	}
 	if known, ok := s.rendered.Load(text); ok {

@@ -110,6 +110,13 @@ func (s *Store) check(ctx context.Context, steps []migrationStep, opts *Options)
 	if err := s.dialect.checkServer(ctx, s.db); err != nil {
 		return err
 	}
+	if s.dialect.adapt != nil {
+		own := *s.dialect
+		if err := own.adapt(ctx, s.db, &own); err != nil {
+			return err
+		}
+		s.dialect = &own
+	}
 	if s.dialect.checkNode != nil {
 		clustered, err := s.dialect.checkNode(ctx, s.db, opts)
 		if err != nil {

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/latchkey-go/latchkey"
@@ -29,6 +30,9 @@ func TestEnginesConformance(t *testing.T) {
 	}
 	for _, e := range harness.Versions() {
 		setups = append(setups, setup{e.Name, e, nil})
+	}
+	if slices.Contains(harness.WithTiDB(), harness.TiDB) {
+		setups = append(setups, setup{"TiDB", harness.TiDB, nil})
 	}
 	for _, c := range setups {
 		t.Run(c.name, func(t *testing.T) {

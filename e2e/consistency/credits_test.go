@@ -30,11 +30,11 @@ type backend struct{ Engine, DSN string }
 // onBackends runs a test on a file of SQLite and on each server.
 func onBackends(t *testing.T, test func(t *testing.T, at backend)) {
 	t.Run("SQLite", func(t *testing.T) { test(t, backend{"SQLite", harness.WAL(harness.NewFile(t))}) })
-	harness.OnEngines(t, func(t *testing.T, e *harness.Engine) { test(t, backend{e.Name, e.Place(t)}) })
+	harness.OnTiDBToo(t, func(t *testing.T, e *harness.Engine) { test(t, backend{e.Name, e.Place(t)}) })
 }
 
 func (s backend) store(t testing.TB) *sqlstore.Store {
-	for _, e := range harness.Engines {
+	for _, e := range harness.WithTiDB() {
 		if e.Name == s.Engine {
 			return e.Store(t, s.DSN)
 		}

@@ -69,7 +69,7 @@ func TestEnginesMintsTogether(t *testing.T) {
 			w.Tokens, w.Secrets = append(w.Tokens, m.Tokens...), append(w.Secrets, m.Secrets...)
 		}, nil},
 	}
-	harness.OnSubjects(t, func(t *testing.T, e harness.Subject) {
+	harness.OnSubjectsAndTiDB(t, func(t *testing.T, e harness.Subject) {
 		mintsTogether(t, e, cases)
 		// One insert that fails undoes all that share it, and they are done alone: once more without those.
 		mintsTogether(t, e, slices.DeleteFunc(slices.Clone(cases), func(c mintCase) bool {
@@ -120,7 +120,7 @@ func mintsTogether(t *testing.T, e harness.Subject, cases []mintCase) {
 	events := 0
 	for i, w := range writes {
 		c := cases[i%len(cases)]
-		if c.name == "with a name too long" && e.Engine == harness.MariaDB {
+		if c.name == "with a name too long" && e.Dialect == latchkey.MySQL {
 			c.want = latchkey.ErrInvalid
 		}
 		if c.name == "of a parent that cannot be named" && e.Engine == harness.Postgres {
@@ -459,7 +459,7 @@ func TestEnginesMintsUndoneAtCommit(t *testing.T) {
 func TestEnginesMintOutcomes(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	harness.OnSubjects(t, func(t *testing.T, e harness.Subject) {
+	harness.OnSubjectsAndTiDB(t, func(t *testing.T, e harness.Subject) {
 		for _, after := range []bool{false, true} {
 			dsn := e.Fresh(t)
 			g := faulty.OpenGate(t, e.Engine, dsn)
@@ -502,12 +502,66 @@ func TestEnginesMintOutcomes(t *testing.T) {
 	})
 }
 
+// A mint waits for a change of its parent that is not committed, and then sees it. It does not read around the lock, be
+// it alone or in a batch of mints of other owners.
+func TestEnginesMintsWaitForTheirParent(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	harness.OnTiDBToo(t, func(t *testing.T, e *harness.Engine) {
+		dsn := e.Place(t)
+		s := e.Store(t, dsn)
+		_, err := s.Write(ctx, world.Mint("acme", world.ParentID, 1))
+		require.NoError(t, err)
+		revoking, err := e.Open(t, dsn).Begin()
+		require.NoError(t, err)
+		defer func() { _ = revoking.Rollback() }()
+		_, err = revoking.Exec("UPDATE latchkey_tokens SET version = version + 1, revoked = 1 WHERE owner = 'acme' AND id = '" +
+			world.ParentID + "'")
+		require.NoError(t, err)
+		// All workers wait for owners, so the mints from the parent queue. Then they follow in the batches of those.
+		holder, err := e.Open(t, dsn).Begin()
+		require.NoError(t, err)
+		var others sync.WaitGroup
+		const held = 8
+		for i := range held {
+			_, err := holder.Exec(fmt.Sprintf("INSERT INTO latchkey_event_seqs (owner, seq) VALUES ('held%d', 0)", i))
+			require.NoError(t, err)
+			others.Go(func() {
+				_, err := s.Write(ctx, world.Mint(fmt.Sprint("held", i), "t", 100+i))
+				require.NoError(t, err)
+			})
+		}
+		time.Sleep(100 * time.Millisecond) // they are under way
+		outcomes := make(chan error, 8)
+		for i := range cap(outcomes) {
+			go func() {
+				w := world.Mint("acme", fmt.Sprint("child ", i), 10+i)
+				w.RequireTokens = []latchkey.Ref{{ID: world.ParentID, Version: 1}}
+				_, err := s.Write(ctx, w)
+				outcomes <- err
+			}()
+		}
+		time.Sleep(100 * time.Millisecond) // and these queue
+		require.NoError(t, holder.Commit())
+		others.Wait()
+		select {
+		case err := <-outcomes:
+			require.Fail(t, "a mint did not wait", "%v", err)
+		case <-time.After(300 * time.Millisecond):
+		}
+		require.NoError(t, revoking.Commit())
+		for range cap(outcomes) {
+			require.ErrorIs(t, <-outcomes, latchkey.ErrConflict)
+		}
+	})
+}
+
 // Two nodes mint from one parent, with events and without, while it is revoked: nothing is minted past the
 // revocation, and the trail has no gap.
 func TestEnginesMintsAndRevocation(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	harness.OnSubjects(t, func(t *testing.T, e harness.Subject) {
+	harness.OnSubjectsAndTiDB(t, func(t *testing.T, e harness.Subject) {
 		dsn := e.Fresh(t)
 		stores := []*sqlstore.Store{e.Store(t, dsn), e.Store(t, dsn)}
 		parent := world.Mint("acme", world.ParentID, 1)

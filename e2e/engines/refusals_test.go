@@ -90,6 +90,27 @@ func TestEnginesNewRefuses(t *testing.T) {
 		require.ErrorContains(t, sqlstore.Migrate(ctx, harness.MariaDB.Open(t, nowhere), latchkey.MySQL),
 			"no database is chosen")
 	})
+	if slices.Contains(harness.WithTiDB(), harness.TiDB) {
+		t.Run("settings of TiDB", func(t *testing.T) {
+			dsn := harness.TiDB.Place(t)
+			harness.TiDB.Store(t, dsn)
+			for setting, says := range map[string]string{"tidb_enable_shared_lock_promotion=0": "=1 to the DSN",
+				"tidb_enable_shared_lock_promotion=1&tidb_txn_mode='optimistic'":       "tidb_txn_mode is optimistic",
+				"tidb_enable_shared_lock_promotion=1&tidb_read_staleness=-5":           "old data",
+				"tidb_enable_shared_lock_promotion=1&tidb_low_resolution_tso=1":        "old data",
+				"tidb_enable_shared_lock_promotion=1&tidb_guarantee_linearizability=0": "acknowledged"} {
+				db := harness.TiDB.Open(t, strings.Replace(dsn, "tidb_enable_shared_lock_promotion=1", setting, 1))
+				_, err := sqlstore.New(ctx, db, latchkey.MySQL, nil)
+				require.ErrorContains(t, err, says)
+				require.ErrorContains(t, sqlstore.Migrate(ctx, db, latchkey.MySQL), says)
+			}
+			db := harness.TiDB.Open(t, dsn)
+			_, err := db.Exec("CREATE TABLE orders (region VARCHAR(20))")
+			require.NoError(t, err)
+			require.ErrorContains(t, sqlstore.CheckSchema(ctx, db, latchkey.MySQL, "orders", latchkey.NewSchema(
+				latchkey.Fields{"region": {Column: "region", Type: latchkey.Text}})), "this is TiDB")
+		})
+	}
 	if harness.Postgres.Process == nil {
 		return // on a server that is not ours no databases are made
 	}
@@ -158,7 +179,7 @@ func TestEnginesKeepOrRefuse(t *testing.T) {
 			{Owner: owner, TokenID: id, ClientID: id, Meter: id, Endpoint: strings.Repeat("e", 1024), Day: "2026-11-22",
 				Count: 1}}}))
 	}
-	harness.OnEngines(t, test)
+	harness.OnTiDBToo(t, test)
 	harness.OnVersions(t, test)
 }
 

@@ -88,8 +88,8 @@ func answers(dsn string) error {
 	return err
 }
 
-// OnPooledToo runs a test on PostgreSQL, on MariaDB and behind pgbouncer.
+// OnPooledToo runs a test on each of WithTiDB and behind pgbouncer.
 func OnPooledToo(t *testing.T, test func(t *testing.T, e *Engine)) {
-	OnEngines(t, test)
+	OnTiDBToo(t, test)
 	t.Run(Pgbouncer.Name, func(t *testing.T) { test(t, Pgbouncer) })
 }

@@ -1,7 +1,7 @@
 -- latchkey 0001. Times are microseconds since 1970 in UTC, NULL for none; a column "at" always has one. What latchkey
 -- compares is VARBINARY: the collations of text pad with blanks, or fold. Amounts are checked here too, so that no code path
 -- can make one negative. Every statement ends with a semicolon at the end of a line, and is one step: MySQL commits each by
--- itself.
+-- itself. The column "until" is quoted, for it is a reserved word of TiDB.
 
 CREATE TABLE latchkey_schema (
   version BIGINT         NOT NULL PRIMARY KEY,
@@ -109,10 +109,10 @@ CREATE TABLE latchkey_changes (
   owner VARBINARY(256) NOT NULL,
   kind  SMALLINT       NOT NULL,
   id    VARBINARY(256) NOT NULL,
-  until BIGINT,
+  `until` BIGINT,
   at    BIGINT         NOT NULL,
   PRIMARY KEY (epoch, seq),
-  KEY latchkey_changes_until (kind, until)
+  KEY latchkey_changes_until (kind, `until`)
 ) ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin ROW_FORMAT=DYNAMIC;
 
 -- The ids of writes and usage batches that were applied: what makes them idempotent.
@@ -155,9 +155,9 @@ CREATE TABLE latchkey_event_seqs (
 CREATE TABLE latchkey_once (
   owner VARBINARY(256) NOT NULL,
   id    VARBINARY(32)  NOT NULL CHECK (length(id) = 32),
-  until BIGINT,
+  `until` BIGINT,
   PRIMARY KEY (owner, id),
-  KEY latchkey_once_until (until)
+  KEY latchkey_once_until (`until`)
 ) ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin ROW_FORMAT=DYNAMIC;
 
 CREATE TABLE latchkey_usage (
@@ -190,12 +190,12 @@ CREATE TABLE latchkey_reservations (
   pledged     BIGINT         NOT NULL CHECK (pledged BETWEEN 0 AND amount),
   actual      BIGINT         CHECK (actual BETWEEN 0 AND amount),
   credit_left BIGINT         NOT NULL CHECK (credit_left >= 0),
-  until       BIGINT,
+  `until`     BIGINT,
   lapsed      SMALLINT       NOT NULL,
   body        LONGBLOB       NOT NULL, -- JSON: the accounts, sorted
   PRIMARY KEY (owner, id),
-  KEY latchkey_reservations_until (until),
-  KEY latchkey_reservations_open (actual, until)
+  KEY latchkey_reservations_until (`until`),
+  KEY latchkey_reservations_open (actual, `until`)
 ) ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin ROW_FORMAT=DYNAMIC;
 
 INSERT INTO latchkey_schema (version, name) VALUES (1, '0001_latchkey.sql');
