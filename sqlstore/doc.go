@@ -33,9 +33,9 @@
 //
 // # MySQL and MariaDB
 //
-// MariaDB 10.6 or newer. MySQL 8.0.16 or newer should work, but has not been tried. The DSN names the database. sql_mode
-// is strict and autocommit is on, as by default. Ids, and names of owners and clients, may have 256 bytes, other names
-// 1024. Longer ones are latchkey.ErrInvalid.
+// MariaDB 10.6 or newer. MySQL 8.0.16 or newer should work, but has not been tried. The DSN names the database.
+// sql_mode is strict and autocommit is on, as by default. Ids, and names of owners and clients, may have 256 bytes,
+// other names 1024. Longer ones are latchkey.ErrInvalid.
 //
 // # TiDB
 //

@@ -106,8 +106,8 @@ func advanceMySQL(t *tx, p *plan, rows []latchkey.Change) error {
 	return t.insertChanges(p, uint64(epoch), 0, rows)
 }
 
-// isRetryableMySQL knows the errors of MySQL and MariaDB (1213, 1205, 1020) and of TiDB: another transaction wrote first
-// (9007, 8022), the schema changed meanwhile (8028), or too many wait for a lock, which has no number of its own.
+// isRetryableMySQL knows the errors of MySQL and MariaDB (1213, 1205, 1020) and of TiDB: another transaction wrote
+// first (9007, 8022), the schema changed meanwhile (8028), or too many wait for a lock, which has no number of its own.
 func isRetryableMySQL(err error) bool {
 	return oneOf(mysqlCode(err), 1213, 1205, 1020, 9007, 8022, 8028) || isTiDBCrowd(err)
 }
@@ -170,9 +170,9 @@ func checkMySQL(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
-// adaptToTiDB makes transactions wait for locked rows where they would skip them. TiDB 8.4 ignores SKIP LOCKED, and then
-// locks nothing: a token would be minted from one that is being revoked. Mints of several owners share no transaction,
-// because they would wait for each other's owners.
+// adaptToTiDB makes transactions wait for locked rows where they would skip them. TiDB 8.4 ignores SKIP LOCKED, and
+// then locks nothing: a token would be minted from one that is being revoked. Mints of several owners share no
+// transaction, because they would wait for each other's owners.
 func adaptToTiDB(ctx context.Context, db *sql.DB, own *dialect) error {
 	own.adapt = nil
 	found, err := readSettings(ctx, db, `SHOW SESSION VARIABLES WHERE Variable_name = 'tidb_txn_mode'`)
@@ -188,6 +188,6 @@ func refuseTiDB(version string) error {
 	if !strings.Contains(version, "TiDB") {
 		return nil
 	}
-	return fmt.Errorf("this is TiDB (%s), which compares some conditions differently from MySQL and would admit rows that "+
-		"they refuse: keep the table in MariaDB, MySQL or PostgreSQL", version)
+	return fmt.Errorf("this is TiDB (%s), which compares some conditions differently from MySQL and would admit rows "+
+		"that they refuse: keep the table in MariaDB, MySQL or PostgreSQL", version)
 }

@@ -121,8 +121,9 @@ var mysqlRules = []rule{
 	{name: "sql_log_bin", wrong: is("off", "0"),
 		why: "writes, revocations included, would not reach replicas", writes: true},
 	// The others are TiDB's.
-	{name: tidbSharedLocks, wrong: is("off", "0"), why: "the server would refuse shared locks, or ignore them, and a token " +
-		"could be minted from one that is being revoked", fix: "add " + tidbSharedLocks + "=1 to the DSN", writes: true},
+	{name: tidbSharedLocks, wrong: is("off", "0"),
+		why: "shared locks would be refused, or ignored, and a token could be minted from one that is being revoked",
+		fix: "add " + tidbSharedLocks + "=1 to the DSN", writes: true},
 	{name: "tidb_txn_mode", wrong: isNot("pessimistic"), why: "transactions would not lock what they read",
 		fix: "add tidb_txn_mode='pessimistic' to the DSN", writes: true},
 	{name: "tidb_constraint_check_in_place_pessimistic", wrong: is("off", "0"),

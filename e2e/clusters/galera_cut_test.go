@@ -25,10 +25,7 @@ func (c *galeraCluster) afar(t testing.TB, n *galeraNode, dsn string) string {
 	mysql.RegisterDialContext(protocol, func(ctx context.Context, address string) (net.Conn, error) {
 		return c.client.Dial(ctx, address)
 	})
-	for _, statement := range []string{"CREATE USER IF NOT EXISTS " + user + "@'%'", "GRANT ALL ON *.* TO " + user + "@'%'"} {
-		_, err := n.Admin.Exec(statement)
-		require.NoError(t, err)
-	}
+	n.Exec(t, "CREATE USER IF NOT EXISTS "+user+"@'%'", "GRANT ALL ON *.* TO "+user+"@'%'")
 	config, err := mysql.ParseDSN(dsn)
 	require.NoError(t, err)
 	config.User, config.Net, config.Addr = user, protocol, n.at(3306)

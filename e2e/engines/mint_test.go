@@ -515,8 +515,8 @@ func TestEnginesMintsWaitForTheirParent(t *testing.T) {
 		revoking, err := e.Open(t, dsn).Begin()
 		require.NoError(t, err)
 		defer func() { _ = revoking.Rollback() }()
-		_, err = revoking.Exec("UPDATE latchkey_tokens SET version = version + 1, revoked = 1 WHERE owner = 'acme' AND id = '" +
-			world.ParentID + "'")
+		_, err = revoking.Exec("UPDATE latchkey_tokens SET version = version + 1, revoked = 1 " +
+			"WHERE owner = 'acme' AND id = '" + world.ParentID + "'")
 		require.NoError(t, err)
 		// All workers wait for owners, so the mints from the parent queue. Then they follow in the batches of those.
 		holder, err := e.Open(t, dsn).Begin()

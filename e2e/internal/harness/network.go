@@ -93,8 +93,8 @@ func newNamespace() (namespace, error) {
 	}
 	defer back.Close()
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		return namespace{}, fmt.Errorf("a network namespace cannot be made (%w): run the tests as root; a container needs the "+
-			"capabilities SYS_ADMIN and NET_ADMIN, and no seccomp or AppArmor profile that forbids unshare", err)
+		return namespace{}, fmt.Errorf("a network namespace cannot be made (%w): run the tests as root; a container needs "+
+			"the capabilities SYS_ADMIN and NET_ADMIN, and no seccomp or AppArmor profile that forbids unshare", err)
 	}
 	made, err := ownNamespace()
 	back.enter()

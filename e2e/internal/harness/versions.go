@@ -74,8 +74,8 @@ func findVersion(folder string, major int) (programs, libraries string, err erro
 	}
 	module := filepath.Join(root, "servers", "node_modules", fmt.Sprintf("postgresql-%d", major))
 	if _, err := os.Stat(module); err != nil || runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
-		return "", "", fmt.Errorf("PostgreSQL %d is not installed: on linux/amd64 scripts/install brings 18, and with LONG=1 "+
-			"the others; elsewhere (this is %s/%s) let %s name the folder of its programs", major, runtime.GOOS,
+		return "", "", fmt.Errorf("PostgreSQL %d is not installed: on linux/amd64 scripts/install brings 18, and with "+
+			"LONG=1 the others; elsewhere (this is %s/%s) let %s name the folder of its programs", major, runtime.GOOS,
 			runtime.GOARCH, variable)
 	}
 	links := filepath.Join(folder, "lib")
