@@ -125,7 +125,7 @@ func TestGaleraNodeCutOff(t *testing.T) {
 				})
 			}
 			for n := range 20 { // which the node learns of when it is back
-				_, err := majority.Write(ctx, world.Mint("majority", fmt.Sprintf("t-%d-%d", round, n), 1000*round+n))
+				err := majority.Write(ctx, world.Mint("majority", fmt.Sprintf("t-%d-%d", round, n), 1000*round+n))
 				require.NoError(t, err)
 			}
 			all.Wait()
@@ -197,7 +197,7 @@ func writersOn(ctx context.Context, s *sqlstore.Store, round int) *writers {
 				gone.Version, gone.Revoked = 1, world.Noon
 				revoke := latchkey.Write{ID: world.WriteID(), Owner: owner, At: world.Noon, Tokens: []latchkey.Token{gone}}
 				for _, one := range []latchkey.Write{issue, revoke} {
-					_, err := s.Write(ctx, one)
+					err := s.Write(ctx, one)
 					w.mu.Lock()
 					w.of = append(w.of, outcome{one, err})
 					w.mu.Unlock()
@@ -262,7 +262,7 @@ func (w *writers) settle(t testing.TB, s *sqlstore.Store) {
 	t.Helper()
 	for i, o := range w.of {
 		if o.err != nil {
-			_, err := s.Write(context.Background(), o.write)
+			err := s.Write(context.Background(), o.write)
 			require.NoError(t, err, "%s cannot be settled", o.write.Tokens[0].ID)
 			w.of[i].err = nil
 		}

@@ -510,7 +510,7 @@ func TestEnginesMintsWaitForTheirParent(t *testing.T) {
 	harness.OnTiDBToo(t, func(t *testing.T, e *harness.Engine) {
 		dsn := e.Place(t)
 		s := e.Store(t, dsn)
-		_, err := s.Write(ctx, world.Mint("acme", world.ParentID, 1))
+		err := s.Write(ctx, world.Mint("acme", world.ParentID, 1))
 		require.NoError(t, err)
 		revoking, err := e.Open(t, dsn).Begin()
 		require.NoError(t, err)
@@ -527,7 +527,7 @@ func TestEnginesMintsWaitForTheirParent(t *testing.T) {
 			_, err := holder.Exec(fmt.Sprintf("INSERT INTO latchkey_event_seqs (owner, seq) VALUES ('held%d', 0)", i))
 			require.NoError(t, err)
 			others.Go(func() {
-				_, err := s.Write(ctx, world.Mint(fmt.Sprint("held", i), "t", 100+i))
+				err := s.Write(ctx, world.Mint(fmt.Sprint("held", i), "t", 100+i))
 				require.NoError(t, err)
 			})
 		}
@@ -537,7 +537,7 @@ func TestEnginesMintsWaitForTheirParent(t *testing.T) {
 			go func() {
 				w := world.Mint("acme", fmt.Sprint("child ", i), 10+i)
 				w.RequireTokens = []latchkey.Ref{{ID: world.ParentID, Version: 1}}
-				_, err := s.Write(ctx, w)
+				err := s.Write(ctx, w)
 				outcomes <- err
 			}()
 		}
