@@ -12,8 +12,8 @@ import (
 	"github.com/latchkey-go/latchkey/internal/fault"
 )
 
-// follower follows one feed of the store. It keeps what the cache has of the feed as young as Options.MaxStale promises,
-// by reading the feed's epoch and its changes. A feed that cannot be read holds up no other.
+// follower follows one feed of the store. It keeps what the cache has of the feed as young as Options.MaxStale
+// promises, by reading the feed's epoch and its changes. A feed that cannot be read holds up no other.
 type follower struct {
 	m           *Manager
 	id          FeedID
@@ -204,8 +204,8 @@ func (f *follower) readEpoch(ctx context.Context) (epochReading, error) {
 	return r, f.compareClocks(r.at, r.storeClock)
 }
 
-// follow brings the cache up to a reading of the epoch. What was read at a later epoch, before that reading began, is of
-// a history that was lost: the store was restored from a backup.
+// follow brings the cache up to a reading of the epoch. What was read at a later epoch, before that reading began, is
+// of a history that was lost: the store was restored from a backup.
 func (f *follower) follow(ctx context.Context, r epochReading) error {
 	if r.epoch < r.latest {
 		f.applying.Lock()

@@ -12,8 +12,9 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// NewFeeds returns a Store of several feeds, for tests of what uses a Store. Feed n is that of feeds[n], a store with one
-// feed. Owners are spread over the feeds by their slots, which their tokens' texts carry. It does not close the stores.
+// NewFeeds returns a Store of several feeds, for tests of what uses a Store. Feed n is that of feeds[n], a store with
+// one feed. Owners are spread over the feeds by their slots, which their tokens' texts carry. It does not close the
+// stores.
 func NewFeeds(feeds ...latchkey.Store) latchkey.Store { return severalFeeds(feeds) }
 
 // severalFeeds holds a store for each feed.
@@ -207,8 +208,8 @@ func (w *fixture) ownersByFeed() (owners []string) {
 }
 
 var feedsCases = []Case{
-	newCase("feeds/locate", "Feeds and Locate do not change. Each owner is in one of the feeds, and its slot is a slot. A "+
-		"feed that is not among them is ErrInvalid.", func(w *fixture) {
+	newCase("feeds/locate", "Feeds and Locate do not change. Each owner is in one of the feeds, and its slot is a slot. "+
+		"A feed that is not among them is ErrInvalid.", func(w *fixture) {
 		feeds := w.s.Feeds()
 		if len(feeds) == 0 {
 			w.Fatalf("Feeds: there is none")

@@ -99,8 +99,8 @@ type Hit[S any, P comparable] struct {
 // Feed returns the number of the feed that the token belongs to.
 func (h Hit[S, P]) Feed() uint32 { return (*h.table.shared.Load())[h.record.shared].feed }
 
-// New returns an empty cache without feeds. It holds at most 2*max records, valid or not. Where there is no room for one
-// more, it drops those that are not valid, and if max or more are, the half of them that was added first. With 0 it
+// New returns an empty cache without feeds. It holds at most 2*max records, valid or not. Where there is no room for
+// one more, it drops those that are not valid, and if max or more are, the half of them that was added first. With 0 it
 // holds none.
 func New[S any, P comparable](max int) *Cache[S, P] {
 	c := &Cache[S, P]{max: uint32(min(max, math.MaxUint32/4))}
@@ -123,8 +123,8 @@ func (f *Feed[S, P]) Number() uint32 { return f.number }
 // Epoch returns the epoch up to which changes have been applied.
 func (f *Feed[S, P]) Epoch() uint64 { return f.epoch.Load() }
 
-// Latest returns the highest epoch at which anything in the cache was read. It may be beyond Epoch. A store that is at an
-// earlier one, by a read that begins after the call, has another history.
+// Latest returns the highest epoch at which anything in the cache was read. It may be beyond Epoch. A store that is at
+// an earlier one, by a read that begins after the call, has another history.
 func (f *Feed[S, P]) Latest() uint64 { return max(f.latest.Load(), f.epoch.Load()) }
 
 // Resets returns how many feeds have been reset so far. What was read from the store before a reset may come from
@@ -167,8 +167,8 @@ func (c *Cache[S, P]) Shared(key [32]byte) *Shared[S] {
 	return nil
 }
 
-// Put adds an entry, in place of an older one of the same secret. It does nothing if a change of the owner after e.Epoch
-// has been applied, or may have been, or if the feed was reset since the entry was read.
+// Put adds an entry, in place of an older one of the same secret. It does nothing if a change of the owner after
+// e.Epoch has been applied, or may have been, or if the feed was reset since the entry was read.
 func (f *Feed[S, P]) Put(sum [32]byte, e Entry[S, P]) {
 	c := f.cache
 	if e.ID == [16]byte{} || c.max == 0 {
@@ -211,8 +211,8 @@ func (f *Feed[S, P]) advance(epoch uint64) {
 	f.epoch.Store(epoch)
 }
 
-// Apply invalidates what the changes concern, and advances the feed to epoch, that of the last change. It never goes back
-// to an earlier one.
+// Apply invalidates what the changes concern, and advances the feed to epoch, that of the last change. It never goes
+// back to an earlier one.
 func (f *Feed[S, P]) Apply(changes []Change, epoch uint64) {
 	c := f.cache
 	c.mu.Lock()

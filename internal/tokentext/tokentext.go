@@ -208,8 +208,8 @@ func Hint(text string) string {
 	return text[:5] + "…" + text[len(text)-3:]
 }
 
-// Digest returns the SHA-256 digest of a text. A slow hash would add nothing: a native text has 190 random bits or more,
-// which nobody can guess. Digest does not allocate.
+// Digest returns the SHA-256 digest of a text. A slow hash would add nothing: a native text has 190 random bits or
+// more, which nobody can guess. Digest does not allocate.
 func Digest(text string) [32]byte { return sha256.Sum256(Bytes(text)) }
 
 // Bytes returns the bytes of s without a copy, for hashing. They must not be written to.
