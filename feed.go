@@ -224,6 +224,7 @@ func (f *follower) follow(ctx context.Context, r epochReading) error {
 type feedRead struct {
 	after   uint64
 	feed    Feed
+	epoch   bool // only the epoch matters: nothing was cached that a change could concern
 	applied bool // to the cache
 }
 
@@ -263,9 +264,13 @@ func (f *follower) refresh(ctx context.Context) error {
 }
 
 func (f *follower) readFeed(ctx context.Context) (*feedRead, error) {
-	r := &feedRead{after: f.cached.Epoch()}
+	r := &feedRead{after: f.cached.Epoch(), epoch: f.cached.Empty()}
+	n := 1000
+	if r.epoch {
+		n = 1 // the history of a day would hold up a process that begins with a change, or with Wake
+	}
 	var err error
-	if r.feed, err = f.m.store.Changes(ctx, f.id, r.after, 1000); err != nil {
+	if r.feed, err = f.m.store.Changes(ctx, f.id, r.after, n); err != nil {
 		return nil, fault.Unavailable(err)
 	}
 	return r, nil
@@ -278,6 +283,10 @@ func (f *follower) applyFeed(r *feedRead, target uint64) (bool, error) {
 	f.applying.Lock()
 	defer f.applying.Unlock()
 	if r.applied || c.Epoch() != r.after {
+		return r.applied, nil
+	}
+	if r.epoch && r.feed.Epoch >= max(r.after, target) {
+		r.applied = c.Skip(r.feed.Epoch) // unless something is cached by now: then the changes are read
 		return r.applied, nil
 	}
 	at, dense := r.after, true

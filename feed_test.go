@@ -427,3 +427,59 @@ func TestMaxStaleHoldsThoughTheStoreClockIsAhead(t *testing.T) {
 	w.is(latchkey.ErrRevoked, err)
 	w.ok(here.Close(w.ctx))
 }
+
+// history counts what is read of the feed.
+type history struct {
+	latchkey.Store
+	changes atomic.Int64
+}
+
+func (s *history) Changes(ctx context.Context, feed latchkey.FeedID, after uint64, n int) (latchkey.Feed, error) {
+	answer, err := s.Store.Changes(ctx, feed, after, n)
+	s.changes.Add(int64(len(answer.Changes)))
+	return answer, err
+}
+
+// A process that has nothing cached does not read what others changed before it began, whatever it does first. From
+// then on it reads each change.
+func TestANewProcessReadsNoHistory(t *testing.T) {
+	const past = 5000
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		store := memstore.New(nil)
+		others := latchkey.New(store, nil).For("acme")
+		_, secret, err := others.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+		require.NoError(t, err)
+		change := func() {
+			require.NoError(t, others.Configure(ctx, func(o *latchkey.Owner) error { return nil }))
+		}
+		for range past {
+			change()
+		}
+		for name, begin := range map[string]func(m *latchkey.Manager){
+			"Wake": func(m *latchkey.Manager) { m.Wake() },
+			"a change": func(m *latchkey.Manager) {
+				require.NoError(t, m.For("globex").Configure(ctx, func(o *latchkey.Owner) error { return nil }))
+			},
+			"Verify": func(*latchkey.Manager) {},
+		} {
+			s := &history{Store: store}
+			m := latchkey.New(s, &latchkey.Options{MaxStale: time.Hour})
+			begin(m)
+			synctest.Wait()
+			for range 2 {
+				_, err := m.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()})
+				require.NoError(t, err)
+			}
+			require.LessOrEqual(t, s.changes.Load(), int64(10), name)
+			before := s.changes.Load()
+			for range 20 {
+				change()
+			}
+			m.Wake()
+			synctest.Wait()
+			require.Equal(t, before+20, s.changes.Load(), name)
+			require.NoError(t, m.Close(ctx))
+		}
+	})
+}

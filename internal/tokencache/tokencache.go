@@ -211,6 +211,25 @@ func (f *Feed[S, P]) advance(epoch uint64) {
 	f.epoch.Store(epoch)
 }
 
+// Empty reports whether nothing has been put since the feed was added or reset.
+func (f *Feed[S, P]) Empty() bool {
+	f.cache.mu.Lock()
+	defer f.cache.mu.Unlock()
+	return f.held == 0
+}
+
+// Skip advances an empty feed to a later epoch without the changes up to it, and reports whether it did. What was read
+// at an earlier epoch is not put any more.
+func (f *Feed[S, P]) Skip(epoch uint64) bool {
+	f.cache.mu.Lock()
+	defer f.cache.mu.Unlock()
+	if f.held != 0 || epoch < f.epoch.Load() {
+		return false
+	}
+	f.advance(epoch)
+	return true
+}
+
 // Apply invalidates what the changes concern, and advances the feed to epoch, that of the last change. It never goes
 // back to an earlier one.
 func (f *Feed[S, P]) Apply(changes []Change, epoch uint64) {

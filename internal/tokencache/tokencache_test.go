@@ -508,3 +508,26 @@ func TestReadersDoNotAllocate(t *testing.T) {
 		}
 	}))
 }
+
+// Skip advances only a feed of which nothing is cached, and only forwards. What was read before is not put then.
+func TestSkip(t *testing.T) {
+	c := newCache(10)
+	require.True(t, c.Empty())
+	require.True(t, c.Skip(5))
+	require.EqualValues(t, 5, c.Epoch())
+	require.False(t, c.Skip(4), "backwards")
+	require.EqualValues(t, 5, c.Epoch())
+	old := entryOf(1, "a")
+	old.Epoch = 4
+	c.Put(sumOf(1), old)
+	require.True(t, c.Empty(), "what was read before may have changed since")
+	entry := entryOf(1, "a")
+	entry.Epoch = 5
+	c.Put(sumOf(1), entry)
+	require.False(t, c.Empty())
+	require.False(t, c.Skip(6), "the changes up to there may concern it")
+	require.EqualValues(t, 5, c.Epoch())
+	c.Reset(7)
+	require.True(t, c.Empty())
+	require.True(t, c.Skip(8))
+}
