@@ -225,7 +225,11 @@ func (s *Store) tryChanges(b *sharedBatch) error {
 	if !s.queue.seal(b) {
 		return errMemberLeft
 	}
-	switch err := txn.commit(b.ctx); {
+	err = txn.commit(b.ctx)
+	if t.changed {
+		s.notifyAfter(b.ctx, &txn, err)
+	}
+	switch {
 	case err == nil:
 		return nil
 	case s.isNotCommitted(err):

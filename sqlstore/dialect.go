@@ -106,6 +106,8 @@ type dialect struct {
 	onConflictUpdate func(key, set string) string
 	// advanceEpoch adds one to the epoch and inserts the changes with it.
 	advanceEpoch func(t *tx, p *plan, rows []latchkey.Change) error
+	// notify has those notified that listen, unless another process is about to. Nil: nobody can listen.
+	notify func(ctx context.Context, s *Store, n notice) (noticed, error)
 	// concat returns an expression that concatenates bytes.
 	concat func(parts ...string) string
 	// clock is an expression for the database's time in microseconds. noClock: this machine's clock is used.
@@ -186,6 +188,8 @@ type transaction struct {
 	checkOpen func(ctx context.Context) error
 	// commit may be called once. ctx.Err() means that the outcome is not known.
 	commit func(ctx context.Context) error
+	// ended is closed when the commit has ended, also if its caller did not wait for that. Nil: callers always wait.
+	ended <-chan struct{}
 	// release rolls back what was not committed. The connection goes back to the pool, or is dropped if it cannot be used
 	// again.
 	release func()
@@ -225,6 +229,7 @@ func beginReadCommitted(ctx context.Context, db *sql.DB, before, after string) (
 		return nil, transaction{}, err
 	}
 	committed, abandoned := false, false
+	ended := make(chan struct{})
 	end := func() {
 		// Whatever the driver has done or failed to do, no open transaction returns to the pool.
 		err := tx.Rollback()
@@ -243,13 +248,18 @@ func beginReadCommitted(ctx context.Context, db *sql.DB, before, after string) (
 	}
 	return tx, transaction{
 		executor: tx,
+		ended:    ended,
 		commit: func(ctx context.Context) error {
 			if err := ctx.Err(); err != nil {
 				return errors.Join(errNotCommitted, err)
 			}
 			// Not every driver can give up a commit, but a caller that waits for one must be able to.
 			done := make(chan error, 1)
-			go func() { done <- tx.Commit() }()
+			go func() {
+				err := tx.Commit()
+				close(ended)
+				done <- err
+			}()
 			select {
 			case err := <-done:
 				committed = err == nil

@@ -204,7 +204,11 @@ func (s *Store) commitBatch(j *job) (served []*job, err error) {
 		batch = slices.DeleteFunc(batch, func(one *job) bool { return slices.Contains(alone, one) })
 		s.queue.addAlone(alone...)
 	}
-	switch err := txn.commit(j.ctx); {
+	err = txn.commit(j.ctx)
+	if t.changed {
+		s.notifyAfter(j.ctx, &txn, err)
+	}
+	switch {
 	case err == nil:
 		return batch, nil
 	case s.isNotCommitted(err):

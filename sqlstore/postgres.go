@@ -55,6 +55,7 @@ var postgres = dialect{
 	ifAbsent:         ` ON CONFLICT DO NOTHING`,
 	onConflictUpdate: func(key, set string) string { return ` ON CONFLICT (` + key + `) DO UPDATE SET ` + set },
 	advanceEpoch:     advancePostgres,
+	notify:           notifyPostgres,
 	concat:           func(parts ...string) string { return strings.Join(parts, ` || `) },
 	clock:            postgresClock,
 	startsWith:       func(column string) string { return `substr(convert_to(` + column + `, 'UTF8'), 1, ?) = ?` },
@@ -94,11 +95,6 @@ func beginPostgresMigration(ctx context.Context, db *sql.DB) (transaction, error
 // maxAdvance is how many changes are inserted by the statement that advances the epoch.
 const maxAdvance = 16
 
-// NotifyChannel is the PostgreSQL channel that every transaction notifies when it advances the epoch. LISTEN on it
-// with a connection of your own, and call latchkey.Manager.Wake. The server sends the notification, with an empty
-// payload, when the transaction commits. All stores of a database share the channel, whatever their schema.
-const NotifyChannel = "latchkey_epoch"
-
 // advancePostgres leaves it to the trigger, if there is one. Otherwise it uses one statement, so that the process
 // cannot stall between two while other transactions wait for the epoch.
 func advancePostgres(t *tx, p *plan, rows []latchkey.Change) error {
@@ -114,8 +110,7 @@ func advancePostgres(t *tx, p *plan, rows []latchkey.Change) error {
 	const row = `(CAST(? AS BIGINT), CAST(? AS TEXT), CAST(? AS SMALLINT), CAST(? AS TEXT), CAST(? AS BIGINT),
 		CAST(? AS BIGINT))`
 	listed := 0
-	err := t.each(`WITH e AS (UPDATE latchkey_epoch SET epoch = epoch + 1 WHERE id = 1
-			RETURNING epoch, pg_notify('`+NotifyChannel+`', ''))
+	err := t.each(`WITH e AS (UPDATE latchkey_epoch SET epoch = epoch + 1 WHERE id = 1 RETURNING epoch)
 		INSERT INTO latchkey_changes (epoch, seq, owner, kind, id, until, at)
 		SELECT e.epoch, c.* FROM e CROSS JOIN (VALUES `+row+strings.Repeat(`, `+row, len(now)-1)+`) c RETURNING epoch`,
 		args, func(rows *sql.Rows) error {

@@ -46,6 +46,7 @@ type Store struct {
 	queue          queue
 	cache          *recordCache
 	raisesAtCommit atomic.Bool // see dialect.raisesAtCommit; it becomes false if that ceases to be so
+	notifier       *notifier   // nil: the engine notifies nobody
 	rendered       sync.Map    // statements in the engine's form, by text
 	lastClock      atomic.Pointer[clockReading]
 
@@ -87,14 +88,22 @@ func newStore(db *sql.DB, d latchkey.Dialect, opts *Options) (*Store, []migratio
 		return nil, nil, errNoDB
 	}
 	steps, err := migrationSteps(dia)
-	return &Store{
+	s := &Store{
 		db:         db,
 		dialect:    dia,
 		clock:      opts.Clock,
 		writeSlots: make(chan struct{}, writeSlots(dia, db)),
 		cache:      newRecordCache(),
 		stmts:      map[string]*sql.Stmt{},
-	}, steps, err
+	}
+	if dia.notify != nil {
+		s.notifier = newNotifier(func(ctx context.Context, n notice) (noticed, error) { return s.dialect.notify(ctx, s, n) },
+			func() bool {
+				most := db.Stats().MaxOpenConnections
+				return most == 0 || most >= notifyPool
+			})
+	}
+	return s, steps, err
 }
 
 // checkVersion refuses a schema that is not up to date.
@@ -153,8 +162,10 @@ func (s *Store) check(ctx context.Context, steps []migrationStep, opts *Options)
 	return err
 }
 
-// Close closes the prepared statements. It does not close the database. Later calls return ErrUnavailable.
+// Close closes the prepared statements. It does not close the database. Later calls return ErrUnavailable. On
+// PostgreSQL it first sends the notification that is due, for a second at most.
 func (s *Store) Close() error {
+	s.notifier.close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true

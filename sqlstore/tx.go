@@ -19,6 +19,7 @@ type tx struct {
 	store *Store
 	transaction
 	job        *job
+	changed    bool                 // it advances the epoch, or repeats a Write that may have
 	merged     []mergedStatement    // not run yet, in order; see later
 	mergeLimit int                  // how many may be merged; 0: maxMerged
 	eventSeqs  map[string]int64     // owners whose row the job has locked: the number of the last event

@@ -60,6 +60,7 @@ func (p *plan) applyRecords(t *tx) error {
 	}
 	// The epoch's row is the lock that is taken last and held shortest. All changes of all tenants wait for it, and so
 	// commit in its order.
+	t.changed = true
 	return t.dialect().advanceEpoch(t, p, c.rows)
 }
 
@@ -97,6 +98,7 @@ func (t *tx) insertWriteID(w *latchkey.Write) (isNew bool, err error) {
 
 // settleRepeated returns nil for a Write that was applied before.
 func (t *tx) settleRepeated(w *latchkey.Write) error {
+	t.changed = true // perhaps nobody was told: the outcome was not known
 	var one int64
 	found, err := t.row(readEpoch, nil, &one)
 	if err != nil || !found {

@@ -17,7 +17,6 @@ import (
 
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/e2e/internal/harness"
-	"github.com/latchkey-go/latchkey/sqlstore"
 )
 
 // wire is a proxy before a PostgreSQL server, which can stall and be cut.
@@ -320,55 +319,4 @@ func TestListenOnVersions(t *testing.T) {
 			refusedSoon(t, there, secret, "nobody woke it")
 		}
 	})
-}
-
-// Each transaction that advances the epoch sends one empty notification, and no other transaction sends any.
-func TestNotifications(t *testing.T) {
-	t.Run(harness.Postgres.Name, func(t *testing.T) { notifications(t, harness.Postgres) })
-	harness.OnVersions(t, notifications)
-}
-
-func notifications(t *testing.T, e *harness.Engine) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	defer cancel()
-	server := e.NodeEngine()
-	dsn := server.Place(t)
-	keys := harness.NewNode(t, server, dsn, 0)
-	acme := keys.For("acme")
-	conn, err := pgx.Connect(ctx, dsn)
-	require.NoError(t, err)
-	defer conn.Close(ctx)
-	_, err = conn.Exec(ctx, "LISTEN "+sqlstore.NotifyChannel)
-	require.NoError(t, err)
-	heard := func() (n int) {
-		t.Helper()
-		// they come in the order of commits
-		_, err := e.Admin.Exec("NOTIFY " + sqlstore.NotifyChannel + ", 'so far'")
-		require.NoError(t, err)
-		for ; ; n++ {
-			note, err := conn.WaitForNotification(ctx)
-			require.NoError(t, err)
-			if note.Payload == "so far" {
-				return n
-			}
-			require.Empty(t, note.Payload)
-		}
-	}
-	token, secret, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindSecret})
-	require.NoError(t, err)
-	access, err := keys.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()})
-	require.NoError(t, err)
-	for range 40 {
-		_, _, err := access.Mint(ctx, latchkey.Narrowing{Lifetime: time.Hour})
-		require.NoError(t, err)
-	}
-	require.Zero(t, heard(), "new tokens alter no answer")
-	_, err = acme.Update(ctx, token.ID, func(*latchkey.Token) error { return errors.New("no") })
-	require.Error(t, err)
-	require.Zero(t, heard(), "nothing was written")
-	_, err = acme.Update(ctx, token.ID, func(token *latchkey.Token) error { token.Name = "new"; return nil })
-	require.NoError(t, err)
-	require.Equal(t, 1, heard())
-	require.NoError(t, acme.Delete(ctx, token.ID)) // and 40 more, in several statements
-	require.Equal(t, 1, heard(), "one transaction, one notification")
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -15,10 +16,11 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"github.com/latchkey-go/latchkey/e2e/internal/harness"
+	"github.com/latchkey-go/latchkey/sqlstore"
 )
 
 // Connector is a driver.Connector around another driver. It writes down every statement, and makes one of them fail, or
-// each of them slow.
+// each of them slow. It passes on what notifies others, which a store does when it pleases.
 type Connector struct {
 	// Pause is the longest random pause before each statement. Before is called before each statement, by several
 	// goroutines at once; nil: nothing is called. Both are set before the pool is used.
@@ -93,6 +95,9 @@ func (f *Connector) Statements(n int) []Statement {
 }
 
 func (f *Connector) statement(text string) (before, after error) {
+	if strings.Contains(text, "pg_notify('"+sqlstore.NotifyChannel) {
+		return nil, nil // a store sends it in the background, at any moment
+	}
 	if f.Pause > 0 {
 		time.Sleep(rand.N(f.Pause))
 	}

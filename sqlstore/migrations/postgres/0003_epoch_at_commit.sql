@@ -30,7 +30,6 @@ BEGIN
   INSERT INTO latchkey_changes (epoch, seq, owner, kind, id, until, at)
     SELECT raised, c.seq - 1, NEW.owner, c.kind, c.id, c.until, NEW.at
     FROM unnest(NEW.kinds, NEW.ids, NEW.untils) WITH ORDINALITY AS c (kind, id, until, seq);
-  PERFORM pg_notify('latchkey_epoch', '');
   RETURN NULL;
 END
 $$;
