@@ -1,6 +1,6 @@
 # The comment of each target tells what it does. `make` alone lists them.
 
-.PHONY: help run test bench fuzz mutants static install
+.PHONY: help run test bench scale fuzz mutants static install
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ test: ## everything, from a bare machine: installs what it needs, fails if a par
 bench: ## the benchmarks beside the code
 	go test -run '^$$' -bench . -benchmem -timeout 30m ./...
 	cd e2e && go test -run '^$$' -bench . -benchmem -timeout 60m ./bench ./clusters ./nodes
+
+scale: ## figures of many nodes, many owners and distance, on PostgreSQL; ARGS='-only listeners' are its flags
+	@cd e2e && go run ./bench/scale $(ARGS)
 
 fuzz: ## each fuzz target for FUZZTIME (20000x, or a duration); part of test
 	@scripts/fuzz

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/require"
 
 	"github.com/latchkey-go/latchkey"
@@ -22,13 +24,15 @@ type Distance struct {
 	trips  atomic.Int64
 	all    sync.WaitGroup
 
+	notices Notices
+
 	mu    sync.Mutex
 	ended bool
 	conns []net.Conn
 }
 
 // Far returns the DSN of a place whose server is a round trip away. What is under way at the same time does not add up.
-// With 0 it only counts. The server must be one that a test started.
+// With 0 it only counts. MariaDB's server must be one that a test started.
 func Far(t testing.TB, e *Engine, dsn string, roundTrip time.Duration) (string, *Distance) {
 	t.Helper()
 	folder, err := os.MkdirTemp("", "lk-f-") // short: so must be the name of a socket
@@ -36,6 +40,12 @@ func Far(t testing.TB, e *Engine, dsn string, roundTrip time.Duration) (string, 
 	socket := ".s.PGSQL.5432"
 	if e.Dialect == latchkey.MySQL {
 		socket = "s.sock"
+	}
+	network, address := "unix", filepath.Join(e.Folder, socket)
+	if e.Process == nil { // the environment names it
+		config, err := pgx.ParseConfig(dsn)
+		require.NoError(t, err)
+		network, address = pgconn.NetworkAddress(config.Host, config.Port)
 	}
 	d := &Distance{oneWay: roundTrip / 2}
 	listener, err := net.Listen("unix", filepath.Join(folder, socket))
@@ -46,7 +56,7 @@ func Far(t testing.TB, e *Engine, dsn string, roundTrip time.Duration) (string, 
 			if err != nil {
 				return
 			}
-			far, err := net.Dial("unix", filepath.Join(e.Folder, socket))
+			far, err := net.Dial(network, address)
 			if err != nil || !d.add(near, far) {
 				near.Close()
 				continue
@@ -54,13 +64,13 @@ func Far(t testing.TB, e *Engine, dsn string, roundTrip time.Duration) (string, 
 			var answered atomic.Bool
 			answered.Store(true)
 			d.all.Go(func() {
-				d.carry(near, far, func() {
-					if answered.CompareAndSwap(true, false) {
+				d.carry(near, far, func(sent []byte) {
+					if !d.notices.Match(sent) && answered.CompareAndSwap(true, false) {
 						d.trips.Add(1)
 					}
 				})
 			})
-			d.all.Go(func() { d.carry(far, near, func() { answered.Store(true) }) })
+			d.all.Go(func() { d.carry(far, near, func([]byte) { answered.Store(true) }) })
 		}
 	})
 	t.Cleanup(func() {
@@ -74,11 +84,14 @@ func Far(t testing.TB, e *Engine, dsn string, roundTrip time.Duration) (string, 
 		d.all.Wait()
 		os.RemoveAll(folder)
 	})
+	if e.Process == nil {
+		return e.With(t, e.With(t, e.With(t, dsn, "host", folder), "port", "5432"), "sslmode", "disable"), d
+	}
 	require.Contains(t, dsn, e.Folder)
 	return strings.ReplaceAll(dsn, e.Folder, folder), d
 }
 
-// Trips returns how many round trips there were.
+// Trips returns how many round trips there were, without those that notify others.
 func (d *Distance) Trips() int64 { return d.trips.Load() }
 
 func (d *Distance) add(near, far net.Conn) bool {
@@ -93,7 +106,7 @@ func (d *Distance) add(near, far net.Conn) bool {
 }
 
 // carry passes on what one side sends, each part its own time later, in order.
-func (d *Distance) carry(from, to net.Conn, sent func()) {
+func (d *Distance) carry(from, to net.Conn, sent func([]byte)) {
 	type part struct {
 		due   time.Time
 		bytes []byte
@@ -112,7 +125,7 @@ func (d *Distance) carry(from, to net.Conn, sent func()) {
 	for buffer := make([]byte, 64<<10); ; {
 		n, err := from.Read(buffer)
 		if n > 0 {
-			sent()
+			sent(buffer[:n])
 			parts <- part{time.Now().Add(d.oneWay), append([]byte(nil), buffer[:n]...)}
 		}
 		if err != nil {

@@ -18,13 +18,18 @@ import (
 // from its TestMain. A process that a test started from its own binary calls it too, and has nothing to stop.
 func Main(m *testing.M) {
 	code := m.Run()
+	stopAll()
+	os.Exit(code)
+}
+
+// stopAll makes the calls that AtEnd registered.
+func stopAll() {
 	endings.mu.Lock()
 	calls := slices.Clone(endings.calls)
 	endings.mu.Unlock()
 	for _, end := range slices.Backward(calls) {
 		end()
 	}
-	os.Exit(code)
 }
 
 var endings struct {

@@ -63,7 +63,8 @@ func StartPostgres(e *Engine) (dsn string, err error) {
 		flush = "on"
 	}
 	err = e.Serve(filepath.Join(filepath.Dir(initdb), "postgres"), "-D", data, "-k", e.Folder, "-c", "listen_addresses=",
-		"-c", "fsync="+flush, "-c", "full_page_writes="+flush, "-c", "max_connections=300", "-c", "timezone=America/New_York")
+		"-c", "fsync="+flush, "-c", "full_page_writes="+flush, "-c", "max_connections=1000",
+		"-c", "timezone=America/New_York")
 	return fmt.Sprintf("host=%s user=postgres dbname=postgres sslmode=disable", e.Folder), err
 }
 

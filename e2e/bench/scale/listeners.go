@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/sqlstore"
+)
+
+// listeners measures changes while other processes listen, in turns. Each has a connection that listens, a pool of one,
+// and a Manager that is woken, and so reads what changed. All of their work is done on this machine too.
+func listeners(t testing.TB, c config, out *table) {
+	dsn := place(t)
+	writer := newNode(t, dsn, 16, 0)
+	callers := min(c.callers, 32)
+	rename := owners(t, writer, callers)
+	_, text := writer.issue(t, "acme")
+	all := newListeners(t, dsn, slices.Max(c.listeners), text, c.bound)
+	rates, ratios, woken := map[int][]float64{}, map[int][]float64{}, map[int][]float64{}
+	work := map[int][]float64{}
+	for i := range 1 + c.rounds {
+		for _, n := range c.listeners {
+			catchUp(t, all[:n], text, c.bound)
+			wakes, stop := listen(t, all[:n])
+			before, began := serverWork(t), time.Now()
+			rate := perSecond(t, callers, c.each, func(caller int) error { return rename(writer, caller) })
+			took := time.Since(began).Seconds()
+			if i > 0 { // the first is to warm up
+				rates[n] = append(rates[n], rate)
+				woken[n] = append(woken[n], float64(wakes.Load())/float64(max(n, 1))/took)
+				work[n] = append(work[n], serverWork(t).since(before).Seconds()/took/rate*1000)
+			}
+			stop()
+		}
+		if i > 0 {
+			for _, n := range c.listeners {
+				ratios[n] = append(ratios[n], rates[n][i-1]/rates[c.listeners[0]][i-1])
+			}
+		}
+	}
+	for _, n := range c.listeners {
+		comparison := fmt.Sprintf("%.2f of those with %d", median(ratios[n]), c.listeners[0])
+		if server.Process != nil {
+			comparison += fmt.Sprintf("; %.2f ms of the server's processors each", median(work[n]))
+		}
+		if n > 0 {
+			comparison += fmt.Sprintf("; %.1f wake-ups/s of each listener", median(woken[n]))
+		}
+		out.line(fmt.Sprintf("changes of %d callers, %d listeners", callers, n), fmt.Sprintf("%.0f/s", median(rates[n])),
+			comparison)
+	}
+}
+
+// listener is a process that can listen.
+type listener struct {
+	*node
+	conn *pgx.Conn
+}
+
+// newListeners returns n processes that have a key cached.
+func newListeners(t testing.TB, dsn string, n int, text string, maxStale time.Duration) []listener {
+	ctx := context.Background()
+	all := make([]listener, n)
+	var starting sync.WaitGroup
+	slots := make(chan struct{}, 16)
+	for i := range all {
+		starting.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			all[i].node = newNode(t, dsn, 1, maxStale)
+			var err error
+			all[i].conn, err = pgx.Connect(ctx, dsn)
+			require.NoError(t, err)
+			t.Cleanup(func() { all[i].conn.Close(ctx) })
+			_, err = all[i].Verify(ctx, latchkey.Presented{Secret: text})
+			require.NoError(t, err)
+		})
+	}
+	starting.Wait()
+	return all
+}
+
+// catchUp has processes read what changed while they did not listen, by a Verify past their MaxStale.
+func catchUp(t testing.TB, all []listener, text string, maxStale time.Duration) {
+	time.Sleep(maxStale + maxStale/10)
+	var reading sync.WaitGroup
+	for _, l := range all {
+		reading.Go(func() {
+			_, err := l.Verify(context.Background(), latchkey.Presented{Secret: text})
+			require.NoError(t, err)
+		})
+	}
+	reading.Wait()
+}
+
+// listen has processes listen, and be woken, until stop is called.
+func listen(t testing.TB, all []listener) (woken *atomic.Int64, stop func()) {
+	woken = &atomic.Int64{}
+	ctx, cancel := context.WithCancel(context.Background())
+	var listening sync.WaitGroup
+	for _, l := range all {
+		_, err := l.conn.Exec(ctx, "LISTEN "+sqlstore.NotifyChannel)
+		require.NoError(t, err)
+		listening.Go(func() {
+			for {
+				_, err := l.conn.WaitForNotification(ctx)
+				if errors.Is(err, context.Canceled) {
+					return
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				woken.Add(1)
+				l.Wake()
+			}
+		})
+	}
+	return woken, func() {
+		cancel()
+		listening.Wait()
+		for _, l := range all {
+			_, err := l.conn.Exec(context.Background(), "UNLISTEN *")
+			require.NoError(t, err)
+		}
+	}
+}
+
+// processes says for how long the processes of the server have been at work, by their ids.
+type processes map[string]time.Duration
+
+// serverWork returns nil for a server that was not started here, and where there is no /proc.
+func serverWork(t testing.TB) processes {
+	if server.Process == nil {
+		return nil
+	}
+	work := processes{}
+	pid := server.Process.Process.Pid
+	children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	for _, child := range strings.Fields(string(children)) {
+		if text, err := os.ReadFile("/proc/" + child + "/schedstat"); err == nil {
+			ns, err := strconv.ParseInt(strings.Fields(string(text))[0], 10, 64)
+			require.NoError(t, err)
+			work[child] = time.Duration(ns)
+		}
+	}
+	return work
+}
+
+// since returns how long they have worked in between.
+func (p processes) since(before processes) (sum time.Duration) {
+	for pid, d := range p {
+		sum += d - before[pid]
+	}
+	return sum
+}

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/e2e/internal/world"
+)
+
+// near compares changes with autocommit UPDATEs of one row each, in turns.
+func near(t testing.TB, c config, out *table) {
+	const callers = 16
+	dsn := place(t)
+	on := newNode(t, dsn, 16, 0)
+	rename := owners(t, on, callers)
+	bare := server.Open(t, dsn)
+	_, err := bare.Exec("CREATE TABLE bare (id INT PRIMARY KEY, n INT)")
+	require.NoError(t, err)
+	_, err = bare.Exec("INSERT INTO bare SELECT i, 0 FROM generate_series(0, $1) i", callers-1)
+	require.NoError(t, err)
+	var ours, theirs, ratios []float64
+	for i := range 1 + c.rounds {
+		one := perSecond(t, callers, c.each, func(caller int) error {
+			_, err := bare.Exec("UPDATE bare SET n = n + 1 WHERE id = $1", caller)
+			return err
+		})
+		other := perSecond(t, callers, c.each, func(caller int) error { return rename(on, caller) })
+		if i > 0 {
+			theirs, ours, ratios = append(theirs, one), append(ours, other), append(ratios, other/one)
+		}
+	}
+	out.line(fmt.Sprintf("changes of %d callers, near", callers), fmt.Sprintf("%.0f/s", median(ours)),
+		fmt.Sprintf("%.3f of %.0f bare commits/s", median(ratios), median(theirs)))
+}
+
+// usageRows measures what AddUsage writes: rows that are new, in batches as a Manager makes them.
+func usageRows(t testing.TB, c config, out *table) {
+	const far = 20 * time.Millisecond
+	ctx := context.Background()
+	dsn := place(t)
+	nodes := []*node{newNode(t, dsn, 16, 0), farNode(t, dsn, far)}
+	next := 0
+	var rates [2][]float64
+	var counted []int64
+	for i := range 1 + c.rounds {
+		for k, on := range nodes {
+			began := time.Now()
+			var before int64
+			if k == 1 {
+				before = on.trips.Trips()
+			}
+			batches := 0
+			for left := c.usage / c.rounds; left > 0; left -= 1000 {
+				b := latchkey.UsageBatch{ID: world.WriteID(), At: time.Now()}
+				for range min(left, 1000) {
+					next++
+					b.Rows = append(b.Rows, latchkey.UsageRow{Owner: fmt.Sprint("owner ", next%100), TokenID: world.NewID(),
+						Meter: "calls", Endpoint: "GET /orders", Day: "2026-11-22", Count: 1})
+				}
+				require.NoError(t, on.store.AddUsage(ctx, b))
+				batches++
+			}
+			if i > 0 {
+				rates[k] = append(rates[k], float64(c.usage/c.rounds)/time.Since(began).Seconds())
+				if k == 1 {
+					counted = append(counted, (on.trips.Trips()-before)/int64(batches))
+				}
+			}
+		}
+	}
+	out.line("usage of 1 caller, near", fmt.Sprintf("%.0f rows/s", median(rates[0])), "")
+	out.line(fmt.Sprintf("usage of 1 caller, %v away", far), fmt.Sprintf("%.0f rows/s", median(rates[1])),
+		fmt.Sprintf("%d round trips a batch of 1000", median(counted)))
+}
+
+// lastUsed has one process use many keys once, and revokes others meanwhile.
+func lastUsed(t testing.TB, c config, out *table) {
+	ctx := context.Background()
+	dsn := place(t)
+	maker, user := newNode(t, dsn, 16, 0), newNode(t, dsn, 16, time.Minute)
+	texts := make([]string, c.keys)
+	var issuing sync.WaitGroup
+	var next atomic.Int64
+	for range 32 {
+		issuing.Go(func() {
+			for i := next.Add(1) - 1; i < int64(c.keys); i = next.Add(1) - 1 {
+				_, texts[i] = maker.issue(t, fmt.Sprint("owner ", i%100))
+			}
+		})
+	}
+	issuing.Wait()
+	var victims []string
+	for range 1000 {
+		id, _ := maker.issue(t, "victims")
+		victims = append(victims, id)
+	}
+	var longest, alone time.Duration
+	revoke := func() time.Duration {
+		began := time.Now()
+		require.NoError(t, maker.For("victims").Revoke(ctx, victims[0], ""))
+		victims = victims[1:]
+		return time.Since(began)
+	}
+	for range 20 {
+		alone = max(alone, revoke())
+	}
+	written := func() (n int) {
+		require.NoError(t, maker.db.QueryRow("SELECT count(*) FROM latchkey_tokens WHERE used IS NOT NULL").Scan(&n))
+		return n
+	}
+	began := time.Now()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		var verifying sync.WaitGroup
+		next.Store(0)
+		for range 16 {
+			verifying.Go(func() {
+				for i := next.Add(1) - 1; i < int64(c.keys); i = next.Add(1) - 1 {
+					if _, err := user.Verify(ctx, latchkey.Presented{Secret: texts[i]}); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		verifying.Wait()
+		for written() < c.keys {
+			time.Sleep(20 * time.Millisecond)
+		}
+	}()
+	for open := true; open; {
+		if len(victims) > 0 {
+			longest = max(longest, revoke())
+		}
+		select {
+		case <-done:
+			open = false
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	took := time.Since(began)
+	out.line(fmt.Sprintf("first uses of %d keys: verified and written", c.keys), fmt.Sprintf("%.1f s", took.Seconds()),
+		fmt.Sprintf("%.0f/s", float64(c.keys)/took.Seconds()))
+	out.line("longest Revoke meanwhile", ms(longest),
+		fmt.Sprintf("%.1f × the longest of 20 before", longest.Seconds()/alone.Seconds()))
+}
+
+// countingStore counts reads of the feed and of tokens.
+type countingStore struct {
+	latchkey.Store
+	reads atomic.Int64
+}
+
+func (s *countingStore) Changes(ctx context.Context, feed latchkey.FeedID, after uint64, n int) (latchkey.Feed, error) {
+	s.reads.Add(1)
+	return s.Store.Changes(ctx, feed, after, n)
+}
+
+func (s *countingStore) ByDigest(ctx context.Context, slot latchkey.Slot, digests ...[32]byte) (latchkey.Found, error) {
+	s.reads.Add(1)
+	return s.Store.ByDigest(ctx, slot, digests...)
+}
+
+func (s *countingStore) Load(ctx context.Context, owner, id string) (latchkey.Found, error) {
+	s.reads.Add(1)
+	return s.Store.Load(ctx, owner, id)
+}
+
+// cached counts what a Verify reads of a token that the process knows.
+func cached(t testing.TB, c config, out *table) {
+	ctx := context.Background()
+	on := newNode(t, place(t), 16, 0)
+	_, text := on.issue(t, "acme")
+	counting := &countingStore{Store: on.store}
+	keys := latchkey.New(counting, nil)
+	defer keys.Close(ctx)
+	verify := func(int) error {
+		_, err := keys.Verify(ctx, latchkey.Presented{Secret: text})
+		return err
+	}
+	perSecond(t, 1, c.each/4, verify)
+	for _, callers := range []int{1, 64} {
+		before, calls := counting.reads.Load(), atomic.Int64{}
+		rate := perSecond(t, callers, c.each, func(i int) error { calls.Add(1); return verify(i) })
+		out.line(fmt.Sprintf("Verify, cached, MaxStale 0, %d callers at once", callers),
+			fmt.Sprintf("%.3f reads each", float64(counting.reads.Load()-before)/float64(calls.Load())),
+			fmt.Sprintf("%.0f/s", rate))
+	}
+}
