@@ -57,9 +57,9 @@ func (a Account) Get(ctx context.Context, id string) (Token, error) {
 	return f.Token, err
 }
 
-// Tokens lists tokens, oldest first. It reads page by page as the loop goes on: Limit is the size of a page, not of the
-// listing. Of a damaged token it yields what is left, at least its ID, with a [*DamagedError], and goes on. The loop
-// ends after any other error.
+// Tokens lists tokens, oldest first unless q says otherwise. It reads page by page as the loop goes on: Limit is the
+// size of a page, not of the listing. Of a damaged token it yields what is left, at least its ID, with a
+// [*DamagedError], and goes on. The loop ends after any other error.
 func (a Account) Tokens(ctx context.Context, q TokenQuery) iter.Seq2[Token, error] {
 	return func(yield func(Token, error) bool) {
 		c, err := a.begin(ctx)
@@ -76,7 +76,7 @@ func (a Account) Tokens(ctx context.Context, q TokenQuery) iter.Seq2[Token, erro
 		pages(q.Page, func(p Page) ([]Token, error) {
 			q.Page = p
 			return a.m.store.Tokens(ctx, a.owner, q)
-		}, func(t Token) string { return t.ID }, func(t Token, err error) bool {
+		}, q.Key, func(t Token, err error) bool {
 			if err == nil && c.check(Read, "token", t.ID) != nil {
 				return true
 			}
@@ -124,9 +124,12 @@ func (a Account) Find(ctx context.Context, text string) (Token, error) {
 // SeekPage returns the TokenQuery.After of the page that ends just before the token before, or of the last page if
 // before is empty. The page has q.Limit tokens. It may be shorter when ids of several machines lie close together.
 //
-// Stores list forwards only, and ids begin with their time. SeekPage searches that time by bisection with a few short
-// reads, however long the listing is.
+// Ids begin with their time. SeekPage searches that time by bisection with a few short reads, however long the listing
+// is. It returns [ErrInvalid] for another order than that of ids.
 func (a Account) SeekPage(ctx context.Context, q TokenQuery, before string) (after string, err error) {
+	if q.Order != OrderID || q.Reverse {
+		return "", fmt.Errorf("%w: only a listing by id can be read from its end", ErrInvalid)
+	}
 	c, err := a.begin(ctx)
 	if err != nil {
 		return "", err

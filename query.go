@@ -1,11 +1,15 @@
 package latchkey
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Page asks for at most Limit items whose key is above After. A Limit of 0 or less
@@ -25,22 +29,166 @@ func (p Page) Size() int {
 
 // TokenQuery selects tokens. Zero fields select everything. A token must meet all fields that are set.
 type TokenQuery struct {
-	Page
+	Page   // After is what Key returned for the last token of the page before
 	Kinds  []Kind
 	Origin *string // nil: any; "" means the host's own
 	Parent string  // tokens that this token id minted directly
 	Role   string  // tokens that name this role id
 	Client string  // tokens minted for this client id
 	Search string  // prefix of name, id or hint; byte for byte
+	// Find is a text anywhere in the name, id or hint, whatever the case of letters. Each character is compared by
+	// Unicode's simple case folding, as [strings.EqualFold] does. Accents count, and so does whether a letter is composed.
+	Find   string
 	States []State
 	Now    time.Time // the moment that States are of; the Account sets it if zero
 	// ExpiresFrom and ExpiresTo select tokens with a NotAfter in [from, to). Zero: open on that side. Tokens without an
 	// end are selected only if both are zero.
 	ExpiresFrom, ExpiresTo time.Time
 	UnusedSince            time.Time // never used, or last used before
+	// Order is the order of the listing, the zero value by id. Reverse turns it round. A token whose place changes while
+	// pages are read may be listed twice, or not at all.
+	Order   TokenOrder
+	Reverse bool
 }
 
-// Match reports whether the query selects t. It ignores the Page.
+// TokenOrder is an order of tokens. Where two are equal in it, the id decides.
+type TokenOrder uint8
+
+const (
+	OrderID   TokenOrder = iota // by id: oldest first
+	OrderName                   // by name, byte for byte
+	OrderUsed                   // by last use: never used first, then longest unused first
+	OrderEnd                    // by Validity.NotAfter: soonest first, those without an end last
+)
+
+// Key returns the After of the page that follows t. For OrderID it is the id, for any other order a text to be passed
+// on as it is.
+func (q TokenQuery) Key(t Token) string {
+	switch q.Order {
+	case OrderName:
+		return t.Name + "\x00" + t.ID
+	case OrderUsed:
+		return timeKey(t.Used) + "\x00" + t.ID
+	case OrderEnd:
+		return timeKey(t.Validity.NotAfter) + "\x00" + t.ID
+	}
+	return t.ID
+}
+
+func timeKey(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return strconv.FormatInt(micros(t), 10)
+}
+
+// Start returns where the page begins, for stores: a token with the ID, and the Name, Used or NotAfter, that After
+// tells. The page holds what comes after it by Compare. It returns false for a page that begins at the beginning. It
+// returns ErrInvalid for an Order that there is not, and for an After that is no Key of the Order.
+func (q TokenQuery) Start() (t Token, ok bool, err error) {
+	switch {
+	case q.Order > OrderEnd:
+		return t, false, fmt.Errorf("%w: there is no order %d of tokens", ErrInvalid, q.Order)
+	case q.After == "":
+		return t, false, nil
+	case q.Order == OrderID:
+		return Token{ID: q.After}, true, nil
+	}
+	at := strings.LastIndexByte(q.After, 0)
+	if at < 0 {
+		return t, false, errAfter
+	}
+	t.ID = q.After[at+1:]
+	if q.Order == OrderName {
+		t.Name = q.After[:at]
+		return t, true, nil
+	}
+	var moment time.Time
+	if at > 0 {
+		us, err := strconv.ParseInt(q.After[:at], 10, 64)
+		if err != nil {
+			return t, false, errAfter
+		}
+		moment = fromMicros(us)
+	}
+	if q.Order == OrderUsed {
+		t.Used = moment
+	} else {
+		t.Validity.NotAfter = moment
+	}
+	return t, true, nil
+}
+
+var errAfter = fmt.Errorf("%w: After is not what Key returned for this order", ErrInvalid)
+
+// Compare compares the places of two tokens in the listing: below 0 if a comes first.
+func (q TokenQuery) Compare(a, b Token) int {
+	c := 0
+	switch q.Order {
+	case OrderName:
+		c = strings.Compare(a.Name, b.Name)
+	case OrderUsed:
+		c = a.Used.Compare(b.Used) // the zero time is before any other
+	case OrderEnd:
+		switch x, y := a.Validity.NotAfter, b.Validity.NotAfter; {
+		case x.IsZero() == y.IsZero():
+			c = x.Compare(y)
+		case x.IsZero():
+			c = 1
+		default:
+			c = -1
+		}
+	}
+	if c = cmp.Or(c, strings.Compare(a.ID, b.ID)); q.Reverse {
+		return -c
+	}
+	return c
+}
+
+// containsFold reports whether text has find in it, by simple case folding. A byte that is no UTF-8 is equal to itself.
+func containsFold(text, find string) bool {
+	for ; ; text = text[1:] {
+		if hasPrefixFold(text, find) {
+			return true
+		}
+		if text == "" {
+			return false
+		}
+	}
+}
+
+func hasPrefixFold(text, prefix string) bool {
+	for prefix != "" {
+		if text == "" {
+			return false
+		}
+		p, pn := utf8.DecodeRuneInString(prefix)
+		t, tn := utf8.DecodeRuneInString(text)
+		invalid := p == utf8.RuneError && pn == 1 || t == utf8.RuneError && tn == 1
+		if p != t && foldRune(p) != foldRune(t) || invalid && (pn != tn || prefix[0] != text[0]) {
+			return false
+		}
+		prefix, text = prefix[pn:], text[tn:]
+	}
+	return true
+}
+
+// foldRune returns the least of the runes that are equal to r by simple case folding.
+func foldRune(r rune) rune {
+	if r < utf8.RuneSelf { // nothing outside of ASCII is less
+		if 'a' <= r && r <= 'z' {
+			return r - 'a' + 'A'
+		}
+		return r
+	}
+	least := r
+	for next := unicode.SimpleFold(r); next != r; next = unicode.SimpleFold(next) {
+		least = min(least, next)
+	}
+	return least
+}
+
+// Match reports whether the query selects t. It ignores the Page and the order.
 func (q TokenQuery) Match(t Token) bool {
 	switch {
 	case len(q.Kinds) > 0 && !slices.Contains(q.Kinds, t.Kind),
@@ -50,6 +198,7 @@ func (q TokenQuery) Match(t Token) bool {
 		q.Client != "" && q.Client != t.Client.ID,
 		q.Search != "" && !strings.HasPrefix(t.Name, q.Search) &&
 			!strings.HasPrefix(t.ID, q.Search) && !strings.HasPrefix(t.Hint, q.Search),
+		q.Find != "" && !containsFold(t.Name, q.Find) && !containsFold(t.ID, q.Find) && !containsFold(t.Hint, q.Find),
 		len(q.States) > 0 && !slices.Contains(q.States, t.State(q.Now)),
 		!q.UnusedSince.IsZero() && !t.Used.Before(q.UnusedSince):
 		return false
@@ -126,6 +275,76 @@ func (t Token) IdleEnd() time.Time {
 	return t.Used.Add(t.Validity.Idle)
 }
 
+// EndingQuery selects the tokens of all owners of a feed that end within a time. It is about issued tokens only: minted
+// and revoked ones are left out.
+type EndingQuery struct {
+	Page               // After is what Key returned for the last token of the page before
+	Feed     FeedID    // whose owners
+	From, To time.Time // of NotAfter, in [From, To); zero: open on that side
+}
+
+// Match reports whether the query selects t. It ignores the Page and the feed.
+func (q EndingQuery) Match(t Token) bool {
+	end := t.Validity.NotAfter
+	return t.Parent == "" && t.Revoked.IsZero() && !end.IsZero() && !end.Before(q.From) &&
+		(q.To.IsZero() || end.Before(q.To))
+}
+
+// Compare compares the places of two tokens in the listing: by end, owner and id.
+func (q EndingQuery) Compare(a, b Token) int {
+	return cmp.Or(a.Validity.NotAfter.Compare(b.Validity.NotAfter), strings.Compare(a.Owner, b.Owner),
+		strings.Compare(a.ID, b.ID))
+}
+
+// Key returns the After of the page that follows t.
+func (q EndingQuery) Key(t Token) string {
+	return timeKey(t.Validity.NotAfter) + "\x00" + t.Owner + "\x00" + t.ID
+}
+
+// Start returns where the page begins, for stores, as [TokenQuery.Start] does: a token with NotAfter, Owner and ID.
+func (q EndingQuery) Start() (t Token, ok bool, err error) {
+	if q.After == "" {
+		return t, false, nil
+	}
+	end, rest, _ := strings.Cut(q.After, "\x00")
+	at := strings.LastIndexByte(rest, 0)
+	us, err := strconv.ParseInt(end, 10, 64)
+	if err != nil || at < 0 {
+		return t, false, errAfter
+	}
+	t.Owner, t.ID, t.Validity.NotAfter = rest[:at], rest[at+1:], fromMicros(us)
+	return t, true, nil
+}
+
+// UnusedQuery selects the tokens of all owners of a feed that were neither used nor made since a time. It is about
+// issued tokens only: minted and revoked ones are left out.
+type UnusedQuery struct {
+	Page         // After is what Unused returned beside the page before
+	Feed  FeedID // whose owners
+	Since time.Time
+}
+
+// Match reports whether the query selects t. It ignores the Page and the feed.
+func (q UnusedQuery) Match(t Token) bool {
+	return t.Parent == "" && t.Revoked.IsZero() && t.Used.Before(q.Since) && t.Created.Before(q.Since)
+}
+
+// Key returns the After of the page that begins behind t.
+func (q UnusedQuery) Key(t Token) string { return t.Owner + "\x00" + t.ID }
+
+// Start returns where the page begins, for stores, as [TokenQuery.Start] does: a token with Owner and ID.
+func (q UnusedQuery) Start() (t Token, ok bool, err error) {
+	if q.After == "" {
+		return t, false, nil
+	}
+	at := strings.LastIndexByte(q.After, 0)
+	if at < 0 {
+		return t, false, errAfter
+	}
+	t.Owner, t.ID = q.After[:at], q.After[at+1:]
+	return t, true, nil
+}
+
 // RoleQuery selects roles. Zero fields select everything. A role must meet all fields that are set.
 type RoleQuery struct {
 	Page
@@ -187,4 +406,8 @@ type Event struct {
 	Reason string          `json:"reason,omitempty"`
 	Before json.RawMessage `json:"before,omitempty"` // the record, without secrets; nil: there was none
 	After  json.RawMessage `json:"after,omitempty"`
+	// Prev and Hash are for a chain of hashes: that of the event before, and this one's. Each has at most 64 bytes. They
+	// are kept as they are put. Nothing computes or checks them yet.
+	Prev []byte `json:"prev,omitempty"`
+	Hash []byte `json:"hash,omitempty"`
 }

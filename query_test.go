@@ -2,8 +2,12 @@ package latchkey
 
 import (
 	"math"
+	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
 )
@@ -78,6 +82,11 @@ func TestTokenQueryMatch(t *testing.T) {
 		{"a prefix of its id", TokenQuery{Search: "019"}, true},
 		{"a prefix of its hint", TokenQuery{Search: "ak_"}, true},
 		{"the middle of its name", TokenQuery{Search: "port"}, false},
+		{"the middle of its name, in another case", TokenQuery{Find: "PORT"}, true},
+		{"all of its id", TokenQuery{Find: "0193"}, true},
+		{"the end of its hint", TokenQuery{Find: "9qz"}, true},
+		{"a text that it has not", TokenQuery{Find: "reports"}, false},
+		{"its name, but for the order", TokenQuery{Find: "Reporting", Order: OrderUsed, Reverse: true}, true},
 		{"its state", TokenQuery{States: []State{Expired}, Now: queryNoon}, true},
 		{"another state", TokenQuery{States: []State{Active}, Now: queryNoon}, false},
 		{"it ends at the beginning of the span", TokenQuery{ExpiresFrom: queryNoon}, true},
@@ -91,6 +100,49 @@ func TestTokenQueryMatch(t *testing.T) {
 	}
 	assert.False(t, TokenQuery{ExpiresTo: queryNoon}.Match(Token{}), "a token without an end has none within a span")
 	assert.True(t, TokenQuery{UnusedSince: queryNoon}.Match(Token{}), "never used")
+}
+
+// containsFold compares as strings.EqualFold does, at every place.
+func TestContainsFold(t *testing.T) {
+	for r := rune(0); r <= unicode.MaxRune; r++ {
+		if utf8.ValidRune(r) && !strings.EqualFold(string(r), string(foldRune(r))) {
+			t.Fatalf("%U folds to %U", r, foldRune(r))
+		}
+		if next := unicode.SimpleFold(r); foldRune(next) != foldRune(r) {
+			t.Fatalf("%U and %U are one letter", r, next)
+		}
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	parts := []string{"a", "A", "k", "\u212A", "s", "ſ", "ß", "ẞ", "σ", "ς", "Σ", "i", "İ", "ı", "I", "é", "e\u0301",
+		"\uFFFD", "\U0001F511", "", "ǅ", "ǆ"}
+	text := func(n int) (s string) {
+		for range random.IntN(n) {
+			s += parts[random.IntN(len(parts))]
+		}
+		return s
+	}
+	found := 0
+	for range 100_000 {
+		in, find := text(8), text(4)
+		want := false
+		for from := range len(in) + 1 {
+			for to := from; to <= len(in); to++ {
+				part := in[from:to]
+				want = want || utf8.ValidString(part) && strings.EqualFold(part, find)
+			}
+		}
+		if got := containsFold(in, find); got != want {
+			t.Fatalf("containsFold(%q, %q) is %t", in, find, got)
+		}
+		if want {
+			found++
+		}
+	}
+	assert.Greater(t, found, 10_000)
+	assert.True(t, containsFold("a\xffb", "\xffB"), "what is no UTF-8 is itself")
+	assert.False(t, containsFold("\xff", "\xfe"), "and nothing else")
+	assert.False(t, containsFold("\xff", "\uFFFD"))
+	assert.False(t, containsFold("\uFFFD", "\xef"))
 }
 
 func TestRoleQueryMatch(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/latchkey-go/latchkey/internal/tokentext"
@@ -15,8 +16,9 @@ import (
 // # Words
 //
 // An owner is a tenant. Nothing crosses owners: another owner's record is a missing record. Every method but ByDigest,
-// Changes, AddUsage and Purge names an owner. Ids are unique within an owner, digests within a feed. Ids, names and
-// digests are bytes: they compare and sort exactly, whatever collation an engine has.
+// ByLookup, Ending, Unused, Changes, AddUsage and Purge names an owner. Ids are unique within an owner, digests and
+// lookup parts within a feed. Ids, names, digests and lookup parts are bytes: they compare and sort exactly, whatever
+// collation an engine has.
 //
 // A feed is the history of changes of some owners. A plain store has one feed, with the [FeedID] 0. A store over
 // several databases has one for each, because no order exists between their transactions. Locate names the feed of an
@@ -75,19 +77,38 @@ type Store interface {
 	// ByDigest returns the secret that has one of the digests, its token, and all that decides about that token: its
 	// ancestors (nearest first), every role that any of them names or inherits, directly or not, and the owner. All of it
 	// is one consistent snapshot, with the feed and the epoch of that snapshot. Several digests are given while a Keyring
-	// has several keys. Secrets past their end are found until they are removed. Signing secrets are not found. It
-	// returns ErrNotFound if there is no such secret in any feed. If it found none, and could not ask all of them, it
-	// returns ErrUnavailable.
+	// has several keys. Secrets past their end are found until they are removed. Signing secrets are not found, nor are
+	// secrets with an Algorithm: what their Digest names is no text. It returns ErrNotFound if there is no such secret in
+	// any feed. If it found none, and could not ask all of them, it returns ErrUnavailable.
 	//
 	// The slot is where to look first: it was read from a text that anyone may have made. A wrong one costs another
 	// look-up, and finds the same. [NoSlot] is none. A Manager imports no text that is a token already. Two imports at the
 	// same time, by owners of two feeds, may both succeed. Then the secret of the slot's feed is found, or else that of
 	// the first feed that could be asked.
 	ByDigest(ctx context.Context, slot Slot, digests ...[32]byte) (Found, error)
+	// ByLookup is ByDigest for a secret with an Algorithm, by its Lookup. What is found has not been compared with the
+	// text yet. Texts of other systems carry no slot: the first feed that has the Lookup answers. No Manager calls it yet.
+	ByLookup(ctx context.Context, lookup string) (Found, error)
 	// Load is ByDigest by id: Found.Secret stays zero.
 	Load(ctx context.Context, owner, tokenID string) (Found, error)
-	// Tokens returns one page by id (UUIDv7: oldest first).
+	// Tokens returns one page in the order of q, by id if it says nothing (UUIDv7: oldest first). A page has fewer tokens
+	// than q.Size only at the end of the listing. It returns ErrInvalid where q.Start does.
+	//
+	// A page by id costs what it holds, and what the query passes over. Any other order, and a Search or Find that few
+	// tokens meet, may cost a look at all tokens of the owner for each page.
 	Tokens(ctx context.Context, owner string, q TokenQuery) ([]Token, error)
+	// Count returns how many tokens q selects, whatever its Page and order, but at most limit: that many means that many
+	// or more. A limit of 0 or less is 1000. It may cost a look at all tokens of the owner, until limit of them are found.
+	// No Manager calls it yet.
+	Count(ctx context.Context, owner string, q TokenQuery, limit int) (int, error)
+	// Ending returns one page of tokens of all owners of a feed, by end, owner and id. It is for whoever operates the
+	// store, who calls it directly: no Manager does. It returns ErrInvalid where q.Start does, and for a feed that is not
+	// among Feeds. A page costs what it holds, and the minted tokens that end in the same time.
+	Ending(ctx context.Context, q EndingQuery) ([]Token, error)
+	// Unused returns one page of tokens of all owners of a feed, by owner and id, for whoever operates the store, with the
+	// After of the next page. It looks at some thousand tokens in one call. So a page may hold fewer than asked for, or
+	// none, and yet not be the last. After the last, next is "". Errors are those of Ending.
+	Unused(ctx context.Context, q UnusedQuery) (page []Token, next string, err error)
 	// Secrets returns all secrets of a token, oldest first, with retired ones until they are purged. It returns
 	// ErrNotFound if there is no such token.
 	Secrets(ctx context.Context, owner, tokenID string) ([]SecretRecord, error)
@@ -188,14 +209,52 @@ type Found struct {
 }
 
 // SecretRecord is one secret of a token. It holds no plain text.
+//
+// A secret that another system made may be kept as that system kept it: with an Algorithm. Such a secret has a Lookup
+// and a Hash, and is not Signing. A secret without an Algorithm has neither. Everything else is ErrInvalid. No Manager
+// makes or accepts secrets with an Algorithm yet.
 type SecretRecord struct {
-	Digest   [32]byte  `json:"digest"`             // of the text
+	// Digest is that of the text. Of a secret with an Algorithm it is any value that no other secret has.
+	Digest   [32]byte  `json:"digest"`
 	KeyID    uint32    `json:"key_id,omitempty"`   // the key of Digest and Sealed; 0: plain SHA-256, nothing sealed
 	Sealed   []byte    `json:"sealed,omitempty"`   // for Reveal; nil: not recoverable
 	Signing  bool      `json:"signing,omitempty"`  // signs requests; is never presented, never found by ByDigest
 	Hint     string    `json:"hint"`               // first 5 and last 3 characters, for people
 	Created  time.Time `json:"created"`            // microseconds
 	NotAfter time.Time `json:"not_after,omitzero"` // zero: as long as the token
+
+	// Algorithm names how a presented text is compared with Hash, such as "bcrypt": at most 64 bytes. "" is latchkey's
+	// own: the text is found by its Digest, and that is all.
+	Algorithm string `json:"algorithm,omitempty"`
+	// Lookup is the public part of the text by which the secret is found: 1 to 256 bytes, unique within a feed, whatever
+	// the Algorithm. Where several systems could use the same one, it begins with the system's name.
+	Lookup string `json:"lookup,omitempty"`
+	Hash   []byte `json:"hash,omitempty"` // what the other system kept to compare with, with its salt; 1 to 1024 bytes
+
+	// Used is the last use of this secret, as far as LastUsed told, and UsedFrom where it came from. Zero: not known. Only
+	// [Store.Secrets] returns them. A new secret has neither, whatever is put.
+	Used     time.Time  `json:"used,omitzero"`
+	UsedFrom netip.Addr `json:"used_from,omitzero"`
+}
+
+// How long fields of a SecretRecord may be, in bytes.
+const (
+	maxAlgorithm = 64
+	maxLookup    = 256
+	maxHash      = 1024
+)
+
+// Validate returns ErrInvalid for a record that no [Store] keeps: see [SecretRecord]. It is for stores.
+func (s *SecretRecord) Validate() error {
+	if s.Algorithm == "" && s.Lookup == "" && len(s.Hash) == 0 {
+		return nil
+	}
+	if s.Algorithm == "" || s.Lookup == "" || len(s.Hash) == 0 || s.Signing || len(s.Algorithm) > maxAlgorithm ||
+		len(s.Lookup) > maxLookup || len(s.Hash) > maxHash {
+		return fmt.Errorf("%w: a secret with an algorithm has a lookup part of at most %d bytes and a hash of at most %d, "+
+			"and does not sign; one without has neither", ErrInvalid, maxLookup, maxHash)
+	}
+	return nil
 }
 
 // Feed is the answer of [Store.Changes]. Changes holds whole transactions only: a page never ends inside one, so it is
@@ -215,7 +274,9 @@ type Change struct {
 	Owner string
 	Kind  ChangeKind
 	ID    string
-	Until time.Time // ChangedRevocation: the stateless token's own end
+	// Of, Before and Until are those of the Revocation. They are zero for any other kind.
+	Of            RevocationOf
+	Before, Until time.Time
 }
 
 // ChangeKind is the kind of record that a [Change] names.
@@ -225,7 +286,7 @@ const (
 	ChangedToken      ChangeKind = iota + 1 // updated, revoked, deleted (with its parent too), or its secrets changed
 	ChangedRole                             // put or deleted. A new one too: something may name its id already
 	ChangedOwner                            // configured or erased: all of the owner may be different
-	ChangedRevocation                       // a stateless token was revoked
+	ChangedRevocation                       // stateless tokens were revoked
 )
 
 // Write is one transaction: a value that lists everything it does.
@@ -295,15 +356,39 @@ type SecretChange struct {
 	// At is when Retire ends. If it is zero, or not after Write.At, the secret is removed at once. An end never moves
 	// later: a secret that ends before At already keeps its own.
 	At time.Time
-	// Replace says that Add takes the place of Retire: the same secret under another key. Digest, KeyID and Sealed are
-	// taken from Add. Everything else stays, so that a retired secret is not revived. At is ignored.
+	// Replace says that Add takes the place of Retire: the same secret under another key or algorithm. Digest, KeyID,
+	// Sealed, Algorithm, Lookup and Hash are taken from Add. Everything else stays, its last use too, so that a retired
+	// secret is not revived. At is ignored.
 	Replace bool
 }
 
-// Revocation keeps a stateless token revoked until it would have ended.
+// Revocation keeps stateless tokens revoked until they would have ended. A Write lists each once. It is kept for later:
+// there are no stateless tokens yet, and no Manager obeys it.
 type Revocation struct {
-	ID    string
-	Until time.Time
+	// Of says which tokens ID names. Another value than the constants is ErrInvalid.
+	Of RevocationOf
+	ID string // as Of says
+	// Before spares the tokens that were made at that time or later. Zero: it spares none.
+	Before time.Time
+	Until  time.Time // the end of the last of them
+}
+
+// RevocationOf is what a [Revocation] names.
+type RevocationOf uint8
+
+const (
+	RevokedToken  RevocationOf = iota // the token with the id ID
+	RevokedParent                     // all that were minted from the token ID, however deep
+	RevokedClient                     // all that were made for the client ID
+	RevokedOwner                      // all of the owner; ID is "", anything else is ErrInvalid
+)
+
+// Validate returns ErrInvalid for a revocation that names nothing. It is for stores.
+func (r *Revocation) Validate() error {
+	if r.Of > RevokedOwner || r.Of == RevokedOwner && r.ID != "" {
+		return fmt.Errorf("%w: a revocation of an unknown kind, or of an owner with an id", ErrInvalid)
+	}
+	return nil
 }
 
 // UsageBatch is counts and last uses of owners of one feed, to add once per ID.
@@ -314,10 +399,15 @@ type UsageBatch struct {
 	Last []LastUsed
 }
 
-// LastUsed raises a token's Used. An older time changes nothing.
+// LastUsed raises a token's Used, and that of one of its secrets. For each of the two, a time that is not later than
+// the one known changes nothing.
 type LastUsed struct {
 	Owner, TokenID string
 	At             time.Time
+	// Digest is that of the secret that was presented. Zero, or not one of the token's: only the token's Used is raised.
+	// A Manager leaves it zero for now.
+	Digest [32]byte
+	From   netip.Addr // the secret's UsedFrom, if At is its last use; the zero Addr: not known
 }
 
 // Reservation takes credits in advance.
@@ -335,8 +425,13 @@ type Reservation struct {
 // Unlimited accounts are not named. In [Limits], 0 means no limit.
 type CreditAccount struct {
 	TokenID, Meter string
-	Period         string // "2026-11", UTC; "": for ever
-	Limit          Credits
+	// Period names the time that the account is for, "" for ever: at most 64 bytes. A Manager's are months in UTC, such as
+	// "2026-11". Other names are the caller's. Periods with different names are different accounts, whatever their times.
+	Period string
+	Limit  Credits
+	// Ends is when the period is over, for Purge. It does not tell accounts apart: the first reservation from an account
+	// sets it. Zero: at the end of the month if Period is one, otherwise never.
+	Ends time.Time
 }
 
 // Reserved is the answer of [Store.Reserve].
@@ -382,7 +477,7 @@ func (e *OverLimitError) Unwrap() error { return ErrOverLimit }
 //   - a Once key past its time
 //   - a reservation that lapsed: what was not pledged is given back, and its key stays refused
 //   - a settled or lapsed reservation that is forgotten
-//   - the account of credits of a month that is over, unless an open reservation names it
+//   - an account of credits whose period is over, unless an open reservation names it
 //   - a change, a revocation, a write ID, a usage batch ID, an event
 //   - a row of usage of a day that is added to the row of its month, and one of a month that is removed
 type PurgePolicy struct {
@@ -397,7 +492,7 @@ type PurgePolicy struct {
 	// Changes is how long history is kept. 0: 24 h. It must be at least the longest MaxStale in use. History is
 	//   - changes (except revocations), write IDs and usage batch IDs after their At,
 	//   - settled and lapsed reservations after their Until,
-	//   - accounts of credits after the month that is their Period.
+	//   - accounts of credits after their Ends.
 	Changes time.Duration
 	Events  time.Duration // the audit trail; 0: for ever
 	// UsageDays is how long usage is kept by day, after the end of the month. Then the rows of each day are added to rows

@@ -42,6 +42,45 @@ func heap() uint64 {
 	return m.HeapAlloc
 }
 
+// A role that few tokens have, among many tokens: to delete it, to require its holders, and to list them.
+func BenchmarkRoles(b *testing.B) {
+	for _, n := range []int{1_000, 100_000} {
+		ctx, s := context.Background(), memstore.New(nil)
+		plain(b, s, n)
+		held := latchkey.Token{ID: "held", Owner: "acme", Kind: latchkey.KindAPIKey}
+		held.Roles = []string{"role"}
+		role := latchkey.Role{ID: "role", Owner: "acme", Name: "role"}
+		writes := n
+		write := func(w latchkey.Write) {
+			writes++
+			w.ID, w.Owner, w.At = key(writes), "acme", noon
+			if err := s.Write(ctx, w); err != nil {
+				b.Fatal(err)
+			}
+		}
+		write(latchkey.Write{Roles: []latchkey.Role{role}, Tokens: []latchkey.Token{held}})
+		b.Run(fmt.Sprint("delete/", n), func(b *testing.B) {
+			for b.Loop() {
+				write(latchkey.Write{Roles: []latchkey.Role{{ID: "other", Owner: "acme", Name: "other"}}})
+				write(latchkey.Write{DeleteRoles: []latchkey.Ref{{ID: "other"}}})
+			}
+		})
+		b.Run(fmt.Sprint("require/", n), func(b *testing.B) {
+			for b.Loop() {
+				write(latchkey.Write{Silent: true, RequireHolders: []latchkey.Holders{{RoleID: "role",
+					Tokens: []latchkey.Ref{{ID: "held", Version: 1}}}}})
+			}
+		})
+		b.Run(fmt.Sprint("list/", n), func(b *testing.B) {
+			for b.Loop() {
+				if list, err := s.Tokens(ctx, "acme", latchkey.TokenQuery{Role: "role"}); err != nil || len(list) != 1 {
+					b.Fatal(len(list), err)
+				}
+			}
+		})
+	}
+}
+
 func BenchmarkChangesEpoch(b *testing.B) {
 	ctx, s := context.Background(), memstore.New(nil)
 	b.ReportAllocs()

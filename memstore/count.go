@@ -81,8 +81,17 @@ func (s *Store) AddUsage(ctx context.Context, b latchkey.UsageBatch) error {
 		a.usage[k] = a.usage[k].plus(count{r.Count, r.Credits})
 	}
 	for _, l := range b.Last {
-		if t, ok := s.lookup(l.Owner).tokens.get(l.TokenID); ok {
-			t.used = max(t.used, micros(l.At))
+		t, ok := s.lookup(l.Owner).tokens.get(l.TokenID)
+		if !ok {
+			continue
+		}
+		at := micros(l.At)
+		t.used = max(t.used, at)
+		if l.Digest == ([32]byte{}) {
+			continue
+		}
+		if i := t.secretAt(l.Digest); i >= 0 && (t.secrets[i].use == nil || t.secrets[i].use.at < at) {
+			t.secrets[i].use = &use{at, l.From.WithZone("")}
 		}
 	}
 	return nil
@@ -160,6 +169,12 @@ func column(k *usageKey, by string) *string {
 // creditKey names an account that credits are taken from. Token "" is the owner's own account.
 type creditKey struct{ token, meter, period string }
 
+// account is how much is taken from an account of credits, and when its period is over.
+type account struct {
+	used latchkey.Credits
+	ends int64
+}
+
 type reservation struct {
 	accounts []creditKey // sorted
 	amount   latchkey.Credits
@@ -202,18 +217,24 @@ func (s *Store) Reserve(ctx context.Context, r latchkey.Reservation) (latchkey.R
 	left := latchkey.Credits(math.MaxInt64)
 	for _, c := range r.Accounts {
 		// used is never below 0, and the limit is above it, so no subtraction here overflows.
-		used := a.credits[creditKey{c.TokenID, c.Meter, c.Period}]
+		used := a.credits[creditKey{c.TokenID, c.Meter, c.Period}].used
 		if c.Limit <= used || r.Amount > c.Limit-used {
 			return latchkey.Reserved{}, &latchkey.OverLimitError{Account: c}
 		}
 		left = min(left, c.Limit-used-r.Amount)
 	}
 	if a.credits == nil {
-		a.credits = make(map[creditKey]latchkey.Credits)
+		a.credits = make(map[creditKey]account)
 		a.reservations = make(map[[16]byte]*reservation)
 	}
-	for _, p := range accounts {
-		a.credits[p] += r.Amount
+	for _, c := range r.Accounts {
+		key := creditKey{c.TokenID, c.Meter, c.Period}
+		one, ok := a.credits[key]
+		if !ok {
+			one.ends = micros(c.Ends)
+		}
+		one.used += r.Amount
+		a.credits[key] = one
 	}
 	answer := latchkey.Reserved{Left: left}
 	a.reservations[r.Key] = &reservation{accounts: accounts, amount: r.Amount, until: micros(r.Until), answer: answer}
@@ -284,8 +305,11 @@ func (a *ownerData) keep(r *reservation, amount latchkey.Credits) {
 // give gives back credits of a reservation to its accounts.
 func (a *ownerData) give(r *reservation, back latchkey.Credits) {
 	for _, p := range r.accounts {
-		if a.credits[p] -= back; a.credits[p] == 0 {
+		one := a.credits[p]
+		if one.used -= back; one.used == 0 {
 			delete(a.credits, p)
+		} else {
+			a.credits[p] = one
 		}
 	}
 }

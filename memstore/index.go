@@ -71,3 +71,20 @@ func (x *index[V]) after(key string) iter.Seq2[string, V] {
 		}
 	}
 }
+
+// before iterates over the entries whose key is less than the given one, in the reverse order. For "" it begins with
+// the last entry.
+func (x *index[V]) before(key string) iter.Seq2[string, V] {
+	return func(yield func(string, V) bool) {
+		keys := x.keys
+		if key != "" {
+			i, _ := slices.BinarySearch(keys, key)
+			keys = keys[:i]
+		}
+		for _, k := range slices.Backward(keys) {
+			if v, ok := x.m[k]; ok && !yield(k, v) {
+				return
+			}
+		}
+	}
+}

@@ -36,6 +36,7 @@ type Store struct {
 	mu      sync.RWMutex
 	owners  map[string]*ownerData
 	digests map[[32]byte]*token
+	lookups map[string]*token // by the lookup part of a secret of another system
 	history history
 	writes  []stamp[writeKey]     // IDs of writes, oldest first
 	batches map[[16]byte]struct{} // IDs of usage batches
@@ -50,6 +51,7 @@ func New(opts *Options) *Store {
 		clock:   time.Now,
 		owners:  make(map[string]*ownerData),
 		digests: make(map[[32]byte]*token),
+		lookups: make(map[string]*token),
 		batches: make(map[[16]byte]struct{}),
 	}
 	if opts != nil && opts.Clock != nil {
@@ -69,12 +71,15 @@ func (s *Store) Len() int {
 	return n
 }
 
-// ownerData holds everything of one owner, except the digests, which are unique across owners, and the feed.
+// ownerData holds everything of one owner, except the digests and lookup parts, which are unique across owners, and the
+// feed.
 type ownerData struct {
 	id           string
 	record       latchkey.Owner // Version 0: none
 	tokens       index[*token]
-	children     map[string]map[string]struct{} // token id → ids of the tokens it minted
+	children     map[string]map[*token]struct{} // token id → the tokens it minted
+	holders      map[string]map[*token]struct{} // role id → the tokens that name it, revoked and minted ones too
+	heirs        map[string]map[string]struct{} // role id → ids of the roles that inherit it directly
 	roles        index[latchkey.Role]
 	roleIDs      map[roleName]string
 	clients      index[string] // id → name
@@ -83,7 +88,7 @@ type ownerData struct {
 	written      map[[16]byte]struct{}
 	once         map[[32]byte]int64
 	usage        map[usageKey]count
-	credits      map[creditKey]latchkey.Credits // how much is taken from each account
+	credits      map[creditKey]account
 	reservations map[[16]byte]*reservation
 }
 
@@ -156,16 +161,38 @@ func (s *Store) ByDigest(ctx context.Context, _ latchkey.Slot, digests ...[32]by
 			continue
 		}
 		// A digest in the map without its secret would be a bug of this package. Then not found is better than a panic.
-		if i := t.secretAt(d); i >= 0 && !t.secrets[i].signing {
-			f := s.found(t)
-			if err := damaged(&f); err != nil {
-				return latchkey.Found{}, err
-			}
-			f.Secret = t.secrets[i].copy()
-			return f, nil
+		if i := t.secretAt(d); i >= 0 && !t.secrets[i].signing && t.secrets[i].foreign == nil {
+			return s.foundBy(t, i)
 		}
 	}
 	return latchkey.Found{}, latchkey.ErrNotFound
+}
+
+// ByLookup implements [latchkey.Store].
+func (s *Store) ByLookup(ctx context.Context, lookup string) (latchkey.Found, error) {
+	if err := check(ctx); err != nil {
+		return latchkey.Found{}, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if t := s.lookups[lookup]; t != nil {
+		for i, sec := range t.secrets {
+			if sec.foreign != nil && sec.foreign.lookup == lookup {
+				return s.foundBy(t, i)
+			}
+		}
+	}
+	return latchkey.Found{}, latchkey.ErrNotFound
+}
+
+// foundBy returns what decides about a token, with its i-th secret.
+func (s *Store) foundBy(t *token, i int) (latchkey.Found, error) {
+	f := s.found(t)
+	if err := damaged(&f); err != nil {
+		return latchkey.Found{}, err
+	}
+	f.Secret = t.secrets[i].copy()
+	return f, nil
 }
 
 // Load implements [latchkey.Store].
@@ -233,24 +260,6 @@ func (a *ownerData) owner() latchkey.Owner {
 	return o
 }
 
-// Tokens implements [latchkey.Store].
-func (s *Store) Tokens(ctx context.Context, owner string, q latchkey.TokenQuery) ([]latchkey.Token, error) {
-	if err := check(ctx); err != nil {
-		return nil, err
-	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	var page []latchkey.Token
-	for _, r := range s.lookup(owner).tokens.after(q.After) {
-		if t := r.view(); q.Match(t) {
-			if page = append(page, t.Clone()); len(page) == q.Size() {
-				break
-			}
-		}
-	}
-	return page, nil
-}
-
 // Secrets implements [latchkey.Store].
 func (s *Store) Secrets(ctx context.Context, owner, tokenID string) ([]latchkey.SecretRecord, error) {
 	if err := check(ctx); err != nil {
@@ -264,7 +273,7 @@ func (s *Store) Secrets(ctx context.Context, owner, tokenID string) ([]latchkey.
 	}
 	all := make([]latchkey.SecretRecord, len(t.secrets))
 	for i, sec := range t.secrets {
-		all[i] = sec.copy()
+		all[i] = sec.copyWithUse()
 	}
 	slices.SortFunc(all, func(a, b latchkey.SecretRecord) int {
 		return cmp.Or(a.Created.Compare(b.Created), bytes.Compare(a.Digest[:], b.Digest[:]))
@@ -357,6 +366,7 @@ func (s *Store) Events(ctx context.Context, owner string, after uint64, n int) (
 
 func copyEvent(e latchkey.Event) latchkey.Event {
 	e.Before, e.After = slices.Clone(e.Before), slices.Clone(e.After)
+	e.Prev, e.Hash = slices.Clone(e.Prev), slices.Clone(e.Hash)
 	return e
 }
 

@@ -79,17 +79,19 @@ func purgeReservations(a *ownerData, p *latchkey.PurgePolicy, n int) int {
 	return removed
 }
 
-// purgeCredits forgets what was spent in months that ended long enough ago, unless an open reservation names the
+// purgeCredits forgets what was spent in periods that ended long enough ago, unless an open reservation names the
 // account.
 func purgeCredits(a *ownerData, p *latchkey.PurgePolicy, n int) int {
 	if p.Changes < 0 {
 		return 0
 	}
-	month := fromMicros(micros(p.Now) - p.Changes.Microseconds()).Format("2006-01")
+	now := micros(p.Now)
+	month := fromMicros(now - p.Changes.Microseconds()).Format("2006-01")
 	var ended []creditKey
-	for account := range a.credits {
-		if account.period < month && isMonth(account.period) {
-			ended = append(ended, account)
+	for key, account := range a.credits {
+		if over(account.ends, p.Changes, now) ||
+			account.ends == never && key.period < month && isMonth(key.period) {
+			ended = append(ended, key)
 		}
 	}
 	if len(ended) == 0 {
@@ -135,7 +137,7 @@ func (s *Store) purgeTokens(a *ownerData, p *latchkey.PurgePolicy, n int) int {
 				i++
 				continue
 			}
-			delete(s.digests, t.secrets[i].digest)
+			s.unlink(t.secrets[i])
 			t.secrets = append(t.secrets[:i:i], t.secrets[i+1:]...)
 			removed++
 		}

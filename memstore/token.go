@@ -47,6 +47,20 @@ type secret struct {
 	sealed            []byte
 	hint              string
 	created, notAfter int64
+	foreign           *foreign
+	use               *use // nil: none is known
+}
+
+// foreign is what only secrets of other systems have.
+type foreign struct {
+	algorithm, lookup string
+	hash              []byte
+}
+
+// use is a secret's last use. It is replaced, not changed.
+type use struct {
+	at   int64
+	from netip.Addr
 }
 
 // micros returns a time as it is stored: microseconds since 1970, rounded down. Every time of the years 1 to 9999 fits,
@@ -111,15 +125,57 @@ func (r *token) secretAt(digest [32]byte) int {
 }
 
 func packSecret(s latchkey.SecretRecord) secret {
-	return secret{
+	packed := secret{
 		digest: s.Digest, keyID: s.KeyID, signing: s.Signing, sealed: slices.Clone(s.Sealed), hint: s.Hint,
 		created: micros(s.Created), notAfter: micros(s.NotAfter),
 	}
+	if s.Algorithm != "" {
+		packed.foreign = &foreign{s.Algorithm, s.Lookup, slices.Clone(s.Hash)}
+	}
+	return packed
 }
 
+// copy returns the record of s without its last use.
 func (s secret) copy() latchkey.SecretRecord {
-	return latchkey.SecretRecord{
+	record := latchkey.SecretRecord{
 		Digest: s.digest, KeyID: s.keyID, Signing: s.signing, Sealed: slices.Clone(s.sealed), Hint: s.hint,
 		Created: fromMicros(s.created), NotAfter: fromMicros(s.notAfter),
 	}
+	if f := s.foreign; f != nil {
+		record.Algorithm, record.Lookup, record.Hash = f.algorithm, f.lookup, slices.Clone(f.hash)
+	}
+	return record
+}
+
+// copyWithUse returns the record of s.
+func (s secret) copyWithUse() latchkey.SecretRecord {
+	record := s.copy()
+	if s.use != nil {
+		record.Used, record.UsedFrom = fromMicros(s.use.at), s.use.from
+	}
+	return record
+}
+
+// link makes secrets of t findable, and unlink undoes it.
+func (s *Store) link(t *token, secrets ...secret) {
+	for _, sec := range secrets {
+		s.digests[sec.digest] = t
+		if sec.foreign != nil {
+			s.lookups[sec.foreign.lookup] = t
+		}
+	}
+}
+
+func (s *Store) unlink(secrets ...secret) {
+	for _, sec := range secrets {
+		delete(s.digests, sec.digest)
+		if sec.foreign != nil {
+			delete(s.lookups, sec.foreign.lookup)
+		}
+	}
+}
+
+// taken reports whether another secret has the digest or the lookup part of sec.
+func (s *Store) taken(sec secret) bool {
+	return s.digests[sec.digest] != nil || sec.foreign != nil && s.lookups[sec.foreign.lookup] != nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/latchkey-go/latchkey"
 )
@@ -59,6 +58,16 @@ func valid(w *latchkey.Write) error {
 		if c.Add == nil && c.Retire == ([32]byte{}) || c.Replace && (c.Add == nil || c.Retire == ([32]byte{})) {
 			return fmt.Errorf("%w: a secret change that changes nothing", latchkey.ErrInvalid)
 		}
+		if c.Add != nil {
+			if err := c.Add.Validate(); err != nil {
+				return err
+			}
+		}
+	}
+	for i := range w.Revocations {
+		if err := w.Revocations[i].Validate(); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -78,18 +87,25 @@ type tx struct {
 }
 
 type changeKey struct {
-	kind latchkey.ChangeKind
-	id   string
+	kind   latchkey.ChangeKind
+	id     string
+	of     latchkey.RevocationOf
+	before int64
 }
 
 func (tx *tx) onUndo(f func()) { tx.undo = append(tx.undo, f) }
 
 // changed adds a record to the feed, once per transaction.
-func (tx *tx) changed(kind latchkey.ChangeKind, id string, until time.Time) {
+func (tx *tx) changed(kind latchkey.ChangeKind, id string) {
+	tx.list(latchkey.Change{Kind: kind, ID: id})
+}
+
+// list adds a change to the feed, once per transaction.
+func (tx *tx) list(c latchkey.Change) {
 	if tx.w.Silent {
 		return
 	}
-	k := changeKey{kind, id}
+	k := changeKey{c.Kind, c.ID, c.Of, micros(c.Before)}
 	if _, twice := tx.listed[k]; twice {
 		return
 	}
@@ -97,7 +113,8 @@ func (tx *tx) changed(kind latchkey.ChangeKind, id string, until time.Time) {
 		tx.listed = make(map[changeKey]struct{})
 	}
 	tx.listed[k] = struct{}{}
-	tx.changes = append(tx.changes, latchkey.Change{Owner: tx.a.id, Kind: kind, ID: id, Until: until})
+	c.Owner = tx.a.id
+	tx.changes = append(tx.changes, c)
 }
 
 // apply does everything that can fail.
@@ -142,7 +159,8 @@ func (tx *tx) commit() {
 		}
 	}
 	for _, r := range w.Revocations {
-		tx.changed(latchkey.ChangedRevocation, r.ID, fromMicros(micros(r.Until)))
+		tx.list(latchkey.Change{Kind: latchkey.ChangedRevocation, ID: r.ID, Of: r.Of, Before: fromMicros(micros(r.Before)),
+			Until: fromMicros(micros(r.Until))})
 	}
 	if w.Erase {
 		tx.erase()
@@ -201,14 +219,14 @@ func (a *ownerData) holds(h *latchkey.Holders) bool {
 		return ok && v == version
 	}
 	roles, tokens := versions(h.Roles), versions(h.Tokens)
-	for _, r := range a.roles.m {
-		if slices.Contains(r.Inherits, h.RoleID) && !is(roles, r.ID, r.Version) {
+	for id := range a.heirs[h.RoleID] {
+		if r, _ := a.roles.get(id); !is(roles, r.ID, r.Version) {
 			return false
 		}
 	}
-	for _, t := range a.tokens.m {
+	for t := range a.holders[h.RoleID] {
 		counts := t.revoked == never && (h.Minted || t.parent == "")
-		if counts && slices.Contains(t.roles, h.RoleID) && !is(tokens, t.id, t.version) {
+		if counts && !is(tokens, t.id, t.version) {
 			return false
 		}
 	}
@@ -234,45 +252,73 @@ func (tx *tx) putToken(t latchkey.Token) error {
 		r := &token{of: a, uncommitted: true}
 		r.set(t)
 		a.tokens.put(r.id, r)
-		a.addChild(r)
+		a.enter(r)
 		tx.added = append(tx.added, r)
-		tx.onUndo(func() { a.removeChild(r); a.tokens.remove(r.id) })
+		tx.onUndo(func() { a.leave(r); a.tokens.remove(r.id) })
 		return nil
 	}
 	if !exists || old.version != t.Version {
 		return latchkey.ErrConflict
 	}
 	before := *old
-	a.removeChild(old)
+	a.leave(old)
 	t.Version++
 	old.set(t)
 	old.used = max(old.used, before.used)
-	a.addChild(old)
-	tx.onUndo(func() { a.removeChild(old); *old = before; a.addChild(old) })
+	a.enter(old)
+	tx.onUndo(func() { a.leave(old); *old = before; a.enter(old) })
 	if !old.uncommitted {
-		tx.changed(latchkey.ChangedToken, t.ID, time.Time{})
+		tx.changed(latchkey.ChangedToken, t.ID)
 	}
 	return nil
 }
 
-// addChild and removeChild maintain which tokens were minted from which.
-func (a *ownerData) addChild(t *token) {
-	if t.parent == "" {
-		return
+// enter and leave maintain what finds tokens by their parent and by their roles.
+func (a *ownerData) enter(t *token) {
+	if t.parent != "" {
+		addTo(&a.children, t.parent, t)
 	}
-	if a.children == nil {
-		a.children = make(map[string]map[string]struct{})
+	for _, role := range t.roles {
+		addTo(&a.holders, role, t)
 	}
-	if a.children[t.parent] == nil {
-		a.children[t.parent] = make(map[string]struct{})
-	}
-	a.children[t.parent][t.id] = struct{}{}
 }
 
-func (a *ownerData) removeChild(t *token) {
-	delete(a.children[t.parent], t.id)
-	if len(a.children[t.parent]) == 0 {
-		delete(a.children, t.parent)
+func (a *ownerData) leave(t *token) {
+	removeFrom(a.children, t.parent, t)
+	for _, role := range t.roles {
+		removeFrom(a.holders, role, t)
+	}
+}
+
+// enterRole and leaveRole maintain what finds roles by the roles that they inherit.
+func (a *ownerData) enterRole(r *latchkey.Role) {
+	for _, inherited := range r.Inherits {
+		addTo(&a.heirs, inherited, r.ID)
+	}
+}
+
+func (a *ownerData) leaveRole(r *latchkey.Role) {
+	for _, inherited := range r.Inherits {
+		removeFrom(a.heirs, inherited, r.ID)
+	}
+}
+
+func addTo[V comparable](sets *map[string]map[V]struct{}, key string, v V) {
+	if *sets == nil {
+		*sets = make(map[string]map[V]struct{})
+	}
+	set := (*sets)[key]
+	if set == nil {
+		set = make(map[V]struct{})
+		(*sets)[key] = set
+	}
+	set[v] = struct{}{}
+}
+
+func removeFrom[V comparable](sets map[string]map[V]struct{}, key string, v V) {
+	set := sets[key]
+	if delete(set, v); len(set) == 0 {
+		delete(sets, key)
 	}
 }
 
@@ -288,30 +334,32 @@ func (tx *tx) changeSecret(c latchkey.SecretChange) error {
 			return latchkey.ErrNotFound
 		}
 	}
-	if c.Add != nil && !(c.Replace && c.Add.Digest == c.Retire) && s.digests[c.Add.Digest] != nil {
+	if c.Replace && t.secrets[at].signing && c.Add.Algorithm != "" {
+		return fmt.Errorf("%w: a signing secret cannot get an algorithm", latchkey.ErrInvalid)
+	}
+	if c.Add != nil && !c.Replace && s.taken(packSecret(*c.Add)) {
 		return latchkey.ErrExists
 	}
 	before := t.secrets
 	t.secrets = slices.Clone(before) // never in place: undo restores the old slice
 	tx.onUndo(func() {
-		for _, sec := range t.secrets {
-			delete(s.digests, sec.digest)
-		}
-		for _, sec := range before {
-			s.digests[sec.digest] = t
-		}
+		s.unlink(t.secrets...)
+		s.link(t, before...)
 		t.secrets = before
 	})
 	switch {
 	case c.Replace:
 		sec := &t.secrets[at]
-		delete(s.digests, sec.digest)
 		add := packSecret(*c.Add)
-		sec.digest, sec.keyID, sec.sealed = add.digest, add.keyID, add.sealed
-		s.digests[sec.digest] = t
+		s.unlink(*sec)
+		if s.taken(add) {
+			return latchkey.ErrExists
+		}
+		sec.digest, sec.keyID, sec.sealed, sec.foreign = add.digest, add.keyID, add.sealed, add.foreign
+		s.link(t, *sec)
 	case at < 0:
 	case c.At.IsZero() || !c.At.After(tx.w.At):
-		delete(s.digests, c.Retire)
+		s.unlink(t.secrets[at])
 		t.secrets = slices.Delete(t.secrets, at, at+1)
 	default:
 		// An end never moves later: retiring a secret twice must not lengthen the overlap.
@@ -320,11 +368,12 @@ func (tx *tx) changeSecret(c latchkey.SecretChange) error {
 		}
 	}
 	if c.Add != nil && !c.Replace {
-		t.secrets = append(t.secrets, packSecret(*c.Add))
-		s.digests[c.Add.Digest] = t
+		add := packSecret(*c.Add)
+		t.secrets = append(t.secrets, add)
+		s.link(t, add)
 	}
 	if !t.uncommitted {
-		tx.changed(latchkey.ChangedToken, t.id, time.Time{})
+		tx.changed(latchkey.ChangedToken, t.id)
 	}
 	return nil
 }
@@ -347,19 +396,17 @@ func (tx *tx) deleteTokens() error {
 		if !ok {
 			continue // listed twice
 		}
-		for id := range tx.a.children[t.id] {
-			pending = append(pending, id)
+		for child := range tx.a.children[t.id] {
+			pending = append(pending, child.id)
 		}
 		tx.s.removeToken(t)
 		tx.onUndo(func() {
 			tx.a.tokens.put(t.id, t)
-			tx.a.addChild(t)
-			for _, sec := range t.secrets {
-				tx.s.digests[sec.digest] = t
-			}
+			tx.a.enter(t)
+			tx.s.link(t, t.secrets...)
 		})
 		if !t.uncommitted {
-			tx.changed(latchkey.ChangedToken, t.id, time.Time{})
+			tx.changed(latchkey.ChangedToken, t.id)
 		}
 	}
 	return nil
@@ -378,10 +425,8 @@ func deletable(ref latchkey.Ref, exists bool, version func() uint64) error {
 
 // removeToken removes a token and its secrets. Its usage counts stay.
 func (s *Store) removeToken(t *token) {
-	for _, sec := range t.secrets {
-		delete(s.digests, sec.digest)
-	}
-	t.of.removeChild(t)
+	s.unlink(t.secrets...)
+	t.of.leave(t)
 	t.of.tokens.remove(t.id)
 }
 
@@ -407,19 +452,23 @@ func (tx *tx) putRole(r latchkey.Role) error {
 	oldName := roleName{old.Origin, old.Name}
 	if exists {
 		delete(a.roleIDs, oldName)
+		a.leaveRole(&old)
 	}
 	a.roleIDs[name] = r.ID
 	a.roles.put(r.ID, r)
+	a.enterRole(&r)
 	tx.onUndo(func() {
 		delete(a.roleIDs, name)
+		a.leaveRole(&r)
 		if exists {
 			a.roleIDs[oldName] = r.ID
 			a.roles.put(r.ID, old)
+			a.enterRole(&old)
 		} else {
 			a.roles.remove(r.ID)
 		}
 	})
-	tx.changed(latchkey.ChangedRole, r.ID, time.Time{})
+	tx.changed(latchkey.ChangedRole, r.ID)
 	return nil
 }
 
@@ -440,22 +489,20 @@ func (tx *tx) deleteRoles() error {
 		r, _ := a.roles.get(id)
 		name := roleName{r.Origin, r.Name}
 		a.roles.remove(id)
+		a.leaveRole(&r)
 		delete(a.roleIDs, name)
-		tx.onUndo(func() { a.roles.put(id, r); a.roleIDs[name] = id })
-		tx.changed(latchkey.ChangedRole, id, time.Time{})
+		tx.onUndo(func() { a.roles.put(id, r); a.enterRole(&r); a.roleIDs[name] = id })
+		tx.changed(latchkey.ChangedRole, id)
 	}
 	// Checked after all of them are removed: roles that name each other may be deleted together.
-	names := func(ids []string) bool {
-		return slices.ContainsFunc(ids, func(id string) bool { _, ok := gone[id]; return ok })
-	}
-	for _, r := range a.roles.m {
-		if names(r.Inherits) {
+	for id := range gone {
+		if len(a.heirs[id]) > 0 {
 			return latchkey.ErrInUse
 		}
-	}
-	for _, t := range a.tokens.m {
-		if t.parent == "" && t.revoked == never && names(t.roles) {
-			return latchkey.ErrInUse
+		for t := range a.holders[id] {
+			if t.parent == "" && t.revoked == never {
+				return latchkey.ErrInUse
+			}
 		}
 	}
 	return nil
@@ -478,7 +525,7 @@ func (tx *tx) putOwner() error {
 	o.NotBefore = fromMicros(micros(o.NotBefore))
 	a.record = o
 	tx.onUndo(func() { a.record = before })
-	tx.changed(latchkey.ChangedOwner, a.id, time.Time{})
+	tx.changed(latchkey.ChangedOwner, a.id)
 	return nil
 }
 
@@ -486,10 +533,8 @@ func (tx *tx) putOwner() error {
 // Writes and later events. Earlier changes stay in the feed.
 func (tx *tx) erase() {
 	for _, t := range tx.a.tokens.m {
-		for _, sec := range t.secrets {
-			delete(tx.s.digests, sec.digest)
-		}
+		tx.s.unlink(t.secrets...)
 	}
 	*tx.a = ownerData{id: tx.a.id, seq: tx.a.seq, written: tx.a.written}
-	tx.changed(latchkey.ChangedOwner, tx.a.id, time.Time{})
+	tx.changed(latchkey.ChangedOwner, tx.a.id)
 }

@@ -35,7 +35,7 @@ var (
 	secretRows    = newBulkTable("latchkey_secrets", `digest bytea, owner text, token_id text, signing smallint,
 		not_after bigint, head bigint, owner_version bigint, found bytea`, nil)
 	eventRows = newBulkTable("latchkey_events", `owner text, seq bigint, at bigint, actor text, origin text, action text,
-		object text, reason text, old bytea, new bytea`, nil)
+		object text, reason text, old bytea, new bytea, prev bytea, hash bytea`, nil)
 	eventSeqRows = newBulkTable("latchkey_event_seqs", "owner text, seq bigint", func(d *dialect) string {
 		return d.onConflictUpdate("owner", "seq = excluded.seq")
 	})

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"math"
 	"slices"
+	"time"
 	"unicode/utf8"
 
 	"github.com/latchkey-go/latchkey"
@@ -27,11 +28,12 @@ func (p creditAccount) compare(q creditAccount) int {
 type debit struct {
 	creditAccount
 	limit latchkey.Credits
+	ends  time.Time
 }
 
 func (d debit) overLimit() error {
 	return &latchkey.OverLimitError{Account: latchkey.CreditAccount{TokenID: d.Token, Meter: d.Meter, Period: d.Period,
-		Limit: d.limit}}
+		Limit: d.limit, Ends: d.ends}}
 }
 
 // Reserve implements latchkey.Store.
@@ -42,7 +44,7 @@ func (s *Store) Reserve(ctx context.Context, r latchkey.Reservation) (latchkey.R
 	}
 	debits := make([]debit, len(r.Accounts))
 	for i, a := range r.Accounts {
-		debits[i] = debit{creditAccount{a.TokenID, a.Meter, a.Period}, a.Limit}
+		debits[i] = debit{creditAccount{a.TokenID, a.Meter, a.Period}, a.Limit, a.Ends}
 		if !utf8.ValidString(a.TokenID) || !utf8.ValidString(a.Meter) || !utf8.ValidString(a.Period) {
 			return latchkey.Reserved{}, mapError(ctx, "reserve", contractError(latchkey.ErrInvalid, "the name of an account "+
 				"is not valid UTF-8"))
@@ -129,8 +131,8 @@ func (t *tx) debit(r latchkey.Reservation, d debit) (used latchkey.Credits, err 
 		case found && used > d.limit-r.Amount:
 			return 0, d.overLimit()
 		case !found:
-			_, err := t.insert(`INSERT INTO latchkey_credits (owner, token_id, meter, period, used) VALUES (?, ?, ?, ?, 0)`,
-				account...)
+			_, err := t.insert(`INSERT INTO latchkey_credits (owner, token_id, meter, period, used, ends)
+				VALUES (?, ?, ?, ?, 0, ?)`, append(account, micros(d.ends))...)
 			if err != nil {
 				return 0, err
 			}

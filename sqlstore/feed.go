@@ -92,8 +92,12 @@ func (s *Store) readFeed(ctx context.Context, feed *latchkey.Feed, now *sql.Null
 			feed.Truncated = after < floor || after > feed.Epoch
 			if epoch.Valid {
 				rows++
-				feed.Changes = append(feed.Changes, latchkey.Change{Epoch: uint64(epoch.Int64), Owner: owner.String,
-					Kind: latchkey.ChangeKind(kind.Int64), ID: id.String, Until: fromMicros(until)})
+				change := latchkey.Change{Epoch: uint64(epoch.Int64), Owner: owner.String,
+					Kind: latchkey.ChangeKind(kind.Int64), ID: id.String, Until: fromMicros(until)}
+				if change.Kind == latchkey.ChangedRevocation {
+					unpackRevocation(&change)
+				}
+				feed.Changes = append(feed.Changes, change)
 			}
 			return nil
 		})

@@ -21,6 +21,10 @@ const (
 	LEFT JOIN latchkey_secrets s ON s.signing = 0 AND s.digest `
 	atEpoch = ` WHERE e.id = 1`
 
+	// The second condition is that of selectPresented for secrets with an algorithm, which have another value there.
+	selectByLookup = `SELECT e.epoch, s.owner, s.token_id, s.found, s.owner_version, s.algorithm, s.lookup, s.hash
+	FROM latchkey_epoch e LEFT JOIN latchkey_secrets s ON s.lookup = ? AND s.signing = 2` + atEpoch
+
 	selectByID = `SELECT e.epoch, ` + tokenColumns + ` FROM latchkey_epoch e
 	LEFT JOIN latchkey_tokens t ON t.owner = ? AND t.id = ?` + atEpoch
 )
@@ -82,6 +86,41 @@ func (s *Store) ByDigest(ctx context.Context, _ latchkey.Slot, digests ...[32]by
 		return latchkey.Found{}, err
 	}
 	return found, nil
+}
+
+// ByLookup implements latchkey.Store.
+func (s *Store) ByLookup(ctx context.Context, lookup string) (found latchkey.Found, err error) {
+	err = s.read(ctx, "find token", func() error {
+		found, err = s.readCut(ctx, func() (latchkey.Found, bool, error) { return s.readByLookup(ctx, lookup) })
+		return err
+	})
+	if err != nil {
+		return latchkey.Found{}, err
+	}
+	return found, nil
+}
+
+// readByLookup reads a secret of another system with its token, and the epoch.
+func (s *Store) readByLookup(ctx context.Context, lookup string) (f latchkey.Found, ok bool, err error) {
+	var epoch uint64
+	var owner, id, packed sql.NullString
+	var ownerVersion sql.NullInt64
+	var foreign foreignSecret
+	found, err := s.first(ctx, selectByLookup, []any{[]byte(lookup)},
+		append([]any{&epoch, &owner, &id, &packed, &ownerVersion}, foreign.dest()...)...)
+	if err != nil || !found {
+		return f, false, orRowMissing(err, epochRow)
+	}
+	if packed.Valid {
+		f, err = unpackFound(packed.String)
+		if err != nil || f.Token.Owner != owner.String || f.Token.ID != id.String || string(foreign.lookup) != lookup {
+			return latchkey.Found{}, false, damagedError(latchkey.ChangedToken, owner.String, id.String)
+		}
+		f.Token.OwnerVersion = uint64(ownerVersion.Int64)
+		foreign.into(&f.Secret)
+	}
+	f.Epoch = epoch
+	return f, packed.Valid, nil
 }
 
 // readPresented reads a secret with its token, and the epoch. If it finds several, it returns the first in digests.

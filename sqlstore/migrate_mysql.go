@@ -185,6 +185,9 @@ var schemaChanges = []struct {
 		`SELECT 1 FROM information_schema.statistics WHERE table_schema = DATABASE() AND index_name = ? AND table_name = ?`},
 	{regexp.MustCompile(`^ALTER TABLE (\w+) ADD COLUMN (\w+) `),
 		`SELECT 1 FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = ? AND column_name = ?`},
+	{regexp.MustCompile(`^ALTER TABLE (\w+) MODIFY COLUMN (\w+) VARBINARY\((\d+)\) `),
+		`SELECT 1 FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = ? AND column_name = ?
+			AND character_maximum_length = ?`},
 }
 
 var sqlComment = regexp.MustCompile(`(?m)^--.*\n`)

@@ -303,7 +303,7 @@ func (t *mintTx) insertMints(plans []*plan) error {
 			t.seqs[w.Owner]++
 			seqs[w.Owner] = t.seqs[w.Owner]
 			events = append(events, []any{w.Owner, t.seqs[w.Owner], e.At.UnixMicro(), e.Actor, e.From, e.Action, e.Object,
-				e.Reason, nullBytes(e.Before), nullBytes(e.After)})
+				e.Reason, nullBytes(e.Before), nullBytes(e.After), nullBytes(e.Prev), nullBytes(e.Hash)})
 		}
 		for _, c := range w.Clients {
 			if key := (ownedID{w.Owner, c.ID}); c.Name != "" || clients[key] == "" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -174,41 +175,70 @@ type ownedAccount struct {
 	creditAccount
 }
 
-// credits removes the accounts of months that are over, unless an open reservation names them.
+// credits removes the accounts whose period is over, unless an open reservation names them.
 func (p *purge) credits() error {
 	before, ok := p.cutoff(p.policy.Changes)
 	if !ok {
 		return nil
 	}
-	month := time.UnixMicro(before).UTC().Format("2006-01")
-	var open map[ownedAccount]bool
-	// "0" sorts before every month, and after "", the period that never ends.
-	last := ownedAccount{creditAccount: creditAccount{Period: "0"}}
-	for p.n > 0 {
-		var page []ownedAccount
-		err := p.each(`SELECT owner, token_id, meter, period FROM latchkey_credits WHERE period >= ? AND period < ?
-			AND (period, owner, token_id, meter) > (?, ?, ?, ?) ORDER BY period, owner, token_id, meter LIMIT ?`+
-			p.dialect().forUpdateSkip,
-			[]any{last.Period, month, last.Period, last.owner, last.Token, last.Meter, p.n}, func(rows *sql.Rows) error {
-				var a ownedAccount
-				err := rows.Scan(&a.owner, &a.Token, &a.Meter, &a.Period)
-				page = append(page, a)
+	if err := p.endedCredits(before); err != nil {
+		return err
+	}
+	return p.monthlyCredits(time.UnixMicro(before).UTC().Format("2006-01"))
+}
+
+// endedCredits removes accounts that say when they end.
+func (p *purge) endedCredits(before int64) error {
+	end, last := int64(math.MinInt64), ownedAccount{}
+	return p.creditPages(func() (page []ownedAccount, err error) {
+		err = p.each(`SELECT ends, owner, token_id, meter, period FROM latchkey_credits WHERE ends <= ?
+			AND (ends, owner, token_id, meter, period) > (?, ?, ?, ?, ?)
+			ORDER BY ends, owner, token_id, meter, period LIMIT ?`+p.dialect().forUpdateSkip,
+			[]any{before, end, last.owner, last.Token, last.Meter, last.Period, p.n}, func(rows *sql.Rows) error {
+				err := rows.Scan(&end, &last.owner, &last.Token, &last.Meter, &last.Period)
+				page = append(page, last)
 				return err
 			})
+		return page, err
+	})
+}
+
+// monthlyCredits removes accounts that do not say when they end, if their period is an earlier month.
+func (p *purge) monthlyCredits(month string) error {
+	// "0" sorts before every month, and after "", the period that never ends.
+	last := ownedAccount{creditAccount: creditAccount{Period: "0"}}
+	return p.creditPages(func() (page []ownedAccount, err error) {
+		err = p.each(`SELECT owner, token_id, meter, period FROM latchkey_credits WHERE period >= ? AND period < ?
+			AND ends IS NULL AND (period, owner, token_id, meter) > (?, ?, ?, ?)
+			ORDER BY period, owner, token_id, meter LIMIT ?`+p.dialect().forUpdateSkip,
+			[]any{last.Period, month, last.Period, last.owner, last.Token, last.Meter, p.n}, func(rows *sql.Rows) error {
+				err := rows.Scan(&last.owner, &last.Token, &last.Meter, &last.Period)
+				page = append(page, last)
+				return err
+			})
+		return page, err
+	}, func(a ownedAccount) bool {
+		_, err := time.Parse("2006-01", a.Period)
+		return err == nil
+	})
+}
+
+// creditPages removes the accounts that next returns, page by page, and that meet every condition. A page of fewer than
+// p.n is the last.
+func (p *purge) creditPages(next func() ([]ownedAccount, error), conditions ...func(ownedAccount) bool) error {
+	for p.n > 0 {
+		page, err := next()
 		if err != nil || len(page) == 0 {
 			return err
 		}
-		// Only now: these accounts are locked, and no new reservation can take from them.
-		if open == nil {
-			if open, err = p.openAccounts(); err != nil {
-				return err
-			}
+		// Only now: these accounts are locked, and no new reservation can take from them. Those of the next page are not.
+		open, err := p.openAccounts()
+		if err != nil {
+			return err
 		}
 		done := len(page) < p.n
-		last = page[len(page)-1]
 		page = slices.DeleteFunc(page, func(a ownedAccount) bool {
-			_, err := time.Parse("2006-01", a.Period)
-			return err != nil || open[a]
+			return open[a] || slices.ContainsFunc(conditions, func(meets func(ownedAccount) bool) bool { return !meets(a) })
 		})
 		err = p.deleteAll("latchkey_credits", "owner, token_id, meter, period", len(page), true, func(i int) []any {
 			a := page[i]
@@ -217,7 +247,6 @@ func (p *purge) credits() error {
 		if p.n -= len(page); err != nil || done {
 			return err
 		}
-		open = nil // the accounts of the next page were not locked until now
 	}
 	return nil
 }

@@ -21,86 +21,6 @@ const tokenState = `CASE WHEN t.revoked IS NOT NULL THEN 2 WHEN t.disabled <> 0 
 	WHEN t.not_after <= ? OR t.idle > 0 AND COALESCE(t.used, t.created) + ` + idleMicros + ` <= ? THEN 4
 	WHEN t.not_before > ? THEN 5 ELSE 1 END`
 
-// Tokens implements latchkey.Store. Without a filter, and by Client, Parent or Role, it reads a page from an index, at
-// any position. Other filters are applied to one token after another, from After on, until the page is full.
-func (s *Store) Tokens(ctx context.Context, owner string, q latchkey.TokenQuery) (out []latchkey.Token, err error) {
-	var f filter
-	if len(q.Kinds) > 0 {
-		f.and("t.kind IN ?", anySlice(q.Kinds, func(k latchkey.Kind) any { return int64(k) })...)
-	}
-	if q.Origin != nil {
-		f.and("t.origin = ?", *q.Origin)
-	}
-	if q.Parent != "" {
-		f.and("t.parent = ? AND t.parent <> ''", q.Parent) // the second condition makes the partial index usable
-	}
-	from, id := `latchkey_tokens t WHERE t.owner = ?`, "t.id"
-	if q.Role != "" {
-		// In this order: only a few of many tokens may have the role.
-		from = `latchkey_token_roles x CROSS JOIN latchkey_tokens t ` +
-			`WHERE x.owner = ? AND t.owner = x.owner AND t.id = x.token_id`
-		id = "x.token_id"
-		f.and("x.role_id = ?", q.Role)
-	}
-	if q.Client != "" {
-		f.and("t.client_id = ? AND t.client_id <> ''", q.Client)
-	}
-	if q.Search != "" {
-		prefix, n := []byte(q.Search), len(q.Search)
-		f.and("("+s.dialect.startsWith("t.name")+" OR "+s.dialect.startsWith("t.id")+" OR "+
-			s.dialect.startsWith("t.hint")+")", n, prefix, n, prefix, n, prefix)
-	}
-	if len(q.States) > 0 {
-		now := q.Now.UnixMicro()
-		args := []any{now, now, now}
-		f.text.WriteString(" AND " + tokenState)
-		f.text.WriteString(" IN (?" + strings.Repeat(", ?", len(q.States)-1) + ")")
-		f.args = append(f.args, append(args, anySlice(q.States, func(st latchkey.State) any { return int64(st) })...)...)
-	}
-	if !q.ExpiresFrom.IsZero() || !q.ExpiresTo.IsZero() {
-		f.and("t.not_after IS NOT NULL")
-	}
-	if !q.ExpiresFrom.IsZero() {
-		f.and("t.not_after >= ?", ceilMicros(q.ExpiresFrom))
-	}
-	if !q.ExpiresTo.IsZero() {
-		f.and("t.not_after < ?", ceilMicros(q.ExpiresTo))
-	}
-	if !q.UnusedSince.IsZero() {
-		f.and("(t.used IS NULL OR t.used < ?)", ceilMicros(q.UnusedSince))
-	}
-	text := `SELECT ` + tokenColumns + ` FROM ` + from + ` AND ` + id + ` > ?` + f.text.String() +
-		` ORDER BY ` + id + ` LIMIT ?`
-	args := append(append([]any{owner, q.After}, f.args...), q.Size())
-	err = s.read(ctx, "list tokens", func() error {
-		out = nil
-		var unread []string
-		err := s.eachUnprepared(ctx, text, args, func(rows *sql.Rows) error {
-			var row tokenRow
-			err := rows.Scan(row.dest()...)
-			out = append(out, row.token(owner))
-			if row := &out[len(out)-1]; err == nil && row.Damaged {
-				unread = append(unread, row.ID)
-			}
-			return err
-		})
-		if err != nil || len(unread) == 0 {
-			return err
-		}
-		left, err := s.readDamagedTokens(ctx, owner, unread...)
-		for i := range out {
-			if t, ok := left[out[i].ID]; ok {
-				out[i] = t
-			}
-		}
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
 // readDamagedTokens reads the columns beside damaged records, by id.
 func (s *Store) readDamagedTokens(ctx context.Context, owner string, ids ...string) (map[string]latchkey.Token, error) {
 	out := make(map[string]latchkey.Token, len(ids))
@@ -120,21 +40,27 @@ func (s *Store) Secrets(ctx context.Context, owner, tokenID string) (out []latch
 		out = nil
 		exists, whole := false, true
 		// One statement, so that one cut tells a token without secrets from one that is gone.
-		err := s.each(ctx, `SELECT s.digest, s.signing, s.not_after, s.found FROM latchkey_tokens t
+		err := s.each(ctx, `SELECT s.digest, s.signing, s.not_after, s.found, s.algorithm, s.lookup, s.hash, s.used,
+			s.used_from FROM latchkey_tokens t
 			LEFT JOIN latchkey_secrets s ON s.owner = t.owner AND s.token_id = t.id
 			WHERE t.owner = ? AND t.id = ?`, []any{owner, tokenID}, func(rows *sql.Rows) error {
 			exists = true
 			var digest, packed sql.NullString
-			var signing, notAfter sql.NullInt64
-			if err := rows.Scan(&digest, &signing, &notAfter, &packed); err != nil || !digest.Valid {
+			var signing, notAfter, used sql.NullInt64
+			var foreign foreignSecret
+			var from sql.NullString
+			err := rows.Scan(append(append([]any{&digest, &signing, &notAfter, &packed}, foreign.dest()...), &used, &from)...)
+			if err != nil || !digest.Valid {
 				return err
 			}
 			var record latchkey.SecretRecord
 			if _, _, err := unpackSecret(packed.String, &record); err != nil || string(record.Digest[:]) != digest.String {
-				record = latchkey.SecretRecord{Signing: signing.Int64 != 0, NotAfter: fromMicros(notAfter)}
+				record = latchkey.SecretRecord{Signing: signing.Int64 == forSigning, NotAfter: fromMicros(notAfter)}
 				copy(record.Digest[:], digest.String)
 				whole = false
 			}
+			foreign.into(&record)
+			record.Used, record.UsedFrom = fromMicros(used), parseAddress(from.String)
 			out = append(out, record)
 			return nil
 		})
@@ -268,12 +194,12 @@ func (s *Store) Events(ctx context.Context, owner string, after uint64, n int) (
 	}
 	err = s.read(ctx, "list events", func() error {
 		out = nil
-		return s.each(ctx, `SELECT seq, at, actor, origin, action, object, reason, old, new FROM latchkey_events
+		return s.each(ctx, `SELECT seq, at, actor, origin, action, object, reason, old, new, prev, hash FROM latchkey_events
 			WHERE owner = ? AND seq > ? ORDER BY seq LIMIT ?`, []any{owner, int64(after), n}, func(rows *sql.Rows) error {
 			e := latchkey.Event{Owner: owner}
 			var at int64
 			err := rows.Scan(&e.Seq, &at, &e.Actor, &e.From, &e.Action, &e.Object, &e.Reason,
-				(*[]byte)(&e.Before), (*[]byte)(&e.After))
+				(*[]byte)(&e.Before), (*[]byte)(&e.After), &e.Prev, &e.Hash)
 			e.At = time.UnixMicro(at).UTC()
 			out = append(out, e)
 			return err

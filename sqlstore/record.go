@@ -99,6 +99,19 @@ type ownerBody struct {
 	Limits latchkey.Limits `json:"limits,omitzero"`
 }
 
+// foreignSecret is the columns of a secret that another system made. They stand beside found, because programs of
+// earlier versions write found without them.
+type foreignSecret struct {
+	algorithm    sql.NullString
+	lookup, hash []byte
+}
+
+func (f *foreignSecret) dest() []any { return []any{&f.algorithm, &f.lookup, &f.hash} }
+
+func (f *foreignSecret) into(s *latchkey.SecretRecord) {
+	s.Algorithm, s.Lookup, s.Hash = f.algorithm.String, string(f.lookup), f.hash
+}
+
 // tokenColumns are what a tokenRow scans. The version of the owner's record has its own column, because programs of the
 // first schema write records without it.
 const tokenColumns = `t.id, t.version, t.record, t.used, t.owner_version`

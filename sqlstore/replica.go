@@ -50,9 +50,24 @@ func NewReplica(ctx context.Context, db *sql.DB, d latchkey.Dialect) (*Replica, 
 // Close closes the prepared statements. It does not close the database. Later calls return ErrUnavailable.
 func (r *Replica) Close() error { return r.store.Close() }
 
-// Tokens returns one page by id.
+// Tokens returns one page in the order of q.
 func (r *Replica) Tokens(ctx context.Context, owner string, q latchkey.TokenQuery) ([]latchkey.Token, error) {
 	return r.store.Tokens(ctx, owner, q)
+}
+
+// Count returns how many tokens q selects, at most limit.
+func (r *Replica) Count(ctx context.Context, owner string, q latchkey.TokenQuery, limit int) (int, error) {
+	return r.store.Count(ctx, owner, q, limit)
+}
+
+// Ending returns one page of tokens of all owners that end within a time.
+func (r *Replica) Ending(ctx context.Context, q latchkey.EndingQuery) ([]latchkey.Token, error) {
+	return r.store.Ending(ctx, q)
+}
+
+// Unused returns one page of unused tokens of all owners, and the After of the next.
+func (r *Replica) Unused(ctx context.Context, q latchkey.UnusedQuery) (page []latchkey.Token, next string, err error) {
+	return r.store.Unused(ctx, q)
 }
 
 // Roles returns one page by id.

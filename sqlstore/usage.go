@@ -29,7 +29,7 @@ func (s *Store) AddUsage(ctx context.Context, b latchkey.UsageBatch) error {
 	sortUnlessSorted(last, func(x, y latchkey.LastUsed) int {
 		return cmp.Or(cmp.Compare(x.Owner, y.Owner), cmp.Compare(x.TokenID, y.TokenID))
 	})
-	sums, last := sumUsage(rows), latestPerToken(last)
+	sums := sumUsage(rows)
 	return s.write(ctx, "add usage", func(t *tx) error {
 		if len(sums) > 0 { // to raise last uses twice is harmless
 			if added, err := t.addUsage(b.ID, b.At, sums); err != nil || !added {
@@ -98,87 +98,6 @@ func addSaturating[N ~int64](a, b N) N {
 		return math.MaxInt64
 	}
 	return a + b
-}
-
-// latestPerToken returns sorted last uses with each token once.
-func latestPerToken(last []latchkey.LastUsed) (out []latchkey.LastUsed) {
-	for _, l := range last {
-		if n := len(out); n > 0 && out[n-1].Owner == l.Owner && out[n-1].TokenID == l.TokenID {
-			if l.At.After(out[n-1].At) {
-				out[n-1].At = l.At
-			}
-			continue
-		}
-		out = append(out, l)
-	}
-	return out
-}
-
-// maxLastUsed is how many tokens one statement updates.
-const maxLastUsed = 64
-
-// raiseLastUsed writes last uses, sorted by token. Row counts are powers of two, so that there are few statement texts.
-func (t *tx) raiseLastUsed(last []latchkey.LastUsed) error {
-	if t.dialect().arrays {
-		return t.raiseLastUsedArrays(last)
-	}
-	for size := maxLastUsed; len(last) > 0; last = last[size:] {
-		for size > len(last) {
-			size /= 2
-		}
-		part := last[:size]
-		for i := range part { // the CASE of the statements matches the id without the owner
-			if slices.ContainsFunc(part[:i], func(l latchkey.LastUsed) bool { return l.TokenID == part[i].TokenID }) {
-				part = part[:1] // two owners have the same id
-				break
-			}
-		}
-		size = len(part)
-		at, packed := make([]any, 0, 2*size), make([]any, 0, 2*size)
-		pairs := make([]any, 0, 2*size)
-		for _, l := range part {
-			at, packed = append(at, l.TokenID, micros(l.At)), append(packed, l.TokenID, packedUsed(l.At))
-			pairs = append(pairs, l.Owner, l.TokenID)
-		}
-		when := strings.Repeat(` WHEN ? THEN ?`, size)
-		in := ` IN (` + t.dialect().rowList + `(?, ?)` + strings.Repeat(`, (?, ?)`, size-1) + `)`
-		_, err := t.exec(`UPDATE latchkey_tokens SET used = CASE id`+when+` END WHERE (owner, id)`+in+`
-			AND (used IS NULL OR used < CASE id`+when+` END)`, slices.Concat(at, pairs, at)...)
-		if err == nil {
-			_, err = t.exec(`UPDATE latchkey_secrets SET found = `+
-				t.dialect().concat(`CASE token_id`+when+` END`, `COALESCE(substr(found, 9), '')`)+` WHERE (owner, token_id)`+in+`
-				AND substr(found, 1, 8) < CASE token_id`+when+` END`, slices.Concat(packed, pairs, packed)...)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// raiseLastUsedArrays takes the locks in the order of the tokens, as every transaction does. It needs two statements:
-// the second must see the secrets as they are once the tokens are locked.
-func (t *tx) raiseLastUsedArrays(last []latchkey.LastUsed) error {
-	if len(last) == 0 {
-		return nil
-	}
-	rows := make([][]any, len(last))
-	for i, l := range last {
-		rows[i] = []any{l.Owner, l.TokenID, micros(l.At), packedUsed(l.At)}
-	}
-	args := func(column int) []any { return []any{arrayOf(rows, 0), arrayOf(rows, 1), arrayOf(rows, column)} }
-	const given = `unnest(CAST(? AS text[]), CAST(? AS text[]), CAST(? AS `
-	_, err := t.exec(`WITH l AS (SELECT t.owner, t.id, v.at FROM latchkey_tokens t, `+given+`bigint[])) AS v(owner, id, at)
-		WHERE t.owner = v.owner AND t.id = v.id AND (t.used IS NULL OR t.used < v.at)
-		ORDER BY t.owner, t.id FOR NO KEY UPDATE OF t)
-		UPDATE latchkey_tokens t SET used = l.at FROM l WHERE t.owner = l.owner AND t.id = l.id`, args(2)...)
-	if err == nil {
-		_, err = t.exec(`WITH l AS (SELECT s.digest, v.used FROM latchkey_secrets s, `+given+`bytea[])) AS v(owner, id, used)
-			WHERE s.owner = v.owner AND s.token_id = v.id AND substr(s.found, 1, 8) < v.used
-			ORDER BY s.owner, s.token_id, s.digest FOR NO KEY UPDATE OF s)
-			UPDATE latchkey_secrets s SET found = l.used || substr(s.found, 9) FROM l WHERE s.digest = l.digest`, args(3)...)
-	}
-	return err
 }
 
 // usageRows are added to existing ones. A count stops at the end of its range, because overflow would make it negative.

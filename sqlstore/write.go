@@ -84,8 +84,11 @@ func newPlan(w *latchkey.Write) (*plan, error) {
 			return nil, contractError(latchkey.ErrInvalid, "a secret change needs Add or Retire, and with Replace both")
 		}
 		if c.Add != nil {
+			if err := c.Add.Validate(); err != nil {
+				return nil, err
+			}
 			add := *c.Add
-			add.Sealed = bytes.Clone(add.Sealed)
+			add.Sealed, add.Hash = bytes.Clone(add.Sealed), bytes.Clone(add.Hash)
 			c.Add = &add
 		}
 	}
@@ -101,11 +104,17 @@ func newPlan(w *latchkey.Write) (*plan, error) {
 		h.Roles, h.Tokens = slices.Clone(h.Roles), slices.Clone(h.Tokens)
 	}
 	p.w.Revocations = slices.Clone(w.Revocations)
+	for i := range p.w.Revocations {
+		if err := p.w.Revocations[i].Validate(); err != nil {
+			return nil, err
+		}
+	}
 	p.w.Clients = sortedBy(w.Clients, func(c *latchkey.Client) string { return c.ID })
 	p.w.Events = slices.Clone(w.Events)
 	for i := range p.w.Events {
 		e := &p.w.Events[i]
 		e.Before, e.After = bytes.Clone(e.Before), bytes.Clone(e.After)
+		e.Prev, e.Hash = bytes.Clone(e.Prev), bytes.Clone(e.Hash)
 	}
 	return p, nil
 }
@@ -161,7 +170,7 @@ func (p *plan) onlyMints() bool {
 	}
 	for i := range w.Secrets {
 		_, inserted := p.findToken(w.Secrets[i].TokenID)
-		if w.Secrets[i].Retire != zeroDigest || !inserted {
+		if w.Secrets[i].Retire != zeroDigest || !inserted || w.Secrets[i].Add.Algorithm != "" {
 			return false
 		}
 	}

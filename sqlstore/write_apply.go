@@ -186,7 +186,7 @@ func (t *tx) putClients(p *plan, _ *changeSet) error {
 func (t *tx) revoke(p *plan, c *changeSet) error {
 	for _, r := range p.w.Revocations {
 		listed := len(c.rows)
-		if c.add(latchkey.ChangedRevocation, r.ID); len(c.rows) > listed {
+		if c.add(latchkey.ChangedRevocation, packRevocation(&r)); len(c.rows) > listed {
 			c.rows[listed].Until = r.Until
 		}
 	}
@@ -228,10 +228,10 @@ func (t *tx) addEvents(p *plan, _ *changeSet) error {
 	}
 	for i, e := range p.w.Events {
 		seq := last - int64(len(p.w.Events)-1-i)
-		err := t.later(`INSERT INTO latchkey_events (owner, seq, at, actor, origin, action, object, reason, old, new)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		err := t.later(`INSERT INTO latchkey_events (owner, seq, at, actor, origin, action, object, reason, old, new,
+			prev, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 			[]any{p.w.Owner, seq, e.At.UnixMicro(), e.Actor, e.From, e.Action, e.Object, e.Reason, nullBytes(e.Before),
-				nullBytes(e.After)}, touchedOne)
+				nullBytes(e.After), nullBytes(e.Prev), nullBytes(e.Hash)}, touchedOne)
 		if err != nil {
 			return err
 		}

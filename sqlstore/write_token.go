@@ -176,21 +176,44 @@ func (t *tx) readTokenCopy(p *plan, c *changeSet, id string) (tokenCopy, error) 
 const insertSecret = `INSERT INTO latchkey_secrets (digest, owner, token_id, signing, not_after, head,
 	owner_version, found) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`
 
+// insertWholeSecret is insertSecret for a secret of another system, or one that was used before.
+const insertWholeSecret = `INSERT INTO latchkey_secrets (digest, owner, token_id, signing, not_after, head,
+	owner_version, found, algorithm, lookup, hash, used, used_from) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+
+// The column signing says by what a secret is found. Only secrets with 0 are found by their digest, by programs of
+// every version.
+const (
+	forSigning = 1 // by nothing
+	byLookup   = 2 // by its lookup part: it has an algorithm
+)
+
+func foundBy(s *latchkey.SecretRecord) int64 {
+	switch {
+	case s.Signing:
+		return forSigning
+	case s.Algorithm != "":
+		return byLookup
+	}
+	return 0
+}
+
 // secretArgs returns the columns of insertSecret.
 func secretArgs(owner, token string, s *latchkey.SecretRecord, of tokenCopy) []any {
 	head := packSecret(of.used, s)
-	return []any{s.Digest[:], owner, token, boolInt(s.Signing), micros(s.NotAfter), len(head), of.ownerVersion,
+	return []any{s.Digest[:], owner, token, foundBy(s), micros(s.NotAfter), len(head), of.ownerVersion,
 		append(head, of.record...)}
 }
 
 func (t *tx) changeSecret(p *plan, c *latchkey.SecretChange, of tokenCopy) error {
 	owner, retire, at := p.w.Owner, c.Retire[:], c.At
 	var old latchkey.SecretRecord
+	var found, used sql.NullInt64
+	var from sql.NullString
 	if c.Retire != zeroDigest {
 		var packed string
-		found, err := t.row(`SELECT found FROM latchkey_secrets WHERE owner = ? AND token_id = ? AND digest = ?`,
-			[]any{owner, c.TokenID, retire}, &packed)
-		if err != nil || !found {
+		exists, err := t.row(`SELECT found, signing, used, used_from FROM latchkey_secrets
+			WHERE owner = ? AND token_id = ? AND digest = ?`, []any{owner, c.TokenID, retire}, &packed, &found, &used, &from)
+		if err != nil || !exists {
 			return orNotFound(err, "a secret of token %q", c.TokenID)
 		}
 		if _, _, err := unpackSecret(packed, &old); err != nil {
@@ -206,23 +229,31 @@ func (t *tx) changeSecret(p *plan, c *latchkey.SecretChange, of tokenCopy) error
 			WHERE owner = ? AND token_id = ? AND digest = ?`, []any{micros(s.NotAfter), len(head), of.ownerVersion,
 			append(head, of.record...), owner, c.TokenID, retire}, nil)
 	}
-	// The addition first: a secret that replaces itself without Replace is a taken digest.
-	if c.Add != nil {
+	if c.Replace {
 		add := *c.Add
-		if c.Replace {
-			add.Signing, add.Hint, add.Created, add.NotAfter = old.Signing, old.Hint, old.Created, old.NotAfter
-			if add.Digest == c.Retire {
-				return update(&add)
+		add.Signing, add.Hint, add.Created, add.NotAfter = old.Signing, old.Hint, old.Created, old.NotAfter
+		switch {
+		case add.Signing && add.Algorithm != "":
+			return contractError(latchkey.ErrInvalid, "a signing secret cannot get an algorithm")
+		case add.Digest == c.Retire && add.Algorithm == "" && found.Int64 != byLookup:
+			return update(&add)
+		}
+		// The old one first, where the new one may have its digest or its lookup part.
+		if err := t.later(deleteSecret, []any{owner, c.TokenID, retire}, touchedOne); err != nil {
+			return err
+		}
+		if add.Digest == c.Retire || found.Int64 == byLookup {
+			if err := t.runMerged(); err != nil {
+				return err
 			}
 		}
-		err := t.insertLater(insertSecret, secretArgs(owner, c.TokenID, &add, of), func(n int64) error {
-			if n != 1 {
-				return contractError(latchkey.ErrExists, "the digest of a secret")
-			}
-			return nil
-		})
-		if err == nil && add.Digest == c.Retire {
-			err = t.runMerged() // it is taken, by the one to end
+		return t.addSecret(owner, c.TokenID, &add, of, used, from)
+	}
+	// The addition first: a secret that replaces itself without Replace is a taken digest.
+	if c.Add != nil {
+		err := t.addSecret(owner, c.TokenID, c.Add, of, sql.NullInt64{}, sql.NullString{})
+		if err == nil && (c.Add.Digest == c.Retire || found.Int64 == byLookup) {
+			err = t.runMerged() // what it has is taken, by the one to end
 		}
 		if err != nil {
 			return err
@@ -231,7 +262,7 @@ func (t *tx) changeSecret(p *plan, c *latchkey.SecretChange, of tokenCopy) error
 	switch {
 	case c.Retire == zeroDigest:
 		return nil
-	case c.Replace, at.IsZero(), !at.After(p.w.At):
+	case at.IsZero(), !at.After(p.w.At):
 		return t.later(deleteSecret, []any{owner, c.TokenID, retire}, touchedOne)
 	}
 	// An end never moves later: retiring twice must not lengthen the overlap.
@@ -240,6 +271,26 @@ func (t *tx) changeSecret(p *plan, c *latchkey.SecretChange, of tokenCopy) error
 		return update(&old)
 	}
 	return nil
+}
+
+// addSecret inserts a secret. The last use is that of the secret in whose place it comes, if it comes in one's place.
+func (t *tx) addSecret(owner, token string, s *latchkey.SecretRecord, of tokenCopy, used sql.NullInt64,
+	from sql.NullString) error {
+	text, args := insertSecret, secretArgs(owner, token, s, of)
+	if s.Algorithm != "" || used.Valid {
+		text = insertWholeSecret
+		var lookup, hash any
+		if s.Algorithm != "" {
+			lookup, hash = []byte(s.Lookup), s.Hash
+		}
+		args = append(args, s.Algorithm, lookup, hash, used, from)
+	}
+	return t.insertLater(text, args, func(n int64) error {
+		if n != 1 {
+			return contractError(latchkey.ErrExists, "the digest or the lookup part of a secret")
+		}
+		return nil
+	})
 }
 
 func (t *tx) deleteTokens(p *plan, c *changeSet) error {

@@ -81,7 +81,7 @@ const other = "globex"
 var faults = func() map[string]fault {
 	all := make(map[string]fault)
 	for _, some := range []map[string]fault{readFaults, writeFaults, followFaults, feedFaults, feedsFaults, countFaults,
-		adjustFaults, usageFaults, purgeFaults, damageFaults} {
+		adjustFaults, usageFaults, purgeFaults, damageFaults, foreignFaults, orderFaults, allFaults} {
 		maps.Copy(all, some)
 	}
 	return all

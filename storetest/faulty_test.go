@@ -13,8 +13,12 @@ type faulty struct {
 	feeds    func() []latchkey.FeedID
 	locate   func(owner string) latchkey.Location
 	byDigest func(ctx context.Context, slot latchkey.Slot, digests ...[32]byte) (latchkey.Found, error)
+	byLookup func(ctx context.Context, lookup string) (latchkey.Found, error)
 	load     func(ctx context.Context, owner, id string) (latchkey.Found, error)
 	tokens   func(ctx context.Context, owner string, q latchkey.TokenQuery) ([]latchkey.Token, error)
+	count    func(ctx context.Context, owner string, q latchkey.TokenQuery, limit int) (int, error)
+	ending   func(ctx context.Context, q latchkey.EndingQuery) ([]latchkey.Token, error)
+	unused   func(ctx context.Context, q latchkey.UnusedQuery) ([]latchkey.Token, string, error)
 	secrets  func(ctx context.Context, owner, id string) ([]latchkey.SecretRecord, error)
 	roles    func(ctx context.Context, owner string, q latchkey.RoleQuery) ([]latchkey.Role, error)
 	owner    func(ctx context.Context, owner string) (latchkey.Owner, error)
@@ -51,6 +55,13 @@ func (f *faulty) ByDigest(ctx context.Context, slot latchkey.Slot, digests ...[3
 	return f.Store.ByDigest(ctx, slot, digests...)
 }
 
+func (f *faulty) ByLookup(ctx context.Context, lookup string) (latchkey.Found, error) {
+	if f.byLookup != nil {
+		return f.byLookup(ctx, lookup)
+	}
+	return f.Store.ByLookup(ctx, lookup)
+}
+
 func (f *faulty) Load(ctx context.Context, owner, id string) (latchkey.Found, error) {
 	if f.load != nil {
 		return f.load(ctx, owner, id)
@@ -63,6 +74,27 @@ func (f *faulty) Tokens(ctx context.Context, owner string, q latchkey.TokenQuery
 		return f.tokens(ctx, owner, q)
 	}
 	return f.Store.Tokens(ctx, owner, q)
+}
+
+func (f *faulty) Count(ctx context.Context, owner string, q latchkey.TokenQuery, limit int) (int, error) {
+	if f.count != nil {
+		return f.count(ctx, owner, q, limit)
+	}
+	return f.Store.Count(ctx, owner, q, limit)
+}
+
+func (f *faulty) Ending(ctx context.Context, q latchkey.EndingQuery) ([]latchkey.Token, error) {
+	if f.ending != nil {
+		return f.ending(ctx, q)
+	}
+	return f.Store.Ending(ctx, q)
+}
+
+func (f *faulty) Unused(ctx context.Context, q latchkey.UnusedQuery) ([]latchkey.Token, string, error) {
+	if f.unused != nil {
+		return f.unused(ctx, q)
+	}
+	return f.Store.Unused(ctx, q)
 }
 
 func (f *faulty) Secrets(ctx context.Context, owner, id string) ([]latchkey.SecretRecord, error) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -145,6 +146,65 @@ var feedCases = []Case{
 				w.Errorf("Changes with n = 0 holds changes")
 			}
 		}
+	}),
+
+	newCase("feed/revocations", "A revocation of stateless tokens is in the feed as it was written: what it is of, "+
+		"Before, and Until. It stays so when the history before it is gone.", func(w *fixture) {
+		client := strings.Repeat("é", 128) // 256 bytes
+		all := []latchkey.Revocation{
+			{ID: id(1), Until: noon},
+			{Of: latchkey.RevokedParent, ID: id(1), Until: noon.Add(time.Hour)},
+			{Of: latchkey.RevokedClient, ID: client, Before: noon.Add(999), Until: noon.Add(time.Hour)},
+			{Of: latchkey.RevokedOwner, Before: time.Date(1960, 1, 1, 0, 0, 0, 1000, time.UTC), Until: noon.Add(time.Hour)},
+			{Of: latchkey.RevokedOwner},
+			{ID: id(2), Before: noon, Until: noon},
+			{Of: latchkey.RevokedClient, ID: "42:\x01'", Until: noon},
+			{ID: "\x012:42"},
+			{Of: latchkey.RevokedClient, ID: ""},
+			{Of: latchkey.RevokedClient, ID: "42", Before: time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC), Until: noon},
+			{Of: latchkey.RevokedClient, ID: "42", Until: noon},
+		}
+		before := w.epoch()
+		epoch := w.write(latchkey.Write{Revocations: all, OwnerRecord: &latchkey.Owner{ID: acme}})
+		want := []latchkey.Change{}
+		for _, r := range all {
+			want = append(want, latchkey.Change{Epoch: epoch, Owner: acme, Kind: latchkey.ChangedRevocation, ID: r.ID,
+				Of: r.Of, Before: r.Before.Truncate(time.Microsecond), Until: r.Until})
+		}
+		check := func(when string) {
+			w.Helper()
+			f, err := w.changes(before, 100)
+			w.ok(err, "Changes")
+			var got []latchkey.Change
+			for _, c := range f.Changes {
+				if c.Kind == latchkey.ChangedRevocation {
+					got = append(got, c)
+				} else {
+					w.same([2]any{c.Of, c.Before}, [2]any{latchkey.RevokedToken, time.Time{}}, "what another change is of "+when)
+				}
+			}
+			for _, list := range [][]latchkey.Change{got, want} { // those of one transaction are in any order
+				slices.SortFunc(list, func(a, b latchkey.Change) int {
+					return cmp.Or(cmp.Compare(a.Of, b.Of), cmp.Compare(a.ID, b.ID), a.Before.Compare(b.Before))
+				})
+			}
+			w.same(got, want, "the revocations "+when)
+		}
+		check("at first")
+		for what, r := range map[string]latchkey.Revocation{
+			"a kind that there is not": {Of: latchkey.RevokedOwner + 1, ID: "x"},
+			"an owner with an id":      {Of: latchkey.RevokedOwner, ID: acme},
+		} {
+			w.refuse(latchkey.ErrInvalid, latchkey.Write{Revocations: []latchkey.Revocation{r}}, what)
+		}
+		p := keepAll(noon.Add(time.Hour))
+		p.Changes = time.Minute
+		w.purge(p, 1000)
+		check("after a purge of the history")
+		p.Revoked = 30 * time.Minute
+		w.purge(p, 1000)
+		want = slices.DeleteFunc(want, func(c latchkey.Change) bool { return c.Until.Equal(noon) })
+		check("after those that are over were purged")
 	}),
 
 	newCase("feed/pages", "A page of the feed holds whole transactions: at most n changes, or one transaction that is "+

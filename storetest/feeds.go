@@ -58,9 +58,22 @@ func (s severalFeeds) ByDigest(ctx context.Context, slot latchkey.Slot, digests 
 		first := s.feedOf(slot)
 		order[0], order[first] = first, order[0]
 	}
+	return s.first(order, func(store latchkey.Store) (latchkey.Found, error) {
+		return store.ByDigest(ctx, latchkey.NoSlot, digests...)
+	})
+}
+
+// ByLookup implements latchkey.Store. It asks one feed after another.
+func (s severalFeeds) ByLookup(ctx context.Context, lookup string) (latchkey.Found, error) {
+	return s.first(s.Feeds(), func(store latchkey.Store) (latchkey.Found, error) { return store.ByLookup(ctx, lookup) })
+}
+
+// first returns what the first feed of an order finds.
+func (s severalFeeds) first(order []latchkey.FeedID, find func(latchkey.Store) (latchkey.Found, error)) (
+	latchkey.Found, error) {
 	var unasked error
 	for _, feed := range order {
-		f, err := s[feed].ByDigest(ctx, latchkey.NoSlot, digests...)
+		f, err := find(s[feed])
 		if err == nil || !errors.Is(err, latchkey.ErrNotFound) && !errors.Is(err, latchkey.ErrUnavailable) {
 			return inFeed(f, feed), err
 		}
@@ -92,6 +105,31 @@ func (s severalFeeds) Load(ctx context.Context, owner, id string) (latchkey.Foun
 // Tokens implements latchkey.Store.
 func (s severalFeeds) Tokens(ctx context.Context, owner string, q latchkey.TokenQuery) ([]latchkey.Token, error) {
 	return s.of(owner).Tokens(ctx, owner, q)
+}
+
+// Count implements latchkey.Store.
+func (s severalFeeds) Count(ctx context.Context, owner string, q latchkey.TokenQuery, limit int) (int, error) {
+	return s.of(owner).Count(ctx, owner, q, limit)
+}
+
+// Ending implements latchkey.Store.
+func (s severalFeeds) Ending(ctx context.Context, q latchkey.EndingQuery) ([]latchkey.Token, error) {
+	store, err := s.store(q.Feed)
+	if err != nil {
+		return nil, err
+	}
+	q.Feed = 0
+	return store.Ending(ctx, q)
+}
+
+// Unused implements latchkey.Store.
+func (s severalFeeds) Unused(ctx context.Context, q latchkey.UnusedQuery) ([]latchkey.Token, string, error) {
+	store, err := s.store(q.Feed)
+	if err != nil {
+		return nil, "", err
+	}
+	q.Feed = 0
+	return store.Unused(ctx, q)
 }
 
 // Secrets implements latchkey.Store.

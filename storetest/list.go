@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"bytes"
 	"fmt"
 	"time"
 
@@ -188,6 +189,7 @@ var listCases = []Case{
 		full := latchkey.Event{
 			At: noon.Add(999 * time.Nanosecond), Owner: acme, Actor: "client:42", From: "2001:db8::1", Action: "token.issue",
 			Object: id(1), Reason: "why not: 'ÁbC' ", Before: []byte(`{ "a":1}`), After: []byte("\x00after"),
+			Prev: bytes.Repeat([]byte{0xff, 0}, 32), Hash: bytes.Repeat([]byte{0, 0xfe}, 32),
 		}
 		// The order is that of the commits, not of the times.
 		w.write(latchkey.Write{Events: []latchkey.Event{full, {At: noon.Add(-time.Hour), Owner: acme, Action: "second"}}})
@@ -199,12 +201,17 @@ var listCases = []Case{
 		}
 		full.At = noon
 		full.Seq = all[0].Seq
+		mint := latchkey.Event{At: noon, Owner: acme, Action: "token.mint", Prev: full.Hash, Hash: []byte("its hash")}
+		w.write(latchkey.Write{Tokens: []latchkey.Token{token(1)}, Events: []latchkey.Event{mint}, Silent: true})
+		minted := list(acme, all[2].Seq, 0)
+		mint.Seq = minted[0].Seq
+		w.same(minted, []latchkey.Event{mint}, "the event of a mint")
 		w.same(all, []latchkey.Event{full,
 			{Seq: all[1].Seq, At: noon.Add(-time.Hour), Owner: acme, Action: "second"},
 			{Seq: all[2].Seq, At: noon, Owner: acme, Action: "third"}}, "all events")
 		w.same(list(acme, 0, 2), all[:2], "a page")
-		w.same(list(acme, all[1].Seq, 2), all[2:], "the next page")
-		w.same(len(list(acme, all[2].Seq, 2)), 0, "how many come after the last")
+		w.same(list(acme, all[1].Seq, 1), all[2:], "the next page")
+		w.same(len(list(acme, mint.Seq, 2)), 0, "how many come after the last")
 		w.same(len(list(globex, 0, 9)), 1, "how many another owner has")
 		var many []latchkey.Event
 		for i := range 100 {
@@ -212,6 +219,6 @@ var listCases = []Case{
 		}
 		w.write(latchkey.Write{Events: many})
 		w.same(len(list(acme, 0, 0)), 100, "the length of a page without n")
-		w.same(list(acme, all[2].Seq, 1)[0].Action, "event 0", "the first of many")
+		w.same(list(acme, mint.Seq, 1)[0].Action, "event 0", "the first of many")
 	}),
 }

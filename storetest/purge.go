@@ -1,8 +1,10 @@
 package storetest
 
 import (
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/latchkey-go/latchkey"
@@ -267,6 +269,71 @@ var purgeCases = []Case{
 		_, err = w.s.Reserve(w.ctx, latchkey.Reservation{Owner: acme, Key: w.key(), Amount: 81,
 			Accounts: []account{month(id(1), "n", "2026-11")}})
 		w.failed(latchkey.ErrOverLimit, err, "Reserve from the other account of that reservation")
+	}),
+
+	newCase("purge/credit-ends", "An account is removed Changes after its Ends, whatever its Period is. The first "+
+		"reservation sets Ends, which does not tell accounts apart.", func(w *fixture) {
+		type account = latchkey.CreditAccount
+		over := time.Date(2026, 11, 22, 13, 0, 0, 0, time.UTC)
+		ending := func(token, period string, ends time.Time) account {
+			return account{TokenID: token, Meter: "m", Period: period, Limit: 100, Ends: ends}
+		}
+		week := "2026-W47 " + strings.Repeat("é", 27) + "'" // 64 bytes
+		accounts := []account{ending("", "2026-11-22", over), ending(id(1), "2026-11-22", over), ending("", week, over),
+			ending("", "", over), ending("", "2026-11", over), ending("", "2026-09", over.Add(time.Hour)),
+			ending("", "2026-11-22T13", over.Add(time.Microsecond)), ending("", "2026-W46", time.Time{}),
+			ending("", "2026-10", time.Time{}), ending("", "2026-12", time.Time{})}
+		gone := []bool{true, true, true, true, true, false, false, false, true, false}
+		take := func(a account, n latchkey.Credits) error {
+			key := w.key()
+			_, err := w.s.Reserve(w.ctx, latchkey.Reservation{Owner: acme, Key: key, Amount: n, Accounts: []account{a}})
+			if err == nil {
+				w.ok(w.s.Settle(w.ctx, acme, key, n), "Settle")
+			}
+			return err
+		}
+		for _, a := range accounts {
+			w.ok(take(a, 40), "Reserve")
+			a.Ends = over.AddDate(1, 0, 0) // it has its end already
+			w.ok(take(a, 20), "Reserve with another end")
+		}
+		var limit *latchkey.OverLimitError
+		if err := take(accounts[2], 50); !errors.As(err, &limit) {
+			w.Errorf("Reserve of more than is left: %v", orNil(err))
+		} else {
+			w.same(limit.Account, accounts[2], "the account that had not enough")
+		}
+		held := w.key()
+		_, err := w.s.Reserve(w.ctx, latchkey.Reservation{Owner: acme, Key: held, Amount: 60,
+			Accounts: []account{ending("", "held", over)}})
+		w.ok(err, "Reserve")
+		p := keepAll(over.Add(time.Hour - time.Microsecond))
+		p.Changes = time.Hour
+		p.Revoked, p.Expired, p.Events = -1, -1, -1
+		w.same(w.purge(p, 100), 1, "how much was purged before the others were over: October")
+		p.Now = over.Add(time.Hour)
+		removed := 0
+		for n := 1; n > 0; removed += n {
+			n = w.purge(p, 1) // one by one: the account that is held does not stop the others
+		}
+		w.same(removed, 5, "how much was purged when they were over for an hour")
+		w.same(w.purge(p, 100), 0, "how much was purged again")
+		for i, a := range accounts {
+			err := take(a, 50)
+			if gone[i] {
+				w.ok(err, fmt.Sprintf("Reserve from %+v, which was forgotten", a))
+			} else {
+				w.failed(latchkey.ErrOverLimit, err, fmt.Sprintf("Reserve from %+v", a))
+			}
+		}
+		w.failed(latchkey.ErrOverLimit, take(ending("", "held", over), 50), "Reserve from an account that was held")
+		w.ok(w.s.Settle(w.ctx, acme, held, 60), "Settle")
+		w.purge(p, 100)
+		w.ok(take(ending("", "held", time.Time{}), 50), "Reserve from an account that nothing holds")
+		// What is named anew has the end that is named now.
+		p.Now = over.AddDate(0, 0, 1)
+		w.purge(p, 100)
+		w.failed(latchkey.ErrOverLimit, take(ending("", "held", over), 60), "Reserve from an account without an end")
 	}),
 
 	newCase("purge/history", "Changes, write IDs and usage batch IDs are removed when they are older than Changes (24 h "+

@@ -468,6 +468,9 @@ var readCases = []Case{
 		w.failed(latchkey.ErrNotFound, err, "Role")
 		w.failed(latchkey.ErrNotFound, w.s.Settle(w.ctx, globex, key, 1), "Settle")
 		w.same(len(w.tokens(globex, latchkey.TokenQuery{})), 0, "Tokens")
+		n, err := w.s.Count(w.ctx, globex, latchkey.TokenQuery{}, 9)
+		w.ok(err, "Count")
+		w.same(n, 0, "Count")
 		roles, err := w.s.Roles(w.ctx, globex, latchkey.RoleQuery{})
 		w.ok(err, "Roles")
 		w.same(len(roles), 0, "Roles")
@@ -519,14 +522,17 @@ var readCases = []Case{
 	newCase("copies", "Values are copied on the way in and out: changing one changes nothing stored.", func(w *fixture) {
 		t, sec, r := fullToken(1), secret(1), role(900, "r")
 		sec.Sealed = []byte("sealed")
+		other := foreign(2)
 		r.Inherits, r.Extra = []string{id(901)}, json.RawMessage(`"extra"`)
 		r.Permissions = latchkey.Permissions{latchkey.Allow(latchkey.Read).On("a")}
 		o := latchkey.Owner{ID: acme, Extra: []byte("extra"),
 			Boundary: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("*")}}
-		e := latchkey.Event{At: noon, Owner: acme, Before: []byte("before"), After: []byte("after")}
+		e := latchkey.Event{At: noon, Owner: acme, Before: []byte("before"), After: []byte("after"), Prev: []byte("prev"),
+			Hash: []byte("hash")}
 		t.Roles = []string{r.ID}
 		w.write(latchkey.Write{
-			Tokens: []latchkey.Token{t}, Secrets: []latchkey.SecretChange{{TokenID: t.ID, Add: sec}},
+			Tokens: []latchkey.Token{t, token(2)}, Secrets: []latchkey.SecretChange{{TokenID: t.ID, Add: sec},
+				{TokenID: id(2), Add: other}},
 			Roles: []latchkey.Role{r}, OwnerRecord: &o, Events: []latchkey.Event{e},
 		})
 		read := func() (all []any) {
@@ -534,7 +540,8 @@ var readCases = []Case{
 			w.ok(err, "ByDigest")
 			events, err := w.s.Events(w.ctx, acme, 0, 0)
 			w.ok(err, "Events")
-			return []any{f, w.load(1), w.tokens(acme, latchkey.TokenQuery{}), w.secrets(1), events}
+			return []any{f, w.load(1), w.tokens(acme, latchkey.TokenQuery{}), w.secrets(1), events, w.secrets(2),
+				w.byLookup(2)}
 		}
 		spoil := func(t *latchkey.Token, sealed []byte, r *latchkey.Role, o *latchkey.Owner, e *latchkey.Event) {
 			t.Roles[0], t.Restrictions.Domains[0], t.Extra[0] = "spoilt", "spoilt", '!'
@@ -544,10 +551,11 @@ var readCases = []Case{
 			delete(t.Forced, "n")
 			r.Inherits[0], r.Extra[0], r.Permissions[0] = "spoilt", '!', latchkey.Allow(latchkey.Any).On("*")
 			o.Extra[0], o.Boundary[0] = '!', latchkey.Allow(latchkey.Any).On("*")
-			e.Before[0], e.After[0], sealed[0] = '!', '!', '!'
+			e.Before[0], e.After[0], e.Prev[0], e.Hash[0], sealed[0] = '!', '!', '!', '!', '!'
 		}
 		was := dump(read())
 		spoil(&t, sec.Sealed, &r, &o, &e)
+		other.Hash[0] = '!'
 		if !slices.Equal(dump(read()), was) {
 			w.Errorf("changing what was put changed what is stored")
 		}
@@ -557,6 +565,7 @@ var readCases = []Case{
 		g, listed := all[1].(latchkey.Found), all[2].([]latchkey.Token)
 		spoil(&g.Token, all[3].([]latchkey.SecretRecord)[0].Sealed, &g.Roles[0], &g.Owner, &events[0])
 		listed[0].Roles[0], listed[0].Extra[0], listed[0].Forced["text"] = "spoilt", '!', "spoilt"
+		all[5].([]latchkey.SecretRecord)[0].Hash[0], all[6].(latchkey.Found).Secret.Hash[0] = '!', '!'
 		if !slices.Equal(dump(read()), was) {
 			w.Errorf("changing what was read changed what is stored")
 		}
@@ -587,8 +596,14 @@ var readCases = []Case{
 func everyMethod(ctx context.Context, s latchkey.Store, key [16]byte) map[string]error {
 	errs := make(map[string]error)
 	_, errs["ByDigest"] = s.ByDigest(ctx, 0, digest(1))
+	_, errs["ByLookup"] = s.ByLookup(ctx, "x")
 	_, errs["Load"] = s.Load(ctx, acme, id(1))
 	_, errs["Tokens"] = s.Tokens(ctx, acme, latchkey.TokenQuery{})
+	_, errs["Tokens, found"] = s.Tokens(ctx, acme, latchkey.TokenQuery{Find: "x", Order: latchkey.OrderName})
+	_, errs["Count"] = s.Count(ctx, acme, latchkey.TokenQuery{}, 1)
+	_, errs["Count, found"] = s.Count(ctx, acme, latchkey.TokenQuery{Find: "x"}, 1)
+	_, errs["Ending"] = s.Ending(ctx, latchkey.EndingQuery{})
+	_, _, errs["Unused"] = s.Unused(ctx, latchkey.UnusedQuery{})
 	_, errs["Secrets"] = s.Secrets(ctx, acme, id(1))
 	_, errs["Role"] = s.Role(ctx, acme, id(1))
 	_, errs["Roles"] = s.Roles(ctx, acme, latchkey.RoleQuery{})

@@ -51,9 +51,9 @@ type Case struct {
 
 // Cases returns every case, for callers that do not run them as subtests.
 func Cases() []Case {
-	return slices.Concat(readCases, listCases, writeCases, secretCases, followCases, removeCases, feedCases, feedsCases,
-		onceCases, creditCases, adjustCases,
-		purgeCases, purgeUsageCases, raceCases, damageCases)
+	return slices.Concat(readCases, listCases, orderCases, allCases, writeCases, secretCases, foreignCases, followCases,
+		removeCases, feedCases, feedsCases, onceCases, creditCases, adjustCases, purgeCases, purgeUsageCases,
+		raceCases, damageCases)
 }
 
 // caseTimeout is how long a case may take. A store that hangs fails the case, and does not stop the suite.

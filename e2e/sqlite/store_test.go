@@ -44,7 +44,7 @@ func TestSQLiteMigrateAtOnce(t *testing.T) {
 
 func TestSQLiteMigrateRefuses(t *testing.T) {
 	ctx := context.Background()
-	next := world.NextMigration(t)
+	next := harness.Migrations(t) + 1
 	newer := strings.NewReplacer("NEXT1", fmt.Sprint(next+1), "NEXT", fmt.Sprint(next), "LAST", fmt.Sprint(next-1)).Replace
 	for _, c := range []struct {
 		name, spoil, says string

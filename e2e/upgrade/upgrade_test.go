@@ -4,11 +4,13 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"database/sql"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -132,8 +134,56 @@ func TestUpgradeOfAFixture(t *testing.T) {
 			_, err = keys.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()})
 			require.NoError(t, err)
 			require.Empty(t, world.Walk(t, db))
+			newFieldsOfOldRecords(t, e, db, latchkey.Presented{Secret: secrets["key"]})
 		})
 	}
+}
+
+// newFieldsOfOldRecords checks what a database that the first version wrote knows of what that version did not.
+func newFieldsOfOldRecords(t *testing.T, e *harness.NodeEngine, db *sql.DB, key latchkey.Presented) {
+	t.Helper()
+	ctx := t.Context()
+	s, err := sqlstore.New(ctx, db, e.Dialect, nil)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, s.Close()) }()
+	found, err := s.ByDigest(ctx, 0, sha256.Sum256([]byte(key.Secret)))
+	require.NoError(t, err)
+	token := found.Token
+	require.Zero(t, found.Secret.Algorithm)
+	of := func(digest [32]byte) latchkey.SecretRecord {
+		all, err := s.Secrets(ctx, token.Owner, token.ID)
+		require.NoError(t, err)
+		i := slices.IndexFunc(all, func(r latchkey.SecretRecord) bool { return r.Digest == digest })
+		require.GreaterOrEqual(t, i, 0)
+		return all[i]
+	}
+	require.Zero(t, of(found.Secret.Digest).Used, "nobody has told yet")
+	from, at := netip.MustParseAddr("192.0.2.7"), time.Now().UTC().Truncate(time.Microsecond)
+	require.NoError(t, s.AddUsage(ctx, latchkey.UsageBatch{ID: world.WriteID(), At: at, Last: []latchkey.LastUsed{
+		{Owner: token.Owner, TokenID: token.ID, At: at, Digest: found.Secret.Digest, From: from}}}))
+	require.Equal(t, at, of(found.Secret.Digest).Used)
+	require.Equal(t, from, of(found.Secret.Digest).UsedFrom)
+
+	// What it charged to a month ends with that month, and what it wrote to the audit trail has no hash.
+	account := latchkey.CreditAccount{TokenID: token.ID, Meter: "reads", Period: "2026-11", Limit: 301}
+	reserve := func() error {
+		_, err := s.Reserve(ctx, latchkey.Reservation{Owner: token.Owner, Key: world.WriteID(), Amount: 2,
+			Accounts: []latchkey.CreditAccount{account}})
+		return err
+	}
+	require.ErrorIs(t, reserve(), latchkey.ErrOverLimit)
+	purge := func(now time.Time) {
+		_, err := s.Purge(ctx, latchkey.PurgePolicy{Now: now, Expired: -1, Revoked: -1, Changes: time.Hour, Events: -1}, 1000)
+		require.NoError(t, err)
+	}
+	purge(time.Date(2026, 12, 1, 0, 59, 59, 0, time.UTC))
+	require.ErrorIs(t, reserve(), latchkey.ErrOverLimit)
+	purge(time.Date(2026, 12, 1, 1, 0, 0, 0, time.UTC))
+	require.NoError(t, reserve(), "November was over for an hour")
+	events, err := s.Events(ctx, token.Owner, 0, 0)
+	require.NoError(t, err)
+	require.NotEmpty(t, events)
+	require.Empty(t, append(events[0].Prev, events[0].Hash...))
 }
 
 // tableRows are the rows of a table, sorted, of some of its columns.
@@ -357,6 +407,8 @@ func TestFirstVersionBesideThisOne(t *testing.T) {
 			old.must("revoke", theirs.ID)
 			require.ErrorIs(t, verify(theirSecret.Reveal()), latchkey.ErrRevoked)
 
+			newFieldsBesideTheFirst(t, e, db, dsn, old, acme)
+
 			// Mass revocation by this version holds for both. What this one makes then works for both; what the first version
 			// makes has no place in the order, and counts as made before.
 			require.NoError(t, acme.Configure(ctx, func(o *latchkey.Owner) error { o.NotBefore = time.Now(); return nil }))
@@ -398,7 +450,7 @@ func TestFirstVersionBesideThisOne(t *testing.T) {
 			require.NoError(t, sqlstore.Migrate(ctx, db, e.Dialect))
 			_, err = sqlstore.New(ctx, db, e.Dialect, nil)
 			require.NoError(t, err)
-			next := world.NextMigration(t)
+			next := harness.Migrations(t) + 1
 			// An additive step of tomorrow leaves this version in use, and one that breaks it is refused by name.
 			_, err = db.Exec(fmt.Sprintf(`INSERT INTO latchkey_migrations (version, name, oldest) VALUES (%d, 'more.sql', 2)`,
 				next))
@@ -498,6 +550,60 @@ func TestBothVersionsWriteAtOnce(t *testing.T) {
 			}
 		})
 	}
+}
+
+// newFieldsBesideTheFirst checks that the first version finds no secret of another system by its digest, and that it
+// takes nothing away from the fields that it does not know.
+func newFieldsBesideTheFirst(t *testing.T, e *harness.NodeEngine, db *sql.DB, dsn string, old *first,
+	acme latchkey.Account) {
+	t.Helper()
+	ctx := t.Context()
+	s, err := sqlstore.New(ctx, db, e.Dialect, nil)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, s.Close()) }()
+	token, secret, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Name: "imported"})
+	require.NoError(t, err)
+	digest := sha256.Sum256([]byte(secret.Reveal()))
+	write := func(w latchkey.Write) {
+		w.ID, w.Owner, w.At = world.WriteID(), "acme", time.Now()
+		require.NoError(t, s.Write(ctx, w))
+	}
+	// It has seen the text as one of latchkey's own.
+	old.must("verify", secret.Reveal())
+	from, at := netip.MustParseAddr("2001:db8::7"), time.Now().UTC().Truncate(time.Microsecond)
+	require.NoError(t, s.AddUsage(ctx, latchkey.UsageBatch{ID: world.WriteID(), At: at, Last: []latchkey.LastUsed{
+		{Owner: "acme", TokenID: token.ID, At: at, Digest: digest, From: from}}}))
+	foreign := latchkey.SecretRecord{Digest: digest, Algorithm: "bcrypt", Lookup: "drf:1", Hash: []byte("$2b$12$")}
+	write(latchkey.Write{Secrets: []latchkey.SecretChange{{TokenID: token.ID, Add: &foreign, Retire: digest,
+		Replace: true}}})
+	late := startFirst(t, e.Driver, dsn)
+	late.must("start")
+	for _, program := range []*first{old, late} {
+		program.refused("", "verify", secret.Reveal())
+	}
+	old.must("rename", token.ID)
+	found, err := s.ByLookup(ctx, "drf:1")
+	require.NoError(t, err)
+	require.Equal(t, "imported'", found.Token.Name)
+	require.Equal(t, foreign.Hash, found.Secret.Hash)
+	_, own := old.must("rotate", token.ID)
+	old.must("verify", own)
+	found, err = s.ByLookup(ctx, "drf:1")
+	require.NoError(t, err)
+	require.False(t, found.Secret.NotAfter.IsZero(), "the first version retires it like any other")
+	all, err := s.Secrets(ctx, "acme", token.ID)
+	require.NoError(t, err)
+	require.Equal(t, at, all[0].Used)
+	require.Equal(t, from, all[0].UsedFrom)
+	for _, program := range []*first{old, late} {
+		program.refused("", "verify", secret.Reveal())
+	}
+	// It reads past a revocation of a kind that it does not know.
+	write(latchkey.Write{Revocations: []latchkey.Revocation{{Of: latchkey.RevokedClient, ID: "42",
+		Until: at.Add(time.Hour)}}})
+	old.must("verify", own)
+	old.must("rename", token.ID)
+	old.must("verify", own)
 }
 
 // writeFixture lets the first version make a database, and writes it down.

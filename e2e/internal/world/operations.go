@@ -2,6 +2,8 @@ package world
 
 import (
 	"context"
+	"errors"
+	"net/netip"
 	"time"
 
 	"github.com/latchkey-go/latchkey"
@@ -37,6 +39,13 @@ func Operations() []Operation {
 		{Name: "ByDigest of three", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) {
 			return s.ByDigest(ctx, 0, Digest(7), Digest(8), Digest(1))
 		})},
+		{Name: "ByLookup", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) {
+			f, err := s.ByLookup(ctx, "drf:1")
+			if errors.Is(err, latchkey.ErrNotFound) { // there is none in the world
+				return f, nil
+			}
+			return f, err
+		})},
 		{Name: "Load", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) {
 			return s.Load(ctx, "acme", ChildID)
 		})},
@@ -44,6 +53,23 @@ func Operations() []Operation {
 			origin := ""
 			return s.Tokens(ctx, "acme", latchkey.TokenQuery{Kinds: []latchkey.Kind{latchkey.KindAPIKey}, Origin: &origin,
 				Role: RoleID, Search: "rep", States: []latchkey.State{latchkey.Active}, Now: Noon})
+		})},
+		{Name: "Tokens: found, by name", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) {
+			return s.Tokens(ctx, "acme", latchkey.TokenQuery{Find: "PORT", Order: latchkey.OrderName, Reverse: true})
+		})},
+		{Name: "Tokens: by last use", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) {
+			return s.Tokens(ctx, "acme", latchkey.TokenQuery{Order: latchkey.OrderUsed, Page: latchkey.Page{After: "\x00"}})
+		})},
+		{Name: "Ending", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) {
+			return s.Ending(ctx, latchkey.EndingQuery{From: Noon, To: Noon.Add(time.Hour),
+				Page: latchkey.Page{After: "1\x00acme\x00" + ParentID}})
+		})},
+		{Name: "Unused", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) {
+			page, _, err := s.Unused(ctx, latchkey.UnusedQuery{Since: Noon.Add(time.Hour)})
+			return page, err
+		})},
+		{Name: "Count", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) {
+			return s.Count(ctx, "acme", latchkey.TokenQuery{Role: RoleID}, 10)
 		})},
 		{Name: "Secrets", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) {
 			return s.Secrets(ctx, "acme", ParentID)
@@ -92,6 +118,15 @@ func Operations() []Operation {
 			w.Silent = true
 			w.Secrets = []latchkey.SecretChange{{TokenID: ParentID, Add: &secret, Retire: Digest(1), Replace: true}}
 		})},
+		{Name: "Write: secret of another system", Run: write(func(w *latchkey.Write) {
+			other := latchkey.SecretRecord{Digest: Digest(21), Algorithm: "bcrypt", Lookup: "drf:1", Hash: []byte("$2b$"),
+				Created: Noon}
+			same := latchkey.SecretRecord{Digest: Digest(22), Algorithm: "bcrypt", Lookup: "drf:2", Hash: []byte("$2b$")}
+			w.Secrets = []latchkey.SecretChange{{TokenID: ParentID, Add: &other},
+				{TokenID: ParentID, Add: &same, Retire: Digest(1), Replace: true}}
+			w.Revocations = []latchkey.Revocation{{Of: latchkey.RevokedClient, ID: "42", Before: Noon,
+				Until: Noon.Add(time.Hour)}}
+		})},
 		{Name: "Write: delete", Run: write(func(w *latchkey.Write) {
 			w.DeleteTokens = []latchkey.Ref{{ID: ParentID}}
 			w.DeleteRoles = []latchkey.Ref{{ID: RoleID, Version: 1}, {ID: BaseID}}
@@ -114,6 +149,12 @@ func Operations() []Operation {
 			return nil, s.AddUsage(ctx, latchkey.UsageBatch{ID: [16]byte{9}, At: Noon,
 				Rows: []latchkey.UsageRow{{Owner: "acme", TokenID: ParentID, Meter: "calls", Day: "2026-11-22", Count: 1,
 					Credits: 2}}, Last: []latchkey.LastUsed{{Owner: "acme", TokenID: ParentID, At: Noon.Add(time.Second)}}})
+		}},
+		{Name: "AddUsage: a secret's last use", Run: func(ctx context.Context, s *sqlstore.Store) (any, error) {
+			from := netip.MustParseAddr("192.0.2.7")
+			return nil, s.AddUsage(ctx, latchkey.UsageBatch{ID: [16]byte{9}, At: Noon, Last: []latchkey.LastUsed{
+				{Owner: "acme", TokenID: ParentID, At: Noon.Add(time.Second), Digest: Digest(1), From: from},
+				{Owner: "acme", TokenID: ChildID, At: Noon.Add(time.Second), Digest: Digest(2), From: from}}})
 		}},
 		{Name: "Reserve", Run: func(ctx context.Context, s *sqlstore.Store) (any, error) {
 			return s.Reserve(ctx, Reservation(2))

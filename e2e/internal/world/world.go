@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
-	"os"
 	"testing"
 	"time"
 
@@ -86,12 +85,4 @@ func WriteEpoch(ctx context.Context, s latchkey.Store, w latchkey.Write) (uint64
 	}
 	feed, err := s.Changes(ctx, 0, 0, 0)
 	return feed.Epoch, err
-}
-
-// NextMigration returns the number of the first migration that does not exist yet. The test's folder is one of e2e's.
-func NextMigration(t *testing.T) int {
-	t.Helper()
-	files, err := os.ReadDir("../../sqlstore/migrations/sqlite")
-	require.NoError(t, err)
-	return len(files) + 1
 }

@@ -1,0 +1,132 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"math"
+	"strings"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+// These listings are of all owners. They are the only ones.
+
+// Ending implements latchkey.Store. It reads the index on not_after, and passes over minted and revoked tokens.
+func (s *Store) Ending(ctx context.Context, q latchkey.EndingQuery) ([]latchkey.Token, error) {
+	start, paged, err := q.Start()
+	if err == nil {
+		err = checkFeed(q.Feed)
+	}
+	if err != nil {
+		return nil, mapError(ctx, "list ending tokens", err)
+	}
+	from, to := int64(math.MinInt64), int64(math.MaxInt64)
+	if !q.From.IsZero() {
+		from = ceilMicros(q.From)
+	}
+	if !q.To.IsZero() {
+		to = ceilMicros(q.To)
+	}
+	text := `SELECT t.owner, ` + tokenColumns + ` FROM latchkey_tokens t WHERE t.not_after IS NOT NULL AND t.not_after >= ?
+		AND t.not_after < ? AND t.parent = '' AND t.revoked IS NULL`
+	args := []any{from, to}
+	if paged {
+		after := start.Validity.NotAfter.UnixMicro()
+		args[0] = max(from, after)
+		text += ` AND (t.not_after, t.owner, t.id) > (?, ?, ?)`
+		args = append(args, after, start.Owner, start.ID)
+	}
+	text += ` ORDER BY t.not_after, t.owner, t.id LIMIT ?`
+	return s.readTokensOfAll(ctx, "list ending tokens", text, append(args, q.Size()))
+}
+
+// Unused implements latchkey.Store. An index on used would cost every last use more than such a listing is worth: on
+// PostgreSQL it would turn each from an update in place into one of every index. So it looks at a bounded number of
+// tokens, by their key.
+func (s *Store) Unused(ctx context.Context, q latchkey.UnusedQuery) (page []latchkey.Token, next string, err error) {
+	const what = "list unused tokens"
+	start, _, err := q.Start()
+	if err == nil {
+		err = checkFeed(q.Feed)
+	}
+	if err != nil {
+		return nil, "", mapError(ctx, what, err)
+	}
+	var found []latchkey.Token
+	read := 0
+	err = s.read(ctx, what, func() error {
+		found, next, read = nil, "", 0
+		full := false
+		err := s.each(ctx, `SELECT owner, id, parent, created, used, revoked FROM latchkey_tokens t
+			WHERE (owner, id) > (?, ?) ORDER BY owner, id LIMIT ?`, []any{start.Owner, start.ID, scanSize},
+			func(rows *sql.Rows) error {
+				var t latchkey.Token
+				var created, used, revoked sql.NullInt64
+				err := rows.Scan(&t.Owner, &t.ID, &t.Parent, &created, &used, &revoked)
+				read++
+				if err != nil || full {
+					return err
+				}
+				t.Created, t.Used, t.Revoked = fromMicros(created), fromMicros(used), fromMicros(revoked)
+				if next = q.Key(t); q.Match(t) {
+					found = append(found, t)
+					full = len(found) == q.Size()
+				}
+				return nil
+			})
+		if read < scanSize && !full {
+			next = ""
+		}
+		return err
+	})
+	if err != nil || len(found) == 0 {
+		return nil, next, err
+	}
+	args := make([]any, 0, 2*len(found))
+	for _, t := range found {
+		args = append(args, t.Owner, t.ID)
+	}
+	page, err = s.readTokensOfAll(ctx, what, `SELECT t.owner, `+tokenColumns+` FROM latchkey_tokens t
+		WHERE (t.owner, t.id) IN (`+s.dialect.rowList+`(?, ?)`+strings.Repeat(`, (?, ?)`, len(found)-1)+`)
+		ORDER BY t.owner, t.id`, args)
+	if err != nil {
+		return nil, "", err
+	}
+	kept := page[:0]
+	for _, t := range page { // it may have been used meanwhile
+		if q.Match(t) {
+			kept = append(kept, t)
+		}
+	}
+	return kept, next, nil
+}
+
+// readTokensOfAll reads tokens that a statement selects by owner and tokenColumns. Of damaged ones it reads what is
+// left.
+func (s *Store) readTokensOfAll(ctx context.Context, what, text string, args []any) (out []latchkey.Token, err error) {
+	err = s.read(ctx, what, func() error {
+		out = nil
+		err := s.eachUnprepared(ctx, text, args, func(rows *sql.Rows) error {
+			var owner string
+			var row tokenRow
+			err := rows.Scan(append([]any{&owner}, row.dest()...)...)
+			out = append(out, row.token(owner))
+			return err
+		})
+		for i := range out {
+			if err != nil || !out[i].Damaged {
+				continue
+			}
+			var left map[string]latchkey.Token
+			left, err = s.readDamagedTokens(ctx, out[i].Owner, out[i].ID)
+			if t, ok := left[out[i].ID]; ok {
+				out[i] = t
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
