@@ -145,7 +145,8 @@ func (t *tx) raiseLastUsedCases(last []lastUse) error {
 	return nil
 }
 
-// raiseLastUsedArrays takes the locks in the order of the tokens, as every transaction does.
+// raiseLastUsedArrays takes the locks in the order of the tokens, as every transaction does. It needs two statements:
+// the second must see the secrets as they are once the tokens are locked.
 func (t *tx) raiseLastUsedArrays(last []lastUse) error {
 	rows := make([][]any, len(last))
 	secrets := false
