@@ -246,18 +246,18 @@ func eachOf[T any](p *Pool, items []T, owner func(T) string, f func(T) error) er
 		g := p.host.Group(owner(item))
 		groups[g] = append(groups[g], item)
 	}
-	var mu sync.Mutex // of what follows, and of groups
+	var mu sync.Mutex // of what follows, and of what is left of each group
 	var first error   // that of every item would be as long as the list
 	failed := 0
 	var work sync.WaitGroup
-	for g, all := range groups {
-		for range min(renewWorkers, len(all)) {
+	for _, left := range groups { // a variable of its own in each turn
+		for range min(renewWorkers, len(left)) {
 			work.Go(func() {
 				mu.Lock()
 				defer mu.Unlock()
-				for len(groups[g]) > 0 {
-					item := groups[g][0]
-					groups[g] = groups[g][1:]
+				for len(left) > 0 {
+					item := left[0]
+					left = left[1:]
 					mu.Unlock()
 					err := f(item)
 					mu.Lock()
