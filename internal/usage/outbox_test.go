@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -173,9 +174,9 @@ func TestAGroupThatIsAwayHoldsUpNoOther(t *testing.T) {
 func TestALongOutage(t *testing.T) {
 	for _, slow := range []bool{false, true} {
 		both(t, func(t *testing.T, s *sink, put func(string), written func() []string, end func(context.Context) error) {
-			ended := false
+			var ended atomic.Bool
 			s.owners = func(ctx context.Context, _ []string) error {
-				if ended {
+				if ended.Load() {
 					return nil
 				}
 				if slow {
@@ -190,9 +191,7 @@ func TestALongOutage(t *testing.T) {
 					time.Sleep(time.Hour)
 				}
 			}
-			s.mu.Lock()
-			ended = true
-			s.mu.Unlock()
+			ended.Store(true)
 			time.Sleep(time.Minute)
 			synctest.Wait()
 			require.Equal(t, n, len(written()))
