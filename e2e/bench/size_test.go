@@ -146,7 +146,7 @@ func TestPagesAtSize(t *testing.T) {
 			for i := range 64 {
 				ids = append(ids, "acme", bulkID(i*s.n/64))
 			}
-			looked := s.rows(t, "locks", "SELECT version FROM latchkey_tokens WHERE (owner, id) IN ("+placeholders+
+			looked := s.rows(t, "locks", false, "SELECT version FROM latchkey_tokens WHERE (owner, id) IN ("+placeholders+
 				") ORDER BY owner, id FOR UPDATE", ids)
 			t.Logf("locks of 64 parents: %d rows looked at", looked)
 			require.LessOrEqual(t, looked, 300) // PostgreSQL counts them once more on the way from the index
@@ -154,7 +154,7 @@ func TestPagesAtSize(t *testing.T) {
 		for _, c := range []struct {
 			name string
 			q    latchkey.TokenQuery
-			args []any // between After and Limit
+			args []any // between the owner and After
 			// rows is how many may be looked at for each token that is shown; 0: as many as there are.
 			rows int
 		}{
@@ -179,8 +179,11 @@ func TestPagesAtSize(t *testing.T) {
 				}
 				text := s.f.Statements(s.f.Count() - 1)[0].Text
 				require.Contains(t, text, "LIMIT")
-				args := append(append([]any{"acme", after}, c.args...), limit)
-				looked = append(looked, s.rows(t, c.name, text, args))
+				args := append([]any{"acme"}, c.args...)
+				if after != "" {
+					args = append(args, after)
+				}
+				looked = append(looked, s.rows(t, c.name, after == "", text, append(args, limit)))
 			}
 			t.Logf("%s: rows looked at for the first, a middle and the last page: %v", c.name, looked)
 			for _, rows := range looked {
@@ -196,15 +199,17 @@ func TestPagesAtSize(t *testing.T) {
 	})
 }
 
-// rows is how many rows the engine looks at for a statement.
-func (s *atSize) rows(t *testing.T, name, text string, args []any) int {
+// rows is how many rows the engine looks at for the statement of a page.
+func (s *atSize) rows(t *testing.T, name string, first bool, text string, args []any) int {
 	ctx := context.Background()
 	switch s.dialect {
 	case latchkey.SQLite:
 		for _, step := range world.Plan(t, s.db, text) {
 			require.NotContains(t, step, "TEMP B-TREE", name)
 			require.True(t, strings.HasPrefix(step, "SEARCH "), "%s: %s", name, step)
-			require.Regexp(t, `(id>\?|owner=\? AND id=\?)\)$`, step, name)
+			if !first { // the first one begins where the index does
+				require.Regexp(t, `(id>\?|owner=\? AND id=\?)\)$`, step, name)
+			}
 		}
 		return 0
 	case latchkey.Postgres:
