@@ -175,11 +175,16 @@ func TestANotificationThatFailsIsSentAgain(t *testing.T) {
 		_, told, _ := d.state()
 		require.EqualValues(t, 1, told)
 
-		d.fail = 1000
+		fail := func(times int) (asked int) {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			d.fail = times
+			return d.asked
+		}
+		fail(1000)
 		d.commit(n)
 		time.Sleep(time.Minute)
-		require.Equal(t, 2*notifyTries, d.asked, "for ever")
-		d.fail = 0
+		require.Equal(t, 2*notifyTries, fail(0), "for ever")
 		d.commit(n)
 		synctest.Wait()
 		_, told, _ = d.state()

@@ -231,8 +231,9 @@ func TestGaleraNoQuorum(t *testing.T) {
 	for _, n := range galera.nodes[1:] {
 		<-n.Ended
 	}
-	reading := map[string]bool{"ByDigest": true, "Load": true, "Tokens": true, "Secrets": true, "Role": true,
-		"Roles": true, "Clients": true, "Owner": true, "Events": true, "Usage": true, "Changes": true}
+	reading := map[string]bool{"ByDigest": true, "ByLookup": true, "Load": true, "Tokens": true, "Tokens:": true,
+		"Count": true, "Ending": true, "Unused": true, "Secrets": true, "Role": true, "Roles": true, "Clients": true,
+		"Owner": true, "Events": true, "Usage": true, "Changes": true}
 	for round, when := range []string{"at first", "later"} {
 		var all sync.WaitGroup
 		for _, op := range world.Operations() {
