@@ -196,7 +196,7 @@ func TestEnginesConstraints(t *testing.T) {
 			return "x'" + strings.Repeat("00", n) + "'"
 		}
 		good := []string{
-			`INSERT INTO latchkey_credits VALUES ('a', '', 'm', '', 0)`,
+			`INSERT INTO latchkey_credits (owner, token_id, meter, period, used) VALUES ('a', '', 'm', '', 0)`,
 			`INSERT INTO latchkey_reservations VALUES ('a', ` + bytes(16) + `, 1, 0, NULL, 0, NULL, 0, '')`,
 			`INSERT INTO latchkey_secrets (digest, owner, token_id, signing, not_after, head, found)
 				VALUES (` + bytes(32) + `, 'a', 't', 0, NULL, 0, '')`,
@@ -206,8 +206,9 @@ func TestEnginesConstraints(t *testing.T) {
 			require.NoError(t, err, q)
 		}
 		for _, q := range append(good, // for they are there
-			`INSERT INTO latchkey_credits VALUES ('b', '', 'm', '', -1)`,
-			`INSERT INTO latchkey_credits VALUES ('b', '', 'm', '', 9223372036854775807 + 1)`,
+			`INSERT INTO latchkey_credits (owner, token_id, meter, period, used) VALUES ('b', '', 'm', '', -1)`,
+			`INSERT INTO latchkey_credits (owner, token_id, meter, period, used)
+				VALUES ('b', '', 'm', '', 9223372036854775807 + 1)`,
 			`INSERT INTO latchkey_reservations VALUES ('b', `+bytes(16)+`, 0, 0, NULL, 0, NULL, 0, '')`,
 			`INSERT INTO latchkey_reservations VALUES ('b', `+bytes(16)+`, 1, 0, 2, 0, NULL, 0, '')`,
 			`INSERT INTO latchkey_reservations VALUES ('b', `+bytes(16)+`, 1, 2, NULL, 0, NULL, 0, '')`,

@@ -321,9 +321,10 @@ func TestSQLiteConstraints(t *testing.T) {
 	db := harness.OpenSQLite(t, harness.WAL(harness.NewFile(t)))
 	harness.OpenSQLiteStore(t, db)
 	for _, q := range []string{
-		`INSERT INTO latchkey_credits VALUES ('a', '', 'm', '', -1)`,
-		`INSERT INTO latchkey_credits VALUES ('a', '', 'm', '', 9223372036854775807 + 1)`,
-		`INSERT INTO latchkey_credits VALUES ('a', '', 'm', '', 'NaN')`,
+		`INSERT INTO latchkey_credits (owner, token_id, meter, period, used) VALUES ('a', '', 'm', '', -1)`,
+		`INSERT INTO latchkey_credits (owner, token_id, meter, period, used)
+			VALUES ('a', '', 'm', '', 9223372036854775807 + 1)`,
+		`INSERT INTO latchkey_credits (owner, token_id, meter, period, used) VALUES ('a', '', 'm', '', 'NaN')`,
 		`INSERT INTO latchkey_reservations VALUES ('a', zeroblob(16), 0, 0, NULL, 0, NULL, 0, x'')`,
 		`INSERT INTO latchkey_reservations VALUES ('a', zeroblob(16), 1, 2, NULL, 0, NULL, 0, x'')`,
 		`INSERT INTO latchkey_usage VALUES ('a', '', '', '', '', '', -1, 0)`,
