@@ -184,7 +184,7 @@ var sessions = map[*harness.Engine][]session{
 		{"row_security", "off", ""},
 		{"standard_conforming_strings", "off", ""},
 		{"bytea_output", "escape", ""},
-		{"session_replication_role", "replica", ""},
+		{"session_replication_role", "replica", "session_replication_role is replica"},
 		{"transform_null_equals", "on", ""},
 		{"quote_all_identifiers", "on", ""},
 		{"backslash_quote", "off", ""},
