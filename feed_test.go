@@ -344,6 +344,31 @@ func TestFeedGapsResetTheCache(t *testing.T) {
 	}
 }
 
+// The same if a process learns it from the changes alone, when it follows a change of its own.
+func TestAFeedThatWentBackResetsTheCache(t *testing.T) {
+	w := newWorld(t)
+	store := &rewound{Store: w.store}
+	o := w.options()
+	o.MaxStale = time.Hour
+	node := latchkey.New(store, &o)
+	_, secret := w.key(readAll())
+	b, _ := w.key()
+	for range 3 { // so that there is a past
+		w.update(b, func(t *latchkey.Token) { t.Name += "x" })
+	}
+	_, err := node.Verify(w.ctx, latchkey.Presented{Secret: secret})
+	w.ok(err)
+	back := func(f latchkey.Feed) latchkey.Feed { f.Epoch, f.Changes = 1, nil; return f }
+	store.edit.Store(&back)
+	_, err = node.For("acme").Update(w.ctx, b.ID, func(t *latchkey.Token) error { t.Name += "y"; return nil })
+	w.ok(err)
+	store.edit.Store(nil)
+	before := w.store.lookups.Load()
+	_, err = node.Verify(w.ctx, latchkey.Presented{Secret: secret})
+	w.ok(err)
+	require.Greater(t, w.store.lookups.Load(), before, "what was cached is of another history")
+}
+
 // A Verify that starts after Revoke returned must not succeed.
 func TestVerifyFailsOnceRevokeReturned(t *testing.T) {
 	w := newWorld(t)
