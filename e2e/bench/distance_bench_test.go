@@ -12,7 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/latchkey-go/latchkey"
-	"github.com/latchkey-go/latchkey/e2e/internal/faulty"
 	"github.com/latchkey-go/latchkey/e2e/internal/harness"
 	"github.com/latchkey-go/latchkey/sqlstore"
 )
@@ -35,8 +34,8 @@ func distantChanges(b *testing.B, trip time.Duration, callers int) {
 	ctx := b.Context()
 	e := durablePostgres(b)
 	place := e.Place(b)
-	far := faulty.NewFar(b, e, place, trip/2)
-	db := e.Open(b, far.DSN)
+	dsn, far := harness.Far(b, e, place, trip)
+	db := e.Open(b, dsn)
 	conns := 64
 	if n, err := strconv.Atoi(os.Getenv("BENCH_CONNS")); err == nil {
 		conns = n
@@ -104,10 +103,10 @@ func distantChanges(b *testing.B, trip time.Duration, callers int) {
 		return rate
 	}
 	run(max(time.Second, 20*trip), change) // warm
-	trips, before := far.Trips(), 0
+	trips, before := far.Trips(), int64(0)
 	for range 10 {
 		before = far.Trips()
-		require.NoError(b, change(0, 77+far.Trips()))
+		require.NoError(b, change(0, 77+int(far.Trips())))
 		trips = far.Trips() - before
 	}
 

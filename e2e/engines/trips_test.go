@@ -19,7 +19,7 @@ import (
 // distant is a process whose database is far away: its round trips count.
 type distant struct {
 	t    *testing.T
-	far  *faulty.Far
+	far  *harness.Distance
 	db   *sql.DB
 	keys *latchkey.Manager
 	busy atomic.Bool // another owner changes before each statement
@@ -29,9 +29,11 @@ func newDistant(t *testing.T) *distant {
 	e := harness.Postgres
 	place := e.Place(t)
 	others := latchkey.New(e.Store(t, place), nil).For("other")
-	d := &distant{t: t, far: faulty.NewFar(t, e, place, 0)}
+	d := &distant{t: t}
+	dsn, far := harness.Far(t, e, place, 0)
+	d.far = far
 	var f *faulty.Connector
-	d.db, f = faulty.Open(t, e.Open(t, d.far.DSN), d.far.DSN)
+	d.db, f = faulty.Open(t, e.Open(t, dsn), dsn)
 	d.db.SetMaxOpenConns(4)
 	d.db.SetMaxIdleConns(4)
 	n := 0
@@ -72,7 +74,7 @@ func (d *distant) least(call func() int) int {
 func (d *distant) trips(call func()) int {
 	before := d.far.Trips()
 	call()
-	return d.far.Trips() - before
+	return int(d.far.Trips() - before)
 }
 
 // The round trips of a change in a process that has made one before. Each one more is noticed by a user far away.
@@ -166,7 +168,7 @@ func TestTripsOfAColdProcess(t *testing.T) {
 		d.busy.Store(busy)
 		defer d.busy.Store(false)
 		call()
-		return d.far.Trips() - before
+		return int(d.far.Trips() - before)
 	}
 	for _, busy := range []bool{false, true} {
 		for name, call := range map[string]func(){"a token": verify(secret.Reveal()),
