@@ -2,6 +2,7 @@ package latchkey
 
 import (
 	"cmp"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -344,6 +345,51 @@ func (q UnusedQuery) Start() (t Token, ok bool, err error) {
 	t.Owner, t.ID = q.After[:at], q.After[at+1:]
 	return t, true, nil
 }
+
+// KeyQuery selects the secrets of all owners of a feed that were made under another key than one, or under none.
+type KeyQuery struct {
+	Page         // After is what KeySecrets returned beside the page before
+	Feed  FeedID // whose owners
+	KeyID uint32 // as SecretRecord.KeyID
+}
+
+// Match reports whether the query selects the secret. It ignores the Page and the feed.
+func (q KeyQuery) Match(s *SecretRecord) bool { return s.KeyID != q.KeyID && s.Algorithm == "" }
+
+// Key returns the After of the page that begins behind a secret.
+func (q KeyQuery) Key(owner, tokenID string, digest [32]byte) string {
+	return owner + "\x00" + tokenID + "\x00" + hex.EncodeToString(digest[:])
+}
+
+// Start returns where the page begins, for stores: behind this secret. It returns an error that wraps [ErrInvalid] for
+// an After that Key does not return.
+func (q KeyQuery) Start() (s KeySecret, err error) {
+	if q.After == "" {
+		return s, nil
+	}
+	at := strings.LastIndexByte(q.After, 0)
+	before := strings.LastIndexByte(q.After[:max(at, 0)], 0)
+	if before < 0 {
+		return s, errAfter
+	}
+	digest, err := hex.DecodeString(q.After[at+1:])
+	if err != nil || len(digest) != len(s.Secret.Digest) {
+		return s, errAfter
+	}
+	s.Secret.Digest = [32]byte(digest)
+	s.Owner, s.TokenID = q.After[:before], q.After[before+1:at]
+	return s, nil
+}
+
+// UndeliveredQuery selects the owners of a feed that have events behind a cursor.
+type UndeliveredQuery struct {
+	Page          // After is an owner
+	Feed   FeedID // whose owners
+	Cursor string
+}
+
+// CheckCursor returns [ErrInvalid] for a name that no cursor can have. It is for stores.
+func CheckCursor(name string) error { return checkText("cursor", name, 1, 64) }
 
 // RoleQuery selects roles. Zero fields select everything. A role must meet all fields that are set.
 type RoleQuery struct {

@@ -16,7 +16,7 @@ import (
 // # Words
 //
 // An owner is a tenant. Nothing crosses owners: another owner's record is a missing record. Every method but ByDigest,
-// ByLookup, Ending, Unused, Changes, AddUsage and Purge names an owner. Ids are unique within an owner, digests and
+// ByLookup, Ending, Unused, KeySecrets, Undelivered, Changes, AddUsage and Purge names an owner. Ids are unique within an owner, digests and
 // lookup parts within a feed. Ids, names, digests and lookup parts are bytes: they compare and sort exactly, whatever
 // collation an engine has.
 //
@@ -109,6 +109,19 @@ type Store interface {
 	// After of the next page. It looks at some thousand tokens in one call. So a page may hold fewer than asked for, or
 	// none, and yet not be the last. After the last, next is "". Errors are those of Ending.
 	Unused(ctx context.Context, q UnusedQuery) (page []Token, next string, err error)
+	// KeySecrets returns one page of the secrets of all owners of a feed whose KeyID is another than q.KeyID, with the
+	// After of the next page. Secrets with an Algorithm are left out: no key made them. It looks at some thousand secrets
+	// in one call. So a page may hold fewer than asked for, or none, and yet not be the last. After the last, next is "".
+	// Secrets that cannot be read are left out: no key helps them. Errors are those of Ending.
+	KeySecrets(ctx context.Context, q KeyQuery) (page []KeySecret, next string, err error)
+	// Undelivered returns one page of the owners of a feed whose last event the cursor q.Cursor has not reached, by owner,
+	// and how far it has come. It looks at some thousand owners in one call, as KeySecrets does at secrets. Errors are those
+	// of Ending.
+	Undelivered(ctx context.Context, q UndeliveredQuery) (page []Delivery, next string, err error)
+	// Deliver records that a cursor has reached the event seq of an owner. A cursor begins before the first event, and
+	// never moves back: an earlier seq changes nothing. It returns ErrInvalid for a name that is not 1 to 64 bytes. Erase
+	// keeps it, because the numbers of an owner's events go on.
+	Deliver(ctx context.Context, owner, cursor string, seq uint64) error
 	// Secrets returns all secrets of a token, oldest first, with retired ones until they are purged. It returns
 	// ErrNotFound if there is no such token.
 	Secrets(ctx context.Context, owner, tokenID string) ([]SecretRecord, error)
@@ -318,6 +331,11 @@ type Write struct {
 	// of this Write stay, their Seq going on from the last one, with the IDs of writes and what the feed holds.
 	Erase   bool
 	Clients []Client // an empty Name leaves the one known
+	// ForgetClients removes clients, by id, with the names given for them. The usage of each is added to the rows of no
+	// client that are equal in everything else, and removed: a sum never changes. Tokens stay as they are.
+	ForgetClients []string
+	// Redact empties Before, After and Reason of each event that is stored already and whose Object is one of these.
+	Redact []string
 	// RequireTokens and RequireRoles must exist, at that version (0: any), and such a token must not be revoked.
 	// RequireOwner, if not nil, is the version of the owner's record. If one does not hold, Write returns ErrConflict.
 	// Versions are those before this Write. The records are locked until the commit, so that nothing is minted past a
@@ -346,6 +364,19 @@ type Holders struct {
 	Roles  []Ref // in any order, each once
 	Tokens []Ref // likewise
 	Minted bool
+}
+
+// KeySecret is a secret of a token of any owner.
+type KeySecret struct {
+	Owner, TokenID string
+	Secret         SecretRecord
+}
+
+// Delivery is how far a cursor has come in the events of an owner.
+type Delivery struct {
+	Owner string
+	Seq   uint64 // of the last event that was delivered; 0: none
+	Last  uint64 // of the last event that there was, removed or not
 }
 
 // SecretChange adds a secret to a token, ends one, or both. It is ErrInvalid if it does neither.

@@ -1,6 +1,7 @@
 package memstore
 
 import (
+	"bytes"
 	"context"
 	"slices"
 
@@ -263,6 +264,110 @@ func (s *Store) Unused(ctx context.Context, q latchkey.UnusedQuery) (page []latc
 		}
 	}
 	return page, next, nil
+}
+
+// KeySecrets implements [latchkey.Store].
+func (s *Store) KeySecrets(ctx context.Context, q latchkey.KeyQuery) (
+	page []latchkey.KeySecret, next string, err error,
+) {
+	start, err := q.Start()
+	if err == nil {
+		err = checkFeed(q.Feed)
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	n := 0
+	// add adds the secrets of a token from a digest on, and reports whether there is room for more.
+	add := func(t *token, after *[32]byte) bool {
+		secrets := slices.Clone(t.secrets)
+		slices.SortFunc(secrets, func(a, b secret) int { return bytes.Compare(a.digest[:], b.digest[:]) })
+		for _, sec := range secrets {
+			if after != nil && bytes.Compare(sec.digest[:], after[:]) <= 0 {
+				continue
+			}
+			found := latchkey.KeySecret{Owner: t.of.id, TokenID: t.id, Secret: sec.copyWithUse()}
+			if q.Match(&found.Secret) {
+				page = append(page, found)
+			}
+			if n++; n == scanSize || len(page) == q.Size() {
+				next = q.Key(found.Owner, found.TokenID, sec.digest)
+				return false
+			}
+		}
+		return true
+	}
+	if ended := s.visitEach(start.Owner, []string{start.TokenID}, func(t *token) bool {
+		return add(t, &start.Secret.Digest)
+	}); ended {
+		return page, next, nil
+	}
+	after := start.TokenID
+	for _, owner := range s.ownersFrom(start.Owner) {
+		if owner != start.Owner {
+			after = ""
+		}
+		err := s.scan(ctx, owner, after, false, func(t *token) bool { return add(t, nil) })
+		if err != nil {
+			return nil, "", err
+		}
+		if next != "" {
+			break
+		}
+	}
+	return page, next, nil
+}
+
+// Undelivered implements [latchkey.Store].
+func (s *Store) Undelivered(ctx context.Context, q latchkey.UndeliveredQuery) (
+	page []latchkey.Delivery, next string, err error,
+) {
+	err = check(ctx)
+	if err == nil {
+		err = checkFeed(q.Feed)
+	}
+	if err == nil {
+		err = latchkey.CheckCursor(q.Cursor)
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	owners := s.ownersFrom(q.After)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	n := 0
+	for _, owner := range owners {
+		if owner == q.After {
+			continue
+		}
+		a := s.lookup(owner)
+		if at := a.cursors[q.Cursor]; at < a.seq {
+			page = append(page, latchkey.Delivery{Owner: owner, Seq: at, Last: a.seq})
+		}
+		if n++; n == scanSize || len(page) == q.Size() {
+			return page, owner, nil
+		}
+	}
+	return page, "", nil
+}
+
+// Deliver implements [latchkey.Store].
+func (s *Store) Deliver(ctx context.Context, owner, cursor string, seq uint64) error {
+	err := check(ctx)
+	if err == nil {
+		err = latchkey.CheckCursor(cursor)
+	}
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.ensure(owner)
+	if a.cursors == nil {
+		a.cursors = make(map[string]uint64)
+	}
+	a.cursors[cursor] = max(a.cursors[cursor], seq)
+	return nil
 }
 
 // ownersFrom returns the owners from one on, in byte order.

@@ -158,6 +158,14 @@ func (tx *tx) commit() {
 			a.clients.put(c.ID, c.Name)
 		}
 	}
+	for _, id := range w.ForgetClients {
+		a.forgetClient(id)
+	}
+	for i := range a.events {
+		if e := &a.events[i]; slices.Contains(w.Redact, e.Object) {
+			e.Before, e.After, e.Reason = nil, nil, ""
+		}
+	}
 	for _, r := range w.Revocations {
 		tx.list(latchkey.Change{Kind: latchkey.ChangedRevocation, ID: r.ID, Of: r.Of, Before: fromMicros(micros(r.Before)),
 			Until: fromMicros(micros(r.Until))})
@@ -535,6 +543,19 @@ func (tx *tx) erase() {
 	for _, t := range tx.a.tokens.m {
 		tx.s.unlink(t.secrets...)
 	}
-	*tx.a = ownerData{id: tx.a.id, seq: tx.a.seq, written: tx.a.written}
+	*tx.a = ownerData{id: tx.a.id, seq: tx.a.seq, cursors: tx.a.cursors, written: tx.a.written}
 	tx.changed(latchkey.ChangedOwner, tx.a.id)
+}
+
+// forgetClient removes a client. Its usage becomes that of no client.
+func (a *ownerData) forgetClient(id string) {
+	a.clients.remove(id)
+	for k, c := range a.usage {
+		if k.client != id || id == "" {
+			continue
+		}
+		delete(a.usage, k)
+		k.client = ""
+		a.usage[k] = a.usage[k].plus(c)
+	}
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// These listings are of all owners. They are the only ones.
+// These listings are of all owners, and Deliver belongs to one of them. They are the only ones.
 
 // Ending implements latchkey.Store. It reads the index on not_after, and passes over minted and revoked tokens.
 func (s *Store) Ending(ctx context.Context, q latchkey.EndingQuery) ([]latchkey.Token, error) {
@@ -99,6 +99,119 @@ func (s *Store) Unused(ctx context.Context, q latchkey.UnusedQuery) (page []latc
 		}
 	}
 	return kept, next, nil
+}
+
+// KeySecrets implements latchkey.Store.
+func (s *Store) KeySecrets(ctx context.Context, q latchkey.KeyQuery) (
+	page []latchkey.KeySecret, next string, err error,
+) {
+	const what = "list secrets by key"
+	start, err := q.Start()
+	if err == nil {
+		err = checkFeed(q.Feed)
+	}
+	if err != nil {
+		return nil, "", mapError(ctx, what, err)
+	}
+	err = s.read(ctx, what, func() error {
+		page, next = nil, ""
+		read, full := 0, false
+		// The first condition is for engines that find no place in an index by a row value.
+		err := s.each(ctx, `SELECT owner, token_id, digest, found, algorithm, lookup, hash, used, used_from
+			FROM latchkey_secrets WHERE owner >= ? AND (owner, token_id, digest) > (?, ?, ?)
+			ORDER BY owner, token_id, digest LIMIT ?`,
+			[]any{start.Owner, start.Owner, start.TokenID, start.Secret.Digest[:], scanSize},
+			func(rows *sql.Rows) error {
+				var k latchkey.KeySecret
+				var digest, packed string
+				var foreign foreignSecret
+				var used sql.NullInt64
+				var from sql.NullString
+				err := rows.Scan(append(append([]any{&k.Owner, &k.TokenID, &digest, &packed}, foreign.dest()...), &used,
+					&from)...)
+				read++
+				if err != nil || full {
+					return err
+				}
+				_, _, damage := unpackSecret(packed, &k.Secret)
+				damaged := damage != nil || string(k.Secret.Digest[:]) != digest
+				copy(k.Secret.Digest[:], digest)
+				next = q.Key(k.Owner, k.TokenID, k.Secret.Digest)
+				foreign.into(&k.Secret)
+				k.Secret.Used, k.Secret.UsedFrom = fromMicros(used), parseAddress(from.String)
+				if !damaged && q.Match(&k.Secret) {
+					page = append(page, k)
+					full = len(page) == q.Size()
+				}
+				return nil
+			})
+		if read < scanSize && !full {
+			next = ""
+		}
+		return err
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	return page, next, nil
+}
+
+// Undelivered implements latchkey.Store.
+func (s *Store) Undelivered(ctx context.Context, q latchkey.UndeliveredQuery) (
+	page []latchkey.Delivery, next string, err error,
+) {
+	const what = "list undelivered events"
+	err = checkFeed(q.Feed)
+	if err == nil {
+		err = latchkey.CheckCursor(q.Cursor)
+	}
+	if err != nil {
+		return nil, "", mapError(ctx, what, err)
+	}
+	err = s.read(ctx, what, func() error {
+		page, next = nil, ""
+		read, full := 0, false
+		err := s.each(ctx, `SELECT e.owner, e.seq, c.seq FROM latchkey_event_seqs e
+			LEFT JOIN latchkey_cursors c ON c.owner = e.owner AND c.name = ?
+			WHERE e.owner > ? ORDER BY e.owner LIMIT ?`, []any{q.Cursor, q.After, scanSize}, func(rows *sql.Rows) error {
+			var d latchkey.Delivery
+			var last int64
+			var at sql.NullInt64
+			err := rows.Scan(&d.Owner, &last, &at)
+			read++
+			if err != nil || full {
+				return err
+			}
+			next = d.Owner
+			if d.Seq, d.Last = uint64(at.Int64), uint64(last); d.Seq < d.Last {
+				page = append(page, d)
+				full = len(page) == q.Size()
+			}
+			return nil
+		})
+		if read < scanSize && !full {
+			next = ""
+		}
+		return err
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	return page, next, nil
+}
+
+// Deliver implements latchkey.Store.
+func (s *Store) Deliver(ctx context.Context, owner, cursor string, seq uint64) error {
+	const what = "deliver events"
+	if err := latchkey.CheckCursor(cursor); err != nil {
+		return mapError(ctx, what, err)
+	}
+	return s.write(ctx, what, func(t *tx) error {
+		_, err := t.exec(`INSERT INTO latchkey_cursors (owner, name, seq) VALUES (?, ?, ?)`+
+			t.dialect().onConflictUpdate("owner, name", `seq = CASE WHEN latchkey_cursors.seq > excluded.seq
+				THEN latchkey_cursors.seq ELSE excluded.seq END`), owner, cursor, int64(seq))
+		return err
+	})
 }
 
 // readTokensOfAll reads tokens that a statement selects by owner and tokenColumns. Of damaged ones it reads what is

@@ -70,6 +70,20 @@ func (r *Replica) Unused(ctx context.Context, q latchkey.UnusedQuery) (page []la
 	return r.store.Unused(ctx, q)
 }
 
+// KeySecrets returns one page of the secrets of all owners that were made under another key, and the After of the next.
+func (r *Replica) KeySecrets(ctx context.Context, q latchkey.KeyQuery) (
+	page []latchkey.KeySecret, next string, err error,
+) {
+	return r.store.KeySecrets(ctx, q)
+}
+
+// Undelivered returns one page of owners with events behind a cursor, and the After of the next.
+func (r *Replica) Undelivered(ctx context.Context, q latchkey.UndeliveredQuery) (
+	page []latchkey.Delivery, next string, err error,
+) {
+	return r.store.Undelivered(ctx, q)
+}
+
 // Roles returns one page by id.
 func (r *Replica) Roles(ctx context.Context, owner string, q latchkey.RoleQuery) ([]latchkey.Role, error) {
 	return r.store.Roles(ctx, owner, q)

@@ -109,6 +109,7 @@ func newPlan(w *latchkey.Write) (*plan, error) {
 			return nil, err
 		}
 	}
+	p.w.ForgetClients, p.w.Redact = slices.Clone(w.ForgetClients), slices.Clone(w.Redact)
 	p.w.Clients = sortedBy(w.Clients, func(c *latchkey.Client) string { return c.ID })
 	p.w.Events = slices.Clone(w.Events)
 	for i := range p.w.Events {
@@ -139,7 +140,8 @@ func sortedBy[T any](list []T, id func(*T) string) []T {
 func (p *plan) onlyAdds() bool {
 	w := &p.w
 	if w.Erase || w.OwnerRecord != nil ||
-		len(w.DeleteTokens)+len(w.DeleteRoles)+len(w.Roles)+len(w.Revocations)+len(w.Events)+len(w.RequireHolders) > 0 {
+		len(w.DeleteTokens)+len(w.DeleteRoles)+len(w.Roles)+len(w.Revocations)+len(w.Events)+len(w.RequireHolders)+
+			len(w.ForgetClients)+len(w.Redact) > 0 {
 		return false
 	}
 	for i := range w.Tokens {
@@ -160,7 +162,8 @@ func (p *plan) onlyAdds() bool {
 func (p *plan) onlyMints() bool {
 	w := &p.w
 	if !w.Silent || w.Erase || w.OwnerRecord != nil || len(w.Tokens) == 0 ||
-		len(w.DeleteTokens)+len(w.DeleteRoles)+len(w.Roles)+len(w.Revocations)+len(w.RequireHolders) > 0 {
+		len(w.DeleteTokens)+len(w.DeleteRoles)+len(w.Roles)+len(w.Revocations)+len(w.RequireHolders)+
+			len(w.ForgetClients)+len(w.Redact) > 0 {
 		return false
 	}
 	for i := range w.Tokens {

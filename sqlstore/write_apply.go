@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"database/sql"
 	"fmt"
 	"slices"
 	"strings"
@@ -48,7 +49,7 @@ func (p *plan) applyRecords(t *tx) error {
 	var c changeSet
 	steps := []func(*plan, *changeSet) error{
 		t.require, t.putTokens, t.changeSecrets, t.deleteTokens, t.putRoles, t.deleteRoles, t.putOwner, t.putClients,
-		t.revoke, t.erase, t.addEvents,
+		t.revoke, t.forgetClients, t.redact, t.erase, t.addEvents,
 	}
 	for _, step := range steps {
 		if err := step(p, &c); err != nil {
@@ -188,6 +189,66 @@ func (t *tx) revoke(p *plan, c *changeSet) error {
 		listed := len(c.rows)
 		if c.add(latchkey.ChangedRevocation, packRevocation(&r)); len(c.rows) > listed {
 			c.rows[listed].Until = r.Until
+		}
+	}
+	return nil
+}
+
+// forgetClients removes clients, and adds their usage to that of no client.
+func (t *tx) forgetClients(p *plan, _ *changeSet) error {
+	for _, id := range p.w.ForgetClients {
+		if _, err := t.exec(`DELETE FROM latchkey_clients WHERE owner = ? AND id = ?`, p.w.Owner, id); err != nil {
+			return err
+		}
+		const page = 1000
+		for n := page; n == page && id != ""; {
+			rows, err := t.usageOfClient(p.w.Owner, id, page)
+			if err != nil {
+				return err
+			}
+			if n = len(rows); n == 0 {
+				break
+			}
+			sums := slices.Clone(rows)
+			for i := range sums {
+				sums[i].ClientID = ""
+			}
+			slices.SortFunc(sums, compareUsage)
+			if err := t.insertRows(bulkRows{usageRows, sumUsage(sums)}); err != nil {
+				return err
+			}
+			err = t.deleteAll("latchkey_usage", "owner, day, token_id, client_id, meter, endpoint", n, true,
+				func(i int) []any {
+					r := &rows[i]
+					return []any{r.Owner, r.Day, r.TokenID, r.ClientID, r.Meter, r.Endpoint}
+				})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// usageOfClient reads and locks at most n rows of usage of a client.
+func (t *tx) usageOfClient(owner, id string, n int) (out []latchkey.UsageRow, err error) {
+	err = t.each(`SELECT day, token_id, meter, endpoint, count, credits FROM latchkey_usage
+		WHERE owner = ? AND client_id = ? ORDER BY day, token_id, meter, endpoint LIMIT ?`+t.dialect().forUpdate,
+		[]any{owner, id, n}, func(rows *sql.Rows) error {
+			r := latchkey.UsageRow{Owner: owner, ClientID: id}
+			err := rows.Scan(&r.Day, &r.TokenID, &r.Meter, &r.Endpoint, &r.Count, &r.Credits)
+			out = append(out, r)
+			return err
+		})
+	return out, err
+}
+
+// redact empties what events hold of some objects.
+func (t *tx) redact(p *plan, _ *changeSet) error {
+	for _, id := range p.w.Redact {
+		if _, err := t.exec(`UPDATE latchkey_events SET old = NULL, new = NULL, reason = '' WHERE owner = ? AND object = ?`,
+			p.w.Owner, id); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -146,4 +146,70 @@ var allFaults = map[string]fault{
 			return s.AddUsage(ctx, b)
 		}
 	}},
+
+	"lists secrets of the key itself": {[]string{"all/keys"}, func(f *faulty, s latchkey.Store) {
+		f.keySecrets = func(ctx context.Context, q latchkey.KeyQuery) ([]latchkey.KeySecret, string, error) {
+			q.KeyID = 99
+			return s.KeySecrets(ctx, q)
+		}
+	}},
+	"lists only secrets that a key made": {[]string{"all/keys"}, func(f *faulty, s latchkey.Store) {
+		f.keySecrets = func(ctx context.Context, q latchkey.KeyQuery) ([]latchkey.KeySecret, string, error) {
+			page, next, err := s.KeySecrets(ctx, q)
+			return slices.DeleteFunc(page, func(k latchkey.KeySecret) bool { return k.Secret.KeyID == 0 }), next, err
+		}
+	}},
+	"ends a listing of secrets with its first page": {[]string{"all/keys"}, func(f *faulty, s latchkey.Store) {
+		f.keySecrets = func(ctx context.Context, q latchkey.KeyQuery) ([]latchkey.KeySecret, string, error) {
+			page, _, err := s.KeySecrets(ctx, q)
+			return page, "", err
+		}
+	}},
+	"has one cursor": {[]string{"all/delivery"}, func(f *faulty, s latchkey.Store) {
+		f.deliver = func(ctx context.Context, owner, cursor string, seq uint64) error {
+			if cursor == "siem" {
+				_ = s.Deliver(ctx, owner, "other", seq)
+			}
+			return s.Deliver(ctx, owner, cursor, seq)
+		}
+	}},
+	"moves a cursor for all owners": {[]string{"all/delivery"}, func(f *faulty, s latchkey.Store) {
+		f.deliver = func(ctx context.Context, owner, cursor string, seq uint64) error {
+			_ = s.Deliver(ctx, other, cursor, seq)
+			return s.Deliver(ctx, owner, cursor, seq)
+		}
+	}},
+	"moves a cursor to the last event": {[]string{"all/delivery"}, func(f *faulty, s latchkey.Store) {
+		f.deliver = func(ctx context.Context, owner, cursor string, seq uint64) error {
+			return s.Deliver(ctx, owner, cursor, seq+1)
+		}
+	}},
+	"forgets usage with its client": {[]string{"write/forget"}, func(f *faulty, s latchkey.Store) {
+		f.usage = func(ctx context.Context, owner string, q latchkey.UsageQuery) ([]latchkey.UsageRow, error) {
+			rows, err := s.Usage(ctx, owner, q)
+			return slices.DeleteFunc(rows, func(r latchkey.UsageRow) bool { return r.Day == "2026-11-23" }), err
+		}
+	}},
+	"keeps what is redacted": {[]string{"write/forget"}, func(f *faulty, s latchkey.Store) {
+		f.write = func(ctx context.Context, w latchkey.Write) error {
+			w.Redact = nil
+			return s.Write(ctx, w)
+		}
+	}},
+	"redacts the events of the write": {[]string{"write/forget"}, func(f *faulty, s latchkey.Store) {
+		f.write = func(ctx context.Context, w latchkey.Write) error {
+			if len(w.Redact) > 0 {
+				for i := range w.Events {
+					w.Events[i].Reason = ""
+				}
+			}
+			return s.Write(ctx, w)
+		}
+	}},
+	"keeps clients that are forgotten": {[]string{"write/forget"}, func(f *faulty, s latchkey.Store) {
+		f.write = func(ctx context.Context, w latchkey.Write) error {
+			w.ForgetClients = nil
+			return s.Write(ctx, w)
+		}
+	}},
 }

@@ -10,28 +10,31 @@ import (
 // faulty is a correct store with some methods replaced. A nil function leaves its method correct.
 type faulty struct {
 	latchkey.Store
-	feeds    func() []latchkey.FeedID
-	locate   func(owner string) latchkey.Location
-	byDigest func(ctx context.Context, slot latchkey.Slot, digests ...[32]byte) (latchkey.Found, error)
-	byLookup func(ctx context.Context, lookup string) (latchkey.Found, error)
-	load     func(ctx context.Context, owner, id string) (latchkey.Found, error)
-	tokens   func(ctx context.Context, owner string, q latchkey.TokenQuery) ([]latchkey.Token, error)
-	count    func(ctx context.Context, owner string, q latchkey.TokenQuery, limit int) (int, error)
-	ending   func(ctx context.Context, q latchkey.EndingQuery) ([]latchkey.Token, error)
-	unused   func(ctx context.Context, q latchkey.UnusedQuery) ([]latchkey.Token, string, error)
-	secrets  func(ctx context.Context, owner, id string) ([]latchkey.SecretRecord, error)
-	roles    func(ctx context.Context, owner string, q latchkey.RoleQuery) ([]latchkey.Role, error)
-	owner    func(ctx context.Context, owner string) (latchkey.Owner, error)
-	events   func(ctx context.Context, owner string, after uint64, n int) ([]latchkey.Event, error)
-	changes  func(ctx context.Context, feed latchkey.FeedID, after uint64, n int) (latchkey.Feed, error)
-	write    func(ctx context.Context, w latchkey.Write) error
-	once     func(ctx context.Context, owner string, key [32]byte, until time.Time) error
-	addUsage func(ctx context.Context, b latchkey.UsageBatch) error
-	usage    func(ctx context.Context, owner string, q latchkey.UsageQuery) ([]latchkey.UsageRow, error)
-	reserve  func(ctx context.Context, r latchkey.Reservation) (latchkey.Reserved, error)
-	adjust   func(ctx context.Context, owner string, key [16]byte, a latchkey.Adjustment) error
-	settle   func(ctx context.Context, owner string, key [16]byte, actual latchkey.Credits) error
-	purge    func(ctx context.Context, p latchkey.PurgePolicy, n int) (int, error)
+	feeds       func() []latchkey.FeedID
+	locate      func(owner string) latchkey.Location
+	byDigest    func(ctx context.Context, slot latchkey.Slot, digests ...[32]byte) (latchkey.Found, error)
+	byLookup    func(ctx context.Context, lookup string) (latchkey.Found, error)
+	load        func(ctx context.Context, owner, id string) (latchkey.Found, error)
+	tokens      func(ctx context.Context, owner string, q latchkey.TokenQuery) ([]latchkey.Token, error)
+	count       func(ctx context.Context, owner string, q latchkey.TokenQuery, limit int) (int, error)
+	ending      func(ctx context.Context, q latchkey.EndingQuery) ([]latchkey.Token, error)
+	unused      func(ctx context.Context, q latchkey.UnusedQuery) ([]latchkey.Token, string, error)
+	keySecrets  func(ctx context.Context, q latchkey.KeyQuery) ([]latchkey.KeySecret, string, error)
+	undelivered func(ctx context.Context, q latchkey.UndeliveredQuery) ([]latchkey.Delivery, string, error)
+	deliver     func(ctx context.Context, owner, cursor string, seq uint64) error
+	secrets     func(ctx context.Context, owner, id string) ([]latchkey.SecretRecord, error)
+	roles       func(ctx context.Context, owner string, q latchkey.RoleQuery) ([]latchkey.Role, error)
+	owner       func(ctx context.Context, owner string) (latchkey.Owner, error)
+	events      func(ctx context.Context, owner string, after uint64, n int) ([]latchkey.Event, error)
+	changes     func(ctx context.Context, feed latchkey.FeedID, after uint64, n int) (latchkey.Feed, error)
+	write       func(ctx context.Context, w latchkey.Write) error
+	once        func(ctx context.Context, owner string, key [32]byte, until time.Time) error
+	addUsage    func(ctx context.Context, b latchkey.UsageBatch) error
+	usage       func(ctx context.Context, owner string, q latchkey.UsageQuery) ([]latchkey.UsageRow, error)
+	reserve     func(ctx context.Context, r latchkey.Reservation) (latchkey.Reserved, error)
+	adjust      func(ctx context.Context, owner string, key [16]byte, a latchkey.Adjustment) error
+	settle      func(ctx context.Context, owner string, key [16]byte, actual latchkey.Credits) error
+	purge       func(ctx context.Context, p latchkey.PurgePolicy, n int) (int, error)
 }
 
 func (f *faulty) Feeds() []latchkey.FeedID {
@@ -95,6 +98,27 @@ func (f *faulty) Unused(ctx context.Context, q latchkey.UnusedQuery) ([]latchkey
 		return f.unused(ctx, q)
 	}
 	return f.Store.Unused(ctx, q)
+}
+
+func (f *faulty) KeySecrets(ctx context.Context, q latchkey.KeyQuery) ([]latchkey.KeySecret, string, error) {
+	if f.keySecrets != nil {
+		return f.keySecrets(ctx, q)
+	}
+	return f.Store.KeySecrets(ctx, q)
+}
+
+func (f *faulty) Undelivered(ctx context.Context, q latchkey.UndeliveredQuery) ([]latchkey.Delivery, string, error) {
+	if f.undelivered != nil {
+		return f.undelivered(ctx, q)
+	}
+	return f.Store.Undelivered(ctx, q)
+}
+
+func (f *faulty) Deliver(ctx context.Context, owner, cursor string, seq uint64) error {
+	if f.deliver != nil {
+		return f.deliver(ctx, owner, cursor, seq)
+	}
+	return f.Store.Deliver(ctx, owner, cursor, seq)
 }
 
 func (f *faulty) Secrets(ctx context.Context, owner, id string) ([]latchkey.SecretRecord, error) {

@@ -132,6 +132,33 @@ func (s severalFeeds) Unused(ctx context.Context, q latchkey.UnusedQuery) ([]lat
 	return store.Unused(ctx, q)
 }
 
+// KeySecrets implements latchkey.Store.
+func (s severalFeeds) KeySecrets(ctx context.Context, q latchkey.KeyQuery) ([]latchkey.KeySecret, string, error) {
+	store, err := s.store(q.Feed)
+	if err != nil {
+		return nil, "", err
+	}
+	q.Feed = 0
+	return store.KeySecrets(ctx, q)
+}
+
+// Undelivered implements latchkey.Store.
+func (s severalFeeds) Undelivered(ctx context.Context, q latchkey.UndeliveredQuery) (
+	[]latchkey.Delivery, string, error,
+) {
+	store, err := s.store(q.Feed)
+	if err != nil {
+		return nil, "", err
+	}
+	q.Feed = 0
+	return store.Undelivered(ctx, q)
+}
+
+// Deliver implements latchkey.Store.
+func (s severalFeeds) Deliver(ctx context.Context, owner, cursor string, seq uint64) error {
+	return s.of(owner).Deliver(ctx, owner, cursor, seq)
+}
+
 // Secrets implements latchkey.Store.
 func (s severalFeeds) Secrets(ctx context.Context, owner, id string) ([]latchkey.SecretRecord, error) {
 	return s.of(owner).Secrets(ctx, owner, id)

@@ -68,6 +68,14 @@ func Operations() []Operation {
 			page, _, err := s.Unused(ctx, latchkey.UnusedQuery{Since: Noon.Add(time.Hour)})
 			return page, err
 		})},
+		{Name: "KeySecrets", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) {
+			page, _, err := s.KeySecrets(ctx, latchkey.KeyQuery{KeyID: 1})
+			return page, err
+		})},
+		{Name: "Undelivered", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) {
+			page, _, err := s.Undelivered(ctx, latchkey.UndeliveredQuery{Cursor: "siem"})
+			return page, err
+		})},
 		{Name: "Count", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) {
 			return s.Count(ctx, "acme", latchkey.TokenQuery{Role: RoleID}, 10)
 		})},
@@ -108,6 +116,10 @@ func Operations() []Operation {
 			r.Revoked = Noon
 			w.Tokens = []latchkey.Token{r}
 			w.Events = []latchkey.Event{{At: Noon, Action: "token.revoke"}}
+		})},
+		{Name: "Write: forget a client", Run: write(func(w *latchkey.Write) {
+			w.ForgetClients, w.Redact, w.Silent = []string{"42"}, []string{ParentID}, true
+			w.Events = []latchkey.Event{{At: Noon, Action: "client.erase"}}
 		})},
 		{Name: "Write: rotate", Run: write(func(w *latchkey.Write) {
 			secret := latchkey.SecretRecord{Digest: Digest(11), Created: Noon}
@@ -155,6 +167,9 @@ func Operations() []Operation {
 			return nil, s.AddUsage(ctx, latchkey.UsageBatch{ID: [16]byte{9}, At: Noon, Last: []latchkey.LastUsed{
 				{Owner: "acme", TokenID: ParentID, At: Noon.Add(time.Second), Digest: Digest(1), From: from},
 				{Owner: "acme", TokenID: ChildID, At: Noon.Add(time.Second), Digest: Digest(2), From: from}}})
+		}},
+		{Name: "Deliver", Run: func(ctx context.Context, s *sqlstore.Store) (any, error) {
+			return nil, s.Deliver(ctx, "acme", "siem", 1)
 		}},
 		{Name: "Reserve", Run: func(ctx context.Context, s *sqlstore.Store) (any, error) {
 			return s.Reserve(ctx, Reservation(2))

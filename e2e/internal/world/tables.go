@@ -39,7 +39,8 @@ func Keep(t *testing.T, db *sql.DB) (reset func()) {
 // TenantTables hold what belongs to an owner.
 var TenantTables = []string{"latchkey_tokens", "latchkey_secrets", "latchkey_token_roles", "latchkey_roles",
 	"latchkey_role_inherits", "latchkey_owners", "latchkey_clients", "latchkey_events", "latchkey_event_seqs",
-	"latchkey_once", "latchkey_usage", "latchkey_credits", "latchkey_reservations", "latchkey_writes"}
+	"latchkey_once", "latchkey_usage", "latchkey_credits", "latchkey_reservations", "latchkey_writes",
+	"latchkey_cursors"}
 
 // Plan returns the steps in which SQLite runs a statement.
 func Plan(t *testing.T, db *sql.DB, text string) (steps []string) {
