@@ -1,6 +1,8 @@
 package latchkey
 
 import (
+	"bytes"
+	"context"
 	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -66,7 +68,7 @@ func (k Key) LogValue() slog.Value { return slog.StringValue(k.String()) }
 // more. What a dropped key digested is no longer found, and what it sealed no longer opens.
 //
 // A Keyring is immutable and safe for concurrent use. Printing, logging, encoding and test diffs show "[redacted]".
-// Make one with [NewKeyring] or [ParseKeyring].
+// Make one with [NewKeyring], [ParseKeyring] or [UnwrapKeyring].
 type Keyring struct {
 	f func() []*ringKey // current first; a func for the same reason as in Secret
 }
@@ -136,7 +138,15 @@ const keyLine = "latchkey-key-1"
 // current key first. Space around lines, empty lines and lines that begin with "#" are ignored. Errors wrap ErrInvalid
 // and name the number of the line, never its content.
 func ParseKeyring(text string) (*Keyring, error) {
-	var keys []Key
+	keys, err := readKeys(text, keyLine)
+	if err != nil {
+		return nil, err
+	}
+	return NewKeyring(keys[0], keys[1:]...)
+}
+
+// readKeys reads lines of a form, at least one.
+func readKeys(text, form string) (keys []Key, err error) {
 	n := 0
 	for line := range strings.Lines(text) {
 		n++
@@ -144,22 +154,22 @@ func ParseKeyring(text string) (*Keyring, error) {
 		if line == "" || line[0] == '#' {
 			continue
 		}
-		key, ok := parseKey(line)
+		key, ok := parseKey(line, form)
 		if !ok {
-			return nil, fmt.Errorf("%w: line %d of the keyring is not %q", ErrInvalid, n, keyLine+":<id>:<base64>")
+			return nil, fmt.Errorf("%w: line %d of the keyring is not %q", ErrInvalid, n, form+":<id>:<base64>")
 		}
 		keys = append(keys, key)
 	}
 	if len(keys) == 0 {
 		return nil, fmt.Errorf("%w: the keyring has no key", ErrInvalid)
 	}
-	return NewKeyring(keys[0], keys[1:]...)
+	return keys, nil
 }
 
-func parseKey(line string) (Key, bool) {
+func parseKey(line, want string) (Key, bool) {
 	form, rest, _ := strings.Cut(line, ":")
 	number, text, ok := strings.Cut(rest, ":")
-	if !ok || form != keyLine {
+	if !ok || form != want {
 		return Key{}, false
 	}
 	id, err := strconv.ParseUint(number, 10, 32)
@@ -181,6 +191,44 @@ func (k *Keyring) Export() Secret {
 		fmt.Fprintf(&b, "%s:%d:%s\n", keyLine, key.id, base64.StdEncoding.EncodeToString(key.secret))
 	}
 	return newSecret(b.String())
+}
+
+const wrappedLine = "latchkey-wrapped-1"
+
+// Wrap is Export with each key wrapped, by a key management service say: what it returns is useless without that
+// service. The function gets the id and the secret of a key, and must not keep the secret. An error of it is returned
+// with the id. [UnwrapKeyring] reads the text.
+func (k *Keyring) Wrap(ctx context.Context,
+	wrap func(ctx context.Context, id uint32, secret []byte) ([]byte, error)) (string, error) {
+	var b strings.Builder
+	for _, key := range k.ring() {
+		wrapped, err := wrap(ctx, key.id, slices.Clone(key.secret))
+		if err == nil && (len(wrapped) == 0 || bytes.Contains(wrapped, key.secret)) {
+			err = fmt.Errorf("%w: the result holds the key as it is, or nothing", ErrInvalid)
+		}
+		if err != nil {
+			return "", fmt.Errorf("latchkey: key %d was not wrapped: %w", key.id, err)
+		}
+		fmt.Fprintf(&b, "%s:%d:%s\n", wrappedLine, key.id, base64.StdEncoding.EncodeToString(wrapped))
+	}
+	return b.String(), nil
+}
+
+// UnwrapKeyring reads what [Keyring.Wrap] returns. It calls unwrap with each key, once and in order: call it at the start
+// of the program, because every later use of the keyring needs no service. Lines are read as by [ParseKeyring]. A line that
+// holds a key as it is, is ErrInvalid. An error of unwrap is returned with the id of the key.
+func UnwrapKeyring(ctx context.Context, text string,
+	unwrap func(ctx context.Context, id uint32, wrapped []byte) ([]byte, error)) (*Keyring, error) {
+	keys, err := readKeys(text, wrappedLine)
+	if err != nil {
+		return nil, err
+	}
+	for i, key := range keys {
+		if keys[i].Secret, err = unwrap(ctx, key.ID, key.Secret); err != nil {
+			return nil, fmt.Errorf("latchkey: key %d was not unwrapped: %w", key.ID, err)
+		}
+	}
+	return NewKeyring(keys[0], keys[1:]...)
 }
 
 // String returns "[redacted]", as every other way to print or encode a Keyring does.

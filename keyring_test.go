@@ -2,6 +2,7 @@ package latchkey
 
 import (
 	"bytes"
+	"context"
 	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -116,6 +117,45 @@ func TestParseKeyring(t *testing.T) {
 			assert.NotContains(t, err.Error(), secret[:8], name)
 		}
 	}
+}
+
+// A wrapped keyring says nothing to who cannot unwrap it.
+func TestWrapKeyring(t *testing.T) {
+	ctx := t.Context()
+	service := func(_ context.Context, id uint32, in []byte) ([]byte, error) { // xor: its own inverse
+		out := make([]byte, len(in))
+		for i := range in {
+			out[i] = in[i] ^ byte(id) ^ 0x55
+		}
+		return out, nil
+	}
+	k := testRing(t, 7, 3)
+	text, err := k.Wrap(ctx, service)
+	require.NoError(t, err)
+	for _, id := range []uint32{7, 3} {
+		assert.NotContains(t, text, base64.StdEncoding.EncodeToString(testKey(id).Secret))
+	}
+	again, err := UnwrapKeyring(ctx, "# by the service\n"+text, service)
+	require.NoError(t, err)
+	assert.Equal(t, k.Export().Reveal(), again.Export().Reveal())
+
+	denied := errors.New("access denied")
+	refuse := func(context.Context, uint32, []byte) ([]byte, error) { return nil, denied }
+	_, err = UnwrapKeyring(ctx, text, refuse)
+	assert.ErrorIs(t, err, denied)
+	assert.ErrorContains(t, err, "key 7")
+	_, err = k.Wrap(ctx, refuse)
+	assert.ErrorIs(t, err, denied)
+	plain := func(_ context.Context, _ uint32, in []byte) ([]byte, error) { return in, nil }
+	_, err = k.Wrap(ctx, plain)
+	assert.ErrorIs(t, err, ErrInvalid, "a service that does not wrap")
+	short := func(context.Context, uint32, []byte) ([]byte, error) { return []byte("short"), nil }
+	_, err = UnwrapKeyring(ctx, text, short)
+	assert.ErrorIs(t, err, ErrInvalid)
+	_, err = UnwrapKeyring(ctx, k.Export().Reveal(), plain)
+	assert.ErrorIs(t, err, ErrInvalid, "keys as they are")
+	_, err = ParseKeyring(text)
+	assert.ErrorIs(t, err, ErrInvalid, "wrapped keys are no keys")
 }
 
 func TestKeyringShowsNothing(t *testing.T) {

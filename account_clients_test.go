@@ -1,0 +1,164 @@
+package latchkey_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+// clients returns a world in which a key has minted for two clients, one of them with a grandchild.
+func clients(t *testing.T) (w *world, parent latchkey.Access, ada []latchkey.Token) {
+	w = newWorld(t)
+	_, text := w.key(readAll())
+	parent = w.access(text)
+	mint := func(a latchkey.Access, id, name string) (latchkey.Token, latchkey.Access) {
+		token, text := w.mint(a, latchkey.Narrowing{Client: latchkey.Client{ID: id, Name: name}})
+		access := w.access(text)
+		access.Count("api", "GET /", 2)
+		return token, access
+	}
+	first, access := mint(parent, "ada-7", "Ada Lovelace")
+	child, _ := mint(access, "", "")
+	gone, _ := mint(parent, "ada-7", "Ada Lovelace")
+	ada = []latchkey.Token{first, child, gone}
+	mint(parent, "bob-8", "Bob")
+	for _, token := range ada {
+		w.update(token, func(t *latchkey.Token) { t.Name = "Ada's" })
+	}
+	w.ok(w.acme.Revoke(w.ctx, first.ID, "Ada asked"))
+	w.ok(w.acme.Delete(w.ctx, gone.ID)) // its events stay
+	// Another owner knows a client of the same id.
+	_, other, err := w.keys.For("globex").Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindSecret})
+	w.ok(err)
+	w.mint(w.access(other.Reveal()), latchkey.Narrowing{Client: latchkey.Client{ID: "ada-7", Name: "Ada Lovelace"}})
+	return w, parent, ada
+}
+
+// everything returns all that an owner's account shows, as a text.
+func (w *world) everything(owner string) string {
+	w.Helper()
+	var out bytes.Buffer
+	line := func(v any, err error) {
+		w.Helper()
+		w.ok(err)
+		text, err := json.Marshal(v)
+		w.ok(err)
+		out.Write(append(text, '\n'))
+	}
+	a := w.keys.For(owner)
+	for t, err := range a.Tokens(w.ctx, latchkey.TokenQuery{}) {
+		line(t, err)
+	}
+	for c, err := range a.Clients(w.ctx) {
+		line(c, err)
+	}
+	for e, err := range a.Events(w.ctx, 0) {
+		line(e, err)
+	}
+	rows, err := a.Usage(w.ctx, latchkey.UsageQuery{By: []string{"client", "token", "meter", "endpoint", "day"}})
+	line(rows, err)
+	return out.String()
+}
+
+func TestExportClient(t *testing.T) {
+	w, parent, ada := clients(t)
+	var out bytes.Buffer
+	w.ok(w.acme.ExportClient(w.ctx, "ada-7", &out))
+	members := map[string]int{}
+	for line := range strings.Lines(out.String()) {
+		var object map[string]json.RawMessage
+		w.ok(json.Unmarshal([]byte(line), &object))
+		require.Len(t, object, 1)
+		for member := range object {
+			members[member]++
+		}
+	}
+	// Three updates, a revocation and a deletion; usage of three tokens.
+	require.Equal(t, map[string]int{"client": 1, "token": 2, "usage": 3, "event": 5}, members)
+	require.Contains(t, out.String(), ada[0].ID)
+	require.NotContains(t, out.String(), "Bob")
+	require.NotContains(t, out.String(), "globex")
+	require.NotContains(t, out.String(), "digest")
+
+	w.is(latchkey.ErrNotFound, w.acme.ExportClient(w.ctx, "nobody", &out))
+	w.is(latchkey.ErrInvalid, w.acme.ExportClient(w.ctx, "", &out))
+	actor, err := w.acme.As(parent)
+	w.ok(err)
+	out.Reset()
+	w.is(latchkey.ErrDenied, actor.ExportClient(w.ctx, "ada-7", &out))
+	require.Empty(t, out.String())
+}
+
+func TestEraseClient(t *testing.T) {
+	w, parent, _ := clients(t)
+	require.Contains(t, w.everything("acme"), "Lovelace", "or the test would prove nothing")
+	others := w.everything("globex")
+	count := func() int64 {
+		rows, err := w.acme.Usage(w.ctx, latchkey.UsageQuery{})
+		w.ok(err)
+		return rows[0].Count
+	}
+	before := count()
+	parent.Count("api", "GET /", 1) // still in memory
+
+	actor, err := w.acme.As(parent)
+	w.ok(err)
+	w.is(latchkey.ErrDenied, actor.EraseClient(w.ctx, "ada-7"))
+	require.Contains(t, w.everything("acme"), "Lovelace")
+
+	w.ok(w.acme.EraseClient(w.ctx, "ada-7"))
+	left := w.everything("acme")
+	for _, trace := range []string{"ada-7", "Lovelace", "Ada"} {
+		require.NotContains(t, left, trace)
+	}
+	require.Contains(t, left, "bob-8")
+	require.Contains(t, left, "client.erase")
+	require.Equal(t, before+1, count(), "sums stay")
+	require.Equal(t, others, w.everything("globex"), "nothing of another owner")
+	w.ok(w.acme.EraseClient(w.ctx, "ada-7")) // again
+	w.is(latchkey.ErrNotFound, w.acme.ExportClient(w.ctx, "ada-7", &bytes.Buffer{}))
+	w.is(latchkey.ErrInvalid, w.acme.EraseClient(w.ctx, ""))
+}
+
+func TestEraseClientEndsItsTokens(t *testing.T) {
+	w := newWorld(t)
+	_, text := w.key(readAll())
+	parent := w.access(text)
+	var texts []string
+	for range 120 {
+		_, child := w.mint(parent, latchkey.Narrowing{Client: latchkey.Client{ID: "7"}})
+		_, grandchild := w.mint(w.access(child), latchkey.Narrowing{})
+		texts = append(texts, child, grandchild)
+	}
+	// One is minted while the others are deleted.
+	did := w.store.before(func() {
+		_, child := w.mint(parent, latchkey.Narrowing{Client: latchkey.Client{ID: "7"}})
+		texts = append(texts, child)
+	})
+	w.ok(w.acme.EraseClient(w.ctx, "7"))
+	require.True(t, did())
+	for _, text := range texts {
+		_, err := w.verify(text)
+		w.is(latchkey.ErrInvalidToken, err)
+	}
+	_, err := w.verify(text)
+	w.ok(err)
+}
+
+// An actor that may not delete one of the client's tokens erases nothing of it.
+func TestEraseClientAsAWeakActor(t *testing.T) {
+	w, _, _ := clients(t)
+	_, text := w.key(latchkey.Allow(latchkey.Delete).On("latchkey/client"), latchkey.Allow(latchkey.Read).On("x"))
+	actor, err := w.acme.As(w.access(text))
+	w.ok(err)
+	before := strings.Count(w.everything("acme"), "Lovelace")
+	w.is(latchkey.ErrDenied, actor.EraseClient(w.ctx, "ada-7"))
+	require.Equal(t, before, strings.Count(w.everything("acme"), "Lovelace"))
+	w.turn(time.Second)
+}

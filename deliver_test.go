@@ -1,0 +1,192 @@
+package latchkey_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/memstore"
+	"github.com/latchkey-go/latchkey/storetest"
+)
+
+// collector is the other system. It may fail.
+type collector struct {
+	got  []string
+	fail func(owner string, at int) error
+}
+
+func (c *collector) deliver(_ context.Context, events []latchkey.Event) error {
+	if c.fail != nil {
+		if err := c.fail(events[0].Owner, len(c.got)); err != nil {
+			return err
+		}
+	}
+	for _, e := range events {
+		c.got = append(c.got, fmt.Sprint(e.Owner, " ", e.Seq))
+	}
+	return nil
+}
+
+func (c *collector) take() (got []string) {
+	got, c.got = c.got, nil
+	return got
+}
+
+func TestDeliver(t *testing.T) {
+	w := newWorld(t)
+	globex := w.keys.For("globex")
+	for range 3 {
+		w.key(readAll())
+	}
+	_, _, err := globex.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+	w.ok(err)
+	var siem collector
+	deliver := func() (int, error) { return w.keys.Deliver(w.ctx, "siem", siem.deliver) }
+
+	n, err := deliver()
+	w.ok(err)
+	require.Equal(t, 4, n)
+	require.Equal(t, []string{"acme 1", "acme 2", "acme 3", "globex 1"}, siem.take())
+	n, err = deliver()
+	w.ok(err)
+	require.Zero(t, n, "nothing is new")
+	require.Empty(t, siem.take())
+
+	// What fails comes again, and holds up no other owner.
+	w.key(readAll())
+	_, _, err = globex.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+	w.ok(err)
+	down := errors.New("the system is down")
+	siem.fail = func(owner string, _ int) error {
+		if owner == "acme" {
+			return down
+		}
+		return nil
+	}
+	n, err = deliver()
+	w.is(down, err)
+	require.Equal(t, 1, n)
+	require.Equal(t, []string{"globex 2"}, siem.take())
+	siem.fail = nil
+	_, err = deliver()
+	w.ok(err)
+	require.Equal(t, []string{"acme 4"}, siem.take())
+
+	// Another system has a cursor of its own, and Erase does not begin anew.
+	var other collector
+	_, err = w.keys.Deliver(w.ctx, "other", other.deliver)
+	w.ok(err)
+	require.Len(t, other.got, 6)
+	w.ok(w.acme.Erase(w.ctx))
+	_, err = deliver()
+	w.ok(err)
+	require.Equal(t, []string{"acme 5"}, siem.take(), "the event of the erasure")
+
+	for _, name := range []string{"", strings.Repeat("x", 65), "\xff"} {
+		_, err := w.keys.Deliver(w.ctx, name, siem.deliver)
+		w.is(latchkey.ErrInvalid, err)
+	}
+}
+
+// However a delivery is cut off, every event comes, and those of an owner in order.
+func TestDeliverInPagesAfterCrashes(t *testing.T) {
+	w := newWorld(t)
+	token, _ := w.key(readAll())
+	for i := range 250 {
+		w.update(token, func(t *latchkey.Token) { t.Name = fmt.Sprint(i) })
+	}
+	calls := 0
+	siem := collector{fail: func(string, int) error {
+		if calls++; calls%2 == 0 {
+			return errors.New("down")
+		}
+		return nil
+	}}
+	for range 10 {
+		_, _ = w.keys.Deliver(w.ctx, "siem", siem.deliver)
+	}
+	require.Greater(t, calls, 3)
+	require.Len(t, siem.got, 251)
+	for i, e := range siem.got {
+		require.Equal(t, fmt.Sprint("acme ", i+1), e)
+	}
+	// A crash between the delivery and the cursor: the events come again.
+	w.update(token, func(t *latchkey.Token) { t.Name = "last" })
+	siem.fail = nil
+	siem.take()
+	ctx, cancel := context.WithCancel(w.ctx)
+	_, err := w.keys.Deliver(ctx, "siem", func(ctx context.Context, events []latchkey.Event) error {
+		defer cancel()
+		return siem.deliver(ctx, events)
+	})
+	w.is(latchkey.ErrUnavailable, err)
+	_, err = w.keys.Deliver(w.ctx, "siem", siem.deliver)
+	w.ok(err)
+	require.Equal(t, []string{"acme 252", "acme 252"}, siem.got)
+}
+
+func TestDeliverAfterPurge(t *testing.T) {
+	var log bytes.Buffer
+	w := newWorld(t, func(o *latchkey.Options) { o.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	token, _ := w.key(readAll())
+	purge := func() {
+		w.turn(time.Hour)
+		_, err := w.store.Purge(w.ctx, latchkey.PurgePolicy{Now: w.now(), Expired: -1, Revoked: -1, Events: time.Minute}, 100)
+		w.ok(err)
+	}
+	purge()
+	w.update(token, func(t *latchkey.Token) { t.Name = "later" })
+	var siem collector
+	_, err := w.keys.Deliver(w.ctx, "siem", siem.deliver)
+	w.ok(err)
+	require.Equal(t, []string{"acme 2"}, siem.take())
+	require.Contains(t, log.String(), "1 events of")
+	// All that is left was purged: the owner is not looked at for ever.
+	log.Reset()
+	w.update(token, func(t *latchkey.Token) { t.Name = "and later" })
+	purge()
+	_, err = w.keys.Deliver(w.ctx, "siem", siem.deliver)
+	w.ok(err)
+	require.Contains(t, log.String(), "1 events of")
+	page, _, err := w.store.Undelivered(w.ctx, latchkey.UndeliveredQuery{Cursor: "siem"})
+	w.ok(err)
+	require.Empty(t, page)
+}
+
+func TestDeliverOfSeveralFeeds(t *testing.T) {
+	ctx := t.Context()
+	first, second := &meddler{Store: memstore.New(nil)}, memstore.New(nil)
+	keys := latchkey.New(storetest.NewFeeds(first, second), nil)
+	owners := map[latchkey.FeedID]string{}
+	for i := 0; len(owners) < 2; i++ {
+		owner := fmt.Sprint("owner ", i)
+		feed := storetest.NewFeeds(first, second).Locate(owner).Feed
+		if owners[feed] == "" {
+			owners[feed] = owner
+			_, _, err := keys.For(owner).Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+			require.NoError(t, err)
+		}
+	}
+	var siem collector
+	undelivered := errors.New("unreadable")
+	n, err := keys.Deliver(ctx, "siem", func(ctx context.Context, events []latchkey.Event) error {
+		if events[0].Owner == owners[0] {
+			return undelivered
+		}
+		return siem.deliver(ctx, events)
+	})
+	require.ErrorIs(t, err, undelivered)
+	require.Equal(t, 1, n, "the other feed is delivered")
+	n, err = keys.Deliver(ctx, "siem", siem.deliver)
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+	require.Len(t, siem.got, 2)
+}

@@ -1,0 +1,191 @@
+// Package latchkeytest helps to test programs that use latchkey, without a database and without waiting. A [Kit] is a
+// Manager over a store in memory, with a clock that the test moves. A [Table] states what a caller may do, one line a
+// decision.
+//
+//	kit := latchkeytest.New(t, nil)
+//	access := kit.Access("acme", latchkey.Spec{Kind: latchkey.KindAPIKey, Permissions: rules})
+//	latchkeytest.Table{
+//		{latchkey.Read, "invoice/7", latchkeytest.All},
+//		{latchkey.Delete, "invoice/7", latchkeytest.None},
+//	}.Check(t, access)
+package latchkeytest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/memstore"
+)
+
+// Clock is a clock that stands still until it is moved. It is safe for concurrent use.
+type Clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+// NewClock returns a clock that shows now.
+func NewClock(now time.Time) *Clock { return &Clock{now: now} }
+
+// Now returns what the clock shows. It is an [latchkey.Options] Clock.
+func (c *Clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+// Advance moves the clock. A negative duration moves it back.
+func (c *Clock) Advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// Kit is a Manager for one test. Its fields are for use, not for setting.
+type Kit struct {
+	*latchkey.Manager
+	Clock *Clock
+	Store *Store
+	t     testing.TB
+}
+
+// New returns a Kit whose clock shows noon of 2 January 2030, UTC. Options are those of the program. Nil: the defaults.
+// Clock is set to the Kit's, whatever it was. When the test ends, the Manager is closed, and an error of that fails the
+// test.
+func New(t testing.TB, opts *latchkey.Options) *Kit {
+	t.Helper()
+	k := &Kit{Clock: NewClock(time.Date(2030, 1, 2, 12, 0, 0, 0, time.UTC)), t: t}
+	k.Store = &Store{Store: memstore.New(&memstore.Options{Clock: k.Clock.Now})}
+	var o latchkey.Options
+	if opts != nil {
+		o = *opts
+	}
+	o.Clock = k.Clock.Now
+	k.Manager = latchkey.New(k.Store, &o)
+	t.Cleanup(func() {
+		k.Store.Down(false)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := k.Manager.Close(ctx); err != nil {
+			t.Errorf("closing the Manager: %v", err)
+		}
+	})
+	return k
+}
+
+// Secret issues a token and returns it with its text. It fails the test if the token cannot be issued.
+func (k *Kit) Secret(owner string, spec latchkey.Spec) (latchkey.Token, string) {
+	k.t.Helper()
+	token, secret, err := k.For(owner).Issue(context.Background(), spec)
+	if err != nil {
+		k.t.Fatalf("issuing a token: %v", err)
+	}
+	return token, secret.Reveal()
+}
+
+// Access issues a token and returns what its caller may do. It fails the test if it cannot.
+func (k *Kit) Access(owner string, spec latchkey.Spec) latchkey.Access {
+	k.t.Helper()
+	_, text := k.Secret(owner, spec)
+	return k.Present(text)
+}
+
+// Present returns what a caller who presents the text may do. It fails the test if the text is refused: where a refusal
+// is expected, call Verify.
+func (k *Kit) Present(text string) latchkey.Access {
+	k.t.Helper()
+	access, err := k.Manager.Verify(context.Background(), latchkey.Presented{Secret: text})
+	if err != nil {
+		k.t.Fatalf("verifying a token: %v", err)
+	}
+	return access
+}
+
+// Mint mints a token from an access and returns what its caller may do. It fails the test if it cannot. A Lifetime of 0
+// is an hour.
+func (k *Kit) Mint(parent latchkey.Access, n latchkey.Narrowing) latchkey.Access {
+	k.t.Helper()
+	if n.Lifetime == 0 {
+		n.Lifetime = time.Hour
+	}
+	_, secret, err := parent.Mint(context.Background(), n)
+	if err != nil {
+		k.t.Fatalf("minting a token: %v", err)
+	}
+	return k.Present(secret.Reveal())
+}
+
+// As returns the account of the actor's owner, acted on as the actor. It fails the test for the zero Access.
+func (k *Kit) As(actor latchkey.Access) latchkey.Account {
+	k.t.Helper()
+	if actor.Manager() != k.Manager {
+		k.t.Fatalf("the actor is not of this Kit: %v", actor)
+	}
+	account, err := k.For(actor.Owner()).As(actor)
+	if err != nil {
+		k.t.Fatalf("acting as %v: %v", actor, err)
+	}
+	return account
+}
+
+// Answer is what a decision is.
+type Answer int
+
+const (
+	None Answer = iota // no row
+	Some               // some rows: Filter says which
+	All                // every row
+)
+
+// String returns "none", "some" or "all".
+func (a Answer) String() string {
+	if a < None || a > All {
+		return fmt.Sprintf("Answer(%d)", int(a))
+	}
+	return [...]string{"none", "some", "all"}[a]
+}
+
+// AnswerOf returns the answer for one question.
+func AnswerOf(access latchkey.Access, action latchkey.Action, on latchkey.Resource) Answer {
+	err := access.Check(action, on)
+	var denied *latchkey.DeniedError
+	switch {
+	case err == nil:
+		return All
+	case errors.As(err, &denied) && denied.Rows:
+		return Some
+	}
+	return None
+}
+
+// Line is one decision and its expected answer.
+type Line struct {
+	Action latchkey.Action
+	On     latchkey.Resource
+	Want   Answer
+}
+
+// Table is what a caller may do.
+type Table []Line
+
+// Check compares each line with what the access may do. A line that differs fails the test, and is shown with the rules
+// that decided. An empty table fails, because it would prove nothing.
+func (lines Table) Check(t testing.TB, access latchkey.Access) {
+	t.Helper()
+	if len(lines) == 0 {
+		t.Errorf("the table has no lines")
+	}
+	for _, l := range lines {
+		if err := l.On.Validate(); err != nil {
+			t.Errorf("%s on %s: %v", l.Action, l.On, err)
+			continue
+		}
+		if got := AnswerOf(access, l.Action, l.On); got != l.Want {
+			t.Errorf("%s on %s: %s is allowed, want %s\n%s", l.Action, l.On, got, l.Want, access.Explain(l.Action, l.On))
+		}
+	}
+}

@@ -1,0 +1,114 @@
+package latchkeytest_test
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/latchkeytest"
+)
+
+var editor = latchkey.Permissions{
+	latchkey.Allow(latchkey.Read).On("invoice/*"),
+	latchkey.Allow(latchkey.Update).On("invoice/*").Where(latchkey.Where("state", latchkey.Eq, "draft")),
+	latchkey.Allow(latchkey.Create).On("latchkey/token/*"),
+}
+
+func TestKit(t *testing.T) {
+	kit := latchkeytest.New(t, &latchkey.Options{Prefix: "shop"})
+	access := kit.Access("acme", latchkey.Spec{Kind: latchkey.KindAPIKey, Permissions: editor})
+	latchkeytest.Table{
+		{latchkey.Read, "invoice/7", latchkeytest.All},
+		{latchkey.Update, "invoice/7", latchkeytest.Some},
+		{latchkey.Delete, "invoice/7", latchkeytest.None},
+	}.Check(t, access)
+
+	child := kit.Mint(access, latchkey.Narrowing{Permissions: latchkey.Permissions{
+		latchkey.Allow(latchkey.Any).On("*")}})
+	latchkeytest.Table{
+		{latchkey.Read, "invoice/7", latchkeytest.All},
+		{latchkey.Delete, "invoice/7", latchkeytest.None},
+	}.Check(t, child)
+
+	_, _, err := kit.As(access).Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindSecret})
+	require.ErrorIs(t, err, latchkey.ErrDenied)
+
+	_, text := kit.Secret("acme", latchkey.Spec{Kind: latchkey.KindAPIKey,
+		Validity: latchkey.Validity{NotAfter: kit.Clock.Now().Add(time.Hour)}})
+	assert.True(t, strings.HasPrefix(text, "ak_shop_"))
+	kit.Present(text)
+	kit.Clock.Advance(time.Hour)
+	_, err = kit.Verify(t.Context(), latchkey.Presented{Secret: text})
+	require.ErrorIs(t, err, latchkey.ErrExpired)
+
+	kit.Store.Down(true)
+	_, err = kit.Verify(t.Context(), latchkey.Presented{Secret: text})
+	require.ErrorIs(t, err, latchkey.ErrUnavailable)
+	kit.Store.Down(false)
+	_, err = kit.Verify(t.Context(), latchkey.Presented{Secret: text})
+	require.ErrorIs(t, err, latchkey.ErrExpired)
+}
+
+// recorder is a testing.TB that keeps what fails.
+type recorder struct {
+	testing.TB
+	failed []string
+}
+
+func (r *recorder) Helper() {}
+func (r *recorder) Errorf(format string, args ...any) {
+	r.failed = append(r.failed, fmt.Sprintf(format, args...))
+}
+
+func TestTableFails(t *testing.T) {
+	kit := latchkeytest.New(t, nil)
+	access := kit.Access("acme", latchkey.Spec{Kind: latchkey.KindAPIKey, Permissions: editor})
+	for name, table := range map[string]latchkeytest.Table{
+		"more than is allowed": {{latchkey.Delete, "invoice/7", latchkeytest.All}},
+		"less than is allowed": {{latchkey.Read, "invoice/7", latchkeytest.Some}},
+		"some for all":         {{latchkey.Update, "invoice/7", latchkeytest.All}},
+		"no resource":          {{latchkey.Update, "invoice//7", latchkeytest.None}},
+		"no lines":             {},
+	} {
+		var r recorder
+		table.Check(&r, access)
+		assert.Len(t, r.failed, 1, name)
+	}
+	var r recorder
+	latchkeytest.Table{{latchkey.Read, "invoice/7", latchkeytest.None}}.Check(&r, access)
+	assert.Contains(t, r.failed[0], "read on invoice/7: all is allowed, want none")
+	assert.Contains(t, r.failed[0], "allow read", "the rule that decided")
+}
+
+// Each method of a store that can fail does, while the store is down.
+func TestDown(t *testing.T) {
+	kit := latchkeytest.New(t, nil)
+	kit.Store.Down(true)
+	contract := reflect.TypeFor[latchkey.Store]()
+	failed := 0
+	for i := range contract.NumMethod() {
+		name := contract.Method(i).Name
+		method := reflect.ValueOf(kit.Store).MethodByName(name)
+		kind := method.Type()
+		if kind.NumIn() == 0 || kind.In(0) != reflect.TypeFor[context.Context]() {
+			continue // it reads nothing
+		}
+		args := []reflect.Value{reflect.ValueOf(t.Context())}
+		for n := 1; n < kind.NumIn() && !(kind.IsVariadic() && n == kind.NumIn()-1); n++ {
+			args = append(args, reflect.Zero(kind.In(n)))
+		}
+		results := method.Call(args)
+		err, _ := results[len(results)-1].Interface().(error)
+		assert.ErrorIs(t, err, latchkey.ErrUnavailable, name)
+		assert.ErrorContains(t, err, "the test took the store down", name)
+		failed++
+	}
+	assert.Greater(t, failed, 20)
+}

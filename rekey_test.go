@@ -1,0 +1,119 @@
+package latchkey_test
+
+import (
+	"bytes"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+func ringOf(t *testing.T, ids ...uint32) *latchkey.Keyring {
+	t.Helper()
+	var keys []latchkey.Key
+	for _, id := range ids {
+		keys = append(keys, latchkey.Key{ID: id, Secret: bytes.Repeat([]byte{'k', byte(id)}, 16)})
+	}
+	ring, err := latchkey.NewKeyring(keys[0], keys[1:]...)
+	require.NoError(t, err)
+	return ring
+}
+
+// keeper returns a Manager over the store of w with other keys.
+func (w *world) keeper(ring *latchkey.Keyring) *latchkey.Manager {
+	o := w.options()
+	o.Keyring = ring
+	return latchkey.New(w.store, &o)
+}
+
+func TestRekey(t *testing.T) {
+	w := newWorld(t) // without a keyring
+	_, plain := w.key(readAll())
+	old := w.keeper(ringOf(t, 1))
+	acme, globex := old.For("acme"), old.For("globex")
+	texts := map[string]string{} // token id to text
+	var signed latchkey.Token
+	for i := range 250 {
+		account := acme
+		if i%2 == 0 {
+			account = globex
+		}
+		token, secret, err := account.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+		w.ok(err)
+		texts[token.ID] = secret.Reveal()
+		if i == 1 {
+			signed = token
+			_, err := acme.SigningSecret(w.ctx, token.ID)
+			w.ok(err)
+		}
+	}
+	signing, err := acme.SigningSecret(w.ctx, signed.ID)
+	w.ok(err)
+
+	both := w.keeper(ringOf(t, 2, 1))
+	uses, err := both.KeyUse(w.ctx)
+	w.ok(err)
+	require.Equal(t, []latchkey.KeyUse{{KeyID: 0, Secrets: 1}, {KeyID: 1, Secrets: 251, Sealed: 251}}, uses)
+	epoch, err := w.store.Changes(w.ctx, 0, 0, 0)
+	w.ok(err)
+
+	// Two processes do it at once.
+	var all sync.WaitGroup
+	for _, m := range []*latchkey.Manager{both, w.keeper(ringOf(t, 2, 1))} {
+		all.Go(func() {
+			_, left, err := m.Rekey(w.ctx)
+			assert.NoError(t, err)
+			assert.Equal(t, []latchkey.KeyUse{{KeyID: 0, Secrets: 1}}, left)
+		})
+	}
+	all.Wait()
+	uses, err = both.KeyUse(w.ctx)
+	w.ok(err)
+	require.Equal(t, []latchkey.KeyUse{{KeyID: 0, Secrets: 1}}, uses, "what has a digest alone")
+	after, err := w.store.Changes(w.ctx, 0, 0, 0)
+	w.ok(err)
+	require.Equal(t, epoch.Epoch, after.Epoch, "no cache is told")
+
+	// The old key may go: everything is found, revealed and signed with the new one alone.
+	latest := w.keeper(ringOf(t, 2))
+	for id, text := range texts {
+		access, err := latest.Verify(w.ctx, latchkey.Presented{Secret: text})
+		w.ok(err)
+		require.Equal(t, id, access.TokenID())
+	}
+	again, err := latest.For("acme").SigningSecret(w.ctx, signed.ID)
+	w.ok(err)
+	require.Equal(t, signing.Reveal(), again.Reveal())
+	shown, err := latest.For("acme").Reveal(w.ctx, signed.ID)
+	w.ok(err)
+	require.Equal(t, texts[signed.ID], shown.Reveal())
+	_, err = old.Verify(w.ctx, latchkey.Presented{Secret: texts[signed.ID]})
+	w.is(latchkey.ErrUnknownToken, err) // that process read nothing before, and lacks the key
+
+	// A plain digest moves when it is used.
+	_, err = both.Verify(w.ctx, latchkey.Presented{Secret: plain})
+	w.ok(err)
+	uses, err = both.KeyUse(w.ctx)
+	w.ok(err)
+	require.Empty(t, uses)
+}
+
+func TestRekeyWithoutTheOldKey(t *testing.T) {
+	w := newWorld(t)
+	_, _, err := w.keys.Rekey(w.ctx)
+	w.is(latchkey.ErrNeedsKeyring, err)
+	_, secret, err := w.keeper(ringOf(t, 1)).For("acme").Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+	w.ok(err)
+	moved, left, err := w.keeper(ringOf(t, 2)).Rekey(w.ctx)
+	w.ok(err)
+	require.Zero(t, moved)
+	require.Equal(t, []latchkey.KeyUse{{KeyID: 1, Secrets: 1, Sealed: 1}}, left)
+	_, err = w.keeper(ringOf(t, 1)).Verify(w.ctx, latchkey.Presented{Secret: secret.Reveal()})
+	w.ok(err)
+	w.store.fail.Store(&latchkey.ErrUnavailable)
+	_, _, err = w.keeper(ringOf(t, 2, 1)).Rekey(w.ctx)
+	w.is(latchkey.ErrUnavailable, err)
+}
