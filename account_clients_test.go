@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -67,7 +66,7 @@ func (w *world) everything(owner string) string {
 }
 
 func TestExportClient(t *testing.T) {
-	w, parent, ada := clients(t)
+	w, _, ada := clients(t)
 	var out bytes.Buffer
 	w.ok(w.acme.ExportClient(w.ctx, "ada-7", &out))
 	members := map[string]int{}
@@ -88,11 +87,27 @@ func TestExportClient(t *testing.T) {
 
 	w.is(latchkey.ErrNotFound, w.acme.ExportClient(w.ctx, "nobody", &out))
 	w.is(latchkey.ErrInvalid, w.acme.ExportClient(w.ctx, "", &out))
-	actor, err := w.acme.As(parent)
-	w.ok(err)
 	out.Reset()
+	for missing, allowed := range map[string][]latchkey.Pattern{
+		"client": {"latchkey/usage", "latchkey/event", "latchkey/token/*"},
+		"usage":  {"latchkey/client", "latchkey/event", "latchkey/token/*"},
+		"event":  {"latchkey/client", "latchkey/usage", "latchkey/token/*"},
+	} {
+		_, text := w.key(latchkey.Allow(latchkey.Read).On(allowed...))
+		actor, err := w.acme.As(w.access(text))
+		w.ok(err)
+		w.is(latchkey.ErrDenied, actor.ExportClient(w.ctx, "ada-7", &out))
+		require.Empty(t, out.String(), missing)
+	}
+	_, text := w.key(latchkey.Allow(latchkey.Read).On("latchkey/client", "latchkey/usage", "latchkey/event"))
+	actor, err := w.acme.As(w.access(text))
+	w.ok(err)
 	w.is(latchkey.ErrDenied, actor.ExportClient(w.ctx, "ada-7", &out))
-	require.Empty(t, out.String())
+	require.NotContains(t, out.String(), `"token":{`)
+	_, text = w.key(latchkey.Allow(latchkey.Read).On("latchkey/*"))
+	actor, err = w.acme.As(w.access(text))
+	w.ok(err)
+	w.ok(actor.ExportClient(w.ctx, "ada-7", &out))
 }
 
 func TestEraseClient(t *testing.T) {
@@ -104,14 +119,16 @@ func TestEraseClient(t *testing.T) {
 		w.ok(err)
 		return rows[0].Count
 	}
+	_, text := w.mint(parent, latchkey.Narrowing{Client: latchkey.Client{ID: "ada-7"}})
+	hers := w.access(text)
 	before := count()
-	parent.Count("api", "GET /", 1) // still in memory
 
 	actor, err := w.acme.As(parent)
 	w.ok(err)
 	w.is(latchkey.ErrDenied, actor.EraseClient(w.ctx, "ada-7"))
 	require.Contains(t, w.everything("acme"), "Lovelace")
 
+	hers.Count("api", "GET /", 1) // still in memory
 	w.ok(w.acme.EraseClient(w.ctx, "ada-7"))
 	left := w.everything("acme")
 	for _, trace := range []string{"ada-7", "Lovelace", "Ada"} {
@@ -151,14 +168,31 @@ func TestEraseClientEndsItsTokens(t *testing.T) {
 	w.ok(err)
 }
 
-// An actor that may not delete one of the client's tokens erases nothing of it.
-func TestEraseClientAsAWeakActor(t *testing.T) {
-	w, _, _ := clients(t)
-	_, text := w.key(latchkey.Allow(latchkey.Delete).On("latchkey/client"), latchkey.Allow(latchkey.Read).On("x"))
-	actor, err := w.acme.As(w.access(text))
-	w.ok(err)
-	before := strings.Count(w.everything("acme"), "Lovelace")
-	w.is(latchkey.ErrDenied, actor.EraseClient(w.ctx, "ada-7"))
-	require.Equal(t, before, strings.Count(w.everything("acme"), "Lovelace"))
-	w.turn(time.Second)
+// An actor needs the right for the client and for each of its tokens, and erases nothing without.
+func TestEraseClientAsAnActor(t *testing.T) {
+	for _, missing := range []string{"client", "token", "what the tokens may do", ""} {
+		w, _, _ := clients(t)
+		var rules latchkey.Permissions
+		for what, rule := range map[string]latchkey.Rule{
+			"client":                 latchkey.Allow(latchkey.Delete).On("latchkey/client"),
+			"token":                  latchkey.Allow(latchkey.Delete).On("latchkey/token/*"),
+			"what the tokens may do": readAll(),
+		} {
+			if what != missing {
+				rules = append(rules, rule)
+			}
+		}
+		_, text := w.key(rules...)
+		actor, err := w.acme.As(w.access(text))
+		w.ok(err)
+		before := strings.Count(w.everything("acme"), "Lovelace")
+		err = actor.EraseClient(w.ctx, "ada-7")
+		if missing == "" {
+			w.ok(err)
+			require.NotContains(t, w.everything("acme"), "Lovelace")
+			continue
+		}
+		require.ErrorIs(t, err, latchkey.ErrDenied, missing)
+		require.Equal(t, before, strings.Count(w.everything("acme"), "Lovelace"), missing)
+	}
 }

@@ -60,6 +60,18 @@ func TestRekey(t *testing.T) {
 	epoch, err := w.store.Changes(w.ctx, 0, 0, 0)
 	w.ok(err)
 
+	// Another process does it between the reads and the first write.
+	other := w.keeper(ringOf(t, 2, 1))
+	did := w.store.before(func() {
+		moved, _, err := other.Rekey(w.ctx)
+		w.ok(err)
+		require.Equal(t, 251, moved)
+	})
+	_, left, err := both.Rekey(w.ctx)
+	w.ok(err)
+	require.True(t, did())
+	require.Equal(t, []latchkey.KeyUse{{KeyID: 0, Secrets: 1}}, left)
+
 	// Two processes do it at once.
 	var all sync.WaitGroup
 	for _, m := range []*latchkey.Manager{both, w.keeper(ringOf(t, 2, 1))} {

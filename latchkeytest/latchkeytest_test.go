@@ -56,6 +56,18 @@ func TestKit(t *testing.T) {
 	require.ErrorIs(t, err, latchkey.ErrExpired)
 }
 
+func TestEditors(t *testing.T) {
+	kit := latchkeytest.New(t, nil)
+	access := kit.Access("acme", latchkey.Spec{Kind: latchkey.KindAPIKey, Permissions: editor})
+	latchkeytest.Table{
+		{latchkey.Read, "invoice/7", latchkeytest.All},
+		{latchkey.Update, "invoice/7", latchkeytest.Some}, // Filter says which rows
+		{latchkey.Delete, "invoice/7", latchkeytest.None},
+	}.Check(t, access)
+	kit.Clock.Advance(time.Hour) // no test waits
+	kit.Store.Down(true)         // and every call is refused with ErrUnavailable
+}
+
 // recorder is a testing.TB that keeps what fails.
 type recorder struct {
 	testing.TB

@@ -290,7 +290,7 @@ func (s *Store) KeySecrets(ctx context.Context, q latchkey.KeyQuery) (
 			if q.Match(&found.Secret) {
 				page = append(page, found)
 			}
-			if n++; n == scanSize || len(page) == q.Size() {
+			if n++; n >= scanSize || len(page) == q.Size() {
 				next = q.Key(found.Owner, found.TokenID, sec.digest)
 				return false
 			}
@@ -344,7 +344,7 @@ func (s *Store) Undelivered(ctx context.Context, q latchkey.UndeliveredQuery) (
 		if at := a.cursors[q.Cursor]; at < a.seq {
 			page = append(page, latchkey.Delivery{Owner: owner, Seq: at, Last: a.seq})
 		}
-		if n++; n == scanSize || len(page) == q.Size() {
+		if n++; n >= scanSize || len(page) == q.Size() {
 			return page, owner, nil
 		}
 	}
