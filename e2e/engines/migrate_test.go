@@ -129,7 +129,8 @@ func TestMariaDBMigrateTakesUp(t *testing.T) {
 			`ALTER TABLE latchkey_secrets DROP COLUMN owner_version, DROP COLUMN used, DROP COLUMN used_from,
 				DROP COLUMN algorithm, DROP COLUMN lookup, DROP COLUMN hash`,
 			`ALTER TABLE latchkey_credits DROP COLUMN ends`, `ALTER TABLE latchkey_events DROP COLUMN prev, DROP COLUMN hash`,
-			`ALTER TABLE latchkey_owners DROP COLUMN since`, `DROP INDEX latchkey_usage_day ON latchkey_usage`},
+			`ALTER TABLE latchkey_owners DROP COLUMN since`, `DROP INDEX latchkey_usage_day ON latchkey_usage`,
+			`DROP TABLE latchkey_cursors`},
 			spoil...) {
 			_, err := db.Exec(s)
 			require.NoError(t, err, s)

@@ -42,6 +42,9 @@ var TenantTables = []string{"latchkey_tokens", "latchkey_secrets", "latchkey_tok
 	"latchkey_once", "latchkey_usage", "latchkey_credits", "latchkey_reservations", "latchkey_writes",
 	"latchkey_cursors"}
 
+// LaterTables are those of TenantTables that migrations after the first one make.
+var LaterTables = []string{"latchkey_cursors"}
+
 // Plan returns the steps in which SQLite runs a statement.
 func Plan(t *testing.T, db *sql.DB, text string) (steps []string) {
 	rows, err := db.Query("EXPLAIN QUERY PLAN "+text, make([]any, strings.Count(text, "?"))...)
