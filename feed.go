@@ -28,6 +28,7 @@ type follower struct {
 	missed      atomic.Uint64             // counts changes that the cache may have missed; only later polls count
 	background  sync.WaitGroup            // polls in the background
 	state       atomic.Uint32             // of polling in the background: pollIdle, pollRunning or pollTwice
+	told        atomic.Bool               // that something changed: the next of these polls asks what at once
 }
 
 const (
@@ -139,6 +140,7 @@ func (f *follower) startPoll() bool {
 // requestPoll polls in the background, by a poll that begins after the call. A poll under way may have read the epoch
 // just before the commit that the caller was notified of.
 func (f *follower) requestPoll() {
+	f.told.Store(true)
 	for !f.startPoll() {
 		if f.state.CompareAndSwap(pollRunning, pollTwice) || f.state.Load() == pollTwice {
 			return
@@ -149,7 +151,7 @@ func (f *follower) requestPoll() {
 func (f *follower) pollInBackground() {
 	for {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		if _, err := f.poll(ctx); err != nil {
+		if _, err := f.pollBy(ctx, f.told.Swap(false)); err != nil {
 			f.m.warn("latchkey: cannot read the store's changes", err)
 		}
 		cancel()
@@ -161,9 +163,16 @@ func (f *follower) pollInBackground() {
 }
 
 // poll brings the cache up to the feed's present epoch and records when it began. It returns the time, as epoch does.
-func (f *follower) poll(ctx context.Context) (moment, error) {
+func (f *follower) poll(ctx context.Context) (moment, error) { return f.pollBy(ctx, false) }
+
+// pollBy is poll. Told that something changed, it reads the changes at once, which give the epoch too.
+func (f *follower) pollBy(ctx context.Context, told bool) (moment, error) {
 	start := pollStart{missed: f.missed.Load(), at: f.m.opts.Clock()}
-	r, err := f.epoch(ctx)
+	read := f.epoch
+	if told {
+		read = f.changes
+	}
+	r, err := read(ctx)
 	if err != nil {
 		return r.at, err
 	}
@@ -197,11 +206,30 @@ func (f *follower) readEpoch(ctx context.Context) (epochReading, error) {
 	if err != nil {
 		return epochReading{}, fault.Unavailable(err)
 	}
+	r := f.reading(&feed, latest)
+	return r, f.compareClocks(r.at, r.storeClock)
+}
+
+// reading returns what a feed that was just read says of the epoch and the time.
+func (f *follower) reading(feed *Feed, latest uint64) epochReading {
 	r := epochReading{epoch: feed.Epoch, latest: latest, at: f.m.readClock()}
 	if !feed.Now.IsZero() {
 		r.storeClock = feed.Now.UnixMicro()
 	}
-	return r, f.compareClocks(r.at, r.storeClock)
+	return r
+}
+
+// changes is epoch by a reading of the changes, or of the first of many. It applies them.
+func (f *follower) changes(ctx context.Context) (epochReading, error) {
+	r, err := f.feedReads.Do(ctx, &f.feedWindow, f.readFeed)
+	if err != nil {
+		return epochReading{}, err
+	}
+	if err := f.compareClocks(r.at, r.storeClock); err != nil {
+		return r.epochReading, err
+	}
+	_, err = f.applyFeed(r, r.feed.Epoch)
+	return r.epochReading, err
 }
 
 // follow brings the cache up to a reading of the epoch. What was read at a later epoch, before that reading began, is
@@ -222,9 +250,10 @@ func (f *follower) follow(ctx context.Context, r epochReading) error {
 
 // feedRead is one reading of the feed.
 type feedRead struct {
+	epochReading
 	after   uint64
 	feed    Feed
-	epoch   bool // only the epoch matters: nothing was cached that a change could concern
+	empty   bool // only the epoch matters: nothing was cached that a change could concern
 	applied bool // to the cache
 }
 
@@ -264,15 +293,17 @@ func (f *follower) refresh(ctx context.Context) error {
 }
 
 func (f *follower) readFeed(ctx context.Context) (*feedRead, error) {
-	r := &feedRead{after: f.cached.Epoch(), epoch: f.cached.Empty()}
+	r := &feedRead{after: f.cached.Epoch(), empty: f.cached.Empty()}
+	latest := f.cached.Latest()
 	n := 1000
-	if r.epoch {
+	if r.empty {
 		n = 1 // the history of a day would hold up a process that begins with a change, or with Wake
 	}
 	var err error
 	if r.feed, err = f.m.store.Changes(ctx, f.id, r.after, n); err != nil {
 		return nil, fault.Unavailable(err)
 	}
+	r.epochReading = f.reading(&r.feed, latest)
 	return r, nil
 }
 
@@ -285,7 +316,7 @@ func (f *follower) applyFeed(r *feedRead, target uint64) (bool, error) {
 	if r.applied || c.Epoch() != r.after {
 		return r.applied, nil
 	}
-	if r.epoch && r.feed.Epoch >= max(r.after, target) {
+	if r.empty && r.feed.Epoch >= max(r.after, target) {
 		r.applied = c.Skip(r.feed.Epoch) // unless something is cached by now: then the changes are read
 		return r.applied, nil
 	}

@@ -74,6 +74,7 @@ type dialect struct {
 	writers          int  // write transactions of one Store at once
 	mintWorkers      int  // batches of mints at once, besides the writers; 0: mints are queued with the other writes
 	arrays           bool // many rows are passed as an array for each column, otherwise as VALUES
+	packsFeed        bool // lists of what changed are cheaper than rows
 	bulkRows         int  // rows of one INSERT with VALUES; a power of two
 	groupCommit      bool // many writes may share one commit, which is faster
 	mergesStatements bool // statements that return no rows may be parts of one; see tx.later

@@ -3,7 +3,10 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/latchkey-go/latchkey"
@@ -77,6 +80,9 @@ func (s *Store) readFeed(ctx context.Context, feed *latchkey.Feed, now *sql.Null
 	if after > 1<<63-1 {
 		after = 1<<63 - 1 // ahead of any epoch
 	}
+	if s.dialect.packsFeed {
+		return s.readPackedFeed(ctx, feed, now, after, limit)
+	}
 	seen := false
 	err = s.each(ctx, `SELECT e.epoch, e.floor, `+s.dialect.clock+`, c.epoch, c.owner, c.kind, c.id, c.until
 		FROM latchkey_epoch e LEFT JOIN (SELECT epoch, seq, owner, kind, id, until FROM latchkey_changes
@@ -92,12 +98,8 @@ func (s *Store) readFeed(ctx context.Context, feed *latchkey.Feed, now *sql.Null
 			feed.Truncated = after < floor || after > feed.Epoch
 			if epoch.Valid {
 				rows++
-				change := latchkey.Change{Epoch: uint64(epoch.Int64), Owner: owner.String,
-					Kind: latchkey.ChangeKind(kind.Int64), ID: id.String, Until: fromMicros(until)}
-				if change.Kind == latchkey.ChangedRevocation {
-					unpackRevocation(&change)
-				}
-				feed.Changes = append(feed.Changes, change)
+				feed.Changes = append(feed.Changes, newChange(latchkey.Change{Epoch: uint64(epoch.Int64), Owner: owner.String,
+					Kind: latchkey.ChangeKind(kind.Int64), ID: id.String, Until: fromMicros(until)}))
 			}
 			return nil
 		})
@@ -105,6 +107,95 @@ func (s *Store) readFeed(ctx context.Context, feed *latchkey.Feed, now *sql.Null
 		return 0, orRowMissing(err, "the row of latchkey_epoch")
 	}
 	return rows, nil
+}
+
+// newChange returns the change that a row of latchkey_changes tells of.
+func newChange(change latchkey.Change) latchkey.Change {
+	if change.Kind == latchkey.ChangedRevocation {
+		unpackRevocation(&change)
+	}
+	return change
+}
+
+// readPackedFeed is readFeed by one row, which has all the changes in lists. Each process reads each change, so rows
+// would cost more than all else that a change costs: packed they take the server and this process a third of that. The
+// lists are in the order of the subquery.
+func (s *Store) readPackedFeed(ctx context.Context, feed *latchkey.Feed, now *sql.NullInt64, after uint64, limit int) (
+	int, error) {
+	var p packedChanges
+	var floor uint64
+	found, err := s.first(ctx, `SELECT e.epoch, e.floor, `+s.dialect.clock+`, c.n, c.epochs, c.shapes, c.owners, c.ids,
+		c.untils FROM latchkey_epoch e LEFT JOIN (SELECT count(*) AS n, string_agg(CAST(epoch AS TEXT), ' ') AS epochs,
+			string_agg(CAST((CAST(kind AS BIGINT) << 41) + (CAST(octet_length(owner) AS BIGINT) << 21)
+				+ (CAST(octet_length(id) AS BIGINT) << 1) + CASE WHEN until IS NULL THEN 0 ELSE 1 END AS TEXT), ' ') AS shapes,
+			string_agg(owner, '') AS owners, string_agg(id, '') AS ids, string_agg(CAST(until AS TEXT), ' ') AS untils
+			FROM (SELECT epoch, owner, kind, id, until FROM latchkey_changes WHERE epoch > ? ORDER BY epoch, seq LIMIT ?) p) c
+		ON TRUE WHERE e.id = 1`, []any{int64(after), limit},
+		&feed.Epoch, &floor, now, &p.n, &p.epochs, &p.shapes, &p.owners, &p.ids, &p.untils)
+	if err != nil || !found {
+		return 0, orRowMissing(err, "the row of latchkey_epoch")
+	}
+	feed.Truncated = after < floor || after > feed.Epoch
+	feed.Changes, err = p.unpack()
+	return p.n, err
+}
+
+// packedChanges are rows of latchkey_changes, in lists. Numbers are separated by spaces.
+type packedChanges struct {
+	n              int
+	epochs, untils sql.NullString // untils has those that are not null
+	// shapes say what each row has: bit 0 an until, bits 1 to 20 the length of the id, bits 21 to 40 that of the owner,
+	// in bytes, and from bit 41 on the kind.
+	shapes      sql.NullString
+	owners, ids sql.NullString // without separators
+}
+
+var errPackedChanges = errors.New("the rows of latchkey_changes cannot be read")
+
+// unpack returns the changes. It returns an error unless the lists agree in full.
+func (p *packedChanges) unpack() ([]latchkey.Change, error) {
+	if p.n == 0 {
+		return nil, nil
+	}
+	const length = 1<<20 - 1
+	changes := make([]latchkey.Change, p.n)
+	epochs, shapes, untils := numbers(p.epochs.String), numbers(p.shapes.String), numbers(p.untils.String)
+	owners, ids := p.owners.String, p.ids.String
+	last := int64(0)
+	for i := range changes {
+		epoch, ok := epochs.next()
+		shape, known := shapes.next()
+		owner, id := int(shape>>21&length), int(shape>>1&length)
+		if !ok || !known || epoch < last || owner > len(owners) || id > len(ids) {
+			return nil, errPackedChanges
+		}
+		last = epoch
+		var until sql.NullInt64
+		if shape&1 != 0 {
+			if until.Int64, until.Valid = untils.next(); !until.Valid {
+				return nil, errPackedChanges
+			}
+		}
+		changes[i] = newChange(latchkey.Change{Epoch: uint64(epoch), Kind: latchkey.ChangeKind(shape >> 41),
+			// Whoever keeps one of them does not keep them all.
+			Owner: strings.Clone(owners[:owner]), ID: strings.Clone(ids[:id]), Until: fromMicros(until)})
+		owners, ids = owners[owner:], ids[id:]
+	}
+	if owners+ids+string(epochs+shapes+untils) != "" {
+		return nil, errPackedChanges
+	}
+	return changes, nil
+}
+
+// numbers is a list of decimal numbers, separated by spaces.
+type numbers string
+
+// next removes the first number. It returns false if there is none.
+func (l *numbers) next() (int64, bool) {
+	first, rest, _ := strings.Cut(string(*l), " ")
+	*l = numbers(rest)
+	n, err := strconv.ParseInt(first, 10, 64)
+	return n, err == nil
 }
 
 // wholePage cuts rows to whole transactions: as many as fit into n rows, but at least one. Unless complete, the last

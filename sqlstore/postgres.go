@@ -38,6 +38,7 @@ var postgres = dialect{
 	writers:          8,
 	mintWorkers:      2,
 	arrays:           true,
+	packsFeed:        true,
 	mergesStatements: true,
 	waitsForReplicas: true,
 	interruptible:    true,

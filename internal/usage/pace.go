@@ -17,17 +17,23 @@ func newPace(most int, aim time.Duration) pace {
 	return pace{size: paceStart, most: most, aim: aim, floor: -1}
 }
 
-// wrote takes note of what a batch of n took.
+// paceGrowth is by how much a batch is larger than the one before, at most.
+const paceGrowth = 2
+
+// wrote takes note of what a batch of n took. The next one is as large as that says the time allows. So it comes near
+// the aim by steps that become smaller: a batch of twice the rows may take far more than twice the time.
 func (p *pace) wrote(n int, took time.Duration) {
 	if p.floor < 0 || took < p.floor || n <= paceStart { // the way may have become longer
 		p.floor = took
 	}
 	budget := max(p.aim, p.floor)
+	items := max(took-p.floor, 1)
+	size := int(min(float64(n)*float64(budget)/float64(items), paceGrowth*float64(n)))
 	switch {
-	case took > p.floor+2*budget:
-		p.size = max(1, n/2)
-	case n >= p.size && took <= p.floor+budget && 2*took < writeTimeout:
-		p.size = min(2*p.size, p.most)
+	case size < n:
+		p.size = max(1, n/2, size)
+	case n >= p.size && 2*took < writeTimeout:
+		p.size = min(size, p.most)
 	}
 }
 
