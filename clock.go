@@ -154,7 +154,8 @@ func (f *follower) confirmedTime(ctx context.Context) (moment, error) {
 // call.
 func (f *follower) confirmTimeNow(ctx context.Context) (moment, error) {
 	begin := time.Now()
-	r, err := f.epoch(ctx)
+	var r epochReading
+	err := f.epoch(ctx, &r)
 	f.clock.cost.Store(int64(time.Since(begin)))
 	return r.at, err
 }

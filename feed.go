@@ -93,9 +93,10 @@ func (f *follower) markStale() { f.missed.Add(1) }
 // the time, by a reading of this machine's clock that the store's confirmed: since the call, or within that bound.
 func (f *follower) ensureFresh(ctx context.Context) (moment, error) {
 	if f.m.opts.MaxStale == 0 {
-		r, err := f.epoch(ctx)
+		var r epochReading // by pointers: copies of it would take longer than what is compared
+		err := f.epoch(ctx, &r)
 		if err == nil {
-			err = f.follow(ctx, r)
+			err = f.follow(ctx, &r)
 		}
 		return r.at, err
 	}
@@ -172,11 +173,11 @@ func (f *follower) pollBy(ctx context.Context, told bool) (moment, error) {
 	if told {
 		read = f.changes
 	}
-	r, err := read(ctx)
-	if err != nil {
+	var r epochReading
+	if err := read(ctx, &r); err != nil {
 		return r.at, err
 	}
-	if err := f.follow(ctx, r); err != nil {
+	if err := f.follow(ctx, &r); err != nil {
 		return r.at, err
 	}
 	for {
@@ -193,48 +194,52 @@ func (f *follower) pollBy(ctx context.Context, told bool) (moment, error) {
 }
 
 // epoch reads the store's epoch, or shares a read that begins after the call, and compares the clocks.
-func (f *follower) epoch(ctx context.Context) (epochReading, error) {
+func (f *follower) epoch(ctx context.Context, r *epochReading) (err error) {
 	if f.epochWindow.Alone() {
-		return f.readEpoch(ctx)
+		return f.readEpoch(ctx, r)
 	}
-	return f.epochReads.Do(ctx, &f.epochWindow, f.readEpoch)
+	*r, err = f.epochReads.Do(ctx, &f.epochWindow, func(ctx context.Context) (r epochReading, err error) {
+		err = f.readEpoch(ctx, &r)
+		return r, err
+	})
+	return err
 }
 
-func (f *follower) readEpoch(ctx context.Context) (epochReading, error) {
-	latest := f.cached.Latest()
+func (f *follower) readEpoch(ctx context.Context, r *epochReading) error {
+	r.latest = f.cached.Latest()
 	feed, err := f.m.store.Changes(ctx, f.id, f.cached.Epoch(), 0)
 	if err != nil {
-		return epochReading{}, fault.Unavailable(err)
+		return fault.Unavailable(err)
 	}
-	r := f.reading(&feed, latest)
-	return r, f.compareClocks(r.at, r.storeClock)
+	r.epoch, r.at, r.storeClock = feed.Epoch, f.m.readClock(), storeClock(&feed)
+	return f.compareClocks(r.at, r.storeClock)
 }
 
-// reading returns what a feed that was just read says of the epoch and the time.
-func (f *follower) reading(feed *Feed, latest uint64) epochReading {
-	r := epochReading{epoch: feed.Epoch, latest: latest, at: f.m.readClock()}
-	if !feed.Now.IsZero() {
-		r.storeClock = feed.Now.UnixMicro()
+// storeClock returns the time of the store's clock, in µs since 1970, and 0 if it has none.
+func storeClock(feed *Feed) int64 {
+	if feed.Now.IsZero() {
+		return 0
 	}
-	return r
+	return feed.Now.UnixMicro()
 }
 
 // changes is epoch by a reading of the changes, or of the first of many. It applies them.
-func (f *follower) changes(ctx context.Context) (epochReading, error) {
-	r, err := f.feedReads.Do(ctx, &f.feedWindow, f.readFeed)
+func (f *follower) changes(ctx context.Context, r *epochReading) error {
+	read, err := f.feedReads.Do(ctx, &f.feedWindow, f.readFeed)
 	if err != nil {
-		return epochReading{}, err
+		return err
 	}
+	*r = read.epochReading
 	if err := f.compareClocks(r.at, r.storeClock); err != nil {
-		return r.epochReading, err
+		return err
 	}
-	_, err = f.applyFeed(r, r.feed.Epoch)
-	return r.epochReading, err
+	_, err = f.applyFeed(read, r.epoch)
+	return err
 }
 
 // follow brings the cache up to a reading of the epoch. What was read at a later epoch, before that reading began, is
 // of a history that was lost: the store was restored from a backup.
-func (f *follower) follow(ctx context.Context, r epochReading) error {
+func (f *follower) follow(ctx context.Context, r *epochReading) error {
 	if r.epoch < r.latest {
 		f.applying.Lock()
 		if f.cached.Latest() >= r.latest { // otherwise another caller has done it
@@ -303,7 +308,7 @@ func (f *follower) readFeed(ctx context.Context) (*feedRead, error) {
 	if r.feed, err = f.m.store.Changes(ctx, f.id, r.after, n); err != nil {
 		return nil, fault.Unavailable(err)
 	}
-	r.epochReading = f.reading(&r.feed, latest)
+	r.epochReading = epochReading{epoch: r.feed.Epoch, latest: latest, at: f.m.readClock(), storeClock: storeClock(&r.feed)}
 	return r, nil
 }
 

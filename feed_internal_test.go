@@ -190,7 +190,8 @@ func TestFeedReadsAreCoalesced(t *testing.T) {
 		f := followerOf(t, New(store, nil))
 		saw := make(chan uint64, 64)
 		ask := func(ctx context.Context) {
-			r, err := f.epoch(ctx)
+			var r epochReading
+			err := f.epoch(ctx, &r)
 			if err == nil {
 				saw <- r.epoch
 			}

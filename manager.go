@@ -173,7 +173,8 @@ func (m *Manager) purgePolicy(ctx context.Context, id FeedID) (PurgePolicy, erro
 	if err != nil {
 		return PurgePolicy{}, err
 	}
-	r, err := f.epoch(ctx)
+	var r epochReading
+	err = f.epoch(ctx, &r)
 	if err != nil {
 		return PurgePolicy{}, err
 	}

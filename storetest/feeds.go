@@ -15,44 +15,44 @@ import (
 // NewFeeds returns a Store of several feeds, for tests of what uses a Store. Feed n is that of feeds[n], a store with
 // one feed. Owners are spread over the feeds by their slots, which their tokens' texts carry. It does not close the
 // stores.
-func NewFeeds(feeds ...latchkey.Store) latchkey.Store { return severalFeeds(feeds) }
+func NewFeeds(feeds ...latchkey.Store) latchkey.Store { return (*severalFeeds)(&feeds) }
 
 // severalFeeds holds a store for each feed.
 type severalFeeds []latchkey.Store
 
 // Feeds implements latchkey.Store.
-func (s severalFeeds) Feeds() []latchkey.FeedID {
-	ids := make([]latchkey.FeedID, len(s))
-	for i := range s {
+func (s *severalFeeds) Feeds() []latchkey.FeedID {
+	ids := make([]latchkey.FeedID, len(*s))
+	for i := range *s {
 		ids[i] = latchkey.FeedID(i)
 	}
 	return ids
 }
 
 // Locate implements latchkey.Store.
-func (s severalFeeds) Locate(owner string) latchkey.Location {
+func (s *severalFeeds) Locate(owner string) latchkey.Location {
 	h := fnv.New32a()
 	h.Write([]byte(owner))
 	slot := 1 + latchkey.Slot(h.Sum32()%uint32(latchkey.MaxSlot))
 	return latchkey.Location{Feed: s.feedOf(slot), Slot: slot}
 }
 
-func (s severalFeeds) feedOf(slot latchkey.Slot) latchkey.FeedID {
-	return latchkey.FeedID(int(slot) % len(s))
+func (s *severalFeeds) feedOf(slot latchkey.Slot) latchkey.FeedID {
+	return latchkey.FeedID(int(slot) % len(*s))
 }
 
 // store returns the store of a feed.
-func (s severalFeeds) store(feed latchkey.FeedID) (latchkey.Store, error) {
-	if int64(feed) >= int64(len(s)) {
+func (s *severalFeeds) store(feed latchkey.FeedID) (latchkey.Store, error) {
+	if int64(feed) >= int64(len(*s)) {
 		return nil, fmt.Errorf("%w: there is no feed %d", latchkey.ErrInvalid, feed)
 	}
-	return s[feed], nil
+	return (*s)[feed], nil
 }
 
-func (s severalFeeds) of(owner string) latchkey.Store { return s[s.Locate(owner).Feed] }
+func (s *severalFeeds) of(owner string) latchkey.Store { return (*s)[s.Locate(owner).Feed] }
 
 // ByDigest implements latchkey.Store. It asks the feed of the slot first, and the others if the secret is not there.
-func (s severalFeeds) ByDigest(ctx context.Context, slot latchkey.Slot, digests ...[32]byte) (latchkey.Found, error) {
+func (s *severalFeeds) ByDigest(ctx context.Context, slot latchkey.Slot, digests ...[32]byte) (latchkey.Found, error) {
 	order := s.Feeds()
 	if slot != latchkey.NoSlot {
 		first := s.feedOf(slot)
@@ -64,16 +64,16 @@ func (s severalFeeds) ByDigest(ctx context.Context, slot latchkey.Slot, digests 
 }
 
 // ByLookup implements latchkey.Store. It asks one feed after another.
-func (s severalFeeds) ByLookup(ctx context.Context, lookup string) (latchkey.Found, error) {
+func (s *severalFeeds) ByLookup(ctx context.Context, lookup string) (latchkey.Found, error) {
 	return s.first(s.Feeds(), func(store latchkey.Store) (latchkey.Found, error) { return store.ByLookup(ctx, lookup) })
 }
 
 // first returns what the first feed of an order finds.
-func (s severalFeeds) first(order []latchkey.FeedID, find func(latchkey.Store) (latchkey.Found, error)) (
+func (s *severalFeeds) first(order []latchkey.FeedID, find func(latchkey.Store) (latchkey.Found, error)) (
 	latchkey.Found, error) {
 	var unasked error
 	for _, feed := range order {
-		f, err := find(s[feed])
+		f, err := find((*s)[feed])
 		if err == nil || !errors.Is(err, latchkey.ErrNotFound) && !errors.Is(err, latchkey.ErrUnavailable) {
 			return inFeed(f, feed), err
 		}
@@ -97,23 +97,23 @@ func inFeed(f latchkey.Found, feed latchkey.FeedID) latchkey.Found {
 }
 
 // Load implements latchkey.Store.
-func (s severalFeeds) Load(ctx context.Context, owner, id string) (latchkey.Found, error) {
+func (s *severalFeeds) Load(ctx context.Context, owner, id string) (latchkey.Found, error) {
 	f, err := s.of(owner).Load(ctx, owner, id)
 	return inFeed(f, s.Locate(owner).Feed), err
 }
 
 // Tokens implements latchkey.Store.
-func (s severalFeeds) Tokens(ctx context.Context, owner string, q latchkey.TokenQuery) ([]latchkey.Token, error) {
+func (s *severalFeeds) Tokens(ctx context.Context, owner string, q latchkey.TokenQuery) ([]latchkey.Token, error) {
 	return s.of(owner).Tokens(ctx, owner, q)
 }
 
 // Count implements latchkey.Store.
-func (s severalFeeds) Count(ctx context.Context, owner string, q latchkey.TokenQuery, limit int) (int, error) {
+func (s *severalFeeds) Count(ctx context.Context, owner string, q latchkey.TokenQuery, limit int) (int, error) {
 	return s.of(owner).Count(ctx, owner, q, limit)
 }
 
 // Ending implements latchkey.Store.
-func (s severalFeeds) Ending(ctx context.Context, q latchkey.EndingQuery) ([]latchkey.Token, error) {
+func (s *severalFeeds) Ending(ctx context.Context, q latchkey.EndingQuery) ([]latchkey.Token, error) {
 	store, err := s.store(q.Feed)
 	if err != nil {
 		return nil, err
@@ -123,7 +123,7 @@ func (s severalFeeds) Ending(ctx context.Context, q latchkey.EndingQuery) ([]lat
 }
 
 // Unused implements latchkey.Store.
-func (s severalFeeds) Unused(ctx context.Context, q latchkey.UnusedQuery) ([]latchkey.Token, string, error) {
+func (s *severalFeeds) Unused(ctx context.Context, q latchkey.UnusedQuery) ([]latchkey.Token, string, error) {
 	store, err := s.store(q.Feed)
 	if err != nil {
 		return nil, "", err
@@ -160,37 +160,37 @@ func (s severalFeeds) Deliver(ctx context.Context, owner, cursor string, seq uin
 }
 
 // Secrets implements latchkey.Store.
-func (s severalFeeds) Secrets(ctx context.Context, owner, id string) ([]latchkey.SecretRecord, error) {
+func (s *severalFeeds) Secrets(ctx context.Context, owner, id string) ([]latchkey.SecretRecord, error) {
 	return s.of(owner).Secrets(ctx, owner, id)
 }
 
 // Role implements latchkey.Store.
-func (s severalFeeds) Role(ctx context.Context, owner, id string) (latchkey.Role, error) {
+func (s *severalFeeds) Role(ctx context.Context, owner, id string) (latchkey.Role, error) {
 	return s.of(owner).Role(ctx, owner, id)
 }
 
 // Roles implements latchkey.Store.
-func (s severalFeeds) Roles(ctx context.Context, owner string, q latchkey.RoleQuery) ([]latchkey.Role, error) {
+func (s *severalFeeds) Roles(ctx context.Context, owner string, q latchkey.RoleQuery) ([]latchkey.Role, error) {
 	return s.of(owner).Roles(ctx, owner, q)
 }
 
 // Clients implements latchkey.Store.
-func (s severalFeeds) Clients(ctx context.Context, owner string, p latchkey.Page) ([]latchkey.Client, error) {
+func (s *severalFeeds) Clients(ctx context.Context, owner string, p latchkey.Page) ([]latchkey.Client, error) {
 	return s.of(owner).Clients(ctx, owner, p)
 }
 
 // Owner implements latchkey.Store.
-func (s severalFeeds) Owner(ctx context.Context, owner string) (latchkey.Owner, error) {
+func (s *severalFeeds) Owner(ctx context.Context, owner string) (latchkey.Owner, error) {
 	return s.of(owner).Owner(ctx, owner)
 }
 
 // Events implements latchkey.Store.
-func (s severalFeeds) Events(ctx context.Context, owner string, after uint64, n int) ([]latchkey.Event, error) {
+func (s *severalFeeds) Events(ctx context.Context, owner string, after uint64, n int) ([]latchkey.Event, error) {
 	return s.of(owner).Events(ctx, owner, after, n)
 }
 
 // Changes implements latchkey.Store.
-func (s severalFeeds) Changes(ctx context.Context, feed latchkey.FeedID, after uint64, n int) (latchkey.Feed, error) {
+func (s *severalFeeds) Changes(ctx context.Context, feed latchkey.FeedID, after uint64, n int) (latchkey.Feed, error) {
 	store, err := s.store(feed)
 	if err != nil {
 		return latchkey.Feed{}, err
@@ -199,17 +199,17 @@ func (s severalFeeds) Changes(ctx context.Context, feed latchkey.FeedID, after u
 }
 
 // Write implements latchkey.Store.
-func (s severalFeeds) Write(ctx context.Context, w latchkey.Write) error {
+func (s *severalFeeds) Write(ctx context.Context, w latchkey.Write) error {
 	return s.of(w.Owner).Write(ctx, w)
 }
 
 // Once implements latchkey.Store.
-func (s severalFeeds) Once(ctx context.Context, owner string, key [32]byte, until time.Time) error {
+func (s *severalFeeds) Once(ctx context.Context, owner string, key [32]byte, until time.Time) error {
 	return s.of(owner).Once(ctx, owner, key, until)
 }
 
 // AddUsage implements latchkey.Store.
-func (s severalFeeds) AddUsage(ctx context.Context, b latchkey.UsageBatch) error {
+func (s *severalFeeds) AddUsage(ctx context.Context, b latchkey.UsageBatch) error {
 	var owners []string
 	for _, r := range b.Rows {
 		owners = append(owners, r.Owner)
@@ -225,31 +225,31 @@ func (s severalFeeds) AddUsage(ctx context.Context, b latchkey.UsageBatch) error
 		}
 		feed = at
 	}
-	return s[feed].AddUsage(ctx, b)
+	return (*s)[feed].AddUsage(ctx, b)
 }
 
 // Usage implements latchkey.Store.
-func (s severalFeeds) Usage(ctx context.Context, owner string, q latchkey.UsageQuery) ([]latchkey.UsageRow, error) {
+func (s *severalFeeds) Usage(ctx context.Context, owner string, q latchkey.UsageQuery) ([]latchkey.UsageRow, error) {
 	return s.of(owner).Usage(ctx, owner, q)
 }
 
 // Reserve implements latchkey.Store.
-func (s severalFeeds) Reserve(ctx context.Context, r latchkey.Reservation) (latchkey.Reserved, error) {
+func (s *severalFeeds) Reserve(ctx context.Context, r latchkey.Reservation) (latchkey.Reserved, error) {
 	return s.of(r.Owner).Reserve(ctx, r)
 }
 
 // Adjust implements latchkey.Store.
-func (s severalFeeds) Adjust(ctx context.Context, owner string, key [16]byte, a latchkey.Adjustment) error {
+func (s *severalFeeds) Adjust(ctx context.Context, owner string, key [16]byte, a latchkey.Adjustment) error {
 	return s.of(owner).Adjust(ctx, owner, key, a)
 }
 
 // Settle implements latchkey.Store.
-func (s severalFeeds) Settle(ctx context.Context, owner string, key [16]byte, actual latchkey.Credits) error {
+func (s *severalFeeds) Settle(ctx context.Context, owner string, key [16]byte, actual latchkey.Credits) error {
 	return s.of(owner).Settle(ctx, owner, key, actual)
 }
 
 // Purge implements latchkey.Store.
-func (s severalFeeds) Purge(ctx context.Context, p latchkey.PurgePolicy, n int) (int, error) {
+func (s *severalFeeds) Purge(ctx context.Context, p latchkey.PurgePolicy, n int) (int, error) {
 	store, err := s.store(p.Feed)
 	if err != nil {
 		return 0, err

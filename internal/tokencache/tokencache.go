@@ -43,7 +43,7 @@ type Feed[S any, P comparable] struct {
 	cache  *Cache[S, P]
 	number uint32
 	epoch  atomic.Uint64
-	latest atomic.Uint64 // the highest epoch at which anything was read since the last reset
+	latest atomic.Uint64 // the highest epoch at which anything was read since the last reset; never below epoch
 
 	// These are guarded by cache.mu.
 	held       int               // records put since the last reset of the feed, valid or not
@@ -125,7 +125,7 @@ func (f *Feed[S, P]) Epoch() uint64 { return f.epoch.Load() }
 
 // Latest returns the highest epoch at which anything in the cache was read. It may be beyond Epoch. A store that is at
 // an earlier one, by a read that begins after the call, has another history.
-func (f *Feed[S, P]) Latest() uint64 { return max(f.latest.Load(), f.epoch.Load()) }
+func (f *Feed[S, P]) Latest() uint64 { return f.latest.Load() }
 
 // Resets returns how many feeds have been reset so far. What was read from the store before a reset may come from
 // another history, and cannot be told from it by its epoch.
@@ -183,9 +183,7 @@ func (f *Feed[S, P]) Put(sum [32]byte, e Entry[S, P]) {
 		f.advance(e.Epoch) // nothing of the feed is cached, so no change up to there can matter
 	}
 	f.held++
-	if e.Epoch > f.latest.Load() {
-		f.latest.Store(e.Epoch)
-	}
+	f.sawEpoch(e.Epoch)
 	t := c.table.Load()
 	if t.n >= t.capacity || t.n >= 2*c.max {
 		t = c.rebuild(t)
@@ -208,7 +206,15 @@ func (f *Feed[S, P]) unchangedSince(owner string, epoch uint64) bool {
 func (f *Feed[S, P]) advance(epoch uint64) {
 	clear(f.changed)
 	f.knownSince = epoch
+	f.sawEpoch(epoch)
 	f.epoch.Store(epoch)
+}
+
+// sawEpoch takes note that something was read at an epoch. The caller holds cache.mu.
+func (f *Feed[S, P]) sawEpoch(epoch uint64) {
+	if epoch > f.latest.Load() {
+		f.latest.Store(epoch)
+	}
 }
 
 // Empty reports whether nothing has been put since the feed was added or reset.
@@ -252,6 +258,7 @@ func (f *Feed[S, P]) Apply(changes []Change, epoch uint64) {
 		}
 	}
 	if epoch > f.epoch.Load() {
+		f.sawEpoch(epoch)
 		f.epoch.Store(epoch)
 	}
 }
