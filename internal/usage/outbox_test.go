@@ -259,9 +259,9 @@ func TestPace(t *testing.T) {
 		trip, item time.Duration
 		least, max time.Duration // that the items may take
 	}{
-		{2 * time.Millisecond, 40 * time.Microsecond, 4 * time.Millisecond, 21 * time.Millisecond},
-		{320 * time.Millisecond, 40 * time.Microsecond, 80 * time.Millisecond, 650 * time.Millisecond},
-		{time.Millisecond, 3 * time.Millisecond, 0, 400 * time.Millisecond},
+		{2 * time.Millisecond, 40 * time.Microsecond, 9 * time.Millisecond, 12 * time.Millisecond},
+		{320 * time.Millisecond, 40 * time.Microsecond, 160 * time.Millisecond, 330 * time.Millisecond},
+		{time.Millisecond, 3 * time.Millisecond, 0, 200 * time.Millisecond},
 		{0, time.Second, 0, time.Minute},
 	} {
 		p := newPace(1<<12, 10*time.Millisecond)
@@ -272,7 +272,19 @@ func TestPace(t *testing.T) {
 		require.GreaterOrEqual(t, items, c.least, "%v", c)
 		require.LessOrEqual(t, items, c.max, "%v", c)
 	}
+	// Where more rows take far longer, a batch stays below that, and does not try it again and again.
 	p := newPace(1<<12, 10*time.Millisecond)
+	slow := 0
+	for range 100 {
+		took := 6*time.Millisecond + time.Duration(p.size)*30*time.Microsecond
+		if p.size > 256 {
+			took, slow = took+50*time.Millisecond, slow+1
+		}
+		p.wrote(p.size, took)
+	}
+	t.Log(slow)
+	require.LessOrEqual(t, slow, 34)
+	p = newPace(1<<12, 10*time.Millisecond)
 	for range 30 {
 		p.wrote(p.size, time.Millisecond)
 	}

@@ -50,6 +50,7 @@ func cold(t testing.TB, c config, out *table) {
 				},
 				func() error { return far.For(owner).Revoke(ctx, token.ID, "leaked") },
 			} {
+				far.settle(c.far)
 				n, d := far.count(t, call)
 				if i >= 2 { // the connections are open and the statements prepared
 					trips[k], took[k] = append(trips[k], n), append(took[k], d)

@@ -74,6 +74,15 @@ func (n *node) count(t testing.TB, do func() error) (trips int64, took time.Dura
 	return n.trips.Trips() - before, time.Since(began)
 }
 
+// settle waits until nothing is written behind, such as the last use of the Verify before. Its round trips are none of
+// the next call's, which does not wait for them.
+func (n *node) settle(roundTrip time.Duration) {
+	for before := int64(-1); before != n.trips.Trips(); {
+		before = n.trips.Trips()
+		time.Sleep(3*roundTrip + 100*time.Millisecond)
+	}
+}
+
 // issue issues a key, and returns its id and text.
 func (n *node) issue(t testing.TB, owner string) (id, text string) {
 	token, secret, err := n.For(owner).Issue(context.Background(), latchkey.Spec{Kind: latchkey.KindAPIKey})

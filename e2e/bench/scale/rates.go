@@ -78,6 +78,33 @@ func usageRows(t testing.TB, c config, out *table) {
 	out.line("usage of 1 caller, near", fmt.Sprintf("%.0f rows/s", median(rates[0])), "")
 	out.line(fmt.Sprintf("usage of 1 caller, %v away", far), fmt.Sprintf("%.0f rows/s", median(rates[1])),
 		fmt.Sprintf("%d round trips a batch of 1000", median(counted)))
+	usageOfManager(t, c, out)
+}
+
+// usageOfManager measures what a Manager far away counts and writes, in batches that it chooses.
+func usageOfManager(t testing.TB, c config, out *table) {
+	const far = 20 * time.Millisecond
+	ctx := context.Background()
+	dsn := place(t)
+	on := farNode(t, dsn, far)
+	_, text := on.issue(t, "acme")
+	access, err := on.Verify(ctx, latchkey.Presented{Secret: text})
+	require.NoError(t, err)
+	n := 2 * c.usage
+	var rates []float64
+	for i := range 1 + c.rounds {
+		began := time.Now()
+		for k := range n {
+			access.Count("calls", fmt.Sprintf("GET /%d/%d", i, k), 1)
+		}
+		_, err := on.For("acme").Usage(ctx, latchkey.UsageQuery{From: "2001-01-01", To: "2001-01-01"}) // writes what waits
+		require.NoError(t, err)
+		if i > 0 { // it has learned how many it writes together
+			rates = append(rates, float64(n)/time.Since(began).Seconds())
+		}
+	}
+	out.line(fmt.Sprintf("usage that a Manager counts and writes, %v away", far),
+		fmt.Sprintf("%.0f rows/s", median(rates)), "")
 }
 
 // lastUsed has one process use many keys once, and revokes others meanwhile.
