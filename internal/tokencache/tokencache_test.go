@@ -531,3 +531,21 @@ func TestSkip(t *testing.T) {
 	require.True(t, c.Empty())
 	require.True(t, c.Skip(8))
 }
+
+// Latest is never below Epoch, however the feed came there, and begins anew with another history.
+func TestLatest(t *testing.T) {
+	c := newCache(10)
+	require.True(t, c.Skip(5))
+	require.EqualValues(t, 5, c.Latest())
+	c.Apply([]Change{{Epoch: 6, Token: idOf(1)}}, 6)
+	require.EqualValues(t, 6, c.Latest())
+	ahead := entryOf(1, "reader")
+	ahead.Epoch = 9
+	c.Apply(nil, 7)
+	c.Put(sumOf(2), entryOf(2, "reader")) // older than what is applied
+	require.EqualValues(t, 7, c.Latest())
+	c.Put(sumOf(1), ahead)
+	require.EqualValues(t, 9, c.Latest())
+	c.Reset(4)
+	require.EqualValues(t, 4, c.Latest())
+}
