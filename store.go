@@ -244,8 +244,8 @@ type SecretRecord struct {
 	Lookup string `json:"lookup,omitempty"`
 	Hash   []byte `json:"hash,omitempty"` // what the other system kept to compare with, with its salt; 1 to 1024 bytes
 
-	// Used is the last use of this secret, as far as LastUsed told, and UsedFrom where it came from. Zero: not known. Only
-	// [Store.Secrets] returns them. A new secret has neither, whatever is put.
+	// Used is the last use of this secret, as far as LastUsed told, and UsedFrom where it came from. Zero: not known.
+	// [Store.Secrets] returns both, ByDigest and ByLookup only Used. A new secret has neither, whatever is put.
 	Used     time.Time  `json:"used,omitzero"`
 	UsedFrom netip.Addr `json:"used_from,omitzero"`
 }
@@ -436,7 +436,6 @@ type LastUsed struct {
 	Owner, TokenID string
 	At             time.Time
 	// Digest is that of the secret that was presented. Zero, or not one of the token's: only the token's Used is raised.
-	// A Manager leaves it zero for now.
 	Digest [32]byte
 	From   netip.Addr // the secret's UsedFrom, if At is its last use; the zero Addr: not known
 }

@@ -10,6 +10,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -192,7 +193,8 @@ func (s *Store) foundBy(t *token, i int) (latchkey.Found, error) {
 	if err := damaged(&f); err != nil {
 		return latchkey.Found{}, err
 	}
-	f.Secret = t.secrets[i].copy()
+	f.Secret = t.secrets[i].copyWithUse()
+	f.Secret.UsedFrom = netip.Addr{}
 	return f, nil
 }
 

@@ -17,13 +17,13 @@ import (
 // The epoch is on the left of a join. If it is missing there is no row, which is an error and never "not found".
 
 const (
-	selectPresented = `SELECT e.epoch, s.owner, s.token_id, s.found, s.owner_version FROM latchkey_epoch e
+	selectPresented = `SELECT e.epoch, s.owner, s.token_id, s.found, s.owner_version, s.used FROM latchkey_epoch e
 	LEFT JOIN latchkey_secrets s ON s.signing = 0 AND s.digest `
 	atEpoch = ` WHERE e.id = 1`
 
 	// The second condition is that of selectPresented for secrets with an algorithm, which have another value there.
-	selectByLookup = `SELECT e.epoch, s.owner, s.token_id, s.found, s.owner_version, s.algorithm, s.lookup, s.hash
-	FROM latchkey_epoch e LEFT JOIN latchkey_secrets s ON s.lookup = ? AND s.signing = 2` + atEpoch
+	selectByLookup = `SELECT e.epoch, s.owner, s.token_id, s.found, s.owner_version, s.used, s.algorithm, s.lookup,
+	s.hash FROM latchkey_epoch e LEFT JOIN latchkey_secrets s ON s.lookup = ? AND s.signing = 2` + atEpoch
 
 	selectByID = `SELECT e.epoch, ` + tokenColumns + ` FROM latchkey_epoch e
 	LEFT JOIN latchkey_tokens t ON t.owner = ? AND t.id = ?` + atEpoch
@@ -104,10 +104,10 @@ func (s *Store) ByLookup(ctx context.Context, lookup string) (found latchkey.Fou
 func (s *Store) readByLookup(ctx context.Context, lookup string) (f latchkey.Found, ok bool, err error) {
 	var epoch uint64
 	var owner, id, packed sql.NullString
-	var ownerVersion sql.NullInt64
+	var ownerVersion, used sql.NullInt64
 	var foreign foreignSecret
 	found, err := s.first(ctx, selectByLookup, []any{[]byte(lookup)},
-		append([]any{&epoch, &owner, &id, &packed, &ownerVersion}, foreign.dest()...)...)
+		append([]any{&epoch, &owner, &id, &packed, &ownerVersion, &used}, foreign.dest()...)...)
 	if err != nil || !found {
 		return f, false, orRowMissing(err, epochRow)
 	}
@@ -118,6 +118,7 @@ func (s *Store) readByLookup(ctx context.Context, lookup string) (f latchkey.Fou
 		}
 		f.Token.OwnerVersion = uint64(ownerVersion.Int64)
 		foreign.into(&f.Secret)
+		f.Secret.Used = fromMicros(used)
 	}
 	f.Epoch = epoch
 	return f, packed.Valid, nil
@@ -128,13 +129,13 @@ func (s *Store) readPresented(ctx context.Context, text string, args []any, dige
 	f latchkey.Found, ok bool, err error) {
 	var epoch uint64
 	var owner, id, packed sql.NullString
-	var ownerVersion sql.NullInt64
+	var ownerVersion, used sql.NullInt64
 	take := func() error {
 		if !packed.Valid {
 			return nil
 		}
 		one, err := unpackFound(packed.String)
-		one.Token.OwnerVersion = uint64(ownerVersion.Int64)
+		one.Token.OwnerVersion, one.Secret.Used = uint64(ownerVersion.Int64), fromMicros(used)
 		rank := slices.Index(digests, one.Secret.Digest)
 		// A row that was not asked for is no answer. It is not "not found" either: the row of a digest was found.
 		if err != nil || rank < 0 || one.Token.Owner != owner.String || one.Token.ID != id.String {
@@ -147,13 +148,13 @@ func (s *Store) readPresented(ctx context.Context, text string, args []any, dige
 	}
 	sawEpoch := false
 	if len(args) == 1 { // a digest is unique
-		if sawEpoch, err = s.first(ctx, text, args, &epoch, &owner, &id, &packed, &ownerVersion); err == nil {
+		if sawEpoch, err = s.first(ctx, text, args, &epoch, &owner, &id, &packed, &ownerVersion, &used); err == nil {
 			err = take()
 		}
 	} else {
 		err = s.each(ctx, text, args, func(rows *sql.Rows) error {
 			sawEpoch = true
-			if err := rows.Scan(&epoch, &owner, &id, &packed, &ownerVersion); err != nil {
+			if err := rows.Scan(&epoch, &owner, &id, &packed, &ownerVersion, &used); err != nil {
 				return err
 			}
 			return take()

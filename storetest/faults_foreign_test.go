@@ -135,16 +135,20 @@ var foreignFaults = map[string]fault{
 				return s.AddUsage(ctx, b)
 			}
 		}},
-	"shows the use of a secret wherever it shows the secret": {[]string{"secrets/last-use"},
+	"shows the address of a secret's use wherever it shows the secret": {[]string{"secrets/last-use"},
 		func(f *faulty, s latchkey.Store) {
 			presented(f, s, func(found *latchkey.Found) {
 				all, _ := s.Secrets(context.Background(), found.Token.Owner, found.Token.ID)
 				for _, one := range all {
 					if one.Digest == found.Secret.Digest {
-						found.Secret.Used, found.Secret.UsedFrom = one.Used, one.UsedFrom
+						found.Secret.UsedFrom = one.UsedFrom
 					}
 				}
 			})
+		}},
+	"does not show the use of the secret that is found": {[]string{"secrets/last-use"},
+		func(f *faulty, s latchkey.Store) {
+			presented(f, s, func(found *latchkey.Found) { found.Secret.Used = time.Time{} })
 		}},
 	"forgets the use of a secret that gets another key": {[]string{"secrets/last-use", "foreign/replace"},
 		func(f *faulty, s latchkey.Store) {

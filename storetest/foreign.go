@@ -234,7 +234,7 @@ var foreignCases = []Case{
 	}),
 
 	newCase("secrets/last-use", "A last use with a Digest is that secret's, with its address. Others of the token have "+
-		"their own. An older one changes nothing. Secrets alone shows it.", func(w *fixture) {
+		"their own. An older one changes nothing. ByDigest and ByLookup show the time, and Secrets alone the address.", func(w *fixture) {
 		globex := w.neighbour() // a batch holds owners of one feed only
 		w.insert(token(1), token(2))
 		w.insert(by(globex, token(3)))
@@ -266,13 +266,17 @@ var foreignCases = []Case{
 				w.same(got[digest(n)].at, u.at, fmt.Sprintf("Used of secret %d: %s", n, what))
 				w.same(got[digest(n)].from, u.from, fmt.Sprintf("UsedFrom of secret %d: %s", n, what))
 			}
-			for _, n := range []int{1, 11} {
-				f, err := w.s.ByDigest(w.ctx, 0, digest(n))
-				w.ok(err, "ByDigest")
-				w.same(f.Token.Used, token, "Used of the token by digest: "+what)
-				w.same(use{f.Secret.Used, f.Secret.UsedFrom}, use{}, "the use of the secret found: "+what)
+			for n, u := range map[int]use{1: first, 11: second} {
+				for _, digests := range [][][32]byte{{digest(n)}, {digest(90), digest(n), digest(91)}} {
+					f, err := w.s.ByDigest(w.ctx, 0, digests...)
+					w.ok(err, "ByDigest")
+					w.same(f.Token.Used, token, "Used of the token by digest: "+what)
+					w.same(use{f.Secret.Used, f.Secret.UsedFrom}, use{at: u.at}, "the use of the secret found by digest: "+what)
+				}
 			}
-			w.same(w.byLookup(12).Token.Used, token, "Used of the token by lookup part: "+what)
+			f := w.byLookup(12)
+			w.same(f.Token.Used, token, "Used of the token by lookup part: "+what)
+			w.same(use{f.Secret.Used, f.Secret.UsedFrom}, use{at: third.at}, "the use of the secret found by lookup: "+what)
 			w.same(w.secrets(2), []latchkey.SecretRecord{*secret(2)}, "the secrets of another token: "+what)
 		}
 		none := use{}
