@@ -267,6 +267,20 @@ func (k *Keyring) digest(text string) (d [32]byte, keyID uint32) {
 	return ring[0].digest(text), ring[0].id
 }
 
+// digests returns the digests that a text has under the keys, current first. A secret that was verified has one of
+// them, unless it could not be stored under the current key.
+func (k *Keyring) digests(text string) [][32]byte {
+	ring := k.ring()
+	if len(ring) == 0 {
+		return [][32]byte{tokentext.Digest(text)}
+	}
+	all := make([][32]byte, len(ring))
+	for i, key := range ring {
+		all[i] = key.digest(text)
+	}
+	return all
+}
+
 // candidates returns every digest under which a text may be stored. The current key's is first, then those of the
 // retired keys. The plain digest, from before there was a keyring, is last.
 func (k *Keyring) candidates(text string) [][32]byte {

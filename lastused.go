@@ -2,37 +2,78 @@ package latchkey
 
 import (
 	"context"
+	"net/netip"
 	"time"
 
 	"github.com/latchkey-go/latchkey/internal/usage"
 	"github.com/latchkey-go/latchkey/internal/uuidv7"
 )
 
-// touch notes that a cached token was used now.
-func (m *Manager) touch(r *record, set *compiled, owner string, now int64) {
-	if set.idle != 0 {
-		first := r.Used.Load() == 0 && r.Used.CompareAndSwap(0, seconds(now))
-		m.uses.Used(owner, uuidv7.Text(r.ID), set.idle, now, first)
-		return
+// retiredStep is how far the last use of a secret that ends moves before it is written, in µs. It is short, so that it
+// can be seen before the end whether the secret is still in use.
+const retiredStep = int64(60e6)
+
+// useStep returns by how much the last use of a secret moves before it is written, in µs.
+func useStep(idle int64, retired bool) int64 {
+	if retired {
+		return min(usage.Step(idle), retiredStep)
 	}
-	was := r.Used.Load()
-	if now-int64(was)*1e6 >= usage.Step(0) && r.Used.CompareAndSwap(was, seconds(now)) {
-		m.uses.Write(owner, uuidv7.Text(r.ID), now)
+	return usage.Step(idle)
+}
+
+// touch notes that a secret of a cached token was used now.
+func (m *Manager) touch(p *Presented, text string, r *record, set *compiled, owner string, now int64) {
+	was := r.Used.Load() // s
+	ago := now - int64(was)*1e6
+	if set.idle == 0 {
+		if ago < useStep(0, r.Retired) || !r.Used.CompareAndSwap(was, seconds(now)) {
+			return
+		}
+	} else {
+		// A use of any of its secrets moves the token's. The second more is for the fraction that r.Used lacks.
+		first := ago >= useStep(set.idle, r.Retired)+1e6 && r.Used.CompareAndSwap(was, seconds(now))
+		if !m.uses.Used(uuidv7.Text(r.ID), set.idle, now, first) {
+			return
+		}
+		r.Used.Store(seconds(now))
+	}
+	m.writeUse(owner, uuidv7.Text(r.ID), p, now, m.opts.Keyring.digests(text)...)
+}
+
+// writeUse writes a use behind, of a secret that has one of the digests.
+func (m *Manager) writeUse(owner, token string, p *Presented, now int64, digests ...[32]byte) {
+	for _, d := range digests {
+		m.uses.Write(usage.Use{Owner: owner, Token: token, At: now, Digest: d, From: useAddress(p.Address)})
 	}
 }
 
+// useAddress returns what is kept of the address that a use came from.
+func useAddress(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
+
 func seconds(us int64) uint32 { return uint32(max(us, 0) / 1e6) }
 
-// touchStored notes that a token just read from the store was used now. It returns which use is, or will be, stored.
-func (m *Manager) touchStored(t *Token, now int64) int64 {
+// touchStored notes that a token just read from the store was used now, by the secret that was found. It returns which
+// use of the secret is, or will be, stored: 0 for none. Digests are those under which the secret is stored, or will be.
+func (m *Manager) touchStored(p *Presented, f *Found, now int64, digests ...[32]byte) int64 {
+	t, used := &f.Token, int64(0)
+	if !f.Secret.Used.IsZero() {
+		used = micros(f.Secret.Used)
+	}
+	step := usage.Step(0)
+	if !f.Secret.NotAfter.IsZero() {
+		step = 1e6 // it may have been retired since its last use
+	}
+	due := f.Secret.Used.IsZero() || now-used >= step
 	if idle := t.Validity.Idle.Microseconds(); idle != 0 {
-		m.uses.Used(t.Owner, t.ID, idle, now, t.Used.IsZero())
+		if m.uses.Used(t.ID, idle, now, t.Used.IsZero() || due) {
+			m.writeUse(t.Owner, t.ID, p, now, digests...)
+		}
 		return now
 	}
-	if !t.Used.IsZero() && now-micros(t.Used) < usage.Step(0) {
-		return micros(t.Used)
+	if !due {
+		return used
 	}
-	m.uses.Write(t.Owner, t.ID, now)
+	m.writeUse(t.Owner, t.ID, p, now, digests...)
 	return now
 }
 
@@ -55,7 +96,7 @@ func (s lastUsedSink) RaiseLastUsed(ctx context.Context, uses []usage.Use) error
 	}
 	last := make([]LastUsed, len(uses))
 	for i, u := range uses {
-		last[i] = LastUsed{Owner: u.Owner, TokenID: u.Token, At: fromMicros(u.At)}
+		last[i] = LastUsed{Owner: u.Owner, TokenID: u.Token, At: fromMicros(u.At), Digest: u.Digest, From: u.From}
 	}
 	return s.store.AddUsage(ctx, UsageBatch{ID: id, At: fromMicros(now), Last: last})
 }

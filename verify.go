@@ -62,7 +62,7 @@ func (m *Manager) verify(ctx context.Context, p *Presented, owner string) (Acces
 			return Access{}, err
 		}
 		if r, set, who, ok := m.cache.Live(hit, &sum); ok {
-			a, err := m.verifyCached(ctx, p, owner, r, set, who, at)
+			a, err := m.verifyCached(ctx, p, owner, text, r, set, who, at)
 			if err == nil {
 				return a, nil
 			}
@@ -93,7 +93,7 @@ var errCacheStale = errors.New("latchkey: stale")
 
 // verifyCached verifies a request against a cached token. The records passed when they were cached, and have not
 // changed since. So it checks only the time and the request.
-func (m *Manager) verifyCached(ctx context.Context, p *Presented, owner string, r *record, set *compiled,
+func (m *Manager) verifyCached(ctx context.Context, p *Presented, owner, text string, r *record, set *compiled,
 	who *principal, at moment) (Access, error) {
 	if owner != "" && who.owner != owner {
 		return Access{}, ErrUnknownToken
@@ -119,7 +119,7 @@ func (m *Manager) verifyCached(ctx context.Context, p *Presented, owner string, 
 			return Access{}, err
 		}
 	}
-	m.touch(r, set, who.owner, now)
+	m.touch(p, text, r, set, who.owner, now)
 	return a, nil
 }
 
@@ -162,17 +162,21 @@ func (m *Manager) verifyStored(ctx context.Context, p *Presented, owner, text st
 	if a.set.limits != nil {
 		limited = m.verifyRate(a, at)
 	}
+	outdated := m.outdated(&f.Secret, text)
 	if limited == nil {
-		e.Used = seconds(m.touchStored(&f.Token, now))
+		digests := [][32]byte{f.Secret.Digest}
+		if outdated {
+			digests = append(m.opts.Keyring.digests(text), f.Secret.Digest)
+		}
+		e.Used = seconds(m.touchStored(p, &f, now, digests...))
 	} else {
-		e.Used = seconds(micros(f.Token.Used)) // a refusal is no use; the token is cached, so the next one reads no store
+		e.Used = seconds(micros(f.Secret.Used)) // a refusal is no use; the token is cached, so the next one reads no store
 	}
+	e.Retired = !f.Secret.NotAfter.IsZero()
 	e.Resets = resets
 	feed.cached.Put(sum, *e)
-	if k := m.opts.Keyring; k != nil {
-		if _, id := k.digest(text); id != f.Secret.KeyID {
-			m.redigest(ctx, text, f)
-		}
+	if outdated {
+		m.redigest(ctx, text, f)
 	}
 	if limited != nil {
 		return Access{}, a.reportRefusal(ctx, limited)
@@ -332,6 +336,15 @@ func (m *Manager) verifyRequest(ctx context.Context, p *Presented, a Access, now
 		return err
 	}
 	return a.set.restrict.verifyAddress(p.Address)
+}
+
+// outdated reports whether a secret is not stored as this process would store its text.
+func (m *Manager) outdated(s *SecretRecord, text string) bool {
+	if m.opts.Keyring == nil {
+		return false
+	}
+	_, id := m.opts.Keyring.digest(text)
+	return id != s.KeyID
 }
 
 // redigest stores a secret under the newest key, now that its text is known. Errors are logged only: the old key still

@@ -17,7 +17,8 @@ type Record struct {
 	shared    uint32 // index in table.shared
 	principal uint32 // index in table.principals
 	dead      atomic.Bool
-	_         [8]byte
+	Retired   bool // the secret has an end of its own
+	_         [7]byte
 }
 
 var _ = [1]struct{}{}[unsafe.Sizeof(Record{})-64] // does not compile unless a record is 64 bytes

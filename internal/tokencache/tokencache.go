@@ -85,6 +85,7 @@ type Entry[S any, P comparable] struct {
 	Resets    uint64     // Cache.Resets before it was read
 	Ends      int64      // µs since 1970; math.MaxInt64: never
 	Used      uint32     // s since 1970
+	Retired   bool       // the secret has an end of its own
 	Key       [32]byte   // stands for Shared: entries with equal keys share a value; it differs between feeds
 	Shared    *Shared[S] // from [Cache.Shared], or a new one
 	Principal P
@@ -190,7 +191,7 @@ func (f *Feed[S, P]) Put(sum [32]byte, e Entry[S, P]) {
 	}
 	shared, principal := c.intern(t, &e, f.number)
 	r := t.next()
-	r.digest, r.ID, r.Ends = [16]byte(sum[:16]), e.ID, e.Ends
+	r.digest, r.ID, r.Ends, r.Retired = [16]byte(sum[:16]), e.ID, e.Ends, e.Retired
 	r.shared, r.principal = shared, principal
 	r.Used.Store(e.Used)
 	t.publish(r)
@@ -330,7 +331,7 @@ func (c *Cache[S, P]) rebuild(old *table[S, P]) *table[S, P] {
 	for _, n := range keep {
 		from := old.record(n)
 		r := t.next()
-		r.digest, r.ID, r.Ends = from.digest, from.ID, from.Ends
+		r.digest, r.ID, r.Ends, r.Retired = from.digest, from.ID, from.Ends, from.Retired
 		r.Used.Store(from.Used.Load())
 		r.shared = renumber(shared, from.shared, &t.shared, &old.shared)
 		r.principal = renumber(principals, from.principal, &t.principals, &old.principals)

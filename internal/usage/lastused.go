@@ -1,10 +1,12 @@
 package usage
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -31,10 +33,18 @@ func Step(idle int64) int64 {
 	return max(idle/20, useStepMin.Microseconds())
 }
 
-// Use is when a token was last used.
+// Use is when a secret of a token was last used.
 type Use struct {
 	Owner, Token string
 	At           int64
+	Digest       [32]byte   // of the secret; zero: not known
+	From         netip.Addr // where it came from; the zero Addr: not known
+}
+
+// key is what uses are told apart by.
+type key struct {
+	owner, token string
+	digest       [32]byte
 }
 
 // LastUsedSink is what a [LastUsed] writes to. It is safe for concurrent use.
@@ -53,8 +63,8 @@ type LastUsed struct {
 	room int // of known
 
 	mu      sync.Mutex
-	known   map[string]use            // only of tokens that idle out
-	waiting map[uint32]map[string]Use // by group
+	known   map[string]use         // only of tokens that idle out
+	waiting map[uint32]map[key]Use // by group
 	closed  bool
 	boxes   outboxes[Use]
 }
@@ -63,7 +73,7 @@ type use struct{ at, written int64 } // µs
 
 // NewLastUsed returns a LastUsed that writes to sink. It knows as many tokens that idle out as room says, or more.
 func NewLastUsed(sink LastUsedSink, room int) *LastUsed {
-	u := &LastUsed{sink: sink, room: max(useRoom, room), known: map[string]use{}, waiting: map[uint32]map[string]Use{}}
+	u := &LastUsed{sink: sink, room: max(useRoom, room), known: map[string]use{}, waiting: map[uint32]map[key]Use{}}
 	u.boxes = outboxes[Use]{take: u.take, put: u.put, waits: u.waits, delay: useDelay, retry: useRetry,
 		open: func() *outbox[Use] {
 			return &outbox[Use]{pace: newPace(useMost, useAim), room: useRoom, write: u.write, drop: u.drop}
@@ -96,8 +106,14 @@ func (u *LastUsed) Saw(token string, at, now int64) {
 // makeRoom forgets the half that was used longest ago, roughly; the store still knows them.
 func (u *LastUsed) makeRoom() {
 	n, half := 0, len(u.known)/2
+	waits := map[string]bool{}
+	for _, uses := range u.waiting {
+		for k := range uses {
+			waits[k.token] = true
+		}
+	}
 	for token := range u.known {
-		if !u.waitsFor(token) {
+		if !waits[token] {
 			delete(u.known, token)
 		}
 		if n++; n > half {
@@ -115,45 +131,30 @@ func (u *LastUsed) IdledOut(token string, idle, now int64) bool {
 	return !ok || now-k.at >= idle
 }
 
-// Used takes note of a use now, of a token that idles out after idle µs. The first use is written whatever the step:
-// until then a listing says that the token was never used.
-func (u *LastUsed) Used(owner, token string, idle, now int64, first bool) {
+// Used takes note of a use now, of a token that idles out after idle µs. It reports whether the use is to be written,
+// by [LastUsed.Write]. The first use is, whatever the step: until then a listing says that the secret was never used.
+func (u *LastUsed) Used(token string, idle, now int64, first bool) (write bool) {
 	step := Step(idle)
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	k := u.known[token]
 	k.at = now
 	if first || now-k.written >= step || k.written-now >= step {
-		k.written = now
-		u.wait(owner, token, now)
+		k.written, write = now, true
 	}
 	u.known[token] = k
+	return write
 }
 
-// Write writes a use now behind, of a token that does not idle out. The caller knows the step.
-func (u *LastUsed) Write(owner, token string, now int64) {
+// Write writes a use behind. The caller knows the step.
+func (u *LastUsed) Write(use Use) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.wait(owner, token, now)
-}
-
-// waitsFor reports whether a use of a token waits. The caller holds u.mu.
-func (u *LastUsed) waitsFor(token string) bool {
-	for _, uses := range u.waiting {
-		if _, ok := uses[token]; ok {
-			return true
-		}
-	}
-	return false
-}
-
-// wait puts a use into the next batch. The caller holds u.mu.
-func (u *LastUsed) wait(owner, token string, now int64) {
 	if u.closed {
 		return
 	}
-	group := u.sink.Group(owner)
-	if !u.add(group, Use{Owner: owner, Token: token, At: now}) {
+	group := u.sink.Group(use.Owner)
+	if !u.add(group, use) {
 		u.sink.Warn("latchkey: too many last uses wait for the store; one is dropped", nil)
 		return
 	}
@@ -164,15 +165,16 @@ func (u *LastUsed) wait(owner, token string, now int64) {
 func (u *LastUsed) add(group uint32, use Use) bool {
 	uses := u.waiting[group]
 	if uses == nil {
-		uses = map[string]Use{}
+		uses = map[key]Use{}
 		u.waiting[group] = uses
 	}
-	was, ok := uses[use.Token]
+	k := key{use.Owner, use.Token, use.Digest}
+	was, ok := uses[k]
 	if !ok && len(uses) >= useRoom {
 		return false
 	}
 	if !ok || was.At < use.At {
-		uses[use.Token] = use
+		uses[k] = use
 	}
 	return true
 }
@@ -183,7 +185,7 @@ func (u *LastUsed) take(group uint32) []Use {
 	batch := takeAll(u.waiting, group)
 	u.mu.Unlock()
 	slices.SortFunc(batch, func(a, b Use) int {
-		return cmp.Or(cmp.Compare(a.Owner, b.Owner), cmp.Compare(a.Token, b.Token))
+		return cmp.Or(cmp.Compare(a.Owner, b.Owner), cmp.Compare(a.Token, b.Token), bytes.Compare(a.Digest[:], b.Digest[:]))
 	})
 	return batch
 }

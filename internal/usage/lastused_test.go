@@ -2,6 +2,7 @@ package usage
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -40,21 +41,25 @@ func TestWhichUsesAreWritten(t *testing.T) {
 			{179 * second, false, false}, {-400 * second, false, true},
 		} {
 			now += c.by
-			u.Used("acme", "tok", hour, now, c.first)
+			use := Use{Owner: "acme", Token: "tok", At: now, Digest: [32]byte{1}}
+			if require.Equal(t, c.writes, u.Used("tok", hour, now, c.first), "%d", i); c.writes {
+				u.Write(use)
+			}
 			time.Sleep(useDelay)
 			synctest.Wait()
 			if c.writes {
-				require.Equal(t, [][]Use{{{"acme", "tok", now}}}, s.takeUses(), "%d", i)
+				require.Equal(t, [][]Use{{use}}, s.takeUses(), "%d", i)
 			} else {
 				require.Empty(t, s.takeUses(), "%d", i)
 			}
 			require.False(t, u.IdledOut("tok", hour, now+hour-1))
 			require.True(t, u.IdledOut("tok", hour, now+hour))
 		}
-		u.Write("acme", "plain", now)
+		plain := Use{Owner: "acme", Token: "plain", At: now}
+		u.Write(plain)
 		require.NoError(t, u.Close(t.Context()))
-		require.Equal(t, [][]Use{{{"acme", "plain", now}}}, s.takeUses())
-		u.Write("acme", "plain", now)
+		require.Equal(t, [][]Use{{plain}}, s.takeUses())
+		u.Write(plain)
 		time.Sleep(time.Hour)
 		require.Empty(t, s.takeUses())
 	})
@@ -78,7 +83,7 @@ func TestKnownUsesAreBounded(t *testing.T) {
 	u := NewLastUsed(&sink{}, 0)
 	u.room = 100
 	u.closed = true
-	u.waiting[3] = map[string]Use{"0": {Token: "0"}}
+	u.waiting[3] = map[key]Use{{"", "0", [32]byte{7}}: {Token: "0"}}
 	for i := range 1000 {
 		u.Saw(fmt.Sprint(i), hour, hour)
 		require.LessOrEqual(t, len(u.known), 100)
@@ -95,14 +100,14 @@ func TestUsesThatWait(t *testing.T) {
 		u := NewLastUsed(s, 0)
 		s.failing(func() (before, after error) { return fault.ErrUnavailable, nil })
 		for i := range n {
-			u.Write("acme", fmt.Sprintf("%03d", i), 1)
+			u.Write(Use{Owner: "acme", Token: fmt.Sprintf("%03d", i), At: 1})
 		}
 		time.Sleep(useDelay)
 		synctest.Wait()
 		tries, _ := s.calls()
 		require.Equal(t, maxFails, tries, "the rest would fare no better")
-		u.Write("acme", "000", 5)
-		u.put(0, []Use{{"acme", "000", 4}})
+		u.Write(Use{Owner: "acme", Token: "000", At: 5})
+		u.put(0, []Use{{Owner: "acme", Token: "000", At: 4}})
 		s.failing(nil)
 		time.Sleep(useRetry)
 		synctest.Wait()
@@ -128,10 +133,10 @@ func TestUsesThatWaitAreBounded(t *testing.T) {
 		u := NewLastUsed(s, 0)
 		s.failing(func() (before, after error) { return fault.ErrUnavailable, nil })
 		for i := range useRoom + 3 {
-			u.Write("acme", fmt.Sprint(i), 1)
+			u.Write(Use{Owner: "acme", Token: fmt.Sprint(i), At: 1})
 		}
-		u.Write("other", "x", 1)
-		u.put(0, []Use{{"acme", "more", 1}, {"acme", "most", 1}})
+		u.Write(Use{Owner: "other", Token: "x", At: 1})
+		u.put(0, []Use{{Owner: "acme", Token: "more", At: 1}, {Owner: "acme", Token: "most", At: 1}})
 		require.Len(t, u.waiting[0], useRoom)
 		require.Len(t, u.waiting[7], 1, "another group has room of its own")
 		require.Equal(t, []string{"latchkey: too many last uses wait for the store; one is dropped",
@@ -141,4 +146,18 @@ func TestUsesThatWaitAreBounded(t *testing.T) {
 		s.failing(nil)
 		require.NoError(t, u.Close(t.Context()))
 	})
+}
+
+// Each secret of a token has uses of its own, with the address of the latest.
+func TestUsesOfSecretsAreApart(t *testing.T) {
+	s := &sink{}
+	u := NewLastUsed(s, 0)
+	first := Use{Owner: "acme", Token: "tok", At: 1, Digest: [32]byte{1}, From: netip.MustParseAddr("192.0.2.1")}
+	second, again, theirs := first, first, first
+	second.Digest, again.At, again.From, theirs.Owner = [32]byte{2}, 2, netip.Addr{}, "globex"
+	for _, use := range []Use{first, second, again, theirs} {
+		u.Write(use)
+	}
+	require.NoError(t, u.Close(t.Context()))
+	require.Equal(t, [][]Use{{again, second, theirs}}, s.takeUses())
 }
