@@ -4,9 +4,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
+	"strconv"
 	"time"
 )
+
+// Rotation says how [Account.RotateWith] gives a token a new secret. The zero Rotation ends the old secrets at once.
+type Rotation struct {
+	// Overlap is how much longer the old secrets work. 0: they end before RotateWith returns, and no clock is read. It is
+	// [ErrInvalid] if it is negative or below a microsecond.
+	Overlap time.Duration
+	// IfNewest is the [LiveSecret.ID] of the secret that the caller takes for the newest. If another one is, RotateWith
+	// returns [ErrConflict] and changes nothing. So of two rotations for the same reason only one takes effect. "": any.
+	IfNewest string
+	Reason   string // for the audit trail; at most 256 bytes
+}
 
 // Rotate gives a token a new secret. The old secrets, signing secrets included, work for overlap longer. An overlap of
 // 0 ends them before Rotate returns, and reads no clock. The record stays, so what was minted from it stays valid.
@@ -15,21 +28,33 @@ import (
 // It returns [ErrInvalid] for a revoked token, and for an overlap that is negative or below a microsecond. It returns
 // [ErrNotFound] if there is no such token. A damaged token stays damaged: its new secret is refused like its old ones.
 func (a Account) Rotate(ctx context.Context, id string, overlap time.Duration) (Secret, error) {
+	return a.RotateWith(ctx, id, Rotation{Overlap: overlap})
+}
+
+// RotateWith is [Account.Rotate] with all that a [Rotation] says.
+func (a Account) RotateWith(ctx context.Context, id string, r Rotation) (Secret, error) {
+	overlap := r.Overlap
 	switch {
 	case overlap < 0:
 		return Secret{}, fmt.Errorf("%w: overlap is negative", ErrInvalid)
 	case overlap != 0 && overlap < time.Microsecond:
 		return Secret{}, fmt.Errorf("%w: overlap is shorter than a microsecond", ErrInvalid)
 	}
+	if err := checkText("reason", r.Reason, 0, maxReason); err != nil {
+		return Secret{}, err
+	}
 	var text string
-	_, err := a.change(ctx, Rotate, "token.rotate", id, "", func(c *call, f *Found, w *Write) error {
+	_, err := a.change(ctx, Rotate, "token.rotate", id, r.Reason, func(c *call, f *Found, w *Write) error {
 		t := &f.Token
 		if !t.Revoked.IsZero() {
-			return fmt.Errorf("%w: the token is revoked", ErrInvalid)
+			return errRevokedToken
 		}
 		secrets, err := a.m.store.Secrets(ctx, a.owner, id)
 		if err != nil && !isDamaged(err) { // a secret that cannot be read has its digest, which is enough to end it
 			return err
+		}
+		if r.IfNewest != "" && r.IfNewest != newestSecret(secrets) {
+			return &editError{fmt.Errorf("%w: the token has another newest secret than the one seen", ErrConflict)}
 		}
 		now := a.m.creationNow()
 		if overlap > 0 { // an end that counts from now
@@ -42,7 +67,7 @@ func (a Account) Rotate(ctx context.Context, id string, overlap time.Duration) (
 		if text, err = a.m.newText(t.Kind, t.Test, a.owner); err != nil {
 			return err
 		}
-		rec, err := a.m.newSecretRecord(t, text, now)
+		rec, err := a.m.newSecretRecord(t, text, createdAfter(secrets, now))
 		if err != nil {
 			return err
 		}
@@ -64,6 +89,138 @@ func (a Account) Rotate(ctx context.Context, id string, overlap time.Duration) (
 		return Secret{}, err
 	}
 	return newSecret(text), nil
+}
+
+var errRevokedToken = fmt.Errorf("%w: the token is revoked", ErrInvalid)
+
+// LiveSecret is a secret of a token as people may see it.
+type LiveSecret struct {
+	// ID names the secret among those of its token, for [Account.EndSecret] and [Rotation]. It says when the secret was
+	// made, and nothing of its text or digest: a digest would let anybody who sees it try out short texts from elsewhere.
+	// It stays the same under another key. "": the record cannot be read; [Account.Rotate] and Revoke end it.
+	ID       string     `json:"id,omitempty"`
+	Hint     string     `json:"hint"`
+	Signing  bool       `json:"signing,omitempty"`  // it signs requests: see [Account.SigningSecret]
+	Newest   bool       `json:"newest,omitempty"`   // the one that was made last, of those that do not sign
+	Created  time.Time  `json:"created"`            // by this library, or when it was imported
+	NotAfter time.Time  `json:"not_after,omitzero"` // zero: as long as the token
+	Used     time.Time  `json:"used,omitzero"`      // zero: never, or not known
+	UsedFrom netip.Addr `json:"used_from,omitzero"` // of the last use; the zero Addr: not known
+}
+
+// Secrets lists the secrets of a token that have not ended, oldest first, with their last uses. During the overlap of a
+// rotation it tells whether the old secret is still used, and from where.
+//
+// Used of a secret is written like [Token.Used]: the first use within a second, later ones when they are about ten
+// minutes apart, or a twentieth of Validity.Idle. For a secret with an end it is a minute, and the first use after the
+// rotation is written at once. What this process knows is written before. Uses before an upgrade to this version, and
+// those by programs of earlier versions, are not known. A signing secret has no uses of its own: a signed request is a
+// use of the secret that the signature names.
+//
+// An actor needs read on the token. Secrets returns [ErrNotFound] if there is no such token. If a secret cannot be read,
+// it returns what is left, with a [*DamagedError].
+func (a Account) Secrets(ctx context.Context, id string) ([]LiveSecret, error) {
+	c, err := a.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if c.check(Read, "token", id) != nil {
+		return nil, ErrNotFound
+	}
+	if err := a.m.uses.FlushOwner(ctx, a.owner); err != nil {
+		a.m.warn("latchkey: cannot write last uses", err)
+	}
+	secrets, err := a.m.store.Secrets(ctx, a.owner, id)
+	if err != nil && !isDamaged(err) {
+		return nil, err
+	}
+	var out []LiveSecret
+	now, newest := a.m.expiryNow(), newestSecret(secrets)
+	for i := range secrets {
+		s := &secrets[i]
+		if over(s.NotAfter, now) {
+			continue
+		}
+		out = append(out, LiveSecret{ID: secretID(s), Hint: s.Hint, Signing: s.Signing,
+			Newest: !s.Signing && newest != "" && secretID(s) == newest, Created: s.Created, NotAfter: s.NotAfter,
+			Used: s.Used, UsedFrom: s.UsedFrom})
+	}
+	return out, err
+}
+
+// EndSecret ends one secret of a token before it returns: an old one that nobody uses any more, or one that leaked
+// during the overlap of a rotation, or a signing secret. The token keeps its newest secret. For that one EndSecret
+// returns [ErrInvalid]: Rotate puts another in its place, and Revoke ends the token.
+//
+// It returns [ErrNotFound] if there is no such token, or no such secret of it that has not ended. An actor needs rotate
+// on the token, as for [Account.Rotate]. A reason has at most 256 bytes.
+func (a Account) EndSecret(ctx context.Context, id, secretID, reason string) error {
+	if err := checkText("reason", reason, 0, maxReason); err != nil {
+		return err
+	}
+	_, err := a.change(ctx, Rotate, "token.end-secret", id, reason, func(c *call, f *Found, w *Write) error {
+		if !f.Token.Revoked.IsZero() {
+			return errRevokedToken
+		}
+		secrets, err := a.m.store.Secrets(ctx, a.owner, id)
+		if err != nil && !isDamaged(err) {
+			return err
+		}
+		w.Secrets, err = endSecret(secrets, id, secretID, a.m.expiryNow())
+		return err
+	})
+	return err
+}
+
+// endSecret returns what ends one of a token's secrets.
+func endSecret(secrets []SecretRecord, token, id string, now int64) (changes []SecretChange, err error) {
+	newest := newestSecret(secrets)
+	for i := range secrets {
+		s := &secrets[i]
+		switch {
+		case id == "" || secretID(s) != id || over(s.NotAfter, now):
+		case !s.Signing && id == newest:
+			return nil, fmt.Errorf("%w: the newest secret is the token's last: rotate it, or revoke the token", ErrInvalid)
+		default:
+			changes = append(changes, SecretChange{TokenID: token, Retire: s.Digest})
+		}
+	}
+	if len(changes) == 0 {
+		return nil, fmt.Errorf("%w: the token has no such secret", ErrNotFound)
+	}
+	return changes, nil
+}
+
+// secretID returns the LiveSecret.ID of a secret: when it was made, which createdAfter tells apart. Two secrets that an
+// earlier version made within the same microsecond share one, and end together.
+func secretID(s *SecretRecord) string {
+	if s.Created.IsZero() {
+		return ""
+	}
+	if s.Signing {
+		return "s" + strconv.FormatInt(micros(s.Created), 36)
+	}
+	return strconv.FormatInt(micros(s.Created), 36)
+}
+
+// newestSecret returns the id of the newest secret that does not sign, or "".
+func newestSecret(secrets []SecretRecord) string {
+	for i := range slices.Backward(secrets) {
+		if s := &secrets[i]; !s.Signing && !s.Created.IsZero() {
+			return secretID(s)
+		}
+	}
+	return ""
+}
+
+// createdAfter returns now, or a time just after the newest of the secrets was made: no two have the same.
+func createdAfter(secrets []SecretRecord, now int64) int64 {
+	for i := range secrets {
+		if !secrets[i].Created.IsZero() {
+			now = max(now, micros(secrets[i].Created)+1)
+		}
+	}
+	return now
 }
 
 // Reveal returns the text of a token's newest secret, and records that in the audit trail. It returns [ErrNeedsKeyring]
@@ -157,7 +314,7 @@ func (a Account) reveal(ctx context.Context, id, event string,
 		text, err = find(&f.Token, secrets, now)
 		if errors.Is(err, errNoSigning) {
 			var rec SecretRecord
-			if text, rec, err = a.m.newSigning(&f.Token, now); err == nil {
+			if text, rec, err = a.m.newSigning(&f.Token, createdAfter(secrets, now)); err == nil {
 				// The version moves, so that the second of two concurrent callers finds the secret of the first.
 				w.Tokens, w.Silent, w.RequireTokens = []Token{f.Token}, false, nil
 				w.Secrets = []SecretChange{{TokenID: id, Add: &rec}}

@@ -239,7 +239,7 @@ func (a Account) Update(ctx context.Context, id string, edit func(*Token) error)
 // it is purged. Revoking a revoked token changes nothing. A reason has at most 256 bytes. Revoke returns [ErrNotFound]
 // if there is no such token.
 func (a Account) Revoke(ctx context.Context, id, reason string) error {
-	if err := checkText("reason", reason, 0, 256); err != nil {
+	if err := checkText("reason", reason, 0, maxReason); err != nil {
 		return err
 	}
 	_, err := a.change(ctx, Delete, "token.revoke", id, reason, func(c *call, f *Found, w *Write) error {

@@ -12,6 +12,7 @@ import (
 const (
 	maxName      = 256                  // bytes of a name
 	maxOrigin    = 64                   // bytes of an Origin
+	maxReason    = 256                  // bytes of the reason of a revocation or rotation
 	maxExtra     = 1 << 20              // bytes of an Extra
 	maxPresented = 512                  // bytes of a text that is looked up
 	maxInherits  = 256                  // roles that a role inherits directly
