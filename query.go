@@ -330,6 +330,11 @@ func (q UnusedQuery) Match(t Token) bool {
 	return t.Parent == "" && t.Revoked.IsZero() && t.Used.Before(q.Since) && t.Created.Before(q.Since)
 }
 
+// Compare compares the places of two tokens in the listing: by owner and id.
+func (q UnusedQuery) Compare(a, b Token) int {
+	return cmp.Or(strings.Compare(a.Owner, b.Owner), strings.Compare(a.ID, b.ID))
+}
+
 // Key returns the After of the page that begins behind t.
 func (q UnusedQuery) Key(t Token) string { return t.Owner + "\x00" + t.ID }
 

@@ -126,6 +126,20 @@ func (s *meddler) ByDigest(ctx context.Context, slot latchkey.Slot, d ...[32]byt
 	return s.Store.ByDigest(ctx, slot, d...)
 }
 
+func (s *meddler) Ending(ctx context.Context, q latchkey.EndingQuery) ([]latchkey.Token, error) {
+	if err := s.trouble(); err != nil {
+		return nil, err
+	}
+	return s.Store.Ending(ctx, q)
+}
+
+func (s *meddler) Unused(ctx context.Context, q latchkey.UnusedQuery) ([]latchkey.Token, string, error) {
+	if err := s.trouble(); err != nil {
+		return nil, "", err
+	}
+	return s.Store.Unused(ctx, q)
+}
+
 func (s *meddler) Load(ctx context.Context, owner, id string) (latchkey.Found, error) {
 	if err := s.trouble(); err != nil {
 		return latchkey.Found{}, err
