@@ -46,6 +46,7 @@ type TokenQuery struct {
 	// end are selected only if both are zero.
 	ExpiresFrom, ExpiresTo time.Time
 	UnusedSince            time.Time // never used, or last used before
+	CreatedBefore          time.Time // made before
 	// Order is the order of the listing, the zero value by id. Reverse turns it round. A token whose place changes while
 	// pages are read may be listed twice, or not at all.
 	Order   TokenOrder
@@ -201,7 +202,8 @@ func (q TokenQuery) Match(t Token) bool {
 			!strings.HasPrefix(t.ID, q.Search) && !strings.HasPrefix(t.Hint, q.Search),
 		q.Find != "" && !containsFold(t.Name, q.Find) && !containsFold(t.ID, q.Find) && !containsFold(t.Hint, q.Find),
 		len(q.States) > 0 && !slices.Contains(q.States, t.State(q.Now)),
-		!q.UnusedSince.IsZero() && !t.Used.Before(q.UnusedSince):
+		!q.UnusedSince.IsZero() && !t.Used.Before(q.UnusedSince),
+		!q.CreatedBefore.IsZero() && !t.Created.Before(q.CreatedBefore):
 		return false
 	}
 	if q.ExpiresFrom.IsZero() && q.ExpiresTo.IsZero() {

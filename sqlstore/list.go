@@ -66,6 +66,9 @@ func (s *Store) tokenList(owner string, q latchkey.TokenQuery) tokenList {
 	if !q.UnusedSince.IsZero() {
 		f.and("(t.used IS NULL OR t.used < ?)", ceilMicros(q.UnusedSince))
 	}
+	if !q.CreatedBefore.IsZero() {
+		f.and("(t.created IS NULL OR t.created < ?)", ceilMicros(q.CreatedBefore))
+	}
 	l := tokenList{q: q, owner: owner, from: from + f.text.String(), args: append([]any{owner}, f.args...), id: id,
 		above: " > "}
 	// No time is as early or as late as these bounds.

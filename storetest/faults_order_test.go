@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/latchkey-go/latchkey"
 )
@@ -46,6 +47,16 @@ var orderFaults = map[string]fault{
 		editQueries(f, s, func(q *latchkey.TokenQuery) {
 			if q.After == "" && q.Order <= latchkey.OrderEnd {
 				q.Order = latchkey.OrderID
+			}
+		}, nil)
+	}},
+	"does not ask when a token was made": {[]string{"tokens/filters"}, func(f *faulty, s latchkey.Store) {
+		editQueries(f, s, func(q *latchkey.TokenQuery) { q.CreatedBefore = time.Time{} }, nil)
+	}},
+	"takes the moment itself for before": {[]string{"tokens/filters"}, func(f *faulty, s latchkey.Store) {
+		editQueries(f, s, func(q *latchkey.TokenQuery) {
+			if !q.CreatedBefore.IsZero() {
+				q.CreatedBefore = q.CreatedBefore.Add(time.Microsecond)
 			}
 		}, nil)
 	}},

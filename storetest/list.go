@@ -99,6 +99,10 @@ var listCases = []Case{
 			{"expires between", latchkey.TokenQuery{ExpiresFrom: noon, ExpiresTo: noon.Add(time.Microsecond)}, []int{3}},
 			{"unused since", latchkey.TokenQuery{UnusedSince: noon.Add(-time.Hour)}, []int{1, 2, 3, 4, 5, 6, 8}},
 			{"unused since its last use", latchkey.TokenQuery{UnusedSince: noon.Add(-time.Minute), Search: id(7)}, nil},
+			{"created before", latchkey.TokenQuery{CreatedBefore: noon}, []int{6, 7, 8}},
+			{"created before, a microsecond later", latchkey.TokenQuery{CreatedBefore: noon.Add(time.Microsecond)},
+				[]int{1, 2, 3, 4, 5, 6, 7, 8}},
+			{"created before an hour ago", latchkey.TokenQuery{CreatedBefore: noon.Add(-time.Hour)}, []int{7, 8}},
 			{"several fields", latchkey.TokenQuery{Role: id(900), Kinds: []latchkey.Kind{latchkey.KindAPIKey}, Search: "1"},
 				[]int{3}},
 		} {

@@ -233,6 +233,7 @@ var orderCases = []Case{
 			"nothing":         {latchkey.TokenQuery{Client: "42"}, 0},
 			"a page":          {latchkey.TokenQuery{Page: latchkey.Page{After: id(4), Limit: 1}}, 5},
 			"an order":        {latchkey.TokenQuery{Order: 9, Reverse: true, Page: latchkey.Page{After: "x"}}, 5},
+			"made before":     {latchkey.TokenQuery{CreatedBefore: noon}, 0},
 			"an end":          {latchkey.TokenQuery{ExpiresTo: noon.Add(2 * time.Hour)}, 2},
 			"a text, a page":  {latchkey.TokenQuery{Find: "a", Page: latchkey.Page{After: id(4), Limit: 1}}, 5},
 			"a text, a limit": {latchkey.TokenQuery{Find: "AK_"}, 5},

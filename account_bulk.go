@@ -1,0 +1,277 @@
+package latchkey
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Selector selects tokens for [Account.RevokeAll] and [Account.DisableAll]. A token must meet all fields that are set.
+// One that sets no field selects nothing and is [ErrInvalid], unless All says that everything is meant.
+type Selector struct {
+	Client string  // tokens of this client id
+	Role   string  // tokens that name this role id; not those that have it by inheritance
+	Origin *string // nil: any; "" means the host's own
+	Parent string  // tokens that this token id minted directly
+	Kinds  []Kind  // empty: any
+	// CreatedBefore selects tokens that were made before. Zero: any.
+	CreatedBefore time.Time
+	// UnusedSince selects tokens that were neither used nor made since then, as [Manager.Unused] does. Zero: any.
+	UnusedSince time.Time
+	// All says that a Selector without any other field means all tokens of the owner.
+	All bool
+
+	// After is where to go on: Swept.After of a call that ended early. "": at the beginning.
+	After string
+	// Progress is called after each transaction with the sum so far, on the caller's goroutine. Nil: not called.
+	Progress func(Swept)
+}
+
+// Swept is what [Account.RevokeAll] or [Account.DisableAll] has done.
+type Swept struct {
+	Done int // tokens that were revoked or disabled
+	// Refused is how many tokens are selected and the actor may not end. RefusedIDs are the first 1000 of them, without
+	// those that the actor may not read.
+	Refused    int
+	RefusedIDs []string
+	// After is the id of the last token that was decided about: Selector.After of the next call, if this one returned an
+	// error.
+	After string
+}
+
+// Query returns the query of what s selects, but for tokens that are revoked already. With [Account.CountTokens] it
+// tells beforehand how many tokens are meant, and with [Account.Tokens] which.
+func (s Selector) Query() TokenQuery {
+	q := TokenQuery{Page: Page{After: s.After}, Kinds: s.Kinds, Origin: s.Origin, Parent: s.Parent, Role: s.Role,
+		Client: s.Client, UnusedSince: s.UnusedSince, CreatedBefore: s.CreatedBefore,
+		States: []State{Active, Disabled, Expired, NotYetValid}}
+	if before := s.UnusedSince; !before.IsZero() && (q.CreatedBefore.IsZero() || before.Before(q.CreatedBefore)) {
+		q.CreatedBefore = before
+	}
+	return q
+}
+
+// check returns ErrInvalid for a Selector that selects by nothing and does not say All.
+func (s *Selector) check() error {
+	if s.Client == "" && s.Role == "" && s.Origin == nil && s.Parent == "" && len(s.Kinds) == 0 &&
+		s.CreatedBefore.IsZero() && s.UnusedSince.IsZero() && !s.All {
+		return fmt.Errorf("%w: the Selector is empty: set a field, or All for all tokens of the owner", ErrInvalid)
+	}
+	return nil
+}
+
+// CountTokens returns how many tokens q selects, whatever its order, but at most most: that many means that many or
+// more. A most of 0 or less is 1000. After of the query counts: earlier tokens are left out. Of an actor it counts the
+// tokens that it may read, one by one.
+func (a Account) CountTokens(ctx context.Context, q TokenQuery, most int) (int, error) {
+	if most <= 0 {
+		most = 1000
+	}
+	c, err := a.begin(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if err := a.m.uses.FlushOwner(ctx, a.owner); err != nil {
+		a.m.warn("latchkey: cannot write last uses", err)
+	}
+	if q.Now.IsZero() {
+		q.Now = fromMicros(a.m.expiryNow())
+	}
+	if !c.checked && q.After == "" {
+		return a.m.store.Count(ctx, a.owner, q, most)
+	}
+	n := 0
+	q.Limit, q.Order, q.Reverse = 1000, OrderID, false
+	pages(q.Page, func(p Page) ([]Token, error) {
+		q.Page = p
+		return a.m.store.Tokens(ctx, a.owner, q)
+	}, q.Key, func(t Token, e error) bool {
+		if err = e; err == nil && c.check(Read, "token", t.ID) == nil {
+			n++
+		}
+		return err == nil && n < most
+	})
+	if err != nil {
+		return 0, err
+	}
+	return n, nil
+}
+
+// RevokeAll revokes the tokens that s selects, as [Account.Revoke] does each, with an audit event for each. It writes
+// up to two hundred of them in one transaction, oldest first, until all are decided about or ctx ends. What is written
+// stays written. Tokens that are revoked already are not selected, so that a call that failed can simply be made again;
+// with [Swept].After it does not read again what it has passed.
+//
+// As an actor it ends what the actor may revoke. It reports the others in Swept.Refused, and goes on. The actor's own
+// token, and those it was minted from, are among these: revoke them last, with Revoke.
+//
+// A token that is made meanwhile is revoked if it is listed behind the place that was reached, which is so for one made
+// by a clock that agrees with the others. To be sure, disable or delete first what makes them, and call RevokeAll until
+// it has nothing to do. CreatedBefore leaves new ones alone. Of a damaged record only what the store keeps beside it is
+// compared.
+//
+// It returns ErrInvalid for a Selector without a field, and for a reason above 256 bytes.
+func (a Account) RevokeAll(ctx context.Context, s Selector, reason string) (Swept, error) {
+	return a.sweep(ctx, s, Delete, "token.revoke", reason, func(t *Token) bool {
+		if t.Damaged {
+			*t = tombstone(*t)
+		}
+		t.Revoked, t.Reason = fromMicros(a.m.creationNow()), reason
+		return true
+	})
+}
+
+// DisableAll is [Account.RevokeAll] with the off switch: it sets Settings.Disabled, which can be set back by
+// [Account.Update]. The reason is that of the audit events. Tokens that are disabled already are passed over. An actor
+// needs what it needs for Update.
+func (a Account) DisableAll(ctx context.Context, s Selector, reason string) (Swept, error) {
+	return a.sweep(ctx, s, Update, "token.update", reason, func(t *Token) bool {
+		if t.Disabled {
+			return false
+		}
+		t.Disabled = true
+		return true
+	})
+}
+
+const (
+	sweepTokens = 200     // of one transaction
+	sweepBytes  = 1 << 20 // of the audit events of one transaction, or one token
+	maxRefused  = 1000    // ids that are reported
+)
+
+// sweep reads the tokens that s selects, and writes what edit makes of each. Edit reports whether it changed it.
+func (a Account) sweep(ctx context.Context, s Selector, action Action, event, reason string,
+	edit func(*Token) bool) (Swept, error) {
+	total := Swept{After: s.After}
+	if err := s.check(); err != nil {
+		return total, err
+	}
+	if err := checkText("reason", reason, 0, maxReason); err != nil {
+		return total, err
+	}
+	if !s.UnusedSince.IsZero() {
+		if err := a.m.uses.FlushOwner(ctx, a.owner); err != nil {
+			return total, err // a token that is in use would be ended
+		}
+	}
+	q := s.Query()
+	q.Limit, q.Now = sweepTokens, fromMicros(a.m.expiryNow())
+	for more := true; more; {
+		q.After = total.After
+		var step Swept
+		err := retry(ctx, func() (err error) {
+			step, more, err = a.sweepStep(ctx, q, action, event, reason, edit)
+			return err
+		})
+		if err != nil {
+			return total, err
+		}
+		total.Done += step.Done
+		total.Refused += step.Refused
+		total.RefusedIDs = append(total.RefusedIDs, step.RefusedIDs[:min(len(step.RefusedIDs),
+			maxRefused-len(total.RefusedIDs))]...)
+		total.After = step.After
+		if s.Progress != nil {
+			s.Progress(total)
+		}
+	}
+	return total, nil
+}
+
+// sweepStep is one transaction of sweep. It reports whether there may be more.
+func (a Account) sweepStep(ctx context.Context, q TokenQuery, action Action, event, reason string,
+	edit func(*Token) bool) (step Swept, more bool, err error) {
+	step.After = q.After
+	c, err := a.begin(ctx)
+	if err != nil {
+		return step, false, err
+	}
+	list, err := a.m.store.Tokens(ctx, a.owner, q)
+	if err != nil {
+		return step, false, err
+	}
+	more = len(list) == q.Size()
+	var w Write
+	var events []Event
+	alike := map[string]error{} // what the rights of tokens with these roles, and nothing of their own, come to
+	size := 0
+	for i := range list {
+		if size > sweepBytes {
+			more = true
+			break
+		}
+		t := list[i].Clone()
+		step.After = t.ID
+		before := auditJSON(t)
+		switch err := c.maySweep(ctx, &t, action, edit, alike); {
+		case errors.Is(err, errUnchanged):
+			continue
+		case errors.Is(err, ErrDenied):
+			step.Refused++
+			if c.check(Read, "token", t.ID) == nil {
+				step.RefusedIDs = append(step.RefusedIDs, t.ID)
+			}
+			continue
+		case errors.Is(err, ErrNotFound):
+			continue // it was removed meanwhile
+		case err != nil:
+			return step, false, err
+		}
+		w.Tokens = append(w.Tokens, t)
+		t.Version++
+		e := Event{Action: event, Object: t.ID, Reason: reason, Before: before, After: auditJSON(t)}
+		size += len(e.Before) + len(e.After)
+		events = append(events, e)
+	}
+	if len(events) == 0 {
+		return step, more, nil
+	}
+	if err := c.write(ctx, w, events...); err != nil {
+		return step, false, err
+	}
+	step.Done = len(events)
+	return step, more, nil
+}
+
+// maySweep edits a token, and returns an error that wraps ErrDenied if the actor may not do that.
+func (c *call) maySweep(ctx context.Context, t *Token, action Action, edit func(*Token) bool,
+	alike map[string]error) error {
+	was := t.Clone()
+	if !edit(t) {
+		return errUnchanged
+	}
+	if !c.checked {
+		return nil
+	}
+	if c.descendsFrom(t.ID) {
+		return deniedToken(action, t.ID) // the next step could not be written
+	}
+	if err := c.check(action, "token", t.ID); err != nil {
+		return err
+	}
+	var ancestors []Token
+	if t.Parent != "" {
+		f, err := c.loadEvenDamaged(ctx, t.ID)
+		if err != nil {
+			return err
+		}
+		ancestors = f.Ancestors
+	}
+	plain := t.Parent == "" && len(was.Permissions) == 0 && t.Kind != KindSecret && !was.Damaged
+	key := fmt.Sprint(t.Test, " ", strings.Join(t.Roles, "\n"))
+	err, known := alike[key]
+	if !plain || !known {
+		err = c.checkTokenRights(ctx, &was, ancestors, action)
+		if plain && (err == nil || errors.Is(err, ErrDenied)) {
+			alike[key] = err
+		}
+	}
+	if err != nil || action == Delete {
+		return err
+	}
+	return c.checkOwnBounds(t, slices.Clone(ancestors), action, &was.Settings, false)
+}

@@ -1,0 +1,273 @@
+package latchkey_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+func (w *world) states() map[string]string {
+	w.Helper()
+	got := map[string]string{}
+	for t, err := range w.acme.Tokens(w.ctx, latchkey.TokenQuery{}) {
+		w.ok(err)
+		got[t.Name] = t.State(w.now()).String()
+	}
+	return got
+}
+
+// Each field of a Selector selects, and all that are set must be met.
+func TestRevokeAllSelects(t *testing.T) {
+	host, tables := "", "cloudtables"
+	for name, c := range map[string]struct {
+		s    func(w *world, role string) latchkey.Selector
+		want []string
+	}{
+		"client": {func(*world, string) latchkey.Selector { return latchkey.Selector{Client: "42"} }, []string{"minted"}},
+		"role":   {func(_ *world, role string) latchkey.Selector { return latchkey.Selector{Role: role} }, []string{"roled"}},
+		"origin": {func(*world, string) latchkey.Selector { return latchkey.Selector{Origin: &tables} }, []string{"tables"}},
+		"the host": {func(*world, string) latchkey.Selector {
+			return latchkey.Selector{Origin: &host, Kinds: []latchkey.Kind{latchkey.KindSecret}}
+		}, []string{"secret"}},
+		"kinds": {func(*world, string) latchkey.Selector {
+			return latchkey.Selector{Kinds: []latchkey.Kind{latchkey.KindAccess}}
+		}, []string{"minted"}},
+		"created before": {func(w *world, _ string) latchkey.Selector {
+			return latchkey.Selector{CreatedBefore: w.now().Add(-time.Hour)}
+		}, []string{"old", "old, used"}},
+		"unused since, which spares the new": {func(w *world, _ string) latchkey.Selector {
+			return latchkey.Selector{UnusedSince: w.now().Add(-time.Hour)}
+		}, []string{"old"}},
+		"several": {func(w *world, role string) latchkey.Selector {
+			return latchkey.Selector{Role: role, CreatedBefore: w.now()}
+		}, nil},
+		"all": {func(*world, string) latchkey.Selector { return latchkey.Selector{All: true} },
+			[]string{"minted", "new", "old", "old, used", "roled", "secret", "tables"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			role := w.role("r", readAll())
+			w.issue(latchkey.KindAPIKey, latchkey.Settings{Name: "old"})
+			_, used := w.issue(latchkey.KindAPIKey, latchkey.Settings{Name: "old, used"})
+			w.turn(48 * time.Hour)
+			w.access(used)
+			w.issue(latchkey.KindAPIKey, latchkey.Settings{Name: "new"})
+			w.issue(latchkey.KindAPIKey, latchkey.Settings{Name: "roled", Roles: []string{role.ID}})
+			_, _, err := w.acme.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Name: "tables", Origin: tables})
+			w.ok(err)
+			_, secret := w.issue(latchkey.KindSecret, latchkey.Settings{Name: "secret"})
+			w.mint(w.access(secret), latchkey.Narrowing{Name: "minted", Client: latchkey.Client{ID: "42"}})
+			gone, _ := w.issue(latchkey.KindAPIKey, latchkey.Settings{Name: "gone"})
+			w.ok(w.acme.Revoke(w.ctx, gone.ID, "before"))
+			s := c.s(w, role.ID)
+
+			n, err := w.acme.CountTokens(w.ctx, s.Query(), 0)
+			w.ok(err)
+			require.Len(t, c.want, n, "the count first")
+			for _, name := range []string{"disable", "revoke"} {
+				do, state := w.acme.DisableAll, "disabled"
+				if name == "revoke" {
+					do, state = w.acme.RevokeAll, "revoked"
+				}
+				swept, err := do(w.ctx, s, "leaver")
+				w.ok(err)
+				require.Equal(t, len(c.want), swept.Done)
+				require.Zero(t, swept.Refused)
+				var got []string
+				for name, is := range w.states() {
+					if is == state && name != "gone" {
+						got = append(got, name)
+					}
+				}
+				require.ElementsMatch(t, c.want, got)
+				swept, err = do(w.ctx, s, "leaver")
+				w.ok(err)
+				require.Zero(t, swept.Done, "again")
+			}
+			events := map[string]int{}
+			for e, err := range w.acme.Events(w.ctx, 0) {
+				w.ok(err)
+				if e.Reason == "leaver" {
+					events[e.Action]++
+					require.NotEqual(t, gone.ID, e.Object)
+					require.NotNil(t, e.Before)
+				}
+			}
+			require.Equal(t, len(c.want), events["token.revoke"])
+			require.Equal(t, len(c.want), events["token.update"])
+		})
+	}
+}
+
+func TestAnEmptySelectorSelectsNothing(t *testing.T) {
+	w := newWorld(t)
+	_, text := w.key()
+	for _, s := range []latchkey.Selector{{}, {After: "x"}, {Progress: func(latchkey.Swept) {}}, {Kinds: []latchkey.Kind{}}} {
+		_, err := w.acme.RevokeAll(w.ctx, s, "")
+		w.is(latchkey.ErrInvalid, err)
+		require.ErrorContains(t, err, "All")
+		_, err = w.acme.DisableAll(w.ctx, s, "")
+		w.is(latchkey.ErrInvalid, err)
+	}
+	_, err := w.acme.RevokeAll(w.ctx, latchkey.Selector{All: true}, string(make([]byte, 257)))
+	w.is(latchkey.ErrInvalid, err)
+	w.access(text)
+}
+
+// A sweep of many goes on through transactions of two hundred, tells how far it is, and can be taken up where it ended.
+// What it revoked is refused at once.
+func TestRevokeAllInSteps(t *testing.T) {
+	w := newWorld(t)
+	var texts []string
+	for i := range 450 {
+		_, text := w.issue(latchkey.KindAPIKey, latchkey.Settings{Name: fmt.Sprint(i)})
+		texts = append(texts, text)
+		w.access(text)
+	}
+	n, err := w.acme.CountTokens(w.ctx, latchkey.Selector{All: true}.Query(), 300)
+	w.ok(err)
+	require.Equal(t, 300, n, "the bound")
+	ctx, cancel := context.WithCancel(w.ctx)
+	swept, err := w.acme.RevokeAll(ctx, latchkey.Selector{All: true, Progress: func(latchkey.Swept) { cancel() }}, "")
+	w.is(latchkey.ErrUnavailable, err)
+	require.Equal(t, 200, swept.Done)
+	n, err = w.acme.CountTokens(w.ctx, latchkey.Selector{All: true, After: swept.After}.Query(), 0)
+	w.ok(err)
+	require.Equal(t, 250, n)
+	for i, text := range texts {
+		if _, err := w.verify(text); i < 200 {
+			w.is(latchkey.ErrRevoked, err)
+		} else {
+			w.ok(err)
+		}
+	}
+	var steps []int
+	// A token that changes between the reads and the write is read again.
+	others := w.keys.For("acme")
+	changed := w.store.before(func() {
+		for t, err := range others.Tokens(w.ctx, latchkey.TokenQuery{Page: latchkey.Page{After: swept.After}}) {
+			w.ok(err)
+			_, err := others.Update(w.ctx, t.ID, func(t *latchkey.Token) error { t.Name = "renamed"; return nil })
+			w.ok(err)
+			break
+		}
+	})
+	swept, err = w.acme.RevokeAll(w.ctx, latchkey.Selector{All: true, After: swept.After,
+		Progress: func(s latchkey.Swept) { steps = append(steps, s.Done) }}, "")
+	w.ok(err)
+	require.True(t, changed())
+	require.Equal(t, []int{200, 250}, steps)
+	for _, text := range texts {
+		_, err := w.verify(text)
+		w.is(latchkey.ErrRevoked, err)
+	}
+	require.Equal(t, "revoked", w.states()["renamed"])
+}
+
+// An actor ends what it may end, one by one the same as by Revoke and Update. The others are reported.
+func TestAnActorSweepsWhatItMay(t *testing.T) {
+	w := newWorld(t)
+	weak, strong := w.role("weak", latchkey.Allow(latchkey.Read).On("dataset/a")), w.role("strong", readAll())
+	var may, mayNot []string
+	add := func(list *[]string, s latchkey.Settings) latchkey.Token {
+		tok, _ := w.issue(latchkey.KindAPIKey, s)
+		*list = append(*list, tok.ID)
+		return tok
+	}
+	for range 3 {
+		add(&may, latchkey.Settings{Roles: []string{weak.ID}})
+		add(&mayNot, latchkey.Settings{Roles: []string{strong.ID}})
+		add(&may, latchkey.Settings{Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("dataset/a")}})
+		add(&mayNot, latchkey.Settings{Permissions: latchkey.Permissions{readAll()}})
+	}
+	s, _ := w.issue(latchkey.KindSecret, latchkey.Settings{})
+	mayNot = append(mayNot, s.ID)
+	_, text := w.issue(latchkey.KindAPIKey, latchkey.Settings{Permissions: latchkey.Permissions{
+		latchkey.Allow(latchkey.Read).On("dataset/a"),
+		latchkey.Allow(latchkey.Read, latchkey.Update, latchkey.Delete).On("latchkey/token/*")}})
+	a := w.access(text)
+	mayNot = append(mayNot, a.TokenID())
+	actor := must(w.acme.As(a))
+	for _, c := range []struct {
+		do    func(context.Context, latchkey.Selector, string) (latchkey.Swept, error)
+		state latchkey.State
+	}{{actor.DisableAll, latchkey.Disabled}, {actor.RevokeAll, latchkey.Revoked}} {
+		swept, err := c.do(w.ctx, latchkey.Selector{All: true}, "")
+		w.ok(err)
+		assert.Equal(t, len(may), swept.Done)
+		assert.Equal(t, len(mayNot), swept.Refused)
+		assert.ElementsMatch(t, mayNot, swept.RefusedIDs)
+		for _, id := range may {
+			tok, err := w.acme.Get(w.ctx, id)
+			w.ok(err)
+			assert.Equal(t, c.state, tok.State(w.now()))
+		}
+		for _, id := range mayNot {
+			tok, err := w.acme.Get(w.ctx, id)
+			w.ok(err)
+			assert.Equal(t, latchkey.Active, tok.State(w.now()))
+		}
+	}
+	for e, err := range w.acme.Events(w.ctx, 0) {
+		w.ok(err)
+		if e.Action == "token.revoke" || e.Action == "token.update" {
+			require.Equal(t, a.TokenID(), e.Actor)
+		}
+	}
+
+	// Without the right to read them, it learns how many they are.
+	_, text = w.key(latchkey.Allow(latchkey.Delete).On("latchkey/token/nothing"))
+	swept, err := must(w.acme.As(w.access(text))).RevokeAll(w.ctx, latchkey.Selector{All: true}, "")
+	w.ok(err)
+	assert.Zero(t, swept.Done)
+	assert.Equal(t, len(mayNot)+1, swept.Refused)
+	assert.Empty(t, swept.RefusedIDs)
+	n, err := must(w.acme.As(w.access(text))).CountTokens(w.ctx, latchkey.TokenQuery{}, 0)
+	w.ok(err)
+	assert.Zero(t, n)
+	n, err = actor.CountTokens(w.ctx, latchkey.TokenQuery{}, 2)
+	w.ok(err)
+	assert.Equal(t, 2, n)
+}
+
+// A mint's rights are those of its chain, which the sweep reads.
+func TestAnActorSweepsMintedTokens(t *testing.T) {
+	w := newWorld(t)
+	_, parent := w.key(latchkey.Allow(latchkey.Read).On("dataset/a"), latchkey.Allow(latchkey.Read).On("dataset/b"))
+	full, _ := w.mint(w.access(parent), latchkey.Narrowing{Client: latchkey.Client{ID: "42"}})
+	narrow, _ := w.mint(w.access(parent), latchkey.Narrowing{Client: latchkey.Client{ID: "42"},
+		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("dataset/a")}})
+	_, text := w.key(latchkey.Allow(latchkey.Read).On("dataset/a"),
+		latchkey.Allow(latchkey.Read, latchkey.Delete).On("latchkey/token/*"))
+	swept, err := must(w.acme.As(w.access(text))).RevokeAll(w.ctx, latchkey.Selector{Client: "42"}, "")
+	w.ok(err)
+	assert.Equal(t, 1, swept.Done)
+	assert.Equal(t, []string{full.ID}, swept.RefusedIDs)
+	got, err := w.acme.Get(w.ctx, narrow.ID)
+	w.ok(err)
+	assert.Equal(t, latchkey.Revoked, got.State(w.now()))
+}
+
+// A damaged token that is selected is ended, as by Revoke.
+func TestRevokeAllEndsDamagedTokens(t *testing.T) {
+	w := newWorld(t)
+	tok, text := w.key()
+	spoil(t, w.store, tok.ID)
+	swept, err := w.acme.DisableAll(w.ctx, latchkey.Selector{All: true}, "")
+	w.ok(err)
+	assert.Equal(t, 1, swept.Done)
+	swept, err = w.acme.RevokeAll(w.ctx, latchkey.Selector{All: true}, "")
+	w.ok(err)
+	assert.Equal(t, 1, swept.Done)
+	_, err = w.verify(text)
+	w.is(latchkey.ErrInvalidToken, err)
+	got, err := w.acme.Get(w.ctx, tok.ID)
+	w.ok(err)
+	assert.Equal(t, latchkey.Revoked, got.State(w.now()))
+}
