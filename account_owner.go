@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/latchkey-go/latchkey/internal/usage"
 )
 
 // Record reads the owner's own record. One that was never configured is Owner{ID: owner} with Version 0. Of a damaged
@@ -234,9 +237,15 @@ func justBefore(id string) string {
 }
 
 // Usage returns sums of what was counted, by the columns q names, with all that this process has counted so far. The
-// zero query is one sum of everything. The actor needs read on "latchkey/usage". It returns [ErrInvalid] for an unknown
-// column, and for a From or To that is no day (2006-01-02).
+// zero query is one sum of everything. Refusals are not in it: see [Account.RefusalReport]. The actor needs read on
+// "latchkey/usage". It returns [ErrInvalid] for an unknown column, and for a From or To that is no day (2006-01-02).
 func (a Account) Usage(ctx context.Context, q UsageQuery) ([]UsageRow, error) {
+	q.ExceptMeters = append(slices.Clone(q.ExceptMeters), usage.RefusedMeter)
+	return a.usage(ctx, q)
+}
+
+// usage is Usage with refusals.
+func (a Account) usage(ctx context.Context, q UsageQuery) ([]UsageRow, error) {
 	c, err := a.begin(ctx)
 	if err == nil {
 		err = c.check(Read, "usage", "")
@@ -253,6 +262,60 @@ func (a Account) Usage(ctx context.Context, q UsageQuery) ([]UsageRow, error) {
 		return nil, err
 	}
 	return a.m.store.Usage(ctx, a.owner, q)
+}
+
+// RefusalQuery selects what [Account.RefusalReport] shows. The zero query is everything.
+type RefusalQuery struct {
+	TokenIDs []string // empty: all tokens
+	From, To string   // days (2006-01-02), both included, as in [UsageQuery]; "": open
+	// By is what the counts are told apart by, in their order: any of "token", "reason" and "day". None: all three, by
+	// token, day and reason.
+	By []string
+}
+
+// RefusalCount is how often a token was refused. What By does not name is "".
+type RefusalCount struct {
+	TokenID string `json:"token_id,omitempty"`
+	Reason  string `json:"reason,omitempty"` // as in [Refusal].Reason
+	Day     string `json:"day,omitempty"`    // 2006-01-02 in UTC; 2006-01 for what Purge has added up
+	Count   int64  `json:"count"`
+}
+
+// RefusalReport returns how often tokens of the owner were refused, by token, reason and day: what customers ask about,
+// "since when does my key not work, and why". It counts what Observer.Refused is called for, of all processes and of
+// tokens, not of Assumed callers. Texts that are no token are not counted, because nobody knows whose they would be.
+// [Account.Refusals] tells why tokens would be refused now.
+//
+// The counts are gathered and written like those of [Access.Count], and as exact. A flood of refusals costs one row per
+// token, reason and second at most, and never takes more than half of the room that all counts have. Tokens that are
+// gone are shown by their id. With Options.NoRefusalReport nothing is added.
+//
+// The actor needs read on "latchkey/usage". RefusalReport returns [ErrInvalid] as [Account.Usage] does.
+func (a Account) RefusalReport(ctx context.Context, q RefusalQuery) ([]RefusalCount, error) {
+	by := q.By
+	if len(by) == 0 {
+		by = []string{"token", "day", "reason"}
+	}
+	u := UsageQuery{TokenIDs: q.TokenIDs, Meters: []string{usage.RefusedMeter}, From: q.From, To: q.To}
+	for _, column := range by {
+		switch column {
+		case "reason":
+			column = "endpoint"
+		case "token", "day":
+		default:
+			return nil, fmt.Errorf("%w: cannot group refusals by %q: name token, reason or day", ErrInvalid, column)
+		}
+		u.By = append(u.By, column)
+	}
+	rows, err := a.usage(ctx, u)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]RefusalCount, len(rows))
+	for i, r := range rows {
+		out[i] = RefusalCount{TokenID: r.TokenID, Reason: r.Endpoint, Day: r.Day, Count: r.Count}
+	}
+	return out, nil
 }
 
 // Spent returns the credits counted by [Access.CountCredits] in a calendar month in UTC ("2026-11"), for a token, or

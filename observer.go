@@ -104,6 +104,7 @@ func (m *Manager) report(ctx context.Context, r Refusal) {
 	if v := visit.From(ctx); v != nil {
 		v.Refused(r)
 	}
+	m.countRefusal(&r)
 	if m.opts.Observer.Refused == nil {
 		return
 	}

@@ -41,6 +41,11 @@ type Options struct {
 	// Observer is called with each refusal: whose token was refused, and why. The zero Observer has no callbacks.
 	Observer Observer
 
+	// NoRefusalReport switches off the counts of refusals that [Account.RefusalReport] shows. False: each refusal of a
+	// token that exists is counted, by token, reason and day, and written behind like usage. KeepUsageDays and
+	// KeepUsageMonths hold for these counts too.
+	NoRefusalReport bool
+
 	// Logger receives warnings about errors that no caller sees, such as a last use that could not be written. It never
 	// receives a secret. Nil: no log.
 	Logger *slog.Logger

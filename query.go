@@ -431,6 +431,7 @@ type UsageRow struct {
 // select all of it or nothing. So the sums of adjoining ranges add up, and a range of whole months is exact.
 type UsageQuery struct {
 	TokenIDs, Meters []string
+	ExceptMeters     []string // these are left out
 	ClientID         string
 	From, To         string   // days, both included; "": open
 	By               []string // any of "token", "client", "meter", "endpoint", "day"; none: one sum

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/latchkey-go/latchkey/internal/usage"
+	"github.com/latchkey-go/latchkey/internal/uuidv7"
 )
 
 const maxClientID = usage.MaxClient // bytes
@@ -34,12 +35,24 @@ func (a Access) CountCredits(meter, endpoint string, n int64, c Credits) {
 	if len(endpoint) > usage.MaxEndpoint {
 		endpoint = endpoint[:usage.MaxEndpoint]
 	}
-	m := a.m
+	a.m.count(&usage.Key{Owner: a.who.owner, Client: a.who.client.ID, Meter: meter, Endpoint: endpoint, Token: a.id}, n, c)
+}
+
+// count counts today.
+func (m *Manager) count(k *usage.Key, n int64, c Credits) {
 	if !m.counters.Armed() {
 		m.expiryNow() // the first for a while: see which day it is
 	}
-	m.counters.Add(&usage.Key{Owner: a.who.owner, Client: a.who.client.ID, Meter: meter, Endpoint: endpoint, Token: a.id,
-		Day: m.day.Load()}, n, int64(c))
+	k.Day = m.day.Load()
+	m.counters.Add(k, n, int64(c))
+}
+
+// countRefusal counts a refusal of a token, for [Account.RefusalReport].
+func (m *Manager) countRefusal(r *Refusal) {
+	if r.TokenID == "" || m.opts.NoRefusalReport {
+		return
+	}
+	m.count(&usage.Key{Owner: r.Owner, Meter: usage.RefusedMeter, Endpoint: r.Reason, Token: uuidv7.Parse(r.TokenID)}, 1, 0)
 }
 
 // counterSink is a Manager as usage.Counters need it.

@@ -117,6 +117,7 @@ func (s *Store) Usage(ctx context.Context, owner string, q latchkey.UsageQuery) 
 	for k, c := range s.lookup(owner).usage {
 		if len(q.TokenIDs) > 0 && !slices.Contains(q.TokenIDs, k.token) ||
 			len(q.Meters) > 0 && !slices.Contains(q.Meters, k.meter) ||
+			slices.Contains(q.ExceptMeters, k.meter) ||
 			q.ClientID != "" && q.ClientID != k.client ||
 			from != "" && k.day < from || to != "" && k.day > to {
 			continue

@@ -131,6 +131,9 @@ func (s *Store) Usage(ctx context.Context, owner string, q latchkey.UsageQuery) 
 	if len(q.Meters) > 0 {
 		f.and("meter IN ?", anySlice(q.Meters, asAny)...)
 	}
+	if len(q.ExceptMeters) > 0 {
+		f.and("meter NOT IN ?", anySlice(q.ExceptMeters, asAny)...)
+	}
 	if q.ClientID != "" {
 		f.and("client_id = ?", q.ClientID)
 	}

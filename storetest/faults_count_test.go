@@ -84,6 +84,8 @@ var countFaults = map[string]fault{
 			return rows, err
 		}
 	}},
+	"does not leave out a meter": {[]string{"usage/query"},
+		editsUsage(func(q *latchkey.UsageQuery) { q.ExceptMeters = nil }, func([]latchkey.UsageRow) {})},
 	"sorts usage in no order": {[]string{"usage/query"}, func(f *faulty, s latchkey.Store) {
 		f.usage = func(ctx context.Context, owner string, q latchkey.UsageQuery) ([]latchkey.UsageRow, error) {
 			rows, err := s.Usage(ctx, owner, q)

@@ -27,6 +27,10 @@ const (
 	MaxEndpoint = 256
 )
 
+// RefusedMeter is the meter of refusals, with the reason as Endpoint. It is longer than MaxMeter, so that no count of a
+// host ever had it or can have it.
+const RefusedMeter = "latchkey/refused: requests that were refused, by reason, as RefusalReport shows"
+
 const (
 	countDelay = time.Second     // how long counts are gathered
 	countRetry = 5 * time.Second // how long they wait after the store failed
@@ -130,7 +134,11 @@ func (c *Counters) Armed() bool { return c.armed.Load() }
 func (c *Counters) Add(k *Key, count, credits int64) {
 	s := &c.stripes[int(rand.Uint32())&(len(c.stripes)-1)]
 	s.mu.Lock()
-	row, half := s.row(k, countRoom/len(c.stripes))
+	room := countRoom / len(c.stripes)
+	if k.Meter == RefusedMeter {
+		room /= 2 // refusals, which callers can cause at will, leave room for the rest
+	}
+	row, half := s.row(k, room, countRoom/len(c.stripes)/2)
 	if row != nil {
 		row.count, row.credits = addUp(row.count, count), addUp(row.credits, credits)
 	} else {
@@ -154,8 +162,8 @@ func addUp(a, b int64) int64 {
 	return a + b
 }
 
-// row finds or adds the row of k. It returns nil if there is no room. Half: the stripe just became half full.
-func (s *stripe) row(k *Key, room int) (row *sum, half bool) {
+// row finds or adds the row of k. It returns nil if there is no room. Half: the stripe just got as many rows as full.
+func (s *stripe) row(k *Key, room, full int) (row *sum, half bool) {
 	slot := &s.recent[k.slot()]
 	if n := *slot; n != 0 && s.rows[n-1].key == *k {
 		return &s.rows[n-1], false
@@ -171,7 +179,7 @@ func (s *stripe) row(k *Key, room int) (row *sum, half bool) {
 		s.rows = append(s.rows, sum{key: *k})
 		n = uint32(len(s.rows))
 		s.index[*k] = n
-		half = len(s.rows) == room/2
+		half = len(s.rows) == full
 	}
 	*slot = n
 	return &s.rows[n-1], half
@@ -212,7 +220,9 @@ func (s *stripe) take(add func(sum)) (dropped int64) {
 // clean makes of the texts what every store can keep: one bad name must not hold up the counts of all others.
 func (k *Key) clean() {
 	k.Client = cleanText(k.Client, MaxClient)
-	k.Meter = cleanText(k.Meter, MaxMeter)
+	if k.Meter != RefusedMeter {
+		k.Meter = cleanText(k.Meter, MaxMeter)
+	}
 	k.Endpoint = cleanText(k.Endpoint, MaxEndpoint)
 }
 
@@ -295,7 +305,11 @@ func (c *Counters) add(group uint32, r *sum) (dropped int64) {
 		c.waiting[group] = sums
 	}
 	was, known := sums[r.key]
-	if !known && len(sums) >= countRoom {
+	room := countRoom
+	if r.key.Meter == RefusedMeter {
+		room /= 2
+	}
+	if !known && len(sums) >= room {
 		return r.count
 	}
 	sums[r.key] = sum{r.key, addUp(was.count, r.count), addUp(was.credits, r.credits)}

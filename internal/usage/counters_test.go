@@ -320,11 +320,11 @@ func TestFlushObeysItsContext(t *testing.T) {
 func TestMemoryIsBounded(t *testing.T) {
 	st := stripe{}
 	for i := range 10 {
-		row, half := st.row(&Key{Endpoint: fmt.Sprint(i)}, 8)
+		row, half := st.row(&Key{Endpoint: fmt.Sprint(i)}, 8, 4)
 		require.Equal(t, i < 8, row != nil)
 		require.Equal(t, i == 3, half, "%d", i)
 	}
-	row, _ := st.row(&Key{Endpoint: "7"}, 8)
+	row, _ := st.row(&Key{Endpoint: "7"}, 8, 4)
 	require.NotNil(t, row, "what has a row goes on adding up")
 	taken := 0
 	require.Zero(t, st.take(func(sum) { taken++ }))
@@ -387,5 +387,34 @@ func TestAddDoesNotAllocate(t *testing.T) {
 		add()
 	}
 	require.Zero(t, testing.AllocsPerRun(1000, add))
+	require.NoError(t, c.Close(t.Context()))
+}
+
+// Refusals, however many, leave half of the room to what hosts count.
+func TestRefusalsLeaveRoom(t *testing.T) {
+	require.Greater(t, len(RefusedMeter), MaxMeter, "or a host could have counted by it")
+	s := &sink{}
+	c := NewCounters(s)
+	for i := range int32(countRoom) {
+		c.Add(&Key{Owner: "a", Meter: RefusedMeter, Endpoint: "expired", Day: i}, 1, 0)
+	}
+	held := 0
+	for i := range c.stripes {
+		held += len(c.stripes[i].rows)
+	}
+	require.LessOrEqual(t, held, countRoom/2)
+	c.Add(&Key{Owner: "a", Meter: "calls"}, 1, 0)
+	c.collect()
+	require.LessOrEqual(t, len(c.waiting[0]), countRoom/2+1)
+	require.Contains(t, c.waiting[0], Key{Owner: "a", Meter: "calls"})
+	for i := range int32(countRoom) {
+		c.put(0, []sum{{key: Key{Owner: "a", Meter: RefusedMeter, Day: -i}, count: 1}})
+	}
+	require.LessOrEqual(t, len(c.waiting[0]), countRoom/2+1)
+	clear(c.waiting)
+	c.Add(&Key{Owner: "a", Meter: RefusedMeter, Endpoint: "expired"}, 1, 0)
+	require.NoError(t, c.Flush(t.Context()))
+	rows := s.rows()
+	require.Equal(t, RefusedMeter, rows[len(rows)-1].Meter, "whole")
 	require.NoError(t, c.Close(t.Context()))
 }
