@@ -23,7 +23,7 @@ func (a Account) Issue(ctx context.Context, spec Spec) (Token, Secret, error) {
 			return Token{}, Secret{}, err
 		}
 	}
-	t, err := a.issue(ctx, spec, text, "token.issue")
+	t, err := a.issue(ctx, spec, text, "token.issue", nil)
 	if err != nil {
 		return Token{}, Secret{}, err
 	}
@@ -34,7 +34,52 @@ func (a Account) Issue(ctx context.Context, spec Spec) (Token, Secret, error) {
 // returns true for the text, or the text has the form of latchkey's own texts of that kind. It returns [ErrExists] if
 // the text is a token already.
 func (a Account) Import(ctx context.Context, spec Spec, text string) (Token, error) {
-	return a.issue(ctx, spec, text, "token.import")
+	return a.issue(ctx, spec, text, "token.import", nil)
+}
+
+// ImportDigest makes a token of what another system kept of a secret, when nobody has its text any more. From then on
+// Verify accepts the text. Options.Imported must recognise it by its shape, and so must Legacy.Split one with a slow
+// hash.
+//
+// The first Verify that succeeds stores the secret as this library would: by its own digest, under the Keyring if there
+// is one. An HMAC or a slow hash is not computed for it again, and is forgotten. If that cannot be written, the request
+// passes all the same, and the next one tries again.
+//
+// Until then a slow hash is computed for requests that name a known lookup part, and for no others. For each lookup part
+// one is computed at a time, and 10 a minute, whether the secret is right or wrong. Beyond that Verify returns a
+// *[RateLimitError]. So whoever knows the lookup part of a key can keep it from its first use for a while. In each
+// process half as many are computed at once as it has processors, and four at most. A hash that costs too much is
+// [ErrInvalid]: bcrypt above cost 14, argon2id above 64 MiB or with m·t above 512 MiB. How long a refusal takes tells
+// whether there is such a lookup part, which is no secret.
+//
+// ImportDigest returns [ErrExists] if the digest or the lookup part is taken, in any feed. With a Keyring it cannot see
+// that the text of a SHA256 or an HMAC is a token already, because it does not have the text. It returns [ErrInvalid]
+// for a publishable token, whose text must be known, and for whatever a [KeptSecret] cannot be. Other errors are those
+// of [Account.Import]. An actor needs create on the token.
+func (a Account) ImportDigest(ctx context.Context, spec Spec, kept KeptSecret) (Token, error) {
+	if spec.Kind == KindPublishable {
+		return Token{}, fmt.Errorf("%w: the text of a publishable token is shown to people: Import it", ErrInvalid)
+	}
+	rec, err := kept.record(a.m.opts.Legacy, a.m.opts.Imported != nil)
+	if err != nil {
+		return Token{}, err
+	}
+	return a.issue(ctx, spec, "", "token.import-digest", &rec)
+}
+
+// isFree returns ErrExists if a feed has the digest or the lookup part of a secret. The store's own check covers only
+// the owner's feed.
+func (a Account) isFree(ctx context.Context, s *SecretRecord) error {
+	_, err := a.m.store.ByDigest(ctx, NoSlot, s.Digest)
+	if errors.Is(err, ErrNotFound) && s.Lookup != "" {
+		_, err = a.m.store.ByLookup(ctx, s.Lookup)
+	}
+	if err == nil || isDamaged(err) {
+		return fmt.Errorf("%w: the digest or the lookup part is a token's already", ErrExists)
+	} else if !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	return nil
 }
 
 // Get reads a token. It returns [ErrNotFound] if there is none. Of a damaged token it returns what is left, with a
@@ -281,18 +326,19 @@ func (a Account) Delete(ctx context.Context, id string) error {
 	})
 }
 
-// issue makes a token of a text. It tries again if the actor, or another record that decided about it, has changed.
-func (a Account) issue(ctx context.Context, spec Spec, text, event string) (Token, error) {
+// issue makes a token of a text, or of what was kept of it. It tries again if the actor, or another record that decided
+// about it, has changed.
+func (a Account) issue(ctx context.Context, spec Spec, text, event string, kept *SecretRecord) (Token, error) {
 	var out Token
 	err := retry(ctx, func() (err error) { // the actor may have changed
-		out, err = a.issueOnce(ctx, spec, text, event)
+		out, err = a.issueOnce(ctx, spec, text, event, kept)
 		return err
 	})
 	return out, err
 }
 
 // issueOnce is one try of issue.
-func (a Account) issueOnce(ctx context.Context, spec Spec, text, event string) (Token, error) {
+func (a Account) issueOnce(ctx context.Context, spec Spec, text, event string, kept *SecretRecord) (Token, error) {
 	c, err := a.begin(ctx)
 	if err != nil {
 		return Token{}, err
@@ -330,6 +376,11 @@ func (a Account) issueOnce(ctx context.Context, spec Spec, text, event string) (
 			return Token{}, err
 		}
 	}
+	if kept != nil {
+		if err := a.isFree(ctx, kept); err != nil {
+			return Token{}, err
+		}
+	}
 	t := Token{ID: id, Owner: a.owner, Kind: spec.Kind, Test: spec.Test, Origin: spec.Origin,
 		Settings: spec.settings()}.Clone()
 	if err := a.m.checkSettings(t.Kind, &t.Settings); err != nil {
@@ -358,8 +409,11 @@ func (a Account) issueOnce(ctx context.Context, spec Spec, text, event string) (
 	if err != nil {
 		return Token{}, err
 	}
-	rec, err := a.m.newSecretRecord(&t, text, made)
-	if err != nil {
+	var rec SecretRecord
+	if kept != nil {
+		rec, t.Hint, t.Created = *kept, kept.Hint, fromMicros(made)
+		rec.Created = t.Created
+	} else if rec, err = a.m.newSecretRecord(&t, text, made); err != nil {
 		return Token{}, err
 	}
 	// Requires the owner's record as it was read: a mass revocation in between is a conflict, not a dead token.
@@ -384,7 +438,7 @@ func (a Account) importable(ctx context.Context, spec *Spec, text string) error 
 	if err := checkText("text", text, 16, maxPresented); err != nil {
 		return err
 	}
-	if a.m.opts.Keyring != nil || len(a.m.store.Feeds()) > 1 {
+	if a.m.opts.Keyring != nil || a.m.opts.Legacy != nil || len(a.m.store.Feeds()) > 1 {
 		// The store's own check covers only the digest by the newest key, and only the owner's feed.
 		if _, err := a.m.byText(ctx, text, tokentext.Digest(text)); err == nil || isDamaged(err) {
 			return fmt.Errorf("%w: the text is a token already", ErrExists)

@@ -13,6 +13,7 @@ import (
 	"github.com/latchkey-go/latchkey/internal/credits"
 	"github.com/latchkey-go/latchkey/internal/fault"
 	"github.com/latchkey-go/latchkey/internal/ratelimit"
+	"github.com/latchkey-go/latchkey/internal/slowhash"
 	"github.com/latchkey-go/latchkey/internal/tokencache"
 	"github.com/latchkey-go/latchkey/internal/tokentext"
 	"github.com/latchkey-go/latchkey/internal/usage"
@@ -34,7 +35,10 @@ type Manager struct {
 	counters  *usage.Counters
 	rates     *ratelimit.Limiter
 	credits   *credits.Pool
-	ids       *uuidv7.Maker
+
+	slow        *slowhash.Guard // of hashes that other systems made
+	lookupRates *Limiter        // of comparisons with one of them
+	ids         *uuidv7.Maker
 
 	made       time.Time    // by time.Now
 	hostClock  bool         // Options.Clock is not time.Now
@@ -67,6 +71,10 @@ func New(store Store, opts *Options) *Manager {
 	if o.SignatureSkew < 0 {
 		panic("latchkey: Options.SignatureSkew is negative: set a positive skew, or 0 for 15 minutes")
 	}
+	if wrong := o.Legacy.check(); wrong != "" {
+		panic("latchkey: " + wrong)
+	}
+	o.Legacy = o.Legacy.clone()
 	m.made = time.Now()
 	if m.hostClock = o.Clock != nil; !m.hostClock {
 		o.Clock = time.Now
@@ -91,6 +99,9 @@ func New(store Store, opts *Options) *Manager {
 		setClock = o.Clock
 	}
 	m.rates = ratelimit.New(m.purgeClock.last, setClock)
+	if o.Legacy != nil {
+		m.slow, m.lookupRates = slowhash.NewGuard(), NewLimiter(lookupRate, o.Clock)
+	}
 	var leaseSize func(limit int64) int64
 	if size := o.CreditLease; size != nil {
 		leaseSize = func(limit int64) int64 { return int64(size(Credits(limit))) }

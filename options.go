@@ -34,6 +34,10 @@ type Options struct {
 	// refused without reading the store. Nil: every such text is refused.
 	Imported func(text string) bool
 
+	// Legacy says how texts are recognised that another system made and kept by an HMAC or a slow hash: see
+	// [Account.ImportDigest]. It is copied. Nil: there are none, and what presents such a text costs nothing more.
+	Legacy *Legacy
+
 	// Events is called after each change was committed, once per audit event, on the caller's goroutine. It must not
 	// block. Nil: no callback.
 	Events func(context.Context, Event)

@@ -8,12 +8,16 @@ import (
 	"encoding/xml"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
+	"regexp"
 	"runtime/debug"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey/internal/tokentext"
 )
 
 // everyPrint shows v in every way a program may come to print it by accident.
@@ -128,4 +132,44 @@ func TestKindOfText(t *testing.T) {
 		_, err := m.newText(kind, false, "acme")
 		assert.ErrorIs(t, err, ErrInvalid)
 	}
+}
+
+// Every text that latchkey makes is found, in whatever it stands, and passes the check. Altered ones do not pass.
+func TestSecretPatternFindsEveryText(t *testing.T) {
+	for _, mark := range []string{"", "a", "acme", "acme2026"} {
+		any, own := regexp.MustCompile(SecretPattern("")), regexp.MustCompile(SecretPattern(mark))
+		for _, prefix := range []string{"sk_", "Tsk_", "pk_", "Tpk_", "ak_", "at_", "ss_"} {
+			for range 50 {
+				text, err := tokentext.New(nil, prefix, mark, 0)
+				require.NoError(t, err)
+				require.True(t, CheckText(text), text)
+				for _, in := range []string{"%s", " %s\n", `{"key":"%s"}`, "KEY=%s;", "https://x.example/?key=%s&b", "Bearer %s",
+					"'%s'", "a/%s/b", "%s.", "x: %s, y", "é%sé", "\x00%s\xff", "-%s-"} {
+					whole := fmt.Sprintf(in, text)
+					for _, pattern := range []*regexp.Regexp{any, own} {
+						found := pattern.FindAllStringSubmatch(whole, -1)
+						require.Equal(t, [][]string{{text, strings.TrimSuffix(prefix, "_")}}, found, "%q", whole)
+					}
+				}
+				for _, whole := range []string{text + "a", "a" + text, "_" + text, text + "_", text[1:], text[:len(text)-1]} {
+					if match := any.FindString(whole); match != "" {
+						require.False(t, CheckText(match), "%q in %q", match, whole)
+					}
+					require.False(t, CheckText(whole), whole)
+				}
+				at := len(text) - 1 - rand.N(len(text))
+				for _, c := range []byte("aZ0_-é") {
+					if altered := text[:at] + string(rune(c)) + text[at+1:]; altered != text {
+						require.False(t, CheckText(altered), altered)
+					}
+				}
+				if mark != "" {
+					require.Empty(t, regexp.MustCompile(SecretPattern("other")).FindString(text))
+				}
+			}
+		}
+	}
+	require.PanicsWithValue(t, "latchkey: SecretPattern: a prefix is 1 to 8 characters of a-z and 0-9, or empty",
+		func() { SecretPattern("ACME") })
+	require.False(t, CheckText(""))
 }

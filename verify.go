@@ -83,7 +83,11 @@ func (m *Manager) mayBeToken(text string) bool {
 	case tokentext.Native:
 		return true
 	case tokentext.Foreign:
-		return m.opts.Imported != nil && m.opts.Imported(text)
+		if m.opts.Imported != nil && m.opts.Imported(text) {
+			return true
+		}
+		_, _, ok := m.opts.Legacy.split(text)
+		return ok
 	}
 	return false
 }
@@ -138,6 +142,9 @@ func (m *Manager) reportCachedRefusal(ctx context.Context, p *Presented, owner s
 func (m *Manager) verifyStored(ctx context.Context, p *Presented, owner, text string, sum [32]byte) (Access, error) {
 	resets := m.cache.Resets()
 	f, err := m.lookUp(ctx, text, sum)
+	if f.Token.ID != "" && errors.Is(err, ErrRateLimited) {
+		return Access{}, m.reportTokenRefusal(ctx, &f.Token, p, err, "")
+	}
 	if err != nil {
 		return Access{}, err
 	}
@@ -162,7 +169,7 @@ func (m *Manager) verifyStored(ctx context.Context, p *Presented, owner, text st
 	if a.set.limits != nil {
 		limited = m.verifyRate(a, at)
 	}
-	outdated := m.outdated(&f.Secret, text)
+	outdated := m.outdated(&f.Secret, text, sum)
 	if limited == nil {
 		digests := [][32]byte{f.Secret.Digest}
 		if outdated {
@@ -194,20 +201,38 @@ func (m *Manager) lookUp(ctx context.Context, text string, sum [32]byte) (f Foun
 	defer func() {
 		// With several feeds a look-up may have read some of them and found nothing.
 		partly := errors.Is(err, ErrUnavailable) && len(m.store.Feeds()) > 1
-		leave(errors.Is(err, ErrUnknownToken) || partly)
+		leave(errors.Is(err, ErrUnknownToken) || errors.Is(err, ErrRateLimited) || partly)
 	}()
-	if f, err = m.byText(ctx, text, sum); err != nil {
+	if f, err = m.byText(ctx, text, sum); errors.Is(err, ErrRateLimited) {
+		return f, err
+	} else if err != nil {
 		return Found{}, orUnknown(err)
 	}
 	return f, nil
 }
 
-// byText finds the token of a text in the store. Sum is the SHA-256 of the text. Errors are those of Store.ByDigest.
+// byText finds the token of a text in the store. Sum is the SHA-256 of the text. Errors are those of Store.ByDigest, and
+// a *RateLimitError if too many other secret parts were presented with the same lookup part.
 func (m *Manager) byText(ctx context.Context, text string, sum [32]byte) (Found, error) {
+	digests := [][32]byte{sum}
 	if k := m.opts.Keyring; k != nil {
-		return m.store.ByDigest(ctx, slotOf(text), k.candidates(text)...)
+		digests = k.candidates(text)
 	}
-	return m.store.ByDigest(ctx, slotOf(text), sum)
+	if m.opts.Legacy == nil {
+		return m.store.ByDigest(ctx, slotOf(text), digests...)
+	}
+	if _, shape := tokentext.Read(text); shape != tokentext.Foreign {
+		return m.store.ByDigest(ctx, slotOf(text), digests...)
+	}
+	digests = append(digests, m.opts.Legacy.digests(text)...)
+	f, err := m.store.ByDigest(ctx, NoSlot, digests...)
+	if _, _, ok := m.opts.Legacy.split(text); !ok || !errors.Is(err, ErrNotFound) {
+		return f, err
+	}
+	if f, err = m.byLookup(ctx, text, sum); !errors.Is(err, ErrNotFound) {
+		return f, err
+	}
+	return m.store.ByDigest(ctx, NoSlot, digests...) // another process may have stored it under its digest meanwhile
 }
 
 // slotOf returns the slot that a text may carry.
@@ -338,19 +363,20 @@ func (m *Manager) verifyRequest(ctx context.Context, p *Presented, a Access, now
 	return a.set.restrict.verifyAddress(p.Address)
 }
 
-// outdated reports whether a secret is not stored as this process would store its text.
-func (m *Manager) outdated(s *SecretRecord, text string) bool {
-	if m.opts.Keyring == nil {
-		return false
+// outdated reports whether a secret is not stored as this process would store its text, of which sum is the SHA-256.
+func (m *Manager) outdated(s *SecretRecord, text string, sum [32]byte) bool {
+	id := uint32(0)
+	if m.opts.Keyring != nil {
+		sum, id = m.opts.Keyring.digest(text)
 	}
-	_, id := m.opts.Keyring.digest(text)
-	return id != s.KeyID
+	return s.KeyID != id || s.Digest != sum
 }
 
-// redigest stores a secret under the newest key, now that its text is known. Errors are logged only: the old key still
-// works, and the next use tries again.
+// redigest stores a secret under the newest key, now that its text is known, and no longer as another system kept it.
+// Errors are logged only: it is still found as before, and the next use tries again. Another process may be first.
 func (m *Manager) redigest(ctx context.Context, text string, f Found) {
 	rec := f.Secret
+	rec.Algorithm, rec.Lookup, rec.Hash = "", "", nil
 	var err error
 	if rec.Digest, rec.KeyID, rec.Sealed, err = m.digestAndSeal(text, f.Token.Owner, f.Token.ID); err != nil {
 		m.warn("latchkey: cannot seal a secret under the newest key", err)
@@ -361,7 +387,7 @@ func (m *Manager) redigest(ctx context.Context, text string, f Found) {
 		Secrets: []SecretChange{{TokenID: f.Token.ID, Add: &rec, Retire: f.Secret.Digest, Replace: true}},
 		Silent:  true,
 	})
-	if err != nil && !errors.Is(err, ErrExists) && !errors.Is(err, ErrConflict) {
+	if err != nil && !errors.Is(err, ErrExists) && !errors.Is(err, ErrConflict) && !errors.Is(err, ErrNotFound) {
 		m.warn("latchkey: cannot store a secret under the newest key", err)
 	}
 }
