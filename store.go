@@ -87,7 +87,7 @@ type Store interface {
 	// the first feed that could be asked.
 	ByDigest(ctx context.Context, slot Slot, digests ...[32]byte) (Found, error)
 	// ByLookup is ByDigest for a secret with an Algorithm, by its Lookup. What is found has not been compared with the
-	// text yet. Texts of other systems carry no slot: the first feed that has the Lookup answers. No Manager calls it yet.
+	// text yet. Texts of other systems carry no slot: the first feed that has the Lookup answers.
 	ByLookup(ctx context.Context, lookup string) (Found, error)
 	// Load is ByDigest by id: Found.Secret stays zero.
 	Load(ctx context.Context, owner, tokenID string) (Found, error)
@@ -99,14 +99,12 @@ type Store interface {
 	Tokens(ctx context.Context, owner string, q TokenQuery) ([]Token, error)
 	// Count returns how many tokens q selects, whatever its Page and order, but at most limit: that many means that many
 	// or more. A limit of 0 or less is 1000. It may cost a look at all tokens of the owner, until limit of them are found.
-	// No Manager calls it yet.
 	Count(ctx context.Context, owner string, q TokenQuery, limit int) (int, error)
-	// Ending returns one page of tokens of all owners of a feed, by end, owner and id. It is for whoever operates the
-	// store, who calls it directly: no Manager does. It returns ErrInvalid where q.Start does, and for a feed that is not
-	// among Feeds. A page costs what it holds, and the minted tokens that end in the same time.
+	// Ending returns one page of tokens of all owners of a feed, by end, owner and id. It returns ErrInvalid where q.Start
+	// does, and for a feed that is not among Feeds. A page costs what it holds, and the minted tokens that end in the same
+	// time.
 	Ending(ctx context.Context, q EndingQuery) ([]Token, error)
-	// Unused returns one page of tokens of all owners of a feed, by owner and id, for whoever operates the store, with the
-	// After of the next page. It looks at some thousand tokens in one call. So a page may hold fewer than asked for, or
+	// Unused returns one page of tokens of all owners of a feed, by owner and id, with the After of the next page. It looks at some thousand tokens in one call. So a page may hold fewer than asked for, or
 	// none, and yet not be the last. After the last, next is "". Errors are those of Ending.
 	Unused(ctx context.Context, q UnusedQuery) (page []Token, next string, err error)
 	// KeySecrets returns one page of the secrets of all owners of a feed whose KeyID is another than q.KeyID, with the
@@ -224,8 +222,7 @@ type Found struct {
 // SecretRecord is one secret of a token. It holds no plain text.
 //
 // A secret that another system made may be kept as that system kept it: with an Algorithm. Such a secret has a Lookup
-// and a Hash, and is not Signing. A secret without an Algorithm has neither. Everything else is ErrInvalid. No Manager
-// makes or accepts secrets with an Algorithm yet.
+// and a Hash, and is not Signing. A secret without an Algorithm has neither. Everything else is ErrInvalid.
 type SecretRecord struct {
 	// Digest is that of the text. Of a secret with an Algorithm it is any value that no other secret has.
 	Digest   [32]byte  `json:"digest"`
@@ -236,8 +233,8 @@ type SecretRecord struct {
 	Created  time.Time `json:"created"`            // microseconds
 	NotAfter time.Time `json:"not_after,omitzero"` // zero: as long as the token
 
-	// Algorithm names how a presented text is compared with Hash, such as "bcrypt": at most 64 bytes. "" is latchkey's
-	// own: the text is found by its Digest, and that is all.
+	// Algorithm names how a presented text is compared with Hash: at most 64 bytes. A Manager knows "bcrypt" and
+	// "argon2id", and lets nobody in by another. "" is latchkey's own: the text is found by its Digest, and that is all.
 	Algorithm string `json:"algorithm,omitempty"`
 	// Lookup is the public part of the text by which the secret is found: 1 to 256 bytes, unique within a feed, whatever
 	// the Algorithm. Where several systems could use the same one, it begins with the system's name.
@@ -347,7 +344,7 @@ type Write struct {
 	RequireHolders []Holders
 	Events         []Event // Seq and Owner are given by the Store
 	// Silent writes leave the epoch and the feed alone. They are only for what can alter no answer: inserted tokens with
-	// their secrets, client names, events, and a secret re-digested under a new key.
+	// their secrets, client names, events, and a secret that is digested anew.
 	Silent bool
 }
 

@@ -99,7 +99,8 @@ type Token struct {
 	// see Owner.Since. 0: there was no record, or an earlier version of latchkey made the token.
 	OwnerVersion uint64 `json:"owner_version,omitempty"`
 	// Used is the last use, to about ten minutes or a twentieth of Validity.Idle. Zero: never used. The first use is
-	// written within a second. Use of a token that this one minted does not count.
+	// written within a second. Use of a token that this one minted does not count. [Account.Secrets] tells the last use of
+	// each secret.
 	Used    time.Time `json:"used,omitzero"`
 	Revoked time.Time `json:"revoked,omitzero"` // zero: not revoked
 	Reason  string    `json:"reason,omitempty"` // why it was revoked
