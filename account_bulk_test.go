@@ -108,7 +108,8 @@ func TestRevokeAllSelects(t *testing.T) {
 func TestAnEmptySelectorSelectsNothing(t *testing.T) {
 	w := newWorld(t)
 	_, text := w.key()
-	for _, s := range []latchkey.Selector{{}, {After: "x"}, {Progress: func(latchkey.Swept) {}}, {Kinds: []latchkey.Kind{}}} {
+	for _, s := range []latchkey.Selector{{}, {After: "x"}, {Progress: func(latchkey.Swept) {}},
+		{Kinds: []latchkey.Kind{}}} {
 		_, err := w.acme.RevokeAll(w.ctx, s, "")
 		w.is(latchkey.ErrInvalid, err)
 		require.ErrorContains(t, err, "All")

@@ -32,7 +32,8 @@ func splitOld(text string) (lookup, secret string, ok bool) {
 
 func legacyOptions(o *latchkey.Options) {
 	o.Imported = func(text string) bool { return strings.HasPrefix(text, "key-") }
-	o.Legacy = &latchkey.Legacy{Split: splitOld, Peppers: map[string][]byte{"2019": []byte("pepper"), "2024": []byte("other")}}
+	o.Legacy = &latchkey.Legacy{Split: splitOld,
+		Peppers: map[string][]byte{"2019": []byte("pepper"), "2024": []byte("other")}}
 }
 
 func withKeyring(o *latchkey.Options) {
@@ -76,8 +77,9 @@ func TestImportDigest(t *testing.T) {
 		"SHA-256 in raw base64url": {oldText, latchkey.KeptSecret{SHA256: base64.RawURLEncoding.EncodeToString(digest)}},
 		"SHA-256 as bytes":         {oldText, latchkey.KeptSecret{SHA256: string(digest)}},
 		"SHA-256 of a split text":  {"old_a_b-c-d-e-f", latchkey.KeptSecret{SHA256: string(sha("old_a_b-c-d-e-f"))}},
-		"HMAC":                     {oldText, latchkey.KeptSecret{HMAC: hex.EncodeToString(mac("other", oldText)), Pepper: "2024"}},
-		"bcrypt":                   {"old_42_s3cret", latchkey.KeptSecret{Hash: bcryptOf("s3cret"), Lookup: "42"}},
+		"HMAC": {oldText, latchkey.KeptSecret{HMAC: hex.EncodeToString(mac("other", oldText)),
+			Pepper: "2024"}},
+		"bcrypt": {"old_42_s3cret", latchkey.KeptSecret{Hash: bcryptOf("s3cret"), Lookup: "42"}},
 		"bcrypt of another program": {"old_42_Kk4DQuMMfZL9o", latchkey.KeptSecret{Lookup: "42",
 			Hash: "$2b$04$cVWp4XaNU8a4v1uMRum2SO026BWLIoQMD/TXg5uZV.0P.uO8m3YEm"}},
 		"argon2id": {"old_42_s3cret", latchkey.KeptSecret{Hash: argonOf("s3cret"), Lookup: "42"}},
@@ -177,7 +179,8 @@ func TestWhatCannotBeImported(t *testing.T) {
 	w.is(latchkey.ErrInvalid, err)
 	_, err = w.acme.ImportDigest(w.ctx, latchkey.Spec{}, latchkey.KeptSecret{SHA256: hexed})
 	w.is(latchkey.ErrInvalid, err)
-	for _, k := range []latchkey.KeptSecret{{SHA256: hexed}, {HMAC: other, Pepper: "2019"}, {Hash: bcryptOf("x"), Lookup: "x"}} {
+	for _, k := range []latchkey.KeptSecret{{SHA256: hexed}, {HMAC: other, Pepper: "2019"},
+		{Hash: bcryptOf("x"), Lookup: "x"}} {
 		_, err = newWorld(t).acme.ImportDigest(w.ctx, spec, k)
 		w.is(latchkey.ErrInvalid, err) // nothing would recognise its text
 		_, err = w.acme.ImportDigest(w.ctx, spec, k)
@@ -202,7 +205,8 @@ func TestWhatCannotBeImported(t *testing.T) {
 	w.is(latchkey.ErrDenied, err) // it could do more than the actor
 
 	for _, bad := range []*latchkey.Legacy{{Peppers: map[string][]byte{"": {1}}}, {Peppers: map[string][]byte{"a": nil}},
-		{Peppers: map[string][]byte{"1": {1}, "2": {1}, "3": {1}, "4": {1}, "5": {1}, "6": {1}, "7": {1}, "8": {1}, "9": {1}}}} {
+		{Peppers: map[string][]byte{"1": {1}, "2": {1}, "3": {1}, "4": {1}, "5": {1}, "6": {1}, "7": {1}, "8": {1},
+			"9": {1}}}} {
 		require.Panics(t, func() { latchkey.New(w.store, &latchkey.Options{Legacy: bad}) })
 	}
 }
@@ -271,7 +275,10 @@ func TestTwoProcessesMoveASecretAtOnce(t *testing.T) {
 	_, err = w.acme.ImportDigest(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey},
 		latchkey.KeptSecret{Hash: argonOf("s3cret"), Lookup: "43"})
 	w.ok(err)
-	moved := w.store.before(func() { _, err := other.Verify(w.ctx, latchkey.Presented{Secret: "old_43_s3cret"}); w.ok(err) })
+	moved := w.store.before(func() {
+		_, err := other.Verify(w.ctx, latchkey.Presented{Secret: "old_43_s3cret"})
+		w.ok(err)
+	})
 	w.access("old_43_s3cret")
 	require.True(t, moved())
 	w.access("old_43_s3cret")
@@ -312,8 +319,8 @@ func TestASecretThatCannotMoveWorks(t *testing.T) {
 	w.ok(keys.Close(w.ctx))
 }
 
-// Before a token is known, a text costs no slow hash: of a shape that Split does not know, and of an unknown lookup part.
-// Wrong secrets for a known one cost ten a minute, and then no one's is compared.
+// Before a token is known, a text costs no slow hash: of a shape that Split does not know, and of an unknown lookup
+// part. Wrong secrets for a known one cost ten a minute, and then no one's is compared.
 func TestTheCostOfSlowHashesIsBounded(t *testing.T) {
 	w := newWorld(t)
 	store := &lookupStore{Store: w.store}
@@ -334,7 +341,8 @@ func TestTheCostOfSlowHashesIsBounded(t *testing.T) {
 		_, err := keys.Verify(context.WithValue(w.ctx, visit.Key{}, visit.Visit(v)), latchkey.Presented{Secret: text})
 		return err, v
 	}
-	for _, text := range []string{"old", "old_42", "key-unknown", "another", "old_" + strings.Repeat("x", 257) + "_x", "old__x"} {
+	for _, text := range []string{"old", "old_42", "key-unknown", "another",
+		"old_" + strings.Repeat("x", 257) + "_x", "old__x"} {
 		err, _ := ask(text)
 		w.is(latchkey.ErrUnknownToken, err)
 	}

@@ -117,8 +117,8 @@ type LiveSecret struct {
 // those by programs of earlier versions, are not known. A signing secret has no uses of its own: a signed request is a
 // use of the secret that the signature names.
 //
-// An actor needs read on the token. Secrets returns [ErrNotFound] if there is no such token. If a secret cannot be read,
-// it returns what is left, with a [*DamagedError].
+// An actor needs read on the token. Secrets returns [ErrNotFound] if there is no such token. If a secret cannot be
+// read, it returns what is left, with a [*DamagedError].
 func (a Account) Secrets(ctx context.Context, id string) ([]LiveSecret, error) {
 	c, err := a.begin(ctx)
 	if err != nil {

@@ -45,8 +45,8 @@ func (a Account) Import(ctx context.Context, spec Spec, text string) (Token, err
 // is one. An HMAC or a slow hash is not computed for it again, and is forgotten. If that cannot be written, the request
 // passes all the same, and the next one tries again.
 //
-// Until then a slow hash is computed for requests that name a known lookup part, and for no others. For each lookup part
-// one is computed at a time, and 10 a minute, whether the secret is right or wrong. Beyond that Verify returns a
+// Until then a slow hash is computed for requests that name a known lookup part, and for no others. For each lookup
+// part one is computed at a time, and 10 a minute, whether the secret is right or wrong. Beyond that Verify returns a
 // *[RateLimitError]. So whoever knows the lookup part of a key can keep it from its first use for a while. In each
 // process half as many are computed at once as it has processors, and four at most. A hash that costs too much is
 // [ErrInvalid]: bcrypt above cost 14, argon2id above 64 MiB or with m·t above 512 MiB. How long a refusal takes tells

@@ -43,22 +43,22 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 func (s Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
 
 // CheckText reports whether a text has the form of the texts that latchkey makes, with the right checksum. It needs no
-// store, and works offline: in a scanner of files, or in a client that checks what a person typed. It says nothing about
-// whether there is such a token, because anybody can compute the checksum. It is true for every text that Issue, Mint and
-// Rotate return, whatever Options.Prefix is and was, and for those of SigningSecret.
+// store, and works offline: in a scanner of files, or in a client that checks what a person typed. It says nothing
+// about whether there is such a token, because anybody can compute the checksum. It is true for every text that Issue,
+// Mint and Rotate return, whatever Options.Prefix is and was, and for those of SigningSecret.
 func CheckText(text string) bool {
 	_, shape := tokentext.Read(text)
 	return shape == tokentext.Native
 }
 
-// SecretPattern returns a regular expression that finds the texts of tokens in files and logs, for a secret scanner. Its
-// syntax is understood alike by RE2 (package regexp) and by PCRE. The first group is the kind: "sk" or "Tsk" for a
+// SecretPattern returns a regular expression that finds the texts of tokens in files and logs, for a secret scanner.
+// Its syntax is understood alike by RE2 (package regexp) and by PCRE. The first group is the kind: "sk" or "Tsk" for a
 // secret key, "pk" or "Tpk" for a publishable one, "ak", "at" or "ss". The texts of publishable keys are public: leave
 // "pk" and "Tpk" alone.
 //
-// A prefix is an Options.Prefix: only texts with that one are found then. "" finds the texts of every organisation, with
-// a prefix or none. A text is found where no letter, digit or "_" stands just before or behind it. To drop what only
-// looks like one, pass the match to [CheckText]. SecretPattern panics on a prefix that New panics on.
+// A prefix is an Options.Prefix: only texts with that one are found then. "" finds the texts of every organisation,
+// with a prefix or none. A text is found where no letter, digit or "_" stands just before or behind it. To drop what
+// only looks like one, pass the match to [CheckText]. SecretPattern panics on a prefix that New panics on.
 func SecretPattern(prefix string) string {
 	mark := "(?:[a-z0-9]{1,8}_)?"
 	if prefix != "" {

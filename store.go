@@ -104,8 +104,9 @@ type Store interface {
 	// does, and for a feed that is not among Feeds. A page costs what it holds, and the minted tokens that end in the same
 	// time.
 	Ending(ctx context.Context, q EndingQuery) ([]Token, error)
-	// Unused returns one page of tokens of all owners of a feed, by owner and id, with the After of the next page. It looks at some thousand tokens in one call. So a page may hold fewer than asked for, or
-	// none, and yet not be the last. After the last, next is "". Errors are those of Ending.
+	// Unused returns one page of tokens of all owners of a feed, by owner and id, with the After of the next page. It
+	// looks at some thousand tokens in one call. So a page may hold fewer than asked for, or none, and yet not be the
+	// last. After the last, next is "". Errors are those of Ending.
 	Unused(ctx context.Context, q UnusedQuery) (page []Token, next string, err error)
 	// KeySecrets returns one page of the secrets of all owners of a feed whose KeyID is another than q.KeyID, with the
 	// After of the next page. Secrets with an Algorithm are left out: no key made them. It looks at some thousand secrets

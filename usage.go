@@ -52,7 +52,8 @@ func (m *Manager) countRefusal(r *Refusal) {
 	if r.TokenID == "" || m.opts.NoRefusalReport {
 		return
 	}
-	m.count(&usage.Key{Owner: r.Owner, Meter: usage.RefusedMeter, Endpoint: r.Reason, Token: uuidv7.Parse(r.TokenID)}, 1, 0)
+	m.count(&usage.Key{Owner: r.Owner, Meter: usage.RefusedMeter, Endpoint: r.Reason,
+		Token: uuidv7.Parse(r.TokenID)}, 1, 0)
 }
 
 // counterSink is a Manager as usage.Counters need it.

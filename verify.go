@@ -211,8 +211,8 @@ func (m *Manager) lookUp(ctx context.Context, text string, sum [32]byte) (f Foun
 	return f, nil
 }
 
-// byText finds the token of a text in the store. Sum is the SHA-256 of the text. Errors are those of Store.ByDigest, and
-// a *RateLimitError if too many other secret parts were presented with the same lookup part.
+// byText finds the token of a text in the store. Sum is the SHA-256 of the text. Errors are those of Store.ByDigest,
+// and a *RateLimitError if too many other secret parts were presented with the same lookup part.
 func (m *Manager) byText(ctx context.Context, text string, sum [32]byte) (Found, error) {
 	digests := [][32]byte{sum}
 	if k := m.opts.Keyring; k != nil {

@@ -234,7 +234,8 @@ var foreignCases = []Case{
 	}),
 
 	newCase("secrets/last-use", "A last use with a Digest is that secret's, with its address. Others of the token have "+
-		"their own. An older one changes nothing. ByDigest and ByLookup show the time, and Secrets alone the address.", func(w *fixture) {
+		"their own. An older one changes nothing. ByDigest and ByLookup show the time, and Secrets "+
+		"alone the address.", func(w *fixture) {
 		globex := w.neighbour() // a batch holds owners of one feed only
 		w.insert(token(1), token(2))
 		w.insert(by(globex, token(3)))

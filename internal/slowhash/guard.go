@@ -43,9 +43,9 @@ func NewGuard() *Guard {
 }
 
 // Matches calls compare, which computes a slow hash, in its turn, and returns what it returns. Key names what is
-// compared with. Callers that come with the same text, of which sum is a digest, share one that matched. Allow is called
-// just before compare would be; its error is returned in place of a comparison. ErrBusy: too many callers wait. If ctx
-// ends while the caller waits, the error wraps fault.ErrUnavailable.
+// compared with. Callers that come with the same text, of which sum is a digest, share one that matched. Allow is
+// called just before compare would be; its error is returned in place of a comparison. ErrBusy: too many callers wait.
+// If ctx ends while the caller waits, the error wraps fault.ErrUnavailable.
 func (g *Guard) Matches(ctx context.Context, key string, sum [32]byte, allow func() error,
 	compare func() bool) (bool, error) {
 	t := g.join(key)

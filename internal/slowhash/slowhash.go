@@ -100,7 +100,8 @@ func parseArgon2id(text string) (Hash, error) {
 	h.salt, err = base64.RawStdEncoding.Strict().DecodeString(parts[2])
 	h.sum, err2 = base64.RawStdEncoding.Strict().DecodeString(parts[3])
 	if err != nil || err2 != nil || len(h.salt) < 8 || len(h.salt) > 64 || len(h.sum) < 16 || len(h.sum) > 64 {
-		return Hash{}, invalid("an argon2id hash has a salt of 8 to 64 bytes and a hash of 16 to 64, in base64 without padding")
+		return Hash{}, invalid("an argon2id hash has a salt of 8 to 64 bytes and a hash of 16 to 64, " +
+			"in base64 without padding")
 	}
 	return h, nil
 }

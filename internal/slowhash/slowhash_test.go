@@ -55,7 +55,8 @@ func TestWhatIsRefused(t *testing.T) {
 		argon("v=19$m=65537,t=1,p=1"), argon("v=19$m=65536,t=9,p=1"), argon("v=19$m=65536,t=1,p=17"),
 		argon("v=19$m=65536,t=4294967295,p=1"), argon("v=19$m=4294967296,t=1,p=1"), argon("v=19$m=256,t=2,p=1") + "=",
 		"$argon2i$v=19$m=256,t=2,p=1$" + salt + "$" + sum, "$argon2id$v=19$m=256,t=2,p=1$$" + sum,
-		"$argon2id$v=19$m=256,t=2,p=1$" + salt + "$", "$argon2id$v=19$m=256,t=2,p=1$" + salt + "$" + strings.Repeat("A", 200)} {
+		"$argon2id$v=19$m=256,t=2,p=1$" + salt + "$",
+		"$argon2id$v=19$m=256,t=2,p=1$" + salt + "$" + strings.Repeat("A", 200)} {
 		_, err := Parse(bad)
 		require.ErrorIs(t, err, fault.ErrInvalid, bad)
 	}

@@ -36,7 +36,8 @@ func both(t *testing.T, test func(t *testing.T, s *sink, put func(owner string),
 		synctest.Test(t, func(t *testing.T) {
 			s := &sink{groups: map[string]uint32{}}
 			u := NewLastUsed(s, 0)
-			test(t, s, func(owner string) { u.Write(Use{Owner: owner, Token: "token of " + owner, At: 1}) }, func() (owners []string) {
+			use := func(owner string) { u.Write(Use{Owner: owner, Token: "token of " + owner, At: 1}) }
+			test(t, s, use, func() (owners []string) {
 				s.mu.Lock()
 				defer s.mu.Unlock()
 				for _, uses := range s.uses {
