@@ -222,9 +222,17 @@ func TestAnActorSweepsWhatItMay(t *testing.T) {
 		}
 	}
 
+	// Rights enough, and not that to end one.
+	_, text = w.key(readAll(), latchkey.Allow(latchkey.Read).On("latchkey/token/*"))
+	swept, err := must(w.acme.As(w.access(text))).RevokeAll(w.ctx, latchkey.Selector{All: true}, "")
+	w.ok(err)
+	assert.Zero(t, swept.Done)
+	assert.Len(t, swept.RefusedIDs, len(mayNot)+1)
+	w.ok(w.acme.Revoke(w.ctx, w.access(text).TokenID(), ""))
+
 	// Without the right to read them, it learns how many they are.
 	_, text = w.key(latchkey.Allow(latchkey.Delete).On("latchkey/token/nothing"))
-	swept, err := must(w.acme.As(w.access(text))).RevokeAll(w.ctx, latchkey.Selector{All: true}, "")
+	swept, err = must(w.acme.As(w.access(text))).RevokeAll(w.ctx, latchkey.Selector{All: true}, "")
 	w.ok(err)
 	assert.Zero(t, swept.Done)
 	assert.Equal(t, len(mayNot)+1, swept.Refused)
@@ -244,11 +252,14 @@ func TestAnActorSweepsMintedTokens(t *testing.T) {
 	full, _ := w.mint(w.access(parent), latchkey.Narrowing{Client: latchkey.Client{ID: "42"}})
 	narrow, _ := w.mint(w.access(parent), latchkey.Narrowing{Client: latchkey.Client{ID: "42"},
 		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("dataset/a")}})
+	_, within := w.key(latchkey.Allow(latchkey.Read).On("dataset/a"))
+	w.mint(w.access(within), latchkey.Narrowing{Client: latchkey.Client{ID: "42"}, // more than its parent, by its own rules
+		Permissions: latchkey.Permissions{readAll()}})
 	_, text := w.key(latchkey.Allow(latchkey.Read).On("dataset/a"),
 		latchkey.Allow(latchkey.Read, latchkey.Delete).On("latchkey/token/*"))
 	swept, err := must(w.acme.As(w.access(text))).RevokeAll(w.ctx, latchkey.Selector{Client: "42"}, "")
 	w.ok(err)
-	assert.Equal(t, 1, swept.Done)
+	assert.Equal(t, 2, swept.Done)
 	assert.Equal(t, []string{full.ID}, swept.RefusedIDs)
 	got, err := w.acme.Get(w.ctx, narrow.ID)
 	w.ok(err)
