@@ -15,8 +15,8 @@ import (
 //
 // An actor needs these rights:
 //
-//   - create, read, update, delete, reveal or rotate on "latchkey/token/<id>". To revoke needs delete. The signing
-//     secret needs reveal.
+//   - create, read, update, delete, reveal or rotate on "latchkey/token/<id>". To revoke needs delete, to disable
+//     update, and to end a secret rotate. The signing secret needs reveal.
 //   - create, read, update or delete on "latchkey/role/<id>"
 //   - read on "latchkey/client", "latchkey/event" and "latchkey/usage"
 //   - read or update on "latchkey/owner"

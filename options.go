@@ -31,7 +31,7 @@ type Options struct {
 	Prefix string
 
 	// Imported reports whether a text that latchkey did not make may be a token, by its shape. Other such texts are
-	// refused without reading the store. Nil: every such text is refused.
+	// refused without reading the store, but for those that Legacy.Split splits. Nil: every such text is refused.
 	Imported func(text string) bool
 
 	// Legacy says how texts are recognised that another system made and kept by an HMAC or a slow hash: see
