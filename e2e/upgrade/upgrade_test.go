@@ -115,8 +115,21 @@ func TestUpgradeOfAFixture(t *testing.T) {
 			require.Contains(t, string(text), "region")
 			require.Contains(t, string(text), "team")
 
-			// And the new rule holds for what is old: it has no place in the order, so it counts as before.
+			// What an old secret is used for from now on is known of it, and not of the other secrets of its token.
 			acme := keys.For("acme")
+			used := map[string]bool{}
+			for _, name := range []string{"key", "root"} {
+				tok, err := acme.Find(ctx, secrets[name])
+				require.NoError(t, err)
+				list, err := acme.Secrets(ctx, tok.ID)
+				require.NoError(t, err)
+				require.NotEmpty(t, list)
+				require.Equal(t, tok.Hint, list[len(list)-1].Hint)
+				used[name] = !list[len(list)-1].Used.IsZero()
+			}
+			require.Equal(t, map[string]bool{"key": true, "root": true}, used)
+
+			// And the new rule holds for what is old: it has no place in the order, so it counts as before.
 			o, err := acme.Record(ctx)
 			require.NoError(t, err)
 			require.Zero(t, o.Since)
@@ -157,7 +170,6 @@ func newFieldsOfOldRecords(t *testing.T, e *harness.NodeEngine, db *sql.DB, key 
 		require.GreaterOrEqual(t, i, 0)
 		return all[i]
 	}
-	require.Zero(t, of(found.Secret.Digest).Used, "nobody has told yet")
 	from, at := netip.MustParseAddr("192.0.2.7"), time.Now().UTC().Truncate(time.Microsecond)
 	require.NoError(t, s.AddUsage(ctx, latchkey.UsageBatch{ID: world.WriteID(), At: at, Last: []latchkey.LastUsed{
 		{Owner: token.Owner, TokenID: token.ID, At: at, Digest: found.Secret.Digest, From: from}}}))
