@@ -105,7 +105,9 @@ func (a Access) Explain(action Action, on Resource) Explanation {
 	if a.set == nil {
 		return newPolicy([]layer{{name: "the zero Access"}}, nil).explain(action, on)
 	}
-	return a.set.policy.explain(action, on)
+	e := a.set.policy.explain(action, on)
+	a.m.opts.Catalogue.name(&e)
+	return e
 }
 
 // Narrow is Mint without a token: it returns an Access that may do what a may do, narrowed by n. It stores nothing, and

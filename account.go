@@ -240,3 +240,36 @@ func pages[T any](p Page, read func(Page) ([]T, error), key func(T) string, yiel
 		p.After = key(list[len(list)-1])
 	}
 }
+
+// listing returns one page of the items of a keyset listing that keep lets through. It reads one more than the page
+// holds, which tells whether another page follows.
+func listing[T any](
+	p Page, read func(Page) ([]T, error), key func(T) string, keep func(T) bool,
+) (Listing[T], error) {
+	l, size := Listing[T]{Items: []T{}}, p.Size()
+	for passed := false; ; {
+		p.Limit = min(size-len(l.Items)+1, 1000)
+		if passed { // not one by one past many that the caller may not see
+			p.Limit = max(p.Limit, 100)
+		}
+		list, err := read(p)
+		if err != nil {
+			return Listing[T]{}, err
+		}
+		for _, v := range list {
+			switch {
+			case !keep(v):
+				passed = true
+			case len(l.Items) == size:
+				l.Next = key(l.Items[size-1])
+				return l, nil
+			default:
+				l.Items = append(l.Items, v)
+			}
+		}
+		if len(list) < p.Limit {
+			return l, nil
+		}
+		p.After = key(list[len(list)-1])
+	}
+}

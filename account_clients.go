@@ -188,20 +188,22 @@ func (a Account) redactClient(ctx context.Context, id string) error {
 
 // eachEventOfClient calls f with the events that hold a token of a client, or were caused by one of its tokens.
 func (a Account) eachEventOfClient(ctx context.Context, id string, tokens map[string]bool, f func(*Event) error) error {
-	for after := uint64(0); ; {
-		list, err := a.m.store.Events(ctx, a.owner, after, 1000)
-		if err != nil || len(list) == 0 {
+	for q := (EventQuery{Page: Page{Limit: 1000}}); ; {
+		list, next, err := a.m.store.Events(ctx, a.owner, q)
+		if err != nil {
 			return err
 		}
 		for i := range list {
 			e := &list[i]
-			after = e.Seq
 			if tokens[e.Actor] || tokens[e.Object] || isOfClient(e.Before, id) ||
 				isOfClient(e.After, id) {
 				if err := f(e); err != nil {
 					return err
 				}
 			}
+		}
+		if q.After = next; next == "" {
+			return nil
 		}
 	}
 }

@@ -57,7 +57,7 @@ func (w *world) everything(owner string) string {
 	for c, err := range a.Clients(w.ctx) {
 		line(c, err)
 	}
-	for e, err := range a.Events(w.ctx, 0) {
+	for e, err := range a.Events(w.ctx, latchkey.EventQuery{}) {
 		line(e, err)
 	}
 	rows, err := a.Usage(w.ctx, latchkey.UsageQuery{By: []string{"client", "token", "meter", "endpoint", "day"}})

@@ -91,6 +91,7 @@ func (a Account) ExplainRole(ctx context.Context, id string, ask ...Question) ([
 	out := make([]Explanation, len(ask))
 	for i, q := range ask {
 		out[i] = p.explain(q.Action, q.Resource)
+		a.m.opts.Catalogue.name(&out[i])
 	}
 	return out, nil
 }

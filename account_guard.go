@@ -1,9 +1,7 @@
 package latchkey
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -394,11 +392,4 @@ func widerPrefixes(from, to []netip.Prefix) bool {
 	return len(from) != 0 && (len(to) == 0 || slices.ContainsFunc(to, func(p netip.Prefix) bool {
 		return !slices.ContainsFunc(from, func(q netip.Prefix) bool { return q.Bits() <= p.Bits() && q.Contains(p.Addr()) })
 	}))
-}
-
-// samePermissions reports whether p and q have the same JSON. Permissions without a JSON form equal none.
-func samePermissions(p, q Permissions) bool {
-	x, err := json.Marshal(p)
-	y, err2 := json.Marshal(q)
-	return err == nil && err2 == nil && bytes.Equal(x, y)
 }

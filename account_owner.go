@@ -67,6 +67,10 @@ func (a Account) Configure(ctx context.Context, edit func(*Owner) error) error {
 		if err := o.Boundary.Validate(); err != nil {
 			return err
 		}
+		check := a.m.checkSaved("")
+		if err := check.changed("Boundary", old.Boundary, o.Boundary); err != nil {
+			return err
+		}
 		if err := o.Limits.checkNew(); err != nil {
 			return err
 		}
@@ -105,6 +109,9 @@ func (a Account) Configure(ctx context.Context, edit func(*Owner) error) error {
 		if key := ownerRateKey(a.owner); err == nil && o.Limits.Rate == (Rate{}) {
 			a.m.rates.Forget(&key)
 		}
+		if err == nil {
+			check.saved(ctx)
+		}
 		return err
 	})
 }
@@ -139,6 +146,19 @@ func (a Account) Clients(ctx context.Context) iter.Seq2[Client, error] {
 	}
 }
 
+// ClientsPage is one page of [Account.Clients].
+func (a Account) ClientsPage(ctx context.Context, p Page) (Listing[Client], error) {
+	c, err := a.begin(ctx)
+	if err == nil {
+		err = c.check(Read, "client", "")
+	}
+	if err != nil {
+		return Listing[Client]{}, err
+	}
+	return listing(p, func(p Page) ([]Client, error) { return a.m.store.Clients(ctx, a.owner, p) },
+		func(c Client) string { return c.ID }, func(Client) bool { return true })
+}
+
 // Client returns a client that tokens were minted for, with the newest name given. It reads one row. It returns
 // [ErrNotFound] if no token was minted for it. An actor needs read on "latchkey/client".
 func (a Account) Client(ctx context.Context, id string) (Client, error) {
@@ -162,8 +182,10 @@ func (a Account) Client(ctx context.Context, id string) (Client, error) {
 	return list[0], nil
 }
 
-// Events lists the audit trail above the sequence number after, oldest first. The loop ends after an error.
-func (a Account) Events(ctx context.Context, after uint64) iter.Seq2[Event, error] {
+// Events lists the audit trail, oldest first, or newest first with q.Reverse. It reads page by page as the loop goes on:
+// Limit is the size of a page. Events that are written meanwhile are listed too, unless Reverse is set. The loop ends
+// after an error. An actor needs read on "latchkey/event".
+func (a Account) Events(ctx context.Context, q EventQuery) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		c, err := a.begin(ctx)
 		if err == nil {
@@ -171,21 +193,39 @@ func (a Account) Events(ctx context.Context, after uint64) iter.Seq2[Event, erro
 		}
 		for err == nil {
 			var list []Event
-			if list, err = a.m.store.Events(ctx, a.owner, after, 100); err != nil {
+			list, q.After, err = a.m.store.Events(ctx, a.owner, q)
+			if err != nil {
 				break
 			}
 			for _, e := range list {
 				if !yield(e, nil) {
 					return
 				}
-				after = e.Seq
 			}
-			if len(list) < 100 {
+			if q.After == "" {
 				return
 			}
 		}
 		yield(Event{}, err)
 	}
+}
+
+// EventsPage is one page of [Account.Events]. It is one call of the store, which looks at some thousand events. Where few
+// of these meet the query, the page may hold fewer events than Limit, or none, and yet have a Next. A query by Actor
+// alone, by Object alone, or by neither has full pages.
+func (a Account) EventsPage(ctx context.Context, q EventQuery) (Listing[Event], error) {
+	c, err := a.begin(ctx)
+	if err == nil {
+		err = c.check(Read, "event", "")
+	}
+	if err != nil {
+		return Listing[Event]{}, err
+	}
+	list, next, err := a.m.store.Events(ctx, a.owner, q)
+	if err != nil {
+		return Listing[Event]{}, err
+	}
+	return Listing[Event]{Items: append([]Event{}, list...), Next: next}, nil
 }
 
 // setSince sets o.Since to what a changed NotBefore means for tokens.

@@ -66,6 +66,24 @@ func (a Account) Roles(ctx context.Context, q RoleQuery) iter.Seq2[Role, error] 
 	}
 }
 
+// RolesPage is one page of [Account.Roles]. A damaged role stands among the others: see [Listing].
+func (a Account) RolesPage(ctx context.Context, q RoleQuery) (Listing[Role], error) {
+	c, err := a.begin(ctx)
+	if err != nil {
+		return Listing[Role]{}, err
+	}
+	l, err := listing(q.Page, func(p Page) ([]Role, error) {
+		q.Page = p
+		return a.m.store.Roles(ctx, a.owner, q)
+	}, func(r Role) string { return r.ID }, func(r Role) bool { return c.check(Read, "role", r.ID) == nil })
+	for i, r := range l.Items {
+		if r.Damaged {
+			l.Items[i] = withoutRights(r)
+		}
+	}
+	return l, err
+}
+
 // UpdateRole changes a role. Every token that has it follows the new rules before UpdateRole returns. ID, Owner, Origin
 // and Version are for reading. An actor must have all that the role allows, and all that the tokens and roles that have
 // it allow, before and after.
@@ -104,6 +122,10 @@ func (a Account) UpdateRole(ctx context.Context, id string, edit func(*Role) err
 		if err := a.checkRole(ctx, &old, &r, &w); err != nil {
 			return err
 		}
+		check := a.m.checkSaved(r.Origin)
+		if err := check.role(&old, &r); err != nil {
+			return err
+		}
 		if err := c.checkHolders(ctx, old, &r, Update); err != nil {
 			return err
 		}
@@ -113,7 +135,11 @@ func (a Account) UpdateRole(ctx context.Context, id string, edit func(*Role) err
 		w.Roles = []Role{r}
 		out = r
 		out.Version++
-		return c.write(ctx, w, Event{Action: "role.update", Object: id, Before: auditJSON(old), After: auditJSON(out)})
+		err = c.write(ctx, w, Event{Action: "role.update", Object: id, Before: auditJSON(old), After: auditJSON(out)})
+		if err == nil {
+			check.saved(ctx)
+		}
+		return err
 	})
 	if err != nil {
 		return Role{}, err
@@ -166,6 +192,10 @@ func (a Account) createRole(ctx context.Context, r Role) (Role, error) {
 	if err := a.checkRole(ctx, nil, &r, &w); err != nil {
 		return Role{}, err
 	}
+	check := a.m.checkSaved(r.Origin)
+	if err := check.role(&Role{}, &r); err != nil {
+		return Role{}, err
+	}
 	if err := c.checkRoleRights(ctx, r, nil, Create); err != nil {
 		return Role{}, err
 	}
@@ -174,6 +204,7 @@ func (a Account) createRole(ctx context.Context, r Role) (Role, error) {
 	if err := c.write(ctx, w, Event{Action: "role.create", Object: r.ID, After: auditJSON(r)}); err != nil {
 		return Role{}, err
 	}
+	check.saved(ctx)
 	return r, nil
 }
 

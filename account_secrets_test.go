@@ -87,7 +87,7 @@ func TestRevealAll(t *testing.T) {
 	as, err := w.acme.As(w.access(clerk))
 	w.ok(err)
 	revealed := func() (n int) {
-		for e, err := range w.acme.Events(w.ctx, 0) {
+		for e, err := range w.acme.Events(w.ctx, latchkey.EventQuery{}) {
 			w.ok(err)
 			if e.Action == "token.reveal" {
 				require.Equal(t, w.access(clerk).TokenID(), e.Actor)

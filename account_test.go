@@ -277,7 +277,7 @@ func TestEveryCallNeedsItsOwnRight(t *testing.T) {
 			return err
 		}},
 		"events": {latchkey.Read, "latchkey/event", func(w *world, as latchkey.Account, _, _ string) (err error) {
-			for _, err = range as.Events(w.ctx, 0) {
+			for _, err = range as.Events(w.ctx, latchkey.EventQuery{}) {
 			}
 			return err
 		}},
@@ -527,7 +527,7 @@ func TestAuditTrail(t *testing.T) {
 	w.ok(as.Revoke(w.ctx, other.ID, "left the company"))
 	w.ok(as.Revoke(w.ctx, other.ID, "again"))
 	var kept []latchkey.Event
-	for e, err := range w.acme.Events(w.ctx, 0) {
+	for e, err := range w.acme.Events(w.ctx, latchkey.EventQuery{}) {
 		w.ok(err)
 		kept = append(kept, e)
 	}

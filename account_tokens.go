@@ -133,6 +133,25 @@ func (a Account) Tokens(ctx context.Context, q TokenQuery) iter.Seq2[Token, erro
 	}
 }
 
+// TokensPage is one page of [Account.Tokens]: {"items": […], "next": "…"} as JSON. A damaged token stands among the
+// others: see [Listing]. With the next as q.After, the page that follows is read. A Limit above 1000 is 1000.
+func (a Account) TokensPage(ctx context.Context, q TokenQuery) (Listing[Token], error) {
+	c, err := a.begin(ctx)
+	if err != nil {
+		return Listing[Token]{}, err
+	}
+	if err := a.m.uses.FlushOwner(ctx, a.owner); err != nil {
+		a.m.warn("latchkey: cannot write last uses", err)
+	}
+	if q.Now.IsZero() {
+		q.Now = fromMicros(a.m.expiryNow())
+	}
+	return listing(q.Page, func(p Page) ([]Token, error) {
+		q.Page = p
+		return a.m.store.Tokens(ctx, a.owner, q)
+	}, q.Key, func(t Token) bool { return c.check(Read, "token", t.ID) == nil })
+}
+
 // Find returns the token that a text belongs to. The text is one of its secrets that has not been removed, or that of a
 // publishable token. Find is no use of the token and is counted nowhere.
 //
@@ -240,6 +259,7 @@ func (a Account) SeekPage(ctx context.Context, q TokenQuery, before string) (aft
 // only Disabled can be changed: any other change is a *[DamagedError].
 func (a Account) Update(ctx context.Context, id string, edit func(*Token) error) (Token, error) {
 	unlimited := false
+	var check catalogueCheck
 	t, err := a.change(ctx, Update, "token.update", id, "", func(c *call, f *Found, w *Write) error {
 		edited := f.Token.Clone()
 		if err := edit(&edited); err != nil {
@@ -255,6 +275,10 @@ func (a Account) Update(ctx context.Context, id string, edit func(*Token) error)
 		}
 		now := a.m.expiryNow()
 		if err := a.m.checkSettings(edited.Kind, &edited.Settings); err != nil {
+			return err
+		}
+		check = a.m.checkSaved(edited.Origin)
+		if err := check.changed("Permissions", f.Token.Permissions, edited.Permissions); err != nil {
 			return err
 		}
 		if edited.Full && (len(edited.Roles) != 0 || len(edited.Permissions) != 0) {
@@ -276,6 +300,9 @@ func (a Account) Update(ctx context.Context, id string, edit func(*Token) error)
 	})
 	if key := uuidv7.Parse(id); err == nil && unlimited {
 		a.m.rates.Forget(&key)
+	}
+	if err == nil {
+		check.saved(ctx)
 	}
 	return t, err
 }
@@ -386,6 +413,10 @@ func (a Account) issueOnce(ctx context.Context, spec Spec, text, event string, k
 	if err := a.m.checkSettings(t.Kind, &t.Settings); err != nil {
 		return Token{}, err
 	}
+	check := a.m.checkSaved(t.Origin)
+	if err := check.changed("Permissions", nil, t.Permissions); err != nil {
+		return Token{}, err
+	}
 	roles, err := a.rolesByID(ctx, t.Roles)
 	if err != nil {
 		return Token{}, err
@@ -424,6 +455,7 @@ func (a Account) issueOnce(ctx context.Context, spec Spec, text, event string, k
 	if err := c.write(ctx, w, Event{Action: event, Object: t.ID, After: auditJSON(t)}); err != nil {
 		return Token{}, err
 	}
+	check.saved(ctx)
 	return t, nil
 }
 

@@ -262,7 +262,7 @@ func TestADamagedTokenCanBeRevoked(t *testing.T) {
 	got, err := w.acme.Get(w.ctx, tok.ID)
 	w.ok(err)
 	assert.False(t, got.Revoked.IsZero())
-	for e, err := range w.acme.Events(w.ctx, 0) {
+	for e, err := range w.acme.Events(w.ctx, latchkey.EventQuery{}) {
 		w.ok(err)
 		assert.NotEmpty(t, e.Before)
 	}

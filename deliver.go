@@ -56,7 +56,8 @@ func (m *Manager) deliverOwner(ctx context.Context, cursor string, d Delivery,
 	deliver func(ctx context.Context, events []Event) error) (total int, err error) {
 	const size = 100
 	for at := d.Seq; at < d.Last; {
-		events, err := m.store.Events(ctx, d.Owner, at, size)
+		page := Page{After: EventQuery{}.Key(Event{Seq: at}), Limit: size}
+		events, _, err := m.store.Events(ctx, d.Owner, EventQuery{Page: page})
 		if err != nil {
 			return total, fmt.Errorf("latchkey: the events of %q were not delivered: %w", d.Owner, err)
 		}

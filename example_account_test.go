@@ -34,7 +34,7 @@ func ExampleAccount_As() {
 			Permissions: latchkey.Permissions{rule}})
 		fmt.Println(rule, "refused:", errors.Is(err, latchkey.ErrDenied))
 	}
-	for e, err := range acme.Events(ctx, 0) {
+	for e, err := range acme.Events(ctx, latchkey.EventQuery{}) {
 		fmt.Println(e.Action, "by", e.Actor, err)
 	}
 	// Output:
@@ -98,7 +98,7 @@ func ExampleAccount_RevealAll() {
 	}
 	fmt.Println(len(secrets), secrets[ids[0]]) // printing never shows a secret; its Reveal method does
 	revealed := 0
-	for event, err := range acme.Events(ctx, 0) {
+	for event, err := range acme.Events(ctx, latchkey.EventQuery{}) {
 		if err != nil {
 			log.Fatal(err)
 		}

@@ -10,11 +10,16 @@ import (
 // Explanation describes why a decision is what it is. It is made for people and pages: to decide, call [Access.Check]
 // and the methods beside it. Rules and conditions in it show their values.
 type Explanation struct {
-	Action   Action    `json:"action"`
-	Resource Resource  `json:"resource"`
-	Verdict  string    `json:"verdict"` // "all" rows, "some" or "none"
-	Rows     Condition `json:"rows"`    // the allowed rows, with references not filled in
-	Grants   []Granted `json:"grants,omitempty"`
+	Action   Action   `json:"action"`
+	Resource Resource `json:"resource"`
+	// ActionWords and ResourceName are what people call them, and Undeclared is why a host cannot have meant the question,
+	// by Options.Catalogue. "": it says nothing.
+	ActionWords  string    `json:"action_words,omitempty"`
+	ResourceName string    `json:"resource_name,omitempty"`
+	Undeclared   string    `json:"undeclared,omitempty"`
+	Verdict      string    `json:"verdict"` // "all" rows, "some" or "none"
+	Rows         Condition `json:"rows"`    // the allowed rows, with references not filled in
+	Grants       []Granted `json:"grants,omitempty"`
 	// Decided is the name of the layer that decided: the first that allows as little as the whole does.
 	Decided string `json:"decided_by,omitempty"`
 	Reason  string `json:"reason"` // one sentence
@@ -334,7 +339,11 @@ func (r ExplainedRule) String() string {
 // String returns the decision, the reason and every layer, as several lines.
 func (e Explanation) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s on %s: %s\n", word(string(e.Action)), word(string(e.Resource)), howMuch(e.Verdict, e.Rows))
+	b.WriteString(named(string(e.Action), e.ActionWords) + " on " + named(string(e.Resource), e.ResourceName))
+	fmt.Fprintf(&b, ": %s\n", howMuch(e.Verdict, e.Rows))
+	if e.Undeclared != "" {
+		fmt.Fprintf(&b, "note that %s\n", e.Undeclared)
+	}
 	fmt.Fprintf(&b, "because %s\n", e.Reason)
 	for _, g := range e.Grants {
 		if len(g.Forced) > 0 {
@@ -368,6 +377,14 @@ func (e Explanation) String() string {
 		}
 	}
 	return b.String()
+}
+
+// named returns a text with what people call it.
+func named(text, name string) string {
+	if name == "" {
+		return word(text)
+	}
+	return word(text) + " (" + name + ")"
 }
 
 func howMuch(verdict string, rows Condition) string {

@@ -75,6 +75,13 @@ func New(store Store, opts *Options) *Manager {
 		panic("latchkey: " + wrong)
 	}
 	o.Legacy = o.Legacy.clone()
+	if o.Catalogue != nil {
+		declared, err := o.Catalogue.clone()
+		if err != nil {
+			panic("latchkey: Options.Catalogue: " + err.Error())
+		}
+		o.Catalogue = declared
+	}
 	m.made = time.Now()
 	if m.hostClock = o.Clock != nil; !m.hostClock {
 		o.Clock = time.Now
@@ -109,6 +116,9 @@ func New(store Store, opts *Options) *Manager {
 	m.credits = credits.New(creditHost{m}, leaseSize)
 	return m
 }
+
+// Catalogue returns the Manager's copy of Options.Catalogue, or nil. It must not be changed.
+func (m *Manager) Catalogue() *Catalogue { return m.opts.Catalogue }
 
 // Wake reads the store's changes in the background, by a read that begins after the call, in each feed that was used so
 // far. Call it when a LISTEN connection is notified (sqlstore.NotifyChannel), and when one was reconnected, because it

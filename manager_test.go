@@ -37,7 +37,7 @@ func TestUnknownOutcomeIsWrittenAgain(t *testing.T) {
 	w.store.unknown.Store(2)
 	w.ok(w.acme.Revoke(w.ctx, tok.ID, "x"))
 	n := 0
-	for range w.acme.Events(w.ctx, 0) {
+	for range w.acme.Events(w.ctx, latchkey.EventQuery{}) {
 		n++
 	}
 	assert.Equal(t, 2, n, "one event each, however often it was written")

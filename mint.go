@@ -1,6 +1,7 @@
 package latchkey
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -75,6 +76,13 @@ func (a Access) mint(ctx context.Context, n *Narrowing) (Token, Secret, error) {
 	if err != nil {
 		return fail(err)
 	}
+	check := m.checkSaved(cmp.Or(n.Origin, parent.Origin))
+	if err := check.changed("Permissions", nil, n.Permissions); err != nil {
+		return fail(err)
+	}
+	if err := check.rows("Rows", n.Rows, n.Forced); err != nil {
+		return fail(err)
+	}
 	if err := a.checkSize(ctx, &nl); err != nil {
 		return fail(err)
 	}
@@ -128,6 +136,7 @@ func (a Access) mint(ctx context.Context, n *Narrowing) (Token, Secret, error) {
 		return fail(err)
 	}
 	t.Version = 1
+	check.saved(ctx)
 	return t, newSecret(text), nil
 }
 

@@ -50,6 +50,10 @@ type Options struct {
 	// KeepUsageMonths hold for these counts too.
 	NoRefusalReport bool
 
+	// Catalogue declares the resources, actions and fields of the host. Rules are then checked when they are saved, and
+	// routes when they are made. It is copied. New panics if it is invalid. Nil: any valid rule is saved.
+	Catalogue *Catalogue
+
 	// Logger receives warnings about errors that no caller sees, such as a last use that could not be written. It never
 	// receives a secret. Nil: no log.
 	Logger *slog.Logger

@@ -1,6 +1,7 @@
 package latchkey
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -477,4 +478,11 @@ func (p *Permissions) UnmarshalJSON(data []byte) error {
 	}
 	*p = rules
 	return nil
+}
+
+// samePermissions reports whether p and q have the same JSON. Permissions without a JSON form equal none.
+func samePermissions(p, q Permissions) bool {
+	x, err := json.Marshal(p)
+	y, err2 := json.Marshal(q)
+	return err == nil && err2 == nil && bytes.Equal(x, y)
 }

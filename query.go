@@ -28,6 +28,16 @@ func (p Page) Size() int {
 	return min(p.Limit, 1000)
 }
 
+// Listing is one page of a listing, with where the next one begins. Its JSON is a reply that hands out pages:
+// {"items": […], "next": "…"}.
+type Listing[T any] struct {
+	// Items are never nil. One whose Damaged is set could not be read: what is left of it stands among the others.
+	Items []T `json:"items"`
+	// Next is the After of the page that follows. "" at the end: no page that a Next leads to is empty, except where the
+	// method that made the Listing says so. It is opaque, and may hold a NUL: escape it in a URL.
+	Next string `json:"next"`
+}
+
 // TokenQuery selects tokens. Zero fields select everything. A token must meet all fields that are set.
 type TokenQuery struct {
 	Page   // After is what Key returned for the last token of the page before
@@ -445,6 +455,48 @@ func (q UsageQuery) Bounds() (from, to string) {
 		from = strings.TrimSuffix(from, "-01")
 	}
 	return from, q.To
+}
+
+// EventQuery selects audit events. Zero fields select everything. An event must meet all fields that are set.
+//
+// The order is that of Seq, which is the order in which events were written. Clocks of machines differ, so At may go back
+// within it by as much as they differ.
+type EventQuery struct {
+	Page          // After is what Key returned for the last event of the page before
+	Actor *string // Event.Actor. Nil: any; "" means the host itself
+	// Object is Event.Object: the id of a token, a role or the owner. "": any.
+	Object string
+	// Action is Event.Action. With "." at its end it is a prefix: "token." selects "token.issue" and "token.revoke". "":
+	// any.
+	Action   string
+	From, To time.Time // of At, in [From, To); zero: open on that side
+	Reverse  bool      // newest first
+}
+
+// Key returns the After of the page that follows e.
+func (q EventQuery) Key(e Event) string { return strconv.FormatUint(e.Seq, 10) }
+
+// Start returns where the page begins, for stores: behind the event with that Seq. It returns false for a page that
+// begins at the beginning. It returns ErrInvalid for an After that is no Key.
+func (q EventQuery) Start() (seq uint64, ok bool, err error) {
+	if q.After == "" {
+		return 0, false, nil
+	}
+	seq, err = strconv.ParseUint(q.After, 10, 64)
+	if err != nil {
+		return 0, false, errAfter
+	}
+	return seq, true, nil
+}
+
+// Match reports whether the query selects e. It ignores the Page and the order.
+func (q EventQuery) Match(e Event) bool {
+	action := q.Action == "" || q.Action == e.Action
+	if strings.HasSuffix(q.Action, ".") {
+		action = strings.HasPrefix(e.Action, q.Action)
+	}
+	return action && (q.Actor == nil || *q.Actor == e.Actor) && (q.Object == "" || q.Object == e.Object) &&
+		!e.At.Before(q.From) && (q.To.IsZero() || e.At.Before(q.To))
 }
 
 // Event is one entry of the audit trail.

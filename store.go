@@ -132,8 +132,13 @@ type Store interface {
 	Clients(ctx context.Context, owner string, p Page) ([]Client, error)
 	// Owner returns the owner's record. One that was never written is not an error: Owner{ID: owner}, Version 0.
 	Owner(ctx context.Context, owner string) (Owner, error)
-	// Events returns at most n audit events with Seq > after, oldest first. n ≤ 0 is 100.
-	Events(ctx context.Context, owner string, after uint64, n int) ([]Event, error)
+	// Events returns one page of audit events in the order of Seq, newest first with q.Reverse, and the After of the next
+	// page. It returns ErrInvalid where q.Start does.
+	//
+	// A page costs what it holds if q selects by Actor alone, by Object alone, or by neither. For all else that q selects
+	// by, one call looks at some thousand events, and then may stop. So a page may hold fewer than asked for, or none, and
+	// yet not be the last. After the last, next is "". It is "" at once if the call could see that no event of q follows.
+	Events(ctx context.Context, owner string, q EventQuery) (page []Event, next string, err error)
 	// Changes returns at most n changes of a feed with an epoch above after, in commit order, and the feed's epoch and
 	// clock. n = 0 asks for epoch and clock alone and must be cheap: one indexed row. The epoch is read before the changes
 	// are. So changes later than Feed.Epoch may be missing, but earlier ones only if they are on a later page. It returns

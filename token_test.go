@@ -283,7 +283,7 @@ func TestOwnerWhoseExtraIsNoJSON(t *testing.T) {
 	acme := latchkey.New(store, nil).For("o")
 	require.NoError(t, acme.Configure(t.Context(), func(o *latchkey.Owner) error { o.Disabled = true; return nil }))
 	events := 0
-	for e, err := range acme.Events(t.Context(), 0) {
+	for e, err := range acme.Events(t.Context(), latchkey.EventQuery{}) {
 		require.NoError(t, err)
 		require.Contains(t, string(e.After), `"disabled":true`)
 		require.Contains(t, string(e.After), `"extra":"cGxhbi1nb2xk"`)

@@ -163,7 +163,8 @@ func (a *Adapter) Authenticate(next http.Handler) http.Handler {
 //   - an empty one.
 //
 // A route without a value for a wildcard is a programming error. The reply is 500, and Options.Logger receives a line
-// that says what to do. A malformed resource panics in Require, when the route is set up.
+// that says what to do. A malformed resource panics in Require, when the route is set up. So does an action or a resource
+// that [latchkey.Options.Catalogue] does not have, and for RequireRows a resource without a Schema there.
 //
 // A CORS preflight is answered by Options.Preflight. Every other OPTIONS request is checked like any request.
 func (a *Adapter) Require(action latchkey.Action, resource string) func(http.Handler) http.Handler {
@@ -172,6 +173,19 @@ func (a *Adapter) Require(action latchkey.Action, resource string) func(http.Han
 
 // RequireRows is [Adapter.Require] for handlers that serve only some rows. It passes callers that may do action on
 // any row, and stores the condition for [RowsFrom]. The handler must bind and apply it.
+//
+// A handler that forgets its rows would show every row. So it must call [RowsFrom], or [RowsNotNeeded], before the first
+// byte of its answer. An answer without either is replaced by a 500, and Options.Logger receives a line with the route.
+// That holds for every caller, also for one that may see all rows. Two kinds of answer pass:
+//
+//   - a status of 400 and above: a handler that failed before it knew its rows may say so;
+//   - informational ones (1xx): the answer comes later.
+//
+// A 304 is no exception: that nothing has changed is a statement about rows. The check is made at the first WriteHeader,
+// Write, Flush or Hijack, and when the handler returns. So a framework must run the handler inside, with the writer that
+// it is given: see integrations/frameworks. The writer does not push (HTTP/2). A panic of the handler passes through.
+//
+// Of RequireRows within RequireRows the inner rows are those that the handler gets. To ask for them is enough for both.
 func (a *Adapter) RequireRows(action latchkey.Action, resource string) func(http.Handler) http.Handler {
 	return a.require(action, resource, true)
 }
@@ -185,10 +199,21 @@ func (a *Adapter) require(action latchkey.Action, resource string, rows bool) fu
 	if err := action.Validate(); err != nil {
 		panic(fmt.Sprintf("httpadapter: %v", err))
 	}
+	if err := a.manager.Catalogue().CheckRoute(action, resource, rows); err != nil {
+		panic(fmt.Sprintf("httpadapter: %v", err))
+	}
+	guard := &rowsGuard{action, resource}
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			a.setHeaders(w)
-			found := newState(r.Context())
+			var guarded *rowsState
+			var found *requestState
+			if rows {
+				guarded = &rowsState{requestState: requestState{watchedContext: watchedContext{Context: r.Context()}}}
+				found = &guarded.requestState
+			} else {
+				found = newState(r.Context())
+			}
 			if outer, _ := r.Context().Value(stateKey{}).(*requestState); outer == nil {
 				if isPreflight(r) {
 					a.preflight(w, r)
@@ -203,6 +228,7 @@ func (a *Adapter) require(action latchkey.Action, resource string, rows bool) fu
 				return
 			} else {
 				found.access, found.known, found.rows, found.hasRows = outer.access, true, outer.rows, outer.hasRows
+				found.outer = outer
 			}
 			res, err := t.resource(r, &a.opts)
 			switch {
@@ -217,7 +243,12 @@ func (a *Adapter) require(action latchkey.Action, resource string, rows bool) fu
 				a.WriteError(w, r.WithContext(found), err)
 				return
 			}
-			next.ServeHTTP(w, r.WithContext(found))
+			if guarded == nil {
+				next.ServeHTTP(w, r.WithContext(found))
+				return
+			}
+			guarded.writer = rowsWriter{ResponseWriter: w, adapter: a, request: r.WithContext(found), state: found, guard: guard}
+			guarded.writer.serve(next)
 		})
 	}
 }

@@ -2,6 +2,7 @@ package httpadapter
 
 import (
 	"context"
+	"sync/atomic"
 
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/internal/visit"
@@ -14,6 +15,8 @@ type requestState struct {
 	known   bool // access is set
 	rows    latchkey.Condition
 	hasRows bool
+	looked  atomic.Bool   // the handler asked for rows, or said that it needs none
+	outer   *requestState // of the middleware around; nil: none
 }
 
 type stateKey struct{}
@@ -35,6 +38,7 @@ func (s *requestState) Value(key any) any {
 func WithAccess(ctx context.Context, access latchkey.Access) context.Context {
 	s := newState(ctx)
 	s.access, s.known = access, true
+	s.outer, _ = ctx.Value(stateKey{}).(*requestState)
 	if visit.From(ctx) == nil { // record refusals, so that none is reported twice
 		s.watch(nil, access.Address())
 	}
@@ -49,14 +53,4 @@ func AccessFrom(ctx context.Context) (latchkey.Access, bool) {
 		return latchkey.Access{}, false
 	}
 	return s.access, true
-}
-
-// RowsFrom returns the row condition that [Adapter.RequireRows] stored for the handler to bind, and whether there is
-// one. Without one it returns the zero Condition, which admits no row.
-func RowsFrom(ctx context.Context) (latchkey.Condition, bool) {
-	s, _ := ctx.Value(stateKey{}).(*requestState)
-	if s == nil || !s.hasRows {
-		return latchkey.Condition{}, false
-	}
-	return s.rows, true
 }

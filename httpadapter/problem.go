@@ -133,8 +133,11 @@ func hint(err error) string {
 		cond  *latchkey.ConditionError
 		fault *latchkey.FaultError
 		route *routeError
+		rows  *unreadRowsError
 	)
 	switch {
+	case errors.As(err, &rows):
+		return rows.hint()
 	case errors.As(err, &route):
 		return route.hint()
 	case errors.As(err, &cond) && cond.OfRule && cond.Unknown:

@@ -147,11 +147,13 @@ func (s *Store) Owner(ctx context.Context, owner string) (latchkey.Owner, error)
 }
 
 // Events implements [latchkey.Store].
-func (s *Store) Events(ctx context.Context, owner string, after uint64, n int) ([]latchkey.Event, error) {
+func (s *Store) Events(
+	ctx context.Context, owner string, q latchkey.EventQuery,
+) (page []latchkey.Event, next string, err error) {
 	if err := s.err(); err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	return s.Store.Events(ctx, owner, after, n)
+	return s.Store.Events(ctx, owner, q)
 }
 
 // Changes implements [latchkey.Store].

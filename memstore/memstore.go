@@ -344,27 +344,42 @@ func (s *Store) Owner(ctx context.Context, owner string) (latchkey.Owner, error)
 	return o, nil
 }
 
-// Events implements [latchkey.Store].
-func (s *Store) Events(ctx context.Context, owner string, after uint64, n int) ([]latchkey.Event, error) {
+// Events implements [latchkey.Store]. It looks at all events that follow, so that a page is short only at the end.
+func (s *Store) Events(
+	ctx context.Context, owner string, q latchkey.EventQuery,
+) (page []latchkey.Event, next string, err error) {
 	if err := check(ctx); err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	if n <= 0 {
-		n = 100
+	seq, ok, err := q.Start()
+	if err != nil {
+		return nil, "", err
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	all := s.lookup(owner).events
-	i, found := slices.BinarySearchFunc(all, after,
-		func(e latchkey.Event, seq uint64) int { return cmp.Compare(e.Seq, seq) })
-	if found {
-		i++
+	at, step := -1, 1 // the event before the page
+	if q.Reverse {
+		at, step = len(all), -1
 	}
-	page := slices.Clone(all[i:min(len(all), i+min(n, len(all)))])
-	for j := range page {
-		page[j] = copyEvent(page[j])
+	if ok {
+		i, found := slices.BinarySearchFunc(all, seq,
+			func(e latchkey.Event, seq uint64) int { return cmp.Compare(e.Seq, seq) })
+		at = i
+		if !found && !q.Reverse {
+			at = i - 1
+		}
 	}
-	return page, nil
+	for at += step; at >= 0 && at < len(all); at += step {
+		if !q.Match(all[at]) {
+			continue
+		}
+		if len(page) == q.Size() {
+			return page, q.Key(page[len(page)-1]), nil
+		}
+		page = append(page, copyEvent(all[at]))
+	}
+	return page, "", nil
 }
 
 func copyEvent(e latchkey.Event) latchkey.Event {

@@ -7,7 +7,6 @@ import (
 	"database/sql"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/latchkey-go/latchkey"
 )
@@ -177,33 +176,6 @@ func (s *Store) Clients(ctx context.Context, owner string, p latchkey.Page) (out
 				out = append(out, c)
 				return err
 			})
-	})
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-// Events implements latchkey.Store.
-func (s *Store) Events(ctx context.Context, owner string, after uint64, n int) (out []latchkey.Event, err error) {
-	if n <= 0 {
-		n = 100
-	}
-	if after > 1<<63-1 {
-		return nil, nil
-	}
-	err = s.read(ctx, "list events", func() error {
-		out = nil
-		return s.each(ctx, `SELECT seq, at, actor, origin, action, object, reason, old, new, prev, hash FROM latchkey_events
-			WHERE owner = ? AND seq > ? ORDER BY seq LIMIT ?`, []any{owner, int64(after), n}, func(rows *sql.Rows) error {
-			e := latchkey.Event{Owner: owner}
-			var at int64
-			err := rows.Scan(&e.Seq, &at, &e.Actor, &e.From, &e.Action, &e.Object, &e.Reason,
-				(*[]byte)(&e.Before), (*[]byte)(&e.After), &e.Prev, &e.Hash)
-			e.At = time.UnixMicro(at).UTC()
-			out = append(out, e)
-			return err
-		})
 	})
 	if err != nil {
 		return nil, err

@@ -94,9 +94,11 @@ func (r *Replica) Clients(ctx context.Context, owner string, p latchkey.Page) ([
 	return r.store.Clients(ctx, owner, p)
 }
 
-// Events returns at most n audit events with Seq > after, oldest first. If n ≤ 0, it is 100.
-func (r *Replica) Events(ctx context.Context, owner string, after uint64, n int) ([]latchkey.Event, error) {
-	return r.store.Events(ctx, owner, after, n)
+// Events returns one page of audit events, and the After of the next.
+func (r *Replica) Events(
+	ctx context.Context, owner string, q latchkey.EventQuery,
+) (page []latchkey.Event, next string, err error) {
+	return r.store.Events(ctx, owner, q)
 }
 
 // Usage sums rows by q.By.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -398,13 +399,115 @@ var readFaults = map[string]fault{
 		}
 	}},
 	"shows events of another owner": {[]string{"owner/isolation", "events"}, func(f *faulty, s latchkey.Store) {
-		f.events = func(ctx context.Context, owner string, after uint64, n int) ([]latchkey.Event, error) {
-			mine, err := s.Events(ctx, owner, after, n)
-			theirs, _ := s.Events(ctx, "acme", after, n)
+		f.events = func(ctx context.Context, owner string, q latchkey.EventQuery) ([]latchkey.Event, string, error) {
+			mine, next, err := s.Events(ctx, owner, q)
+			theirs, _, _ := s.Events(ctx, "acme", q)
 			if owner == other {
 				mine = append(mine, theirs...)
 			}
-			return mine, err
+			return mine, next, err
 		}
 	}},
+	"lists events by any actor": {[]string{"events/filters"}, func(f *faulty, s latchkey.Store) {
+		editEventQueries(f, s, func(q *latchkey.EventQuery) { q.Actor = nil })
+	}},
+	"lists events of any actor for the host's": {[]string{"events/filters"}, func(f *faulty, s latchkey.Store) {
+		editEventQueries(f, s, func(q *latchkey.EventQuery) {
+			if q.Actor != nil && *q.Actor == "" {
+				q.Actor = nil
+			}
+		})
+	}},
+	"lists events to any object": {[]string{"events/filters"}, func(f *faulty, s latchkey.Store) {
+		editEventQueries(f, s, func(q *latchkey.EventQuery) { q.Object = "" })
+	}},
+	"lists events of any action": {[]string{"events/filters", "events/many"}, func(f *faulty, s latchkey.Store) {
+		editEventQueries(f, s, func(q *latchkey.EventQuery) { q.Action = "" })
+	}},
+	"takes a prefix of actions for an action": {[]string{"events/filters"}, func(f *faulty, s latchkey.Store) {
+		editEventQueries(f, s, func(q *latchkey.EventQuery) { q.Action = strings.TrimSuffix(q.Action, ".") })
+	}},
+	"lists events from any time": {[]string{"events/filters"}, func(f *faulty, s latchkey.Store) {
+		editEventQueries(f, s, func(q *latchkey.EventQuery) { q.From = time.Time{} })
+	}},
+	"lists events to any time": {[]string{"events/filters", "events/many"}, func(f *faulty, s latchkey.Store) {
+		editEventQueries(f, s, func(q *latchkey.EventQuery) { q.To = time.Time{} })
+	}},
+	"lists events at the end of the time too": {[]string{"events/filters"}, func(f *faulty, s latchkey.Store) {
+		editEventQueries(f, s, func(q *latchkey.EventQuery) {
+			if !q.To.IsZero() {
+				q.To = q.To.Add(time.Microsecond)
+			}
+		})
+	}},
+	"lists no event at the start of the time": {[]string{"events/filters"}, func(f *faulty, s latchkey.Store) {
+		editEventQueries(f, s, func(q *latchkey.EventQuery) {
+			if !q.From.IsZero() {
+				q.From = q.From.Add(time.Microsecond)
+			}
+		})
+	}},
+	"lists events oldest first only": {[]string{"events/filters", "events/many", "events/purged"}, func(f *faulty, s latchkey.Store) {
+		editEventQueries(f, s, func(q *latchkey.EventQuery) { q.Reverse = false })
+	}},
+	"ends a listing of events with a short page": {[]string{"events/many"}, func(f *faulty, s latchkey.Store) {
+		f.events = func(ctx context.Context, owner string, q latchkey.EventQuery) ([]latchkey.Event, string, error) {
+			all := q
+			all.Actor, all.Object, all.Action, all.From, all.To = nil, "", "", time.Time{}, time.Time{}
+			all.Limit = 1000 // of these no more than a thousand are looked at
+			page, _, err := s.Events(ctx, owner, all)
+			page = slices.DeleteFunc(page, func(e latchkey.Event) bool { return !q.Match(e) })
+			if len(page) > q.Size() {
+				page = page[:q.Size()]
+				return page, q.Key(page[q.Size()-1]), err
+			}
+			return page, "", err
+		}
+	}},
+	"has an empty last page of events": {[]string{"events", "events/filters"}, func(f *faulty, s latchkey.Store) {
+		f.events = func(ctx context.Context, owner string, q latchkey.EventQuery) ([]latchkey.Event, string, error) {
+			page, next, err := s.Events(ctx, owner, q)
+			if len(page) == q.Size() {
+				next = q.Key(page[len(page)-1])
+			}
+			return page, next, err
+		}
+	}},
+	"passes over an event between two pages": {[]string{"events", "events/filters", "events/purged"}, func(f *faulty, s latchkey.Store) {
+		f.events = func(ctx context.Context, owner string, q latchkey.EventQuery) ([]latchkey.Event, string, error) {
+			page, next, err := s.Events(ctx, owner, q)
+			if seq, failed := strconv.ParseUint(next, 10, 64); failed == nil && q.Reverse {
+				next = strconv.FormatUint(seq-1, 10)
+			} else if failed == nil {
+				next = strconv.FormatUint(seq+1, 10)
+			}
+			return page, next, err
+		}
+	}},
+	"ends the trail where the event before is gone": {[]string{"events/purged"}, func(f *faulty, s latchkey.Store) {
+		f.events = func(ctx context.Context, owner string, q latchkey.EventQuery) ([]latchkey.Event, string, error) {
+			all, _, _ := s.Events(ctx, owner, latchkey.EventQuery{})
+			if q.After != "" && len(all) < 6 &&
+				!slices.ContainsFunc(all, func(e latchkey.Event) bool { return q.Key(e) == q.After }) {
+				return nil, "", nil
+			}
+			return s.Events(ctx, owner, q)
+		}
+	}},
+	"takes any text for a place in the trail": {[]string{"events"}, func(f *faulty, s latchkey.Store) {
+		f.events = func(ctx context.Context, owner string, q latchkey.EventQuery) ([]latchkey.Event, string, error) {
+			if _, _, err := q.Start(); err != nil {
+				q.After = ""
+			}
+			return s.Events(ctx, owner, q)
+		}
+	}},
+}
+
+// editEventQueries applies an edit to every query of events.
+func editEventQueries(f *faulty, s latchkey.Store, edit func(*latchkey.EventQuery)) {
+	f.events = func(ctx context.Context, owner string, q latchkey.EventQuery) ([]latchkey.Event, string, error) {
+		edit(&q)
+		return s.Events(ctx, owner, q)
+	}
 }

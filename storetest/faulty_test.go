@@ -25,7 +25,7 @@ type faulty struct {
 	secrets     func(ctx context.Context, owner, id string) ([]latchkey.SecretRecord, error)
 	roles       func(ctx context.Context, owner string, q latchkey.RoleQuery) ([]latchkey.Role, error)
 	owner       func(ctx context.Context, owner string) (latchkey.Owner, error)
-	events      func(ctx context.Context, owner string, after uint64, n int) ([]latchkey.Event, error)
+	events      func(ctx context.Context, owner string, q latchkey.EventQuery) ([]latchkey.Event, string, error)
 	changes     func(ctx context.Context, feed latchkey.FeedID, after uint64, n int) (latchkey.Feed, error)
 	write       func(ctx context.Context, w latchkey.Write) error
 	once        func(ctx context.Context, owner string, key [32]byte, until time.Time) error
@@ -142,11 +142,11 @@ func (f *faulty) Owner(ctx context.Context, owner string) (latchkey.Owner, error
 	return f.Store.Owner(ctx, owner)
 }
 
-func (f *faulty) Events(ctx context.Context, owner string, after uint64, n int) ([]latchkey.Event, error) {
+func (f *faulty) Events(ctx context.Context, owner string, q latchkey.EventQuery) ([]latchkey.Event, string, error) {
 	if f.events != nil {
-		return f.events(ctx, owner, after, n)
+		return f.events(ctx, owner, q)
 	}
-	return f.Store.Events(ctx, owner, after, n)
+	return f.Store.Events(ctx, owner, q)
 }
 
 func (f *faulty) Changes(ctx context.Context, feed latchkey.FeedID, after uint64, n int) (latchkey.Feed, error) {

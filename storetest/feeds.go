@@ -185,8 +185,10 @@ func (s *severalFeeds) Owner(ctx context.Context, owner string) (latchkey.Owner,
 }
 
 // Events implements latchkey.Store.
-func (s *severalFeeds) Events(ctx context.Context, owner string, after uint64, n int) ([]latchkey.Event, error) {
-	return s.of(owner).Events(ctx, owner, after, n)
+func (s *severalFeeds) Events(
+	ctx context.Context, owner string, q latchkey.EventQuery,
+) (page []latchkey.Event, next string, err error) {
+	return s.of(owner).Events(ctx, owner, q)
 }
 
 // Changes implements latchkey.Store.

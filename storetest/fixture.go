@@ -268,6 +268,17 @@ func (w *fixture) tokens(owner string, q latchkey.TokenQuery) []latchkey.Token {
 	return page
 }
 
+// events is Store.Events. It checks that a page is no longer than it may be.
+func (w *fixture) events(owner string, q latchkey.EventQuery) (page []latchkey.Event, next string) {
+	w.Helper()
+	page, next, err := w.s.Events(w.ctx, owner, q)
+	w.ok(err, "Events")
+	if len(page) > q.Size() {
+		w.Fatalf("Events: a page of %d events, want at most %d", len(page), q.Size())
+	}
+	return page, next
+}
+
 func (w *fixture) secrets(n int) []latchkey.SecretRecord {
 	w.Helper()
 	all, err := w.s.Secrets(w.ctx, acme, id(n))

@@ -3,6 +3,7 @@ package storetest
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/latchkey-go/latchkey"
@@ -177,12 +178,11 @@ var listCases = []Case{
 		w.same(list(globex, latchkey.Page{}), []latchkey.Client{{ID: "a", Name: "Theirs"}}, "another owner's")
 	}),
 
-	newCase("events", "Events come back as they were written, oldest first. Seq grows within an owner. After and n make "+
-		"pages.", func(w *fixture) {
+	newCase("events", "Events come back as they were written, oldest first. Seq grows within an owner. After and Limit "+
+		"make pages, and a page says whether another one follows.", func(w *fixture) {
 		list := func(owner string, after uint64, n int) []latchkey.Event {
 			w.Helper()
-			page, err := w.s.Events(w.ctx, owner, after, n)
-			w.ok(err, "Events")
+			page, _ := w.events(owner, latchkey.EventQuery{Page: pageOf(after, n)})
 			for i := range page {
 				if i > 0 && page[i].Seq <= page[i-1].Seq || page[i].Seq <= after {
 					w.Errorf("Events after %d: Seq %d is out of order", after, page[i].Seq)
@@ -216,13 +216,179 @@ var listCases = []Case{
 		w.same(list(acme, 0, 2), all[:2], "a page")
 		w.same(list(acme, all[1].Seq, 1), all[2:], "the next page")
 		w.same(len(list(acme, mint.Seq, 2)), 0, "how many come after the last")
+		w.same(len(list(acme, 1<<64-1, 2)), 0, "how many come after the highest number there is")
 		w.same(len(list(globex, 0, 9)), 1, "how many another owner has")
+		_, next := w.events(acme, latchkey.EventQuery{Page: pageOf(0, 2)})
+		w.same(next, fmt.Sprint(all[1].Seq), "the After of the second page")
+		_, next = w.events(acme, latchkey.EventQuery{Page: pageOf(all[1].Seq, 2)})
+		w.same(next, "", "the After of the page after the last, which was full")
 		var many []latchkey.Event
-		for i := range 100 {
+		for i := range 1001 {
 			many = append(many, latchkey.Event{At: noon, Action: fmt.Sprint("event ", i)})
 		}
 		w.write(latchkey.Write{Events: many})
-		w.same(len(list(acme, 0, 0)), 100, "the length of a page without n")
+		w.same(len(list(acme, 0, 0)), 100, "the length of a page without Limit")
+		w.same(len(list(acme, 0, 5000)), 1000, "the length of the longest page")
 		w.same(list(acme, mint.Seq, 1)[0].Action, "event 0", "the first of many")
+		for _, after := range []string{"x", "-1", "1.5", " 1", "18446744073709551616"} {
+			_, _, err := w.s.Events(w.ctx, acme, latchkey.EventQuery{Page: latchkey.Page{After: after}})
+			w.failed(latchkey.ErrInvalid, err, fmt.Sprintf("Events after %q", after))
+		}
 	}),
+
+	newCase("events/filters", "Every field of an EventQuery selects. All given fields must match. Newest first is the same "+
+		"in the other direction. Pages hold each event once.", func(w *fixture) {
+		at := func(minutes int) time.Time { return noon.Add(time.Duration(minutes) * time.Minute) }
+		for i, e := range []latchkey.Event{
+			{At: at(0), Actor: "", Action: "token.issue", Object: "a"},
+			{At: at(1), Actor: "client:1", Action: "token.update", Object: "a"},
+			{At: at(9), Actor: "client:1", Action: "token.issue", Object: "b"}, // by a clock that is ahead
+			{At: at(2), Actor: "client:12", Action: "role.update", Object: "A"},
+			{At: at(3).Add(time.Microsecond), Actor: "", Action: "tokens", Object: "a "},
+			{At: at(4), Actor: "b", Action: "token", Object: "b"},
+			{At: at(5), Actor: "client:1", Action: "token.issue", Object: "a"},
+		} {
+			e.Reason = fmt.Sprint(i)
+			w.write(latchkey.Write{Events: []latchkey.Event{e}})
+			w.write(latchkey.Write{Owner: globex, Events: []latchkey.Event{e}})
+		}
+		host, ada, nobody := "", "client:1", "client:2"
+		for _, c := range []struct {
+			what string
+			q    latchkey.EventQuery
+			want string
+		}{
+			{"nothing said", latchkey.EventQuery{}, "0123456"},
+			{"by the host itself", latchkey.EventQuery{Actor: &host}, "04"},
+			{"by an actor", latchkey.EventQuery{Actor: &ada}, "126"},
+			{"by an actor that did nothing", latchkey.EventQuery{Actor: &nobody}, ""},
+			{"to an object", latchkey.EventQuery{Object: "a"}, "016"},
+			{"an action", latchkey.EventQuery{Action: "token"}, "5"},
+			{"actions with a prefix", latchkey.EventQuery{Action: "token."}, "0126"},
+			{"actions with a dot alone", latchkey.EventQuery{Action: "."}, ""},
+			{"from a time", latchkey.EventQuery{From: at(3)}, "2456"},
+			{"from a time between two microseconds", latchkey.EventQuery{From: at(4).Add(1)}, "26"},
+			{"to a time", latchkey.EventQuery{To: at(3)}, "013"},
+			{"to a time between two microseconds", latchkey.EventQuery{To: at(3).Add(1001)}, "0134"},
+			{"in a time", latchkey.EventQuery{From: at(1), To: at(4)}, "134"},
+			{"in a time without an event", latchkey.EventQuery{From: at(6), To: at(9)}, ""},
+			{"in a time that ends before it begins", latchkey.EventQuery{From: at(4), To: at(1)}, ""},
+			{"by an actor to an object", latchkey.EventQuery{Actor: &ada, Object: "a"}, "16"},
+			{"an action of an actor in a time", latchkey.EventQuery{Actor: &ada, Action: "token.issue", From: at(5), To: at(9)},
+				"6"},
+			{"an action to an object", latchkey.EventQuery{Object: "b", Action: "token."}, "2"},
+		} {
+			for _, reverse := range []bool{false, true} {
+				want, what := []byte(c.want), c.what
+				if c.q.Reverse = reverse; reverse {
+					what += ", newest first"
+					slices.Reverse(want)
+				}
+				for limit := range 4 {
+					got, pages := "", 0
+					for c.q.Page = (latchkey.Page{Limit: limit}); ; pages++ {
+						page, next := w.events(acme, c.q)
+						for _, e := range page {
+							got += e.Reason
+						}
+						if len(page) == 0 && (next != "" || pages > 0) {
+							w.Errorf("%s, Limit %d: an empty page after a Next, or with one", what, limit)
+						}
+						if c.q.After = next; next == "" || pages > 9 {
+							break
+						}
+					}
+					w.same(got, string(want), fmt.Sprintf("%s, Limit %d", what, limit))
+				}
+			}
+		}
+		page, _ := w.events(acme, latchkey.EventQuery{Reverse: true, Page: pageOf(1<<64-1, 1)})
+		w.same(page[0].Reason, "6", "the newest before the highest number there is")
+	}),
+
+	newCase("events/many", "Pages of rare events, among many that a query passes over, are all found, in both directions. "+
+		"A page that is short has a Next.", func(w *fixture) {
+		// The rare ones stand at the ends, next to each other, and far apart.
+		rare := []int{0, 1, 4999, 5000, 9000, 9999}
+		var written []latchkey.Event
+		for i := range 10_000 {
+			e := latchkey.Event{At: noon.Add(time.Duration(i) * time.Second), Action: "token.use", Object: "many", Actor: "many"}
+			if slices.Contains(rare, i) {
+				e.At, e.Action, e.Reason = noon.Add(-time.Hour), "role.update", fmt.Sprint(i, " ")
+			}
+			if written = append(written, e); len(written) == 1000 {
+				w.write(latchkey.Write{Events: written})
+				written = nil
+			}
+		}
+		actor := "many"
+		for what, q := range map[string]latchkey.EventQuery{
+			"an action":              {Action: "role."},
+			"an action to an object": {Action: "role.update", Object: "many"},
+			"an action of an actor":  {Action: "role.update", Actor: &actor},
+			"a time":                 {To: noon},
+			"a time of an object":    {To: noon, From: noon.Add(-2 * time.Hour), Object: "many"},
+		} {
+			for _, reverse := range []bool{false, true} {
+				for _, limit := range []int{1, 4, 6} {
+					var got, want []string
+					for i := range rare {
+						want = append(want, fmt.Sprint(rare[i], " "))
+					}
+					if q.Reverse = reverse; reverse {
+						slices.Reverse(want)
+					}
+					for q.Page = (latchkey.Page{Limit: limit}); ; {
+						page, next := w.events(acme, q)
+						for _, e := range page {
+							got = append(got, e.Reason)
+						}
+						if len(page) > limit || next != "" && next == q.After || len(got) > len(want) {
+							w.Fatalf("%s, Limit %d: pages that do not end", what, limit)
+						}
+						if q.After = next; next == "" {
+							break
+						}
+					}
+					w.same(got, want, fmt.Sprintf("%s, Limit %d, newest first: %v", what, limit, reverse))
+				}
+			}
+		}
+	}),
+
+	newCase("events/purged", "A page goes on where the one before ended, though Purge removed what came before, the last "+
+		"event of the page too.", func(w *fixture) {
+		for i := range 6 {
+			w.write(latchkey.Write{Events: []latchkey.Event{{At: noon.Add(time.Duration(i) * time.Hour), Action: fmt.Sprint(i)}}})
+		}
+		actions := func(q latchkey.EventQuery) (got, next string) {
+			w.Helper()
+			page, next := w.events(acme, q)
+			for _, e := range page {
+				got += e.Action
+			}
+			return got, next
+		}
+		forward, backward := latchkey.EventQuery{}, latchkey.EventQuery{Reverse: true}
+		forward.Limit, backward.Limit = 2, 2
+		var got string
+		got, forward.After = actions(forward)
+		w.same(got, "01", "the first page")
+		got, backward.After = actions(backward)
+		w.same(got, "54", "the first page, newest first")
+		p := keepAll(noon.Add(3 * time.Hour))
+		p.Events = time.Hour
+		w.purge(p, 0)
+		got, forward.After = actions(forward)
+		w.same(got, "34", "the second page, after events to hour 2 are gone")
+		got, backward.After = actions(backward)
+		w.same(got+backward.After, "3", "the second page, newest first: it is the last")
+		got, forward.After = actions(forward)
+		w.same(got+forward.After, "5", "the last page")
+	}),
+}
+
+// pageOf returns the Page of events after a Seq.
+func pageOf(after uint64, n int) latchkey.Page {
+	return latchkey.Page{After: fmt.Sprint(after), Limit: n}
 }

@@ -98,8 +98,7 @@ var raceCases = []Case{
 			w.same(w.epoch(), before+uint64(round)+1, "the epoch")
 		}
 		w.same(w.load(1).Token.Version, uint64(6), "the version")
-		events, err := w.s.Events(w.ctx, acme, 0, 0)
-		w.ok(err, "Events")
+		events, _ := w.events(acme, latchkey.EventQuery{})
 		w.same(len(events), 5, "how many events there are")
 	}),
 

@@ -480,8 +480,7 @@ var readCases = []Case{
 		o, err := w.s.Owner(w.ctx, globex)
 		w.ok(err, "Owner")
 		w.same(o, latchkey.Owner{ID: globex}, "Owner")
-		events, err := w.s.Events(w.ctx, globex, 0, 0)
-		w.ok(err, "Events")
+		events, _ := w.events(globex, latchkey.EventQuery{})
 		w.same(len(events), 0, "Events")
 		usage, err := w.s.Usage(w.ctx, globex, latchkey.UsageQuery{By: []string{"token"}})
 		w.ok(err, "Usage")
@@ -538,8 +537,7 @@ var readCases = []Case{
 		read := func() (all []any) {
 			f, err := w.s.ByDigest(w.ctx, 0, digest(1))
 			w.ok(err, "ByDigest")
-			events, err := w.s.Events(w.ctx, acme, 0, 0)
-			w.ok(err, "Events")
+			events, _ := w.events(acme, latchkey.EventQuery{})
 			return []any{f, w.load(1), w.tokens(acme, latchkey.TokenQuery{}), w.secrets(1), events, w.secrets(2),
 				w.byLookup(2)}
 		}
@@ -612,7 +610,7 @@ func everyMethod(ctx context.Context, s latchkey.Store, key [16]byte) map[string
 	_, errs["Roles"] = s.Roles(ctx, acme, latchkey.RoleQuery{})
 	_, errs["Clients"] = s.Clients(ctx, acme, latchkey.Page{})
 	_, errs["Owner"] = s.Owner(ctx, acme)
-	_, errs["Events"] = s.Events(ctx, acme, 0, 0)
+	_, _, errs["Events"] = s.Events(ctx, acme, latchkey.EventQuery{})
 	_, errs["Changes(0)"] = s.Changes(ctx, 0, 0, 0)
 	_, errs["Changes(10)"] = s.Changes(ctx, 0, 0, 10)
 	errs["Write"] = s.Write(ctx, latchkey.Write{ID: key, Owner: acme, At: noon, DeleteTokens: refs(1)})

@@ -130,8 +130,7 @@ var removeCases = []Case{
 			_, err := w.s.Reserve(w.ctx, reserve)
 			w.ok(err, "Reserve")
 		}
-		events, err := w.s.Events(w.ctx, acme, 0, 0)
-		w.ok(err, "Events")
+		events, _ := w.events(acme, latchkey.EventQuery{})
 		begin := events[0].Seq
 		before := w.epoch()
 		x := latchkey.Write{ID: w.key(), Erase: true, Events: []latchkey.Event{{At: noon, Action: "erase"}}}
@@ -155,14 +154,13 @@ var removeCases = []Case{
 		w.same(left(globex), []int{2, 1, 1, 1, 1}, "the same of another owner")
 		w.absent(1)
 		w.absent(2)
-		events, err = w.s.Events(w.ctx, acme, 0, 0)
-		w.ok(err, "Events")
+		events, _ = w.events(acme, latchkey.EventQuery{})
 		if len(events) != 1 || events[0].Action != "erase" || events[0].Seq <= begin {
 			w.Errorf("events: got %v, want the one of the erasure, with a Seq above %d", events, begin)
 		}
 		w.failed(latchkey.ErrNotFound, w.s.Settle(w.ctx, acme, reserve.Key, 0), "Settle of an erased reservation")
 		reserve.Owner = acme
-		_, err = w.s.Reserve(w.ctx, reserve)
+		_, err := w.s.Reserve(w.ctx, reserve)
 		w.ok(err, "Reserve from an account that was erased")
 		w.ok(w.s.Once(w.ctx, acme, digest(7), noon.Add(time.Hour)), "Once with a key that was erased")
 		w.failed(latchkey.ErrExists, w.s.Once(w.ctx, globex, digest(7), noon.Add(time.Hour)), "Once with another owner's key")

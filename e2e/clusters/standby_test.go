@@ -180,7 +180,7 @@ func TestStandbyReads(t *testing.T) {
 		clients, err := r.Clients(ctx, "acme", latchkey.Page{})
 		require.NoError(t, err)
 		require.NotEmpty(t, clients)
-		events, err := r.Events(ctx, "acme", 0, 0)
+		events, _, err := r.Events(ctx, "acme", latchkey.EventQuery{Reverse: true})
 		require.NoError(t, err)
 		require.NotEmpty(t, events)
 		usage, err := r.Usage(ctx, "acme", latchkey.UsageQuery{})

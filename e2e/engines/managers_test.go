@@ -91,7 +91,7 @@ func TestEnginesTwoManagers(t *testing.T) {
 		require.Error(t, err)
 
 		var actions []string
-		for event, err := range there.For("acme").Events(ctx, 0) {
+		for event, err := range there.For("acme").Events(ctx, latchkey.EventQuery{}) {
 			require.NoError(t, err)
 			actions = append(actions, event.Action)
 		}

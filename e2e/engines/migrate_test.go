@@ -128,7 +128,8 @@ func TestMariaDBMigrateTakesUp(t *testing.T) {
 			`DELETE FROM latchkey_schema_steps WHERE version > 1`, `ALTER TABLE latchkey_tokens DROP COLUMN owner_version`,
 			`ALTER TABLE latchkey_secrets DROP COLUMN owner_version, DROP COLUMN used, DROP COLUMN used_from,
 				DROP COLUMN algorithm, DROP COLUMN lookup, DROP COLUMN hash`,
-			`ALTER TABLE latchkey_credits DROP COLUMN ends`, `ALTER TABLE latchkey_events DROP COLUMN prev, DROP COLUMN hash`,
+			`ALTER TABLE latchkey_credits DROP COLUMN ends`, `ALTER TABLE latchkey_events DROP COLUMN prev, DROP COLUMN hash,
+				DROP INDEX latchkey_events_object, DROP INDEX latchkey_events_actor, DROP INDEX latchkey_events_time`,
 			`ALTER TABLE latchkey_owners DROP COLUMN since`, `DROP INDEX latchkey_usage_day ON latchkey_usage`,
 			`DROP TABLE latchkey_cursors`},
 			spoil...) {

@@ -150,7 +150,7 @@ func mintsTogether(t *testing.T, e harness.Subject, cases []mintCase) {
 		require.NoError(t, err, "again: "+name)
 		require.Equal(t, before.Epoch, epoch, name)
 	}
-	list, err := g.Events(ctx, "acme", 0, 1000)
+	list, err := world.Events(ctx, g, "acme")
 	require.NoError(t, err)
 	require.Len(t, list, 1+events)
 	for i, event := range list {
@@ -494,7 +494,7 @@ func TestEnginesMintOutcomes(t *testing.T) {
 				_, err = g.Load(ctx, "acme", w.Tokens[0].ID)
 				require.NoError(t, err)
 			}
-			list, err := g.Events(ctx, "acme", 0, 1000)
+			list, err := world.Events(ctx, g, "acme")
 			require.NoError(t, err)
 			require.Len(t, list, 1+len(writes), "done once each")
 			t.Logf("after the effect: %v; %d of %d in doubt", after, unknown.Load(), len(writes))
@@ -601,16 +601,11 @@ func TestEnginesMintsAndRevocation(t *testing.T) {
 		all.Wait()
 		require.EqualValues(t, 16, refused.Load())
 		var after uint64
-		for last := uint64(0); ; last = after {
-			list, err := stores[0].Events(ctx, "acme", last, 500)
-			require.NoError(t, err)
-			for _, event := range list {
-				require.Equal(t, after+1, event.Seq)
-				after = event.Seq
-			}
-			if len(list) == 0 {
-				break
-			}
+		list, err := world.Events(ctx, stores[0], "acme")
+		require.NoError(t, err)
+		for _, event := range list {
+			require.Equal(t, after+1, event.Seq)
+			after = event.Seq
 		}
 		require.Equal(t, uint64(events.Load())+1, after)
 		var ids []string

@@ -84,7 +84,7 @@ func diskFull(t *testing.T, e *harness.Engine, dsn string, db *sql.DB, fill, roo
 			require.ErrorIs(t, err, latchkey.ErrNotFound)
 			_, err = store.Tokens(ctx, "owner 0", latchkey.TokenQuery{})
 			require.NoError(t, err)
-			_, err = store.Events(ctx, "owner 1", 0, 1000)
+			_, _, err = store.Events(ctx, "owner 1", latchkey.EventQuery{})
 			require.NoError(t, err)
 		}
 	}

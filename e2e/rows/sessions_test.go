@@ -83,7 +83,7 @@ func useAll(t *testing.T, db *sql.DB, d latchkey.Dialect) {
 	require.ErrorIs(t, err, latchkey.ErrParent)
 	require.NoError(t, acme.Delete(ctx, ids[3]))
 	events := 0
-	for _, err := range acme.Events(ctx, 0) {
+	for _, err := range acme.Events(ctx, latchkey.EventQuery{}) {
 		require.NoError(t, err)
 		events++
 	}

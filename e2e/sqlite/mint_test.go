@@ -69,10 +69,10 @@ func TestSQLiteMintsTwiceAtOnce(t *testing.T) {
 	require.EqualValues(t, 1, taken.Load())
 	require.EqualValues(t, 1, same.Load())
 	require.EqualValues(t, 8, beside.Load())
-	list, err := g.Events(ctx, "acme", 0, 100)
+	list, err := world.Events(ctx, g, "acme")
 	require.NoError(t, err)
 	require.Len(t, list, 1+2)
-	list, err = g.Events(ctx, "globex", 0, 100)
+	list, err = world.Events(ctx, g, "globex")
 	require.NoError(t, err)
 	require.Len(t, list, 1)
 }
@@ -143,17 +143,12 @@ func TestSQLiteMintsAmongOthers(t *testing.T) {
 	seen := map[string]int{}
 	for _, owner := range []string{"acme", "globex", "third"} {
 		var after uint64
-		for {
-			list, err := g.Events(background, owner, after, 500)
-			require.NoError(t, err)
-			if len(list) == 0 {
-				break
-			}
-			for _, event := range list {
-				require.Equal(t, after+1, event.Seq, owner)
-				after = event.Seq
-				seen[event.Object]++
-			}
+		list, err := world.Events(background, g, owner)
+		require.NoError(t, err)
+		for _, event := range list {
+			require.Equal(t, after+1, event.Seq, owner)
+			after = event.Seq
+			seen[event.Object]++
 		}
 	}
 	counts := map[string]int{}

@@ -379,7 +379,7 @@ func TestSQLiteKill(t *testing.T) {
 		require.NoError(t, err)
 		require.GreaterOrEqual(t, f.Epoch, uint64(acked), "acknowledged and lost")
 		require.Equal(t, f.Epoch+1, f.Token.Version, "half a write")
-		events, err := s.Events(ctx, "acme", 0, 100_000)
+		events, err := world.Events(ctx, s, "acme")
 		require.NoError(t, err)
 		require.Len(t, events, int(f.Epoch))
 		var ok string

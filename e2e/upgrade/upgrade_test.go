@@ -192,10 +192,20 @@ func newFieldsOfOldRecords(t *testing.T, e *harness.NodeEngine, db *sql.DB, key 
 	require.ErrorIs(t, reserve(), latchkey.ErrOverLimit)
 	purge(time.Date(2026, 12, 1, 1, 0, 0, 0, time.UTC))
 	require.NoError(t, reserve(), "November was over for an hour")
-	events, err := s.Events(ctx, token.Owner, 0, 0)
+	events, _, err := s.Events(ctx, token.Owner, latchkey.EventQuery{})
 	require.NoError(t, err)
 	require.NotEmpty(t, events)
 	require.Empty(t, append(events[0].Prev, events[0].Hash...))
+
+	// What it wrote is found by object, by actor and by time, newest first.
+	last := events[len(events)-1]
+	for _, q := range []latchkey.EventQuery{{Object: last.Object}, {Actor: &last.Actor}, {From: last.At},
+		{Action: last.Action}} {
+		q.Reverse = true
+		found, _, err := s.Events(ctx, token.Owner, q)
+		require.NoError(t, err)
+		require.Equal(t, last, found[0])
+	}
 }
 
 // tableRows are the rows of a table, sorted, of some of its columns.

@@ -54,7 +54,7 @@ func run(ctx context.Context) error {
 	}
 
 	names := map[string]string{"": "the host", access.TokenID(): "the support desk"}
-	for e, err := range acme.Events(ctx, 0) {
+	for e, err := range acme.Events(ctx, latchkey.EventQuery{}) {
 		if err != nil {
 			return err
 		}

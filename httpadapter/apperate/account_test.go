@@ -91,7 +91,7 @@ func TestSigningSecret(t *testing.T) {
 	w.requireFault(SignatureRequired, w.send(request("POST", "/v1/account/signed", ask(w.signedPK, w.signedPK))))
 	w.requireFault(NoKey, w.send(request("POST", "/v1/account/signed", `{"tokenToSign":"`+w.pk+`"}`)))
 	events := 0
-	for e, err := range w.acme.Events(t.Context(), 0) {
+	for e, err := range w.acme.Events(t.Context(), latchkey.EventQuery{}) {
 		require.NoError(t, err)
 		if e.Action == "token.signing-secret" && e.Actor == w.ids[w.sk] {
 			events++

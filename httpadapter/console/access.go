@@ -15,6 +15,8 @@ import (
 // verdict is one answer as a page shows it.
 type verdict struct {
 	Action, Resource string
+	Name             string // what people call the resource; "": nothing
+	Note             string // why the question cannot be meant
 	Word, Class      string
 	Rows             string // the condition on rows, in words
 	Decided, Reason  string
@@ -28,8 +30,12 @@ type verdict struct {
 
 // verdictOf renders an explanation.
 func (v *view) verdictOf(e latchkey.Explanation) verdict {
-	out := verdict{Action: strings.ReplaceAll(string(e.Action), string(otherAction), "any other"),
-		Resource: string(e.Resource), Decided: e.Decided, Reason: adapters.Sentence(roleIDs.ReplaceAllString(e.Reason, ""))}
+	action := strings.ReplaceAll(string(e.Action), string(otherAction), "any other")
+	if e.ActionWords != "" {
+		action = e.ActionWords
+	}
+	out := verdict{Action: action, Resource: string(e.Resource), Name: e.ResourceName, Note: adapters.Sentence(e.Undeclared),
+		Decided: e.Decided, Reason: adapters.Sentence(roleIDs.ReplaceAllString(e.Reason, ""))}
 	switch e.Verdict {
 	case "all":
 		out.Word, out.Class = "every row", "on"
@@ -117,7 +123,7 @@ const (
 // size estimates the bytes of a row of the table.
 func (x *verdict) size() int {
 	n := 450
-	for _, s := range []string{x.Action, x.Resource, x.Rows, x.Decided, x.Reason} {
+	for _, s := range []string{x.Action, x.Resource, x.Name, x.Rows, x.Decided, x.Reason} {
 		n += len(template.HTMLEscapeString(s))
 	}
 	return n
@@ -245,6 +251,7 @@ func (v *view) showAccess(x accessPage) error {
 	if data["Action"] == "" {
 		data["Action"] = "read"
 	}
+	data["Actions"], data["Resources"] = v.choices()
 	tested := text(v.query, "resource") != ""
 	if tested {
 		asked = append(asked, latchkey.Question{Action: latchkey.Action(text(v.query, "action")),
@@ -287,6 +294,20 @@ func (v *view) showAccess(x accessPage) error {
 	data["More"], data["Earlier"] = len(x.ask)-from-shown, max(0, from-maxQuestions)
 	data["Later"] = from + shown
 	return v.show(http.StatusOK, "access", x.page, data)
+}
+
+// choices returns the declared actions and kinds of resources, for the fields of the tester: at most 60 of each.
+func (v *view) choices() (actions, resources []option) {
+	if v.host == nil {
+		return nil, nil
+	}
+	for _, a := range v.host.Declared() {
+		actions = append(actions, option{Value: string(a), Text: v.host.Actions[a]})
+	}
+	for _, r := range v.host.Resources {
+		resources = append(resources, option{Value: r.Template, Text: r.Name})
+	}
+	return actions[:min(len(actions), maxDeclared)], resources[:min(len(resources), maxDeclared)]
 }
 
 // sql sets the filter as SQL for the resource's own database.

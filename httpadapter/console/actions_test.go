@@ -28,7 +28,7 @@ func TestSecretsComeOutOnlyWhereTheyAreAskedFor(t *testing.T) {
 	rec := w.post("token/"+token.ID+"/reveal", nil)
 	require.True(t, shown(rec.Body.String()))
 	last := ""
-	for e, err := range w.acme.Events(t.Context(), 0) {
+	for e, err := range w.acme.Events(t.Context(), latchkey.EventQuery{}) {
 		require.NoError(t, err)
 		last = e.Actor + " " + e.Action + " " + e.Object
 	}

@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/latchkey-go/latchkey"
@@ -38,8 +39,8 @@ type Options struct {
 	// Title is the name at the top of each page. "": "API Tokens".
 	Title string
 
-	// Catalogue lists the rights that the pages of a token can switch. Nil: [Apperate]. Rules that it does not cover are
-	// shown as text and left unchanged.
+	// Catalogue lists the rights that the pages of a token can switch. Nil: those of [latchkey.Options.Catalogue], the
+	// first 60 of them, or [Apperate] without one. Rules that it does not cover are shown as text and left unchanged.
 	Catalogue []Right
 
 	// Names returns suggestions for the name of a chip ("ACME/CARS"); at most 30 are shown. The person signed in sees
@@ -74,8 +75,9 @@ type Options struct {
 type console struct {
 	signedIn    SignedIn
 	opts        Options
-	rights      catalogue
-	policy      string // Content-Security-Policy
+	rights      catalogue // of Options.Catalogue, or the default
+	declared    sync.Map  // the catalogue for each *latchkey.Catalogue
+	policy      string    // Content-Security-Policy
 	submissions *submissions
 }
 
@@ -92,16 +94,15 @@ func Handler(signedIn SignedIn, opts *Options) http.Handler {
 	if c.opts.Title == "" {
 		c.opts.Title = "API Tokens"
 	}
-	if c.opts.Catalogue == nil {
-		c.opts.Catalogue = Apperate()
-	}
 	if c.opts.CreditMeter == "" {
 		c.opts.CreditMeter = "core"
 	}
 	if c.opts.Clock == nil {
 		c.opts.Clock = time.Now
 	}
-	c.rights = newCatalogue(c.opts.Catalogue)
+	if c.rights = newCatalogue(c.opts.Catalogue); c.opts.Catalogue == nil {
+		c.rights = newCatalogue(Apperate())
+	}
 	c.submissions = newSubmissions(c.opts.Clock)
 	ancestors := "'none'"
 	if len(c.opts.FrameAncestors) > 0 {
@@ -165,7 +166,7 @@ func (c *console) newView(w http.ResponseWriter, r *http.Request) *view {
 	// Watched, so that what the Manager reported is not reported again. The host authenticates the person, and limits
 	// attempts.
 	r = r.WithContext((*httpadapter.Gate)(nil).Watch(r.Context(), netip.Addr{}))
-	v := &view{console: c, w: w, r: r, now: c.opts.Clock().UTC(), root: "./"}
+	v := &view{console: c, rights: c.rights, w: w, r: r, now: c.opts.Clock().UTC(), root: "./"}
 	v.path = strings.Split(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	if n := len(v.path); n > 1 {
 		v.root = strings.Repeat("../", n-1)

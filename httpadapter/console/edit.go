@@ -173,7 +173,7 @@ func (v *view) conflict(id string, e *tokenForm) error {
 		stored := chipValues(chips)
 		e.Chips = e.Chips.rebase(stored, len(theirs.Chips.Shown) == len(stored))
 		e.Roles = e.Roles.rebase(t.Roles, len(theirs.Roles.Shown) == len(t.Roles))
-		add("Dataset permissions", v.chipText(stored), v.chipText(e.Chips.applyTo(stored)))
+		add(v.byName(), v.chipText(stored), v.chipText(e.Chips.applyTo(stored)))
 		mine := e.Roles.applyTo(t.Roles)
 		some, err := v.roleNamesOf(append(slices.Clone(t.Roles), mine...))
 		if err != nil {
@@ -196,6 +196,14 @@ func (v *view) conflict(id string, e *tokenForm) error {
 			"is still here. Compare both, correct the form, and press Done to replace the other change."},
 	}
 	return v.showEdit(http.StatusConflict, page, &t, e, all)
+}
+
+// byName is the heading of the chips.
+func (v *view) byName() string {
+	if v.host != nil && v.opts.Catalogue == nil {
+		return "Permissions by name"
+	}
+	return "Dataset permissions"
 }
 
 func onOff(b bool) string {
@@ -263,7 +271,7 @@ func (v *view) showEdit(status int, page ui, t *latchkey.Token, e *tokenForm, co
 		return err
 	}
 	var switches, chips, adds []option
-	hint := ""
+	var hints []string
 	for i := range v.rights {
 		g := &v.rights[i]
 		o := option{
@@ -276,7 +284,9 @@ func (v *view) showEdit(status int, page ui, t *latchkey.Token, e *tokenForm, co
 			switches = append(switches, o)
 			continue
 		}
-		hint = g.hint()
+		if hint := g.hint(); !slices.Contains(hints, hint) {
+			hints = append(hints, hint)
+		}
 		o.On = slices.Contains(e.AddGroups, i)
 		adds = append(adds, o)
 	}
@@ -316,7 +326,7 @@ func (v *view) showEdit(status int, page ui, t *latchkey.Token, e *tokenForm, co
 		"Dirty": v.r.Method == http.MethodPost, "Revoked": revokedWords(t), "Held": held,
 		"HeldMore": heldMore, "Minted": v.minted(&lineage),
 		"OwnRights": ownRights(t), "Client": t.Client,
-		"Switches": switches, "Chips": chips, "Adds": adds, "Hint": hint, "Names": names,
+		"Switches": switches, "Chips": chips, "Adds": adds, "Hint": strings.Join(hints, " or "), "ByName": v.byName(), "Names": names,
 		"NamesCut": namesCut, "Rest": rest, "RestMore": more,
 		"Roles": roles, "Pers": pers, "IdleUnits": idleUnits,
 		"Secret": t.Kind == latchkey.KindSecret, "After": strings.TrimPrefix(v.back(), "&after="),

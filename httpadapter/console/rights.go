@@ -33,6 +33,42 @@ func Apperate() []Right {
 	}
 }
 
+// maxDeclared bounds the rights of a declared catalogue that a page offers.
+const maxDeclared = 60
+
+// rightsOf returns the rights that a host has declared: a switch for an action on one resource, chips for one on a kind.
+func rightsOf(declared *latchkey.Catalogue) (rights []Right) {
+	templates := map[string]string{} // by label
+	for _, kind := range declared.Resources {
+		name := kind.Name
+		if name == "" {
+			name = kind.Template
+		}
+		segments := strings.Split(kind.Template, "/")
+		for i, s := range segments {
+			if place, ok := placeName(s); ok {
+				place = strings.ToLower(strings.TrimSuffix(place, "..."))
+				if place == strings.ToUpper(place) { // upper case would change what is typed
+					place = "name"
+				}
+				segments[i] = "{" + place + "}"
+			}
+		}
+		for _, a := range kind.Actions {
+			label := name + ": " + declared.Words(a)
+			if other, ok := templates[label]; ok && other != kind.Template+string(a) {
+				label = kind.Template + ": " + string(a)
+			}
+			if templates[label] != "" || len(rights) == maxDeclared {
+				continue
+			}
+			templates[label] = kind.Template + string(a)
+			rights = append(rights, Right{Label: label, Action: a, Pattern: latchkey.Pattern(strings.Join(segments, "/"))})
+		}
+	}
+	return rights
+}
+
 // catalogue is the rights grouped by label, in the order given.
 type catalogue []group
 

@@ -538,7 +538,30 @@ func (v *view) showRole(status int, page ui, r latchkey.Role, e *roleForm, their
 		}
 		data["TheirsUp"] = shorten(some.text(r.Inherits), 600)
 	}
+	data["Kinds"], data["KindsMore"] = v.hostKinds()
 	return v.show(status, "role", page, data)
+}
+
+// maxKinds bounds the declared kinds that the page of a role lists.
+const maxKinds = 24
+
+// hostKinds returns what rules can be about here, one line for each declared kind.
+func (v *view) hostKinds() (lines []string, more int) {
+	if v.host == nil {
+		return nil, 0
+	}
+	for _, r := range v.host.Resources {
+		if len(lines) == maxKinds {
+			more++
+			continue
+		}
+		var actions []string
+		for _, a := range r.Actions {
+			actions = append(actions, string(a))
+		}
+		lines = append(lines, shorten(r.Template+": "+strings.Join(actions, ", "), 160))
+	}
+	return lines, more
 }
 
 func (v *view) confirmDeleteRole(id string) error {

@@ -47,7 +47,7 @@ func TestAFormSentAgainIsCarriedOutOnce(t *testing.T) {
 	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Name: "k",
 		Restrictions: latchkey.Restrictions{Signed: true}}).ID
 	events := func() (n int) {
-		for _, err := range w.acme.Events(t.Context(), 0) {
+		for _, err := range w.acme.Events(t.Context(), latchkey.EventQuery{}) {
 			require.NoError(t, err)
 			n++
 		}

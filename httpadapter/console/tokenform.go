@@ -102,12 +102,12 @@ func parsePrefixes(text string) ([]netip.Prefix, error) {
 }
 
 // tokenFormOf returns the form of a token as it is stored. It shows chips from index from on, as many as fit.
-func (c *console) tokenFormOf(t *latchkey.Token, from int) *tokenForm {
+func (v *view) tokenFormOf(t *latchkey.Token, from int) *tokenForm {
 	e := &tokenForm{Version: t.Version, Name: t.Name, Signed: t.Restrictions.Signed, RatePer: time.Second.String(),
 		Domains: strings.Join(t.Restrictions.Domains, "\n"), Addresses: prefixText(t.Restrictions.Addresses),
 		MintFrom: prefixText(t.Restrictions.MintFrom), NotAfter: momentText(t.Validity.NotAfter),
 		NotBefore: momentText(t.Validity.NotBefore), Errors: map[string]string{}}
-	on, chips, _ := c.rights.read(t.Permissions)
+	on, chips, _ := v.rights.read(t.Permissions)
 	e.On, e.Chips, e.Roles = on, newSelection(chipValues(chips), from), newSelection(t.Roles, 0)
 	if t.Limits.Credits != 0 {
 		e.Credits = creditText(max(t.Limits.Credits, 0))

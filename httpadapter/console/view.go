@@ -80,6 +80,8 @@ func (v *view) static() {
 // view serves one request.
 type view struct {
 	*console
+	rights  catalogue           // those that this account's pages offer
+	host    *latchkey.Catalogue // what the host calls things; nil: nothing is declared
 	w       http.ResponseWriter
 	r       *http.Request
 	now     time.Time
@@ -109,6 +111,13 @@ func (v *view) signIn() error {
 	}
 	v.account, err = account.As(access)
 	v.access = access
+	if v.host = account.Manager().Catalogue(); v.host != nil && v.opts.Catalogue == nil {
+		rights, ok := v.declared.Load(v.host)
+		if !ok {
+			rights, _ = v.declared.LoadOrStore(v.host, newCatalogue(rightsOf(v.host)))
+		}
+		v.rights = rights.(catalogue)
+	}
 	return err
 }
 

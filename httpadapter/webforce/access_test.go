@@ -71,7 +71,7 @@ func TestAccess(t *testing.T) {
 	// The audit trail names the actor.
 	actor := w.verified(w.session).TokenID()
 	var actions []string
-	for e, err := range w.acme.Events(context.Background(), 0) {
+	for e, err := range w.acme.Events(context.Background(), latchkey.EventQuery{}) {
 		require.NoError(t, err)
 		if e.Object == a.ID {
 			require.Equal(t, actor, e.Actor)

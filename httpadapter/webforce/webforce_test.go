@@ -80,7 +80,7 @@ func TestSession(t *testing.T) {
 	require.NotContains(t, asked, w.session)
 
 	var actors []string
-	for e, err := range w.acme.Events(context.Background(), 0) {
+	for e, err := range w.acme.Events(context.Background(), latchkey.EventQuery{}) {
 		require.NoError(t, err)
 		if e.Action == "token.delete" {
 			actors = append(actors, e.Actor)

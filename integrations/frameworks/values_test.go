@@ -62,7 +62,13 @@ func start(t *testing.T, rt router, change func(*httpadapter.Options)) (addr, ke
 	auth := httpadapter.New(keys, opts)
 	addr = rt.start(t, guards{
 		data: auth.Require(latchkey.Read, "dataset/{id}"),
-		file: auth.RequireRows(latchkey.Read, "file/{"+rt.rest+"}"),
+		file: func(next http.Handler) http.Handler {
+			looks := func(w http.ResponseWriter, r *http.Request) {
+				_, _ = httpadapter.RowsFrom(r.Context())
+				next.ServeHTTP(w, r)
+			}
+			return auth.RequireRows(latchkey.Read, "file/{"+rt.rest+"}")(http.HandlerFunc(looks))
+		},
 		lost: auth.Require(latchkey.Read, "dataset/{name}"),
 	})
 	return addr, issue(t, acme, latchkey.KindAPIKey, rules), issue(t, acme, latchkey.KindSecret, nil), log

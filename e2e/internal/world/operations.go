@@ -93,7 +93,12 @@ func Operations() []Operation {
 		})},
 		{Name: "Owner", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) { return s.Owner(ctx, "acme") })},
 		{Name: "Events", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) {
-			return s.Events(ctx, "acme", 0, 10)
+			page, next, err := s.Events(ctx, "acme", latchkey.EventQuery{Page: latchkey.Page{Limit: 10}})
+			return []any{page, next}, err
+		})},
+		{Name: "Events by time", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) {
+			page, next, err := s.Events(ctx, "acme", latchkey.EventQuery{Action: "token.", To: Noon.Add(time.Hour), Reverse: true})
+			return []any{page, next}, err
 		})},
 		{Name: "Changes", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) {
 			f, err := s.Changes(ctx, 0, 0, 10)
@@ -185,5 +190,18 @@ func Operations() []Operation {
 			_, err := s.Purge(ctx, latchkey.PurgePolicy{Now: Noon.Add(1000 * time.Hour), Events: time.Hour}, 1000)
 			return nil, err
 		}},
+	}
+}
+
+// Events returns the whole audit trail of an owner.
+func Events(ctx context.Context, s interface {
+	Events(context.Context, string, latchkey.EventQuery) ([]latchkey.Event, string, error)
+}, owner string) (all []latchkey.Event, err error) {
+	for q := (latchkey.EventQuery{Page: latchkey.Page{Limit: 500}}); ; {
+		page, next, err := s.Events(ctx, owner, q)
+		if all = append(all, page...); err != nil || next == "" {
+			return all, err
+		}
+		q.After = next
 	}
 }
