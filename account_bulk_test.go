@@ -91,7 +91,7 @@ func TestRevokeAllSelects(t *testing.T) {
 				require.Zero(t, swept.Done, "again")
 			}
 			events := map[string]int{}
-			for e, err := range w.acme.Events(w.ctx, 0) {
+			for e, err := range w.acme.Events(w.ctx, latchkey.EventQuery{}) {
 				w.ok(err)
 				if e.Reason == "leaver" {
 					events[e.Action]++
@@ -215,7 +215,7 @@ func TestAnActorSweepsWhatItMay(t *testing.T) {
 			assert.Equal(t, latchkey.Active, tok.State(w.now()))
 		}
 	}
-	for e, err := range w.acme.Events(w.ctx, 0) {
+	for e, err := range w.acme.Events(w.ctx, latchkey.EventQuery{}) {
 		w.ok(err)
 		if e.Action == "token.revoke" || e.Action == "token.update" {
 			require.Equal(t, a.TokenID(), e.Actor)

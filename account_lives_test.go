@@ -173,7 +173,7 @@ func TestSecretsOfAToken(t *testing.T) {
 	require.Len(t, list, 1)
 
 	var last latchkey.Event
-	for e, err := range w.acme.Events(w.ctx, 0) {
+	for e, err := range w.acme.Events(w.ctx, latchkey.EventQuery{}) {
 		w.ok(err)
 		if e.Action == "token.end-secret" && e.Reason != "" {
 			last = e
