@@ -136,6 +136,11 @@ func (a Access) Narrow(ctx context.Context, n Narrowing) (Access, error) {
 	if err := here.verifyAddress(a.from); err != nil {
 		return Access{}, err
 	}
+	if nl.layer.ends != nil {
+		if _, err := clampRoleEnds(nl.layer.ends, nil, &Found{}, a.m.expiryNow()); err != nil {
+			return Access{}, err
+		}
+	}
 	b := a.withNarrowLayers(append([]layer{nl.layer}, a.set.narrowLayers...), nl.roles, nl.roleSet, nl.client)
 	b.set.confined = a.set.confined
 	if from := n.Restrictions.Addresses; len(from) != 0 {

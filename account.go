@@ -187,6 +187,7 @@ func (c *call) write(ctx context.Context, w Write, events ...Event) error {
 			events[i].Actor, events[i].From = actor, from
 		}
 	}
+	w.RequireRoles = storedRoles(w.RequireRoles)
 	w.Events = append(w.Events, events...)
 	return c.m.write(ctx, w)
 }

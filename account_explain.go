@@ -22,6 +22,9 @@ type Question struct {
 // the owner's boundary. Whether the token can be used at all is [Token.State]. References in Explanation.Rows are
 // filled in.
 //
+// Roles that have ended are shown, and give nothing. A role of Options.Roles that this process lacks is named in
+// Explanation.Missing.
+//
 // An actor needs read on the token, on those it was minted from, and on every role in the answer. Explain returns
 // [ErrNotFound] if there is no such token.
 func (a Account) Explain(ctx context.Context, id string, ask ...Question) ([]Explanation, error) {
@@ -41,12 +44,14 @@ func (a Account) Explain(ctx context.Context, id string, ask ...Question) ([]Exp
 			return nil, err
 		}
 	}
+	f = a.m.withCodeRoles(f)
 	for i := range f.Roles {
 		if err := c.check(Read, "role", f.Roles[i].ID); err != nil {
 			return nil, err
 		}
 	}
-	e, err := a.m.compile(f)
+	now := a.m.expiryNow()
+	e, err := a.m.compile(withLiveRoles(f, now))
 	if err != nil {
 		return nil, err
 	}
@@ -55,8 +60,45 @@ func (a Account) Explain(ctx context.Context, id string, ask ...Question) ([]Exp
 	for i, q := range ask {
 		out[i] = access.Explain(q.Action, q.Resource)
 		out[i].Rows = access.rows(q.Action, q.Resource)
+		a.m.noteRoles(&out[i], &f, now)
 	}
 	return out, nil
+}
+
+// noteRoles adds to an answer about a token when its roles end, and those that have ended by now, in µs. It also adds
+// which roles have a name of Options.Roles.
+func (m *Manager) noteRoles(e *Explanation, f *Found, now int64) {
+	known := map[string]Role{}
+	for _, r := range f.Roles {
+		known[r.ID] = r
+	}
+	for i := range e.Layers {
+		l := &e.Layers[i]
+		if i <= len(f.Ancestors) { // the boundary comes last
+			t := &f.Token
+			if i > 0 {
+				t = &f.Ancestors[i-1]
+			}
+			for _, id := range t.Roles {
+				end, ends := t.RoleEnds[id]
+				at := slices.IndexFunc(l.Roles, func(r ExplainedRole) bool { return r.ID == id && !r.Inherited })
+				switch {
+				case !ends:
+				case ended(t.RoleEnds, id, now):
+					l.Roles = append(l.Roles, ExplainedRole{ID: id, Name: known[id].Name, Verdict: verdictNone.String(), Ends: end,
+						Ended: true, Fault: "it was held until " + end.Format(time.RFC3339)})
+				case at >= 0:
+					l.Roles[at].Ends = end
+				}
+			}
+		}
+		for at := range l.Roles {
+			r := &l.Roles[at]
+			if code, ok := m.CodeRoleNamed(r.Name); ok && r.ID != code.ID && known[r.ID].Origin == "" && r.Name != "" {
+				r.SameName = code.ID
+			}
+		}
+	}
 }
 
 // ExplainRole is [Account.Explain] of a token that has one role and no rules of its own. References in the answers stay
@@ -88,10 +130,12 @@ func (a Account) ExplainRole(ctx context.Context, id string, ask ...Question) ([
 		layers = append(layers, layer{name: boundaryLayer, rules: owner.Boundary})
 	}
 	p := newPolicy(layers, roles)
+	f := Found{Roles: slices.Collect(maps.Values(roles))}
 	out := make([]Explanation, len(ask))
 	for i, q := range ask {
 		out[i] = p.explain(q.Action, q.Resource)
 		a.m.opts.Catalogue.name(&out[i])
+		a.m.noteRoles(&out[i], &f, 0)
 	}
 	return out, nil
 }
@@ -103,12 +147,18 @@ type Lineage struct {
 	// Ancestors are the tokens it was minted from: its parent first, the root last. Of one that the caller may not read
 	// only ID, Parent and Depth are set. Fewer than Token.Depth means that one is gone.
 	Ancestors []Token `json:"ancestors,omitempty"`
-	// Roles are all that the token, or one of its ancestors, names or inherits, by id. Those that are gone are missing.
+	// Roles are all that the token, or one of its ancestors, names or inherits, by id. Those that are gone are missing,
+	// and those of Options.Roles that this process lacks.
 	Roles []Role `json:"roles,omitempty"`
 	// Boundary is the owner's. Nil: none. It is shown to every caller, as by [Account.Explain].
 	Boundary Permissions `json:"boundary,omitzero"`
 	// Limits are the owner's. They are zero if there are none, and for a caller that may not read the owner's record.
 	Limits Limits `json:"limits,omitzero"`
+	// MissingRoles are ids of roles of Options.Roles that are named or inherited and that this process lacks.
+	MissingRoles []string `json:"missing_roles,omitempty"`
+	// RoleEnds are the first ends of the roles that the token and its ancestors name, by id; past ones too. Nil: none
+	// ends.
+	RoleEnds map[string]time.Time `json:"role_ends,omitempty"`
 	// Ends is the first NotAfter of the token and its ancestors. Zero: none of them has one.
 	Ends time.Time `json:"ends,omitzero"`
 	// Refused is why [Manager.Verify] refuses the token whatever a request brings along. It wraps [ErrInvalidToken], such
@@ -140,7 +190,11 @@ func (a Account) Lineage(ctx context.Context, id string) (Lineage, error) {
 	if err == nil {
 		l.Refused = a.m.verifyRecords(&f, a.m.readClock())
 	}
+	f = a.m.withCodeRoles(f)
+	l.addRoleEnds(f.Token.RoleEnds)
+	l.addMissing(layersOf(&f.Token, f.Ancestors), f.Roles)
 	for _, t := range f.Ancestors {
+		l.addRoleEnds(t.RoleEnds)
 		if end := t.Validity.NotAfter; !end.IsZero() && (l.Ends.IsZero() || end.Before(l.Ends)) {
 			l.Ends = end
 		}
@@ -175,9 +229,38 @@ func (a Account) RoleLineage(ctx context.Context, id string) (Lineage, error) {
 		}
 	}
 	var l Lineage
+	l.addMissing([]layer{{roles: []string{id}}}, slices.Collect(maps.Values(roles)))
 	c.addRoles(&l, maps.Values(roles))
 	c.addOwner(&l, owner)
 	return l, nil
+}
+
+// addRoleEnds adds ends of roles. Of two of one role the first counts.
+func (l *Lineage) addRoleEnds(ends roleEnds) {
+	for id, end := range ends {
+		if l.RoleEnds == nil {
+			l.RoleEnds = roleEnds{}
+		}
+		if known, ok := l.RoleEnds[id]; !ok || end.Before(known) {
+			l.RoleEnds[id] = end
+		}
+	}
+}
+
+// addMissing adds the roles of Options.Roles that layers name, or roles inherit, and that are not among roles.
+func (l *Lineage) addMissing(layers []layer, roles []Role) {
+	named := []string{}
+	for _, x := range layers {
+		named = append(named, x.roles...)
+	}
+	for _, r := range roles {
+		named = append(named, r.Inherits...)
+	}
+	for _, id := range slices.Compact(slices.Sorted(slices.Values(named))) {
+		if isCodeID(id) && !slices.ContainsFunc(roles, func(r Role) bool { return r.ID == id }) {
+			l.MissingRoles = append(l.MissingRoles, id)
+		}
+	}
 }
 
 // addRoles adds the roles that the actor may read, by id.

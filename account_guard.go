@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -21,8 +22,15 @@ func (c *call) checkRights(ctx context.Context, layers []layer, roles map[string
 		return nil
 	}
 	set := c.access.set
+	return c.checkRightsBy(ctx, slices.Concat(set.narrowLayers, set.layers), layers, roles, action, kind, id)
+}
+
+// checkRightsBy is checkRights for an actor with the layers actor.
+func (c *call) checkRightsBy(ctx context.Context, actor, layers []layer, roles map[string]Role,
+	action Action, kind, id string) error {
+	set := c.access.set
 	var mine []layer
-	for _, l := range slices.Concat(set.narrowLayers, set.layers) {
+	for _, l := range actor {
 		if l.name != boundaryLayer {
 			mine = append(mine, l)
 		} else if slices.ContainsFunc(l.rules, func(r Rule) bool { return r.rows.n != nil && dependsOnCaller(r.rows.n) }) {
@@ -57,7 +65,7 @@ func (c *call) checkTokenRights(ctx context.Context, t *Token, ancestors []Token
 	}
 	layers := layersOf(t, ancestors)
 	roles, err := c.rolesNamed(ctx, layers)
-	if t.Damaged || isDamaged(err) || slices.ContainsFunc(ancestors, func(a Token) bool { return a.Damaged }) {
+	if t.Damaged || isUnknowable(err) || slices.ContainsFunc(ancestors, func(a Token) bool { return a.Damaged }) {
 		return c.checkRights(ctx, anything, nil, action, "token", t.ID)
 	}
 	if err != nil {
@@ -83,7 +91,7 @@ func (c *call) checkRoleRights(ctx context.Context, r Role, becomes *Role, actio
 		up.roles = slices.Concat(r.Inherits, becomes.Inherits)
 	}
 	roles, err := c.rolesNamed(ctx, []layer{up})
-	if isDamaged(err) {
+	if isUnknowable(err) {
 		return c.checkRights(ctx, anything, nil, action, "role", r.ID)
 	}
 	if err != nil {
@@ -165,7 +173,8 @@ func (c *call) checkDirectHolders(ctx context.Context, id string, changed Role, 
 			seen.Tokens = append(seen.Tokens, Ref{t.ID, t.Version})
 		}
 		key := strings.Join(t.Roles, "\n")
-		if plain := len(t.Permissions) == 0 && t.Parent == "" && !t.Damaged; plain && !c.access.Test() && c.unbounded() {
+		if plain := len(t.Permissions) == 0 && t.Parent == "" && !t.Damaged; plain && !c.access.Test() && c.unbounded() &&
+			len(c.roleEnds()) == 0 {
 			if alike[key] {
 				return true
 			}
@@ -185,7 +194,7 @@ func (c *call) checkHolder(ctx context.Context, t *Token, changed Role, becomes 
 	}
 	layers := []layer{layerOf(t)}
 	before, err := c.rolesNamed(ctx, layers)
-	if t.Damaged || isDamaged(err) {
+	if t.Damaged || isUnknowable(err) {
 		return c.checkRights(ctx, anything, nil, action, "token", t.ID)
 	}
 	if err != nil {
@@ -212,10 +221,15 @@ func (c *call) checkHolder(ctx context.Context, t *Token, changed Role, becomes 
 	if err := c.checkRights(ctx, layers, after, action, "token", t.ID); err != nil {
 		return err
 	}
-	if becomes == nil || t.Parent != "" || c.unbounded() || newPolicy(layers, after).within(ctx, is) {
+	if becomes == nil || t.Parent != "" || c.unbounded() && len(c.roleEnds()) == 0 ||
+		!gainsRights(ctx, Found{Token: *t}, Found{Token: *t}, before, after) {
 		return nil
 	}
-	return c.checkOwnBounds(t, nil, action, &t.Settings, true) // it gets rights by the role, which it would keep
+	// It gets rights by the role, which it would keep.
+	if err := c.checkOwnBounds(t, nil, action, &t.Settings, true); err != nil {
+		return err
+	}
+	return c.checkRoleEnds(ctx, t, nil, action, &t.Settings, true, after)
 }
 
 // deniedToken returns the error of an actor that may not do action on a token.
@@ -232,9 +246,17 @@ func layersOf(t *Token, ancestors []Token) []layer {
 	return layers
 }
 
-// rolesNamed reads the roles that layers name, and all that those inherit.
+// rolesNamed reads the roles that layers name, and all that those inherit. It returns an error for which isUnknowable
+// holds if one of Options.Roles is among them that this process lacks.
 func (c *call) rolesNamed(ctx context.Context, layers []layer) (map[string]Role, error) {
-	return c.m.rolesOf(ctx, c.owner, &compiled{anyRole: true}, layers)
+	roles, err := c.m.rolesOf(ctx, c.owner, &compiled{anyRole: true}, layers)
+	if err != nil {
+		return nil, err
+	}
+	if id := missingRole(layers, roles); id != "" {
+		return nil, &missingRoleError{id}
+	}
+	return roles, nil
 }
 
 // requireUnchanged makes the write require the versions of roles and unrevoked ancestors that a check relied on.
@@ -282,8 +304,8 @@ func (c *call) checkOwnBounds(t *Token, ancestors []Token, action Action, from *
 	denied := fmt.Errorf("%w: it reaches beyond the actor's own token (end, addresses, domains, signature or limits): "+
 		"a rule that names %q lifts these bounds", deniedToken(action, t.ID), Exceed)
 	chain := append([]Token{*t}, ancestors...)
-	// keeps reports whether a token of the chain is as narrow as a bound demands, or an update leaves the token as it was.
-	// All tokens of the chain bind it.
+	// keeps reports whether a token of the chain is as narrow as a bound demands, or an update leaves the token as it
+	// was. All tokens of the chain bind it.
 	keeps := func(wider func(*Settings) bool, widened bool) bool {
 		return !makes && !widened || slices.ContainsFunc(chain, func(u Token) bool { return !wider(&u.Settings) })
 	}
@@ -346,17 +368,132 @@ func (c *call) descendsFrom(id string) bool {
 		slices.ContainsFunc(c.found.Ancestors, func(t Token) bool { return t.ID == id }))
 }
 
-// gainsRights reports whether a token has rights that it did not have as was. What cannot be compared counts as gained.
+// gainsRights reports whether a token has rights that it did not have as was, or has them for longer. What cannot be
+// compared counts as gained.
 func (c *call) gainsRights(ctx context.Context, was, t *Token, ancestors []Token) (bool, error) {
-	if c.unbounded() || slices.Equal(t.Roles, was.Roles) && samePermissions(t.Permissions, was.Permissions) {
+	if c.unbounded() && len(c.roleEnds()) == 0 || slices.Equal(t.Roles, was.Roles) &&
+		maps.EqualFunc(t.RoleEnds, was.RoleEnds, time.Time.Equal) && samePermissions(t.Permissions, was.Permissions) {
 		return false, nil
 	}
-	before, after := layersOf(was, ancestors), layersOf(t, ancestors)
-	roles, err := c.rolesNamed(ctx, slices.Concat(before, after))
+	roles, err := c.rolesNamed(ctx, slices.Concat(layersOf(was, ancestors), layersOf(t, ancestors)))
+	if isUnknowable(err) {
+		return true, nil
+	}
 	if err != nil {
 		return false, err
 	}
-	return !newPolicy(after, roles).within(ctx, newPolicy(before, roles)), nil
+	return gainsRights(ctx, Found{Token: *was, Ancestors: ancestors}, Found{Token: *t, Ancestors: ancestors}, roles,
+		roles), nil
+}
+
+// gainsRights reports whether a chain of tokens has rights, with the roles after, that it did not have as was with the
+// roles before. It compares them as of each moment at which one of the two loses a role.
+func gainsRights(ctx context.Context, was, now Found, before, after map[string]Role) bool {
+	moments := endsOfRoles(was, now)
+	if len(moments) > maxRoleMoments {
+		return true
+	}
+	for _, at := range append([]int64{math.MinInt64}, moments...) {
+		x, y := withLiveRoles(was, at), withLiveRoles(now, at)
+		if !newPolicy(layersOf(&y.Token, y.Ancestors), after).within(ctx,
+			newPolicy(layersOf(&x.Token, x.Ancestors), before)) {
+			return true
+		}
+	}
+	return false
+}
+
+// maxRoleMoments is at how many moments rights are compared. A few are usual: roles that were lent for a time.
+const maxRoleMoments = 8
+
+// endsOfRoles returns the moments at which tokens lose roles, in µs, in order, each once.
+func endsOfRoles(chains ...Found) (moments []int64) {
+	for _, f := range chains {
+		for i := -1; i < len(f.Ancestors); i++ {
+			t := &f.Token
+			if i >= 0 {
+				t = &f.Ancestors[i]
+			}
+			for _, end := range t.RoleEnds {
+				moments = append(moments, end.UnixMicro())
+			}
+		}
+	}
+	slices.Sort(moments)
+	return slices.Compact(moments)
+}
+
+// roleEnds returns the moments at which the actor loses roles that it has now, as endsOfRoles does. If they are too
+// many to look at each, the last one is one at which all of the later ones count as past.
+func (c *call) roleEnds() []int64 {
+	if !c.checked || c.access.Kind() == 0 {
+		return nil
+	}
+	moments := endsOfRoles(c.found)
+	for _, l := range c.access.set.narrowLayers {
+		for _, end := range l.ends {
+			moments = append(moments, end.UnixMicro())
+		}
+	}
+	slices.Sort(moments)
+	moments = slices.Compact(moments)
+	return moments[:min(len(moments), maxRoleMoments)]
+}
+
+// layersAt returns the layers of the actor at a moment to come, in µs: without the roles that it will have lost then.
+// At the last moment of roleEnds it is without all that it will ever lose.
+func (c *call) layersAt(at int64) []layer {
+	ends := c.roleEnds()
+	if at >= ends[len(ends)-1] {
+		at = math.MaxInt64
+	}
+	set := c.access.set
+	f := withHeldRoles(withLiveRoles(c.found, at))
+	layers, held := chainLayers(&f, set.roleSet)
+	narrow, _ := heldNarrowLayers(set.narrowLayers, held, anyRole(&f), at)
+	return slices.Concat(narrow, layers)
+}
+
+// checkRoleEnds returns an error if a token that the actor writes could have a right for longer than the actor, which
+// has it by a role that ends. At each moment at which the actor loses a role, what the token may do from then on must
+// lie within what the actor may do then. A token that has ended by then, or whose own role has, is within. No right
+// lifts that: [Exceed] is about bounds of the actor's token, and these are ends of its rights.
+//
+// From, gains and the kinds of change that count are those of checkOwnBounds: a token that was wider before may stay
+// so. Roles are those of the token, nil to read them.
+func (c *call) checkRoleEnds(ctx context.Context, t *Token, ancestors []Token, action Action, from *Settings,
+	gains bool, roles map[string]Role) error {
+	moments := c.roleEnds()
+	if len(moments) == 0 || action == Update && !gains && !(from.Disabled && !t.Disabled) &&
+		!t.Validity.NotBefore.Before(from.Validity.NotBefore) &&
+		!endsLater(from.Validity.NotAfter, t.Validity.NotAfter) && !idlesLonger(from, &t.Settings) {
+		return nil
+	}
+	f := Found{Token: *t, Ancestors: ancestors}
+	var unknown bool
+	if roles == nil {
+		var err error
+		roles, err = c.rolesNamed(ctx, layersOf(t, ancestors))
+		if unknown = t.Damaged || isUnknowable(err); err != nil && !unknown {
+			return err
+		}
+	}
+	for _, at := range moments {
+		past := func(u Token) bool { return over(u.Validity.NotAfter, at) }
+		if past(*t) || slices.ContainsFunc(ancestors, past) {
+			return nil
+		}
+		live := withLiveRoles(f, at)
+		layers := layersOf(&live.Token, live.Ancestors)
+		if unknown {
+			layers = anything
+		}
+		if err := c.checkRightsBy(ctx, c.layersAt(at), layers, roles, action, "token", t.ID); err != nil {
+			return fmt.Errorf("%w: the actor has a role until %s, and gives nobody its rights for longer", err,
+				fromMicros(at).Format(time.RFC3339))
+		}
+	}
+	return nil
 }
 
 // spendsMore reports whether a token with the settings to could spend what it could not with from.

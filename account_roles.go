@@ -1,6 +1,7 @@
 package latchkey
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,8 +11,11 @@ import (
 )
 
 // CreateRole stores a new role. Its ID, Owner, Version and Damaged must be empty: CreateRole sets them. It returns
-// [ErrExists] if the name is taken within the origin. It returns [ErrInvalid] for a malformed role, and for one that
-// inherits an unknown role.
+// [ErrExists] if the name is taken within the origin, or is that of another role of the host but for case and spaces:
+// see [Role]. Roles of Options.Roles count as the host's. It returns [ErrInvalid] for a malformed role, and for one
+// that inherits an unknown role.
+//
+// Without an Origin, Inherits may name roles as [Account.Issue] takes them. The stored role has ids.
 func (a Account) CreateRole(ctx context.Context, r Role) (Role, error) {
 	if r.ID != "" || r.Owner != "" || r.Version != 0 || r.Damaged {
 		return Role{}, fmt.Errorf("%w: ID, Owner, Version and Damaged of a new role must be empty", ErrInvalid)
@@ -41,9 +45,75 @@ func (a Account) Role(ctx context.Context, id string) (Role, error) {
 	return r, err
 }
 
-// Roles lists roles, oldest first. It reads page by page as the loop goes on: Limit is the size of a page. Of a damaged
-// role it yields what is left, at least its ID, with a [*DamagedError], and goes on. The loop ends after any other
-// error.
+// EnsureRole makes the stored role with the Name and the Origin of r what r says, and returns it. It reports whether
+// that changed anything. If the role is as r says already, EnsureRole writes nothing: no event, and no epoch.
+// Otherwise it creates the role, or updates the one that there is, by [Account.CreateRole] or [Account.UpdateRole] and
+// with their errors. It can be called with each start of a program, and at the same moment by several: the calls end
+// with one role. If they say different things, the last one holds, so programs that are deployed one after the other
+// may each change it.
+//
+// ID, Owner, Version and Damaged must be empty. For an existing role an actor needs update on it, also if nothing
+// changes.
+func (a Account) EnsureRole(ctx context.Context, r Role) (_ Role, changed bool, err error) {
+	if r.ID != "" || r.Owner != "" || r.Version != 0 || r.Damaged {
+		return Role{}, false, fmt.Errorf("%w: ID, Owner, Version and Damaged of a role to ensure must be empty", ErrInvalid)
+	}
+	if err := r.Validate(); err != nil {
+		return Role{}, false, err
+	}
+	r = r.Clone()
+	for try := 1; ; try++ {
+		id, err := a.roleNamed(ctx, r.Name, r.Origin)
+		switch {
+		case errors.Is(err, ErrNotFound):
+			made, err := a.CreateRole(ctx, r)
+			if !errors.Is(err, ErrExists) || try >= conflictTries {
+				return made, err == nil, err
+			}
+			if _, again := a.roleNamed(ctx, r.Name, r.Origin); again != nil {
+				return Role{}, false, err // the name is taken by a role of another spelling
+			}
+		case err != nil:
+			return Role{}, false, err
+		default:
+			out, changed, err := a.updateRole(ctx, id, func(old *Role) error {
+				old.Inherits, old.InheritDenies, old.Permissions = r.Inherits, r.InheritDenies, r.Permissions
+				old.Boundary, old.Extra = r.Boundary, r.Extra
+				return nil
+			}, sameRole)
+			if !errors.Is(err, ErrNotFound) || try >= conflictTries {
+				return out, changed, err
+			}
+		}
+	}
+}
+
+// roleNamed returns the id of the stored role with a name and an origin. It returns ErrNotFound if there is none.
+func (a Account) roleNamed(ctx context.Context, name, origin string) (id string, err error) {
+	list, err := a.m.store.Roles(ctx, a.owner, RoleQuery{Names: []string{name}, Origin: &origin})
+	if err != nil {
+		return "", err
+	}
+	for _, r := range list {
+		if r.Name == name && r.Origin == origin {
+			return r.ID, nil
+		}
+	}
+	return "", ErrNotFound
+}
+
+// sameRole reports whether an edit leaves a role as it was, but for the order of Inherits.
+func sameRole(old, r *Role) bool {
+	return !old.Damaged && old.Name == r.Name && old.InheritDenies == r.InheritDenies &&
+		slices.Equal(slices.Sorted(slices.Values(old.Inherits)), slices.Sorted(slices.Values(r.Inherits))) &&
+		(len(old.Permissions)+len(r.Permissions) == 0 || samePermissions(old.Permissions, r.Permissions)) &&
+		(old.Boundary == nil) == (r.Boundary == nil) && samePermissions(old.Boundary, r.Boundary) &&
+		bytes.Equal(old.Extra, r.Extra)
+}
+
+// Roles lists roles, oldest first, and then those of Options.Roles, by id. It reads page by page as the loop goes on:
+// Limit is the size of a page. Of a damaged role it yields what is left, at least its ID, with a [*DamagedError], and
+// goes on. The loop ends after any other error.
 func (a Account) Roles(ctx context.Context, q RoleQuery) iter.Seq2[Role, error] {
 	return func(yield func(Role, error) bool) {
 		c, err := a.begin(ctx)
@@ -51,18 +121,35 @@ func (a Account) Roles(ctx context.Context, q RoleQuery) iter.Seq2[Role, error] 
 			yield(Role{}, err)
 			return
 		}
-		pages(q.Page, func(p Page) ([]Role, error) {
-			q.Page = p
-			return a.m.store.Roles(ctx, a.owner, q)
-		}, func(r Role) string { return r.ID }, func(r Role, err error) bool {
+		if q.Inherits, err = c.resolveQuery(ctx, q.Inherits, q.Origin); err != nil {
+			yield(Role{}, err)
+			return
+		}
+		on := true
+		show := func(r Role, err error) bool {
 			if err == nil && c.check(Read, "role", r.ID) != nil {
 				return true
 			}
 			if err == nil && r.Damaged {
 				r, err = withoutRights(r), damagedRole(&r)
 			}
-			return yield(r, err)
-		})
+			on = yield(r, err) && (err == nil || isDamaged(err))
+			return on
+		}
+		after := q.After // the ids of stored roles sort before those of Options.Roles
+		if !isCodeID(after) {
+			pages(q.Page, func(p Page) ([]Role, error) {
+				q.Page = p
+				return a.m.store.Roles(ctx, a.owner, q)
+			}, func(r Role) string { return r.ID }, func(r Role, err error) bool {
+				return r.Coded() || show(r, err) // no store has such a role
+			})
+		}
+		for _, r := range a.m.code.list {
+			if on && r.ID > after && q.Match(r) {
+				show(r.Clone(), nil)
+			}
+		}
 	}
 }
 
@@ -96,14 +183,24 @@ func (a Account) RolesPage(ctx context.Context, q RoleQuery) (Listing[Role], err
 // It returns [ErrNotFound] if there is no such role and [ErrExists] if the name is taken. It returns [ErrInvalid] for a
 // malformed role, for one that inherits an unknown role, and for a cycle.
 func (a Account) UpdateRole(ctx context.Context, id string, edit func(*Role) error) (Role, error) {
-	var out Role
-	err := retry(ctx, func() error {
+	out, _, err := a.updateRole(ctx, id, edit, nil)
+	return out, err
+}
+
+// updateRole is UpdateRole. If same is not nil and returns true for the role before and after the edit, nothing is
+// written. It reports whether something was.
+func (a Account) updateRole(ctx context.Context, id string, edit func(*Role) error,
+	same func(old, r *Role) bool) (out Role, changed bool, err error) {
+	err = retry(ctx, func() error {
 		c, err := a.begin(ctx)
 		if err != nil {
 			return err
 		}
 		if err := c.check(Update, "role", id); err != nil {
 			return err
+		}
+		if isCodeID(id) {
+			return a.fixedRole(id)
 		}
 		old, err := a.roleEvenDamaged(ctx, id)
 		if err != nil {
@@ -118,6 +215,18 @@ func (a Account) UpdateRole(ctx context.Context, id string, edit func(*Role) err
 			return fmt.Errorf("%w: UpdateRole cannot change ID, Owner, Origin or Version", ErrInvalid)
 		}
 		r = r.Clone()
+		if err := c.resolveInherits(ctx, &r, old.Inherits); err != nil {
+			return err
+		}
+		if same != nil && same(&old, &r) {
+			out, changed = old, false
+			return nil
+		}
+		if r.Name != old.Name {
+			if err := c.checkRoleName(ctx, &r); err != nil {
+				return err
+			}
+		}
 		var w Write
 		if err := a.checkRole(ctx, &old, &r, &w); err != nil {
 			return err
@@ -133,7 +242,7 @@ func (a Account) UpdateRole(ctx context.Context, id string, edit func(*Role) err
 			return err
 		}
 		w.Roles = []Role{r}
-		out = r
+		out, changed = r, true
 		out.Version++
 		err = c.write(ctx, w, Event{Action: "role.update", Object: id, Before: auditJSON(old), After: auditJSON(out)})
 		if err == nil {
@@ -142,9 +251,58 @@ func (a Account) UpdateRole(ctx context.Context, id string, edit func(*Role) err
 		return err
 	})
 	if err != nil {
-		return Role{}, err
+		return Role{}, false, err
 	}
-	return out, nil
+	return out, changed, nil
+}
+
+// fixedRole returns the error for a change of a role of Options.Roles.
+func (a Account) fixedRole(id string) error {
+	if _, ok := a.m.code.byID[id]; !ok {
+		return &missingRoleError{id}
+	}
+	return fmt.Errorf("%w: role %q is one of Options.Roles, and changes with the program that lists it", ErrInvalid, id)
+}
+
+// resolveInherits replaces the names of roles by ids in a role of the host. What is in known is an id already.
+func (c *call) resolveInherits(ctx context.Context, r *Role, known []string) (err error) {
+	if r.Origin == "" && len(r.Inherits) <= maxInherits {
+		r.Inherits, err = c.m.resolveRoles(ctx, c.owner, r.Inherits, known, c.mayShow)
+	}
+	return err
+}
+
+// checkRoleName returns an error for a new name of a role of the host that people could mistake for another one. It
+// reads all roles of the host.
+func (c *call) checkRoleName(ctx context.Context, r *Role) error {
+	if r.Origin != "" {
+		return nil
+	}
+	if err := checkNewRoleName(r.Name); err != nil {
+		return err
+	}
+	taken := func(other Role) error {
+		by := ""
+		if c.mayShow(other) {
+			by = fmt.Sprintf(" by role %q (%s)", other.Name, other.ID)
+		}
+		return fmt.Errorf("%w: the name %q is taken%s: case and the spaces between words do not tell names apart", ErrExists,
+			r.Name, by)
+	}
+	if other, ok := c.m.CodeRoleNamed(r.Name); ok {
+		return taken(other)
+	}
+	fold, host := foldName(r.Name), ""
+	var fail error
+	pages(Page{Limit: 1000}, func(p Page) ([]Role, error) {
+		return c.m.store.Roles(ctx, c.owner, RoleQuery{Page: p, Origin: &host})
+	}, func(r Role) string { return r.ID }, func(other Role, err error) bool {
+		if fail = err; err == nil && other.ID != r.ID && foldName(other.Name) == fold {
+			fail = taken(other)
+		}
+		return fail == nil
+	})
+	return fail
 }
 
 // DeleteRole removes a role. It returns [ErrInUse] while another role inherits it or a token names it. Revoked and
@@ -157,6 +315,9 @@ func (a Account) DeleteRole(ctx context.Context, id string) error {
 		}
 		if err := c.check(Delete, "role", id); err != nil {
 			return err
+		}
+		if isCodeID(id) {
+			return a.fixedRole(id)
 		}
 		r, err := a.roleEvenDamaged(ctx, id)
 		if errors.Is(err, ErrNotFound) {
@@ -186,6 +347,12 @@ func (a Account) createRole(ctx context.Context, r Role) (Role, error) {
 	}
 	// Checked first, so that an actor without the right learns nothing about roles.
 	if err := c.check(Create, "role", r.ID); err != nil {
+		return Role{}, err
+	}
+	if err := c.checkRoleName(ctx, &r); err != nil {
+		return Role{}, err
+	}
+	if err := c.resolveInherits(ctx, &r, nil); err != nil {
 		return Role{}, err
 	}
 	var w Write
@@ -223,7 +390,7 @@ func (a Account) checkRole(ctx context.Context, old, r *Role, w *Write) error {
 		}
 		known, err := a.m.roleClosure(ctx, a.owner, nil, up)
 		if errors.Is(err, ErrNotFound) {
-			return fmt.Errorf("%w: role %q inherits an unknown role %q: a role is named by its ID", ErrInvalid, r.Name, up)
+			return fmt.Errorf("role %q inherits an unknown one: %w", r.Name, unknownRoleID(up, err))
 		} else if err != nil {
 			return err
 		}
@@ -237,6 +404,9 @@ func (a Account) checkRole(ctx context.Context, old, r *Role, w *Write) error {
 				w.RequireRoles = append(w.RequireRoles, ref)
 			}
 		}
+	}
+	if id := missingRole(nil, all); id != "" {
+		return lacksRole(id)
 	}
 	if old != nil && slices.Equal(old.Inherits, r.Inherits) && old.InheritDenies == r.InheritDenies &&
 		(old.Boundary == nil) == (r.Boundary == nil) &&
@@ -306,7 +476,7 @@ func (a Account) heirs(ctx context.Context, id string) iter.Seq2[Role, error] {
 
 // roleEvenDamaged is loadEvenDamaged for a role.
 func (a Account) roleEvenDamaged(ctx context.Context, id string) (Role, error) {
-	r, err := a.m.store.Role(ctx, a.owner, id)
+	r, err := a.m.role(ctx, a.owner, id)
 	if isDamaged(err) && r.ID == id && r.Owner == a.owner && r.Version != 0 {
 		r.Damaged = true
 		return withoutRights(r), nil

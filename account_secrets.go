@@ -302,6 +302,9 @@ func (a Account) reveal(ctx context.Context, id, event string,
 		if err := c.checkOwnBounds(&f.Token, f.Ancestors, Reveal, &f.Token.Settings, false); err != nil {
 			return err
 		}
+		if err := c.checkRoleEnds(ctx, &f.Token, f.Ancestors, Reveal, &f.Token.Settings, false, nil); err != nil {
+			return err
+		}
 		if !f.Token.Revoked.IsZero() {
 			return fmt.Errorf("%w: the token is revoked", ErrInvalid)
 		}
@@ -374,6 +377,9 @@ func (c *call) openNewest(ctx context.Context, id string) (text string, version 
 		return "", 0, err
 	}
 	if err := c.checkOwnBounds(&f.Token, f.Ancestors, Reveal, &f.Token.Settings, false); err != nil {
+		return "", 0, err
+	}
+	if err := c.checkRoleEnds(ctx, &f.Token, f.Ancestors, Reveal, &f.Token.Settings, false, nil); err != nil {
 		return "", 0, err
 	}
 	secrets, err := c.m.store.Secrets(ctx, c.owner, id)

@@ -7,15 +7,22 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
+	"time"
 
 	"github.com/latchkey-go/latchkey/internal/tokentext"
 	"github.com/latchkey-go/latchkey/internal/uuidv7"
 )
 
 // Issue makes a token and stores it. The returned Secret is the only place where its text can be read, unless
-// Options.Keyring allows Reveal. It returns [ErrInvalid] for a Spec that its kind cannot have, for an end that is past,
-// and for an unknown role.
+// Options.Keyring allows Reveal. It returns [ErrInvalid] for a Spec that its kind cannot have, for an end that is
+// past, of a role too, and for an unknown role.
+//
+// Without an Origin, Spec.Roles may name a role by the name that the host gave it, or that it has in Options.Roles,
+// byte for byte. The stored record has ids. An id wins over a name, and a text that looks like an id is one. A name
+// that a stored role and one of Options.Roles share is [ErrInvalid]. The names that surfaces gave do not count. With
+// an Origin only ids are taken: the surfaces take nothing else.
 func (a Account) Issue(ctx context.Context, spec Spec) (Token, Secret, error) {
 	text, err := "", error(nil)
 	if spec.Kind.Valid() && spec.Kind != KindAccess {
@@ -118,6 +125,10 @@ func (a Account) Tokens(ctx context.Context, q TokenQuery) iter.Seq2[Token, erro
 		if q.Now.IsZero() {
 			q.Now = fromMicros(a.m.expiryNow())
 		}
+		if q.Role, err = c.resolveQuery(ctx, q.Role, q.Origin); err != nil {
+			yield(Token{}, err)
+			return
+		}
 		pages(q.Page, func(p Page) ([]Token, error) {
 			q.Page = p
 			return a.m.store.Tokens(ctx, a.owner, q)
@@ -201,6 +212,9 @@ func (a Account) SeekPage(ctx context.Context, q TokenQuery, before string) (aft
 	if q.Now.IsZero() {
 		q.Now = fromMicros(a.m.expiryNow())
 	}
+	if q.Role, err = c.resolveQuery(ctx, q.Role, q.Origin); err != nil {
+		return "", err
+	}
 	size := min(q.Page.Size(), 999)
 	q.Limit = size + 1
 	// probe counts the tokens between after and before. It returns size + 1 for more than size.
@@ -257,6 +271,9 @@ func (a Account) SeekPage(ctx context.Context, q TokenQuery, before string) (aft
 // If the token changes meanwhile, edit is called again with the newer one. To refuse that, return [ErrConflict] when
 // Token.Version is not the one that was shown to the user. An error of edit is returned as it is. Of a damaged token
 // only Disabled can be changed: any other change is a *[DamagedError].
+//
+// Roles that edit adds may be named as for [Account.Issue]; the Origin is the token's. The end of a role that edit
+// takes away goes with it.
 func (a Account) Update(ctx context.Context, id string, edit func(*Token) error) (Token, error) {
 	unlimited := false
 	var check catalogueCheck
@@ -274,6 +291,17 @@ func (a Account) Update(ctx context.Context, id string, edit func(*Token) error)
 			return fmt.Errorf("%w: Update can change Settings only", ErrInvalid)
 		}
 		now := a.m.expiryNow()
+		if edited.Origin == "" {
+			if edited.Name != f.Token.Name {
+				if err := checkNewName("Name", edited.Name); err != nil {
+					return err
+				}
+			}
+			if err := c.resolveSettings(ctx, &edited.Settings, f.Token.Roles); err != nil {
+				return err
+			}
+		}
+		dropRoleEnds(&edited.Settings, f.Token.RoleEnds)
 		if err := a.m.checkSettings(edited.Kind, &edited.Settings); err != nil {
 			return err
 		}
@@ -410,6 +438,19 @@ func (a Account) issueOnce(ctx context.Context, spec Spec, text, event string, k
 	}
 	t := Token{ID: id, Owner: a.owner, Kind: spec.Kind, Test: spec.Test, Origin: spec.Origin,
 		Settings: spec.settings()}.Clone()
+	if t.Origin == "" {
+		if err := checkNewName("Name", t.Name); err != nil {
+			return Token{}, err
+		}
+		if err := c.resolveSettings(ctx, &t.Settings, nil); err != nil {
+			return Token{}, err
+		}
+	}
+	for id, end := range t.RoleEnds {
+		if over(end, now) {
+			return Token{}, fmt.Errorf("%w: the end of role %q in RoleEnds is past", ErrInvalid, id)
+		}
+	}
 	if err := a.m.checkSettings(t.Kind, &t.Settings); err != nil {
 		return Token{}, err
 	}
@@ -428,6 +469,9 @@ func (a Account) issueOnce(ctx context.Context, spec Spec, text, event string, k
 		return Token{}, err
 	}
 	if err := c.checkOwnBounds(&t, nil, Create, nil, true); err != nil {
+		return Token{}, err
+	}
+	if err := c.checkRoleEnds(ctx, &t, nil, Create, nil, true, nil); err != nil {
 		return Token{}, err
 	}
 	owner := c.found.Owner
@@ -524,6 +568,9 @@ func (a Account) change(ctx context.Context, action Action, event, id, reason st
 			if err := c.checkOwnBounds(&f.Token, f.Ancestors, action, &was.Settings, gains); err != nil {
 				return err
 			}
+			if err := c.checkRoleEnds(ctx, &f.Token, f.Ancestors, action, &was.Settings, gains, nil); err != nil {
+				return err
+			}
 		}
 		w.Tokens = append(w.Tokens, f.Token)
 		out = f.Token
@@ -545,7 +592,8 @@ func (a Account) change(ctx context.Context, action Action, event, id, reason st
 // switched off.
 func (a Account) checkEditedRights(ctx context.Context, edited *Token, f *Found) error {
 	was := &f.Token
-	if slices.Equal(edited.Roles, was.Roles) && edited.Full == was.Full &&
+	if slices.Equal(edited.Roles, was.Roles) && maps.EqualFunc(edited.RoleEnds, was.RoleEnds, time.Time.Equal) &&
+		edited.Full == was.Full &&
 		samePermissions(edited.Permissions, was.Permissions) {
 		return nil
 	}
@@ -573,12 +621,48 @@ func (a Account) rolesByID(ctx context.Context, ids []string) (known map[string]
 		}
 		known, err = a.m.roleClosure(ctx, a.owner, known, id)
 		if errors.Is(err, ErrNotFound) {
-			return nil, fmt.Errorf("%w: unknown role %q: a role is named by its ID", ErrInvalid, id)
+			return nil, unknownRoleID(id, err)
 		} else if err != nil {
 			return nil, err
 		}
 	}
+	if id := missingRole(nil, known); id != "" {
+		return nil, lacksRole(id)
+	}
 	return known, nil
+}
+
+// resolveSettings replaces names of roles by ids. What is in known is an id already.
+func (c *call) resolveSettings(ctx context.Context, s *Settings, known []string) error {
+	ids, err := c.m.resolveRoles(ctx, c.owner, s.Roles, known, c.mayShow)
+	if err != nil {
+		return err
+	}
+	s.RoleEnds = endsByID(s.RoleEnds, s.Roles, ids)
+	s.Roles = ids
+	return nil
+}
+
+// resolveQuery returns the id of the role that a query names. "": none. A query for the records of a surface takes ids
+// only.
+func (c *call) resolveQuery(ctx context.Context, text string, origin *string) (string, error) {
+	if text == "" || origin != nil && *origin != "" {
+		return text, nil
+	}
+	return c.m.resolveRole(ctx, c.owner, text, c.mayShow)
+}
+
+// mayShow reports whether the actor may read a role.
+func (c *call) mayShow(r Role) bool { return c.check(Read, "role", r.ID) == nil }
+
+// dropRoleEnds removes the ends that an edit left of roles that it took away. Was are the ends before the edit.
+func dropRoleEnds(s *Settings, was roleEnds) {
+	s.RoleEnds = maps.Clone(s.RoleEnds) // the edit may have kept a reference
+	for id, end := range s.RoleEnds {
+		if old, had := was[id]; had && old.Equal(end) && !slices.Contains(s.Roles, id) {
+			delete(s.RoleEnds, id)
+		}
+	}
 }
 
 // sameRecord reports whether a and b have the same JSON. A token without a JSON form equals none.

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Explanation describes why a decision is what it is. It is made for people and pages: to decide, call [Access.Check]
@@ -25,6 +26,9 @@ type Explanation struct {
 	Reason  string `json:"reason"` // one sentence
 	// Layers are the steps of the chain, with what each allows by itself. All of them must allow.
 	Layers []ExplainedLayer `json:"layers,omitempty"`
+	// Missing are ids of roles of Options.Roles that the layers name or inherit and that this process lacks. The answer is
+	// then that of this process only: one that has the roles may allow more. It is empty for an answer that is complete.
+	Missing []string `json:"missing_roles,omitempty"`
 }
 
 // ExplainedLayer is one step of a chain: a token, one of those it was minted from, or the owner's boundary.
@@ -52,6 +56,13 @@ type ExplainedRole struct {
 	Fault     string `json:"fault,omitempty"`     // if not "": why the role is invalid and gives nothing
 	// Limit is what the boundary of the role lets through to the layer, if the layer names the role. Nil: no boundary.
 	Limit *Condition `json:"limit,omitempty"`
+	// Ends is until when the token of the layer has the role, and Ended whether that is past: the role gives nothing then.
+	// Only [Account.Explain] sets them. Zero: no end.
+	Ends  time.Time `json:"ends,omitzero"`
+	Ended bool      `json:"ended,omitempty"`
+	// SameName is the id of the role of Options.Roles whose name this stored role has, but for case and spaces. It is a
+	// role from before that one; its name names both. "": none.
+	SameName string `json:"same_name,omitempty"`
 }
 
 // ExplainedRule is a rule that names the action and covers the resource.
@@ -88,6 +99,11 @@ func (p *policy) explain(a Action, on Resource) Explanation {
 }
 
 func (p *policy) explainLayers(e *Explanation, a Action, on string) {
+	for i := range p.nodes {
+		if n := &p.nodes[i]; n.missing && isCodeID(n.id) {
+			e.Missing = append(e.Missing, n.id)
+		}
+	}
 	known := make([]*[]grant, len(p.nodes))
 	var gs []grant
 	verdicts := make([]verdict, len(p.layers))
@@ -345,6 +361,9 @@ func (e Explanation) String() string {
 		fmt.Fprintf(&b, "note that %s\n", e.Undeclared)
 	}
 	fmt.Fprintf(&b, "because %s\n", e.Reason)
+	for _, id := range e.Missing {
+		fmt.Fprintf(&b, "not complete: this process has no role %s\n", word(id))
+	}
 	for _, g := range e.Grants {
 		if len(g.Forced) > 0 {
 			fmt.Fprintf(&b, "a create writes %s where %s\n", forcedText(g.Forced), g.Rows)
@@ -361,6 +380,11 @@ func (e Explanation) String() string {
 		for _, r := range l.Roles {
 			if r.Fault != "" {
 				fmt.Fprintf(&b, "  role %s gives nothing: %s\n", r.label(), r.Fault)
+			} else if !r.Ends.IsZero() {
+				fmt.Fprintf(&b, "  role %s is held until %s\n", r.label(), r.Ends.Format(time.RFC3339))
+			}
+			if r.SameName != "" {
+				fmt.Fprintf(&b, "  role %s has the name of role %s\n", r.label(), word(r.SameName))
 			}
 			if r.Limit != nil && !r.Limit.IsAllRows() {
 				fmt.Fprintf(&b, "  role %s gives, by its boundary, no more than %s\n", r.label(), *r.Limit)

@@ -27,6 +27,7 @@ import (
 type Manager struct {
 	store     Store
 	opts      Options
+	code      codeRoles
 	cache     *rightsCache
 	followers atomic.Pointer[[]*follower] // of the feeds that were used so far, at the places of their numbers in cache
 	following sync.Mutex                  // excludes those who add one
@@ -81,6 +82,10 @@ func New(store Store, opts *Options) *Manager {
 			panic("latchkey: Options.Catalogue: " + err.Error())
 		}
 		o.Catalogue = declared
+	}
+	var err error
+	if m.code, err = newCodeRoles(o.Roles); err != nil {
+		panic("latchkey: New: " + err.Error())
 	}
 	m.made = time.Now()
 	if m.hostClock = o.Clock != nil; !m.hostClock {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/latchkey-go/latchkey/internal/fault"
 	"github.com/latchkey-go/latchkey/internal/tokentext"
 )
 
@@ -23,7 +24,7 @@ import (
 //   - [ErrInvalidToken] for the zero Access
 //   - [ErrInvalid] for an Assumed or narrowed Access, which has no token that could be the parent
 //   - [ErrInvalid] for a Lifetime below a microsecond, and for Roles that is empty but not nil
-//   - [ErrInvalid] for an unknown role, and for one that the parent lacks
+//   - [ErrInvalid] for an unknown role, for one that the parent lacks, and for a RoleEnds that is past
 //   - [ErrInvalid] for a Client other than the parent's, if it has one, and for anything malformed
 //   - [ErrForced] for forced values that contradict an ancestor's
 //   - [ErrDenied] if the parent may not mint: a publishable token, one that must sign its requests, one at MaxDepth
@@ -86,8 +87,8 @@ func (a Access) mint(ctx context.Context, n *Narrowing) (Token, Secret, error) {
 	if err := a.checkSize(ctx, &nl); err != nil {
 		return fail(err)
 	}
-	s := Settings{Name: n.Name, Roles: nl.layer.roles, Permissions: nl.layer.rules, Restrictions: n.Restrictions,
-		Limits: n.Limits, Extra: n.Extra}
+	s := Settings{Name: n.Name, Roles: nl.layer.roles, RoleEnds: nl.layer.ends, Permissions: nl.layer.rules,
+		Restrictions: n.Restrictions, Limits: n.Limits, Extra: n.Extra}
 	at, err := m.follower(a.who.feed).confirmedTime(ctx)
 	if err != nil {
 		return fail(err)
@@ -96,6 +97,14 @@ func (a Access) mint(ctx context.Context, n *Narrowing) (Token, Secret, error) {
 	s.Validity = Validity{NotAfter: clampEnd(fromMicros(now), n.Lifetime, &f), Idle: n.Idle}
 	if over(s.Validity.NotAfter, m.expiryTime(at)) {
 		return fail(fmt.Errorf("%w: the clocks were set back, and the token would be expired", ErrUnavailable))
+	}
+	if s.RoleEnds, err = clampRoleEnds(s.RoleEnds, s.Roles, &f, m.expiryTime(at)); err != nil {
+		return fail(err)
+	}
+	if n.Origin == "" {
+		if err := a.checkNewNames(ctx, n); err != nil {
+			return fail(err)
+		}
 	}
 	// resolveNarrowing has validated the rules and the restrictions.
 	if err := checkNameAndRoles(KindAccess, &s); err != nil {
@@ -174,6 +183,51 @@ func clampEnd(now time.Time, lifetime time.Duration, f *Found) time.Time {
 	return end
 }
 
+// clampRoleEnds returns the ends of roles with those of the parent f and its ancestors, where these come first. It
+// returns ErrInvalid for an end that is past at now, in µs.
+func clampRoleEnds(ends roleEnds, roles []string, f *Found, now int64) (roleEnds, error) {
+	for id, end := range ends {
+		if end.UnixMicro() <= now {
+			return nil, fmt.Errorf("%w: the end of role %q in RoleEnds is past", ErrInvalid, id)
+		}
+	}
+	out := maps.Clone(ends)
+	for i := -1; i < len(f.Ancestors); i++ {
+		up := f.Token.RoleEnds
+		if i >= 0 {
+			up = f.Ancestors[i].RoleEnds
+		}
+		for id, end := range up {
+			if own, ok := out[id]; slices.Contains(roles, id) && (!ok || end.Before(own)) {
+				if out == nil {
+					out = roleEnds{}
+				}
+				out[id] = end
+			}
+		}
+	}
+	return out, nil
+}
+
+// checkNewNames checks the names of a mint by the host. A client's name that is stored already stays valid.
+func (a Access) checkNewNames(ctx context.Context, n *Narrowing) error {
+	if err := checkNewName("Name", n.Name); err != nil {
+		return err
+	}
+	err := checkNewName("Client.Name", n.Client.Name)
+	if err == nil {
+		return nil
+	}
+	known, stored := a.m.store.Clients(ctx, a.who.owner, Page{After: justBefore(n.Client.ID), Limit: 1})
+	if stored != nil {
+		return fault.Unavailable(stored)
+	}
+	if len(known) == 1 && known[0] == n.Client {
+		return nil
+	}
+	return err
+}
+
 // resolvedNarrowing is a Narrowing, checked and resolved against one Access.
 type resolvedNarrowing struct {
 	layer   layer
@@ -215,8 +269,12 @@ func (a Access) resolveNarrowing(ctx context.Context, n *Narrowing) (resolvedNar
 		}
 	}
 	nl := resolvedNarrowing{roleSet: a.set.roleSet, roles: a.set.roles, client: client}
+	roles, ends, err := a.namedRoles(ctx, n)
+	if err != nil {
+		return none, err
+	}
 	nl.layer = layer{name: "narrowing", full: n.Roles == nil && n.Permissions == nil,
-		roles: slices.Compact(slices.Sorted(slices.Values(n.Roles))), rules: slices.Clone(n.Permissions),
+		roles: slices.Compact(slices.Sorted(slices.Values(roles))), ends: ends, rules: slices.Clone(n.Permissions),
 		rows: slices.Clone(n.Rows), forced: forced}
 	if !nl.layer.full {
 		nl.roles = nl.layer.roles
@@ -232,17 +290,81 @@ func (a Access) resolveNarrowing(ctx context.Context, n *Narrowing) (resolvedNar
 			}
 		}
 		if !a.set.anyRole {
-			return none, fmt.Errorf("%w: role %q is not the ID of one of the parent's", ErrInvalid, id)
+			return none, fmt.Errorf("%w: role %q is not one of the parent's: it is named by its ID or its name", ErrInvalid, id)
 		}
 		known, err := a.m.roleClosure(ctx, a.who.owner, nl.roleSet, id)
 		if errors.Is(err, ErrNotFound) {
-			return none, fmt.Errorf("%w: unknown role %q: a role is named by its ID", ErrInvalid, id)
+			return none, unknownRoleID(id, err)
 		} else if err != nil {
 			return none, err
 		}
 		nl.roleSet = known
 	}
 	return nl, nil
+}
+
+// namedRoles returns the ids of the roles that n names, and the ends by id. Names are those of the parent's roles, or
+// of any of the owner where the parent may name any.
+func (a Access) namedRoles(ctx context.Context, n *Narrowing) (roles []string, ends roleEnds, err error) {
+	s := Settings{Roles: n.Roles, RoleEnds: n.RoleEnds}
+	if n.Origin == "" && len(n.Roles) <= maxRoles {
+		s.Roles = slices.Clone(n.Roles)
+		for i, text := range s.Roles {
+			if s.Roles[i], err = a.namedRole(ctx, text); err != nil {
+				return nil, nil, err
+			}
+		}
+		s.RoleEnds = endsByID(n.RoleEnds, n.Roles, s.Roles)
+	}
+	err = checkRoleEnds(&s)
+	return s.Roles, s.RoleEnds, err
+}
+
+// namedRole is namedRoles for one text.
+func (a Access) namedRole(ctx context.Context, text string) (string, error) {
+	if slices.Contains(a.set.roles, text) || looksLikeRoleID(text) {
+		return text, nil
+	}
+	if a.set.anyRole {
+		return a.m.resolveRole(ctx, a.who.owner, text, func(r Role) bool {
+			return slices.Contains(a.set.roles, r.ID) || a.Allows(Read, Path("latchkey", "role", r.ID))
+		})
+	}
+	var ids, names []string
+	for _, id := range a.set.roles {
+		r, ok := a.set.roleSet[id]
+		if !ok || r.Origin != "" {
+			continue
+		}
+		if names = append(names, r.Name); r.Name == text {
+			ids = append(ids, id)
+		}
+	}
+	switch len(ids) {
+	case 0:
+		return "", fmt.Errorf("the parent has no such role: %w", unknownRoleNamed(text, names))
+	case 1:
+		return ids[0], nil
+	}
+	return "", ambiguousRole(text, ids)
+}
+
+// endsByID returns ends by ids: ids[i] is what texts[i] names. Other keys stay as they are.
+func endsByID(ends roleEnds, texts, ids []string) roleEnds {
+	if ends == nil {
+		return nil
+	}
+	out := make(roleEnds, len(ends))
+	for text, end := range ends {
+		if i := slices.Index(texts, text); i >= 0 {
+			text = ids[i]
+		}
+		if other, twice := out[text]; twice && other.Before(end) { // by its id and by its name: the earlier holds
+			end = other
+		}
+		out[text] = end
+	}
+	return out
 }
 
 // narrowClient returns the client of a narrowed access: c with the name given now, or a's if c is empty. It returns
@@ -256,38 +378,6 @@ func (a Access) narrowClient(c Client) (Client, error) {
 		return Client{}, fmt.Errorf("%w: the access already belongs to another client", ErrInvalid)
 	}
 	return c, checkClient(c)
-}
-
-// roleClosure reads a role and all that it inherits, and returns them with the known ones. It returns ErrNotFound if
-// the role itself does not exist. An inherited role that does not exist is left out, and gives nothing.
-func (m *Manager) roleClosure(
-	ctx context.Context, owner string, known map[string]Role, id string,
-) (map[string]Role, error) {
-	out := maps.Clone(known)
-	if out == nil {
-		out = map[string]Role{}
-	}
-	seen := map[string]bool{id: true}
-	for queue := []string{id}; len(queue) > 0; queue = queue[1:] {
-		r, err := m.store.Role(ctx, owner, queue[0])
-		if errors.Is(err, ErrNotFound) && queue[0] != id {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		out[r.ID] = r
-		for _, up := range r.Inherits {
-			if !seen[up] {
-				seen[up] = true
-				queue = append(queue, up)
-			}
-		}
-		if len(seen) > maxRoles {
-			return nil, fmt.Errorf("%w: more than %d roles are inherited", ErrInvalid, maxRoles)
-		}
-	}
-	return out, nil
 }
 
 // newText returns a random text for a new token, with the slot of its owner.

@@ -14,6 +14,19 @@ type Options struct {
 	// (they hold 190 random bits or more), and those features return ErrNeedsKeyring.
 	Keyring *Keyring
 
+	// Roles are roles that hold for every owner, without a record of each. A role of this list has a Name of at most 59
+	// bytes, Permissions, Inherits, InheritDenies, Boundary and Extra. Inherits holds names or ids of others in the
+	// list. Its id is [CodeRoleID] of the name. New panics on two equal names, an unknown inherited role, a cycle, and
+	// on anything that [Role.Validate] refuses.
+	//
+	// Tokens hold these roles and stored roles inherit them, by id, as they do stored ones. An Account lists and
+	// explains them and cannot change them. They change with a deploy, and no epoch tells of it: while processes with
+	// different lists run, each answers by its own. A token that names one that this process lacks loses that role only.
+	// To an actor, such a token counts as one that may do everything.
+	//
+	// Programs without this code read the list from a file: see [WriteRoles] and [ReadRoles].
+	Roles []Role
+
 	// MaxStale bounds the delay of revocation and of every other change: an answer given at T reflects all that was
 	// committed before T − MaxStale. With 0 each Verify reads the store's epoch, and there is no delay. If the store
 	// cannot be reached for longer than the bound, Verify fails closed with ErrUnavailable. New panics if it is negative.
@@ -86,15 +99,15 @@ type Options struct {
 	// New panics if it is negative.
 	SignatureSkew time.Duration
 
-	// CreditLease returns how many credits this process may lease at once, by the smallest limit that holds. With a lease,
-	// Access.Charge and Access.Reserve pay out of memory. All tokens that share the same accounts share a lease. The
-	// result is an upper bound: a lease is at most an eighth of what is left, and near the end each debit is exact. At
-	// most two leases of a set of accounts are held. Unspent credits are returned after half a minute without debits, and
-	// on Close. A result of 0 or less: no lease. Nil: no leases, and each debit is two transactions. See Hundredth.
+	// CreditLease returns how many credits this process may lease at once, by the smallest limit that holds. With a
+	// lease, Access.Charge and Access.Reserve pay out of memory. All tokens that share the same accounts share a lease.
+	// The result is an upper bound: a lease is at most an eighth of what is left, and near the end each debit is exact.
+	// At most two leases of a set of accounts are held. Unspent credits are returned after half a minute without debits,
+	// and on Close. A result of 0 or less: no lease. Nil: no leases, and each debit is two transactions. See Hundredth.
 	//
 	// The limit is never exceeded. If a process dies, the credits of its open Holds count as spent. So does an eighth of
-	// each lease, or one debit if that is more. That much may be spent without a write to the store. The rest of the lease
-	// comes back with the first Purge five minutes later. CreditLease must be safe for concurrent use.
+	// each lease, or one debit if that is more. That much may be spent without a write to the store. The rest of the
+	// lease comes back with the first Purge five minutes later. CreditLease must be safe for concurrent use.
 	CreditLease func(limit Credits) Credits
 }
 

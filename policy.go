@@ -2,6 +2,7 @@ package latchkey
 
 import (
 	"slices"
+	"time"
 )
 
 // layer is one step of a chain: a token (or rules without a token), or the owner's boundary.
@@ -13,6 +14,8 @@ type layer struct {
 	rules  Permissions // the layer's own
 	rows   []Condition // AND-ed to every grant
 	forced Values      // merged into every grant's forced values, for Create only
+	// ends says until when roles are held, in a layer that Access.Narrow adds. Those of tokens are in their records.
+	ends map[string]time.Time
 	// selfRoles is the value of SelfRoles in this layer: the roles of the token of the layer, not of the presented one.
 	// Otherwise a minted token with other roles could do what its parent may not. Nil: SelfRoles is not filled in.
 	selfRoles *[]string
@@ -22,8 +25,9 @@ type layer struct {
 type policy struct {
 	layers []compiledLayer
 	nodes  []roleNode // the roles that layers name, and those that they inherit, inherited ones first
-	// paired reports whether more than one layer forces values, so that some pairs of their grants may disagree. Only then
-	// does a verdict need the grants themselves. pairedCreate is the same for Create, where layer.forced counts too.
+	// paired reports whether more than one layer forces values, so that some pairs of their grants may disagree. Only
+	// then does a verdict need the grants themselves. pairedCreate is the same for Create, where layer.forced counts
+	// too.
 	paired, pairedCreate bool
 	nested               bool // some role inherits
 }
@@ -120,6 +124,9 @@ func (b *policyBuilder) node(id string) int32 {
 	n := roleNode{id: id, name: role.Name, inheritDenies: role.InheritDenies}
 	if !ok {
 		n.broken, n.missing, n.why = true, true, "no such role"
+		if isCodeID(id) {
+			n.why = "this process has no role " + word(id)
+		}
 	} else {
 		b.at[id] = underWay
 		for _, parent := range role.Inherits {

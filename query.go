@@ -44,11 +44,12 @@ type TokenQuery struct {
 	Kinds  []Kind
 	Origin *string // nil: any; "" means the host's own
 	Parent string  // tokens that this token id minted directly
-	Role   string  // tokens that name this role id
+	Role   string  // tokens that name this role, by its id or, in an Account, by its name; ended ones too
 	Client string  // tokens minted for this client id
 	Search string  // prefix of name, id or hint; byte for byte
 	// Find is a text anywhere in the name, id or hint, whatever the case of letters. Each character is compared by
-	// Unicode's simple case folding, as [strings.EqualFold] does. Accents count, and so does whether a letter is composed.
+	// Unicode's simple case folding, as [strings.EqualFold] does. Accents count, and so does whether a letter is
+	// composed.
 	Find   string
 	States []State
 	Now    time.Time // the moment that States are of; the Account sets it if zero
@@ -413,7 +414,7 @@ type RoleQuery struct {
 	Page
 	IDs, Names []string
 	Origin     *string // nil: any; "" means the host's own
-	Inherits   string  // roles that inherit this one directly
+	Inherits   string  // roles that inherit this one directly; its id or, in an Account, its name
 }
 
 // Match reports whether the query selects r. It ignores the Page.

@@ -9,6 +9,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/latchkey-go/latchkey/internal/tokencache"
 	"github.com/latchkey-go/latchkey/internal/uuidv7"
@@ -54,8 +55,8 @@ type principal struct {
 	feed   uint32 // the number of the follower of the owner's feed
 }
 
-// compile returns the cache entry of a token as stored. Its rights are compiled, or shared with a cached token that has
-// the same. Used is left 0.
+// compile returns the cache entry of a token as stored, without the roles that have ended: see withLiveRoles. Its
+// rights are compiled, or shared with a cached token that has the same. Used is left 0.
 func (m *Manager) compile(f Found) (*entry, error) {
 	feed, err := m.feed(f.Feed)
 	if err != nil {
@@ -66,6 +67,9 @@ func (m *Manager) compile(f Found) (*entry, error) {
 	for _, v := range append([]Token{*t}, f.Ancestors...) {
 		if end := v.Validity.NotAfter; !end.IsZero() {
 			e.Ends = min(e.Ends, micros(end))
+		}
+		for _, end := range v.RoleEnds { // the rights are made anew then
+			e.Ends = min(e.Ends, end.UnixMicro())
 		}
 	}
 	if end := f.Secret.NotAfter; !end.IsZero() {
@@ -80,7 +84,7 @@ func (m *Manager) compile(f Found) (*entry, error) {
 	if e.Shared = m.cache.Shared(e.Key); e.Shared != nil {
 		return e, nil
 	}
-	if e.Shared, err = compileRights(withHeldRoles(f)); err != nil {
+	if e.Shared, err = compileRights(withHeldRoles(m.withCodeRoles(f))); err != nil {
 		return nil, err
 	}
 	return e, nil
@@ -91,31 +95,22 @@ func compileRights(f Found) (*tokencache.Shared[compiled], error) {
 	t := &f.Token
 	shared := &tokencache.Shared[compiled]{}
 	set := &shared.Value
-	set.idle, set.roles, set.anyRole = t.Validity.Idle.Microseconds(), effectiveRoles(&f), anyRole(&f)
+	set.idle, set.anyRole = t.Validity.Idle.Microseconds(), anyRole(&f)
 	set.roleSet = map[string]Role{}
 	for _, r := range f.Roles {
 		set.roleSet[r.ID] = r
 	}
 	deps := []dependency{dependsOn(ChangedOwner, t.Owner)}
 	limits := []Restrictions{t.Restrictions}
-	own := layerOf(t)
-	own.name = "token" // the set is shared by others
-	own.selfRoles = &set.roles
-	ceiling := own.selfRoles
-	set.layers = append(set.layers, own)
+	set.layers, set.roles = chainLayers(&f, set.roleSet)
+	set.layers[0].name = "token" // the set is shared by others
 	for i := range f.Ancestors {
 		a := &f.Ancestors[i]
-		l, roles := layerOf(a), effectiveRoles(&Found{Token: *a, Ancestors: f.Ancestors[i+1:]})
-		l.selfRoles, ceiling = &roles, &roles
-		set.layers = append(set.layers, l)
 		limits = append(limits, a.Restrictions)
 		deps = append(deps, dependsOn(ChangedToken, a.ID))
 		if a.Validity.Idle != 0 {
 			set.idlers = append(set.idlers, idleLink{a.ID, a.Validity.Idle.Microseconds()})
 		}
-	}
-	if f.Owner.Boundary != nil {
-		set.layers = append(set.layers, layer{name: boundaryLayer, rules: f.Owner.Boundary, selfRoles: ceiling})
 	}
 	var err error
 	if set.restrict, err = meetRestrictions(limits); err != nil {
@@ -140,8 +135,39 @@ func compileRights(f Found) (*tokencache.Shared[compiled], error) {
 	slices.SortFunc(deps, func(a, b dependency) int {
 		return cmp.Or(cmp.Compare(a.Kind, b.Kind), strings.Compare(a.ID, b.ID))
 	})
+	// Roles of Options.Roles change with this process only.
+	deps = slices.DeleteFunc(deps, func(d dependency) bool { return d.Kind == uint8(ChangedRole) && isCodeID(d.ID) })
 	shared.Deps = slices.Compact(deps)
 	return shared, nil
+}
+
+// chainLayers returns the layers of a chain, the token's own first and the owner's boundary last, and the token's
+// roles. Roles of Options.Roles that this process lacks are not among them.
+func chainLayers(f *Found, known map[string]Role) (layers []layer, held []string) {
+	lost := func(id string) bool {
+		_, ok := known[id]
+		return isCodeID(id) && !ok
+	}
+	var ceiling *[]string
+	for i := -1; i < len(f.Ancestors); i++ {
+		t := &f.Token
+		if i >= 0 {
+			t = &f.Ancestors[i]
+		}
+		l, roles := layerOf(t), effectiveRoles(&Found{Token: *t, Ancestors: f.Ancestors[i+1:]})
+		if slices.ContainsFunc(roles, lost) {
+			roles = slices.DeleteFunc(slices.Clone(roles), lost)
+		}
+		if i < 0 {
+			held = roles
+		}
+		l.selfRoles, ceiling = &roles, &roles
+		layers = append(layers, l)
+	}
+	if f.Owner.Boundary != nil {
+		layers = append(layers, layer{name: boundaryLayer, rules: f.Owner.Boundary, selfRoles: ceiling})
+	}
+	return layers, held
 }
 
 func dependsOn(kind ChangeKind, id string) dependency { return dependency{Kind: uint8(kind), ID: id} }
@@ -175,7 +201,16 @@ func rightsKey(f *Found) [32]byte {
 	}
 	key = binary.AppendUvarint(key, uint64(len(f.Ancestors)))
 	for i := range f.Ancestors {
-		key = appendRef(key, f.Ancestors[i].ID, f.Ancestors[i].Version)
+		a := &f.Ancestors[i]
+		key = appendRef(key, a.ID, a.Version)
+		if a.RoleEnds == nil {
+			key = append(key, 0)
+			continue
+		}
+		key = binary.AppendUvarint(key, uint64(1+len(a.Roles))) // some of its roles may have ended since that version
+		for _, id := range a.Roles {
+			key = appendRef(key, id, 0)
+		}
 	}
 	order := make([]int, len(f.Roles))
 	for i := range order {
@@ -242,6 +277,50 @@ func withHeldRoles(f Found) Found {
 		t.Roles = slices.DeleteFunc(slices.Clone(t.Roles), func(id string) bool { return !slices.Contains(have, id) })
 	}
 	return f
+}
+
+// roleEnds says until when roles are held, by id.
+type roleEnds = map[string]time.Time
+
+// ended reports whether a role is not held any more at the time at, in µs. A role without an end is held. The end
+// itself is too late, and so is every moment for a zero time, which no caller stored.
+func ended(ends roleEnds, id string, at int64) bool {
+	end, ok := ends[id]
+	return ok && at >= end.UnixMicro()
+}
+
+// withLiveRoles returns f without the roles that have ended at the time at, in µs, in the token and its ancestors. It
+// does not change f. RoleEnds that are left name roles that are held. Not nil says that there were some.
+func withLiveRoles(f Found, at int64) Found {
+	f.Token = withoutEnded(f.Token, at)
+	cloned := false
+	for i := range f.Ancestors {
+		if f.Ancestors[i].RoleEnds == nil {
+			continue
+		}
+		if !cloned {
+			f.Ancestors, cloned = slices.Clone(f.Ancestors), true
+		}
+		f.Ancestors[i] = withoutEnded(f.Ancestors[i], at)
+	}
+	return f
+}
+
+// withoutEnded is withLiveRoles for one token.
+func withoutEnded(t Token, at int64) Token {
+	if t.RoleEnds == nil {
+		return t
+	}
+	over := func(id string) bool { return ended(t.RoleEnds, id, at) }
+	t.Roles = slices.DeleteFunc(slices.Clone(t.Roles), over)
+	left := roleEnds{}
+	for _, id := range t.Roles {
+		if end, ok := t.RoleEnds[id]; ok {
+			left[id] = end
+		}
+	}
+	t.RoleEnds = left
+	return t
 }
 
 // effectiveRoles returns a token's roles: a mint that named none has those of its parent.

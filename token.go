@@ -115,6 +115,7 @@ type Token struct {
 // Clone returns a deep copy of t. Rules and conditions are immutable and stay shared.
 func (t Token) Clone() Token {
 	t.Roles = slices.Clone(t.Roles)
+	t.RoleEnds = maps.Clone(t.RoleEnds)
 	t.Permissions = slices.Clone(t.Permissions)
 	t.Restrictions.Domains = slices.Clone(t.Restrictions.Domains)
 	t.Restrictions.Addresses = slices.Clone(t.Restrictions.Addresses)
@@ -129,8 +130,13 @@ func (t Token) Clone() Token {
 type Settings struct {
 	Name string `json:"name,omitempty"` // at most 256 bytes of valid UTF-8, no NUL
 
-	// Roles are ids of roles of the same owner, each once. A token may do the union of what its roles allow.
+	// Roles are ids of roles of the same owner or of Options.Roles, each once. A token may do the union of what its roles
+	// allow. [Account.Issue] and [Account.Update] also take names; the record has the ids.
 	Roles []string `json:"roles,omitempty"`
+	// RoleEnds says until when the token has some of its Roles, by id (or name, as Roles). From that moment on it does
+	// not have the role, and neither has what it minted. The record keeps the name of the role. Nil: all are held for
+	// good.
+	RoleEnds map[string]time.Time `json:"role_ends,omitempty"`
 	// Permissions are the token's own rules, applied to the union of its roles.
 	Permissions Permissions `json:"permissions,omitempty"`
 
@@ -144,8 +150,9 @@ type Settings struct {
 
 // Spec returns a Spec of a kind with the settings s. Test is false and Origin is empty.
 func (s Settings) Spec(kind Kind) Spec {
-	return Spec{Kind: kind, Name: s.Name, Roles: s.Roles, Permissions: s.Permissions, Restrictions: s.Restrictions,
-		Limits: s.Limits, Validity: s.Validity, Disabled: s.Disabled, Extra: s.Extra}
+	return Spec{Kind: kind, Name: s.Name, Roles: s.Roles, RoleEnds: s.RoleEnds,
+		Permissions: s.Permissions, Restrictions: s.Restrictions, Limits: s.Limits, Validity: s.Validity,
+		Disabled: s.Disabled, Extra: s.Extra}
 }
 
 // Validity is when a token may be used. Both ends may be open. The token works before NotAfter, and not at it.
@@ -212,8 +219,13 @@ type Spec struct {
 	Origin string `json:"origin,omitempty"` // "" for the host; at most 64 bytes
 	Name   string `json:"name,omitempty"`   // at most 256 bytes of valid UTF-8, no NUL
 
-	// Roles are ids of roles of the same owner, each once. A token may do the union of what its roles allow.
+	// Roles are ids of roles of the same owner or of Options.Roles, each once. A token may do the union of what its roles
+	// allow. [Account.Issue] and [Account.Update] also take names; the record has the ids.
 	Roles []string `json:"roles,omitempty"`
+	// RoleEnds says until when the token has some of its Roles, by id (or name, as Roles). From that moment on it does
+	// not have the role, and neither has what it minted. The record keeps the name of the role. Nil: all are held for
+	// good.
+	RoleEnds map[string]time.Time `json:"role_ends,omitempty"`
 	// Permissions are the token's own rules, applied to the union of its roles.
 	Permissions Permissions `json:"permissions,omitempty"`
 
@@ -227,8 +239,9 @@ type Spec struct {
 
 // settings returns the fields of s that Update may change later.
 func (s *Spec) settings() Settings {
-	return Settings{Name: s.Name, Roles: s.Roles, Permissions: s.Permissions, Restrictions: s.Restrictions,
-		Limits: s.Limits, Validity: s.Validity, Disabled: s.Disabled, Extra: s.Extra}
+	return Settings{Name: s.Name, Roles: s.Roles, RoleEnds: s.RoleEnds,
+		Permissions: s.Permissions, Restrictions: s.Restrictions, Limits: s.Limits, Validity: s.Validity,
+		Disabled: s.Disabled, Extra: s.Extra}
 }
 
 // Narrowing is what [Access.Mint] and [Access.Narrow] reduce an Access by. Nothing in it can add a right.
@@ -236,10 +249,13 @@ type Narrowing struct {
 	Origin string `json:"origin,omitempty"` // "" for the host; at most 64 bytes
 	Name   string `json:"name,omitempty"`   // at most 256 bytes of valid UTF-8, no NUL
 
-	// Roles are ids of roles the parent has. Nil, and no Permissions: all the parent may do. Empty but not nil is
-	// ErrInvalid, and so is a role the parent lacks.
-	Roles       []string    `json:"roles,omitzero"`
-	Permissions Permissions `json:"permissions,omitzero"`
+	// Roles are ids or names of roles the parent has. Nil, and no Permissions: all the parent may do. Empty but not nil
+	// is ErrInvalid, and so is a role the parent lacks. With an Origin only ids are taken.
+	Roles []string `json:"roles,omitzero"`
+	// RoleEnds says until when the token has some of its Roles, as Settings.RoleEnds. An end after the parent's own is
+	// clamped to it.
+	RoleEnds    map[string]time.Time `json:"role_ends,omitempty"`
+	Permissions Permissions          `json:"permissions,omitzero"`
 
 	Restrictions Restrictions    `json:"restrictions,omitzero"`
 	Limits       Limits          `json:"limits,omitzero"`

@@ -93,7 +93,8 @@ func TestASpecKeepsAllSettings(t *testing.T) {
 	role, err := w.acme.CreateRole(w.ctx, latchkey.Role{Name: "reader", Permissions: latchkey.Permissions{readAll()}})
 	w.ok(err)
 	set := latchkey.Settings{
-		Name: "a name", Roles: []string{role.ID}, Permissions: latchkey.Permissions{readAll()},
+		Name: "a name", Roles: []string{role.ID}, RoleEnds: map[string]time.Time{role.ID: w.now().Add(time.Minute)},
+		Permissions: latchkey.Permissions{readAll()},
 		Restrictions: latchkey.Restrictions{Domains: []string{"example.com"}, Addresses: prefixes("10.0.0.0/8"), Signed: true,
 			MintFrom: prefixes("10.1.0.0/16")},
 		Limits:   latchkey.Limits{Credits: 100, Rate: latchkey.Rate{Count: 1, Per: time.Second, Burst: 2}},

@@ -3,6 +3,7 @@ package latchkey
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -66,7 +67,7 @@ func checkNameAndRoles(kind Kind, s *Settings) error {
 		return fmt.Errorf("%w: more than %d roles", ErrInvalid, maxRoles)
 	}
 	for i, id := range s.Roles {
-		if err := checkText("role id", id, 1, 64); err != nil {
+		if err := checkText("role id", id, 1, maxRoleID); err != nil {
 			return err
 		}
 		for _, other := range s.Roles[:i] {
@@ -74,6 +75,31 @@ func checkNameAndRoles(kind Kind, s *Settings) error {
 				return fmt.Errorf("%w: role %q is named twice", ErrInvalid, id)
 			}
 		}
+	}
+	return checkRoleEnds(s)
+}
+
+// checkRoleEnds returns an error for an end of a role that the settings do not name, and for a time that is none. It
+// truncates times to the precision that stores keep.
+func checkRoleEnds(s *Settings) error {
+	if s.RoleEnds == nil {
+		return nil
+	}
+	ends := make(map[string]time.Time, len(s.RoleEnds)) // the caller's map stays as it is
+	for id, end := range s.RoleEnds {
+		switch {
+		case !slices.Contains(s.Roles, id):
+			return fmt.Errorf("%w: RoleEnds has an end of role %q, which Roles does not name", ErrInvalid, id)
+		case end.IsZero():
+			return fmt.Errorf("%w: RoleEnds has the zero time for role %q: leave it out for no end", ErrInvalid, id)
+		}
+		if err := checkTime(&end); err != nil {
+			return err
+		}
+		ends[id] = end
+	}
+	if s.RoleEnds = ends; len(ends) == 0 {
+		s.RoleEnds = nil
 	}
 	return nil
 }

@@ -268,6 +268,7 @@ func (m *Manager) verifyFound(ctx context.Context, p *Presented, owner string, f
 	if err := m.verifyRecords(&f, at); err != nil {
 		return Access{}, nil, "", err
 	}
+	f = withLiveRoles(f, now)
 	e, err := m.compile(f)
 	if err != nil {
 		return Access{}, nil, "", err
@@ -418,6 +419,8 @@ func (m *Manager) reverify(ctx context.Context, a Access) (Access, Found, error)
 	if err := m.verifyRecords(&f, at); err != nil {
 		return Access{}, Found{}, a.reportRefusal(ctx, err)
 	}
+	now := m.expiryTime(at)
+	f = withLiveRoles(f, now)
 	e, err := m.compile(f)
 	if err != nil {
 		return Access{}, Found{}, err
@@ -428,7 +431,7 @@ func (m *Manager) reverify(ctx context.Context, a Access) (Access, Found, error)
 	}
 	b := Access{set: set, who: &e.Principal, m: m, id: a.id, from: a.from}
 	if len(a.set.narrowLayers) != 0 {
-		layers, held := heldNarrowLayers(a.set.narrowLayers, set)
+		layers, held := heldNarrowLayers(a.set.narrowLayers, set.roles, set.anyRole, now)
 		roles, err := m.rolesOf(ctx, a.who.owner, set, layers)
 		if err != nil {
 			return Access{}, Found{}, err
@@ -474,15 +477,19 @@ func (m *Manager) load(ctx context.Context, owner string, id [16]byte) (Found, e
 }
 
 // heldNarrowLayers is withHeldRoles for the layers that Narrow added to a token. It returns them without the roles that
-// the token, or the layer below, has lost. It also returns the roles that remain.
-func heldNarrowLayers(layers []layer, set *compiled) ([]layer, []string) {
+// the token, or the layer below, has lost, or that have ended at the time at, in µs. It also returns the roles that
+// remain. Have are the token's roles, and anyRole says that it may name any.
+func heldNarrowLayers(layers []layer, have []string, anyRole bool, at int64) ([]layer, []string) {
 	layers = slices.Clone(layers)
-	have, anyRole := set.roles, set.anyRole
 	for i := len(layers) - 1; i >= 0; i-- { // the nearest stands first
 		l := &layers[i]
 		if !l.full {
 			if !anyRole {
 				l.roles = slices.DeleteFunc(slices.Clone(l.roles), func(id string) bool { return !slices.Contains(have, id) })
+			}
+			if l.ends != nil {
+				ends := l.ends
+				l.roles = slices.DeleteFunc(slices.Clone(l.roles), func(id string) bool { return ended(ends, id, at) })
 			}
 			have, anyRole = l.roles, false
 		}

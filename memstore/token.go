@@ -37,6 +37,7 @@ type more struct {
 	client                 latchkey.Client
 	rows                   []latchkey.Condition
 	forced                 latchkey.Values
+	roleEnds               map[string]time.Time
 }
 
 // secret is a stored SecretRecord.
@@ -85,14 +86,14 @@ func (r *token) set(t latchkey.Token) {
 	if t.Origin != "" || t.Reason != "" || t.Public != "" || t.Permissions != nil || t.Restrictions.Domains != nil ||
 		t.Restrictions.Addresses != nil || t.Restrictions.MintFrom != nil || t.Limits != (latchkey.Limits{}) ||
 		!t.Validity.NotBefore.IsZero() || t.Validity.Idle != 0 || t.Extra != nil || t.Client != (latchkey.Client{}) ||
-		t.Rows != nil || t.Forced != nil {
+		t.Rows != nil || t.Forced != nil || t.RoleEnds != nil {
 		r.more = &more{
 			origin: t.Origin, reason: t.Reason, public: t.Public,
 			permissions: t.Permissions,
 			domains:     t.Restrictions.Domains, addresses: t.Restrictions.Addresses, mintFrom: t.Restrictions.MintFrom,
 			limits:    t.Limits,
 			notBefore: micros(t.Validity.NotBefore), idle: t.Validity.Idle,
-			extra: t.Extra, client: t.Client, rows: t.Rows, forced: t.Forced,
+			extra: t.Extra, client: t.Client, rows: t.Rows, forced: t.Forced, roleEnds: t.RoleEnds,
 		}
 	}
 }
@@ -112,7 +113,7 @@ func (r *token) view() latchkey.Token {
 		t.Permissions, t.Limits, t.Extra = m.permissions, m.limits, m.extra
 		t.Restrictions.Domains, t.Restrictions.Addresses, t.Restrictions.MintFrom = m.domains, m.addresses, m.mintFrom
 		t.Validity.NotBefore, t.Validity.Idle = fromMicros(m.notBefore), m.idle
-		t.Client, t.Rows, t.Forced = m.client, m.rows, m.forced
+		t.Client, t.Rows, t.Forced, t.RoleEnds = m.client, m.rows, m.forced, m.roleEnds
 	}
 	return t
 }

@@ -56,6 +56,7 @@ const (
 // tokenBody holds nested values, as JSON.
 type tokenBody struct {
 	Roles        []string              `json:"roles,omitempty"`
+	RoleEnds     map[string]time.Time  `json:"role_ends,omitempty"`
 	Permissions  latchkey.Permissions  `json:"permissions,omitempty"`
 	Restrictions latchkey.Restrictions `json:"restrictions,omitzero"`
 	Limits       latchkey.Limits       `json:"limits,omitzero"`
@@ -66,7 +67,8 @@ type tokenBody struct {
 
 // packToken returns the record of t as it is after the write, with the next version.
 func packToken(t *latchkey.Token) ([]byte, error) {
-	body, err := json.Marshal(tokenBody{t.Roles, t.Permissions, t.Restrictions, t.Limits, t.Full, t.Rows, t.Forced})
+	body, err := json.Marshal(tokenBody{t.Roles, t.RoleEnds, t.Permissions, t.Restrictions, t.Limits, t.Full, t.Rows,
+		t.Forced})
 	if err != nil {
 		return nil, err
 	}
@@ -213,7 +215,7 @@ func unpackToken(record string, used time.Time) (t latchkey.Token, err error) {
 		return latchkey.Token{}, fmt.Errorf("a stored token cannot be read: %w", err)
 	}
 	t.Roles, t.Permissions, t.Restrictions, t.Limits = body.Roles, body.Permissions, body.Restrictions, body.Limits
-	t.Full, t.Rows, t.Forced = body.Full, body.Rows, body.Forced
+	t.RoleEnds, t.Full, t.Rows, t.Forced = body.RoleEnds, body.Full, body.Rows, body.Forced
 	return t, nil
 }
 
@@ -309,7 +311,9 @@ func (m *bodyCache) decode(text string) (body tokenBody, err error) {
 func (b tokenBody) clone() tokenBody {
 	var t latchkey.Token
 	t.Roles, t.Permissions, t.Restrictions, t.Rows, t.Forced = b.Roles, b.Permissions, b.Restrictions, b.Rows, b.Forced
+	t.RoleEnds = b.RoleEnds
 	t = t.Clone()
+	b.RoleEnds = t.RoleEnds
 	b.Roles, b.Permissions, b.Restrictions, b.Rows, b.Forced = t.Roles, t.Permissions, t.Restrictions, t.Rows, t.Forced
 	return b
 }

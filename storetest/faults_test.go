@@ -195,6 +195,16 @@ var readFaults = map[string]fault{
 	"forgets conditions": {[]string{"token/round-trip"}, func(f *faulty, s latchkey.Store) {
 		editReads(f, s, func(t *latchkey.Token) { t.Rows = t.Rows[:min(1, len(t.Rows))] })
 	}},
+	"drops names of roles that it does not have": {[]string{"roles/elsewhere"}, func(f *faulty, s latchkey.Store) {
+		editWrites(f, s, func(_ context.Context, w *latchkey.Write) {
+			for i := range w.Tokens {
+				w.Tokens[i].Roles = slices.DeleteFunc(w.Tokens[i].Roles, func(id string) bool { return id == "code:viewer" })
+			}
+		})
+	}},
+	"forgets until when roles are held": {[]string{"token/round-trip"}, func(f *faulty, s latchkey.Store) {
+		editReads(f, s, func(t *latchkey.Token) { t.RoleEnds = nil })
+	}},
 	"keeps rules in another order": {[]string{"token/round-trip"}, func(f *faulty, s latchkey.Store) {
 		editReads(f, s, func(t *latchkey.Token) { slices.Reverse(t.Permissions) })
 	}},

@@ -73,6 +73,7 @@ func fullToken(n int) latchkey.Token {
 	t.Parent, t.Depth, t.Test, t.Origin = "", 3, true, "cloudtables"
 	t.Name = "Ünïcode name \U0001F511 with 'quotes', \"more\", %_ and \\"
 	t.Roles = []string{id(901), id(900)}
+	t.RoleEnds = map[string]time.Time{id(900): noon.Add(time.Hour), id(901): noon.Add(90*time.Minute + time.Microsecond)}
 	t.Permissions = latchkey.Permissions{
 		latchkey.Allow(latchkey.Read, "custom.action").On("dataset/*", "api/cda"),
 		latchkey.Deny(latchkey.Any).On("dataset/secret"),

@@ -122,6 +122,24 @@ var listCases = []Case{
 		}
 	}),
 
+	newCase("roles/elsewhere", "Tokens and roles may name roles that the store does not have: those of Options.Roles. "+
+		"Such names are kept, and the listings find them.", func(w *fixture) {
+		const viewer = "code:viewer"
+		r, t, m := role(900, "r"), token(1), minted(2, 1)
+		r.Inherits, t.Roles, m.Roles = []string{viewer}, []string{viewer, r.ID}, []string{viewer}
+		w.write(latchkey.Write{Roles: []latchkey.Role{r}})
+		w.insert(t, m, token(3))
+		w.same(numbers(w.tokens(acme, latchkey.TokenQuery{Role: viewer})), []int{1, 2}, "tokens that name it")
+		roles, err := w.s.Roles(w.ctx, acme, latchkey.RoleQuery{Inherits: viewer})
+		w.ok(err, "Roles")
+		w.same(roleNumbers(roles), []int{900}, "roles that inherit it")
+		found := w.load(2)
+		w.same(found.Token.Roles, []string{viewer}, "the roles of a token")
+		w.same(found.Ancestors[0].Roles, []string{viewer, r.ID}, "the roles of its parent")
+		w.same(found.Roles[0].Inherits, []string{viewer}, "what a role inherits")
+		w.same(len(found.Roles), 1, "roles of a token that names another, too")
+	}),
+
 	newCase("roles/paging", "Roles pages by id in byte order. Every field of a RoleQuery selects, and all given fields "+
 		"must match.", func(w *fixture) {
 		roles := []latchkey.Role{role(3, "c"), role(1, "Ab"), role(4, "ab"), role(2, "ab ")}

@@ -547,6 +547,7 @@ var readCases = []Case{
 			t.Permissions[0] = latchkey.Allow(latchkey.Any).On("*")
 			t.Forced["text"] = "spoilt"
 			delete(t.Forced, "n")
+			t.RoleEnds[id(900)] = noon
 			r.Inherits[0], r.Extra[0], r.Permissions[0] = "spoilt", '!', latchkey.Allow(latchkey.Any).On("*")
 			o.Extra[0], o.Boundary[0] = '!', latchkey.Allow(latchkey.Any).On("*")
 			e.Before[0], e.After[0], e.Prev[0], e.Hash[0], sealed[0] = '!', '!', '!', '!', '!'
