@@ -41,6 +41,10 @@ import (
 //     has wider limits.
 //   - Such an actor can mint, because its own bounds hold for what it mints.
 //
+// An actor that has a role until a moment ([Settings.RoleEnds]) gives nobody its rights for longer, neither by that
+// role nor by others or by rules. What it issues, enables, rotates, reveals or gives rights to may do no more, at each
+// moment at which the actor loses a role, than the actor may then. No right lifts that.
+//
 // A call whose record changes before it is written reads it again. It returns [ErrConflict] if that goes on for ten
 // seconds and 16 tries.
 //

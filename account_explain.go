@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -87,6 +88,10 @@ func (m *Manager) noteRoles(e *Explanation, f *Found, now int64) {
 				case ended(t.RoleEnds, id, now):
 					l.Roles = append(l.Roles, ExplainedRole{ID: id, Name: known[id].Name, Verdict: verdictNone.String(), Ends: end,
 						Ended: true, Fault: "it was held until " + end.Format(time.RFC3339)})
+					if e.Decided == l.Name && e.Reason == l.Name+noRule {
+						r := &l.Roles[len(l.Roles)-1]
+						e.Reason += fmt.Sprintf(", and role %s gives nothing: %s", r.label(), r.Fault)
+					}
 				case at >= 0:
 					l.Roles[at].Ends = end
 				}

@@ -304,8 +304,8 @@ func (c *call) checkOwnBounds(t *Token, ancestors []Token, action Action, from *
 	denied := fmt.Errorf("%w: it reaches beyond the actor's own token (end, addresses, domains, signature or limits): "+
 		"a rule that names %q lifts these bounds", deniedToken(action, t.ID), Exceed)
 	chain := append([]Token{*t}, ancestors...)
-	// keeps reports whether a token of the chain is as narrow as a bound demands, or an update leaves the token as it
-	// was. All tokens of the chain bind it.
+	// keeps reports whether a token of the chain is as narrow as a bound demands, or an update leaves the token as it was.
+	// All tokens of the chain bind it.
 	keeps := func(wider func(*Settings) bool, widened bool) bool {
 		return !makes && !widened || slices.ContainsFunc(chain, func(u Token) bool { return !wider(&u.Settings) })
 	}

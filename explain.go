@@ -100,7 +100,7 @@ func (p *policy) explain(a Action, on Resource) Explanation {
 
 func (p *policy) explainLayers(e *Explanation, a Action, on string) {
 	for i := range p.nodes {
-		if n := &p.nodes[i]; n.missing && isCodeID(n.id) {
+		if n := &p.nodes[i]; n.missingHere() {
 			e.Missing = append(e.Missing, n.id)
 		}
 	}
@@ -168,11 +168,13 @@ func (l *ExplainedLayer) reason(v verdict) string {
 			return fmt.Sprintf("%s: no rule allows it but those of role %s, whose boundary does not", l.Name, r.label())
 		}
 		if r.Fault != "" {
-			return fmt.Sprintf("%s: no rule allows it, and role %s gives nothing: %s", l.Name, r.label(), r.Fault)
+			return fmt.Sprintf("%s%s, and role %s gives nothing: %s", l.Name, noRule, r.label(), r.Fault)
 		}
 	}
-	return l.Name + ": no rule allows it"
+	return l.Name + noRule
 }
+
+const noRule = ": no rule allows it"
 
 // explainLayer describes a layer and which of its rules match.
 func (p *policy) explainLayer(l *compiledLayer, known []*[]grant, a Action, on string) ExplainedLayer {

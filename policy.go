@@ -25,9 +25,8 @@ type layer struct {
 type policy struct {
 	layers []compiledLayer
 	nodes  []roleNode // the roles that layers name, and those that they inherit, inherited ones first
-	// paired reports whether more than one layer forces values, so that some pairs of their grants may disagree. Only
-	// then does a verdict need the grants themselves. pairedCreate is the same for Create, where layer.forced counts
-	// too.
+	// paired reports whether more than one layer forces values, so that some pairs of their grants may disagree. Only then
+	// does a verdict need the grants themselves. pairedCreate is the same for Create, where layer.forced counts too.
 	paired, pairedCreate bool
 	nested               bool // some role inherits
 }
@@ -62,6 +61,9 @@ type roleNode struct {
 	boundary      *ruleset // nil: none
 	boundaries    []int32  // of a role with a boundary: itself and the inherited roles that have one
 }
+
+// missingHere reports whether the role is one of Options.Roles that this process lacks.
+func (n *roleNode) missingHere() bool { return n.missing && isCodeID(n.id) }
 
 // newPolicy compiles a chain of layers. A missing role gives nothing, and neither does one that inherits itself.
 func newPolicy(layers []layer, roles map[string]Role) *policy {

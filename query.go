@@ -48,8 +48,7 @@ type TokenQuery struct {
 	Client string  // tokens minted for this client id
 	Search string  // prefix of name, id or hint; byte for byte
 	// Find is a text anywhere in the name, id or hint, whatever the case of letters. Each character is compared by
-	// Unicode's simple case folding, as [strings.EqualFold] does. Accents count, and so does whether a letter is
-	// composed.
+	// Unicode's simple case folding, as [strings.EqualFold] does. Accents count, and so does whether a letter is composed.
 	Find   string
 	States []State
 	Now    time.Time // the moment that States are of; the Account sets it if zero

@@ -42,13 +42,14 @@ type Role struct {
 
 	Permissions Permissions `json:"permissions,omitempty"`
 
-	// Boundary is a ceiling on what the role gives to a token that names it. Of its rules and those it inherits, the
-	// role gives a row only if a boundary allows it: its own, or that of a role it inherits, directly or not. So several
-	// boundaries form a union. A role that is only inherited may pass on rules that it gives to no token itself.
+	// Boundary is a ceiling on what the role gives to a token that names it. Of its rules and those it inherits, the role
+	// gives a row only if a boundary allows it: its own, or that of a role it inherits, directly or not. So several
+	// boundaries form a union. A role that is only inherited may pass on rules that it gives to no token
+	// itself.
 	//
 	// Nil: no boundary, and those of the inherited roles do not matter. Empty but not nil: the role gives only what the
-	// inherited boundaries let through. A boundary forces no values. Like any rules it reaches "latchkey/…" only through
-	// a pattern that begins so.
+	// inherited boundaries let through. A boundary forces no values. Like any rules it reaches "latchkey/…" only through a
+	// pattern that begins so.
 	Boundary Permissions `json:"boundary,omitzero"`
 
 	// Extra belongs to the host or to the surface named by Origin. It is kept byte for byte.

@@ -510,6 +510,9 @@ func (v *view) showRole(status int, page ui, r latchkey.Role, e *roleForm, their
 	if r.ID != "" {
 		page.Title = heading{Name: exact(r.Name)}
 	}
+	if r.Coded() {
+		page.Notice = "This role is part of the program that runs here, and changes only with it."
+	}
 	var used users
 	if r.ID != "" {
 		var err error
@@ -525,8 +528,8 @@ func (v *view) showRole(status int, page ui, r latchkey.Role, e *roleForm, their
 		"Dirty": v.r.Method == http.MethodPost, "Soon": v.takesEffect(), "IsTheirs": theirs,
 		"Theirs": nil, "TheirsMore": 0, "TheirsUp": "",
 		"First": e.From + 1, "Previous": max(1, e.From+1-maxRules), "Next": e.To + 1,
-		"MayUpdate": r.ID == "" || v.may(latchkey.Update, "role", r.ID),
-		"MayDelete": r.ID != "" && v.may(latchkey.Delete, "role", r.ID)}
+		"MayUpdate": r.ID == "" || !r.Coded() && v.may(latchkey.Update, "role", r.ID),
+		"MayDelete": r.ID != "" && !r.Coded() && v.may(latchkey.Delete, "role", r.ID)}
 	if data["Bounded"] = r.Boundary != nil; r.Boundary != nil {
 		data["Boundary"], data["BoundaryMore"] = ruleLines(r.Boundary, maxRules)
 	}

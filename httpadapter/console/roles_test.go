@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -247,4 +248,36 @@ func TestAWeakEditorWritesNoRuleAboutWhoAsks(t *testing.T) {
 	require.Equal(t, http.StatusForbidden, save(self))
 	w.who = strong
 	require.Equal(t, http.StatusSeeOther, save(self))
+}
+
+// Roles of the program are shown and given like others, and nobody can change them here.
+func TestRolesOfTheProgram(t *testing.T) {
+	w := newFixture(t, nil)
+	own := w.role(latchkey.Role{Name: "own"})
+	keys := latchkey.New(&w.reads, &latchkey.Options{Clock: func() time.Time { return w.now }, Roles: []latchkey.Role{
+		{Name: "viewer", Permissions: latchkey.Permissions{latchkey.Grant(latchkey.Read).On("doc/*")}}}})
+	t.Cleanup(func() { _ = keys.Close(t.Context()) })
+	w.owner = keys.For("acme")
+	w.who = must(w.owner.Assume(latchkey.Client{ID: "ada"}, everything))
+	list := w.get("roles")
+	require.Contains(t, list, "part of the program")
+	require.Equal(t, 1, strings.Count(list, "part of the program"), "the stored role is not")
+	require.Contains(t, list, `href="role/code:viewer"`)
+	require.Contains(t, w.get("role/"+own.ID), ">Delete…<")
+	page := w.get("role/code:viewer")
+	require.Contains(t, page, "changes only with it")
+	require.Contains(t, page, "<fieldset class=\"bare\" disabled>")
+	require.NotContains(t, page, ">Delete…<")
+	form := w.form("role/code:viewer")
+	form.Set("name", "mine")
+	require.NotEqual(t, http.StatusSeeOther, w.post("role/code:viewer", form).Code)
+	require.NotEqual(t, http.StatusSeeOther, w.post("role/code:viewer/delete", w.form("role/"+own.ID+"/delete")).Code)
+	require.Contains(t, w.get("role/code:viewer/access"), "viewer")
+
+	form = w.form("role/" + own.ID)
+	form.Add("role", "code:viewer")
+	require.Equal(t, http.StatusSeeOther, w.post("role/"+own.ID, form).Code)
+	heir, err := w.acme.Role(t.Context(), own.ID)
+	require.NoError(t, err)
+	require.Equal(t, []string{"code:viewer"}, heir.Inherits)
 }
