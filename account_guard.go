@@ -474,7 +474,9 @@ func (c *call) checkRoleEnds(ctx context.Context, t *Token, ancestors []Token, a
 	if roles == nil {
 		var err error
 		roles, err = c.rolesNamed(ctx, layersOf(t, ancestors))
-		if unknown = t.Damaged || isUnknowable(err); err != nil && !unknown {
+		unknown = t.Damaged || isUnknowable(err) ||
+			slices.ContainsFunc(ancestors, func(a Token) bool { return a.Damaged })
+		if err != nil && !unknown {
 			return err
 		}
 	}

@@ -126,7 +126,7 @@ func TestARoleEnds(t *testing.T) {
 
 // A role ends by the time that the store confirms, like a token, and does not come back when the clocks are set back.
 func TestARoleThatEndedStaysSo(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, func(o *latchkey.Options) { o.CacheTokens = -1 })
 	r := w.role("r", readAll())
 	_, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{r.ID},
 		RoleEnds: roleEnds{r.ID: w.now().Add(time.Minute)}})
@@ -393,6 +393,15 @@ func TestAnActorWithARoleUntilFriday(t *testing.T) {
 			r := e.world.role("other")
 			e.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{r.ID, e.editor.ID},
 				RoleEnds: roleEnds{e.editor.ID: e.friday}})
+			return second(e.as.UpdateRole(e.ctx, r.ID, func(r *latchkey.Role) error {
+				r.Permissions = e.editor.Permissions
+				return nil
+			}))
+		}},
+		"gives its rules to a role that one has until Friday, and another for good": {false, func(e *env) error {
+			r := e.world.role("lent")
+			e.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{r.ID}, RoleEnds: roleEnds{r.ID: e.friday}})
+			e.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{r.ID}})
 			return second(e.as.UpdateRole(e.ctx, r.ID, func(r *latchkey.Role) error {
 				r.Permissions = e.editor.Permissions
 				return nil

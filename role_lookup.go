@@ -165,7 +165,6 @@ func (m *Manager) resolveRole(ctx context.Context, owner, text string, mayShow f
 	if err != nil {
 		return "", err
 	}
-	named = slices.DeleteFunc(named, func(r Role) bool { return r.Name != text || r.Origin != "" })
 	if r, ok := m.code.byID[CodeRoleID(text)]; ok {
 		named = append(named, r)
 	}

@@ -190,10 +190,15 @@ func (v *view) showRoles(unsaid bool) error {
 		latchkey.Role
 		Lines []string
 		More  int
+		// SameName: a role of the program has its name, which names neither then.
+		SameName bool
 	}
 	var rows []roleRow
 	for _, r := range list {
 		x := roleRow{Role: r}
+		if code, ok := v.account.Manager().CodeRoleNamed(r.Name); ok && r.Origin == "" && code.ID != r.ID {
+			x.SameName = true
+		}
 		x.Lines, x.More = ruleLines(r.Permissions, 3)
 		if r.Damaged {
 			x.Lines = []string{"Damaged: the stored role " + r.ID + " cannot be read. It allows nothing."}

@@ -254,6 +254,7 @@ func TestAWeakEditorWritesNoRuleAboutWhoAsks(t *testing.T) {
 func TestRolesOfTheProgram(t *testing.T) {
 	w := newFixture(t, nil)
 	own := w.role(latchkey.Role{Name: "own"})
+	w.role(latchkey.Role{Name: "Viewer"}) // from before the program had one
 	keys := latchkey.New(&w.reads, &latchkey.Options{Clock: func() time.Time { return w.now }, Roles: []latchkey.Role{
 		{Name: "viewer", Permissions: latchkey.Permissions{latchkey.Grant(latchkey.Read).On("doc/*")}}}})
 	t.Cleanup(func() { _ = keys.Close(t.Context()) })
@@ -262,6 +263,7 @@ func TestRolesOfTheProgram(t *testing.T) {
 	list := w.get("roles")
 	require.Contains(t, list, "part of the program")
 	require.Equal(t, 1, strings.Count(list, "part of the program"), "the stored role is not")
+	require.Equal(t, 1, strings.Count(list, "a role of the program has this name"))
 	require.Contains(t, list, `href="role/code:viewer"`)
 	require.Contains(t, w.get("role/"+own.ID), ">Delete…<")
 	page := w.get("role/code:viewer")
