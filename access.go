@@ -197,8 +197,8 @@ func (a Access) Client() Client {
 	return a.who.client
 }
 
-// Roles returns the ids of the token's roles: its own, or its parent's if its mint named none. Those that have ended are
-// not among them, nor are those of Options.Roles that this process lacks. The slice is a copy.
+// Roles returns the ids of the token's roles: its own, or its parent's if its mint named none. Those that have ended
+// are not among them, nor are those of Options.Roles that this process lacks. The slice is a copy.
 func (a Access) Roles() []string {
 	if a.set == nil {
 		return nil

@@ -389,15 +389,15 @@ func TestIssueRefuses(t *testing.T) {
 // For two common mistakes the error says what to do.
 func TestIssueErrorsSayWhatToDo(t *testing.T) {
 	w := newWorld(t)
-	role, err := w.acme.CreateRole(w.ctx, latchkey.Role{Name: "clerk"})
-	w.ok(err)
-	_, _, err = w.acme.Issue(w.ctx, latchkey.Spec{})
+	w.role("clerk")
+	_, _, err := w.acme.Issue(w.ctx, latchkey.Spec{})
 	require.ErrorContains(t, err, "Spec.Kind is not set")
 	_, _, err = w.acme.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAccess})
 	require.ErrorContains(t, err, "are minted")
 	_, _, err = w.acme.Issue(w.ctx, latchkey.Spec{
-		Kind: latchkey.KindAPIKey, Roles: []string{role.Name}})
-	require.ErrorContains(t, err, `unknown role "clerk": a role is named by its ID`)
+		Kind: latchkey.KindAPIKey, Roles: []string{"clark"}})
+	require.ErrorContains(t, err, `unknown role "clark": a role is named by its ID, or by the name`)
+	require.ErrorContains(t, err, `there is ["clerk"]`)
 }
 
 func TestImport(t *testing.T) {
