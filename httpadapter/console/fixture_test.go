@@ -3,6 +3,7 @@ package console
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/binary"
 	"fmt"
 	"html"
@@ -202,9 +203,46 @@ func formOf(page string) url.Values {
 
 func (w *fixture) issue(spec latchkey.Spec) latchkey.Token {
 	w.t.Helper()
+	name := spec.Name
+	spec.Name = w.newName(name)
 	t, _, err := w.acme.Issue(w.t.Context(), spec)
 	require.NoError(w.t, err)
+	return w.renamed(t, name, t.Client.Name)
+}
+
+// newName returns a name, or another one in its place if new ones must not be so. Stored ones may.
+func (w *fixture) newName(name string) string {
+	if strings.ContainsFunc(name, func(r rune) bool { return r > '~' || r < ' ' }) || strings.TrimSpace(name) != name {
+		return fmt.Sprintf("%x", name)
+	}
+	return name
+}
+
+// renamed gives a stored token names that were valid once.
+func (w *fixture) renamed(t latchkey.Token, name, client string) latchkey.Token {
+	w.t.Helper()
+	if t.Name == name && t.Client.Name == client {
+		return t
+	}
+	write := latchkey.Write{}
+	if t.Client.ID != "" {
+		t.Client.Name = client
+		write.Clients = []latchkey.Client{t.Client}
+	}
+	t.Name = name
+	write.Tokens = []latchkey.Token{t}
+	w.put(write)
+	t.Version++
 	return t
+}
+
+// put writes to the store, past all checks of new records.
+func (w *fixture) put(write latchkey.Write) {
+	w.t.Helper()
+	write.Owner = "acme"
+	_, err := rand.Read(write.ID[:])
+	require.NoError(w.t, err)
+	require.NoError(w.t, w.reads.Store.Write(w.t.Context(), write))
 }
 
 func (w *fixture) token(id string) latchkey.Token {
@@ -227,19 +265,28 @@ func (w *fixture) mint(s latchkey.Settings,
 	n latchkey.Narrowing) (parent, child latchkey.Token, secret latchkey.Secret) {
 	w.t.Helper()
 	ctx := w.t.Context()
+	name, childName, client := s.Name, n.Name, n.Client.Name
+	s.Name, n.Name, n.Client.Name = w.newName(name), w.newName(childName), w.newName(client)
 	parent, text, err := w.acme.Issue(ctx, s.Spec(latchkey.KindAPIKey))
 	require.NoError(w.t, err)
 	access, err := w.keys.Verify(ctx, latchkey.Presented{Secret: text.Reveal(), Referer: "https://example.com/"})
 	require.NoError(w.t, err)
 	child, secret, err = access.Mint(ctx, n)
 	require.NoError(w.t, err)
-	return parent, child, secret
+	return w.renamed(parent, name, ""), w.renamed(child, childName, client), secret
 }
 
 func (w *fixture) role(r latchkey.Role) latchkey.Role {
 	w.t.Helper()
+	name := r.Name
+	r.Name = w.newName(name)
 	r, err := w.acme.CreateRole(w.t.Context(), r)
 	require.NoError(w.t, err)
+	if r.Name != name {
+		r.Name = name
+		w.put(latchkey.Write{Roles: []latchkey.Role{r}})
+		r.Version++
+	}
 	return r
 }
 

@@ -14,8 +14,7 @@ import (
 func TestTextStaysText(t *testing.T) {
 	w := newFixture(t, nil)
 	hostile := `"><script>alert(1)</script><img src=x onerror=alert(1)>{{.}}` + "\u202e‘"
-	role, err := w.acme.CreateRole(t.Context(), latchkey.Role{Name: hostile})
-	require.NoError(t, err)
+	role := w.role(latchkey.Role{Name: hostile})
 	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Name: hostile, Roles: []string{role.ID}}).ID
 	for _, path := range []string{"", "?q=" + url.QueryEscape(hostile), "token/" + id, "token/" + id + "/revoke",
 		"token/" + id + "/access",
@@ -32,7 +31,7 @@ func TestWhatWasTypedCanBeSentAgain(t *testing.T) {
 	w := newFixture(t, nil)
 	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Name: "k"}).ID
 	form := w.form("token/" + id)
-	form.Set("name", `typed "<&`+"\u202e")
+	form.Set("name", `typed "<&`)
 	form.Set("domains", "a.example\r\nb.example")
 	who := w.who
 	w.who = latchkey.Access{}
