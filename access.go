@@ -23,7 +23,11 @@ type Access struct {
 // Allows reports whether the action is allowed on every row of the resource. It does not allocate, unless
 // the chain of tokens has over 256 roles, or several of its layers force values.
 func (a Access) Allows(action Action, on Resource) bool {
-	return a.set != nil && a.set.policy.verdict(action, on) == verdictAll
+	if a.set == nil {
+		return false
+	}
+	q := a.question(action, on)
+	return a.set.policy.verdictOf(&q) == verdictAll
 }
 
 // Check returns nil if the action is allowed on every row of the resource, and otherwise a *[DeniedError]. Its Rows
@@ -33,7 +37,8 @@ func (a Access) Check(action Action, on Resource) error {
 	if a.set == nil {
 		return &DeniedError{Action: action, Resource: on}
 	}
-	switch a.set.policy.verdict(action, on) {
+	q := a.question(action, on)
+	switch a.set.policy.verdictOf(&q) {
 	case verdictAll:
 		return nil
 	case verdictSome:
@@ -91,7 +96,8 @@ func (a Access) Prepare(action Action, on Resource, s *Schema, before, after Row
 	if a.set == nil {
 		return nil, &DeniedError{Action: action, Resource: on}
 	}
-	grants := slices.Clone(a.set.policy.grants(action, on))
+	q := a.question(action, on)
+	grants := slices.Clone(a.set.policy.grantsOf(&q))
 	for i := range grants {
 		grants[i].rows = grants[i].rows.resolve(a.lookup)
 	}
@@ -103,9 +109,10 @@ func (a Access) Prepare(action Action, on Resource, s *Schema, before, after Row
 // Explain returns the answer with its reasons: which rules decided, in which layer.
 func (a Access) Explain(action Action, on Resource) Explanation {
 	if a.set == nil {
-		return newPolicy([]layer{{name: "the zero Access"}}, nil).explain(action, on)
+		return newPolicy([]layer{{name: "the zero Access"}}, nil).explainOf(&question{action: action, on: string(on)})
 	}
-	e := a.set.policy.explain(action, on)
+	q := a.question(action, on)
+	e := a.set.policy.explainOf(&q)
 	a.m.opts.Catalogue.name(&e)
 	return e
 }
@@ -220,12 +227,18 @@ func (a Access) String() string {
 	return fmt.Sprintf("access of token %s of %q", a.TokenID(), a.who.owner) + a.faultText()
 }
 
+// question returns a question of this caller, which must not be the zero Access.
+func (a Access) question(action Action, on Resource) question {
+	return question{action: action, on: string(on), client: a.who.client.ID}
+}
+
 // rows returns the condition that a row must meet, with references filled in.
 func (a Access) rows(action Action, on Resource) Condition {
 	if a.set == nil {
 		return Condition{}
 	}
-	return a.set.policy.rows(action, on).resolve(a.lookup)
+	q := a.question(action, on)
+	return a.set.policy.rowsFor(&q).resolve(a.lookup)
 }
 
 // lookup returns the value of a reference in a condition, and false if it has none.

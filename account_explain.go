@@ -107,7 +107,8 @@ func (m *Manager) noteRoles(e *Explanation, f *Found, now int64) {
 }
 
 // ExplainRole is [Account.Explain] of a token that has one role and no rules of its own. References in the answers stay
-// as they are, because they mean the caller. An actor needs read on the role and on all that it inherits. ExplainRole
+// as they are, because they mean the caller. The answers are for a caller without a client, so a pattern with
+// [ClientSegment] counts in a Deny only. An actor needs read on the role and on all that it inherits. ExplainRole
 // returns [ErrNotFound] if there is no such role.
 func (a Account) ExplainRole(ctx context.Context, id string, ask ...Question) ([]Explanation, error) {
 	c, err := a.begin(ctx)
@@ -138,7 +139,7 @@ func (a Account) ExplainRole(ctx context.Context, id string, ask ...Question) ([
 	f := Found{Roles: slices.Collect(maps.Values(roles))}
 	out := make([]Explanation, len(ask))
 	for i, q := range ask {
-		out[i] = p.explain(q.Action, q.Resource)
+		out[i] = p.explainOf(&question{action: q.Action, on: string(q.Resource)})
 		a.m.opts.Catalogue.name(&out[i])
 		a.m.noteRoles(&out[i], &f, 0)
 	}

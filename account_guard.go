@@ -33,7 +33,7 @@ func (c *call) checkRightsBy(ctx context.Context, actor, layers []layer, roles m
 	for _, l := range actor {
 		if l.name != boundaryLayer {
 			mine = append(mine, l)
-		} else if slices.ContainsFunc(l.rules, func(r Rule) bool { return r.rows.n != nil && dependsOnCaller(r.rows.n) }) {
+		} else if slices.ContainsFunc(l.rules, Rule.dependsOnCaller) {
 			l.selfRoles = nil // those of the caller count
 			mine, layers = append(mine, l), append(slices.Clone(layers), l)
 		}

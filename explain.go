@@ -80,25 +80,25 @@ type ExplainedRule struct {
 	OverriddenBy []string `json:"overridden_by,omitempty"`
 }
 
-// explain returns why the decision about a and on is what it is.
-func (p *policy) explain(a Action, on Resource) Explanation {
-	e := Explanation{Action: a, Resource: on, Verdict: verdictNone.String()}
+// explainOf returns why the decision about a question is what it is.
+func (p *policy) explainOf(q *question) Explanation {
+	e := Explanation{Action: q.action, Resource: Resource(q.on), Verdict: verdictNone.String()}
 	switch {
-	case a == Any:
+	case q.action == Any:
 		e.Reason = "* stands for any action in rules only: name one action"
-	case !a.concrete():
+	case !q.action.concrete():
 		e.Reason = "an invalid action is always denied"
-	case !on.valid():
+	case !e.Resource.valid():
 		e.Reason = "an invalid resource is always denied"
 	case p == nil || len(p.layers) == 0:
 		e.Reason = "no rules apply"
 	default:
-		p.explainLayers(&e, a, string(on))
+		p.explainLayers(&e, q)
 	}
 	return e
 }
 
-func (p *policy) explainLayers(e *Explanation, a Action, on string) {
+func (p *policy) explainLayers(e *Explanation, q *question) {
 	for i := range p.nodes {
 		if n := &p.nodes[i]; n.missingHere() {
 			e.Missing = append(e.Missing, n.id)
@@ -110,7 +110,7 @@ func (p *policy) explainLayers(e *Explanation, a Action, on string) {
 	empty := -1 // the layer after which nothing was left
 	for i := range p.layers {
 		l := &p.layers[i]
-		layerGrants := p.layerGrants(l, known, a, on)
+		layerGrants := p.layerGrants(l, known, q)
 		if i == 0 {
 			gs = layerGrants
 		} else {
@@ -120,7 +120,7 @@ func (p *policy) explainLayers(e *Explanation, a Action, on string) {
 			empty = i
 		}
 		verdicts[i] = extent(rowsOf(layerGrants))
-		x := p.explainLayer(l, known, a, on)
+		x := p.explainLayer(l, known, q)
 		x.Verdict, x.Rows = verdicts[i].String(), rowsOf(layerGrants)
 		e.Layers = append(e.Layers, x)
 	}
@@ -177,23 +177,23 @@ func (l *ExplainedLayer) reason(v verdict) string {
 const noRule = ": no rule allows it"
 
 // explainLayer describes a layer and which of its rules match.
-func (p *policy) explainLayer(l *compiledLayer, known []*[]grant, a Action, on string) ExplainedLayer {
+func (p *policy) explainLayer(l *compiledLayer, known []*[]grant, q *question) ExplainedLayer {
 	x := ExplainedLayer{Name: l.name, Full: l.full}
 	if !l.rows.IsAllRows() && !l.broken {
 		rows := l.rows
 		x.Limit = &rows
 	}
-	if a == Create {
+	if q.action == Create {
 		x.Forced = maps.Clone(l.forced)
 	}
 	if err := l.fault(); err != nil {
 		x.Fault = err.Error()
 	}
 	if !l.full {
-		p.explainRoles(&x, l, known, a, on)
+		p.explainRoles(&x, l, known, q)
 	}
 	if l.own != nil && !l.own.broken {
-		x.Rules = append(x.Rules, explainRules(l.own, a, on, false)...)
+		x.Rules = append(x.Rules, explainRules(l.own, q, false)...)
 	}
 	return x
 }
@@ -221,7 +221,7 @@ func (p *policy) fault() error {
 	return nil
 }
 
-func (p *policy) explainRoles(x *ExplainedLayer, l *compiledLayer, known []*[]grant, a Action, on string) {
+func (p *policy) explainRoles(x *ExplainedLayer, l *compiledLayer, known []*[]grant, q *question) {
 	lineage := make(map[int32][]int32) // of each role the layer reaches: itself and what it inherits
 	for _, at := range l.top {
 		lineage[at] = append(p.ancestors(at), at)
@@ -229,30 +229,30 @@ func (p *policy) explainRoles(x *ExplainedLayer, l *compiledLayer, known []*[]gr
 			lineage[up] = append(p.ancestors(up), up)
 		}
 	}
-	effective := p.effectiveRoles(l, lineage, a, on)
+	effective := p.effectiveRoles(l, lineage, q)
 	for _, at := range slices.Sorted(maps.Keys(lineage)) {
 		n := &p.nodes[at]
 		role := ExplainedRole{
 			ID: n.id, Name: n.name, Fault: n.why, Inherited: !slices.Contains(l.top, at),
-			Verdict: extent(rowsOf(p.roleGrants(at, known, a, on))).String(),
+			Verdict: extent(rowsOf(p.roleGrants(at, known, q))).String(),
 		}
 		if n.boundary != nil && !n.broken && !role.Inherited {
-			limit := rowsOf(p.boundaryGrants(at, a, on))
+			limit := rowsOf(p.boundaryGrants(at, q))
 			role.Limit = &limit
 		}
 		x.Roles = append(x.Roles, role)
 		if n.broken {
 			continue
 		}
-		for _, r := range explainRules(n.rules, a, on, !effective[at]) {
+		for _, r := range explainRules(n.rules, q, !effective[at]) {
 			r.Role, r.RoleName = n.id, n.name
 			if rule := &n.rules.rules[r.Position-1]; rule.verb == VerbDeny {
 				p.addOverriding(&r, rule.neg, at, l.top, lineage,
-					func(role int32) []grant { return p.boundedGrants(role, known, a, on) })
+					func(role int32) []grant { return p.boundedGrants(role, known, q) })
 				for _, heir := range slices.Sorted(maps.Keys(lineage)) {
 					h := &p.nodes[heir]
 					p.addOverriding(&r, rule.neg, at, h.inherits, lineage, func(role int32) []grant {
-						return p.roleGrants(role, known, a, on)
+						return p.roleGrants(role, known, q)
 					})
 					if h.inheritDenies && !h.broken && heir != at && slices.Contains(lineage[heir], at) && r.RepeatedBy == "" {
 						r.RepeatedBy = h.label()
@@ -287,16 +287,16 @@ func (p *policy) addOverriding(r *ExplainedRule, neg Condition, at int32, union 
 }
 
 // effectiveRoles returns the roles whose rules still have an effect in the layer: no rule list between replaces it.
-func (p *policy) effectiveRoles(l *compiledLayer, lineage map[int32][]int32, a Action, on string) map[int32]bool {
+func (p *policy) effectiveRoles(l *compiledLayer, lineage map[int32][]int32, q *question) map[int32]bool {
 	effective := make(map[int32]bool, len(lineage))
-	if l.own == nil || !l.own.replacesAll(a, on) {
+	if l.own == nil || !l.own.replacesAll(q) {
 		for _, at := range l.top {
 			effective[at] = true
 		}
 	}
 	for _, at := range slices.Backward(slices.Sorted(maps.Keys(lineage))) { // heirs come after what they inherit
 		n := &p.nodes[at]
-		if effective[at] && !n.broken && !n.rules.replacesAll(a, on) {
+		if effective[at] && !n.broken && !n.rules.replacesAll(q) {
 			for _, up := range n.inherits {
 				effective[up] = true
 			}
@@ -306,8 +306,8 @@ func (p *policy) effectiveRoles(l *compiledLayer, lineage map[int32][]int32, a A
 }
 
 // replacesAll reports whether some rule leaves nothing of what was allowed before the list.
-func (s *ruleset) replacesAll(a Action, on string) bool {
-	return !s.broken && slices.ContainsFunc(s.matching(a, on), func(i int32) bool { return s.rules[i].replacesAll() })
+func (s *ruleset) replacesAll(q *question) bool {
+	return !s.broken && slices.ContainsFunc(s.matching(q), func(i int32) bool { return s.rules[i].replacesAll() })
 }
 
 func (r *compiledRule) replacesAll() bool {
@@ -315,9 +315,9 @@ func (r *compiledRule) replacesAll() bool {
 }
 
 // explainRules returns the rules of a list that match, in order.
-func explainRules(s *ruleset, a Action, on string, replaced bool) []ExplainedRule {
+func explainRules(s *ruleset, q *question, replaced bool) []ExplainedRule {
 	var out []ExplainedRule
-	for _, i := range slices.Backward(s.matching(a, on)) {
+	for _, i := range slices.Backward(s.matching(q)) {
 		out = append(out, ExplainedRule{Position: int(i) + 1, Rule: s.source[i].String(), Replaced: replaced})
 		replaced = replaced || s.rules[i].replacesAll()
 	}

@@ -29,6 +29,7 @@ type Permissions []Rule
 // returns another rule. The zero Rule is invalid.
 type Rule struct {
 	verb     Verb
+	wild     bool // a pattern holds a wildcard of one segment
 	actions  []Action
 	patterns []Pattern
 	rows     Condition // AllRows without Where
@@ -82,7 +83,8 @@ func Deny(actions ...Action) RuleStart { return RuleStart{VerbDeny, actions} }
 
 // On finishes the rule with the patterns that it covers. [Rule.Validate] returns what is wrong with it.
 func (s RuleStart) On(patterns ...Pattern) Rule {
-	r := Rule{verb: s.verb, actions: slices.Clone(s.actions), patterns: slices.Clone(patterns), rows: AllRows}
+	r := Rule{verb: s.verb, actions: slices.Clone(s.actions), patterns: slices.Clone(patterns), rows: AllRows,
+		wild: slices.ContainsFunc(patterns, Pattern.wild)}
 	r.fault = r.check()
 	return r
 }
@@ -249,13 +251,18 @@ func (r *Rule) namesAction(a Action) bool {
 	return false
 }
 
-// matches reports whether the rule names the action and covers the resource.
+// dependsOnCaller reports whether the rule means something else for another caller.
+func (r Rule) dependsOnCaller() bool {
+	return r.rows.n != nil && dependsOnCaller(r.rows.n) || slices.ContainsFunc(r.patterns, Pattern.refersToClient)
+}
+
+// matches reports whether the rule names the action and covers the resource, for a caller without a client.
 func (r *Rule) matches(a Action, on Resource) bool {
 	if !r.namesAction(a) {
 		return false
 	}
 	for _, p := range r.patterns {
-		if p.covers(on) {
+		if p.covers(on, "", r.verb == VerbDeny) {
 			return true
 		}
 	}
@@ -264,14 +271,30 @@ func (r *Rule) matches(a Action, on Resource) bool {
 
 // Validate returns what is wrong with the first invalid rule, numbered from 1: [ErrInvalid], or [ErrBadCondition] for
 // conditions and forced values. A list may hold 100,000 patterns in all its rules together.
+//
+// Patterns with [AnySegment] or [ClientSegment] that have them in the same places, are equally deep and end alike, in "*"
+// or not, are of one shape. A list may hold 64 shapes, because each makes a decision dearer.
 func (p Permissions) Validate() error {
 	statements := 0
+	var shapes []shape
 	for i := range p {
 		if err := p[i].Validate(); err != nil {
 			return fmt.Errorf("rule %d: %w", i+1, err)
 		}
 		if statements += len(p[i].patterns); statements > maxStatements {
 			return fmt.Errorf("%w: more than %d patterns in one list of rules", ErrInvalid, maxStatements)
+		}
+		if !p[i].wild {
+			continue
+		}
+		for _, pattern := range p[i].patterns {
+			if !pattern.wild() {
+				continue
+			}
+			if shapes = addShape(shapes, pattern.shape()); len(shapes) > maxPatternShapes {
+				return fmt.Errorf("%w: rule %d: the wildcards {*} and {*client} stand in more than %d different ways in one list "+
+					"of rules: put them in the same segments, or make several roles", ErrInvalid, i+1, maxPatternShapes)
+			}
 		}
 	}
 	return nil

@@ -190,18 +190,21 @@ func (b *policyBuilder) forces(c compiledLayer) bool {
 	return slices.ContainsFunc(c.top, visit)
 }
 
-// verdict returns how much of on is allowed: verdictAll exactly when rows admits every row. An invalid resource, an
+// verdictOf returns how much is allowed: verdictAll exactly when rowsFor admits every row. An invalid resource, an
 // invalid action and Any get verdictNone. It does not allocate, unless the chain holds over 256 roles, or several
 // layers that force values.
-func (p *policy) verdict(a Action, on Resource) verdict {
-	if p == nil || !a.concrete() || !on.valid() {
+func (p *policy) verdictOf(q *question) verdict {
+	if p == nil || !q.valid() {
 		return verdictNone
 	}
-	if p.mayDisagree(a) {
-		return extent(rowsOf(withoutFault(p.evaluate(a, string(on)))))
+	if p.mayDisagree(q.action) {
+		return extent(rowsOf(withoutFault(p.evaluate(q))))
 	}
-	return p.fastVerdict(a, string(on))
+	return p.fastVerdict(q)
 }
+
+// valid reports whether the question names one action and a valid resource.
+func (q *question) valid() bool { return q.action.concrete() && Resource(q.on).valid() }
 
 // mayDisagree reports whether a verdict needs the grants themselves. It does for [Exceed], because the rule effects
 // that fastVerdict reads count rules of [Any] for every action.
@@ -209,16 +212,16 @@ func (p *policy) mayDisagree(a Action) bool {
 	return p.paired || a == Create && p.pairedCreate || a == Exceed
 }
 
-// fastVerdict is verdict for a valid action and resource, and layers whose grants cannot disagree.
-func (p *policy) fastVerdict(a Action, on string) verdict {
+// fastVerdict is verdictOf for a valid action and resource, and layers whose grants cannot disagree.
+func (p *policy) fastVerdict(q *question) verdict {
 	switch {
 	case !p.nested:
-		return p.fastVerdictWith(nil, a, on)
+		return p.fastVerdictWith(nil, q)
 	case len(p.nodes) <= 256:
 		var known [256]roleResult
-		return p.fastVerdictWith(known[:], a, on)
+		return p.fastVerdictWith(known[:], q)
 	}
-	return p.fastVerdictWith(make([]roleResult, len(p.nodes)), a, on)
+	return p.fastVerdictWith(make([]roleResult, len(p.nodes)), q)
 }
 
 // roleResult is the cached verdict of a role in one decision. denied is how much its Denies and those of the roles it
@@ -228,20 +231,20 @@ type roleResult struct {
 	gives, denied verdict
 }
 
-func (p *policy) fastVerdictWith(known []roleResult, a Action, on string) verdict {
+func (p *policy) fastVerdictWith(known []roleResult, q *question) verdict {
 	if len(p.layers) == 0 {
 		return verdictNone
 	}
 	v := verdictAll
 	for i := range p.layers {
-		if v = min(v, p.layerVerdict(&p.layers[i], known, a, on)); v == verdictNone {
+		if v = min(v, p.layerVerdict(&p.layers[i], known, q)); v == verdictNone {
 			break
 		}
 	}
 	return v
 }
 
-func (p *policy) layerVerdict(l *compiledLayer, known []roleResult, a Action, on string) verdict {
+func (p *policy) layerVerdict(l *compiledLayer, known []roleResult, q *question) verdict {
 	if l.broken {
 		return verdictNone
 	}
@@ -253,10 +256,10 @@ func (p *policy) layerVerdict(l *compiledLayer, known []roleResult, a Action, on
 		if v == verdictAll {
 			break
 		}
-		v = max(v, min(p.roleVerdict(at, known, a, on).gives, p.boundaryVerdict(at, a, on)))
+		v = max(v, min(p.roleVerdict(at, known, q).gives, p.boundaryVerdict(at, q)))
 	}
 	if l.own != nil {
-		t := l.own.effect(a, on)
+		t := l.own.effect(q)
 		v = t.apply(v)
 	}
 	return min(v, l.extent)
@@ -264,10 +267,10 @@ func (p *policy) layerVerdict(l *compiledLayer, known []roleResult, a Action, on
 
 // roleVerdict returns the result of one role. known is nil if no role inherits: computing a result twice then costs no
 // more than a cache.
-func (p *policy) roleVerdict(at int32, known []roleResult, a Action, on string) roleResult {
+func (p *policy) roleVerdict(at int32, known []roleResult, q *question) roleResult {
 	n := &p.nodes[at]
 	if known == nil && !n.broken {
-		t := n.rules.effect(a, on)
+		t := n.rules.effect(q)
 		return roleResult{gives: t.apply(verdictNone)}
 	}
 	if known == nil {
@@ -283,11 +286,11 @@ func (p *policy) roleVerdict(at int32, known []roleResult, a Action, on string) 
 		return r
 	}
 	for _, parent := range n.inherits {
-		from := p.roleVerdict(parent, known, a, on)
+		from := p.roleVerdict(parent, known, q)
 		r.gives = max(r.gives, from.gives)
 		r.denied = max(r.denied, from.denied)
 	}
-	t := n.rules.effect(a, on)
+	t := n.rules.effect(q)
 	r.gives = t.apply(r.gives)
 	if n.inheritDenies {
 		switch r.denied {
@@ -303,37 +306,37 @@ func (p *policy) roleVerdict(at int32, known []roleResult, a Action, on string) 
 }
 
 // boundaryVerdict returns how much a role's boundary lets through; verdictAll without a boundary.
-func (p *policy) boundaryVerdict(at int32, a Action, on string) verdict {
+func (p *policy) boundaryVerdict(at int32, q *question) verdict {
 	n := &p.nodes[at]
 	if n.boundary == nil {
 		return verdictAll
 	}
 	v := verdictNone
 	for _, up := range n.boundaries {
-		t := p.nodes[up].boundary.effect(a, on)
+		t := p.nodes[up].boundary.effect(q)
 		v = max(v, t.apply(verdictNone))
 	}
 	return v
 }
 
-// grants returns the grants of the chain: the pairs of what its layers grant. Pairs whose forced values disagree, and
+// grantsOf returns the grants of the chain: the pairs of what its layers grant. Pairs whose forced values disagree, and
 // pairs that admit no row, are dropped. Grants that force the same values are joined. References are not filled in.
-func (p *policy) grants(a Action, on Resource) []grant {
-	if p == nil || !a.concrete() || !on.valid() {
+func (p *policy) grantsOf(q *question) []grant {
+	if p == nil || !q.valid() {
 		return nil
 	}
-	return withoutFault(p.evaluate(a, string(on)))
+	return withoutFault(p.evaluate(q))
 }
 
-// rows returns the rows of on that are allowed: those of all grants, OR-ed. References are not filled in.
-func (p *policy) rows(a Action, on Resource) Condition { return rowsOf(p.grants(a, on)) }
+// rowsFor returns the rows that are allowed: those of all grants, OR-ed. References are not filled in.
+func (p *policy) rowsFor(q *question) Condition { return rowsOf(p.grantsOf(q)) }
 
-// evaluate is grants for a valid action and resource. If they are too many, it returns a fault.
-func (p *policy) evaluate(a Action, on string) []grant {
+// evaluate is grantsOf for a valid action and resource. If they are too many, it returns a fault.
+func (p *policy) evaluate(q *question) []grant {
 	known := make([]*[]grant, len(p.nodes))
 	var gs []grant
 	for i := range p.layers {
-		layerGrants := p.layerGrants(&p.layers[i], known, a, on)
+		layerGrants := p.layerGrants(&p.layers[i], known, q)
 		if i == 0 {
 			gs = layerGrants
 		} else {
@@ -346,22 +349,22 @@ func (p *policy) evaluate(a Action, on string) []grant {
 	return gs
 }
 
-func (p *policy) layerGrants(l *compiledLayer, known []*[]grant, a Action, on string) []grant {
+func (p *policy) layerGrants(l *compiledLayer, known []*[]grant, q *question) []grant {
 	if l.broken {
 		return nil
 	}
 	var gs []grant
 	switch {
-	case l.full && l.root && a == Exceed:
+	case l.full && l.root && q.action == Exceed:
 	case l.full:
 		gs = []grant{{rows: AllRows}}
 	default:
-		gs = p.boundedUnion(l.top, known, a, on)
+		gs = p.boundedUnion(l.top, known, q)
 	}
 	if l.own != nil {
-		gs = l.own.apply(gs, a, on)
+		gs = l.own.apply(gs, q)
 	}
-	return l.fillSelfRoles(l.limit(gs, a))
+	return l.fillSelfRoles(l.limit(gs, q.action))
 }
 
 // fillSelfRoles fills in SelfRoles, and leaves other references for the caller.
@@ -394,19 +397,19 @@ func (l *compiledLayer) limit(gs []grant, a Action) []grant {
 }
 
 // roleGrants is roleVerdict with the grants.
-func (p *policy) roleGrants(at int32, known []*[]grant, a Action, on string) []grant {
+func (p *policy) roleGrants(at int32, known []*[]grant, q *question) []grant {
 	if known[at] != nil {
 		return *known[at]
 	}
 	n := &p.nodes[at]
 	var gs []grant
 	if !n.broken {
-		gs = n.rules.apply(p.union(n.inherits, known, a, on), a, on)
+		gs = n.rules.apply(p.union(n.inherits, known, q), q)
 		if n.inheritDenies && len(gs) > 0 {
 			var set grantSet
 			set.addAll(gs)
 			for _, ancestor := range p.ancestors(at) {
-				for _, neg := range p.nodes[ancestor].rules.denials(a, on) {
+				for _, neg := range p.nodes[ancestor].rules.denials(q) {
 					set.deny(neg)
 				}
 			}
@@ -418,35 +421,35 @@ func (p *policy) roleGrants(at int32, known []*[]grant, a Action, on string) []g
 }
 
 // boundaryGrants is boundaryVerdict with the grants.
-func (p *policy) boundaryGrants(at int32, a Action, on string) []grant {
+func (p *policy) boundaryGrants(at int32, q *question) []grant {
 	n := &p.nodes[at]
 	if n.boundary == nil {
 		return []grant{{rows: AllRows}}
 	}
 	var set grantSet
 	for _, up := range n.boundaries {
-		set.addAll(p.nodes[up].boundary.apply(nil, a, on))
+		set.addAll(p.nodes[up].boundary.apply(nil, q))
 	}
 	return set.grants()
 }
 
 // boundedGrants returns what a role grants to a token that names it: its grants within its boundary.
-func (p *policy) boundedGrants(at int32, known []*[]grant, a Action, on string) []grant {
-	gs := p.roleGrants(at, known, a, on)
+func (p *policy) boundedGrants(at int32, known []*[]grant, q *question) []grant {
+	gs := p.roleGrants(at, known, q)
 	if p.nodes[at].boundary == nil {
 		return gs
 	}
-	return meet(gs, p.boundaryGrants(at, a, on))
+	return meet(gs, p.boundaryGrants(at, q))
 }
 
 // boundedUnion returns what roles together grant to a token that names them: the union of each within its boundary.
-func (p *policy) boundedUnion(roles []int32, known []*[]grant, a Action, on string) []grant {
+func (p *policy) boundedUnion(roles []int32, known []*[]grant, q *question) []grant {
 	if !slices.ContainsFunc(roles, func(at int32) bool { return p.nodes[at].boundary != nil }) {
-		return p.union(roles, known, a, on)
+		return p.union(roles, known, q)
 	}
 	var set grantSet
 	for _, at := range roles {
-		set.addAll(p.boundedGrants(at, known, a, on))
+		set.addAll(p.boundedGrants(at, known, q))
 	}
 	return set.grants()
 }
@@ -470,13 +473,13 @@ func (p *policy) ancestors(at int32) []int32 {
 }
 
 // union returns what the rules of some roles grant together, without their boundaries.
-func (p *policy) union(roles []int32, known []*[]grant, a Action, on string) []grant {
+func (p *policy) union(roles []int32, known []*[]grant, q *question) []grant {
 	if len(roles) == 1 {
-		return p.roleGrants(roles[0], known, a, on)
+		return p.roleGrants(roles[0], known, q)
 	}
 	var set grantSet
 	for _, at := range roles {
-		set.addAll(p.roleGrants(at, known, a, on))
+		set.addAll(p.roleGrants(at, known, q))
 	}
 	return set.grants()
 }

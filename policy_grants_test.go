@@ -42,7 +42,7 @@ func TestForcedValuesAreBounded(t *testing.T) {
 		"a few in a mint":               {layers(rules(3000, 2, "a", ""), mint(Values{"x": "1", "y": "2"})), false},
 	} {
 		p := newPolicy(c.layers, nil)
-		rows := rowsOf(p.evaluate(Create, "d/x"))
+		rows := rowsOf(p.evaluate(&question{action: Create, on: "d/x"}))
 		fault := rows.n != nil && rows.n.kind == nodeFault
 		assert.Equal(t, c.large, fault, name)
 		assert.Equal(t, c.large, p.checkSize(t.Context()) != nil, name)
@@ -65,10 +65,10 @@ func mixed(n int) (p Permissions) {
 func TestDeniesAfterGrantsAreBounded(t *testing.T) {
 	few, many := newPolicy([]layer{{rules: mixed(300)}}, nil), newPolicy([]layer{{rules: mixed(600)}}, nil)
 	require.NoError(t, few.checkSize(t.Context()))
-	assert.True(t, rowsOf(few.evaluate(Read, "d/x")).Equal(All(Where("k", Eq, 1), Not(Where("j", Eq, 1)))))
+	assert.True(t, rowsOf(few.evaluate(&question{action: Read, on: "d/x"})).Equal(All(Where("k", Eq, 1), Not(Where("j", Eq, 1)))))
 	require.ErrorIs(t, many.checkSize(t.Context()), ErrInvalid)
 	assert.False(t, many.size().fits())
-	rows := rowsOf(many.evaluate(Read, "d/x"))
+	rows := rowsOf(many.evaluate(&question{action: Read, on: "d/x"}))
 	require.Error(t, rows.Validate())
 	_, err := (&Schema{}).Bind(rows)
 	assert.Error(t, err)

@@ -1,6 +1,7 @@
 package latchkey
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 )
@@ -22,9 +23,17 @@ func compileRule(r Rule) compiledRule {
 	return c
 }
 
+// question is what a policy is asked. A compiled policy is shared by tokens of different clients, so that the client comes
+// with the question.
+type question struct {
+	action Action
+	on     string
+	client string // Client.ID; "": none
+}
+
 // ruleset is a compiled Permissions list. It is immutable, and shared by all that hold the same list. A decision costs
-// one map look-up for the resource, one for each ancestor whose depth has a "p/*" pattern, and one for "*". The number
-// of rules does not matter.
+// one map look-up for the resource, one for each ancestor whose depth has a "p/*" pattern, one for "*", and one for each
+// shape of patterns with wildcards within. The number of rules does not matter.
 type ruleset struct {
 	broken    bool // a rule is invalid, so the list gives nothing. Fail-closed: that rule may have been a Deny
 	source    Permissions
@@ -39,11 +48,13 @@ type ruleset struct {
 	exact     uint64            // bit n: a pattern of one resource of n slashes (63: 63 or more)
 	under     uint64            // bit n: a pattern "p/*" where p has n slashes
 	star      bool              // a pattern "*"
+	shapes    []shape           // of the patterns with wildcards of one segment, in order
 	size      rulesSize
 }
 
 // indexEntry holds the rules of one pattern. Its key is the resource, "p/" for "p/*", and "" for "*". Each key is a
-// part of the requested resource, so that looking it up makes no string.
+// part of the requested resource, so that looking it up makes no string. Wildcards of one segment are single bytes in
+// a key, which no resource holds.
 type indexEntry struct {
 	firstEffect, effectCount     uint32 // start in ruleset.effects, and number; by action, Any (0) first
 	firstPosition, positionCount uint32
@@ -123,8 +134,14 @@ func newRuleset(p Permissions) *ruleset {
 			c := s.index[key]
 			c.positionCount++
 			s.index[key] = c
+			if key, ok := denyKey(pattern, key, r.verb); ok {
+				c := s.index[key]
+				c.positionCount++
+				s.index[key] = c
+			}
 		}
 	}
+	s.shapes = slices.Clip(s.shapes)
 	var n uint32
 	for key, c := range s.index {
 		s.index[key] = indexEntry{firstPosition: n}
@@ -134,18 +151,26 @@ func newRuleset(p Permissions) *ruleset {
 	for i, r := range s.source {
 		for _, pattern := range r.patterns {
 			key := indexKey(pattern)
-			c := s.index[key]
-			if c.positionCount > 0 && s.positions[c.firstPosition+c.positionCount-1] == int32(i) {
-				continue // the rule names the pattern twice
+			s.addPosition(key, int32(i))
+			if key, ok := denyKey(pattern, key, r.verb); ok {
+				s.addPosition(key, int32(i))
 			}
-			s.positions[c.firstPosition+c.positionCount] = int32(i)
-			c.positionCount++
-			s.index[key] = c
 		}
 	}
 	s.buildEffects()
 	s.measure()
 	return s
+}
+
+// addPosition adds the rule at a position to an index entry.
+func (s *ruleset) addPosition(key string, at int32) {
+	c := s.index[key]
+	if c.positionCount > 0 && s.positions[c.firstPosition+c.positionCount-1] == at {
+		return // the rule names the pattern twice
+	}
+	s.positions[c.firstPosition+c.positionCount] = at
+	c.positionCount++
+	s.index[key] = c
 }
 
 // buildEffects computes the effects of each index entry.
@@ -192,12 +217,158 @@ func (s *ruleset) buildEffects() {
 	s.effects = slices.Clip(s.effects)
 }
 
-func indexKey(p Pattern) string { return strings.TrimSuffix(string(p), "*") }
+// The bytes that stand for wildcards in a key of the index. No resource holds them: two are not valid UTF-8.
+const (
+	anyByte    = '*'
+	clientByte = 0xff
+	nobodyByte = 0xfe // ClientSegment, for a caller without a client: only Denies have such an entry
+)
+
+// shape is what patterns with wildcards of one segment share: where the wildcards are, and how deep they go. One
+// look-up finds all patterns of a shape that cover a resource.
+type shape struct {
+	depth uint16 // segments, without the "*" at the end
+	under bool   // "*" at the end
+	wild  []wildcardAt
+}
+
+type wildcardAt struct {
+	segment uint16
+	client  bool
+}
+
+// maxPatternShapes bounds the shapes of one list of rules, and with them the look-ups of a decision.
+const maxPatternShapes = 64
+
+func (s shape) compare(o shape) int {
+	return cmp.Or(cmp.Compare(s.depth, o.depth), boolCompare(s.under, o.under),
+		slices.CompareFunc(s.wild, o.wild, func(a, b wildcardAt) int {
+			return cmp.Or(cmp.Compare(a.segment, b.segment), boolCompare(a.client, b.client))
+		}))
+}
+
+// boolCompare sorts false before true.
+func boolCompare(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
+}
+
+// refersToClient reports whether a wildcard of the shape is ClientSegment.
+func (s shape) refersToClient() bool {
+	return slices.ContainsFunc(s.wild, func(w wildcardAt) bool { return w.client })
+}
+
+// shape returns the shape of a valid pattern with wildcards of one segment.
+func (p Pattern) shape() (s shape) {
+	base, under := strings.CutSuffix(string(p), "/*")
+	s.under = under
+	for segment := range strings.SplitSeq(base, "/") {
+		if kind := wildcard(segment); kind != literal {
+			s.wild = append(s.wild, wildcardAt{s.depth, kind == clientSegment})
+		}
+		s.depth++
+	}
+	return s
+}
+
+// addShape returns shapes, which are in order, with s among them.
+func addShape(shapes []shape, s shape) []shape {
+	if at, ok := slices.BinarySearchFunc(shapes, s, shape.compare); !ok {
+		return slices.Insert(shapes, at, s)
+	}
+	return shapes
+}
+
+// entry returns the index entry of the patterns of a shape that cover the resource of a question. It writes the key
+// into space, which is as long as the resource, and does not allocate.
+func (s *ruleset) entry(sh *shape, q *question, space []byte) (c indexEntry, ok bool) {
+	on := q.on
+	if sh.wild[0].segment == 0 && strings.HasPrefix(on, reserved) {
+		return c, false
+	}
+	copied, at, segment, n := 0, 0, uint16(0), 0 // at is where the segment begins, or the slash before the next
+	for i := range sh.wild {
+		w := &sh.wild[i]
+		for ; segment < w.segment; segment++ {
+			slash := strings.IndexByte(on[at:], '/')
+			if slash < 0 {
+				return c, false
+			}
+			at += slash + 1
+		}
+		end := len(on)
+		if slash := strings.IndexByte(on[at:], '/'); slash >= 0 {
+			end = at + slash
+		}
+		stands := byte(anyByte)
+		switch {
+		case !w.client:
+		case q.client == "":
+			stands = nobodyByte
+		case fillsSegment(q.client, on[at:end]):
+			stands = clientByte
+		default:
+			return c, false
+		}
+		n += copy(space[n:], on[copied:at])
+		space[n] = stands
+		n++
+		copied, at = end, end
+	}
+	for ; segment < sh.depth-1; segment++ {
+		slash := strings.IndexByte(on[at:], '/')
+		if slash < 0 {
+			return c, false
+		}
+		at += slash + 1
+	}
+	end := len(on)
+	if slash := strings.IndexByte(on[at:], '/'); slash >= 0 != sh.under {
+		return c, false
+	} else if sh.under {
+		end = at + slash + 1
+	}
+	n += copy(space[n:], on[copied:end])
+	c, ok = s.index[string(space[:n])]
+	return c, ok
+}
+
+func indexKey(p Pattern) string {
+	key := strings.TrimSuffix(string(p), "*")
+	if !p.wild() {
+		return key
+	}
+	segments := strings.Split(key, "/")
+	for i, segment := range segments {
+		switch wildcard(segment) {
+		case anySegment:
+			segments[i] = string(byte(anyByte))
+		case clientSegment:
+			segments[i] = "\xff"
+		}
+	}
+	return strings.Join(segments, "/")
+}
+
+// denyKey returns the second key of a pattern in a Deny with ClientSegment, for callers without a client.
+func denyKey(p Pattern, key string, v Verb) (string, bool) {
+	if v != VerbDeny || !p.refersToClient() {
+		return "", false
+	}
+	return strings.ReplaceAll(key, "\xff", "\xfe"), true
+}
 
 // indexPattern returns the key of a pattern in the index, and records the depth of such patterns.
 func (s *ruleset) indexPattern(p Pattern) string {
 	key := indexKey(p)
 	switch slashes := strings.Count(key, "/"); {
+	case p.wild():
+		s.shapes = addShape(s.shapes, p.shape())
 	case key == "":
 		s.star = true
 	case strings.HasSuffix(key, "/"):
@@ -223,10 +394,12 @@ func (s *ruleset) actionID(a Action) uint32 {
 
 // addEntry joins the effect of an index entry on an action to t.
 func (s *ruleset) addEntry(t *ruleEffect, key string, id uint32) {
-	c, ok := s.index[key]
-	if !ok {
-		return
+	if c, ok := s.index[key]; ok {
+		s.join(t, c, id)
 	}
+}
+
+func (s *ruleset) join(t *ruleEffect, c indexEntry, id uint32) {
 	effects := s.effects[c.firstEffect : c.firstEffect+c.effectCount]
 	if effects[0].action == 0 {
 		t.join(&effects[0])
@@ -250,13 +423,43 @@ func (s *ruleset) addEntry(t *ruleEffect, key string, id uint32) {
 	}
 }
 
-// effect returns the effect of all rules that match a and on, which must be valid. It does not allocate.
-func (s *ruleset) effect(a Action, on string) ruleEffect {
+// addShapes is addEntry of the patterns with wildcards of one segment.
+func (s *ruleset) addShapes(t *ruleEffect, q *question, id uint32) {
+	var short [64]byte
+	space := short[:]
+	if len(q.on) > len(space) {
+		s.addLongShapes(t, q, id)
+		return
+	}
+	for i := range s.shapes {
+		if c, ok := s.entry(&s.shapes[i], q, space); ok {
+			s.join(t, c, id)
+		}
+	}
+}
+
+// addLongShapes is addShapes of a long resource. It is a function of its own because a short one should not pay for
+// clearing its space.
+func (s *ruleset) addLongShapes(t *ruleEffect, q *question, id uint32) {
+	var long [maxResource + 8]byte // within compares resources that are slightly longer than valid ones
+	space := long[:]
+	if len(q.on) > len(space) {
+		space = make([]byte, len(q.on))
+	}
+	for i := range s.shapes {
+		if c, ok := s.entry(&s.shapes[i], q, space); ok {
+			s.join(t, c, id)
+		}
+	}
+}
+
+// effect returns the effect of all rules that match the question, which must be valid. It does not allocate.
+func (s *ruleset) effect(q *question) ruleEffect {
 	t := noEffect
 	if len(s.index) == 0 {
 		return t
 	}
-	id := s.actionID(a)
+	on, id := q.on, s.actionID(q.action)
 	if s.star && !strings.HasPrefix(on, reserved) {
 		s.addEntry(&t, "", id)
 	}
@@ -276,37 +479,55 @@ func (s *ruleset) effect(a Action, on string) ruleEffect {
 	if s.exact != 0 && s.exact&(1<<min(strings.Count(on, "/"), 63)) != 0 {
 		s.addEntry(&t, on, id)
 	}
+	if len(s.shapes) != 0 {
+		s.addShapes(&t, q, id)
+	}
 	return t
 }
 
-// matching returns the positions of the rules that match a and on, in order.
-func (s *ruleset) matching(a Action, on string) []int32 {
-	var out []int32
-	gather := func(key string) {
+// eachEntry calls visit with the index entries of all patterns that cover the resource of a question.
+func (s *ruleset) eachEntry(q *question, visit func(indexEntry)) {
+	byKey := func(key string) {
 		if c, ok := s.index[key]; ok {
-			for _, i := range s.positions[c.firstPosition : c.firstPosition+c.positionCount] {
-				if s.source[i].namesAction(a) {
-					out = append(out, i)
-				}
+			visit(c)
+		}
+	}
+	if s.star && !strings.HasPrefix(q.on, reserved) {
+		byKey("")
+	}
+	for i := range len(q.on) {
+		if q.on[i] == '/' {
+			byKey(q.on[:i+1])
+		}
+	}
+	byKey(q.on)
+	if len(s.shapes) != 0 {
+		space := make([]byte, len(q.on))
+		for i := range s.shapes {
+			if c, ok := s.entry(&s.shapes[i], q, space); ok {
+				visit(c)
 			}
 		}
 	}
-	if s.star && !strings.HasPrefix(on, reserved) {
-		gather("")
-	}
-	for i := range len(on) {
-		if on[i] == '/' {
-			gather(on[:i+1])
+}
+
+// matching returns the positions of the rules that match a question, in order.
+func (s *ruleset) matching(q *question) []int32 {
+	var out []int32
+	s.eachEntry(q, func(c indexEntry) {
+		for _, i := range s.positions[c.firstPosition : c.firstPosition+c.positionCount] {
+			if s.source[i].namesAction(q.action) {
+				out = append(out, i)
+			}
 		}
-	}
-	gather(on)
+	})
 	slices.Sort(out)
 	return slices.Compact(out)
 }
 
 // apply returns the grants after the rules, given the grants before them.
-func (s *ruleset) apply(base []grant, a Action, on string) []grant {
-	matched := s.matching(a, on)
+func (s *ruleset) apply(base []grant, q *question) []grant {
+	matched := s.matching(q)
 	if len(matched) == 0 {
 		return base
 	}
@@ -319,10 +540,10 @@ func (s *ruleset) apply(base []grant, a Action, on string) []grant {
 }
 
 // denials returns the negated conditions of the Denies that match.
-func (s *ruleset) denials(a Action, on string) []Condition {
+func (s *ruleset) denials(q *question) []Condition {
 	var denials []Condition
 	if s.denies {
-		for _, i := range s.matching(a, on) {
+		for _, i := range s.matching(q) {
 			if s.rules[i].verb == VerbDeny {
 				denials = append(denials, s.rules[i].neg)
 			}

@@ -3,7 +3,6 @@ package latchkey
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/latchkey-go/latchkey/internal/fault"
 )
@@ -12,15 +11,16 @@ import (
 // mean that it was not found out: the work is bounded, and ends with ctx.
 //
 // within compares the two on representative actions and resources. There is one resource for each kind that any of
-// their patterns distinguishes from the rest. The actions are those that a rule names, and one that none does. What
-// holds for these holds for all.
+// their patterns distinguishes from the rest: see [class]. The actions are those that a rule names, and one that none
+// does. What holds for these holds for all.
 //
 // A p that holds an invalid part, or whose rows together are too large, lies only within a policy that allows
 // everything. It allows nothing today, but a change of another record may make it valid, and then nothing would check
 // it again.
 //
-// The two are not assumed to be evaluated for the same caller: a condition on [Self], [SelfRoles] or [ClientID] lies
-// within every row only.
+// The two are not assumed to be evaluated for the same caller. A condition on [Self], [SelfRoles] or [ClientID] lies
+// within every row only. With [ClientSegment] in a pattern, what p allows to any client must be allowed by q to every
+// client, and to a caller without one.
 func (p *policy) within(ctx context.Context, q *policy) bool { return p.withinExcept(ctx, q, "") }
 
 // withinExcept is within for all actions but one. "": none is left out.
@@ -37,22 +37,43 @@ func (p *policy) withinExcept(ctx context.Context, q *policy, but Action) bool {
 	}
 	w := subsumption{ctx: ctx, left: maxSteps}
 	unforced := !q.forcesValues()
-	actions, resources := representatives(p, q)
-	for _, a := range actions {
-		if a == but {
-			continue
+	actions := representedActions(p, q)
+	pClients, qClients := p.refersToClient(), q.refersToClient()
+	for of := range representatives(p, q) {
+		if !w.spend(of.work) {
+			return false
 		}
-		for on := range resources {
-			if !w.spend(1) {
+		asked, ok := of.questions(pClients)
+		answered, ok2 := of.questions(qClients)
+		if !ok || !ok2 {
+			return false
+		}
+		for _, a := range actions {
+			if a != but && !w.classWithin(p, q, a, unforced, asked, answered) {
 				return false
 			}
-			if !p.mayDisagree(a) && p.fastVerdict(a, on) == verdictNone {
+		}
+	}
+	return true
+}
+
+// classWithin reports whether q allows, for one action and in each of the cases of a class of resources, what p allows
+// in any. Unforced says that q forces no values.
+func (w *subsumption) classWithin(p, q *policy, a Action, unforced bool, asked, answered []question) bool {
+	for _, x := range asked {
+		x.action = a
+		if !w.spend(1) {
+			return false
+		}
+		if !p.mayDisagree(a) && p.fastVerdict(&x) == verdictNone {
+			continue
+		}
+		for _, y := range answered {
+			y.action = a
+			if unforced && !q.mayDisagree(a) && q.fastVerdict(&y) == verdictAll {
 				continue
 			}
-			if unforced && !q.mayDisagree(a) && q.fastVerdict(a, on) == verdictAll {
-				continue
-			}
-			if !w.spend(p.cost(on)+q.cost(on)) || !w.grantsWithin(p.evaluate(a, on), q.evaluate(a, on)) {
+			if !w.spend(p.cost(&x)+q.cost(&y)) || !w.grantsWithin(p.evaluate(&x), q.evaluate(&y)) {
 				return false
 			}
 		}
@@ -96,22 +117,26 @@ func (p *policy) checkSize(ctx context.Context) error {
 		return nil
 	}
 	w := subsumption{ctx: ctx, left: maxSteps}
-	actions, resources := representatives(p)
-	for _, a := range actions {
-		for on := range resources {
-			if !w.spend(1) {
-				return unavailableCtx(ctx)
-			}
-			if !p.mayDisagree(a) && p.fastVerdict(a, on) != verdictSome {
-				continue
-			}
-			if !w.spend(p.cost(on)) {
-				return unavailableCtx(ctx)
-			}
-			rows := rowsOf(p.evaluate(a, on))
-			if rows.n != nil && rows.n.kind == nodeFault {
-				return fmt.Errorf("%w: the rows that the rules allow together for one action and resource are too large (%s):"+
-					" use fewer rules with conditions, or shorter lists", ErrInvalid, rows.n.fault.Reason)
+	actions, clients := representedActions(p), p.refersToClient()
+	for of := range representatives(p) {
+		asked, _ := of.questions(clients)
+		for _, a := range actions {
+			for _, q := range asked {
+				q.action = a
+				if !w.spend(of.work) {
+					return unavailableCtx(ctx)
+				}
+				if !p.mayDisagree(a) && p.fastVerdict(&q) != verdictSome {
+					continue
+				}
+				if !w.spend(p.cost(&q)) {
+					return unavailableCtx(ctx)
+				}
+				rows := rowsOf(p.evaluate(&q))
+				if rows.n != nil && rows.n.kind == nodeFault {
+					return fmt.Errorf("%w: the rows that the rules allow together for one action and resource are too large (%s):"+
+						" use fewer rules with conditions, or shorter lists", ErrInvalid, rows.n.fault.Reason)
+				}
 			}
 		}
 	}
@@ -127,31 +152,31 @@ func unavailableCtx(ctx context.Context) error {
 
 // cost estimates the work of evaluating p on a resource. It counts the rules that match, the Denies that are combined
 // with Grants, and the pairs of grants that force values.
-func (p *policy) cost(on string) int {
+func (p *policy) cost(q *question) int {
 	cost := 8 * (len(p.layers) + len(p.nodes))
 	for _, s := range p.rulesets() {
-		n := s.countPatterns(on)
+		n := s.countPatterns(q)
 		cost = add(cost, 4*n+3*min(times(n, s.size.runs), maxDenials))
 	}
 	if p.paired {
-		cost = add(cost, 64*p.pairs(on))
+		cost = add(cost, 64*p.pairs(q))
 	}
 	return cost
 }
 
 // pairs returns an upper bound of the pairs of grants that force values, on a resource.
-func (p *policy) pairs(on string) int {
+func (p *policy) pairs(q *question) int {
 	inherited := 0
 	for i := range p.nodes {
 		if s := p.nodes[i].rules; s != nil && s.forces {
-			inherited += s.countPatterns(on)
+			inherited += s.countPatterns(q)
 		}
 	}
 	pairs := 1
 	for i := range p.layers {
 		l, n := &p.layers[i], 0
 		if l.own != nil && l.own.forces {
-			n = l.own.countPatterns(on)
+			n = l.own.countPatterns(q)
 		}
 		if len(l.top) > 0 {
 			n += inherited
@@ -205,34 +230,6 @@ func (p *policy) rulesets() []*ruleset {
 		}
 	}
 	return sets
-}
-
-// unmentioned is a segment, and an action, that no valid pattern or rule holds.
-const unmentioned = "\x00"
-
-// representatives returns actions and resources that stand for all others. [Exceed] is among the actions if a rule
-// names it; a rule of [Any] does not.
-func representatives(policies ...*policy) ([]Action, map[string]struct{}) {
-	actions := []Action{unmentioned, Create}
-	known := map[Action]bool{Create: true}
-	resources := map[string]struct{}{unmentioned: {}, reserved + unmentioned: {}}
-	for _, p := range policies {
-		for _, s := range p.rulesets() {
-			for _, a := range s.actions {
-				if !known[a] {
-					known[a] = true
-					actions = append(actions, a)
-				}
-			}
-			for key := range s.index {
-				if key == "" || strings.HasSuffix(key, "/") {
-					key += unmentioned
-				}
-				resources[key] = struct{}{}
-			}
-		}
-	}
-	return actions, resources
 }
 
 // maxSteps bounds the work of one comparison. A step is some 50 ns. A comparison that is not decided by then counts as
@@ -620,18 +617,8 @@ func (p *policy) size() size {
 	return whole
 }
 
-// countPatterns returns how many patterns of rules cover a resource.
-func (s *ruleset) countPatterns(on string) int {
-	n := 0
-	count := func(key string) { n += int(s.index[key].positionCount) }
-	if s.star {
-		count("")
-	}
-	for i := range len(on) {
-		if on[i] == '/' {
-			count(on[:i+1])
-		}
-	}
-	count(on)
+// countPatterns returns how many patterns of rules cover the resource of a question.
+func (s *ruleset) countPatterns(q *question) (n int) {
+	s.eachEntry(q, func(c indexEntry) { n += int(c.positionCount) })
 	return n
 }

@@ -2,6 +2,7 @@ package latchkey
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"unicode/utf8"
 )
@@ -69,38 +70,38 @@ type Resource string
 // Different segments make different resources, and [Resource.Segments] is the inverse. The result is valid unless there
 // are no segments or it is longer than 512 bytes.
 func Path(segments ...string) Resource {
-	var b strings.Builder
+	var space [128]byte
+	b := space[:0]
 	for i, s := range segments {
 		if i > 0 {
-			b.WriteByte('/')
+			b = append(b, '/')
 		}
-		switch s {
-		case "":
-			b.WriteByte('%')
-		case ".":
-			b.WriteString("%2E")
-		case "..":
-			b.WriteString("%2E%2E")
-		default:
-			escapeSegment(&b, s)
-		}
+		b = appendSegment(b, s, math.MaxInt)
 	}
-	return Resource(b.String())
+	return Resource(b)
 }
 
-func escapeSegment(b *strings.Builder, s string) {
-	for i := 0; i < len(s); {
+// appendSegment appends a segment as Path writes it. It may stop once b is longer than most.
+func appendSegment(b []byte, s string, most int) []byte {
+	switch s {
+	case "":
+		return append(b, '%')
+	case ".":
+		return append(b, "%2E"...)
+	case "..":
+		return append(b, "%2E%2E"...)
+	}
+	for i := 0; i < len(s) && len(b) <= most; {
 		r, n := utf8.DecodeRuneInString(s[i:])
 		if r == '%' || r == '/' || r == '*' || r == 0 || r == utf8.RuneError && n == 1 {
-			b.WriteByte('%')
-			b.WriteByte(upperHex[s[i]>>4])
-			b.WriteByte(upperHex[s[i]&15])
+			b = append(b, '%', upperHex[s[i]>>4], upperHex[s[i]&15])
 			i++
 			continue
 		}
-		b.WriteString(s[i : i+n])
+		b = append(b, s[i:i+n]...)
 		i += n
 	}
+	return b
 }
 
 // Segments returns the segments that [Path] made r from. A "%" that Path would not have written stays as it is.
@@ -208,10 +209,25 @@ func whyInvalid(s string) string {
 	return ""
 }
 
-// Pattern is the resources that a rule covers: one resource, "p/*" for everything beneath p (but not p itself), or "*"
-// for everything. Resources beneath "latchkey/" administer latchkey itself. Only patterns that begin with "latchkey/"
-// match them.
+// Pattern is the resources that a rule covers. It is segments joined by "/":
+//
+//   - A segment of a resource stands for itself: "dataset/orders" is one resource.
+//   - [AnySegment] stands for any one segment: "project/{*}/file". It never stands for none, or for two.
+//   - [ClientSegment] stands for the id of the client that asks, as [Path] writes it: "user/{*client}/inbox".
+//   - "*" at the end stands for everything beneath: "p/*" covers "p/a" and "p/a/b", but not "p". "*" alone is everything.
+//
+// If the caller has no client, an Allow or a Grant on a pattern with ClientSegment covers nothing. A Deny on it covers
+// any segment there: whose it is cannot be known.
+//
+// Resources beneath "latchkey/" administer latchkey itself. Only patterns that begin with "latchkey/" match them. A
+// pattern has at most 512 bytes before its "/*". Build one from input with [Exactly], [Under] and [JoinPatterns].
 type Pattern string
+
+// Wildcards of one segment within a [Pattern]. Neither is ever a segment of a resource, because of the raw "*".
+const (
+	AnySegment    Pattern = "{*}"
+	ClientSegment Pattern = "{*client}"
+)
 
 // Exactly returns the pattern of one resource. For an invalid resource it returns the empty pattern, which is invalid
 // and matches nothing: input cannot become a wildcard.
@@ -231,24 +247,91 @@ func Under(r Resource) Pattern {
 	return Pattern(r + "/*")
 }
 
+// JoinPatterns joins patterns with "/". Only the last may be "*", or end with it. For anything else it returns the
+// empty pattern, which is invalid and matches nothing.
+//
+//	JoinPatterns(Exactly(Path("project")), AnySegment, Exactly(Path("file", name)))
+func JoinPatterns(parts ...Pattern) Pattern {
+	texts := make([]string, len(parts))
+	for i, p := range parts {
+		if p.Validate() != nil {
+			return ""
+		}
+		texts[i] = string(p)
+	}
+	joined := Pattern(strings.Join(texts, "/"))
+	if joined.Validate() != nil {
+		return ""
+	}
+	return joined
+}
+
 // Validate returns an error that wraps [ErrInvalid] if p is not a valid pattern.
 func (p Pattern) Validate() error {
 	if p == "*" {
 		return nil
 	}
-	base, _ := strings.CutSuffix(string(p), "/*")
-	if why := whyInvalid(base); why != "" {
-		return fmt.Errorf(`%w: pattern %.80q %s: it is a resource, "p/*" or "*"`, ErrInvalid, string(p), why)
+	if why := p.whyInvalid(); why != "" {
+		return fmt.Errorf(`%w: pattern %.80q %s: it is a resource, "p/*" or "*", with "{*}" for any one segment and `+
+			`"{*client}" for the client's id`, ErrInvalid, string(p), why)
 	}
 	return nil
 }
 
-// Matches reports whether a rule on p covers r. An invalid pattern matches nothing, and nothing matches an invalid
-// resource.
-func (p Pattern) Matches(r Resource) bool { return r.valid() && p.Validate() == nil && p.covers(r) }
+func (p Pattern) whyInvalid() string {
+	base, _ := strings.CutSuffix(string(p), "/*")
+	if len(base) > maxResource || !p.wild() {
+		return whyInvalid(base)
+	}
+	segments := strings.Split(base, "/")
+	for i, s := range segments {
+		if wildcard(s) != literal {
+			segments[i] = "-"
+		}
+	}
+	return whyInvalid(strings.Join(segments, "/"))
+}
 
-// covers is Matches for a valid pattern and a valid resource.
-func (p Pattern) covers(r Resource) bool {
+// wild reports whether a valid pattern holds a wildcard of one segment.
+func (p Pattern) wild() bool { return strings.Contains(string(p), "{*") }
+
+// refersToClient reports whether a valid pattern holds ClientSegment.
+func (p Pattern) refersToClient() bool { return strings.Contains(string(p), string(ClientSegment)) }
+
+// segmentKind is what a segment of a pattern stands for.
+type segmentKind uint8
+
+const (
+	literal       segmentKind = iota // itself
+	anySegment                       // any one
+	clientSegment                    // the client's id
+)
+
+func wildcard(segment string) segmentKind {
+	switch segment {
+	case string(AnySegment):
+		return anySegment
+	case string(ClientSegment):
+		return clientSegment
+	}
+	return literal
+}
+
+// Matches reports whether a rule on p covers r for a caller without a client. An invalid pattern matches nothing, and
+// nothing matches an invalid resource. A pattern with [ClientSegment] matches nothing, as in an Allow.
+func (p Pattern) Matches(r Resource) bool { return p.MatchesClient(r, "") }
+
+// MatchesClient reports whether a rule on p covers r for a caller with this [Client] ID; "": for one without a client.
+func (p Pattern) MatchesClient(r Resource, clientID string) bool {
+	return r.valid() && p.Validate() == nil && p.covers(r, clientID, false)
+}
+
+// covers reports whether a rule on p covers r, for a valid pattern and a valid resource. Without a client, ClientSegment
+// covers any segment if anyone is true, as in a Deny, and none otherwise.
+func (p Pattern) covers(r Resource, client string, anyone bool) bool {
+	if p.wild() {
+		return p.coversSegments(string(r), client, anyone)
+	}
 	if p == "*" {
 		return !strings.HasPrefix(string(r), reserved)
 	}
@@ -256,4 +339,46 @@ func (p Pattern) covers(r Resource) bool {
 		return strings.HasPrefix(string(r), base)
 	}
 	return string(p) == string(r)
+}
+
+// coversSegments is covers of a pattern with wildcards of one segment.
+func (p Pattern) coversSegments(r, client string, anyone bool) bool {
+	if strings.HasPrefix(r, reserved) && !strings.HasPrefix(string(p), reserved) {
+		return false
+	}
+	base, under := strings.CutSuffix(string(p), "/*")
+	for {
+		want, restOfPattern, more := strings.Cut(base, "/")
+		segment, rest, deeper := strings.Cut(r, "/")
+		switch wildcard(want) {
+		case literal:
+			if want != segment {
+				return false
+			}
+		case clientSegment:
+			if client == "" && !anyone || client != "" && !fillsSegment(client, segment) {
+				return false
+			}
+		}
+		switch {
+		case !more:
+			return deeper == under
+		case !deeper:
+			return false
+		}
+		base, r = restOfPattern, rest
+	}
+}
+
+// fillsSegment reports whether segment, of a valid resource, is what [Path] writes for the client's id, which is not
+// empty. It does not allocate.
+func fillsSegment(client, segment string) bool {
+	if strings.IndexByte(segment, '%') < 0 {
+		return segment == client // nothing in it was escaped
+	}
+	if len(client) >= len(segment) {
+		return false // escaping makes it longer
+	}
+	var space [maxResource + 8]byte
+	return string(appendSegment(space[:0], client, len(segment))) == segment
 }

@@ -174,7 +174,7 @@ func TestErrorsNameNoHiddenRole(t *testing.T) {
 func TestEnsureRole(t *testing.T) {
 	w := newWorld(t, withRoles(codeViewer))
 	events := func() (n int) {
-		for _, err := range w.acme.Events(w.ctx, 0) {
+		for _, err := range w.acme.Events(w.ctx, latchkey.EventQuery{}) {
 			w.ok(err)
 			n++
 		}
