@@ -236,6 +236,9 @@ func (w *classWalk) visit(live []*patternNode) bool {
 		} else {
 			w.on = append(w.on, text...)
 		}
+		if len(w.on) > maxResource {
+			return true // there is no such resource: any other has longer segments
+		}
 		return w.yield(next, class{string(w.on), slices.Clone(w.path), 1 + len(next)}) && w.visit(next)
 	}
 	for i, n := range live {

@@ -54,7 +54,7 @@ type ruleset struct {
 
 // indexEntry holds the rules of one pattern. Its key is the resource, "p/" for "p/*", and "" for "*". Each key is a
 // part of the requested resource, so that looking it up makes no string. Wildcards of one segment are single bytes in
-// a key, which no resource holds.
+// a key, which no resource holds. A [shape] has such entries once more, by keys that are quickly made.
 type indexEntry struct {
 	firstEffect, effectCount     uint32 // start in ruleset.effects, and number; by action, Any (0) first
 	firstPosition, positionCount uint32
@@ -158,6 +158,7 @@ func newRuleset(p Permissions) *ruleset {
 		}
 	}
 	s.buildEffects()
+	s.indexShapes()
 	s.measure()
 	return s
 }
@@ -229,7 +230,11 @@ const (
 type shape struct {
 	depth uint16 // segments, without the "*" at the end
 	under bool   // "*" at the end
+	last  bool   // the only wildcard is the last of these segments
 	wild  []wildcardAt
+	// entries are those of the patterns of this shape. A key is the pattern without its wildcards and without "/*", so
+	// "user/" for "user/{*client}/*". Nobody are those for a caller without a client, if a wildcard is ClientSegment.
+	entries, nobody map[string]indexEntry
 }
 
 type wildcardAt struct {
@@ -273,6 +278,7 @@ func (p Pattern) shape() (s shape) {
 		}
 		s.depth++
 	}
+	s.last = len(s.wild) == 1 && s.wild[0].segment == s.depth-1
 	return s
 }
 
@@ -284,58 +290,113 @@ func addShape(shapes []shape, s shape) []shape {
 	return shapes
 }
 
-// entry returns the index entry of the patterns of a shape that cover the resource of a question. It writes the key
-// into space, which is as long as the resource, and does not allocate.
-func (s *ruleset) entry(sh *shape, q *question, space []byte) (c indexEntry, ok bool) {
-	on := q.on
-	if sh.wild[0].segment == 0 && strings.HasPrefix(on, reserved) {
+// indexShapes gives each shape its entries, once the index is complete.
+func (s *ruleset) indexShapes() {
+	for _, r := range s.source {
+		for _, p := range r.patterns {
+			if !p.wild() {
+				continue
+			}
+			of := p.shape()
+			at, _ := slices.BinarySearchFunc(s.shapes, of, shape.compare)
+			sh := &s.shapes[at]
+			if sh.entries == nil {
+				sh.entries, sh.nobody = map[string]indexEntry{}, map[string]indexEntry{}
+			}
+			segments := strings.Split(strings.TrimSuffix(string(p), "/*"), "/")
+			for _, w := range of.wild {
+				segments[w.segment] = ""
+			}
+			short, key := strings.Join(segments, "/"), indexKey(p)
+			sh.entries[short] = s.index[key]
+			if key, ok := denyKey(p, key, r.verb); ok {
+				sh.nobody[short] = s.index[key]
+			}
+		}
+	}
+}
+
+// maxAsked is the longest resource that a ruleset is asked for, in bytes. Those of [class.questions] are slightly longer
+// than valid ones.
+const maxAsked = maxResource + 2*maxClientChoices
+
+// segmentEnds writes where the segments of a resource end, one for each. It returns false if there are more than fit.
+func segmentEnds(on string, ends []uint16) (n int, ok bool) {
+	for i := range len(on) {
+		if on[i] == '/' {
+			if n == len(ends) {
+				return n, false
+			}
+			ends[n] = uint16(i)
+			n++
+		}
+	}
+	if n == len(ends) {
+		return n, false
+	}
+	ends[n] = uint16(len(on))
+	return n + 1, true
+}
+
+// entry returns the index entry of the patterns of the shape that cover the resource of a question, whose segments end
+// at ends. It does not allocate.
+func (sh *shape) entry(q *question, ends []uint16) (c indexEntry, ok bool) {
+	if len(ends) < int(sh.depth) || sh.under != (len(ends) > int(sh.depth)) {
 		return c, false
 	}
-	copied, at, segment, n := 0, 0, uint16(0), 0 // at is where the segment begins, or the slash before the next
+	start := 0 // of the first wildcard
+	if first := sh.wild[0].segment; first > 0 {
+		start = int(ends[first-1]) + 1
+	} else if strings.HasPrefix(q.on, reserved) {
+		return c, false
+	}
+	entries := sh.entries
 	for i := range sh.wild {
 		w := &sh.wild[i]
-		for ; segment < w.segment; segment++ {
-			slash := strings.IndexByte(on[at:], '/')
-			if slash < 0 {
-				return c, false
-			}
-			at += slash + 1
-		}
-		end := len(on)
-		if slash := strings.IndexByte(on[at:], '/'); slash >= 0 {
-			end = at + slash
-		}
-		stands := byte(anyByte)
 		switch {
 		case !w.client:
 		case q.client == "":
-			stands = nobodyByte
-		case fillsSegment(q.client, on[at:end]):
-			stands = clientByte
+			entries = sh.nobody
 		default:
-			return c, false
+			from := 0
+			if w.segment > 0 {
+				from = int(ends[w.segment-1]) + 1
+			}
+			if !fillsSegment(q.client, q.on[from:ends[w.segment]]) {
+				return c, false
+			}
 		}
-		n += copy(space[n:], on[copied:at])
-		space[n] = stands
-		n++
-		copied, at = end, end
 	}
-	for ; segment < sh.depth-1; segment++ {
-		slash := strings.IndexByte(on[at:], '/')
-		if slash < 0 {
-			return c, false
-		}
-		at += slash + 1
+	switch {
+	case sh.last:
+		c, ok = entries[q.on[:start]]
+		return c, ok
+	case len(q.on) <= 64:
+		var space [64]byte
+		c, ok = entries[string(sh.key(space[:], q.on, ends, start))]
+		return c, ok
 	}
-	end := len(on)
-	if slash := strings.IndexByte(on[at:], '/'); slash >= 0 != sh.under {
-		return c, false
-	} else if sh.under {
-		end = at + slash + 1
-	}
-	n += copy(space[n:], on[copied:end])
-	c, ok = s.index[string(space[:n])]
+	return sh.longEntry(entries, q.on, ends, start)
+}
+
+// longEntry is a function of its own because a short resource should not pay for clearing its space.
+func (sh *shape) longEntry(entries map[string]indexEntry, on string, ends []uint16, start int) (indexEntry, bool) {
+	var space [maxAsked]byte
+	c, ok := entries[string(sh.key(space[:], on, ends, start))]
 	return c, ok
+}
+
+// key writes the key of a resource that the shape fits into space, which is as long as the resource.
+func (sh *shape) key(space []byte, on string, ends []uint16, start int) []byte {
+	n := copy(space, on[:start])
+	for i := range sh.wild {
+		from, to := ends[sh.wild[i].segment], ends[sh.depth-1]
+		if i+1 < len(sh.wild) {
+			to = ends[sh.wild[i+1].segment-1] + 1
+		}
+		n += copy(space[n:], on[from:to])
+	}
+	return space[:n]
 }
 
 func indexKey(p Pattern) string {
@@ -425,29 +486,25 @@ func (s *ruleset) join(t *ruleEffect, c indexEntry, id uint32) {
 
 // addShapes is addEntry of the patterns with wildcards of one segment.
 func (s *ruleset) addShapes(t *ruleEffect, q *question, id uint32) {
-	var short [64]byte
-	space := short[:]
-	if len(q.on) > len(space) {
-		s.addLongShapes(t, q, id)
+	var few [16]uint16
+	n, ok := segmentEnds(q.on, few[:])
+	if !ok {
+		s.addDeepShapes(t, q, id)
 		return
 	}
 	for i := range s.shapes {
-		if c, ok := s.entry(&s.shapes[i], q, space); ok {
+		if c, ok := s.shapes[i].entry(q, few[:n]); ok {
 			s.join(t, c, id)
 		}
 	}
 }
 
-// addLongShapes is addShapes of a long resource. It is a function of its own because a short one should not pay for
-// clearing its space.
-func (s *ruleset) addLongShapes(t *ruleEffect, q *question, id uint32) {
-	var long [maxResource + 8]byte // within compares resources that are slightly longer than valid ones
-	space := long[:]
-	if len(q.on) > len(space) {
-		space = make([]byte, len(q.on))
-	}
+// addDeepShapes is addShapes of a resource of many segments.
+func (s *ruleset) addDeepShapes(t *ruleEffect, q *question, id uint32) {
+	var many [maxAsked / 2]uint16
+	n, _ := segmentEnds(q.on, many[:])
 	for i := range s.shapes {
-		if c, ok := s.entry(&s.shapes[i], q, space); ok {
+		if c, ok := s.shapes[i].entry(q, many[:n]); ok {
 			s.join(t, c, id)
 		}
 	}
@@ -502,9 +559,10 @@ func (s *ruleset) eachEntry(q *question, visit func(indexEntry)) {
 	}
 	byKey(q.on)
 	if len(s.shapes) != 0 {
-		space := make([]byte, len(q.on))
+		ends := make([]uint16, strings.Count(q.on, "/")+1)
+		segmentEnds(q.on, ends)
 		for i := range s.shapes {
-			if c, ok := s.entry(&s.shapes[i], q, space); ok {
+			if c, ok := s.shapes[i].entry(q, ends); ok {
 				visit(c)
 			}
 		}
