@@ -262,7 +262,11 @@ func (r *Rule) matches(a Action, on Resource) bool {
 		return false
 	}
 	for _, p := range r.patterns {
-		if p.covers(on, "", r.verb == VerbDeny) {
+		if r.wild && p.wild() {
+			if p.coversSegments(string(on), "", r.verb == VerbDeny) {
+				return true
+			}
+		} else if p.covers(on) {
 			return true
 		}
 	}
@@ -275,8 +279,7 @@ func (r *Rule) matches(a Action, on Resource) bool {
 // Patterns with [AnySegment] or [ClientSegment] that have them in the same places, are equally deep and end alike, in "*"
 // or not, are of one shape. A list may hold 64 shapes, because each makes a decision dearer.
 func (p Permissions) Validate() error {
-	statements := 0
-	var shapes []shape
+	statements, wild := 0, false
 	for i := range p {
 		if err := p[i].Validate(); err != nil {
 			return fmt.Errorf("rule %d: %w", i+1, err)
@@ -284,9 +287,18 @@ func (p Permissions) Validate() error {
 		if statements += len(p[i].patterns); statements > maxStatements {
 			return fmt.Errorf("%w: more than %d patterns in one list of rules", ErrInvalid, maxStatements)
 		}
-		if !p[i].wild {
-			continue
-		}
+		wild = wild || p[i].wild
+	}
+	if wild {
+		return p.checkShapes()
+	}
+	return nil
+}
+
+// checkShapes returns an error if the patterns of a list are of too many shapes.
+func (p Permissions) checkShapes() error {
+	var shapes []shape
+	for i := range p {
 		for _, pattern := range p[i].patterns {
 			if !pattern.wild() {
 				continue
@@ -348,7 +360,9 @@ func (p Permissions) Decide(a Action, on Resource) Decision {
 // false may only mean that it was not found out.
 //
 //   - A condition that refers to the caller ([Self], [SelfRoles], [ClientID]) lies within every row only. Another
-//     caller may hold p than holds q.
+//     caller may hold p than holds q. Likewise [ClientSegment] in p is any segment, and in q one that p's does not fill.
+//   - Comparisons lie within others only if they do so for every type of field: x < 500 within x < 1000, but x = 1 not
+//     within x < 1000, because a Boolean has no order.
 //   - Rows that are too large together to be one condition lie within every row only.
 //   - An invalid list allows nothing, so it lies within every list.
 //

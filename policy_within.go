@@ -3,8 +3,10 @@ package latchkey
 import (
 	"context"
 	"fmt"
+	"reflect"
 
 	"github.com/latchkey-go/latchkey/internal/fault"
+	"github.com/latchkey-go/latchkey/internal/predicate"
 )
 
 // within reports whether q allows whatever p allows, rows and forced values included. True is certain. False may only
@@ -345,7 +347,7 @@ func (w *subsumption) nodeImplies(g, h signed) bool {
 	if g.is(nodeAll) && !g.every(func(part signed) bool { return !w.nodeImplies(part, h) }) {
 		return true
 	}
-	return g.n.kind == nodeLeaf && h.n.kind == nodeLeaf && leafImplies(g, h)
+	return g.n.kind == nodeLeaf && h.n.kind == nodeLeaf && w.leafImplies(g, h)
 }
 
 // every reports whether f holds for all parts of a group.
@@ -358,53 +360,24 @@ func (s signed) every(f func(signed) bool) bool {
 	return true
 }
 
-// leafImplies uses two facts: a comparison equals the negation of its opposite, and a longer list admits more. Values
-// are compared untyped: equal ones stay equal whatever type a schema gives them.
-func leafImplies(g, h signed) bool {
+// leafImplies compares values for every type that a schema may give the field.
+func (w *subsumption) leafImplies(g, h signed) bool {
 	if dependsOnCaller(g.n) || dependsOnCaller(h.n) || g.n.field != h.n.field {
 		return false
 	}
 	gop, gnot := positive(g)
 	hop, hnot := positive(h)
-	if gnot != hnot {
-		return false
-	}
-	gv, hv := g.n.value, h.n.value
-	if gnot {
-		gop, hop, gv, hv = hop, gop, hv, gv // not x lies within not y when y lies within x
-	}
-	if gop == hop && sameValue(gv, hv) {
+	switch {
+	case gop == hop && gnot == hnot && sameValue(g.n.value, h.n.value):
 		return true
-	}
-	list, ok := hv.([]any)
-	if hop != In || !ok {
+	case g.n.refs || h.n.refs: // OwnerID, of an unknown value
 		return false
+	case gop == Eq && hop == Eq && !gnot && !hnot && reflect.TypeOf(g.n.value) == reflect.TypeOf(h.n.value):
+		return false // what binds as text, or as a whole number, differs there
 	}
-	switch gop {
-	case Eq:
-		return contains(list, gv)
-	case In:
-		items, ok := gv.([]any)
-		if !ok {
-			return false
-		}
-		for _, v := range items {
-			if !contains(list, v) {
-				return false
-			}
-		}
-		return true
-	}
-	return false
-}
-
-func contains(list []any, v any) bool {
-	for _, x := range list {
-		if x == v {
-			return true
-		}
-	}
-	return false
+	return w.spend(4+g.n.items+h.n.items) && predicate.Implies(
+		predicate.Comparison{Op: string(g.n.op), Value: g.n.value, Negated: g.not},
+		predicate.Comparison{Op: string(h.n.op), Value: h.n.value, Negated: h.not})
 }
 
 // positive returns the comparison with a negated operator turned into a negation.

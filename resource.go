@@ -323,15 +323,18 @@ func (p Pattern) Matches(r Resource) bool { return p.MatchesClient(r, "") }
 
 // MatchesClient reports whether a rule on p covers r for a caller with this [Client] ID; "": for one without a client.
 func (p Pattern) MatchesClient(r Resource, clientID string) bool {
-	return r.valid() && p.Validate() == nil && p.covers(r, clientID, false)
+	switch {
+	case !r.valid() || p.Validate() != nil:
+		return false
+	case p.wild():
+		return p.coversSegments(string(r), clientID, false)
+	}
+	return p.covers(r)
 }
 
-// covers reports whether a rule on p covers r, for a valid pattern and a valid resource. Without a client, ClientSegment
-// covers any segment if anyone is true, as in a Deny, and none otherwise.
-func (p Pattern) covers(r Resource, client string, anyone bool) bool {
-	if p.wild() {
-		return p.coversSegments(string(r), client, anyone)
-	}
+// covers reports whether a rule on p covers r, for a valid pattern without wildcards of one segment and a valid
+// resource.
+func (p Pattern) covers(r Resource) bool {
 	if p == "*" {
 		return !strings.HasPrefix(string(r), reserved)
 	}
@@ -341,7 +344,8 @@ func (p Pattern) covers(r Resource, client string, anyone bool) bool {
 	return string(p) == string(r)
 }
 
-// coversSegments is covers of a pattern with wildcards of one segment.
+// coversSegments is covers of a pattern with wildcards of one segment. Without a client, ClientSegment covers any segment
+// if anyone is true, as in a Deny, and none otherwise.
 func (p Pattern) coversSegments(r, client string, anyone bool) bool {
 	if strings.HasPrefix(r, reserved) && !strings.HasPrefix(string(p), reserved) {
 		return false

@@ -155,17 +155,27 @@ func (b *Binder) Compare(at int, field, op string, value any, negated bool) *Fie
 }
 
 func (b *Binder) compare(l *comparison, slot *slot, field, name string, value any, negated bool) (reason string) {
+	l.slot, l.name = slot, field
+	size, reason := l.bind(slot.typ, name, value, negated)
+	if reason != "" {
+		return reason
+	}
+	b.key = append(b.key, byte(l.op), byte(size>>8), byte(size))
+	b.key = append(b.key, byte(slot.column>>16), byte(slot.column>>8), byte(slot.column))
+	return ""
+}
+
+// bind makes l the comparison of values of a type. It returns how many placeholders a list takes.
+func (l *comparison) bind(typ Type, name string, value any, negated bool) (size int, reason string) {
 	pair := boundOps[name]
 	op := pair[0]
 	if negated {
 		op = pair[1]
 	}
-	if !slot.typ.supports(name) {
-		return "its type does not support the operator " + name
+	if !typ.supports(name) {
+		return 0, "its type does not support the operator " + name
 	}
-	l.op, l.typ, l.slot, l.name = op, slot.typ, slot, field
-
-	size := 0
+	l.op, l.typ = op, typ
 	switch name {
 	case "is-null":
 		if value == false {
@@ -177,7 +187,7 @@ func (b *Binder) compare(l *comparison, slot *slot, field, name string, value an
 	case "in":
 		list, ok := value.([]any)
 		if !ok {
-			return "in takes a list"
+			return 0, "in takes a list"
 		}
 		if size = padded(len(list)); len(list) == 0 {
 			size = 0
@@ -188,22 +198,17 @@ func (b *Binder) compare(l *comparison, slot *slot, field, name string, value an
 		}
 		l.list = make([]operand, len(list))
 		for i, v := range list {
-			if l.list[i], reason = slot.typ.value(v); reason != "" {
-				return reason
+			if l.list[i], reason = typ.value(v); reason != "" {
+				return 0, reason
 			}
 		}
 		slices.SortFunc(l.list, func(a, b operand) int { return l.typ.order(&a, &b) })
 	default:
-		if l.value, reason = slot.typ.value(value); reason == "" && name == "starts-with" {
+		if l.value, reason = typ.value(value); reason == "" && name == "starts-with" {
 			l.successor, reason = successor(l.value.text)
 		}
-		if reason != "" {
-			return reason
-		}
 	}
-	b.key = append(b.key, byte(l.op), byte(size>>8), byte(size))
-	b.key = append(b.key, byte(slot.column>>16), byte(slot.column>>8), byte(slot.column))
-	return ""
+	return size, reason
 }
 
 // supports reports whether values of the type can be compared with an operator.
