@@ -179,11 +179,7 @@ func (a Account) Find(ctx context.Context, text string) (Token, error) {
 	}
 	f, err := a.m.byText(ctx, text, tokentext.Digest(text))
 	if d, ok := errors.AsType[*DamagedError](err); ok && f.Token.ID == "" {
-		id := d.ID
-		if d.Kind == ChangedOwner {
-			id = "" // the owner's record has no id in "latchkey/owner"
-		}
-		if d.Owner != a.owner || c.check(Read, d.Kind.noun(), id) != nil {
+		if d.Owner != a.owner || c.check(Read, d.Kind.noun(), d.recordID()) != nil {
 			return Token{}, ErrNotFound // the error would name a record
 		}
 		return Token{}, err

@@ -75,12 +75,7 @@ func (m *Manager) compile(f Found) (*entry, error) {
 	if end := f.Secret.NotAfter; !end.IsZero() {
 		e.Ends = min(e.Ends, micros(end))
 	}
-	root := "" // itself: so that tokens of one owner share a principal
-	if n := len(f.Ancestors); n > 0 {
-		root = f.Ancestors[n-1].ID
-	}
-	e.Principal = principal{owner: t.Owner, root: root, kind: t.Kind, test: t.Test, client: t.Client,
-		feed: feed.cached.Number()}
+	e.Principal = principalOf(&f, feed.cached.Number())
 	if e.Shared = m.cache.Shared(e.Key); e.Shared != nil {
 		return e, nil
 	}
@@ -88,6 +83,15 @@ func (m *Manager) compile(f Found) (*entry, error) {
 		return nil, err
 	}
 	return e, nil
+}
+
+// principalOf returns what a token stands for. Feed is the number of the follower of its owner's feed.
+func principalOf(f *Found, feed uint32) principal {
+	t, root := &f.Token, "" // itself: so that tokens of one owner share a principal
+	if n := len(f.Ancestors); n > 0 {
+		root = f.Ancestors[n-1].ID
+	}
+	return principal{owner: t.Owner, root: root, kind: t.Kind, test: t.Test, client: t.Client, feed: feed}
 }
 
 // compileRights returns the rights of a token and the records that they were made from.

@@ -1,0 +1,252 @@
+package latchkey_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/memstore"
+)
+
+// whoMay returns the names of the holders with their rows, and the last error.
+func whoMay(t *testing.T, a latchkey.Account, q latchkey.WhoQuery) (map[string]string, error) {
+	t.Helper()
+	out := map[string]string{}
+	var last error
+	for h, err := range a.WhoOf(t.Context(), q) {
+		if err != nil {
+			last = err
+			continue
+		}
+		rows := h.Rows.String()
+		if h.Hidden {
+			require.True(t, h.Rows.IsNoRows())
+			rows = "hidden"
+		}
+		require.NotContains(t, out, h.Token.Name, "listed twice")
+		out[h.Token.Name] = rows
+	}
+	return out, last
+}
+
+func TestWho(t *testing.T) {
+	at := time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
+	clock := func() time.Time { return at }
+	keys := latchkey.New(memstore.New(&memstore.Options{Clock: clock}), &latchkey.Options{Clock: clock})
+	t.Cleanup(func() { require.NoError(t, keys.Close(context.Background())) })
+	acme, ctx := keys.For("acme"), t.Context()
+	base := must(acme.CreateRole(ctx, latchkey.Role{Name: "base", Permissions: latchkey.Permissions{
+		latchkey.Allow(latchkey.Delete).On("dataset/*").Where(latchkey.Where("by", latchkey.Eq, latchkey.Self)),
+		latchkey.Allow(latchkey.Read).On("user/{*client}/*"), latchkey.Allow(latchkey.Any).On("latchkey/token/*")}}))
+	heir := must(acme.CreateRole(ctx, latchkey.Role{Name: "heir", Inherits: []string{base.ID}}))
+	issue := func(name string, kind latchkey.Kind, s latchkey.Settings) (latchkey.Token, latchkey.Access) {
+		s.Name = name
+		tok, secret, err := acme.Issue(ctx, latchkey.Spec{Kind: kind, Name: name, Roles: s.Roles, Permissions: s.Permissions,
+			Validity: s.Validity})
+		require.NoError(t, err)
+		access, err := acme.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()})
+		require.NoError(t, err)
+		return tok, access
+	}
+	everything := latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*")}
+	issue("root", latchkey.KindSecret, latchkey.Settings{})
+	rowsOnly, parent := issue("rows", latchkey.KindAPIKey, latchkey.Settings{Roles: []string{heir.ID}})
+	issue("all", latchkey.KindAPIKey, latchkey.Settings{Permissions: everything})
+	issue("none", latchkey.KindAPIKey, latchkey.Settings{Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("a")}})
+	revoked, _ := issue("revoked", latchkey.KindAPIKey, latchkey.Settings{Permissions: everything})
+	require.NoError(t, acme.Revoke(ctx, revoked.ID, ""))
+	disabled, _ := issue("disabled", latchkey.KindAPIKey, latchkey.Settings{Permissions: everything})
+	must(acme.Update(ctx, disabled.ID, func(t *latchkey.Token) error { t.Disabled = true; return nil }))
+	issue("ends", latchkey.KindAPIKey, latchkey.Settings{Permissions: everything,
+		Validity: latchkey.Validity{NotAfter: at.Add(time.Hour)}})
+	child, _, err := parent.Mint(ctx, latchkey.Narrowing{Name: "child", Lifetime: 24 * time.Hour,
+		Client: latchkey.Client{ID: "u-42"}})
+	require.NoError(t, err)
+
+	ask := latchkey.WhoQuery{Action: latchkey.Delete, Resource: "dataset/payroll"}
+	self := fmt.Sprintf("by = %q", rowsOnly.ID)
+	got, err := whoMay(t, acme, ask)
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{"root": "every row", "rows": self, "all": "every row", "ends": "every row"}, got)
+	short := ask
+	short.Limit, short.Minted = 2, true
+	got, err = whoMay(t, acme, short)
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{"root": "every row", "rows": self, "all": "every row", "ends": "every row", "child": self}, got)
+
+	// It agrees with the Access of each.
+	for h, err := range acme.Who(ctx, latchkey.Delete, "dataset/payroll") {
+		require.NoError(t, err)
+		why := must(acme.Explain(ctx, h.Token.ID, latchkey.Question{Action: latchkey.Delete, Resource: "dataset/payroll"}))
+		require.True(t, h.Rows.Equal(why[0].Rows), h.Token.Name)
+	}
+
+	// It can be resumed behind a token.
+	var first latchkey.Holder
+	for first, err = range acme.Who(ctx, latchkey.Delete, "dataset/payroll") {
+		break
+	}
+	require.NoError(t, err)
+	short.After, short.Minted = first.Token.ID, false
+	got, err = whoMay(t, acme, short)
+	require.NoError(t, err)
+	require.Len(t, got, 3)
+
+	// The client of each token counts.
+	got, err = whoMay(t, acme, latchkey.WhoQuery{Action: latchkey.Read, Resource: "user/u-42/inbox", Minted: true})
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{"root": "every row", "all": "every row", "ends": "every row", "child": "every row"}, got)
+	got, err = whoMay(t, acme, latchkey.WhoQuery{Action: latchkey.Read, Resource: "user/u-43/inbox", Minted: true})
+	require.NoError(t, err)
+	require.NotContains(t, got, "child")
+
+	// An actor sees the tokens that it may read, and rows only where it may read what they come from.
+	as := func(rules ...latchkey.Rule) latchkey.Account {
+		return must(acme.As(must(acme.Assume(latchkey.Client{ID: "desk"}, rules))))
+	}
+	got, err = whoMay(t, as(), ask)
+	require.NoError(t, err)
+	require.Empty(t, got)
+	got, err = whoMay(t, as(latchkey.Allow(latchkey.Read).On(latchkey.Exactly(latchkey.Path("latchkey", "token", rowsOnly.ID)))), ask)
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{"rows": "hidden"}, got)
+	one := as(latchkey.Allow(latchkey.Read).On("latchkey/role/*", latchkey.Exactly(latchkey.Path("latchkey", "token", child.ID))))
+	got, err = whoMay(t, one, latchkey.WhoQuery{Action: latchkey.Read, Resource: "user/u-42/inbox", Minted: true})
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{"child": "hidden"}, got, "it may not read the parent")
+	got, err = whoMay(t, as(latchkey.Allow(latchkey.Read).On("latchkey/*")), ask)
+	require.NoError(t, err)
+	require.Len(t, got, 4)
+
+	// Bad questions.
+	for _, bad := range []latchkey.WhoQuery{{Action: latchkey.Any, Resource: "a"}, {Resource: "a"},
+		{Action: latchkey.Read, Resource: "a/{*}"}, {Action: latchkey.Read}} {
+		got, err := whoMay(t, acme, bad)
+		require.ErrorIs(t, err, latchkey.ErrInvalid)
+		require.Empty(t, got)
+	}
+
+	// What has ended is not in it, nor what was minted from it, nor anything of an owner that is switched off.
+	at = at.Add(2 * time.Hour)
+	require.NoError(t, acme.Revoke(ctx, rowsOnly.ID, ""))
+	short = ask
+	short.Minted = true
+	got, err = whoMay(t, acme, short)
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{"root": "every row", "all": "every row"}, got)
+	require.NoError(t, acme.Configure(ctx, func(o *latchkey.Owner) error {
+		o.Boundary = latchkey.Permissions{latchkey.Allow(latchkey.Delete).On("dataset/{*client}")}
+		return nil
+	}))
+	got, err = whoMay(t, acme, short)
+	require.NoError(t, err)
+	require.Empty(t, got, "the boundary holds")
+	require.NoError(t, acme.Configure(ctx, func(o *latchkey.Owner) error { o.Boundary, o.Disabled = nil, true; return nil }))
+	got, err = whoMay(t, acme, short)
+	require.NoError(t, err)
+	require.Empty(t, got)
+	got, err = whoMay(t, keys.For("other"), short)
+	require.NoError(t, err)
+	require.Empty(t, got)
+}
+
+// damagedRecords is a store in which some records cannot be read.
+type damagedRecords struct {
+	latchkey.Store
+	token, role string
+	fail        error
+}
+
+func (s *damagedRecords) Tokens(ctx context.Context, owner string, q latchkey.TokenQuery) ([]latchkey.Token, error) {
+	list, err := s.Store.Tokens(ctx, owner, q)
+	for i := range list {
+		if list[i].ID == s.token {
+			list[i] = latchkey.Token{ID: s.token, Owner: owner, Version: 1, Damaged: true}
+		}
+	}
+	return list, err
+}
+
+func (s *damagedRecords) Role(ctx context.Context, owner, id string) (latchkey.Role, error) {
+	if s.fail != nil {
+		return latchkey.Role{}, s.fail
+	}
+	if id == s.role {
+		return latchkey.Role{ID: id, Owner: owner, Version: 1, Damaged: true},
+			&latchkey.DamagedError{Kind: latchkey.ChangedRole, Owner: owner, ID: id}
+	}
+	return s.Store.Role(ctx, owner, id)
+}
+
+func TestWhoGoesOnAfterADamagedToken(t *testing.T) {
+	store := &damagedRecords{Store: memstore.New(nil)}
+	keys := latchkey.New(store, nil)
+	acme, ctx := keys.For("acme"), t.Context()
+	role := must(acme.CreateRole(ctx, latchkey.Role{Name: "r", Permissions: latchkey.Permissions{
+		latchkey.Allow(latchkey.Read).On("a")}}))
+	var ids []string
+	for _, roles := range [][]string{nil, {role.ID}, nil} {
+		tok, _, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Roles: roles,
+			Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("a")}})
+		require.NoError(t, err)
+		ids = append(ids, tok.ID)
+	}
+	store.token, store.role = ids[0], role.ID
+	ask := func(a latchkey.Account) (out []string) {
+		for h, err := range a.Who(ctx, latchkey.Read, "a") {
+			var damaged *latchkey.DamagedError
+			switch {
+			case errors.As(err, &damaged):
+				require.NotEmpty(t, h.Token.ID)
+				require.True(t, h.Rows.IsNoRows())
+				out = append(out, fmt.Sprint(damaged.Kind, damaged.ID == h.Token.ID))
+			case err != nil:
+				out = append(out, "failed")
+			default:
+				out = append(out, "holder")
+			}
+		}
+		return out
+	}
+	assert.Equal(t, []string{"1 true", "2 false", "holder"}, ask(acme))
+	actor := must(acme.As(must(acme.Assume(latchkey.Client{ID: "c"},
+		latchkey.Permissions{latchkey.Allow(latchkey.Read).On("latchkey/token/*")}))))
+	assert.Equal(t, []string{"1 true", "1 true", "holder"}, ask(actor), "it may not read the role, so the error does not name it")
+	store.fail = latchkey.ErrUnavailable
+	assert.Equal(t, []string{"1 true", "failed"}, ask(acme))
+}
+
+func BenchmarkWho(b *testing.B) {
+	keys := latchkey.New(memstore.New(nil), nil)
+	acme, ctx := keys.For("acme"), b.Context()
+	var roles []string
+	for i := range 20 {
+		r := must(acme.CreateRole(ctx, latchkey.Role{Name: fmt.Sprint("r", i), Permissions: latchkey.Permissions{
+			latchkey.Allow(latchkey.Read).On("dataset/*").Where(latchkey.Where("by", latchkey.Eq, latchkey.Self))}}))
+		roles = append(roles, r.ID)
+	}
+	for i := range 100_000 {
+		if _, _, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Roles: roles[i%20 : i%20+1]}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for b.Loop() {
+		n := 0
+		for _, err := range acme.WhoOf(ctx, latchkey.WhoQuery{Action: latchkey.Read, Resource: "dataset/payroll",
+			Page: latchkey.Page{Limit: 1000}}) {
+			if err != nil {
+				b.Fatal(err)
+			}
+			n++
+		}
+		if n != 100_000 {
+			b.Fatal(n)
+		}
+	}
+}
