@@ -1,6 +1,7 @@
 package latchkey
 
 import (
+	"cmp"
 	"iter"
 	"maps"
 	"slices"
@@ -60,7 +61,7 @@ func representatives(policies ...*policy) iter.Seq[class] {
 	}
 	if wild {
 		return func(yield func(class) bool) {
-			w := classWalk{yield: func(_ []*patternNode, c class) bool { return yield(c) }}
+			w := classWalk{yield: yield}
 			w.visit([]*patternNode{newPatternTree(sets, nil)})
 		}
 	}
@@ -192,13 +193,39 @@ func (n *patternNode) step(segment string, client *string) *patternNode {
 	return *at
 }
 
+// literals returns the segments that live patterns name next, in order.
+func literals(live []*patternNode) []string {
+	if len(live) == 1 {
+		return slices.Sorted(maps.Keys(live[0].children))
+	}
+	var texts []string
+	for _, n := range live {
+		texts = slices.AppendSeq(texts, maps.Keys(n.children))
+	}
+	slices.Sort(texts)
+	return slices.Compact(texts)
+}
+
+// advance returns the patterns that are live after one more segment; "": one that none of them names.
+func advance(live []*patternNode, text string) (next []*patternNode) {
+	for _, n := range live {
+		for _, at := range [...]*patternNode{n.any, n.client} {
+			if at != nil {
+				next = append(next, at)
+			}
+		}
+		if child := n.children[text]; child != nil {
+			next = append(next, child)
+		}
+	}
+	return next
+}
+
 // classWalk visits the classes of resources that a tree of patterns tells apart.
 type classWalk struct {
-	yield func(live []*patternNode, c class) bool
+	yield func(class) bool
 	path  []classSegment
 	on    []byte
-	// sorted: siblings come in the order of their texts, the others last.
-	sorted bool
 }
 
 // visit visits what lies beneath the path, which live patterns cover so far. It returns false if yield did.
@@ -207,65 +234,26 @@ func (w *classWalk) visit(live []*patternNode) bool {
 		return true // deeper resources belong to the class of this one
 	}
 	client := slices.ContainsFunc(live, func(n *patternNode) bool { return n.client != nil })
-	var wild []*patternNode // what any segment leads to
-	for _, n := range live {
-		if n.any != nil {
-			wild = append(wild, n.any)
-		}
-		if n.client != nil {
-			wild = append(wild, n.client)
+	for _, text := range literals(live) {
+		if !w.into(text, client, live) {
+			return false
 		}
 	}
-	into := func(text string) bool {
-		next := slices.Clip(wild)
-		if text != "" {
-			for _, n := range live {
-				if child := n.children[text]; child != nil {
-					next = append(next, child)
-				}
-			}
-		}
-		path, on := len(w.path), len(w.on)
-		defer func() { w.path, w.on = w.path[:path], w.on[:on] }()
-		if path > 0 {
-			w.on = append(w.on, '/')
-		}
-		w.path = append(w.path, classSegment{text, client})
-		if text == "" {
-			w.on = append(w.on, unmentioned...)
-		} else {
-			w.on = append(w.on, text...)
-		}
-		if len(w.on) > maxResource {
-			return true // there is no such resource: any other has longer segments
-		}
-		return w.yield(next, class{string(w.on), slices.Clone(w.path), 1 + len(next)}) && w.visit(next)
+	return w.into("", client, live)
+}
+
+// into visits one segment, and what lies beneath it.
+func (w *classWalk) into(text string, client bool, live []*patternNode) bool {
+	path, on := len(w.path), len(w.on)
+	defer func() { w.path, w.on = w.path[:path], w.on[:on] }()
+	if path > 0 {
+		w.on = append(w.on, '/')
 	}
-	for i, n := range live {
-		before := func(text string) bool {
-			return slices.ContainsFunc(live[:i], func(n *patternNode) bool { return n.children[text] != nil })
-		}
-		if w.sorted {
-			continue
-		}
-		for text := range n.children {
-			if !before(text) && !into(text) {
-				return false
-			}
-		}
+	w.path = append(w.path, classSegment{text, client})
+	w.on = append(w.on, cmp.Or(text, unmentioned)...)
+	if len(w.on) > maxResource {
+		return true // there is no such resource: any other has longer segments
 	}
-	if w.sorted {
-		texts := map[string]bool{}
-		for _, n := range live {
-			for text := range n.children {
-				texts[text] = true
-			}
-		}
-		for _, text := range slices.Sorted(maps.Keys(texts)) {
-			if !into(text) {
-				return false
-			}
-		}
-	}
-	return into("")
+	next := advance(live, text)
+	return w.yield(class{string(w.on), slices.Clone(w.path), 1 + len(next)}) && w.visit(next)
 }
