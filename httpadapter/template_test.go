@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
 )
 
 func TestTemplate(t *testing.T) {
@@ -146,5 +148,24 @@ func TestHasWildcard(t *testing.T) {
 		{"/d/*", "*", true}, {"/d/{id}", "*", false}, {"", "*", false},
 	} {
 		require.Equal(t, tt.want, hasWildcard(tt.route, tt.name), tt.route)
+	}
+}
+
+// What a request brings along is never a wildcard of a pattern.
+func TestRequestsNameNoWildcards(t *testing.T) {
+	for _, value := range []string{"{*}", "{*client}", "*"} {
+		var on latchkey.Resource
+		mux := http.NewServeMux()
+		mux.HandleFunc("GET /file/{id}", func(w http.ResponseWriter, r *http.Request) {
+			var err error
+			on, err = parseTemplate("file/{id}").resource(r, &Options{})
+			require.NoError(t, err)
+		})
+		r := httptest.NewRequest("GET", "/file/"+url.PathEscape(value), nil)
+		mux.ServeHTTP(httptest.NewRecorder(), r)
+		require.Equal(t, latchkey.Path("file", value), on)
+		require.NoError(t, on.Validate())
+		require.False(t, latchkey.Exactly(on).Matches("file/x"))
+		require.NotContains(t, string(on), "*")
 	}
 }

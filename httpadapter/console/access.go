@@ -104,15 +104,18 @@ func unnamedAction(lists []latchkey.Permissions) latchkey.Action {
 	return a
 }
 
-// sampleOf returns a resource that stands for all that a pattern covers.
-func sampleOf(p latchkey.Pattern, stand string) latchkey.Resource {
-	if p == "*" {
-		return latchkey.Resource(stand)
+// sampleOf returns a resource that stands for all that a pattern covers, for the client of a token; "": none.
+func sampleOf(p latchkey.Pattern, stand, client string) latchkey.Resource {
+	segments := strings.Split(string(p), "/")
+	for i, s := range segments {
+		switch {
+		case s == string(latchkey.ClientSegment) && client != "":
+			segments[i] = string(latchkey.Path(client))
+		case s == "*", s == string(latchkey.AnySegment), s == string(latchkey.ClientSegment):
+			segments[i] = stand
+		}
 	}
-	if above, ok := strings.CutSuffix(string(p), "/*"); ok {
-		return latchkey.Resource(above + "/" + stand)
-	}
-	return latchkey.Resource(p)
+	return latchkey.Resource(strings.Join(segments, "/"))
 }
 
 const (
@@ -129,13 +132,13 @@ func (x *verdict) size() int {
 	return n
 }
 
-// questions returns the questions that the rules and the catalogue give rise to.
-func (v *view) questions(lists ...latchkey.Permissions) []latchkey.Question {
+// questions returns the questions that the rules and the catalogue give rise to, about a token of a client; "": none.
+func (v *view) questions(client string, lists ...latchkey.Permissions) []latchkey.Question {
 	var out []latchkey.Question
 	seen := map[latchkey.Question]bool{}
 	all := placeholder(lists)
 	add := func(a latchkey.Action, on latchkey.Pattern) {
-		q := latchkey.Question{Action: a, Resource: sampleOf(on, all)}
+		q := latchkey.Question{Action: a, Resource: sampleOf(on, all, client)}
 		if a != latchkey.Any && !seen[q] {
 			seen[q] = true
 			out = append(out, q)
@@ -196,7 +199,7 @@ func (v *view) tokenAccess(id string) error {
 	return v.showAccess(accessPage{
 		page: ui{Title: heading{"What", label(&l.Token), "may do"}, Nav: "tokens"}, back: "token/" + id,
 		state: refusedState(stateOf(&l.Token, v.now),
-			l.Refused), ask: v.questions(rulesOf(&l)...), facts: facts, factsMore: more,
+			l.Refused), ask: v.questions(l.Token.Client.ID, rulesOf(&l)...), facts: facts, factsMore: more,
 		explain: func(ask ...latchkey.Question) ([]latchkey.Explanation, error) {
 			return v.account.Explain(v.r.Context(), id, ask...)
 		}})
@@ -216,7 +219,7 @@ func (v *view) roleAccess(id string) error {
 	}
 	return v.showAccess(accessPage{page: ui{Title: heading{"What the role", name, "allows"}, Nav: "roles"},
 		back: "role/" + id,
-		ask:  v.questions(rulesOf(&l)...), explain: func(ask ...latchkey.Question) ([]latchkey.Explanation, error) {
+		ask:  v.questions("", rulesOf(&l)...), explain: func(ask ...latchkey.Question) ([]latchkey.Explanation, error) {
 			return v.account.ExplainRole(v.r.Context(), id, ask...)
 		}})
 }

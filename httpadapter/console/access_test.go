@@ -125,3 +125,28 @@ func TestWhatATokenMayDo(t *testing.T) {
 	require.Contains(t, page, "role eu")
 	require.Contains(t, w.get("token/"+id+"/access?action=READ&resource=a//b"), "always denied")
 }
+
+func TestSamplesOfPatterns(t *testing.T) {
+	for _, c := range []struct {
+		pattern latchkey.Pattern
+		client  string
+		want    latchkey.Resource
+	}{
+		{"*", "", "…"},
+		{"a", "", "a"},
+		{"a/*", "", "a/…"},
+		{"a/{*}/b/*", "", "a/…/b/…"},
+		{"user/{*client}/*", "x/y", "user/x%2Fy/…"},
+		{"user/{*client}", "", "user/…"},
+	} {
+		got := sampleOf(c.pattern, "…", c.client)
+		require.Equal(t, c.want, got)
+		require.NoError(t, got.Validate())
+		require.Equal(t, c.client != "" || !strings.Contains(string(c.pattern), "client"), c.pattern.MatchesClient(got, c.client))
+	}
+	w := newFixture(t, nil)
+	_, child, _ := w.mint(latchkey.Settings{Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("user/{*client}/*")}},
+		latchkey.Narrowing{Lifetime: time.Hour, Client: latchkey.Client{ID: "u-42"}})
+	require.Regexp(t, `<bdi>user/u-42/…</bdi></td><td role="cell"><span class="state (on|active|ok)?[^>]*>`,
+		w.get("token/"+child.ID+"/access"))
+}

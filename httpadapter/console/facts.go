@@ -141,7 +141,7 @@ func (v *view) effects(t *latchkey.Token, switches []option) error {
 		if g := &v.rights[i]; g.places == nil {
 			stored = append(stored, on[i])
 			for _, p := range g.pairs("") {
-				ask = append(ask, latchkey.Question{Action: p.action, Resource: sampleOf(p.on, "…")})
+				ask = append(ask, latchkey.Question{Action: p.action, Resource: sampleOf(p.on, "…", t.Client.ID)})
 				of = append(of, len(stored)-1)
 			}
 		}

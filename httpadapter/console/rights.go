@@ -12,7 +12,8 @@ import (
 //
 // A Pattern may hold names in braces, each a whole segment: "dataset/{WORKSPACE}/{ID}". Such a right is offered as
 // chips, one for each data set and Label. The typed name is taken literally, and in upper case if the name in braces
-// is. "*" in the last place stands for all. A right with any other Pattern is a switch.
+// is. "*" in the last place stands for all. A right with any other Pattern is a switch: "project/{*}/file" is, because
+// [latchkey.AnySegment] and [latchkey.ClientSegment] are no names. A Pattern with names holds neither.
 type Right struct {
 	Label   string // "Core Data Access"; for a chip the text after the name, as in "ACME/CARS – read"
 	Action  latchkey.Action
@@ -91,6 +92,19 @@ func newCatalogue(rights []Right) catalogue {
 		var places []string
 		if strings.Contains(string(r.Pattern), "{") {
 			places = strings.Split(string(r.Pattern), "/")
+			isWild := func(s string) bool {
+				return s == string(latchkey.AnySegment) || s == string(latchkey.ClientSegment)
+			}
+			named := slices.ContainsFunc(places, func(s string) bool {
+				_, ok := placeName(s)
+				return ok && !isWild(s)
+			})
+			if slices.ContainsFunc(places, isWild) {
+				if named {
+					panic(fmt.Sprintf("console: Options.Catalogue: %q: a pattern with names holds no {*} and no {*client}", r.Label))
+				}
+				places = nil
+			}
 		}
 		i := slices.IndexFunc(c, func(g group) bool { return g.Label == r.Label })
 		if i < 0 {

@@ -68,6 +68,19 @@ func TestChipsAreTakenLiterally(t *testing.T) {
 	require.Equal(t, latchkey.Pattern("dataset/%2A/CARS"), got, "a star elsewhere is a name")
 	require.Panics(t, func() { newCatalogue([]Right{{Label: "x", Action: "READ", Pattern: "a"}}) })
 	require.Panics(t, func() { newCatalogue([]Right{{Label: "x", Action: "read", Pattern: "a/{B}", Default: true}}) })
+	require.Panics(t, func() { newCatalogue([]Right{{Label: "x", Action: "read", Pattern: "{*}/{B}"}}) })
+	require.Panics(t, func() { newCatalogue([]Right{{Label: "x", Action: "read", Pattern: "{B}/{*client}"}}) })
+	wild := newCatalogue([]Right{{Label: "x", Action: "read", Pattern: "a/{*}/b"}, {Label: "y", Action: "read", Pattern: "{*client}"}})
+	require.Nil(t, wild[0].places, "a switch")
+	require.Nil(t, wild[1].places, "a switch")
+	require.Equal(t, latchkey.Pattern("a/{*}/b"), wild[0].pairs("")[0].on)
+	for _, typed := range []string{"{*}/cars", "acme/{*client}"} {
+		on, err := g.fill(typed)
+		require.NoError(t, err)
+		require.NotContains(t, string(on), "{*", "what is typed is literal")
+	}
+	_, ok := g.named("dataset/{*}/CARS")
+	require.False(t, ok, "it cannot be typed, so it is shown as a rule")
 }
 
 func TestRulesThatNoRightNamesAreKept(t *testing.T) {
