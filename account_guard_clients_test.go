@@ -28,22 +28,27 @@ func TestAnActorGivesNoRightsOfAnyClient(t *testing.T) {
 		return must(acme.As(access))
 	}
 	everyUser := latchkey.Allow(latchkey.Read).On("user/{*}/*")
+	notMine := latchkey.Deny(latchkey.Read).On("user/{*client}/*")
+	read := func(on latchkey.Pattern) []latchkey.Rule {
+		return []latchkey.Rule{latchkey.Allow(latchkey.Read).On(on)}
+	}
+	one := func(r ...latchkey.Rule) []latchkey.Rule { return r }
 	for name, c := range map[string]struct {
 		has    []latchkey.Rule
 		client string
 		gives  []latchkey.Rule
 		ok     bool
 	}{
-		"the rule itself":                     {[]latchkey.Rule{ofClient}, "", []latchkey.Rule{ofClient}, false},
-		"the rule itself, of a client":        {[]latchkey.Rule{ofClient}, "u-42", []latchkey.Rule{ofClient}, false},
-		"a literal client":                    {[]latchkey.Rule{ofClient}, "", []latchkey.Rule{latchkey.Allow(latchkey.Read).On("user/u-42/*")}, false},
-		"any one segment":                     {[]latchkey.Rule{ofClient}, "", []latchkey.Rule{everyUser}, false},
-		"nothing there":                       {[]latchkey.Rule{ofClient, latchkey.Allow(latchkey.Read).On("a")}, "", []latchkey.Rule{latchkey.Allow(latchkey.Read).On("a")}, true},
-		"of all users, the rule":              {[]latchkey.Rule{everyUser}, "", []latchkey.Rule{ofClient}, true},
-		"of all users, one":                   {[]latchkey.Rule{everyUser}, "", []latchkey.Rule{latchkey.Allow(latchkey.Read).On("user/u-42/*")}, true},
-		"of all but its client's":             {[]latchkey.Rule{everyUser, latchkey.Deny(latchkey.Read).On("user/{*client}/*")}, "u-42", []latchkey.Rule{everyUser}, false},
-		"of all but its client's, the same":   {[]latchkey.Rule{everyUser, latchkey.Deny(latchkey.Read).On("user/{*client}/*")}, "u-42", []latchkey.Rule{everyUser, latchkey.Deny(latchkey.Read).On("user/{*client}/*")}, false},
-		"of all but its client's, a narrower": {[]latchkey.Rule{everyUser, latchkey.Deny(latchkey.Read).On("user/{*client}/*")}, "", []latchkey.Rule{latchkey.Allow(latchkey.Read).On("user/x/y")}, false},
+		"the rule itself":                     {one(ofClient), "", one(ofClient), false},
+		"the rule itself, of a client":        {one(ofClient), "u-42", one(ofClient), false},
+		"a literal client":                    {one(ofClient), "", read("user/u-42/*"), false},
+		"any one segment":                     {one(ofClient), "", one(everyUser), false},
+		"nothing there":                       {append(read("a"), ofClient), "", read("a"), true},
+		"of all users, the rule":              {one(everyUser), "", one(ofClient), true},
+		"of all users, one":                   {one(everyUser), "", read("user/u-42/*"), true},
+		"of all but its client's":             {one(everyUser, notMine), "u-42", one(everyUser), false},
+		"of all but its client's, the same":   {one(everyUser, notMine), "u-42", one(everyUser, notMine), false},
+		"of all but its client's, a narrower": {one(everyUser, notMine), "", read("user/x/y"), false},
 	} {
 		_, _, err := actor(t, c.client, c.has...).Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Permissions: c.gives})
 		_, err2 := actor(t, c.client, c.has...).CreateRole(ctx, latchkey.Role{Name: name, Permissions: c.gives})
@@ -59,7 +64,7 @@ func TestAnActorGivesNoRightsOfAnyClient(t *testing.T) {
 	// Within a boundary for the asking client an actor gives nothing beneath it: the boundary is another for another
 	// client.
 	free := actor(t, "", latchkey.Allow(latchkey.Any).On("*"))
-	spec := latchkey.Spec{Kind: latchkey.KindAPIKey, Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("user/u-42/x")}}
+	spec := latchkey.Spec{Kind: latchkey.KindAPIKey, Permissions: read("user/u-42/x")}
 	_, _, err := free.Issue(ctx, spec)
 	require.NoError(t, err)
 	bound := func(on latchkey.Pattern) {

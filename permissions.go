@@ -276,8 +276,8 @@ func (r *Rule) matches(a Action, on Resource) bool {
 // Validate returns what is wrong with the first invalid rule, numbered from 1: [ErrInvalid], or [ErrBadCondition] for
 // conditions and forced values. A list may hold 100,000 patterns in all its rules together.
 //
-// Patterns with [AnySegment] or [ClientSegment] that have them in the same places, are equally deep and end alike, in "*"
-// or not, are of one shape. A list may hold 64 shapes, because each makes a decision dearer.
+// Patterns with [AnySegment] or [ClientSegment] are of one shape if they have these in the same places, are equally
+// deep, and both end in "*" or both do not. A list may hold 64 shapes, because each makes a decision dearer.
 func (p Permissions) Validate() error {
 	statements, wild := 0, false
 	for i := range p {
@@ -360,7 +360,7 @@ func (p Permissions) Decide(a Action, on Resource) Decision {
 // false may only mean that it was not found out.
 //
 //   - A condition that refers to the caller ([Self], [SelfRoles], [ClientID]) lies within every row only. Another
-//     caller may hold p than holds q. Likewise [ClientSegment] in p is any segment, and in q one that p's does not fill.
+//     caller may hold p than holds q. So [ClientSegment] in p may be any segment, and in q none of those.
 //   - Comparisons lie within others only if they do so for every type of field: x < 500 within x < 1000, but x = 1 not
 //     within x < 1000, because a Boolean has no order.
 //   - Rows that are too large together to be one condition lie within every row only.

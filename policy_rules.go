@@ -23,8 +23,8 @@ func compileRule(r Rule) compiledRule {
 	return c
 }
 
-// question is what a policy is asked. A compiled policy is shared by tokens of different clients, so that the client comes
-// with the question.
+// question is what a policy is asked. A compiled policy is shared by tokens of different clients, so that the client
+// comes with the question.
 type question struct {
 	action Action
 	on     string
@@ -32,8 +32,8 @@ type question struct {
 }
 
 // ruleset is a compiled Permissions list. It is immutable, and shared by all that hold the same list. A decision costs
-// one map look-up for the resource, one for each ancestor whose depth has a "p/*" pattern, one for "*", and one for each
-// shape of patterns with wildcards within. The number of rules does not matter.
+// one map look-up for the resource, one for each ancestor whose depth has a "p/*" pattern, one for "*", and one for
+// each [shape] of patterns. The number of rules does not matter.
 type ruleset struct {
 	broken    bool // a rule is invalid, so the list gives nothing. Fail-closed: that rule may have been a Deny
 	source    Permissions
@@ -316,8 +316,8 @@ func (s *ruleset) indexShapes() {
 	}
 }
 
-// maxAsked is the longest resource that a ruleset is asked for, in bytes. Those of [class.questions] are slightly longer
-// than valid ones.
+// maxAsked is the longest resource that a ruleset with shapes is asked for, in bytes. Those of [class.questions] are
+// slightly longer than valid ones.
 const maxAsked = maxResource + 2*maxClientChoices
 
 // segmentEnds writes where the segments of a resource end, one for each. It returns false if there are more than fit.

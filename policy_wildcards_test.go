@@ -48,7 +48,8 @@ func TestWildcardSegments(t *testing.T) {
 			assert.Equal(t, want, got == verdictAll, "%q on %q for %q", c.pattern, r, c.client)
 		}
 	}
-	for _, bad := range []Pattern{"{*}a", "a{*}", "{**}", "{*x}", "a/{*}*", "{*}/*/a", "{*}//a", "{*}/..", "{*client}b/*", "{*}/",
+	for _, bad := range []Pattern{"{*}a", "a{*}", "{**}", "{*x}", "a/{*}*", "{*}/*/a", "{*}//a", "{*}/..",
+		"{*client}b/*", "{*}/",
 		"{*}/**", Pattern(strings.Repeat("{*}/", 128)) + "{*}"} {
 		require.ErrorIs(t, bad.Validate(), ErrInvalid, "%q", bad)
 		require.False(t, bad.MatchesClient("a/b", "a"))
@@ -287,12 +288,14 @@ func conditionRows(t *testing.T, c Condition) (rows int) {
 // and verb, through roles that inherit denies, boundaries and chains.
 func TestWildcardsMatchModel(t *testing.T) {
 	eachWorld(t, 60, func(t *testing.T, r *rand.Rand) {
-		own, role, boundary, base := randomWildRules(r, 3), randomWildRules(r, 3), randomWildRules(r, 2), randomWildRules(r, 2)
+		own, role := randomWildRules(r, 3), randomWildRules(r, 3)
+		boundary, base := randomWildRules(r, 2), randomWildRules(r, 2)
 		roles := map[string]Role{
 			"base": {ID: "base", Permissions: base},
 			"role": {ID: "role", Permissions: role, Inherits: []string{"base"}, InheritDenies: true, Boundary: boundary},
 		}
-		p := newPolicy([]layer{{name: "t", roles: []string{"role"}, rules: own}, {name: "up", full: true, rules: base}}, roles)
+		layers := []layer{{name: "t", roles: []string{"role"}, rules: own}, {name: "up", full: true, rules: base}}
+		p := newPolicy(layers, roles)
 		for range 80 {
 			on, client := wildResources[r.IntN(len(wildResources))], wildClients[r.IntN(len(wildClients))]
 			a := []Action{Read, Update, Delete}[r.IntN(3)]
@@ -306,7 +309,8 @@ func TestWildcardsMatchModel(t *testing.T) {
 			want = wildRows(own, a, on, client, want)
 			want &= wildRows(base, a, on, client, 7)
 			q := question{a, string(on), client}
-			say := fmt.Sprintf("%s on %s for %q: own %v, role %v, boundary %v, base %v", a, on, client, own, role, boundary, base)
+			say := fmt.Sprintf("%s on %s for %q: own %v, role %v, boundary %v, base %v", a, on, client, own, role, boundary,
+				base)
 			rows := p.rowsFor(&q)
 			require.Equal(t, want, conditionRows(t, rows), say)
 			require.Equal(t, extent(rows), p.verdictOf(&q), say)
@@ -397,7 +401,8 @@ func TestWithinOfWildcards(t *testing.T) {
 		{read("a/{*}"), Permissions{Allow(Read).On("a/*"), Deny(Read).On("a/{*client}")}, false},
 		{Permissions{Allow(Read).On("a/*"), Deny(Read).On("a/{*client}")}, read("a/*"), true},
 		{read("a/{*}"), Permissions{Allow(Read).On("a/*"), Deny(Read).On("a/x")}, false},
-		{Permissions{Allow(Read).On("a/{*}"), Deny(Read).On("a/x")}, Permissions{Allow(Read).On("a/*"), Deny(Read).On("a/x")}, true},
+		{Permissions{Allow(Read).On("a/{*}"), Deny(Read).On("a/x")},
+			Permissions{Allow(Read).On("a/*"), Deny(Read).On("a/x")}, true},
 		{read("a/{*}/b"), Permissions{Allow(Read).On("a/*"), Deny(Read).On("a/x/{*}")}, false},
 		{read("b/{*client}"), Permissions{Allow(Any).On("*"), Allow(Read).On("b/{*client}")}, true},
 	} {
@@ -407,8 +412,8 @@ func TestWithinOfWildcards(t *testing.T) {
 
 // A set is compiled once and shared by clients, and a decision does not allocate.
 func TestWildcardsDoNotAllocate(t *testing.T) {
-	p := newPolicy([]layer{{rules: Permissions{Allow(Read).On("user/{*client}/*", "a/{*}/b"), Deny(Update).On("user/{*client}")}}},
-		nil)
+	rules := Permissions{Allow(Read).On("user/{*client}/*", "a/{*}/b"), Deny(Update).On("user/{*client}")}
+	p := newPolicy([]layer{{rules: rules}}, nil)
 	long := strings.Repeat("x", 300)
 	for _, q := range []question{{Read, "user/u-42/inbox", "u-42"}, {Read, "user/a%2Fb/inbox", "a/b"}, {Read, "a/x/b", ""},
 		{Read, "user/" + long + "/inbox", long}, {Read, "user/%/inbox", strings.Repeat("%", 700)},
@@ -420,7 +425,8 @@ func TestWildcardsDoNotAllocate(t *testing.T) {
 }
 
 func BenchmarkClientSegment(b *testing.B) {
-	for name, pattern := range map[string]Pattern{"literal": "user/u-42/*", "client": "user/{*client}/*", "any": "user/{*}/*"} {
+	for name, pattern := range map[string]Pattern{"literal": "user/u-42/*", "client": "user/{*client}/*",
+		"any": "user/{*}/*"} {
 		p := newPolicy([]layer{{rules: Permissions{Allow(Read).On(pattern), Allow(Read).On("dataset/orders")}}}, nil)
 		b.Run(name, func(b *testing.B) {
 			q := question{Read, "user/u-42/inbox", "u-42"}

@@ -65,8 +65,8 @@ func (a Access) Reach(action Action, under Resource, page Page) (list []Reached,
 		r.add(c)
 	}
 	if r.steps < 0 {
-		return nil, false, fmt.Errorf("%w: the rules have too many patterns beneath %.80q: name a longer resource", ErrInvalid,
-			string(under))
+		return nil, false, fmt.Errorf("%w: the rules have too many patterns beneath %.80q: name a longer resource",
+			ErrInvalid, string(under))
 	}
 	slices.SortFunc(r.list, func(a, b Reached) int { return cmp.Compare(a.Pattern, b.Pattern) })
 	first, found := slices.BinarySearchFunc(r.list, Pattern(page.After), func(x Reached, after Pattern) int {

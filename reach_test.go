@@ -13,7 +13,8 @@ import (
 
 // accessOf returns an Access of a client with these rules, and roles in addition.
 func accessOf(client string, layers ...layer) Access {
-	return Access{set: &compiled{policy: newPolicy(layers, nil)}, who: &principal{owner: "acme", client: Client{ID: client}}}
+	return Access{set: &compiled{policy: newPolicy(layers, nil)},
+		who: &principal{owner: "acme", client: Client{ID: client}}}
 }
 
 func reachText(list []Reached) (out []string) {
@@ -49,15 +50,18 @@ func TestReach(t *testing.T) {
 		{Permissions{Allow(Read).On("dataset/*"), Allow(Update).On("dataset/orders")}, "", "", []string{"dataset/*"}},
 		{Permissions{Allow(Read).On("user/{*client}/*")}, "a/b", "", []string{"user/a%2Fb/*"}},
 		{Permissions{Allow(Read).On("user/{*client}/*")}, "", "", nil},
-		{Permissions{Allow(Read).On("user/{*}/*"), Deny(Read).On("user/{*client}/x")}, "", "", []string{"user/{*}/* - user/{*}/x"}},
-		{Permissions{Allow(Read).On("user/{*}/*"), Deny(Read).On("user/{*client}/x")}, "u", "", []string{"user/{*}/* - user/u/x"}},
+		{Permissions{Allow(Read).On("user/{*}/*"), Deny(Read).On("user/{*client}/x")}, "", "",
+			[]string{"user/{*}/* - user/{*}/x"}},
+		{Permissions{Allow(Read).On("user/{*}/*"), Deny(Read).On("user/{*client}/x")}, "u", "",
+			[]string{"user/{*}/* - user/u/x"}},
 		{Permissions{Allow(Read).On("user/{*}/*")}, "", "user/u", []string{"user/u/*"}},
 		{Permissions{Allow(Read).On("project/{*}/file"), Deny(Read).On("project/x/*")}, "", "",
 			[]string{"project/{*}/file - project/x/file"}},
-		{Permissions{Allow(Read).On("{*}/{*}"), Allow(Read).On("a/{*}").Where(Where("x", Eq, 1)), Allow(Read).On("{*}/b")}, "", "",
-			[]string{"a/b", "a/{*} where x = 1 - a/b", "{*}/{*} - a/{*}"}},
+		{Permissions{Allow(Read).On("{*}/{*}"), Allow(Read).On("a/{*}").Where(Where("x", Eq, 1)), Allow(Read).On("{*}/b")},
+			"", "", []string{"a/b", "a/{*} where x = 1 - a/b", "{*}/{*} - a/{*}"}},
 		{Permissions{Allow(Any).On("latchkey/token/*"), Allow(Read).On("*")}, "", "", []string{"*", "latchkey/token/*"}},
-		{Permissions{Allow(Any).On("latchkey/token/*"), Allow(Read).On("*")}, "", "latchkey", []string{"latchkey", "latchkey/token/*"}},
+		{Permissions{Allow(Any).On("latchkey/token/*"), Allow(Read).On("*")}, "", "latchkey",
+			[]string{"latchkey", "latchkey/token/*"}},
 	} {
 		list, more, err := accessOf(c.client, layer{rules: c.rules}).Reach(Read, c.under, Page{})
 		require.NoError(t, err)
@@ -100,7 +104,8 @@ func TestReachIsBoundedAndPaged(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"7/{*}"}, reachText(list))
 	long := Pattern(strings.Repeat("x", 400))
-	list, _, err = accessOf("", layer{rules: Permissions{Allow(Read).On("{*}/"+long, long+"/{*}")}}).Reach(Read, "", Page{})
+	both := Permissions{Allow(Read).On("{*}/"+long, long+"/{*}")}
+	list, _, err = accessOf("", layer{rules: both}).Reach(Read, "", Page{})
 	require.NoError(t, err)
 	require.Len(t, list, 2, "what is too long to be a resource is not listed")
 	require.Empty(t, list[0].Except)
@@ -150,11 +155,13 @@ func TestReachAgreesWithCheck(t *testing.T) {
 					continue
 				}
 				listed = true
-				require.True(t, rows.Equal(x.Rows), "%s for %q: %v, but %v of %v, by %v", on, client, rows, x, reachText(list), layers)
+				require.True(t, rows.Equal(x.Rows), "%s for %q: %v, but %v of %v, by %v", on, client, rows, x, reachText(list),
+					layers)
 				require.Equal(t, x.Rows.IsAllRows(), a.Check(Read, on) == nil)
 			}
 			within := under == "" || on == under || strings.HasPrefix(string(on), string(under)+"/")
-			require.Equal(t, within && !rows.IsNoRows(), listed, "%s for %q beneath %q: %v, by %v", on, client, under, reachText(list), layers)
+			require.Equal(t, within && !rows.IsNoRows(), listed, "%s for %q beneath %q: %v, by %v", on, client, under,
+				reachText(list), layers)
 		}
 	})
 	require.NotZero(t, exceptions)

@@ -214,7 +214,8 @@ func whyInvalid(s string) string {
 //   - A segment of a resource stands for itself: "dataset/orders" is one resource.
 //   - [AnySegment] stands for any one segment: "project/{*}/file". It never stands for none, or for two.
 //   - [ClientSegment] stands for the id of the client that asks, as [Path] writes it: "user/{*client}/inbox".
-//   - "*" at the end stands for everything beneath: "p/*" covers "p/a" and "p/a/b", but not "p". "*" alone is everything.
+//   - "*" at the end stands for everything beneath: "p/*" covers "p/a" and "p/a/b", but not "p". "*" alone is
+//     everything.
 //
 // If the caller has no client, an Allow or a Grant on a pattern with ClientSegment covers nothing. A Deny on it covers
 // any segment there: whose it is cannot be known.
@@ -344,8 +345,8 @@ func (p Pattern) covers(r Resource) bool {
 	return string(p) == string(r)
 }
 
-// coversSegments is covers of a pattern with wildcards of one segment. Without a client, ClientSegment covers any segment
-// if anyone is true, as in a Deny, and none otherwise.
+// coversSegments is covers of a pattern with wildcards of one segment. Without a client, ClientSegment covers any
+// segment if anyone is true, as in a Deny, and none otherwise.
 func (p Pattern) coversSegments(r, client string, anyone bool) bool {
 	if strings.HasPrefix(r, reserved) && !strings.HasPrefix(string(p), reserved) {
 		return false

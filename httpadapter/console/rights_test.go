@@ -70,7 +70,8 @@ func TestChipsAreTakenLiterally(t *testing.T) {
 	require.Panics(t, func() { newCatalogue([]Right{{Label: "x", Action: "read", Pattern: "a/{B}", Default: true}}) })
 	require.Panics(t, func() { newCatalogue([]Right{{Label: "x", Action: "read", Pattern: "{*}/{B}"}}) })
 	require.Panics(t, func() { newCatalogue([]Right{{Label: "x", Action: "read", Pattern: "{B}/{*client}"}}) })
-	wild := newCatalogue([]Right{{Label: "x", Action: "read", Pattern: "a/{*}/b"}, {Label: "y", Action: "read", Pattern: "{*client}"}})
+	wild := newCatalogue([]Right{{Label: "x", Action: "read", Pattern: "a/{*}/b"},
+		{Label: "y", Action: "read", Pattern: "{*client}"}})
 	require.Nil(t, wild[0].places, "a switch")
 	require.Nil(t, wild[1].places, "a switch")
 	require.Equal(t, latchkey.Pattern("a/{*}/b"), wild[0].pairs("")[0].on)
