@@ -36,6 +36,9 @@ func TestComparisonsWithinOthers(t *testing.T) {
 		{is(Eq, 5), is(Ne, 6), true},
 		{is(Eq, 5), is(IsNull, false), true},
 		{is(Eq, 5), is(IsNull, true), false},
+		{is(IsNull, false), Not(is(In, []int{})), false}, // a value that does not fit is unknown
+		{is(Eq, 5), Not(is(In, []int{})), true},
+		{is(IsNull, true), is(IsNull, false), false},
 		{is(In, []int{5, 7}), is(In, []int{5, 6, 7}), true},
 		{is(In, []int{5, 8}), is(In, []int{5, 6, 7}), false},
 		{is(In, []int{1, 2}), is(In, []int{1, 2, 3}), true},
