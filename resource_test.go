@@ -83,6 +83,8 @@ func FuzzPattern(f *testing.F) {
 	f.Add("*", "latchkey/token", "..")
 	f.Add("latchkey/*", "latchkey/token/x", "%")
 	f.Add("a/*", "a/\xff", "")
+	f.Add("a/{*}/b/*", "a/x/b/c", "{*}")
+	f.Add("{*}/{*client}", "latchkey/token", "{*client}")
 	f.Fuzz(func(t *testing.T, pattern, resource, segment string) {
 		p, r := Pattern(pattern), Resource(resource)
 		require.Equal(t, r.Validate() == nil, r.valid())
