@@ -2,9 +2,12 @@ package latchkey
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/latchkey-go/latchkey/internal/uuidv7"
 )
@@ -18,6 +21,7 @@ type Access struct {
 	m    *Manager
 	id   [16]byte // zero: Assumed
 	from netip.Addr
+	ends int64 // µs: of the record that it was made from; 0 and math.MaxInt64: none
 }
 
 // Allows reports whether the action is allowed on every row of the resource. It does not allocate, unless
@@ -88,7 +92,7 @@ func (a Access) CheckRow(action Action, on Resource, s *Schema, r Row) error {
 //   - *[DeniedError]
 //   - *[ConditionError] for an unknown field or an unfit value; OfRule is true for those of the rules, and false for
 //     those of the rows
-//   - [ErrForced] if grants would force different rows
+//   - [ErrForced] if grants would force different rows, or a reference that the caller has no value for
 func (a Access) Prepare(action Action, on Resource, s *Schema, before, after Row) (Row, error) {
 	if err := checkRows(action, before != nil, after != nil); err != nil {
 		return nil, err
@@ -102,6 +106,11 @@ func (a Access) Prepare(action Action, on Resource, s *Schema, before, after Row
 		grants[i].rows = grants[i].rows.resolve(a.lookup)
 	}
 	grants = slices.DeleteFunc(grants, func(g grant) bool { return g.rows.IsNoRows() })
+	if len(grants) == 0 && action == Create && a.set.policy != nil && a.set.policy.forcesRefs && on.valid() {
+		if field, ref := a.set.policy.unknownForced(q); field != "" {
+			return nil, fmt.Errorf("%w: a rule forces field %q to %v, which the caller has no value for", ErrForced, field, ref)
+		}
+	}
 	row, err := prepare(grants, action, on, s, before, after, a.set.policy.layers...)
 	return row, a.withFault(err)
 }
@@ -148,7 +157,8 @@ func (a Access) Narrow(ctx context.Context, n Narrowing) (Access, error) {
 			return Access{}, err
 		}
 	}
-	b := a.withNarrowLayers(append([]layer{nl.layer}, a.set.narrowLayers...), nl.roles, nl.roleSet, nl.client)
+	b := a.withNarrowLayers(append([]layer{nl.layer}, a.set.narrowLayers...), nl.roles, nl.roleSet,
+		a.who.as(nl.client, nl.attributes))
 	b.set.confined = a.set.confined
 	if from := n.Restrictions.Addresses; len(from) != 0 {
 		b.set.confined = append(slices.Clone(a.set.confined), Restrictions{Addresses: slices.Clone(from)})
@@ -196,7 +206,59 @@ func (a Access) Kind() Kind {
 // Test reports whether the token is a test token.
 func (a Access) Test() bool { return a.set != nil && a.who.test }
 
-// Client returns the client that the token was minted for, or that was Assumed. It is the zero Client if there is none.
+// Name returns the name of the token, "" if it has none. It asks no store, like the methods below.
+func (a Access) Name() string {
+	if a.set == nil || a.who.facts == nil {
+		return ""
+	}
+	return a.who.facts.name
+}
+
+// Extra returns a copy of the token's Extra, nil if it has none.
+func (a Access) Extra() json.RawMessage {
+	if a.set == nil || a.who.facts == nil || a.who.facts.extra == "" {
+		return nil
+	}
+	return json.RawMessage(a.who.facts.extra)
+}
+
+// Ends returns the first NotAfter of the token and of those that it was minted from. An idle limit may end it earlier,
+// and so may the end of a rotated secret. Zero: none of them ends, or the caller was Assumed.
+func (a Access) Ends() time.Time {
+	if a.set == nil {
+		return time.Time{}
+	}
+	ends := a.ends
+	if of := a.who.facts; of != nil && of.ends != 0 {
+		ends = of.ends
+	}
+	if ends == 0 || ends == math.MaxInt64 {
+		return time.Time{}
+	}
+	return fromMicros(ends)
+}
+
+// Attribute returns an attribute of the caller, and false if it has none of that name. The value is a string, a bool,
+// an int64, a json.Number (what fits no int64), or a []string, which is a copy.
+func (a Access) Attribute(name string) (value any, ok bool) {
+	if a.set == nil {
+		return nil, false
+	}
+	value, ok = a.attribute(name)
+	return cloneAttribute(value), ok
+}
+
+// attribute is Attribute without the copy.
+func (a Access) attribute(name string) (any, bool) {
+	set := a.who.attributes()
+	if set == nil {
+		return nil, false
+	}
+	value, ok := set.values[name]
+	return value, ok
+}
+
+// Client returns the client that the token belongs to, or that was Assumed. It is the zero Client if there is none.
 func (a Access) Client() Client {
 	if a.set == nil {
 		return Client{}
@@ -213,6 +275,20 @@ func (a Access) Roles() []string {
 	return slices.Clone(a.set.roles)
 }
 
+// RoleNames returns the names of Roles, in the same order. A role that no longer exists has none, and is left out.
+func (a Access) RoleNames() []string {
+	if a.set == nil {
+		return nil
+	}
+	var names []string
+	for _, id := range a.set.roles {
+		if r, ok := a.set.roleSet[id]; ok {
+			names = append(names, r.Name)
+		}
+	}
+	return names
+}
+
 // Address returns the caller's network address, the zero Addr if it is not known.
 func (a Access) Address() netip.Addr { return a.from }
 
@@ -227,9 +303,14 @@ func (a Access) String() string {
 	return fmt.Sprintf("access of token %s of %q", a.TokenID(), a.who.owner) + a.faultText()
 }
 
-// question returns a question of this caller, which must not be the zero Access.
+// question returns a question of this caller, which must not be the zero Access. Only rules that force a reference need
+// to know more of the caller than its client.
 func (a Access) question(action Action, on Resource) question {
-	return question{action: action, on: string(on), client: a.who.client.ID}
+	q := question{action: action, on: string(on), client: a.who.client.ID}
+	if p := a.set.policy; p != nil && p.forcesRefs {
+		q.caller = a.lookup
+	}
+	return q
 }
 
 // rows returns the condition that a row must meet, with references filled in.
@@ -242,7 +323,10 @@ func (a Access) rows(action Action, on Resource) Condition {
 }
 
 // lookup returns the value of a reference in a condition, and false if it has none.
-func (a Access) lookup(v RefVar) (any, bool) {
+func (a Access) lookup(v any) (any, bool) {
+	if attr, ok := v.(AttrRef); ok {
+		return a.attribute(attr.name)
+	}
 	switch v {
 	case Self:
 		if a.who.root == "" {
@@ -259,15 +343,13 @@ func (a Access) lookup(v RefVar) (any, bool) {
 	return nil, false
 }
 
-// withNarrowLayers returns a with these layers in place of those that Narrow added before, and with these roles.
-func (a Access) withNarrowLayers(layers []layer, roles []string, roleSet map[string]Role, client Client) Access {
+// withNarrowLayers returns a with these layers in place of those that Narrow added before, with these roles, and as who.
+func (a Access) withNarrowLayers(layers []layer, roles []string, roleSet map[string]Role, who *principal) Access {
 	anyRole := a.set.anyRole && !slices.ContainsFunc(layers, func(l layer) bool { return !l.full })
 	set := &compiled{restrict: a.set.restrict, limits: a.set.limits, layers: a.set.layers, narrowLayers: layers,
 		roleSet: roleSet, roles: roles, anyRole: anyRole}
 	set.policy = newPolicy(append(slices.Clone(layers), a.set.layers...), roleSet)
-	who := *a.who
-	who.client = client
-	a.set, a.who = set, &who
+	a.set, a.who = set, who
 	return a
 }
 

@@ -76,7 +76,7 @@ func TestReferencesThatHaveNoValue(t *testing.T) {
 
 	forced := latchkey.Allow(latchkey.Create).On("a")
 	w.ok(forced.Force(map[string]any{"x": "y"}).Validate())
-	w.is(latchkey.ErrBadCondition, forced.Force(map[string]any{"x": latchkey.Self}).Validate())
+	w.is(latchkey.ErrBadCondition, forced.Force(map[string]any{"x": latchkey.SelfRoles}).Validate())
 }
 
 // The zero Access, which comes with an error, allows nothing.

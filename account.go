@@ -30,6 +30,12 @@ import (
 // import, rotate or reveal a token, because the secret would outlive it. The records that a call was judged by must be
 // unchanged when it is written.
 //
+// An actor issues and imports tokens for the client that it has itself, or for none, and with attributes that it has
+// itself, of equal value. The right [Give] on "latchkey/client/<id>" lets it name that client, and on
+// "latchkey/attribute/<name>" give any value of that attribute and name it in ChildAttributes. Only a rule that names
+// Give allows it, or a secret key. What the token may do must still lie within what the actor may do. Rules that refer
+// to the client or to attributes are compared with the values of both.
+//
 // Calls also fail if the result would exceed the bounds of the actor's own token:
 //
 //   - What the actor issues or imports ends no later than that token, and keeps to its Addresses, Domains, Signed and
@@ -66,6 +72,15 @@ func (m *Manager) For(owner string) Account {
 		panic(err.Error())
 	}
 	return Account{m: m, owner: owner}
+}
+
+// Tenant is [Manager.For] for an owner that comes from a request, such as its host name. It returns [ErrInvalid] for a
+// text that is no owner's id. It does not check whether the owner has a record: one without a record is an owner, too.
+func (m *Manager) Tenant(owner string) (Account, error) {
+	if err := checkText("owner", owner, 1, 256); err != nil {
+		return Account{}, err
+	}
+	return m.For(owner), nil
 }
 
 // As returns the Account with actor as its actor. Each call reads the actor's rights again, is checked against them,
@@ -106,7 +121,25 @@ func (a Account) Verify(ctx context.Context, p Presented) (Access, error) {
 // It returns the error of [Permissions.Validate], which wraps [ErrInvalid], for invalid permissions. The Access is then
 // the zero Access, which may do nothing, because the invalid rule may have been a Deny.
 func (a Account) Assume(client Client, rules Permissions) (Access, error) {
+	return a.AssumeWith(Caller{Client: client, Rules: rules})
+}
+
+// Caller is one that the host has authenticated itself: see [Account.AssumeWith].
+type Caller struct {
+	Client     Client
+	Attributes Attributes // what [Attr] refers to; nil: none
+	Rules      Permissions
+}
+
+// AssumeWith is [Account.Assume] for a caller with attributes. It returns [ErrInvalid] for attributes that no token can
+// have.
+func (a Account) AssumeWith(c Caller) (Access, error) {
+	client, rules := c.Client, c.Rules
 	if err := rules.Validate(); err != nil {
+		return Access{}, err
+	}
+	attributes, err := c.Attributes.canonical()
+	if err != nil {
 		return Access{}, err
 	}
 	f, err := a.m.feedOf(a.owner)
@@ -114,8 +147,9 @@ func (a Account) Assume(client Client, rules Permissions) (Access, error) {
 		return Access{}, err
 	}
 	l := layer{name: "client:" + client.ID, rules: slices.Clone(rules)}
+	who := &principal{owner: a.owner, root: client.ID, client: client, feed: f.cached.Number()}
 	return Access{m: a.m, set: &compiled{policy: newPolicy([]layer{l}, nil), layers: []layer{l}},
-		who: &principal{owner: a.owner, root: client.ID, client: client, feed: f.cached.Number()}}, nil
+		who: who.as(client, newAttributeSet(attributes, nil))}, nil
 }
 
 // Once records a key of the host until the given time, so that a request sent twice is carried out once, on whichever

@@ -104,7 +104,11 @@ func condition(r *rand.Rand, depth int) lk.Condition {
 	case n < 6:
 		return lk.Where(oneOf(r, "region", "k", "who"), lk.IsNull, chance(r, 50))
 	case n < 7:
-		return lk.Where("who", oneOf(r, lk.Eq, lk.Ne), oneOf(r, lk.Self, lk.ClientID, lk.OwnerID))
+		if chance(r, 40) {
+			return lk.Where("who", lk.In, lk.Attr(oneOf(r, "desks", "desks", "desk")))
+		}
+		return lk.Where("who", oneOf(r, lk.Eq, lk.Ne),
+			oneOf[any](r, lk.Self, lk.ClientID, lk.ClientID, lk.OwnerID, lk.Attr("desk"), lk.Attr("desk"), lk.Attr("desks")))
 	case n < 8:
 		if chance(r, 30) {
 			return lk.Where("who", lk.In, lk.SelfRoles)
@@ -133,7 +137,8 @@ func rule(r *rand.Rand) lk.Rule {
 	}
 	if x.Verb() != lk.VerbDeny && chance(r, 15) {
 		x = x.Force(oneOf(r, map[string]any{"region": "EU"}, map[string]any{"region": "US"}, map[string]any{"region": nil},
-			map[string]any{"who": "acme"}))
+			map[string]any{"who": "acme"}, map[string]any{"who": "client-1"},
+			map[string]any{"who": oneOf(r, forcedRefs...)}))
 	}
 	return x
 }
@@ -151,7 +156,7 @@ func someActions(r *rand.Rand) []lk.Action {
 // own is rules that the actor has, as they stand in its records.
 func (w *escalation) own(r *records, a *acting) (p lk.Permissions) {
 	if a.token == "" {
-		return a.person.may
+		return a.person.Rules
 	}
 	chain, _ := r.chain(a.token)
 	for _, t := range chain {
@@ -260,6 +265,12 @@ func (w *escalation) profiles(r *rand.Rand) []lk.Settings {
 	roles := lk.Permissions{lk.Allow(lk.Read).On("dataset/x").Where(euRows), lk.Allow(lk.Read).On("data/a"),
 		lk.Allow(lk.Any).On("latchkey/role/*"), lk.Allow(lk.Update).On("latchkey/owner")}
 	desk := append(slices.Clone(weak), lk.Allow(exceed).On("latchkey/token/*"))
+	own := lk.Permissions{lk.Allow(dataDo...).On("dataset/x").Where(lk.Where("who", lk.Eq, lk.ClientID)),
+		lk.Grant(lk.Read, lk.Update).On("dataset/x").Where(lk.Where("who", lk.In, lk.Attr("desks"))),
+		lk.Allow(lk.Create).On("dataset/y").Force(map[string]any{"who": oneOf[any](r, lk.ClientID, lk.Attr("desk"))}), manages}
+	giving := append(slices.Clone(own), lk.Allow(lk.Give).On("latchkey/client/*", "latchkey/attribute/*"),
+		lk.Allow(lk.Read).On("payroll/*"))
+	w.forcesRefs = true
 	set := func(p lk.Permissions, edit func(*lk.Settings)) lk.Settings {
 		s := lk.Settings{Permissions: p}
 		if edit != nil {
@@ -273,6 +284,9 @@ func (w *escalation) profiles(r *rand.Rand) []lk.Settings {
 		set(roles, nil),
 		set(desk, nil),
 		set(forcing, nil),
+		set(own, nil),
+		set(own, nil),
+		set(giving, nil),
 		set(desk, func(s *lk.Settings) { s.Validity.NotAfter = w.now().Add(3 * time.Hour) }),
 		set(weak, func(s *lk.Settings) { s.Limits.Credits = 100 }),
 		set(weak, func(s *lk.Settings) { s.Limits.Rate = someRates[1] }),
@@ -302,7 +316,7 @@ func (w *escalation) setUp(seed uint64) {
 		return out
 	}
 	viewer := role(lk.Role{Name: "viewer", Permissions: lk.Permissions{lk.Allow(lk.Read).On("dataset/x").Where(euRows)}})
-	w.e = newUniverse("acme", "client-1", viewer.ID, "fresh0", "fresh1")
+	w.e = newUniverse("acme", "client-1", "clerk", viewer.ID, "fresh0", "fresh1")
 	for _, on := range []lk.Resource{"dataset/x", "dataset/y", "payroll/x"} {
 		for _, do := range dataDo {
 			w.ask = append(w.ask, question{do, on})
@@ -313,6 +327,7 @@ func (w *escalation) setUp(seed uint64) {
 	}
 	w.ask = append(w.ask, question{lk.Create, "latchkey/role/r"}, question{lk.Update, "latchkey/role/r"},
 		question{lk.Update, "latchkey/owner"}, question{"x:y", "dataset/x"})
+	w.ask = append(w.ask, question{lk.Give, "latchkey/client/client-1"}, question{lk.Give, "latchkey/attribute/desk"})
 	if knowsExceed {
 		w.ask = append(w.ask, question{exceed, "latchkey/token/t"})
 	}
@@ -344,10 +359,12 @@ func (w *escalation) setUp(seed uint64) {
 		if !s.Validity.NotAfter.IsZero() && chance(r, 50) {
 			kind = lk.KindSession
 		}
-		t, _, err := w.hostIssue(s.Spec(kind))
+		spec := s.Spec(kind)
+		w.identify(r, &spec)
+		t, _, err := w.hostIssue(spec)
 		if errors.Is(err, lk.ErrInvalid) { // with the role it is more than fits
-			s.Roles = nil
-			t, _, err = w.hostIssue(s.Spec(kind))
+			spec.Roles = nil
+			t, _, err = w.hostIssue(spec)
 		}
 		require.NoError(w.t, err)
 		if t.Restrictions.Signed {
@@ -364,9 +381,10 @@ func (w *escalation) setUp(seed uint64) {
 	w.hostMint(r, root.ID, lk.Narrowing{Roles: []string{viewer.ID}, Lifetime: time.Hour})
 	w.hostMint(r, w.made[2+r.IntN(5)], lk.Narrowing{Lifetime: 2 * time.Hour, Client: lk.Client{ID: "client-1"}})
 	w.people = []person{
-		{lk.Client{ID: "client-1"}, cast[0].Permissions},
-		{lk.Client{ID: "clerk"}, cast[2].Permissions},
-		{lk.Client{ID: "nobody"}, nil},
+		{Client: lk.Client{ID: "client-1"}, Rules: cast[0].Permissions, Attributes: someAttributes(r)},
+		{Client: lk.Client{ID: "clerk"}, Rules: cast[2].Permissions},
+		{Attributes: someAttributes(r), Rules: cast[r.IntN(len(cast))].Permissions},
+		{Client: lk.Client{ID: "nobody"}},
 	}
 	w.log = nil
 	w.look()
@@ -720,8 +738,8 @@ func (w *escalation) act(r *rand.Rand) {
 	var access lk.Access
 	if chance(r, 15) {
 		a.person = oneOf(r, w.people...)
-		a.name = a.person.client.ID
-		access = must(w.acme.Assume(a.person.client, a.person.may))
+		a.name = a.person.Client.ID
+		access = must(w.acme.AssumeWith(a.person))
 	} else {
 		a.token = w.made[r.IntN(min(len(w.made), 10))]
 		if chance(r, 15) {
@@ -742,6 +760,9 @@ func (w *escalation) act(r *rand.Rand) {
 			n.Permissions = lesser(r, have)
 		} else {
 			n.Rows = []lk.Condition{condition(r, 0)}
+		}
+		if chance(r, 30) {
+			n.Attributes = someAttributes(r)
 		}
 		if at := access.Address(); chance(r, 30) && at.IsValid() {
 			n.Restrictions.Addresses = []netip.Prefix{netip.PrefixFrom(at, 16).Masked()}
@@ -922,10 +943,37 @@ func (w *escalation) spec(r *rand.Rand, a *acting, rec *records, have lk.Permiss
 		w.editBounds(r, &s)
 		spec.Restrictions, spec.Limits, spec.Validity = s.Restrictions, s.Limits, s.Validity
 	}
+	if w.identify(r, &spec); chance(r, 60) { // what the actor has
+		of := w.subject(rec, a).who
+		spec.Client, spec.Attributes, spec.ChildAttributes = lk.Client{ID: of.client}, of.attributes, nil
+	}
 	if spec.Kind == lk.KindSession && spec.Validity.NotAfter.IsZero() {
 		spec.Validity.NotAfter = w.now().Add(30 * time.Minute)
 	}
 	return spec
+}
+
+// identify gives a token some client and attributes.
+func (w *escalation) identify(r *rand.Rand, spec *lk.Spec) {
+	if chance(r, 40) {
+		spec.Client = lk.Client{ID: oneOf(r, "client-1", "client-1", "clerk")}
+	}
+	spec.Attributes = someAttributes(r)
+	if chance(r, 20) {
+		spec.ChildAttributes = []string{oneOf(r, "desk", "desks")}
+	}
+}
+
+func someAttributes(r *rand.Rand) lk.Attributes {
+	switch r.IntN(6) {
+	case 0:
+		return lk.Attributes{"desk": oneOf(r, "acme", "client-1")}
+	case 1:
+		return lk.Attributes{"desk": oneOf(r, "clerk", "client-1"), "desks": []string{"acme", "clerk"}}
+	case 2:
+		return lk.Attributes{"desks": oneOf(r, []string{"client-1"}, []string{"clerk", "client-1"})}
+	}
+	return nil
 }
 
 // editBounds sets some of what a token is bound by, often to what actors have.
@@ -1030,6 +1078,12 @@ func (w *escalation) narrowing(r *rand.Rand, access lk.Access, have lk.Permissio
 	}
 	if chance(r, 15) {
 		n.Forced = map[string]any{"region": oneOf(r, any("EU"), "US", nil)}
+		if chance(r, 40) {
+			n.Forced = map[string]any{"who": oneOf(r, forcedRefs...)}
+		}
+	}
+	if chance(r, 20) {
+		n.Attributes = someAttributes(r)
 	}
 	if chance(r, 20) {
 		n.Client = lk.Client{ID: "client-1"}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"net/netip"
 	"slices"
@@ -326,8 +327,10 @@ func (u *universe) read(v any) *tree {
 			}
 			t.value = set
 		case map[string]any:
-			t.ref = x["ref"].(string)
 			t.refs = true
+			if t.ref, _ = x["ref"].(string); t.ref == "" {
+				t.ref = "attr:" + x["attr"].(string)
+			}
 		default:
 			t.value = plain(x)
 		}
@@ -351,6 +354,7 @@ type asker struct {
 	anybody             bool
 	self, client, owner string
 	roles               []string
+	attributes          lk.Attributes
 }
 
 // ref is what a reference means, as texts; known is false when it has no value. Within anybody's rules it may be any.
@@ -369,8 +373,21 @@ func (w asker) ref(name string, roles *[]string) (values []string, known, any bo
 		return one(w.self)
 	case name == "client_id":
 		return one(w.client)
+	case strings.HasPrefix(name, "attr:"):
+		switch v := w.attributes[name[len("attr:"):]].(type) {
+		case string:
+			return one(v)
+		case []string:
+			return v, true, false
+		}
 	}
 	return nil, false, false
+}
+
+// isList reports whether an attribute is a list.
+func (w asker) isList(ref string) bool {
+	_, ok := w.attributes[strings.TrimPrefix(ref, "attr:")].([]string)
+	return ok
 }
 
 // judge is what a condition says of every row, asked by who in a stratum whose own roles are roles (nil: who's).
@@ -426,7 +443,7 @@ func (u *universe) eval(t *tree, who asker, roles *[]string) logic {
 				}
 			}
 			return l
-		case !known:
+		case !known, strings.HasPrefix(t.ref, "attr:") && (t.op == lk.In) != who.isList(t.ref):
 			return l
 		case t.op == lk.In:
 			set := map[any]bool{}
@@ -515,8 +532,31 @@ type forced struct {
 	z     int32
 }
 
-func (u *universe) forced(v lk.Values) (f forced) {
+// A reference is what it means for who. One without a value makes known false, and stands for itself otherwise. For
+// anybody it is anyText: it may be any text, so it agrees with every other.
+func (u *universe) forced(v lk.Values, who asker) (f forced, known bool) {
+	known = true
 	for name, value := range v {
+		var ref string
+		switch value := value.(type) {
+		case lk.RefVar:
+			ref = value.String()
+		case lk.AttrRef:
+			ref = "attr:" + value.Name()
+		}
+		if ref != "" {
+			texts, has, anything := who.ref(ref, nil)
+			switch i := slices.Index(u.fields, name); {
+			case anything:
+				f.field[i] = anyText
+				continue
+			case !has || strings.HasPrefix(ref, "attr:") && who.isList(ref):
+				known = false
+				f.field[i] = anyText - 1 - int8(slices.Index(forcedRefs, value))
+				continue
+			}
+			value = u.name(texts[0])
+		}
 		if name == "z" {
 			f.z = int32(plain(value).(int64)) + 1
 			continue
@@ -528,16 +568,27 @@ func (u *universe) forced(v lk.Values) (f forced) {
 		}
 		f.field[i] = int8(at) + 1
 	}
-	return f
+	return f, known
 }
+
+const anyText = 120
+
+// forcedRefs are the references that rules force.
+var forcedRefs = []any{lk.ClientID, lk.OwnerID, lk.Attr("desk"), lk.Attr("desks")}
 
 // merge is both; false if they disagree.
 func (f forced) merge(g forced) (forced, bool) {
 	for i, v := range g.field {
-		if f.field[i] != 0 && v != 0 && f.field[i] != v {
+		if f.field[i] == anyText && v != 0 {
+			f.field[i] = v
+			continue
+		}
+		if f.field[i] != 0 && v != 0 && f.field[i] != v && v != anyText {
 			return f, false
 		}
-		f.field[i] = max(f.field[i], v)
+		if v != anyText || f.field[i] == 0 {
+			f.field[i] = max(f.field[i], v)
+		}
 	}
 	if f.z != 0 && g.z != 0 && f.z != g.z {
 		return f, false
@@ -645,7 +696,7 @@ func (r *records) token(id string) subject {
 		return subject{}
 	}
 	root := chain[len(chain)-1]
-	s := subject{who: asker{self: root.ID, client: chain[0].Client.ID, owner: root.Owner}}
+	s := subject{who: asker{self: root.ID, client: chain[0].Client.ID, owner: root.Owner, attributes: chain[0].Attributes}}
 	strata := make([]stratum, len(chain))
 	have, any := []string(nil), false // of the one above: the roles it has, and whether a mint of it may name others
 	for i := len(chain) - 1; i >= 0; i-- {
@@ -685,9 +736,9 @@ func (r *records) role(id string) subject {
 }
 
 // assumed is what a caller may do that the host authenticated itself.
-func (r *records) assumed(c lk.Client, may lk.Permissions) subject {
-	who := asker{self: c.ID, client: c.ID, owner: r.owner.ID}
-	return r.bounded(subject{strata: []stratum{{rules: may}}, who: who}, nil)
+func (r *records) assumed(c lk.Caller) subject {
+	who := asker{self: c.Client.ID, client: c.Client.ID, owner: r.owner.ID, attributes: c.Attributes}
+	return r.bounded(subject{strata: []stratum{{rules: c.Rules}}, who: who}, nil)
 }
 
 // narrow is a subject with a narrowing on top.
@@ -706,6 +757,13 @@ func (s subject) narrow(n lk.Narrowing) subject {
 	if n.Client.ID != "" {
 		s.who.client = n.Client.ID
 	}
+	s.who.attributes = maps.Clone(s.who.attributes)
+	for name, v := range n.Attributes {
+		if s.who.attributes == nil {
+			s.who.attributes = lk.Attributes{}
+		}
+		s.who.attributes[name] = v
+	}
 	s.who.roles = roles
 	return s
 }
@@ -721,7 +779,7 @@ func (e evaluator) everything() givens { return givens{list: []given{{rows: e.al
 // speaks reports whether a rule speaks about the action on the resource.
 func speaks(r lk.Rule, a lk.Action, on lk.Resource) bool {
 	named := slices.Contains(r.Actions(), a) ||
-		slices.Contains(r.Actions(), lk.Any) && (a != exceed || r.Verb() == lk.VerbDeny)
+		slices.Contains(r.Actions(), lk.Any) && (a != exceed && a != lk.Give || r.Verb() == lk.VerbDeny)
 	return named && slices.ContainsFunc(r.Patterns(), func(p lk.Pattern) bool { return beneath(p, on) })
 }
 
@@ -753,7 +811,9 @@ func (e evaluator) apply(rules lk.Permissions, gs givens, a lk.Action, on lk.Res
 		}
 		if c := r.Condition(); !c.IsNoRows() {
 			out := givens{list: slices.Clone(gs.list)}
-			out.add(given{e.judge(c, who, has).yes, c.IsAllRows(), e.forced(r.Forced())})
+			if f, known := e.forced(r.Forced(), who); known || a != lk.Create {
+				out.add(given{e.judge(c, who, has).yes, c.IsAllRows(), f})
+			}
 			gs = out
 		}
 	}
@@ -836,7 +896,8 @@ func (e evaluator) stratum(x stratum, a lk.Action, on lk.Resource, who asker) gi
 		gs = gs.meet(givens{list: []given{{rows: e.judge(c, who, x.has).yes, every: c.IsAllRows()}}})
 	}
 	if a == lk.Create && len(x.forced) > 0 {
-		gs = gs.meet(givens{list: []given{{rows: e.all, every: true, forced: e.universe.forced(x.forced)}}})
+		f, _ := e.forced(x.forced, who)
+		gs = gs.meet(givens{list: []given{{rows: e.all, every: true, forced: f}}})
 	}
 	return gs
 }
@@ -887,7 +948,16 @@ func (u *universe) right(gs givens, a lk.Action) (r right) {
 		}
 		agree := u.all
 		for f, v := range g.forced.field {
-			if v != 0 {
+			switch {
+			case v == anyText:
+				var texts rowSet
+				for i, x := range u.values[f] {
+					if _, text := x.(string); text {
+						texts = texts.or(u.masks[f][i])
+					}
+				}
+				agree = agree.and(texts)
+			case v != 0:
 				agree = agree.and(u.masks[f][v-1])
 			}
 		}

@@ -56,7 +56,7 @@ func (a Account) Explain(ctx context.Context, id string, ask ...Question) ([]Exp
 	if err != nil {
 		return nil, err
 	}
-	access := Access{set: &e.Shared.Value, who: &e.Principal, m: a.m, id: uuidv7.Parse(id)}
+	access := Access{set: &e.Shared.Value, who: &e.Principal, m: a.m, id: uuidv7.Parse(id), ends: e.Ends}
 	out := make([]Explanation, len(ask))
 	for i, q := range ask {
 		out[i] = access.Explain(q.Action, q.Resource)

@@ -16,17 +16,20 @@ import (
 // checkRights returns an error if layers, with the roles they name, may do more than the actor. The owner's boundary is
 // left out on both sides, because it holds for both. A boundary that refers to the caller is not left out: it does not
 // mean the same for both.
-func (c *call) checkRights(ctx context.Context, layers []layer, roles map[string]Role,
+//
+// Known is what is known for good of whoever will use layers: see withinFor. References of the actor are filled in with
+// its own values. They stay the same for its token.
+func (c *call) checkRights(ctx context.Context, layers []layer, roles map[string]Role, known refValues,
 	action Action, kind, id string) error {
 	if !c.checked {
 		return nil
 	}
 	set := c.access.set
-	return c.checkRightsBy(ctx, slices.Concat(set.narrowLayers, set.layers), layers, roles, action, kind, id)
+	return c.checkRightsBy(ctx, slices.Concat(set.narrowLayers, set.layers), layers, roles, known, action, kind, id)
 }
 
 // checkRightsBy is checkRights for an actor with the layers actor.
-func (c *call) checkRightsBy(ctx context.Context, actor, layers []layer, roles map[string]Role,
+func (c *call) checkRightsBy(ctx context.Context, actor, layers []layer, roles map[string]Role, known refValues,
 	action Action, kind, id string) error {
 	set := c.access.set
 	var mine []layer
@@ -42,7 +45,13 @@ func (c *call) checkRightsBy(ctx context.Context, actor, layers []layer, roles m
 	if action == Delete { // Delete passes no right on, and a secret key must be able to end every token
 		but = Exceed
 	}
-	if newPolicy(layers, roles).withinExcept(ctx, newPolicy(mine, set.roleSet), but) {
+	own := func(ref any) (any, bool) {
+		if ref == SelfRoles {
+			return ref, true // each layer has filled in its own
+		}
+		return c.identity().lookup(ref)
+	}
+	if newPolicy(layers, roles).withinFor(ctx, newPolicy(mine, set.roleSet), but, known, own) {
 		return nil
 	}
 	if err := ctx.Err(); err != nil {
@@ -66,7 +75,7 @@ func (c *call) checkTokenRights(ctx context.Context, t *Token, ancestors []Token
 	layers := layersOf(t, ancestors)
 	roles, err := c.rolesNamed(ctx, layers)
 	if t.Damaged || isUnknowable(err) || slices.ContainsFunc(ancestors, func(a Token) bool { return a.Damaged }) {
-		return c.checkRights(ctx, anything, nil, action, "token", t.ID)
+		return c.checkRights(ctx, anything, nil, nil, action, "token", t.ID)
 	}
 	if err != nil {
 		return err
@@ -74,7 +83,77 @@ func (c *call) checkTokenRights(ctx context.Context, t *Token, ancestors []Token
 	if action != Delete { // to end a token needs no more than the right to end it
 		c.requireUnchanged(roles, ancestors)
 	}
-	return c.checkRights(ctx, layers, roles, action, "token", t.ID)
+	return c.checkRights(ctx, layers, roles, t.lookup, action, "token", t.ID)
+}
+
+// lookup returns what a reference stands for, for the token and for all that will ever be minted from it. It returns
+// the reference itself if that is not known: a token without a client may mint for any, and ChildAttributes may be set.
+func (t *Token) lookup(ref any) (any, bool) {
+	switch of := ref.(type) {
+	case AttrRef:
+		if v, ok := t.Attributes[of.name]; ok {
+			return v, true
+		}
+		return ref, slices.Contains(t.ChildAttributes, of.name)
+	case RefVar:
+		switch {
+		case of == ClientID && t.Client.ID != "":
+			return t.Client.ID, true
+		case of == OwnerID:
+			return t.Owner, true
+		}
+	}
+	return ref, true
+}
+
+// identity returns the actor's access with the client and attributes of its token, without those that Narrow added. What
+// a narrowed actor makes outlives the narrowing. A token without a client is no client's, whichever it is narrowed to.
+func (c *call) identity() Access {
+	a := c.access
+	if t := &c.found.Token; t.ID != "" {
+		a.who = a.who.as(t.Client, newAttributeSet(t.Attributes, t.ChildAttributes))
+	}
+	return a
+}
+
+// checkGiven returns an error if a new token has a client, an attribute, or the permission to set one, that the actor
+// neither has nor may give. Rules refer to them, and the host's own code may.
+func (c *call) checkGiven(t *Token) error {
+	if !c.checked {
+		return nil
+	}
+	give := func(kind, id string) error {
+		on := Path("latchkey", kind, id)
+		if c.access.Check(Give, on) == nil {
+			return nil
+		}
+		return fmt.Errorf("%w: the actor does not have this %s, and no rule that names %q lets it give it",
+			&DeniedError{Action: Give, Resource: on}, kind, Give)
+	}
+	actor := c.identity().who
+	if id := t.Client.ID; id != "" && id != actor.client.ID {
+		if err := give("client", id); err != nil {
+			return err
+		}
+	}
+	var own Attributes
+	if set := actor.attributes(); set != nil {
+		own = set.values
+	}
+	for _, name := range slices.Sorted(maps.Keys(t.Attributes)) {
+		if own.has(name, t.Attributes[name]) {
+			continue
+		}
+		if err := give("attribute", name); err != nil {
+			return err
+		}
+	}
+	for _, name := range t.ChildAttributes { // a mint sets any value
+		if err := give("attribute", name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // checkRoleRights returns an error if a role allows more than the actor, or would if the role becomes.ID changed to
@@ -84,7 +163,7 @@ func (c *call) checkRoleRights(ctx context.Context, r Role, becomes *Role, actio
 		return nil
 	}
 	if r.Damaged {
-		return c.checkRights(ctx, anything, nil, action, "role", r.ID)
+		return c.checkRights(ctx, anything, nil, nil, action, "role", r.ID)
 	}
 	up := layer{roles: r.Inherits}
 	if becomes != nil {
@@ -92,7 +171,7 @@ func (c *call) checkRoleRights(ctx context.Context, r Role, becomes *Role, actio
 	}
 	roles, err := c.rolesNamed(ctx, []layer{up})
 	if isUnknowable(err) {
-		return c.checkRights(ctx, anything, nil, action, "role", r.ID)
+		return c.checkRights(ctx, anything, nil, nil, action, "role", r.ID)
 	}
 	if err != nil {
 		return err
@@ -106,7 +185,7 @@ func (c *call) checkRoleRights(ctx context.Context, r Role, becomes *Role, actio
 		roles[becomes.ID] = *becomes
 	}
 	c.requireUnchangedExcept(roles, r.ID, becomes)
-	return c.checkRights(ctx, []layer{{roles: []string{r.ID}}}, roles, action, "role", r.ID)
+	return c.checkRights(ctx, []layer{{roles: []string{r.ID}}}, roles, nil, action, "role", r.ID)
 }
 
 // checkHolders returns an error if any token holding r, directly or through inheritance, may do more than the actor.
@@ -195,7 +274,7 @@ func (c *call) checkHolder(ctx context.Context, t *Token, changed Role, becomes 
 	layers := []layer{layerOf(t)}
 	before, err := c.rolesNamed(ctx, layers)
 	if t.Damaged || isUnknowable(err) {
-		return c.checkRights(ctx, anything, nil, action, "token", t.ID)
+		return c.checkRights(ctx, anything, nil, nil, action, "token", t.ID)
 	}
 	if err != nil {
 		return err
@@ -205,7 +284,7 @@ func (c *call) checkHolder(ctx context.Context, t *Token, changed Role, becomes 
 		if !is.invalid() && is.checkSize(ctx) == nil {
 			return nil
 		}
-	} else if err := c.checkRights(ctx, layers, before, action, "token", t.ID); err != nil {
+	} else if err := c.checkRights(ctx, layers, before, nil, action, "token", t.ID); err != nil {
 		return err
 	}
 	after := maps.Clone(before)
@@ -218,7 +297,7 @@ func (c *call) checkHolder(ctx context.Context, t *Token, changed Role, becomes 
 		}
 	}
 	c.requireUnchangedExcept(after, changed.ID, becomes)
-	if err := c.checkRights(ctx, layers, after, action, "token", t.ID); err != nil {
+	if err := c.checkRights(ctx, layers, after, nil, action, "token", t.ID); err != nil {
 		return err
 	}
 	if becomes == nil || t.Parent != "" || c.unbounded() && len(c.roleEnds()) == 0 ||
@@ -490,7 +569,7 @@ func (c *call) checkRoleEnds(ctx context.Context, t *Token, ancestors []Token, a
 		if unknown {
 			layers = anything
 		}
-		if err := c.checkRightsBy(ctx, c.layersAt(at), layers, roles, action, "token", t.ID); err != nil {
+		if err := c.checkRightsBy(ctx, c.layersAt(at), layers, roles, t.lookup, action, "token", t.ID); err != nil {
 			return fmt.Errorf("%w: the actor has a role until %s, and gives nobody its rights for longer", err,
 				fromMicros(at).Format(time.RFC3339))
 		}

@@ -129,7 +129,7 @@ func (a Account) Erase(ctx context.Context) error {
 	return c.write(ctx, Write{Erase: true}, Event{Action: "owner.erase", Object: a.owner})
 }
 
-// Clients lists all clients that a token was minted for, by id, each with the newest name given. The loop ends after an
+// Clients lists all clients that a token was issued or minted for, by id, each with the newest name given. The loop ends after an
 // error.
 func (a Account) Clients(ctx context.Context) iter.Seq2[Client, error] {
 	return func(yield func(Client, error) bool) {
@@ -159,8 +159,8 @@ func (a Account) ClientsPage(ctx context.Context, p Page) (Listing[Client], erro
 		func(c Client) string { return c.ID }, func(Client) bool { return true })
 }
 
-// Client returns a client that tokens were minted for, with the newest name given. It reads one row. It returns
-// [ErrNotFound] if no token was minted for it. An actor needs read on "latchkey/client".
+// Client returns a client that tokens were issued or minted for, with the newest name given. It reads one row. It
+// returns [ErrNotFound] if there was no such token. An actor needs read on "latchkey/client".
 func (a Account) Client(ctx context.Context, id string) (Client, error) {
 	c, err := a.begin(ctx)
 	if err == nil {

@@ -17,7 +17,8 @@ import (
 
 // Issue makes a token and stores it. The returned Secret is the only place where its text can be read, unless
 // Options.Keyring allows Reveal. It returns [ErrInvalid] for a Spec that its kind cannot have, for an end that is
-// past, of a role too, and for an unknown role.
+// past, of a role too, and for an unknown role. An actor gives only a client and attributes that it has, or that [Give]
+// lets it give.
 //
 // Without an Origin, Spec.Roles may name a role by the name that the host gave it, or that it has in Options.Roles,
 // byte for byte. The stored record has ids. An id wins over a name, and a text that looks like an id is one. A name
@@ -433,9 +434,12 @@ func (a Account) issueOnce(ctx context.Context, spec Spec, text, event string, k
 		}
 	}
 	t := Token{ID: id, Owner: a.owner, Kind: spec.Kind, Test: spec.Test, Origin: spec.Origin,
-		Settings: spec.settings()}.Clone()
+		Settings: spec.settings(), Client: spec.Client}.Clone()
+	if err := checkClient(t.Client); err != nil {
+		return Token{}, err
+	}
 	if t.Origin == "" {
-		if err := checkNewName("Name", t.Name); err != nil {
+		if err := a.m.checkNewNames(ctx, a.owner, t.Name, t.Client); err != nil {
 			return Token{}, err
 		}
 		if err := c.resolveSettings(ctx, &t.Settings, nil); err != nil {
@@ -446,6 +450,15 @@ func (a Account) issueOnce(ctx context.Context, spec Spec, text, event string, k
 		if over(end, now) {
 			return Token{}, fmt.Errorf("%w: the end of role %q in RoleEnds is past", ErrInvalid, id)
 		}
+	}
+	if t.Attributes, err = spec.Attributes.canonical(); err != nil {
+		return Token{}, err
+	}
+	if t.ChildAttributes, err = checkChildAttributes(spec.ChildAttributes); err != nil {
+		return Token{}, err
+	}
+	if err := c.checkGiven(&t); err != nil {
+		return Token{}, err
 	}
 	if err := a.m.checkSettings(t.Kind, &t.Settings); err != nil {
 		return Token{}, err
@@ -491,6 +504,9 @@ func (a Account) issueOnce(ctx context.Context, spec Spec, text, event string, k
 	t.Version, t.OwnerVersion = 0, owner.Version
 	w := Write{RequireOwner: &owner.Version, Tokens: []Token{t}, Secrets: []SecretChange{{TokenID: t.ID, Add: &rec}},
 		Silent: true}
+	if t.Client.ID != "" {
+		w.Clients = []Client{t.Client}
+	}
 	t.Version = 1
 	if err := c.write(ctx, w, Event{Action: event, Object: t.ID, After: auditJSON(t)}); err != nil {
 		return Token{}, err

@@ -198,7 +198,7 @@ func (w *who) holder(ctx context.Context, t Token) (h Holder, may bool, err erro
 	}
 	h.Rows = right.rows
 	if right.each || right.rows.hasRefs() {
-		who := principalOf(&f, w.feed)
+		who, _ := principalOf(&f, w.feed, 0)
 		access := Access{set: right.set, who: &who, m: w.call.m, id: uuidv7.Parse(t.ID)}
 		if right.each {
 			h.Rows = access.rows(w.query.Action, w.query.Resource)

@@ -67,6 +67,37 @@ func (v RefVar) String() string {
 
 func (v RefVar) valid() bool { return v >= Self && v <= OwnerID }
 
+// AttrRef is a reference to an attribute of the caller. Make it with [Attr].
+type AttrRef struct{ name string }
+
+// Attr refers to an attribute of the caller by its name: see [Attributes]. It goes where a [RefVar] goes:
+//
+//	Where("department", Eq, Attr("department"))
+//	Where("region", In, Attr("regions"))
+//
+// An attribute that is a list goes with [In] only, and no other goes with In. Values bind to the type of the column as
+// literals do. A caller without the attribute, or with one that does not fit, gets no row, and none by [Not] either.
+func Attr(name string) AttrRef { return AttrRef{name} }
+
+// Name returns the name of the attribute.
+func (r AttrRef) Name() string { return r.name }
+
+// String returns the reference as [Condition.String] shows it: attr("department").
+func (r AttrRef) String() string { return "attr(" + strconv.Quote(r.name) + ")" }
+
+// refValues returns the value of a reference, a [RefVar] or an [AttrRef], and false if it has none. It may return the
+// reference itself, which then stays.
+type refValues func(ref any) (any, bool)
+
+// isRef reports whether a canonical value is a reference.
+func isRef(v any) bool {
+	switch v.(type) {
+	case RefVar, AttrRef:
+		return true
+	}
+	return false
+}
+
 // Limits of one condition. The first set is for what a host or a caller passes in. The second is for what latchkey
 // makes of several such conditions, as for a chain of tokens. Depth counts the nesting of the JSON form, so that a
 // condition that was accepted can be read back from inside a record.
@@ -91,7 +122,7 @@ type node struct {
 
 	field string // leaf
 	op    Op
-	value any // string, bool, int64, json.Number, RefVar, or []any of the first four
+	value any // string, bool, int64, json.Number, RefVar, AttrRef, or []any of the first four
 
 	parts []*node         // all, any, not
 	fault *ConditionError // fault
@@ -118,7 +149,8 @@ var (
 var AllRows = Condition{everyRow}
 
 // Where compares a field with a value. The value is a string, a bool, any integer or float, a json.Number, a time.Time
-// (truncated to microseconds), or a [RefVar]. For [In] it is a slice of these, without a RefVar, or [SelfRoles].
+// (truncated to microseconds), a [RefVar], or [Attr] of a name. For [In] it is a slice of these, without references,
+// or [SelfRoles], or Attr.
 // [Schema.Bind] checks whether it fits the type of the field: text from a form binds to every type.
 func Where(field string, op Op, value any) Condition {
 	c := leaf(field, op, value)
@@ -230,7 +262,7 @@ func leaf(field string, op Op, value any) Condition {
 	}
 	n := &node{kind: nodeLeaf, depth: 1, count: 1, field: field, op: op, value: v}
 	switch v := v.(type) {
-	case RefVar:
+	case RefVar, AttrRef:
 		n.refs, n.depth = true, 2
 	case []any:
 		n.items, n.depth = len(v), 2
@@ -251,11 +283,14 @@ func canonicalFor(op Op, value any) (v any, reason string) {
 	case Eq, Ne, Lt, Le, Gt, Ge, Contains, StartsWith, IsNull:
 		v, reason = canonical(value)
 	case In:
-		if ref, ok := value.(RefVar); ok {
+		switch ref := value.(type) {
+		case RefVar:
 			if ref != SelfRoles {
-				return nil, "in takes a list or the reference self_roles"
+				return nil, "in takes a list, the reference self_roles, or an attribute"
 			}
 			return ref, ""
+		case AttrRef:
+			return canonical(ref)
 		}
 		return canonicalList(value)
 	default:
@@ -264,16 +299,13 @@ func canonicalFor(op Op, value any) (v any, reason string) {
 	if reason != "" {
 		return nil, reason
 	}
-	if ref, ok := v.(RefVar); ok {
-		switch {
-		case !ref.valid():
-			return nil, "unknown reference"
-		case ref == SelfRoles:
-			return nil, "the reference self_roles is a list: it goes with in"
-		case op == IsNull:
-			return nil, "is-null takes true or false"
-		}
-		return ref, ""
+	switch {
+	case isRef(v) && op == IsNull:
+		return nil, "is-null takes true or false"
+	case v == SelfRoles:
+		return nil, "the reference self_roles is a list: it goes with in"
+	case isRef(v):
+		return v, ""
 	}
 	text, isText := v.(string)
 	_, isBool := v.(bool)
@@ -415,24 +447,24 @@ func sameNode(a, b *node) bool {
 // hasRefs reports whether c holds a reference, so that it cannot be bound before resolve.
 func (c Condition) hasRefs() bool { return c.n != nil && c.n.refs }
 
-// resolve fills references in. lookup returns a string for Self, ClientID and OwnerID, and a []string for SelfRoles. It
-// may return the reference itself, which then stays.
+// resolve fills references in. value returns a string for Self, ClientID and OwnerID, a []string for SelfRoles, and for
+// an AttrRef a canonical value or a []string.
 //
 // A reference without a value, or with an empty text, admits nothing, and neither does its negation. Negations are
 // therefore pushed down to the comparisons first, and what has no value stays in the tree as nodeNever. So a Not around
 // the result cannot turn it into a right.
-func (c Condition) resolve(lookup func(RefVar) (any, bool)) Condition {
+func (c Condition) resolve(value refValues) Condition {
 	if !c.hasRefs() {
 		return c
 	}
-	r := c.n.resolve(lookup, false).limitedTo(composedLimits)
+	r := c.n.resolve(value, false).limitedTo(composedLimits)
 	if r.n == neverRow {
 		return Condition{}
 	}
 	return r
 }
 
-func (n *node) resolve(lookup func(RefVar) (any, bool), negated bool) Condition {
+func (n *node) resolve(value refValues, negated bool) Condition {
 	if !n.refs {
 		if negated {
 			return not(Condition{n})
@@ -441,11 +473,11 @@ func (n *node) resolve(lookup func(RefVar) (any, bool), negated bool) Condition 
 	}
 	switch n.kind {
 	case nodeNot:
-		return n.parts[0].resolve(lookup, !negated)
+		return n.parts[0].resolve(value, !negated)
 	case nodeAll, nodeAny:
 		parts := make([]Condition, len(n.parts))
 		for i, p := range n.parts {
-			parts[i] = p.resolve(lookup, negated)
+			parts[i] = p.resolve(value, negated)
 		}
 		kind := n.kind
 		if negated {
@@ -456,13 +488,13 @@ func (n *node) resolve(lookup func(RefVar) (any, bool), negated bool) Condition 
 		}
 		return Condition{neverRow}
 	}
-	v, ok := lookup(n.value.(RefVar))
+	v, ok := value(n.value)
 	if s, isText := v.(string); !ok || isText && s == "" {
 		return Condition{neverRow}
 	}
 	c := Condition{n}
-	if v != n.value { // unless the reference stays for a later resolve
-		if _, isRef := v.(RefVar); isRef {
+	if !isRef(v) || v != n.value { // otherwise the reference stays for a later resolve
+		if isRef(v) {
 			return Condition{neverRow}
 		}
 		c = leaf(n.field, n.op, v)
@@ -529,7 +561,7 @@ func (n *node) printPart(b *strings.Builder) {
 }
 
 // MarshalJSON writes a comparison as {"field":"region","op":"=","value":"EU"}, and a reference as its value
-// {"ref":"self"}. Groups are {"all":[…]}, {"any":[…]} and {"not":{…}}. [AllRows] is true, and the zero Condition false.
+// {"ref":"self"} or {"attr":"department"}. Groups are {"all":[…]}, {"any":[…]} and {"not":{…}}. [AllRows] is true, and the zero Condition false.
 // A malformed Condition is an error.
 func (c Condition) MarshalJSON() ([]byte, error) {
 	if c.n == nil {
@@ -582,6 +614,8 @@ func appendJSONValue(b []byte, v any) []byte {
 		return append(b, v...)
 	case RefVar:
 		return append(append(append(b, `{"ref":"`...), v.String()...), `"}`...)
+	case AttrRef:
+		return append(appendJSONValue(append(b, `{"attr":`...), v.name), '}')
 	case []any:
 		b = append(b, '[')
 		for i, e := range v {
@@ -685,7 +719,7 @@ func (d conditionDecoder) object(depth int) (Condition, error) {
 		case "op":
 			op, err = d.text()
 		case "value":
-			value, err = d.value(true)
+			value, err = d.value(true, true)
 		case "all", "any":
 			result, err = d.group(name, depth)
 		case "not":
@@ -761,9 +795,9 @@ func (d conditionDecoder) text() (string, error) {
 	return s, nil
 }
 
-// value reads a text, number or bool. If composite, it also reads a list of these, or a reference. A null stays nil,
-// which no condition takes.
-func (d conditionDecoder) value(composite bool) (any, error) {
+// value reads a text, number or bool. If lists is set, it also reads a list of these, and if refs is set a reference. A
+// null stays nil, which no condition takes.
+func (d conditionDecoder) value(lists, refs bool) (any, error) {
 	tok, err := d.next()
 	if err != nil {
 		return nil, err
@@ -771,11 +805,11 @@ func (d conditionDecoder) value(composite bool) (any, error) {
 	switch tok {
 	case json.Delim('['):
 		list := []any{}
-		for composite && d.More() {
+		for lists && d.More() {
 			if len(list) >= maxListItems {
 				return nil, malformed("a list is too long")
 			}
-			v, err := d.value(false)
+			v, err := d.value(false, false)
 			if err != nil {
 				return nil, err
 			}
@@ -789,10 +823,13 @@ func (d conditionDecoder) value(composite bool) (any, error) {
 		name, _ := d.next()
 		ref, _ := d.next()
 		end, err := d.next()
-		if !composite || err != nil || name != "ref" || end != json.Delim('}') {
+		text, isText := ref.(string)
+		if !refs || err != nil || !isText || name != "ref" && name != "attr" || end != json.Delim('}') {
 			return nil, malformed("a value that is neither plain nor a reference")
 		}
-		text, _ := ref.(string)
+		if name == "attr" {
+			return Attr(text), nil
+		}
 		if i := slices.Index(refNames[:], text); i > 0 {
 			return RefVar(i), nil
 		}
@@ -818,7 +855,7 @@ func (v Values) MarshalJSON() ([]byte, error) {
 	return append(b, '}'), nil
 }
 
-// UnmarshalJSON reads an object of texts, numbers, true, false and null. Anything else, a repeated name included, is an
+// UnmarshalJSON reads an object of texts, numbers, true, false, null and references. Anything else, a repeated name included, is an
 // error that wraps [ErrBadCondition] and leaves v nil.
 func (v *Values) UnmarshalJSON(data []byte) error {
 	*v = nil
@@ -838,7 +875,7 @@ func (v *Values) UnmarshalJSON(data []byte) error {
 		if _, twice := read[name]; twice {
 			return malformed("a name twice")
 		}
-		value, err := d.value(false)
+		value, err := d.value(false, true)
 		if err != nil {
 			return err
 		}
@@ -855,10 +892,14 @@ func (v *Values) UnmarshalJSON(data []byte) error {
 }
 
 // Values are forced values by field name. Values read from JSON are string, bool, int64, json.Number (for what fits no
-// int64) or nil.
+// int64), nil, or a reference.
+//
+// A reference is [Self], [ClientID], [OwnerID] or [Attr] of a name. In a [Rule] it is filled in when [Access.Prepare]
+// is called, and in a [Narrowing] when the token is minted. A caller for whom it has no value, or a list, writes
+// nothing and mints nothing: [ErrForced].
 type Values map[string]any
 
-// normaliseValues returns the values in their canonical form. It refuses lists, references, numbers that are not
+// normaliseValues returns the values in their canonical form. It refuses lists, [SelfRoles], numbers that are not
 // finite, and text with a NUL or invalid UTF-8. A nil map stays nil.
 func normaliseValues(in map[string]any) (Values, error) {
 	if in == nil {
@@ -877,8 +918,8 @@ func normaliseValues(in map[string]any) (Values, error) {
 			continue
 		}
 		v, reason := canonical(value)
-		if _, isRef := v.(RefVar); isRef {
-			reason = "a reference cannot be forced"
+		if v == SelfRoles {
+			reason = "the reference self_roles is a list, and cannot be forced"
 		}
 		if reason != "" {
 			return nil, &ConditionError{Field: name, Reason: reason}
@@ -914,7 +955,7 @@ func canonicalList(value any) (any, string) {
 	out := make([]any, r.Len())
 	for i := range out {
 		v, reason := canonical(r.Index(i).Interface())
-		if _, isRef := v.(RefVar); isRef {
+		if isRef(v) {
 			reason = "a list holds no references"
 		}
 		if reason != "" {
@@ -985,6 +1026,8 @@ func printValue(b *strings.Builder, v any) {
 		b.WriteString(string(v))
 	case RefVar:
 		b.WriteString(v.String())
+	case AttrRef:
+		b.WriteString(v.String())
 	case []any:
 		b.WriteByte('[')
 		for i, e := range v {
@@ -998,9 +1041,18 @@ func printValue(b *strings.Builder, v any) {
 }
 
 // canonical returns the canonical form of a single value in conditions and forced values: string, bool, int64,
-// json.Number or RefVar. So values compare, and survive JSON, exactly.
+// json.Number, RefVar or AttrRef. So values compare, and survive JSON, exactly.
 func canonical(value any) (v any, reason string) {
-	if ref, ok := value.(RefVar); ok {
+	switch ref := value.(type) {
+	case RefVar:
+		if !ref.valid() {
+			return nil, "unknown reference"
+		}
+		return ref, ""
+	case AttrRef:
+		if reason := checkAttributeName(ref.name); reason != "" {
+			return nil, reason
+		}
 		return ref, ""
 	}
 	return predicate.Canonical(value)

@@ -162,8 +162,8 @@ func TestConditionErrorsHoldNoValue(t *testing.T) {
 	require.EqualError(t, err, `latchkey: invalid argument: bad condition: field "region": the text holds a NUL`)
 }
 
-func lookup(vals map[RefVar]any) func(RefVar) (any, bool) {
-	return func(v RefVar) (any, bool) { x, ok := vals[v]; return x, ok }
+func lookup(vals map[RefVar]any) refValues {
+	return func(v any) (any, bool) { ref, _ := v.(RefVar); x, ok := vals[ref]; return x, ok }
 }
 
 func TestReferencesAreFilledIn(t *testing.T) {
@@ -335,14 +335,15 @@ func TestValuesJSON(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, `{}`, string(data))
 
-	for _, bad := range []string{``, `null`, `[]`, `{"a":[1]}`, `{"a":[]}`, `{"a":{}}`, `{"a":{"ref":"self"}}`,
-		`{"a":1e3}`, `{"a":1,"a":1}`,
+	for _, bad := range []string{``, `null`, `[]`, `{"a":[1]}`, `{"a":[]}`, `{"a":{}}`, `{"a":{"ref":"nobody"}}`,
+		`{"a":{"ref":"self_roles"}}`, `{"a":{"attr":""}}`, `{"a":{"attr":1}}`, `{"a":{"attr":"x","attr":"x"}}`,
+		`{"a":{"attr":"x","ref":"self"}}`, `{"a":[{"attr":"x"}]}`, `{"a":1e3}`, `{"a":1,"a":1}`,
 		`{"":1}`, `{"a":"\u0000"}`, `{"a":1}x`, `{"a":1`} {
 		v := Values{"a": 1}
 		require.ErrorIs(t, v.UnmarshalJSON([]byte(bad)), ErrBadCondition, bad)
 		require.Nil(t, v, bad)
 	}
-	for _, bad := range []Values{{"a": Self}, {"a": []string{"x"}}, {"a": struct{}{}}, {"": 1}, {"a": "x\x00"},
+	for _, bad := range []Values{{"a": SelfRoles}, {"a": RefVar(9)}, {"a": Attr("")}, {"a": []string{"x"}}, {"a": struct{}{}}, {"": 1}, {"a": "x\x00"},
 		{"a": []byte("x")}} {
 		_, err := json.Marshal(bad)
 		require.Error(t, err)

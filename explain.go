@@ -18,9 +18,9 @@ type Explanation struct {
 	ActionWords  string    `json:"action_words,omitempty"`
 	ResourceName string    `json:"resource_name,omitempty"`
 	Undeclared   string    `json:"undeclared,omitempty"`
-	Verdict      string    `json:"verdict"` // "all" rows, "some" or "none"
-	Rows         Condition `json:"rows"`    // the allowed rows, with references not filled in
-	Grants       []Granted `json:"grants,omitempty"`
+	Verdict      string    `json:"verdict"`          // "all" rows, "some" or "none"
+	Rows         Condition `json:"rows"`             // the allowed rows, with references not filled in
+	Grants       []Granted `json:"grants,omitempty"` // of an Access, with references in forced values filled in
 	// Decided is the name of the layer that decided: the first that allows as little as the whole does.
 	Decided string `json:"decided_by,omitempty"`
 	Reason  string `json:"reason"` // one sentence
@@ -127,6 +127,13 @@ func (p *policy) explainLayers(e *Explanation, q *question) {
 	whole := extent(rowsOf(gs))
 	e.Verdict, e.Rows, e.Grants = whole.String(), rowsOf(gs), exportGrants(gs)
 	at := slices.Index(verdicts, whole)
+	if whole == verdictNone && q.action == Create && q.caller != nil && p.forcesRefs {
+		if field, ref := p.unknownForced(*q); field != "" {
+			e.Decided = e.Layers[empty].Name
+			e.Reason = fmt.Sprintf("a rule forces field %q to %v, which the caller has no value for", field, ref)
+			return
+		}
+	}
 	switch {
 	case whole == verdictNone && at < 0: // each allows something, but not the same
 		e.Decided = e.Layers[empty].Name

@@ -17,7 +17,11 @@ import (
 // Mint makes a token that may do what a may do, narrowed by n. Each Verify meets its rights with those of its parent
 // and of all other ancestors. So it can never do more than they. What one of them loses, it loses as soon as Verify
 // reflects the change. Mint verifies the parent again first. An end after that of an ancestor is clamped to it, and the
-// Token shows the result. If n.Client is empty, the parent's is inherited.
+// Token shows the result. If n.Client is empty, the parent's is inherited, and so are the parent's attributes.
+//
+// A parent without a client may mint for any client. The rules of the chain that refer to [ClientID] give such a parent
+// no row, and then give the minted token the rows of its client. So give such rules to a token without a client only if
+// it may act for every client.
 //
 // The errors are:
 //
@@ -26,7 +30,8 @@ import (
 //   - [ErrInvalid] for a Lifetime below a microsecond, and for Roles that is empty but not nil
 //   - [ErrInvalid] for an unknown role, for one that the parent lacks, and for a RoleEnds that is past
 //   - [ErrInvalid] for a Client other than the parent's, if it has one, and for anything malformed
-//   - [ErrForced] for forced values that contradict an ancestor's
+//   - [ErrInvalid] for an attribute that differs from the parent's, or that its ChildAttributes do not name
+//   - [ErrForced] for forced values that contradict an ancestor's, and for a reference in one that has no value
 //   - [ErrDenied] if the parent may not mint: a publishable token, one that must sign its requests, one at MaxDepth
 //   - [ErrAddress] outside Restrictions.MintFrom
 //   - those of [Manager.Verify] if the parent is no longer valid
@@ -102,7 +107,7 @@ func (a Access) mint(ctx context.Context, n *Narrowing) (Token, Secret, error) {
 		return fail(err)
 	}
 	if n.Origin == "" {
-		if err := a.checkNewNames(ctx, n); err != nil {
+		if err := a.m.checkNewNames(ctx, a.who.owner, n.Name, n.Client); err != nil {
 			return fail(err)
 		}
 	}
@@ -118,6 +123,9 @@ func (a Access) mint(ctx context.Context, n *Narrowing) (Token, Secret, error) {
 	}
 	t := Token{Owner: parent.Owner, Kind: KindAccess, Test: parent.Test, Parent: parent.ID, Depth: parent.Depth + 1,
 		Origin: n.Origin, Settings: s, Client: nl.client, Full: nl.layer.full, Rows: nl.layer.rows, Forced: nl.layer.forced}
+	if nl.attributes != nil {
+		t.Attributes, t.ChildAttributes = nl.attributes.values.clone(), slices.Clone(nl.attributes.child)
+	}
 	t.OwnerVersion = f.Owner.Version
 	w := Write{RequireTokens: []Ref{{ID: parent.ID, Version: parent.Version}}, RequireOwner: &f.Owner.Version}
 	if n.Client.ID != "" {
@@ -209,20 +217,20 @@ func clampRoleEnds(ends roleEnds, roles []string, f *Found, now int64) (roleEnds
 	return out, nil
 }
 
-// checkNewNames checks the names of a mint by the host. A client's name that is stored already stays valid.
-func (a Access) checkNewNames(ctx context.Context, n *Narrowing) error {
-	if err := checkNewName("Name", n.Name); err != nil {
+// checkNewNames checks the names of a token of the host. A client's name that is stored already stays valid.
+func (m *Manager) checkNewNames(ctx context.Context, owner, name string, client Client) error {
+	if err := checkNewName("Name", name); err != nil {
 		return err
 	}
-	err := checkNewName("Client.Name", n.Client.Name)
+	err := checkNewName("Client.Name", client.Name)
 	if err == nil {
 		return nil
 	}
-	known, stored := a.m.store.Clients(ctx, a.who.owner, Page{After: justBefore(n.Client.ID), Limit: 1})
+	known, stored := m.store.Clients(ctx, owner, Page{After: justBefore(client.ID), Limit: 1})
 	if stored != nil {
 		return fault.Unavailable(stored)
 	}
-	if len(known) == 1 && known[0] == n.Client {
+	if len(known) == 1 && known[0] == client {
 		return nil
 	}
 	return err
@@ -230,10 +238,11 @@ func (a Access) checkNewNames(ctx context.Context, n *Narrowing) error {
 
 // resolvedNarrowing is a Narrowing, checked and resolved against one Access.
 type resolvedNarrowing struct {
-	layer   layer
-	roles   []string
-	roleSet map[string]Role
-	client  Client
+	layer      layer
+	roles      []string
+	roleSet    map[string]Role
+	client     Client
+	attributes *attributeSet // nil: none
 }
 
 // resolveNarrowing validates n and checks it against what a may do. It reads roles that a may name without having them.
@@ -243,6 +252,10 @@ func (a Access) resolveNarrowing(ctx context.Context, n *Narrowing) (resolvedNar
 		return none, fmt.Errorf("%w: Roles is empty: pass nil for all roles of the parent", ErrInvalid)
 	}
 	client, err := a.narrowClient(n.Client)
+	if err != nil {
+		return none, err
+	}
+	attributes, err := a.who.attributes().narrowed(n.Attributes)
 	if err != nil {
 		return none, err
 	}
@@ -261,6 +274,14 @@ func (a Access) resolveNarrowing(ctx context.Context, n *Narrowing) (resolvedNar
 	if err != nil {
 		return none, err
 	}
+	as := a // as the new token: the root of its chain is that of a
+	as.who = a.who.as(client, attributes)
+	given, missing := forced.resolve(as.lookup)
+	if missing != "" {
+		return none, fmt.Errorf("%w: field %q refers to %v, which the new token has no value for, or a list",
+			ErrForced, missing, forced[missing])
+	}
+	forced = given
 	for _, up := range slices.Concat(a.set.narrowLayers, a.set.layers) {
 		for field, v := range up.forced {
 			if mine, ok := forced[field]; ok && !reflect.DeepEqual(mine, v) {
@@ -268,7 +289,7 @@ func (a Access) resolveNarrowing(ctx context.Context, n *Narrowing) (resolvedNar
 			}
 		}
 	}
-	nl := resolvedNarrowing{roleSet: a.set.roleSet, roles: a.set.roles, client: client}
+	nl := resolvedNarrowing{roleSet: a.set.roleSet, roles: a.set.roles, client: client, attributes: attributes}
 	roles, ends, err := a.namedRoles(ctx, n)
 	if err != nil {
 		return none, err

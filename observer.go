@@ -26,7 +26,7 @@ type Observer struct {
 type Refusal struct {
 	TokenID string // "": an Assumed caller
 	Owner   string
-	Client  Client // the one that a token was minted for, or an Assumed caller's
+	Client  Client // the one that a token belongs to, or an Assumed caller's
 	Kind    Kind   // 0: Assumed
 	Test    bool
 

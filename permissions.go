@@ -126,7 +126,7 @@ func (r Rule) Where(c Condition) Rule {
 }
 
 // Force makes an Allow or a Grant write these values, by field name, into every row that it admits to a create. They
-// replace the values of the caller. A second call adds its values, and replaces those of the same field. A Deny forces
+// replace the values of the caller. A value may be a reference: see [Values]. A second call adds its values, and replaces those of the same field. A Deny forces
 // nothing.
 func (r Rule) Force(values map[string]any) Rule {
 	forced, err := normaliseValues(values)
@@ -241,10 +241,10 @@ func forcedText(v Values) string {
 	return b.String()
 }
 
-// names reports whether the rule names the action. [Any] names [Exceed] in a Deny only.
+// namesAction reports whether the rule names the action. [Any] names [Exceed] and [Give] in a Deny only.
 func (r *Rule) namesAction(a Action) bool {
 	for _, x := range r.actions {
-		if x == a || x == Any && (a != Exceed || r.verb == VerbDeny) {
+		if x == a || x == Any && (!a.named() || r.verb == VerbDeny) {
 			return true
 		}
 	}
@@ -253,7 +253,8 @@ func (r *Rule) namesAction(a Action) bool {
 
 // dependsOnCaller reports whether the rule means something else for another caller.
 func (r Rule) dependsOnCaller() bool {
-	return r.rows.n != nil && dependsOnCaller(r.rows.n) || slices.ContainsFunc(r.patterns, Pattern.refersToClient)
+	return r.rows.n != nil && dependsOnCaller(r.rows.n) || r.forced.hasRefs() ||
+		slices.ContainsFunc(r.patterns, Pattern.refersToClient)
 }
 
 // matches reports whether the rule names the action and covers the resource, for a caller without a client.
@@ -359,8 +360,9 @@ func (p Permissions) Decide(a Action, on Resource) Decision {
 // Within reports whether p allows nothing that q does not allow. It is sound and conservative: true is certain, and
 // false may only mean that it was not found out.
 //
-//   - A condition that refers to the caller ([Self], [SelfRoles], [ClientID]) lies within every row only. Another
-//     caller may hold p than holds q. So [ClientSegment] in p may be any segment, and in q none of those.
+//   - A condition that refers to the caller ([Self], [SelfRoles], [ClientID], [Attr]) lies within every row only, and a
+//     forced value that does equals no other. Another caller may hold p than holds q. So [ClientSegment] in p may be any
+//     segment, and in q none of those.
 //   - Comparisons lie within others only if they do so for every type of field: x < 500 within x < 1000, but x = 1 not
 //     within x < 1000, because a Boolean has no order.
 //   - Rows that are too large together to be one condition lie within every row only.

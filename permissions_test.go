@@ -309,7 +309,7 @@ func TestPermissionsJSONIsStrict(t *testing.T) {
 		`[{"allow":["read"],"on":["a"],"where":null}]`, `[{"allow":["read"],"on":["a"],"where":{}}]`,
 		`[{"allow":["read"],"on":["a"],"where":[]}]`, `[{"allow":["read"],"on":["a"],"where":{"all":[]}}]`,
 		`[{"allow":["read"],"on":["a"],"force":null}]`, `[{"allow":["read"],"on":["a"],"force":{}}]`,
-		`[{"allow":["read"],"on":["a"],"force":{"x":[1]}}]`, `[{"allow":["read"],"on":["a"],"force":{"x":{"ref":"self"}}}]`,
+		`[{"allow":["read"],"on":["a"],"force":{"x":[1]}}]`, `[{"allow":["read"],"on":["a"],"force":{"x":{"ref":"nobody"}}}]`,
 		`[{"deny":["read"],"on":["a"],"force":{"x":1}}]`,
 	} {
 		p := Permissions{Allow(Any).On("*")}

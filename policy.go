@@ -29,6 +29,7 @@ type policy struct {
 	// does a verdict need the grants themselves. pairedCreate is the same for Create, where layer.forced counts too.
 	paired, pairedCreate bool
 	nested               bool // some role inherits
+	forcesRefs           bool // some rule forces a reference: whether it may create depends on the caller
 }
 
 type compiledLayer struct {
@@ -81,6 +82,7 @@ func newPolicy(layers []layer, roles map[string]Role) *policy {
 		b.p.layers = append(b.p.layers, c)
 	}
 	b.p.paired, b.p.pairedCreate = forcing > 1, forcingCreate > 1
+	b.p.forcesRefs = slices.ContainsFunc(b.p.rulesets(), func(s *ruleset) bool { return s.forcesRefs })
 	return b.p
 }
 
@@ -109,7 +111,7 @@ func (b *policyBuilder) layer(l layer) compiledLayer {
 		c.broken = c.broken || c.rows.n != nil && c.rows.n.kind == nodeFault
 	}
 	forced, err := normaliseValues(l.forced)
-	if err != nil {
+	if err != nil || forced.hasRefs() { // a mint fills references in: this record was not made by one
 		c.broken = true
 	} else if len(forced) > 0 {
 		c.forced, c.key = forced, forcedKey(forced)
@@ -206,10 +208,10 @@ func (p *policy) verdictOf(q *question) verdict {
 // valid reports whether the question names one action and a valid resource.
 func (q *question) valid() bool { return q.action.concrete() && Resource(q.on).valid() }
 
-// mayDisagree reports whether a verdict needs the grants themselves. It does for [Exceed], because the rule effects
-// that fastVerdict reads count rules of [Any] for every action.
+// mayDisagree reports whether a verdict needs the grants themselves. It does for [Exceed] and [Give], because the rule
+// effects that fastVerdict reads count rules of [Any] for every action.
 func (p *policy) mayDisagree(a Action) bool {
-	return p.paired || a == Create && p.pairedCreate || a == Exceed
+	return p.paired || a == Create && (p.pairedCreate || p.forcesRefs) || a.named()
 }
 
 // fastVerdict is verdictOf for a valid action and resource, and layers whose grants cannot disagree.
@@ -321,6 +323,8 @@ func (p *policy) boundaryVerdict(at int32, q *question) verdict {
 
 // grantsOf returns the grants of the chain: the pairs of what its layers grant. Pairs whose forced values disagree, and
 // pairs that admit no row, are dropped. Grants that force the same values are joined. References are not filled in.
+//
+// With question.caller, references in forced values are filled in before they are compared. Those in rows are not.
 func (p *policy) grantsOf(q *question) []grant {
 	if p == nil || !q.valid() {
 		return nil
@@ -349,6 +353,7 @@ func (p *policy) evaluate(q *question) []grant {
 	return gs
 }
 
+// layerGrants returns what a layer grants.
 func (p *policy) layerGrants(l *compiledLayer, known []*[]grant, q *question) []grant {
 	if l.broken {
 		return nil
@@ -364,7 +369,42 @@ func (p *policy) layerGrants(l *compiledLayer, known []*[]grant, q *question) []
 	if l.own != nil {
 		gs = l.own.apply(gs, q)
 	}
+	if p.forcesRefs && q.caller != nil {
+		gs = fillForced(gs, q.action, q.caller) // first: the layer itself may force the same value
+	}
 	return l.fillSelfRoles(l.limit(gs, q.action))
+}
+
+// fillForced fills in the references in forced values. For a create a grant with one that has no value is dropped: what
+// it would write is not known. For other actions, which write none, the reference stays, and agrees with itself only.
+func fillForced(gs []grant, a Action, caller refValues) []grant {
+	if !slices.ContainsFunc(gs, func(g grant) bool { return g.forced.hasRefs() }) {
+		return gs
+	}
+	var set grantSet
+	for _, g := range gs {
+		forced, missing := g.forced.resolve(caller)
+		if missing == "" || a != Create {
+			set.add(g.rows, forced, forcedKey(forced))
+		}
+	}
+	return set.grants()
+}
+
+// unknownForced returns the first field, in a valid create, that a rule forces to a reference without a value, and that
+// reference. It returns "" if there is none.
+func (p *policy) unknownForced(q question) (field string, ref any) {
+	caller := q.caller
+	q.caller = nil
+	known := make([]*[]grant, len(p.nodes))
+	for i := range p.layers {
+		for _, g := range p.layerGrants(&p.layers[i], known, &q) {
+			if _, missing := g.forced.resolve(caller); missing != "" {
+				return missing, g.forced[missing]
+			}
+		}
+	}
+	return "", nil
 }
 
 // fillSelfRoles fills in SelfRoles, and leaves other references for the caller.
@@ -374,7 +414,7 @@ func (l *compiledLayer) fillSelfRoles(gs []grant) []grant {
 	}
 	var set grantSet
 	for _, g := range gs {
-		set.add(g.rows.resolve(func(v RefVar) (any, bool) {
+		set.add(g.rows.resolve(func(v any) (any, bool) {
 			if v == SelfRoles {
 				return *l.roles, len(*l.roles) > 0
 			}

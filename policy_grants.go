@@ -277,6 +277,47 @@ func mergeForced(a, b Values) (Values, bool) {
 	return merged, true
 }
 
+// hasRefs reports whether some value is a reference.
+func (v Values) hasRefs() bool {
+	for _, value := range v {
+		if isRef(value) {
+			return true
+		}
+	}
+	return false
+}
+
+// resolve returns v with references filled in. Missing is the first field, by name, whose reference has no value, or
+// one that cannot be forced, such as a list. Such a reference stays. V itself is not changed.
+func (v Values) resolve(caller refValues) (out Values, missing string) {
+	if !v.hasRefs() {
+		return v, ""
+	}
+	out = maps.Clone(v)
+	for _, field := range slices.Sorted(maps.Keys(v)) {
+		if !isRef(v[field]) {
+			continue
+		}
+		value, ok := caller(v[field])
+		if ok && value == v[field] {
+			continue // it is filled in later
+		}
+		_, isList := value.([]string)
+		known, reason := any(nil), "a list"
+		if !isList {
+			known, reason = canonical(value)
+		}
+		if !ok || reason != "" || isRef(known) || known == "" {
+			if missing == "" {
+				missing = field
+			}
+			continue
+		}
+		out[field] = known
+	}
+	return out, missing
+}
+
 // forcedKey returns a text that is different for different forced values.
 func forcedKey(v Values) string {
 	if len(v) == 0 {

@@ -29,27 +29,31 @@ type question struct {
 	action Action
 	on     string
 	client string // Client.ID; "": none
+	// caller fills in the references in forced values. Nil: they stay as they are.
+	caller refValues
 }
 
 // ruleset is a compiled Permissions list. It is immutable, and shared by all that hold the same list. A decision costs
 // one map look-up for the resource, one for each ancestor whose depth has a "p/*" pattern, one for "*", and one for
 // each [shape] of patterns. The number of rules does not matter.
 type ruleset struct {
-	broken    bool // a rule is invalid, so the list gives nothing. Fail-closed: that rule may have been a Deny
-	source    Permissions
-	rules     []compiledRule
-	denies    bool // some rule is a Deny
-	forces    bool // some rule forces values
-	index     map[string]indexEntry
-	effects   []ruleEffect
-	positions []int32 // positions of rules, by index entry
-	actions   []Action
-	actionAt  map[Action]uint32 // index in actions, plus 1; nil while there are few
-	exact     uint64            // bit n: a pattern of one resource of n slashes (63: 63 or more)
-	under     uint64            // bit n: a pattern "p/*" where p has n slashes
-	star      bool              // a pattern "*"
-	shapes    []shape           // of the patterns with wildcards of one segment, in order
-	size      rulesSize
+	broken bool // a rule is invalid, so the list gives nothing. Fail-closed: that rule may have been a Deny
+	source Permissions
+	rules  []compiledRule
+	denies bool // some rule is a Deny
+	forces bool // some rule forces values
+	// forcesRefs reports whether some rule forces a reference.
+	forcesRefs bool
+	index      map[string]indexEntry
+	effects    []ruleEffect
+	positions  []int32 // positions of rules, by index entry
+	actions    []Action
+	actionAt   map[Action]uint32 // index in actions, plus 1; nil while there are few
+	exact      uint64            // bit n: a pattern of one resource of n slashes (63: 63 or more)
+	under      uint64            // bit n: a pattern "p/*" where p has n slashes
+	star       bool              // a pattern "*"
+	shapes     []shape           // of the patterns with wildcards of one segment, in order
+	size       rulesSize
 }
 
 // indexEntry holds the rules of one pattern. Its key is the resource, "p/" for "p/*", and "" for "*". Each key is a
@@ -129,6 +133,7 @@ func newRuleset(p Permissions) *ruleset {
 		s.rules[i] = compileRule(r)
 		s.denies = s.denies || r.verb == VerbDeny
 		s.forces = s.forces || len(r.forced) > 0
+		s.forcesRefs = s.forcesRefs || r.forced.hasRefs()
 		for _, pattern := range r.patterns {
 			key := s.indexPattern(pattern)
 			c := s.index[key]

@@ -44,7 +44,7 @@ func TestWildcardSegments(t *testing.T) {
 		for _, r := range slices.Concat(c.yes, c.no) {
 			want := slices.Contains(c.yes, r)
 			assert.Equal(t, want, c.pattern.MatchesClient(r, c.client), "%q on %q for %q", c.pattern, r, c.client)
-			got := compiled.verdictOf(&question{Read, string(r), c.client})
+			got := compiled.verdictOf(&question{action: Read, on: string(r), client: c.client})
 			assert.Equal(t, want, got == verdictAll, "%q on %q for %q", c.pattern, r, c.client)
 		}
 	}
@@ -75,7 +75,7 @@ func TestClientSegmentWithoutAClient(t *testing.T) {
 	} {
 		p := newPolicy([]layer{{rules: c.rules}}, nil)
 		for on, want := range c.want {
-			q := question{Read, string(on), c.client}
+			q := question{action: Read, on: string(on), client: c.client}
 			assert.Equal(t, want, p.verdictOf(&q) == verdictAll, "%v on %q for %q", c.rules, on, c.client)
 			if c.client == "" {
 				assert.Equal(t, want, c.rules.Allows(Read, on), "%v on %q", c.rules, on)
@@ -164,7 +164,7 @@ func TestWildcardsInJSON(t *testing.T) {
 	require.Equal(t, `[{"allow":["read"],"on":["user/{*client}/*","project/{*}/file"]}]`, string(data))
 	var read Permissions
 	require.NoError(t, json.Unmarshal(data, &read))
-	require.True(t, newPolicy([]layer{{rules: read}}, nil).verdictOf(&question{Read, "user/u/x", "u"}) == verdictAll)
+	require.True(t, newPolicy([]layer{{rules: read}}, nil).verdictOf(&question{action: Read, on: "user/u/x", client: "u"}) == verdictAll)
 	require.Equal(t, "allow read on user/{*client}/*, project/{*}/file", rules[0].String())
 }
 
@@ -308,7 +308,7 @@ func TestWildcardsMatchModel(t *testing.T) {
 			want &= wildRows(boundary, a, on, client, 0)
 			want = wildRows(own, a, on, client, want)
 			want &= wildRows(base, a, on, client, 7)
-			q := question{a, string(on), client}
+			q := question{action: a, on: string(on), client: client}
 			say := fmt.Sprintf("%s on %s for %q: own %v, role %v, boundary %v, base %v", a, on, client, own, role, boundary,
 				base)
 			rows := p.rowsFor(&q)
@@ -415,13 +415,14 @@ func TestWildcardsDoNotAllocate(t *testing.T) {
 	rules := Permissions{Allow(Read).On("user/{*client}/*", "a/{*}/b"), Deny(Update).On("user/{*client}")}
 	p := newPolicy([]layer{{rules: rules}}, nil)
 	long := strings.Repeat("x", 300)
-	for _, q := range []question{{Read, "user/u-42/inbox", "u-42"}, {Read, "user/a%2Fb/inbox", "a/b"}, {Read, "a/x/b", ""},
-		{Read, "user/" + long + "/inbox", long}, {Read, "user/%/inbox", strings.Repeat("%", 700)},
-		{Update, "user/u-42", ""}} {
+	for _, q := range []question{{action: Read, on: "user/u-42/inbox", client: "u-42"},
+		{action: Read, on: "user/a%2Fb/inbox", client: "a/b"}, {action: Read, on: "a/x/b"},
+		{action: Read, on: "user/" + long + "/inbox", client: long},
+		{action: Read, on: "user/%/inbox", client: strings.Repeat("%", 700)}, {action: Update, on: "user/u-42"}} {
 		assert.Zero(t, testing.AllocsPerRun(20, func() { p.verdictOf(&q) }), "%q", q.on)
 	}
-	require.Equal(t, verdictAll, p.verdictOf(&question{Read, "user/" + long + "/inbox", long}))
-	require.Equal(t, verdictAll, p.verdictOf(&question{Read, "user/a%2Fb/inbox", "a/b"}))
+	require.Equal(t, verdictAll, p.verdictOf(&question{action: Read, on: "user/" + long + "/inbox", client: long}))
+	require.Equal(t, verdictAll, p.verdictOf(&question{action: Read, on: "user/a%2Fb/inbox", client: "a/b"}))
 }
 
 func BenchmarkClientSegment(b *testing.B) {
@@ -429,7 +430,7 @@ func BenchmarkClientSegment(b *testing.B) {
 		"any": "user/{*}/*"} {
 		p := newPolicy([]layer{{rules: Permissions{Allow(Read).On(pattern), Allow(Read).On("dataset/orders")}}}, nil)
 		b.Run(name, func(b *testing.B) {
-			q := question{Read, "user/u-42/inbox", "u-42"}
+			q := question{action: Read, on: "user/u-42/inbox", client: "u-42"}
 			for b.Loop() {
 				if p.verdictOf(&q) != verdictAll {
 					b.Fatal()

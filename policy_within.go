@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"slices"
 
 	"github.com/latchkey-go/latchkey/internal/fault"
 	"github.com/latchkey-go/latchkey/internal/predicate"
@@ -20,13 +21,17 @@ import (
 // everything. It allows nothing today, but a change of another record may make it valid, and then nothing would check
 // it again.
 //
-// The two are not assumed to be evaluated for the same caller. A condition on [Self], [SelfRoles] or [ClientID] lies
-// within every row only. With [ClientSegment] in a pattern, what p allows to any client must be allowed by q to every
-// client, and to a caller without one.
-func (p *policy) within(ctx context.Context, q *policy) bool { return p.withinExcept(ctx, q, "") }
+// The two are not assumed to be evaluated for the same caller. A condition on [Self], [SelfRoles], [ClientID] or an
+// attribute lies within every row only. With [ClientSegment] in a pattern, what p allows to any client must be allowed
+// by q to every client, and to a caller without one.
+func (p *policy) within(ctx context.Context, q *policy) bool {
+	return p.withinFor(ctx, q, "", nil, nil)
+}
 
-// withinExcept is within for all actions but one. "": none is left out.
-func (p *policy) withinExcept(ctx context.Context, q *policy, but Action) bool {
+// withinFor is within for all actions but one; "": none is left out. Mine and theirs are what is known of the callers
+// of p and of q, for good: references that they fill in are compared by their values. Mine returns a reference itself
+// if its value may still come to be known. Nil: nothing is known.
+func (p *policy) withinFor(ctx context.Context, q *policy, but Action, mine, theirs refValues) bool {
 	switch {
 	case p == nil:
 		return true
@@ -34,10 +39,12 @@ func (p *policy) withinExcept(ctx context.Context, q *policy, but Action) bool {
 		return true
 	case p.invalid():
 		return false
+	case p.pairedCreate && p.forcesRefsBut(mine):
+		return false // values that disagree here may agree for some caller
 	case q == nil:
 		q = &policy{}
 	}
-	w := subsumption{ctx: ctx, left: maxSteps}
+	w := subsumption{ctx: ctx, left: maxSteps, mine: mine, theirs: theirs}
 	unforced := !q.forcesValues()
 	actions := representedActions(p, q)
 	pClients, qClients := p.refersToClient(), q.refersToClient()
@@ -75,12 +82,26 @@ func (w *subsumption) classWithin(p, q *policy, a Action, unforced bool, asked, 
 			if unforced && !q.mayDisagree(a) && q.fastVerdict(&y) == verdictAll {
 				continue
 			}
+			x.caller, y.caller = w.mine, w.theirs
 			if !w.spend(p.cost(&x)+q.cost(&y)) || !w.grantsWithin(p.evaluate(&x), q.evaluate(&y)) {
 				return false
 			}
 		}
 	}
 	return true
+}
+
+// forcesRefsBut reports whether a rule forces a reference that caller does not fill in. Nil fills in none.
+func (p *policy) forcesRefsBut(caller refValues) bool {
+	if !p.forcesRefs || caller == nil {
+		return p.forcesRefs
+	}
+	return slices.ContainsFunc(p.rulesets(), func(s *ruleset) bool {
+		return slices.ContainsFunc(s.source, func(r Rule) bool {
+			forced, missing := r.forced.resolve(caller)
+			return missing != "" || forced.hasRefs()
+		})
+	})
 }
 
 // invalid reports whether some part of p is invalid and therefore allows nothing. A missing role is not such a part:
@@ -243,6 +264,8 @@ type subsumption struct {
 	ctx       context.Context
 	left      int
 	checkedAt int // the steps that were left when ctx was last checked, plus 1
+
+	mine, theirs refValues // as in withinFor
 }
 
 // spend takes steps from the budget. It reports whether the work may continue.
@@ -264,13 +287,16 @@ func (w *subsumption) spend(steps int) bool {
 // values, and some h must admit it unchanged. So h may force only what g forces alike.
 func (w *subsumption) grantsWithin(gs, hs []grant) bool {
 	for _, g := range gs {
+		if g.rows = known(g.rows, w.mine); g.rows.IsNoRows() {
+			continue // for want of a value that will never come
+		}
 		var rows []Condition
 		if !w.spend(len(hs)) {
 			return false
 		}
 		for _, h := range hs {
 			if subset(h.forced, g.forced) {
-				rows = append(rows, h.rows)
+				rows = append(rows, known(h.rows, w.theirs))
 			}
 		}
 		if len(rows) == 0 || !w.implies(g.rows, either(rows)) {
@@ -280,9 +306,19 @@ func (w *subsumption) grantsWithin(gs, hs []grant) bool {
 	return true
 }
 
+// known returns c with the references filled in whose values are known.
+func known(c Condition, caller refValues) Condition {
+	if caller == nil {
+		return c
+	}
+	return c.resolve(caller)
+}
+
+// subset reports whether g holds every value of h. A reference that is not filled in equals no other but OwnerID: two
+// callers may differ.
 func subset(h, g Values) bool {
 	for name, v := range h {
-		if other, ok := g[name]; !ok || valueKey(other) != valueKey(v) {
+		if other, ok := g[name]; !ok || valueKey(other) != valueKey(v) || isRef(v) && v != OwnerID {
 			return false
 		}
 	}

@@ -45,7 +45,7 @@ type TokenQuery struct {
 	Origin *string // nil: any; "" means the host's own
 	Parent string  // tokens that this token id minted directly
 	Role   string  // tokens that name this role, by its id or, in an Account, by its name; ended ones too
-	Client string  // tokens minted for this client id
+	Client string  // tokens that belong to this client id
 	Search string  // prefix of name, id or hint; byte for byte
 	// Find is a text anywhere in the name, id or hint, whatever the case of letters. Each character is compared by
 	// Unicode's simple case folding, as [strings.EqualFold] does. Accents count, and so does whether a letter is composed.

@@ -24,9 +24,16 @@ const (
 	// Exceed, on latchkey/token/<id>, exempts an actor from the bounds of its own token: see [Account]. Only a rule that
 	// names it allows it. Neither [Any] nor a secret key includes it.
 	Exceed Action = "exceed"
-	// Any, in a rule, is every action but Exceed. A Deny of it denies Exceed too. A check of Any is always denied.
+	// Give, on latchkey/client/<id> or latchkey/attribute/<name>, lets an actor issue tokens for a client, or with an
+	// attribute, that it does not have itself: see [Account]. Only a rule that names it allows it, or a secret key. [Any]
+	// does not include it.
+	Give Action = "give-identity"
+	// Any, in a rule, is every action but Exceed and Give. A Deny of it denies these too. A check of Any is always denied.
 	Any Action = "*"
 )
+
+// named reports whether a rule of [Any] does not allow the action: a rule must name it.
+func (a Action) named() bool { return a == Exceed || a == Give }
 
 const (
 	maxAction   = 64  // bytes

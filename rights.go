@@ -7,9 +7,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
+	"weak"
 
 	"github.com/latchkey-go/latchkey/internal/tokencache"
 	"github.com/latchkey-go/latchkey/internal/uuidv7"
@@ -45,14 +48,93 @@ type idleLink struct {
 	idle int64 // µs
 }
 
-// principal is what a token stands for. It is comparable, so that the cache can store equal ones once.
+// principal is what a token stands for. It is comparable, so that the cache can store equal ones once. One with facts
+// of its own is stored for its token alone.
 type principal struct {
 	owner  string
 	root   string // Self: the id of the root of the chain, or an Assumed caller's Client.ID; "": the token itself
+	client Client
+	facts  *facts // nil: none
 	kind   Kind   // 0: Assumed
 	test   bool
-	client Client
 	feed   uint32 // the number of the follower of the owner's feed
+}
+
+// attributes returns the attributes, nil if there are none.
+func (p *principal) attributes() *attributeSet {
+	if p.facts == nil {
+		return nil
+	}
+	return p.facts.attributes
+}
+
+// as returns a copy of p for a client and with these attributes.
+func (p *principal) as(client Client, attributes *attributeSet) *principal {
+	who := *p
+	who.client = client
+	if attributes != p.attributes() {
+		who.facts = &facts{attributes: attributes}
+		if p.facts != nil {
+			*who.facts = *p.facts
+			who.facts.attributes = attributes
+		}
+	}
+	return &who
+}
+
+// facts are what few tokens have, and what an [Access] says without asking the store. They never change.
+type facts struct {
+	name, extra string
+	ends        int64         // µs: when the chain of tokens ends, if its secret ends earlier; 0: with the record in the cache
+	attributes  *attributeSet // nil: none
+}
+
+// attributeFacts holds the facts of tokens that have attributes alone, by their JSON. So tokens with equal attributes
+// share a principal. An entry lasts as long as something refers to its facts.
+var attributeFacts struct {
+	mu    sync.Mutex
+	known map[string]weak.Pointer[facts]
+}
+
+// factsOf returns the facts of a token, nil if there are none. Alone reports whether they are of this token only.
+// Ends is as in facts.
+func factsOf(t *Token, ends int64) (of *facts, alone bool) {
+	set := newAttributeSet(t.Attributes, t.ChildAttributes)
+	if t.Name != "" || len(t.Extra) != 0 || ends != 0 {
+		// Copies: a text from a store may be a part of a whole record.
+		return &facts{name: strings.Clone(t.Name), extra: string(t.Extra), ends: ends, attributes: set}, true
+	}
+	if set == nil {
+		return nil, false
+	}
+	b := set.values.appendJSON(nil)
+	for _, name := range set.child {
+		b = appendJSONValue(b, name)
+	}
+	key := string(b)
+	k := &attributeFacts
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if of = k.known[key].Value(); of != nil {
+		return of, false
+	}
+	of = &facts{attributes: set}
+	if k.known == nil {
+		k.known = map[string]weak.Pointer[facts]{}
+	}
+	k.known[key] = weak.Make(of)
+	runtime.AddCleanup(of, forgetFacts, key)
+	return of, false
+}
+
+// forgetFacts removes an entry whose facts are gone, unless newer ones have taken its place.
+func forgetFacts(key string) {
+	k := &attributeFacts
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.known[key].Value() == nil {
+		delete(k.known, key)
+	}
 }
 
 // compile returns the cache entry of a token as stored, without the roles that have ended: see withLiveRoles. Its
@@ -68,6 +150,9 @@ func (m *Manager) compile(f Found) (*entry, error) {
 		if end := v.Validity.NotAfter; !end.IsZero() {
 			e.Ends = min(e.Ends, micros(end))
 		}
+	}
+	chain := e.Ends
+	for _, v := range append([]Token{*t}, f.Ancestors...) {
 		for _, end := range v.RoleEnds { // the rights are made anew then
 			e.Ends = min(e.Ends, end.UnixMicro())
 		}
@@ -75,7 +160,10 @@ func (m *Manager) compile(f Found) (*entry, error) {
 	if end := f.Secret.NotAfter; !end.IsZero() {
 		e.Ends = min(e.Ends, micros(end))
 	}
-	e.Principal = principalOf(&f, feed.cached.Number())
+	if chain == e.Ends {
+		chain = 0
+	}
+	e.Principal, e.Alone = principalOf(&f, feed.cached.Number(), chain)
 	if e.Shared = m.cache.Shared(e.Key); e.Shared != nil {
 		return e, nil
 	}
@@ -85,13 +173,16 @@ func (m *Manager) compile(f Found) (*entry, error) {
 	return e, nil
 }
 
-// principalOf returns what a token stands for. Feed is the number of the follower of its owner's feed.
-func principalOf(f *Found, feed uint32) principal {
+// principalOf returns what a token stands for. Feed is the number of the follower of its owner's feed. Ends and alone are
+// as for factsOf.
+func principalOf(f *Found, feed uint32, ends int64) (p principal, alone bool) {
 	t, root := &f.Token, "" // itself: so that tokens of one owner share a principal
 	if n := len(f.Ancestors); n > 0 {
 		root = f.Ancestors[n-1].ID
 	}
-	return principal{owner: t.Owner, root: root, kind: t.Kind, test: t.Test, client: t.Client, feed: feed}
+	p = principal{owner: t.Owner, root: root, kind: t.Kind, test: t.Test, client: t.Client, feed: feed}
+	p.facts, alone = factsOf(t, ends)
+	return p, alone
 }
 
 // compileRights returns the rights of a token and the records that they were made from.

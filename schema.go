@@ -3,6 +3,7 @@ package latchkey
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 
 	"github.com/latchkey-go/latchkey/internal/predicate"
@@ -95,7 +96,7 @@ func opaque(v any) string {
 	switch v.(type) {
 	case Blob:
 		return "a BLOB fits no field"
-	case RefVar: // it belongs in a condition, not in a row
+	case RefVar, AttrRef: // they belong in a condition, not in a row
 		return "a value of a kind no field holds"
 	}
 	return ""
@@ -142,8 +143,8 @@ func (n *node) bind(b *predicate.Binder, at int, negated bool) error {
 	switch n.kind {
 	case nodeLeaf:
 		if err := b.Compare(at, n.field, string(n.op), n.value, negated); err != nil {
-			if ref, ok := n.value.(RefVar); ok && !err.Unknown {
-				err.Reason = "the reference " + ref.String() + " is not filled in: bind the condition that Access.Filter returns"
+			if isRef(n.value) && !err.Unknown {
+				err.Reason = fmt.Sprintf("the reference %v is not filled in: bind the condition that Access.Filter returns", n.value)
 			}
 			return conditionError(err, n.rule)
 		}

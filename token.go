@@ -84,8 +84,12 @@ type Token struct {
 
 	Settings
 
-	// Client is the one a minted token was made for. Rows may refer to it.
+	// Client is the one that the token belongs to, given when it was issued or minted. Rows may refer to it.
 	Client Client `json:"client,omitzero"`
+	// Attributes are facts about who uses the token, given when it was issued or minted. Rows may refer to them.
+	Attributes Attributes `json:"attributes,omitempty"`
+	// ChildAttributes are names that a mint may set where the token has no value: see [Spec].
+	ChildAttributes []string `json:"child_attributes,omitempty"`
 	// Full is true for a minted token if its mint named neither roles nor permissions. The token may then do all that its
 	// parent may do, within Rows. It is false for every other token.
 	Full bool `json:"full,omitempty"`
@@ -123,6 +127,8 @@ func (t Token) Clone() Token {
 	t.Extra = slices.Clone(t.Extra)
 	t.Rows = slices.Clone(t.Rows)
 	t.Forced = maps.Clone(t.Forced)
+	t.Attributes = t.Attributes.clone()
+	t.ChildAttributes = slices.Clone(t.ChildAttributes)
 	return t
 }
 
@@ -148,7 +154,7 @@ type Settings struct {
 	Extra    json.RawMessage `json:"extra,omitempty"` // the host's or the origin's; kept byte for byte
 }
 
-// Spec returns a Spec of a kind with the settings s. Test is false and Origin is empty.
+// Spec returns a Spec of a kind with the settings s. Its other fields are empty.
 func (s Settings) Spec(kind Kind) Spec {
 	return Spec{Kind: kind, Name: s.Name, Roles: s.Roles, RoleEnds: s.RoleEnds,
 		Permissions: s.Permissions, Restrictions: s.Restrictions, Limits: s.Limits, Validity: s.Validity,
@@ -235,6 +241,14 @@ type Spec struct {
 	// Disabled is the off switch: Verify refuses the token and what it minted.
 	Disabled bool            `json:"disabled,omitempty"`
 	Extra    json.RawMessage `json:"extra,omitempty"` // the host's or the origin's; kept byte for byte
+
+	// Client is the one that the token belongs to. What the token mints belongs to it, too. Zero: none.
+	Client Client `json:"client,omitzero"`
+	// Attributes are facts about who uses the token. What the token mints has them, too. Nil: none.
+	Attributes Attributes `json:"attributes,omitempty"`
+	// ChildAttributes are names of attributes that a mint may set, to any value, where the token has none. What the token
+	// mints may pass them on. At most 16, each once. Nil: a mint adds no attribute.
+	ChildAttributes []string `json:"child_attributes,omitempty"`
 }
 
 // settings returns the fields of s that Update may change later.
@@ -262,10 +276,16 @@ type Narrowing struct {
 	Lifetime     time.Duration   `json:"lifetime,omitempty"` // for Mint a microsecond or more; clamped to the parent's end
 	Idle         time.Duration   `json:"idle,omitempty"`     // as Validity.Idle; 0: no idle limit
 	Extra        json.RawMessage `json:"extra,omitempty"`    // the host's or the origin's; kept byte for byte
-	Client       Client          `json:"client,omitzero"`
+	// Client is the one that the token belongs to. Zero: the parent's. A parent with a client gives no other one. A
+	// parent without a client gives any, and then [ClientID] in the parent's rules stands for that client.
+	Client Client `json:"client,omitzero"`
+	// Attributes are added to the parent's. One that the parent has must be equal. Another must be named by the parent's
+	// ChildAttributes. Nil: only the parent's.
+	Attributes Attributes `json:"attributes,omitempty"`
 	// Rows is AND-ed to everything the token may reach. Empty: no further limit.
-	Rows   []Condition `json:"rows,omitempty"`
-	Forced Values      `json:"forced,omitempty"` // written into each row it creates
+	Rows []Condition `json:"rows,omitempty"`
+	// Forced is written into each row it creates. References are filled in at once, with the values of the new token.
+	Forced Values `json:"forced,omitempty"`
 	// Stateless asks for a token that is not stored. Not available yet: ErrInvalid.
 	Stateless bool `json:"stateless,omitempty"`
 }

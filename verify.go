@@ -114,7 +114,7 @@ func (m *Manager) verifyCached(ctx context.Context, p *Presented, owner, text st
 			return Access{}, errCacheStale
 		}
 	}
-	a := Access{set: set, who: who, m: m, id: r.ID, from: p.Address}
+	a := Access{set: set, who: who, m: m, id: r.ID, from: p.Address, ends: r.Ends}
 	if err := m.verifyRequest(ctx, p, a, now); err != nil {
 		return Access{}, err
 	}
@@ -130,7 +130,7 @@ func (m *Manager) verifyCached(ctx context.Context, p *Presented, owner, text st
 // reportCachedRefusal reports to the observer that Verify refused a cached token with err, and returns err.
 func (m *Manager) reportCachedRefusal(ctx context.Context, p *Presented, owner string, r *record, set *compiled,
 	who *principal, err error) error {
-	a := Access{set: set, who: who, m: m, id: r.ID, from: p.Address}
+	a := Access{set: set, who: who, m: m, id: r.ID, from: p.Address, ends: r.Ends}
 	if owner != "" && who.owner != owner {
 		m.report(ctx, a.refusal(err, reasonForeignOwner))
 		return err
@@ -273,7 +273,7 @@ func (m *Manager) verifyFound(ctx context.Context, p *Presented, owner string, f
 	if err != nil {
 		return Access{}, nil, "", err
 	}
-	a := Access{set: &e.Shared.Value, who: &e.Principal, m: m, id: e.ID, from: p.Address}
+	a := Access{set: &e.Shared.Value, who: &e.Principal, m: m, id: e.ID, from: p.Address, ends: e.Ends}
 	if err := m.verifyRequest(ctx, p, a, now); err != nil {
 		return Access{}, nil, "", err
 	}
@@ -429,14 +429,14 @@ func (m *Manager) reverify(ctx context.Context, a Access) (Access, Found, error)
 	if err := set.restrict.verifyAddress(a.from); err != nil {
 		return Access{}, Found{}, a.reportRefusal(ctx, err)
 	}
-	b := Access{set: set, who: &e.Principal, m: m, id: a.id, from: a.from}
+	b := Access{set: set, who: &e.Principal, m: m, id: a.id, from: a.from, ends: e.Ends}
 	if len(a.set.narrowLayers) != 0 {
 		layers, held := heldNarrowLayers(a.set.narrowLayers, set.roles, set.anyRole, now)
 		roles, err := m.rolesOf(ctx, a.who.owner, set, layers)
 		if err != nil {
 			return Access{}, Found{}, err
 		}
-		b = b.withNarrowLayers(layers, held, roles, a.who.client)
+		b = b.withNarrowLayers(layers, held, roles, b.who.as(a.who.client, a.who.attributes()))
 		b.set.confined = a.set.confined
 	}
 	return b, f, nil

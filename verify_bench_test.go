@@ -174,18 +174,34 @@ func BenchmarkMint(b *testing.B) {
 	}
 }
 
-// BenchmarkMemory says how many bytes a million verified tokens take in the cache alone.
+// BenchmarkMemory says how many bytes a million verified tokens take in the cache alone: plain ones, ones with a name,
+// and ones that share a few sets of attributes.
 func BenchmarkMemory(b *testing.B) {
 	if testing.Short() {
 		b.Skip("a million tokens")
 	}
 	const n = 1_000_000
+	for _, kind := range []struct {
+		name string
+		edit func(i int, s *latchkey.Spec)
+	}{
+		{"plain", func(int, *latchkey.Spec) {}},
+		{"named", func(i int, s *latchkey.Spec) { s.Name = fmt.Sprintf("laptop %07d", i) }},
+		{"attributes", func(i int, s *latchkey.Spec) { s.Attributes = latchkey.Attributes{"department": i % 100} }},
+	} {
+		b.Run(kind.name, func(b *testing.B) { benchmarkMemory(b, n, kind.edit) })
+	}
+}
+
+func benchmarkMemory(b *testing.B, n int, edit func(i int, s *latchkey.Spec)) {
 	ctx := context.Background()
 	store := memstore.New(nil)
 	acme := latchkey.New(store, nil).For("acme")
 	secrets := make([]string, n)
 	for i := range secrets {
-		_, s, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+		spec := latchkey.Spec{Kind: latchkey.KindAPIKey}
+		edit(i, &spec)
+		_, s, err := acme.Issue(ctx, spec)
 		require.NoError(b, err)
 		secrets[i] = s.Reveal()
 	}
@@ -205,7 +221,7 @@ func BenchmarkMemory(b *testing.B) {
 			}
 		}
 		require.NoError(b, keys.Close(ctx))
-		b.ReportMetric(float64(heap()-before)/n, "B/token")
+		b.ReportMetric(float64(heap()-before)/float64(n), "B/token")
 		start := time.Now()
 		runtime.GC()
 		b.ReportMetric(float64(time.Since(start).Microseconds())/1000, "ms/GC-with-the-store")

@@ -35,8 +35,14 @@ type Mux interface {
 // Options configure an [Adapter]. The zero value, and nil, are ready to use.
 type Options struct {
 	// Owner restricts the Adapter to one account: tokens of other owners are unknown. "": tokens of every owner pass,
-	// and the handler reads [latchkey.Access.Owner].
+	// and the handler reads [latchkey.Access.Owner], unless OwnerOf is set.
 	Owner string
+
+	// OwnerOf returns the owner of a request, for hosts with many tenants: by its host name, say. Tokens of other owners
+	// are unknown, whatever else is wrong with them. It is called for each request with a credential, before that is
+	// checked, and again by each [Adapter.Require] behind [Adapter.Authenticate] or [WithAccess]. Return [ErrNoTenant] if there is no such tenant;
+	// [AccountOf] says what becomes of other errors. New panics if Owner is set as well. Nil: Owner says.
+	OwnerOf func(*http.Request) (string, error)
 
 	// Realm is the realm in WWW-Authenticate: printable ASCII without quotes and backslashes. "": "latchkey".
 	Realm string
@@ -93,7 +99,7 @@ type Options struct {
 type Adapter struct {
 	opts     Options
 	manager  *latchkey.Manager
-	account  latchkey.Account // when opts.Owner is set
+	account  func(*http.Request) (latchkey.Account, error) // when opts.Owner or opts.OwnerOf is set
 	carriers Carriers
 	gate     *Gate
 }
@@ -120,8 +126,14 @@ func New(m *latchkey.Manager, opts *Options) *Adapter {
 	if a.opts.QueryToken != "" {
 		a.carriers.Query = []string{a.opts.QueryToken}
 	}
-	if a.opts.Owner != "" {
-		a.account = m.For(a.opts.Owner)
+	switch account := (latchkey.Account{}); {
+	case a.opts.OwnerOf != nil && a.opts.Owner != "":
+		panic("httpadapter: Options has both Owner and OwnerOf: set one of them")
+	case a.opts.OwnerOf != nil:
+		a.account = AccountOf(m, a.opts.OwnerOf)
+	case a.opts.Owner != "":
+		account = m.For(a.opts.Owner)
+		a.account = func(*http.Request) (latchkey.Account, error) { return account, nil }
 	}
 	a.gate = NewGate(a.opts.AddressRate, nil)
 	return a
@@ -147,7 +159,7 @@ func (a *Adapter) Authenticate(next http.Handler) http.Handler {
 
 // Require passes only callers that may do action on every row of resource. It authenticates the request itself unless
 // [Adapter.Authenticate] did or the host set an Access with [WithAccess]. Such an Access must be one that this
-// Adapter could have made: of its Manager and of Options.Owner. It must be of a test token if and only if
+// Adapter could have made: of its Manager and of the owner that Options.Owner or OwnerOf says. It must be of a test token if and only if
 // Options.Test is set. Any other is refused like an unknown token.
 //
 // The resource may hold wildcards of the route, each a whole segment: "dataset/{id}" on the route "GET /data/{id}",
@@ -223,7 +235,7 @@ func (a *Adapter) require(action latchkey.Action, resource string, rows bool) fu
 					a.WriteError(w, r.WithContext(found), err)
 					return
 				}
-			} else if err := a.checkAccess(outer.access); err != nil {
+			} else if err := a.checkAccess(r, outer.access); err != nil {
 				a.WriteError(w, r, err)
 				return
 			} else {
@@ -253,14 +265,22 @@ func (a *Adapter) require(action latchkey.Action, resource string, rows bool) fu
 	}
 }
 
-// checkAccess returns an error unless access, made by another adapter or the host, is one that this Adapter could
-// have made.
-func (a *Adapter) checkAccess(access latchkey.Access) error {
+// checkAccess returns an error unless access, which the context of r carries, is one that this Adapter could have made
+// for r. It checks its own, too: a host may use a context for requests to several tenants.
+func (a *Adapter) checkAccess(r *http.Request, access latchkey.Access) error {
+	if access.Manager() != a.manager { // the zero Access, too
+		return latchkey.ErrUnknownToken
+	}
+	if a.account != nil {
+		account, err := a.account(r)
+		if err != nil {
+			return err
+		}
+		if access.Owner() != account.Owner() {
+			return latchkey.ErrUnknownToken
+		}
+	}
 	switch {
-	case access.Manager() != a.manager: // the zero Access, too
-		return latchkey.ErrUnknownToken
-	case a.opts.Owner != "" && access.Owner() != a.opts.Owner:
-		return latchkey.ErrUnknownToken
 	case access.Test() != a.opts.Test: // an assumed Access is not a test token's
 		return latchkey.ErrTestMode
 	}
@@ -305,8 +325,12 @@ func (a *Adapter) identify(r *http.Request, found *requestState) (latchkey.Acces
 	}
 	p.Test = a.opts.Test
 	found.watch(a.gate, p.Address)
-	if a.opts.Owner != "" {
-		return a.account.Verify(&found.watchedContext, p)
+	if a.account != nil {
+		account, err := a.account(r)
+		if err != nil {
+			return latchkey.Access{}, err
+		}
+		return account.Verify(&found.watchedContext, p)
 	}
 	return a.manager.Verify(&found.watchedContext, p)
 }

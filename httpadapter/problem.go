@@ -100,7 +100,8 @@ func ProblemOf(err error) Problem {
 		return problem(402, "over-limit", "Credit limit reached", "")
 	case errors.Is(err, latchkey.ErrForced):
 		return problem(409, "forced", "Conflict",
-			"Nothing was written: the rights of the caller demand different values for one field.")
+			"Nothing was written: the rights of the caller demand different values for one field, or a value that "+
+				"the caller lacks.")
 	case errors.As(err, &cond):
 		p := problem(400, "condition", "Invalid field or value", adapters.Sentence(cond.Reason))
 		if fieldName(cond.Field) {

@@ -38,6 +38,8 @@ type more struct {
 	rows                   []latchkey.Condition
 	forced                 latchkey.Values
 	roleEnds               map[string]time.Time
+	attributes             latchkey.Attributes
+	childAttributes        []string
 }
 
 // secret is a stored SecretRecord.
@@ -86,7 +88,7 @@ func (r *token) set(t latchkey.Token) {
 	if t.Origin != "" || t.Reason != "" || t.Public != "" || t.Permissions != nil || t.Restrictions.Domains != nil ||
 		t.Restrictions.Addresses != nil || t.Restrictions.MintFrom != nil || t.Limits != (latchkey.Limits{}) ||
 		!t.Validity.NotBefore.IsZero() || t.Validity.Idle != 0 || t.Extra != nil || t.Client != (latchkey.Client{}) ||
-		t.Rows != nil || t.Forced != nil || t.RoleEnds != nil {
+		t.Rows != nil || t.Forced != nil || t.RoleEnds != nil || t.Attributes != nil || t.ChildAttributes != nil {
 		r.more = &more{
 			origin: t.Origin, reason: t.Reason, public: t.Public,
 			permissions: t.Permissions,
@@ -94,6 +96,7 @@ func (r *token) set(t latchkey.Token) {
 			limits:    t.Limits,
 			notBefore: micros(t.Validity.NotBefore), idle: t.Validity.Idle,
 			extra: t.Extra, client: t.Client, rows: t.Rows, forced: t.Forced, roleEnds: t.RoleEnds,
+			attributes: t.Attributes, childAttributes: t.ChildAttributes,
 		}
 	}
 }
@@ -114,6 +117,7 @@ func (r *token) view() latchkey.Token {
 		t.Restrictions.Domains, t.Restrictions.Addresses, t.Restrictions.MintFrom = m.domains, m.addresses, m.mintFrom
 		t.Validity.NotBefore, t.Validity.Idle = fromMicros(m.notBefore), m.idle
 		t.Client, t.Rows, t.Forced, t.RoleEnds = m.client, m.rows, m.forced, m.roleEnds
+		t.Attributes, t.ChildAttributes = m.attributes, m.childAttributes
 	}
 	return t
 }

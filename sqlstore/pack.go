@@ -63,12 +63,15 @@ type tokenBody struct {
 	Full         bool                  `json:"full,omitempty"`
 	Rows         []latchkey.Condition  `json:"rows,omitempty"`
 	Forced       latchkey.Values       `json:"forced,omitempty"`
+
+	Attributes      latchkey.Attributes `json:"attributes,omitempty"`
+	ChildAttributes []string            `json:"child_attributes,omitempty"`
 }
 
 // packToken returns the record of t as it is after the write, with the next version.
 func packToken(t *latchkey.Token) ([]byte, error) {
 	body, err := json.Marshal(tokenBody{t.Roles, t.RoleEnds, t.Permissions, t.Restrictions, t.Limits, t.Full, t.Rows,
-		t.Forced})
+		t.Forced, t.Attributes, t.ChildAttributes})
 	if err != nil {
 		return nil, err
 	}
@@ -216,6 +219,7 @@ func unpackToken(record string, used time.Time) (t latchkey.Token, err error) {
 	}
 	t.Roles, t.Permissions, t.Restrictions, t.Limits = body.Roles, body.Permissions, body.Restrictions, body.Limits
 	t.RoleEnds, t.Full, t.Rows, t.Forced = body.RoleEnds, body.Full, body.Rows, body.Forced
+	t.Attributes, t.ChildAttributes = body.Attributes, body.ChildAttributes
 	return t, nil
 }
 
@@ -312,8 +316,10 @@ func (b tokenBody) clone() tokenBody {
 	var t latchkey.Token
 	t.Roles, t.Permissions, t.Restrictions, t.Rows, t.Forced = b.Roles, b.Permissions, b.Restrictions, b.Rows, b.Forced
 	t.RoleEnds = b.RoleEnds
+	t.Attributes, t.ChildAttributes = b.Attributes, b.ChildAttributes
 	t = t.Clone()
 	b.RoleEnds = t.RoleEnds
 	b.Roles, b.Permissions, b.Restrictions, b.Rows, b.Forced = t.Roles, t.Permissions, t.Restrictions, t.Rows, t.Forced
+	b.Attributes, b.ChildAttributes = t.Attributes, t.ChildAttributes
 	return b
 }

@@ -89,6 +89,9 @@ func fullToken(n int) latchkey.Token {
 	t.Disabled = true
 	t.Extra = json.RawMessage(`{"a": [1, 2.50]}`)
 	t.Client = latchkey.Client{ID: "42", Name: "Ada"}
+	t.Attributes = latchkey.Attributes{"department": "Fïnance", "level": int64(-3), "staff": true,
+		"ratio": json.Number("2.5"), "regions": []string{"EU", "US"}}
+	t.ChildAttributes = []string{"desk", "shift"}
 	t.Full = true
 	t.Rows = []latchkey.Condition{
 		latchkey.Where("region", latchkey.Eq, "EÜ'\" %_"),

@@ -545,7 +545,9 @@ var readCases = []Case{
 			t.Roles[0], t.Restrictions.Domains[0], t.Extra[0] = "spoilt", "spoilt", '!'
 			t.Restrictions.Addresses[0], t.Restrictions.MintFrom[0] = t.Restrictions.Addresses[1], t.Restrictions.Addresses[1]
 			t.Permissions[0] = latchkey.Allow(latchkey.Any).On("*")
-			t.Forced["text"] = "spoilt"
+			t.Forced["text"], t.ChildAttributes[0] = "spoilt", "spoilt"
+			t.Attributes["regions"].([]string)[0] = "spoilt"
+			delete(t.Attributes, "level")
 			delete(t.Forced, "n")
 			t.RoleEnds[id(900)] = noon
 			r.Inherits[0], r.Extra[0], r.Permissions[0] = "spoilt", '!', latchkey.Allow(latchkey.Any).On("*")

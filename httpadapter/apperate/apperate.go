@@ -22,8 +22,8 @@ import (
 
 // Options configure [Mount] and [Handler]. The zero value, and nil, are ready to use.
 type Options struct {
-	// Account returns the account of a request, for hosts with many tenants (by host name, say). Its errors are answered
-	// as by [WriteError]. Nil: the account given to Mount.
+	// Account returns the account of a request, for hosts with many tenants: see [httpadapter.AccountOf]. Its errors are
+	// answered as by [WriteError]. Nil: the account given to Mount.
 	Account func(*http.Request) (latchkey.Account, error)
 
 	// Versions are the first path segments that are served. Nil: v1, stable, beta and latest.

@@ -20,8 +20,8 @@ import (
 
 // Options configure [Mount], [Handler] and [Authorize]. The zero value, and nil, are ready to use.
 type Options struct {
-	// Account returns the account of a request, for hosts with many tenants (by host name, say). Its errors are answered
-	// as by [WriteError]. Nil: the account given to Mount.
+	// Account returns the account of a request, for hosts with many tenants: see [httpadapter.AccountOf]. Its errors are
+	// answered as by [WriteError]. Nil: the account given to Mount.
 	Account func(*http.Request) (latchkey.Account, error)
 
 	// Idle is how long a token lives without being used, unless the request names a duration. It is at least a second.

@@ -20,8 +20,8 @@ import (
 
 // Options configure [Mount], [Handler] and [Delivery]. The zero value, and nil, are ready to use.
 type Options struct {
-	// Account returns the account of a request, for hosts with many tenants (by host name, say). Its errors are answered
-	// as by [WriteError]. Nil: the account given to Mount.
+	// Account returns the account of a request, for hosts with many tenants: see [httpadapter.AccountOf]. Its errors are
+	// answered as by [WriteError]. Nil: the account given to Mount.
 	Account func(*http.Request) (latchkey.Account, error)
 
 	// Environments are the ids of the host's environments, the primary one first. A request that names another one is
@@ -243,17 +243,17 @@ func (s *surface) answer(w http.ResponseWriter, r *http.Request, account latchke
 // its context.
 func (s *surface) authenticate(w http.ResponseWriter, r *http.Request) (
 	*http.Request, latchkey.Account, latchkey.Access, error) {
-	account, err := s.accountOf(r)
-	if err != nil {
-		return r, account, latchkey.Access{}, err
+	account, accountErr := s.accountOf(r)
+	if accountErr != nil && !errors.Is(accountErr, latchkey.ErrUnknownToken) {
+		return r, account, latchkey.Access{}, accountErr
 	}
 	address, addressErr := httpadapter.ClientAddr(r, s.opts.Proxies)
 	r = r.WithContext(s.gate.Watch(r.Context(), address))
-	access, err := s.verify(r, account, addressErr)
+	access, err := s.verify(r, account, addressErr, accountErr)
 	if errors.Is(err, latchkey.ErrUnavailable) {
 		return r, account, access, err
 	}
-	key := "token " + access.TokenID()
+	key := "token " + access.TokenID() + " " + access.Owner()
 	if err != nil {
 		key = "address " + httpadapter.AddressKey(address)
 	} else {
@@ -267,8 +267,10 @@ func (s *surface) authenticate(w http.ResponseWriter, r *http.Request) (
 	return r, account, access, err
 }
 
-// verify returns the access of the request's token. addressErr is the error of the client's address, if any.
-func (s *surface) verify(r *http.Request, account latchkey.Account, addressErr error) (latchkey.Access, error) {
+// verify returns the access of the request's token. addressErr is the error of the client's address, if any, and unknown
+// that there is no such account. It is answered as an unknown token is, with the same headers.
+func (s *surface) verify(r *http.Request, account latchkey.Account, addressErr, unknown error) (
+	latchkey.Access, error) {
 	secret, err := (httpadapter.Carriers{Bearer: true}).Find(r)
 	if err == nil {
 		err = addressErr
@@ -282,6 +284,8 @@ func (s *surface) verify(r *http.Request, account latchkey.Account, addressErr e
 		return latchkey.Access{}, refuse(http.StatusBadRequest, codeAuthorization, err)
 	case err != nil:
 		return latchkey.Access{}, refuse(http.StatusUnauthorized, codeAuthorization, err)
+	case unknown != nil:
+		return latchkey.Access{}, unknown
 	}
 	return account.Verify(r.Context(), p)
 }

@@ -18,8 +18,8 @@ import (
 // Options configure [Mount] and [Handler]. The zero value, and nil, are ready to use. They must not be changed
 // afterwards.
 type Options struct {
-	// Account returns the account of a request, for hosts with many tenants (by host name, say). Its errors are answered
-	// like those of a command. Nil: the account given to Mount.
+	// Account returns the account of a request, for hosts with many tenants: see [httpadapter.AccountOf]. Its errors are
+	// answered like those of a command. Nil: the account given to Mount.
 	Account func(*http.Request) (latchkey.Account, error)
 
 	// Session returns the access of one of the host's own session ids, made by [latchkey.Account.Assume] on the

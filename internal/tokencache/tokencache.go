@@ -2,7 +2,7 @@
 // token may do and the principal that it stands for.
 //
 // What a token may do is a value of type S, compiled once and shared by all tokens with the same [Entry.Key]. The
-// principal is a value of type P; equal principals are stored once.
+// principal is a value of type P; equal principals are stored once, except those of [Entry.Alone].
 //
 // The cache guarantees:
 //
@@ -89,6 +89,7 @@ type Entry[S any, P comparable] struct {
 	Key       [32]byte   // stands for Shared: entries with equal keys share a value; it differs between feeds
 	Shared    *Shared[S] // from [Cache.Shared], or a new one
 	Principal P
+	Alone     bool // no other token has an equal principal, so none is looked for
 }
 
 // Hit is a record that [Cache.Lookup] found. It may be invalid: ask [Cache.Live].
@@ -304,10 +305,14 @@ func (c *Cache[S, P]) intern(t *table[S, P], e *Entry[S, P], feed uint32) (share
 			c.dependents[d] = append(c.dependents[d], e.Shared)
 		}
 	}
-	principal, ok = c.principals[e.Principal]
-	if !ok {
-		p := e.Principal // a copy, so that the cache does not hold the whole entry
-		principal = appendTo(&t.principals, &p)
+	if !e.Alone {
+		if principal, ok = c.principals[e.Principal]; ok {
+			return shared, principal
+		}
+	}
+	p := e.Principal // a copy, so that the cache does not hold the whole entry
+	principal = appendTo(&t.principals, &p)
+	if !e.Alone {
 		c.principals[p] = principal
 	}
 	return shared, principal
@@ -345,9 +350,12 @@ func (c *Cache[S, P]) rebuild(old *table[S, P]) *table[S, P] {
 			delete(c.shared, key)
 		}
 	}
-	clear(c.principals)
-	for n, p := range *t.principals.Load() {
-		c.principals[*p] = uint32(n)
+	for p, n := range c.principals {
+		if m, ok := principals[n]; ok {
+			c.principals[p] = m
+		} else {
+			delete(c.principals, p)
+		}
 	}
 	for d, list := range c.dependents {
 		kept := list[:0:0]
