@@ -138,7 +138,7 @@ func (a Access) Narrow(ctx context.Context, n Narrowing) (Access, error) {
 	if n.Restrictions.Signed || len(n.Restrictions.Domains) != 0 || len(n.Restrictions.MintFrom) != 0 {
 		return Access{}, fmt.Errorf("%w: Narrow takes no Restrictions but Addresses", ErrInvalid)
 	}
-	if n.Limits != (Limits{}) {
+	if !n.Limits.IsZero() {
 		return Access{}, fmt.Errorf("%w: Narrow takes no Limits: only a token has credits of its own; Mint one", ErrInvalid)
 	}
 	nl, err := a.resolveNarrowing(ctx, &n)

@@ -25,7 +25,7 @@ func TestNarrowRefuses(t *testing.T) {
 		_, err := at("10.0.0.1").Narrow(w.ctx, latchkey.Narrowing{Restrictions: r})
 		assert.ErrorIs(t, err, latchkey.ErrInvalid, name)
 	}
-	_, err := at("10.0.0.1").Narrow(w.ctx, latchkey.Narrowing{Limits: latchkey.Limits{Credits: 1}})
+	_, err := at("10.0.0.1").Narrow(w.ctx, latchkey.Narrowing{Limits: monthly(1)})
 	w.is(latchkey.ErrInvalid, err)
 	home := latchkey.Narrowing{Restrictions: latchkey.Restrictions{Addresses: prefixes("10.0.0.0/8")}}
 	_, err = at("10.0.0.1").Narrow(w.ctx, home)
@@ -105,9 +105,9 @@ func TestZeroAccessAllowsNothing(t *testing.T) {
 		require.ErrorIs(t, err, want)
 		_, _, err = a.Mint(w.ctx, latchkey.Narrowing{Lifetime: time.Hour})
 		require.ErrorIs(t, err, want)
-		_, err = a.Reserve(w.ctx, "calls", 1)
+		_, err = a.Reserve(w.ctx, "calls", latchkey.Uncounted, 1)
 		require.ErrorIs(t, err, want)
-		require.ErrorIs(t, a.Charge(w.ctx, "calls", 1), want)
+		require.ErrorIs(t, spend(w.ctx, a, "calls", 1), want)
 		_, err = a.Token(w.ctx)
 		if zero {
 			w.is(latchkey.ErrNotFound, err)

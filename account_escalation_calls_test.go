@@ -288,7 +288,7 @@ func (w *escalation) profiles(r *rand.Rand) []lk.Settings {
 		set(own, nil),
 		set(giving, nil),
 		set(desk, func(s *lk.Settings) { s.Validity.NotAfter = w.now().Add(3 * time.Hour) }),
-		set(weak, func(s *lk.Settings) { s.Limits.Credits = 100 }),
+		set(weak, func(s *lk.Settings) { s.Limits = monthly(100) }),
 		set(weak, func(s *lk.Settings) { s.Limits.Rate = someRates[1] }),
 		set(weak, func(s *lk.Settings) {
 			s.Validity.NotAfter = w.now().Add(time.Duration(20+r.IntN(100)) * time.Minute)
@@ -568,7 +568,7 @@ func (w *escalation) tokenText(t lk.Token) string {
 	if len(x.Addresses)+len(x.Domains)+len(x.MintFrom) > 0 || x.Signed {
 		fmt.Fprintf(&b, " %+v", x)
 	}
-	if t.Limits != (lk.Limits{}) {
+	if !t.Limits.IsZero() {
 		fmt.Fprintf(&b, " %+v", t.Limits)
 	}
 	if !t.Validity.NotAfter.IsZero() {
@@ -893,7 +893,7 @@ func (w *escalation) call(r *rand.Rand, a *acting, as lk.Account, access lk.Acce
 			case 1:
 				o.NotBefore = w.now().Add(-24 * time.Hour)
 			case 2:
-				o.Limits.Credits = 1 << 40
+				o.Limits = monthly(1 << 40)
 			default:
 				o.Extra = []byte(strings.Repeat("1", 1+r.IntN(3)))
 			}
@@ -989,7 +989,7 @@ func (w *escalation) editBounds(r *rand.Rand, s *lk.Settings) {
 		case 3:
 			s.Restrictions.MintFrom = somePrefixes(r)
 		case 4:
-			s.Limits.Credits = oneOf(r, lk.Credits(0), 50, 100, 200)
+			s.Limits = oneOf(r, lk.Limits{}, monthly(50), monthly(100), monthly(200))
 		case 5:
 			s.Limits.Rate = oneOf(r, someRates...)
 		case 6:

@@ -1081,8 +1081,8 @@ func (r *records) reachOf(id string, addresses []netip.Addr, hosts []string) rea
 			out.end = min(out.end, t.Validity.NotAfter.UnixMicro())
 		}
 		out.idle = out.idle || t.Validity.Idle != 0
-		if t.Limits.Credits != 0 {
-			out.credits = min(out.credits, t.Limits.Credits)
+		for _, q := range t.Limits.Quotas {
+			out.credits = min(out.credits, q.Amount)
 		}
 		if l := t.Limits.Rate; l != (lk.Rate{}) {
 			out.rate = min(out.rate, float64(l.Count)/l.Per.Seconds())

@@ -1011,7 +1011,7 @@ func (w *escalation) judgeReach(e evaluator, s subject, old, new *records, touch
 
 // judgeOwner is the law of the owner's record.
 func (w *escalation) judgeOwner(old, new *records) {
-	if fmt.Sprint(old.owner.Boundary) != fmt.Sprint(new.owner.Boundary) || old.owner.Limits != new.owner.Limits ||
+	if fmt.Sprint(old.owner.Boundary) != fmt.Sprint(new.owner.Boundary) || !old.owner.Limits.Equal(new.owner.Limits) ||
 		new.owner.NotBefore.Before(old.owner.NotBefore) {
 		w.fail("owner", "the actor changed what is the host's")
 	}

@@ -136,14 +136,14 @@ func TestLineage(t *testing.T) {
 	require.NoError(t, a.Configure(ctx, func(o *latchkey.Owner) error {
 		o.Boundary = latchkey.Permissions{latchkey.Allow(latchkey.Read).On("*"),
 			latchkey.Allow(latchkey.Any).On("latchkey/*")}
-		o.Limits.Credits = 7
+		o.Limits = monthly(7)
 		return nil
 	}))
 	l, err = a.RoleLineage(ctx, role.ID)
 	require.NoError(t, err)
 	require.Equal(t, []string{up.ID, role.ID}, ids(l.Roles, roleID))
 	require.Len(t, l.Boundary, 2)
-	require.Equal(t, latchkey.Credits(7), l.Limits.Credits)
+	require.Equal(t, monthly(7), l.Limits)
 	_, err = a.RoleLineage(ctx, "none")
 	require.ErrorIs(t, err, latchkey.ErrNotFound)
 
@@ -174,7 +174,7 @@ func TestLineage(t *testing.T) {
 	l, err = who("latchkey/*").Lineage(ctx, grandchild.ID)
 	require.NoError(t, err)
 	require.False(t, l.Hidden)
-	require.Equal(t, latchkey.Credits(7), l.Limits.Credits)
+	require.Equal(t, monthly(7), l.Limits)
 }
 
 func TestLineageAgreesWithVerify(t *testing.T) {

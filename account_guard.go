@@ -413,7 +413,7 @@ func (c *call) checkOwnBounds(t *Token, ancestors []Token, action Action, from *
 		case !keeps(func(s *Settings) bool { return endsLater(end, s.Validity.NotAfter) },
 			from != nil && endsLater(from.Validity.NotAfter, t.Validity.NotAfter)),
 			idle != 0 && (makes || idlesLonger(from, &t.Settings)),
-			a.Limits != (Limits{}) && (makes || spendsMore(from, &t.Settings)),
+			!a.Limits.IsZero() && (makes || spendsMore(from, &t.Settings)),
 			!keepsRestrictions(Restrictions{Domains: r.Domains}),
 			!keepsRestrictions(Restrictions{Addresses: r.Addresses}),
 			!keepsRestrictions(Restrictions{Signed: r.Signed}):
@@ -433,7 +433,7 @@ func (c *call) unbounded() bool {
 	}
 	binds := func(t *Token) bool {
 		r := &t.Restrictions
-		return !t.Validity.NotAfter.IsZero() || t.Validity.Idle != 0 || t.Limits != (Limits{}) || r.Signed ||
+		return !t.Validity.NotAfter.IsZero() || t.Validity.Idle != 0 || !t.Limits.IsZero() || r.Signed ||
 			len(r.Domains)+len(r.Addresses)+len(r.MintFrom) != 0
 	}
 	return len(c.access.set.confined) == 0 && !binds(&c.found.Token) &&
@@ -579,8 +579,7 @@ func (c *call) checkRoleEnds(ctx context.Context, t *Token, ancestors []Token, a
 
 // spendsMore reports whether a token with the settings to could spend what it could not with from.
 func spendsMore(from, to *Settings) bool {
-	more := func(old, now Credits) bool { return old != 0 && (now == 0 || now > old) }
-	return more(from.Limits.Credits, to.Limits.Credits) || from.Limits.Rate != to.Limits.Rate || loosens(from, to)
+	return !quotasWithin(from.Limits.Quotas, to.Limits.Quotas) || from.Limits.Rate != to.Limits.Rate || loosens(from, to)
 }
 
 // loosens reports whether a token could be used longer, or from elsewhere, with the settings to than with from.

@@ -673,7 +673,7 @@ func TestAnHeirMadeDuringAnEditIsAConflict(t *testing.T) {
 			}
 			if early {
 				w.configure(func(o *latchkey.Owner) {
-					o.Extra, o.Limits.Credits, o.Boundary = []byte(`{"plan":1}`), 7,
+					o.Extra, o.Limits, o.Boundary = []byte(`{"plan":1}`), monthly(7),
 						latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*", "latchkey/*")}
 				})
 			}
@@ -730,7 +730,7 @@ func TestAnActorExceedsNoBoundOfItsOwnToken(t *testing.T) {
 			func(_ *world, s *latchkey.Settings) { s.Restrictions.Domains = []string{"example.com"} }},
 		"where it mints": {func(_ *world, s *latchkey.Settings) { s.Restrictions.MintFrom = prefixes("10.0.0.0/8") },
 			func(_ *world, s *latchkey.Settings) { s.Restrictions.MintFrom = prefixes("10.0.0.0/9") }},
-		"credits": {func(_ *world, s *latchkey.Settings) { s.Limits.Credits = 100 }, nil},
+		"credits": {func(_ *world, s *latchkey.Settings) { s.Limits = monthly(100) }, nil},
 		"a rate": {func(_ *world, s *latchkey.Settings) {
 			s.Limits.Rate = latchkey.Rate{Count: 10, Per: time.Second, Burst: 100}
 		}, nil},
@@ -887,18 +887,18 @@ func TestAnActorWidensNothingThatWasWider(t *testing.T) {
 		"a shorter idle time": {func(_ *world, s *latchkey.Settings) { s.Validity.Idle = time.Hour },
 			func(_ *world, s *latchkey.Settings) { s.Validity.Idle = 2 * time.Minute },
 			func(_ *world, t *latchkey.Token) { t.Validity.Idle = time.Minute }, true},
-		"more credits": {func(_ *world, s *latchkey.Settings) { s.Limits.Credits = 100 },
-			func(_ *world, s *latchkey.Settings) { s.Limits.Credits = 10 },
-			func(_ *world, t *latchkey.Token) { t.Limits.Credits = 11 }, false},
-		"fewer credits": {func(_ *world, s *latchkey.Settings) { s.Limits.Credits = 100 },
-			func(_ *world, s *latchkey.Settings) { s.Limits.Credits = 10 },
-			func(_ *world, t *latchkey.Token) { t.Limits.Credits = 9 }, true},
+		"more credits": {func(_ *world, s *latchkey.Settings) { s.Limits = monthly(100) },
+			func(_ *world, s *latchkey.Settings) { s.Limits = monthly(10) },
+			func(_ *world, t *latchkey.Token) { t.Limits = monthly(11) }, false},
+		"fewer credits": {func(_ *world, s *latchkey.Settings) { s.Limits = monthly(100) },
+			func(_ *world, s *latchkey.Settings) { s.Limits = monthly(10) },
+			func(_ *world, t *latchkey.Token) { t.Limits = monthly(9) }, true},
 		"another rate": {func(_ *world, s *latchkey.Settings) { s.Limits.Rate = rate(100) },
 			func(_ *world, s *latchkey.Settings) { s.Limits.Rate = rate(10) },
 			func(_ *world, t *latchkey.Token) { t.Limits.Rate = rate(9) }, false},
-		"a later end beside credits": {func(_ *world, s *latchkey.Settings) { s.Limits.Credits = 100 },
+		"a later end beside credits": {func(_ *world, s *latchkey.Settings) { s.Limits = monthly(100) },
 			func(w *world, s *latchkey.Settings) {
-				s.Limits.Credits, s.Validity.NotAfter = 10, w.now().Add(time.Hour)
+				s.Limits, s.Validity.NotAfter = monthly(10), w.now().Add(time.Hour)
 			},
 			func(w *world, t *latchkey.Token) { t.Validity.NotAfter = w.now().Add(2 * time.Hour) }, false},
 	} {

@@ -358,16 +358,16 @@ func (a Account) RefusalReport(ctx context.Context, q RefusalQuery) ([]RefusalCo
 	return out, nil
 }
 
-// Spent returns the credits counted by [Access.CountCredits] in a calendar month in UTC ("2026-11"), for a token, or
-// for all of the owner's if tokenID is "", on one meter, or on all if meter is "". It is a sum of usage, not the state
-// of an account of credits. What was reserved or charged and not counted is not in it, and what a minted token counted
-// is its own, not its parent's. The actor needs read on "latchkey/usage".
-func (a Account) Spent(ctx context.Context, tokenID, meter, period string) (Credits, error) {
-	month, err := time.Parse("2006-01", period)
+// UsageTotal returns the credits that were counted as usage in a calendar month in UTC ("2026-11"), for a token, or for
+// all of the owner's if tokenID is "", on one meter, or on all if meter is "". It is a sum of [Account.Usage], not the
+// state of a quota. What is reserved and not settled is not in it, and what a minted token spent is its own, not its
+// parent's. The actor needs read on "latchkey/usage".
+func (a Account) UsageTotal(ctx context.Context, tokenID, meter, month string) (Credits, error) {
+	first, err := time.Parse("2006-01", month)
 	if err != nil {
-		return 0, fmt.Errorf("%w: %q is no month: write 2006-01", ErrInvalid, period)
+		return 0, fmt.Errorf("%w: %q is no month: write 2006-01", ErrInvalid, month)
 	}
-	q := UsageQuery{From: month.Format(time.DateOnly), To: month.AddDate(0, 1, -1).Format(time.DateOnly)}
+	q := UsageQuery{From: first.Format(time.DateOnly), To: first.AddDate(0, 1, -1).Format(time.DateOnly)}
 	if tokenID != "" {
 		q.TokenIDs = []string{tokenID}
 	}

@@ -29,7 +29,7 @@ func TestConfigureRefuses(t *testing.T) {
 			o.Boundary = latchkey.Permissions{{}}
 			return nil
 		}, latchkey.ErrInvalid},
-		"credits": {func(o *latchkey.Owner) error { o.Limits.Credits = -1; return nil }, latchkey.ErrInvalid},
+		"credits": {func(o *latchkey.Owner) error { o.Limits = monthly(-1); return nil }, latchkey.ErrInvalid},
 		"much extra": {func(o *latchkey.Owner) error {
 			o.Extra = bytes.Repeat([]byte("1"), 1<<20+1)
 			return nil

@@ -365,7 +365,7 @@ func TestIssueRefuses(t *testing.T) {
 		"an end that is past":  {Kind: latchkey.KindAPIKey, Validity: at(-time.Second)},
 		"an end that is now":   {Kind: latchkey.KindAPIKey, Validity: at(0)},
 		"an unknown role":      {Kind: latchkey.KindAPIKey, Roles: []string{"nope"}},
-		"negative credits":     {Kind: latchkey.KindAPIKey, Limits: latchkey.Limits{Credits: -1}},
+		"negative credits":     {Kind: latchkey.KindAPIKey, Limits: monthly(-1)},
 		"a rate without Per":   {Kind: latchkey.KindAPIKey, Limits: latchkey.Limits{Rate: latchkey.Rate{Count: 1}}},
 		"a negative idle time": {Kind: latchkey.KindAPIKey, Validity: latchkey.Validity{Idle: -1}},
 		"a name with NUL":      {Kind: latchkey.KindAPIKey, Name: "a\x00"},

@@ -135,7 +135,7 @@ func TestClocksThatDiffer(t *testing.T) {
 			return err
 		},
 		"Charge": func(c *clocks, m *latchkey.Manager, _ latchkey.Token, _, _ string, a latchkey.Access) error {
-			return a.Charge(c.ctx, "reads", 1)
+			return spend(c.ctx, a, "reads", 1)
 		},
 		"Purge": func(c *clocks, m *latchkey.Manager, _ latchkey.Token, _, _ string, _ latchkey.Access) error {
 			_, err := m.Purge(c.ctx)
@@ -155,7 +155,7 @@ func TestClocksThatDiffer(t *testing.T) {
 					c := newClocks(t)
 					m, own := c.node(0)
 					c.turn(48 * time.Hour)
-					limits := latchkey.Settings{Limits: latchkey.Limits{Credits: 1000}}
+					limits := latchkey.Settings{Limits: monthly(1000)}
 					tok, cached := c.issue(m, limits)
 					_, fresh := c.issue(m, limits)
 					a := c.access(m, cached)
@@ -207,7 +207,7 @@ func TestOneWrongClockReading(t *testing.T) {
 				m, own := c.node(0)
 				_, secret := c.issue(m, latchkey.Settings{Validity: latchkey.Validity{NotAfter: c.true.Add(time.Hour),
 					Idle: 30 * time.Minute},
-					Limits: latchkey.Limits{Credits: 100}})
+					Limits: monthly(100)})
 				_, ended := c.issue(m, latchkey.Settings{Validity: latchkey.Validity{NotAfter: c.true.Add(time.Minute)}})
 				a := c.access(m, secret)
 				require.NoError(t, c.verify(m, ended))
@@ -233,7 +233,7 @@ func TestOneWrongClockReading(t *testing.T) {
 				[]*offClock{c.db, own}[whose].set(func(o *offClock) { o.once = 0 })
 				a = c.access(m, secret)
 				require.Error(t, c.verify(m, ended))
-				require.NoError(t, a.Charge(c.ctx, "reads", 1))
+				require.NoError(t, spend(c.ctx, a, "reads", 1))
 				child, s, err := a.Mint(c.ctx, latchkey.Narrowing{Lifetime: 15 * time.Minute})
 				require.NoError(t, err)
 				require.Equal(t, c.true.Add(15*time.Minute), child.Validity.NotAfter)
@@ -308,7 +308,7 @@ func TestBothClocksSetBack(t *testing.T) {
 		own.set(func(o *offClock) { o.off = d })
 		c.db.set(func(o *offClock) { o.off = d })
 	}
-	_, secret := c.issue(m, latchkey.Settings{Limits: latchkey.Limits{Credits: 100}})
+	_, secret := c.issue(m, latchkey.Settings{Limits: monthly(100)})
 	_, ends := c.issue(m, latchkey.Settings{Validity: latchkey.Validity{NotAfter: c.true.Add(30 * 24 * time.Hour)}})
 	both(365 * 24 * time.Hour)
 	c.access(m, secret)
@@ -318,7 +318,7 @@ func TestBothClocksSetBack(t *testing.T) {
 	require.ErrorIs(t, c.verify(m, ends), latchkey.ErrExpired)
 	_, _, err := a.Mint(c.ctx, latchkey.Narrowing{Lifetime: 15 * time.Minute})
 	require.ErrorIs(t, err, latchkey.ErrUnavailable, "it would be dead, or live for a year")
-	require.NoError(t, a.Charge(c.ctx, "reads", 30))
+	require.NoError(t, spend(c.ctx, a, "reads", 30))
 	_, err = c.store.Reserve(c.ctx, latchkey.Reservation{Owner: "acme", Key: [16]byte{1}, Amount: 71,
 		Accounts: []latchkey.CreditAccount{
 			{TokenID: a.TokenID(), Meter: "reads", Period: "2026-11", Limit: 100}}})

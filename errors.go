@@ -29,7 +29,7 @@ var (
 // Errors of decisions and of malformed calls.
 var (
 	ErrDenied       = errors.New("latchkey: denied")                 // every *DeniedError wraps it
-	ErrOverLimit    = fault.ErrOverLimit                             // a credit limit; also of the Store
+	ErrOverLimit    = fault.ErrOverLimit                             // a quota is used up; also of the Store
 	ErrRateLimited  = errors.New("latchkey: rate limited")           // of Verify; does not wrap ErrInvalidToken
 	ErrInvalid      = fault.ErrInvalid                               // a Spec, Narrowing, Role, resource or pattern
 	ErrBadCondition = fmt.Errorf("%w: bad condition", ErrInvalid)    // a malformed condition, row or forced value

@@ -152,7 +152,7 @@ func TestLostWriteDelaysNoOtherCaller(t *testing.T) {
 		},
 		"credits": func(s *deadWrite, _ *latchkey.Manager, a latchkey.Access) error {
 			s.reserve.Store(true)
-			return a.Charge(context.Background(), "reads", 1)
+			return spend(context.Background(), a, "reads", 1)
 		},
 	}
 	for name, way := range ways {
@@ -161,7 +161,7 @@ func TestLostWriteDelaysNoOtherCaller(t *testing.T) {
 				s := &deadWrite{Store: memstore.New(nil)}
 				m := latchkey.New(s, &latchkey.Options{CreditLease: latchkey.Hundredth})
 				_, secret, err := m.For("acme").Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey,
-					Limits: latchkey.Limits{Credits: 1000}})
+					Limits: monthly(1000)})
 				require.NoError(t, err)
 				a, err := m.Verify(t.Context(), latchkey.Presented{Secret: secret.Reveal()})
 				require.NoError(t, err)
@@ -170,7 +170,7 @@ func TestLostWriteDelaysNoOtherCaller(t *testing.T) {
 				require.False(t, s.usage.Load() || s.reserve.Load(), "the question is lost")
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
-				require.NoError(t, a.Charge(ctx, "reads", 1))
+				require.NoError(t, spend(ctx, a, "reads", 1))
 				a.Count("reads", "list", 1)
 				rows, err := m.For("acme").Usage(ctx, latchkey.UsageQuery{})
 				require.NoError(t, err)

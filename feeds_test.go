@@ -362,7 +362,7 @@ func TestOneFeedIsRestored(t *testing.T) {
 	acme, globex := issue("acme"), issue("globex")
 	for range 3 { // the backup is older than this
 		err := keys.For("globex").Configure(t.Context(), func(o *latchkey.Owner) error {
-			o.Limits.Credits++
+			o.Limits = monthly(latchkey.Credits(o.Version))
 			return nil
 		})
 		require.NoError(t, err)
@@ -393,7 +393,7 @@ func TestAStoreIsRestoredToTheEpochOfTheCache(t *testing.T) {
 		return s.Reveal()
 	}
 	issue()
-	err := keys.For("acme").Configure(t.Context(), func(o *latchkey.Owner) error { o.Limits.Credits++; return nil })
+	err := keys.For("acme").Configure(t.Context(), func(o *latchkey.Owner) error { o.Limits = monthly(1); return nil })
 	require.NoError(t, err)
 	lost := issue()
 	backup := latchkey.Store(memstore.New(nil))

@@ -54,12 +54,12 @@ func BenchmarkCount(b *testing.B) {
 	})
 }
 
-func BenchmarkCharge(b *testing.B) {
-	_, _, a := limited(b, latchkey.Limits{Credits: 1 << 60})
+func BenchmarkSpend(b *testing.B) {
+	_, _, a := limited(b, monthly(1<<60))
 	ctx := context.Background()
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := a.Charge(ctx, "reads", 1); err != nil {
+		if err := spend(ctx, a, "reads", 1); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -103,21 +103,21 @@ func BenchmarkLimiter(b *testing.B) {
 	})
 }
 
-// BenchmarkChargeLeases compares a debit out of memory with one that the store makes.
-func BenchmarkChargeLeases(b *testing.B) {
+// BenchmarkSpendLeases compares a debit out of memory with one that the store makes.
+func BenchmarkSpendLeases(b *testing.B) {
 	ctx := context.Background()
 	for name, size := range map[string]func(latchkey.Credits) latchkey.Credits{
 		"each debit": nil, "leases": latchkey.Hundredth} {
 		keys := latchkey.New(memstore.New(nil), &latchkey.Options{CreditLease: size})
 		b.Cleanup(func() { require.NoError(b, keys.Close(ctx)) })
 		_, s, err := keys.For("acme").Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
-			Limits: latchkey.Limits{Credits: 1 << 60}})
+			Limits: monthly(1 << 60)})
 		require.NoError(b, err)
 		a, err := keys.Verify(ctx, latchkey.Presented{Secret: s.Reveal()})
 		require.NoError(b, err)
-		charge := func() error { return a.Charge(ctx, "reads", 1) }
+		charge := func() error { return spend(ctx, a, "reads", 1) }
 		hold := func() error {
-			h, err := a.Reserve(ctx, "reads", 2)
+			h, err := a.Reserve(ctx, "reads", latchkey.Uncounted, 2)
 			if err != nil {
 				return err
 			}

@@ -125,7 +125,7 @@ func (w *world) accessOf(keys *latchkey.Manager, secret string) latchkey.Access 
 func (w *world) drain(a latchkey.Access, meter string) (n latchkey.Credits) {
 	w.Helper()
 	for {
-		err := a.Charge(w.ctx, meter, 1)
+		err := spend(w.ctx, a, meter, 1)
 		if errors.Is(err, latchkey.ErrOverLimit) {
 			return n
 		}
@@ -145,7 +145,7 @@ func TestLeasesArePaidOutOfInMemory(t *testing.T) {
 	tok, secret := w.issue(latchkey.KindAPIKey, credits(100_000))
 	a := w.access(secret)
 	for range 10_000 {
-		w.ok(a.Charge(w.ctx, "reads", 1))
+		w.ok(spend(w.ctx, a, "reads", 1))
 	}
 	calls := store.reserves.Load() + store.adjusts.Load() + store.settles.Load()
 	assert.Less(t, calls, int64(300), "10,000 debits")
@@ -153,14 +153,14 @@ func TestLeasesArePaidOutOfInMemory(t *testing.T) {
 	assert.LessOrEqual(t, w.taken(tok.ID, "reads"), latchkey.Credits(12_000), "two leases at most")
 	w.ok(w.keys.Close(w.ctx))
 	assert.EqualValues(t, 10_000, w.taken(tok.ID, "reads"), "a clean stop strands nothing")
-	w.ok(a.Charge(w.ctx, "reads", 1)) // a closed manager still charges, each debit by itself
+	w.ok(spend(w.ctx, a, "reads", 1)) // a closed manager still charges, each debit by itself
 	assert.EqualValues(t, 10_001, w.taken(tok.ID, "reads"))
 }
 
 func TestOneDebitTakesNoLease(t *testing.T) {
 	w, _ := leaseWorld(t, 1000)
 	tok, secret := w.issue(latchkey.KindAPIKey, credits(100_000))
-	w.ok(w.access(secret).Charge(w.ctx, "reads", 7))
+	w.ok(spend(w.ctx, w.access(secret), "reads", 7))
 	assert.EqualValues(t, 7, w.taken(tok.ID, "reads"))
 }
 
@@ -170,12 +170,12 @@ func TestLeasesShrinkAsLessIsLeft(t *testing.T) {
 		tok, secret := w.issue(latchkey.KindAPIKey, credits(5000))
 		a := w.access(secret)
 		for spent := latchkey.Credits(1); spent <= 5000; spent++ {
-			w.ok(a.Charge(w.ctx, "reads", 1))
+			w.ok(spend(w.ctx, a, "reads", 1))
 			synctest.Wait() // what is taken and given back in the background has been
 			held := w.taken(tok.ID, "reads") - spent
 			require.LessOrEqual(t, held, (5000-spent)/4+1, "after %d", spent)
 		}
-		w.is(latchkey.ErrOverLimit, a.Charge(w.ctx, "reads", 1))
+		w.is(latchkey.ErrOverLimit, spend(w.ctx, a, "reads", 1))
 	})
 }
 
@@ -189,7 +189,7 @@ func TestOneOfAProcessAsksForAllThatWait(t *testing.T) {
 	for range 64 {
 		all.Go(func() {
 			for range 60 {
-				if err := a.Charge(w.ctx, "reads", 1); err == nil {
+				if err := spend(w.ctx, a, "reads", 1); err == nil {
 					paid.Add(1)
 				} else {
 					assert.ErrorIs(t, err, latchkey.ErrOverLimit)
@@ -205,39 +205,39 @@ func TestOneOfAProcessAsksForAllThatWait(t *testing.T) {
 // What this process holds is returned before it refuses a debit, and nothing else is.
 func TestARefusalIsExactForWhatThisProcessHolds(t *testing.T) {
 	w, store := leaseWorld(t, 200)
-	w.configure(func(o *latchkey.Owner) { o.Limits.Credits = 10_000 })
+	w.configure(func(o *latchkey.Owner) { o.Limits = monthly(10_000) })
 	_, parentSecret := w.issue(latchkey.KindAPIKey, credits(5000))
 	parent := w.access(parentSecret)
-	_, childSecret := w.mint(parent, latchkey.Narrowing{Limits: latchkey.Limits{Credits: 1000}})
+	_, childSecret := w.mint(parent, latchkey.Narrowing{Limits: monthly(1000)})
 	child := w.access(childSecret)
 	_, strangerSecret := w.key(readAll())
 	stranger := w.access(strangerSecret)
 	_, spentSecret := w.issue(latchkey.KindAPIKey, credits(50))
-	w.ok(w.access(spentSecret).Charge(w.ctx, "reads", 50))
+	w.ok(spend(w.ctx, w.access(spentSecret), "reads", 50))
 	for _, a := range []latchkey.Access{parent, child, stranger} {
 		for range 3 {
-			w.ok(a.Charge(w.ctx, "reads", 1))
+			w.ok(spend(w.ctx, a, "reads", 1))
 		}
 	}
-	h, err := child.Reserve(w.ctx, "reads", 5)
+	h, err := child.Reserve(w.ctx, "reads", latchkey.Uncounted, 5)
 	w.ok(err)
 	require.Eventually(t, func() bool { return w.taken("", "reads") > 550 }, time.Minute, time.Millisecond,
 		"three leases are out")
 	before, settled := w.taken("", "reads"), store.settles.Load()
-	w.is(latchkey.ErrOverLimit, w.access(spentSecret).Charge(w.ctx, "reads", 1))
+	w.is(latchkey.ErrOverLimit, spend(w.ctx, w.access(spentSecret), "reads", 1))
 	assert.Equal(t, before, w.taken("", "reads"), "its own account was short: no lease had to return anything")
 	assert.Equal(t, settled, store.settles.Load())
 
 	free := latchkey.Credits(10_000 - 50 - 9 - 5)
-	w.is(latchkey.ErrOverLimit, stranger.Charge(w.ctx, "reads", free+1))
-	w.ok(stranger.Charge(w.ctx, "reads", free))
+	w.is(latchkey.ErrOverLimit, spend(w.ctx, stranger, "reads", free+1))
+	w.ok(spend(w.ctx, stranger, "reads", free))
 	for _, a := range []latchkey.Access{parent, child, stranger} {
-		w.is(latchkey.ErrOverLimit, a.Charge(w.ctx, "reads", 1))
+		w.is(latchkey.ErrOverLimit, spend(w.ctx, a, "reads", 1))
 	}
 	w.ok(h.Settle(w.ctx, 2))
-	w.is(latchkey.ErrOverLimit, stranger.Charge(w.ctx, "reads", 4)) // 3 came back to a lease of the child's
-	w.ok(stranger.Charge(w.ctx, "reads", 3))
-	w.is(latchkey.ErrOverLimit, child.Charge(w.ctx, "reads", 1))
+	w.is(latchkey.ErrOverLimit, spend(w.ctx, stranger, "reads", 4)) // 3 came back to a lease of the child's
+	w.ok(spend(w.ctx, stranger, "reads", 3))
+	w.is(latchkey.ErrOverLimit, spend(w.ctx, child, "reads", 1))
 	assert.EqualValues(t, 10_000, w.taken("", "reads"))
 }
 
@@ -246,9 +246,9 @@ func TestALeaseBelongsToItsMonth(t *testing.T) {
 	tok, secret := w.issue(latchkey.KindAPIKey, credits(1000))
 	a := w.access(secret)
 	for range 5 {
-		w.ok(a.Charge(w.ctx, "reads", 1))
+		w.ok(spend(w.ctx, a, "reads", 1))
 	}
-	h, err := a.Reserve(w.ctx, "reads", 6)
+	h, err := a.Reserve(w.ctx, "reads", latchkey.Uncounted, 6)
 	w.ok(err)
 	march := w.time.Load()
 	assert.Greater(t, w.taken(tok.ID, "reads"), latchkey.Credits(90))
@@ -269,18 +269,18 @@ func TestALeaseTakenUnderAnotherLimitPaysNobodyElse(t *testing.T) {
 	tok, secret := w.issue(latchkey.KindAPIKey, credits(1000))
 	old := w.access(secret)
 	for range 20 {
-		w.ok(old.Charge(w.ctx, "reads", 1))
+		w.ok(spend(w.ctx, old, "reads", 1))
 	}
 	require.Greater(t, w.taken(tok.ID, "reads"), latchkey.Credits(100))
-	w.update(tok, func(t *latchkey.Token) { t.Limits.Credits = 25 })
+	w.update(tok, func(t *latchkey.Token) { t.Limits = monthly(25) })
 	lowered := w.access(secret)
 	assert.EqualValues(t, 5, w.drain(lowered, "reads"), "what is held under the old limit does not count as spent")
-	w.ok(old.Charge(w.ctx, "reads", 1)) // a snapshot
-	w.is(latchkey.ErrOverLimit, lowered.Charge(w.ctx, "reads", 1))
-	w.update(tok, func(t *latchkey.Token) { t.Limits.Credits = 500 })
+	w.ok(spend(w.ctx, old, "reads", 1)) // a snapshot
+	w.is(latchkey.ErrOverLimit, spend(w.ctx, lowered, "reads", 1))
+	w.update(tok, func(t *latchkey.Token) { t.Limits = monthly(500) })
 	raised := w.access(secret)
-	w.ok(raised.Charge(w.ctx, "reads", 1))
-	w.is(latchkey.ErrOverLimit, lowered.Charge(w.ctx, "reads", 1))
+	w.ok(spend(w.ctx, raised, "reads", 1))
+	w.is(latchkey.ErrOverLimit, spend(w.ctx, lowered, "reads", 1))
 	w.ok(w.keys.Close(w.ctx))
 	assert.EqualValues(t, 27, w.taken(tok.ID, "reads"))
 }
@@ -294,22 +294,22 @@ func TestWhatADeadProcessHeldComesBack(t *testing.T) {
 		dying := latchkey.New(line, &latchkey.Options{Clock: w.now, CreditLease: leasesOf(800)})
 		dead := w.accessOf(dying, secret)
 		for range debits {
-			w.ok(dead.Charge(w.ctx, "reads", 1))
+			w.ok(spend(w.ctx, dead, "reads", 1))
 		}
 		acked := latchkey.Credits(debits)
 		cut := func() (before, after error) { return latchkey.ErrUnavailable, nil }
 		line.fault.Store(&cut)
 		if debits == 17 { // it goes on for as long as it can, and dies then
-			for dead.Charge(w.ctx, "reads", 1) == nil {
+			for spend(w.ctx, dead, "reads", 1) == nil {
 				acked++
 			}
 		}
 		live := w.access(secret)
 		for range 10 {
-			w.ok(live.Charge(w.ctx, "reads", 1))
+			w.ok(spend(w.ctx, live, "reads", 1))
 		}
 		w.turn(5*time.Minute - time.Microsecond)
-		w.ok(live.Charge(w.ctx, "reads", 1)) // so this one is not idle
+		w.ok(spend(w.ctx, live, "reads", 1)) // so this one is not idle
 		w.purge()
 		w.turn(5 * time.Minute) // whatever renewed what, the dead renew nothing
 		w.purge()
@@ -333,7 +333,7 @@ func TestALeaseThatExpiredUnderItsProcess(t *testing.T) {
 	a := w.access(secret)
 	spent := latchkey.Credits(0)
 	for range 10 {
-		w.ok(a.Charge(w.ctx, "reads", 1))
+		w.ok(spend(w.ctx, a, "reads", 1))
 		spent++
 	}
 	ahead := latchkey.New(w.store, &latchkey.Options{Clock: func() time.Time { return w.now().Add(time.Hour) }})
@@ -353,7 +353,7 @@ func TestWithoutItsStoreAProcessPaysWhatIsCommitted(t *testing.T) {
 	a := w.access(secret)
 	spent := latchkey.Credits(0)
 	for range 3 {
-		w.ok(a.Charge(w.ctx, "reads", 1))
+		w.ok(spend(w.ctx, a, "reads", 1))
 		spent++
 	}
 	for _, down := range []error{latchkey.ErrUnavailable, latchkey.ErrUnknownOutcome} {
@@ -361,18 +361,18 @@ func TestWithoutItsStoreAProcessPaysWhatIsCommitted(t *testing.T) {
 		store.fault.Store(&gone)
 		var err error
 		for range 1000 {
-			if err = a.Charge(w.ctx, "reads", 1); err != nil {
+			if err = spend(w.ctx, a, "reads", 1); err != nil {
 				break
 			}
 			spent++
 		}
 		w.is(latchkey.ErrUnavailable, err)
 		assert.NotErrorIs(t, err, latchkey.ErrUnknownOutcome, "nothing was spent")
-		_, err = a.Reserve(w.ctx, "reads", 1)
+		_, err = a.Reserve(w.ctx, "reads", latchkey.Uncounted, 1)
 		w.is(latchkey.ErrUnavailable, err)
 		assert.LessOrEqual(t, spent, w.taken(tok.ID, "reads"))
 		store.fault.Store(nil)
-		w.ok(a.Charge(w.ctx, "reads", 1))
+		w.ok(spend(w.ctx, a, "reads", 1))
 		spent++
 	}
 	w.ok(w.keys.Close(w.ctx))
@@ -383,9 +383,9 @@ func TestWithoutItsStoreAProcessPaysWhatIsCommitted(t *testing.T) {
 // than the limit, and in the end the books agree to the last credit.
 func TestLeasesSurviveABadStore(t *testing.T) {
 	w, store := leaseWorld(t, 60)
-	w.configure(func(o *latchkey.Owner) { o.Limits.Credits = 4000 })
+	w.configure(func(o *latchkey.Owner) { o.Limits = monthly(4000) })
 	_, parentSecret := w.issue(latchkey.KindAPIKey, credits(3000))
-	_, childSecret := w.mint(w.access(parentSecret), latchkey.Narrowing{Limits: latchkey.Limits{Credits: 1000}})
+	_, childSecret := w.mint(w.access(parentSecret), latchkey.Narrowing{Limits: monthly(1000)})
 	other := w.process(30)
 	bad := func() (before, after error) {
 		switch mathrand.IntN(12) {
@@ -419,7 +419,7 @@ func TestLeasesSurviveABadStore(t *testing.T) {
 					time.AfterFunc(time.Duration(mathrand.IntN(200))*time.Microsecond, cancel)
 				}
 				if i%3 != 0 {
-					switch err := a.Charge(ctx, "reads", n); {
+					switch err := spend(ctx, a, "reads", n); {
 					case err == nil:
 						sure.Add(int64(n))
 					case errors.Is(err, latchkey.ErrUnavailable), errors.Is(err, latchkey.ErrUnknownOutcome):
@@ -427,7 +427,7 @@ func TestLeasesSurviveABadStore(t *testing.T) {
 					default:
 						assert.ErrorIs(t, err, latchkey.ErrOverLimit)
 					}
-				} else if h, err := a.Reserve(ctx, "reads", n); err == nil {
+				} else if h, err := a.Reserve(ctx, "reads", latchkey.Uncounted, n); err == nil {
 					if h.Settle(w.ctx, n-1) == nil {
 						sure.Add(int64(n - 1))
 					} else {
@@ -457,27 +457,24 @@ func TestHoldsOutOfALease(t *testing.T) {
 	w, store := leaseWorld(t, 400)
 	tok, secret := w.issue(latchkey.KindAPIKey, credits(10_000))
 	a := w.access(secret)
-	w.ok(a.Charge(w.ctx, "reads", 1))
-	w.ok(a.Charge(w.ctx, "reads", 1))
+	w.ok(spend(w.ctx, a, "reads", 1))
+	w.ok(spend(w.ctx, a, "reads", 1))
 	asked := store.reserves.Load()
 	var holds []*latchkey.Hold
 	for range 5 {
-		h, err := a.Reserve(w.ctx, "reads", 4)
+		h, err := a.Reserve(w.ctx, "reads", latchkey.Uncounted, 4)
 		w.ok(err)
 		holds = append(holds, h)
 	}
 	assert.Equal(t, asked, store.reserves.Load())
-	left, ok := holds[0].Left()
-	assert.True(t, ok)
-	assert.EqualValues(t, 10_000-2-4, left)
+	assert.EqualValues(t, 10_000-2-4, holds[0].Left().Credits)
 	w.ok(holds[2].Settle(w.ctx, 1)) // out of the middle
 	w.ok(holds[2].Settle(w.ctx, 1))
 	w.is(latchkey.ErrConflict, holds[2].Settle(w.ctx, 2))
-	left, _ = holds[2].Left()
-	assert.EqualValues(t, 10_000-2-12+3, left)
+	assert.EqualValues(t, 10_000-2-12+3, holds[2].Left().Credits)
 
 	w.turn(15*time.Minute - time.Microsecond)
-	late, err := a.Reserve(w.ctx, "reads", 4)
+	late, err := a.Reserve(w.ctx, "reads", latchkey.Uncounted, 4)
 	w.ok(err)
 	w.purge()
 	w.ok(holds[4].Settle(w.ctx, 3)) // in time
@@ -503,9 +500,9 @@ func TestAHoldIsSettledWithOneAmountThoughTheStoreIsGone(t *testing.T) {
 	w, store := leaseWorld(t, 400)
 	tok, secret := w.issue(latchkey.KindAPIKey, credits(10_000))
 	a := w.access(secret)
-	w.ok(a.Charge(w.ctx, "reads", 1))
-	w.ok(a.Charge(w.ctx, "reads", 1))
-	hold, err := a.Reserve(w.ctx, "reads", 4)
+	w.ok(spend(w.ctx, a, "reads", 1))
+	w.ok(spend(w.ctx, a, "reads", 1))
+	hold, err := a.Reserve(w.ctx, "reads", latchkey.Uncounted, 4)
 	w.ok(err)
 	w.ok(w.keys.Close(w.ctx))
 	gone := func() (before, after error) { return latchkey.ErrUnavailable, nil }
@@ -522,7 +519,7 @@ func TestIdleLeasesAreReturned(t *testing.T) {
 	tok, secret := w.issue(latchkey.KindAPIKey, credits(10_000))
 	a := w.access(secret)
 	for range 3 {
-		w.ok(a.Charge(w.ctx, "reads", 1))
+		w.ok(spend(w.ctx, a, "reads", 1))
 	}
 	w.turn(30*time.Second - time.Microsecond)
 	w.purge()
@@ -530,21 +527,21 @@ func TestIdleLeasesAreReturned(t *testing.T) {
 	w.turn(time.Microsecond)
 	w.purge()
 	assert.EqualValues(t, 3, w.taken(tok.ID, "reads"))
-	w.ok(a.Charge(w.ctx, "reads", 1))
+	w.ok(spend(w.ctx, a, "reads", 1))
 }
 
 func TestTokensThatShareTheirAccountsShareALease(t *testing.T) {
 	w, store := leaseWorld(t, 1000)
-	w.configure(func(o *latchkey.Owner) { o.Limits.Credits = 1 << 40 })
+	w.configure(func(o *latchkey.Owner) { o.Limits = monthly(1 << 40) })
 	for range 50 {
 		_, secret := w.key(readAll())
-		w.ok(w.access(secret).Charge(w.ctx, "reads", 1))
+		w.ok(spend(w.ctx, w.access(secret), "reads", 1))
 	}
-	w.ok(must(w.acme.Assume(latchkey.Client{ID: "7"}, nil)).Charge(w.ctx, "reads", 1))
+	w.ok(spend(w.ctx, must(w.acme.Assume(latchkey.Client{ID: "7"}, nil)), "reads", 1))
 	assert.EqualValues(t, 2, store.reserves.Load(), "one debit and one lease")
 }
 
-func TestChargingOutOfALeaseDoesNotAllocate(t *testing.T) {
+func TestSpendingOutOfALeaseDoesNotAllocate(t *testing.T) {
 	lease := func(o *latchkey.Options) { o.CreditLease = leasesOf(1 << 40) }
 	access := func(w *world) latchkey.Access {
 		_, secret := w.issue(latchkey.KindAPIKey, credits(1<<60))
@@ -552,12 +549,12 @@ func TestChargingOutOfALeaseDoesNotAllocate(t *testing.T) {
 	}
 	assert.Zero(t, allocates(t, 1000, func(w *world) func() {
 		a := access(w)
-		return func() { _ = a.Charge(w.ctx, "reads", 1) }
+		return func() { _ = spend(w.ctx, a, "reads", 1) }
 	}, lease))
 	assert.LessOrEqual(t, allocates(t, 1000, func(w *world) func() {
 		a := access(w)
 		return func() {
-			h, _ := a.Reserve(w.ctx, "reads", 2)
+			h, _ := a.Reserve(w.ctx, "reads", latchkey.Uncounted, 2)
 			_ = h.Settle(w.ctx, 1)
 		}
 	}, lease), 1.0)

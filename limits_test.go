@@ -74,34 +74,49 @@ func newShakyWorld(t *testing.T, change ...func(*latchkey.Options)) (*world, *sh
 	return w, s
 }
 
+// monthly is limits of one quota: n credits of each meter in a calendar month.
+func monthly(n latchkey.Credits) latchkey.Limits {
+	return latchkey.Limits{Quotas: []latchkey.Quota{{Amount: n, Per: latchkey.Month}}}
+}
+
+func spend(ctx context.Context, a latchkey.Access, meter string, n latchkey.Credits) error {
+	_, err := a.Spend(ctx, meter, latchkey.Uncounted, n)
+	return err
+}
+
+// credits is monthly(n), without a limit for 0.
 func credits(n latchkey.Credits) latchkey.Settings {
-	return latchkey.Settings{Permissions: latchkey.Permissions{readAll()}, Limits: latchkey.Limits{Credits: n}}
+	s := latchkey.Settings{Permissions: latchkey.Permissions{readAll()}}
+	if n != 0 {
+		s.Limits = monthly(n)
+	}
+	return s
 }
 
 // left is what an access has left of a meter, found out by spending nothing.
 func (w *world) left(a latchkey.Access, meter string) latchkey.Credits {
 	w.Helper()
-	h, err := a.Reserve(w.ctx, meter, 1)
+	h, err := a.Reserve(w.ctx, meter, latchkey.Uncounted, 1)
 	if err != nil {
 		w.is(latchkey.ErrOverLimit, err)
 		return 0
 	}
 	w.ok(h.Settle(w.ctx, 0))
-	left, ok := h.Left()
-	require.True(w, ok)
-	return left
+	left := h.Left()
+	require.True(w, left.Limited())
+	return left.Credits
 }
 
 func TestCreditLimitsThatAreNone(t *testing.T) {
 	w := newWorld(t)
-	bad := latchkey.Limits{Credits: -1}
+	bad := monthly(-1)
 	tok, secret := w.key(readAll())
 	_, err := w.acme.Update(w.ctx, tok.ID, func(t *latchkey.Token) error { t.Limits = bad; return nil })
 	w.is(latchkey.ErrInvalid, err)
 	w.is(latchkey.ErrInvalid, w.acme.Configure(w.ctx, func(o *latchkey.Owner) error { o.Limits = bad; return nil }))
 	_, _, err = w.access(secret).Mint(w.ctx, latchkey.Narrowing{Lifetime: time.Hour, Limits: bad})
 	w.is(latchkey.ErrInvalid, err)
-	for _, l := range []latchkey.Limits{bad, {Credits: 1}, perSecond(0)} {
+	for _, l := range []latchkey.Limits{bad, monthly(1), perSecond(0)} {
 		_, err = w.access(secret).Narrow(w.ctx, latchkey.Narrowing{Limits: l})
 		w.is(latchkey.ErrInvalid, err) // there is no token whose credits they could be
 	}
@@ -129,38 +144,36 @@ func TestAmounts(t *testing.T) {
 	} {
 		_, secret := w.issue(latchkey.KindAPIKey, credits(c.limit))
 		a := w.access(secret)
-		h, err := a.Reserve(w.ctx, "reads", c.n)
+		h, err := a.Reserve(w.ctx, "reads", latchkey.Uncounted, c.n)
 		require.ErrorIs(t, err, c.reserve, "%+v", c)
 		if err == nil {
-			left, ok := h.Left()
-			require.Equal(t, c.limit != 0, ok)
-			require.Equal(t, max(c.limit-c.n, 0), left)
+			require.Equal(t, c.limit != 0, h.Left().Limited())
+			require.Equal(t, max(c.limit-c.n, 0), h.Left().Credits)
 			for _, actual := range []latchkey.Credits{-1, c.n + 1, math.MinInt64} { // n + 1 wraps around for the most
 				require.ErrorIs(t, h.Settle(w.ctx, actual), latchkey.ErrInvalid)
 			}
 			w.ok(h.Settle(w.ctx, 0))
 			w.ok(h.Settle(w.ctx, 0))
 			w.is(latchkey.ErrConflict, h.Settle(w.ctx, 1))
-			left, _ = h.Left()
-			require.Equal(t, c.limit, left)
+			require.Equal(t, c.limit, h.Left().Credits)
 		} else {
 			require.Nil(t, h)
 		}
-		require.ErrorIs(t, a.Charge(w.ctx, "reads", c.n), c.charge, "%+v", c)
+		require.ErrorIs(t, spend(w.ctx, a, "reads", c.n), c.charge, "%+v", c)
 		if c.limit == most && c.n == most {
-			require.ErrorIs(t, a.Charge(w.ctx, "reads", 1), latchkey.ErrOverLimit, "most + 1")
+			require.ErrorIs(t, spend(w.ctx, a, "reads", 1), latchkey.ErrOverLimit, "most + 1")
 		}
 	}
 	for _, meter := range []string{"", "a\x00", "\xff", string(make([]byte, 65))} {
 		_, secret := w.issue(latchkey.KindAPIKey, credits(1))
 		for _, n := range []latchkey.Credits{0, 1} {
-			w.is(latchkey.ErrInvalid, w.access(secret).Charge(w.ctx, meter, n))
+			w.is(latchkey.ErrInvalid, spend(w.ctx, w.access(secret), meter, n))
 		}
 	}
 	var nobody latchkey.Access
-	w.is(latchkey.ErrInvalidToken, nobody.Charge(w.ctx, "reads", 1))
-	w.is(latchkey.ErrInvalidToken, nobody.Charge(w.ctx, "reads", 0))
-	_, err := nobody.Reserve(w.ctx, "reads", 1)
+	w.is(latchkey.ErrInvalidToken, spend(w.ctx, nobody, "reads", 1))
+	w.is(latchkey.ErrInvalidToken, spend(w.ctx, nobody, "reads", 0))
+	_, err := nobody.Reserve(w.ctx, "reads", latchkey.Uncounted, 1)
 	w.is(latchkey.ErrInvalidToken, err)
 }
 
@@ -168,13 +181,12 @@ func TestNoLimitAsksNobody(t *testing.T) {
 	w, store := newShakyWorld(t)
 	_, secret := w.key(readAll())
 	a := w.access(secret)
-	h, err := a.Reserve(w.ctx, "reads", 7)
+	h, err := a.Reserve(w.ctx, "reads", latchkey.Uncounted, 7)
 	w.ok(err)
-	_, ok := h.Left()
-	assert.False(t, ok)
+	assert.Zero(t, h.Left())
 	w.ok(h.Settle(w.ctx, 3))
 	w.is(latchkey.ErrConflict, h.Settle(w.ctx, 4))
-	w.ok(a.Charge(w.ctx, "reads", 7))
+	w.ok(spend(w.ctx, a, "reads", 7))
 	assert.Zero(t, store.reserves.Load()+store.settles.Load())
 }
 
@@ -182,10 +194,10 @@ func TestNoLimitAsksNobody(t *testing.T) {
 func TestCreditsAreExact(t *testing.T) {
 	w := newWorld(t)
 	const limit = 5000
-	w.configure(func(o *latchkey.Owner) { o.Limits.Credits = 2 * limit })
+	w.configure(func(o *latchkey.Owner) { o.Limits = monthly(2 * limit) })
 	_, parentSecret := w.issue(latchkey.KindAPIKey, credits(limit))
 	parent := w.access(parentSecret)
-	_, childSecret := w.mint(parent, latchkey.Narrowing{Limits: latchkey.Limits{Credits: limit / 4}})
+	_, childSecret := w.mint(parent, latchkey.Narrowing{Limits: monthly(limit / 4)})
 	child := w.access(childSecret)
 
 	var spent, spentByChild, held atomic.Int64
@@ -200,12 +212,12 @@ func TestCreditsAreExact(t *testing.T) {
 				n := latchkey.Credits(1 + rand.Int64N(9))
 				switch rand.IntN(3) {
 				case 0:
-					if a.Charge(w.ctx, "reads", n) == nil {
+					if spend(w.ctx, a, "reads", n) == nil {
 						spent.Add(int64(n))
 						mine.Add(int64(n))
 					}
 				default:
-					h, err := a.Reserve(w.ctx, "reads", n)
+					h, err := a.Reserve(w.ctx, "reads", latchkey.Uncounted, n)
 					if err != nil {
 						assert.ErrorIs(t, err, latchkey.ErrOverLimit)
 						continue
@@ -223,7 +235,7 @@ func TestCreditsAreExact(t *testing.T) {
 	wg.Wait()
 	assert.LessOrEqual(t, spent.Load(), int64(limit))
 	assert.LessOrEqual(t, spentByChild.Load(), int64(limit/4))
-	for parent.Charge(w.ctx, "reads", 1) == nil { // exactly the rest is left
+	for spend(w.ctx, parent, "reads", 1) == nil { // exactly the rest is left
 		spent.Add(1)
 	}
 	assert.Equal(t, int64(limit), spent.Load())
@@ -233,61 +245,61 @@ func TestCreditsAreExact(t *testing.T) {
 
 func TestAllAccountsOfAChainPayOrNone(t *testing.T) {
 	w := newWorld(t)
-	w.configure(func(o *latchkey.Owner) { o.Limits.Credits = 100 })
+	w.configure(func(o *latchkey.Owner) { o.Limits = monthly(100) })
 	_, s := w.issue(latchkey.KindAPIKey, credits(50))
 	root := w.access(s)
-	_, s = w.mint(root, latchkey.Narrowing{Limits: latchkey.Limits{Credits: 1000}}) // more than its parent: no matter
+	_, s = w.mint(root, latchkey.Narrowing{Limits: monthly(1000)}) // more than its parent: no matter
 	child := w.access(s)
-	_, s = w.mint(child, latchkey.Narrowing{Limits: latchkey.Limits{Credits: 10}})
+	_, s = w.mint(child, latchkey.Narrowing{Limits: monthly(10)})
 	grandchild := w.access(s)
 	_, s = w.mint(child, latchkey.Narrowing{}) // none of its own
 	sibling := w.access(s)
 	_, s = w.key(readAll())
 	stranger := w.access(s)
 
-	w.ok(grandchild.Charge(w.ctx, "reads", 10))
-	w.is(latchkey.ErrOverLimit, grandchild.Charge(w.ctx, "reads", 1))
+	w.ok(spend(w.ctx, grandchild, "reads", 10))
+	w.is(latchkey.ErrOverLimit, spend(w.ctx, grandchild, "reads", 1))
 	assert.EqualValues(t, 40, w.left(root, "reads"), "a refusal took nothing")
 	assert.EqualValues(t, 40, w.left(child, "reads"))
 	assert.EqualValues(t, 90, w.left(stranger, "reads"))
-	w.is(latchkey.ErrOverLimit, sibling.Charge(w.ctx, "reads", 41))
-	w.ok(sibling.Charge(w.ctx, "reads", 40))
-	w.is(latchkey.ErrOverLimit, child.Charge(w.ctx, "reads", 1))
+	w.is(latchkey.ErrOverLimit, spend(w.ctx, sibling, "reads", 41))
+	w.ok(spend(w.ctx, sibling, "reads", 40))
+	w.is(latchkey.ErrOverLimit, spend(w.ctx, child, "reads", 1))
 	assert.EqualValues(t, 50, w.left(stranger, "reads"))
-	w.ok(stranger.Charge(w.ctx, "reads", 50))
-	w.is(latchkey.ErrOverLimit, stranger.Charge(w.ctx, "reads", 1))
+	w.ok(spend(w.ctx, stranger, "reads", 50))
+	w.is(latchkey.ErrOverLimit, spend(w.ctx, stranger, "reads", 1))
 
-	w.ok(grandchild.Charge(w.ctx, "writes", 10)) // each meter has its own accounts
+	w.ok(spend(w.ctx, grandchild, "writes", 10)) // each meter has its own accounts
 	n, err := grandchild.Narrow(w.ctx, latchkey.Narrowing{Rows: []latchkey.Condition{eq("a", 1)}})
 	w.ok(err)
-	w.is(latchkey.ErrOverLimit, n.Charge(w.ctx, "writes", 1)) // narrowing gets nobody out of a limit
+	w.is(latchkey.ErrOverLimit, spend(w.ctx, n, "writes", 1)) // narrowing gets nobody out of a limit
 	again, err := n.Again(w.ctx)
 	w.ok(err)
-	w.is(latchkey.ErrOverLimit, again.Charge(w.ctx, "writes", 1))
+	w.is(latchkey.ErrOverLimit, spend(w.ctx, again, "writes", 1))
 
 	guest := must(w.acme.Assume(latchkey.Client{ID: "7"}, latchkey.Permissions{readAll()}))
-	w.is(latchkey.ErrOverLimit, guest.Charge(w.ctx, "reads", 1)) // the owner's limit is hers too
-	w.ok(guest.Charge(w.ctx, "writes", 90))
-	w.is(latchkey.ErrOverLimit, guest.Charge(w.ctx, "writes", 1))
-	w.ok(must(w.keys.For("other").Assume(latchkey.Client{}, nil)).Charge(w.ctx, "reads", 1<<60))
+	w.is(latchkey.ErrOverLimit, spend(w.ctx, guest, "reads", 1)) // the owner's limit is hers too
+	w.ok(spend(w.ctx, guest, "writes", 90))
+	w.is(latchkey.ErrOverLimit, spend(w.ctx, guest, "writes", 1))
+	w.ok(spend(w.ctx, must(w.keys.For("other").Assume(latchkey.Client{}, nil)), "reads", 1<<60))
 }
 
 func TestALoweredLimitBitesAtTheNextVerify(t *testing.T) {
 	w := newWorld(t)
 	tok, secret := w.issue(latchkey.KindAPIKey, credits(100))
 	a := w.access(secret)
-	w.ok(a.Charge(w.ctx, "reads", 60))
-	w.update(tok, func(t *latchkey.Token) { t.Limits.Credits = 50 })
-	w.ok(a.Charge(w.ctx, "reads", 1)) // a snapshot
-	w.is(latchkey.ErrOverLimit, w.access(secret).Charge(w.ctx, "reads", 1))
-	w.update(tok, func(t *latchkey.Token) { t.Limits.Credits = 62 })
-	w.ok(w.access(secret).Charge(w.ctx, "reads", 1))
-	w.is(latchkey.ErrOverLimit, w.access(secret).Charge(w.ctx, "reads", 1))
-	w.update(tok, func(t *latchkey.Token) { t.Limits.Credits = 0 })
-	w.ok(w.access(secret).Charge(w.ctx, "reads", 1000))
-	w.configure(func(o *latchkey.Owner) { o.Limits.Credits = 3 })
-	w.ok(w.access(secret).Charge(w.ctx, "reads", 3))
-	w.is(latchkey.ErrOverLimit, w.access(secret).Charge(w.ctx, "reads", 1))
+	w.ok(spend(w.ctx, a, "reads", 60))
+	w.update(tok, func(t *latchkey.Token) { t.Limits = monthly(50) })
+	w.ok(spend(w.ctx, a, "reads", 1)) // a snapshot
+	w.is(latchkey.ErrOverLimit, spend(w.ctx, w.access(secret), "reads", 1))
+	w.update(tok, func(t *latchkey.Token) { t.Limits = monthly(62) })
+	w.ok(spend(w.ctx, w.access(secret), "reads", 1))
+	w.is(latchkey.ErrOverLimit, spend(w.ctx, w.access(secret), "reads", 1))
+	w.update(tok, func(t *latchkey.Token) { t.Limits = latchkey.Limits{} })
+	w.ok(spend(w.ctx, w.access(secret), "reads", 1000))
+	w.configure(func(o *latchkey.Owner) { o.Limits = monthly(3) })
+	w.ok(spend(w.ctx, w.access(secret), "reads", 3))
+	w.is(latchkey.ErrOverLimit, spend(w.ctx, w.access(secret), "reads", 1))
 }
 
 func TestTheMonthTurnsInUTC(t *testing.T) {
@@ -308,7 +320,7 @@ func TestTheMonthTurnsInUTC(t *testing.T) {
 		{time.Date(2027, 11, 1, 0, 0, 0, 0, time.UTC), nil}, // the year counts too
 	} {
 		w.time.Store(c.at.UnixMicro())
-		require.ErrorIs(t, a.Charge(w.ctx, "reads", 10), c.wants, c.at)
+		require.ErrorIs(t, spend(w.ctx, a, "reads", 10), c.wants, c.at)
 	}
 }
 
@@ -316,29 +328,29 @@ func TestAHoldNobodySettlesLapses(t *testing.T) {
 	w := newWorld(t)
 	_, secret := w.issue(latchkey.KindAPIKey, credits(10))
 	a := w.access(secret)
-	h, err := a.Reserve(w.ctx, "reads", 10)
+	h, err := a.Reserve(w.ctx, "reads", latchkey.Uncounted, 10)
 	w.ok(err)
-	late, err := a.Reserve(w.ctx, "writes", 10)
+	late, err := a.Reserve(w.ctx, "writes", latchkey.Uncounted, 10)
 	w.ok(err)
-	w.ok(a.Charge(w.ctx, "kept", 10))
+	w.ok(spend(w.ctx, a, "kept", 10))
 	purge := func() {
 		_, err := w.keys.Purge(w.ctx)
 		w.ok(err)
 	}
 	w.turn(15*time.Minute - time.Microsecond)
 	purge()
-	w.is(latchkey.ErrOverLimit, a.Charge(w.ctx, "reads", 1))
+	w.is(latchkey.ErrOverLimit, spend(w.ctx, a, "reads", 1))
 	w.turn(time.Microsecond)
 	w.ok(late.Settle(w.ctx, 10)) // in time: nobody purged yet
 	purge()
 	w.is(latchkey.ErrConflict, h.Settle(w.ctx, 1))
 	w.ok(h.Settle(w.ctx, 0))
-	w.ok(a.Charge(w.ctx, "reads", 10))
-	w.is(latchkey.ErrOverLimit, a.Charge(w.ctx, "writes", 1))
-	w.is(latchkey.ErrOverLimit, a.Charge(w.ctx, "kept", 1))
+	w.ok(spend(w.ctx, a, "reads", 10))
+	w.is(latchkey.ErrOverLimit, spend(w.ctx, a, "writes", 1))
+	w.is(latchkey.ErrOverLimit, spend(w.ctx, a, "kept", 1))
 	w.turn(25 * time.Hour)
 	purge() // the reservation is forgotten, the account is not
-	w.is(latchkey.ErrOverLimit, a.Charge(w.ctx, "kept", 1))
+	w.is(latchkey.ErrOverLimit, spend(w.ctx, a, "kept", 1))
 	w.is(latchkey.ErrConflict, h.Settle(w.ctx, 3))
 }
 
@@ -364,7 +376,7 @@ func TestAChargeIsMadeOnceWhateverTheStoreSays(t *testing.T) {
 			store.err = c.err
 			store.before.Store(c.before)
 			store.after.Store(c.after)
-			require.ErrorIs(t, a.Charge(w.ctx, "reads", 10), c.want)
+			require.ErrorIs(t, spend(w.ctx, a, "reads", 10), c.want)
 			store.before.Store(0)
 			store.after.Store(0)
 			w.turn(time.Hour)
@@ -378,7 +390,7 @@ func TestAChargeIsMadeOnceWhateverTheStoreSays(t *testing.T) {
 		store.err = latchkey.ErrUnknownOutcome
 		_, secret := w.issue(latchkey.KindAPIKey, credits(100))
 		a := w.access(secret)
-		h, err := a.Reserve(w.ctx, "reads", 10)
+		h, err := a.Reserve(w.ctx, "reads", latchkey.Uncounted, 10)
 		w.ok(err)
 		store.after.Store(2)
 		w.ok(h.Settle(w.ctx, 4))
@@ -392,11 +404,11 @@ func TestAChargeIsMadeOnceWhateverTheStoreSays(t *testing.T) {
 		_, secret := w.issue(latchkey.KindAPIKey, credits(100))
 		a := w.access(secret)
 		ctx, cancel := context.WithCancel(w.ctx)
-		h, err := a.Reserve(ctx, "reads", 10)
+		h, err := a.Reserve(ctx, "reads", latchkey.Uncounted, 10)
 		w.ok(err)
 		cancel()
 		w.is(latchkey.ErrUnavailable, h.Settle(ctx, 3))
-		w.is(latchkey.ErrUnavailable, a.Charge(ctx, "reads", 3))
+		w.is(latchkey.ErrUnavailable, spend(ctx, a, "reads", 3))
 		w.ok(h.Settle(context.WithoutCancel(ctx), 3))
 		assert.EqualValues(t, 97, w.left(a, "reads"))
 	})
@@ -407,7 +419,7 @@ func TestAChargeIsMadeOnceWhateverTheStoreSays(t *testing.T) {
 func TestAnActorOutspendsNoLimit(t *testing.T) {
 	w := newWorld(t)
 	rate := latchkey.Rate{Count: 10, Per: time.Second, Burst: 5}
-	all := latchkey.Limits{Credits: 100, Rate: latchkey.Rate{Count: 10, Per: time.Second, Burst: 1000}}
+	all := latchkey.Limits{Quotas: monthly(100).Quotas, Rate: latchkey.Rate{Count: 10, Per: time.Second, Burst: 1000}}
 	tok, secret := w.issue(latchkey.KindSecret, latchkey.Settings{Limits: all})
 	_, unlimited := w.issue(latchkey.KindSecret, latchkey.Settings{})
 	_, desk := w.issue(latchkey.KindAPIKey, latchkey.Settings{Limits: all, Permissions: append(admin(),
@@ -422,12 +434,12 @@ func TestAnActorOutspendsNoLimit(t *testing.T) {
 	}
 	for name, limits := range map[string]latchkey.Limits{
 		"the same": all,
-		"less":     {Credits: 1, Rate: rate},
-		"slower":   {Credits: 1, Rate: latchkey.Rate{Count: 1, Per: time.Minute}},
+		"less":     {Quotas: monthly(1).Quotas, Rate: rate},
+		"slower":   {Quotas: monthly(1).Quotas, Rate: latchkey.Rate{Count: 1, Per: time.Minute}},
 		"none":     {},
-		"no rate":  {Credits: 100},
-		"more":     {Credits: 101, Rate: rate},
-		"faster":   {Credits: 1, Rate: latchkey.Rate{Count: 11, Per: time.Second}},
+		"no rate":  monthly(100),
+		"more":     {Quotas: monthly(101).Quotas, Rate: rate},
+		"faster":   {Quotas: monthly(1).Quotas, Rate: latchkey.Rate{Count: 11, Per: time.Second}},
 	} {
 		_, _, err := as(secret).Issue(w.ctx, spec(limits))
 		assert.ErrorIs(t, err, latchkey.ErrDenied, name)
@@ -436,7 +448,7 @@ func TestAnActorOutspendsNoLimit(t *testing.T) {
 			assert.NoError(t, err, name)
 		}
 	}
-	_, err := as(secret).Update(w.ctx, tok.ID, func(t *latchkey.Token) error { t.Limits.Credits = 101; return nil })
+	_, err := as(secret).Update(w.ctx, tok.ID, func(t *latchkey.Token) error { t.Limits.Quotas = monthly(101).Quotas; return nil })
 	w.is(latchkey.ErrDenied, err)
 	for name, faster := range map[string]latchkey.Rate{
 		"a step":  {Count: 11, Per: time.Second},
@@ -446,37 +458,37 @@ func TestAnActorOutspendsNoLimit(t *testing.T) {
 		_, err = as(secret).Update(w.ctx, tok.ID, func(t *latchkey.Token) error { t.Limits.Rate = faster; return nil })
 		assert.ErrorIs(t, err, latchkey.ErrDenied, name)
 	}
-	_, err = as(secret).Update(w.ctx, tok.ID, func(t *latchkey.Token) error { t.Limits.Credits = 99; return nil })
+	_, err = as(secret).Update(w.ctx, tok.ID, func(t *latchkey.Token) error { t.Limits.Quotas = monthly(99).Quotas; return nil })
 	w.ok(err)
 	free, _ := w.key(readAll())
 	_, err = as(secret).Rotate(w.ctx, free.ID, 0) // to get at an account without a limit
 	w.is(latchkey.ErrDenied, err)
-	change := func(o *latchkey.Owner) error { o.Limits.Credits = 1; return nil }
+	change := func(o *latchkey.Owner) error { o.Limits = monthly(1); return nil }
 	w.is(latchkey.ErrDenied, as(secret).Configure(w.ctx, change))
 	_, minted := w.mint(w.access(secret), latchkey.Narrowing{})
-	_, _, err = as(minted).Issue(w.ctx, spec(latchkey.Limits{Rate: rate, Credits: 100})) // its parent has 99
+	_, _, err = as(minted).Issue(w.ctx, spec(latchkey.Limits{Rate: rate, Quotas: monthly(100).Quotas})) // its parent has 99
 	w.is(latchkey.ErrDenied, err)
 }
 
-// A limit of nothing lets nothing through, of whatever is below it, and no actor that has it gives more away.
-func TestNoCredits(t *testing.T) {
+// A quota of nothing lets nothing through, of whatever is below it, and no actor that has it gives more away.
+func TestAQuotaOfNothing(t *testing.T) {
 	w := newWorld(t)
 	tok, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Permissions: admin(),
-		Limits: latchkey.Limits{Credits: latchkey.NoCredits}})
+		Limits: monthly(0)})
 	a := w.access(secret)
-	w.is(latchkey.ErrOverLimit, a.Charge(w.ctx, "reads", 1))
-	_, err := a.Reserve(w.ctx, "reads", 1)
+	w.is(latchkey.ErrOverLimit, spend(w.ctx, a, "reads", 1))
+	_, err := a.Reserve(w.ctx, "reads", latchkey.Uncounted, 1)
 	w.is(latchkey.ErrOverLimit, err)
-	w.ok(a.Charge(w.ctx, "reads", 0))
-	_, minted := w.mint(a, latchkey.Narrowing{Limits: latchkey.Limits{Credits: 100}})
-	w.is(latchkey.ErrOverLimit, w.access(minted).Charge(w.ctx, "reads", 1))
-	_, err = mustAs(w, a).Update(w.ctx, tok.ID, func(t *latchkey.Token) error { t.Limits.Credits = 1; return nil })
+	w.ok(spend(w.ctx, a, "reads", 0))
+	_, minted := w.mint(a, latchkey.Narrowing{Limits: monthly(100)})
+	w.is(latchkey.ErrOverLimit, spend(w.ctx, w.access(minted), "reads", 1))
+	_, err = mustAs(w, a).Update(w.ctx, tok.ID, func(t *latchkey.Token) error { t.Limits = monthly(1); return nil })
 	w.is(latchkey.ErrDenied, err)
-	w.update(tok, func(t *latchkey.Token) { t.Limits.Credits = 1 })
-	w.ok(w.access(secret).Charge(w.ctx, "reads", 1))
-	w.configure(func(o *latchkey.Owner) { o.Limits.Credits = latchkey.NoCredits })
-	w.is(latchkey.ErrOverLimit, w.access(secret).Charge(w.ctx, "reads", 1))
+	w.update(tok, func(t *latchkey.Token) { t.Limits = monthly(1) })
+	w.ok(spend(w.ctx, w.access(secret), "reads", 1))
+	w.configure(func(o *latchkey.Owner) { o.Limits = monthly(0) })
+	w.is(latchkey.ErrOverLimit, spend(w.ctx, w.access(secret), "reads", 1))
 	got, err := w.acme.Record(w.ctx)
 	w.ok(err)
-	assert.Equal(t, latchkey.NoCredits, got.Limits.Credits)
+	assert.Equal(t, monthly(0), got.Limits)
 }

@@ -72,7 +72,7 @@ func TestMintNarrowsItsParent(t *testing.T) {
 		"an unknown role":          {Roles: []string{"nope"}},
 		"an empty role":            {Roles: []string{""}},
 		"stateless":                {Stateless: true},
-		"a negative credit limit":  {Limits: latchkey.Limits{Credits: -1}},
+		"a negative credit limit":  {Limits: monthly(-1)},
 		"a faulty row":             {Rows: []latchkey.Condition{latchkey.All()}},
 		"a client without id":      {Client: latchkey.Client{Name: "Ada"}},
 		"a bad domain":             {Restrictions: latchkey.Restrictions{Domains: []string{"a@b"}}},

@@ -14,7 +14,7 @@ import (
 // callback is recovered and logged to Options.Logger. It changes no answer.
 type Observer struct {
 	// Refused is called once for each refusal of a token that exists, before the call returns. It is called by Verify,
-	// Again and Mint, and by Charge and Reserve if a credit limit is reached. HTTP surfaces call it for what they deny,
+	// Again and Mint, and by Spend and Reserve if a quota is used up. HTTP surfaces call it for what they deny,
 	// before they answer. It is not called for Access.Allows, Check and Filter, because programs branch on those;
 	// [Access.Refused] reports them. It is not called for texts that are no token, because no record says whose they are.
 	// Nor is it called when the store cannot answer, because then nothing is known.
@@ -58,7 +58,7 @@ type Refusal struct {
 }
 
 // Refused reports to Options.Observer that this caller's request was refused with err. It is for refusals of the host's
-// own, and for those of Check, CheckRow, Filter and Prepare that ended a request. What Verify, Again, Mint, Charge and
+// own, and for those of Check, CheckRow, Filter and Prepare that ended a request. What Verify, Again, Mint, Spend and
 // Reserve return is reported already, and so is what an HTTP surface answered. The ctx is the request's. Refused does
 // nothing for a nil error, for [ErrUnavailable] and [ErrUnknownOutcome], and for the zero Access.
 func (a Access) Refused(ctx context.Context, err error) {

@@ -272,16 +272,16 @@ func TestMintedAndAgainAreObserved(t *testing.T) {
 func TestLimitsAndDenialsAreObserved(t *testing.T) {
 	ctx := t.Context()
 	o := newObserved(t)
-	tok, text := o.issue(latchkey.KindAPIKey, latchkey.Settings{Limits: latchkey.Limits{Credits: 10}})
+	tok, text := o.issue(latchkey.KindAPIKey, latchkey.Settings{Limits: monthly(10)})
 	a, err := o.keys.Verify(ctx, latchkey.Presented{Secret: text})
 	require.NoError(t, err)
-	require.NoError(t, a.Charge(ctx, "m", 10))
+	require.NoError(t, spend(ctx, a, "m", 10))
 	require.Empty(t, o.all)
-	require.ErrorIs(t, a.Charge(ctx, "m", 1), latchkey.ErrOverLimit)
+	require.ErrorIs(t, spend(ctx, a, "m", 1), latchkey.ErrOverLimit)
 	r := o.one()
 	require.Equal(t, "over_limit", r.Reason)
 	require.Equal(t, tok.ID, r.TokenID)
-	_, err = a.Reserve(ctx, "m", 1)
+	_, err = a.Reserve(ctx, "m", latchkey.Uncounted, 1)
 	require.ErrorIs(t, err, latchkey.ErrOverLimit)
 	require.Equal(t, "over_limit", o.one().Reason)
 
@@ -333,12 +333,12 @@ func TestStoreErrorsAreNotObserved(t *testing.T) {
 		Date: time.Now(), OK: func([]byte) bool { return true }}})
 	require.ErrorIs(t, err, latchkey.ErrUnavailable)
 	tok, secret, err := keys.For("acme").Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey,
-		Limits: latchkey.Limits{Credits: 10}})
+		Limits: monthly(10)})
 	require.NoError(t, err)
 	require.NotEmpty(t, tok.ID)
 	a, err := keys.Verify(t.Context(), latchkey.Presented{Secret: secret.Reveal()})
 	require.NoError(t, err)
-	require.ErrorIs(t, a.Charge(t.Context(), "m", 1), latchkey.ErrUnavailable)
+	require.ErrorIs(t, spend(t.Context(), a, "m", 1), latchkey.ErrUnavailable)
 	require.Zero(t, called)
 }
 

@@ -99,13 +99,18 @@ type Options struct {
 	// New panics if it is negative.
 	SignatureSkew time.Duration
 
-	// CreditLease returns how many credits this process may lease at once, by the smallest limit that holds. With a lease,
-	// Access.Charge and Access.Reserve pay out of memory. All tokens that share the same accounts share a lease. The
-	// result is an upper bound: a lease is at most an eighth of what is left, and near the end each debit is exact. At
-	// most two leases of a set of accounts are held. Unspent credits are returned after half a minute without debits, and
-	// on Close. A result of 0 or less: no lease. Nil: no leases, and each debit is two transactions. See Hundredth.
+	// CreditLease returns how many credits this process may lease at once, by the Amount of the smallest Quota that holds.
+	// With a lease, Access.Spend and Access.Reserve pay out of memory. All tokens that share the same accounts share a
+	// lease. The result is an upper bound: a lease is at most an eighth of what is left, and near the end each debit is
+	// exact. At most two leases of a set of accounts are held. A lease is of one period of each quota: where one begins
+	// anew, a new lease is taken, and the old one is returned. A result of 0 or less: no lease. Nil: no leases, and each
+	// debit is two transactions. See Hundredth.
 	//
-	// The limit is never exceeded. If a process dies, the credits of its open Holds count as spent. So does an eighth of
+	// A quota is never exceeded. Of N processes one may refuse while something is left: what the others hold, so at most
+	// 2 × (N − 1) leases. A process returns what it does not use within three quarters of a minute without debits, or
+	// within three sixteenths of the shortest period if that is less. Close returns all at once.
+	//
+	// If a process dies, the credits of its open Holds count as spent. So does an eighth of
 	// each lease, or one debit if that is more. That much may be spent without a write to the store. The rest of the lease
 	// comes back with the first Purge five minutes later. CreditLease must be safe for concurrent use.
 	CreditLease func(limit Credits) Credits

@@ -44,6 +44,7 @@ func (o Owner) MarshalJSON() ([]byte, error) {
 // empty.
 func (o Owner) Clone() Owner {
 	o.Boundary = slices.Clone(o.Boundary)
+	o.Limits = o.Limits.clone()
 	o.Extra = slices.Clone(o.Extra)
 	return o
 }

@@ -340,7 +340,7 @@ func TestRateIsTheLastCheck(t *testing.T) {
 func TestVerifyWithARateDoesNotAllocate(t *testing.T) {
 	assert.Zero(t, allocates(t, 200, func(w *world) func() {
 		_, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{
-			Limits: latchkey.Limits{Credits: 1, Rate: latchkey.Rate{Count: 1e6, Per: time.Second, Burst: 1e6}}})
+			Limits: latchkey.Limits{Quotas: monthly(1).Quotas, Rate: latchkey.Rate{Count: 1e6, Per: time.Second, Burst: 1e6}}})
 		w.access(secret)
 		p := latchkey.Presented{Secret: secret}
 		return func() {

@@ -317,7 +317,7 @@ func rightsKey(f *Found) [32]byte {
 	}
 	r := &t.Restrictions
 	if len(t.Permissions)+len(t.Rows)+len(t.Forced)+len(r.Domains)+len(r.Addresses)+len(r.MintFrom) != 0 || r.Signed ||
-		t.Limits != (Limits{}) || f.Owner.Boundary != nil || f.Owner.Limits != (Limits{}) {
+		!t.Limits.IsZero() || f.Owner.Boundary != nil || !f.Owner.Limits.IsZero() {
 		own, err := json.Marshal(struct {
 			P Permissions
 			R []Condition

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/latchkey-go/latchkey/internal/tokentext"
@@ -455,21 +456,32 @@ type Reservation struct {
 
 // CreditAccount is one account of credits: a token's, or the owner's if TokenID is empty, for one meter and period. The
 // limit comes with the debit, so that a lowered limit holds at once. A Limit of 0 or less lets nothing be taken.
-// Unlimited accounts are not named. In [Limits], 0 means no limit.
+// Accounts without a limit are not named.
 type CreditAccount struct {
 	TokenID, Meter string
 	// Period names the time that the account is for, "" for ever: at most 64 bytes. A Manager's are months in UTC, such as
-	// "2026-11". Other names are the caller's. Periods with different names are different accounts, whatever their times.
+	// "2026-11", and others as ISO 8601 writes them: "2026-11-30T14:25/PT1M". Periods with different names are different
+	// accounts, whatever their times.
 	Period string
 	Limit  Credits
-	// Ends is when the period is over, for Purge. It does not tell accounts apart: the first reservation from an account
-	// sets it. Zero: at the end of the month if Period is one, otherwise never.
+	// Carry, if above 0, is added to Limit as far as the account of the period CarryFrom, of the same token and meter, has
+	// not taken all of Limit: the smaller of Carry and of Limit less what is taken there. What CarryFrom itself was given
+	// to carry does not count. Its state is read in the transaction of the debit. An account that does not exist has
+	// nothing taken. A CarryFrom that is Period is ErrInvalid.
+	Carry     Credits
+	CarryFrom string
+	// Ends is when the account is not needed any more, for Purge: when neither its period goes on nor one that carries from
+	// it. It does not tell accounts apart: the first reservation from an account sets it. Zero: at the end of the next
+	// month if Period is a month, otherwise never.
 	Ends time.Time
 }
 
 // Reserved is the answer of [Store.Reserve].
 type Reserved struct {
-	Left Credits // the smallest amount that any of the accounts has left
+	Left Credits // the smallest amount that any of the accounts has left, with what it carries
+	// Least is the index of an account that has so much left. Where the same reservation was made before, it is one that
+	// has the least by now.
+	Least int
 }
 
 // Adjustment is what [Store.Adjust] makes of a reservation. A new reservation has nothing pledged.
@@ -484,20 +496,39 @@ type Adjustment struct {
 	Until time.Time
 }
 
-// OverLimitError names the account that had not enough left. It wraps [ErrOverLimit].
+// OverLimitError says which quota had not enough left, and when it begins anew. It wraps [ErrOverLimit].
 type OverLimitError struct {
-	Account CreditAccount // as it was named in the Reservation; the first that had not enough
+	// Account is the account as it was named in the Reservation: the first that had not enough. A Store sets it and Left.
+	Account CreditAccount
+	Left    Credits // what the account had left
+	// Quota and Resets are set by an [Access].
+	Quota  Quota
+	Resets time.Time // when the period of the quota is over; zero: never
+
+	limit int           // the index of the quota
+	wait  time.Duration // until Resets, as of the refusal; 0: to wait is of no use
 }
 
 func (e *OverLimitError) Error() string {
-	of := "of the token"
+	of, per := "of the token", e.Account.Period
 	if e.Account.TokenID == "" {
 		of = "of the owner"
 	}
-	return fmt.Sprintf("%v: meter %q %s", ErrOverLimit, e.Account.Meter, of)
+	switch e.Quota.Per {
+	case Forever:
+		per = "for ever"
+	case "": // of a Store
+	default:
+		per = "per " + string(e.Quota.Per)
+	}
+	return strings.TrimSuffix(fmt.Sprintf("%v: meter %q %s, quota %s", ErrOverLimit, e.Account.Meter, of, per), ", quota ")
 }
 
 func (e *OverLimitError) Unwrap() error { return ErrOverLimit }
+
+// RetryAfter returns how long to wait until the quota begins anew, as of the refusal. It is 0 if waiting is of no use:
+// for a quota for ever, one of nothing, and where more was asked for than a whole period has.
+func (e *OverLimitError) RetryAfter() time.Duration { return e.wait }
 
 // PurgePolicy says what is over at Now. A negative duration keeps for ever. A time is over at Now if it
 // is not after Now.

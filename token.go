@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"math"
 	"net/netip"
 	"slices"
 	"time"
@@ -124,6 +123,7 @@ func (t Token) Clone() Token {
 	t.Restrictions.Domains = slices.Clone(t.Restrictions.Domains)
 	t.Restrictions.Addresses = slices.Clone(t.Restrictions.Addresses)
 	t.Restrictions.MintFrom = slices.Clone(t.Restrictions.MintFrom)
+	t.Limits = t.Limits.clone()
 	t.Extra = slices.Clone(t.Extra)
 	t.Rows = slices.Clone(t.Rows)
 	t.Forced = maps.Clone(t.Forced)
@@ -179,36 +179,6 @@ type Restrictions struct {
 	Addresses []netip.Prefix `json:"addresses,omitempty"` // the client's network address
 	Signed    bool           `json:"signed,omitempty"`    // every request carries a signature; such a token may not mint
 	MintFrom  []netip.Prefix `json:"mint_from,omitempty"` // addresses minting is allowed from; not inherited
-}
-
-// Limits are amounts that a token or an owner may spend. Zero fields are no limit. What a minted token spends counts
-// against its own limits, those of each token it was minted from, and its owner's. So a wider limit of its own changes
-// nothing.
-type Limits struct {
-	// Credits bounds what [Access.Charge] and [Access.Reserve] take per meter and calendar month in UTC, exactly.
-	// [NoCredits] refuses every charge. Other negative values are [ErrInvalid].
-	Credits Credits `json:"credits,omitempty"`
-	// Rate bounds how often [Manager.Verify] accepts the token, in each process separately.
-	Rate Rate `json:"rate,omitzero"`
-}
-
-// Credits is an amount of credits in millionths.
-type Credits int64
-
-// NoCredits is a limit of nothing: every charge is over it. (A limit of 0 is no limit.)
-const NoCredits Credits = math.MinInt64
-
-// Rate is Count requests per Per, evenly spaced, with Burst more at once. After a rest 1 + Burst pass together, then
-// one each Per/Count, and in no span of Per more than Count + Burst. A Burst of Count − 1 lets a whole Per's worth come
-// together. The zero Rate is no limit.
-//
-// With any field set, Count must be positive, Per a microsecond or more, and Burst not negative. Neither Per nor the
-// time a burst takes to come back may exceed 366 days, and at most one request a nanosecond passes. Anything else is
-// [ErrInvalid].
-type Rate struct {
-	Count int           `json:"count,omitempty"`
-	Per   time.Duration `json:"per,omitempty"`
-	Burst int           `json:"burst,omitempty"`
 }
 
 // Client is a person or program that the host knows, in the host's own words. Per owner, the newest name given for an

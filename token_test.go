@@ -97,7 +97,7 @@ func TestASpecKeepsAllSettings(t *testing.T) {
 		Permissions: latchkey.Permissions{readAll()},
 		Restrictions: latchkey.Restrictions{Domains: []string{"example.com"}, Addresses: prefixes("10.0.0.0/8"), Signed: true,
 			MintFrom: prefixes("10.1.0.0/16")},
-		Limits:   latchkey.Limits{Credits: 100, Rate: latchkey.Rate{Count: 1, Per: time.Second, Burst: 2}},
+		Limits:   latchkey.Limits{Quotas: monthly(100).Quotas, Rate: latchkey.Rate{Count: 1, Per: time.Second, Burst: 2}},
 		Validity: latchkey.Validity{NotBefore: w.now(), NotAfter: w.now().Add(time.Hour), Idle: time.Minute},
 		Disabled: true, Extra: json.RawMessage(`{"a": 1}`),
 	}
@@ -138,7 +138,7 @@ func TestRecordsAsJSON(t *testing.T) {
 	at := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
 	rules := latchkey.Permissions{latchkey.Allow(latchkey.Read).On("data/*")}
 	extra := json.RawMessage(`{"a":1}`)
-	limits := latchkey.Limits{Credits: 5, Rate: latchkey.Rate{Count: 1, Per: time.Second, Burst: 2}}
+	limits := latchkey.Limits{Quotas: monthly(5).Quotas, Rate: latchkey.Rate{Count: 1, Per: time.Second, Burst: 2}}
 	const rule = `{"allow":["read"],"on":["data/*"]}`
 	const limitsText = `{"credits":5,"rate":{"count":1,"per":1000000000,"burst":2}}`
 	restrict := latchkey.Restrictions{Domains: []string{"example.com"}, Addresses: prefixes("10.0.0.0/8"), Signed: true,

@@ -2,6 +2,7 @@ package latchkey
 
 import (
 	"context"
+	"math"
 
 	"github.com/latchkey-go/latchkey/internal/usage"
 	"github.com/latchkey-go/latchkey/internal/uuidv7"
@@ -10,10 +11,11 @@ import (
 const maxClientID = usage.MaxClient // bytes
 
 // Count adds n to what was used of a meter ("messages"), at an endpoint ("GET /orders"), by this token, for this
-// client, today (UTC). It does not wait for the store, does not fail, and does not allocate once the same things are
-// counted over and over: call it for every request. It counts nothing for n ≤ 0 and for the zero Access. An Assumed
-// caller counts with token "". A meter is cut off after 64 bytes, an endpoint after 256. Use few different ones, such
-// as route patterns, never paths.
+// client, today (UTC), and spent to the credits that were spent on it. It takes them from no quota: that is what
+// [Access.Spend] does, which counts as well. It does not wait for the store, does not fail, and does not allocate once
+// the same things are counted over and over: call it for every request. It counts nothing if one of the numbers is
+// negative or all are 0, and for the zero Access. An Assumed caller counts with token "". A meter is cut off after 64
+// bytes, an endpoint after 256. Use few different ones, such as route patterns, never paths.
 //
 // What is counted is gathered in memory and written about once a second, on [Manager.Close], and before [Account.Usage]
 // answers. It is never written twice, even when the store cannot say whether it was written. A crash loses what waits:
@@ -21,12 +23,15 @@ const maxClientID = usage.MaxClient // bytes
 // about 100,000 different ones wait, further ones are dropped and logged (Options.Logger). Today is the day of the
 // latest call that looked at the clock, such as a Verify: within the second after midnight, a count may still be
 // yesterday's.
-func (a Access) Count(meter, endpoint string, n int64) { a.CountCredits(meter, endpoint, n, 0) }
-
-// CountCredits is Count with the credits that were spent on it. It takes them from no account: that is what
-// [Access.Charge] and [Access.Reserve] are for, which in turn count nothing here. A negative n or c counts nothing.
-func (a Access) CountCredits(meter, endpoint string, n int64, c Credits) {
-	if a.set == nil || n < 0 || c < 0 || n|int64(c) == 0 {
+func (a Access) Count(meter, endpoint string, n int64, spent ...Credits) {
+	var c Credits
+	for _, more := range spent {
+		if more < 0 || c > math.MaxInt64-more {
+			return
+		}
+		c += more
+	}
+	if a.set == nil || n < 0 || n|int64(c) == 0 {
 		return
 	}
 	if len(meter) > usage.MaxMeter {

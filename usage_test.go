@@ -52,9 +52,9 @@ func TestUsageIsToldApart(t *testing.T) {
 	a.Count("reads", "GET /orders", 1)
 	a.Count("reads", "GET /orders", 2)
 	a.Count("reads", "GET /users", 4)
-	a.CountCredits("writes", "", 8, 80)
+	a.Count("writes", "", 8, 80)
 	b.Count("reads", "GET /orders", 16)
-	guest.CountCredits("reads", "GET /orders", 0, 5)
+	guest.Count("reads", "GET /orders", 0, 5)
 	other.Count("reads", "GET /orders", 32)
 	w.turn(24 * time.Hour)
 	w.access(secret).Count("reads", "GET /orders", 64)
@@ -79,12 +79,12 @@ func TestUsageIsToldApart(t *testing.T) {
 		{"", "", "2026-03", 85}, {"", "reads", "2026-03", 5}, {tok.ID, "", "2026-03", 80}, {child.ID, "", "2026-03", 0},
 		{"", "", "2026-02", 0}, {"", "", "2026-04", 0},
 	} {
-		got, err := w.acme.Spent(w.ctx, c.token, c.meter, c.month)
+		got, err := w.acme.UsageTotal(w.ctx, c.token, c.meter, c.month)
 		w.ok(err)
 		assert.Equal(t, c.want, got, "%+v", c)
 	}
 	for _, month := range []string{"", "2026", "2026-13", "2026-03-04"} {
-		_, err := w.acme.Spent(w.ctx, "", "", month)
+		_, err := w.acme.UsageTotal(w.ctx, "", "", month)
 		w.is(latchkey.ErrInvalid, err)
 	}
 	for _, q := range []latchkey.UsageQuery{{By: []string{"owner"}}, {From: "2026-3-4"}, {To: "yesterday"}} {
@@ -99,14 +99,14 @@ func TestWhatCountsNothing(t *testing.T) {
 	a := w.access(secret)
 	a.Count("reads", "x", 0)
 	a.Count("reads", "x", -5)
-	a.CountCredits("reads", "x", -1, 5)
-	a.CountCredits("reads", "x", 5, -1)
-	a.CountCredits("reads", "x", math.MinInt64, math.MinInt64)
+	a.Count("reads", "x", -1, 5)
+	a.Count("reads", "x", 5, -1)
+	a.Count("reads", "x", math.MinInt64, math.MinInt64)
 	latchkey.Access{}.Count("reads", "x", 1)
 	assert.Zero(t, w.total().Count+int64(w.total().Credits))
 	for range 3 { // it stops at the end of the range
-		a.CountCredits("reads", "x", math.MaxInt64, math.MaxInt64)
-		a.CountCredits("reads", "x", 1, 1)
+		a.Count("reads", "x", math.MaxInt64, math.MaxInt64)
+		a.Count("reads", "x", 1, 1)
 		assert.Equal(t, latchkey.UsageRow{Owner: "acme", Count: math.MaxInt64, Credits: math.MaxInt64}, w.total())
 	}
 }
@@ -266,7 +266,7 @@ func TestUsageLosesNothing(t *testing.T) {
 	for g := range 8 {
 		counters.Go(func() {
 			for i := range 20_000 {
-				a.CountCredits("reads", fmt.Sprint("endpoint ", (i+g)%300), 1, 2)
+				a.Count("reads", fmt.Sprint("endpoint ", (i+g)%300), 1, 2)
 			}
 		})
 	}
@@ -301,7 +301,7 @@ func TestWhoMayReadUsage(t *testing.T) {
 		w.ok(err)
 		_, err = acting.Usage(w.ctx, latchkey.UsageQuery{})
 		require.ErrorIs(t, err, want)
-		_, err = acting.Spent(w.ctx, "", "", "2026-03")
+		_, err = acting.UsageTotal(w.ctx, "", "", "2026-03")
 		require.ErrorIs(t, err, want)
 	}
 }

@@ -148,22 +148,6 @@ func checkTime(t *time.Time) error {
 	return nil
 }
 
-// check returns an error for limits that no token can have.
-func (l Limits) check() error {
-	if l.Credits < 0 && l.Credits != NoCredits {
-		return fmt.Errorf("%w: Limits.Credits is negative: 0 is no limit, NoCredits a limit of nothing", ErrInvalid)
-	}
-	return l.Rate.check()
-}
-
-// checkNew is check for limits that are to be saved.
-func (l Limits) checkNew() error {
-	if err := l.check(); err != nil {
-		return err
-	}
-	return l.Rate.checkNew()
-}
-
 // check returns an error for a rate that cannot be enforced.
 func (r Rate) check() error {
 	switch {

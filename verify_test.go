@@ -98,7 +98,7 @@ func TestInconsistentRecordsAreRefused(t *testing.T) {
 			f.Ancestors[0].Restrictions.MintFrom, f.Ancestors[0].Version = []netip.Prefix{{}}, 2
 		}, latchkey.ErrUnavailable},
 		"credits that are none": {func(_ *world, f *latchkey.Found) {
-			f.Token.Limits.Credits = -1
+			f.Token.Limits = monthly(-1)
 		}, latchkey.ErrUnavailable},
 		"a rate that is none": {func(_ *world, f *latchkey.Found) {
 			f.Ancestors[1].Limits.Rate.Count, f.Ancestors[1].Version = 1, 2

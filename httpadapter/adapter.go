@@ -1,10 +1,10 @@
 // Package httpadapter is net/http middleware for latchkey.
 //
-// For most uses, make one Adapter with [New] and wrap handlers with [Adapter.Require] or [Adapter.RequireRows]. The
-// handler finds the caller with [AccessFrom].
+// For most uses, make one Adapter with [New] and wrap handlers with [Adapter.Require] or [Adapter.RequireRows], and
+// those that cost something with [Adapter.Spend] within. The handler finds the caller with [AccessFrom].
 //
-// The middleware follows RFC 6750 (Bearer tokens) and RFC 9457 (problem+json). For a token with a rate limit it sets
-// the RateLimit fields of draft-ietf-httpapi-ratelimit-headers.
+// The middleware follows RFC 6750 (Bearer tokens) and RFC 9457 (problem+json). For a token with a rate limit, and where
+// a quota is spent, it sets the RateLimit fields of draft-ietf-httpapi-ratelimit-headers.
 //
 // The packages beneath this one implement documented APIs of other products. They share what is exported here for
 // hosts, too: the credential resolver ([Carriers]), the client address ([ClientAddr]) and the error mapping
@@ -226,22 +226,10 @@ func (a *Adapter) require(action latchkey.Action, resource string, rows bool) fu
 			} else {
 				found = newState(r.Context())
 			}
-			if outer, _ := r.Context().Value(stateKey{}).(*requestState); outer == nil {
-				if isPreflight(r) {
-					a.preflight(w, r)
-					return
-				}
-				if err := a.verify(w, r, found); err != nil {
-					a.WriteError(w, r.WithContext(found), err)
-					return
-				}
-			} else if err := a.checkAccess(r, outer.access); err != nil {
-				a.WriteError(w, r, err)
+			if !a.caller(w, r, found) {
 				return
-			} else {
-				found.access, found.known, found.rows, found.hasRows = outer.access, true, outer.rows, outer.hasRows
-				found.outer = outer
 			}
+			found.on = resource
 			res, err := t.resource(r, &a.opts)
 			switch {
 			case err != nil:
@@ -263,6 +251,30 @@ func (a *Adapter) require(action latchkey.Action, resource string, rows bool) fu
 			guarded.writer.serve(next)
 		})
 	}
+}
+
+// caller fills found with the caller of a request, who is authenticated: by an outer middleware, by the host, or here.
+// It returns false if it has replied.
+func (a *Adapter) caller(w http.ResponseWriter, r *http.Request, found *requestState) bool {
+	outer, _ := r.Context().Value(stateKey{}).(*requestState)
+	if outer == nil {
+		if isPreflight(r) {
+			a.preflight(w, r)
+			return false
+		}
+		if err := a.verify(w, r, found); err != nil {
+			a.WriteError(w, r.WithContext(found), err)
+			return false
+		}
+		return true
+	}
+	if err := a.checkAccess(r, outer.access); err != nil {
+		a.WriteError(w, r, err)
+		return false
+	}
+	found.access, found.known, found.rows, found.hasRows = outer.access, true, outer.rows, outer.hasRows
+	found.outer, found.on = outer, outer.on
+	return true
 }
 
 // checkAccess returns an error unless access, which the context of r carries, is one that this Adapter could have made

@@ -17,6 +17,7 @@ type requestState struct {
 	hasRows bool
 	looked  atomic.Bool   // the handler asked for rows, or said that it needs none
 	outer   *requestState // of the middleware around; nil: none
+	on      string        // the resource of the innermost Require, as it was written there
 }
 
 type stateKey struct{}

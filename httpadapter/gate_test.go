@@ -19,14 +19,18 @@ func TestARefusalOfAnAccessOfTheHostIsReportedOnce(t *testing.T) {
 	keys := latchkey.New(memstore.New(nil), &latchkey.Options{Observer: latchkey.Observer{
 		Refused: func(_ context.Context, r latchkey.Refusal) { heard = append(heard, r) }}})
 	acme := keys.For("acme")
-	require.NoError(t, acme.Configure(ctx, func(o *latchkey.Owner) error { o.Limits.Credits = 10; return nil }))
+	require.NoError(t, acme.Configure(ctx, func(o *latchkey.Owner) error {
+		o.Limits.Quotas = []latchkey.Quota{{Amount: 10, Per: latchkey.Month}}
+		return nil
+	}))
 	var told latchkey.Refusal
 	a := httpadapter.New(keys, &httpadapter.Options{OnError: func(r *http.Request, _ error) {
 		told, _ = httpadapter.RefusalFrom(r.Context())
 	}})
 	h := a.Require(latchkey.Read, "dataset/orders")(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		access, _ := httpadapter.AccessFrom(r.Context())
-		a.WriteError(w, r, access.Charge(r.Context(), "calls", 11))
+		_, err := access.Spend(r.Context(), "calls", "GET /", 11)
+		a.WriteError(w, r, err)
 	}))
 	assumed := must(acme.Assume(latchkey.Client{ID: "7"}, latchkey.Permissions{latchkey.Allow(latchkey.Read).On("*")}))
 	for range 2 {

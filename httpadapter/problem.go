@@ -44,8 +44,8 @@ const retryUnavailable = time.Second
 //	ErrInvalidToken and its kinds          401  invalid_token
 //	ErrDenied                              403  insufficient_scope
 //	ErrRateLimited                         429  Retry-After
-//	ErrOverLimit                           402  a credit limit: a retry, as clients do on 429, cannot succeed
-//	                                            before the month ends
+//	ErrOverLimit                           429  Retry-After: until the quota begins anew
+//	                                       402  if it never does, or if a whole period has not enough
 //	ConditionError of a rule of the host's 500  the host's mistake, not the caller's
 //	ErrInvalid, ErrBadCondition            400  field and reason, where the error has them
 //	ErrForced, ErrExists, ErrConflict, ErrInUse  409
@@ -97,7 +97,10 @@ func ProblemOf(err error) Problem {
 	case errors.Is(err, latchkey.ErrDenied):
 		return problem(403, "denied", "Forbidden", "").code("insufficient_scope")
 	case errors.Is(err, latchkey.ErrOverLimit):
-		return problem(402, "over-limit", "Credit limit reached", "")
+		if errors.As(err, &waiting) && waiting.RetryAfter() > 0 {
+			return problem(429, "over-limit", "Quota used up", "").retry(waiting.RetryAfter())
+		}
+		return problem(402, "over-limit", "Quota used up", "") // a client that repeats it is not helped
 	case errors.Is(err, latchkey.ErrForced):
 		return problem(409, "forced", "Conflict",
 			"Nothing was written: the rights of the caller demand different values for one field, or a value that "+

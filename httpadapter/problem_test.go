@@ -39,6 +39,7 @@ func TestProblemOf(t *testing.T) {
 		{latchkey.ErrTestMode, 401, "invalid-token", `Bearer realm="r", error="invalid_token"`, ""},
 		{&latchkey.DeniedError{}, 403, "denied", `Bearer realm="r", error="insufficient_scope"`, ""},
 		{latchkey.ErrOverLimit, 402, "over-limit", "", ""},
+		{&latchkey.OverLimitError{}, 402, "over-limit", "", ""}, // TestSpend has others
 		{latchkey.ErrRateLimited, 429, "rate-limited", "", "1"},
 		{slowDown(1500 * time.Millisecond), 429, "rate-limited", "", "2"},
 		{latchkey.ErrInvalid, 400, "invalid", "", ""},

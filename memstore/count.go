@@ -181,7 +181,7 @@ type reservation struct {
 	amount   latchkey.Credits
 	pledged  latchkey.Credits
 	until    int64
-	answer   latchkey.Reserved
+	left     latchkey.Credits // what Reserve answered
 	settled  bool
 	lapsed   bool // settled by Purge with the pledged amount
 	actual   latchkey.Credits
@@ -198,7 +198,9 @@ func (s *Store) Reserve(ctx context.Context, r latchkey.Reservation) (latchkey.R
 	}
 	accounts := make([]creditKey, len(r.Accounts))
 	for i, c := range r.Accounts {
-		accounts[i] = creditKey{c.TokenID, c.Meter, c.Period}
+		if accounts[i] = keyOf(&c); c.Carry > 0 && c.CarryFrom == c.Period {
+			return latchkey.Reserved{}, fmt.Errorf("%w: an account carries from itself", latchkey.ErrInvalid)
+		}
 	}
 	slices.SortFunc(accounts, func(x, y creditKey) int {
 		return cmp.Or(cmp.Compare(x.token, y.token), cmp.Compare(x.meter, y.meter), cmp.Compare(x.period, y.period))
@@ -213,23 +215,31 @@ func (s *Store) Reserve(ctx context.Context, r latchkey.Reservation) (latchkey.R
 		if old.lapsed || old.amount != r.Amount || !slices.Equal(old.accounts, accounts) {
 			return latchkey.Reserved{}, latchkey.ErrConflict
 		}
-		return old.answer, nil
-	}
-	left := latchkey.Credits(math.MaxInt64)
-	for _, c := range r.Accounts {
-		// used is never below 0, and the limit is above it, so no subtraction here overflows.
-		used := a.credits[creditKey{c.TokenID, c.Meter, c.Period}].used
-		if c.Limit <= used || r.Amount > c.Limit-used {
-			return latchkey.Reserved{}, &latchkey.OverLimitError{Account: c}
+		answer := latchkey.Reserved{Left: old.left}
+		least := latchkey.Credits(math.MaxInt64)
+		for i := range r.Accounts {
+			if left := a.left(&r.Accounts[i]); left < least {
+				least, answer.Least = left, i
+			}
 		}
-		left = min(left, c.Limit-used-r.Amount)
+		return answer, nil
+	}
+	answer := latchkey.Reserved{Left: math.MaxInt64}
+	for i := range r.Accounts {
+		left := a.left(&r.Accounts[i])
+		if r.Amount > left {
+			return latchkey.Reserved{}, &latchkey.OverLimitError{Account: r.Accounts[i], Left: left}
+		}
+		if left -= r.Amount; left < answer.Left {
+			answer = latchkey.Reserved{Left: left, Least: i}
+		}
 	}
 	if a.credits == nil {
 		a.credits = make(map[creditKey]account)
 		a.reservations = make(map[[16]byte]*reservation)
 	}
 	for _, c := range r.Accounts {
-		key := creditKey{c.TokenID, c.Meter, c.Period}
+		key := keyOf(&c)
 		one, ok := a.credits[key]
 		if !ok {
 			one.ends = micros(c.Ends)
@@ -237,9 +247,27 @@ func (s *Store) Reserve(ctx context.Context, r latchkey.Reservation) (latchkey.R
 		one.used += r.Amount
 		a.credits[key] = one
 	}
-	answer := latchkey.Reserved{Left: left}
-	a.reservations[r.Key] = &reservation{accounts: accounts, amount: r.Amount, until: micros(r.Until), answer: answer}
+	a.reservations[r.Key] = &reservation{accounts: accounts, amount: r.Amount, until: micros(r.Until), left: answer.Left}
 	return answer, nil
+}
+
+func keyOf(c *latchkey.CreditAccount) creditKey { return creditKey{c.TokenID, c.Meter, c.Period} }
+
+// left returns what an account has left with what it carries, 0 or more.
+func (a *ownerData) left(c *latchkey.CreditAccount) latchkey.Credits {
+	if c.Limit <= 0 {
+		return 0
+	}
+	key := keyOf(c)
+	limit := c.Limit
+	if c.Carry > 0 {
+		before := key
+		before.period = c.CarryFrom
+		// used is never below 0, and the limit is above it, so no subtraction here overflows.
+		unspent := max(c.Limit-a.credits[before].used, 0)
+		limit = latchkey.Credits(sum(int64(limit), int64(min(c.Carry, unspent))))
+	}
+	return max(limit-a.credits[key].used, 0)
 }
 
 // Adjust implements [latchkey.Store].

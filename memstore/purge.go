@@ -86,7 +86,7 @@ func purgeCredits(a *ownerData, p *latchkey.PurgePolicy, n int) int {
 		return 0
 	}
 	now := micros(p.Now)
-	month := fromMicros(now - p.Changes.Microseconds()).Format("2006-01")
+	month := monthBefore(fromMicros(now - p.Changes.Microseconds())) // the next one may carry from it
 	var ended []creditKey
 	for key, account := range a.credits {
 		if over(account.ends, p.Changes, now) ||
@@ -111,6 +111,11 @@ func purgeCredits(a *ownerData, p *latchkey.PurgePolicy, n int) int {
 		}
 	}
 	return removed
+}
+
+// monthBefore returns the name of the month before the one that at lies in.
+func monthBefore(at time.Time) string {
+	return time.Date(at.Year(), at.Month()-1, 1, 0, 0, 0, 0, time.UTC).Format("2006-01")
 }
 
 // isMonth reports whether a period is a month, such as "2026-11". The end of other periods is not known.

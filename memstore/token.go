@@ -86,7 +86,7 @@ func (r *token) set(t latchkey.Token) {
 	r.roles = t.Roles
 	r.more = nil
 	if t.Origin != "" || t.Reason != "" || t.Public != "" || t.Permissions != nil || t.Restrictions.Domains != nil ||
-		t.Restrictions.Addresses != nil || t.Restrictions.MintFrom != nil || t.Limits != (latchkey.Limits{}) ||
+		t.Restrictions.Addresses != nil || t.Restrictions.MintFrom != nil || !t.Limits.IsZero() ||
 		!t.Validity.NotBefore.IsZero() || t.Validity.Idle != 0 || t.Extra != nil || t.Client != (latchkey.Client{}) ||
 		t.Rows != nil || t.Forced != nil || t.RoleEnds != nil || t.Attributes != nil || t.ChildAttributes != nil {
 		r.more = &more{

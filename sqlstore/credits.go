@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"math"
 	"slices"
-	"time"
 	"unicode/utf8"
 
 	"github.com/latchkey-go/latchkey"
@@ -27,13 +26,12 @@ func (p creditAccount) compare(q creditAccount) int {
 
 type debit struct {
 	creditAccount
-	limit latchkey.Credits
-	ends  time.Time
+	of    latchkey.CreditAccount // as it was named
+	index int                    // in the Reservation
 }
 
-func (d debit) overLimit() error {
-	return &latchkey.OverLimitError{Account: latchkey.CreditAccount{TokenID: d.Token, Meter: d.Meter, Period: d.Period,
-		Limit: d.limit, Ends: d.ends}}
+func (d *debit) overLimit(left latchkey.Credits) error {
+	return &latchkey.OverLimitError{Account: d.of, Left: max(left, 0)}
 }
 
 // Reserve implements latchkey.Store.
@@ -44,10 +42,15 @@ func (s *Store) Reserve(ctx context.Context, r latchkey.Reservation) (latchkey.R
 	}
 	debits := make([]debit, len(r.Accounts))
 	for i, a := range r.Accounts {
-		debits[i] = debit{creditAccount{a.TokenID, a.Meter, a.Period}, a.Limit, a.Ends}
-		if !utf8.ValidString(a.TokenID) || !utf8.ValidString(a.Meter) || !utf8.ValidString(a.Period) {
+		debits[i] = debit{creditAccount{a.TokenID, a.Meter, a.Period}, a, i}
+		if !utf8.ValidString(a.TokenID) || !utf8.ValidString(a.Meter) || !utf8.ValidString(a.Period) ||
+			!utf8.ValidString(a.CarryFrom) {
 			return latchkey.Reserved{}, mapError(ctx, "reserve", contractError(latchkey.ErrInvalid, "the name of an account "+
 				"is not valid UTF-8"))
+		}
+		if a.Carry > 0 && a.CarryFrom == a.Period {
+			return latchkey.Reserved{}, mapError(ctx, "reserve", contractError(latchkey.ErrInvalid, "an account carries from "+
+				"itself"))
 		}
 	}
 	// Sorted: two reservations always take their locks in the same order.
@@ -83,19 +86,23 @@ func (t *tx) reserve(r latchkey.Reservation, debits []debit, body []byte) (latch
 		if old.lapsed || old.amount != r.Amount || string(old.body) != string(body) {
 			return answer, contractError(latchkey.ErrConflict, "the key belongs to another reservation, or to one that lapsed")
 		}
-		return latchkey.Reserved{Left: old.left}, nil
+		answer.Left = old.left
+		answer.Least, err = t.least(r.Owner, debits)
+		return answer, err
 	}
 	// The lock prevents Erase from deleting the accounts while this reservation is added, and the reverse.
 	if err := t.lockOwner(r.Owner, true); err != nil {
 		return answer, err
 	}
 	answer.Left = math.MaxInt64
-	for _, d := range debits {
-		used, err := t.debit(r, d)
+	for i := range debits {
+		left, err := t.debit(r, &debits[i])
 		if err != nil {
 			return answer, err
 		}
-		answer.Left = min(answer.Left, d.limit-used)
+		if left < answer.Left {
+			answer = latchkey.Reserved{Left: left, Least: debits[i].index}
+		}
 	}
 	n, err := t.insert(`INSERT INTO latchkey_reservations (owner, id, amount, pledged, credit_left, until, lapsed, body)
 		VALUES (?, ?, ?, 0, ?, ?, 0, ?)`, r.Owner, r.Key[:], int64(r.Amount), int64(answer.Left), micros(r.Until), body)
@@ -105,34 +112,81 @@ func (t *tx) reserve(r latchkey.Reservation, debits []debit, body []byte) (latch
 	return answer, err
 }
 
-// debit takes the amount from one account, and returns what is used of it afterwards.
-func (t *tx) debit(r latchkey.Reservation, d debit) (used latchkey.Credits, err error) {
-	if d.limit < r.Amount {
-		return 0, d.overLimit()
+// least returns the index of an account that has the least left.
+func (t *tx) least(owner string, debits []debit) (index int, err error) {
+	least := latchkey.Credits(math.MaxInt64)
+	for i := range debits {
+		d := &debits[i]
+		limit, err := t.limit(owner, d)
+		if err != nil {
+			return 0, err
+		}
+		used, _, err := t.used(owner, d.creditAccount)
+		if err != nil {
+			return 0, err
+		}
+		if left := limit - used; left < least {
+			least, index = left, d.index
+		}
 	}
-	account := []any{r.Owner, d.Token, d.Meter, d.Period}
+	return index, nil
+}
+
+// limit returns the limit of an account with what it carries.
+func (t *tx) limit(owner string, d *debit) (latchkey.Credits, error) {
+	limit := d.of.Limit
+	if limit <= 0 || d.of.Carry <= 0 {
+		return max(limit, 0), nil
+	}
+	// Without a lock: what is given back there meanwhile is not carried yet.
+	before := d.creditAccount
+	before.Period = d.of.CarryFrom
+	used, _, err := t.used(owner, before)
+	carry := min(d.of.Carry, max(limit-used, 0), math.MaxInt64-limit)
+	return limit + carry, err
+}
+
+// used returns what is taken from an account.
+func (t *tx) used(owner string, a creditAccount) (used latchkey.Credits, found bool, err error) {
+	found, err = t.row(`SELECT used FROM latchkey_credits WHERE owner = ? AND token_id = ? AND meter = ? AND period = ?`,
+		[]any{owner, a.Token, a.Meter, a.Period}, (*int64)(&used))
+	return used, found, err
+}
+
+// debit takes the amount from one account, and returns what is left of it afterwards.
+func (t *tx) debit(r latchkey.Reservation, d *debit) (left latchkey.Credits, err error) {
+	limit, err := t.limit(r.Owner, d)
+	if err != nil {
+		return 0, err
+	}
+	if limit < r.Amount {
+		used, _, err := t.used(r.Owner, d.creditAccount)
+		if err != nil {
+			return 0, err
+		}
+		return 0, d.overLimit(limit - used)
+	}
 	for range 3 {
 		// One conditional statement, never a read and then a write. It cannot overflow: amount and limit are above 0.
 		n, err := t.exec(`UPDATE latchkey_credits SET used = used + ?
 			WHERE owner = ? AND token_id = ? AND meter = ? AND period = ? AND used <= ?`,
-			int64(r.Amount), r.Owner, d.Token, d.Meter, d.Period, int64(d.limit-r.Amount))
+			int64(r.Amount), r.Owner, d.Token, d.Meter, d.Period, int64(limit-r.Amount))
 		if err != nil {
 			return 0, err
 		}
-		found, err := t.row(`SELECT used FROM latchkey_credits WHERE owner = ? AND token_id = ? AND meter = ? AND period = ?`,
-			account, (*int64)(&used))
+		used, found, err := t.used(r.Owner, d.creditAccount)
 		switch {
 		case err != nil:
 			return 0, err
 		case n == 1 && !found:
 			return 0, orRowMissing(nil, "an account of credits")
 		case n == 1:
-			return used, nil
-		case found && used > d.limit-r.Amount:
-			return 0, d.overLimit()
+			return limit - used, nil
+		case found && used > limit-r.Amount:
+			return 0, d.overLimit(limit - used)
 		case !found:
 			_, err := t.insert(`INSERT INTO latchkey_credits (owner, token_id, meter, period, used, ends)
-				VALUES (?, ?, ?, ?, 0, ?)`, append(account, micros(d.ends))...)
+				VALUES (?, ?, ?, ?, 0, ?)`, r.Owner, d.Token, d.Meter, d.Period, micros(d.of.Ends))
 			if err != nil {
 				return 0, err
 			}

@@ -184,7 +184,9 @@ func (p *purge) credits() error {
 	if err := p.endedCredits(before); err != nil {
 		return err
 	}
-	return p.monthlyCredits(time.UnixMicro(before).UTC().Format("2006-01"))
+	at := time.UnixMicro(before).UTC()
+	month := time.Date(at.Year(), at.Month()-1, 1, 0, 0, 0, 0, time.UTC) // the next one may carry from it
+	return p.monthlyCredits(month.Format("2006-01"))
 }
 
 // endedCredits removes accounts that say when they end.
@@ -203,7 +205,7 @@ func (p *purge) endedCredits(before int64) error {
 	})
 }
 
-// monthlyCredits removes accounts that do not say when they end, if their period is an earlier month.
+// monthlyCredits removes accounts that do not say when they end, if their period is a month before the given one.
 func (p *purge) monthlyCredits(month string) error {
 	// "0" sorts before every month, and after "", the period that never ends.
 	last := ownedAccount{creditAccount: creditAccount{Period: "0"}}

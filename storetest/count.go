@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -364,6 +365,111 @@ var creditCases = []Case{
 			w.failed(latchkey.ErrOverLimit, err, fmt.Sprintf("Reserve with a limit of %d", limit))
 		}
 		one.used(56, "after refusals")
+	}),
+
+	newCase("credits/carry", "An account that carries may take as much more as the period before left of the same limit, "+
+		"and at most Carry. The account of that period is that of the same token and meter.", func(w *fixture) {
+		const before, now = "2026-11-21/P1D", "2026-11-22/P1D"
+		take := func(a latchkey.CreditAccount, n latchkey.Credits) (latchkey.Credits, error) {
+			got, err := w.s.Reserve(w.ctx, latchkey.Reservation{Owner: acme, Key: w.key(), Amount: n, Until: noon,
+				Accounts: []latchkey.CreditAccount{a}})
+			return got.Left, err
+		}
+		for i, c := range []struct {
+			limit, carry, taken latchkey.Credits // taken in the period before
+			more                latchkey.Credits // than the limit may be taken
+		}{
+			{100, 30, 100, 0}, {100, 30, 90, 10}, {100, 30, 70, 30}, {100, 30, 20, 30}, {100, 30, 0, 30},
+			{100, 200, 0, 100}, {100, 200, 1, 99}, {100, 30, 130, 0}, {100, -1, 0, 0}, {100, math.MinInt64, 0, 0},
+			{math.MaxInt64, math.MaxInt64, 0, 0}, {math.MaxInt64 - 5, 9, 0, 5}, {0, 30, 0, 0}, {-1, 30, 0, 0},
+			{math.MinInt64, math.MaxInt64, 0, 0},
+		} {
+			a := latchkey.CreditAccount{TokenID: id(1), Meter: fmt.Sprint(i), Period: now, Limit: c.limit, Carry: c.carry,
+				CarryFrom: before}
+			what := fmt.Sprintf("%d, carrying at most %d, after %d", c.limit, c.carry, c.taken)
+			if c.taken != 0 {
+				_, err := take(latchkey.CreditAccount{TokenID: id(1), Meter: a.Meter, Period: before, Limit: 130}, c.taken)
+				w.ok(err, "Reserve in the period before")
+			}
+			// Others of that period do not count.
+			for _, other := range []latchkey.CreditAccount{{Meter: a.Meter}, {TokenID: id(2), Meter: a.Meter},
+				{TokenID: id(1), Meter: a.Meter + "'"}} {
+				other.Period, other.Limit = before, 7
+				_, err := take(other, 7)
+				w.ok(err, "Reserve from another account of the period before")
+			}
+			all := max(c.limit, 0) + c.more
+			if all < math.MaxInt64 {
+				_, err := take(a, all+1)
+				w.overLimit(a, err, what+": Reserve of more than there is")
+				var over *latchkey.OverLimitError
+				if errors.As(err, &over) {
+					w.same(over.Left, all, what+": what the error says is left")
+				}
+			}
+			if all == 0 {
+				continue
+			}
+			left, err := take(a, all)
+			w.ok(err, what+": Reserve of all there is")
+			w.same(left, latchkey.Credits(0), what+": what is left")
+			_, err = take(a, 1)
+			w.overLimit(a, err, what+": Reserve from an exhausted account")
+		}
+		// What is given back in the period before is carried, and what it carried itself is not.
+		was := latchkey.CreditAccount{Meter: "m", Period: before, Limit: 10, Carry: 10, CarryFrom: "2026-11-20/P1D"}
+		is := latchkey.CreditAccount{Meter: "m", Period: now, Limit: 10, Carry: 10, CarryFrom: before}
+		held := w.key()
+		_, err := w.s.Reserve(w.ctx, latchkey.Reservation{Owner: acme, Key: held, Amount: 15, Until: noon,
+			Accounts: []latchkey.CreditAccount{was}})
+		w.ok(err, "Reserve of what was carried, in the period before")
+		_, err = take(is, 11)
+		w.overLimit(is, err, "Reserve of more than the limit, when the period before took more than its own")
+		w.ok(w.s.Settle(w.ctx, acme, held, 6), "Settle")
+		left, err := take(is, 12)
+		w.ok(err, "Reserve of some of what was left")
+		w.same(left, latchkey.Credits(2), "what is left")
+		_, err = take(is, 3)
+		w.overLimit(is, err, "Reserve of more than there is")
+		is.Carry = 0
+		_, err = take(is, 1)
+		w.overLimit(is, err, "Reserve of what was carried, when nothing is carried any more")
+		is.Carry, is.CarryFrom = 1, now
+		_, err = take(is, 1)
+		w.failed(latchkey.ErrInvalid, err, "Reserve from an account that carries from itself")
+	}),
+
+	newCase("credits/least", "Reserve says which account has the least left. The error of one that has not enough says what "+
+		"it has left.", func(w *fixture) {
+		account := func(token, period string, limit latchkey.Credits) latchkey.CreditAccount {
+			return latchkey.CreditAccount{TokenID: token, Meter: "m", Period: period, Limit: limit}
+		}
+		accounts := []latchkey.CreditAccount{account("", "b", 50), account(id(1), "", 30), account(id(1), "a", 40)}
+		accounts[1].Carry, accounts[1].CarryFrom = 15, "before" // so that it has 45
+		for i := range accounts {
+			for least := range accounts {
+				list := slices.Concat(accounts[i:], accounts[:i]) // in each order
+				at := (least + len(list) - i) % len(list)
+				list[at].Limit -= 25
+				r := latchkey.Reservation{Owner: acme, Key: w.key(), Amount: 1, Until: noon, Accounts: list}
+				for _, what := range []string{"Reserve", "Reserve repeated"} {
+					got, err := w.s.Reserve(w.ctx, r)
+					w.ok(err, what)
+					w.same(got.Least, at, what+": the account with the least")
+				}
+				w.ok(w.s.Settle(w.ctx, acme, r.Key, 0), "Settle")
+			}
+		}
+		one := credits{w, accounts[:1]}
+		_, err := one.reserve(w.key(), 20)
+		w.ok(err, "Reserve")
+		_, err = one.reserve(w.key(), 31)
+		var over *latchkey.OverLimitError
+		if !errors.As(err, &over) {
+			w.Errorf("Reserve of too much: %v is no *OverLimitError", orNil(err))
+			return
+		}
+		w.same(over.Left, latchkey.Credits(30), "what the error says is left")
 	}),
 
 	newCase("credits/amounts", "An amount ≤ 0, no account, or one named twice is ErrInvalid. The largest amounts neither "+

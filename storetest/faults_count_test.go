@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -112,6 +113,12 @@ var countFaults = map[string]fault{
 	"ignores that a repeated key is other":        {[]string{"credits/idempotent"}, faultyLedger{careless: true}.seed},
 	"lets large amounts wrap around":              {[]string{"credits/amounts"}, faultyLedger{wraps: true}.seed},
 	"keeps the first limit it was given":          {[]string{"credits/reserve"}, faultyLedger{oldLimit: true}.seed},
+	"carries nothing":                             {[]string{"credits/carry"}, faultyLedger{carriesNothing: true}.seed},
+	"carries all that was left":                   {[]string{"credits/carry"}, faultyLedger{carriesAll: true}.seed},
+	"carries from another":                        {[]string{"credits/carry"}, faultyLedger{carriesFromAnyone: true}.seed},
+	"carries what was carried":                    {[]string{"credits/carry"}, faultyLedger{carriesOn: true}.seed},
+	"says that the first is least":                {[]string{"credits/least"}, faultyLedger{saysFirst: true}.seed},
+	"does not say what is left":                   {[]string{"credits/carry", "credits/least"}, faultyLedger{saysNothing: true}.seed},
 	"never gives back what lapsed":                {[]string{"purge/reservations"}, faultyLedger{}.seed},
 	"settles any amount, even more than reserved": {[]string{"credits/settle"}, faultyLedger{generous: true}.seed},
 }
@@ -278,6 +285,8 @@ var purgeFaults = map[string]fault{
 type faultyLedger struct {
 	racy, partial, twice, forgetful, careless, wraps, oldLimit, generous bool
 	lapses, lowers, hastens, cutsAgain, overPledges, hasty               bool
+	carriesNothing, carriesAll, carriesFromAnyone, carriesOn             bool
+	saysFirst, saysNothing                                               bool
 }
 
 func (bad faultyLedger) seed(f *faulty, s latchkey.Store) {
@@ -294,8 +303,24 @@ func (bad faultyLedger) seed(f *faulty, s latchkey.Store) {
 	used, limits := make(map[slot]latchkey.Credits), make(map[slot]latchkey.Credits)
 	done := make(map[string]*entry)
 	at := func(owner string, c latchkey.CreditAccount) slot {
-		c.Limit = 0
-		return slot{owner, c}
+		return slot{owner, latchkey.CreditAccount{TokenID: c.TokenID, Meter: c.Meter, Period: c.Period}}
+	}
+	limit := func(owner string, c latchkey.CreditAccount) latchkey.Credits {
+		if c.Carry <= 0 || c.Limit <= 0 || bad.carriesNothing {
+			return c.Limit
+		}
+		before := c
+		if before.Period = c.CarryFrom; bad.carriesFromAnyone {
+			before.TokenID = ""
+		}
+		unspent := max(c.Limit-used[at(owner, before)], 0)
+		if bad.carriesOn {
+			unspent = max(c.Limit+c.Carry/2-used[at(owner, before)], 0)
+		}
+		if carry := min(unspent, c.Carry); !bad.carriesAll {
+			unspent = carry
+		}
+		return c.Limit + min(unspent, math.MaxInt64-c.Limit)
 	}
 	sameContent := func(a, b latchkey.Reservation) bool {
 		if a.Amount != b.Amount || len(a.Accounts) != len(b.Accounts) {
@@ -319,14 +344,22 @@ func (bad faultyLedger) seed(f *faulty, s latchkey.Store) {
 			if !bad.careless && !sameContent(old.content, r) {
 				return latchkey.Reserved{}, latchkey.ErrConflict
 			}
-			return latchkey.Reserved{Left: old.left}, nil
+			answer, least := latchkey.Reserved{Left: old.left}, latchkey.Credits(math.MaxInt64)
+			for i, c := range r.Accounts {
+				if left := limit(r.Owner, c) - used[at(r.Owner, c)]; left < least {
+					least, answer.Least = left, i
+				}
+			}
+			return answer, nil
 		}
-		left, read := latchkey.Credits(1<<62), make(map[slot]latchkey.Credits)
+		answer, read := latchkey.Reserved{Left: 1 << 62}, make(map[slot]latchkey.Credits)
 		for i, c := range r.Accounts {
 			a := at(r.Owner, c)
-			if _, twice := read[a]; twice {
+			if _, twice := read[a]; twice || c.Carry > 0 && c.CarryFrom == c.Period {
 				return latchkey.Reserved{}, latchkey.ErrInvalid
 			}
+			named := c
+			c.Limit = limit(r.Owner, c)
 			if read[a] = used[a]; bad.oldLimit && limits[a] != 0 {
 				c.Limit = limits[a]
 			}
@@ -341,9 +374,18 @@ func (bad faultyLedger) seed(f *faulty, s latchkey.Store) {
 						used[at(r.Owner, c)] += r.Amount
 					}
 				}
-				return latchkey.Reserved{}, &latchkey.OverLimitError{Account: c}
+				over := &latchkey.OverLimitError{Account: named}
+				if !bad.saysNothing {
+					over.Left = max(c.Limit, read[a]) - read[a]
+				}
+				return latchkey.Reserved{}, over
 			}
-			left = min(left, c.Limit-read[a]-r.Amount)
+			if left := c.Limit - read[a] - r.Amount; left < answer.Left {
+				answer = latchkey.Reserved{Left: left, Least: i}
+			}
+		}
+		if bad.saysFirst {
+			answer.Least = 0
 		}
 		if bad.racy {
 			mu.Unlock()
@@ -353,8 +395,8 @@ func (bad faultyLedger) seed(f *faulty, s latchkey.Store) {
 		for a, was := range read {
 			used[a] = was + r.Amount
 		}
-		done[key] = &entry{content: r, left: left}
-		return latchkey.Reserved{Left: left}, nil
+		done[key] = &entry{content: r, left: answer.Left}
+		return answer, nil
 	}
 	f.settle = func(_ context.Context, owner string, key [16]byte, actual latchkey.Credits) error {
 		mu.Lock()

@@ -84,7 +84,8 @@ func fullToken(n int) latchkey.Token {
 		Signed:    true,
 		MintFrom:  []netip.Prefix{netip.MustParsePrefix("192.0.2.7/32")},
 	}
-	t.Limits = latchkey.Limits{Credits: 1 << 60, Rate: latchkey.Rate{Count: 7, Per: time.Minute, Burst: 3}}
+	t.Limits = latchkey.Limits{Rate: latchkey.Rate{Count: 7, Per: time.Minute, Burst: 3}, Quotas: []latchkey.Quota{
+		{Meter: "é'", Amount: 1 << 60, Per: latchkey.Month, Anchor: 28, Carry: 7}, {Per: latchkey.Forever}}}
 	t.Validity = latchkey.Validity{NotBefore: noon.Add(-time.Hour), NotAfter: noon.Add(time.Hour), Idle: 90 * time.Minute}
 	t.Disabled = true
 	t.Extra = json.RawMessage(`{"a": [1, 2.50]}`)

@@ -216,8 +216,8 @@ var purgeCases = []Case{
 		p.used(27, "at the end")
 	}),
 
-	newCase("purge/credits", "What was spent in a month is removed Changes after the month ended, once no open "+
-		"reservation names it. Other periods stay.", func(w *fixture) {
+	newCase("purge/credits", "What was spent in a month is removed Changes after the next month ended, which "+
+		"may carry from it, once no open reservation names it. Other periods stay.", func(w *fixture) {
 		type account = latchkey.CreditAccount
 		month := func(token, meter, period string) account {
 			return account{TokenID: token, Meter: meter, Period: period, Limit: 100}
@@ -248,11 +248,11 @@ var purgeCases = []Case{
 				w.ok(w.s.Settle(w.ctx, acme, key, 0), "Settle")
 			}
 		}
-		over := time.Date(2026, 11, 1, 1, 0, 0, 0, time.UTC) // October ended an hour ago
+		over := time.Date(2026, 12, 1, 1, 0, 0, 0, time.UTC) // November ended an hour ago
 		p := keepAll(over.Add(-time.Microsecond))
 		w.same(w.purge(p, 100), 0, "how much was purged when all is kept")
 		p.Changes = time.Hour
-		w.same(w.purge(p, 100), 0, "how much was purged before October was over for an hour")
+		w.same(w.purge(p, 100), 0, "how much was purged before November was over for an hour")
 		spent("before", true, true, true, true, true, true, true)
 		p.Now = over
 		w.same(w.purge(p, 1), 1, "how much was purged of two accounts, one at a time")
@@ -281,8 +281,8 @@ var purgeCases = []Case{
 		accounts := []account{ending("", "2026-11-22", over), ending(id(1), "2026-11-22", over), ending("", week, over),
 			ending("", "", over), ending("", "2026-11", over), ending("", "2026-09", over.Add(time.Hour)),
 			ending("", "2026-11-22T13", over.Add(time.Microsecond)), ending("", "2026-W46", time.Time{}),
-			ending("", "2026-10", time.Time{}), ending("", "2026-12", time.Time{})}
-		gone := []bool{true, true, true, true, true, false, false, false, true, false}
+			ending("", "2026-08", time.Time{}), ending("", "2026-10", time.Time{}), ending("", "2026-12", time.Time{})}
+		gone := []bool{true, true, true, true, true, false, false, false, true, false, false}
 		take := func(a account, n latchkey.Credits) error {
 			key := w.key()
 			_, err := w.s.Reserve(w.ctx, latchkey.Reservation{Owner: acme, Key: key, Amount: n, Accounts: []account{a}})

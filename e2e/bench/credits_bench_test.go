@@ -10,6 +10,7 @@ import (
 
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/e2e/internal/harness"
+	"github.com/latchkey-go/latchkey/e2e/internal/world"
 )
 
 // BenchmarkSQLiteCharge is a debit: as a bare statement of the same driver, as the two transactions of an account
@@ -35,14 +36,14 @@ func BenchmarkSQLiteCharge(b *testing.B) {
 		keys := latchkey.New(store, &latchkey.Options{CreditLease: c.block})
 		b.Cleanup(func() { require.NoError(b, keys.Close(ctx)) })
 		_, secret, err := keys.For("acme").Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
-			Limits: latchkey.Limits{Credits: 1 << 60}})
+			Limits: latchkey.Limits{Quotas: world.Monthly(1 << 60)}})
 		require.NoError(b, err)
 		access, err := keys.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()})
 		require.NoError(b, err)
 		kinds = append(kinds, struct {
 			name string
 			call func() error
-		}{c.name, func() error { return access.Charge(ctx, "reads", 1) }})
+		}{c.name, func() error { return world.Spend(ctx, access, "reads", 1) }})
 	}
 	for _, k := range kinds {
 		b.Run(k.name+"/1 caller", func(b *testing.B) {

@@ -23,6 +23,7 @@ import (
 
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/e2e/internal/harness"
+	"github.com/latchkey-go/latchkey/e2e/internal/world"
 	"github.com/latchkey-go/latchkey/httpadapter/apperate"
 )
 
@@ -314,7 +315,7 @@ func TestApperateCredits(t *testing.T) {
 	account := s.Account()
 	spec, err := apperate.PublishableSpec("limited", apperate.Grant{})
 	require.NoError(t, err)
-	spec.Limits.Credits = 50 * apperate.Credit
+	spec.Limits.Quotas = world.Monthly(50 * latchkey.Credit)
 	_, secret, err := account.Issue(t.Context(), spec)
 	require.NoError(t, err)
 	limited := secret.Reveal()

@@ -152,7 +152,7 @@ func spend(t *testing.T, job spending) {
 	one := func(ctx context.Context, i int) error {
 		n := latchkey.Credits(1 + rand.IntN(3))
 		if i%3 != 0 {
-			err := access.Charge(ctx, "reads", n)
+			err := world.Spend(ctx, access, "reads", n)
 			if err == nil {
 				say("%d", n)
 			} else if !errors.Is(err, latchkey.ErrOverLimit) {
@@ -160,7 +160,7 @@ func spend(t *testing.T, job spending) {
 			}
 			return err
 		}
-		hold, err := access.Reserve(ctx, "reads", n)
+		hold, err := access.Reserve(ctx, "reads", "GET /", n)
 		if err != nil {
 			return err // nothing is spent of what was perhaps reserved
 		}
@@ -316,11 +316,11 @@ func manyProcesses(t *testing.T, at backend, owner string, killed bool) bool {
 	keys := latchkey.New(store, &latchkey.Options{CreditLease: latchkey.Hundredth})
 	acme := keys.For(owner)
 	require.NoError(t, acme.Configure(ctx, func(o *latchkey.Owner) error {
-		o.Limits.Credits = 2 * limit
+		o.Limits.Quotas = world.Monthly(2 * limit)
 		return nil
 	}))
 	token, secret, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
-		Limits: latchkey.Limits{Credits: limit}})
+		Limits: latchkey.Limits{Quotas: world.Monthly(limit)}})
 	require.NoError(t, err)
 	used := func(tokenID string) latchkey.Credits {
 		period, key := time.Now().UTC().Format("2006-01"), world.WriteID()
@@ -386,7 +386,7 @@ func manyProcesses(t *testing.T, at backend, owner string, killed bool) bool {
 	require.NoError(t, err)
 	rest := latchkey.Credits(0)
 	for ; err == nil; rest++ {
-		err = access.Charge(ctx, "reads", 1)
+		err = world.Spend(ctx, access, "reads", 1)
 	}
 	require.ErrorIs(t, err, latchkey.ErrOverLimit)
 	require.Equal(t, limit-taken, rest-1, "the survivors spend the rest, to the last one")

@@ -77,7 +77,7 @@ func spendAtOnce(t *testing.T, limit latchkey.Credits, managers ...*latchkey.Man
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	_, secret, err := managers[0].For("acme "+world.NewID()).Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
-		Limits: latchkey.Limits{Credits: limit}})
+		Limits: latchkey.Limits{Quotas: world.Monthly(limit)}})
 	require.NoError(t, err)
 	h := &history{began: time.Now()}
 	var all sync.WaitGroup
@@ -94,13 +94,13 @@ func spendAtOnce(t *testing.T, limit latchkey.Credits, managers ...*latchkey.Man
 			for i := range rounds {
 				n := latchkey.Credits(1 + rand.IntN(3))
 				if i%2 == 0 {
-					h.do(c, debit{n: n}, func() any { return told(access.Charge(ctx, "reads", n)) })
+					h.do(c, debit{n: n}, func() any { return told(world.Spend(ctx, access, "reads", n)) })
 					continue
 				}
 				var hold *latchkey.Hold
 				h.do(c, debit{n: n}, func() any {
 					var err error
-					hold, err = access.Reserve(ctx, "reads", n)
+					hold, err = access.Reserve(ctx, "reads", "GET /", n)
 					return told(err)
 				})
 				if hold == nil {

@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/e2e/internal/world"
 	"github.com/latchkey-go/latchkey/httpadapter/console"
 	"github.com/latchkey-go/latchkey/memstore"
 )
@@ -105,7 +106,8 @@ func (p *tokenPages) furnish() (latchkey.Token, latchkey.Role) {
 			latchkey.Allow(latchkey.Read).On("dataset/ACME/CARS", "dataset/ACME/BIKES", "dataset/ACME/PARTS"),
 			latchkey.Allow(latchkey.Create, latchkey.Update).On("dataset/ACME/PARTS")},
 		Restrictions: latchkey.Restrictions{Domains: []string{"www.example.com", "*.example.org"}},
-		Limits:       latchkey.Limits{Credits: 50_000_000_000, Rate: latchkey.Rate{Count: 100, Per: time.Second, Burst: 99}}})
+		Limits: latchkey.Limits{Quotas: world.Monthly(50_000_000_000),
+			Rate: latchkey.Rate{Count: 100, Per: time.Second, Burst: 99}}})
 	desk := p.issue(latchkey.KindAPIKey, latchkey.Settings{Name: "Order import, EU desk", Roles: []string{editor.ID}})
 	p.issue(latchkey.KindPublishable, latchkey.Settings{Name: "Investor relations page"})
 	soon := p.issue(latchkey.KindSession, latchkey.Settings{Name: "Support shift",

@@ -168,7 +168,7 @@ func TestConsoleIsolatesNames(t *testing.T) {
 	gone, _, err := p.acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Name: word})
 	require.NoError(t, err)
 	require.NoError(t, p.acme.Revoke(ctx, gone.ID, word))
-	access.CountCredits("QQQ meter", "QQQ endpoint", 3, 1)
+	access.Count("QQQ meter", "QQQ endpoint", 3, 1)
 	b := newTab(t, harness.Chromium(t, &harness.Server{Port: "9"}))
 	seen := 0
 	for _, path := range []string{"", "?kind=access", "?q=" + word, "token/" + parent.ID, "token/" + child.ID,

@@ -324,7 +324,8 @@ func TestDamagedOwner(t *testing.T) {
 		}
 		for _, column := range []string{"body", "boundary"} {
 			configure(func(o *latchkey.Owner) {
-				o.Boundary, o.Limits.Credits = latchkey.Permissions{latchkey.Allow(latchkey.Read).On("a")}, 5
+				o.Boundary = latchkey.Permissions{latchkey.Allow(latchkey.Read).On("a")}
+				o.Limits.Quotas = world.Monthly(5)
 			})
 			d.spoil("latchkey_owners", column, "owner = 'acme'", damages["cut off"])
 			require.ErrorIs(t, d.verify(secret), latchkey.ErrUnavailable, column)

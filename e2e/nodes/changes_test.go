@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/e2e/internal/world"
 )
 
 // target is what processes verify while one of them changes something about it.
@@ -36,7 +37,7 @@ func (x *target) answer(ctx context.Context, keys *latchkey.Manager) (string, er
 	if x.Change != "the credit limit" {
 		return "yes", nil
 	}
-	hold, err := access.Reserve(ctx, "calls", 50)
+	hold, err := access.Reserve(ctx, "calls", "GET /", 50)
 	if errors.Is(err, latchkey.ErrOverLimit) {
 		return "over limit", nil
 	}
@@ -169,7 +170,8 @@ var nodeChanges = []nodeChange{
 		do: updated(func(t *latchkey.Token) { t.Validity.NotAfter = time.Now().Add(soon) })},
 	{name: "its beginning", after: latchkey.ErrNotYetValid.Error(),
 		do: updated(func(t *latchkey.Token) { t.Validity.NotBefore = time.Now().Add(time.Hour) })},
-	{name: "the credit limit", after: "over limit", do: updated(func(t *latchkey.Token) { t.Limits.Credits = 49 })},
+	{name: "the credit limit", after: "over limit",
+		do: updated(func(t *latchkey.Token) { t.Limits.Quotas = world.Monthly(49) })},
 	{name: "the rate", after: latchkey.ErrRateLimited.Error(),
 		do: updated(func(t *latchkey.Token) { t.Limits.Rate = latchkey.Rate{Count: 1, Per: time.Hour} })},
 	{name: "addresses", after: latchkey.ErrAddress.Error(), do: updated(func(t *latchkey.Token) {
@@ -217,7 +219,7 @@ func newTarget(ctx context.Context, keys *latchkey.Manager, change, owner string
 		return x, err
 	}
 	token, secret, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
-		Roles: []string{role.ID}, Limits: latchkey.Limits{Credits: 1_000_000}})
+		Roles: []string{role.ID}, Limits: latchkey.Limits{Quotas: world.Monthly(1_000_000)}})
 	if err != nil {
 		return x, err
 	}

@@ -50,7 +50,7 @@ var tokenEdits = []fieldEdit[latchkey.Token]{
 	{"Restrictions.Addresses", func(t *latchkey.Token) { t.Restrictions.Addresses = elsewhere }, "child parent"},
 	{"Restrictions.Signed", func(t *latchkey.Token) { t.Restrictions.Signed = true }, "child parent"},
 	{"Restrictions.MintFrom", func(t *latchkey.Token) { t.Restrictions.MintFrom = elsewhere }, "child"},
-	{"Limits.Credits", func(t *latchkey.Token) { t.Limits.Credits = 49 }, "child parent"},
+	{"Limits.Quotas", func(t *latchkey.Token) { t.Limits.Quotas = world.Monthly(49) }, "child parent"},
 	{"Limits.Rate.Count", func(t *latchkey.Token) { t.Limits.Rate.Count *= 2 }, ""}, // the pace is not told
 	{"Limits.Rate.Per", func(t *latchkey.Token) { t.Limits.Rate.Per *= 2 }, ""},
 	{"Limits.Rate.Burst", func(t *latchkey.Token) { t.Limits.Rate.Burst = 5000 }, "child parent"},
@@ -87,7 +87,7 @@ var roleEdits = []fieldEdit[latchkey.Role]{
 var ownerEdits = []fieldEdit[latchkey.Owner]{
 	{"Disabled", func(o *latchkey.Owner) { o.Disabled = true }, "owner"},
 	{"Boundary", func(o *latchkey.Owner) { o.Boundary = latchkey.Permissions{} }, "owner"},
-	{"Limits.Credits", func(o *latchkey.Owner) { o.Limits.Credits = 49 }, "owner"},
+	{"Limits.Quotas", func(o *latchkey.Owner) { o.Limits.Quotas = world.Monthly(49) }, "owner"},
 	{"Limits.Rate.Count", func(o *latchkey.Owner) { o.Limits.Rate.Count *= 2 }, ""},
 	{"Limits.Rate.Per", func(o *latchkey.Owner) { o.Limits.Rate.Per *= 2 }, ""},
 	{"Limits.Rate.Burst", func(o *latchkey.Owner) { o.Limits.Rate.Burst = 5000 }, "owner"},
@@ -163,7 +163,7 @@ func told(t *testing.T, keys *latchkey.Manager, secret string) string {
 		say += fmt.Sprintln(row, err)
 	}
 	rate, limited := access.Rate()
-	hold, err := access.Reserve(ctx, "calls", 50)
+	hold, err := access.Reserve(ctx, "calls", "GET /", 50)
 	say += fmt.Sprintln(limited, rate.Limit, errors.Is(err, latchkey.ErrOverLimit))
 	if err == nil {
 		require.NoError(t, hold.Settle(ctx, 0))
@@ -195,7 +195,8 @@ func everyFieldIsObeyed(t *testing.T, store latchkey.Store) {
 	keys := latchkey.New(counting, nil)
 	acme := keys.For("acme")
 	limits := func(burst int) latchkey.Limits {
-		return latchkey.Limits{Credits: 1_000_000, Rate: latchkey.Rate{Count: 100_000_000, Per: time.Hour, Burst: burst}}
+		return latchkey.Limits{Quotas: world.Monthly(1_000_000),
+			Rate: latchkey.Rate{Count: 100_000_000, Per: time.Hour, Burst: burst}}
 	}
 	require.NoError(t, acme.Configure(ctx, func(o *latchkey.Owner) error {
 		o.NotBefore, o.Limits = time.Now().AddDate(0, -1, 0), limits(30_000)

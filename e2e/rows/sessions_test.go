@@ -12,6 +12,7 @@ import (
 
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/e2e/internal/harness"
+	"github.com/latchkey-go/latchkey/e2e/internal/world"
 	"github.com/latchkey-go/latchkey/sqlstore"
 )
 
@@ -41,7 +42,8 @@ func useAll(t *testing.T, db *sql.DB, d latchkey.Dialect) {
 	for range 4 {
 		var token latchkey.Token
 		token, secret, err = acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
-			Name: "ÄÖ" + strings.Repeat("x", 100), Roles: []string{up}, Limits: latchkey.Limits{Credits: 1_000_000}})
+			Name: "ÄÖ" + strings.Repeat("x", 100), Roles: []string{up},
+			Limits: latchkey.Limits{Quotas: world.Monthly(1_000_000)}})
 		require.NoError(t, err)
 		ids = append(ids, token.ID)
 	}
@@ -55,8 +57,8 @@ func useAll(t *testing.T, db *sql.DB, d latchkey.Dialect) {
 	require.NoError(t, err)
 	childAccess, err := keys.Verify(ctx, latchkey.Presented{Secret: child.Reveal()})
 	require.NoError(t, err)
-	require.NoError(t, childAccess.Charge(ctx, "m", 5))
-	childAccess.CountCredits("m", "GET /a", 1, 5)
+	_, err = childAccess.Spend(ctx, "m", "GET /a", 5)
+	require.NoError(t, err)
 	usage, err := acme.Usage(ctx, latchkey.UsageQuery{By: []string{"meter"}})
 	require.NoError(t, err)
 	require.NotEmpty(t, usage)

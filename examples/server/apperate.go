@@ -450,12 +450,11 @@ func messageBudget(r *http.Request, c *apperate.Call) (any, error) {
 	if err != nil || len(query["totalMessages"]) != 1 {
 		return nil, httpadapter.ErrBadRequest
 	}
-	limit := latchkey.Credits(total) * apperate.Credit
-	if total == 0 {
-		limit = latchkey.NoCredits // 0 would be no limit
-	}
+	budget := latchkey.Quota{Meter: apperate.MeterCore, Amount: latchkey.Credits(total) * latchkey.Credit,
+		Per: latchkey.Month}
 	err = c.Account.Configure(r.Context(), func(o *latchkey.Owner) error {
-		o.Limits.Credits = limit
+		others := slices.DeleteFunc(o.Limits.Quotas, func(q latchkey.Quota) bool { return q.Per == latchkey.Month })
+		o.Limits.Quotas = append(others, budget)
 		return nil
 	})
 	if err != nil {

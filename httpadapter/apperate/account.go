@@ -84,11 +84,12 @@ func (g *gateway) metadata(ctx context.Context, account latchkey.Account) (metad
 	}
 	use, err := g.creditUse(ctx, account)
 	now := g.opts.Clock().UTC()
+	limit, _ := owner.Limits.Quota(MeterCore, latchkey.Month)
 	return metadata{
 		EffectiveDate:        time.Date(now.Year(), now.Month(), 1, 0, 0, 0, 0, time.UTC).UnixMilli(),
 		SubscriptionTermType: "monthly",
 		TierName:             g.opts.Tier,
-		MessageLimit:         wholeCredits(owner.Limits.Credits),
+		MessageLimit:         wholeCredits(limit.Amount),
 		MessagesUsed:         use.MonthlyUsage,
 	}, err
 }

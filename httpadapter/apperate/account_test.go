@@ -42,7 +42,7 @@ func TestUsage(t *testing.T) {
 	require.Equal(t, "[]", out.Body.String())
 
 	require.NoError(t, w.acme.Configure(t.Context(), func(o *latchkey.Owner) error {
-		o.Limits.Credits = 1000 * Credit
+		o.Limits.Quotas = budget(1000 * latchkey.Credit)
 		return nil
 	}))
 	out = w.get("/v1/account/metadata/", w.sk)

@@ -29,8 +29,8 @@ type Options struct {
 	// Versions are the first path segments that are served. Nil: v1, stable, beta and latest.
 	Versions []string
 
-	// Cost returns what a request may cost at most, in millionths of a credit (see [Credit]). That much is reserved
-	// before the handler runs. The request is refused with 402 if the token has less left this month. The handler may
+	// Cost returns what a request may cost at most, in millionths of a credit. That much is reserved
+	// before the handler runs. The request is refused with 402 if a quota has less left. The handler may
 	// lower the cost with [Call.SetCost], and a reply of 300 and above is free. If only the handler knows the cost,
 	// return the least it may be, not 0: a request that costs nothing is never refused. Nil: [DefaultCost].
 	Cost func(*Call) Cost
@@ -183,7 +183,7 @@ type Call struct {
 type Cost struct{ Core, Premium latchkey.Credits }
 
 // SetCost sets the actual cost of the request. Call it before the reply begins; later it does nothing. If it exceeds
-// what Options.Cost returned, the rest is charged after the reply, as far as the month's credits reach. Negative
+// what Options.Cost returned, the rest is charged after the reply, as far as the quotas reach. Negative
 // amounts count as 0.
 func (c *Call) SetCost(cost Cost) {
 	if c.Access.Test() {

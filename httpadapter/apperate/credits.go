@@ -16,7 +16,7 @@ func (g *gateway) serveData(w http.ResponseWriter, r *http.Request, c *Call) {
 	var hold *latchkey.Hold
 	if c.reserved.Core > 0 {
 		var err error
-		if hold, err = c.Access.Reserve(r.Context(), MeterCore, c.reserved.Core); err != nil {
+		if hold, err = c.Access.Reserve(r.Context(), MeterCore, latchkey.Uncounted, c.reserved.Core); err != nil {
 			g.writeError(w, r, err)
 			return
 		}
@@ -39,19 +39,19 @@ func (g *gateway) settle(ctx context.Context, c *Call, hold *latchkey.Hold, spen
 		}
 	}
 	if more := spent.Core - c.reserved.Core; more > 0 {
-		err := c.Access.Charge(ctx, MeterCore, more)
+		_, err := c.Access.Spend(ctx, MeterCore, latchkey.Uncounted, more)
 		if errors.Is(err, latchkey.ErrOverLimit) && hold != nil {
-			left, _ := hold.Left() // the data is sent: charge what is left, and the next request is refused
-			err = c.Access.Charge(ctx, MeterCore, min(more, left))
+			// The data is sent: what is left is spent, and the next request is refused.
+			_, err = c.Access.Spend(ctx, MeterCore, latchkey.Uncounted, min(more, hold.Left().Credits))
 		}
 		if err != nil {
 			g.log(ctx, "credits could not be charged", err)
 		}
 	}
 	if c.sentOK() && !c.Access.Test() {
-		c.Access.CountCredits(MeterCore, c.endpoint(), 1, spent.Core)
+		c.Access.Count(MeterCore, c.endpoint(), 1, spent.Core)
 		if spent.Premium > 0 {
-			c.Access.CountCredits(MeterPremium, c.endpoint(), 1, spent.Premium)
+			c.Access.Count(MeterPremium, c.endpoint(), 1, spent.Premium)
 		}
 	}
 }
@@ -114,10 +114,10 @@ func (m *meteredWriter) FlushError() error {
 // Unwrap implements unwrapping for [http.ResponseController].
 func (m *meteredWriter) Unwrap() http.ResponseWriter { return m.ResponseWriter }
 
-// wholeCredits returns c in credits, rounded up.
+// wholeCredits returns c in whole credits, rounded up.
 func wholeCredits(c latchkey.Credits) int64 {
-	n := int64(c / Credit)
-	if c%Credit > 0 {
+	n := int64(c / latchkey.Credit)
+	if c%latchkey.Credit > 0 {
 		n++
 	}
 	return n

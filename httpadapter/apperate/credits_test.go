@@ -38,7 +38,7 @@ func (w *fixture) spent(text string) int64 {
 
 func TestCreditsRunOut(t *testing.T) {
 	w := newFixture(t, nil)
-	w.update(w.pk, func(t *latchkey.Token) { t.Limits.Credits = 3 * Credit })
+	w.update(w.pk, func(t *latchkey.Token) { t.Limits.Quotas = budget(3 * latchkey.Credit) })
 	for range 3 {
 		out := w.get(quote, w.pk)
 		w.ok(out)
@@ -50,7 +50,7 @@ func TestCreditsRunOut(t *testing.T) {
 	w.ok(w.get(carsPath, w.pk)) // costs nothing
 	w.ok(w.get(quote, w.sk))    // other tokens still pass
 
-	w.update(w.pk, func(t *latchkey.Token) { t.Limits.Credits = 4 * Credit }) // in effect at once
+	w.update(w.pk, func(t *latchkey.Token) { t.Limits.Quotas = budget(4 * latchkey.Credit) }) // in effect at once
 	w.ok(w.get(quote, w.pk))
 	w.requireFault(OverLimit, w.get(quote, w.pk))
 
@@ -65,11 +65,11 @@ func TestCreditsRunOut(t *testing.T) {
 func TestAdmissionIsByCost(t *testing.T) {
 	w := newFixture(t, &Options{Cost: func(c *Call) Cost {
 		if c.Endpoint == "STOCK_INCOME" {
-			return Cost{Core: 1000 * Credit}
+			return Cost{Core: 1000 * latchkey.Credit}
 		}
 		return DefaultCost(c)
 	}})
-	w.update(w.pk, func(t *latchkey.Token) { t.Limits.Credits = 1002 * Credit })
+	w.update(w.pk, func(t *latchkey.Token) { t.Limits.Quotas = budget(1002 * latchkey.Credit) })
 	w.ok(w.get(quote, w.pk))
 	w.ok(w.get("/v1/stock/aapl/income", w.pk))
 	w.requireFault(OverLimit, w.get("/v1/stock/aapl/income", w.pk))
@@ -78,8 +78,8 @@ func TestAdmissionIsByCost(t *testing.T) {
 }
 
 func TestErrorsCostNothingAndLessIsGivenBack(t *testing.T) {
-	w := newFixture(t, &Options{Cost: func(*Call) Cost { return Cost{Core: 5 * Credit} }})
-	w.update(w.pk, func(t *latchkey.Token) { t.Limits.Credits = 5 * Credit })
+	w := newFixture(t, &Options{Cost: func(*Call) Cost { return Cost{Core: 5 * latchkey.Credit} }})
+	w.update(w.pk, func(t *latchkey.Token) { t.Limits.Quotas = budget(5 * latchkey.Credit) })
 	w.answer = func(rw http.ResponseWriter, r *http.Request, _ *Call) { WriteError(rw, r, ErrUnknownSymbol) }
 	for range 3 {
 		w.requireFault(UnknownSymbol, w.get(quote, w.pk))
@@ -89,7 +89,7 @@ func TestErrorsCostNothingAndLessIsGivenBack(t *testing.T) {
 		require.Panics(t, func() { w.get(quote, w.pk) })
 	}
 	w.answer = func(rw http.ResponseWriter, _ *http.Request, c *Call) {
-		c.SetCost(Cost{Core: Credit/2 + 1, Premium: 7 * Credit})
+		c.SetCost(Cost{Core: latchkey.Credit/2 + 1, Premium: 7 * latchkey.Credit})
 		WriteJSON(rw, 1)
 		c.SetCost(Cost{}) // too late
 	}
@@ -97,21 +97,21 @@ func TestErrorsCostNothingAndLessIsGivenBack(t *testing.T) {
 	w.ok(out)
 	used(t, out, 1, 7) // rounded up
 	w.answer = func(rw http.ResponseWriter, _ *http.Request, c *Call) {
-		c.SetCost(Cost{Core: -Credit, Premium: -1})
+		c.SetCost(Cost{Core: -latchkey.Credit, Premium: -1})
 		rw.WriteHeader(http.StatusOK)
 	}
 	w.requireFault(OverLimit, w.get(quote, w.pk)) // 4.5 are left, and 5 may be needed
-	w.update(w.pk, func(t *latchkey.Token) { t.Limits.Credits = 6 * Credit })
+	w.update(w.pk, func(t *latchkey.Token) { t.Limits.Quotas = budget(6 * latchkey.Credit) })
 	out = w.get(quote, w.pk)
 	require.Equal(t, 200, out.Code)
 	used(t, out, 0, 0)
 
 	// A handler need not set a cost. One that sets a higher cost than was reserved is charged for it.
 	w.answer = func(http.ResponseWriter, *http.Request, *Call) {}
-	w.update(w.pk, func(t *latchkey.Token) { t.Limits.Credits = 20 * Credit })
+	w.update(w.pk, func(t *latchkey.Token) { t.Limits.Quotas = budget(20 * latchkey.Credit) })
 	used(t, w.get(quote, w.pk), 5, 0)
 	w.answer = func(rw http.ResponseWriter, _ *http.Request, c *Call) {
-		c.SetCost(Cost{Core: 9 * Credit})
+		c.SetCost(Cost{Core: 9 * latchkey.Credit})
 		require.NoError(t, http.NewResponseController(rw).Flush())
 	}
 	out = w.get(quote, w.pk)
@@ -125,9 +125,9 @@ func TestErrorsCostNothingAndLessIsGivenBack(t *testing.T) {
 
 func TestWhatWasServedBeyondTheLimitIsTheLast(t *testing.T) {
 	w := newFixture(t, nil)
-	w.update(w.pk, func(t *latchkey.Token) { t.Limits.Credits = 10 * Credit })
+	w.update(w.pk, func(t *latchkey.Token) { t.Limits.Quotas = budget(10 * latchkey.Credit) })
 	w.answer = func(rw http.ResponseWriter, _ *http.Request, c *Call) {
-		c.SetCost(Cost{Core: 6 * Credit})
+		c.SetCost(Cost{Core: 6 * latchkey.Credit})
 		WriteJSON(rw, 1)
 	}
 	w.ok(w.get(quote, w.pk))
@@ -138,7 +138,7 @@ func TestWhatWasServedBeyondTheLimitIsTheLast(t *testing.T) {
 // A client that disconnects has been served: what it received is charged, and the rest is released.
 func TestCallersWhoGoAway(t *testing.T) {
 	w := newFixture(t, nil)
-	w.update(w.pk, func(t *latchkey.Token) { t.Limits.Credits = 2 * Credit })
+	w.update(w.pk, func(t *latchkey.Token) { t.Limits.Quotas = budget(2 * latchkey.Credit) })
 	gone := func(answer func(http.ResponseWriter)) {
 		ctx, cancel := context.WithCancel(t.Context())
 		w.answer = func(rw http.ResponseWriter, _ *http.Request, _ *Call) {
@@ -160,8 +160,8 @@ func TestCallersWhoGoAway(t *testing.T) {
 
 // With 64 concurrent requests, exactly as many pass as the limit allows.
 func TestCreditsAreExactUnderConcurrency(t *testing.T) {
-	w := newFixture(t, &Options{Cost: func(*Call) Cost { return Cost{Core: 2 * Credit} }})
-	w.update(w.pk, func(t *latchkey.Token) { t.Limits.Credits = 100*Credit + 1 })
+	w := newFixture(t, &Options{Cost: func(*Call) Cost { return Cost{Core: 2 * latchkey.Credit} }})
+	w.update(w.pk, func(t *latchkey.Token) { t.Limits.Quotas = budget(100*latchkey.Credit + 1) })
 	var mu sync.Mutex
 	codes := map[int]int{}
 	var wg sync.WaitGroup
@@ -185,7 +185,7 @@ func TestCreditsAreExactUnderConcurrency(t *testing.T) {
 
 func TestCreditsThatCannotBeReservedAreNotFree(t *testing.T) {
 	w := newFixture(t, nil)
-	w.update(w.pk, func(t *latchkey.Token) { t.Limits.Credits = 100 * Credit })
+	w.update(w.pk, func(t *latchkey.Token) { t.Limits.Quotas = budget(100 * latchkey.Credit) })
 	w.store.downReserve = latchkey.ErrUnavailable
 	w.requireFault(Unavailable, w.get(quote, w.pk))
 	require.Zero(t, w.served.Load())

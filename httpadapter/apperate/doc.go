@@ -8,7 +8,7 @@
 //	spec, err := apperate.PublishableSpec("web page", apperate.Grant{
 //		Datasets: []apperate.DatasetGrant{{Workspace: "ACME", ID: "CARS", Read: true}},
 //	})
-//	spec.Limits.Credits = 1 * apperate.Credit
+//	spec.Limits.Quotas = []latchkey.Quota{{Meter: apperate.MeterCore, Amount: latchkey.Credit, Per: latchkey.Month}}
 //	_, token, err := acme.Issue(ctx, spec)
 //	gateway := apperate.Handler(acme, nil, data)
 //
@@ -18,7 +18,7 @@
 //
 // # Credits
 //
-// [Options.Cost] prices requests. A month's limit is exact, however many servers and requests share it.
+// [Options.Cost] prices requests. A quota is exact, however many servers and requests share it.
 //
 // # Domains
 //

@@ -113,6 +113,7 @@ func faultOf(err error) Fault {
 		{latchkey.ErrAddress, AddressDenied},
 		{latchkey.ErrInvalidToken, InvalidKey}, // ErrTestMode, too: the prefix was checked before, where there is one
 		{latchkey.ErrNeedsKeyring, SignatureRestricted},
+		{latchkey.ErrOverLimit, OverLimit}, // also of a quota that begins anew: the product has no other answer
 	} {
 		if errors.Is(err, is.err) {
 			return is.fault

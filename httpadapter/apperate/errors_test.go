@@ -67,7 +67,7 @@ func TestPrecedence(t *testing.T) {
 	spec, err := PublishableSpec("all wrong", Grant{Datasets: []DatasetGrant{{Workspace: "ACME", ID: "CARS", Read: true}}})
 	require.NoError(t, err)
 	spec.Disabled, spec.Restrictions.Signed, spec.Restrictions.Domains = true, true, []string{"example.com"}
-	spec.Limits.Credits, spec.Limits.Rate = 1, latchkey.Rate{Count: 1, Per: 24 * time.Hour}
+	spec.Limits.Quotas, spec.Limits.Rate = budget(1), latchkey.Rate{Count: 1, Per: 24 * time.Hour}
 	pk := w.issue(w.acme, spec)
 	key := ""
 	disable := func(off bool) {
@@ -117,7 +117,7 @@ func TestPrecedence(t *testing.T) {
 		{PremiumDenied, func() { path = "/v1/data/ACME/VANS" }},
 		{Denied, func() { path = "/v1/account/usage" }},
 		{SecretRequired, func() { path = "/v1/stock/aapl/quote" }},
-		{OverLimit, func() { w.update(pk, func(t *latchkey.Token) { t.Limits.Credits = Credit }) }},
+		{OverLimit, func() { w.update(pk, func(t *latchkey.Token) { t.Limits.Quotas = budget(latchkey.Credit) }) }},
 	} {
 		w.requireFault(row.want, w.send(send()))
 		row.mend()

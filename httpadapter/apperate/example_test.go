@@ -22,7 +22,7 @@ func ExampleHandler() {
 	if err != nil {
 		panic(err)
 	}
-	spec.Limits.Credits = 1 * apperate.Credit
+	spec.Limits.Quotas = []latchkey.Quota{{Meter: apperate.MeterCore, Amount: latchkey.Credit, Per: latchkey.Month}}
 	_, token, err := acme.Issue(ctx, spec)
 	if err != nil {
 		panic(err)

@@ -36,6 +36,11 @@ type fixture struct {
 	sk, pk, signedPK, ak, tsk, tpk string
 }
 
+// budget is quotas of n core credits in a calendar month.
+func budget(n latchkey.Credits) []latchkey.Quota {
+	return []latchkey.Quota{{Meter: MeterCore, Amount: n, Per: latchkey.Month}}
+}
+
 // failingStore is a store whose parts can be made to fail.
 type failingStore struct {
 	latchkey.Store

@@ -64,7 +64,7 @@ func (g Grant) Permissions() (latchkey.Permissions, error) {
 }
 
 // PublishableSpec returns the spec of a publishable token. name is its nickname. Set its restrictions before it is
-// issued: Restrictions.Domains (see [Domains]), Restrictions.Signed, and Limits.Credits in millionths (see [Credit]).
+// issued: Restrictions.Domains (see [Domains]), Restrictions.Signed, and Limits.Quotas of [MeterCore].
 // The rules of g are the token's own: [latchkey.KindPublishable] itself gives none.
 func PublishableSpec(name string, g Grant) (latchkey.Spec, error) {
 	p, err := g.Permissions()

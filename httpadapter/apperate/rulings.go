@@ -10,12 +10,10 @@ import (
 // constant or function here, or the row of [replies] that states it, and an option where another answer is plausible.
 // docs/rulings.md lists them with their reasons.
 
-// Credit is one credit ("message", in older documents). A reply's headers and account/usage have whole credits,
-// rounded up, so that no use looks free.
-const Credit latchkey.Credits = 1_000_000
-
-// Meters of requests. Only core credits count against a token's limit. The product's "Core Credit Usage Limit" does
-// not limit premium data, except for the one core credit that each premium request costs.
+// Meters of requests. One credit is a [latchkey.Credit] ("message", in older documents). A reply's headers and
+// account/usage have whole credits, rounded up, so that no use looks free. Only core credits are taken from a token's
+// quotas. The product's "Core Credit Usage Limit" does not limit premium data, except for the one core credit that each
+// premium request costs.
 const (
 	MeterCore    = "core"
 	MeterPremium = "premium"
@@ -69,7 +67,7 @@ func mayCall(kind latchkey.Kind) bool {
 // of the host's own data sets is known only to the host, and is 0.
 func DefaultCost(c *Call) Cost {
 	if c.Core || c.Premium {
-		return Cost{Core: Credit}
+		return Cost{Core: latchkey.Credit}
 	}
 	return Cost{}
 }

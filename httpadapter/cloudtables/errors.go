@@ -84,7 +84,9 @@ func refusalOf(err error) *refusal {
 	case http.StatusUnsupportedMediaType:
 		out.msg = msgMediaType
 	case http.StatusTooManyRequests:
-		out.msg = msgRateLimited
+		if out.msg = msgRateLimited; errors.Is(err, latchkey.ErrOverLimit) {
+			out.msg = msgOverLimit
+		}
 	case http.StatusServiceUnavailable:
 		out.msg = msgUnavailable
 	default:

@@ -48,7 +48,7 @@ func TestTheWalkThrough(t *testing.T) {
 	require.Equal(t, "../?done=saved&token="+id+"&version=2", rec.Header().Get("Location"))
 	got := w.token(id)
 	require.Equal(t, []string{"www.example.com", "*.example.org"}, got.Restrictions.Domains)
-	require.Equal(t, latchkey.Credits(1_000_500_000), got.Limits.Credits)
+	require.Equal(t, monthly(1_000_500_000), got.Limits.Quotas)
 	require.Equal(t, []string{"allow read on core/*", "allow read on premium/*",
 		"allow read, create, update on dataset/ACME/CARS"}, ruleTexts(got.Permissions))
 

@@ -330,7 +330,7 @@ func (v *view) showEdit(status int, page ui, t *latchkey.Token, e *tokenForm, co
 		"NamesCut": namesCut, "Rest": rest, "RestMore": more,
 		"Roles": roles, "Pers": pers, "IdleUnits": idleUnits,
 		"Secret": t.Kind == latchkey.KindSecret, "After": strings.TrimPrefix(v.back(), "&after="),
-		"Soon": v.takesEffect(), "Meter": v.opts.CreditMeter, "MintedRows": shorten(rowsText(t.Rows), 600),
+		"Soon": v.takesEffect(), "Quotas": v.otherQuotas(t.Limits), "MintedRows": shorten(rowsText(t.Rows), 600),
 		"NoMint":     e.MintFrom == "" && public,
 		"More":       e.NotBefore+e.Idle+e.Addresses+e.MintFrom != "",
 		"MayUpdate":  whole && v.may(latchkey.Update, "token", t.ID),

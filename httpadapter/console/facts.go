@@ -84,12 +84,11 @@ func (v *view) factsOf(t *latchkey.Token, add func(label, text string)) {
 }
 
 func limitFacts(l latchkey.Limits, add func(label, text string)) {
-	switch {
-	case l.Credits > 0:
-		add("Credits", credits(l.Credits)+" in a calendar month")
-	case l.Credits == latchkey.NoCredits:
-		add("Credits", "none")
+	var quotas []string
+	for _, q := range l.Quotas {
+		quotas = append(quotas, quotaWords(q))
 	}
+	add("Credits", strings.Join(quotas, "; "))
 	if r := l.Rate; r.Count > 0 {
 		words := fmt.Sprintf("%d requests per %s", r.Count, perWords(r.Per))
 		if r.Burst > 0 {
@@ -97,6 +96,36 @@ func limitFacts(l latchkey.Limits, add func(label, text string)) {
 		}
 		add("Rate limit", words)
 	}
+}
+
+// quotaWords returns a quota in words: "100 of “api” in a week that begins on a Tuesday".
+func quotaWords(q latchkey.Quota) string {
+	words := "none"
+	if q.Amount > 0 {
+		words = credits(q.Amount)
+	}
+	if q.Meter != "" {
+		words += " of “" + q.Meter + "”"
+	}
+	switch anchor := max(q.Anchor, 1); {
+	case q.Amount == 0: // whenever
+	case q.Per == latchkey.Forever:
+		words += " for ever"
+	case q.Per == latchkey.Month && anchor > 1:
+		words += fmt.Sprintf(" in a month from day %d", anchor)
+	case q.Per == latchkey.Month:
+		words += " in a calendar month"
+	case q.Per == latchkey.Week:
+		words += " in a week from " + time.Weekday(anchor%7).String()
+	case q.Per == latchkey.Hour:
+		words += " in an hour"
+	default:
+		words += " in a " + string(q.Per)
+	}
+	if q.Amount > 0 && q.Carry > 0 {
+		words += ", with at most " + credits(q.Carry) + " carried over"
+	}
+	return words
 }
 
 func perWords(d time.Duration) string {

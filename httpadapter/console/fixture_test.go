@@ -346,3 +346,8 @@ func must[T any](v T, err error) T {
 	}
 	return v
 }
+
+// monthly is quotas of n credits of each meter in a calendar month.
+func monthly(n latchkey.Credits) []latchkey.Quota {
+	return []latchkey.Quota{{Amount: n, Per: latchkey.Month}}
+}

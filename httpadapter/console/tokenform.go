@@ -109,8 +109,8 @@ func (v *view) tokenFormOf(t *latchkey.Token, from int) *tokenForm {
 		NotBefore: momentText(t.Validity.NotBefore), Errors: map[string]string{}}
 	on, chips, _ := v.rights.read(t.Permissions)
 	e.On, e.Chips, e.Roles = on, newSelection(chipValues(chips), from), newSelection(t.Roles, 0)
-	if t.Limits.Credits != 0 {
-		e.Credits = creditText(max(t.Limits.Credits, 0))
+	if i := v.budget(t.Limits); i >= 0 {
+		e.Credits = creditText(t.Limits.Quotas[i].Amount)
 	}
 	if r := t.Limits.Rate; r.Count > 0 {
 		e.RateCount, e.RatePer = strconv.Itoa(r.Count), r.Per.String()
@@ -120,6 +120,25 @@ func (v *view) tokenFormOf(t *latchkey.Token, from int) *tokenForm {
 	}
 	e.Idle, e.IdleUnit = idleText(t.Validity.Idle)
 	return e
+}
+
+// budget returns the index of the quota that the form shows: of each meter or of Options.CreditMeter, for the calendar
+// month. It returns -1 if there is none. Other quotas are shown, and kept.
+func (c *console) budget(l latchkey.Limits) int {
+	return slices.IndexFunc(l.Quotas, func(q latchkey.Quota) bool {
+		return q.Per == latchkey.Month && q.Anchor <= 1 && (q.Meter == "" || q.Meter == c.opts.CreditMeter)
+	})
+}
+
+// otherQuotas returns in words what the form does not show.
+func (c *console) otherQuotas(l latchkey.Limits) (list []string) {
+	shown := c.budget(l)
+	for i, q := range l.Quotas {
+		if i != shown {
+			list = append(list, quotaWords(q))
+		}
+	}
+	return list
 }
 
 // creditText formats millionths as a decimal number.
@@ -209,13 +228,20 @@ func (v *view) apply(e *tokenForm, t *latchkey.Token) {
 	v.applyPrefixes(e, "mintfrom", e.MintFrom, &s.Restrictions.MintFrom)
 	if e.Credits != was.Credits {
 		n, ok := parseCredits(e.Credits)
-		switch s.Limits.Credits = n; {
+		i := v.budget(s.Limits)
+		quotas := slices.Clone(s.Limits.Quotas)
+		switch {
 		case e.Credits != "" && !ok:
 			e.Errors["credits"] = "Write a number with at most six decimals, or 0 for no credits at all. Leave it blank for " +
 				"no limit."
-		case ok && n == 0:
-			s.Limits.Credits = latchkey.NoCredits
+		case e.Credits != "" && i >= 0:
+			quotas[i].Amount = n
+		case e.Credits != "":
+			quotas = append(quotas, latchkey.Quota{Amount: n, Per: latchkey.Month})
+		case i >= 0:
+			quotas = slices.Delete(quotas, i, i+1)
 		}
+		s.Limits.Quotas = quotas
 	}
 	v.applyRate(e, was, s)
 	v.applyValidity(e, was, t)

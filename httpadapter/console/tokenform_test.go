@@ -21,7 +21,7 @@ func TestEveryFieldIsKept(t *testing.T) {
 	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Name: " odd ", Roles: []string{role.ID},
 		Permissions: latchkey.Permissions{latchkey.Deny(latchkey.Any).On("core/x"),
 			latchkey.Allow(latchkey.Read).On("core/*")},
-		Limits:   latchkey.Limits{Credits: 1, Rate: latchkey.Rate{Count: 7, Per: 90 * time.Second, Burst: 3}},
+		Limits:   latchkey.Limits{Quotas: monthly(1), Rate: latchkey.Rate{Count: 7, Per: 90 * time.Second, Burst: 3}},
 		Validity: latchkey.Validity{NotAfter: w.now.Add(time.Hour + 1500*time.Millisecond), Idle: time.Hour},
 		Extra:    []byte(`{"a": 1}`)}).ID
 	before := w.token(id)
@@ -136,6 +136,36 @@ func TestIdleIsShownAsItIs(t *testing.T) {
 	}
 }
 
+// The form shows and changes the quota of a calendar month. It names all others, and keeps them.
+func TestOtherQuotasAreKept(t *testing.T) {
+	w := newFixture(t, nil)
+	others := []latchkey.Quota{{Meter: "api", Amount: 7 * latchkey.Credit, Per: latchkey.Week, Anchor: 2,
+		Carry: 3 * latchkey.Credit}, {Amount: 0, Per: latchkey.Forever, Meter: "mail"}}
+	month := latchkey.Quota{Meter: "core", Amount: 5 * latchkey.Credit, Per: latchkey.Month, Carry: latchkey.Credit}
+	tok := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Name: "k",
+		Limits: latchkey.Limits{Quotas: append(others[:2:2], month)}})
+	page := w.get("token/" + tok.ID)
+	require.Contains(t, page, "<bdi>7 of “api” in a week from Tuesday, with at most 3 carried over</bdi>")
+	require.Contains(t, page, "<bdi>none of “mail”</bdi>")
+	form := w.form("token/" + tok.ID)
+	require.Equal(t, "5", form.Get("credits"))
+	for _, typed := range []string{"6", "0", ""} {
+		form = w.form("token/" + tok.ID)
+		form.Set("credits", typed)
+		require.Equal(t, 303, w.post("token/"+tok.ID, form).Code)
+		want := others
+		if n, ok := parseCredits(typed); ok {
+			month.Amount = n
+			want = append(others[:2:2], month)
+		}
+		require.Equal(t, want, w.token(tok.ID).Limits.Quotas, typed)
+	}
+	form = w.form("token/" + tok.ID)
+	form.Set("credits", "8")
+	require.Equal(t, 303, w.post("token/"+tok.ID, form).Code)
+	require.Equal(t, append(others[:2:2], monthly(8*latchkey.Credit)...), w.token(tok.ID).Limits.Quotas)
+}
+
 // A limit of no credits is typed as 0, shown as 0, and kept by an unchanged form.
 func TestALimitOfNothing(t *testing.T) {
 	w := newFixture(t, nil)
@@ -143,14 +173,14 @@ func TestALimitOfNothing(t *testing.T) {
 	form := w.form("token/" + tok.ID)
 	form.Set("credits", "0")
 	require.Equal(t, 303, w.post("token/"+tok.ID, form).Code)
-	require.Equal(t, latchkey.NoCredits, w.token(tok.ID).Limits.Credits)
+	require.Equal(t, monthly(0), w.token(tok.ID).Limits.Quotas)
 	form = w.form("token/" + tok.ID)
 	require.Equal(t, "0", form.Get("credits"))
 	form.Set("name", "other")
 	require.Equal(t, 303, w.post("token/"+tok.ID, form).Code)
-	require.Equal(t, latchkey.NoCredits, w.token(tok.ID).Limits.Credits)
+	require.Equal(t, monthly(0), w.token(tok.ID).Limits.Quotas)
 	form = w.form("token/" + tok.ID)
 	form.Set("credits", "")
 	require.Equal(t, 303, w.post("token/"+tok.ID, form).Code)
-	require.Zero(t, w.token(tok.ID).Limits.Credits)
+	require.Empty(t, w.token(tok.ID).Limits.Quotas)
 }

@@ -214,13 +214,17 @@ func (v *view) showUsage(id string, t *latchkey.Token) error {
 		tables = append(tables, out)
 	}
 	data["Tables"] = tables
-	if t != nil && t.Limits.Credits > 0 {
-		spent, err := v.account.Spent(ctx, id, v.opts.CreditMeter, v.now.Format("2006-01"))
+	limit := latchkey.Quota{}
+	if t != nil {
+		limit, _ = t.Limits.Quota(v.opts.CreditMeter, latchkey.Month)
+	}
+	if limit.Amount > 0 && limit.Anchor <= 1 {
+		spent, err := v.account.UsageTotal(ctx, id, v.opts.CreditMeter, v.now.Format("2006-01"))
 		if err != nil {
 			return err
 		}
-		data["Limit"] = map[string]any{"Spent": spent, "Of": t.Limits.Credits, "Meter": v.opts.CreditMeter,
-			"Month": v.now.Format("January 2006"), "Width": min(100, int(100*float64(spent)/float64(t.Limits.Credits)))}
+		data["Limit"] = map[string]any{"Spent": spent, "Of": limit.Amount, "Meter": v.opts.CreditMeter,
+			"Month": v.now.Format("January 2006"), "Width": min(100, int(100*float64(spent)/float64(limit.Amount)))}
 	}
 	return v.show(http.StatusOK, "usage", page, data)
 }

@@ -15,11 +15,11 @@ import (
 func TestUsagePages(t *testing.T) {
 	w := newFixture(t, nil)
 	token, secret, err := w.acme.Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey,
-		Name: "busy", Limits: latchkey.Limits{Credits: 4_000_000}})
+		Name: "busy", Limits: latchkey.Limits{Quotas: monthly(4_000_000)}})
 	require.NoError(t, err)
 	access, err := w.acme.Verify(t.Context(), latchkey.Presented{Secret: secret.Reveal()})
 	require.NoError(t, err)
-	access.CountCredits("core", "GET /orders", 1204, 3_000_000)
+	access.Count("core", "GET /orders", 1204, 3_000_000)
 	page := w.get("")
 	require.Contains(t, page, `aria-label="1,204 in 14 days, 1,204 today"`)
 	require.Contains(t, page, "M52 16v-16h3v16z", "the last bar is the highest")

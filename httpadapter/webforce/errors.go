@@ -61,6 +61,9 @@ func messageOf(err error) string {
 	case http.StatusUnsupportedMediaType:
 		return msgMediaType
 	case http.StatusTooManyRequests:
+		if errors.Is(err, latchkey.ErrOverLimit) {
+			return msgOverLimit
+		}
 		return msgRateLimited
 	case http.StatusServiceUnavailable:
 		return msgUnavailable

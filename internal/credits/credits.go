@@ -17,22 +17,23 @@ package credits
 
 import (
 	"context"
-	"time"
+	"slices"
+	"sync/atomic"
 
 	"github.com/latchkey-go/latchkey/internal/uuidv7"
 )
 
 // Host is what a [Pool] stands on. It is safe for concurrent use.
 type Host interface {
-	// Reserve takes r.Amount from every account or from none, and returns the least that any of them has left. It is
-	// idempotent by owner and key. If an account has not enough, the error is one that Short recognises.
-	Reserve(ctx context.Context, r Reservation) (left int64, err error)
+	// Reserve takes r.Amount from every account or from none, and returns what is left of the one that has the least, and
+	// its index. It is idempotent by owner and key. If an account has not enough, the error is one that Short recognises.
+	Reserve(ctx context.Context, r Reservation) (left int64, least int, err error)
 	// Adjust changes a reservation. It is idempotent, and returns ErrConflict or ErrNotFound if the reservation is over.
 	Adjust(ctx context.Context, owner string, key [16]byte, a Adjustment) error
 	// Settle ends a reservation with what was spent of it, and returns the rest. It is idempotent.
 	Settle(ctx context.Context, owner string, key [16]byte, spent int64) error
-	// Short returns whose account had not enough, a token's or ("") the owner's, if that is what err says.
-	Short(err error) (tokenID string, ok bool)
+	// Short returns the account that had not enough, a token's or ("") the owner's, if that is what err says.
+	Short(err error) (tokenID, period string, ok bool)
 	// Group returns the part of the store that an owner's reservations are in. Where one part does not answer, the others
 	// are not kept waiting.
 	Group(owner string) uint32
@@ -45,35 +46,54 @@ type Host interface {
 
 // Instant is a reading of the clock.
 type Instant struct {
-	Now     int64 // µs since 1970: which month it is, and from when a reservation counts
+	Now     int64 // µs since 1970: which period it is, and from when a reservation counts
 	Elapsed int64 // µs since some moment: by this, Holds expire, whether or not the clock is set
 }
 
 // Account is a credit account as the store knows it: a token's, or ("") the owner's.
 type Account struct {
 	TokenID, Meter string
-	Period         string // the month, such as "2026-11", in UTC
+	Period         string // the name of the part of a Period
 	Limit          int64
+	Carry          int64  // at most so much of what CarryFrom has left of Limit is added to it; 0: nothing is
+	CarryFrom      string // the period before; "" if Carry is 0
+	Resets         int64  // when the period is over; 0: never
+	Ends           int64  // when nothing can draw on the account any more; 0: never
 }
 
-// Accounts are all accounts of a debit, in one month. They are not a list, so that none is made where the Host makes
-// one of its own.
+// Accounts are all accounts of a debit, each in its period. They are not a list, so that none is made where the Host
+// makes one of its own.
 type Accounts struct {
-	limits               []Limit
-	token, meter, period string
+	limits       []Limit
+	present      *present
+	token, meter string
+	made         int64 // when the token that pays was made
 }
 
 // Len returns how many accounts there are.
 func (a *Accounts) Len() int { return len(a.limits) }
 
-// At returns the account with an index, 0 ≤ i < Len.
+// At returns the account with an index, 0 ≤ i < Len. Account i is that of limit i.
 func (a *Accounts) At(i int) Account {
-	l := &a.limits[i]
-	account := Account{TokenID: l.TokenID, Meter: a.meter, Period: a.period, Limit: l.Credits}
+	l, p := &a.limits[i], &a.present.parts[i]
+	account := Account{TokenID: l.TokenID, Meter: a.meter, Period: p.name, Limit: l.Credits, Resets: a.resets(i),
+		Ends: p.ends}
+	made := l.Made
 	if l.Own {
-		account.TokenID = a.token
+		account.TokenID, made = a.token, a.made
+	}
+	if l.Carry > 0 && p.before != "" && made < p.from {
+		account.Carry, account.CarryFrom = l.Carry, p.before
 	}
 	return account
+}
+
+// resets returns when the period of an account is over, 0: never.
+func (a *Accounts) resets(i int) int64 {
+	if a.limits[i].Period.Unit == Forever {
+		return 0
+	}
+	return a.present.parts[i].to
 }
 
 // Reservation takes credits from accounts in advance.
@@ -93,38 +113,31 @@ type Adjustment struct {
 	Until     int64 // when it expires
 }
 
-// Limit is a credit limit of a token or of an owner.
+// Limit is a limit of credits of a token or of an owner, in each part of a Period.
 type Limit struct {
 	Own     bool   // of the token that pays, whatever its id: tokens with equal limits share their [Limits]
 	TokenID string // otherwise: of the token with this id, or ("") of the owner
+	Period  Period
 	Credits int64
+	Carry   int64 // at most so much of what the period before left unspent of Credits is added
+	// Made is when the holder was made, µs: nothing is carried into the period in which it was. Of Own it is the time in
+	// the token's id, and not set.
+	Made int64
 }
 
 // Limits are the limits that a debit keeps to: of the token that pays, of those that it was minted from, nearest first,
-// and of the owner.
+// and of the owner. No two name the same account.
 type Limits struct {
-	List    []Limit  // not empty where something is paid; only the first may be Own
+	List    []Limit  // not empty where something is paid; only those that come first may be Own
 	Nearest [16]byte // the token of the first limit, if that is not Own; zero: the owner
+
+	now atomic.Pointer[present] // where they stood last
 }
 
 // equal reports whether two sets of limits, of the same nearest account, name the same accounts with the same limits.
-func (l *Limits) equal(other *Limits) bool {
-	if l == other {
-		return true
-	}
-	if len(l.List) != len(other.List) {
-		return false
-	}
-	for i, p := range l.List {
-		q := other.List[i]
-		if p.Credits != q.Credits || i > 0 && p.TokenID != q.TokenID {
-			return false
-		}
-	}
-	return true
-}
+func (l *Limits) equal(other *Limits) bool { return l == other || slices.Equal(l.List, other.List) }
 
-// smallest returns the smallest limit.
+// smallest returns the smallest limit. What is carried does not count.
 func (l *Limits) smallest() int64 {
 	least := l.List[0].Credits
 	for _, p := range l.List[1:] {
@@ -148,17 +161,22 @@ func (d *Debit) key() lineKey {
 	return k
 }
 
-// accounts returns every limited account, in the month that now lies in.
-func (d *Debit) accounts(now int64) Accounts {
-	a := Accounts{limits: d.Limits.List, meter: d.Meter, period: time.UnixMicro(now).UTC().Format("2006-01")}
-	if d.Limits.List[0].Own {
-		a.token = uuidv7.Text(d.Token)
+// accounts returns every limited account, in the periods that now lies in.
+func (d *Debit) accounts(now int64) (Accounts, error) {
+	p, err := d.Limits.at(now)
+	if err != nil {
+		return Accounts{}, err
 	}
-	return a
+	a := Accounts{limits: d.Limits.List, present: p, meter: d.Meter}
+	if d.Limits.List[0].Own {
+		a.token, a.made = uuidv7.Text(d.Token), uuidv7.Time(d.Token)
+	}
+	return a, nil
 }
 
-// month returns the calendar month, in UTC, that now lies in.
-func month(now int64) (from, to int64) {
-	y, m, _ := time.UnixMicro(now).UTC().Date()
-	return time.Date(y, m, 1, 0, 0, 0, 0, time.UTC).UnixMicro(), time.Date(y, m+1, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
+// Left is what is left of the account that has the least, as the store last said, and with what this process holds.
+type Left struct {
+	Credits int64
+	Limit   int   // the index of its limit
+	Resets  int64 // when its period is over, µs; 0: never
 }

@@ -19,7 +19,7 @@ type Hold struct {
 	reserved int64
 
 	mu      sync.Mutex
-	left    int64
+	left    Left
 	settled bool
 	spent   int64
 
@@ -33,17 +33,29 @@ type Hold struct {
 func (h *Hold) Unlimited(n int64) { h.reserved = n }
 
 // reserve makes a reservation of the Hold's own.
-func (h *Hold) reserve(ctx context.Context, accounts Accounts, now int64) (err error) {
+func (h *Hold) reserve(ctx context.Context, d *Debit, now int64) error {
+	accounts, err := d.accounts(now)
+	if err != nil {
+		return err
+	}
+	return h.reserveFrom(ctx, accounts, now)
+}
+
+func (h *Hold) reserveFrom(ctx context.Context, accounts Accounts, now int64) (err error) {
 	host := h.pool.host
 	if h.key, err = host.NewID(now); err != nil {
 		return err
 	}
 	r := Reservation{Owner: h.owner, Key: h.key, Accounts: accounts, Amount: h.reserved,
 		Until: now + holdFor.Microseconds()}
-	return fault.UntilKnown(ctx, func() (err error) {
-		h.left, err = host.Reserve(ctx, r)
+	err = fault.UntilKnown(ctx, func() (err error) {
+		h.left.Credits, h.left.Limit, err = host.Reserve(ctx, r)
 		return err
 	})
+	if err == nil {
+		h.left.Resets = accounts.resets(h.left.Limit)
+	}
+	return err
 }
 
 // Settle keeps what was spent and returns the rest. Settling again with the same amount does nothing. It returns
@@ -71,15 +83,15 @@ func (h *Hold) Settle(ctx context.Context, spent int64) error {
 		if err != nil {
 			return err
 		}
-		h.left += h.reserved - spent
+		h.left.Credits += h.reserved - spent
 	}
 	h.settled, h.spent = true, spent
 	return nil
 }
 
-// Left returns the least that any of the accounts has left, as of the reservation and with what Settle returned, and
-// false if none is limited.
-func (h *Hold) Left() (int64, bool) {
+// Left returns what the account with the least has left, as of the reservation and with what Settle returned, and false
+// if none is limited.
+func (h *Hold) Left() (Left, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.left, h.pool != nil

@@ -1,6 +1,10 @@
 package credits
 
-import "sync/atomic"
+import (
+	"maps"
+	"slices"
+	"sync/atomic"
+)
 
 // accountName tells accounts apart.
 type accountName struct{ owner, token, meter, period string }
@@ -99,13 +103,19 @@ func (p *Pool) markShort(h *holding) {
 	h.short++
 }
 
+// leasesNamed is leasesOf of an account that nobody needs to have pinned.
+func (p *Pool) leasesNamed(name accountName) (list []*lease) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if h := p.holdings[name]; h != nil {
+		list = slices.Collect(maps.Keys(h.leases))
+	}
+	return list
+}
+
 // leasesOf returns the leases that hold credits of an account, or are about to.
 func (p *Pool) leasesOf(h *holding) []*lease {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	list := make([]*lease, 0, len(h.leases))
-	for l := range h.leases {
-		list = append(list, l)
-	}
-	return list
+	return slices.Collect(maps.Keys(h.leases))
 }

@@ -24,7 +24,7 @@ type books struct {
 	mu            sync.Mutex
 	at            Instant
 	ids           uint32
-	used          map[Account]int64 // of accounts without their limit
+	used          map[accountName]int64
 	reservations  map[[16]byte]*booked
 	calls         int
 	warnings      int
@@ -38,14 +38,14 @@ type booked struct {
 	over             bool
 }
 
-type shortError struct{ tokenID string }
+type shortError struct{ tokenID, period string }
 
 func (e *shortError) Error() string { return fmt.Sprintf("%q is short", e.tokenID) }
 func (e *shortError) Unwrap() error { return fault.ErrOverLimit }
 
 func newBooks() *books {
 	now := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC).UnixMicro()
-	return &books{at: Instant{now, now}, used: map[Account]int64{}, reservations: map[[16]byte]*booked{}}
+	return &books{at: Instant{now, now}, used: map[accountName]int64{}, reservations: map[[16]byte]*booked{}}
 }
 
 // call makes one call, with the fault that the test wants, in the lock.
@@ -75,39 +75,46 @@ func (b *books) step(f *func(Reservation, error), r Reservation, err error) {
 	}
 }
 
-func (b *books) Reserve(_ context.Context, r Reservation) (left int64, err error) {
+func (b *books) Reserve(_ context.Context, r Reservation) (left int64, least int, err error) {
 	b.step(&b.before, r, nil)
-	err = b.call("reserve", func() error { left, err = b.reserve(r); return err })
+	err = b.call("reserve", func() error { left, least, err = b.reserve(r); return err })
 	b.step(&b.after, r, err)
-	return left, err
+	return left, least, err
 }
 
-func (b *books) reserve(r Reservation) (int64, error) {
-	left := int64(1) << 62
+func (b *books) reserve(r Reservation) (left int64, least int, err error) {
+	left = int64(1) << 62
 	_, again := b.reservations[r.Key]
 	for i := range r.Accounts.Len() {
 		a := r.Accounts.At(i)
+		name := nameOf(r.Owner, a)
 		limit := a.Limit
-		a.Limit = 0
-		if !again && b.used[a]+r.Amount > limit {
-			return 0, &shortError{a.TokenID}
+		if a.CarryFrom != "" {
+			before := name
+			before.period = a.CarryFrom
+			limit += min(a.Carry, max(a.Limit-b.used[before], 0))
 		}
-		if left = min(left, limit-b.used[a]-r.Amount); again {
-			left += r.Amount
+		if !again && b.used[name]+r.Amount > limit {
+			return 0, 0, &shortError{a.TokenID, a.Period}
+		}
+		now := limit - b.used[name]
+		if !again {
+			now -= r.Amount
+		}
+		if now < left {
+			left, least = now, i
 		}
 	}
 	if !again {
 		b.reservations[r.Key] = &booked{Reservation: r}
-		b.take(r.Accounts, r.Amount)
+		b.take(r, r.Amount)
 	}
-	return left, nil
+	return left, least, nil
 }
 
-func (b *books) take(accounts Accounts, n int64) {
-	for i := range accounts.Len() {
-		a := accounts.At(i)
-		a.Limit = 0
-		b.used[a] += n
+func (b *books) take(r Reservation, n int64) {
+	for i := range r.Accounts.Len() {
+		b.used[nameOf(r.Owner, r.Accounts.At(i))] += n
 	}
 }
 
@@ -121,7 +128,7 @@ func (b *books) Adjust(_ context.Context, _ string, key [16]byte, a Adjustment) 
 			return fault.ErrConflict
 		}
 		if a.Amount < r.Amount {
-			b.take(r.Accounts, a.Amount-r.Amount)
+			b.take(r.Reservation, a.Amount-r.Amount)
 			r.Amount = a.Amount
 		}
 		r.committed = min(max(r.committed, a.Committed), r.Amount)
@@ -146,17 +153,17 @@ func (b *books) Settle(_ context.Context, _ string, key [16]byte, spent int64) e
 
 func (b *books) end(r *booked, spent int64) {
 	if !r.over {
-		b.take(r.Accounts, spent-r.Amount)
+		b.take(r.Reservation, spent-r.Amount)
 		r.over, r.spent = true, spent
 	}
 }
 
-func (b *books) Short(err error) (string, bool) {
+func (b *books) Short(err error) (tokenID, period string, ok bool) {
 	var short *shortError
 	if !errors.As(err, &short) {
-		return "", false
+		return "", "", false
 	}
-	return short.tokenID, true
+	return short.tokenID, short.period, true
 }
 
 func (b *books) Clock() Instant {
@@ -217,7 +224,7 @@ func (b *books) steps(before, after func(Reservation, error)) {
 func (b *books) taken(tokenID string) int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.used[Account{TokenID: tokenID, Meter: "reads", Period: time.UnixMicro(b.at.Now).UTC().Format("2006-01")}]
+	return b.used[accountName{"acme", tokenID, "reads", time.UnixMicro(b.at.Now).UTC().Format("2006-01")}]
 }
 
 func (b *books) called() int {
@@ -229,15 +236,17 @@ func (b *books) called() int {
 // of is a size of leases, whatever the limit.
 func of(size int64) func(int64) int64 { return func(int64) int64 { return size } }
 
+var monthly = Period{Unit: Month, Anchor: 1}
+
 // owned is a debit that only the owner's limit holds for.
 func owned(limit int64) *Debit {
-	return &Debit{Owner: "acme", Meter: "reads", Limits: &Limits{List: []Limit{{Credits: limit}}}}
+	return &Debit{Owner: "acme", Meter: "reads", Limits: &Limits{List: []Limit{{Period: monthly, Credits: limit}}}}
 }
 
 // charge is what a caller does for credits that are spent at once.
 func charge(p *Pool, d *Debit, n int64) error {
 	at := p.host.Clock()
-	if p.Charge(d, n, at.Now) {
+	if _, ok := p.Charge(d, n, at.Now); ok {
 		return nil
 	}
 	h := &Hold{}

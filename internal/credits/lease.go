@@ -11,7 +11,8 @@ import (
 
 const (
 	leaseFor   = 5 * time.Minute  // how long a lease outlives a process that does not renew it
-	idleAfter  = 30 * time.Second // a lease of which nothing was taken for so long is released
+	idleAfter  = 30 * time.Second // a lease of which nothing was taken for so long is released,
+	idleShare  = 8                // or for this part of the shortest of its periods, if that is less
 	leaseShare = 8                // a lease is at most this part of what is left, and is committed in such parts
 	leaseWorth = 4                // and is taken only for this many debits like the one at hand
 	leaseCount = 2                // leases of one line that are in use: the next one comes before one is used up
@@ -28,10 +29,9 @@ const (
 type lease struct {
 	line     *line
 	key      [16]byte
+	debit    Debit // the one it was taken for: a debit under other limits gets nothing of it
 	accounts Accounts
 	holdings []*holding
-	limits   *Limits       // what it was taken under: a debit under others gets nothing of it
-	from, to int64         // its month, µs
 	size     int64         // what was reserved
 	arrived  chan struct{} // closed when the store has answered
 	turn     chan struct{} // held while the store is told about it
@@ -54,13 +54,29 @@ type lease struct {
 }
 
 func (l *lease) serves(limits *Limits, now int64) bool {
-	return !l.retired && !l.final && now >= l.from && now < l.to && l.limits.equal(limits)
+	return !l.retired && !l.final && l.lasts(now) && l.debit.Limits.equal(limits)
 }
 
 func (l *lease) step() int64 { return max(l.size/leaseShare, 1) }
 
+// lasts reports whether all periods of the lease go on.
+func (l *lease) lasts(now int64) bool {
+	return now >= l.accounts.present.from && now < l.accounts.present.to
+}
+
+// idle returns after what time without debits the lease is released, in µs.
+func (l *lease) idle() int64 {
+	idle := idleAfter.Microseconds()
+	for _, p := range l.accounts.present.parts {
+		if p.ends != 0 {
+			idle = min(idle, (p.to-p.from)/idleShare)
+		}
+	}
+	return idle
+}
+
 // isOver reports whether nothing will be taken of the lease any more. The caller holds line.mu.
-func (l *lease) isOver(now int64) bool { return l.retired || now < l.from || now >= l.to }
+func (l *lease) isOver(now int64) bool { return l.retired || !l.lasts(now) }
 
 // hold remembers a Hold out of the lease. The caller holds line.mu.
 func (l *lease) hold(h *Hold, elapsed int64) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/latchkey-go/latchkey/internal/fault"
 )
@@ -28,13 +29,15 @@ type line struct {
 	coming  *lease   // nil: none is
 	failed  error    // why the latest did not come
 	left    int64    // what the store last said is left beyond what is taken
+	least   int      // and of which account
 	plenty  bool     // and that is enough for a lease
 	used    int64    // when credits were last asked for, µs
+	idle    int64    // how long after that a lease is released, µs
 	resting int64    // nothing is done ahead of need before, µs
 }
 
 // debit takes n out of a lease in memory, for a Hold or, if h is nil, for good. It reports whether it did.
-func (l *line) debit(limits *Limits, n int64, at Instant, h *Hold) bool {
+func (l *line) debit(limits *Limits, n int64, at Instant, h *Hold) (left Left, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.used = at.Now
@@ -43,23 +46,25 @@ func (l *line) debit(limits *Limits, n int64, at Instant, h *Hold) bool {
 			continue
 		}
 		lease.taken += n
-		if h != nil {
-			lease.hold(h, at.Elapsed)
-			h.left = l.left
-			for _, other := range l.leases {
-				if other.serves(limits, at.Now) {
-					h.left += other.amount - other.taken
-				}
+		left = Left{Credits: l.left, Limit: min(l.least, lease.accounts.Len()-1)}
+		left.Resets = lease.accounts.resets(left.Limit)
+		for _, other := range l.leases {
+			if other.serves(limits, at.Now) {
+				left.Credits += other.amount - other.taken
 			}
 		}
-		l.ahead(lease, limits, at.Now)
-		return true
+		if h != nil {
+			lease.hold(h, at.Elapsed)
+			h.left = left
+		}
+		l.ahead(lease, at.Now)
+		return left, true
 	}
-	return false
+	return Left{}, false
 }
 
 // ahead does what will be needed soon. The caller holds l.mu.
-func (l *line) ahead(of *lease, limits *Limits, now int64) {
+func (l *line) ahead(of *lease, now int64) {
 	if of.ends() {
 		l.releaseBehind(context.Background(), of)
 	}
@@ -71,7 +76,7 @@ func (l *line) ahead(of *lease, limits *Limits, now int64) {
 	}
 	if !l.seeking && l.coming == nil && l.plenty && of.amount-of.taken < of.size/4 && l.leases[len(l.leases)-1] == of {
 		l.seeking = l.pool.background(context.Background(), func(ctx context.Context) {
-			l.fetch(ctx, of.accounts, limits, 1, now)
+			l.fetch(ctx, &of.debit, 1, now)
 			l.mu.Lock()
 			l.seeking = false
 			l.mu.Unlock()
@@ -112,32 +117,38 @@ func (l *line) retire(of *lease) {
 }
 
 // fetch begins to take a lease, in the background. False: there is to be none.
-func (l *line) fetch(ctx context.Context, accounts Accounts, limits *Limits, n int64, now int64) bool {
+func (l *line) fetch(ctx context.Context, d *Debit, n int64, now int64) bool {
 	l.mu.Lock()
 	left, plenty := l.left, l.plenty
 	l.mu.Unlock()
 	// The less is left, the less of it one process keeps from others.
-	size := min(l.pool.size(limits.smallest()), left/leaseShare)
+	size := min(l.pool.size(d.Limits.smallest()), left/leaseShare)
 	if !plenty || size/leaseWorth < n {
 		l.mu.Lock()
 		l.plenty = false // until a reservation says what is left
 		l.mu.Unlock()
 		return false
 	}
+	accounts, err := d.accounts(now)
+	if err != nil {
+		return false
+	}
 	key, err := l.pool.host.NewID(now)
 	if err != nil {
 		return false
 	}
-	next := &lease{line: l, key: key, accounts: accounts, limits: limits, size: size, stored: size,
+	next := &lease{line: l, key: key, debit: *d, accounts: accounts, size: size, stored: size,
 		arrived: make(chan struct{}), turn: make(chan struct{}, 1)}
-	next.from, next.to = month(now)
+	next.debit.Owner, next.debit.Meter, next.accounts.meter = l.key.owner, l.key.meter, l.key.meter
 	l.mu.Lock()
 	if l.coming != nil {
 		l.mu.Unlock()
 		return true
 	}
-	l.coming = next
+	l.coming, l.idle = next, next.idle()
+	pause := l.pause()
 	l.mu.Unlock()
+	l.pool.schedule(pause)
 	if l.pool.add(next) && l.pool.background(ctx, func(ctx context.Context) { l.arrive(next, l.take(ctx, next)) }) {
 		return true
 	}
@@ -153,8 +164,9 @@ func (l *line) take(ctx context.Context, next *lease) error {
 	host, owner, until := l.pool.host, l.key.owner, l.pool.host.Clock().Now+leaseFor.Microseconds()
 	r := Reservation{Owner: owner, Key: next.key, Accounts: next.accounts, Amount: next.size, Until: until}
 	var left int64
+	var least int
 	err := fault.UntilKnown(ctx, func() (err error) {
-		left, err = host.Reserve(ctx, r)
+		left, least, err = host.Reserve(ctx, r)
 		return err
 	})
 	if errors.Is(err, fault.ErrOverLimit) {
@@ -172,7 +184,7 @@ func (l *line) take(ctx context.Context, next *lease) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	next.amount, next.committed, next.until = next.size, committed, until
-	l.left = left
+	l.left, l.least = left, least
 	for _, h := range next.holdings {
 		h.freed.Add(1)
 	}
@@ -230,8 +242,12 @@ func nothingSpent(err error) error {
 // exact makes a reservation of h alone. A refusal is exact for all that this process knows: before it, every lease
 // returns what it does not need of the account that is short, and nothing came free in one between that and the store's
 // answer.
-func (l *line) exact(ctx context.Context, h *Hold, accounts Accounts, now int64) error {
+func (l *line) exact(ctx context.Context, h *Hold, d *Debit, now int64) error {
 	p := l.pool
+	accounts, err := d.accounts(now)
+	if err != nil {
+		return err
+	}
 	holdings := p.pin(h.owner, accounts)
 	short := make([]bool, len(holdings))
 	defer func() { p.unpin(h.owner, accounts, holdings, short) }()
@@ -242,24 +258,31 @@ func (l *line) exact(ctx context.Context, h *Hold, accounts Accounts, now int64)
 	}
 	for {
 		// Bounded, for the turn is held: whoever else needs the store for these accounts waits.
-		err := p.bounded(ctx, func(ctx context.Context) error { return h.reserve(ctx, accounts, now) })
+		err := p.bounded(ctx, func(ctx context.Context) error { return h.reserveFrom(ctx, accounts, now) })
 		l.mu.Lock()
 		switch {
 		case err == nil:
-			l.left, l.plenty = h.left, true
+			l.left, l.least, l.plenty = h.left.Credits, h.left.Limit, true
 		case errors.Is(err, fault.ErrOverLimit):
 			l.left, l.plenty = 0, false
 		}
 		l.mu.Unlock()
-		tokenID, ok := p.host.Short(err)
+		tokenID, period, ok := p.host.Short(err)
 		if !ok {
 			return err
 		}
 		i := 0
-		for i < accounts.Len() && accounts.At(i).TokenID != tokenID {
+		for i < accounts.Len() && (accounts.At(i).TokenID != tokenID || accounts.At(i).Period != period) {
 			i++
 		}
-		if i == accounts.Len() || empty[i] && holdings[i].freed.Load() == seen[i] {
+		if i == accounts.Len() {
+			return err
+		}
+		carried, carryErr := p.releaseBefore(ctx, h.owner, accounts.At(i))
+		if carryErr != nil {
+			return nothingSpent(carryErr)
+		}
+		if !carried && empty[i] && holdings[i].freed.Load() == seen[i] {
 			return err
 		}
 		if !short[i] {
@@ -283,17 +306,46 @@ func (l *line) exact(ctx context.Context, h *Hold, accounts Accounts, now int64)
 	}
 }
 
+// releaseBefore returns what leases of the period before do not need, if the account carries from it. It reports whether
+// there was something.
+func (p *Pool) releaseBefore(ctx context.Context, owner string, a Account) (released bool, err error) {
+	if a.CarryFrom == "" {
+		return false, nil
+	}
+	a.Period = a.CarryFrom
+	for _, of := range p.leasesNamed(nameOf(owner, a)) {
+		select {
+		case <-of.arrived:
+		case <-ctx.Done():
+			return false, fault.Unavailable(ctx.Err())
+		}
+		if !of.hasSpare() {
+			continue
+		}
+		if err := p.bounded(ctx, func(ctx context.Context) error { return of.release(ctx, true) }); err != nil {
+			return false, err
+		}
+		released = true
+	}
+	return released, nil
+}
+
 func (l *line) isIdle(now int64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.leases) == 0 && l.coming == nil && !l.seeking && l.quiet(now)
 }
 
+// pause returns how long the line may wait to be renewed. The caller holds l.mu.
+func (l *line) pause() time.Duration {
+	return min(renewEvery, max(time.Duration(l.idle)*time.Microsecond/2, time.Second))
+}
+
 // quiet reports whether no credits have been asked for of late. A clock that was set back does not lengthen that. The
 // caller holds l.mu.
 func (l *line) quiet(now int64) bool {
 	l.used = min(l.used, now)
-	return now-l.used >= idleAfter.Microseconds()
+	return now-l.used >= l.idle
 }
 
 // renew does for one line what Pool.Renew promises.

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	renewEvery   = 15 * time.Second // how often leases are renewed, and idle ones released
+	renewEvery   = 15 * time.Second // how often leases are renewed, and idle ones released; of short periods more often
 	pauseFor     = time.Second      // how long work ahead of need pauses after the store failed
 	callTimeout  = 10 * time.Second // bounds one thing that is done in the background
 	renewWorkers = 8                // how many lines are renewed at once
@@ -37,6 +37,7 @@ type Pool struct {
 	unresolved []unresolved
 	closed     bool
 	timer      *time.Timer // nil: there is nothing to renew
+	due        time.Time   // when it fires
 	work       sync.WaitGroup
 }
 
@@ -63,16 +64,19 @@ func New(host Host, size func(limit int64) int64) *Pool {
 }
 
 // Charge spends n out of a lease, and reports whether there is one with so much. It does not call the Host.
-func (p *Pool) Charge(d *Debit, n, now int64) bool {
+func (p *Pool) Charge(d *Debit, n, now int64) (left Left, ok bool) {
 	if p.size == nil {
-		return false
+		return Left{}, false
 	}
 	k := d.key()
 	shard := p.shard(k)
 	shard.mu.RLock()
 	l := shard.m[k]
 	shard.mu.RUnlock()
-	return l != nil && l.debit(d.Limits, n, Instant{Now: now}, nil)
+	if l == nil {
+		return Left{}, false
+	}
+	return l.debit(d.Limits, n, Instant{Now: now}, nil)
 }
 
 // Reserve fills an empty Hold with n: out of a lease, out of one that is taken first, or, where no lease fits and after
@@ -80,14 +84,14 @@ func (p *Pool) Charge(d *Debit, n, now int64) bool {
 func (p *Pool) Reserve(ctx context.Context, d *Debit, n int64, at Instant, h *Hold) error {
 	h.pool, h.owner, h.reserved = p, d.Owner, n
 	if p.size == nil || !p.isOpen() {
-		return h.reserve(ctx, d.accounts(at.Now), at.Now)
+		return h.reserve(ctx, d, at.Now)
 	}
 	if err := ctx.Err(); err != nil {
 		return fault.Unavailable(err)
 	}
 	l := p.enter(d.key(), at.Now)
 	defer p.leave(l)
-	if l.debit(d.Limits, n, at, h) {
+	if _, ok := l.debit(d.Limits, n, at, h); ok {
 		return nil
 	}
 	select {
@@ -98,7 +102,7 @@ func (p *Pool) Reserve(ctx context.Context, d *Debit, n int64, at Instant, h *Ho
 	}
 	for range 4 {
 		at = p.host.Clock()
-		if l.debit(d.Limits, n, at, h) {
+		if _, ok := l.debit(d.Limits, n, at, h); ok {
 			return nil
 		}
 		with, coming := l.room(d.Limits, n, at.Now)
@@ -106,17 +110,17 @@ func (p *Pool) Reserve(ctx context.Context, d *Debit, n int64, at Instant, h *Ho
 		switch {
 		case with != nil:
 			err = p.await(ctx, func(ctx context.Context) error { return with.extend(ctx, n) })
-		case coming != nil || l.fetch(ctx, d.accounts(at.Now), d.Limits, n, at.Now):
+		case coming != nil || l.fetch(ctx, d, n, at.Now):
 			err = l.awaitLease(ctx)
 		default:
-			return l.exact(ctx, h, d.accounts(at.Now), at.Now)
+			return l.exact(ctx, h, d, at.Now)
 		}
 		if err != nil {
 			return err
 		}
 	}
 	at = p.host.Clock()
-	return l.exact(ctx, h, d.accounts(at.Now), at.Now)
+	return l.exact(ctx, h, d, at.Now)
 }
 
 func (p *Pool) shard(k lineKey) *lineShard {
@@ -131,12 +135,12 @@ func (p *Pool) enter(k lineKey, now int64) *line {
 	l := shard.m[k]
 	if l == nil {
 		k.owner, k.meter = strings.Clone(k.owner), strings.Clone(k.meter) // not the request they were cut out of
-		l = &line{pool: p, key: k, turn: make(chan struct{}, 1), used: now}
+		l = &line{pool: p, key: k, turn: make(chan struct{}, 1), used: now, idle: idleAfter.Microseconds()}
 		if shard.m == nil {
 			shard.m = map[lineKey]*line{}
 		}
 		shard.m[k] = l
-		p.schedule()
+		p.schedule(renewEvery)
 	}
 	l.users++
 	return l
@@ -149,12 +153,18 @@ func (p *Pool) leave(l *line) {
 	shard.mu.Unlock()
 }
 
-// schedule makes sure that the lines will be renewed.
-func (p *Pool) schedule() {
+// schedule makes sure that the lines will be renewed within so long.
+func (p *Pool) schedule(within time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.timer == nil && !p.closed {
-		p.timer = time.AfterFunc(renewEvery, p.renewBehind)
+	due := time.Now().Add(within)
+	switch {
+	case p.closed:
+	case p.timer == nil:
+		p.timer, p.due = time.AfterFunc(within, p.renewBehind), due
+	case due.Before(p.due) && p.timer.Stop(): // else it runs already, and schedules the next itself
+		p.timer.Reset(within)
+		p.due = due
 	}
 }
 
@@ -164,9 +174,17 @@ func (p *Pool) renewBehind() {
 		p.mu.Lock()
 		p.timer = nil
 		p.mu.Unlock()
-		if len(p.lines()) > 0 {
-			p.schedule()
+		lines := p.lines()
+		if len(lines) == 0 {
+			return
 		}
+		pause := renewEvery
+		for _, l := range lines {
+			l.mu.Lock()
+			pause = min(pause, l.pause())
+			l.mu.Unlock()
+		}
+		p.schedule(pause)
 	})
 }
 

@@ -40,12 +40,13 @@ func TestALeaseIsPaidFromInMemory(t *testing.T) {
 func TestChargeCallsNobodyAndDoesNotAllocate(t *testing.T) {
 	b := newBooks()
 	p, d := New(b, of(1<<40)), owned(1<<60)
-	require.False(t, p.Charge(d, 1, b.at.Now), "there is no lease yet")
+	_, ok := p.Charge(d, 1, b.at.Now)
+	require.False(t, ok, "there is no lease yet")
 	require.NoError(t, charge(p, d, 1))
 	require.NoError(t, charge(p, d, 1))
 	calls := b.called()
 	require.Zero(t, testing.AllocsPerRun(1000, func() {
-		if !p.Charge(d, 1, b.at.Now) {
+		if _, ok := p.Charge(d, 1, b.at.Now); !ok {
 			t.Error("out of credits")
 		}
 	}))
@@ -193,7 +194,8 @@ func TestPoolsSurviveABadStore(t *testing.T) {
 	for g := range 16 {
 		p, d := pools[g%2], owned(limit)
 		if g%4 < 2 {
-			d.Token, d.Limits = [16]byte{7}, &Limits{List: []Limit{{Own: true, Credits: 1000}, {Credits: limit}}}
+			d.Token, d.Limits = [16]byte{7}, &Limits{List: []Limit{{Own: true, Period: monthly, Credits: 1000},
+				{Period: monthly, Credits: limit}}}
 		}
 		all.Go(func() {
 			for i := range 60 {
@@ -239,9 +241,9 @@ type stuckHost struct {
 	settled map[string]bool
 }
 
-func (s *stuckHost) Reserve(context.Context, Reservation) (int64, error)        { return 1 << 40, nil }
+func (s *stuckHost) Reserve(context.Context, Reservation) (int64, int, error)   { return 1 << 40, 0, nil }
 func (s *stuckHost) Adjust(context.Context, string, [16]byte, Adjustment) error { return nil }
-func (s *stuckHost) Short(error) (string, bool)                                 { return "", false }
+func (s *stuckHost) Short(error) (string, string, bool)                         { return "", "", false }
 func (s *stuckHost) Clock() Instant                                             { return Instant{Now: s.now.Load()} }
 func (s *stuckHost) NewID(int64) (id [16]byte, err error)                       { id[0] = byte(s.ids.Add(1)); return }
 func (s *stuckHost) Warn(string, error)                                         {}
@@ -300,7 +302,7 @@ func aStuckOwner(t *testing.T, f func(*Pool, context.Context) error) {
 func twoLines() (b *books, p *Pool, one, other *Debit) {
 	b = newBooks()
 	one = &Debit{Owner: "acme", Meter: "reads", Token: [16]byte{7},
-		Limits: &Limits{List: []Limit{{Own: true, Credits: 900}, {Credits: 1000}}}}
+		Limits: &Limits{List: []Limit{{Own: true, Period: monthly, Credits: 900}, {Period: monthly, Credits: 1000}}}}
 	return b, New(b, of(100)), one, owned(1000)
 }
 

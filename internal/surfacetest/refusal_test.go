@@ -121,10 +121,11 @@ func TestWhoWasRefused(t *testing.T) {
 	w.refused(a.Authenticate(other.Require(latchkey.Read, "x")(ok)), w.get("/", text), id, "unaccepted")
 
 	limitedID, limited := w.issue(latchkey.KindAPIKey, latchkey.Settings{Limits: latchkey.Limits{
-		Rate: latchkey.Rate{Count: 1, Per: time.Hour}, Credits: 5}})
+		Rate: latchkey.Rate{Count: 1, Per: time.Hour}, Quotas: monthly(5)}})
 	charge := a.Authenticate(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		access, _ := httpadapter.AccessFrom(r.Context())
-		a.WriteError(rw, r, access.Charge(r.Context(), "m", 6))
+		_, err := access.Spend(r.Context(), "m", "GET /", 6)
+		a.WriteError(rw, r, err)
 	}))
 	w.refused(charge, w.get("/", limited), limitedID, "over_limit")
 	w.refused(charge, w.get("/", limited), limitedID, "rate_limited")
@@ -149,10 +150,14 @@ func TestWhoWasRefused(t *testing.T) {
 	require.False(t, found)
 }
 
+func monthly(n latchkey.Credits) []latchkey.Quota {
+	return []latchkey.Quota{{Amount: n, Per: latchkey.Month}}
+}
+
 func TestDocumentedSurfacesTellWhoWasRefused(t *testing.T) {
 	w := newWatched(t)
 	keyID, key := w.issue(latchkey.KindAPIKey, latchkey.Settings{})
-	pageID, page := w.issue(latchkey.KindPublishable, latchkey.Settings{Limits: latchkey.Limits{Credits: 1},
+	pageID, page := w.issue(latchkey.KindPublishable, latchkey.Settings{Limits: latchkey.Limits{Quotas: monthly(1)},
 		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("core/*")}})
 	endedID, ended := w.issue(latchkey.KindSecret, latchkey.Settings{})
 	require.NoError(t, w.acme.Revoke(t.Context(), endedID, ""))

@@ -61,6 +61,9 @@ func Parse(text string) [16]byte {
 	return u
 }
 
+// Time returns the time in an id, in µs since 1970, to the millisecond.
+func Time(id [16]byte) int64 { return int64(binary.BigEndian.Uint64(id[:8])>>16) * 1000 }
+
 // Tick returns the time in an id, as 1/4096 ms since 1970: the milliseconds and the 12 bits that follow.
 func Tick(text string) uint64 {
 	b := Parse(text)

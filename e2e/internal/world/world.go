@@ -86,3 +86,12 @@ func WriteEpoch(ctx context.Context, s latchkey.Store, w latchkey.Write) (uint64
 	feed, err := s.Changes(ctx, 0, 0, 0)
 	return feed.Epoch, err
 }
+
+// Spend spends n of a meter, and tells only whether it could.
+func Spend(ctx context.Context, a latchkey.Access, meter string, n latchkey.Credits) error {
+	_, err := a.Spend(ctx, meter, "GET /", n)
+	return err
+}
+
+// Monthly is a quota of n credits of each meter in a calendar month.
+func Monthly(n latchkey.Credits) []latchkey.Quota { return []latchkey.Quota{{Amount: n, Per: latchkey.Month}} }
