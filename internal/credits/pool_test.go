@@ -436,3 +436,74 @@ func TestAStuckGroupHoldsUpNoOther(t *testing.T) {
 		})
 	}
 }
+
+// What this process still holds of the period before is carried all the same: it is returned before a refusal.
+func TestWhatIsHeldOfThePeriodBeforeIsCarried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBooks()
+		p := New(b, of(50))
+		d := &Debit{Owner: "acme", Meter: "reads", Limits: &Limits{List: []Limit{
+			{Period: Period{Unit: Minute}, Credits: 1000, Carry: 1000}}}}
+		for range 3 {
+			require.NoError(t, charge(p, d, 1))
+		}
+		synctest.Wait()
+		b.turn(minute)
+		other := &Debit{Owner: "acme", Meter: "reads", Limits: &Limits{List: append([]Limit{{TokenID: "t",
+			Period: Period{Unit: Minute}, Credits: 5000}}, d.Limits.List...), Nearest: [16]byte{1}}}
+		require.NoError(t, charge(p, other, 1000+997), "another line, so that nothing but the refusal returns it")
+		require.ErrorIs(t, charge(p, other, 1), fault.ErrOverLimit)
+		require.NoError(t, p.Close(t.Context()))
+	})
+}
+
+// A lease of a short period is returned so much sooner. That of a long one beside it does not wait longer for that.
+func TestShortLeasesAreReturnedSoon(t *testing.T) {
+	for unit, c := range map[Unit]struct{ held, returned time.Duration }{
+		Minute:  {7 * time.Second, 12 * time.Second},
+		Hour:    {29 * time.Second, 45 * time.Second},
+		Forever: {29 * time.Second, 45 * time.Second},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBooks()
+			b.at = Instant{Now: time.Date(2026, 3, 4, 5, 6, 0, 0, time.UTC).UnixMicro()}
+			p := New(b, of(100))
+			taken := func(token string) int64 {
+				b.mu.Lock()
+				defer b.mu.Unlock()
+				return b.used[accountName{"acme", token, "reads", ""}]
+			}
+			var debits []*Debit
+			for _, id := range []string{"long", "short"} {
+				list := []Limit{{TokenID: id, Period: Period{Unit: Forever}, Credits: 10_000}}
+				if id == "short" && unit != Forever {
+					list = append(list, Limit{TokenID: id, Period: Period{Unit: unit}, Credits: 10_000})
+				}
+				debits = append(debits, &Debit{Owner: "acme", Meter: "reads",
+					Limits: &Limits{List: list, Nearest: [16]byte{id[0]}}})
+			}
+			for _, d := range debits {
+				for range 3 {
+					require.NoError(t, charge(p, d, 1))
+				}
+			}
+			synctest.Wait()
+			require.EqualValues(t, 101, taken("short"))
+			pass := func(d time.Duration) { // both clocks
+				for range d / (250 * time.Millisecond) {
+					b.turn(250_000)
+					time.Sleep(250 * time.Millisecond)
+					synctest.Wait()
+				}
+			}
+			pass(c.held)
+			require.EqualValues(t, 101, taken("short"), "unit %d", unit)
+			require.EqualValues(t, 101, taken("long"))
+			pass(c.returned - c.held)
+			require.EqualValues(t, 3, taken("short"), "unit %d", unit)
+			pass(45*time.Second - c.returned)
+			require.EqualValues(t, 3, taken("long"))
+			require.NoError(t, p.Close(t.Context()))
+		})
+	}
+}
