@@ -989,7 +989,7 @@ func (w *escalation) editBounds(r *rand.Rand, s *lk.Settings) {
 		case 3:
 			s.Restrictions.MintFrom = somePrefixes(r)
 		case 4:
-			s.Limits = oneOf(r, lk.Limits{}, monthly(50), monthly(100), monthly(200))
+			s.Limits.Quotas = someQuotas(r)
 		case 5:
 			s.Limits.Rate = oneOf(r, someRates...)
 		case 6:
@@ -998,6 +998,19 @@ func (w *escalation) editBounds(r *rand.Rand, s *lk.Settings) {
 			}
 		}
 	}
+}
+
+// someQuotas returns quotas of a meter, or of each, that are tight or wide.
+func someQuotas(r *rand.Rand) (list []lk.Quota) {
+	for _, per := range []lk.Period{lk.Month, lk.Day} {
+		for _, meter := range []string{"", "api"} {
+			if chance(r, 35) {
+				list = append(list, lk.Quota{Meter: meter, Per: per, Amount: oneOf(r, lk.Credits(50), 100, 200),
+					Carry: oneOf(r, lk.Credits(0), 0, 50)})
+			}
+		}
+	}
+	return list
 }
 
 func (w *escalation) editToken(r *rand.Rand, t *lk.Token, have lk.Permissions) {

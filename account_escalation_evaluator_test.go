@@ -1033,12 +1033,18 @@ type reach struct {
 	places  map[place]bool // where a request is let in from
 	mints   map[netip.Addr]bool
 	signed  bool
-	end     int64 // µs; math.MaxInt64: none
-	idle    bool  // it ends when it is not used, it or one of its ancestors
-	credits lk.Credits
-	rate    float64 // requests per second; +Inf: any
+	end     int64                   // µs; math.MaxInt64: none
+	idle    bool                    // it ends when it is not used, it or one of its ancestors
+	credits [len(purses)]lk.Credits // what each purse lasts for
+	rate    float64                 // requests per second; +Inf: any
 	burst   int
 }
+
+// purses are what quotas of a universe are of: a meter in a period.
+var purses = [4]struct {
+	meter string
+	per   lk.Period
+}{{"api", lk.Month}, {"mail", lk.Month}, {"api", lk.Day}, {"mail", lk.Day}}
 
 type place struct {
 	address netip.Addr
@@ -1055,8 +1061,11 @@ func refererOf(host string) string {
 
 // reachOf is the reach of a token among these addresses and hosts.
 func (r *records) reachOf(id string, addresses []netip.Addr, hosts []string) reach {
-	out := reach{places: map[place]bool{}, mints: map[netip.Addr]bool{}, end: math.MaxInt64, credits: math.MaxInt64,
+	out := reach{places: map[place]bool{}, mints: map[netip.Addr]bool{}, end: math.MaxInt64,
 		rate: math.Inf(1), burst: math.MaxInt}
+	for i := range out.credits {
+		out.credits[i] = math.MaxInt64
+	}
 	chain, ok := r.chain(id)
 	if !ok {
 		return out
@@ -1082,7 +1091,11 @@ func (r *records) reachOf(id string, addresses []netip.Addr, hosts []string) rea
 		}
 		out.idle = out.idle || t.Validity.Idle != 0
 		for _, q := range t.Limits.Quotas {
-			out.credits = min(out.credits, q.Amount)
+			for i, p := range purses {
+				if q.Per == p.per && (q.Meter == "" || q.Meter == p.meter) {
+					out.credits[i] = min(out.credits[i], q.Amount+q.Carry)
+				}
+			}
 		}
 		if l := t.Limits.Rate; l != (lk.Rate{}) {
 			out.rate = min(out.rate, float64(l.Count)/l.Per.Seconds())
@@ -1100,7 +1113,9 @@ func withinAny(prefixes []netip.Prefix, at netip.Addr) bool {
 }
 
 // limited reports whether a token has limits, its own or an ancestor's.
-func (r reach) limited() bool { return r.credits != math.MaxInt64 || !math.IsInf(r.rate, 1) }
+func (r reach) limited() bool {
+	return slices.Min(r.credits[:]) != math.MaxInt64 || !math.IsInf(r.rate, 1)
+}
 
 // farther says in which way r goes beyond o and was, "" if in none. Limits are left to dearer.
 func (r reach) farther(o, was reach) string {
@@ -1125,9 +1140,12 @@ func (r reach) farther(o, was reach) string {
 
 // dearer says in which way r may spend more than o.
 func (r reach) dearer(o reach) string {
+	for i, p := range purses {
+		if r.credits[i] > o.credits[i] {
+			return fmt.Sprintf("may spend more of %s per %s", p.meter, p.per)
+		}
+	}
 	switch {
-	case r.credits > o.credits:
-		return "may spend more credits"
 	case r.rate > o.rate || r.burst > o.burst && !math.IsInf(o.rate, 1):
 		return "may ask faster"
 	}
