@@ -20,7 +20,7 @@ func ExampleAccess_Spend() {
 	access, _ := keys.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()})
 
 	left, err := access.Spend(ctx, "api", "GET /orders", 3*latchkey.Credit)
-	fmt.Println(left.Credits/latchkey.Credit, left.Resets, err)
+	fmt.Println(left.Credits/latchkey.Credit, left.Resets(), err)
 
 	_, err = access.Spend(ctx, "api", "GET /orders", 3*latchkey.Credit)
 	var over *latchkey.OverLimitError

@@ -159,25 +159,41 @@ func limitsWithin(t *Token, ancestors []Token, of *Token, ofAncestors []Token) b
 // Left is what a caller may still spend of a meter: what is left of the [Quota] that has the least.
 type Left struct {
 	Credits Credits
-	Resets  time.Time // when the period of that quota is over, UTC; zero: never
-	Quota   Quota     // that quota: the token's own, of one it was minted from, or the owner's; zero: none holds
 
-	in time.Duration // until Resets
+	quota       *Quota // nil: none holds
+	resets, now int64  // µs; resets 0: never
 }
 
 // Limited reports whether a quota holds at all. Otherwise l is zero.
-func (l Left) Limited() bool { return l.Quota.Per != "" }
+func (l Left) Limited() bool { return l.quota != nil }
+
+// Quota returns the quota that has the least left: the token's own, of one it was minted from, or the owner's. It is
+// zero if none holds.
+func (l Left) Quota() Quota {
+	if l.quota == nil {
+		return Quota{}
+	}
+	return *l.quota
+}
+
+// Resets returns when the period of that quota is over, in UTC. Zero: never.
+func (l Left) Resets() time.Time {
+	if l.resets == 0 {
+		return time.Time{}
+	}
+	return fromMicros(l.resets)
+}
 
 // ResetsIn returns how long it is until Resets, as of the call that returned l. 0: it never comes.
-func (l Left) ResetsIn() time.Duration { return l.in }
+func (l Left) ResetsIn() time.Duration {
+	if l.resets == 0 {
+		return 0
+	}
+	return max(time.Duration(l.resets-l.now)*time.Microsecond, 1)
+}
 
 func (l *meterLimits) left(of credits.Left, now int64) Left {
-	left := Left{Credits: Credits(of.Credits), Quota: l.quotas[of.Limit]}
-	if of.Resets != 0 {
-		left.Resets = fromMicros(of.Resets)
-		left.in = max(time.Duration(of.Resets-now)*time.Microsecond, 1)
-	}
-	return left
+	return Left{Credits: Credits(of.Credits), quota: &l.quotas[of.Limit], resets: of.Resets, now: now}
 }
 
 // Uncounted as an endpoint says that [Access.Spend] and [Hold.Settle] count nothing as usage: the caller counts itself,
@@ -206,24 +222,30 @@ type Hold struct {
 // the use; nothing is taken, and Left is zero. With Options.CreditLease most calls are paid in memory and do not
 // allocate.
 func (a Access) Spend(ctx context.Context, meter, endpoint string, n Credits) (Left, error) {
-	left, err := a.spend(ctx, meter, n)
-	if err == nil {
-		a.countSpent(meter, endpoint, n)
+	var left Left
+	switch {
+	case n < 0:
+		return Left{}, fmt.Errorf("%w: a negative number of credits", ErrInvalid)
+	case n == 0:
+		if err := a.checkMeter(meter); err != nil {
+			return Left{}, err
+		}
+	default:
+		l, err := a.limits(ctx, meter)
+		if err == nil && l != nil {
+			left, err = a.spend(ctx, l, meter, n)
+		}
+		if err != nil {
+			return Left{}, err
+		}
 	}
-	return left, err
+	if endpoint != Uncounted {
+		a.count(meter, endpoint, 1, n)
+	}
+	return left, nil
 }
 
-func (a Access) spend(ctx context.Context, meter string, n Credits) (Left, error) {
-	if n == 0 {
-		return Left{}, a.checkMeter(meter)
-	}
-	if n < 0 {
-		return Left{}, fmt.Errorf("%w: a negative number of credits", ErrInvalid)
-	}
-	l, err := a.limits(ctx, meter)
-	if err != nil || l == nil {
-		return Left{}, err
-	}
+func (a *Access) spend(ctx context.Context, l *meterLimits, meter string, n Credits) (Left, error) {
 	if a.m.opts.CreditLease != nil {
 		if err := ctx.Err(); err != nil {
 			return Left{}, fault.Unavailable(err)
@@ -243,12 +265,6 @@ func (a Access) spend(ctx context.Context, meter string, n Credits) (Left, error
 	}
 	left, _ := h.Left()
 	return l.left(left, now), nil
-}
-
-func (a Access) countSpent(meter, endpoint string, n Credits) {
-	if endpoint != Uncounted {
-		a.Count(meter, endpoint, 1, n)
-	}
 }
 
 // Reserve takes n credits in advance, as [Access.Spend] takes them, for what costs a sum that is known only afterwards:
@@ -285,7 +301,7 @@ func (a Access) Reserve(ctx context.Context, meter, endpoint string, n Credits) 
 }
 
 // reserve fills h, and returns what time it is, µs.
-func (a Access) reserve(ctx context.Context, l *meterLimits, meter string, n Credits, h *credits.Hold) (int64, error) {
+func (a *Access) reserve(ctx context.Context, l *meterLimits, meter string, n Credits, h *credits.Hold) (int64, error) {
 	at, err := a.m.follower(a.who.feed).confirmedTime(ctx) // in which period?
 	if err != nil {
 		return 0, err
@@ -309,11 +325,11 @@ func (l *meterLimits) explain(err error, n Credits, now int64) {
 	}
 }
 
-func (a Access) debit(l *meterLimits, meter string) credits.Debit {
+func (a *Access) debit(l *meterLimits, meter string) credits.Debit {
 	return credits.Debit{Owner: a.who.owner, Meter: meter, Token: a.id, Limits: l.limits}
 }
 
-func (a Access) checkMeter(meter string) error {
+func (a *Access) checkMeter(meter string) error {
 	if a.set == nil {
 		return ErrInvalidToken
 	}
@@ -321,7 +337,7 @@ func (a Access) checkMeter(meter string) error {
 }
 
 // limits returns what a debit must keep to, and nil if no quota holds for the meter.
-func (a Access) limits(ctx context.Context, meter string) (*meterLimits, error) {
+func (a *Access) limits(ctx context.Context, meter string) (*meterLimits, error) {
 	if err := a.checkMeter(meter); err != nil {
 		return nil, err
 	}
@@ -369,7 +385,9 @@ func (h *Hold) Settle(ctx context.Context, actual Credits) error {
 		return err
 	}
 	if actual != 0 && h.counted.CompareAndSwap(false, true) {
-		h.access.countSpent(h.meter, h.endpoint, actual)
+		if h.endpoint != Uncounted {
+			h.access.count(h.meter, h.endpoint, 1, actual)
+		}
 	}
 	return nil
 }

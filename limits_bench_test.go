@@ -54,14 +54,31 @@ func BenchmarkCount(b *testing.B) {
 	})
 }
 
+// BenchmarkSpend is a debit that is counted: of a token without quotas, and out of leases.
 func BenchmarkSpend(b *testing.B) {
-	_, _, a := limited(b, monthly(1<<60))
-	ctx := context.Background()
-	b.ReportAllocs()
-	for b.Loop() {
-		if err := spend(ctx, a, "reads", 1); err != nil {
-			b.Fatal(err)
-		}
+	const most = 1 << 60
+	for name, list := range map[string][]latchkey.Quota{
+		"no quota": nil,
+		"one":      {{Amount: most, Per: latchkey.Month}},
+		"several": {{Meter: "reads", Amount: most, Per: latchkey.Minute}, {Amount: most, Per: latchkey.Day, Carry: most},
+			{Meter: "writes", Amount: most, Per: latchkey.Forever}, {Amount: most, Per: latchkey.Month}},
+	} {
+		b.Run(name, func(b *testing.B) {
+			ctx := context.Background()
+			keys := latchkey.New(memstore.New(nil), &latchkey.Options{CreditLease: latchkey.Hundredth})
+			b.Cleanup(func() { require.NoError(b, keys.Close(ctx)) })
+			_, s, err := keys.For("acme").Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
+				Limits: latchkey.Limits{Quotas: list}})
+			require.NoError(b, err)
+			a, err := keys.Verify(ctx, latchkey.Presented{Secret: s.Reveal()})
+			require.NoError(b, err)
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := a.Spend(ctx, "reads", "GET /orders", 1); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 

@@ -350,9 +350,9 @@ func TestSpendSaysWhatIsLeft(t *testing.T) {
 			w.ok(err)
 			assert.True(t, left.Limited())
 			assert.EqualValues(t, 7, left.Credits)
-			assert.Equal(t, time.Date(2026, 3, 5, 0, 0, 0, 0, time.UTC), left.Resets)
+			assert.Equal(t, time.Date(2026, 3, 5, 0, 0, 0, 0, time.UTC), left.Resets())
 			assert.Equal(t, 6*time.Hour, left.ResetsIn())
-			assert.Equal(t, day, left.Quota)
+			assert.Equal(t, day, left.Quota())
 			h, err := a.Reserve(w.ctx, "api", "GET /", 2)
 			w.ok(err)
 			assert.EqualValues(t, 5, h.Left().Credits)
@@ -367,8 +367,8 @@ func TestSpendSaysWhatIsLeft(t *testing.T) {
 			left, err = a.Spend(w.ctx, "api", "GET /", 1) // the month has 12 − 10 − 1
 			w.ok(err)
 			assert.EqualValues(t, 1, left.Credits)
-			assert.Equal(t, month, left.Quota)
-			assert.Equal(t, time.Date(2026, 4, 5, 0, 0, 0, 0, time.UTC), left.Resets)
+			assert.Equal(t, month, left.Quota())
+			assert.Equal(t, time.Date(2026, 4, 5, 0, 0, 0, 0, time.UTC), left.Resets())
 
 			_, err = a.Spend(w.ctx, "api", "GET /", 2)
 			var over *latchkey.OverLimitError
@@ -398,7 +398,7 @@ func TestSpendSaysWhatIsLeft(t *testing.T) {
 				`latchkey: over limit: meter "mail" of the owner, quota per minute`)
 			left, err = w.access(free).Spend(w.ctx, "mail", "GET /", 1)
 			w.ok(err)
-			assert.Equal(t, quota{Amount: 1, Per: latchkey.Minute}, left.Quota)
+			assert.Equal(t, quota{Amount: 1, Per: latchkey.Minute}, left.Quota())
 			guest := must(w.keys.For("nobody").Assume(latchkey.Client{}, nil))
 			left, err = guest.Spend(w.ctx, "mail", "GET /", 1)
 			w.ok(err)
@@ -420,7 +420,7 @@ func TestLeftOutOfALease(t *testing.T) {
 		left, err := a.Spend(w.ctx, "api", latchkey.Uncounted, 1)
 		w.ok(err)
 		require.Equal(t, 1000-n, left.Credits)
-		require.Equal(t, latchkey.Minute, left.Quota.Per)
+		require.Equal(t, latchkey.Minute, left.Quota().Per)
 		require.Equal(t, 53*time.Second, left.ResetsIn())
 	}
 	assert.Less(t, store.reserves.Load(), int64(4), "out of leases")

@@ -74,20 +74,20 @@ func endpoint(r *http.Request, on string) string {
 // setQuotaHeaders adds to the RateLimit fields what Spend said of the quotas that hold.
 func setQuotaHeaders(h http.Header, quotas []latchkey.Quota, meter string, n latchkey.Credits, left latchkey.Left,
 	err error) {
-	least, in := left, left.ResetsIn()
+	credits, resets, in, least := left.Credits, left.Resets(), left.ResetsIn(), left.Quota()
 	var over *latchkey.OverLimitError
 	if errors.As(err, &over) {
-		least, in = latchkey.Left{Credits: over.Left, Resets: over.Resets, Quota: over.Quota}, over.RetryAfter()
+		credits, resets, in, least = over.Left, over.Resets, over.RetryAfter(), over.Quota
 	}
-	if n == 0 || !least.Limited() {
+	if n == 0 || least.Per == "" {
 		return
 	}
 	now := time.Now()
 	if in > 0 {
-		now = least.Resets.Add(-in) // by the Manager's clock
+		now = resets.Add(-in) // by the Manager's clock
 	}
-	names := []string{policyName(meter, least.Quota)}
-	list := []latchkey.Quota{least.Quota}
+	names := []string{policyName(meter, least)}
+	list := []latchkey.Quota{least}
 	for _, q := range quotas {
 		name := policyName(meter, q)
 		i := slices.Index(names, name)
@@ -105,7 +105,7 @@ func setQuotaHeaders(h http.Header, quotas []latchkey.Quota, meter string, n lat
 		}
 		addField(h, "RateLimit-Policy", policy)
 	}
-	state := names[0] + ";r=" + requests(least.Credits, n)
+	state := names[0] + ";r=" + requests(credits, n)
 	if in > 0 {
 		state += ";t=" + wholeSeconds(in)
 	}

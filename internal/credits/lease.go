@@ -32,6 +32,7 @@ type lease struct {
 	debit    Debit // the one it was taken for: a debit under other limits gets nothing of it
 	accounts Accounts
 	holdings []*holding
+	from, to int64         // all its periods, µs
 	size     int64         // what was reserved
 	arrived  chan struct{} // closed when the store has answered
 	turn     chan struct{} // held while the store is told about it
@@ -61,7 +62,7 @@ func (l *lease) step() int64 { return max(l.size/leaseShare, 1) }
 
 // lasts reports whether all periods of the lease go on.
 func (l *lease) lasts(now int64) bool {
-	return now >= l.accounts.present.from && now < l.accounts.present.to
+	return now >= l.from && now < l.to
 }
 
 // idle returns after what time without debits the lease is released, in µs.

@@ -46,10 +46,10 @@ func (l *line) debit(limits *Limits, n int64, at Instant, h *Hold) (left Left, o
 			continue
 		}
 		lease.taken += n
-		left = Left{Credits: l.left, Limit: min(l.least, lease.accounts.Len()-1)}
+		left = Left{Credits: l.left + lease.amount - lease.taken, Limit: min(l.least, lease.accounts.Len()-1)}
 		left.Resets = lease.accounts.resets(left.Limit)
 		for _, other := range l.leases {
-			if other.serves(limits, at.Now) {
+			if other != lease && other.serves(limits, at.Now) {
 				left.Credits += other.amount - other.taken
 			}
 		}
@@ -139,6 +139,7 @@ func (l *line) fetch(ctx context.Context, d *Debit, n int64, now int64) bool {
 	}
 	next := &lease{line: l, key: key, debit: *d, accounts: accounts, size: size, stored: size,
 		arrived: make(chan struct{}), turn: make(chan struct{}, 1)}
+	next.from, next.to = accounts.present.from, accounts.present.to
 	next.debit.Owner, next.debit.Meter, next.accounts.meter = l.key.owner, l.key.meter, l.key.meter
 	l.mu.Lock()
 	if l.coming != nil {
