@@ -217,10 +217,10 @@ type Hold struct {
 // left: see [Left]. With Options.CreditLease that is as of the latest answer of the store, and without what others have
 // spent since.
 //
-// After any error, do not serve the request. Nothing was counted then, and only with [ErrUnknownOutcome] may the credits
-// have been spent. The errors are those of [Access.Reserve]. For n = 0 Spend checks the Access and the meter and counts
-// the use; nothing is taken, and Left is zero. With Options.CreditLease most calls are paid in memory and do not
-// allocate.
+// After any error, do not serve the request. Nothing was counted then, and only with [ErrUnknownOutcome] may the
+// credits have been spent. The errors are those of [Access.Reserve]. For n = 0 Spend checks the Access and the meter
+// and counts the use; nothing is taken, and Left is zero. With Options.CreditLease most calls are paid in memory and do
+// not allocate.
 func (a Access) Spend(ctx context.Context, meter, endpoint string, n Credits) (Left, error) {
 	var left Left
 	switch {
@@ -271,9 +271,9 @@ func (a *Access) spend(ctx context.Context, l *meterLimits, meter string, n Cred
 // Settle says what was really spent, and counts the use. Without any quota nothing is taken, and the Hold is free.
 //
 // Quotas are those that the Access saw: one that was lowered since holds from the next Verify on. An Assumed caller saw
-// none, so the owner's record is read. Reserve and Spend are exact across all processes that share the store: they never
-// take more than a quota together. With Options.CreditLease, what another process has leased and not spent counts as
-// spent until that process returns it, so a refusal may come early by that much: see there. For what this process holds
+// none, so the owner's record is read. Reserve and Spend are exact across all processes that share the store: they
+// never take more than a quota together. With Options.CreditLease, what another process has leased and not spent counts
+// as spent until that process returns it, so a refusal may come early by that much: see there. For what this process holds
 // itself it is exact. What a Hold has counts in the period in which it was reserved.
 //
 // Credits that nobody settles are returned by the first [Manager.Purge] after 15 minutes, at the earliest.
@@ -355,8 +355,8 @@ func (a *Access) limits(ctx context.Context, meter string) (*meterLimits, error)
 	return set.of(meter), nil
 }
 
-// Quotas returns the quotas that [Access.Spend] keeps to for a meter: the token's own, those of the tokens it was minted
-// from, and the owner's. The owner's of an Assumed caller are not among them. It does not read the store.
+// Quotas returns the quotas that [Access.Spend] keeps to for a meter: the token's own, those of the tokens it was
+// minted from, and the owner's. The owner's of an Assumed caller are not among them. It does not read the store.
 func (a Access) Quotas(meter string) []Quota {
 	if a.set == nil {
 		return nil

@@ -448,7 +448,9 @@ func TestAnActorOutspendsNoLimit(t *testing.T) {
 			assert.NoError(t, err, name)
 		}
 	}
-	_, err := as(secret).Update(w.ctx, tok.ID, func(t *latchkey.Token) error { t.Limits.Quotas = monthly(101).Quotas; return nil })
+	wider := func(t *latchkey.Token) error { t.Limits.Quotas = monthly(101).Quotas; return nil }
+	narrower := func(t *latchkey.Token) error { t.Limits.Quotas = monthly(99).Quotas; return nil }
+	_, err := as(secret).Update(w.ctx, tok.ID, wider)
 	w.is(latchkey.ErrDenied, err)
 	for name, faster := range map[string]latchkey.Rate{
 		"a step":  {Count: 11, Per: time.Second},
@@ -458,7 +460,7 @@ func TestAnActorOutspendsNoLimit(t *testing.T) {
 		_, err = as(secret).Update(w.ctx, tok.ID, func(t *latchkey.Token) error { t.Limits.Rate = faster; return nil })
 		assert.ErrorIs(t, err, latchkey.ErrDenied, name)
 	}
-	_, err = as(secret).Update(w.ctx, tok.ID, func(t *latchkey.Token) error { t.Limits.Quotas = monthly(99).Quotas; return nil })
+	_, err = as(secret).Update(w.ctx, tok.ID, narrower)
 	w.ok(err)
 	free, _ := w.key(readAll())
 	_, err = as(secret).Rotate(w.ctx, free.ID, 0) // to get at an account without a limit
@@ -466,7 +468,8 @@ func TestAnActorOutspendsNoLimit(t *testing.T) {
 	change := func(o *latchkey.Owner) error { o.Limits = monthly(1); return nil }
 	w.is(latchkey.ErrDenied, as(secret).Configure(w.ctx, change))
 	_, minted := w.mint(w.access(secret), latchkey.Narrowing{})
-	_, _, err = as(minted).Issue(w.ctx, spec(latchkey.Limits{Rate: rate, Quotas: monthly(100).Quotas})) // its parent has 99
+	// Its parent has 99.
+	_, _, err = as(minted).Issue(w.ctx, spec(latchkey.Limits{Rate: rate, Quotas: monthly(100).Quotas}))
 	w.is(latchkey.ErrDenied, err)
 }
 

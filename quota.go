@@ -30,18 +30,19 @@ const (
 	Forever Period = "forever" // it never begins anew
 )
 
-// Quota bounds the credits that are spent in each Period, exactly, across all processes that share the store. Which
-// period it is, is told by the machine's clock as the store's confirms it: near its end two processes may be in
-// different periods for as long as their clocks differ, a minute at most. Each period has its own Amount all the same.
+// Quota bounds the credits that are spent in each Period, exactly, across all processes that share the store. The later
+// of the machine's clock and the store's tells which period it is. They agree to within a minute, so two processes may
+// be in different periods for that long. Each period has its own Amount all the same.
 //
 // What is spent is kept by token, meter and period. So a Quota that is changed, or removed and set again, finds what
-// was spent in its period under another Amount. Where no quota held, nothing was taken. Two quotas of the same Per and
-// Anchor, one with a Meter and one for each, share that account: the smaller Amount and the smaller Carry hold.
+// was spent in its period under another Amount. What is spent while no quota of a period holds is not kept. Two quotas
+// of the same Per and Anchor, one with a Meter and one for each, share what is kept: the smaller Amount and the smaller
+// Carry hold.
 type Quota struct {
 	Meter  string  `json:"meter,omitempty"` // at most 64 bytes; "": each meter has the Amount for itself
 	Amount Credits `json:"amount"`          // 0: nothing is left, ever
 	Per    Period  `json:"per"`
-	// Anchor is the first day of the period: of a Month 1 to 28, of a Week 1 (Monday) to 7. 0 is 1. Other periods have none.
+	// Anchor is the first day of the period: of a Month 1 to 28, of a Week 1 (Monday) to 7. 0 is 1. Others have none.
 	Anchor int `json:"anchor,omitempty"`
 	// Carry is how much may be added of what the period just before left unspent of its Amount. What was itself carried
 	// into that one is not carried on. What the present Amount exceeds the spending of the period before by counts as
@@ -98,8 +99,8 @@ type limitsJSON struct {
 	Rate    Rate    `json:"rate,omitzero"`
 }
 
-// MarshalJSON writes l. A single Quota of each meter for the calendar month is written as "credits", as earlier versions
-// did, so that they can read it. They refuse a record with any other quota.
+// MarshalJSON writes l. A single Quota of each meter for the calendar month is written as "credits", as earlier
+// versions did, so that they can read it. They refuse a record with any other quota.
 func (l Limits) MarshalJSON() ([]byte, error) {
 	out := limitsJSON{Quotas: l.Quotas, Rate: l.Rate}
 	if len(l.Quotas) == 1 && l.Quotas[0].Amount >= 0 && l.Quotas[0] == monthly(l.Quotas[0].Amount) {

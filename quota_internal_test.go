@@ -47,7 +47,9 @@ func TestQuotasWithin(t *testing.T) {
 	for range 3000 {
 		s := make(spending, 6)
 		for i := range s {
-			s[i] = [2]Credits{Credits(random.IntN(6)) * Credits(random.IntN(2)), Credits(random.IntN(6)) * Credits(random.IntN(2))}
+			for meter := range s[i] {
+				s[i][meter] = Credits(random.IntN(6) * random.IntN(2))
+			}
 		}
 		spendings = append(spendings, s)
 	}

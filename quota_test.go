@@ -60,7 +60,8 @@ func TestQuotasThatAreNone(t *testing.T) {
 		{"it must be a day from 1 to 7", []quota{{Per: latchkey.Week, Anchor: 8}}},
 		{"only a week and a month have one", []quota{{Per: latchkey.Day, Anchor: 1}}},
 		{"only a week and a month have one", []quota{{Per: latchkey.Forever, Anchor: 2}}},
-		{`two quotas of meter "api" per day`, []quota{{Meter: "api", Per: latchkey.Day}, {Meter: "api", Per: latchkey.Day, Amount: 5}}},
+		{`two quotas of meter "api" per day`, []quota{{Meter: "api", Per: latchkey.Day},
+			{Meter: "api", Per: latchkey.Day, Amount: 5}}},
 		{"two quotas", []quota{{Per: latchkey.Week}, {Per: latchkey.Week, Anchor: 1}}},
 		{"", []quota{{Per: latchkey.Week}, {Per: latchkey.Week, Anchor: 2}, {Meter: "a", Per: latchkey.Week}}},
 		{"more than 8 quotas", nine},
@@ -127,8 +128,8 @@ func TestLimitsAsJSON(t *testing.T) {
 	}
 	// What is read and cannot be kept to is refused where it is used.
 	w := newWorld(t)
-	for i, text := range []string{`{"credits":-1}`, `{"quotas":[{"amount":1,"per":"fortnight"}]}`, `{"quotas":[{"amount":1}]}`,
-		`{"quotas":[{"amount":-1,"per":"day"}]}`} {
+	for i, text := range []string{`{"credits":-1}`, `{"quotas":[{"amount":1,"per":"fortnight"}]}`,
+		`{"quotas":[{"amount":1}]}`, `{"quotas":[{"amount":-1,"per":"day"}]}`} {
 		tok, secret := w.key(readAll())
 		require.NoError(t, json.Unmarshal([]byte(text), &tok.Limits))
 		w.ok(w.store.Write(w.ctx, latchkey.Write{ID: [16]byte{1, byte(i)}, Owner: "acme", Tokens: []latchkey.Token{tok}}))
@@ -340,7 +341,8 @@ func TestCarry(t *testing.T) {
 // Spend says what is left of the quota that has the least, and when that begins anew.
 func TestSpendSaysWhatIsLeft(t *testing.T) {
 	day, month := quota{Meter: "api", Amount: 10, Per: latchkey.Day}, quota{Amount: 12, Per: latchkey.Month, Anchor: 5}
-	for name, lease := range map[string]func(latchkey.Credits) latchkey.Credits{"without leases": nil, "with leases": leasesOf(1)} {
+	for name, lease := range map[string]func(latchkey.Credits) latchkey.Credits{"without leases": nil,
+		"with leases": leasesOf(1)} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, func(o *latchkey.Options) { o.CreditLease = lease })
 			w.at("2026-03-04 18:00:00")
@@ -427,7 +429,8 @@ func TestLeftOutOfALease(t *testing.T) {
 }
 
 func TestSpendingIsCounted(t *testing.T) {
-	for name, lease := range map[string]func(latchkey.Credits) latchkey.Credits{"without leases": nil, "with leases": leasesOf(50)} {
+	for name, lease := range map[string]func(latchkey.Credits) latchkey.Credits{"without leases": nil,
+		"with leases": leasesOf(50)} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, func(o *latchkey.Options) { o.CreditLease = lease })
 			tok, secret := w.issue(latchkey.KindAPIKey, quotas(quota{Meter: "api", Amount: 1000, Per: latchkey.Hour}))
@@ -611,26 +614,27 @@ func TestAnActorWidensNoQuota(t *testing.T) {
 		becomes []quota
 		ok      bool
 	}{
-		"the same":                             {has, true},
-		"in another order":                     {[]quota{month, has[0]}, true},
-		"one more":                             {append(has[:2:2], quota{Amount: 1, Per: latchkey.Minute}), true},
-		"less":                                 {[]quota{{Meter: "api", Amount: 9, Per: latchkey.Day}, month}, true},
-		"less, that carries":                   {[]quota{{Meter: "api", Amount: 9, Per: latchkey.Day, Carry: 6}, month}, true},
-		"of each meter":                        {[]quota{{Amount: 10, Per: latchkey.Day, Carry: 5}, month}, true},
-		"none left of anything":                {[]quota{{Per: latchkey.Minute}}, true},
-		"none left of one":                     {[]quota{{Meter: "api", Per: latchkey.Forever}, month}, true},
-		"none left of one, and the other gone": {[]quota{{Meter: "api", Per: latchkey.Forever}}, false},
-		"more":                                 {[]quota{{Meter: "api", Amount: 11, Per: latchkey.Day}, month}, false},
-		"more with carry":                      {[]quota{{Meter: "api", Amount: 10, Per: latchkey.Day, Carry: 6}, month}, false},
-		"of another meter":                     {[]quota{{Meter: "mail", Amount: 1, Per: latchkey.Day}, month}, false},
-		"of one meter only":                    {[]quota{has[0], {Meter: "api", Amount: 1, Per: latchkey.Month, Anchor: 15}}, false},
-		"of another period":                    {[]quota{{Meter: "api", Amount: 1, Per: latchkey.Month}, month}, false},
-		"for ever":                             {[]quota{{Meter: "api", Amount: 1, Per: latchkey.Forever}, month}, false},
-		"from another day":                     {[]quota{has[0], {Amount: 1, Per: latchkey.Month, Anchor: 16}}, false},
-		"gone":                                 {[]quota{has[0]}, false},
-		"all gone":                             {nil, false},
+		"the same":               {has, true},
+		"in another order":       {[]quota{month, has[0]}, true},
+		"one more":               {append(has[:2:2], quota{Amount: 1, Per: latchkey.Minute}), true},
+		"less":                   {[]quota{{Meter: "api", Amount: 9, Per: latchkey.Day}, month}, true},
+		"less, that carries":     {[]quota{{Meter: "api", Amount: 9, Per: latchkey.Day, Carry: 6}, month}, true},
+		"of each meter":          {[]quota{{Amount: 10, Per: latchkey.Day, Carry: 5}, month}, true},
+		"none left of anything":  {[]quota{{Per: latchkey.Minute}}, true},
+		"none left of one":       {[]quota{{Meter: "api", Per: latchkey.Forever}, month}, true},
+		"none left of one alone": {[]quota{{Meter: "api", Per: latchkey.Forever}}, false},
+		"more":                   {[]quota{{Meter: "api", Amount: 11, Per: latchkey.Day}, month}, false},
+		"more with carry":        {[]quota{{Meter: "api", Amount: 10, Per: latchkey.Day, Carry: 6}, month}, false},
+		"of another meter":       {[]quota{{Meter: "mail", Amount: 1, Per: latchkey.Day}, month}, false},
+		"of one meter only":      {[]quota{has[0], {Meter: "api", Amount: 1, Per: latchkey.Month, Anchor: 15}}, false},
+		"of another period":      {[]quota{{Meter: "api", Amount: 1, Per: latchkey.Month}, month}, false},
+		"for ever":               {[]quota{{Meter: "api", Amount: 1, Per: latchkey.Forever}, month}, false},
+		"from another day":       {[]quota{has[0], {Amount: 1, Per: latchkey.Month, Anchor: 16}}, false},
+		"gone":                   {[]quota{has[0]}, false},
+		"all gone":               {nil, false},
 	} {
-		tok, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Permissions: admin(), Limits: latchkey.Limits{Quotas: has}})
+		tok, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Permissions: admin(),
+			Limits: latchkey.Limits{Quotas: has}})
 		_, err := mustAs(w, w.access(secret)).Update(w.ctx, tok.ID, func(t *latchkey.Token) error {
 			t.Limits.Quotas = c.becomes
 			return nil
@@ -648,8 +652,8 @@ func TestSpendDoesNotAllocate(t *testing.T) {
 	for name, list := range map[string][]quota{
 		"none holds": nil,
 		"one":        {{Amount: 1 << 60, Per: latchkey.Month}},
-		"several": {{Meter: "api", Amount: 1 << 60, Per: latchkey.Minute, Carry: 1 << 50}, {Amount: 1 << 60, Per: latchkey.Week},
-			{Meter: "mail", Amount: 1 << 60, Per: latchkey.Forever}},
+		"several": {{Meter: "api", Amount: 1 << 60, Per: latchkey.Minute, Carry: 1 << 50},
+			{Amount: 1 << 60, Per: latchkey.Week}, {Meter: "mail", Amount: 1 << 60, Per: latchkey.Forever}},
 	} {
 		assert.Zero(t, allocates(t, 1000, func(w *world) func() {
 			_, secret := w.issue(latchkey.KindAPIKey, quotas(list...))

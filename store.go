@@ -470,9 +470,9 @@ type CreditAccount struct {
 	// nothing taken. A CarryFrom that is Period is ErrInvalid.
 	Carry     Credits
 	CarryFrom string
-	// Ends is when the account is not needed any more, for Purge: when neither its period goes on nor one that carries from
-	// it. It does not tell accounts apart: the first reservation from an account sets it. Zero: at the end of the next
-	// month if Period is a month, otherwise never.
+	// Ends is when the account is not needed any more, for Purge: when neither its period goes on nor one that carries
+	// from it. It does not tell accounts apart: the first reservation from an account sets it. Zero: at the end of the
+	// next month if Period is a month, otherwise never.
 	Ends time.Time
 }
 

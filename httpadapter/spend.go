@@ -14,17 +14,17 @@ import (
 )
 
 // Spend takes n credits of a meter from the caller's quotas before the handler runs, and counts one use: see
-// [latchkey.Access.Spend]. A caller that has less left is answered 429 with Retry-After, or 402 if to wait is of no use:
-// see [ProblemOf]. Put Spend inside [Adapter.Require], so that a request that is refused costs nothing. It authenticates
-// the request as Require does if nothing has before. What the handler replies gives nothing back; if the cost is known
-// only afterwards, use [latchkey.Access.Reserve].
+// [latchkey.Access.Spend]. A caller that has less left is answered 429 with Retry-After, or 402 if to wait is of no
+// use: see [ProblemOf]. Put Spend inside [Adapter.Require], so that a request that is refused costs nothing. It
+// authenticates the request as Require does if nothing has before. What the handler replies gives nothing back. If the
+// cost is known only afterwards, use [latchkey.Access.Reserve].
 //
 // The endpoint that is counted is the request's Pattern, with the method if the pattern names none. For a router that
 // does not set it, it is the method and the resource that the innermost Require names ("GET dataset/{id}"). Methods
 // that are not of RFC 9110, and PATCH, count as OTHER.
 //
-// The RateLimit fields name each quota as meter, period and, beyond the first day, anchor: "api-day", "api-month-15". Of
-// several with the same name it is the one that has least left. They count requests of this price: what is left,
+// The RateLimit fields name each quota as meter, period and, beyond the first day, anchor: "api-day", "api-month-15".
+// Of several with the same name it is the one that has least left. They count requests of this price: what is left,
 // divided by n, rounded down. In names, "%" and bytes that are no printable ASCII are percent-encoded.
 //
 // Spend panics if the meter is not 1 to 64 bytes of valid UTF-8 without NUL, and for a negative n. For n = 0 it only

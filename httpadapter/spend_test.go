@@ -48,8 +48,8 @@ func TestSpend(t *testing.T) {
 		{"a minute and a month", []latchkey.Quota{{Amount: 100, Per: latchkey.Month}, {Amount: 2, Per: latchkey.Minute}}, 1,
 			[]int{204, 204, 429}, `"api-minute";q=2;w=60, "api-month";q=100;w=2592000`, `"api-minute";r=0;t=60`, "60",
 			"over-limit"},
-		{"anchors", []latchkey.Quota{{Amount: 9, Per: latchkey.Month, Anchor: 23}, {Amount: 90, Per: latchkey.Week, Anchor: 3},
-			{Amount: 80, Per: latchkey.Hour}}, 1, []int{204},
+		{"anchors", []latchkey.Quota{{Amount: 9, Per: latchkey.Month, Anchor: 23},
+			{Amount: 90, Per: latchkey.Week, Anchor: 3}, {Amount: 80, Per: latchkey.Hour}}, 1, []int{204},
 			`"api-month-23";q=9;w=2678400, "api-week-3";q=90;w=604800, "api-hour";q=80;w=3600`, `"api-month-23";r=8;t=54000`,
 			"", ""},
 		{"for ever", []latchkey.Quota{{Amount: 2, Per: latchkey.Forever}}, 1, []int{204, 204, 402},
@@ -92,7 +92,8 @@ func TestSpendBesideARate(t *testing.T) {
 		return nil
 	}))
 	_, token := w.issue(w.acme, latchkey.KindAPIKey, latchkey.Settings{Limits: latchkey.Limits{
-		Rate: latchkey.PerMinute(60), Quotas: []latchkey.Quota{{Amount: 40, Per: latchkey.Hour}, {Amount: 9, Per: latchkey.Day}}}})
+		Rate:   latchkey.PerMinute(60),
+		Quotas: []latchkey.Quota{{Amount: 40, Per: latchkey.Hour}, {Amount: 9, Per: latchkey.Day}}}})
 	h := httpadapter.New(w.keys, nil).Spend("api", 1)(served)
 	out := request(h, "GET", "/", token)
 	require.Equal(t, `"token";q=60;w=60, "api-day";q=2;w=86400, "api-hour";q=40;w=3600`,

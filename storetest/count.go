@@ -439,8 +439,8 @@ var creditCases = []Case{
 		w.failed(latchkey.ErrInvalid, err, "Reserve from an account that carries from itself")
 	}),
 
-	newCase("credits/least", "Reserve says which account has the least left. The error of one that has not enough says what "+
-		"it has left.", func(w *fixture) {
+	newCase("credits/least", "Reserve says which account has the least left. The error of one that has not enough says "+
+		"what it has left.", func(w *fixture) {
 		account := func(token, period string, limit latchkey.Credits) latchkey.CreditAccount {
 			return latchkey.CreditAccount{TokenID: token, Meter: "m", Period: period, Limit: limit}
 		}

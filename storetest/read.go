@@ -111,7 +111,8 @@ var readCases = []Case{
 		full := latchkey.Owner{
 			ID: acme, Disabled: true, NotBefore: noon, Since: 1<<40 + 5, Extra: []byte(`{ "plan":"premium"}`),
 			Boundary: latchkey.Permissions{latchkey.Allow(latchkey.Any).On("premium/*")},
-			Limits:   latchkey.Limits{Quotas: []latchkey.Quota{{Amount: 5, Per: latchkey.Month}}, Rate: latchkey.Rate{Count: 1, Per: time.Second, Burst: 2}},
+			Limits: latchkey.Limits{Quotas: []latchkey.Quota{{Amount: 5, Per: latchkey.Month}},
+				Rate: latchkey.Rate{Count: 1, Per: time.Second, Burst: 2}},
 		}
 		w.write(latchkey.Write{OwnerRecord: &full})
 		full.Version = 1

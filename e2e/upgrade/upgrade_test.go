@@ -115,6 +115,11 @@ func TestUpgradeOfAFixture(t *testing.T) {
 			require.Contains(t, string(text), "region")
 			require.Contains(t, string(text), "team")
 
+			// Credits are a quota of each meter for the calendar month.
+			limited, err := verify("key")
+			require.NoError(t, err)
+			require.Equal(t, slices.Concat(world.Monthly(1000), world.Monthly(5000)), limited.Quotas("reads"))
+
 			// What an old secret is used for from now on is known of it, and not of the other secrets of its token.
 			acme := keys.For("acme")
 			used := map[string]bool{}
@@ -176,7 +181,7 @@ func newFieldsOfOldRecords(t *testing.T, e *harness.NodeEngine, db *sql.DB, key 
 	require.Equal(t, at, of(found.Secret.Digest).Used)
 	require.Equal(t, from, of(found.Secret.Digest).UsedFrom)
 
-	// What it charged to a month ends with that month, and what it wrote to the audit trail has no hash.
+	// What it charged to a month is kept for the next one, and what it wrote to the audit trail has no hash.
 	account := latchkey.CreditAccount{TokenID: token.ID, Meter: "reads", Period: "2026-11", Limit: 301}
 	reserve := func() error {
 		_, err := s.Reserve(ctx, latchkey.Reservation{Owner: token.Owner, Key: world.WriteID(), Amount: 2,
@@ -188,10 +193,10 @@ func newFieldsOfOldRecords(t *testing.T, e *harness.NodeEngine, db *sql.DB, key 
 		_, err := s.Purge(ctx, latchkey.PurgePolicy{Now: now, Expired: -1, Revoked: -1, Changes: time.Hour, Events: -1}, 1000)
 		require.NoError(t, err)
 	}
-	purge(time.Date(2026, 12, 1, 0, 59, 59, 0, time.UTC))
-	require.ErrorIs(t, reserve(), latchkey.ErrOverLimit)
-	purge(time.Date(2026, 12, 1, 1, 0, 0, 0, time.UTC))
-	require.NoError(t, reserve(), "November was over for an hour")
+	purge(time.Date(2027, 1, 1, 0, 59, 59, 0, time.UTC))
+	require.ErrorIs(t, reserve(), latchkey.ErrOverLimit, "December may carry from November")
+	purge(time.Date(2027, 1, 1, 1, 0, 0, 0, time.UTC))
+	require.NoError(t, reserve(), "December was over for an hour")
 	events, _, err := s.Events(ctx, token.Owner, latchkey.EventQuery{})
 	require.NoError(t, err)
 	require.NotEmpty(t, events)
@@ -623,6 +628,36 @@ func newFieldsBesideTheFirst(t *testing.T, e *harness.NodeEngine, db *sql.DB, ds
 	for _, program := range []*first{old, late} {
 		program.refused("", "verify", secret.Reveal())
 	}
+	// A single quota of each meter for the calendar month is one that it knows. By any other it refuses the token, and all
+	// tokens of an owner that has one.
+	limited, secret, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
+		Limits: latchkey.Limits{Quotas: world.Monthly(5)}})
+	require.NoError(t, err)
+	old.must("verify", secret.Reveal())
+	change := func(quotas []latchkey.Quota) {
+		_, err := acme.Update(ctx, limited.ID, func(t *latchkey.Token) error { t.Limits.Quotas = quotas; return nil })
+		require.NoError(t, err)
+	}
+	for _, quotas := range [][]latchkey.Quota{{{Amount: 5, Per: latchkey.Day}},
+		{{Amount: 5, Per: latchkey.Month, Carry: 1}},
+		{{Meter: "reads", Amount: 5, Per: latchkey.Month}}, world.Monthly(0),
+		append(world.Monthly(5), latchkey.Quota{Per: latchkey.Forever})} {
+		change(quotas)
+		for _, program := range []*first{old, late} {
+			program.refused("unavailable", "verify", secret.Reveal())
+		}
+		change(world.Monthly(6))
+		old.must("verify", secret.Reveal())
+	}
+	budget := func(quotas []latchkey.Quota) {
+		require.NoError(t, acme.Configure(ctx, func(o *latchkey.Owner) error { o.Limits.Quotas = quotas; return nil }))
+	}
+	budget([]latchkey.Quota{{Amount: 5, Per: latchkey.Day}})
+	old.refused("unavailable", "verify", secret.Reveal())
+	budget(world.Monthly(7))
+	old.must("verify", secret.Reveal())
+	budget(nil)
+	old.must("verify", secret.Reveal())
 	// It reads past a revocation of a kind that it does not know.
 	write(latchkey.Write{Revocations: []latchkey.Revocation{{Of: latchkey.RevokedClient, ID: "42",
 		Until: at.Add(time.Hour)}}})

@@ -16,10 +16,14 @@ func TestPagesSayWhatElseHolds(t *testing.T) {
 	ctx := t.Context()
 	parent, child, secret := w.mint(latchkey.Settings{Name: "the parent",
 		Permissions:  latchkey.Permissions{latchkey.Allow(latchkey.Any).On("core/*")},
-		Restrictions: latchkey.Restrictions{Domains: []string{"example.com"}}, Limits: latchkey.Limits{Quotas: monthly(5_000_000),
-			Rate: latchkey.Rate{Count: 7, Per: time.Minute}}}, latchkey.Narrowing{Lifetime: 10 * time.Hour, Name: "the child"})
+		Restrictions: latchkey.Restrictions{Domains: []string{"example.com"}},
+		Limits:       latchkey.Limits{Quotas: monthly(5_000_000), Rate: latchkey.Rate{Count: 7, Per: time.Minute}}},
+		latchkey.Narrowing{Lifetime: 10 * time.Hour, Name: "the child"})
 	_ = secret
-	require.NoError(t, w.acme.Configure(ctx, func(o *latchkey.Owner) error { o.Limits.Quotas = monthly(9_000_000); return nil }))
+	require.NoError(t, w.acme.Configure(ctx, func(o *latchkey.Owner) error {
+		o.Limits.Quotas = monthly(9_000_000)
+		return nil
+	}))
 	_, err := w.acme.Update(ctx, parent.ID,
 		func(t *latchkey.Token) error { t.Validity.NotAfter = w.now.Add(time.Hour); return nil })
 	require.NoError(t, err)

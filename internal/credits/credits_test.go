@@ -24,8 +24,8 @@ func TestADebitNamesItsAccounts(t *testing.T) {
 		key      [16]byte
 		accounts []Account
 	}{
-		"its own": {&Limits{List: []Limit{{Own: true, Period: monthly, Credits: 1}, {TokenID: "p", Period: monthly, Credits: 2},
-			{Period: monthly, Credits: 3}}}, token,
+		"its own": {&Limits{List: []Limit{{Own: true, Period: monthly, Credits: 1},
+			{TokenID: "p", Period: monthly, Credits: 2}, {Period: monthly, Credits: 3}}}, token,
 			[]Account{month(uuidv7.Text(token), 1), month("p", 2), month("", 3)}},
 		"of a parent": {&Limits{Nearest: parent, List: []Limit{{TokenID: "p", Period: monthly, Credits: 1}}}, parent,
 			[]Account{month("p", 1)}},

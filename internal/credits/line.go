@@ -307,8 +307,8 @@ func (l *line) exact(ctx context.Context, h *Hold, d *Debit, now int64) error {
 	}
 }
 
-// releaseBefore returns what leases of the period before do not need, if the account carries from it. It reports whether
-// there was something.
+// releaseBefore returns what leases of the period before do not need, if the account carries from it. It reports
+// whether there was something.
 func (p *Pool) releaseBefore(ctx context.Context, owner string, a Account) (released bool, err error) {
 	if a.CarryFrom == "" {
 		return false, nil
