@@ -273,8 +273,8 @@ func (a *Access) spend(ctx context.Context, l *meterLimits, meter string, n Cred
 // Quotas are those that the Access saw: one that was lowered since holds from the next Verify on. An Assumed caller saw
 // none, so the owner's record is read. Reserve and Spend are exact across all processes that share the store: they
 // never take more than a quota together. With Options.CreditLease, what another process has leased and not spent counts
-// as spent until that process returns it, so a refusal may come early by that much: see there. For what this process holds
-// itself it is exact. What a Hold has counts in the period in which it was reserved.
+// as spent until that process returns it, so a refusal may come early by that much: see there. For what this process
+// holds itself it is exact. What a Hold has counts in the period in which it was reserved.
 //
 // Credits that nobody settles are returned by the first [Manager.Purge] after 15 minutes, at the earliest.
 //
