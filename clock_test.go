@@ -134,7 +134,7 @@ func TestClocksThatDiffer(t *testing.T) {
 			_, err := m.For("acme").Rotate(c.ctx, tok.ID, time.Hour)
 			return err
 		},
-		"Charge": func(c *clocks, m *latchkey.Manager, _ latchkey.Token, _, _ string, a latchkey.Access) error {
+		"Spend": func(c *clocks, m *latchkey.Manager, _ latchkey.Token, _, _ string, a latchkey.Access) error {
 			return spend(c.ctx, a, "reads", 1)
 		},
 		"Purge": func(c *clocks, m *latchkey.Manager, _ latchkey.Token, _, _ string, _ latchkey.Access) error {
