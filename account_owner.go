@@ -107,7 +107,7 @@ func (a Account) Configure(ctx context.Context, edit func(*Owner) error) error {
 			return fmt.Errorf("%w: %w", ErrConflict, err) // another writer made the first record
 		}
 		if key := ownerRateKey(a.owner); err == nil && o.Limits.Rate == (Rate{}) {
-			a.m.rates.Forget(&key)
+			a.m.rates.Forget((*[16]byte)(&key))
 		}
 		if err == nil {
 			check.saved(ctx)

@@ -3,6 +3,7 @@ package latchkey
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -323,8 +324,8 @@ func (a Account) Update(ctx context.Context, id string, edit func(*Token) error)
 		f.Token = edited
 		return nil
 	})
-	if key := uuidv7.Parse(id); err == nil && unlimited {
-		a.m.rates.Forget(&key)
+	if key := tokenRateKey(a.owner, uuidv7.Parse(id)); err == nil && unlimited {
+		a.m.rates.Forget((*[16]byte)(&key))
 	}
 	if err == nil {
 		check.saved(ctx)
@@ -374,6 +375,9 @@ func (a Account) Delete(ctx context.Context, id string) error {
 			return err
 		}
 		w := Write{DeleteTokens: []Ref{{ID: id, Version: f.Token.Version}}}
+		if until := givenIDEnd(id); until.After(fromMicros(a.m.creationNow())) { // the host might give it again
+			w.Once = []OnceKey{{Key: givenIDKey(id), Until: until, IfAbsent: true}}
+		}
 		return c.write(ctx, w, Event{Action: "token.delete", Object: id, Before: auditJSON(f.Token)})
 	})
 }
@@ -395,17 +399,27 @@ func (a Account) issueOnce(ctx context.Context, spec Spec, text, event string, k
 	if err != nil {
 		return Token{}, err
 	}
-	id, err := a.m.ids.NewText(a.m.creationNow())
-	if err != nil {
-		return Token{}, err
+	id := spec.ID
+	if id == "" {
+		if id, err = a.m.ids.NewText(a.m.creationNow()); err != nil {
+			return Token{}, err
+		}
 	}
 	// Checked first, so that an actor without the right learns nothing about texts and roles.
 	if err := c.check(Create, "token", id); err != nil {
 		return Token{}, err
 	}
+	if spec.ID != "" && c.checked { // a record of its own is the host's to name
+		return Token{}, fmt.Errorf("%w: only the host gives an id (Spec.ID)", deniedToken(Create, id))
+	}
 	at, err := a.m.confirmTimeNow(ctx, a.owner)
 	if err != nil {
 		return Token{}, err
+	}
+	if spec.ID != "" {
+		if err := checkGivenID(spec.ID, a.m.creationTime(at)); err != nil {
+			return Token{}, err
+		}
 	}
 	now := a.m.expiryTime(at)
 	switch {
@@ -507,12 +521,45 @@ func (a Account) issueOnce(ctx context.Context, spec Spec, text, event string, k
 	if t.Client.ID != "" {
 		w.Clients = []Client{t.Client}
 	}
+	if spec.ID != "" {
+		w.Once = []OnceKey{{Key: givenIDKey(id), Until: givenIDEnd(id)}}
+	}
 	t.Version = 1
 	if err := c.write(ctx, w, Event{Action: event, Object: t.ID, After: auditJSON(t)}); err != nil {
 		return Token{}, err
 	}
 	check.saved(ctx)
 	return t, nil
+}
+
+const (
+	// givenIDSpan is how far the time of an id that the host gives may lie from now.
+	givenIDSpan = time.Hour
+	// givenIDMargin is how much longer such an id is remembered than it could be given: clocks differ.
+	givenIDMargin = 10 * time.Minute
+)
+
+// checkGivenID returns ErrInvalid for an id that the host cannot give at now, in µs. Listings and pages rely on the
+// order of ids in time.
+func checkGivenID(id string, now int64) error {
+	if !uuidv7.Valid(id) {
+		return fmt.Errorf("%w: Spec.ID %.40q is not a UUIDv7 in lower case, such as %q", ErrInvalid, id,
+			"0198c2a5-7b1e-7c3d-8f00-5a1b2c3d4e5f")
+	}
+	made := fromMicros(uuidv7.Time(uuidv7.Parse(id)))
+	if apart := fromMicros(now).Sub(made); apart > givenIDSpan || apart < -givenIDSpan {
+		return fmt.Errorf("%w: Spec.ID is of %s, and the time in it must lie within an hour of now: make a new UUIDv7",
+			ErrInvalid, made.Format(time.RFC3339))
+	}
+	return nil
+}
+
+// givenIDKey returns what is recorded of an id, so that it is not given twice. No key of Account.Once is equal.
+func givenIDKey(id string) [32]byte { return sha256.Sum256([]byte("latchkey token id\x00" + id)) }
+
+// givenIDEnd returns until when that is recorded. Afterwards the id is too old to be given.
+func givenIDEnd(id string) time.Time {
+	return fromMicros(uuidv7.Time(uuidv7.Parse(id))).Add(givenIDSpan + givenIDMargin)
 }
 
 // importable returns an error for a text that would not be recognised when it is presented, or that is a token already.

@@ -32,7 +32,7 @@ func (m *Manager) touch(p *Presented, text string, r *record, set *compiled, own
 	} else {
 		// A use of any of its secrets moves the token's. The second more is for the fraction that r.Used lacks.
 		first := ago >= useStep(set.idle, r.Retired)+1e6 && r.Used.CompareAndSwap(was, seconds(now))
-		if !m.uses.Used(uuidv7.Text(r.ID), set.idle, now, first) {
+		if !m.uses.Used(owner, uuidv7.Text(r.ID), set.idle, now, first) {
 			return
 		}
 		r.Used.Store(seconds(now))
@@ -65,7 +65,7 @@ func (m *Manager) touchStored(p *Presented, f *Found, now int64, digests ...[32]
 	}
 	due := f.Secret.Used.IsZero() || now-used >= step
 	if idle := t.Validity.Idle.Microseconds(); idle != 0 {
-		if m.uses.Used(t.ID, idle, now, t.Used.IsZero() || due) {
+		if m.uses.Used(t.Owner, t.ID, idle, now, t.Used.IsZero() || due) {
 			m.writeUse(t.Owner, t.ID, p, now, digests...)
 		}
 		return now

@@ -58,9 +58,13 @@ type holder struct {
 // meetLimits collects the limits of a chain; nil if there are none.
 func meetLimits(f *Found) (*limitSet, error) {
 	set := &limitSet{}
+	owner := f.Token.Owner
+	if owner == "" { // an Assumed caller has no token
+		owner = f.Owner.ID
+	}
 	var holders []holder
 	meters := []string{""}
-	add := func(l Limits, h holder, rateKey [16]byte) error {
+	add := func(l Limits, h holder, key rateKey) error {
 		if err := l.check(); err != nil {
 			return err
 		}
@@ -73,15 +77,16 @@ func meetLimits(f *Found) (*limitSet, error) {
 			holders = append(holders, h)
 		}
 		if l.Rate != (Rate{}) {
-			set.rates = append(set.rates, rateLink{rateKey, l.Rate.cells()})
+			set.rates = append(set.rates, rateLink{key, h.limit.Own, l.Rate.cells()})
 		}
 		return nil
 	}
-	err := add(f.Token.Limits, holder{limit: credits.Limit{Own: true}}, [16]byte{})
+	err := add(f.Token.Limits, holder{limit: credits.Limit{Own: true}}, tokenRateKey(owner, [16]byte{}))
 	for i := range f.Ancestors {
 		t := &f.Ancestors[i]
 		id := uuidv7.Parse(t.ID)
-		err = errors.Join(err, add(t.Limits, holder{limit: credits.Limit{TokenID: t.ID, Made: uuidv7.Time(id)}, id: id}, id))
+		err = errors.Join(err, add(t.Limits, holder{limit: credits.Limit{TokenID: t.ID, Made: uuidv7.Time(id)}, id: id},
+			tokenRateKey(owner, id)))
 	}
 	err = errors.Join(err, add(f.Owner.Limits, holder{}, ownerRateKey(f.Owner.ID)))
 	if err != nil || len(holders)+len(set.rates) == 0 {

@@ -1,6 +1,8 @@
 package latchkey
 
 import (
+	"encoding/binary"
+	"hash/maphash"
 	"time"
 
 	"github.com/latchkey-go/latchkey/internal/ratelimit"
@@ -71,35 +73,56 @@ func (l *Limiter) Allow(key string) (ok bool, info RateInfo) {
 
 // rateLink is one rate that holds for a token.
 type rateLink struct {
-	key  [16]byte // zero: the token's own
+	key  rateKey // of an own rate it is that of the zero id
+	own  bool    // of the token itself: tokens of one owner with equal rights share the link
 	rate ratelimit.Rate
 }
 
-func (r *rateLink) of(a *Access) *[16]byte {
-	if r.key == ([16]byte{}) {
-		return &a.id
+func (r *rateLink) of(a *Access) rateKey {
+	if r.own {
+		return r.key.ofToken(a.id)
 	}
-	return &r.key
+	return r.key
 }
 
-// ownerRateKey returns the key of an owner's rate. It is no token's id: those are UUIDs, of a version that is not 0.
-func ownerRateKey(owner string) [16]byte {
-	k := ratelimit.Key("latchkey owner " + owner)
-	k[6] &= 0x0f // where a UUID has its version
+// rateKey tells rates apart, those of owners and those of tokens. Tokens of two owners may have the same id.
+type rateKey [16]byte
+
+// rateSeeds are secrets of the process: whoever chooses the id of a token cannot aim at the rate of another owner's.
+var rateSeeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
+
+// tokenRateKey returns the key of a token's rate. For the zero id it is what ofToken makes keys of.
+func tokenRateKey(owner string, id [16]byte) rateKey {
+	var k rateKey
+	binary.LittleEndian.PutUint64(k[:8], maphash.String(rateSeeds[0], owner))
+	binary.LittleEndian.PutUint64(k[8:], maphash.String(rateSeeds[1], owner))
+	return k.ofToken(id)
+}
+
+// ofToken returns the key of a token's rate from that of its owner's zero id.
+func (k rateKey) ofToken(id [16]byte) rateKey {
+	for i := range k {
+		k[i] ^= id[i]
+	}
 	return k
 }
+
+// ownerRateKey returns the key of an owner's rate. No token has the id that it stands for: UUIDs have a version below 15.
+func ownerRateKey(owner string) rateKey { return tokenRateKey(owner, [16]byte{6: 0xf0}) }
 
 // verifyRate counts a request against every rate that holds for the token. One that is refused counts nowhere.
 func (m *Manager) verifyRate(a Access, at moment) error {
 	rates := a.set.limits.rates
 	for i := range rates {
 		r := &rates[i]
-		state, ok := m.rates.Take(r.of(&a), r.rate, at.passed)
+		key := r.of(&a)
+		state, ok := m.rates.Take((*[16]byte)(&key), r.rate, at.passed)
 		if ok {
 			continue
 		}
 		for j := range rates[:i] {
-			m.rates.Give(rates[j].of(&a), rates[j].rate, at.passed)
+			key := rates[j].of(&a)
+			m.rates.Give((*[16]byte)(&key), rates[j].rate, at.passed)
 		}
 		return &RateLimitError{Info: RateInfo(state)}
 	}
@@ -112,14 +135,14 @@ func (m *Manager) forgetRates(f *Found) {
 	if m.rates.Unused() {
 		return
 	}
-	forget := func(l Limits, key [16]byte) {
+	forget := func(l Limits, key rateKey) {
 		if l.Rate == (Rate{}) {
-			m.rates.Forget(&key)
+			m.rates.Forget((*[16]byte)(&key))
 		}
 	}
-	forget(f.Token.Limits, uuidv7.Parse(f.Token.ID))
+	forget(f.Token.Limits, tokenRateKey(f.Token.Owner, uuidv7.Parse(f.Token.ID)))
 	for i := range f.Ancestors {
-		forget(f.Ancestors[i].Limits, uuidv7.Parse(f.Ancestors[i].ID))
+		forget(f.Ancestors[i].Limits, tokenRateKey(f.Token.Owner, uuidv7.Parse(f.Ancestors[i].ID)))
 	}
 	forget(f.Owner.Limits, ownerRateKey(f.Owner.ID))
 }
@@ -135,7 +158,8 @@ func (a Access) Rate() (RateInfo, bool) {
 	var tightest ratelimit.State
 	for i := range a.set.limits.rates {
 		r := &a.set.limits.rates[i]
-		state := a.m.rates.Look(r.of(&a), r.rate, at.passed)
+		key := r.of(&a)
+		state := a.m.rates.Look((*[16]byte)(&key), r.rate, at.passed)
 		if i == 0 || state.Remaining < tightest.Remaining ||
 			state.Remaining == tightest.Remaining && state.RetryAfter > tightest.RetryAfter {
 			tightest = state

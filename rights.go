@@ -286,7 +286,7 @@ func rightsKey(f *Found) [32]byte {
 	t := &f.Token
 	key := make([]byte, 0, 512)
 	key = binary.AppendUvarint(key, uint64(f.Feed))
-	key = appendRef(key, f.Owner.ID, f.Owner.Version)
+	key = appendRef(key, t.Owner, f.Owner.Version)
 	key = append(key, flag(t.Kind == KindSecret), flag(t.Full), flag(t.Permissions == nil), flag(anyRole(f)),
 		flag(f.Owner.Boundary == nil))
 	key = binary.AppendUvarint(key, uint64(t.Validity.Idle.Microseconds()))

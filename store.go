@@ -340,6 +340,8 @@ type Write struct {
 	ForgetClients []string
 	// Redact empties Before, After and Reason of each event that is stored already and whose Object is one of these.
 	Redact []string
+	// Once are keys that are recorded with this Write, as by [Store.Once]. ErrExists if one is recorded already.
+	Once []OnceKey
 	// RequireTokens and RequireRoles must exist, at that version (0: any), and such a token must not be revoked.
 	// RequireOwner, if not nil, is the version of the owner's record. If one does not hold, Write returns ErrConflict.
 	// Versions are those before this Write. The records are locked until the commit, so that nothing is minted past a
@@ -353,6 +355,14 @@ type Write struct {
 	// Silent writes leave the epoch and the feed alone. They are only for what can alter no answer: inserted tokens with
 	// their secrets, client names, events, and a secret that is digested anew.
 	Silent bool
+}
+
+// OnceKey is a key that a [Write] records until the given time.
+type OnceKey struct {
+	Key   [32]byte
+	Until time.Time
+	// IfAbsent says that a key that is recorded already stays as it is, and is no error.
+	IfAbsent bool
 }
 
 // Ref names a record and the version that it must have. Version 0 is any.

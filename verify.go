@@ -106,11 +106,11 @@ func (m *Manager) verifyCached(ctx context.Context, p *Presented, owner, text st
 		return Access{}, ErrTestMode
 	}
 	now := m.expiryTime(at)
-	if now >= r.Ends || set.idle != 0 && m.uses.IdledOut(uuidv7.Text(r.ID), set.idle, now) {
+	if now >= r.Ends || set.idle != 0 && m.uses.IdledOut(who.owner, uuidv7.Text(r.ID), set.idle, now) {
 		return Access{}, errCacheStale
 	}
 	for _, link := range set.idlers {
-		if m.uses.IdledOut(link.id, link.idle, now) {
+		if m.uses.IdledOut(who.owner, link.id, link.idle, now) {
 			return Access{}, errCacheStale
 		}
 	}
@@ -345,8 +345,8 @@ func (m *Manager) verifyTimes(t *Token, at moment) error {
 		return ErrExpired
 	}
 	if idle := t.Validity.Idle.Microseconds(); idle != 0 {
-		m.uses.Saw(t.ID, max(micros(t.Used), micros(t.Created)), now)
-		if m.uses.IdledOut(t.ID, idle, now) {
+		m.uses.Saw(t.Owner, t.ID, max(micros(t.Used), micros(t.Created)), now)
+		if m.uses.IdledOut(t.Owner, t.ID, idle, now) {
 			return ErrExpired
 		}
 	}

@@ -122,6 +122,9 @@ func (tx *tx) apply() error {
 	if err := tx.require(); err != nil {
 		return err
 	}
+	if err := tx.recordOnce(); err != nil {
+		return err
+	}
 	for _, t := range tx.w.Tokens {
 		if err := tx.putToken(t); err != nil {
 			return err
@@ -215,6 +218,25 @@ func (tx *tx) require() error {
 		if !tx.a.holds(&tx.w.RequireHolders[i]) {
 			return latchkey.ErrConflict
 		}
+	}
+	return nil
+}
+
+// recordOnce records the keys of the Write.
+func (tx *tx) recordOnce() error {
+	a := tx.a
+	for _, k := range tx.w.Once {
+		if _, known := a.once[k.Key]; known {
+			if k.IfAbsent {
+				continue
+			}
+			return latchkey.ErrExists
+		}
+		if a.once == nil {
+			a.once = make(map[[32]byte]int64)
+		}
+		a.once[k.Key] = micros(k.Until)
+		tx.onUndo(func() { delete(a.once, k.Key) })
 	}
 	return nil
 }

@@ -37,7 +37,7 @@ func (p *plan) changeShape() string {
 	w := &p.w
 	if w.Silent || w.Erase || len(w.Tokens) > 1 || len(w.Roles) > 1 || len(w.Events) > 1 ||
 		len(w.Secrets)+len(w.DeleteTokens)+len(w.DeleteRoles)+len(w.RequireHolders)+len(w.Clients)+
-			len(w.ForgetClients)+len(w.Redact) > 0 {
+			len(w.ForgetClients)+len(w.Redact)+len(w.Once) > 0 {
 		return ""
 	}
 	var shape strings.Builder

@@ -110,6 +110,7 @@ func newPlan(w *latchkey.Write) (*plan, error) {
 		}
 	}
 	p.w.ForgetClients, p.w.Redact = slices.Clone(w.ForgetClients), slices.Clone(w.Redact)
+	p.w.Once = sortedBy(w.Once, func(k *latchkey.OnceKey) string { return string(k.Key[:]) })
 	p.w.Clients = sortedBy(w.Clients, func(c *latchkey.Client) string { return c.ID })
 	p.w.Events = slices.Clone(w.Events)
 	for i := range p.w.Events {
@@ -163,7 +164,7 @@ func (p *plan) onlyMints() bool {
 	w := &p.w
 	if !w.Silent || w.Erase || w.OwnerRecord != nil || len(w.Tokens) == 0 ||
 		len(w.DeleteTokens)+len(w.DeleteRoles)+len(w.Roles)+len(w.Revocations)+len(w.RequireHolders)+
-			len(w.ForgetClients)+len(w.Redact) > 0 {
+			len(w.ForgetClients)+len(w.Redact)+len(w.Once) > 0 {
 		return false
 	}
 	for i := range w.Tokens {
@@ -192,10 +193,34 @@ func (p *plan) tokenCopy(i int) tokenCopy {
 	return tokenCopy{packedUsed(t.Used), p.tokens[i].record, int64(t.OwnerVersion)}
 }
 
+const insertOnce = `INSERT INTO latchkey_once (owner, id, until) VALUES (?, ?, ?)`
+
+// recordOnce records the keys of a Write.
+func (t *tx) recordOnce(p *plan, _ *changeSet) error {
+	for i := range p.w.Once {
+		k := &p.w.Once[i]
+		if i > 0 && k.Key == p.w.Once[i-1].Key {
+			if err := t.runMerged(); err != nil {
+				return err
+			}
+		}
+		err := t.insertLater(insertOnce, []any{p.w.Owner, k.Key[:], micros(k.Until)}, func(n int64) error {
+			if n != 1 && !k.IfAbsent {
+				return contractError(latchkey.ErrExists, "a key of the write is recorded already")
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Once implements latchkey.Store.
 func (s *Store) Once(ctx context.Context, owner string, key [32]byte, until time.Time) error {
 	return s.write(ctx, "once", func(t *tx) error {
-		n, err := t.insert(`INSERT INTO latchkey_once (owner, id, until) VALUES (?, ?, ?)`, owner, key[:], micros(until))
+		n, err := t.insert(insertOnce, owner, key[:], micros(until))
 		if err == nil && n != 1 {
 			err = contractError(latchkey.ErrExists, "the key was used before")
 		}

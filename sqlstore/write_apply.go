@@ -48,8 +48,8 @@ func (p *plan) apply(t *tx) error {
 func (p *plan) applyRecords(t *tx) error {
 	var c changeSet
 	steps := []func(*plan, *changeSet) error{
-		t.require, t.putTokens, t.changeSecrets, t.deleteTokens, t.putRoles, t.deleteRoles, t.putOwner, t.putClients,
-		t.revoke, t.forgetClients, t.redact, t.erase, t.addEvents,
+		t.require, t.recordOnce, t.putTokens, t.changeSecrets, t.deleteTokens, t.putRoles, t.deleteRoles, t.putOwner,
+		t.putClients, t.revoke, t.forgetClients, t.redact, t.erase, t.addEvents,
 	}
 	for _, step := range steps {
 		if err := step(p, &c); err != nil {

@@ -128,10 +128,11 @@ func (t *table[S, P]) publish(r *Record) {
 	t.byID[i] = t.n
 }
 
-// invalidate marks all records of a token dead.
-func (t *table[S, P]) invalidate(id [16]byte) {
+// invalidate marks all records of a token dead. A token of another owner may have the same id.
+func (t *table[S, P]) invalidate(owner string, id [16]byte) {
+	shared := *t.shared.Load()
 	for i := idHash(id) & t.mask; t.byID[i] != 0; i = (i + 1) & t.mask {
-		if r := t.record(t.byID[i] - 1); r.ID == id {
+		if r := t.record(t.byID[i] - 1); r.ID == id && shared[r.shared].owner == owner {
 			r.dead.Store(true)
 		}
 	}

@@ -10,7 +10,7 @@
 //     other, and never a reader.
 //   - Each token belongs to a [Feed], which reflects the store's feed as of an epoch. Once [Feed.Apply] has returned,
 //     Live answers for no token that one of the changes was about, and for none whose shared value depends on a record
-//     that changed.
+//     that changed. Records are told apart by owner and id.
 //   - [Feed.Put] ignores what was read from the store before a change of the same owner that has been applied. Changes
 //     of other owners do not matter to it.
 //   - A record is 64 bytes without a pointer, so the garbage collector does not scan a million of them.
@@ -55,12 +55,13 @@ type Feed[S any, P comparable] struct {
 // maxChanged bounds the number of owners whose last change is remembered.
 const maxChanged = 10_000
 
-// Shared is a value that several records of one feed refer to. It must not change once it is part of an [Entry].
+// Shared is a value that several records of one owner refer to. It must not change once it is part of an [Entry].
 type Shared[S any] struct {
 	Value S
 	Deps  []Dependency // the records of the store that Value was made from
 	feed  uint32
 	dead  atomic.Bool
+	owner string // of all that share it
 }
 
 // Dependency names a record of the store.
@@ -86,7 +87,7 @@ type Entry[S any, P comparable] struct {
 	Ends      int64      // µs since 1970; math.MaxInt64: never
 	Used      uint32     // s since 1970
 	Retired   bool       // the secret has an end of its own
-	Key       [32]byte   // stands for Shared: entries with equal keys share a value; it differs between feeds
+	Key       [32]byte   // stands for Shared: entries with equal keys share a value; it differs between owners
 	Shared    *Shared[S] // from [Cache.Shared], or a new one
 	Principal P
 	Alone     bool // no other token has an equal principal, so none is looked for
@@ -251,12 +252,23 @@ func (f *Feed[S, P]) Apply(changes []Change, epoch uint64) {
 	}
 	for _, ch := range changes {
 		f.changed[ch.Owner] = max(ch.Epoch, f.changed[ch.Owner])
-		for _, s := range c.dependents[ch.Dependency] {
-			s.dead.Store(true)
+		of := c.dependents[ch.Dependency]
+		others := of[:0]
+		for _, s := range of {
+			if s.owner == ch.Owner {
+				s.dead.Store(true)
+			} else { // another owner's record has the same id
+				others = append(others, s)
+			}
 		}
-		delete(c.dependents, ch.Dependency)
+		clear(of[len(others):])
+		if len(others) == 0 {
+			delete(c.dependents, ch.Dependency)
+		} else {
+			c.dependents[ch.Dependency] = others
+		}
 		if ch.Token != [16]byte{} {
-			t.invalidate(ch.Token)
+			t.invalidate(ch.Owner, ch.Token)
 		}
 	}
 	if epoch > f.epoch.Load() {
@@ -296,8 +308,8 @@ func (c *Cache[S, P]) clear() {
 func (c *Cache[S, P]) intern(t *table[S, P], e *Entry[S, P], feed uint32) (shared, principal uint32) {
 	shared, ok := c.shared[e.Key]
 	if !ok || (*t.shared.Load())[shared].dead.Load() {
-		if e.Shared.feed != feed { // otherwise readers may have it
-			e.Shared.feed = feed
+		if e.Shared.feed != feed || e.Shared.owner != e.Owner { // otherwise readers may have it
+			e.Shared.feed, e.Shared.owner = feed, e.Owner
 		}
 		shared = appendTo(&t.shared, e.Shared)
 		c.shared[e.Key] = shared

@@ -41,10 +41,13 @@ type Use struct {
 	From         netip.Addr // where it came from; the zero Addr: not known
 }
 
+// tokenKey names a token. Tokens of two owners may have the same id.
+type tokenKey struct{ owner, token string }
+
 // key is what uses are told apart by.
 type key struct {
-	owner, token string
-	digest       [32]byte
+	tokenKey
+	digest [32]byte
 }
 
 // LastUsedSink is what a [LastUsed] writes to. It is safe for concurrent use.
@@ -63,7 +66,7 @@ type LastUsed struct {
 	room int // of known
 
 	mu      sync.Mutex
-	known   map[string]use         // only of tokens that idle out
+	known   map[tokenKey]use       // only of tokens that idle out
 	waiting map[uint32]map[key]Use // by group
 	closed  bool
 	boxes   outboxes[Use]
@@ -73,7 +76,7 @@ type use struct{ at, written int64 } // µs
 
 // NewLastUsed returns a LastUsed that writes to sink. It knows as many tokens that idle out as room says, or more.
 func NewLastUsed(sink LastUsedSink, room int) *LastUsed {
-	u := &LastUsed{sink: sink, room: max(useRoom, room), known: map[string]use{}, waiting: map[uint32]map[key]Use{}}
+	u := &LastUsed{sink: sink, room: max(useRoom, room), known: map[tokenKey]use{}, waiting: map[uint32]map[key]Use{}}
 	u.boxes = outboxes[Use]{take: u.take, put: u.put, waits: u.waits, delay: useDelay, retry: useRetry,
 		open: func() *outbox[Use] {
 			return &outbox[Use]{pace: newPace(useMost, useAim), room: useRoom, write: u.write, drop: u.drop}
@@ -85,10 +88,11 @@ func NewLastUsed(sink LastUsedSink, room int) *LastUsed {
 
 // Saw takes note of a use that the store knows, of a token that idles out. One that lies ahead was noted by a clock
 // that was wrong, and says no more than that there was one: it counts as one of the moment when it is first seen.
-func (u *LastUsed) Saw(token string, at, now int64) {
+func (u *LastUsed) Saw(owner, token string, at, now int64) {
+	key := tokenKey{owner, token}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	k, ok := u.known[token]
+	k, ok := u.known[key]
 	if k.at > now {
 		k.at = now
 	}
@@ -100,16 +104,16 @@ func (u *LastUsed) Saw(token string, at, now int64) {
 	if !ok && len(u.known) >= u.room {
 		u.makeRoom()
 	}
-	u.known[token] = use{max(k.at, at), min(max(k.written, at), now)}
+	u.known[key] = use{max(k.at, at), min(max(k.written, at), now)}
 }
 
 // makeRoom forgets the half that was used longest ago, roughly; the store still knows them.
 func (u *LastUsed) makeRoom() {
 	n, half := 0, len(u.known)/2
-	waits := map[string]bool{}
+	waits := map[tokenKey]bool{}
 	for _, uses := range u.waiting {
 		for k := range uses {
-			waits[k.token] = true
+			waits[k.tokenKey] = true
 		}
 	}
 	for token := range u.known {
@@ -124,25 +128,25 @@ func (u *LastUsed) makeRoom() {
 
 // IdledOut reports whether, as far as is known here, the token was not used for idle µs. A token that is not known
 // looks idled out, so that the store is asked.
-func (u *LastUsed) IdledOut(token string, idle, now int64) bool {
+func (u *LastUsed) IdledOut(owner, token string, idle, now int64) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	k, ok := u.known[token]
+	k, ok := u.known[tokenKey{owner, token}]
 	return !ok || now-k.at >= idle
 }
 
 // Used takes note of a use now, of a token that idles out after idle µs. It reports whether the use is to be written,
 // by [LastUsed.Write]. The first use is, whatever the step: until then a listing says that the secret was never used.
-func (u *LastUsed) Used(token string, idle, now int64, first bool) (write bool) {
-	step := Step(idle)
+func (u *LastUsed) Used(owner, token string, idle, now int64, first bool) (write bool) {
+	step, key := Step(idle), tokenKey{owner, token}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	k := u.known[token]
+	k := u.known[key]
 	k.at = now
 	if first || now-k.written >= step || k.written-now >= step {
 		k.written, write = now, true
 	}
-	u.known[token] = k
+	u.known[key] = k
 	return write
 }
 
@@ -168,7 +172,7 @@ func (u *LastUsed) add(group uint32, use Use) bool {
 		uses = map[key]Use{}
 		u.waiting[group] = uses
 	}
-	k := key{use.Owner, use.Token, use.Digest}
+	k := key{tokenKey{use.Owner, use.Token}, use.Digest}
 	was, ok := uses[k]
 	if !ok && len(uses) >= useRoom {
 		return false

@@ -42,7 +42,7 @@ func TestWhichUsesAreWritten(t *testing.T) {
 		} {
 			now += c.by
 			use := Use{Owner: "acme", Token: "tok", At: now, Digest: [32]byte{1}}
-			if require.Equal(t, c.writes, u.Used("tok", hour, now, c.first), "%d", i); c.writes {
+			if require.Equal(t, c.writes, u.Used("acme", "tok", hour, now, c.first), "%d", i); c.writes {
 				u.Write(use)
 			}
 			time.Sleep(useDelay)
@@ -52,8 +52,8 @@ func TestWhichUsesAreWritten(t *testing.T) {
 			} else {
 				require.Empty(t, s.takeUses(), "%d", i)
 			}
-			require.False(t, u.IdledOut("tok", hour, now+hour-1))
-			require.True(t, u.IdledOut("tok", hour, now+hour))
+			require.False(t, u.IdledOut("acme", "tok", hour, now+hour-1))
+			require.True(t, u.IdledOut("acme", "tok", hour, now+hour))
 		}
 		plain := Use{Owner: "acme", Token: "plain", At: now}
 		u.Write(plain)
@@ -67,29 +67,29 @@ func TestWhichUsesAreWritten(t *testing.T) {
 
 func TestWhatTheStoreSaw(t *testing.T) {
 	u := NewLastUsed(&sink{}, 0)
-	require.True(t, u.IdledOut("tok", hour, 0), "a token that is not known")
-	u.Saw("tok", 10*hour, 11*hour)
-	require.False(t, u.IdledOut("tok", hour, 11*hour-1))
-	require.True(t, u.IdledOut("tok", hour, 11*hour))
-	u.Saw("tok", 9*hour, 11*hour) // older
-	require.False(t, u.IdledOut("tok", hour, 11*hour-1))
-	u.Saw("ahead", 99*hour, 11*hour) // noted by a clock that was wrong
-	require.False(t, u.IdledOut("ahead", hour, 12*hour-1))
-	u.Saw("ahead", 99*hour, 12*hour-1) // still the use of that moment
-	require.True(t, u.IdledOut("ahead", hour, 12*hour))
+	require.True(t, u.IdledOut("acme", "tok", hour, 0), "a token that is not known")
+	u.Saw("acme", "tok", 10*hour, 11*hour)
+	require.False(t, u.IdledOut("acme", "tok", hour, 11*hour-1))
+	require.True(t, u.IdledOut("acme", "tok", hour, 11*hour))
+	u.Saw("acme", "tok", 9*hour, 11*hour) // older
+	require.False(t, u.IdledOut("acme", "tok", hour, 11*hour-1))
+	u.Saw("acme", "ahead", 99*hour, 11*hour) // noted by a clock that was wrong
+	require.False(t, u.IdledOut("acme", "ahead", hour, 12*hour-1))
+	u.Saw("acme", "ahead", 99*hour, 12*hour-1) // still the use of that moment
+	require.True(t, u.IdledOut("acme", "ahead", hour, 12*hour))
 }
 
 func TestKnownUsesAreBounded(t *testing.T) {
 	u := NewLastUsed(&sink{}, 0)
 	u.room = 100
 	u.closed = true
-	u.waiting[3] = map[key]Use{{"", "0", [32]byte{7}}: {Token: "0"}}
+	u.waiting[3] = map[key]Use{{tokenKey{"acme", "0"}, [32]byte{7}}: {Owner: "acme", Token: "0"}}
 	for i := range 1000 {
-		u.Saw(fmt.Sprint(i), hour, hour)
+		u.Saw("acme", fmt.Sprint(i), hour, hour)
 		require.LessOrEqual(t, len(u.known), 100)
-		require.False(t, u.IdledOut(fmt.Sprint(i), hour, hour))
+		require.False(t, u.IdledOut("acme", fmt.Sprint(i), hour, hour))
 	}
-	require.Contains(t, u.known, "0", "what waits is known")
+	require.Contains(t, u.known, tokenKey{"acme", "0"}, "what waits is known")
 }
 
 // What could not be written is kept and tried again; a later use is not overwritten by it.

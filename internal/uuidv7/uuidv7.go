@@ -64,6 +64,12 @@ func Parse(text string) [16]byte {
 // Time returns the time in an id, in µs since 1970, to the millisecond.
 func Time(id [16]byte) int64 { return int64(binary.BigEndian.Uint64(id[:8])>>16) * 1000 }
 
+// Valid reports whether a text is the canonical text of a UUIDv7: 36 bytes, lower case.
+func Valid(text string) bool {
+	id := Parse(text)
+	return id[6]>>4 == 7 && id[8]>>6 == 2 && Text(id) == text
+}
+
 // Tick returns the time in an id, as 1/4096 ms since 1970: the milliseconds and the 12 bits that follow.
 func Tick(text string) uint64 {
 	b := Parse(text)
