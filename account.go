@@ -3,7 +3,6 @@ package latchkey
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -247,16 +246,6 @@ func appendRefs(to, more []Ref) []Ref {
 		}
 	}
 	return to
-}
-
-// auditJSON returns a record as it stands in the audit trail. No record holds a secret. A damaged record may have no
-// JSON form, and must be revocable all the same.
-func auditJSON(v any) json.RawMessage {
-	text, err := json.Marshal(v)
-	if err != nil {
-		return []byte(`{"damaged":true}`)
-	}
-	return text
 }
 
 // pages yields the items of a keyset listing, page by page. It ends after an error.

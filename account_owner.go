@@ -27,8 +27,8 @@ func (a Account) Record(ctx context.Context) (Owner, error) {
 	return a.m.store.Owner(ctx, a.owner)
 }
 
-// Configure changes what holds for the whole account: its boundary, its off switch, its limits, its Extra, and
-// NotBefore, which ends tokens at once. ID, Version and Since are for reading.
+// Configure changes what holds for the whole account: its boundary, its off switch, its limits, its policy, its Extra,
+// and NotBefore, which ends tokens at once. ID, Version and Since are for reading.
 //
 // NotBefore set to now, or to within the last two minutes, is mass revocation. Every token committed
 // before the change was is refused from then on. Every token committed later works, whatever any clock said. A
@@ -38,10 +38,10 @@ func (a Account) Record(ctx context.Context) (Owner, error) {
 // for a new NotBefore while this machine's clock and the store's differ. Disabled needs no clock.
 //
 // Edit is called again if another writer came between. An error of edit is returned as it is. A damaged record is
-// replaced wholly: edit gets what is left of it, and sets all that is to hold. What is left has no Limits, and a
-// Boundary that is empty and so lets nothing through.
+// replaced wholly: edit gets what is left of it, and sets all that is to hold. What is left has no Limits, no Policy,
+// and a Boundary that is empty and so lets nothing through.
 //
-// Only the host may change Boundary and Limits, and move NotBefore back: an actor gets a *[DeniedError].
+// Only the host may change Boundary, Limits and Policy, and move NotBefore back: an actor gets a *[DeniedError].
 func (a Account) Configure(ctx context.Context, edit func(*Owner) error) error {
 	return retry(ctx, func() error {
 		c, err := a.begin(ctx)
@@ -72,6 +72,9 @@ func (a Account) Configure(ctx context.Context, edit func(*Owner) error) error {
 			return err
 		}
 		if err := o.Limits.checkNew(); err != nil {
+			return err
+		}
+		if err := o.Policy.check(); err != nil {
 			return err
 		}
 		if !bytes.Equal(o.Extra, old.Extra) { // an Extra of an earlier version may not be JSON, and stays

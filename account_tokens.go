@@ -19,7 +19,7 @@ import (
 // Issue makes a token and stores it. The returned Secret is the only place where its text can be read, unless
 // Options.Keyring allows Reveal. It returns [ErrInvalid] for a Spec that its kind cannot have, for an end that is
 // past, of a role too, and for an unknown role. An actor gives only a client and attributes that it has, or that [Give]
-// lets it give.
+// lets it give. The owner's policy may refuse the token: see [OwnerPolicy].
 //
 // Without an Origin, Spec.Roles may name a role by the name that the host gave it, or that it has in Options.Roles,
 // byte for byte. The stored record has ids. An id wins over a name, and a text that looks like an id is one. A name
@@ -319,6 +319,9 @@ func (a Account) Update(ctx context.Context, id string, edit func(*Token) error)
 		if edited.Validity.Idle != f.Token.Validity.Idle {
 			edited.Used = latestUse(&f.Token, now) // a new limit counts from the latest possible use
 		}
+		if err := keepToPolicy(f, &edited, w, now); err != nil {
+			return err
+		}
 		edited = edited.Clone() // edit may have kept a reference
 		unlimited = edited.Limits.Rate == Rate{}
 		f.Token = edited
@@ -503,8 +506,14 @@ func (a Account) issueOnce(ctx context.Context, spec Spec, text, event string, k
 			return Token{}, err
 		}
 	}
+	if err := owner.Policy.checkKind(t.Kind); err != nil {
+		return Token{}, err
+	}
 	made, err := owner.clampCreation(a.m.creationTime(at))
 	if err != nil {
+		return Token{}, err
+	}
+	if err := owner.Policy.checkValidity(fromMicros(made), &t.Validity, nil); err != nil {
 		return Token{}, err
 	}
 	var rec SecretRecord
@@ -517,7 +526,7 @@ func (a Account) issueOnce(ctx context.Context, spec Spec, text, event string, k
 	// Requires the owner's record as it was read: a mass revocation in between is a conflict, not a dead token.
 	t.Version, t.OwnerVersion = 0, owner.Version
 	w := Write{RequireOwner: &owner.Version, Tokens: []Token{t}, Secrets: []SecretChange{{TokenID: t.ID, Add: &rec}},
-		Silent: true}
+		Live: owner.live("", now), Silent: true}
 	if t.Client.ID != "" {
 		w.Clients = []Client{t.Client}
 	}
@@ -644,6 +653,26 @@ func (a Account) change(ctx context.Context, action Action, event, id, reason st
 		return Token{}, err
 	}
 	return out, nil
+}
+
+// keepToPolicy returns an error if the owner's policy does not let a token be edited so. It makes the write require the
+// policy that it went by, and a place for a token that was dead and will live. Now is in µs.
+func keepToPolicy(f *Found, edited *Token, w *Write, now int64) error {
+	was := &f.Token
+	if edited.Validity == was.Validity { // nothing else that an edit can change decides about it
+		return nil
+	}
+	if f.Owner.Damaged { // fail closed: what its policy was is not known
+		return &DamagedError{Kind: ChangedOwner, Owner: was.Owner, ID: was.Owner}
+	}
+	if err := f.Owner.Policy.checkValidity(was.Created, &edited.Validity, &was.Validity); err != nil {
+		return err
+	}
+	w.RequireOwner = &f.Owner.Version
+	if l := f.Owner.live(was.Parent, now); l != nil && !l.Counts(*was) && l.Counts(*edited) {
+		w.Live = l
+	}
+	return nil
 }
 
 // checkEditedRights returns an error if an edited token names an unknown role, or if its rows would be too large

@@ -183,7 +183,7 @@ func (c *Catalogue) parse() ([]template, error) {
 	parsed := make([]template, len(c.Resources))
 	shapes := map[string]string{}
 	actions := map[Action]bool{Exceed: true}
-	for _, a := range []Action{Read, Create, Update, Delete, Reveal, Rotate} { // of latchkey's own resources
+	for _, a := range []Action{Read, Create, Update, Delete, Reveal, Rotate, Mint} { // of latchkey's own resources
 		actions[a] = true
 	}
 	for i, r := range c.Resources {

@@ -308,6 +308,18 @@ func TestCatalogueRoutes(t *testing.T) {
 	require.NoError(t, (*latchkey.Catalogue)(nil).CheckRoute("x", "y", true))
 }
 
+// What latchkey's own resources have may have words, and needs no declaration.
+func TestCatalogueHasWordsForLatchkeysActions(t *testing.T) {
+	c := shop()
+	c.Actions = map[latchkey.Action]string{}
+	for _, a := range []latchkey.Action{latchkey.Read, latchkey.Create, latchkey.Update, latchkey.Delete, latchkey.Reveal,
+		latchkey.Rotate, latchkey.Mint, latchkey.Exceed} {
+		c.Actions[a] = "words"
+		require.NoError(t, c.Validate(), a)
+		require.NoError(t, c.CheckRules(latchkey.Permissions{allow(a).On("latchkey/token/*")}), a)
+	}
+}
+
 func TestCatalogueThatIsInvalid(t *testing.T) {
 	some := []latchkey.Action{read}
 	of := func(templates ...string) *latchkey.Catalogue {

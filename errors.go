@@ -37,6 +37,18 @@ var (
 	ErrNeedsKeyring = errors.New("latchkey: needs a keyring: set Options.Keyring")
 )
 
+// Errors of [OwnerPolicy]. ErrTooMany wraps ErrPolicy. A refused kind is both ErrPolicy and ErrDenied, and a refused
+// end both ErrPolicy and ErrInvalid.
+var (
+	ErrPolicy        = errors.New("the owner's policy") // each refusal by OwnerPolicy, but for MintRight
+	ErrTooMany error = &tooManyError{}                  // OwnerPolicy.Tokens or Children live already; also of the Store
+)
+
+type tooManyError struct{}
+
+func (*tooManyError) Error() string { return "latchkey: too many live tokens" }
+func (*tooManyError) Unwrap() error { return ErrPolicy }
+
 // Errors of records and of the store. [Store] lists which errors a store may return.
 var (
 	ErrNotFound       = fault.ErrNotFound

@@ -16,8 +16,9 @@ import (
 
 // Mint makes a token that may do what a may do, narrowed by n. Each Verify meets its rights with those of its parent
 // and of all other ancestors. So it can never do more than they. What one of them loses, it loses as soon as Verify
-// reflects the change. Mint verifies the parent again first. An end after that of an ancestor is clamped to it, and the
-// Token shows the result. If n.Client is empty, the parent's is inherited, and so are the parent's attributes.
+// reflects the change. Mint verifies the parent again first. An end after that of an ancestor, or after what
+// [OwnerPolicy] allows, is clamped to it. The Token shows the result. If n.Client is empty, the parent's is inherited,
+// and so are the parent's attributes.
 //
 // A parent without a client may mint for any client. The rules of the chain that refer to [ClientID] give such a parent
 // no row, and then give the minted token the rows of its client. So give such rules to a token without a client only if
@@ -32,7 +33,9 @@ import (
 //   - [ErrInvalid] for a Client other than the parent's, if it has one, and for anything malformed
 //   - [ErrInvalid] for an attribute that differs from the parent's, or that its ChildAttributes do not name
 //   - [ErrForced] for forced values that contradict an ancestor's, and for a reference in one that has no value
-//   - [ErrDenied] if the parent may not mint: a publishable token, one that must sign its requests, one at MaxDepth
+//   - [ErrDenied] if the parent may not mint: a publishable token, one that must sign its requests, one at MaxDepth,
+//     and one that [OwnerPolicy] does not let mint
+//   - [ErrTooMany] where [OwnerPolicy.Children] live already
 //   - [ErrAddress] outside Restrictions.MintFrom
 //   - those of [Manager.Verify] if the parent is no longer valid
 //   - [ErrConflict] if the parent kept changing for ten seconds each time that Mint was about to write
@@ -78,6 +81,15 @@ func (a Access) mint(ctx context.Context, n *Narrowing) (Token, Secret, error) {
 	if err := a.set.restrict.verifyMintAddress(a.from); err != nil {
 		return fail(a.reportRefusal(ctx, err))
 	}
+	policy := &f.Owner.Policy
+	if err := policy.checkKind(KindAccess); err != nil {
+		return fail(a.reportRefusal(ctx, err))
+	}
+	if policy.MintRight {
+		if err := a.Check(Mint, Path("latchkey", "token", parent.ID)); err != nil {
+			return fail(a.reportRefusal(ctx, err))
+		}
+	}
 	nl, err := a.resolveNarrowing(ctx, n)
 	if err != nil {
 		return fail(err)
@@ -99,7 +111,8 @@ func (a Access) mint(ctx context.Context, n *Narrowing) (Token, Secret, error) {
 		return fail(err)
 	}
 	now := m.creationTime(at)
-	s.Validity = Validity{NotAfter: clampEnd(fromMicros(now), n.Lifetime, &f), Idle: n.Idle}
+	lifetime, idle := policy.clampMint(n.Lifetime, n.Idle)
+	s.Validity = Validity{NotAfter: clampEnd(fromMicros(now), lifetime, &f), Idle: idle}
 	if over(s.Validity.NotAfter, m.expiryTime(at)) {
 		return fail(fmt.Errorf("%w: the clocks were set back, and the token would be expired", ErrUnavailable))
 	}
@@ -146,13 +159,21 @@ func (a Access) mint(ctx context.Context, n *Narrowing) (Token, Secret, error) {
 	if err != nil {
 		return fail(err)
 	}
-	// Silent: no cached answer can depend on a new token. It needs no audit event: the token itself records the mint.
-	w.Owner, w.Silent = t.Owner, true
+	// Silent: no cached answer can depend on a new token. By default it leaves no audit event: the token itself records
+	// the mint.
+	w.Owner, w.Silent, w.Live = t.Owner, true, f.Owner.live(parent.ID, m.expiryTime(at))
 	w.Tokens, w.Secrets = []Token{t}, []SecretChange{{TokenID: t.ID, Add: &rec}}
-	if err := m.write(ctx, w); err != nil {
-		return fail(err)
-	}
 	t.Version = 1
+	if policy.AuditMints {
+		e := Event{Actor: parent.ID, Action: "token.mint", Object: t.ID, After: auditJSON(t)}
+		if a.from.IsValid() {
+			e.From = a.from.String()
+		}
+		w.Events = []Event{e}
+	}
+	if err := m.write(ctx, w); err != nil {
+		return fail(a.reportRefusal(ctx, err))
+	}
 	check.saved(ctx)
 	return t, newSecret(text), nil
 }

@@ -47,6 +47,7 @@ type Refusal struct {
 	// The others are:
 	//
 	//   - "denied", "over_limit"
+	//   - "too_many": it minted no token, because too many live (Owner.Policy.Children)
 	//   - "deleted": since its Verify
 	//   - "unaccepted": a token that the surface does not take
 	//   - "invalid" and "other"
@@ -142,6 +143,7 @@ var reasons = []struct {
 	{ErrAddress, "address"},
 	{ErrRateLimited, "rate_limited"},
 	{ErrOverLimit, "over_limit"},
+	{ErrTooMany, "too_many"},
 	{ErrUnknownToken, "unaccepted"},
 	{ErrInvalidToken, "invalid"},
 	{ErrDenied, "denied"},
@@ -163,7 +165,7 @@ func isRefusal(err error) bool {
 		return false
 	}
 	return errors.Is(err, ErrInvalidToken) || errors.Is(err, ErrRateLimited) || errors.Is(err, ErrOverLimit) ||
-		errors.Is(err, ErrDenied)
+		errors.Is(err, ErrTooMany) || errors.Is(err, ErrDenied)
 }
 
 // enter asks the request's surface, if there is one, whether the store may be read for a credential that may be

@@ -259,7 +259,7 @@ func TestAGivenID(t *testing.T) {
 		return w.givenID()
 	}
 	t.Run("which", func(t *testing.T) {
-		w := newWorld(t)
+		w := newWorld(t, legacyOptions)
 		for text, id := range map[string]string{
 			"is not a UUIDv7":         "token-1",
 			"in lower case":           "0198C2A5-7B1E-7C3D-8F00-5A1B2C3D4E5F",
@@ -271,6 +271,8 @@ func TestAGivenID(t *testing.T) {
 			_, _, err := w.acme.Issue(ctx, latchkey.Spec{ID: id, Kind: latchkey.KindAPIKey})
 			w.is(latchkey.ErrInvalid, err)
 			require.ErrorContains(t, err, text, id)
+			_, err = w.acme.ImportDigest(ctx, latchkey.Spec{ID: id, Kind: latchkey.KindAPIKey}, keptDigest(t))
+			w.is(latchkey.ErrInvalid, err)
 		}
 		variant := []byte(w.givenID())
 		variant[19] = 'c'
@@ -282,9 +284,15 @@ func TestAGivenID(t *testing.T) {
 			w.ok(err)
 			require.Equal(t, id, tok.ID)
 		}
+		given := w.givenID()
+		tok, err := w.acme.ImportDigest(ctx, latchkey.Spec{ID: given, Kind: latchkey.KindAPIKey}, keptDigest(t))
+		w.ok(err)
+		require.Equal(t, given, tok.ID)
 	})
 	t.Run("not twice", func(t *testing.T) {
-		w := newWorld(t, func(o *latchkey.Options) { o.KeepRevoked, o.KeepExpired = time.Nanosecond, time.Nanosecond })
+		w := newWorld(t, legacyOptions, func(o *latchkey.Options) {
+			o.KeepRevoked, o.KeepExpired = time.Nanosecond, time.Nanosecond
+		})
 		issue := func(id string) error {
 			_, _, err := w.acme.Issue(ctx, latchkey.Spec{ID: id, Kind: latchkey.KindAPIKey})
 			return err
@@ -295,6 +303,8 @@ func TestAGivenID(t *testing.T) {
 			w.is(latchkey.ErrExists, issue(id))
 		}
 		_, err := w.acme.Import(ctx, latchkey.Spec{ID: kept, Kind: latchkey.KindAPIKey}, foreignText(t))
+		w.is(latchkey.ErrExists, err)
+		_, err = w.acme.ImportDigest(ctx, latchkey.Spec{ID: kept, Kind: latchkey.KindAPIKey}, keptDigest(t))
 		w.is(latchkey.ErrExists, err)
 		w.ok(w.acme.Delete(ctx, deleted))
 		w.is(latchkey.ErrExists, issue(deleted))
@@ -321,9 +331,10 @@ func TestAGivenID(t *testing.T) {
 		w.ok(err)
 	})
 	t.Run("not by an actor", func(t *testing.T) {
-		w := newWorld(t)
+		w := newWorld(t, legacyOptions)
 		_, root := w.issue(latchkey.KindSecret, latchkey.Settings{})
-		assumed, err := w.acme.Assume(latchkey.Client{ID: "u"}, latchkey.Permissions{latchkey.Allow(latchkey.Any).On("latchkey/*")})
+		assumed, err := w.acme.Assume(latchkey.Client{ID: "u"},
+			latchkey.Permissions{latchkey.Allow(latchkey.Any).On("latchkey/*")})
 		w.ok(err)
 		for _, actor := range []latchkey.Access{w.access(root), assumed} {
 			as, err := w.acme.As(actor)
@@ -336,6 +347,8 @@ func TestAGivenID(t *testing.T) {
 			_, _, err = as.Exceeding().Issue(ctx, spec)
 			require.ErrorAs(t, err, &denied)
 			_, err = as.Import(ctx, spec, foreignText(t))
+			require.ErrorAs(t, err, &denied)
+			_, err = as.ImportDigest(ctx, spec, keptDigest(t))
 			require.ErrorAs(t, err, &denied)
 		}
 	})

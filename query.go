@@ -517,3 +517,13 @@ type Event struct {
 	Prev []byte `json:"prev,omitempty"`
 	Hash []byte `json:"hash,omitempty"`
 }
+
+// auditJSON returns a record as it stands in the audit trail. No record holds a secret. A damaged record may have no
+// JSON form, and must be revocable all the same.
+func auditJSON(v any) json.RawMessage {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return []byte(`{"damaged":true}`)
+	}
+	return text
+}

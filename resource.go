@@ -21,6 +21,8 @@ const (
 	Use    Action = "use"
 	Reveal Action = "reveal" // of a token's secret, on latchkey/token/<id>
 	Rotate Action = "rotate" // of a token's secret, on latchkey/token/<id>
+	// Mint, on latchkey/token/<id of the token that mints>, is needed where [OwnerPolicy.MintRight] says so.
+	Mint Action = "mint"
 	// Exceed, on latchkey/token/<id>, exempts an actor from the bounds of its own token: see [Account]. Only a rule that
 	// names it allows it. Neither [Any] nor a secret key includes it.
 	Exceed Action = "exceed"

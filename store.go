@@ -36,6 +36,7 @@ import (
 //   - ErrExists: a unique key is taken.
 //   - ErrInUse: a record is still named by others.
 //   - ErrOverLimit: an account has not enough left.
+//   - ErrTooMany: more tokens would be live than may be.
 //   - ErrUnavailable: the store cannot answer. It is never reported as "not found" or as an empty listing.
 //   - ErrUnknownOutcome: the store cannot know whether a write happened.
 //   - ErrInvalid: no store could carry out the call. Examples are a Write or UsageBatch without an ID, a record of
@@ -351,7 +352,9 @@ type Write struct {
 	RequireOwner  *uint64
 	// RequireHolders lists, for some roles, all that names them before this Write. ErrConflict if it is anything else.
 	RequireHolders []Holders
-	Events         []Event // Seq and Owner are given by the Store
+	// Live bounds how many tokens are live after this Write. ErrTooMany if there would be more. Nil: no bound.
+	Live   *LiveLimit
+	Events []Event // Seq and Owner are given by the Store
 	// Silent writes leave the epoch and the feed alone. They are only for what can alter no answer: inserted tokens with
 	// their secrets, client names, events, and a secret that is digested anew.
 	Silent bool
@@ -363,6 +366,40 @@ type OnceKey struct {
 	Until time.Time
 	// IfAbsent says that a key that is recorded already stays as it is, and is no error.
 	IfAbsent bool
+}
+
+// LiveLimit bounds the live tokens of an owner that have the same parent. Of two writes at once that both need the last
+// place exactly one succeeds.
+//
+// A Store need not count for each Write. It may keep a number that a Write raises by the tokens which it inserts, and
+// count anew where that number would exceed Max. It must count anew
+//
+//   - where the number was made under another OwnerVersion: what was written under that one may have had no LiveLimit,
+//   - where the Write replaces tokens: it may let a dead one live again.
+//
+// Under one OwnerVersion every Write that could let more tokens live has a LiveLimit. So the number is never too low.
+// What died since it was made leaves it when Max is reached. Ids are UUIDv7, and no token is written with an id more
+// than 65 minutes older than one that is stored, or 5 minutes for a minted one: what is older than the oldest live one
+// need not be looked at again.
+type LiveLimit struct {
+	Parent string // tokens minted from it directly; "": issued tokens
+	Max    int    // at least 1
+	Now    time.Time
+	// OwnerVersion, NotBefore and Since are those of the owner's record. The Write requires that Version.
+	OwnerVersion uint64
+	NotBefore    time.Time
+	Since        uint64
+}
+
+// Counts reports whether a token is among those that the limit bounds, and is live: it is not revoked, not over at Now,
+// and not ended by NotBefore or Since. It has idled out a twentieth of Validity.Idle, and at least a second, after
+// [Token.IdleEnd], as for [PurgePolicy]. It is for stores.
+func (l *LiveLimit) Counts(t Token) bool {
+	end, idle := t.Validity.NotAfter, t.IdleEnd()
+	return t.Parent == l.Parent && t.Revoked.IsZero() &&
+		(end.IsZero() || end.After(l.Now)) &&
+		(idle.IsZero() || idle.Add(max(t.Validity.Idle/20, time.Second)).After(l.Now)) &&
+		!t.Created.Before(l.NotBefore) && t.OwnerVersion >= l.Since
 }
 
 // Ref names a record and the version that it must have. Version 0 is any.

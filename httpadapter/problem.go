@@ -42,6 +42,8 @@ const retryUnavailable = time.Second
 //	no credential                          401  no code
 //	ErrBadRequest                          400  invalid_request
 //	ErrInvalidToken and its kinds          401  invalid_token
+//	ErrTooMany                             409  it succeeds once a live token has ended
+//	ErrPolicy                              403  no code: no other credential helps
 //	ErrDenied                              403  insufficient_scope
 //	ErrRateLimited                         429  Retry-After
 //	ErrOverLimit                           429  Retry-After: until the quota begins anew
@@ -92,6 +94,10 @@ func ProblemOf(err error) Problem {
 		return problem(429, "rate-limited", "Too many requests", "").retry(wait)
 	case errors.Is(err, latchkey.ErrInvalidToken):
 		return problem(401, "invalid-token", "Invalid token", "").code("invalid_token")
+	case errors.Is(err, latchkey.ErrTooMany):
+		return problem(409, "too-many-tokens", "Too many live tokens", "As many live already as the account's policy allows.")
+	case errors.Is(err, latchkey.ErrPolicy): // before what else it wraps: the caller cannot correct it
+		return problem(403, "policy", "Forbidden", "The account's policy does not allow such a token.")
 	case errors.As(err, &denied) && denied.Rows:
 		return problem(403, "denied", "Forbidden", "This is allowed for some rows only.").code("insufficient_scope")
 	case errors.Is(err, latchkey.ErrDenied):

@@ -40,6 +40,9 @@ func TestProblemOf(t *testing.T) {
 		{&latchkey.DeniedError{}, 403, "denied", `Bearer realm="r", error="insufficient_scope"`, ""},
 		{latchkey.ErrOverLimit, 402, "over-limit", "", ""},
 		{&latchkey.OverLimitError{}, 402, "over-limit", "", ""}, // TestSpend has others
+		{fmt.Errorf("write: %w", latchkey.ErrTooMany), 409, "too-many-tokens", "", ""},
+		{fmt.Errorf("%w: %w", latchkey.ErrInvalid, latchkey.ErrPolicy), 403, "policy", "", ""},
+		{fmt.Errorf("%w: %w", latchkey.ErrDenied, latchkey.ErrPolicy), 403, "policy", "", ""},
 		{latchkey.ErrRateLimited, 429, "rate-limited", "", "1"},
 		{slowDown(1500 * time.Millisecond), 429, "rate-limited", "", "2"},
 		{latchkey.ErrInvalid, 400, "invalid", "", ""},

@@ -92,6 +92,13 @@ type ownerData struct {
 	usage        map[usageKey]count
 	credits      map[creditKey]account
 	reservations map[[16]byte]*reservation
+	live         map[string]liveCount // by parent, "" for issued tokens; only where a LiveLimit asked
+}
+
+// liveCount is how many tokens were live when they were counted, and those that were inserted since.
+type liveCount struct {
+	n            int
+	ownerVersion uint64 // of the LiveLimit when they were counted
 }
 
 type roleName struct{ origin, name string }

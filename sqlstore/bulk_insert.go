@@ -39,6 +39,11 @@ var (
 	eventSeqRows = newBulkTable("latchkey_event_seqs", "owner text, seq bigint", func(d *dialect) string {
 		return d.onConflictUpdate("owner", "seq = excluded.seq")
 	})
+	liveRows = newBulkTable("latchkey_live", "owner text, parent text, live bigint, owner_version bigint, oldest text",
+		func(d *dialect) string {
+			return d.onConflictUpdate("owner, parent",
+				"live = excluded.live, owner_version = excluded.owner_version, oldest = excluded.oldest")
+		})
 	clientRows = newBulkTable("latchkey_clients", "owner text, id text, name text", func(d *dialect) string {
 		return d.onConflictUpdate("owner, id", "name = excluded.name")
 	})

@@ -35,7 +35,7 @@ const (
 // it has to read, or is large.
 func (p *plan) changeShape() string {
 	w := &p.w
-	if w.Silent || w.Erase || len(w.Tokens) > 1 || len(w.Roles) > 1 || len(w.Events) > 1 ||
+	if w.Silent || w.Erase || w.Live != nil || len(w.Tokens) > 1 || len(w.Roles) > 1 || len(w.Events) > 1 ||
 		len(w.Secrets)+len(w.DeleteTokens)+len(w.DeleteRoles)+len(w.RequireHolders)+len(w.Clients)+
 			len(w.ForgetClients)+len(w.Redact)+len(w.Once) > 0 {
 		return ""

@@ -18,7 +18,7 @@ var errNoDB = errors.New("latchkey/sqlstore: db is nil: pass an open *sql.DB")
 // contractErrors are all errors that a Store may return.
 var contractErrors = []error{
 	latchkey.ErrNotFound, latchkey.ErrExists, latchkey.ErrConflict, latchkey.ErrInUse, latchkey.ErrOverLimit,
-	latchkey.ErrUnavailable, latchkey.ErrUnknownOutcome, latchkey.ErrInvalid,
+	latchkey.ErrUnavailable, latchkey.ErrUnknownOutcome, latchkey.ErrInvalid, latchkey.ErrTooMany,
 }
 
 func isContractError(err error) bool {

@@ -30,6 +30,7 @@ type mintTx struct {
 	roles      map[ownedID]lockedRecord
 	owners     map[string]int64 // versions of owners' records
 	ownersRead map[string]bool
+	live       map[ownedID]*liveRow // by owner and parent; of owners in exclusive
 }
 
 type ownedID struct{ owner, id string }
@@ -73,7 +74,7 @@ func (t *mintTx) lock(plans []*plan, skip bool) error {
 	tokens, roles, records := map[ownedID]bool{}, map[ownedID]bool{}, map[string]bool{}
 	for _, p := range plans {
 		w := &p.w
-		if _, taken := t.seqs[w.Owner]; len(w.Events) > 0 && !t.exclusive[w.Owner] {
+		if _, taken := t.seqs[w.Owner]; p.needsOwnerAlone() && !t.exclusive[w.Owner] {
 			writers[w.Owner] = true
 			if taken && skip {
 				continue // two that both shared a row and then wanted it exclusively would deadlock
@@ -109,6 +110,7 @@ func (t *mintTx) lock(plans []*plan, skip bool) error {
 		t.seqs, t.exclusive = map[string]int64{}, map[string]bool{}
 		t.owners, t.ownersRead = map[string]int64{}, map[string]bool{}
 		t.tokens, t.roles = map[ownedID]lockedRecord{}, map[ownedID]lockedRecord{}
+		t.live = map[ownedID]*liveRow{}
 	}
 	if err := t.lockOwners(owners, share, skip, nil); err != nil {
 		return err
@@ -122,7 +124,10 @@ func (t *mintTx) lock(plans []*plan, skip bool) error {
 	if err := t.lockRecords("latchkey_roles", "1 = 0", roles, share, t.roles); err != nil {
 		return err
 	}
-	return t.lockOwnerRecords(records)
+	if err := t.lockOwnerRecords(records); err != nil {
+		return err
+	}
+	return t.readLive(plans)
 }
 
 // lockOwners locks the rows of owners. Without the row of the epoch nothing may be written.
@@ -222,7 +227,7 @@ var errNotLocked = errors.New("locked, or missing")
 // checkRequired returns nil if this transaction has locked all that a plan requires, and all of it is as required.
 func (t *mintTx) checkRequired(p *plan) error {
 	w := &p.w
-	if _, taken := t.seqs[w.Owner]; !taken || len(w.Events) > 0 && !t.exclusive[w.Owner] {
+	if _, taken := t.seqs[w.Owner]; !taken || p.needsOwnerAlone() && !t.exclusive[w.Owner] {
 		return errNotLocked
 	}
 	for _, ref := range w.RequireTokens {
@@ -248,7 +253,7 @@ func (t *mintTx) checkRequired(p *plan) error {
 	case *w.RequireOwner != uint64(t.owners[w.Owner]):
 		return errTryAlone
 	}
-	return nil
+	return t.takeLive(p)
 }
 
 // mintShared writes jobs that are mints, in a transaction that keeps every other writer out. It returns the jobs that
@@ -305,13 +310,16 @@ func (t *mintTx) insertMints(plans []*plan) error {
 			events = append(events, []any{w.Owner, t.seqs[w.Owner], e.At.UnixMicro(), e.Actor, e.From, e.Action, e.Object,
 				e.Reason, nullBytes(e.Before), nullBytes(e.After), nullBytes(e.Prev), nullBytes(e.Hash)})
 		}
+		if w.Live != nil {
+			t.live[ownedID{w.Owner, w.Live.Parent}].added += p.countedTokens()
+		}
 		for _, c := range w.Clients {
 			if key := (ownedID{w.Owner, c.ID}); c.Name != "" || clients[key] == "" {
 				clients[key] = c.Name
 			}
 		}
 	}
-	var last, named, nameless [][]any
+	var last, named, nameless, live [][]any
 	for owner, seq := range seqs {
 		last = append(last, []any{owner, seq})
 	}
@@ -322,12 +330,17 @@ func (t *mintTx) insertMints(plans []*plan) error {
 			nameless = append(nameless, []any{key.owner, key.id, name})
 		}
 	}
-	for _, rows := range [][][]any{last, named, nameless} { // sorted: two transactions with opposite orders would deadlock
+	for key, row := range t.live {
+		if row != nil && row.added > 0 {
+			live = append(live, []any{key.owner, key.id, row.live + row.added, row.ownerVersion, row.oldest})
+		}
+	}
+	for _, rows := range [][][]any{last, named, nameless, live} { // sorted: two transactions with opposite orders would deadlock
 		slices.SortFunc(rows, func(a, b []any) int {
 			return strings.Compare(fmt.Sprint(a[0], "\x00", a[1]), fmt.Sprint(b[0], "\x00", b[1]))
 		})
 	}
 	return t.insertRows(bulkRows{writeRows, writes}, bulkRows{tokenRows, tokens}, bulkRows{tokenRoleRows, roles},
 		bulkRows{secretRows, secrets}, bulkRows{eventRows, events}, bulkRows{eventSeqRows, last}, bulkRows{clientRows, named},
-		bulkRows{namelessRows, nameless})
+		bulkRows{namelessRows, nameless}, bulkRows{liveRows, live})
 }

@@ -347,6 +347,9 @@ func (p *purge) removeTokens(dead []ownedBytesKey) error {
 			return err
 		}
 	}
+	if err := p.deleteAll("latchkey_live", "owner, parent", len(dead), false, key); err != nil {
+		return err
+	}
 	p.n -= len(dead)
 	return p.deleteAll("latchkey_tokens", "owner, id", len(dead), true, key)
 }

@@ -96,7 +96,8 @@ type roleBody struct {
 }
 
 type ownerBody struct {
-	Limits latchkey.Limits `json:"limits,omitzero"`
+	Limits latchkey.Limits      `json:"limits,omitzero"`
+	Policy latchkey.OwnerPolicy `json:"policy,omitzero"` // programs that do not know it cannot read the record
 }
 
 // foreignSecret is the columns of a secret that another system made. They stand beside found, because programs of
@@ -271,12 +272,12 @@ func (r *ownerRow) owner(id string) latchkey.Owner {
 			o.Boundary = latchkey.Permissions{}
 		}
 	}
-	o.Limits, o.Extra = body.Limits, r.extra
+	o.Limits, o.Policy, o.Extra = body.Limits, body.Policy, r.extra
 	return o
 }
 
 func ownerArgs(o *latchkey.Owner) ([]any, error) {
-	body, err := json.Marshal(ownerBody{o.Limits})
+	body, err := json.Marshal(ownerBody{o.Limits, o.Policy})
 	var boundary any
 	if err == nil && o.Boundary != nil {
 		boundary, err = json.Marshal(o.Boundary)

@@ -110,6 +110,10 @@ func newPlan(w *latchkey.Write) (*plan, error) {
 		}
 	}
 	p.w.ForgetClients, p.w.Redact = slices.Clone(w.ForgetClients), slices.Clone(w.Redact)
+	if w.Live != nil {
+		limit := *w.Live
+		p.w.Live = &limit
+	}
 	p.w.Once = sortedBy(w.Once, func(k *latchkey.OnceKey) string { return string(k.Key[:]) })
 	p.w.Clients = sortedBy(w.Clients, func(c *latchkey.Client) string { return c.ID })
 	p.w.Events = slices.Clone(w.Events)
@@ -140,7 +144,7 @@ func sortedBy[T any](list []T, id func(*T) string) []T {
 // onlyAdds reports whether a Write only adds, and changes nothing that its owner has.
 func (p *plan) onlyAdds() bool {
 	w := &p.w
-	if w.Erase || w.OwnerRecord != nil ||
+	if w.Erase || w.OwnerRecord != nil || w.Live != nil ||
 		len(w.DeleteTokens)+len(w.DeleteRoles)+len(w.Roles)+len(w.Revocations)+len(w.Events)+len(w.RequireHolders)+
 			len(w.ForgetClients)+len(w.Redact) > 0 {
 		return false
@@ -180,6 +184,9 @@ func (p *plan) onlyMints() bool {
 	}
 	return true
 }
+
+// needsOwnerAlone reports whether the Write must keep all others of its owner out: it numbers events, or counts tokens.
+func (p *plan) needsOwnerAlone() bool { return len(p.w.Events) > 0 || p.w.Live != nil }
 
 // findToken finds a token of the Write by its id.
 func (p *plan) findToken(id string) (i int, found bool) {

@@ -48,8 +48,8 @@ func (p *plan) apply(t *tx) error {
 func (p *plan) applyRecords(t *tx) error {
 	var c changeSet
 	steps := []func(*plan, *changeSet) error{
-		t.require, t.recordOnce, t.putTokens, t.changeSecrets, t.deleteTokens, t.putRoles, t.deleteRoles, t.putOwner,
-		t.putClients, t.revoke, t.forgetClients, t.redact, t.erase, t.addEvents,
+		t.require, t.recordOnce, t.putTokens, t.changeSecrets, t.deleteTokens, t.limitLive, t.putRoles, t.deleteRoles,
+		t.putOwner, t.putClients, t.revoke, t.forgetClients, t.redact, t.erase, t.addEvents,
 	}
 	for _, step := range steps {
 		if err := step(p, &c); err != nil {
@@ -259,7 +259,7 @@ func (t *tx) redact(p *plan, _ *changeSet) error {
 var ownedTables = []string{
 	"latchkey_usage", "latchkey_tokens", "latchkey_secrets", "latchkey_token_roles", "latchkey_role_inherits",
 	"latchkey_roles", "latchkey_owners", "latchkey_clients", "latchkey_once", "latchkey_reservations", "latchkey_credits",
-	"latchkey_events",
+	"latchkey_events", "latchkey_live",
 }
 
 func (t *tx) erase(p *plan, c *changeSet) error {

@@ -132,6 +132,7 @@ const (
 	deleteTokenRoles = `DELETE FROM latchkey_token_roles WHERE owner = ? AND token_id = ?`
 	deleteSecrets    = `DELETE FROM latchkey_secrets WHERE owner = ? AND token_id = ?`
 	deleteToken      = `DELETE FROM latchkey_tokens WHERE owner = ? AND id = ?`
+	deleteLive       = `DELETE FROM latchkey_live WHERE owner = ? AND parent = ?`
 	deleteSecret     = `DELETE FROM latchkey_secrets WHERE owner = ? AND token_id = ? AND digest = ?`
 )
 
@@ -331,7 +332,7 @@ func (t *tx) deleteTokens(p *plan, c *changeSet) error {
 // removeToken deletes a token, its secrets and its roles. Its usage counts stay. The token comes first, as in every
 // transaction that changes both.
 func (t *tx) removeToken(owner, id string) error {
-	for _, text := range []string{deleteToken, deleteSecrets, deleteTokenRoles} {
+	for _, text := range []string{deleteToken, deleteSecrets, deleteTokenRoles, deleteLive} {
 		if err := t.later(text, []any{owner, id}, nil); err != nil {
 			return err
 		}

@@ -26,6 +26,36 @@ var onceCases = []Case{
 		w.ok(w.s.Once(w.ctx, acme, lower, noon), "the key in another case")
 	}),
 
+	newCase("once/write", "A Write records keys with everything else that it does. ErrExists if one is recorded already, "+
+		"but for keys with IfAbsent.", func(w *fixture) {
+		w.insert(token(1))
+		key := func(n int) latchkey.OnceKey { return latchkey.OnceKey{Key: digest(n), Until: noon} }
+		first := latchkey.Write{ID: w.key(), Tokens: []latchkey.Token{token(2)}, Once: []latchkey.OnceKey{key(1), key(2)}}
+		w.write(first)
+		w.write(first) // repeated
+		w.failed(latchkey.ErrExists, w.s.Once(w.ctx, acme, digest(2), noon), "a key that a Write recorded")
+		w.ok(w.s.Once(w.ctx, acme, digest(3), noon), "a key of no Write")
+		for n := 1; n <= 3; n++ {
+			w.refuse(latchkey.ErrExists, latchkey.Write{Tokens: []latchkey.Token{token(3)},
+				Once: []latchkey.OnceKey{key(4), key(n)}}, "a key that is recorded")
+		}
+		w.absent(3)
+		w.write(latchkey.Write{Tokens: []latchkey.Token{token(3)}, Silent: true, Once: []latchkey.OnceKey{key(4)}})
+		again := key(1)
+		again.IfAbsent, again.Until = true, noon.Add(time.Hour)
+		fresh := key(5)
+		fresh.IfAbsent = true
+		w.write(latchkey.Write{DeleteTokens: refs(3), Once: []latchkey.OnceKey{again, fresh}})
+		w.failed(latchkey.ErrExists, w.s.Once(w.ctx, acme, digest(5), noon), "a key that was absent")
+		w.refuse(latchkey.ErrExists, latchkey.Write{Tokens: []latchkey.Token{token(4)},
+			Once: []latchkey.OnceKey{key(6), key(6)}}, "one key twice")
+		w.write(latchkey.Write{Owner: globex, Once: []latchkey.OnceKey{key(1)}})
+		w.purge(latchkey.PurgePolicy{Now: noon, Expired: -1, Revoked: -1, Changes: -1}, 100)
+		for n := 1; n <= 5; n++ {
+			w.ok(w.s.Once(w.ctx, acme, digest(n), noon), "after Purge: IfAbsent left the time as it was")
+		}
+	}),
+
 	newCase("once/race", "Of many that record one key at once, exactly one succeeds.", func(w *fixture) {
 		var won atomic.Int64
 		var all sync.WaitGroup

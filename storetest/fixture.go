@@ -182,7 +182,7 @@ func number(id string) (n int) {
 // storeErrors are the errors that a store may return.
 var storeErrors = []error{
 	latchkey.ErrNotFound, latchkey.ErrExists, latchkey.ErrConflict, latchkey.ErrInUse, latchkey.ErrOverLimit,
-	latchkey.ErrUnavailable, latchkey.ErrUnknownOutcome, latchkey.ErrInvalid,
+	latchkey.ErrUnavailable, latchkey.ErrUnknownOutcome, latchkey.ErrInvalid, latchkey.ErrTooMany,
 }
 
 // failed checks that err wraps want and no other of storeErrors.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -180,6 +181,23 @@ func BenchmarkMint(b *testing.B) {
 		require.NoError(b, err)
 		access, err := keys.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()})
 		require.NoError(b, err)
+		// Two owners with a policy: one with room, and one whose every second mint or so finds the last place taken by a
+		// token that has ended.
+		limited := func(most int, lifetime time.Duration) func() error {
+			owner := keys.For(fmt.Sprint("at most ", most))
+			require.NoError(b, owner.Configure(ctx, func(o *latchkey.Owner) error { o.Policy.Children = most; return nil }))
+			_, secret, err := owner.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+			require.NoError(b, err)
+			access, err := keys.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()})
+			require.NoError(b, err)
+			return func() error {
+				_, _, err := access.Mint(ctx, latchkey.Narrowing{Lifetime: lifetime})
+				if errors.Is(err, latchkey.ErrTooMany) {
+					err = nil
+				}
+				return err
+			}
+		}
 		for _, what := range []struct {
 			name string
 			do   func() error
@@ -190,6 +208,8 @@ func BenchmarkMint(b *testing.B) {
 				_, _, err := access.Mint(ctx, latchkey.Narrowing{Lifetime: time.Hour})
 				return err
 			}},
+			{"Access.Mint with a limit", limited(1_000_000, time.Hour)},
+			{"Access.Mint at a limit", limited(200, 100*time.Millisecond)},
 			{"Account.Issue", func() error {
 				_, _, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
 				return err

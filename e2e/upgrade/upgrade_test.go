@@ -438,6 +438,7 @@ func TestFirstVersionBesideThisOne(t *testing.T) {
 			require.ErrorIs(t, verify(theirSecret.Reveal()), latchkey.ErrRevoked)
 
 			newFieldsBesideTheFirst(t, e, db, dsn, old, acme)
+			policyBesideTheFirst(t, keys, old, late)
 
 			// Mass revocation by this version holds for both. What this one makes then works for both; what the first version
 			// makes has no place in the order, and counts as made before.
@@ -495,6 +496,42 @@ func TestFirstVersionBesideThisOne(t *testing.T) {
 			require.ErrorContains(t, sqlstore.Migrate(ctx, db, e.Dialect), "more.sql")
 		})
 	}
+}
+
+// policyBesideTheFirst checks that the first version, which knows no policy of an owner, does nothing for an owner that
+// has one. What it made while there was none counts.
+func policyBesideTheFirst(t *testing.T, keys *latchkey.Manager, old, late *first) {
+	t.Helper()
+	ctx, acme := t.Context(), keys.For("acme")
+	_, secret, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+	require.NoError(t, err)
+	parent, err := keys.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()})
+	require.NoError(t, err)
+	mint := func() error {
+		_, _, err := parent.Mint(ctx, latchkey.Narrowing{Lifetime: time.Hour})
+		return err
+	}
+	set := func(p latchkey.OwnerPolicy) {
+		require.NoError(t, acme.Configure(ctx, func(o *latchkey.Owner) error { o.Policy = p; return nil }))
+	}
+	old.must("mint", secret.Reveal())
+	set(latchkey.OwnerPolicy{Children: 2, Tokens: 1000})
+	for _, program := range []*first{old, late} {
+		program.refused("", "verify", secret.Reveal())
+		program.refused("", "mint", secret.Reveal())
+	}
+	require.NoError(t, mint())
+	require.ErrorIs(t, mint(), latchkey.ErrTooMany)
+	_, _, err = acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+	require.NoError(t, err)
+	set(latchkey.OwnerPolicy{})
+	late.must("mint", secret.Reveal())
+	set(latchkey.OwnerPolicy{Children: 3})
+	require.ErrorIs(t, mint(), latchkey.ErrTooMany)
+	set(latchkey.OwnerPolicy{Children: 4})
+	require.NoError(t, mint())
+	set(latchkey.OwnerPolicy{})
+	old.must("verify", secret.Reveal())
 }
 
 // Both versions write at the same time. There is one order of changes: no number is skipped or given twice, and whoever

@@ -171,11 +171,13 @@ func (s *surface) mint(r *http.Request) (*http.Request, latchkey.Secret, error) 
 }
 
 // mintError maps an error of Mint. Invalid requests were refused before. So the key ended, or lost a role, between
-// Verify and Mint.
+// Verify and Mint, or the owner's policy lets it mint no more.
 func mintError(err error) error {
 	switch {
 	case errors.Is(err, latchkey.ErrNotFound) || errors.Is(err, latchkey.ErrConflict):
 		return fmt.Errorf("%w: %w", latchkey.ErrInvalidToken, err)
+	case errors.Is(err, latchkey.ErrTooMany): // the product has no word for how many
+		return &refusal{status: http.StatusForbidden, msg: msgNoAccess, cause: err}
 	case errors.Is(err, latchkey.ErrInvalid) && !errors.Is(err, latchkey.ErrBadCondition):
 		return fmt.Errorf("%w: %w", latchkey.ErrDenied, err)
 	}

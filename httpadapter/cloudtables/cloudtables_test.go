@@ -393,3 +393,21 @@ func TestAccessCallWithASlash(t *testing.T) {
 		require.Equal(t, 404, out.Code, "the host's own")
 	}
 }
+
+// The owner's policy refuses a mint: the product has a word for a key that may not, and none for how many.
+func TestThePolicyRefusesAToken(t *testing.T) {
+	w := newFixture(t, nil)
+	set := func(p latchkey.OwnerPolicy) {
+		require.NoError(t, w.acme.Configure(t.Context(), func(o *latchkey.Owner) error { o.Policy = p; return nil }))
+	}
+	const noAccess = `{"success":false,"error":"noAccess","errors":[{"msg":"noAccess"}]}`
+	set(latchkey.OwnerPolicy{Children: 1})
+	w.mint(`{"key":"` + w.key + `"}`)
+	w.refused(403, noAccess, wire{body: `{"key":"` + w.key + `"}`})
+	set(latchkey.OwnerPolicy{Kinds: []latchkey.Kind{latchkey.KindAPIKey}})
+	w.refused(403, noAccess, wire{body: `{"key":"` + w.key + `"}`})
+	set(latchkey.OwnerPolicy{MintRight: true})
+	w.refused(403, noAccess, wire{body: `{"key":"` + w.key + `"}`})
+	set(latchkey.OwnerPolicy{})
+	w.mint(`{"key":"` + w.key + `"}`)
+}

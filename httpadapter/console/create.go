@@ -77,7 +77,7 @@ func (v *view) create(string) error {
 	case errors.Is(err, errFormUsed):
 		return refuse(http.StatusConflict, "This form was sent before, and nothing was made now. The result of the first "+
 			"time is not known here: check whether the list has the token before you send it again.")
-	case errors.Is(err, latchkey.ErrDenied):
+	case errors.Is(err, latchkey.ErrDenied) && !errors.Is(err, latchkey.ErrPolicy):
 		if v.opts.OnError != nil {
 			v.opts.OnError(v.r, err)
 		}

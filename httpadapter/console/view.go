@@ -365,7 +365,7 @@ func (v *view) fail(err error) {
 	default:
 		status, title, detail = p.Status, p.Title, p.Detail
 		switch {
-		case status == http.StatusForbidden:
+		case status == http.StatusForbidden && !errors.Is(err, latchkey.ErrPolicy):
 			title = "You may not do this"
 			detail = "It takes rights that you do not have. Nothing was changed. Ask an administrator of this account."
 		case errors.Is(err, latchkey.ErrOwnerDisabled):
@@ -410,6 +410,10 @@ func (v *view) fail(err error) {
 func errorText(err error) string {
 	var cond *latchkey.ConditionError
 	switch {
+	case errors.Is(err, latchkey.ErrTooMany):
+		return "As many tokens are live as the rules of this account allow. Revoke one that is not needed, or wait for one to end."
+	case errors.Is(err, latchkey.ErrPolicy) && errors.Is(err, latchkey.ErrDenied):
+		return "The rules of this account allow no tokens of this kind. Ask the operator of this service."
 	case errors.As(err, &cond):
 		return adapters.Sentence(strings.TrimPrefix(cond.Error(), latchkey.ErrBadCondition.Error()+": "))
 	case errors.Is(err, latchkey.ErrInvalid):

@@ -71,6 +71,9 @@ func refusalOf(err error) *refusal {
 		}
 	}
 	out := &refusal{status: p.Status, cause: err}
+	if errors.Is(err, latchkey.ErrTooMany) {
+		p.Status, out.status = http.StatusPaymentRequired, http.StatusPaymentRequired
+	}
 	switch p.Status {
 	case http.StatusUnauthorized:
 		out.code = codeAuthorization

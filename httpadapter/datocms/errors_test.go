@@ -2,6 +2,7 @@ package datocms
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -24,4 +25,21 @@ func TestStoreTroubleIsNoRefusal(t *testing.T) {
 	out = w.raw("POST", "/roles", roleBodyText("", `"name":"x"`, nil), clientHeaders(w.admin))
 	refusedReply(t, out, 422, codeConcurrent)
 	require.Contains(t, out.Body.String(), `"transient":true`)
+}
+
+// The owner's policy refuses a token: the caller cannot correct that.
+func TestThePolicyRefusesAToken(t *testing.T) {
+	for _, c := range []struct {
+		policy latchkey.OwnerPolicy
+		status int
+		code   string
+	}{
+		{latchkey.OwnerPolicy{Tokens: 1}, 402, codePlan},
+		{latchkey.OwnerPolicy{MaxLifetime: time.Hour}, 401, codePermissions},
+		{latchkey.OwnerPolicy{Kinds: []latchkey.Kind{latchkey.KindSecret}}, 401, codePermissions},
+	} {
+		w := newFixture(t, nil)
+		require.NoError(t, w.acme.Configure(t.Context(), func(o *latchkey.Owner) error { o.Policy = c.policy; return nil }))
+		w.refused(w.admin, c.status, c.code, "POST", "/access_tokens", tokenBodyText("", "x", w.role.ID))
+	}
 }

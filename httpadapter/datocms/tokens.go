@@ -235,7 +235,7 @@ func (c *call) createToken() (int, any, error) {
 
 // tokenError maps an error of the account. Invalid requests were refused before, so the role was deleted meanwhile.
 func tokenError(err error) error {
-	if errors.Is(err, latchkey.ErrInvalid) {
+	if errors.Is(err, latchkey.ErrInvalid) && !errors.Is(err, latchkey.ErrPolicy) {
 		return refuseField("AccessToken", "role", fieldInvalid)
 	}
 	return err

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -205,5 +206,17 @@ func TestWhatASessionMakesOutlivesIt(t *testing.T) {
 			r = w.as(exceeding, "access.add", "name", "n")
 		}
 		require.Equal(t, "SUCCESS", r.Code, r.Message)
+	}
+}
+
+// The owner's policy refuses a token: the caller cannot correct that.
+func TestThePolicyRefusesATokenInWords(t *testing.T) {
+	for message, p := range map[string]latchkey.OwnerPolicy{
+		msgTooManyTokens: {Tokens: 1},
+		msgDenied:        {MaxLifetime: time.Hour},
+	} {
+		w := newFixture(t, nil)
+		require.NoError(t, w.acme.Configure(t.Context(), func(o *latchkey.Owner) error { o.Policy = p; return nil }))
+		w.fails(message, w.call("access.add", "name", "n"))
 	}
 }

@@ -42,6 +42,9 @@ func messageOf(err error) string {
 	if status < 500 && errors.As(err, &own) { // failures first: they must never read as a refusal
 		return own.Message
 	}
+	if errors.Is(err, latchkey.ErrTooMany) {
+		return msgTooManyTokens
+	}
 	switch status {
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return msgDenied

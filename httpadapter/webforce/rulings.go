@@ -138,6 +138,7 @@ const (
 	msgTooLarge       = "Request too large"
 	msgMediaType      = "Unsupported content type"
 	msgOverLimit      = "Credit limit reached"
+	msgTooManyTokens  = "Too many tokens"
 	msgRateLimited    = "Too many requests"
 	msgUnavailable    = "Temporarily unavailable"
 	msgInternal       = "Internal error"

@@ -40,10 +40,10 @@ func Keep(t *testing.T, db *sql.DB) (reset func()) {
 var TenantTables = []string{"latchkey_tokens", "latchkey_secrets", "latchkey_token_roles", "latchkey_roles",
 	"latchkey_role_inherits", "latchkey_owners", "latchkey_clients", "latchkey_events", "latchkey_event_seqs",
 	"latchkey_once", "latchkey_usage", "latchkey_credits", "latchkey_reservations", "latchkey_writes",
-	"latchkey_cursors"}
+	"latchkey_cursors", "latchkey_live"}
 
 // LaterTables are those of TenantTables that migrations after the first one make.
-var LaterTables = []string{"latchkey_cursors"}
+var LaterTables = []string{"latchkey_cursors", "latchkey_live"}
 
 // Plan returns the steps in which SQLite runs a statement.
 func Plan(t *testing.T, db *sql.DB, text string) (steps []string) {

@@ -94,4 +94,6 @@ func Spend(ctx context.Context, a latchkey.Access, meter string, n latchkey.Cred
 }
 
 // Monthly is a quota of n credits of each meter in a calendar month.
-func Monthly(n latchkey.Credits) []latchkey.Quota { return []latchkey.Quota{{Amount: n, Per: latchkey.Month}} }
+func Monthly(n latchkey.Credits) []latchkey.Quota {
+	return []latchkey.Quota{{Amount: n, Per: latchkey.Month}}
+}
