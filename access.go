@@ -343,7 +343,8 @@ func (a Access) lookup(v any) (any, bool) {
 	return nil, false
 }
 
-// withNarrowLayers returns a with these layers in place of those that Narrow added before, with these roles, and as who.
+// withNarrowLayers returns a with these layers in place of those that Narrow added before, with these roles, and as
+// who.
 func (a Access) withNarrowLayers(layers []layer, roles []string, roleSet map[string]Role, who *principal) Access {
 	anyRole := a.set.anyRole && !slices.ContainsFunc(layers, func(l layer) bool { return !l.full })
 	set := &compiled{restrict: a.set.restrict, limits: a.set.limits, layers: a.set.layers, narrowLayers: layers,

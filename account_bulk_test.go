@@ -253,7 +253,8 @@ func TestAnActorSweepsMintedTokens(t *testing.T) {
 	narrow, _ := w.mint(w.access(parent), latchkey.Narrowing{Client: latchkey.Client{ID: "42"},
 		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("dataset/a")}})
 	_, within := w.key(latchkey.Allow(latchkey.Read).On("dataset/a"))
-	w.mint(w.access(within), latchkey.Narrowing{Client: latchkey.Client{ID: "42"}, // more than its parent, by its own rules
+	w.mint(w.access(within), latchkey.Narrowing{Client: latchkey.Client{ID: "42"},
+		// more than its parent, by its own rules
 		Permissions: latchkey.Permissions{readAll()}})
 	_, text := w.key(latchkey.Allow(latchkey.Read).On("dataset/a"),
 		latchkey.Allow(latchkey.Read, latchkey.Delete).On("latchkey/token/*"))

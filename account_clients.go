@@ -11,13 +11,13 @@ import (
 )
 
 // ExportClient writes all that is kept about a client to w, as lines of JSON. Each line is an object with one member:
-// "client", "token", "usage" or "event". Tokens are those of the client, of every state, without their secrets. Usage is
-// summed by token, meter, endpoint and day. Events are those that hold a token of the client, or were caused by one.
+// "client", "token", "usage" or "event". Tokens are those of the client, of every state, without their secrets. Usage
+// is summed by token, meter, endpoint and day. Events are those that hold a token of the client, or were caused by one.
 // It reads the whole audit trail of the owner.
 //
-// The actor needs read on "latchkey/client", "latchkey/usage" and "latchkey/event", and on each of the tokens: otherwise
-// it gets a *[DeniedError]. A client that nothing is known of is [ErrNotFound]. After an error of w, which is returned as
-// it is, the text is incomplete.
+// The actor needs read on "latchkey/client", "latchkey/usage" and "latchkey/event", and on each of the tokens:
+// otherwise it gets a *[DeniedError]. A client that nothing is known of is [ErrNotFound]. After an error of w, which is
+// returned as it is, the text is incomplete.
 func (a Account) ExportClient(ctx context.Context, id string, w io.Writer) error {
 	line := func(member string, v any) error {
 		text, err := json.Marshal(map[string]any{member: v})
@@ -84,14 +84,15 @@ func (a Account) ExportClient(ctx context.Context, id string, w io.Writer) error
 }
 
 // EraseClient removes what is kept about a client: it deletes the tokens of the client with all that was minted from
-// them, the name, and what audit events hold of such tokens. Events keep who did what, when, and the id of the token. Usage
-// stays, as that of no client, so that sums do not change. Of the erasure an event "client.erase" is kept, which does not
-// name the client. The id stays where the host itself wrote it: in rules, in names and in Extra of other records.
+// them, the name, and what audit events hold of such tokens. Events keep who did what, when, and the id of the token.
+// Usage stays, as that of no client, so that sums do not change. Of the erasure an event "client.erase" is kept, which
+// does not name the client. The id stays where the host itself wrote it: in rules, in names and in Extra of other
+// records.
 //
 // It works in steps and reads the whole audit trail. After an error, call it again: what was removed stays removed. It
 // returns [ErrConflict] if tokens of the client kept being made meanwhile: end the client's sessions first. Erasing an
-// unknown client is no error. The actor needs delete on "latchkey/client" and what [Account.Delete] needs for each of the
-// tokens.
+// unknown client is no error. The actor needs delete on "latchkey/client" and what [Account.Delete] needs for each of
+// the tokens.
 func (a Account) EraseClient(ctx context.Context, id string) error {
 	if err := checkText("Client.ID", id, 1, maxClientID); err != nil {
 		return err

@@ -267,7 +267,8 @@ func (w *escalation) profiles(r *rand.Rand) []lk.Settings {
 	desk := append(slices.Clone(weak), lk.Allow(exceed).On("latchkey/token/*"))
 	own := lk.Permissions{lk.Allow(dataDo...).On("dataset/x").Where(lk.Where("who", lk.Eq, lk.ClientID)),
 		lk.Grant(lk.Read, lk.Update).On("dataset/x").Where(lk.Where("who", lk.In, lk.Attr("desks"))),
-		lk.Allow(lk.Create).On("dataset/y").Force(map[string]any{"who": oneOf[any](r, lk.ClientID, lk.Attr("desk"))}), manages}
+		lk.Allow(lk.Create).On("dataset/y").Force(map[string]any{"who": oneOf[any](r, lk.ClientID,
+			lk.Attr("desk"))}), manages}
 	giving := append(slices.Clone(own), lk.Allow(lk.Give).On("latchkey/client/*", "latchkey/attribute/*"),
 		lk.Allow(lk.Read).On("payroll/*"))
 	w.forcesRefs = true

@@ -106,8 +106,9 @@ func (t *Token) lookup(ref any) (any, bool) {
 	return ref, true
 }
 
-// identity returns the actor's access with the client and attributes of its token, without those that Narrow added. What
-// a narrowed actor makes outlives the narrowing. A token without a client is no client's, whichever it is narrowed to.
+// identity returns the actor's access with the client and attributes of its token, without those that Narrow added.
+// What a narrowed actor makes outlives the narrowing. A token without a client is no client's, whichever it is narrowed
+// to.
 func (c *call) identity() Access {
 	a := c.access
 	if t := &c.found.Token; t.ID != "" {

@@ -132,8 +132,8 @@ func (a Account) Erase(ctx context.Context) error {
 	return c.write(ctx, Write{Erase: true}, Event{Action: "owner.erase", Object: a.owner})
 }
 
-// Clients lists all clients that a token was issued or minted for, by id, each with the newest name given. The loop ends after an
-// error.
+// Clients lists all clients that a token was issued or minted for, by id, each with the newest name given. The loop
+// ends after an error.
 func (a Account) Clients(ctx context.Context) iter.Seq2[Client, error] {
 	return func(yield func(Client, error) bool) {
 		c, err := a.begin(ctx)
@@ -185,9 +185,9 @@ func (a Account) Client(ctx context.Context, id string) (Client, error) {
 	return list[0], nil
 }
 
-// Events lists the audit trail, oldest first, or newest first with q.Reverse. It reads page by page as the loop goes on:
-// Limit is the size of a page. Events that are written meanwhile are listed too, unless Reverse is set. The loop ends
-// after an error. An actor needs read on "latchkey/event".
+// Events lists the audit trail, oldest first, or newest first with q.Reverse. It reads page by page as the loop goes
+// on: Limit is the size of a page. Events that are written meanwhile are listed too, unless Reverse is set. The loop
+// ends after an error. An actor needs read on "latchkey/event".
 func (a Account) Events(ctx context.Context, q EventQuery) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		c, err := a.begin(ctx)
@@ -213,9 +213,9 @@ func (a Account) Events(ctx context.Context, q EventQuery) iter.Seq2[Event, erro
 	}
 }
 
-// EventsPage is one page of [Account.Events]. It is one call of the store, which looks at some thousand events. Where few
-// of these meet the query, the page may hold fewer events than Limit, or none, and yet have a Next. A query by Actor
-// alone, by Object alone, or by neither has full pages.
+// EventsPage is one page of [Account.Events]. It is one call of the store, which looks at some thousand events. Where
+// few of these meet the query, the page may hold fewer events than Limit, or none, and yet have a Next. A query by
+// Actor alone, by Object alone, or by neither has full pages.
 func (a Account) EventsPage(ctx context.Context, q EventQuery) (Listing[Event], error) {
 	c, err := a.begin(ctx)
 	if err == nil {

@@ -14,7 +14,8 @@ import (
 )
 
 // walk reads all pages. A page may be empty only if it is the first, and then it is the last.
-func walk[T any](t *testing.T, page func(after string) (latchkey.Listing[T], error), key func(T) string) (all []string, sizes []int) {
+func walk[T any](t *testing.T, page func(after string) (latchkey.Listing[T], error), key func(T) string) (all []string,
+	sizes []int) {
 	t.Helper()
 	for after := ""; ; {
 		l, err := page(after)
@@ -119,7 +120,8 @@ func TestPagesOfAnActor(t *testing.T) {
 		token, _ := w.key()
 		if i%120 == 7 { // three of them, far apart
 			seen = append(seen, token.ID)
-			rules = append(rules, latchkey.Allow(latchkey.Read).On(latchkey.Exactly(latchkey.Path("latchkey", "token", token.ID))))
+			rules = append(rules, latchkey.Allow(latchkey.Read).On(latchkey.Exactly(latchkey.Path("latchkey", "token",
+				token.ID))))
 		}
 	}
 	_, key := w.key(rules...)
@@ -272,7 +274,8 @@ func (s damagedListings) Roles(ctx context.Context, owner string, q latchkey.Rol
 // shortEvents returns an empty page before each event.
 type shortEvents struct{ latchkey.Store }
 
-func (s shortEvents) Events(ctx context.Context, owner string, q latchkey.EventQuery) ([]latchkey.Event, string, error) {
+func (s shortEvents) Events(ctx context.Context, owner string, q latchkey.EventQuery) ([]latchkey.Event, string,
+	error) {
 	half, empty := q.After, false
 	if len(half) < 2 || half[len(half)-2:] != ".5" {
 		empty = true

@@ -231,7 +231,8 @@ func (s *attributeSet) narrowed(more Attributes) (*attributeSet, error) {
 		case known && !has.has(name, more[name]):
 			return nil, fmt.Errorf("%w: attribute %q is the parent's, and cannot be changed", ErrInvalid, name)
 		case !known && !slices.Contains(child, name):
-			return nil, fmt.Errorf("%w: the parent has no attribute %q, and its ChildAttributes do not name it", ErrInvalid, name)
+			return nil, fmt.Errorf("%w: the parent has no attribute %q, and its ChildAttributes do not name it", ErrInvalid,
+				name)
 		}
 		joined[name] = more[name]
 	}

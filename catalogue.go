@@ -157,7 +157,8 @@ func (t template) meets(u template) bool {
 	}
 }
 
-// before reports whether t is meant where both fit: a literal segment before a wildcard, and one segment before several.
+// before reports whether t is meant where both fit: a literal segment before a wildcard, and one segment before
+// several.
 func (t template) before(u template) bool {
 	for i := range min(len(t), len(u)) {
 		if t[i].wild != u[i].wild {
@@ -301,8 +302,8 @@ func (c *Catalogue) Words(a Action) string {
 	return string(a)
 }
 
-// NameOf returns what people call a resource: "invoice 7" for invoice/7. It is "" for a resource that is not declared, or
-// whose kind has no Name.
+// NameOf returns what people call a resource: "invoice 7" for invoice/7. It is "" for a resource that is not declared,
+// or whose kind has no Name.
 func (c *Catalogue) NameOf(on Resource) string {
 	at := c.find(on)
 	if at < 0 || c.Resources[at].Name == "" {
@@ -409,11 +410,11 @@ func (c *Catalogue) actionsOf(of []int) string {
 //
 //   - a pattern that covers no resource of any declared kind. A wider one is fine: "*", "invoice/*".
 //   - an action that no kind has which the rule covers. [Any] is fine.
-//   - a condition or a forced value whose field is in no Schema of these kinds, or whose value does not fit the field. The
-//     error is a *[ConditionError] then. Of a reference such as [Self] only the field is checked.
+//   - a condition or a forced value whose field is in no Schema of these kinds, or whose value does not fit the field.
+//     The error is a *[ConditionError] then. Of a reference such as [Self] only the field is checked.
 //
-// Where a rule covers several kinds, each of its actions and fields need fit one of them. A pattern beneath "latchkey/" is
-// known. Every other error wraps [ErrInvalid].
+// Where a rule covers several kinds, each of its actions and fields need fit one of them. A pattern beneath "latchkey/"
+// is known. Every other error wraps [ErrInvalid].
 func (c *Catalogue) CheckRules(p Permissions) error {
 	if c == nil {
 		return nil
@@ -439,7 +440,8 @@ func (c *Catalogue) checkRule(r *Rule) error {
 		}
 		met := c.meeting(templateOf(p))
 		if len(met) == 0 {
-			return fmt.Errorf("%w: the catalogue has no resource that %.80q covers: it has %s", ErrInvalid, string(p), c.listed(nil))
+			return fmt.Errorf("%w: the catalogue has no resource that %.80q covers: it has %s", ErrInvalid, string(p),
+				c.listed(nil))
 		}
 		for _, i := range met {
 			covered[i] = true
@@ -461,7 +463,8 @@ func (c *Catalogue) checkRule(r *Rule) error {
 // checkFields returns an error unless each comparison and each forced value fits the Schema of one of the kinds.
 func (c *Catalogue) checkFields(kinds []int, rows Condition, forced Values) error {
 	check := func(field string, fits func(*Schema) error) error {
-		found := &ConditionError{Field: field, Unknown: true, Reason: "the catalogue has no such field in the rows of " + c.listed(kinds)}
+		found := &ConditionError{Field: field, Unknown: true, Reason: "the catalogue has no such field in the rows of " +
+			c.listed(kinds)}
 		for _, i := range kinds {
 			schema := c.Resources[i].Schema
 			if schema == nil {
@@ -576,8 +579,8 @@ type resourceTypeJSON struct {
 //	{"resources":[{"template":"invoice/{id}","name":"invoice","actions":["read"],"fields":{"region":"text"}}],
 //	 "actions":{"approve":"approve and pay"}}
 //
-// The types of fields are text, integer, number, boolean, date, datetime and float. Columns are left out. It returns the
-// error of Validate.
+// The types of fields are text, integer, number, boolean, date, datetime and float. Columns are left out. It returns
+// the error of Validate.
 func (c *Catalogue) MarshalJSON() ([]byte, error) {
 	if c == nil {
 		return []byte("null"), nil

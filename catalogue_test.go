@@ -72,7 +72,8 @@ var catalogueRules = []struct {
 	{allow(latchkey.Exceed).On("latchkey/*"), ""},
 	{allow(read).On(latchkey.Pattern(latchkey.Path("invoice", "a/b*"))), ""},
 
-	{allow("raed").On("invoice/*"), `no action "raed" on "invoice/{id}", "invoice/draft": there are "approve", "create", "read", "update"`},
+	{allow("raed").On("invoice/*"),
+		`no action "raed" on "invoice/{id}", "invoice/draft": there are "approve", "create", "read", "update"`},
 	{deny("aprove").On("*"), `no action "aprove"`},
 	{allow(latchkey.Delete).On("invoice/*"), `no action "delete" on "invoice/{id}"`},
 	{allow(approve).On("plan/*"), `no action "approve" on "plan/{team}/{id}"`},
@@ -98,15 +99,18 @@ var catalogueRules = []struct {
 	{latchkey.Grant(latchkey.Create).On("invoice/*").Force(map[string]any{"region": "EU", "amount": 5}), ""},
 	{latchkey.Grant(latchkey.Create).On("invoice/*").Force(map[string]any{"region": nil}), ""},
 
-	{allow(read).On("invoice/*").Where(where("regoin", latchkey.Eq, "EU")), `field "regoin": the catalogue has no such field`},
+	{allow(read).On("invoice/*").Where(where("regoin", latchkey.Eq, "EU")),
+		`field "regoin": the catalogue has no such field`},
 	{allow(read).On("invoice/*").Where(latchkey.AnyOf(where("amount", latchkey.Lt, 5),
 		latchkey.Not(where("piad", latchkey.Eq, true)))), `field "piad"`},
-	{allow(read).On("plan/*").Where(where("amount", latchkey.Lt, 5)), `field "amount": the catalogue has no such field in the rows of "plan/{team}/{id}"`},
+	{allow(read).On("plan/*").Where(where("amount", latchkey.Lt, 5)),
+		`field "amount": the catalogue has no such field in the rows of "plan/{team}/{id}"`},
 	{allow(read).On("plan/*").Where(where("region", latchkey.Eq, "EU")), `field "region"`},
 	{allow(read).On("invoice/*").Where(where("amount", latchkey.Lt, "many")), `field "amount"`},
 	{allow(read).On("invoice/*").Where(where("paid", latchkey.Lt, true)), `field "paid"`},
 	{allow(read).On("invoice/*").Where(where("owner", latchkey.Eq, latchkey.Self)), `field "owner"`},
-	{allow(read).On("folder/*").Where(where("region", latchkey.Eq, "EU")), `field "region": the catalogue has no such field in the rows of "folder/{path...}"`},
+	{allow(read).On("folder/*").Where(where("region", latchkey.Eq, "EU")),
+		`field "region": the catalogue has no such field in the rows of "folder/{path...}"`},
 	{latchkey.Grant(latchkey.Create).On("invoice/*").Force(map[string]any{"regoin": "EU"}), `field "regoin"`},
 	{latchkey.Grant(latchkey.Create).On("invoice/*").Force(map[string]any{"amount": "many"}), `field "amount"`},
 }
@@ -198,7 +202,8 @@ func TestCatalogueChecksWhatIsSaved(t *testing.T) {
 			return err
 		}, `Rows: `},
 		"Mint, forced": {func(w *world, s saved) error {
-			_, _, err := w.access(s.key).Mint(w.ctx, latchkey.Narrowing{Forced: latchkey.Values{"regoin": "EU"}, Lifetime: time.Hour})
+			_, _, err := w.access(s.key).Mint(w.ctx, latchkey.Narrowing{Forced: latchkey.Values{"regoin": "EU"},
+				Lifetime: time.Hour})
 			return err
 		}, `Rows: `},
 		"Mint of a surface": {func(w *world, s saved) error {
@@ -287,7 +292,8 @@ func TestCatalogueRoutes(t *testing.T) {
 		{latchkey.Delete, "folder/a/{id}", false, ""},
 		{export, "report", false, ""},
 		{"whatever", "latchkey/token/{id}", true, ""},
-		{"raed", "invoice/{id}", false, `no action "raed" on "invoice/{id}": there are "approve", "create", "read", "update"`},
+		{"raed", "invoice/{id}", false,
+			`no action "raed" on "invoice/{id}": there are "approve", "create", "read", "update"`},
 		{latchkey.Delete, "{kind}/{id}/{part}/{x}", true, `no Schema of "{kind}/{id}/{part}/{x}"`},
 		{read, "invoices/{id}", false, `no resource "invoices/{id}": it has "invoice/{id}"`},
 		{read, "invoice", false, `no resource "invoice"`},
@@ -347,20 +353,29 @@ func TestCatalogueThatIsInvalid(t *testing.T) {
 		"a pattern of ServeMux": {of("a/{id:[0-9]}"), "malformed wildcard"},
 		"the rest in the middle": {of("a/{x...}/b"),
 			"only the last segment may stand for several"},
-		"one name twice":            {of("a/{id}/{id}"), `two wildcards are named "id"`},
-		"one shape twice":           {of("a/{id}", "a/{name}"), `"a/{id}" has the same shape`},
-		"what is latchkey's":        {of("latchkey/token/{id}"), "known already"},
-		"too long":                  {of(strings.Repeat("x", 513)), "longer than 512 bytes"},
-		"no actions":                {named(latchkey.ResourceType{Template: "a"}), "no Actions"},
-		"any action":                {named(latchkey.ResourceType{Template: "a", Actions: []latchkey.Action{"*"}}), "name one action"},
-		"a malformed action":        {named(latchkey.ResourceType{Template: "a", Actions: []latchkey.Action{"Read"}}), "name one action"},
-		"an action twice":           {named(latchkey.ResourceType{Template: "a", Actions: []latchkey.Action{"x", "x"}}), "named twice"},
-		"a name with spaces":        {named(latchkey.ResourceType{Template: "a", Name: " a", Actions: some}), "no space at their ends"},
-		"an invisible name":         {named(latchkey.ResourceType{Template: "a", Name: "a\u202eb", Actions: some}), "no invisible character"},
-		"a name of several lines":   {named(latchkey.ResourceType{Template: "a", Name: "a\nb", Actions: some}), "no invisible character"},
-		"a name that is too long":   {named(latchkey.ResourceType{Template: "a", Name: strings.Repeat("x", 257), Actions: some}), "words"},
-		"words for no action":       {&latchkey.Catalogue{Resources: of("a").Resources, Actions: map[latchkey.Action]string{"raed": "x"}}, `words for "raed"`},
-		"words that cannot be seen": {&latchkey.Catalogue{Resources: of("a").Resources, Actions: map[latchkey.Action]string{"read": "\u200b"}}, "no invisible character"},
+		"one name twice":     {of("a/{id}/{id}"), `two wildcards are named "id"`},
+		"one shape twice":    {of("a/{id}", "a/{name}"), `"a/{id}" has the same shape`},
+		"what is latchkey's": {of("latchkey/token/{id}"), "known already"},
+		"too long":           {of(strings.Repeat("x", 513)), "longer than 512 bytes"},
+		"no actions":         {named(latchkey.ResourceType{Template: "a"}), "no Actions"},
+		"any action": {named(latchkey.ResourceType{Template: "a", Actions: []latchkey.Action{"*"}}),
+			"name one action"},
+		"a malformed action": {named(latchkey.ResourceType{Template: "a", Actions: []latchkey.Action{"Read"}}),
+			"name one action"},
+		"an action twice": {named(latchkey.ResourceType{Template: "a", Actions: []latchkey.Action{"x", "x"}}),
+			"named twice"},
+		"a name with spaces": {named(latchkey.ResourceType{Template: "a", Name: " a", Actions: some}),
+			"no space at their ends"},
+		"an invisible name": {named(latchkey.ResourceType{Template: "a", Name: "a\u202eb", Actions: some}),
+			"no invisible character"},
+		"a name of several lines": {named(latchkey.ResourceType{Template: "a", Name: "a\nb", Actions: some}),
+			"no invisible character"},
+		"a name that is too long": {named(latchkey.ResourceType{Template: "a", Name: strings.Repeat("x", 257),
+			Actions: some}), "words"},
+		"words for no action": {&latchkey.Catalogue{Resources: of("a").Resources,
+			Actions: map[latchkey.Action]string{"raed": "x"}}, `words for "raed"`},
+		"words that cannot be seen": {&latchkey.Catalogue{Resources: of("a").Resources,
+			Actions: map[latchkey.Action]string{"read": "\u200b"}}, "no invisible character"},
 	} {
 		require.ErrorContains(t, c.c.Validate(), c.says, name)
 		require.ErrorIs(t, c.c.Validate(), latchkey.ErrInvalid, name)
@@ -437,14 +452,16 @@ func TestCatalogueJSON(t *testing.T) {
 	back, err := json.Marshal(again)
 	require.NoError(t, err)
 	require.JSONEq(t, string(text), string(back))
-	types := `{"resources":[{"template":"a","actions":["x"],"fields":{"a":"text","b":"integer","c":"number","d":"boolean",` +
+	types := `{"resources":[{"template":"a","actions":["x"],"fields":{"a":"text","b":"integer","c":"number",` +
+		`"d":"boolean",` +
 		`"e":"date","f":"datetime","g":"float"}},{"template":"b","actions":["x"],"fields":{}}]}`
 	again, err = latchkey.ReadCatalogue([]byte(types))
 	require.NoError(t, err)
 	back, err = json.Marshal(again)
 	require.NoError(t, err)
 	require.JSONEq(t, types, string(back))
-	for _, bad := range []string{"", "null", "[]", "{}", `{"resources":[]}`, `{"resources":[{"template":"a","actions":["x"]}],"x":1}`,
+	for _, bad := range []string{"", "null", "[]", "{}", `{"resources":[]}`,
+		`{"resources":[{"template":"a","actions":["x"]}],"x":1}`,
 		`{"resources":[{"template":"a"}]}`, `{"resources":[{"template":"a","actions":["x"],"fields":{"f":"words"}}]}`,
 		`{"resources":[{"template":"a","actions":["x"],"fields":{"":"text"}}]}`,
 		`{"resources":[{"template":"a","actions":["x"],"actions":["y"]}]}`,
@@ -468,7 +485,6 @@ func ExampleCatalogue() {
 	}
 	fmt.Println(c.CheckRules(latchkey.Permissions{latchkey.Allow("aprove").On("invoice/*")}))
 	fmt.Println(c.NameOf("invoice/7"), "-", c.Words("approve"))
-	// Output:
-	// rule 1: latchkey: invalid argument: the catalogue has no action "aprove" on "invoice/{id}": there are "approve", "read"
-	// invoice 7 - approve and pay
+	// Output: rule 1: latchkey: invalid argument: the catalogue has no action "aprove" on "invoice/{id}": there are
+	// "approve", "read" invoice 7 - approve and pay
 }

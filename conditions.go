@@ -561,8 +561,8 @@ func (n *node) printPart(b *strings.Builder) {
 }
 
 // MarshalJSON writes a comparison as {"field":"region","op":"=","value":"EU"}, and a reference as its value
-// {"ref":"self"} or {"attr":"department"}. Groups are {"all":[…]}, {"any":[…]} and {"not":{…}}. [AllRows] is true, and the zero Condition false.
-// A malformed Condition is an error.
+// {"ref":"self"} or {"attr":"department"}. Groups are {"all":[…]}, {"any":[…]} and {"not":{…}}. [AllRows] is true, and
+// the zero Condition false. A malformed Condition is an error.
 func (c Condition) MarshalJSON() ([]byte, error) {
 	if c.n == nil {
 		return []byte("false"), nil
@@ -855,8 +855,8 @@ func (v Values) MarshalJSON() ([]byte, error) {
 	return append(b, '}'), nil
 }
 
-// UnmarshalJSON reads an object of texts, numbers, true, false, null and references. Anything else, a repeated name included, is an
-// error that wraps [ErrBadCondition] and leaves v nil.
+// UnmarshalJSON reads an object of texts, numbers, true, false, null and references. Anything else, a repeated name
+// included, is an error that wraps [ErrBadCondition] and leaves v nil.
 func (v *Values) UnmarshalJSON(data []byte) error {
 	*v = nil
 	d, err := newConditionDecoder(data)

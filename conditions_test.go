@@ -343,7 +343,8 @@ func TestValuesJSON(t *testing.T) {
 		require.ErrorIs(t, v.UnmarshalJSON([]byte(bad)), ErrBadCondition, bad)
 		require.Nil(t, v, bad)
 	}
-	for _, bad := range []Values{{"a": SelfRoles}, {"a": RefVar(9)}, {"a": Attr("")}, {"a": []string{"x"}}, {"a": struct{}{}}, {"": 1}, {"a": "x\x00"},
+	for _, bad := range []Values{{"a": SelfRoles}, {"a": RefVar(9)}, {"a": Attr("")}, {"a": []string{"x"}},
+		{"a": struct{}{}}, {"": 1}, {"a": "x\x00"},
 		{"a": []byte("x")}} {
 		_, err := json.Marshal(bad)
 		require.Error(t, err)

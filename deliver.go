@@ -12,12 +12,12 @@ import (
 //
 // The function is called with 1 to 100 events of one owner. When it returns nil, the cursor moves behind them. So each
 // event is handed over at least once. After a crash, or while two processes deliver at once, some come again: tell them
-// by Owner and Seq. If it returns an error, Deliver goes on with the next owner, and the same events come again with the
-// next call. Deliver returns the number of events that were handed over, and all errors joined.
+// by Owner and Seq. If it returns an error, Deliver goes on with the next owner, and the same events come again with
+// the next call. Deliver returns the number of events that were handed over, and all errors joined.
 //
-// Call it every few seconds, say, or after each [Options].Events. A call that finds nothing new looks at one row an owner,
-// in steps of some thousand. Events that are purged before they are handed over are lost: a warning is logged with the
-// number that is missing.
+// Call it every few seconds, say, or after each [Options].Events. A call that finds nothing new looks at one row an
+// owner, in steps of some thousand. Events that are purged before they are handed over are lost: a warning is logged
+// with the number that is missing.
 func (m *Manager) Deliver(ctx context.Context, cursor string,
 	deliver func(ctx context.Context, events []Event) error) (int, error) {
 	if err := CheckCursor(cursor); err != nil {

@@ -88,6 +88,6 @@ func ExampleOptions_catalogue() {
 		latchkey.Allow("aprove").On("invoice/*"),
 	}})
 	fmt.Println(err)
-	// Output:
-	// role "clerk": rule 1: latchkey: invalid argument: the catalogue has no action "aprove" on "invoice/{id}": there are "approve", "read", "update"
+	// Output: role "clerk": rule 1: latchkey: invalid argument: the catalogue has no action "aprove" on "invoice/{id}":
+	// there are "approve", "read", "update"
 }

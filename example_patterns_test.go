@@ -31,7 +31,8 @@ func ExampleAccess_Reach() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	_, text, err := shop.Mint(ctx, latchkey.Narrowing{Lifetime: time.Hour, Name: "Ada", Client: latchkey.Client{ID: "u-42"}})
+	_, text, err := shop.Mint(ctx, latchkey.Narrowing{Lifetime: time.Hour, Name: "Ada",
+		Client: latchkey.Client{ID: "u-42"}})
 	if err != nil {
 		log.Fatal(err)
 	}

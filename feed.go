@@ -308,7 +308,8 @@ func (f *follower) readFeed(ctx context.Context) (*feedRead, error) {
 	if r.feed, err = f.m.store.Changes(ctx, f.id, r.after, n); err != nil {
 		return nil, fault.Unavailable(err)
 	}
-	r.epochReading = epochReading{epoch: r.feed.Epoch, latest: latest, at: f.m.readClock(), storeClock: storeClock(&r.feed)}
+	r.epochReading = epochReading{epoch: r.feed.Epoch, latest: latest, at: f.m.readClock(),
+		storeClock: storeClock(&r.feed)}
 	return r, nil
 }
 

@@ -158,7 +158,8 @@ func TestAttributesInConditions(t *testing.T) {
 	rule := rowRule(where("level", latchkey.Eq, latchkey.Attr("dept")))
 	a := must(w.acme.AssumeWith(latchkey.Caller{Attributes: has, Rules: latchkey.Permissions{rule}}))
 	var bad *latchkey.ConditionError
-	require.ErrorAs(t, a.CheckRow(latchkey.Read, "row", desk, row), &bad, "sales is no integer, as a literal would be none")
+	require.ErrorAs(t, a.CheckRow(latchkey.Read, "row", desk, row), &bad,
+		"sales is no integer, as a literal would be none")
 	require.True(t, bad.OfRule)
 	require.Equal(t, `level = attr("dept")`, rule.Condition().String())
 	_, err := desk.Bind(rule.Condition())
@@ -217,7 +218,8 @@ func TestAttributesAreBounded(t *testing.T) {
 		"e": []string{"x", "y"}}, read)
 	var spec latchkey.Spec
 	w.is(latchkey.ErrInvalid, json.Unmarshal([]byte(`{"kind":"api_key","attributes":null}`), &spec))
-	w.ok(json.Unmarshal([]byte(`{"kind":"api_key","client":{"id":"u-1"},"attributes":{"a":["x"]},"child_attributes":["b"]}`),
+	w.ok(json.Unmarshal([]byte(`{"kind":"api_key","client":{"id":"u-1"},"attributes":{"a":["x"]},`+
+		`"child_attributes":["b"]}`),
 		&spec))
 	require.Equal(t, latchkey.Attributes{"a": []string{"x"}}, spec.Attributes)
 }
@@ -309,7 +311,8 @@ func TestMintedAttributes(t *testing.T) {
 	w.is(latchkey.ErrInvalid, err)
 }
 
-// An actor gives a client and attributes that it has, or that a rule which names Give lets it give, and no rows by them.
+// An actor gives a client and attributes that it has, or that a rule which names Give lets it give, and no rows by
+// them.
 func TestActorsGiveWhatTheyHave(t *testing.T) {
 	w := newWorld(t, func(o *latchkey.Options) {
 		o.Imported = func(s string) bool { return strings.HasPrefix(s, "imported-") }
@@ -605,8 +608,9 @@ func TestForcedReferencesAgreeByTheirValues(t *testing.T) {
 		{latchkey.ClientID, latchkey.ClientID, "bob", ""},
 		{latchkey.ClientID, latchkey.ClientID, latchkey.Attr("dept"), ""},
 	} {
-		_, secret, err := w.acme.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Client: ada, Permissions: force(c.parent),
-			Attributes: latchkey.Attributes{"name": "ada", "dept": "sales"}})
+		_, secret, err := w.acme.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Client: ada,
+			Permissions: force(c.parent),
+			Attributes:  latchkey.Attributes{"name": "ada", "dept": "sales"}})
 		w.ok(err)
 		n := latchkey.Narrowing{Permissions: force(c.child)}
 		if c.layer != nil {

@@ -214,9 +214,9 @@ func (k *Keyring) Wrap(ctx context.Context,
 	return b.String(), nil
 }
 
-// UnwrapKeyring reads what [Keyring.Wrap] returns. It calls unwrap with each key, once and in order: call it at the start
-// of the program, because every later use of the keyring needs no service. Lines are read as by [ParseKeyring]. A line that
-// holds a key as it is, is ErrInvalid. An error of unwrap is returned with the id of the key.
+// UnwrapKeyring reads what [Keyring.Wrap] returns. It calls unwrap with each key, once and in order: call it at the
+// start of the program, because every later use of the keyring needs no service. Lines are read as by [ParseKeyring]. A
+// line that holds a key as it is, is ErrInvalid. An error of unwrap is returned with the id of the key.
 func UnwrapKeyring(ctx context.Context, text string,
 	unwrap func(ctx context.Context, id uint32, wrapped []byte) ([]byte, error)) (*Keyring, error) {
 	keys, err := readKeys(text, wrappedLine)

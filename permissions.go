@@ -126,8 +126,8 @@ func (r Rule) Where(c Condition) Rule {
 }
 
 // Force makes an Allow or a Grant write these values, by field name, into every row that it admits to a create. They
-// replace the values of the caller. A value may be a reference: see [Values]. A second call adds its values, and replaces those of the same field. A Deny forces
-// nothing.
+// replace the values of the caller. A value may be a reference: see [Values]. A second call adds its values, and
+// replaces those of the same field. A Deny forces nothing.
 func (r Rule) Force(values map[string]any) Rule {
 	forced, err := normaliseValues(values)
 	if err == nil && r.verb == VerbDeny {
@@ -361,8 +361,8 @@ func (p Permissions) Decide(a Action, on Resource) Decision {
 // false may only mean that it was not found out.
 //
 //   - A condition that refers to the caller ([Self], [SelfRoles], [ClientID], [Attr]) lies within every row only, and a
-//     forced value that does equals no other. Another caller may hold p than holds q. So [ClientSegment] in p may be any
-//     segment, and in q none of those.
+//     forced value that does equals no other. Another caller may hold p than holds q. So [ClientSegment] in p may be
+//     any segment, and in q none of those.
 //   - Comparisons lie within others only if they do so for every type of field: x < 500 within x < 1000, but x = 1 not
 //     within x < 1000, because a Boolean has no order.
 //   - Rows that are too large together to be one condition lie within every row only.

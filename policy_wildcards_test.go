@@ -164,7 +164,8 @@ func TestWildcardsInJSON(t *testing.T) {
 	require.Equal(t, `[{"allow":["read"],"on":["user/{*client}/*","project/{*}/file"]}]`, string(data))
 	var read Permissions
 	require.NoError(t, json.Unmarshal(data, &read))
-	require.True(t, newPolicy([]layer{{rules: read}}, nil).verdictOf(&question{action: Read, on: "user/u/x", client: "u"}) == verdictAll)
+	require.True(t, newPolicy([]layer{{rules: read}}, nil).verdictOf(&question{action: Read, on: "user/u/x",
+		client: "u"}) == verdictAll)
 	require.Equal(t, "allow read on user/{*client}/*, project/{*}/file", rules[0].String())
 }
 

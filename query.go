@@ -459,8 +459,8 @@ func (q UsageQuery) Bounds() (from, to string) {
 
 // EventQuery selects audit events. Zero fields select everything. An event must meet all fields that are set.
 //
-// The order is that of Seq, which is the order in which events were written. Clocks of machines differ, so At may go back
-// within it by as much as they differ.
+// The order is that of Seq, which is the order in which events were written. Clocks of machines differ, so At may go
+// back within it by as much as they differ.
 type EventQuery struct {
 	Page          // After is what Key returned for the last event of the page before
 	Actor *string // Event.Actor. Nil: any; "" means the host itself

@@ -107,7 +107,8 @@ func (k rateKey) ofToken(id [16]byte) rateKey {
 	return k
 }
 
-// ownerRateKey returns the key of an owner's rate. No token has the id that it stands for: UUIDs have a version below 15.
+// ownerRateKey returns the key of an owner's rate. No token has the id that it stands for: UUIDs have a version below
+// 15.
 func ownerRateKey(owner string) rateKey { return tokenRateKey(owner, [16]byte{6: 0xf0}) }
 
 // verifyRate counts a request against every rate that holds for the token. One that is refused counts nowhere.

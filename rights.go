@@ -85,7 +85,7 @@ func (p *principal) as(client Client, attributes *attributeSet) *principal {
 // facts are what few tokens have, and what an [Access] says without asking the store. They never change.
 type facts struct {
 	name, extra string
-	ends        int64         // µs: when the chain of tokens ends, if its secret ends earlier; 0: with the record in the cache
+	ends        int64         // µs: the end of the chain, if the secret or a role ends earlier; 0: that of the cached record
 	attributes  *attributeSet // nil: none
 }
 
@@ -173,8 +173,8 @@ func (m *Manager) compile(f Found) (*entry, error) {
 	return e, nil
 }
 
-// principalOf returns what a token stands for. Feed is the number of the follower of its owner's feed. Ends and alone are
-// as for factsOf.
+// principalOf returns what a token stands for. Feed is the number of the follower of its owner's feed. Ends and alone
+// are as for factsOf.
 func principalOf(f *Found, feed uint32, ends int64) (p principal, alone bool) {
 	t, root := &f.Token, "" // itself: so that tokens of one owner share a principal
 	if n := len(f.Ancestors); n > 0 {

@@ -144,7 +144,8 @@ func (n *node) bind(b *predicate.Binder, at int, negated bool) error {
 	case nodeLeaf:
 		if err := b.Compare(at, n.field, string(n.op), n.value, negated); err != nil {
 			if isRef(n.value) && !err.Unknown {
-				err.Reason = fmt.Sprintf("the reference %v is not filled in: bind the condition that Access.Filter returns", n.value)
+				err.Reason = fmt.Sprintf("the reference %v is not filled in: bind the condition that Access.Filter returns",
+					n.value)
 			}
 			return conditionError(err, n.rule)
 		}

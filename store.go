@@ -17,9 +17,9 @@ import (
 // # Words
 //
 // An owner is a tenant. Nothing crosses owners: another owner's record is a missing record. Every method but ByDigest,
-// ByLookup, Ending, Unused, KeySecrets, Undelivered, Changes, AddUsage and Purge names an owner. Ids are unique within an owner, digests and
-// lookup parts within a feed. Ids, names, digests and lookup parts are bytes: they compare and sort exactly, whatever
-// collation an engine has.
+// ByLookup, Ending, Unused, KeySecrets, Undelivered, Changes, AddUsage and Purge names an owner. Ids are unique within
+// an owner, digests and lookup parts within a feed. Ids, names, digests and lookup parts are bytes: they compare and
+// sort exactly, whatever collation an engine has.
 //
 // A feed is the history of changes of some owners. A plain store has one feed, with the [FeedID] 0. A store over
 // several databases has one for each, because no order exists between their transactions. Locate names the feed of an
@@ -116,8 +116,8 @@ type Store interface {
 	// Secrets that cannot be read are left out: no key helps them. Errors are those of Ending.
 	KeySecrets(ctx context.Context, q KeyQuery) (page []KeySecret, next string, err error)
 	// Undelivered returns one page of the owners of a feed whose last event the cursor q.Cursor has not reached, by owner,
-	// and how far it has come. It looks at some thousand owners in one call, as KeySecrets does at secrets. Errors are those
-	// of Ending.
+	// and how far it has come. It looks at some thousand owners in one call, as KeySecrets does at secrets. Errors are
+	// those of Ending.
 	Undelivered(ctx context.Context, q UndeliveredQuery) (page []Delivery, next string, err error)
 	// Deliver records that a cursor has reached the event seq of an owner. A cursor begins before the first event, and
 	// never moves back: an earlier seq changes nothing. It returns ErrInvalid for a name that is not 1 to 64 bytes. Erase

@@ -190,10 +190,10 @@ type Client struct {
 
 // Spec is what [Account.Issue] and [Account.Import] make a token from: its kind and its first [Settings].
 type Spec struct {
-	// ID is the id that the token gets: a UUIDv7 in lower case whose time lies within an hour of now. Empty: latchkey makes
-	// one. Only the host gives one: an actor gets a *[DeniedError], and the JSON form of a Spec has no ID. An id that the
-	// owner has is [ErrExists], and so is one that was given before and whose token is gone. So a host that keeps the id
-	// first may repeat Issue after a crash: [Account.Rotate] then makes a secret that it can read.
+	// ID is the id that the token gets: a UUIDv7 in lower case whose time lies within an hour of now. Empty: latchkey
+	// makes one. Only the host gives one: an actor gets a *[DeniedError], and the JSON form of a Spec has no ID. An id
+	// that the owner has is [ErrExists], and so is one that was given before and whose token is gone. So a host that keeps
+	// the id first may repeat Issue after a crash: [Account.Rotate] then makes a secret that it can read.
 	ID string `json:"-"`
 
 	Kind   Kind   `json:"kind"`             // not KindAccess: that is minted

@@ -40,8 +40,9 @@ type Options struct {
 
 	// OwnerOf returns the owner of a request, for hosts with many tenants: by its host name, say. Tokens of other owners
 	// are unknown, whatever else is wrong with them. It is called for each request with a credential, before that is
-	// checked, and again by each [Adapter.Require] behind [Adapter.Authenticate] or [WithAccess]. Return [ErrNoTenant] if there is no such tenant;
-	// [AccountOf] says what becomes of other errors. New panics if Owner is set as well. Nil: Owner says.
+	// checked, and again by each [Adapter.Require] behind [Adapter.Authenticate] or [WithAccess]. Return [ErrNoTenant] if
+	// there is no such tenant; [AccountOf] says what becomes of other errors. New panics if Owner is set as well. Nil:
+	// Owner says.
 	OwnerOf func(*http.Request) (string, error)
 
 	// Realm is the realm in WWW-Authenticate: printable ASCII without quotes and backslashes. "": "latchkey".
@@ -158,9 +159,9 @@ func (a *Adapter) Authenticate(next http.Handler) http.Handler {
 }
 
 // Require passes only callers that may do action on every row of resource. It authenticates the request itself unless
-// [Adapter.Authenticate] did or the host set an Access with [WithAccess]. Such an Access must be one that this
-// Adapter could have made: of its Manager and of the owner that Options.Owner or OwnerOf says. It must be of a test token if and only if
-// Options.Test is set. Any other is refused like an unknown token.
+// [Adapter.Authenticate] did or the host set an Access with [WithAccess]. Such an Access must be one that this Adapter
+// could have made: of its Manager and of the owner that Options.Owner or OwnerOf says. It must be of a test token if
+// and only if Options.Test is set. Any other is refused like an unknown token.
 //
 // The resource may hold wildcards of the route, each a whole segment: "dataset/{id}" on the route "GET /data/{id}",
 // "file/{*}" on chi's "/files/*". Each value becomes one literal segment, as [latchkey.Path] makes it: "a/b" is the
@@ -175,8 +176,8 @@ func (a *Adapter) Authenticate(next http.Handler) http.Handler {
 //   - an empty one.
 //
 // A route without a value for a wildcard is a programming error. The reply is 500, and Options.Logger receives a line
-// that says what to do. A malformed resource panics in Require, when the route is set up. So does an action or a resource
-// that [latchkey.Options.Catalogue] does not have, and for RequireRows a resource without a Schema there.
+// that says what to do. A malformed resource panics in Require, when the route is set up. So does an action or a
+// resource that [latchkey.Options.Catalogue] does not have, and for RequireRows a resource without a Schema there.
 //
 // A CORS preflight is answered by Options.Preflight. Every other OPTIONS request is checked like any request.
 func (a *Adapter) Require(action latchkey.Action, resource string) func(http.Handler) http.Handler {
@@ -186,16 +187,17 @@ func (a *Adapter) Require(action latchkey.Action, resource string) func(http.Han
 // RequireRows is [Adapter.Require] for handlers that serve only some rows. It passes callers that may do action on
 // any row, and stores the condition for [RowsFrom]. The handler must bind and apply it.
 //
-// A handler that forgets its rows would show every row. So it must call [RowsFrom], or [RowsNotNeeded], before the first
-// byte of its answer. An answer without either is replaced by a 500, and Options.Logger receives a line with the route.
-// That holds for every caller, also for one that may see all rows. Two kinds of answer pass:
+// A handler that forgets its rows would show every row. So it must call [RowsFrom], or [RowsNotNeeded], before the
+// first byte of its answer. An answer without either is replaced by a 500, and Options.Logger receives a line with the
+// route. That holds for every caller, also for one that may see all rows. Two kinds of answer pass:
 //
 //   - a status of 400 and above: a handler that failed before it knew its rows may say so;
 //   - informational ones (1xx): the answer comes later.
 //
-// A 304 is no exception: that nothing has changed is a statement about rows. The check is made at the first WriteHeader,
-// Write, Flush or Hijack, and when the handler returns. So a framework must run the handler inside, with the writer that
-// it is given: see integrations/frameworks. The writer does not push (HTTP/2). A panic of the handler passes through.
+// A 304 is no exception: that nothing has changed is a statement about rows. The check is made at the first
+// WriteHeader, Write, Flush or Hijack, and when the handler returns. So a framework must run the handler inside, with
+// the writer that it is given: see integrations/frameworks. The writer does not push (HTTP/2). A panic of the handler
+// passes through.
 //
 // Of RequireRows within RequireRows the inner rows are those that the handler gets. To ask for them is enough for both.
 func (a *Adapter) RequireRows(action latchkey.Action, resource string) func(http.Handler) http.Handler {

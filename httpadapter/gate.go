@@ -291,7 +291,8 @@ func Refused(ctx context.Context, err error) {
 	if p := ProblemOf(err); p.Status >= 500 {
 		return // a failure is not a refusal, whatever else it wraps
 	}
-	if !errors.Is(err, latchkey.ErrDenied) && !errors.Is(err, latchkey.ErrOverLimit) && !errors.Is(err, latchkey.ErrPolicy) &&
+	if !errors.Is(err, latchkey.ErrDenied) && !errors.Is(err, latchkey.ErrOverLimit) && !errors.Is(err,
+		latchkey.ErrPolicy) &&
 		!errors.Is(err, latchkey.ErrInvalidToken) && !errors.Is(err, latchkey.ErrRateLimited) {
 		return
 	}

@@ -32,8 +32,8 @@ func RowsNotNeeded(ctx context.Context) {
 	}
 }
 
-// lookAtRows records that the handler knows its rows. The state of a RequireRows around another one follows: its handler
-// gets the rows of the inner one only.
+// lookAtRows records that the handler knows its rows. The state of a RequireRows around another one follows: its
+// handler gets the rows of the inner one only.
 func (s *requestState) lookAtRows() {
 	for ; s != nil; s = s.outer {
 		s.looked.Store(true)
@@ -46,8 +46,8 @@ type rowsState struct {
 	writer rowsWriter
 }
 
-// rowsWriter holds back the first byte of a handler's answer until the handler has looked at its rows. It is used by the
-// handler's goroutine, as every http.ResponseWriter. Only looked may be set by another one.
+// rowsWriter holds back the first byte of a handler's answer until the handler has looked at its rows. It is used by
+// the handler's goroutine, as every http.ResponseWriter. Only looked may be set by another one.
 //
 // It has the optional methods that it can do whatever the inner writer is. A handler asks for Flush by type:
 // flushingRowsWriter has it, for inner writers that do. Push is left out: it would bypass the check.
@@ -152,8 +152,8 @@ type flushingRowsWriter struct{ *rowsWriter }
 // Flush implements [http.Flusher].
 func (w flushingRowsWriter) Flush() { _ = w.FlushError() }
 
-// serve calls the handler. A handler that wrote nothing is checked when it returns: the server then answers 200. A panic
-// passes.
+// serve calls the handler. A handler that wrote nothing is checked when it returns: the server then answers 200. A
+// panic passes.
 func (w *rowsWriter) serve(next http.Handler) {
 	if _, flushes := w.ResponseWriter.(http.Flusher); flushes {
 		next.ServeHTTP(flushingRowsWriter{w}, w.request)
@@ -172,6 +172,7 @@ func (e *unreadRowsError) Error() string {
 }
 
 func (e *unreadRowsError) hint() string {
-	return "call RowsFrom and apply the condition before the first byte, or RowsNotNeeded for an answer that shows no row; " +
+	return "call RowsFrom and apply the condition before the first byte, or RowsNotNeeded for an answer that " +
+		"shows no row; " +
 		"the handler must have finished when the middleware returns"
 }

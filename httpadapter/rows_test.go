@@ -37,7 +37,8 @@ func TestRowsNeverLookedAt(t *testing.T) {
 		status  int
 		body    string // "": that of the 500, which shows nothing
 	}{
-		"looks, writes": {func(w http.ResponseWriter, r *http.Request) { look(r); _, _ = io.WriteString(w, rows) }, 200, rows},
+		"looks, writes": {func(w http.ResponseWriter, r *http.Request) { look(r); _, _ = io.WriteString(w, rows) }, 200,
+			rows},
 		"looks, says 201": {func(w http.ResponseWriter, r *http.Request) {
 			look(r)
 			w.WriteHeader(201)
@@ -64,7 +65,8 @@ func TestRowsNeverLookedAt(t *testing.T) {
 		}, 303, "<a href=\"/elsewhere\">See Other</a>.\n\n"},
 		"not found, before it looked": {func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no such table", 404) },
 			404, "no such table\n"},
-		"fails, before it looked": {func(w http.ResponseWriter, r *http.Request) { http.Error(w, "sorry", 503) }, 503, "sorry\n"},
+		"fails, before it looked": {func(w http.ResponseWriter, r *http.Request) { http.Error(w, "sorry", 503) }, 503,
+			"sorry\n"},
 		"hints, then looks": {func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(http.StatusEarlyHints)
 			look(r)
@@ -73,8 +75,9 @@ func TestRowsNeverLookedAt(t *testing.T) {
 
 		"writes":       {func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, rows) }, 500, ""},
 		"writes bytes": {func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write([]byte(rows)) }, 500, ""},
-		"says 200":     {func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(200); _, _ = w.Write([]byte(rows)) }, 500, ""},
-		"says 204":     {func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(204) }, 500, ""},
+		"says 200": {func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(200); _, _ = w.Write([]byte(rows)) },
+			500, ""},
+		"says 204": {func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(204) }, 500, ""},
 		"says that nothing has changed": {func(w http.ResponseWriter, r *http.Request) {
 			http.ServeContent(w, r, "rows.csv", w0, strings.NewReader(rows))
 		}, 500, ""},
@@ -101,9 +104,17 @@ func TestRowsNeverLookedAt(t *testing.T) {
 			_, _ = w.Write([]byte(rows))
 			w.WriteHeader(404)
 		}, 500, ""},
-		"writes nothing":  {func(http.ResponseWriter, *http.Request) {}, 500, ""},
-		"hints, writes":   {func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(103); _, _ = w.Write([]byte(rows)) }, 500, ""},
-		"looks elsewhere": {func(w http.ResponseWriter, r *http.Request) { look(r.WithContext(ctx)); _, _ = w.Write([]byte(rows)) }, 500, ""},
+		"writes nothing": {func(http.ResponseWriter, *http.Request) {}, 500, ""},
+		"hints, writes": {func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(103)
+			_,
+				_ = w.Write([]byte(rows))
+		}, 500, ""},
+		"looks elsewhere": {func(w http.ResponseWriter, r *http.Request) {
+			look(r.WithContext(ctx))
+			_,
+				_ = w.Write([]byte(rows))
+		}, 500, ""},
 		"asks the Access": {func(w http.ResponseWriter, r *http.Request) {
 			access, _ := httpadapter.AccessFrom(r.Context())
 			_, _ = access.Filter(latchkey.Read, "dataset/clients")

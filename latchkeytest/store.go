@@ -15,8 +15,8 @@ type Store struct {
 	down atomic.Bool
 }
 
-// Down makes every later call of the store that can fail return [latchkey.ErrUnavailable], or lets them work again. So a
-// test sees that its program refuses while nothing is known.
+// Down makes every later call of the store that can fail return [latchkey.ErrUnavailable], or lets them work again. So
+// a test sees that its program refuses while nothing is known.
 func (s *Store) Down(down bool) { s.down.Store(down) }
 
 func (s *Store) err() error {

@@ -13,8 +13,9 @@ import (
 
 const eventColumns = `seq, at, actor, origin, action, object, reason, old, new, prev, hash`
 
-// Events implements latchkey.Store. A page is read by the primary key, or by the index of objects or of actors. What these
-// do not tell is looked at event by event, without the records that events hold, and for a bounded number of events.
+// Events implements latchkey.Store. A page is read by the primary key, or by the index of objects or of actors. What
+// these do not tell is looked at event by event, without the records that events hold, and for a bounded number of
+// events.
 func (s *Store) Events(
 	ctx context.Context, owner string, q latchkey.EventQuery,
 ) (page []latchkey.Event, next string, err error) {

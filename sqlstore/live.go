@@ -10,9 +10,9 @@ import (
 )
 
 // Live tokens are counted for Writes with a LiveLimit only. Each such Write has the owner to itself. A row for each
-// parent keeps how many were live when they were counted, and those that were inserted since. As long as that shows that
-// there is room, no token is read. Otherwise they are counted anew, by the index on the parent, from the oldest one that
-// was live the last time.
+// parent keeps how many were live when they were counted, and those that were inserted since. As long as that shows
+// that there is room, no token is read. Otherwise they are counted anew, by the index on the parent, from the oldest
+// one that was live the last time.
 
 // liveRow is a row of latchkey_live.
 type liveRow struct {
@@ -89,8 +89,8 @@ func (t *tx) limitLive(p *plan, _ *changeSet) error {
 		liveRows.onConflict(t.dialect()), []any{p.w.Owner, l.Parent, n, int64(l.OwnerVersion), oldest}, nil)
 }
 
-// countLive counts the live tokens with an id from on, newest first, but at most one more than there may be. Oldest is an
-// id below which none is live, and none will be.
+// countLive counts the live tokens with an id from on, newest first, but at most one more than there may be. Oldest is
+// an id below which none is live, and none will be.
 func (t *tx) countLive(owner string, l *latchkey.LiveLimit, from string) (n int64, oldest string, err error) {
 	parent, args := `parent = ''`, []any{owner}
 	margin := 65 * time.Minute // see latchkey.LiveLimit
@@ -139,7 +139,8 @@ func (t *mintTx) readLive(plans []*plan) error {
 	for _, key := range list {
 		args = append(args, key.owner, key.id)
 	}
-	return t.each(selectLive+`(owner, parent) IN (`+t.dialect().rowList+`(?, ?)`+strings.Repeat(`, (?, ?)`, len(list)-1)+`)`,
+	return t.each(selectLive+`(owner, parent) IN (`+t.dialect().rowList+`(?, ?)`+strings.Repeat(`, (?, ?)`,
+		len(list)-1)+`)`,
 		args, func(rows *sql.Rows) error {
 			var key ownedID
 			row := &liveRow{}

@@ -335,7 +335,8 @@ func (t *mintTx) insertMints(plans []*plan) error {
 			live = append(live, []any{key.owner, key.id, row.live + row.added, row.ownerVersion, row.oldest})
 		}
 	}
-	for _, rows := range [][][]any{last, named, nameless, live} { // sorted: two transactions with opposite orders would deadlock
+	for _, rows := range [][][]any{last, named, nameless,
+		live} { // sorted: two transactions with opposite orders would deadlock
 		slices.SortFunc(rows, func(a, b []any) int {
 			return strings.Compare(fmt.Sprint(a[0], "\x00", a[1]), fmt.Sprint(b[0], "\x00", b[1]))
 		})

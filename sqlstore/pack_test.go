@@ -87,7 +87,8 @@ func TestUnpackRefusesDamage(t *testing.T) {
 	// What a later version added may narrow what the token may do, as role_ends did. So it is not skipped.
 	body := `{"role_ends":{"r":"2026-03-04T05:06:07Z"}}`
 	lent := packBoth(t, latchkey.Token{ID: "t", Owner: "o", Version: 1, Kind: latchkey.KindAPIKey,
-		Settings: latchkey.Settings{RoleEnds: map[string]time.Time{"r": time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)}}}, secret)
+		Settings: latchkey.Settings{RoleEnds: map[string]time.Time{"r": time.Date(2026, 3, 4, 5, 6, 7, 0,
+			time.UTC)}}}, secret)
 	require.True(t, strings.HasSuffix(lent, body))
 	_, err = unpackFound(lent)
 	require.NoError(t, err)

@@ -24,7 +24,8 @@ func editLimits(f *faulty, s latchkey.Store, edit func(ctx context.Context, w *l
 type liveKey struct{ owner, parent string }
 
 var liveFaults = map[string]fault{
-	"ignores limits of live tokens": {[]string{"live/limit", "live/dead", "live/counted-anew", "live/revived", "race/live"},
+	"ignores limits of live tokens": {[]string{"live/limit", "live/dead", "live/counted-anew", "live/revived",
+		"race/live"},
 		func(f *faulty, s latchkey.Store) {
 			editWrites(f, s, func(_ context.Context, w *latchkey.Write) { w.Live = nil })
 		}},

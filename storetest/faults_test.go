@@ -457,7 +457,8 @@ var readFaults = map[string]fault{
 			}
 		})
 	}},
-	"lists events oldest first only": {[]string{"events/filters", "events/many", "events/purged"}, func(f *faulty, s latchkey.Store) {
+	"lists events oldest first only": {[]string{"events/filters", "events/many", "events/purged"}, func(f *faulty,
+		s latchkey.Store) {
 		editEventQueries(f, s, func(q *latchkey.EventQuery) { q.Reverse = false })
 	}},
 	"ends a listing of events with a short page": {[]string{"events/many"}, func(f *faulty, s latchkey.Store) {
@@ -483,7 +484,8 @@ var readFaults = map[string]fault{
 			return page, next, err
 		}
 	}},
-	"passes over an event between two pages": {[]string{"events", "events/filters", "events/purged"}, func(f *faulty, s latchkey.Store) {
+	"passes over an event between two pages": {[]string{"events", "events/filters", "events/purged"}, func(f *faulty,
+		s latchkey.Store) {
 		f.events = func(ctx context.Context, owner string, q latchkey.EventQuery) ([]latchkey.Event, string, error) {
 			page, next, err := s.Events(ctx, owner, q)
 			if seq, failed := strconv.ParseUint(next, 10, 64); failed == nil && q.Reverse {

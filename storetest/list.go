@@ -254,130 +254,134 @@ var listCases = []Case{
 		}
 	}),
 
-	newCase("events/filters", "Every field of an EventQuery selects. All given fields must match. Newest first is the same "+
-		"in the other direction. Pages hold each event once.", func(w *fixture) {
-		at := func(minutes int) time.Time { return noon.Add(time.Duration(minutes) * time.Minute) }
-		for i, e := range []latchkey.Event{
-			{At: at(0), Actor: "", Action: "token.issue", Object: "a"},
-			{At: at(1), Actor: "client:1", Action: "token.update", Object: "a"},
-			{At: at(9), Actor: "client:1", Action: "token.issue", Object: "b"}, // by a clock that is ahead
-			{At: at(2), Actor: "client:12", Action: "role.update", Object: "A"},
-			{At: at(3).Add(time.Microsecond), Actor: "", Action: "tokens", Object: "a "},
-			{At: at(4), Actor: "b", Action: "token", Object: "b"},
-			{At: at(5), Actor: "client:1", Action: "token.issue", Object: "a"},
-		} {
-			e.Reason = fmt.Sprint(i)
-			w.write(latchkey.Write{Events: []latchkey.Event{e}})
-			w.write(latchkey.Write{Owner: globex, Events: []latchkey.Event{e}})
-		}
-		host, ada, nobody := "", "client:1", "client:2"
-		for _, c := range []struct {
-			what string
-			q    latchkey.EventQuery
-			want string
-		}{
-			{"nothing said", latchkey.EventQuery{}, "0123456"},
-			{"by the host itself", latchkey.EventQuery{Actor: &host}, "04"},
-			{"by an actor", latchkey.EventQuery{Actor: &ada}, "126"},
-			{"by an actor that did nothing", latchkey.EventQuery{Actor: &nobody}, ""},
-			{"to an object", latchkey.EventQuery{Object: "a"}, "016"},
-			{"an action", latchkey.EventQuery{Action: "token"}, "5"},
-			{"actions with a prefix", latchkey.EventQuery{Action: "token."}, "0126"},
-			{"actions with a dot alone", latchkey.EventQuery{Action: "."}, ""},
-			{"from a time", latchkey.EventQuery{From: at(3)}, "2456"},
-			{"from a time between two microseconds", latchkey.EventQuery{From: at(4).Add(1)}, "26"},
-			{"to a time", latchkey.EventQuery{To: at(3)}, "013"},
-			{"to a time between two microseconds", latchkey.EventQuery{To: at(3).Add(1001)}, "0134"},
-			{"in a time", latchkey.EventQuery{From: at(1), To: at(4)}, "134"},
-			{"in a time without an event", latchkey.EventQuery{From: at(6), To: at(9)}, ""},
-			{"in a time that ends before it begins", latchkey.EventQuery{From: at(4), To: at(1)}, ""},
-			{"by an actor to an object", latchkey.EventQuery{Actor: &ada, Object: "a"}, "16"},
-			{"an action of an actor in a time", latchkey.EventQuery{Actor: &ada, Action: "token.issue", From: at(5), To: at(9)},
-				"6"},
-			{"an action to an object", latchkey.EventQuery{Object: "b", Action: "token."}, "2"},
-		} {
-			for _, reverse := range []bool{false, true} {
-				want, what := []byte(c.want), c.what
-				if c.q.Reverse = reverse; reverse {
-					what += ", newest first"
-					slices.Reverse(want)
-				}
-				for limit := range 4 {
-					got, pages := "", 0
-					for c.q.Page = (latchkey.Page{Limit: limit}); ; pages++ {
-						page, next := w.events(acme, c.q)
-						for _, e := range page {
-							got += e.Reason
-						}
-						if len(page) == 0 && (next != "" || pages > 0) {
-							w.Errorf("%s, Limit %d: an empty page after a Next, or with one", what, limit)
-						}
-						if c.q.After = next; next == "" || pages > 9 {
-							break
-						}
-					}
-					w.same(got, string(want), fmt.Sprintf("%s, Limit %d", what, limit))
-				}
+	newCase("events/filters",
+		"Every field of an EventQuery selects. All given fields must match. Newest first is the same "+
+			"in the other direction. Pages hold each event once.", func(w *fixture) {
+			at := func(minutes int) time.Time { return noon.Add(time.Duration(minutes) * time.Minute) }
+			for i, e := range []latchkey.Event{
+				{At: at(0), Actor: "", Action: "token.issue", Object: "a"},
+				{At: at(1), Actor: "client:1", Action: "token.update", Object: "a"},
+				{At: at(9), Actor: "client:1", Action: "token.issue", Object: "b"}, // by a clock that is ahead
+				{At: at(2), Actor: "client:12", Action: "role.update", Object: "A"},
+				{At: at(3).Add(time.Microsecond), Actor: "", Action: "tokens", Object: "a "},
+				{At: at(4), Actor: "b", Action: "token", Object: "b"},
+				{At: at(5), Actor: "client:1", Action: "token.issue", Object: "a"},
+			} {
+				e.Reason = fmt.Sprint(i)
+				w.write(latchkey.Write{Events: []latchkey.Event{e}})
+				w.write(latchkey.Write{Owner: globex, Events: []latchkey.Event{e}})
 			}
-		}
-		page, _ := w.events(acme, latchkey.EventQuery{Reverse: true, Page: pageOf(1<<64-1, 1)})
-		w.same(page[0].Reason, "6", "the newest before the highest number there is")
-	}),
-
-	newCase("events/many", "Pages of rare events, among many that a query passes over, are all found, in both directions. "+
-		"A page that is short has a Next.", func(w *fixture) {
-		// The rare ones stand at the ends, next to each other, and far apart.
-		rare := []int{0, 1, 4999, 5000, 9000, 9999}
-		var written []latchkey.Event
-		for i := range 10_000 {
-			e := latchkey.Event{At: noon.Add(time.Duration(i) * time.Second), Action: "token.use", Object: "many", Actor: "many"}
-			if slices.Contains(rare, i) {
-				e.At, e.Action, e.Reason = noon.Add(-time.Hour), "role.update", fmt.Sprint(i, " ")
-			}
-			if written = append(written, e); len(written) == 1000 {
-				w.write(latchkey.Write{Events: written})
-				written = nil
-			}
-		}
-		actor := "many"
-		for what, q := range map[string]latchkey.EventQuery{
-			"an action":              {Action: "role."},
-			"an action to an object": {Action: "role.update", Object: "many"},
-			"an action of an actor":  {Action: "role.update", Actor: &actor},
-			"a time":                 {To: noon},
-			"a time of an object":    {To: noon, From: noon.Add(-2 * time.Hour), Object: "many"},
-		} {
-			for _, reverse := range []bool{false, true} {
-				for _, limit := range []int{1, 4, 6} {
-					var got, want []string
-					for i := range rare {
-						want = append(want, fmt.Sprint(rare[i], " "))
-					}
-					if q.Reverse = reverse; reverse {
+			host, ada, nobody := "", "client:1", "client:2"
+			for _, c := range []struct {
+				what string
+				q    latchkey.EventQuery
+				want string
+			}{
+				{"nothing said", latchkey.EventQuery{}, "0123456"},
+				{"by the host itself", latchkey.EventQuery{Actor: &host}, "04"},
+				{"by an actor", latchkey.EventQuery{Actor: &ada}, "126"},
+				{"by an actor that did nothing", latchkey.EventQuery{Actor: &nobody}, ""},
+				{"to an object", latchkey.EventQuery{Object: "a"}, "016"},
+				{"an action", latchkey.EventQuery{Action: "token"}, "5"},
+				{"actions with a prefix", latchkey.EventQuery{Action: "token."}, "0126"},
+				{"actions with a dot alone", latchkey.EventQuery{Action: "."}, ""},
+				{"from a time", latchkey.EventQuery{From: at(3)}, "2456"},
+				{"from a time between two microseconds", latchkey.EventQuery{From: at(4).Add(1)}, "26"},
+				{"to a time", latchkey.EventQuery{To: at(3)}, "013"},
+				{"to a time between two microseconds", latchkey.EventQuery{To: at(3).Add(1001)}, "0134"},
+				{"in a time", latchkey.EventQuery{From: at(1), To: at(4)}, "134"},
+				{"in a time without an event", latchkey.EventQuery{From: at(6), To: at(9)}, ""},
+				{"in a time that ends before it begins", latchkey.EventQuery{From: at(4), To: at(1)}, ""},
+				{"by an actor to an object", latchkey.EventQuery{Actor: &ada, Object: "a"}, "16"},
+				{"an action of an actor in a time", latchkey.EventQuery{Actor: &ada, Action: "token.issue", From: at(5), To: at(9)},
+					"6"},
+				{"an action to an object", latchkey.EventQuery{Object: "b", Action: "token."}, "2"},
+			} {
+				for _, reverse := range []bool{false, true} {
+					want, what := []byte(c.want), c.what
+					if c.q.Reverse = reverse; reverse {
+						what += ", newest first"
 						slices.Reverse(want)
 					}
-					for q.Page = (latchkey.Page{Limit: limit}); ; {
-						page, next := w.events(acme, q)
-						for _, e := range page {
-							got = append(got, e.Reason)
+					for limit := range 4 {
+						got, pages := "", 0
+						for c.q.Page = (latchkey.Page{Limit: limit}); ; pages++ {
+							page, next := w.events(acme, c.q)
+							for _, e := range page {
+								got += e.Reason
+							}
+							if len(page) == 0 && (next != "" || pages > 0) {
+								w.Errorf("%s, Limit %d: an empty page after a Next, or with one", what, limit)
+							}
+							if c.q.After = next; next == "" || pages > 9 {
+								break
+							}
 						}
-						if len(page) > limit || next != "" && next == q.After || len(got) > len(want) {
-							w.Fatalf("%s, Limit %d: pages that do not end", what, limit)
-						}
-						if q.After = next; next == "" {
-							break
-						}
+						w.same(got, string(want), fmt.Sprintf("%s, Limit %d", what, limit))
 					}
-					w.same(got, want, fmt.Sprintf("%s, Limit %d, newest first: %v", what, limit, reverse))
 				}
 			}
-		}
-	}),
+			page, _ := w.events(acme, latchkey.EventQuery{Reverse: true, Page: pageOf(1<<64-1, 1)})
+			w.same(page[0].Reason, "6", "the newest before the highest number there is")
+		}),
+
+	newCase("events/many",
+		"Pages of rare events, among many that a query passes over, are all found, in both directions. "+
+			"A page that is short has a Next.", func(w *fixture) {
+			// The rare ones stand at the ends, next to each other, and far apart.
+			rare := []int{0, 1, 4999, 5000, 9000, 9999}
+			var written []latchkey.Event
+			for i := range 10_000 {
+				e := latchkey.Event{At: noon.Add(time.Duration(i) * time.Second), Action: "token.use",
+					Object: "many", Actor: "many"}
+				if slices.Contains(rare, i) {
+					e.At, e.Action, e.Reason = noon.Add(-time.Hour), "role.update", fmt.Sprint(i, " ")
+				}
+				if written = append(written, e); len(written) == 1000 {
+					w.write(latchkey.Write{Events: written})
+					written = nil
+				}
+			}
+			actor := "many"
+			for what, q := range map[string]latchkey.EventQuery{
+				"an action":              {Action: "role."},
+				"an action to an object": {Action: "role.update", Object: "many"},
+				"an action of an actor":  {Action: "role.update", Actor: &actor},
+				"a time":                 {To: noon},
+				"a time of an object":    {To: noon, From: noon.Add(-2 * time.Hour), Object: "many"},
+			} {
+				for _, reverse := range []bool{false, true} {
+					for _, limit := range []int{1, 4, 6} {
+						var got, want []string
+						for i := range rare {
+							want = append(want, fmt.Sprint(rare[i], " "))
+						}
+						if q.Reverse = reverse; reverse {
+							slices.Reverse(want)
+						}
+						for q.Page = (latchkey.Page{Limit: limit}); ; {
+							page, next := w.events(acme, q)
+							for _, e := range page {
+								got = append(got, e.Reason)
+							}
+							if len(page) > limit || next != "" && next == q.After || len(got) > len(want) {
+								w.Fatalf("%s, Limit %d: pages that do not end", what, limit)
+							}
+							if q.After = next; next == "" {
+								break
+							}
+						}
+						w.same(got, want, fmt.Sprintf("%s, Limit %d, newest first: %v", what, limit, reverse))
+					}
+				}
+			}
+		}),
 
 	newCase("events/purged", "A page goes on where the one before ended, though Purge removed what came before, the last "+
 		"event of the page too.", func(w *fixture) {
 		for i := range 6 {
-			w.write(latchkey.Write{Events: []latchkey.Event{{At: noon.Add(time.Duration(i) * time.Hour), Action: fmt.Sprint(i)}}})
+			w.write(latchkey.Write{Events: []latchkey.Event{{At: noon.Add(time.Duration(i) * time.Hour),
+				Action: fmt.Sprint(i)}}})
 		}
 		actions := func(q latchkey.EventQuery) (got, next string) {
 			w.Helper()

@@ -64,18 +64,24 @@ var liveCases = []Case{
 		next := func() latchkey.Token { n++; return minted(n, 1) }
 		w.insert(token(1))
 		for what, end := range map[string]func(t *latchkey.Token, l *latchkey.LiveLimit){
-			"revoked":               func(t *latchkey.Token, _ *latchkey.LiveLimit) { t.Revoked = noon },
-			"over":                  func(_ *latchkey.Token, l *latchkey.LiveLimit) { l.Now = noon.Add(time.Hour) },
-			"over sooner":           func(t *latchkey.Token, _ *latchkey.LiveLimit) { t.Validity.NotAfter = noon },
-			"idled out":             func(_ *latchkey.Token, l *latchkey.LiveLimit) { l.Now = noon.Add(21 * time.Minute) },
-			"ended by the time":     func(_ *latchkey.Token, l *latchkey.LiveLimit) { l.NotBefore = noon.Add(time.Microsecond) },
-			"ended by the record":   func(_ *latchkey.Token, l *latchkey.LiveLimit) { l.Since = 1 },
-			"deleted":               nil,
-			"disabled":              func(t *latchkey.Token, _ *latchkey.LiveLimit) { t.Disabled = true },
-			"not yet idled out":     func(_ *latchkey.Token, l *latchkey.LiveLimit) { l.Now = noon.Add(21*time.Minute - 1000) },
-			"not yet valid":         func(t *latchkey.Token, _ *latchkey.LiveLimit) { t.Validity.NotBefore = noon.Add(time.Minute) },
-			"made at NotBefore":     func(_ *latchkey.Token, l *latchkey.LiveLimit) { l.NotBefore = noon },
-			"over in a microsecond": func(_ *latchkey.Token, l *latchkey.LiveLimit) { l.Now = noon.Add(time.Hour - time.Microsecond) },
+			"revoked":             func(t *latchkey.Token, _ *latchkey.LiveLimit) { t.Revoked = noon },
+			"over":                func(_ *latchkey.Token, l *latchkey.LiveLimit) { l.Now = noon.Add(time.Hour) },
+			"over sooner":         func(t *latchkey.Token, _ *latchkey.LiveLimit) { t.Validity.NotAfter = noon },
+			"idled out":           func(_ *latchkey.Token, l *latchkey.LiveLimit) { l.Now = noon.Add(21 * time.Minute) },
+			"ended by the time":   func(_ *latchkey.Token, l *latchkey.LiveLimit) { l.NotBefore = noon.Add(time.Microsecond) },
+			"ended by the record": func(_ *latchkey.Token, l *latchkey.LiveLimit) { l.Since = 1 },
+			"deleted":             nil,
+			"disabled":            func(t *latchkey.Token, _ *latchkey.LiveLimit) { t.Disabled = true },
+			"not yet idled out":   func(_ *latchkey.Token, l *latchkey.LiveLimit) { l.Now = noon.Add(21*time.Minute - 1000) },
+			"not yet valid": func(t *latchkey.Token,
+				_ *latchkey.LiveLimit) {
+				t.Validity.NotBefore = noon.Add(time.Minute)
+			},
+			"made at NotBefore": func(_ *latchkey.Token, l *latchkey.LiveLimit) { l.NotBefore = noon },
+			"over in a microsecond": func(_ *latchkey.Token,
+				l *latchkey.LiveLimit) {
+				l.Now = noon.Add(time.Hour - time.Microsecond)
+			},
 		} {
 			t := next()
 			if what == "idled out" || what == "not yet idled out" {

@@ -52,7 +52,8 @@ type Case struct {
 // Cases returns every case, for callers that do not run them as subtests.
 func Cases() []Case {
 	return slices.Concat(readCases, listCases, orderCases, allCases, dutyCases, writeCases, secretCases, foreignCases,
-		followCases, removeCases, liveCases, feedCases, feedsCases, onceCases, creditCases, adjustCases, purgeCases, purgeUsageCases,
+		followCases, removeCases, liveCases, feedCases, feedsCases, onceCases, creditCases, adjustCases,
+		purgeCases, purgeUsageCases,
 		raceCases, damageCases)
 }
 

@@ -26,8 +26,9 @@ func TestEventsPlans(t *testing.T) {
 	t.Cleanup(func() { _ = s.Close() })
 	var events []latchkey.Event
 	for i := range 5000 {
-		events = append(events, latchkey.Event{At: world.Noon.Add(time.Duration(i) * time.Second), Action: "token.use", Object: "o",
-			Actor: "a"})
+		events = append(events, latchkey.Event{At: world.Noon.Add(time.Duration(i) * time.Second), Action: "token.use",
+			Object: "o",
+			Actor:  "a"})
 	}
 	require.NoError(t, s.Write(ctx, latchkey.Write{ID: world.WriteID(), Owner: "acme", At: world.Noon, Events: events}))
 	actor := "a"
@@ -49,9 +50,11 @@ func TestEventsPlans(t *testing.T) {
 		"action":           {latchkey.EventQuery{Action: "token."}, []string{byKey, rows}},
 		"action of actor":  {latchkey.EventQuery{Action: "token.", Actor: &actor}, []string{byActor, rows}},
 		// All of the first events that are looked at lie outside of the time.
-		"time":           {latchkey.EventQuery{From: world.Noon.Add(4990 * time.Second)}, []string{byKey, byTime, byKey, rows}},
-		"time of object": {latchkey.EventQuery{From: world.Noon.Add(4990 * time.Second), Object: "o"}, []string{byObject, byTime, byObject, rows}},
-		"time without":   {latchkey.EventQuery{From: world.Noon.Add(time.Hour * 24)}, []string{byKey, byTime}},
+		"time": {latchkey.EventQuery{From: world.Noon.Add(4990 * time.Second)}, []string{byKey, byTime, byKey,
+			rows}},
+		"time of object": {latchkey.EventQuery{From: world.Noon.Add(4990 * time.Second), Object: "o"}, []string{byObject,
+			byTime, byObject, rows}},
+		"time without": {latchkey.EventQuery{From: world.Noon.Add(time.Hour * 24)}, []string{byKey, byTime}},
 	} {
 		for _, reverse := range []bool{false, true} {
 			q := c.q

@@ -34,7 +34,8 @@ func (v *view) verdictOf(e latchkey.Explanation) verdict {
 	if e.ActionWords != "" {
 		action = e.ActionWords
 	}
-	out := verdict{Action: action, Resource: string(e.Resource), Name: e.ResourceName, Note: adapters.Sentence(e.Undeclared),
+	out := verdict{Action: action, Resource: string(e.Resource), Name: e.ResourceName,
+		Note:    adapters.Sentence(e.Undeclared),
 		Decided: e.Decided, Reason: adapters.Sentence(roleIDs.ReplaceAllString(e.Reason, ""))}
 	switch e.Verdict {
 	case "all":

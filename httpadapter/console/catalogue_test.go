@@ -63,7 +63,8 @@ func TestDeclaredCatalogue(t *testing.T) {
 		require.Contains(t, access, word)
 	}
 	access = w.get("token/" + token.ID + "/access?action=aprove&resource=invoice/a7")
-	require.Contains(t, access, "The catalogue has no such action on &#34;invoice/{ID}&#34;: there are &#34;approve&#34;, &#34;read&#34;.")
+	require.Contains(t, access,
+		"The catalogue has no such action on &#34;invoice/{ID}&#34;: there are &#34;approve&#34;, &#34;read&#34;.")
 	access = w.get("token/" + token.ID + "/access?action=read&resource=invoices/a7")
 	require.Contains(t, access, "The catalogue has no such resource.")
 

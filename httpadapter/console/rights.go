@@ -37,7 +37,8 @@ func Apperate() []Right {
 // maxDeclared bounds the rights of a declared catalogue that a page offers.
 const maxDeclared = 60
 
-// rightsOf returns the rights that a host has declared: a switch for an action on one resource, chips for one on a kind.
+// rightsOf returns the rights that a host has declared: a switch for an action on one resource, chips for one on a
+// kind.
 func rightsOf(declared *latchkey.Catalogue) (rights []Right) {
 	templates := map[string]string{} // by label
 	for _, kind := range declared.Resources {

@@ -411,7 +411,8 @@ func errorText(err error) string {
 	var cond *latchkey.ConditionError
 	switch {
 	case errors.Is(err, latchkey.ErrTooMany):
-		return "As many tokens are live as the rules of this account allow. Revoke one that is not needed, or wait for one to end."
+		return "As many tokens are live as the rules of this account allow. " +
+			"Revoke one that is not needed, or wait for one to end."
 	case errors.Is(err, latchkey.ErrPolicy) && errors.Is(err, latchkey.ErrDenied):
 		return "The rules of this account allow no tokens of this kind. Ask the operator of this service."
 	case errors.As(err, &cond):

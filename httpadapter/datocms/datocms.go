@@ -267,8 +267,8 @@ func (s *surface) authenticate(w http.ResponseWriter, r *http.Request) (
 	return r, account, access, err
 }
 
-// verify returns the access of the request's token. addressErr is the error of the client's address, if any, and unknown
-// that there is no such account. It is answered as an unknown token is, with the same headers.
+// verify returns the access of the request's token. addressErr is the error of the client's address, if any, and
+// unknown that there is no such account. It is answered as an unknown token is, with the same headers.
 func (s *surface) verify(r *http.Request, account latchkey.Account, addressErr, unknown error) (
 	latchkey.Access, error) {
 	secret, err := (httpadapter.Carriers{Bearer: true}).Find(r)

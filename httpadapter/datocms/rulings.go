@@ -74,7 +74,7 @@ const (
 	codeDestination       = "INVALID_DESTINATION_USER"        // 422 (not documented)
 	codeBound             = "REQUIRED_BY_ASSOCIATION"         // 422 (not documented): the role is bound, or inherited from
 	codeConcurrent        = "CONCURRENT_ROLE_UPDATE"          // 422, transient: clients try again
-	codePlan              = "PLAN_UPGRADE_REQUIRED"           // 402 (not documented): the token's credits are spent, or too many tokens live
+	codePlan              = "PLAN_UPGRADE_REQUIRED"           // 402 (not documented): no credits, or too many live tokens
 	codeRate              = "RATE_LIMIT_EXCEEDED"             // 429
 	codeUnavailable       = "SERVICE_UNAVAILABLE"             // 503, transient
 	codeException         = "EXCEPTION"                       // 500

@@ -12,8 +12,8 @@ import (
 // Echo4 converts middleware of an Adapter to middleware of echo v4, for a route or a group. Handlers get the caller by
 // httpadapter.AccessFrom(c.Request().Context()). The name of the wildcard "*" is "*".
 //
-// It differs from echo.WrapMiddleware in two ways. Values are found, and a handler behind RequireRows may return an error
-// before it has looked at its rows: echo's error handler answers it later.
+// It differs from echo.WrapMiddleware in two ways. Values are found, and a handler behind RequireRows may return an
+// error before it has looked at its rows: echo's error handler answers it later.
 func Echo4(m Middleware) echo4.MiddlewareFunc {
 	wrap := echo4.WrapMiddleware(m)
 	return func(next echo4.HandlerFunc) echo4.HandlerFunc {

@@ -72,7 +72,8 @@ func tenantSurfaces(keys *latchkey.Manager, log *slog.Logger) []surface {
 			[]string{"/api/1/access"}, []carrier{inForm("key")}},
 		{"datocms", datocms.Handler(none, &datocms.Options{Account: account, Logger: log, AnyVersion: true}),
 			[]string{"/access_tokens"}, []carrier{bearer}},
-		{"datocms.Delivery", datocms.Delivery(none, &datocms.Options{Account: account, Logger: log, AnyVersion: true})(ok), []string{"/"},
+		{"datocms.Delivery", datocms.Delivery(none, &datocms.Options{Account: account, Logger: log, AnyVersion: true})(ok),
+			[]string{"/"},
 			[]carrier{bearer}},
 		{"webforce", webforce.Handler(none, &webforce.Options{Account: account, Logger: log}),
 			[]string{"/api?cmd=access.api.list"}, []carrier{func(r *http.Request, token string) {

@@ -97,7 +97,8 @@ func Operations() []Operation {
 			return []any{page, next}, err
 		})},
 		{Name: "Events by time", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) {
-			page, next, err := s.Events(ctx, "acme", latchkey.EventQuery{Action: "token.", To: Noon.Add(time.Hour), Reverse: true})
+			page, next, err := s.Events(ctx, "acme", latchkey.EventQuery{Action: "token.", To: Noon.Add(time.Hour),
+				Reverse: true})
 			return []any{page, next}, err
 		})},
 		{Name: "Changes", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) {
