@@ -83,7 +83,8 @@ func TestGaleraVerifyElsewhere(t *testing.T) {
 		return latchkey.Permissions{latchkey.Allow(latchkey.Read).On(resource)}
 	}
 	for range harness.Rounds(12, 200) {
-		reader, err := acme.CreateRole(ctx, latchkey.Role{Name: world.NewID(), Permissions: on("dataset/*")})
+		reader, err := acme.CreateRole(ctx, latchkey.Role{Name: "reader " + world.NewID(),
+			Permissions: on("dataset/*")})
 		require.NoError(t, err)
 		token, secret, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
 			Roles: []string{reader.ID}})
