@@ -85,7 +85,7 @@ func (p *principal) as(client Client, attributes *attributeSet) *principal {
 // facts are what few tokens have, and what an [Access] says without asking the store. They never change.
 type facts struct {
 	name, extra string
-	ends        int64         // µs: the end of the chain, if the secret or a role ends earlier; 0: that of the cached record
+	ends        int64         // µs: the chain's end, if the secret or a role ends earlier; 0: that of the cached record
 	attributes  *attributeSet // nil: none
 }
 
