@@ -336,20 +336,20 @@ func TestTheCostOfSlowHashesIsBounded(t *testing.T) {
 		w.ok(err)
 	}
 	store.lookups.Store(0)
-	ask := func(text string) (error, *visits) {
+	ask := func(text string) (*visits, error) {
 		v := &visits{}
 		_, err := keys.Verify(context.WithValue(w.ctx, visit.Key{}, visit.Visit(v)), latchkey.Presented{Secret: text})
-		return err, v
+		return v, err
 	}
 	for _, text := range []string{"old", "old_42", "key-unknown", "another",
 		"old_" + strings.Repeat("x", 257) + "_x", "old__x"} {
-		err, _ := ask(text)
+		_, err := ask(text)
 		w.is(latchkey.ErrUnknownToken, err)
 	}
 	require.Zero(t, store.lookups.Load(), "nothing to look up")
 	limited := 0
 	for i := range 30 {
-		err, v := ask(fmt.Sprintf("old_42_wrong%d", i))
+		v, err := ask(fmt.Sprintf("old_42_wrong%d", i))
 		require.EqualValues(t, 1, v.missed.Load(), "each is a miss for the gate")
 		if i < 10 {
 			w.is(latchkey.ErrUnknownToken, err)
@@ -363,20 +363,20 @@ func TestTheCostOfSlowHashesIsBounded(t *testing.T) {
 	require.Equal(t, 20, limited)
 	require.Len(t, refused, 20)
 	require.Equal(t, "rate_limited", refused[0])
-	err, _ := ask("old_42_s3cret")
+	_, err := ask("old_42_s3cret")
 	w.is(latchkey.ErrRateLimited, err)
-	err, _ = ask("old_43_s3cret") // another one is not held up
+	_, err = ask("old_43_s3cret") // another one is not held up
 	w.ok(err)
 	for range 100 { // unknown ones cost no turn
-		err, _ = ask("old_44_s3cret")
+		_, err = ask("old_44_s3cret")
 		w.is(latchkey.ErrUnknownToken, err)
 	}
 	w.turn(6 * time.Second)
-	err, v := ask("old_42_s3cret")
+	v, err := ask("old_42_s3cret")
 	w.ok(err)
 	require.EqualValues(t, 1, v.found.Load())
 	for i := range 30 { // it has its own digest now, and no lookup part
-		err, _ = ask(fmt.Sprintf("old_42_wrong%d", i))
+		_, err = ask(fmt.Sprintf("old_42_wrong%d", i))
 		w.is(latchkey.ErrUnknownToken, err)
 	}
 	w.ok(keys.Close(w.ctx))

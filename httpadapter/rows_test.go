@@ -65,7 +65,8 @@ func TestRowsNeverLookedAt(t *testing.T) {
 		}, 303, "<a href=\"/elsewhere\">See Other</a>.\n\n"},
 		"not found, before it looked": {func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no such table", 404) },
 			404, "no such table\n"},
-		"fails, before it looked": {func(w http.ResponseWriter, r *http.Request) { http.Error(w, "sorry", 503) }, 503,
+		"fails, before it looked": {func(w http.ResponseWriter, r *http.Request) { http.Error(w, "sorry",
+			http.StatusServiceUnavailable) }, 503,
 			"sorry\n"},
 		"hints, then looks": {func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(http.StatusEarlyHints)
@@ -81,7 +82,8 @@ func TestRowsNeverLookedAt(t *testing.T) {
 		"says that nothing has changed": {func(w http.ResponseWriter, r *http.Request) {
 			http.ServeContent(w, r, "rows.csv", w0, strings.NewReader(rows))
 		}, 500, ""},
-		"redirects": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/row/7", 302) }, 500, ""},
+		"redirects": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/row/7", http.StatusFound) }, 500,
+			""},
 		"copies": {func(w http.ResponseWriter, r *http.Request) {
 			_, err := io.Copy(w, struct{ io.Reader }{strings.NewReader(rows)})
 			require.Error(t, err)

@@ -1,19 +1,17 @@
 // Package latchkeytest helps to test programs that use latchkey, without a database and without waiting. A [Kit] is a
-// Manager over a store in memory, with a clock that the test moves. A [Table] states what a caller may do, one line a
-// decision.
+// Manager over a store in memory, with a clock that the test moves. [Check] compares what a caller may do with a table,
+// one line a decision.
 //
 //	kit := latchkeytest.New(t, nil)
 //	access := kit.Access("acme", latchkey.Spec{Kind: latchkey.KindAPIKey, Permissions: rules})
-//	latchkeytest.Table{
-//		{latchkey.Read, "invoice/7", latchkeytest.All},
-//		{latchkey.Delete, "invoice/7", latchkeytest.None},
-//	}.Check(t, access)
+//	latchkeytest.Check(t, access,
+//		latchkeytest.All(latchkey.Read, "invoice/7"),
+//		latchkeytest.None(latchkey.Delete, "invoice/7"))
 package latchkeytest
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -132,60 +130,61 @@ func (k *Kit) As(actor latchkey.Access) latchkey.Account {
 	return account
 }
 
-// Answer is what a decision is.
-type Answer int
-
-const (
-	None Answer = iota // no row
-	Some               // some rows: Filter says which
-	All                // every row
-)
-
-// String returns "none", "some" or "all".
-func (a Answer) String() string {
-	if a < None || a > All {
-		return fmt.Sprintf("Answer(%d)", int(a))
-	}
-	return [...]string{"none", "some", "all"}[a]
+// Line is decisions of one table, with the answer that is expected. Make it with [All], [Some] or [None].
+type Line struct {
+	action latchkey.Action
+	on     []latchkey.Resource
+	want   answer
 }
 
-// AnswerOf returns the answer for one question.
-func AnswerOf(access latchkey.Access, action latchkey.Action, on latchkey.Resource) Answer {
+// All expects that the action is allowed on every row of the resources.
+func All(action latchkey.Action, on ...latchkey.Resource) Line { return Line{action, on, all} }
+
+// Some expects that the action is allowed on some rows of the resources: [latchkey.Access.Filter] says which.
+func Some(action latchkey.Action, on ...latchkey.Resource) Line { return Line{action, on, some} }
+
+// None expects that the action is allowed on no row of the resources.
+func None(action latchkey.Action, on ...latchkey.Resource) Line { return Line{action, on, none} }
+
+// Check compares lines with what the access may do. One that differs fails the test, and is shown with the rules that
+// decided. So does a resource that is invalid, and a table that asks nothing, because it would prove nothing.
+func Check(t testing.TB, access latchkey.Access, lines ...Line) {
+	t.Helper()
+	asked := 0
+	for _, l := range lines {
+		for _, on := range l.on {
+			asked++
+			if err := on.Validate(); err != nil {
+				t.Errorf("%s on %s: %v", l.action, on, err)
+				continue
+			}
+			if got := answerOf(access, l.action, on); got != l.want {
+				t.Errorf("%s on %s: %s is allowed, want %s\n%s", l.action, on, got, l.want, access.Explain(l.action, on))
+			}
+		}
+	}
+	if asked == 0 {
+		t.Errorf("the table asks nothing")
+	}
+}
+
+// answer is what a decision is.
+type answer string
+
+const (
+	none answer = "none"
+	some answer = "some"
+	all  answer = "all"
+)
+
+func answerOf(access latchkey.Access, action latchkey.Action, on latchkey.Resource) answer {
 	err := access.Check(action, on)
 	var denied *latchkey.DeniedError
 	switch {
 	case err == nil:
-		return All
+		return all
 	case errors.As(err, &denied) && denied.Rows:
-		return Some
+		return some
 	}
-	return None
-}
-
-// Line is one decision and its expected answer.
-type Line struct {
-	Action latchkey.Action
-	On     latchkey.Resource
-	Want   Answer
-}
-
-// Table is what a caller may do.
-type Table []Line
-
-// Check compares each line with what the access may do. A line that differs fails the test, and is shown with the rules
-// that decided. An empty table fails, because it would prove nothing.
-func (lines Table) Check(t testing.TB, access latchkey.Access) {
-	t.Helper()
-	if len(lines) == 0 {
-		t.Errorf("the table has no lines")
-	}
-	for _, l := range lines {
-		if err := l.On.Validate(); err != nil {
-			t.Errorf("%s on %s: %v", l.Action, l.On, err)
-			continue
-		}
-		if got := AnswerOf(access, l.Action, l.On); got != l.Want {
-			t.Errorf("%s on %s: %s is allowed, want %s\n%s", l.Action, l.On, got, l.Want, access.Explain(l.Action, l.On))
-		}
-	}
+	return none
 }

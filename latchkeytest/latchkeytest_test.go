@@ -24,18 +24,16 @@ var editor = latchkey.Permissions{
 func TestKit(t *testing.T) {
 	kit := latchkeytest.New(t, &latchkey.Options{Prefix: "shop"})
 	access := kit.Access("acme", latchkey.Spec{Kind: latchkey.KindAPIKey, Permissions: editor})
-	latchkeytest.Table{
-		{latchkey.Read, "invoice/7", latchkeytest.All},
-		{latchkey.Update, "invoice/7", latchkeytest.Some},
-		{latchkey.Delete, "invoice/7", latchkeytest.None},
-	}.Check(t, access)
+	latchkeytest.Check(t, access,
+		latchkeytest.All(latchkey.Read, "invoice/7"),
+		latchkeytest.Some(latchkey.Update, "invoice/7"),
+		latchkeytest.None(latchkey.Delete, "invoice/7"))
 
 	child := kit.Mint(access, latchkey.Narrowing{Permissions: latchkey.Permissions{
 		latchkey.Allow(latchkey.Any).On("*")}})
-	latchkeytest.Table{
-		{latchkey.Read, "invoice/7", latchkeytest.All},
-		{latchkey.Delete, "invoice/7", latchkeytest.None},
-	}.Check(t, child)
+	latchkeytest.Check(t, child,
+		latchkeytest.All(latchkey.Read, "invoice/7"),
+		latchkeytest.None(latchkey.Delete, "invoice/7"))
 
 	_, _, err := kit.As(access).Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindSecret})
 	require.ErrorIs(t, err, latchkey.ErrDenied)
@@ -59,11 +57,10 @@ func TestKit(t *testing.T) {
 func TestEditors(t *testing.T) {
 	kit := latchkeytest.New(t, nil)
 	access := kit.Access("acme", latchkey.Spec{Kind: latchkey.KindAPIKey, Permissions: editor})
-	latchkeytest.Table{
-		{latchkey.Read, "invoice/7", latchkeytest.All},
-		{latchkey.Update, "invoice/7", latchkeytest.Some}, // Filter says which rows
-		{latchkey.Delete, "invoice/7", latchkeytest.None},
-	}.Check(t, access)
+	latchkeytest.Check(t, access,
+		latchkeytest.All(latchkey.Read, "invoice/7"),
+		latchkeytest.Some(latchkey.Update, "invoice/7"), // Filter says which rows
+		latchkeytest.None(latchkey.Delete, "invoice/7"))
 	kit.Clock.Advance(time.Hour) // no test waits
 	kit.Store.Down(true)         // and every call is refused with ErrUnavailable
 }
@@ -79,22 +76,24 @@ func (r *recorder) Errorf(format string, args ...any) {
 	r.failed = append(r.failed, fmt.Sprintf(format, args...))
 }
 
-func TestTableFails(t *testing.T) {
+func TestCheckFails(t *testing.T) {
 	kit := latchkeytest.New(t, nil)
 	access := kit.Access("acme", latchkey.Spec{Kind: latchkey.KindAPIKey, Permissions: editor})
-	for name, table := range map[string]latchkeytest.Table{
-		"more than is allowed": {{latchkey.Delete, "invoice/7", latchkeytest.All}},
-		"less than is allowed": {{latchkey.Read, "invoice/7", latchkeytest.Some}},
-		"some for all":         {{latchkey.Update, "invoice/7", latchkeytest.All}},
-		"no resource":          {{latchkey.Update, "invoice//7", latchkeytest.None}},
+	for name, lines := range map[string][]latchkeytest.Line{
+		"more than is allowed": {latchkeytest.All(latchkey.Delete, "invoice/7")},
+		"less than is allowed": {latchkeytest.Some(latchkey.Read, "invoice/7")},
+		"some for all":         {latchkeytest.All(latchkey.Update, "invoice/7")},
+		"the second resource":  {latchkeytest.All(latchkey.Read, "invoice/7", "order/7")},
+		"no resource":          {latchkeytest.None(latchkey.Update, "invoice//7")},
+		"no question":          {latchkeytest.All(latchkey.Read)},
 		"no lines":             {},
 	} {
 		var r recorder
-		table.Check(&r, access)
+		latchkeytest.Check(&r, access, lines...)
 		assert.Len(t, r.failed, 1, name)
 	}
 	var r recorder
-	latchkeytest.Table{{latchkey.Read, "invoice/7", latchkeytest.None}}.Check(&r, access)
+	latchkeytest.Check(&r, access, latchkeytest.None(latchkey.Read, "invoice/7"))
 	assert.Contains(t, r.failed[0], "read on invoice/7: all is allowed, want none")
 	assert.Contains(t, r.failed[0], "allow read", "the rule that decided")
 }
