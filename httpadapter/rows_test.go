@@ -65,8 +65,10 @@ func TestRowsNeverLookedAt(t *testing.T) {
 		}, 303, "<a href=\"/elsewhere\">See Other</a>.\n\n"},
 		"not found, before it looked": {func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no such table", 404) },
 			404, "no such table\n"},
-		"fails, before it looked": {func(w http.ResponseWriter, r *http.Request) { http.Error(w, "sorry",
-			http.StatusServiceUnavailable) }, 503,
+		"fails, before it looked": {func(w http.ResponseWriter, r *http.Request) {
+			http.Error(w, "sorry",
+				http.StatusServiceUnavailable)
+		}, 503,
 			"sorry\n"},
 		"hints, then looks": {func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(http.StatusEarlyHints)
