@@ -13,7 +13,7 @@ import (
 // One that sets no field selects nothing and is [ErrInvalid], unless All says that everything is meant.
 type Selector struct {
 	Client string  // tokens of this client id
-	Role   string  // tokens that name this role id; not those that have it by inheritance
+	Role   string  // tokens that name this role, by its id or, as in [TokenQuery], its name; not those that inherit it
 	Origin *string // nil: any; "" means the host's own
 	Parent string  // tokens that this token id minted directly
 	Kinds  []Kind  // empty: any
@@ -80,6 +80,9 @@ func (a Account) CountTokens(ctx context.Context, q TokenQuery, most int) (int, 
 	if q.Now.IsZero() {
 		q.Now = fromMicros(a.m.expiryNow())
 	}
+	if q.Role, err = c.resolveQuery(ctx, q.Role, q.Origin); err != nil {
+		return 0, err
+	}
 	if !c.checked && q.After == "" {
 		return a.m.store.Count(ctx, a.owner, q, most)
 	}
@@ -113,7 +116,8 @@ func (a Account) CountTokens(ctx context.Context, q TokenQuery, most int) (int, 
 // it has nothing to do. CreatedBefore leaves new ones alone. Of a damaged record only what the store keeps beside it is
 // compared.
 //
-// It returns ErrInvalid for a Selector without a field, and for a reason above 256 bytes.
+// It returns ErrInvalid for a Selector without a field, for a Role that no role is named by, and for a reason above 256
+// bytes.
 func (a Account) RevokeAll(ctx context.Context, s Selector, reason string) (Swept, error) {
 	return a.sweep(ctx, s, Delete, "token.revoke", reason, func(t *Token) bool {
 		if t.Damaged {
@@ -159,6 +163,13 @@ func (a Account) sweep(ctx context.Context, s Selector, action Action, event, re
 		}
 	}
 	q := s.Query()
+	c, err := a.begin(ctx)
+	if err != nil {
+		return total, err
+	}
+	if q.Role, err = c.resolveQuery(ctx, q.Role, q.Origin); err != nil {
+		return total, err // a name that nobody has must not read as "there are no such tokens"
+	}
 	q.Limit, q.Now = sweepTokens, fromMicros(a.m.expiryNow())
 	for more := true; more; {
 		q.After = total.After

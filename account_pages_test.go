@@ -290,3 +290,74 @@ func (s shortEvents) Events(ctx context.Context, owner string, q latchkey.EventQ
 	}
 	return s.Store.Events(ctx, owner, q)
 }
+
+// A role is found by its name wherever an Account takes a query, and a name that no role has is an error.
+func TestRoleNamesInQueries(t *testing.T) {
+	w := newWorld(t)
+	role := w.role("editor", readAll())
+	heir, err := w.acme.CreateRole(w.ctx, latchkey.Role{Name: "heir", Inherits: []string{role.ID}})
+	w.ok(err)
+	token, _ := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{role.ID}})
+	w.key()
+	for _, name := range []string{"editor", role.ID} {
+		tokens, err := w.acme.TokensPage(w.ctx, latchkey.TokenQuery{Role: name})
+		w.ok(err)
+		require.Len(t, tokens.Items, 1, name)
+		n, err := w.acme.CountTokens(w.ctx, latchkey.TokenQuery{Role: name}, 0)
+		w.ok(err)
+		require.Equal(t, 1, n, name)
+		roles, err := w.acme.RolesPage(w.ctx, latchkey.RoleQuery{Inherits: name})
+		w.ok(err)
+		require.Len(t, roles.Items, 1, name)
+		require.Equal(t, heir.ID, roles.Items[0].ID)
+	}
+	swept, err := w.acme.DisableAll(w.ctx, latchkey.Selector{Role: "editor"}, "")
+	w.ok(err)
+	require.Equal(t, 1, swept.Done)
+	swept, err = w.acme.RevokeAll(w.ctx, latchkey.Selector{Role: "editor"}, "")
+	w.ok(err)
+	require.Equal(t, 1, swept.Done)
+	token, err = w.acme.Get(w.ctx, token.ID)
+	w.ok(err)
+	require.False(t, token.Revoked.IsZero())
+
+	_, err = w.acme.TokensPage(w.ctx, latchkey.TokenQuery{Role: "editors"})
+	w.is(latchkey.ErrInvalid, err)
+	_, err = w.acme.CountTokens(w.ctx, latchkey.TokenQuery{Role: "editors"}, 0)
+	w.is(latchkey.ErrInvalid, err)
+	_, err = w.acme.RolesPage(w.ctx, latchkey.RoleQuery{Inherits: "editors"})
+	w.is(latchkey.ErrInvalid, err)
+	_, err = w.acme.RevokeAll(w.ctx, latchkey.Selector{Role: "editors"}, "")
+	w.is(latchkey.ErrInvalid, err)
+}
+
+// Pages of roles hold those of Options.Roles behind the stored ones, as the listing does.
+func TestPagesOfCodeRoles(t *testing.T) {
+	var code []latchkey.Role
+	for i := range 4 {
+		code = append(code, latchkey.Role{Name: fmt.Sprint("code ", i), Permissions: latchkey.Permissions{readAll()}})
+	}
+	for stored := range 5 {
+		w := newWorld(t, func(o *latchkey.Options) { o.Roles = code })
+		for i := range stored {
+			w.role(fmt.Sprint("stored ", i))
+		}
+		for limit := 1; limit <= 5; limit++ {
+			page := latchkey.Page{Limit: limit}
+			var want []string
+			for r, err := range w.acme.Roles(w.ctx, latchkey.RoleQuery{Page: page}) {
+				w.ok(err)
+				want = append(want, r.ID)
+			}
+			require.Len(t, want, stored+len(code))
+			got, sizes := walk(t, func(after string) (latchkey.Listing[latchkey.Role], error) {
+				return w.acme.RolesPage(w.ctx, latchkey.RoleQuery{Page: latchkey.Page{After: after, Limit: limit}})
+			}, func(r latchkey.Role) string { return r.ID })
+			require.Equal(t, want, got)
+			require.Len(t, sizes, (len(want)+limit-1)/limit, "only the last page is short")
+		}
+		l, err := w.acme.RolesPage(w.ctx, latchkey.RoleQuery{Names: []string{"code 2"}})
+		w.ok(err)
+		require.Len(t, l.Items, 1)
+	}
+}

@@ -125,44 +125,48 @@ func (a Account) Roles(ctx context.Context, q RoleQuery) iter.Seq2[Role, error] 
 			yield(Role{}, err)
 			return
 		}
-		on := true
-		show := func(r Role, err error) bool {
+		pages(q.Page, a.readRoles(ctx, q), func(r Role) string { return r.ID }, func(r Role, err error) bool {
 			if err == nil && c.check(Read, "role", r.ID) != nil {
 				return true
 			}
 			if err == nil && r.Damaged {
 				r, err = withoutRights(r), damagedRole(&r)
 			}
-			on = yield(r, err) && (err == nil || isDamaged(err))
-			return on
-		}
-		after := q.After // the ids of stored roles sort before those of Options.Roles
-		if !isCodeID(after) {
-			pages(q.Page, func(p Page) ([]Role, error) {
-				q.Page = p
-				return a.m.store.Roles(ctx, a.owner, q)
-			}, func(r Role) string { return r.ID }, func(r Role, err error) bool {
-				return r.Coded() || show(r, err) // no store has such a role
-			})
-		}
-		for _, r := range a.m.code.list {
-			if on && r.ID > after && q.Match(r) {
-				show(r.Clone(), nil)
-			}
-		}
+			return yield(r, err)
+		})
 	}
 }
 
-// RolesPage is one page of [Account.Roles]. A damaged role stands among the others: see [Listing].
+// readRoles returns a function that reads a page of the roles that q selects: stored ones, and then those of
+// Options.Roles, whose ids sort behind.
+func (a Account) readRoles(ctx context.Context, q RoleQuery) func(Page) ([]Role, error) {
+	return func(p Page) (list []Role, err error) {
+		if q.Page = p; !isCodeID(p.After) {
+			if list, err = a.m.store.Roles(ctx, a.owner, q); err != nil {
+				return nil, err
+			}
+			list = slices.DeleteFunc(list, func(r Role) bool { return r.Coded() }) // no store has such a role
+		}
+		for _, r := range a.m.code.list {
+			if len(list) < p.Size() && r.ID > p.After && q.Match(r) {
+				list = append(list, r.Clone())
+			}
+		}
+		return list, nil
+	}
+}
+
+// RolesPage is one page of [Account.Roles], those of Options.Roles included. A damaged role stands among the others: see [Listing].
 func (a Account) RolesPage(ctx context.Context, q RoleQuery) (Listing[Role], error) {
 	c, err := a.begin(ctx)
 	if err != nil {
 		return Listing[Role]{}, err
 	}
-	l, err := listing(q.Page, func(p Page) ([]Role, error) {
-		q.Page = p
-		return a.m.store.Roles(ctx, a.owner, q)
-	}, func(r Role) string { return r.ID }, func(r Role) bool { return c.check(Read, "role", r.ID) == nil })
+	if q.Inherits, err = c.resolveQuery(ctx, q.Inherits, q.Origin); err != nil {
+		return Listing[Role]{}, err
+	}
+	l, err := listing(q.Page, a.readRoles(ctx, q), func(r Role) string { return r.ID },
+		func(r Role) bool { return c.check(Read, "role", r.ID) == nil })
 	for i, r := range l.Items {
 		if r.Damaged {
 			l.Items[i] = withoutRights(r)

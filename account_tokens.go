@@ -159,6 +159,9 @@ func (a Account) TokensPage(ctx context.Context, q TokenQuery) (Listing[Token], 
 	if q.Now.IsZero() {
 		q.Now = fromMicros(a.m.expiryNow())
 	}
+	if q.Role, err = c.resolveQuery(ctx, q.Role, q.Origin); err != nil {
+		return Listing[Token]{}, err
+	}
 	return listing(q.Page, func(p Page) ([]Token, error) {
 		q.Page = p
 		return a.m.store.Tokens(ctx, a.owner, q)
