@@ -12,8 +12,8 @@ import (
 
 // ExportClient writes all that is kept about a client to w, as lines of JSON. Each line is an object with one member:
 // "client", "token", "usage" or "event". Tokens are those of the client, of every state, without their secrets. Usage
-// is summed by token, meter, endpoint and day. Events are those that hold a token of the client, or were caused by one.
-// It reads the whole audit trail of the owner.
+// is summed by token, meter, endpoint and day. Events are those that hold a token of the client, and those that one of
+// its tokens or the client itself, as an Assumed caller, caused. It reads the whole audit trail of the owner.
 //
 // The actor needs read on "latchkey/client", "latchkey/usage" and "latchkey/event", and on each of the tokens:
 // otherwise it gets a *[DeniedError]. A client that nothing is known of is [ErrNotFound]. After an error of w, which is
@@ -73,6 +73,7 @@ func (a Account) ExportClient(ctx context.Context, id string, w io.Writer) error
 			return err
 		}
 	}
+	tokens["client:"+id] = true
 	err = a.eachEventOfClient(ctx, id, tokens, func(e *Event) error {
 		known = true
 		return line("event", e)
@@ -84,15 +85,16 @@ func (a Account) ExportClient(ctx context.Context, id string, w io.Writer) error
 }
 
 // EraseClient removes what is kept about a client: it deletes the tokens of the client with all that was minted from
-// them, the name, and what audit events hold of such tokens. Events keep who did what, when, and the id of the token.
-// Usage stays, as that of no client, so that sums do not change. Of the erasure an event "client.erase" is kept, which
-// does not name the client. The id stays where the host itself wrote it: in rules, in names and in Extra of other
-// records.
+// them, the name, and what audit events hold of such tokens. Tokens that were issued or imported for the client are
+// among them. Events keep who did what, when, from where, and the id of the token. What the client did as an Assumed
+// caller keeps its id so, as "client:<id>". Usage stays, as that of no client, so that sums do not change. Of the
+// erasure an event "client.erase" is kept, which does not name the client. The id stays where the host itself wrote it:
+// in rules, in names and in Extra of other records.
 //
 // It works in steps and reads the whole audit trail. After an error, call it again: what was removed stays removed. It
 // returns [ErrConflict] if tokens of the client kept being made meanwhile: end the client's sessions first. Erasing an
 // unknown client is no error. The actor needs delete on "latchkey/client" and what [Account.Delete] needs for each of
-// the tokens.
+// the tokens. An actor whose own token is the client's is denied, because it could not finish what it began.
 func (a Account) EraseClient(ctx context.Context, id string) error {
 	if err := checkText("Client.ID", id, 1, maxClientID); err != nil {
 		return err
@@ -106,6 +108,9 @@ func (a Account) EraseClient(ctx context.Context, id string) error {
 			}
 			if err := c.check(Delete, "client", ""); err != nil {
 				return err
+			}
+			if c.checked && c.found.Token.Client.ID == id {
+				return deniedToken(Delete, c.found.Token.ID) // with its token it would lose the right to go on
 			}
 			if err := a.deleteClientTokens(ctx, id); err != nil {
 				return err

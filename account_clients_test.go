@@ -196,3 +196,57 @@ func TestEraseClientAsAnActor(t *testing.T) {
 		require.Equal(t, before, strings.Count(w.everything("acme"), "Lovelace"), missing)
 	}
 }
+
+// A token that was issued or imported for a client is the client's as one that was minted is: its attributes, its
+// events and what it did are shown, and end with it.
+func TestIssuedTokensOfAClient(t *testing.T) {
+	w := newWorld(t, legacyOptions)
+	ada := latchkey.Client{ID: "ada-7", Name: "Ada Lovelace"}
+	spec := latchkey.Spec{Kind: latchkey.KindAPIKey, Client: ada, Attributes: latchkey.Attributes{"mail": "ada@lovelace"},
+		Permissions: latchkey.Permissions{readAll(), latchkey.Allow(latchkey.Any).On("latchkey/*")}}
+	issued, secret, err := w.acme.Issue(w.ctx, spec)
+	w.ok(err)
+	imported, err := w.acme.ImportDigest(w.ctx, spec, latchkey.KeptSecret{Hash: bcryptOf("s3cret"), Lookup: "42"})
+	w.ok(err)
+	access := w.access(secret.Reveal())
+	access.Count("api", "GET /", 2)
+	access.Refused(w.ctx, latchkey.ErrDenied)
+	_, child := w.mint(access, latchkey.Narrowing{})
+	w.access(child)
+	byToken, err := w.acme.As(access)
+	w.ok(err)
+	_, err = byToken.CreateRole(w.ctx, latchkey.Role{Name: "clerk"})
+	w.ok(err)
+	byClient, err := w.acme.As(must(w.acme.Assume(ada, spec.Permissions)))
+	w.ok(err)
+	_, err = byClient.CreateRole(w.ctx, latchkey.Role{Name: "guest"})
+	w.ok(err)
+
+	var out strings.Builder
+	w.ok(w.acme.ExportClient(w.ctx, "ada-7", &out))
+	for _, shown := range []string{`{"token":{"id":"` + issued.ID, `{"token":{"id":"` + imported.ID, `"name":"clerk"`,
+		`"actor":"client:ada-7","action":"role.create"`, "ada@lovelace"} {
+		require.Contains(t, out.String(), shown)
+	}
+
+	// Its own token cannot: it would end in the middle.
+	err = byToken.EraseClient(w.ctx, "ada-7")
+	w.is(latchkey.ErrDenied, err)
+	byChild, err := w.acme.As(w.access(child))
+	w.ok(err)
+	w.is(latchkey.ErrDenied, byChild.EraseClient(w.ctx, "ada-7"))
+	w.access(secret.Reveal())
+
+	w.ok(byClient.EraseClient(w.ctx, "ada-7"))
+	left := w.everything("acme")
+	for _, trace := range []string{"Lovelace", "ada@lovelace", `"client_id"`} {
+		require.NotContains(t, left, trace)
+	}
+	for _, text := range []string{secret.Reveal(), child, "old_42_s3cret"} {
+		_, err := w.verify(text)
+		w.is(latchkey.ErrUnknownToken, err)
+	}
+	report, err := w.acme.RefusalReport(w.ctx, latchkey.RefusalQuery{By: []string{"reason"}})
+	w.ok(err)
+	require.Equal(t, []latchkey.RefusalCount{{Reason: "denied", Count: 1}}, report, "of no client")
+}
