@@ -188,8 +188,9 @@ func (a *Adapter) Require(action latchkey.Action, resource string) func(http.Han
 // any row, and stores the condition for [RowsFrom]. The handler must bind and apply it.
 //
 // A handler that forgets its rows would show every row. So it must call [RowsFrom], or [RowsNotNeeded], before the
-// first byte of its answer. An answer without either is replaced by a 500, and Options.Logger receives a line with the
-// route. That holds for every caller, also for one that may see all rows. Two kinds of answer pass:
+// first byte of its answer. An answer without either is replaced by a 500, which has no header that the handler set,
+// and Options.Logger receives a line with the route. That holds for every caller, also for one that may see all rows.
+// Two kinds of answer pass:
 //
 //   - a status of 400 and above: a handler that failed before it knew its rows may say so;
 //   - informational ones (1xx): the answer comes later.

@@ -5,8 +5,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"strings"
 
 	"github.com/latchkey-go/latchkey"
 )
@@ -58,6 +60,39 @@ type rowsWriter struct {
 	state   *requestState
 	guard   *rowsGuard
 	stage   answerStage
+	before  headersBefore
+}
+
+// headersBefore are the headers that the middleware around set. What a 500 replaces has none of the handler's: a count
+// or a link would tell of rows as the body does. A few need no allocation.
+type headersBefore struct {
+	few [8]struct {
+		name   string
+		values []string
+	}
+	n    int
+	many http.Header // of more than a few
+}
+
+// keep notes the headers of h.
+func (b *headersBefore) keep(h http.Header) {
+	if len(h) > len(b.few) {
+		b.many = maps.Clone(h)
+		return
+	}
+	for name, values := range h {
+		b.few[b.n].name, b.few[b.n].values = name, values
+		b.n++
+	}
+}
+
+// restore makes h what it was when it was kept.
+func (b *headersBefore) restore(h http.Header) {
+	clear(h)
+	maps.Copy(h, b.many)
+	for _, f := range b.few[:b.n] {
+		h[f.name] = f.values
+	}
 }
 
 // rowsGuard names a RequireRows in errors.
@@ -85,16 +120,10 @@ func (w *rowsWriter) admit(status int) bool {
 		return true
 	}
 	w.stage = answerRefused
-	for _, name := range headersOfAnswer {
-		w.Header().Del(name)
-	}
+	w.before.restore(w.Header())
 	w.adapter.WriteError(w.ResponseWriter, w.request, &unreadRowsError{w.guard})
 	return false
 }
-
-// headersOfAnswer describe the answer that a 500 replaces.
-var headersOfAnswer = [...]string{"Accept-Ranges", "Cache-Control", "Content-Disposition", "Content-Encoding",
-	"Content-Length", "Content-Range", "Content-Type", "Etag", "Expires", "Last-Modified", "Location", "Trailer"}
 
 // WriteHeader implements [http.ResponseWriter]. Informational headers are no answer yet.
 func (w *rowsWriter) WriteHeader(status int) {
@@ -155,12 +184,20 @@ func (w flushingRowsWriter) Flush() { _ = w.FlushError() }
 // serve calls the handler. A handler that wrote nothing is checked when it returns: the server then answers 200. A
 // panic passes.
 func (w *rowsWriter) serve(next http.Handler) {
+	w.before.keep(w.Header())
 	if _, flushes := w.ResponseWriter.(http.Flusher); flushes {
 		next.ServeHTTP(flushingRowsWriter{w}, w.request)
 	} else {
 		next.ServeHTTP(w, w.request)
 	}
-	w.admit(http.StatusOK)
+	if w.admit(http.StatusOK) {
+		return
+	}
+	for name := range w.Header() {
+		if strings.HasPrefix(name, http.TrailerPrefix) { // they are sent behind the body
+			w.Header().Del(name)
+		}
+	}
 }
 
 // unreadRowsError is a programming error: a handler that answers without its rows.

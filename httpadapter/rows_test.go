@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -375,5 +376,56 @@ func TestRoutesOfACatalogue(t *testing.T) {
 			continue
 		}
 		require.Contains(t, panicOf(func() { guard(c.action, c.resource) }), c.says)
+	}
+}
+
+// A 500 in place of an answer has no header of it, nor a trailer, and all those of the middleware around.
+func TestRowsHeadersOfTheAnswer(t *testing.T) {
+	w := newFixture(t)
+	auth := httpadapter.New(w.keys, nil)
+	key := w.key()
+	for _, many := range []int{0, 7, 8, 40} {
+		blind := auth.RequireRows(latchkey.Read, "dataset/clients")(http.HandlerFunc(
+			func(rw http.ResponseWriter, r *http.Request) {
+				header := rw.Header()
+				for _, name := range []string{"X-Total-Count", "Link", "Set-Cookie", "Etag", "Trailer", "Content-Encoding",
+					http.TrailerPrefix + "X-Early"} {
+					header.Set(name, "X-Row")
+				}
+				header.Add("Vary", "row")
+				_, _ = io.WriteString(rw, "every row")
+				header.Set(http.TrailerPrefix+"X-Late", "X-Row")
+				header.Set("X-Row", "7")
+			}))
+		server := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			rw.Header().Set("Vary", "Origin")
+			for i := range many {
+				rw.Header().Set("X-Around-"+strconv.Itoa(i), "set")
+			}
+			blind.ServeHTTP(rw, r)
+		}))
+		server.EnableHTTP2 = many%2 == 0 // which sends trailers behind any answer
+		server.StartTLS()
+		r, err := http.NewRequest("GET", server.URL, nil)
+		require.NoError(t, err)
+		r.Header.Set("Authorization", "Bearer "+key)
+		out, err := server.Client().Do(r)
+		require.NoError(t, err)
+		body, err := io.ReadAll(out.Body)
+		require.NoError(t, err)
+		require.NoError(t, out.Body.Close())
+		server.Close()
+		require.Equal(t, 500, out.StatusCode)
+		require.Contains(t, string(body), "Internal error")
+		require.Equal(t, []string{"Origin"}, out.Header.Values("Vary"))
+		around := 0
+		for name, values := range out.Header {
+			if strings.HasPrefix(name, "X-Around-") {
+				around++
+			}
+			require.NotContains(t, strings.Join(values, " "), "X-Row", name)
+		}
+		require.Equal(t, many, around)
+		require.Empty(t, out.Trailer)
 	}
 }
