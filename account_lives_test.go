@@ -247,3 +247,73 @@ func TestRotateOnlyTheSecretSeen(t *testing.T) {
 	_, err = w.acme.RotateWith(w.ctx, tok.ID, seen)
 	w.is(latchkey.ErrConflict, err)
 }
+
+// What is kept of the address of a last use is what the option says. Who changed what, and from where, stays whole.
+func TestLastUseAddress(t *testing.T) {
+	for _, c := range []struct{ from, network string }{
+		{"192.0.2.77", "192.0.2.0"},
+		{"::ffff:192.0.2.77", "192.0.2.0"},
+		{"2001:db8:12:3456::77", "2001:db8:12::"},
+		{"fe80::1%eth0", "fe80::"},
+		{"2002:c000:24d:1::77", "2002:c000:200::"}, // 192.0.2.77 by 6to4
+		{"", ""},
+	} {
+		var from netip.Addr
+		whole := ""
+		if c.from != "" {
+			from = netip.MustParseAddr(c.from)
+			whole = from.Unmap().WithZone("").String()
+		}
+		for detail, want := range map[latchkey.AddressDetail]string{
+			latchkey.WholeAddress: whole, latchkey.NetworkAddress: c.network, latchkey.NoAddress: "",
+		} {
+			w := newWorld(t, func(o *latchkey.Options) { o.LastUseAddress = detail })
+			tok, text := w.key(latchkey.Allow(latchkey.Any).On("*", "latchkey/*"))
+			for range 2 { // from the store, and cached
+				access, err := w.keys.Verify(w.ctx, latchkey.Presented{Secret: text, Address: from})
+				w.ok(err)
+				list, _ := w.secrets(tok.ID)
+				require.Equal(t, w.now(), list[0].Used)
+				got := ""
+				if list[0].UsedFrom.IsValid() {
+					got = list[0].UsedFrom.String()
+				}
+				require.Equal(t, want, got, "%s, detail %d", c.from, detail)
+				require.Equal(t, from, access.Address())
+				w.turn(time.Hour)
+			}
+			access, err := w.keys.Verify(w.ctx, latchkey.Presented{Secret: text, Address: from})
+			w.ok(err)
+			_, err = must(w.acme.As(access)).CreateRole(w.ctx, latchkey.Role{Name: "clerk"})
+			w.ok(err)
+			for e, err := range w.acme.Events(w.ctx, latchkey.EventQuery{Action: "role.create"}) {
+				w.ok(err)
+				require.Equal(t, c.from, e.From)
+			}
+		}
+	}
+	require.PanicsWithValue(t, "latchkey: Options.LastUseAddress must be WholeAddress, NetworkAddress or NoAddress",
+		func() { newWorld(t, func(o *latchkey.Options) { o.LastUseAddress = latchkey.NoAddress + 1 }) })
+}
+
+// An address that was kept goes with the next use by a program that keeps none.
+func TestAKeptAddressGoes(t *testing.T) {
+	w := newWorld(t)
+	tok, text := w.key()
+	use := func(keys *latchkey.Manager) {
+		w.Helper()
+		_, err := keys.Verify(w.ctx, latchkey.Presented{Secret: text, Address: netip.MustParseAddr("192.0.2.77")})
+		w.ok(err)
+	}
+	use(w.keys)
+	list, _ := w.secrets(tok.ID)
+	require.True(t, list[0].UsedFrom.IsValid())
+	w.ok(w.keys.Close(w.ctx))
+	w.turn(time.Hour)
+	w.keys = latchkey.New(w.store, &latchkey.Options{Clock: w.now, LastUseAddress: latchkey.NoAddress})
+	w.acme = w.keys.For("acme")
+	use(w.keys)
+	list, _ = w.secrets(tok.ID)
+	require.Equal(t, w.now(), list[0].Used)
+	require.False(t, list[0].UsedFrom.IsValid())
+}

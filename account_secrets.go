@@ -98,14 +98,15 @@ type LiveSecret struct {
 	// ID names the secret among those of its token, for [Account.EndSecret] and [Rotation]. It says when the secret was
 	// made, and nothing of its text or digest: a digest would let anybody who sees it try out short texts from elsewhere.
 	// It stays the same under another key. "": the record cannot be read; [Account.Rotate] and Revoke end it.
-	ID       string     `json:"id,omitempty"`
-	Hint     string     `json:"hint"`
-	Signing  bool       `json:"signing,omitempty"`  // it signs requests: see [Account.SigningSecret]
-	Newest   bool       `json:"newest,omitempty"`   // the one that was made last, of those that do not sign
-	Created  time.Time  `json:"created"`            // by this library, or when it was imported
-	NotAfter time.Time  `json:"not_after,omitzero"` // zero: as long as the token
-	Used     time.Time  `json:"used,omitzero"`      // zero: never, or not known
-	UsedFrom netip.Addr `json:"used_from,omitzero"` // of the last use; the zero Addr: not known
+	ID       string    `json:"id,omitempty"`
+	Hint     string    `json:"hint"`
+	Signing  bool      `json:"signing,omitempty"`  // it signs requests: see [Account.SigningSecret]
+	Newest   bool      `json:"newest,omitempty"`   // the one that was made last, of those that do not sign
+	Created  time.Time `json:"created"`            // by this library, or when it was imported
+	NotAfter time.Time `json:"not_after,omitzero"` // zero: as long as the token
+	Used     time.Time `json:"used,omitzero"`      // zero: never, or not known
+	// UsedFrom is the address of the last use, as far as Options.LastUseAddress keeps it. The zero Addr: not known.
+	UsedFrom netip.Addr `json:"used_from,omitzero"`
 }
 
 // Secrets lists the secrets of a token that have not ended, oldest first, with their last uses. During the overlap of a

@@ -43,12 +43,38 @@ func (m *Manager) touch(p *Presented, text string, r *record, set *compiled, own
 // writeUse writes a use behind, of a secret that has one of the digests.
 func (m *Manager) writeUse(owner, token string, p *Presented, now int64, digests ...[32]byte) {
 	for _, d := range digests {
-		m.uses.Write(usage.Use{Owner: owner, Token: token, At: now, Digest: d, From: useAddress(p.Address)})
+		m.uses.Write(usage.Use{Owner: owner, Token: token, At: now, Digest: d, From: m.opts.LastUseAddress.of(p.Address)})
 	}
 }
 
-// useAddress returns what is kept of the address that a use came from.
-func useAddress(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
+// AddressDetail is how much of an address is kept.
+type AddressDetail uint8
+
+const (
+	WholeAddress   AddressDetail = iota // all of it
+	NetworkAddress                      // the first address of its network: the /24 of IPv4, the /48 of IPv6
+	NoAddress                           // nothing
+)
+
+var sixToFour = netip.MustParsePrefix("2002::/16")
+
+// of returns what is kept of an address. An unknown detail keeps nothing.
+func (d AddressDetail) of(a netip.Addr) netip.Addr {
+	a = a.Unmap().WithZone("")
+	switch {
+	case d == WholeAddress || !a.IsValid():
+		return a
+	case d != NetworkAddress:
+		return netip.Addr{}
+	}
+	bits := 48
+	if a.Is4() {
+		bits = 24
+	} else if sixToFour.Contains(a) {
+		bits = 16 + 24 // it begins with an IPv4 address
+	}
+	return netip.PrefixFrom(a, bits).Masked().Addr()
+}
 
 func seconds(us int64) uint32 { return uint32(max(us, 0) / 1e6) }
 

@@ -72,6 +72,9 @@ func New(store Store, opts *Options) *Manager {
 	if o.SignatureSkew < 0 {
 		panic("latchkey: Options.SignatureSkew is negative: set a positive skew, or 0 for 15 minutes")
 	}
+	if o.LastUseAddress > NoAddress {
+		panic("latchkey: Options.LastUseAddress must be WholeAddress, NetworkAddress or NoAddress")
+	}
 	if wrong := o.Legacy.check(); wrong != "" {
 		panic("latchkey: " + wrong)
 	}

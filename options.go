@@ -63,6 +63,11 @@ type Options struct {
 	// KeepUsageMonths hold for these counts too.
 	NoRefusalReport bool
 
+	// LastUseAddress is how much is kept of the address that a secret was last used from: see [LiveSecret]. The zero value
+	// is all of it. An address that was kept before stays until the secret is used again. It does not change Event.From,
+	// the address of whoever changed something, nor Refusal.Address, which is not kept. New panics on an unknown value.
+	LastUseAddress AddressDetail
+
 	// Catalogue declares the resources, actions and fields of the host. Rules are then checked when they are saved, and
 	// routes when they are made. It is copied. New panics if it is invalid. Nil: any valid rule is saved.
 	Catalogue *Catalogue
