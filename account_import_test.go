@@ -424,3 +424,63 @@ func TestAStrangeHashIsDamage(t *testing.T) {
 		})
 	}
 }
+
+// afterLookup calls do after a look-up by the lookup part has read what it returns.
+type afterLookup struct {
+	latchkey.Store
+	do func()
+}
+
+func (s *afterLookup) ByLookup(ctx context.Context, lookup string) (latchkey.Found, error) {
+	f, err := s.Store.ByLookup(ctx, lookup)
+	if do := s.do; do != nil {
+		s.do = nil
+		do()
+	}
+	return f, err
+}
+
+// A slow hash takes its time, and may have to wait. What changes meanwhile counts.
+func TestChangesWhileASlowHashIsComputed(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(w *world, id string) error
+		want   error
+	}{
+		"revoked": {func(w *world, id string) error { return w.acme.Revoke(w.ctx, id, "") }, latchkey.ErrRevoked},
+		"deleted": {func(w *world, id string) error { return w.acme.Delete(w.ctx, id) }, latchkey.ErrUnknownToken},
+		"rotated": {func(w *world, id string) error { _, err := w.acme.Rotate(w.ctx, id, 0); return err }, latchkey.ErrUnknownToken},
+		"disabled": {func(w *world, id string) error {
+			_, err := w.acme.Update(w.ctx, id, func(t *latchkey.Token) error { t.Disabled = true; return nil })
+			return err
+		}, latchkey.ErrDisabled},
+		"another's by now": {func(w *world, id string) error {
+			err := w.acme.Delete(w.ctx, id)
+			if err == nil {
+				_, err = w.acme.ImportDigest(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey},
+					latchkey.KeptSecret{Hash: bcryptOf("other"), Lookup: "42"})
+			}
+			return err
+		}, latchkey.ErrUnknownToken},
+		"moved by another process": {func(w *world, id string) error {
+			o := w.options()
+			legacyOptions(&o)
+			_, err := latchkey.New(w.store.Store, &o).Verify(w.ctx, latchkey.Presented{Secret: "old_42_s3cret"})
+			return err
+		}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, legacyOptions)
+			tok, err := w.acme.ImportDigest(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey},
+				latchkey.KeptSecret{Hash: bcryptOf("s3cret"), Lookup: "42"})
+			w.ok(err)
+			store := &afterLookup{Store: w.store.Store, do: func() { w.ok(c.change(w, tok.ID)) }}
+			w.store.Store = store
+			a, err := w.verify("old_42_s3cret")
+			w.is(c.want, err)
+			require.Equal(t, err == nil, a.TokenID() == tok.ID)
+			require.Nil(t, store.do, "or the test would prove nothing")
+			_, err = w.verify("old_42_s3cret")
+			w.is(c.want, err)
+		})
+	}
+}

@@ -1,6 +1,7 @@
 package latchkey
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"time"
@@ -39,6 +40,14 @@ func (m *Manager) byLookup(ctx context.Context, text string, sum [32]byte) (Foun
 		return f, err
 	case !ok:
 		return Found{}, ErrNotFound
+	}
+	// The wait and the hash took time, in which the token may have been revoked: what is answered is as of now.
+	hash := f.Secret.Hash
+	if f, err = m.store.ByLookup(ctx, lookup); err != nil {
+		return Found{}, err
+	}
+	if !bytes.Equal(f.Secret.Hash, hash) {
+		return Found{}, ErrNotFound // the lookup part is another secret's by now
 	}
 	return f, nil
 }

@@ -59,7 +59,7 @@ func sortedUses(uses map[uint32]*KeyUse) (out []KeyUse) {
 // works in steps, so that it can be ended by ctx and called again. All processes must have the new key before: what it
 // digested is not found by a process that lacks it. It returns [ErrNeedsKeyring] without a Keyring.
 func (m *Manager) Rekey(ctx context.Context) (moved int, left []KeyUse, err error) {
-	if m.opts.Keyring == nil {
+	if len(m.opts.Keyring.ring()) == 0 {
 		return 0, nil, ErrNeedsKeyring
 	}
 	uses := map[uint32]*KeyUse{}
@@ -115,12 +115,25 @@ func (m *Manager) rekey(ctx context.Context, secrets []KeySecret) (done []bool, 
 	}
 	for j, change := range changes { // one by one: the others did not change
 		err := m.write(ctx, Write{Owner: owner, Silent: true, Secrets: []SecretChange{change}})
-		if err != nil && !changedMeanwhile(err) {
+		if changedMeanwhile(err) { // it was moved by another process, or is gone: if not, its key must not be dropped
+			done[at[j]], err = m.isGone(ctx, &secrets[at[j]])
+		} else {
+			done[at[j]] = true
+		}
+		if err != nil {
 			return nil, err
 		}
-		done[at[j]] = true // it was moved by another process, or is gone
 	}
 	return done, nil
+}
+
+// isGone reports whether a secret is no longer stored as it was read.
+func (m *Manager) isGone(ctx context.Context, s *KeySecret) (bool, error) {
+	stored, err := m.store.Secrets(ctx, s.Owner, s.TokenID)
+	if err != nil && !errors.Is(err, ErrNotFound) && !isDamaged(err) {
+		return false, err
+	}
+	return !slices.ContainsFunc(stored, func(r SecretRecord) bool { return r.Digest == s.Secret.Digest }), nil
 }
 
 // changedMeanwhile reports whether a secret could not be replaced because it is no longer as it was read.
@@ -152,8 +165,8 @@ func (m *Manager) rekeyed(s *KeySecret) (c SecretChange, ok bool, err error) {
 // eachOldSecret calls f with the secrets of all owners that were not made with the current key, page by page.
 func (m *Manager) eachOldSecret(ctx context.Context, f func([]KeySecret) error) error {
 	var current uint32
-	if k := m.opts.Keyring; k != nil {
-		current = k.ring()[0].id
+	if ring := m.opts.Keyring.ring(); len(ring) > 0 {
+		current = ring[0].id
 	}
 	var errs []error
 	feeds := m.store.Feeds()

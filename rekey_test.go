@@ -2,6 +2,8 @@ package latchkey_test
 
 import (
 	"bytes"
+	"context"
+	"fmt"
 	"sync"
 	"testing"
 
@@ -128,4 +130,44 @@ func TestRekeyWithoutTheOldKey(t *testing.T) {
 	w.store.fail.Store(&latchkey.ErrUnavailable)
 	_, _, err = w.keeper(ringOf(t, 2, 1)).Rekey(w.ctx)
 	w.is(latchkey.ErrUnavailable, err)
+}
+
+// refusingStore refuses every change of a secret, as a store does where two of them meet.
+type refusingStore struct{ latchkey.Store }
+
+func (s refusingStore) Write(ctx context.Context, w latchkey.Write) error {
+	if len(w.Secrets) > 0 {
+		return fmt.Errorf("%w: try again", latchkey.ErrConflict)
+	}
+	return s.Store.Write(ctx, w)
+}
+
+// What could not be moved still depends on its key, and Rekey says so: the key would be dropped otherwise.
+func TestRekeyCountsWhatIsRefused(t *testing.T) {
+	w := newWorld(t)
+	_, _, err := w.keeper(ringOf(t, 1)).For("acme").Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+	w.ok(err)
+	o := w.options()
+	o.Keyring = ringOf(t, 2, 1)
+	moved, left, err := latchkey.New(refusingStore{w.store}, &o).Rekey(w.ctx)
+	w.ok(err)
+	require.Zero(t, moved)
+	require.Equal(t, []latchkey.KeyUse{{KeyID: 1, Secrets: 1, Sealed: 1}}, left)
+	moved, left, err = latchkey.New(w.store, &o).Rekey(w.ctx)
+	w.ok(err)
+	require.Equal(t, 1, moved)
+	require.Empty(t, left)
+}
+
+// A zero Keyring has no keys, as a nil one.
+func TestKeyUseOfAZeroKeyring(t *testing.T) {
+	w := newWorld(t)
+	_, _, err := w.keeper(ringOf(t, 1)).For("acme").Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+	w.ok(err)
+	zero := w.keeper(&latchkey.Keyring{})
+	uses, err := zero.KeyUse(w.ctx)
+	w.ok(err)
+	require.Equal(t, []latchkey.KeyUse{{KeyID: 1, Secrets: 1, Sealed: 1}}, uses)
+	_, _, err = zero.Rekey(w.ctx)
+	w.is(latchkey.ErrNeedsKeyring, err)
 }
