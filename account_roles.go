@@ -156,7 +156,8 @@ func (a Account) readRoles(ctx context.Context, q RoleQuery) func(Page) ([]Role,
 	}
 }
 
-// RolesPage is one page of [Account.Roles], those of Options.Roles included. A damaged role stands among the others: see [Listing].
+// RolesPage is one page of [Account.Roles], those of Options.Roles included. A damaged role stands among the others:
+// see [Listing].
 func (a Account) RolesPage(ctx context.Context, q RoleQuery) (Listing[Role], error) {
 	c, err := a.begin(ctx)
 	if err != nil {
