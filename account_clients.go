@@ -91,6 +91,9 @@ func (a Account) ExportClient(ctx context.Context, id string, w io.Writer) error
 // erasure an event "client.erase" is kept, which does not name the client. The id stays where the host itself wrote it:
 // in rules, in names and in Extra of other records.
 //
+// Other processes write what they counted for the client within about a second, or when the store can be reached again.
+// Such usage names the client: call EraseClient once more then.
+//
 // It works in steps and reads the whole audit trail. After an error, call it again: what was removed stays removed. It
 // returns [ErrConflict] if tokens of the client kept being made meanwhile: end the client's sessions first. Erasing an
 // unknown client is no error. The actor needs delete on "latchkey/client" and what [Account.Delete] needs for each of
