@@ -448,7 +448,10 @@ func TestChangesWhileASlowHashIsComputed(t *testing.T) {
 	}{
 		"revoked": {func(w *world, id string) error { return w.acme.Revoke(w.ctx, id, "") }, latchkey.ErrRevoked},
 		"deleted": {func(w *world, id string) error { return w.acme.Delete(w.ctx, id) }, latchkey.ErrUnknownToken},
-		"rotated": {func(w *world, id string) error { _, err := w.acme.Rotate(w.ctx, id, 0); return err }, latchkey.ErrUnknownToken},
+		"rotated": {func(w *world, id string) error {
+			_, err := w.acme.Rotate(w.ctx, id, 0)
+			return err
+		}, latchkey.ErrUnknownToken},
 		"disabled": {func(w *world, id string) error {
 			_, err := w.acme.Update(w.ctx, id, func(t *latchkey.Token) error { t.Disabled = true; return nil })
 			return err

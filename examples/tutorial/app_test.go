@@ -79,7 +79,8 @@ func TestBackend(t *testing.T) {
 	require.Equal(t, 400, status, "there is no such role")
 
 	// Rows: a clerk writes drafts, and nobody writes another tenant's.
-	status, answer, header := clerk.call("POST", "/invoices", `{"number":"1","customer":"c-1","state":"draft","cents":100}`)
+	status, answer, header := clerk.call("POST", "/invoices",
+		`{"number":"1","customer":"c-1","state":"draft","cents":100}`)
 	require.Equal(t, 201, status, answer)
 	require.Contains(t, answer, `"tenant":"acme"`, "which the rule has written")
 	require.Contains(t, header.Get("RateLimit"), "api-day")
