@@ -577,3 +577,5 @@ func TestOnce(t *testing.T) {
 	require.NoError(t, again.Once(ctx, "form 2", until))
 	require.NoError(t, a.Manager().For("other").Once(ctx, "form 1", until), "another owner does not")
 }
+
+func errOf[T any](_ T, err error) error { return err }

@@ -46,7 +46,7 @@ func (a Account) Who(ctx context.Context, action Action, on Resource) iter.Seq2[
 //
 // Only tokens that [Manager.Verify] would accept now are in it: neither they nor those they were minted from are
 // revoked, disabled, ended or not yet valid, and the owner is not disabled. What a request brings along does not count:
-// an address, a signature, a rate. An answer is as of the reading, and is no snapshot of all tokens at one moment.
+// an address, a signature, a rate. Nor do roles of Options.Roles that this process lacks. An answer is as of the reading, and is no snapshot of all tokens at one moment.
 //
 // Of a damaged token, and of one that depends on a damaged record, it yields what is left with a [*DamagedError], and
 // goes on. Whether it may do the action is not known. The loop ends after any other error, such as [ErrInvalid] for an
@@ -118,15 +118,15 @@ type whoChain struct {
 }
 
 type whoRoles struct {
-	roles  []Role
-	hidden bool // the actor may not read one of them
+	roles  []Role // the stored ones
+	hidden bool   // the actor may not read one of them
 }
 
 // whoRight is the answer of compiled rights, with references not filled in.
 type whoRight struct {
 	set  *compiled
 	rows Condition
-	// each: a pattern refers to the client, so that rows is not the answer for every token.
+	// each: a pattern or a forced value refers to the caller, so that rows is not the answer for every token.
 	each bool
 }
 
@@ -191,6 +191,10 @@ func (w *who) holder(ctx context.Context, t Token) (h Holder, may bool, err erro
 		return h, false, w.readable(err, &t)
 	case err != nil:
 		return h, false, nil
+	}
+	f = withLiveRoles(f, w.call.m.expiryTime(w.at))
+	if roles, err = w.rolesOf(ctx, &f); err != nil { // those that have ended hide nothing
+		return h, false, err
 	}
 	right, err := w.right(&f)
 	if err != nil {
@@ -263,7 +267,9 @@ func (w *who) rolesOf(ctx context.Context, f *Found) (whoRoles, error) {
 		if r == nil {
 			continue // it gives nothing
 		}
-		out.roles = append(out.roles, *r)
+		if !r.Coded() {
+			out.roles = append(out.roles, *r)
+		}
 		out.hidden = out.hidden || w.call.check(Read, "role", id) != nil
 		queue = append(queue, r.Inherits...)
 	}
@@ -275,7 +281,7 @@ func (w *who) role(ctx context.Context, id string) (*Role, error) {
 	if r, ok := w.roles[id]; ok {
 		return r, nil
 	}
-	switch r, err := w.call.m.store.Role(ctx, w.call.owner, id); {
+	switch r, err := w.call.m.role(ctx, w.call.owner, id); {
 	case isDamaged(err):
 		return keep(w.roles, id, &Role{ID: id, Owner: w.call.owner, Version: r.Version, Damaged: true}), nil
 	case errors.Is(err, ErrNotFound):
@@ -296,12 +302,12 @@ func (w *who) right(f *Found) (whoRight, error) {
 	shared := w.call.m.cache.Shared(key)
 	if shared == nil {
 		var err error
-		if shared, err = compileRights(withHeldRoles(*f)); err != nil {
+		if shared, err = compileRights(withHeldRoles(w.call.m.withCodeRoles(*f))); err != nil {
 			return whoRight{}, err
 		}
 	}
 	r := whoRight{set: &shared.Value}
-	if r.each = r.set.policy.refersToClient(); !r.each {
+	if r.each = r.set.policy.forcesRefs || r.set.policy.refersToClient(); !r.each {
 		r.rows = r.set.policy.rowsFor(&question{action: w.query.Action, on: string(w.query.Resource)})
 	}
 	return keep(w.rights, key, r), nil

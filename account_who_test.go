@@ -259,3 +259,113 @@ func BenchmarkWho(b *testing.B) {
 		}
 	}
 }
+
+// Who answers as each holder's own Access does: with roles that end, roles of code, attributes and forced references.
+func TestWhoAgreesWithTheHolders(t *testing.T) {
+	base := latchkey.Role{Name: "base", Permissions: latchkey.Permissions{latchkey.Grant(latchkey.Create).On("row")}}
+	w := newWorld(t, withRoles(base, latchkey.Role{Name: "heir", Inherits: []string{"base"}}))
+	w.role("stored", latchkey.Grant(latchkey.Create).On("row"))
+	w.ok(errOf(w.acme.CreateRole(w.ctx, latchkey.Role{Name: "of code", Inherits: []string{"heir"}})))
+	forces := func(v any) latchkey.Permissions {
+		return latchkey.Permissions{latchkey.Allow(latchkey.Create, latchkey.Update).On("row").Force(
+			map[string]any{"dept": v})}
+	}
+	soon := w.now().Add(time.Hour)
+	secrets := map[string]string{}
+	issue := func(name string, s latchkey.Spec) latchkey.Access {
+		s.Kind, s.Name = latchkey.KindAPIKey, name
+		_, secret, err := w.acme.Issue(w.ctx, s)
+		w.ok(err)
+		secrets[name] = secret.Reveal()
+		return w.access(secret.Reveal())
+	}
+	mint := func(name string, of latchkey.Access, n latchkey.Narrowing) {
+		n.Name = name
+		n.Lifetime = 24 * time.Hour
+		_, secrets[name] = w.mint(of, n)
+	}
+	sales := latchkey.Attributes{"dept": "sales"}
+	issue("role", latchkey.Spec{Roles: []string{"stored"}})
+	lent := issue("lent", latchkey.Spec{Roles: []string{"stored"}, RoleEnds: roleEnds{"stored": soon}})
+	mint("child of lent", lent, latchkey.Narrowing{})
+	mint("named child of lent", lent, latchkey.Narrowing{Roles: []string{"stored"}})
+	issue("code", latchkey.Spec{Roles: []string{"base"}})
+	issue("heir", latchkey.Spec{Roles: []string{"heir"}})
+	issue("lent code", latchkey.Spec{Roles: []string{"heir"}, RoleEnds: roleEnds{"heir": soon}})
+	issue("inherits code", latchkey.Spec{Roles: []string{"of code"}})
+	issue("forced without the attribute", latchkey.Spec{Permissions: forces(latchkey.Attr("dept"))})
+	issue("forced without the client", latchkey.Spec{Permissions: forces(latchkey.ClientID)})
+	forced := issue("forced", latchkey.Spec{Permissions: forces(latchkey.Attr("dept")), Attributes: sales})
+	mint("forced alike", forced, latchkey.Narrowing{Permissions: forces("sales")})
+	mint("forced otherwise", forced, latchkey.Narrowing{Permissions: forces("legal")})
+	issue("rows", latchkey.Spec{Attributes: sales,
+		Permissions: latchkey.Permissions{rowRule(eq("dept", latchkey.Attr("dept")))}})
+	issue("no rows", latchkey.Spec{Permissions: latchkey.Permissions{rowRule(eq("dept", latchkey.Attr("dept")))}})
+
+	check := func() {
+		t.Helper()
+		for _, do := range []latchkey.Action{latchkey.Create, latchkey.Update, latchkey.Read} {
+			for _, keys := range []*latchkey.Manager{w.keys, w.beside(base, latchkey.Role{Name: "heir",
+				Inherits: []string{"base"}}).keys} { // with and without cached rights
+				got, err := whoMay(t, keys.For("acme"), latchkey.WhoQuery{Action: do, Resource: "row", Minted: true})
+				w.ok(err)
+				want := map[string]string{}
+				for name, secret := range secrets {
+					if rows, err := w.access(secret).Filter(do, "row"); err == nil {
+						want[name] = rows.String()
+					}
+				}
+				assert.Equal(t, want, got, do)
+			}
+		}
+	}
+	check()
+	w.turn(time.Hour)
+	check()
+	got, err := whoMay(t, w.acme, latchkey.WhoQuery{Action: latchkey.Create, Resource: "row", Minted: true})
+	w.ok(err)
+	require.Contains(t, got, "inherits code")
+	require.NotContains(t, got, "child of lent")
+}
+
+// A role of code that the actor may not read hides the rows, as a stored one does. One that has ended hides nothing.
+func TestWhoHidesRowsOfRolesOfCode(t *testing.T) {
+	w := newWorld(t, withRoles(codeViewer))
+	w.role("stored", latchkey.Grant(latchkey.Read).On("doc/*"))
+	for name, s := range map[string]latchkey.Settings{
+		"code": {Roles: []string{"viewer"}},
+		"own": {Roles: []string{"viewer"}, RoleEnds: roleEnds{"viewer": w.now().Add(time.Minute)},
+			Permissions: latchkey.Permissions{latchkey.Grant(latchkey.Read).On("doc/*")}},
+	} {
+		s.Name = name
+		w.issue(latchkey.KindAPIKey, s)
+	}
+	_, secret := w.key(latchkey.Allow(latchkey.Read).On("latchkey/token/*"))
+	as := mustAs(w, w.access(secret))
+	ask := latchkey.WhoQuery{Action: latchkey.Read, Resource: "doc/1"}
+	got, err := whoMay(t, as, ask)
+	w.ok(err)
+	require.Equal(t, map[string]string{"code": "hidden", "own": "hidden"}, got)
+	w.turn(time.Minute)
+	got, err = whoMay(t, as, ask)
+	w.ok(err)
+	require.Equal(t, map[string]string{"code": "hidden", "own": "every row"}, got)
+}
+
+// Reach lists no resource on which a rule forces a reference that the caller has no value for.
+func TestReachWithForcedReferences(t *testing.T) {
+	w := newWorld(t)
+	rules := latchkey.Permissions{latchkey.Allow(latchkey.Create).On("row/*").Force(
+		map[string]any{"dept": latchkey.Attr("dept")})}
+	for _, c := range []struct {
+		of    latchkey.Attributes
+		lists int
+	}{{nil, 0}, {latchkey.Attributes{"dept": []string{"a", "b"}}, 0}, {latchkey.Attributes{"dept": "sales"}, 1}} {
+		a, err := w.acme.AssumeWith(latchkey.Caller{Attributes: c.of, Rules: rules})
+		w.ok(err)
+		list, _, err := a.Reach(latchkey.Create, "", latchkey.Page{})
+		w.ok(err)
+		assert.Len(t, list, c.lists)
+		assert.Equal(t, c.lists == 1, a.Check(latchkey.Create, "row/1") == nil)
+	}
+}

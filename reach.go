@@ -143,7 +143,7 @@ func (r *reach) cell(c *cell) *cell {
 	for i, text := range segments {
 		segments[i] = cmp.Or(text, unmentioned)
 	}
-	q := question{action: r.action, on: strings.Join(segments, "/"), client: r.access.who.client.ID}
+	q := r.access.question(r.action, Resource(strings.Join(segments, "/")))
 	if c.absent = len(q.on) > maxResource; !c.absent {
 		c.rows = rowsOf(withoutFault(r.access.set.policy.evaluate(&q))).resolve(r.access.lookup)
 	}
