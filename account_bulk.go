@@ -162,11 +162,11 @@ func (a Account) sweep(ctx context.Context, s Selector, action Action, event, re
 			return total, err // a token that is in use would be ended
 		}
 	}
-	q := s.Query()
 	c, err := a.begin(ctx)
 	if err != nil {
 		return total, err
 	}
+	q := s.Query()
 	if q.Role, err = c.resolveQuery(ctx, q.Role, q.Origin); err != nil {
 		return total, err // a name that nobody has must not read as "there are no such tokens"
 	}
@@ -272,7 +272,8 @@ func (c *call) maySweep(ctx context.Context, t *Token, action Action, edit func(
 		}
 		ancestors = f.Ancestors
 	}
-	plain := t.Parent == "" && len(was.Permissions) == 0 && t.Kind != KindSecret && !was.Damaged
+	plain := t.Parent == "" && len(was.Permissions) == 0 && t.Kind != KindSecret && !was.Damaged &&
+		t.Client.ID == "" && len(t.Attributes)+len(t.ChildAttributes) == 0 // rules may refer to them
 	key := fmt.Sprint(t.Test, " ", strings.Join(t.Roles, "\n"))
 	err, known := alike[key]
 	if !plain || !known {

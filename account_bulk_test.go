@@ -284,3 +284,51 @@ func TestRevokeAllEndsDamagedTokens(t *testing.T) {
 	w.ok(err)
 	assert.Equal(t, latchkey.Revoked, got.State(w.now()))
 }
+
+// Of tokens with the same roles an actor ends those of its own client only, if the roles give rows of the client.
+func TestAnActorSweepsByTheClientOfEach(t *testing.T) {
+	admin := latchkey.Allow(latchkey.Any).On("latchkey/*")
+	for name, s := range map[string][2]latchkey.Spec{
+		"client": {{Client: latchkey.Client{ID: "ada"}}, {Client: latchkey.Client{ID: "bob"}}},
+		"attribute": {{Attributes: latchkey.Attributes{"dept": "sales"}},
+			{Attributes: latchkey.Attributes{"dept": "legal"}}},
+		"attribute of children": {{}, {ChildAttributes: []string{"dept"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, sweep := range []func(latchkey.Account, latchkey.Selector) (latchkey.Swept, error){
+				func(a latchkey.Account, s latchkey.Selector) (latchkey.Swept, error) {
+					return a.RevokeAll(t.Context(), s, "")
+				},
+				func(a latchkey.Account, s latchkey.Selector) (latchkey.Swept, error) {
+					return a.DisableAll(t.Context(), s, "")
+				},
+			} {
+				w := newWorld(t)
+				own := w.role("own rows", rowRule(eq("client", latchkey.ClientID)),
+					latchkey.Grant(latchkey.Update).On("row").Where(eq("dept", latchkey.Attr("dept"))))
+				actor, err := w.acme.AssumeWith(latchkey.Caller{Client: s[0].Client, Attributes: s[0].Attributes,
+					Rules: append(latchkey.Permissions{admin}, own.Permissions...)})
+				w.ok(err)
+				if s[0].Client.ID == "" {
+					actor, err = w.acme.AssumeWith(latchkey.Caller{Client: latchkey.Client{ID: "ada"},
+						Attributes: s[0].Attributes, Rules: append(latchkey.Permissions{admin}, own.Permissions...)})
+					w.ok(err)
+					s[0].Client, s[1].Client = latchkey.Client{ID: "ada"}, latchkey.Client{ID: "ada"}
+				}
+				var ids []string
+				for _, spec := range s {
+					spec.Kind, spec.Roles = latchkey.KindAPIKey, []string{own.ID}
+					tok, _, err := w.acme.Issue(w.ctx, spec)
+					w.ok(err)
+					ids = append(ids, tok.ID)
+				}
+				as := mustAs(w, actor)
+				w.is(latchkey.ErrDenied, as.Revoke(w.ctx, ids[1], ""))
+				done, err := sweep(as, latchkey.Selector{Role: own.ID})
+				w.ok(err)
+				require.Equal(t, 1, done.Done)
+				require.Equal(t, ids[1:], done.RefusedIDs)
+			}
+		})
+	}
+}

@@ -361,3 +361,65 @@ func TestPagesOfCodeRoles(t *testing.T) {
 		require.Len(t, l.Items, 1)
 	}
 }
+
+// A page lists what its iterator lists.
+func TestPagesListRolesOfCodeAndNames(t *testing.T) {
+	w := newWorld(t, withRoles(codeEditor, codeViewer))
+	for _, name := range []string{"a", "b", "c"} {
+		w.ok(errOf(w.acme.CreateRole(w.ctx, latchkey.Role{Name: name, Inherits: []string{"viewer"}})))
+	}
+	tok, _ := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{"viewer", "a"}})
+	host, other := "", "datocms"
+	for _, q := range []latchkey.RoleQuery{{}, {Inherits: "viewer"}, {Inherits: "code:viewer"}, {Inherits: "a"},
+		{Names: []string{"editor", "b"}}, {IDs: []string{"code:editor"}}, {Origin: &host}, {Origin: &other}} {
+		var want []string
+		for r, err := range w.acme.Roles(w.ctx, q) {
+			w.ok(err)
+			want = append(want, r.ID)
+		}
+		for limit := range 8 {
+			var got []string
+			for q := q; ; {
+				q.Limit = limit
+				l, err := w.acme.RolesPage(w.ctx, q)
+				w.ok(err)
+				require.NotNil(t, l.Items)
+				for _, r := range l.Items {
+					got = append(got, r.ID)
+				}
+				if q.After = l.Next; l.Next == "" {
+					break
+				}
+				require.Len(t, l.Items, limit)
+			}
+			require.Equal(t, want, got, "%+v by %d", q, limit)
+		}
+	}
+	_, secret := w.key(latchkey.Allow(latchkey.Read).On("latchkey/role/code:editor"))
+	l, err := mustAs(w, w.access(secret)).RolesPage(w.ctx, latchkey.RoleQuery{Page: latchkey.Page{Limit: 1}})
+	w.ok(err)
+	require.Len(t, l.Items, 1)
+	require.Equal(t, "code:editor", l.Items[0].ID)
+	require.Empty(t, l.Next)
+
+	for _, role := range []string{"a", "viewer", "code:viewer"} {
+		page, err := w.acme.TokensPage(w.ctx, latchkey.TokenQuery{Role: role})
+		w.ok(err)
+		require.Len(t, page.Items, 1, role)
+		require.Equal(t, tok.ID, page.Items[0].ID)
+		n, err := w.acme.CountTokens(w.ctx, latchkey.TokenQuery{Role: role}, 0)
+		w.ok(err)
+		require.Equal(t, 1, n, role)
+	}
+	_, err = w.acme.TokensPage(w.ctx, latchkey.TokenQuery{Role: "nobody"})
+	w.is(latchkey.ErrInvalid, err)
+	_, err = w.acme.CountTokens(w.ctx, latchkey.TokenQuery{Role: "nobody"}, 0)
+	w.is(latchkey.ErrInvalid, err)
+	_, err = w.acme.RolesPage(w.ctx, latchkey.RoleQuery{Inherits: "nobody"})
+	w.is(latchkey.ErrInvalid, err)
+	done, err := w.acme.RevokeAll(w.ctx, latchkey.Selector{Role: "viewer"}, "")
+	w.ok(err)
+	require.Equal(t, 1, done.Done)
+	_, err = w.acme.RevokeAll(w.ctx, latchkey.Selector{Role: "nobody"}, "")
+	w.is(latchkey.ErrInvalid, err)
+}
