@@ -481,17 +481,18 @@ func TestForcedReferencesThatMayAgreeLater(t *testing.T) {
 		o.Boundary = latchkey.Permissions{force(latchkey.ClientID), latchkey.Grant(latchkey.Any).On("latchkey/*")}
 	})
 	ada := latchkey.Client{ID: "ada"}
-	as := must(w.acme.As(must(w.acme.Assume(ada,
-		latchkey.Permissions{force("ada"), latchkey.Grant(latchkey.Any).On("latchkey/*")}))))
 	for _, c := range []struct {
-		forces string
-		client latchkey.Client
-		may    bool
+		has, forces string
+		client      latchkey.Client
+		may         bool
 	}{
-		{"ada", ada, true},
-		{"bob", ada, true}, // it never creates a row
-		{"bob", latchkey.Client{}, false},
+		{"ada", "ada", ada, true},
+		{"ada", "bob", ada, false}, // it creates no row, until the boundary is lifted
+		{"bob", "bob", ada, true},
+		{"bob", "bob", latchkey.Client{}, false},
 	} {
+		as := must(w.acme.As(must(w.acme.Assume(ada,
+			latchkey.Permissions{force(c.has), latchkey.Grant(latchkey.Any).On("latchkey/*")}))))
 		_, _, err := as.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Client: c.client,
 			Permissions: latchkey.Permissions{force(c.forces)}})
 		assert.Equal(t, c.may, err == nil, "%+v: %v", c, err)
@@ -693,4 +694,48 @@ func TestDenyOfWhatTheCallerLacks(t *testing.T) {
 		assert.False(t, reaches(t, none, latchkey.Row{"dept": dept}))
 		assert.Equal(t, dept == "legal", reaches(t, sales, latchkey.Row{"dept": dept}))
 	}
+}
+
+// A right to give the asking client is the right to give the client of the actor's token, not of one it was narrowed to.
+func TestAnActorGivesNoClientOfANarrowing(t *testing.T) {
+	w := newWorld(t)
+	rules := latchkey.Permissions{latchkey.Allow(latchkey.Any).On("latchkey/*"),
+		latchkey.Grant(latchkey.Give).On("latchkey/client/{*client}", "latchkey/attribute/{*client}")}
+	bob := latchkey.Client{ID: "bob"}
+	_, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Permissions: rules})
+	narrowed, err := w.access(secret).Narrow(w.ctx, latchkey.Narrowing{Client: bob})
+	w.ok(err)
+	for _, s := range []latchkey.Spec{{Client: bob}, {Attributes: latchkey.Attributes{"bob": "x"}}} {
+		s.Kind = latchkey.KindAPIKey
+		_, _, err = mustAs(w, w.access(secret)).Issue(w.ctx, s)
+		w.is(latchkey.ErrDenied, err)
+		_, _, err = mustAs(w, narrowed).Issue(w.ctx, s)
+		w.is(latchkey.ErrDenied, err)
+	}
+	// A narrowing may still take the right away.
+	_, secret = w.issue(latchkey.KindAPIKey, latchkey.Settings{Permissions: latchkey.Permissions{
+		latchkey.Allow(latchkey.Any, latchkey.Give).On("latchkey/*")}})
+	narrowed, err = w.access(secret).Narrow(w.ctx, latchkey.Narrowing{Permissions: latchkey.Permissions{
+		latchkey.Allow(latchkey.Any).On("latchkey/*")}})
+	w.ok(err)
+	_, _, err = mustAs(w, narrowed).Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Client: bob})
+	w.is(latchkey.ErrDenied, err)
+}
+
+// A boundary under which a token may do nothing lets an actor give it no more than the actor has: it may be lifted.
+func TestABoundaryHidesNoRights(t *testing.T) {
+	w := newWorld(t)
+	w.configure(func(o *latchkey.Owner) {
+		o.Boundary = latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*").Where(eq("dept", latchkey.Attr("dept"))),
+			latchkey.Grant(latchkey.Any).On("latchkey/*")}
+	})
+	actor, err := w.acme.AssumeWith(latchkey.Caller{Attributes: latchkey.Attributes{"dept": "sales"},
+		Rules: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("row"), latchkey.Grant(latchkey.Any).On("latchkey/*")}})
+	w.ok(err)
+	_, _, err = mustAs(w, actor).Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Permissions: latchkey.Permissions{
+		latchkey.Allow(latchkey.Any).On("*")}})
+	w.is(latchkey.ErrDenied, err)
+	_, _, err = mustAs(w, actor).Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Permissions: latchkey.Permissions{
+		latchkey.Allow(latchkey.Read).On("row")}})
+	w.ok(err)
 }

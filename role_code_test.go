@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -445,3 +446,40 @@ var errOfReader = fmt.Errorf("my own")
 type failingReader struct{}
 
 func (failingReader) Read([]byte) (int, error) { return 0, errOfReader }
+
+// An actor gets no secret of a token whose roles this process does not know, unless it has all rights that they may give.
+func TestAnActorGetsNoSecretOfUnknownRoles(t *testing.T) {
+	all := latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*"), latchkey.Grant(latchkey.Any).On("latchkey/*")}
+	named := func(a ...latchkey.Action) latchkey.Permissions {
+		return append(slices.Clone(all), latchkey.Grant(a...).On("*", "latchkey/*"))
+	}
+	w := newWorld(t, withRoles(latchkey.Role{Name: "desk", Permissions: latchkey.Permissions{
+		latchkey.Grant(latchkey.Give, latchkey.Exceed).On("latchkey/*")}}))
+	desk, _ := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{"desk"}})
+	without := w.beside() // another process, which does not know the role
+	for _, c := range []struct {
+		has latchkey.Permissions
+		may bool
+	}{{all, false}, {named(latchkey.Give), false}, {named(latchkey.Exceed), false},
+		{named(latchkey.Give, latchkey.Exceed), true}} {
+		_, secret := w.key(c.has...)
+		for _, p := range []*world{w, without} {
+			as := mustAs(p, must(p.verify(secret)))
+			for _, get := range []func() error{
+				func() error { return errOf(as.Rotate(w.ctx, desk.ID, 0)) },
+				func() error { return errOf(as.Reveal(w.ctx, desk.ID)) },
+			} {
+				if err := get(); c.may {
+					require.NotErrorIs(t, err, latchkey.ErrDenied)
+				} else {
+					w.is(latchkey.ErrDenied, err)
+				}
+			}
+		}
+	}
+	_, secret := w.key(all...)
+	as := mustAs(without, must(without.verify(secret)))
+	_, err := as.Update(w.ctx, desk.ID, func(t *latchkey.Token) error { t.Disabled = true; return nil })
+	w.ok(err) // it may be switched off
+	w.ok(as.Revoke(w.ctx, desk.ID, ""))
+}
