@@ -183,7 +183,7 @@ func (c *Catalogue) parse() ([]template, error) {
 	}
 	parsed := make([]template, len(c.Resources))
 	shapes := map[string]string{}
-	actions := map[Action]bool{Exceed: true}
+	actions := map[Action]bool{Exceed: true, Give: true}
 	for _, a := range []Action{Read, Create, Update, Delete, Reveal, Rotate, Mint} { // of latchkey's own resources
 		actions[a] = true
 	}
@@ -499,7 +499,7 @@ func (c *Catalogue) checkFields(kinds []int, rows Condition, forced Values) erro
 	}
 	for _, field := range slices.Sorted(maps.Keys(forced)) {
 		err := check(field, func(s *Schema) error {
-			if _, ok := forced[field].(RefVar); ok {
+			if isRef(forced[field]) {
 				return nil
 			}
 			_, err := s.force(Row{}, Values{field: forced[field]})

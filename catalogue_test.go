@@ -33,7 +33,7 @@ func shop() *latchkey.Catalogue {
 			{Template: "folder/{path...}", Actions: []latchkey.Action{latchkey.Read, latchkey.Delete}},
 			{Template: "report", Actions: []latchkey.Action{"export"}},
 		},
-		Actions: map[latchkey.Action]string{"approve": "approve and pay", latchkey.Rotate: "renew"},
+		Actions: map[latchkey.Action]string{"approve": "approve and pay", latchkey.Rotate: "renew", latchkey.Give: "act for"},
 	}
 }
 
@@ -58,6 +58,10 @@ var catalogueRules = []struct {
 	{allow(read, approve).On("invoice/*"), ""},
 	{allow(read).On("*"), ""},
 	{allow(latchkey.Any).On("*"), ""},
+	{allow(latchkey.Give).On("latchkey/client/*", "latchkey/attribute/{*}"), ""},
+	{allow(latchkey.Create).On("invoice/{*client}").Force(map[string]any{"amount": latchkey.Attr("amount")}), ""},
+	{allow(latchkey.Create).On("invoice/{*}").Force(map[string]any{"size": latchkey.Attr("amount")}),
+		"the catalogue has no such field"},
 	{allow(latchkey.Any).On("invoice/7"), ""},
 	{deny(latchkey.Any).On("plan/*"), ""},
 	{allow(read).On("plan/red/*"), ""},
@@ -445,7 +449,7 @@ func TestCatalogueJSON(t *testing.T) {
 		{"template":"plan/{team}/{id}","name":"plan","actions":["read"],"fields":{"region":"integer","until":"date"}},
 		{"template":"folder/{path...}","actions":["read","delete"]},
 		{"template":"report","actions":["export"]}],
-		"actions":{"approve":"approve and pay","rotate":"renew"}}`, string(text))
+		"actions":{"approve":"approve and pay","give-identity":"act for","rotate":"renew"}}`, string(text))
 	require.NotContains(t, string(text), "i.region", "columns stay at home")
 	again, err := latchkey.ReadCatalogue(text)
 	require.NoError(t, err)
