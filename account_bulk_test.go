@@ -304,17 +304,14 @@ func TestAnActorSweepsByTheClientOfEach(t *testing.T) {
 				},
 			} {
 				w := newWorld(t)
-				own := w.role("own rows", rowRule(eq("client", latchkey.ClientID)),
-					latchkey.Grant(latchkey.Update).On("row").Where(eq("dept", latchkey.Attr("dept"))))
-				actor, err := w.acme.AssumeWith(latchkey.Caller{Client: s[0].Client, Attributes: s[0].Attributes,
-					Rules: append(latchkey.Permissions{admin}, own.Permissions...)})
-				w.ok(err)
-				if s[0].Client.ID == "" {
-					actor, err = w.acme.AssumeWith(latchkey.Caller{Client: latchkey.Client{ID: "ada"},
-						Attributes: s[0].Attributes, Rules: append(latchkey.Permissions{admin}, own.Permissions...)})
-					w.ok(err)
-					s[0].Client, s[1].Client = latchkey.Client{ID: "ada"}, latchkey.Client{ID: "ada"}
+				rows := rowRule(eq("dept", latchkey.Attr("dept")))
+				if name == "client" {
+					rows = rowRule(eq("client", latchkey.ClientID))
 				}
+				own := w.role("own rows", rows)
+				actor, err := w.acme.AssumeWith(latchkey.Caller{Client: s[0].Client, Attributes: s[0].Attributes,
+					Rules: latchkey.Permissions{admin, rows}})
+				w.ok(err)
 				var ids []string
 				for _, spec := range s {
 					spec.Kind, spec.Roles = latchkey.KindAPIKey, []string{own.ID}
