@@ -46,7 +46,8 @@ func (a Account) Who(ctx context.Context, action Action, on Resource) iter.Seq2[
 //
 // Only tokens that [Manager.Verify] would accept now are in it: neither they nor those they were minted from are
 // revoked, disabled, ended or not yet valid, and the owner is not disabled. What a request brings along does not count:
-// an address, a signature, a rate. Nor do roles of Options.Roles that this process lacks. An answer is as of the reading, and is no snapshot of all tokens at one moment.
+// an address, a signature, a rate. Nor do roles of Options.Roles that this process lacks. An answer is as of the
+// reading, and is no snapshot of all tokens at one moment.
 //
 // Of a damaged token, and of one that depends on a damaged record, it yields what is left with a [*DamagedError], and
 // goes on. Whether it may do the action is not known. The loop ends after any other error, such as [ErrInvalid] for an

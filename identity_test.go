@@ -696,7 +696,8 @@ func TestDenyOfWhatTheCallerLacks(t *testing.T) {
 	}
 }
 
-// A right to give the asking client is the right to give the client of the actor's token, not of one it was narrowed to.
+// A right to give the asking client is the right to give the client of the actor's token, not of one it was narrowed
+// to.
 func TestAnActorGivesNoClientOfANarrowing(t *testing.T) {
 	w := newWorld(t)
 	rules := latchkey.Permissions{latchkey.Allow(latchkey.Any).On("latchkey/*"),

@@ -447,7 +447,8 @@ type failingReader struct{}
 
 func (failingReader) Read([]byte) (int, error) { return 0, errOfReader }
 
-// An actor gets no secret of a token whose roles this process does not know, unless it has all rights that they may give.
+// An actor gets no secret of a token whose roles this process does not know, unless it has all rights that they may
+// give.
 func TestAnActorGetsNoSecretOfUnknownRoles(t *testing.T) {
 	all := latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*"), latchkey.Grant(latchkey.Any).On("latchkey/*")}
 	named := func(a ...latchkey.Action) latchkey.Permissions {
