@@ -43,8 +43,11 @@ var tokenEdits = []fieldEdit[latchkey.Token]{
 	{"Parent", func(t *latchkey.Token) { t.Parent = world.NewID() }, "child"},
 	{"Depth", func(t *latchkey.Token) { t.Depth++ }, "child"},
 	{"Origin", func(t *latchkey.Token) { t.Origin = "datocms" }, ""},
-	{"Name", func(t *latchkey.Token) { t.Name = "another" }, ""},
+	{"Name", func(t *latchkey.Token) { t.Name = "another" }, "child"},
 	{"Roles", func(t *latchkey.Token) { t.Roles = nil }, "child parent"},
+	{"RoleEnds", func(t *latchkey.Token) {
+		t.RoleEnds = map[string]time.Time{t.Roles[0]: time.Now().Add(-time.Second)}
+	}, "child parent"},
 	{"Permissions", func(t *latchkey.Token) { t.Permissions = northOnly }, "child parent"},
 	{"Restrictions.Domains", func(t *latchkey.Token) { t.Restrictions.Domains = []string{"example.com"} }, "child parent"},
 	{"Restrictions.Addresses", func(t *latchkey.Token) { t.Restrictions.Addresses = elsewhere }, "child parent"},
@@ -58,7 +61,9 @@ var tokenEdits = []fieldEdit[latchkey.Token]{
 	{"Validity.NotAfter", func(t *latchkey.Token) { t.Validity.NotAfter = time.Now().Add(-time.Second) }, "child parent"},
 	{"Validity.Idle", func(t *latchkey.Token) { t.Validity.Idle = 24 * time.Hour }, ""},
 	{"Disabled", func(t *latchkey.Token) { t.Disabled = true }, "child parent"},
-	{"Extra", func(t *latchkey.Token) { t.Extra = json.RawMessage(`{"a":1}`) }, ""},
+	{"Extra", func(t *latchkey.Token) { t.Extra = json.RawMessage(`{"a":1}`) }, "child"},
+	{"Attributes", func(t *latchkey.Token) { t.Attributes = latchkey.Attributes{"desk": "7"} }, "child"},
+	{"ChildAttributes", func(t *latchkey.Token) { t.ChildAttributes = []string{"shift"} }, "child"},
 	{"Client.ID", func(t *latchkey.Token) { t.Client.ID = "43" }, "child"},
 	{"Client.Name", func(t *latchkey.Token) { t.Client.Name = "Grace" }, "child"},
 	{"Full", func(t *latchkey.Token) { t.Full = !t.Full }, "child parent"},
@@ -75,7 +80,7 @@ var tokenEdits = []fieldEdit[latchkey.Token]{
 }
 
 var roleEdits = []fieldEdit[latchkey.Role]{
-	{"Name", func(r *latchkey.Role) { r.Name = "another" }, ""},
+	{"Name", func(r *latchkey.Role) { r.Name = "another" }, "reader"},
 	{"Origin", func(r *latchkey.Role) { r.Origin = "datocms" }, ""},
 	{"Inherits", func(r *latchkey.Role) { r.Inherits = nil }, "reader"},
 	{"InheritDenies", func(r *latchkey.Role) { r.InheritDenies = true }, "reader"},
@@ -91,6 +96,13 @@ var ownerEdits = []fieldEdit[latchkey.Owner]{
 	{"Limits.Rate.Count", func(o *latchkey.Owner) { o.Limits.Rate.Count *= 2 }, ""},
 	{"Limits.Rate.Per", func(o *latchkey.Owner) { o.Limits.Rate.Per *= 2 }, ""},
 	{"Limits.Rate.Burst", func(o *latchkey.Owner) { o.Limits.Rate.Burst = 5000 }, "owner"},
+	{"Policy.MaxLifetime", func(o *latchkey.Owner) { o.Policy.MaxLifetime = time.Hour }, ""}, // what is made later
+	{"Policy.MaxIdle", func(o *latchkey.Owner) { o.Policy.MaxIdle = time.Hour }, ""},
+	{"Policy.Tokens", func(o *latchkey.Owner) { o.Policy.Tokens = 1_000_000 }, ""},
+	{"Policy.Children", func(o *latchkey.Owner) { o.Policy.Children = 1_000_000 }, ""},
+	{"Policy.Kinds", func(o *latchkey.Owner) { o.Policy.Kinds = []latchkey.Kind{latchkey.KindAPIKey} }, "owner"},
+	{"Policy.MintRight", func(o *latchkey.Owner) { o.Policy.MintRight = true }, "owner"},
+	{"Policy.AuditMints", func(o *latchkey.Owner) { o.Policy.AuditMints = true }, ""},
 	{"NotBefore", func(o *latchkey.Owner) { o.NotBefore = time.Now().Add(time.Hour) }, "owner"},
 	{"Since", func(o *latchkey.Owner) { o.Since = 1 << 40 }, "owner"},
 	{"Extra", func(o *latchkey.Owner) { o.Extra = []byte("1") }, ""},
@@ -151,7 +163,9 @@ func told(t *testing.T, keys *latchkey.Manager, secret string) string {
 		return err.Error()
 	}
 	schema := latchkey.NewSchema(latchkey.Fields{"region": {Column: "region", Type: latchkey.Text}})
-	say := fmt.Sprintln(access.Owner(), access.TokenID(), access.Kind(), access.Test(), access.Client(), access.Roles())
+	desk, _ := access.Attribute("desk")
+	say := fmt.Sprintln(access.Owner(), access.TokenID(), access.Kind(), access.Test(), access.Client(), access.Roles(),
+		access.RoleNames(), access.Name(), string(access.Extra()), desk)
 	for _, on := range []latchkey.Resource{"dataset/orders", "dataset/payroll", "report/daily"} {
 		for _, action := range []latchkey.Action{latchkey.Read, latchkey.Create, latchkey.Delete} {
 			rows, err := access.Filter(action, on)
@@ -169,7 +183,9 @@ func told(t *testing.T, keys *latchkey.Manager, secret string) string {
 		require.NoError(t, hold.Settle(ctx, 0))
 	}
 	_, _, err = access.Mint(ctx, latchkey.Narrowing{Lifetime: time.Minute})
-	return say + fmt.Sprintln(err)
+	_, _, shift := access.Mint(ctx, latchkey.Narrowing{Lifetime: time.Minute,
+		Attributes: latchkey.Attributes{"shift": "night"}})
+	return say + fmt.Sprintln(err, shift)
 }
 
 // Each field of each record that an answer is made from is written. The epoch advances by one, and a Manager with the
