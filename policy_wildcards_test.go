@@ -405,6 +405,9 @@ func TestWithinOfWildcards(t *testing.T) {
 		{Permissions{Allow(Read).On("a/{*}"), Deny(Read).On("a/x")},
 			Permissions{Allow(Read).On("a/*"), Deny(Read).On("a/x")}, true},
 		{read("a/{*}/b"), Permissions{Allow(Read).On("a/*"), Deny(Read).On("a/x/{*}")}, false},
+		// What another client than that of the resource may do.
+		{Permissions{Allow(Read).On("a/{*}"), Deny(Read).On("a/{*client}")}, nil, false},
+		{Permissions{Allow(Read).On("a/{*}"), Deny(Read).On("a/{*client}")}, read("a/{*client}"), false},
 		{read("b/{*client}"), Permissions{Allow(Any).On("*"), Allow(Read).On("b/{*client}")}, true},
 	} {
 		assert.Equal(t, c.want, c.p.Within(c.q), "%v within %v", c.p, c.q)

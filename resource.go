@@ -264,10 +264,7 @@ func Under(r Resource) Pattern {
 func JoinPatterns(parts ...Pattern) Pattern {
 	texts := make([]string, len(parts))
 	for i, p := range parts {
-		if p.Validate() != nil {
-			return ""
-		}
-		texts[i] = string(p)
+		texts[i] = string(p) // what is invalid within a part is invalid within the whole
 	}
 	joined := Pattern(strings.Join(texts, "/"))
 	if joined.Validate() != nil {
