@@ -120,7 +120,7 @@ func TestEraseClient(t *testing.T) {
 		return rows[0].Count
 	}
 	_, text := w.mint(parent, latchkey.Narrowing{Client: latchkey.Client{ID: "ada-7"}})
-	hers := w.access(text)
+	own := w.access(text)
 	before := count()
 
 	actor, err := w.acme.As(parent)
@@ -128,7 +128,7 @@ func TestEraseClient(t *testing.T) {
 	w.is(latchkey.ErrDenied, actor.EraseClient(w.ctx, "ada-7"))
 	require.Contains(t, w.everything("acme"), "Lovelace")
 
-	hers.Count("api", "GET /", 1) // still in memory
+	own.Count("api", "GET /", 1) // still in memory
 	w.ok(w.acme.EraseClient(w.ctx, "ada-7"))
 	left := w.everything("acme")
 	for _, trace := range []string{"ada-7", "Lovelace", "Ada"} {

@@ -895,7 +895,7 @@ func (v *Values) UnmarshalJSON(data []byte) error {
 // int64), nil, or a reference.
 //
 // A reference is [Self], [ClientID], [OwnerID] or [Attr] of a name. In a [Rule] it is filled in when [Access.Prepare]
-// is called, and in a [Narrowing] when the token is minted. A caller for whom it has no value, or a list, writes
+// is called, and in a [Narrowing] when the token is minted. A caller that it has no value for, or a list, writes
 // nothing and mints nothing: [ErrForced].
 type Values map[string]any
 

@@ -278,7 +278,7 @@ func TestAllAccountsOfAChainPayOrNone(t *testing.T) {
 	w.is(latchkey.ErrOverLimit, spend(w.ctx, again, "writes", 1))
 
 	guest := must(w.acme.Assume(latchkey.Client{ID: "7"}, latchkey.Permissions{readAll()}))
-	w.is(latchkey.ErrOverLimit, spend(w.ctx, guest, "reads", 1)) // the owner's limit is hers too
+	w.is(latchkey.ErrOverLimit, spend(w.ctx, guest, "reads", 1)) // the owner's limit holds too
 	w.ok(spend(w.ctx, guest, "writes", 90))
 	w.is(latchkey.ErrOverLimit, spend(w.ctx, guest, "writes", 1))
 	w.ok(spend(w.ctx, must(w.keys.For("other").Assume(latchkey.Client{}, nil)), "reads", 1<<60))
