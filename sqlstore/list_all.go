@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/latchkey-go/latchkey"
@@ -113,39 +114,48 @@ func (s *Store) KeySecrets(ctx context.Context, q latchkey.KeyQuery) (
 	if err != nil {
 		return nil, "", mapError(ctx, what, err)
 	}
+	// The first condition is for engines that find no place in an index by a row value.
+	return scanPage(ctx, s, what, `SELECT owner, token_id, digest, found, algorithm, lookup, hash, used, used_from
+		FROM latchkey_secrets WHERE owner >= ? AND (owner, token_id, digest) > (?, ?, ?)
+		ORDER BY owner, token_id, digest LIMIT ?`,
+		[]any{start.Owner, start.Owner, start.TokenID, start.Secret.Digest[:]}, q.Size(),
+		func(rows *sql.Rows) (k latchkey.KeySecret, key string, keep bool, err error) {
+			var digest, packed string
+			var foreign foreignSecret
+			var used sql.NullInt64
+			var from sql.NullString
+			err = rows.Scan(append(append([]any{&k.Owner, &k.TokenID, &digest, &packed}, foreign.dest()...), &used,
+				&from)...)
+			if err != nil {
+				return k, "", false, err
+			}
+			_, _, damage := unpackSecret(packed, &k.Secret)
+			damaged := damage != nil || string(k.Secret.Digest[:]) != digest
+			copy(k.Secret.Digest[:], digest)
+			foreign.into(&k.Secret)
+			k.Secret.Used, k.Secret.UsedFrom = fromMicros(used), parseAddress(from.String)
+			return k, q.Key(k.Owner, k.TokenID, k.Secret.Digest), !damaged && q.Match(&k.Secret), nil
+		})
+}
+
+// scanPage looks at the next scanSize rows, and returns at most size of those that scan keeps. Next is the key of the
+// last row that it looked at, and "" after the last row of all. Text has one more placeholder, for the number of rows.
+func scanPage[T any](ctx context.Context, s *Store, what, text string, args []any, size int,
+	scan func(*sql.Rows) (item T, key string, keep bool, err error)) (page []T, next string, err error) {
 	err = s.read(ctx, what, func() error {
 		page, next = nil, ""
-		read, full := 0, false
-		// The first condition is for engines that find no place in an index by a row value.
-		err := s.each(ctx, `SELECT owner, token_id, digest, found, algorithm, lookup, hash, used, used_from
-			FROM latchkey_secrets WHERE owner >= ? AND (owner, token_id, digest) > (?, ?, ?)
-			ORDER BY owner, token_id, digest LIMIT ?`,
-			[]any{start.Owner, start.Owner, start.TokenID, start.Secret.Digest[:], scanSize},
-			func(rows *sql.Rows) error {
-				var k latchkey.KeySecret
-				var digest, packed string
-				var foreign foreignSecret
-				var used sql.NullInt64
-				var from sql.NullString
-				err := rows.Scan(append(append([]any{&k.Owner, &k.TokenID, &digest, &packed}, foreign.dest()...), &used,
-					&from)...)
-				read++
-				if err != nil || full {
-					return err
-				}
-				_, _, damage := unpackSecret(packed, &k.Secret)
-				damaged := damage != nil || string(k.Secret.Digest[:]) != digest
-				copy(k.Secret.Digest[:], digest)
-				next = q.Key(k.Owner, k.TokenID, k.Secret.Digest)
-				foreign.into(&k.Secret)
-				k.Secret.Used, k.Secret.UsedFrom = fromMicros(used), parseAddress(from.String)
-				if !damaged && q.Match(&k.Secret) {
-					page = append(page, k)
-					full = len(page) == q.Size()
-				}
+		read := 0
+		err := s.each(ctx, text, append(slices.Clone(args), scanSize), func(rows *sql.Rows) error {
+			if read++; len(page) == size {
 				return nil
-			})
-		if read < scanSize && !full {
+			}
+			item, key, keep, err := scan(rows)
+			if next = key; err == nil && keep {
+				page = append(page, item)
+			}
+			return err
+		})
+		if read < scanSize && len(page) < size {
 			next = ""
 		}
 		return err
@@ -168,36 +178,16 @@ func (s *Store) Undelivered(ctx context.Context, q latchkey.UndeliveredQuery) (
 	if err != nil {
 		return nil, "", mapError(ctx, what, err)
 	}
-	err = s.read(ctx, what, func() error {
-		page, next = nil, ""
-		read, full := 0, false
-		err := s.each(ctx, `SELECT e.owner, e.seq, c.seq FROM latchkey_event_seqs e
-			LEFT JOIN latchkey_cursors c ON c.owner = e.owner AND c.name = ?
-			WHERE e.owner > ? ORDER BY e.owner LIMIT ?`, []any{q.Cursor, q.After, scanSize}, func(rows *sql.Rows) error {
-			var d latchkey.Delivery
+	return scanPage(ctx, s, what, `SELECT e.owner, e.seq, c.seq FROM latchkey_event_seqs e
+		LEFT JOIN latchkey_cursors c ON c.owner = e.owner AND c.name = ?
+		WHERE e.owner > ? ORDER BY e.owner LIMIT ?`, []any{q.Cursor, q.After}, q.Size(),
+		func(rows *sql.Rows) (d latchkey.Delivery, key string, keep bool, err error) {
 			var last int64
 			var at sql.NullInt64
-			err := rows.Scan(&d.Owner, &last, &at)
-			read++
-			if err != nil || full {
-				return err
-			}
-			next = d.Owner
-			if d.Seq, d.Last = uint64(at.Int64), uint64(last); d.Seq < d.Last {
-				page = append(page, d)
-				full = len(page) == q.Size()
-			}
-			return nil
+			err = rows.Scan(&d.Owner, &last, &at)
+			d.Seq, d.Last = uint64(at.Int64), uint64(last)
+			return d, d.Owner, d.Seq < d.Last, err
 		})
-		if read < scanSize && !full {
-			next = ""
-		}
-		return err
-	})
-	if err != nil {
-		return nil, "", err
-	}
-	return page, next, nil
 }
 
 // Deliver implements latchkey.Store.
