@@ -10,6 +10,9 @@
 //
 //	go run ./scripts/mutants                   all mutants
 //	go run ./scripts/mutants -only verify.go   those whose file, old text or tests match
+//	go run ./scripts/mutants -sample 300       that many of them, drawn with a seed that is printed
+//
+// A sample still builds all mutants. -seed repeats the draw of an earlier run.
 //
 // A run of tests that does not end within -timeout is stopped and counts as failed.
 package main
@@ -24,6 +27,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -53,6 +57,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	root := flags.String("root", ".", "the directory that the paths in the list are relative to")
 	list := flags.String("list", "scripts/mutants/mutants.txt", "the list, relative to root")
 	only := flags.String("only", "", "a regular expression: only those whose file, old text or tests match")
+	sample := flags.Int("sample", 0, "how many to run, drawn at random; 0: all")
+	seed := flags.Uint64("seed", uint64(time.Now().UnixNano()), "of the draw")
 	workers := flags.Int("workers", runtime.GOMAXPROCS(0), "how many runs of tests at a time")
 	timeout := flags.Duration("timeout", 5*time.Minute, "for one run of tests")
 	if err := flags.Parse(args); err != nil {
@@ -94,6 +100,10 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	defer os.RemoveAll(work)
 	r := &runner{dir: dir, list: filepath.Join(dir, *list), work: work, timeout: *timeout, workers: *workers, out: out,
 		mutants: picked, built: map[string]string{}}
+	if 0 < *sample && *sample < len(picked) {
+		fmt.Fprintf(out, "a sample of %d of %d mutants: -sample %d -seed %d\n", *sample, len(picked), *sample, *seed)
+		r.drawn = rand.New(rand.NewPCG(*seed, 0)).Perm(len(picked))[:*sample]
+	}
 	return r.run(ctx)
 }
 
@@ -103,6 +113,7 @@ type runner struct {
 	timeout         time.Duration
 	workers         int
 	mutants         []mutant
+	drawn           []int             // indexes of those that are run; nil: all
 	built           map[string]string // the test binary of each package
 
 	mu           sync.Mutex
@@ -118,9 +129,14 @@ func (r *runner) run(ctx context.Context) error {
 	if err := r.unchanged(ctx); err != nil {
 		return err
 	}
-	inParallel(r.workers, len(r.mutants), func(i int) {
+	if r.drawn == nil {
+		for i := range r.mutants {
+			r.drawn = append(r.drawn, i)
+		}
+	}
+	inParallel(r.workers, len(r.drawn), func(i int) {
 		if ctx.Err() == nil {
-			r.report(ctx, &r.mutants[i])
+			r.report(ctx, &r.mutants[r.drawn[i]])
 		}
 	})
 	if err := ctx.Err(); err != nil {
@@ -260,7 +276,7 @@ func (r *runner) report(ctx context.Context, m *mutant) {
 	} else {
 		r.passed++
 	}
-	fmt.Fprintf(r.out, "%d/%d %s: %s (%.1f s)\n", r.done, len(r.mutants), m, how, time.Since(began).Seconds())
+	fmt.Fprintf(r.out, "%d/%d %s: %s (%.1f s)\n", r.done, len(r.drawn), m, how, time.Since(began).Seconds())
 }
 
 // try runs the tests with a mutant on and returns how it was killed. It returns an error if it survives.

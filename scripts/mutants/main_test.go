@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -129,4 +130,18 @@ func TestSkipped(t *testing.T) { t.Skip() }
 		require.NoError(t, run(t.Context(), []string{"-root", dir, "-list", "list.txt", "-only", only}, &out))
 		assert.Contains(t, out.String(), says, only)
 	}
+	for sample, says := range map[string]string{"0": "3 passed", "2": "2 passed", "3": "3 passed", "9": "3 passed"} {
+		var out, again strings.Builder
+		args := []string{"-root", dir, "-list", "list.txt", "-workers", "1", "-sample", sample, "-seed", "7"}
+		require.NoError(t, run(t.Context(), args, &out))
+		require.NoError(t, run(t.Context(), args, &again))
+		assert.Contains(t, out.String(), says, sample)
+		assert.Equal(t, sample == "2", strings.Contains(out.String(), "a sample of 2 of 3 mutants: -sample 2 -seed 7"))
+		assert.Equal(t, killed(out.String()), killed(again.String()), "the seed repeats the draw")
+	}
+}
+
+// killed returns the lines about mutants without their times.
+func killed(out string) string {
+	return regexp.MustCompile(`\(\d+\.\d s\)`).ReplaceAllString(out, "")
 }
