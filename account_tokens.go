@@ -197,6 +197,36 @@ func (a Account) Find(ctx context.Context, text string) (Token, error) {
 	return f.Token, nil
 }
 
+// FoundSecret is what [Manager.Find] knows of a text.
+type FoundSecret struct {
+	Token Token
+	// SecretID names the secret among those of its token: see [LiveSecret]. "": the text is that of a publishable token,
+	// or the record of the secret cannot be read.
+	SecretID string
+	Ended    bool // a rotation, or Account.EndSecret, has ended the secret: the text lets nobody in
+}
+
+// Find returns the token that a text belongs to, whoever owns it. It is for the host's own jobs, such as an answer to a
+// report that a text has leaked, and checks no rights: see package httpadapter/leaks. It is no use of the token and is
+// counted nowhere. It finds an ended secret that was not removed yet, and never a signing secret.
+//
+// It returns [ErrNotFound] if there is no such token. A damaged token is found too, and can be ended. It returns a
+// [*DamagedError] if not even its id and owner can be read.
+func (m *Manager) Find(ctx context.Context, text string) (FoundSecret, error) {
+	if !m.mayBeToken(text) {
+		return FoundSecret{}, ErrNotFound
+	}
+	f, err := m.byText(ctx, text, tokentext.Digest(text))
+	if err != nil && (!isDamaged(err) || f.Token.ID == "" || f.Token.Owner == "") {
+		return FoundSecret{}, err
+	}
+	found := FoundSecret{Token: f.Token, Ended: over(f.Secret.NotAfter, m.expiryNow())}
+	if f.Token.Kind != KindPublishable {
+		found.SecretID = secretID(&f.Secret)
+	}
+	return found, nil
+}
+
 // SeekPage returns the TokenQuery.After of the page that ends just before the token before, or of the last page if
 // before is empty. The page has q.Limit tokens. It may be shorter when ids of several machines lie close together.
 //

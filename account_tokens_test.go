@@ -80,6 +80,11 @@ func TestFind(t *testing.T) {
 				require.NoError(t, err)
 				require.Equal(t, want, got.ID)
 				require.Zero(t, got.Used, "it is no use of the token")
+				found, err := m.Find(ctx, text)
+				require.NoError(t, err)
+				require.Equal(t, got, found.Token, "whoever owns it")
+				require.Equal(t, text == site.Public, found.SecretID == "")
+				require.False(t, found.Ended)
 				_, err = m.For("other").Find(ctx, text)
 				require.Equal(t, latchkey.ErrNotFound, err)
 				blind, err := a.As(must(a.Assume(latchkey.Client{ID: "w"},
@@ -90,6 +95,8 @@ func TestFind(t *testing.T) {
 			}
 			for _, text := range []string{"", "x", secret.Reveal()[:20], secret.Reveal() + "x"} {
 				_, err := a.Find(ctx, text)
+				require.ErrorIs(t, err, latchkey.ErrNotFound)
+				_, err = m.Find(ctx, text)
 				require.ErrorIs(t, err, latchkey.ErrNotFound)
 				require.NotContains(t, err.Error(), secret.Reveal()[3:20])
 			}

@@ -37,7 +37,7 @@ var mayImport = map[string][]string{
 }
 
 // inTestsToo is what the tests of a package may import besides.
-var inTestsToo = []string{"", "memstore", "sqlstore", "storetest", "httpadapter", "internal/*"}
+var inTestsToo = []string{"", "memstore", "sqlstore", "storetest", "latchkeytest", "httpadapter", "internal/*"}
 
 type listedPackage struct {
 	ImportPath                               string

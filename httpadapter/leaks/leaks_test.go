@@ -1,0 +1,495 @@
+package leaks_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/httpadapter/leaks"
+	"github.com/latchkey-go/latchkey/latchkeytest"
+)
+
+var read = latchkey.Permissions{latchkey.Allow(latchkey.Read).On("dataset/*")}
+
+// scanner signs reports as GitHub does.
+type scanner struct {
+	t   testing.TB
+	key *ecdsa.PrivateKey
+}
+
+func newScanner(t testing.TB) *scanner {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	return &scanner{t, key}
+}
+
+func (s *scanner) keys(_ context.Context, id string) (*ecdsa.PublicKey, error) {
+	if id != "current" {
+		return nil, leaks.ErrUnknownKey
+	}
+	return &s.key.PublicKey, nil
+}
+
+// request returns a signed request.
+func (s *scanner) request(body string) *http.Request { return s.requestIn(s.t, body) }
+
+func (s *scanner) requestIn(t testing.TB, body string) *http.Request {
+	digest := sha256.Sum256([]byte(body))
+	signature, err := ecdsa.SignASN1(rand.Reader, s.key, digest[:])
+	require.NoError(t, err)
+	r := httptest.NewRequest("POST", "/leaks", strings.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Github-Public-Key-Identifier", "current")
+	r.Header.Set("Github-Public-Key-Signature", base64.StdEncoding.EncodeToString(signature))
+	return r
+}
+
+func body(t testing.TB, texts ...string) string {
+	list := []map[string]string{}
+	for _, text := range texts {
+		list = append(list, map[string]string{"token": text, "type": "latchkey_key", "source": "content",
+			"url": "https://code.example/acme/app/blob/main/.env"})
+	}
+	out, err := json.Marshal(list)
+	require.NoError(t, err)
+	return string(out)
+}
+
+func answer(h http.Handler, r *http.Request) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+type verdict struct{ TokenHash, TokenType, Label string }
+
+func verdicts(t testing.TB, w *httptest.ResponseRecorder) (out []verdict) {
+	var list []map[string]string
+	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &list), w.Body.String())
+	for _, v := range list {
+		require.Len(t, v, 3)
+		out = append(out, verdict{v["token_hash"], v["token_type"], v["label"]})
+	}
+	return out
+}
+
+func hash(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
+func issue(t testing.TB, m *latchkey.Manager, owner string, kind latchkey.Kind) (latchkey.Token, string) {
+	spec := latchkey.Spec{Kind: kind, Name: "ci", Permissions: read}
+	if kind == latchkey.KindSecret {
+		spec.Permissions = nil // it may do everything
+	}
+	token, secret, err := m.For(owner).Issue(context.Background(), spec)
+	require.NoError(t, err)
+	return token, secret.Reveal()
+}
+
+func works(m *latchkey.Manager, text string) bool {
+	_, err := m.Verify(context.Background(), latchkey.Presented{Secret: text})
+	return err == nil
+}
+
+func TestAReportEndsTokensOfEveryOwner(t *testing.T) {
+	kit, github := latchkeytest.New(t, nil), newScanner(t)
+	acme, acmeText := issue(t, kit.Manager, "acme", latchkey.KindAPIKey)
+	_, otherText := issue(t, kit.Manager, "other", latchkey.KindSecret)
+	_, kept := issue(t, kit.Manager, "acme", latchkey.KindAPIKey)
+	_, public := issue(t, kit.Manager, "acme", latchkey.KindPublishable)
+	parent, err := kit.Manager.Verify(t.Context(), latchkey.Presented{Secret: acmeText})
+	require.NoError(t, err)
+	_, child, err := parent.Mint(t.Context(), latchkey.Narrowing{Lifetime: time.Hour})
+	require.NoError(t, err)
+	gone, goneText := issue(t, kit.Manager, "acme", latchkey.KindAPIKey)
+	require.NoError(t, kit.Manager.For("acme").Delete(t.Context(), gone.ID))
+
+	var told []leaks.Leak
+	h := leaks.GitHub(kit.Manager, github.keys, &leaks.Options{Ended: func(_ context.Context, l leaks.Leak) {
+		told = append(told, l)
+	}})
+	for range 2 { // a scanner may repeat its report
+		w := answer(h, github.request(body(t, acmeText, "no token", otherText, public, goneText)))
+		require.Equal(t, http.StatusOK, w.Code, w.Body.String())
+		assert.Equal(t, []verdict{{hash(acmeText), "latchkey_key", "true_positive"},
+			{hash("no token"), "latchkey_key", "false_positive"}, {hash(otherText), "latchkey_key", "true_positive"},
+			{hash(public), "latchkey_key", "false_positive"}}, verdicts(t, w))
+		assert.Equal(t, "no-store", w.Header().Get("Cache-Control"))
+	}
+	over := map[string]bool{acmeText: true, otherText: true, child.Reveal(): true, kept: false, public: false}
+	for text, over := range over {
+		assert.Equal(t, !over, works(kit.Manager, text))
+	}
+	require.Len(t, told, 6)
+	assert.Equal(t, acme.ID, told[0].Token.ID)
+	assert.Equal(t, "https://code.example/acme/app/blob/main/.env", told[0].URL)
+	var actions []leaks.Action
+	var ended []bool
+	for _, l := range told {
+		actions, ended = append(actions, l.Action), append(ended, l.Ended)
+	}
+	assert.Equal(t, []leaks.Action{leaks.Revoke, leaks.Revoke, leaks.Nothing, leaks.Nothing, leaks.Nothing,
+		leaks.Nothing}, actions)
+	assert.Equal(t, []bool{false, false, false, true, true, false}, ended)
+	events, err := kit.Manager.For("acme").EventsPage(t.Context(), latchkey.EventQuery{Object: acme.ID})
+	require.NoError(t, err)
+	reasons := []string{}
+	for _, e := range events.Items {
+		if e.Action == "token.revoke" {
+			reasons = append(reasons, e.Reason)
+		}
+	}
+	assert.Equal(t, []string{"leaked: https://code.example/acme/app/blob/main/.env"}, reasons)
+	text := fmt.Sprintf("%+v", told)
+	for _, secret := range []string{acmeText, otherText} {
+		assert.NotContains(t, text, secret)
+	}
+}
+
+func TestDecide(t *testing.T) {
+	for name, c := range map[string]struct {
+		action        leaks.Action
+		err           error
+		old           bool // the secret before a rotation leaked
+		newest, older bool // which still work afterwards
+		does          leaks.Action
+		status        int
+	}{
+		"revoke":                  {leaks.Revoke, nil, false, false, false, leaks.Revoke, 200},
+		"revoke, an old secret":   {leaks.Revoke, nil, true, false, false, leaks.Revoke, 200},
+		"end an old secret":       {leaks.EndSecret, nil, true, true, false, leaks.EndSecret, 200},
+		"end the newest: revoked": {leaks.EndSecret, nil, false, false, false, leaks.Revoke, 200},
+		"nothing":                 {leaks.Nothing, nil, false, true, true, leaks.Nothing, 200},
+		"an error":                {leaks.Revoke, errors.New("no database"), false, true, true, 0, 503},
+		"no action":               {leaks.Action(7), nil, false, true, true, 0, 503},
+	} {
+		t.Run(name, func(t *testing.T) {
+			kit, github := latchkeytest.New(t, nil), newScanner(t)
+			token, older := issue(t, kit.Manager, "acme", latchkey.KindAPIKey)
+			fresh, err := kit.Manager.For("acme").Rotate(t.Context(), token.ID, time.Hour)
+			require.NoError(t, err)
+			newest := fresh.Reveal()
+			var asked, told []leaks.Leak
+			h := leaks.GitHub(kit.Manager, github.keys, &leaks.Options{
+				Decide: func(_ context.Context, l leaks.Leak) (leaks.Action, error) {
+					asked = append(asked, l)
+					return c.action, c.err
+				},
+				Ended: func(_ context.Context, l leaks.Leak) { told = append(told, l) },
+			})
+			leaked := newest
+			if c.old {
+				leaked = older
+			}
+			w := answer(h, github.request(body(t, leaked)))
+			assert.Equal(t, c.status, w.Code)
+			assert.Equal(t, c.newest, works(kit.Manager, newest))
+			assert.Equal(t, c.older, works(kit.Manager, older))
+			require.Len(t, asked, 1)
+			assert.NotEmpty(t, asked[0].SecretID)
+			if c.status == 200 {
+				require.Len(t, told, 1)
+				assert.Equal(t, c.does, told[0].Action)
+			} else {
+				assert.Empty(t, told)
+				assert.NotContains(t, w.Body.String(), "no database")
+			}
+		})
+	}
+}
+
+// An old secret that lets nobody in any more is no reason to end the token.
+func TestASecretThatHasEnded(t *testing.T) {
+	kit := latchkeytest.New(t, nil)
+	token, older := issue(t, kit.Manager, "acme", latchkey.KindAPIKey)
+	newest, err := kit.For("acme").Rotate(t.Context(), token.ID, time.Minute)
+	require.NoError(t, err)
+	kit.Clock.Advance(time.Minute)
+	opts := &leaks.Options{Decide: func(context.Context, leaks.Leak) (leaks.Action, error) {
+		t.Error("there is nothing to decide")
+		return leaks.Revoke, nil
+	}}
+	results := leaks.End(t.Context(), kit.Manager, []leaks.Report{{Text: older}}, opts)
+	require.NoError(t, results[0].Err)
+	assert.True(t, results[0].Known)
+	assert.True(t, results[0].Leak.Ended)
+	assert.Equal(t, leaks.Nothing, results[0].Leak.Action)
+	assert.True(t, works(kit.Manager, newest.Reveal()))
+	assert.Equal(t, leaks.Revoke, leaks.End(t.Context(), kit.Manager, []leaks.Report{{Text: newest.Reveal()}},
+		nil)[0].Leak.Action)
+	assert.False(t, works(kit.Manager, newest.Reveal()))
+}
+
+func TestRequestsThatAreNotGitHubs(t *testing.T) {
+	kit, github := latchkeytest.New(t, nil), newScanner(t)
+	_, text := issue(t, kit.Manager, "acme", latchkey.KindAPIKey)
+	good := body(t, text)
+	other := newScanner(t)
+	set := func(name string, values ...string) func(*http.Request) {
+		return func(r *http.Request) { r.Header[name] = values }
+	}
+	signature := github.request(good).Header.Get("Github-Public-Key-Signature")
+	p384, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	require.NoError(t, err)
+	keys := func(ctx context.Context, id string) (*ecdsa.PublicKey, error) {
+		switch id {
+		case "nil":
+			return nil, nil
+		case "p384":
+			return &p384.PublicKey, nil
+		case "down":
+			return nil, errors.New("secret of the network")
+		}
+		return github.keys(ctx, id)
+	}
+	h := leaks.GitHub(kit.Manager, keys, &leaks.Options{Limit: 3})
+	for name, c := range map[string]struct {
+		request *http.Request
+		change  func(*http.Request)
+		status  int
+	}{
+		"GET":                    {github.request(good), func(r *http.Request) { r.Method = "GET" }, 405},
+		"no signature":           {github.request(good), set("Github-Public-Key-Signature"), 403},
+		"two signatures":         {github.request(good), set("Github-Public-Key-Signature", signature, signature), 403},
+		"no key":                 {github.request(good), set("Github-Public-Key-Identifier"), 403},
+		"two keys":               {github.request(good), set("Github-Public-Key-Identifier", "current", "current"), 403},
+		"an empty key":           {github.request(good), set("Github-Public-Key-Identifier", ""), 403},
+		"an unknown key":         {github.request(good), set("Github-Public-Key-Identifier", "other"), 403},
+		"a nil key":              {github.request(good), set("Github-Public-Key-Identifier", "nil"), 403},
+		"another curve":          {(&scanner{t, p384}).request(good), set("Github-Public-Key-Identifier", "p384"), 403},
+		"keys cannot be had":     {github.request(good), set("Github-Public-Key-Identifier", "down"), 503},
+		"not base64":             {github.request(good), set("Github-Public-Key-Signature", "!"), 403},
+		"an empty signature":     {github.request(good), set("Github-Public-Key-Signature", ""), 403},
+		"no signature at all":    {github.request(good), set("Github-Public-Key-Signature", "AAAA"), 403},
+		"another's signature":    {other.request(good), nil, 403},
+		"another body's":         {github.request(good + " "), set("Github-Public-Key-Signature", signature), 403},
+		"a form":                 {github.request(good), set("Content-Type", "application/x-www-form-urlencoded"), 415},
+		"compressed":             {github.request(good), set("Content-Encoding", "gzip"), 415},
+		"no JSON":                {github.request("["), nil, 400},
+		"no array":               {github.request("{}"), nil, 400},
+		"null":                   {github.request("null"), nil, 400},
+		"a text":                 {github.request(`["` + text + `"]`), nil, 400},
+		"no token":               {github.request(`[{"type":"x"}]`), nil, 400},
+		"an empty token":         {github.request(`[{"token":""}]`), nil, 400},
+		"two tokens":             {github.request(`[{"token":"x","token":"` + text + `"}]`), nil, 400},
+		"two tokens in any case": {github.request(`[{"token":"x","Token":"` + text + `"}]`), nil, 400},
+		"more than the limit":    {github.request(body(t, text, "a", "b", "c")), nil, 413},
+		"too long":               {github.request(body(t, text, strings.Repeat("x", 1<<20))), nil, 413},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if c.change != nil {
+				c.change(c.request)
+			}
+			w := answer(h, c.request)
+			assert.Equal(t, c.status, w.Code, w.Body.String())
+			assert.Equal(t, "application/problem+json", w.Header().Get("Content-Type"))
+			assert.NotContains(t, w.Body.String(), text)
+			assert.NotContains(t, w.Body.String(), "network")
+			assert.True(t, works(kit.Manager, text), "nothing was done")
+		})
+	}
+	w := answer(h, github.request(`[{"token":"`+text+`","later":{"member":1}}]`))
+	assert.Equal(t, 200, w.Code, "members that GitHub may add are ignored")
+	assert.False(t, works(kit.Manager, text))
+}
+
+// A URL may hold the text itself, or what no log should show.
+func TestWhereATextWasFound(t *testing.T) {
+	const at = "https://code.example/"
+	many := strings.Repeat("é", 200) // 400 bytes; a reason has 256
+	for name, c := range map[string]struct{ url, reason string }{
+		"none":              {"", "leaked"},
+		"the text":          {"https://code.example/?q=%s", "leaked"},
+		"control bytes":     {"https://code.example/a\r\nb\u202ec", "leaked: https://code.example/abc"},
+		"long":              {at + many, "leaked: " + at + many[:2*113]},
+		"long and uneven":   {at + "x" + many, "leaked: " + at + "x" + many[:2*113]},
+		"an ordinary place": {"https://code.example/a", "leaked: https://code.example/a"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			kit := latchkeytest.New(t, nil)
+			token, text := issue(t, kit.Manager, "acme", latchkey.KindAPIKey)
+			url := strings.ReplaceAll(c.url, "%s", text)
+			results := leaks.End(t.Context(), kit.Manager, []leaks.Report{{Text: text, URL: url, Type: text, Source: "s"}}, nil)
+			require.Len(t, results, 1)
+			require.NoError(t, results[0].Err)
+			assert.NotContains(t, fmt.Sprintf("%+v", results[0].Leak), text)
+			assert.Equal(t, "s", results[0].Leak.Source)
+			events, err := kit.Manager.For("acme").EventsPage(t.Context(), latchkey.EventQuery{Object: token.ID})
+			require.NoError(t, err)
+			var reason string
+			for _, e := range events.Items {
+				if e.Action == "token.revoke" {
+					reason = e.Reason
+				}
+			}
+			assert.Equal(t, c.reason, reason)
+		})
+	}
+}
+
+// A store that does not answer is no answer about a text.
+func TestAReportThatCannotBeActedUpon(t *testing.T) {
+	kit, github := latchkeytest.New(t, nil), newScanner(t)
+	_, text := issue(t, kit.Manager, "acme", latchkey.KindAPIKey)
+	var log bytes.Buffer
+	h := leaks.GitHub(kit.Manager, github.keys, &leaks.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	kit.Store.Down(true)
+	w := answer(h, github.request(body(t, "no token", text)))
+	assert.Equal(t, http.StatusServiceUnavailable, w.Code)
+	assert.NotEmpty(t, w.Header().Get("Retry-After"))
+	assert.Contains(t, log.String(), "took the store down")
+	assert.NotContains(t, log.String()+w.Body.String(), text)
+	kit.Store.Down(false)
+	assert.Equal(t, http.StatusOK, answer(h, github.request(body(t, "no token", text))).Code)
+	assert.False(t, works(kit.Manager, text))
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, r := range leaks.End(ctx, kit.Manager, []leaks.Report{{Text: text}, {Text: "x"}}, nil) {
+		assert.ErrorIs(t, r.Err, context.Canceled)
+		assert.False(t, r.Known)
+	}
+}
+
+func TestList(t *testing.T) {
+	kit := latchkeytest.New(t, nil)
+	token, text := issue(t, kit.Manager, "acme", latchkey.KindAPIKey)
+	_, kept := issue(t, kit.Manager, "acme", latchkey.KindAPIKey)
+	h := leaks.List(kit.Manager, nil)
+	post := func(mediaType, list string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest("POST", "/leaks", strings.NewReader(list))
+		r.Header.Set("Content-Type", mediaType)
+		return answer(h, r)
+	}
+	w := post("text/plain; charset=utf-8", "unknown\r\n\r\n  "+text+"\r\n")
+	require.Equal(t, http.StatusOK, w.Code, w.Body.String())
+	assert.JSONEq(t, fmt.Sprintf(`[{"line": 1, "known": false}, {"line": 3, "known": true, "owner": "acme", "token": %q,
+		"name": "ci", "kind": "api_key", "action": "revoke"}]`, token.ID), w.Body.String())
+	assert.False(t, works(kit.Manager, text))
+	assert.True(t, works(kit.Manager, kept))
+	assert.JSONEq(t, "[]", post("text/plain", "\n").Body.String())
+	for name, c := range map[string]struct {
+		media, list string
+		status      int
+	}{
+		"a form":   {"application/x-www-form-urlencoded", kept, 415},
+		"no UTF-8": {"text/plain", kept + "\n\xff", 400},
+		"too many": {"text/plain", kept + strings.Repeat("\nx", 1000), 413},
+	} {
+		assert.Equal(t, c.status, post(c.media, c.list).Code, name)
+		assert.True(t, works(kit.Manager, kept), name)
+	}
+}
+
+// The key and the signature of an example in GitHub's documentation.
+func TestGitHubsOwnExample(t *testing.T) {
+	const id = "90a421169f0a406205f1563a953312f0be898d3c7b6c06b681aa86a874555f4a"
+	document, err := json.Marshal(map[string]any{"public_keys": []map[string]any{{"key_identifier": id, "is_current": true,
+		"key": "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE9MJJHnMfn2+H4xL4YaPDA4RpJqUq\n" +
+			"kCmRCBnYERxZanmcpzQSXs1X/AljlKkbJ8qpVIW4clayyef9gWhFbNHWAA==\n-----END PUBLIC KEY-----"}}})
+	require.NoError(t, err)
+	keys, err := leaks.ParseKeys(document)
+	require.NoError(t, err)
+	kit := latchkeytest.New(t, nil)
+	h := leaks.GitHub(kit.Manager, func(_ context.Context, id string) (*ecdsa.PublicKey, error) {
+		if key := keys[id]; key != nil {
+			return key, nil
+		}
+		return nil, leaks.ErrUnknownKey
+	}, nil)
+	send := func(body string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest("POST", "/", strings.NewReader(body))
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("GITHUB-PUBLIC-KEY-IDENTIFIER", id)
+		r.Header.Set("GITHUB-PUBLIC-KEY-SIGNATURE", "MEUCIQDKZokqnCjrRtw0tni+2Ltvl/uiMJ1EGumEsp1BsNr32AIgQY1YXD2nlj+"+
+			"XNfGK4rBfkMJ1JDOQcYXxa2sY8FNkrKc=")
+		return answer(h, r)
+	}
+	w := send(`[{"token":"some_token","type":"some_type","url":"some_url"}]`)
+	require.Equal(t, http.StatusOK, w.Code, w.Body.String())
+	assert.Equal(t, []verdict{{hash("some_token"), "some_type", "false_positive"}}, verdicts(t, w))
+	assert.Equal(t, http.StatusForbidden, send(`[{"token":"some_token","type":"some_type","url":"some_urL"}]`).Code)
+}
+
+func TestParseKeys(t *testing.T) {
+	encode := func(key any) string {
+		der, err := x509.MarshalPKIXPublicKey(key)
+		require.NoError(t, err)
+		return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
+	}
+	p256 := newScanner(t).key
+	p384, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	require.NoError(t, err)
+	document := func(id, key string) []byte {
+		text, err := json.Marshal(map[string]any{"public_keys": []map[string]string{{"key_identifier": id, "key": key}}})
+		require.NoError(t, err)
+		return text
+	}
+	keys, err := leaks.ParseKeys(document("a", encode(&p256.PublicKey)))
+	require.NoError(t, err)
+	assert.True(t, keys["a"].Equal(&p256.PublicKey))
+	for name, bad := range map[string][]byte{
+		"no JSON":       []byte("<html>"),
+		"none":          []byte("{}"),
+		"no PEM":        document("a", "key"),
+		"no key":        document("a", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"),
+		"another curve": document("a", encode(&p384.PublicKey)),
+		"no identifier": document("", encode(&p256.PublicKey)),
+	} {
+		_, err := leaks.ParseKeys(bad)
+		assert.Error(t, err, name)
+	}
+}
+
+func TestSetupMistakes(t *testing.T) {
+	kit, github := latchkeytest.New(t, nil), newScanner(t)
+	assert.Panics(t, func() { leaks.GitHub(nil, github.keys, nil) })
+	assert.Panics(t, func() { leaks.GitHub(kit.Manager, nil, nil) })
+	assert.Panics(t, func() { leaks.List(nil, nil) })
+	assert.Panics(t, func() { leaks.List(kit.Manager, &leaks.Options{Limit: -1}) })
+	assert.Panics(t, func() { leaks.End(t.Context(), nil, nil, nil) })
+	assert.NotPanics(t, func() { leaks.GitHub(kit.Manager, github.keys, &leaks.Options{Limit: 1}) })
+}
+
+func FuzzGitHub(f *testing.F) {
+	kit, github := latchkeytest.New(f, nil), newScanner(f)
+	f.Add(`[{"token":"x","type":"t","url":"u","source":"s"}]`)
+	f.Add(`[{"token":"x","token":"y"}]`)
+	f.Add(`[{"Token":"x"}]`)
+	h := leaks.GitHub(kit.Manager, github.keys, nil)
+	f.Fuzz(func(t *testing.T, body string) {
+		w := answer(h, github.requestIn(t, body))
+		switch w.Code {
+		case http.StatusOK:
+			var reports []struct {
+				Token string `json:"token"`
+			}
+			require.NoError(t, json.Unmarshal([]byte(body), &reports))
+			assert.LessOrEqual(t, len(verdicts(t, w)), len(reports))
+		case http.StatusBadRequest, http.StatusRequestEntityTooLarge:
+		default:
+			t.Errorf("%d: %s", w.Code, w.Body)
+		}
+	})
+}
