@@ -3,6 +3,9 @@
 // For most uses, make one Adapter with [New] and wrap handlers with [Adapter.Require] or [Adapter.RequireRows], and
 // those that cost something with [Adapter.Spend] within. The handler finds the caller with [AccessFrom].
 //
+// A request carries its credential as a Bearer token, and wherever else [Options].Carriers says: in a header, by
+// Basic, in a cookie, in the URL. Options.CORS lets pages of other origins call.
+//
 // The middleware follows RFC 6750 (Bearer tokens) and RFC 9457 (problem+json). For a token with a rate limit, and where
 // a quota is spent, it sets the RateLimit fields of draft-ietf-httpapi-ratelimit-headers.
 //
@@ -17,6 +20,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 
 	"github.com/latchkey-go/latchkey"
@@ -48,10 +52,17 @@ type Options struct {
 	// Realm is the realm in WWW-Authenticate: printable ASCII without quotes and backslashes. "": "latchkey".
 	Realm string
 
-	// QueryToken is a URL parameter that may carry the token where no header can be set (a WebSocket, an image). Replies
-	// then forbid storing and send no Referer. "": no parameter is read. Leave it empty where possible: URLs end up in
-	// logs.
-	QueryToken string
+	// Carriers says where requests carry their credential. List all that are wanted, Bearer too. New panics if they
+	// contradict each other. Zero: Bearer alone.
+	//
+	// If Headers or Cookie are read, replies begin with "Cache-Control: private" and a Vary that names what is read: a
+	// shared cache would store them otherwise, as it does not for Authorization (RFC 9111 §3.5). A handler may overwrite
+	// both, unless Query is read: all replies then forbid storing.
+	Carriers Carriers
+
+	// CORS lets pages of other origins call the guarded routes. Nil: no header of CORS is set, and Preflight says what
+	// becomes of preflights.
+	CORS *CORS
 
 	// PathValue returns the value of a wildcard of the request's route. Set it for routers that do not fill in
 	// [http.Request.PathValue]: gorilla/mux, httprouter and others. It returns the value that the handler uses, and
@@ -67,7 +78,7 @@ type Options struct {
 	// Preflight answers CORS preflights in place of the guarded handler. Preflights are not authenticated: a browser
 	// sends them without a credential. It may be a CORS layer around a handler that does nothing. Nil: a preflight is
 	// answered 204, with the headers that a CORS layer before the Adapter has set. Without such a layer the browser
-	// refuses the request.
+	// refuses the request. New panics if CORS is set as well: that answers preflights.
 	Preflight http.Handler
 
 	// Problem writes the body of a refusal in the host's own format. The headers WWW-Authenticate, Retry-After and
@@ -101,7 +112,10 @@ type Adapter struct {
 	opts     Options
 	manager  *latchkey.Manager
 	account  func(*http.Request) (latchkey.Account, error) // when opts.Owner or opts.OwnerOf is set
-	carriers Carriers
+	carriers Carriers                                      // as the host wrote it
+	reading  Carriers                                      // the same, canonical
+	vary     string                                        // the headers that carry a credential; "": Authorization alone
+	cors     *corsPolicy                                   // nil: none
 	gate     *Gate
 }
 
@@ -111,7 +125,7 @@ func New(m *latchkey.Manager, opts *Options) *Adapter {
 	if m == nil {
 		panic("httpadapter: New needs a Manager")
 	}
-	a := &Adapter{manager: m, carriers: Carriers{Bearer: true}}
+	a := &Adapter{manager: m}
 	if opts != nil {
 		a.opts = *opts
 	}
@@ -124,8 +138,18 @@ func New(m *latchkey.Manager, opts *Options) *Adapter {
 		}
 	}
 	adapters.CheckProxies("httpadapter", a.opts.Proxies)
-	if a.opts.QueryToken != "" {
-		a.carriers.Query = []string{a.opts.QueryToken}
+	if a.carriers = a.opts.Carriers.clone(); a.carriers.isZero() {
+		a.carriers.Bearer = true
+	}
+	if why := a.carriers.check(); why != "" {
+		panic("httpadapter: Options." + why)
+	}
+	a.reading, a.vary = a.carriers.canonical(), a.carriers.carriedBy()
+	if a.opts.CORS != nil {
+		if a.opts.Preflight != nil {
+			panic("httpadapter: Options has both CORS and Preflight: CORS answers preflights")
+		}
+		a.cors = newCORS(a.opts.CORS, &a.carriers)
 	}
 	switch account := (latchkey.Account{}); {
 	case a.opts.OwnerOf != nil && a.opts.Owner != "":
@@ -144,7 +168,7 @@ func New(m *latchkey.Manager, opts *Options) *Adapter {
 // context. It does not check what the caller may do: see [Adapter.Require].
 func (a *Adapter) Authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		a.setHeaders(w)
+		a.setHeaders(w, r)
 		if isPreflight(r) {
 			a.preflight(w, r)
 			return
@@ -220,7 +244,7 @@ func (a *Adapter) require(action latchkey.Action, resource string, rows bool) fu
 	guard := &rowsGuard{action, resource}
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			a.setHeaders(w)
+			a.setHeaders(w, r)
 			var guarded *rowsState
 			var found *requestState
 			if rows {
@@ -236,6 +260,8 @@ func (a *Adapter) require(action latchkey.Action, resource string, rows bool) fu
 			res, err := t.resource(r, &a.opts)
 			switch {
 			case err != nil:
+			case found.linked && action != latchkey.Read: // a link must change nothing
+				err = ErrCrossOrigin
 			case rows:
 				found.rows, err = found.access.Filter(action, res)
 				found.hasRows = err == nil
@@ -276,7 +302,7 @@ func (a *Adapter) caller(w http.ResponseWriter, r *http.Request, found *requestS
 		return false
 	}
 	found.access, found.known, found.rows, found.hasRows = outer.access, true, outer.rows, outer.hasRows
-	found.outer, found.on = outer, outer.on
+	found.linked, found.outer, found.on = outer.linked, outer, outer.on
 	return true
 }
 
@@ -302,10 +328,27 @@ func (a *Adapter) checkAccess(r *http.Request, access latchkey.Access) error {
 	return nil
 }
 
-// setHeaders sets what every reply carries, the handler's included.
-func (a *Adapter) setHeaders(w http.ResponseWriter) {
-	if a.opts.QueryToken != "" {
+// setHeaders sets what every reply carries, the handler's included. It may be called again for the same reply.
+func (a *Adapter) setHeaders(w http.ResponseWriter, r *http.Request) {
+	if a.cors != nil {
+		a.cors.setHeaders(w.Header(), r)
+	}
+	if a.vary != "" {
+		h := w.Header()
+		addVary(h, a.vary)
+		if len(h["Cache-Control"]) == 0 {
+			h.Set("Cache-Control", "private")
+		}
+	}
+	if len(a.carriers.Query) > 0 {
 		ForbidStoring(w.Header())
+	}
+}
+
+// addVary adds names to Vary, unless that was done before.
+func addVary(h http.Header, names string) {
+	if !slices.Contains(h["Vary"], names) {
+		h.Add("Vary", names)
 	}
 }
 
@@ -330,11 +373,12 @@ func setRateHeaders(h http.Header, info latchkey.RateInfo) {
 }
 
 func (a *Adapter) identify(r *http.Request, found *requestState) (latchkey.Access, error) {
-	secret, err := a.carriers.Find(r)
+	credential, err := a.reading.find(r, a.cors, nil)
 	if err != nil {
 		return latchkey.Access{}, err
 	}
-	p, err := Presented(r, secret, a.opts.Proxies)
+	found.linked = credential.linked
+	p, err := Presented(r, credential.text, a.opts.Proxies)
 	if err != nil {
 		return latchkey.Access{}, err
 	}
@@ -370,5 +414,5 @@ func (a *Adapter) WriteError(w http.ResponseWriter, r *http.Request, err error) 
 		}
 		a.opts.Logger.ErrorContext(r.Context(), "request failed", args...)
 	}
-	p.write(w, r, a.opts.Realm, a.opts.Problem)
+	p.write(w, r, a.carriers.Challenges(p, a.opts.Realm), a.opts.Problem)
 }

@@ -287,7 +287,8 @@ func TestSandbox(t *testing.T) {
 
 func TestQueryToken(t *testing.T) {
 	w := newFixture(t)
-	h := httpadapter.New(w.keys, &httpadapter.Options{QueryToken: "token"}).Authenticate(whoami)
+	carriers := httpadapter.Carriers{Bearer: true, Query: []string{"token"}}
+	h := httpadapter.New(w.keys, &httpadapter.Options{Carriers: carriers}).Authenticate(whoami)
 	key := w.key()
 	for _, out := range []*httptest.ResponseRecorder{get(h, "/?token="+key, ""), get(h, "/", key)} {
 		require.Equal(t, 200, out.Code)

@@ -101,27 +101,8 @@ func ClientAddr(r *http.Request, proxies []netip.Prefix) (netip.Addr, error) {
 // maxHops bounds the hops that are read: each costs memory before the caller is authenticated.
 const maxHops = 64
 
-// isForwardedFor reports whether name is X-Forwarded-For to software that maps headers to variables. Case is ignored,
-// and "-", "_" and "." are equal.
-func isForwardedFor(name string) bool {
-	const want = "x-forwarded-for"
-	if len(name) != len(want) {
-		return false
-	}
-	for i := range len(want) {
-		c := name[i]
-		switch {
-		case c == '_' || c == '.':
-			c = '-'
-		case 'A' <= c && c <= 'Z':
-			c += 'a' - 'A'
-		}
-		if c != want[i] {
-			return false
-		}
-	}
-	return true
-}
+// isForwardedFor reports whether name is X-Forwarded-For to software that maps headers to variables.
+func isForwardedFor(name string) bool { return sameVariable(name, "X-Forwarded-For") }
 
 // parseHop reads a node of RFC 7239, section 6, with or without a port. The zero Addr stands for an unknown or hidden
 // address.

@@ -13,6 +13,7 @@ type requestState struct {
 	watchedContext
 	access  latchkey.Access
 	known   bool // access is set
+	linked  bool // the credential was found, and by a link from another origin: see Carriers.TrustedOrigins
 	rows    latchkey.Condition
 	hasRows bool
 	looked  atomic.Bool   // the handler asked for rows, or said that it needs none
@@ -39,7 +40,9 @@ func (s *requestState) Value(key any) any {
 func WithAccess(ctx context.Context, access latchkey.Access) context.Context {
 	s := newState(ctx)
 	s.access, s.known = access, true
-	s.outer, _ = ctx.Value(stateKey{}).(*requestState)
+	if s.outer, _ = ctx.Value(stateKey{}).(*requestState); s.outer != nil {
+		s.linked = s.outer.linked
+	}
 	if visit.From(ctx) == nil { // record refusals, so that none is reported twice
 		s.watch(nil, access.Address())
 	}

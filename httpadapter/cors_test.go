@@ -33,7 +33,8 @@ func TestPreflight(t *testing.T) {
 		h.ServeHTTP(out, r)
 		return out
 	}
-	for _, opts := range []*httpadapter.Options{{}, {Preflight: layer}, {QueryToken: "token"}} {
+	query := httpadapter.Carriers{Bearer: true, Query: []string{"token"}}
+	for _, opts := range []*httpadapter.Options{{}, {Preflight: layer}, {Carriers: query}} {
 		auth := httpadapter.New(w.keys, opts)
 		for name, h := range map[string]http.Handler{
 			"Authenticate": auth.Authenticate(work),

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-
-	"github.com/latchkey-go/latchkey/internal/form"
 )
 
 // Errors about requests, found before a token is verified. None holds a credential.
@@ -17,6 +15,9 @@ var (
 	ErrBadRequest = errors.New("httpadapter: bad request")
 	// ErrManyCredentials: more than one carrier of a credential, even if they are equal.
 	ErrManyCredentials = fmt.Errorf("%w: more than one credential", ErrBadRequest)
+	// ErrCrossOrigin: a page of another origin made the browser send a cookie or Basic credentials. It is a 403. See
+	// [Carriers.TrustedOrigins].
+	ErrCrossOrigin = errors.New("httpadapter: the credential is not taken from pages of other origins")
 	// ErrTooLarge: the body is longer than the limit of this surface.
 	ErrTooLarge = errors.New("httpadapter: body too large")
 	// ErrMediaType: the body is compressed or of a type that this surface does not read.
@@ -40,68 +41,13 @@ func (e *requestError) Error() string {
 
 func (e *requestError) Unwrap() error { return ErrBadRequest }
 
-// Carriers lists where a request may carry a credential. The zero value reads none. A credential in a body is found
-// by the code that parses the body, and passed to [Carriers.Find].
-type Carriers struct {
-	// Bearer reads "Authorization: Bearer <token>" (RFC 6750 §2.1).
-	Bearer bool
-	// Headers are names of header fields whose whole value is a credential. Case is ignored.
-	Headers []string
-	// Query are parameters of the URL, by exact name. Use them only where a documented API requires them: URLs end up in
-	// logs and histories. Set [ForbidStoring] on such replies.
-	Query []string
-}
-
-// Find returns the one credential of a request. inBody are the credentials its body holds, including empty ones.
-//
-// No carrier at all is [ErrNoCredential]. Two carriers are [ErrManyCredentials] even if they are equal: two readers
-// of such a request could take it for two different callers. A Bearer token counts as a carrier even where Bearer is
-// not set, and so does an empty value. A malformed token is [ErrBadRequest] (RFC 6750 §3.1).
-func (c Carriers) Find(r *http.Request, inBody ...string) (string, error) {
-	found, n := "", len(inBody)
-	if n > 0 {
-		found = inBody[0]
-	}
-	scheme, token, err := Authorization(r)
-	if err != nil {
-		return "", err
-	}
-	if strings.EqualFold(scheme, "Bearer") {
-		if n++; c.Bearer && !isB64Token(token) {
-			return "", badRequest("malformed Bearer token")
-		} else if c.Bearer {
-			found = token
-		}
-	}
-	for _, name := range c.Headers {
-		for _, v := range r.Header[http.CanonicalHeaderKey(name)] {
-			found, n = v, n+1
-		}
-	}
-	for _, name := range c.Query {
-		// Unlike url.ParseQuery, form.Find decodes only the parameter that is asked for.
-		f, err := form.Find(r.URL.RawQuery, name, false)
-		if err != nil {
-			return "", badRequest("malformed query")
-		}
-		if f.N > 0 {
-			found, n = f.Value, n+f.N
-		}
-	}
-	switch {
-	case n > 1:
-		return "", ErrManyCredentials
-	case n == 0 || found == "":
-		return "", ErrNoCredential
-	}
-	return found, nil
-}
+const headerAuthorization = "Authorization"
 
 // Authorization returns the scheme of the request's one Authorization header and the text after it. Both are "" if
 // there is none. Two such headers are [ErrManyCredentials], and one without a valid scheme is [ErrBadRequest]. The
 // scheme is as it was sent: compare it with [strings.EqualFold].
 func Authorization(r *http.Request) (scheme, rest string, err error) {
-	values := r.Header["Authorization"]
+	values := r.Header[headerAuthorization]
 	switch len(values) {
 	case 0:
 		return "", "", nil

@@ -26,7 +26,8 @@ type Problem struct {
 	Detail string `json:"detail,omitempty"`
 	Field  string `json:"field,omitempty"` // what Detail is about: a row's field, a wildcard of the route
 
-	// Code is the error code of RFC 6750 §3.1 for WWW-Authenticate; "" if that header has none or is not sent.
+	// Code is the error code of RFC 6750 §3.1 for WWW-Authenticate; "" if that header has none or is not sent. See
+	// [Carriers.Challenges].
 	Code string `json:"-"`
 	// RetryAfter is how long the client should wait before it repeats the request; 0: not stated.
 	RetryAfter time.Duration `json:"-"`
@@ -40,6 +41,7 @@ const retryUnavailable = time.Second
 // documented APIs take the status from here and write it in their own format.
 //
 //	no credential                          401  no code
+//	ErrCrossOrigin                         403  no code: the credential may be right
 //	ErrBadRequest                          400  invalid_request
 //	ErrInvalidToken and its kinds          401  invalid_token
 //	ErrTooMany                             409  it succeeds once a live token has ended
@@ -61,6 +63,7 @@ func ProblemOf(err error) Problem {
 		sent    *requestError
 		denied  *latchkey.DeniedError
 		fault   *latchkey.FaultError
+		other   *otherPartError
 		waiting interface{ RetryAfter() time.Duration }
 	)
 	switch {
@@ -72,6 +75,12 @@ func ProblemOf(err error) Problem {
 			"It is not known whether the change was made.").retry(retryUnavailable)
 	case errors.As(err, &fault), errors.As(err, &cond) && cond.OfRule: // whatever else it wraps: no caller can correct it
 		return problem(500, "internal", "Internal error", "")
+	case errors.Is(err, ErrCrossOrigin):
+		return problem(403, "cross-origin", "Forbidden",
+			"A browser's cookie or password is not taken from pages of other origins.")
+	case errors.As(err, &other):
+		return problem(401, "invalid-token", "Invalid token",
+			"Basic: the "+other.part+" beside the key is not as agreed.").code("invalid_token")
 	case errors.Is(err, ErrNoCredential):
 		return problem(401, "no-credential", "Credential required", "")
 	case errors.Is(err, ErrManyCredentials):
@@ -180,24 +189,22 @@ func wholeSeconds(d time.Duration) string {
 	return strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10)
 }
 
-// Challenge returns the WWW-Authenticate value for p (RFC 6750 §3), or "" if p needs no such header.
+// Challenge returns the WWW-Authenticate value for p of a surface that reads Bearer tokens alone (RFC 6750 §3), or ""
+// if p needs no such header. See [Carriers.Challenges] for others.
 func (p Problem) Challenge(realm string) string {
-	switch {
-	case p.Code != "":
-		return `Bearer realm="` + realm + `", error="` + p.Code + `"`
-	case p.Status == http.StatusUnauthorized:
-		return `Bearer realm="` + realm + `"`
+	if all := (Carriers{Bearer: true}).Challenges(p, realm); len(all) > 0 {
+		return all[0]
 	}
 	return ""
 }
 
 // write sends p. The headers are set before hook is called.
-func (p Problem) write(w http.ResponseWriter, r *http.Request, realm string,
+func (p Problem) write(w http.ResponseWriter, r *http.Request, challenges []string,
 	hook func(http.ResponseWriter, *http.Request, Problem)) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
-	if c := p.Challenge(realm); c != "" {
-		h.Set("WWW-Authenticate", c)
+	if len(challenges) > 0 {
+		h["Www-Authenticate"] = challenges
 	}
 	if s := p.RetryAfterHeader(); s != "" {
 		h.Set("Retry-After", s)

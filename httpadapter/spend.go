@@ -38,7 +38,7 @@ func (a *Adapter) Spend(meter string, n latchkey.Credits) func(http.Handler) htt
 	}
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			a.setHeaders(w)
+			a.setHeaders(w, r)
 			found := newState(r.Context())
 			if !a.caller(w, r, found) {
 				return

@@ -298,7 +298,7 @@ func (g *gateway) admit(r *http.Request, path []string, okPath bool) (*http.Requ
 }
 
 // carriers are where a token may be, besides a JSON body.
-var carriers = httpadapter.Carriers{Query: []string{"token"}}
+var carriers = httpadapter.Carriers{Query: []string{"token"}, Basic: httpadapter.BasicIgnored}
 
 // requestBody reads a body once, when it is first needed.
 type requestBody struct {

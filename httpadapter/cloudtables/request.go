@@ -55,6 +55,13 @@ type source struct {
 
 var textOptions = []string{nameClientID, nameClientName, nameUserID, nameUserName, nameDuration}
 
+// carriers finds a credential beside those that this package finds itself: none. A Bearer token is a second one. The
+// text in the header key may be any, so it is not among Carriers.Headers, which restrict it.
+var (
+	carriers  = httpadapter.Carriers{Basic: httpadapter.BasicIgnored}
+	headerKey = http.CanonicalHeaderKey(nameKey)
+)
+
 // findSecret returns the one credential of r before the caller is authenticated. It decodes nothing else. It reads
 // the body only if no other place holds a credential and exhausted returns nil, and puts the body back.
 func findSecret(r *http.Request, data bool, exhausted func() error) (string, error) {
@@ -72,7 +79,7 @@ func findSecret(r *http.Request, data bool, exhausted func() error) (string, err
 			return "", err
 		}
 	}
-	carriers := httpadapter.Carriers{Headers: []string{nameKey}}
+	secrets = append(secrets, r.Header[headerKey]...)
 	secret, err := carriers.Find(r, secrets...)
 	if !errors.Is(err, httpadapter.ErrNoCredential) {
 		return secret, err
@@ -176,7 +183,7 @@ func readRequest(r *http.Request, data bool) (request, error) {
 		secrets = append(secrets, v.Text)
 		out.asToken = out.asToken || at.name == nameToken
 	}
-	if out.secret, err = (httpadapter.Carriers{Headers: []string{nameKey}}).Find(r, secrets...); err != nil {
+	if out.secret, err = carriers.Find(r, append(secrets, r.Header[headerKey]...)...); err != nil {
 		return request{}, err
 	}
 	if !data { // a credential of data calls is a second one here, as a Bearer token is

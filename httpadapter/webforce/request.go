@@ -20,6 +20,10 @@ type request struct {
 	params  *form.Value
 }
 
+// carriers are where a credential may be, besides the query and the form: nowhere. A Bearer token beside auth_token is
+// a second credential all the same.
+var carriers = httpadapter.Carriers{Basic: httpadapter.BasicIgnored}
+
 // findSecret returns the auth_token of r before the caller is authenticated. It decodes nothing else. It reads the
 // body only if the query has no auth_token and exhausted returns nil, and puts the body back.
 func findSecret(r *http.Request, exhausted func() error) (string, error) {
@@ -43,16 +47,15 @@ func findSecret(r *http.Request, exhausted func() error) (string, error) {
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
 	}
-	// No other carrier is read, but a Bearer token beside auth_token is a second credential all the same.
 	switch {
 	case f.N == 0:
-		return (httpadapter.Carriers{}).Find(r)
+		return carriers.Find(r)
 	case f.N > 1 || f.Kind == form.List:
 		return "", httpadapter.ErrManyCredentials
 	case f.Kind != form.Text:
 		return "", refuse("auth_token is a text")
 	}
-	return (httpadapter.Carriers{}).Find(r, f.Value)
+	return carriers.Find(r, f.Value)
 }
 
 // commandName returns the command that r names if it is a known one, else "". It is for log lines about callers that
@@ -94,8 +97,7 @@ func readRequest(r *http.Request) (request, error) {
 		}
 	}
 	req := request{}
-	// No other carrier is read, but a Bearer token beside auth_token is a second credential all the same.
-	if req.secret, err = (httpadapter.Carriers{}).Find(r, secrets...); err != nil {
+	if req.secret, err = carriers.Find(r, secrets...); err != nil {
 		return request{}, err
 	}
 	if req.params, err = merge(query, body); err != nil {

@@ -66,6 +66,12 @@ type carrier func(r *http.Request, token string)
 
 func bearer(r *http.Request, token string) { r.Header.Set("Authorization", "Bearer "+token) }
 
+func inHeader(name, before string) carrier {
+	return func(r *http.Request, token string) { r.Header.Set(name, before+token) }
+}
+
+func inBasic(r *http.Request, token string) { r.SetBasicAuth(token, "") }
+
 func inQuery(name string) carrier {
 	return func(r *http.Request, token string) {
 		r.URL.RawQuery = name + "=" + token
@@ -95,12 +101,15 @@ var ok = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write
 // surfaces returns every HTTP surface of the module. The zero Rate is the default of each.
 func surfaces(keys *latchkey.Manager, rate latchkey.Rate) []surface {
 	acme := keys.For("acme")
-	native := httpadapter.New(keys, &httpadapter.Options{QueryToken: "token", AddressRate: rate,
+	native := httpadapter.New(keys, &httpadapter.Options{AddressRate: rate,
+		Carriers: httpadapter.Carriers{Bearer: true, Basic: httpadapter.BasicUser, Headers: []string{"X-API-Key"},
+			Cookie: "key", Query: []string{"token"}},
 		Proxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("192.0.2.0/24")}})
 	owned := httpadapter.New(keys, &httpadapter.Options{Owner: "acme", AddressRate: rate})
 	authorize := cloudtables.Authorize(acme, &cloudtables.Options{AddressRate: rate})
 	return []surface{
-		{"Authenticate", native.Authenticate(ok), []string{"/x"}, []carrier{bearer, inQuery("token")}},
+		{"Authenticate", native.Authenticate(ok), []string{"/x"}, []carrier{bearer, inQuery("token"),
+			inHeader("X-API-Key", ""), inHeader("Cookie", "key="), inBasic}},
 		{"Require", owned.Require(latchkey.Read, "data/x")(ok), []string{"/x"}, []carrier{bearer}},
 		{"RequireRows", native.RequireRows(latchkey.Read, "data/x")(ok), []string{"/x"}, []carrier{bearer}},
 		{"apperate", apperate.Handler(acme, &apperate.Options{AddressRate: rate}, ok), []string{
