@@ -101,8 +101,10 @@ func documents(t *testing.T, patterns ...string) (docs []string) {
 
 func TestReadme(t *testing.T) {
 	kinds := map[string]int{}
-	docs := documents(t, "README.md", "ARCHITECTURE.md", "docs/*.md", "examples/*/README.md")
-	require.Subset(t, docs, []string{"README.md", "docs/guide.md", "docs/operations.md", "examples/server/README.md"})
+	docs := documents(t, "README.md", "ARCHITECTURE.md", "docs/*.md", "examples/*/README.md",
+		"integrations/connect/README.md", "integrations/frameworks/README.md")
+	require.Subset(t, docs, []string{"README.md", "docs/guide.md", "docs/operations.md", "examples/server/README.md",
+		"integrations/connect/README.md", "integrations/frameworks/README.md"})
 	for _, doc := range docs {
 		text, err := os.ReadFile(filepath.FromSlash(doc))
 		require.NoError(t, err)
@@ -243,7 +245,8 @@ func badLinks(doc, text string, read func(path string) (string, error)) (bad []s
 }
 
 func TestLinksLeadSomewhere(t *testing.T) {
-	docs := documents(t, "*.md", "docs/*.md", ".github/*.md", "examples/*/README.md")
+	docs := documents(t, "*.md", "docs/*.md", ".github/*.md", "examples/*/README.md",
+		"integrations/connect/README.md", "integrations/frameworks/README.md")
 	require.Subset(t, docs, []string{"README.md", "CHANGELOG.md", ".github/SECURITY.md", ".github/CONTRIBUTING.md"})
 	read := func(path string) (string, error) {
 		info, err := os.Stat(filepath.FromSlash(path))

@@ -3,11 +3,15 @@ package frameworks
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humachi"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"github.com/gin-gonic/gin"
 	"github.com/go-chi/chi/v5"
 	"github.com/gofiber/fiber/v3"
@@ -40,7 +44,10 @@ func newSurfaces(t *testing.T) *surfaces {
 	ctx := context.Background()
 	s := &surfaces{acme: latchkey.New(memstore.New(nil), nil).For("acme")}
 	everything := latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*", "latchkey/*")}
-	s.signedIn = func(*http.Request) (latchkey.Account, latchkey.Access, error) {
+	s.signedIn = func(r *http.Request) (latchkey.Account, latchkey.Access, error) {
+		if c, err := r.Cookie("session"); err != nil || c.Value != "ada" { // in place of the program's own session
+			return latchkey.Account{}, latchkey.Access{}, latchkey.ErrInvalidToken
+		}
 		return s.acme, must(s.acme.Assume(latchkey.Client{ID: "ada"}, everything)), nil
 	}
 	s.data = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -87,65 +94,151 @@ func (s *surfaces) each(at func(path string, h http.Handler)) {
 	at("/api", webforce.Handler(s.acme, nil))
 }
 
-// walk sends requests to every surface, for each of its kinds of paths.
+// step is one request to a surface, and its answer.
+type step struct {
+	method, target string
+	headers        []string
+	body           string
+	status         int
+	contains       string
+}
+
+const formType = "application/x-www-form-urlencoded"
+
+// walk sends requests to every surface, for each of its kinds of paths: calls that its product documents, and refusals.
 func (s *surfaces) walk(t *testing.T, addr, base string) {
 	dato := []string{"Authorization", "Bearer " + s.cma, "X-Api-Version", "3"}
-	status, page, header := send(t, addr, "GET", base+"/console/")
+	datoSends := append([]string{"Content-Type", "application/vnd.api+json"}, dato...)
+	for surface, steps := range map[string][]step{
+		"apperate": {
+			{"GET", "/v1/status", nil, "", 200, `"up"`},
+			{"GET", "/v1/data/acme/CARS/F-150?token=" + s.root, nil, "", 200, `["F-150"],"/data/ACME/CARS/F-150"`},
+			{"GET", "/v1/data/acme/CARS/F%2D150?token=" + s.root, nil, "", 200, `["F-150"],"/data/ACME/CARS/F-150"`},
+			{"GET", "/v1/data/ACME//CARS?token=" + s.root, nil, "", 200, "/data/ACME/CARS"},
+			{"HEAD", "/v1/data/ACME/CARS", nil, "", 401, ""},
+			{"GET", "/v1/data/ACME/CARS", nil, "", 401, "API key is required"},
+			{"GET", "/v1/data/ACME/CARS?token=x", nil, "", 403, "API key"},
+			{"OPTIONS", "/v1/data/ACME/CARS", nil, "", 200, ""},
+		},
+		"datocms": {
+			{"GET", "/roles", dato, "", 200, `"Admin"`},
+			{"GET", "/roles/" + s.roleID, dato, "", 200, `"Admin"`},
+			{"GET", "/roles/none", dato, "", 404, "NOT_FOUND"},
+			{"GET", "/roles/a%2Fb", dato, "", 404, ""},
+			{"GET", "/roles/x/y/z", dato, "", 404, "INVALID_ENDPOINT"},
+			{"GET", "/access_tokens", dato, "", 200, `"Full access"`},
+			{"POST", "/access_tokens", datoSends, `{"data":{"type":"access_token","attributes":{"name":"site",` +
+				`"can_access_cda":true,"can_access_cda_preview":false,"can_access_cma":false},"relationships":{"role":` +
+				`{"data":{"type":"role","id":"` + s.roleID + `"}}}}}`, 201, `"site"`},
+			{"POST", "/access_tokens", datoSends, "{", 415, "INVALID_JSON_BODY"},
+			{"GET", "/access_tokens/", dato, "", 404, "INVALID_ENDPOINT"},
+			{"GET", "/access_tokens/none/regenerate_token", dato, "", 404, "INVALID_ENDPOINT"},
+			{"POST", "/access_tokens/none/regenerate_token", dato, "", 404, "NOT_FOUND"},
+			{"GET", "/environments", dato, "", 200, `"main"`},
+			{"GET", "/roles", nil, "", 401, "INVALID_AUTHORIZATION_HEADER"},
+		},
+		"cloudtables": {
+			{"POST", "/io/api/1/access", []string{"Content-Type", formType}, "key=" + s.key, 200, `"token"`},
+			{"POST", "/api/1/access", []string{"Content-Type", formType}, "key=" + s.key, 200, `"token"`},
+			{"POST", "/api/1/access", []string{"Content-Type", formType}, "key=x", 401, "noAccess"},
+		},
+		"webforce": {
+			{"GET", "/api?cmd=access.get_all&version=1.0&auth_token=" + s.session, nil, "", 200, "SUCCESS"},
+			{"POST", "/api", []string{"Content-Type", formType},
+				"cmd=access.get_all&version=1.0&auth_token=" + s.session, 200, "SUCCESS"},
+			{"GET", "/api?cmd=access.get_all&version=1.0&auth_token=x", nil, "", 200, "Access denied"},
+		},
+	} {
+		t.Run(surface, func(t *testing.T) {
+			for _, step := range steps {
+				status, body, _ := sendBody(t, addr, step.method, base+step.target, step.body, step.headers...)
+				if strings.Contains(step.target, "//") && status == http.StatusTemporaryRedirect {
+					continue // http.ServeMux redirects: see apperate.Handler
+				}
+				require.Equal(t, step.status, status, "%s %s%s: %s", step.method, base, step.target, body)
+				require.Contains(t, body, step.contains, "%s%s", base, step.target)
+			}
+		})
+	}
+	t.Run("console", func(t *testing.T) { s.walkConsole(t, addr, base) })
+}
+
+var (
+	styleLink = regexp.MustCompile(`href="\./(static/[0-9a-f]+-console\.css)"`)
+	formID    = regexp.MustCompile(`name="form" value="([^"]+)"`)
+)
+
+// walkConsole reads the pages, and sends a form as a browser does.
+func (s *surfaces) walkConsole(t *testing.T, addr, base string) {
+	cookie := []string{"Cookie", "session=ada"}
+	status, page, header := send(t, addr, "GET", base+"/console/", cookie...)
 	require.Equal(t, 200, status)
 	require.Contains(t, header.Get("Content-Type"), "text/html")
-	style := regexp.MustCompile(`href="\./(static/[0-9a-f]+-console\.css)"`).FindStringSubmatch(page)
+	style := styleLink.FindStringSubmatch(page)
 	require.Len(t, style, 2, "the front page names its styles")
-	form := "application/x-www-form-urlencoded"
-	for _, step := range []struct {
-		method, target string
-		headers        []string
-		body           string
-		status         int
-		contains       string
-	}{
+	for _, step := range []step{
 		{"GET", "/console/" + style[1], nil, "", 200, "{"},
-		{"GET", "/console/roles", nil, "", 200, "<html"},
-		{"GET", "/console/usage", nil, "", 200, "<html"},
-		{"GET", "/console/token/" + s.tokenID, nil, "", 200, "<html"},
-		{"GET", "/console/role/" + s.roleID, nil, "", 200, "<html"},
-		{"GET", "/console/nothing", nil, "", 404, "There is nothing here"},
-		{"GET", "/console/token/%2F", nil, "", 404, "There is nothing here"},
-		{"POST", "/console/new", []string{"Content-Type", form, "Origin", "https://evil.example"}, "x=1", 403,
-			"another site"},
-		{"GET", "/v1/status", nil, "", 200, `"up"`},
-		{"GET", "/v1/data/acme/CARS/F-150?token=" + s.root, nil, "", 200, `["F-150"],"/data/ACME/CARS/F-150"`},
-		{"GET", "/v1/data/ACME//CARS?token=" + s.root, nil, "", 200, "/data/ACME/CARS"},
-		{"GET", "/v1/data/ACME/CARS", nil, "", 401, "API key is required"},
-		{"OPTIONS", "/v1/data/ACME/CARS", nil, "", 200, ""},
-		{"GET", "/roles", dato, "", 200, `"Admin"`},
-		{"GET", "/roles/" + s.roleID, dato, "", 200, `"Admin"`},
-		{"GET", "/roles/none", dato, "", 404, "NOT_FOUND"},
-		{"GET", "/roles/x/y/z", dato, "", 404, "INVALID_ENDPOINT"},
-		{"GET", "/access_tokens", dato, "", 200, `"Full access"`},
-		{"GET", "/access_tokens/", dato, "", 404, "INVALID_ENDPOINT"},
-		{"GET", "/access_tokens/none/regenerate_token", dato, "", 404, "INVALID_ENDPOINT"},
-		{"POST", "/access_tokens/none/regenerate_token", dato, "", 404, "NOT_FOUND"},
-		{"GET", "/environments", dato, "", 200, `"main"`},
-		{"GET", "/roles", nil, "", 401, "INVALID_AUTHORIZATION_HEADER"},
-		{"POST", "/io/api/1/access", []string{"Content-Type", form}, "key=" + s.key, 200, `"token"`},
-		{"POST", "/api/1/access", []string{"Content-Type", form}, "key=" + s.key, 200, `"token"`},
-		{"POST", "/api/1/access", []string{"Content-Type", form}, "key=x", 401, "noAccess"},
-		{"GET", "/api?cmd=access.get_all&version=1.0&auth_token=" + s.session, nil, "", 200, "SUCCESS"},
-		{"GET", "/api?cmd=access.get_all&version=1.0&auth_token=x", nil, "", 200, "Access denied"},
+		{"GET", "/console/", nil, "", 401, "<html"},
+		{"GET", "/console/token/" + s.tokenID, nil, "", 401, "<html"},
+		{"GET", "/console/roles", cookie, "", 200, "<html"},
+		{"GET", "/console/usage", cookie, "", 200, "<html"},
+		{"GET", "/console/token/" + s.tokenID, cookie, "", 200, "<html"},
+		{"GET", "/console/role/" + s.roleID, cookie, "", 200, "<html"},
+		{"GET", "/console/nothing", cookie, "", 404, "There is nothing here"},
+		{"GET", "/console/token/%2F", cookie, "", 404, "There is nothing here"},
+		{"GET", "/console/token/" + s.tokenID + "%2Fdisable", cookie, "", 200, "<html"}, // as the path without the escape
+		{"DELETE", "/console/token/" + s.tokenID, cookie, "", 405, "<html"},
 	} {
 		status, body, _ := sendBody(t, addr, step.method, base+step.target, step.body, step.headers...)
-		if strings.Contains(step.target, "//") && status == http.StatusTemporaryRedirect {
-			continue // http.ServeMux redirects: see apperate.Handler
-		}
 		require.Equal(t, step.status, status, "%s %s%s: %s", step.method, base, step.target, body)
 		require.Contains(t, body, step.contains, "%s%s", base, step.target)
 	}
+
+	id := s.spare(t)
+	disabled := func() bool {
+		token, err := s.acme.Get(context.Background(), id)
+		require.NoError(t, err)
+		return token.Disabled
+	}
+	at := base + "/console/token/" + id + "/disable"
+	status, page, _ = send(t, addr, "GET", at, cookie...)
+	require.Equal(t, 200, status)
+	form := formID.FindStringSubmatch(page)
+	require.Len(t, form, 2, "the page has a form")
+	post := func(want int, headers ...string) http.Header {
+		status, body, header := sendBody(t, addr, "POST", at, "form="+form[1], append(headers, "Content-Type", formType)...)
+		require.Equal(t, want, status, body)
+		return header
+	}
+	post(403, append(cookie, "Origin", "https://evil.example")...)
+	post(403, append(cookie, "Sec-Fetch-Site", "cross-site")...)
+	post(403, cookie...)
+	post(401, "Sec-Fetch-Site", "same-origin")
+	require.False(t, disabled())
+	to := post(303, append(cookie, "Sec-Fetch-Site", "same-origin")...).Get("Location")
+	require.True(t, disabled())
+	here, err := url.Parse("http://" + addr + at)
+	require.NoError(t, err)
+	there, err := here.Parse(to)
+	require.NoError(t, err)
+	require.Truef(t, strings.HasPrefix(there.Path, base+"/console/"), "%s leads out of the console", to)
+	status, page, _ = send(t, addr, "GET", there.RequestURI(), cookie...)
+	require.Equal(t, 200, status, to)
+	require.Contains(t, page, "<html")
+
 	if base == "/deep" {
 		return // http.ServeMux redirects by itself, without the prefix that StripPrefix removed
 	}
 	status, _, header = send(t, addr, "GET", base+"/console")
 	require.Contains(t, []int{301, 307}, status)
 	require.Regexp(t, "^("+base+`/console/|\./console/)$`, header.Get("Location"))
+}
+
+// spare issues a token for a test to change.
+func (s *surfaces) spare(t *testing.T) (id string) {
+	token, _, err := s.acme.Issue(context.Background(), latchkey.Spec{Kind: latchkey.KindAPIKey})
+	require.NoError(t, err)
+	return token.ID
 }
 
 func TestMount(t *testing.T) {
@@ -185,6 +278,18 @@ func TestMount(t *testing.T) {
 			})
 			return c, ""
 		},
+		"huma on ServeMux": func(t *testing.T, s *surfaces) (http.Handler, string) {
+			m := http.NewServeMux()
+			humago.New(m, huma.DefaultConfig("x", "1"))
+			s.mount(m)
+			return m, ""
+		},
+		"huma on chi": func(t *testing.T, s *surfaces) (http.Handler, string) {
+			c := chi.NewRouter()
+			humachi.New(c, huma.DefaultConfig("x", "1"))
+			s.mount(c)
+			return c, ""
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSurfaces(t)
@@ -202,7 +307,7 @@ func TestMountAtRoot(t *testing.T) {
 	c.Get("/health", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	addr := listen(t, c)
 	for target, want := range map[string]int{"/": 200, "/roles": 200, "/health": 204, "/none": 404} {
-		status, _, _ := send(t, addr, "GET", target)
+		status, _, _ := send(t, addr, "GET", target, "Cookie", "session=ada")
 		require.Equal(t, want, status, target)
 	}
 }

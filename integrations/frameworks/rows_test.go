@@ -23,7 +23,10 @@ import (
 	"github.com/latchkey-go/latchkey/memstore"
 )
 
-const everyRow = "every row"
+const (
+	everyRow    = "every row"
+	countHeader = "X-Total-Count" // tells of rows, too
+)
 
 // behaviour is what a handler behind RequireRows does, in terms of every framework.
 type behaviour struct {
@@ -58,6 +61,7 @@ func (b behaviour) netHTTP() http.Handler {
 		case b.fails, b.refuses:
 			http.Error(w, "nothing", http.StatusNotFound)
 		case !b.silent:
+			w.Header().Set(countHeader, "17")
 			_, _ = io.WriteString(w, everyRow)
 		}
 		b.after(r.Context())
@@ -73,6 +77,7 @@ func (b behaviour) gin(c *gin.Context) {
 	case b.refuses:
 		c.String(http.StatusNotFound, "nothing")
 	case !b.silent:
+		c.Header(countHeader, "17")
 		c.String(http.StatusOK, everyRow)
 	}
 	b.after(c.Request.Context())
@@ -89,6 +94,7 @@ func (b behaviour) echo4(c echo4.Context) error {
 	case b.silent:
 		return nil
 	}
+	c.Response().Header().Set(countHeader, "17")
 	return c.String(http.StatusOK, everyRow)
 }
 
@@ -103,6 +109,7 @@ func (b behaviour) echo5(c *echo5.Context) error {
 	case b.silent:
 		return nil
 	}
+	c.Response().Header().Set(countHeader, "17")
 	return c.String(http.StatusOK, everyRow)
 }
 
@@ -118,6 +125,7 @@ func (b behaviour) fiber(c fiber.Ctx) error {
 		return nil
 	}
 	c.Set("Etag", `"x"`)
+	c.Set(countHeader, "17")
 	return c.SendString(everyRow)
 }
 
@@ -178,6 +186,10 @@ func TestRows(t *testing.T) {
 			e.GET("/rows/:id", b.echo5, echo5.WrapMiddleware(guard))
 			return listen(t, e)
 		}},
+		"huma on ServeMux": {fails: 404, buffered: true, start: startHumaRows("humago")},
+		"huma on chi":      {fails: 404, buffered: true, start: startHumaRows("humachi")},
+		"huma on gin":      {fails: 404, buffered: true, start: startHumaRows("humagin")},
+		"huma on echo v4":  {fails: 404, buffered: true, start: startHumaRows("humaecho")},
 		"fiber v3": {fails: 404, buffered: true, start: func(t *testing.T, guard Middleware, b behaviour) string {
 			app := fiber.New()
 			app.Get("/rows/:id", Fiber(guard), b.fiber)
@@ -210,6 +222,9 @@ func TestRows(t *testing.T) {
 			t.Run(name+"/"+what, func(t *testing.T) {
 				status, body, header, log := askRows(t, f.start, c.b)
 				require.Equal(t, c.status, status, body)
+				if body == everyRow {
+					require.Equal(t, "17", header.Get(countHeader))
+				}
 				if c.status != 500 {
 					require.Empty(t, log)
 					return
@@ -218,6 +233,7 @@ func TestRows(t *testing.T) {
 				require.Contains(t, body, "problem/internal")
 				require.Equal(t, "application/problem+json", header.Get("Content-Type"))
 				require.Empty(t, header.Get("Etag"))
+				require.Empty(t, header.Get(countHeader))
 				require.Contains(t, log, `without asking for the rows`)
 			})
 		}

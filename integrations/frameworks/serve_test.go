@@ -75,12 +75,15 @@ func listen(t *testing.T, h http.Handler) string {
 func listenFiber(t *testing.T, app *fiber.App) string {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	done := make(chan error, 1)
+	done, ready := make(chan error, 1), make(chan struct{})
+	app.Hooks().OnListen(func(fiber.ListenData) error { close(ready); return nil })
 	go func() { done <- app.Listener(ln, fiber.ListenConfig{DisableStartupMessage: true}) }()
 	t.Cleanup(func() {
 		require.NoError(t, app.Shutdown())
-		require.NoError(t, <-done)
+		_ = ln.Close() // if it was too early for Shutdown
+		<-done
 	})
+	<-ready
 	return ln.Addr().String()
 }
 

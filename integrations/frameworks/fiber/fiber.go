@@ -1,4 +1,5 @@
-package frameworks
+// Package latchkeyfiber guards routes of fiber v3 by the middleware of an [httpadapter.Adapter].
+package latchkeyfiber
 
 import (
 	"bytes"
@@ -7,52 +8,75 @@ import (
 	"strings"
 
 	"github.com/gofiber/fiber/v3"
+	"github.com/valyala/fasthttp"
 	"github.com/valyala/fasthttp/fasthttpadaptor"
 
 	"github.com/latchkey-go/latchkey/httpadapter"
+	"github.com/latchkey-go/latchkey/integrations/frameworks/internal/wildcards"
 )
 
-// Fiber converts middleware of an Adapter to middleware of fiber v3, for a route: app.Get("/data/:id", Fiber(m), h).
+// Guard converts middleware of an Adapter to middleware of fiber v3, for a route: app.Get("/data/:id", Guard(m), h).
 // Handlers get the caller by httpadapter.AccessFrom(c.Context()). The name of the wildcard "*" is "*".
 //
 // It differs from fiber's adaptor.HTTPMiddleware in four ways. The caller is in the context of the handler. The handler
 // runs within the middleware, as RequireRows needs it. A repeated header stays repeated, so that two credentials are
 // refused. And it copies the strings of the request, because fasthttp reuses their memory.
 //
-// A handler behind RequireRows may return an error before it has looked at its rows.
-func Fiber(m Middleware) fiber.Handler {
+// A handler behind RequireRows may return an error before it has looked at its rows, if it has written no body.
+func Guard(m func(http.Handler) http.Handler) fiber.Handler {
 	return func(c fiber.Ctx) error {
 		r, err := request(c)
 		if err != nil {
 			return err
 		}
 		said := &reply{header: http.Header{}}
+		var before fasthttp.ResponseHeader
 		passed, status := false, 0
 		m(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			passed = true
 			c.SetContext(r.Context())
 			said.sendHeader(c)
-			if err = c.Next(); err != nil {
+			c.Response().Header.CopyTo(&before)
+			err = next(c)
+			switch {
+			case err != nil && !hasBody(c):
 				httpadapter.RowsNotNeeded(r.Context())
 				return
+			case err != nil:
+				status = http.StatusOK // the program's error handler may leave the body as it is: it is an answer
+			default:
+				status = c.Response().StatusCode()
 			}
-			status = c.Response().StatusCode()
 			w.WriteHeader(status) // fiber keeps the answer until the request is over
 		})).ServeHTTP(said, r)
-		if passed && (err != nil || said.status == status) {
+		if passed && said.status == status {
 			return err
 		}
-		if passed { // the middleware replaced the answer
-			c.Response().ResetBody()
-			for _, name := range []string{"Content-Disposition", "Content-Encoding", "Content-Range", "Etag", "Last-Modified",
-				"Location"} {
-				c.Response().Header.Del(name)
-			}
+		if passed { // the middleware replaced the answer: what the handler set goes, as does its body below
+			before.CopyTo(&c.Response().Header)
 		}
 		said.WriteHeader(http.StatusOK) // unless it said another
 		said.sendHeader(c)
 		return c.Status(said.status).Send(said.body.Bytes())
 	}
+}
+
+// next calls the handler. What it wrote before it panicked is dropped: nobody has seen it yet, and middleware that
+// recovers may send it.
+func next(c fiber.Ctx) error {
+	returned := false
+	defer func() {
+		if !returned {
+			c.Response().ResetBody()
+		}
+	}()
+	err := c.Next()
+	returned = true
+	return err
+}
+
+func hasBody(c fiber.Ctx) bool {
+	return c.Response().IsBodyStream() || len(c.Response().Body()) > 0
 }
 
 // reply is what middleware answers in place of a handler of fiber.
@@ -84,8 +108,8 @@ func (r *reply) sendHeader(c fiber.Ctx) {
 	}
 }
 
-// FiberHandler converts a handler of net/http, such as that of the console, to one of fiber v3. See [Fiber].
-func FiberHandler(h http.Handler) fiber.Handler {
+// Handler converts a handler of net/http, such as that of the console, to one of fiber v3. See [Guard].
+func Handler(h http.Handler) fiber.Handler {
 	return func(c fiber.Ctx) error {
 		r, err := request(c)
 		if err != nil {
@@ -125,6 +149,18 @@ func request(c fiber.Ctx) (*http.Request, error) {
 		}
 		names, values = append(names, name), append(values, value)
 	}
-	fill(fresh, c.Route().Path, names, values)
+	wildcards.Fill(fresh, c.Route().Path, names, values)
 	return fresh, nil
+}
+
+// WriteError answers with the reply of auth for an error of latchkey: see [httpadapter.Adapter.WriteError].
+func WriteError(c fiber.Ctx, auth *httpadapter.Adapter, err error) error {
+	r, bad := request(c)
+	if bad != nil {
+		return bad
+	}
+	said := &reply{header: http.Header{}}
+	auth.WriteError(said, r, err)
+	said.sendHeader(c)
+	return c.Status(said.status).Send(said.body.Bytes())
 }

@@ -1,4 +1,5 @@
-package frameworks
+// Package latchkeygin guards routes of gin by the middleware of an [httpadapter.Adapter].
+package latchkeygin
 
 import (
 	"bufio"
@@ -9,13 +10,14 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/latchkey-go/latchkey/httpadapter"
+	"github.com/latchkey-go/latchkey/integrations/frameworks/internal/wildcards"
 )
 
-// Gin converts middleware of an Adapter to middleware of gin, for a route or a group. Handlers get the caller by
+// Guard converts middleware of an Adapter to middleware of gin, for a route or a group. Handlers get the caller by
 // httpadapter.AccessFrom(c.Request.Context()). The value of a catch-all is checked without its leading slash.
 //
 // A handler behind RequireRows may set c.Error, or a status of 400 and above, before it has looked at its rows.
-func Gin(m Middleware) gin.HandlerFunc {
+func Guard(m func(http.Handler) http.Handler) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		names, values := make([]string, len(c.Params)), make([]string, len(c.Params))
 		for i, p := range c.Params {
@@ -24,7 +26,7 @@ func Gin(m Middleware) gin.HandlerFunc {
 				values[i] = strings.TrimPrefix(p.Value, "/")
 			}
 		}
-		fill(c.Request, c.FullPath(), names, values)
+		wildcards.Fill(c.Request, c.FullPath(), names, values)
 		passed := false
 		own := c.Writer
 		m(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
