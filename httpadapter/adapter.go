@@ -246,13 +246,15 @@ func (a *Adapter) require(action latchkey.Action, resource string, rows bool) fu
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			a.setHeaders(w, r)
 			var guarded *rowsState
-			var found *requestState
+			var call *guardedCall
 			if rows {
-				guarded = &rowsState{requestState: requestState{watchedContext: watchedContext{Context: r.Context()}}}
-				found = &guarded.requestState
+				guarded = new(rowsState)
+				call = &guarded.guardedCall
 			} else {
-				found = newState(r.Context())
+				call = new(guardedCall)
 			}
+			found := &call.requestState
+			found.Context = r.Context()
 			if !a.caller(w, r, found) {
 				return
 			}
@@ -272,14 +274,21 @@ func (a *Adapter) require(action latchkey.Action, resource string, rows bool) fu
 				a.WriteError(w, r.WithContext(found), err)
 				return
 			}
+			call.request = *r.WithContext(found)
 			if guarded == nil {
-				next.ServeHTTP(w, r.WithContext(found))
+				next.ServeHTTP(w, &call.request)
 				return
 			}
-			guarded.writer = rowsWriter{ResponseWriter: w, adapter: a, request: r.WithContext(found), state: found, guard: guard}
+			guarded.writer = rowsWriter{ResponseWriter: w, adapter: a, request: &call.request, state: found, guard: guard}
 			guarded.writer.serve(next)
 		})
 	}
+}
+
+// guardedCall is the state of a request behind Require and the request that its handler gets, in one allocation.
+type guardedCall struct {
+	requestState
+	request http.Request
 }
 
 // caller fills found with the caller of a request, who is authenticated: by an outer middleware, by the host, or here.
@@ -355,9 +364,11 @@ func addVary(h http.Header, names string) {
 // verify authenticates the request, stores the Access in found, and sets the RateLimit fields.
 func (a *Adapter) verify(w http.ResponseWriter, r *http.Request, found *requestState) error {
 	access, err := a.identify(r, found)
-	var limited *latchkey.RateLimitError
-	if errors.As(err, &limited) {
-		setRateHeaders(w.Header(), limited.Info)
+	if err != nil {
+		var limited *latchkey.RateLimitError
+		if errors.As(err, &limited) {
+			setRateHeaders(w.Header(), limited.Info)
+		}
 	} else if info, ok := access.Rate(); ok {
 		setRateHeaders(w.Header(), info)
 	}

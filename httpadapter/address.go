@@ -98,6 +98,12 @@ func ClientAddr(r *http.Request, proxies []netip.Prefix) (netip.Addr, error) {
 	return client, nil
 }
 
+// FromProxy reports whether r comes from one of Options.Proxies. A peer without a network address is none of them.
+func (a *Adapter) FromProxy(r *http.Request) bool {
+	peer := parseAddr(r.RemoteAddr)
+	return peer.IsValid() && anyContains(peer, a.opts.Proxies)
+}
+
 // maxHops bounds the hops that are read: each costs memory before the caller is authenticated.
 const maxHops = 64
 
@@ -152,8 +158,11 @@ func isObfuscated(s string) bool {
 
 // parseAddr reads an address with or without a port. It returns the zero Addr for anything else.
 func parseAddr(s string) netip.Addr {
-	if ap, err := netip.ParseAddrPort(s); err == nil {
-		return ap.Addr().Unmap().WithZone("")
+	// An attempt that fails allocates an error.
+	if n := strings.Count(s, ":"); n == 1 || n > 1 && s[0] == '[' {
+		if ap, err := netip.ParseAddrPort(s); err == nil {
+			return ap.Addr().Unmap().WithZone("")
+		}
 	}
 	a, err := netip.ParseAddr(s)
 	if err != nil {

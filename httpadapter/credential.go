@@ -24,6 +24,10 @@ var (
 	ErrMediaType = errors.New("httpadapter: unsupported media type")
 )
 
+// BadRequest returns an [ErrBadRequest] with a reason, which the caller sees as the problem's detail. The reason must
+// hold nothing that the caller sent.
+func BadRequest(reason string) error { return badRequest(reason) }
+
 func badRequest(why string) error { return &requestError{reason: why} }
 
 // requestError is an [ErrBadRequest] with a reason for the caller. The reason holds nothing that the caller sent.

@@ -42,9 +42,9 @@ func (s *requestState) lookAtRows() {
 	}
 }
 
-// rowsState is a requestState with the writer that guards its answer, in one allocation.
+// rowsState is a guardedCall with the writer that guards its answer, in one allocation.
 type rowsState struct {
-	requestState
+	guardedCall
 	writer rowsWriter
 }
 

@@ -64,13 +64,14 @@ func (t template) resource(r *http.Request, opts *Options) (latchkey.Resource, e
 	if t.constant != "" {
 		return t.constant, nil
 	}
-	var b strings.Builder
+	var space [128]byte // most resources fit: one allocation, for the result
+	b := space[:0]
 	for i, s := range t.segments {
 		if i > 0 {
-			b.WriteByte('/')
+			b = append(b, '/')
 		}
 		if !s.wildcard {
-			b.WriteString(s.text)
+			b = append(b, s.text...)
 			continue
 		}
 		value, ok := pathValue(r, s.text, opts)
@@ -80,9 +81,20 @@ func (t template) resource(r *http.Request, opts *Options) (latchkey.Resource, e
 		if reason := ambiguity(value, r, opts); reason != "" {
 			return "", &requestError{field: s.text, reason: reason}
 		}
-		b.WriteString(string(latchkey.Path(value)))
+		b = appendValue(b, value)
 	}
-	return latchkey.Resource(b.String()), nil
+	return latchkey.Resource(b), nil
+}
+
+// appendValue appends a value as the one segment that [latchkey.Path] makes of it. The value has no segment that is
+// empty, "." or "..".
+func appendValue(b []byte, value string) []byte {
+	for i := range len(value) {
+		if c := value[i]; c == '%' || c == '/' || c == '*' || c == 0 || c >= utf8.RuneSelf {
+			return append(b, latchkey.Path(value)...)
+		}
+	}
+	return append(b, value...) // Path changes nothing
 }
 
 // pathValue returns the value of a wildcard. ok is false if the route has no wildcard of that name. Request.PathValue
