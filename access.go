@@ -157,7 +157,7 @@ func (a Access) Narrow(ctx context.Context, n Narrowing) (Access, error) {
 			return Access{}, err
 		}
 	}
-	b := a.withNarrowLayers(append([]layer{nl.layer}, a.set.narrowLayers...), nl.roles, nl.roleSet,
+	b := a.withNarrowLayers(append([]layer{nl.layer}, a.set.narrowLayers...), *nl.layer.selfRoles, nl.roleSet,
 		a.who.as(nl.client, nl.attributes))
 	b.set.confined = a.set.confined
 	if from := n.Restrictions.Addresses; len(from) != 0 {
@@ -334,7 +334,7 @@ func (a Access) lookup(v any) (any, bool) {
 		}
 		return a.who.root, true
 	case SelfRoles:
-		return a.set.roles, len(a.set.roles) > 0
+		return &selfRoles{a.set.roles, a.set.lost}, true
 	case ClientID:
 		return a.who.client.ID, a.who.client.ID != ""
 	case OwnerID:
@@ -345,10 +345,13 @@ func (a Access) lookup(v any) (any, bool) {
 
 // withNarrowLayers returns a with these layers in place of those that Narrow added before, with these roles, and as
 // who.
-func (a Access) withNarrowLayers(layers []layer, roles []string, roleSet map[string]Role, who *principal) Access {
+func (a Access) withNarrowLayers(layers []layer, roles selfRoles, roleSet map[string]Role, who *principal) Access {
 	anyRole := a.set.anyRole && !slices.ContainsFunc(layers, func(l layer) bool { return !l.full })
 	set := &compiled{restrict: a.set.restrict, limits: a.set.limits, layers: a.set.layers, narrowLayers: layers,
-		roleSet: roleSet, roles: roles, anyRole: anyRole}
+		roleSet: roleSet, roles: roles.held, lost: roles.lost, anyRole: anyRole, assumed: a.set.assumed}
+	if a.who.kind == 0 && set.assumed == nil {
+		set.assumed = a.who
+	}
 	set.policy = newPolicy(append(slices.Clone(layers), a.set.layers...), roleSet)
 	a.set, a.who = set, who
 	return a

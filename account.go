@@ -35,6 +35,12 @@ import (
 // Give allows it, or a secret key. What the token may do must still lie within what the actor may do. Rules that refer
 // to the client or to attributes are compared with the values of both.
 //
+// A secret key has every right but [Exceed], and so it has Give without a rule. An actor makes, imports, changes or
+// enables one, and gets a secret of one, only if it has all of that itself: it is a secret key, or has a rule such as
+// Allow(Any, Give).On("*", "latchkey/*"). The same holds for a damaged record, whose rights are not known, and with
+// Exceed for a token with a role of Options.Roles that this process lacks. To revoke, to delete and to switch off pass
+// no right on: for these the rights that only a rule names do not count.
+//
 // Calls also fail if the result would exceed the bounds of the actor's own token:
 //
 //   - What the actor issues or imports ends no later than that token, and keeps to its Addresses, Domains, Signed and
@@ -203,6 +209,9 @@ func (c *call) write(ctx context.Context, w Write, events ...Event) error {
 	w.Owner = c.owner
 	if c.checked {
 		actor, from := "client:"+c.access.Client().ID, ""
+		if slices.Contains(w.ForgetClients, c.access.Client().ID) {
+			actor = "client:"
+		}
 		if id := c.access.TokenID(); id != "" {
 			w.RequireTokens = append(w.RequireTokens, Ref{ID: id, Version: c.found.Token.Version})
 			for i := range c.found.Ancestors {

@@ -277,7 +277,7 @@ func (c *call) maySweep(ctx context.Context, t *Token, action Action, edit func(
 	key := fmt.Sprint(t.Test, " ", strings.Join(t.Roles, "\n"))
 	err, known := alike[key]
 	if !plain || !known {
-		err = c.checkTokenRights(ctx, &was, ancestors, action)
+		err = c.checkTokenRights(ctx, &was, ancestors, true, action) // a sweep only ends, or switches off
 		if plain && (err == nil || errors.Is(err, ErrDenied)) {
 			alike[key] = err
 		}

@@ -86,10 +86,10 @@ func (a Account) ExportClient(ctx context.Context, id string, w io.Writer) error
 
 // EraseClient removes what is kept about a client: it deletes the tokens of the client with all that was minted from
 // them, the name, and what audit events hold of such tokens. Tokens that were issued or imported for the client are
-// among them. Events keep who did what, when, from where, and the id of the token. What the client did as an Assumed
-// caller keeps its id so, as "client:<id>". Usage stays, as that of no client, so that sums do not change. Of the
+// among them. Events keep who did what, when, from where, and the id of the token. Where the client was the actor, as
+// an Assumed caller, "client:" is left of that. Usage stays, as that of no client, so that sums do not change. Of the
 // erasure an event "client.erase" is kept, which does not name the client. The id stays where the host itself wrote it:
-// in rules, in names and in Extra of other records.
+// in rules, in names and in Extra of other records; and in events that [Manager.Deliver] delivered before.
 //
 // Other processes write what they counted for the client within about a second, or when the store can be reached again.
 // Such usage names the client: call EraseClient once more then.
@@ -164,7 +164,7 @@ func (a Account) deleteClientTokens(ctx context.Context, id string) error {
 			if err != nil {
 				return err
 			}
-			if err := c.checkTokenRights(ctx, &f.Token, f.Ancestors, Delete); err != nil {
+			if err := c.checkTokenRights(ctx, &f.Token, f.Ancestors, true, Delete); err != nil {
 				return err
 			}
 			w.DeleteTokens = append(w.DeleteTokens, Ref{ID: t.ID, Version: f.Token.Version})

@@ -239,9 +239,11 @@ func TestIssuedTokensOfAClient(t *testing.T) {
 
 	w.ok(byClient.EraseClient(w.ctx, "ada-7"))
 	left := w.everything("acme")
-	for _, trace := range []string{"Lovelace", "ada@lovelace", `"client_id"`} {
+	for _, trace := range []string{"Lovelace", "ada@lovelace", `"client_id"`, "ada-7"} {
 		require.NotContains(t, left, trace)
 	}
+	require.Contains(t, left, `"actor":"client:","action":"role.create"`)
+	require.Contains(t, left, `"actor":"client:","action":"client.erase"`)
 	for _, text := range []string{secret.Reveal(), child, "old_42_s3cret"} {
 		_, err := w.verify(text)
 		w.is(latchkey.ErrUnknownToken, err)

@@ -1,8 +1,11 @@
 package latchkey_test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -269,6 +272,12 @@ func (w *escalation) profiles(r *rand.Rand) []lk.Settings {
 		lk.Grant(lk.Read, lk.Update).On("dataset/x").Where(lk.Where("who", lk.In, lk.Attr("desks"))),
 		lk.Allow(lk.Create).On("dataset/y").Force(map[string]any{"who": oneOf[any](r, lk.ClientID,
 			lk.Attr("desk"))}), manages}
+	every := lk.Permissions{lk.Allow(lk.Any).On("*", "latchkey/*")}
+	allGiving := lk.Permissions{lk.Allow(lk.Any, lk.Give).On("*", "latchkey/*")}
+	lent := func(s *lk.Settings) { // a role until some moment
+		id := oneOf(r, w.roles[1], w.roles[1], oneOf(r, w.roles...)) // often the strong one
+		s.Roles, s.RoleEnds = []string{id}, map[string]time.Time{id: w.someEnd(r)}
+	}
 	giving := append(slices.Clone(own), lk.Allow(lk.Give).On("latchkey/client/*", "latchkey/attribute/*"),
 		lk.Allow(lk.Read).On("payroll/*"))
 	w.forcesRefs = true
@@ -288,6 +297,17 @@ func (w *escalation) profiles(r *rand.Rand) []lk.Settings {
 		set(own, nil),
 		set(own, nil),
 		set(giving, nil),
+		set(every, nil),
+		set(allGiving, nil),
+		set(lk.Permissions{manages}, lent),
+		set(lk.Permissions{manages}, lent),
+		set(weak, lent),
+		set(lk.Permissions{manages}, func(s *lk.Settings) {
+			lent(s)
+			s.Roles = append(s.Roles, oneOf(r, slices.DeleteFunc(slices.Clone(w.roles), func(id string) bool {
+				return id == s.Roles[0]
+			})...))
+		}),
 		set(desk, func(s *lk.Settings) { s.Validity.NotAfter = w.now().Add(3 * time.Hour) }),
 		set(weak, func(s *lk.Settings) { s.Limits = monthly(100) }),
 		set(weak, func(s *lk.Settings) { s.Limits.Rate = someRates[1] }),
@@ -304,6 +324,24 @@ func (w *escalation) profiles(r *rand.Rand) []lk.Settings {
 		}),
 		set(weak, func(s *lk.Settings) { s.Restrictions.Signed = true }),
 	}
+}
+
+// someEnd is a moment of this world, of the minutes that steps fall on.
+func (w *escalation) someEnd(r *rand.Rand) time.Time {
+	return w.now().Add(time.Duration(5+r.IntN(90)) * time.Minute)
+}
+
+// lend sets the ends of some of the roles of a token.
+func (w *escalation) lend(r *rand.Rand, roles []string) (ends map[string]time.Time) {
+	for _, id := range roles {
+		if chance(r, 30) {
+			if ends == nil {
+				ends = map[string]time.Time{}
+			}
+			ends[id] = w.someEnd(r)
+		}
+	}
+	return ends
 }
 
 // setUp is the host's work before the first actor.
@@ -332,6 +370,8 @@ func (w *escalation) setUp(seed uint64) {
 	if knowsExceed {
 		w.ask = append(w.ask, question{exceed, "latchkey/token/t"})
 	}
+	role(lk.Role{Name: "strong", Permissions: lk.Permissions{lk.Grant(lk.Any).On("*"),
+		lk.Grant(lk.Any).On("latchkey/token/*", "latchkey/role/*")}})
 	base := role(lk.Role{Name: "base", Permissions: lk.Permissions{
 		lk.Grant(lk.Read).On("dataset/x").Where(euRows), lk.Deny(lk.Any).On("payroll/*")}})
 	if chance(r, 40) {
@@ -353,8 +393,9 @@ func (w *escalation) setUp(seed uint64) {
 	cast := w.profiles(r)
 	for range 5 {
 		s := oneOf(r, cast...)
-		if chance(r, 25) {
+		if s.Roles == nil && chance(r, 25) {
 			s.Roles = []string{oneOf(r, w.roles...)}
+			s.RoleEnds = w.lend(r, s.Roles)
 		}
 		kind := lk.KindAPIKey
 		if !s.Validity.NotAfter.IsZero() && chance(r, 50) {
@@ -364,7 +405,7 @@ func (w *escalation) setUp(seed uint64) {
 		w.identify(r, &spec)
 		t, _, err := w.hostIssue(spec)
 		if errors.Is(err, lk.ErrInvalid) { // with the role it is more than fits
-			spec.Roles = nil
+			spec.Roles, spec.RoleEnds = nil, nil
 			t, _, err = w.hostIssue(spec)
 		}
 		require.NoError(w.t, err)
@@ -386,6 +427,8 @@ func (w *escalation) setUp(seed uint64) {
 		{Client: lk.Client{ID: "clerk"}, Rules: cast[2].Permissions},
 		{Attributes: someAttributes(r), Rules: cast[r.IntN(len(cast))].Permissions},
 		{Client: lk.Client{ID: "nobody"}},
+		{Client: lk.Client{ID: "clerk"}, Rules: lk.Permissions{lk.Allow(lk.Any).On("*", "latchkey/*")}},
+		{Rules: lk.Permissions{lk.Allow(lk.Any, lk.Give).On("*", "latchkey/*")}},
 	}
 	w.log = nil
 	w.look()
@@ -498,7 +541,7 @@ func (w *escalation) hostMint(r *rand.Rand, parent string, n lk.Narrowing) {
 
 // verify presents a token from a place it may be used from, if there is one.
 func (w *escalation) verify(r *rand.Rand, id string) (lk.Access, error) {
-	rec, err := readRecords(w.ctx, w.store.Store, "acme")
+	rec, err := readRecords(w.ctx, w.store.Store, "acme", w.now())
 	require.NoError(w.t, err)
 	t := rec.tokens[id]
 	p := lk.Presented{Secret: w.texts[id], Test: t.Test, Signature: w.signature(t)}
@@ -552,6 +595,9 @@ func (w *escalation) tokenText(t lk.Token) string {
 	}
 	for _, id := range t.Roles {
 		fmt.Fprintf(&b, " %s", w.called(id))
+		if end, ok := t.RoleEnds[id]; ok {
+			fmt.Fprintf(&b, " until %s", end.Format("15:04"))
+		}
 	}
 	if len(t.Permissions) > 0 {
 		fmt.Fprintf(&b, " {%s}", listed(t.Permissions))
@@ -661,16 +707,19 @@ func (w *escalation) host(r *rand.Rand, role, token string) {
 				t.Permissions = append(t.Permissions, strong(r))
 			case !slices.Contains(t.Roles, role):
 				t.Roles = append(t.Roles, role)
+				for id, end := range w.lend(r, []string{role}) {
+					t.RoleEnds = withEnd(t.RoleEnds, id, end)
+				}
 			}
 		})
 	case 4:
-		s := lk.Settings{Roles: []string{role}}
+		s := lk.Settings{Roles: []string{role}, RoleEnds: w.lend(r, []string{role})}
 		if chance(r, 50) {
 			s.Permissions = lk.Permissions{strong(r)}
 		}
 		_, _, _ = w.hostIssue(s.Spec(lk.KindAPIKey))
 	case 5, 6:
-		n := lk.Narrowing{Roles: []string{role}, Lifetime: time.Hour}
+		n := lk.Narrowing{Roles: []string{role}, RoleEnds: w.lend(r, []string{role}), Lifetime: time.Hour}
 		if chance(r, 30) {
 			n.Permissions = lk.Permissions{rule(r)}
 		}
@@ -752,11 +801,15 @@ func (w *escalation) act(r *rand.Rand) {
 			return
 		}
 	}
-	rec, err := readRecords(w.ctx, w.store.Store, "acme")
+	rec, err := readRecords(w.ctx, w.store.Store, "acme", w.now())
 	require.NoError(w.t, err)
 	have := w.own(rec, a)
 	if chance(r, 8) {
 		n := lk.Narrowing{}
+		if roles := access.Roles(); len(roles) > 0 && chance(r, 40) {
+			n.Roles = roles
+			n.RoleEnds = w.lend(r, roles)
+		}
 		if chance(r, 50) {
 			n.Permissions = lesser(r, have)
 		} else {
@@ -764,6 +817,9 @@ func (w *escalation) act(r *rand.Rand) {
 		}
 		if chance(r, 30) {
 			n.Attributes = someAttributes(r)
+		}
+		if chance(r, 30) {
+			n.Client = lk.Client{ID: oneOf(r, "client-1", "clerk")}
 		}
 		if at := access.Address(); chance(r, 30) && at.IsValid() {
 			n.Restrictions.Addresses = []netip.Prefix{netip.PrefixFrom(at, 16).Masked()}
@@ -804,7 +860,7 @@ func (w *escalation) call(r *rand.Rand, a *acting, as lk.Account, access lk.Acce
 		}
 	}
 	switch n := r.IntN(100); {
-	case n < 17:
+	case n < 16:
 		a.kind = "issue"
 		spec := w.spec(r, a, rec, have)
 		t, s, err := as.Issue(w.ctx, spec)
@@ -812,7 +868,7 @@ func (w *escalation) call(r *rand.Rand, a *acting, as lk.Account, access lk.Acce
 			w.keep(t, s.Reveal())
 		}
 		done(err, "%s = issue %s", w.called(t.ID), w.tokenText(t))
-	case n < 23:
+	case n < 20:
 		a.kind = "import"
 		spec := w.spec(r, a, rec, have)
 		spec.Test = false
@@ -823,11 +879,34 @@ func (w *escalation) call(r *rand.Rand, a *acting, as lk.Account, access lk.Acce
 			w.keep(t, text)
 		}
 		done(err, "%s = import %s", w.called(t.ID), w.tokenText(t))
-	case n < 35:
+	case n < 31:
 		a.kind = "update token"
 		t, err := as.Update(w.ctx, token, func(t *lk.Token) error { w.editToken(r, t, have); return nil })
 		done(err, "%s becomes %s", w.called(token), w.tokenText(t))
-	case n < 39:
+	case n < 33:
+		a.kind = "import digest"
+		spec := w.spec(r, a, rec, have)
+		spec.Test = false
+		w.n++
+		text := fmt.Sprint("imported-", 1_000_000_000_000+w.n)
+		digest := sha256.Sum256([]byte(text))
+		t, err := as.ImportDigest(w.ctx, spec, lk.KeptSecret{SHA256: hex.EncodeToString(digest[:])})
+		if err == nil {
+			w.keep(t, text)
+		}
+		done(err, "%s = import the digest of %s", w.called(t.ID), w.tokenText(t))
+	case n < 38:
+		of := lk.Selector{Role: role}
+		if chance(r, 50) {
+			a.kind = "revoke all"
+			swept, err := as.RevokeAll(w.ctx, of, "no reason")
+			w.sweep(a, swept, err, done, role)
+		} else {
+			a.kind = "disable all"
+			swept, err := as.DisableAll(w.ctx, of, "no reason")
+			w.sweep(a, swept, err, done, role)
+		}
+	case n < 41:
 		a.kind = "rotate"
 		s, err := as.Rotate(w.ctx, token, oneOf(r, 0, time.Hour))
 		if err == nil {
@@ -835,20 +914,47 @@ func (w *escalation) call(r *rand.Rand, a *acting, as lk.Account, access lk.Acce
 		}
 		done(err, "rotate %s", w.called(token))
 	case n < 43:
+		a.kind = "end secret"
+		list, err := w.acme.Secrets(w.ctx, token)
+		list = slices.DeleteFunc(list, func(s lk.LiveSecret) bool { return s.Newest })
+		if err != nil || len(list) == 0 {
+			w.actor = nil
+			secret, err := w.acme.Rotate(w.ctx, token, time.Hour)
+			if w.actor = a; err != nil {
+				return
+			}
+			w.texts[token] = secret.Reveal()
+			w.say("host: rotate %s", w.called(token))
+			if list, err = w.acme.Secrets(w.ctx, token); err != nil {
+				return
+			}
+			list = slices.DeleteFunc(list, func(s lk.LiveSecret) bool { return s.Newest })
+		}
+		text, known := w.texts[token]
+		err = as.EndSecret(w.ctx, token, oneOf(r, list...).ID, "")
+		if err == nil && known {
+			w.texts[token] = text // of the newest, which is left
+		}
+		done(err, "end a secret of %s", w.called(token))
+	case n < 45:
+		a.kind = "signing secret"
+		_, err := as.SigningSecret(w.ctx, token)
+		done(err, "signing secret of %s", w.called(token))
+	case n < 48:
 		a.kind = "reveal"
 		s, err := as.Reveal(w.ctx, token)
 		if err == nil {
 			require.Equal(w.t, w.texts[token], s.Reveal())
 		}
 		done(err, "reveal %s", w.called(token))
-	case n < 46:
+	case n < 50:
 		a.kind = "revoke"
 		done(as.Revoke(w.ctx, token, "no reason"), "revoke %s", w.called(token))
-	case n < 49:
+	case n < 52:
 		a.kind = "delete token"
 		err := as.Delete(w.ctx, token)
 		done(err, "delete %s", w.called(token))
-	case n < 60:
+	case n < 61:
 		a.kind = "create role"
 		w.n++
 		x := lk.Role{Name: fmt.Sprint("role ", w.n), Permissions: w.rules(r, have), InheritDenies: chance(r, 20)}
@@ -866,11 +972,11 @@ func (w *escalation) call(r *rand.Rand, a *acting, as lk.Account, access lk.Acce
 			}
 		}
 		done(err, "%s = role %s", w.called(out.ID), w.roleText(x))
-	case n < 80:
+	case n < 79:
 		a.kind = "update role"
 		x, err := as.UpdateRole(w.ctx, role, func(x *lk.Role) error { w.editRole(r, x, have); return nil })
 		done(err, "%s becomes %s", w.called(role), w.roleText(x))
-	case n < 86:
+	case n < 85:
 		a.kind = "delete role"
 		err := as.DeleteRole(w.ctx, role)
 		if err == nil {
@@ -904,6 +1010,24 @@ func (w *escalation) call(r *rand.Rand, a *acting, as lk.Account, access lk.Acce
 	}
 }
 
+// sweep notes what a sweep of the holders of a role came to.
+func (w *escalation) sweep(a *acting, swept lk.Swept, err error, done func(error, string, ...any), role string) {
+	if err == nil && swept.Done == 0 {
+		err = lk.ErrDenied // it counts as refused
+	}
+	done(err, "%s with %s: %d", a.kind, w.called(role), swept.Done)
+}
+
+// withEnd returns ends with that of one role.
+func withEnd(ends map[string]time.Time, id string, end time.Time) map[string]time.Time {
+	ends = maps.Clone(ends)
+	if ends == nil {
+		ends = map[string]time.Time{}
+	}
+	ends[id] = end
+	return ends
+}
+
 func (w *escalation) boundary(r *rand.Rand, have lk.Permissions) lk.Permissions {
 	var b lk.Permissions
 	switch r.IntN(3) {
@@ -920,6 +1044,9 @@ func (w *escalation) boundary(r *rand.Rand, have lk.Permissions) lk.Permissions 
 func (w *escalation) spec(r *rand.Rand, a *acting, rec *records, have lk.Permissions) lk.Spec {
 	spec := lk.Spec{Kind: oneOf(r, lk.KindAPIKey, lk.KindAPIKey, lk.KindAPIKey, lk.KindAPIKey,
 		lk.KindPublishable, lk.KindSession, lk.KindSecret)}
+	if len(have) > 0 && have.Allows("x:y", "latchkey/token/t") && chance(r, 40) {
+		spec.Kind = lk.KindSecret // it has nearly all that a secret key has
+	}
 	if spec.Kind == lk.KindSecret || spec.Kind == lk.KindPublishable {
 		spec.Test = chance(r, 40)
 	}
@@ -929,12 +1056,16 @@ func (w *escalation) spec(r *rand.Rand, a *acting, rec *records, have lk.Permiss
 		}
 		if chance(r, 40) {
 			spec.Roles = []string{w.someRole(r)}
+			if own := rec.tokens[a.token].Roles; len(own) > 0 && chance(r, 60) {
+				spec.Roles = []string{oneOf(r, own...)}
+			}
+			spec.RoleEnds = w.lend(r, spec.Roles)
 		}
 	}
 	if own := rec.tokens[a.token]; chance(r, 60) { // within what binds the actor
 		spec.Restrictions, spec.Validity = own.Restrictions, own.Validity
 		if chance(r, 60) {
-			spec.Roles, spec.Permissions = nil, lesser(r, have)
+			spec.Roles, spec.RoleEnds, spec.Permissions = nil, nil, lesser(r, have)
 		}
 		if spec.Kind == lk.KindSecret {
 			spec.Permissions = nil
@@ -1029,6 +1160,13 @@ func (w *escalation) editToken(r *rand.Rand, t *lk.Token, have lk.Permissions) {
 	case 4:
 		if id := w.someRole(r); !slices.Contains(t.Roles, id) {
 			t.Roles = append(t.Roles, id)
+			for id, end := range w.lend(r, []string{id}) {
+				t.RoleEnds = withEnd(t.RoleEnds, id, end)
+			}
+		} else if chance(r, 50) {
+			t.RoleEnds = nil
+		} else {
+			t.RoleEnds = withEnd(t.RoleEnds, id, w.someEnd(r))
 		}
 	case 5:
 		t.Roles = nil
@@ -1087,6 +1225,7 @@ func (w *escalation) narrowing(r *rand.Rand, access lk.Access, have lk.Permissio
 	} else if chance(r, 30) {
 		n.Roles = []string{w.someRole(r)}
 	}
+	n.RoleEnds = w.lend(r, n.Roles)
 	if chance(r, 20) {
 		n.Rows = []lk.Condition{condition(r, 0)}
 	}
@@ -1111,7 +1250,7 @@ func (w *escalation) narrowing(r *rand.Rand, access lk.Access, have lk.Permissio
 // refused reports whether an error is one of those that a call may be refused with.
 func refused(err error) bool {
 	for _, known := range []error{lk.ErrDenied, lk.ErrInvalid, lk.ErrInvalidToken, lk.ErrNotFound,
-		lk.ErrInUse, lk.ErrConflict, lk.ErrForced, lk.ErrExists, lk.ErrRateLimited} {
+		lk.ErrInUse, lk.ErrConflict, lk.ErrForced, lk.ErrExists, lk.ErrRateLimited, lk.ErrNeedsKeyring} {
 		if errors.Is(err, known) {
 			return true
 		}

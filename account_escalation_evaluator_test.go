@@ -32,14 +32,16 @@ type records struct {
 	named  []string // ids of roles, oldest first
 	owner  lk.Owner
 
+	now int64 // µs: roles that have ended by then are not held
+
 	sound  *records                   // what repaired found
 	up     map[string]map[string]bool // what ancestry and broken found
 	faulty map[string]bool
 }
 
-// readRecords reads all of an owner. It is one snapshot only while there is no writer.
-func readRecords(ctx context.Context, s lk.Store, owner string) (*records, error) {
-	r := &records{tokens: map[string]lk.Token{}, roles: map[string]lk.Role{},
+// readRecords reads all of an owner, as of now. It is one snapshot only while there is no writer.
+func readRecords(ctx context.Context, s lk.Store, owner string, now time.Time) (*records, error) {
+	r := &records{now: now.UnixMicro(), tokens: map[string]lk.Token{}, roles: map[string]lk.Role{},
 		up: map[string]map[string]bool{}, faulty: map[string]bool{}}
 	for after, n := "", 1000; n == 1000; {
 		page, err := s.Tokens(ctx, owner, lk.TokenQuery{Page: lk.Page{After: after, Limit: 1000}})
@@ -64,6 +66,29 @@ func readRecords(ctx context.Context, s lk.Store, owner string) (*records, error
 	var err error
 	r.owner, err = s.Owner(ctx, owner)
 	return r, err
+}
+
+// at is the records as they will be at another moment, if nobody changes them: roles end by then.
+func (r *records) at(now int64) *records {
+	c := *r
+	c.now, c.sound = now, nil
+	return &c
+}
+
+// held is the roles of a record that have not ended.
+func (r *records) held(roles []string, ends map[string]time.Time) []string {
+	return slices.DeleteFunc(slices.Clone(roles), func(id string) bool {
+		end, ok := ends[id]
+		return ok && r.now >= end.UnixMicro()
+	})
+}
+
+// past reports whether a token, or one that it was minted from, has an end that is not after now.
+func (r *records) past(id string) bool {
+	chain, ok := r.chain(id)
+	return !ok || slices.ContainsFunc(chain, func(t lk.Token) bool {
+		return !t.Validity.NotAfter.IsZero() && r.now >= t.Validity.NotAfter.UnixMicro()
+	})
 }
 
 // chain is a token and its ancestors, nearest first; false when one of them is gone.
@@ -701,6 +726,7 @@ func (r *records) token(id string) subject {
 	have, any := []string(nil), false // of the one above: the roles it has, and whether a mint of it may name others
 	for i := len(chain) - 1; i >= 0; i-- {
 		t := chain[i]
+		t.Roles = r.held(t.Roles, t.RoleEnds)
 		x := stratum{full: t.Full, roles: t.Roles, rules: t.Permissions, rows: t.Rows, forced: t.Forced}
 		switch {
 		case t.Kind == lk.KindSecret:
@@ -742,9 +768,11 @@ func (r *records) assumed(c lk.Caller) subject {
 }
 
 // narrow is a subject with a narrowing on top.
-func (s subject) narrow(n lk.Narrowing) subject {
+func (r *records) narrow(s subject, n lk.Narrowing) subject {
+	unnamed := n.Roles == nil
+	n.Roles = r.held(n.Roles, n.RoleEnds)
 	have, any := s.who.roles, s.any
-	x := stratum{full: n.Roles == nil && n.Permissions == nil, rules: n.Permissions, rows: n.Rows, forced: n.Forced}
+	x := stratum{full: unnamed && n.Permissions == nil, rules: n.Permissions, rows: n.Rows, forced: n.Forced}
 	roles := have
 	if !x.full {
 		roles = slices.DeleteFunc(slices.Clone(n.Roles), func(id string) bool { return !any && !slices.Contains(have, id) })

@@ -38,6 +38,7 @@ import (
 //	outlives   what the actor made ends, reaches and spends no further, unless Exceed allows it
 //	owner      the actor changed no more of the owner's record than it may
 //	identity   it gave no client and no attribute that it lacks and may not give, and changed none
+//	lent       at each moment at which the actor loses a role, nobody may do by its call what it may not do then
 //
 // A failure prints the seed of its world and the shortest sequence that was found. SEED=n runs one world, LONG=1 at
 // least 200,000 steps. LAWS=gain,regained checks some of the laws only; FIRST=1 stops at the first failure.
@@ -168,8 +169,9 @@ func (c callCounts) String() string {
 // suffice is the positive control: calls of each kind succeed this often, and one call in five in all.
 func (c callCounts) suffice(t *testing.T, least int) {
 	tried, done := 0, 0
-	for _, kind := range []string{"issue", "import", "update token", "rotate", "reveal", "revoke", "delete token",
-		"create role", "update role", "delete role", "mint", "narrow", "configure", "meanwhile"} {
+	for _, kind := range []string{"issue", "import", "import digest", "update token", "rotate", "end secret", "reveal",
+		"signing secret", "revoke", "revoke all", "disable all", "delete token", "create role", "update role",
+		"delete role", "mint", "narrow", "configure", "meanwhile", "lent"} {
 		if assert.NotNil(t, c[kind], kind) {
 			assert.GreaterOrEqual(t, c[kind][1], least, "%s succeeded too seldom", kind)
 			tried, done = tried+c[kind][0], done+c[kind][1]
@@ -227,6 +229,7 @@ type acting struct {
 	person  person
 	narrow  *lk.Narrowing
 	commits int
+	raced   bool // the host came between its check and its write
 }
 
 var (
@@ -313,6 +316,7 @@ func (s *watched) Write(ctx context.Context, wr lk.Write) error {
 	if f := s.before; f != nil {
 		s.before = nil
 		actor := s.w.actor
+		actor.raced = true
 		s.w.actor = nil
 		f()
 		s.w.actor = actor
@@ -342,7 +346,7 @@ func (w *escalation) fail(law, format string, args ...any) {
 
 // look reads the store, and compares the library's answers about everything that is different from before.
 func (w *escalation) look() *records {
-	r, err := readRecords(w.ctx, w.store.Store, "acme")
+	r, err := readRecords(w.ctx, w.store.Store, "acme", w.now())
 	require.NoError(w.t, err)
 	e := evaluator{w.e, r}
 	for _, id := range r.ids {
@@ -371,6 +375,10 @@ func (w *escalation) mark(r *records, strata []stratum, tokens ...lk.Token) stri
 	}
 	seen := map[string]bool{}
 	for _, x := range strata {
+		fmt.Fprint(&b, " ", len(x.roles)) // which of them have not ended
+		if x.has != nil {
+			fmt.Fprint(&b, " ", *x.has)
+		}
 		for todo := slices.Clone(x.roles); len(todo) > 0; todo = todo[1:] {
 			if id := todo[0]; !seen[id] {
 				seen[id] = true
@@ -677,7 +685,7 @@ func (w *escalation) subject(r *records, a *acting) subject {
 		s = r.assumed(a.person)
 	}
 	if a.narrow != nil {
-		s = s.narrow(*a.narrow)
+		s = r.narrow(s, *a.narrow)
 	}
 	return s
 }
@@ -687,6 +695,12 @@ func (w *escalation) judge(old, new *records, wr *lk.Write) {
 	a := w.actor
 	e := evaluator{w.e, old}
 	s := w.subject(old, a)
+	if a.narrow != nil { // what it makes outlives the narrowing: it has no client and no attribute by that
+		whole := *a
+		whole.narrow = nil
+		of := w.subject(old, &whole).who
+		s.who.client, s.who.attributes = of.client, of.attributes
+	}
 	// A mint may be for a client, and set what ChildAttributes name: it is within what its parent would be with them.
 	as := func(s subject) subject {
 		if a.kind == "mint" {
@@ -716,7 +730,7 @@ func (w *escalation) judge(old, new *records, wr *lk.Write) {
 	for _, x := range wr.DeleteTokens {
 		touched[x.ID] = true
 	}
-	if a.kind == "reveal" {
+	if a.kind == "reveal" || a.kind == "signing secret" {
 		for _, x := range wr.RequireTokens {
 			if strings.Contains(eventObjects(wr), x.ID) {
 				touched[x.ID] = true
@@ -750,7 +764,7 @@ func (w *escalation) judge(old, new *records, wr *lk.Write) {
 		if g := w.tokenAnswers(new, id).more(gave).more(bounded); !g.none() {
 			w.fail("regained", "%s now does what the actor cannot: %s", w.called(id), w.e.show(g, w.ask))
 		}
-		if touched[id] && !now.more(mine).none() {
+		if touched[id] && !now.more(mine).none() && !onlySwitchedOff(old.tokens[id], new.tokens[id]) {
 			w.fail("made", "%s may do more than the actor: %s", w.called(id), w.e.show(now.more(mine), w.ask))
 		}
 	}
@@ -758,10 +772,14 @@ func (w *escalation) judge(old, new *records, wr *lk.Write) {
 		if _, ok := old.tokens[id]; !ok || old.ended(id) {
 			continue
 		}
+		if a.raced && new.ended(id) {
+			continue // to end it needs no unchanged roles: it has none afterwards
+		}
 		more := w.tokenMeans(old, id).more(mine)
-		if new.ended(id) { // to end a token passes no right on, so a secret key may end one that has Exceed
+		// To end a token, or to switch it off, passes no right on: a secret key may end one that has Exceed.
+		if new.ended(id) || onlySwitchedOff(old.tokens[id], new.tokens[id]) {
 			for i := range more {
-				if w.ask[i].action == exceed {
+				if w.ask[i].action == exceed || w.ask[i].action == lk.Give {
 					more[i] = right{}
 				}
 			}
@@ -793,6 +811,59 @@ func (w *escalation) judge(old, new *records, wr *lk.Write) {
 	w.judgeReach(e, s, old, new, touched, from)
 	w.judgeOwner(old, new)
 	w.judgeIdentity(e, s, old, new)
+	w.judgeLent(old, new, touched)
+}
+
+// onlySwitchedOff reports whether all that happened to a token is that it was disabled.
+func onlySwitchedOff(was, now lk.Token) bool {
+	was.Version, was.Disabled = now.Version, true
+	return now.Disabled && reflect.DeepEqual(was, now)
+}
+
+// judgeLent is the law of roles that end.
+func (w *escalation) judgeLent(old, new *records, touched map[string]bool) {
+	a := w.actor
+	if a.kind == "mint" {
+		return // what is minted lies within its parent at every moment
+	}
+	moments := map[int64]bool{}
+	chain, _ := old.chain(a.token)
+	for _, t := range chain {
+		for _, end := range t.RoleEnds {
+			moments[end.UnixMicro()] = true
+		}
+	}
+	if a.narrow != nil {
+		for _, end := range a.narrow.RoleEnds {
+			moments[end.UnixMicro()] = true
+		}
+	}
+	gets := slices.Contains([]string{"issue", "import", "import digest", "rotate", "reveal", "signing secret"}, a.kind)
+	for m := range moments {
+		if m <= old.now {
+			continue
+		}
+		w.count.add("lent", true)
+		was, now := old.at(m).repaired(), new.at(m).repaired()
+		mine := evaluator{w.e, old.at(m)}.rights(w.subject(old.at(m), a).unbounded(), w.ask)
+		for _, id := range new.ids {
+			if new.ended(id) || now.past(id) {
+				continue
+			}
+			has := w.means(now, now.token(id).unbounded(), w.tokenMark(now, id)+" unbounded")
+			had := make(rights, len(w.ask))
+			of, existed := old.tokens[id]
+			revived := of.Disabled && !new.tokens[id].Disabled ||
+				new.tokens[id].Validity.NotBefore.Before(of.Validity.NotBefore)
+			if existed && !old.ended(id) && !was.past(id) && !(touched[id] && (gets || revived)) {
+				had = w.means(was, was.token(id).unbounded(), w.tokenMark(was, id)+" unbounded")
+			}
+			if g := has.more(had).more(mine); !g.none() {
+				w.fail("lent", "%s may do at %s what the actor may not then: %s", w.called(id),
+					time.UnixMicro(m).UTC().Format("15:04"), w.e.show(g, w.ask))
+			}
+		}
+	}
 }
 
 // judgeIdentity is the law of clients and attributes.
@@ -854,8 +925,10 @@ func (w *escalation) judgeAsked(e evaluator, s subject, a *acting, touched, chan
 			w.fail("asked", "the actor has no %s on %s", action, resource)
 		}
 	}
-	action := map[string]lk.Action{"issue": lk.Create, "import": lk.Create, "update token": lk.Update,
-		"rotate": lk.Rotate, "reveal": lk.Reveal, "revoke": lk.Delete, "delete token": lk.Delete,
+	action := map[string]lk.Action{"issue": lk.Create, "import": lk.Create, "import digest": lk.Create,
+		"update token": lk.Update, "disable all": lk.Update,
+		"rotate": lk.Rotate, "end secret": lk.Rotate, "reveal": lk.Reveal, "signing secret": lk.Reveal,
+		"revoke": lk.Delete, "revoke all": lk.Delete, "delete token": lk.Delete,
 		"create role": lk.Create, "update role": lk.Update, "delete role": lk.Delete}[a.kind]
 	if action != "" {
 		for id := range touched {
@@ -985,7 +1058,7 @@ func (w *escalation) judgeReach(e evaluator, s subject, old, new *records, touch
 			if now := new.tokens[id]; (now.Disabled || !t.Disabled) && !now.Validity.NotBefore.Before(t.Validity.NotBefore) {
 				was = before
 			}
-		case "issue", "import", "rotate", "reveal":
+		case "issue", "import", "import digest", "rotate", "reveal", "signing secret":
 		default:
 			continue
 		}

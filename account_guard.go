@@ -18,20 +18,23 @@ import (
 // left out on both sides, because it holds for both. A boundary that refers to the caller does not mean the same for
 // both: layers must lie within the actor with it as well as without it.
 //
+// Ends says that the call only ends or switches something off. That passes no right on, so the actor need not have
+// what only a rule that names it gives: a secret key must be able to end every token.
+//
 // Known is what is known for good of whoever will use layers: see withinFor. References of the actor are filled in with
 // its own values. They stay the same for its token.
-func (c *call) checkRights(ctx context.Context, layers []layer, roles map[string]Role, known refValues,
+func (c *call) checkRights(ctx context.Context, layers []layer, roles map[string]Role, known refValues, ends bool,
 	action Action, kind, id string) error {
 	if !c.checked {
 		return nil
 	}
 	set := c.access.set
-	return c.checkRightsBy(ctx, slices.Concat(set.narrowLayers, set.layers), layers, roles, known, action, kind, id)
+	return c.checkRightsBy(ctx, slices.Concat(set.narrowLayers, set.layers), layers, roles, known, ends, action, kind, id)
 }
 
 // checkRightsBy is checkRights for an actor with the layers actor.
 func (c *call) checkRightsBy(ctx context.Context, actor, layers []layer, roles map[string]Role, known refValues,
-	action Action, kind, id string) error {
+	ends bool, action Action, kind, id string) error {
 	set := c.access.set
 	var mine []layer
 	var bound *layer
@@ -43,10 +46,6 @@ func (c *call) checkRightsBy(ctx context.Context, actor, layers []layer, roles m
 			bound = &l
 		}
 	}
-	but := Action("")
-	if action == Delete { // Delete passes no right on, and a secret key must be able to end every token
-		but = Exceed
-	}
 	own := func(ref any) (any, bool) {
 		if ref == SelfRoles {
 			return ref, true // each layer has filled in its own
@@ -54,7 +53,7 @@ func (c *call) checkRightsBy(ctx context.Context, actor, layers []layer, roles m
 		return c.identity().lookup(ref)
 	}
 	within := func(layers, mine []layer) bool {
-		return newPolicy(layers, roles).withinFor(ctx, newPolicy(mine, set.roleSet), but, known, own)
+		return newPolicy(layers, roles).withinFor(ctx, newPolicy(mine, set.roleSet), ends, known, own)
 	}
 	// Without the boundary too: it may be lifted, and what it hides from one of them would not be compared again.
 	if within(layers, mine) && (bound == nil ||
@@ -68,15 +67,17 @@ func (c *call) checkRightsBy(ctx context.Context, actor, layers []layer, roles m
 	return fmt.Errorf("%w: it could do more than the actor", denied)
 }
 
-// anything is the layers of a record that cannot be read: it counts as one that may do everything.
-var anything = []layer{{full: true}}
+// anything is the layers of a record that cannot be read: it counts as a secret key.
+var anything = []layer{{full: true, root: true}}
 
-// anythingAndMore is anything for an actor that gets a secret: where its roles are known, the token may have these
-// rights, which only a rule that names them allows.
-var anythingAndMore = []layer{{full: true, rules: Permissions{Grant(Exceed, Give).On("*", "latchkey/*")}}}
+// anythingAndMore is the layers of a token with a role that this process lacks. Where its roles are known, it may have
+// these rights, which no secret key has without a rule.
+var anythingAndMore = []layer{{full: true, root: true,
+	rules: Permissions{Grant(namedActions[:]...).On("*", "latchkey/*")}}}
 
 // checkTokenRights returns an error if a token may do more than the actor, or is live while the actor is a test token.
-func (c *call) checkTokenRights(ctx context.Context, t *Token, ancestors []Token, action Action) error {
+// Ends is as for checkRights.
+func (c *call) checkTokenRights(ctx context.Context, t *Token, ancestors []Token, ends bool, action Action) error {
 	if !c.checked {
 		return nil
 	}
@@ -87,10 +88,10 @@ func (c *call) checkTokenRights(ctx context.Context, t *Token, ancestors []Token
 	roles, err := c.rolesNamed(ctx, layers)
 	if t.Damaged || isUnknowable(err) || slices.ContainsFunc(ancestors, func(a Token) bool { return a.Damaged }) {
 		// A damaged token stays refused, whatever its secret.
-		if _, missing := errors.AsType[*missingRoleError](err); missing && (action == Rotate || action == Reveal) {
-			return c.checkRights(ctx, anythingAndMore, nil, nil, action, "token", t.ID)
+		if _, missing := errors.AsType[*missingRoleError](err); missing {
+			return c.checkRights(ctx, anythingAndMore, nil, nil, ends, action, "token", t.ID)
 		}
-		return c.checkRights(ctx, anything, nil, nil, action, "token", t.ID)
+		return c.checkRights(ctx, anything, nil, nil, ends, action, "token", t.ID)
 	}
 	if err != nil {
 		return err
@@ -98,7 +99,7 @@ func (c *call) checkTokenRights(ctx context.Context, t *Token, ancestors []Token
 	if action != Delete { // to end a token needs no more than the right to end it
 		c.requireUnchanged(roles, ancestors)
 	}
-	return c.checkRights(ctx, layers, roles, t.lookup, action, "token", t.ID)
+	return c.checkRights(ctx, layers, roles, t.lookup, ends, action, "token", t.ID)
 }
 
 // lookup returns what a reference stands for, for the token and for all that will ever be minted from it. It returns
@@ -121,13 +122,15 @@ func (t *Token) lookup(ref any) (any, bool) {
 	return ref, true
 }
 
-// identity returns the actor's access with the client and attributes of its token, without those that Narrow added.
-// What a narrowed actor makes outlives the narrowing. A token without a client is no client's, whichever it is narrowed
-// to.
+// identity returns the actor's access with the client and attributes of its token, or of an Assumed caller, without
+// those that Narrow added. What a narrowed actor makes outlives the narrowing. Who has no client is no client's,
+// whichever it is narrowed to.
 func (c *call) identity() Access {
 	a := c.access
 	if t := &c.found.Token; t.ID != "" {
 		a.who = a.who.as(t.Client, newAttributeSet(t.Attributes, t.ChildAttributes))
+	} else if a.set.assumed != nil {
+		a.who = a.set.assumed
 	}
 	return a
 }
@@ -178,8 +181,9 @@ func (c *call) checkRoleRights(ctx context.Context, r Role, becomes *Role, actio
 	if !c.checked {
 		return nil
 	}
+	ends := action == Delete
 	if r.Damaged {
-		return c.checkRights(ctx, anything, nil, nil, action, "role", r.ID)
+		return c.checkRights(ctx, anything, nil, nil, ends, action, "role", r.ID)
 	}
 	up := layer{roles: r.Inherits}
 	if becomes != nil {
@@ -187,7 +191,7 @@ func (c *call) checkRoleRights(ctx context.Context, r Role, becomes *Role, actio
 	}
 	roles, err := c.rolesNamed(ctx, []layer{up})
 	if isUnknowable(err) {
-		return c.checkRights(ctx, anything, nil, nil, action, "role", r.ID)
+		return c.checkRights(ctx, anything, nil, nil, ends, action, "role", r.ID)
 	}
 	if err != nil {
 		return err
@@ -201,18 +205,20 @@ func (c *call) checkRoleRights(ctx context.Context, r Role, becomes *Role, actio
 		roles[becomes.ID] = *becomes
 	}
 	c.requireUnchangedExcept(roles, r.ID, becomes)
-	return c.checkRights(ctx, []layer{{roles: []string{r.ID}}}, roles, nil, action, "role", r.ID)
+	return c.checkRights(ctx, []layer{{roles: []string{r.ID}}}, roles, nil, ends, action, "role", r.ID)
 }
 
 // checkHolders returns an error if any token holding r, directly or through inheritance, may do more than the actor.
 // It checks r as it is and as becomes, which is nil if r will be deleted. It also checks the roles that inherit r. The
 // write then requires that the holders are the same.
 //
-// Minted tokens do not count, because they lie within their parents, with two exceptions:
+// Minted tokens do not count, because they lie within their parents, with three exceptions:
 //
 //   - A test actor changes no role that a live token holds, minted or not.
 //   - A minted token allows nothing today if its rows are too large together, or if it holds an invalid role. The
 //     change may make it usable, so it must lie within the actor then.
+//   - A minted token whose parent may name any role gets the rights that the role gets. If the actor's own token has
+//     bounds, or a role that ends, it gets none that it would keep beyond these.
 func (c *call) checkHolders(ctx context.Context, r Role, becomes *Role, action Action) error {
 	if !c.checked {
 		return nil
@@ -241,7 +247,8 @@ func (c *call) checkHolders(ctx context.Context, r Role, becomes *Role, action A
 
 // checkDirectHolders is checkHolders of those that name the role id itself, which is changed or inherits it.
 func (c *call) checkDirectHolders(ctx context.Context, id string, changed Role, becomes *Role, action Action) error {
-	seen := Holders{RoleID: id, Minted: c.access.Test()}
+	bound := !c.unbounded() || len(c.roleEnds()) > 0
+	seen := Holders{RoleID: id, Minted: c.access.Test() || bound && becomes != nil}
 	var fail error
 	pages(Page{}, func(p Page) ([]Role, error) {
 		return c.m.store.Roles(ctx, c.owner, RoleQuery{Page: p, Inherits: id})
@@ -268,8 +275,7 @@ func (c *call) checkDirectHolders(ctx context.Context, id string, changed Role, 
 			seen.Tokens = append(seen.Tokens, Ref{t.ID, t.Version})
 		}
 		key := strings.Join(t.Roles, "\n")
-		if plain := len(t.Permissions) == 0 && t.Parent == "" && !t.Damaged; plain && !c.access.Test() && c.unbounded() &&
-			len(c.roleEnds()) == 0 {
+		if plain := len(t.Permissions) == 0 && t.Parent == "" && !t.Damaged; plain && !c.access.Test() && !bound {
 			if alike[key] {
 				return true
 			}
@@ -287,10 +293,11 @@ func (c *call) checkHolder(ctx context.Context, t *Token, changed Role, becomes 
 	if c.access.Test() && !t.Test {
 		return deniedToken(action, t.ID)
 	}
-	layers := []layer{layerOf(t)}
+	layers, ends := []layer{layerOf(t)}, action == Delete
+	bound := becomes != nil && (!c.unbounded() || len(c.roleEnds()) > 0)
 	before, err := c.rolesNamed(ctx, layers)
 	if t.Damaged || isUnknowable(err) {
-		return c.checkRights(ctx, anything, nil, nil, action, "token", t.ID)
+		return c.checkRights(ctx, anything, nil, nil, ends, action, "token", t.ID)
 	}
 	if err != nil {
 		return err
@@ -298,33 +305,79 @@ func (c *call) checkHolder(ctx context.Context, t *Token, changed Role, becomes 
 	is := newPolicy(layers, before)
 	if t.Parent != "" {
 		if !is.invalid() && is.checkSize(ctx) == nil {
-			return nil
+			if !bound {
+				return nil
+			}
+			return c.checkMintedHolder(ctx, t, changed, *becomes, action)
 		}
-	} else if err := c.checkRights(ctx, layers, before, nil, action, "token", t.ID); err != nil {
+	} else if err := c.checkRights(ctx, layers, before, nil, ends, action, "token", t.ID); err != nil {
 		return err
 	}
-	after := maps.Clone(before)
+	after, err := c.rolesAfter(ctx, before, changed, becomes)
+	if err != nil {
+		return err
+	}
+	if err := c.checkRights(ctx, layers, after, nil, ends, action, "token", t.ID); err != nil {
+		return err
+	}
+	if !bound || t.Parent != "" {
+		return nil
+	}
+	return c.checkGain(ctx, Found{Token: *t}, before, after, action)
+}
+
+// checkMintedHolder is what checkHolder checks of a minted token that lies within its parent.
+func (c *call) checkMintedHolder(ctx context.Context, t *Token, changed, becomes Role, action Action) error {
+	f, err := c.loadEvenDamaged(ctx, t.ID)
+	if errors.Is(err, ErrNotFound) {
+		return nil // it was removed meanwhile
+	}
+	if err != nil {
+		return err
+	}
+	before, err := c.rolesNamed(ctx, layersOf(&f.Token, f.Ancestors))
+	if isUnknowable(err) || slices.ContainsFunc(f.Ancestors, func(a Token) bool { return a.Damaged }) {
+		return c.checkRights(ctx, anything, nil, nil, false, action, "token", t.ID)
+	}
+	if err != nil {
+		return err
+	}
+	after, err := c.rolesAfter(ctx, before, changed, &becomes)
+	if err != nil {
+		return err
+	}
+	c.requireUnchanged(nil, f.Ancestors)
+	return c.checkGain(ctx, f, before, after, action)
+}
+
+// rolesAfter returns roles as they will be when the role changed becomes another one, or is deleted. The write requires
+// that the others are unchanged.
+func (c *call) rolesAfter(ctx context.Context, roles map[string]Role, changed Role, becomes *Role) (map[string]Role,
+	error) {
+	after := maps.Clone(roles)
 	delete(after, changed.ID)
 	if becomes != nil {
 		after[becomes.ID] = *becomes
+		var err error
 		after, err = c.m.rolesOf(ctx, c.owner, &compiled{anyRole: true, roleSet: after}, []layer{{roles: becomes.Inherits}})
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
 	c.requireUnchangedExcept(after, changed.ID, becomes)
-	if err := c.checkRights(ctx, layers, after, nil, action, "token", t.ID); err != nil {
-		return err
-	}
-	if becomes == nil || t.Parent != "" || c.unbounded() && len(c.roleEnds()) == 0 ||
-		!gainsRights(ctx, Found{Token: *t}, Found{Token: *t}, before, after) {
+	return after, nil
+}
+
+// checkGain returns an error if a token gets rights by a changed role, and would keep them beyond the bounds of the
+// actor's own token, or longer than the actor.
+func (c *call) checkGain(ctx context.Context, f Found, before, after map[string]Role, action Action) error {
+	if !gainsRights(ctx, f, f, before, after) {
 		return nil
 	}
-	// It gets rights by the role, which it would keep.
-	if err := c.checkOwnBounds(t, nil, action, &t.Settings, true); err != nil {
+	if err := c.checkOwnBounds(&f.Token, f.Ancestors, action, &f.Token.Settings, true); err != nil {
 		return err
 	}
-	return c.checkRoleEnds(ctx, t, nil, action, &t.Settings, true, after)
+	return c.checkRoleEnds(ctx, &f.Token, f.Ancestors, action, &f.Token.Settings, true, after)
 }
 
 // deniedToken returns the error of an actor that may not do action on a token.
@@ -544,8 +597,8 @@ func (c *call) layersAt(at int64) []layer {
 	}
 	set := c.access.set
 	f := withHeldRoles(withLiveRoles(c.found, at))
-	layers, held := chainLayers(&f, set.roleSet)
-	narrow, _ := heldNarrowLayers(set.narrowLayers, held, anyRole(&f), at)
+	layers, held, lost := chainLayers(&f, set.roleSet)
+	narrow, _ := heldNarrowLayers(set.narrowLayers, selfRoles{held, lost}, anyRole(&f), at)
 	return slices.Concat(narrow, layers)
 }
 
@@ -585,7 +638,8 @@ func (c *call) checkRoleEnds(ctx context.Context, t *Token, ancestors []Token, a
 		if unknown {
 			layers = anything
 		}
-		if err := c.checkRightsBy(ctx, c.layersAt(at), layers, roles, t.lookup, action, "token", t.ID); err != nil {
+		if err := c.checkRightsBy(ctx, c.layersAt(at), layers, roles, t.lookup, false, action, "token",
+			t.ID); err != nil {
 			return fmt.Errorf("%w: the actor has a role until %s, and gives nobody its rights for longer", err,
 				fromMicros(at).Format(time.RFC3339))
 		}

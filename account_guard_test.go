@@ -1092,15 +1092,18 @@ func TestOnlyFullRightsEndADamagedRecord(t *testing.T) {
 		what string
 		kind latchkey.Kind
 		set  latchkey.Settings
-		may  bool
+		ends bool // it may end what is damaged, and switch it off
+		may  bool // it may do whatever can be done
 	}{
-		{"a secret key", latchkey.KindSecret, latchkey.Settings{}, true},
+		{"a secret key", latchkey.KindSecret, latchkey.Settings{}, true, true},
+		{"all rules, Give named", latchkey.KindAPIKey, latchkey.Settings{Permissions: latchkey.Permissions{
+			latchkey.Allow(latchkey.Any, latchkey.Give).On("*", "latchkey/*")}}, true, true},
 		{"all rules", latchkey.KindAPIKey, latchkey.Settings{Permissions: latchkey.Permissions{
-			latchkey.Allow(latchkey.Any).On("*", "latchkey/*")}}, true},
+			latchkey.Allow(latchkey.Any).On("*", "latchkey/*")}}, true, false},
 		{"all but reading one", latchkey.KindAPIKey, latchkey.Settings{Permissions: latchkey.Permissions{
-			latchkey.Allow(latchkey.Any).On("*", "latchkey/*"), latchkey.Deny(latchkey.Read).On("dataset/a")}}, false},
+			latchkey.Allow(latchkey.Any).On("*", "latchkey/*"), latchkey.Deny(latchkey.Read).On("dataset/a")}}, false, false},
 		{"an administrator of tokens and roles", latchkey.KindAPIKey, latchkey.Settings{Permissions: latchkey.Permissions{
-			latchkey.Allow(latchkey.Any).On("latchkey/*")}}, false},
+			latchkey.Allow(latchkey.Any).On("latchkey/*")}}, false, false},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			ctx := t.Context()
@@ -1128,19 +1131,21 @@ func TestOnlyFullRightsEndADamagedRecord(t *testing.T) {
 				_, err := as.UpdateRole(ctx, id, func(r *latchkey.Role) error { r.Permissions = nil; return nil })
 				return err
 			}
-			for i, do := range []func() error{
-				func() error {
-					_, err := as.Update(ctx, bad.ID, func(t *latchkey.Token) error { t.Disabled = true; return nil })
-					return err
-				},
-				func() error { _, err := as.Rotate(ctx, bad.ID, 0); return err },
-				func() error { return as.Revoke(ctx, bad.ID, "") },
-				func() error { return as.Delete(ctx, bad.ID) },
-				func() error { return edit(lonely.ID) },
-				func() error { return edit(role.ID) },
-				func() error { return as.Revoke(ctx, holder.ID, "") },
+			enable := func(t *latchkey.Token) error { t.Disabled = !t.Disabled; return nil }
+			for i, call := range []struct {
+				may bool
+				do  func() error
+			}{
+				{c.ends, func() error { return errOf(as.Update(ctx, bad.ID, enable)) }},
+				{c.may, func() error { return errOf(as.Update(ctx, bad.ID, enable)) }},
+				{c.may, func() error { _, err := as.Rotate(ctx, bad.ID, 0); return err }},
+				{c.ends, func() error { return as.Revoke(ctx, bad.ID, "") }},
+				{c.ends, func() error { return as.Delete(ctx, bad.ID) }},
+				{c.may, func() error { return edit(lonely.ID) }},
+				{c.may, func() error { return edit(role.ID) }},
+				{c.ends, func() error { return as.Revoke(ctx, holder.ID, "") }},
 			} {
-				if err := do(); c.may {
+				if err := call.do(); call.may {
 					require.NoError(t, err, i)
 				} else {
 					require.ErrorIs(t, err, latchkey.ErrDenied, i)
@@ -1183,4 +1188,31 @@ func TestADamagedHolderBesideOneLikeIt(t *testing.T) {
 	w.ok(rename("one"))
 	spoil(t, w.store, second.ID)
 	w.is(latchkey.ErrDenied, rename("two"))
+}
+
+// A token that was minted from one that may name any role gets what its role gets. An actor whose own token ends gives
+// it nothing that it would keep.
+func TestAnActorGivesMintedTokensNothingToKeep(t *testing.T) {
+	w := newWorld(t)
+	r := w.role("r")
+	_, root := w.issue(latchkey.KindSecret, latchkey.Settings{})
+	w.mint(w.access(root), latchkey.Narrowing{Roles: []string{r.ID}, Lifetime: 2 * time.Hour})
+	widen := func(end time.Duration, exceeding bool) error {
+		_, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Permissions: append(admin(), readAll()),
+			Validity: latchkey.Validity{NotAfter: w.now().Add(end)}})
+		as := mustAs(w, w.access(secret))
+		if exceeding {
+			as = as.Exceeding()
+		}
+		_, err := as.UpdateRole(w.ctx, r.ID, func(r *latchkey.Role) error {
+			r.Permissions = append(r.Permissions, latchkey.Grant(latchkey.Read).On(latchkey.Pattern("d/"+end.String())))
+			return nil
+		})
+		return err
+	}
+	w.is(latchkey.ErrDenied, widen(time.Hour, false))
+	w.ok(widen(3*time.Hour, false))
+	w.ok(widen(time.Hour, true))
+	w.turn(90 * time.Minute)
+	w.ok(widen(30*time.Minute, false))
 }

@@ -297,7 +297,7 @@ func (a Account) reveal(ctx context.Context, id, event string,
 		if err != nil {
 			return err
 		}
-		if err := c.checkTokenRights(ctx, &f.Token, f.Ancestors, Reveal); err != nil {
+		if err := c.checkTokenRights(ctx, &f.Token, f.Ancestors, false, Reveal); err != nil {
 			return err
 		}
 		if err := c.checkOwnBounds(&f.Token, f.Ancestors, Reveal, &f.Token.Settings, false); err != nil {
@@ -374,7 +374,7 @@ func (c *call) openNewest(ctx context.Context, id string) (text string, version 
 	if f.Token.Kind == KindPublishable || !f.Token.Revoked.IsZero() {
 		return "", 0, ErrNotFound
 	}
-	if err := c.checkTokenRights(ctx, &f.Token, f.Ancestors, Reveal); err != nil {
+	if err := c.checkTokenRights(ctx, &f.Token, f.Ancestors, false, Reveal); err != nil {
 		return "", 0, err
 	}
 	if err := c.checkOwnBounds(&f.Token, f.Ancestors, Reveal, &f.Token.Settings, false); err != nil {

@@ -19,7 +19,8 @@ import (
 // Issue makes a token and stores it. The returned Secret is the only place where its text can be read, unless
 // Options.Keyring allows Reveal. It returns [ErrInvalid] for a Spec that its kind cannot have, for an end that is
 // past, of a role too, and for an unknown role. An actor gives only a client and attributes that it has, or that [Give]
-// lets it give. The owner's policy may refuse the token: see [OwnerPolicy].
+// lets it give, and needs all rights for a secret key: see [Account]. The owner's policy may refuse the token: see
+// [OwnerPolicy].
 //
 // Without an Origin, Spec.Roles may name a role by the name that the host gave it, or that it has in Options.Roles,
 // byte for byte. The stored record has ids. An id wins over a name, and a text that looks like an id is one. A name
@@ -407,7 +408,7 @@ func (a Account) Delete(ctx context.Context, id string) error {
 		if err != nil {
 			return err
 		}
-		if err := c.checkTokenRights(ctx, &f.Token, f.Ancestors, Delete); err != nil {
+		if err := c.checkTokenRights(ctx, &f.Token, f.Ancestors, true, Delete); err != nil {
 			return err
 		}
 		w := Write{DeleteTokens: []Ref{{ID: id, Version: f.Token.Version}}}
@@ -524,7 +525,7 @@ func (a Account) issueOnce(ctx context.Context, spec Spec, text, event string, k
 	if err := newPolicy(layersOf(&t, nil), roles).checkSize(ctx); err != nil {
 		return Token{}, err
 	}
-	if err := c.checkTokenRights(ctx, &t, nil, Create); err != nil {
+	if err := c.checkTokenRights(ctx, &t, nil, false, Create); err != nil {
 		return Token{}, err
 	}
 	if err := c.checkOwnBounds(&t, nil, Create, nil, true); err != nil {
@@ -645,8 +646,13 @@ func (a Account) change(ctx context.Context, action Action, event, id, reason st
 		if err != nil {
 			return err
 		}
-		if err := c.checkTokenRights(ctx, &f.Token, f.Ancestors, action); err != nil {
-			return err
+		ends := action == Delete
+		var tooWide error // what the actor lacks for more than to switch the token off
+		if err := c.checkTokenRights(ctx, &f.Token, f.Ancestors, ends, action); err != nil {
+			if action != Update || c.checkTokenRights(ctx, &f.Token, f.Ancestors, true, action) != nil {
+				return err
+			}
+			ends, tooWide = true, err
 		}
 		before, was := auditJSON(f.Token), f.Token
 		var w Write
@@ -658,7 +664,10 @@ func (a Account) change(ctx context.Context, action Action, event, id, reason st
 			}
 			return err
 		}
-		if err := c.checkTokenRights(ctx, &f.Token, f.Ancestors, action); err != nil {
+		if tooWide != nil && !onlyDisables(&was, &f.Token) {
+			return tooWide
+		}
+		if err := c.checkTokenRights(ctx, &f.Token, f.Ancestors, ends, action); err != nil {
 			return err
 		}
 		if action != Delete {
@@ -686,6 +695,13 @@ func (a Account) change(ctx context.Context, action Action, event, id, reason st
 		return Token{}, err
 	}
 	return out, nil
+}
+
+// onlyDisables reports whether an edit switches the token off, and changes nothing else.
+func onlyDisables(was, edited *Token) bool {
+	off := *was
+	off.Disabled = true
+	return !was.Disabled && sameRecord(off, *edited)
 }
 
 // keepToPolicy returns an error if the owner's policy does not let a token be edited so. It makes the write require the

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/memstore"
 )
 
 // shop is the catalogue of a host with invoices, which have rows, and folders, which have none.
@@ -494,4 +495,44 @@ func ExampleCatalogue() {
 	// Output:
 	// the catalogue has no action "aprove" on "invoice/{id}": there are "approve", "read"
 	// invoice 7 - approve and pay
+}
+
+// The roles of code are checked with the catalogue when a Manager is made: both are of the same program.
+func TestCatalogueChecksRolesOfCode(t *testing.T) {
+	fits := latchkey.Role{Name: "reader", Permissions: latchkey.Permissions{allow(latchkey.Read).On("invoice/*")},
+		Boundary: latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*")}}
+	store := memstore.New(nil)
+	make := func(c *latchkey.Catalogue, roles ...latchkey.Role) *latchkey.Manager {
+		keys := latchkey.New(store, &latchkey.Options{Catalogue: c, Roles: roles})
+		t.Cleanup(func() { _ = keys.Close(context.Background()) })
+		return keys
+	}
+	make(shop(), fits)
+	for what, c := range map[string]struct {
+		role latchkey.Role
+		says string
+	}{
+		"an action": {latchkey.Role{Name: "odd", Permissions: latchkey.Permissions{allow("reed").On("invoice/*")}},
+			`role "odd": rule 1: latchkey: invalid argument: the catalogue has no action "reed"`},
+		"a resource": {latchkey.Role{Name: "odd", Permissions: latchkey.Permissions{allow(latchkey.Read).On("invoices/*")}},
+			`role "odd": rule 1: latchkey: invalid argument: the catalogue has no resource that "invoices/*" covers`},
+		"a boundary": {latchkey.Role{Name: "odd", Boundary: latchkey.Permissions{allow("reed").On("invoice/*")}},
+			`role "odd": Boundary: rule 1`},
+	} {
+		t.Run(what, func(t *testing.T) {
+			func() {
+				defer func() {
+					require.Contains(t, recover(), "latchkey: New: Options.Roles does not fit Options.Catalogue: "+c.says)
+				}()
+				make(shop(), fits, c.role)
+			}()
+			make(nil, fits, c.role) // without a catalogue nothing is declared
+			var warned []string
+			warning := shop()
+			warning.Warn = func(_ context.Context, err error) { warned = append(warned, err.Error()) }
+			make(warning, fits, c.role)
+			require.Len(t, warned, 1)
+			require.Contains(t, warned[0], c.says)
+		})
+	}
 }

@@ -447,7 +447,20 @@ func sameNode(a, b *node) bool {
 // hasRefs reports whether c holds a reference, so that it cannot be bound before resolve.
 func (c Condition) hasRefs() bool { return c.n != nil && c.n.refs }
 
-// resolve fills references in. value returns a string for Self, ClientID and OwnerID, a []string for SelfRoles, and for
+// selfRoles is the value of SelfRoles. Those of Options.Roles that this process lacks are not held. But neither are
+// they other roles: for a row that names one, a comparison with SelfRoles is neither true nor false. So no Not, and no
+// Deny, admits a row because a role is unknown.
+type selfRoles struct{ held, lost []string }
+
+// list returns the roles to compare with, in a comparison that is negated or not.
+func (r *selfRoles) list(negated bool) []string {
+	if negated && len(r.lost) > 0 {
+		return slices.Concat(r.held, r.lost)
+	}
+	return r.held
+}
+
+// resolve fills references in. value returns a string for Self, ClientID and OwnerID, *selfRoles for SelfRoles, and for
 // an AttrRef a canonical value or a []string.
 //
 // A reference without a value, or with an empty text, admits nothing, and neither does its negation. Negations are
@@ -489,6 +502,10 @@ func (n *node) resolve(value refValues, negated bool) Condition {
 		return Condition{neverRow}
 	}
 	v, ok := value(n.value)
+	if roles, is := v.(*selfRoles); is {
+		list := roles.list(negated)
+		v, ok = list, len(list) > 0
+	}
 	if s, isText := v.(string); !ok || isText && s == "" {
 		return Condition{neverRow}
 	}

@@ -21,6 +21,19 @@ func (m *Manager) checkSaved(origin string) catalogueCheck {
 	return catalogueCheck{Catalogue: m.opts.Catalogue}
 }
 
+// checkDeclared returns what is wrong by Options.Catalogue with the first of Options.Roles whose rules do not fit it.
+// The host wrote both. A host that wants warnings gets one for each such role.
+func (m *Manager) checkDeclared() error {
+	for _, r := range m.code.list {
+		check := m.checkSaved("")
+		if err := check.role(&Role{}, &r); err != nil {
+			return fmt.Errorf("Options.Roles does not fit Options.Catalogue: %w", err)
+		}
+		check.saved(context.Background())
+	}
+	return nil
+}
+
 // changed checks a list of a record unless it is what it was; what names the list. It keeps the error for later if the
 // host wants a warning.
 func (k *catalogueCheck) changed(what string, old, p Permissions) error {

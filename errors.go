@@ -40,7 +40,7 @@ var (
 // Errors of [OwnerPolicy]. ErrTooMany wraps ErrPolicy. A refused kind is both ErrPolicy and ErrDenied, and a refused
 // end both ErrPolicy and ErrInvalid.
 var (
-	ErrPolicy        = errors.New("the owner's policy") // each refusal by OwnerPolicy, but for MintRight
+	ErrPolicy        = errors.New("the owner's policy") // each refusal by OwnerPolicy, but for MintRight and ClientRight
 	ErrTooMany error = &tooManyError{}                  // OwnerPolicy.Tokens or Children live already; also of the Store
 )
 

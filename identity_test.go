@@ -704,19 +704,52 @@ func TestAnActorGivesNoClientOfANarrowing(t *testing.T) {
 		latchkey.Grant(latchkey.Give).On("latchkey/client/{*client}", "latchkey/attribute/{*client}")}
 	bob := latchkey.Client{ID: "bob"}
 	_, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Permissions: rules})
-	narrowed, err := w.access(secret).Narrow(w.ctx, latchkey.Narrowing{Client: bob})
+	assumed, err := w.acme.Assume(latchkey.Client{}, rules)
 	w.ok(err)
-	for _, s := range []latchkey.Spec{{Client: bob}, {Attributes: latchkey.Attributes{"bob": "x"}}} {
-		s.Kind = latchkey.KindAPIKey
-		_, _, err = mustAs(w, w.access(secret)).Issue(w.ctx, s)
-		w.is(latchkey.ErrDenied, err)
-		_, _, err = mustAs(w, narrowed).Issue(w.ctx, s)
-		w.is(latchkey.ErrDenied, err)
+	isBob, err := w.acme.Assume(bob, rules)
+	w.ok(err)
+	for _, boundary := range []latchkey.Permissions{nil, {latchkey.Allow(latchkey.Any, latchkey.Give).On("latchkey/*")}} {
+		w.configure(func(o *latchkey.Owner) { o.Boundary = boundary })
+		for _, a := range []latchkey.Access{w.access(secret), assumed} {
+			narrowed, err := a.Narrow(w.ctx, latchkey.Narrowing{Client: bob})
+			w.ok(err)
+			twice, err := narrowed.Narrow(w.ctx, latchkey.Narrowing{Attributes: latchkey.Attributes{}})
+			w.ok(err)
+			again, err := twice.Again(w.ctx)
+			w.ok(err)
+			require.Equal(t, "bob", again.Client().ID)
+			for _, s := range []latchkey.Spec{{Client: bob}, {Attributes: latchkey.Attributes{"bob": "x"}}} {
+				s.Kind = latchkey.KindAPIKey
+				for _, a := range []latchkey.Access{a, narrowed, twice, again} {
+					_, _, err = mustAs(w, a).Issue(w.ctx, s)
+					w.is(latchkey.ErrDenied, err)
+				}
+				_, _, err = mustAs(w, isBob).Issue(w.ctx, s)
+				w.ok(err)
+			}
+		}
 	}
+	// Rules about the client are not those of the narrowing either.
+	own := latchkey.Permissions{latchkey.Allow(latchkey.Any).On("latchkey/*"),
+		latchkey.Allow(latchkey.Read).On("row").Where(eq("who", latchkey.ClientID))}
+	spec := latchkey.Spec{Kind: latchkey.KindAPIKey, Permissions: latchkey.Permissions{
+		latchkey.Allow(latchkey.Read).On("row").Where(eq("who", "bob"))}}
+	for as, may := range map[latchkey.Client]bool{{}: false, bob: true} {
+		a, err := w.acme.Assume(as, own)
+		w.ok(err)
+		a, err = a.Narrow(w.ctx, latchkey.Narrowing{Client: bob})
+		w.ok(err)
+		if _, _, err = mustAs(w, a).Issue(w.ctx, spec); may {
+			w.ok(err)
+		} else {
+			w.is(latchkey.ErrDenied, err)
+		}
+	}
+	w.configure(func(o *latchkey.Owner) { o.Boundary = nil })
 	// A narrowing may still take the right away.
 	_, secret = w.issue(latchkey.KindAPIKey, latchkey.Settings{Permissions: latchkey.Permissions{
 		latchkey.Allow(latchkey.Any, latchkey.Give).On("latchkey/*")}})
-	narrowed, err = w.access(secret).Narrow(w.ctx, latchkey.Narrowing{Permissions: latchkey.Permissions{
+	narrowed, err := w.access(secret).Narrow(w.ctx, latchkey.Narrowing{Permissions: latchkey.Permissions{
 		latchkey.Allow(latchkey.Any).On("latchkey/*")}})
 	w.ok(err)
 	_, _, err = mustAs(w, narrowed).Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Client: bob})

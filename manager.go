@@ -90,6 +90,9 @@ func New(store Store, opts *Options) *Manager {
 	if m.code, err = newCodeRoles(o.Roles); err != nil {
 		panic("latchkey: New: " + err.Error())
 	}
+	if err := m.checkDeclared(); err != nil {
+		panic("latchkey: New: " + err.Error())
+	}
 	m.made = time.Now()
 	if m.hostClock = o.Clock != nil; !m.hostClock {
 		o.Clock = time.Now

@@ -22,7 +22,7 @@ import (
 //
 // A parent without a client may mint for any client. The rules of the chain that refer to [ClientID] give such a parent
 // no row, and then give the minted token the rows of its client. So give such rules to a token without a client only if
-// it may act for every client.
+// it may act for every client, or have the owner's policy demand a right for each: [OwnerPolicy.ClientRight].
 //
 // The errors are:
 //
@@ -34,7 +34,7 @@ import (
 //   - [ErrInvalid] for an attribute that differs from the parent's, or that its ChildAttributes do not name
 //   - [ErrForced] for forced values that contradict an ancestor's, and for a reference in one that has no value
 //   - [ErrDenied] if the parent may not mint: a publishable token, one that must sign its requests, one at MaxDepth,
-//     and one that [OwnerPolicy] does not let mint
+//     and one that [OwnerPolicy] does not let mint, or not for that client
 //   - [ErrTooMany] where [OwnerPolicy.Children] live already
 //   - [ErrAddress] outside Restrictions.MintFrom
 //   - those of [Manager.Verify] if the parent is no longer valid
@@ -93,6 +93,12 @@ func (a Access) mint(ctx context.Context, n *Narrowing) (Token, Secret, error) {
 	nl, err := a.resolveNarrowing(ctx, n)
 	if err != nil {
 		return fail(err)
+	}
+	if id := nl.client.ID; policy.ClientRight && id != parent.Client.ID {
+		if err := a.Check(Give, Path("latchkey", "client", id)); err != nil {
+			return fail(a.reportRefusal(ctx, fmt.Errorf("%w: the token has no client, and may mint for none that no rule lets "+
+				"it give (Owner.Policy.ClientRight)", err)))
+		}
 	}
 	check := m.checkSaved(cmp.Or(n.Origin, parent.Origin))
 	if err := check.changed("Permissions", nil, n.Permissions); err != nil {
@@ -321,8 +327,9 @@ func (a Access) resolveNarrowing(ctx context.Context, n *Narrowing) (resolvedNar
 	if !nl.layer.full {
 		nl.roles = nl.layer.roles
 	}
-	nl.layer.selfRoles = &nl.roles
+	nl.layer.selfRoles = &selfRoles{held: nl.roles}
 	if nl.layer.full {
+		nl.layer.selfRoles.lost = a.set.lost
 		return nl, nil
 	}
 	for _, id := range nl.roles {

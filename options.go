@@ -69,7 +69,8 @@ type Options struct {
 	LastUseAddress AddressDetail
 
 	// Catalogue declares the resources, actions and fields of the host. Rules are then checked when they are saved, and
-	// routes when they are made. It is copied. New panics if it is invalid. Nil: any valid rule is saved.
+	// routes when they are made. It is copied. New panics if it is invalid, and if Roles do not fit it, unless
+	// Catalogue.Warn is set. Nil: any valid rule is saved.
 	Catalogue *Catalogue
 
 	// Logger receives warnings about errors that no caller sees, such as a last use that could not be written. It never

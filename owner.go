@@ -87,6 +87,10 @@ type OwnerPolicy struct {
 	Kinds []Kind `json:"kinds,omitempty"`
 	// MintRight demands of a token that mints the right [Mint] on "latchkey/token/<its id>". A secret key has it.
 	MintRight bool `json:"mint_right,omitempty"`
+	// ClientRight demands of a token without a client that mints for one the right [Give] on "latchkey/client/<its id>". A
+	// secret key has it. Without this rule such a token may mint for any client: see [Access.Mint]. [Access.Narrow] is the
+	// host's own, and does not ask.
+	ClientRight bool `json:"client_right,omitempty"`
 	// AuditMints leaves an event "token.mint" in the audit trail for each mint, with the parent as its actor.
 	AuditMints bool `json:"audit_mints,omitempty"`
 }

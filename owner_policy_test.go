@@ -48,7 +48,7 @@ func TestAPolicyThatCannotBeEnforcedIsRefused(t *testing.T) {
 		require.ErrorContains(t, err, text)
 	}
 	full := latchkey.OwnerPolicy{MaxLifetime: time.Hour, MaxIdle: time.Minute, Tokens: 1, Children: 2,
-		Kinds: []latchkey.Kind{latchkey.KindAPIKey}, MintRight: true, AuditMints: true}
+		Kinds: []latchkey.Kind{latchkey.KindAPIKey}, MintRight: true, ClientRight: true, AuditMints: true}
 	w.set(full)
 	o, err := w.acme.Record(w.ctx)
 	w.ok(err)
@@ -244,6 +244,50 @@ func TestAPolicyMayDemandARightToMint(t *testing.T) {
 	w.ok(err)
 	w.is(latchkey.ErrDenied, mint(with))
 	w.is(latchkey.ErrDenied, mint(child))
+}
+
+// A token without a client mints for any, unless the policy demands the right to give that client.
+func TestAPolicyMayDemandARightForClients(t *testing.T) {
+	w := newWorld(t)
+	own := latchkey.Grant(latchkey.Read).On("row").Where(eq("who", latchkey.ClientID))
+	_, without := w.key(own, latchkey.Allow(latchkey.Any).On("latchkey/*"))
+	_, some := w.key(own, latchkey.Allow(latchkey.Give).On("latchkey/client/a%2Fb"))
+	_, root := w.issue(latchkey.KindSecret, latchkey.Settings{})
+	of, secret, err := w.acme.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Client: latchkey.Client{ID: "bob"},
+		Permissions: latchkey.Permissions{own}})
+	w.ok(err)
+	require.Equal(t, "bob", of.Client.ID)
+	mint := func(secret, client string) error {
+		n := latchkey.Narrowing{Lifetime: time.Hour, Client: latchkey.Client{ID: client}}
+		_, _, err := w.access(secret).Mint(w.ctx, n)
+		return err
+	}
+	for _, s := range []string{without, some, root} {
+		w.ok(mint(s, "bob"))
+		w.ok(mint(s, "a/b"))
+	}
+	w.set(latchkey.OwnerPolicy{ClientRight: true})
+	for _, c := range []struct {
+		secret, client string
+		may            bool
+	}{{without, "", true}, {without, "bob", false}, {without, "a/b", false}, {some, "a/b", true}, {some, "bob", false},
+		{root, "bob", true}, {secret.Reveal(), "", true}, {secret.Reveal(), "bob", true}} {
+		err := mint(c.secret, c.client)
+		if c.may {
+			w.ok(err)
+			continue
+		}
+		denied, ok := errors.AsType[*latchkey.DeniedError](err)
+		require.True(t, ok)
+		require.Equal(t, latchkey.Give, denied.Action)
+		require.Equal(t, latchkey.Path("latchkey", "client", c.client), denied.Resource)
+	}
+	// A child is without the client, and has the right as far as it has its parent's rules.
+	_, child := w.mint(w.access(some), latchkey.Narrowing{})
+	w.ok(mint(child, "a/b"))
+	w.is(latchkey.ErrDenied, mint(child, "bob"))
+	_, child = w.mint(w.access(some), latchkey.Narrowing{Permissions: latchkey.Permissions{own}})
+	w.is(latchkey.ErrDenied, mint(child, "a/b"))
 }
 
 func TestAPolicyMayAuditMints(t *testing.T) {

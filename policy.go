@@ -18,7 +18,7 @@ type layer struct {
 	ends map[string]time.Time
 	// selfRoles is the value of SelfRoles in this layer: the roles of the token of the layer, not of the presented one.
 	// Otherwise a minted token with other roles could do what its parent may not. Nil: SelfRoles is not filled in.
-	selfRoles *[]string
+	selfRoles *selfRoles
 }
 
 // policy is a compiled chain of layers: what all of them allow together. It is immutable. A nil policy allows nothing.
@@ -43,7 +43,7 @@ type compiledLayer struct {
 	extent verdict // of rows
 	forced Values
 	key    string
-	roles  *[]string // the value of SelfRoles; nil: not filled in
+	roles  *selfRoles // nil: not filled in
 }
 
 // roleNode is a role in a policy.
@@ -416,7 +416,7 @@ func (l *compiledLayer) fillSelfRoles(gs []grant) []grant {
 	for _, g := range gs {
 		set.add(g.rows.resolve(func(v any) (any, bool) {
 			if v == SelfRoles {
-				return *l.roles, len(*l.roles) > 0
+				return l.roles, true
 			}
 			return v, true
 		}), g.forced, forcedKey(g.forced))

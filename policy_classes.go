@@ -30,19 +30,25 @@ type classSegment struct {
 	client bool   // some pattern has ClientSegment here
 }
 
-// representedActions returns actions that stand for all others. [Exceed] is among them if a rule names it; a rule of
-// [Any] does not.
+// representedActions returns actions that stand for all others. Those that [Any] does not include are among them if a
+// rule names them, and if a layer starts from everything: it has them without a rule.
 func representedActions(policies ...*policy) []Action {
 	actions := []Action{unmentioned, Create}
 	known := map[Action]bool{Create: true}
+	add := func(list []Action) {
+		for _, a := range list {
+			if !known[a] {
+				known[a] = true
+				actions = append(actions, a)
+			}
+		}
+	}
 	for _, p := range policies {
 		for _, s := range p.rulesets() {
-			for _, a := range s.actions {
-				if !known[a] {
-					known[a] = true
-					actions = append(actions, a)
-				}
-			}
+			add(s.actions)
+		}
+		if slices.ContainsFunc(p.layers, func(l compiledLayer) bool { return l.full }) {
+			add(namedActions[:])
 		}
 	}
 	return actions

@@ -25,17 +25,17 @@ import (
 // attribute lies within every row only. With [ClientSegment] in a pattern, what p allows to any client must be allowed
 // by q to every client, and to a caller without one.
 func (p *policy) within(ctx context.Context, q *policy) bool {
-	return p.withinFor(ctx, q, "", nil, nil)
+	return p.withinFor(ctx, q, false, nil, nil)
 }
 
-// withinFor is within for all actions but one; "": none is left out. Mine and theirs are what is known of the callers
-// of p and of q, for good: references that they fill in are compared by their values. Mine returns a reference itself
-// if its value may still come to be known. Nil: nothing is known.
-func (p *policy) withinFor(ctx context.Context, q *policy, but Action, mine, theirs refValues) bool {
+// withinFor is within; if anyOnly is true, for the actions that [Any] includes only. Mine and theirs are what is known
+// of the callers of p and of q, for good: references that they fill in are compared by their values. Mine returns a
+// reference itself if its value may still come to be known. Nil: nothing is known.
+func (p *policy) withinFor(ctx context.Context, q *policy, anyOnly bool, mine, theirs refValues) bool {
 	switch {
 	case p == nil:
 		return true
-	case q.unrestricted() && (but == Exceed || !p.mentions(Exceed)):
+	case q.unrestricted() && (anyOnly || !p.mentions(Exceed)):
 		return true
 	case p.invalid():
 		return false
@@ -58,7 +58,7 @@ func (p *policy) withinFor(ctx context.Context, q *policy, but Action, mine, the
 			return false
 		}
 		for _, a := range actions {
-			if a != but && !w.classWithin(p, q, a, unforced, asked, answered) {
+			if !(anyOnly && a.named()) && !w.classWithin(p, q, a, unforced, asked, answered) {
 				return false
 			}
 		}

@@ -504,7 +504,8 @@ type Event struct {
 	Seq   uint64    `json:"seq"` // grows within an owner; given by the Store
 	At    time.Time `json:"at"`
 	Owner string    `json:"owner"`
-	// Actor is the actor's token id, "client:<id>" for an Assumed caller, and "" for the host itself.
+	// Actor is the actor's token id, "client:<id>" for an Assumed caller, and "" for the host itself. "client:" alone is a
+	// caller without an id, or one that was erased.
 	Actor  string          `json:"actor,omitempty"`
 	From   string          `json:"from,omitempty"` // the network address, "" if not known
 	Action string          `json:"action"`         // "token.issue", "role.update", …

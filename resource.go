@@ -34,7 +34,10 @@ const (
 	Any Action = "*"
 )
 
-// named reports whether a rule of [Any] does not allow the action: a rule must name it.
+// namedActions are the actions that a rule of [Any] does not allow: a rule must name them.
+var namedActions = [...]Action{Exceed, Give}
+
+// named reports whether the action is one of namedActions.
 func (a Action) named() bool { return a == Exceed || a == Give }
 
 const (

@@ -37,6 +37,8 @@ type compiled struct {
 	confined     []Restrictions // by Access.Narrow
 	roleSet      map[string]Role
 	roles        []string   // the token's roles: its own, or its parent's if its mint named none
+	lost         []string   // those of them that are roles of Options.Roles which this process lacks
+	assumed      *principal // who an Assumed caller was before Access.Narrow; nil: not narrowed, or a token
 	anyRole      bool       // a mint may name any role of the owner
 	idle         int64      // µs: the token's own idle limit; 0: none
 	idlers       []idleLink // ancestors with an idle limit
@@ -197,7 +199,7 @@ func compileRights(f Found) (*tokencache.Shared[compiled], error) {
 	}
 	deps := []dependency{dependsOn(ChangedOwner, t.Owner)}
 	limits := []Restrictions{t.Restrictions}
-	set.layers, set.roles = chainLayers(&f, set.roleSet)
+	set.layers, set.roles, set.lost = chainLayers(&f, set.roleSet)
 	set.layers[0].name = "token" // the set is shared by others
 	for i := range f.Ancestors {
 		a := &f.Ancestors[i]
@@ -237,32 +239,34 @@ func compileRights(f Found) (*tokencache.Shared[compiled], error) {
 }
 
 // chainLayers returns the layers of a chain, the token's own first and the owner's boundary last, and the token's
-// roles. Roles of Options.Roles that this process lacks are not among them.
-func chainLayers(f *Found, known map[string]Role) (layers []layer, held []string) {
-	lost := func(id string) bool {
+// roles. Lost are those of Options.Roles that this process lacks, which are not among the held ones.
+func chainLayers(f *Found, known map[string]Role) (layers []layer, held, lost []string) {
+	isLost := func(id string) bool {
 		_, ok := known[id]
 		return isCodeID(id) && !ok
 	}
-	var ceiling *[]string
+	isHeld := func(id string) bool { return !isLost(id) }
+	var ceiling *selfRoles
 	for i := -1; i < len(f.Ancestors); i++ {
 		t := &f.Token
 		if i >= 0 {
 			t = &f.Ancestors[i]
 		}
-		l, roles := layerOf(t), effectiveRoles(&Found{Token: *t, Ancestors: f.Ancestors[i+1:]})
-		if slices.ContainsFunc(roles, lost) {
-			roles = slices.DeleteFunc(slices.Clone(roles), lost)
+		l, roles := layerOf(t), &selfRoles{held: effectiveRoles(&Found{Token: *t, Ancestors: f.Ancestors[i+1:]})}
+		if slices.ContainsFunc(roles.held, isLost) {
+			roles.lost = slices.DeleteFunc(slices.Clone(roles.held), isHeld)
+			roles.held = slices.DeleteFunc(slices.Clone(roles.held), isLost)
 		}
 		if i < 0 {
-			held = roles
+			held, lost = roles.held, roles.lost
 		}
-		l.selfRoles, ceiling = &roles, &roles
+		l.selfRoles, ceiling = roles, roles
 		layers = append(layers, l)
 	}
 	if f.Owner.Boundary != nil {
 		layers = append(layers, layer{name: boundaryLayer, rules: f.Owner.Boundary, selfRoles: ceiling})
 	}
-	return layers, held
+	return layers, held, lost
 }
 
 func dependsOn(kind ChangeKind, id string) dependency { return dependency{Kind: uint8(kind), ID: id} }

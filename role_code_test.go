@@ -480,7 +480,14 @@ func TestAnActorGetsNoSecretOfUnknownRoles(t *testing.T) {
 	}
 	_, secret := w.key(all...)
 	as := mustAs(without, must(without.verify(secret)))
+	_, root := w.issue(latchkey.KindSecret, latchkey.Settings{})
+	for _, as := range []latchkey.Account{as, mustAs(without, must(without.verify(root)))} {
+		_, err := as.Update(w.ctx, desk.ID, func(t *latchkey.Token) error { t.Name = "renamed"; return nil })
+		w.is(latchkey.ErrDenied, err)
+	}
 	_, err := as.Update(w.ctx, desk.ID, func(t *latchkey.Token) error { t.Disabled = true; return nil })
 	w.ok(err) // it may be switched off
+	_, err = as.Update(w.ctx, desk.ID, func(t *latchkey.Token) error { t.Disabled = false; return nil })
+	w.is(latchkey.ErrDenied, err)
 	w.ok(as.Revoke(w.ctx, desk.ID, ""))
 }

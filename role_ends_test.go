@@ -289,7 +289,29 @@ func TestAnActorWithARoleUntilFriday(t *testing.T) {
 	}
 	rules := func(e *env) latchkey.Settings { return latchkey.Settings{Permissions: e.editor.Permissions} }
 	viewer := func(e *env) latchkey.Settings { return latchkey.Settings{Roles: []string{e.viewer.ID}} }
+	// gives gives the rules of the role to one that a mint from a secret key names, which lives for this long.
+	gives := func(life time.Duration) func(e *env) error {
+		return func(e *env) error {
+			r := e.world.role("minted")
+			_, root := e.issue(latchkey.KindSecret, latchkey.Settings{})
+			e.world.mint(e.access(root), latchkey.Narrowing{Roles: []string{r.ID}, Lifetime: life})
+			return second(e.as.UpdateRole(e.ctx, r.ID, func(r *latchkey.Role) error {
+				r.Permissions = e.editor.Permissions
+				return nil
+			}))
+		}
+	}
 	for what, a := range map[string]act{
+		"gives its rules to a role of a minted token":          {false, gives(3 * time.Hour)},
+		"gives its rules to a role of one minted until Friday": {true, gives(2 * time.Hour)},
+		"takes from a role of a minted token": {true, func(e *env) error {
+			_, root := e.issue(latchkey.KindSecret, latchkey.Settings{})
+			e.world.mint(e.access(root), latchkey.Narrowing{Roles: []string{e.editor.ID}, Lifetime: 3 * time.Hour})
+			return second(e.as.UpdateRole(e.ctx, e.editor.ID, func(r *latchkey.Role) error {
+				r.Permissions = nil
+				return nil
+			}))
+		}},
 		"issues what it has for good":                 {true, issue(viewer)},
 		"issues the role for good":                    {false, issue(editor)},
 		"issues the role until Friday":                {true, issue(until(friday))},

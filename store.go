@@ -337,7 +337,8 @@ type Write struct {
 	Erase   bool
 	Clients []Client // an empty Name leaves the one known
 	// ForgetClients removes clients, by id, with the names given for them. The usage of each is added to the rows of no
-	// client that are equal in everything else, and removed: a sum never changes. Tokens stay as they are.
+	// client that are equal in everything else, and removed: a sum never changes. Tokens stay as they are. Where
+	// the Actor of an event that is stored already is "client:<id>" of one of these, it becomes "client:".
 	ForgetClients []string
 	// Redact empties Before, After and Reason of each event that is stored already and whose Object is one of these.
 	Redact []string

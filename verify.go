@@ -431,7 +431,7 @@ func (m *Manager) reverify(ctx context.Context, a Access) (Access, Found, error)
 	}
 	b := Access{set: set, who: &e.Principal, m: m, id: a.id, from: a.from, ends: e.Ends}
 	if len(a.set.narrowLayers) != 0 {
-		layers, held := heldNarrowLayers(a.set.narrowLayers, set.roles, set.anyRole, now)
+		layers, held := heldNarrowLayers(a.set.narrowLayers, selfRoles{set.roles, set.lost}, set.anyRole, now)
 		roles, err := m.rolesOf(ctx, a.who.owner, set, layers)
 		if err != nil {
 			return Access{}, Found{}, err
@@ -457,7 +457,7 @@ func (m *Manager) reverifyAssumed(ctx context.Context, a Access) (Access, Found,
 	layers := slices.DeleteFunc(slices.Clone(a.set.layers), func(l layer) bool { return l.name == boundaryLayer })
 	layers = append(layers, layer{name: boundaryLayer, rules: o.Boundary})
 	a.set = &compiled{layers: layers, narrowLayers: a.set.narrowLayers, confined: a.set.confined, roleSet: a.set.roleSet,
-		roles:  a.set.roles,
+		roles: a.set.roles, assumed: a.set.assumed,
 		policy: newPolicy(append(slices.Clone(a.set.narrowLayers), layers...), a.set.roleSet)}
 	return a, Found{Owner: o}, nil
 }
@@ -479,19 +479,19 @@ func (m *Manager) load(ctx context.Context, owner string, id [16]byte) (Found, e
 // heldNarrowLayers is withHeldRoles for the layers that Narrow added to a token. It returns them without the roles that
 // the token, or the layer below, has lost, or that have ended at the time at, in µs. It also returns the roles that
 // remain. Have are the token's roles, and anyRole says that it may name any.
-func heldNarrowLayers(layers []layer, have []string, anyRole bool, at int64) ([]layer, []string) {
+func heldNarrowLayers(layers []layer, have selfRoles, anyRole bool, at int64) ([]layer, selfRoles) {
 	layers = slices.Clone(layers)
 	for i := len(layers) - 1; i >= 0; i-- { // the nearest stands first
 		l := &layers[i]
 		if !l.full {
 			if !anyRole {
-				l.roles = slices.DeleteFunc(slices.Clone(l.roles), func(id string) bool { return !slices.Contains(have, id) })
+				l.roles = slices.DeleteFunc(slices.Clone(l.roles), func(id string) bool { return !slices.Contains(have.held, id) })
 			}
 			if l.ends != nil {
 				ends := l.ends
 				l.roles = slices.DeleteFunc(slices.Clone(l.roles), func(id string) bool { return ended(ends, id, at) })
 			}
-			have, anyRole = l.roles, false
+			have, anyRole = selfRoles{held: l.roles}, false
 		}
 		roles := have
 		l.selfRoles = &roles

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/latchkey-go/latchkey"
 )
@@ -168,8 +169,12 @@ func (tx *tx) commit() {
 		a.forgetClient(id)
 	}
 	for i := range a.events {
-		if e := &a.events[i]; slices.Contains(w.Redact, e.Object) {
+		e := &a.events[i]
+		if slices.Contains(w.Redact, e.Object) {
 			e.Before, e.After, e.Reason = nil, nil, ""
+		}
+		if id, ok := strings.CutPrefix(e.Actor, "client:"); ok && slices.Contains(w.ForgetClients, id) {
+			e.Actor = "client:"
 		}
 	}
 	for _, r := range w.Revocations {

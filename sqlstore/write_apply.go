@@ -194,10 +194,14 @@ func (t *tx) revoke(p *plan, c *changeSet) error {
 	return nil
 }
 
-// forgetClients removes clients, and adds their usage to that of no client.
+// forgetClients removes clients and their ids from events, and adds their usage to that of no client.
 func (t *tx) forgetClients(p *plan, _ *changeSet) error {
 	for _, id := range p.w.ForgetClients {
 		if _, err := t.exec(`DELETE FROM latchkey_clients WHERE owner = ? AND id = ?`, p.w.Owner, id); err != nil {
+			return err
+		}
+		if _, err := t.exec(`UPDATE latchkey_events SET actor = 'client:' WHERE owner = ? AND actor = ?`, p.w.Owner,
+			"client:"+id); err != nil {
 			return err
 		}
 		const page = 1000

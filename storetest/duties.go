@@ -131,8 +131,8 @@ var dutyCases = []Case{
 		w.failed(latchkey.ErrInvalid, err, "a feed that there is not")
 	}),
 
-	newCase("write/forget", "ForgetClients removes clients and makes their usage that of no client, and Redact empties "+
-		"events. Neither touches another owner.", func(w *fixture) {
+	newCase("write/forget", "ForgetClients removes clients, also as actors, and makes their usage that of no client, and "+
+		"Redact empties events. Neither touches another owner.", func(w *fixture) {
 		other := w.neighbour()
 		row := func(owner, client, day string, n int64) latchkey.UsageRow {
 			return latchkey.UsageRow{Owner: owner, TokenID: id(1), ClientID: client, Meter: "m", Endpoint: "e", Day: day,
@@ -143,7 +143,9 @@ var dutyCases = []Case{
 				Clients: []latchkey.Client{{ID: "7", Name: "Ada"}, {ID: "8", Name: "Bob"}},
 				Events: []latchkey.Event{
 					{At: noon, Action: "a", Object: id(1), Reason: "r", Before: json.RawMessage(`1`), After: json.RawMessage(`2`)},
-					{At: noon, Action: "b", Object: id(2), Reason: "r", After: json.RawMessage(`2`)}}})
+					{At: noon, Actor: "client:7", Action: "b", Object: id(2), Reason: "r", After: json.RawMessage(`2`)},
+					{At: noon, Actor: "client:77", Action: "b", Object: id(2)}, {At: noon, Actor: "client:", Action: "b"},
+					{At: noon, Actor: "7", Action: "b"}}})
 		}
 		w.ok(w.addUsage(latchkey.UsageBatch{ID: w.key(), At: noon, Rows: []latchkey.UsageRow{
 			row(acme, "7", "2026-11-22", 5), row(acme, "", "2026-11-22", 1), row(acme, "7", "2026-11-23", 2),
@@ -156,7 +158,7 @@ var dutyCases = []Case{
 		}
 		epoch := w.epoch()
 		w.write(latchkey.Write{ForgetClients: []string{"7", "unknown"}, Redact: []string{id(1), id(3)}, Silent: true,
-			Events: []latchkey.Event{{At: noon, Action: "c", Object: id(1), Reason: "kept"}}})
+			Events: []latchkey.Event{{At: noon, Actor: "client:7", Action: "c", Object: id(1), Reason: "kept"}}})
 		w.same(w.epoch(), epoch, "the epoch")
 		clients, err := w.s.Clients(w.ctx, acme, latchkey.Page{})
 		w.ok(err, "Clients")
@@ -169,15 +171,19 @@ var dutyCases = []Case{
 		events, _ := w.events(acme, latchkey.EventQuery{})
 		var told []string
 		for _, e := range events {
-			told = append(told, fmt.Sprint(e.Action, e.Object == id(1), e.Reason, string(e.Before), string(e.After)))
+			told = append(told, fmt.Sprint(e.Action, e.Object == id(1), e.Reason, string(e.Before), string(e.After), e.Actor))
 		}
-		w.same(told, []string{"atrue", "bfalser2", "ctruekept"}, "the events")
+		w.same(told, []string{"atrue", "bfalser2client:", "bfalseclient:77", "bfalseclient:", "bfalse7",
+			"ctruekeptclient:7"}, "the events")
+		gone := "client:7"
+		named, _ := w.events(acme, latchkey.EventQuery{Actor: &gone})
+		w.same(len(named), 1, "the events of the client that is forgotten")
 		w.same(sums(other), []latchkey.UsageRow{sum(other, "7", "2026-11-22", 4)}, "the usage of another owner")
 		clients, err = w.s.Clients(w.ctx, other, latchkey.Page{})
 		w.ok(err, "Clients")
 		w.same(len(clients), 2, "the clients of another owner")
 		events, _ = w.events(other, latchkey.EventQuery{})
-		w.same(string(events[0].Before)+events[0].Reason, "1r", "an event of another owner")
+		w.same(string(events[0].Before)+events[0].Reason+events[1].Actor, "1rclient:7", "events of another owner")
 		// What is counted later for a client that is forgotten belongs to it again.
 		w.ok(w.addUsage(latchkey.UsageBatch{ID: w.key(), At: noon,
 			Rows: []latchkey.UsageRow{row(acme, "7", "2026-11-22", 1)}}), "AddUsage")

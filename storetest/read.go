@@ -114,7 +114,8 @@ var readCases = []Case{
 			Limits: latchkey.Limits{Quotas: []latchkey.Quota{{Amount: 5, Per: latchkey.Month}},
 				Rate: latchkey.Rate{Count: 1, Per: time.Second, Burst: 2}},
 			Policy: latchkey.OwnerPolicy{MaxLifetime: time.Hour, MaxIdle: time.Minute, Tokens: 7, Children: 3,
-				Kinds: []latchkey.Kind{latchkey.KindSession, latchkey.KindAccess}, MintRight: true, AuditMints: true},
+				Kinds: []latchkey.Kind{latchkey.KindSession, latchkey.KindAccess}, MintRight: true,
+				ClientRight: true, AuditMints: true},
 		}
 		w.write(latchkey.Write{OwnerRecord: &full})
 		full.Version = 1

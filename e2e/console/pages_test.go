@@ -56,7 +56,7 @@ func servePages(t *testing.T) *tokenPages {
 	for _, owner := range []string{"acme", "other"} {
 		account := p.keys.For(owner)
 		who := must(account.Assume(latchkey.Client{ID: "ada", Name: "Ada of " + owner}, latchkey.Permissions{
-			latchkey.Allow(latchkey.Any).On("*"), latchkey.Allow(latchkey.Any).On("latchkey/*")}))
+			latchkey.Allow(latchkey.Any, latchkey.Give).On("*", "latchkey/*")}))
 		signedIn := func(*http.Request) (latchkey.Account, latchkey.Access, error) { return account, who, nil }
 		schema := latchkey.NewSchema(latchkey.Fields{"region": {Column: "o.region", Type: latchkey.Text},
 			"amount": {Column: "o.amount", Type: latchkey.Integer}})

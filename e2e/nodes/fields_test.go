@@ -102,6 +102,7 @@ var ownerEdits = []fieldEdit[latchkey.Owner]{
 	{"Policy.Children", func(o *latchkey.Owner) { o.Policy.Children = 1_000_000 }, ""},
 	{"Policy.Kinds", func(o *latchkey.Owner) { o.Policy.Kinds = []latchkey.Kind{latchkey.KindAPIKey} }, "owner"},
 	{"Policy.MintRight", func(o *latchkey.Owner) { o.Policy.MintRight = true }, "owner"},
+	{"Policy.ClientRight", func(o *latchkey.Owner) { o.Policy.ClientRight = true }, ""},
 	{"Policy.AuditMints", func(o *latchkey.Owner) { o.Policy.AuditMints = true }, ""},
 	{"NotBefore", func(o *latchkey.Owner) { o.NotBefore = time.Now().Add(time.Hour) }, "owner"},
 	{"Since", func(o *latchkey.Owner) { o.Since = 1 << 40 }, "owner"},

@@ -16,8 +16,7 @@ import (
 // everything. A real host asks its own session system here.
 func (a *app) mountConsole(mux *http.ServeMux) {
 	demo, err := a.account.Assume(latchkey.Client{ID: "demo", Name: "demo"}, latchkey.Permissions{
-		latchkey.Allow(latchkey.Any).On("*"),
-		latchkey.Allow(latchkey.Any).On("latchkey/*"),
+		latchkey.Allow(latchkey.Any, latchkey.Give).On("*", "latchkey/*"), // all that a secret key may
 	})
 	signedIn := func(r *http.Request) (latchkey.Account, latchkey.Access, error) {
 		// There is no authentication, so a page of another site must not reach this by DNS rebinding.

@@ -97,3 +97,14 @@ func canonicalID(text string) (string, bool) {
 func isIDByte(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_' || c == '-'
 }
+
+// ResourceTypes returns what the rules of a [Grant] are about, for a host's [latchkey.Catalogue]. Each call returns new
+// values.
+func ResourceTypes() []latchkey.ResourceType {
+	return []latchkey.ResourceType{
+		{Template: coreRoot + "/{dataset}", Name: "core data set", Actions: []latchkey.Action{latchkey.Read}},
+		{Template: premiumRoot + "/{dataset}", Name: "premium data set", Actions: []latchkey.Action{latchkey.Read}},
+		{Template: datasetRoot + "/{workspace}/{dataset}", Name: "data set", Actions: []latchkey.Action{latchkey.Read,
+			latchkey.Create, latchkey.Update, latchkey.Delete}},
+	}
+}

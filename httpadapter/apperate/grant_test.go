@@ -22,6 +22,12 @@ func TestGrants(t *testing.T) {
 		{Workspace: "all", ID: "*", Read: true}, {Workspace: "acme", ID: "none"},
 	}}.Permissions()
 	require.NoError(t, err)
+	declared := &latchkey.Catalogue{Resources: ResourceTypes()}
+	usual, err := Grant{}.Permissions()
+	require.NoError(t, err)
+	require.NoError(t, declared.CheckRules(append(usual, p...)))
+	require.ErrorIs(t, declared.CheckRules(latchkey.Permissions{latchkey.Allow(latchkey.Create).On("core/*")}),
+		latchkey.ErrInvalid)
 	for what, want := range map[string]bool{
 		"read core/QUOTE": false, "read premium/X": true,
 		"create dataset/ACME/CARS": true, "update dataset/ACME/CARS": true, "read dataset/ACME/CARS": false,

@@ -408,6 +408,9 @@ func TestThePolicyRefusesAToken(t *testing.T) {
 	w.refused(403, noAccess, wire{body: `{"key":"` + w.key + `"}`})
 	set(latchkey.OwnerPolicy{MintRight: true})
 	w.refused(403, noAccess, wire{body: `{"key":"` + w.key + `"}`})
-	set(latchkey.OwnerPolicy{})
+	set(latchkey.OwnerPolicy{ClientRight: true})
+	w.refused(403, noAccess, wire{body: `{"key":"` + w.key + `","clientId":"42"}`})
 	w.mint(`{"key":"` + w.key + `"}`)
+	set(latchkey.OwnerPolicy{})
+	w.mint(`{"key":"` + w.key + `","clientId":"42"}`)
 }

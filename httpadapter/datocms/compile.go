@@ -239,3 +239,37 @@ func apiRules(cda, preview, cma bool) latchkey.Permissions {
 	}
 	return rules
 }
+
+// ResourceTypes returns what the rules of this package are about, for a host's [latchkey.Catalogue]. Each call returns
+// new values. The fields of records and uploads are those that conditions of compiled roles refer to, and their columns
+// have the same names. A host whose tables differ sets its own Schema.
+func ResourceTypes() []latchkey.ResourceType {
+	text := func(names ...string) *latchkey.Schema {
+		fields := latchkey.Fields{}
+		for _, name := range names {
+			fields[name] = latchkey.Field{Column: name, Type: latchkey.Text}
+		}
+		return latchkey.NewSchema(fields)
+	}
+	content := func(i int) []latchkey.Action { return slices.Clone(families[i].actionsOf()) }
+	all := slices.Concat(content(0), content(1))
+	slices.Sort(all)
+	use := func(template, name string) latchkey.ResourceType {
+		return latchkey.ResourceType{Template: template, Name: name, Actions: []latchkey.Action{latchkey.Use}}
+	}
+	return []latchkey.ResourceType{
+		{Template: "env/{environment}/model/{id}", Name: "records of model", Actions: content(0),
+			Schema: text(FieldCreator, FieldCreatorRole, FieldWorkflow, FieldStage, FieldToStage, FieldLocale)},
+		{Template: "env/{environment}/upload/{collection}", Name: "uploads of collection", Actions: content(1),
+			Schema: text(FieldCreator, FieldCreatorRole, FieldLocale, FieldToCollection)},
+		{Template: "env/{environment}", Name: "environment", Actions: slices.Compact(all)}, // boundaries name it
+		use(string(enterPrimary), "entering the primary environment"),
+		use(string(enterSandbox), "entering other environments"),
+		use("build_trigger/{id}", "build trigger"),
+		use("search_index/{id}", "search index"),
+		use(resourceFlags+"/{flag}", "flag"),
+		use(string(apiCMA), "the content management API"),
+		use(string(apiCDA), "the content delivery API"),
+		use(string(apiPreview), "the content delivery API, drafts included"),
+	}
+}

@@ -137,6 +137,7 @@ func TestCompiledRolesReadAsPolicy(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newFixture(t, nil)
 			role := w.newRole("r", c.attributes)
+			declaresRole(t, w, role.ID)
 			token := w.newToken("t", role.ID)
 			access := w.verify(*token.Attributes.Token)
 			for _, q := range c.allow {
@@ -146,6 +147,39 @@ func TestCompiledRolesReadAsPolicy(t *testing.T) {
 				require.False(t, ask(t, access, token.ID, role.ID, q), "deny "+q)
 			}
 		})
+	}
+}
+
+// declaresRole checks that what this package declares for a host's catalogue has all that a stored role is about.
+func declaresRole(t *testing.T, w *fixture, id string) {
+	t.Helper()
+	role, err := w.acme.Role(t.Context(), id)
+	require.NoError(t, err)
+	declared := &latchkey.Catalogue{Resources: ResourceTypes()}
+	require.NoError(t, declared.CheckRules(role.Permissions))
+	require.NoError(t, declared.CheckRules(role.Boundary))
+}
+
+func TestResourceTypesDeclareAllRules(t *testing.T) {
+	w := newFixture(t, nil)
+	declared := &latchkey.Catalogue{Resources: ResourceTypes()}
+	require.NoError(t, declared.Validate())
+	for i, attributes := range []string{models(strings.Join(modelEntries, ","), strings.Join(modelEntries, ",")),
+		uploads(`{"environment":"main","action":"all","on_creator":"role","localization_scope":"all"},`+
+			`{"environment":"main","action":"move","on_creator":"self","move_to_upload_collection":"d"}`, ""),
+		`"environments_access":"sandbox_only"`, `"environments_access":"all"`, `"can_manage_webhooks":true,` +
+			`"positive_build_trigger_permissions":[{"build_trigger":null}],"negative_build_trigger_permissions":[],` +
+			`"negative_search_index_permissions":[{"search_index":"7"}],"positive_search_index_permissions":[]`} {
+		declaresRole(t, w, w.newRole(strings.Repeat("x", i+1), attributes).ID)
+	}
+	admin := AdminRole("admin", "main")
+	require.NoError(t, declared.CheckRules(admin.Permissions))
+	require.NoError(t, declared.CheckRules(admin.Boundary))
+	require.NoError(t, declared.CheckRules(TokenSpec("t", "r", true, true, true).Permissions))
+	require.NoError(t, declared.CheckRules(TokenSpec("t", "r", false, false, false).Permissions))
+	for _, wrong := range []latchkey.Rule{latchkey.Allow("fly").On("env/*"), latchkey.Allow(latchkey.Read).On("model/44"),
+		latchkey.Allow(latchkey.Read).On("env/main/model/44").Where(latchkey.Where("colour", latchkey.Eq, "red"))} {
+		require.Error(t, declared.CheckRules(latchkey.Permissions{wrong}))
 	}
 }
 

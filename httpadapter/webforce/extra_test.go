@@ -31,6 +31,10 @@ func compiled(t *testing.T, text string, o Overlay) latchkey.Permissions {
 	require.NoError(t, err, text)
 	require.Equal(t, text, string(x.json))
 	require.NoError(t, x.permissions.Validate())
+	declared := &latchkey.Catalogue{Resources: ResourceTypes()}
+	require.NoError(t, declared.CheckRules(x.permissions), "of what a host may declare")
+	require.ErrorIs(t, declared.CheckRules(latchkey.Permissions{latchkey.Allow(latchkey.Use).On("db/*")}),
+		latchkey.ErrInvalid)
 	return x.permissions
 }
 

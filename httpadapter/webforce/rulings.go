@@ -143,3 +143,16 @@ const (
 	msgUnavailable    = "Temporarily unavailable"
 	msgInternal       = "Internal error"
 )
+
+// ResourceTypes returns what the rules of this package are about, for a host's [latchkey.Catalogue]. Each call returns
+// new values.
+func ResourceTypes() []latchkey.ResourceType {
+	var actions []latchkey.Action
+	for _, f := range flags {
+		actions = append(actions, f.action)
+	}
+	return []latchkey.ResourceType{
+		{Template: "db/{id}", Name: "database", Actions: actions},
+		{Template: string(StockImages), Name: "stock images", Actions: []latchkey.Action{latchkey.Use}},
+	}
+}

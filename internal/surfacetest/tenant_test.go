@@ -176,7 +176,7 @@ func TestTenantsByRequest(t *testing.T) {
 // What a host keeps of one tenant's session is nothing at another tenant's host, nor are the forms that it has sent.
 func TestSessionsStayWithTheirTenant(t *testing.T) {
 	keys := latchkey.New(memstore.New(nil), nil)
-	everything := latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*", "latchkey/*")}
+	everything := latchkey.Permissions{latchkey.Allow(latchkey.Any, latchkey.Give).On("*", "latchkey/*")}
 	sessions := map[string]latchkey.Access{} // of all tenants, by cookie
 	for _, owner := range []string{"a", "b"} {
 		access, err := keys.For(owner).Assume(latchkey.Client{ID: "ada"}, everything)
