@@ -27,11 +27,20 @@ type Access struct {
 // Allows reports whether the action is allowed on every row of the resource. It does not allocate, unless
 // the chain of tokens has over 256 roles, or several of its layers force values.
 func (a Access) Allows(action Action, on Resource) bool {
-	if a.set == nil {
-		return false
+	return a.verdict(action, on) == verdictAll
+}
+
+// verdict returns how much of a resource is allowed. Only where grants themselves are needed does the policy need to
+// know more of the caller than its client.
+func (a *Access) verdict(action Action, on Resource) verdict {
+	if a.set == nil || a.set.policy == nil {
+		return verdictNone
 	}
-	q := a.question(action, on)
-	return a.set.policy.verdictOf(&q) == verdictAll
+	p, q := a.set.policy, question{action: action, on: string(on), client: a.who.client.ID}
+	if p.forcesRefs {
+		q = a.question(action, on)
+	}
+	return p.verdictOf(&q)
 }
 
 // Check returns nil if the action is allowed on every row of the resource, and otherwise a *[DeniedError]. Its Rows
@@ -41,8 +50,7 @@ func (a Access) Check(action Action, on Resource) error {
 	if a.set == nil {
 		return &DeniedError{Action: action, Resource: on}
 	}
-	q := a.question(action, on)
-	switch a.set.policy.verdictOf(&q) {
+	switch a.verdict(action, on) {
 	case verdictAll:
 		return nil
 	case verdictSome:

@@ -75,7 +75,7 @@ func (a Account) CountTokens(ctx context.Context, q TokenQuery, most int) (int, 
 		return 0, err
 	}
 	if err := a.m.uses.FlushOwner(ctx, a.owner); err != nil {
-		a.m.warn("latchkey: cannot write last uses", err)
+		a.m.warn(ctx, partLastUse, "latchkey: cannot write last uses", err)
 	}
 	if q.Now.IsZero() {
 		q.Now = fromMicros(a.m.expiryNow())

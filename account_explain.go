@@ -186,7 +186,7 @@ func (a Account) Lineage(ctx context.Context, id string) (Lineage, error) {
 		return Lineage{}, ErrNotFound
 	}
 	if err := a.m.uses.FlushOwner(ctx, a.owner); err != nil {
-		a.m.warn("latchkey: cannot write last uses", err)
+		a.m.warn(ctx, partLastUse, "latchkey: cannot write last uses", err)
 	}
 	f, err := a.m.store.Load(ctx, a.owner, id)
 	if err != nil && !isDamaged(err) {

@@ -129,7 +129,7 @@ func (a Account) Secrets(ctx context.Context, id string) ([]LiveSecret, error) {
 		return nil, ErrNotFound
 	}
 	if err := a.m.uses.FlushOwner(ctx, a.owner); err != nil {
-		a.m.warn("latchkey: cannot write last uses", err)
+		a.m.warn(ctx, partLastUse, "latchkey: cannot write last uses", err)
 	}
 	secrets, err := a.m.store.Secrets(ctx, a.owner, id)
 	if err != nil && !isDamaged(err) {

@@ -521,7 +521,7 @@ func TestAForeignSecretPastItsEndIsUnknown(t *testing.T) {
 func TestAuditTrail(t *testing.T) {
 	var heard []latchkey.Event
 	w := newWorld(t, func(o *latchkey.Options) {
-		o.Events = func(_ context.Context, e latchkey.Event) { heard = append(heard, e) }
+		o.Observer.Changed = func(_ context.Context, e latchkey.Event) { heard = append(heard, e) }
 	})
 	tok, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Permissions: admin()})
 	as := mustAs(w, w.access(secret))

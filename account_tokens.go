@@ -103,7 +103,7 @@ func (a Account) Get(ctx context.Context, id string) (Token, error) {
 		return Token{}, ErrNotFound
 	}
 	if err := a.m.uses.FlushOwner(ctx, a.owner); err != nil {
-		a.m.warn("latchkey: cannot write last uses", err)
+		a.m.warn(ctx, partLastUse, "latchkey: cannot write last uses", err)
 	}
 	f, err := a.loadEvenDamaged(ctx, id)
 	if err == nil && f.Token.Damaged {
@@ -123,7 +123,7 @@ func (a Account) Tokens(ctx context.Context, q TokenQuery) iter.Seq2[Token, erro
 			return
 		}
 		if err := a.m.uses.FlushOwner(ctx, a.owner); err != nil {
-			a.m.warn("latchkey: cannot write last uses", err)
+			a.m.warn(ctx, partLastUse, "latchkey: cannot write last uses", err)
 		}
 		if q.Now.IsZero() {
 			q.Now = fromMicros(a.m.expiryNow())
@@ -155,7 +155,7 @@ func (a Account) TokensPage(ctx context.Context, q TokenQuery) (Listing[Token], 
 		return Listing[Token]{}, err
 	}
 	if err := a.m.uses.FlushOwner(ctx, a.owner); err != nil {
-		a.m.warn("latchkey: cannot write last uses", err)
+		a.m.warn(ctx, partLastUse, "latchkey: cannot write last uses", err)
 	}
 	if q.Now.IsZero() {
 		q.Now = fromMicros(a.m.expiryNow())

@@ -149,7 +149,7 @@ func (a Account) newWho(ctx context.Context, q *WhoQuery) (*who, error) {
 		return nil, err
 	}
 	if err := a.m.uses.FlushOwner(ctx, a.owner); err != nil {
-		a.m.warn("latchkey: cannot write last uses", err)
+		a.m.warn(ctx, partLastUse, "latchkey: cannot write last uses", err)
 	}
 	owner := c.found.Owner
 	if !c.checked {

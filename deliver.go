@@ -15,7 +15,7 @@ import (
 // by Owner and Seq. If it returns an error, Deliver goes on with the next owner, and the same events come again with
 // the next call. Deliver returns the number of events that were handed over, and all errors joined.
 //
-// Call it every few seconds, say, or after each [Options].Events. A call that finds nothing new looks at one row an
+// Call it every few seconds, say, or after each [Observer].Changed. A call that finds nothing new looks at one row an
 // owner, in steps of some thousand. Events that are purged before they are handed over are lost: a warning is logged
 // with the number that is missing.
 func (m *Manager) Deliver(ctx context.Context, cursor string,
@@ -70,8 +70,8 @@ func (m *Manager) deliverOwner(ctx context.Context, cursor string, d Delivery,
 			total += n
 		}
 		if missing := reached - at - uint64(len(events)); missing > 0 {
-			m.warn("latchkey: events were purged before they were delivered",
-				fmt.Errorf("%d events of %q up to %d, for %q", missing, d.Owner, reached, cursor))
+			m.fail(ctx, partDeliver, Failure{Message: "latchkey: events were purged before they were delivered",
+				Err: fmt.Errorf("%d events of %q up to %d, for %q", missing, d.Owner, reached, cursor), Lost: int64(missing)})
 		}
 		if err := m.store.Deliver(ctx, d.Owner, cursor, reached); err != nil {
 			return total, fmt.Errorf("latchkey: events of %q were delivered and will come again: %w", d.Owner, err)

@@ -2,6 +2,7 @@ package latchkey
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -29,6 +30,8 @@ type follower struct {
 	background  sync.WaitGroup            // polls in the background
 	state       atomic.Uint32             // of polling in the background: pollIdle, pollRunning or pollTwice
 	told        atomic.Bool               // that something changed: the next of these polls asks what at once
+	failing     atomic.Int64              // ns after Manager.made: the first failed reading since a good one; 0: none
+	failed      atomic.Int64              // readings that failed
 }
 
 const (
@@ -40,6 +43,7 @@ const (
 // pollStart is when a poll began, and how many changes had been missed by then.
 type pollStart struct {
 	at     time.Time
+	moment // of at
 	missed uint64
 }
 
@@ -100,8 +104,9 @@ func (f *follower) ensureFresh(ctx context.Context) (moment, error) {
 		}
 		return r.at, err
 	}
-	at := f.m.opts.Clock()
-	age, known := f.age(at)
+	clock := f.m.opts.Clock()
+	at := f.m.momentOf(clock)
+	age, known := f.age(clock, at)
 	bound := f.m.opts.MaxStale
 	switch {
 	case !known || age > bound:
@@ -109,17 +114,34 @@ func (f *follower) ensureFresh(ctx context.Context) (moment, error) {
 	case age > bound/2:
 		f.startPoll()
 	}
-	return f.m.momentOf(at), nil
+	return at, nil
 }
 
 // age returns how old the cache is, and reports whether that is known. The wall clock may be set, and the monotonic one
 // stands still while the machine sleeps. The one that shows more is right, and if they differ by much nothing is known.
-func (f *follower) age(at time.Time) (age time.Duration, known bool) {
+//
+// Clock is a reading of Options.Clock, and at its moment.
+func (f *follower) age(clock time.Time, at moment) (age time.Duration, known bool) {
 	last := f.lastPoll.Load()
 	if last == nil || last.missed != f.missed.Load() {
 		return 0, false
 	}
-	return ageAt(last.at, at)
+	return f.ageOf(last, clock, at)
+}
+
+// ageOf returns how long ago a poll began.
+func (f *follower) ageOf(last *pollStart, clock time.Time, at moment) (age time.Duration, known bool) {
+	if f.m.hostClock {
+		return ageAt(last.at, clock)
+	}
+	return ageBetween(last.us, at.us, last.passed, at.passed)
+}
+
+// ageBetween is ageAt of two moments of time.Now, to the microsecond. It takes a quarter of the time.
+func ageBetween(started, now, startedPassed, nowPassed int64) (age time.Duration, known bool) {
+	wall, passed := time.Duration(now-started)*time.Microsecond, time.Duration(nowPassed-startedPassed)
+	apart := wall - passed
+	return max(wall, passed), wall >= 0 && apart <= clockBound && apart >= -clockBound
 }
 
 func ageAt(started, now time.Time) (age time.Duration, known bool) {
@@ -153,7 +175,7 @@ func (f *follower) pollInBackground() {
 	for {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		if _, err := f.pollBy(ctx, f.told.Swap(false)); err != nil {
-			f.m.warn("latchkey: cannot read the store's changes", err)
+			f.m.warn(ctx, partFeed, "latchkey: cannot read the store's changes", err)
 		}
 		cancel()
 		if f.state.CompareAndSwap(pollRunning, pollIdle) {
@@ -169,6 +191,7 @@ func (f *follower) poll(ctx context.Context) (moment, error) { return f.pollBy(c
 // pollBy is poll. Told that something changed, it reads the changes at once, which give the epoch too.
 func (f *follower) pollBy(ctx context.Context, told bool) (moment, error) {
 	start := pollStart{missed: f.missed.Load(), at: f.m.opts.Clock()}
+	start.moment = f.m.momentOf(start.at)
 	read := f.epoch
 	if told {
 		read = f.changes
@@ -209,10 +232,44 @@ func (f *follower) readEpoch(ctx context.Context, r *epochReading) error {
 	r.latest = f.cached.Latest()
 	feed, err := f.m.store.Changes(ctx, f.id, f.cached.Epoch(), 0)
 	if err != nil {
-		return fault.Unavailable(err)
+		return f.note(fault.Unavailable(err))
 	}
 	r.epoch, r.at, r.storeClock = feed.Epoch, f.m.readClock(), storeClock(&feed)
-	return f.compareClocks(r.at, r.storeClock)
+	return f.note(f.compareClocks(r.at, r.storeClock))
+}
+
+// note takes note whether a reading of the feed succeeded, and returns err.
+func (f *follower) note(err error) error {
+	switch {
+	case err == nil:
+		if f.failing.Load() != 0 { // stored only then: each write makes every processor load the cache line again
+			f.failing.Store(0)
+		}
+	case !errors.Is(err, context.Canceled): // which says nothing about the store
+		f.failed.Add(1)
+		f.failing.CompareAndSwap(0, max(int64(time.Since(f.m.made)), 1))
+	}
+	return err
+}
+
+// stats returns the FeedStats.
+func (f *follower) stats() FeedStats {
+	s := FeedStats{Feed: f.id, Epoch: f.cached.Epoch(), Age: -1, Failed: f.failed.Load()}
+	clock := f.m.opts.Clock()
+	at := f.m.momentOf(clock)
+	if f.m.opts.MaxStale == 0 {
+		if f.clock.host.Load() != 0 {
+			s.Age = max(time.Duration(at.passed-f.clock.passed.Load()), 0)
+		}
+	} else if last := f.lastPoll.Load(); last != nil {
+		if age, known := f.ageOf(last, clock, at); known {
+			s.Age = max(age, 0)
+		}
+	}
+	if since := f.failing.Load(); since != 0 {
+		s.Failing = max(time.Since(f.m.made)-time.Duration(since), 1)
+	}
+	return s
 }
 
 // storeClock returns the time of the store's clock, in µs since 1970, and 0 if it has none.
@@ -305,7 +362,7 @@ func (f *follower) readFeed(ctx context.Context) (*feedRead, error) {
 		n = 1 // the history of a day would hold up a process that begins with a change, or with Wake
 	}
 	var err error
-	if r.feed, err = f.m.store.Changes(ctx, f.id, r.after, n); err != nil {
+	if r.feed, err = f.m.store.Changes(ctx, f.id, r.after, n); f.note(err) != nil {
 		return nil, fault.Unavailable(err)
 	}
 	r.epochReading = epochReading{epoch: r.feed.Epoch, latest: latest, at: f.m.readClock(),

@@ -39,6 +39,7 @@ func TestAgeByTwoClocks(t *testing.T) {
 		{"nothing happened", 0, 0, 0, true},
 		{"time passed", 5 * time.Second, 5 * time.Second, 5 * time.Second, true},
 		{"set back a little", 2 * time.Second, 5 * time.Second, 5 * time.Second, true},
+		{"set back to just before", -10 * time.Second, 5 * time.Second, 5 * time.Second, false},
 		{"set back to before", -time.Hour, 5 * time.Second, 5 * time.Second, false},
 		{"set back by much", 5 * time.Minute, 10 * time.Minute, 10 * time.Minute, false},
 		{"set forward a little", time.Minute, 5 * time.Second, time.Minute, true},
@@ -46,6 +47,11 @@ func TestAgeByTwoClocks(t *testing.T) {
 		{"slept", time.Hour, 5 * time.Second, time.Hour, false},
 	} {
 		age, known := ageAt(start, later(start, c.wall, c.monotonic))
+		assert.Equal(t, c.age, age, c.name)
+		assert.Equal(t, c.known, known, c.name)
+
+		const us, passed = 1_800_000_000_000_000, 42
+		age, known = ageBetween(us, us+c.wall.Microseconds(), passed, passed+int64(c.monotonic))
 		assert.Equal(t, c.age, age, c.name)
 		assert.Equal(t, c.known, known, c.name)
 	}

@@ -129,4 +129,6 @@ func (s lastUsedSink) RaiseLastUsed(ctx context.Context, uses []usage.Use) error
 
 func (s lastUsedSink) Group(owner string) uint32 { return uint32(s.store.Locate(owner).Feed) }
 
-func (s lastUsedSink) Warn(msg string, err error) { s.warn(msg, err) }
+func (s lastUsedSink) Warn(msg string, lost int64, err error) {
+	s.fail(context.Background(), partLastUse, Failure{Message: msg, Err: err, Lost: lost})
+}

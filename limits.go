@@ -460,7 +460,14 @@ func (h creditHost) Short(err error) (tokenID, period string, ok bool) {
 func (h creditHost) Group(owner string) uint32         { return uint32(h.store.Locate(owner).Feed) }
 func (h creditHost) Clock() credits.Instant            { return h.instant(h.readClock()) }
 func (h creditHost) NewID(now int64) ([16]byte, error) { return h.ids.New(now) }
-func (h creditHost) Warn(msg string, err error)        { h.warn(msg, err) }
+func (h creditHost) Warn(ctx context.Context, msg string, err error) {
+	h.warn(ctx, partLease, msg, err)
+}
+
+func (h creditHost) Leased(ctx context.Context, e credits.Event) {
+	tell(ctx, h.Manager, "Leased", h.opts.Observer.Leased,
+		Leasing{What: string(e.What), Owner: e.Owner, Meter: e.Meter, Amount: Credits(e.Amount), Err: e.Err})
+}
 
 func (m *Manager) instant(at moment) credits.Instant {
 	return credits.Instant{Now: m.creationTime(at), Elapsed: m.elapsed(at)}

@@ -46,6 +46,9 @@ type Manager struct {
 	day        atomic.Int32 // since 1970, in UTC, by the latest reading of the clock
 	purgeClock stepWatch    // the clock as of the last Purge
 	agreedMax  atomic.Int64 // µs: the latest time of the store's clock with which this machine's agreed
+	misses     atomic.Int64 // of Verify: it read the store
+	failures   failureCounts
+	lost       lossCounts
 	backSince  atomic.Int64 // µs: where both clocks started anew after being set back to before agreedMax; 0: not so
 }
 
@@ -99,6 +102,9 @@ func New(store Store, opts *Options) *Manager {
 	}
 	if o.Rand == nil {
 		o.Rand = rand.Reader
+	}
+	if o.Observer.StoreCall != nil {
+		m.store = &observedStore{store, m}
 	}
 	setDefault(&o.MaxDepth, 4)
 	setDefault(&o.CacheTokens, 1_000_000)
@@ -279,22 +285,38 @@ func (m *Manager) write(ctx context.Context, w Write) error {
 			m.markStale(w.Owner)
 		}
 	}
-	if m.opts.Events != nil {
+	if m.opts.Observer.Changed != nil {
 		for _, e := range w.Events {
-			m.opts.Events(ctx, e)
+			m.changed(ctx, e)
 		}
 	}
 	return nil
 }
 
-// warn writes msg and err, which may be nil, to Options.Logger.
-func (m *Manager) warn(msg string, err error) {
-	if m.opts.Logger == nil {
+// warn tells of a failure that no caller sees. The error may be nil.
+func (m *Manager) warn(ctx context.Context, part failurePart, msg string, err error) {
+	m.fail(ctx, part, Failure{Message: msg, Err: err})
+}
+
+// fail tells Options.Logger, the observer and Stats of a failure in a part.
+func (m *Manager) fail(ctx context.Context, part failurePart, f Failure) {
+	m.failures[part].Add(1)
+	m.lost[part].Add(f.Lost)
+	f.Part = partNames[part]
+	if m.opts.Logger != nil {
+		if f.Err != nil {
+			m.opts.Logger.Warn(f.Message, "error", f.Err.Error())
+		} else {
+			m.opts.Logger.Warn(f.Message)
+		}
+	}
+	if m.opts.Observer.Failed == nil {
 		return
 	}
-	if err != nil {
-		m.opts.Logger.Warn(msg, "error", err.Error())
-	} else {
-		m.opts.Logger.Warn(msg)
-	}
+	defer func() {
+		if p := recover(); p != nil && m.opts.Logger != nil {
+			m.opts.Logger.Warn("latchkey: Observer.Failed panicked", "error", fmt.Sprint(p))
+		}
+	}()
+	m.opts.Observer.Failed(ctx, f)
 }

@@ -42,11 +42,35 @@ import (
 func (a Access) Mint(ctx context.Context, n Narrowing) (Token, Secret, error) {
 	var t Token
 	var s Secret
+	var told Minting
+	observed := a.set != nil && a.m.opts.Observer.Minted != nil
+	if observed {
+		told = Minting{Owner: a.who.owner, ParentID: a.TokenID(), Start: time.Now()}
+	}
 	err := retry(ctx, func() (err error) { // the parent may have changed since it was read
+		told.Tries++
 		t, s, err = a.mint(ctx, &n)
 		return err
 	})
+	if observed {
+		told.TokenID, told.Err, told.Duration = t.ID, err, time.Since(told.Start)
+		told.Outcome = mintOutcome(err)
+		tell(ctx, a.m, "Minted", a.m.opts.Observer.Minted, told)
+	}
 	return t, s, err
+}
+
+// mintOutcome returns the Minting.Outcome of an error.
+func mintOutcome(err error) string {
+	switch {
+	case err == ErrUnknownToken:
+		return reasonDeleted
+	case errors.Is(err, ErrForced):
+		return outcomeForced
+	case err != nil && isRefusal(err):
+		return reasonOf(err)
+	}
+	return classOf(err)
 }
 
 func (a Access) mint(ctx context.Context, n *Narrowing) (Token, Secret, error) {

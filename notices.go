@@ -58,7 +58,7 @@ func (m *Manager) Unused(ctx context.Context, since time.Time, after ...Token) i
 	})
 	return func(yield func(Token, error) bool) {
 		if err := m.uses.Flush(ctx); err != nil {
-			m.warn("latchkey: cannot write last uses", err)
+			m.warn(ctx, partLastUse, "latchkey: cannot write last uses", err)
 		}
 		list(yield)
 	}

@@ -25,6 +25,7 @@ type observed struct {
 	acme latchkey.Account
 	now  atomic.Int64 // µs
 	all  []latchkey.Refusal
+	ends []latchkey.Verification
 	log  bytes.Buffer
 }
 
@@ -41,7 +42,10 @@ func newObservedWith(t *testing.T, cacheTokens int) *observed {
 	require.NoError(t, err)
 	o.keys = latchkey.New(memstore.New(&memstore.Options{Clock: clock}), &latchkey.Options{
 		Clock: clock, Keyring: ring, CacheTokens: cacheTokens, Logger: slog.New(slog.NewTextHandler(&o.log, nil)),
-		Observer: latchkey.Observer{Refused: func(_ context.Context, r latchkey.Refusal) { o.all = append(o.all, r) }},
+		Observer: latchkey.Observer{
+			Refused:  func(_ context.Context, r latchkey.Refusal) { o.all = append(o.all, r) },
+			Verified: func(_ context.Context, v latchkey.Verification) { o.ends = append(o.ends, v) },
+		},
 	})
 	o.acme = o.keys.For("acme")
 	return o
@@ -143,6 +147,13 @@ func TestEveryRefusalIsObserved(t *testing.T) {
 		"referer": {spoil: nothing, settings: latchkey.Settings{
 			Restrictions: latchkey.Restrictions{Domains: []string{"example.com"}}},
 			err: latchkey.ErrReferer, reason: "referer"},
+		"referer, cached": {spoil: func(o *observed, id string) {
+			text, err := o.acme.Reveal(ctx, id)
+			require.NoError(o.t, err)
+			_, err = o.keys.Verify(ctx, latchkey.Presented{Secret: text.Reveal(), Referer: "https://example.com/"})
+			require.NoError(o.t, err)
+		}, settings: latchkey.Settings{Restrictions: latchkey.Restrictions{Domains: []string{"example.com"}}},
+			err: latchkey.ErrReferer, reason: "referer"},
 		"address": {spoil: nothing, settings: latchkey.Settings{Restrictions: latchkey.Restrictions{
 			Addresses: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}}},
 			err: latchkey.ErrAddress, reason: "address"},
@@ -164,6 +175,7 @@ func TestEveryRefusalIsObserved(t *testing.T) {
 				}
 				c.spoil(o, tok.ID)
 				require.Empty(t, o.all)
+				o.ends = nil
 				for range 2 {
 					p := c.present
 					p.Secret, p.Address = text, from
@@ -183,6 +195,16 @@ func TestEveryRefusalIsObserved(t *testing.T) {
 						Reason:  c.reason,
 						Address: from}, r)
 					require.NotContains(t, fmt.Sprintf("%+v", r), text)
+
+					require.Len(t, o.ends, 1)
+					v := o.ends[0]
+					o.ends = nil
+					require.Equal(t, v.Source == latchkey.SourceStore, !v.Start.IsZero())
+					if cacheTokens < 0 {
+						require.Equal(t, latchkey.SourceStore, v.Source)
+					}
+					v.Source, v.Start, v.Duration = "", time.Time{}, 0
+					require.Equal(t, latchkey.Verification{Outcome: c.reason, Kind: latchkey.KindAPIKey, Owner: "acme", Err: err}, v)
 				}
 			})
 		}

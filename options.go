@@ -1,7 +1,6 @@
 package latchkey
 
 import (
-	"context"
 	"io"
 	"log/slog"
 	"time"
@@ -51,11 +50,8 @@ type Options struct {
 	// [Account.ImportDigest]. It is copied. Nil: there are none, and what presents such a text costs nothing more.
 	Legacy *Legacy
 
-	// Events is called after each change was committed, once per audit event, on the caller's goroutine. It must not
-	// block. Nil: no callback.
-	Events func(context.Context, Event)
-
-	// Observer is called with each refusal: whose token was refused, and why. The zero Observer has no callbacks.
+	// Observer holds callbacks: what was verified, refused, minted and changed, and how the store answered. The zero
+	// Observer has none.
 	Observer Observer
 
 	// NoRefusalReport switches off the counts of refusals that [Account.RefusalReport] shows. False: each refusal of a

@@ -46,7 +46,7 @@ func (m *Manager) verifySignature(ctx context.Context, s *Signature, a Access, n
 		}
 		key, err := m.opts.Keyring.open(rec.Sealed, rec.KeyID, sealData{"signing", a.who.owner, a.TokenID()})
 		if err != nil {
-			m.warn("latchkey: cannot open a signing secret", err)
+			m.warn(ctx, partSecret, "latchkey: cannot open a signing secret", err)
 			continue
 		}
 		good = s.OK(key) || good

@@ -85,4 +85,7 @@ func (s counterSink) AddCounts(ctx context.Context, b usage.Batch) error {
 
 func (s counterSink) Group(owner string) uint32         { return uint32(s.store.Locate(owner).Feed) }
 func (s counterSink) NewID(now int64) ([16]byte, error) { return s.ids.New(now) }
-func (s counterSink) Warn(msg string, err error)        { s.warn(msg, err) }
+
+func (s counterSink) Warn(msg string, lost int64, err error) {
+	s.fail(context.Background(), partUsage, Failure{Message: msg, Err: err, Lost: lost})
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/latchkey-go/latchkey/internal/fault"
 	"github.com/latchkey-go/latchkey/internal/tokentext"
@@ -36,7 +37,17 @@ func (m *Manager) Verify(ctx context.Context, p Presented) (Access, error) {
 // that must not rest on an old answer. It does not check the signature and the referer again, but it does check the
 // address. It counts against no rate. Errors are those of [Manager.Verify], for the zero Access too.
 func (a Access) Again(ctx context.Context) (Access, error) {
+	if a.set == nil || a.m.opts.Observer.Verified == nil {
+		fresh, _, err := a.m.reverify(ctx, a)
+		return fresh, err
+	}
+	v := Verification{Source: SourceStore, Again: true, Kind: a.who.kind, Owner: a.who.owner, Start: time.Now()}
 	fresh, _, err := a.m.reverify(ctx, a)
+	v.Duration, v.Err = time.Since(v.Start), err
+	if v.Outcome = outcomeOf(err); err == ErrUnknownToken {
+		v.Outcome = reasonDeleted
+	}
+	a.m.verified(ctx, &v)
 	return fresh, err
 }
 
@@ -52,26 +63,39 @@ func (m *Manager) verify(ctx context.Context, p *Presented, owner string) (Acces
 			p = &other
 		}
 	}
-	if !m.mayBeToken(text) {
-		return Access{}, ErrUnknownToken
+	long := len(text) > tokentext.Max // to digest it would take longer than to look at its shape
+	if long && !m.mayBeToken(text) {
+		return m.verifyNone(ctx)
 	}
 	sum := tokentext.Digest(text)
 	if hit, ok := m.cache.Lookup(&sum); ok {
 		at, err := m.follower(hit.Feed()).ensureFresh(ctx)
 		if err != nil {
+			m.verified(ctx, &Verification{Outcome: failureOf(err), Source: SourceCache, Err: err})
 			return Access{}, err
 		}
 		if r, set, who, ok := m.cache.Live(hit, &sum); ok {
 			a, err := m.verifyCached(ctx, p, owner, text, r, set, who, at)
 			if err == nil {
+				if m.opts.Observer.Verified != nil {
+					m.verifiedCached(ctx, who)
+				}
 				return a, nil
 			}
 			if err != errCacheStale {
 				return Access{}, m.reportCachedRefusal(ctx, p, owner, r, set, who, err)
 			}
 		}
+	} else if !long && !m.mayBeToken(text) { // what is cached had the shape of a token
+		return m.verifyNone(ctx)
 	}
 	return m.verifyStored(ctx, p, owner, text, sum)
+}
+
+// verifyNone ends a Verify of what is no token by its shape.
+func (m *Manager) verifyNone(ctx context.Context) (Access, error) {
+	m.verified(ctx, &Verification{Outcome: outcomeUnknown, Source: SourceNone, Err: ErrUnknownToken})
+	return Access{}, ErrUnknownToken
 }
 
 // mayBeToken reports whether a text may be a token, by its shape. Other texts are refused without reading the store.
@@ -115,8 +139,10 @@ func (m *Manager) verifyCached(ctx context.Context, p *Presented, owner, text st
 		}
 	}
 	a := Access{set: set, who: who, m: m, id: r.ID, from: p.Address, ends: r.Ends}
-	if err := m.verifyRequest(ctx, p, a, now); err != nil {
-		return Access{}, err
+	if p.Signature != nil || set.restrict != nil { // otherwise nothing about the request matters
+		if err := m.verifyRequest(ctx, p, a, now); err != nil {
+			return Access{}, err
+		}
 	}
 	if set.limits != nil {
 		if err := m.verifyRate(a, at); err != nil {
@@ -131,21 +157,53 @@ func (m *Manager) verifyCached(ctx context.Context, p *Presented, owner, text st
 func (m *Manager) reportCachedRefusal(ctx context.Context, p *Presented, owner string, r *record, set *compiled,
 	who *principal, err error) error {
 	a := Access{set: set, who: who, m: m, id: r.ID, from: p.Address, ends: r.Ends}
+	v := Verification{Source: SourceCache, Kind: who.kind, Owner: who.owner, Err: err}
 	if owner != "" && who.owner != owner {
+		v.Outcome = reasonForeignOwner
 		m.report(ctx, a.refusal(err, reasonForeignOwner))
-		return err
+	} else {
+		v.Outcome = outcomeOf(err)
+		err = a.reportRefusal(ctx, err)
 	}
-	return a.reportRefusal(ctx, err)
+	m.verified(ctx, &v)
+	return err
 }
 
 // verifyStored verifies a request against the store, and caches the token.
 func (m *Manager) verifyStored(ctx context.Context, p *Presented, owner, text string, sum [32]byte) (Access, error) {
+	m.misses.Add(1)
+	if m.opts.Observer.Verified == nil {
+		return m.verifyRead(ctx, p, owner, text, sum, &Verification{})
+	}
+	v := Verification{Source: SourceStore, Start: time.Now()}
+	a, err := m.verifyRead(ctx, p, owner, text, sum, &v)
+	if v.Outcome == "" {
+		v.Outcome = outcomeOf(err)
+	}
+	if v.Source == SourceStore {
+		v.Duration = time.Since(v.Start)
+	} else {
+		v.Start = time.Time{}
+	}
+	v.Err = err
+	m.verified(ctx, &v)
+	return a, err
+}
+
+// verifyRead is verifyStored. It says in v what is known of the token, and the outcome if that does not follow from the
+// error.
+func (m *Manager) verifyRead(ctx context.Context, p *Presented, owner, text string, sum [32]byte,
+	v *Verification) (Access, error) {
 	resets := m.cache.Resets()
-	f, err := m.lookUp(ctx, text, sum)
+	f, err := m.lookUp(ctx, text, sum, v)
+	v.Kind, v.Owner = f.Token.Kind, f.Token.Owner
 	if f.Token.ID != "" && errors.Is(err, ErrRateLimited) {
 		return Access{}, m.reportTokenRefusal(ctx, &f.Token, p, err, "")
 	}
 	if err != nil {
+		if v.Outcome == "" && errors.Is(err, ErrUnknownToken) {
+			v.Outcome = outcomeUnknown
+		}
 		return Access{}, err
 	}
 	if kind, native := kindOfText(text); native && kind != f.Token.Kind {
@@ -161,6 +219,7 @@ func (m *Manager) verifyStored(ctx context.Context, p *Presented, owner, text st
 	}
 	a, e, reason, err := m.verifyFound(ctx, p, owner, f, at)
 	if err != nil {
+		v.Outcome = reason
 		return Access{}, m.reportTokenRefusal(ctx, &f.Token, p, err, reason)
 	}
 	now := m.expiryTime(at)
@@ -193,9 +252,13 @@ func (m *Manager) verifyStored(ctx context.Context, p *Presented, owner, text st
 
 // lookUp reads the token of a text from the store. A surface may refuse the read for an address that has presented
 // unknown tokens too often.
-func (m *Manager) lookUp(ctx context.Context, text string, sum [32]byte) (f Found, err error) {
+func (m *Manager) lookUp(ctx context.Context, text string, sum [32]byte, v *Verification) (f Found, err error) {
 	leave, err := enter(ctx)
 	if err != nil {
+		v.Source = SourceNone
+		if v.Outcome = failureOf(err); errors.Is(err, ErrRateLimited) {
+			v.Outcome = outcomeLimited
+		}
 		return Found{}, err
 	}
 	defer func() {
@@ -380,7 +443,7 @@ func (m *Manager) redigest(ctx context.Context, text string, f Found) {
 	rec.Algorithm, rec.Lookup, rec.Hash = "", "", nil
 	var err error
 	if rec.Digest, rec.KeyID, rec.Sealed, err = m.digestAndSeal(text, f.Token.Owner, f.Token.ID); err != nil {
-		m.warn("latchkey: cannot seal a secret under the newest key", err)
+		m.warn(ctx, partSecret, "latchkey: cannot seal a secret under the newest key", err)
 		return
 	}
 	err = m.write(ctx, Write{
@@ -389,7 +452,7 @@ func (m *Manager) redigest(ctx context.Context, text string, f Found) {
 		Silent:  true,
 	})
 	if err != nil && !errors.Is(err, ErrExists) && !errors.Is(err, ErrConflict) && !errors.Is(err, ErrNotFound) {
-		m.warn("latchkey: cannot store a secret under the newest key", err)
+		m.warn(ctx, partSecret, "latchkey: cannot store a secret under the newest key", err)
 	}
 }
 

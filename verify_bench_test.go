@@ -137,6 +137,34 @@ func BenchmarkVerify(b *testing.B) {
 	})
 }
 
+// BenchmarkVerifyObserved is BenchmarkVerify of one token with an Observer that counts, beside one without.
+func BenchmarkVerifyObserved(b *testing.B) {
+	ctx := context.Background()
+	var count atomic.Int64
+	verified := latchkey.Observer{Verified: func(context.Context, latchkey.Verification) { count.Add(1) }}
+	calls := latchkey.Observer{StoreCall: func(context.Context, latchkey.StoreCall) { count.Add(1) }}
+	for _, o := range []struct {
+		name string
+		latchkey.Options
+	}{
+		{"nil", latchkey.Options{MaxStale: time.Second}},
+		{"counts", latchkey.Options{MaxStale: time.Second, Observer: verified}},
+		{"strict/nil", latchkey.Options{}},
+		{"strict/counts", latchkey.Options{Observer: verified}},
+		{"strict/counts store calls", latchkey.Options{Observer: calls}},
+	} {
+		b.Run(o.name, func(b *testing.B) {
+			keys, secrets := many(b, 1, &o.Options)
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := keys.Verify(ctx, latchkey.Presented{Secret: secrets[0]}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 func BenchmarkVerifyAndAllows(b *testing.B) {
 	ctx := context.Background()
 	keys, secrets := many(b, 1000, nil)

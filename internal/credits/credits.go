@@ -41,8 +41,29 @@ type Host interface {
 	// NewID returns a new id for the time now.
 	NewID(now int64) ([16]byte, error)
 	// Warn logs an error that no caller is told.
-	Warn(msg string, err error)
+	Warn(ctx context.Context, msg string, err error)
+	// Leased is told what happened to a lease, after the store has answered.
+	Leased(ctx context.Context, e Event)
 }
+
+// Event is what happened to a lease.
+type Event struct {
+	What         What
+	Owner, Meter string
+	Amount       int64
+	Err          error // of Refused and Failed
+}
+
+// What is the kind of an [Event].
+type What string
+
+const (
+	Taken    What = "taken"    // Amount was reserved
+	Returned What = "returned" // Amount was given back
+	Expired  What = "expired"  // the store no longer knows the lease, which was of Amount by then
+	Refused  What = "refused"  // there is no lease of Amount to be had
+	Failed   What = "failed"   // the store could not be told about a lease of Amount
+)
 
 // Instant is a reading of the clock.
 type Instant struct {

@@ -184,7 +184,9 @@ func (b *books) NewID(int64) (id [16]byte, err error) {
 
 func (b *books) Group(string) uint32 { return 0 }
 
-func (b *books) Warn(string, error) {
+func (b *books) Leased(context.Context, Event) {}
+
+func (b *books) Warn(context.Context, string, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.warnings++

@@ -182,6 +182,8 @@ func (l *lease) extend(ctx context.Context, n int64) error {
 		line.mu.Unlock()
 		return err
 	}
+	var told Event
+	defer func() { l.tell(ctx, told) }() // without the locks, which are let go of before
 	defer l.unlock()
 	now := host.Clock().Now
 	line.mu.Lock()
@@ -205,12 +207,21 @@ func (l *lease) extend(ctx context.Context, n int64) error {
 		l.committed, l.stored = min(a.Committed, l.amount), a.Amount
 		l.until = a.Until
 	case isGone(err):
+		told = Event{What: Expired, Amount: l.stored}
 		l.expire()
 		err = nil
 	default:
+		told = Event{What: Failed, Amount: l.stored, Err: err}
 		line.rest(now)
 	}
 	return err
+}
+
+// tell is line.tell, if there is something to tell.
+func (l *lease) tell(ctx context.Context, e Event) {
+	if e.What != "" {
+		l.line.tell(ctx, e.What, e.Amount, e.Err)
+	}
 }
 
 // isGone reports whether the store will hear nothing more about a reservation: it expired, or its owner was erased.
@@ -235,6 +246,8 @@ func (l *lease) release(ctx context.Context, retire bool) error {
 		line.mu.Unlock()
 		return err
 	}
+	var told Event
+	defer func() { l.tell(ctx, told) }() // without the locks, which are let go of before
 	defer l.unlock()
 	line.mu.Lock()
 	l.retired = l.retired || retire
@@ -263,6 +276,15 @@ func (l *lease) release(ctx context.Context, retire bool) error {
 	line.mu.Lock()
 	defer line.mu.Unlock()
 	switch {
+	case err == nil && (final || !same):
+		told = Event{What: Returned, Amount: l.stored - a.Amount}
+	case err == nil:
+	case isGone(err):
+		told = Event{What: Expired, Amount: l.stored}
+	default:
+		told = Event{What: Failed, Amount: l.stored, Err: err}
+	}
+	switch {
 	case final && (err == nil || isGone(err)):
 		l.leave()
 	case err == nil:
@@ -280,6 +302,7 @@ func (l *lease) leave() {
 	for i, other := range l.line.leases {
 		if other == l {
 			l.line.leases = append(l.line.leases[:i:i], l.line.leases[i+1:]...)
+			l.line.pool.leases.Add(-1)
 			break
 		}
 	}

@@ -72,7 +72,9 @@ func (l *line) ahead(of *lease, now int64) {
 		return
 	}
 	if !of.extending && of.committed < of.amount && of.committed-of.taken <= of.step()/2 {
-		of.extending = l.pool.background(context.Background(), func(ctx context.Context) { l.pool.warn(of.extend(ctx, 1)) })
+		of.extending = l.pool.background(context.Background(), func(ctx context.Context) {
+			l.pool.warn(ctx, of.extend(ctx, 1))
+		})
 	}
 	if !l.seeking && l.coming == nil && l.plenty && of.amount-of.taken < of.size/4 && l.leases[len(l.leases)-1] == of {
 		l.seeking = l.pool.background(context.Background(), func(ctx context.Context) {
@@ -86,7 +88,7 @@ func (l *line) ahead(of *lease, now int64) {
 
 // releaseBehind releases a lease for good in the background, and reports whether it does: not once the Pool is closed.
 func (l *line) releaseBehind(ctx context.Context, of *lease) bool {
-	return l.pool.background(ctx, func(ctx context.Context) { l.pool.warn(of.release(ctx, true)) })
+	return l.pool.background(ctx, func(ctx context.Context) { l.pool.warn(ctx, of.release(ctx, true)) })
 }
 
 // rest puts work ahead of need off for a while. The caller holds l.mu.
@@ -150,11 +152,26 @@ func (l *line) fetch(ctx context.Context, d *Debit, n int64, now int64) bool {
 	pause := l.pause()
 	l.mu.Unlock()
 	l.pool.schedule(pause)
-	if l.pool.add(next) && l.pool.background(ctx, func(ctx context.Context) { l.arrive(next, l.take(ctx, next)) }) {
+	if l.pool.add(next) && l.pool.background(ctx, func(ctx context.Context) {
+		err := l.take(ctx, next)
+		l.arrive(next, err)
+		what := Taken
+		if errors.Is(err, fault.ErrOverLimit) {
+			what = Refused
+		} else if err != nil {
+			what = Failed
+		}
+		l.tell(ctx, what, size, err)
+	}) {
 		return true
 	}
 	l.arrive(next, errNoLease)
 	return false
+}
+
+// tell tells the Host what happened to a lease. The caller holds no lock and no turn.
+func (l *line) tell(ctx context.Context, what What, amount int64, err error) {
+	l.pool.host.Leased(ctx, Event{What: what, Owner: l.key.owner, Meter: l.key.meter, Amount: amount, Err: err})
 }
 
 // errNoLease says that no lease may be taken now.
@@ -197,6 +214,7 @@ func (l *line) arrive(next *lease, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.coming, l.failed = nil, err; err == nil {
+		l.pool.leases.Add(1)
 		if l.leases = append(l.leases, next); len(l.leases) > leaseCount {
 			l.retire(l.leases[len(l.leases)-leaseCount-1])
 		}

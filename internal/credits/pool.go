@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/latchkey-go/latchkey/internal/fault"
@@ -31,6 +32,7 @@ type Pool struct {
 	halt    context.CancelFunc
 	seed    maphash.Seed
 	shards  [64]lineShard
+	leases  atomic.Int64 // that are held
 
 	mu         sync.Mutex // of what follows, and of each holding
 	holdings   map[accountName]*holding
@@ -62,6 +64,9 @@ func New(host Host, size func(limit int64) int64) *Pool {
 	p.open, p.halt = context.WithCancel(context.Background())
 	return p
 }
+
+// Leases returns how many leases are held.
+func (p *Pool) Leases() int { return int(p.leases.Load()) }
 
 // Charge spends n out of a lease, and reports whether there is one with so much. It does not call the Host.
 func (p *Pool) Charge(d *Debit, n, now int64) (left Left, ok bool) {
@@ -226,9 +231,9 @@ func (p *Pool) bounded(ctx context.Context, f func(context.Context) error) error
 }
 
 // warn logs an error that no caller is told.
-func (p *Pool) warn(err error) {
+func (p *Pool) warn(ctx context.Context, err error) {
 	if err != nil {
-		p.host.Warn("latchkey: the store was not told about credits taken in advance; it will be tried again", err)
+		p.host.Warn(ctx, "latchkey: the store was not told about credits taken in advance; it will be tried again", err)
 	}
 }
 
@@ -297,12 +302,12 @@ func eachOf[T any](p *Pool, items []T, owner func(T) string, f func(T) error) er
 // Renew renews leases that are in use, releases those that are not, frees Holds that nobody settled in time, and tells
 // the store what it could not be told before. The Pool calls it now and then by itself. Errors are logged: what failed
 // is tried again the next time.
-func (p *Pool) Renew(ctx context.Context) { p.warn(p.renew(ctx)) }
+func (p *Pool) Renew(ctx context.Context) { p.warn(ctx, p.renew(ctx)) }
 
 // RenewGroup renews the leases of one group that are in use, and releases those that are not.
 func (p *Pool) RenewGroup(ctx context.Context, group uint32) {
 	lines := slices.DeleteFunc(p.lines(), func(l *line) bool { return p.host.Group(l.key.owner) != group })
-	p.warn(p.renewLines(ctx, lines))
+	p.warn(ctx, p.renewLines(ctx, lines))
 }
 
 func (p *Pool) renewLines(ctx context.Context, lines []*line) error {

@@ -246,7 +246,8 @@ func (s *stuckHost) Adjust(context.Context, string, [16]byte, Adjustment) error 
 func (s *stuckHost) Short(error) (string, string, bool)                         { return "", "", false }
 func (s *stuckHost) Clock() Instant                                             { return Instant{Now: s.now.Load()} }
 func (s *stuckHost) NewID(int64) (id [16]byte, err error)                       { id[0] = byte(s.ids.Add(1)); return }
-func (s *stuckHost) Warn(string, error)                                         {}
+func (s *stuckHost) Leased(context.Context, Event)                              {}
+func (s *stuckHost) Warn(context.Context, string, error)                        {}
 func (s *stuckHost) Group(string) uint32                                        { return 0 }
 
 func (s *stuckHost) Settle(ctx context.Context, owner string, _ [16]byte, _ int64) error {

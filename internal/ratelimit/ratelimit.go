@@ -45,11 +45,13 @@ func (r Rate) state(tat, now int64) State {
 	return s
 }
 
+// MaxKeys is how many keys a Limiter remembers at most.
+const MaxKeys = 1 << 20
+
 const (
 	shardCount = 64
-	maxKeys    = 1 << 20 // in all shards
-	probeAdd   = 4       // keys looked at for one that is over whenever one is added
-	probeFull  = 32      // the same in a full shard
+	probeAdd   = 4  // keys looked at for one that is over whenever one is added
+	probeFull  = 32 // the same in a full shard
 )
 
 // Limiter holds, per key, when its next request is due, and the rate by which that is so. Under another rate it is due
@@ -102,7 +104,7 @@ func (c cell) under(r Rate) int64 {
 func New(now time.Time, clock func() time.Time) *Limiter {
 	l := &Limiter{base: now, clock: clock, seed: maphash.MakeSeed()}
 	for i := range l.shards {
-		l.shards[i].room = maxKeys / shardCount
+		l.shards[i].room = MaxKeys / shardCount
 		l.shards[i].cells = map[[16]byte]cell{}
 	}
 	return l
@@ -110,6 +112,21 @@ func New(now time.Time, clock func() time.Time) *Limiter {
 
 // Unused reports whether no key was ever added.
 func (l *Limiter) Unused() bool { return !l.used.Load() }
+
+// Keys returns how many keys are remembered.
+func (l *Limiter) Keys() int {
+	if l.Unused() {
+		return 0
+	}
+	n := 0
+	for i := range l.shards {
+		s := &l.shards[i]
+		s.mu.Lock()
+		n += len(s.cells)
+		s.mu.Unlock()
+	}
+	return n
+}
 
 // shard finds the shard of a key, by a secret hash: nobody fills one shard by choosing keys.
 func (l *Limiter) shard(key *[16]byte) *shard {

@@ -30,6 +30,8 @@ type Cache[S any, P comparable] struct {
 	table  atomic.Pointer[table[S, P]]
 	resets atomic.Uint64 // of all feeds
 
+	records, loads, evicted atomic.Int64 // for Stats
+
 	mu         sync.Mutex // excludes writers from each other
 	feeds      []*Feed[S, P]
 	max        uint32 // valid records kept
@@ -197,6 +199,21 @@ func (f *Feed[S, P]) Put(sum [32]byte, e Entry[S, P]) {
 	r.shared, r.principal = shared, principal
 	r.Used.Store(e.Used)
 	t.publish(r)
+	c.loads.Add(1)
+	c.records.Store(int64(t.n))
+}
+
+// Stats are how full a cache is, and what happened to it.
+type Stats struct {
+	Records  int64 // that are held, valid or not
+	Capacity int64 // how many can be
+	Loads    int64 // that were put
+	Evicted  int64 // valid ones that were dropped to make room
+}
+
+// Stats returns the present Stats. It takes no lock.
+func (c *Cache[S, P]) Stats() Stats {
+	return Stats{c.records.Load(), 2 * int64(c.max), c.loads.Load(), c.evicted.Load()}
 }
 
 // unchangedSince reports whether it is known that no change of the owner after epoch has been applied. The caller holds
@@ -302,6 +319,7 @@ func (c *Cache[S, P]) clear() {
 	c.principals = map[P]uint32{}
 	c.dependents = map[Dependency][]*Shared[S]{}
 	c.table.Store(newTable[S, P](0))
+	c.records.Store(0)
 }
 
 // intern returns the indexes in t of what e shares with other entries of the feed, and adds what is not there yet.
@@ -340,6 +358,7 @@ func (c *Cache[S, P]) rebuild(old *table[S, P]) *table[S, P] {
 		}
 	}
 	if len(keep) >= int(c.max) {
+		c.evicted.Add(int64(len(keep) / 2))
 		keep = keep[len(keep)/2:]
 	}
 	t := newTable[S, P](uint32(min(2*len(keep)+chunkSize, 2*int(c.max)+1)))

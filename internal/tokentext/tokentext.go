@@ -40,6 +40,9 @@ const (
 // MaxSlot is the highest slot. There are as many as two characters can say.
 const MaxSlot uint16 = 62 * 62
 
+// Max is the length of the longest text in bytes.
+const Max = len("Tsk_") + MaxMark + len("_") + bodyChars
+
 // MaxMark is the maximum length of a mark in bytes.
 const MaxMark = 8
 
@@ -47,7 +50,6 @@ const (
 	randomChars = 34
 	slotChars   = 2
 	bodyChars   = randomChars + base62.Width32
-	maxText     = len("Tsk_") + MaxMark + len("_") + bodyChars
 )
 
 // New returns the text of a new token. The prefix is one of the constants above. A nil rand is crypto/rand. The slot is
@@ -60,7 +62,7 @@ func New(rand io.Reader, prefix, mark string, slot uint16) (string, error) {
 	if slot > MaxSlot {
 		return "", fmt.Errorf("%w: slot %d is above %d", fault.ErrInvalid, slot, MaxSlot)
 	}
-	text := make([]byte, 0, maxText)
+	text := make([]byte, 0, Max)
 	text = append(text, prefix...)
 	if mark != "" {
 		text = append(append(text, mark...), '_')

@@ -31,10 +31,12 @@ const (
 // host ever had it or can have it.
 const RefusedMeter = "latchkey/refused: requests that were refused, by reason, as RefusalReport shows"
 
+// CountRoom is how many different counts may wait: in all stripes, and as many of each group.
+const CountRoom = 1 << 17
+
 const (
 	countDelay = time.Second     // how long counts are gathered
 	countRetry = 5 * time.Second // how long they wait after the store failed
-	countRoom  = 1 << 17         // different counts that may wait: in all stripes, and as many of each group
 	countMost  = 1 << 13         // rows of one transaction
 	countAim   = 50 * time.Millisecond
 	// maxDoubt is how long a batch of unknown outcome is repeated. It is shorter than any store remembers the IDs of
@@ -56,8 +58,8 @@ type CounterSink interface {
 	// ErrInvalid refuses the batch for good; after ErrUnavailable nothing was written; after any other error it may have
 	// been.
 	AddCounts(ctx context.Context, b Batch) error
-	// Warn logs what no caller is told. The error may be nil.
-	Warn(msg string, err error)
+	// Warn logs what no caller is told: lost is how much will never be written. The error may be nil.
+	Warn(msg string, lost int64, err error)
 }
 
 // Key is all that counts are told apart by.
@@ -120,9 +122,9 @@ func NewCounters(sink CounterSink) *Counters {
 	c := &Counters{sink: sink, stripes: make([]stripe, n), waiting: map[uint32]map[Key]sum{}}
 	c.boxes = outboxes[sum]{take: c.take, put: c.put, waits: c.waits, delay: countDelay, retry: countRetry,
 		open: func() *outbox[sum] {
-			return &outbox[sum]{pace: newPace(countMost, countAim), room: countRoom, write: c.write, drop: c.drop}
+			return &outbox[sum]{pace: newPace(countMost, countAim), room: CountRoom, write: c.write, drop: c.drop}
 		},
-		fail: func(err error) { sink.Warn("latchkey: cannot write usage; it is kept", err) }}
+		fail: func(err error) { sink.Warn("latchkey: cannot write usage; it is kept", 0, err) }}
 	c.boxes.init()
 	return c
 }
@@ -134,11 +136,11 @@ func (c *Counters) Armed() bool { return c.armed.Load() }
 func (c *Counters) Add(k *Key, count, credits int64) {
 	s := &c.stripes[int(rand.Uint32())&(len(c.stripes)-1)]
 	s.mu.Lock()
-	room := countRoom / len(c.stripes)
+	room := CountRoom / len(c.stripes)
 	if k.Meter == RefusedMeter {
 		room /= 2 // refusals, which callers can cause at will, leave room for the rest
 	}
-	row, half := s.row(k, room, countRoom/len(c.stripes)/2)
+	row, half := s.row(k, room, CountRoom/len(c.stripes)/2)
 	if row != nil {
 		row.count, row.credits = addUp(row.count, count), addUp(row.credits, credits)
 	} else {
@@ -305,7 +307,7 @@ func (c *Counters) add(group uint32, r *sum) (dropped int64) {
 		c.waiting[group] = sums
 	}
 	was, known := sums[r.key]
-	room := countRoom
+	room := CountRoom
 	if r.key.Meter == RefusedMeter {
 		room /= 2
 	}
@@ -318,7 +320,7 @@ func (c *Counters) add(group uint32, r *sum) (dropped int64) {
 
 func (c *Counters) lost(dropped int64) {
 	if dropped != 0 {
-		c.sink.Warn(fmt.Sprintf("latchkey: too much usage waited for the store: %d counts are lost", dropped), nil)
+		c.sink.Warn(fmt.Sprintf("latchkey: too much usage waited for the store: %d counts are lost", dropped), dropped, nil)
 	}
 }
 
@@ -372,7 +374,7 @@ func (c *Counters) write(ctx context.Context, b *batch[sum]) error {
 		b.at, b.since = now, elapsed
 	} else if elapsed-b.since > maxDoubt.Microseconds() {
 		c.sink.Warn(fmt.Sprintf("latchkey: %d rows of usage are dropped: "+
-			"nobody can say any more whether they were written", len(b.items)), nil)
+			"nobody can say any more whether they were written", len(b.items)), total(b.items), nil)
 		return nil
 	}
 	if b.id == ([16]byte{}) {
@@ -409,7 +411,32 @@ func dayText(day int32) string {
 }
 
 func (c *Counters) drop(rows []sum, why string, err error) {
-	c.sink.Warn(fmt.Sprintf("latchkey: %d rows of usage are dropped: %s", len(rows), why), err)
+	c.sink.Warn(fmt.Sprintf("latchkey: %d rows of usage are dropped: %s", len(rows), why), total(rows), err)
+}
+
+// total returns the sum of what was counted in rows.
+func total(rows []sum) (n int64) {
+	for i := range rows {
+		n = addUp(n, rows[i].count)
+	}
+	return n
+}
+
+// Waiting returns how many rows wait to be written, by the latest look.
+func (c *Counters) Waiting() int {
+	n := c.boxes.pending()
+	for i := range c.stripes {
+		s := &c.stripes[i]
+		s.mu.Lock()
+		n += len(s.rows)
+		s.mu.Unlock()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, sums := range c.waiting {
+		n += len(sums)
+	}
+	return n
 }
 
 // Close writes what waits, and waits for background work until ctx ends. What is counted later waits for a Flush.

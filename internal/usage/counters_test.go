@@ -108,7 +108,7 @@ func (s *sink) RaiseLastUsed(ctx context.Context, uses []Use) error {
 	return s.call(func() { s.uses = append(s.uses, uses) })
 }
 
-func (s *sink) Warn(msg string, err error) {
+func (s *sink) Warn(msg string, _ int64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.warnings = append(s.warnings, msg)
@@ -334,7 +334,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	s := &sink{groups: map[string]uint32{"other": 7}}
 	c := NewCounters(s)
 	sums := map[Key]sum{}
-	for i := range int32(countRoom) {
+	for i := range int32(CountRoom) {
 		sums[Key{Day: i}] = sum{key: Key{Day: i}, count: 1}
 	}
 	c.waiting[0] = sums
@@ -342,7 +342,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	c.Add(&Key{Owner: "other"}, 5, 0)
 	c.Add(&Key{Day: 1}, 5, 0)
 	c.collect()
-	require.Len(t, c.waiting[0], countRoom)
+	require.Len(t, c.waiting[0], CountRoom)
 	require.EqualValues(t, 6, c.waiting[0][Key{Day: 1}].count)
 	require.Len(t, c.waiting[7], 1, "another group has room of its own")
 	require.Equal(t, []string{"latchkey: too much usage waited for the store: 5 counts are lost"}, s.warnings)
@@ -396,22 +396,22 @@ func TestRefusalsLeaveRoom(t *testing.T) {
 	s := &sink{}
 	c := NewCounters(s)
 	c.closed = true // nothing is written before it is looked at
-	for i := range int32(countRoom) {
+	for i := range int32(CountRoom) {
 		c.Add(&Key{Owner: "a", Meter: RefusedMeter, Endpoint: "expired", Day: i}, 1, 0)
 	}
 	held := 0
 	for i := range c.stripes {
 		held += len(c.stripes[i].rows)
 	}
-	require.LessOrEqual(t, held, countRoom/2)
+	require.LessOrEqual(t, held, CountRoom/2)
 	c.Add(&Key{Owner: "a", Meter: "calls"}, 1, 0)
 	c.collect()
-	require.LessOrEqual(t, len(c.waiting[0]), countRoom/2+1)
+	require.LessOrEqual(t, len(c.waiting[0]), CountRoom/2+1)
 	require.Contains(t, c.waiting[0], Key{Owner: "a", Meter: "calls"})
-	for i := range int32(countRoom) {
+	for i := range int32(CountRoom) {
 		c.put(0, []sum{{key: Key{Owner: "a", Meter: RefusedMeter, Day: -i}, count: 1}})
 	}
-	require.LessOrEqual(t, len(c.waiting[0]), countRoom/2+1)
+	require.LessOrEqual(t, len(c.waiting[0]), CountRoom/2+1)
 	clear(c.waiting)
 	c.Add(&Key{Owner: "a", Meter: RefusedMeter, Endpoint: "expired"}, 1, 0)
 	require.NoError(t, c.Flush(t.Context()))

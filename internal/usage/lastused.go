@@ -14,6 +14,9 @@ import (
 	"github.com/latchkey-go/latchkey/internal/fault"
 )
 
+// UseRoom is how many uses of each group may wait while the store is away.
+const UseRoom = 1 << 16
+
 const (
 	useStep    = 10 * time.Minute      // how far a last use moves before it is written, for tokens that do not idle out
 	useStepMin = time.Second           // the same, at the least, for tokens that do
@@ -21,7 +24,6 @@ const (
 	useMost    = 1 << 12               // uses of one transaction
 	useAim     = 10 * time.Millisecond // how long it may hold their rows: a revocation waits for them
 	useRetry   = time.Second           // how long uses wait after the store failed
-	useRoom    = 1 << 16               // uses of each group that may wait while the store is away
 )
 
 // Step returns by how much a last use moves, in µs, before it is written, for a token that idles out after idle µs. 0
@@ -56,8 +58,8 @@ type LastUsedSink interface {
 	Group(owner string) uint32
 	// RaiseLastUsed stores last uses, all of one group; an older one than is stored changes nothing.
 	RaiseLastUsed(ctx context.Context, uses []Use) error
-	// Warn logs what no caller is told. The error may be nil.
-	Warn(msg string, err error)
+	// Warn logs what no caller is told: lost is how much will never be written. The error may be nil.
+	Warn(msg string, lost int64, err error)
 }
 
 // LastUsed knows when tokens were last used and writes it behind. It is safe for concurrent use.
@@ -76,12 +78,12 @@ type use struct{ at, written int64 } // µs
 
 // NewLastUsed returns a LastUsed that writes to sink. It knows as many tokens that idle out as room says, or more.
 func NewLastUsed(sink LastUsedSink, room int) *LastUsed {
-	u := &LastUsed{sink: sink, room: max(useRoom, room), known: map[tokenKey]use{}, waiting: map[uint32]map[key]Use{}}
+	u := &LastUsed{sink: sink, room: max(UseRoom, room), known: map[tokenKey]use{}, waiting: map[uint32]map[key]Use{}}
 	u.boxes = outboxes[Use]{take: u.take, put: u.put, waits: u.waits, delay: useDelay, retry: useRetry,
 		open: func() *outbox[Use] {
-			return &outbox[Use]{pace: newPace(useMost, useAim), room: useRoom, write: u.write, drop: u.drop}
+			return &outbox[Use]{pace: newPace(useMost, useAim), room: UseRoom, write: u.write, drop: u.drop}
 		},
-		fail: func(err error) { sink.Warn("latchkey: cannot write last uses; they are kept", err) }}
+		fail: func(err error) { sink.Warn("latchkey: cannot write last uses; they are kept", 0, err) }}
 	u.boxes.init()
 	return u
 }
@@ -159,7 +161,7 @@ func (u *LastUsed) Write(use Use) {
 	}
 	group := u.sink.Group(use.Owner)
 	if !u.add(group, use) {
-		u.sink.Warn("latchkey: too many last uses wait for the store; one is dropped", nil)
+		u.sink.Warn("latchkey: too many last uses wait for the store; one is dropped", 1, nil)
 		return
 	}
 	u.boxes.flushLater(group, useDelay)
@@ -174,7 +176,7 @@ func (u *LastUsed) add(group uint32, use Use) bool {
 	}
 	k := key{tokenKey{use.Owner, use.Token}, use.Digest}
 	was, ok := uses[k]
-	if !ok && len(uses) >= useRoom {
+	if !ok && len(uses) >= UseRoom {
 		return false
 	}
 	if !ok || was.At < use.At {
@@ -208,7 +210,8 @@ func (u *LastUsed) put(group uint32, uses []Use) {
 	}
 	u.mu.Unlock()
 	if dropped > 0 {
-		u.sink.Warn(fmt.Sprintf("latchkey: too many last uses wait for the store; %d are dropped", dropped), nil)
+		u.sink.Warn(fmt.Sprintf("latchkey: too many last uses wait for the store; %d are dropped", dropped),
+			int64(dropped), nil)
 	}
 }
 
@@ -237,7 +240,18 @@ func (u *LastUsed) write(ctx context.Context, b *batch[Use]) error {
 }
 
 func (u *LastUsed) drop(uses []Use, why string, err error) {
-	u.sink.Warn(fmt.Sprintf("latchkey: %d last uses are dropped: %s", len(uses), why), err)
+	u.sink.Warn(fmt.Sprintf("latchkey: %d last uses are dropped: %s", len(uses), why), int64(len(uses)), err)
+}
+
+// Waiting returns how many uses wait to be written.
+func (u *LastUsed) Waiting() int {
+	n := u.boxes.pending()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, uses := range u.waiting {
+		n += len(uses)
+	}
+	return n
 }
 
 // Flush writes what waits, in small transactions: what is written stays written, and nobody waits long for a row. What

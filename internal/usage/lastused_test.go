@@ -132,12 +132,12 @@ func TestUsesThatWaitAreBounded(t *testing.T) {
 		s := &sink{groups: map[string]uint32{"other": 7}}
 		u := NewLastUsed(s, 0)
 		s.failing(func() (before, after error) { return fault.ErrUnavailable, nil })
-		for i := range useRoom + 3 {
+		for i := range UseRoom + 3 {
 			u.Write(Use{Owner: "acme", Token: fmt.Sprint(i), At: 1})
 		}
 		u.Write(Use{Owner: "other", Token: "x", At: 1})
 		u.put(0, []Use{{Owner: "acme", Token: "more", At: 1}, {Owner: "acme", Token: "most", At: 1}})
-		require.Len(t, u.waiting[0], useRoom)
+		require.Len(t, u.waiting[0], UseRoom)
 		require.Len(t, u.waiting[7], 1, "another group has room of its own")
 		require.Equal(t, []string{"latchkey: too many last uses wait for the store; one is dropped",
 			"latchkey: too many last uses wait for the store; one is dropped",

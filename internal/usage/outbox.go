@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/latchkey-go/latchkey/internal/fault"
@@ -37,6 +38,8 @@ type outbox[T any] struct {
 	held []*batch[T] // in doubt, or set apart; tried after what is new, each once in a send
 	room int         // items of held
 	last time.Time   // when something was written last
+
+	failed atomic.Int64 // items of kept and held after the latest send
 
 	// write returns nil when the batch is done with, ErrInvalid if the store refuses it for good, ErrUnavailable if
 	// nothing was written, and any other error if something may have been.
@@ -114,6 +117,11 @@ func (o *outbox[T]) send(ctx context.Context, take func() []T) (back []T, err er
 		o.kept = o.kept[0].halves()
 	}
 	o.bound()
+	n := 0
+	for _, b := range append(o.kept[:len(o.kept):len(o.kept)], o.held...) {
+		n += len(b.items)
+	}
+	o.failed.Store(int64(n))
 	if err == nil && ctx.Err() != nil && len(back)+len(o.kept)+len(o.held) > 0 {
 		err = fault.Unavailable(ctx.Err())
 	}
@@ -281,6 +289,17 @@ func (o *outboxes[T]) flushAll(ctx context.Context, ids []uint32) error {
 	}
 	all.Wait()
 	return errors.Join(errs...)
+}
+
+// pending returns how many items failed in the latest flush of each group and will be tried again as they are.
+func (o *outboxes[T]) pending() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n := int64(0)
+	for _, g := range o.groups {
+		n += g.failed.Load()
+	}
+	return int(n)
 }
 
 // flushLater makes a flush of a group come in the background. After a failure it comes again.
