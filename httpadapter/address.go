@@ -158,6 +158,9 @@ func isObfuscated(s string) bool {
 
 // parseAddr reads an address with or without a port. It returns the zero Addr for anything else.
 func parseAddr(s string) netip.Addr {
+	if s == "" { // not known: an error of netip would allocate
+		return netip.Addr{}
+	}
 	// An attempt that fails allocates an error.
 	if n := strings.Count(s, ":"); n == 1 || n > 1 && s[0] == '[' {
 		if ap, err := netip.ParseAddrPort(s); err == nil {

@@ -38,6 +38,10 @@ func (s *requestState) Value(key any) any {
 // [latchkey.Account.Assume]). [Adapter.Require] and [Adapter.RequireRows] behind it check access and read no
 // credential.
 func WithAccess(ctx context.Context, access latchkey.Access) context.Context {
+	return withAccess(ctx, access)
+}
+
+func withAccess(ctx context.Context, access latchkey.Access) *requestState {
 	s := newState(ctx)
 	s.access, s.known = access, true
 	if s.outer, _ = ctx.Value(stateKey{}).(*requestState); s.outer != nil {

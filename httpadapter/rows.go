@@ -34,6 +34,21 @@ func RowsNotNeeded(ctx context.Context) {
 	}
 }
 
+// WithRows is [WithAccess] with the condition that [RowsFrom] returns, for surfaces of other protocols: package
+// integrations/grpc is one. Such a surface must not let an answer out before [RowsAsked].
+func WithRows(ctx context.Context, access latchkey.Access, rows latchkey.Condition) context.Context {
+	s := withAccess(ctx, access)
+	s.rows, s.hasRows = rows, true
+	return s
+}
+
+// RowsAsked reports whether the handler that got ctx, or a context derived from it, has called [RowsFrom] or
+// [RowsNotNeeded]. It is false without rows.
+func RowsAsked(ctx context.Context) bool {
+	s, _ := ctx.Value(stateKey{}).(*requestState)
+	return s != nil && s.hasRows && s.looked.Load()
+}
+
 // lookAtRows records that the handler knows its rows. The state of a RequireRows around another one follows: its
 // handler gets the rows of the inner one only.
 func (s *requestState) lookAtRows() {

@@ -429,3 +429,33 @@ func TestRowsHeadersOfTheAnswer(t *testing.T) {
 		require.Empty(t, out.Trailer)
 	}
 }
+
+// A surface of another protocol gives its handler rows, and learns whether the handler asked for them.
+func TestWithRows(t *testing.T) {
+	w := newFixture(t)
+	_, admin := w.issue(w.acme, latchkey.KindSecret, latchkey.Settings{})
+	access, err := w.keys.Verify(t.Context(), latchkey.Presented{Secret: admin})
+	require.NoError(t, err)
+	eu := latchkey.Where("region", latchkey.Eq, "EU")
+
+	ctx := httpadapter.WithRows(t.Context(), access, eu)
+	type key struct{}
+	derived := context.WithValue(ctx, key{}, "host")
+	got, ok := httpadapter.AccessFrom(derived)
+	require.True(t, ok)
+	require.Equal(t, access.TokenID(), got.TokenID())
+	require.False(t, httpadapter.RowsAsked(ctx), "to ask for the Access is not to ask for the rows")
+	rows, ok := httpadapter.RowsFrom(derived)
+	require.True(t, ok)
+	require.True(t, rows.Equal(eu))
+	require.True(t, httpadapter.RowsAsked(ctx))
+
+	ctx = httpadapter.WithRows(t.Context(), access, eu)
+	httpadapter.RowsNotNeeded(ctx)
+	require.True(t, httpadapter.RowsAsked(ctx))
+
+	plain := httpadapter.WithAccess(t.Context(), access)
+	httpadapter.RowsNotNeeded(plain)
+	require.False(t, httpadapter.RowsAsked(plain), "there are no rows")
+	require.False(t, httpadapter.RowsAsked(t.Context()))
+}
