@@ -2,7 +2,7 @@
 //
 // For most uses, write a [Table] of methods, make one [Guard] with [New], pass [Guard.ServerOptions] to grpc.NewServer,
 // and compare the Table with the server by [Guard.CheckServer]. A handler finds its caller with
-// [httpadapter.AccessFrom]. Clients use [Credentials].
+// [httpadapter.AccessFrom]. Clients use [Credentials]. Package envoyauth is a server that Envoy asks.
 package latchkeygrpc
 
 import (
