@@ -39,7 +39,7 @@ func Browser(t *testing.T, hosts string) context.Context {
 		chromedp.Flag("disable-sync", true),
 		chromedp.Flag("host-resolver-rules", hosts),
 		chromedp.Flag("ignore-certificate-errors", true), // httptest signs its own
-		chromedp.Flag("disable-dev-shm-usage", true), // in a container there is little of it
+		chromedp.Flag("disable-dev-shm-usage", true),     // in a container there is little of it
 		chromedp.WSURLReadTimeout(3 * time.Minute),
 	}
 	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...)
