@@ -134,6 +134,24 @@ func (a Access) Explain(action Action, on Resource) Explanation {
 	return e
 }
 
+// Covers reports whether a may do all that p allows, on all rows that p allows it on. It is sound and conservative, as
+// [Permissions.Within] is: true is certain for as long as no right of a changes, and false may only mean that it was
+// not found out. References in conditions stand for a's own values in both. One that a has no value for lies within
+// every row only. [ClientSegment] in a pattern of p may be any client's. An invalid p is covered by nothing, and the
+// zero Access covers nothing. The time is bounded at about a second. Covers returns false once ctx is done.
+func (a Access) Covers(ctx context.Context, p Permissions) bool {
+	if a.set == nil || p.Validate() != nil {
+		return false
+	}
+	known := func(ref any) (any, bool) {
+		if v, ok := a.lookup(ref); ok {
+			return v, true
+		}
+		return ref, true // its value may come to be known for what a mints
+	}
+	return newPolicy([]layer{{rules: p}}, nil).withinFor(ctx, a.set.policy, false, known, a.lookup)
+}
+
 // Narrow is Mint without a token: it returns an Access that may do what a may do, narrowed by n. It stores nothing, and
 // ignores Lifetime, Idle, Name, Origin and Extra. Of the Restrictions it takes only Addresses, because the request was
 // verified already. For others it returns [ErrInvalid], and for Limits: a stays within its own. It reads the store,
