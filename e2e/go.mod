@@ -7,6 +7,7 @@ replace github.com/latchkey-go/latchkey => ../
 // An npm package has Go files of its own.
 ignore (
 	./clients/node_modules
+	./oauth/node_modules
 	./servers/node_modules
 )
 
@@ -22,6 +23,8 @@ require (
 	golang.org/x/sys v0.49.0
 	modernc.org/sqlite v1.61.1
 )
+
+require golang.org/x/oauth2 v0.38.0
 
 require (
 	filippo.io/edwards25519 v1.2.0 // indirect

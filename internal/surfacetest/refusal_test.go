@@ -17,6 +17,7 @@ import (
 	"github.com/latchkey-go/latchkey/httpadapter/cloudtables"
 	"github.com/latchkey-go/latchkey/httpadapter/console"
 	"github.com/latchkey-go/latchkey/httpadapter/datocms"
+	"github.com/latchkey-go/latchkey/httpadapter/oauth"
 	"github.com/latchkey-go/latchkey/httpadapter/webforce"
 	"github.com/latchkey-go/latchkey/memstore"
 )
@@ -204,6 +205,16 @@ func TestDocumentedSurfacesTellWhoWasRefused(t *testing.T) {
 	w.refused(wf, w.form("/api", "cmd=access.get_all&auth_token="+key), keyID, "denied")
 	w.refused(wf, w.form("/api", "cmd=db.get&db_id=7&auth_token="+key), keyID, "denied")
 	w.refused(wf, w.form("/api", "cmd=db.get&db_id=7&auth_token="+ended), endedID, "revoked")
+
+	read := latchkey.Permissions{latchkey.Grant(latchkey.Read).On("data/*")}
+	tokens := oauth.Handler(w.keys, &oauth.Options{OnError: w.onError, Issuer: "https://api.example.com",
+		Scopes: map[string]latchkey.Permissions{"read": read}})
+	client := func(id, text string) string {
+		return "grant_type=client_credentials&client_id=" + id + "&client_secret=" + text
+	}
+	w.refused(tokens, w.form("/oauth/token", client(endedID, ended)), endedID, "revoked")
+	publicID, public := w.issue(latchkey.KindPublishable, latchkey.Settings{Permissions: read})
+	w.refused(tokens, w.form("/oauth/token", client(publicID, public)), publicID, "denied")
 }
 
 func TestConsoleTellsWhoWasRefused(t *testing.T) {

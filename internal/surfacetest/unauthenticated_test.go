@@ -25,6 +25,7 @@ import (
 	"github.com/latchkey-go/latchkey/httpadapter/cloudtables"
 	"github.com/latchkey-go/latchkey/httpadapter/console"
 	"github.com/latchkey-go/latchkey/httpadapter/datocms"
+	"github.com/latchkey-go/latchkey/httpadapter/oauth"
 	"github.com/latchkey-go/latchkey/httpadapter/webforce"
 	"github.com/latchkey-go/latchkey/memstore"
 )
@@ -131,6 +132,9 @@ func surfaces(keys *latchkey.Manager, rate latchkey.Rate) []surface {
 			[]carrier{bearer}},
 		{"webforce", webforce.Handler(acme, &webforce.Options{AddressRate: rate}), []string{"/api"},
 			[]carrier{inQuery("auth_token"), inForm("auth_token")}},
+		{"oauth", oauth.Handler(keys, &oauth.Options{AddressRate: rate, Issuer: "https://api.example.com",
+			Scopes: map[string]latchkey.Permissions{"read": {latchkey.Grant(latchkey.Read).On("data/*")}}}),
+			[]string{"/oauth/introspect", "/oauth/revoke"}, []carrier{inForm("client_secret")}},
 		{"console", console.Handler(func(r *http.Request) (latchkey.Account, latchkey.Access, error) {
 			secret, err := httpadapter.Carriers{Bearer: true}.Find(r)
 			if err != nil {
@@ -392,6 +396,10 @@ func TestLimitedAddressesBodiesAreNotRead(t *testing.T) {
 			routes: []string{"/api/1/access"}, carry: []carrier{inForm("key")}},
 		"webforce": {handler: webforce.Handler(acme, &webforce.Options{AddressRate: rate}),
 			routes: []string{"/api"}, carry: []carrier{inForm("auth_token")}},
+		"oauth": {handler: oauth.Handler(acme.Manager(), &oauth.Options{AddressRate: rate,
+			Issuer: "https://api.example.com",
+			Scopes: map[string]latchkey.Permissions{"read": {latchkey.Grant(latchkey.Read).On("data/*")}}}),
+			routes: []string{"/oauth/introspect"}, carry: []carrier{inForm("client_secret")}},
 	} {
 		send := func() bool {
 			read := 0
