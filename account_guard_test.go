@@ -1216,3 +1216,57 @@ func TestAnActorGivesMintedTokensNothingToKeep(t *testing.T) {
 	w.turn(90 * time.Minute)
 	w.ok(widen(30*time.Minute, false))
 }
+
+// What a minted token gains depends on the tokens that it was minted from. If one of them cannot be read it may gain
+// anything, and if one changes meanwhile the actor is judged anew.
+func TestAnActorGivesMintedTokensNothingThatTheirParentsHide(t *testing.T) {
+	for _, c := range []struct {
+		what   string
+		parent func(w *world, root string) // after the mint
+		race   func(w *world, root string) // between the check and the write
+		want   error
+	}{
+		{"an address that the parent has, too", nil, nil, nil},
+		{"an address that the parent loses meanwhile", nil, func(w *world, root string) {
+			_, err := w.acme.Update(w.ctx, root, func(t *latchkey.Token) error {
+				t.Restrictions.Addresses = nil
+				return nil
+			})
+			w.ok(err)
+		}, latchkey.ErrDenied},
+		{"a parent that cannot be read", func(w *world, root string) {
+			f, err := w.store.Load(w.ctx, "acme", root)
+			w.ok(err)
+			f.Token.Damaged, f.Token.Kind = true, latchkey.KindAPIKey // what is left of it has no rights
+			w.ok(w.store.Write(w.ctx, latchkey.Write{ID: uuid.Must(uuid.NewV7()), Owner: "acme", At: w.now(),
+				Tokens: []latchkey.Token{f.Token}}))
+		}, nil, latchkey.ErrDenied},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			w := newWorld(t)
+			inside := latchkey.Restrictions{Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}
+			presented := func(secret string) latchkey.Access {
+				return mustVerify(w, latchkey.Presented{Secret: secret, Address: netip.MustParseAddr("10.1.2.3")})
+			}
+			r := w.role("r")
+			root, secret := w.issue(latchkey.KindSecret, latchkey.Settings{Restrictions: inside})
+			w.mint(presented(secret), latchkey.Narrowing{Roles: []string{r.ID}})
+			_, secret = w.issue(latchkey.KindAPIKey, latchkey.Settings{Permissions: append(admin(), readAll()),
+				Restrictions: inside})
+			as := mustAs(w, presented(secret))
+			if c.parent != nil {
+				c.parent(w, root.ID)
+			}
+			ran := func() bool { return true }
+			if c.race != nil {
+				ran = w.store.before(func() { c.race(w, root.ID) })
+			}
+			_, err := as.UpdateRole(w.ctx, r.ID, func(r *latchkey.Role) error {
+				r.Permissions = append(r.Permissions, readAll())
+				return nil
+			})
+			w.is(c.want, err)
+			require.True(t, ran())
+		})
+	}
+}

@@ -92,13 +92,7 @@ type ownerData struct {
 	usage        map[usageKey]count
 	credits      map[creditKey]account
 	reservations map[[16]byte]*reservation
-	live         map[string]liveCount // by parent, "" for issued tokens; only where a LiveLimit asked
-}
-
-// liveCount is how many tokens were live when they were counted, and those that were inserted since.
-type liveCount struct {
-	n            int
-	ownerVersion uint64 // of the LiveLimit when they were counted
+	live         map[string]*liveTokens // by parent, "" for issued tokens; only where a LiveLimit asked
 }
 
 type roleName struct{ origin, name string }

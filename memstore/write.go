@@ -299,6 +299,7 @@ func (tx *tx) putToken(t latchkey.Token) error {
 		return latchkey.ErrConflict
 	}
 	before := *old
+	a.touchLive(old)
 	a.leave(old)
 	t.Version++
 	old.set(t)
@@ -450,57 +451,6 @@ func (tx *tx) deleteTokens() error {
 	return nil
 }
 
-// limitLive returns ErrTooMany if more tokens are live than the Write allows. It counts them only where the number that
-// is kept does not show that there is room.
-func (tx *tx) limitLive() error {
-	a, l := tx.a, tx.w.Live
-	if l == nil {
-		return nil
-	}
-	was, known := a.live[l.Parent]
-	is := liveCount{was.n, l.OwnerVersion}
-	known = known && was.ownerVersion == l.OwnerVersion
-	for i := range tx.w.Tokens {
-		if tx.w.Tokens[i].Version != 0 {
-			known = false // it may have been dead
-		} else if tx.w.Tokens[i].Parent == l.Parent {
-			is.n++
-		}
-	}
-	if !known || is.n > l.Max {
-		if is.n = a.countLive(l); is.n > l.Max {
-			return fmt.Errorf("%w: at most %d", latchkey.ErrTooMany, l.Max)
-		}
-	}
-	if a.live == nil {
-		a.live = make(map[string]liveCount)
-	}
-	a.live[l.Parent] = is
-	tx.onUndo(func() { delete(a.live, l.Parent) }) // the next Write counts anew
-	return nil
-}
-
-// countLive counts the tokens that a limit bounds.
-func (a *ownerData) countLive(l *latchkey.LiveLimit) (n int) {
-	count := func(t *token) {
-		if l.Counts(t.view()) {
-			n++
-		}
-	}
-	if l.Parent != "" {
-		for t := range a.children[l.Parent] {
-			count(t)
-		}
-		return n
-	}
-	for _, t := range a.tokens.m {
-		if t.parent == "" {
-			count(t)
-		}
-	}
-	return n
-}
-
 // deletable returns an error if ref is not the record that is stored.
 func deletable(ref latchkey.Ref, exists bool, version func() uint64) error {
 	switch {
@@ -515,6 +465,7 @@ func deletable(ref latchkey.Ref, exists bool, version func() uint64) error {
 // removeToken removes a token and its secrets. Its usage counts stay.
 func (s *Store) removeToken(t *token) {
 	s.unlink(t.secrets...)
+	t.of.touchLive(t)
 	t.of.leave(t)
 	t.of.tokens.remove(t.id)
 	delete(t.of.live, t.id)
