@@ -87,7 +87,7 @@ func TestNoEscalationByAnySequence(t *testing.T) {
 		t.Errorf("%s broken in %d worlds, first in that of seed %d at step %d: %s\n%s", law, f.n, f.seed, f.steps, f.text,
 			strings.Join(shortest(t, f.seed, law), "\n"))
 	}
-	if len(found) == 0 && seeds >= 15 {
+	if len(found) == 0 && seeds >= 15 && !testing.Short() { // in few worlds some calls succeed by chance alone
 		count.suffice(t, int(seeds)/10)
 	}
 }

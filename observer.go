@@ -18,6 +18,9 @@ import (
 // is a caller. What is told holds no secret, and changes no answer. A panic of a callback is recovered, and told to
 // Failed and Options.Logger.
 //
+// StoreCall and Failed must not call the Manager, nor an Access or Account of it, other than [Manager.Stats]: they may
+// run while a call holds what the other would wait for. The others may, but are then called for that call, too.
+//
 // Every text that is documented as a label is one of a fixed and short list, and never an id. [Manager.Stats] has the
 // numbers that are levels, such as the size of the cache.
 type Observer struct {

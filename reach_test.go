@@ -164,5 +164,7 @@ func TestReachAgreesWithCheck(t *testing.T) {
 				reachText(list), layers)
 		}
 	})
-	require.NotZero(t, exceptions)
+	if !testing.Short() {
+		require.NotZero(t, exceptions)
+	}
 }

@@ -54,6 +54,10 @@ type Kit struct {
 // New returns a Kit whose clock shows noon of 2 January 2030, UTC. Options are those of the program. Nil: the defaults.
 // Clock is set to the Kit's, whatever it was. When the test ends, the Manager is closed, and an error of that fails the
 // test.
+//
+// An id that a program gives (Spec.ID) must be of the Kit's time. Where ids are of the real time, begin with
+//
+//	kit.Clock.Advance(time.Since(kit.Clock.Now()))
 func New(t testing.TB, opts *latchkey.Options) *Kit {
 	t.Helper()
 	k := &Kit{Clock: NewClock(time.Date(2030, 1, 2, 12, 0, 0, 0, time.UTC)), t: t}

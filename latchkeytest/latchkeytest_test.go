@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -122,4 +123,17 @@ func TestDown(t *testing.T) {
 		failed++
 	}
 	assert.Greater(t, failed, 20)
+}
+
+// A program whose ids are of the real time sets the clock of the Kit to it.
+func TestAKitOfTheRealTime(t *testing.T) {
+	spec := func() latchkey.Spec {
+		return latchkey.Spec{ID: uuid.Must(uuid.NewV7()).String(), Kind: latchkey.KindAPIKey, Permissions: editor}
+	}
+	kit := latchkeytest.New(t, nil)
+	_, _, err := kit.For("acme").Issue(t.Context(), spec())
+	require.ErrorIs(t, err, latchkey.ErrInvalid)
+	kit = latchkeytest.New(t, nil)
+	kit.Clock.Advance(time.Since(kit.Clock.Now()))
+	latchkeytest.Check(t, kit.Access("acme", spec()), latchkeytest.All(latchkey.Read, "invoice/7"))
 }
