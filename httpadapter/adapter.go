@@ -103,7 +103,8 @@ type Options struct {
 	// callback.
 	OnError func(r *http.Request, err error)
 
-	// Logger receives replies of 500 and above, with their cause. Nil: nothing is logged.
+	// Logger receives replies of 500 and above, with their cause. It also receives a warning for each of the first eight
+	// addresses that ask package forward and are not in Proxies. Nil: nothing is logged.
 	Logger *slog.Logger
 }
 
@@ -117,6 +118,7 @@ type Adapter struct {
 	vary     string                                        // the headers that carry a credential; "": Authorization alone
 	cors     *corsPolicy                                   // nil: none
 	gate     *Gate
+	unknown  unknownProxies
 }
 
 // New returns an Adapter over m. Nil options are ready to use. It panics if m is nil or the options are invalid; the
@@ -424,6 +426,11 @@ func (a *Adapter) WriteError(w http.ResponseWriter, r *http.Request, err error) 
 			args = append(args, "hint", h)
 		}
 		a.opts.Logger.ErrorContext(r.Context(), "request failed", args...)
+	}
+	if p.Status == http.StatusForbidden && a.opts.Logger != nil && errors.Is(err, adapters.ErrNotProxy) &&
+		a.unknown.first(r.RemoteAddr) {
+		a.opts.Logger.WarnContext(r.Context(), "a question was refused", "address", r.RemoteAddr, "err", err,
+			"hint", "if this is the address of the proxy, add it to Options.Proxies")
 	}
 	p.write(w, r, a.carriers.Challenges(p, a.opts.Realm), a.opts.Problem)
 }

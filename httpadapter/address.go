@@ -3,7 +3,9 @@ package httpadapter
 import (
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
+	"sync"
 
 	"github.com/latchkey-go/latchkey"
 )
@@ -96,6 +98,28 @@ func ClientAddr(r *http.Request, proxies []netip.Prefix) (netip.Addr, error) {
 		return netip.Addr{}, badRequest("empty X-Forwarded-For") // the address is not known
 	}
 	return client, nil
+}
+
+// unknownProxies are the addresses outside of Options.Proxies that a warning was logged for. There are eight at most:
+// whoever reaches the program cannot fill its log.
+type unknownProxies struct {
+	mu   sync.Mutex
+	seen [8]netip.Addr
+	n    int
+}
+
+// first reports whether a warning about the peer shall be logged, and remembers it. All peers without a network address
+// count as one.
+func (u *unknownProxies) first(remoteAddr string) bool {
+	peer := parseAddr(remoteAddr)
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.n == len(u.seen) || slices.Contains(u.seen[:u.n], peer) {
+		return false
+	}
+	u.seen[u.n] = peer
+	u.n++
+	return true
 }
 
 // FromProxy reports whether r comes from one of Options.Proxies. A peer without a network address is none of them.

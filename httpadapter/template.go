@@ -178,5 +178,5 @@ func (e *routeError) hint() string {
 		return "name the wildcard as the route does, or let Options.PathValue find it"
 	}
 	return "name the wildcard as the route does; put Require inside the route, not before the router; " +
-		"for routers other than http.ServeMux and chi set Options.PathValue"
+		"for routers other than http.ServeMux and chi set Options.PathValue, or use the adapter in integrations/frameworks"
 }

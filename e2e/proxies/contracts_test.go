@@ -47,6 +47,7 @@ func startContract(w *world, p *proxy, ask func(r *http.Request) *http.Request, 
 		}
 		pass(r, a.Header)
 		r.Header.Del("Authorization")
+		r.Header.Del("X-Api-Key")
 		onward.ServeHTTP(out, r)
 	}))
 	s.Config.Protocols = new(http.Protocols)

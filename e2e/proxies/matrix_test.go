@@ -55,6 +55,7 @@ func (c *client) do(method, target, key string, headers ...string) (reply, []ser
 	require.NoError(t, err)
 	id := nextProbe()
 	r.Header.Set(probe, id)
+	r.Header.Set("X-Api-Key", "of another program")
 	if key != "" {
 		r.Header.Set("Authorization", "Bearer "+key)
 	}
@@ -114,6 +115,7 @@ func matrix(t *testing.T, p *proxy, c *client, h2 bool) {
 	require.Equal(t, "api_key", s.get("latchkey-kind"))
 	require.Equal(t, "true", s.get("latchkey-rows"))
 	require.Empty(t, s.get("authorization"), "the backend sees no key")
+	require.Empty(t, s.get("x-api-key"), "the backend sees no key")
 	c.passes(t, "a query and escapes", "GET", "/data/%C3%B6%20x?a=b&c=%2F", key)
 	s = c.passes(t, "some rows", "GET", "/rows/clients", key)
 	require.Equal(t, `{"field":"region","op":"=","value":"EU"}`, s.get("latchkey-rows"))

@@ -1,9 +1,12 @@
 package forward_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -220,6 +223,33 @@ func TestOnlyProxiesAsk(t *testing.T) {
 		none := newWorld(t, func(o *httpadapter.Options) { o.Proxies = nil })
 		require.Equal(t, 403, question{from: from, target: "/data/orders", key: none.key}.
 			ask(forward.New(none.auth, table, options(from))).Code, "without Proxies nobody is believed")
+	}
+}
+
+// TestForgottenProxyIsLogged: the log says from where the proxy asks. Whoever reaches the program cannot fill the log.
+func TestForgottenProxyIsLogged(t *testing.T) {
+	var log bytes.Buffer
+	w := newWorld(t, func(o *httpadapter.Options) { o.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	h := forward.New(w.auth, table, options(forward.Nginx))
+	q := question{from: forward.Nginx, target: "/data/orders", key: w.key}
+	require.Equal(t, 200, q.ask(h).Code)
+	q.target = "/data/payroll"
+	require.Equal(t, 403, q.ask(h).Code)
+	require.Empty(t, log.String(), "a denial is not logged")
+	for i := range 20 {
+		q.peer = fmt.Sprintf("203.0.113.%d:1", i/2)
+		log.Reset()
+		require.Equal(t, 403, q.ask(h).Code)
+		if i%2 == 0 && i < 16 {
+			require.Equal(t, 1, strings.Count(log.String(), "\n"))
+			require.Contains(t, log.String(), "level=WARN")
+			require.Contains(t, log.String(), "address="+q.peer)
+			require.Contains(t, log.String(), "add it to Options.Proxies")
+			require.NotContains(t, log.String(), w.key)
+			require.NotContains(t, log.String(), "payroll")
+		} else {
+			require.Empty(t, log.String(), "an address is logged once, and eight at most: %d", i)
+		}
 	}
 }
 

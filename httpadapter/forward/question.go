@@ -9,15 +9,15 @@ import (
 
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/httpadapter"
+	"github.com/latchkey-go/latchkey/internal/adapters"
 	"github.com/latchkey-go/latchkey/internal/form"
 )
 
 // sourceHeaders are the canonical names of the headers that describe the original request.
 type sourceHeaders struct{ method, uri, host string }
 
-// errNotProxy is answered like a denial. The Adapter's OnError gets it.
-var errNotProxy = fmt.Errorf("forward: the question does not come from one of the Adapter's Proxies: %w",
-	latchkey.ErrDenied)
+// errNotProxy is answered like a denial. The Adapter's OnError gets it, and its Logger an address.
+var errNotProxy = fmt.Errorf("forward: %w: %w", adapters.ErrNotProxy, latchkey.ErrDenied)
 
 // misconfigured is answered 500, and the Adapter's Logger gets it: no caller can correct it.
 func misconfigured(missing string) error {

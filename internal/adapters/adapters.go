@@ -2,6 +2,7 @@
 package adapters
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -36,6 +37,10 @@ func CheckProxies(pkg string, proxies []netip.Prefix) {
 		}
 	}
 }
+
+// ErrNotProxy is wrapped by the refusal of a question that does not come from one of the Adapter's Proxies. The Adapter
+// logs it, because it usually is a mistake of the host.
+var ErrNotProxy = errors.New("the question does not come from one of the Adapter's Proxies")
 
 // Sentence begins s with a capital letter and ends it with a full stop: "not a number" becomes "Not a number." "" stays
 // empty. The first letter must be ASCII.
