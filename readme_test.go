@@ -102,9 +102,10 @@ func documents(t *testing.T, patterns ...string) (docs []string) {
 func TestReadme(t *testing.T) {
 	kinds := map[string]int{}
 	docs := documents(t, "README.md", "ARCHITECTURE.md", "docs/*.md", "examples/*/README.md",
-		"integrations/connect/README.md", "integrations/frameworks/README.md")
+		"integrations/*/README.md")
 	require.Subset(t, docs, []string{"README.md", "docs/guide.md", "docs/operations.md", "examples/server/README.md",
-		"integrations/connect/README.md", "integrations/frameworks/README.md"})
+		"integrations/connect/README.md", "integrations/frameworks/README.md", "integrations/grpc/README.md",
+		"integrations/mcp/README.md", "integrations/otel/README.md"})
 	for _, doc := range docs {
 		text, err := os.ReadFile(filepath.FromSlash(doc))
 		require.NoError(t, err)
@@ -245,8 +246,8 @@ func badLinks(doc, text string, read func(path string) (string, error)) (bad []s
 }
 
 func TestLinksLeadSomewhere(t *testing.T) {
-	docs := documents(t, "*.md", "docs/*.md", ".github/*.md", "examples/*/README.md",
-		"integrations/connect/README.md", "integrations/frameworks/README.md")
+	docs := documents(t, "*.md", "docs/*.md", ".github/*.md", "examples/*/README.md", "integrations/*/README.md",
+		"httpadapter/*/README.md")
 	require.Subset(t, docs, []string{"README.md", "CHANGELOG.md", ".github/SECURITY.md", ".github/CONTRIBUTING.md"})
 	read := func(path string) (string, error) {
 		info, err := os.Stat(filepath.FromSlash(path))

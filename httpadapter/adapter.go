@@ -82,7 +82,9 @@ type Options struct {
 	Preflight http.Handler
 
 	// Problem writes the body of a refusal in the host's own format. The headers WWW-Authenticate, Retry-After and
-	// Cache-Control are set before the call. Problem must write the status p.Status. Nil: application/problem+json.
+	// Cache-Control are set before the call. Problem must write the status p.Status, unless the protocol of the request
+	// has another one for refusals, as gRPC has. It must never write an answer that reads as success there. Nil:
+	// application/problem+json.
 	Problem func(w http.ResponseWriter, r *http.Request, p Problem)
 
 	// AddressRate is how many credentials of one client address may be refused: see [Gate]. Beyond it, credentials from
@@ -216,9 +218,10 @@ func (a *Adapter) Require(action latchkey.Action, resource string) func(http.Han
 // A handler that forgets its rows would show every row. So it must call [RowsFrom], or [RowsNotNeeded], before the
 // first byte of its answer. An answer without either is replaced by a 500, which has no header that the handler set,
 // and Options.Logger receives a line with the route. That holds for every caller, also for one that may see all rows.
-// Two kinds of answer pass:
+// Three kinds of answer pass:
 //
 //   - a status of 400 and above: a handler that failed before it knew its rows may say so;
+//   - a refusal of [Adapter.WriteError], whatever status Options.Problem gives it;
 //   - informational ones (1xx): the answer comes later.
 //
 // A 304 is no exception: that nothing has changed is a statement about rows. The check is made at the first
@@ -418,6 +421,7 @@ func (a *Adapter) WriteError(w http.ResponseWriter, r *http.Request, err error) 
 	if a.opts.OnError != nil {
 		a.opts.OnError(r, err)
 	}
+	RowsNotNeeded(r.Context()) // a refusal shows no row, also where Options.Problem writes it with status 200
 	p := ProblemOf(err)
 	if p.Status >= 500 && a.opts.Logger != nil {
 		// The route, not the URL: a URL may hold a token.

@@ -33,6 +33,60 @@ type Problem struct {
 	RetryAfter time.Duration `json:"-"`
 }
 
+// ErrorDomain is the domain of every google.rpc.ErrorInfo that surfaces of RPC protocols make.
+const ErrorDomain = "latchkey-go.github.io"
+
+// Reason returns the last part of Type in capitals, such as "INVALID_TOKEN": the reason of a google.rpc.ErrorInfo.
+func (p Problem) Reason() string {
+	return strings.ToUpper(strings.ReplaceAll(strings.TrimPrefix(p.Type, ProblemType), "-", "_"))
+}
+
+// RPCCode returns the status code of p in gRPC and Connect, which number them alike. So all surfaces answer an error
+// alike:
+//
+//	400, 415                     3  invalid argument
+//	401                          16 unauthenticated
+//	403                          7  permission denied
+//	404                          5  not found
+//	402, 413, 429                8  resource exhausted
+//	409  exists                  6  already exists
+//	     too-many-tokens         8  resource exhausted
+//	     in-use, forced          9  failed precondition
+//	     any other               10 aborted
+//	503  unknown-outcome         2  unknown: a client must not repeat it by itself
+//	     any other               14 unavailable
+//	any other                    13 internal
+func (p Problem) RPCCode() uint32 {
+	switch p.Status {
+	case http.StatusBadRequest, http.StatusUnsupportedMediaType:
+		return 3
+	case http.StatusUnauthorized:
+		return 16
+	case http.StatusForbidden:
+		return 7
+	case http.StatusNotFound:
+		return 5
+	case http.StatusPaymentRequired, http.StatusRequestEntityTooLarge, http.StatusTooManyRequests:
+		return 8
+	case http.StatusConflict:
+		switch p.Reason() {
+		case "EXISTS":
+			return 6
+		case "TOO_MANY_TOKENS":
+			return 8
+		case "IN_USE", "FORCED":
+			return 9
+		}
+		return 10
+	case http.StatusServiceUnavailable:
+		if p.Reason() == "UNKNOWN_OUTCOME" {
+			return 2
+		}
+		return 14
+	}
+	return 13 // fail closed
+}
+
 // retryUnavailable is how long a client should wait if the store does not answer. Most such failures are a restart or
 // a failover. A second keeps clients from repeating the request in a loop.
 const retryUnavailable = time.Second

@@ -113,3 +113,40 @@ func TestProblemsNameFieldAndReason(t *testing.T) {
 	}
 	require.Empty(t, ProblemOf(&latchkey.DeniedError{}).Detail)
 }
+
+// What RPC protocols answer for each error, by the numbers that gRPC and Connect share.
+func TestRPCCode(t *testing.T) {
+	for _, c := range []struct {
+		err    error
+		code   uint32
+		reason string
+	}{
+		{ErrBadRequest, 3, "BAD_REQUEST"},
+		{ErrMediaType, 3, "MEDIA_TYPE"},
+		{ErrNoCredential, 16, "NO_CREDENTIAL"},
+		{latchkey.ErrRevoked, 16, "INVALID_TOKEN"},
+		{latchkey.ErrDenied, 7, "DENIED"},
+		{latchkey.ErrPolicy, 7, "POLICY"},
+		{ErrCrossOrigin, 7, "CROSS_ORIGIN"},
+		{latchkey.ErrNotFound, 5, "NOT_FOUND"},
+		{latchkey.ErrRateLimited, 8, "RATE_LIMITED"},
+		{latchkey.ErrOverLimit, 8, "OVER_LIMIT"},
+		{ErrTooLarge, 8, "TOO_LARGE"},
+		{latchkey.ErrTooMany, 8, "TOO_MANY_TOKENS"},
+		{latchkey.ErrExists, 6, "EXISTS"},
+		{latchkey.ErrInUse, 9, "IN_USE"},
+		{latchkey.ErrForced, 9, "FORCED"},
+		{latchkey.ErrConflict, 10, "CONFLICT"},
+		{latchkey.ErrUnavailable, 14, "UNAVAILABLE"},
+		{latchkey.ErrUnknownOutcome, 2, "UNKNOWN_OUTCOME"},
+		{errors.New("any other"), 13, "INTERNAL"},
+		{nil, 13, "INTERNAL"},
+	} {
+		p := ProblemOf(c.err)
+		require.Equal(t, c.code, p.RPCCode(), "%v", c.err)
+		require.Equal(t, c.reason, p.Reason(), "%v", c.err)
+	}
+	for status, code := range map[int]uint32{0: 13, 200: 13, 302: 13, 418: 13, 429: 8, 500: 13, 502: 13} {
+		require.Equal(t, code, Problem{Status: status}.RPCCode(), status)
+	}
+}

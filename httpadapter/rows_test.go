@@ -459,3 +459,34 @@ func TestWithRows(t *testing.T) {
 	require.False(t, httpadapter.RowsAsked(plain), "there are no rows")
 	require.False(t, httpadapter.RowsAsked(t.Context()))
 }
+
+// A refusal within RequireRows is written as it is, also by an Options.Problem whose protocol gives it status 200, and
+// within two of them. A handler that answers by itself is still held to its rows.
+func TestRefusalsWithinRows(t *testing.T) {
+	w := newFixture(t)
+	auth := httpadapter.New(w.keys, &httpadapter.Options{
+		Problem: func(w http.ResponseWriter, _ *http.Request, p httpadapter.Problem) {
+			w.Header().Set("Status-Of-The-Protocol", strconv.Itoa(p.Status))
+			_, _ = io.WriteString(w, "refused")
+		}})
+	key := w.key()
+	ask := func(h http.Handler) (status, body string) {
+		r := httptest.NewRequest("GET", "/clients", nil)
+		r.Header.Set("Authorization", "Bearer "+key)
+		out := httptest.NewRecorder()
+		h.ServeHTTP(out, r)
+		return out.Header().Get("Status-Of-The-Protocol"), out.Body.String()
+	}
+	refuse := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { auth.WriteError(w, r, latchkey.ErrDenied) })
+	rows := auth.RequireRows(latchkey.Read, "dataset/clients")
+	for _, h := range []http.Handler{rows(refuse), rows(rows(refuse))} {
+		status, body := ask(h)
+		require.Equal(t, "403", status)
+		require.Equal(t, "refused", body)
+	}
+	status, body := ask(rows(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "rows")
+	})))
+	require.Equal(t, "500", status)
+	require.Equal(t, "refused", body)
+}

@@ -7,7 +7,12 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"os"
+	"slices"
 	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
 )
 
 var identityHeaders = []string{"Latchkey-Owner", "Latchkey-Token", "Latchkey-Kind", "Latchkey-Client", "Latchkey-Roles",
@@ -90,13 +95,34 @@ func startTraefikContract(w *world, p *proxy) {
 	})
 }
 
+// after returns what follows a mark in a text.
+func after(t testing.TB, text, mark string) string {
+	_, rest, ok := strings.Cut(text, mark)
+	require.True(t, ok, mark)
+	return rest
+}
+
 // startEnvoyContract asks as Envoy's documentation of the HTTP service of ext_authz says: with the method, the host and
 // the target of the request, behind path_prefix, Content-Length 0, and the headers in allowed_headers. Only 200 passes,
 // and allowed_upstream_headers that the answer has replace those of the request. Envoy appends its own address to
 // X-Forwarded-For.
 func startEnvoyContract(w *world, p *proxy) {
-	allowed := []string{"Authorization", "X-Api-Key", "Cookie", "Origin", "Referer", "Access-Control-Request-Method",
-		"X-Http-Method-Override", "X-Http-Method", "X-Method-Override", "X-Original-Url", "X-Rewrite-Url", probe}
+	text, err := os.ReadFile("../../httpadapter/forward/examples/envoy/http_filters.yaml")
+	require.NoError(w.t, err)
+	section, _, _ := strings.Cut(after(w.t, string(text), "\n      allowed_headers:\n"), "\n      http_service:")
+	exact, prefix := map[string]bool{strings.ToLower(probe): true}, []string(nil)
+	for line := range strings.SplitSeq(section, "\n") {
+		if name, ok := strings.CutPrefix(strings.TrimSpace(line), "- exact: "); ok {
+			exact[name] = true
+		} else if name, ok := strings.CutPrefix(strings.TrimSpace(line), "- prefix: "); ok {
+			prefix = append(prefix, name)
+		}
+	}
+	require.True(w.t, exact["authorization"])
+	allowed := func(name string) bool {
+		name = strings.ToLower(name)
+		return exact[name] || slices.ContainsFunc(prefix, func(p string) bool { return strings.HasPrefix(name, p) })
+	}
 	startContract(w, p, func(r *http.Request) *http.Request {
 		q, err := http.NewRequestWithContext(r.Context(), r.Method, "http://"+w.authAt+"/", nil)
 		if err != nil {
@@ -106,10 +132,8 @@ func startEnvoyContract(w *world, p *proxy) {
 		q.URL.RawQuery, q.URL.ForceQuery = r.URL.RawQuery, r.URL.ForceQuery
 		q.Host = r.Host
 		for name, values := range r.Header {
-			for _, a := range allowed {
-				if name == a || strings.HasPrefix(name, "Latchkey-") {
-					q.Header[name] = values
-				}
+			if allowed(name) {
+				q.Header[name] = values
 			}
 		}
 		client, _, _ := net.SplitHostPort(r.RemoteAddr)

@@ -32,14 +32,15 @@ const probe = "X-Probe"
 
 // world is a server that answers questions, and a backend.
 type world struct {
-	t       testing.TB
-	store   *downStore
-	keys    *latchkey.Manager
-	account latchkey.Account
-	from    forward.Source
-	auth    *http.Server
-	authAt  string
-	backend net.Listener
+	t        testing.TB
+	store    *downStore
+	keys     *latchkey.Manager
+	account  latchkey.Account
+	from     forward.Source
+	carriers httpadapter.Carriers
+	auth     *http.Server
+	authAt   string
+	backend  net.Listener
 
 	began time.Time
 	later atomic.Int64 // how far the clock was moved, in ns
@@ -109,7 +110,7 @@ var routes = []forward.Route{
 	{Pattern: "POST /data/{id}", Action: latchkey.Create, Resource: "dataset/{id}"},
 	{Pattern: "DELETE /data/{id}", Action: latchkey.Delete, Resource: "dataset/{id}"},
 	{Pattern: "GET /rows/{id}", Action: latchkey.Read, Resource: "dataset/{id}", Rows: true},
-	{Pattern: "GET /cost/{id}", Action: latchkey.Read, Resource: "dataset/{id}", Meter: "api", Cost: 1},
+	{Pattern: "GET /cost/{id}", Action: latchkey.Read, Resource: "dataset/{id}", Meter: "api", Credits: 1},
 	{Pattern: "GET /data/{id}/public", Action: latchkey.Read, Resource: "public"},
 	{Pattern: "GET /files/{path...}", Action: latchkey.Read, Resource: "dataset/orders"},
 	{Pattern: "GET /admin/secret", Action: latchkey.Read, Resource: "secret"},
@@ -139,7 +140,7 @@ func (w *world) startAuth() {
 		opts.PathPrefix = "/auth"
 	}
 	h := forward.New(httpadapter.New(w.keys, &httpadapter.Options{
-		Proxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}), routes, opts)
+		Proxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Carriers: w.carriers}), routes, opts)
 	w.auth = &http.Server{Handler: http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
 		recorded := &recorder{ResponseWriter: out}
 		h.ServeHTTP(recorded, r)

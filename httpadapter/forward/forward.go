@@ -43,10 +43,10 @@ type Route struct {
 	// backend must apply it. False: such a caller is refused.
 	Rows bool
 
-	// Meter and Cost are what [httpadapter.Adapter.Spend] takes: every question costs that much if the caller may do
-	// Action. "": nothing is spent, and Cost must be 0.
-	Meter string
-	Cost  latchkey.Credits
+	// Meter and Credits are what [httpadapter.Adapter.Spend] takes: every question costs that much if the caller may do
+	// Action. "": nothing is spent, and Credits must be 0.
+	Meter   string
+	Credits latchkey.Credits
 }
 
 // Options configure the handler of [New].
@@ -241,6 +241,9 @@ func (c *call) finish() {
 	}
 	if c.handler.opts.From == Nginx {
 		h.Set(c.handler.status, statusText(status))
+		if all := h["Www-Authenticate"]; len(all) > 1 { // nginx before 1.23 passes one field on
+			h["Www-Authenticate"] = []string{strings.Join(all, ", ")} // a list: RFC 9110 §11.6.1
+		}
 		if len(c.body) <= maxProblem && isPrintable(c.body) {
 			h.Set(c.handler.problem, string(c.body))
 		}

@@ -512,7 +512,7 @@ func TestAdapterHolds(t *testing.T) {
 	w = &world{t: t, keys: w.keys, auth: httpadapter.New(w.keys, &httpadapter.Options{
 		Proxies: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}})}
 	h = forward.New(w.auth, append(table, forward.Route{Pattern: "PUT /data/orders", Action: latchkey.Read,
-		Resource: "dataset/orders", Meter: "api", Cost: 5}), options(forward.Forwarded))
+		Resource: "dataset/orders", Meter: "api", Credits: 5}), options(forward.Forwarded))
 	restricted := func(key string) int {
 		return question{from: forward.Forwarded, target: "/data/payroll", key: key}.ask(h).Code
 	}
@@ -524,7 +524,7 @@ func TestLimitsOfACaller(t *testing.T) {
 	for name, from := range sources {
 		w := newWorld(t)
 		h := forward.New(w.auth, append(table, forward.Route{Pattern: "PUT /data/orders", Action: latchkey.Read,
-			Resource: "dataset/orders", Meter: "api", Cost: 5}), options(from))
+			Resource: "dataset/orders", Meter: "api", Credits: 5}), options(from))
 		meant := func(out *httptest.ResponseRecorder) string {
 			if from == forward.Nginx && out.Code != 200 {
 				require.Equal(t, 403, out.Code, name)
@@ -656,8 +656,8 @@ func TestNew(t *testing.T) {
 		"CONNECT has no path":            func(r *forward.Route, _ *forward.Options) { r.Pattern = "CONNECT /a/{id}" },
 		"for several hosts":              func(r *forward.Route, _ *forward.Options) { r.Pattern = "GET example.com/a/{id}" },
 		"must begin with a slash":        func(r *forward.Route, _ *forward.Options) { r.Pattern = "GET " },
-		"Cost without a Meter":           func(r *forward.Route, _ *forward.Options) { r.Cost = 1 },
-		"negative number":                func(r *forward.Route, _ *forward.Options) { r.Meter, r.Cost = "api", -1 },
+		"Credits without a Meter":        func(r *forward.Route, _ *forward.Options) { r.Credits = 1 },
+		"negative number":                func(r *forward.Route, _ *forward.Options) { r.Meter, r.Credits = "api", -1 },
 		"no wildcard {name}":             func(r *forward.Route, _ *forward.Options) { r.Resource = "a/{name}" },
 		"no wildcard {i}":                func(r *forward.Route, _ *forward.Options) { r.Resource = "a/{i}" },
 		"no wildcard {*}":                func(r *forward.Route, _ *forward.Options) { r.Resource = "a/{*}" },
@@ -704,4 +704,19 @@ func TestBodyIsNotRead(t *testing.T) {
 	out := httptest.NewRecorder()
 	forward.New(w.auth, table, options(forward.Nginx)).ServeHTTP(out, r)
 	require.Equal(t, 200, out.Code)
+}
+
+// A refusal names every carrier: to nginx in one field, as older ones pass one on, and to the others in one each.
+func TestChallenges(t *testing.T) {
+	w := newWorld(t, func(o *httpadapter.Options) {
+		o.Carriers = httpadapter.Carriers{Bearer: true, Headers: []string{"X-API-Key"}}
+	})
+	const bearer, header = `Bearer realm="latchkey"`, `ApiKey realm="latchkey", in="header", name="X-API-Key"`
+	for from, want := range map[forward.Source][]string{forward.Nginx: {bearer + ", " + header},
+		forward.Forwarded: {bearer, header}, forward.Envoy: {bearer, header}} {
+		q := question{from: from, target: "/data/orders"}
+		got := q.ask(forward.New(w.auth, table, options(from)))
+		require.Equal(t, 401, got.Code)
+		require.Equal(t, want, got.Header()["Www-Authenticate"])
+	}
 }

@@ -35,8 +35,8 @@ func (h *handler) add(routes []Route) {
 		case path == "" || path[0] != '/':
 			panic(fmt.Sprintf("forward: pattern %q: the path must begin with a slash; for several hosts use several handlers",
 				r.Pattern))
-		case r.Meter == "" && r.Cost != 0:
-			panic(fmt.Sprintf("forward: pattern %q: Cost without a Meter", r.Pattern))
+		case r.Meter == "" && r.Credits != 0:
+			panic(fmt.Sprintf("forward: pattern %q: Credits without a Meter", r.Pattern))
 		}
 		for _, name := range wildcards(r.Resource) {
 			if !strings.Contains(path, "{"+name+"}") && !strings.Contains(path, "{"+name+"...}") {
@@ -46,7 +46,7 @@ func (h *handler) add(routes []Route) {
 		e := &route{Route: r, method: method, shape: newShape(path)}
 		var guarded http.Handler = http.HandlerFunc(e.pass)
 		if r.Meter != "" {
-			guarded = h.auth.Spend(r.Meter, r.Cost)(guarded)
+			guarded = h.auth.Spend(r.Meter, r.Credits)(guarded)
 		}
 		if r.Rows {
 			guarded = h.auth.RequireRows(r.Action, r.Resource)(guarded)

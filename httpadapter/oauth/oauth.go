@@ -251,7 +251,7 @@ func (s *surface) answer(r *http.Request, answer func(*http.Request, params) (*h
 		return r, nil, err
 	}
 	r = r.WithContext(s.gate.Watch(r.Context(), address))
-	if len(r.Header["Authorization"]) == 0 { // the credential is in the body
+	if scheme, _, err := httpadapter.Authorization(r); scheme == "" && err == nil { // the credential is in the body
 		if err := s.gate.Exhausted(address); err != nil {
 			return r, nil, err
 		}

@@ -87,7 +87,8 @@ func appendTarget(targets []string, v *form.Value) []string {
 
 // authenticates reports whether a request names a client and proves it, or tries to.
 func (p params) authenticates(r *http.Request) bool {
-	return len(r.Header["Authorization"]) > 0 || p.one["client_secret"] != ""
+	scheme, _, err := httpadapter.Authorization(r)
+	return scheme != "" || err != nil || p.one["client_secret"] != ""
 }
 
 // client returns the caller of a request: the one client that it authenticates, or with bearer the token in its

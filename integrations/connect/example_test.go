@@ -69,3 +69,45 @@ func ExampleGuard() {
 	// /shop.v1.Orders/Create permission_denied
 	// /shop.v1.Orders/Forget permission_denied
 }
+
+// Pages of other origins call by Connect or gRPC-Web. A browser asks for the headers of these protocols first.
+func ExampleProblem() {
+	keys := latchkey.New(memstore.New(nil), nil)
+	auth := httpadapter.New(keys, &httpadapter.Options{Problem: latchkeyconnect.Problem(), CORS: &httpadapter.CORS{
+		Origins: []string{"https://app.example.com"},
+		Headers: []string{"Connect-Protocol-Version", "Connect-Timeout-Ms", "Grpc-Timeout", "X-Grpc-Web", "X-User-Agent"},
+		Exposed: []string{"Grpc-Status", "Grpc-Message", "Grpc-Status-Details-Bin"},
+	}})
+	guard := latchkeyconnect.Guard(auth, latchkeyconnect.Table{"/shop.v1.Orders/List": auth.RequireRows(latchkey.Read,
+		"orders")})
+	mux := http.NewServeMux()
+	pages := auth.CrossOrigin(guard(mux))
+	server := httptest.NewServer(pages)
+	defer server.Close()
+
+	ask := func(method string, headers ...string) *http.Response {
+		r, err := http.NewRequest(method, server.URL+"/shop.v1.Orders/List", nil)
+		if err != nil {
+			panic(err)
+		}
+		r.Header.Set("Origin", "https://app.example.com")
+		for i := 0; i < len(headers); i += 2 {
+			r.Header.Set(headers[i], headers[i+1])
+		}
+		reply, err := server.Client().Do(r)
+		if err != nil {
+			panic(err)
+		}
+		_ = reply.Body.Close()
+		return reply
+	}
+	preflight := ask("OPTIONS", "Access-Control-Request-Method", "POST")
+	fmt.Println(preflight.StatusCode)
+	fmt.Println(preflight.Header.Get("Access-Control-Allow-Headers"))
+	refusal := ask("POST", "Content-Type", "application/grpc-web+proto")
+	fmt.Println(refusal.StatusCode, refusal.Header["Access-Control-Allow-Origin"], refusal.Header["Vary"])
+	// Output:
+	// 204
+	// Content-Type, Authorization, Connect-Protocol-Version, Connect-Timeout-Ms, Grpc-Timeout, X-Grpc-Web, X-User-Agent
+	// 200 [https://app.example.com] [Origin]
+}

@@ -5,7 +5,7 @@
 // and wrap the mux of the generated handlers with [Guard]. A procedure that the table does not have is denied. Handlers
 // find the caller with [httpadapter.AccessFrom].
 //
-// A stream is checked when it begins. One that must end with its token asks [latchkey.Manager.Again] between messages.
+// A stream is checked when it begins. One that must end with its token asks [latchkey.Access.Again] between messages.
 package latchkeyconnect
 
 import (
@@ -25,9 +25,9 @@ import (
 	"github.com/latchkey-go/latchkey/httpadapter"
 )
 
-// Domain is the domain of the google.rpc.ErrorInfo in every refusal. Its reason is the last part of
-// [httpadapter.Problem].Type in capitals: "INVALID_TOKEN", "DENIED", "RATE_LIMITED".
-const Domain = "latchkey-go.github.io"
+// Domain is the domain of the google.rpc.ErrorInfo in every refusal. Its reason is [httpadapter.Problem.Reason]:
+// "INVALID_TOKEN", "DENIED", "RATE_LIMITED".
+const Domain = httpadapter.ErrorDomain
 
 // ReasonUnmapped is the reason of a refusal because the table has no rule for the procedure.
 const ReasonUnmapped = "UNMAPPED"
@@ -102,7 +102,7 @@ var errUnmapped = fmt.Errorf("latchkeyconnect: the table has no rule for the pro
 func Problem(opts ...connect.HandlerOption) func(http.ResponseWriter, *http.Request, httpadapter.Problem) {
 	writer := connect.NewErrorWriter(opts...)
 	return func(w http.ResponseWriter, r *http.Request, p httpadapter.Problem) {
-		reason := reasonOf(p)
+		reason := p.Reason()
 		if r.Context().Value(unmappedKey{}) != nil {
 			reason = ReasonUnmapped
 		}
@@ -111,36 +111,19 @@ func Problem(opts ...connect.HandlerOption) func(http.ResponseWriter, *http.Requ
 }
 
 // Error returns an error of latchkey as a handler returns it, for checks that need the message: of the dataset that it
-// names, say. It reports the refusal: see [httpadapter.Refused]. The code is that of the problem
-// ([httpadapter.ProblemOf]):
-//
-//	400, 415                     invalid_argument
-//	401                          unauthenticated
-//	403                          permission_denied
-//	404                          not_found
-//	402, 413, 429                resource_exhausted
-//	409  exists                  already_exists
-//	     too-many-tokens         resource_exhausted
-//	     in-use, forced          failed_precondition
-//	     any other               aborted
-//	503  unknown-outcome         unknown: a client must not repeat it by itself
-//	     any other               unavailable
-//	any other                    internal, without a detail
+// names, say. It reports the refusal: see [httpadapter.Refused]. The code is that of the problem:
+// see [httpadapter.Problem.RPCCode].
 //
 // Every error but internal has a google.rpc.ErrorInfo, and a RetryInfo if it helps to wait. A nil err is internal: a
 // mistake must not read as success.
 func Error(ctx context.Context, err error) *connect.Error {
 	httpadapter.Refused(ctx, err)
 	p := httpadapter.ProblemOf(err)
-	return errorOf(p, reasonOf(p))
-}
-
-func reasonOf(p httpadapter.Problem) string {
-	return strings.ToUpper(strings.ReplaceAll(strings.TrimPrefix(p.Type, httpadapter.ProblemType), "-", "_"))
+	return errorOf(p, p.Reason())
 }
 
 func errorOf(p httpadapter.Problem, reason string) *connect.Error {
-	code := codeOf(p.Status, reason)
+	code := connect.Code(p.RPCCode())
 	if code == connect.CodeInternal {
 		return connect.NewError(code, errors.New("internal error"))
 	}
@@ -162,37 +145,6 @@ func errorOf(p httpadapter.Problem, reason string) *connect.Error {
 		add(&errdetails.RetryInfo{RetryDelay: durationpb.New(p.RetryAfter)})
 	}
 	return err
-}
-
-func codeOf(status int, reason string) connect.Code {
-	switch status {
-	case http.StatusBadRequest, http.StatusUnsupportedMediaType:
-		return connect.CodeInvalidArgument
-	case http.StatusUnauthorized:
-		return connect.CodeUnauthenticated
-	case http.StatusForbidden:
-		return connect.CodePermissionDenied
-	case http.StatusNotFound:
-		return connect.CodeNotFound
-	case http.StatusPaymentRequired, http.StatusRequestEntityTooLarge, http.StatusTooManyRequests:
-		return connect.CodeResourceExhausted
-	case http.StatusConflict:
-		switch reason {
-		case "EXISTS":
-			return connect.CodeAlreadyExists
-		case "TOO_MANY_TOKENS":
-			return connect.CodeResourceExhausted
-		case "IN_USE", "FORCED":
-			return connect.CodeFailedPrecondition
-		}
-		return connect.CodeAborted
-	case http.StatusServiceUnavailable:
-		if reason == "UNKNOWN_OUTCOME" {
-			return connect.CodeUnknown
-		}
-		return connect.CodeUnavailable
-	}
-	return connect.CodeInternal // fail closed
 }
 
 // Failures is an interceptor for handlers behind RequireRows. It lets a handler return an error before it has looked at

@@ -31,6 +31,7 @@ const (
 	listProcedure      = "/shop.v1.Orders/List"
 	countProcedure     = "/shop.v1.Orders/Count"
 	reportProcedure    = "/shop.v1.Orders/Report"
+	exportProcedure    = "/shop.v1.Orders/Export" // costs something, and has rows
 	forgottenProcedure = "/shop.v1.Orders/Forgotten"
 	watchProcedure     = "/shop.v1.Orders/Watch" // a stream that nobody mapped
 	checkProcedure     = "/grpc.health.v1.Health/Check"
@@ -150,7 +151,7 @@ func newShop(t *testing.T, opts ...connect.HandlerOption) *shop {
 			}
 			return err
 		}, opts...))
-	for _, procedure := range []string{reportProcedure, forgottenProcedure, checkProcedure} {
+	for _, procedure := range []string{reportProcedure, exportProcedure, forgottenProcedure, checkProcedure} {
 		mux.Handle(procedure, connect.NewUnaryHandlerSimple(procedure,
 			func(context.Context, *emptypb.Empty) (*emptypb.Empty, error) {
 				s.ran(procedure)
@@ -167,6 +168,7 @@ func newShop(t *testing.T, opts ...connect.HandlerOption) *shop {
 		countProcedure:  auth.RequireRows(latchkey.Read, "orders"),
 		listProcedure:   auth.RequireRows(latchkey.Read, "orders"),
 		reportProcedure: latchkeyconnect.All(auth.Require(latchkey.Create, "report"), auth.Spend("reports", 1)),
+		exportProcedure: latchkeyconnect.All(auth.RequireRows(latchkey.Read, "orders"), auth.Spend("exports", 1)),
 		checkProcedure:  latchkeyconnect.Public,
 	})
 	server := httptest.NewUnstartedServer(guard(mux))
@@ -301,6 +303,22 @@ func TestUnary(t *testing.T) {
 			_, err = unary[emptypb.Empty, emptypb.Empty](s, protocol, reportProcedure, key, &emptypb.Empty{})
 			requireRefusal(t, err, connect.CodePermissionDenied, "DENIED")
 			require.Equal(t, []string{checkProcedure}, s.take())
+		})
+	}
+}
+
+// A refusal by a guard within RequireRows is no answer with rows, whatever status the protocol has for it.
+func TestSpendWithinRows(t *testing.T) {
+	for protocol := range protocols {
+		t.Run(protocol, func(t *testing.T) {
+			s := newShop(t)
+			key := s.issue(latchkey.Spec{Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("orders")},
+				Limits: latchkey.Limits{Quotas: []latchkey.Quota{{Meter: "exports", Per: latchkey.Day, Amount: 0}}}})
+			_, err := unary[emptypb.Empty, emptypb.Empty](s, protocol, exportProcedure, key, &emptypb.Empty{})
+			requireRefusal(t, err, connect.CodeResourceExhausted, "OVER_LIMIT")
+			require.Empty(t, s.log.take())
+			require.Empty(t, s.take())
+			require.Len(t, s.refused, 1)
 		})
 	}
 }

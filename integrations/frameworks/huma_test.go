@@ -457,23 +457,50 @@ func TestHumaStatusForMiddlewareAround(t *testing.T) {
 	}
 }
 
-// Errors of latchkey that a handler returns have their status and headers.
+// Errors of latchkey that a handler returns have their status and headers, and are reported as the guard's are.
 func TestHumaError(t *testing.T) {
-	var refused []string
-	keys := latchkey.New(memstore.New(nil), &latchkey.Options{Observer: latchkey.Observer{
-		Refused: func(_ context.Context, r latchkey.Refusal) { refused = append(refused, r.Err.Error()) }}})
-	auth := httpadapter.New(keys, nil)
-	m := http.NewServeMux()
-	api := humago.New(m, huma.DefaultConfig("x", "1"))
-	huma.Get(api, "/a", func(ctx context.Context, _ *struct{}) (*struct{}, error) {
-		access, _ := httpadapter.AccessFrom(ctx)
-		return nil, HumaError(ctx, access.Check(latchkey.Read, "b"))
-	}, HumaRequire(auth, latchkey.Read, "a"))
-	key := issue(t, keys.For("acme"), latchkey.KindAPIKey, latchkey.Permissions{latchkey.Allow(latchkey.Read).On("a")})
-	code, body, header := send(t, listen(t, m), "GET", "/a", as(key)...)
-	require.Equal(t, 403, code, body)
-	require.Contains(t, body, "problem/denied")
-	require.Equal(t, "application/problem+json", header.Get("Content-Type"))
-	require.Contains(t, header.Get("WWW-Authenticate"), "insufficient_scope")
-	require.Equal(t, []string{`latchkey: denied read on "b"`}, refused)
+	for name, start := range humaServers {
+		t.Run(name, func(t *testing.T) {
+			var refused, heard []string
+			keys := latchkey.New(memstore.New(nil), &latchkey.Options{Observer: latchkey.Observer{
+				Refused: func(_ context.Context, r latchkey.Refusal) { refused = append(refused, r.Err.Error()) }}})
+			auth := httpadapter.New(keys, &httpadapter.Options{
+				Carriers: httpadapter.Carriers{Headers: []string{"X-API-Key"}},
+				OnError: func(r *http.Request, err error) {
+					heard = append(heard, r.Method+" "+r.URL.Path+" "+err.Error())
+				}})
+			api, h := start(huma.DefaultConfig("x", "1"))
+			operation := func(path string, guard func(*huma.Operation), fail func(latchkey.Access) error) {
+				huma.Get(api, path, func(ctx context.Context, _ *struct{}) (*struct{}, error) {
+					access, _ := httpadapter.AccessFrom(ctx)
+					return nil, HumaError(ctx, auth, fail(access))
+				}, guard)
+			}
+			operation("/a", HumaRequire(auth, latchkey.Read, "a"),
+				func(access latchkey.Access) error { return access.Check(latchkey.Read, "b") })
+			operation("/rows", HumaRequireRows(auth, latchkey.Read, "a"), func(latchkey.Access) error {
+				return latchkey.ErrUnknownToken
+			})
+			operation("/open", func(*huma.Operation) {}, func(latchkey.Access) error { return latchkey.ErrUnavailable })
+			key := issue(t, keys.For("acme"), latchkey.KindAPIKey, latchkey.Permissions{latchkey.Allow(latchkey.Read).On("a")})
+			addr := listen(t, h)
+
+			code, body, header := send(t, addr, "GET", "/a", "X-API-Key", key)
+			require.Equal(t, 403, code, body)
+			require.Contains(t, body, "problem/denied")
+			require.Equal(t, "application/problem+json", header.Get("Content-Type"))
+			require.Empty(t, header["Www-Authenticate"], "Bearer is off")
+			require.Equal(t, []string{`latchkey: denied read on "b"`}, refused)
+			require.Equal(t, []string{`GET /a latchkey: denied read on "b"`}, heard)
+			code, body, header = send(t, addr, "GET", "/rows", "X-API-Key", key)
+			require.Equal(t, 401, code, body)
+			require.Equal(t, []string{`ApiKey realm="latchkey", in="header", name="X-API-Key", error="invalid_token"`},
+				header["Www-Authenticate"])
+			code, body, header = send(t, addr, "GET", "/open")
+			require.Equal(t, 503, code, body)
+			require.Equal(t, "1", header.Get("Retry-After"))
+			require.Len(t, heard, 3)
+			require.Len(t, refused, 2)
+		})
+	}
 }

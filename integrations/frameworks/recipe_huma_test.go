@@ -41,7 +41,7 @@ func humaRecipe(keys *latchkey.Manager, signedIn console.SignedIn) http.Handler 
 		rows, _ := httpadapter.RowsFrom(ctx) // which rows the caller may read
 		orders, err := ordersIn(rows)
 		if err != nil {
-			return nil, latchkeyhuma.Error(ctx, err)
+			return nil, latchkeyhuma.Error(ctx, auth, err)
 		}
 		return &list{orders}, nil
 	}, latchkeyhuma.RequireRows(auth, latchkey.Read, "dataset/orders"))

@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
@@ -126,6 +127,12 @@ func ExampleCredentials() {
 		text, err := os.ReadFile("/run/secrets/shop")
 		return strings.TrimSpace(string(text)), err
 	}, nil)
+	conn, err := grpc.NewClient("shop.example:443", grpc.WithPerRPCCredentials(creds),
+		grpc.WithTransportCredentials(credentials.NewTLS(nil)))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer conn.Close()
 	fmt.Println(creds.RequireTransportSecurity())
 
 	// Output: true

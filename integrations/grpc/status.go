@@ -17,10 +17,10 @@ import (
 )
 
 // Domain is the domain of every google.rpc.ErrorInfo that this package makes.
-const Domain = "latchkey-go.github.io"
+const Domain = httpadapter.ErrorDomain
 
-// Reasons of google.rpc.ErrorInfo that the HTTP surfaces have no problem type for. Every other reason is the last part
-// of [httpadapter.Problem].Type in capitals: "INVALID_TOKEN" for ".../invalid-token".
+// Reasons of google.rpc.ErrorInfo that the HTTP surfaces have no problem type for. Every other reason is
+// [httpadapter.Problem.Reason].
 const (
 	ReasonUnmapped          = "UNMAPPED"           // the table has no rule for the method
 	ReasonSignatureRequired = "SIGNATURE_REQUIRED" // the token must sign its requests, and a gRPC call cannot be signed
@@ -51,8 +51,7 @@ func StatusOf(err error) *status.Status {
 		return internalStatus
 	}
 	p := httpadapter.ProblemOf(err)
-	reason := strings.ToUpper(strings.ReplaceAll(strings.TrimPrefix(p.Type, httpadapter.ProblemType), "-", "_"))
-	code := codeOf(p.Status, reason)
+	reason, code := p.Reason(), codes.Code(p.RPCCode())
 	if code == codes.Internal {
 		return internalStatus
 	}
@@ -110,38 +109,6 @@ var internalStatus = status.New(codes.Internal, "internal error")
 func quotaFailure(subject, description string) *errdetails.QuotaFailure {
 	return &errdetails.QuotaFailure{Violations: []*errdetails.QuotaFailure_Violation{
 		{Subject: subject, Description: description}}}
-}
-
-// codeOf maps what a reply over HTTP would say. Every status and reason that ProblemOf has is here: see the test.
-func codeOf(httpStatus int, reason string) codes.Code {
-	switch httpStatus {
-	case http.StatusBadRequest, http.StatusUnsupportedMediaType:
-		return codes.InvalidArgument
-	case http.StatusUnauthorized:
-		return codes.Unauthenticated
-	case http.StatusForbidden:
-		return codes.PermissionDenied
-	case http.StatusNotFound:
-		return codes.NotFound
-	case http.StatusPaymentRequired, http.StatusRequestEntityTooLarge, http.StatusTooManyRequests:
-		return codes.ResourceExhausted
-	case http.StatusConflict:
-		switch reason {
-		case "EXISTS":
-			return codes.AlreadyExists
-		case "TOO_MANY_TOKENS":
-			return codes.ResourceExhausted
-		case "IN_USE", "FORCED":
-			return codes.FailedPrecondition
-		}
-		return codes.Aborted
-	case http.StatusServiceUnavailable:
-		if reason == "UNKNOWN_OUTCOME" {
-			return codes.Unknown
-		}
-		return codes.Unavailable
-	}
-	return codes.Internal
 }
 
 // Errors of this package. Each maps to a status by what it wraps, as errors of the root do.

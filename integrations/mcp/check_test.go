@@ -109,7 +109,7 @@ func TestArgumentsThatMeanTwoThingsAreRefused(t *testing.T) {
 func TestIntegerArguments(t *testing.T) {
 	kit := latchkeytest.New(t, nil)
 	opts := rules()
-	opts.Tools["count"] = latchkeymcp.Rule{Action: latchkey.Read, On: "order/{filter.id}/{n}"}
+	opts.Tools["count"] = latchkeymcp.Rule{Action: latchkey.Read, Resource: "order/{filter.id}/{n}"}
 	server := newServer()
 	var raw string
 	addRaw(server, "count", &raw)
@@ -250,7 +250,7 @@ func completing(kind, member, of, id string) string {
 func TestOverlappingTemplates(t *testing.T) {
 	kit := latchkeytest.New(t, nil)
 	opts := rules()
-	opts.Resources["doc://{+path}"] = latchkeymcp.Rule{Action: latchkey.Read, On: "any"}
+	opts.Resources["doc://{+path}"] = latchkeymcp.Rule{Action: latchkey.Read, Resource: "any"}
 	url := serve(t, kit, opts)
 	uri := method("resources/read", `{"uri":"doc://a/text"}`)
 	both := key(t, kit, "acme", latchkey.Allow(latchkey.Read).On("doc/a", "any"))
@@ -264,8 +264,8 @@ func TestOverlappingTemplatesWithRows(t *testing.T) {
 	kit := latchkeytest.New(t, nil)
 	opts := rules()
 	opts.Resources = map[string]latchkeymcp.Rule{
-		"doc://{id}/text": {Action: latchkey.Read, On: "doc/{id}", Rows: true},
-		"doc://{+path}":   {Action: latchkey.Read, On: "any", Rows: true},
+		"doc://{id}/text": {Action: latchkey.Read, Resource: "doc/{id}", Rows: true},
+		"doc://{+path}":   {Action: latchkey.Read, Resource: "any", Rows: true},
 	}
 	var log strings.Builder
 	opts.Logger = slog.New(slog.NewTextHandler(&log, nil))

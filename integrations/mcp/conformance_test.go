@@ -137,10 +137,10 @@ func node(t *testing.T, args ...string) (string, error) {
 func everything() (*mcp.Server, *latchkeymcp.Options) {
 	opts := &latchkeymcp.Options{Tools: map[string]latchkeymcp.Rule{}, Prompts: map[string]latchkeymcp.Rule{},
 		Resources: map[string]latchkeymcp.Rule{
-			"test://static-text":        {Action: latchkey.Read, On: "resource/text"},
-			"test://static-binary":      {Action: latchkey.Read, On: "resource/binary"},
-			"test://watched-resource":   {Action: latchkey.Read, On: "resource/watched"},
-			"test://template/{id}/data": {Action: latchkey.Read, On: "resource/template/{id}"},
+			"test://static-text":        {Action: latchkey.Read, Resource: "resource/text"},
+			"test://static-binary":      {Action: latchkey.Read, Resource: "resource/binary"},
+			"test://watched-resource":   {Action: latchkey.Read, Resource: "resource/watched"},
+			"test://template/{id}/data": {Action: latchkey.Read, Resource: "resource/template/{id}"},
 		}}
 	server := mcp.NewServer(&mcp.Implementation{Name: "everything", Version: "1"}, &mcp.ServerOptions{
 		SubscribeHandler:   func(context.Context, *mcp.SubscribeRequest) error { return nil },
@@ -151,7 +151,7 @@ func everything() (*mcp.Server, *latchkeymcp.Options) {
 	})
 	type handler = func(ctx context.Context, req *mcp.CallToolRequest) (*mcp.CallToolResult, error)
 	add := func(name, schema string, h handler) {
-		opts.Tools[name] = latchkeymcp.Rule{Action: "call", On: "tool/" + name}
+		opts.Tools[name] = latchkeymcp.Rule{Action: "call", Resource: "tool/" + name}
 		mcp.AddTool(server, &mcp.Tool{Name: name, Description: name, InputSchema: json.RawMessage(schema)},
 			func(ctx context.Context, req *mcp.CallToolRequest, _ any) (*mcp.CallToolResult, any, error) {
 				res, err := h(ctx, req)
@@ -254,7 +254,7 @@ func everything() (*mcp.Server, *latchkeymcp.Options) {
 	server.AddResourceTemplate(&mcp.ResourceTemplate{Name: "template", URITemplate: "test://template/{id}/data"}, resource)
 
 	prompt := func(name string, of func(arguments map[string]string) mcp.Content, arguments ...string) {
-		opts.Prompts[name] = latchkeymcp.Rule{Action: latchkey.Read, On: "prompt/" + name}
+		opts.Prompts[name] = latchkeymcp.Rule{Action: latchkey.Read, Resource: "prompt/" + name}
 		p := &mcp.Prompt{Name: name, Description: name}
 		for _, a := range arguments {
 			p.Arguments = append(p.Arguments, &mcp.PromptArgument{Name: a, Description: a, Required: true})

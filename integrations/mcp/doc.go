@@ -5,7 +5,7 @@
 // environment: see [Guard.ProtectWithKey].
 //
 //	guard := latchkeymcp.New(keys, &latchkeymcp.Options{Tools: map[string]latchkeymcp.Rule{
-//		"read_dataset": {Action: latchkey.Read, On: "dataset/{id}"},
+//		"read_dataset": {Action: latchkey.Read, Resource: "dataset/{id}"},
 //	}})
 //	mux.Handle("/mcp", guard.StreamableHTTP(func(*http.Request) *mcp.Server { return server }, nil))
 //
@@ -21,6 +21,9 @@
 // JSON-RPC reserves. A malformed argument is -32602, a mistake of the host -32603. The data of the error is the problem
 // of httpadapter (RFC 9457), with retryAfter in seconds. If [Options.Scopes] names a scope that the caller lacks for
 // this request, the same error is the body of an HTTP 403 with insufficient_scope: that is how a client asks for more.
+//
+// An error of latchkey that a handler returns, such as that of [latchkey.Access.Check], is answered in the same way.
+// Any other error of a tool becomes a result with isError and its text, as the SDK has it.
 //
 // A stream that outlives its request is verified before each message that goes out on it, and regularly: see
 // [Options.StreamCheck].

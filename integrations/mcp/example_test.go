@@ -14,6 +14,26 @@ import (
 	"github.com/latchkey-go/latchkey/memstore"
 )
 
+// A program that its client starts has its key in the environment.
+func runStdio(ctx context.Context, guard *latchkeymcp.Guard, server *mcp.Server) error {
+	key, err := latchkeymcp.KeyFromEnv("DATASETS_API_KEY") // and removes it from the environment
+	if err != nil {
+		return err
+	}
+	if err := guard.ProtectWithKey(ctx, server, key); err != nil {
+		return err
+	}
+	return server.Run(ctx, &mcp.StdioTransport{})
+}
+
+// Without the key it does not start.
+func ExampleKeyFromEnv() {
+	guard := latchkeymcp.New(latchkey.New(memstore.New(nil), nil), nil)
+	fmt.Println(runStdio(context.Background(), guard, mcp.NewServer(&mcp.Implementation{Name: "datasets"}, nil)))
+	// Output:
+	// latchkeymcp: the environment variable DATASETS_API_KEY is not set: it must hold a key
+}
+
 type datasetInput struct {
 	ID string `json:"id"`
 }
@@ -36,8 +56,8 @@ func Example() {
 	// What guards it.
 	keys := latchkey.New(memstore.New(nil), nil)
 	guard := latchkeymcp.New(keys, &latchkeymcp.Options{Tools: map[string]latchkeymcp.Rule{
-		"read_dataset": {Action: latchkey.Read, On: "dataset/{id}"},
-		"drop_dataset": {Action: latchkey.Delete, On: "dataset/{id}"},
+		"read_dataset": {Action: latchkey.Read, Resource: "dataset/{id}"},
+		"drop_dataset": {Action: latchkey.Delete, Resource: "dataset/{id}"},
 	}})
 	mux := http.NewServeMux()
 	mux.Handle("/mcp", guard.StreamableHTTP(func(*http.Request) *mcp.Server { return server }, nil))
@@ -84,7 +104,7 @@ func ExampleRowsFrom() {
 	orders := latchkey.NewSchema(latchkey.Fields{"region": {Column: "o.region", Type: latchkey.Text}})
 	keys := latchkey.New(memstore.New(nil), nil)
 	guard := latchkeymcp.New(keys, &latchkeymcp.Options{Tools: map[string]latchkeymcp.Rule{
-		"list_orders": {Action: latchkey.Read, On: "dataset/orders", Rows: true, Meter: "api", Credits: 1},
+		"list_orders": {Action: latchkey.Read, Resource: "dataset/orders", Rows: true, Meter: "api", Credits: 1},
 	}})
 	server := mcp.NewServer(&mcp.Implementation{Name: "orders", Version: "1.0.0"}, nil)
 	mcp.AddTool(server, &mcp.Tool{Name: "list_orders"}, func(ctx context.Context, _ *mcp.CallToolRequest, _ struct{}) (

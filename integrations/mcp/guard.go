@@ -31,16 +31,15 @@ type Options struct {
 	// wildcards are then arguments that were resolved before.
 	Prompts map[string]Rule
 	// Resources are the rules by URI, or by URI template as registered at the server (RFC 6570). A rule for a URI comes
-	// before those for templates, as at the server. The wildcards of
-	// Rule.On are variables of the template. A URI that several templates match must pass all of their rules. The same
-	// rules hold for subscriptions, when they begin.
+	// before those for templates, as at the server. The wildcards of Rule.Resource are variables of the template. A URI
+	// that several templates match must pass all of their rules. The same rules hold for subscriptions, when they begin.
 	Resources map[string]Rule
-	// Methods are the rules of methods of the host's own (mcp.AddReceivingCustomMethod). The wildcards of Rule.On are
-	// members of the params. A method without one is denied.
+	// Methods are the rules of methods of the host's own (mcp.AddReceivingCustomMethod). The wildcards of Rule.Resource
+	// are members of the params. A method without one is denied.
 	Methods map[string]Rule
 
 	// ListAll lists every tool, prompt and resource to every caller. False: the lists show what the caller may use.
-	// What has a wildcard in Rule.On is shown if the caller may use it for some value.
+	// What has a wildcard in Rule.Resource is shown if the caller may use it for some value.
 	ListAll bool
 
 	// Scopes are OAuth scopes by name. A token has a scope exactly if it may do the action now; see
@@ -185,7 +184,7 @@ func (g *Guard) compileResources() {
 		r := g.compileRule("Resources", key, g.opts.Resources[key])
 		if !strings.ContainsAny(key, "{}") {
 			if names := r.wildcards(); len(names) != 0 {
-				panic(fmt.Sprintf("latchkeymcp: Options.Resources[%q]: On has the wildcard %q, but the URI has no variables",
+				panic(fmt.Sprintf("latchkeymcp: Options.Resources[%q]: Resource has the wildcard %q, but the URI has no variables",
 					key, names[0]))
 			}
 			g.resources[key] = r
@@ -271,18 +270,18 @@ func (g *Guard) sessionUser(access latchkey.Access) string {
 
 // Rule says what a caller must be allowed to do. Exactly one of Action and Everyone is set.
 type Rule struct {
-	// Action is what the caller must be allowed to do on the whole of On, or on some of its rows if Rows is set.
+	// Action is what the caller must be allowed to do on the whole of Resource, or on some of its rows if Rows is set.
 	Action latchkey.Action
-	// On is the resource. It may have wildcards, each a whole segment: "dataset/{id}". A wildcard is the name of an
-	// argument, which must be a string, or an integer that every JSON parser reads alike. "{order.id}" is the member id
-	// of the argument order. A value is one segment, as [latchkey.Path] makes it. Values that may be taken for two
+	// Resource is what it is done to. It may have wildcards, each a whole segment: "dataset/{id}". A wildcard is the name
+	// of an argument, which must be a string, or an integer that every JSON parser reads alike. "{order.id}" is the member
+	// id of the argument order. A value is one segment, as [latchkey.Path] makes it. Values that may be taken for two
 	// resources are refused, as in [httpadapter.Adapter.Require]: an empty one, one with a segment that is empty, "." or
 	// "..", and one with a percent sign before two hex digits.
-	On string
+	Resource string
 	// Rows passes callers that may do Action on any row. The handler must call [RowsFrom], and apply the condition, or
 	// [RowsNotNeeded], before it returns. A result without that becomes an error, for every caller.
 	Rows bool
-	// Everyone passes every valid token. On, Rows and Scope are then empty.
+	// Everyone passes every valid token. Resource, Rows and Scope are then empty.
 	Everyone bool
 	// Meter and Credits are taken from the caller's quotas before the handler runs: see [latchkey.Access.Spend]. With a
 	// Meter and no Credits the use is counted. "": nothing is spent.
@@ -315,8 +314,8 @@ func (g *Guard) compileRule(table, name string, of Rule) *rule {
 		bad("Credits must not be negative and need a Meter, of 1 to 64 bytes of valid UTF-8 without NUL")
 	}
 	if of.Everyone {
-		if of.Action != "" || of.On != "" || of.Rows || of.Scope != "" {
-			bad("Everyone needs no Action, On, Rows or Scope: remove them, or Everyone")
+		if of.Action != "" || of.Resource != "" || of.Rows || of.Scope != "" {
+			bad("Everyone needs no Action, Resource, Rows or Scope: remove them, or Everyone")
 		}
 		return r
 	}
@@ -331,8 +330,8 @@ func (g *Guard) compileRule(table, name string, of Rule) *rule {
 	if err := of.Action.Validate(); err != nil {
 		bad(err.Error())
 	}
-	var declared []string // On with names that a route may have
-	for text := range strings.SplitSeq(of.On, "/") {
+	var declared []string // Resource with names that a route may have
+	for text := range strings.SplitSeq(of.Resource, "/") {
 		inner, wild := strings.CutPrefix(text, "{")
 		if wild {
 			inner, wild = strings.CutSuffix(inner, "}")
@@ -356,13 +355,13 @@ func (g *Guard) compileRule(table, name string, of Rule) *rule {
 	}
 	literal := strings.Join(declared, "/")
 	if err := latchkey.Resource(strings.ReplaceAll(literal, "{x}", "x")).Validate(); err != nil {
-		bad("On: " + err.Error())
+		bad("Resource: " + err.Error())
 	}
 	if err := g.manager.Catalogue().CheckRoute(of.Action, literal, of.Rows); err != nil {
 		bad(err.Error())
 	}
 	if len(r.wildcards()) == 0 {
-		r.constant = latchkey.Resource(of.On)
+		r.constant = latchkey.Resource(of.Resource)
 	}
 	return r
 }

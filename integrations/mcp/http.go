@@ -95,6 +95,9 @@ func (g *Guard) authenticate(limit int64, next http.Handler) http.Handler {
 	}))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !g.originAllowed(r) {
+			if g.opts.OnError != nil {
+				g.opts.OnError(r, errOrigin)
+			}
 			g.writeProblem(w, r, httpadapter.Problem{Type: httpadapter.ProblemType + "origin", Title: "Forbidden",
 				Status: http.StatusForbidden, Detail: "Requests from this web origin are not accepted."})
 			return
@@ -106,6 +109,9 @@ func (g *Guard) authenticate(limit int64, next http.Handler) http.Handler {
 		verified.ServeHTTP(w, r)
 	})
 }
+
+var errOrigin = fmt.Errorf("latchkeymcp: a page of an origin that is not in Options.Origins: %w",
+	httpadapter.ErrCrossOrigin)
 
 // originAllowed reports whether the Origin header is absent or known.
 func (g *Guard) originAllowed(r *http.Request) bool {

@@ -364,4 +364,7 @@ func TestRefusalsReachTheObserver(t *testing.T) {
 	require.Len(t, refusals, 3)
 	require.Equal(t, "revoked", refusals[2].Reason)
 	require.Len(t, causes, 2)
+	require.Equal(t, 403, post(t, url, token, whoami, header("Origin", "https://other.example")).Status)
+	require.Len(t, causes, 3)
+	require.ErrorIs(t, causes[2], httpadapter.ErrCrossOrigin)
 }

@@ -84,15 +84,15 @@ func newServer() *mcp.Server {
 func rules() *latchkeymcp.Options {
 	return &latchkeymcp.Options{
 		Tools: map[string]latchkeymcp.Rule{
-			"read":   {Action: latchkey.Read, On: "dataset/{id}"},
-			"drop":   {Action: latchkey.Delete, On: "dataset/{id}"},
+			"read":   {Action: latchkey.Read, Resource: "dataset/{id}"},
+			"drop":   {Action: latchkey.Delete, Resource: "dataset/{id}"},
 			"whoami": {Everyone: true},
 		},
 		Resources: map[string]latchkeymcp.Rule{
-			"doc://{id}/text": {Action: latchkey.Read, On: "doc/{id}"},
-			"doc://index":     {Action: latchkey.Read, On: "index"},
+			"doc://{id}/text": {Action: latchkey.Read, Resource: "doc/{id}"},
+			"doc://index":     {Action: latchkey.Read, Resource: "index"},
 		},
-		Prompts: map[string]latchkeymcp.Rule{"summary": {Action: latchkey.Read, On: "doc/{id}"}},
+		Prompts: map[string]latchkeymcp.Rule{"summary": {Action: latchkey.Read, Resource: "doc/{id}"}},
 	}
 }
 

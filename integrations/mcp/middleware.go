@@ -10,7 +10,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 	"weak"
 
@@ -85,16 +84,14 @@ func (g *Guard) protect(server *mcp.Server, key *latchkey.Access) bool {
 
 // call is one JSON-RPC request of a verified caller.
 type call struct {
-	access  latchkey.Access
-	rows    latchkey.Condition
-	hasRows bool
-	looked  atomic.Bool
+	access latchkey.Access
 }
 
 type callKey struct{}
 
 // AccessFrom returns the caller of a tool, a resource or a prompt, and whether there is one. It is that of this
-// request, while auth.TokenInfoFromContext may be that of the request that began the session.
+// request, while auth.TokenInfoFromContext may be that of the request that began the session. In a handler
+// [httpadapter.AccessFrom] returns the same, so that libraries work with both.
 func AccessFrom(ctx context.Context) (latchkey.Access, bool) {
 	c, ok := ctx.Value(callKey{}).(*call)
 	if !ok {
@@ -104,22 +101,13 @@ func AccessFrom(ctx context.Context) (latchkey.Access, bool) {
 }
 
 // RowsFrom returns the row condition that the handler of a [Rule] with Rows must apply, and whether there is one.
-// Without one it returns the zero Condition, which admits no row. The handler must call it before it returns.
-func RowsFrom(ctx context.Context) (latchkey.Condition, bool) {
-	c, ok := ctx.Value(callKey{}).(*call)
-	if !ok || !c.hasRows {
-		return latchkey.Condition{}, false
-	}
-	c.looked.Store(true)
-	return c.rows, true
-}
+// Without one it returns the zero Condition, which admits no row. The handler must call it before it returns. It is
+// [httpadapter.RowsFrom].
+func RowsFrom(ctx context.Context) (latchkey.Condition, bool) { return httpadapter.RowsFrom(ctx) }
 
 // RowsNotNeeded says that the result of a handler whose [Rule] has Rows depends on no row. It does nothing elsewhere.
-func RowsNotNeeded(ctx context.Context) {
-	if c, ok := ctx.Value(callKey{}).(*call); ok {
-		c.looked.Store(true)
-	}
-}
+// It is [httpadapter.RowsNotNeeded].
+func RowsNotNeeded(ctx context.Context) { httpadapter.RowsNotNeeded(ctx) }
 
 // freeMethods are the methods of MCP that need a valid token and no rule. What they return is narrowed.
 var freeMethods = strings.Fields(`initialize ping server/discover logging/setLevel resources/unsubscribe
@@ -137,9 +125,10 @@ func (g *Guard) receive(ctx context.Context, method string, req mcp.Request, nex
 	if err != nil {
 		return nil, g.refuse(ctx, method, latchkey.Access{}, err)
 	}
-	c := &call{access: access}
-	// The context is that of the request that began the session. An Access that it carries is of that time.
-	ctx = httpadapter.WithAccess(context.WithValue(ctx, callKey{}, c), access)
+	// The context is that of the request that began the session. An Access that it carries is of that time, and so are
+	// the refusals that it knows.
+	var none *httpadapter.Gate
+	ctx = httpadapter.WithAccess(none.Watch(context.WithValue(ctx, callKey{}, &call{access}), access.Address()), access)
 	rules, a := g.askFor(access, method, req.GetParams())
 	if a.err != nil {
 		return nil, g.refuse(ctx, method, access, a.err)
@@ -153,16 +142,43 @@ func (g *Guard) receive(ctx context.Context, method string, req mcp.Request, nex
 		}
 	}
 	needsRows := slices.ContainsFunc(rules, func(of *rule) bool { return of.Rows })
-	c.rows, c.hasRows = a.rows, needsRows
+	if needsRows {
+		ctx = httpadapter.WithRows(ctx, access, a.rows)
+	}
 	res, err := next(ctx, method, req)
+	if said := ofLatchkey(res, err); said != nil {
+		httpadapter.Refused(ctx, said)
+		return nil, g.reply(ctx, method, said)
+	}
 	if err != nil || res == nil {
 		return res, err
 	}
-	if needsRows && !c.looked.Load() && showsSomething(res) {
+	if needsRows && !httpadapter.RowsAsked(ctx) && showsSomething(res) {
 		return nil, g.reply(ctx, method, fmt.Errorf("latchkeymcp: %s: the handler returned without asking for the rows it "+
 			"may show: call RowsFrom and apply the condition, or RowsNotNeeded", endpoint(method, req.GetParams())))
 	}
 	return g.narrowed(access, res), nil
+}
+
+// ofLatchkey returns the error of a handler if it is one of latchkey, else nil. A result of a tool that has a text of
+// its own beside the error stays as it is.
+func ofLatchkey(res mcp.Result, err error) error {
+	if r, ok := res.(*mcp.CallToolResult); ok && err == nil && r != nil {
+		if err = r.GetError(); err == nil || len(r.Content) != 1 {
+			return nil
+		}
+		if text, ok := r.Content[0].(*mcp.TextContent); !ok || text.Text != err.Error() {
+			return nil
+		}
+	}
+	if err == nil || errors.As(err, new(*jsonrpc.Error)) {
+		return nil
+	}
+	if httpadapter.ProblemOf(err).Status == http.StatusInternalServerError && !errors.As(err, new(*latchkey.FaultError)) &&
+		!errors.As(err, new(*latchkey.ConditionError)) {
+		return nil
+	}
+	return err
 }
 
 // callerOf returns the caller of a request.

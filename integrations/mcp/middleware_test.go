@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -17,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/httpadapter"
 	latchkeymcp "github.com/latchkey-go/latchkey/integrations/mcp"
 	"github.com/latchkey-go/latchkey/latchkeytest"
 )
@@ -27,7 +29,7 @@ func TestRows(t *testing.T) {
 	var log strings.Builder
 	opts := rules()
 	opts.Logger = slog.New(slog.NewTextHandler(&log, nil))
-	rule := latchkeymcp.Rule{Action: latchkey.Read, On: "dataset/orders", Rows: true}
+	rule := latchkeymcp.Rule{Action: latchkey.Read, Resource: "dataset/orders", Rows: true}
 	add := func(name string, h func(ctx context.Context) (*mcp.CallToolResult, error)) {
 		opts.Tools[name] = rule
 		server.AddTool(&mcp.Tool{Name: name, InputSchema: json.RawMessage(`{"type":"object"}`)},
@@ -35,8 +37,8 @@ func TestRows(t *testing.T) {
 	}
 	var seen latchkey.Condition
 	add("asks", func(ctx context.Context) (*mcp.CallToolResult, error) {
-		rows, ok := latchkeymcp.RowsFrom(ctx)
-		assert.True(t, ok) // not require: this is no goroutine of the test
+		rows, ok := httpadapter.RowsFrom(ctx) // which is latchkeymcp.RowsFrom
+		assert.True(t, ok)                    // not require: this is no goroutine of the test
 		seen = rows
 		return said("some rows"), nil
 	})
@@ -108,7 +110,7 @@ func TestRows(t *testing.T) {
 func TestSpend(t *testing.T) {
 	kit := latchkeytest.New(t, nil)
 	opts := rules()
-	opts.Tools["read"] = latchkeymcp.Rule{Action: latchkey.Read, On: "dataset/{id}", Meter: "api", Credits: 2}
+	opts.Tools["read"] = latchkeymcp.Rule{Action: latchkey.Read, Resource: "dataset/{id}", Meter: "api", Credits: 2}
 	opts.Tools["whoami"] = latchkeymcp.Rule{Everyone: true, Meter: "api"}
 	url := serve(t, kit, opts)
 	_, token := kit.Secret("acme", latchkey.Spec{Kind: latchkey.KindAPIKey,
@@ -146,7 +148,7 @@ func TestMethodsOfTheHost(t *testing.T) {
 			}))
 	}
 	opts := rules()
-	opts.Methods = map[string]latchkeymcp.Rule{"acme/ship": {Action: latchkey.Update, On: "order/{order}"}}
+	opts.Methods = map[string]latchkeymcp.Rule{"acme/ship": {Action: latchkey.Update, Resource: "order/{order}"}}
 	url := start(t, guarded(kit, opts, server))
 	token := key(t, kit, "acme", latchkey.Allow(latchkey.Update).On("order/7"))
 	require.Contains(t, post(t, url, token, method("acme/ship", `{"order":"7"}`)).Body, "shipped 7")
@@ -286,25 +288,25 @@ func TestNewPanics(t *testing.T) {
 	rule := func(r latchkeymcp.Rule) latchkeymcp.Options {
 		return latchkeymcp.Options{Tools: map[string]latchkeymcp.Rule{"x": r}}
 	}
-	good := latchkeymcp.Rule{Action: latchkey.Read, On: "a/{b}/{c.d}"}
+	good := latchkeymcp.Rule{Action: latchkey.Read, Resource: "a/{b}/{c.d}"}
 	require.NotPanics(t, func() { o := rule(good); latchkeymcp.New(kit.Manager, &o) })
 	require.NotPanics(t, func() { latchkeymcp.New(kit.Manager, nil) })
 	require.Panics(t, func() { latchkeymcp.New(nil, nil) })
 	for name, opts := range map[string]latchkeymcp.Options{
-		"no action":               rule(latchkeymcp.Rule{On: "a"}),
-		"any action":              rule(latchkeymcp.Rule{Action: latchkey.Any, On: "a"}),
+		"no action":               rule(latchkeymcp.Rule{Resource: "a"}),
+		"any action":              rule(latchkeymcp.Rule{Action: latchkey.Any, Resource: "a"}),
 		"no resource":             rule(latchkeymcp.Rule{Action: latchkey.Read}),
-		"a pattern":               rule(latchkeymcp.Rule{Action: latchkey.Read, On: "a/*"}),
-		"half a wildcard":         rule(latchkeymcp.Rule{Action: latchkey.Read, On: "a/x{b}"}),
-		"an open wildcard":        rule(latchkeymcp.Rule{Action: latchkey.Read, On: "a/{b"}),
-		"a star":                  rule(latchkeymcp.Rule{Action: latchkey.Read, On: "a/{*}"}),
-		"an empty member":         rule(latchkeymcp.Rule{Action: latchkey.Read, On: "a/{b.}"}),
-		"dots":                    rule(latchkeymcp.Rule{Action: latchkey.Read, On: "a/../b"}),
-		"everyone and an action":  rule(latchkeymcp.Rule{Action: latchkey.Read, On: "a", Everyone: true}),
+		"a pattern":               rule(latchkeymcp.Rule{Action: latchkey.Read, Resource: "a/*"}),
+		"half a wildcard":         rule(latchkeymcp.Rule{Action: latchkey.Read, Resource: "a/x{b}"}),
+		"an open wildcard":        rule(latchkeymcp.Rule{Action: latchkey.Read, Resource: "a/{b"}),
+		"a star":                  rule(latchkeymcp.Rule{Action: latchkey.Read, Resource: "a/{*}"}),
+		"an empty member":         rule(latchkeymcp.Rule{Action: latchkey.Read, Resource: "a/{b.}"}),
+		"dots":                    rule(latchkeymcp.Rule{Action: latchkey.Read, Resource: "a/../b"}),
+		"everyone and an action":  rule(latchkeymcp.Rule{Action: latchkey.Read, Resource: "a", Everyone: true}),
 		"everyone's rows":         rule(latchkeymcp.Rule{Rows: true, Everyone: true}),
 		"credits, no meter":       rule(latchkeymcp.Rule{Everyone: true, Credits: 1}),
 		"negative credits":        rule(latchkeymcp.Rule{Everyone: true, Meter: "m", Credits: -1}),
-		"an unknown scope":        rule(latchkeymcp.Rule{Action: latchkey.Read, On: "a", Scope: "s"}),
+		"an unknown scope":        rule(latchkeymcp.Rule{Action: latchkey.Read, Resource: "a", Scope: "s"}),
 		"no name":                 {Tools: map[string]latchkeymcp.Rule{"": good}},
 		"a method of MCP":         {Methods: map[string]latchkeymcp.Rule{"tools/call": good}},
 		"a URI without variables": {Resources: map[string]latchkeymcp.Rule{"x://y": good}},
@@ -327,11 +329,101 @@ func TestNewPanics(t *testing.T) {
 	require.Panics(t, func() { latchkeymcp.New(kit.Manager, nil).StreamableHTTP(nil, nil) })
 	strict := latchkeytest.New(t, &latchkey.Options{Catalogue: &latchkey.Catalogue{Resources: []latchkey.ResourceType{
 		{Template: "dataset/{id}", Actions: []latchkey.Action{latchkey.Read}}}}})
-	o := rule(latchkeymcp.Rule{Action: latchkey.Read, On: "dataset/{x.y}"})
+	o := rule(latchkeymcp.Rule{Action: latchkey.Read, Resource: "dataset/{x.y}"})
 	require.NotPanics(t, func() { latchkeymcp.New(strict.Manager, &o) })
-	for _, r := range []latchkeymcp.Rule{{Action: latchkey.Delete, On: "dataset/{x}"},
-		{Action: latchkey.Read, On: "other/{x}"}, {Action: latchkey.Read, On: "dataset/{x}", Rows: true}} {
+	for _, r := range []latchkeymcp.Rule{{Action: latchkey.Delete, Resource: "dataset/{x}"},
+		{Action: latchkey.Read, Resource: "other/{x}"}, {Action: latchkey.Read, Resource: "dataset/{x}", Rows: true}} {
 		o := rule(r)
 		require.Panics(t, func() { latchkeymcp.New(strict.Manager, &o) })
+	}
+}
+
+// What latchkey says to a handler is answered as what it says to a rule, wherever the handler returns it: as a refusal
+// that the Observer hears once, and a failure without the text of the store's error. Other errors are the handler's
+// own.
+func TestErrorsOfHandlers(t *testing.T) {
+	var refused []error
+	kit := latchkeytest.New(t, &latchkey.Options{Observer: latchkey.Observer{
+		Refused: func(_ context.Context, r latchkey.Refusal) { refused = append(refused, r.Err) }}})
+	var log strings.Builder
+	opts := rules()
+	opts.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	opts.Tools["fails"] = latchkeymcp.Rule{Everyone: true}
+	opts.Tools["reports"] = latchkeymcp.Rule{Everyone: true}
+	opts.Resources["fails://x"] = latchkeymcp.Rule{Everyone: true}
+	opts.Prompts["fails"] = latchkeymcp.Rule{Everyone: true}
+	var fail func(context.Context) error
+	server := newServer()
+	mcp.AddTool(server, &mcp.Tool{Name: "fails"}, func(ctx context.Context, _ *mcp.CallToolRequest, _ struct{}) (
+		*mcp.CallToolResult, any, error) {
+		return nil, nil, fail(ctx)
+	})
+	server.AddTool(&mcp.Tool{Name: "reports", InputSchema: json.RawMessage(`{"type":"object"}`)},
+		func(ctx context.Context, _ *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+			return nil, fail(ctx)
+		})
+	server.AddResource(&mcp.Resource{Name: "fails", URI: "fails://x"}, func(ctx context.Context,
+		_ *mcp.ReadResourceRequest) (*mcp.ReadResourceResult, error) {
+		return nil, fail(ctx)
+	})
+	server.AddPrompt(&mcp.Prompt{Name: "fails"}, func(ctx context.Context, _ *mcp.GetPromptRequest) (
+		*mcp.GetPromptResult, error) {
+		return nil, fail(ctx)
+	})
+	url := start(t, guarded(kit, opts, server))
+	token := key(t, kit, "acme")
+	bodies := []string{tool("fails", `{}`), tool("reports", `{}`), method("resources/read", `{"uri":"fails://x"}`),
+		method("prompts/get", `{"name":"fails"}`)}
+	for _, body := range bodies {
+		fail = func(ctx context.Context) error {
+			access, _ := latchkeymcp.AccessFrom(ctx)
+			return fmt.Errorf("reading: %w", access.Check(latchkey.Read, "dataset/payroll"))
+		}
+		got := post(t, url, token, body)
+		require.Equal(t, denied, got.code(), got.Body)
+		require.NotContains(t, got.Body, "payroll")
+		require.Len(t, refused, 1, body)
+		require.ErrorIs(t, refused[0], latchkey.ErrDenied)
+		refused = nil
+		require.Empty(t, log.String())
+
+		fail = func(context.Context) error {
+			return fmt.Errorf("reading: %w: dial tcp 10.0.0.3:5432", latchkey.ErrUnavailable)
+		}
+		got = post(t, url, token, body)
+		require.Equal(t, 503, got.code(), got.Body)
+		require.Equal(t, 1, got.Error.Data.RetryAfter)
+		require.NotContains(t, got.Body, "10.0.0.3")
+		require.Contains(t, log.String(), "10.0.0.3")
+		log.Reset()
+
+		fail = func(context.Context) error { return errors.New("no such order") }
+		got = post(t, url, token, body)
+		require.Contains(t, got.Body, "no such order")
+		require.Empty(t, refused)
+		require.Empty(t, log.String())
+	}
+}
+
+// Each request of a session is reported by itself, also if its error is that of the one before.
+func TestRefusalsOfASession(t *testing.T) {
+	refused := make(chan error, 10)
+	kit := latchkeytest.New(t, &latchkey.Options{Observer: latchkey.Observer{
+		Refused: func(_ context.Context, r latchkey.Refusal) { refused <- r.Err }}})
+	opts := rules()
+	opts.Tools["fails"] = latchkeymcp.Rule{Everyone: true}
+	server := newServer()
+	mcp.AddTool(server, &mcp.Tool{Name: "fails"}, func(context.Context, *mcp.CallToolRequest, struct{}) (
+		*mcp.CallToolResult, any, error) {
+		return nil, nil, latchkey.ErrDenied
+	})
+	url := start(t, latchkeymcp.New(kit.Manager, opts).StreamableHTTP(func(*http.Request) *mcp.Server { return server },
+		nil))
+	session, err := connect(t, url, key(t, kit, "acme"))
+	require.NoError(t, err)
+	for i := range 3 {
+		_, err := session.CallTool(t.Context(), &mcp.CallToolParams{Name: "fails"})
+		require.ErrorContains(t, err, "Forbidden")
+		require.Len(t, refused, i+1)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/latchkey-go/latchkey/httpadapter/cloudtables"
 	"github.com/latchkey-go/latchkey/httpadapter/console"
 	"github.com/latchkey-go/latchkey/httpadapter/datocms"
+	"github.com/latchkey-go/latchkey/httpadapter/forward"
 	"github.com/latchkey-go/latchkey/httpadapter/oauth"
 	"github.com/latchkey-go/latchkey/httpadapter/webforce"
 	"github.com/latchkey-go/latchkey/memstore"
@@ -215,6 +216,42 @@ func TestDocumentedSurfacesTellWhoWasRefused(t *testing.T) {
 	w.refused(tokens, w.form("/oauth/token", client(endedID, ended)), endedID, "revoked")
 	publicID, public := w.issue(latchkey.KindPublishable, latchkey.Settings{Permissions: read})
 	w.refused(tokens, w.form("/oauth/token", client(publicID, public)), publicID, "denied")
+}
+
+// Of a proxy's question, too, whether or not the proxy understands the status.
+func TestForwardTellsWhoWasRefused(t *testing.T) {
+	w := newWatched(t)
+	id, key := w.issue(latchkey.KindAPIKey, latchkey.Settings{Limits: latchkey.Limits{Quotas: monthly(1)},
+		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("data/cost"), latchkey.Allow(latchkey.Read).
+			On("data/some").Where(latchkey.Where("region", latchkey.Eq, "EU"))}})
+	for from, set := range map[forward.Source][3]string{
+		forward.Nginx:     {"X-Original-Method", "X-Original-Uri", "X-Original-Host"},
+		forward.Forwarded: {"X-Forwarded-Method", "X-Forwarded-Uri", "X-Forwarded-Host"},
+		forward.Envoy:     {},
+	} {
+		h := question(forward.New(httpadapter.New(w.keys, &httpadapter.Options{OnError: w.onError,
+			Proxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}), []forward.Route{
+			{Pattern: "GET /data/{id}", Action: latchkey.Read, Resource: "data/{id}"},
+			{Pattern: "GET /cost", Action: latchkey.Read, Resource: "data/cost", Meter: "m", Credits: 2},
+		}, &forward.Options{From: from}))
+		ask := func(target string) *http.Request {
+			r := w.get(target, key)
+			for i, value := range []string{"GET", target, "example.com"} {
+				if set[i] != "" {
+					r.Header.Set(set[i], value)
+				}
+			}
+			return r
+		}
+		require.Equal(t, latchkey.Resource("data/x"), w.refused(h, ask("/data/x"), id, "denied").Resource)
+		require.Len(t, w.told, 1)
+		w.refused(h, ask("/data/some"), id, "denied")
+		w.refused(h, ask("/cost"), id, "over_limit")
+		w.all, w.told = nil, nil
+		h.ServeHTTP(httptest.NewRecorder(), ask("/other"))
+		require.Empty(t, w.all, "no route: the key was not looked at")
+		require.Len(t, w.told, 1)
+	}
 }
 
 func TestConsoleTellsWhoWasRefused(t *testing.T) {

@@ -25,6 +25,7 @@ import (
 	"github.com/latchkey-go/latchkey/httpadapter/cloudtables"
 	"github.com/latchkey-go/latchkey/httpadapter/console"
 	"github.com/latchkey-go/latchkey/httpadapter/datocms"
+	"github.com/latchkey-go/latchkey/httpadapter/forward"
 	"github.com/latchkey-go/latchkey/httpadapter/oauth"
 	"github.com/latchkey-go/latchkey/httpadapter/webforce"
 	"github.com/latchkey-go/latchkey/memstore"
@@ -99,6 +100,20 @@ func setBody(r *http.Request, kind, text string) {
 
 var ok = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 
+// question makes a proxy's question of each request. What asks is this machine.
+func question(ask http.Handler) http.Handler {
+	const proxy = "127.0.0.1:1"
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.RemoteAddr != proxy { // else it was sent again
+			if from, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+				r.Header.Set("X-Forwarded-For", from.Addr().String())
+			}
+			r.RemoteAddr = proxy
+		}
+		ask.ServeHTTP(w, r)
+	})
+}
+
 // surfaces returns every HTTP surface of the module. The zero Rate is the default of each.
 func surfaces(keys *latchkey.Manager, rate latchkey.Rate) []surface {
 	acme := keys.For("acme")
@@ -108,11 +123,19 @@ func surfaces(keys *latchkey.Manager, rate latchkey.Rate) []surface {
 		Proxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("192.0.2.0/24")}})
 	owned := httpadapter.New(keys, &httpadapter.Options{Owner: "acme", AddressRate: rate})
 	authorize := cloudtables.Authorize(acme, &cloudtables.Options{AddressRate: rate})
+	asked := httpadapter.New(keys, &httpadapter.Options{AddressRate: rate,
+		Carriers: httpadapter.Carriers{Bearer: true, Headers: []string{"X-API-Key"}, Cookie: "key"},
+		Proxies:  []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	return []surface{
 		{"Authenticate", native.Authenticate(ok), []string{"/x"}, []carrier{bearer, inQuery("token"),
 			inHeader("X-API-Key", ""), inHeader("Cookie", "key="), inBasic}},
 		{"Require", owned.Require(latchkey.Read, "data/x")(ok), []string{"/x"}, []carrier{bearer}},
 		{"RequireRows", native.RequireRows(latchkey.Read, "data/x")(ok), []string{"/x"}, []carrier{bearer}},
+		{"forward", question(forward.New(asked, []forward.Route{
+			{Pattern: "GET /x", Action: latchkey.Read, Resource: "data/x"},
+			{Pattern: "POST /x", Action: latchkey.Read, Resource: "data/x", Rows: true, Meter: "m", Credits: 1},
+		}, &forward.Options{From: forward.Envoy})), []string{"/x"}, []carrier{bearer, inHeader("X-API-Key", ""),
+			inHeader("Cookie", "key=")}},
 		{"apperate", apperate.Handler(acme, &apperate.Options{AddressRate: rate}, ok), []string{
 			"/v1/stock/aapl/quote", "/v1/account/signed", "/v1/record/ACME/CARS",
 			"/v1/data/ACME/CARS/" + strings.Repeat("x/", 2000), "/v1/account/usage"},

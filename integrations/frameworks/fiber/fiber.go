@@ -29,7 +29,7 @@ func Guard(m func(http.Handler) http.Handler) fiber.Handler {
 		if err != nil {
 			return err
 		}
-		said := &reply{header: http.Header{}}
+		said := &reply{header: headerOf(c)}
 		var before fasthttp.ResponseHeader
 		passed, status := false, 0
 		m(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -99,6 +99,20 @@ func (r *reply) Write(b []byte) (int, error) {
 	return r.body.Write(b)
 }
 
+// headerOf returns the headers that layers around have set, because middleware adds to some of them, and leaves others
+// as they are. Those that fasthttp keeps by itself are not among them.
+func headerOf(c fiber.Ctx) http.Header {
+	h := http.Header{}
+	for k, v := range c.Response().Header.All() {
+		switch name := http.CanonicalHeaderKey(string(k)); name {
+		case "Connection", "Content-Length", "Content-Type", "Date", "Server", "Set-Cookie", "Trailer", "Transfer-Encoding":
+		default:
+			h[name] = append(h[name], string(v))
+		}
+	}
+	return h
+}
+
 func (r *reply) sendHeader(c fiber.Ctx) {
 	for name, values := range r.header {
 		c.Response().Header.Del(name)
@@ -141,6 +155,7 @@ func request(c fiber.Ctx) (*http.Request, error) {
 			fresh.Header.Add(name, string(v))
 		}
 	}
+	restoreCookies(&c.Request().Header, fresh.Header)
 	var names, values []string
 	for _, name := range c.Route().Params {
 		value := strings.Clone(c.Params(name))
@@ -153,13 +168,29 @@ func request(c fiber.Ctx) (*http.Request, error) {
 	return fresh, nil
 }
 
+// restoreCookies sets the Cookie lines as they were sent. Fasthttp keeps pairs without their quotes and spaces, so that
+// two readers could differ unseen. What the program has set in their place, such as decrypted ones, stays.
+func restoreCookies(sent *fasthttp.RequestHeader, h http.Header) {
+	var lines []string
+	var parsed fasthttp.RequestHeader
+	for k, v := range sent.AllInOrder() {
+		if strings.EqualFold(string(k), fasthttp.HeaderCookie) {
+			lines = append(lines, string(v))
+			parsed.AddBytesV(fasthttp.HeaderCookie, v)
+		}
+	}
+	if lines != nil && bytes.Equal(parsed.Peek(fasthttp.HeaderCookie), sent.Peek(fasthttp.HeaderCookie)) {
+		h["Cookie"] = lines
+	}
+}
+
 // WriteError answers with the reply of auth for an error of latchkey: see [httpadapter.Adapter.WriteError].
 func WriteError(c fiber.Ctx, auth *httpadapter.Adapter, err error) error {
 	r, bad := request(c)
 	if bad != nil {
 		return bad
 	}
-	said := &reply{header: http.Header{}}
+	said := &reply{header: headerOf(c)}
 	auth.WriteError(said, r, err)
 	said.sendHeader(c)
 	return c.Status(said.status).Send(said.body.Bytes())

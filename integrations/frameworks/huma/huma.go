@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -38,14 +39,18 @@ func Guard(m func(http.Handler) http.Handler) func(ctx huma.Context, next func(h
 		}
 		own := &writer{ResponseWriter: body, ctx: ctx}
 		m(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			inner := huma.WithContext(ctx, context.WithValue(r.Context(), requestKey{}, r))
 			if w == http.ResponseWriter(own) {
-				next(huma.WithContext(ctx, r.Context()))
+				next(inner)
 				return
 			}
-			next(&guardedContext{base: huma.WithContext(ctx, r.Context()), w: w})
+			next(&guardedContext{base: inner, w: w})
 		})).ServeHTTP(own, requestOf(ctx))
 	}
 }
+
+// requestKey is the key of the request of the innermost Guard.
+type requestKey struct{}
 
 // requestOf returns the request of ctx for net/http.
 func requestOf(ctx huma.Context) *http.Request {
@@ -236,17 +241,28 @@ func problemOf(p httpadapter.Problem) huma.StatusError {
 	return err
 }
 
-// Error returns an error of latchkey as an operation returns it, with the status, the challenge and the wait of
-// [httpadapter.ProblemOf]. The realm of the challenge is "latchkey". It reports the refusal: see [httpadapter.Refused].
-func Error(ctx context.Context, err error) error {
-	httpadapter.Refused(ctx, err)
-	p := httpadapter.ProblemOf(err)
-	h := http.Header{"Cache-Control": {"no-store"}}
-	if c := p.Challenge("latchkey"); c != "" {
-		h.Set("WWW-Authenticate", c)
+// Error returns an error of latchkey as an operation returns it, with the status of [httpadapter.ProblemOf] and the
+// headers of [httpadapter.Adapter.WriteError]. As that does, it reports the refusal, and calls OnError and Logger of
+// auth. Options.Problem of auth is not called: huma writes the body. The ctx is that of the operation.
+func Error(ctx context.Context, auth *httpadapter.Adapter, err error) error {
+	r, ok := ctx.Value(requestKey{}).(*http.Request)
+	if !ok {
+		r = &http.Request{URL: &url.URL{}, Header: http.Header{}} // an operation without a guard
 	}
-	if s := p.RetryAfterHeader(); s != "" {
-		h.Set("Retry-After", s)
+	said := headersOnly{}
+	auth.WriteError(said, r.WithContext(ctx), err)
+	h := http.Header{}
+	for _, name := range []string{"Cache-Control", "Www-Authenticate", "Retry-After"} {
+		if values := said[name]; len(values) > 0 {
+			h[name] = values
+		}
 	}
-	return huma.ErrorWithHeaders(problemOf(p), h)
+	return huma.ErrorWithHeaders(problemOf(httpadapter.ProblemOf(err)), h)
 }
+
+// headersOnly is a ResponseWriter that keeps headers.
+type headersOnly http.Header
+
+func (h headersOnly) Header() http.Header         { return http.Header(h) }
+func (h headersOnly) Write(b []byte) (int, error) { return len(b), nil }
+func (h headersOnly) WriteHeader(int)             {}

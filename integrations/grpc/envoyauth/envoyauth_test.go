@@ -42,7 +42,7 @@ func newWorld(t *testing.T, proxies []netip.Prefix, opts *envoyauth.Options) *wo
 		{Pattern: "GET /data/{id}", Action: latchkey.Read, Resource: "dataset/{id}"},
 		{Pattern: "DELETE /data/{id}", Action: latchkey.Delete, Resource: "dataset/{id}"},
 		{Pattern: "GET /rows", Action: latchkey.Read, Resource: "dataset/orders", Rows: true},
-		{Pattern: "GET /paid", Action: latchkey.Read, Resource: "dataset/orders", Meter: "api", Cost: 1},
+		{Pattern: "GET /paid", Action: latchkey.Read, Resource: "dataset/orders", Meter: "api", Credits: 1},
 	}, &forward.Options{From: forward.Envoy}), opts)}
 }
 

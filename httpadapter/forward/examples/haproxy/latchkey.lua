@@ -39,8 +39,7 @@ end
 local function refuse(txn, status, headers, body)
 	local reply = txn:reply({ status = status })
 	for _, name in ipairs({ "content-type", "www-authenticate", "retry-after", "ratelimit", "ratelimit-policy" }) do
-		local value = first(headers, name)
-		if value ~= nil then
+		for _, value in ipairs(values(headers and headers[name] or {})) do -- a challenge for each carrier of keys
 			reply:add_header(name, value)
 		end
 	end
