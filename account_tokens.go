@@ -205,6 +205,8 @@ type FoundSecret struct {
 	// or the record of the secret cannot be read.
 	SecretID string
 	Ended    bool // a rotation, or Account.EndSecret, has ended the secret: the text lets nobody in
+	// NotAfter is when a rotation ends the secret, or has ended it. Zero: it works as long as its token.
+	NotAfter time.Time
 }
 
 // Find returns the token that a text belongs to, whoever owns it. It is for the host's own jobs, such as an answer to a
@@ -221,7 +223,7 @@ func (m *Manager) Find(ctx context.Context, text string) (FoundSecret, error) {
 	if err != nil && (!isDamaged(err) || f.Token.ID == "" || f.Token.Owner == "") {
 		return FoundSecret{}, err
 	}
-	found := FoundSecret{Token: f.Token, Ended: over(f.Secret.NotAfter, m.expiryNow())}
+	found := FoundSecret{Token: f.Token, Ended: over(f.Secret.NotAfter, m.expiryNow()), NotAfter: f.Secret.NotAfter}
 	if f.Token.Kind != KindPublishable {
 		found.SecretID = secretID(&f.Secret)
 	}

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/internal/strictjson"
@@ -90,11 +91,19 @@ func GitHub(m *latchkey.Manager, keys func(ctx context.Context, id string) (*ecd
 // signatureOf returns the one identifier and the one signature of a request.
 func signatureOf(r *http.Request) (id string, signature []byte, ok bool) {
 	ids, signatures := r.Header[headerKeyID], r.Header[headerSignature]
-	if len(ids) != 1 || len(signatures) != 1 || ids[0] == "" {
+	if len(ids) != 1 || len(signatures) != 1 || !isKeyID(ids[0]) {
 		return "", nil, false
 	}
 	signature, err := base64.StdEncoding.DecodeString(signatures[0])
 	return ids[0], signature, err == nil && len(signature) > 0
+}
+
+// isKeyID reports whether s may name a key: 1 to 128 letters, digits, "-" and "_". It comes from anybody, and the host
+// may look it up.
+func isKeyID(s string) bool {
+	return s != "" && len(s) <= 128 && !strings.ContainsFunc(s, func(c rune) bool {
+		return c != '-' && c != '_' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z')
+	})
 }
 
 // parseGitHub reads the body of a report. Members that GitHub may add later are ignored.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/latchkey-go/latchkey"
@@ -118,8 +119,17 @@ func (h *handler) refuse(w http.ResponseWriter, status int, detail string) {
 // encode writes v. An error means that the client is gone.
 func encode(w http.ResponseWriter, v any) { _ = json.NewEncoder(w).Encode(v) }
 
-// List answers a list of texts: text/plain with one text on each line, as other scanners print them. Empty lines are
-// left out. Guard it with [httpadapter.Adapter.Require], or serve it where only the host's own programs can reach it.
+// lineEnds makes every line end of Unicode (UAX #14) a line feed.
+var lineEnds = strings.NewReplacer("\r\n", "\n", "\r", "\n", "\v", "\n", "\f", "\n", "\u0085", "\n", "\u2028", "\n",
+	"\u2029", "\n")
+
+// invisible reports whether c is white space, or a format character: a byte order mark, a zero-width space.
+func invisible(c rune) bool { return unicode.IsSpace(c) || unicode.Is(unicode.Cf, c) }
+
+// List answers a list of texts: text/plain with one text on each line, as other scanners print them. A line ends with
+// any line end of Unicode. Around a text, white space, byte order marks and zero-width characters are left out, and so
+// are empty lines. Guard it with [httpadapter.Adapter.Require], or serve it where only the host's own programs can
+// reach it.
 //
 // The answer is 200 when each was acted upon: a JSON array in the order of the lines, with line (from 1 on), known,
 // owner, token, name, kind and action. It holds no text. Other answers are those of [GitHub], which never include 403
@@ -136,8 +146,11 @@ func List(m *latchkey.Manager, opts *Options) http.Handler {
 		}
 		var reports []Report
 		var lines []int
-		for i, line := range strings.Split(string(body), "\n") {
-			if text := strings.TrimSpace(line); text != "" {
+		for i, line := range strings.Split(lineEnds.Replace(string(body)), "\n") {
+			if len(reports) > h.opts.Limit {
+				break // it is refused
+			}
+			if text := strings.TrimFunc(line, invisible); text != "" {
 				reports, lines = append(reports, Report{Text: text}), append(lines, i+1)
 			}
 		}

@@ -13,9 +13,11 @@ package leaks
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -37,7 +39,7 @@ type Leak struct {
 	SecretID string         // which of its secrets: see [latchkey.FoundSecret]
 	Ended    bool           // the secret, or the whole token, had ended before: there was nothing to do
 	Type     string
-	URL      string // "" also if it contains the text
+	URL      string // "" also if it contains the text, percent-encoded or not
 	Source   string
 	Action   Action // what was done, or is to be done
 }
@@ -183,12 +185,7 @@ func act(ctx context.Context, owner latchkey.Account, leak *Leak) (Action, error
 func reason(leak *Leak) string {
 	text := "leaked"
 	if leak.URL != "" {
-		text += ": " + strings.Map(func(c rune) rune {
-			if !unicode.IsPrint(c) {
-				return -1
-			}
-			return c
-		}, strings.ToValidUTF8(leak.URL, ""))
+		text += ": " + printable(leak.URL)
 	}
 	if len(text) > maxReason {
 		text = text[:maxReason]
@@ -199,10 +196,35 @@ func reason(leak *Leak) string {
 	return text
 }
 
-// without returns s, or "" if it contains the text that leaked.
+// printable returns s without what is not printable.
+func printable(s string) string {
+	return strings.Map(func(c rune) rune {
+		if !unicode.IsPrint(c) {
+			return -1
+		}
+		return c
+	}, strings.ToValidUTF8(s, ""))
+}
+
+// without returns s, or "" if it contains the text that leaked: as it is, percent-encoded (twice, too), or with
+// characters in it that a reason leaves out.
 func without(s, text string) string {
-	if strings.Contains(s, text) {
-		return ""
+	read := s
+	for range 3 {
+		if strings.Contains(read, text) || strings.Contains(printable(read), text) {
+			return ""
+		}
+		read = decoded(read)
 	}
 	return s
+}
+
+var escape = regexp.MustCompile("%[0-9A-Fa-f]{2}")
+
+// decoded returns s with its percent-encoding removed. Whatever else s holds stays as it is.
+func decoded(s string) string {
+	return escape.ReplaceAllStringFunc(s, func(e string) string {
+		b, _ := hex.DecodeString(e[1:]) // cannot fail
+		return string(b)
+	})
 }

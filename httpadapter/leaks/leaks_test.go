@@ -253,6 +253,9 @@ func TestRequestsThatAreNotGitHubs(t *testing.T) {
 	p384, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
 	require.NoError(t, err)
 	keys := func(ctx context.Context, id string) (*ecdsa.PublicKey, error) {
+		if len(id) > 128 || strings.Contains(id, "/") {
+			t.Errorf("asked for %q", id)
+		}
 		switch id {
 		case "nil":
 			return nil, nil
@@ -276,6 +279,8 @@ func TestRequestsThatAreNotGitHubs(t *testing.T) {
 		"two keys":               {github.request(good), set("Github-Public-Key-Identifier", "current", "current"), 403},
 		"an empty key":           {github.request(good), set("Github-Public-Key-Identifier", ""), 403},
 		"an unknown key":         {github.request(good), set("Github-Public-Key-Identifier", "other"), 403},
+		"a path for a key":       {github.request(good), set("Github-Public-Key-Identifier", "../down"), 403},
+		"a long key":             {github.request(good), set("Github-Public-Key-Identifier", strings.Repeat("a", 129)), 403},
 		"a nil key":              {github.request(good), set("Github-Public-Key-Identifier", "nil"), 403},
 		"another curve":          {(&scanner{t, p384}).request(good), set("Github-Public-Key-Identifier", "p384"), 403},
 		"keys cannot be had":     {github.request(good), set("Github-Public-Key-Identifier", "down"), 503},
@@ -321,6 +326,9 @@ func TestWhereATextWasFound(t *testing.T) {
 	for name, c := range map[string]struct{ url, reason string }{
 		"none":              {"", "leaked"},
 		"the text":          {"https://code.example/?q=%s", "leaked"},
+		"percent-encoded":   {"https://code.example/?q=%e", "leaked"},
+		"encoded twice":     {"https://code.example/100%/?q=%E", "leaked"},
+		"split invisibly":   {"https://code.example/?q=%i", "leaked"},
 		"control bytes":     {"https://code.example/a\r\nb\u202ec", "leaked: https://code.example/abc"},
 		"long":              {at + many, "leaked: " + at + many[:2*113]},
 		"long and uneven":   {at + "x" + many, "leaked: " + at + "x" + many[:2*113]},
@@ -329,12 +337,15 @@ func TestWhereATextWasFound(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			kit := latchkeytest.New(t, nil)
 			token, text := issue(t, kit.Manager, "acme", latchkey.KindAPIKey)
-			url := strings.ReplaceAll(c.url, "%s", text)
+			encoded := fmt.Sprintf("%%%02x%s", text[0], text[1:])
+			url := strings.NewReplacer("%s", text, "%e", encoded, "%E", strings.ReplaceAll(encoded, "%", "%25"),
+				"%i", text[:9]+"\u200b"+text[9:]).Replace(c.url)
 			results := leaks.End(t.Context(), kit.Manager, []leaks.Report{{Text: text, URL: url, Type: text, Source: "s"}}, nil)
 			require.Len(t, results, 1)
 			require.NoError(t, results[0].Err)
 			assert.NotContains(t, fmt.Sprintf("%+v", results[0].Leak), text)
 			assert.Equal(t, "s", results[0].Leak.Source)
+			assert.Equal(t, c.reason == "leaked", results[0].Leak.URL == "")
 			events, err := kit.Manager.For("acme").EventsPage(t.Context(), latchkey.EventQuery{Object: token.ID})
 			require.NoError(t, err)
 			var reason string
@@ -399,6 +410,47 @@ func TestList(t *testing.T) {
 	} {
 		assert.Equal(t, c.status, post(c.media, c.list).Code, name)
 		assert.True(t, works(kit.Manager, kept), name)
+	}
+}
+
+// A text that is not read alone would be reported as unknown, and go on working.
+func TestLinesOfAnyKind(t *testing.T) {
+	for name, c := range map[string]struct {
+		list string // %s: the text
+		line int
+	}{
+		"a byte order mark":   {"\ufeff%s\n", 1},
+		"zero-width space":    {"x\n\u200b%s\u200b\n", 2},
+		"carriage returns":    {"x\r%s\rx", 2},
+		"line separator":      {"x\u2028%s\u2028", 2},
+		"paragraph separator": {"x\u2029%s", 2},
+		"next line":           {"x\u0085%s", 2},
+		"form feed":           {"x\f%s", 2},
+		"vertical tab":        {"x\v%s", 2},
+		"CRLF is one":         {"x\r\n%s", 2},
+		"no-break space":      {"\u00a0%s", 1},
+	} {
+		kit := latchkeytest.New(t, nil)
+		token, text := issue(t, kit.Manager, "acme", latchkey.KindAPIKey)
+		r := httptest.NewRequest("POST", "/leaks", strings.NewReader(strings.ReplaceAll(c.list, "%s", text)))
+		r.Header.Set("Content-Type", "text/plain")
+		w := answer(leaks.List(kit.Manager, nil), r)
+		assert.Equal(t, http.StatusOK, w.Code, name)
+		assert.False(t, works(kit.Manager, text), name)
+		var got []struct {
+			Line  int
+			Token string
+		}
+		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &got), name)
+		known := 0
+		for _, l := range got {
+			if l.Token != "" {
+				known++
+				assert.Equal(t, c.line, l.Line, name)
+				assert.Equal(t, token.ID, l.Token, name)
+			}
+		}
+		assert.Equal(t, 1, known, name)
 	}
 }
 

@@ -24,6 +24,7 @@
 //   - Any parameter twice is an error, but for resource and audience. So is one with brackets in its name. Parameters
 //     that are not known are ignored. One without a value counts as absent. There are at most 64.
 //   - resource (RFC 8707) and audience (RFC 8693) must be [Options.Resource], which all tokens are for.
+//   - A publishable key is no client, and no subject token: it is public, so it proves nothing.
 //   - A token exchange needs no client authentication: whoever holds a token may mint from it. If a client
 //     authenticates, the subject token must be of the same owner. actor_token is refused: a token has one parent, and
 //     could not be narrowed by two.
@@ -33,6 +34,8 @@
 //     for a text that is no token.
 //   - Introspection is a use of the token: it counts against its rates, and its idle limit begins anew. It does not see
 //     the request that the token came with. So a token that is bound to addresses, domains or signatures is not active.
+//     exp is when the text ends: by the token, one that it was minted from, or a rotation. A change of rights, or the
+//     end of a role, shows in the next reply only.
 //   - A malformed request is 400, a body beyond 16 KiB 413, a limited rate 429, and a store that does not answer 503.
 //     All have the JSON body of RFC 6749 §5.2. No text of a request is repeated in it.
 package oauth

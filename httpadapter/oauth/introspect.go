@@ -72,7 +72,16 @@ func (s *surface) introspect(r *http.Request, p params) (*http.Request, any, err
 	if t.Parent == "" {
 		reply.ClientID = t.ID
 	}
-	if ends := access.Ends(); !ends.IsZero() {
+	ends := access.Ends()
+	switch found, err := s.manager.Find(r.Context(), text); {
+	case errors.Is(err, latchkey.ErrNotFound):
+		return r, introspection{}, nil // it ended meanwhile
+	case err != nil:
+		return r, nil, err
+	case !found.NotAfter.IsZero() && (ends.IsZero() || found.NotAfter.Before(ends)):
+		ends = found.NotAfter // this text was rotated away: whoever keeps the reply must not accept it longer
+	}
+	if !ends.IsZero() {
 		reply.Exp = ends.Unix()
 	}
 	if from := t.Validity.NotBefore; !from.IsZero() {

@@ -56,6 +56,49 @@ func TestIntrospection(t *testing.T) {
 		"nbf": 1., "sub": "ann", "aud": issuer, "iss": issuer, "jti": named.id}, got)
 }
 
+// A resource server may keep a reply until exp. The text of a secret that was rotated away ends before its token.
+func TestIntrospectionAnswersWhenTheSecretEnds(t *testing.T) {
+	f := newFixture(t, nil)
+	reader := f.reader("acme", latchkey.Read)
+	require.NotContains(t, f.introspect(reader, f.text), "exp")
+	for _, end := range []time.Duration{0, 30 * time.Minute, 3 * time.Hour} { // of the token; 0: none
+		spec := latchkey.Spec{Permissions: readWrite()}
+		if end > 0 {
+			spec.Validity.NotAfter = time.Now().Add(end)
+		}
+		k := f.issue("acme", spec)
+		second, err := f.keys.For("acme").Rotate(t.Context(), k.id, time.Hour)
+		require.NoError(t, err)
+		found, err := f.keys.Find(t.Context(), k.text)
+		require.NoError(t, err)
+		require.False(t, found.NotAfter.IsZero())
+		want := found.NotAfter
+		if end == 30*time.Minute {
+			want = found.Token.Validity.NotAfter
+		}
+		require.EqualValues(t, want.Unix(), f.introspect(reader, k.text)["exp"], end)
+		exp, ok := f.introspect(reader, second.Reveal())["exp"]
+		require.Equal(t, end > 0, ok)
+		if ok {
+			require.EqualValues(t, found.Token.Validity.NotAfter.Unix(), exp)
+		}
+	}
+}
+
+// What is public proves nothing: its holder may not make the server search for texts, nor compare scopes.
+func TestPublishableKeysAreNoClients(t *testing.T) {
+	f := newFixture(t, nil)
+	public := f.issue("acme", latchkey.Spec{Kind: latchkey.KindPublishable,
+		Permissions: latchkey.Permissions{latchkey.Grant(latchkey.Read, latchkey.Delete).On("latchkey/token/*")}})
+	minted := f.mint(f.key)
+	for _, path := range []string{"/oauth/introspect", "/oauth/revoke", "/oauth/token"} {
+		got := f.as(public, path, "token", minted.text, "grant_type", grantClientCredentials, "scope", "unknown")
+		require.Equal(t, "Bad Request: unauthorized_client", got.refused(), path)
+	}
+	require.Equal(t, "Bad Request: unauthorized_client", f.exchange(public.text, "scope", "unknown").refused())
+	require.Equal(t, true, f.introspect(f.reader("acme", latchkey.Read), minted.text)["active"])
+}
+
 // The scope is what holds now. A resource server that reads no more must not let a token do more.
 func TestIntrospectionAnswersTheScopesThatHoldNow(t *testing.T) {
 	f := newFixture(t, nil)
@@ -293,7 +336,16 @@ func TestMount(t *testing.T) {
 	f := newFixture(t, nil)
 	mux := http.NewServeMux()
 	Mount(mux, f.keys, &f.opts)
+	// The host's own patterns with a method conflict with none.
+	host := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
+	for _, pattern := range []string{"GET /", "POST /", "/", "GET /oauth/{name}"} {
+		mux.Handle(pattern, host)
+	}
 	f.h = mux
+	require.Equal(t, http.StatusTeapot, f.send(httptest.NewRequest("GET", "/oauth/other", nil)).status)
+	got := f.send(httptest.NewRequest("GET", "/oauth/token", nil))
+	require.Equal(t, 405, got.status)
+	require.Equal(t, "no-store", got.header.Get("Cache-Control"))
 	require.Equal(t, 200, f.as(f.key, "/oauth/token", "grant_type", grantClientCredentials).status)
 	require.Equal(t, 200, f.send(httptest.NewRequest("GET", "/.well-known/oauth-protected-resource", nil)).status)
 }
@@ -329,6 +381,12 @@ func TestOptionsAreChecked(t *testing.T) {
 		"dots":           func(o *Options) { o.Issuer += "/a/../b" },
 		"a wildcard":     func(o *Options) { o.Issuer += "/{a}" },
 		"a bad resource": func(o *Options) { o.Resource = "data" },
+		"a space there":  func(o *Options) { o.Issuer += "/a%20b" },
+		"no host":        func(o *Options) { o.Issuer = "https://:443" },
+		"roles": func(o *Options) {
+			o.Scopes["x"] = latchkey.Permissions{latchkey.Grant("read").On("a").Where(latchkey.Not(
+				latchkey.Where("role", latchkey.In, latchkey.SelfRoles)))}
+		},
 		"no scopes":      func(o *Options) { o.Scopes = nil },
 		"a space":        func(o *Options) { o.Scopes["a b"] = o.Scopes["read"] },
 		"a quote":        func(o *Options) { o.Scopes[`a"`] = o.Scopes["read"] },

@@ -1,6 +1,8 @@
 package oauth
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net"
@@ -15,6 +17,7 @@ import (
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/httpadapter"
 	"github.com/latchkey-go/latchkey/internal/adapters"
+	"github.com/latchkey-go/latchkey/internal/mount"
 )
 
 // Origin is the Token.Origin of what is minted here.
@@ -31,8 +34,8 @@ type Options struct {
 	Issuer string
 
 	// Scopes says what each scope allows. Names are those of RFC 6749 §3.3: visible ASCII without quotes and backslashes.
-	// The rules of a scope must be Grants that name their actions, so that scopes add up in any order. At least one is
-	// required, at most 64 are taken.
+	// The rules of a scope must be Grants that name their actions, so that scopes add up in any order. They must not refer
+	// to SelfRoles, because what is minted here has no roles. At least one is required, at most 64 are taken.
 	Scopes map[string]latchkey.Permissions
 
 	// Lifetime is how long a token lives, a second or more. It ends earlier with its parent, and where
@@ -96,7 +99,7 @@ type surface struct {
 // on invalid options.
 func Mount(mux httpadapter.Mux, m *latchkey.Manager, opts *Options) {
 	for path, h := range newSurface(m, opts).endpoints {
-		mux.Handle(path, h)
+		mount.Handle(mux, path, h)
 	}
 }
 
@@ -173,18 +176,21 @@ func checkURL(option, text string) *url.URL {
 		ip = net.ParseIP(u.Hostname())
 	}
 	switch {
-	case err != nil || u.Host == "" || u.Opaque != "" || u.String() != text:
+	case err != nil || u.Hostname() == "" || u.Opaque != "" || u.String() != text:
 		panic(fmt.Sprintf("oauth: Options.%s must be an absolute URL", option))
 	case u.Scheme != "https" && (u.Scheme != "http" || u.Hostname() != "localhost" && !ip.IsLoopback()):
 		panic(fmt.Sprintf("oauth: Options.%s must begin with https://", option))
 	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		panic(fmt.Sprintf("oauth: Options.%s must have no user, query or fragment", option))
 	case u.RawPath != "" || u.Path != "" && (path.Clean(u.Path) != u.Path || u.Path == "/") ||
-		strings.ContainsAny(u.Path, "{}*"):
+		strings.ContainsAny(u.Path, "{}* \t"):
 		panic(fmt.Sprintf("oauth: Options.%s must have a plain path without a slash at its end", option))
 	}
 	return u
 }
+
+// selfRolesJSON is how a condition writes latchkey.SelfRoles. Within a text, quotes are escaped.
+const selfRolesJSON = `{"ref":"self_roles"}`
 
 // checkScopes checks Options.Scopes and fills in names. It panics if a scope is invalid.
 func (s *surface) checkScopes() {
@@ -201,6 +207,9 @@ func (s *surface) checkScopes() {
 			panic(fmt.Sprintf("oauth: Options.Scopes: %q has no rules", name))
 		}
 		for _, r := range rules {
+			if data, err := json.Marshal(r.Condition()); err == nil && bytes.Contains(data, []byte(selfRolesJSON)) {
+				panic(fmt.Sprintf("oauth: Options.Scopes: %q refers to SelfRoles, and what is minted here has no roles", name))
+			}
 			if r.Verb() != latchkey.VerbGrant || slices.Contains(r.Actions(), latchkey.Any) {
 				panic(fmt.Sprintf("oauth: Options.Scopes: each rule of %q must be a Grant that names its actions", name))
 			}

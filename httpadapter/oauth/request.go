@@ -166,12 +166,19 @@ func (s *surface) verify(r *http.Request, text string) (latchkey.Access, error) 
 		return latchkey.Access{}, err
 	}
 	p.Test = s.opts.Test
+	var access latchkey.Access
 	if s.account == nil {
-		return s.manager.Verify(r.Context(), p)
+		access, err = s.manager.Verify(r.Context(), p)
+	} else {
+		var account latchkey.Account
+		if account, err = s.account(r); err == nil {
+			access, err = account.Verify(r.Context(), p)
+		}
 	}
-	account, err := s.account(r)
-	if err != nil {
+	if err == nil && access.Kind() == latchkey.KindPublishable { // before anything that costs more
+		err = badRequest(codeUnauthorizedClient, "a publishable key is no secret", latchkey.ErrDenied)
+		access.Refused(r.Context(), err)
 		return latchkey.Access{}, err
 	}
-	return account.Verify(r.Context(), p)
+	return access, err
 }

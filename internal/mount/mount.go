@@ -13,6 +13,23 @@ type Mux interface {
 	Handle(pattern string, h http.Handler)
 }
 
+// methods are those of RFC 9110 and PATCH, but for HEAD, which GET includes.
+var methods = []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+	http.MethodOptions, http.MethodTrace, http.MethodConnect}
+
+// Handle registers a pattern without a method. On http.ServeMux it registers each method alone. Else the pattern would
+// conflict with one of the host's that has a method and matches more paths, such as "GET /", and ServeMux would panic.
+// ServeMux itself answers other methods.
+func Handle(mux Mux, pattern string, h http.Handler) {
+	if _, std := mux.(*http.ServeMux); !std {
+		mux.Handle(pattern, h)
+		return
+	}
+	for _, method := range methods {
+		mux.Handle(method+" "+pattern, h)
+	}
+}
+
 // Subtree is Beneath. It also redirects the prefix without a slash at its end.
 func Subtree(mux Mux, prefix, keep string, h http.Handler) {
 	Beneath(mux, prefix, keep, h)
@@ -20,7 +37,7 @@ func Subtree(mux Mux, prefix, keep string, h http.Handler) {
 		return // ServeMux redirects by itself
 	}
 	last := prefix[strings.LastIndexByte(prefix, '/')+1:]
-	mux.Handle(prefix, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	Handle(mux, prefix, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		u := url.URL{Path: "./" + last + "/", RawQuery: r.URL.RawQuery} // relative: it holds beneath any prefix
 		w.Header().Set("Location", u.String())
 		w.WriteHeader(http.StatusTemporaryRedirect)
@@ -30,7 +47,7 @@ func Subtree(mux Mux, prefix, keep string, h http.Handler) {
 // Beneath serves every path beneath prefix ("/console", "" for the root) with h. In the URL that h gets, keep replaces
 // prefix and everything before it.
 func Beneath(mux Mux, prefix, keep string, h http.Handler) {
-	mux.Handle(prefix+"/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	Handle(mux, prefix+"/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		path := routed(r.URL)
 		rest, ok := strings.CutPrefix(path, prefix+"/")
 		// On a chi router beneath another one's prefix the route is longer, and matches one path only. chi cuts its last
@@ -47,7 +64,7 @@ func Beneath(mux Mux, prefix, keep string, h http.Handler) {
 	if _, std := mux.(*http.ServeMux); std {
 		return // ServeMux takes "*" literally
 	}
-	mux.Handle(prefix+"/*", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	Handle(mux, prefix+"/*", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rest := r.PathValue("*")
 		if rest == "" && strings.HasSuffix(r.URL.Path, "/*") { // a ServeMux inside another type: "*" is a literal path
 			rest = "*"
@@ -59,7 +76,7 @@ func Beneath(mux Mux, prefix, keep string, h http.Handler) {
 // Path serves one path, such as "/access_tokens/{id}", with h. The URL that h gets lacks what outer routers matched.
 func Path(mux Mux, pattern string, h http.Handler) {
 	n := strings.Count(pattern, "/")
-	mux.Handle(pattern, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	Handle(mux, pattern, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		path := routed(r.URL)
 		at := len(path)
 		for range n {
@@ -74,11 +91,11 @@ func Path(mux Mux, pattern string, h http.Handler) {
 
 // Slashed serves one path with h, with and without a slash at its end.
 func Slashed(mux Mux, path string, h http.Handler) {
-	mux.Handle(path, h)
+	Handle(mux, path, h)
 	if _, std := mux.(*http.ServeMux); std { // a slash alone would match every path beneath
-		mux.Handle(path+"/{$}", h)
+		Handle(mux, path+"/{$}", h)
 	} else {
-		mux.Handle(path+"/", h)
+		Handle(mux, path+"/", h)
 	}
 }
 

@@ -41,6 +41,28 @@ func (c chiLike) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	http.NotFound(w, r)
 }
 
+// A host's pattern with a method that matches more paths is no conflict, and each keeps its paths.
+func TestHandleBesideMethods(t *testing.T) {
+	answer := func(text string) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(text)) })
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /", answer("host"))
+	Subtree(mux, "/console", "", answer("console"))
+	Path(mux, "/roles/{id}", answer("role"))
+	Slashed(mux, "/api", answer("api"))
+	mux.Handle("POST /", answer("host"))
+	mux.Handle("/", answer("host"))
+	for target, want := range map[string]string{"/": "host", "/consoles": "host", "/console/x": "console",
+		"/roles/7": "role", "/roles/7/x": "host", "/api": "api", "/api/": "api", "/api/x": "host"} {
+		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"} {
+			w := httptest.NewRecorder()
+			mux.ServeHTTP(w, httptest.NewRequest(method, target, nil))
+			require.Equal(t, want, w.Body.String(), "%s %s", method, target)
+		}
+	}
+}
+
 func TestSubtree(t *testing.T) {
 	std, inner := http.NewServeMux(), http.NewServeMux()
 	chi, deep := chiLike{"", map[string]http.Handler{}}, chiLike{"/api/v2", map[string]http.Handler{}}
