@@ -12,6 +12,10 @@
 // server that reads no more than the scope of a token does not let it do more either. Introspection answers the scopes
 // that hold now, not those that were asked for once.
 //
+// Covers is conservative, and introspection leaves out what it cannot be sure of. So it never names a scope whose
+// patterns hold [latchkey.ClientSegment] for a token that was minted with that scope, though the token may do what it
+// says. Write such scopes with conditions on [latchkey.ClientID] instead.
+//
 // A request without the parameter scope gets every scope that the parent covers.
 //
 // # Rulings

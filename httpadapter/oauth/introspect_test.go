@@ -113,6 +113,21 @@ func TestIntrospectionAnswersTheScopesThatHoldNow(t *testing.T) {
 	require.Equal(t, "read", f.introspect(reader, minted.text)["scope"])
 }
 
+// What the token itself may do only as the client that asks, introspection leaves out: see the package's doc.
+func TestIntrospectionIsConservative(t *testing.T) {
+	f := newFixture(t, func(o *Options) {
+		o.Scopes["own"] = latchkey.Permissions{latchkey.Grant(latchkey.Read).On("data/{*client}")}
+		o.Scopes["rows"] = latchkey.Permissions{latchkey.Grant(latchkey.Read).On("data/*").Where(
+			latchkey.Where("client", latchkey.Eq, latchkey.ClientID))}
+	})
+	ann := f.issue("acme", latchkey.Spec{Permissions: readWrite(), Client: latchkey.Client{ID: "ann"}})
+	reader := f.reader("acme", latchkey.Read)
+	own, rows := f.mint(ann, "scope", "own"), f.mint(ann, "scope", "rows")
+	require.True(t, f.access(own.text).Allows(latchkey.Read, "data/ann"))
+	require.NotContains(t, f.introspect(reader, own.text), "scope")
+	require.Equal(t, "rows", f.introspect(reader, rows.text)["scope"])
+}
+
 // Only a caller that may read the token learns anything.
 func TestIntrospectionTellsOthersNothing(t *testing.T) {
 	f := newFixture(t, nil)

@@ -516,3 +516,73 @@ func TestTokensNeverExceedTheirParents(t *testing.T) {
 	}
 	require.Greater(t, minted, 200)
 }
+
+// The same law where rights come from roles, a boundary, a client, attributes, references and forced values.
+func TestTokensNeverExceedParentsWithReferences(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(3, 5))
+	patterns := []latchkey.Pattern{"*", "a", "a/*", "a/b", "a/{*}", "a/{*client}", "b/*"}
+	actions := []latchkey.Action{latchkey.Read, latchkey.Update, latchkey.Create}
+	values := []any{"ann", "bob", "acme", latchkey.ClientID, latchkey.OwnerID, latchkey.Attr("team")}
+	list := func(verbs ...func(...latchkey.Action) latchkey.RuleStart) (p latchkey.Permissions) {
+		for range 1 + rnd.IntN(3) {
+			r := verbs[rnd.IntN(len(verbs))](actions[rnd.IntN(3)]).On(patterns[rnd.IntN(len(patterns))])
+			if rnd.IntN(2) == 0 {
+				r = r.Where(latchkey.Where("w", latchkey.Eq, values[rnd.IntN(len(values))]))
+			}
+			forced := r.Force(map[string]any{"w": values[rnd.IntN(len(values))]})
+			if rnd.IntN(6) == 0 && forced.Validate() == nil {
+				r = forced
+			}
+			p = append(p, r)
+		}
+		return p
+	}
+	grants := func() latchkey.Permissions { return list(latchkey.Grant) }
+	mixed := func() latchkey.Permissions {
+		return append(grants(), list(latchkey.Grant, latchkey.Allow, latchkey.Deny)...)
+	}
+	schema := latchkey.NewSchema(latchkey.Fields{"w": {Column: "w", Type: latchkey.Text}})
+	written := 0
+	for range 800 {
+		f := newFixture(t, func(o *Options) {
+			o.Scopes = map[string]latchkey.Permissions{"s": grants(), "t": grants()}
+		})
+		acme := f.keys.For("acme")
+		if rnd.IntN(3) == 0 {
+			require.NoError(t, acme.Configure(t.Context(), func(o *latchkey.Owner) error { o.Boundary = mixed(); return nil }))
+		}
+		role, err := acme.CreateRole(t.Context(), latchkey.Role{Name: "r", Permissions: mixed()})
+		require.NoError(t, err)
+		spec := latchkey.Spec{Permissions: mixed(), Roles: []string{role.ID}}
+		if rnd.IntN(2) == 0 {
+			spec.Permissions = append(spec.Permissions, f.opts.Scopes["s"]...)
+		}
+		if rnd.IntN(2) == 0 {
+			spec.Client, spec.Attributes = latchkey.Client{ID: "ann"}, latchkey.Attributes{"team": "bob"}
+		}
+		parent := f.issue("acme", spec)
+		got := f.as(parent, "/oauth/token", "grant_type", grantClientCredentials)
+		if got.status != 200 {
+			require.Equal(t, badScope, got.refused(), got.body)
+			continue
+		}
+		up, down := f.access(parent.text), f.access(got.text("access_token"))
+		for _, action := range actions {
+			for _, on := range []latchkey.Resource{"a", "a/b", "a/ann", "a/bob", "b/x", "z"} {
+				for _, w := range []string{"ann", "bob", "acme", "x"} {
+					before, after := latchkey.Row{"w": w}, latchkey.Row{"w": w}
+					if action == latchkey.Create {
+						before = nil
+					}
+					row, err := down.Prepare(action, on, schema, before, after)
+					if err == nil {
+						written++
+						_, err = up.Prepare(action, on, schema, before, row)
+						require.NoError(t, err, "%s %s %v", action, on, row)
+					}
+				}
+			}
+		}
+	}
+	require.Greater(t, written, 500)
+}
