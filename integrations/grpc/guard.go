@@ -258,8 +258,8 @@ func (g *Guard) spend(ctx context.Context, r *rule, access latchkey.Access) erro
 	return err
 }
 
-// caller returns the caller of a call: whom an interceptor before has authenticated, or the one that the credential
-// names. The context it returns knows the refusal, if there is one.
+// caller returns the caller of a call: the one that an interceptor before has authenticated, or the one that the
+// credential names. The context it returns knows the refusal, if there is one.
 func (g *Guard) caller(ctx context.Context, r *rule) (context.Context, latchkey.Access, error) {
 	if access, ok := httpadapter.AccessFrom(ctx); ok {
 		return ctx, access, g.checkAccess(ctx, r, access)

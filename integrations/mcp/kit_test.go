@@ -41,7 +41,7 @@ func said(text string) *mcp.CallToolResult {
 	return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: text}}}
 }
 
-// read is a tool that says what it read, and for whom.
+// read is a tool that says what it read, and for which caller.
 func read(ctx context.Context, _ *mcp.CallToolRequest, in idArgs) (*mcp.CallToolResult, any, error) {
 	access, ok := latchkeymcp.AccessFrom(ctx)
 	if !ok {

@@ -301,7 +301,7 @@ func TestTheOldTransportIsRefused(t *testing.T) {
 	require.ErrorContains(t, err, "Credential required")
 }
 
-// A protected server answers nobody whom the guard's handler did not verify.
+// A protected server answers no caller that the guard's handler did not verify.
 func TestAProtectedServerWithoutTheHandler(t *testing.T) {
 	kit := latchkeytest.New(t, nil)
 	server := newServer()
