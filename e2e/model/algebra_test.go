@@ -380,7 +380,7 @@ func (w world) agrees(t *testing.T, token latchkey.Access, answer string) {
 	}
 }
 
-// TestTheAlgebraIsThatOfLatchkey puts random worlds to the definitions and to latchkey. LONG takes twenty times as many.
+// TestTheAlgebraIsThatOfLatchkey puts random worlds to the definitions and to latchkey, with LONG twenty times as many.
 func TestTheAlgebraIsThatOfLatchkey(t *testing.T) {
 	n := 3000
 	if os.Getenv("LONG") != "" {
