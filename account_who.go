@@ -30,6 +30,10 @@ type WhoQuery struct {
 	// Minted includes tokens that were minted. Each may do no more than the token it was minted from, and there may be
 	// very many, so they are left out otherwise.
 	Minted bool
+	// Seen is called with each token that the caller may read, before it is found out whether it may do the action. The
+	// loop ends if it returns false. So a page of an API can bound its work, and begin the next one behind the last token
+	// that was seen. Nil: the loop ends with the tokens.
+	Seen func(Token) bool
 }
 
 // Who iterates the tokens that may do an action on a resource, or on some of its rows, oldest first. It is
@@ -85,6 +89,9 @@ func (a Account) WhoOf(ctx context.Context, q WhoQuery) iter.Seq2[Holder, error]
 			}
 			if w.call.check(Read, "token", t.ID) != nil {
 				return true
+			}
+			if q.Seen != nil && !q.Seen(t) {
+				return false
 			}
 			h, may, err := w.holder(ctx, t)
 			if err != nil && !isDamaged(err) {

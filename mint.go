@@ -76,13 +76,10 @@ func mintOutcome(err error) string {
 func (a Access) mint(ctx context.Context, n *Narrowing) (Token, Secret, error) {
 	m := a.m
 	fail := func(err error) (Token, Secret, error) { return Token{}, Secret{}, err }
+	if err := a.mayBeParent(); err != nil {
+		return fail(err)
+	}
 	switch {
-	case a.set == nil:
-		return fail(ErrInvalidToken)
-	case a.who.kind == 0:
-		return fail(fmt.Errorf("%w: an assumed access has no token to mint from", ErrInvalid))
-	case len(a.set.narrowLayers) != 0:
-		return fail(fmt.Errorf("%w: a narrowed access has no token to mint from: mint from the verified one", ErrInvalid))
 	case n.Stateless:
 		return fail(fmt.Errorf("%w: stateless tokens are not available", ErrInvalid))
 	case n.Lifetime < time.Microsecond:
@@ -92,37 +89,10 @@ func (a Access) mint(ctx context.Context, n *Narrowing) (Token, Secret, error) {
 	if err != nil {
 		return fail(err)
 	}
-	parent := &f.Token
-	switch {
-	case parent.Kind == KindPublishable:
-		return fail(a.reportRefusal(ctx, fmt.Errorf("%w: a publishable token cannot mint", ErrDenied)))
-	case a.set.restrict.needsSignature():
-		return fail(a.reportRefusal(ctx, fmt.Errorf("%w: a token that must sign its requests cannot mint", ErrDenied)))
-	case int(parent.Depth) >= m.opts.MaxDepth:
-		return fail(a.reportRefusal(ctx,
-			fmt.Errorf("%w: token depth limit %d reached (Options.MaxDepth)", ErrDenied, m.opts.MaxDepth)))
-	}
-	if err := a.set.restrict.verifyMintAddress(a.from); err != nil {
-		return fail(a.reportRefusal(ctx, err))
-	}
-	policy := &f.Owner.Policy
-	if err := policy.checkKind(KindAccess); err != nil {
-		return fail(a.reportRefusal(ctx, err))
-	}
-	if policy.MintRight {
-		if err := a.Check(Mint, Path("latchkey", "token", parent.ID)); err != nil {
-			return fail(a.reportRefusal(ctx, err))
-		}
-	}
-	nl, err := a.resolveNarrowing(ctx, n)
+	parent, policy := &f.Token, &f.Owner.Policy
+	nl, err := a.mayMint(ctx, n, &f)
 	if err != nil {
-		return fail(err)
-	}
-	if id := nl.client.ID; policy.ClientRight && id != parent.Client.ID {
-		if err := a.Check(Give, Path("latchkey", "client", id)); err != nil {
-			return fail(a.reportRefusal(ctx, fmt.Errorf("%w: the token has no client, and may mint for none that no rule lets "+
-				"it give (Owner.Policy.ClientRight)", err)))
-		}
+		return fail(a.reportRefusal(ctx, err))
 	}
 	check := m.checkSaved(cmp.Or(n.Origin, parent.Origin))
 	if err := check.changed("Permissions", nil, n.Permissions); err != nil {
@@ -206,6 +176,56 @@ func (a Access) mint(ctx context.Context, n *Narrowing) (Token, Secret, error) {
 	}
 	check.saved(ctx)
 	return t, newSecret(text), nil
+}
+
+// mayBeParent returns an error for an Access without a token, or that may do less than its token.
+func (a Access) mayBeParent() error {
+	switch {
+	case a.set == nil:
+		return ErrInvalidToken
+	case a.who.kind == 0:
+		return fmt.Errorf("%w: an assumed access has no token to mint from", ErrInvalid)
+	case len(a.set.narrowLayers) != 0:
+		return fmt.Errorf("%w: a narrowed access has no token to mint from: mint from the verified one", ErrInvalid)
+	}
+	return nil
+}
+
+// mayMint returns what n makes of the rights of a, or why a must not mint that. A was just verified again, and f are its
+// records.
+func (a Access) mayMint(ctx context.Context, n *Narrowing, f *Found) (resolvedNarrowing, error) {
+	none := resolvedNarrowing{}
+	parent, policy := &f.Token, &f.Owner.Policy
+	switch {
+	case parent.Kind == KindPublishable:
+		return none, fmt.Errorf("%w: a publishable token cannot mint", ErrDenied)
+	case a.set.restrict.needsSignature():
+		return none, fmt.Errorf("%w: a token that must sign its requests cannot mint", ErrDenied)
+	case int(parent.Depth) >= a.m.opts.MaxDepth:
+		return none, fmt.Errorf("%w: token depth limit %d reached (Options.MaxDepth)", ErrDenied, a.m.opts.MaxDepth)
+	}
+	if err := a.set.restrict.verifyMintAddress(a.from); err != nil {
+		return none, err
+	}
+	if err := policy.checkKind(KindAccess); err != nil {
+		return none, err
+	}
+	if policy.MintRight {
+		if err := a.Check(Mint, Path("latchkey", "token", parent.ID)); err != nil {
+			return none, err
+		}
+	}
+	nl, err := a.resolveNarrowing(ctx, n)
+	if err != nil {
+		return none, err
+	}
+	if id := nl.client.ID; policy.ClientRight && id != parent.Client.ID {
+		if err := a.Check(Give, Path("latchkey", "client", id)); err != nil {
+			return none, fmt.Errorf("%w: the token has no client, and may mint for none that no rule lets it give "+
+				"(Owner.Policy.ClientRight)", err)
+		}
+	}
+	return nl, nil
 }
 
 // checkSize returns an error if the rows of a mint would be too large together with those of its ancestors. It composes

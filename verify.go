@@ -464,29 +464,12 @@ func (m *Manager) reverify(ctx context.Context, a Access) (Access, Found, error)
 	if a.who.kind == 0 {
 		return m.reverifyAssumed(ctx, a)
 	}
-	f, err := m.load(ctx, a.who.owner, a.id)
-	if errors.Is(err, ErrNotFound) {
+	e, f, now, err := m.current(ctx, a.who.owner, a.id)
+	if err == ErrNotFound {
 		m.report(ctx, a.refusal(ErrUnknownToken, reasonDeleted))
 		return Access{}, Found{}, ErrUnknownToken
 	} else if err != nil {
-		return Access{}, Found{}, fault.Unavailable(err)
-	}
-	feed, err := m.feed(f.Feed)
-	if err != nil {
-		return Access{}, Found{}, err
-	}
-	at, err := feed.confirmedTime(ctx)
-	if err != nil {
-		return Access{}, Found{}, err
-	}
-	if err := m.verifyRecords(&f, at); err != nil {
 		return Access{}, Found{}, a.reportRefusal(ctx, err)
-	}
-	now := m.expiryTime(at)
-	f = withLiveRoles(f, now)
-	e, err := m.compile(f)
-	if err != nil {
-		return Access{}, Found{}, err
 	}
 	set := &e.Shared.Value
 	if err := set.restrict.verifyAddress(a.from); err != nil {
@@ -503,6 +486,35 @@ func (m *Manager) reverify(ctx context.Context, a Access) (Access, Found, error)
 		b.set.confined = a.set.confined
 	}
 	return b, f, nil
+}
+
+// current reads a token by its id, and compiles its rights as they are now, which is the time in µs that it returns. The
+// errors are ErrNotFound, those of Verify for what the records say, and ErrUnavailable.
+func (m *Manager) current(ctx context.Context, owner string, id [16]byte) (*entry, Found, int64, error) {
+	f, err := m.load(ctx, owner, id)
+	if errors.Is(err, ErrNotFound) {
+		return nil, Found{}, 0, ErrNotFound
+	} else if err != nil {
+		return nil, Found{}, 0, fault.Unavailable(err)
+	}
+	feed, err := m.feed(f.Feed)
+	if err != nil {
+		return nil, Found{}, 0, err
+	}
+	at, err := feed.confirmedTime(ctx)
+	if err != nil {
+		return nil, Found{}, 0, err
+	}
+	if err := m.verifyRecords(&f, at); err != nil {
+		return nil, Found{}, 0, err
+	}
+	now := m.expiryTime(at)
+	f = withLiveRoles(f, now)
+	e, err := m.compile(f)
+	if err != nil {
+		return nil, Found{}, 0, err
+	}
+	return e, f, now, nil
 }
 
 // reverifyAssumed is reverify for an Assumed caller. The only record of one is the owner's.

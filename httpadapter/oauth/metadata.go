@@ -1,10 +1,5 @@
 package oauth
 
-import (
-	"encoding/json"
-	"net/http"
-)
-
 // serverMetadata is the document of RFC 8414 §2.
 type serverMetadata struct {
 	Issuer                string   `json:"issuer"`
@@ -42,24 +37,4 @@ type resourceMetadata struct {
 func (s *surface) resourceMetadata() any {
 	return resourceMetadata{Resource: s.resource, AuthorizationServers: []string{s.opts.Issuer}, Scopes: s.names,
 		BearerMethods: []string{"header"}}
-}
-
-// document serves metadata. It is public, and pages of every origin may read it.
-func document(v any) http.Handler {
-	body, err := json.Marshal(v)
-	if err != nil { // cannot fail for lists of strings
-		panic(err)
-	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			w.Header().Set("Allow", "GET, HEAD")
-			http.Error(w, "use GET", http.StatusMethodNotAllowed)
-			return
-		}
-		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("Cache-Control", "public, max-age=300")
-		w.Header().Set("Access-Control-Allow-Origin", "*")
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		_, _ = w.Write(body)
-	})
 }

@@ -5,11 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/netip"
-	"net/url"
-	"path"
 	"slices"
 	"strings"
 	"time"
@@ -121,11 +118,11 @@ func newSurface(m *latchkey.Manager, opts *Options) *surface {
 		panic("oauth: Mount needs a Manager and Options with Issuer and Scopes")
 	}
 	s := &surface{manager: m, opts: *opts, patience: 5 * time.Second}
-	issuer := checkURL("Issuer", s.opts.Issuer)
+	issuer := adapters.CheckURL("oauth", "Issuer", s.opts.Issuer)
 	if s.resource = s.opts.Resource; s.resource == "" {
 		s.resource = s.opts.Issuer
 	}
-	resource := checkURL("Resource", s.resource)
+	resource := adapters.CheckURL("oauth", "Resource", s.resource)
 	s.checkScopes()
 	switch {
 	case s.opts.Lifetime == 0:
@@ -160,33 +157,12 @@ func newSurface(m *latchkey.Manager, opts *Options) *surface {
 		base + "/oauth/introspect": s.endpoint(s.introspect),
 		base + "/oauth/revoke":     s.endpoint(s.revoke),
 
-		"/.well-known/oauth-authorization-server" + base: document(s.serverMetadata()),
+		"/.well-known/oauth-authorization-server" + base: adapters.Document(s.serverMetadata()),
 	}
 	if resource.Scheme == issuer.Scheme && resource.Host == issuer.Host {
-		s.endpoints["/.well-known/oauth-protected-resource"+resource.Path] = document(s.resourceMetadata())
+		s.endpoints["/.well-known/oauth-protected-resource"+resource.Path] = adapters.Document(s.resourceMetadata())
 	}
 	return s
-}
-
-// checkURL returns the URL of an option, or panics.
-func checkURL(option, text string) *url.URL {
-	u, err := url.Parse(text)
-	ip := net.IP(nil)
-	if err == nil {
-		ip = net.ParseIP(u.Hostname())
-	}
-	switch {
-	case err != nil || u.Hostname() == "" || u.Opaque != "" || u.String() != text:
-		panic(fmt.Sprintf("oauth: Options.%s must be an absolute URL", option))
-	case u.Scheme != "https" && (u.Scheme != "http" || u.Hostname() != "localhost" && !ip.IsLoopback()):
-		panic(fmt.Sprintf("oauth: Options.%s must begin with https://", option))
-	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
-		panic(fmt.Sprintf("oauth: Options.%s must have no user, query or fragment", option))
-	case u.RawPath != "" || u.Path != "" && (path.Clean(u.Path) != u.Path || u.Path == "/") ||
-		strings.ContainsAny(u.Path, "{}* \t"):
-		panic(fmt.Sprintf("oauth: Options.%s must have a plain path without a slash at its end", option))
-	}
-	return u
 }
 
 // selfRolesJSON is how a condition writes latchkey.SelfRoles. Within a text, quotes are escaped.

@@ -195,6 +195,16 @@ func fieldsOf(t reflect.Type) map[string]reflect.Type {
 	return fields
 }
 
+// isFieldButForCase reports whether a struct has a field of this name, which is written as appendFold writes it.
+func isFieldButForCase(t reflect.Type, folded []byte) bool {
+	for name := range fieldsOf(plain(t)) {
+		if string(appendFold(nil, []byte(name))) == string(folded) {
+			return true
+		}
+	}
+	return false
+}
+
 // validName reports whether encoding/json accepts the name of a tag.
 func validName(name string) bool {
 	for _, r := range name {

@@ -55,12 +55,21 @@ func (e *Error) Unwrap() error { return e.err }
 //
 // A type with its own UnmarshalJSON matches its members itself, and does so strictly only if it calls Unmarshal. Values
 // that an any inside *v already points to are not checked, so leave such fields nil.
-func Unmarshal(data []byte, v any) error {
-	if err := check(data, MaxDepth, targetType(v)); err != nil {
+func Unmarshal(data []byte, v any) error { return unmarshal(data, v, false) }
+
+// UnmarshalOpen is [Unmarshal] for protocols whose readers must ignore unknown members. It refuses all that Unmarshal
+// refuses, but for unknown members. What is within those is checked, too, and then ignored. A name that differs from a
+// field's by case alone is refused: encoding/json would take it for the field's.
+func UnmarshalOpen(data []byte, v any) error { return unmarshal(data, v, true) }
+
+func unmarshal(data []byte, v any, open bool) error {
+	if err := check(data, MaxDepth, targetType(v), open); err != nil {
 		return err
 	}
 	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
+	if !open {
+		d.DisallowUnknownFields()
+	}
 	d.UseNumber()
 	err := d.Decode(v)
 	if err == nil {
@@ -85,7 +94,7 @@ func Unmarshal(data []byte, v any) error {
 
 // Valid checks a text as [Unmarshal] does before it looks at the target. A maxDepth of 0 allows neither arrays nor
 // objects.
-func Valid(data []byte, maxDepth int) error { return check(data, maxDepth, nil) }
+func Valid(data []byte, maxDepth int) error { return check(data, maxDepth, nil, false) }
 
 // targetType returns the type that Decode(v) writes to, or nil if it is unknown.
 func targetType(v any) reflect.Type {
@@ -99,8 +108,8 @@ func targetType(v any) reflect.Type {
 	return rv.Type()
 }
 
-func check(data []byte, maxDepth int, t reflect.Type) error {
-	s := scanner{data: data, max: maxDepth}
+func check(data []byte, maxDepth int, t reflect.Type, open bool) error {
+	s := scanner{data: data, max: maxDepth, open: open}
 	s.space()
 	if !s.value(t, 0) {
 		return s.err
@@ -118,6 +127,7 @@ type scanner struct {
 	data []byte
 	i    int
 	max  int
+	open bool // unknown members are ignored
 	err  error
 	fold []byte // reused
 }
@@ -233,8 +243,11 @@ func (s *scanner) object(t reflect.Type, depth int) bool {
 			return s.refuseAt(start, "an object of too many members")
 		}
 		mt, ok := member(name)
-		if !ok {
+		if !ok && !s.open {
 			return s.refuseAt(start, "unknown member")
+		}
+		if !ok && isFieldButForCase(t, s.fold) {
+			return s.refuseAt(start, "a name that differs from a known one by its case alone")
 		}
 		s.space()
 		if s.peek() != ':' {
