@@ -168,6 +168,9 @@ func New(m *latchkey.Manager, opts *Options) *Adapter {
 	return a
 }
 
+// Manager returns the Manager that the Adapter was made with.
+func (a *Adapter) Manager() *latchkey.Manager { return a.manager }
+
 // Authenticate passes only requests with exactly one valid credential, and stores the [latchkey.Access] in the
 // context. It does not check what the caller may do: see [Adapter.Require].
 func (a *Adapter) Authenticate(next http.Handler) http.Handler {
