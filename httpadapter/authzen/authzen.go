@@ -71,29 +71,29 @@ type SubjectType struct {
 	// wraps [latchkey.ErrNotFound] or [latchkey.ErrInvalidToken] says that there is no such subject. Required.
 	Rights func(ctx context.Context, account latchkey.Account, q Question) (latchkey.Rights, error)
 
-	// List returns the ids of subjects of the type, for subject search: up to page.Size() of them behind page.After, in the
-	// order of their bytes. Fewer than that are the last. Nil: subject search finds none.
+	// List returns the ids of subjects of the type, for subject search: up to page.Size() of them behind page.After, in
+	// the order of their bytes. Fewer than that are the last. Nil: subject search finds none.
 	List func(ctx context.Context, account latchkey.Account, page latchkey.Page) ([]string, error)
 }
 
 // ResourceType is what resources of a type are in rules.
 type ResourceType struct {
-	// On is the resource in rules. "{id}" as a segment stands for the resource's id: "shop/invoice/{id}". Without it all of
-	// the type are rows of that resource: "dataset/orders". "": "<type>/{id}".
+	// On is the resource in rules. "{id}" as a segment stands for the resource's id: "shop/invoice/{id}". Without it all
+	// of the type are rows of that resource: "dataset/orders". "": "<type>/{id}".
 	On string
 
 	// Schema is the fields of the row of such a resource, for rules with conditions. Nil: that of On in the Catalogue.
 	Schema *latchkey.Schema
 
-	// Row returns the row of q.Resource. An error that wraps [latchkey.ErrNotFound] says that there is no such resource. It
-	// is called only where a condition decides. Nil: the row is q.Resource.Properties.
+	// Row returns the row of q.Resource. An error that wraps [latchkey.ErrNotFound] says that there is no such resource.
+	// It is called only where a condition decides. Nil: the row is q.Resource.Properties.
 	Row func(ctx context.Context, account latchkey.Account, q Question) (latchkey.Row, error)
 
 	// Actions are the names that action search may return. Nil: the actions of On in the Catalogue.
 	Actions []string
 
-	// Search returns resources of the type, for resource search. Nil: resource search finds none. If no type has one, there
-	// is no resource search.
+	// Search returns resources of the type, for resource search. Nil: resource search finds none. If no type has one,
+	// there is no resource search.
 	Search func(ctx context.Context, account latchkey.Account, q ResourceQuery) ([]FoundResource, error)
 }
 
@@ -103,8 +103,8 @@ type ResourceQuery struct {
 	// Rows are the rows to return: its SQL goes into the WHERE clause. It may admit more than the subject may act on: each
 	// resource is decided about afterwards.
 	Rows *latchkey.Predicate
-	// Page asks for up to Page.Size() resources behind the id Page.After, in the order of the bytes of their ids. Fewer than
-	// that are the last. After comes from the caller: it may be any text.
+	// Page asks for up to Page.Size() resources behind the id Page.After, in the order of the bytes of their ids. Fewer
+	// than that are the last. After comes from the caller: it may be any text.
 	Page latchkey.Page
 }
 

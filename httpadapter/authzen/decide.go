@@ -104,8 +104,8 @@ func (c *caller) client(ctx context.Context, id string) (subject, error) {
 	return subject{rights: rights}, nil
 }
 
-// judge reports whether the rights allow a question. If why is not "", it says why not, and no rule does. The row of the
-// resource is row, or what its type says if that is nil.
+// judge reports whether the rights allow a question. If why is not "", it says why not, and no rule does. The row of
+// the resource is row, or what its type says if that is nil.
 func (c *caller) judge(ctx context.Context, rights latchkey.Rights, q *Question, row latchkey.Row) (
 	allowed bool, why string, err error) {
 	k, action := c.kind(q.Resource.Type), c.opts.Action(q.Action)
@@ -234,7 +234,7 @@ func (c *caller) evaluations(ctx context.Context, f *evaluationsForm) (any, erro
 		case "permit_on_first_permit":
 			stop = func(allowed bool) bool { return allowed }
 		default:
-			return nil, httpadapter.BadRequest("options.evaluations_semantic must be execute_all, deny_on_first_deny or " +
+			return nil, httpadapter.BadRequest("the semantic of evaluations must be execute_all, deny_on_first_deny or " +
 				"permit_on_first_permit")
 		}
 	}

@@ -83,7 +83,7 @@ type (
 // missingError names a required member that a question lacks.
 type missingError string
 
-func (e missingError) Error() string { return string(e) + " is missing" }
+func (e missingError) Error() string { return "a required member is missing: " + string(e) }
 
 // need reads a required text.
 func need(to *string, from *string, name string) error {
@@ -140,6 +140,24 @@ func (f *evaluationForm) question() (q Question, err error) {
 	return q, firstMissing(f.Subject.read(&q.Subject), f.Action.read(&q.Action), f.Resource.read(&q.Resource))
 }
 
+// question returns the question of a subject search.
+func (f *subjectSearchForm) question() (q Question, err error) {
+	q.Context = f.Context
+	return q, firstMissing(f.Subject.read(&q.Subject), f.Action.read(&q.Action), f.Resource.read(&q.Resource))
+}
+
+// question returns the question of a resource search.
+func (f *resourceSearchForm) question() (q Question, err error) {
+	q.Context = f.Context
+	return q, firstMissing(f.Subject.read(&q.Subject), f.Action.read(&q.Action), f.Resource.read(&q.Resource))
+}
+
+// question returns the question of an action search.
+func (f *actionSearchForm) question() (q Question, err error) {
+	q.Context = f.Context
+	return q, firstMissing(f.Subject.read(&q.Subject), f.Resource.read(&q.Resource))
+}
+
 // firstMissing returns the first missingError of some errors.
 func firstMissing(errs ...error) error {
 	var missing missingError
@@ -189,7 +207,7 @@ func decode(body []byte, into any) error {
 		return httpadapter.BadRequest("the body is malformed")
 	}
 	if holdsSecret(body) {
-		return httpadapter.BadRequest("the body holds the text of a token. Name a token by its id, and never send its text; " +
+		return httpadapter.BadRequest("the body holds the text of a token. Name a token by its id, never by its text, and " +
 			"rotate the one that was sent")
 	}
 	return nil
@@ -197,7 +215,8 @@ func decode(body []byte, into any) error {
 
 var secretText = regexp.MustCompile(latchkey.SecretPattern(""))
 
-// holdsSecret reports whether a JSON text holds the text of a token, in whatever place. Publishable ones are no secrets.
+// holdsSecret reports whether a JSON text holds the text of a token, in whatever place. Publishable ones are no
+// secrets.
 func holdsSecret(text []byte) bool {
 	if bytes.IndexByte(text, '\\') >= 0 { // an escape may hide it, and Marshal writes none for what a token is made of
 		var v any

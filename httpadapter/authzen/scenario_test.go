@@ -101,14 +101,17 @@ func TestTodo(t *testing.T) {
 		email string
 		roles []string
 	}{
-		"rick": {"rick@the-citadel.com", []string{"admin", "evil_genius"}}, "morty": {"morty@the-citadel.com", []string{"editor"}},
-		"summer": {"summer@the-smiths.com", []string{"editor"}}, "beth": {"beth@the-smiths.com", []string{"viewer"}},
+		"rick":  {"rick@the-citadel.com", []string{"admin", "evil_genius"}},
+		"morty": {"morty@the-citadel.com", []string{"editor"}}, "summer": {"summer@the-smiths.com", []string{"editor"}},
+		"beth":  {"beth@the-smiths.com", []string{"viewer"}},
 		"jerry": {"jerry@the-smiths.com", []string{"viewer"}},
 	}
 	own := latchkey.Where("ownerID", latchkey.Eq, latchkey.Attr("email"))
 	byRole := map[string]latchkey.Permissions{
-		"editor": {allow("can_create_todo").On("todo/*"), allow("can_update_todo", "can_delete_todo").On("todo/*").Where(own)},
-		"admin":  {allow("can_create_todo", "can_delete_todo").On("todo/*")}, "evil_genius": {allow("can_update_todo").On("todo/*")},
+		"editor": {allow("can_create_todo").On("todo/*"),
+			allow("can_update_todo", "can_delete_todo").On("todo/*").Where(own)},
+		"admin":       {allow("can_create_todo", "can_delete_todo").On("todo/*")},
+		"evil_genius": {allow("can_update_todo").On("todo/*")},
 	}
 	byID := map[string]string{}
 	for name, id := range data.Users {
@@ -151,8 +154,8 @@ func TestTodo(t *testing.T) {
 			items = append(items, fmt.Sprintf(`{"resource":{"type":"todo","id":%q,"properties":{"ownerID":%q}}}`, x[0], x[1]))
 			want = append(want, x[2].(bool))
 		}
-		body := fmt.Sprintf(`{"subject":{"type":"user","id":%q},"action":{"name":%q},"resource":{},"context":{},"evaluations":[%s]}`,
-			data.Users[c[0].(string)], c[1], strings.Join(items, ","))
+		body := fmt.Sprintf(`{"subject":{"type":"user","id":%q},"action":{"name":%q},"resource":{},"context":{},`+
+			`"evaluations":[%s]}`, data.Users[c[0].(string)], c[1], strings.Join(items, ","))
 		require.Equal(t, want, f.ask("evaluations", body).decisions(), c)
 	}
 }

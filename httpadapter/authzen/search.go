@@ -88,7 +88,7 @@ func (c *caller) search(what string, q *Question, f *pageForm, find func(*page) 
 	p := &page{after: at.After, most: latchkey.Page{}.Size(), list: []found{}}
 	if at.Limit != nil {
 		if *at.Limit < 0 {
-			return nil, httpadapter.BadRequest("page.limit is negative")
+			return nil, httpadapter.BadRequest("the limit of the page is negative")
 		}
 		p.most = latchkey.Page{Limit: int(min(*at.Limit, 1<<20))}.Size()
 	}
@@ -124,18 +124,18 @@ func readPosition(text string, first position) (position, error) {
 	}
 	switch {
 	case err != nil || !slices.Equal(at.Of, first.Of):
-		return position{}, httpadapter.BadRequest("page.token is not one of this search: repeat the entities of the request " +
-			"that it came from")
+		return position{}, httpadapter.BadRequest("the token of the page is not one of this search: repeat the " +
+			"entities of the request that it came from")
 	case first.Limit != nil && (at.Limit == nil || *at.Limit != *first.Limit):
-		return position{}, httpadapter.BadRequest("page.limit differs from that of the first page")
+		return position{}, httpadapter.BadRequest("the limit of the page differs from that of the first page")
 	}
 	return at, nil
 }
 
 // searchSubject serves the Subject Search API (§8.4).
 func (c *caller) searchSubject(ctx context.Context, f *subjectSearchForm) (any, error) {
-	q := Question{Context: f.Context}
-	if err := firstMissing(f.Subject.read(&q.Subject), f.Action.read(&q.Action), f.Resource.read(&q.Resource)); err != nil {
+	q, err := f.question()
+	if err != nil {
 		return nil, asBadRequest(err)
 	}
 	return c.search("subject", &q, &f.Page, func(p *page) error {
@@ -219,8 +219,8 @@ func (c *caller) findSubjects(ctx context.Context, q Question, t SubjectType, p 
 
 // searchResource serves the Resource Search API (§8.5).
 func (c *caller) searchResource(ctx context.Context, f *resourceSearchForm) (any, error) {
-	q := Question{Context: f.Context}
-	if err := firstMissing(f.Subject.read(&q.Subject), f.Action.read(&q.Action), f.Resource.read(&q.Resource)); err != nil {
+	q, err := f.question()
+	if err != nil {
 		return nil, asBadRequest(err)
 	}
 	return c.search("resource", &q, &f.Page, func(p *page) error {
@@ -270,8 +270,8 @@ func (c *caller) findResources(ctx context.Context, q Question, k *kind, rights 
 	}
 }
 
-// rowsOf returns a predicate that admits every row of a kind that the rights allow the action on, and as few others as can
-// be said in one. It is nil if there is no such row.
+// rowsOf returns a predicate that admits every row of a kind that the rights allow the action on, and as few others as
+// can be said in one. It is nil if there is no such row.
 func (c *caller) rowsOf(k *kind, rights latchkey.Rights, action latchkey.Action) *latchkey.Predicate {
 	every, err := latchkey.NewSchema(nil).Bind(latchkey.AllRows)
 	if err != nil { // cannot fail
@@ -317,8 +317,8 @@ func (c *caller) rowsOf(k *kind, rights latchkey.Rights, action latchkey.Action)
 
 // searchAction serves the Action Search API (§8.6).
 func (c *caller) searchAction(ctx context.Context, f *actionSearchForm) (any, error) {
-	q := Question{Context: f.Context}
-	if err := firstMissing(f.Subject.read(&q.Subject), f.Resource.read(&q.Resource)); err != nil {
+	q, err := f.question()
+	if err != nil {
 		return nil, asBadRequest(err)
 	}
 	return c.search("action", &q, &f.Page, func(p *page) error {
