@@ -6,6 +6,7 @@ replace github.com/latchkey-go/latchkey => ../
 
 // An npm package has Go files of its own.
 ignore (
+	./authzen/node_modules
 	./clients/node_modules
 	./oauth/node_modules
 	./servers/node_modules
