@@ -53,6 +53,9 @@ func (a Account) RightsOf(ctx context.Context, id string) (Rights, error) {
 
 // hidden returns a *DeniedError if the actor may not read one of the records that a token's rights come from.
 func (c *call) hidden(f *Found) error {
+	if err := c.check(Read, "token", f.Token.ID); err != nil {
+		return err
+	}
 	for i := range f.Ancestors {
 		if err := c.check(Read, "token", f.Ancestors[i].ID); err != nil {
 			return err
@@ -67,7 +70,8 @@ func (c *call) hidden(f *Found) error {
 }
 
 // RightsFor returns what a token could do that a mints for a client and narrows no further. Nothing is minted. The
-// errors are those of [Access.Mint] where it could not. Of the client only the id counts. A is verified again first.
+// errors are those of [Access.Mint] where it could not. A is verified again first. A can ask for decisions without a
+// right. For what shows rules it needs the rights that an actor of RightsOf needs, on its own token.
 func (a Access) RightsFor(ctx context.Context, client string) (Rights, error) {
 	if err := a.mayBeParent(); err != nil {
 		return Rights{}, err
@@ -83,8 +87,9 @@ func (a Access) RightsFor(ctx context.Context, client string) (Rights, error) {
 	if err := a.checkSize(ctx, &nl); err != nil {
 		return Rights{}, err
 	}
-	return a.withNarrowLayers([]layer{nl.layer}, *nl.layer.selfRoles, nl.roleSet, a.who.as(nl.client, nl.attributes)).
-		Rights(), nil
+	asks := call{Account: Account{m: a.m, owner: a.who.owner, checked: true}, access: a}
+	minted := a.withNarrowLayers([]layer{nl.layer}, *nl.layer.selfRoles, nl.roleSet, a.who.as(nl.client, nl.attributes))
+	return Rights{access: minted.Rights().access, hidden: asks.hidden(&f)}, nil
 }
 
 // Owner returns the owner's id, "" for the zero Rights.

@@ -19,8 +19,9 @@ func TestRightsOfAreThoseOfTheToken(t *testing.T) {
 	region := latchkey.Where("region", latchkey.Eq, "EU")
 	reader := w.role("reader", latchkey.Allow(latchkey.Read).On("dataset/*").Where(region),
 		latchkey.Allow(latchkey.Update).On("dataset/*").Where(latchkey.Where("by", latchkey.Eq, latchkey.Self)))
-	key, text := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{reader.ID}, Permissions: latchkey.Permissions{
-		latchkey.Allow(latchkey.Delete).On("dataset/a"), latchkey.Allow(latchkey.Read).On("user/{*client}")}})
+	key, text := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{reader.ID},
+		Permissions: latchkey.Permissions{
+			latchkey.Allow(latchkey.Delete).On("dataset/a"), latchkey.Allow(latchkey.Read).On("user/{*client}")}})
 	child, childText := w.mint(w.access(text), latchkey.Narrowing{Client: latchkey.Client{ID: "42"},
 		Rows: []latchkey.Condition{latchkey.Where("amount", latchkey.Lt, 10)}})
 	w.ok(w.acme.Configure(w.ctx, func(o *latchkey.Owner) error {
@@ -150,7 +151,8 @@ func TestRightsOfAreNoUse(t *testing.T) {
 	for m := range reflect.TypeFor[latchkey.Rights]().Methods() {
 		methods = append(methods, m.Name)
 	}
-	require.Equal(t, []string{"Check", "CheckRow", "Explain", "Filter", "Owner", "Reach", "String", "Test", "TokenID"}, methods)
+	require.Equal(t, []string{"Check", "CheckRow", "Explain", "Filter", "Owner", "Reach", "String", "Test", "TokenID"},
+		methods)
 }
 
 func TestRightsOfForAnActor(t *testing.T) {
@@ -175,8 +177,8 @@ func TestRightsOfForAnActor(t *testing.T) {
 		{"not its role", latchkey.Permissions{read("token", key.ID)}, key.ID, true, false},
 		{"its role", latchkey.Permissions{read("token", key.ID), read("role", reader.ID)}, key.ID, true, true},
 		{"not its parent", latchkey.Permissions{read("token", child.ID), read("role", reader.ID)}, child.ID, true, false},
-		{"its parent", latchkey.Permissions{read("token", child.ID), read("token", key.ID), read("role", reader.ID)}, child.ID,
-			true, true},
+		{"its parent", latchkey.Permissions{read("token", child.ID), read("token", key.ID), read("role", reader.ID)},
+			child.ID, true, true},
 	} {
 		as := must(w.acme.As(must(w.acme.Assume(latchkey.Client{ID: "pdp"}, c.rules))))
 		rights, err := as.RightsOf(w.ctx, c.id)
@@ -212,7 +214,9 @@ func TestRightsForAreThoseOfAMintedToken(t *testing.T) {
 	rules := latchkey.Permissions{latchkey.Allow(latchkey.Read).On("user/{*client}"),
 		latchkey.Allow(latchkey.Update).On("order/*").Where(latchkey.Where("by", latchkey.Eq, latchkey.ClientID)),
 		latchkey.Allow(latchkey.Delete).On("order/*").Where(latchkey.Where("key", latchkey.Eq, latchkey.Self))}
-	key, text := w.key(rules...)
+	role := w.role("reader", rules...)
+	key, text := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{role.ID},
+		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("latchkey/*")}})
 	access := w.access(text)
 	_, minted := w.mint(access, latchkey.Narrowing{Client: latchkey.Client{ID: "42"}})
 	want, rights := w.access(minted), must(access.RightsFor(w.ctx, "42"))
@@ -225,6 +229,12 @@ func TestRightsForAreThoseOfAMintedToken(t *testing.T) {
 		}
 	}
 	require.Equal(t, key.ID, rights.TokenID())
+	// It decides without a right, and shows no rules that the key may not read.
+	_, blind := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{role.ID}})
+	rights = must(w.access(blind).RightsFor(w.ctx, "42"))
+	w.ok(rights.Check(latchkey.Read, "user/42"))
+	_, err := rights.Explain(latchkey.Read, "user/42")
+	w.is(latchkey.ErrDenied, err)
 	before := must(w.store.Tokens(w.ctx, "acme", latchkey.TokenQuery{}))
 	must(access.RightsFor(w.ctx, "43"))
 	require.Equal(t, before, must(w.store.Tokens(w.ctx, "acme", latchkey.TokenQuery{})), "nothing is minted")
@@ -241,7 +251,7 @@ func TestRightsForAreThoseOfAMintedToken(t *testing.T) {
 		w.is(latchkey.ErrDenied, rights.Check(latchkey.Read, "user/43"))
 	}
 	w.ok(w.acme.Configure(w.ctx, func(o *latchkey.Owner) error { o.Policy.ClientRight = true; return nil }))
-	_, err := access.RightsFor(w.ctx, "42")
+	_, err = access.RightsFor(w.ctx, "42")
 	w.is(latchkey.ErrDenied, err)
 	w.ok(w.acme.Revoke(w.ctx, key.ID, ""))
 	_, err = access.RightsFor(w.ctx, "42")

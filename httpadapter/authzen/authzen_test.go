@@ -477,9 +477,9 @@ func TestMalformedRequests(t *testing.T) {
 		require.Equal(t, http.StatusBadRequest, got.status, page)
 		require.Contains(t, got.Detail, why, page)
 	}
-	// What is searched for may have any id, and an action search any action.
+	// What is searched for may have any id and properties, and an action search any action.
 	for path, body := range map[string]string{
-		"search/subject": `{"subject":{"type":"user","id":7},"action":{"name":"read"},
+		"search/subject": `{"subject":{"type":"user","id":7,"properties":7},"action":{"name":"read"},
 			"resource":{"type":"record","id":"record-1"}}`,
 		"search/resource": `{"subject":{"type":"user","id":"alice"},"action":{"name":"read"},
 			"resource":{"type":"record","id":[]}}`,
@@ -487,6 +487,9 @@ func TestMalformedRequests(t *testing.T) {
 	} {
 		require.NotEmpty(t, f.ask(path, body).Results, path)
 	}
+	everybody := f.ask("search/subject", `{"subject":{"type":"user","properties":{"role":"admin"}},
+		"action":{"name":"write"},"resource":{"type":"record","id":"record-2"}}`)
+	require.Equal(t, []string{"bob"}, everybody.ids(), "alice is no admin")
 	for media, fine := range map[string]bool{"application/json": true, "application/json; charset=utf-8": true,
 		"Application/JSON": true, "": false, "application/x-www-form-urlencoded": false,
 		"application/json; charset=utf-16": false, "application/authzen+json": false} {
@@ -566,7 +569,14 @@ func TestPageTokens(t *testing.T) {
 		require.Empty(t, *got.Page.Next)
 	}
 	_, other := f.key(allow(latchkey.Read).On("latchkey/*"))
+	var at position
+	data, err := base64.RawURLEncoding.DecodeString(*first.Page.Next)
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(data, &at))
+	nul := at
+	nul.After = "a\x00"
 	for name, r := range map[string]*http.Request{
+		"NUL":           request("search/subject", f.pep, search+`,"page":{"token":"`+nul.text()+`"}}`),
 		"another limit": request("search/subject", f.pep, search+`,"page":{`+token+`,"limit":2}}`),
 		"a context":     request("search/subject", f.pep, search+`,"context":{"a":1},"page":{`+token+`}}`),
 		"another action": request("search/subject", f.pep, strings.Replace(search, "read", "write", 1)+`,"page":{`+
@@ -581,10 +591,6 @@ func TestPageTokens(t *testing.T) {
 	unlimited := f.ask("search/subject", search+`,"page":{}}`)
 	require.Equal(t, []string{"alice", "bob"}, unlimited.ids())
 	// One that somebody made up leads to nothing that the caller may not see.
-	var at position
-	data, err := base64.RawURLEncoding.DecodeString(*first.Page.Next)
-	require.NoError(t, err)
-	require.NoError(t, json.Unmarshal(data, &at))
 	negative := int64(-5)
 	at.Limit = &negative
 	require.Equal(t, http.StatusBadRequest, f.ask("search/subject", search+`,"page":{"token":"`+at.text()+`"}}`).status)

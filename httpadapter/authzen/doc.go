@@ -11,13 +11,15 @@
 //     "read" on "latchkey/token/<id>". Reasons that show rules also need it on what the token's rights come from.
 //   - {"type": "client", "id": "…"}: what a token could do that the caller's own key mints for that client, without
 //     further narrowing ([latchkey.Access.RightsFor]). It needs no right, because the caller could mint that token and
-//     use it. If it could not, the answer is no.
+//     use it. If it could not, the answer is no. Reasons that show rules need the rights that they need of a token, on
+//     the key.
 //   - Types of [Options.Subjects]: what a function of the host says. The caller needs the right "read" on
 //     "latchkey/subject/<type>/<id>".
 //
 // A subject that the caller may not ask about gets the answer of one that does not exist: "decision": false, or no
 // results. A rule such as Allow(Read).On("latchkey/token/*", "latchkey/subject/user/*") lets a key ask about everybody.
-// The rights that decide are those of the subject, never those of the caller.
+// The rights that decide are those of the subject, never those of the caller. What a request of the subject would bring
+// along is not known here: an address, a domain, a signature, a rate. A token may still be refused for that.
 //
 // # Resources
 //
@@ -50,6 +52,8 @@
 //     one caller; with it the limit may be left out. Results are in the order of ids.
 //   - A subject search finds tokens, minted ones too, and subjects of types with a List. Of other types, "client" among
 //     them, it finds none.
+//   - Of what is searched for, only the type counts. Its id is ignored, as the specification says, and so are its
+//     properties: they would be those of every candidate.
 //   - An action search names the actions of [ResourceType.Actions], or those that the Catalogue declares.
 //   - X-Request-ID is returned as it came: at most 1024 bytes, once, without control characters. Anything else is 400.
 //   - Metadata is not signed. Nothing is read from URLs.

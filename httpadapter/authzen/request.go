@@ -28,14 +28,10 @@ type (
 		ID         *string      `json:"id"`
 		Properties latchkey.Row `json:"properties"`
 	}
-	// Of what is searched for any id is ignored.
-	anySubjectForm struct {
-		Type       *string        `json:"type"`
-		Properties map[string]any `json:"properties"`
-	}
-	anyResourceForm struct {
-		Type       *string      `json:"type"`
-		Properties latchkey.Row `json:"properties"`
+	// typeForm is what is searched for. An id is ignored there (§8.4.1, §8.5.1). So are properties: they would be those of
+	// every candidate.
+	typeForm struct {
+		Type *string `json:"type"`
 	}
 
 	evaluationForm struct {
@@ -55,18 +51,18 @@ type (
 		} `json:"options"`
 	}
 	subjectSearchForm struct {
-		Subject  *anySubjectForm `json:"subject"`
-		Action   *actionForm     `json:"action"`
-		Resource *resourceForm   `json:"resource"`
-		Context  map[string]any  `json:"context"`
-		Page     pageForm        `json:"page"`
+		Subject  *typeForm      `json:"subject"`
+		Action   *actionForm    `json:"action"`
+		Resource *resourceForm  `json:"resource"`
+		Context  map[string]any `json:"context"`
+		Page     pageForm       `json:"page"`
 	}
 	resourceSearchForm struct {
-		Subject  *subjectForm     `json:"subject"`
-		Action   *actionForm      `json:"action"`
-		Resource *anyResourceForm `json:"resource"`
-		Context  map[string]any   `json:"context"`
-		Page     pageForm         `json:"page"`
+		Subject  *subjectForm   `json:"subject"`
+		Action   *actionForm    `json:"action"`
+		Resource *typeForm      `json:"resource"`
+		Context  map[string]any `json:"context"`
+		Page     pageForm       `json:"page"`
 	}
 	actionSearchForm struct {
 		Subject  *subjectForm   `json:"subject"`
@@ -102,12 +98,11 @@ func (f *subjectForm) read(s *Subject) error {
 	return errors.Join(need(&s.Type, f.Type, "subject.type"), need(&s.ID, f.ID, "subject.id"))
 }
 
-func (f *anySubjectForm) read(s *Subject) error {
+func (f *typeForm) read(to *string, name string) error {
 	if f == nil {
-		return missingError("subject")
+		return missingError(name)
 	}
-	s.Properties = f.Properties
-	return need(&s.Type, f.Type, "subject.type")
+	return need(to, f.Type, name+".type")
 }
 
 func (f *actionForm) read(a *Action) error {
@@ -126,14 +121,6 @@ func (f *resourceForm) read(r *Resource) error {
 	return errors.Join(need(&r.Type, f.Type, "resource.type"), need(&r.ID, f.ID, "resource.id"))
 }
 
-func (f *anyResourceForm) read(r *Resource) error {
-	if f == nil {
-		return missingError("resource")
-	}
-	r.Properties = f.Properties
-	return need(&r.Type, f.Type, "resource.type")
-}
-
 // question returns the question of an evaluation.
 func (f *evaluationForm) question() (q Question, err error) {
 	q.Context = f.Context
@@ -143,13 +130,15 @@ func (f *evaluationForm) question() (q Question, err error) {
 // question returns the question of a subject search.
 func (f *subjectSearchForm) question() (q Question, err error) {
 	q.Context = f.Context
-	return q, firstMissing(f.Subject.read(&q.Subject), f.Action.read(&q.Action), f.Resource.read(&q.Resource))
+	return q, firstMissing(f.Subject.read(&q.Subject.Type, "subject"), f.Action.read(&q.Action),
+		f.Resource.read(&q.Resource))
 }
 
 // question returns the question of a resource search.
 func (f *resourceSearchForm) question() (q Question, err error) {
 	q.Context = f.Context
-	return q, firstMissing(f.Subject.read(&q.Subject), f.Action.read(&q.Action), f.Resource.read(&q.Resource))
+	return q, firstMissing(f.Subject.read(&q.Subject), f.Action.read(&q.Action),
+		f.Resource.read(&q.Resource.Type, "resource"))
 }
 
 // question returns the question of an action search.

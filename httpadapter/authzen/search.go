@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/httpadapter"
@@ -123,7 +124,7 @@ func readPosition(text string, first position) (position, error) {
 		err = strictjson.Unmarshal(data, &at)
 	}
 	switch {
-	case err != nil || !slices.Equal(at.Of, first.Of):
+	case err != nil || !slices.Equal(at.Of, first.Of) || strings.Contains(at.After, "\x00"): // no id, and not in SQL
 		return position{}, httpadapter.BadRequest("the token of the page is not one of this search: repeat the " +
 			"entities of the request that it came from")
 	case first.Limit != nil && (at.Limit == nil || *at.Limit != *first.Limit):

@@ -14,6 +14,7 @@ import (
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/httpadapter"
 	"github.com/latchkey-go/latchkey/httpadapter/apperate"
+	"github.com/latchkey-go/latchkey/httpadapter/authzen"
 	"github.com/latchkey-go/latchkey/httpadapter/cloudtables"
 	"github.com/latchkey-go/latchkey/httpadapter/console"
 	"github.com/latchkey-go/latchkey/httpadapter/datocms"
@@ -216,6 +217,21 @@ func TestDocumentedSurfacesTellWhoWasRefused(t *testing.T) {
 	w.refused(tokens, w.form("/oauth/token", client(endedID, ended)), endedID, "revoked")
 	publicID, public := w.issue(latchkey.KindPublishable, latchkey.Settings{Permissions: read})
 	w.refused(tokens, w.form("/oauth/token", client(publicID, public)), publicID, "denied")
+}
+
+// Those who ask about others are told of as callers. A decision about somebody is no refusal.
+func TestAuthZENTellsWhoWasRefused(t *testing.T) {
+	w := newWatched(t)
+	id, key := w.issue(latchkey.KindAPIKey, latchkey.Settings{Permissions: latchkey.Permissions{
+		latchkey.Allow(latchkey.Read).On("latchkey/token/*")}})
+	h := asking(authzen.Handler(httpadapter.New(w.keys, &httpadapter.Options{OnError: w.onError}),
+		&authzen.Options{URL: "https://pdp.example.com"}))
+	out := httptest.NewRecorder()
+	h.ServeHTTP(out, w.get("/access/v1/evaluation", key))
+	require.Equal(t, http.StatusOK, out.Code)
+	require.Empty(t, w.all)
+	require.NoError(t, w.acme.Revoke(t.Context(), id, ""))
+	w.refused(h, w.get("/access/v1/evaluation", key), id, "revoked")
 }
 
 // Of a proxy's question, too, whether or not the proxy understands the status.

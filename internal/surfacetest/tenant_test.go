@@ -19,6 +19,7 @@ import (
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/httpadapter"
 	"github.com/latchkey-go/latchkey/httpadapter/apperate"
+	"github.com/latchkey-go/latchkey/httpadapter/authzen"
 	"github.com/latchkey-go/latchkey/httpadapter/cloudtables"
 	"github.com/latchkey-go/latchkey/httpadapter/console"
 	"github.com/latchkey-go/latchkey/httpadapter/datocms"
@@ -55,6 +56,16 @@ func seen(next http.Handler) http.Handler {
 	})
 }
 
+// asking makes each request one that asks authzen something.
+func asking(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Method = http.MethodPost
+		setBody(r, "application/json", `{"subject":{"type":"client","id":"7"},"action":{"name":"read"},
+			"resource":{"type":"data","id":"x"}}`)
+		next.ServeHTTP(w, r)
+	})
+}
+
 // tenantSurfaces returns the surfaces of hosts with many tenants.
 func tenantSurfaces(keys *latchkey.Manager, log *slog.Logger) []surface {
 	native := httpadapter.New(keys, &httpadapter.Options{OwnerOf: tenants, Logger: log})
@@ -79,6 +90,8 @@ func tenantSurfaces(keys *latchkey.Manager, log *slog.Logger) []surface {
 			[]string{"/api?cmd=access.api.list"}, []carrier{func(r *http.Request, token string) {
 				r.URL.RawQuery = "cmd=access.api.list&auth_token=" + url.QueryEscape(token)
 			}}},
+		{"authzen", asking(authzen.Handler(native, &authzen.Options{URL: "https://pdp.example.com"})),
+			[]string{"/access/v1/evaluation"}, []carrier{bearer}},
 		{"console", console.Handler(func(r *http.Request) (latchkey.Account, latchkey.Access, error) {
 			secret, err := httpadapter.Carriers{Bearer: true}.Find(r)
 			if err != nil {

@@ -22,6 +22,7 @@ import (
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/httpadapter"
 	"github.com/latchkey-go/latchkey/httpadapter/apperate"
+	"github.com/latchkey-go/latchkey/httpadapter/authzen"
 	"github.com/latchkey-go/latchkey/httpadapter/cloudtables"
 	"github.com/latchkey-go/latchkey/httpadapter/console"
 	"github.com/latchkey-go/latchkey/httpadapter/datocms"
@@ -158,6 +159,8 @@ func surfaces(keys *latchkey.Manager, rate latchkey.Rate) []surface {
 		{"oauth", oauth.Handler(keys, &oauth.Options{AddressRate: rate, Issuer: "https://api.example.com",
 			Scopes: map[string]latchkey.Permissions{"read": {latchkey.Grant(latchkey.Read).On("data/*")}}}),
 			[]string{"/oauth/introspect", "/oauth/revoke"}, []carrier{inForm("client_secret")}},
+		{"authzen", authzen.Handler(owned, &authzen.Options{URL: "https://pdp.example.com"}), []string{
+			"/access/v1/evaluation", "/access/v1/evaluations", "/access/v1/search/subject"}, []carrier{bearer}},
 		{"console", console.Handler(func(r *http.Request) (latchkey.Account, latchkey.Access, error) {
 			secret, err := httpadapter.Carriers{Bearer: true}.Find(r)
 			if err != nil {
