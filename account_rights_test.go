@@ -235,6 +235,10 @@ func TestRightsForAreThoseOfAMintedToken(t *testing.T) {
 	w.ok(rights.Check(latchkey.Read, "user/42"))
 	_, err := rights.Explain(latchkey.Read, "user/42")
 	w.is(latchkey.ErrDenied, err)
+	_, half := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{role.ID},
+		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("latchkey/role/*")}})
+	_, err = must(w.access(half).RightsFor(w.ctx, "42")).Filter(latchkey.Read, "user/42")
+	w.is(latchkey.ErrDenied, err)
 	before := must(w.store.Tokens(w.ctx, "acme", latchkey.TokenQuery{}))
 	must(access.RightsFor(w.ctx, "43"))
 	require.Equal(t, before, must(w.store.Tokens(w.ctx, "acme", latchkey.TokenQuery{})), "nothing is minted")

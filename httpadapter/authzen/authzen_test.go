@@ -173,6 +173,29 @@ func TestTokensThatEnded(t *testing.T) {
 	require.Empty(t, who())
 }
 
+// A token that is found may do what was asked to this very row, whether or not the caller may read its rules.
+func TestTokensThatAreFoundMayDoIt(t *testing.T) {
+	f := newFixture(t, Options{}, shop)
+	in := func(region string) latchkey.Permissions {
+		return latchkey.Permissions{allow(latchkey.Read).On("dataset/*").Where(latchkey.Where("region", latchkey.Eq, region))}
+	}
+	role, err := f.acme.CreateRole(t.Context(), latchkey.Role{Name: "us", Permissions: in("US")})
+	require.NoError(t, err)
+	eu, _ := f.key(in("EU")...)
+	us, _ := f.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Roles: []string{role.ID}})
+	every, _ := f.key(allow(latchkey.Read).On("dataset/*"))
+	f.key(allow(latchkey.Update).On("dataset/*"))
+	_, desk := f.key(allow(latchkey.Read).On("latchkey/token/*"))
+	for _, key := range []string{f.pep, desk} {
+		for properties, want := range map[string][]string{`{"region":"EU"}`: {eu.ID, every.ID},
+			`{"region":"US"}`: {us.ID, every.ID}, `{}`: {every.ID}} {
+			got := f.send(request("search/subject", key, `{"subject":{"type":"token"},"action":{"name":"read"},
+				"resource":{"type":"dataset","id":"a","properties":`+properties+`}}`))
+			require.Equal(t, want, got.ids(), properties)
+		}
+	}
+}
+
 // A sandbox answers for test tokens, and no other surface does.
 func TestSandbox(t *testing.T) {
 	for _, sandbox := range []bool{false, true} {
