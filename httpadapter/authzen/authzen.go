@@ -69,7 +69,8 @@ type Options struct {
 type SubjectType struct {
 	// Rights returns what q.Subject may do: those of an [latchkey.Account.AssumeWith], say, or of a token. An error that
 	// wraps [latchkey.ErrNotFound] or [latchkey.ErrInvalidToken] says that there is no such subject. A caller that may ask
-	// about the subject sees rules of these Rights in reasons: see Options.NoReasons. Required.
+	// about the subject sees rules of these Rights in reasons: see Options.NoReasons. An Assumed Access knows the boundary
+	// and the off switch of the owner only after [latchkey.Access.Again]. Required.
 	Rights func(ctx context.Context, account latchkey.Account, q Question) (latchkey.Rights, error)
 
 	// List returns the ids of subjects of the type, for subject search: up to page.Size() of them behind page.After, in

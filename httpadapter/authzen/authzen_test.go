@@ -10,9 +10,11 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/latchkey-go/latchkey"
@@ -151,6 +153,55 @@ func TestWhoMayAsk(t *testing.T) {
 	for _, r := range []*http.Request{anonymous, request("evaluation", "ak_nonsense", "{}")} {
 		require.Equal(t, http.StatusUnauthorized, f.send(r).status)
 	}
+}
+
+// Pages of other sites ask nothing with a browser's cookie, and a form is no question.
+func TestCookies(t *testing.T) {
+	f := newFixture(t, certified(), func(_ *latchkey.Options, o *httpadapter.Options) {
+		o.Carriers = httpadapter.Carriers{Cookie: "key"}
+	})
+	send := func(site, media string) *httptest.ResponseRecorder {
+		r := request("evaluation", "", question("user", "alice", "read", "record", "record-1"))
+		r.Header.Del("Authorization")
+		r.AddCookie(&http.Cookie{Name: "key", Value: f.pep})
+		r.Header.Set("Sec-Fetch-Site", site)
+		r.Header.Set("Content-Type", media)
+		w := httptest.NewRecorder()
+		f.h.ServeHTTP(w, r)
+		return w
+	}
+	require.Equal(t, http.StatusOK, send("same-origin", "application/json").Code)
+	for _, site := range []string{"cross-site", "same-site"} {
+		for _, media := range []string{"application/json", "text/plain"} {
+			w := send(site, media)
+			require.Equal(t, http.StatusForbidden, w.Code)
+			require.NotContains(t, w.Body.String(), "decision")
+		}
+	}
+	require.Equal(t, http.StatusBadRequest, send("same-origin", "text/plain").Code)
+}
+
+// Many callers ask at once.
+func TestManyAskAtOnce(t *testing.T) {
+	f := newFixture(t, certified(), shop)
+	tok, _ := f.key(allow(latchkey.Read).On("dataset/*").Where(latchkey.Where("region", latchkey.Eq, "EU")))
+	bodies := map[string]string{question("token", tok.ID, "read", "dataset", "a", `{"region":"EU"}`): "true",
+		question("token", tok.ID, "read", "dataset", "a", `{"region":"US"}`): "false",
+		question("user", "alice", "write", "record", "record-1"):             "true",
+		question("user", "bob", "write", "record", "record-1"):               "false"}
+	var all sync.WaitGroup
+	for range 8 {
+		for body, want := range bodies {
+			all.Go(func() {
+				for range 5 {
+					w := httptest.NewRecorder()
+					f.h.ServeHTTP(w, request("evaluation", f.pep, body))
+					assert.Contains(t, w.Body.String(), `"decision":`+want)
+				}
+			})
+		}
+	}
+	all.Wait()
 }
 
 // What has ended may do nothing, and is no longer found.
