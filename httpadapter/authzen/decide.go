@@ -99,7 +99,7 @@ func (c *caller) client(ctx context.Context, id string) (subject, error) {
 	case errors.Is(err, latchkey.ErrUnavailable):
 		return subject{}, err
 	case err != nil:
-		return subject{absent: noClient}, nil //nolint:nilerr // whatever Mint refuses with
+		return subject{absent: noClient}, nil // whatever Mint refuses with
 	}
 	return subject{rights: rights}, nil
 }
