@@ -19,6 +19,7 @@ import (
 
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/httpadapter"
+	"github.com/latchkey-go/latchkey/memstore"
 )
 
 var orders = latchkey.NewSchema(latchkey.Fields{"region": {Column: "o.region", Type: latchkey.Text},
@@ -245,6 +246,43 @@ func TestTokensThatAreFoundMayDoIt(t *testing.T) {
 			require.Equal(t, want, got.ids(), properties)
 		}
 	}
+}
+
+// damagedStore lists one token as damaged.
+type damagedStore struct {
+	latchkey.Store
+	id string
+}
+
+func (s *damagedStore) Tokens(ctx context.Context, owner string, q latchkey.TokenQuery) ([]latchkey.Token, error) {
+	list, err := s.Store.Tokens(ctx, owner, q)
+	for i := range list {
+		list[i].Damaged = list[i].ID == s.id
+	}
+	return list, err
+}
+
+func (s *damagedStore) Load(ctx context.Context, owner, id string) (latchkey.Found, error) {
+	if id == s.id {
+		return latchkey.Found{}, &latchkey.DamagedError{Kind: latchkey.ChangedToken, Owner: owner, ID: id}
+	}
+	return s.Store.Load(ctx, owner, id)
+}
+
+// Of a damaged token it is not known what it may do: it is not found, and a question about it has no answer.
+func TestDamagedTokens(t *testing.T) {
+	store := &damagedStore{Store: memstore.New(nil)}
+	keys := latchkey.New(store, nil)
+	f := &fixture{t: t, keys: keys, acme: keys.For("acme"), h: Handler(httpadapter.New(keys, nil), &Options{URL: pdp})}
+	_, f.pep = f.key(allow(latchkey.Read).On("latchkey/*"))
+	bad, _ := f.key(allow(latchkey.Read).On("*"))
+	good, _ := f.key(allow(latchkey.Read).On("*"))
+	store.id = bad.ID
+	require.Equal(t, []string{good.ID}, f.ask("search/subject",
+		`{"subject":{"type":"token"},"action":{"name":"read"},"resource":{"type":"a","id":"b"}}`).ids())
+	got := f.ask("evaluation", question("token", bad.ID, "read", "a", "b"))
+	require.Equal(t, http.StatusServiceUnavailable, got.status)
+	require.NotContains(t, got.body, bad.ID)
 }
 
 // A sandbox answers for test tokens, and no other surface does.
