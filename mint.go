@@ -191,8 +191,8 @@ func (a Access) mayBeParent() error {
 	return nil
 }
 
-// mayMint returns what n makes of the rights of a, or why a must not mint that. A was just verified again, and f are its
-// records.
+// mayMint returns what n makes of the rights of a, or why a must not mint that. A was just verified again, and f are
+// its records.
 func (a Access) mayMint(ctx context.Context, n *Narrowing, f *Found) (resolvedNarrowing, error) {
 	none := resolvedNarrowing{}
 	parent, policy := &f.Token, &f.Owner.Policy

@@ -488,8 +488,8 @@ func (m *Manager) reverify(ctx context.Context, a Access) (Access, Found, error)
 	return b, f, nil
 }
 
-// current reads a token by its id, and compiles its rights as they are now, which is the time in µs that it returns. The
-// errors are ErrNotFound, those of Verify for what the records say, and ErrUnavailable.
+// current reads a token by its id, and compiles its rights as they are now, which is the time in µs that it returns.
+// The errors are ErrNotFound, those of Verify for what the records say, and ErrUnavailable.
 func (m *Manager) current(ctx context.Context, owner string, id [16]byte) (*entry, Found, int64, error) {
 	f, err := m.load(ctx, owner, id)
 	if errors.Is(err, ErrNotFound) {
