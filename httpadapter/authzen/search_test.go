@@ -1,0 +1,181 @@
+package authzen
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/httpadapter"
+)
+
+// A token that is found may do what was asked to this very row, whether or not the caller may read its rules.
+func TestTokensThatAreFoundMayDoIt(t *testing.T) {
+	f := newFixture(t, Options{}, shop)
+	in := func(region string) latchkey.Permissions {
+		return latchkey.Permissions{allow(latchkey.Read).On("dataset/*").Where(latchkey.Where("region", latchkey.Eq, region))}
+	}
+	role, err := f.acme.CreateRole(t.Context(), latchkey.Role{Name: "us", Permissions: in("US")})
+	require.NoError(t, err)
+	eu, _ := f.key(in("EU")...)
+	us, _ := f.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Roles: []string{role.ID}})
+	every, _ := f.key(allow(latchkey.Read).On("dataset/*"))
+	f.key(allow(latchkey.Update).On("dataset/*"))
+	_, desk := f.key(allow(latchkey.Read).On("latchkey/token/*"))
+	for _, key := range []string{f.pep, desk} {
+		for properties, want := range map[string][]string{`{"region":"EU"}`: {eu.ID, every.ID},
+			`{"region":"US"}`: {us.ID, every.ID}, `{}`: {every.ID}} {
+			got := f.send(request("search/subject", key, `{"subject":{"type":"token"},"action":{"name":"read"},
+				"resource":{"type":"dataset","id":"a","properties":`+properties+`}}`))
+			require.Equal(t, want, got.ids(), properties)
+		}
+	}
+}
+
+// Resource search gives the host a predicate, and shows nothing that an evaluation would deny.
+func TestResourceSearch(t *testing.T) {
+	var asked []string
+	var list []FoundResource
+	ask := func(_ context.Context, account latchkey.Account, q ResourceQuery) ([]FoundResource, error) {
+		where, args := q.Rows.SQL(latchkey.SQLite, 1)
+		asked = append(asked, fmt.Sprint(where, args))
+		require.Equal(t, "acme", account.Owner())
+		out := []FoundResource{}
+		for _, r := range list {
+			if r.ID > q.Page.After && len(out) < q.Page.Size() { // it forgets the predicate
+				out = append(out, r)
+			}
+		}
+		return out, nil
+	}
+	f := newFixture(t, Options{Resources: map[string]ResourceType{
+		"order":   {On: "dataset/orders", Schema: orders, Search: ask},
+		"dataset": {Search: ask},
+		"note":    {On: "shop/{id}/note", Schema: orders, Search: ask},
+		"plain":   {On: "plain/{id}", Search: ask},
+	}}, shop)
+	eu := latchkey.Where("region", latchkey.Eq, "EU")
+	small := latchkey.Where("amount", latchkey.Lt, 10)
+	list = []FoundResource{{"a", latchkey.Row{"region": "EU", "amount": 3}},
+		{"b", latchkey.Row{"region": "US", "amount": 3}}, {"c", latchkey.Row{"region": "EU", "amount": 30}}, {"d", nil}}
+	search := func(key, id, typ, action string) []string {
+		t.Helper()
+		asked = nil
+		got := f.send(request("search/resource", key, `{"subject":{"type":"token","id":"`+id+`"},"action":{"name":"`+action+
+			`"},"resource":{"type":"`+typ+`","id":"b"}}`))
+		require.Equal(t, http.StatusOK, got.status, got.body)
+		return got.ids()
+	}
+	role, err := f.acme.CreateRole(t.Context(), latchkey.Role{Name: "r", Permissions: latchkey.Permissions{
+		allow(latchkey.Read).On("dataset/*").Where(eu)}})
+	require.NoError(t, err)
+	tok, _ := f.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Roles: []string{role.ID}, Permissions: latchkey.Permissions{
+		latchkey.Grant(latchkey.Update).On("dataset/*").Where(small), latchkey.Deny(latchkey.Any).On("dataset/a"),
+		latchkey.Grant(latchkey.Delete).On("dataset/*")}})
+	_, desk := f.key(allow(latchkey.Read).On("latchkey/token/*"))
+
+	require.Equal(t, []string{"a", "c"}, search(f.pep, tok.ID, "order", "read"))
+	require.Len(t, asked, 1)
+	require.Contains(t, asked[0], "o.region")
+	require.Equal(t, []string{"a", "c"}, search(desk, tok.ID, "order", "read"), "it may not read the role")
+	require.NotContains(t, asked[0], "o.region", "so the host learns no rule for it")
+	require.Equal(t, []string{"c"}, search(f.pep, tok.ID, "dataset", "read"), "a is denied")
+	require.Contains(t, asked[0], "o.region")
+	require.Equal(t, []string{"b"}, search(f.pep, tok.ID, "dataset", "update"))
+	require.Equal(t, []string{"a", "b", "c", "d"}, search(f.pep, tok.ID, "order", "delete"))
+	require.Equal(t, []string{"a", "b", "c", "d"}, search(f.pep, tok.ID, "dataset", "delete"))
+	for _, none := range []string{"approve", "*", "Not An Action", "reveal"} {
+		require.Empty(t, search(f.pep, tok.ID, "order", none))
+		require.Empty(t, asked, "nothing is allowed, so nothing is asked")
+		require.Empty(t, search(f.pep, tok.ID, "dataset", none))
+		require.Empty(t, asked)
+	}
+	require.Empty(t, search(f.pep, tok.ID, "page", "read"), "no function")
+
+	shops, _, err := f.acme.Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey, Origin: "test",
+		Permissions: latchkey.Permissions{allow(latchkey.Read).On("shop/{*}/note").Where(eu),
+			allow(latchkey.Read).On("shop/a/lamp").Where(latchkey.Where("colour", latchkey.Eq, "red"))}})
+	require.NoError(t, err)
+	require.Equal(t, []string{"a", "c"}, search(f.pep, shops.ID, "note", "read"))
+	require.NotContains(t, asked[0], "o.region", "what lies beside has other fields: each is decided about")
+	plain, _, err := f.acme.Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey, Origin: "test",
+		Permissions: latchkey.Permissions{allow(latchkey.Read).On("plain/*").Where(eu),
+			latchkey.Grant(latchkey.Read).On("plain/c")}})
+	require.NoError(t, err)
+	require.Equal(t, []string{"c"}, search(f.pep, plain.ID, "plain", "read"), "without a schema no condition holds")
+
+	// A host that lists out of order would be asked for ever.
+	list = []FoundResource{{"b", nil}, {"a", nil}}
+	got := f.ask("search/resource", `{"subject":{"type":"token","id":"`+tok.ID+`"},"action":{"name":"delete"},
+		"resource":{"type":"order"}}`)
+	require.Equal(t, http.StatusInternalServerError, got.status)
+}
+
+// A page token is of one search of one caller.
+func TestPageTokens(t *testing.T) {
+	f := newFixture(t, certified())
+	const search = `{"subject":{"type":"user"},"action":{"name":"read"},"resource":{"type":"record","id":"record-1"}`
+	first := f.ask("search/subject", search+`,"page":{"limit":1}}`)
+	require.Equal(t, []string{"alice"}, first.ids())
+	token := `"token":"` + *first.Page.Next + `"`
+	for _, fine := range []string{``, `,"limit":1`, `,"limit":null,"more":1`} {
+		got := f.ask("search/subject", search+`,"page":{`+token+fine+`}}`)
+		require.Equal(t, []string{"bob"}, got.ids(), fine)
+		require.Empty(t, *got.Page.Next)
+	}
+	_, other := f.key(allow(latchkey.Read).On("latchkey/*"))
+	var at position
+	data, err := base64.RawURLEncoding.DecodeString(*first.Page.Next)
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(data, &at))
+	nul := at
+	nul.After = "a\x00"
+	for name, r := range map[string]*http.Request{
+		"NUL":           request("search/subject", f.pep, search+`,"page":{"token":"`+nul.text()+`"}}`),
+		"another limit": request("search/subject", f.pep, search+`,"page":{`+token+`,"limit":2}}`),
+		"a context":     request("search/subject", f.pep, search+`,"context":{"a":1},"page":{`+token+`}}`),
+		"another action": request("search/subject", f.pep, strings.Replace(search, "read", "write", 1)+`,"page":{`+
+			token+`}}`),
+		"another caller": request("search/subject", other, search+`,"page":{`+token+`}}`),
+		"another endpoint": request("search/resource", f.pep, `{"subject":{"type":"user","id":"alice"},
+			"action":{"name":"read"},"resource":{"type":"record"},"page":{`+token+`}}`),
+		"cut off": request("search/subject", f.pep, search+`,"page":{`+token[:len(token)-3]+`"}}`),
+	} {
+		require.Equal(t, http.StatusBadRequest, f.send(r).status, name)
+	}
+	unlimited := f.ask("search/subject", search+`,"page":{}}`)
+	require.Equal(t, []string{"alice", "bob"}, unlimited.ids())
+	// One that somebody made up leads to nothing that the caller may not see.
+	negative := int64(-5)
+	at.Limit = &negative
+	require.Equal(t, http.StatusBadRequest, f.ask("search/subject", search+`,"page":{"token":"`+at.text()+`"}}`).status)
+	// Nothing is asked for, and nothing is lost.
+	none := f.ask("search/subject", search+`,"page":{"limit":0}}`)
+	require.Empty(t, none.Results)
+	require.NotEmpty(t, *none.Page.Next)
+}
+
+func FuzzPosition(f *testing.F) {
+	limit := int64(3)
+	first := position{Limit: &limit, Of: []byte("0123456789abcdef")}
+	f.Add(position{After: "a", Limit: &limit, Of: first.Of}.text())
+	f.Add("bnVsbA")
+	f.Fuzz(func(t *testing.T, text string) {
+		at, err := readPosition(text, first)
+		if err != nil {
+			require.ErrorIs(t, err, httpadapter.ErrBadRequest)
+			return
+		}
+		require.Equal(t, first.Of, at.Of)
+		require.Equal(t, limit, *at.Limit)
+		again, err := readPosition(at.text(), first)
+		require.NoError(t, err)
+		require.Equal(t, at, again)
+	})
+}
