@@ -522,7 +522,7 @@ func TestCatalogueChecksRolesOfCode(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			func() {
 				defer func() {
-					require.Contains(t, recover(), "latchkey: New: Options.Roles does not fit Options.Catalogue: "+c.says)
+					require.Contains(t, recover(), "latchkey: Options.Roles does not fit Options.Catalogue: "+c.says)
 				}()
 				make(shop(), fits, c.role)
 			}()

@@ -22,16 +22,24 @@ func (m *Manager) checkSaved(origin string) catalogueCheck {
 }
 
 // checkDeclared returns what is wrong by Options.Catalogue with the first of Options.Roles whose rules do not fit it.
-// The host wrote both. A host that wants warnings gets one for each such role.
-func (m *Manager) checkDeclared() error {
-	for _, r := range m.code.list {
-		check := m.checkSaved("")
+// The host wrote both. A host that wants warnings gets them from warnDeclared.
+func checkDeclared(c *Catalogue, roles []Role) error {
+	check := catalogueCheck{Catalogue: c}
+	for _, r := range roles {
 		if err := check.role(&Role{}, &r); err != nil {
 			return fmt.Errorf("Options.Roles does not fit Options.Catalogue: %w", err)
 		}
-		check.saved(context.Background())
 	}
 	return nil
+}
+
+// warnDeclared warns of each of Options.Roles whose rules do not fit Options.Catalogue.
+func (m *Manager) warnDeclared() {
+	for _, r := range m.code.list {
+		check := m.checkSaved("")
+		_ = check.role(&Role{}, &r) // New panicked, unless the host wants warnings
+		check.saved(context.Background())
+	}
 }
 
 // changed checks a list of a record unless it is what it was; what names the list. It keeps the error for later if the

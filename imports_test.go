@@ -24,6 +24,7 @@ var mayImport = map[string][]string{
 	"sqlstore":      {"", "internal/*"},
 	"storetest":     {"", "internal/*"},
 	"latchkeytest":  {"", "memstore"},
+	"settings":      {"", "internal/*"},
 	"httpadapter":   {"", "internal/*"},
 	"httpadapter/*": {"", "httpadapter", "internal/*"}, // never each other
 	// Never the root, which stands on them, and never each other but for these three.

@@ -193,6 +193,15 @@ func (k *Keyring) Export() Secret {
 	return newSecret(b.String())
 }
 
+// IDs returns the ids of the keys, current first. They are no secret. A nil Keyring has none.
+func (k *Keyring) IDs() []uint32 {
+	var ids []uint32
+	for _, key := range k.ring() {
+		ids = append(ids, key.id)
+	}
+	return ids
+}
+
 const wrappedLine = "latchkey-wrapped-1"
 
 // Wrap is Export with each key wrapped, by a key management service say: what it returns is useless without that

@@ -63,39 +63,11 @@ func New(store Store, opts *Options) *Manager {
 		m.opts = *opts
 	}
 	o := &m.opts
-	if o.Prefix != "" && !tokentext.ValidMark(o.Prefix) {
-		panic("latchkey: Options.Prefix must be 1 to 8 characters of a-z and 0-9, or empty")
-	}
-	if o.MaxStale < 0 {
-		panic("latchkey: Options.MaxStale is negative: set 0 to read the store's epoch for every Verify, or a positive bound")
-	}
-	if o.MaxDepth < 0 || o.MaxDepth > 32 {
-		panic("latchkey: Options.MaxDepth must be 1 to 32, or 0 for 4")
-	}
-	if o.SignatureSkew < 0 {
-		panic("latchkey: Options.SignatureSkew is negative: set a positive skew, or 0 for 15 minutes")
-	}
-	if o.LastUseAddress > NoAddress {
-		panic("latchkey: Options.LastUseAddress must be WholeAddress, NetworkAddress or NoAddress")
-	}
-	if wrong := o.Legacy.check(); wrong != "" {
-		panic("latchkey: " + wrong)
-	}
-	o.Legacy = o.Legacy.clone()
-	if o.Catalogue != nil {
-		declared, err := o.Catalogue.clone()
-		if err != nil {
-			panic("latchkey: Options.Catalogue: " + err.Error())
-		}
-		o.Catalogue = declared
-	}
 	var err error
-	if m.code, err = newCodeRoles(o.Roles); err != nil {
-		panic("latchkey: New: " + err.Error())
+	if m.code, err = o.prepare(); err != nil {
+		panic("latchkey: " + err.Error())
 	}
-	if err := m.checkDeclared(); err != nil {
-		panic("latchkey: New: " + err.Error())
-	}
+	m.warnDeclared()
 	m.made = time.Now()
 	if m.hostClock = o.Clock != nil; !m.hostClock {
 		o.Clock = time.Now
@@ -132,6 +104,53 @@ func New(store Store, opts *Options) *Manager {
 	}
 	m.credits = credits.New(creditHost{m}, leaseSize)
 	return m
+}
+
+// Validate returns what [New] panics on. It is for options that come from a file or from flags. A nil *Options is
+// valid. Errors wrap ErrInvalid.
+func (o *Options) Validate() error {
+	if o == nil {
+		return nil
+	}
+	c := *o
+	_, err := c.prepare()
+	if err != nil && !errors.Is(err, ErrInvalid) {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return err
+}
+
+// prepare replaces what the host could still change by copies, and returns the roles of Options.Roles.
+func (o *Options) prepare() (codeRoles, error) {
+	switch {
+	case o.Prefix != "" && !tokentext.ValidMark(o.Prefix):
+		return codeRoles{}, errors.New("Options.Prefix must be 1 to 8 characters of a-z and 0-9, or empty")
+	case o.MaxStale < 0:
+		return codeRoles{}, errors.New(
+			"Options.MaxStale is negative: set 0 to read the store's epoch for every Verify, or a positive bound")
+	case o.MaxDepth < 0 || o.MaxDepth > 32:
+		return codeRoles{}, errors.New("Options.MaxDepth must be 1 to 32, or 0 for 4")
+	case o.SignatureSkew < 0:
+		return codeRoles{}, errors.New("Options.SignatureSkew is negative: set a positive skew, or 0 for 15 minutes")
+	case o.LastUseAddress > NoAddress:
+		return codeRoles{}, errors.New("Options.LastUseAddress must be WholeAddress, NetworkAddress or NoAddress")
+	}
+	if wrong := o.Legacy.check(); wrong != "" {
+		return codeRoles{}, errors.New(wrong)
+	}
+	o.Legacy = o.Legacy.clone()
+	if o.Catalogue != nil {
+		declared, err := o.Catalogue.clone()
+		if err != nil {
+			return codeRoles{}, fmt.Errorf("Options.Catalogue: %w", err)
+		}
+		o.Catalogue = declared
+	}
+	code, err := newCodeRoles(o.Roles)
+	if err != nil {
+		return codeRoles{}, err
+	}
+	return code, checkDeclared(o.Catalogue, code.list)
 }
 
 // Catalogue returns the Manager's copy of Options.Catalogue, or nil. It must not be changed.

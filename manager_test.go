@@ -2,6 +2,7 @@ package latchkey_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -27,6 +28,36 @@ func TestNewPanicsOnInvalidOptions(t *testing.T) {
 			f()
 		}()
 	}
+}
+
+// Validate returns what New panics on.
+func TestOptionsValidate(t *testing.T) {
+	assert.NoError(t, (*latchkey.Options)(nil).Validate())
+	assert.NoError(t, (&latchkey.Options{}).Validate())
+	viewer := latchkey.Role{Name: "viewer", Permissions: latchkey.Permissions{latchkey.Allow("fly").On("invoice/*")}}
+	invoices := &latchkey.Catalogue{Resources: []latchkey.ResourceType{
+		{Template: "invoice/{id}", Actions: []latchkey.Action{latchkey.Read}}}}
+	for say, o := range map[string]latchkey.Options{
+		"1 to 8 characters":     {Prefix: "ninechars"},
+		"MaxStale is negative":  {MaxStale: -1},
+		"MaxDepth must be":      {MaxDepth: 33},
+		"SignatureSkew is nega": {SignatureSkew: -1},
+		"LastUseAddress must":   {LastUseAddress: 9},
+		"no name or no bytes":   {Legacy: &latchkey.Legacy{Peppers: map[string][]byte{"a": nil}}},
+		"Options.Catalogue":     {Catalogue: &latchkey.Catalogue{}},
+		"role \"\"":             {Roles: []latchkey.Role{{}}},
+		"does not fit":          {Roles: []latchkey.Role{viewer}, Catalogue: invoices},
+	} {
+		err := o.Validate()
+		assert.ErrorIs(t, err, latchkey.ErrInvalid, say)
+		assert.ErrorContains(t, err, say)
+		assert.PanicsWithValue(t, "latchkey: "+trimInvalid(err), func() { latchkey.New(memstore.New(nil), &o) }, say)
+	}
+}
+
+// trimInvalid returns the text of an error as New says it, without the sentinel in front.
+func trimInvalid(err error) string {
+	return strings.TrimPrefix(err.Error(), latchkey.ErrInvalid.Error()+": ")
 }
 
 func TestUnknownOutcomeIsWrittenAgain(t *testing.T) {

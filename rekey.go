@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 )
 
 // KeyUse is how many secrets still depend on one key of the [Keyring].
@@ -48,6 +50,75 @@ func sortedUses(uses map[uint32]*KeyUse) (out []KeyUse) {
 		out = append(out, *uses[id])
 	}
 	return out
+}
+
+// CheckKeyring returns an error that wraps [ErrNeedsKeyring] and names ids, if the store has secrets that were made
+// under a key that Options.Keyring lacks, or under another key of the same id. It is for programs that share a store:
+// what such a program issued, the others would not find. It reads all secrets of the store, in steps of some thousand.
+//
+// A key whose secrets were not sealed, such as those of publishable tokens alone, is known by its id only.
+func (m *Manager) CheckKeyring(ctx context.Context) error {
+	ids := m.opts.Keyring.IDs()
+	lacks := map[uint32]bool{}
+	right := map[uint32]bool{} // by id: whether the key has opened a secret
+	err := m.eachSecretBut(ctx, 0, func(page []KeySecret) error {
+		for i := range page {
+			s := &page[i]
+			id := s.Secret.KeyID
+			if !slices.Contains(ids, id) {
+				lacks[id] = true
+			} else if len(s.Secret.Sealed) > 0 && !right[id] {
+				_, right[id] = m.openKeySecret(s)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	var wrong []uint32
+	for id, opened := range right {
+		if !opened {
+			wrong = append(wrong, id)
+		}
+	}
+	switch {
+	case len(lacks) > 0:
+		return fmt.Errorf("%w: the store has secrets under %s, which the keyring lacks", ErrNeedsKeyring,
+			keyWords(slices.Sorted(maps.Keys(lacks))))
+	case len(wrong) > 0:
+		slices.Sort(wrong)
+		return fmt.Errorf("%w: %s of the keyring does not open what the store has under that id: it is another key",
+			ErrNeedsKeyring, keyWords(wrong))
+	}
+	return nil
+}
+
+// keyWords returns "key 1", or "keys 1, 2 and 3".
+func keyWords(ids []uint32) string {
+	last := strconv.FormatUint(uint64(ids[len(ids)-1]), 10)
+	if len(ids) == 1 {
+		return "key " + last
+	}
+	words := make([]string, len(ids)-1)
+	for i := range words {
+		words[i] = strconv.FormatUint(uint64(ids[i]), 10)
+	}
+	return "keys " + strings.Join(words, ", ") + " and " + last
+}
+
+// openKeySecret opens a sealed secret. It returns false if the keyring lacks its key, or the record was altered.
+func (m *Manager) openKeySecret(s *KeySecret) (text []byte, ok bool) {
+	text, err := m.opts.Keyring.open(s.Secret.Sealed, s.Secret.KeyID, sealOf(s))
+	return text, err == nil
+}
+
+// sealOf returns what the text of a secret is sealed with.
+func sealOf(s *KeySecret) sealData {
+	if s.Secret.Signing {
+		return sealData{"signing", s.Owner, s.TokenID}
+	}
+	return sealData{"secret", s.Owner, s.TokenID}
 }
 
 // Rekey moves secrets to the current key of Options.Keyring: it opens each with the key that sealed it, and digests and
@@ -144,19 +215,15 @@ func changedMeanwhile(err error) bool {
 // rekeyed returns the change that moves a secret to the current key, and false for one that cannot be opened.
 func (m *Manager) rekeyed(s *KeySecret) (c SecretChange, ok bool, err error) {
 	k, rec := m.opts.Keyring, s.Secret
-	purpose := "secret"
-	if rec.Signing {
-		purpose = "signing"
-	}
 	if len(rec.Sealed) == 0 {
 		return c, false, nil
 	}
-	text, err := k.open(rec.Sealed, rec.KeyID, sealData{purpose, s.Owner, s.TokenID})
-	if err != nil {
-		return c, false, nil // the keyring lacks the key, or the record was altered
+	text, ok := m.openKeySecret(s)
+	if !ok {
+		return c, false, nil
 	}
 	rec.Digest, rec.KeyID = k.digest(string(text))
-	if rec.Sealed, _, err = k.seal(m.opts.Rand, text, sealData{purpose, s.Owner, s.TokenID}); err != nil {
+	if rec.Sealed, _, err = k.seal(m.opts.Rand, text, sealOf(s)); err != nil {
 		return c, false, fmt.Errorf("latchkey: cannot seal a secret: %w", err)
 	}
 	return SecretChange{TokenID: s.TokenID, Add: &rec, Retire: s.Secret.Digest, Replace: true}, true, nil
@@ -168,10 +235,15 @@ func (m *Manager) eachOldSecret(ctx context.Context, f func([]KeySecret) error) 
 	if ring := m.opts.Keyring.ring(); len(ring) > 0 {
 		current = ring[0].id
 	}
+	return m.eachSecretBut(ctx, current, f)
+}
+
+// eachSecretBut calls f with the secrets of all owners that were not made with a key, page by page.
+func (m *Manager) eachSecretBut(ctx context.Context, keyID uint32, f func([]KeySecret) error) error {
 	var errs []error
 	feeds := m.store.Feeds()
 	for _, feed := range feeds { // one that cannot be read does not keep the others waiting
-		for q := (KeyQuery{Feed: feed, KeyID: current, Page: Page{Limit: 1000}}); ; {
+		for q := (KeyQuery{Feed: feed, KeyID: keyID, Page: Page{Limit: 1000}}); ; {
 			page, next, err := m.store.KeySecrets(ctx, q)
 			if err == nil {
 				err = f(page)

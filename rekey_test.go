@@ -171,3 +171,75 @@ func TestKeyUseOfAZeroKeyring(t *testing.T) {
 	_, _, err = zero.Rekey(w.ctx)
 	w.is(latchkey.ErrNeedsKeyring, err)
 }
+
+// A program that shares a store must have its keys: what it issued, the others would not find.
+func TestCheckKeyring(t *testing.T) {
+	w := newWorld(t)
+	w.key() // under no key
+	w.ok(w.keys.CheckKeyring(w.ctx))
+	w.ok(w.keeper(ringOf(t, 7)).CheckKeyring(w.ctx))
+
+	_, _, err := w.keeper(ringOf(t, 1)).For("acme").Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+	w.ok(err)
+	_, _, err = w.keeper(ringOf(t, 3, 1)).For("globex").Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+	w.ok(err)
+	another, err := latchkey.NewKeyring(latchkey.Key{ID: 3, Secret: bytes.Repeat([]byte("?"), 32)},
+		latchkey.Key{ID: 1, Secret: bytes.Repeat([]byte{'k', 1}, 16)})
+	w.ok(err)
+	for _, c := range []struct {
+		ring *latchkey.Keyring
+		says string
+	}{
+		{ringOf(t, 3, 1), ""},
+		{ringOf(t, 1, 3), ""},
+		{ringOf(t, 9, 1, 3), ""},
+		{ringOf(t, 3), "the store has secrets under key 1, which the keyring lacks"},
+		{ringOf(t, 9), "the store has secrets under keys 1 and 3, which the keyring lacks"},
+		{nil, "the store has secrets under keys 1 and 3, which the keyring lacks"},
+		{another, "key 3 of the keyring does not open what the store has under that id: it is another key"},
+	} {
+		err := w.keeper(c.ring).CheckKeyring(w.ctx)
+		if c.says == "" {
+			w.ok(err)
+			continue
+		}
+		w.is(latchkey.ErrNeedsKeyring, err)
+		require.ErrorContains(t, err, c.says)
+	}
+	o := w.options()
+	o.Keyring = ringOf(t, 3, 1)
+	w.is(latchkey.ErrUnavailable, latchkey.New(alteringStore{w.store, 0, latchkey.ErrUnavailable}, &o).CheckKeyring(w.ctx))
+}
+
+// alteringStore alters one sealed secret as it is read, or fails.
+type alteringStore struct {
+	latchkey.Store
+	at  int
+	err error
+}
+
+func (s alteringStore) KeySecrets(ctx context.Context, q latchkey.KeyQuery) ([]latchkey.KeySecret, string, error) {
+	page, next, err := s.Store.KeySecrets(ctx, q)
+	if s.err != nil {
+		return nil, "", s.err
+	}
+	if s.at < len(page) {
+		page[s.at].Secret.Sealed = append([]byte{1}, page[s.at].Secret.Sealed...)
+	}
+	return page, next, err
+}
+
+// One altered record does not make a keyring wrong.
+func TestCheckKeyringBesideAnAlteredRecord(t *testing.T) {
+	w := newWorld(t)
+	keys := w.keeper(ringOf(t, 1))
+	for range 3 {
+		_, _, err := keys.For("acme").Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+		w.ok(err)
+	}
+	for at := range 3 {
+		o := w.options()
+		o.Keyring = ringOf(t, 1)
+		w.ok(latchkey.New(alteringStore{w.store, at, nil}, &o).CheckKeyring(w.ctx))
+	}
+}
