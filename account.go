@@ -1,6 +1,7 @@
 package latchkey
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -66,8 +67,9 @@ type Account struct {
 	m       *Manager
 	owner   string
 	actor   Access
-	checked bool // false: the host itself
-	exceeds bool // the host lifts the bounds of the actor's own token
+	checked bool   // false: the host itself
+	exceeds bool   // the host lifts the bounds of the actor's own token
+	by, why string // of the host itself, for the audit trail: see By
 }
 
 // For returns the Account of an owner for the host itself, with every right. An owner is any text of 1 to 256 bytes of
@@ -106,6 +108,23 @@ func (a Account) As(actor Access) (Account, error) {
 func (a Account) Exceeding() Account {
 	a.exceeds = true
 	return a
+}
+
+// By returns the Account of the host itself with who acts for it, and why, for the audit trail. Events then have the
+// Actor "host:<who>", and the Reason why where the call has none of its own. It is for programs with which people
+// administer the store. The rights stay those of the host, and nothing checks the name. An Account with an actor has
+// that actor in its events, and only takes the reason.
+//
+// It returns [ErrInvalid] unless who has 1 to 128 bytes of valid UTF-8 without NUL, and why at most 256.
+func (a Account) By(who, why string) (Account, error) {
+	if err := checkText("name", who, 1, 128); err != nil {
+		return Account{}, err
+	}
+	if err := checkText("reason", why, 0, maxReason); err != nil {
+		return Account{}, err
+	}
+	a.by, a.why = who, why
+	return a, nil
 }
 
 // Owner returns the owner's id.
@@ -232,6 +251,12 @@ func (c *call) write(ctx context.Context, w Write, events ...Event) error {
 		for i := range events {
 			events[i].Actor, events[i].From = actor, from
 		}
+	}
+	for i := range events {
+		if !c.checked && c.by != "" {
+			events[i].Actor = "host:" + c.by
+		}
+		events[i].Reason = cmp.Or(events[i].Reason, c.why)
 	}
 	w.RequireRoles = storedRoles(w.RequireRoles)
 	w.Events = append(w.Events, events...)

@@ -581,3 +581,38 @@ func TestOnce(t *testing.T) {
 }
 
 func errOf[T any](_ T, err error) error { return err }
+
+// By says in the audit trail who acted for the host, and changes no right.
+func TestBy(t *testing.T) {
+	w := newWorld(t)
+	acme, err := w.acme.By("ada@desk", "ticket 7")
+	w.ok(err)
+	token, _, err := acme.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindSecret})
+	w.ok(err)
+	w.ok(acme.Revoke(w.ctx, token.ID, "leaked"))
+	w.key()
+	_, secret, err := acme.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindSecret})
+	w.ok(err)
+	actor := w.access(secret.Reveal())
+	acting, err := acme.As(actor)
+	w.ok(err)
+	_, _, err = acting.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+	w.ok(err)
+	var got [][3]string
+	for e, err := range w.acme.Events(w.ctx, latchkey.EventQuery{}) {
+		w.ok(err)
+		got = append(got, [3]string{e.Action, e.Actor, e.Reason})
+	}
+	require.Equal(t, [][3]string{
+		{"token.issue", "host:ada@desk", "ticket 7"},
+		{"token.revoke", "host:ada@desk", "leaked"},
+		{"token.issue", "", ""},
+		{"token.issue", "host:ada@desk", "ticket 7"},
+		{"token.issue", actor.TokenID(), "ticket 7"},
+	}, got)
+	for _, bad := range [][2]string{{"", ""}, {"a\x00", ""}, {strings.Repeat("a", 129), ""},
+		{"a", strings.Repeat("a", 257)}} {
+		_, err := w.acme.By(bad[0], bad[1])
+		w.is(latchkey.ErrInvalid, err)
+	}
+}

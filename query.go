@@ -505,7 +505,7 @@ type Event struct {
 	At    time.Time `json:"at"`
 	Owner string    `json:"owner"`
 	// Actor is the actor's token id, "client:<id>" for an Assumed caller, and "" for the host itself. "client:" alone is a
-	// caller without an id, or one that was erased.
+	// caller without an id, or one that was erased. "host:<name>" is the host itself, by a person: see Account.By.
 	Actor  string          `json:"actor,omitempty"`
 	From   string          `json:"from,omitempty"` // the network address, "" if not known
 	Action string          `json:"action"`         // "token.issue", "role.update", …

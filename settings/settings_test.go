@@ -144,7 +144,7 @@ func TestWhatIsRefused(t *testing.T) {
 		"postgres and file":   {`{"format":1,"store":{"engine":"postgres","file":"a"}}`, `has "dsn"`},
 		"a node":              {`{"format":1,"store":{"engine":"sqlite","file":"a","only_node":true}}`, "Galera"},
 		"a DSN":               {stored(`"postgres","dsn":"postgres://a:` + secret + `@b/c"`), "store.dsn names where"},
-		"a DSN as file":       {stored(`"postgres","dsn":{"file":"postgres://a:` + secret + `@b/c"}`), "not the path of a file"},
+		"a DSN as file":       {stored(`"postgres","dsn":{"file":"x://a:` + secret + `@b"}`), "not the path of a file"},
 		"a DSN as variable":   {stored(`"postgres","dsn":{"env":"postgres://a:` + secret + `@b/c"}`), "name of a variable"},
 		"a DSN as SQLite":     {stored(`"sqlite","file":"file://` + secret + `"`), "not the path of a file"},
 		"a keyring":           {with(`"keyring":"latchkey-key-1:1:` + secret + `"`), "holds a key of a keyring"},

@@ -89,7 +89,8 @@ func (c *call) keys(ctx context.Context) (*latchkey.Manager, error) {
 	return c.manager, nil
 }
 
-// account returns the Account of -owner, or of the owner of the settings file, for the host itself.
+// account returns the Account of -owner, or of the owner of the settings file, for the host itself. What it changes is
+// recorded with the operator and -reason.
 func (c *call) account(ctx context.Context) (latchkey.Account, error) {
 	keys, err := c.keys(ctx)
 	if err != nil {
@@ -102,7 +103,16 @@ func (c *call) account(ctx context.Context) (latchkey.Account, error) {
 	if owner == "" {
 		return latchkey.Account{}, usagef("name the owner: -owner OWNER, or \"owner\" in %s", c.flags.settingsPath())
 	}
-	return keys.Tenant(owner)
+	return c.accountOf(keys, owner)
+}
+
+// accountOf is account for a given owner.
+func (c *call) accountOf(keys *latchkey.Manager, owner string) (latchkey.Account, error) {
+	account, err := keys.Tenant(owner)
+	if err != nil {
+		return latchkey.Account{}, err
+	}
+	return account.By(operator(), c.flags.reason)
 }
 
 // checkKeyring refuses to make a secret that the programs of the deployment would not find, because the keyring is not

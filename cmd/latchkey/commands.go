@@ -32,8 +32,16 @@ const (
 // commands is the table of all commands, in the order of the help.
 func commands() []*command {
 	return []*command{
+		&initCommand,
 		&migrateCommand,
+		&issueCommand,
 		&listCommand,
+		&showCommand,
+		&rotateCommand,
+		&revokeCommand,
+		&disableCommand,
+		&enableCommand,
+		&verifyCommand,
 		&versionCommand,
 	}
 }

@@ -18,6 +18,7 @@ type flags struct {
 	*flag.FlagSet
 	settings string
 	owner    string
+	reason   string
 	json     bool
 	given    map[string]bool
 }
@@ -80,6 +81,11 @@ func flagError(err error) error {
 		return err
 	}
 	return usagef("%s", err)
+}
+
+// Reason defines -reason, which account takes for the audit trail.
+func (f *flags) Reason() {
+	f.StringVar(&f.reason, "reason", "", "why, for the audit trail: a `text` of at most 256 bytes")
 }
 
 // Time defines a flag for a moment: see parseMoment.

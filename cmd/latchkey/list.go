@@ -104,7 +104,7 @@ func (c *call) listTokens(ctx context.Context, account latchkey.Account, q latch
 	out := c.listing("ID", "STATE", "KIND", "NAME", "ROLES", "HINT", "LAST USE", "ENDS")
 	n := 0
 	for t, err := range account.Tokens(ctx, q) {
-		if err != nil {
+		if _, damaged := errors.AsType[*latchkey.DamagedError](err); err != nil && (!damaged || t.ID == "") {
 			return errors.Join(out.end(), err)
 		}
 		state := t.State(time.Now())
