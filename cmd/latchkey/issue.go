@@ -69,7 +69,8 @@ func (c *call) issue(ctx context.Context, account latchkey.Account, s latchkey.S
 
 // specFlags defines the flags that describe a token. The result reads the files that they name.
 func specFlags(f *flags) func(c *call) (latchkey.Spec, error) {
-	kind := f.Choice("kind", "kind of the token, api_key if it is not given", "api_key", "secret", "publishable", "session")
+	kind := f.Choice("kind", "kind of the token, api_key if it is not given", "api_key", "secret", "publishable",
+		"session")
 	file := f.String("spec", "", "`file` with a Spec in JSON; \"-\": standard input")
 	rulesFile := f.String("rules", "", "`file` with the token's own rules in JSON; \"-\": standard input")
 	name := f.String("name", "", "`name` for people")

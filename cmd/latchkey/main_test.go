@@ -3,11 +3,13 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -47,6 +49,8 @@ func binary() string {
 //
 //	exits CODE COMMAND…  runs a command that must end with this exit code; stdout and stderr hold what it printed
 //	save NAME            sets a variable to the first line of stdout
+//	id NAME              sets a variable to the "id" of the first line of stdout, which is JSON
+//	mode FILE MODE       checks the permissions of a file, in octal, where the system has any
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -60,6 +64,8 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"exits": scriptExits,
 			"save":  scriptSave,
+			"id":    scriptID,
+			"mode":  scriptMode,
 		},
 	})
 }
@@ -86,6 +92,28 @@ func scriptSave(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	line, _, _ := strings.Cut(ts.ReadFile("stdout"), "\n")
 	ts.Setenv(args[0], line)
+}
+
+func scriptID(ts *testscript.TestScript, neg bool, args []string) {
+	line, _, _ := strings.Cut(ts.ReadFile("stdout"), "\n")
+	var v struct {
+		ID string `json:"id"`
+	}
+	if err := json.Unmarshal([]byte(line), &v); err != nil || v.ID == "" || neg || len(args) != 1 {
+		ts.Fatalf("no id in %q: %v", line, err)
+	}
+	ts.Setenv(args[0], v.ID)
+}
+
+func scriptMode(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: mode FILE MODE")
+	}
+	info, err := os.Stat(ts.MkAbs(args[0]))
+	ts.Check(err)
+	if mode := fmt.Sprintf("%o", info.Mode().Perm()); mode != args[1] && runtime.GOOS != "windows" {
+		ts.Fatalf("%s has the mode %s, want %s", args[0], mode, args[1])
+	}
 }
 
 // result is what a run of the command printed, and its exit code.

@@ -19,8 +19,10 @@ var showCommand = command{
 Shows a token of an owner: its state and why it is refused, its roles with their rules, its own rules,
 what restricts it, and the secrets that have not ended with their last uses. No secret is shown, but its
 hint.`,
-	output: `{"token":{…},"state":"active","refused":"parent","secrets":[{"id":"…","hint":"…",…}]}; no "refused": it is not`,
-	scope:  scopeOwner,
+	output: `
+{"token":{…},"state":"active","refused":"parent","secrets":[{"id":"…","hint":"…",…}]}
+refused is what verify calls it, and is left out of a token that is not refused`,
+	scope: scopeOwner,
 	define: func(f *flags) action {
 		return func(ctx context.Context, c *call) error {
 			account, err := c.account(ctx)
