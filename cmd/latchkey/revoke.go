@@ -139,7 +139,8 @@ func (c *call) find(ctx context.Context, keys *latchkey.Manager, text string) (l
 	if errors.Is(err, latchkey.ErrNotFound) {
 		why := "it is no text that latchkey makes, nor one of the imported shapes of the settings"
 		if latchkey.CheckText(text) {
-			why = "it is of the right form: it may be of another deployment, or its record was purged"
+			why = "it is of the right form: a rotation may have ended it, its record may be purged, or it is of another " +
+				"deployment"
 		}
 		return found, fmt.Errorf("%w: no token has this key: %s", latchkey.ErrNotFound, why)
 	}
