@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -99,5 +100,36 @@ func TestEachMemberSetsItsField(t *testing.T) {
 			zero := reflect.ValueOf(o).Elem().FieldByIndex(f.Index).IsZero()
 			require.Equal(t, f.Name != field, zero, "%s: %s", member, f.Name)
 		}
+	}
+}
+
+// docs/command.md has a row for each member, in the order of the file.
+func TestDocsNameEachMember(t *testing.T) {
+	text, err := os.ReadFile("../docs/command.md")
+	require.NoError(t, err)
+	var want []string
+	var add func(prefix string, typ reflect.Type)
+	add = func(prefix string, typ reflect.Type) {
+		for f := range typ.Fields() {
+			name := prefix + strings.Split(f.Tag.Get("json"), ",")[0]
+			want = append(want, name)
+			if form := f.Type; form == reflect.TypeFor[*storeForm]() || form == reflect.TypeFor[*legacyForm]() {
+				add(name+".", form.Elem())
+			}
+		}
+	}
+	add("", reflect.TypeFor[file]())
+	add("", reflect.TypeFor[source]())
+	var got []string
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, "| `"); ok {
+			name, _, _ := strings.Cut(rest, "`")
+			got = append(got, name)
+		}
+	}
+	require.Equal(t, want, got)
+
+	for name := range notInFile {
+		require.Contains(t, string(text), "`"+name+"`")
 	}
 }

@@ -83,7 +83,10 @@ func (c *call) keys(ctx context.Context) (*latchkey.Manager, error) {
 	}
 	c.store, err = sqlstore.New(ctx, db, dialect, &sqlstore.Options{OnlyNode: c.read.OnlyNode()})
 	if err != nil {
-		return nil, fmt.Errorf("the store: %w", err)
+		if errors.Is(err, latchkey.ErrUnavailable) {
+			return nil, fmt.Errorf("the store: %w", err)
+		}
+		return nil, fmt.Errorf("the store: %w (\"latchkey migrate\" makes the tables, and brings them up to date)", err)
 	}
 	c.manager = latchkey.New(c.store, o)
 	return c.manager, nil

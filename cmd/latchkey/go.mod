@@ -5,6 +5,7 @@ go 1.26.0
 replace github.com/latchkey-go/latchkey => ../../
 
 require (
+	github.com/creack/pty v1.1.24
 	github.com/go-sql-driver/mysql v1.10.1
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/latchkey-go/latchkey v0.0.0

@@ -109,32 +109,55 @@ func (l *listing) flush() error {
 	return err
 }
 
-// measure sets the widths of the columns. On a terminal that is too narrow the widest ones are cut, but no first
-// column, which holds ids.
+// gap is how many spaces stand between columns.
+const gap = 2
+
+// measure sets the widths of the columns. On a terminal that is too narrow, empty columns are left out, and then the
+// widest ones are cut. The first column, which holds ids, never is.
 func (l *listing) measure() {
 	l.widths = make([]int, len(l.header))
-	for i, h := range l.header {
-		l.widths[i] = columns(h)
-	}
 	for _, row := range l.rows {
 		for i := range row {
 			l.widths[i] = max(l.widths[i], columns(row[i].text))
 		}
 	}
-	const least, gap = 8, 2
+	empty := make([]bool, len(l.header))
+	for i, h := range l.header {
+		empty[i] = l.widths[i] == 0
+		l.widths[i] = max(l.widths[i], columns(h))
+	}
 	room := terminalWidth(l.c.std.out)
-	for room > 0 {
-		total, widest := -gap, -1
+	if room == 0 {
+		return
+	}
+	for i := len(l.widths) - 1; i >= 0 && l.total() > room; i-- {
+		if empty[i] {
+			l.widths[i] = 0
+		}
+	}
+	const least = 5
+	for l.total() > room {
+		widest := 0
 		for i, w := range l.widths {
-			if total += w + gap; i > 0 && w > least && (widest < 0 || w > l.widths[widest]) {
+			if i > 0 && w > least && (widest == 0 || w > l.widths[widest]) {
 				widest = i
 			}
 		}
-		if total <= room || widest < 0 {
+		if widest == 0 {
 			return
 		}
 		l.widths[widest]--
 	}
+}
+
+// total is the width of the whole table.
+func (l *listing) total() (n int) {
+	for _, w := range l.widths {
+		if w > 0 {
+			n += w + gap
+		}
+	}
+	return n - gap
 }
 
 func (l *listing) write(to *strings.Builder, row []cell, on bool) {
@@ -143,11 +166,14 @@ func (l *listing) write(to *strings.Builder, row []cell, on bool) {
 	for i, cell := range row {
 		text := cell.text
 		if cutTo {
+			if l.widths[i] == 0 {
+				continue
+			}
 			text = cut(text, l.widths[i])
 		}
 		b.WriteString(cell.style.of(text, on))
 		if i < len(row)-1 {
-			b.WriteString(strings.Repeat(" ", max(l.widths[i]-columns(text), 0)+2))
+			b.WriteString(strings.Repeat(" ", max(l.widths[i]-columns(text), 0)+gap))
 		}
 	}
 	to.WriteString(strings.TrimRight(b.String(), " ") + "\n")
