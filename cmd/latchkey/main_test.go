@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,24 +18,52 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// binDir holds the command as users run it.
+// binDir holds the command.
 var binDir string
 
+// The command of the tests is this test's own binary, by another name: a process of its own that runs main. So what is
+// tested is what is being built here, also with -race, -cover and an overlay. e2e/command runs what "go build" makes.
 func TestMain(m *testing.M) {
+	if strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe") == "latchkey" {
+		main()
+		return
+	}
+	os.Exit(runTests(m))
+}
+
+func runTests(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "latchkey-cmd")
+	if err == nil {
+		defer os.RemoveAll(dir)
+		binDir = dir
+		err = installTestBinary()
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		return 1
 	}
-	binDir = dir
-	build := exec.Command("go", "build", "-o", binary(), ".")
-	build.Stderr = os.Stderr
-	code := 1
-	if err := build.Run(); err == nil {
-		code = m.Run()
+	return m.Run()
+}
+
+func installTestBinary() error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
 	}
-	os.RemoveAll(dir)
-	os.Exit(code)
+	if err := os.Link(self, binary()); err == nil {
+		return nil
+	}
+	from, err := os.Open(self) // on another file system
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	to, err := os.OpenFile(binary(), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o700)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(to, from)
+	return errors.Join(err, to.Close())
 }
 
 func binary() string {
@@ -59,6 +88,11 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("PATH", binDir+string(filepath.ListSeparator)+env.Getenv("PATH"))
 			env.Setenv("LATCHKEY_SETTINGS", "")
+			for _, name := range []string{"MUTANT", "GOCOVERDIR"} { // scripts/mutants, and go test -cover
+				if value, set := os.LookupEnv(name); set {
+					env.Setenv(name, value)
+				}
+			}
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
