@@ -53,32 +53,15 @@ func (s *Store) Unused(ctx context.Context, q latchkey.UnusedQuery) (page []latc
 	if err != nil {
 		return nil, "", mapError(ctx, what, err)
 	}
-	var found []latchkey.Token
-	read := 0
-	err = s.read(ctx, what, func() error {
-		found, next, read = nil, "", 0
-		full := false
-		err := s.each(ctx, `SELECT owner, id, parent, created, used, revoked FROM latchkey_tokens t
-			WHERE (owner, id) > (?, ?) ORDER BY owner, id LIMIT ?`, []any{start.Owner, start.ID, scanSize},
-			func(rows *sql.Rows) error {
-				var t latchkey.Token
-				var created, used, revoked sql.NullInt64
-				err := rows.Scan(&t.Owner, &t.ID, &t.Parent, &created, &used, &revoked)
-				read++
-				if err != nil || full {
-					return err
-				}
-				t.Created, t.Used, t.Revoked = fromMicros(created), fromMicros(used), fromMicros(revoked)
-				if next = q.Key(t); q.Match(t) {
-					found = append(found, t)
-					full = len(found) == q.Size()
-				}
-				return nil
-			})
-		if read < scanSize && !full {
-			next = ""
-		}
-		return err
+	const columns = `SELECT owner, id, parent, created, used, revoked FROM latchkey_tokens t WHERE `
+	found, next, err := scanPage(ctx, s, what, []scanPart{
+		{columns + `owner = ? AND id > ? ORDER BY id LIMIT ?`, []any{start.Owner, start.ID}},
+		{columns + `owner > ? ORDER BY owner, id LIMIT ?`, []any{start.Owner}},
+	}, q.Size(), func(rows *sql.Rows) (t latchkey.Token, key string, keep bool, err error) {
+		var created, used, revoked sql.NullInt64
+		err = rows.Scan(&t.Owner, &t.ID, &t.Parent, &created, &used, &revoked)
+		t.Created, t.Used, t.Revoked = fromMicros(created), fromMicros(used), fromMicros(revoked)
+		return t, q.Key(t), q.Match(t), err
 	})
 	if err != nil || len(found) == 0 {
 		return nil, next, err
@@ -114,11 +97,13 @@ func (s *Store) KeySecrets(ctx context.Context, q latchkey.KeyQuery) (
 	if err != nil {
 		return nil, "", mapError(ctx, what, err)
 	}
-	// The first condition is for engines that find no place in an index by a row value.
-	return scanPage(ctx, s, what, `SELECT owner, token_id, digest, found, algorithm, lookup, hash, used, used_from
-		FROM latchkey_secrets WHERE owner >= ? AND (owner, token_id, digest) > (?, ?, ?)
-		ORDER BY owner, token_id, digest LIMIT ?`,
-		[]any{start.Owner, start.Owner, start.TokenID, start.Secret.Digest[:]}, q.Size(),
+	const columns = `SELECT owner, token_id, digest, found, algorithm, lookup, hash, used, used_from
+		FROM latchkey_secrets WHERE `
+	return scanPage(ctx, s, what, []scanPart{
+		{columns + `owner = ? AND token_id >= ? AND (token_id > ? OR digest > ?) ORDER BY token_id, digest LIMIT ?`,
+			[]any{start.Owner, start.TokenID, start.TokenID, start.Secret.Digest[:]}},
+		{columns + `owner > ? ORDER BY owner, token_id, digest LIMIT ?`, []any{start.Owner}},
+	}, q.Size(),
 		func(rows *sql.Rows) (k latchkey.KeySecret, key string, keep bool, err error) {
 			var digest, packed string
 			var foreign foreignSecret
@@ -138,27 +123,43 @@ func (s *Store) KeySecrets(ctx context.Context, q latchkey.KeyQuery) (
 		})
 }
 
-// scanPage looks at the next scanSize rows, and returns at most size of those that scan keeps. Next is the key of the
-// last row that it looked at, and "" after the last row of all. Text has one more placeholder, for the number of rows.
-func scanPage[T any](ctx context.Context, s *Store, what, text string, args []any, size int,
+// A scanPart is a statement of a scan. Its text has one more placeholder, for the number of rows. A scan over all owners
+// has two: the rest of one owner, and the owners behind it. No engine finds its place in an index by one condition on
+// the owner and what is of it: MariaDB searches by no row value, and PostgreSQL judges one by its first column alone.
+type scanPart struct {
+	text string
+	args []any
+}
+
+// scanPage looks at the next scanSize rows, those of the first part first, and returns at most size of those that scan
+// keeps. Next is the key of the last row that it looked at, and "" after the last row of all.
+func scanPage[T any](ctx context.Context, s *Store, what string, parts []scanPart, size int,
 	scan func(*sql.Rows) (item T, key string, keep bool, err error)) (page []T, next string, err error) {
 	err = s.read(ctx, what, func() error {
 		page, next = nil, ""
 		read := 0
-		err := s.each(ctx, text, append(slices.Clone(args), scanSize), func(rows *sql.Rows) error {
-			if read++; len(page) == size {
+		for _, part := range parts {
+			if read == scanSize || len(page) == size {
 				return nil
 			}
-			item, key, keep, err := scan(rows)
-			if next = key; err == nil && keep {
-				page = append(page, item)
+			err := s.each(ctx, part.text, append(slices.Clone(part.args), scanSize-read), func(rows *sql.Rows) error {
+				if read++; len(page) == size {
+					return nil
+				}
+				item, key, keep, err := scan(rows)
+				if next = key; err == nil && keep {
+					page = append(page, item)
+				}
+				return err
+			})
+			if err != nil {
+				return err
 			}
-			return err
-		})
+		}
 		if read < scanSize && len(page) < size {
 			next = ""
 		}
-		return err
+		return nil
 	})
 	if err != nil {
 		return nil, "", err
@@ -178,9 +179,9 @@ func (s *Store) Undelivered(ctx context.Context, q latchkey.UndeliveredQuery) (
 	if err != nil {
 		return nil, "", mapError(ctx, what, err)
 	}
-	return scanPage(ctx, s, what, `SELECT e.owner, e.seq, c.seq FROM latchkey_event_seqs e
+	return scanPage(ctx, s, what, []scanPart{{`SELECT e.owner, e.seq, c.seq FROM latchkey_event_seqs e
 		LEFT JOIN latchkey_cursors c ON c.owner = e.owner AND c.name = ?
-		WHERE e.owner > ? ORDER BY e.owner LIMIT ?`, []any{q.Cursor, q.After}, q.Size(),
+		WHERE e.owner > ? ORDER BY e.owner LIMIT ?`, []any{q.Cursor, q.After}}}, q.Size(),
 		func(rows *sql.Rows) (d latchkey.Delivery, key string, keep bool, err error) {
 			var last int64
 			var at sql.NullInt64
