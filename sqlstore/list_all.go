@@ -123,9 +123,10 @@ func (s *Store) KeySecrets(ctx context.Context, q latchkey.KeyQuery) (
 		})
 }
 
-// A scanPart is a statement of a scan. Its text has one more placeholder, for the number of rows. A scan over all owners
-// has two: the rest of one owner, and the owners behind it. No engine finds its place in an index by one condition on
-// the owner and what is of it: MariaDB searches by no row value, and PostgreSQL judges one by its first column alone.
+// A scanPart is a statement of a scan. Its text has one more placeholder, for the number of rows. A scan over all
+// owners has two: the rest of one owner, and the owners behind it. No engine finds its place in an index by one
+// condition on the owner and what is of it: MariaDB searches by no row value, and PostgreSQL judges one by its first
+// column alone.
 type scanPart struct {
 	text string
 	args []any

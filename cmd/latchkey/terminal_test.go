@@ -1,4 +1,4 @@
-//go:build !windows
+//go:build linux
 
 package main
 
@@ -135,7 +135,8 @@ func itoa(n int) string { b, _ := json.Marshal(n); return string(b) }
 func TestConfirmation(t *testing.T) {
 	dir := t.TempDir()
 	must(t, dir, "", "init", "-owner", "acme", "-first-key", "admin")
-	for answer, code := range map[string]int{"n\n": exitRefused, "\n": exitRefused, "\x04": exitRefused, "\x03": exitInterrupted} {
+	for answer, code := range map[string]int{"n\n": exitRefused, "\n": exitRefused, "\x04": exitRefused,
+		"\x03": exitInterrupted} {
 		term := onTerminal(t, dir, nil, "revoke", "-all")
 		term.until(`Revoke 1 token of the owner "acme"? [y/N] `)
 		term.typed(answer)

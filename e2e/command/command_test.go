@@ -122,7 +122,8 @@ func onEngines(t *testing.T, test func(t *testing.T, d *deployment, initArgs []s
 func TestProgramsHearWhatTheCommandChanges(t *testing.T) {
 	onEngines(t, func(t *testing.T, d *deployment, initArgs []string) {
 		ctx := t.Context()
-		key := strings.TrimSpace(d.must("", append([]string{"init", "-owner", "acme", "-first-key", "admin"}, initArgs...)...))
+		initArgs = append([]string{"init", "-owner", "acme", "-first-key", "admin"}, initArgs...)
+		key := strings.TrimSpace(d.must("", initArgs...))
 		exact, cached := d.application(0), d.application(100*time.Millisecond)
 		refused := func(secret string, want error) {
 			t.Helper()
