@@ -33,7 +33,7 @@ It looks at all secrets of the store for that.`,
 		out := outFlag(f)
 		f.Reason()
 		return func(ctx context.Context, c *call) error {
-			s, err := spec(c)
+			s, err := spec(ctx, c)
 			if err != nil {
 				return err
 			}
@@ -68,7 +68,7 @@ func (c *call) issue(ctx context.Context, account latchkey.Account, s latchkey.S
 }
 
 // specFlags defines the flags that describe a token. The result reads the files that they name.
-func specFlags(f *flags) func(c *call) (latchkey.Spec, error) {
+func specFlags(f *flags) func(context.Context, *call) (latchkey.Spec, error) {
 	kind := f.Choice("kind", "kind of the token, api_key if it is not given", "api_key", "secret", "publishable",
 		"session")
 	file := f.String("spec", "", "`file` with a Spec in JSON; \"-\": standard input")
@@ -85,12 +85,12 @@ func specFlags(f *flags) func(c *call) (latchkey.Spec, error) {
 	addresses := f.List("address", "network `address` or prefix that the token may be used from")
 	mintFrom := f.List("mint-from", "network `address` or prefix that the token may mint from")
 	signed := f.Bool("signed", false, "every request with the token carries a signature")
-	return func(c *call) (s latchkey.Spec, err error) {
+	return func(ctx context.Context, c *call) (s latchkey.Spec, err error) {
 		if *file == "-" && *rulesFile == "-" {
 			return s, usagef("-spec and -rules cannot both be read from standard input")
 		}
 		if *file != "" {
-			text, err := c.readInput(*file)
+			text, err := c.readInput(ctx, *file)
 			if err == nil {
 				err = s.UnmarshalJSON(text)
 			}
@@ -99,7 +99,7 @@ func specFlags(f *flags) func(c *call) (latchkey.Spec, error) {
 			}
 		}
 		if *rulesFile != "" {
-			text, err := c.readInput(*rulesFile)
+			text, err := c.readInput(ctx, *rulesFile)
 			if err == nil {
 				err = s.Permissions.UnmarshalJSON(text)
 			}
@@ -193,17 +193,17 @@ func setPrefixes(to *[]netip.Prefix, name string, texts []string) error {
 const maxInput = 16 << 20 // bytes of a file that a flag names
 
 // readInput reads a file, or standard input for "-".
-func (c *call) readInput(path string) ([]byte, error) {
-	from := io.Reader(c.std.in)
-	if path != "-" {
-		f, err := os.Open(path)
-		if err != nil {
-			return nil, usagef("%s", err)
-		}
-		defer f.Close()
-		from = f
+func (c *call) readInput(ctx context.Context, path string) ([]byte, error) {
+	if path == "-" {
+		text, err := c.readLines(ctx, maxInput)
+		return []byte(text), err
 	}
-	text, err := io.ReadAll(io.LimitReader(from, maxInput+1))
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, usagef("%s", err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxInput+1))
 	if err != nil {
 		return nil, err
 	}

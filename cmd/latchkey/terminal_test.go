@@ -22,7 +22,6 @@ type terminal struct {
 	t    *testing.T
 	cmd  *exec.Cmd
 	side *os.File
-	out  *os.File // what a pipe for standard output got; nil: it is the terminal
 
 	mu    sync.Mutex
 	shown bytes.Buffer
@@ -173,6 +172,25 @@ func TestTablesOnATerminal(t *testing.T) {
 	plain := must(t, dir, "", "list")
 	require.NotContains(t, plain, "\x1b")
 	require.Contains(t, plain, "all of the other columns")
+}
+
+// A secret that cannot be written is not lost in silence: the token is named, so that it can be rotated or revoked.
+func TestSecretThatCannotBeWritten(t *testing.T) {
+	dir := t.TempDir()
+	must(t, dir, "", "init", "-owner", "acme")
+	for _, args := range [][]string{{"issue", "-name", "x"}, {"issue", "-name", "x", "-json"}} {
+		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+		require.NoError(t, err)
+		defer full.Close()
+		cmd := exec.Command(binary(), args...)
+		var errs bytes.Buffer
+		cmd.Dir, cmd.Stdout, cmd.Stderr = dir, full, &errs
+		_ = cmd.Run()
+		require.Equal(t, exitFailed, cmd.ProcessState.ExitCode(), errs.String())
+		require.Regexp(t, `the token [0-9a-f-]{36} was made, and its secret could not be written: .*no space left`,
+			errs.String())
+		require.NotContains(t, errs.String(), "ak_")
+	}
 }
 
 // A secret on a terminal stands in a line of its own.

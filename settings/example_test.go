@@ -1,0 +1,31 @@
+package settings_test
+
+import (
+	"fmt"
+	"log"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/memstore"
+	"github.com/latchkey-go/latchkey/settings"
+)
+
+// A program makes its Options from the file that the command reads, too, and adds what is a function of its own.
+func Example() {
+	s, err := settings.Parse("latchkey.json", []byte(`{
+		"format": 1,
+		"store": {"engine": "sqlite", "file": "latchkey.db"},
+		"prefix": "acme",
+		"max_stale": "5s"
+	}`)) // settings.Read reads a file
+	if err != nil {
+		log.Fatal(err)
+	}
+	opts, err := s.Options()
+	if err != nil {
+		log.Fatal(err)
+	}
+	opts.CreditLease = latchkey.Hundredth
+	keys := latchkey.New(memstore.New(nil), opts) // a program opens the store that s.Engine and s.DSN tell
+	fmt.Println(s.Engine(), opts.Prefix, keys.MaxStale())
+	// Output: sqlite acme 5s
+}
