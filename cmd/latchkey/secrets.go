@@ -51,8 +51,7 @@ const maxSecretLine = 4096 // bytes; longer than any text that can be a key
 func (c *call) readSecret(ctx context.Context, what string) (string, error) {
 	fd := int(c.std.in.Fd())
 	if term.IsTerminal(fd) {
-		fmt.Fprintf(c.std.err, "%s (nothing is shown): ", what)
-		text, err := readHidden(ctx, fd)
+		text, err := readHidden(ctx, fd, func() { fmt.Fprintf(c.std.err, "%s (nothing is shown): ", what) })
 		fmt.Fprintln(c.std.err)
 		if err != nil {
 			return "", err
@@ -80,12 +79,18 @@ func oneSecret(text, what string) (string, error) {
 	return text, nil
 }
 
-// readHidden reads a line from a terminal without showing it. If ctx ends, the terminal is as before.
-func readHidden(ctx context.Context, fd int) (string, error) {
+// readHidden reads a line from a terminal without showing it. It asks once nothing is shown any more: whoever answers
+// at once is not seen either. The terminal is then as before, also if ctx ends.
+func readHidden(ctx context.Context, fd int, ask func()) (string, error) {
 	before, err := term.GetState(fd)
 	if err != nil {
 		return "", err
 	}
+	defer func() { _ = term.Restore(fd, before) }()
+	if err := hide(fd); err != nil {
+		return "", err
+	}
+	ask()
 	type result struct {
 		text []byte
 		err  error
@@ -102,7 +107,6 @@ func readHidden(ctx context.Context, fd int) (string, error) {
 		}
 		return string(r.text), r.err
 	case <-ctx.Done():
-		_ = term.Restore(fd, before)
 		return "", ctx.Err()
 	}
 }
