@@ -70,6 +70,9 @@ type Account struct {
 	checked bool   // false: the host itself
 	exceeds bool   // the host lifts the bounds of the actor's own token
 	by, why string // of the host itself, for the audit trail: see By
+
+	versions []uint64 // of IfVersion; nil: any
+	request  *Request // of ForRequest; nil: none
 }
 
 // For returns the Account of an owner for the host itself, with every right. An owner is any text of 1 to 256 bytes of
@@ -198,11 +201,28 @@ type call struct {
 
 // begin reads the actor's records again, so that a right that was just taken away no longer holds.
 func (a Account) begin(ctx context.Context) (call, error) {
-	if !a.checked {
-		return call{Account: a}, nil
+	c := call{Account: a}
+	if a.checked {
+		var err error
+		if c.access, c.found, err = a.m.reverify(ctx, a.actor); err != nil {
+			return c, err
+		}
 	}
-	access, found, err := a.m.reverify(ctx, a.actor)
-	return call{Account: a, access: access, found: found}, err
+	if a.request != nil {
+		return c, a.m.repeated(ctx, a.owner, c.actorName(), a.request)
+	}
+	return c, nil
+}
+
+// actorName returns the actor as audit events name it: see [Event.Actor].
+func (c *call) actorName() string {
+	if !c.checked {
+		return ""
+	}
+	if id := c.access.TokenID(); id != "" {
+		return id
+	}
+	return "client:" + c.access.Client().ID
 }
 
 // check returns a *[DeniedError] unless the actor may do action on "latchkey/<kind>/<id>", or on "latchkey/<kind>" if
@@ -227,8 +247,8 @@ func (c *call) check(action Action, kind, id string) error {
 func (c *call) write(ctx context.Context, w Write, events ...Event) error {
 	w.Owner = c.owner
 	if c.checked {
-		actor, from := "client:"+c.access.Client().ID, ""
-		if slices.Contains(w.ForgetClients, c.access.Client().ID) {
+		actor, from := c.actorName(), ""
+		if c.access.TokenID() == "" && slices.Contains(w.ForgetClients, c.access.Client().ID) {
 			actor = "client:"
 		}
 		if id := c.access.TokenID(); id != "" {
@@ -236,7 +256,6 @@ func (c *call) write(ctx context.Context, w Write, events ...Event) error {
 			for i := range c.found.Ancestors {
 				w.RequireTokens = append(w.RequireTokens, Ref{c.found.Ancestors[i].ID, c.found.Ancestors[i].Version})
 			}
-			actor = id
 		}
 		w.RequireOwner = &c.found.Owner.Version
 		w.RequireTokens = appendRefs(w.RequireTokens, c.tokens)
@@ -260,7 +279,10 @@ func (c *call) write(ctx context.Context, w Write, events ...Event) error {
 	}
 	w.RequireRoles = storedRoles(w.RequireRoles)
 	w.Events = append(w.Events, events...)
-	return c.m.write(ctx, w)
+	if c.request != nil {
+		c.request.record(&w, c.actorName(), &events[0])
+	}
+	return c.m.written(ctx, c.owner, c.actorName(), c.request, c.m.write(ctx, w))
 }
 
 func containsRef(refs []Ref, r Ref) bool {

@@ -26,6 +26,9 @@ type Selector struct {
 
 	// After is where to go on: Swept.After of a call that ended early. "": at the beginning.
 	After string
+	// Steps is after how many transactions the call returns, of up to two hundred tokens each, for a caller that cannot
+	// wait: see [Swept].More. 0 or less: it goes on until all are decided about.
+	Steps int
 	// Progress is called after each transaction with the sum so far, on the caller's goroutine. Nil: not called.
 	Progress func(Swept)
 }
@@ -38,8 +41,10 @@ type Swept struct {
 	Refused    int
 	RefusedIDs []string
 	// After is the id of the last token that was decided about: Selector.After of the next call, if this one returned an
-	// error.
+	// error, or if there is More.
 	After string
+	// More reports that the call returned after Selector.Steps, and that tokens may be left to decide about.
+	More bool
 }
 
 // Query returns the query of what s selects, but for tokens that are revoked already. With [Account.CountTokens] it
@@ -154,6 +159,9 @@ func (a Account) sweep(ctx context.Context, s Selector, action Action, event, re
 	if err := s.check(); err != nil {
 		return total, err
 	}
+	if err := a.errSteps(); err != nil {
+		return total, err
+	}
 	if err := checkText("reason", reason, 0, maxReason); err != nil {
 		return total, err
 	}
@@ -171,7 +179,7 @@ func (a Account) sweep(ctx context.Context, s Selector, action Action, event, re
 		return total, err // a name that nobody has must not read as "there are no such tokens"
 	}
 	q.Limit, q.Now = sweepTokens, fromMicros(a.m.expiryNow())
-	for more := true; more; {
+	for more, steps := true, 1; more; steps++ {
 		q.After = total.After
 		var step Swept
 		err := retry(ctx, func() (err error) {
@@ -185,9 +193,12 @@ func (a Account) sweep(ctx context.Context, s Selector, action Action, event, re
 		total.Refused += step.Refused
 		total.RefusedIDs = append(total.RefusedIDs, step.RefusedIDs[:min(len(step.RefusedIDs),
 			maxRefused-len(total.RefusedIDs))]...)
-		total.After = step.After
+		total.After, total.More = step.After, more && steps == s.Steps
 		if s.Progress != nil {
 			s.Progress(total)
+		}
+		if total.More {
+			break
 		}
 	}
 	return total, nil

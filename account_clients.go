@@ -99,6 +99,9 @@ func (a Account) ExportClient(ctx context.Context, id string, w io.Writer) error
 // unknown client is no error. The actor needs delete on "latchkey/client" and what [Account.Delete] needs for each of
 // the tokens. An actor whose own token is the client's is denied, because it could not finish what it began.
 func (a Account) EraseClient(ctx context.Context, id string) error {
+	if err := a.errSteps(); err != nil {
+		return err
+	}
 	if err := checkText("Client.ID", id, 1, maxClientID); err != nil {
 		return err
 	}

@@ -55,6 +55,9 @@ func (a Account) Configure(ctx context.Context, edit func(*Owner) error) error {
 		if err != nil {
 			return err
 		}
+		if err := a.checkVersion(old.Version); err != nil {
+			return err
+		}
 		o := old.Clone()
 		o.Damaged = false
 		if err := edit(&o); err != nil {

@@ -211,6 +211,9 @@ func (a Account) updateRole(ctx context.Context, id string, edit func(*Role) err
 		if err != nil {
 			return err
 		}
+		if err := a.checkVersion(old.Version); err != nil {
+			return err
+		}
 		r := old.Clone()
 		if err := edit(&r); err != nil {
 			return &editError{err}
@@ -329,6 +332,9 @@ func (a Account) DeleteRole(ctx context.Context, id string) error {
 			a.m.markStale(a.owner) // another process may have deleted it
 		}
 		if err != nil {
+			return err
+		}
+		if err := a.checkVersion(r.Version); err != nil {
 			return err
 		}
 		if err := c.checkHolders(ctx, r, nil, Delete); err != nil {

@@ -241,6 +241,9 @@ func (a Account) Reveal(ctx context.Context, id string) (Secret, error) {
 //   - publishable tokens: their text is Token.Public
 func (a Account) RevealAll(ctx context.Context, ids ...string) (map[string]Secret, error) {
 	all := make(map[string]Secret, len(ids))
+	if err := a.errSteps(); err != nil {
+		return nil, err
+	}
 	if a.m.opts.Keyring == nil {
 		return all, nil
 	}

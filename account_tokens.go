@@ -413,6 +413,9 @@ func (a Account) Delete(ctx context.Context, id string) error {
 		if err := c.checkTokenRights(ctx, &f.Token, f.Ancestors, true, Delete); err != nil {
 			return err
 		}
+		if err := a.checkVersion(f.Token.Version); err != nil {
+			return err
+		}
 		w := Write{DeleteTokens: []Ref{{ID: id, Version: f.Token.Version}}}
 		if until := givenIDEnd(id); until.After(fromMicros(a.m.creationNow())) { // the host might give it again
 			w.Once = []OnceKey{{Key: givenIDKey(id), Until: until, IfAbsent: true}}
@@ -655,6 +658,9 @@ func (a Account) change(ctx context.Context, action Action, event, id, reason st
 				return err
 			}
 			ends, tooWide = true, err
+		}
+		if err := a.checkVersion(f.Token.Version); err != nil {
+			return err
 		}
 		before, was := auditJSON(f.Token), f.Token
 		var w Write

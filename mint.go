@@ -40,6 +40,16 @@ import (
 //   - those of [Manager.Verify] if the parent is no longer valid
 //   - [ErrConflict] if the parent kept changing for ten seconds each time that Mint was about to write
 func (a Access) Mint(ctx context.Context, n Narrowing) (Token, Secret, error) {
+	return a.mintObserved(ctx, &n, nil)
+}
+
+// MintFor is [Access.Mint] for a request that may be sent twice, and carries it out once: see [Account.ForRequest]. The
+// request again is a *[RepeatedError].
+func (a Access) MintFor(ctx context.Context, r Request, n Narrowing) (Token, Secret, error) {
+	return a.mintObserved(ctx, &n, &r)
+}
+
+func (a Access) mintObserved(ctx context.Context, n *Narrowing, r *Request) (Token, Secret, error) {
 	var t Token
 	var s Secret
 	var told Minting
@@ -49,7 +59,7 @@ func (a Access) Mint(ctx context.Context, n Narrowing) (Token, Secret, error) {
 	}
 	err := retry(ctx, func() (err error) { // the parent may have changed since it was read
 		told.Tries++
-		t, s, err = a.mint(ctx, &n)
+		t, s, err = a.mint(ctx, n, r)
 		return err
 	})
 	if observed {
@@ -73,7 +83,7 @@ func mintOutcome(err error) string {
 	return classOf(err)
 }
 
-func (a Access) mint(ctx context.Context, n *Narrowing) (Token, Secret, error) {
+func (a Access) mint(ctx context.Context, n *Narrowing, r *Request) (Token, Secret, error) {
 	m := a.m
 	fail := func(err error) (Token, Secret, error) { return Token{}, Secret{}, err }
 	if err := a.mayBeParent(); err != nil {
@@ -90,6 +100,11 @@ func (a Access) mint(ctx context.Context, n *Narrowing) (Token, Secret, error) {
 		return fail(err)
 	}
 	parent, policy := &f.Token, &f.Owner.Policy
+	if r != nil {
+		if err := m.repeated(ctx, parent.Owner, parent.ID, r); err != nil {
+			return fail(err)
+		}
+	}
 	nl, err := a.mayMint(ctx, n, &f)
 	if err != nil {
 		return fail(a.reportRefusal(ctx, err))
@@ -164,14 +179,18 @@ func (a Access) mint(ctx context.Context, n *Narrowing) (Token, Secret, error) {
 	w.Owner, w.Silent, w.Live = t.Owner, true, f.Owner.live(parent.ID, m.expiryTime(at))
 	w.Tokens, w.Secrets = []Token{t}, []SecretChange{{TokenID: t.ID, Add: &rec}}
 	t.Version = 1
+	e := Event{Actor: parent.ID, Action: "token.mint", Object: t.ID}
+	if a.from.IsValid() {
+		e.From = a.from.String()
+	}
 	if policy.AuditMints {
-		e := Event{Actor: parent.ID, Action: "token.mint", Object: t.ID, After: auditJSON(t)}
-		if a.from.IsValid() {
-			e.From = a.from.String()
-		}
+		e.After = auditJSON(t)
 		w.Events = []Event{e}
 	}
-	if err := m.write(ctx, w); err != nil {
+	if r != nil {
+		r.record(&w, parent.ID, &e)
+	}
+	if err := m.written(ctx, t.Owner, parent.ID, r, m.write(ctx, w)); err != nil {
 		return fail(a.reportRefusal(ctx, err))
 	}
 	check.saved(ctx)

@@ -300,6 +300,10 @@ var reasons = []struct {
 	{ErrDenied, "denied"},
 }
 
+// ReasonOf returns the [Refusal].Reason of an error that wraps [ErrInvalidToken], [ErrDenied] or another refusal: one
+// word, such as "expired". It is "other" for any other error.
+func ReasonOf(err error) string { return reasonOf(err) }
+
 // reasonOf returns the Reason of a refusal with err.
 func reasonOf(err error) string {
 	for _, r := range reasons {

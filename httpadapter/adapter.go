@@ -22,6 +22,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/internal/adapters"
@@ -189,6 +190,50 @@ func (a *Adapter) Authenticate(next http.Handler) http.Handler {
 	})
 }
 
+// Identify is [Adapter.Authenticate] for handlers that may stand behind a host's own sign-in, too: an Access that the
+// host set with [WithAccess] passes without a credential. It must be one that this Adapter could have made: see
+// [Adapter.Require].
+//
+// The host may have found it by something that browsers add by themselves. So such a request is refused where a cookie
+// would be: see [Carriers.TrustedOrigins]. One with a Bearer token is not, because only a program sets that. A request
+// by a link from another origin passes only if its method is GET or HEAD: next must change nothing for these.
+func (a *Adapter) Identify(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a.setHeaders(w, r)
+		if isPreflight(r) {
+			a.preflight(w, r)
+			return
+		}
+		found := newState(r.Context())
+		if !a.caller(w, r, found) {
+			return
+		}
+		if found.given {
+			if err := a.checkGiven(r); err != nil {
+				a.WriteError(w, r.WithContext(found), err)
+				return
+			}
+		}
+		next.ServeHTTP(w, r.WithContext(found))
+	})
+}
+
+// checkGiven returns an error for a request that a page of another origin may have made in a signed-in browser.
+func (a *Adapter) checkGiven(r *http.Request) error {
+	scheme, _, err := Authorization(r)
+	if err != nil {
+		return err
+	}
+	if strings.EqualFold(scheme, "Bearer") {
+		return nil
+	}
+	_, err = a.reading.checkOrigin(r, a.cors)
+	return err
+}
+
+// Carriers returns where requests carry their credential: Options.Carriers, or Bearer alone.
+func (a *Adapter) Carriers() Carriers { return a.carriers.clone() }
+
 // Require passes only callers that may do action on every row of resource. It authenticates the request itself unless
 // [Adapter.Authenticate] did or the host set an Access with [WithAccess]. Such an Access must be one that this Adapter
 // could have made: of its Manager and of the owner that Options.Owner or OwnerOf says. It must be of a test token if
@@ -319,7 +364,7 @@ func (a *Adapter) caller(w http.ResponseWriter, r *http.Request, found *requestS
 		return false
 	}
 	found.access, found.known, found.rows, found.hasRows = outer.access, true, outer.rows, outer.hasRows
-	found.linked, found.outer, found.on = outer.linked, outer, outer.on
+	found.linked, found.given, found.outer, found.on = outer.linked, outer.given, outer, outer.on
 	return true
 }
 

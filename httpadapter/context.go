@@ -13,6 +13,7 @@ type requestState struct {
 	watchedContext
 	access  latchkey.Access
 	known   bool // access is set
+	given   bool // the host set access: see WithAccess
 	linked  bool // the credential was found, and by a link from another origin: see Carriers.TrustedOrigins
 	rows    latchkey.Condition
 	hasRows bool
@@ -43,7 +44,7 @@ func WithAccess(ctx context.Context, access latchkey.Access) context.Context {
 
 func withAccess(ctx context.Context, access latchkey.Access) *requestState {
 	s := newState(ctx)
-	s.access, s.known = access, true
+	s.access, s.known, s.given = access, true, true
 	if s.outer, _ = ctx.Value(stateKey{}).(*requestState); s.outer != nil {
 		s.linked = s.outer.linked
 	}

@@ -25,6 +25,10 @@ type Problem struct {
 	Status int    `json:"status"`
 	Detail string `json:"detail,omitempty"`
 	Field  string `json:"field,omitempty"` // what Detail is about: a row's field, a wildcard of the route
+	// Pointer is the member of the request's body that Detail is about, as a JSON Pointer (RFC 6901). "": none.
+	Pointer string `json:"pointer,omitempty"`
+	// Object is the id of a record that Detail is about, which the caller may know. "": none.
+	Object string `json:"object,omitempty"`
 
 	// Code is the error code of RFC 6750 §3.1 for WWW-Authenticate; "" if that header has none or is not sent. See
 	// [Carriers.Challenges].
@@ -32,6 +36,31 @@ type Problem struct {
 	// RetryAfter is how long the client should wait before it repeats the request; 0: not stated.
 	RetryAfter time.Duration `json:"-"`
 }
+
+// Refusal returns an error that is answered with p, for surfaces whose refusals [ProblemOf] does not know. It wraps
+// cause, which may be nil. A cause that is a failure, such as [latchkey.ErrUnavailable], is answered as that. It panics
+// unless p.Status is 400 to 499: failures are not described.
+func Refusal(p Problem, cause error) error {
+	if p.Status < 400 || p.Status > 499 {
+		panic("httpadapter: Refusal: the status " + strconv.Itoa(p.Status) + " is no refusal")
+	}
+	return &refusalError{p, cause}
+}
+
+type refusalError struct {
+	problem Problem
+	cause   error
+}
+
+func (e *refusalError) Error() string {
+	text := "httpadapter: " + strings.TrimPrefix(e.problem.Type, ProblemType)
+	if e.cause != nil {
+		text += ": " + e.cause.Error()
+	}
+	return text
+}
+
+func (e *refusalError) Unwrap() error { return e.cause }
 
 // ErrorDomain is the domain of every google.rpc.ErrorInfo that surfaces of RPC protocols make.
 const ErrorDomain = "latchkey-go.github.io"
@@ -44,21 +73,21 @@ func (p Problem) Reason() string {
 // RPCCode returns the status code of p in gRPC and Connect, which number them alike. So all surfaces answer an error
 // alike:
 //
-//	400, 415                     3  invalid argument
+//	400, 415, 422                3  invalid argument
 //	401                          16 unauthenticated
 //	403                          7  permission denied
 //	404                          5  not found
 //	402, 413, 429                8  resource exhausted
 //	409  exists                  6  already exists
 //	     too-many-tokens         8  resource exhausted
-//	     in-use, forced          9  failed precondition
+//	     in-use, forced          9  failed precondition; so is 412
 //	     any other               10 aborted
 //	503  unknown-outcome         2  unknown: a client must not repeat it by itself
 //	     any other               14 unavailable
 //	any other                    13 internal
 func (p Problem) RPCCode() uint32 {
 	switch p.Status {
-	case http.StatusBadRequest, http.StatusUnsupportedMediaType:
+	case http.StatusBadRequest, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity:
 		return 3
 	case http.StatusUnauthorized:
 		return 16
@@ -68,6 +97,8 @@ func (p Problem) RPCCode() uint32 {
 		return 5
 	case http.StatusPaymentRequired, http.StatusRequestEntityTooLarge, http.StatusTooManyRequests:
 		return 8
+	case http.StatusPreconditionFailed:
+		return 9
 	case http.StatusConflict:
 		switch p.Reason() {
 		case "EXISTS":
@@ -107,9 +138,12 @@ const retryUnavailable = time.Second
 //	ConditionError of a rule of the host's 500  the host's mistake, not the caller's
 //	ErrInvalid, ErrBadCondition            400  field and reason, where the error has them
 //	ErrForced, ErrExists, ErrConflict, ErrInUse  409
+//	RepeatedError                          409  it names what was made; 422 for another request with that key
+//	ErrStale                               412
 //	ErrNotFound                            404
 //	ErrTooLarge 413, ErrMediaType 415
 //	ErrUnavailable, ErrUnknownOutcome      503  Retry-After
+//	an error of Refusal                    its Problem
 //	anything else                          500  "internal error" and no detail
 func ProblemOf(err error) Problem {
 	var (
@@ -118,6 +152,8 @@ func ProblemOf(err error) Problem {
 		denied  *latchkey.DeniedError
 		fault   *latchkey.FaultError
 		other   *otherPartError
+		refusal *refusalError
+		again   *latchkey.RepeatedError
 		waiting interface{ RetryAfter() time.Duration }
 	)
 	switch {
@@ -129,6 +165,8 @@ func ProblemOf(err error) Problem {
 			"It is not known whether the change was made.").retry(retryUnavailable)
 	case errors.As(err, &fault), errors.As(err, &cond) && cond.OfRule: // whatever else it wraps: no caller can correct it
 		return problem(500, "internal", "Internal error", "")
+	case errors.As(err, &refusal):
+		return refusal.problem
 	case errors.Is(err, ErrCrossOrigin):
 		return problem(403, "cross-origin", "Forbidden",
 			"A browser's cookie or password is not taken from pages of other origins.")
@@ -185,6 +223,16 @@ func ProblemOf(err error) Problem {
 			"Something that was sent is malformed, contradicts itself, or is out of bounds.")
 	case errors.Is(err, latchkey.ErrNotFound):
 		return problem(404, "not-found", "Not found", "")
+	case errors.As(err, &again) && again.Other:
+		return problem(422, "other-request", "Key of another request",
+			"Another request with this Idempotency-Key was carried out. Use a new key for a new request.")
+	case errors.As(err, &again):
+		p := problem(409, "carried-out", "Carried out before",
+			"The request with this Idempotency-Key was carried out. A secret is shown once only.")
+		p.Object = again.Object
+		return p
+	case errors.Is(err, latchkey.ErrStale):
+		return problem(412, "stale", "Precondition failed", "The record has another version: read it again.")
 	case errors.Is(err, latchkey.ErrExists):
 		return problem(409, "exists", "Already exists", "")
 	case errors.Is(err, latchkey.ErrConflict):

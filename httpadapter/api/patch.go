@@ -1,0 +1,93 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"reflect"
+	"slices"
+)
+
+// patch is a JSON Merge Patch (RFC 7396) of an object.
+type patch struct{ members []member }
+
+// readPatch reads the body as a patch.
+func (c *call) readPatch() (*patch, error) {
+	if err := c.readText(); err != nil {
+		return nil, err
+	}
+	members, err := membersOf(c.body)
+	return &patch{members}, err
+}
+
+// onlyMember reports whether a patch is of one member alone.
+func onlyMember(p *patch, name string) bool { return len(p.members) == 1 && p.members[0].name == name }
+
+// apply patches the struct that v points to. What results is read as strictly as a body: an error names its member.
+func (p *patch) apply(v any) error {
+	was, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	into := reflect.ValueOf(v).Elem()
+	text, err := merge(was, p.members)
+	if err != nil {
+		return err
+	}
+	fresh := reflect.New(into.Type()).Elem()
+	if err := decode(text, fresh); err != nil {
+		return err
+	}
+	into.Set(fresh)
+	return nil
+}
+
+// merge applies a patch to an object.
+func merge(object []byte, with []member) ([]byte, error) {
+	members, err := membersOf(object)
+	if err != nil {
+		members = nil // RFC 7396 §2: what is no object counts as an empty one
+	}
+	for _, m := range with {
+		at := slices.IndexFunc(members, func(o member) bool { return o.name == m.name })
+		switch {
+		case isNull(m.text):
+			if at >= 0 {
+				members = slices.Delete(members, at, at+1)
+			}
+			continue
+		case isObject(m.text):
+			inner, err := membersOf(m.text)
+			if err != nil {
+				return nil, err
+			}
+			var old []byte
+			if at >= 0 {
+				old = members[at].text
+			}
+			if m.text, err = merge(old, inner); err != nil {
+				return nil, err
+			}
+		}
+		if at >= 0 {
+			members[at].text = m.text
+		} else {
+			members = append(members, m)
+		}
+	}
+	var b bytes.Buffer
+	b.WriteByte('{')
+	for i, m := range members {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		name, err := json.Marshal(m.name)
+		if err != nil {
+			return nil, err
+		}
+		b.Write(name)
+		b.WriteByte(':')
+		b.Write(m.text)
+	}
+	b.WriteByte('}')
+	return b.Bytes(), nil
+}

@@ -1,0 +1,227 @@
+package api
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+var (
+	kinds  = []string{"secret", "publishable", "api_key", "access", "session"}
+	states = []string{"active", "revoked", "disabled", "expired", "not_yet_valid"}
+	orders = []string{"id", "name", "used", "end"}
+)
+
+// tokenFilter are the parameters that select tokens.
+var tokenFilter = []parameter{
+	{name: "kind", kind: listParameter, values: kinds, text: "Kinds, with commas between."},
+	{name: "state", kind: listParameter, values: states, text: "States, with commas between. By the token's own record alone: what it was minted from, and the owner, do not count."},
+	{name: "role", text: "Tokens that name this role, by its id or name. Not those that have it by inheritance."},
+	{name: "client", text: "Tokens of the client with this id."},
+	{name: "parent", text: "Tokens that the token with this id minted directly."},
+	{name: "origin", text: "Tokens that this surface made, such as datocms. Empty: the host's own."},
+	{name: "search", text: "How the name, the id or the hint begins, byte for byte."},
+	{name: "find", text: "A text anywhere in the name, the id or the hint, whatever the case of letters."},
+	{name: "expires_from", kind: timeParameter, text: "Tokens that end at this time or later."},
+	{name: "expires_to", kind: timeParameter, text: "Tokens that end before this time."},
+	{name: "unused_since", kind: timeParameter, text: "Tokens that were never used, or last before this time."},
+	{name: "created_before", kind: timeParameter, text: "Tokens that were made before this time."},
+}
+
+// tokenQuery returns what the parameters of tokenFilter select.
+func (c *call) tokenQuery() latchkey.TokenQuery {
+	q := latchkey.TokenQuery{Role: c.query["role"], Client: c.query["client"], Parent: c.query["parent"],
+		Origin: c.query.pointer("origin"), Search: c.query["search"], Find: c.query["find"],
+		ExpiresFrom: c.query.time("expires_from"), ExpiresTo: c.query.time("expires_to"),
+		UnusedSince: c.query.time("unused_since"), CreatedBefore: c.query.time("created_before")}
+	q.Kinds = kindsOf(c.query.list("kind"))
+	for _, text := range c.query.list("state") {
+		for s := latchkey.Active; s <= latchkey.NotYetValid; s++ {
+			if s.String() == text {
+				q.States = append(q.States, s)
+			}
+		}
+	}
+	return q
+}
+
+func kindsOf(names []string) (list []latchkey.Kind) {
+	for _, name := range names {
+		var k latchkey.Kind
+		if k.UnmarshalText([]byte(name)) == nil {
+			list = append(list, k)
+		}
+	}
+	return list
+}
+
+func (c *call) listTokens(*none) (List[Token], error) {
+	q := c.tokenQuery()
+	for i, name := range orders {
+		if name == c.query["order"] {
+			q.Order = latchkey.TokenOrder(i)
+		}
+	}
+	q.Reverse = c.query.bool("reverse")
+	var err error
+	if q.Page, err = c.page(); err != nil {
+		return List[Token]{}, err
+	}
+	l, err := c.account.TokensPage(c.ctx(), q)
+	if err != nil {
+		return List[Token]{}, err
+	}
+	items, err := c.tokens(l.Items...)
+	return List[Token]{Items: items, Next: c.cursor(l.Next)}, err
+}
+
+// Count is the reply to a request that counts.
+type Count struct {
+	Count int  `json:"count" doc:"How many there are, but no more than most."`
+	More  bool `json:"more" doc:"There may be more than count: most was reached."`
+}
+
+func (c *call) countTokens(*none) (Count, error) {
+	most := c.query.number("most", 1000)
+	n, err := c.account.CountTokens(c.ctx(), c.tokenQuery(), most)
+	return Count{n, n >= most}, err
+}
+
+func (c *call) issueToken(in *NewToken) (Made, error) {
+	t, secret, err := c.carryOut().Issue(c.ctx(), in.spec())
+	if err != nil {
+		return Made{}, err
+	}
+	return c.made(t, secret.Reveal()), nil
+}
+
+// made is the reply about a token that was just made. The token exists, and its secret is shown once: so nothing may
+// fail here.
+func (c *call) made(t latchkey.Token, secret string) Made {
+	c.w.Header().Set("Location", c.locate("tokens", t.ID))
+	shown := Token{Token: t, Limits: Limits(t.Limits)}
+	if refused, err := c.account.Refusals(c.ctx(), t); err == nil {
+		shown.Refused = reasonOf(refused[t.ID])
+	}
+	return Made{Token: shown, Secret: secret}
+}
+
+// locate returns a reference to a record, relative to the request's own path: the prefix of the API is not known here.
+func (c *call) locate(collection, id string) string {
+	up := ""
+	for i := 1; i < len(c.op.path); i++ {
+		if c.op.path[i] == '/' {
+			up += "../"
+		}
+	}
+	return up + collection + "/" + id
+}
+
+func (c *call) getToken(*none) (Token, error) {
+	t, err := c.readToken(c.id())
+	if err != nil {
+		return Token{}, err
+	}
+	return c.token(t)
+}
+
+// readToken reads a token. A damaged one is shown as what is left of it, so that it can be ended.
+func (c *call) readToken(id string) (latchkey.Token, error) {
+	t, err := c.account.Get(c.ctx(), id)
+	if _, damaged := errors.AsType[*latchkey.DamagedError](err); damaged && t.ID == id && t.Damaged {
+		err = nil
+	}
+	return t, err
+}
+
+func (c *call) updateToken(*Settings) (Token, error) {
+	patch, err := c.readPatch()
+	if err != nil {
+		return Token{}, err
+	}
+	t, err := c.account.Update(c.ctx(), c.id(), func(t *latchkey.Token) error {
+		settings := settingsOf(t.Settings)
+		if err := patch.apply(&settings); err != nil {
+			return err
+		}
+		if onlyMember(patch, "disabled") { // also of a damaged token, whose Settings are lost
+			t.Disabled = settings.Disabled
+			return nil
+		}
+		t.Settings = settings.settings()
+		return nil
+	})
+	if err != nil {
+		return Token{}, err
+	}
+	return c.token(t)
+}
+
+// Revocation says why a token is revoked.
+type Revocation struct {
+	Reason string `json:"reason,omitempty" doc:"Kept with the token and in the audit trail; at most 256 bytes."`
+}
+
+func (c *call) revokeToken(in *Revocation) (none, error) {
+	return none{}, c.hidden(c.account.Revoke(c.ctx(), c.id(), in.Reason))
+}
+
+func (c *call) deleteToken(*none) (none, error) {
+	return none{}, c.hidden(c.account.Delete(c.ctx(), c.id()))
+}
+
+// hidden returns ErrNotFound in place of a refusal about a token that the caller may not read: it looks as one that does
+// not exist.
+func (c *call) hidden(err error) error {
+	if errors.Is(err, latchkey.ErrDenied) && !c.access.Allows(latchkey.Read, latchkey.Path("latchkey", c.op.tag, c.id())) {
+		return latchkey.ErrNotFound
+	}
+	return err
+}
+
+func tokenOperations() []*operation {
+	return []*operation{
+		handle(operation{id: "listTokens", method: http.MethodGet, path: "/tokens", tag: "token",
+			summary: "List tokens", text: "Oldest first unless order says otherwise. Only those that the caller may read.",
+			query: params(tokenFilter, []parameter{
+				{name: "order", values: orders, text: "By what the list is sorted. Without it: id, which is oldest first. used: never used first. end: without an end last."},
+				{name: "reverse", kind: boolParameter, text: "The other way round."},
+			}, pageParameters), refuses: []int{}}, (*call).listTokens),
+		handle(operation{id: "countTokens", method: http.MethodGet, path: "/tokens/count", tag: "token",
+			summary: "Count tokens", query: params(tokenFilter, []parameter{
+				{name: "most", kind: numberParameter, text: "How far to count. Without it: 1000."}})}, (*call).countTokens),
+		handle(operation{id: "issueToken", method: http.MethodPost, path: "/tokens", tag: "token",
+			summary: "Issue a token", text: "The secret is in the reply, and nowhere else.",
+			status: http.StatusCreated, secret: true, once: true, versioned: true,
+			refuses: []int{403, 409}}, (*call).issueToken),
+		handle(operation{id: "getToken", method: http.MethodGet, path: "/tokens/{id}", tag: "token",
+			summary: "Read a token", versioned: true}, (*call).getToken),
+		handle(operation{id: "updateToken", method: http.MethodPatch, path: "/tokens/{id}", tag: "token",
+			summary: "Change a token", text: "A JSON Merge Patch (RFC 7396) of its settings: null removes a member.",
+			merge: true, versioned: true, ifMatch: true, refuses: []int{403, 409}}, (*call).updateToken),
+		handle(operation{id: "revokeToken", method: http.MethodPost, path: "/tokens/{id}/revoke", tag: "token",
+			summary: "Revoke a token", text: "It ends the token and all that was minted from it. The record stays. " +
+				"A revoked token stays as it is.",
+			ifMatch: true, refuses: []int{403}}, (*call).revokeToken),
+		handle(operation{id: "deleteToken", method: http.MethodDelete, path: "/tokens/{id}", tag: "token",
+			summary: "Delete a token", text: "It ends the token and all that was minted from it, and removes the records.",
+			ifMatch: true, refuses: []int{403}}, (*call).deleteToken),
+	}
+}
+
+func params(lists ...[]parameter) (all []parameter) {
+	for _, l := range lists {
+		all = append(all, l...)
+	}
+	return all
+}
+
+// operations returns the table, in the order of the document.
+func operations() []*operation {
+	var all []*operation
+	for _, of := range [][]*operation{tokenOperations()} {
+		all = append(all, of...)
+	}
+	return all
+}
