@@ -24,6 +24,9 @@ const (
 
 // readBody reads the body of a request into the value that into points to.
 func (c *call) readBody(into any) error {
+	if c.op.optional && c.r.Header.Get("Content-Type") == "" {
+		return refuseBody(c.r)
+	}
 	if err := c.readText(); err != nil {
 		return err
 	}

@@ -206,7 +206,8 @@ func (d *documentOf) operation(op *operation) object {
 	case op.in != nil:
 		schema := d.schema(op.in, false)
 		d.close(schema)
-		out["requestBody"] = object{"required": true, "content": object{mediaJSON: object{"schema": schema}}}
+		out["requestBody"] = object{"required": !op.optional,
+			"content": object{mediaJSON: object{"schema": schema}}}
 	}
 	replies := object{}
 	success := object{"description": "Done."}

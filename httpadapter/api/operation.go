@@ -17,10 +17,11 @@ type operation struct {
 	tag, summary     string
 	text             string // more about it; may be ""
 
-	query []parameter
-	in    reflect.Type // of the body; nil: there is none
-	merge bool         // the body is a JSON Merge Patch (RFC 7396) of in
-	out   reflect.Type // of the reply; nil: there is none, and the status is 204
+	query    []parameter
+	in       reflect.Type // of the body; nil: there is none
+	optional bool         // the body may be left out
+	merge    bool         // the body is a JSON Merge Patch (RFC 7396) of in
+	out      reflect.Type // of the reply; nil: there is none, and the status is 204
 	// status is that of the reply: 200, 201 or 204.
 	status int
 	media  string // of the reply; "": application/json
@@ -128,15 +129,10 @@ func (c *call) reply(out any) error {
 		if err != nil {
 			return err
 		}
-		if tag != "" {
-			h.Set("ETag", tag)
-			if c.op.method == http.MethodGet {
-				h.Set("Cache-Control", "private, no-cache") // it may be kept, and must be asked about
-				if c.notModified(tag) {
-					c.w.WriteHeader(http.StatusNotModified)
-					return nil
-				}
-			}
+		h.Set("ETag", tag)
+		if c.op.method == http.MethodGet && c.notModified(tag) {
+			c.w.WriteHeader(http.StatusNotModified)
+			return nil
 		}
 	}
 	body = append(body, '\n')

@@ -19,6 +19,11 @@ func (c *call) readPatch() (*patch, error) {
 	return &patch{members}, err
 }
 
+// has reports whether the patch is of one of some members.
+func (p *patch) has(names ...string) bool {
+	return slices.ContainsFunc(p.members, func(m member) bool { return slices.Contains(names, m.name) })
+}
+
 // onlyMember reports whether a patch is of one member alone.
 func onlyMember(p *patch, name string) bool { return len(p.members) == 1 && p.members[0].name == name }
 

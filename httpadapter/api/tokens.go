@@ -100,11 +100,8 @@ func (c *call) issueToken(in *NewToken) (Made, error) {
 // fail here.
 func (c *call) made(t latchkey.Token, secret string) Made {
 	c.w.Header().Set("Location", c.locate("tokens", t.ID))
-	shown := Token{Token: t, Limits: Limits(t.Limits)}
-	if refused, err := c.account.Refusals(c.ctx(), t); err == nil {
-		shown.Refused = reasonOf(refused[t.ID])
-	}
-	return Made{Token: shown, Secret: secret}
+	refused, _ := c.account.Refusals(c.ctx(), t) // nil after an error
+	return Made{Token: shown(t, refused[t.ID]), Secret: secret}
 }
 
 // locate returns a reference to a record, relative to the request's own path: the prefix of the API is not known here.
@@ -203,7 +200,7 @@ func tokenOperations() []*operation {
 		handle(operation{id: "revokeToken", method: http.MethodPost, path: "/tokens/{id}/revoke", tag: "token",
 			summary: "Revoke a token", text: "It ends the token and all that was minted from it. The record stays. " +
 				"A revoked token stays as it is.",
-			ifMatch: true, refuses: []int{403}}, (*call).revokeToken),
+			optional: true, ifMatch: true, refuses: []int{403}}, (*call).revokeToken),
 		handle(operation{id: "deleteToken", method: http.MethodDelete, path: "/tokens/{id}", tag: "token",
 			summary: "Delete a token", text: "It ends the token and all that was minted from it, and removes the records.",
 			ifMatch: true, refuses: []int{403}}, (*call).deleteToken),
@@ -220,7 +217,8 @@ func params(lists ...[]parameter) (all []parameter) {
 // operations returns the table, in the order of the document.
 func operations() []*operation {
 	var all []*operation
-	for _, of := range [][]*operation{tokenOperations()} {
+	for _, of := range [][]*operation{meOperations(), tokenOperations(), secretOperations(), sweepOperations(),
+		lineageOperations(), roleOperations(), clientOperations(), ownerOperations(), usageOperations()} {
 		all = append(all, of...)
 	}
 	return all

@@ -18,8 +18,9 @@ type Limits struct {
 // Token is a token as replies show it.
 type Token struct {
 	latchkey.Token
-	Limits  Limits `json:"limits,omitzero" doc:"What the token may spend, and how often it may call."`
-	Refused string `json:"refused,omitempty" doc:"Why the token is refused now, whatever a request brings along: a reason such as revoked, disabled, expired, not_yet_valid, parent, owner_disabled or damaged. Absent: it is not refused."`
+	Kind    latchkey.Kind `json:"kind,omitzero" doc:"Absent: the stored record cannot be read."`
+	Limits  Limits        `json:"limits,omitzero" doc:"What the token may spend, and how often it may call."`
+	Refused string        `json:"refused,omitempty" doc:"Why the token is refused now, whatever a request brings along: a reason such as revoked, disabled, expired, not_yet_valid, parent, owner_disabled or damaged. Absent: it is not refused."`
 }
 
 func (t Token) record() (any, uint64) { return t, t.Version }
@@ -94,6 +95,10 @@ func list[From, To any](c *call, l latchkey.Listing[From], show func(From) To) L
 	return out
 }
 
+func shown(t latchkey.Token, refused error) Token {
+	return Token{Token: t, Kind: t.Kind, Limits: Limits(t.Limits), Refused: reasonOf(refused)}
+}
+
 // tokens returns tokens as replies show them.
 func (c *call) tokens(list ...latchkey.Token) ([]Token, error) {
 	refused, err := c.account.Refusals(c.ctx(), list...)
@@ -102,7 +107,7 @@ func (c *call) tokens(list ...latchkey.Token) ([]Token, error) {
 	}
 	out := make([]Token, len(list))
 	for i, t := range list {
-		out[i] = Token{Token: t, Limits: Limits(t.Limits), Refused: reasonOf(refused[t.ID])}
+		out[i] = shown(t, refused[t.ID])
 	}
 	return out, nil
 }

@@ -1,0 +1,137 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+// Me is the caller.
+type Me struct {
+	Owner     string             `json:"owner" doc:"The account."`
+	TokenID   string             `json:"token_id,omitempty" doc:"Absent: the caller is signed in by the host, without a token."`
+	Name      string             `json:"name,omitempty" doc:"The name of the token."`
+	Kind      string             `json:"kind,omitempty" doc:"The kind of the token."`
+	Test      bool               `json:"test,omitempty" doc:"It is a test token."`
+	Client    latchkey.Client    `json:"client,omitzero" doc:"The client that the caller is, or acts for."`
+	Roles     []string           `json:"roles,omitempty" doc:"The ids of its roles."`
+	RoleNames []string           `json:"role_names,omitempty" doc:"Their names, in the same order. One that is gone has none."`
+	Ends      time.Time          `json:"ends,omitzero" doc:"When the token ends, at the latest. Absent: it has no end."`
+	Address   string             `json:"address,omitempty" doc:"The caller's network address, as the host sees it."`
+	Rate      *latchkey.RateInfo `json:"rate,omitempty" doc:"The state of the token's rate. Absent: it has none."`
+	Quotas    []latchkey.Quota   `json:"quotas,omitempty" doc:"The quotas of the meter that was asked about: the token's own, those of the tokens it was minted from, and the account's."`
+}
+
+func (c *call) getMe(*none) (Me, error) {
+	a := c.access
+	me := Me{Owner: a.Owner(), TokenID: a.TokenID(), Name: a.Name(), Test: a.Test(), Client: a.Client(), Roles: a.Roles(),
+		RoleNames: a.RoleNames(), Ends: a.Ends()}
+	if a.Kind().Valid() {
+		me.Kind = a.Kind().String()
+	}
+	if a.Address().IsValid() {
+		me.Address = a.Address().String()
+	}
+	if info, ok := a.Rate(); ok {
+		me.Rate = &info
+	}
+	if meter := c.query["meter"]; meter != "" {
+		me.Quotas = a.Quotas(meter)
+	}
+	return me, nil
+}
+
+func (c *call) listMyReach(*none) (List[latchkey.Reached], error) {
+	page, err := c.page()
+	if err != nil {
+		return List[latchkey.Reached]{}, err
+	}
+	found, more, err := c.access.Reach(latchkey.Action(c.query["action"]), latchkey.Resource(c.query["under"]), page)
+	out := List[latchkey.Reached]{Items: append([]latchkey.Reached{}, found...)}
+	if more && len(found) > 0 {
+		out.Next = c.cursor(string(found[len(found)-1].Pattern))
+	}
+	return out, err
+}
+
+func (c *call) explainMe(in *Questions) (List[latchkey.Explanation], error) {
+	if err := in.check(); err != nil {
+		return List[latchkey.Explanation]{}, err
+	}
+	if id := c.access.TokenID(); id != "" {
+		list, err := c.account.Explain(c.ctx(), id, in.Questions...)
+		if err == nil || !errors.Is(err, latchkey.ErrDenied) && !errors.Is(err, latchkey.ErrNotFound) {
+			return answered(list, err)
+		}
+	}
+	// It may not read where its rights come from: it hears what they are.
+	list := make([]latchkey.Explanation, len(in.Questions))
+	for i, q := range in.Questions {
+		all := c.access.Explain(q.Action, q.Resource)
+		list[i] = latchkey.Explanation{Action: q.Action, Resource: q.Resource, ActionWords: all.ActionWords,
+			ResourceName: all.ResourceName, Undeclared: all.Undeclared, Verdict: all.Verdict, Rows: all.Rows,
+			Missing: all.Missing}
+		if rows, err := c.access.Filter(q.Action, q.Resource); err == nil {
+			list[i].Rows = rows // with references filled in
+		}
+	}
+	return answered(list, nil)
+}
+
+// NewMint is what the caller's own rights are narrowed by.
+type NewMint struct {
+	Name         string                `json:"name,omitempty" doc:"At most 256 bytes."`
+	Roles        []string              `json:"roles,omitempty" doc:"Ids or names of roles that the caller has. Absent, and no permissions: all that the caller may do."`
+	RoleEnds     map[string]time.Time  `json:"role_ends,omitempty" doc:"Until when it has some of its roles."`
+	Permissions  latchkey.Permissions  `json:"permissions,omitzero" doc:"Rules. It may do what they allow and the caller may do."`
+	Restrictions latchkey.Restrictions `json:"restrictions,omitzero" doc:"Where the token may be used, besides what holds for the caller's."`
+	Limits       Limits                `json:"limits,omitzero" doc:"What it may spend, besides what holds for the caller's."`
+	Lifetime     time.Duration         `json:"lifetime" doc:"How long it lives. It ends earlier with the caller's token."`
+	Idle         time.Duration         `json:"idle,omitempty" doc:"How long after its last use it ends."`
+	Extra        json.RawMessage       `json:"extra,omitempty" doc:"Any JSON of the host's, kept byte for byte."`
+	Client       latchkey.Client       `json:"client,omitzero" doc:"The client that it belongs to. Absent: the caller's."`
+	Attributes   latchkey.Attributes   `json:"attributes,omitempty" doc:"Facts that are added to the caller's."`
+	Rows         []latchkey.Condition  `json:"rows,omitempty" doc:"Rows to which it is limited, all of them at once."`
+	Forced       latchkey.Values       `json:"forced,omitempty" doc:"Values that are written into each row it creates."`
+}
+
+func (c *call) mintToken(in *NewMint) (Made, error) {
+	n := latchkey.Narrowing{Name: in.Name, Roles: in.Roles, RoleEnds: in.RoleEnds, Permissions: in.Permissions,
+		Restrictions: in.Restrictions, Limits: latchkey.Limits(in.Limits), Lifetime: in.Lifetime, Idle: in.Idle,
+		Extra: in.Extra, Client: in.Client, Attributes: in.Attributes, Rows: in.Rows, Forced: in.Forced}
+	var t latchkey.Token
+	var secret latchkey.Secret
+	var err error
+	if r, ok := c.request(); ok {
+		t, secret, err = c.access.MintFor(c.ctx(), r, n)
+	} else {
+		t, secret, err = c.access.Mint(c.ctx(), n)
+	}
+	if err != nil {
+		return Made{}, err
+	}
+	return c.made(t, secret.Reveal()), nil
+}
+
+func meOperations() []*operation {
+	return []*operation{
+		handle(operation{id: "getMe", method: http.MethodGet, path: "/me", tag: "me",
+			summary: "Say who the caller is", text: "Every caller may ask.",
+			query: []parameter{{name: "meter", text: "The meter whose quotas are shown."}}}, (*call).getMe),
+		handle(operation{id: "listMyReach", method: http.MethodGet, path: "/me/reach", tag: "me",
+			summary: "List where the caller may do something", text: "Patterns of resources, in the order of their bytes.",
+			query: params([]parameter{actionAndResource[0],
+				{name: "under", text: "This resource and what lies beneath it. Without it: everything."}},
+				pageParameters)}, (*call).listMyReach),
+		handle(operation{id: "explainMe", method: http.MethodPost, path: "/me/explain", tag: "me",
+			summary: "Explain what the caller may do", text: "With the rules that decided, if the caller may read its own " +
+				"token and all that its rights come from; without them otherwise."}, (*call).explainMe),
+		handle(operation{id: "mintToken", method: http.MethodPost, path: "/me/tokens", tag: "me",
+			summary: "Mint a token that may do less", text: "The secret is in the reply, and nowhere else. The token ends with " +
+				"the caller's own.",
+			status: http.StatusCreated, secret: true, once: true, versioned: true}, (*call).mintToken),
+	}
+}

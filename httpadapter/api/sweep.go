@@ -1,0 +1,65 @@
+package api
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+// Selection says which tokens are ended, and why. A token must meet all members that are set.
+type Selection struct {
+	Client        string          `json:"client,omitempty" doc:"Tokens of the client with this id."`
+	Role          string          `json:"role,omitempty" doc:"Tokens that name this role, by its id or name."`
+	Origin        *string         `json:"origin,omitempty" doc:"Tokens that this surface made. Empty: the host's own."`
+	Parent        string          `json:"parent,omitempty" doc:"Tokens that the token with this id minted directly."`
+	Kinds         []latchkey.Kind `json:"kinds,omitempty" doc:"Tokens of these kinds."`
+	CreatedBefore time.Time       `json:"created_before,omitzero" doc:"Tokens that were made before."`
+	UnusedSince   time.Time       `json:"unused_since,omitzero" doc:"Tokens that were neither used nor made since."`
+	All           bool            `json:"all,omitempty" doc:"Without any other member: all tokens of the account."`
+
+	Reason string `json:"reason,omitempty" doc:"For the audit trail, and kept with revoked tokens; at most 256 bytes."`
+	After  string `json:"after,omitempty" doc:"The after of the reply before: where to go on."`
+}
+
+// Swept is what was done with the tokens of a Selection.
+type Swept struct {
+	Done       int      `json:"done" doc:"How many tokens were ended by this request."`
+	Refused    int      `json:"refused" doc:"How many are selected and the caller may not end."`
+	RefusedIDs []string `json:"refused_ids,omitempty" doc:"Some of these, without those that the caller may not read."`
+	More       bool     `json:"more" doc:"Tokens may be left: send the request again, with after."`
+	After      string   `json:"after,omitempty" doc:"The last token that was decided about."`
+}
+
+// sweepSteps is how many transactions of two hundred tokens one request makes: a few seconds on a slow store.
+const sweepSteps = 5
+
+func (in *Selection) selector() latchkey.Selector {
+	return latchkey.Selector{Client: in.Client, Role: in.Role, Origin: in.Origin, Parent: in.Parent, Kinds: in.Kinds,
+		CreatedBefore: in.CreatedBefore, UnusedSince: in.UnusedSince, All: in.All, After: in.After, Steps: sweepSteps}
+}
+
+func sweptOf(s latchkey.Swept, err error) (Swept, error) {
+	return Swept{Done: s.Done, Refused: s.Refused, RefusedIDs: s.RefusedIDs, More: s.More, After: s.After}, err
+}
+
+func (c *call) revokeTokens(in *Selection) (Swept, error) {
+	return sweptOf(c.account.RevokeAll(c.ctx(), in.selector(), in.Reason))
+}
+
+func (c *call) disableTokens(in *Selection) (Swept, error) {
+	return sweptOf(c.account.DisableAll(c.ctx(), in.selector(), in.Reason))
+}
+
+func sweepOperations() []*operation {
+	const text = " Oldest first, a thousand in one request: send it again with after while there is more. " +
+		"What was done stays done, so it can be repeated. countTokens tells beforehand how many are meant."
+	return []*operation{
+		handle(operation{id: "revokeTokens", method: http.MethodPost, path: "/tokens/revoke", tag: "token",
+			summary: "Revoke the tokens that a selection selects", text: "As revokeToken does each." + text,
+			refuses: []int{409}}, (*call).revokeTokens),
+		handle(operation{id: "disableTokens", method: http.MethodPost, path: "/tokens/disable", tag: "token",
+			summary: "Switch off the tokens that a selection selects", text: "They can be enabled again." + text,
+			refuses: []int{409}}, (*call).disableTokens),
+	}
+}

@@ -1,0 +1,106 @@
+package api
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/httpadapter"
+)
+
+// maxRows bounds the rows of one reply about usage: they are sums, and have no pages.
+const maxRows = 10_000
+
+func bounded[T any](rows []T, err error) (List[T], error) {
+	if err == nil && len(rows) > maxRows {
+		err = httpadapter.Refusal(problem(http.StatusBadRequest, "too-many-rows", "Too many rows",
+			"The reply would have more than 10,000 rows: name fewer columns in by, or a shorter range."), nil)
+	}
+	return List[T]{Items: append([]T{}, rows...)}, err
+}
+
+var days = []parameter{
+	{name: "from", kind: dayParameter, text: "The first day, in UTC."},
+	{name: "to", kind: dayParameter, text: "The last day, in UTC."},
+}
+
+func (c *call) listUsage(*none) (List[latchkey.UsageRow], error) {
+	return bounded(c.account.Usage(c.ctx(), latchkey.UsageQuery{TokenIDs: c.query.list("token"),
+		Meters: c.query.list("meter"), ClientID: c.query["client"], From: c.query["from"], To: c.query["to"],
+		By: c.query.list("by")}))
+}
+
+func (c *call) listRefusals(*none) (List[latchkey.RefusalCount], error) {
+	return bounded(c.account.RefusalReport(c.ctx(), latchkey.RefusalQuery{TokenIDs: c.query.list("token"),
+		From: c.query["from"], To: c.query["to"], By: c.query.list("by")}))
+}
+
+func (c *call) listEvents(*none) (List[latchkey.Event], error) {
+	page, err := c.page()
+	if err != nil {
+		return List[latchkey.Event]{}, err
+	}
+	l, err := c.account.EventsPage(c.ctx(), latchkey.EventQuery{Page: page, Actor: c.query.pointer("actor"),
+		Object: c.query["object"], Action: c.query["action"], From: c.query.time("from"), To: c.query.time("to"),
+		Reverse: c.query["order"] != "oldest"})
+	return list(c, l, func(e latchkey.Event) latchkey.Event { return e }), err
+}
+
+// Catalogue is what the host declares of its resources and actions.
+type Catalogue struct {
+	Resources []ResourceType             `json:"resources,omitempty"`
+	Actions   map[latchkey.Action]string `json:"actions,omitempty" doc:"What people call actions."`
+}
+
+// ResourceType is one kind of resource.
+type ResourceType struct {
+	Template string            `json:"template" doc:"Such as invoice/{id}."`
+	Name     string            `json:"name,omitempty" doc:"What people call it."`
+	Actions  []latchkey.Action `json:"actions,omitempty"`
+	Fields   map[string]string `json:"fields,omitempty" doc:"The types of the fields of its rows: text, integer, number, boolean, date, datetime or float."`
+}
+
+func (c *call) getCatalogue(*none) (out Catalogue, err error) {
+	declared := c.manager().Catalogue()
+	if declared == nil {
+		return out, latchkey.ErrNotFound
+	}
+	text, err := json.Marshal(declared)
+	if err == nil {
+		err = json.Unmarshal(text, &out)
+	}
+	return out, err
+}
+
+func usageOperations() []*operation {
+	return []*operation{
+		handle(operation{id: "listUsage", method: http.MethodGet, path: "/usage", tag: "usage",
+			summary: "Sum up usage", text: "By the columns that by names; without it one sum of everything. At most 10,000 rows.",
+			query: params(days, []parameter{
+				{name: "by", kind: listParameter, values: []string{"token", "client", "meter", "endpoint", "day"}, text: "Columns, with commas between."},
+				{name: "token", kind: listParameter, text: "Of the tokens with these ids."},
+				{name: "meter", kind: listParameter, text: "Of these meters."},
+				{name: "client", text: "Of the client with this id."},
+			})}, (*call).listUsage),
+		handle(operation{id: "listRefusals", method: http.MethodGet, path: "/refusals", tag: "usage",
+			summary: "Count refusals of tokens", text: "By the columns that by names; without it by token, day and reason.",
+			query: params(days, []parameter{
+				{name: "by", kind: listParameter, values: []string{"token", "reason", "day"}, text: "Columns, with commas between."},
+				{name: "token", kind: listParameter, text: "Of the tokens with these ids."},
+			})}, (*call).listRefusals),
+		handle(operation{id: "listEvents", method: http.MethodGet, path: "/events", tag: "usage",
+			summary: "Read the audit trail", text: "Newest first unless order says otherwise. A page may have fewer items than " +
+				"limit, or none, and yet a next.",
+			query: params([]parameter{
+				{name: "actor", text: "Who did it: the id of a token, client:<id> for somebody who was signed in, empty for the host."},
+				{name: "object", text: "The id of the record it was done to."},
+				{name: "action", text: "The action, or how it begins if it ends in a dot: token. selects token.issue."},
+				{name: "from", kind: timeParameter, text: "At this time or later."},
+				{name: "to", kind: timeParameter, text: "Before this time."},
+				{name: "order", values: []string{"newest", "oldest"}, text: "Which comes first. Without it: newest."},
+			}, pageParameters)}, (*call).listEvents),
+		handle(operation{id: "getCatalogue", method: http.MethodGet, path: "/catalogue", tag: "owner",
+			summary: "Read the resources and actions that the host declares", text: "404 if it declares none.",
+			refuses: []int{404}}, (*call).getCatalogue),
+	}
+}
