@@ -85,6 +85,6 @@ func clientOperations() []*operation {
 			summary: "Erase a client", text: "It deletes the tokens of the client with all that was minted from them, the name, " +
 				"and what the audit trail holds of them. To erase a client that is not known is no error. After a failure, send " +
 				"it again.",
-			refuses: []int{409}}, (*call).eraseClient),
+			absent: true, refuses: []int{409}}, (*call).eraseClient),
 	}
 }

@@ -120,8 +120,17 @@ func decodeAt(pointer string, text []byte, v reflect.Value) error {
 	if isNull(text) {
 		return badMember(pointer, "null: leave the member out", nil)
 	}
-	if t == reflect.TypeFor[time.Time]() {
+	switch t {
+	case reflect.TypeFor[time.Time]():
 		return decodeTime(pointer, text, v)
+	case reflect.TypeFor[latchkey.Permissions](): // one by one, so that an error names the rule
+		if err := decodeList(pointer, text, v); err != nil {
+			return err
+		}
+		if err := v.Interface().(latchkey.Permissions).Validate(); err != nil {
+			return badMember(pointer, latchkeyReason(err), nil)
+		}
+		return nil
 	}
 	if _, own := reflect.PointerTo(t).MethodByName("UnmarshalJSON"); own {
 		return decodeOwn(pointer, text, v)
@@ -240,16 +249,20 @@ func decodeOwn(pointer string, text []byte, v reflect.Value) error {
 // may hold are no secrets. "" for an error of another package.
 func latchkeyReason(err error) string {
 	for _, sentinel := range []error{latchkey.ErrBadCondition, latchkey.ErrInvalid} {
-		if !errors.Is(err, sentinel) {
-			continue
+		if errors.Is(err, sentinel) {
+			return reasonBehind(err, sentinel)
 		}
-		text := err.Error()
-		if _, after, ok := strings.Cut(text, sentinel.Error()+": "); ok {
-			text = after
-		}
-		return text
 	}
 	return ""
+}
+
+// reasonBehind returns the text of an error behind that of a sentinel that it wraps, which may be in it more than once.
+func reasonBehind(err, sentinel error) string {
+	text := err.Error()
+	if at := strings.LastIndex(text, sentinel.Error()+": "); at >= 0 {
+		return text[at+len(sentinel.Error())+2:]
+	}
+	return text
 }
 
 // wanted says in words what a value must be.

@@ -134,7 +134,7 @@ var problemTexts = map[int]string{
 	401: "There is no credential, or it is not valid.",
 	403: "The caller may not do this, or the account's policy does not allow it.",
 	404: "There is no such record, or the caller may not read it.",
-	409: "It contradicts what is there, or was carried out before under this Idempotency-Key.",
+	409: "It contradicts what is there, was carried out before under this Idempotency-Key, or others kept changing the record.",
 	412: "The record has another version than If-Match says.",
 	413: "The body is too long.",
 	415: "The body is compressed, or of another media type.",
@@ -147,14 +147,14 @@ var problemTexts = map[int]string{
 // problemStatuses returns the statuses of the refusals of an operation.
 func problemStatuses(op *operation) []int {
 	all := append([]int{400, 401, 403, 429, 503}, op.refuses...)
-	if strings.Contains(op.path, "{") {
+	if strings.Contains(op.path, "{") && !op.absent {
 		all = append(all, 404)
 	}
 	if op.in != nil {
 		all = append(all, 413, 415)
 	}
 	if op.ifMatch {
-		all = append(all, 412, 428)
+		all = append(all, 409, 412, 428)
 	}
 	if op.once {
 		all = append(all, 409, 422)
@@ -168,7 +168,7 @@ func (d *documentOf) problems(schema object) object {
 	for status, text := range problemTexts {
 		r := object{"description": text, "content": object{"application/problem+json": object{"schema": schema}}}
 		switch status {
-		case 401:
+		case 400, 401, 403: // RFC 6750 §3.1
 			r["headers"] = refs("headers", "WWW-Authenticate")
 		case 429:
 			r["headers"] = refs("headers", "RateLimit", "RateLimit-Policy", "Retry-After")
@@ -353,7 +353,7 @@ func (d *documentOf) schema(t reflect.Type, patch bool) object {
 	case reflect.Pointer:
 		return d.schema(t.Elem(), patch)
 	case reflect.Slice:
-		if t.Elem().Kind() == reflect.Uint8 {
+		if t.Elem() == reflect.TypeFor[byte]() {
 			return object{"type": "string", "contentEncoding": "base64"}
 		}
 		return object{"type": "array", "items": d.schema(t.Elem(), false)}

@@ -106,9 +106,16 @@ func (w *world) as(token, method, target string, body any, headers ...string) re
 	return w.send(r)
 }
 
+// send also checks that the request and the reply are as openapi.json says.
 func (w *world) send(r *http.Request) reply {
-	out := httptest.NewRecorder()
+	w.t.Helper()
+	out, sent := httptest.NewRecorder(), []byte(nil)
+	if r.Body != nil {
+		sent, _ = io.ReadAll(r.Body)
+		r.Body = io.NopCloser(bytes.NewReader(sent))
+	}
 	w.handler.ServeHTTP(out, r)
+	checkTruth(w.t, r, sent, out)
 	return reply{out, w.t}
 }
 

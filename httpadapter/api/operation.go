@@ -26,11 +26,12 @@ type operation struct {
 	status int
 	media  string // of the reply; "": application/json
 
-	versioned bool // the reply has an ETag
-	ifMatch   bool // it changes a record that has a version
-	once      bool // it takes an Idempotency-Key
-	secret    bool // the reply holds a secret
-	refuses   []int
+	versioned bool  // the reply has an ETag
+	ifMatch   bool  // it changes a record that has a version
+	once      bool  // it takes an Idempotency-Key
+	secret    bool  // the reply holds a secret
+	absent    bool  // a record that does not exist is no error
+	refuses   []int // statuses that others of its kind do not have
 
 	serve func(*call) error
 }

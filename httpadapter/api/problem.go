@@ -45,7 +45,7 @@ func explained(err error) error {
 
 // described adds the text behind a sentinel to a problem.
 func described(p httpadapter.Problem, err, sentinel error) error {
-	if _, text, ok := strings.Cut(err.Error(), sentinel.Error()+": "); ok {
+	if text := reasonBehind(err, sentinel); !strings.Contains(text, sentinel.Error()) {
 		p.Detail = adapters.Sentence(text)
 	}
 	return httpadapter.Refusal(p, err)
