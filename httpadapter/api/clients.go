@@ -17,10 +17,15 @@ func (c *call) listClients(*none) (List[latchkey.Client], error) {
 
 func (c *call) getClient(*none) (latchkey.Client, error) { return c.account.Client(c.ctx(), c.id()) }
 
+const maxClientID = 256 // bytes; no client has a longer one
+
 // mediaLines is the type of JSON texts, one a line.
 const mediaLines = "application/jsonl"
 
 func (c *call) exportClient() error {
+	if len(c.id()) > maxClientID {
+		return latchkey.ErrNotFound
+	}
 	out := lines{w: c.w, head: c.r.Method == http.MethodHead}
 	if err := c.account.ExportClient(c.ctx(), c.id(), &out); err != nil {
 		if out.begun {

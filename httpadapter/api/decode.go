@@ -239,8 +239,10 @@ func decodeOwn(pointer string, text []byte, v reflect.Value) error {
 	if e, ok := errors.AsType[*strictjson.Error](err); ok && e.Unwrap() != nil {
 		err = e.Unwrap()
 	}
-	if own := latchkeyReason(err); own != "" {
-		reason = own
+	if _, text := reflect.PointerTo(v.Type()).MethodByName("UnmarshalText"); !text { // which repeats the text
+		if own := latchkeyReason(err); own != "" {
+			reason = own
+		}
 	}
 	return badMember(pointer, reason, nil)
 }

@@ -33,6 +33,7 @@ type world struct {
 	t       *testing.T
 	clock   *clock
 	store   latchkey.Store
+	options latchkey.Options
 	keys    *latchkey.Manager
 	acme    latchkey.Account // the host itself
 	admin   string           // the text of a secret key of acme
@@ -55,12 +56,19 @@ func newWorld(t *testing.T, s setup) *world {
 		w.store = s.store(w.store)
 	}
 	s.options.Clock, s.api.Clock = w.clock.now, w.clock.now
+	w.options = s.options
 	w.keys = latchkey.New(w.store, &s.options)
 	t.Cleanup(func() { _ = w.keys.Close(t.Context()) })
 	w.acme = w.keys.For("acme")
 	w.adminID, w.admin = w.issue(latchkey.Spec{Kind: latchkey.KindSecret, Name: "admin"})
 	w.handler = Handler(httpadapter.New(w.keys, &s.adapter), &s.api)
 	return w
+}
+
+// process returns the API of another process over the same store.
+func (w *world) process() http.Handler {
+	keys := latchkey.New(w.store, &w.options)
+	return Handler(httpadapter.New(keys, nil), &Options{Clock: w.clock.now})
 }
 
 // issue makes a token of acme and returns its id and text.

@@ -150,7 +150,7 @@ func (c *call) updateToken(*Settings) (Token, error) {
 		return nil
 	})
 	if err != nil {
-		return Token{}, err
+		return Token{}, c.hidden(err)
 	}
 	return c.token(t)
 }
