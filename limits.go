@@ -338,8 +338,10 @@ func (a *Access) checkMeter(meter string) error {
 	if a.set == nil {
 		return ErrInvalidToken
 	}
-	return checkText("meter", meter, 1, usage.MaxMeter)
+	return checkMeter(meter)
 }
+
+func checkMeter(meter string) error { return checkText("meter", meter, 1, usage.MaxMeter) }
 
 // limits returns what a debit must keep to, and nil if no quota holds for the meter.
 func (a *Access) limits(ctx context.Context, meter string) (*meterLimits, error) {
@@ -412,12 +414,7 @@ type creditHost struct{ *Manager }
 func (h creditHost) Reserve(ctx context.Context, r credits.Reservation) (left int64, least int, err error) {
 	accounts := make([]CreditAccount, r.Accounts.Len())
 	for i := range accounts {
-		a := r.Accounts.At(i)
-		accounts[i] = CreditAccount{TokenID: a.TokenID, Meter: a.Meter, Period: a.Period, Limit: Credits(a.Limit),
-			Carry: Credits(a.Carry), CarryFrom: a.CarryFrom}
-		if a.Ends != 0 {
-			accounts[i].Ends = fromMicros(a.Ends)
-		}
+		accounts[i] = creditAccount(r.Accounts.At(i))
 	}
 	got, err := h.store.Reserve(ctx, Reservation{Owner: r.Owner, Key: r.Key, Accounts: accounts, Amount: Credits(r.Amount),
 		Until: fromMicros(r.Until)})
@@ -438,6 +435,16 @@ func (h creditHost) Reserve(ctx context.Context, r credits.Reservation) (left in
 			len(accounts))
 	}
 	return int64(got.Left), got.Least, err
+}
+
+// creditAccount returns an account as the Store knows it.
+func creditAccount(a credits.Account) CreditAccount {
+	out := CreditAccount{TokenID: a.TokenID, Meter: a.Meter, Period: a.Period, Limit: Credits(a.Limit),
+		Carry: Credits(a.Carry), CarryFrom: a.CarryFrom}
+	if a.Ends != 0 {
+		out.Ends = fromMicros(a.Ends)
+	}
+	return out
 }
 
 func (h creditHost) Adjust(ctx context.Context, owner string, key [16]byte, a credits.Adjustment) error {

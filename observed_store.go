@@ -175,6 +175,13 @@ func (s *observedStore) Reserve(ctx context.Context, r Reservation) (Reserved, e
 	return got, err
 }
 
+func (s *observedStore) Balances(ctx context.Context, owner string, accounts []CreditAccount) ([]Credits, error) {
+	start := time.Now()
+	left, err := s.Store.Balances(ctx, owner, accounts)
+	s.done(ctx, "Balances", start, err)
+	return left, err
+}
+
 func (s *observedStore) Adjust(ctx context.Context, owner string, key [16]byte, a Adjustment) error {
 	start := time.Now()
 	err := s.Store.Adjust(ctx, owner, key, a)

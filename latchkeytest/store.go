@@ -204,6 +204,15 @@ func (s *Store) Reserve(ctx context.Context, r latchkey.Reservation) (latchkey.R
 	return s.Store.Reserve(ctx, r)
 }
 
+// Balances implements [latchkey.Store].
+func (s *Store) Balances(ctx context.Context, owner string, accounts []latchkey.CreditAccount) (
+	[]latchkey.Credits, error) {
+	if err := s.err(); err != nil {
+		return nil, err
+	}
+	return s.Store.Balances(ctx, owner, accounts)
+}
+
 // Adjust implements [latchkey.Store].
 func (s *Store) Adjust(ctx context.Context, owner string, key [16]byte, a latchkey.Adjustment) error {
 	if err := s.err(); err != nil {

@@ -251,6 +251,26 @@ func (s *Store) Reserve(ctx context.Context, r latchkey.Reservation) (latchkey.R
 	return answer, nil
 }
 
+// Balances implements [latchkey.Store].
+func (s *Store) Balances(ctx context.Context, owner string, accounts []latchkey.CreditAccount) (
+	[]latchkey.Credits, error) {
+	if err := check(ctx); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.lookup(owner)
+	left := make([]latchkey.Credits, len(accounts))
+	for i := range accounts {
+		c := &accounts[i]
+		if c.Carry > 0 && c.CarryFrom == c.Period {
+			return nil, fmt.Errorf("%w: an account carries from itself", latchkey.ErrInvalid)
+		}
+		left[i] = a.left(c)
+	}
+	return left, nil
+}
+
 func keyOf(c *latchkey.CreditAccount) creditKey { return creditKey{c.TokenID, c.Meter, c.Period} }
 
 // left returns what an account has left with what it carries, 0 or more.

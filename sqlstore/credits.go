@@ -76,6 +76,38 @@ func (s *Store) Reserve(ctx context.Context, r latchkey.Reservation) (latchkey.R
 	return *answer, nil
 }
 
+// Balances implements latchkey.Store.
+func (s *Store) Balances(ctx context.Context, owner string, accounts []latchkey.CreditAccount) (
+	[]latchkey.Credits, error) {
+	left := make([]latchkey.Credits, len(accounts))
+	used := func(a *latchkey.CreditAccount, period string) (used latchkey.Credits, err error) {
+		_, err = s.first(ctx, usedCredits, []any{owner, a.TokenID, a.Meter, period}, (*int64)(&used))
+		return used, err
+	}
+	for i := range accounts {
+		a := &accounts[i]
+		if a.Carry > 0 && a.CarryFrom == a.Period {
+			return nil, mapError(ctx, "read credits", contractError(latchkey.ErrInvalid, "an account carries from itself"))
+		}
+		if a.Limit <= 0 {
+			continue
+		}
+		before := latchkey.Credits(0)
+		if a.Carry > 0 {
+			var err error
+			if before, err = used(a, a.CarryFrom); err != nil {
+				return nil, mapError(ctx, "read credits", err)
+			}
+		}
+		now, err := used(a, a.Period)
+		if err != nil {
+			return nil, mapError(ctx, "read credits", err)
+		}
+		left[i] = max(a.Limit+carried(a, before)-now, 0)
+	}
+	return left, nil
+}
+
 func (t *tx) reserve(r latchkey.Reservation, debits []debit, body []byte) (latchkey.Reserved, error) {
 	var answer latchkey.Reserved
 	old, found, err := t.reservation(r.Owner, r.Key)
@@ -142,14 +174,22 @@ func (t *tx) limit(owner string, d *debit) (latchkey.Credits, error) {
 	before := d.creditAccount
 	before.Period = d.of.CarryFrom
 	used, _, err := t.used(owner, before)
-	carry := min(d.of.Carry, max(limit-used, 0), math.MaxInt64-limit)
-	return limit + carry, err
+	return limit + carried(&d.of, used), err
 }
+
+// carried returns what an account carries from the period before, of which so much is taken.
+func carried(a *latchkey.CreditAccount, taken latchkey.Credits) latchkey.Credits {
+	if a.Carry <= 0 {
+		return 0
+	}
+	return min(a.Carry, max(a.Limit-taken, 0), math.MaxInt64-a.Limit)
+}
+
+const usedCredits = `SELECT used FROM latchkey_credits WHERE owner = ? AND token_id = ? AND meter = ? AND period = ?`
 
 // used returns what is taken from an account.
 func (t *tx) used(owner string, a creditAccount) (used latchkey.Credits, found bool, err error) {
-	found, err = t.row(`SELECT used FROM latchkey_credits WHERE owner = ? AND token_id = ? AND meter = ? AND period = ?`,
-		[]any{owner, a.Token, a.Meter, a.Period}, (*int64)(&used))
+	found, err = t.row(usedCredits, []any{owner, a.Token, a.Meter, a.Period}, (*int64)(&used))
 	return used, found, err
 }
 

@@ -502,6 +502,47 @@ var creditCases = []Case{
 		w.same(over.Left, latchkey.Credits(30), "what the error says is left")
 	}),
 
+	newCase("credits/balances", "Balances says of each account what Reserve could take from it, with what it carries, and "+
+		"takes nothing. An account that carries from itself is ErrInvalid.", func(w *fixture) {
+		account := func(token, period string, limit latchkey.Credits) latchkey.CreditAccount {
+			return latchkey.CreditAccount{TokenID: token, Meter: "m", Period: period, Limit: limit}
+		}
+		take := func(owner string, n latchkey.Credits, of ...latchkey.CreditAccount) [16]byte {
+			key := w.key()
+			_, err := w.s.Reserve(w.ctx, latchkey.Reservation{Owner: owner, Key: key, Amount: n, Until: noon, Accounts: of})
+			w.ok(err, "Reserve")
+			return key
+		}
+		accounts := []latchkey.CreditAccount{account("", "now", 50), account(id(1), "now", 40), account(id(1), "", 30),
+			account(id(2), "now", 20), account(id(3), "now", 0), account(id(4), "now", -5), account(id(5), "now", 10)}
+		accounts[1].Carry, accounts[1].CarryFrom = 15, "before"
+		balances := func(when string, want ...latchkey.Credits) {
+			w.Helper()
+			for range 2 {
+				got, err := w.s.Balances(w.ctx, acme, accounts)
+				w.ok(err, "Balances "+when)
+				w.same(got, want, "Balances "+when)
+			}
+		}
+		balances("of new accounts", 50, 55, 30, 20, 0, 0, 10)
+		held := take(acme, 12, accounts[:3]...)
+		take(acme, 35, account(id(1), "before", 40)) // which leaves 5 to carry
+		take("globex", 9, account("", "now", 50))
+		take(acme, 10, account(id(5), "now", 10))
+		balances("after some was taken", 38, 33, 18, 20, 0, 0, 0)
+		w.ok(w.s.Settle(w.ctx, acme, held, 2), "Settle")
+		accounts[6].Limit = 4 // lowered below what is taken
+		balances("after some was given back", 48, 43, 28, 20, 0, 0, 0)
+		take(acme, 43, accounts[1])
+		balances("of an exhausted account", 48, 0, 28, 20, 0, 0, 0)
+		accounts = []latchkey.CreditAccount{}
+		balances("of none")
+		itself := account("", "now", 50)
+		itself.Carry, itself.CarryFrom = 1, "now"
+		_, err := w.s.Balances(w.ctx, acme, []latchkey.CreditAccount{itself})
+		w.failed(latchkey.ErrInvalid, err, "Balances of an account that carries from itself")
+	}),
+
 	newCase("credits/amounts", "An amount ≤ 0, no account, or one named twice is ErrInvalid. The largest amounts neither "+
 		"overflow nor round.", func(w *fixture) {
 		one := credits{w, []latchkey.CreditAccount{{Meter: "m", Limit: math.MaxInt64}}}

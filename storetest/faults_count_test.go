@@ -117,7 +117,49 @@ var countFaults = map[string]fault{
 	"carries all that was left":            {[]string{"credits/carry"}, faultyLedger{carriesAll: true}.seed},
 	"carries from another":                 {[]string{"credits/carry"}, faultyLedger{carriesFromAnyone: true}.seed},
 	"carries what was carried":             {[]string{"credits/carry"}, faultyLedger{carriesOn: true}.seed},
-	"says that the first is least":         {[]string{"credits/least"}, faultyLedger{saysFirst: true}.seed},
+	"reports limits as what is left": {[]string{"credits/balances"}, func(f *faulty, s latchkey.Store) {
+		f.balances = func(ctx context.Context, owner string, accounts []latchkey.CreditAccount) ([]latchkey.Credits, error) {
+			if _, err := s.Balances(ctx, owner, accounts); err != nil {
+				return nil, err
+			}
+			left := make([]latchkey.Credits, len(accounts))
+			for i, a := range accounts {
+				left[i] = max(a.Limit, 0)
+			}
+			return left, nil
+		}
+	}},
+	"reports what is left below zero": {[]string{"credits/balances"}, func(f *faulty, s latchkey.Store) {
+		f.balances = func(ctx context.Context, owner string, accounts []latchkey.CreditAccount) ([]latchkey.Credits, error) {
+			left, err := s.Balances(ctx, owner, accounts)
+			for i := range left {
+				if left[i] == 0 {
+					left[i] = -1
+				}
+			}
+			return left, err
+		}
+	}},
+	"reports what is left in another order": {[]string{"credits/balances"}, func(f *faulty, s latchkey.Store) {
+		f.balances = func(ctx context.Context, owner string, accounts []latchkey.CreditAccount) ([]latchkey.Credits, error) {
+			left, err := s.Balances(ctx, owner, accounts)
+			slices.Reverse(left)
+			return left, err
+		}
+	}},
+	"takes what it reports": {[]string{"credits/balances"}, func(f *faulty, s latchkey.Store) {
+		var calls byte
+		f.balances = func(ctx context.Context, owner string, accounts []latchkey.CreditAccount) ([]latchkey.Credits, error) {
+			left, err := s.Balances(ctx, owner, accounts)
+			if err == nil && len(accounts) > 0 && left[0] > 0 {
+				calls++
+				_, _ = s.Reserve(ctx, latchkey.Reservation{Owner: owner, Key: [16]byte{15: calls}, Amount: 1,
+					Accounts: accounts[:1]})
+			}
+			return left, err
+		}
+	}},
+	"says that the first is least": {[]string{"credits/least"}, faultyLedger{saysFirst: true}.seed},
 	"does not say what is left": {[]string{"credits/carry", "credits/least"},
 		faultyLedger{saysNothing: true}.seed},
 	"never gives back what lapsed":                {[]string{"purge/reservations"}, faultyLedger{}.seed},
@@ -398,6 +440,18 @@ func (bad faultyLedger) seed(f *faulty, s latchkey.Store) {
 		}
 		done[key] = &entry{content: r, left: answer.Left}
 		return answer, nil
+	}
+	f.balances = func(_ context.Context, owner string, accounts []latchkey.CreditAccount) ([]latchkey.Credits, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		left := make([]latchkey.Credits, len(accounts))
+		for i, c := range accounts {
+			if c.Carry > 0 && c.CarryFrom == c.Period {
+				return nil, latchkey.ErrInvalid
+			}
+			left[i] = max(limit(owner, c)-used[at(owner, c)], 0)
+		}
+		return left, nil
 	}
 	f.settle = func(_ context.Context, owner string, key [16]byte, actual latchkey.Credits) error {
 		mu.Lock()

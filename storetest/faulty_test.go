@@ -32,6 +32,7 @@ type faulty struct {
 	addUsage    func(ctx context.Context, b latchkey.UsageBatch) error
 	usage       func(ctx context.Context, owner string, q latchkey.UsageQuery) ([]latchkey.UsageRow, error)
 	reserve     func(ctx context.Context, r latchkey.Reservation) (latchkey.Reserved, error)
+	balances    func(ctx context.Context, owner string, accounts []latchkey.CreditAccount) ([]latchkey.Credits, error)
 	adjust      func(ctx context.Context, owner string, key [16]byte, a latchkey.Adjustment) error
 	settle      func(ctx context.Context, owner string, key [16]byte, actual latchkey.Credits) error
 	purge       func(ctx context.Context, p latchkey.PurgePolicy, n int) (int, error)
@@ -189,6 +190,14 @@ func (f *faulty) Reserve(ctx context.Context, r latchkey.Reservation) (latchkey.
 		return f.reserve(ctx, r)
 	}
 	return f.Store.Reserve(ctx, r)
+}
+
+func (f *faulty) Balances(ctx context.Context, owner string, accounts []latchkey.CreditAccount) (
+	[]latchkey.Credits, error) {
+	if f.balances != nil {
+		return f.balances(ctx, owner, accounts)
+	}
+	return f.Store.Balances(ctx, owner, accounts)
 }
 
 func (f *faulty) Adjust(ctx context.Context, owner string, key [16]byte, a latchkey.Adjustment) error {

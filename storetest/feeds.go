@@ -240,6 +240,12 @@ func (s *severalFeeds) Reserve(ctx context.Context, r latchkey.Reservation) (lat
 	return s.of(r.Owner).Reserve(ctx, r)
 }
 
+// Balances implements latchkey.Store.
+func (s *severalFeeds) Balances(ctx context.Context, owner string, accounts []latchkey.CreditAccount) (
+	[]latchkey.Credits, error) {
+	return s.of(owner).Balances(ctx, owner, accounts)
+}
+
 // Adjust implements latchkey.Store.
 func (s *severalFeeds) Adjust(ctx context.Context, owner string, key [16]byte, a latchkey.Adjustment) error {
 	return s.of(owner).Adjust(ctx, owner, key, a)

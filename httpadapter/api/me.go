@@ -22,7 +22,6 @@ type Me struct {
 	Ends      time.Time          `json:"ends,omitzero" doc:"When the token ends, at the latest. Absent: it has no end."`
 	Address   string             `json:"address,omitempty" doc:"The caller's network address, as the host sees it."`
 	Rate      *latchkey.RateInfo `json:"rate,omitempty" doc:"The state of the token's rate. Absent: it has none."`
-	Quotas    []latchkey.Quota   `json:"quotas,omitempty" doc:"The quotas of the meter that was asked about: the token's own, those of the tokens it was minted from, and the account's."`
 }
 
 func (c *call) getMe(*none) (Me, error) {
@@ -38,11 +37,22 @@ func (c *call) getMe(*none) (Me, error) {
 	if info, ok := a.Rate(); ok {
 		me.Rate = &info
 	}
-	if meter := c.query["meter"]; meter != "" {
-		me.Quotas = a.Quotas(meter)
-	}
 	return me, nil
 }
+
+func balances(list []latchkey.Balance, err error) (List[latchkey.Balance], error) {
+	return List[latchkey.Balance]{Items: append([]latchkey.Balance{}, list...)}, err
+}
+
+func (c *call) listMyCredits(*none) (List[latchkey.Balance], error) {
+	return balances(c.access.Balances(c.ctx(), c.query["meter"]))
+}
+
+func (c *call) listCredits(*none) (List[latchkey.Balance], error) {
+	return balances(c.account.Balances(c.ctx(), c.id(), c.query["meter"]))
+}
+
+var meterParameter = []parameter{{name: "meter", required: true, text: "The meter, such as api."}}
 
 func (c *call) listMyReach(*none) (List[latchkey.Reached], error) {
 	page, err := c.page()
@@ -119,8 +129,11 @@ func (c *call) mintToken(in *NewMint) (Made, error) {
 func meOperations() []*operation {
 	return []*operation{
 		handle(operation{id: "getMe", method: http.MethodGet, path: "/me", tag: "me",
-			summary: "Say who the caller is", text: "Every caller may ask.",
-			query: []parameter{{name: "meter", text: "The meter whose quotas are shown."}}}, (*call).getMe),
+			summary: "Say who the caller is", text: "Every caller may ask."}, (*call).getMe),
+		handle(operation{id: "listMyCredits", method: http.MethodGet, path: "/me/credits", tag: "me",
+			summary: "List what is left of the caller's quotas", text: "Its own, those of the tokens it was minted from, and " +
+				"the account's. The least of them holds.",
+			query: meterParameter}, (*call).listMyCredits),
 		handle(operation{id: "listMyReach", method: http.MethodGet, path: "/me/reach", tag: "me",
 			summary: "List where the caller may do something", text: "Patterns of resources, in the order of their bytes.",
 			query: params([]parameter{actionAndResource[0],

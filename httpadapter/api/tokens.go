@@ -197,6 +197,10 @@ func tokenOperations() []*operation {
 		handle(operation{id: "updateToken", method: http.MethodPatch, path: "/tokens/{id}", tag: "token",
 			summary: "Change a token", text: "A JSON Merge Patch (RFC 7396) of its settings: null removes a member.",
 			merge: true, versioned: true, ifMatch: true, refuses: []int{403, 409}}, (*call).updateToken),
+		handle(operation{id: "listCredits", method: http.MethodGet, path: "/tokens/{id}/credits", tag: "token",
+			summary: "List what is left of a token's quotas", text: "Its own, those of the tokens it was minted from, and the " +
+				"account's, as far as the caller may read these records. What processes hold in advance counts as spent.",
+			query: meterParameter}, (*call).listCredits),
 		handle(operation{id: "revokeToken", method: http.MethodPost, path: "/tokens/{id}/revoke", tag: "token",
 			summary: "Revoke a token", text: "It ends the token and all that was minted from it. The record stays. " +
 				"A revoked token stays as it is.",

@@ -86,9 +86,11 @@ func (h *house) examples() map[string]example {
 		require.NoError(h.t, err)
 	}
 	return map[string]example{
-		"getMe":       {"/me", ""},
-		"listMyReach": {"/me/reach?action=read", ""},
-		"explainMe":   {"/me/explain", questions},
+		"getMe":         {"/me", ""},
+		"listMyCredits": {"/me/credits?meter=api", ""},
+		"listCredits":   {"/tokens/" + h.child.ID + "/credits?meter=api", ""},
+		"listMyReach":   {"/me/reach?action=read", ""},
+		"explainMe":     {"/me/explain", questions},
 		"mintToken": {"/me/tokens", `{"lifetime":60000000000,"name":"short","rows":[{"field":"region","op":"=","value":"EU"}],
 			"forced":{"region":"EU"},"client":{"id":"c2"},"permissions":[{"grant":["read"],"on":["data/*"]}]}`},
 		"listTokens":  {"/tokens", ""},

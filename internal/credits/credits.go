@@ -182,8 +182,8 @@ func (d *Debit) key() lineKey {
 	return k
 }
 
-// accounts returns every limited account, in the periods that now lies in.
-func (d *Debit) accounts(now int64) (Accounts, error) {
+// Accounts returns every limited account, in the periods that now lies in.
+func (d *Debit) Accounts(now int64) (Accounts, error) {
 	p, err := d.Limits.at(now)
 	if err != nil {
 		return Accounts{}, err

@@ -39,14 +39,14 @@ func TestADebitNamesItsAccounts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			d := Debit{Owner: "acme", Meter: "reads", Token: token, Limits: c.limits}
 			require.Equal(t, lineKey{"acme", "reads", c.key}, d.key())
-			accounts, err := d.accounts(now.UnixMicro())
+			accounts, err := d.Accounts(now.UnixMicro())
 			require.NoError(t, err)
 			require.Equal(t, len(c.accounts), accounts.Len())
 			for i, want := range c.accounts {
 				require.Equal(t, want, accounts.At(i))
 			}
 			require.EqualValues(t, 1, c.limits.smallest())
-			_, err = d.accounts(-1)
+			_, err = d.Accounts(-1)
 			require.ErrorIs(t, err, fault.ErrUnavailable)
 		})
 	}
@@ -78,7 +78,7 @@ func TestATokenCarriesOnlyFromItsOwnTime(t *testing.T) {
 				limit.TokenID, limit.Made = "p", made.UnixMicro()
 			}
 			d := Debit{Meter: "reads", Token: idOf(made), Limits: &Limits{List: []Limit{limit}}}
-			accounts, err := d.accounts(c.now.UnixMicro())
+			accounts, err := d.Accounts(c.now.UnixMicro())
 			require.NoError(t, err)
 			got := accounts.At(0)
 			require.Equal(t, c.from, got.CarryFrom, c.about)

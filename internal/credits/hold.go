@@ -34,7 +34,7 @@ func (h *Hold) Unlimited(n int64) { h.reserved = n }
 
 // reserve makes a reservation of the Hold's own.
 func (h *Hold) reserve(ctx context.Context, d *Debit, now int64) error {
-	accounts, err := d.accounts(now)
+	accounts, err := d.Accounts(now)
 	if err != nil {
 		return err
 	}

@@ -131,7 +131,7 @@ func (l *line) fetch(ctx context.Context, d *Debit, n int64, now int64) bool {
 		l.mu.Unlock()
 		return false
 	}
-	accounts, err := d.accounts(now)
+	accounts, err := d.Accounts(now)
 	if err != nil {
 		return false
 	}
@@ -263,7 +263,7 @@ func nothingSpent(err error) error {
 // answer.
 func (l *line) exact(ctx context.Context, h *Hold, d *Debit, now int64) error {
 	p := l.pool
-	accounts, err := d.accounts(now)
+	accounts, err := d.Accounts(now)
 	if err != nil {
 		return err
 	}
