@@ -18,6 +18,7 @@ import (
 
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/httpadapter"
+	"github.com/latchkey-go/latchkey/httpadapter/api"
 	"github.com/latchkey-go/latchkey/httpadapter/apperate"
 	"github.com/latchkey-go/latchkey/httpadapter/authzen"
 	"github.com/latchkey-go/latchkey/httpadapter/cloudtables"
@@ -77,6 +78,8 @@ func tenantSurfaces(keys *latchkey.Manager, log *slog.Logger) []surface {
 		{"Require behind Authenticate", native.Authenticate(native.Require(latchkey.Read, "data/x")(ok)), []string{"/x"},
 			[]carrier{bearer}},
 		{"RequireRows", native.RequireRows(latchkey.Read, "data/x")(seen(ok)), []string{"/x"}, []carrier{bearer}},
+		{"Identify", native.Identify(ok), []string{"/x"}, []carrier{bearer}},
+		{"api", api.Handler(native, nil), []string{"/me"}, []carrier{bearer}},
 		{"apperate", apperate.Handler(none, &apperate.Options{Account: account, Logger: log}, ok),
 			[]string{"/v1/account/metadata"}, []carrier{inQuery("token")}},
 		{"cloudtables", cloudtables.Handler(none, &cloudtables.Options{Account: account, Logger: log}),

@@ -21,6 +21,7 @@ import (
 
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/httpadapter"
+	"github.com/latchkey-go/latchkey/httpadapter/api"
 	"github.com/latchkey-go/latchkey/httpadapter/apperate"
 	"github.com/latchkey-go/latchkey/httpadapter/authzen"
 	"github.com/latchkey-go/latchkey/httpadapter/cloudtables"
@@ -137,6 +138,9 @@ func surfaces(keys *latchkey.Manager, rate latchkey.Rate) []surface {
 			{Pattern: "POST /x", Action: latchkey.Read, Resource: "data/x", Rows: true, Meter: "m", Credits: 1},
 		}, &forward.Options{From: forward.Envoy})), []string{"/x"}, []carrier{bearer, inHeader("X-API-Key", ""),
 			inHeader("Cookie", "key=")}},
+		{"Identify", native.Identify(ok), []string{"/x"}, []carrier{bearer, inQuery("token"), inHeader("X-API-Key", ""),
+			inHeader("Cookie", "key="), inBasic}},
+		{"api", api.Handler(owned, nil), []string{"/me", "/tokens", "/nowhere"}, []carrier{bearer}},
 		{"apperate", apperate.Handler(acme, &apperate.Options{AddressRate: rate}, ok), []string{
 			"/v1/stock/aapl/quote", "/v1/account/signed", "/v1/record/ACME/CARS",
 			"/v1/data/ACME/CARS/" + strings.Repeat("x/", 2000), "/v1/account/usage"},
