@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 )
@@ -156,6 +157,7 @@ type Caller struct {
 	Client     Client
 	Attributes Attributes // what [Attr] refers to; nil: none
 	Rules      Permissions
+	Address    netip.Addr // where it calls from, for the audit trail and [Access.Address]; the zero Addr: not known
 }
 
 // AssumeWith is [Account.Assume] for a caller with attributes. It returns [ErrInvalid] for attributes that no token can
@@ -176,7 +178,7 @@ func (a Account) AssumeWith(c Caller) (Access, error) {
 	l := layer{name: "client:" + client.ID, rules: slices.Clone(rules)}
 	who := &principal{owner: a.owner, root: client.ID, client: client, feed: f.cached.Number()}
 	return Access{m: a.m, set: &compiled{policy: newPolicy([]layer{l}, nil), layers: []layer{l}},
-		who: who.as(client, newAttributeSet(attributes, nil))}, nil
+		who: who.as(client, newAttributeSet(attributes, nil)), from: c.Address}, nil
 }
 
 // Once records a key of the host until the given time, so that a request sent twice is carried out once, on whichever

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -297,4 +298,27 @@ func TestSweepsOfSomeSteps(t *testing.T) {
 	w.ok(err)
 	require.Zero(t, swept.Done)
 	require.False(t, swept.More)
+}
+
+// The audit trail says where a caller that the host authenticated itself called from.
+func TestCallerAddress(t *testing.T) {
+	w := newWorld(t)
+	here := netip.MustParseAddr("192.0.2.7")
+	for _, from := range []netip.Addr{here, {}} {
+		access, err := w.acme.AssumeWith(latchkey.Caller{Client: latchkey.Client{ID: "ann"}, Address: from,
+			Rules: latchkey.Permissions{latchkey.Allow(latchkey.Any).On("latchkey/*")}})
+		w.ok(err)
+		require.Equal(t, from, access.Address())
+		as, err := w.acme.As(access)
+		w.ok(err)
+		r, err := as.CreateRole(w.ctx, latchkey.Role{Name: "of " + from.String()})
+		w.ok(err)
+		page, err := w.acme.EventsPage(w.ctx, latchkey.EventQuery{Object: r.ID})
+		w.ok(err)
+		want := ""
+		if from.IsValid() {
+			want = "192.0.2.7"
+		}
+		require.Equal(t, want, page.Items[0].From)
+	}
 }

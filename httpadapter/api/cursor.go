@@ -33,7 +33,11 @@ func (c *call) cursor(after string) string {
 	if after == "" {
 		return ""
 	}
-	return base64.RawURLEncoding.EncodeToString(append(c.listingDigest(), after...))
+	return encodeCursor(c.listingDigest(), after)
+}
+
+func encodeCursor(listing []byte, after string) string {
+	return base64.RawURLEncoding.EncodeToString(append(slices.Clone(listing), after...))
 }
 
 // readCursor returns where the page of a request begins, "" at the beginning.
