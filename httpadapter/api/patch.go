@@ -52,12 +52,16 @@ func merge(object []byte, with []member) ([]byte, error) {
 	if err != nil {
 		members = nil // RFC 7396 §2: what is no object counts as an empty one
 	}
+	places := make(map[string]int, len(members))
+	for i, m := range members {
+		places[m.name] = i
+	}
 	for _, m := range with {
-		at := slices.IndexFunc(members, func(o member) bool { return o.name == m.name })
+		at, known := places[m.name]
 		switch {
 		case isNull(m.text):
-			if at >= 0 {
-				members = slices.Delete(members, at, at+1)
+			if known {
+				members[at].text = nil
 			}
 			continue
 		case isObject(m.text):
@@ -66,14 +70,14 @@ func merge(object []byte, with []member) ([]byte, error) {
 				return nil, err
 			}
 			var old []byte
-			if at >= 0 {
+			if known {
 				old = members[at].text
 			}
 			if m.text, err = merge(old, inner); err != nil {
 				return nil, err
 			}
 		}
-		if at >= 0 {
+		if known {
 			members[at].text = m.text
 		} else {
 			members = append(members, m)
@@ -81,8 +85,11 @@ func merge(object []byte, with []member) ([]byte, error) {
 	}
 	var b bytes.Buffer
 	b.WriteByte('{')
-	for i, m := range members {
-		if i > 0 {
+	for _, m := range members {
+		if m.text == nil {
+			continue // removed
+		}
+		if b.Len() > 1 {
 			b.WriteByte(',')
 		}
 		name, err := json.Marshal(m.name)
