@@ -31,10 +31,10 @@ func (a Access) Balances(ctx context.Context, meter string) ([]Balance, error) {
 	return a.m.balances(ctx, l, a.debit(l, meter))
 }
 
-// Balances returns what [Access.Balances] returns for a token, without its secret. An actor needs read on the token. The
-// quotas of tokens that it may not read, and the owner's if it may not read the owner's record, are left out. It returns
-// [ErrNotFound] if there is no such token, and [ErrInvalid] for a meter that is not 1 to 64 bytes of valid UTF-8 without
-// NUL.
+// Balances returns what [Access.Balances] returns for a token, without its secret. An actor needs read on the token.
+// The quotas of tokens that it may not read, and the owner's if it may not read the owner's record, are left out. It
+// returns [ErrNotFound] if there is no such token, and [ErrInvalid] for a meter that is not 1 to 64 bytes of valid
+// UTF-8 without NUL.
 func (a Account) Balances(ctx context.Context, tokenID, meter string) ([]Balance, error) {
 	c, err := a.begin(ctx)
 	if err != nil {

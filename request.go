@@ -15,9 +15,9 @@ import (
 // ErrStale is wrapped by the refusal of a change because of [Account.IfVersion]. It wraps [ErrConflict].
 var ErrStale = fmt.Errorf("%w: the record has another version", ErrConflict)
 
-// IfVersion returns a for changes of a record that has one of these Versions. Update, Revoke, Delete, Rotate, EndSecret,
-// UpdateRole, DeleteRole and Configure return [ErrStale], and change nothing, if the record has another one, also if it
-// changes just before it is written. Other calls do not look at it. Without a Version none is right.
+// IfVersion returns a for changes of a record that has one of these Versions. Update, Revoke, Delete, Rotate,
+// EndSecret, UpdateRole, DeleteRole and Configure return [ErrStale], and change nothing, if the record has another one,
+// also if it changes just before it is written. Other calls do not look at it. Without a Version none is right.
 func (a Account) IfVersion(versions ...uint64) Account {
 	a.versions = slices.Clone(versions)
 	if a.versions == nil {
@@ -63,8 +63,8 @@ const (
 // The event "request.done" is added to the audit trail beside that of the change. Its After names the record.
 //
 // The call returns [ErrInvalid] for a malformed r. Calls that write in several steps, such as RevokeAll, are ErrInvalid
-// too: they can be repeated as they are. Calls that only read also return a *RepeatedError. [Access.MintFor] is Mint for
-// a Request.
+// too: they can be repeated as they are. Calls that only read also return a *RepeatedError. [Access.MintFor] is Mint
+// for a Request.
 func (a Account) ForRequest(r Request) Account {
 	r.Content = slices.Clone(r.Content)
 	a.request = &r

@@ -175,9 +175,9 @@ type Store interface {
 	// other values, also after Adjust changed the Amount. So it does for a key whose reservation lapsed, until Purge
 	// forgets it. An Amount ≤ 0, no account, or one named twice is ErrInvalid.
 	Reserve(ctx context.Context, r Reservation) (Reserved, error)
-	// Balances returns how much Reserve could take from each of some accounts, in their order: 0 or more, and 0 for a Limit
-	// of 0 or less. It takes nothing. What others take meanwhile may count for some of them and not for others. An account
-	// that carries from itself is ErrInvalid.
+	// Balances returns how much Reserve could take from each of some accounts, in their order: 0 or more, and 0 for a
+	// Limit of 0 or less. It takes nothing. What others take meanwhile may count for some of them and not for others. An
+	// account that carries from itself is ErrInvalid.
 	Balances(ctx context.Context, owner string, accounts []CreditAccount) ([]Credits, error)
 	// Adjust reduces a reservation, pledges part of it, and puts off when it lapses: see Adjustment. It moves each value
 	// only one way, so it is idempotent, and a late call undoes nothing. After an error other than ErrUnknownOutcome

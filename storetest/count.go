@@ -502,7 +502,8 @@ var creditCases = []Case{
 		w.same(over.Left, latchkey.Credits(30), "what the error says is left")
 	}),
 
-	newCase("credits/balances", "Balances says of each account what Reserve could take from it, with what it carries, and "+
+	newCase("credits/balances", "Balances says of each account what Reserve could take from it, with what it carries, "+
+		"and "+
 		"takes nothing. An account that carries from itself is ErrInvalid.", func(w *fixture) {
 		account := func(token, period string, limit latchkey.Credits) latchkey.CreditAccount {
 			return latchkey.CreditAccount{TokenID: token, Meter: "m", Period: period, Limit: limit}

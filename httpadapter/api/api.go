@@ -55,8 +55,8 @@ type surface struct {
 }
 
 // Mount serves the API beneath prefix ("/latchkey/v1", "" for the root). Auth says who may call, and how: see
-// [httpadapter.New]. Nil options are ready to use. Mount panics if auth is nil, if the prefix does not begin with a slash
-// or ends with one, and on invalid options.
+// [httpadapter.New]. Nil options are ready to use. Mount panics if auth is nil, if the prefix does not begin with a
+// slash or ends with one, and on invalid options.
 //
 // GET prefix/openapi.json is answered without a credential.
 func Mount(mux httpadapter.Mux, prefix string, auth *httpadapter.Adapter, opts *Options) {

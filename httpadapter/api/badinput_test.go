@@ -22,15 +22,19 @@ func TestMassAssignment(t *testing.T) {
 		method, target, base string
 		members              []string
 	}{
-		{"POST", "/tokens", `"kind":"api_key"`, []string{"id", "owner", "version", "parent", "depth", "origin", "full", "rows",
+		{"POST", "/tokens", `"kind":"api_key"`, []string{"id", "owner", "version", "parent", "depth", "origin", "full",
+			"rows",
 			"forced", "created", "owner_version", "used", "revoked", "reason", "hint", "public", "damaged", "refused", "secret",
 			"text", "kept", "state"}},
-		{"POST", "/tokens/import", `"kind":"api_key","text":"old_1234567890abcdef"`, []string{"id", "owner", "version", "origin",
+		{"POST", "/tokens/import", `"kind":"api_key","text":"old_1234567890abcdef"`, []string{"id", "owner", "version",
+			"origin",
 			"created", "used", "digest"}},
-		{"PATCH", token, `"name":"x"`, []string{"id", "owner", "version", "kind", "test", "parent", "depth", "origin", "client",
+		{"PATCH", token, `"name":"x"`, []string{"id", "owner", "version", "kind", "test", "parent", "depth", "origin",
+			"client",
 			"attributes", "child_attributes", "full", "rows", "forced", "created", "owner_version", "used", "revoked", "reason",
 			"hint", "public", "damaged", "refused"}},
-		{"POST", "/me/tokens", `"lifetime":1000000000`, []string{"id", "owner", "origin", "kind", "test", "parent", "stateless",
+		{"POST", "/me/tokens", `"lifetime":1000000000`, []string{"id", "owner", "origin", "kind", "test", "parent",
+			"stateless",
 			"validity", "disabled", "child_attributes"}},
 		{"POST", "/roles", `"name":"x"`, []string{"id", "owner", "version", "origin", "damaged", "coded"}},
 		{"PATCH", role, `"name":"x"`, []string{"id", "owner", "version", "origin", "damaged", "coded"}},
@@ -280,7 +284,8 @@ func TestRoutes(t *testing.T) {
 	}{
 		{"GET", "/", 404, ""}, {"GET", "/token", 404, ""}, {"GET", "/tokens/", 404, ""}, {"GET", "//tokens", 404, ""},
 		{"GET", "/tokens/" + h.plainID + "/", 404, ""}, {"GET", "/tokens/" + h.plainID + "/nope", 404, ""},
-		{"GET", "/tokens%2F" + h.plainID, 404, ""}, {"GET", "/Tokens", 404, ""},
+		{"GET", "/tokens%2F" + h.plainID, 404, ""}, {"DELETE", "/clients/", 404, ""}, {"GET", "/tokens//secrets", 404, ""},
+		{"GET", "/Tokens", 404, ""},
 		{"GET", "/clients/a%2Fb%20..%2F%C3%A9%252F", 200, ""}, {"GET", "/clients/a/b", 404, ""},
 		{"PUT", "/tokens", 405, "GET, HEAD, POST"}, {"DELETE", "/tokens", 405, "GET, HEAD, POST"},
 		{"POST", "/tokens/" + h.plainID, 405, "DELETE, GET, HEAD, PATCH"},
@@ -300,7 +305,8 @@ func TestRoutes(t *testing.T) {
 // Headers that could be taken in two ways are refused, and none of a request comes back in one.
 func TestHeaders(t *testing.T) {
 	h := newHouse(t, setup{})
-	for _, key := range []string{"", `""`, "a b", `a"b`, `"a`, "a\\b", "a\tb", "a\r\nSet-Cookie: x=1", "é", strings.Repeat("a", 256),
+	for _, key := range []string{"", `""`, "a b", `a"b`, `"a`, "a\\b", "a\tb", "a\r\nSet-Cookie: x=1", "é",
+		strings.Repeat("a", 256),
 		`"a", "b"`} {
 		got := h.do("POST", "/tokens", `{"kind":"api_key"}`, "Idempotency-Key", key)
 		got.refused(400, "bad-request")
@@ -310,7 +316,8 @@ func TestHeaders(t *testing.T) {
 	twice.Header = http.Header{"Authorization": {"Bearer " + h.admin}, "Content-Type": {mediaJSON},
 		"Idempotency-Key": {"a", "b"}}
 	h.send(twice).refused(400, "bad-request")
-	for _, tag := range []string{"7", `"7`, `"7" "8"`, `"7",`, `7"`, `"a` + "\x01" + `"`, `*, "7"`, strings.Repeat(`"7",`, 17) + `"7"`} {
+	for _, tag := range []string{"7", `"7`, `"7" "8"`, `"7",`, `7"`, `"a` + "\x01" + `"`, `*, "7"`,
+		strings.Repeat(`"7",`, 17) + `"7"`} {
 		h.do("PATCH", "/tokens/"+h.plainID, `{"name":"x"}`, "If-Match", tag).refused(400, "bad-request")
 	}
 	for _, tag := range []string{`W/"1.x"`, `"01.x"`, `"+1"`, `"x"`, `""`, `"2.x"`, `"1 "`} {
@@ -324,7 +331,8 @@ func TestHeaders(t *testing.T) {
 	}
 	h.do("GET", "/tokens/"+h.plainID, nil, "Idempotency-Key", "a").refused(400, "bad-request")
 	// A name, a reason or a client of a request reaches no header.
-	for _, body := range []string{`{"kind":"api_key","name":"a\r\nX: y"}`, `{"kind":"api_key","client":{"id":"a\r\nX: y"}}`} {
+	for _, body := range []string{`{"kind":"api_key","name":"a\r\nX: y"}`, `{"kind":"api_key",
+		"client":{"id":"a\r\nX: y"}}`} {
 		got := h.do("POST", "/tokens", body)
 		require.Empty(t, got.Header().Get("X"))
 		for _, values := range got.Header() {
@@ -333,8 +341,8 @@ func TestHeaders(t *testing.T) {
 	}
 }
 
-// A page of another origin cannot use what a browser adds by itself: neither a cookie of the Adapter, nor the session of a
-// host that sets the Access itself.
+// A page of another origin cannot use what a browser adds by itself: neither a cookie of the Adapter, nor the session
+// of a host that sets the Access itself.
 func TestCrossOrigin(t *testing.T) {
 	h := newHouse(t, setup{})
 	session := func(next http.Handler) http.Handler { // a host's own sign-in, by a cookie

@@ -87,9 +87,9 @@ func clientOperations() []*operation {
 			summary: "Read a client"}, (*call).getClient),
 		export,
 		handle(operation{id: "eraseClient", method: http.MethodDelete, path: "/clients/{id}", tag: "client",
-			summary: "Erase a client", text: "It deletes the tokens of the client with all that was minted from them, the name, " +
-				"and what the audit trail holds of them. To erase a client that is not known is no error. After a failure, send " +
-				"it again.",
+			summary: "Erase a client", text: "It deletes the tokens of the client with all that was minted from them, the " +
+				"name, and what the audit trail holds of them. To erase a client that is not known is no error. After a " +
+				"failure, send it again.",
 			absent: true, refuses: []int{409}}, (*call).eraseClient),
 	}
 }

@@ -7,9 +7,9 @@ import (
 	"slices"
 )
 
-// A cursor is where a page ends, behind a digest of the listing that it belongs to: of the owner, the operation, its path
-// and its parameters. So the cursor of another listing is refused and not misread. It is no secret and holds none: with a
-// cursor of its own making a caller reads what it may read, from another place on.
+// A cursor is where a page ends, behind a digest of the listing that it belongs to: of the owner, the operation, its
+// path and its parameters. So the cursor of another listing is refused and not misread. It is no secret and holds none:
+// with a cursor of its own making a caller reads what it may read, from another place on.
 const cursorDigest = 9 // bytes
 
 // listingDigest identifies a listing. The size of its pages may change.

@@ -292,7 +292,6 @@ type field struct {
 	index    []int
 	typ      reflect.Type
 	required bool // it must be in a request; in a reply it always is
-	doc      string
 }
 
 // fieldsOf returns the members of a struct by the rules of encoding/json. Of two with one name the shallower counts. A
@@ -308,7 +307,7 @@ func fieldsOf(t reflect.Type) []field {
 		if name == "" {
 			panic(fmt.Sprintf("api: field %s of %s has no name in JSON", f.Name, t))
 		}
-		next := field{name, f.Index, f.Type, !strings.Contains(options, "omit"), f.Tag.Get("doc")}
+		next := field{name, f.Index, f.Type, !strings.Contains(options, "omit")}
 		if at := slices.IndexFunc(out, func(o field) bool { return o.name == name }); at >= 0 {
 			if len(f.Index) < len(out[at].index) {
 				out[at] = next
@@ -329,8 +328,8 @@ func escapePointer(name string) string {
 	return strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
 }
 
-// pointerAt returns the JSON Pointer of the value or the name that holds a byte of a text, which need not be valid behind
-// it.
+// pointerAt returns the JSON Pointer of the value or the name that holds a byte of a text, which need not be valid
+// behind it.
 func pointerAt(text []byte, offset int64) string {
 	if offset < 0 || offset > int64(len(text)) {
 		return ""

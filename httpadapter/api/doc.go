@@ -19,19 +19,20 @@
 //
 // # Requests
 //
-// A body is one object of JSON, of at most [Options].MaxBody bytes. It has one meaning: unknown members, repeated names,
-// names in another case, null and values of another type are refused, with the place in the problem's pointer. Unknown
-// parameters of the query, and repeated ones, are refused too. A change of a record is a JSON Merge Patch (RFC 7396).
+// A body is one object of JSON, of at most [Options].MaxBody bytes. It has one meaning: unknown members, repeated
+// names, names in another case, null and values of another type are refused, with the place in the problem's pointer.
+// Unknown parameters of the query, and repeated ones, are refused too. A change of a record is a JSON Merge Patch (RFC
+// 7396).
 //
 // If-Match makes a change depend on the version of the record: see [Options].RequireIfMatch. An Idempotency-Key
 // (draft-ietf-httpapi-idempotency-key-header) makes a request that may be sent twice be carried out once, by whichever
 // process, and across crashes: what the request changes and the fact that it was carried out are one transaction
-// ([latchkey.Account.ForRequest]). Sent again it is answered 409 with the id of what it made, and with no secret: rotate
-// the token to get another one. The same key with another request is 422.
+// ([latchkey.Account.ForRequest]). Sent again it is answered 409 with the id of what it made, and with no secret:
+// rotate the token to get another one. The same key with another request is 422.
 //
 // # Replies
 //
-// Lists are {"items": […], "next": "…"}: the next is the cursor of the page that follows. An error is a problem of
-// RFC 9457: see [httpadapter.ProblemOf]. Nothing is to be stored. The text of a secret is in the replies of issue, mint,
+// Lists are {"items": […], "next": "…"}: the next is the cursor of the page that follows. An error is a problem of RFC
+// 9457: see [httpadapter.ProblemOf]. Nothing is to be stored. The text of a secret is in the replies of issue, mint,
 // rotate, reveal and the signing secret, and in no other.
 package api

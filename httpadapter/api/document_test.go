@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"path"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -45,7 +46,7 @@ type object = map[string]any
 
 // documentOf makes an OpenAPI document.
 type documentOf struct {
-	docs    map[string]string // comments in Go: "Token.Name"
+	docs    map[string]string // comments in Go: "latchkey.Token.Name"
 	schemas object
 	closed  map[string]bool // schemas of requests
 }
@@ -117,11 +118,13 @@ var tags = []any{
 }
 
 var headers = object{
-	"ETag": object{"description": "The version of the record, and a digest of the reply. Send it as If-Match with a change.",
+	"ETag": object{"description": "The version of the record, and a digest of the reply. Send it as If-Match with a " +
+		"change.",
 		"schema": object{"type": "string"}},
 	"Location": object{"description": "The new record, relative to the path of the request.",
 		"schema": object{"type": "string", "format": "uri-reference"}},
-	"RateLimit": object{"description": "What is left of the token's rate, if it has one: draft-ietf-httpapi-ratelimit-headers.",
+	"RateLimit": object{"description": "What is left of the token's rate, if it has one: " +
+		"draft-ietf-httpapi-ratelimit-headers.",
 		"schema": object{"type": "string"}},
 	"RateLimit-Policy": object{"description": "The token's rate.", "schema": object{"type": "string"}},
 	"Retry-After":      object{"description": "Seconds to wait.", "schema": object{"type": "integer"}},
@@ -134,7 +137,8 @@ var problemTexts = map[int]string{
 	401: "There is no credential, or it is not valid.",
 	403: "The caller may not do this, or the account's policy does not allow it.",
 	404: "There is no such record, or the caller may not read it.",
-	409: "It contradicts what is there, was carried out before under this Idempotency-Key, or others kept changing the record.",
+	409: "It contradicts what is there, was carried out before under this Idempotency-Key, or others kept changing " +
+		"the record.",
 	412: "The record has another version than If-Match says.",
 	413: "The body is too long.",
 	415: "The body is compressed, or of another media type.",
@@ -425,33 +429,30 @@ func (d *documentOf) structSchema(t reflect.Type, patch bool) object {
 	return ref("schemas", name)
 }
 
-// text returns the description of a member: of its tag, or its comment in Go.
+// text returns the description of a member: its comment in Go.
 func (d *documentOf) text(t reflect.Type, f field) string {
-	if f.doc != "" {
-		return f.doc
-	}
 	parent := t
 	for _, i := range f.index[:len(f.index)-1] {
 		parent = parent.Field(i).Type
 	}
-	if parent.PkgPath() == "" || strings.HasSuffix(parent.PkgPath(), "/api") {
-		return ""
-	}
-	return d.docs[parent.Name()+"."+parent.Field(f.index[len(f.index)-1]).Name]
+	name, _, _ := strings.Cut(parent.Name(), "[") // of List[Token]
+	return d.docs[path.Base(parent.PkgPath())+"."+name+"."+parent.Field(f.index[len(f.index)-1]).Name]
 }
 
 var (
 	links = regexp.MustCompile(`\[\*?([A-Z][\w.]*)\]`)
-	words = strings.NewReplacer("Empty but not nil is ErrInvalid", "An empty list is refused", "is ErrInvalid", "is refused",
+	words = strings.NewReplacer("Empty but not nil is ErrInvalid", "An empty list is refused", "is ErrInvalid",
+		"is refused",
 		"refused with ErrPolicy", "refused", "is ErrTooMany", "is refused", "nil if", "absent if", "nil:", "absent:", "Nil:",
 		"Absent:", "Zero:", "Absent:", "zero:", "absent:")
 )
 
-// goComments returns the comments of the fields of the structs of a package.
+// goComments returns the comments of the fields of structs, those of this package and of those that it uses.
 func goComments(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	out := map[string]string{}
-	for _, dir := range []string{dir, filepath.Join(dir, "httpadapter")} {
+	for pkg, dir := range map[string]string{"latchkey": dir, "httpadapter": filepath.Join(dir, "httpadapter"),
+		"api": filepath.Join(dir, "httpadapter", "api")} {
 		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
 		require.NoError(t, err)
 		for _, name := range files {
@@ -476,7 +477,7 @@ func goComments(t *testing.T, dir string) map[string]string {
 					}
 					text = strings.Join(strings.Fields(words.Replace(links.ReplaceAllString(text, "$1"))), " ")
 					for _, id := range f.Names {
-						out[spec.Name.Name+"."+id.Name] = text
+						out[pkg+"."+spec.Name.Name+"."+id.Name] = text
 					}
 				}
 				return true
@@ -488,14 +489,16 @@ func goComments(t *testing.T, dir string) map[string]string {
 
 // ruleSchema and conditionSchema are those of the types that read and write their JSON themselves.
 var ruleSchema = object{
-	"type":        "object",
-	"description": "A rule: one of allow, grant and deny, on patterns of resources. Later rules of a list override earlier ones.",
+	"type": "object",
+	"description": "A rule: one of allow, grant and deny, on patterns of resources. Later rules of a list override " +
+		"earlier ones.",
 	"properties": object{
 		"allow": actions, "grant": actions, "deny": actions,
 		"on": object{"type": "array", "items": object{"type": "string"}, "minItems": 1,
 			"description": "Patterns: dataset/orders, dataset/*, project/{*}/file."},
 		"where": ref("schemas", "Condition"),
-		"force": object{"type": "object", "additionalProperties": true, "description": "Values that are written into new rows."},
+		"force": object{"type": "object", "additionalProperties": true, "description": "Values that are written into new " +
+			"rows."},
 	},
 	"required":             []string{"on"},
 	"additionalProperties": false,

@@ -25,7 +25,8 @@ func FuzzBody(f *testing.F) {
 		for _, seed := range []string{`{}`, `{"kind":"api_key","name":"x","validity":{"idle":1000000000}}`,
 			`{"permissions":[{"allow":["read"],"on":["a/*"],"where":{"not":true}}],"boundary":[],"name":"r"}`,
 			`{"lifetime":1,"rows":[true],"forced":{"a":null},"extra":{"a":[1,null]}}`, `{"a":1,"a":2}`,
-			`{"limits":{"quotas":[{"amount":1,"per":"day"}],"rate":{"count":1,"per":1}}}`, `[`, `{"role_ends":{"a":"2027-01-01T00:00:00Z"}}`,
+			`{"limits":{"quotas":[{"amount":1,"per":"day"}],"rate":{"count":1,"per":1}}}`, `[`,
+			`{"role_ends":{"a":"2027-01-01T00:00:00Z"}}`,
 			`{"questions":[{"action":"read","resource":"a"}]}`, `{"client":{"id":"c"},"attributes":{"a":["b"]},"all":true}`} {
 			f.Add(uint8(i), []byte(seed))
 		}

@@ -13,7 +13,8 @@ const maxQuestions = 100
 
 // Questions are what is asked about.
 type Questions struct {
-	Questions []latchkey.Question `json:"questions" doc:"At most 100."`
+	// At most 100.
+	Questions []latchkey.Question `json:"questions"`
 }
 
 func (in *Questions) check() error {
@@ -45,23 +46,34 @@ func (c *call) explainRole(in *Questions) (List[latchkey.Explanation], error) {
 
 // Lineage is a token or a role with all records that decide about it.
 type Lineage struct {
-	Token        *Token               `json:"token,omitempty" doc:"Absent for a role."`
-	Ancestors    []Ancestor           `json:"ancestors,omitempty" doc:"The tokens it was minted from, its parent first."`
-	Roles        []Role               `json:"roles,omitempty" doc:"All that are named or inherited, by id."`
-	Boundary     latchkey.Permissions `json:"boundary,omitzero" doc:"The account's. Absent: none."`
-	Limits       Limits               `json:"limits,omitzero" doc:"The account's, for a caller that may read them."`
-	MissingRoles []string             `json:"missing_roles,omitempty" doc:"Ids of roles of the program that are named and that this process lacks."`
-	RoleEnds     map[string]time.Time `json:"role_ends,omitempty" doc:"When roles that are named end, by id; past ones too."`
-	Ends         time.Time            `json:"ends,omitzero" doc:"The first end of the token and its ancestors."`
-	Hidden       bool                 `json:"hidden,omitempty" doc:"Something is left out because the caller may not read it."`
+	// Absent for a role.
+	Token *Token `json:"token,omitempty"`
+	// The tokens it was minted from, its parent first.
+	Ancestors []Ancestor `json:"ancestors,omitempty"`
+	// All that are named or inherited, by id.
+	Roles []Role `json:"roles,omitempty"`
+	// The account's. Absent: none.
+	Boundary latchkey.Permissions `json:"boundary,omitzero"`
+	// The account's, for a caller that may read them.
+	Limits Limits `json:"limits,omitzero"`
+	// Ids of roles of the program that are named and that this process lacks.
+	MissingRoles []string `json:"missing_roles,omitempty"`
+	// When roles that are named end, by id; past ones too.
+	RoleEnds map[string]time.Time `json:"role_ends,omitempty"`
+	// The first end of the token and its ancestors.
+	Ends time.Time `json:"ends,omitzero"`
+	// Something is left out because the caller may not read it.
+	Hidden bool `json:"hidden,omitempty"`
 }
 
 // Ancestor is a token that another was minted from.
 type Ancestor struct {
 	ID     string `json:"id"`
 	Parent string `json:"parent,omitempty"`
-	Depth  uint8  `json:"depth" doc:"How many ancestors it has itself."`
-	Token  *Token `json:"token,omitempty" doc:"Absent: the caller may not read it."`
+	// How many ancestors it has itself.
+	Depth uint8 `json:"depth"`
+	// Absent: the caller may not read it.
+	Token *Token `json:"token,omitempty"`
 }
 
 func lineageOf(l latchkey.Lineage) Lineage {
@@ -96,10 +108,13 @@ func (c *call) roleLineage(*none) (Lineage, error) {
 
 // Holder is a token that may do what was asked about.
 type Holder struct {
-	Token   Token               `json:"token"`
-	Rows    *latchkey.Condition `json:"rows,omitempty" doc:"The rows that it may do it to. Absent: hidden or unknown."`
-	Hidden  bool                `json:"hidden,omitempty" doc:"The caller may not read a role or a token that the rights come from."`
-	Unknown bool                `json:"unknown,omitempty" doc:"Whether it may do it is not known: a record that it depends on cannot be read."`
+	Token Token `json:"token"`
+	// The rows that it may do it to. Absent: hidden or unknown.
+	Rows *latchkey.Condition `json:"rows,omitempty"`
+	// The caller may not read a role or a token that the rights come from.
+	Hidden bool `json:"hidden,omitempty"`
+	// Whether it may do it is not known: a record that it depends on cannot be read.
+	Unknown bool `json:"unknown,omitempty"`
 }
 
 func (c *call) whoMay(*none) (List[Holder], error) {
@@ -153,8 +168,8 @@ var actionAndResource = []parameter{
 func lineageOperations() []*operation {
 	return []*operation{
 		handle(operation{id: "explainToken", method: http.MethodPost, path: "/tokens/{id}/explain", tag: "token",
-			summary: "Explain what a token may do", text: "One answer for each question, with the rules that decided. " +
-				"The caller must also be able to read the roles and the tokens that its rights come from."},
+			summary: "Explain what a token may do", text: "One answer for each question, with the rules that decided. The " +
+				"caller must also be able to read the roles and the tokens that its rights come from."},
 			(*call).explainToken),
 		handle(operation{id: "tokenLineage", method: http.MethodGet, path: "/tokens/{id}/lineage", tag: "token",
 			summary: "Read all that decides about a token"}, (*call).tokenLineage),
@@ -164,8 +179,8 @@ func lineageOperations() []*operation {
 		handle(operation{id: "roleLineage", method: http.MethodGet, path: "/roles/{id}/lineage", tag: "role",
 			summary: "Read a role with all that it inherits"}, (*call).roleLineage),
 		handle(operation{id: "whoMay", method: http.MethodGet, path: "/who", tag: "token",
-			summary: "List the tokens that may do something", text: "On the resource, or on some of its rows. Only tokens that " +
-				"would be accepted now.",
+			summary: "List the tokens that may do something", text: "On the resource, or on some of its rows. Only tokens " +
+				"that would be accepted now.",
 			query: params(actionAndResource, []parameter{{name: "minted", kind: boolParameter,
 				text: "Also tokens that were minted. Each may do no more than the token it was minted from."}},
 				pageParameters)}, (*call).whoMay),

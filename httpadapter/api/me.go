@@ -11,17 +11,28 @@ import (
 
 // Me is the caller.
 type Me struct {
-	Owner     string             `json:"owner" doc:"The account."`
-	TokenID   string             `json:"token_id,omitempty" doc:"Absent: the caller is signed in by the host, without a token."`
-	Name      string             `json:"name,omitempty" doc:"The name of the token."`
-	Kind      string             `json:"kind,omitempty" doc:"The kind of the token."`
-	Test      bool               `json:"test,omitempty" doc:"It is a test token."`
-	Client    latchkey.Client    `json:"client,omitzero" doc:"The client that the caller is, or acts for."`
-	Roles     []string           `json:"roles,omitempty" doc:"The ids of its roles."`
-	RoleNames []string           `json:"role_names,omitempty" doc:"Their names, in the same order. One that is gone has none."`
-	Ends      time.Time          `json:"ends,omitzero" doc:"When the token ends, at the latest. Absent: it has no end."`
-	Address   string             `json:"address,omitempty" doc:"The caller's network address, as the host sees it."`
-	Rate      *latchkey.RateInfo `json:"rate,omitempty" doc:"The state of the token's rate. Absent: it has none."`
+	// The account.
+	Owner string `json:"owner"`
+	// Absent: the caller is signed in by the host, without a token.
+	TokenID string `json:"token_id,omitempty"`
+	// The name of the token.
+	Name string `json:"name,omitempty"`
+	// The kind of the token.
+	Kind string `json:"kind,omitempty"`
+	// It is a test token.
+	Test bool `json:"test,omitempty"`
+	// The client that the caller is, or acts for.
+	Client latchkey.Client `json:"client,omitzero"`
+	// The ids of its roles.
+	Roles []string `json:"roles,omitempty"`
+	// Their names, in the same order. One that is gone has none.
+	RoleNames []string `json:"role_names,omitempty"`
+	// When the token ends, at the latest. Absent: it has no end.
+	Ends time.Time `json:"ends,omitzero"`
+	// The caller's network address, as the host sees it.
+	Address string `json:"address,omitempty"`
+	// The state of the token's rate. Absent: it has none.
+	Rate *latchkey.RateInfo `json:"rate,omitempty"`
 }
 
 func (c *call) getMe(*none) (Me, error) {
@@ -93,19 +104,32 @@ func (c *call) explainMe(in *Questions) (List[latchkey.Explanation], error) {
 
 // NewMint is what the caller's own rights are narrowed by.
 type NewMint struct {
-	Name         string                `json:"name,omitempty" doc:"At most 256 bytes."`
-	Roles        []string              `json:"roles,omitempty" doc:"Ids or names of roles that the caller has. Absent, and no permissions: all that the caller may do."`
-	RoleEnds     map[string]time.Time  `json:"role_ends,omitempty" doc:"Until when it has some of its roles."`
-	Permissions  latchkey.Permissions  `json:"permissions,omitzero" doc:"Rules. It may do what they allow and the caller may do."`
-	Restrictions latchkey.Restrictions `json:"restrictions,omitzero" doc:"Where the token may be used, besides what holds for the caller's."`
-	Limits       Limits                `json:"limits,omitzero" doc:"What it may spend, besides what holds for the caller's."`
-	Lifetime     time.Duration         `json:"lifetime" doc:"How long it lives. It ends earlier with the caller's token."`
-	Idle         time.Duration         `json:"idle,omitempty" doc:"How long after its last use it ends."`
-	Extra        json.RawMessage       `json:"extra,omitempty" doc:"Any JSON of the host's, kept byte for byte."`
-	Client       latchkey.Client       `json:"client,omitzero" doc:"The client that it belongs to. Absent: the caller's."`
-	Attributes   latchkey.Attributes   `json:"attributes,omitempty" doc:"Facts that are added to the caller's."`
-	Rows         []latchkey.Condition  `json:"rows,omitempty" doc:"Rows to which it is limited, all of them at once."`
-	Forced       latchkey.Values       `json:"forced,omitempty" doc:"Values that are written into each row it creates."`
+	// At most 256 bytes.
+	Name string `json:"name,omitempty"`
+	// Ids or names of roles that the caller has. Absent, and no permissions: all that the caller may do.
+	Roles []string `json:"roles,omitempty"`
+	// Until when it has some of its roles.
+	RoleEnds map[string]time.Time `json:"role_ends,omitempty"`
+	// Rules. It may do what they allow and the caller may do.
+	Permissions latchkey.Permissions `json:"permissions,omitzero"`
+	// Where the token may be used, besides what holds for the caller's.
+	Restrictions latchkey.Restrictions `json:"restrictions,omitzero"`
+	// What it may spend, besides what holds for the caller's.
+	Limits Limits `json:"limits,omitzero"`
+	// How long it lives. It ends earlier with the caller's token.
+	Lifetime time.Duration `json:"lifetime"`
+	// How long after its last use it ends.
+	Idle time.Duration `json:"idle,omitempty"`
+	// Any JSON of the host's, kept byte for byte.
+	Extra json.RawMessage `json:"extra,omitempty"`
+	// The client that it belongs to. Absent: the caller's.
+	Client latchkey.Client `json:"client,omitzero"`
+	// Facts that are added to the caller's.
+	Attributes latchkey.Attributes `json:"attributes,omitempty"`
+	// Rows to which it is limited, all of them at once.
+	Rows []latchkey.Condition `json:"rows,omitempty"`
+	// Values that are written into each row it creates.
+	Forced latchkey.Values `json:"forced,omitempty"`
 }
 
 func (c *call) mintToken(in *NewMint) (Made, error) {
@@ -143,8 +167,8 @@ func meOperations() []*operation {
 			summary: "Explain what the caller may do", text: "With the rules that decided, if the caller may read its own " +
 				"token and all that its rights come from; without them otherwise."}, (*call).explainMe),
 		handle(operation{id: "mintToken", method: http.MethodPost, path: "/me/tokens", tag: "me",
-			summary: "Mint a token that may do less", text: "The secret is in the reply, and nowhere else. The token ends with " +
-				"the caller's own.",
+			summary: "Mint a token that may do less", text: "The secret is in the reply, and nowhere else. The token ends " +
+				"with the caller's own.",
 			status: http.StatusCreated, secret: true, once: true, versioned: true}, (*call).mintToken),
 	}
 }

@@ -29,15 +29,18 @@ func TestRepeatedRequests(t *testing.T) {
 	made := h.do("POST", "/tokens", body, "Idempotency-Key", `"8e03978e-40d5-43dd-bc93-6894a57f9324"`).ok(201)
 	id := made["token"].(map[string]any)["id"].(string)
 
-	again := h.do("POST", "/tokens", body, "Idempotency-Key", "8e03978e-40d5-43dd-bc93-6894a57f9324") // with and without quotes
+	again := h.do("POST", "/tokens", body, "Idempotency-Key",
+		"8e03978e-40d5-43dd-bc93-6894a57f9324") // with and without quotes
 	p := again.refused(409, "carried-out")
 	require.Equal(t, id, p.Object)
 	require.NotContains(t, again.Body.String(), made["secret"])
 	require.Equal(t, 1, h.count(latchkey.TokenQuery{Search: "once"}))
 
 	for name, got := range map[string]reply{
-		"another body":      h.do("POST", "/tokens", `{"kind":"api_key","name":"other"}`, "Idempotency-Key", "8e03978e-40d5-43dd-bc93-6894a57f9324"),
-		"another operation": h.do("POST", "/me/tokens", `{"lifetime":1000000000}`, "Idempotency-Key", "8e03978e-40d5-43dd-bc93-6894a57f9324"),
+		"another body": h.do("POST", "/tokens", `{"kind":"api_key","name":"other"}`, "Idempotency-Key",
+			"8e03978e-40d5-43dd-bc93-6894a57f9324"),
+		"another operation": h.do("POST", "/me/tokens", `{"lifetime":1000000000}`, "Idempotency-Key",
+			"8e03978e-40d5-43dd-bc93-6894a57f9324"),
 		"another path": h.do("POST", "/tokens/"+h.plainID+"/rotate", `{}`, "Idempotency-Key",
 			"8e03978e-40d5-43dd-bc93-6894a57f9324"),
 	} {
@@ -57,7 +60,8 @@ func TestRepeatedRequests(t *testing.T) {
 	_, err := h.keys.Purge(t.Context())
 	require.NoError(t, err)
 	later := h.do("POST", "/tokens", body, "Idempotency-Key", "8e03978e-40d5-43dd-bc93-6894a57f9324").ok(201)
-	p = h.do("POST", "/tokens", body, "Idempotency-Key", "8e03978e-40d5-43dd-bc93-6894a57f9324").refused(409, "carried-out")
+	p = h.do("POST", "/tokens", body, "Idempotency-Key", "8e03978e-40d5-43dd-bc93-6894a57f9324").refused(409,
+		"carried-out")
 	require.Equal(t, later["token"].(map[string]any)["id"], p.Object, "the newest")
 }
 
@@ -195,7 +199,8 @@ func TestCursors(t *testing.T) {
 		require.Equal(t, names(whole["items"].([]any)), names(got), of.target)
 	}
 	for of, cursor := range cursors {
-		for _, target := range []string{"/tokens?", "/tokens?order=name&", "/tokens?find=x&", "/roles?", "/clients?", "/events?",
+		for _, target := range []string{"/tokens?", "/tokens?order=name&", "/tokens?find=x&", "/roles?", "/clients?",
+			"/events?",
 			"/events?order=oldest&", "/who?action=read&resource=data/2&"} {
 			if of == h.admin+target {
 				continue

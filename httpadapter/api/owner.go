@@ -12,23 +12,32 @@ import (
 
 // Owner is the record of the account.
 type Owner struct {
-	ID      string `json:"id"`
-	Version uint64 `json:"version" doc:"0: there is no record yet."`
+	ID string `json:"id"`
+	// 0: there is no record yet.
+	Version uint64 `json:"version"`
 	OwnerSettings
-	Since   uint64 `json:"since,omitempty" doc:"The version that ended every token committed before it."`
-	Damaged bool   `json:"damaged,omitempty" doc:"The stored record cannot be read. A change replaces it."`
+	// The version that ended every token committed before it.
+	Since uint64 `json:"since,omitempty"`
+	// The stored record cannot be read. A change replaces it.
+	Damaged bool `json:"damaged,omitempty"`
 }
 
 func (o Owner) record() (any, uint64) { return o, o.Version }
 
 // OwnerSettings are what may be changed about the account.
 type OwnerSettings struct {
-	Disabled  bool                 `json:"disabled,omitempty" doc:"The off switch of all tokens of the account."`
-	Boundary  latchkey.Permissions `json:"boundary,omitzero" doc:"A ceiling for every token. Absent: none. Empty: nothing is allowed. Only the host sets it."`
-	Limits    Limits               `json:"limits,omitzero" doc:"What all tokens together may spend, and how often they may call. Only the host sets it."`
-	Policy    latchkey.OwnerPolicy `json:"policy,omitzero" doc:"What tokens may be made. Only the host sets it."`
-	NotBefore time.Time            `json:"not_before,omitzero" doc:"Tokens that were made before are refused. Set to now it ends all there are."`
-	Extra     json.RawMessage      `json:"extra,omitempty" doc:"Any JSON of the host's, kept byte for byte."`
+	// The off switch of all tokens of the account.
+	Disabled bool `json:"disabled,omitempty"`
+	// A ceiling for every token. Absent: none. Empty: nothing is allowed. Only the host sets it.
+	Boundary latchkey.Permissions `json:"boundary,omitzero"`
+	// What all tokens together may spend, and how often they may call. Only the host sets it.
+	Limits Limits `json:"limits,omitzero"`
+	// What tokens may be made. Only the host sets it.
+	Policy latchkey.OwnerPolicy `json:"policy,omitzero"`
+	// Tokens that were made before are refused. Set to now it ends all there are.
+	NotBefore time.Time `json:"not_before,omitzero"`
+	// Any JSON of the host's, kept byte for byte.
+	Extra json.RawMessage `json:"extra,omitempty"`
 }
 
 func ownerSettings(o latchkey.Owner) OwnerSettings {

@@ -55,8 +55,10 @@ func TestRights(t *testing.T) {
 		{"a reader", reads, "PATCH", "/roles/ROLE", `{"name":"x"}`, 403},
 		{"a reader", reads, "PATCH", "/owner", `{"disabled":true}`, 403},
 		{"a reader", reads, "DELETE", "/clients/c1", "", 403},
-		{"who makes what it has", makes, "POST", "/tokens", `{"kind":"api_key","permissions":[{"allow":["read"],"on":["data/1"]}]}`, 201},
-		{"who makes more than it has", makes, "POST", "/tokens", `{"kind":"api_key","permissions":[{"allow":["read"],"on":["data/2"]}]}`, 403},
+		{"who makes what it has", makes, "POST", "/tokens", `{"kind":"api_key","permissions":[{"allow":["read"],
+			"on":["data/1"]}]}`, 201},
+		{"who makes more than it has", makes, "POST", "/tokens", `{"kind":"api_key","permissions":[{"allow":["read"],
+			"on":["data/2"]}]}`, 403},
 		{"who makes more than it has", makes, "POST", "/tokens", `{"kind":"secret"}`, 403},
 		{"who makes more than it has", makes, "POST", "/tokens", `{"kind":"api_key","roles":["reader"]}`, 403},
 		{"who makes for others", makes, "POST", "/tokens", `{"kind":"api_key","client":{"id":"c9"}}`, 403},
@@ -106,12 +108,17 @@ func TestExplainMe(t *testing.T) {
 	require.Equal(t, map[string]any{"field": "region", "op": "=", "value": "EU"}, quiet["rows"])
 	require.NotContains(t, quiet, "layers")
 	require.Empty(t, quiet["reason"])
-	_, text := h.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Roles: []string{h.role.ID}, Permissions: latchkey.Permissions{
-		latchkey.Allow(latchkey.Read).On("latchkey/*")}})
+	_, text := h.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Roles: []string{h.role.ID},
+		Permissions: latchkey.Permissions{
+			latchkey.Allow(latchkey.Read).On("latchkey/*")}})
 	whole := first(h.as(text, "POST", "/me/explain", ask))
 	require.Equal(t, "some", whole["verdict"])
 	require.Contains(t, whole, "layers")
 	require.NotEmpty(t, whole["reason"])
+	_, text = h.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Roles: []string{h.role.ID},
+		Permissions: latchkey.Permissions{
+			latchkey.Allow(latchkey.Read).On("latchkey/token/*")}})
+	require.NotContains(t, first(h.as(text, "POST", "/me/explain", ask)), "layers", "it may not read the role")
 	for _, body := range []string{`{}`, `{"questions":[]}`,
 		`{"questions":[` + strings.Repeat(`{"action":"read","resource":"a"},`, 100) + `{"action":"read","resource":"a"}]}`} {
 		h.do("POST", "/me/explain", body).refused(400, "bad-request")
@@ -162,8 +169,8 @@ func TestSweepInSteps(t *testing.T) {
 	h.do("POST", "/tokens/revoke", `{}`).refused(400, "invalid")
 }
 
-// The API is served beneath a prefix, for hosts that mount it or strip the prefix themselves, and Location leads to what
-// was made.
+// The API is served beneath a prefix, for hosts that mount it or strip the prefix themselves, and Location leads to
+// what was made.
 func TestMount(t *testing.T) {
 	h := newHouse(t, setup{})
 	auth := httpadapter.New(h.keys, nil)
@@ -191,7 +198,8 @@ func TestMount(t *testing.T) {
 			body := map[string]string{"/tokens": `{"kind":"api_key"}`, "/me/tokens": `{"lifetime":60000000000}`}[target]
 			made := ask("POST", target, body)
 			require.Equal(t, 201, made.Code, "%s: %s", prefix, made.Body)
-			to, err := httptest.NewRequest("POST", "http://example.com"+prefix+target, nil).URL.Parse(made.Header().Get("Location"))
+			to, err := httptest.NewRequest("POST", "http://example.com"+prefix+target,
+				nil).URL.Parse(made.Header().Get("Location"))
 			require.NoError(t, err)
 			require.Equal(t, 200, ask("GET", strings.TrimPrefix(to.Path, prefix), "").Code, to)
 		}
@@ -211,7 +219,8 @@ func TestMount(t *testing.T) {
 
 // A credential in the URL is no unknown parameter, where the host takes it there.
 func TestCredentialInTheURL(t *testing.T) {
-	h := newHouse(t, setup{adapter: httpadapter.Options{Carriers: httpadapter.Carriers{Bearer: true, Query: []string{"key"}}}})
+	h := newHouse(t, setup{adapter: httpadapter.Options{Carriers: httpadapter.Carriers{Bearer: true,
+		Query: []string{"key"}}}})
 	require.Equal(t, 200, h.as("", "GET", "/tokens?limit=1&key="+h.admin, nil).Code)
 	require.Equal(t, 400, h.as("", "GET", "/tokens?other=1&key="+h.admin, nil).Code)
 }

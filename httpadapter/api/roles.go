@@ -12,7 +12,8 @@ import (
 // Role is a role as replies show it.
 type Role struct {
 	latchkey.Role
-	Coded bool `json:"coded,omitempty" doc:"It is one of the program's: it is read-only, and changes with a deploy."`
+	// It is one of the program's: it is read-only, and changes with a deploy.
+	Coded bool `json:"coded,omitempty"`
 }
 
 func (r Role) record() (any, uint64) { return r, r.Version }
@@ -21,12 +22,18 @@ func roleOf(r latchkey.Role) Role { return Role{r, r.Coded()} }
 
 // NewRole is what a role is made from, and what may be changed about it.
 type NewRole struct {
-	Name          string               `json:"name" doc:"1 to 256 bytes. No two roles have names that differ by case and spaces alone."`
-	Inherits      []string             `json:"inherits,omitempty" doc:"Ids or names of roles whose rules it has, too. The record has ids."`
-	InheritDenies bool                 `json:"inherit_denies,omitempty" doc:"Deny rules of inherited roles apply once more, after its own rules."`
-	Permissions   latchkey.Permissions `json:"permissions,omitempty" doc:"Its rules, in order."`
-	Boundary      latchkey.Permissions `json:"boundary,omitzero" doc:"A ceiling on what it gives. Absent: none. Empty: only what inherited boundaries let through."`
-	Extra         json.RawMessage      `json:"extra,omitempty" doc:"Any JSON of the host's, kept byte for byte."`
+	// 1 to 256 bytes. No two roles have names that differ by case and spaces alone.
+	Name string `json:"name"`
+	// Ids or names of roles whose rules it has, too. The record has ids.
+	Inherits []string `json:"inherits,omitempty"`
+	// Deny rules of inherited roles apply once more, after its own rules.
+	InheritDenies bool `json:"inherit_denies,omitempty"`
+	// Its rules, in order.
+	Permissions latchkey.Permissions `json:"permissions,omitempty"`
+	// A ceiling on what it gives. Absent: none. Empty: only what inherited boundaries let through.
+	Boundary latchkey.Permissions `json:"boundary,omitzero"`
+	// Any JSON of the host's, kept byte for byte.
+	Extra json.RawMessage `json:"extra,omitempty"`
 }
 
 var roleFilter = []parameter{

@@ -60,7 +60,7 @@ func describedAt(method, path string) (servedOperation, bool) {
 		for i := range want {
 			if want[i] == got[i] {
 				same++
-			} else if !strings.HasPrefix(want[i], "{") {
+			} else if !strings.HasPrefix(want[i], "{") || got[i] == "" {
 				same = -1
 				break
 			}
@@ -147,8 +147,8 @@ func checkTruth(t *testing.T, r *http.Request, sent []byte, w *httptest.Response
 	}
 }
 
-// violations returns what is wrong with a value by a schema. Whole: members that the schema does not name are wrong, too,
-// because a schema of replies is to be complete.
+// violations returns what is wrong with a value by a schema. Whole: members that the schema does not name are wrong,
+// too, because a schema of replies is to be complete.
 func violations(at string, schema object, v any, whole bool) (wrong []string) {
 	schema = deref(schema)
 	bad := func(format string, args ...any) { wrong = append(wrong, at+": "+fmt.Sprintf(format, args...)) }
@@ -258,8 +258,10 @@ func TestViolations(t *testing.T) {
 		"e": object{"type": "string", "format": "date-time"},
 	}}
 	for text, fits := range map[string]bool{
-		`{"a":1}`: true, `{"a":1,"b":null,"c":[true],"d":null,"e":"2026-11-30T12:00:00Z"}`: true, `{"a":1,"b":"x","d":"t"}`: true,
-		`{}`: false, `{"a":"1"}`: false, `{"a":1.5}`: false, `{"a":1,"b":"y"}`: false, `{"a":1,"c":[]}`: false,
+		`{"a":1}`: true, `{"a":1,"b":null,"c":[true],"d":null,"e":"2026-11-30T12:00:00Z"}`: true,
+		`{"a":1,"b":"x","d":"t"}`: true,
+		`{}`:                      false, `{"a":"1"}`: false, `{"a":1.5}`: false,
+		`{"a":1,"b":"y"}`: false, `{"a":1,"c":[]}`: false,
 		`{"a":1,"c":[1]}`: false, `{"a":1,"d":1}`: false, `{"a":1,"e":"noon"}`: false, `{"a":1,"f":1}`: false, `[]`: false,
 	} {
 		var v any

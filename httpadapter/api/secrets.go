@@ -12,18 +12,26 @@ import (
 // ImportedToken is what a token is made from whose text another system made. Exactly one of text and kept is given.
 type ImportedToken struct {
 	NewToken
-	Text string      `json:"text,omitempty" doc:"The text, 16 to 512 bytes long. The host recognises its form, or it is one of latchkey's."`
-	Kept *KeptSecret `json:"kept,omitempty" doc:"What the other system kept of the text, if nobody has the text itself."`
+	// The text, 16 to 512 bytes long. The host recognises its form, or it is one of latchkey's.
+	Text string `json:"text,omitempty"`
+	// What the other system kept of the text, if nobody has the text itself.
+	Kept *KeptSecret `json:"kept,omitempty"`
 }
 
 // KeptSecret is what another system kept of a secret.
 type KeptSecret struct {
-	SHA256 string `json:"sha256,omitempty" doc:"SHA-256 of the whole text, in hex or base64. The text must be as hard to guess as a key."`
-	HMAC   string `json:"hmac,omitempty" doc:"HMAC-SHA-256 of the whole text, in hex or base64."`
-	Pepper string `json:"pepper,omitempty" doc:"With hmac: the name of its key, which the host has."`
-	Hash   string `json:"hash,omitempty" doc:"A slow hash of the secret part of the text: bcrypt or argon2id."`
-	Lookup string `json:"lookup,omitempty" doc:"With hash: the part of the text by which it is found."`
-	Hint   string `json:"hint,omitempty" doc:"What people may see of the text, at most 64 bytes."`
+	// SHA-256 of the whole text, in hex or base64. The text must be as hard to guess as a key.
+	SHA256 string `json:"sha256,omitempty"`
+	// HMAC-SHA-256 of the whole text, in hex or base64.
+	HMAC string `json:"hmac,omitempty"`
+	// With hmac: the name of its key, which the host has.
+	Pepper string `json:"pepper,omitempty"`
+	// A slow hash of the secret part of the text: bcrypt or argon2id.
+	Hash string `json:"hash,omitempty"`
+	// With hash: the part of the text by which it is found.
+	Lookup string `json:"lookup,omitempty"`
+	// What people may see of the text, at most 64 bytes.
+	Hint string `json:"hint,omitempty"`
 }
 
 func (c *call) importToken(in *ImportedToken) (Made, error) {
@@ -45,7 +53,8 @@ func (c *call) importToken(in *ImportedToken) (Made, error) {
 
 // Presented is the text of a secret.
 type Presented struct {
-	Secret string `json:"secret" doc:"The text."`
+	// The text.
+	Secret string `json:"secret"`
 }
 
 func (c *call) findToken(in *Presented) (Token, error) {
@@ -58,9 +67,12 @@ func (c *call) findToken(in *Presented) (Token, error) {
 
 // Rotation says how a token gets a new secret.
 type Rotation struct {
-	Overlap  time.Duration `json:"overlap,omitempty" doc:"How much longer the old secrets work. Absent: they end at once."`
-	IfNewest string        `json:"if_newest,omitempty" doc:"The id of the secret that the caller takes for the newest. If another one is, nothing is changed."`
-	Reason   string        `json:"reason,omitempty" doc:"For the audit trail; at most 256 bytes."`
+	// How much longer the old secrets work. Absent: they end at once.
+	Overlap time.Duration `json:"overlap,omitempty"`
+	// The id of the secret that the caller takes for the newest. If another one is, nothing is changed.
+	IfNewest string `json:"if_newest,omitempty"`
+	// For the audit trail; at most 256 bytes.
+	Reason string `json:"reason,omitempty"`
 }
 
 func (c *call) rotateToken(in *Rotation) (Secret, error) {
@@ -88,7 +100,7 @@ func (c *call) listSecrets(*none) (List[latchkey.LiveSecret], error) {
 
 func (c *call) endSecret(*none) (none, error) {
 	err := c.account.EndSecret(c.ctx(), c.id(), c.path["secret"], "")
-	if errors.Is(err, latchkey.ErrInvalid) && !errors.Is(err, latchkey.ErrDenied) { // it is the newest, or the token is revoked
+	if errors.Is(err, latchkey.ErrInvalid) && !errors.Is(err, latchkey.ErrDenied) {
 		p := problem(http.StatusConflict, "last-secret", "Conflict",
 			"It is the newest secret of the token, or the token is revoked. Rotate the token, or revoke it.")
 		err = httpadapter.Refusal(p, err)
@@ -102,7 +114,8 @@ func secretOperations() []*operation {
 			summary: "Import a token", text: "It makes a token of a text that another system made.",
 			status: http.StatusCreated, once: true, versioned: true}, (*call).importToken),
 		handle(operation{id: "findToken", method: http.MethodPost, path: "/tokens/find", tag: "token",
-			summary: "Find the token of a secret", text: "It is no use of the token. The text is in the body, where no log keeps it.",
+			summary: "Find the token of a secret", text: "It is no use of the token. The text is in the body, where no log " +
+				"keeps it.",
 			versioned: true, refuses: []int{404}}, (*call).findToken),
 		handle(operation{id: "rotateToken", method: http.MethodPost, path: "/tokens/{id}/rotate", tag: "token",
 			summary: "Give a token a new secret", text: "The secret is in the reply, and nowhere else.",

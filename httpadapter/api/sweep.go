@@ -9,26 +9,41 @@ import (
 
 // Selection says which tokens are ended, and why. A token must meet all members that are set.
 type Selection struct {
-	Client        string          `json:"client,omitempty" doc:"Tokens of the client with this id."`
-	Role          string          `json:"role,omitempty" doc:"Tokens that name this role, by its id or name."`
-	Origin        *string         `json:"origin,omitempty" doc:"Tokens that this surface made. Empty: the host's own."`
-	Parent        string          `json:"parent,omitempty" doc:"Tokens that the token with this id minted directly."`
-	Kinds         []latchkey.Kind `json:"kinds,omitempty" doc:"Tokens of these kinds."`
-	CreatedBefore time.Time       `json:"created_before,omitzero" doc:"Tokens that were made before."`
-	UnusedSince   time.Time       `json:"unused_since,omitzero" doc:"Tokens that were neither used nor made since."`
-	All           bool            `json:"all,omitempty" doc:"Without any other member: all tokens of the account."`
+	// Tokens of the client with this id.
+	Client string `json:"client,omitempty"`
+	// Tokens that name this role, by its id or name.
+	Role string `json:"role,omitempty"`
+	// Tokens that this surface made. Empty: the host's own.
+	Origin *string `json:"origin,omitempty"`
+	// Tokens that the token with this id minted directly.
+	Parent string `json:"parent,omitempty"`
+	// Tokens of these kinds.
+	Kinds []latchkey.Kind `json:"kinds,omitempty"`
+	// Tokens that were made before.
+	CreatedBefore time.Time `json:"created_before,omitzero"`
+	// Tokens that were neither used nor made since.
+	UnusedSince time.Time `json:"unused_since,omitzero"`
+	// Without any other member: all tokens of the account.
+	All bool `json:"all,omitempty"`
 
-	Reason string `json:"reason,omitempty" doc:"For the audit trail, and kept with revoked tokens; at most 256 bytes."`
-	After  string `json:"after,omitempty" doc:"The after of the reply before: where to go on."`
+	// For the audit trail, and kept with revoked tokens; at most 256 bytes.
+	Reason string `json:"reason,omitempty"`
+	// The after of the reply before: where to go on.
+	After string `json:"after,omitempty"`
 }
 
 // Swept is what was done with the tokens of a Selection.
 type Swept struct {
-	Done       int      `json:"done" doc:"How many tokens were ended by this request."`
-	Refused    int      `json:"refused" doc:"How many are selected and the caller may not end."`
-	RefusedIDs []string `json:"refused_ids,omitempty" doc:"Some of these, without those that the caller may not read."`
-	More       bool     `json:"more" doc:"Tokens may be left: send the request again, with after."`
-	After      string   `json:"after,omitempty" doc:"The last token that was decided about."`
+	// How many tokens were ended by this request.
+	Done int `json:"done"`
+	// How many are selected and the caller may not end.
+	Refused int `json:"refused"`
+	// Some of these, without those that the caller may not read.
+	RefusedIDs []string `json:"refused_ids,omitempty"`
+	// Tokens may be left: send the request again, with after.
+	More bool `json:"more"`
+	// The last token that was decided about.
+	After string `json:"after,omitempty"`
 }
 
 // sweepSteps is how many transactions of two hundred tokens one request makes: a few seconds on a slow store.

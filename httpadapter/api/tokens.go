@@ -16,7 +16,8 @@ var (
 // tokenFilter are the parameters that select tokens.
 var tokenFilter = []parameter{
 	{name: "kind", kind: listParameter, values: kinds, text: "Kinds, with commas between."},
-	{name: "state", kind: listParameter, values: states, text: "States, with commas between. By the token's own record alone: what it was minted from, and the owner, do not count."},
+	{name: "state", kind: listParameter, values: states, text: "States, with commas between. By the token's own record " +
+		"alone: what it was minted from, and the owner, do not count."},
 	{name: "role", text: "Tokens that name this role, by its id or name. Not those that have it by inheritance."},
 	{name: "client", text: "Tokens of the client with this id."},
 	{name: "parent", text: "Tokens that the token with this id minted directly."},
@@ -78,8 +79,10 @@ func (c *call) listTokens(*none) (List[Token], error) {
 
 // Count is the reply to a request that counts.
 type Count struct {
-	Count int  `json:"count" doc:"How many there are, but no more than most."`
-	More  bool `json:"more" doc:"There may be more than count: most was reached."`
+	// How many there are, but no more than most.
+	Count int `json:"count"`
+	// There may be more than count: most was reached.
+	More bool `json:"more"`
 }
 
 func (c *call) countTokens(*none) (Count, error) {
@@ -157,7 +160,8 @@ func (c *call) updateToken(*Settings) (Token, error) {
 
 // Revocation says why a token is revoked.
 type Revocation struct {
-	Reason string `json:"reason,omitempty" doc:"Kept with the token and in the audit trail; at most 256 bytes."`
+	// Kept with the token and in the audit trail; at most 256 bytes.
+	Reason string `json:"reason,omitempty"`
 }
 
 func (c *call) revokeToken(in *Revocation) (none, error) {
@@ -168,8 +172,8 @@ func (c *call) deleteToken(*none) (none, error) {
 	return none{}, c.hidden(c.account.Delete(c.ctx(), c.id()))
 }
 
-// hidden returns ErrNotFound in place of a refusal about a token that the caller may not read: it looks as one that does
-// not exist.
+// hidden returns ErrNotFound in place of a refusal about a token that the caller may not read: it looks as one that
+// does not exist.
 func (c *call) hidden(err error) error {
 	if errors.Is(err, latchkey.ErrDenied) && !c.access.Allows(latchkey.Read, latchkey.Path("latchkey", c.op.tag, c.id())) {
 		return latchkey.ErrNotFound
@@ -182,7 +186,8 @@ func tokenOperations() []*operation {
 		handle(operation{id: "listTokens", method: http.MethodGet, path: "/tokens", tag: "token",
 			summary: "List tokens", text: "Oldest first unless order says otherwise. Only those that the caller may read.",
 			query: params(tokenFilter, []parameter{
-				{name: "order", values: orders, text: "By what the list is sorted. Without it: id, which is oldest first. used: never used first. end: without an end last."},
+				{name: "order", values: orders, text: "By what the list is sorted. Without it: id, which is oldest first. used: " +
+					"never used first. end: without an end last."},
 				{name: "reverse", kind: boolParameter, text: "The other way round."},
 			}, pageParameters), refuses: []int{}}, (*call).listTokens),
 		handle(operation{id: "countTokens", method: http.MethodGet, path: "/tokens/count", tag: "token",
@@ -202,8 +207,8 @@ func tokenOperations() []*operation {
 				"account's, as far as the caller may read these records. What processes hold in advance counts as spent.",
 			query: meterParameter}, (*call).listCredits),
 		handle(operation{id: "revokeToken", method: http.MethodPost, path: "/tokens/{id}/revoke", tag: "token",
-			summary: "Revoke a token", text: "It ends the token and all that was minted from it. The record stays. " +
-				"A revoked token stays as it is.",
+			summary: "Revoke a token", text: "It ends the token and all that was minted from it. The record stays. A revoked " +
+				"token stays as it is.",
 			optional: true, ifMatch: true, refuses: []int{403}}, (*call).revokeToken),
 		handle(operation{id: "deleteToken", method: http.MethodDelete, path: "/tokens/{id}", tag: "token",
 			summary: "Delete a token", text: "It ends the token and all that was minted from it, and removes the records.",

@@ -48,16 +48,20 @@ func (c *call) listEvents(*none) (List[latchkey.Event], error) {
 
 // Catalogue is what the host declares of its resources and actions.
 type Catalogue struct {
-	Resources []ResourceType             `json:"resources,omitempty"`
-	Actions   map[latchkey.Action]string `json:"actions,omitempty" doc:"What people call actions."`
+	Resources []ResourceType `json:"resources,omitempty"`
+	// What people call actions.
+	Actions map[latchkey.Action]string `json:"actions,omitempty"`
 }
 
 // ResourceType is one kind of resource.
 type ResourceType struct {
-	Template string            `json:"template" doc:"Such as invoice/{id}."`
-	Name     string            `json:"name,omitempty" doc:"What people call it."`
-	Actions  []latchkey.Action `json:"actions,omitempty"`
-	Fields   map[string]string `json:"fields,omitempty" doc:"The types of the fields of its rows: text, integer, number, boolean, date, datetime or float."`
+	// Such as invoice/{id}.
+	Template string `json:"template"`
+	// What people call it.
+	Name    string            `json:"name,omitempty"`
+	Actions []latchkey.Action `json:"actions,omitempty"`
+	// The types of the fields of its rows: text, integer, number, boolean, date, datetime or float.
+	Fields map[string]string `json:"fields,omitempty"`
 }
 
 func (c *call) getCatalogue(*none) (out Catalogue, err error) {
@@ -75,9 +79,11 @@ func (c *call) getCatalogue(*none) (out Catalogue, err error) {
 func usageOperations() []*operation {
 	return []*operation{
 		handle(operation{id: "listUsage", method: http.MethodGet, path: "/usage", tag: "usage",
-			summary: "Sum up usage", text: "By the columns that by names; without it one sum of everything. At most 10,000 rows.",
+			summary: "Sum up usage", text: "By the columns that by names; without it one sum of everything. At most 10,000 " +
+				"rows.",
 			query: params(days, []parameter{
-				{name: "by", kind: listParameter, values: []string{"token", "client", "meter", "endpoint", "day"}, text: "Columns, with commas between."},
+				{name: "by", kind: listParameter, values: []string{"token", "client", "meter", "endpoint", "day"},
+					text: "Columns, with commas between."},
 				{name: "token", kind: listParameter, text: "Of the tokens with these ids."},
 				{name: "meter", kind: listParameter, text: "Of these meters."},
 				{name: "client", text: "Of the client with this id."},
@@ -85,14 +91,16 @@ func usageOperations() []*operation {
 		handle(operation{id: "listRefusals", method: http.MethodGet, path: "/refusals", tag: "usage",
 			summary: "Count refusals of tokens", text: "By the columns that by names; without it by token, day and reason.",
 			query: params(days, []parameter{
-				{name: "by", kind: listParameter, values: []string{"token", "reason", "day"}, text: "Columns, with commas between."},
+				{name: "by", kind: listParameter, values: []string{"token", "reason", "day"},
+					text: "Columns, with commas between."},
 				{name: "token", kind: listParameter, text: "Of the tokens with these ids."},
 			})}, (*call).listRefusals),
 		handle(operation{id: "listEvents", method: http.MethodGet, path: "/events", tag: "usage",
-			summary: "Read the audit trail", text: "Newest first unless order says otherwise. A page may have fewer items than " +
-				"limit, or none, and yet a next.",
+			summary: "Read the audit trail", text: "Newest first unless order says otherwise. A page may have fewer items " +
+				"than limit, or none, and yet a next.",
 			query: params([]parameter{
-				{name: "actor", text: "Who did it: the id of a token, client:<id> for somebody who was signed in, empty for the host."},
+				{name: "actor", text: "Who did it: the id of a token, client:<id> for somebody who was signed in, empty for the " +
+					"host."},
 				{name: "object", text: "The id of the record it was done to."},
 				{name: "action", text: "The action, or how it begins if it ends in a dot: token. selects token.issue."},
 				{name: "from", kind: timeParameter, text: "At this time or later."},

@@ -29,7 +29,8 @@ func etagOf(v versioned) (string, error) {
 	return `"` + strconv.FormatUint(version, 10) + "." + base64.RawURLEncoding.EncodeToString(sum[:9]) + `"`, nil
 }
 
-var errMalformedTags = httpadapter.BadRequest(`malformed entity tags: send those of ETag, such as "7.h1Zx0aB_c2Dq", or *`)
+var errMalformedTags = httpadapter.BadRequest(
+	`malformed entity tags: send those of ETag, such as "7.h1Zx0aB_c2Dq", or *`)
 
 // readIfMatch makes the account refuse changes of records of other versions than those of If-Match.
 func (c *call) readIfMatch() error {

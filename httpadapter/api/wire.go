@@ -11,32 +11,47 @@ import (
 // Limits are what a token or an owner may spend and how often it may call. In latchkey's own JSON a single quota may be
 // written as "credits"; here all are quotas, so that a merge patch has one meaning.
 type Limits struct {
-	Quotas []latchkey.Quota `json:"quotas,omitempty" doc:"What may be spent in each period; at most eight."`
-	Rate   latchkey.Rate    `json:"rate,omitzero" doc:"How often the token is accepted, in each process separately."`
+	// What may be spent in each period; at most eight.
+	Quotas []latchkey.Quota `json:"quotas,omitempty"`
+	// How often the token is accepted, in each process separately.
+	Rate latchkey.Rate `json:"rate,omitzero"`
 }
 
 // Token is a token as replies show it.
 type Token struct {
 	latchkey.Token
-	Kind    latchkey.Kind `json:"kind,omitzero" doc:"Absent: the stored record cannot be read."`
-	Limits  Limits        `json:"limits,omitzero" doc:"What the token may spend, and how often it may call."`
-	Refused string        `json:"refused,omitempty" doc:"Why the token is refused now, whatever a request brings along: a reason such as revoked, disabled, expired, not_yet_valid, parent, owner_disabled or damaged. Absent: it is not refused."`
+	// Absent: the stored record cannot be read.
+	Kind latchkey.Kind `json:"kind,omitzero"`
+	// What the token may spend, and how often it may call.
+	Limits Limits `json:"limits,omitzero"`
+	// Why the token is refused now, whatever a request brings along: a reason such as revoked, disabled, expired,
+	// not_yet_valid, parent, owner_disabled or damaged. Absent: it is not refused.
+	Refused string `json:"refused,omitempty"`
 }
 
 func (t Token) record() (any, uint64) { return t, t.Version }
 
 // Settings are what may be changed about a token.
 type Settings struct {
-	Name        string               `json:"name,omitempty" doc:"At most 256 bytes."`
-	Roles       []string             `json:"roles,omitempty" doc:"Ids or names of roles. The record has ids."`
-	RoleEnds    map[string]time.Time `json:"role_ends,omitempty" doc:"Until when the token has some of its roles, by id or name as in roles."`
-	Permissions latchkey.Permissions `json:"permissions,omitempty" doc:"The token's own rules, in order, applied to the union of its roles."`
+	// At most 256 bytes.
+	Name string `json:"name,omitempty"`
+	// Ids or names of roles. The record has ids.
+	Roles []string `json:"roles,omitempty"`
+	// Until when the token has some of its roles, by id or name as in roles.
+	RoleEnds map[string]time.Time `json:"role_ends,omitempty"`
+	// The token's own rules, in order, applied to the union of its roles.
+	Permissions latchkey.Permissions `json:"permissions,omitempty"`
 
-	Restrictions latchkey.Restrictions `json:"restrictions,omitzero" doc:"Where the token may be used."`
-	Limits       Limits                `json:"limits,omitzero" doc:"What it may spend, and how often it may call."`
-	Validity     latchkey.Validity     `json:"validity,omitzero" doc:"When it may be used."`
-	Disabled     bool                  `json:"disabled,omitempty" doc:"The off switch. What the token minted is off, too."`
-	Extra        json.RawMessage       `json:"extra,omitempty" doc:"Any JSON of the host's, kept byte for byte."`
+	// Where the token may be used.
+	Restrictions latchkey.Restrictions `json:"restrictions,omitzero"`
+	// What it may spend, and how often it may call.
+	Limits Limits `json:"limits,omitzero"`
+	// When it may be used.
+	Validity latchkey.Validity `json:"validity,omitzero"`
+	// The off switch. What the token minted is off, too.
+	Disabled bool `json:"disabled,omitempty"`
+	// Any JSON of the host's, kept byte for byte.
+	Extra json.RawMessage `json:"extra,omitempty"`
 }
 
 func settingsOf(s latchkey.Settings) Settings {
@@ -52,12 +67,17 @@ func (s *Settings) settings() latchkey.Settings {
 
 // NewToken is what a token is issued from. It names no id, owner, origin or version: these are not the caller's.
 type NewToken struct {
-	Kind latchkey.Kind `json:"kind" doc:"Any but access: access tokens are minted."`
-	Test bool          `json:"test,omitempty" doc:"A test token, which sandboxes alone accept. Secret and publishable keys only."`
+	// Any but access: access tokens are minted.
+	Kind latchkey.Kind `json:"kind"`
+	// A test token, which sandboxes alone accept. Secret and publishable keys only.
+	Test bool `json:"test,omitempty"`
 	Settings
-	Client          latchkey.Client     `json:"client,omitzero" doc:"The client that the token belongs to."`
-	Attributes      latchkey.Attributes `json:"attributes,omitempty" doc:"Facts about who uses the token, which rules may refer to. They never change."`
-	ChildAttributes []string            `json:"child_attributes,omitempty" doc:"Names of attributes that a mint may set."`
+	// The client that the token belongs to.
+	Client latchkey.Client `json:"client,omitzero"`
+	// Facts about who uses the token, which rules may refer to. They never change.
+	Attributes latchkey.Attributes `json:"attributes,omitempty"`
+	// Names of attributes that a mint may set.
+	ChildAttributes []string `json:"child_attributes,omitempty"`
 }
 
 func (n *NewToken) spec() latchkey.Spec {
@@ -69,21 +89,24 @@ func (n *NewToken) spec() latchkey.Spec {
 
 // Made is the reply to a request that makes a token.
 type Made struct {
-	Token  Token  `json:"token"`
-	Secret string `json:"secret,omitempty" doc:"The text of the token. It is shown this once. Absent: the client has it already."`
+	Token Token `json:"token"`
+	// The text of the token. It is shown this once. Absent: the client has it already.
+	Secret string `json:"secret,omitempty"`
 }
 
 func (m Made) record() (any, uint64) { return m.Token, m.Token.Version }
 
 // Secret is the reply that holds the text of a secret.
 type Secret struct {
-	Secret string `json:"secret" doc:"The text."`
+	// The text.
+	Secret string `json:"secret"`
 }
 
 // List is one page.
 type List[T any] struct {
-	Items []T    `json:"items"`
-	Next  string `json:"next,omitempty" doc:"The cursor of the page that follows. Absent: there is none."`
+	Items []T `json:"items"`
+	// The cursor of the page that follows. Absent: there is none.
+	Next string `json:"next,omitempty"`
 }
 
 // list makes a page of what the store listed.
