@@ -78,7 +78,7 @@ func (p Problem) Reason() string {
 //	403                          7  permission denied
 //	404                          5  not found
 //	402, 413, 429                8  resource exhausted
-//	409  exists                  6  already exists
+//	409  exists, carried-out     6  already exists
 //	     too-many-tokens         8  resource exhausted
 //	     in-use, forced          9  failed precondition; so is 412
 //	     any other               10 aborted
@@ -101,7 +101,7 @@ func (p Problem) RPCCode() uint32 {
 		return 9
 	case http.StatusConflict:
 		switch p.Reason() {
-		case "EXISTS":
+		case "EXISTS", "CARRIED_OUT":
 			return 6
 		case "TOO_MANY_TOKENS":
 			return 8

@@ -53,6 +53,13 @@ func TestProblemOf(t *testing.T) {
 		{latchkey.ErrExists, 409, "exists", "", ""},
 		{latchkey.ErrConflict, 409, "conflict", "", ""},
 		{latchkey.ErrInUse, 409, "in-use", "", ""},
+		{&latchkey.RepeatedError{Object: "7"}, 409, "carried-out", "", ""},
+		{&latchkey.RepeatedError{Object: "7", Other: true}, 422, "other-request", "", ""},
+		{latchkey.ErrStale, 412, "stale", "", ""},
+		{Refusal(problem(418, "teapot", "Teapot", ""), latchkey.ErrNotFound), 418, "teapot", "", ""},
+		{Refusal(problem(418, "teapot", "Teapot", ""), nil), 418, "teapot", "", ""},
+		{Refusal(problem(418, "teapot", "Teapot", ""), latchkey.ErrUnavailable), 503, "unavailable", "", "1"},
+		{Refusal(problem(418, "teapot", "Teapot", ""), &latchkey.FaultError{}), 500, "internal", "", ""},
 		{ErrTooLarge, 413, "too-large", "", ""},
 		{ErrMediaType, 415, "media-type", "", ""},
 		{latchkey.ErrUnavailable, 503, "unavailable", "", "1"},
@@ -73,6 +80,11 @@ func TestProblemOf(t *testing.T) {
 	}
 	require.Equal(t, 503, ProblemOf(errors.Join(latchkey.ErrNotFound, latchkey.ErrUnavailable)).Status)
 	require.Equal(t, 503, ProblemOf(errors.Join(latchkey.ErrInvalidToken, latchkey.ErrUnknownOutcome)).Status)
+	require.Equal(t, "7", ProblemOf(&latchkey.RepeatedError{Object: "7"}).Object)
+	require.Empty(t, ProblemOf(&latchkey.RepeatedError{Object: "7", Other: true}).Object)
+	for _, status := range []int{0, 200, 302, 399, 500, 503} {
+		require.Panics(t, func() { _ = Refusal(Problem{Status: status}, nil) }, status)
+	}
 }
 
 // An error in what the caller sent is described; an error in the host's rules is not.
@@ -134,6 +146,9 @@ func TestRPCCode(t *testing.T) {
 		{ErrTooLarge, 8, "TOO_LARGE"},
 		{latchkey.ErrTooMany, 8, "TOO_MANY_TOKENS"},
 		{latchkey.ErrExists, 6, "EXISTS"},
+		{&latchkey.RepeatedError{}, 6, "CARRIED_OUT"},
+		{&latchkey.RepeatedError{Other: true}, 3, "OTHER_REQUEST"},
+		{latchkey.ErrStale, 9, "STALE"},
 		{latchkey.ErrInUse, 9, "IN_USE"},
 		{latchkey.ErrForced, 9, "FORCED"},
 		{latchkey.ErrConflict, 10, "CONFLICT"},
