@@ -15,35 +15,36 @@ import (
 // verdict is one answer as a page shows it.
 type verdict struct {
 	Action, Resource string
-	Name             string // what people call the resource; "": nothing
-	Note             string // why the question cannot be meant
+	Name             string        // what people call the resource; "": nothing
+	Note             template.HTML // why the question cannot be meant
 	Word, Class      string
 	Rows             string // the condition on rows, in words
-	Decided, Reason  string
+	Decided          string
+	Reason           template.HTML
 	SQL              string
 	Args             []any
-	NoSQL            string // why there is no SQL
+	NoSQL            template.HTML // why there is no SQL
 	Steps            []string
 	// How many more there are.
 	StepsMore, ArgsMore int
 }
 
 // verdictOf renders an explanation.
-func (v *view) verdictOf(e latchkey.Explanation) verdict {
-	action := strings.ReplaceAll(string(e.Action), string(otherAction), "any other")
+func (v *view) verdictOf(e latchkey.Explanation, most int) verdict {
+	action := strings.ReplaceAll(string(e.Action), string(otherAction), v.say("access.any-other"))
 	if e.ActionWords != "" {
 		action = e.ActionWords
 	}
 	out := verdict{Action: action, Resource: string(e.Resource), Name: e.ResourceName,
-		Note:    adapters.Sentence(e.Undeclared),
-		Decided: e.Decided, Reason: adapters.Sentence(roleIDs.ReplaceAllString(e.Reason, ""))}
+		Note:    v.inEnglish(adapters.Sentence(e.Undeclared)),
+		Decided: e.Decided, Reason: v.reason(&e, most)}
 	switch e.Verdict {
 	case "all":
-		out.Word, out.Class = "every row", "on"
+		out.Word, out.Class = v.say("access.every-row"), "on"
 	case "some":
-		out.Word, out.Class, out.Rows = "some rows", "warn", e.Rows.String()
+		out.Word, out.Class, out.Rows = v.say("access.some-rows"), "warn", e.Rows.String()
 	default:
-		out.Word, out.Class = "no", "off"
+		out.Word, out.Class = v.say("access.no"), "off"
 	}
 	return out
 }
@@ -52,8 +53,8 @@ func (v *view) verdictOf(e latchkey.Explanation) verdict {
 func (v *view) verdicts(answers []latchkey.Explanation) []verdict {
 	var rows []verdict
 	for _, e := range answers {
-		x := v.verdictOf(e)
-		x.Rows, x.Reason = shorten(x.Rows, 160), shorten(x.Reason, 240)
+		x := v.verdictOf(e, maxFact)
+		x.Rows = shorten(x.Rows, 160)
 		i := slices.IndexFunc(rows, func(y verdict) bool {
 			return y.Resource == x.Resource && y.Word == x.Word && y.Rows == x.Rows && y.Decided == x.Decided &&
 				y.Reason == x.Reason
@@ -65,6 +66,11 @@ func (v *view) verdicts(answers []latchkey.Explanation) []verdict {
 		}
 	}
 	return rows
+}
+
+// reason returns why a decision is what it is, in at most most runes.
+func (v *view) reason(e *latchkey.Explanation, most int) template.HTML {
+	return v.inEnglish(shorten(adapters.Sentence(roleIDs.ReplaceAllString(e.Reason, "")), most))
 }
 
 // roleIDs matches the ids that an explanation writes after the names of roles, for logs.
@@ -127,7 +133,7 @@ const (
 // size estimates the bytes of a row of the table.
 func (x *verdict) size() int {
 	n := 450
-	for _, s := range []string{x.Action, x.Resource, x.Name, x.Rows, x.Decided, x.Reason} {
+	for _, s := range []string{x.Action, x.Resource, x.Name, x.Rows, x.Decided, string(x.Reason)} {
 		n += len(template.HTMLEscapeString(s))
 	}
 	return n
@@ -198,8 +204,8 @@ func (v *view) tokenAccess(id string) error {
 	}
 	facts, more := v.facts(&l, true)
 	return v.showAccess(accessPage{
-		page: ui{Title: heading{"What", label(&l.Token), "may do"}, Nav: "tokens"}, back: "token/" + id,
-		state: refusedState(stateOf(&l.Token, v.now),
+		page: ui{Title: v.heading("access.title", "name", label(&l.Token)), Nav: "tokens"}, back: "token/" + id,
+		state: v.words.refusedState(v.words.stateOf(&l.Token, v.now),
 			l.Refused), ask: v.questions(l.Token.Client.ID, rulesOf(&l)...), facts: facts, factsMore: more,
 		explain: func(ask ...latchkey.Question) ([]latchkey.Explanation, error) {
 			return v.account.Explain(v.r.Context(), id, ask...)
@@ -218,7 +224,7 @@ func (v *view) roleAccess(id string) error {
 			name = exact(l.Roles[i].Name)
 		}
 	}
-	return v.showAccess(accessPage{page: ui{Title: heading{"What the role", name, "allows"}, Nav: "roles"},
+	return v.showAccess(accessPage{page: ui{Title: v.heading("access.title-role", "name", name), Nav: "roles"},
 		back: "role/" + id,
 		ask:  v.questions("", rulesOf(&l)...), explain: func(ask ...latchkey.Question) ([]latchkey.Explanation, error) {
 			return v.account.ExplainRole(v.r.Context(), id, ask...)
@@ -268,9 +274,9 @@ func (v *view) showAccess(x accessPage) error {
 	if tested {
 		last := answers[len(answers)-1]
 		answers = answers[:len(answers)-1]
-		y := v.verdictOf(last)
+		y := v.verdictOf(last, maxAnswerLength)
 		v.sql(&y, last)
-		y.Rows, y.Reason = shorten(y.Rows, maxAnswerLength), shorten(y.Reason, maxAnswerLength)
+		y.Rows = shorten(y.Rows, maxAnswerLength)
 		y.SQL = shorten(y.SQL, 2*maxAnswerLength)
 		for line := range strings.Lines(last.String()) {
 			if len(y.Steps) == maxSteps {
@@ -290,8 +296,8 @@ func (v *view) showAccess(x accessPage) error {
 		data["Test"] = &y
 	}
 	shown := part(len(answers), 0, maxQuestions, maxRowBytes, func(i int) int {
-		y := v.verdictOf(answers[i])
-		y.Rows, y.Reason = shorten(y.Rows, 160), shorten(y.Reason, 240)
+		y := v.verdictOf(answers[i], maxFact)
+		y.Rows = shorten(y.Rows, 160)
 		return y.size()
 	})
 	data["Rows"], data["From"] = v.verdicts(answers[:shown]), from
@@ -321,12 +327,12 @@ func (v *view) sql(x *verdict, e latchkey.Explanation) {
 	}
 	schema, dialect := v.opts.Schema(e.Resource)
 	if schema == nil {
-		x.NoSQL = "No SQL: this server knows no fields of that resource."
+		x.NoSQL = v.rich("access.no-sql")
 		return
 	}
 	p, err := schema.Bind(e.Rows)
 	if err != nil {
-		x.NoSQL = "No SQL: the filter does not match the fields of that resource. " + errorText(err)
+		x.NoSQL = v.rich("access.no-sql-fields") + " " + v.errorText(err)
 		return
 	}
 	x.SQL, x.Args = p.SQL(dialect, 1)

@@ -3,10 +3,9 @@ package console
 import (
 	"context"
 	"errors"
-	"fmt"
+	"html/template"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/latchkey-go/latchkey"
@@ -15,7 +14,7 @@ import (
 // confirmation is a page that asks before an action is carried out.
 type confirmation struct {
 	Title   heading
-	Text    []string
+	Text    []template.HTML
 	Button  string // "": the action is not possible
 	Danger  bool
 	Reason  bool // has a field for the reason
@@ -36,42 +35,39 @@ func (v *view) confirm(id string, q confirmationFor) error {
 }
 
 // revokedWords returns the notice of a revoked token, or "" for any other.
-func revokedWords(t *latchkey.Token) string {
+func (v *view) revokedWords(t *latchkey.Token) template.HTML {
 	if t.Revoked.IsZero() {
 		return ""
 	}
-	return "This token was revoked on " + stamp(t.Revoked) + ". A revoked token cannot be changed, and its secrets do " +
-		"not work. Create a new token instead."
+	return v.rich("confirm.revoked", "time", t.Revoked)
 }
 
 // showConfirmation shows a confirmation. wrong is what is wrong with the form that was sent; "" if nothing is.
-func (v *view) showConfirmation(status int, t *latchkey.Token, q confirmation, typed string, errs []string,
-	wrong string) error {
-	if words := revokedWords(t); words != "" {
-		q.Text, q.Button = []string{words}, ""
+func (v *view) showConfirmation(status int, t *latchkey.Token, q confirmation, typed string,
+	errs []template.HTML, wrong template.HTML) error {
+	if words := v.revokedWords(t); words != "" {
+		q.Text, q.Button = []template.HTML{words}, ""
 	}
 	page := ui{Title: q.Title, Nav: "tokens", Errors: errs}
 	if wrong != "" {
-		page.Errors = []string{"Nothing was done. Correct the marked field below."}
+		page.Errors = []template.HTML{v.rich("confirm.correct")}
 	}
 	q.Back = v.root + "token/" + t.ID
-	return v.show(status, "confirm", page, map[string]any{"Token": row{Token: *t, State: stateOf(t, v.now)}, "Q": q,
-		"Overlaps": overlaps, "Typed": typed, "Wrong": wrong})
+	return v.show(status, "confirm", page, map[string]any{
+		"Token": row{Token: *t, State: v.words.stateOf(t, v.now)}, "Q": q, "Overlaps": v.optionsOf(overlaps), "Typed": typed, "Wrong": wrong})
 }
 
 // showRefused shows why an action on a token was not carried out, and its confirmation again.
 func (v *view) showRefused(id string, err error, q confirmationFor, typed string) error {
-	status, words, wrong := http.StatusConflict, []string(nil), ""
+	status, words, wrong := http.StatusConflict, []template.HTML(nil), template.HTML("")
 	denied := errors.Is(err, latchkey.ErrDenied)
 	switch {
 	case errors.Is(err, errFormUsed):
-		words = []string{"This form was sent before, and nothing was done now. The result of the first time is not known " +
-			"here: check the token first. If its secret was shown and not saved, request a new one below."}
+		words = []template.HTML{v.rich("confirm.sent-before")}
 	case errors.Is(err, errNoForm):
-		words = []string{"This page has expired. Nothing was done. Send the form again."}
+		words = []template.HTML{v.rich("common.expired")}
 	case denied:
-		status, words = http.StatusForbidden, []string{"You may not do this: it takes rights that you do not have. " +
-			"Nothing was changed. Ask an administrator of this account."}
+		status, words = http.StatusForbidden, []template.HTML{v.rich("confirm.denied")}
 	case errors.Is(err, latchkey.ErrNeedsKeyring), errors.Is(err, latchkey.ErrNotFound), errors.Is(err,
 		latchkey.ErrUnavailable):
 		return err
@@ -84,10 +80,10 @@ func (v *view) showRefused(id string, err error, q confirmationFor, typed string
 		return errGet
 	}
 	switch {
-	case !denied && revokedWords(&t) != "":
-		words = []string{"Nothing was done: the token is revoked."}
+	case !denied && !t.Revoked.IsZero():
+		words = []template.HTML{v.rich("confirm.refused-revoked")}
 	case words == nil:
-		if wrong = errorText(err); wrong == "" {
+		if wrong = v.errorText(err); wrong == "" {
 			return err
 		}
 		status = http.StatusUnprocessableEntity
@@ -97,32 +93,33 @@ func (v *view) showRefused(id string, err error, q confirmationFor, typed string
 	}
 	shown := q(&t)
 	if wrong != "" && !shown.Reason && !shown.Overlap { // the form has no field to mark
-		words, wrong = []string{"Nothing was done. " + wrong}, ""
+		words, wrong = []template.HTML{v.rich("confirm.nothing") + " " + wrong}, ""
 	}
 	return v.showConfirmation(status, &t, shown, typed, words, wrong)
 }
 
 // overlaps are the choices of how long the old secrets of a rotated token stay valid.
-var overlaps = []option{{Value: "0s", Text: "Not at all: they end at once"}, {Value: "1h0m0s", Text: "1 hour"},
-	{Value: "24h0m0s", Text: "1 day", On: true}, {Value: "168h0m0s", Text: "1 week"}, {Value: "720h0m0s", Text: "30 days"}}
+var overlaps = []choice{{Value: "0s", Key: "confirm.overlap-none"}, {Value: "1h0m0s", Key: "confirm.overlap-hour"},
+	{Value: "24h0m0s", Key: "confirm.overlap-day", On: true}, {Value: "168h0m0s", Key: "confirm.overlap-week"},
+	{Value: "720h0m0s", Key: "confirm.overlap-month"}}
 
 func (v *view) rotatePage(t *latchkey.Token) confirmation {
-	return confirmation{Title: heading{"Rotate", label(t), ""}, Button: "Rotate", Overlap: true, Text: []string{
-		"The token gets a new secret. Its rights, its limits and all tokens minted from it stay.",
-		"The new secret works " + v.takesEffect() + ". Choose how long the old secrets stay valid."}}
+	return confirmation{Title: v.heading("confirm.rotate-title", "name", label(t)), Button: v.say("confirm.rotate"),
+		Overlap: true, Text: []template.HTML{v.rich("confirm.rotate-about"),
+			v.rich("confirm.rotate-when", "soon", v.takesEffect())}}
 }
 
 func (v *view) confirmRotate(id string) error { return v.confirm(id, v.rotatePage) }
 
 func (v *view) rotate(id string) error {
-	i := slices.IndexFunc(overlaps, func(o option) bool { return o.Value == text(v.form, "overlap") })
+	i := slices.IndexFunc(overlaps, func(o choice) bool { return o.Value == text(v.form, "overlap") })
 	if i < 0 {
 		t, err := v.account.Get(v.r.Context(), id)
 		if err != nil {
 			return err
 		}
 		return v.showConfirmation(http.StatusUnprocessableEntity, &t, v.rotatePage(&t), "", nil,
-			"Choose how long the old secrets stay valid.")
+			v.rich("confirm.overlap-choose"))
 	}
 	overlap, err := time.ParseDuration(overlaps[i].Value)
 	if err != nil {
@@ -130,17 +127,16 @@ func (v *view) rotate(id string) error {
 	}
 	r, err := v.once(true, latchkey.Rotate, "token", id, func() (reply, error) {
 		secret, err := v.account.Rotate(v.r.Context(), id, overlap)
-		about := "The old secrets have ended."
+		about := v.rich("confirm.rotate-ended")
 		if overlap > 0 {
-			about = fmt.Sprintf("The old secrets end on %s at the latest.", stamp(v.now.Add(overlap)))
+			about = v.rich("confirm.rotate-until", "time", v.now.Add(overlap))
 		}
 		return reply{secret: secret, about: about}, err
 	})
 	if err != nil {
 		return v.showRefused(id, err, v.rotatePage, "")
 	}
-	return v.showSecret(v.tokenOrID(id), r.secret, secretPage{Title: "The new secret of", Named: true, Made: true,
-		About: r.about})
+	return v.showSecret(v.tokenOrID(id), r.secret, secretPage{Title: "confirm.rotated-title", Made: true, About: r.about})
 }
 
 // tokenOrID returns a token for a page to name. A person who may act on it but not read it still sees the result,
@@ -154,20 +150,20 @@ func (v *view) tokenOrID(id string) latchkey.Token {
 }
 
 func (v *view) disablePage(t *latchkey.Token) confirmation {
-	q := confirmation{Title: heading{"Disable", label(t), ""}, Button: "Disable", Danger: true, Text: []string{
-		"Requests with this token, and with all tokens minted from it, are refused " + v.takesEffect() + ".",
-		"You can enable it again at any time."}}
+	q := confirmation{Title: v.heading("confirm.disable-title", "name", label(t)), Button: v.say("confirm.disable"),
+		Danger: true, Text: []template.HTML{v.rich("confirm.refused-soon", "soon", v.takesEffect()),
+			v.rich("confirm.disable-about")}}
 	if t.Disabled {
-		q.Button, q.Text = "", []string{"This token is disabled already."}
+		q.Button, q.Text = "", []template.HTML{v.rich("confirm.disabled")}
 	}
 	return q
 }
 
 func (v *view) enablePage(t *latchkey.Token) confirmation {
-	q := confirmation{Title: heading{"Enable", label(t), ""}, Button: "Enable", Text: []string{
-		"The token, and all tokens minted from it, may be used again " + v.takesEffect() + "."}}
+	q := confirmation{Title: v.heading("confirm.enable-title", "name", label(t)), Button: v.say("confirm.enable"),
+		Text: []template.HTML{v.rich("confirm.enable-about", "soon", v.takesEffect())}}
 	if !t.Disabled {
-		q.Button, q.Text = "", []string{"This token is not disabled."}
+		q.Button, q.Text = "", []template.HTML{v.rich("confirm.enabled")}
 	}
 	return q
 }
@@ -186,7 +182,7 @@ func (v *view) setDisabled(id string, off bool, q confirmationFor) error {
 			t.Disabled = off
 			return nil
 		})
-		return reply{to: "token/" + id + "?done=" + onOff(!off)}, err
+		return reply{to: "token/" + id + "?done=" + map[bool]string{true: "disabled", false: "enabled"}[off]}, err
 	})
 	if err != nil {
 		return v.showRefused(id, err, q, "")
@@ -198,10 +194,9 @@ func (v *view) setDisabled(id string, off bool, q confirmationFor) error {
 var errRevoked = errors.New("console: the token is revoked")
 
 func (v *view) revokePage(t *latchkey.Token) confirmation {
-	return confirmation{Title: heading{"Revoke", label(t), ""}, Button: "Revoke for ever", Danger: true, Reason: true,
-		Text: []string{
-			"Requests with this token, and with all tokens minted from it, are refused " + v.takesEffect() + ".",
-			"This cannot be undone. To stop the token for a while, disable it instead."}}
+	return confirmation{Title: v.heading("confirm.revoke-title", "name", label(t)), Button: v.say("confirm.revoke"),
+		Danger: true, Reason: true, Text: []template.HTML{v.rich("confirm.refused-soon", "soon", v.takesEffect()),
+			v.rich("confirm.revoke-about")}}
 }
 
 func (v *view) confirmRevoke(id string) error { return v.confirm(id, v.revokePage) }
@@ -222,26 +217,25 @@ func (v *view) revoke(id string) error {
 }
 
 func (v *view) revealPage(t *latchkey.Token) confirmation {
-	return confirmation{Title: heading{"Reveal", label(t), ""}, Button: "Reveal", Text: []string{
-		"The token's newest secret is shown on the next page. The audit trail records that you saw it."}}
+	return confirmation{Title: v.heading("confirm.reveal-title", "name", label(t)), Button: v.say("confirm.reveal"),
+		Text: []template.HTML{v.rich("confirm.reveal-about")}}
 }
 
 func (v *view) confirmReveal(id string) error { return v.confirm(id, v.revealPage) }
 
 func (v *view) reveal(id string) error {
-	return v.revealed(id, "The secret of", v.revealPage, v.account.Reveal)
+	return v.revealed(id, "confirm.revealed-title", v.revealPage, v.account.Reveal)
 }
 
 func (v *view) signingPage(t *latchkey.Token) confirmation {
-	return confirmation{Title: heading{"Signing secret of", label(t), ""}, Button: "Show it", Text: []string{
-		"Requests with this token are signed with a secret of its own. It is shown on the next page, and created if there " +
-			"is none yet. The audit trail records that you saw it."}}
+	return confirmation{Title: v.heading("confirm.signing-title", "name", label(t)), Button: v.say("confirm.signing"),
+		Text: []template.HTML{v.rich("confirm.signing-about")}}
 }
 
 func (v *view) confirmSigning(id string) error { return v.confirm(id, v.signingPage) }
 
 func (v *view) signing(id string) error {
-	return v.revealed(id, "The signing secret of", v.signingPage, v.account.SigningSecret)
+	return v.revealed(id, "confirm.signed-title", v.signingPage, v.account.SigningSecret)
 }
 
 // revealed carries out an action that shows a secret.
@@ -254,51 +248,5 @@ func (v *view) revealed(id, title string, q confirmationFor, open func(context.C
 	if err != nil {
 		return v.showRefused(id, err, q, "")
 	}
-	return v.showSecret(v.tokenOrID(id), r.secret, secretPage{Title: title, Named: true})
-}
-
-// The functions below are for templates.
-
-func date(t time.Time) string {
-	if t.IsZero() {
-		return "never"
-	}
-	return t.UTC().Format("2 Jan 2006")
-}
-
-func stamp(t time.Time) string { return t.UTC().Format("2 Jan 2006, 15:04 UTC") }
-
-func ago(now, t time.Time) string {
-	d := now.Sub(t)
-	switch {
-	case t.IsZero():
-		return "never"
-	case d < 2*time.Minute:
-		return "just now"
-	case d < 2*time.Hour:
-		return fmt.Sprintf("%d minutes ago", int(d.Minutes()))
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%d hours ago", int(d.Hours()))
-	case d < 60*24*time.Hour:
-		return fmt.Sprintf("%d days ago", int(d.Hours()/24))
-	}
-	return date(t)
-}
-
-// number formats 1204 as "1,204".
-func number(n int64) string {
-	s := fmt.Sprint(n)
-	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
-
-// credits formats 21537500000 as "21,537.5".
-func credits(c latchkey.Credits) string {
-	_, part, ok := strings.Cut(creditText(c), ".")
-	if ok {
-		part = "." + part
-	}
-	return number(int64(c/1_000_000)) + part
+	return v.showSecret(v.tokenOrID(id), r.secret, secretPage{Title: title})
 }

@@ -58,8 +58,8 @@ func TestDeclaredCatalogue(t *testing.T) {
 
 	access := w.get("token/" + token.ID + "/access?action=approve&resource=invoice/a7")
 	for _, word := range []string{`<option value="approve">approve &amp; pay</option>`,
-		`<option value="invoice/{ID}">invoice</option>`, `placeholder="invoice/{ID}"`, "approve &amp; pay on invoice/a7",
-		"invoice a7", "every row"} {
+		`<option value="invoice/{ID}">invoice</option>`, `placeholder="invoice/{ID}"`,
+		"<bdi>approve &amp; pay</bdi> on <bdi>invoice/a7</bdi>", "invoice a7", "every row"} {
 		require.Contains(t, access, word)
 	}
 	access = w.get("token/" + token.ID + "/access?action=aprove&resource=invoice/a7")

@@ -18,6 +18,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -36,8 +37,16 @@ type SignedIn func(*http.Request) (latchkey.Account, latchkey.Access, error)
 
 // Options configure [Mount] and [Handler]. The zero value, and nil, are ready to use.
 type Options struct {
-	// Title is the name at the top of each page. "": "API Tokens".
+	// Title is the name at the top of each page. "": the text "frame.title", which is "API Tokens" in English.
 	Title string
+
+	// Languages are the texts of the pages in each language that they are offered in, each language once; the first is
+	// the default. Nil: [English] alone.
+	Languages []*Words
+
+	// Language returns the tag of the language of a request, such as "de": what the person has chosen in the host. A tag
+	// that Languages lacks means the default. Nil: the browser's wish (the Accept-Language header).
+	Language func(*http.Request) string
 
 	// Catalogue lists the rights that the pages of a token can switch. Nil: those of [latchkey.Options.Catalogue], the
 	// first 60 of them, or [Apperate] without one. Rules that it does not cover are shown as text and left unchanged.
@@ -75,6 +84,7 @@ type Options struct {
 type console struct {
 	signedIn    SignedIn
 	opts        Options
+	languages   []*Words
 	rights      catalogue // of Options.Catalogue, or the default
 	declared    sync.Map  // the catalogue for each *latchkey.Catalogue
 	policy      string    // Content-Security-Policy
@@ -91,8 +101,18 @@ func Handler(signedIn SignedIn, opts *Options) http.Handler {
 	if opts != nil {
 		c.opts = *opts
 	}
-	if c.opts.Title == "" {
-		c.opts.Title = "API Tokens"
+	c.languages = slices.Clone(c.opts.Languages)
+	if len(c.languages) == 0 {
+		c.languages = []*Words{English()}
+	}
+	for i, w := range c.languages {
+		if w == nil {
+			panic("console: Options.Languages: nil: use English, German or Translate")
+		}
+		if slices.ContainsFunc(c.languages[:i], func(x *Words) bool { return strings.EqualFold(x.language, w.language) }) {
+			panic(fmt.Sprintf("console: Options.Languages: two are %q", w.language))
+		}
+		w.pages() // a page that cannot be made fails now
 	}
 	if c.opts.CreditMeter == "" {
 		c.opts.CreditMeter = "core"
@@ -166,7 +186,7 @@ func (c *console) newView(w http.ResponseWriter, r *http.Request) *view {
 	// Watched, so that what the Manager reported is not reported again. The host authenticates the person, and limits
 	// attempts.
 	r = r.WithContext((*httpadapter.Gate)(nil).Watch(r.Context(), netip.Addr{}))
-	v := &view{console: c, rights: c.rights, w: w, r: r, now: c.opts.Clock().UTC(), root: "./"}
+	v := &view{console: c, words: c.wordsFor(r), rights: c.rights, w: w, r: r, now: c.opts.Clock().UTC(), root: "./"}
 	v.path = strings.Split(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	if n := len(v.path); n > 1 {
 		v.root = strings.Repeat("../", n-1)

@@ -2,6 +2,7 @@ package console
 
 import (
 	"errors"
+	"html/template"
 	"net/http"
 	"net/url"
 	"slices"
@@ -15,10 +16,10 @@ type kindChoice struct{ Value, Name, About string }
 
 func (v *view) kinds() []kindChoice {
 	return []kindChoice{
-		{"publishable", "Publishable", "May be used in public web pages. Any domain may use it until you restrict it."},
-		{"api_key", "API key", "For programs. May do nothing until you give it rights or roles."},
-		{"session", "Session", "Like an API key, but ends after 24 hours unless you set another end."},
-		{"secret", "Secret", "May do everything with your data and your account. Never share it."},
+		{"publishable", v.say("new.publishable"), v.say("new.publishable-about")},
+		{"api_key", v.say("new.api-key"), v.say("new.api-key-about")},
+		{"session", v.say("new.session"), v.say("new.session-about")},
+		{"secret", v.say("new.secret"), v.say("new.secret-about")},
 	}
 }
 
@@ -30,35 +31,35 @@ func (v *view) newToken(string) error {
 type newTokenForm struct {
 	Kind, Name, FormID string
 	Test               bool
-	Errors             map[string]string // by field
+	Errors             map[string]template.HTML // by field
 }
 
 func (v *view) showCreate(status int, page ui, n newTokenForm) error {
 	if !slices.ContainsFunc(v.kinds(), func(k kindChoice) bool { return k.Value == n.Kind }) && n.Errors["kind"] == "" {
 		n.Kind = "publishable"
 	}
-	page.Title, page.Nav = heading{Before: "Create a token"}, "tokens"
+	page.Title, page.Nav = v.heading("new.title"), "tokens"
 	return v.show(status, "new", page, map[string]any{"Kinds": v.kinds(), "N": n})
 }
 
 func (v *view) create(string) error {
 	n := newTokenForm{Kind: text(v.form, "kind"), Name: text(v.form, "name"), Test: text(v.form, "test") == "on",
-		FormID: text(v.form, "form"), Errors: map[string]string{}}
-	refuse := func(status int, words string) error {
+		FormID: text(v.form, "form"), Errors: map[string]template.HTML{}}
+	refuse := func(status int, words template.HTML) error {
 		n.FormID = newFormID()
-		return v.showCreate(status, ui{Errors: []string{words}, FieldErrors: fieldErrorsOf(n.Errors)}, n)
+		return v.showCreate(status, ui{Errors: []template.HTML{words}, FieldErrors: v.fieldErrorsOf(n.Errors)}, n)
 	}
 	var kind latchkey.Kind
 	if kind.UnmarshalText([]byte(n.Kind)) != nil || kind == latchkey.KindAccess {
-		n.Errors["kind"] = "Choose a kind of token."
+		n.Errors["kind"] = v.rich("new.choose-kind")
 	} else if n.Test && kind != latchkey.KindPublishable && kind != latchkey.KindSecret {
-		n.Errors["test"] = "Only publishable and secret tokens can be test tokens."
+		n.Errors["test"] = v.rich("new.test-kinds")
 	}
 	if len(n.Name) > 256 {
-		n.Errors["name"] = "Too long: at most 256 bytes."
+		n.Errors["name"] = v.rich("new.name-long", "n", 256)
 	}
 	if len(n.Errors) > 0 {
-		return refuse(http.StatusUnprocessableEntity, "Nothing was made. Correct the marked fields below.")
+		return refuse(http.StatusUnprocessableEntity, v.rich("new.correct"))
 	}
 	spec := latchkey.Spec{Kind: kind, Test: n.Test, Name: n.Name}
 	switch kind {
@@ -71,20 +72,18 @@ func (v *view) create(string) error {
 		t, secret, err := v.account.Issue(v.r.Context(), spec)
 		return reply{token: t, secret: secret}, err
 	})
-	switch words := errorText(err); {
+	switch words := v.errorText(err); {
 	case errors.Is(err, errNoForm):
-		return refuse(http.StatusConflict, "This page has expired. Nothing was made. Send the form again.")
+		return refuse(http.StatusConflict, v.rich("new.expired"))
 	case errors.Is(err, errFormUsed):
-		return refuse(http.StatusConflict, "This form was sent before, and nothing was made now. The result of the first "+
-			"time is not known here: check whether the list has the token before you send it again.")
+		return refuse(http.StatusConflict, v.rich("new.sent-before"))
 	case errors.Is(err, latchkey.ErrDenied) && !errors.Is(err, latchkey.ErrPolicy):
 		if v.opts.OnError != nil {
 			v.opts.OnError(v.r, err)
 		}
-		return refuse(http.StatusForbidden, "Nothing was made. You may not make such a token: it takes rights that you do "+
-			"not have. Ask an administrator of this account.")
+		return refuse(http.StatusForbidden, v.rich("new.denied"))
 	case words != "":
-		return refuse(http.StatusUnprocessableEntity, "Nothing was made. "+words)
+		return refuse(http.StatusUnprocessableEntity, v.rich("new.nothing")+" "+words)
 	case err != nil:
 		return err
 	}
@@ -101,36 +100,31 @@ func (v *view) create(string) error {
 		}
 		return v.redirect("?" + to.Encode())
 	}
-	return v.showSecret(t, r.secret, secretPage{Title: "Your new " + kindName(kind), Made: true})
+	return v.showSecret(t, r.secret, secretPage{Title: madeTitle(kind), Made: true})
 }
 
-func kindName(k latchkey.Kind) string {
+// madeTitle returns the title of the page that shows a new token of a kind.
+func madeTitle(k latchkey.Kind) string {
 	switch k {
 	case latchkey.KindSecret:
-		return "secret token"
+		return "new.made-secret"
 	case latchkey.KindAPIKey:
-		return "API key"
-	case latchkey.KindSession:
-		return "session token"
+		return "new.made-api-key"
 	}
-	return k.String() + " token"
+	return "new.made-session"
 }
 
 // secretPage is a page that shows a secret.
 type secretPage struct {
-	Title string
-	Named bool   // the title ends with the label of the token
-	Made  bool   // it is new: shown only this once, unless a Keyring keeps it
-	About string // further text
+	Title string        // the key of a text, which can hold {name}: the label of the token
+	Made  bool          // it is new: shown only this once, unless a Keyring keeps it
+	About template.HTML // further text
 }
 
 // showSecret shows a secret. Secrets leave the server only here: in the reply to a form, never at a URL that can be
 // opened again.
 func (v *view) showSecret(t latchkey.Token, secret latchkey.Secret, p secretPage) error {
-	title := heading{Before: p.Title}
-	if p.Named {
-		title.Name = label(&t)
-	}
+	title := v.heading(p.Title, "name", label(&t))
 	return v.show(http.StatusOK, "secret", ui{Title: title, Nav: "tokens"}, map[string]any{
 		"Token": row{Token: t}, "Secret": secret.Reveal(), "Made": p.Made, "About": p.About,
 		"Again": v.account.Manager().MayReveal(),

@@ -2,6 +2,7 @@ package console
 
 import (
 	"errors"
+	"html/template"
 	"net/http"
 	"slices"
 	"strconv"
@@ -19,8 +20,7 @@ func (v *view) edit(id string) error {
 	}
 	page := ui{Notice: v.noticeFor(text(v.query, "done"), &t)}
 	if t.Damaged {
-		page.Errors = []string{"The stored record of the token " + id + " cannot be read. Requests with it are refused. " +
-			"Revoke it and create another one, or have the database restored from a backup."}
+		page.Errors = []template.HTML{v.rich("edit.damaged", "id", id)}
 	}
 	from, _ := strconv.Atoi(text(v.query, "chips"))
 	return v.showEdit(http.StatusOK, page, &t, v.tokenFormOf(&t, from), nil)
@@ -47,7 +47,7 @@ func (v *view) save(id string) error {
 		}
 		page := ui{}
 		if len(e.Errors) == 0 {
-			page.Notice = "Added to the form below. Press Done to save."
+			page.Notice = v.rich("edit.added")
 		}
 		return v.showEdit(http.StatusOK, page, &t, e, nil)
 	}
@@ -59,7 +59,7 @@ func (v *view) save(id string) error {
 			if t.Version != e.Version {
 				return latchkey.ErrConflict
 			}
-			e.Errors = map[string]string{}
+			e.Errors = map[string]template.HTML{}
 			for field, words := range typed {
 				e.Errors[field] = words
 			}
@@ -73,28 +73,26 @@ func (v *view) save(id string) error {
 	if err == nil {
 		return v.redirect(r.to)
 	}
-	status, page, words := http.StatusUnprocessableEntity, ui{}, errorText(err)
+	status, page, words := http.StatusUnprocessableEntity, ui{}, v.errorText(err)
 	switch {
 	case errors.Is(err, errRevoked):
-		status, page.Errors = http.StatusConflict, []string{"Not saved: the token is revoked, and cannot be changed."}
+		status, page.Errors = http.StatusConflict, []template.HTML{v.rich("edit.revoked")}
 	case errors.Is(err, latchkey.ErrConflict):
 		return v.conflict(id, e)
 	case errors.Is(err, errFormUsed):
-		status, page.Errors = http.StatusConflict, []string{"This form was sent before, and nothing was saved now. Compare " +
-			"it with what is stored, and press Done to save it."}
+		status, page.Errors = http.StatusConflict, []template.HTML{v.rich("edit.sent-before")}
 	case errors.Is(err, errNoForm):
-		status, page.Errors = http.StatusConflict, []string{"This page has expired. Nothing was saved. Press Done again."}
+		status, page.Errors = http.StatusConflict, []template.HTML{v.rich("edit.expired")}
 	case errors.Is(err, latchkey.ErrDenied):
-		status, page.Errors = http.StatusForbidden, []string{"Not saved. You may not do this: it takes rights that you do " +
-			"not have. What you typed is still here."}
+		status, page.Errors = http.StatusForbidden, []template.HTML{v.rich("edit.denied")}
 	case errors.Is(err, errForm):
-		page.Errors = []string{"Not saved. Correct the marked fields below."}
+		page.Errors = []template.HTML{v.rich("edit.correct")}
 	case words != "":
-		page.Errors = []string{"Not saved. " + words}
+		page.Errors = []template.HTML{v.rich("edit.not-saved") + " " + words}
 	default:
 		return err
 	}
-	page.FieldErrors = fieldErrorsOf(e.Errors)
+	page.FieldErrors = v.fieldErrorsOf(e.Errors)
 	t, errGet := v.account.Get(ctx, id)
 	if errGet != nil {
 		if status == http.StatusForbidden {
@@ -109,21 +107,17 @@ func (v *view) save(id string) error {
 }
 
 // fieldNames are the fields that can be wrong, with their labels, in the order of the page.
-var fieldNames = []option{{Value: "kind", Text: "Kind"}, {Value: "test", Text: "Test token"}, {Value: "name",
-	Text: "Nickname"},
-	{Value: "add", Text: "Dataset permissions"}, {Value: "addrole", Text: "Roles"}, {Value: "domains",
-		Text: "Allowed domains"},
-	{Value: "credits", Text: "Core credit usage limit"}, {Value: "rate", Text: "Rate limit"}, {Value: "end",
-		Text: "Expiry"},
-	{Value: "addresses", Text: "Allowed addresses"}, {Value: "mintfrom", Text: "Minting addresses"}, {Value: "begin",
-		Text: "Not before"},
-	{Value: "idle", Text: "Ends when unused"}}
+var fieldNames = []choice{{Value: "kind", Key: "list.kind"}, {Value: "test", Key: "new.test"},
+	{Value: "name", Key: "edit.name"}, {Value: "add", Key: "edit.chips"}, {Value: "addrole", Key: "edit.roles"},
+	{Value: "domains", Key: "edit.domains"}, {Value: "credits", Key: "edit.credits"}, {Value: "rate", Key: "edit.rate"},
+	{Value: "end", Key: "edit.end"}, {Value: "addresses", Key: "edit.addresses"},
+	{Value: "mintfrom", Key: "edit.mintfrom"}, {Value: "begin", Key: "edit.begin"}, {Value: "idle", Key: "edit.idle"}}
 
 // fieldErrorsOf returns the errors of a form in the order of the page.
-func fieldErrorsOf(wrong map[string]string) (out []fieldError) {
+func (v *view) fieldErrorsOf(wrong map[string]template.HTML) (out []fieldError) {
 	for _, f := range fieldNames {
 		if words := wrong[f.Value]; words != "" {
-			out = append(out, fieldError{f.Value, f.Text, words})
+			out = append(out, fieldError{f.Value, v.say(f.Key), words})
 		}
 	}
 	return out
@@ -161,12 +155,12 @@ func (v *view) conflict(id string, e *tokenForm) error {
 			all = append(all, difference{field, shorten(a, 600), shorten(b, 600)})
 		}
 	}
-	add("Nickname", theirs.Name, e.Name)
-	add("Signed requests", onOff(theirs.Signed), onOff(e.Signed))
+	add(v.say("edit.name"), theirs.Name, e.Name)
+	add(v.say("edit.signed"), v.onOff(theirs.Signed), v.onOff(e.Signed))
 	if ownRights(&t) {
 		for i, g := range v.rights {
 			if g.places == nil {
-				add(g.Label, onOff(theirs.On[i]), onOff(e.On[i]))
+				add(g.Label, v.onOff(theirs.On[i]), v.onOff(e.On[i]))
 			}
 		}
 		_, chips, _ := v.rights.read(t.Permissions)
@@ -179,21 +173,20 @@ func (v *view) conflict(id string, e *tokenForm) error {
 		if err != nil {
 			return err
 		}
-		add("Roles", some.text(t.Roles), some.text(mine))
+		add(v.say("edit.roles"), some.text(t.Roles), some.text(mine))
 	}
 	words := func(s string) string { return strings.Join(strings.Fields(s), " ") }
-	add("Allowed domains", words(theirs.Domains), words(e.Domains))
-	add("Core credit usage limit", theirs.Credits, e.Credits)
-	add("Rate limit", rateText(theirs), rateText(e))
-	add("Expiry", theirs.NotAfter, e.NotAfter)
-	add("Allowed addresses", words(theirs.Addresses), words(e.Addresses))
-	add("Minting addresses", words(theirs.MintFrom), words(e.MintFrom))
-	add("Not before", theirs.NotBefore, e.NotBefore)
-	add("Ends when unused", idleWords(theirs), idleWords(e))
+	add(v.say("edit.domains"), words(theirs.Domains), words(e.Domains))
+	add(v.say("edit.credits"), theirs.Credits, e.Credits)
+	add(v.say("edit.rate"), v.rateText(theirs), v.rateText(e))
+	add(v.say("edit.end"), theirs.NotAfter, e.NotAfter)
+	add(v.say("edit.addresses"), words(theirs.Addresses), words(e.Addresses))
+	add(v.say("edit.mintfrom"), words(theirs.MintFrom), words(e.MintFrom))
+	add(v.say("edit.begin"), theirs.NotBefore, e.NotBefore)
+	add(v.say("edit.idle"), v.idleWords(theirs), v.idleWords(e))
 	e.Version = t.Version
 	page := ui{
-		Errors: []string{"Somebody else changed this token since you opened it. Nothing was saved, and what you typed " +
-			"is still here. Compare both, correct the form, and press Done to replace the other change."},
+		Errors: []template.HTML{v.rich("edit.conflict")},
 	}
 	return v.showEdit(http.StatusConflict, page, &t, e, all)
 }
@@ -201,16 +194,16 @@ func (v *view) conflict(id string, e *tokenForm) error {
 // byName is the heading of the chips.
 func (v *view) byName() string {
 	if v.host != nil && v.opts.Catalogue == nil {
-		return "Permissions by name"
+		return v.say("edit.chips-named")
 	}
-	return "Dataset permissions"
+	return v.say("edit.chips")
 }
 
-func onOff(b bool) string {
+func (v *view) onOff(b bool) string {
 	if b {
-		return "enabled"
+		return v.say("edit.on")
 	}
-	return "disabled"
+	return v.say("edit.off")
 }
 
 func (v *view) chipText(values []string) string {
@@ -222,17 +215,21 @@ func (v *view) chipText(values []string) string {
 	return strings.Join(out, ", ")
 }
 
-func rateText(e *tokenForm) string {
+func (v *view) rateText(e *tokenForm) string {
 	if e.RateCount == "" {
 		return ""
 	}
-	return strings.TrimSpace(e.RateCount + " per " + e.RatePer + " " + e.RateBurst)
+	per := e.RatePer
+	if d, err := time.ParseDuration(per); err == nil {
+		per = string(v.perWords(d))
+	}
+	return strings.TrimSpace(v.say("edit.rate-text", "count", e.RateCount, "per", per, "burst", e.RateBurst))
 }
 
-func idleWords(e *tokenForm) string {
+func (v *view) idleWords(e *tokenForm) string {
 	for _, u := range idleUnits {
 		if e.Idle != "" && e.IdleUnit == u.Value {
-			return e.Idle + " " + u.Text
+			return v.say("edit.idle-text", "count", e.Idle, "unit", v.say(u.Key))
 		}
 	}
 	return e.Idle
@@ -251,13 +248,27 @@ func (s *roleNames) text(ids []string) string {
 type option struct {
 	Value, Text, About string
 	On                 bool
-	Effect             string // what roles, later rules or a parent change about a switch
+	Effect             template.HTML // what roles, later rules or a parent change about a switch
+}
+
+// choice is an option whose text is in the catalogue.
+type choice struct {
+	Value, Key string
+	On         bool
+}
+
+// optionsOf returns choices in the language of the request.
+func (v *view) optionsOf(choices []choice) []option {
+	out := make([]option, len(choices))
+	for i, c := range choices {
+		out[i] = option{Value: c.Value, Text: v.say(c.Key), On: c.On}
+	}
+	return out
 }
 
 // rateUnits are the periods of a rate.
-var rateUnits = []option{{Value: "1s", Text: "second"}, {Value: "1m0s", Text: "minute"}, {Value: "1h0m0s",
-	Text: "hour"},
-	{Value: "24h0m0s", Text: "day"}}
+var rateUnits = []choice{{Value: "1s", Key: "edit.second"}, {Value: "1m0s", Key: "edit.minute"},
+	{Value: "1h0m0s", Key: "edit.hour"}, {Value: "24h0m0s", Key: "edit.day"}}
 
 // maxOtherRules bounds the rules outside the catalogue that the page of a token lists. The page of what it may do
 // lists all.
@@ -265,7 +276,7 @@ const maxOtherRules = 12
 
 // showEdit shows the form of a token.
 func (v *view) showEdit(status int, page ui, t *latchkey.Token, e *tokenForm, conflict []difference) error {
-	page.Title, page.Nav = heading{Name: label(t)}, "tokens"
+	page.Title, page.Nav = nameHeading(label(t)), "tokens"
 	roles, err := v.roleField(e.Roles, e.AddRole, e.Errors["addrole"], "")
 	if err != nil {
 		return err
@@ -310,10 +321,10 @@ func (v *view) showEdit(status int, page ui, t *latchkey.Token, e *tokenForm, co
 	held, heldMore := v.facts(&lineage, false)
 	_, _, special := v.rights.read(t.Permissions)
 	rest, more := ruleLines(special, maxOtherRules)
-	pers := slices.Clone(rateUnits)
+	pers := v.optionsOf(rateUnits)
 	if !slices.ContainsFunc(pers, func(o option) bool { return o.Value == e.RatePer }) {
 		if d, err := time.ParseDuration(e.RatePer); err == nil {
-			pers = append(pers, option{Value: d.String(), Text: d.String()})
+			pers = append(pers, option{Value: d.String(), Text: v.words.duration(d)})
 		}
 	}
 	names, namesCut := v.names()
@@ -322,14 +333,15 @@ func (v *view) showEdit(status int, page ui, t *latchkey.Token, e *tokenForm, co
 	public := t.Kind == latchkey.KindPublishable
 	keyring := v.account.Manager().MayReveal()
 	return v.show(status, "edit", page, map[string]any{
-		"Token": row{Token: *t, State: refusedState(stateOf(t, v.now), lineage.Refused)}, "E": e, "Conflict": conflict,
-		"Dirty": v.r.Method == http.MethodPost, "Revoked": revokedWords(t), "Held": held,
+		"Token": row{Token: *t, State: v.words.refusedState(v.words.stateOf(t, v.now), lineage.Refused)},
+		"E":     e, "Conflict": conflict,
+		"Dirty": v.r.Method == http.MethodPost, "Revoked": v.revokedWords(t), "Held": held,
 		"HeldMore": heldMore, "Minted": v.minted(&lineage),
 		"OwnRights": ownRights(t), "Client": t.Client,
 		"Switches": switches, "Chips": chips, "Adds": adds, "Hint": strings.Join(hints,
-			" or "), "ByName": v.byName(), "Names": names,
+			v.say("edit.or")), "ByName": v.byName(), "Names": names,
 		"NamesCut": namesCut, "Rest": rest, "RestMore": more,
-		"Roles": roles, "Pers": pers, "IdleUnits": idleUnits,
+		"Roles": roles, "Pers": pers, "IdleUnits": v.optionsOf(idleUnits),
 		"Secret": t.Kind == latchkey.KindSecret, "After": strings.TrimPrefix(v.back(), "&after="),
 		"Soon": v.takesEffect(), "Quotas": v.otherQuotas(t.Limits), "MintedRows": shorten(rowsText(t.Rows), 600),
 		"NoMint":     e.MintFrom == "" && public,

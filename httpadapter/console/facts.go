@@ -2,29 +2,32 @@ package console
 
 import (
 	"errors"
-	"fmt"
+	"html/template"
 	"strings"
 	"time"
 
 	"github.com/latchkey-go/latchkey"
-	"github.com/latchkey-go/latchkey/internal/adapters"
 )
 
 // fact is a restriction or limit that applies to a token, besides rules: its own or one of what it was minted from.
 type fact struct {
-	Label, Text string
-	Of          string // whose it is; "": the token's own
-	Link        string // the page of the token it belongs to
+	Label string
+	Text  template.HTML
+	Of    string // whose it is; "": the token's own
+	Link  string // the page of the token it belongs to
 }
 
-// maxFacts bounds the facts of a page.
-const maxFacts = 24
+// maxFacts bounds the facts of a page, and maxFact the runes of one.
+const (
+	maxFacts = 24
+	maxFact  = 240
+)
 
 // facts returns what restricts and limits a token: by the tokens it was minted from, by the owner, and its own if own
 // is set.
 func (v *view) facts(l *latchkey.Lineage, own bool) (out []fact, more int) {
 	of, link := "", ""
-	add := func(label, text string) {
+	add := func(key string, text template.HTML) {
 		if text == "" {
 			return
 		}
@@ -32,7 +35,7 @@ func (v *view) facts(l *latchkey.Lineage, own bool) (out []fact, more int) {
 			more++
 			return
 		}
-		out = append(out, fact{label, shorten(text, 240), of, link})
+		out = append(out, fact{v.say(key), text, of, link})
 	}
 	if own {
 		v.factsOf(&l.Token, add)
@@ -41,100 +44,109 @@ func (v *view) facts(l *latchkey.Lineage, own bool) (out []fact, more int) {
 		t := &l.Ancestors[i]
 		if t.Owner == "" { // only its id may be shown
 			of, link = "", ""
-			add("More", "a token it was minted from, which you may not see, may restrict it further")
+			add("facts.more", v.rich("facts.unseen"))
 			continue
 		}
 		of, link = label(t), "token/"+t.ID
-		if st := stateOf(t, v.now); st.Class == "off" {
-			add("State", strings.TrimSpace(st.Word+" "+st.More))
+		if st := v.words.stateOf(t, v.now); st.Class == "off" {
+			text := said(st.Word)
+			if st.More != "" {
+				text += " " + st.More
+			}
+			add("facts.state", text)
 		}
 		v.factsOf(t, add)
 		if len(t.Rows) > 0 {
-			add("Rows", rowsText(t.Rows))
+			add("facts.rows", isolated(shorten(rowsText(t.Rows), maxFact)))
 		}
 	}
 	if of, link = "", ""; !l.Ends.IsZero() && !l.Ends.Equal(l.Token.Validity.NotAfter) {
-		add("Expiry", stamp(l.Ends)+", with the token it was minted from")
+		add("facts.expiry", v.rich("facts.with-parent", "time", l.Ends))
 	}
-	of = "the account"
-	limitFacts(l.Limits, add)
+	of = v.say("facts.account")
+	v.limitFacts(l.Limits, add)
 	if l.Boundary != nil {
-		add("Boundary", "no token may do more than the account as a whole")
+		add("facts.boundary", v.rich("facts.boundary-about"))
 	}
 	return out, more
 }
 
-func (v *view) factsOf(t *latchkey.Token, add func(label, text string)) {
+func (v *view) factsOf(t *latchkey.Token, add func(key string, text template.HTML)) {
 	if end := t.Validity.NotAfter; !end.IsZero() {
-		add("Expiry", stamp(end))
+		add("facts.expiry", v.words.moment(end))
 	}
 	if idle := t.Validity.Idle; idle != 0 {
 		count, unit := idleText(idle)
-		add("Ends when unused", "for "+idleWords(&tokenForm{Idle: count, IdleUnit: unit}))
+		add("facts.idle", v.rich("facts.idle-for", "time", own(v.idleWords(&tokenForm{Idle: count, IdleUnit: unit}))))
 	}
 	if begin := t.Validity.NotBefore; begin.After(v.now) {
-		add("Not before", stamp(begin))
+		add("facts.not-before", v.words.moment(begin))
 	}
 	if t.Restrictions.Signed {
-		add("Signed requests", "every request must be signed")
+		add("facts.signed", v.rich("facts.signed-about"))
 	}
-	add("Allowed domains", strings.Join(t.Restrictions.Domains, ", "))
-	add("Allowed addresses", strings.Join(strings.Fields(prefixText(t.Restrictions.Addresses)), ", "))
-	limitFacts(t.Limits, add)
+	add("facts.domains", isolated(shorten(strings.Join(t.Restrictions.Domains, ", "), maxFact)))
+	addresses := strings.Join(strings.Fields(prefixText(t.Restrictions.Addresses)), ", ")
+	add("facts.addresses", isolated(shorten(addresses, maxFact)))
+	v.limitFacts(t.Limits, add)
 }
 
-func limitFacts(l latchkey.Limits, add func(label, text string)) {
+func (v *view) limitFacts(l latchkey.Limits, add func(key string, text template.HTML)) {
 	var quotas []string
 	for _, q := range l.Quotas {
-		quotas = append(quotas, quotaWords(q))
+		quotas = append(quotas, v.words.quota(q))
 	}
-	add("Credits", strings.Join(quotas, "; "))
+	add("facts.credits", isolated(shorten(strings.Join(quotas, "; "), maxFact)))
 	if r := l.Rate; r.Count > 0 {
-		words := fmt.Sprintf("%d requests per %s", r.Count, perWords(r.Per))
 		if r.Burst > 0 {
-			words += fmt.Sprintf(", and %d more at once", r.Burst)
+			add("facts.rate", v.rich("facts.rate-burst", "n", r.Count, "per", v.perWords(r.Per), "burst", r.Burst))
+		} else {
+			add("facts.rate", v.rich("facts.rate-of", "n", r.Count, "per", v.perWords(r.Per)))
 		}
-		add("Rate limit", words)
 	}
 }
 
-// quotaWords returns a quota in words: "100 of “api” in a week that begins on a Tuesday".
-func quotaWords(q latchkey.Quota) string {
-	words := "none"
+// quota returns a quota in words: "100 of “api” in a week from Tuesday".
+func (w *Words) quota(q latchkey.Quota) string {
+	text := w.say("facts.quota-none")
 	if q.Amount > 0 {
-		words = credits(q.Amount)
+		text = w.credits(q.Amount)
 	}
 	if q.Meter != "" {
-		words += " of “" + q.Meter + "”"
+		text = w.say("facts.quota-meter", "amount", text, "meter", q.Meter)
 	}
+	if q.Amount == 0 { // whenever
+		return text
+	}
+	key, from := "facts.quota-minute", ""
 	switch anchor := max(q.Anchor, 1); {
-	case q.Amount == 0: // whenever
 	case q.Per == latchkey.Forever:
-		words += " for ever"
+		key = "facts.quota-forever"
 	case q.Per == latchkey.Month && anchor > 1:
-		words += fmt.Sprintf(" in a month from day %d", anchor)
+		key, from = "facts.quota-month-from", w.number(int64(anchor))
 	case q.Per == latchkey.Month:
-		words += " in a calendar month"
+		key = "facts.quota-month"
 	case q.Per == latchkey.Week:
-		words += " in a week from " + time.Weekday(anchor%7).String()
+		key, from = "facts.quota-week", strings.Fields(w.source["format.weekdays"])[anchor%7]
+	case q.Per == latchkey.Day:
+		key = "facts.quota-day"
 	case q.Per == latchkey.Hour:
-		words += " in an hour"
-	default:
-		words += " in a " + string(q.Per)
+		key = "facts.quota-hour"
 	}
-	if q.Amount > 0 && q.Carry > 0 {
-		words += ", with at most " + credits(q.Carry) + " carried over"
+	text = w.say(key, "amount", text, "from", from)
+	if q.Carry > 0 {
+		text = w.say("facts.quota-carry", "amount", text, "carry", q.Carry)
 	}
-	return words
+	return text
 }
 
-func perWords(d time.Duration) string {
-	for _, o := range rateUnits {
-		if o.Value == d.String() {
-			return o.Text
+func (v *view) perWords(d time.Duration) own {
+	for _, c := range rateUnits {
+		if c.Value == d.String() {
+			return own(v.say(c.Key))
 		}
 	}
-	return d.String()
+	return own(v.words.duration(d))
 }
 
 // mintedFrom describes the parent of a minted token.
@@ -178,7 +190,7 @@ func (v *view) effects(t *latchkey.Token, switches []option) error {
 	answers, err := v.account.Explain(v.r.Context(), t.ID, ask...)
 	if errors.Is(err, latchkey.ErrDenied) {
 		for i := range switches {
-			switches[i].Effect = "A role or a parent that you may not see can change this."
+			switches[i].Effect = v.rich("facts.effect-unseen")
 		}
 		return nil
 	}
@@ -186,7 +198,7 @@ func (v *view) effects(t *latchkey.Token, switches []option) error {
 		return err
 	}
 	all, none := make([]bool, len(stored)), make([]bool, len(stored))
-	reason := make([]string, len(stored))
+	reason := make([]template.HTML, len(stored))
 	for i := range stored {
 		all[i], none[i] = true, true
 	}
@@ -194,19 +206,19 @@ func (v *view) effects(t *latchkey.Token, switches []option) error {
 		all[of[i]] = all[of[i]] && e.Verdict == "all"
 		none[of[i]] = none[of[i]] && e.Verdict == "none"
 		if e.Verdict != "all" {
-			reason[of[i]] = shorten(adapters.Sentence(roleIDs.ReplaceAllString(e.Reason, "")), 160)
+			reason[of[i]] = v.reason(&e, 160)
 		}
 	}
 	for i := range stored {
 		switch {
 		case !stored[i] && all[i]:
-			switches[i].Effect = "Still allowed, by its roles or its other rules."
+			switches[i].Effect = v.rich("facts.effect-still")
 		case !stored[i] && !none[i]:
-			switches[i].Effect = "Still allowed in part, by its roles or its other rules."
+			switches[i].Effect = v.rich("facts.effect-still-part")
 		case stored[i] && none[i]:
-			switches[i].Effect = "Not allowed in effect: " + reason[i]
+			switches[i].Effect = v.rich("facts.effect-not", "reason", reason[i])
 		case stored[i] && !all[i]:
-			switches[i].Effect = "Allowed only in part: " + reason[i]
+			switches[i].Effect = v.rich("facts.effect-part", "reason", reason[i])
 		}
 	}
 	return nil

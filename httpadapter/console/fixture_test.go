@@ -174,6 +174,11 @@ var (
 	unhtml unescaper
 )
 
+// textOf returns a page, or a part of one, without its elements.
+func textOf(page string) string {
+	return unhtml.Replace(regexp.MustCompile(`<[^>]*>`).ReplaceAllString(page, ""))
+}
+
 // unescaper reads HTML's character references.
 type unescaper struct{}
 

@@ -2,6 +2,7 @@ package console
 
 import (
 	"errors"
+	"html/template"
 	"net/http"
 	"net/url"
 	"strings"
@@ -27,7 +28,10 @@ type row struct {
 }
 
 // state is the state of a token in one word, its CSS class, and details.
-type state struct{ Word, Class, More string }
+type state struct {
+	Word, Class string
+	More        template.HTML
+}
 
 // isDamaged reports whether a stored record cannot be read. What is left of it comes with the error, so that a page
 // can show and revoke it.
@@ -36,42 +40,51 @@ func isDamaged(err error) bool {
 	return errors.As(err, &damaged)
 }
 
-func stateOf(t *latchkey.Token, now time.Time) state {
+func (w *Words) stateOf(t *latchkey.Token, now time.Time) state {
 	if t.Damaged && t.Revoked.IsZero() {
-		return state{"Damaged", "off", "The stored record cannot be read."}
+		return state{w.say("list.damaged"), "off", w.rich("list.damaged-about")}
 	}
 	switch t.State(now) {
 	case latchkey.Revoked:
-		return state{"Revoked", "off", t.Reason}
+		return state{w.say("list.revoked"), "off", isolated(t.Reason)}
 	case latchkey.Disabled:
-		return state{"Disabled", "off", ""}
+		return state{w.say("list.disabled"), "off", ""}
 	case latchkey.NotYetValid:
-		return state{"Not yet valid", "warn", "from " + stamp(t.Validity.NotBefore)}
+		return state{w.say("list.not-yet"), "warn", w.rich("list.from", "time", t.Validity.NotBefore)}
 	}
 	end := t.Validity.NotAfter
 	if idle := t.IdleEnd(); !idle.IsZero() && (end.IsZero() || idle.Before(end)) {
 		end = idle
 	}
 	if t.State(now) == latchkey.Expired {
-		return state{"Expired", "off", stamp(end)}
+		return state{w.say("list.expired"), "off", w.moment(end)}
 	}
 	if !end.IsZero() && end.Sub(now) < soonEnds {
-		return state{"Expiring", "warn", stamp(end)}
+		return state{w.say("list.expiring"), "warn", w.moment(end)}
 	}
-	return state{"Active", "on", ""}
+	return state{w.say("list.active"), "on", ""}
 }
 
 // badge returns the kind of a token as the list shows it.
-func badge(t *latchkey.Token) string {
-	b := strings.ToUpper(strings.ReplaceAll(t.Kind.String(), "_", " "))
-	if t.Test {
-		b = "TEST " + b
+func (w *Words) badge(t latchkey.Token) string {
+	key := "list.badge-access"
+	switch t.Kind {
+	case latchkey.KindSecret:
+		key = "list.badge-secret"
+	case latchkey.KindPublishable:
+		key = "list.badge-publishable"
+	case latchkey.KindAPIKey:
+		key = "list.badge-api-key"
+	case latchkey.KindSession:
+		key = "list.badge-session"
 	}
-	return b
+	if t.Test {
+		return w.say("list.badge-test", "kind", w.say(key))
+	}
+	return w.say(key)
 }
 
-// Badge, Mask and Label are for templates.
-func (r row) Badge() string { return badge(&r.Token) }
+// Mask and Label are for templates.
 func (r row) Mask() string  { return mask(&r.Token) }
 func (r row) Label() string { return label(&r.Token) }
 
@@ -155,7 +168,7 @@ func (v *view) showList(unsaid bool) error {
 			more = true
 			break
 		}
-		rows = append(rows, row{Token: t, State: stateOf(&t, v.now)})
+		rows = append(rows, row{Token: t, State: v.words.stateOf(&t, v.now)})
 	}
 	if err := v.addRefusals(rows); err != nil {
 		return err
@@ -164,7 +177,7 @@ func (v *view) showList(unsaid bool) error {
 	if err != nil {
 		return err
 	}
-	page := ui{Title: heading{Before: v.opts.Title}, Nav: "tokens"}
+	page := ui{Title: nameHeading(v.product()), Nav: "tokens"}
 	if page.Notice, err = v.noticeOf(); err != nil {
 		return err
 	}
@@ -177,7 +190,10 @@ func (v *view) showList(unsaid bool) error {
 			v.may(latchkey.Reveal, "token", t.ID)
 		if t.ID == made && v.now.Sub(t.Created) < time.Hour {
 			rows[i].IsNew = true
-			page.Notice = "Successfully created a new " + strings.ToLower(badge(t)) + " token. It is at the bottom of the list."
+			page.Notice = v.rich("list.made")
+			if t.Test {
+				page.Notice = v.rich("list.made-test")
+			}
 		}
 	}
 	link := func(name, value string) string {
@@ -194,7 +210,7 @@ func (v *view) showList(unsaid bool) error {
 		return "./?" + u.Encode()
 	}
 	data := map[string]any{
-		"Rows": rows, "Search": typed, "Unsaid": unsaid, "States": stateChoices,
+		"Rows": rows, "Search": typed, "Unsaid": unsaid, "States": v.optionsOf(stateChoices),
 		"Kind": keep.Get("kind"), "State": keep.Get("state"),
 		"Filtered": len(keep) > 0 || unsaid, "Cut": unsaid &&
 			more, "Usage": sparks != nil, "Days": sparkDays, "FormID": newFormID(),
@@ -245,27 +261,27 @@ func (v *view) addRefusals(rows []row) error {
 	}
 	why, err := v.account.Refusals(v.r.Context(), tokens...)
 	for i := range rows {
-		rows[i].State = refusedState(rows[i].State, why[rows[i].ID])
+		rows[i].State = v.words.refusedState(rows[i].State, why[rows[i].ID])
 	}
 	return err
 }
 
 // refusedState returns the state of a token that Verify refuses for a reason that its own record does not show.
-func refusedState(own state, why error) state {
+func (w *Words) refusedState(own state, why error) state {
 	if why == nil || own.Class == "off" || errors.Is(why, latchkey.ErrNotYetValid) {
 		return own
 	}
 	switch {
 	case errors.Is(why, latchkey.ErrParent):
-		return state{"Refused", "off", "a token it was minted from has ended or is disabled"}
+		return state{w.say("list.refused"), "off", w.rich("list.refused-parent")}
 	case errors.Is(why, latchkey.ErrOwnerDisabled):
-		return state{"Refused", "off", "the account is disabled"}
+		return state{w.say("list.refused"), "off", w.rich("list.refused-account")}
 	case errors.Is(why, latchkey.ErrRevoked):
-		return state{"Revoked", "off", "with all older tokens of the account"}
+		return state{w.say("list.revoked"), "off", w.rich("list.revoked-older")}
 	case errors.Is(why, latchkey.ErrExpired):
-		return state{"Expired", "off", ""}
+		return state{w.say("list.expired"), "off", ""}
 	}
-	return state{"Refused", "off", ""}
+	return state{w.say("list.refused"), "off", ""}
 }
 
 // sparks returns the recent uses of each token of a page, by token, or nil if the person may not see usage.

@@ -137,7 +137,7 @@ func TestExpiringTokensAreMarked(t *testing.T) {
 		word  string
 	}{{0, "Active"}, {25 * time.Hour, "Expiring"}, {9 * 24 * time.Hour, "Expired"}} {
 		token := w.token(id)
-		require.Equal(t, c.word, stateOf(&token, w.now.Add(c.after)).Word)
+		require.Equal(t, c.word, English().stateOf(&token, w.now.Add(c.after)).Word)
 	}
 }
 

@@ -151,10 +151,10 @@ func exact(name string) string {
 
 // misleading returns what is wrong with a new name of a role: invisible characters, or spaces that look like others.
 // "" means that nothing is.
-func misleading(name string) (wrong string) {
+func (v *view) misleading(name string) (wrong template.HTML) {
 	eachInvisible(name, func(string) {}, func(r rune) {
 		if wrong == "" {
-			wrong = fmt.Sprintf("The name holds the character U+%04X, which is invisible. Remove it.", r)
+			wrong = v.rich("role.invisible", "code", fmt.Sprintf("U+%04X", r))
 		}
 	})
 	if wrong != "" {
@@ -162,11 +162,11 @@ func misleading(name string) (wrong string) {
 	}
 	for _, r := range name {
 		if unicode.IsSpace(r) && r != ' ' {
-			return fmt.Sprintf("The name holds the character U+%04X, which looks like a space. Use a plain space.", r)
+			return v.rich("role.odd-space", "code", fmt.Sprintf("U+%04X", r))
 		}
 	}
 	if strings.Contains(name, "  ") {
-		return "The name holds two spaces side by side, which look like one. Use one."
+		return v.rich("role.two-spaces")
 	}
 	return ""
 }

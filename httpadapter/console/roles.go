@@ -26,14 +26,15 @@ type roleForm struct {
 	InheritDenies bool
 	Rules         []ruleForm
 	From, To, Of  int
-	Errors        map[string]string
+	Errors        map[string]template.HTML
 }
 
 // ruleForm is one rule, as it was typed.
 type ruleForm struct {
 	Verb, Actions, On, Where, Force string
 	Kept                            string // the digest of a stored rule that the form cannot hold
-	Text, Error                     string
+	Text                            string
+	Error                           template.HTML
 	Open                            bool // its fields are visible
 }
 
@@ -181,7 +182,7 @@ func (v *view) showRoles(unsaid bool) error {
 		}
 		list = append(list, r)
 	}
-	page := ui{Title: heading{Before: "Roles"}, Nav: "roles"}
+	page := ui{Title: v.heading("roles.title"), Nav: "roles"}
 	var err error
 	if page.Notice, err = v.roleNotice(); err != nil {
 		return err
@@ -200,9 +201,6 @@ func (v *view) showRoles(unsaid bool) error {
 			x.SameName = true
 		}
 		x.Lines, x.More = ruleLines(r.Permissions, 3)
-		if r.Damaged {
-			x.Lines = []string{"Damaged: the stored role " + r.ID + " cannot be read. It allows nothing."}
-		}
 		rows = append(rows, x)
 	}
 	next := ""
@@ -230,8 +228,7 @@ func (v *view) editRole(id string) error {
 	}
 	page := ui{}
 	if r.Damaged {
-		page.Errors = []string{"The stored role " + id + " cannot be read, and allows nothing. What you save here replaces " +
-			"the whole role."}
+		page.Errors = []template.HTML{v.rich("role.damaged", "id", id)}
 	}
 	at, _ := strconv.Atoi(text(v.query, "at"))
 	return v.showRole(http.StatusOK, page, r, roleFormOf(&r, at-1), false)
@@ -267,7 +264,7 @@ func (v *view) readRole() *roleForm {
 		Inherits:      readSelection(f, "role"),
 		AddRole:       text(f, "addrole"),
 		InheritDenies: text(f, "again") == "on",
-		Errors:        map[string]string{},
+		Errors:        map[string]template.HTML{},
 	}
 	e.Version, _ = strconv.ParseUint(text(f, "version"), 10, 64)
 	e.From, _ = strconv.Atoi(text(f, "from"))
@@ -283,9 +280,9 @@ func (v *view) readRole() *roleForm {
 	return e
 }
 
-// read reads the rules, and sets the error of each invalid one. stored are the role's rules, among them those too
+// readRules reads the rules, and sets the error of each invalid one. stored are the role's rules, among them those too
 // long for the form.
-func (e *roleForm) read(stored latchkey.Permissions) (latchkey.Permissions, bool) {
+func (v *view) readRules(e *roleForm, stored latchkey.Permissions) (latchkey.Permissions, bool) {
 	var out latchkey.Permissions
 	ok := true
 	for i := range e.Rules {
@@ -299,8 +296,8 @@ func (e *roleForm) read(stored latchkey.Permissions) (latchkey.Permissions, bool
 			r, err = x.rule()
 		}
 		if err != nil {
-			if x.Error, x.Open, ok = errorText(err), true, false; x.Error == "" {
-				x.Error = "This rule cannot be read. Check its fields."
+			if x.Error, x.Open, ok = v.errorText(err), true, false; x.Error == "" {
+				x.Error = v.rich("role.bad-rule")
 			}
 			continue
 		}
@@ -376,15 +373,15 @@ func (v *view) putRole(id string) error {
 		e.AddRole = ""
 	}
 	if e.arrange(text(v.form, "do")) {
-		e.read(r.Permissions)
+		v.readRules(e, r.Permissions)
 		return v.showRole(http.StatusOK, ui{}, r, e, false)
 	}
-	nameError := "" // of a new name
+	nameError := template.HTML("") // of a new name
 	apply := func(r *latchkey.Role) error {
 		if r.Version != e.Version {
 			return latchkey.ErrConflict
 		}
-		rules, ok := e.read(r.Permissions)
+		rules, ok := v.readRules(e, r.Permissions)
 		if !ok || wrong != "" {
 			return errForm
 		}
@@ -429,8 +426,8 @@ func (v *view) putRole(id string) error {
 	}
 	if id != "" && errors.Is(err, latchkey.ErrConflict) {
 		e.rebase(&r)
-		page := ui{Errors: []string{"Somebody else changed this role since you opened it. Nothing was saved, and what you " +
-			"typed is still here. Compare both, and save again to replace the other change."}}
+		v.readRules(e, r.Permissions)
+		page := ui{Errors: []template.HTML{v.rich("role.conflict")}}
 		return v.showRole(http.StatusConflict, page, r, e, true)
 	}
 	if id == "" {
@@ -450,13 +447,12 @@ func (e *roleForm) rebase(r *latchkey.Role) {
 	e.To = min(max(e.From, e.To), n)
 	e.Of, e.Version = n, r.Version
 	e.Inherits = e.Inherits.rebase(r.Inherits, len(r.Inherits) <= maxSelection)
-	e.read(r.Permissions)
 }
 
 // lookalike returns what is wrong with a new name of a role: it is misleading, or people could take it for another
 // role's. Roles that the person may not see are not compared.
-func (v *view) lookalike(name, except string) (string, error) {
-	if wrong := misleading(name); wrong != "" {
+func (v *view) lookalike(name, except string) (template.HTML, error) {
+	if wrong := v.misleading(name); wrong != "" {
 		return wrong, nil
 	}
 	look := skeleton(name)
@@ -466,57 +462,56 @@ func (v *view) lookalike(name, except string) (string, error) {
 		}
 		if r.ID != except && skeleton(r.Name) == look {
 			if r.Name == name {
-				return "Another role has this name. Choose another one.", nil
+				return v.rich("role.same-name"), nil
 			}
-			return "The name of the role “" + exact(r.Name) + "” looks the same. Choose another name.", nil
+			return v.rich("role.lookalike", "name", exact(r.Name)), nil
 		}
 	}
 	return "", nil
 }
 
 func (v *view) roleRefused(err error, r latchkey.Role, e *roleForm) error {
-	words, status := errorText(err), http.StatusUnprocessableEntity
+	words, status := v.errorText(err), http.StatusUnprocessableEntity
 	switch {
 	case errors.Is(err, latchkey.ErrDenied):
 		if v.opts.OnError != nil {
 			v.opts.OnError(v.r, err)
 		}
 		status = http.StatusForbidden
-		words = "Not saved. You may not do this: it takes rights that you do not have. What you typed is still here."
+		words = v.rich("edit.denied")
 	case errors.Is(err, errFormUsed):
 		status = http.StatusConflict
-		words = "This form was sent before, and nothing was saved now. The result of the first time is not known here: " +
-			"check the role, and save again."
+		words = v.rich("role.sent-before")
 	case errors.Is(err, errNoForm):
-		status, words = http.StatusConflict, "This page has expired. Nothing was saved. Save again."
+		status, words = http.StatusConflict, v.rich("role.expired")
 	case errors.Is(err, errForm):
-		words = "Not saved. Correct the marked fields below."
+		words = v.rich("edit.correct")
 	case errors.Is(err, latchkey.ErrExists):
-		e.Errors["name"] = "Another role has this name. Choose another one."
-		words = "Not saved. Correct the marked fields below."
+		e.Errors["name"] = v.rich("role.same-name")
+		words = v.rich("edit.correct")
 	case words == "":
 		return err
 	default:
 		if e.Name == "" {
-			e.Errors["name"] = "A role needs a name."
+			e.Errors["name"] = v.rich("role.no-name")
 		}
-		words = "Not saved. " + words
+		words = v.rich("edit.not-saved") + " " + words
 	}
-	return v.showRole(status, ui{Errors: []string{words}, FieldErrors: fieldErrorsOf(e.Errors)}, r, e, false)
+	return v.showRole(status, ui{Errors: []template.HTML{words}, FieldErrors: v.fieldErrorsOf(e.Errors)}, r, e, false)
 }
 
 func (v *view) showRole(status int, page ui, r latchkey.Role, e *roleForm, theirs bool) error {
 	for i := range page.FieldErrors {
 		if page.FieldErrors[i].Field == "name" {
-			page.FieldErrors[i].Label = "Name"
+			page.FieldErrors[i].Label = v.say("role.name")
 		}
 	}
-	page.Title, page.Nav = heading{Before: "New role"}, "roles"
+	page.Title, page.Nav = v.heading("role.new"), "roles"
 	if r.ID != "" {
-		page.Title = heading{Name: exact(r.Name)}
+		page.Title = nameHeading(exact(r.Name))
 	}
 	if r.Coded() {
-		page.Notice = "This role is part of the program that runs here, and changes only with it."
+		page.Notice = v.rich("role.coded")
 	}
 	var used users
 	if r.ID != "" {
@@ -576,7 +571,7 @@ func (v *view) confirmDeleteRole(id string) error {
 	return v.showDelete(http.StatusOK, id)
 }
 
-func (v *view) showDelete(status int, id string, errs ...string) error {
+func (v *view) showDelete(status int, id string, errs ...template.HTML) error {
 	r, err := v.account.Role(v.r.Context(), id)
 	if err != nil && !isDamaged(err) {
 		return err
@@ -585,7 +580,8 @@ func (v *view) showDelete(status int, id string, errs ...string) error {
 	if err != nil {
 		return err
 	}
-	return v.show(status, "delete", ui{Title: heading{"Delete", exact(r.Name), ""}, Nav: "roles", Errors: errs},
+	title := v.heading("role.delete-title", "name", exact(r.Name))
+	return v.show(status, "delete", ui{Title: title, Nav: "roles", Errors: errs},
 		map[string]any{"Role": r, "Soon": v.takesEffect(), "Used": used})
 }
 
@@ -597,10 +593,9 @@ func (v *view) deleteRole(id string) error {
 	case err == nil:
 		return v.redirect(r.to)
 	case errors.Is(err, latchkey.ErrInUse):
-		return v.showDelete(http.StatusConflict, id, "Not deleted: tokens have this role, or other roles inherit it. Remove "+
-			"it from them first.")
+		return v.showDelete(http.StatusConflict, id, v.rich("role.delete-used"))
 	case errors.Is(err, errNoForm):
-		return v.showDelete(http.StatusConflict, id, "This page has expired. Nothing was done. Send the form again.")
+		return v.showDelete(http.StatusConflict, id, v.rich("common.expired"))
 	}
 	return err
 }

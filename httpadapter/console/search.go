@@ -2,6 +2,7 @@ package console
 
 import (
 	"errors"
+	"html/template"
 	"net/url"
 	"regexp"
 	"strconv"
@@ -128,13 +129,13 @@ func (v *view) searchRoles(string) error {
 }
 
 // stateChoices are the states that filter the list.
-var stateChoices = []option{{Value: "active", Text: "Active"}, {Value: "disabled", Text: "Disabled"},
-	{Value: "expired", Text: "Expired"},
-	{Value: "not_yet_valid", Text: "Not yet valid"}, {Value: "revoked", Text: "Revoked"}}
+var stateChoices = []choice{{Value: "active", Key: "list.active"}, {Value: "disabled", Key: "list.disabled"},
+	{Value: "expired", Key: "list.expired"}, {Value: "not_yet_valid", Key: "list.not-yet"},
+	{Value: "revoked", Key: "list.revoked"}}
 
 // noticeOf returns the notice of what was just done, according to the URL. The notice must be true of the stored
 // records: a URL can be forged, and can be old.
-func (v *view) noticeOf() (string, error) {
+func (v *view) noticeOf() (template.HTML, error) {
 	done, id := text(v.query, "done"), text(v.query, "token")
 	if done == "" || id == "" {
 		return "", nil
@@ -150,20 +151,23 @@ func (v *view) noticeOf() (string, error) {
 }
 
 // noticeFor is noticeOf for a token.
-func (v *view) noticeFor(done string, t *latchkey.Token) string {
+func (v *view) noticeFor(done string, t *latchkey.Token) template.HTML {
 	revoked := !t.Revoked.IsZero()
 	switch {
 	case done == "saved" && text(v.query, "version") == versionText(t.Version):
-		return "Saved. The change takes effect " + v.takesEffect() + "."
-	case done == "revoked" && revoked, done == "disabled" && !revoked && t.Disabled, done == "enabled" && !revoked &&
-		!t.Disabled:
-		return "The token is " + done + ", " + v.takesEffect() + "."
+		return v.rich("list.saved", "soon", v.takesEffect())
+	case done == "revoked" && revoked:
+		return v.rich("list.notice-revoked", "soon", v.takesEffect())
+	case done == "disabled" && !revoked && t.Disabled:
+		return v.rich("list.notice-disabled", "soon", v.takesEffect())
+	case done == "enabled" && !revoked && !t.Disabled:
+		return v.rich("list.notice-enabled", "soon", v.takesEffect())
 	}
 	return ""
 }
 
 // roleNotice is noticeOf for roles.
-func (v *view) roleNotice() (string, error) {
+func (v *view) roleNotice() (template.HTML, error) {
 	done, id := text(v.query, "done"), text(v.query, "role")
 	if done == "" || !wholeID.MatchString(id) {
 		return "", nil
@@ -174,13 +178,13 @@ func (v *view) roleNotice() (string, error) {
 	case err != nil && !missing && !isDamaged(err):
 		return "", err
 	case done == "deleted" && missing:
-		return "There is no such role now.", nil
+		return v.rich("roles.deleted"), nil
 	case missing:
 		return "", nil
 	case done == "made" && r.Version == 1:
-		return "The role was made.", nil
+		return v.rich("roles.made"), nil
 	case done == "saved" && text(v.query, "version") == versionText(r.Version):
-		return "Saved. The change takes effect for every token with this role " + v.takesEffect() + ".", nil
+		return v.rich("roles.saved", "soon", v.takesEffect()), nil
 	}
 	return "", nil
 }

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"html/template"
 	"slices"
 	"strconv"
 	"strings"
@@ -206,10 +207,10 @@ type roleField struct {
 	Suggest   []string // names; nil: all roles have a checkbox
 	Cut       bool     // there are more roles than in Suggest and Ticks
 	Add       string   // the text in the field
-	Wrong     string
+	Wrong     template.HTML
 }
 
-func (v *view) roleField(p selection, typed, wrong, without string) (roleField, error) {
+func (v *view) roleField(p selection, typed string, wrong template.HTML, without string) (roleField, error) {
 	some, err := v.roleNamesOf(p.Ticked)
 	if err != nil {
 		return roleField{}, err
@@ -242,7 +243,7 @@ func (v *view) roleField(p selection, typed, wrong, without string) (roleField, 
 }
 
 // addRole adds the role whose name or id is typed. wrong says why there is no such role.
-func (v *view) addRole(p *selection, typed string) (wrong string, err error) {
+func (v *view) addRole(p *selection, typed string) (wrong template.HTML, err error) {
 	if typed == "" {
 		return "", nil
 	}
@@ -257,10 +258,10 @@ func (v *view) addRole(p *selection, typed string) (wrong string, err error) {
 	}
 	switch len(found) {
 	case 0:
-		return "No role has this name. Check the spelling.", nil
+		return v.rich("role.unknown-name"), nil
 	case 1:
 		p.add(found[0].ID)
 		return "", nil
 	}
-	return "Several roles have this name. Write the id of the role instead.", nil
+	return v.rich("role.several"), nil
 }

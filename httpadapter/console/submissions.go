@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"html/template"
 	"sync"
 	"time"
 
@@ -48,7 +49,7 @@ const (
 type reply struct {
 	token  latchkey.Token
 	secret latchkey.Secret
-	about  string
+	about  template.HTML
 	to     string // where the browser is redirected
 }
 

@@ -2,6 +2,7 @@ package console
 
 import (
 	"fmt"
+	"html/template"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -33,7 +34,7 @@ type tokenForm struct {
 	IdleUnit  string // a time.Duration
 	Addresses string
 	MintFrom  string
-	Errors    map[string]string // by field
+	Errors    map[string]template.HTML // by field
 }
 
 const endLayout = "2006-01-02T15:04:05" // of <input type=datetime-local>, in UTC
@@ -46,12 +47,8 @@ func momentText(t time.Time) string {
 }
 
 // idleUnits are the units of an idle limit, the largest first.
-var idleUnits = []option{
-	{Value: "24h0m0s", Text: "days"},
-	{Value: "1h0m0s", Text: "hours"},
-	{Value: "1m0s", Text: "minutes"},
-	{Value: "1s", Text: "seconds"},
-}
+var idleUnits = []choice{{Value: "24h0m0s", Key: "edit.days"}, {Value: "1h0m0s", Key: "edit.hours"},
+	{Value: "1m0s", Key: "edit.minutes"}, {Value: "1s", Key: "edit.seconds"}}
 
 // idleText returns an idle limit in the largest unit that divides it.
 func idleText(idle time.Duration) (count, unit string) {
@@ -81,7 +78,7 @@ func prefixText(prefixes []netip.Prefix) string {
 
 // parsePrefixes reads addresses and prefixes that are separated by white space. An address alone is a prefix of that
 // address.
-func parsePrefixes(text string) ([]netip.Prefix, error) {
+func (v *view) parsePrefixes(text string) (_ []netip.Prefix, wrong template.HTML) {
 	var out []netip.Prefix
 	for one := range strings.FieldsSeq(text) {
 		p, err := netip.ParsePrefix(one)
@@ -89,16 +86,16 @@ func parsePrefixes(text string) ([]netip.Prefix, error) {
 			p, err = netip.PrefixFrom(addr, addr.BitLen()), nil
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%w: %.60q is no address, such as 192.0.2.7, and no network, such as 192.0.2.0/24",
-				latchkey.ErrInvalid, one)
+			return nil, v.rich("edit.bad-address", "typed", shorten(one, 60))
 		}
 		if err := (latchkey.Restrictions{Addresses: []netip.Prefix{p}}).Validate(nil); err != nil {
-			_, words, _ := strings.Cut(errorText(err), ": ")
-			return nil, fmt.Errorf("%w: %s: %s", latchkey.ErrInvalid, one, strings.TrimSuffix(words, "."))
+			text := err.Error()
+			return nil, v.rich("edit.refused-address", "typed", one, "why",
+				v.inEnglish(text[strings.LastIndex(text, ": ")+2:]+"."))
 		}
 		out = append(out, p)
 	}
-	return out, nil
+	return out, ""
 }
 
 // tokenFormOf returns the form of a token as it is stored. It shows chips from index from on, as many as fit.
@@ -106,11 +103,11 @@ func (v *view) tokenFormOf(t *latchkey.Token, from int) *tokenForm {
 	e := &tokenForm{Version: t.Version, Name: t.Name, Signed: t.Restrictions.Signed, RatePer: time.Second.String(),
 		Domains: strings.Join(t.Restrictions.Domains, "\n"), Addresses: prefixText(t.Restrictions.Addresses),
 		MintFrom: prefixText(t.Restrictions.MintFrom), NotAfter: momentText(t.Validity.NotAfter),
-		NotBefore: momentText(t.Validity.NotBefore), Errors: map[string]string{}}
+		NotBefore: momentText(t.Validity.NotBefore), Errors: map[string]template.HTML{}}
 	on, chips, _ := v.rights.read(t.Permissions)
 	e.On, e.Chips, e.Roles = on, newSelection(chipValues(chips), from), newSelection(t.Roles, 0)
 	if i := v.budget(t.Limits); i >= 0 {
-		e.Credits = creditText(t.Limits.Quotas[i].Amount)
+		e.Credits = v.words.creditText(t.Limits.Quotas[i].Amount)
 	}
 	if r := t.Limits.Rate; r.Count > 0 {
 		e.RateCount, e.RatePer = strconv.Itoa(r.Count), r.Per.String()
@@ -131,11 +128,11 @@ func (c *console) budget(l latchkey.Limits) int {
 }
 
 // otherQuotas returns in words what the form does not show.
-func (c *console) otherQuotas(l latchkey.Limits) (list []string) {
-	shown := c.budget(l)
+func (v *view) otherQuotas(l latchkey.Limits) (list []string) {
+	shown := v.budget(l)
 	for i, q := range l.Quotas {
 		if i != shown {
-			list = append(list, quotaWords(q))
+			list = append(list, v.words.quota(q))
 		}
 	}
 	return list
@@ -147,8 +144,14 @@ func creditText(c latchkey.Credits) string {
 	return strings.TrimSuffix(strings.TrimRight(s, "0"), ".")
 }
 
-func parseCredits(s string) (latchkey.Credits, bool) {
-	whole, part, _ := strings.Cut(s, ".")
+// creditText formats credits for a field: with the decimal separator of the language, and without thousands separators.
+func (w *Words) creditText(c latchkey.Credits) string {
+	return strings.Replace(creditText(c), ".", w.source["format.decimal"], 1)
+}
+
+// parseCredits reads what creditText returns, and nothing that could mean another number elsewhere.
+func (w *Words) parseCredits(s string) (latchkey.Credits, bool) {
+	whole, part, _ := strings.Cut(s, w.source["format.decimal"])
 	if len(part) > 6 || len(whole) > 12 || strings.Trim(whole+part, "0123456789") != "" || whole == "" {
 		return 0, false
 	}
@@ -162,7 +165,7 @@ func (v *view) readTokenForm() *tokenForm {
 		Credits: text(f, "credits"), RateCount: text(f, "rate"), RatePer: text(f, "per"), RateBurst: text(f, "burst"),
 		NotAfter: text(f, "end"), NotBefore: text(f, "begin"), Idle: text(f, "idle"), IdleUnit: text(f, "idleunit"),
 		Addresses: text(f, "addresses"), MintFrom: text(f, "mintfrom"), AddName: text(f, "add"), AddRole: text(f, "addrole"),
-		Roles: readSelection(f, "role"), Chips: readSelection(f, "chip"), Errors: map[string]string{}}
+		Roles: readSelection(f, "role"), Chips: readSelection(f, "chip"), Errors: map[string]template.HTML{}}
 	e.Version, _ = strconv.ParseUint(text(f, "version"), 10, 64)
 	e.On = make([]bool, len(v.rights))
 	for _, x := range texts(f, "right") {
@@ -184,13 +187,13 @@ func (v *view) addChips(e *tokenForm) {
 		return
 	}
 	if len(e.AddGroups) == 0 {
-		e.Errors["add"] = "Choose what to allow there: tick at least one box."
+		e.Errors["add"] = v.rich("edit.add-what")
 		return
 	}
 	for _, i := range e.AddGroups {
 		on, err := v.rights[i].fill(e.AddName)
 		if err != nil {
-			e.Errors["add"] = errorText(err)
+			e.Errors["add"] = v.rich("edit.add-form", "form", v.rights[i].hint())
 			return
 		}
 		e.Chips.add(chip{i, on}.value())
@@ -207,7 +210,7 @@ func (v *view) apply(e *tokenForm, t *latchkey.Token) {
 		s.Name = e.Name
 	}
 	if len(e.Name) > 256 {
-		e.Errors["name"] = "Too long: at most 256 bytes."
+		e.Errors["name"] = v.rich("new.name-long", "n", 256)
 	}
 	s.Restrictions.Signed = e.Signed
 	if ownRights(t) {
@@ -219,7 +222,7 @@ func (v *view) apply(e *tokenForm, t *latchkey.Token) {
 		s.Restrictions.Domains = domains
 		for _, d := range domains {
 			if err := (latchkey.Restrictions{Domains: []string{d}}).Validate(nil); err != nil {
-				e.Errors["domains"] = errorText(err)
+				e.Errors["domains"] = v.errorText(err)
 				break
 			}
 		}
@@ -227,13 +230,12 @@ func (v *view) apply(e *tokenForm, t *latchkey.Token) {
 	v.applyPrefixes(e, "addresses", e.Addresses, &s.Restrictions.Addresses)
 	v.applyPrefixes(e, "mintfrom", e.MintFrom, &s.Restrictions.MintFrom)
 	if e.Credits != was.Credits {
-		n, ok := parseCredits(e.Credits)
+		n, ok := v.words.parseCredits(e.Credits)
 		i := v.budget(s.Limits)
 		quotas := slices.Clone(s.Limits.Quotas)
 		switch {
 		case e.Credits != "" && !ok:
-			e.Errors["credits"] = "Write a number with at most six decimals, or 0 for no credits at all. Leave it blank for " +
-				"no limit."
+			e.Errors["credits"] = v.rich("edit.bad-credits", "example", v.words.creditText(1_500_000_000))
 		case e.Credits != "" && i >= 0:
 			quotas[i].Amount = n
 		case e.Credits != "":
@@ -251,9 +253,9 @@ func (v *view) applyPrefixes(e *tokenForm, field, typed string, stored *[]netip.
 	if strings.Join(strings.Fields(typed), "\n") == prefixText(*stored) {
 		return
 	}
-	list, err := parsePrefixes(typed)
-	if err != nil {
-		e.Errors[field] = errorText(err)
+	list, wrong := v.parsePrefixes(typed)
+	if wrong != "" {
+		e.Errors[field] = wrong
 		return
 	}
 	*stored = list
@@ -275,20 +277,18 @@ func (v *view) applyRate(e, was *tokenForm, s *latchkey.Settings) {
 		burst, errBurst = strconv.Atoi(e.RateBurst)
 	}
 	if err != nil || count <= 0 || errPer != nil || per <= 0 || errBurst != nil || burst < 0 {
-		e.Errors["rate"] = "Write whole numbers: the requests, above 0, and how many more at once, 0 or above."
+		e.Errors["rate"] = v.rich("edit.bad-rate")
 		return
 	}
 	s.Limits.Rate = latchkey.Rate{Count: count, Per: per, Burst: burst}
 }
-
-const momentHint = "Write a day and a time in UTC, such as 2026-12-31T18:00."
 
 func (v *view) applyValidity(e, was *tokenForm, t *latchkey.Token) {
 	valid := &t.Validity
 	if e.NotBefore != was.NotBefore {
 		begin, ok := parseMoment(e.NotBefore)
 		if valid.NotBefore = begin; !ok {
-			e.Errors["begin"] = momentHint
+			e.Errors["begin"] = v.rich("edit.bad-moment", "example", "2026-12-31T18:00")
 		}
 	}
 	if e.NotAfter != was.NotAfter {
@@ -296,17 +296,17 @@ func (v *view) applyValidity(e, was *tokenForm, t *latchkey.Token) {
 		valid.NotAfter = end
 		switch {
 		case !ok:
-			e.Errors["end"] = momentHint
+			e.Errors["end"] = v.rich("edit.bad-moment", "example", "2026-12-31T18:00")
 		case end.IsZero() && (t.Kind == latchkey.KindSession || t.Kind == latchkey.KindAccess):
-			e.Errors["end"] = "Tokens of this kind always end. Choose when."
+			e.Errors["end"] = v.rich("edit.must-end")
 		case !end.IsZero() && !end.After(v.now):
-			e.Errors["end"] = "This time is past. To end the token now, revoke it."
+			e.Errors["end"] = v.rich("edit.past")
 		}
 	}
 	if end := valid.NotAfter; !end.IsZero() && !valid.NotBefore.Before(end) && e.Errors["begin"] == "" &&
 		e.Errors["end"] == "" &&
 		(e.NotBefore != was.NotBefore || e.NotAfter != was.NotAfter) {
-		e.Errors["begin"] = "The token would end before it begins. Choose an earlier time, or a later expiry."
+		e.Errors["begin"] = v.rich("edit.end-before")
 	}
 	if e.Idle != was.Idle || e.Idle != "" && e.IdleUnit != was.IdleUnit {
 		unit, err := time.ParseDuration(e.IdleUnit)
@@ -315,7 +315,7 @@ func (v *view) applyValidity(e, was *tokenForm, t *latchkey.Token) {
 		case e.Idle == "":
 			valid.Idle = 0
 		case err != nil || errN != nil || n <= 0 || unit <= 0 || n > int64(100*366*24*time.Hour/unit):
-			e.Errors["idle"] = "Write a whole number above 0, at most a hundred years. Leave it blank for no such end."
+			e.Errors["idle"] = v.rich("edit.bad-idle")
 		default:
 			valid.Idle = time.Duration(n) * unit
 		}

@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -14,7 +15,8 @@ import (
 // spark is a small bar chart. Text says the same.
 type spark struct{ Counts []int64 }
 
-func (s *spark) sum() int64 {
+// Sum is the number beside the bars.
+func (s *spark) Sum() int64 {
 	var n int64
 	for _, c := range s.Counts {
 		n += c
@@ -22,17 +24,14 @@ func (s *spark) sum() int64 {
 	return n
 }
 
-// Text returns the chart in words.
-func (s *spark) Text() string {
+// spark returns a small chart in words.
+func (w *Words) spark(s *spark) string {
 	n := len(s.Counts)
-	if s.sum() == 0 {
-		return fmt.Sprintf("not used in %d days", n)
+	if s.Sum() == 0 {
+		return w.say("usage.not-used", "days", n)
 	}
-	return fmt.Sprintf("%s in %d days, %s today", number(s.sum()), n, number(s.Counts[n-1]))
+	return w.say("usage.spark", "n", s.Sum(), "days", n, "today", s.Counts[n-1])
 }
-
-// Total is the number beside the bars.
-func (s *spark) Total() string { return number(s.sum()) }
 
 // Path returns the bars as an SVG path: 4 wide and at most 16 high.
 func (s *spark) Path() string {
@@ -80,7 +79,7 @@ func roundUp(top int64) int64 {
 	return math.MaxInt64
 }
 
-func newChart(days []bar) *chart {
+func (v *view) newChart(days []bar) *chart {
 	var top, sum int64
 	at := 0
 	for i, d := range days {
@@ -91,8 +90,8 @@ func newChart(days []bar) *chart {
 	}
 	c := &chart{Bars: days}
 	high := roundUp(top)
-	if c.Top = number(high); high%2 == 0 {
-		c.Half = number(high / 2)
+	if c.Top = v.words.number(high); high%2 == 0 {
+		c.Half = v.words.number(high / 2)
 	}
 	width := float64(656) / float64(max(1, len(days)))
 	for i := range days {
@@ -105,16 +104,16 @@ func newChart(days []bar) *chart {
 		b.Y = chartHeight - b.Height + 8
 		b.Tick = i%7 == (len(days)-1)%7
 	}
-	c.Summary = fmt.Sprintf("%s in %d days", number(sum), len(days))
-	if top > 0 {
-		c.Summary += fmt.Sprintf("; most on %s: %s; today: %s", days[at].Full, number(top), number(days[len(days)-1].Count))
+	if c.Summary = v.say("usage.summary-none", "days", len(days)); top > 0 {
+		c.Summary = v.say("usage.summary", "n", sum, "days", len(days), "day", days[at].Full, "most", top,
+			"today", days[len(days)-1].Count)
 	}
 	return c
 }
 
 const maxShares = 12 // rows of one table
 
-var spans = []option{{Value: "7", Text: "7 days"}, {Value: "30", Text: "30 days"}, {Value: "90", Text: "90 days"}}
+var spans = []int{7, 30, 90} // days
 
 func (v *view) usage(string) error { return v.showUsage("", nil) }
 
@@ -130,8 +129,8 @@ func (v *view) showUsage(id string, t *latchkey.Token) error {
 	ctx := v.r.Context()
 	days := 30
 	for _, s := range spans {
-		if text(v.query, "days") == s.Value {
-			fmt.Sscan(s.Value, &days)
+		if text(v.query, "days") == strconv.Itoa(s) {
+			days = s
 		}
 	}
 	first := v.now.AddDate(0, 0, 1-days)
@@ -154,18 +153,18 @@ func (v *view) showUsage(id string, t *latchkey.Token) error {
 	}
 	for i := range all {
 		d := first.AddDate(0, 0, i)
-		all[i].Full, all[i].Label = d.Format("2 January"), d.Format("2 Jan")
+		all[i].Full, all[i].Label = v.words.dated("format.daymonth", d), v.words.dated("format.dayshort", d)
 		for _, u := range daily {
 			if u.Day == d.Format(time.DateOnly) {
 				all[i].Count, all[i].Credits = u.Count, u.Credits
 			}
 		}
 	}
-	data := map[string]any{"Chart": newChart(all), "Days": days, "Spans": spans, "Sum": sum, "Token": nil, "Limit": nil}
-	page := ui{Title: heading{Before: "Usage"}, Nav: "usage"}
+	data := map[string]any{"Chart": v.newChart(all), "Days": days, "Spans": spans, "Sum": sum, "Token": nil, "Limit": nil}
+	page := ui{Title: v.heading("usage.title"), Nav: "usage"}
 	if t != nil {
-		page.Title, page.Nav = heading{"Usage of", label(t), ""}, "tokens"
-		data["Token"] = row{Token: *t, State: stateOf(t, v.now)}
+		page.Title, page.Nav = v.heading("usage.title-of", "name", label(t)), "tokens"
+		data["Token"] = row{Token: *t, State: v.words.stateOf(t, v.now)}
 	}
 	type table struct {
 		Title, Head string
@@ -177,10 +176,10 @@ func (v *view) showUsage(id string, t *latchkey.Token) error {
 		title, head, column string
 		name                func(latchkey.UsageRow) string
 	}{
-		{"By token", "Token", "token", func(u latchkey.UsageRow) string { return u.TokenID }},
-		{"By client", "Client", "client", func(u latchkey.UsageRow) string { return u.ClientID }},
-		{"By endpoint", "Endpoint", "endpoint", func(u latchkey.UsageRow) string { return u.Endpoint }},
-		{"By meter", "Meter", "meter", func(u latchkey.UsageRow) string { return u.Meter }},
+		{"usage.by-token", "usage.token", "token", func(u latchkey.UsageRow) string { return u.TokenID }},
+		{"usage.by-client", "usage.client", "client", func(u latchkey.UsageRow) string { return u.ClientID }},
+		{"usage.by-endpoint", "usage.endpoint", "endpoint", func(u latchkey.UsageRow) string { return u.Endpoint }},
+		{"usage.by-meter", "usage.meter", "meter", func(u latchkey.UsageRow) string { return u.Meter }},
 	} {
 		if t != nil && x.column == "token" {
 			continue
@@ -190,7 +189,7 @@ func (v *view) showUsage(id string, t *latchkey.Token) error {
 			return err
 		}
 		slices.SortStableFunc(rows, func(a, b latchkey.UsageRow) int { return int(min(1, max(-1, b.Count-a.Count))) })
-		out := table{Title: x.title, Head: x.head}
+		out := table{Title: v.say(x.title), Head: v.say(x.head)}
 		if len(rows) > maxShares {
 			out.More, rows = len(rows)-maxShares, rows[:maxShares]
 		}
@@ -224,7 +223,7 @@ func (v *view) showUsage(id string, t *latchkey.Token) error {
 			return err
 		}
 		data["Limit"] = map[string]any{"Spent": spent, "Of": limit.Amount, "Meter": v.opts.CreditMeter,
-			"Month": v.now.Format("January 2006"), "Width": min(100, int(100*float64(spent)/float64(limit.Amount)))}
+			"Month": v.words.dated("format.monthyear", v.now), "Width": min(100, int(100*float64(spent)/float64(limit.Amount)))}
 	}
 	return v.show(http.StatusOK, "usage", page, data)
 }

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -24,9 +25,14 @@ import (
 //go:embed assets
 var assets embed.FS
 
-var templates = template.Must(template.New("").Funcs(template.FuncMap{
-	"val": asTyped, "exact": exact,
-	"ago": ago, "date": date, "stamp": stamp, "number": number, "credits": credits, "shorten": shorten,
+// templates returns the pages in no language yet: see Words.pages.
+var templates = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("").Funcs((&Words{}).funcs()).Funcs(commonFuncs).ParseFS(assets, "assets/*.html"))
+})
+
+// commonFuncs are the functions of the templates that are the same in every language.
+var commonFuncs = template.FuncMap{
+	"val": asTyped, "exact": exact, "shorten": shorten, "link": link, "links": linksTo,
 	"plus": func(n ...int) (sum int) {
 		for _, x := range n {
 			sum += x
@@ -40,7 +46,7 @@ var templates = template.Must(template.New("").Funcs(template.FuncMap{
 		}{facts, more}
 	},
 	"rule": func(i, n int) any { return struct{ I, N int }{i, n} },
-}).ParseFS(assets, "assets/*.html"))
+}
 
 // staticFiles are the files that pages refer to, by a name that changes with their content.
 var staticFiles, styleName, scriptName, iconName = func() (map[string]string, string, string, string) {
@@ -80,6 +86,7 @@ func (v *view) static() {
 // view serves one request.
 type view struct {
 	*console
+	words   *Words
 	rights  catalogue           // those that this account's pages offer
 	host    *latchkey.Catalogue // what the host calls things; nil: nothing is declared
 	w       http.ResponseWriter
@@ -221,7 +228,8 @@ func (v *view) resendForm() template.HTML {
 	}
 	words := ""
 	if seen.Len() > 0 && hidden.Len()+seen.Len() <= maxResendBytes {
-		words = "<details><summary>What you sent</summary><dl class=\"typed\">" + seen.String() + "</dl></details>"
+		words = "<details><summary>" + string(v.rich("error.sent")) + "</summary><dl class=\"typed\">" + seen.String() +
+			"</dl></details>"
 	}
 	return template.HTML(hidden.String() + words) // escaped above
 }
@@ -286,30 +294,47 @@ func (v *view) may(action latchkey.Action, kind, id string) bool {
 	return v.access.Allows(action, latchkey.Path("latchkey", kind, id))
 }
 
-// heading is the heading of a page. Name was typed by a person; Before and After are the console's own words around
-// it.
-type heading struct{ Before, Name, After string }
+// heading is the heading of a page, and its title in the browser.
+type heading struct {
+	H1, Tab template.HTML
+	text    string // if it is a name alone
+}
 
 // fieldError is a field of a form that cannot be saved.
-type fieldError struct{ Field, Label, Text string }
+type fieldError struct {
+	Field, Label string
+	Text         template.HTML
+}
 
 // ui is what every page shows.
 type ui struct {
 	Root, Style, Script, Icon string
+	Language, Direction       string
 	Product                   string
 	Who                       string
 	Title                     heading
-	Nav                       string // the current link of the navigation
-	Notice                    string // what was done
-	Errors                    []string
+	Titled                    bool          // the title is not that of the product
+	Nav                       string        // the current link of the navigation
+	Notice                    template.HTML // what was done
+	Errors                    []template.HTML
 	FieldErrors               []fieldError
 	Usage                     bool // the person may see usage
 	Body                      template.HTML
 }
 
+// product returns the name at the top of each page.
+func (v *view) product() string {
+	if v.opts.Title != "" {
+		return v.opts.Title
+	}
+	return v.say("frame.title")
+}
+
 // show writes a page. It sends nothing until the whole page is rendered.
 func (v *view) show(status int, name string, page ui, data any) error {
-	page.Root, page.Product = v.root, v.opts.Title
+	page.Root, page.Product = v.root, v.product()
+	page.Titled = page.Title.text != page.Product
+	page.Language, page.Direction = v.words.language, direction(v.words.language)
 	page.Style, page.Script, page.Icon = v.root+"static/"+styleName, v.root+"static/"+scriptName, v.root+"static/"+iconName
 	page.Usage = v.access.Allows(latchkey.Read, "latchkey/usage")
 	page.Who = v.account.Owner()
@@ -318,17 +343,19 @@ func (v *view) show(status int, name string, page ui, data any) error {
 	} else if client.ID != "" {
 		page.Who = client.ID
 	}
+	pages := v.words.pages()
 	var body bytes.Buffer
-	if err := templates.ExecuteTemplate(&body, name+".html", map[string]any{"Page": page, "Root": v.root, "Now": v.now,
+	if err := pages.ExecuteTemplate(&body, name+".html", map[string]any{"Page": page, "Root": v.root, "Now": v.now,
 		"FormID": newFormID(), "D": data}); err != nil {
 		return fmt.Errorf("console: page %s: %w", name, err)
 	}
 	page.Body = template.HTML(body.String()) // rendered by a template
 	var whole bytes.Buffer
-	if err := templates.ExecuteTemplate(&whole, "frame.html", page); err != nil {
+	if err := pages.ExecuteTemplate(&whole, "frame.html", page); err != nil {
 		return fmt.Errorf("console: frame: %w", err)
 	}
 	v.w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	v.w.Header().Set("Content-Language", v.words.language)
 	v.w.WriteHeader(status)
 	_, _ = io.WriteString(v.w, visible(whole.String()))
 	return nil
@@ -351,43 +378,35 @@ func (v *view) fail(err error) {
 	if v.opts.OnError != nil {
 		v.opts.OnError(v.r, err)
 	}
-	status, title, detail := http.StatusForbidden, "This change was not made", ""
-	switch p := httpadapter.ProblemOf(err); {
+	p := httpadapter.ProblemOf(err)
+	status, title, detail := p.Status, "", ""
+	switch {
 	case errors.Is(err, errFormUsed):
-		status, title = http.StatusConflict, "This form was sent before"
-		detail = "It is not carried out again. The result of the first time is not known here: check what is stored now."
+		status, title, detail = http.StatusConflict, "error.sent-before", "error.sent-before-about"
 	case errors.Is(err, errCrossSite):
-		detail = "The request came from another site's page, or does not say where it comes from. Nothing was changed. " +
-			"Open the page in this console and send its form."
+		status, title, detail = http.StatusForbidden, "error.not-made", "error.cross-site"
 	case errors.Is(err, errMethod):
-		status, title = http.StatusMethodNotAllowed, "Method not allowed"
-		detail = "This page does not accept that kind of request. Open it with a link of the console."
+		status, title, detail = http.StatusMethodNotAllowed, "error.method", "error.method-about"
+	case status == http.StatusForbidden && !errors.Is(err, latchkey.ErrPolicy):
+		title, detail = "error.denied", "error.denied-about"
+	case errors.Is(err, latchkey.ErrOwnerDisabled):
+		title, detail = "error.disabled", "error.disabled-about"
+	case status == http.StatusUnauthorized:
+		title, detail = "error.signed-out", "error.signed-out-about"
+	case status == http.StatusNotFound:
+		title, detail = "error.nothing", "error.nothing-about"
+	case isDamaged(err): // a retry cannot succeed
+		title, detail = "error.damaged", "error.damaged-about"
+	case errors.Is(err, latchkey.ErrNeedsKeyring):
+		status, title, detail = http.StatusConflict, "error.no-keyring", "error.no-keyring-about"
 	default:
-		status, title, detail = p.Status, p.Title, p.Detail
-		switch {
-		case status == http.StatusForbidden && !errors.Is(err, latchkey.ErrPolicy):
-			title = "You may not do this"
-			detail = "It takes rights that you do not have. Nothing was changed. Ask an administrator of this account."
-		case errors.Is(err, latchkey.ErrOwnerDisabled):
-			title = "This account is disabled"
-			detail = "Its tokens are refused, and nothing can be changed. Ask the operator of this service to enable it."
-		case status == http.StatusUnauthorized:
-			title, detail = "You are not signed in", "Sign in and try again."
-		case status == http.StatusNotFound:
-			title, detail = "There is nothing here", "It does not exist, was deleted, or you may not see it."
-		case isDamaged(err): // a retry cannot succeed
-			title = "A stored record cannot be read"
-			detail = "This page depends on it. Revoke the token or replace the role that is damaged, or have the database " +
-				"restored from a backup."
-		case status == http.StatusServiceUnavailable && detail == "":
-			detail = "The tokens cannot be read right now. Try again in a moment."
-		case errors.Is(err, latchkey.ErrNeedsKeyring):
-			status, title = http.StatusConflict, "That secret cannot be shown"
-			detail = "This server keeps no copy of secrets. Rotate the token to get a new one."
+		words := problemWords[strings.TrimPrefix(p.Type, httpadapter.ProblemType)]
+		if title, detail = words.title, words.about; title == "" {
+			title, detail = "error.internal", "error.internal-about"
 		}
-		if p.RetryAfter > 0 {
-			v.w.Header().Set("Retry-After", p.RetryAfterHeader())
-		}
+	}
+	if p.RetryAfter > 0 {
+		v.w.Header().Set("Retry-After", p.RetryAfterHeader())
 	}
 	if status >= 500 && v.opts.Logger != nil {
 		args := []any{"method", v.r.Method, "page", v.path[0], "err", err}
@@ -400,40 +419,67 @@ func (v *view) fail(err error) {
 		status == http.StatusTooManyRequests, status >= 500:
 		again = v.resendForm()
 	}
-	data := map[string]any{"Detail": detail, "Again": again, "SignedOut": status == http.StatusUnauthorized}
-	if err := v.show(status, "error", ui{Title: heading{Before: title}}, data); err != nil {
+	data := map[string]any{"Detail": v.say(detail), "Again": again, "SignedOut": status == http.StatusUnauthorized}
+	if err := v.show(status, "error", ui{Title: v.heading(title)}, data); err != nil {
 		http.Error(v.w, "internal error", http.StatusInternalServerError)
 	}
 }
 
-// errorText returns an error in words for the person who sent the form, or "" if it is not about the form.
-func errorText(err error) string {
+// problemWords are the title and the text of a page about an error, by the name of its type.
+var problemWords = map[string]struct{ title, about string }{
+	"unavailable":     {"error.unavailable", "error.unavailable-about"},
+	"unknown-outcome": {"error.unavailable", "error.unknown-outcome"},
+	"bad-request":     {"error.bad-request", "error.bad-request-about"},
+	"condition":       {"error.bad-request", "error.bad-request-about"},
+	"invalid":         {"error.bad-request", "error.bad-request-about"},
+	"too-large":       {"error.too-large", "error.too-large-about"},
+	"media-type":      {"error.bad-request", "error.bad-request-about"},
+	"rate-limited":    {"error.rate-limited", "error.rate-limited-about"},
+	"over-limit":      {"error.over-limit", "error.over-limit-about"},
+	"too-many-tokens": {"error.not-made", "error.too-many"},
+	"policy":          {"error.not-made", "error.policy"},
+	"exists":          {"error.not-made", "error.taken"},
+	"conflict":        {"error.not-made", "error.conflict"},
+	"in-use":          {"error.not-made", "error.in-use"},
+	"forced":          {"error.not-made", "error.conflict"},
+}
+
+// errorText returns an error in words for the person who sent the form, or "" if it is not about the form. What the
+// Manager says of a field is in English, and marked as such on a page in another language.
+func (v *view) errorText(err error) template.HTML {
 	var cond *latchkey.ConditionError
 	switch {
 	case errors.Is(err, latchkey.ErrTooMany):
-		return "As many tokens are live as the rules of this account allow. " +
-			"Revoke one that is not needed, or wait for one to end."
+		return v.rich("error.too-many")
 	case errors.Is(err, latchkey.ErrPolicy) && errors.Is(err, latchkey.ErrDenied):
-		return "The rules of this account allow no tokens of this kind. Ask the operator of this service."
+		return v.rich("error.policy-kind")
 	case errors.As(err, &cond):
-		return adapters.Sentence(strings.TrimPrefix(cond.Error(), latchkey.ErrBadCondition.Error()+": "))
+		return v.inEnglish(adapters.Sentence(strings.TrimPrefix(cond.Error(), latchkey.ErrBadCondition.Error()+": ")))
 	case errors.Is(err, latchkey.ErrInvalid):
 		_, after, ok := strings.Cut(err.Error(), latchkey.ErrInvalid.Error()+": ")
 		if !ok {
-			after = "this is not valid: check the fields"
+			return v.rich("error.invalid")
 		}
-		return adapters.Sentence(after)
+		return v.inEnglish(adapters.Sentence(after))
 	case errors.Is(err, latchkey.ErrExists):
-		return "That name is taken. Choose another one."
+		return v.rich("error.taken")
 	}
 	return ""
 }
 
+// inEnglish returns a text of the Manager, which is in English.
+func (v *view) inEnglish(text string) template.HTML {
+	if primary, _, _ := strings.Cut(v.words.language, "-"); primary == "en" || text == "" {
+		return isolated(text)
+	}
+	return `<bdi lang="en" dir="ltr">` + said(text) + `</bdi>`
+}
+
 // takesEffect says when a change is in force.
-func (v *view) takesEffect() string {
+func (v *view) takesEffect() own {
 	stale := v.account.Manager().MaxStale()
 	if stale <= 0 {
-		return "at once"
+		return own(v.say("common.at-once"))
 	}
-	return "within " + stale.String()
+	return own(v.say("common.within", "time", stale))
 }

@@ -1,0 +1,66 @@
+package console
+
+// accessWords are the texts of the pages about what a token may do, and what a role allows.
+var accessWords = phrases{
+	"access.title":      {"What {name} may do", "Was {name} darf"},
+	"access.title-role": {"What the role {name} allows", "Was die Rolle {name} erlaubt"},
+	"access.back-role":  {"Back to the role", "Zurück zur Rolle"},
+	"access.off": {
+		"All requests with it are refused, whatever the rules below say.",
+		"Alle Anfragen damit werden abgewiesen, was auch immer die Regeln unten sagen.",
+	},
+	"access.not-valid": {
+		"The rules below apply only while it is valid.",
+		"Die Regeln unten gelten nur, solange es gültig ist.",
+	},
+	"access.test":      {"Test an action", "Eine Aktion prüfen"},
+	"access.action":    {"Action", "Aktion"},
+	"access.on":        {"on", "auf"},
+	"access.example":   {"dataset/orders", "dataset/orders"},
+	"access.do-test":   {"Test", "Prüfen"},
+	"access.asked":     {"{action} on {resource}", "{action} auf {resource}"},
+	"access.decided":   {"Decided by {name}.", "Entschieden durch {name}."},
+	"access.rows":      {"Rows: <mono>{rows}</mono>", "Zeilen: <mono>{rows}</mono>"},
+	"access.as-sql":    {"As SQL", "Als SQL"},
+	"access.arguments": {"Arguments", "Argumente"},
+	"access.more":      {"and {n} more", "und {n} weitere"},
+	"access.steps":     {"All steps", "Alle Schritte"},
+	"access.more-lines": {
+		"and {n, plural, one {# more line} other {# more lines}}",
+		"und {n, plural, one {# weitere Zeile} other {# weitere Zeilen}}",
+	},
+	"access.rules":   {"What its rules allow", "Was die Regeln erlauben"},
+	"access.caption": {"Effective permissions", "Wirksame Rechte"},
+	"access.head-on": {"On", "Auf"},
+	"access.allowed": {"Allowed", "Erlaubt"},
+	"access.by":      {"Decided by", "Entschieden durch"},
+	"access.because": {"Because", "Weil"},
+	"access.next": {
+		"And {n} more: test them above, or see the <link>next ones</link>.",
+		"Und {n} weitere: oben prüfen oder die <link>nächsten</link> ansehen.",
+	},
+	"access.before": {
+		"These begin with number {n}; see the <link>ones before</link>.",
+		"Diese beginnen mit Nummer {n}; davor stehen <link>frühere</link>.",
+	},
+	"access.anything": {
+		"“…” stands for anything there that no rule names.",
+		"„…“ steht für alles an dieser Stelle, was keine Regel nennt.",
+	},
+	"access.no-rules": {
+		"There are no rules, so nothing is allowed.",
+		"Es gibt keine Regeln, also ist nichts erlaubt.",
+	},
+	"access.any-other": {"any other", "jede andere"},
+	"access.every-row": {"every row", "jede Zeile"},
+	"access.some-rows": {"some rows", "manche Zeilen"},
+	"access.no":        {"no", "nein"},
+	"access.no-sql": {
+		"No SQL: this server knows no fields of that resource.",
+		"Kein SQL: dieser Server kennt keine Felder dieser Ressource.",
+	},
+	"access.no-sql-fields": {
+		"No SQL: the filter does not match the fields of that resource.",
+		"Kein SQL: der Filter passt nicht zu den Feldern dieser Ressource.",
+	},
+}
