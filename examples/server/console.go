@@ -27,8 +27,11 @@ func (a *app) mountConsole(mux *http.ServeMux) {
 	}
 	sets := a.apperateSets()
 	console.Mount(mux, "/console", signedIn, &console.Options{
-		// The switches and chips of IEX's own page. They are rights that the gateway under /v1/ checks.
-		Catalogue: console.Apperate(),
+		// IEX's own page: its words, its switches and chips, which are rights that the gateway under /v1/ checks, and its
+		// meter. Browsers that ask for German get the console's own German.
+		Languages:   []*console.Words{console.ApperateWords(), console.German()},
+		Catalogue:   console.Apperate(),
+		CreditMeter: "core",
 		Names: func(*http.Request) (names []string) {
 			for _, id := range slices.Sorted(maps.Keys(sets)) {
 				names = append(names, workspace+"/"+id)

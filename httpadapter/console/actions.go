@@ -54,7 +54,8 @@ func (v *view) showConfirmation(status int, t *latchkey.Token, q confirmation, t
 	}
 	q.Back = v.root + "token/" + t.ID
 	return v.show(status, "confirm", page, map[string]any{
-		"Token": row{Token: *t, State: v.words.stateOf(t, v.now)}, "Q": q, "Overlaps": v.optionsOf(overlaps), "Typed": typed, "Wrong": wrong})
+		"Token": row{Token: *t, State: v.words.stateOf(t, v.now)}, "Q": q, "Overlaps": v.optionsOf(overlaps),
+		"Typed": typed, "Wrong": wrong})
 }
 
 // showRefused shows why an action on a token was not carried out, and its confirmation again.

@@ -36,7 +36,7 @@ func declaring(w *fixture, c *latchkey.Catalogue) {
 
 // A declared catalogue gives the pages their choices and their words.
 func TestDeclaredCatalogue(t *testing.T) {
-	w := newFixture(t, nil)
+	w := newFixture(t, &Options{})
 	declaring(w, invoices())
 	token := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Name: "k"})
 	page := w.get("token/" + token.ID)
@@ -83,7 +83,7 @@ func TestDeclaredCatalogue(t *testing.T) {
 	require.Empty(t, w.errs)
 }
 
-// The console's own list of rights comes first, and one without a catalogue offers what it did.
+// The console's own list of rights comes first. Without any, the form of a token offers none, and keeps what it has.
 func TestDeclaredCatalogueAndOwnRights(t *testing.T) {
 	w := newFixture(t, &Options{Catalogue: []Right{{Label: "Everything", Action: latchkey.Read, Pattern: "*"}}})
 	declaring(w, invoices())
@@ -91,10 +91,16 @@ func TestDeclaredCatalogueAndOwnRights(t *testing.T) {
 	require.Contains(t, page, "Everything")
 	require.NotContains(t, page, "invoice: read")
 
-	plain := newFixture(t, nil)
-	page = plain.get("token/" + plain.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Name: "k"}).ID)
-	require.Contains(t, page, "Core Data Access")
-	require.Contains(t, page, "Dataset permissions")
+	plain := newFixture(t, &Options{})
+	rules := latchkey.Permissions{latchkey.Allow(latchkey.Read).On("core/*")}
+	id := plain.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Name: "k", Permissions: rules}).ID
+	page = plain.get("token/" + id)
+	for _, no := range []string{"Data Access", "ataset", "Permissions by name", `name="right"`, `name="add"`} {
+		require.NotContains(t, page, no)
+	}
+	require.Contains(t, page, "allow read on core/*", "shown as a rule")
+	require.Equal(t, http.StatusSeeOther, plain.post("token/"+id, plain.form("token/"+id)).Code)
+	require.Equal(t, rules, plain.token(id).Permissions)
 }
 
 // However much a host declares, the pages stay small.
@@ -105,7 +111,7 @@ func TestDeclaredCatalogueIsBounded(t *testing.T) {
 			Actions: []latchkey.Action{latchkey.Read, latchkey.Action(fmt.Sprint("act", i))}})
 	}
 	require.Len(t, newCatalogue(rightsOf(c)), maxDeclared)
-	w := newFixture(t, nil)
+	w := newFixture(t, &Options{})
 	declaring(w, c)
 	token := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Name: "k"})
 	w.get("token/" + token.ID)

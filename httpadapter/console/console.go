@@ -48,8 +48,28 @@ type Options struct {
 	// that Languages lacks means the default. Nil: the browser's wish (the Accept-Language header).
 	Language func(*http.Request) string
 
-	// Catalogue lists the rights that the pages of a token can switch. Nil: those of [latchkey.Options.Catalogue], the
-	// first 60 of them, or [Apperate] without one. Rules that it does not cover are shown as text and left unchanged.
+	// Look is how the pages look: the host's colours and logo. The zero value is the console's own.
+	Look Look
+
+	// Links returns links of the host for the head of each page, such as to its own dashboard; at most 6 are shown. The
+	// request tells the person and the language. Nil: none.
+	Links func(*http.Request) []Link
+
+	// Kinds are the kinds of tokens that people may create here: publishable, API key, session or secret. What an owner's
+	// policy allows is decided by latchkey besides. Nil: all four. Empty: none.
+	Kinds []latchkey.Kind
+
+	// Confirm is asked before a secret is shown and before something ends for good: for the pages that ask whether to, and
+	// again when their form arrives. If the host wants to know once more who it is, it returns the URL of a page of its
+	// own, which asks for the password and then sends the browser back to the address that was asked for: RequestURI of
+	// the request, which the host's page must accept only as a path of this site. Every such form has a page at its own
+	// address. A form that has arrived is kept on a page that says so and links to the host's page, and can be sent again.
+	// "" means that the host knows. An error is answered with a page of its status. Nil: nothing is asked.
+	Confirm func(*http.Request) (ask string, err error)
+
+	// Catalogue lists the rights that the pages of a token can switch, such as [Apperate]. Nil: those of
+	// [latchkey.Options.Catalogue], the first 60 of them; without one, there are none. Rules that it does not cover are
+	// shown as text and left unchanged.
 	Catalogue []Right
 
 	// Names returns suggestions for the name of a chip ("ACME/CARS"); at most 30 are shown. The person signed in sees
@@ -60,7 +80,8 @@ type Options struct {
 	// known. Nil: the tester shows conditions in words only.
 	Schema func(latchkey.Resource) (*latchkey.Schema, latchkey.Dialect)
 
-	// CreditMeter is the meter whose credits are shown against the limit of a token. "": "core".
+	// CreditMeter is the meter whose monthly limit the page of a token shows and changes, such as "core". "": that of all
+	// meters together.
 	CreditMeter string
 
 	// FrameAncestors are origins whose pages may show the console in a frame. Nil: none.
@@ -85,7 +106,8 @@ type console struct {
 	signedIn    SignedIn
 	opts        Options
 	languages   []*Words
-	rights      catalogue // of Options.Catalogue, or the default
+	look        ownLook
+	rights      catalogue // of Options.Catalogue
 	declared    sync.Map  // the catalogue for each *latchkey.Catalogue
 	policy      string    // Content-Security-Policy
 	submissions *submissions
@@ -114,14 +136,15 @@ func Handler(signedIn SignedIn, opts *Options) http.Handler {
 		}
 		w.pages() // a page that cannot be made fails now
 	}
-	if c.opts.CreditMeter == "" {
-		c.opts.CreditMeter = "core"
-	}
 	if c.opts.Clock == nil {
 		c.opts.Clock = time.Now
 	}
-	if c.rights = newCatalogue(c.opts.Catalogue); c.opts.Catalogue == nil {
-		c.rights = newCatalogue(Apperate())
+	c.rights = newCatalogue(c.opts.Catalogue)
+	c.look = newLook(c.opts.Look)
+	for _, k := range c.opts.Kinds {
+		if !slices.Contains(issuedKinds, k) {
+			panic(fmt.Sprintf("console: Options.Kinds: nobody can create a token of the kind %q", k))
+		}
 	}
 	c.submissions = newSubmissions(c.opts.Clock)
 	ancestors := "'none'"
@@ -262,12 +285,19 @@ func (v *view) route() error {
 	if err := v.readForm(); err != nil {
 		return err
 	}
+	if found.confirm {
+		if away, err := v.confirmed(); away || err != nil {
+			return err
+		}
+	}
 	return do(v, id)
 }
 
-// page is the handlers of a path: "token/*/rotate" for "/token/<id>/rotate".
+// page is the handlers of a path: "token/*/rotate" for "/token/<id>/rotate". confirm: it shows a secret, or ends
+// something for good, so that the host may ask who it is once more (Options.Confirm).
 type page struct {
 	get, post func(v *view, id string) error
+	confirm   bool
 }
 
 var pages map[string]page
@@ -276,20 +306,20 @@ func init() {
 	pages = map[string]page{
 		"":                {get: (*view).list, post: (*view).search},
 		"seek":            {get: (*view).seek},
-		"new":             {get: (*view).newToken, post: (*view).create},
+		"new":             {get: (*view).newToken, post: (*view).create, confirm: true},
 		"token/*":         {get: (*view).edit, post: (*view).save},
-		"token/*/rotate":  {get: (*view).confirmRotate, post: (*view).rotate},
+		"token/*/rotate":  {get: (*view).confirmRotate, post: (*view).rotate, confirm: true},
 		"token/*/disable": {get: (*view).confirmDisable, post: (*view).disable},
 		"token/*/enable":  {get: (*view).confirmEnable, post: (*view).enable},
-		"token/*/revoke":  {get: (*view).confirmRevoke, post: (*view).revoke},
-		"token/*/reveal":  {get: (*view).confirmReveal, post: (*view).reveal},
-		"token/*/signing": {get: (*view).confirmSigning, post: (*view).signing},
+		"token/*/revoke":  {get: (*view).confirmRevoke, post: (*view).revoke, confirm: true},
+		"token/*/reveal":  {get: (*view).confirmReveal, post: (*view).reveal, confirm: true},
+		"token/*/signing": {get: (*view).confirmSigning, post: (*view).signing, confirm: true},
 		"token/*/access":  {get: (*view).tokenAccess},
 		"token/*/usage":   {get: (*view).tokenUsage},
 		"roles":           {get: (*view).roles, post: (*view).searchRoles},
 		"role":            {get: (*view).newRole, post: (*view).createRole},
 		"role/*":          {get: (*view).editRole, post: (*view).saveRole},
-		"role/*/delete":   {get: (*view).confirmDeleteRole, post: (*view).deleteRole},
+		"role/*/delete":   {get: (*view).confirmDeleteRole, post: (*view).deleteRole, confirm: true},
 		"role/*/access":   {get: (*view).roleAccess},
 		"usage":           {get: (*view).usage},
 	}

@@ -17,10 +17,12 @@ import (
 	"github.com/latchkey-go/latchkey/memstore"
 )
 
+// TestTheWalkThrough follows IEX's own instructions, with its words.
 func TestTheWalkThrough(t *testing.T) {
-	w := newFixture(t, nil)
+	w := newFixture(t, &Options{Catalogue: Apperate(), CreditMeter: "core", Languages: []*Words{ApperateWords()}})
 	w.issue(latchkey.Spec{Kind: latchkey.KindSecret, Name: "root"})
 	require.Contains(t, w.get(""), `href="new"`)
+	require.Contains(t, w.get(""), "Are you sure you want to add a publishable token?")
 
 	form := w.form("new")
 	form.Set("name", "My site")
@@ -29,13 +31,17 @@ func TestTheWalkThrough(t *testing.T) {
 	to := rec.Header().Get("Location")
 	require.True(t, strings.HasPrefix(to, "./?made="), to)
 	page := w.get(strings.TrimPrefix(to, "./"))
-	require.Contains(t, page, "Successfully created a new publishable token")
+	require.Contains(t, page, "A new publishable token is at the bottom of the token list.")
 	require.Less(t, strings.Index(page, "root"), strings.Index(page, "My site"), "at the bottom")
 
 	u, err := url.Parse(to)
 	require.NoError(t, err)
 	id := u.Query().Get("made")
 	require.Equal(t, 2, strings.Count(page, `href="token/`+id+`"`), "by its id and by the gear")
+	for _, label := range []string{"Nickname", "Signed Requests", "Core Data Access", "Premium Data Access",
+		"Dataset permissions", "Allowed Domain(s)", "Core Credit Usage Limit", "Done"} {
+		require.Contains(t, w.get("token/"+id), ">"+label+"<")
+	}
 	form = w.form("token/" + id)
 	require.Equal(t, []string{"0"}, form["right"], "core access is on by default")
 	form.Add("right", "1")

@@ -14,6 +14,7 @@ import (
 // kindChoice is a kind of token that the console can create.
 type kindChoice struct{ Value, Name, About string }
 
+// kinds returns the kinds of tokens that exist, for filters; creatable those that the host lets people create.
 func (v *view) kinds() []kindChoice {
 	return []kindChoice{
 		{"publishable", v.say("new.publishable"), v.say("new.publishable-about")},
@@ -21,6 +22,25 @@ func (v *view) kinds() []kindChoice {
 		{"session", v.say("new.session"), v.say("new.session-about")},
 		{"secret", v.say("new.secret"), v.say("new.secret-about")},
 	}
+}
+
+func (v *view) creatable() []kindChoice {
+	if v.opts.Kinds == nil {
+		return v.kinds()
+	}
+	return slices.DeleteFunc(v.kinds(), func(k kindChoice) bool {
+		return !slices.ContainsFunc(v.opts.Kinds, func(allowed latchkey.Kind) bool { return allowed.String() == k.Value })
+	})
+}
+
+// mayCreate reports whether the person may create tokens, of some kind that the host allows.
+func (v *view) mayCreate() bool {
+	return v.may(latchkey.Create, "token", "new") && len(v.creatable()) > 0
+}
+
+// mayPublish reports whether the dialog of the list, which creates a publishable token, is offered.
+func (v *view) mayPublish() bool {
+	return v.mayCreate() && (v.opts.Kinds == nil || slices.Contains(v.opts.Kinds, latchkey.KindPublishable))
 }
 
 func (v *view) newToken(string) error {
@@ -35,11 +55,13 @@ type newTokenForm struct {
 }
 
 func (v *view) showCreate(status int, page ui, n newTokenForm) error {
-	if !slices.ContainsFunc(v.kinds(), func(k kindChoice) bool { return k.Value == n.Kind }) && n.Errors["kind"] == "" {
-		n.Kind = "publishable"
+	kinds := v.creatable()
+	if !slices.ContainsFunc(kinds, func(k kindChoice) bool { return k.Value == n.Kind }) && n.Errors["kind"] == "" &&
+		len(kinds) > 0 {
+		n.Kind = kinds[0].Value
 	}
 	page.Title, page.Nav = v.heading("new.title"), "tokens"
-	return v.show(status, "new", page, map[string]any{"Kinds": v.kinds(), "N": n})
+	return v.show(status, "new", page, map[string]any{"Kinds": kinds, "N": n})
 }
 
 func (v *view) create(string) error {
@@ -50,7 +72,8 @@ func (v *view) create(string) error {
 		return v.showCreate(status, ui{Errors: []template.HTML{words}, FieldErrors: v.fieldErrorsOf(n.Errors)}, n)
 	}
 	var kind latchkey.Kind
-	if kind.UnmarshalText([]byte(n.Kind)) != nil || kind == latchkey.KindAccess {
+	if kind.UnmarshalText([]byte(n.Kind)) != nil || kind == latchkey.KindAccess ||
+		v.opts.Kinds != nil && !slices.Contains(v.opts.Kinds, kind) {
 		n.Errors["kind"] = v.rich("new.choose-kind")
 	} else if n.Test && kind != latchkey.KindPublishable && kind != latchkey.KindSecret {
 		n.Errors["test"] = v.rich("new.test-kinds")

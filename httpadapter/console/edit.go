@@ -193,9 +193,6 @@ func (v *view) conflict(id string, e *tokenForm) error {
 
 // byName is the heading of the chips.
 func (v *view) byName() string {
-	if v.host != nil && v.opts.Catalogue == nil {
-		return v.say("edit.chips-named")
-	}
 	return v.say("edit.chips")
 }
 

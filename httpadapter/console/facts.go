@@ -61,7 +61,7 @@ func (v *view) facts(l *latchkey.Lineage, own bool) (out []fact, more int) {
 		}
 	}
 	if of, link = "", ""; !l.Ends.IsZero() && !l.Ends.Equal(l.Token.Validity.NotAfter) {
-		add("facts.expiry", v.rich("facts.with-parent", "time", l.Ends))
+		add("edit.end", v.rich("facts.with-parent", "time", l.Ends))
 	}
 	of = v.say("facts.account")
 	v.limitFacts(l.Limits, add)
@@ -73,21 +73,21 @@ func (v *view) facts(l *latchkey.Lineage, own bool) (out []fact, more int) {
 
 func (v *view) factsOf(t *latchkey.Token, add func(key string, text template.HTML)) {
 	if end := t.Validity.NotAfter; !end.IsZero() {
-		add("facts.expiry", v.words.moment(end))
+		add("edit.end", v.words.moment(end))
 	}
 	if idle := t.Validity.Idle; idle != 0 {
 		count, unit := idleText(idle)
-		add("facts.idle", v.rich("facts.idle-for", "time", own(v.idleWords(&tokenForm{Idle: count, IdleUnit: unit}))))
+		add("edit.idle", v.rich("facts.idle-for", "time", own(v.idleWords(&tokenForm{Idle: count, IdleUnit: unit}))))
 	}
 	if begin := t.Validity.NotBefore; begin.After(v.now) {
-		add("facts.not-before", v.words.moment(begin))
+		add("edit.begin", v.words.moment(begin))
 	}
 	if t.Restrictions.Signed {
-		add("facts.signed", v.rich("facts.signed-about"))
+		add("edit.signed", v.rich("facts.signed-about"))
 	}
-	add("facts.domains", isolated(shorten(strings.Join(t.Restrictions.Domains, ", "), maxFact)))
+	add("edit.domains", isolated(shorten(strings.Join(t.Restrictions.Domains, ", "), maxFact)))
 	addresses := strings.Join(strings.Fields(prefixText(t.Restrictions.Addresses)), ", ")
-	add("facts.addresses", isolated(shorten(addresses, maxFact)))
+	add("edit.addresses", isolated(shorten(addresses, maxFact)))
 	v.limitFacts(t.Limits, add)
 }
 
@@ -99,9 +99,9 @@ func (v *view) limitFacts(l latchkey.Limits, add func(key string, text template.
 	add("facts.credits", isolated(shorten(strings.Join(quotas, "; "), maxFact)))
 	if r := l.Rate; r.Count > 0 {
 		if r.Burst > 0 {
-			add("facts.rate", v.rich("facts.rate-burst", "n", r.Count, "per", v.perWords(r.Per), "burst", r.Burst))
+			add("edit.rate", v.rich("facts.rate-burst", "n", r.Count, "per", v.perWords(r.Per), "burst", r.Burst))
 		} else {
-			add("facts.rate", v.rich("facts.rate-of", "n", r.Count, "per", v.perWords(r.Per)))
+			add("edit.rate", v.rich("facts.rate-of", "n", r.Count, "per", v.perWords(r.Per)))
 		}
 	}
 }

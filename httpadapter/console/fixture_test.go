@@ -106,7 +106,7 @@ func newFixture(t *testing.T, opts *Options) *fixture {
 	w.acme = w.keys.For("acme")
 	w.owner, w.who = w.acme, must(w.acme.Assume(latchkey.Client{ID: "ada", Name: "Ada"}, everything))
 	if opts == nil {
-		opts = &Options{}
+		opts = &Options{Catalogue: Apperate(), CreditMeter: "core"}
 	}
 	opts.Clock = clock
 	opts.OnError = func(_ *http.Request, err error) { w.errs = append(w.errs, err) }
@@ -303,7 +303,7 @@ func (w *fixture) another() *fixture {
 		return w.owner,
 			w.who, nil
 	},
-		&Options{Clock: func() time.Time { return w.now }})
+		&Options{Catalogue: Apperate(), CreditMeter: "core", Clock: func() time.Time { return w.now }})
 	return &other
 }
 

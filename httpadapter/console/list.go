@@ -214,7 +214,7 @@ func (v *view) showList(unsaid bool) error {
 		"Kind": keep.Get("kind"), "State": keep.Get("state"),
 		"Filtered": len(keep) > 0 || unsaid, "Cut": unsaid &&
 			more, "Usage": sparks != nil, "Days": sparkDays, "FormID": newFormID(),
-		"MayCreate": v.may(latchkey.Create, "token", "new"), "First": "", "Next": "", "Previous": "", "Last": "",
+		"MayCreate": v.mayCreate(), "MayPublish": v.mayPublish(), "First": "", "Next": "", "Previous": "", "Last": "",
 		"Kinds": v.kinds(),
 	}
 	if unsaid {

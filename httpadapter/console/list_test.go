@@ -124,7 +124,7 @@ func TestPagesOfManyTokens(t *testing.T) {
 	form.Set("name", "the newest")
 	to := w.post("new", form).Header().Get("Location")
 	page = w.get(strings.TrimPrefix(to, "./"))
-	require.Contains(t, page, "Successfully created")
+	require.Contains(t, page, "The new publishable token is at the end of the list.")
 	require.Greater(t, strings.Index(page, "the newest"), strings.Index(page, "key 59"))
 }
 

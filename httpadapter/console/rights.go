@@ -21,19 +21,6 @@ type Right struct {
 	Default bool // a new publishable token has it; not allowed for chips
 }
 
-// Apperate returns the catalogue of IEX Apperate's token page.
-func Apperate() []Right {
-	const dataset = "dataset/{WORKSPACE}/{DATASET}"
-	return []Right{
-		{Label: "Core Data Access", Action: latchkey.Read, Pattern: "core/*", Default: true},
-		{Label: "Premium Data Access", Action: latchkey.Read, Pattern: "premium/*"},
-		{Label: "read", Action: latchkey.Read, Pattern: dataset},
-		{Label: "write", Action: latchkey.Create, Pattern: dataset},
-		{Label: "write", Action: latchkey.Update, Pattern: dataset},
-		{Label: "delete", Action: latchkey.Delete, Pattern: dataset},
-	}
-}
-
 // maxDeclared bounds the rights of a declared catalogue that a page offers.
 const maxDeclared = 60
 

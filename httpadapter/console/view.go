@@ -65,14 +65,20 @@ var staticFiles, styleName, scriptName, iconName = func() (map[string]string, st
 }()
 
 func (v *view) static() {
-	text, ok := staticFiles[strings.Join(v.path[1:], "/")]
+	name := strings.Join(v.path[1:], "/")
+	text, ok := staticFiles[name]
+	if !ok {
+		text, ok = v.look.files[name]
+	}
 	if !ok || v.r.Method != http.MethodGet && v.r.Method != http.MethodHead {
 		v.fail(latchkey.ErrNotFound)
 		return
 	}
 	h := v.w.Header()
 	h.Set("Cache-Control", "public, max-age=31536000, immutable")
-	switch name := v.path[1]; {
+	switch {
+	case v.look.types[name] != "":
+		h.Set("Content-Type", v.look.types[name])
 	case strings.HasSuffix(name, ".css"):
 		h.Set("Content-Type", "text/css; charset=utf-8")
 	case strings.HasSuffix(name, ".js"):
@@ -309,6 +315,10 @@ type fieldError struct {
 // ui is what every page shows.
 type ui struct {
 	Root, Style, Script, Icon string
+	OwnStyle, Logo            string // "": none
+	LogoIsName                bool
+	Links                     []Link
+	Theme                     string
 	Language, Direction       string
 	Product                   string
 	Who                       string
@@ -336,6 +346,19 @@ func (v *view) show(status int, name string, page ui, data any) error {
 	page.Titled = page.Title.text != page.Product
 	page.Language, page.Direction = v.words.language, direction(v.words.language)
 	page.Style, page.Script, page.Icon = v.root+"static/"+styleName, v.root+"static/"+scriptName, v.root+"static/"+iconName
+	if v.look.style != "" {
+		page.OwnStyle = v.root + "static/" + v.look.style
+	}
+	if v.look.logo != "" {
+		page.Logo, page.LogoIsName = v.root+"static/"+v.look.logo, v.opts.Look.LogoIsName
+	}
+	if page.Theme = v.opts.Look.Theme; page.Theme == "" {
+		page.Theme = "light dark"
+	}
+	var err error
+	if page.Links, err = v.hostLinks(); err != nil {
+		return err
+	}
 	page.Usage = v.access.Allows(latchkey.Read, "latchkey/usage")
 	page.Who = v.account.Owner()
 	if client := v.access.Client(); client.Name != "" {
@@ -379,12 +402,15 @@ func (v *view) fail(err error) {
 		v.opts.OnError(v.r, err)
 	}
 	p := httpadapter.ProblemOf(err)
+	var unconfirmed *errUnconfirmed
 	status, title, detail := p.Status, "", ""
 	switch {
 	case errors.Is(err, errFormUsed):
 		status, title, detail = http.StatusConflict, "error.sent-before", "error.sent-before-about"
 	case errors.Is(err, errCrossSite):
 		status, title, detail = http.StatusForbidden, "error.not-made", "error.cross-site"
+	case errors.As(err, &unconfirmed):
+		status, title, detail = http.StatusForbidden, "error.confirm", "error.confirm-about"
 	case errors.Is(err, errMethod):
 		status, title, detail = http.StatusMethodNotAllowed, "error.method", "error.method-about"
 	case status == http.StatusForbidden && !errors.Is(err, latchkey.ErrPolicy):
@@ -419,7 +445,11 @@ func (v *view) fail(err error) {
 		status == http.StatusTooManyRequests, status >= 500:
 		again = v.resendForm()
 	}
-	data := map[string]any{"Detail": v.say(detail), "Again": again, "SignedOut": status == http.StatusUnauthorized}
+	data := map[string]any{"Detail": v.say(detail), "Again": again, "SignedOut": status == http.StatusUnauthorized,
+		"Ask": ""}
+	if unconfirmed != nil {
+		data["Ask"] = unconfirmed.ask
+	}
 	if err := v.show(status, "error", ui{Title: v.heading(title)}, data); err != nil {
 		http.Error(v.w, "internal error", http.StatusInternalServerError)
 	}

@@ -1,9 +1,9 @@
 package console
 
-// catalogues are the texts of the pages, one file for each page: "edit.name" is in words_edit.go. Texts of several pages
-// begin with "common". Templates write {{say "edit.name"}}, and {{rich "edit.created" "time" .Created}} where a text
-// holds names, moments or links. The program calls view.say and view.rich. Keys are literals, so that a test can check
-// that each is in the catalogue with its placeholders, and that no text is unused.
+// catalogues are the texts of the pages, one file for each page: "edit.name" is in words_edit.go. Texts of several
+// pages begin with "common". Templates write {{say "edit.name"}}, and {{rich "edit.created" "time" .Created}} where a
+// text holds names, moments or links. The program calls view.say and view.rich. Keys are literals, so that a test can
+// check that each is in the catalogue with its placeholders, and that no text is unused.
 var catalogues = []phrases{
 	commonWords,
 	accessWords,

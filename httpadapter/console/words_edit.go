@@ -43,8 +43,8 @@ var editWords = phrases{
 	},
 
 	"edit.settings": {"Settings", "Einstellungen"},
-	"edit.done":     {"Done", "Fertig"},
-	"edit.name":     {"Nickname", "Kurzname"},
+	"edit.done":     {"Save", "Speichern"},
+	"edit.name":     {"Name", "Name"},
 	"edit.signed":   {"Signed requests", "Signierte Anfragen"},
 	"edit.signed-about": {
 		"Every request must be signed with the token’s signing secret.",
@@ -54,8 +54,7 @@ var editWords = phrases{
 	"edit.disabled":      {"Disabled", "Aus"},
 	"edit.on":            {"enabled", "ein"},
 	"edit.off":           {"disabled", "aus"},
-	"edit.chips":         {"Dataset permissions", "Rechte an Datensätzen"},
-	"edit.chips-named":   {"Permissions by name", "Rechte nach Namen"},
+	"edit.chips":         {"Permissions by name", "Rechte nach Namen"},
 	"edit.no-chips":      {"None yet.", "Noch keine."},
 	"edit.chips-part":    {"{from} to {to} of {of}", "{from} bis {to} von {of}"},
 	"edit.chips-earlier": {"Earlier", "Frühere"},
@@ -85,7 +84,7 @@ var editWords = phrases{
 		"One per line: example.com, *.example.com, https://example.com/app. Blank: any domain.",
 		"Eine je Zeile: example.com, *.example.com, https://example.com/app. Leer: jede Domain.",
 	},
-	"edit.credits":  {"Core credit usage limit", "Limit für Core-Credits"},
+	"edit.credits":  {"Credit limit", "Creditlimit"},
 	"edit.no-limit": {"No limit", "Kein Limit"},
 	"edit.credits-about": {
 		"Credits in a calendar month, UTC, from when the limit is set. Blank: no limit.",
@@ -161,8 +160,8 @@ var editWords = phrases{
 			"widerrufen und durch ein neues ersetzen, oder die Datenbank aus einer Sicherung wiederherstellen.",
 	},
 	"edit.added": {
-		"Added to the form below. Press Done to save.",
-		"Unten im Formular ergänzt. „Fertig“ speichert es.",
+		"Added to the form below, and not saved yet.",
+		"Unten im Formular ergänzt und noch nicht gespeichert.",
 	},
 	"edit.not-saved": {"Not saved.", "Nicht gespeichert."},
 	"edit.correct": {
@@ -178,19 +177,19 @@ var editWords = phrases{
 		"Nicht gespeichert: das Token ist widerrufen und lässt sich nicht ändern.",
 	},
 	"edit.sent-before": {
-		"This form was sent before, and nothing was saved now. Compare it with what is stored, and press Done to save it.",
+		"This form was sent before, and nothing was saved now. Compare it with what is stored, and send it again to save it.",
 		"Dieses Formular wurde schon einmal gesendet; jetzt wurde nichts gespeichert. Nach dem Vergleich mit dem " +
-			"Gespeicherten lässt es sich mit „Fertig“ speichern.",
+			"Gespeicherten lässt es sich durch erneutes Senden speichern.",
 	},
 	"edit.expired": {
-		"This page has expired. Nothing was saved. Press Done again.",
-		"Diese Seite ist abgelaufen. Es wurde nichts gespeichert. Bitte „Fertig“ noch einmal drücken.",
+		"This page has expired. Nothing was saved. Send it again.",
+		"Diese Seite ist abgelaufen. Es wurde nichts gespeichert. Bitte noch einmal senden.",
 	},
 	"edit.conflict": {
 		"Somebody else changed this token since you opened it. Nothing was saved, and what you typed is still here. " +
-			"Compare both, correct the form, and press Done to replace the other change.",
+			"Compare both, correct the form, and send it again to replace the other change.",
 		"Dieses Token wurde geändert, seit es hier geöffnet wurde. Es wurde nichts gespeichert, und die Eingaben stehen " +
-			"noch da. Nach Vergleich und Berichtigung ersetzt „Fertig“ die andere Änderung.",
+			"noch da. Nach Vergleich und Berichtigung ersetzt erneutes Senden die andere Änderung.",
 	},
 
 	"edit.add-what": {

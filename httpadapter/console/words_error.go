@@ -2,6 +2,18 @@ package console
 
 // errorWords are the texts of the page of an error, and what is said of errors that several pages can meet.
 var errorWords = phrases{
+	"error.confirm": {"Please confirm who you are", "Bitte die Identität bestätigen"},
+	"error.confirm-about": {
+		"Nothing was done yet. This step shows a secret or cannot be undone, so your password is asked for again.",
+		"Es wurde noch nichts ausgeführt. Dieser Schritt zeigt ein Geheimnis oder ist nicht rückgängig zu machen; " +
+			"deshalb wird das Passwort noch einmal abgefragt.",
+	},
+	"error.confirm-link": {"Confirm in another window", "In einem anderen Fenster bestätigen"},
+	"error.kept-confirm": {
+		"What you sent is kept on this page. Confirm who you are in another window, then send it again here.",
+		"Das Gesendete bleibt auf dieser Seite erhalten. Nach der Bestätigung in einem anderen Fenster lässt es sich " +
+			"hier noch einmal senden.",
+	},
 	"error.not-made": {"This change was not made", "Diese Änderung wurde nicht ausgeführt"},
 	"error.again":    {"Send again", "Noch einmal senden"},
 	"error.kept": {

@@ -8,5 +8,6 @@ var frameWords = phrases{
 	"frame.tokens":    {"Tokens", "Token"},
 	"frame.roles":     {"Roles", "Rollen"},
 	"frame.usage":     {"Usage", "Nutzung"},
+	"frame.links":     {"More", "Weiteres"},
 	"frame.signed-in": {"Signed in as", "Angemeldet als"},
 }

@@ -37,12 +37,12 @@ var listWords = phrases{
 	"list.last":     {"Last", "Letzte"},
 	"list.create":   {"Create a token", "Token anlegen"},
 	"list.made": {
-		"Successfully created a new publishable token. It is at the bottom of the list.",
-		"Das neue öffentliche Token ist angelegt. Es steht am Ende der Liste.",
+		"The new publishable token is at the end of the list.",
+		"Das neue öffentliche Token steht am Ende der Liste.",
 	},
 	"list.made-test": {
-		"Successfully created a new test publishable token. It is at the bottom of the list.",
-		"Das neue öffentliche Testtoken ist angelegt. Es steht am Ende der Liste.",
+		"The new publishable test token is at the end of the list.",
+		"Das neue öffentliche Testtoken steht am Ende der Liste.",
 	},
 
 	"list.badge-secret":      {"SECRET", "GEHEIM"},

@@ -2,11 +2,8 @@ package console
 
 // newWords are the texts of the page that creates a token, and of the dialog that does so on the list.
 var newWords = phrases{
-	"new.title": {"Create a token", "Token anlegen"},
-	"new.legend": {
-		"Are you sure you want to add a token? Choose its kind.",
-		"Wirklich ein Token anlegen? Welcher Art?",
-	},
+	"new.title":       {"Create a token", "Token anlegen"},
+	"new.legend":      {"What kind of token?", "Welche Art von Token?"},
 	"new.publishable": {"Publishable", "Öffentlich"},
 	"new.publishable-about": {
 		"May be used in public web pages. Any domain may use it until you restrict it.",
@@ -32,12 +29,11 @@ var newWords = phrases{
 		"Publishable and secret tokens only. It works in a sandbox and nowhere else.",
 		"Nur für öffentliche und geheime Token. Es gilt in einer Sandbox und sonst nirgends.",
 	},
-	"new.name": {"Nickname", "Kurzname"},
 	"new.domains": {
 		"Any domain may use a publishable token until you restrict it: edit it and fill in its allowed domains.",
 		"Jede Domain kann ein öffentliches Token verwenden, bis beim Bearbeiten erlaubte Domains eingetragen werden.",
 	},
-	"new.add":         {"Add token", "Token anlegen"},
+	"new.add":         {"Create token", "Token anlegen"},
 	"new.choose-kind": {"Choose a kind of token.", "Bitte eine Art von Token auswählen."},
 	"new.test-kinds": {
 		"Only publishable and secret tokens can be test tokens.",
@@ -68,11 +64,11 @@ var newWords = phrases{
 	"new.made-api-key": {"Your new API key", "Der neue API-Schlüssel"},
 	"new.made-session": {"Your new session token", "Das neue Sitzungstoken"},
 
-	"new.dialog": {"Add a publishable token?", "Öffentliches Token anlegen?"},
+	"new.dialog": {"Create a publishable token?", "Öffentliches Token anlegen?"},
 	"new.dialog-domains": {
 		"Any domain may use the token until you restrict it: edit it and fill in its allowed domains.",
 		"Jede Domain kann das Token verwenden, bis beim Bearbeiten erlaubte Domains eingetragen werden.",
 	},
-	"new.dialog-add": {"Add publishable token", "Öffentliches Token anlegen"},
+	"new.dialog-add": {"Create publishable token", "Öffentliches Token anlegen"},
 	"new.another":    {"Another kind…", "Andere Art …"},
 }

@@ -259,8 +259,9 @@ func TestMessages(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"{", "}", "{}", "{a", "{a, b}", "{n, plural}", "{n, plural, one {x}}",
-		"{n, plural, other x}", "{n, plural, dozen {x} other {y}}", "{n, plural, =x {x} other {y}}", "<", "<b>", "<b>x</i>", "</b>",
-		"<a href=x>y</a>", "<B>x</B>", strings.Repeat("<b>", 9), strings.Repeat("x", maxMessage+1), "{n, plural, other {x}",
+		"{n, plural, other x}", "{n, plural, dozen {x} other {y}}", "{n, plural, =x {x} other {y}}", "<", "<b>",
+		"<b>x</i>", "</b>", "<a href=x>y</a>", "<B>x</B>", strings.Repeat("<b>", 9), strings.Repeat("x", maxMessage+1),
+		"{n, plural, other {x}",
 		"{n, plural, other {}} }"} {
 		_, err := parseMessage(bad)
 		require.Error(t, err, bad)
