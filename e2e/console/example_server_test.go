@@ -59,7 +59,7 @@ func TestConsoleWalkThrough(t *testing.T) {
 				ask := []chromedp.Action[chromedp.Void]{chromedp.Click(chromedp.CSS(`a[data-opens]`)),
 					chromedp.WaitVisible(chromedp.CSS("dialog"))}
 				b.do(ask...)
-				require.Contains(t, b.text("dialog h2"), "Add a publishable token?")
+				require.Contains(t, b.text("dialog h2"), "Are you sure you want to add a publishable token?")
 				require.Contains(t, b.text("dialog"), "Any domain may use the token until you restrict it")
 				b.do(chromedp.Click(chromedp.CSS("dialog [data-closes]")), chromedp.WaitNotVisible(chromedp.CSS("dialog")))
 				require.Equal(t, before, tokenCount(t, s.Account()))
@@ -155,11 +155,11 @@ func TestConsoleWalkThrough(t *testing.T) {
 
 			// Signed requests, addresses and the first day.
 			b.open(edit)
-			b.tick("Signed requests")
+			b.tick("Signed Requests")
 			b.press(done)
 			g.status(401, "data/ACME/ISLANDS/1")
 			b.open(edit)
-			b.tick("Signed requests")
+			b.tick("Signed Requests")
 			b.do(chromedp.Click(chromedp.CSS(".more summary")))
 			b.fill("#addresses", "192.0.2.0/24")
 			b.press(done)

@@ -67,7 +67,7 @@ func TestConsoleByKeyboard(t *testing.T) {
 	b.do(chromedp.KeyEvent(" "))
 	to("TEXTAREA domains")
 	b.do(chromedp.KeyEvent("example.com"))
-	to("BUTTON do Done")
+	to("BUTTON do Save")
 	enter()
 	to("Edit By keys")
 	enter()

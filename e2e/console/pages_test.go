@@ -61,6 +61,7 @@ func servePages(t *testing.T) *tokenPages {
 		schema := latchkey.NewSchema(latchkey.Fields{"region": {Column: "o.region", Type: latchkey.Text},
 			"amount": {Column: "o.amount", Type: latchkey.Integer}})
 		console.Mount(mux, "/deep/"+owner, signedIn, &console.Options{
+			Languages: []*console.Words{console.English(), console.German()}, Catalogue: console.Apperate(),
 			Names:  func(*http.Request) []string { return []string{"ACME/CARS", "ACME/BIKES", "ACME/PARTS"} },
 			Schema: func(latchkey.Resource) (*latchkey.Schema, latchkey.Dialect) { return schema, latchkey.Postgres }})
 	}

@@ -100,7 +100,7 @@ func TestConsoleKeepsWhatIsTyped(t *testing.T) {
 	b.fill("#credits", "ten")
 	b.press(done)
 	b.until(`document.activeElement.id == "errors"`)
-	require.Contains(t, b.text("#errors"), "Core credit usage limit: Write a number")
+	require.Contains(t, b.text("#errors"), "Credit limit: Write a number")
 	b.do(chromedp.Click(chromedp.CSS("#errors a")))
 	b.until(`document.activeElement.id == "credits"`)
 	b.fill("#credits", "11")

@@ -15,13 +15,16 @@ func Apperate() []Right {
 	}
 }
 
-// ApperateWords returns the English texts with the words of IEX Apperate's token page, as its instructions "Creating an
-// API Token" have them. Options.CreditMeter "core" belongs to them.
+// ApperateWords returns the English texts with the words of IEX Apperate's token page: those of its instructions
+// "Creating an API Token", and of the page itself as it was in January 2023. Options.CreditMeter "core" belongs to them.
 func ApperateWords() *Words {
 	w, err := English().With(map[string]string{
 		"frame.title":     "API Tokens",
 		"list.create":     "Create a token",
-		"list.made":       "A new publishable token is at the bottom of the token list.",
+		"list.made":       "Successfully created a new publishable token. It is at the bottom of the list.",
+		"list.created":    "Date Created",
+		"list.reveal":     "Reveal secret token",
+		"list.reveal-of":  "Reveal secret token {name}",
 		"new.dialog":      "Are you sure you want to add a publishable token?",
 		"new.legend":      "Are you sure you want to add a token? Choose its kind.",
 		"new.dialog-add":  "Add publishable token",
@@ -32,6 +35,8 @@ func ApperateWords() *Words {
 		"edit.domains":    "Allowed Domain(s)",
 		"edit.credits":    "Core Credit Usage Limit",
 		"edit.done":       "Done",
+		"edit.enabled":    "ENABLED",
+		"edit.disabled":   "DISABLED",
 		"edit.chips-save": "Press Done before you open another part.",
 	})
 	if err != nil {

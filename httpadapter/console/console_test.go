@@ -31,7 +31,7 @@ func TestTheWalkThrough(t *testing.T) {
 	to := rec.Header().Get("Location")
 	require.True(t, strings.HasPrefix(to, "./?made="), to)
 	page := w.get(strings.TrimPrefix(to, "./"))
-	require.Contains(t, page, "A new publishable token is at the bottom of the token list.")
+	require.Contains(t, page, "Successfully created a new publishable token")
 	require.Less(t, strings.Index(page, "root"), strings.Index(page, "My site"), "at the bottom")
 
 	u, err := url.Parse(to)
