@@ -233,8 +233,11 @@ func TestConsoleShowsTextAsText(t *testing.T) {
 	for address := p.base; address != ""; {
 		b.open(address)
 		for _, name := range evaluate[[]string](b,
-			`[...document.querySelectorAll("td.name bdi")].map((e) => e.children.length ? "" : e.textContent)`) {
-			if slices.Contains(naughty, unescaped(name)) {
+			`[...document.querySelectorAll(".cards .name bdi")].map((e) => e.children.length ? "" : e.textContent)`) {
+			name, cut := strings.CutSuffix(name, "…") // long names are shown in part
+			if slices.ContainsFunc(naughty, func(s string) bool {
+				return s == unescaped(name) || cut && (s == unescaped(name)+"…" || strings.HasPrefix(s, unescaped(name)))
+			}) {
 				seen++
 			}
 		}

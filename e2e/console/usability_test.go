@@ -110,22 +110,24 @@ func TestConsoleKeepsWhatIsTyped(t *testing.T) {
 	require.Contains(t, b.text("[role=status]"), "Saved.")
 	b.onlyRefusals()
 
-	// A save that the browser was stopped from sending can be sent again; the second click of a double click sends
-	// nothing.
+	// A save that the browser was stopped from sending can be sent again, and the page says that it is under way; the
+	// second click of a double click sends nothing.
 	b.open(edit)
 	b.fill("#name", "Sent again")
 	evaluate[bool](b, `(() => {
 		const form = document.querySelector(".wideaction").closest("form"), button = form.querySelector(".wideaction button");
 		window.sent = 0;
-		const stop = (event) => { if (!event.defaultPrevented) window.sent++; event.preventDefault(); };
-		window.addEventListener("submit", stop);
+		window.stop1 = (event) => { if (!event.defaultPrevented) { window.sent++; event.preventDefault(); } };
+		window.addEventListener("submit", window.stop1);
 		button.click();
 		button.click();
-		window.removeEventListener("submit", stop);
 		return true;
 	})()`)
-	require.Equal(t, 1, evaluate[int](b, "window.sent"))
+	b.until("window.sent == 1")
+	require.Equal(t, "Sending…", b.text(".save"))
+	evaluate[bool](b, `window.removeEventListener("submit", window.stop1), true`)
 	b.until(`(() => { window.began ??= performance.now(); return performance.now() - window.began > 1600; })()`)
+	require.Equal(t, 1, evaluate[int](b, "window.sent"))
 	b.press(done)
 	got, err := p.acme.Get(t.Context(), token.ID)
 	require.NoError(t, err)

@@ -38,7 +38,7 @@ func TestAccessShowsAllThatDecides(t *testing.T) {
 		}
 		require.Contains(t, page, "<bdi>read, create, update, delete, any other</bdi>",
 			"%s: an action that no rule names", path)
-		require.Regexp(t, `<bdi>delete</bdi></td><td role="cell" class="mono name"><bdi>of-top/x</bdi></td>`+
+		require.Regexp(t, `<bdi>delete</bdi></th><td role="cell" class="mono name"><bdi>of-top/x</bdi></td>`+
 			`<td role="cell"><span class="state off">no`, page)
 	}
 	require.Contains(t, w.get("token/"+child.ID+"/access"), "<bdi>own/…</bdi>")

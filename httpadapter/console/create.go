@@ -71,6 +71,10 @@ func (v *view) create(string) error {
 		n.FormID = newFormID()
 		return v.showCreate(status, ui{Errors: []template.HTML{words}, FieldErrors: v.fieldErrorsOf(n.Errors)}, n)
 	}
+	if text(v.form, "do") == "again" { // what was typed is shown once more
+		n.FormID = newFormID()
+		return v.showCreate(http.StatusOK, ui{}, n)
+	}
 	var kind latchkey.Kind
 	if kind.UnmarshalText([]byte(n.Kind)) != nil || kind == latchkey.KindAccess ||
 		v.opts.Kinds != nil && !slices.Contains(v.opts.Kinds, kind) {

@@ -26,7 +26,7 @@ func (v *view) edit(id string) error {
 	return v.showEdit(http.StatusOK, page, &t, v.tokenFormOf(&t, from), nil)
 }
 
-// save carries out the button Done, and the buttons that add a chip or a role.
+// save carries out the button that saves, and those that add a chip or a role. "again" shows what was typed once more.
 func (v *view) save(id string) error {
 	e := v.readTokenForm()
 	ctx := v.r.Context()
@@ -40,13 +40,13 @@ func (v *view) save(id string) error {
 		delete(e.Errors, "addrole")
 	}
 	typed := e.Errors // errors that do not depend on what is stored
-	if do := text(v.form, "do"); do == "add" || do == "addrole" {
+	if do := text(v.form, "do"); do == "add" || do == "addrole" || do == "again" {
 		t, err := v.account.Get(ctx, id)
 		if err != nil {
 			return err
 		}
 		page := ui{}
-		if len(e.Errors) == 0 {
+		if len(e.Errors) == 0 && do != "again" {
 			page.Notice = v.rich("edit.added")
 		}
 		return v.showEdit(http.StatusOK, page, &t, e, nil)

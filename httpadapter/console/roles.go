@@ -325,7 +325,7 @@ func (e *roleForm) arrange(do string) bool {
 	switch {
 	case do == "add":
 		e.Rules = append(e.Rules, ruleForm{Verb: "allow"})
-	case do == "addrole":
+	case do == "addrole", do == "again": // the latter shows what was typed once more
 	case what == "drop" && inside:
 		e.Rules = slices.Delete(e.Rules, i, i+1)
 	case what == "up" && inside && i > 0:

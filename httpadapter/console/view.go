@@ -56,6 +56,7 @@ var staticFiles, styleName, scriptName, iconName = func() (map[string]string, st
 		if err != nil {
 			panic(err)
 		}
+		text = compact(text)
 		sum := sha256.Sum256(text)
 		name := hex.EncodeToString(sum[:6]) + "-" + file
 		all[name] = string(text)
@@ -63,6 +64,17 @@ var staticFiles, styleName, scriptName, iconName = func() (map[string]string, st
 	}
 	return all, add("console.css"), add("console.js"), add("icon.svg")
 }()
+
+// compact returns a file without indentation and without lines that are comments. Files have no text of several lines.
+func compact(file []byte) []byte {
+	var out []byte
+	for line := range bytes.Lines(file) {
+		if line = bytes.TrimLeft(line, "\t"); len(line) > 1 && !bytes.HasPrefix(line, []byte("//")) {
+			out = append(out, line...)
+		}
+	}
+	return out
+}
 
 func (v *view) static() {
 	name := strings.Join(v.path[1:], "/")
@@ -75,7 +87,9 @@ func (v *view) static() {
 		return
 	}
 	h := v.w.Header()
-	h.Set("Cache-Control", "public, max-age=31536000, immutable")
+	if h.Set("Cache-Control", "public, max-age=31536000, immutable"); v.r.URL.RawQuery != "" {
+		h.Set("Cache-Control", "no-store") // the script asks whether the server can be reached
+	}
 	switch {
 	case v.look.types[name] != "":
 		h.Set("Content-Type", v.look.types[name])
@@ -183,7 +197,7 @@ func (v *view) keepForm() {
 
 const (
 	maxResendFields = 400    // fields of a form that is kept
-	maxResendBytes  = 48_000 // of the page that keeps it
+	maxResendBytes  = 34_000 // of the page that keeps it
 )
 
 // resendForm returns the form that was sent, to be sent again. It returns "" if there is none, or if it is too large.
