@@ -47,7 +47,7 @@ var listWords = phrases{
 
 	"list.badge-secret":      {"SECRET", "GEHEIM"},
 	"list.badge-publishable": {"PUBLISHABLE", "ÖFFENTLICH"},
-	"list.badge-api-key":     {"API KEY", "API-SCHLÜSSEL"},
+	"list.badge-api-key":     {"API KEY", "API-KEY"},
 	"list.badge-session":     {"SESSION", "SITZUNG"},
 	"list.badge-access":      {"ACCESS", "GEPRÄGT"},
 	"list.badge-test":        {"TEST {kind}", "TEST {kind}"},

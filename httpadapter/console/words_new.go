@@ -9,7 +9,7 @@ var newWords = phrases{
 		"May be used in public web pages. Any domain may use it until you restrict it.",
 		"Darf in öffentlichen Webseiten stehen. Jede Domain kann es verwenden, bis das eingeschränkt wird.",
 	},
-	"new.api-key": {"API key", "API-Schlüssel"},
+	"new.api-key": {"API key", "API-Key"},
 	"new.api-key-about": {
 		"For programs. May do nothing until you give it rights or roles.",
 		"Für Programme. Darf nichts, bis es Rechte oder Rollen erhält.",
@@ -17,7 +17,7 @@ var newWords = phrases{
 	"new.session": {"Session", "Sitzung"},
 	"new.session-about": {
 		"Like an API key, but ends after 24 hours unless you set another end.",
-		"Wie ein API-Schlüssel, endet aber nach 24 Stunden, wenn kein anderes Ende gesetzt wird.",
+		"Wie ein API-Key, endet aber nach 24 Stunden, wenn kein anderes Ende gesetzt wird.",
 	},
 	"new.secret": {"Secret", "Geheim"},
 	"new.secret-about": {
@@ -61,7 +61,7 @@ var newWords = phrases{
 		"Es wurde nichts angelegt. Für ein solches Token fehlen Rechte. Weiter hilft die Verwaltung dieses Kontos.",
 	},
 	"new.made-secret":  {"Your new secret token", "Das neue geheime Token"},
-	"new.made-api-key": {"Your new API key", "Der neue API-Schlüssel"},
+	"new.made-api-key": {"Your new API key", "Der neue API-Key"},
 	"new.made-session": {"Your new session token", "Das neue Sitzungstoken"},
 
 	"new.dialog": {"Create a publishable token?", "Öffentliches Token anlegen?"},
