@@ -52,7 +52,7 @@ func TestConsoleSaysThatItCannotSend(t *testing.T) {
 	b.until(`document.querySelector(".save").textContent.startsWith("Not sent: the server cannot be reached.")`)
 	require.Equal(t, edit, b.address())
 	require.Equal(t, "Typed while offline", evaluate[string](b, `document.querySelector("#name").value`))
-	require.Equal(t, "save", evaluate[string](b, "document.activeElement.value"), "the focus is on what can be pressed again")
+	require.Equal(t, "save", evaluate[string](b, "document.activeElement.value"), "the focus is on the button")
 	require.Equal(t, "status", evaluate[string](b, `document.querySelector(".save").getAttribute("role")`))
 	down.Store(false)
 	b.press(done)
@@ -63,8 +63,8 @@ func TestConsoleSaysThatItCannotSend(t *testing.T) {
 	require.Equal(t, token.Version+1, got.Version, "once")
 }
 
-// TestConsoleKeepsWorkBehindASignIn: a host that answers every request with its own page of sign-in, so that the console
-// never sees the form, does not lose it. It is offered again, once, to the same person, and only if it was not saved.
+// TestConsoleKeepsWorkBehindASignIn: a host that answers with its own page of sign-in, so that the console never sees
+// the form, does not lose it. It is offered again, once, to the same person, and only if it was not saved.
 func TestConsoleKeepsWorkBehindASignIn(t *testing.T) {
 	keys := latchkey.New(memstore.New(nil), nil)
 	t.Cleanup(func() { require.NoError(t, keys.Close(context.Background())) })
@@ -168,7 +168,8 @@ func TestConsoleAsksForThePasswordAgain(t *testing.T) {
 					return
 				}
 				w.Header().Set("Content-Type", "text/html")
-				fmt.Fprint(w, `<!doctype html><link rel=icon href=data:,><main><form method=post><button>It is me</button></form></main>`)
+				fmt.Fprint(w, `<!doctype html><link rel=icon href=data:,><main>`+
+					`<form method=post><button>It is me</button></form></main>`)
 			})
 			server := httptest.NewServer(mux)
 			t.Cleanup(server.Close)
@@ -241,7 +242,8 @@ func TestConsoleShowsLocalTime(t *testing.T) {
 // pagesOf are pages of every kind, with what the account holds.
 func pagesOf(token latchkey.Token, role latchkey.Role) []string {
 	return []string{"", "new", "token/" + token.ID, "token/" + token.ID + "/rotate", "token/" + token.ID + "/revoke",
-		"token/" + token.ID + "/access?action=read&resource=dataset/ACME/CARS", "token/" + token.ID + "/usage", "usage", "roles",
+		"token/" + token.ID + "/access?action=read&resource=dataset/ACME/CARS", "token/" + token.ID + "/usage", "usage",
+		"roles",
 		"role/" + role.ID, "role", "role/" + role.ID + "/delete", "nothing"}
 }
 
@@ -259,7 +261,8 @@ func TestConsoleTargets(t *testing.T) {
 				const out = [];
 				for (const e of document.querySelectorAll("a, button, input:not([type=hidden]), select, textarea, summary")) {
 					if (e.closest(".sr, .skip") || e.offsetParent === null) continue;
-					const inSentence = e.localName == "a" && [...e.parentNode.childNodes].some((n) => n.nodeType == 3 && n.data.trim());
+					const beside = [...e.parentNode.childNodes].some((n) => n.nodeType == 3 && n.data.trim());
+					const inSentence = e.localName == "a" && beside;
 					const box = (e.labels && e.labels[0] && e.labels[0].contains(e) ? e.labels[0] : e).getBoundingClientRect();
 					if (!inSentence && (box.height < 24 || box.width < 24))
 						out.push(Math.round(box.width) + "x" + Math.round(box.height) + " " + e.outerHTML.slice(0, 120));
@@ -285,7 +288,8 @@ func TestConsoleFitsEveryWidth(t *testing.T) {
 			require.Equal(t, language, evaluate[string](i.tab, "document.documentElement.lang"))
 			for _, width := range []int64{320, 360, 768, 1280, 1600} {
 				i.look("light", width, 900)
-				require.LessOrEqual(t, evaluate[int64](i.tab, "document.documentElement.scrollWidth"), width, "%s %s", language, path)
+				wide := evaluate[int64](i.tab, "document.documentElement.scrollWidth")
+				require.LessOrEqual(t, wide, width, "%s %s", language, path)
 				if i.pictures != "" && (language == "de" || width == 320 || width == 768 || width == 1280) {
 					i.picture(fmt.Sprintf("fit-%s-%02d-%d", language, n, width))
 				}
@@ -318,11 +322,44 @@ func TestConsolePrints(t *testing.T) {
 		i.open(p.base + path)
 		require.Empty(t, evaluate[[]string](i.tab, `[...document.querySelectorAll("button, nav, [type=search]")]
 			.filter((e) => e.getClientRects().length && !e.closest(".sr")).map((e) => e.outerHTML.slice(0, 120))`), path)
-		require.Equal(t, "rgb(255, 255, 255)", evaluate[string](i.tab, "getComputedStyle(document.body).backgroundColor"), path)
+		paper := evaluate[string](i.tab, "getComputedStyle(document.body).backgroundColor")
+		require.Equal(t, "rgb(255, 255, 255)", paper, path)
 		require.LessOrEqual(t, evaluate[int](i.tab, "document.documentElement.scrollWidth"), 794, path)
 		if i.pictures != "" {
 			i.picture(fmt.Sprintf("print-%02d", n))
 		}
+	}
+}
+
+// TestConsoleFocusFollowsTheWork: after a change the focus is on what was done, and after a button inside a form on what
+// it was pressed for, with scripts and without.
+func TestConsoleFocusFollowsTheWork(t *testing.T) {
+	p := servePages(t)
+	token, role := p.furnish()
+	b := newTab(t, harness.Chromium(t, &harness.Server{Port: "9"}))
+	for _, scripts := range []bool{true, false} {
+		b.scripts(scripts)
+		for _, c := range []struct{ path, press, id string }{
+			{"token/" + token.ID, done, "notice"},
+			{"token/" + token.ID, `button[value="add"]`, "add"},
+			{"role/" + role.ID, `button[value="add"]`, "verb-2"},
+			{"role/" + role.ID, `button[value="up-1"]`, "rule-0"},
+			{"role/" + role.ID, `button[value="drop-0"]`, "rule-0"},
+			{"role/" + role.ID, `button[value="drop-1"]`, "add-rule"},
+			{"role/" + role.ID, done, "notice"},
+			{"token/" + token.ID + "/disable", "main form button", "notice"},
+			{"token/" + token.ID + "/enable", "main form button", "notice"},
+		} {
+			b.open(p.base + c.path)
+			if strings.Contains(c.press, "-") {
+				evaluate[bool](b, `document.querySelectorAll("details").forEach((d) => d.open = true), true`)
+			}
+			b.press(c.press)
+			b.until(fmt.Sprintf("document.activeElement.id == %q", c.id))
+		}
+		b.open(p.base + "role")
+		b.press(done) // without a name
+		b.until(`document.activeElement.id == "errors"`)
 	}
 }
 

@@ -37,7 +37,7 @@ func (v *view) verdictOf(e latchkey.Explanation, most int) verdict {
 	}
 	out := verdict{Action: action, Resource: string(e.Resource), Name: e.ResourceName,
 		Note:    v.inEnglish(adapters.Sentence(e.Undeclared)),
-		Decided: e.Decided, Reason: v.reason(&e, most)}
+		Decided: v.layerName(e.Decided), Reason: v.reason(&e, most)}
 	switch e.Verdict {
 	case "all":
 		out.Word, out.Class = v.say("access.every-row"), "on"
@@ -66,11 +66,6 @@ func (v *view) verdicts(answers []latchkey.Explanation) []verdict {
 		}
 	}
 	return rows
-}
-
-// reason returns why a decision is what it is, in at most most runes.
-func (v *view) reason(e *latchkey.Explanation, most int) template.HTML {
-	return v.inEnglish(shorten(adapters.Sentence(roleIDs.ReplaceAllString(e.Reason, "")), most))
 }
 
 // roleIDs matches the ids that an explanation writes after the names of roles, for logs.

@@ -16,7 +16,8 @@ func Apperate() []Right {
 }
 
 // ApperateWords returns the English texts with the words of IEX Apperate's token page: those of its instructions
-// "Creating an API Token", and of the page itself as it was in January 2023. Options.CreditMeter "core" belongs to them.
+// "Creating an API Token", and of the page itself as it was in January 2023. Options.CreditMeter "core" belongs to
+// them.
 func ApperateWords() *Words {
 	w, err := English().With(map[string]string{
 		"frame.title":     "API Tokens",

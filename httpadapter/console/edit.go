@@ -45,8 +45,8 @@ func (v *view) save(id string) error {
 		if err != nil {
 			return err
 		}
-		page := ui{}
-		if len(e.Errors) == 0 && do != "again" {
+		page := ui{Focus: map[string]string{"add": "add", "addrole": "addrole", "again": "name"}[do]}
+		if len(e.Errors) == 0 && text(v.form, "add")+text(v.form, "addrole") != "" && do != "again" {
 			page.Notice = v.rich("edit.added")
 		}
 		return v.showEdit(http.StatusOK, page, &t, e, nil)

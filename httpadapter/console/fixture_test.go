@@ -162,7 +162,7 @@ func (w *fixture) form(page string) url.Values {
 var (
 	inputs    = regexp.MustCompile(`<input ([^>]*)>`)
 	areas     = regexp.MustCompile(`<textarea ([^>]*)>([^<]*)</textarea>`)
-	selects   = regexp.MustCompile(`(?s)<select name="([^"]*)"[^>]*>(.*?)</select>`)
+	selects   = regexp.MustCompile(`(?s)<select (?:id="[^"]*" )?name="([^"]*)"[^>]*>(.*?)</select>`)
 	selected  = regexp.MustCompile(`<option value="([^"]*)" selected>`)
 	attribute = func(name, in string) string {
 		m := regexp.MustCompile(`(?:^|\s)` + name + `="([^"]*)"`).FindStringSubmatch(in)

@@ -336,6 +336,25 @@ func (e *roleForm) arrange(do string) bool {
 	return true
 }
 
+// focusAfter returns the id of what the person works on after a button inside the form.
+func (e *roleForm) focusAfter(do string) string {
+	what, at, _ := strings.Cut(do, "-")
+	i, _ := strconv.Atoi(at)
+	switch {
+	case what == "add":
+		return fmt.Sprintf("verb-%d", len(e.Rules)-1)
+	case what == "up":
+		return fmt.Sprintf("rule-%d", i-1)
+	case what == "drop" && i < len(e.Rules):
+		return fmt.Sprintf("rule-%d", i)
+	case what == "drop":
+		return "add-rule"
+	case what == "addrole":
+		return "addrole"
+	}
+	return "name"
+}
+
 // applyTo returns a role's stored rules with the typed ones in the place of those that the form showed.
 func (e *roleForm) applyTo(stored, typed latchkey.Permissions) (latchkey.Permissions, error) {
 	if e.From < 0 || e.From > e.To || e.To > len(stored) || e.Of != len(stored) {
@@ -372,9 +391,9 @@ func (v *view) putRole(id string) error {
 	} else {
 		e.AddRole = ""
 	}
-	if e.arrange(text(v.form, "do")) {
+	if do := text(v.form, "do"); e.arrange(do) {
 		v.readRules(e, r.Permissions)
-		return v.showRole(http.StatusOK, ui{}, r, e, false)
+		return v.showRole(http.StatusOK, ui{Focus: e.focusAfter(do)}, r, e, false)
 	}
 	nameError := template.HTML("") // of a new name
 	apply := func(r *latchkey.Role) error {

@@ -342,7 +342,8 @@ type ui struct {
 	Notice                    template.HTML // what was done
 	Errors                    []template.HTML
 	FieldErrors               []fieldError
-	Usage                     bool // the person may see usage
+	Focus                     string // the id of the element that gets the focus; "": what there is to say, if anything
+	Usage                     bool   // the person may see usage
 	Body                      template.HTML
 }
 
@@ -386,7 +387,13 @@ func (v *view) show(status int, name string, page ui, data any) error {
 		"FormID": newFormID(), "D": data}); err != nil {
 		return fmt.Errorf("console: page %s: %w", name, err)
 	}
-	page.Body = template.HTML(body.String()) // rendered by a template
+	text := body.String()
+	if id := ` id="` + page.Focus + `"`; page.Focus != "" && len(page.Errors) == 0 { // no text that was typed holds this
+		text = strings.Replace(text, id, id+" autofocus", 1)
+	} else {
+		page.Focus = ""
+	}
+	page.Body = template.HTML(text) // rendered by a template
 	var whole bytes.Buffer
 	if err := pages.ExecuteTemplate(&whole, "frame.html", page); err != nil {
 		return fmt.Errorf("console: frame: %w", err)

@@ -15,6 +15,7 @@ var catalogues = []phrases{
 	frameWords,
 	listWords,
 	newWords,
+	reasonWords,
 	roleWords,
 	rolesWords,
 	secretWords,

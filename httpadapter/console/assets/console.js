@@ -135,7 +135,7 @@ each("form[data-guard], form[data-dirty]", (form) => {
 });
 
 // After a refusal the errors have the focus, and after a change what was done.
-const first = document.getElementById("errors") || document.getElementById("notice");
+const first = document.querySelector("#errors, main [autofocus]:not(dialog *)");
 if (first) first.focus();
 
 // Moments are shown in the reader's zone, with UTC beside them.
