@@ -308,6 +308,39 @@ func (i *inspector) picture(name string) {
 	require.NoError(i.t, os.WriteFile(filepath.Join(i.pictures, name+".png"), picture, 0o644))
 }
 
+// TestConsoleOfAHost: with a host's own colours, logo and links, and in a script from right to left, the pages are
+// accessible and fit.
+func TestConsoleOfAHost(t *testing.T) {
+	p := servePages(t)
+	token, role := p.furnish()
+	arabic, err := console.Translate("ar", map[string]string{"frame.tokens": "الرموز", "frame.roles": "الأدوار"})
+	require.NoError(t, err)
+	access := must(p.acme.Assume(latchkey.Client{ID: "ada", Name: "Ada"}, latchkey.Permissions{
+		latchkey.Allow(latchkey.Any, latchkey.Give).On("*", "latchkey/*")}))
+	mux := http.NewServeMux()
+	console.Mount(mux, "", func(*http.Request) (latchkey.Account, latchkey.Access, error) { return p.acme, access, nil },
+		&console.Options{Title: "Keys of the harbour", Catalogue: console.Apperate(), Languages: []*console.Words{arabic},
+			Look: console.Look{
+				Light: console.Colours{Background: "#faf6ff", Accent: "#7a1fa2", Line: "#e2d8ee"},
+				Dark:  console.Colours{Background: "#120a1a", Card: "#1d1226", Accent: "#d9a6f0"},
+				Logo:  []byte(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><circle cx="4.5" cy="4.5" r="4"/></svg>`)},
+			Links: func(*http.Request) []console.Link {
+				return []console.Link{{Text: "Dashboard", URL: "/"}, {Text: "Sign out", URL: "/sign-out"}}
+			}})
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	i := &inspector{tab: newTab(t, harness.Chromium(t, &harness.Server{Port: "9"})),
+		pictures: os.Getenv("LATCHKEY_SCREENSHOTS")}
+	for n, path := range []string{"", "token/" + token.ID, "role/" + role.ID, "usage", "new"} {
+		i.open(server.URL + "/" + path)
+		require.Equal(t, "rtl", evaluate[string](i.tab, "document.dir"))
+		i.inspect(fmt.Sprintf("host-%d", n))
+		require.Empty(t, i.complaints(), path)
+	}
+	require.Equal(t, "rgb(122, 31, 162)", evaluate[string](i.tab, `matchMedia("(prefers-color-scheme: dark)").matches ?
+		"rgb(122, 31, 162)" : getComputedStyle(document.querySelector("a")).color`))
+}
+
 // TestConsolePrints: on paper stand the records, black on white, and no controls.
 func TestConsolePrints(t *testing.T) {
 	p := servePages(t)

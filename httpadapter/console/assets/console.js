@@ -121,10 +121,10 @@ each("form[data-guard], form[data-dirty]", (form) => {
 	bar.method = "post";
 	bar.action = form.action;
 	for (const [name, value] of [...draft.fields, ["form", form.elements.form.value], ["do", "again"]]) {
-		const field = make("textarea", "");
+		const field = make("input", "");
+		field.type = "hidden";
 		field.name = name;
 		field.value = value;
-		field.hidden = true;
 		bar.append(field);
 	}
 	const discard = make("button", words.discard, "button small");
