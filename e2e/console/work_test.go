@@ -334,6 +334,7 @@ func TestConsoleOfAHost(t *testing.T) {
 	for n, path := range []string{"", "token/" + token.ID, "role/" + role.ID, "usage", "new"} {
 		i.open(server.URL + "/" + path)
 		require.Equal(t, "rtl", evaluate[string](i.tab, "document.dir"))
+		require.Zero(t, evaluate[float64](i.tab, `document.querySelector(".top").getBoundingClientRect().left`))
 		i.inspect(fmt.Sprintf("host-%d", n))
 		require.Empty(t, i.complaints(), path)
 	}
@@ -353,7 +354,7 @@ func TestConsolePrints(t *testing.T) {
 		require.NoError(t, err)
 		i.do(chromedp.EmulateViewport(794, 1123)) // A4 at 96 dpi
 		i.open(p.base + path)
-		require.Empty(t, evaluate[[]string](i.tab, `[...document.querySelectorAll("button, nav, [type=search]")]
+		require.Empty(t, evaluate[[]string](i.tab, `[...document.querySelectorAll("button, .button, nav, [type=search]")]
 			.filter((e) => e.getClientRects().length && !e.closest(".sr")).map((e) => e.outerHTML.slice(0, 120))`), path)
 		paper := evaluate[string](i.tab, "getComputedStyle(document.body).backgroundColor")
 		require.Equal(t, "rgb(255, 255, 255)", paper, path)
