@@ -261,3 +261,15 @@ func TestNoPageIsHeavy(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, ruleTexts(rules), ruleTexts(r.Permissions))
 }
+
+// The script asks for the icon with a query, to learn whether the server can be reached: no cache may answer.
+func TestTheServerItselfIsAsked(t *testing.T) {
+	w := newFixture(t, nil)
+	for path, want := range map[string]string{"static/" + iconName: "public, max-age=31536000, immutable",
+		"static/" + iconName + "?1796087353348": "no-store"} {
+		rec := httptest.NewRecorder()
+		w.mux.ServeHTTP(rec, httptest.NewRequest("GET", "/any/where/"+path, nil))
+		require.Equal(t, http.StatusOK, rec.Code)
+		require.Equal(t, want, rec.Header().Get("Cache-Control"), path)
+	}
+}
