@@ -365,8 +365,8 @@ func TestConsolePrints(t *testing.T) {
 	}
 }
 
-// TestConsoleFocusFollowsTheWork: after a change the focus is on what was done, and after a button inside a form on what
-// it was pressed for, with scripts and without.
+// TestConsoleFocusFollowsTheWork: after a change the focus is on what was done. After a button inside a form it is on
+// what the button was pressed for. Both hold with scripts and without.
 func TestConsoleFocusFollowsTheWork(t *testing.T) {
 	p := servePages(t)
 	token, role := p.furnish()
