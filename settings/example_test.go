@@ -3,6 +3,8 @@ package settings_test
 import (
 	"fmt"
 	"log"
+	"os"
+	"path/filepath"
 
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/memstore"
@@ -28,4 +30,32 @@ func Example() {
 	keys := latchkey.New(memstore.New(nil), opts) // a program opens the store that s.Engine and s.DSN tell
 	fmt.Println(s.Engine(), opts.Prefix, keys.MaxStale())
 	// Output: sqlite acme 5s
+}
+
+func ExampleRead() {
+	dir, err := os.MkdirTemp("", "settings")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "latchkey.json")
+	err = os.WriteFile(path, []byte(`{"format": 1, "store": {"engine": "sqlite", "file": "latchkey.db"}}`), 0o600)
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	s, err := settings.Read(path) // "latchkey.json"
+	if err != nil {
+		log.Fatal(err)
+	}
+	opts, err := s.Options() // set Observer, Logger and the like before latchkey.New
+	if err != nil {
+		log.Fatal(err)
+	}
+	dsn, err := s.DSN() // for sql.Open
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(opts.MaxStale, filepath.Base(dsn) != "")
+	// Output: 0s true
 }
