@@ -6,6 +6,7 @@ replace github.com/latchkey-go/latchkey => ../
 
 // An npm package has Go files of its own.
 ignore (
+	./api/node_modules
 	./authzen/node_modules
 	./clients/node_modules
 	./oauth/node_modules
@@ -25,7 +26,15 @@ require (
 	modernc.org/sqlite v1.61.1
 )
 
-require golang.org/x/oauth2 v0.38.0
+require (
+	github.com/casbin/casbin/v3 v3.10.0
+	golang.org/x/oauth2 v0.38.0
+)
+
+require (
+	github.com/bmatcuk/doublestar/v4 v4.6.1 // indirect
+	github.com/casbin/govaluate v1.3.0 // indirect
+)
 
 require (
 	filippo.io/edwards25519 v1.2.0 // indirect
