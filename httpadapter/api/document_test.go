@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -49,10 +50,12 @@ type documentOf struct {
 	docs    map[string]string // comments in Go: "latchkey.Token.Name"
 	schemas object
 	closed  map[string]bool // schemas of requests
+	used    map[string]bool // names of descriptions
 }
 
 func newDocument(t *testing.T) *documentOf {
-	return &documentOf{docs: goComments(t, "../.."), schemas: object{}, closed: map[string]bool{}}
+	return &documentOf{docs: goComments(t, "../.."), schemas: object{}, closed: map[string]bool{},
+		used: map[string]bool{}}
 }
 
 func (d *documentOf) bytes(t *testing.T) []byte {
@@ -67,7 +70,8 @@ func (d *documentOf) bytes(t *testing.T) []byte {
 
 func (d *documentOf) document() object {
 	paths := object{documentPath: object{"get": object{
-		"operationId": "getDocument", "summary": "Read this document", "tags": []string{"document"}, "security": []any{},
+		"operationId": "getDocument", "summary": "Read this document", "description": "No credential is needed.",
+		"tags": []string{"document"}, "security": []any{},
 		"responses": object{"200": object{"description": "This document.",
 			"content": object{mediaJSON: object{"schema": object{"type": "object"}}}}},
 	}}}
@@ -170,15 +174,17 @@ func problemStatuses(op *operation) []int {
 func (d *documentOf) problems(schema object) object {
 	out := object{}
 	for status, text := range problemTexts {
-		r := object{"description": text, "content": object{"application/problem+json": object{"schema": schema}}}
+		hs := []string{"RateLimit", "RateLimit-Policy"} // of a token that has a rate, whatever becomes of its request
 		switch status {
-		case 400, 401, 403: // RFC 6750 §3.1
-			r["headers"] = refs("headers", "WWW-Authenticate")
-		case 429:
-			r["headers"] = refs("headers", "RateLimit", "RateLimit-Policy", "Retry-After")
-		case 503:
-			r["headers"] = refs("headers", "Retry-After")
+		case 400, 403: // RFC 6750 §3.1
+			hs = append(hs, "WWW-Authenticate")
+		case 401: // there is no token
+			hs = []string{"WWW-Authenticate"}
+		case 429, 503:
+			hs = append(hs, "Retry-After")
 		}
+		r := object{"description": text, "headers": refs("headers", hs...),
+			"content": object{"application/problem+json": object{"schema": schema}}}
 		out["Problem"+strconv.Itoa(status)] = r
 	}
 	return out
@@ -195,10 +201,8 @@ func refs(kind string, names ...string) object {
 }
 
 func (d *documentOf) operation(op *operation) object {
-	out := object{"operationId": op.id, "summary": op.summary, "tags": []string{op.tag}}
-	if op.text != "" {
-		out["description"] = op.text
-	}
+	out := object{"operationId": op.id, "summary": op.summary, "tags": []string{op.tag},
+		"description": cmp.Or(op.text, op.summary+".")}
 	if list := d.parameters(op); len(list) > 0 {
 		out["parameters"] = list
 	}
@@ -406,9 +410,10 @@ func (d *documentOf) structSchema(t reflect.Type, patch bool) object {
 	properties, required := object{}, []string{}
 	for _, f := range fieldsOf(t) {
 		schema := d.schema(f.typ, patch)
-		if patch {
+		switch {
+		case patch && !f.required: // null removes it
 			schema = nullable(schema)
-		} else if f.required {
+		case f.required && !patch:
 			required = append(required, f.name)
 		}
 		if text := d.text(t, f); text != "" {
@@ -429,14 +434,20 @@ func (d *documentOf) structSchema(t reflect.Type, patch bool) object {
 	return ref("schemas", name)
 }
 
-// text returns the description of a member: its comment in Go.
+// text returns the description of a member: that of descriptions, or its comment in Go.
 func (d *documentOf) text(t reflect.Type, f field) string {
 	parent := t
 	for _, i := range f.index[:len(f.index)-1] {
 		parent = parent.Field(i).Type
 	}
 	name, _, _ := strings.Cut(parent.Name(), "[") // of List[Token]
-	return d.docs[path.Base(parent.PkgPath())+"."+name+"."+parent.Field(f.index[len(f.index)-1]).Name]
+	name = path.Base(parent.PkgPath()) + "." + name + "."
+	short := strings.TrimPrefix(name, "latchkey.") + f.name
+	if text, ok := descriptions[short]; ok {
+		d.used[short] = true
+		return text
+	}
+	return d.docs[name+parent.Field(f.index[len(f.index)-1]).Name]
 }
 
 var (
@@ -496,7 +507,7 @@ var ruleSchema = object{
 		"allow": actions, "grant": actions, "deny": actions,
 		"on": object{"type": "array", "items": object{"type": "string"}, "minItems": 1,
 			"description": "Patterns: dataset/orders, dataset/*, project/{*}/file."},
-		"where": ref("schemas", "Condition"),
+		"where": object{"$ref": "#/components/schemas/Condition", "description": "The rows that it is about. Absent: all."},
 		"force": object{"type": "object", "additionalProperties": true, "description": "Values that are written into new " +
 			"rows."},
 	},

@@ -68,8 +68,8 @@ type Lineage struct {
 
 // Ancestor is a token that another was minted from.
 type Ancestor struct {
-	ID     string `json:"id"`
-	Parent string `json:"parent,omitempty"`
+	ID     string `json:"id"`               // Its id.
+	Parent string `json:"parent,omitempty"` // The id of the token that minted it. Absent: it was issued.
 	// How many ancestors it has itself.
 	Depth uint8 `json:"depth"`
 	// Absent: the caller may not read it.
@@ -108,7 +108,7 @@ func (c *call) roleLineage(*none) (Lineage, error) {
 
 // Holder is a token that may do what was asked about.
 type Holder struct {
-	Token Token `json:"token"`
+	Token Token `json:"token"` // The token.
 	// The rows that it may do it to. Absent: hidden or unknown.
 	Rows *latchkey.Condition `json:"rows,omitempty"`
 	// The caller may not read a role or a token that the rights come from.

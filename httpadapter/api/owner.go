@@ -12,7 +12,7 @@ import (
 
 // Owner is the record of the account.
 type Owner struct {
-	ID string `json:"id"`
+	ID string `json:"id"` // The account.
 	// 0: there is no record yet.
 	Version uint64 `json:"version"`
 	OwnerSettings

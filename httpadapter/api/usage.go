@@ -48,7 +48,7 @@ func (c *call) listEvents(*none) (List[latchkey.Event], error) {
 
 // Catalogue is what the host declares of its resources and actions.
 type Catalogue struct {
-	Resources []ResourceType `json:"resources,omitempty"`
+	Resources []ResourceType `json:"resources,omitempty"` // The kinds of resources that there are.
 	// What people call actions.
 	Actions map[latchkey.Action]string `json:"actions,omitempty"`
 }
@@ -59,7 +59,7 @@ type ResourceType struct {
 	Template string `json:"template"`
 	// What people call it.
 	Name    string            `json:"name,omitempty"`
-	Actions []latchkey.Action `json:"actions,omitempty"`
+	Actions []latchkey.Action `json:"actions,omitempty"` // The actions that there are on it.
 	// The types of the fields of its rows: text, integer, number, boolean, date, datetime or float.
 	Fields map[string]string `json:"fields,omitempty"`
 }

@@ -89,7 +89,7 @@ func (n *NewToken) spec() latchkey.Spec {
 
 // Made is the reply to a request that makes a token.
 type Made struct {
-	Token Token `json:"token"`
+	Token Token `json:"token"` // The token.
 	// The text of the token. It is shown this once. Absent: the client has it already.
 	Secret string `json:"secret,omitempty"`
 }
@@ -104,7 +104,7 @@ type Secret struct {
 
 // List is one page.
 type List[T any] struct {
-	Items []T `json:"items"`
+	Items []T `json:"items"` // The items of the page, in the order of the list.
 	// The cursor of the page that follows. Absent: there is none.
 	Next string `json:"next,omitempty"`
 }
