@@ -87,8 +87,10 @@ func open(ctx context.Context, cfg config, log *slog.Logger) (_ *app, err error)
 	return a, nil
 }
 
-func (a *app) routes() http.Handler {
+func (a *app) routes(cfg config) http.Handler {
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", a.serveHome(cfg))
+	a.mountNative(mux, cfg)
 	cloudtables.Mount(mux, a.account, &cloudtables.Options{Logger: a.log})
 	a.mountDataCalls(mux)
 	a.mountEmbedding(mux)

@@ -185,7 +185,7 @@ func TestPasswordsAreNotShown(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		printWelcome(&out, "http://x", c)
+		printWelcome(&out, c)
 		fmt.Fprintf(&out, "%v %+v %#v", c, c, c)
 		if strings.Contains(out.String(), marker) || !strings.Contains(out.String(), c.db.shown) {
 			t.Errorf("%s: %s", dsn, &out)

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/signal"
 	"strings"
@@ -35,6 +36,18 @@ type config struct {
 	addr                 string
 	db                   source
 	keyring, credentials string
+	url                  string     // as clients know the server; "": OAuth is not served
+	github               publicKeys // nil: GitHub's reports are not taken
+	base                 string     // the address that it listens on, as a URL
+}
+
+// listenOn fills in what depends on the address.
+func (c *config) listenOn(addr net.Addr) {
+	c.base = "http://" + addr.String()
+	// Others would send their secrets to an address of the network without TLS.
+	if at, ok := addr.(*net.TCPAddr); ok && c.url == "" && at.IP.IsLoopback() {
+		c.url = c.base
+	}
 }
 
 func parseFlags(args []string, out io.Writer) (config, error) {
@@ -51,6 +64,10 @@ func parseFlags(args []string, out io.Writer) (config, error) {
 	flags.StringVar(&c.credentials, "credentials", "",
 		"`file` the first start writes its secrets to (default: -db and \".credentials.json\"; "+
 			"must be named when -db is no file)")
+	flags.StringVar(&c.url, "url", "", "`URL` by which clients know this server, https://demo.example.com, "+
+		"which OAuth needs (default: its address, if that is one of this machine alone)")
+	github := flags.String("github-keys", "", "`file` of GitHub's public keys, as "+
+		"https://api.github.com/meta/public_keys/secret_scanning replies; without it GitHub's reports are not taken")
 	// package flag repeats unknown flags: a DSN joined to -db would be printed with its password
 	for _, arg := range args {
 		if name, _, _ := strings.Cut(arg, "="); strings.HasPrefix(name, "-") && noFileName.MatchString(name) {
@@ -68,6 +85,12 @@ func parseFlags(args []string, out io.Writer) (config, error) {
 	}
 	var err error
 	if c.db, err = sourceOf(*db); err != nil {
+		return config{}, err
+	}
+	if err := checkURL(c.url); err != nil {
+		return config{}, err
+	}
+	if c.github, err = readPublicKeys(*github); err != nil {
 		return config{}, err
 	}
 	if c.db.engine != sqliteEngine {
@@ -106,8 +129,9 @@ func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	cfg.listenOn(listener.Addr())
 	server := &http.Server{
-		Handler:           app.routes(),
+		Handler:           app.routes(cfg),
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       15 * time.Second,
@@ -118,7 +142,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }()
 	background.Go(func() { app.purgeHourly(ctx) })
-	printWelcome(stdout, "http://"+listener.Addr().String(), cfg)
+	printWelcome(stdout, cfg)
 
 	select {
 	case err := <-ended:
@@ -135,29 +159,63 @@ func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
 	return nil
 }
 
-func printWelcome(w io.Writer, base string, cfg config) {
+// checkURL returns an error for a URL that OAuth cannot name: RFC 8414 wants https, but for this machine.
+func checkURL(text string) error {
+	u, err := url.Parse(text)
+	switch {
+	case text == "":
+		return nil
+	case err != nil || u.Hostname() == "" || u.Path != "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||
+		u.String() != text:
+		return errors.New("-url must be a scheme and a host, with no slash at its end: https://demo.example.com")
+	case u.Scheme != "https" && (u.Scheme != "http" ||
+		u.Hostname() != "localhost" && !net.ParseIP(u.Hostname()).IsLoopback()):
+		return errors.New("-url must begin with https:// (http is for localhost)")
+	}
+	return nil
+}
+
+func printWelcome(w io.Writer, cfg config) {
+	base, file := cfg.base, cfg.credentials
 	fmt.Fprintf(w, `latchkey example server: %[1]s
 Tokens, roles and %[2]s are in %[3]s, its keys in %[4]s, the secrets of the first start in %[5]s.
 
-See it:       %[1]s/embed
-Manage it:    %[1]s/console/
+See it:       %[1]s/
 Take a key:   KEY=$(sed -n 's/.*"api_key": "\([^"]*\)".*/\1/p' '%[5]s')
-Read rows:    curl -G %[1]s/io/api/1/dataset/%[6]s -d "key=$KEY" -d role=biscoe
-Get a token:  curl %[1]s/io/api/1/access -d "key=$KEY" -d role=biscoe -d clientId=42 -d clientName=Ada
-Use it:       curl '%[1]s/io/dataset/%[6]s/table?token=...'
-Filtered:     curl -G %[1]s/io/api/1/dataset/%[6]s -d "key=$KEY" -d role=viewer \
-                --data-urlencode 'conditions={"id":"dp-6","op":">=","value":"4000","set":false}'
-Add a row:    curl %[1]s/io/api/1/dataset/%[6]s -d "key=$KEY" -d 'roles[]=keeper' -d dp-1=Adelie -d dp-2=Dream
+Use it:       curl -H "Authorization: Bearer $KEY" %[1]s/penguins
+Who am I:     curl -H "Authorization: Bearer $KEY" %[1]s%[6]s/me
+Manage it:    SECRET=$(sed -n 's/.*"secret": "\([^"]*\)".*/\1/p' '%[5]s')
+              curl -H "Authorization: Bearer $SECRET" '%[1]s%[6]s/tokens?limit=2'
+Make a key:   curl -H "Authorization: Bearer $SECRET" %[1]s%[6]s/tokens --json \
+                '{"kind":"api_key","name":"mine","roles":["viewer"]}'
+More of it:   docs/api.md, %[1]s%[6]s/openapi.json
+`, base, datasetName, cfg.db.shown, cfg.keyring, file, apiPrefix)
+	if cfg.url != "" {
+		fmt.Fprintf(w, `By OAuth:     ID=$(sed -n 's/.*"api_key_id": "\([^"]*\)".*/\1/p' '%[2]s')
+              curl -u "$ID:$KEY" %[1]s/oauth/token -d grant_type=client_credentials -d scope=penguins:read
+`, base, file)
+	}
+	fmt.Fprintf(w, `Leaked:       curl -H "Authorization: Bearer $SECRET" %[1]s/leaks \
+                -H 'Content-Type: text/plain' -d PASTED
 
-The other systems take the other secrets of that file:
-DatoCMS:      CMA=$(sed -n 's/.*"cma_token": "\([^"]*\)".*/\1/p' '%[5]s')
+The other systems take the secrets of that file, too:
+CloudTables:  curl -G %[1]s/io/api/1/dataset/%[3]s -d "key=$KEY" -d role=biscoe
+              curl %[1]s/io/api/1/access -d "key=$KEY" -d role=biscoe -d clientId=42 -d clientName=Ada
+              curl '%[1]s/io/dataset/%[3]s/table?token=...'
+Filtered:     curl -G %[1]s/io/api/1/dataset/%[3]s -d "key=$KEY" -d role=viewer \
+                --data-urlencode 'conditions={"id":"dp-6","op":">=","value":"4000","set":false}'
+Add a row:    curl %[1]s/io/api/1/dataset/%[3]s -d "key=$KEY" -d 'roles[]=keeper' -d dp-1=Adelie -d dp-2=Dream
+Embedded:     %[1]s/embed
+DatoCMS:      CMA=$(sed -n 's/.*"cma_token": "\([^"]*\)".*/\1/p' '%[2]s')
               curl %[1]s/access_tokens -H "Authorization: Bearer $CMA" -H 'X-Api-Version: 3'
               curl %[1]s/graphql -H "Authorization: Bearer $CMA" \
                 -d '{"query":"{ allPenguins(first: 2) { id species } }"}'
-IEX Cloud:    PK=$(sed -n 's/.*"publishable": "\([^"]*\)".*/\1/p' '%[5]s')
+IEX Cloud:    PK=$(sed -n 's/.*"publishable": "\([^"]*\)".*/\1/p' '%[2]s')
               curl "%[1]s/v1/data/ACME/PENGUINS/1?token=$PK"
-WebForce:     SS=$(sed -n 's/.*"session": "\([^"]*\)".*/\1/p' '%[5]s')
+WebForce:     SS=$(sed -n 's/.*"session": "\([^"]*\)".*/\1/p' '%[2]s')
               curl %[1]s/api -d cmd=access.get_all -d "auth_token=$SS"
+
+The console:  %[1]s/console/
 Stop:         Ctrl-C
-`, base, datasetName, cfg.db.shown, cfg.keyring, cfg.credentials, datasetID)
+`, base, file, datasetID)
 }

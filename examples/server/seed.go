@@ -131,6 +131,7 @@ type credentials struct {
 	Secret      string `json:"secret"`
 	Publishable string `json:"publishable"`
 	APIKey      string `json:"api_key"`
+	APIKeyID    string `json:"api_key_id"` // no secret: what OAuth calls the client_id
 	CMAToken    string `json:"cma_token"`
 	Session     string `json:"session"`
 }
@@ -222,7 +223,7 @@ func (s *setup) makeTokens(ctx context.Context, account latchkey.Account, made *
 	if err != nil {
 		return err
 	}
-	made.CMAToken = secret.Reveal()
+	made.CMAToken, made.APIKeyID = secret.Reveal(), s.values["api_key"]
 	return s.put(ctx, "cma_token", id)
 }
 

@@ -60,6 +60,7 @@ type Credentials struct {
 	Secret      string `json:"secret"`
 	Publishable string `json:"publishable"`
 	APIKey      string `json:"api_key"`
+	APIKeyID    string `json:"api_key_id"`
 	CMAToken    string `json:"cma_token"`
 	Session     string `json:"session"`
 }
