@@ -28,10 +28,21 @@ func (p *policy) within(ctx context.Context, q *policy) bool {
 	return p.withinFor(ctx, q, false, nil, nil)
 }
 
+// withinSame is within for two policies of one caller: what refers to the caller means the same in both, whatever its
+// value.
+func (p *policy) withinSame(ctx context.Context, q *policy) bool {
+	return p.withinBy(q, false, &subsumption{ctx: ctx, left: maxSteps, same: true})
+}
+
 // withinFor is within; if anyOnly is true, for the actions that [Any] includes only. Mine and theirs are what is known
 // of the callers of p and of q, for good: references that they fill in are compared by their values. Mine returns a
 // reference itself if its value may still come to be known. Nil: nothing is known.
 func (p *policy) withinFor(ctx context.Context, q *policy, anyOnly bool, mine, theirs refValues) bool {
+	return p.withinBy(q, anyOnly, &subsumption{ctx: ctx, left: maxSteps, mine: mine, theirs: theirs})
+}
+
+// withinBy is withinFor with the work of w.
+func (p *policy) withinBy(q *policy, anyOnly bool, w *subsumption) bool {
 	switch {
 	case p == nil:
 		return true
@@ -39,15 +50,17 @@ func (p *policy) withinFor(ctx context.Context, q *policy, anyOnly bool, mine, t
 		return true
 	case p.invalid():
 		return false
-	case p.pairedCreate && p.forcesRefsBut(mine):
+	case p.pairedCreate && p.forcesRefsBut(w.mine):
 		return false // values that disagree here may agree for some caller
 	case q == nil:
 		q = &policy{}
 	}
-	w := subsumption{ctx: ctx, left: maxSteps, mine: mine, theirs: theirs}
 	unforced := !q.forcesValues()
 	actions := representedActions(p, q)
 	pClients, qClients := p.refersToClient(), q.refersToClient()
+	if w.same { // each case of the one is that of the other
+		pClients, qClients = pClients || qClients, pClients || qClients
+	}
 	for of := range representatives(p, q) {
 		if !w.spend(of.work) {
 			return false
@@ -67,9 +80,9 @@ func (p *policy) withinFor(ctx context.Context, q *policy, anyOnly bool, mine, t
 }
 
 // classWithin reports whether q allows, for one action and in each of the cases of a class of resources, what p allows
-// in any. Unforced says that q forces no values.
+// in any. Of one caller, each case is compared with itself alone. Unforced says that q forces no values.
 func (w *subsumption) classWithin(p, q *policy, a Action, unforced bool, asked, answered []question) bool {
-	for _, x := range asked {
+	for i, x := range asked {
 		x.action = a
 		if !w.spend(1) {
 			return false
@@ -77,7 +90,11 @@ func (w *subsumption) classWithin(p, q *policy, a Action, unforced bool, asked, 
 		if !p.mayDisagree(a) && p.fastVerdict(&x) == verdictNone {
 			continue
 		}
-		for _, y := range answered {
+		cases := answered
+		if w.same {
+			cases = answered[i : i+1]
+		}
+		for _, y := range cases {
 			y.action = a
 			if unforced && !q.mayDisagree(a) && q.fastVerdict(&y) == verdictAll {
 				continue
@@ -266,6 +283,7 @@ type subsumption struct {
 	checkedAt int // the steps that were left when ctx was last checked, plus 1
 
 	mine, theirs refValues // as in withinFor
+	same         bool      // both are of one caller, whose references have one value each, or none
 }
 
 // spend takes steps from the budget. It reports whether the work may continue.
@@ -295,7 +313,7 @@ func (w *subsumption) grantsWithin(gs, hs []grant) bool {
 			return false
 		}
 		for _, h := range hs {
-			if subset(h.forced, g.forced) {
+			if w.subset(h.forced, g.forced) {
 				rows = append(rows, known(h.rows, w.theirs))
 			}
 		}
@@ -316,9 +334,9 @@ func known(c Condition, caller refValues) Condition {
 
 // subset reports whether g holds every value of h. A reference that is not filled in equals no other but OwnerID: two
 // callers may differ.
-func subset(h, g Values) bool {
+func (w *subsumption) subset(h, g Values) bool {
 	for name, v := range h {
-		if other, ok := g[name]; !ok || valueKey(other) != valueKey(v) || isRef(v) && v != OwnerID {
+		if other, ok := g[name]; !ok || valueKey(other) != valueKey(v) || isRef(v) && v != OwnerID && !w.same {
 			return false
 		}
 	}
@@ -371,7 +389,7 @@ func (w *subsumption) nodeImplies(g, h signed) bool {
 	case h.n.kind == nodeNever:
 		return false
 	case g.not == h.not && sameNode(g.n, h.n):
-		return !dependsOnCaller(g.n)
+		return w.same || !dependsOnCaller(g.n)
 	case g.is(nodeAny):
 		return g.every(func(part signed) bool { return w.nodeImplies(part, h) })
 	case h.is(nodeAll):
@@ -398,7 +416,7 @@ func (s signed) every(f func(signed) bool) bool {
 
 // leafImplies compares values for every type that a schema may give the field.
 func (w *subsumption) leafImplies(g, h signed) bool {
-	if dependsOnCaller(g.n) || dependsOnCaller(h.n) || g.n.field != h.n.field {
+	if g.n.field != h.n.field || !w.same && (dependsOnCaller(g.n) || dependsOnCaller(h.n)) {
 		return false
 	}
 	gop, gnot := positive(g)
@@ -406,7 +424,7 @@ func (w *subsumption) leafImplies(g, h signed) bool {
 	switch {
 	case gop == hop && gnot == hnot && sameValue(g.n.value, h.n.value):
 		return true
-	case g.n.refs || h.n.refs: // OwnerID, of an unknown value
+	case g.n.refs || h.n.refs: // of an unknown value: OwnerID, or any of one caller
 		return false
 	case gop == Eq && hop == Eq && !gnot && !hnot && reflect.TypeOf(g.n.value) == reflect.TypeOf(h.n.value):
 		return false // what binds as text, or as a whole number, differs there

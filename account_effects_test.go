@@ -1,0 +1,174 @@
+package latchkey_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+// effects returns what a revision would mean, by the names of tokens: "gains", "loses" or "gains and loses".
+func effects(w *world, rev latchkey.Revision) map[string]string {
+	w.Helper()
+	out := map[string]string{}
+	for e, err := range w.acme.Effects(w.ctx, rev) {
+		w.ok(err)
+		require.NotContains(w, out, e.Token.Name, "listed twice")
+		switch {
+		case e.Gains && e.Loses:
+			out[e.Token.Name] = "gains and loses"
+		case e.Gains:
+			out[e.Token.Name] = "gains"
+		default:
+			require.True(w, e.Loses, e.Token.Name)
+			out[e.Token.Name] = "loses"
+		}
+	}
+	return out
+}
+
+func TestEffectsOfRevisions(t *testing.T) {
+	w := newWorld(t)
+	read := latchkey.Allow(latchkey.Read).On("dataset/*")
+	write := latchkey.Allow(latchkey.Update).On("dataset/*")
+	mine := func(v any) latchkey.Rule {
+		return latchkey.Allow(latchkey.Delete).On("dataset/*").Where(latchkey.Where("by", latchkey.Eq, v))
+	}
+	own := latchkey.Allow(latchkey.Read).On("user/{*client}/*")
+	forced := latchkey.Allow(latchkey.Create).On("note").Force(map[string]any{"by": latchkey.Self})
+	viewer := w.role("viewer", read, mine(latchkey.Self), own, forced)
+	editor, err := w.acme.CreateRole(w.ctx, latchkey.Role{Name: "editor", Inherits: []string{viewer.ID},
+		Permissions: latchkey.Permissions{write}})
+	w.ok(err)
+	other := w.role("other", read)
+	issue := func(name string, roles []string, change func(*latchkey.Settings)) latchkey.Token {
+		s := latchkey.Settings{Name: name, Roles: roles}
+		if change != nil {
+			change(&s)
+		}
+		tok, _ := w.issue(latchkey.KindAPIKey, s)
+		return tok
+	}
+	issue("view", []string{viewer.ID}, nil)
+	issue("edit", []string{editor.ID}, nil)
+	issue("other", []string{other.ID}, nil)
+	issue("both", []string{viewer.ID, other.ID}, nil)
+	issue("off", []string{viewer.ID}, func(s *latchkey.Settings) { s.Disabled = true })
+	issue("later", []string{viewer.ID}, func(s *latchkey.Settings) { s.Validity.NotBefore = w.now().Add(time.Hour) })
+	issue("all", []string{viewer.ID}, func(s *latchkey.Settings) {
+		s.Permissions = latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*")}
+	})
+	issue("lent", []string{other.ID, viewer.ID}, func(s *latchkey.Settings) {
+		s.RoleEnds = map[string]time.Time{viewer.ID: w.now().Add(30 * time.Minute)}
+	})
+	issue("over", []string{viewer.ID}, func(s *latchkey.Settings) { s.Validity.NotAfter = w.now().Add(time.Minute) })
+	issue("off and over", []string{viewer.ID}, func(s *latchkey.Settings) {
+		s.Validity.NotAfter, s.Disabled = w.now().Add(time.Minute), true
+	})
+	gone := issue("revoked", []string{viewer.ID}, nil)
+	w.ok(w.acme.Revoke(w.ctx, gone.ID, ""))
+	_, root := w.issue(latchkey.KindSecret, latchkey.Settings{Name: "root"})
+	_, _, err = w.access(root).Mint(w.ctx, latchkey.Narrowing{Name: "minted", Roles: []string{viewer.ID},
+		Lifetime: time.Hour})
+	w.ok(err)
+	w.turn(2 * time.Minute)
+
+	with := func(r latchkey.Role, rules ...latchkey.Rule) latchkey.Revision {
+		r.Permissions = rules
+		return latchkey.Revision{Roles: []latchkey.Role{r}}
+	}
+	all := func(what string) map[string]string {
+		return map[string]string{"view": what, "edit": what, "both": what, "off": what, "later": what, "lent": what}
+	}
+	for name, c := range map[string]struct {
+		rev  latchkey.Revision
+		want map[string]string
+	}{
+		"nothing":           {latchkey.Revision{}, map[string]string{}},
+		"the same rules":    {with(viewer, read, mine(latchkey.Self), own, forced), map[string]string{}},
+		"in another order":  {with(viewer, own, forced, mine(latchkey.Self), read), map[string]string{}},
+		"one more rule":     {with(viewer, read, mine(latchkey.Self), own, forced, write), without(all("gains"), "edit")},
+		"one rule less":     {with(viewer, read, own, forced), all("loses")},
+		"another reference": {with(viewer, read, mine(latchkey.ClientID), own, forced), all("gains and loses")},
+		"a reference for every row": {with(viewer, read, own, forced,
+			latchkey.Allow(latchkey.Delete).On("dataset/*")), all("gains")},
+		"the client's part of a path": {with(viewer, read, mine(latchkey.Self), forced,
+			latchkey.Allow(latchkey.Read).On("user/{*client}/a")), all("loses")},
+		"a value that is no longer forced": {with(viewer, read, mine(latchkey.Self), own,
+			latchkey.Allow(latchkey.Create).On("note")), all("gains")},
+		"what another role gives as well": {with(viewer, mine(latchkey.Self), own, forced),
+			without(all("loses"), "both", "lent")},
+		"a deny at the end": {with(viewer, read, mine(latchkey.Self), own, forced,
+			latchkey.Deny(latchkey.Read).On("dataset/payroll")), without(all("loses"), "both", "lent")},
+		"a role that is deleted": {latchkey.Revision{Deleted: []string{other.ID}}, map[string]string{"other": "loses"}},
+		"a new role that is inherited": {latchkey.Revision{Roles: []latchkey.Role{
+			{ID: "new", Name: "base", Permissions: latchkey.Permissions{write}},
+			{ID: other.ID, Name: "other", Permissions: other.Permissions, Inherits: []string{"new"}}}},
+			map[string]string{"other": "gains", "both": "gains", "lent": "gains"}},
+		"a role that nobody has": {latchkey.Revision{Roles: []latchkey.Role{
+			{ID: "new", Name: "base", Permissions: latchkey.Permissions{write}}}}, map[string]string{}},
+		"a boundary": {latchkey.Revision{SetBoundary: true,
+			Boundary: latchkey.Permissions{latchkey.Allow(latchkey.Any).On("dataset/*")}},
+			with2(all("loses"), "root", "loses", "all", "loses")},
+		"a boundary of all but named actions": {latchkey.Revision{SetBoundary: true,
+			Boundary: latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*", "latchkey/*")}},
+			map[string]string{"root": "loses"}}, // it has Give without a rule
+		"a boundary beyond all": {latchkey.Revision{SetBoundary: true, Boundary: latchkey.Permissions{
+			latchkey.Allow(latchkey.Any, latchkey.Give).On("*", "latchkey/*")}}, map[string]string{}},
+		"an empty boundary": {latchkey.Revision{SetBoundary: true, Boundary: latchkey.Permissions{}},
+			with2(all("loses"), "root", "loses", "all", "loses", "other", "loses")},
+		"a boundary that is not set": {latchkey.Revision{Boundary: latchkey.Permissions{}}, map[string]string{}},
+	} {
+		require.Equal(t, c.want, effects(w, c.rev), name)
+	}
+
+	w.turn(time.Hour) // the lent role is over
+	require.Equal(t, without(all("loses"), "lent"), effects(w, with(viewer, read, own, forced)))
+	w.ok(w.acme.Configure(w.ctx, func(o *latchkey.Owner) error { o.NotBefore = w.now(); return nil }))
+	require.Empty(t, effects(w, with(viewer)), "all were ended")
+}
+
+func without(m map[string]string, names ...string) map[string]string {
+	for _, n := range names {
+		delete(m, n)
+	}
+	return m
+}
+
+// with2 adds pairs of a name and an effect.
+func with2(m map[string]string, pairs ...string) map[string]string {
+	for i := 0; i < len(pairs); i += 2 {
+		m[pairs[i]] = pairs[i+1]
+	}
+	return m
+}
+
+func TestEffectsRefuses(t *testing.T) {
+	w := newWorld(t)
+	role := w.role("viewer", latchkey.Allow(latchkey.Read).On("a"))
+	w.key(latchkey.Allow(latchkey.Read).On("a"))
+	_, root := w.issue(latchkey.KindSecret, latchkey.Settings{})
+	first := func(a latchkey.Account, rev latchkey.Revision) error {
+		for _, err := range a.Effects(w.ctx, rev) {
+			return err
+		}
+		return nil
+	}
+	for name, rev := range map[string]latchkey.Revision{
+		"two roles for one id":    {Roles: []latchkey.Role{role, role}},
+		"changed and deleted":     {Roles: []latchkey.Role{role}, Deleted: []string{role.ID}},
+		"no id":                   {Roles: []latchkey.Role{{Name: "a"}}},
+		"a role of the program":   {Roles: []latchkey.Role{{ID: "code:a", Name: "a"}}},
+		"no name":                 {Roles: []latchkey.Role{{ID: "a"}}},
+		"a boundary of no sense":  {SetBoundary: true, Boundary: latchkey.Permissions{{}}},
+		"a role that is two ways": {Deleted: []string{role.ID, role.ID}},
+	} {
+		require.ErrorIs(t, first(w.acme, rev), latchkey.ErrInvalid, name)
+	}
+	actor, err := w.acme.As(w.access(root))
+	w.ok(err)
+	w.is(latchkey.ErrDenied, first(actor, latchkey.Revision{}))
+	w.ok(first(w.acme, latchkey.Revision{}))
+}
