@@ -19,13 +19,13 @@ var ErrChanged = fmt.Errorf("%w: it has changed since the plan was made", latchk
 //
 // Roles are written after those that they inherit. A boundary that lets less through is written before them, and every
 // other one after them.
-func (p *Plan) Apply(ctx context.Context, keys *latchkey.Manager, report func(done string)) error {
+func (p *Plan) Apply(ctx context.Context, accounts Accounts, report func(done string)) error {
 	if p.Blocked() {
 		return fmt.Errorf("%w: a role that is to be deleted is still held", latchkey.ErrInUse)
 	}
 	for i := range p.Owners {
 		o := &p.Owners[i]
-		account, err := keys.Tenant(o.Owner)
+		account, err := accounts(o.Owner)
 		if err == nil {
 			err = o.apply(ctx, account, func(format string, args ...any) {
 				report(fmt.Sprintf("owner %q: ", o.Owner) + fmt.Sprintf(format, args...))
@@ -146,10 +146,10 @@ func (c *RoleChange) remove(ctx context.Context, account latchkey.Account, repor
 
 // Export returns the roles of owners, and what holds for their tokens, as a file. Roles that a surface made are left
 // out.
-func Export(ctx context.Context, keys *latchkey.Manager, owners ...string) (File, error) {
+func Export(ctx context.Context, accounts Accounts, owners ...string) (File, error) {
 	f := File{Owners: map[string]Owner{}}
 	for _, id := range owners {
-		account, err := keys.Tenant(id)
+		account, err := accounts(id)
 		if err != nil {
 			return f, err
 		}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -101,12 +100,15 @@ type Options struct {
 	Progress func(n int)
 }
 
+// Accounts returns the Account of an owner, by whose rights and in whose name changes are made.
+type Accounts func(owner string) (latchkey.Account, error)
+
 // Make compares a file with a store.
-func Make(ctx context.Context, keys *latchkey.Manager, f File, o Options) (*Plan, error) {
+func Make(ctx context.Context, accounts Accounts, f File, o Options) (*Plan, error) {
 	p := &Plan{}
 	seen := 0
 	for _, id := range slices.Sorted(maps.Keys(f.Owners)) {
-		account, err := keys.Tenant(id)
+		account, err := accounts(id)
 		if err != nil {
 			return nil, fmt.Errorf("owner %q: %w", id, err)
 		}
@@ -130,13 +132,12 @@ func Make(ctx context.Context, keys *latchkey.Manager, f File, o Options) (*Plan
 
 // owned are the roles of an owner in the store, and those of the application.
 type owned struct {
-	keys   *latchkey.Manager
 	byName map[string]latchkey.Role // those of the host
 	byID   map[string]latchkey.Role // all
 }
 
 func readRoles(ctx context.Context, account latchkey.Account) (*owned, error) {
-	o := &owned{account.Manager(), map[string]latchkey.Role{}, map[string]latchkey.Role{}}
+	o := &owned{map[string]latchkey.Role{}, map[string]latchkey.Role{}}
 	for r, err := range account.Roles(ctx, latchkey.RoleQuery{Page: latchkey.Page{Limit: 1000}}) {
 		if err != nil {
 			return nil, err
@@ -425,20 +426,11 @@ func (p *OwnerPlan) count(ctx context.Context, account latchkey.Account, seen fu
 	return nil
 }
 
-// Lines yields the plan for people, line by line. Op is as in package difference, and '!' for what cannot be done.
-func (p *Plan) Lines() iter.Seq[difference.Line] {
-	return func(yield func(difference.Line) bool) {
-		for i := range p.Owners {
-			for _, l := range p.Owners[i].lines() {
-				if !yield(l) {
-					return
-				}
-			}
-		}
-	}
-}
+// ChangesRecord reports whether the boundary, the limits or the policy change.
+func (p *OwnerPlan) ChangesRecord() bool { return p.changesRecord }
 
-func (p *OwnerPlan) lines() []difference.Line {
+// Lines returns the plan for people, line by line. Op is as in package difference, and '!' for what cannot be done.
+func (p *OwnerPlan) Lines() []difference.Line {
 	out := []difference.Line{{Op: ' ', Text: fmt.Sprintf("owner %q", p.Owner)}}
 	add := func(op byte, deep int, format string, args ...any) {
 		out = append(out, difference.Line{Op: op, Deep: deep, Text: fmt.Sprintf(format, args...)})

@@ -40,15 +40,17 @@ func (s *side) read(text string) rolefile.File {
 
 func (s *side) plan(text string, o rolefile.Options) *rolefile.Plan {
 	s.Helper()
-	p, err := rolefile.Make(s.Context(), s.keys, s.read(text), o)
+	p, err := rolefile.Make(s.Context(), s.keys.Tenant, s.read(text), o)
 	require.NoError(s, err)
 	return p
 }
 
 func shown(p *rolefile.Plan) string {
 	var out []string
-	for l := range p.Lines() {
-		out = append(out, l.String())
+	for i := range p.Owners {
+		for _, l := range p.Owners[i].Lines() {
+			out = append(out, l.String())
+		}
 	}
 	return strings.Join(out, "\n")
 }
@@ -56,14 +58,14 @@ func shown(p *rolefile.Plan) string {
 func (s *side) apply(text string) (done []string) {
 	s.Helper()
 	p := s.plan(text, rolefile.Options{Prune: true})
-	require.NoError(s, p.Apply(s.Context(), s.keys, func(what string) { done = append(done, what) }))
+	require.NoError(s, p.Apply(s.Context(), s.keys.Tenant, func(what string) { done = append(done, what) }))
 	return done
 }
 
 // exported is the roles of acme as a file.
 func (s *side) exported() string {
 	s.Helper()
-	f, err := rolefile.Export(s.Context(), s.keys, "acme")
+	f, err := rolefile.Export(s.Context(), s.keys.Tenant, "acme")
 	require.NoError(s, err)
 	var out bytes.Buffer
 	require.NoError(s, f.Write(&out))
@@ -170,7 +172,7 @@ func TestPruneKeepsWhatIsHeld(t *testing.T) {
   - role "editor"
     ! it cannot be deleted: a token holds it: take the role from it first, or name the role in the file
   - role "viewer"`, shown(p), "heirs first; those of a surface stay")
-	require.ErrorIs(t, p.Apply(t.Context(), s.keys, func(string) {}), latchkey.ErrInUse)
+	require.ErrorIs(t, p.Apply(t.Context(), s.keys.Tenant, func(string) {}), latchkey.ErrInUse)
 	_, err = acme.Update(t.Context(), tok.ID, func(t *latchkey.Token) error { t.Roles = nil; return nil })
 	require.NoError(t, err)
 	require.Len(t, s.apply(none), 2)
@@ -222,7 +224,7 @@ func TestApplyRefusesWhatChangedMeanwhile(t *testing.T) {
 		} else {
 			widen(s, what)
 		}
-		require.ErrorIs(t, p.Apply(t.Context(), s.keys, func(string) {}), rolefile.ErrChanged, what)
+		require.ErrorIs(t, p.Apply(t.Context(), s.keys.Tenant, func(string) {}), rolefile.ErrChanged, what)
 		s.apply(text) // a new plan
 	}
 }
@@ -233,7 +235,7 @@ func TestApplyGoesOnWhereItStopped(t *testing.T) {
 	require.NoError(t, err)
 	p := s.plan(first, rolefile.Options{})
 	var done []string
-	err = p.Apply(t.Context(), s.keys, func(what string) { done = append(done, what) })
+	err = p.Apply(t.Context(), s.keys.Tenant, func(what string) { done = append(done, what) })
 	require.ErrorIs(t, err, latchkey.ErrExists)
 	require.ErrorContains(t, err, `role "editor"`)
 	require.Len(t, done, 2)
@@ -252,12 +254,12 @@ func TestInheritanceTurnedRound(t *testing.T) {
 	roles := func(list string) string { return `{"format": 1, "owners": {"acme": {"roles": [` + list + `]}}}` }
 	s.apply(roles(`{"name": "a", "inherits": ["b"]}, {"name": "b", "inherits": ["c"]}, {"name": "c"}`))
 	require.Len(t, s.apply(roles(`{"name": "c", "inherits": ["b"]}, {"name": "b", "inherits": ["a"]}, {"name": "a"}`)), 3)
-	_, err := rolefile.Make(t.Context(), s.keys, s.read(roles(`{"name": "a", "inherits": ["b"]}, {"name": "b", "inherits": ["a"]}`)),
+	_, err := rolefile.Make(t.Context(), s.keys.Tenant, s.read(roles(`{"name": "a", "inherits": ["b"]}, {"name": "b", "inherits": ["a"]}`)),
 		rolefile.Options{})
 	require.ErrorContains(t, err, "inherits itself")
-	_, err = rolefile.Make(t.Context(), s.keys, s.read(roles(`{"name": "a", "inherits": ["nobody"]}`)), rolefile.Options{})
+	_, err = rolefile.Make(t.Context(), s.keys.Tenant, s.read(roles(`{"name": "a", "inherits": ["nobody"]}`)), rolefile.Options{})
 	require.ErrorContains(t, err, `there is no role "nobody", neither in the file nor in the store`)
-	_, err = rolefile.Make(t.Context(), s.keys, s.read(roles(`{"name": "auditor"}, {"name": "a", "inherits": ["auditor"]}`)),
+	_, err = rolefile.Make(t.Context(), s.keys.Tenant, s.read(roles(`{"name": "auditor"}, {"name": "a", "inherits": ["auditor"]}`)),
 		rolefile.Options{})
 	require.ErrorContains(t, err, `write "code:auditor"`)
 }

@@ -22,6 +22,8 @@ type ExportOptions struct {
 	Now      time.Time
 	NoEvents bool // leaves the audit trail out
 	NoUsage  bool // leaves usage and refusals out
+	// AllowChanges completes the file also if owners changed while they were read. Their copies may then lack the change.
+	AllowChanges bool
 	// Progress is told of each owner when it is done. Nil: nobody is.
 	Progress func(owner string, so Summary)
 }
@@ -37,8 +39,9 @@ const maxChanged = 20
 
 // Export writes owners of a store to w. It reads page by page. A page of usage is one day.
 //
-// Owners that change meanwhile are named in the Summary and in the file: their copies may mix two states, and lack the
-// change, such as a revocation. A damaged record is a *latchkey.DamagedError, and ends the export: without it the copy
+// Where owners changed while they were read, their copies may mix two states, and lack the change, such as a
+// revocation. The Summary names them, and Export returns an error that wraps latchkey.ErrConflict. With AllowChanges the
+// file names them. A damaged record is a *latchkey.DamagedError, and ends the export: without it the copy
 // might allow more. After an error the file is not complete, and no import takes it.
 func Export(ctx context.Context, store latchkey.Store, w io.Writer, o ExportOptions) (Summary, error) {
 	x := &exporter{store: store, w: newWriter(w), o: o, keys: map[uint32]bool{}}
@@ -63,6 +66,10 @@ func Export(ctx context.Context, store latchkey.Store, w io.Writer, o ExportOpti
 		if o.Progress != nil {
 			o.Progress(owner, x.sum)
 		}
+	}
+	if len(x.sum.Changed) > 0 && !o.AllowChanges {
+		return x.sum, fmt.Errorf("%w: owners changed while they were read, so the copy could lack a revocation",
+			latchkey.ErrConflict)
 	}
 	return x.sum, x.w.close(end{Keys: slices.Sorted(maps.Keys(x.keys)), Changed: x.sum.Changed})
 }

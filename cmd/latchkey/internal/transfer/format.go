@@ -142,7 +142,9 @@ type writer struct {
 	lines int
 }
 
-func newWriter(w io.Writer) *writer { return &writer{w: bufio.NewWriterSize(w, 1<<16), sum: sha256.New()} }
+func newWriter(w io.Writer) *writer {
+	return &writer{w: bufio.NewWriterSize(w, 1<<16), sum: sha256.New()}
+}
 
 func (w *writer) write(v any) error {
 	text, err := json.Marshal(v)
@@ -176,7 +178,9 @@ type reader struct {
 	ended bool
 }
 
-func newReader(r io.Reader) *reader { return &reader{r: bufio.NewReaderSize(r, 1<<16), sum: sha256.New()} }
+func newReader(r io.Reader) *reader {
+	return &reader{r: bufio.NewReaderSize(r, 1<<16), sum: sha256.New()}
+}
 
 // fail returns an error that names the line that was read last. It repeats nothing of it.
 func (r *reader) fail(format string, args ...any) error {

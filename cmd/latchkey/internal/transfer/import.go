@@ -17,6 +17,7 @@ import (
 type ImportOptions struct {
 	Keyring  *latchkey.Keyring // must hold the keys that secrets were made under
 	Now      func() time.Time
+	Actor    string // Event.Actor of the events that tell of the import
 	Progress func(owner string, so Summary) // told of each owner when it is done; nil: nobody is
 }
 
@@ -101,7 +102,7 @@ func (m *importer) mark(complete bool, reason string) latchkey.Event {
 	if err != nil {
 		panic("latchkey: " + err.Error()) // it holds a text and a bool
 	}
-	return latchkey.Event{At: m.o.Now().UTC(), Action: importAction, Object: m.owner.ID, Reason: reason, After: text}
+	return latchkey.Event{At: m.o.Now().UTC(), Actor: m.o.Actor, Action: importAction, Object: m.owner.ID, Reason: reason, After: text}
 }
 
 // begin finds how much of the owner the store has, and writes its record if it has nothing.

@@ -424,9 +424,22 @@ func TestExportNamesWhatChangedMeanwhile(t *testing.T) {
 			require.NoError(t, err)
 		}}
 		var out bytes.Buffer
-		sum, err := transfer.Export(t.Context(), store, &out, transfer.ExportOptions{Owners: owners("acme"), Now: at})
-		require.NoError(t, err)
+		o := transfer.ExportOptions{Owners: owners("acme"), Now: at}
+		sum, err := transfer.Export(t.Context(), store, &out, o)
+		require.Equal(t, want != nil, errors.Is(err, latchkey.ErrConflict))
 		require.Equal(t, want, sum.Changed)
+		if want != nil {
+			_, err = transfer.Check(t.Context(), &out, nil)
+			require.Error(t, err, "the file is not complete")
+		}
+		out.Reset()
+		o.AllowChanges = true
+		store.does = func() {
+			_, err := s.keys.For(owner).CreateRole(t.Context(), latchkey.Role{Name: "again"})
+			require.NoError(t, err)
+		}
+		_, err = transfer.Export(t.Context(), store, &out, o)
+		require.NoError(t, err)
 		contents, err := transfer.Check(t.Context(), &out, nil)
 		require.NoError(t, err)
 		require.Equal(t, want, contents.Changed)
