@@ -190,7 +190,7 @@ skips the owners that are complete. The audit trail tells of the import, by "own
 			}
 			shown := c.progress("owners")
 			sum, err := transfer.Import(ctx, c.store, file, transfer.ImportOptions{Keyring: o.Keyring, Now: time.Now,
-				Actor: "host:" + operator(),
+				Actor:    "host:" + operator(),
 				Progress: func(_ string, so transfer.Summary) { shown.set(so.Owners) }})
 			shown.end()
 			if err != nil {

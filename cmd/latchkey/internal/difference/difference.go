@@ -61,7 +61,7 @@ func compare(out []Line, deep int, name string, x, y any) []Line {
 		return out
 	}
 	if lists, ok := asLists(name, x, y); ok {
-		out = append(out, Line{'~', deep, name + ":" + note(x, y)})
+		out = append(out, Line{'~', deep, name + ":" + note(name, x, y)})
 		return append(out, compareLists(lists[0], lists[1], deep+1)...)
 	}
 	was, wasObject := x.(map[string]any)
@@ -94,7 +94,7 @@ func member(of map[string]any, name string) any {
 }
 
 // note says what an empty list means, and one that there is not, where the difference matters.
-func note(x, y any) string {
+func note(name string, x, y any) string {
 	word := func(v any) string {
 		list, ok := v.([]any)
 		switch {
@@ -109,6 +109,8 @@ func note(x, y any) string {
 	switch {
 	case was != "" && is != "":
 		return " " + was + " → " + is
+	case name != "boundary": // of the others, none and an empty one mean the same
+		return ""
 	case was != "":
 		return " " + was + " before"
 	case is != "":

@@ -43,7 +43,9 @@ func TestDifferences(t *testing.T) {
 		"a new object":          {`{}`, `{"v":{"a":1}}`, "~ v:\n  + a: 1"},
 		"a list":                {`{"r":["a","b"]}`, `{"r":["b","c"]}`, "~ r:\n  -  1  \"a\"\n     1  \"b\"\n  +  2  \"c\""},
 		"a boundary of nothing": {`{}`, `{"boundary":[]}`, "~ boundary: none → an empty list"},
-		"no boundary any more":  {`{"boundary":[]}`, `{}`, "~ boundary: an empty list → none"},
+		"a boundary": {`{}`, `{"boundary":[{"deny":["*"],"on":["*"]}]}`,
+			"~ boundary: none before\n  +  1  deny any action on *"},
+		"no boundary any more": {`{"boundary":[]}`, `{}`, "~ boundary: an empty list → none"},
 		"rules": {rule(read, write), rule(read, deny, write), "~ permissions:\n" +
 			"     1  allow read on dataset/* where region = \"EU\"\n" +
 			"  +  2  deny any action on dataset/payroll\n" +
@@ -52,7 +54,7 @@ func TestDifferences(t *testing.T) {
 			"  -  1  allow update on dataset/orders\n" +
 			"     1  deny any action on dataset/payroll\n" +
 			"  +  2  allow update on dataset/orders"},
-		"no rules any more": {rule(deny), rule(), "~ permissions: none now\n  -  1  deny any action on dataset/payroll"},
+		"no rules any more": {rule(deny), rule(), "~ permissions:\n  -  1  deny any action on dataset/payroll"},
 		"a text":            {`{"`, `{"a":1}`, "- \"{\\\"\"\n+ \"{\\\"a\\\":1}\""},
 		"a list of lists":   {`[[1],[2]]`, `[[1]]`, "~ :\n     1  [1]\n  -  2  [2]"},
 	} {

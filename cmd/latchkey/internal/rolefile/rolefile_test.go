@@ -92,13 +92,13 @@ func TestApplyMakesTheStoreWhatTheFileSays(t *testing.T) {
     ~ policy:
       + max_lifetime: 7776000000000000
   + role "viewer"
-    ~ permissions: none before
+    ~ permissions:
       +  1  allow read on dataset/* where region = "EU"
   + role "editor"
-    ~ inherits: none before
+    ~ inherits:
       +  1  "code:auditor"
       +  2  "viewer"
-    ~ permissions: none before
+    ~ permissions:
       +  1  allow update on dataset/orders`, shown(p))
 	require.Equal(t, "roles: 2 to create, 0 to change, 0 to delete; owners to change: 1", p.Summary())
 	done := s.apply(first)
@@ -241,10 +241,10 @@ func TestApplyGoesOnWhereItStopped(t *testing.T) {
 	require.Len(t, done, 2)
 	require.Equal(t, `  owner "acme"
   + role "editor"
-    ~ inherits: none before
+    ~ inherits:
       +  1  "code:auditor"
       +  2  "viewer"
-    ~ permissions: none before
+    ~ permissions:
       +  1  allow update on dataset/orders
   - role "Editor"`, shown(s.plan(first, rolefile.Options{Prune: true})))
 }

@@ -17,7 +17,7 @@ import (
 type ImportOptions struct {
 	Keyring  *latchkey.Keyring // must hold the keys that secrets were made under
 	Now      func() time.Time
-	Actor    string // Event.Actor of the events that tell of the import
+	Actor    string                         // Event.Actor of the events that tell of the import
 	Progress func(owner string, so Summary) // told of each owner when it is done; nil: nobody is
 }
 
