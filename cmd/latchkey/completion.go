@@ -191,8 +191,6 @@ complete -F _latchkey latchkey
 
 func zshCompletion(list []completed) string {
 	return "#compdef latchkey\n" + candidates(list) + commandOf(list) + `_latchkey() {
-  emulate -L zsh
-  setopt sh_word_split
   local command flag word
   local -a plain
   _latchkey_command "${(@)words[2,CURRENT-1]}"
@@ -202,14 +200,14 @@ func zshCompletion(list []completed) string {
   else
     candidates="$(_latchkey_words "$command" "$flag")"
   fi
-  for word in $candidates; do
+  for word in ${=candidates}; do
     case "$word" in
-    '<file>') [[ "$PREFIX" == -* ]] || _files ;;
-    -*) [[ "$PREFIX" == -* ]] && plain+=("$word") ;;
+    '<file>') if [[ "$PREFIX" != -* ]]; then _files; fi ;;
+    -*) if [[ "$PREFIX" == -* ]]; then plain+=("$word"); fi ;;
     *) plain+=("$word") ;;
     esac
   done
-  (( ${#plain} )) && compadd -- "${plain[@]}"
+  if (( ${#plain} )); then compadd -- "${plain[@]}"; fi
 }
 if [ "$funcstack[1]" = _latchkey ]; then
   _latchkey "$@"

@@ -59,7 +59,8 @@ not counted. The exit code is 0 if there is no difference, and 6 if there is one
 
 const planOutput = `
 {"owners":[{"owner":"acme",
-  "changes":[{"verb":"create, update or delete","role":"viewer","id":"…","blocked":"why it cannot be deleted"}],
+  "changes":[{"verb":"create, update or delete","role":"viewer","id":"…",
+    "blocked":"why it cannot be deleted"}],
   "record":true if the boundary, the limits or the policy change,
   "gain":2,"lose":0,"unknown":0,"difference":["…"]}]}`
 
