@@ -164,18 +164,22 @@ func TestPruneKeepsWhatIsHeld(t *testing.T) {
 	require.NoError(t, err)
 	_, err = acme.CreateRole(t.Context(), latchkey.Role{Name: "of a surface", Origin: "datocms"})
 	require.NoError(t, err)
+	_, err = acme.CreateRole(t.Context(), latchkey.Role{Name: "zzz"})
+	require.NoError(t, err)
 	none := `{"format": 1, "owners": {"acme": {"roles": []}}}`
 	require.True(t, s.plan(none, rolefile.Options{}).Empty(), "what the file does not name stays")
 	p := s.plan(none, rolefile.Options{Prune: true})
 	require.True(t, p.Blocked())
 	require.Equal(t, `  owner "acme"
+  - role "zzz"
   - role "editor"
     ! it cannot be deleted: a token holds it: take the role from it first, or name the role in the file
   - role "viewer"`, shown(p), "heirs first; those of a surface stay")
 	require.ErrorIs(t, p.Apply(t.Context(), s.keys.Tenant, func(string) {}), latchkey.ErrInUse)
+	require.Contains(t, s.exported(), `"zzz"`, "nothing is done if not all can be")
 	_, err = acme.Update(t.Context(), tok.ID, func(t *latchkey.Token) error { t.Roles = nil; return nil })
 	require.NoError(t, err)
-	require.Len(t, s.apply(none), 2)
+	require.Len(t, s.apply(none), 3)
 	require.Contains(t, s.exported(), `"boundary": [`, "what holds for all tokens was not named, and stays")
 	require.Len(t, s.apply(`{"format": 1, "owners": {"acme": {"boundary": "none", "policy": {}}}}`), 1)
 	require.Contains(t, s.exported(), `"boundary": "none"`)

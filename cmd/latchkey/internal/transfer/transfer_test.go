@@ -106,6 +106,7 @@ func fill(s *side) world {
 		w.secrets[what], w.ids[what] = secret.Reveal(), t.ID
 		return t
 	}
+	ok(acme.Configure(ctx, func(o *latchkey.Owner) error { o.Extra = json.RawMessage(`1`); return nil }))
 	issue("ended by mass revocation", latchkey.Spec{Kind: latchkey.KindSecret})
 	ok(acme.Configure(ctx, func(o *latchkey.Owner) error {
 		o.NotBefore = *s.at
@@ -165,7 +166,7 @@ func TestMoveKeepsKeysWorking(t *testing.T) {
 	fresh := newSide(t, r, &at)
 	sum, err := fresh.imports(file, r)
 	require.NoError(t, err)
-	require.Equal(t, transfer.Summary{Owners: 2, Roles: 2, Clients: 1, Tokens: 8, Secrets: 10, Events: 13, Usage: 2}, sum)
+	require.Equal(t, transfer.Summary{Owners: 2, Roles: 2, Clients: 1, Tokens: 8, Secrets: 10, Events: 14, Usage: 2}, sum)
 
 	from := latchkey.Presented{Address: netip.MustParseAddr("192.0.2.1"), Referer: "https://example.org/"}
 	for what, secret := range w.secrets {
@@ -339,6 +340,22 @@ func TestImportOverwritesNothing(t *testing.T) {
 		_, err = to.imports(file, r)
 		require.NoError(t, err, "after the owner was erased")
 	}
+
+	silent := newSide(t, r, &at) // by a program that leaves no event
+	require.NoError(t, silent.store.Write(t.Context(), latchkey.Write{ID: [16]byte{1}, Owner: "acme", At: at,
+		OwnerRecord: &latchkey.Owner{ID: "acme"}}))
+	_, err = silent.imports(file, r)
+	require.ErrorIs(t, err, latchkey.ErrExists)
+	require.ErrorContains(t, err, "overwrites nothing")
+
+	later := newSide(t, r, &at)
+	_, err = transfer.Import(t.Context(), &cut{later.store, 2}, bytes.NewReader(file), later.importOptions(r))
+	require.ErrorIs(t, err, errCut)
+	require.NoError(t, later.store.Write(t.Context(), latchkey.Write{ID: [16]byte{1}, Owner: "acme", At: at, Silent: true,
+		Events: []latchkey.Event{{At: at, Action: "token.use", Object: "x"}}}))
+	_, err = later.imports(file, r)
+	require.ErrorIs(t, err, latchkey.ErrConflict)
+	require.ErrorContains(t, err, "the owner's audit trail has gone on since")
 
 	begun := newSide(t, r, &at)
 	_, err = transfer.Import(t.Context(), &cut{begun.store, 3}, bytes.NewReader(file), begun.importOptions(r))
