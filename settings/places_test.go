@@ -11,7 +11,8 @@ func TestPlaces(t *testing.T) {
 	at := filepath.FromSlash("/etc/app/latchkey.json")
 	key, db := filepath.FromSlash("/run/secrets/latchkey.key"), filepath.FromSlash("/etc/app/data/app.db")
 	for text, want := range map[string][]Place{
-		`{"format": 1, "store": {"engine": "sqlite", "file": "data/app.db"}, "keyring": {"file": "/run/secrets/latchkey.key"}}`: {
+		`{"format": 1, "store": {"engine": "sqlite", "file": "data/app.db"},
+			"keyring": {"file": "/run/secrets/latchkey.key"}}`: {
 			{Member: "keyring", File: key}, {Member: "store.file", File: db}},
 		`{"format": 1, "store": {"engine": "postgres", "dsn": {"env": "DSN"}}, "keyring": {"env": "RING"},
 			"legacy": {"peppers": {"b": {"env": "B"}, "a": {"env": "A"}}}}`: {

@@ -22,6 +22,6 @@ func TestNoCellIsAFormula(t *testing.T) {
 	require.NoError(t, file.Close())
 	text, err := os.ReadFile(file.Name())
 	require.NoError(t, err)
-	require.Equal(t, "a,b\n'=1+1,1\n'+1,1\n'-1,1\n'@SUM(A1),1\n'\tx,1\n\"'\rx\",1\nplain,1\n,1\n\"say \"\"hi\"\", ok\",1\n"+
-		"\"two\nlines\",1\n", string(text))
+	require.Equal(t, "a,b\n'=1+1,1\n'+1,1\n'-1,1\n'@SUM(A1),1\n'\tx,1\n\"'\rx\",1\nplain,1\n,1\n"+
+		"\"say \"\"hi\"\", ok\",1\n\"two\nlines\",1\n", string(text))
 }

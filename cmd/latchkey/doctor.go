@@ -114,7 +114,8 @@ func (d *doctor) run(ctx context.Context, deep bool) {
 	}
 	db, dialect, openErr := d.c.database(ctx)
 	if openErr != nil {
-		d.found("database", levelFail, "see that it runs, and that store.dsn or store.file is right", "%s", plainText(openErr))
+		d.found("database", levelFail, "see that it runs, and that store.dsn or store.file is right", "%s",
+			plainText(openErr))
 		d.backup(s)
 		return
 	}

@@ -125,8 +125,8 @@ func summaryOut(s transfer.Summary) moved {
 }
 
 func summaryText(s transfer.Summary) string {
-	return fmt.Sprintf("owners: %d, roles: %d, clients: %d, tokens: %d, secrets: %d, events: %d, rows of usage: %d", s.Owners,
-		s.Roles, s.Clients, s.Tokens, s.Secrets, s.Events, s.Usage)
+	return fmt.Sprintf("owners: %d, roles: %d, clients: %d, tokens: %d, secrets: %d, events: %d, rows of usage: %d",
+		s.Owners, s.Roles, s.Clients, s.Tokens, s.Secrets, s.Events, s.Usage)
 }
 
 // shownNames are names in quotation marks, 20 at most.

@@ -70,7 +70,8 @@ type rowsOut struct {
 func (c *call) rowsOut(asCSV bool, header []string) (rowsOut, error) {
 	if asCSV {
 		out, err := c.csv(header...)
-		return rowsOut{func(_ any, values []string) error { return out.row(values...) }, func() error { return out.end() }}, err
+		row := func(_ any, values []string) error { return out.row(values...) }
+		return rowsOut{row, func() error { return out.end() }}, err
 	}
 	for i := range header {
 		header[i] = strings.ToUpper(header[i])

@@ -54,7 +54,8 @@ func TestUsage(t *testing.T) {
 	require.NoError(t, keys.Close(t.Context()))
 
 	require.Equal(t, "COUNT  CREDITS\n10     1.5\n", must(t, dir, "", "usage"))
-	require.Equal(t, "METER  COUNT  CREDITS\nbytes  7      0\ncalls  3      1.5\n", must(t, dir, "", "usage", "-by", "meter"))
+	require.Equal(t, "METER  COUNT  CREDITS\nbytes  7      0\ncalls  3      1.5\n",
+		must(t, dir, "", "usage", "-by", "meter"))
 	require.Equal(t, "COUNT  CREDITS\n7      0\n", must(t, dir, "", "usage", "-meter", "bytes"))
 	require.Equal(t, "COUNT  CREDITS\n0      0\n", must(t, dir, "", "usage", "-month", "2001-02"))
 	require.Equal(t, "meter,endpoint,count,credits\nbytes,list,7,0\ncalls,'=cmd|' /C calc'!A0,1,0\ncalls,list,2,1.5\n",
@@ -63,8 +64,8 @@ func TestUsage(t *testing.T) {
 		`{"owner":"acme","meter":"calls","count":3,"credits":1500000}`)
 	require.Equal(t, "REASON   COUNT\nrevoked  1\n", must(t, dir, "", "usage", "-refusals", "-by", "reason"))
 	require.Contains(t, must(t, dir, "", "usage", "-refusals", "-json"), `"reason":"revoked"`)
-	for _, args := range [][]string{{"-month", "2026"}, {"-month", "2026-11", "-from", "2026-11-01"}, {"-from", "yesterday"},
-		{"-by", "reason"}, {"-refusals", "-by", "meter"}, {"-refusals", "-meter", "a"}, {"-csv", "-json"}, {"-by", "owner"}} {
+	for _, args := range [][]string{{"-month", "2026"}, {"-month", "2026-11", "-from", "2026-11-01"},
+		{"-from", "yesterday"}, {"-by", "reason"}, {"-refusals", "-by", "meter"}, {"-refusals", "-meter", "a"}, {"-csv", "-json"}, {"-by", "owner"}} {
 		require.Equal(t, exitUsage, try(t, dir, "", append([]string{"usage"}, args...)...).code, args)
 	}
 }

@@ -78,7 +78,7 @@ func (d *deployment) works(keys map[string]string) {
 	require.Contains(d.t, d.must("", "unused", "-since", "+1d"), "site")
 	require.Equal(d.t, "METER  COUNT  CREDITS\ncalls  3      2\n", d.must("", "usage", "-by", "meter"))
 	require.Contains(d.t, d.must("", "audit", "-action", "token.revoke"), "leaked")
-	require.Contains(d.t, d.must("", "audit", "-action", "owner.configure", "-changes", "-reverse", "-last", "1"), "boundary")
+	require.Contains(d.t, d.must("", "audit", "-action", "owner.configure", "-changes", "-last", "1"), "boundary")
 	require.Equal(d.t, "{\"removed\":0}\n", d.must("", "purge", "-json"))
 	doctor := d.must("", "doctor", "-deep")
 	require.Regexp(d.t, `(?m)^ok +records +7 tokens and roles can be read$`, doctor)

@@ -9,8 +9,8 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// ErrChanged reports that a record changed since the plan was made. It wraps latchkey.ErrConflict. A new plan shows what
-// it is now.
+// ErrChanged reports that a record changed since the plan was made. It wraps latchkey.ErrConflict. A new plan shows
+// what it is now.
 var ErrChanged = fmt.Errorf("%w: it has changed since the plan was made", latchkey.ErrConflict)
 
 // Apply carries the plan out. It writes each record only if it is as it was when the plan was made, and stops at the

@@ -158,8 +158,8 @@ func (o *owned) resolve(text string, file map[string]bool) (ref, error) {
 	code, isCode := o.byID[latchkey.CodeRoleID(text)]
 	switch {
 	case (isStored || file[text]) && isCode:
-		return ref{}, fmt.Errorf("%w: the name %q is that of a role of the store and of one of the application: write %q for "+
-			"that of the application", latchkey.ErrInvalid, text, code.ID)
+		return ref{}, fmt.Errorf("%w: the name %q is that of a role of the store and of one of the application: write %q "+
+			"for that of the application", latchkey.ErrInvalid, text, code.ID)
 	case isStored:
 		return ref{id: stored.ID}, nil
 	case isCode:

@@ -112,8 +112,8 @@ func newKeys(ring *latchkey.Keyring, h head) (*keys, error) {
 func (k *keys) check(id uint32) error {
 	switch {
 	case k.others[id]:
-		return fmt.Errorf("%w: the secret was made under key %d, and the keyring's key %d is another key: use the keyring of "+
-			"the store that was exported", latchkey.ErrNeedsKeyring, id, id)
+		return fmt.Errorf("%w: the secret was made under key %d, and the keyring's key %d is another key: use the keyring "+
+			"of the store that was exported", latchkey.ErrNeedsKeyring, id, id)
 	case !k.have[id]:
 		return fmt.Errorf("%w: the secret was made under key %d, which the keyring lacks: use the keyring of the store that "+
 			"was exported", latchkey.ErrNeedsKeyring, id)

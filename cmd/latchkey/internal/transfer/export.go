@@ -40,8 +40,8 @@ const maxChanged = 20
 // Export writes owners of a store to w. It reads page by page. A page of usage is one day.
 //
 // Where owners changed while they were read, their copies may mix two states, and lack the change, such as a
-// revocation. The Summary names them, and Export returns an error that wraps latchkey.ErrConflict. With AllowChanges the
-// file names them. A damaged record is a *latchkey.DamagedError, and ends the export: without it the copy
+// revocation. The Summary names them, and Export returns an error that wraps latchkey.ErrConflict. With AllowChanges
+// the file names them. A damaged record is a *latchkey.DamagedError, and ends the export: without it the copy
 // might allow more. After an error the file is not complete, and no import takes it.
 func Export(ctx context.Context, store latchkey.Store, w io.Writer, o ExportOptions) (Summary, error) {
 	x := &exporter{store: store, w: newWriter(w), o: o, keys: map[uint32]bool{}}

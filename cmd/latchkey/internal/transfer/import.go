@@ -102,7 +102,8 @@ func (m *importer) mark(complete bool, reason string) latchkey.Event {
 	if err != nil {
 		panic("latchkey: " + err.Error()) // it holds a text and a bool
 	}
-	return latchkey.Event{At: m.o.Now().UTC(), Actor: m.o.Actor, Action: importAction, Object: m.owner.ID, Reason: reason, After: text}
+	return latchkey.Event{At: m.o.Now().UTC(), Actor: m.o.Actor, Action: importAction, Object: m.owner.ID,
+		Reason: reason, After: text}
 }
 
 // begin finds how much of the owner the store has, and writes its record if it has nothing.
@@ -463,8 +464,8 @@ func (m *importer) readBack() error {
 		return nil
 	})
 	if err == nil && (roles != m.count.Roles || tokens != m.count.Tokens) {
-		err = fmt.Errorf("%w: the store has %d tokens and %d roles of it, and the file %d and %d: something else wrote while "+
-			"it was imported. Erase the owner, and import it anew", latchkey.ErrConflict, tokens, roles, m.count.Tokens,
+		err = fmt.Errorf("%w: the store has %d tokens and %d roles of it, and the file %d and %d: something else wrote "+
+			"while it was imported. Erase the owner, and import it anew", latchkey.ErrConflict, tokens, roles, m.count.Tokens,
 			m.count.Roles)
 	}
 	return err

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"iter"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -115,7 +116,8 @@ func fill(s *side) world {
 		return nil
 	}))
 	key := issue("key", latchkey.Spec{Kind: latchkey.KindAPIKey, Roles: []string{base.ID, heir.ID},
-		Client: latchkey.Client{ID: "c1", Name: "Ada"}, Attributes: latchkey.Attributes{"region": "EU", "n": 9007199254740993},
+		Client:     latchkey.Client{ID: "c1", Name: "Ada"},
+		Attributes: latchkey.Attributes{"region": "EU", "n": 9007199254740993},
 		RoleEnds: map[string]time.Time{heir.ID: s.at.Add(time.Hour)},
 		Limits:   latchkey.Limits{Quotas: []latchkey.Quota{{Amount: 5, Per: latchkey.Day}}, Rate: latchkey.PerSecond(3)},
 		Validity: latchkey.Validity{NotAfter: s.at.Add(48 * time.Hour), Idle: 24 * time.Hour},
@@ -128,7 +130,8 @@ func fill(s *side) world {
 	ok(acme.Revoke(ctx, gone.ID, "leaked"))
 	root := issue("root", latchkey.Spec{Kind: latchkey.KindSecret})
 	_ = off
-	access, err := s.keys.Verify(ctx, latchkey.Presented{Secret: w.secrets["root"], Address: netip.MustParseAddr("192.0.2.9")})
+	access, err := s.keys.Verify(ctx, latchkey.Presented{Secret: w.secrets["root"],
+		Address: netip.MustParseAddr("192.0.2.9")})
 	ok(err)
 	child, secret, err := access.Mint(ctx, latchkey.Narrowing{Name: "child", Lifetime: time.Hour,
 		Rows: []latchkey.Condition{latchkey.Where("region", latchkey.Eq, "EU")}})
@@ -399,7 +402,7 @@ func TestCheckRefuses(t *testing.T) {
 		"half a line":           {file[:len(file)/2], r, "cut off"},
 		"no last line":          {strings.Join(lines[:last], ""), r, "cut off"},
 		"a line less":           {strings.Join(append(append([]string{}, lines[:3]...), lines[4:]...), ""), r, "altered"},
-		"a line twice":          {strings.Join(append(append([]string{}, lines[:4]...), lines[3:]...), ""), r, "in its place"},
+		"a line twice":          {strings.Join(slices.Concat(lines[:4], lines[3:]), ""), r, "in its place"},
 		"two lines swapped":     {swapped(2, 3), r, "in its place"},
 		"an altered record":     {strings.Replace(file, `"kind":"publishable"`, `"kind":"secret"`, 1), r, "altered"},
 		"an unknown member":     {strings.Replace(file, `{"event":{`, `{"event":{"x":1,`, 1), r, "line 3"},
