@@ -65,7 +65,8 @@ func TestUsage(t *testing.T) {
 	require.Equal(t, "REASON   COUNT\nrevoked  1\n", must(t, dir, "", "usage", "-refusals", "-by", "reason"))
 	require.Contains(t, must(t, dir, "", "usage", "-refusals", "-json"), `"reason":"revoked"`)
 	for _, args := range [][]string{{"-month", "2026"}, {"-month", "2026-11", "-from", "2026-11-01"},
-		{"-from", "yesterday"}, {"-by", "reason"}, {"-refusals", "-by", "meter"}, {"-refusals", "-meter", "a"}, {"-csv", "-json"}, {"-by", "owner"}} {
+		{"-from", "yesterday"}, {"-by", "reason"}, {"-refusals", "-by", "meter"}, {"-refusals", "-meter", "a"},
+		{"-csv", "-json"}, {"-by", "owner"}} {
 		require.Equal(t, exitUsage, try(t, dir, "", append([]string{"usage"}, args...)...).code, args)
 	}
 }

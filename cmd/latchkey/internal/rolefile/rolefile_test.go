@@ -219,7 +219,7 @@ func TestApplyRefusesWhatChangedMeanwhile(t *testing.T) {
 		"record": strings.Replace(first, `"dataset/*", "latchkey/*"`, `"dataset/*"`, 1),
 		"new": `{"format": 1, "owners": {"acme": {"roles": [
 			{"name": "new", "permissions": [{"allow": ["read"], "on": ["a"]}]}]}}}`,
-		"gone":   `{"format": 1, "owners": {"acme": {"roles": [{"name": "editor", "inherits": []}]}}}`,
+		"gone": `{"format": 1, "owners": {"acme": {"roles": [{"name": "editor", "inherits": []}]}}}`,
 	} {
 		s := newSide(t)
 		s.apply(first)

@@ -118,9 +118,9 @@ func fill(s *side) world {
 	key := issue("key", latchkey.Spec{Kind: latchkey.KindAPIKey, Roles: []string{base.ID, heir.ID},
 		Client:     latchkey.Client{ID: "c1", Name: "Ada"},
 		Attributes: latchkey.Attributes{"region": "EU", "n": 9007199254740993},
-		RoleEnds: map[string]time.Time{heir.ID: s.at.Add(time.Hour)},
-		Limits:   latchkey.Limits{Quotas: []latchkey.Quota{{Amount: 5, Per: latchkey.Day}}, Rate: latchkey.PerSecond(3)},
-		Validity: latchkey.Validity{NotAfter: s.at.Add(48 * time.Hour), Idle: 24 * time.Hour},
+		RoleEnds:   map[string]time.Time{heir.ID: s.at.Add(time.Hour)},
+		Limits:     latchkey.Limits{Quotas: []latchkey.Quota{{Amount: 5, Per: latchkey.Day}}, Rate: latchkey.PerSecond(3)},
+		Validity:   latchkey.Validity{NotAfter: s.at.Add(48 * time.Hour), Idle: 24 * time.Hour},
 		Restrictions: latchkey.Restrictions{Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")},
 			Domains: []string{"example.org"}}})
 	issue("page", latchkey.Spec{Kind: latchkey.KindPublishable, Permissions: latchkey.Permissions{
