@@ -80,6 +80,13 @@ func (s *observedStore) Undelivered(ctx context.Context, q UndeliveredQuery) ([]
 	return list, next, err
 }
 
+func (s *observedStore) Taken(ctx context.Context, owner string, q TakenQuery) ([]TakenCredits, string, error) {
+	start := time.Now()
+	list, next, err := s.Store.Taken(ctx, owner, q)
+	s.done(ctx, "Taken", start, err)
+	return list, next, err
+}
+
 func (s *observedStore) Deliver(ctx context.Context, owner, cursor string, seq uint64) error {
 	start := time.Now()
 	err := s.Store.Deliver(ctx, owner, cursor, seq)

@@ -363,6 +363,35 @@ func (q UnusedQuery) Start() (t Token, ok bool, err error) {
 	return t, true, nil
 }
 
+// TakenQuery asks for the accounts of credits of an owner.
+type TakenQuery struct {
+	Page // After is what Taken returned beside the page before
+}
+
+// Key returns the After of the page that begins behind an account.
+func (q TakenQuery) Key(t TakenCredits) string {
+	return t.TokenID + "\x00" + t.Meter + "\x00" + t.Period
+}
+
+// Start returns where the page begins, for stores: behind this account. It returns false for a page that begins at the
+// beginning, and ErrInvalid for an After that is no Key.
+func (q TakenQuery) Start() (t TakenCredits, ok bool, err error) {
+	if q.After == "" {
+		return t, false, nil
+	}
+	parts := strings.Split(q.After, "\x00")
+	if len(parts) != 3 {
+		return t, false, errAfter
+	}
+	return TakenCredits{TokenID: parts[0], Meter: parts[1], Period: parts[2]}, true, nil
+}
+
+// Compare compares the places of two accounts in the listing: by token, meter and period.
+func (q TakenQuery) Compare(a, b TakenCredits) int {
+	return cmp.Or(strings.Compare(a.TokenID, b.TokenID), strings.Compare(a.Meter, b.Meter),
+		strings.Compare(a.Period, b.Period))
+}
+
 // KeyQuery selects the secrets of all owners of a feed that were made under another key than one, or under none.
 type KeyQuery struct {
 	Page         // After is what KeySecrets returned beside the page before

@@ -193,6 +193,12 @@ type Store interface {
 	// returned yet can still be settled.
 	Settle(ctx context.Context, owner string, key [16]byte, actual Credits) error
 
+	// Taken returns one page of the accounts of an owner that credits were taken from, by token, meter and period in byte
+	// order, with the After of the next page. What open reservations hold is taken. Accounts that have nothing taken may be
+	// among them or not. After the last page, next is "". It is for copies: what is reserved and settled in another store
+	// is taken there. It returns ErrInvalid where q.Start does.
+	Taken(ctx context.Context, owner string, q TakenQuery) (page []TakenCredits, next string, err error)
+
 	// Purge removes at most n items of the feed p.Feed whose time is over and returns how many it removed. Fewer than n
 	// means that nothing is left to remove. n ≤ 0 is 100. It never advances the epoch: what it removes was dead before.
 	// PurgePolicy lists what it removes. It returns ErrInvalid for a feed that is not among Feeds.
@@ -526,6 +532,15 @@ type CreditAccount struct {
 	// from it. It does not tell accounts apart: the first reservation from an account sets it. Zero: at the end of the
 	// next month if Period is a month, otherwise never.
 	Ends time.Time
+}
+
+// TakenCredits is how much is taken from one account of credits.
+type TakenCredits struct {
+	TokenID string    `json:"token_id,omitempty"` // "": the owner's own account
+	Meter   string    `json:"meter,omitempty"`
+	Period  string    `json:"period,omitempty"` // as in CreditAccount
+	Taken   Credits   `json:"taken"`
+	Ends    time.Time `json:"ends,omitzero"` // as in CreditAccount
 }
 
 // Reserved is the answer of [Store.Reserve].

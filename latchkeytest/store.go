@@ -98,6 +98,16 @@ func (s *Store) Undelivered(ctx context.Context, q latchkey.UndeliveredQuery) ([
 	return s.Store.Undelivered(ctx, q)
 }
 
+// Taken implements [latchkey.Store].
+func (s *Store) Taken(ctx context.Context, owner string, q latchkey.TakenQuery) (
+	[]latchkey.TakenCredits, string, error,
+) {
+	if err := s.err(); err != nil {
+		return nil, "", err
+	}
+	return s.Store.Taken(ctx, owner, q)
+}
+
 // Deliver implements [latchkey.Store].
 func (s *Store) Deliver(ctx context.Context, owner, cursor string, seq uint64) error {
 	if err := s.err(); err != nil {

@@ -271,6 +271,34 @@ func (s *Store) Balances(ctx context.Context, owner string, accounts []latchkey.
 	return left, nil
 }
 
+// Taken implements [latchkey.Store].
+func (s *Store) Taken(ctx context.Context, owner string, q latchkey.TakenQuery) (
+	page []latchkey.TakenCredits, next string, err error,
+) {
+	if err := check(ctx); err != nil {
+		return nil, "", err
+	}
+	at, ok, err := q.Start()
+	if err != nil {
+		return nil, "", err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for key, one := range s.lookup(owner).credits {
+		c := latchkey.TakenCredits{TokenID: key.token, Meter: key.meter, Period: key.period, Taken: one.used,
+			Ends: fromMicros(one.ends)}
+		if !ok || q.Compare(c, at) > 0 {
+			page = append(page, c)
+		}
+	}
+	slices.SortFunc(page, q.Compare)
+	if len(page) <= q.Size() {
+		return page, "", nil
+	}
+	page = page[:q.Size()]
+	return page, q.Key(page[len(page)-1]), nil
+}
+
 func keyOf(c *latchkey.CreditAccount) creditKey { return creditKey{c.TokenID, c.Meter, c.Period} }
 
 // left returns what an account has left with what it carries, 0 or more.

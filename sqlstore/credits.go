@@ -144,6 +144,35 @@ func (t *tx) reserve(r latchkey.Reservation, debits []debit, body []byte) (latch
 	return answer, err
 }
 
+// Taken implements latchkey.Store.
+func (s *Store) Taken(ctx context.Context, owner string, q latchkey.TakenQuery) (
+	page []latchkey.TakenCredits, next string, err error,
+) {
+	const what = "list credits"
+	at, ok, err := q.Start()
+	if err != nil {
+		return nil, "", mapError(ctx, what, err)
+	}
+	const columns = `SELECT token_id, meter, period, used, ends FROM latchkey_credits WHERE owner = ? AND `
+	parts := []scanPart{{columns + `token_id >= ? ORDER BY token_id, meter, period LIMIT ?`, []any{owner, ""}}}
+	if ok { // each begins at its place in the primary key
+		parts = []scanPart{
+			{columns + `token_id = ? AND meter = ? AND period > ? ORDER BY period LIMIT ?`,
+				[]any{owner, at.TokenID, at.Meter, at.Period}},
+			{columns + `token_id = ? AND meter > ? ORDER BY meter, period LIMIT ?`, []any{owner, at.TokenID, at.Meter}},
+			{columns + `token_id > ? ORDER BY token_id, meter, period LIMIT ?`, []any{owner, at.TokenID}},
+		}
+	}
+	return scanPage(ctx, s, what, parts, q.Size(),
+		func(rows *sql.Rows) (c latchkey.TakenCredits, key string, keep bool, err error) {
+			var used int64
+			var ends sql.NullInt64
+			err = rows.Scan(&c.TokenID, &c.Meter, &c.Period, &used, &ends)
+			c.Taken, c.Ends = latchkey.Credits(used), fromMicros(ends)
+			return c, q.Key(c), true, err
+		})
+}
+
 // least returns the index of an account that has the least left.
 func (t *tx) least(owner string, debits []debit) (index int, err error) {
 	least := latchkey.Credits(math.MaxInt64)

@@ -101,6 +101,13 @@ func (r *Replica) Events(
 	return r.store.Events(ctx, owner, q)
 }
 
+// Taken returns one page of the accounts that credits were taken from, and the After of the next.
+func (r *Replica) Taken(ctx context.Context, owner string, q latchkey.TakenQuery) (
+	page []latchkey.TakenCredits, next string, err error,
+) {
+	return r.store.Taken(ctx, owner, q)
+}
+
 // Usage sums rows by q.By.
 func (r *Replica) Usage(ctx context.Context, owner string, q latchkey.UsageQuery) ([]latchkey.UsageRow, error) {
 	return r.store.Usage(ctx, owner, q)

@@ -637,6 +637,73 @@ var creditCases = []Case{
 		p.used(14, "at the end")
 	}),
 
+	newCase("credits/taken", "Taken lists what is taken of each account of an owner, with its end, by token, meter and "+
+		"period. What it lists can be taken alike from another owner.", func(w *fixture) {
+		list := func(owner string, size int) (got []latchkey.TakenCredits) {
+			w.Helper()
+			q := latchkey.TakenQuery{Page: latchkey.Page{Limit: size}}
+			for range 1000 {
+				page, next, err := w.s.Taken(w.ctx, owner, q)
+				w.ok(err, "Taken")
+				if len(page) > size {
+					w.Fatalf("Taken: %d accounts on a page of %d", len(page), size)
+				}
+				for _, c := range page {
+					if c.Taken != 0 { // those with nothing taken may be among them
+						got = append(got, c)
+					}
+				}
+				if next == "" {
+					return got
+				}
+				q.After = next
+			}
+			w.Fatalf("Taken never comes to an end")
+			return nil
+		}
+		w.same(list(acme, 10), []latchkey.TakenCredits(nil), "accounts before anything was taken")
+		end := noon.Add(time.Hour)
+		take := func(owner string, amount latchkey.Credits, c latchkey.CreditAccount) [16]byte {
+			w.Helper()
+			key := w.key()
+			c.Limit = 1 << 40
+			_, err := w.s.Reserve(w.ctx, latchkey.Reservation{Owner: owner, Key: key, Amount: amount, Until: noon.AddDate(1, 0, 0),
+				Accounts: []latchkey.CreditAccount{c}})
+			w.ok(err, "Reserve")
+			return key
+		}
+		var want []latchkey.TakenCredits // in order
+		for i, c := range []latchkey.CreditAccount{{}, {Period: "2026-11", Ends: end}, {Meter: "A"}, {Meter: "a"},
+			{Meter: "a", Period: "2026-10"}, {Meter: "a", Period: "2026-11", Ends: end}, {Meter: "a "}, {Meter: "é"},
+			{TokenID: id(1), Meter: "a"}, {TokenID: id(2), Ends: end}} {
+			n := latchkey.Credits(10 + i)
+			want = append(want, latchkey.TakenCredits{TokenID: c.TokenID, Meter: c.Meter, Period: c.Period, Taken: n,
+				Ends: c.Ends})
+		}
+		for _, c := range slices.Backward(want) { // in another order
+			take(acme, c.Taken, latchkey.CreditAccount{TokenID: c.TokenID, Meter: c.Meter, Period: c.Period, Ends: c.Ends})
+		}
+		take(globex, 7, latchkey.CreditAccount{Meter: "a"})
+		for _, size := range []int{1, 3, len(want), 100} {
+			w.same(list(acme, size), want, fmt.Sprintf("accounts in pages of %d", size))
+		}
+		w.same(list(globex, 10), []latchkey.TakenCredits{{Meter: "a", Taken: 7}}, "another owner's")
+		gone := take(acme, 5, latchkey.CreditAccount{Meter: "z"})
+		w.ok(w.s.Settle(w.ctx, acme, gone, 0), "Settle")
+		part := take(acme, 5, latchkey.CreditAccount{Meter: "A"})
+		w.ok(w.s.Settle(w.ctx, acme, part, 2), "Settle")
+		want[2].Taken += 2
+		w.same(list(acme, 2), want, "accounts after some was given back")
+		_, _, err := w.s.Taken(w.ctx, acme, latchkey.TakenQuery{Page: latchkey.Page{After: "x"}})
+		w.failed(latchkey.ErrInvalid, err, "an After that is none")
+		for _, c := range want {
+			key := take("copy", c.Taken, latchkey.CreditAccount{TokenID: c.TokenID, Meter: c.Meter, Period: c.Period,
+				Ends: c.Ends})
+			w.ok(w.s.Settle(w.ctx, "copy", key, c.Taken), "Settle")
+		}
+		w.same(list("copy", 100), want, "accounts of a copy")
+	}),
+
 	newCase("credits/race", "However many reserve at once, with repeats and settlements, no account exceeds its limit "+
 		"and the sum is exact.", func(w *fixture) {
 		const limit, workers, rounds = 500, 64, 4

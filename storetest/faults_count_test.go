@@ -159,6 +159,40 @@ var countFaults = map[string]fault{
 			return left, err
 		}
 	}},
+	"lists what was taken of one page alone": {[]string{"credits/taken"}, func(f *faulty, s latchkey.Store) {
+		f.taken = func(ctx context.Context, owner string, q latchkey.TakenQuery) ([]latchkey.TakenCredits, string, error) {
+			page, _, err := s.Taken(ctx, owner, q)
+			return page, "", err
+		}
+	}},
+	"lists what everybody took": {[]string{"credits/taken"}, func(f *faulty, s latchkey.Store) {
+		f.taken = func(ctx context.Context, owner string, q latchkey.TakenQuery) ([]latchkey.TakenCredits, string, error) {
+			var all []latchkey.TakenCredits
+			for _, o := range []string{owner, other} {
+				list, _, err := s.Taken(ctx, o, latchkey.TakenQuery{Page: latchkey.Page{Limit: 1000}})
+				if all = append(all, list...); err != nil {
+					return nil, "", err
+				}
+			}
+			return pageOfTaken(all, q)
+		}
+	}},
+	"lists what was taken without its end": {[]string{"credits/taken"}, func(f *faulty, s latchkey.Store) {
+		f.taken = func(ctx context.Context, owner string, q latchkey.TakenQuery) ([]latchkey.TakenCredits, string, error) {
+			page, next, err := s.Taken(ctx, owner, q)
+			for i := range page {
+				page[i].Ends = time.Time{}
+			}
+			return page, next, err
+		}
+	}},
+	"lists what was taken in any order": {[]string{"credits/taken"}, func(f *faulty, s latchkey.Store) {
+		f.taken = func(ctx context.Context, owner string, q latchkey.TakenQuery) ([]latchkey.TakenCredits, string, error) {
+			page, next, err := s.Taken(ctx, owner, q)
+			slices.Reverse(page)
+			return page, next, err
+		}
+	}},
 	"says that the first is least": {[]string{"credits/least"}, faultyLedger{saysFirst: true}.seed},
 	"does not say what is left": {[]string{"credits/carry", "credits/least"},
 		faultyLedger{saysNothing: true}.seed},
@@ -344,6 +378,7 @@ func (bad faultyLedger) seed(f *faulty, s latchkey.Store) {
 	}
 	var mu sync.Mutex
 	used, limits := make(map[slot]latchkey.Credits), make(map[slot]latchkey.Credits)
+	ends := make(map[slot]time.Time)
 	done := make(map[string]*entry)
 	at := func(owner string, c latchkey.CreditAccount) slot {
 		return slot{owner, latchkey.CreditAccount{TokenID: c.TokenID, Meter: c.Meter, Period: c.Period}}
@@ -435,8 +470,12 @@ func (bad faultyLedger) seed(f *faulty, s latchkey.Store) {
 			pause()
 			mu.Lock()
 		}
-		for a, was := range read {
-			used[a] = was + r.Amount
+		for _, c := range r.Accounts {
+			a := at(r.Owner, c)
+			if _, known := ends[a]; !known {
+				ends[a] = c.Ends
+			}
+			used[a] = read[a] + r.Amount
 		}
 		done[key] = &entry{content: r, left: answer.Left}
 		return answer, nil
@@ -472,6 +511,18 @@ func (bad faultyLedger) seed(f *faulty, s latchkey.Store) {
 		}
 		e.settled, e.actual = true, actual
 		return nil
+	}
+	f.taken = func(_ context.Context, owner string, q latchkey.TakenQuery) ([]latchkey.TakenCredits, string, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		var all []latchkey.TakenCredits
+		for a, n := range used {
+			if c := a.account; a.owner == owner {
+				all = append(all, latchkey.TakenCredits{TokenID: c.TokenID, Meter: c.Meter, Period: c.Period, Taken: n,
+					Ends: ends[a]})
+			}
+		}
+		return pageOfTaken(all, q)
 	}
 	giveBack := func(owner string, e *entry, back latchkey.Credits) {
 		for _, c := range e.content.Accounts {
@@ -527,4 +578,19 @@ func (bad faultyLedger) seed(f *faulty, s latchkey.Store) {
 		}
 		return removed, nil
 	}
+}
+
+// pageOfTaken returns the page of q.
+func pageOfTaken(all []latchkey.TakenCredits, q latchkey.TakenQuery) ([]latchkey.TakenCredits, string, error) {
+	from, ok, err := q.Start()
+	if err != nil {
+		return nil, "", err
+	}
+	all = slices.DeleteFunc(all, func(c latchkey.TakenCredits) bool { return ok && q.Compare(c, from) <= 0 })
+	slices.SortFunc(all, q.Compare)
+	if len(all) <= q.Size() {
+		return all, "", nil
+	}
+	all = all[:q.Size()]
+	return all, q.Key(all[len(all)-1]), nil
 }

@@ -22,6 +22,7 @@ type faulty struct {
 	keySecrets  func(ctx context.Context, q latchkey.KeyQuery) ([]latchkey.KeySecret, string, error)
 	undelivered func(ctx context.Context, q latchkey.UndeliveredQuery) ([]latchkey.Delivery, string, error)
 	deliver     func(ctx context.Context, owner, cursor string, seq uint64) error
+	taken       func(ctx context.Context, owner string, q latchkey.TakenQuery) ([]latchkey.TakenCredits, string, error)
 	secrets     func(ctx context.Context, owner, id string) ([]latchkey.SecretRecord, error)
 	roles       func(ctx context.Context, owner string, q latchkey.RoleQuery) ([]latchkey.Role, error)
 	owner       func(ctx context.Context, owner string) (latchkey.Owner, error)
@@ -113,6 +114,15 @@ func (f *faulty) Undelivered(ctx context.Context, q latchkey.UndeliveredQuery) (
 		return f.undelivered(ctx, q)
 	}
 	return f.Store.Undelivered(ctx, q)
+}
+
+func (f *faulty) Taken(ctx context.Context, owner string, q latchkey.TakenQuery) (
+	[]latchkey.TakenCredits, string, error,
+) {
+	if f.taken != nil {
+		return f.taken(ctx, owner, q)
+	}
+	return f.Store.Taken(ctx, owner, q)
 }
 
 func (f *faulty) Deliver(ctx context.Context, owner, cursor string, seq uint64) error {

@@ -154,6 +154,13 @@ func (s severalFeeds) Undelivered(ctx context.Context, q latchkey.UndeliveredQue
 	return store.Undelivered(ctx, q)
 }
 
+// Taken implements latchkey.Store.
+func (s severalFeeds) Taken(ctx context.Context, owner string, q latchkey.TakenQuery) (
+	[]latchkey.TakenCredits, string, error,
+) {
+	return s.of(owner).Taken(ctx, owner, q)
+}
+
 // Deliver implements latchkey.Store.
 func (s severalFeeds) Deliver(ctx context.Context, owner, cursor string, seq uint64) error {
 	return s.of(owner).Deliver(ctx, owner, cursor, seq)

@@ -76,6 +76,10 @@ func Operations() []Operation {
 			page, _, err := s.Undelivered(ctx, latchkey.UndeliveredQuery{Cursor: "siem"})
 			return page, err
 		})},
+		{Name: "Taken", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) {
+			page, _, err := s.Taken(ctx, "acme", latchkey.TakenQuery{})
+			return page, err
+		})},
 		{Name: "Count", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) {
 			return s.Count(ctx, "acme", latchkey.TokenQuery{Role: RoleID}, 10)
 		})},
