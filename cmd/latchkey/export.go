@@ -23,20 +23,20 @@ var exportCommand = command{
 	help: `
 Writes owners as lines of JSON that "latchkey import" reads: to move them to another database, or to
 another engine. The file holds tokens with the digests of their secrets and with their sealed secrets,
-roles, the owner's record, clients, usage, refusals and the audit trail. It holds no plain secret, but
-the texts of publishable tokens, which are public. Keys go on working where the file is imported, with
-the same keyring.
+roles, the owner's record, clients, usage, refusals, what is taken of quotas, and the audit trail. It
+holds no plain secret, but the texts of publishable tokens, which are public. Keys go on working where
+the file is imported, with the same keyring.
 
-What does not move: credits that were spent in the current periods of quotas, so each quota begins anew;
-nonces of signed requests and keys of idempotency; how far events were delivered to other systems. Versions
-and the numbers of events begin anew.
+What does not move: nonces of signed requests and keys of idempotency; how far events were delivered to
+other systems. Versions and the numbers of events begin anew. What programs hold of quotas, in leases and
+for calls that go on, counts as spent.
 
 Stop the programs that change the owners first. If an owner changes while it is read, the command refuses
 to complete the file, because the copy could lack a revocation. Tokens that are minted meanwhile may be
 missing, and usage that programs have not written yet. A record that cannot be read ends the export:
 revoke, delete or replace it first.`,
 	output: `
-{"owners":1,"roles":2,"clients":0,"tokens":3,"secrets":3,"events":9,"usage":0}
+{"owners":1,"roles":2,"clients":0,"tokens":3,"secrets":3,"events":9,"usage":0,"credits":0}
   with -out; without it standard output is the file`,
 	scope: scopeStore,
 	define: func(f *flags) action {
@@ -118,15 +118,16 @@ type moved struct {
 	Secrets int `json:"secrets"`
 	Events  int `json:"events"`
 	Usage   int `json:"usage"`
+	Credits int `json:"credits"`
 }
 
 func summaryOut(s transfer.Summary) moved {
-	return moved{s.Owners, s.Roles, s.Clients, s.Tokens, s.Secrets, s.Events, s.Usage}
+	return moved{s.Owners, s.Roles, s.Clients, s.Tokens, s.Secrets, s.Events, s.Usage, s.Credits}
 }
 
 func summaryText(s transfer.Summary) string {
-	return fmt.Sprintf("owners: %d, roles: %d, clients: %d, tokens: %d, secrets: %d, events: %d, rows of usage: %d",
-		s.Owners, s.Roles, s.Clients, s.Tokens, s.Secrets, s.Events, s.Usage)
+	return fmt.Sprintf("owners: %d, roles: %d, clients: %d, tokens: %d, secrets: %d, events: %d, rows of usage: %d, "+
+		"accounts of credits: %d", s.Owners, s.Roles, s.Clients, s.Tokens, s.Secrets, s.Events, s.Usage, s.Credits)
 }
 
 // shownNames are names in quotation marks, 20 at most.
@@ -157,7 +158,7 @@ settings lacks, or has under the same id with another key.
 Nothing is overwritten: the store must have nothing of the owners. Each owner stays switched off until all of
 it is there. If the command is interrupted, run it again with the same file: it goes on where it was, and
 skips the owners that are complete. The audit trail tells of the import, by "owner.import".`,
-	output: `{"owners":1,"roles":2,"clients":0,"tokens":3,"secrets":3,"events":9,"usage":0}`,
+	output: `{"owners":1,"roles":2,"clients":0,"tokens":3,"secrets":3,"events":9,"usage":0,"credits":0}`,
 	scope:  scopeStore,
 	define: func(f *flags) action {
 		check := f.Bool("check", false, "only check the file, and say what it holds")

@@ -25,7 +25,7 @@ const roleFile = `{"format": 1, "owners": {"acme": {
       {"allow": ["read"], "on": ["dataset/*"], "where": {"field": "region", "op": "=", "value": "EU"}}]}
   ],
   "boundary": [{"allow": ["*"], "on": ["dataset/*", "latchkey/*"]}],
-  "limits": {"quotas": [{"amount": 5000000, "per": "day"}]}, "policy": {"tokens": 50}}}}`
+  "limits": {"quotas": [{"amount": 5000000, "per": "forever"}]}, "policy": {"tokens": 50}}}}`
 
 // fill makes what there is to move, with the command and a program, and returns the keys by name.
 func (d *deployment) fill(initArgs []string) map[string]string {
@@ -49,6 +49,8 @@ func (d *deployment) fill(initArgs []string) map[string]string {
 	require.NoError(d.t, err)
 	keys["child"] = child.Reveal()
 	access.Count("calls", "list", 3, 2*latchkey.Credit)
+	_, err = access.Spend(d.t.Context(), "mails", "send", 2*latchkey.Credit) // of 5
+	require.NoError(d.t, err)
 	require.NoError(d.t, app.Close(d.t.Context()))
 	return keys
 }
@@ -76,7 +78,7 @@ func (d *deployment) works(keys map[string]string) {
 	require.Contains(d.t, d.must("", "expiring"), "site")
 	require.NotContains(d.t, d.must("", "expiring", "-owner", "globex"), "site")
 	require.Contains(d.t, d.must("", "unused", "-since", "+1d"), "site")
-	require.Equal(d.t, "METER  COUNT  CREDITS\ncalls  3      2\n", d.must("", "usage", "-by", "meter"))
+	require.Equal(d.t, "METER  COUNT  CREDITS\ncalls  3      2\nmails  1      2\n", d.must("", "usage", "-by", "meter"))
 	require.Contains(d.t, d.must("", "audit", "-action", "token.revoke"), "leaked")
 	require.Contains(d.t, d.must("", "audit", "-action", "owner.configure", "-changes", "-last", "1"), "boundary")
 	require.Equal(d.t, "{\"removed\":0}\n", d.must("", "purge", "-json"))
@@ -134,6 +136,14 @@ func TestMoveBetweenEngines(t *testing.T) {
 		there.works(keys)
 		there.moveTo(back, nil)
 		back.works(keys)
+		app := back.application(0)
+		access, err := app.Verify(t.Context(), latchkey.Presented{Secret: keys["admin"]})
+		require.NoError(t, err)
+		_, err = access.Spend(t.Context(), "mails", "send", 4*latchkey.Credit)
+		require.ErrorIs(t, err, latchkey.ErrOverLimit, "the quota goes on where it was")
+		_, err = access.Spend(t.Context(), "mails", "send", 3*latchkey.Credit)
+		require.NoError(t, err)
+		require.NoError(t, app.Close(t.Context()))
 	})
 }
 

@@ -33,6 +33,8 @@ func Check(ctx context.Context, r io.Reader, ring *latchkey.Keyring) (Contents, 
 			c.Events++
 		case l.Usage != nil:
 			c.Usage++
+		case l.Credits != nil:
+			c.Credits++
 		case l.Role != nil:
 			c.Roles++
 		case l.Client != nil:
@@ -128,6 +130,7 @@ const (
 	ofOwner section = iota + 1
 	ofEvents
 	ofUsage
+	ofCredits
 	ofRoles
 	ofClients
 	ofTokens
@@ -140,6 +143,8 @@ type place struct {
 	at    section
 	last  string // the key of the line before, within the section
 	seq   uint64
+	// credits is the account before, nil if there was none of this owner.
+	credits *latchkey.TakenCredits
 }
 
 var errOrder = errors.New("it is not in its place: the lines were put in another order, or one is there twice")
@@ -188,6 +193,16 @@ func (p *place) check(l *line) error {
 			return errors.New("a count below zero, or of no day")
 		}
 		return p.enter(ofUsage, u.Owner, u.Day+"\x00"+u.TokenID+"\x00"+u.ClientID+"\x00"+u.Meter+"\x00"+u.Endpoint)
+	case l.Credits != nil:
+		if l.Credits.Taken <= 0 {
+			return errors.New("an account of credits from which nothing is taken")
+		}
+		if err := p.enter(ofCredits, p.owner, ""); err != nil || p.credits != nil &&
+			(latchkey.TakenQuery{}).Compare(*p.credits, *l.Credits) >= 0 {
+			return cmp.Or(err, errOrder)
+		}
+		p.credits = l.Credits
+		return nil
 	case l.Role != nil:
 		if err := p.enter(ofRoles, l.Role.Owner, l.Role.ID); err != nil || l.Role.ID == "" || l.Role.Damaged {
 			return cmp.Or(err, errOrder)

@@ -31,6 +31,7 @@ type ExportOptions struct {
 // Summary says what was moved.
 type Summary struct {
 	Owners, Roles, Clients, Tokens, Secrets, Events, Usage int
+	Credits                                                int // accounts of credits
 	// Changed are owners that changed while they were read, 20 at most: see [Export]. Nil: none.
 	Changed []string
 }
@@ -96,7 +97,7 @@ func (x *exporter) owner(ctx context.Context, owner string) error {
 		return err
 	}
 	x.sum.Owners++
-	for _, part := range []func(context.Context, string) error{x.events, x.usage, x.roles, x.clients, x.tokens} {
+	for _, part := range []func(context.Context, string) error{x.events, x.usage, x.credits, x.roles, x.clients, x.tokens} {
 		if err := part(ctx, owner); err != nil {
 			return fmt.Errorf("owner %q: %w", owner, err)
 		}
@@ -178,6 +179,27 @@ func usageOf(ctx context.Context, store latchkey.Store, owner, day string) ([]la
 	rows, err := store.Usage(ctx, owner, q)
 	// The first of a month selects the row of the whole month too.
 	return slices.DeleteFunc(rows, func(r latchkey.UsageRow) bool { return r.Day != day }), err
+}
+
+func (x *exporter) credits(ctx context.Context, owner string) error {
+	for q := (latchkey.TakenQuery{Page: latchkey.Page{Limit: 500}}); ; {
+		page, next, err := x.store.Taken(ctx, owner, q)
+		if err != nil {
+			return err
+		}
+		for i := range page {
+			if page[i].Taken == 0 {
+				continue
+			}
+			if err := x.w.write(line{Credits: &page[i]}); err != nil {
+				return err
+			}
+			x.sum.Credits++
+		}
+		if q.After = next; next == "" {
+			return nil
+		}
+	}
 }
 
 func (x *exporter) roles(ctx context.Context, owner string) error {

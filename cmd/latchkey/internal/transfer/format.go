@@ -9,6 +9,7 @@
 //	{"owner":{"id":"acme",…}}
 //	{"event":{…}}             the audit trail, in its order
 //	{"usage":{…}}
+//	{"credits":{…}}           what is taken of an account: quotas go on where they were
 //	{"role":{…}}              by id
 //	{"client":{…}}            by id
 //	{"token":{…},"secrets":[…]}   by id: what was minted comes after what it was minted from
@@ -67,14 +68,15 @@ type end struct {
 
 // line is any other line. One member is set, or Token and Secrets.
 type line struct {
-	Owner   *latchkey.Owner    `json:"owner,omitempty"`
-	Event   *latchkey.Event    `json:"event,omitempty"`
-	Usage   *latchkey.UsageRow `json:"usage,omitempty"`
-	Role    *latchkey.Role     `json:"role,omitempty"`
-	Client  *latchkey.Client   `json:"client,omitempty"`
-	Token   *latchkey.Token    `json:"token,omitempty"`
-	Secrets []secret           `json:"secrets,omitempty"`
-	End     *end               `json:"end,omitempty"`
+	Owner   *latchkey.Owner        `json:"owner,omitempty"`
+	Event   *latchkey.Event        `json:"event,omitempty"`
+	Usage   *latchkey.UsageRow     `json:"usage,omitempty"`
+	Credits *latchkey.TakenCredits `json:"credits,omitempty"`
+	Role    *latchkey.Role         `json:"role,omitempty"`
+	Client  *latchkey.Client       `json:"client,omitempty"`
+	Token   *latchkey.Token        `json:"token,omitempty"`
+	Secrets []secret               `json:"secrets,omitempty"`
+	End     *end                   `json:"end,omitempty"`
 }
 
 // secret is a latchkey.SecretRecord with bytes in base64.
@@ -259,7 +261,7 @@ func (r *reader) next() (l line, err error) {
 		return l, r.fail("%w", err)
 	}
 	set := 0
-	for _, is := range []bool{l.Owner != nil, l.Event != nil, l.Usage != nil, l.Role != nil, l.Client != nil,
+	for _, is := range []bool{l.Owner != nil, l.Event != nil, l.Usage != nil, l.Credits != nil, l.Role != nil, l.Client != nil,
 		l.Token != nil, l.End != nil} {
 		if is {
 			set++

@@ -57,6 +57,7 @@ type importer struct {
 	bytes int
 	last  []latchkey.LastUsed
 	usage usageDay
+	taken takenCredits
 }
 
 // usageDay is the counts of one day.
@@ -109,7 +110,7 @@ func (m *importer) mark(complete bool, reason string) latchkey.Event {
 // begin finds how much of the owner the store has, and writes its record if it has nothing.
 func (m *importer) begin() error {
 	id := m.owner.ID
-	m.done, m.skip, m.lastID, m.count, m.usage = false, 0, "", Summary{}, usageDay{}
+	m.done, m.skip, m.lastID, m.count, m.usage, m.taken = false, 0, "", Summary{}, usageDay{}, takenCredits{}
 	begun, complete, err := m.markers()
 	if err != nil {
 		return err
@@ -194,11 +195,15 @@ func (m *importer) requireNothing() error {
 	if err != nil {
 		return err
 	}
+	credits, _, err := m.store.Taken(m.ctx, id, latchkey.TakenQuery{Page: one})
+	if err != nil {
+		return err
+	}
 	events, _, err := m.store.Events(m.ctx, id, latchkey.EventQuery{Page: one, Reverse: true})
 	if err != nil {
 		return err
 	}
-	if record.Version != 0 || len(tokens)+len(roles)+len(clients)+len(days) > 0 ||
+	if record.Version != 0 || len(tokens)+len(roles)+len(clients)+len(days)+len(credits) > 0 ||
 		len(events) > 0 && events[0].Action != "owner.erase" {
 		return fmt.Errorf("%w: the store has records of it already, and an import overwrites nothing", latchkey.ErrExists)
 	}
@@ -224,12 +229,15 @@ func (m *importer) record(l *line) error {
 	case l.Usage != nil:
 		return m.addUsage(*l.Usage)
 	}
-	if m.count.Roles+m.count.Clients+m.count.Tokens == 0 {
+	if m.count.Credits+m.count.Roles+m.count.Clients+m.count.Tokens == 0 {
 		if err := m.afterEvents(); err != nil {
 			return err
 		}
 	}
 	switch {
+	case l.Credits != nil:
+		m.count.Credits++
+		return m.take(*l.Credits)
 	case l.Role != nil:
 		m.count.Roles++
 		return m.addRole(*l.Role)
@@ -428,6 +436,7 @@ func (m *importer) finish() error {
 	}
 	m.sum.Roles, m.sum.Clients, m.sum.Tokens = m.sum.Roles+c.Roles, m.sum.Clients+c.Clients, m.sum.Tokens+c.Tokens
 	m.sum.Secrets, m.sum.Events, m.sum.Usage = m.sum.Secrets+c.Secrets, m.sum.Events+c.Events, m.sum.Usage+c.Usage
+	m.sum.Credits += c.Credits
 	if m.o.Progress != nil {
 		m.o.Progress(id, m.sum)
 	}

@@ -144,6 +144,14 @@ func fill(s *side) world {
 	signing, err := acme.SigningSecret(ctx, root.ID)
 	ok(err)
 	w.secrets["signing"] = signing.Reveal()
+	issue("prepaid", latchkey.Spec{Kind: latchkey.KindAPIKey, Limits: latchkey.Limits{Quotas: []latchkey.Quota{
+		{Amount: 100, Per: latchkey.Forever}, {Meter: "calls", Amount: 50, Per: latchkey.Day}}}})
+	prepaid, err := s.keys.Verify(ctx, latchkey.Presented{Secret: w.secrets["prepaid"]})
+	ok(err)
+	_, err = prepaid.Spend(ctx, "calls", "list", 30)
+	ok(err)
+	_, err = prepaid.Spend(ctx, "mails", "send", 7)
+	ok(err)
 	access.Count("calls", "list", 3, 2*latchkey.Credit)
 	_, err = s.keys.Verify(ctx, latchkey.Presented{Secret: w.secrets["revoked"]})
 	require.Error(s, err) // a refusal that is counted
@@ -169,7 +177,8 @@ func TestMoveKeepsKeysWorking(t *testing.T) {
 	fresh := newSide(t, r, &at)
 	sum, err := fresh.imports(file, r)
 	require.NoError(t, err)
-	require.Equal(t, transfer.Summary{Owners: 2, Roles: 2, Clients: 1, Tokens: 8, Secrets: 10, Events: 14, Usage: 2}, sum)
+	require.Equal(t, transfer.Summary{Owners: 2, Roles: 2, Clients: 1, Tokens: 9, Secrets: 11, Events: 15, Usage: 4,
+		Credits: 3}, sum)
 
 	from := latchkey.Presented{Address: netip.MustParseAddr("192.0.2.1"), Referer: "https://example.org/"}
 	for what, secret := range w.secrets {
@@ -181,6 +190,16 @@ func TestMoveKeepsKeysWorking(t *testing.T) {
 		if want == nil {
 			require.Equal(t, what == "old" || what == "key", a.Name() == "key", what)
 		}
+	}
+	prepaid, err := fresh.keys.Verify(t.Context(), latchkey.Presented{Secret: w.secrets["prepaid"]})
+	require.NoError(t, err)
+	for _, c := range []struct {
+		meter  string
+		amount latchkey.Credits
+		ok     bool
+	}{{"calls", 21, false}, {"calls", 20, true}, {"mails", 94, false}, {"mails", 93, true}} {
+		_, err := prepaid.Spend(t.Context(), c.meter, "", c.amount)
+		require.Equal(t, !c.ok, errors.Is(err, latchkey.ErrOverLimit), "a quota goes on where it was: %v", c)
 	}
 	_, err = fresh.keys.Verify(t.Context(), latchkey.Presented{Secret: other.Reveal()})
 	require.NoError(t, err)
@@ -269,6 +288,20 @@ func (c *cut) AddUsage(ctx context.Context, b latchkey.UsageBatch) error {
 		return fmt.Errorf("%w: %w", latchkey.ErrUnavailable, errCut)
 	}
 	return c.Store.AddUsage(ctx, b)
+}
+
+func (c *cut) Reserve(ctx context.Context, r latchkey.Reservation) (latchkey.Reserved, error) {
+	if c.left--; c.left < 0 {
+		return latchkey.Reserved{}, fmt.Errorf("%w: %w", latchkey.ErrUnavailable, errCut)
+	}
+	return c.Store.Reserve(ctx, r)
+}
+
+func (c *cut) Settle(ctx context.Context, owner string, key [16]byte, actual latchkey.Credits) error {
+	if c.left--; c.left < 0 {
+		return fmt.Errorf("%w: %w", latchkey.ErrUnavailable, errCut)
+	}
+	return c.Store.Settle(ctx, owner, key, actual)
 }
 
 func TestImportGoesOnWhereItWasInterrupted(t *testing.T) {
@@ -385,6 +418,7 @@ func TestCheckRefuses(t *testing.T) {
 	lines := strings.SplitAfter(strings.TrimSuffix(file, "\n"), "\n")
 	lines[len(lines)-1] += "\n"
 	last := len(lines) - 1
+	owner := `{"owner":{"id":"acme","version":0}}` + "\n"
 	swapped := func(i, j int) string {
 		out := append([]string{}, lines...)
 		out[i], out[j] = out[j], out[i]
@@ -397,22 +431,35 @@ func TestCheckRefuses(t *testing.T) {
 		ring *latchkey.Keyring
 		want string
 	}{
-		"nothing":               {"", r, "empty"},
-		"text":                  {"hello\n", r, "line 1"},
-		"half a line":           {file[:len(file)/2], r, "cut off"},
-		"no last line":          {strings.Join(lines[:last], ""), r, "cut off"},
-		"a line less":           {strings.Join(append(append([]string{}, lines[:3]...), lines[4:]...), ""), r, "altered"},
-		"a line twice":          {strings.Join(slices.Concat(lines[:4], lines[3:]), ""), r, "in its place"},
-		"two lines swapped":     {swapped(2, 3), r, "in its place"},
-		"an altered record":     {strings.Replace(file, `"kind":"publishable"`, `"kind":"secret"`, 1), r, "altered"},
-		"an unknown member":     {strings.Replace(file, `{"event":{`, `{"event":{"x":1,`, 1), r, "line 3"},
-		"a member twice":        {strings.Replace(file, `{"event":{`, `{"event":{"seq":1,`, 1), r, "line 3"},
-		"a later format":        {strings.Replace(file, `"format":1`, `"format":2`, 1), r, "later version"},
-		"something at the end":  {file + lines[2], r, "follows the last"},
-		"no keyring":            {file, nil, "which the keyring lacks"},
-		"another key":           {file, ring(t, 2), "key 1, which the keyring lacks"},
-		"a key of the same id":  {file, other, "is another key"},
-		"a record of no owner":  {lines[0] + lines[2], r, "in its place"},
+		"nothing":              {"", r, "empty"},
+		"text":                 {"hello\n", r, "line 1"},
+		"half a line":          {file[:len(file)/2], r, "cut off"},
+		"no last line":         {strings.Join(lines[:last], ""), r, "cut off"},
+		"a line less":          {strings.Join(append(append([]string{}, lines[:3]...), lines[4:]...), ""), r, "altered"},
+		"a line twice":         {strings.Join(slices.Concat(lines[:4], lines[3:]), ""), r, "in its place"},
+		"two lines swapped":    {swapped(2, 3), r, "in its place"},
+		"an altered record":    {strings.Replace(file, `"kind":"publishable"`, `"kind":"secret"`, 1), r, "altered"},
+		"an unknown member":    {strings.Replace(file, `{"event":{`, `{"event":{"x":1,`, 1), r, "line 3"},
+		"a member twice":       {strings.Replace(file, `{"event":{`, `{"event":{"seq":1,`, 1), r, "line 3"},
+		"a later format":       {strings.Replace(file, `"format":1`, `"format":2`, 1), r, "later version"},
+		"something at the end": {file + lines[2], r, "follows the last"},
+		"no keyring":           {file, nil, "which the keyring lacks"},
+		"another key":          {file, ring(t, 2), "key 1, which the keyring lacks"},
+		"a key of the same id": {file, other, "is another key"},
+		"a record of no owner": {lines[0] + lines[2], r, "in its place"},
+		"credits below zero":   {sealed(owner + `{"credits":{"meter":"a","taken":-1}}`), r, "nothing is taken"},
+		"credits twice": {sealed(owner + `{"credits":{"meter":"a","taken":1}}` + "\n" +
+			`{"credits":{"meter":"a","taken":1}}`), r, "in its place"},
+		"usage below zero": {sealed(owner + `{"usage":{"owner":"acme","day":"2026-11-22","count":-1,"credits":0}}`), r,
+			"below zero"},
+		"a role of another owner": {sealed(owner + `{"role":{"id":"x","owner":"globex","version":1,"name":"a"}}`), r,
+			"in its place"},
+		"a damaged role": {sealed(owner + `{"role":{"id":"x","owner":"acme","version":1,"name":"a","damaged":true}}`), r,
+			"in its place"},
+		"a minted token without a parent": {sealed(owner + `{"token":{"id":"01a22f0e-75a5-7d64-94ab-59a7f279e43f",` +
+			`"owner":"acme","version":1,"kind":"access","created":"2026-11-22T09:00:00Z","hint":""}}`), r, "no parent"},
+		"a token with an id of another form": {sealed(owner + `{"token":{"id":"x","owner":"acme","version":1,` +
+			`"kind":"api_key","created":"2026-11-22T09:00:00Z","hint":""}}`), r, "UUIDv7"},
 		"a line that is no end": {strings.Join(lines[:last], "") + "{}\n", r, "not one record"},
 	} {
 		_, err := transfer.Check(t.Context(), strings.NewReader(c.file), c.ring)
@@ -463,5 +510,52 @@ func TestExportNamesWhatChangedMeanwhile(t *testing.T) {
 		contents, err := transfer.Check(t.Context(), &out, nil)
 		require.NoError(t, err)
 		require.Equal(t, want, contents.Changed)
+	}
+}
+
+// A reservation that an interrupted import left lapses, and the next import takes the credits anew.
+func TestCreditsOfAnInterruptedImport(t *testing.T) {
+	at := time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
+	r := ring(t, 1)
+	old := newSide(t, r, &at)
+	fill(old)
+	file := old.export(r, "acme")
+	taken := func(s *side) (out []latchkey.TakenCredits) {
+		page, _, err := s.store.Taken(t.Context(), "acme", latchkey.TakenQuery{})
+		require.NoError(t, err)
+		for _, c := range page {
+			if c.Taken != 0 {
+				out = append(out, c)
+			}
+		}
+		return out
+	}
+	want := taken(old)
+	require.Len(t, want, 3)
+	for n := range 12 { // wherever it was interrupted
+		for _, later := range []time.Duration{0, 25 * time.Hour, 90 * 24 * time.Hour} {
+			now := at
+			s := newSide(t, r, &now)
+			_, err := transfer.Import(t.Context(), &cut{s.store, n}, bytes.NewReader(file), s.importOptions(r))
+			if err != nil {
+				require.ErrorIs(t, err, errCut)
+			}
+			now = now.Add(later)
+			_, err = s.store.Purge(t.Context(), latchkey.PurgePolicy{Now: now, Expired: -1, Revoked: -1}, 1000)
+			require.NoError(t, err)
+			_, err = transfer.Import(t.Context(), s.store, bytes.NewReader(file), s.importOptions(r))
+			require.NoError(t, err, "%d writes, and %s later", n, later)
+			if later == 0 {
+				require.Equal(t, want, taken(s), "%d writes, and %s later", n, later)
+			} else { // accounts of periods that are over may be gone
+				require.LessOrEqual(t, len(taken(s)), len(want))
+				for _, c := range taken(s) {
+					require.Contains(t, want, c, "%d writes, and %s later", n, later)
+				}
+			}
+			open, _, err := s.store.Taken(t.Context(), "acme", latchkey.TakenQuery{})
+			require.NoError(t, err)
+			require.NotEmpty(t, open)
+		}
 	}
 }
