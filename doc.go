@@ -77,6 +77,6 @@
 //
 //   - What is read: [Found], [SecretRecord], [Feed], [Change], [ChangeKind].
 //   - What is written: [Write], [Ref], [Holders], [SecretChange], [Revocation], [UsageBatch], [LastUsed].
-//   - Credits: [Reservation], [Adjustment], [CreditAccount], [Reserved].
+//   - Credits: [Reservation], [Adjustment], [CreditAccount], [Reserved], [TakenCredits].
 //   - What is removed: [PurgePolicy]. Programs call [Manager.Purge].
 package latchkey
