@@ -667,8 +667,8 @@ var creditCases = []Case{
 			w.Helper()
 			key := w.key()
 			c.Limit = 1 << 40
-			_, err := w.s.Reserve(w.ctx, latchkey.Reservation{Owner: owner, Key: key, Amount: amount, Until: noon.AddDate(1, 0, 0),
-				Accounts: []latchkey.CreditAccount{c}})
+			_, err := w.s.Reserve(w.ctx, latchkey.Reservation{Owner: owner, Key: key, Amount: amount,
+				Until: noon.AddDate(1, 0, 0), Accounts: []latchkey.CreditAccount{c}})
 			w.ok(err, "Reserve")
 			return key
 		}

@@ -97,7 +97,8 @@ func (x *exporter) owner(ctx context.Context, owner string) error {
 		return err
 	}
 	x.sum.Owners++
-	for _, part := range []func(context.Context, string) error{x.events, x.usage, x.credits, x.roles, x.clients, x.tokens} {
+	parts := []func(context.Context, string) error{x.events, x.usage, x.credits, x.roles, x.clients, x.tokens}
+	for _, part := range parts {
 		if err := part(ctx, owner); err != nil {
 			return fmt.Errorf("owner %q: %w", owner, err)
 		}

@@ -261,7 +261,8 @@ func (r *reader) next() (l line, err error) {
 		return l, r.fail("%w", err)
 	}
 	set := 0
-	for _, is := range []bool{l.Owner != nil, l.Event != nil, l.Usage != nil, l.Credits != nil, l.Role != nil, l.Client != nil,
+	for _, is := range []bool{l.Owner != nil, l.Event != nil, l.Usage != nil, l.Credits != nil, l.Role != nil,
+		l.Client != nil,
 		l.Token != nil, l.End != nil} {
 		if is {
 			set++
