@@ -195,8 +195,8 @@ type Store interface {
 
 	// Taken returns one page of the accounts of an owner that credits were taken from, by token, meter and period in byte
 	// order, with the After of the next page. What open reservations hold is taken. Accounts that have nothing taken may
-	// be among them or not. After the last page, next is "". It is for copies: what is reserved and settled in another store
-	// is taken there. It returns ErrInvalid where q.Start does.
+	// be among them or not. After the last page, next is "". It is for copies: what is reserved and settled in another
+	// store is taken there. It returns ErrInvalid where q.Start does.
 	Taken(ctx context.Context, owner string, q TakenQuery) (page []TakenCredits, next string, err error)
 
 	// Purge removes at most n items of the feed p.Feed whose time is over and returns how many it removed. Fewer than n
