@@ -40,15 +40,17 @@ type Listing[T any] struct {
 
 // TokenQuery selects tokens. Zero fields select everything. A token must meet all fields that are set.
 type TokenQuery struct {
-	Page   // After is what Key returned for the last token of the page before
+	Page            // After is what Key returned for the last token of the page before
+	IDs    []string // those of these tokens that there are, at most 1000: more are [ErrInvalid]
 	Kinds  []Kind
 	Origin *string // nil: any; "" means the host's own
 	Parent string  // tokens that this token id minted directly
 	Role   string  // tokens that name this role, by its id or, in an Account, by its name; ended ones too
 	Client string  // tokens that belong to this client id
 	Search string  // prefix of name, id or hint; byte for byte
-	// Find is a text anywhere in the name, id or hint, whatever the case of letters. Each character is compared by
-	// Unicode's simple case folding, as [strings.EqualFold] does. Accents count, and so does whether a letter is composed.
+	// Find is a text anywhere in the name, id, hint or client's id, whatever the case of letters. Each character is
+	// compared by Unicode's simple case folding, as [strings.EqualFold] does. Accents count, and so does whether a letter
+	// is composed.
 	Find   string
 	States []State
 	Now    time.Time // the moment that States are of; the Account sets it if zero
@@ -62,6 +64,8 @@ type TokenQuery struct {
 	Order   TokenOrder
 	Reverse bool
 }
+
+const maxQueryIDs = 1000
 
 // TokenOrder is an order of tokens. Where two are equal in it, the id decides.
 type TokenOrder uint8
@@ -96,9 +100,11 @@ func timeKey(t time.Time) string {
 
 // Start returns where the page begins, for stores: a token with the ID, and the Name, Used or NotAfter, that After
 // tells. The page holds what comes after it by Compare. It returns false for a page that begins at the beginning. It
-// returns ErrInvalid for an Order that there is not, and for an After that is no Key of the Order.
+// returns ErrInvalid for an Order that there is not, for an After that is no Key of the Order, and for too many IDs.
 func (q TokenQuery) Start() (t Token, ok bool, err error) {
 	switch {
+	case len(q.IDs) > maxQueryIDs:
+		return t, false, fmt.Errorf("%w: a query names %d ids: at most %d", ErrInvalid, len(q.IDs), maxQueryIDs)
 	case q.Order > OrderEnd:
 		return t, false, fmt.Errorf("%w: there is no order %d of tokens", ErrInvalid, q.Order)
 	case q.After == "":
@@ -210,7 +216,9 @@ func (q TokenQuery) Match(t Token) bool {
 		q.Client != "" && q.Client != t.Client.ID,
 		q.Search != "" && !strings.HasPrefix(t.Name, q.Search) &&
 			!strings.HasPrefix(t.ID, q.Search) && !strings.HasPrefix(t.Hint, q.Search),
-		q.Find != "" && !containsFold(t.Name, q.Find) && !containsFold(t.ID, q.Find) && !containsFold(t.Hint, q.Find),
+		q.Find != "" && !containsFold(t.Name, q.Find) && !containsFold(t.ID, q.Find) && !containsFold(t.Hint, q.Find) &&
+			!containsFold(t.Client.ID, q.Find),
+		len(q.IDs) > 0 && !slices.Contains(q.IDs, t.ID),
 		len(q.States) > 0 && !slices.Contains(q.States, t.State(q.Now)),
 		!q.UnusedSince.IsZero() && !t.Used.Before(q.UnusedSince),
 		!q.CreatedBefore.IsZero() && !t.Created.Before(q.CreatedBefore):

@@ -101,7 +101,7 @@ func (s *Store) Count(ctx context.Context, owner string, q latchkey.TokenQuery, 
 }
 
 // scanSelected is scan for a query. It looks at fewer tokens than the owner has, those of a parent or a role, if they
-// are few. Visit must check all the same that the query selects them.
+// are few, or those that it names. Visit must check all the same that the query selects them.
 func (s *Store) scanSelected(ctx context.Context, owner string, q *latchkey.TokenQuery, after string, reverse bool,
 	visit func(*token) bool) error {
 	some, few := s.few(owner, q)
@@ -139,6 +139,8 @@ func (s *Store) few(owner string, q *latchkey.TokenQuery) (ids []string, few boo
 	a := s.lookup(owner)
 	set := a.holders[q.Role]
 	switch {
+	case len(q.IDs) > 0:
+		return slices.Compact(slices.Sorted(slices.Values(q.IDs))), true
 	case q.Parent != "":
 		set = a.children[q.Parent]
 	case q.Role == "":

@@ -116,6 +116,9 @@ type dialect struct {
 	// startsWith returns a condition: the text column begins with the bytes of the second argument. The first argument is
 	// their length.
 	startsWith func(column string) string
+	// contains returns a condition: the text column has the bytes of the argument in it. containsLower is the same of the
+	// column with its letters A to Z in lower case, whatever becomes of others; nil: there is no such condition.
+	contains, containsLower func(column string) string
 }
 
 const noClock = `NULL`

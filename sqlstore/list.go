@@ -10,7 +10,8 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// tokenList is the part of a query about tokens that SQL answers: everything but Find. No engine folds as Match does.
+// tokenList is the part of a query about tokens that SQL answers: everything but Find. No engine folds as Match does, so
+// SQL lets tokens through that Match then leaves out.
 type tokenList struct {
 	q     latchkey.TokenQuery
 	owner string
@@ -22,6 +23,9 @@ type tokenList struct {
 
 func (s *Store) tokenList(owner string, q latchkey.TokenQuery) tokenList {
 	var f filter
+	if len(q.IDs) > 0 {
+		f.and("t.id IN ?", anySlice(q.IDs, asAny)...)
+	}
 	if len(q.Kinds) > 0 {
 		f.and("t.kind IN ?", anySlice(q.Kinds, func(k latchkey.Kind) any { return int64(k) })...)
 	}
@@ -46,6 +50,9 @@ func (s *Store) tokenList(owner string, q latchkey.TokenQuery) tokenList {
 		prefix, n := []byte(q.Search), len(q.Search)
 		f.and("("+s.dialect.startsWith("t.name")+" OR "+s.dialect.startsWith("t.id")+" OR "+
 			s.dialect.startsWith("t.hint")+")", n, prefix, n, prefix, n, prefix)
+	}
+	if q.Find != "" {
+		s.dialect.andFind(&f, q.Find)
 	}
 	if len(q.States) > 0 {
 		now := q.Now.UnixMicro()
@@ -122,34 +129,30 @@ func (l *tokenList) selectAfter(columns string, start *latchkey.Token, n int) (t
 
 // Tokens implements latchkey.Store. Without a filter, and by Client, Parent or Role, it reads a page by id from an
 // index, at any position. Other filters are applied to one token after another, from After on, until the page is full.
-// Other orders sort what the filters leave, for each page. Find reads the names of the tokens and compares them here.
+// Other orders sort what the filters leave, for each page. Of Find, SQL sees to what no token lacks that Match selects:
+// see needles.
 func (s *Store) Tokens(ctx context.Context, owner string, q latchkey.TokenQuery) (out []latchkey.Token, err error) {
 	start, err := pageStart(q)
 	if err != nil {
 		return nil, mapError(ctx, "list tokens", err)
 	}
 	l := s.tokenList(owner, q)
-	if q.Find == "" {
-		text, args := l.selectAfter(tokenColumns, start, q.Size())
-		return s.readTokens(ctx, owner, text, args)
-	}
-	for {
-		var places []latchkey.Token
-		done, err := s.scanTokens(ctx, &l, &start, func(t *latchkey.Token) bool {
-			places = append(places, *t)
-			return len(out)+len(places) < q.Size()
-		})
+	match := latchkey.TokenQuery{Find: q.Find}
+	for n := q.Size(); ; n = min(4*n, scanSize) {
+		text, args := l.selectAfter(tokenColumns, start, n)
+		page, err := s.readTokens(ctx, owner, text, args)
 		if err != nil {
 			return nil, err
 		}
-		found, err := s.readFound(ctx, &l, places)
-		if err != nil {
-			return nil, err
+		for i := range page {
+			if match.Match(page[i]) {
+				out = append(out, page[i])
+			}
 		}
-		// A token that was changed or removed meanwhile is not among them, and others take its place.
-		if out = append(out, found...); done || len(out) >= q.Size() {
-			return out, nil
+		if len(page) < n || len(out) >= q.Size() {
+			return out[:min(len(out), q.Size())], nil
 		}
+		start = &page[n-1]
 	}
 }
 
@@ -161,15 +164,7 @@ func (s *Store) Count(ctx context.Context, owner string, q latchkey.TokenQuery, 
 	q.Page, q.Order, q.Reverse = latchkey.Page{}, latchkey.OrderID, false
 	l := s.tokenList(owner, q)
 	if q.Find != "" {
-		var start *latchkey.Token
-		_, err := s.scanTokens(ctx, &l, &start, func(*latchkey.Token) bool {
-			n++
-			return n < limit
-		})
-		if err != nil {
-			return 0, err
-		}
-		return n, nil
+		return s.countFound(ctx, &l, limit)
 	}
 	text := `SELECT COUNT(*) FROM (SELECT 1 AS one FROM ` + l.from + ` LIMIT ?) n`
 	err = s.read(ctx, "count tokens", func() error {
@@ -193,65 +188,34 @@ func pageStart(q latchkey.TokenQuery) (*latchkey.Token, error) {
 // scanSize is how many tokens one statement of a search reads. No statement takes long, however many there are.
 const scanSize = 4096
 
-// scanTokens reads what a search compares, from start on, and calls found with each token that the query selects, until
-// that returns false. It sets start to the last token that it has read. It reports whether it came to the end.
-func (s *Store) scanTokens(ctx context.Context, l *tokenList, start **latchkey.Token,
-	found func(*latchkey.Token) bool) (done bool, err error) {
+// countFound is Count with a Find.
+func (s *Store) countFound(ctx context.Context, l *tokenList, limit int) (n int, err error) {
 	match := latchkey.TokenQuery{Find: l.q.Find}
-	for {
-		text, args := l.selectAfter(`t.id, t.name, t.hint, t.used, t.not_after`, *start, scanSize)
+	for start := (*latchkey.Token)(nil); ; {
+		text, args := l.selectAfter(`t.id, t.name, t.hint, t.client_id`, start, scanSize)
 		var page []latchkey.Token
 		err := s.read(ctx, "search tokens", func() error {
 			page = page[:0]
 			return s.eachUnprepared(ctx, text, args, func(rows *sql.Rows) error {
 				var t latchkey.Token
-				var used, notAfter sql.NullInt64
-				err := rows.Scan(&t.ID, &t.Name, &t.Hint, &used, &notAfter)
-				t.Used, t.Validity.NotAfter = fromMicros(used), fromMicros(notAfter)
+				err := rows.Scan(&t.ID, &t.Name, &t.Hint, &t.Client.ID)
 				page = append(page, t)
 				return err
 			})
 		})
 		if err != nil {
-			return false, err
+			return 0, err
 		}
 		for i := range page {
-			*start = &page[i]
-			if match.Match(page[i]) && !found(&page[i]) {
-				return false, nil
+			if match.Match(page[i]) {
+				n++
 			}
 		}
-		if len(page) < scanSize {
-			return true, nil
+		if n >= limit || len(page) < scanSize {
+			return min(n, limit), nil
 		}
+		start = &page[len(page)-1]
 	}
-}
-
-// readFound reads the tokens at these places, in their order. It leaves out those that have moved, or that the search
-// does not select any more.
-func (s *Store) readFound(ctx context.Context, l *tokenList, places []latchkey.Token) ([]latchkey.Token, error) {
-	if len(places) == 0 {
-		return nil, nil
-	}
-	text := `SELECT ` + tokenColumns + ` FROM latchkey_tokens t WHERE t.owner = ? AND t.id IN (?` +
-		strings.Repeat(`, ?`, len(places)-1) + `)`
-	id := func(t latchkey.Token) any { return t.ID }
-	list, err := s.readTokens(ctx, l.owner, text, append([]any{l.owner}, anySlice(places, id)...))
-	if err != nil {
-		return nil, err
-	}
-	byID := make(map[string]latchkey.Token, len(list))
-	for _, t := range list {
-		byID[t.ID] = t
-	}
-	match := latchkey.TokenQuery{Find: l.q.Find}
-	out := list[:0]
-	for _, place := range places {
-		if t, ok := byID[place.ID]; ok && l.q.Compare(place, t) == 0 && match.Match(t) {
-			out = append(out, t)
-		}
-	}
-	return out, nil
 }
 
 // readTokens reads the tokens that a statement selects by tokenColumns. Of damaged ones it reads what is left.

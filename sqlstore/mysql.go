@@ -57,6 +57,7 @@ var mysql = dialect{
 	concat:       func(parts ...string) string { return `CONCAT(` + strings.Join(parts, `, `) + `)` },
 	clock:        mysqlClock,
 	startsWith:   func(column string) string { return `LEFT(` + column + `, ?) = ?` },
+	contains:     func(column string) string { return `INSTR(` + column + `, ?) > 0` },
 }
 
 // It must not depend on the session's time zone, in which some hours occur twice.

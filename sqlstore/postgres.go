@@ -60,6 +60,9 @@ var postgres = dialect{
 	concat:           func(parts ...string) string { return strings.Join(parts, ` || `) },
 	clock:            postgresClock,
 	startsWith:       func(column string) string { return `substr(convert_to(` + column + `, 'UTF8'), 1, ?) = ?` },
+	contains:         func(column string) string { return `strpos(` + column + `, convert_from(?, 'UTF8')) > 0` },
+	// The collation of the columns is "C".
+	containsLower: func(column string) string { return `strpos(lower(` + column + `), convert_from(?, 'UTF8')) > 0` },
 }
 
 // A failover may lead a pool to a standby long after New. There a read of the epoch finds no row, and nothing can be

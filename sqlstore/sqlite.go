@@ -47,6 +47,8 @@ var sqlite = dialect{
 	concat:           func(parts ...string) string { return `CAST(` + strings.Join(parts, ` || `) + ` AS BLOB)` },
 	clock:            noClock,
 	startsWith:       func(column string) string { return `substr(CAST(` + column + ` AS BLOB), 1, ?) = ?` },
+	contains:         func(column string) string { return `instr(` + column + `, CAST(? AS TEXT)) > 0` },
+	containsLower:    func(column string) string { return `instr(lower(` + column + `), CAST(? AS TEXT)) > 0` },
 }
 
 // beginSQLite takes the write lock before anything is read. A transaction that read first could not be upgraded

@@ -162,6 +162,21 @@ var orderFaults = map[string]fault{
 			return q.Match(t)
 		})
 	}},
+	"finds in no client's id": {[]string{"tokens/find"}, func(f *faulty, s latchkey.Store) {
+		editFound(f, s, func(q latchkey.TokenQuery, t latchkey.Token) bool {
+			t.Client.ID = ""
+			return q.Match(t)
+		})
+	}},
+	"does not know ids": {[]string{"tokens/orders"}, func(f *faulty, s latchkey.Store) {
+		editQueries(f, s, func(q *latchkey.TokenQuery) { q.IDs = q.IDs[:0] }, nil)
+	}},
+	"counts without ids": {[]string{"tokens/count"}, func(f *faulty, s latchkey.Store) {
+		f.count = func(ctx context.Context, owner string, q latchkey.TokenQuery, limit int) (int, error) {
+			q.IDs = nil
+			return s.Count(ctx, owner, q, limit)
+		}
+	}},
 	"takes a sign for a wildcard": {[]string{"tokens/find"}, func(f *faulty, s latchkey.Store) {
 		editQueries(f, s, func(q *latchkey.TokenQuery) { q.Find = strings.Trim(q.Find, "%_") }, nil)
 	}},

@@ -62,6 +62,7 @@ var orderCases = []Case{
 					slices.Reverse(want)
 				}
 				for what, q := range map[string]latchkey.TokenQuery{"all": {}, "of a role": {Role: id(900)},
+					"named": {IDs: []string{id(7), id(1), id(11), id(1), id(999)}},
 					"found": {Find: "B"}, "searched": {Search: "b"}} {
 					some := slices.DeleteFunc(slices.Clone(want), func(n int) bool { return !q.Match(all[n-1]) })
 					if len(some) == 0 || len(some) == len(want) != (what == "all") {
@@ -85,6 +86,7 @@ var orderCases = []Case{
 		w.same(numbers(w.tokens(acme, q)), []int{1, 8, 7, 10, 5, 11}, "after a token moved before the page")
 		name := "b\x00" + id(1)
 		for what, q := range map[string]latchkey.TokenQuery{
+			"too many ids":                              {IDs: make([]string, 1001)},
 			"an order that there is not":                {Order: latchkey.OrderEnd + 1},
 			"an order that there is not, with an After": {Order: 99, Page: latchkey.Page{After: id(1)}},
 			"an id, in a listing by name":               {Order: latchkey.OrderName, Page: latchkey.Page{After: id(1)}},
@@ -98,8 +100,8 @@ var orderCases = []Case{
 		}
 	}),
 
-	newCase("tokens/find", "Find selects by a text anywhere in the name, id or hint, by simple case folding, as Match "+
-		"does. No character is a wildcard.", func(w *fixture) {
+	newCase("tokens/find", "Find selects by a text anywhere in the name, id, hint or client's id, by simple case "+
+		"folding, as Match does. No character is a wildcard.", func(w *fixture) {
 		names := []string{"Straße", "STRASSE", "strasse", "Σίσυφος", "ΣΊΣΥΦΟΣ", "\u212Aelvin", "kelvin", "ſchool", "SCHOOL",
 			"İstanbul", "istanbul", "ISTANBUL", "ıstanbul", "Ål", "A\u030Al", "åL", "100%", "100_", `back\slash`, "'quoted'",
 			"", " ", "ﬁn", "fin", "\U00010400", "\U00010428", "ǅ", "ǆ", "Ǆ", "naïve"}
@@ -109,7 +111,7 @@ var orderCases = []Case{
 			t.Name = name
 			all = append(all, t)
 		}
-		all[20].Hint = "sk_Zy…XxX"
+		all[20].Hint, all[21].Client = "sk_Zy…XxX", latchkey.Client{ID: "Shop № Ⅷ of ACME"}
 		w.insert(all...)
 		w.insert(by(globex, token(99)))
 		for find, want := range map[string][]int{
@@ -117,7 +119,7 @@ var orderCases = []Case{
 			"\u212AELV": {6, 7}, "School": {8, 9}, "İ": {10}, "istan": {11, 12}, "ıstan": {13}, "STANBUL": {10, 11, 12, 13},
 			"ÅL": {14, 16}, "a\u030AL": {15}, "%": {17}, "_": {18, 21}, `\`: {19}, "'": {20}, "ZY…xXx": {21}, "Fin": {24},
 			"\U00010428": {25, 26}, "Ǆ": {27, 28, 29}, "AÏV": {30}, "none of them": nil, id(3): {3}, "7000-8000": nil,
-			"AK_3F": nil,
+			"AK_3F": nil, "SHOP № ⅷ": {22}, "acme": {22}, "skſ": nil, "ſs": {2, 3}, "İ\xff": nil, "\xff": nil,
 		} {
 			if find == "7000-8000" || find == "AK_3F" || find == "_" { // in every id, and in nearly every hint
 				want = nil
@@ -226,6 +228,8 @@ var orderCases = []Case{
 			"all":             {latchkey.TokenQuery{}, 5},
 			"a kind":          {latchkey.TokenQuery{Kinds: []latchkey.Kind{latchkey.KindAccess}}, 2},
 			"a role":          {latchkey.TokenQuery{Role: id(900)}, 1},
+			"ids":             {latchkey.TokenQuery{IDs: []string{id(4), id(2), id(2), id(6), id(77)}}, 2},
+			"ids, a kind":     {latchkey.TokenQuery{IDs: []string{id(4), id(2)}, Kinds: []latchkey.Kind{latchkey.KindAccess}}, 1},
 			"a parent":        {latchkey.TokenQuery{Parent: id(1)}, 2},
 			"a state":         {latchkey.TokenQuery{States: []latchkey.State{latchkey.Active}, Now: noon}, 4},
 			"a search":        {latchkey.TokenQuery{Search: "Al"}, 1},

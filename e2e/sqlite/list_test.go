@@ -4,13 +4,11 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/latchkey-go/latchkey"
-	"github.com/latchkey-go/latchkey/e2e/internal/faulty"
 	"github.com/latchkey-go/latchkey/e2e/internal/harness"
 	"github.com/latchkey-go/latchkey/e2e/internal/world"
 )
@@ -71,42 +69,4 @@ func TestSQLiteSearchesGoOn(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, count, find)
 	}
-}
-
-// A token that moves between the two statements of a search is not listed where it was, so nothing is passed over.
-func TestSQLiteSearchPassesNothingOver(t *testing.T) {
-	ctx := context.Background()
-	dsn := harness.WAL(harness.NewFile(t))
-	other := harness.OpenSQLiteStore(t, harness.OpenSQLite(t, dsn))
-	put := func(id string, version uint64, name string) {
-		w := latchkey.Write{ID: world.WriteID(), Owner: "acme", At: world.Noon}
-		w.Tokens = []latchkey.Token{{ID: id, Owner: "acme", Version: version, Kind: latchkey.KindAPIKey, Created: world.Noon}}
-		w.Tokens[0].Name = name
-		require.NoError(t, other.Write(ctx, w))
-	}
-	for _, name := range []string{"a", "b", "c"} {
-		put(name, 0, "Key "+name)
-	}
-	db, f := faulty.OpenSQLite(t, dsn)
-	s := harness.OpenSQLiteStore(t, db)
-	version := uint64(0)
-	f.Before = func(text string) {
-		if strings.Contains(text, "t.id IN (") && version < 2 {
-			version++
-			put("a", version, []string{"Key z", "gone"}[version-1])
-		}
-	}
-	var got []string
-	q := latchkey.TokenQuery{Find: "KEY", Order: latchkey.OrderName, Page: latchkey.Page{Limit: 1}}
-	for {
-		page, err := s.Tokens(ctx, "acme", q)
-		require.NoError(t, err)
-		if len(page) == 0 {
-			break
-		}
-		got = append(got, page[0].Name)
-		q.After = q.Key(page[0])
-	}
-	require.Equal(t, []string{"Key b", "Key c"}, got)
-	require.Equal(t, uint64(2), version)
 }
