@@ -176,29 +176,35 @@ func (a Account) TokensPage(ctx context.Context, q TokenQuery) (Listing[Token], 
 // These cases look alike. A record that decides which token it is may be damaged. It returns a *[DamagedError] then, to
 // a caller that may read that record.
 func (a Account) Find(ctx context.Context, text string) (Token, error) {
+	f, err := a.FindSecret(ctx, text)
+	return f.Token, err
+}
+
+// FindSecret is [Account.Find] with which of the token's secrets the text is.
+func (a Account) FindSecret(ctx context.Context, text string) (FoundSecret, error) {
 	c, err := a.begin(ctx)
 	if err != nil {
-		return Token{}, err
+		return FoundSecret{}, err
 	}
 	if !a.m.mayBeToken(text) {
-		return Token{}, ErrNotFound
+		return FoundSecret{}, ErrNotFound
 	}
 	f, err := a.m.byText(ctx, text, tokentext.Digest(text))
 	if d, ok := errors.AsType[*DamagedError](err); ok && f.Token.ID == "" {
 		if d.Owner != a.owner || c.check(Read, d.Kind.noun(), d.recordID()) != nil {
-			return Token{}, ErrNotFound // the error would name a record
+			return FoundSecret{}, ErrNotFound // the error would name a record
 		}
-		return Token{}, err
+		return FoundSecret{}, err
 	} else if err != nil && !ok { // a damaged token can be found too, and ended
-		return Token{}, err
+		return FoundSecret{}, err
 	}
 	if f.Token.Owner != a.owner || c.check(Read, "token", f.Token.ID) != nil {
-		return Token{}, ErrNotFound
+		return FoundSecret{}, ErrNotFound
 	}
-	return f.Token, nil
+	return a.m.foundSecret(&f), nil
 }
 
-// FoundSecret is what [Manager.Find] knows of a text.
+// FoundSecret is what [Manager.Find] and [Account.FindSecret] know of a text.
 type FoundSecret struct {
 	Token Token
 	// SecretID names the secret among those of its token: see [LiveSecret]. "": the text is that of a publishable token,
@@ -223,11 +229,15 @@ func (m *Manager) Find(ctx context.Context, text string) (FoundSecret, error) {
 	if err != nil && (!isDamaged(err) || f.Token.ID == "" || f.Token.Owner == "") {
 		return FoundSecret{}, err
 	}
+	return m.foundSecret(&f), nil
+}
+
+func (m *Manager) foundSecret(f *Found) FoundSecret {
 	found := FoundSecret{Token: f.Token, Ended: over(f.Secret.NotAfter, m.expiryNow()), NotAfter: f.Secret.NotAfter}
 	if f.Token.Kind != KindPublishable {
 		found.SecretID = secretID(&f.Secret)
 	}
-	return found, nil
+	return found
 }
 
 // SeekPage returns the TokenQuery.After of the page that ends just before the token before, or of the last page if
