@@ -244,6 +244,12 @@ func (c *call) check(action Action, kind, id string) error {
 	return c.access.Check(action, on)
 }
 
+// readsEvery reports whether the actor may read every record of a kind, whatever its id. False may only mean that it was
+// not found out.
+func (c *call) readsEvery(ctx context.Context, kind string) bool {
+	return !c.checked || c.access.Covers(ctx, Permissions{Allow(Read).On(Pattern("latchkey/" + kind + "/*"))})
+}
+
 // write adds to the transaction what it requires: the actor and all that its rights come from, and all that the call
 // was judged by, must be unchanged.
 func (c *call) write(ctx context.Context, w Write, events ...Event) error {

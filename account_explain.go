@@ -3,7 +3,6 @@ package latchkey
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -291,7 +290,7 @@ func (c *call) addOwner(l *Lineage, o Owner) {
 
 // Refusals returns why [Manager.Verify] refuses each token, as it was listed, whatever a request brings along. The
 // errors are those of [Lineage.Refused], by token id. Tokens that are not refused are missing. Refusals reads the
-// owner's record, and each parent once.
+// owner's record, and for minted tokens all of their parents at once, and all of those at once.
 func (a Account) Refusals(ctx context.Context, tokens ...Token) (map[string]error, error) {
 	out := map[string]error{}
 	if len(tokens) == 0 {
@@ -312,33 +311,57 @@ func (a Account) Refusals(ctx context.Context, tokens ...Token) (map[string]erro
 			return nil, err
 		}
 	}
-	damaged := map[string]error{}   // parents that cannot be read
-	parents := map[string][]Token{} // the chain that begins with a token; nil: it is gone
+	known, err := a.ancestors(ctx, tokens)
+	if err != nil {
+		return nil, err
+	}
 	now := a.m.readClock()
 	for _, t := range tokens {
 		f := Found{Token: t, Owner: owner}
-		if t.Parent != "" {
-			chain, known := parents[t.Parent]
-			if !known {
-				switch up, err := a.m.store.Load(ctx, a.owner, t.Parent); {
-				case err == nil:
-					chain = append([]Token{up.Token}, up.Ancestors...)
-				case isDamaged(err):
-					damaged[t.Parent] = err
-				case !errors.Is(err, ErrNotFound):
-					return nil, err
-				}
-				parents[t.Parent] = chain
+		for id := t.Parent; id != "" && len(f.Ancestors) <= maxAncestors; {
+			up, ok := known[id]
+			if !ok { // it is gone
+				break
 			}
-			f.Ancestors = chain
-		}
-		if err := damaged[t.Parent]; err != nil {
-			out[t.ID] = err
-			continue
+			f.Ancestors = append(f.Ancestors, up)
+			id = up.Parent
 		}
 		if err := a.m.verifyRecords(&f, now); err != nil {
 			out[t.ID] = err
 		}
 	}
 	return out, nil
+}
+
+// maxAncestors is more than Options.MaxDepth can be.
+const maxAncestors = 32
+
+// ancestors returns the tokens that some tokens were minted from, by id, with one reading for all of the same distance.
+// Those that are gone are missing.
+func (a Account) ancestors(ctx context.Context, tokens []Token) (map[string]Token, error) {
+	known := map[string]Token{}
+	for range maxAncestors {
+		var ids []string
+		for i := range tokens {
+			up := tokens[i].Parent
+			if _, ok := known[up]; !ok && up != "" && !slices.Contains(ids, up) {
+				ids = append(ids, up)
+			}
+		}
+		tokens = nil
+		for some := range slices.Chunk(ids, maxQueryIDs) {
+			list, err := a.m.store.Tokens(ctx, a.owner, TokenQuery{IDs: some, Page: Page{Limit: maxQueryIDs}})
+			if err != nil {
+				return nil, err
+			}
+			for _, t := range list {
+				known[t.ID] = t
+			}
+			tokens = append(tokens, list...)
+		}
+		if len(tokens) == 0 {
+			break
+		}
+	}
+	return known, nil
 }
