@@ -71,6 +71,7 @@ type Account struct {
 	checked bool   // false: the host itself
 	exceeds bool   // the host lifts the bounds of the actor's own token
 	by, why string // of the host itself, for the audit trail: see By
+	reading *call  // the actor as Reading has read it; nil: each call reads it
 
 	versions []uint64 // of IfVersion; nil: any
 	request  *Request // of ForRequest; nil: none
@@ -101,7 +102,7 @@ func (a Account) As(actor Access) (Account, error) {
 	if actor.set == nil || actor.m != a.m || actor.who.owner != a.owner {
 		return Account{}, fmt.Errorf("%w: an Access of another owner, or of another Manager", ErrUnknownToken)
 	}
-	a.actor, a.checked = actor, true
+	a.actor, a.checked, a.reading = actor, true, nil
 	return a, nil
 }
 
@@ -110,7 +111,7 @@ func (a Account) As(actor Access) (Account, error) {
 // meant for code with that purpose, such as a session that makes lasting keys. It is also the way for secret keys,
 // which no rule can give the right.
 func (a Account) Exceeding() Account {
-	a.exceeds = true
+	a.exceeds, a.reading = true, nil
 	return a
 }
 
@@ -128,6 +129,19 @@ func (a Account) By(who, why string) (Account, error) {
 		return Account{}, err
 	}
 	a.by, a.why = who, why
+	return a, nil
+}
+
+// Reading returns a for several readings that belong together, such as those of one page. It reads the actor's records
+// once, and the methods that list, find, count, explain and show decide by that. Those that change something or show a
+// secret read them again all the same. Keep it no longer than for the page: a right that is taken away meanwhile still
+// holds for its readings.
+func (a Account) Reading(ctx context.Context) (Account, error) {
+	c, err := a.begin(ctx)
+	if err != nil {
+		return Account{}, err
+	}
+	a.reading = &c
 	return a, nil
 }
 
@@ -225,6 +239,14 @@ func (c *call) actorName() string {
 		return id
 	}
 	return "client:" + c.access.Client().ID
+}
+
+// beginReading is begin for a method that changes nothing and shows no secret.
+func (a Account) beginReading(ctx context.Context) (call, error) {
+	if a.reading != nil {
+		return *a.reading, nil
+	}
+	return a.begin(ctx)
 }
 
 // check returns a *[DeniedError] unless the actor may do action on "latchkey/<kind>/<id>", or on "latchkey/<kind>" if

@@ -75,7 +75,7 @@ func (a Account) CountTokens(ctx context.Context, q TokenQuery, most int) (int, 
 	if most <= 0 {
 		most = 1000
 	}
-	c, err := a.begin(ctx)
+	c, err := a.beginReading(ctx)
 	if err != nil {
 		return 0, err
 	}

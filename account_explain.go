@@ -28,7 +28,7 @@ type Question struct {
 // An actor needs read on the token, on those it was minted from, and on every role in the answer. Explain returns
 // [ErrNotFound] if there is no such token.
 func (a Account) Explain(ctx context.Context, id string, ask ...Question) ([]Explanation, error) {
-	c, err := a.begin(ctx)
+	c, err := a.beginReading(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +110,7 @@ func (m *Manager) noteRoles(e *Explanation, f *Found, now int64) {
 // [ClientSegment] counts in a Deny only. An actor needs read on the role and on all that it inherits. ExplainRole
 // returns [ErrNotFound] if there is no such role.
 func (a Account) ExplainRole(ctx context.Context, id string, ask ...Question) ([]Explanation, error) {
-	c, err := a.begin(ctx)
+	c, err := a.beginReading(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -177,7 +177,7 @@ type Lineage struct {
 // Lineage reads a token, the tokens it was minted from, and every role that any of them names or inherits. An actor
 // needs read on the token. It returns [ErrNotFound] if there is no such token.
 func (a Account) Lineage(ctx context.Context, id string) (Lineage, error) {
-	c, err := a.begin(ctx)
+	c, err := a.beginReading(ctx)
 	if err != nil {
 		return Lineage{}, err
 	}
@@ -216,7 +216,7 @@ func (a Account) Lineage(ctx context.Context, id string) (Lineage, error) {
 // RoleLineage is [Account.Lineage] of a role: Roles holds it and all that it inherits. An actor needs read on the role.
 // It returns [ErrNotFound] if there is no such role.
 func (a Account) RoleLineage(ctx context.Context, id string) (Lineage, error) {
-	c, err := a.begin(ctx)
+	c, err := a.beginReading(ctx)
 	if err != nil {
 		return Lineage{}, err
 	}
@@ -296,7 +296,7 @@ func (a Account) Refusals(ctx context.Context, tokens ...Token) (map[string]erro
 	if len(tokens) == 0 {
 		return out, nil
 	}
-	c, err := a.begin(ctx)
+	c, err := a.beginReading(ctx)
 	if err != nil {
 		return nil, err
 	}

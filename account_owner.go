@@ -17,7 +17,7 @@ import (
 // Record reads the owner's own record. One that was never configured is Owner{ID: owner} with Version 0. Of a damaged
 // record it returns what is left, with a [*DamagedError].
 func (a Account) Record(ctx context.Context) (Owner, error) {
-	c, err := a.begin(ctx)
+	c, err := a.beginReading(ctx)
 	if err == nil {
 		err = c.check(Read, "owner", "")
 	}
@@ -139,7 +139,7 @@ func (a Account) Erase(ctx context.Context) error {
 // ends after an error.
 func (a Account) Clients(ctx context.Context) iter.Seq2[Client, error] {
 	return func(yield func(Client, error) bool) {
-		c, err := a.begin(ctx)
+		c, err := a.beginReading(ctx)
 		if err == nil {
 			err = c.check(Read, "client", "")
 		}
@@ -154,7 +154,7 @@ func (a Account) Clients(ctx context.Context) iter.Seq2[Client, error] {
 
 // ClientsPage is one page of [Account.Clients].
 func (a Account) ClientsPage(ctx context.Context, p Page) (Listing[Client], error) {
-	c, err := a.begin(ctx)
+	c, err := a.beginReading(ctx)
 	if err == nil {
 		err = c.check(Read, "client", "")
 	}
@@ -168,7 +168,7 @@ func (a Account) ClientsPage(ctx context.Context, p Page) (Listing[Client], erro
 // Client returns a client that tokens were issued or minted for, with the newest name given. It reads one row. It
 // returns [ErrNotFound] if there was no such token. An actor needs read on "latchkey/client".
 func (a Account) Client(ctx context.Context, id string) (Client, error) {
-	c, err := a.begin(ctx)
+	c, err := a.beginReading(ctx)
 	if err == nil {
 		err = c.check(Read, "client", "")
 	}
@@ -193,7 +193,7 @@ func (a Account) Client(ctx context.Context, id string) (Client, error) {
 // ends after an error. An actor needs read on "latchkey/event".
 func (a Account) Events(ctx context.Context, q EventQuery) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
-		c, err := a.begin(ctx)
+		c, err := a.beginReading(ctx)
 		if err == nil {
 			err = c.check(Read, "event", "")
 		}
@@ -220,7 +220,7 @@ func (a Account) Events(ctx context.Context, q EventQuery) iter.Seq2[Event, erro
 // few of these meet the query, the page may hold fewer events than Limit, or none, and yet have a Next. A query by
 // Actor alone, by Object alone, or by neither has full pages.
 func (a Account) EventsPage(ctx context.Context, q EventQuery) (Listing[Event], error) {
-	c, err := a.begin(ctx)
+	c, err := a.beginReading(ctx)
 	if err == nil {
 		err = c.check(Read, "event", "")
 	}
@@ -292,7 +292,7 @@ func (a Account) Usage(ctx context.Context, q UsageQuery) ([]UsageRow, error) {
 
 // usage is Usage with refusals.
 func (a Account) usage(ctx context.Context, q UsageQuery) ([]UsageRow, error) {
-	c, err := a.begin(ctx)
+	c, err := a.beginReading(ctx)
 	if err == nil {
 		err = c.check(Read, "usage", "")
 	}

@@ -31,7 +31,7 @@ func (a Account) CreateRole(ctx context.Context, r Role) (Role, error) {
 // Role reads a role. It returns [ErrNotFound] if there is none. Of a damaged role it returns what is left, with a
 // [*DamagedError].
 func (a Account) Role(ctx context.Context, id string) (Role, error) {
-	c, err := a.begin(ctx)
+	c, err := a.beginReading(ctx)
 	if err != nil {
 		return Role{}, err
 	}
@@ -116,7 +116,7 @@ func sameRole(old, r *Role) bool {
 // goes on. The loop ends after any other error.
 func (a Account) Roles(ctx context.Context, q RoleQuery) iter.Seq2[Role, error] {
 	return func(yield func(Role, error) bool) {
-		c, err := a.begin(ctx)
+		c, err := a.beginReading(ctx)
 		if err != nil {
 			yield(Role{}, err)
 			return
@@ -159,7 +159,7 @@ func (a Account) readRoles(ctx context.Context, q RoleQuery) func(Page) ([]Role,
 // RolesPage is one page of [Account.Roles], those of Options.Roles included. A damaged role stands among the others:
 // see [Listing].
 func (a Account) RolesPage(ctx context.Context, q RoleQuery) (Listing[Role], error) {
-	c, err := a.begin(ctx)
+	c, err := a.beginReading(ctx)
 	if err != nil {
 		return Listing[Role]{}, err
 	}

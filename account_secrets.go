@@ -121,7 +121,7 @@ type LiveSecret struct {
 // An actor needs read on the token. Secrets returns [ErrNotFound] if there is no such token. If a secret cannot be
 // read, it returns what is left, with a [*DamagedError].
 func (a Account) Secrets(ctx context.Context, id string) ([]LiveSecret, error) {
-	c, err := a.begin(ctx)
+	c, err := a.beginReading(ctx)
 	if err != nil {
 		return nil, err
 	}

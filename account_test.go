@@ -33,7 +33,7 @@ func mustAs(w *world, a latchkey.Access) latchkey.Account {
 	return acc
 }
 
-func second[T any](_ T, err error) error { return err }
+func errOf[T any](_ T, err error) error { return err }
 
 func third[T, U any](_ T, _ U, err error) error { return err }
 
@@ -615,4 +615,36 @@ func TestBy(t *testing.T) {
 		_, err := w.acme.By(bad[0], bad[1])
 		w.is(latchkey.ErrInvalid, err)
 	}
+}
+
+// A Reading reads the actor once. What changes something, or shows a secret, reads it again.
+func TestReading(t *testing.T) {
+	w := newWorld(t)
+	_, text := w.issue(latchkey.KindSecret, latchkey.Settings{Name: "actor"})
+	token, _ := w.issue(latchkey.KindAPIKey, latchkey.Settings{Name: "k"})
+	actor := w.access(text)
+	live := must(w.acme.As(actor))
+	page := must(live.Reading(w.ctx))
+	w.ok(w.acme.Revoke(w.ctx, actor.TokenID(), ""))
+	_, err := live.Get(w.ctx, token.ID)
+	require.ErrorIs(t, err, latchkey.ErrInvalidToken)
+	got, err := page.Get(w.ctx, token.ID)
+	w.ok(err)
+	require.Equal(t, "k", got.Name)
+	n, err := page.CountTokens(w.ctx, latchkey.TokenQuery{}, 0)
+	w.ok(err)
+	require.Equal(t, 2, n)
+	for name, err := range map[string]error{
+		"Revoke":  page.Revoke(w.ctx, token.ID, ""),
+		"Rotate":  second(page.Rotate(w.ctx, token.ID, 0)),
+		"Reveal":  second(page.Reveal(w.ctx, token.ID)),
+		"Once":    page.Once(w.ctx, "k", w.now()),
+		"Reading": second(page.Reading(w.ctx)),
+		"another": second(must(page.As(actor)).Get(w.ctx, token.ID)),
+		"more":    second(page.Exceeding().Get(w.ctx, token.ID)),
+	} {
+		require.ErrorIs(t, err, latchkey.ErrInvalidToken, name)
+	}
+	_, err = live.Reading(w.ctx)
+	require.ErrorIs(t, err, latchkey.ErrInvalidToken)
 }

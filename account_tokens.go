@@ -95,7 +95,7 @@ func (a Account) isFree(ctx context.Context, s *SecretRecord) error {
 // Get reads a token. It returns [ErrNotFound] if there is none. Of a damaged token it returns what is left, with a
 // [*DamagedError].
 func (a Account) Get(ctx context.Context, id string) (Token, error) {
-	c, err := a.begin(ctx)
+	c, err := a.beginReading(ctx)
 	if err != nil {
 		return Token{}, err
 	}
@@ -117,7 +117,7 @@ func (a Account) Get(ctx context.Context, id string) (Token, error) {
 // [*DamagedError], and goes on. The loop ends after any other error.
 func (a Account) Tokens(ctx context.Context, q TokenQuery) iter.Seq2[Token, error] {
 	return func(yield func(Token, error) bool) {
-		c, err := a.begin(ctx)
+		c, err := a.beginReading(ctx)
 		if err != nil {
 			yield(Token{}, err)
 			return
@@ -150,7 +150,7 @@ func (a Account) Tokens(ctx context.Context, q TokenQuery) iter.Seq2[Token, erro
 // TokensPage is one page of [Account.Tokens]: {"items": […], "next": "…"} as JSON. A damaged token stands among the
 // others: see [Listing]. With the next as q.After, the page that follows is read. A Limit above 1000 is 1000.
 func (a Account) TokensPage(ctx context.Context, q TokenQuery) (Listing[Token], error) {
-	c, err := a.begin(ctx)
+	c, err := a.beginReading(ctx)
 	if err != nil {
 		return Listing[Token]{}, err
 	}
@@ -182,7 +182,7 @@ func (a Account) Find(ctx context.Context, text string) (Token, error) {
 
 // FindSecret is [Account.Find] with which of the token's secrets the text is.
 func (a Account) FindSecret(ctx context.Context, text string) (FoundSecret, error) {
-	c, err := a.begin(ctx)
+	c, err := a.beginReading(ctx)
 	if err != nil {
 		return FoundSecret{}, err
 	}
@@ -249,7 +249,7 @@ func (a Account) SeekPage(ctx context.Context, q TokenQuery, before string) (aft
 	if q.Order != OrderID || q.Reverse {
 		return "", fmt.Errorf("%w: only a listing by id can be read from its end", ErrInvalid)
 	}
-	c, err := a.begin(ctx)
+	c, err := a.beginReading(ctx)
 	if err != nil {
 		return "", err
 	}

@@ -151,7 +151,7 @@ func keep[K comparable, V any](m map[K]V, key K, v V) V {
 }
 
 func (a Account) newWho(ctx context.Context, q *WhoQuery) (*who, error) {
-	c, err := a.begin(ctx)
+	c, err := a.beginReading(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -305,7 +305,6 @@ var pages map[string]page
 func init() {
 	pages = map[string]page{
 		"":                {get: (*view).list, post: (*view).search},
-		"seek":            {get: (*view).seek},
 		"new":             {get: (*view).newToken, post: (*view).create, confirm: true},
 		"token/*":         {get: (*view).edit, post: (*view).save},
 		"token/*/rotate":  {get: (*view).confirmRotate, post: (*view).rotate, confirm: true},

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"html/template"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -114,66 +113,24 @@ var issuedKinds = []latchkey.Kind{
 	latchkey.KindSession,
 }
 
-// tokenQuery returns the query of a list's URL, and its parameters without the place in the list.
-func (v *view) tokenQuery() (latchkey.TokenQuery, url.Values) {
-	q := latchkey.TokenQuery{Kinds: issuedKinds, Now: v.now, Page: latchkey.Page{Limit: pageSize}}
-	keep := url.Values{}
-	if typed := text(v.query, "q"); typed != "" {
-		if q.Search = storeSearch(typed); !ownKey(typed) {
-			keep.Set("q", typed)
-		}
-		if strings.HasPrefix(typed, "at_") || idText.MatchString(typed) {
-			q.Kinds = nil // it may be a minted token
-		}
-	}
-	var kind latchkey.Kind
-	if kind.UnmarshalText([]byte(text(v.query, "kind"))) == nil {
-		q.Kinds = []latchkey.Kind{kind}
-		keep.Set("kind", kind.String())
-	}
-	for _, s := range []latchkey.State{latchkey.Active, latchkey.Revoked, latchkey.Disabled, latchkey.Expired,
-		latchkey.NotYetValid} {
-		if text(v.query, "state") == s.String() {
-			q.States = []latchkey.State{s}
-			keep.Set("state", s.String())
-		}
-	}
-	return q, keep
-}
-
 // list serves the list of tokens.
 func (v *view) list(string) error {
 	if away, err := v.redirectKey(text(v.query, "q")); away || err != nil {
 		return err
 	}
-	return v.showList(false)
+	return v.showList(readListing(v.query), false)
 }
 
 // showList shows a part of the list. unsaid: the searched text may be a secret, so no URL and no field repeats it.
-func (v *view) showList(unsaid bool) error {
-	q, keep := v.tokenQuery()
-	typed := text(v.query, "q")
-	q.After = text(v.query, "after")
-	q.Limit = pageSize + 1 // one more tells whether there is a next page
-	var rows []row
-	more := false
-	for t, err := range v.account.Tokens(v.r.Context(), q) {
-		if err != nil && !isDamaged(err) {
-			return err
-		}
-		if !matches(&t, typed) {
-			continue
-		}
-		if len(rows) == pageSize {
-			more = true
-			break
-		}
-		rows = append(rows, row{Token: t, State: v.words.stateOf(&t, v.now)})
-	}
-	if err := v.addRefusals(rows); err != nil {
+func (v *view) showList(l listing, unsaid bool) error {
+	p, err := v.readPart(&l)
+	if err != nil {
 		return err
 	}
-	sparks, err := v.sparks(rows)
+	if err := v.addRefusals(p.Rows); err != nil {
+		return err
+	}
+	sparks, err := v.sparks(p.Rows)
 	if err != nil {
 		return err
 	}
@@ -183,73 +140,54 @@ func (v *view) showList(unsaid bool) error {
 	}
 	made := text(v.query, "made")
 	keyring := v.account.Manager().MayReveal()
-	for i := range rows {
-		t := &rows[i].Token
-		rows[i].Spark = sparks[t.ID]
-		rows[i].Reveal = keyring && !t.Damaged && t.Kind != latchkey.KindPublishable && t.Revoked.IsZero() &&
+	for i := range p.Rows {
+		t := &p.Rows[i].Token
+		p.Rows[i].Spark = sparks[t.ID]
+		p.Rows[i].Reveal = keyring && !t.Damaged && t.Kind != latchkey.KindPublishable && t.Revoked.IsZero() &&
 			v.may(latchkey.Reveal, "token", t.ID)
 		if t.ID == made && v.now.Sub(t.Created) < time.Hour {
-			rows[i].IsNew = true
+			p.Rows[i].IsNew = true
 			page.Notice = v.rich("list.made")
 			if t.Test {
 				page.Notice = v.rich("list.made-test")
 			}
 		}
 	}
-	link := func(name, value string) string {
-		u := url.Values{}
-		for k, x := range keep {
-			u[k] = x
-		}
-		if name != "" {
-			u.Set(name, value)
-		}
-		if len(u) == 0 {
-			return "./"
-		}
-		return "./?" + u.Encode()
+	said := l
+	if unsaid {
+		said = l.unsaid()
 	}
+	filters := said.filters()
+	filters.Del("sort")
 	data := map[string]any{
-		"Rows": rows, "Search": typed, "Unsaid": unsaid, "States": v.optionsOf(stateChoices),
-		"Kind": keep.Get("kind"), "State": keep.Get("state"),
-		"Filtered": len(keep) > 0 || unsaid, "Cut": unsaid &&
-			more, "Usage": sparks != nil, "Days": sparkDays, "FormID": newFormID(),
+		"Rows": p.Rows, "L": said, "Unsaid": unsaid, "States": v.optionsOf(stateChoices),
+		"Expiring": expiringDays, "Unused": unusedDays, "Sorts": v.optionsOf(sortChoices), "Host": hostOrigin,
+		"More": said.more(), "Filtered": len(filters) > 0 || unsaid, "Cut": unsaid && p.Later,
+		"Usage": sparks != nil, "Days": sparkDays, "FormID": newFormID(), "Count": p.Count, "Most": maxCount,
 		"MayCreate": v.mayCreate(), "MayPublish": v.mayPublish(), "First": "", "Next": "", "Previous": "", "Last": "",
-		"Kinds": v.kinds(),
+		"Kinds": v.kinds(), "CSV": "tokens.csv" + strings.TrimPrefix(listLink(said.filters()), "./"),
+		"Place": placeQuery(&said),
 	}
 	if unsaid {
-		data["Search"] = ""
 		return v.show(http.StatusOK, "list", page, data)
 	}
-	if q.After != "" {
-		data["First"] = link("", "")
-		before := ""
-		if len(rows) > 0 {
-			before = rows[0].ID
-		}
-		data["Previous"] = "./seek" + strings.TrimPrefix(link("before", before), "./")
+	q, _ := l.query(v.now)
+	at := func(p place) string { return listLink(l.at(p)) }
+	if p.Earlier || l.place != (place{}) {
+		data["First"] = at(place{})
 	}
-	if more {
-		data["Next"] = link("after", rows[len(rows)-1].ID)
-		data["Last"] = "./seek" + strings.TrimPrefix(link("", ""), "./")
+	if p.Earlier {
+		before := place{Last: true}
+		if len(p.Rows) > 0 {
+			before = place{Before: placeOf(&q, &p.Rows[0].Token)}
+		}
+		data["Previous"] = at(before)
+	}
+	if p.Later {
+		data["Next"] = at(place{After: placeOf(&q, &p.Rows[len(p.Rows)-1].Token)})
+		data["Last"] = at(place{Last: true})
 	}
 	return v.show(http.StatusOK, "list", page, data)
-}
-
-// seek redirects to the last page, or to the one before a token.
-func (v *view) seek(string) error {
-	if away, err := v.redirectKey(text(v.query, "q")); away || err != nil {
-		return err
-	}
-	q, keep := v.tokenQuery()
-	after, err := v.account.SeekPage(v.r.Context(), q, text(v.query, "before"))
-	if err != nil {
-		return err
-	}
-	if after != "" {
-		keep.Set("after", after)
-	}
-	return v.redirect("?" + keep.Encode())
 }
 
 // addRefusals adds refusals that a token's own record does not show. A token is refused if one it was minted from is,

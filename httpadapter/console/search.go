@@ -15,6 +15,7 @@ import (
 // a publishable token, the first maskChars and the last five.
 const (
 	hintChars = 5
+	hintEnd   = 3
 	maskChars = 8
 	wholeKey  = 32 // no text of a token is shorter
 )
@@ -27,9 +28,16 @@ var (
 	mixedCase    = regexp.MustCompile(`[a-z].*[A-Z]|[A-Z].*[a-z]`)
 )
 
-// ownKey reports whether a text begins like a token's text, and is longer than what the list shows of one.
+// ownKey reports whether a text begins like a token's text, and is longer than what the list shows of one. What the
+// list shows of a publishable token is longer.
 func ownKey(q string) bool {
-	return keyPrefix.MatchString(q) && len(q) > maskChars && !strings.Contains(q, "…")
+	shown := hintChars
+	if prefix := keyPrefix.FindString(q); prefix == "" {
+		return false
+	} else if strings.HasSuffix(prefix, "pk_") {
+		shown = maskChars
+	}
+	return len(q) > shown && !strings.Contains(q, "…")
 }
 
 // mayBeKey reports whether a text may be a secret, of latchkey or of another system. Such a text must not appear in a
@@ -54,23 +62,23 @@ func (v *view) find(q string) (id string, err error) {
 // search serves the search form of the list. The text of a token redirects to the token. A text that may be a secret
 // but is not found is answered at once, without repeating it. Any other text becomes part of a URL.
 func (v *view) search(string) error {
-	q := text(v.form, "q")
-	id, err := v.find(q)
+	l := readListing(v.form)
+	l.Find = text(v.form, "q") // a key may be longer than what is searched for
+	id, err := v.find(l.Find)
 	if err != nil {
 		return err
 	}
 	if id != "" {
 		return v.redirect("token/" + id)
 	}
-	v.query = v.form
-	if mayBeKey(q) {
-		return v.showList(true)
+	if mayBeKey(l.Find) {
+		l.place = place{}
+		return v.showList(l, true)
 	}
-	_, keep := v.tokenQuery()
-	if len(keep) == 0 {
-		return v.redirect("")
+	if len(l.Find) > maxListed {
+		l.Find = ""
 	}
-	return v.redirect("?" + keep.Encode())
+	return v.redirect(strings.TrimPrefix(listLink(l.filters()), "./"))
 }
 
 // redirectKey redirects away from a URL that holds a secret. It returns false if there is none in it.
@@ -91,28 +99,36 @@ func (v *view) redirectKey(q string) (bool, error) {
 	return true, v.redirect("?" + url.Values{"q": {q[:hintChars]}}.Encode())
 }
 
-// storeSearch returns the text to search the store for. The list shows more of a token's text than the store
-// searches.
-func storeSearch(q string) string {
-	if keyPrefix.MatchString(q) && len(q) > hintChars {
-		return q[:hintChars]
+// storeSearch returns what to search the store for, and what to keep of what it finds; nil keeps all. Of a publishable
+// token, the list shows more than the hint that the store searches.
+func storeSearch(typed string) (find, prefix string, keep func(*latchkey.Token) bool) {
+	begin, end, masked := strings.Cut(typed, "…")
+	switch {
+	case len(typed) >= wholeKey && ownKey(typed): // looked up by its digest already
+		return "", "", func(*latchkey.Token) bool { return false }
+	case !keyPrefix.MatchString(typed) || len(begin) <= hintChars && len(end) <= hintEnd:
+		return typed, "", nil
 	}
-	return q
+	hint := begin[:min(len(begin), hintChars)]
+	if masked && len(end) >= hintEnd {
+		hint += "…" + end[len(end)-hintEnd:]
+	}
+	return "", hint, func(t *latchkey.Token) bool {
+		switch {
+		case hasFold(t.Name, typed):
+			return true
+		case t.Public == "": // more of a secret is not known
+			return !masked && !strings.HasPrefix(begin, "pk_") || t.Hint == typed
+		}
+		return strings.HasPrefix(t.Public, begin) && strings.HasSuffix(t.Public, end)
+	}
 }
 
-// matches reports whether a token found with storeSearch matches the text that was typed.
-func matches(t *latchkey.Token, q string) bool {
-	if storeSearch(q) == q || strings.HasPrefix(t.Name, q) || strings.HasPrefix(t.Hint, q) {
-		return true
-	}
-	if len(q) >= wholeKey {
-		return false // looked up by its digest already
-	}
-	if t.Public == "" {
-		return !strings.Contains(q, "…") && strings.HasPrefix(t.Hint, q[:hintChars])
-	}
-	begin, end, _ := strings.Cut(q, "…")
-	return strings.HasPrefix(t.Public, begin) && strings.HasSuffix(t.Public, end)
+// hasFold reports whether a token with this name is found by a text.
+func hasFold(name, find string) bool {
+	var t latchkey.Token
+	t.Name = name
+	return latchkey.TokenQuery{Find: find}.Match(t)
 }
 
 // searchRoles serves the search form of the list of roles.
@@ -127,11 +143,6 @@ func (v *view) searchRoles(string) error {
 	}
 	return v.redirect("roles?" + url.Values{"q": {q}}.Encode())
 }
-
-// stateChoices are the states that filter the list.
-var stateChoices = []choice{{Value: "active", Key: "list.active"}, {Value: "disabled", Key: "list.disabled"},
-	{Value: "expired", Key: "list.expired"}, {Value: "not_yet_valid", Key: "list.not-yet"},
-	{Value: "revoked", Key: "list.revoked"}}
 
 // noticeOf returns the notice of what was just done, according to the URL. The notice must be true of the stored
 // records: a URL can be forged, and can be old.

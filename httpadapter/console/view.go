@@ -137,6 +137,9 @@ func (v *view) signIn() error {
 		return latchkey.ErrTestMode
 	}
 	v.account, err = account.As(access)
+	if err == nil && v.r.Method != http.MethodPost { // the readings of one page
+		v.account, err = v.account.Reading(v.r.Context())
+	}
 	v.access = access
 	if v.host = account.Manager().Catalogue(); v.host != nil && v.opts.Catalogue == nil {
 		rights, ok := v.declared.Load(v.host)

@@ -11,6 +11,7 @@ var catalogues = []phrases{
 	editWords,
 	errorWords,
 	factsWords,
+	findWords,
 	formatWords,
 	frameWords,
 	listWords,

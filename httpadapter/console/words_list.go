@@ -2,7 +2,6 @@ package console
 
 // listWords are the texts of the list of tokens, and the states and kinds of tokens.
 var listWords = phrases{
-	"list.search":    {"Name, id or token", "Name, ID oder Token"},
 	"list.kind":      {"Kind", "Art"},
 	"list.all-kinds": {"All issued tokens", "Alle ausgestellten Token"},
 	"list.minted":    {"Minted", "Geprägt"},
@@ -10,7 +9,6 @@ var listWords = phrases{
 	"list.any-state": {"Any state", "Jeder Zustand"},
 	"list.do-search": {"Search", "Suchen"},
 	"list.show-all":  {"Show all", "Alle anzeigen"},
-	"list.caption":   {"Tokens, oldest first", "Token, die ältesten zuerst"},
 	"list.type":      {"Type", "Art"},
 	"list.token":     {"Token", "Token"},
 	"list.name":      {"Name", "Name"},
@@ -23,7 +21,6 @@ var listWords = phrases{
 	"list.reveal-of": {"Reveal secret of {name}", "Geheimnis von {name} anzeigen"},
 	"list.edit":      {"Edit", "Bearbeiten"},
 	"list.edit-of":   {"Edit {name}", "{name} bearbeiten"},
-	"list.unsaid":    {"No token here has that text.", "Kein Token hier hat diesen Text."},
 	"list.no-match":  {"No token matches.", "Kein Token passt dazu."},
 	"list.empty":     {"There are no tokens yet.", "Es gibt noch keine Token."},
 	"list.cut": {

@@ -1,0 +1,32 @@
+package console
+
+// findWords are the texts of the filters, the order and the count of the list of tokens.
+var findWords = phrases{
+	"find.search":      {"Any part of a name, id or client, or a key", "Teil von Name, ID oder Client, oder ein Schlüssel"},
+	"find.all":         {"All, minted ones too", "Alle, auch geprägte"},
+	"find.more":        {"More filters", "Weitere Filter"},
+	"find.expiring":    {"Expires", "Läuft ab"},
+	"find.unused":      {"Unused", "Unbenutzt"},
+	"find.any":         {"any", "egal"},
+	"find.within":      {"{n, plural, one {within # day} other {within # days}}", "{n, plural, one {binnen # Tag} other {binnen # Tagen}}"},
+	"find.for":         {"{n, plural, one {for # day} other {for # days}}", "{n, plural, one {seit # Tag} other {seit # Tagen}}"},
+	"find.role":        {"Role <small>name or id</small>", "Rolle <small>Name oder ID</small>"},
+	"find.client":      {"Client <small>id</small>", "Client <small>ID</small>"},
+	"find.origin":      {"Origin <small>“{host}”: made here</small>", "Herkunft <small>„{host}“: hier angelegt</small>"},
+	"find.sort":        {"Order", "Reihenfolge"},
+	"find.sort-oldest": {"Oldest first", "Älteste zuerst"},
+	"find.sort-newest": {"Newest first", "Neueste zuerst"},
+	"find.sort-name":   {"By name", "Nach Namen"},
+	"find.sort-used":   {"Last used first", "Zuletzt benutzte zuerst"},
+	"find.sort-idle":   {"Longest unused first", "Am längsten unbenutzte zuerst"},
+	"find.sort-end":    {"Ends first", "Zuerst ablaufende zuerst"},
+	"find.caption":     {"Tokens", "Token"},
+	"find.count":       {"{n, plural, one {# token} other {# tokens}}", "{n, plural, one {# Token} other {# Token}}"},
+	"find.count-most":  {"{n} tokens or more", "{n} Token oder mehr"},
+	"find.csv":         {"Export as CSV", "Als CSV exportieren"},
+	"find.leaked":      {"A key leaked?", "Schlüssel bekannt geworden?"},
+	"find.unsaid": {"No token here has that text now. It is unknown, or it has ended and was removed.",
+		"Kein Token hier hat jetzt diesen Text. Er ist unbekannt, oder er galt einmal und wurde entfernt."},
+	"find.unsaid-some": {"No token here has that text now. These have it in their names, or begin like it.",
+		"Kein Token hier hat jetzt diesen Text. Diese haben ihn im Namen oder beginnen so."},
+}
