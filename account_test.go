@@ -33,7 +33,7 @@ func mustAs(w *world, a latchkey.Access) latchkey.Account {
 	return acc
 }
 
-func errOf[T any](_ T, err error) error { return err }
+func second[T any](_ T, err error) error { return err }
 
 func third[T, U any](_ T, _ U, err error) error { return err }
 

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -167,9 +168,19 @@ func TestAddressesLeadNowhereElse(t *testing.T) {
 		require.Equal(t, http.StatusNotFound, rec.Code, path)
 		require.Empty(t, rec.Header().Get("Location"))
 	}
-	for _, query := range []string{"after=//evil.test", "made=//evil.test", "q=%5cevil", "before=https://evil.test"} {
-		rec := w.do("GET", "seek?"+query, "")
-		require.True(t, strings.HasPrefix(rec.Header().Get("Location"), "./?"), rec.Header().Get("Location"))
+	id := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Name: "k"}).ID
+	for _, query := range []string{"after=//evil.test", "made=//evil.test", "q=%5cevil", "before=https://evil.test",
+		"list=//evil.test", "list=https%3A%2F%2Fevil.test%2F%3Fq%3Dx", "sort=//evil.test", "role=//evil.test"} {
+		for _, path := range []string{"", "token/" + id, "token/" + id + "/revoke"} {
+			for _, m := range regexp.MustCompile(`(?:href|action)="([^"]*)"`).FindAllStringSubmatch(w.get(path+"?"+query), -1) {
+				to, err := url.Parse(unhtml.Replace(m[1]))
+				require.NoError(t, err)
+				require.Empty(t, to.Scheme+to.Host, m[1])
+			}
+		}
+		if to := w.post("", url.Values{"q": {query}}).Header().Get("Location"); to != "" {
+			require.True(t, strings.HasPrefix(to, "./?"), to)
+		}
 	}
 	require.Equal(t, http.StatusBadRequest, w.do("GET", "?q=%ff", "").Code)
 	for name := range staticFiles {

@@ -44,7 +44,7 @@ func TestAKeyFindsItsTokenAndStandsNowhere(t *testing.T) {
 		mintedText.Reveal(): minted.ID} {
 		for _, rec := range []*httptest.ResponseRecorder{w.post("", url.Values{"q": {text}}), w.post("",
 			url.Values{"q": {" " + text + "\n"}}),
-			w.do("GET", "?q="+url.QueryEscape(text), ""), w.do("GET", "seek?q="+url.QueryEscape(text), "")} {
+			w.do("GET", "?q="+url.QueryEscape(text), "")} {
 			require.Equal(t, http.StatusSeeOther, rec.Code)
 			require.Equal(t, "./token/"+id, rec.Header().Get("Location"))
 			said(rec, text)
@@ -52,20 +52,24 @@ func TestAKeyFindsItsTokenAndStandsNowhere(t *testing.T) {
 	}
 	// What the list shows of a token finds it: the first characters, and all of it.
 	for q, name := range map[string]string{site.Public[:8]: "site", mask(&site): "site", test.Public[:8]: "test site",
-		second.Reveal()[:5]: "key",
-		second.Reveal()[:6]: "key", second.Reveal()[:8]: "key", w.token(parent.ID).Hint: "key",
-		mintedText.Reveal()[:6]: "minted", minted.ID: "minted"} {
+		second.Reveal()[:5]:     "key",
+		w.token(parent.ID).Hint: "key", strings.ToUpper(w.token(parent.ID).Hint): "key",
+		mintedText.Reveal()[:5]: "minted", minted.ID: "minted", minted.ID[24:]: "minted", "SITe": "site"} {
 		rec := w.post("", url.Values{"q": {q}})
 		require.Equal(t, http.StatusSeeOther, rec.Code, q)
 		require.Contains(t, w.get(strings.TrimPrefix(rec.Header().Get("Location"), "./")), "<bdi>"+name+"</bdi>", q)
 		require.Contains(t, w.get("?q="+url.QueryEscape(q)), "<bdi>"+name+"</bdi>", q)
 	}
 	require.NotContains(t, w.get("?q="+site.Public[:7]+"!"), "<bdi>site</bdi>", "as long as it is known, it is compared")
-	// A part of a key that is longer than what the list shows is answered at once.
-	rec := w.post("", url.Values{"q": {second.Reveal()[:20]}})
-	require.Equal(t, http.StatusOK, rec.Code)
-	require.Contains(t, rec.Body.String(), "<bdi>key</bdi>")
-	said(rec, second.Reveal()[:20])
+	// A part of a key that is longer than what the list shows is answered at once, with those that begin like it.
+	var rec *httptest.ResponseRecorder
+	for _, n := range []int{6, 8, 20} {
+		rec = w.post("", url.Values{"q": {second.Reveal()[:n]}})
+		require.Equal(t, http.StatusOK, rec.Code)
+		require.Contains(t, rec.Body.String(), "<bdi>key</bdi>")
+		require.Contains(t, rec.Body.String(), "No token here has that text now.")
+		said(rec, second.Reveal()[:n])
+	}
 
 	// A key of another owner, one that never existed, and one whose token may not be seen get the same reply.
 	unknown := second.Reveal()[:10] + strings.Repeat("0", len(second.Reveal())-10)
@@ -82,7 +86,7 @@ func TestAKeyFindsItsTokenAndStandsNowhere(t *testing.T) {
 	for _, text := range []string{foreign.Reveal(), unknown, second.Reveal()} {
 		blind(text)
 	}
-	require.Contains(t, bodies[0], "No token here has that text.")
+	require.Contains(t, bodies[0], "No token here has that text now.")
 	require.Equal(t, bodies[0], bodies[1])
 	require.Equal(t, bodies[0], bodies[2])
 	for _, text := range []string{foreign.Reveal(), unknown} {
@@ -114,7 +118,7 @@ func TestAKeyFindsItsTokenAndStandsNowhere(t *testing.T) {
 	require.Equal(t, "./roles?q=reader", w.post("roles", url.Values{"q": {"reader"}}).Header().Get("Location"))
 	require.Contains(t, w.get("?q=storefront-of-the-customer-2026"), "<bdi>storefront-of-the-customer-2026</bdi>")
 	rec = w.post("", url.Values{"q": {unknown}})
-	require.Contains(t, rec.Body.String(), "No token here has that text.", "though another begins and is shown like it")
+	require.Contains(t, rec.Body.String(), "No token here has that text now.", "though another begins and is shown like it")
 	require.Contains(t, w.get(""), `<form class="filter" method="post"`)
 }
 
