@@ -321,5 +321,10 @@ func init() {
 		"role/*/delete":   {get: (*view).confirmDeleteRole, post: (*view).deleteRole, confirm: true},
 		"role/*/access":   {get: (*view).roleAccess},
 		"usage":           {get: (*view).usage},
+		"audit":           {get: (*view).audit},
+		"audit.csv":       {get: (*view).auditCSV},
+		"audit/*":         {get: (*view).auditEvent},
+		"token/*/history": {get: (*view).tokenHistory},
+		"role/*/history":  {get: (*view).roleHistory},
 	}
 }

@@ -124,6 +124,14 @@ func (v *view) list(string) error {
 // showList shows a part of the list. unsaid: the searched text may be a secret, so no URL and no field repeats it.
 func (v *view) showList(l listing, unsaid bool) error {
 	p, err := v.readPart(&l)
+	if errors.Is(err, latchkey.ErrInvalid) && l.place != (place{}) { // no key of this order: a link of old, or a forged one
+		l.place = place{}
+		p, err = v.readPart(&l)
+	}
+	page := ui{Title: nameHeading(v.product()), Nav: "tokens"}
+	if errors.Is(err, latchkey.ErrInvalid) && l.Role != "" {
+		p, page.Errors, err = listPart{}, []template.HTML{v.rich("find.no-role", "name", l.Role)}, nil
+	}
 	if err != nil {
 		return err
 	}
@@ -134,7 +142,6 @@ func (v *view) showList(l listing, unsaid bool) error {
 	if err != nil {
 		return err
 	}
-	page := ui{Title: nameHeading(v.product()), Nav: "tokens"}
 	if page.Notice, err = v.noticeOf(); err != nil {
 		return err
 	}

@@ -45,6 +45,12 @@ var commonFuncs = template.FuncMap{
 			FactsMore int
 		}{facts, more}
 	},
+	"at": func(root string, e event) any {
+		return struct {
+			Root string
+			E    event
+		}{root, e}
+	},
 	"rule": func(i, n int) any { return struct{ I, N int }{i, n} },
 }
 
@@ -346,7 +352,7 @@ type ui struct {
 	Errors                    []template.HTML
 	FieldErrors               []fieldError
 	Focus                     string // the id of the element that gets the focus; "": what there is to say, if anything
-	Usage                     bool   // the person may see usage
+	Usage, Audit              bool   // the person may see usage, and the audit trail
 	Body                      template.HTML
 }
 
@@ -377,7 +383,7 @@ func (v *view) show(status int, name string, page ui, data any) error {
 	if page.Links, err = v.hostLinks(); err != nil {
 		return err
 	}
-	page.Usage = v.access.Allows(latchkey.Read, "latchkey/usage")
+	page.Usage, page.Audit = v.access.Allows(latchkey.Read, "latchkey/usage"), v.access.Allows(latchkey.Read, "latchkey/event")
 	page.Who = v.account.Owner()
 	if client := v.access.Client(); client.Name != "" {
 		page.Who = client.Name

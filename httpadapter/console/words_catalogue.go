@@ -5,6 +5,7 @@ package console
 // text holds names, moments or links. The program calls view.say and view.rich. Keys are literals, so that a test can
 // check that each is in the catalogue with its placeholders, and that no text is unused.
 var catalogues = []phrases{
+	auditWords,
 	commonWords,
 	accessWords,
 	confirmWords,
