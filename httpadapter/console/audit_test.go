@@ -87,7 +87,7 @@ func TestAuditTrail(t *testing.T) {
 	require.Contains(t, rec.Header().Get("Content-Disposition"), `attachment; filename="audit-2026-11-24.csv"`)
 	lines, err := csv.NewReader(rec.Body).ReadAll()
 	require.NoError(t, err)
-	require.Len(t, lines, 5) // issue, the test's rename, update, revoke
+	require.Len(t, lines, 4)
 	require.Equal(t, "'=cmd()", lines[1][7])
 	require.Equal(t, "token.revoke", lines[1][5])
 	require.Equal(t, "left <the> firm", lines[1][8])

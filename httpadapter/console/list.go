@@ -259,3 +259,47 @@ func (v *view) sparks(rows []row) (map[string]*spark, error) {
 	}
 	return out, nil
 }
+
+// tokensCSV exports the tokens that the list's filters select, in its order.
+func (v *view) tokensCSV(string) error {
+	l := readListing(v.query).unsaid()
+	q, keep := l.query(v.now)
+	q.Limit = 1000
+	defer v.exporting()()
+	var file *csvFile
+	begin := func() {
+		if file == nil {
+			file = v.newCSV("tokens", "id", "kind", "test", "name", "token", "client", "client_name", "origin", "parent", "state",
+				"created", "last_used", "not_before", "not_after", "idle_end", "disabled", "revoked", "reason", "roles")
+		}
+	}
+	for t, err := range v.account.Tokens(v.r.Context(), q) {
+		if err != nil && !isDamaged(err) {
+			if file == nil {
+				return err
+			}
+			return file.end(err)
+		}
+		if keep != nil && !keep(&t) {
+			continue
+		}
+		begin()
+		test := ""
+		if t.Test {
+			test = "test"
+		}
+		disabled := ""
+		if t.Disabled {
+			disabled = "disabled"
+		}
+		err := file.line(t.ID, t.Kind.String(), test, t.Name, mask(&t), t.Client.ID, t.Client.Name, t.Origin, t.Parent,
+			t.State(v.now).String(), csvTime(t.Created), csvTime(t.Used), csvTime(t.Validity.NotBefore),
+			csvTime(t.Validity.NotAfter), csvTime(t.IdleEnd()), disabled, csvTime(t.Revoked), t.Reason,
+			strings.Join(t.Roles, " "))
+		if err != nil {
+			return file.end(err)
+		}
+	}
+	begin()
+	return file.end(nil)
+}

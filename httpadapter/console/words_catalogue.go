@@ -18,6 +18,7 @@ var catalogues = []phrases{
 	listWords,
 	newWords,
 	reasonWords,
+	refusedWords,
 	roleWords,
 	rolesWords,
 	secretWords,
