@@ -17,8 +17,9 @@ type confirmation struct {
 	Text    []template.HTML
 	Button  string // "": the action is not possible
 	Danger  bool
-	Reason  bool // has a field for the reason
-	Overlap bool // has a choice of how long the old secrets stay valid
+	Reason  bool   // has a field for the reason
+	Overlap string // has a choice of how long the old secrets stay valid, and this is chosen; "": has none
+	Typed   string // the reason, before it is typed
 	Back    string
 }
 
@@ -31,7 +32,8 @@ func (v *view) confirm(id string, q confirmationFor) error {
 	if err != nil && !isDamaged(err) {
 		return err
 	}
-	return v.showConfirmation(http.StatusOK, &t, q(&t), "", nil, "")
+	ask := q(&t)
+	return v.showConfirmation(http.StatusOK, &t, ask, ask.Typed, nil, "")
 }
 
 // revokedWords returns the notice of a revoked token, or "" for any other.
@@ -52,10 +54,19 @@ func (v *view) showConfirmation(status int, t *latchkey.Token, q confirmation, t
 	if wrong != "" {
 		page.Errors = []template.HTML{v.rich("confirm.correct")}
 	}
-	q.Back = v.root + "token/" + t.ID
+	q.Back = v.root + "token/" + t.ID + string(v.place("?"))
+	choices := v.optionsOf(overlaps)
+	chosen := text(v.form, "overlap")
+	if !slices.ContainsFunc(choices, func(o option) bool { return o.Value == chosen }) {
+		chosen = q.Overlap
+	}
+	for i := range choices {
+		choices[i].On = choices[i].Value == chosen
+	}
 	return v.show(status, "confirm", page, map[string]any{
-		"Token": row{Token: *t, State: v.words.stateOf(t, v.now)}, "Q": q, "Overlaps": v.optionsOf(overlaps),
-		"Typed": typed, "Wrong": wrong})
+		"Token": row{Token: *t, State: v.words.stateOf(t, v.now)}, "Q": q, "Overlaps": choices,
+		"Typed": typed, "Wrong": wrong,
+		"InReason": q.Reason && (q.Overlap == "" || chosen == text(v.form, "overlap"))})
 }
 
 // showRefused shows why an action on a token was not carried out, and its confirmation again.
@@ -93,33 +104,48 @@ func (v *view) showRefused(id string, err error, q confirmationFor, typed string
 		v.opts.OnError(v.r, err)
 	}
 	shown := q(&t)
-	if wrong != "" && !shown.Reason && !shown.Overlap { // the form has no field to mark
+	if wrong != "" && !shown.Reason && shown.Overlap == "" { // the form has no field to mark
 		words, wrong = []template.HTML{v.rich("confirm.nothing") + " " + wrong}, ""
 	}
 	return v.showConfirmation(status, &t, shown, typed, words, wrong)
 }
 
 // overlaps are the choices of how long the old secrets of a rotated token stay valid.
-var overlaps = []choice{{Value: "0s", Key: "confirm.overlap-none"}, {Value: "1h0m0s", Key: "confirm.overlap-hour"},
-	{Value: "24h0m0s", Key: "confirm.overlap-day", On: true}, {Value: "168h0m0s", Key: "confirm.overlap-week"},
+var overlaps = []choice{{Value: "0s", Key: "confirm.overlap-none"},
+	{Value: "15m0s", Key: "confirm.overlap-quarter"}, {Value: "1h0m0s", Key: "confirm.overlap-hour"},
+	{Value: "24h0m0s", Key: "confirm.overlap-day"}, {Value: "168h0m0s", Key: "confirm.overlap-week"},
 	{Value: "720h0m0s", Key: "confirm.overlap-month"}}
 
+// What is chosen at first: long enough for a user to change the secret, and short for one that others have.
+const (
+	usualOverlap = "24h0m0s"
+	leakOverlap  = "15m0s"
+)
+
 func (v *view) rotatePage(t *latchkey.Token) confirmation {
-	return confirmation{Title: v.heading("confirm.rotate-title", "name", label(t)), Button: v.say("confirm.rotate"),
-		Overlap: true, Text: []template.HTML{v.rich("confirm.rotate-about"),
+	q := confirmation{Title: v.heading("confirm.rotate-title", "name", label(t)), Button: v.say("confirm.rotate"),
+		Overlap: usualOverlap, Reason: true, Text: []template.HTML{v.rich("confirm.rotate-about"),
 			v.rich("confirm.rotate-when", "soon", v.takesEffect())}}
+	if text(v.query, "why") == whyLeaked {
+		q.Overlap, q.Typed = leakOverlap, v.say("leak.reason")
+		q.Text = append(q.Text, v.rich("confirm.rotate-leaked"))
+	} else {
+		q.Text = append(q.Text, v.rich("confirm.rotate-if-leaked", "link", link("?why=leak"+string(v.place("&")))))
+	}
+	return q
 }
 
 func (v *view) confirmRotate(id string) error { return v.confirm(id, v.rotatePage) }
 
 func (v *view) rotate(id string) error {
 	i := slices.IndexFunc(overlaps, func(o choice) bool { return o.Value == text(v.form, "overlap") })
+	reason := text(v.form, "reason")
 	if i < 0 {
 		t, err := v.account.Get(v.r.Context(), id)
 		if err != nil {
 			return err
 		}
-		return v.showConfirmation(http.StatusUnprocessableEntity, &t, v.rotatePage(&t), "", nil,
+		return v.showConfirmation(http.StatusUnprocessableEntity, &t, v.rotatePage(&t), reason, nil,
 			v.rich("confirm.overlap-choose"))
 	}
 	overlap, err := time.ParseDuration(overlaps[i].Value)
@@ -127,7 +153,7 @@ func (v *view) rotate(id string) error {
 		return err
 	}
 	r, err := v.once(true, latchkey.Rotate, "token", id, func() (reply, error) {
-		secret, err := v.account.Rotate(v.r.Context(), id, overlap)
+		secret, err := v.account.RotateWith(v.r.Context(), id, latchkey.Rotation{Overlap: overlap, Reason: reason})
 		about := v.rich("confirm.rotate-ended")
 		if overlap > 0 {
 			about = v.rich("confirm.rotate-until", "time", v.now.Add(overlap))
@@ -135,7 +161,7 @@ func (v *view) rotate(id string) error {
 		return reply{secret: secret, about: about}, err
 	})
 	if err != nil {
-		return v.showRefused(id, err, v.rotatePage, "")
+		return v.showRefused(id, err, v.rotatePage, reason)
 	}
 	return v.showSecret(v.tokenOrID(id), r.secret, secretPage{Title: "confirm.rotated-title", Made: true, About: r.about})
 }
@@ -183,7 +209,8 @@ func (v *view) setDisabled(id string, off bool, q confirmationFor) error {
 			t.Disabled = off
 			return nil
 		})
-		return reply{to: "token/" + id + "?done=" + map[bool]string{true: "disabled", false: "enabled"}[off]}, err
+		return reply{to: "token/" + id + "?done=" + map[bool]string{true: "disabled", false: "enabled"}[off] +
+			string(v.place("&"))}, err
 	})
 	if err != nil {
 		return v.showRefused(id, err, q, "")
@@ -209,7 +236,7 @@ func (v *view) revoke(id string) error {
 		if t, err := v.account.Get(ctx, id); err == nil && !t.Revoked.IsZero() {
 			return reply{}, errRevoked
 		}
-		return reply{to: "?done=revoked&token=" + id}, v.account.Revoke(ctx, id, reason)
+		return reply{to: v.listURL("done", "revoked", "token", id)}, v.account.Revoke(ctx, id, reason)
 	})
 	if err != nil {
 		return v.showRefused(id, err, v.revokePage, reason)

@@ -327,6 +327,9 @@ func init() {
 		"audit":           {get: (*view).audit},
 		"audit.csv":       {get: (*view).auditCSV},
 		"audit/*":         {get: (*view).auditEvent},
+		"leak":            {get: (*view).leakForm, post: (*view).findLeak},
+		"token/*/leak":    {get: (*view).leaked},
+		"token/*/end":     {get: (*view).confirmEnd, post: (*view).endSecret, confirm: true},
 		"token/*/history": {get: (*view).tokenHistory},
 		"role/*/history":  {get: (*view).roleHistory},
 	}

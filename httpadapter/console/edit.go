@@ -68,7 +68,7 @@ func (v *view) save(id string) error {
 			}
 			return nil
 		})
-		return reply{to: "?done=saved&token=" + id + "&version=" + versionText(t.Version) + v.back()}, err
+		return reply{to: v.listURL("done", "saved", "token", id, "version", versionText(t.Version))}, err
 	})
 	if err == nil {
 		return v.redirect(r.to)
@@ -125,18 +125,6 @@ func (v *view) fieldErrorsOf(wrong map[string]template.HTML) (out []fieldError) 
 
 // errForm ends an update whose form has errors.
 var errForm = errors.New("console: the form has errors")
-
-// back returns the parameter of the list's page from which the form was opened.
-func (v *view) back() string {
-	f := v.form
-	if f == nil {
-		f = v.query
-	}
-	if after := text(f, "after"); after != "" && len(after) <= 64 && strings.Trim(after, "0123456789abcdef-") == "" {
-		return "&after=" + after
-	}
-	return ""
-}
 
 // difference is a field whose stored value and typed value differ.
 type difference struct{ Field, Theirs, Yours string }
@@ -308,6 +296,13 @@ func (v *view) showEdit(status int, page ui, t *latchkey.Token, e *tokenForm, co
 		ticked := slices.Contains(e.Chips.Ticked, x.value())
 		chips = append(chips, option{Value: x.value(), Text: v.rights.chipName(x), On: ticked})
 	}
+	secrets, err := v.secretsOf(t)
+	if err != nil {
+		return err
+	}
+	if words := v.endedNotice(secrets); words != "" && page.Notice == "" {
+		page.Notice = words
+	}
 	lineage, err := v.account.Lineage(v.r.Context(), t.ID)
 	if err != nil {
 		return err
@@ -339,7 +334,7 @@ func (v *view) showEdit(status int, page ui, t *latchkey.Token, e *tokenForm, co
 			v.say("edit.or")), "ByName": v.byName(), "Names": names,
 		"NamesCut": namesCut, "Rest": rest, "RestMore": more,
 		"Roles": roles, "Pers": pers, "IdleUnits": v.optionsOf(idleUnits),
-		"Secret": t.Kind == latchkey.KindSecret, "After": strings.TrimPrefix(v.back(), "&after="),
+		"Secret": t.Kind == latchkey.KindSecret, "Secrets": secrets,
 		"Soon": v.takesEffect(), "Quotas": v.otherQuotas(t.Limits), "MintedRows": shorten(rowsText(t.Rows), 600),
 		"NoMint":     e.MintFrom == "" && public,
 		"More":       e.NotBefore+e.Idle+e.Addresses+e.MintFrom != "",
@@ -349,6 +344,7 @@ func (v *view) showEdit(status int, page ui, t *latchkey.Token, e *tokenForm, co
 		"MayReveal":  whole && keyring && !public && v.may(latchkey.Reveal, "token", t.ID),
 		"MaySigning": whole && keyring && t.Restrictions.Signed && v.may(latchkey.Reveal, "token", t.ID),
 		"Usage":      v.access.Allows(latchkey.Read, "latchkey/usage"),
+		"History":    v.access.Allows(latchkey.Read, "latchkey/event"),
 	})
 }
 

@@ -548,6 +548,7 @@ func (v *view) showRole(status int, page ui, r latchkey.Role, e *roleForm, their
 		"Theirs": nil, "TheirsMore": 0, "TheirsUp": "",
 		"First": e.From + 1, "Previous": max(1, e.From+1-maxRules), "Next": e.To + 1,
 		"MayUpdate": r.ID == "" || !r.Coded() && v.may(latchkey.Update, "role", r.ID),
+		"History":   v.access.Allows(latchkey.Read, "latchkey/event"),
 		"MayDelete": r.ID != "" && !r.Coded() && v.may(latchkey.Delete, "role", r.ID)}
 	if data["Bounded"] = r.Boundary != nil; r.Boundary != nil {
 		data["Boundary"], data["BoundaryMore"] = ruleLines(r.Boundary, maxRules)

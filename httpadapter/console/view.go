@@ -212,7 +212,7 @@ const (
 // resendForm returns the form that was sent, to be sent again. It returns "" if there is none, or if it is too large.
 // It does not keep the text of a search field, which may be a secret.
 func (v *view) resendForm() template.HTML {
-	if v.typed == "" || v.path[0] == "" || v.path[0] == "roles" {
+	if v.typed == "" || v.path[0] == "" || v.path[0] == "roles" || v.path[0] == "leak" {
 		return ""
 	}
 	// The sender may not be authenticated, so the form is decoded into one buffer, without an allocation for each field.
@@ -393,7 +393,8 @@ func (v *view) show(status int, name string, page ui, data any) error {
 	pages := v.words.pages()
 	var body bytes.Buffer
 	if err := pages.ExecuteTemplate(&body, name+".html", map[string]any{"Page": page, "Root": v.root, "Now": v.now,
-		"FormID": newFormID(), "D": data}); err != nil {
+		"FormID": newFormID(), "D": data, "Place": v.place("?"), "PlaceToo": v.place("&"),
+		"List": v.listURL()}); err != nil {
 		return fmt.Errorf("console: page %s: %w", name, err)
 	}
 	text := body.String()

@@ -15,6 +15,7 @@ var catalogues = []phrases{
 	findWords,
 	formatWords,
 	frameWords,
+	leakWords,
 	listWords,
 	newWords,
 	reasonWords,
@@ -22,6 +23,7 @@ var catalogues = []phrases{
 	roleWords,
 	rolesWords,
 	secretWords,
+	secretsWords,
 	usageWords,
 }
 
