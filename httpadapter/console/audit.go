@@ -180,15 +180,15 @@ func (v *view) showAudit(base string, f auditFilter, page ui, more map[string]an
 		for i := 0; i+1 < len(with); i += 2 {
 			x.Set(with[i], with[i+1])
 		}
-		if l := text(v.query, "list"); l != "" && base == "history" {
-			x.Set("list", l)
+		if l := v.opened(); l.short() != "" && base == "history" {
+			x.Set("list", l.short())
 		}
 		return to + "?" + x.Encode()
 	}
-	export := f.values()
+	export, opened := f.values(), v.opened()
 	data := map[string]any{"Events": events, "F": f, "Actions": v.optionsOf(auditActions), "History": base == "history",
 		"CSV": v.root + "audit.csv?" + export.Encode(), "Next": "", "First": "", "Filtered": len(u) > 0, "Host": hostActor,
-		"Full": len(list) >= pageSize, "List": text(v.query, "list"), "Today": v.now.Format(time.DateOnly)}
+		"Full": len(list) >= pageSize, "List": opened.short(), "Today": v.now.Format(time.DateOnly)}
 	if !wrong && q.After != "" {
 		data["Next"] = link("", "after", q.After)
 	}

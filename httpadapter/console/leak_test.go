@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/internal/form"
 )
 
 // A leaked key is pasted, its page says whose it is and where it was used, and one more click ends it and what it
@@ -217,10 +218,26 @@ func TestThePlaceInTheListSurvives(t *testing.T) {
 	// What is no listing does not survive, and a key least of all.
 	_, secret, err := w.acme.Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey})
 	require.NoError(t, err)
-	text := w.get("token/" + id + "?list=" + url.QueryEscape(url.Values{"q": {secret.Reveal()}, "evil": {"x"},
-		"sort": {"evil"}}.Encode()))
+	text := w.get("token/" + id + "?list=" + url.QueryEscape("q"+secret.Reveal()+"~tevil~zevil"))
 	require.NotContains(t, text, secret.Reveal())
 	require.NotContains(t, text, "evil")
+}
+
+func TestListingsInShort(t *testing.T) {
+	all := []listing{{}, {Find: "a ~b~.c~~ x&y=ä", Kind: "all", State: "active", Expiring: "7", Unused: "30", Role: "r~", Client: "~c",
+		Origin: "-", Sort: "name", place: place{After: "id.name ~ with spaces "}}, {place: place{Last: true}},
+		{Sort: "end", place: place{Before: "x.12"}}}
+	for _, l := range all {
+		require.Equal(t, l, readShort(l.short()))
+		q, err := form.Parse(strings.TrimPrefix(string(l.lead("?")), "?"))
+		require.NoError(t, err)
+		v := &view{query: q}
+		require.Equal(t, l, v.opened())
+	}
+	for _, text := range []string{"~", "~~", "zz", "q", "~q~k", "x~", "\xff", strings.Repeat("~.", 5000)} {
+		l := readShort(text)
+		require.Equal(t, l, readShort(l.short()), "%q", text)
+	}
 }
 
 func TestTokensAsAFile(t *testing.T) {

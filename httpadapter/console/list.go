@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	pageSize  = 25
+	pageSize  = 20
 	sparkDays = 14
 	soonEnds  = 7 * 24 * time.Hour // a token that ends within it is shown as expiring
 )
@@ -173,7 +173,7 @@ func (v *view) showList(l listing, unsaid bool) error {
 		"Usage": sparks != nil, "Days": sparkDays, "FormID": newFormID(), "Count": p.Count, "Most": maxCount,
 		"MayCreate": v.mayCreate(), "MayPublish": v.mayPublish(), "First": "", "Next": "", "Previous": "", "Last": "",
 		"Kinds": v.kinds(), "CSV": "tokens.csv" + strings.TrimPrefix(listLink(said.filters()), "./"),
-		"Place": placeQuery(&said),
+		"Place": said.lead("?"),
 	}
 	if unsaid {
 		return v.show(http.StatusOK, "list", page, data)

@@ -276,30 +276,86 @@ func (v *view) readPart(l *listing) (p listPart, err error) {
 	return p, err
 }
 
-// opened returns the listing from which the page of a token was opened. Its URL has it, and so has every link and form
-// of that page.
-func (v *view) opened() listing {
-	f, err := form.Parse(text(v.query, "list"))
+// listingLetters are the parameters of a listing in the order of its short form, with the letter of each.
+var listingLetters = []struct {
+	letter byte
+	name   string
+}{{'q', "q"}, {'k', "kind"}, {'s', "state"}, {'e', "expiring"}, {'u', "unused"}, {'r', "role"}, {'c', "client"},
+	{'o', "origin"}, {'t', "sort"}, {'a', "after"}, {'b', "before"}, {'l', "last"}}
+
+// short returns the listing with its place as one short parameter, for the links to the pages of tokens: each row has
+// several. "" is the beginning of the unfiltered list. Each part begins with "~" and a letter; a "~" in it is "~.".
+func (l *listing) short() string {
+	var b strings.Builder
+	u := l.at(l.place)
+	for _, x := range listingLetters {
+		if value := u.Get(x.name); value != "" {
+			b.WriteByte('~')
+			b.WriteByte(x.letter)
+			b.WriteString(strings.ReplaceAll(value, "~", "~."))
+		}
+	}
+	return strings.TrimPrefix(b.String(), "~")
+}
+
+// readShort is the reverse of short. What it cannot read is left out.
+func readShort(text string) listing {
+	u := url.Values{}
+	for rest := "~" + text; rest != ""; {
+		var part strings.Builder
+		name := ""
+		if len(rest) > 1 {
+			for _, x := range listingLetters {
+				if x.letter == rest[1] {
+					name = x.name
+				}
+			}
+		}
+		if name == "" {
+			break
+		}
+		for rest = rest[2:]; ; {
+			i := strings.IndexByte(rest, '~')
+			if i < 0 || !strings.HasPrefix(rest[i:], "~.") {
+				if i < 0 {
+					i = len(rest)
+				}
+				part.WriteString(rest[:i])
+				rest = rest[i:]
+				break
+			}
+			part.WriteString(rest[:i] + "~")
+			rest = rest[i+2:]
+		}
+		u.Set(name, part.String())
+	}
+	f, err := form.Parse(u.Encode())
 	if err != nil {
 		return listing{}
 	}
-	return readListing(f).unsaid()
+	return readListing(f)
+}
+
+// opened returns the listing from which the page of a token was opened. Its URL has it, and so has every link and form
+// of that page.
+func (v *view) opened() listing {
+	if x := v.query.Get("list"); x != nil && x.Kind == form.Text && len(x.Text) <= 16*maxListed {
+		return readShort(x.Text).unsaid()
+	}
+	return listing{}
 }
 
 // place returns the query that leads the place in the list on to another page of a token, with what introduces it: "?"
 // or "&". It is "" without a place.
 func (v *view) place(introduce string) template.URL {
 	l := v.opened()
-	if u := l.at(l.place); len(u) > 0 {
-		return template.URL(introduce + "list=" + url.QueryEscape(u.Encode()))
-	}
-	return ""
+	return l.lead(introduce)
 }
 
-// placeQuery is view.place for the links of the list itself.
-func placeQuery(l *listing) template.URL {
-	if u := l.at(l.place); len(u) > 0 {
-		return template.URL("?list=" + url.QueryEscape(u.Encode()))
+func (l *listing) lead(introduce string) template.URL {
+	if short := l.short(); short != "" {
+		// A space is %20, for a template writes "+" as five bytes.
+		return template.URL(introduce + "list=" + strings.ReplaceAll(url.QueryEscape(short), "+", "%20"))
 	}
 	return ""
 }

@@ -136,10 +136,11 @@ func (v *view) showUsage(r usageRange, t *latchkey.Token) error {
 	for _, u := range daily { // those of months that are added up too
 		sum.Count, sum.Credits = sum.Count+u.Count, sum.Credits+u.Credits
 	}
+	opened := v.opened()
 	data := map[string]any{"Chart": v.newChart(v.barsOf(&r, daily), r.Days, r.Last.Equal(v.now.Truncate(24*time.Hour))),
 		"R": &r, "Spans": spans, "Sum": sum, "Token": nil, "Client": "", "Today": v.now.Format(time.DateOnly),
 		"CSV": r.csv(v.root + "usage.csv"), "RefusedCSV": r.csv(v.root + "refusals.csv"), "Place": v.place("&"), "Back": v.place("?"),
-		"List": text(v.query, "list"), "Weeks": r.Days > maxDayBars}
+		"List": opened.short(), "Weeks": r.Days > maxDayBars}
 	page := ui{Title: v.heading("usage.title"), Nav: "usage"}
 	switch {
 	case t != nil:
