@@ -180,8 +180,8 @@ func TestConsoleIsAccessible(t *testing.T) {
 	refused("session-ended", "You are not signed in", 401)
 	i.open(p.base)
 	i.fill("[type=search]", "ak_"+strings.Repeat("0", 40))
-	i.press(".filter button")
-	require.Contains(t, i.text("main"), "No token here has that text.")
+	i.press(".filter > .button")
+	require.Contains(t, i.text("main"), "No token here has that text now.")
 	i.inspect("unknown-key")
 	require.Empty(t, i.complaints())
 

@@ -55,14 +55,14 @@ func TestConsoleFiltersWait(t *testing.T) {
 	}), new Promise((done) => setTimeout(() => done(true), 300))`)
 	require.Equal(t, p.base, b.address())
 	require.True(t, evaluate[bool](b, `"old" in document.documentElement.dataset`))
-	b.press(".filter button")
+	b.press(".filter > .button")
 	require.Contains(t, b.address(), "kind=api_key&state=disabled")
 	require.Contains(t, b.text("main"), "Nightly export")
 
 	for _, field := range []string{"pasted", secret.Reveal()} {
 		b.open(p.base)
 		b.fill("[type=search]", field)
-		b.press(".filter button")
+		b.press(".filter > .button")
 		require.Contains(t, b.text("main"), "pasted")
 		require.NotContains(t, b.address(), secret.Reveal())
 	}

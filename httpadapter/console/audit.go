@@ -52,13 +52,15 @@ func (v *view) readAudit() auditFilter {
 	if mayBeKey(f.Object) {
 		f.Object = ""
 	}
-	if _, wrong := f.query(); wrong {
-		f.Wrong = v.rich("audit.wrong-day")
+	for _, day := range []*string{&f.From, &f.To} {
+		if _, err := time.Parse(time.DateOnly, *day); *day != "" && err != nil {
+			*day, f.Wrong = "", v.rich("audit.wrong-day")
+		}
 	}
 	return f
 }
 
-func (f *auditFilter) query() (q latchkey.EventQuery, wrong bool) {
+func (f *auditFilter) query() (q latchkey.EventQuery) {
 	q = latchkey.EventQuery{Object: f.Object, Action: f.Action, Reverse: true, Page: latchkey.Page{Limit: pageSize}}
 	switch f.Actor {
 	case "":
@@ -67,15 +69,14 @@ func (f *auditFilter) query() (q latchkey.EventQuery, wrong bool) {
 	default:
 		q.Actor = &f.Actor
 	}
-	var err, err2 error
 	if f.From != "" {
-		q.From, err = time.Parse(time.DateOnly, f.From)
+		q.From, _ = time.Parse(time.DateOnly, f.From) // readAudit has checked both
 	}
 	if f.To != "" {
-		q.To, err2 = time.Parse(time.DateOnly, f.To)
+		q.To, _ = time.Parse(time.DateOnly, f.To)
 		q.To = q.To.AddDate(0, 0, 1)
 	}
-	return q, errors.Join(err, err2) != nil
+	return q
 }
 
 func (f *auditFilter) values() url.Values {
@@ -141,7 +142,7 @@ func (v *view) roleHistory(id string) error {
 // showAudit shows a page of events. It costs one listing of events, more where few of many meet the filter, one of the
 // tokens and one of the roles that they name.
 func (v *view) showAudit(base string, f auditFilter, page ui, more map[string]any) error {
-	q, wrong := f.query()
+	q, wrong := f.query(), f.Wrong != ""
 	q.After = text(v.query, "after")
 	var list []latchkey.Event
 	if !wrong {
@@ -385,8 +386,8 @@ func (v *view) eventOf(e *latchkey.Event, names *auditNames) event {
 // auditCSV exports what the filter selects, newest first.
 func (v *view) auditCSV(string) error {
 	f := v.readAudit()
-	q, wrong := f.query()
-	if wrong {
+	q := f.query()
+	if f.Wrong != "" {
 		return v.audit("")
 	}
 	defer v.exporting()()
