@@ -188,7 +188,7 @@ func (v *view) showAudit(base string, f auditFilter, page ui, more map[string]an
 	}
 	export, opened := f.values(), v.opened()
 	data := map[string]any{"Events": events, "F": f, "Actions": v.optionsOf(auditActions), "History": base == "history",
-		"CSV": v.root + "audit.csv?" + export.Encode(), "Next": "", "First": "", "Filtered": len(u) > 0, "Host": hostActor,
+		"CSV": v.root + "audit.csv?" + export.Encode(), "Next": "", "First": "", "Filtered": len(u) > 0, "Host": own(hostActor),
 		"Full": len(list) >= pageSize, "List": opened.short(), "Today": v.now.Format(time.DateOnly)}
 	if !wrong && q.After != "" {
 		data["Next"] = link("", "after", q.After)

@@ -168,7 +168,7 @@ func (v *view) showList(l listing, unsaid bool) error {
 	filters.Del("sort")
 	data := map[string]any{
 		"Rows": p.Rows, "L": said, "Unsaid": unsaid, "States": v.optionsOf(stateChoices),
-		"Expiring": expiringDays, "Unused": unusedDays, "Sorts": v.optionsOf(sortChoices), "Host": hostOrigin,
+		"Expiring": expiringDays, "Unused": unusedDays, "Sorts": v.optionsOf(sortChoices), "Host": own(hostOrigin),
 		"More": said.more(), "Filtered": len(filters) > 0 || unsaid, "Cut": unsaid && p.Later,
 		"Usage": sparks != nil, "Days": sparkDays, "FormID": newFormID(), "Count": p.Count, "Most": maxCount,
 		"MayCreate": v.mayCreate(), "MayPublish": v.mayPublish(), "First": "", "Next": "", "Previous": "", "Last": "",

@@ -40,7 +40,7 @@ type ruleForm struct {
 
 const (
 	maxRules      = 20
-	maxRuleBytes  = 16_000 // of the rules of one form, as a page writes them
+	maxRuleBytes  = 15_000 // of the rules of one form, as a page writes them
 	maxRuleLength = 6_000  // in bytes; a longer rule can be shown and moved, not edited
 )
 

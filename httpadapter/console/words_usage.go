@@ -41,7 +41,7 @@ var usageWords = phrases{
 	"usage.week-from": {"the week from {day}", "in der Woche ab {day}"},
 	"usage.range":     {"Days, UTC", "Tage, UTC"},
 	"usage.from":      {"From", "Von"},
-	"usage.to":        {"To and with", "Bis einschließlich"},
+	"usage.to":        {"To, inclusive", "Bis einschließlich"},
 	"usage.show":      {"Show", "Anzeigen"},
 	"usage.wrong-range": {"Choose a first and a last day, at most {n} days, as 2026-11-30. The last {days, plural, one {day is} " +
 		"other {# days are}} shown.",
