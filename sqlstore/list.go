@@ -120,11 +120,13 @@ func (l *tokenList) selectAfter(columns string, start *latchkey.Token, n int) (t
 		}
 		args = append(args, start.ID)
 	}
-	text += ` ORDER BY `
-	if l.key != "" {
-		text += l.key + l.direction + `, `
+	if l.key == "" {
+		return text + ` ORDER BY ` + l.id + l.direction + ` LIMIT ?`, append(args, n)
 	}
-	return text + l.id + l.direction + ` LIMIT ?`, append(args, n)
+	order := ` ORDER BY ` + l.key + l.direction + `, t.id` + l.direction
+	// All that the filters leave is sorted, so that is done with ids alone. The records are joined afterwards.
+	return `SELECT ` + columns + ` FROM (SELECT t.id ` + strings.TrimPrefix(text, `SELECT `+columns+` `) + order +
+		` LIMIT ?) p JOIN latchkey_tokens t ON t.owner = ? AND t.id = p.id` + order, append(args, n, l.owner)
 }
 
 // Tokens implements latchkey.Store. Without a filter, and by Client, Parent or Role, it reads a page by id from an

@@ -49,7 +49,7 @@ func TestConsoleFiltersWait(t *testing.T) {
 	b := newTab(t, harness.Chromium(t, &harness.Server{Port: "9"}))
 	b.open(p.base)
 	marked(b, "old")
-	evaluate[bool](b, `document.querySelectorAll(".filter select").forEach((s) => {
+	evaluate[bool](b, `document.querySelectorAll(".filter > label > select:not([name=sort])").forEach((s) => {
 		s.focus(); s.selectedIndex = 2; s.dispatchEvent(new Event("input",
 			{bubbles: true})); s.dispatchEvent(new Event("change", {bubbles: true}));
 	}), new Promise((done) => setTimeout(() => done(true), 300))`)

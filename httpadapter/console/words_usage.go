@@ -48,7 +48,7 @@ var usageWords = phrases{
 		"Bitte einen ersten und einen letzten Tag wählen, höchstens {n} Tage, wie 2026-11-30. Angezeigt {days, plural, one " +
 			"{wird der letzte Tag} other {werden die letzten # Tage}}."},
 	"usage.none":     {"There was no use in these days.", "In diesen Tagen gab es keine Nutzung."},
-	"usage.by-weeks": {"A bar is a week.", "Ein Balken ist eine Woche."},
+	"usage.by-weeks": {"· A bar is a week.", "· Ein Balken ist eine Woche."},
 	"usage.all":      {"Usage of all clients", "Nutzung aller Clients"},
 	"usage.csv":      {"Export usage as CSV", "Nutzung als CSV exportieren"},
 	"usage.balances": {"Credits and their limits", "Credits und ihre Grenzen"},
