@@ -1,6 +1,7 @@
 package console
 
 import (
+	"context"
 	"encoding/csv"
 	"net/http"
 	"net/url"
@@ -141,6 +142,36 @@ func TestAuditTrailOfMuch(t *testing.T) {
 	require.NotEmpty(t, form.Get("after"))
 	require.Contains(t, w.get("audit"+linkOf(page, "Older")), "Newest")
 	require.Contains(t, w.get("audit/7"), "more")
+}
+
+// failing is a store whose second listing of events fails.
+type failing struct {
+	latchkey.Store
+	calls int
+}
+
+func (f *failing) Events(ctx context.Context, owner string, q latchkey.EventQuery) ([]latchkey.Event, string, error) {
+	if f.calls++; f.calls == 2 {
+		return nil, "", latchkey.ErrUnavailable
+	}
+	return f.Store.Events(ctx, owner, q)
+}
+
+// A file that is cut short does not look complete: the connection is cut. Before its first line there is a page.
+func TestAFileIsWholeOrCut(t *testing.T) {
+	w := newFixture(t, nil)
+	for range 1001 {
+		_, _, err := w.acme.Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey})
+		require.NoError(t, err)
+	}
+	require.Equal(t, 1002, strings.Count(w.do("GET", "audit.csv", "").Body.String(), "\r\n"))
+	w.reads.Store = &failing{Store: w.reads.Store}
+	require.PanicsWithValue(t, http.ErrAbortHandler, func() { w.do("GET", "audit.csv", "") })
+	w.reads.Store.(*failing).calls = 1
+	rec := w.do("GET", "audit.csv", "")
+	require.Equal(t, http.StatusServiceUnavailable, rec.Code)
+	require.Equal(t, "text/html; charset=utf-8", rec.Header().Get("Content-Type"))
+	require.Empty(t, rec.Header().Get("Content-Disposition"))
 }
 
 // linkOf returns the address of a link of the page itself, by its text.
