@@ -266,8 +266,8 @@ func (c *call) check(action Action, kind, id string) error {
 	return c.access.Check(action, on)
 }
 
-// readsEvery reports whether the actor may read every record of a kind, whatever its id. False may only mean that it was
-// not found out.
+// readsEvery reports whether the actor may read every record of a kind, whatever its id. False may only mean that it
+// was not found out.
 func (c *call) readsEvery(ctx context.Context, kind string) bool {
 	return !c.checked || c.access.Covers(ctx, Permissions{Allow(Read).On(Pattern("latchkey/" + kind + "/*"))})
 }

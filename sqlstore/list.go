@@ -10,8 +10,8 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// tokenList is the part of a query about tokens that SQL answers: everything but Find. No engine folds as Match does, so
-// SQL lets tokens through that Match then leaves out.
+// tokenList is the part of a query about tokens that SQL answers: everything but Find. No engine folds as Match does,
+// so SQL lets tokens through that Match then leaves out.
 type tokenList struct {
 	q     latchkey.TokenQuery
 	owner string

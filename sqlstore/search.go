@@ -31,10 +31,10 @@ func (d *dialect) andFind(f *filter, find string) {
 	f.and("("+strings.Join(either, " OR ")+")", args...)
 }
 
-// plainNeedles returns the longest parts of find, one or two and in lower case, that every text has which contains find
-// by simple case folding, once the text's letters A to Z are in lower case. Each of their characters is equal to nothing
-// but itself and, for a letter, the other case: K and S are not, for there are K (the Kelvin sign) and ſ. Nil: there are
-// none.
+// plainNeedles returns the longest parts of find, one or two and in lower case, that every text has which contains
+// find by simple case folding, once the text's letters A to Z are in lower case. Each of their characters is equal to
+// nothing but itself and, for a letter, the other case: K and S are not, for there are K (the Kelvin sign) and ſ. Nil:
+// there are none.
 func plainNeedles(find string) (out []string) {
 	plain := func(c byte) bool { return ' ' <= c && c < 0x7f && c|0x20 != 'k' && c|0x20 != 's' }
 	for i := 0; i < len(find); {

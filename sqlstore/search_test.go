@@ -12,7 +12,8 @@ import (
 
 // What a search lets SQL look for is in every text that Match finds, whatever the case of its letters.
 func TestNeedles(t *testing.T) {
-	for find, want := range map[string][]string{"Storefront": {"torefront"}, "kiosks": {"io"}, "K": nil, "ſs": nil, "": nil,
+	for find, want := range map[string][]string{"Storefront": {"torefront"}, "kiosks": {"io"}, "K": nil, "ſs": nil,
+		"":       nil,
 		"MÜLLER": {"ller", "m"}, "a\x00bc": {"bc", "a"}, "\xffok": {"o"}, "100%_": {"100%_"}, "Магазин 7": {" 7"},
 		"AK_61…777": {"_61", "777"}, "one kind, some sort": {"ind, ", "one "}} {
 		require.Equal(t, want, plainNeedles(find), find)
@@ -21,7 +22,8 @@ func TestNeedles(t *testing.T) {
 		require.Equal(t, want, needles(find, 12), "%q", find)
 	}
 	require.ElementsMatch(t, []string{"ма", "мА", "Ма", "МА"}, needles("Магазин", 4))
-	for _, find := range []string{"Storefront", "kiosks", "Straße", "ΣΊΣΥΦΟΣ", "\u212Aelvin", "ſchool", "İstanbul", "ıI", "ǅungla", "x\xffyz",
+	for _, find := range []string{"Storefront", "kiosks", "Straße", "ΣΊΣΥΦΟΣ", "\u212Aelvin", "ſchool", "İstanbul", "ıI",
+		"ǅungla", "x\xffyz",
 		"\U00010400\U00010428", "a\u030A", "…"} {
 		for _, text := range variantsOf(find) {
 			text = "<" + text + ">"

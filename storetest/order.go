@@ -225,11 +225,12 @@ var orderCases = []Case{
 			q    latchkey.TokenQuery
 			want int
 		}{
-			"all":             {latchkey.TokenQuery{}, 5},
-			"a kind":          {latchkey.TokenQuery{Kinds: []latchkey.Kind{latchkey.KindAccess}}, 2},
-			"a role":          {latchkey.TokenQuery{Role: id(900)}, 1},
-			"ids":             {latchkey.TokenQuery{IDs: []string{id(4), id(2), id(2), id(6), id(77)}}, 2},
-			"ids, a kind":     {latchkey.TokenQuery{IDs: []string{id(4), id(2)}, Kinds: []latchkey.Kind{latchkey.KindAccess}}, 1},
+			"all":    {latchkey.TokenQuery{}, 5},
+			"a kind": {latchkey.TokenQuery{Kinds: []latchkey.Kind{latchkey.KindAccess}}, 2},
+			"a role": {latchkey.TokenQuery{Role: id(900)}, 1},
+			"ids":    {latchkey.TokenQuery{IDs: []string{id(4), id(2), id(2), id(6), id(77)}}, 2},
+			"ids, a kind": {latchkey.TokenQuery{IDs: []string{id(4), id(2)}, Kinds: []latchkey.Kind{latchkey.KindAccess}},
+				1},
 			"a parent":        {latchkey.TokenQuery{Parent: id(1)}, 2},
 			"a state":         {latchkey.TokenQuery{States: []latchkey.State{latchkey.Active}, Now: noon}, 4},
 			"a search":        {latchkey.TokenQuery{Search: "Al"}, 1},

@@ -66,12 +66,13 @@ func (k *task) follow(text string) {
 
 func (k *task) set(selector, value string) {
 	k.t.Helper()
-	require.True(k.t, evaluate[bool](k.tab, fmt.Sprintf(`((e) => { e.value = %q; return e.value != ""; })(document.querySelector(%q))`,
-		value, selector)))
+	require.True(k.t, evaluate[bool](k.tab,
+		fmt.Sprintf(`((e) => { e.value = %q; return e.value != ""; })(document.querySelector(%q))`,
+			value, selector)))
 }
 
-// TestConsoleTasksOfADay carries out what owners do after they have made a key, and counts the clicks: six at most, with
-// scripts and without.
+// TestConsoleTasksOfADay carries out what owners do after they have made a key, and counts the clicks: six at most,
+// with scripts and without.
 func TestConsoleTasksOfADay(t *testing.T) {
 	for name, scripts := range map[string]bool{"with scripts": true, "without scripts": false} {
 		t.Run(name, func(t *testing.T) {
@@ -196,7 +197,8 @@ func TestConsoleTasksOfADay(t *testing.T) {
 				b.open(p.base + "audit?from=" + today + "&to=" + today)
 			}
 			require.Contains(t, k.text("main"), "Token revoked")
-			file := evaluate[string](k.tab, `[...document.querySelectorAll("a")].find((a) => a.textContent == "Export as CSV").href`)
+			file := evaluate[string](k.tab,
+				`[...document.querySelectorAll("a")].find((a) => a.textContent == "Export as CSV").href`)
 			k.clicks++
 			reply, err := http.Get(file)
 			require.NoError(t, err)
@@ -240,12 +242,14 @@ func TestConsoleFindAndSee(t *testing.T) {
 			{Amount: 40 * latchkey.Credit, Per: latchkey.Day, Carry: 10 * latchkey.Credit}}},
 		Restrictions: latchkey.Restrictions{Domains: []string{"shop.example.com"}}})
 	require.NoError(t, err)
-	at := latchkey.Presented{Secret: secret.Reveal(), Referer: "https://shop.example.com/", Address: netip.MustParseAddr("192.0.2.7")}
+	at := latchkey.Presented{Secret: secret.Reveal(), Referer: "https://shop.example.com/",
+		Address: netip.MustParseAddr("192.0.2.7")}
 	access, err := p.acme.Verify(ctx, at)
 	require.NoError(t, err)
 	_, err = access.Spend(ctx, "core", "GET /orders", 31*latchkey.Credit)
 	require.NoError(t, err)
-	_, _, err = access.Mint(ctx, latchkey.Narrowing{Lifetime: time.Hour, Client: latchkey.Client{ID: "42", Name: "Zoë of the shop"}})
+	_, _, err = access.Mint(ctx, latchkey.Narrowing{Lifetime: time.Hour, Client: latchkey.Client{ID: "42",
+		Name: "Zoë of the shop"}})
 	require.NoError(t, err)
 	for n := range 5 {
 		bad := at
@@ -275,12 +279,14 @@ func TestConsoleFindAndSee(t *testing.T) {
 
 	from, to := time.Now().UTC().AddDate(0, 0, -200).Format(time.DateOnly), time.Now().UTC().Format(time.DateOnly)
 	for name, path := range map[string]string{
-		"list": "", "list-filtered": "?q=ORDER&expiring=30&sort=end", "list-role": "?role=nobody", "list-used": "?sort=used&q=e",
-		"audit": "audit", "audit-none": "audit?object=none", "audit-wrong": "audit?from=x", "audit-event": "audit/3",
+		"list": "", "list-filtered": "?q=ORDER&expiring=30&sort=end", "list-role": "?role=nobody",
+		"list-used": "?sort=used&q=e",
+		"audit":     "audit", "audit-none": "audit?object=none", "audit-wrong": "audit?from=x", "audit-event": "audit/3",
 		"history": "token/" + leaky.ID + "/history", "role-history": "role/" + role.ID + "/history",
 		"usage": "usage", "usage-client": "usage?client=42", "usage-token": "token/" + leaky.ID + "/usage",
 		"usage-weeks": "usage?from=" + from + "&to=" + to, "usage-wrong": "usage?from=x",
-		"leak": "leak", "leaked": "token/" + leaky.ID + "/leak", "leaked-old": "token/" + leaky.ID + "/leak?secret=" + secrets[0].ID,
+		"leak": "leak", "leaked": "token/" + leaky.ID + "/leak",
+		"leaked-old":    "token/" + leaky.ID + "/leak?secret=" + secrets[0].ID,
 		"leaked-new":    "token/" + leaky.ID + "/leak?secret=" + secrets[1].ID,
 		"leaked-public": "token/" + token.ID + "/leak", "leaked-gone": "token/" + leaky.ID + "/leak?secret=gone",
 		"token-secrets": "token/" + leaky.ID, "end": "token/" + leaky.ID + "/end?secret=" + secrets[0].ID,

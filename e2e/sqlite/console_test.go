@@ -22,8 +22,8 @@ import (
 	"github.com/latchkey-go/latchkey/httpadapter/console"
 )
 
-// consolePages are paths of the console whose pages list or search tokens, and how many statements each may cost besides
-// the one that reads the rights of the person.
+// consolePages are paths of the console whose pages list or search tokens, and how many statements each may cost
+// besides the one that reads the rights of the person.
 var consolePages = []struct {
 	name, path string
 	most       int
@@ -89,7 +89,8 @@ func TestSQLiteConsole(t *testing.T) {
 	keys := latchkey.New(s, &latchkey.Options{MaxStale: time.Minute})
 	t.Cleanup(func() { require.NoError(t, keys.Close(context.Background())) })
 	acme := keys.For("acme")
-	ada, err := acme.Assume(latchkey.Client{ID: "ada"}, latchkey.Permissions{latchkey.Allow(latchkey.Any).On("latchkey/*")})
+	ada, err := acme.Assume(latchkey.Client{ID: "ada"},
+		latchkey.Permissions{latchkey.Allow(latchkey.Any).On("latchkey/*")})
 	require.NoError(t, err)
 	h := console.Handler(func(*http.Request) (latchkey.Account, latchkey.Access, error) { return acme, ada, nil }, nil)
 	var mu sync.Mutex
@@ -115,7 +116,8 @@ func TestSQLiteConsole(t *testing.T) {
 		mu.Lock()
 		var reads []string
 		for _, text := range texts {
-			if strings.Contains(text, "SELECT") && !strings.Contains(text, "latchkey_owners") && !strings.Contains(text, "latchkey_epoch") {
+			of := func(table string) bool { return strings.Contains(text, table) }
+			if of("SELECT") && !of("latchkey_owners") && !of("latchkey_epoch") {
 				reads = append(reads, text)
 			}
 		}

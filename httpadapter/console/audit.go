@@ -188,7 +188,8 @@ func (v *view) showAudit(base string, f auditFilter, page ui, more map[string]an
 	}
 	export, opened := f.values(), v.opened()
 	data := map[string]any{"Events": events, "F": f, "Actions": v.optionsOf(auditActions), "History": base == "history",
-		"CSV": v.root + "audit.csv?" + export.Encode(), "Next": "", "First": "", "Filtered": len(u) > 0, "Host": own(hostActor),
+		"CSV": v.root + "audit.csv?" + export.Encode(), "Next": "", "First": "", "Filtered": len(u) > 0,
+		"Host": own(hostActor),
 		"Full": len(list) >= pageSize, "List": opened.short(), "Today": v.now.Format(time.DateOnly)}
 	if !wrong && q.After != "" {
 		data["Next"] = link("", "after", q.After)
@@ -406,7 +407,8 @@ func (v *view) auditCSV(string) error {
 			}
 			e := &got.Items[i]
 			x := v.eventOf(e, &names)
-			cells := []string{strconv.FormatUint(e.Seq, 10), csvTime(e.At), e.Actor, "", e.From, e.Action, e.Object, "", x.Reason,
+			cells := []string{strconv.FormatUint(e.Seq, 10), csvTime(e.At), e.Actor, "", e.From, e.Action, e.Object, "",
+				x.Reason,
 				changesText(x.Changes), "", ""}
 			if x.ActorText != e.Actor && !x.HostActor {
 				cells[3] = x.ActorText

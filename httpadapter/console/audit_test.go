@@ -19,8 +19,9 @@ func TestHarmlessCells(t *testing.T) {
 	for in, want := range map[string]string{
 		"": "", "plain": "plain", "a=1": "a=1", "1,5": "1,5", "say \"hi\"\nthere": "say \"hi\"\nthere", "'quoted": "'quoted",
 		"=1+1": "'=1+1", "+49 30": "'+49 30", "-2": "'-2", "@SUM(A1)": "'@SUM(A1)", "\t=1": "'\t=1", "\r=1": "'\r=1",
-		"\n=1": "'\n=1", " =1": "' =1", "\u00A0=1": "'\u00A0=1", "\uFEFF=1": "'\uFEFF=1", "\uFF1D1": "'\uFF1D1", "\uFF0B1": "'\uFF0B1",
-		"|calc": "'|calc", "%0A": "'%0A", "bad\xff": "bad\uFFFD", "nul\x00": "nul\uFFFD", "\x00=1": "\uFFFD=1",
+		"\n=1": "'\n=1", " =1": "' =1", "\u00A0=1": "'\u00A0=1", "\uFEFF=1": "'\uFEFF=1", "\uFF1D1": "'\uFF1D1",
+		"\uFF0B1": "'\uFF0B1",
+		"|calc":   "'|calc", "%0A": "'%0A", "bad\xff": "bad\uFFFD", "nul\x00": "nul\uFFFD", "\x00=1": "\uFFFD=1",
 	} {
 		require.Equal(t, want, harmless(in), "%q", in)
 	}
@@ -31,7 +32,8 @@ func TestAuditTrail(t *testing.T) {
 	ctx := t.Context()
 	person, err := w.acme.As(w.who)
 	require.NoError(t, err)
-	reader := w.role(latchkey.Role{Name: "reader", Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("a/*")}})
+	reader := w.role(latchkey.Role{Name: "reader",
+		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("a/*")}})
 	writer := w.role(latchkey.Role{Name: "writer"})
 	token := w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Name: "=cmd()", Roles: []string{reader.ID}})
 	w.now = w.now.Add(24 * time.Hour)
@@ -46,7 +48,8 @@ func TestAuditTrail(t *testing.T) {
 	require.NoError(t, person.Revoke(ctx, token.ID, "left <the> firm"))
 
 	page := w.get("audit")
-	for _, part := range []string{"Token revoked", "Token changed", "Role created", `<bdi>Ada</bdi>`, "<bdi>the service</bdi>",
+	for _, part := range []string{"Token revoked", "Token changed", "Role created", `<bdi>Ada</bdi>`,
+		"<bdi>the service</bdi>",
 		"left &lt;the&gt; firm", `<span class="sr">before: </span><bdi>reader</bdi>`,
 		`<span class="sr">after: </span><bdi>writer</bdi>`, "<bdi>example.com</bdi>", "<bdi>5 in a calendar month</bdi>"} {
 		require.Contains(t, page, part)

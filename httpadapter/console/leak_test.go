@@ -23,7 +23,8 @@ func TestALeakedKeyIsEnded(t *testing.T) {
 	token, secret, err := w.acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Name: "importer",
 		Client: latchkey.Client{ID: "42", Name: "Zoë"}})
 	require.NoError(t, err)
-	access, err := w.acme.Verify(ctx, latchkey.Presented{Secret: secret.Reveal(), Address: netip.MustParseAddr("192.0.2.7")})
+	access, err := w.acme.Verify(ctx, latchkey.Presented{Secret: secret.Reveal(),
+		Address: netip.MustParseAddr("192.0.2.7")})
 	require.NoError(t, err)
 	_, minted, err := access.Mint(ctx, latchkey.Narrowing{Lifetime: time.Hour})
 	require.NoError(t, err)
@@ -43,7 +44,8 @@ func TestALeakedKeyIsEnded(t *testing.T) {
 	at := strings.TrimPrefix(rec.Header().Get("Location"), "./")
 	require.True(t, strings.HasPrefix(at, "token/"+token.ID+"/leak?secret="), at)
 	page := w.get(at)
-	for _, part := range []string{"importer", "Zoë (42)", "the newest of the token", "from <bdi>192.0.2.7</bdi>", "1 token",
+	for _, part := range []string{"importer", "Zoë (42)", "the newest of the token", "from <bdi>192.0.2.7</bdi>",
+		"1 token",
 		"End it, and everything minted from it", "rotate?why=leak"} {
 		require.Contains(t, page, part)
 	}
@@ -67,7 +69,8 @@ func TestALeakedKeyIsEnded(t *testing.T) {
 	require.NoError(t, err)
 	w.who = must(w.acme.Assume(latchkey.Client{ID: "bob"}, latchkey.Permissions{
 		latchkey.Allow(latchkey.Read).On("latchkey/role/*")}))
-	for _, key := range []string{foreign.Reveal(), theirs.Reveal(), "ak_" + strings.Repeat("0", 40), "no key at all", "x"} {
+	for _, key := range []string{foreign.Reveal(), theirs.Reveal(), "ak_" + strings.Repeat("0", 40), "no key at all",
+		"x"} {
 		rec = w.post("leak", url.Values{"q": {key}})
 		require.Equal(t, http.StatusOK, rec.Code)
 		require.Contains(t, rec.Body.String(), "No token here has that key now.")
@@ -183,7 +186,8 @@ func TestThePlaceInTheListSurvives(t *testing.T) {
 		}
 		require.Equal(t, want, got, at)
 	}
-	for _, page := range []string{"", "/rotate", "/disable", "/enable", "/revoke", "/reveal", "/history", "/leak", "/usage",
+	for _, page := range []string{"", "/rotate", "/disable", "/enable", "/revoke", "/reveal", "/history", "/leak",
+		"/usage",
 		"/rotate?why=leak"} {
 		path := "token/" + id + page + "?list=" + list
 		if strings.Contains(page, "?") {
@@ -224,7 +228,8 @@ func TestThePlaceInTheListSurvives(t *testing.T) {
 }
 
 func TestListingsInShort(t *testing.T) {
-	all := []listing{{}, {Find: "a ~b~.c~~ x&y=ä", Kind: "all", State: "active", Expiring: "7", Unused: "30", Role: "r~", Client: "~c",
+	all := []listing{{}, {Find: "a ~b~.c~~ x&y=ä", Kind: "all", State: "active", Expiring: "7", Unused: "30", Role: "r~",
+		Client: "~c",
 		Origin: "-", Sort: "name", place: place{After: "id.name ~ with spaces "}}, {place: place{Last: true}},
 		{Sort: "end", place: place{Before: "x.12"}}}
 	for _, l := range all {

@@ -124,7 +124,7 @@ func (v *view) list(string) error {
 // showList shows a part of the list. unsaid: the searched text may be a secret, so no URL and no field repeats it.
 func (v *view) showList(l listing, unsaid bool) error {
 	p, err := v.readPart(&l)
-	if errors.Is(err, latchkey.ErrInvalid) && l.place != (place{}) { // no key of this order: a link of old, or a forged one
+	if errors.Is(err, latchkey.ErrInvalid) && l.place != (place{}) { // no key of this order: the link is old or forged
 		l.place = place{}
 		p, err = v.readPart(&l)
 	}
@@ -269,7 +269,8 @@ func (v *view) tokensCSV(string) error {
 	var file *csvFile
 	begin := func() {
 		if file == nil {
-			file = v.newCSV("tokens", "id", "kind", "test", "name", "token", "client", "client_name", "origin", "parent", "state",
+			file = v.newCSV("tokens", "id", "kind", "test", "name", "token", "client", "client_name", "origin", "parent",
+				"state",
 				"created", "last_used", "not_before", "not_after", "idle_end", "disabled", "revoked", "reason", "roles")
 		}
 	}

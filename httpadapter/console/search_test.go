@@ -118,7 +118,8 @@ func TestAKeyFindsItsTokenAndStandsNowhere(t *testing.T) {
 	require.Equal(t, "./roles?q=reader", w.post("roles", url.Values{"q": {"reader"}}).Header().Get("Location"))
 	require.Contains(t, w.get("?q=storefront-of-the-customer-2026"), "<bdi>storefront-of-the-customer-2026</bdi>")
 	rec = w.post("", url.Values{"q": {unknown}})
-	require.Contains(t, rec.Body.String(), "No token here has that text now.", "though another begins and is shown like it")
+	require.Contains(t, rec.Body.String(), "No token here has that text now.",
+		"though another begins and is shown like it")
 	require.Contains(t, w.get(""), `<form class="filter" method="post"`)
 }
 

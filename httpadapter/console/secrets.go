@@ -119,7 +119,10 @@ func (v *view) endSecret(id string) error {
 // endedNotice returns the notice that the secret of the query has ended, if it has.
 func (v *view) endedNotice(list []secretRow) template.HTML {
 	id := text(v.query, "secret")
-	if text(v.query, "done") != "ended" || id == "" || slices.ContainsFunc(list, func(s secretRow) bool { return s.ID == id }) {
+	if text(v.query, "done") != "ended" || id == "" {
+		return ""
+	}
+	if slices.ContainsFunc(list, func(s secretRow) bool { return s.ID == id }) { // it has not
 		return ""
 	}
 	return v.rich("secrets.notice-ended", "soon", v.takesEffect())

@@ -124,7 +124,8 @@ func (v *view) tokenUsage(id string) error {
 	return v.showUsage(v.readRange(id), &t)
 }
 
-// showUsage shows what was used in a range: by day, and by each column; what was refused; and the credits that are left.
+// showUsage shows what was used in a range: by day, and by each column; what was refused; and the credits that are
+// left.
 func (v *view) showUsage(r usageRange, t *latchkey.Token) error {
 	ctx, q := v.r.Context(), r.query()
 	q.By = []string{"day"}
@@ -139,7 +140,8 @@ func (v *view) showUsage(r usageRange, t *latchkey.Token) error {
 	opened := v.opened()
 	data := map[string]any{"Chart": v.newChart(v.barsOf(&r, daily), r.Days, r.Last.Equal(v.now.Truncate(24*time.Hour))),
 		"R": &r, "Spans": spans, "Sum": sum, "Token": nil, "Client": "", "Today": v.now.Format(time.DateOnly),
-		"CSV": r.csv(v.root + "usage.csv"), "RefusedCSV": r.csv(v.root + "refusals.csv"), "Place": v.place("&"), "Back": v.place("?"),
+		"CSV": r.csv(v.root + "usage.csv"), "RefusedCSV": r.csv(v.root + "refusals.csv"), "Place": v.place("&"),
+		"Back": v.place("?"),
 		"List": opened.short(), "Weeks": r.Days > maxDayBars}
 	page := ui{Title: v.heading("usage.title"), Nav: "usage"}
 	switch {

@@ -383,7 +383,8 @@ func (v *view) show(status int, name string, page ui, data any) error {
 	if page.Links, err = v.hostLinks(); err != nil {
 		return err
 	}
-	page.Usage, page.Audit = v.access.Allows(latchkey.Read, "latchkey/usage"), v.access.Allows(latchkey.Read, "latchkey/event")
+	page.Usage = v.access.Allows(latchkey.Read, "latchkey/usage")
+	page.Audit = v.access.Allows(latchkey.Read, "latchkey/event")
 	page.Who = v.account.Owner()
 	if client := v.access.Client(); client.Name != "" {
 		page.Who = client.Name

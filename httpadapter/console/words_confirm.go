@@ -36,8 +36,10 @@ var confirmWords = phrases{
 	},
 	"confirm.overlap-none":    {"Not at all: they end at once", "Gar nicht: sie enden sofort"},
 	"confirm.overlap-quarter": {"15 minutes", "15 Minuten"},
-	"confirm.rotate-leaked": {"The old secret has leaked: choose a short overlap, or none. Until it ends, whoever has it can use it.",
-		"Das alte Geheimnis ist bekannt geworden: besser eine kurze Übergangszeit wählen, oder keine. Bis es endet, kann jeder " +
+	"confirm.rotate-leaked": {"The old secret has leaked: choose a short overlap, or none. Until it ends, whoever " +
+		"has it can use it.",
+		"Das alte Geheimnis ist bekannt geworden: besser eine kurze Übergangszeit wählen, oder keine. Bis es endet, " +
+			"kann jeder " +
 			"es benutzen, der es hat."},
 	"confirm.rotate-if-leaked": {"Has the old secret leaked? <link>Then choose a short overlap.</link>",
 		"Ist das alte Geheimnis bekannt geworden? <link>Dann genügt eine kurze Übergangszeit.</link>"},

@@ -12,7 +12,8 @@ var leakWords = phrases{
 		"Er wird über seine Prüfsumme gesucht. Er wird nicht gespeichert und erscheint in keiner Adresse, keinem Protokoll " +
 			"und auf keiner Seite."},
 	"leak.empty": {"Paste the key.", "Bitte den Schlüssel einfügen."},
-	"leak.unknown": {"No token here has that key now. It is unknown, or it has ended and was removed. Check that the whole " +
+	"leak.unknown": {"No token here has that key now. It is unknown, or it has ended and was removed. Check that " +
+		"the whole " +
 		"key was pasted.",
 		"Kein Token hier hat jetzt diesen Schlüssel. Er ist unbekannt, oder er galt einmal und wurde entfernt. Vielleicht " +
 			"wurde nicht der ganze Schlüssel eingefügt."},
@@ -23,7 +24,8 @@ var leakWords = phrases{
 	"leak.secret":    {"Secret", "Geheimnis"},
 	"leak.newest":    {"{hint}, the newest of the token.", "{hint}, das neueste des Tokens."},
 	"leak.old":       {"{hint}, an old one that still works.", "{hint}, ein altes, das noch gilt."},
-	"leak.public": {"A publishable token is no secret: its text may be seen by anybody. Restrict it by its allowed domains " +
+	"leak.public": {"A publishable token is no secret: its text may be seen by anybody. Restrict it by its allowed " +
+		"domains " +
 		"and its rights.",
 		"Ein öffentliches Token ist kein Geheimnis: seinen Text darf jeder sehen. Schutz bieten die erlaubten Domains und " +
 			"die Rechte."},
@@ -34,8 +36,10 @@ var leakWords = phrases{
 	"leak.see-audit": {"What it changed", "Was damit geändert wurde"},
 	"leak.minted":    {"Minted from it, and live", "Daraus geprägt und gültig"},
 	"leak.minted-about": {"They end with it. They stay if its secret is replaced: who has the key may have minted some.",
-		"Sie enden mit ihm. Wird nur das Geheimnis erneuert, bleiben sie: auch wer den Schlüssel hat, kann welche geprägt haben."},
-	"leak.over":   {"This token is revoked, with everything minted from it.", "Dieses Token ist widerrufen, mit allem daraus Geprägten."},
+		"Sie enden mit ihm. Wird nur das Geheimnis erneuert, bleiben sie: auch wer den Schlüssel hat, kann welche " +
+			"geprägt haben."},
+	"leak.over": {"This token is revoked, with everything minted from it.",
+		"Dieses Token ist widerrufen, mit allem daraus Geprägten."},
 	"leak.end":    {"End it", "Beenden"},
 	"leak.do-end": {"End it, and everything minted from it", "Beenden, mit allem daraus Geprägten"},
 	"leak.end-about": {"Requests with it are refused {soon}, for ever.",

@@ -18,9 +18,11 @@ var secretsWords = phrases{
 	"secrets.end":       {"End it now…", "Jetzt beenden …"},
 	"secrets.end-now":   {"End it now", "Jetzt beenden"},
 	"secrets.end-title": {"End an old secret of {name}", "Ein altes Geheimnis von {name} beenden"},
-	"secrets.end-about": {"Requests with the old secret {hint} are refused {soon}. The newest secret stays, and so does what " +
+	"secrets.end-about": {"Requests with the old secret {hint} are refused {soon}. The newest secret stays, and so " +
+		"does what " +
 		"was minted.",
-		"Anfragen mit dem alten Geheimnis {hint} werden {soon} abgewiesen. Das neueste Geheimnis bleibt, ebenso was geprägt " +
+		"Anfragen mit dem alten Geheimnis {hint} werden {soon} abgewiesen. Das neueste Geheimnis bleibt, ebenso was " +
+			"geprägt " +
 			"wurde."},
 	"secrets.ended-already": {"This secret has ended already.", "Dieses Geheimnis gilt bereits nicht mehr."},
 	"secrets.is-newest": {"This is the newest secret of the token. Rotate the token to replace it, or revoke the token.",

@@ -43,7 +43,8 @@ var usageWords = phrases{
 	"usage.from":      {"From", "Von"},
 	"usage.to":        {"To, inclusive", "Bis einschließlich"},
 	"usage.show":      {"Show", "Anzeigen"},
-	"usage.wrong-range": {"Choose a first and a last day, at most {n} days, as 2026-11-30. The last {days, plural, one {day is} " +
+	"usage.wrong-range": {"Choose a first and a last day, at most {n} days, as 2026-11-30. The last {days, plural, " +
+		"one {day is} " +
 		"other {# days are}} shown.",
 		"Bitte einen ersten und einen letzten Tag wählen, höchstens {n} Tage, wie 2026-11-30. Angezeigt {days, plural, one " +
 			"{wird der letzte Tag} other {werden die letzten # Tage}}."},
@@ -54,7 +55,8 @@ var usageWords = phrases{
 	"usage.balances": {"Credits and their limits", "Credits und ihre Grenzen"},
 	"usage.balance": {"<b>{taken}</b> of {limit} credits of “{meter}”; {left} left",
 		"<b>{taken}</b> von {limit} Credits des Zählers „{meter}“; {left} übrig"},
-	"usage.balance-all": {"<b>{taken}</b> of {limit} credits; {left} left", "<b>{taken}</b> von {limit} Credits; {left} übrig"},
+	"usage.balance-all": {"<b>{taken}</b> of {limit} credits; {left} left",
+		"<b>{taken}</b> von {limit} Credits; {left} übrig"},
 	"usage.resets":      {"Begins anew on {time}.", "Beginnt neu am {time}."},
 	"usage.resets-not":  {"Never begins anew.", "Beginnt nie neu."},
 	"usage.limit-of":    {"the limit of {name}: {quota}", "die Grenze von {name}: {quota}"},
