@@ -336,7 +336,10 @@ func (v *view) eventOf(e *latchkey.Event, names *auditNames) event {
 		out.Action = v.say(auditActions[at].Key)
 	}
 	client, isClient := strings.CutPrefix(e.Actor, "client:")
+	program, isHost := strings.CutPrefix(e.Actor, "host:")
 	switch token, known := names.tokens[e.Actor]; {
+	case isHost:
+		out.ActorText = plain(v.say("audit.host-by", "name", program))
 	case e.Actor == "":
 		out.HostActor, out.Actor, out.ActorText = true, hostActor, v.say("audit.host")
 	case isClient && client == "":

@@ -47,7 +47,12 @@ func TestAuditTrail(t *testing.T) {
 	w.now = w.now.Add(24 * time.Hour)
 	require.NoError(t, person.Revoke(ctx, token.ID, "left <the> firm"))
 
+	desk, err := w.acme.By("desk", "")
+	require.NoError(t, err)
+	_, err = desk.CreateRole(ctx, latchkey.Role{Name: "by the desk"})
+	require.NoError(t, err)
 	page := w.get("audit")
+	require.Contains(t, page, "<bdi>desk, for the service</bdi>")
 	for _, part := range []string{"Token revoked", "Token changed", "Role created", `<bdi>Ada</bdi>`,
 		"<bdi>the service</bdi>",
 		"left &lt;the&gt; firm", `<span class="sr">before: </span><bdi>reader</bdi>`,

@@ -35,6 +35,7 @@ var auditWords = phrases{
 	"audit.all-by":      {"All that it did", "Alles, was dieser Zugang getan hat"},
 	"audit.all-of":      {"All that happened to it", "Alles, was daran geschah"},
 	"audit.host":        {"the service", "der Dienst"},
+	"audit.host-by":     {"{name}, for the service", "{name}, für den Dienst"},
 	"audit.nameless":    {"a client without an id", "ein Client ohne ID"},
 	"audit.the-account": {"the account", "das Konto"},
 
