@@ -13,6 +13,7 @@ import (
 type Balance struct {
 	Quota   Quota     `json:"quota"`
 	TokenID string    `json:"token_id,omitempty"` // whose quota it is; "": the owner's
+	Meter   string    `json:"meter"`              // The meter that it is for, also where the quota holds for each meter.
 	Left    Credits   `json:"left"`               // 0 or more; with what the period before left, where Quota.Carry says so
 	Resets  time.Time `json:"resets,omitzero"`    // when the period of the quota is over; zero: never
 }
@@ -28,25 +29,41 @@ func (a Access) Balances(ctx context.Context, meter string) ([]Balance, error) {
 	if err != nil || l == nil {
 		return nil, err
 	}
-	return a.m.balances(ctx, l, a.debit(l, meter))
+	return a.m.balances(ctx, a.who.owner, []meterDebit{{meter, l, a.debit(l, meter)}})
 }
 
-// Balances returns what [Access.Balances] returns for a token, without its secret. An actor needs read on the token.
-// The quotas of tokens that it may not read, and the owner's if it may not read the owner's record, are left out. It
-// returns [ErrNotFound] if there is no such token, and [ErrInvalid] for a meter that is not 1 to 64 bytes of valid
-// UTF-8 without NUL.
-func (a Account) Balances(ctx context.Context, tokenID, meter string) ([]Balance, error) {
-	c, err := a.begin(ctx)
+// maxBalanceMeters bounds the meters of one call of Balances.
+const maxBalanceMeters = 64
+
+// Balances returns what [Access.Balances] returns for a token, without its secret, for each of some meters, at most 64.
+// Without meters they are those that the quotas name. An empty tokenID asks about the owner's quotas.
+//
+// An actor needs read on the token. The quotas of tokens that it may not read, and the owner's if it may not read the
+// owner's record, are left out. Balances returns [ErrNotFound] if there is no such token, and [ErrInvalid] for a meter
+// that is not 1 to 64 bytes of valid UTF-8 without NUL.
+func (a Account) Balances(ctx context.Context, tokenID string, meters ...string) ([]Balance, error) {
+	c, err := a.beginReading(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if c.check(Read, "token", tokenID) != nil {
+	if tokenID != "" && c.check(Read, "token", tokenID) != nil {
 		return nil, ErrNotFound
 	}
-	if err := checkMeter(meter); err != nil {
-		return nil, err
+	if len(meters) > maxBalanceMeters {
+		return nil, fmt.Errorf("%w: %d meters: ask about at most %d at a time", ErrInvalid, len(meters), maxBalanceMeters)
 	}
-	f, err := a.m.store.Load(ctx, a.owner, tokenID)
+	for _, meter := range meters {
+		if err := checkMeter(meter); err != nil {
+			return nil, err
+		}
+	}
+	var f Found
+	if tokenID == "" {
+		f.Owner, err = a.m.store.Owner(ctx, a.owner)
+		f.Owner.ID = a.owner
+	} else {
+		f, err = a.m.store.Load(ctx, a.owner, tokenID)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -54,12 +71,23 @@ func (a Account) Balances(ctx context.Context, tokenID, meter string) ([]Balance
 	if err != nil {
 		return nil, fmt.Errorf("%w: stored limits: %w", ErrUnavailable, err)
 	}
-	l := set.of(meter)
-	if l == nil {
+	if len(meters) == 0 {
+		meters = set.named()
+	}
+	var of []meterDebit
+	for _, meter := range meters {
+		if l := set.of(meter); l != nil {
+			d := credits.Debit{Owner: a.owner, Meter: meter, Limits: l.limits}
+			if tokenID != "" {
+				d.Token = uuidv7.Parse(tokenID)
+			}
+			of = append(of, meterDebit{meter, l, d})
+		}
+	}
+	if len(of) == 0 {
 		return nil, nil
 	}
-	all, err := a.m.balances(ctx, l, credits.Debit{Owner: a.owner, Meter: meter, Token: uuidv7.Parse(tokenID),
-		Limits: l.limits})
+	all, err := a.m.balances(ctx, a.owner, of)
 	var shown []Balance
 	for _, b := range all {
 		kind := "token"
@@ -73,26 +101,36 @@ func (a Account) Balances(ctx context.Context, tokenID, meter string) ([]Balance
 	return shown, err
 }
 
-func (m *Manager) balances(ctx context.Context, l *meterLimits, d credits.Debit) ([]Balance, error) {
-	at, err := m.confirmTimeNow(ctx, d.Owner) // in which period?
+// meterDebit is what a debit of a meter would take from.
+type meterDebit struct {
+	meter string
+	*meterLimits
+	debit credits.Debit
+}
+
+func (m *Manager) balances(ctx context.Context, owner string, of []meterDebit) ([]Balance, error) {
+	at, err := m.confirmTimeNow(ctx, owner) // in which period?
 	if err != nil {
 		return nil, err
 	}
-	in, err := d.Accounts(m.creationTime(at))
-	if err != nil {
-		return nil, err
-	}
-	accounts := make([]CreditAccount, in.Len())
-	out := make([]Balance, in.Len())
-	for i := range accounts {
-		account := in.At(i)
-		accounts[i] = creditAccount(account)
-		out[i] = Balance{Quota: l.quotas[i], TokenID: account.TokenID}
-		if account.Resets != 0 {
-			out[i].Resets = fromMicros(account.Resets)
+	var accounts []CreditAccount
+	var out []Balance
+	for _, x := range of {
+		in, err := x.debit.Accounts(m.creationTime(at))
+		if err != nil {
+			return nil, err
+		}
+		for i := range in.Len() {
+			account := in.At(i)
+			accounts = append(accounts, creditAccount(account))
+			b := Balance{Quota: x.quotas[i], TokenID: account.TokenID, Meter: x.meter}
+			if account.Resets != 0 {
+				b.Resets = fromMicros(account.Resets)
+			}
+			out = append(out, b)
 		}
 	}
-	left, err := m.store.Balances(ctx, d.Owner, accounts)
+	left, err := m.store.Balances(ctx, owner, accounts)
 	if err != nil {
 		return nil, err
 	}

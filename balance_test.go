@@ -30,11 +30,11 @@ func TestBalances(t *testing.T) {
 
 	monthEnds, dayEnds := time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC), time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)
 	ofParent := []latchkey.Balance{
-		{Quota: s.Limits.Quotas[0], TokenID: parent.ID, Left: 5, Resets: dayEnds},
-		{Quota: s.Limits.Quotas[1], TokenID: parent.ID, Left: 45},
-		{Quota: quota{Amount: 100, Per: latchkey.Month}, Left: 95, Resets: monthEnds},
+		{Quota: s.Limits.Quotas[0], TokenID: parent.ID, Meter: "api", Left: 5, Resets: dayEnds},
+		{Quota: s.Limits.Quotas[1], TokenID: parent.ID, Meter: "api", Left: 45},
+		{Quota: quota{Amount: 100, Per: latchkey.Month}, Meter: "api", Left: 95, Resets: monthEnds},
 	}
-	ofChild := append([]latchkey.Balance{{Quota: quota{Amount: 7, Per: latchkey.Hour}, TokenID: child.ID, Left: 4,
+	ofChild := append([]latchkey.Balance{{Quota: quota{Amount: 7, Per: latchkey.Hour}, TokenID: child.ID, Meter: "api", Left: 4,
 		Resets: time.Date(2026, 11, 30, 13, 0, 0, 0, time.UTC)}}, ofParent...)
 	for range 2 {
 		for id, want := range map[string][]latchkey.Balance{parent.ID: ofParent, child.ID: ofChild} {
@@ -50,6 +50,22 @@ func TestBalances(t *testing.T) {
 	w.ok(err)
 	require.Equal(t, []latchkey.Credits{50, 100}, []latchkey.Credits{other[0].Left, other[1].Left}, "a meter of its own")
 
+	several, err := w.acme.Balances(w.ctx, child.ID, "api", "other")
+	w.ok(err)
+	require.Equal(t, ofChild, several[:len(ofChild)])
+	require.Equal(t, "other", several[len(ofChild)].Meter)
+	named, err := w.acme.Balances(w.ctx, child.ID)
+	w.ok(err)
+	require.Equal(t, ofChild, named, "the meters that quotas name")
+	owner, err := w.acme.Balances(w.ctx, "", "api")
+	w.ok(err)
+	require.Equal(t, ofParent[2:], owner)
+	owner, err = w.acme.Balances(w.ctx, "")
+	w.ok(err)
+	require.Empty(t, owner, "no quota of the owner names a meter")
+	_, err = w.acme.Balances(w.ctx, child.ID, make([]string, 65)...)
+	require.ErrorIs(t, err, latchkey.ErrInvalid)
+
 	w.at("2026-12-01 12:00:00") // what was left of the day before is carried, from the second period of the token on
 	w.at("2026-12-02 12:00:00")
 	got, err := w.acme.Balances(w.ctx, parent.ID, "api")
@@ -64,7 +80,7 @@ func TestBalances(t *testing.T) {
 	w.ok(err)
 	free, err = assumed.Balances(w.ctx, "api")
 	w.ok(err)
-	require.Equal(t, []latchkey.Balance{{Quota: quota{Amount: 100, Per: latchkey.Month}, Left: 100,
+	require.Equal(t, []latchkey.Balance{{Quota: quota{Amount: 100, Per: latchkey.Month}, Meter: "api", Left: 100,
 		Resets: time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)}}, free)
 }
 

@@ -48,6 +48,17 @@ func (s *limitSet) of(meter string) *meterLimits {
 	return l
 }
 
+// named returns the meters that quotas name.
+func (s *limitSet) named() (meters []string) {
+	if s == nil || len(s.meters) == 0 {
+		return nil
+	}
+	for i := range s.meters[1:] {
+		meters = append(meters, s.meters[i+1].meter)
+	}
+	return meters
+}
+
 // holder is a token of a chain, or the owner, with its limits.
 type holder struct {
 	limit  credits.Limit // without what is of one quota

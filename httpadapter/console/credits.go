@@ -11,13 +11,13 @@ import (
 type balance struct {
 	Quota  string // in words
 	Meter  string
-	Taken  latchkey.Credits
-	Of     latchkey.Credits // with what is carried
-	Left   latchkey.Credits
-	Resets time.Time // zero: never
-	Width  int       // percent
-	Whose  string    // "": the token's own
-	Link   string    // the page of the token it belongs to
+	Taken  latchkey.Credits // of this period's
+	Of     latchkey.Credits
+	Left   latchkey.Credits // with what is carried
+	Resets time.Time        // zero: never
+	Width  int              // percent
+	Whose  string           // "": the token's own
+	Link   string           // the page of the token it belongs to
 }
 
 // maxBalances bounds the balances of a page.
@@ -29,10 +29,20 @@ func (v *view) balances(t *latchkey.Token, meters []string) (out []balance, err 
 	if t != nil {
 		id = t.ID
 	}
-	if len(meters) == 0 || v.opts.CreditMeter != "" && !slices.Contains(meters, v.opts.CreditMeter) {
+	if v.opts.CreditMeter != "" && !slices.Contains(meters, v.opts.CreditMeter) {
 		meters = append(meters, v.opts.CreditMeter)
 	}
-	list, err := v.account.Balances(v.r.Context(), id, meters...)
+	list, err := v.account.Balances(v.r.Context(), id) // of the meters that quotas name
+	if err == nil {
+		meters = slices.DeleteFunc(slices.Clone(meters), func(meter string) bool {
+			return meter == "" || slices.ContainsFunc(list, func(b latchkey.Balance) bool { return b.Meter == meter })
+		})
+	}
+	if err == nil && len(meters) > 0 {
+		var used []latchkey.Balance
+		used, err = v.account.Balances(v.r.Context(), id, meters[:min(len(meters), maxBalances)]...)
+		list = append(list, used...)
+	}
 	if isDamaged(err) {
 		return nil, nil
 	}
@@ -50,10 +60,10 @@ func (v *view) balances(t *latchkey.Token, meters []string) (out []balance, err 
 		return nil, err
 	}
 	for _, b := range list[:min(len(list), maxBalances)] {
-		x := balance{Quota: plain(v.words.quota(b.Quota)), Meter: b.Meter, Taken: b.Taken, Of: b.Quota.Amount + b.Carried,
-			Left: b.Left(), Resets: b.Resets}
+		x := balance{Quota: plain(v.words.quota(b.Quota)), Meter: b.Meter, Of: b.Quota.Amount, Left: b.Left, Resets: b.Resets}
+		x.Taken = max(x.Of-x.Left, 0)
 		if x.Of > 0 {
-			x.Width = int(min(100, 100*float64(b.Taken)/float64(x.Of)))
+			x.Width = int(100 * float64(x.Taken) / float64(x.Of))
 		}
 		switch parent, ok := named[b.TokenID]; {
 		case b.TokenID == "":

@@ -100,9 +100,9 @@ func (c *counting) Clients(ctx context.Context, owner string, p latchkey.Page) (
 	return c.Store.Clients(ctx, owner, p)
 }
 
-func (c *counting) Taken(ctx context.Context, owner string, a []latchkey.CreditAccount) ([]latchkey.Credits, error) {
+func (c *counting) Balances(ctx context.Context, owner string, a []latchkey.CreditAccount) ([]latchkey.Credits, error) {
 	c.others++
-	return c.Store.Taken(ctx, owner, a)
+	return c.Store.Balances(ctx, owner, a)
 }
 
 func (c *counting) Usage(ctx context.Context, owner string, q latchkey.UsageQuery) ([]latchkey.UsageRow, error) {
