@@ -529,6 +529,7 @@ func (n *node) resolve(value refValues, negated bool) Condition {
 }
 
 // String returns the condition as text, such as: region = "EU" and not amount >= 4000. It shows the values.
+// [ParseCondition] reads it.
 func (c Condition) String() string {
 	if c.n == nil {
 		return "no row"
@@ -1016,19 +1017,6 @@ func hashValue(h *maphash.Hash, v any) {
 		maphash.WriteComparable(h, v)
 	}
 	h.WriteByte(0)
-}
-
-func printName(b *strings.Builder, name string) {
-	for i := range len(name) {
-		c := name[i]
-		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_' || i > 0 &&
-			(c >= '0' && c <= '9' || c == '-' || c == '.') {
-			continue
-		}
-		b.WriteString(strconv.Quote(name))
-		return
-	}
-	b.WriteString(name)
 }
 
 func printValue(b *strings.Builder, v any) {

@@ -227,15 +227,12 @@ func forcedText(v Values) string {
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		b.WriteString(word(name))
+		printName(&b, name)
 		b.WriteString(" = ")
-		switch x := v[name].(type) {
-		case nil:
+		if v[name] == nil {
 			b.WriteString("null")
-		case string:
-			b.WriteString(strconv.Quote(x))
-		default:
-			fmt.Fprint(&b, x)
+		} else {
+			printValue(&b, v[name])
 		}
 	}
 	return b.String()
