@@ -9,50 +9,63 @@ import (
 	"time"
 )
 
-// Selector selects tokens for [Account.RevokeAll] and [Account.DisableAll]. A token must meet all fields that are set.
-// One that sets no field selects nothing and is [ErrInvalid], unless All says that everything is meant.
+// Selector selects tokens for [Account.RevokeAll], [Account.DisableAll] and [Account.EditAll]. A token must meet all
+// fields that are set. One that sets no field selects nothing and is [ErrInvalid], unless All says that everything is
+// meant.
 type Selector struct {
-	Client string  // tokens of this client id
-	Role   string  // tokens that name this role, by its id or, as in [TokenQuery], its name; not those that inherit it
-	Origin *string // nil: any; "" means the host's own
-	Parent string  // tokens that this token id minted directly
-	Kinds  []Kind  // empty: any
+	IDs    []string // these tokens, at most 1,000; empty: any
+	Client string   // tokens of this client id
+	Role   string   // tokens that name this role, by its id or, as in [TokenQuery], its name; not those that inherit it
+	Origin *string  // nil: any; "" means the host's own
+	Parent string   // tokens that this token id minted directly
+	Kinds  []Kind   // empty: any
 	// CreatedBefore selects tokens that were made before. Zero: any.
 	CreatedBefore time.Time
 	// UnusedSince selects tokens that were neither used nor made since then, as [Manager.Unused] does. Zero: any.
 	UnusedSince time.Time
+	// Find, States, ExpiresFrom and ExpiresTo select as those of [TokenQuery]. Empty States: any but Revoked. Revoked
+	// tokens are never selected.
+	Find                   string
+	States                 []State
+	ExpiresFrom, ExpiresTo time.Time
 	// All says that a Selector without any other field means all tokens of the owner.
 	All bool
 
 	// After is where to go on: Swept.After of a call that ended early. "": at the beginning.
 	After string
-	// Steps is after how many transactions the call returns, of up to two hundred tokens each, for a caller that cannot
-	// wait: see [Swept].More. 0 or less: it goes on until all are decided about.
-	Steps int
+	// Most ends the call once so many tokens were decided about. Swept.More then says that there may be others. 0 or less:
+	// no such end.
+	Most int
 	// Progress is called after each transaction with the sum so far, on the caller's goroutine. Nil: not called.
 	Progress func(Swept)
 }
 
-// Swept is what [Account.RevokeAll] or [Account.DisableAll] has done.
+// Swept is what [Account.RevokeAll], [Account.DisableAll] or [Account.EditAll] has done.
 type Swept struct {
-	Done int // tokens that were revoked or disabled
-	// Refused is how many tokens are selected and the actor may not end. RefusedIDs are the first 1000 of them, without
-	// those that the actor may not read.
+	// Seen is how many tokens were decided about: Done, Refused, and those that were left as they are.
+	Seen int
+	Done int // tokens that were revoked, disabled or edited
+	// Refused is how many tokens are selected and the actor may not end or edit, or cannot be edited so. RefusedIDs are
+	// the first 1000 of them, without those that the actor may not read, and Reasons are why, in the same order.
 	Refused    int
 	RefusedIDs []string
+	Reasons    []error
+	// More reports whether the call ended because of Selector.Most, so that there may be more tokens behind After.
+	More bool
 	// After is the id of the last token that was decided about: Selector.After of the next call, if this one returned an
 	// error, or if there is More.
 	After string
-	// More reports that the call returned after Selector.Steps, and that tokens may be left to decide about.
-	More bool
 }
 
 // Query returns the query of what s selects, but for tokens that are revoked already. With [Account.CountTokens] it
 // tells beforehand how many tokens are meant, and with [Account.Tokens] which.
 func (s Selector) Query() TokenQuery {
-	q := TokenQuery{Page: Page{After: s.After}, Kinds: s.Kinds, Origin: s.Origin, Parent: s.Parent, Role: s.Role,
-		Client: s.Client, UnusedSince: s.UnusedSince, CreatedBefore: s.CreatedBefore,
-		States: []State{Active, Disabled, Expired, NotYetValid}}
+	q := TokenQuery{Page: Page{After: s.After}, IDs: s.IDs, Kinds: s.Kinds, Origin: s.Origin, Parent: s.Parent,
+		Role: s.Role, Client: s.Client, Find: s.Find, UnusedSince: s.UnusedSince, CreatedBefore: s.CreatedBefore,
+		ExpiresFrom: s.ExpiresFrom, ExpiresTo: s.ExpiresTo, States: []State{Active, Disabled, Expired, NotYetValid}}
+	if len(s.States) > 0 {
+		q.States = slices.DeleteFunc(q.States, func(x State) bool { return !slices.Contains(s.States, x) })
+	}
 	if before := s.UnusedSince; !before.IsZero() && (q.CreatedBefore.IsZero() || before.Before(q.CreatedBefore)) {
 		q.CreatedBefore = before
 	}
@@ -61,8 +74,11 @@ func (s Selector) Query() TokenQuery {
 
 // check returns ErrInvalid for a Selector that selects by nothing and does not say All.
 func (s *Selector) check() error {
-	if s.Client == "" && s.Role == "" && s.Origin == nil && s.Parent == "" && len(s.Kinds) == 0 &&
-		s.CreatedBefore.IsZero() && s.UnusedSince.IsZero() && !s.All {
+	if len(s.IDs) > maxSelected {
+		return fmt.Errorf("%w: Selector.IDs has more than %d ids: make several calls", ErrInvalid, maxSelected)
+	}
+	if len(s.IDs)+len(s.Kinds)+len(s.States) == 0 && s.Client+s.Role+s.Parent+s.Find == "" && s.Origin == nil &&
+		s.CreatedBefore.IsZero() && s.UnusedSince.IsZero() && s.ExpiresFrom.IsZero() && s.ExpiresTo.IsZero() && !s.All {
 		return fmt.Errorf("%w: the Selector is empty: set a field, or All for all tokens of the owner", ErrInvalid)
 	}
 	return nil
@@ -150,11 +166,25 @@ const (
 	sweepTokens = 200     // of one transaction
 	sweepBytes  = 1 << 20 // of the audit events of one transaction, or one token
 	maxRefused  = 1000    // ids that are reported
+	maxSelected = 1000    // ids of one Selector
 )
 
 // sweep reads the tokens that s selects, and writes what edit makes of each. Edit reports whether it changed it.
 func (a Account) sweep(ctx context.Context, s Selector, action Action, event, reason string,
 	edit func(*Token) bool) (Swept, error) {
+	return a.sweepBy(ctx, s, reason, func(q TokenQuery) (step Swept, more bool, err error) {
+		err = retry(ctx, func() (err error) {
+			step, more, err = a.sweepStep(ctx, q, action, event, reason, edit)
+			return err
+		})
+		return step, more, err
+	})
+}
+
+// sweepBy reads the tokens that s selects in steps, of which each does what step does. What a step that fails says it
+// has done counts.
+func (a Account) sweepBy(ctx context.Context, s Selector, reason string,
+	do func(TokenQuery) (step Swept, more bool, err error)) (Swept, error) {
 	total := Swept{After: s.After}
 	if err := s.check(); err != nil {
 		return total, err
@@ -175,25 +205,27 @@ func (a Account) sweep(ctx context.Context, s Selector, action Action, event, re
 		return total, err
 	}
 	q := s.Query()
+	if len(q.States) == 0 {
+		return total, nil // revoked ones only
+	}
 	if q.Role, err = c.resolveQuery(ctx, q.Role, q.Origin); err != nil {
 		return total, err // a name that nobody has must not read as "there are no such tokens"
 	}
-	q.Limit, q.Now = sweepTokens, fromMicros(a.m.expiryNow())
-	for more, steps := true, 1; more; steps++ {
-		q.After = total.After
-		var step Swept
-		err := retry(ctx, func() (err error) {
-			step, more, err = a.sweepStep(ctx, q, action, event, reason, edit)
-			return err
-		})
+	q.Now = fromMicros(a.m.expiryNow())
+	for more := true; more; {
+		q.After, q.Limit = total.After, sweepTokens
+		if s.Most > 0 {
+			q.Limit = min(q.Limit, s.Most-total.Seen)
+		}
+		step, left, err := do(q)
+		more = left
+		total.add(step)
 		if err != nil {
 			return total, err
 		}
-		total.Done += step.Done
-		total.Refused += step.Refused
-		total.RefusedIDs = append(total.RefusedIDs, step.RefusedIDs[:min(len(step.RefusedIDs),
-			maxRefused-len(total.RefusedIDs))]...)
-		total.After, total.More = step.After, more && steps == s.Steps
+		if more && s.Most > 0 && total.Seen >= s.Most {
+			total.More, more = true, false
+		}
 		if s.Progress != nil {
 			s.Progress(total)
 		}
@@ -202,6 +234,25 @@ func (a Account) sweep(ctx context.Context, s Selector, action Action, event, re
 		}
 	}
 	return total, nil
+}
+
+// add adds what a step has done.
+func (s *Swept) add(step Swept) {
+	s.Seen += step.Seen
+	s.Done += step.Done
+	s.Refused += step.Refused
+	n := min(len(step.RefusedIDs), maxRefused-len(s.RefusedIDs))
+	s.RefusedIDs = append(s.RefusedIDs, step.RefusedIDs[:n]...)
+	s.Reasons = append(s.Reasons, step.Reasons[:n]...)
+	s.After = step.After
+}
+
+// refuse counts a token that was refused, and names it if the actor may read it.
+func (s *Swept) refuse(c *call, id string, why error) {
+	s.Refused++
+	if c.check(Read, "token", id) == nil {
+		s.RefusedIDs, s.Reasons = append(s.RefusedIDs, id), append(s.Reasons, why)
+	}
 }
 
 // sweepStep is one transaction of sweep. It reports whether there may be more.
@@ -228,15 +279,13 @@ func (a Account) sweepStep(ctx context.Context, q TokenQuery, action Action, eve
 		}
 		t := list[i].Clone()
 		step.After = t.ID
+		step.Seen++
 		before := auditJSON(t)
 		switch err := c.maySweep(ctx, &t, action, edit, alike); {
 		case errors.Is(err, errUnchanged):
 			continue
 		case errors.Is(err, ErrDenied):
-			step.Refused++
-			if c.check(Read, "token", t.ID) == nil {
-				step.RefusedIDs = append(step.RefusedIDs, t.ID)
-			}
+			step.refuse(&c, t.ID, err)
 			continue
 		case errors.Is(err, ErrNotFound):
 			continue // it was removed meanwhile

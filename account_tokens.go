@@ -319,9 +319,14 @@ func (a Account) SeekPage(ctx context.Context, q TokenQuery, before string) (aft
 // Roles that edit adds may be named as for [Account.Issue]; the Origin is the token's. The end of a role that edit
 // takes away goes with it.
 func (a Account) Update(ctx context.Context, id string, edit func(*Token) error) (Token, error) {
+	return a.update(ctx, id, "", edit)
+}
+
+// update is Update, with the reason of its event.
+func (a Account) update(ctx context.Context, id, reason string, edit func(*Token) error) (Token, error) {
 	unlimited := false
 	var check catalogueCheck
-	t, err := a.change(ctx, Update, "token.update", id, "", func(c *call, f *Found, w *Write) error {
+	t, err := a.change(ctx, Update, "token.update", id, reason, func(c *call, f *Found, w *Write) error {
 		edited := f.Token.Clone()
 		if err := edit(&edited); err != nil {
 			return &editError{err}

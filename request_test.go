@@ -277,13 +277,13 @@ func TestIfVersion(t *testing.T) {
 	}
 }
 
-// A sweep of a number of steps goes on where it ended, until no more is left.
-func TestSweepsOfSomeSteps(t *testing.T) {
+// A sweep of a number of tokens goes on where it ended, until no more is left.
+func TestSweepsOfSomeTokens(t *testing.T) {
 	w := newWorld(t)
 	for i := range 401 {
 		w.issue(latchkey.KindAPIKey, latchkey.Settings{Name: fmt.Sprint(i)})
 	}
-	s := latchkey.Selector{All: true, Steps: 1}
+	s := latchkey.Selector{All: true, Most: 200}
 	for call, want := range []struct {
 		done int
 		more bool
@@ -294,7 +294,7 @@ func TestSweepsOfSomeSteps(t *testing.T) {
 		require.Equal(t, want.more, swept.More, call)
 		s.After = swept.After
 	}
-	swept, err := w.acme.RevokeAll(w.ctx, latchkey.Selector{All: true, Steps: 5}, "")
+	swept, err := w.acme.RevokeAll(w.ctx, latchkey.Selector{All: true, Most: 1000}, "")
 	w.ok(err)
 	require.Zero(t, swept.Done)
 	require.False(t, swept.More)

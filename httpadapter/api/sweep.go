@@ -46,12 +46,12 @@ type Swept struct {
 	After string `json:"after,omitempty"`
 }
 
-// sweepSteps is how many transactions of two hundred tokens one request makes: a few seconds on a slow store.
-const sweepSteps = 5
+// sweepMost is how many tokens one request decides about: five transactions, a few seconds on a slow store.
+const sweepMost = 1000
 
 func (in *Selection) selector() latchkey.Selector {
 	return latchkey.Selector{Client: in.Client, Role: in.Role, Origin: in.Origin, Parent: in.Parent, Kinds: in.Kinds,
-		CreatedBefore: in.CreatedBefore, UnusedSince: in.UnusedSince, All: in.All, After: in.After, Steps: sweepSteps}
+		CreatedBefore: in.CreatedBefore, UnusedSince: in.UnusedSince, All: in.All, After: in.After, Most: sweepMost}
 }
 
 func sweptOf(s latchkey.Swept, err error) (Swept, error) {
