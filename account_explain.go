@@ -28,6 +28,20 @@ type Question struct {
 // An actor needs read on the token, on those it was minted from, and on every role in the answer. Explain returns
 // [ErrNotFound] if there is no such token.
 func (a Account) Explain(ctx context.Context, id string, ask ...Question) ([]Explanation, error) {
+	return a.explain(ctx, id, nil, ask)
+}
+
+// ExplainWith is [Account.Explain] as if the role r were saved as it is passed, with its ID. It writes nothing. The
+// difference between both is what the change of the role changes for the token. A token that neither names the role nor
+// inherits it gets the answers of Explain. An actor needs read on the roles that r inherits, too.
+//
+// ExplainWith returns ErrInvalid for a role that could not be saved: see [Account.UpdateRole].
+func (a Account) ExplainWith(ctx context.Context, id string, r Role, ask ...Question) ([]Explanation, error) {
+	return a.explain(ctx, id, &r, ask)
+}
+
+// explain is Explain, with the role becomes as it would be; nil: all are as they are stored.
+func (a Account) explain(ctx context.Context, id string, becomes *Role, ask []Question) ([]Explanation, error) {
 	c, err := a.beginReading(ctx)
 	if err != nil {
 		return nil, err
@@ -45,13 +59,22 @@ func (a Account) Explain(ctx context.Context, id string, ask ...Question) ([]Exp
 		}
 	}
 	f = a.m.withCodeRoles(f)
+	if becomes != nil {
+		if err := c.suppose(ctx, &f, *becomes); err != nil {
+			return nil, err
+		}
+	}
 	for i := range f.Roles {
 		if err := c.check(Read, "role", f.Roles[i].ID); err != nil {
 			return nil, err
 		}
 	}
 	now := a.m.expiryNow()
-	e, err := a.m.compile(withLiveRoles(f, now))
+	live := withLiveRoles(f, now)
+	e, err := a.m.compile(live)
+	if err == nil && becomes != nil { // the cache knows rights by the versions of roles, and this one has none
+		e.Shared, err = compileRights(withHeldRoles(live))
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -110,18 +133,83 @@ func (m *Manager) noteRoles(e *Explanation, f *Found, now int64) {
 // [ClientSegment] counts in a Deny only. An actor needs read on the role and on all that it inherits. ExplainRole
 // returns [ErrNotFound] if there is no such role.
 func (a Account) ExplainRole(ctx context.Context, id string, ask ...Question) ([]Explanation, error) {
+	return a.explainRole(ctx, id, nil, ask)
+}
+
+// ExplainRoleAs is [Account.ExplainRole] as if the role r were saved as it is passed. It writes nothing. With the ID of a
+// stored role, the difference between both is what the change changes. The ID of a new role is "".
+//
+// ExplainRoleAs returns ErrInvalid for a role that could not be saved: see [Account.UpdateRole].
+func (a Account) ExplainRoleAs(ctx context.Context, r Role, ask ...Question) ([]Explanation, error) {
+	return a.explainRole(ctx, r.ID, &r, ask)
+}
+
+// newRoleID stands for the id of a role that has none yet. No stored role has it.
+const newRoleID = "new"
+
+// supposed returns a role as it would be saved, and all that it would inherit, by id.
+func (c *call) supposed(ctx context.Context, r Role) (Role, map[string]Role, error) {
+	if r.ID == "" {
+		r.ID = newRoleID
+	}
+	r = r.Clone()
+	r.Owner, r.Damaged = c.owner, false
+	if err := c.resolveInherits(ctx, &r, nil); err != nil {
+		return r, nil, err
+	}
+	if err := c.checkRole(ctx, nil, &r, &Write{}); err != nil {
+		return r, nil, err
+	}
+	roles := map[string]Role{}
+	for _, up := range r.Inherits {
+		var err error
+		if roles, err = c.m.roleClosure(ctx, c.owner, roles, up); err != nil {
+			return r, nil, err
+		}
+	}
+	roles[r.ID] = r
+	return r, roles, nil
+}
+
+// suppose replaces a role that decides about a token by what it would become, with all that it would inherit.
+func (c *call) suppose(ctx context.Context, f *Found, becomes Role) error {
+	r, roles, err := c.supposed(ctx, becomes)
+	if err != nil || !slices.ContainsFunc(f.Roles, func(x Role) bool { return x.ID == r.ID }) {
+		return err
+	}
+	for _, x := range f.Roles {
+		if _, ok := roles[x.ID]; !ok {
+			roles[x.ID] = x
+		}
+	}
+	f.Roles = slices.Collect(maps.Values(roles))
+	return nil
+}
+
+// explainRole is ExplainRole, with the role as it would become; nil: as it is stored.
+func (a Account) explainRole(ctx context.Context, id string, becomes *Role, ask []Question) ([]Explanation, error) {
 	c, err := a.beginReading(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if c.check(Read, "role", id) != nil {
+	var roles map[string]Role
+	if becomes != nil {
+		var r Role
+		if r, roles, err = c.supposed(ctx, *becomes); err == nil {
+			id = r.ID
+		}
+	} else if c.check(Read, "role", id) != nil {
 		return nil, ErrNotFound
+	} else {
+		roles, err = a.m.roleClosure(ctx, a.owner, nil, id)
 	}
-	roles, err := a.m.roleClosure(ctx, a.owner, nil, id)
 	if err != nil {
 		return nil, err
 	}
 	for up := range roles {
+		if up == newRoleID {
+			continue
+		}
 		if err := c.check(Read, "role", up); err != nil {
 			return nil, err
 		}
