@@ -276,5 +276,5 @@ func (v *view) revealed(id, title string, q confirmationFor, open func(context.C
 	if err != nil {
 		return v.showRefused(id, err, q, "")
 	}
-	return v.showSecret(v.tokenOrID(id), r.secret, secretPage{Title: title})
+	return v.showSecret(v.tokenOrID(id), r.secret, secretPage{Title: title, Signing: title == "confirm.signed-title"})
 }

@@ -84,6 +84,13 @@ type Options struct {
 	// meters together.
 	CreditMeter string
 
+	// Variable is the name of the environment variable in the line for a new secret that people copy. "": "API_TOKEN".
+	Variable string
+
+	// Example is the URL of a request that a new token may send, such as "https://api.example.com/v1/orders". The page of
+	// a new secret shows it as a command to copy. "": no command is shown.
+	Example string
+
 	// FrameAncestors are origins whose pages may show the console in a frame. Nil: none.
 	FrameAncestors []string
 
@@ -147,6 +154,9 @@ func Handler(signedIn SignedIn, opts *Options) http.Handler {
 		}
 	}
 	c.submissions = newSubmissions(c.opts.Clock)
+	if strings.ContainsAny(c.opts.Variable, " =\"'$\r\n\t") || strings.ContainsAny(c.opts.Example, "'\r\n") {
+		panic("console: Options.Variable must be the name of a variable, and Options.Example a URL, without quotes")
+	}
 	ancestors := "'none'"
 	if len(c.opts.FrameAncestors) > 0 {
 		for _, origin := range c.opts.FrameAncestors {

@@ -4,9 +4,7 @@ import (
 	"errors"
 	"html/template"
 	"net/http"
-	"net/url"
 	"slices"
-	"time"
 
 	"github.com/latchkey-go/latchkey"
 )
@@ -24,18 +22,18 @@ func (v *view) kinds() []kindChoice {
 	}
 }
 
-func (v *view) creatable() []kindChoice {
-	if v.opts.Kinds == nil {
-		return v.kinds()
-	}
+// creatable returns the kinds that the host and an owner's policy let people make. A nil policy says nothing.
+func (v *view) creatable(p *latchkey.OwnerPolicy) []kindChoice {
 	return slices.DeleteFunc(v.kinds(), func(k kindChoice) bool {
-		return !slices.ContainsFunc(v.opts.Kinds, func(allowed latchkey.Kind) bool { return allowed.String() == k.Value })
+		named := func(kind latchkey.Kind) bool { return kind.String() == k.Value }
+		return v.opts.Kinds != nil && !slices.ContainsFunc(v.opts.Kinds, named) ||
+			p != nil && p.Kinds != nil && !slices.ContainsFunc(p.Kinds, named)
 	})
 }
 
 // mayCreate reports whether the person may create tokens, of some kind that the host allows.
 func (v *view) mayCreate() bool {
-	return v.may(latchkey.Create, "token", "new") && len(v.creatable()) > 0
+	return v.may(latchkey.Create, "token", "new") && len(v.creatable(nil)) > 0
 }
 
 // mayPublish reports whether the dialog of the list, which creates a publishable token, is offered.
@@ -43,57 +41,59 @@ func (v *view) mayPublish() bool {
 	return v.mayCreate() && (v.opts.Kinds == nil || slices.Contains(v.opts.Kinds, latchkey.KindPublishable))
 }
 
+// policy returns what the owner's record says about new tokens. A person who may not read the record gets no defaults
+// from it: latchkey holds it all the same.
+func (v *view) policy() (latchkey.OwnerPolicy, error) {
+	o, err := v.account.Record(v.r.Context())
+	if errors.Is(err, latchkey.ErrDenied) || errors.Is(err, latchkey.ErrNotFound) || isDamaged(err) {
+		return latchkey.OwnerPolicy{}, nil
+	}
+	return o.Policy, err
+}
+
 func (v *view) newToken(string) error {
-	return v.showCreate(http.StatusOK, ui{}, newTokenForm{Kind: text(v.query, "kind"), FormID: newFormID()})
-}
-
-// newTokenForm is the form of a new token, as it was typed.
-type newTokenForm struct {
-	Kind, Name, FormID string
-	Test               bool
-	Errors             map[string]template.HTML // by field
-}
-
-func (v *view) showCreate(status int, page ui, n newTokenForm) error {
-	kinds := v.creatable()
-	if !slices.ContainsFunc(kinds, func(k kindChoice) bool { return k.Value == n.Kind }) && n.Errors["kind"] == "" &&
-		len(kinds) > 0 {
-		n.Kind = kinds[0].Value
+	p, err := v.policy()
+	if err != nil {
+		return err
 	}
-	page.Title, page.Nav = v.heading("new.title"), "tokens"
-	return v.show(status, "new", page, map[string]any{"Kinds": kinds, "N": n})
+	n := v.newTokenForm(&p, text(v.query, "kind"))
+	return v.showCreate(http.StatusOK, ui{}, &p, n)
 }
 
+// create carries out the buttons of the form of a new token, and the dialog of the list, which has a name only.
 func (v *view) create(string) error {
-	n := newTokenForm{Kind: text(v.form, "kind"), Name: text(v.form, "name"), Test: text(v.form, "test") == "on",
-		FormID: text(v.form, "form"), Errors: map[string]template.HTML{}}
+	p, err := v.policy()
+	if err != nil {
+		return err
+	}
+	n := v.readNewToken(&p)
 	refuse := func(status int, words template.HTML) error {
-		n.FormID = newFormID()
-		return v.showCreate(status, ui{Errors: []template.HTML{words}, FieldErrors: v.fieldErrorsOf(n.Errors)}, n)
+		return v.showCreate(status, ui{Errors: []template.HTML{words}, FieldErrors: v.fieldErrorsOf(n.Errors)}, &p, n)
 	}
-	if text(v.form, "do") == "again" { // what was typed is shown once more
-		n.FormID = newFormID()
-		return v.showCreate(http.StatusOK, ui{}, n)
+	wrong, err := v.addRole(&n.Roles, n.AddRole)
+	if err != nil {
+		return err
 	}
-	var kind latchkey.Kind
-	if kind.UnmarshalText([]byte(n.Kind)) != nil || kind == latchkey.KindAccess ||
-		v.opts.Kinds != nil && !slices.Contains(v.opts.Kinds, kind) {
-		n.Errors["kind"] = v.rich("new.choose-kind")
-	} else if n.Test && kind != latchkey.KindPublishable && kind != latchkey.KindSecret {
-		n.Errors["test"] = v.rich("new.test-kinds")
+	if n.AddRole = ""; wrong != "" {
+		n.AddRole, n.Errors["addrole"] = text(v.form, "addrole"), wrong
 	}
-	if len(n.Name) > 256 {
-		n.Errors["name"] = v.rich("new.name-long", "n", 256)
+	v.addChips(n.tokenForm)
+	do := text(v.form, "do")
+	if do == "add" || do == "addrole" || do == "change" || do == "again" {
+		page := ui{FieldErrors: v.fieldErrorsOf(n.Errors)}
+		if len(n.Errors) > 0 {
+			page.Errors = []template.HTML{v.rich("new.correct")}
+		} else if do == "add" || do == "addrole" {
+			page.Notice = v.rich("new.added")
+		}
+		return v.showCreate(http.StatusOK, page, &p, n)
 	}
+	spec := v.specOf(&p, n)
 	if len(n.Errors) > 0 {
 		return refuse(http.StatusUnprocessableEntity, v.rich("new.correct"))
 	}
-	spec := latchkey.Spec{Kind: kind, Test: n.Test, Name: n.Name}
-	switch kind {
-	case latchkey.KindPublishable:
-		spec.Permissions = v.rights.initial()
-	case latchkey.KindSession:
-		spec.Validity.NotAfter = v.now.Add(24 * time.Hour)
+	if do == "review" {
+		return v.showReview(n, &spec)
 	}
 	r, err := v.once(true, latchkey.Create, "token", "new", func() (reply, error) {
 		t, secret, err := v.account.Issue(v.r.Context(), spec)
@@ -114,20 +114,11 @@ func (v *view) create(string) error {
 	case err != nil:
 		return err
 	}
-	ctx, t := v.r.Context(), r.token
-	if kind == latchkey.KindPublishable {
-		q := latchkey.TokenQuery{Kinds: issuedKinds, Page: latchkey.Page{Limit: pageSize}}
-		after, err := v.account.SeekPage(ctx, q, "")
-		if err != nil {
-			return err // the token exists: sending the form again shows it
-		}
-		to := url.Values{"made": {t.ID}}
-		if after != "" {
-			to.Set("after", after)
-		}
-		return v.redirect("?" + to.Encode())
+	t := r.token
+	if spec.Kind == latchkey.KindPublishable {
+		return v.redirect("?made=" + t.ID + "&last=1")
 	}
-	return v.showSecret(t, r.secret, secretPage{Title: madeTitle(kind), Made: true})
+	return v.showSecret(t, r.secret, secretPage{Title: madeTitle(spec.Kind), Made: true})
 }
 
 // madeTitle returns the title of the page that shows a new token of a kind.
@@ -146,6 +137,29 @@ type secretPage struct {
 	Title string        // the key of a text, which can hold {name}: the label of the token
 	Made  bool          // it is new: shown only this once, unless a Keyring keeps it
 	About template.HTML // further text
+	// Signing: the secret signs requests, and is sent with none.
+	Signing bool
+}
+
+// linesOf returns what a program needs to use a secret, each to be copied: a line for its environment, and a request
+// that takes the secret from there, so that the history of a shell does not have it.
+func (v *view) linesOf(t *latchkey.Token, secret latchkey.Secret, signing bool) (lines []option) {
+	if secret.Reveal() == "" {
+		return nil
+	}
+	name := v.opts.Variable
+	if name == "" {
+		name = "API_TOKEN"
+	}
+	if signing {
+		name += "_SIGNING_SECRET"
+	}
+	lines = []option{{Value: "env", Text: v.say("secret.env"), About: name + "=" + secret.Reveal()}}
+	if v.opts.Example != "" && !signing && !t.Restrictions.Signed {
+		lines = append(lines, option{Value: "curl", Text: v.say("secret.curl"),
+			About: `curl -H "Authorization: Bearer $` + name + `" '` + v.opts.Example + `'`})
+	}
+	return lines
 }
 
 // showSecret shows a secret. Secrets leave the server only here: in the reply to a form, never at a URL that can be
@@ -154,6 +168,6 @@ func (v *view) showSecret(t latchkey.Token, secret latchkey.Secret, p secretPage
 	title := v.heading(p.Title, "name", label(&t))
 	return v.show(http.StatusOK, "secret", ui{Title: title, Nav: "tokens"}, map[string]any{
 		"Token": row{Token: t}, "Secret": secret.Reveal(), "Made": p.Made, "About": p.About,
-		"Again": v.account.Manager().MayReveal(),
+		"Again": v.account.Manager().MayReveal(), "Lines": v.linesOf(&t, secret, p.Signing),
 	})
 }

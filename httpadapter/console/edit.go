@@ -3,6 +3,7 @@ package console
 import (
 	"errors"
 	"html/template"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -108,7 +109,7 @@ func (v *view) save(id string) error {
 
 // fieldNames are the fields that can be wrong, with their labels, in the order of the page.
 var fieldNames = []choice{{Value: "kind", Key: "list.kind"}, {Value: "test", Key: "new.test"},
-	{Value: "name", Key: "edit.name"}, {Value: "add", Key: "edit.chips"}, {Value: "addrole", Key: "edit.roles"},
+	{Value: "name", Key: "edit.name"}, {Value: "clientid", Key: "edit.client"}, {Value: "add", Key: "edit.chips"}, {Value: "addrole", Key: "edit.roles"},
 	{Value: "domains", Key: "edit.domains"}, {Value: "credits", Key: "edit.credits"}, {Value: "rate", Key: "edit.rate"},
 	{Value: "end", Key: "edit.end"}, {Value: "addresses", Key: "edit.addresses"},
 	{Value: "mintfrom", Key: "edit.mintfrom"}, {Value: "begin", Key: "edit.begin"}, {Value: "idle", Key: "edit.idle"}}
@@ -262,9 +263,57 @@ const maxOtherRules = 12
 // showEdit shows the form of a token.
 func (v *view) showEdit(status int, page ui, t *latchkey.Token, e *tokenForm, conflict []difference) error {
 	page.Title, page.Nav = nameHeading(label(t)), "tokens"
-	roles, err := v.roleField(e.Roles, e.AddRole, e.Errors["addrole"], "")
+	data, err := v.fieldsOf(t, e)
 	if err != nil {
 		return err
+	}
+	secrets, err := v.secretsOf(t)
+	if err != nil {
+		return err
+	}
+	if words := v.endedNotice(secrets); words != "" && page.Notice == "" {
+		page.Notice = words
+	}
+	lineage, err := v.account.Lineage(v.r.Context(), t.ID)
+	if err != nil {
+		return err
+	}
+	if err := v.effects(t, data["Switches"].([]option)); err != nil && !isDamaged(err) {
+		return err
+	}
+	held, heldMore := v.facts(&lineage, false)
+	_, _, special := v.rights.read(t.Permissions)
+	rest, more := ruleLines(special, maxOtherRules)
+	live := t.Revoked.IsZero()
+	whole := live && !t.Damaged
+	public := t.Kind == latchkey.KindPublishable
+	keyring := v.account.Manager().MayReveal()
+	maps.Copy(data, map[string]any{
+		"Token":    row{Token: *t, State: v.words.refusedState(v.words.stateOf(t, v.now), lineage.Refused)},
+		"Conflict": conflict,
+		"Dirty":    v.r.Method == http.MethodPost, "Revoked": v.revokedWords(t), "Held": held,
+		"HeldMore": heldMore, "Minted": v.minted(&lineage), "Client": t.Client,
+		"Rest": rest, "RestMore": more,
+		"Secret": t.Kind == latchkey.KindSecret, "Secrets": secrets,
+		"Soon": v.takesEffect(), "MintedRows": shorten(rowsText(t.Rows), 600),
+		"NoMint":     e.MintFrom == "" && public,
+		"More":       e.NotBefore+e.Idle+e.Addresses+e.MintFrom != "",
+		"MayUpdate":  whole && v.may(latchkey.Update, "token", t.ID),
+		"MayRotate":  whole && t.Kind != latchkey.KindAccess && v.may(latchkey.Rotate, "token", t.ID),
+		"MayRevoke":  live && v.may(latchkey.Delete, "token", t.ID),
+		"MayReveal":  whole && keyring && !public && v.may(latchkey.Reveal, "token", t.ID),
+		"MaySigning": whole && keyring && t.Restrictions.Signed && v.may(latchkey.Reveal, "token", t.ID),
+		"Usage":      v.access.Allows(latchkey.Read, "latchkey/usage"),
+		"History":    v.access.Allows(latchkey.Read, "latchkey/event"),
+	})
+	return v.show(status, "edit", page, data)
+}
+
+// fieldsOf returns what the fields need that the form of a token and that of a new one have in common.
+func (v *view) fieldsOf(t *latchkey.Token, e *tokenForm) (map[string]any, error) {
+	roles, err := v.roleField(e.Roles, e.AddRole, e.Errors["addrole"], "")
+	if err != nil {
+		return nil, err
 	}
 	var switches, chips, adds []option
 	var hints []string
@@ -296,23 +345,6 @@ func (v *view) showEdit(status int, page ui, t *latchkey.Token, e *tokenForm, co
 		ticked := slices.Contains(e.Chips.Ticked, x.value())
 		chips = append(chips, option{Value: x.value(), Text: v.rights.chipName(x), On: ticked})
 	}
-	secrets, err := v.secretsOf(t)
-	if err != nil {
-		return err
-	}
-	if words := v.endedNotice(secrets); words != "" && page.Notice == "" {
-		page.Notice = words
-	}
-	lineage, err := v.account.Lineage(v.r.Context(), t.ID)
-	if err != nil {
-		return err
-	}
-	if err := v.effects(t, switches); err != nil && !isDamaged(err) {
-		return err
-	}
-	held, heldMore := v.facts(&lineage, false)
-	_, _, special := v.rights.read(t.Permissions)
-	rest, more := ruleLines(special, maxOtherRules)
 	pers := v.optionsOf(rateUnits)
 	if !slices.ContainsFunc(pers, func(o option) bool { return o.Value == e.RatePer }) {
 		if d, err := time.ParseDuration(e.RatePer); err == nil {
@@ -320,32 +352,10 @@ func (v *view) showEdit(status int, page ui, t *latchkey.Token, e *tokenForm, co
 		}
 	}
 	names, namesCut := v.names()
-	live := t.Revoked.IsZero()
-	whole := live && !t.Damaged
-	public := t.Kind == latchkey.KindPublishable
-	keyring := v.account.Manager().MayReveal()
-	return v.show(status, "edit", page, map[string]any{
-		"Token": row{Token: *t, State: v.words.refusedState(v.words.stateOf(t, v.now), lineage.Refused)},
-		"E":     e, "Conflict": conflict,
-		"Dirty": v.r.Method == http.MethodPost, "Revoked": v.revokedWords(t), "Held": held,
-		"HeldMore": heldMore, "Minted": v.minted(&lineage),
-		"OwnRights": ownRights(t), "Client": t.Client,
-		"Switches": switches, "Chips": chips, "Adds": adds, "Hint": strings.Join(hints,
-			v.say("edit.or")), "ByName": v.byName(), "Names": names,
-		"NamesCut": namesCut, "Rest": rest, "RestMore": more,
-		"Roles": roles, "Pers": pers, "IdleUnits": v.optionsOf(idleUnits),
-		"Secret": t.Kind == latchkey.KindSecret, "Secrets": secrets,
-		"Soon": v.takesEffect(), "Quotas": v.otherQuotas(t.Limits), "MintedRows": shorten(rowsText(t.Rows), 600),
-		"NoMint":     e.MintFrom == "" && public,
-		"More":       e.NotBefore+e.Idle+e.Addresses+e.MintFrom != "",
-		"MayUpdate":  whole && v.may(latchkey.Update, "token", t.ID),
-		"MayRotate":  whole && t.Kind != latchkey.KindAccess && v.may(latchkey.Rotate, "token", t.ID),
-		"MayRevoke":  live && v.may(latchkey.Delete, "token", t.ID),
-		"MayReveal":  whole && keyring && !public && v.may(latchkey.Reveal, "token", t.ID),
-		"MaySigning": whole && keyring && t.Restrictions.Signed && v.may(latchkey.Reveal, "token", t.ID),
-		"Usage":      v.access.Allows(latchkey.Read, "latchkey/usage"),
-		"History":    v.access.Allows(latchkey.Read, "latchkey/event"),
-	})
+	return map[string]any{"E": e, "OwnRights": ownRights(t), "Switches": switches, "Chips": chips, "Adds": adds,
+		"Hint": strings.Join(hints, v.say("edit.or")), "ByName": v.byName(), "Names": names, "NamesCut": namesCut,
+		"Roles": roles, "Pers": pers, "IdleUnits": v.optionsOf(idleUnits), "Quotas": v.otherQuotas(t.Limits),
+		"Several": false}, nil
 }
 
 // ownRights reports whether the rules of a token can be changed. A secret token may do everything. A minted token

@@ -181,7 +181,7 @@ func (v *view) readTokenForm() *tokenForm {
 	return e
 }
 
-// addChips adds the chips whose name is typed beside the chips.
+// addChips adds the chips whose names are typed beside the chips, one on each line.
 func (v *view) addChips(e *tokenForm) {
 	if e.AddName == "" {
 		return
@@ -190,13 +190,19 @@ func (v *view) addChips(e *tokenForm) {
 		e.Errors["add"] = v.rich("edit.add-what")
 		return
 	}
-	for _, i := range e.AddGroups {
-		on, err := v.rights[i].fill(e.AddName)
-		if err != nil {
-			e.Errors["add"] = v.rich("edit.add-form", "form", v.rights[i].hint())
-			return
+	for line := range strings.Lines(e.AddName) { // the form of a new token takes several
+		name := strings.TrimSpace(line)
+		for _, i := range e.AddGroups {
+			if name == "" {
+				continue
+			}
+			on, err := v.rights[i].fill(name)
+			if err != nil {
+				e.Errors["add"] = v.rich("edit.add-form", "form", v.rights[i].hint())
+				return
+			}
+			e.Chips.add(chip{i, on}.value())
 		}
-		e.Chips.add(chip{i, on}.value())
 	}
 	e.AddName, e.AddGroups = "", nil
 }

@@ -209,6 +209,30 @@ const (
 	maxResendBytes  = 34_000 // of the page that keeps it
 )
 
+// typedFields returns the form that was sent as hidden fields, without those named, for a page that asks whether to
+// carry it out.
+func (v *view) typedFields(without ...string) template.HTML {
+	var hidden strings.Builder
+	for pair := range strings.SplitSeq(v.typed, "&") {
+		raw, rawValue, _ := strings.Cut(pair, "=")
+		name, ok := appendUnescaped(nil, raw, false)
+		value, okValue := appendUnescaped(nil, rawValue, true)
+		if ok && okValue && len(value) > 0 && !slices.Contains(without, string(name)) {
+			writeHidden(&hidden, string(name), string(value))
+		}
+	}
+	return template.HTML(hidden.String()) // escaped by writeHidden
+}
+
+// writeHidden writes a hidden field.
+func writeHidden(b *strings.Builder, name, value string) {
+	b.WriteString(`<input type="hidden" name="`)
+	writeTyped(b, name)
+	b.WriteString(`" value="`)
+	writeTyped(b, value)
+	b.WriteString(`">`)
+}
+
 // resendForm returns the form that was sent, to be sent again. It returns "" if there is none, or if it is too large.
 // It does not keep the text of a search field, which may be a secret.
 func (v *view) resendForm() template.HTML {
@@ -239,11 +263,7 @@ func (v *view) resendForm() template.HTML {
 	for i := 0; i < fields; i += 2 {
 		name, value := text[at:ends[i]], text[ends[i]:ends[i+1]]
 		at = ends[i+1]
-		hidden.WriteString(`<input type="hidden" name="`)
-		writeTyped(&hidden, name)
-		hidden.WriteString(`" value="`)
-		writeTyped(&hidden, value)
-		hidden.WriteString(`">`)
+		writeHidden(&hidden, name, value)
 		if value != "" && !slices.Contains(hiddenFields, name) && !strings.HasPrefix(name, "had-") {
 			seen.WriteString("<dt>")
 			writeHTML(&seen, name)

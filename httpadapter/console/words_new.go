@@ -29,11 +29,65 @@ var newWords = phrases{
 		"Publishable and secret tokens only. It works in a sandbox and nowhere else.",
 		"Nur für öffentliche und geheime Token. Es gilt in einer Sandbox und sonst nirgends.",
 	},
-	"new.domains": {
-		"Any domain may use a publishable token until you restrict it: edit it and fill in its allowed domains.",
-		"Jede Domain kann ein öffentliches Token verwenden, bis beim Bearbeiten erlaubte Domains eingetragen werden.",
+	"new.kind": {"Kind", "Art"},
+	"new.more": {
+		"More: client, limits, addresses, start, end when unused, signatures, test token",
+		"Mehr: Client, Limits, Adressen, Beginn, Ende ohne Nutzung, Signaturen, Testtoken",
 	},
-	"new.add":         {"Create token", "Token anlegen"},
+	"new.client-id":   {"Id of the client", "ID des Clients"},
+	"new.client-name": {"Name of the client", "Name des Clients"},
+	"new.client-about": {
+		"Whom the token is for, as your own system knows them. Blank: nobody in particular.",
+		"Für wen das Token ist, wie das eigene System es kennt. Leer: niemand Bestimmtes.",
+	},
+	"new.no-client-id": {
+		"A client needs an id: its name alone does not tell clients apart.",
+		"Ein Client braucht eine ID: der Name allein unterscheidet Clients nicht.",
+	},
+	"new.names-about": {
+		"One per line. What is ticked is allowed for each.",
+		"Einer je Zeile. Was angekreuzt ist, wird für jeden erlaubt.",
+	},
+	"new.ends-usual": {
+		"As usual: keys after 90 days, sessions after a day, publishable tokens never",
+		"Wie üblich: Schlüssel nach 90 Tagen, Sitzungen nach einem Tag, öffentliche Token nie",
+	},
+	"new.ends-most": {
+		"As usual, within the {time} that this account allows",
+		"Wie üblich, innerhalb der hier erlaubten Zeit ({time})",
+	},
+	"new.ends-days":  {"{n} days", "{n} Tage"},
+	"new.ends-year":  {"A year", "Ein Jahr"},
+	"new.ends-date":  {"On a date, UTC", "An einem Datum, UTC"},
+	"new.ends-never": {"Never", "Nie"},
+	"new.end-at":     {"Day and time of the end, UTC", "Tag und Uhrzeit des Endes, UTC"},
+	"new.no-date":    {"Choose the day and the time.", "Bitte Tag und Uhrzeit angeben."},
+	"new.choose-end": {"Choose when the token ends.", "Bitte angeben, wann das Token endet."},
+	"new.too-late": {
+		"This account allows no later end than {time}.",
+		"Dieses Konto erlaubt kein späteres Ende als {time}.",
+	},
+	"new.too-idle": {
+		"This account demands that a token ends when it is unused for {time}, or sooner.",
+		"Dieses Konto verlangt, dass ein Token nach {time} ohne Nutzung endet, oder früher.",
+	},
+	"new.added": {
+		"Added to the form below. Nothing is made yet.",
+		"Unten ergänzt. Es ist noch nichts angelegt.",
+	},
+	"new.do-review": {"Review", "Prüfen"},
+	"new.review":    {"Create this token?", "Dieses Token anlegen?"},
+	"new.do-create": {"Create the token", "Token anlegen"},
+	"new.do-change": {"Change it", "Ändern"},
+	"new.no-rights": {
+		"It may do nothing until it is given rights or roles.",
+		"Es darf nichts, bis es Rechte oder Rollen erhält.",
+	},
+	"new.any-domain": {
+		"Any domain may use it. Name the domains that may.",
+		"Jede Domain darf es verwenden. Besser die erlaubten Domains nennen.",
+	},
+	"new.no-end":      {"It never ends.", "Es endet nie."},
 	"new.choose-kind": {"Choose a kind of token.", "Bitte eine Art von Token auswählen."},
 	"new.test-kinds": {
 		"Only publishable and secret tokens can be test tokens.",

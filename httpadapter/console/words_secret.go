@@ -27,5 +27,7 @@ var secretWords = phrases{
 		"Dieses Formular wurde schon einmal gesendet und wird nicht noch einmal ausgeführt. Das Geheimnis wurde beim " +
 			"ersten Mal angezeigt. Wurde es nicht gesichert, lässt es sich erneut anzeigen oder das Token erneuern.",
 	},
+	"secret.env":  {"For a .env file", "Für eine .env-Datei"},
+	"secret.curl": {"A first request", "Eine erste Anfrage"},
 	"secret.edit": {"Edit {name}", "{name} bearbeiten"},
 }
