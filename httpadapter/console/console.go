@@ -72,7 +72,7 @@ type Options struct {
 	// shown as text and left unchanged.
 	Catalogue []Right
 
-	// Names returns suggestions for the name of a chip ("ACME/CARS"); at most 30 are shown. The person signed in sees
+	// Names returns suggestions for the name of a chip ("ACME/CARS"); at most 20 are shown. The person signed in sees
 	// them, and may type any other name. Nil: no suggestions.
 	Names func(*http.Request) []string
 
@@ -316,6 +316,9 @@ func init() {
 	pages = map[string]page{
 		"":                {get: (*view).list, post: (*view).search},
 		"new":             {get: (*view).newToken, post: (*view).create, confirm: true},
+		"many":            {post: (*view).many, confirm: true},
+		"account":         {get: (*view).whole, post: (*view).switchOff, confirm: true},
+		"token/*/minted":  {get: (*view).tokenMinted},
 		"token/*":         {get: (*view).edit, post: (*view).save},
 		"token/*/rotate":  {get: (*view).confirmRotate, post: (*view).rotate, confirm: true},
 		"token/*/disable": {get: (*view).confirmDisable, post: (*view).disable},

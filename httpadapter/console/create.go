@@ -4,6 +4,7 @@ import (
 	"errors"
 	"html/template"
 	"net/http"
+	"net/url"
 	"slices"
 
 	"github.com/latchkey-go/latchkey"
@@ -116,7 +117,16 @@ func (v *view) create(string) error {
 	}
 	t := r.token
 	if spec.Kind == latchkey.KindPublishable {
-		return v.redirect("?made=" + t.ID + "&last=1")
+		q := latchkey.TokenQuery{Kinds: issuedKinds, Page: latchkey.Page{Limit: pageSize}}
+		after, err := v.account.SeekPage(v.r.Context(), q, "")
+		if err != nil {
+			return err // the token exists: sending the form again shows it
+		}
+		to := url.Values{"made": {t.ID}}
+		if after != "" {
+			to.Set("after", after)
+		}
+		return v.redirect("?" + to.Encode())
 	}
 	return v.showSecret(t, r.secret, secretPage{Title: madeTitle(spec.Kind), Made: true})
 }

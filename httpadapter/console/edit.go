@@ -111,7 +111,7 @@ func (v *view) save(id string) error {
 var fieldNames = []choice{{Value: "kind", Key: "list.kind"}, {Value: "test", Key: "new.test"},
 	{Value: "name", Key: "edit.name"}, {Value: "clientid", Key: "edit.client"}, {Value: "add", Key: "edit.chips"}, {Value: "addrole", Key: "edit.roles"},
 	{Value: "domains", Key: "edit.domains"}, {Value: "credits", Key: "edit.credits"}, {Value: "rate", Key: "edit.rate"},
-	{Value: "end", Key: "edit.end"}, {Value: "addresses", Key: "edit.addresses"},
+	{Value: "end", Key: "edit.end"}, {Value: "with", Key: "many.role"}, {Value: "addresses", Key: "edit.addresses"},
 	{Value: "mintfrom", Key: "edit.mintfrom"}, {Value: "begin", Key: "edit.begin"}, {Value: "idle", Key: "edit.idle"}}
 
 // fieldErrorsOf returns the errors of a form in the order of the page.
@@ -363,7 +363,7 @@ func (v *view) fieldsOf(t *latchkey.Token, e *tokenForm) (map[string]any, error)
 func ownRights(t *latchkey.Token) bool { return t.Kind != latchkey.KindSecret && !t.Full }
 
 // maxNames bounds the suggestions of a page.
-const maxNames = 30
+const maxNames = 20
 
 func (v *view) names() (out []string, cut bool) {
 	if v.opts.Names == nil {

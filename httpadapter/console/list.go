@@ -167,6 +167,7 @@ func (v *view) showList(l listing, unsaid bool) error {
 	filters := said.filters()
 	filters.Del("sort")
 	data := map[string]any{
+		"Bar": v.manyBar(&said, p.Count, unsaid), "Filters": said.filters(),
 		"Rows": p.Rows, "L": said, "Unsaid": unsaid, "States": v.optionsOf(stateChoices),
 		"Expiring": expiringDays, "Unused": unusedDays, "Sorts": v.optionsOf(sortChoices), "Host": own(hostOrigin),
 		"More": said.more(), "Filtered": len(filters) > 0 || unsaid, "Cut": unsaid && p.Later,

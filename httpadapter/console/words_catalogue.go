@@ -7,6 +7,7 @@ package console
 var catalogues = []phrases{
 	auditWords,
 	commonWords,
+	accountWords,
 	accessWords,
 	confirmWords,
 	editWords,
@@ -17,6 +18,8 @@ var catalogues = []phrases{
 	frameWords,
 	leakWords,
 	listWords,
+	manyWords,
+	mintedWords,
 	newWords,
 	reasonWords,
 	refusedWords,

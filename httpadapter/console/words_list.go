@@ -19,7 +19,6 @@ var listWords = phrases{
 	"list.no-name":   {"No name", "Ohne Namen"},
 	"list.reveal":    {"Reveal", "Anzeigen"},
 	"list.reveal-of": {"Reveal secret of {name}", "Geheimnis von {name} anzeigen"},
-	"list.edit":      {"Edit", "Bearbeiten"},
 	"list.edit-of":   {"Edit {name}", "{name} bearbeiten"},
 	"list.no-match":  {"No token matches.", "Kein Token passt dazu."},
 	"list.empty":     {"There are no tokens yet.", "Es gibt noch keine Token."},

@@ -183,3 +183,6 @@ each("[data-copies]", (button) => {
 		document.getElementById("copied").textContent = button.textContent;
 	});
 });
+
+// The steps of a long change follow one another.
+each("form[data-goes-on]", (form) => form.requestSubmit());
