@@ -1,8 +1,6 @@
 package console
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"html/template"
@@ -27,130 +25,14 @@ type roleForm struct {
 	Rules         []ruleForm
 	From, To, Of  int
 	Errors        map[string]template.HTML
-}
-
-// ruleForm is one rule, as it was typed.
-type ruleForm struct {
-	Verb, Actions, On, Where, Force string
-	Kept                            string // the digest of a stored rule that the form cannot hold
-	Text                            string
-	Error                           template.HTML
-	Open                            bool // its fields are visible
+	foreseen      *foresight // what saving it would change; nil: not asked
 }
 
 const (
-	maxRules      = 20
-	maxRuleBytes  = 15_000 // of the rules of one form, as a page writes them
+	maxRules      = 12
+	maxRuleBytes  = 26_000 // of the rules of one form, as a page writes them
 	maxRuleLength = 6_000  // in bytes; a longer rule can be shown and moved, not edited
 )
-
-func (e *ruleForm) size() (n int) {
-	for _, s := range []string{e.Actions, e.On, e.Where, e.Force, shorten(e.Text, 300)} {
-		n += len(template.HTMLEscapeString(s))
-	}
-	return n
-}
-
-func (e *ruleForm) blank() bool { return e.Actions+e.On+e.Where+e.Force+e.Kept == "" }
-
-func digestOf(r latchkey.Rule) string {
-	text, err := r.MarshalJSON()
-	if err != nil {
-		return "" // not for a stored rule
-	}
-	sum := sha256.Sum256(text)
-	return hex.EncodeToString(sum[:16])
-}
-
-func ruleFormOf(r latchkey.Rule) ruleForm {
-	e := editableForm(r)
-	if e.size() > maxRuleLength || !e.roundTrips(r) {
-		e = ruleForm{Kept: digestOf(r), Text: e.Text}
-	}
-	e.Text = shorten(e.Text, 300)
-	return e
-}
-
-// roundTrips reports whether a form that is sent unchanged gives the same rule. Names may hold line breaks and
-// spaces, which browsers change.
-func (e ruleForm) roundTrips(r latchkey.Rule) bool {
-	e.Actions, e.On = asSent(e.Actions, true), asSent(e.On, false)
-	e.Where, e.Force = asSent(e.Where, false), asSent(e.Force, false)
-	again, err := e.rule()
-	return err == nil && digestOf(again) == digestOf(r)
-}
-
-// editableForm returns a rule as the fields of the form.
-func editableForm(r latchkey.Rule) ruleForm {
-	e := ruleForm{Verb: r.Verb().String(), Text: r.String()}
-	var actions, on []string
-	for _, a := range r.Actions() {
-		actions = append(actions, string(a))
-	}
-	for _, p := range r.Patterns() {
-		on = append(on, string(p))
-	}
-	e.Actions, e.On = strings.Join(actions, ", "), strings.Join(on, "\n")
-	if !r.Condition().IsAllRows() {
-		if text, err := r.Condition().MarshalJSON(); err == nil {
-			e.Where = unescaped(string(text))
-		}
-	}
-	if len(r.Forced()) > 0 {
-		if text, err := r.Forced().MarshalJSON(); err == nil {
-			e.Force = unescaped(string(text))
-		}
-	}
-	return e
-}
-
-// unescaped returns JSON as people write it: encoding/json escapes characters that could end a script.
-func unescaped(text string) string {
-	if strings.Contains(text, `\\`) {
-		return text // an escaped backslash: leave the text as it is
-	}
-	return strings.NewReplacer(`\u003c`, "<", `\u003e`, ">", `\u0026`, "&").Replace(text)
-}
-
-// rule reads the fields. Patterns are one per line, since they may hold commas and spaces.
-func (e *ruleForm) rule() (latchkey.Rule, error) {
-	var actions []latchkey.Action
-	for a := range strings.FieldsFuncSeq(e.Actions, func(r rune) bool { return r == ',' || r == ' ' }) {
-		actions = append(actions, latchkey.Action(a))
-	}
-	var on []latchkey.Pattern
-	for line := range strings.Lines(e.On) {
-		if line = strings.TrimSpace(line); line != "" {
-			on = append(on, latchkey.Pattern(line))
-		}
-	}
-	start := latchkey.Allow(actions...)
-	switch e.Verb {
-	case "allow":
-	case "grant":
-		start = latchkey.Grant(actions...)
-	case "deny":
-		start = latchkey.Deny(actions...)
-	default:
-		return latchkey.Rule{}, fmt.Errorf("%w: choose allow, grant or deny as the verb", latchkey.ErrInvalid)
-	}
-	r := start.On(on...)
-	if e.Where != "" {
-		var c latchkey.Condition
-		if err := c.UnmarshalJSON([]byte(e.Where)); err != nil {
-			return latchkey.Rule{}, err
-		}
-		r = r.Where(c)
-	}
-	if e.Force != "" {
-		var values latchkey.Values
-		if err := values.UnmarshalJSON([]byte(e.Force)); err != nil {
-			return latchkey.Rule{}, err
-		}
-		r = r.Force(values)
-	}
-	return r, r.Validate()
-}
 
 // roles serves the list of roles.
 func (v *view) roles(string) error {
@@ -217,7 +99,7 @@ func (v *view) showRoles(unsaid bool) error {
 }
 
 func (v *view) newRole(string) error {
-	e := &roleForm{Rules: []ruleForm{{Verb: "allow", Open: true}}}
+	e := &roleForm{Rules: []ruleForm{newRule()}}
 	return v.showRole(http.StatusOK, ui{}, latchkey.Role{}, e, false)
 }
 
@@ -231,11 +113,11 @@ func (v *view) editRole(id string) error {
 		page.Errors = []template.HTML{v.rich("role.damaged", "id", id)}
 	}
 	at, _ := strconv.Atoi(text(v.query, "at"))
-	return v.showRole(http.StatusOK, page, r, roleFormOf(&r, at-1), false)
+	return v.showRole(http.StatusOK, page, r, v.roleFormOf(&r, at-1), false)
 }
 
 // roleFormOf returns the form of a role as it is stored, with rules from index from on, as many as fit.
-func roleFormOf(r *latchkey.Role, from int) *roleForm {
+func (v *view) roleFormOf(r *latchkey.Role, from int) *roleForm {
 	n := len(r.Permissions)
 	if from < 0 || from >= n {
 		from = 0
@@ -249,7 +131,7 @@ func roleFormOf(r *latchkey.Role, from int) *roleForm {
 		Of:            n,
 	}
 	e.To = part(n, from, maxRules, maxRuleBytes, func(i int) int {
-		x := ruleFormOf(r.Permissions[i])
+		x := v.ruleFormOf(r.Permissions[i])
 		e.Rules = append(e.Rules, x)
 		return x.size()
 	})
@@ -272,15 +154,14 @@ func (v *view) readRole() *roleForm {
 	e.Of, _ = strconv.Atoi(text(f, "of"))
 	if rules := f.Get("rule"); rules != nil && rules.Kind == form.List {
 		for _, x := range rules.Items {
-			r := ruleForm{Verb: text(x, "verb"), Actions: text(x, "actions"), On: strings.ReplaceAll(text(x, "on"), "\r", ""),
-				Where: text(x, "where"), Force: text(x, "force"), Kept: text(x, "kept")}
+			r := readRule(x)
 			e.Rules = append(e.Rules, r)
 		}
 	}
 	return e
 }
 
-// readRules reads the rules, and sets the error of each invalid one. stored are the role's rules, among them those too
+// readRules reads the rules, sets the error of each invalid one, and draws the others as they were understood. stored are the role's rules, among them those too
 // long for the form.
 func (v *view) readRules(e *roleForm, stored latchkey.Permissions) (latchkey.Permissions, bool) {
 	var out latchkey.Permissions
@@ -291,17 +172,28 @@ func (v *view) readRules(e *roleForm, stored latchkey.Permissions) (latchkey.Per
 			x.Open = true
 			continue
 		}
+		addRow := func() {
+			if x.addRow {
+				x.Rows = append(x.Rows, blankRow)
+			}
+		}
 		r, err := x.findKept(stored)
 		if x.Kept == "" {
-			r, err = x.rule()
+			r, err = x.rule(v)
 		}
 		if err != nil {
 			if x.Error, x.Open, ok = v.errorText(err), true, false; x.Error == "" {
 				x.Error = v.rich("role.bad-rule")
 			}
+			addRow()
 			continue
 		}
-		x.Text = shorten(r.String(), 300)
+		if again := v.editableForm(r); x.Kept == "" && again.roundTrips(v, r) {
+			again.Open, again.addRow = x.Open, x.addRow
+			*x = again // the rows that were typed are the condition now
+		}
+		addRow()
+		x.Text, x.Warning = shorten(r.String(), 300), v.warningOf(r)
 		out = append(out, r)
 	}
 	return out, ok
@@ -324,8 +216,11 @@ func (e *roleForm) arrange(do string) bool {
 	inside := err == nil && i >= 0 && i < len(e.Rules)
 	switch {
 	case do == "add":
-		e.Rules = append(e.Rules, ruleForm{Verb: "allow"})
-	case do == "addrole", do == "again": // the latter shows what was typed once more
+		e.Rules = append(e.Rules, newRule())
+	case do == "addrole", do == "again", what == "row" && inside: // drawn once more, with a new row
+		if what == "row" {
+			e.Rules[i].Open, e.Rules[i].addRow = true, true
+		}
 	case what == "drop" && inside:
 		e.Rules = slices.Delete(e.Rules, i, i+1)
 	case what == "up" && inside && i > 0:
@@ -420,12 +315,31 @@ func (v *view) putRole(id string) error {
 	if id == "" {
 		action, about, e.Version = latchkey.Create, "new", 0
 	}
+	checkName := func() (err error) {
+		if e.Name != "" && e.Name != asSent(r.Name, true) {
+			nameError, err = v.lookalike(e.Name, id)
+		}
+		return err
+	}
+	if text(v.form, "do") == "review" && id != "" {
+		becomes := r.Clone()
+		err := checkName()
+		if err == nil {
+			err = apply(&becomes)
+		}
+		if err == nil {
+			if e.foreseen, err = v.foresee(&r, &becomes); err == nil {
+				return v.showRole(http.StatusOK, ui{Notice: v.rich("role.foreseen")}, r, e, false)
+			}
+		}
+		if !errors.Is(err, latchkey.ErrConflict) {
+			return v.roleRefused(err, r, e)
+		} // otherwise it is said below, as for a form that was to be saved
+	}
 	done, err := v.once(false, action, "role", about, func() (reply, error) {
 		ctx := v.r.Context()
-		if e.Name != "" && e.Name != asSent(r.Name, true) {
-			if nameError, err = v.lookalike(e.Name, id); err != nil {
-				return reply{}, err
-			}
+		if err := checkName(); err != nil {
+			return reply{}, err
 		}
 		if id != "" {
 			now, err := v.account.UpdateRole(ctx, id, apply)
@@ -562,6 +476,8 @@ func (v *view) showRole(status int, page ui, r latchkey.Role, e *roleForm, their
 		data["TheirsUp"] = shorten(some.text(r.Inherits), 600)
 	}
 	data["Kinds"], data["KindsMore"] = v.hostKinds()
+	data["Foreseen"], data["InUse"] = e.foreseen, len(used.Roles)+len(used.Tokens) > 0
+	data["Boxes"], data["Picks"], data["Fields"], data["Ops"] = v.boxes(), v.picks(), v.fieldNames(), operators
 	return v.show(status, "role", page, data)
 }
 

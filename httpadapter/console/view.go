@@ -51,6 +51,7 @@ var commonFuncs = template.FuncMap{
 			E    event
 		}{root, e}
 	},
+	"has":  func(list []string, x string) bool { return slices.Contains(list, x) },
 	"rule": func(i, n int) any { return struct{ I, N int }{i, n} },
 }
 
@@ -62,7 +63,9 @@ var staticFiles, styleName, scriptName, iconName = func() (map[string]string, st
 		if err != nil {
 			panic(err)
 		}
-		text = compact(text)
+		if text = compact(text); strings.HasSuffix(file, ".css") {
+			text = bytes.ReplaceAll(text, []byte("\n"), nil)
+		}
 		sum := sha256.Sum256(text)
 		name := hex.EncodeToString(sum[:6]) + "-" + file
 		all[name] = string(text)
