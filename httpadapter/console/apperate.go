@@ -29,7 +29,7 @@ func ApperateWords() *Words {
 		"new.dialog":      "Are you sure you want to add a publishable token?",
 		"new.legend":      "Are you sure you want to add a token? Choose its kind.",
 		"new.dialog-add":  "Add publishable token",
-		"new.add":         "Add token",
+		"new.do-create":   "Add token",
 		"edit.name":       "Nickname",
 		"edit.signed":     "Signed Requests",
 		"edit.chips":      "Dataset permissions",

@@ -48,8 +48,8 @@ func (v *view) answerOf(e *latchkey.Explanation) answer {
 	return answer{x.Word, x.Class, shorten(x.Rows, 160)}
 }
 
-// changes returns the answers that differ, at most most of them, and how many more there are.
-func (v *view) changes(before, after []latchkey.Explanation, most int) (out []changedAnswer, more int) {
+// changedAnswers returns the answers that differ, at most most of them, and how many more there are.
+func (v *view) changedAnswers(before, after []latchkey.Explanation, most int) (out []changedAnswer, more int) {
 	for i := range min(len(before), len(after)) {
 		a, b := &before[i], &after[i]
 		if a.Verdict == b.Verdict && a.Rows.Equal(b.Rows) {
@@ -94,7 +94,7 @@ func (v *view) foresee(r, becomes *latchkey.Role) (*foresight, error) {
 	if err != nil {
 		return nil, err
 	}
-	out.Rows, out.RowsMore = v.changes(before, after, maxChanges)
+	out.Rows, out.RowsMore = v.changedAnswers(before, after, maxChanges)
 	live := []latchkey.State{latchkey.Active, latchkey.Disabled, latchkey.Expired, latchkey.NotYetValid}
 	if out.Count, err = v.account.CountTokens(ctx, latchkey.TokenQuery{Role: r.ID, States: live}, maxCounted); err != nil {
 		return nil, err
@@ -145,6 +145,6 @@ func (v *view) affected(t *latchkey.Token, becomes *latchkey.Role, ask []latchke
 		one.Hidden = true
 		return one, nil
 	}
-	one.Changes, one.More = v.changes(before, after, maxTokenChanges)
+	one.Changes, one.More = v.changedAnswers(before, after, maxTokenChanges)
 	return one, err
 }
