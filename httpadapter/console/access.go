@@ -68,6 +68,14 @@ func (v *view) verdicts(answers []latchkey.Explanation) []verdict {
 	return rows
 }
 
+// named returns a text of an explanation with the names of tokens in place of their ids: see callThem.
+func (v *view) named(text string) string {
+	for id, name := range v.called {
+		text = strings.ReplaceAll(text, id, name)
+	}
+	return text
+}
+
 // roleIDs matches the ids that an explanation writes after the names of roles, for logs.
 var roleIDs = regexp.MustCompile(` \([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\)`)
 
@@ -198,10 +206,11 @@ func (v *view) tokenAccess(id string) error {
 		return err
 	}
 	facts, more := v.facts(&l, true)
+	v.callThem(&l)
 	return v.showAccess(accessPage{
 		page: ui{Title: v.heading("access.title", "name", label(&l.Token)), Nav: "tokens"}, back: "token/" + id,
 		state: v.words.refusedState(v.words.stateOf(&l.Token, v.now),
-			l.Refused), ask: v.questions(l.Token.Client.ID, rulesOf(&l)...), facts: facts, factsMore: more,
+			l.Refused), ask: v.questions(l.Token.Client.ID, rulesOf(&l)...), facts: facts, factsMore: more, chain: v.chain(&l), hidden: l.Hidden,
 		explain: func(ask ...latchkey.Question) ([]latchkey.Explanation, error) {
 			return v.account.Explain(v.r.Context(), id, ask...)
 		}})
@@ -219,7 +228,19 @@ func (v *view) roleAccess(id string) error {
 			name = exact(l.Roles[i].Name)
 		}
 	}
+	var step chainStep
+	for i := range l.Roles {
+		if l.Roles[i].ID == id {
+			step.Own = len(l.Roles[i].Permissions)
+			step.Roles, step.RolesMore = rolesOf(l.Roles[i].Inherits, l.Roles)
+		}
+	}
+	chain := []chainStep{step}
+	if l.Boundary != nil {
+		chain = append(chain, chainStep{Account: true, Own: len(l.Boundary)})
+	}
 	return v.showAccess(accessPage{page: ui{Title: v.heading("access.title-role", "name", name), Nav: "roles"},
+		chain: chain, hidden: l.Hidden,
 		back: "role/" + id,
 		ask:  v.questions("", rulesOf(&l)...), explain: func(ask ...latchkey.Question) ([]latchkey.Explanation, error) {
 			return v.account.ExplainRole(v.r.Context(), id, ask...)
@@ -234,6 +255,8 @@ type accessPage struct {
 	ask       []latchkey.Question
 	facts     []fact
 	factsMore int
+	chain     []chainStep // where the rights come from
+	hidden    bool        // the person may not see all of it
 	explain   func(...latchkey.Question) ([]latchkey.Explanation, error)
 }
 
@@ -252,7 +275,8 @@ func (v *view) showAccess(x accessPage) error {
 	}
 	asked := slices.Clone(x.ask[from:min(len(x.ask), from+maxQuestions)])
 	data := map[string]any{"Back": x.back, "What": what, "State": x.state, "Action": text(v.query, "action"),
-		"Resource": text(v.query, "resource"), "Test": nil, "Facts": x.facts, "FactsMore": x.factsMore}
+		"Resource": text(v.query, "resource"), "Test": nil, "Facts": x.facts, "FactsMore": x.factsMore, "Chain": x.chain,
+		"Hidden": x.hidden, "All": len(x.ask)}
 	if data["Action"] == "" {
 		data["Action"] = "read"
 	}

@@ -25,7 +25,7 @@ func (v *view) reason(e *latchkey.Explanation, most int) template.HTML {
 	name := v.layerName(e.Decided)
 	rest, ok := strings.CutPrefix(text, e.Decided)
 	if !ok || e.Decided == "" {
-		return v.inEnglish(shorten(adapters.Sentence(text), most))
+		return v.inEnglish(shorten(adapters.Sentence(v.named(text)), most))
 	}
 	switch rest {
 	case " may do everything":
@@ -58,7 +58,7 @@ func (v *view) reason(e *latchkey.Explanation, most int) template.HTML {
 	if rule, ok := strings.CutPrefix(rest, ": "); ok { // rules are shown as they are written
 		return v.rich("reason.rule", "name", name, "rule", shorten(rule, most))
 	}
-	return v.inEnglish(shorten(adapters.Sentence(text), most))
+	return v.inEnglish(shorten(adapters.Sentence(v.named(text)), most))
 }
 
 // layerName returns the name of a step of a decision: a token by its name, or what it stands for.
@@ -72,5 +72,5 @@ func (v *view) layerName(name string) string {
 	if role, ok := strings.CutPrefix(name, "role "); ok {
 		return v.say("reason.role", "name", role)
 	}
-	return name
+	return v.named(name)
 }

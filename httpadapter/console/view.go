@@ -125,8 +125,9 @@ type view struct {
 	root    string // the console's first page, relative to this one
 	account latchkey.Account
 	access  latchkey.Access
-	form    *form.Value // of a POST
-	typed   string      // the same, still encoded
+	called  map[string]string // names of tokens by their ids, for answers
+	form    *form.Value       // of a POST
+	typed   string            // the same, still encoded
 	query   *form.Value
 }
 

@@ -14,6 +14,8 @@ var editWords = phrases{
 	"edit.stored-now": {"Stored now", "Jetzt gespeichert"},
 	"edit.typed-here": {"Typed here", "Hier eingegeben"},
 
+	"edit.minted-by": {"What it minted", "Was es geprägt hat"},
+	"edit.of-client": {"All tokens of this client", "Alle Token dieses Clients"},
 	"edit.minted":    {"A minted token", "Ein geprägtes Token"},
 	"edit.client":    {"Client", "Client"},
 	"edit.client-id": {"id", "ID"},
