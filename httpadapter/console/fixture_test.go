@@ -186,7 +186,7 @@ var (
 	inputs    = regexp.MustCompile(`<input ([^>]*)>`)
 	areas     = regexp.MustCompile(`<textarea ([^>]*)>([^<]*)</textarea>`)
 	selects   = regexp.MustCompile(`(?s)<select (?:id="[^"]*" )?name="([^"]*)"[^>]*>(.*?)</select>`)
-	selected  = regexp.MustCompile(`<option value="([^"]*)" selected>`)
+	selected  = regexp.MustCompile(`<option value="([^"]*)"[^>]* selected[^>]*>`)
 	attribute = func(name, in string) string {
 		m := regexp.MustCompile(`(?:^|\s)` + name + `="([^"]*)"`).FindStringSubmatch(in)
 		if m == nil {
@@ -224,7 +224,7 @@ func formOf(page string) url.Values {
 		if s == nil {
 			s = regexp.MustCompile(`<option value="([^"]*)"`).FindStringSubmatch(m[2])
 		}
-		form.Add(m[1], s[1])
+		form.Add(m[1], unhtml.Replace(s[1]))
 	}
 	return form
 }
@@ -377,4 +377,11 @@ func must[T any](v T, err error) T {
 // monthly is quotas of n credits of each meter in a calendar month.
 func monthly(n latchkey.Credits) []latchkey.Quota {
 	return []latchkey.Quota{{Amount: n, Per: latchkey.Month}}
+}
+
+// formOfField returns the value of the field with an id.
+func formOfField(page, id string) string {
+	_, rest, _ := strings.Cut(page, `id="`+id+`" value="`)
+	value, _, _ := strings.Cut(rest, `"`)
+	return value
 }

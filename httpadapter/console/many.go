@@ -306,7 +306,8 @@ func (v *view) manyBack(m *manyForm) string {
 	case m.Before != "":
 		return "account"
 	}
-	return strings.TrimPrefix(listLink(m.list.filters()), "./")
+	l := m.list.unsaid()
+	return strings.TrimPrefix(listLink(l.filters()), "./")
 }
 
 // minted serves token/*/minted: what a token minted.

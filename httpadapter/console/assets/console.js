@@ -185,4 +185,4 @@ each("[data-copies]", (button) => {
 });
 
 // The steps of a long change follow one another.
-each("form[data-goes-on]", (form) => form.requestSubmit());
+each("form[data-next]", (form) => form.requestSubmit());
