@@ -163,10 +163,10 @@ func (v *view) showCreate(status int, page ui, p *latchkey.OwnerPolicy, n *newTo
 			ends = append(ends, option{Value: strconv.Itoa(days), Text: text})
 		}
 	}
-	ends = append(ends, option{Value: endsDate, Text: v.say("new.ends-date")})
 	if p.MaxLifetime == 0 {
 		ends = append(ends, option{Value: endsNever, Text: v.say("new.ends-never")})
 	}
+	ends = append(ends, option{Value: endsDate, Text: v.say("new.ends-date")})
 	for i := range ends {
 		ends[i].On = ends[i].Value == n.Ends
 	}

@@ -31,6 +31,7 @@ var listWords = phrases{
 	"list.previous": {"Previous", "Vorige"},
 	"list.next":     {"Next", "Nächste"},
 	"list.last":     {"Last", "Letzte"},
+	"list.unused":   {"Unused for 90 days", "90 Tage ungenutzt"},
 	"list.account":  {"The whole account…", "Das ganze Konto …"},
 	"list.create":   {"Create a token", "Token anlegen"},
 	"list.made": {
