@@ -227,6 +227,7 @@ func TestTheWholeChain(t *testing.T) {
 	require.Contains(t, body, `href="../../token/`+parent.ID+`"`)
 	require.Contains(t, page, "“the key”", "who decided is named")
 	require.NotContains(t, page, "Decided by "+parent.ID)
+	require.NotContains(t, page, "\ufffd")
 	require.Regexp(t, `Answers 1 to \d+ of \d+\.`, page)
 	require.Contains(t, textOf(w.get("role/"+top.ID+"/access")), "The role itself: base; no rules of its own")
 	form := w.get("token/" + child.ID)

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"unicode/utf8"
 )
 
 // Account returns a function that returns the account of a request: that of pick, or fixed if pick is nil. A is
@@ -43,12 +44,14 @@ func CheckProxies(pkg string, proxies []netip.Prefix) {
 var ErrNotProxy = errors.New("the question does not come from one of the Adapter's Proxies")
 
 // Sentence begins s with a capital letter and ends it with a full stop: "not a number" becomes "Not a number." "" stays
-// empty. The first letter must be ASCII.
+// empty. A first letter that is not ASCII stays as it is.
 func Sentence(s string) string {
 	if s == "" {
 		return ""
 	}
-	s = strings.ToUpper(s[:1]) + s[1:]
+	if s[0] < utf8.RuneSelf {
+		s = strings.ToUpper(s[:1]) + s[1:]
+	}
 	if !strings.HasSuffix(s, ".") {
 		s += "."
 	}

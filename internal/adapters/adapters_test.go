@@ -43,7 +43,8 @@ func TestCheckProxies(t *testing.T) {
 }
 
 func TestSentence(t *testing.T) {
-	for in, want := range map[string]string{"": "", "not a number": "Not a number.", "Done.": "Done."} {
+	for in, want := range map[string]string{"": "", "“x” is": "“x” is.", "not a number": "Not a number.", "Done.": "Done.",
+		"“it” is so": "“it” is so."} {
 		require.Equal(t, want, Sentence(in))
 	}
 }
