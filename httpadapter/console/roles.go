@@ -30,7 +30,7 @@ type roleForm struct {
 
 const (
 	maxRules      = 12
-	maxRuleBytes  = 26_000 // of the rules of one form, as a page writes them
+	maxRuleBytes  = 22_000 // of the rules of one form, as a page writes them
 	maxRuleLength = 6_000  // in bytes; a longer rule can be shown and moved, not edited
 )
 
