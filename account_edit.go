@@ -27,9 +27,9 @@ var errFullToken = fmt.Errorf("%w: it may do all that its parent may do: a role 
 // reason. Each is a transaction of its own. What is written stays written, and a call that failed can be made again: a
 // token that is already so is left as it is. Otherwise it goes on and ends as [Account.RevokeAll] does.
 //
-// A token that cannot be edited so is reported in Swept.Refused, as is one that the actor may not edit: a secret key and
-// a minted token with all rights of its parent take no roles ([ErrInvalid]), an end may be later than the owner's policy
-// allows ([ErrPolicy]), and a record may be damaged.
+// A token that cannot be edited so is reported in Swept.Refused, as is one that the actor may not edit: a secret key
+// and a minted token with all rights of its parent take no roles ([ErrInvalid]), an end may be later than the owner's
+// policy allows ([ErrPolicy]), and a record may be damaged.
 //
 // EditAll returns ErrInvalid for an Edit that changes nothing, for a role that there is not, and for what RevokeAll
 // returns it.

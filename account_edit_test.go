@@ -77,7 +77,8 @@ func TestEditAll(t *testing.T) {
 	swept, err = w.acme.EditAll(w.ctx, all, latchkey.Edit{Enable: true}, "")
 	w.ok(err)
 	require.Equal(t, 1, swept.Done)
-	swept, err = w.acme.EditAll(w.ctx, all, latchkey.Edit{Enable: true, NotAfter: day(10), DropRoles: []string{other.ID}}, "")
+	swept, err = w.acme.EditAll(w.ctx, all, latchkey.Edit{Enable: true, NotAfter: day(10),
+		DropRoles: []string{other.ID}}, "")
 	w.ok(err)
 	require.Zero(t, swept.Done, "again changes nothing")
 }
@@ -91,11 +92,12 @@ func TestEditAllRefuses(t *testing.T) {
 		e      latchkey.Edit
 		reason string
 	}{
-		"an edit of nothing":     {s: latchkey.Selector{All: true}},
-		"an empty selector":      {e: latchkey.Edit{Enable: true}},
-		"an unknown role":        {s: latchkey.Selector{All: true}, e: latchkey.Edit{AddRoles: []string{"nobody"}}},
-		"an unknown id to drop":  {s: latchkey.Selector{All: true}, e: latchkey.Edit{DropRoles: []string{"nobody"}}},
-		"a role in both":         {s: latchkey.Selector{All: true}, e: latchkey.Edit{AddRoles: []string{"reader"}, DropRoles: []string{r.ID}}},
+		"an edit of nothing":    {s: latchkey.Selector{All: true}},
+		"an empty selector":     {e: latchkey.Edit{Enable: true}},
+		"an unknown role":       {s: latchkey.Selector{All: true}, e: latchkey.Edit{AddRoles: []string{"nobody"}}},
+		"an unknown id to drop": {s: latchkey.Selector{All: true}, e: latchkey.Edit{DropRoles: []string{"nobody"}}},
+		"a role in both": {s: latchkey.Selector{All: true}, e: latchkey.Edit{AddRoles: []string{"reader"},
+			DropRoles: []string{r.ID}}},
 		"more ids than it takes": {s: latchkey.Selector{IDs: make([]string, 1001)}, e: latchkey.Edit{Enable: true}},
 		"a long reason": {s: latchkey.Selector{All: true}, e: latchkey.Edit{Enable: true},
 			reason: string(make([]byte, 257))},

@@ -136,8 +136,8 @@ func (a Account) ExplainRole(ctx context.Context, id string, ask ...Question) ([
 	return a.explainRole(ctx, id, nil, ask)
 }
 
-// ExplainRoleAs is [Account.ExplainRole] as if the role r were saved as it is passed. It writes nothing. With the ID of a
-// stored role, the difference between both is what the change changes. The ID of a new role is "".
+// ExplainRoleAs is [Account.ExplainRole] as if the role r were saved as it is passed. It writes nothing. With the ID
+// of a stored role, the difference between both is what the change changes. The ID of a new role is "".
 //
 // ExplainRoleAs returns ErrInvalid for a role that could not be saved: see [Account.UpdateRole].
 func (a Account) ExplainRoleAs(ctx context.Context, r Role, ask ...Question) ([]Explanation, error) {

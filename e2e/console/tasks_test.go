@@ -33,8 +33,8 @@ func (p *person) tick(selector string) {
 	p.do(chromedp.Click(chromedp.CSS(selector)))
 }
 
-// TestConsoleTasks: a person does what an owner does after the first key, with at most six clicks each, with and without
-// scripts. The clicks are shown with -v.
+// TestConsoleTasks: a person does what an owner does after the first key, with at most six clicks each, with and
+// without scripts. The clicks are shown with -v.
 func TestConsoleTasks(t *testing.T) {
 	browser := harness.Chromium(t, &harness.Server{Port: "9"})
 	const primary = "main button.primary"
@@ -69,7 +69,8 @@ func TestConsoleTasks(t *testing.T) {
 			for i := range 30 {
 				old := p.issue(latchkey.KindAPIKey, latchkey.Settings{Name: fmt.Sprint("forgotten ", i)})
 				old.Created = time.Now().AddDate(0, 0, -100)
-				err := p.store.Write(t.Context(), latchkey.Write{Owner: "acme", Tokens: []latchkey.Token{old}})
+				err := p.store.Write(t.Context(), latchkey.Write{ID: [16]byte{1, byte(i)}, Owner: "acme",
+					Tokens: []latchkey.Token{old}})
 				require.NoError(t, err)
 			}
 			p.issue(latchkey.KindAPIKey, latchkey.Settings{Name: "fresh"})
@@ -166,7 +167,8 @@ func TestConsoleLongChanges(t *testing.T) {
 func TestConsoleMakingIsAccessible(t *testing.T) {
 	p := servePages(t)
 	token, role := p.furnish()
-	i := &inspector{tab: newTab(t, harness.Chromium(t, &harness.Server{Port: "9"})), pictures: os.Getenv("LATCHKEY_SCREENSHOTS")}
+	i := &inspector{tab: newTab(t, harness.Chromium(t, &harness.Server{Port: "9"})),
+		pictures: os.Getenv("LATCHKEY_SCREENSHOTS")}
 	full := i.minted(p)
 	require.NoError(t, p.acme.Configure(t.Context(), func(o *latchkey.Owner) error {
 		o.Boundary = latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*", "latchkey/*")}

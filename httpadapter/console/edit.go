@@ -109,7 +109,8 @@ func (v *view) save(id string) error {
 
 // fieldNames are the fields that can be wrong, with their labels, in the order of the page.
 var fieldNames = []choice{{Value: "kind", Key: "list.kind"}, {Value: "test", Key: "new.test"},
-	{Value: "name", Key: "edit.name"}, {Value: "clientid", Key: "edit.client"}, {Value: "add", Key: "edit.chips"}, {Value: "addrole", Key: "edit.roles"},
+	{Value: "name", Key: "edit.name"}, {Value: "clientid", Key: "edit.client"}, {Value: "add", Key: "edit.chips"},
+	{Value: "addrole", Key: "edit.roles"},
 	{Value: "domains", Key: "edit.domains"}, {Value: "credits", Key: "edit.credits"}, {Value: "rate", Key: "edit.rate"},
 	{Value: "end", Key: "edit.end"}, {Value: "with", Key: "many.role"}, {Value: "addresses", Key: "edit.addresses"},
 	{Value: "mintfrom", Key: "edit.mintfrom"}, {Value: "begin", Key: "edit.begin"}, {Value: "idle", Key: "edit.idle"}}

@@ -66,7 +66,8 @@ func TestManySelects(t *testing.T) {
 	require.NotContains(t, w.states(), "disabled")
 	page := w.carryOut(url.Values{"do": {"disable"}, "id": w.ids("a one", "b")}, nil)
 	require.Contains(t, textOf(page), "All 2 tokens. 2 changed.")
-	require.Equal(t, map[string]string{"a one": "disabled", "a two": "active", "b": "disabled", "ada": "active"}, w.states())
+	require.Equal(t, map[string]string{"a one": "disabled", "a two": "active", "b": "disabled", "ada": "active"},
+		w.states())
 	w.carryOut(url.Values{"do": {"enable"}, "all": {"on"}, "q": {"A O"}}, nil)
 	require.Equal(t, map[string]string{"a one": "active", "a two": "active", "b": "disabled", "ada": "active"}, w.states())
 	w.carryOut(url.Values{"do": {"revoke"}, "all": {"on"}, "client": {"42"}}, map[string]string{"reason": "left"})
@@ -93,7 +94,8 @@ func TestManySelects(t *testing.T) {
 // Ends and roles of many tokens. What cannot be changed so is named, with the reason.
 func TestManyEdits(t *testing.T) {
 	w := newFixture(t, nil)
-	reader := w.role(latchkey.Role{Name: "reader", Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("a")}})
+	reader := w.role(latchkey.Role{Name: "reader",
+		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("a")}})
 	w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Name: "key", Validity: latchkey.Validity{NotAfter: w.now.Add(day)}})
 	w.issue(latchkey.Spec{Kind: latchkey.KindSecret, Name: "root"})
 	all := func(do string) url.Values { return url.Values{"do": {do}, "all": {"on"}} }
@@ -137,7 +139,8 @@ func TestManySteps(t *testing.T) {
 		again := process.post("many", form)
 		require.Contains(t, again.Body.String(), "were so already")
 		page := textOf(rec.Body.String())
-		for _, words := range []string{"200 of 450 so far. 200 changed.", "400 of 450 so far. 400 changed.", "All 450 tokens. 450 changed."} {
+		for _, words := range []string{"200 of 450 so far. 200 changed.", "400 of 450 so far. 400 changed.",
+			"All 450 tokens. 450 changed."} {
 			if strings.Contains(page, words) {
 				said = append(said, words)
 			}
@@ -155,7 +158,8 @@ func TestManyNeedsRights(t *testing.T) {
 	w := newFixture(t, nil)
 	w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Name: "k"})
 	require.Contains(t, w.get(""), `name="id"`)
-	w.who = must(w.owner.Assume(latchkey.Client{ID: "eve"}, latchkey.Permissions{latchkey.Allow(latchkey.Read).On("latchkey/*")}))
+	w.who = must(w.owner.Assume(latchkey.Client{ID: "eve"},
+		latchkey.Permissions{latchkey.Allow(latchkey.Read).On("latchkey/*")}))
 	require.NotContains(t, w.get(""), `name="id"`)
 	page := w.carryOut(url.Values{"do": {"revoke"}, "all": {"on"}}, nil)
 	require.Contains(t, page, "1 were refused.")

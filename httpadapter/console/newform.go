@@ -132,7 +132,8 @@ func (v *view) specOf(p *latchkey.OwnerPolicy, n *newTokenForm) latchkey.Spec {
 		n.Errors["clientid"] = v.rich("new.no-client-id")
 	}
 	s := t.Settings
-	spec := latchkey.Spec{Kind: t.Kind, Test: n.Test, Name: s.Name, Client: latchkey.Client{ID: n.ClientID, Name: n.Client},
+	spec := latchkey.Spec{Kind: t.Kind, Test: n.Test, Name: s.Name, Client: latchkey.Client{ID: n.ClientID,
+		Name: n.Client},
 		Roles: s.Roles, Permissions: s.Permissions, Restrictions: s.Restrictions, Limits: s.Limits, Validity: s.Validity}
 	return spec
 }

@@ -18,7 +18,8 @@ func TestATokenInOneGo(t *testing.T) {
 	w := newFixture(t, &Options{Catalogue: Apperate(), Variable: "ACME_KEY", Example: "https://api.example.com/v1/x"})
 	w.who = must(w.owner.Assume(latchkey.Client{ID: "ada", Name: "Ada"}, latchkey.Permissions{
 		latchkey.Allow(latchkey.Any, latchkey.Give).On("*", "latchkey/*")}))
-	reader := w.role(latchkey.Role{Name: "reader", Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("a/*")}})
+	reader := w.role(latchkey.Role{Name: "reader",
+		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("a/*")}})
 	form := w.form("new?kind=api_key")
 	require.Equal(t, "api_key", form.Get("kind"))
 	for name, value := range map[string]string{"name": "CI", "ends": "30", "add": "acme/cars\r\nacme/boats",
@@ -42,8 +43,10 @@ func TestATokenInOneGo(t *testing.T) {
 	rec = w.post("new", again)
 	require.Equal(t, http.StatusOK, rec.Code)
 	changed := formOf(rec.Body.String())
-	require.Equal(t, []string{"CI", "42", "30"}, []string{changed.Get("name"), changed.Get("clientid"), changed.Get("ends")})
-	require.Equal(t, []string{"2 dataset/ACME/CARS", "3 dataset/ACME/CARS", "2 dataset/ACME/BOATS", "3 dataset/ACME/BOATS"},
+	require.Equal(t, []string{"CI", "42", "30"}, []string{changed.Get("name"), changed.Get("clientid"),
+		changed.Get("ends")})
+	require.Equal(t, []string{"2 dataset/ACME/CARS", "3 dataset/ACME/CARS", "2 dataset/ACME/BOATS",
+		"3 dataset/ACME/BOATS"},
 		changed["chip"], "what was typed stands as it was understood")
 	require.Zero(t, w.count())
 

@@ -161,8 +161,8 @@ func (v *view) readRole() *roleForm {
 	return e
 }
 
-// readRules reads the rules, sets the error of each invalid one, and draws the others as they were understood. stored are the role's rules, among them those too
-// long for the form.
+// readRules reads the rules, sets the error of each invalid one, and draws the others as they were understood. stored
+// are the role's rules, among them those too long for the form.
 func (v *view) readRules(e *roleForm, stored latchkey.Permissions) (latchkey.Permissions, bool) {
 	var out latchkey.Permissions
 	ok := true

@@ -113,7 +113,8 @@ func TestRuleFormsRoundTrip(t *testing.T) {
 		case 1:
 			return latchkey.Where(field, latchkey.In, []any{values[r.IntN(10)], values[r.IntN(10)]})
 		}
-		return latchkey.Where(field, []latchkey.Op{latchkey.Eq, latchkey.Ne, latchkey.Lt}[r.IntN(3)], values[r.IntN(len(values))])
+		return latchkey.Where(field, []latchkey.Op{latchkey.Eq, latchkey.Ne, latchkey.Lt}[r.IntN(3)],
+			values[r.IntN(len(values))])
 	}
 	rows := 0
 	for range 3000 {
@@ -173,8 +174,9 @@ func TestWhatAChangeOfARoleChanges(t *testing.T) {
 	heir := w.role(latchkey.Role{Name: "heir", Inherits: []string{role.ID}})
 	w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Name: "holder", Roles: []string{role.ID}})
 	w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Name: "by the heir", Roles: []string{heir.ID}})
-	w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Name: "spared", Roles: []string{role.ID}, Permissions: latchkey.Permissions{
-		latchkey.Allow(latchkey.Read).On("dataset/*"), latchkey.Deny(latchkey.Update).On("*")}})
+	w.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Name: "spared", Roles: []string{role.ID},
+		Permissions: latchkey.Permissions{
+			latchkey.Allow(latchkey.Read).On("dataset/*"), latchkey.Deny(latchkey.Update).On("*")}})
 	form := w.form("role/" + role.ID)
 	require.Contains(t, w.get("role/"+role.ID), "See what changes")
 	form.Add("rule[0][act]", "update")
@@ -215,9 +217,11 @@ func TestTheWholeChain(t *testing.T) {
 		o.Boundary = latchkey.Permissions{latchkey.Allow(latchkey.Any).On("a", "latchkey/*")}
 		return nil
 	}))
-	parent, child, _ := w.mint(latchkey.Settings{Name: "the key", Roles: []string{top.ID}, Permissions: latchkey.Permissions{
-		latchkey.Allow(latchkey.Read).On("b")}}, latchkey.Narrowing{Lifetime: 24 * 30 * 3600e9,
-		Client: latchkey.Client{ID: "42", Name: "Ada Lovelace"}, Rows: []latchkey.Condition{latchkey.Where("region", latchkey.Eq, "EU")}})
+	parent, child, _ := w.mint(latchkey.Settings{Name: "the key", Roles: []string{top.ID},
+		Permissions: latchkey.Permissions{
+			latchkey.Allow(latchkey.Read).On("b")}}, latchkey.Narrowing{Lifetime: 24 * 30 * 3600e9,
+		Client: latchkey.Client{ID: "42", Name: "Ada Lovelace"}, Rows: []latchkey.Condition{latchkey.Where("region",
+			latchkey.Eq, "EU")}})
 	body := w.get("token/" + child.ID + "/access?action=update&resource=a")
 	page := textOf(body)
 	require.Contains(t, page, `The token itself for the client Ada Lovelace: may do all that the next may do`)

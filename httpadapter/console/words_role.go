@@ -67,9 +67,10 @@ var roleWords = phrases{
 		"What is changed here replaces the conditions above. It takes the text that these pages show.",
 		"Was hier geändert wird, ersetzt die Bedingungen oben. Es nimmt den Text, den diese Seiten zeigen.",
 	},
-	"role.review":   {"See what changes", "Ansehen, was sich ändert"},
-	"role.foreseen": {"Nothing is saved yet. See below what would change.", "Noch ist nichts gespeichert. Unten steht, was sich ändern würde."},
-	"role.changes":  {"What changes", "Was sich ändert"},
+	"role.review": {"See what changes", "Ansehen, was sich ändert"},
+	"role.foreseen": {"Nothing is saved yet. See below what would change.",
+		"Noch ist nichts gespeichert. Unten steht, was sich ändern würde."},
+	"role.changes": {"What changes", "Was sich ändert"},
 	"role.changes-none": {
 		"Nothing changes in what the role allows.",
 		"An dem, was die Rolle erlaubt, ändert sich nichts.",
@@ -98,8 +99,8 @@ var roleWords = phrases{
 	"role.fields-about": {
 		"On: one pattern per line; “dataset/*” means everything beneath it. Where and Force are texts such as " +
 			"<mono>{where}</mono> and <mono>{force}</mono>, or JSON.",
-		"Auf: ein Muster je Zeile; „dataset/*“ meint alles darunter. Wenn und Erzwingen sind Texte wie <mono>{where}</mono> " +
-			"und <mono>{force}</mono>, oder JSON.",
+		"Auf: ein Muster je Zeile; „dataset/*“ meint alles darunter. Wenn und Erzwingen sind Texte wie " +
+			"<mono>{where}</mono> und <mono>{force}</mono>, oder JSON.",
 	},
 	"role.kinds":    {"What rules can be about", "Wovon Regeln handeln können"},
 	"role.boundary": {"Boundary", "Grenze"},
