@@ -122,8 +122,8 @@ func (m *manyForm) selector(now time.Time) (latchkey.Selector, bool) {
 		return latchkey.Selector{IDs: m.IDs}, len(m.IDs) > 0
 	}
 	q, keep := m.list.query(now)
-	if keep != nil || q.Search != "" || len(q.IDs) > 0 ||
-		mayBeKey(m.list.Find) { // such a search finds one token: select its row
+	// Such a search finds one token: select its row.
+	if keep != nil || q.Search != "" || len(q.IDs) > 0 || mayBeKey(m.list.Find) {
 		return latchkey.Selector{}, false
 	}
 	return latchkey.Selector{Client: q.Client, Role: q.Role, Origin: q.Origin, Kinds: q.Kinds, Find: q.Find,

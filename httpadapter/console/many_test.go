@@ -79,13 +79,13 @@ func TestManySelects(t *testing.T) {
 	for name, form := range map[string]url.Values{
 		"no row":                       {"do": {"revoke"}},
 		"what is no id":                {"do": {"revoke"}, "id": {"x"}},
-		"a pasted key":                 {"do": {"revoke"}, "all": {"on"}, "q": {"sk_0123456789abcdefghijABCDEFGHIJ"}},
+		"a pasted key":                 {"do": {"revoke"}, "all": {"on"}, "q": {"ghp_0123456789abcdefghijABCDEFGHIJ"}},
 		"before a moment that is none": {"do": {"revoke"}, "made-before": {"yesterday"}},
 	} {
 		form.Set("go", "on")
 		rec := w.post("many", form)
 		require.Equal(t, http.StatusUnprocessableEntity, rec.Code, name)
-		require.NotContains(t, rec.Body.String(), "sk_0123", name)
+		require.NotContains(t, rec.Body.String(), "ghp_0123", name)
 	}
 	require.Equal(t, http.StatusNotFound, w.post("many", url.Values{"do": {"delete"}}).Code)
 	require.Equal(t, "active", w.states()["a one"])
