@@ -27,6 +27,7 @@ func TestExplainWithARoleAsItWouldBecome(t *testing.T) {
 	w.configure(func(o *latchkey.Owner) {
 		o.Boundary = latchkey.Permissions{latchkey.Allow(latchkey.Any).On("dataset/*", "latchkey/*")}
 	})
+	w.access(text) // its rights are in the cache now, by the versions of its roles
 	read := latchkey.Question{Action: latchkey.Read, Resource: "dataset/orders"}
 	update := latchkey.Question{Action: latchkey.Update, Resource: "dataset/orders"}
 	secret := latchkey.Question{Action: latchkey.Read, Resource: "other"}
