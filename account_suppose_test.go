@@ -61,6 +61,9 @@ func TestExplainWithARoleAsItWouldBecome(t *testing.T) {
 		require.Equal(t, c.then, verdicts(w.acme.ExplainWith(w.ctx, c.token.ID, becomes, ask...)), name)
 		require.Equal(t, c.now, verdicts(w.acme.Explain(w.ctx, c.token.ID, ask...)), name)
 	}
+	bare := base.Clone() // with the same roles, so that only its rules tell it from what the cache holds
+	bare.Permissions = nil
+	require.Equal(t, []string{"none", "none", "none"}, verdicts(w.acme.ExplainWith(w.ctx, holder.ID, bare, ask...)))
 	access, err := w.verify(text)
 	w.ok(err)
 	w.ok(access.Check(latchkey.Read, "dataset/orders"))
