@@ -34,8 +34,8 @@ func TestBalances(t *testing.T) {
 		{Quota: s.Limits.Quotas[1], TokenID: parent.ID, Meter: "api", Left: 45},
 		{Quota: quota{Amount: 100, Per: latchkey.Month}, Meter: "api", Left: 95, Resets: monthEnds},
 	}
-	ofChild := append([]latchkey.Balance{{Quota: quota{Amount: 7, Per: latchkey.Hour}, TokenID: child.ID, Meter: "api", Left: 4,
-		Resets: time.Date(2026, 11, 30, 13, 0, 0, 0, time.UTC)}}, ofParent...)
+	ofChild := append([]latchkey.Balance{{Quota: quota{Amount: 7, Per: latchkey.Hour}, TokenID: child.ID,
+		Meter: "api", Left: 4, Resets: time.Date(2026, 11, 30, 13, 0, 0, 0, time.UTC)}}, ofParent...)
 	for range 2 {
 		for id, want := range map[string][]latchkey.Balance{parent.ID: ofParent, child.ID: ofChild} {
 			got, err := w.acme.Balances(w.ctx, id, "api")

@@ -72,9 +72,6 @@ func shell(t *testing.T, dir, name string, args ...string) string {
 }
 
 func TestBashCompletes(t *testing.T) {
-	if filepath.Separator == '\\' {
-		t.Skip("no bash")
-	}
 	dir, script := completionFolder(t, "bash")
 	completes(t, func(line string) string {
 		words := strings.Split(line, " ")
@@ -91,9 +88,7 @@ func TestBashCompletes(t *testing.T) {
 
 func TestZshCompletes(t *testing.T) {
 	path, err := exec.LookPath("zsh")
-	if err != nil {
-		t.Skip("zsh is not installed")
-	}
+	require.NoError(t, err, "scripts/install installs zsh")
 	dir, script := completionFolder(t, "zsh")
 	completes(t, func(line string) string {
 		words := strings.Split(line, " ")
@@ -113,9 +108,7 @@ func TestZshCompletes(t *testing.T) {
 
 func TestFishCompletes(t *testing.T) {
 	path, err := exec.LookPath("fish")
-	if err != nil {
-		t.Skip("fish is not installed")
-	}
+	require.NoError(t, err, "scripts/install installs fish")
 	dir, script := completionFolder(t, "fish")
 	completes(t, func(line string) string {
 		var out []string

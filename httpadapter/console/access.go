@@ -209,8 +209,9 @@ func (v *view) tokenAccess(id string) error {
 	v.callThem(&l)
 	return v.showAccess(accessPage{
 		page: ui{Title: v.heading("access.title", "name", label(&l.Token)), Nav: "tokens"}, back: "token/" + id,
-		state: v.words.refusedState(v.words.stateOf(&l.Token, v.now),
-			l.Refused), ask: v.questions(l.Token.Client.ID, rulesOf(&l)...), facts: facts, factsMore: more, chain: v.chain(&l), hidden: l.Hidden,
+		state: v.words.refusedState(v.words.stateOf(&l.Token, v.now), l.Refused),
+		ask:   v.questions(l.Token.Client.ID, rulesOf(&l)...), facts: facts, factsMore: more, chain: v.chain(&l),
+		hidden: l.Hidden,
 		explain: func(ask ...latchkey.Question) ([]latchkey.Explanation, error) {
 			return v.account.Explain(v.r.Context(), id, ask...)
 		}})

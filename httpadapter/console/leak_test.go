@@ -168,9 +168,8 @@ func TestThePlaceInTheListSurvives(t *testing.T) {
 	page := w.get("?" + url.Values{"q": {"sHo"}, "state": {"active"}, "sort": {"newest"}}.Encode())
 	second := linksOf(page)["Next"]
 	page = w.get(second)
-	opened := linkOf(page, "x")
 	_, after, _ := strings.Cut(page, `<a class="mono" href="`)
-	opened, _, _ = strings.Cut(after, `"`)
+	opened, _, _ := strings.Cut(after, `"`)
 	opened = unhtml.Replace(opened)
 	id, list, found := strings.Cut(strings.TrimPrefix(opened, "token/"), "?list=")
 	require.True(t, found, opened)
