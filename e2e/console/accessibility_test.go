@@ -201,7 +201,10 @@ func TestConsoleIsAccessible(t *testing.T) {
 
 	// A secret, shown once.
 	i.open(p.base + "new?kind=api_key")
-	i.press("main button.primary")
+	i.press(done)
+	require.Contains(t, i.text("h1"), "Create this token?")
+	i.inspect("review")
+	i.press(done)
 	require.Regexp(t, "^ak_", evaluate[string](i.tab, "document.querySelector('#secret').value"))
 	i.inspect("secret")
 	require.Empty(t, i.complaints())
@@ -218,8 +221,9 @@ func TestConsoleIsAccessible(t *testing.T) {
 	i.press(done)
 	refused("bad-edit", "Not saved", 422)
 	i.open(p.base + "new?kind=session")
+	i.do(chromedp.Click(chromedp.CSS(".more summary")))
 	i.do(chromedp.Click(chromedp.CSS("[name=test]")))
-	i.press("main button.primary")
+	i.press(done)
 	refused("bad-new", "Nothing was made", 422)
 	i.open(p.base + "role/" + role.ID)
 	i.do(chromedp.Click(chromedp.CSS(".ruleset li:last-child summary")))

@@ -68,11 +68,14 @@ func TestConsoleWalkThrough(t *testing.T) {
 			} else {
 				b.press("a[data-opens]")
 				require.Contains(t, b.text("main"), "Are you sure you want to add a token?")
-				require.Contains(t, b.text("main"), "Any domain may use a publishable token until you restrict it")
+				require.Contains(t, b.text("main"), "Any domain may use it until you restrict it")
 				b.press("main form a.button")
 				require.Equal(t, before, tokenCount(t, s.Account()))
 				b.press("a[data-opens]")
-				b.press("main button.primary")
+				b.press(done) // a review first, that warns again, and makes none
+				require.Equal(t, before, tokenCount(t, s.Account()))
+				require.Contains(t, b.text("main .warn"), "Any domain may use")
+				b.press(done) // 3. Add publishable token.
 			}
 			require.Contains(t, b.text("[role=status]"), "Successfully created a new publishable token")
 			require.Equal(t, "PUBLISHABLE", b.text("tbody tr:last-child .badge"))
@@ -130,7 +133,8 @@ func TestConsoleWalkThrough(t *testing.T) {
 			require.Equal(t, harness.IEXOverLimit, g.status(402, "stock/aapl/quote", "Referer", at))
 			require.Equal(t, 200, s.Get("/v1/stock/aapl/quote?token="+s.Credentials.Publishable).Status, "other tokens go on")
 			b.open(edit + "/usage")
-			require.Contains(t, b.text("main"), "7 of 5 credits", "two were spent before there was a limit")
+			require.Contains(t, b.text("main"), "5 of 5 credits", "two that were spent before there was a limit are not counted")
+			require.Contains(t, b.text("main"), "7 credits in 30 days", "but are shown as used")
 			require.Contains(t, b.text("main"), "STOCK_QUOTE")
 			b.open(edit)
 			b.fill("#credits", "6")
@@ -202,7 +206,9 @@ func TestConsoleWalkThrough(t *testing.T) {
 			// An API key is shown once, and is what its roles are.
 			b.open(s.Base + "/console/new?kind=api_key")
 			b.fill("#name", "Gate")
-			b.press("main button.primary")
+			b.press(done) // the review
+			require.Contains(t, b.text("main"), "Gate")
+			b.press(done)
 			key := evaluate[string](b, "document.querySelector('#secret').value")
 			require.Regexp(t, `^ak_`, key)
 			s.Hide(key)
@@ -216,8 +222,10 @@ func TestConsoleWalkThrough(t *testing.T) {
 
 			// A test token is refused where none is let in.
 			b.open(s.Base + "/console/new")
+			b.do(chromedp.Click(chromedp.CSS(".more summary")))
 			b.do(chromedp.Click(chromedp.CSS("input[name=test]")))
-			b.press("main button.primary")
+			b.press(done)
+			b.press(done)
 			require.Equal(t, "TEST PUBLISHABLE", b.text("tbody tr:last-child .badge"))
 			b.press("tbody tr:last-child a.gear")
 			token = evaluate[string](b, "document.querySelector('#public').value")

@@ -243,8 +243,7 @@ func TestConsoleShowsLocalTime(t *testing.T) {
 func pagesOf(token latchkey.Token, role latchkey.Role) []string {
 	return []string{"", "new", "token/" + token.ID, "token/" + token.ID + "/rotate", "token/" + token.ID + "/revoke",
 		"token/" + token.ID + "/access?action=read&resource=dataset/ACME/CARS", "token/" + token.ID + "/usage", "usage",
-		"roles",
-		"role/" + role.ID, "role", "role/" + role.ID + "/delete", "nothing"}
+		"roles", "role/" + role.ID, "role", "role/" + role.ID + "/delete", "nothing"}
 }
 
 // TestConsoleTargets: what is pressed is at least 24 px high and wide (WCAG 2.2, 2.5.8), links within sentences apart.
