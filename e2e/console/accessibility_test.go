@@ -227,6 +227,8 @@ func TestConsoleIsAccessible(t *testing.T) {
 	refused("bad-new", "Nothing was made", 422)
 	i.open(p.base + "role/" + role.ID)
 	i.do(chromedp.Click(chromedp.CSS(".ruleset li:last-child summary")))
+	i.do(chromedp.Click(chromedp.CSS(".ruleset li:last-child details details summary")))
+	i.inspect("role-text")
 	i.fill(`[name="rule[1][where]"]`, `{"field":`)
 	i.press(done)
 	refused("bad-role", "Not saved", 422)
