@@ -220,20 +220,11 @@ func TestConsoleTasksOfADay(t *testing.T) {
 	}
 }
 
-// TestConsoleFindAndSee inspects the pages that find, tell and end, in both themes, from 360 to 1600 px.
-func TestConsoleFindAndSee(t *testing.T) {
-	old := widths
-	widths = []int64{360, 768, 1280, 1600}
-	defer func() { widths = old }()
-	p := servePages(t)
-	token, role := p.furnish()
+// leaky makes a token that was used, refused, changed, and rotated because it leaked, with what was minted from it.
+func (p *tokenPages) leaky(role latchkey.Role) latchkey.Token {
+	t := p.t
+	t.Helper()
 	ctx := t.Context()
-	i := &inspector{tab: newTab(t, harness.Chromium(t, &harness.Server{Port: "9"})),
-		pictures: os.Getenv("LATCHKEY_SCREENSHOTS")}
-	if i.pictures != "" {
-		i.pictures = filepath.Join(i.pictures, "find")
-		require.NoError(t, os.MkdirAll(i.pictures, 0o755))
-	}
 	ada, err := p.acme.As(must(p.acme.Assume(latchkey.Client{ID: "ada", Name: "Ada"}, latchkey.Permissions{
 		latchkey.Allow(latchkey.Any, latchkey.Give).On("*", "latchkey/*")})))
 	require.NoError(t, err)
@@ -275,6 +266,24 @@ func TestConsoleFindAndSee(t *testing.T) {
 	require.NoError(t, err)
 	_, err = p.acme.Verify(ctx, at)
 	require.NoError(t, err)
+	return leaky
+}
+
+// TestConsoleFindAndSee inspects the pages that find, tell and end, in both themes, from 360 to 1600 px.
+func TestConsoleFindAndSee(t *testing.T) {
+	old := widths
+	widths = []int64{360, 768, 1280, 1600}
+	defer func() { widths = old }()
+	p := servePages(t)
+	token, role := p.furnish()
+	ctx := t.Context()
+	i := &inspector{tab: newTab(t, harness.Chromium(t, &harness.Server{Port: "9"})),
+		pictures: os.Getenv("LATCHKEY_SCREENSHOTS")}
+	if i.pictures != "" {
+		i.pictures = filepath.Join(i.pictures, "find")
+		require.NoError(t, os.MkdirAll(i.pictures, 0o755))
+	}
+	leaky := p.leaky(role)
 	secrets, err := p.acme.Secrets(ctx, leaky.ID)
 	require.NoError(t, err)
 
