@@ -4,10 +4,12 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 
+	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/e2e/internal/harness"
 )
 
@@ -24,6 +26,15 @@ func TestConsolePictures(t *testing.T) {
 		require.NoError(t, os.MkdirAll(i.pictures, 0o755))
 	}
 	minted := i.minted(p)
+	var rows []latchkey.UsageRow
+	for day := range 29 {
+		n := int64(20 + day*37%23*3 + day)
+		rows = append(rows, latchkey.UsageRow{Owner: "acme", TokenID: leaky.ID, ClientID: "42", Meter: "core",
+			Endpoint: []string{"GET /orders", "POST /orders"}[day%2], Count: n, Credits: latchkey.Credits(n) * latchkey.Credit,
+			Day: time.Now().UTC().AddDate(0, 0, day-29).Format(time.DateOnly)})
+	}
+	require.NoError(t, p.store.AddUsage(t.Context(),
+		latchkey.UsageBatch{ID: [16]byte{15}, At: time.Now(), Rows: rows}))
 	tick := func(selector string) { i.do(chromedp.Click(chromedp.CSS(selector))) }
 	for _, picture := range []struct {
 		name, theme, path string
@@ -60,7 +71,11 @@ func TestConsolePictures(t *testing.T) {
 		{"audit", "light", "audit?object=" + leaky.ID, nil, "Token rotated"},
 		{"leaked", "dark", "token/" + leaky.ID + "/leak", nil, "Zoë of the shop (42)"},
 	} {
-		i.look(picture.theme, 1120, 720)
+		width := int64(1120)
+		if picture.name == "list" {
+			width = 1280
+		}
+		i.look(picture.theme, width, 720)
 		i.open(p.base + picture.path)
 		if picture.do != nil {
 			picture.do()

@@ -285,7 +285,7 @@ func TestConsoleFitsEveryWidth(t *testing.T) {
 		for n, path := range pagesOf(token, role) {
 			i.open(p.base + path)
 			require.Equal(t, language, evaluate[string](i.tab, "document.documentElement.lang"))
-			for _, width := range []int64{320, 360, 768, 1280, 1600} {
+			for _, width := range []int64{320, 360, 768, 861, 1023, 1024, 1120, 1280, 1600} {
 				i.look("light", width, 900)
 				wide := evaluate[int64](i.tab, "document.documentElement.scrollWidth")
 				require.LessOrEqual(t, wide, width, "%s %s", language, path)
