@@ -33,8 +33,8 @@ type Selector struct {
 
 	// After is where to go on: Swept.After of a call that ended early. "": at the beginning.
 	After string
-	// Most ends the call once so many tokens were decided about. Swept.More then says that there may be others. 0 or less:
-	// no such end.
+	// Most ends the call once so many tokens were looked at, those that the actor may not read among them. Swept.More then
+	// says that there may be others. 0 or less: no such end.
 	Most int
 	// Progress is called after each transaction with the sum so far, on the caller's goroutine. Nil: not called.
 	Progress func(Swept)
@@ -42,19 +42,22 @@ type Selector struct {
 
 // Swept is what [Account.RevokeAll], [Account.DisableAll] or [Account.EditAll] has done.
 type Swept struct {
-	// Seen is how many tokens were decided about: Done, Refused, and those that were left as they are.
+	// Seen is how many tokens were decided about: Done, Refused, and those that were left as they are. Tokens that the
+	// actor may neither read nor end or edit count nowhere, as in [Account.CountTokens].
 	Seen int
 	Done int // tokens that were revoked, disabled or edited
 	// Refused is how many tokens are selected and the actor may not end or edit, or cannot be edited so. RefusedIDs are
-	// the first 1000 of them, without those that the actor may not read, and Reasons are why, in the same order.
+	// the first 1000 of them, and Reasons are why, in the same order.
 	Refused    int
 	RefusedIDs []string
 	Reasons    []error
 	// More reports whether the call ended because of Selector.Most, so that there may be more tokens behind After.
 	More bool
-	// After is the id of the last token that was decided about: Selector.After of the next call, if this one returned an
-	// error, or if there is More.
+	// After is Selector.After of the next call, if this one returned an error, or if there is More. It is the id of the
+	// last token that was looked at, also if the actor may not read it. "": there is nothing to go on with.
 	After string
+
+	looked int // of one step: Seen, and those that the actor must not hear of
 }
 
 // Query returns the query of what s selects, but for tokens that are revoked already. With [Account.CountTokens] it
@@ -212,28 +215,43 @@ func (a Account) sweepBy(ctx context.Context, s Selector, reason string,
 		return total, err // a name that nobody has must not read as "there are no such tokens"
 	}
 	q.Now = fromMicros(a.m.expiryNow())
+	looked := 0
 	for more := true; more; {
 		q.After, q.Limit = total.After, sweepTokens
 		if s.Most > 0 {
-			q.Limit = min(q.Limit, s.Most-total.Seen)
+			q.Limit = min(q.Limit, s.Most-looked)
 		}
 		step, left, err := do(q)
 		more = left
 		total.add(step)
+		looked += step.looked
 		if err != nil {
 			return total, err
 		}
-		if more && s.Most > 0 && total.Seen >= s.Most {
+		if more && s.Most > 0 && looked >= s.Most {
 			total.More, more = true, false
 		}
 		if s.Progress != nil {
 			s.Progress(total)
 		}
 		if total.More {
-			break
+			return total, nil
 		}
 	}
+	total.After = "" // it may be the id of a token that the actor may not read
 	return total, nil
+}
+
+// passed counts a token that an actor was refused, or that was left as it is, because of why. A token that the actor
+// may not read does not exist for it: filters would tell of it otherwise.
+func (s *Swept) passed(c *call, id string, why error) {
+	switch {
+	case c.check(Read, "token", id) != nil:
+		return
+	case why != nil:
+		s.Refused, s.RefusedIDs, s.Reasons = s.Refused+1, append(s.RefusedIDs, id), append(s.Reasons, why)
+	}
+	s.Seen++
 }
 
 // add adds what a step has done.
@@ -245,14 +263,6 @@ func (s *Swept) add(step Swept) {
 	s.RefusedIDs = append(s.RefusedIDs, step.RefusedIDs[:n]...)
 	s.Reasons = append(s.Reasons, step.Reasons[:n]...)
 	s.After = step.After
-}
-
-// refuse counts a token that was refused, and names it if the actor may read it.
-func (s *Swept) refuse(c *call, id string, why error) {
-	s.Refused++
-	if c.check(Read, "token", id) == nil {
-		s.RefusedIDs, s.Reasons = append(s.RefusedIDs, id), append(s.Reasons, why)
-	}
 }
 
 // sweepStep is one transaction of sweep. It reports whether there may be more.
@@ -279,16 +289,15 @@ func (a Account) sweepStep(ctx context.Context, q TokenQuery, action Action, eve
 		}
 		t := list[i].Clone()
 		step.After = t.ID
-		step.Seen++
+		step.looked++
 		before := auditJSON(t)
 		switch err := c.maySweep(ctx, &t, action, edit, alike); {
-		case errors.Is(err, errUnchanged):
+		case errors.Is(err, errUnchanged), errors.Is(err, ErrNotFound): // removed meanwhile
+			step.passed(&c, t.ID, nil)
 			continue
 		case errors.Is(err, ErrDenied):
-			step.refuse(&c, t.ID, err)
+			step.passed(&c, t.ID, err)
 			continue
-		case errors.Is(err, ErrNotFound):
-			continue // it was removed meanwhile
 		case err != nil:
 			return step, false, err
 		}
@@ -305,6 +314,7 @@ func (a Account) sweepStep(ctx context.Context, q TokenQuery, action Action, eve
 		return step, false, err
 	}
 	step.Done = len(events)
+	step.Seen += step.Done
 	return step, more, nil
 }
 

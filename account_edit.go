@@ -54,10 +54,13 @@ func (a Account) EditAll(ctx context.Context, s Selector, e Edit, reason string)
 			return Swept{After: s.After}, fmt.Errorf("%w: the Edit adds and drops the role %q", ErrInvalid, id)
 		}
 	}
-	// A role that does not exist would be refused for each token; said once, it changes nothing.
-	if _, err := a.rolesByID(ctx, e.AddRoles); err != nil {
+	// A role that does not exist would be refused for each token; said once, it changes nothing. An actor does not hear
+	// whether there is one that it may not read.
+	known := slices.DeleteFunc(slices.Clone(e.AddRoles), func(id string) bool { return !c.mayShow(Role{ID: id}) })
+	if _, err := a.rolesByID(ctx, known); err != nil {
 		return Swept{After: s.After}, err
 	}
+	a.versions = nil
 	return a.sweepBy(ctx, s, reason, func(q TokenQuery) (step Swept, more bool, err error) {
 		step.After = q.After
 		list, err := a.m.store.Tokens(ctx, a.owner, q)
@@ -70,14 +73,17 @@ func (a Account) EditAll(ctx context.Context, s Selector, e Edit, reason string)
 			if err != nil {
 				return step, false, err
 			}
-			if err := a.editOne(ctx, t, e, reason, q.Now); err == nil {
-				step.Done++
-			} else if isOfOneToken(err) {
-				step.refuse(&c, t.ID, err)
-			} else if !errors.Is(err, errUnchanged) && !errors.Is(err, ErrNotFound) {
+			switch err := a.editOne(ctx, t, e, reason); {
+			case err == nil:
+				step.Done, step.Seen = step.Done+1, step.Seen+1
+			case isOfOneToken(err):
+				step.passed(&c, t.ID, err)
+			case errors.Is(err, errUnchanged), errors.Is(err, ErrNotFound):
+				step.passed(&c, t.ID, nil)
+			default:
 				return step, false, err
 			}
-			step.Seen++
+			step.looked++
 			step.After = t.ID
 		}
 		return step, len(list) == q.Size(), nil
@@ -89,12 +95,14 @@ func isOfOneToken(err error) bool {
 	return errors.Is(err, ErrDenied) || errors.Is(err, ErrInvalid) || errors.Is(err, ErrTooMany) || isDamaged(err)
 }
 
-// editOne edits a token. It returns errUnchanged if nothing changes.
-func (a Account) editOne(ctx context.Context, t *Token, e Edit, reason string, now time.Time) error {
-	if err := e.apply(t, now); err != nil { // of what was listed: it saves a transaction
+// editOne edits a token. It returns errUnchanged if nothing changes. What time it is is asked for each: a sweep takes
+// long, and what ends meanwhile is not revived.
+func (a Account) editOne(ctx context.Context, t *Token, e Edit, reason string) error {
+	apply := func(t *Token) error { return e.apply(t, fromMicros(a.m.expiryNow())) }
+	if err := apply(t); err != nil { // of what was listed: it saves a transaction
 		return err
 	}
-	_, err := a.update(ctx, t.ID, reason, func(t *Token) error { return e.apply(t, now) })
+	_, err := a.update(ctx, t.ID, reason, apply)
 	return err
 }
 

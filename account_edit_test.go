@@ -74,9 +74,9 @@ func TestEditAll(t *testing.T) {
 	}
 	require.Equal(t, before["gone"], now["gone"])
 
-	swept, err = w.acme.EditAll(w.ctx, all, latchkey.Edit{Enable: true}, "")
+	swept, err = w.acme.IfVersion(99).EditAll(w.ctx, all, latchkey.Edit{Enable: true}, "")
 	w.ok(err)
-	require.Equal(t, 1, swept.Done)
+	require.Equal(t, 1, swept.Done, "IfVersion is about calls that change one record")
 	swept, err = w.acme.EditAll(w.ctx, all, latchkey.Edit{Enable: true, NotAfter: day(10),
 		DropRoles: []string{other.ID}}, "")
 	w.ok(err)
@@ -220,4 +220,57 @@ func TestSelectorSelectsAsAQueryDoes(t *testing.T) {
 		_, has := selector.FieldByName(name)
 		require.True(t, has, "Selector has no %s", name)
 	}
+}
+
+// A token that ends while a sweep goes on stays ended.
+func TestEditAllRevivesNothing(t *testing.T) {
+	w := newWorld(t)
+	for range 201 { // more than one step
+		w.issue(latchkey.KindAPIKey, latchkey.Settings{Validity: latchkey.Validity{NotAfter: w.now().Add(time.Hour)}})
+	}
+	first := true
+	swept, err := w.acme.EditAll(w.ctx, latchkey.Selector{All: true, Progress: func(latchkey.Swept) {
+		if first {
+			w.turn(2 * time.Hour)
+			first = false
+		}
+	}}, latchkey.Edit{NotAfter: w.now().Add(24 * time.Hour)}, "")
+	w.ok(err)
+	require.Equal(t, 200, swept.Done)
+	require.Equal(t, 201, swept.Seen)
+}
+
+// An actor learns nothing of tokens and roles that it may not read: not how many a filter selects, not their ids, and
+// not whether there are any. The work is bounded by what was looked at.
+func TestSweepsTellNothing(t *testing.T) {
+	w := newWorld(t)
+	hidden := w.role("hidden", readAll())
+	for i := range 3 {
+		w.issue(latchkey.KindAPIKey, latchkey.Settings{Name: fmt.Sprint("hidden ", i), Disabled: i == 0})
+	}
+	_, text := w.key(latchkey.Allow(latchkey.Read).On("dataset/a"))
+	actor := must(w.acme.As(w.access(text)))
+	edit := func(s latchkey.Selector, e latchkey.Edit) (latchkey.Swept, error) {
+		return actor.EditAll(w.ctx, s, e, "")
+	}
+	for _, s := range []latchkey.Selector{{All: true}, {Find: "hidden 1"}, {Find: "nothing"}} {
+		for name, do := range map[string]func() (latchkey.Swept, error){
+			"edit":    func() (latchkey.Swept, error) { return edit(s, latchkey.Edit{Enable: true}) },
+			"roles":   func() (latchkey.Swept, error) { return edit(s, latchkey.Edit{AddRoles: []string{hidden.ID}}) },
+			"disable": func() (latchkey.Swept, error) { return actor.DisableAll(w.ctx, s, "") },
+			"revoke":  func() (latchkey.Swept, error) { return actor.RevokeAll(w.ctx, s, "") },
+		} {
+			swept, err := do()
+			w.ok(err)
+			require.Equal(t, latchkey.Swept{}, swept, name)
+		}
+	}
+	nobody := "0198c2a5-7b1e-7c3d-8f00-5a1b2c3d4e5f"
+	_, there := edit(latchkey.Selector{Find: "x"}, latchkey.Edit{AddRoles: []string{hidden.ID}})
+	_, none := edit(latchkey.Selector{Find: "x"}, latchkey.Edit{AddRoles: []string{nobody}})
+	require.Equal(t, there, none)
+	swept, err := actor.RevokeAll(w.ctx, latchkey.Selector{All: true, Most: 2}, "")
+	w.ok(err)
+	require.True(t, swept.More)
+	require.Zero(t, swept.Seen)
 }

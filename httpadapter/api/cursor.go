@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"maps"
 	"slices"
+	"strings"
+	"unicode/utf8"
 )
 
 // A cursor is where a page ends, behind a digest of the listing that it belongs to: of the owner, the operation, its
@@ -47,7 +49,12 @@ func (c *call) readCursor() (after string, err error) {
 		return "", nil
 	}
 	after, ok = parseCursor(text, c.listingDigest())
-	if !ok {
+	nuls := 0 // in front of the id, where the listing is by something else
+	if slices.Contains(orders[1:], c.query["order"]) {
+		nuls = 1
+	}
+	// Stores are not asked for a text that no record can have.
+	if !ok || !utf8.ValidString(after) || strings.Count(after, "\x00") > nuls {
 		return "", badParameter("cursor", "is not of this listing: begin without one, or repeat the parameters of the page "+
 			"that it came with")
 	}

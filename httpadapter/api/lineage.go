@@ -8,6 +8,9 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
+// maxLooked bounds the tokens that one request of whoMay finds out about. Each may cost a read of the store.
+const maxLooked = 1000
+
 // maxQuestions bounds the questions of one request.
 const maxQuestions = 100
 
@@ -124,8 +127,17 @@ func (c *call) whoMay(*none) (List[Holder], error) {
 	}
 	var found []latchkey.Holder
 	var unknown []bool
+	looked, last, next := 0, "", ""
 	q := latchkey.WhoQuery{Page: latchkey.Page{After: page.After}, Action: latchkey.Action(c.query["action"]),
-		Resource: latchkey.Resource(c.query["resource"]), Minted: c.query.bool("minted")}
+		Resource: latchkey.Resource(c.query["resource"]), Minted: c.query.bool("minted"),
+		Seen: func(t latchkey.Token) bool {
+			if looked == maxLooked {
+				next = last
+				return false
+			}
+			looked, last = looked+1, t.ID
+			return true
+		}}
 	for h, err := range c.account.WhoOf(c.ctx(), q) {
 		_, damaged := errors.AsType[*latchkey.DamagedError](err)
 		if err != nil && (!damaged || h.Token.ID == "") {
@@ -136,7 +148,6 @@ func (c *call) whoMay(*none) (List[Holder], error) {
 			break
 		}
 	}
-	next := ""
 	if len(found) > page.Limit {
 		found = found[:page.Limit]
 		next = found[page.Limit-1].Token.ID
@@ -180,7 +191,7 @@ func lineageOperations() []*operation {
 			summary: "Read a role with all that it inherits"}, (*call).roleLineage),
 		handle(operation{id: "whoMay", method: http.MethodGet, path: "/who", tag: "token",
 			summary: "List the tokens that may do something", text: "On the resource, or on some of its rows. Only tokens " +
-				"that would be accepted now.",
+				"that would be accepted now. A page may have fewer items than limit, or none, and yet a next.",
 			query: params(actionAndResource, []parameter{{name: "minted", kind: boolParameter,
 				text: "Also tokens that were minted. Each may do no more than the token it was minted from."}},
 				pageParameters)}, (*call).whoMay),

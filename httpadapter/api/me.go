@@ -82,21 +82,27 @@ func (c *call) explainMe(in *Questions) (List[latchkey.Explanation], error) {
 	if err := in.check(); err != nil {
 		return List[latchkey.Explanation]{}, err
 	}
+	list, err := make([]latchkey.Explanation, len(in.Questions)), error(latchkey.ErrNotFound)
 	if id := c.access.TokenID(); id != "" {
-		list, err := c.account.Explain(c.ctx(), id, in.Questions...)
-		if err == nil || !errors.Is(err, latchkey.ErrDenied) && !errors.Is(err, latchkey.ErrNotFound) {
-			return answered(list, err)
+		var whole []latchkey.Explanation
+		if whole, err = c.account.Explain(c.ctx(), id, in.Questions...); err == nil {
+			list = whole
+		} else if !errors.Is(err, latchkey.ErrDenied) && !errors.Is(err, latchkey.ErrNotFound) {
+			return answered(nil, err)
 		}
 	}
-	// It may not read where its rights come from: it hears what they are.
-	list := make([]latchkey.Explanation, len(in.Questions))
 	for i, q := range in.Questions {
-		all := c.access.Explain(q.Action, q.Resource)
-		list[i] = latchkey.Explanation{Action: q.Action, Resource: q.Resource, ActionWords: all.ActionWords,
-			ResourceName: all.ResourceName, Undeclared: all.Undeclared, Verdict: all.Verdict, Rows: all.Rows,
-			Missing: all.Missing}
+		own := c.access.Explain(q.Action, q.Resource)
 		if rows, err := c.access.Filter(q.Action, q.Resource); err == nil {
-			list[i].Rows = rows // with references filled in
+			own.Rows = rows // with references filled in
+		}
+		switch {
+		case err != nil: // it may not read where its rights come from: it hears what they are
+			list[i] = latchkey.Explanation{Action: q.Action, Resource: q.Resource, ActionWords: own.ActionWords,
+				ResourceName: own.ResourceName, Undeclared: own.Undeclared, Verdict: own.Verdict, Rows: own.Rows,
+				Missing: own.Missing}
+		case len(own.Layers) != len(list[i].Layers): // the host narrowed the caller, which may do less than its token
+			list[i] = own
 		}
 	}
 	return answered(list, nil)

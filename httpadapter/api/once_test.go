@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -216,6 +217,11 @@ func TestCursors(t *testing.T) {
 			continue // another place in the same listing, which the caller may read anyway
 		}
 		got.refused(400, "bad-request")
+	}
+	digest, err := base64.RawURLEncoding.DecodeString(mine)
+	require.NoError(t, err)
+	for _, after := range []string{"\xff", "a\x00b"} { // of the caller's own making: what no store could be asked for
+		h.do("GET", "/tokens?cursor="+encodeCursor(digest[:cursorDigest], after), nil).refused(400, "bad-request")
 	}
 	h.do("GET", "/tokens?limit=3&cursor="+mine, nil).ok(200) // the size of pages may change
 

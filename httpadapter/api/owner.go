@@ -67,6 +67,9 @@ func (c *call) getOwner(*none) (Owner, error) {
 
 func (c *call) updateOwner(*OwnerSettings) (Owner, error) {
 	patch, err := c.readPatch()
+	if err == nil {
+		err = c.access.Check(latchkey.Read, latchkey.Path("latchkey", "owner")) // the reply shows it
+	}
 	if err != nil {
 		return Owner{}, err
 	}
@@ -93,7 +96,7 @@ func (c *call) updateOwner(*OwnerSettings) (Owner, error) {
 	if err != nil {
 		return Owner{}, err
 	}
-	if now, err := c.account.Record(c.ctx()); err == nil { // with its version; a caller may change it and not read it
+	if now, err := c.account.Record(c.ctx()); err == nil { // with its version
 		out = now
 	} else {
 		out.Version++
@@ -106,7 +109,8 @@ func ownerOperations() []*operation {
 		handle(operation{id: "getOwner", method: http.MethodGet, path: "/owner", tag: "owner",
 			summary: "Read the account's record", versioned: true}, (*call).getOwner),
 		handle(operation{id: "updateOwner", method: http.MethodPatch, path: "/owner", tag: "owner",
-			summary: "Change the account's record", text: "A JSON Merge Patch (RFC 7396): null removes a member.",
+			summary: "Change the account's record", text: "A JSON Merge Patch (RFC 7396): null removes a member. The " +
+				"caller must be able to read it, too.",
 			merge: true, versioned: true, ifMatch: true, refuses: []int{409}}, (*call).updateOwner),
 	}
 }

@@ -95,13 +95,19 @@ func (c *call) updateRole(*NewRole) (Role, error) {
 	if err != nil {
 		return Role{}, err
 	}
+	if !c.readable() {
+		return Role{}, latchkey.ErrNotFound // the reply would show it
+	}
 	r, err := c.account.UpdateRole(c.ctx(), c.id(), func(r *latchkey.Role) error {
 		edited := NewRole{r.Name, r.Inherits, r.InheritDenies, r.Permissions, r.Boundary, r.Extra}
 		if err := patch.apply(&edited); err != nil {
 			return err
 		}
 		r.Name, r.Inherits, r.InheritDenies = edited.Name, edited.Inherits, edited.InheritDenies
-		r.Permissions, r.Boundary, r.Extra = edited.Permissions, edited.Boundary, edited.Extra
+		r.Permissions, r.Boundary = edited.Permissions, edited.Boundary
+		if patch.has("extra") { // another one stays as it is, byte for byte
+			r.Extra = edited.Extra
+		}
 		return nil
 	})
 	return roleOf(r), c.hidden(err)
@@ -125,7 +131,7 @@ func roleOperations() []*operation {
 			summary: "Read a role", versioned: true}, (*call).getRole),
 		handle(operation{id: "updateRole", method: http.MethodPatch, path: "/roles/{id}", tag: "role",
 			summary: "Change a role", text: "A JSON Merge Patch (RFC 7396): null removes a member. Every token that has the " +
-				"role follows the new rules at once.",
+				"role follows the new rules at once. The caller must be able to read it, too.",
 			merge: true, versioned: true, ifMatch: true, refuses: []int{409}}, (*call).updateRole),
 		handle(operation{id: "deleteRole", method: http.MethodDelete, path: "/roles/{id}", tag: "role",
 			summary: "Delete a role", text: "Not while another role inherits it or a token names it.",

@@ -36,13 +36,13 @@ type Selection struct {
 type Swept struct {
 	// How many tokens were ended by this request.
 	Done int `json:"done"`
-	// How many are selected and the caller may not end.
+	// How many are selected that the caller may read and not end.
 	Refused int `json:"refused"`
-	// Some of these, without those that the caller may not read.
+	// Some of these.
 	RefusedIDs []string `json:"refused_ids,omitempty"`
 	// Tokens may be left: send the request again, with after.
 	More bool `json:"more"`
-	// The last token that was decided about.
+	// Where to go on. Absent: all were decided about.
 	After string `json:"after,omitempty"`
 }
 

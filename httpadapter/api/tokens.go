@@ -140,6 +140,9 @@ func (c *call) updateToken(*Settings) (Token, error) {
 	if err != nil {
 		return Token{}, err
 	}
+	if !c.readable() {
+		return Token{}, latchkey.ErrNotFound // the reply would show it
+	}
 	t, err := c.account.Update(c.ctx(), c.id(), func(t *latchkey.Token) error {
 		settings := settingsOf(t.Settings)
 		if err := patch.apply(&settings); err != nil {
@@ -149,7 +152,11 @@ func (c *call) updateToken(*Settings) (Token, error) {
 			t.Disabled = settings.Disabled
 			return nil
 		}
+		extra := t.Extra
 		t.Settings = settings.settings()
+		if !patch.has("extra") { // it stays as it is, byte for byte
+			t.Extra = extra
+		}
 		return nil
 	})
 	if err != nil {
@@ -175,10 +182,15 @@ func (c *call) deleteToken(*none) (none, error) {
 // hidden returns ErrNotFound in place of a refusal about a token that the caller may not read: it looks as one that
 // does not exist.
 func (c *call) hidden(err error) error {
-	if errors.Is(err, latchkey.ErrDenied) && !c.access.Allows(latchkey.Read, latchkey.Path("latchkey", c.op.tag, c.id())) {
+	if errors.Is(err, latchkey.ErrDenied) && !c.readable() {
 		return latchkey.ErrNotFound
 	}
 	return err
+}
+
+// readable reports whether the caller may read the token or the role that the path names.
+func (c *call) readable() bool {
+	return c.access.Allows(latchkey.Read, latchkey.Path("latchkey", c.op.tag, c.id()))
 }
 
 func tokenOperations() []*operation {
@@ -200,7 +212,8 @@ func tokenOperations() []*operation {
 		handle(operation{id: "getToken", method: http.MethodGet, path: "/tokens/{id}", tag: "token",
 			summary: "Read a token", versioned: true}, (*call).getToken),
 		handle(operation{id: "updateToken", method: http.MethodPatch, path: "/tokens/{id}", tag: "token",
-			summary: "Change a token", text: "A JSON Merge Patch (RFC 7396) of its settings: null removes a member.",
+			summary: "Change a token", text: "A JSON Merge Patch (RFC 7396) of its settings: null removes a member. The " +
+				"caller must be able to read it, too.",
 			merge: true, versioned: true, ifMatch: true, refuses: []int{403, 409}}, (*call).updateToken),
 		handle(operation{id: "listCredits", method: http.MethodGet, path: "/tokens/{id}/credits", tag: "token",
 			summary: "List what is left of a token's quotas", text: "Its own, those of the tokens it was minted from, and the " +
