@@ -16,7 +16,7 @@ import (
 func TestChangesShowNothingHidden(t *testing.T) {
 	h := newHouse(t, setup{})
 	_, writer := h.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Permissions: latchkey.Permissions{
-		latchkey.Allow(latchkey.Update).On("latchkey/*"), latchkey.Allow(latchkey.Read).On("data/*"),
+		latchkey.Allow(latchkey.Update).On("latchkey/*"), latchkey.Allow(latchkey.Read).On("data/*", "latchkey/event"),
 		latchkey.Allow(latchkey.Mint).On("latchkey/token/*")}})
 	h.as(writer, "PATCH", "/tokens/"+h.plainID, `{"name":"x"}`).refused(404, "not-found")
 	h.as(writer, "PATCH", "/roles/"+h.role.ID, `{"name":"x"}`).refused(404, "not-found")
