@@ -39,25 +39,77 @@ var auditActions = []choice{
 	{Value: "owner.erase", Key: "audit.owner-erase"}, {Value: "client.erase", Key: "audit.client-erase"},
 }
 
-// readAudit reads the filter of the query. A day that is none is told, and selects nothing.
+// readAudit reads the filter of the query. A day that is none is told, and selects nothing. A text that may be a key is
+// left out.
 func (v *view) readAudit() auditFilter {
 	f := auditFilter{Actor: text(v.query, "actor"), Object: text(v.query, "object"), From: text(v.query, "from"),
 		To: text(v.query, "to")}
 	if action := text(v.query, "action"); slices.Contains(valuesOf(auditActions), action) {
 		f.Action = action
 	}
-	if mayBeKey(f.Actor) && !strings.HasPrefix(f.Actor, "client:") {
-		f.Actor = ""
-	}
-	if mayBeKey(f.Object) {
-		f.Object = ""
+	for _, s := range []*string{&f.Actor, &f.Object} {
+		if mayBeSecret(*s) {
+			*s = ""
+			v.w.Header().Set("Referrer-Policy", "no-referrer")
+		}
 	}
 	for _, day := range []*string{&f.From, &f.To} {
 		if _, err := time.Parse(time.DateOnly, *day); *day != "" && err != nil {
 			*day, f.Wrong = "", v.rich("audit.wrong-day")
 		}
 	}
+	if v.unsaid != "" {
+		f.Wrong = v.unsaid
+	}
 	return f
+}
+
+// mayBeSecret is mayBeKey for what an audit trail names: "client:" and the id of a client is an actor, too.
+func mayBeSecret(s string) bool {
+	client, isClient := strings.CutPrefix(s, "client:")
+	return isClient && ownKey(client) || !isClient && mayBeKey(s)
+}
+
+// filterAudit serves the form of the audit trail, and those of the histories. It redirects to what it selects. A pasted
+// key selects its token, and stands in no URL.
+func (v *view) filterAudit(id string) error {
+	var err error
+	switch ctx := v.r.Context(); v.path[0] {
+	case "token":
+		_, err = v.account.Get(ctx, id)
+	case "role":
+		_, err = v.account.Role(ctx, id)
+	}
+	if err != nil && !isDamaged(err) {
+		return err
+	}
+	v.query = v.form
+	f, unknown := v.readAudit(), false
+	for name, to := range map[string]*string{"actor": &f.Actor, "object": &f.Object} {
+		if s := text(v.form, name); mayBeSecret(s) {
+			id, err := v.find(s)
+			if err != nil {
+				return err
+			}
+			*to, unknown = id, unknown || id == ""
+		}
+	}
+	if page := pages[v.at()]; unknown || f.Wrong != "" {
+		if unknown {
+			v.unsaid = v.rich("find.unsaid")
+		}
+		return page.get(v, id)
+	}
+	u := f.values()
+	if id != "" {
+		u.Del("object")
+	}
+	if l := v.opened(); l.short() != "" {
+		u.Set("list", l.short())
+	}
+	v.w.Header().Set("Location", "./"+v.path[len(v.path)-1]+"?"+u.Encode())
+	v.w.WriteHeader(http.StatusSeeOther)
+	return nil
 }
 
 func (f *auditFilter) query() (q latchkey.EventQuery) {

@@ -244,31 +244,20 @@ func (c *console) serve(w http.ResponseWriter, r *http.Request) {
 
 // route calls the page of a request. Changes are POSTs, and nothing else is.
 func (v *view) route() error {
-	page := v.path[0]
-	id, action := "", ""
+	id := ""
 	switch n := len(v.path); {
 	case n > 3:
 		return latchkey.ErrNotFound
 	case n > 1:
-		id = v.path[1]
-		if n == 3 {
-			action = v.path[2]
-		}
-		if id == "" || n == 3 && action == "" {
+		if id = v.path[1]; id == "" || v.path[n-1] == "" {
 			return latchkey.ErrNotFound
 		}
 	}
-	at := page
-	if id != "" {
-		at += "/*"
-	}
-	if action != "" {
-		at += "/" + action
-	}
-	found, ok := pages[at]
+	found, ok := pages[v.at()]
 	if !ok {
 		return latchkey.ErrNotFound
 	}
+	v.pasted = found.pasted
 	do := found.get
 	switch v.r.Method {
 	case http.MethodGet, http.MethodHead:
@@ -303,18 +292,29 @@ func (v *view) route() error {
 	return do(v, id)
 }
 
+// at returns the key of pages for the path of a request.
+func (v *view) at() string {
+	at := slices.Clone(v.path)
+	if len(at) > 1 {
+		at[1] = "*"
+	}
+	return strings.Join(at, "/")
+}
+
 // page is the handlers of a path: "token/*/rotate" for "/token/<id>/rotate". confirm: it shows a secret, or ends
-// something for good, so that the host may ask who it is once more (Options.Confirm).
+// something for good, so that the host may ask who it is once more (Options.Confirm). pasted: its form may hold a key
+// that was pasted, so that it is not kept when it is refused.
 type page struct {
 	get, post func(v *view, id string) error
 	confirm   bool
+	pasted    bool
 }
 
 var pages map[string]page
 
 func init() {
 	pages = map[string]page{
-		"":                {get: (*view).list, post: (*view).search},
+		"":                {get: (*view).list, post: (*view).search, pasted: true},
 		"new":             {get: (*view).newToken, post: (*view).create, confirm: true},
 		"many":            {post: (*view).many, confirm: true},
 		"account":         {get: (*view).whole, post: (*view).switchOff, confirm: true},
@@ -328,7 +328,7 @@ func init() {
 		"token/*/signing": {get: (*view).confirmSigning, post: (*view).signing, confirm: true},
 		"token/*/access":  {get: (*view).tokenAccess},
 		"token/*/usage":   {get: (*view).tokenUsage},
-		"roles":           {get: (*view).roles, post: (*view).searchRoles},
+		"roles":           {get: (*view).roles, post: (*view).searchRoles, pasted: true},
 		"role":            {get: (*view).newRole, post: (*view).createRole},
 		"role/*":          {get: (*view).editRole, post: (*view).saveRole},
 		"role/*/delete":   {get: (*view).confirmDeleteRole, post: (*view).deleteRole, confirm: true},
@@ -337,13 +337,13 @@ func init() {
 		"usage.csv":       {get: (*view).usageCSV},
 		"refusals.csv":    {get: (*view).refusalsCSV},
 		"tokens.csv":      {get: (*view).tokensCSV},
-		"audit":           {get: (*view).audit},
+		"audit":           {get: (*view).audit, post: (*view).filterAudit, pasted: true},
 		"audit.csv":       {get: (*view).auditCSV},
 		"audit/*":         {get: (*view).auditEvent},
-		"leak":            {get: (*view).leakForm, post: (*view).findLeak},
+		"leak":            {get: (*view).leakForm, post: (*view).findLeak, pasted: true},
 		"token/*/leak":    {get: (*view).leaked},
 		"token/*/end":     {get: (*view).confirmEnd, post: (*view).endSecret, confirm: true},
-		"token/*/history": {get: (*view).tokenHistory},
-		"role/*/history":  {get: (*view).roleHistory},
+		"token/*/history": {get: (*view).tokenHistory, post: (*view).filterAudit, pasted: true},
+		"role/*/history":  {get: (*view).roleHistory, post: (*view).filterAudit, pasted: true},
 	}
 }

@@ -16,7 +16,8 @@ type balance struct {
 	Left   latchkey.Credits // with what is carried
 	Resets time.Time        // zero: never
 	Width  int              // percent
-	Whose  string           // "": the token's own
+	Whose  string           // "": the token's own, or the account's
+	Shared bool             // it is the account's
 	Link   string           // the page of the token it belongs to
 }
 
@@ -67,7 +68,7 @@ func (v *view) balances(t *latchkey.Token, meters []string) (out []balance, err 
 		}
 		switch parent, ok := named[b.TokenID]; {
 		case b.TokenID == "":
-			x.Whose = v.say("facts.account")
+			x.Shared = true
 		case ok:
 			x.Whose, x.Link = label(&parent), "token/"+b.TokenID
 		}

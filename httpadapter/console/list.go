@@ -14,6 +14,8 @@ const (
 	pageSize  = 20
 	sparkDays = 14
 	soonEnds  = 7 * 24 * time.Hour // a token that ends within it is shown as expiring
+
+	maxReasonShown = 100 // bytes on a page of the reason of a revocation; the history of the token has all of it
 )
 
 // row is one token of the list.
@@ -45,7 +47,7 @@ func (w *Words) stateOf(t *latchkey.Token, now time.Time) state {
 	}
 	switch t.State(now) {
 	case latchkey.Revoked:
-		return state{w.say("list.revoked"), "off", isolated(t.Reason)}
+		return state{w.say("list.revoked"), "off", isolated(brief(t.Reason, maxReasonShown))}
 	case latchkey.Disabled:
 		return state{w.say("list.disabled"), "off", ""}
 	case latchkey.NotYetValid:
@@ -118,7 +120,12 @@ func (v *view) list(string) error {
 	if away, err := v.redirectKey(text(v.query, "q")); away || err != nil {
 		return err
 	}
-	return v.showList(readListing(v.query), false)
+	l := readListing(v.query)
+	if said := l.unsaid(); said.Role != l.Role || said.Client != l.Client || said.Origin != l.Origin {
+		v.w.Header().Set("Referrer-Policy", "no-referrer")
+		return v.redirect(strings.TrimPrefix(listLink(said.filters()), "./"))
+	}
+	return v.showList(l, false)
 }
 
 // showList shows a part of the list. unsaid: the searched text may be a secret, so no URL and no field repeats it.
@@ -130,7 +137,9 @@ func (v *view) showList(l listing, unsaid bool) error {
 	}
 	page := ui{Title: nameHeading(v.product()), Nav: "tokens"}
 	if errors.Is(err, latchkey.ErrInvalid) && l.Role != "" {
-		p, page.Errors, err = listPart{}, []template.HTML{v.rich("find.no-role", "name", l.Role)}, nil
+		if p, err = (listPart{}), nil; !unsaid {
+			page.Errors = []template.HTML{v.rich("find.no-role", "name", l.Role)}
+		}
 	}
 	if err != nil {
 		return err
@@ -163,6 +172,11 @@ func (v *view) showList(l listing, unsaid bool) error {
 	said := l
 	if unsaid {
 		said = l.unsaid()
+		for _, filter := range []*string{&said.Role, &said.Client, &said.Origin} {
+			if mayBeKey(*filter) {
+				*filter = ""
+			}
+		}
 	}
 	filters := said.filters()
 	filters.Del("sort")

@@ -133,12 +133,32 @@ func (l *listing) at(p place) url.Values {
 	return u
 }
 
-// unsaid returns the listing without a text that may be a key.
+// unsaid returns the listing without a text that may be a key. The id of a client may look like a key of another
+// system, so of the filters only what begins like a token's text is left out.
 func (l listing) unsaid() listing {
 	if mayBeKey(l.Find) {
 		l.Find = ""
 	}
+	for _, filter := range []*string{&l.Role, &l.Client, &l.Origin} {
+		if ownKey(*filter) {
+			*filter = ""
+		}
+	}
 	return l
+}
+
+// queries returns a query for each filter that may be a key, which selects what the filter names.
+func (l *listing) queries() (out []latchkey.TokenQuery) {
+	if mayBeKey(l.Role) {
+		out = append(out, latchkey.TokenQuery{Role: l.Role})
+	}
+	if mayBeKey(l.Client) {
+		out = append(out, latchkey.TokenQuery{Client: l.Client})
+	}
+	if mayBeKey(l.Origin) {
+		out = append(out, latchkey.TokenQuery{Origin: &l.Origin})
+	}
+	return out
 }
 
 // listLink returns the address of a part of the list, relative to the list.

@@ -55,6 +55,7 @@ type manyForm struct {
 	Parent string   // what this token minted
 	Before string   // created before this moment, in UTC
 	list   listing
+	Asked  time.Time // when the question was asked; zero: it was not
 	Reason string
 	Days   string // of extend: a number, or endsDate
 	End    string
@@ -78,6 +79,11 @@ func (v *view) readMany() *manyForm {
 	for name, n := range map[string]*int{"total": &m.Total, "seen": &m.Seen, "did": &m.Done, "denied": &m.Denied} {
 		*n, _ = strconv.Atoi(text(f, name))
 		*n = max(0, *n)
+	}
+	if n, err := strconv.ParseInt(text(f, "asked"), 10, 64); err == nil {
+		if at := time.UnixMicro(n).UTC(); !at.After(v.now) && v.now.Sub(at) < submissionKept {
+			m.Asked = at
+		}
 	}
 	if !wholeID.MatchString(m.After) {
 		m.After = ""
@@ -108,23 +114,34 @@ func (v *view) manyBar(l *listing, count int, unsaid bool) *manyBar {
 	return bar
 }
 
-// selector returns what is meant. It returns false if nothing is.
+// AskedText is the value of the form's hidden field.
+func (m *manyForm) AskedText() string { return strconv.FormatInt(m.Asked.UnixMicro(), 10) }
+
+// selector returns what is meant. It returns false if nothing is. What was made after the question was asked is not
+// meant, and the filters' days are counted from then on.
 func (m *manyForm) selector(now time.Time) (latchkey.Selector, bool) {
+	if !m.Asked.IsZero() {
+		now = m.Asked
+	}
+	made := now.Add(time.Microsecond)
 	if before, ok := parseMoment(m.Before); m.Before != "" && (!ok || before.IsZero()) {
 		return latchkey.Selector{}, false
 	} else if m.Before != "" {
 		return latchkey.Selector{CreatedBefore: before}, true
 	}
 	if m.Parent != "" {
-		return latchkey.Selector{Parent: m.Parent}, true
+		return latchkey.Selector{Parent: m.Parent, CreatedBefore: made}, true
 	}
 	if !m.All {
 		return latchkey.Selector{IDs: m.IDs}, len(m.IDs) > 0
 	}
 	q, keep := m.list.query(now)
 	// Such a search finds one token: select its row.
-	if keep != nil || q.Search != "" || len(q.IDs) > 0 || mayBeKey(m.list.Find) {
+	if keep != nil || q.Search != "" || len(q.IDs) > 0 || m.list != m.list.unsaid() {
 		return latchkey.Selector{}, false
+	}
+	if q.CreatedBefore.IsZero() {
+		q.CreatedBefore = made
 	}
 	return latchkey.Selector{Client: q.Client, Role: q.Role, Origin: q.Origin, Kinds: q.Kinds, Find: q.Find,
 		States: q.States, CreatedBefore: q.CreatedBefore, UnusedSince: q.UnusedSince, ExpiresFrom: q.ExpiresFrom,
@@ -175,18 +192,27 @@ func (v *view) many(string) error {
 			action, nil)
 	}
 	if text(v.form, "go") == "" {
-		return v.askMany(http.StatusOK, ui{}, m, action, s)
+		return v.askMany(http.StatusOK, ui{}, m, action)
 	}
 	edit := v.manyEdit(m)
 	if len(m.Errors) > 0 {
-		return v.askMany(http.StatusUnprocessableEntity, ui{Errors: []template.HTML{v.rich("many.correct")}}, m, action, s)
+		return v.askMany(http.StatusUnprocessableEntity, ui{Errors: []template.HTML{v.rich("many.correct")}}, m, action)
+	}
+	if m.After == "" { // the first step: what was confirmed is what is done
+		count, err := v.account.CountTokens(v.r.Context(), s.Query(), maxCounted)
+		if err != nil {
+			return err
+		}
+		if count != m.Total {
+			return v.askMany(http.StatusConflict, ui{Errors: []template.HTML{v.rich("many.other-count")}}, m, action)
+		}
 	}
 	s.Most, s.After = action.perStep, m.After
 	swept, err := v.sweep(m, s, edit)
 	switch words := v.errorText(err); {
 	case errors.Is(err, latchkey.ErrInvalid) && words != "" && swept.Seen == 0:
 		return v.askMany(http.StatusUnprocessableEntity, ui{Errors: []template.HTML{v.rich("many.nothing-done") + " " +
-			words}}, m, action, s)
+			words}}, m, action)
 	case err != nil && swept.Seen == 0:
 		return err
 	}
@@ -206,8 +232,9 @@ func (v *view) sweep(m *manyForm, s latchkey.Selector, edit latchkey.Edit) (latc
 }
 
 // askMany asks whether to go on, with the number of tokens that are meant.
-func (v *view) askMany(status int, page ui, m *manyForm, action manyAction, s latchkey.Selector) error {
-	s.Most, s.After = 0, ""
+func (v *view) askMany(status int, page ui, m *manyForm, action manyAction) error {
+	m.Asked = v.now
+	s, _ := m.selector(v.now)
 	count, err := v.account.CountTokens(v.r.Context(), s.Query(), maxCounted)
 	if err != nil {
 		return err
@@ -247,7 +274,8 @@ func (v *view) askMany(status int, page ui, m *manyForm, action manyAction, s la
 	page.FieldErrors = v.fieldErrorsOf(m.Errors)
 	return v.show(status, "many", page, map[string]any{"M": m, "A": action, "Count": count, "Most": maxCounted,
 		"Some": some, "Rest": count - len(some), "Hidden": v.typedFields("go", "reason", "days", "end", "with", "behind",
-			"total", "seen", "did", "denied", "form"), "Roles": roles, "Ends": ends, "Result": nil, "About": v.say(action.About,
+			"total", "seen", "did", "denied", "form", "asked"),
+		"Roles": roles, "Ends": ends, "Result": nil, "About": v.say(action.About,
 			"soon", v.takesEffect()), "Do": v.say(action.Do, "n", count), "Back": v.manyBack(m)})
 }
 

@@ -100,10 +100,10 @@ func TestManyEdits(t *testing.T) {
 	w.issue(latchkey.Spec{Kind: latchkey.KindSecret, Name: "root"})
 	all := func(do string) url.Values { return url.Values{"do": {do}, "all": {"on"}} }
 	page := w.carryOut(all("extend"), map[string]string{"days": "30"})
-	require.Contains(t, textOf(page), "All 2 tokens. 1 changed. 1 were so already.")
+	require.Contains(t, textOf(page), "All 2 tokens. 1 changed. 1 was so already.")
 	require.True(t, w.token(w.ids("key")[0]).Validity.NotAfter.Equal(w.now.Add(30*day).Truncate(time.Second)))
 	page = w.carryOut(all("addrole"), map[string]string{"with": reader.ID})
-	require.Contains(t, page, "1 changed. 1 were refused.")
+	require.Contains(t, page, "1 changed. 1 was refused.")
 	require.Contains(t, page, ">root<")
 	require.Equal(t, []string{reader.ID}, w.token(w.ids("key")[0]).Roles)
 	w.carryOut(all("droprole"), map[string]string{"with": "reader"})
@@ -162,7 +162,7 @@ func TestManyNeedsRights(t *testing.T) {
 		latchkey.Permissions{latchkey.Allow(latchkey.Read).On("latchkey/*")}))
 	require.NotContains(t, w.get(""), `name="id"`)
 	page := w.carryOut(url.Values{"do": {"revoke"}, "all": {"on"}}, nil)
-	require.Contains(t, page, "1 were refused.")
+	require.Contains(t, page, "1 was refused.")
 	require.Contains(t, page, "it takes rights that you do not have")
 	require.Equal(t, "active", w.states()["k"])
 }

@@ -75,6 +75,25 @@ func visible(page string) string {
 	return b.String()
 }
 
+// brief cuts a text to about most bytes of a page, of which some characters take many. It is for the names in the rows
+// of a page.
+func brief(s string, most int) string {
+	for i, r := range s {
+		switch {
+		case strings.ContainsRune(`"'&<>`, r):
+			most -= len("&#34;")
+		case invisible(r, 0, 0):
+			most -= len("⟨U+0000⟩")
+		default:
+			most -= utf8.RuneLen(r)
+		}
+		if most < 0 {
+			return s[:i] + "…"
+		}
+	}
+	return s
+}
+
 // asTyped returns a text for a field of a form; [visible] leaves it unchanged.
 func asTyped(s string) template.HTML {
 	var b strings.Builder

@@ -250,23 +250,39 @@ func (e *ruleForm) rule(v *view) (latchkey.Rule, error) {
 	return r, r.Validate()
 }
 
-// condition returns the condition of the form. A text that was changed counts, and the rows do not. Otherwise the rows
-// are the whole condition if they were drawn for all of it, and else they are added to the text.
+// condition returns the condition of the form: the text if that was changed, or the rows. If both were changed, neither
+// can be left out without giving other rights than were meant, and that is an error. The rows are the whole condition
+// if they were drawn for all of it, and else they are added to the text.
 func (e *ruleForm) condition(v *view) (latchkey.Condition, error) {
-	base := latchkey.AllRows
-	if e.Where != "" {
-		var err error
-		if base, err = parseWhere(e.Where); err != nil {
-			return latchkey.Condition{}, err
-		}
+	base, err := parseWhere(e.Where)
+	if err != nil {
+		return latchkey.Condition{}, err
 	}
+	was, err := parseWhere(e.Was)
+	if err != nil {
+		was = latchkey.AllRows // no form of this console
+	}
+	_, drawn := v.comparisons(was)
 	if e.Where != e.Was {
-		return base, nil
+		rows, err := e.joined(v, nil)
+		switch {
+		case err != nil:
+			return latchkey.Condition{}, err
+		case rows.IsAllRows(), rows.Equal(base), drawn != "" && rows.Equal(was):
+			return base, nil
+		}
+		return latchkey.Condition{}, fmt.Errorf("%w: the rows and the text of the condition were both changed: change one "+
+			"of them", latchkey.ErrInvalid)
 	}
 	var parts []latchkey.Condition
-	if _, join := v.comparisons(base); join == "" && !base.IsAllRows() {
+	if drawn == "" && !base.IsAllRows() {
 		parts = append(parts, base) // it is no list of comparisons
 	}
+	return e.joined(v, parts)
+}
+
+// joined returns what the rows say together with other parts.
+func (e *ruleForm) joined(v *view, parts []latchkey.Condition) (latchkey.Condition, error) {
 	for _, row := range e.Rows {
 		if row.blank() {
 			continue
@@ -286,8 +302,11 @@ func (e *ruleForm) condition(v *view) (latchkey.Condition, error) {
 	return latchkey.All(parts...), nil
 }
 
-// parseWhere reads a condition that was typed as text, or as JSON.
+// parseWhere reads a condition that was typed as text, or as JSON. "" is every row.
 func parseWhere(text string) (c latchkey.Condition, err error) {
+	if text == "" {
+		return latchkey.AllRows, nil
+	}
 	if strings.HasPrefix(text, "{") || text == "true" || text == "false" {
 		err = c.UnmarshalJSON([]byte(text))
 		return c, err

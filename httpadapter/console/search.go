@@ -71,7 +71,15 @@ func (v *view) search(string) error {
 	if id != "" {
 		return v.redirect("token/" + id)
 	}
-	if mayBeKey(l.Find) {
+	secret := mayBeKey(l.Find)
+	for _, q := range l.queries() { // what names nothing here may be a key
+		n, err := v.account.CountTokens(v.r.Context(), q, 1)
+		if err != nil && !errors.Is(err, latchkey.ErrInvalid) { // no role has the name
+			return err
+		}
+		secret = secret || n == 0
+	}
+	if secret {
 		l.place = place{}
 		return v.showList(l, true)
 	}
@@ -104,8 +112,8 @@ func (v *view) redirectKey(q string) (bool, error) {
 func storeSearch(typed string) (find, prefix string, keep func(*latchkey.Token) bool) {
 	begin, end, masked := strings.Cut(typed, "…")
 	switch {
-	case len(typed) >= wholeKey && ownKey(typed): // looked up by its digest already
-		return "", "", func(*latchkey.Token) bool { return false }
+	case len(typed) >= wholeKey && ownKey(typed): // looked up by its digest already: only a name can hold it
+		return typed, "", nil
 	case !keyPrefix.MatchString(typed) || len(begin) <= hintChars && len(end) <= hintEnd:
 		return typed, "", nil
 	}

@@ -32,7 +32,7 @@ var templates = sync.OnceValue(func() *template.Template {
 
 // commonFuncs are the functions of the templates that are the same in every language.
 var commonFuncs = template.FuncMap{
-	"val": asTyped, "exact": exact, "shorten": shorten, "link": link, "links": linksTo,
+	"val": asTyped, "exact": exact, "shorten": shorten, "brief": brief, "link": link, "links": linksTo,
 	"plus": func(n ...int) (sum int) {
 		for _, x := range n {
 			sum += x
@@ -129,6 +129,8 @@ type view struct {
 	form    *form.Value       // of a POST
 	typed   string            // the same, still encoded
 	query   *form.Value
+	pasted  bool          // the form may hold a pasted key
+	unsaid  template.HTML // why such a form selects nothing
 }
 
 // signIn authenticates the person who sent the request.
@@ -240,7 +242,7 @@ func writeHidden(b *strings.Builder, name, value string) {
 // resendForm returns the form that was sent, to be sent again. It returns "" if there is none, or if it is too large.
 // It does not keep the text of a search field, which may be a secret.
 func (v *view) resendForm() template.HTML {
-	if v.typed == "" || v.path[0] == "" || v.path[0] == "roles" || v.path[0] == "leak" {
+	if v.typed == "" || v.pasted {
 		return ""
 	}
 	// The sender may not be authenticated, so the form is decoded into one buffer, without an allocation for each field.

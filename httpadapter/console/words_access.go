@@ -20,7 +20,7 @@ var accessWords = phrases{
 	"access.chain-client":     {"for the client {name}", "für den Client {name}"},
 	"access.chain-inherited":  {"(inherited)", "(geerbt)"},
 	"access.chain-everything": {"may do everything", "darf alles"},
-	"access.chain-full":       {"may do all that the next may do", "darf alles, was das Nächste darf"},
+	"access.chain-full":       {"may do all that the next may do", "darf alles, was das nächste darf"},
 	"access.chain-boundary": {
 		"{n, plural, =0 {its boundary allows nothing} one {its boundary, # rule} other {its boundary, # rules}}",
 		"{n, plural, =0 {seine Grenze erlaubt nichts} one {seine Grenze, # Regel} other {seine Grenze, # Regeln}}",
@@ -30,8 +30,8 @@ var accessWords = phrases{
 		"{n, plural, =0 {keine eigenen Regeln} one {# eigene Regel} other {# eigene Regeln}}",
 	},
 	"access.chain-about": {
-		"Each may do no more than all below it.",
-		"Jedes darf nicht mehr als alle darunter.",
+		"None may do more than all below it.",
+		"Keines darf mehr als alle darunter.",
 	},
 	"access.chain-hidden": {
 		"A token that you may not see ({id})",

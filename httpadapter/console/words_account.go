@@ -13,7 +13,7 @@ var accountWords = phrases{
 	"account.off":       {"Switch the account off", "Das Konto abschalten"},
 	"account.off-short": {
 		"Every request with any token of this account is refused, until the operator of this service switches it on again.",
-		"Jede Anfrage mit irgendeinem Token dieses Kontos wird abgewiesen, bis der Betrieb dieses Dienstes es wieder " +
+		"Jede Anfrage mit irgendeinem Token dieses Kontos wird abgewiesen, bis der Betreiber dieses Dienstes es wieder " +
 			"einschaltet.",
 	},
 	"account.ask-off":   {"Switch off…", "Abschalten …"},
@@ -29,13 +29,13 @@ var accountWords = phrases{
 	"account.off-warn": {
 		"You cannot undo this here: these pages are closed, too. Only the operator of this service can switch the account " +
 			"on again.",
-		"Hier lässt sich das nicht rückgängig machen: auch diese Seiten sind dann geschlossen. Nur der Betrieb dieses " +
+		"Hier lässt sich das nicht rückgängig machen: auch diese Seiten sind dann geschlossen. Nur der Betreiber dieses " +
 			"Dienstes kann das Konto wieder einschalten.",
 	},
 	"account.do-off": {"Switch the account off", "Das Konto abschalten"},
 	"account.is-off": {"The account is switched off", "Das Konto ist abgeschaltet"},
 	"account.is-off-about": {
 		"All requests with its tokens are refused. Ask the operator of this service to switch it on again.",
-		"Alle Anfragen mit seinen Token werden abgewiesen. Der Betrieb dieses Dienstes kann es wieder einschalten.",
+		"Alle Anfragen mit seinen Token werden abgewiesen. Der Betreiber dieses Dienstes kann es wieder einschalten.",
 	},
 }

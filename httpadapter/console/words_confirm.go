@@ -42,7 +42,7 @@ var confirmWords = phrases{
 			"kann jeder " +
 			"es benutzen, der es hat."},
 	"confirm.rotate-if-leaked": {"Has the old secret leaked? <link>Then choose a short overlap.</link>",
-		"Ist das alte Geheimnis bekannt geworden? <link>Dann genügt eine kurze Übergangszeit.</link>"},
+		"Ist das alte Geheimnis bekannt geworden? <link>Dann eine kurze Übergangszeit wählen.</link>"},
 	"confirm.overlap-hour":  {"1 hour", "1 Stunde"},
 	"confirm.overlap-day":   {"1 day", "1 Tag"},
 	"confirm.overlap-week":  {"1 week", "1 Woche"},

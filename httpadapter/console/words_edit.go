@@ -96,7 +96,7 @@ var editWords = phrases{
 		"Also holds, and is not changed here: {limit}.",
 		"Gilt außerdem und wird hier nicht geändert: {limit}.",
 	},
-	"edit.rate":         {"Rate limit", "Ratenlimit"},
+	"edit.rate":         {"Rate limit", "Anfragelimit"},
 	"edit.requests":     {"Requests", "Anfragen"},
 	"edit.requests-per": {"requests per", "Anfragen pro"},
 	"edit.per":          {"Per", "Pro"},

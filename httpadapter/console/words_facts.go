@@ -27,7 +27,7 @@ var factsWords = phrases{
 		"{n, plural, one {# request} other {# requests}} per {per}, and {burst} more at once",
 		"{n, plural, one {# Anfrage} other {# Anfragen}} pro {per}, und {burst} mehr auf einmal",
 	},
-	"facts.account":  {"the account", "Konto"},
+	"facts.account":  {"the account", "dem Konto"},
 	"facts.boundary": {"Boundary", "Grenze"},
 	"facts.boundary-about": {
 		"no token may do more than the account as a whole",

@@ -27,7 +27,7 @@ var findWords = phrases{
 	"find.sort-name":   {"By name", "Nach Namen"},
 	"find.sort-used":   {"Last used first", "Zuletzt benutzte zuerst"},
 	"find.sort-idle":   {"Longest unused first", "Am längsten unbenutzte zuerst"},
-	"find.sort-end":    {"Ends first", "Zuerst ablaufende zuerst"},
+	"find.sort-end":    {"Ends first", "Bald ablaufende zuerst"},
 	"find.caption":     {"Tokens", "Token"},
 	"find.count":       {"{n, plural, one {# token} other {# tokens}}", "{n, plural, one {# Token} other {# Token}}"},
 	"find.count-most":  {"{n} tokens or more", "{n} Token oder mehr"},

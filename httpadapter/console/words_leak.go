@@ -3,9 +3,10 @@ package console
 // leakWords are the texts of the pages about a key that has leaked.
 var leakWords = phrases{
 	"leak.title": {"A key has leaked", "Ein Schlüssel ist bekannt geworden"},
-	"leak.about": {"Paste the key. The next page says whose it is, when and from where it was last used, and ends it.",
-		"Den Schlüssel hier einfügen. Die nächste Seite sagt, wem er gehört und wann und von wo er zuletzt benutzt wurde, " +
-			"und beendet ihn."},
+	"leak.about": {"Paste the key. The next page says whose it is, and when and from where it was last used. You can " +
+		"end it there.",
+		"Den Schlüssel hier einfügen. Auf der nächsten Seite steht, wem er gehört und wann und von wo er zuletzt benutzt " +
+			"wurde; dort lässt er sich beenden."},
 	"leak.key":  {"Key", "Schlüssel"},
 	"leak.look": {"Look it up", "Nachschlagen"},
 	"leak.nowhere": {"It is looked up by its digest. It is not kept, and appears in no address, log or page.",

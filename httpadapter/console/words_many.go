@@ -112,6 +112,11 @@ var manyWords = phrases{
 		"Nothing was done. Correct the marked field below.",
 		"Es wurde nichts ausgeführt. Das markierte Feld unten ist zu berichtigen.",
 	},
+	"many.other-count": {
+		"Nothing was done: the number of tokens that match has changed since you were asked. Look again.",
+		"Es wurde nichts ausgeführt: Die Zahl der gefundenen Token hat sich seit der Frage geändert. Bitte noch einmal " +
+			"prüfen.",
+	},
 	"many.nothing-done": {"Nothing was done.", "Es wurde nichts ausgeführt."},
 	"many.nothing":      {"Nothing is selected", "Nichts ausgewählt"},
 	"many.nothing-selected": {
@@ -134,9 +139,15 @@ var manyWords = phrases{
 		"{n, plural, =0 {Kein Token war übrig.} one {# Token.} other {Alle # Token.}}",
 	},
 	"many.changed": {"{n} changed.", "{n} geändert."},
-	"many.same":    {"{n} were so already.", "{n} waren schon so."},
-	"many.refused": {"{n} were refused.", "{n} wurden abgelehnt."},
-	"many.share":   {"{n} percent", "{n} Prozent"},
+	"many.same": {
+		"{n, plural, one {# was so already.} other {# were so already.}}",
+		"{n, plural, one {# war schon so.} other {# waren schon so.}}",
+	},
+	"many.refused": {
+		"{n, plural, one {# was refused.} other {# were refused.}}",
+		"{n, plural, one {# wurde abgelehnt.} other {# wurden abgelehnt.}}",
+	},
+	"many.share": {"{n} percent", "{n} Prozent"},
 	"many.refused-head": {
 		"Refused in this step",
 		"In diesem Schritt abgelehnt",

@@ -64,8 +64,8 @@ var roleWords = phrases{
 	"role.add-row":       {"Add a condition", "Bedingung hinzufügen"},
 	"role.as-text":       {"As text, or JSON", "Als Text oder JSON"},
 	"role.as-text-about": {
-		"What is changed here replaces the conditions above. It takes the text that these pages show.",
-		"Was hier geändert wird, ersetzt die Bedingungen oben. Es nimmt den Text, den diese Seiten zeigen.",
+		"Change this or the conditions above, not both. It takes the text that these pages show.",
+		"Entweder dies oder die Bedingungen oben ändern. Das Feld versteht den Text, den diese Seiten zeigen.",
 	},
 	"role.review": {"See what changes", "Ansehen, was sich ändert"},
 	"role.foreseen": {"Nothing is saved yet. See below what would change.",
