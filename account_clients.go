@@ -88,7 +88,9 @@ func (a Account) ExportClient(ctx context.Context, id string, w io.Writer) error
 // them, the name, and what audit events hold of such tokens. Tokens that were issued or imported for the client are
 // among them. Events keep who did what, when, from where, and the id of the token. Where the client was the actor, as
 // an Assumed caller, "client:" is left of that. Usage stays, as that of no client, so that sums do not change. Of the
-// erasure an event "client.erase" is kept, which does not name the client. The id stays where the host itself wrote it:
+// erasure an event "client.erase" is kept, which does not name the client, and events "audit.redact", which tell
+// [Account.VerifyAudit] whose events were emptied. Hashes stay: who has the Keyring, and knows all that an event held,
+// can tell that it was that. Without a Keyring everybody can. The id stays where the host itself wrote it:
 // in rules, in names and in Extra of other records; and in events that [Manager.Deliver] delivered before.
 //
 // Other processes write what they counted for the client within about a second, or when the store can be reached again.
@@ -125,11 +127,15 @@ func (a Account) EraseClient(ctx context.Context, id string) error {
 			if err := a.m.counters.FlushOwner(ctx, a.owner); err != nil {
 				return err
 			}
-			if err := a.redactClient(ctx, id); err != nil {
+			if err := c.redactClient(ctx, id); err != nil {
+				return err
+			}
+			events, err := a.redactsActor(ctx, id)
+			if err != nil {
 				return err
 			}
 			w := Write{ForgetClients: []string{id}, Silent: true}
-			if err := c.write(ctx, w, Event{Action: "client.erase"}); err != nil {
+			if err := c.write(ctx, w, append(events, Event{Action: "client.erase"})...); err != nil {
 				return err
 			}
 			left, err := a.m.store.Tokens(ctx, a.owner, TokenQuery{Client: id, Page: Page{Limit: 1}})
@@ -171,7 +177,6 @@ func (a Account) deleteClientTokens(ctx context.Context, id string) error {
 				return err
 			}
 			w.DeleteTokens = append(w.DeleteTokens, Ref{ID: t.ID, Version: f.Token.Version})
-			w.Redact = append(w.Redact, t.ID)
 			events = append(events, Event{Action: "token.delete", Object: t.ID})
 		}
 		if len(w.DeleteTokens) == 0 {
@@ -183,16 +188,21 @@ func (a Account) deleteClientTokens(ctx context.Context, id string) error {
 	}
 }
 
-// redactClient empties the events that hold a token of a client, those of tokens that are long gone too.
-func (a Account) redactClient(ctx context.Context, id string) error {
-	objects := map[string]bool{}
-	err := a.eachEventOfClient(ctx, id, nil, func(e *Event) error {
-		objects[e.Object] = true
+// redactClient empties the events of tokens of a client, those of tokens that are long gone too. The events that tell
+// of it name a token only if an event that is as it was written says whose the token was. Otherwise who can write the
+// database could have the events of any token emptied, as if these had been the client's.
+func (c *call) redactClient(ctx context.Context, id string) error {
+	ring := c.m.opts.Keyring
+	objects := map[string]bool{} // and whether it is named
+	err := c.eachEventOfClient(ctx, id, nil, func(e *Event) error {
+		v := ring.judge(e)
+		objects[e.Object] = objects[e.Object] || ring.vouches(&v)
 		return nil
 	})
 	for some := range slices.Chunk(slices.Sorted(maps.Keys(objects)), 100) {
 		if err == nil {
-			err = a.m.write(ctx, Write{Owner: a.owner, Redact: some, Silent: true})
+			named := slices.DeleteFunc(slices.Clone(some), func(object string) bool { return !objects[object] })
+			err = c.write(ctx, Write{Redact: some, Silent: true}, redacts(named)...)
 		}
 	}
 	return err

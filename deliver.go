@@ -20,6 +20,15 @@ import (
 // with the number that is missing.
 func (m *Manager) Deliver(ctx context.Context, cursor string,
 	deliver func(ctx context.Context, events []Event) error) (int, error) {
+	return m.eachUndelivered(ctx, cursor, "latchkey: not all events were delivered", func(d Delivery) (int, error) {
+		return m.deliverOwner(ctx, cursor, d, deliver)
+	})
+}
+
+// eachUndelivered calls f with each owner that has events behind a cursor, and adds up what f returns. After an error
+// it goes on with the next owner.
+func (m *Manager) eachUndelivered(ctx context.Context, cursor, failed string,
+	f func(Delivery) (int, error)) (int, error) {
 	if err := CheckCursor(cursor); err != nil {
 		return 0, err
 	}
@@ -31,11 +40,11 @@ func (m *Manager) Deliver(ctx context.Context, cursor string,
 		for {
 			page, next, err := m.store.Undelivered(ctx, q)
 			if err != nil {
-				errs = append(errs, fmt.Errorf("latchkey: not all events were delivered%s: %w", ofFeed(feed, len(feeds)), err))
+				errs = append(errs, fmt.Errorf("%s%s: %w", failed, ofFeed(feed, len(feeds)), err))
 				break
 			}
 			for _, d := range page {
-				n, err := m.deliverOwner(ctx, cursor, d, deliver)
+				n, err := f(d)
 				if total += n; err != nil {
 					errs = append(errs, err)
 				}

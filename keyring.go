@@ -79,7 +79,8 @@ type ringKey struct {
 	id     uint32
 	secret []byte
 	seal   []byte
-	macs   sync.Pool // of *digester
+	macs   sync.Pool  // of *digester
+	audit  *sync.Pool // of *auditDigester
 }
 
 type digester struct {
@@ -127,7 +128,11 @@ func newRingKey(key Key) (*ringKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("latchkey: deriving a key: %w", err)
 	}
-	k := &ringKey{id: key.ID, secret: slices.Clone(key.Secret), seal: sealKey}
+	auditKey, err := subkey("audit")
+	if err != nil {
+		return nil, fmt.Errorf("latchkey: deriving a key: %w", err)
+	}
+	k := &ringKey{id: key.ID, secret: slices.Clone(key.Secret), seal: sealKey, audit: newAuditPool(auditKey)}
 	k.macs.New = func() any { return &digester{mac: hmac.New(sha256.New, digestKey)} }
 	return k, nil
 }

@@ -134,6 +134,8 @@ func (o *Options) prepare() (codeRoles, error) {
 		return codeRoles{}, errors.New("Options.SignatureSkew is negative: set a positive skew, or 0 for 15 minutes")
 	case o.LastUseAddress > NoAddress:
 		return codeRoles{}, errors.New("Options.LastUseAddress must be WholeAddress, NetworkAddress or NoAddress")
+	case o.KeepEvents > 0 && o.KeepEvents < time.Hour:
+		return codeRoles{}, errors.New("Options.KeepEvents is less than an hour: set more, or 0 to keep events for ever")
 	}
 	if wrong := o.Legacy.check(); wrong != "" {
 		return codeRoles{}, errors.New(wrong)
@@ -168,10 +170,9 @@ func (m *Manager) Wake() {
 	}
 }
 
-// Purge removes expired and revoked records (see Options.KeepExpired, Options.KeepRevoked, Options.KeepUsageDays and
-// [Store.Purge]) in bounded
-// batches, until none is left or ctx ends. It returns how many it removed. Call it regularly, hourly say. Several
-// nodes may call it at once.
+// Purge removes expired and revoked records (see Options.KeepExpired, Options.KeepRevoked, Options.KeepUsageDays,
+// Options.KeepEvents and [Store.Purge]) in bounded batches, until none is left or ctx ends. It returns how many it
+// removed. Call it regularly, hourly say. Several nodes may call it at once.
 //
 // What is removed cannot be restored, so Purge does not trust one clock. It removes what has ended by the store's clock
 // and by this machine's. It removes nothing and returns [ErrUnavailable] while the clocks are more than a minute apart.
@@ -209,6 +210,9 @@ func (m *Manager) purgeFeed(ctx context.Context, id FeedID, where string, clock 
 		err = clock()
 	}
 	if err != nil {
+		return 0, fmt.Errorf("latchkey: nothing was purged%s: %w", where, err)
+	}
+	if err := m.announcePurge(ctx, &p); err != nil {
 		return 0, fmt.Errorf("latchkey: nothing was purged%s: %w", where, err)
 	}
 	m.credits.RenewGroup(ctx, uint32(id)) // this process's leases are in use, and must not expire
@@ -287,6 +291,9 @@ func (m *Manager) write(ctx context.Context, w Write) error {
 	for i := range w.Events {
 		w.Events[i].At = w.At
 		w.Events[i].Owner = w.Owner
+	}
+	if len(w.Events) > 0 {
+		w.Seal = m.opts.Keyring.auditKey().sealer(w.Owner, w.Events)
 	}
 	if err := fault.UntilKnown(ctx, func() error { return m.store.Write(ctx, w) }); err != nil {
 		if !w.Silent && errors.Is(err, ErrUnknownOutcome) {

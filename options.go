@@ -93,6 +93,12 @@ type Options struct {
 	KeepUsageDays   time.Duration
 	KeepUsageMonths time.Duration
 
+	// KeepEvents is how long Purge keeps audit events. 0 or negative: for ever. Of each owner of which it
+	// removes events, Purge first writes one of its own, "audit.purge", which says up to which number events may be gone.
+	// It is part of the chain, so [Account.VerifyAudit] tells events that Purge removed from those that somebody else did.
+	// Purge then reads a row of each owner that has events. An hour or more: New panics if it is less.
+	KeepEvents time.Duration
+
 	// PublicSuffix reports whether anybody can register names beneath a host ("co.uk"). A domain restriction
 	// "*.<suffix>" is then refused. Nil: such a restriction needs two labels after the star.
 	PublicSuffix func(host string) bool

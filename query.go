@@ -550,8 +550,10 @@ type Event struct {
 	Reason string          `json:"reason,omitempty"`
 	Before json.RawMessage `json:"before,omitempty"` // the record, without secrets; nil: there was none
 	After  json.RawMessage `json:"after,omitempty"`
-	// Prev and Hash are for a chain of hashes: that of the event before, and this one's. Each has at most 64 bytes. They
-	// are kept as they are put. Nothing computes or checks them yet.
+	// Prev and Hash chain the events of an owner, each at most 64 bytes. Hash is a code of the event under a key of the
+	// Keyring, or SHA-256 without one. Prev is the Seq of the event before in the chain, in 8 bytes, and its Hash. Both
+	// are nil for an event that a program without a chain wrote, and Prev for the first of a chain. [Account.VerifyAudit]
+	// verifies them. A Store keeps them as they are put, or as Write.Seal sets them.
 	Prev []byte `json:"prev,omitempty"`
 	Hash []byte `json:"hash,omitempty"`
 }

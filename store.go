@@ -366,6 +366,14 @@ type Write struct {
 	// Live bounds how many tokens are live after this Write. ErrTooMany if there would be more. Nil: no bound.
 	Live   *LiveLimit
 	Events []Event // Seq and Owner are given by the Store
+	// Seal, if not nil, is called in the transaction for each of Events, in their order, when its Seq and Owner are set.
+	// It gets the index of the event, a copy, and the owner's head: what the last Seal of the owner returned, nil before
+	// the first. It sets Prev and Hash of the copy, which are kept, and returns the next head, of at most 64 bytes. The
+	// Store keeps the head with the number of the owner's last event: Purge and Erase leave both, and a Write without Seal
+	// leaves the head as it is. Seal changes nothing else, waits for nothing, and is safe for concurrent use. Neither it
+	// nor the Store writes to a slice of bytes that passed between them. It may be called several times for one event,
+	// because transactions are tried again: what the last call said is kept.
+	Seal func(i int, e *Event, head []byte) (next []byte)
 	// Silent writes leave the epoch and the feed alone. They are only for what can alter no answer: inserted tokens with
 	// their secrets, client names, events, and a secret that is digested anew.
 	Silent bool
@@ -625,7 +633,9 @@ type PurgePolicy struct {
 	//   - settled and lapsed reservations after their Until,
 	//   - accounts of credits after their Ends.
 	Changes time.Duration
-	Events  time.Duration // the audit trail; 0: for ever
+	// Events is how long the audit trail is kept. 0: for ever. Options.KeepEvents sets it, and has the chain of the trail
+	// tell of it: [Account.VerifyAudit] takes events that are removed without that for deleted.
+	Events time.Duration
 	// UsageDays is how long usage is kept by day, after the end of the month. Then the rows of each day are added to rows
 	// of the month that are equal in everything else, with the month as Day ("2026-11"), and removed: all in one
 	// transaction, so that a sum never changes. Rows that are added later to a day of such a month follow with the next

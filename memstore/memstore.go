@@ -86,6 +86,7 @@ type ownerData struct {
 	clients      index[string] // id → name
 	events       []latchkey.Event
 	seq          uint64 // of the last event
+	head         []byte // what the last Write.Seal returned
 	cursors      map[string]uint64
 	written      map[[16]byte]struct{}
 	once         map[[32]byte]int64

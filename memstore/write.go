@@ -168,14 +168,8 @@ func (tx *tx) commit() {
 	for _, id := range w.ForgetClients {
 		a.forgetClient(id)
 	}
-	for i := range a.events {
-		e := &a.events[i]
-		if slices.Contains(w.Redact, e.Object) {
-			e.Before, e.After, e.Reason = nil, nil, ""
-		}
-		if id, ok := strings.CutPrefix(e.Actor, "client:"); ok && slices.Contains(w.ForgetClients, id) {
-			e.Actor = "client:"
-		}
+	if len(w.Redact)+len(w.ForgetClients) > 0 {
+		a.redact(w.Redact, w.ForgetClients)
 	}
 	for _, r := range w.Revocations {
 		tx.list(latchkey.Change{Kind: latchkey.ChangedRevocation, ID: r.ID, Of: r.Of, Before: fromMicros(micros(r.Before)),
@@ -184,10 +178,13 @@ func (tx *tx) commit() {
 	if w.Erase {
 		tx.erase()
 	}
-	for _, e := range w.Events {
+	for i, e := range w.Events {
 		a.seq++
 		e.Seq, e.Owner, e.At = a.seq, a.id, fromMicros(micros(e.At))
-		a.events = append(a.events, copyEvent(e))
+		if e = copyEvent(e); w.Seal != nil {
+			a.head = w.Seal(i, &e, a.head) // Seal shares nothing that is written to later
+		}
+		a.events = append(a.events, e)
 	}
 	epoch, at := s.epoch.Load(), micros(w.At)
 	if len(tx.changes) > 0 {
@@ -570,14 +567,27 @@ func (tx *tx) putOwner() error {
 	return nil
 }
 
-// erase removes the data of an owner. It keeps the IDs of its writes and the number of its last event, for repeated
-// Writes and later events. Earlier changes stay in the feed.
+// erase removes the data of an owner. It keeps the IDs of its writes, and the number and the chain of its last event,
+// for repeated Writes and later events. Earlier changes stay in the feed.
 func (tx *tx) erase() {
 	for _, t := range tx.a.tokens.m {
 		tx.s.unlink(t.secrets...)
 	}
-	*tx.a = ownerData{id: tx.a.id, seq: tx.a.seq, cursors: tx.a.cursors, written: tx.a.written}
+	*tx.a = ownerData{id: tx.a.id, seq: tx.a.seq, head: tx.a.head, cursors: tx.a.cursors, written: tx.a.written}
 	tx.changed(latchkey.ChangedOwner, tx.a.id)
+}
+
+// redact empties the events of objects, and removes clients from events that these caused.
+func (a *ownerData) redact(objects, clients []string) {
+	for i := range a.events {
+		e := &a.events[i]
+		if slices.Contains(objects, e.Object) {
+			e.Before, e.After, e.Reason = nil, nil, ""
+		}
+		if id, ok := strings.CutPrefix(e.Actor, "client:"); ok && slices.Contains(clients, id) {
+			e.Actor = "client:"
+		}
+	}
 }
 
 // forgetClient removes a client. Its usage becomes that of no client.

@@ -38,6 +38,7 @@ var inFile = map[string]string{
 	"KeepRevoked":     "keep_revoked",
 	"KeepUsageDays":   "keep_usage_days",
 	"KeepUsageMonths": "keep_usage_months",
+	"KeepEvents":      "keep_events",
 	"SignatureSkew":   "signature_skew",
 }
 
@@ -91,6 +92,7 @@ func TestEachMemberSetsItsField(t *testing.T) {
 		"keep_revoked":      `"forever"`,
 		"keep_usage_days":   `"90d"`,
 		"keep_usage_months": `"730d"`,
+		"keep_events":       `"400d"`,
 		"signature_skew":    `"1m"`,
 	}
 	for field, member := range inFile {

@@ -66,6 +66,7 @@ func (s *Settings) plain() *latchkey.Options {
 		KeepRevoked:     time.Duration(f.KeepRevoked),
 		KeepUsageDays:   time.Duration(f.KeepUsageDays),
 		KeepUsageMonths: time.Duration(f.KeepUsageMonths),
+		KeepEvents:      time.Duration(f.KeepEvents),
 		SignatureSkew:   time.Duration(f.SignatureSkew),
 	}
 	if shapes := s.imported; len(shapes) > 0 {

@@ -60,6 +60,7 @@ type file struct {
 	KeepRevoked     keep          `json:"keep_revoked"`
 	KeepUsageDays   keep          `json:"keep_usage_days"`
 	KeepUsageMonths keep          `json:"keep_usage_months"`
+	KeepEvents      keep          `json:"keep_events"`
 }
 
 type storeForm struct {

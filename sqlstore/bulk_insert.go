@@ -36,8 +36,8 @@ var (
 		not_after bigint, head bigint, owner_version bigint, found bytea`, nil)
 	eventRows = newBulkTable("latchkey_events", `owner text, seq bigint, at bigint, actor text, origin text, action text,
 		object text, reason text, old bytea, new bytea, prev bytea, hash bytea`, nil)
-	eventSeqRows = newBulkTable("latchkey_event_seqs", "owner text, seq bigint", func(d *dialect) string {
-		return d.onConflictUpdate("owner", "seq = excluded.seq")
+	eventSeqRows = newBulkTable("latchkey_event_seqs", "owner text, seq bigint, head bytea", func(d *dialect) string {
+		return d.onConflictUpdate("owner", "seq = excluded.seq, head = excluded.head")
 	})
 	liveRows = newBulkTable("latchkey_live", "owner text, parent text, live bigint, owner_version bigint, oldest text",
 		func(d *dialect) string {

@@ -248,19 +248,20 @@ func (t *tx) applyShared(b *sharedBatch, members []*job) error {
 		w := &j.plan.w
 		rows[i] = []any{w.Owner, w.ID[:], w.At.UnixMicro()}
 	}
-	t.eventSeqs = map[string]int64{}
+	t.eventHeads = map[string]eventHead{}
 	owners := arrayOf(rows, 0)
-	err := t.each(`WITH o AS (SELECT owner, `+t.dialect().lockedSeq+` AS seq FROM latchkey_event_seqs
+	err := t.each(`WITH o AS (SELECT owner, `+t.dialect().lockedSeq+` AS seq, head FROM latchkey_event_seqs
 			WHERE owner = ANY (CAST(? AS TEXT[])) ORDER BY owner`+t.dialect().forUpdateSkip+`)
 		INSERT INTO latchkey_writes (owner, id, epoch, at) SELECT v.owner, v.id, 0, v.at
 		FROM unnest(CAST(? AS TEXT[]), CAST(? AS BYTEA[]), CAST(? AS BIGINT[])) AS v (owner, id, at)
 		JOIN o ON o.owner = v.owner CROSS JOIN (SELECT 1 FROM latchkey_epoch WHERE id = 1) e`+t.dialect().ifAbsent+`
-		RETURNING owner, (SELECT seq FROM o WHERE o.owner = latchkey_writes.owner)`,
+		RETURNING owner, (SELECT seq FROM o WHERE o.owner = latchkey_writes.owner),
+			(SELECT head FROM o WHERE o.owner = latchkey_writes.owner)`,
 		[]any{owners, owners, arrayOf(rows, 1), arrayOf(rows, 2)}, func(rows *sql.Rows) error {
 			var owner string
-			var seq int64
-			err := rows.Scan(&owner, &seq)
-			t.eventSeqs[owner] = seq
+			var last eventHead
+			err := rows.Scan(&owner, &last.seq, &last.head)
+			t.eventHeads[owner] = last
 			return err
 		})
 	if err != nil {
@@ -269,7 +270,7 @@ func (t *tx) applyShared(b *sharedBatch, members []*job) error {
 	var others []*job
 	t.mergeLimit = maxChanges * maxParts
 	for _, j := range members {
-		if _, locked := t.eventSeqs[j.plan.w.Owner]; !locked {
+		if _, locked := t.eventHeads[j.plan.w.Owner]; !locked {
 			others = append(others, j)
 			continue
 		}

@@ -131,13 +131,13 @@ func (d *dialect) checkServer(ctx context.Context, db *sql.DB) error {
 	return d.checkSession(ctx, db, true)
 }
 
-// lockOwner is a query for the number of an owner's last event that locks the owner's row.
+// lockOwner is a query for an owner's eventHead that locks the owner's row.
 func (d *dialect) lockOwner(shared bool) string {
 	lock := d.forUpdate
 	if shared {
 		lock = d.forShare
 	}
-	return `SELECT ` + d.lockedSeq + ` AS seq FROM latchkey_event_seqs WHERE owner = ?` + lock
+	return `SELECT ` + d.lockedSeq + ` AS seq, head FROM latchkey_event_seqs WHERE owner = ?` + lock
 }
 
 // render returns a statement in the engine's form.

@@ -24,7 +24,7 @@ import (
 // mintTx is the transaction of a batch of mints.
 type mintTx struct {
 	*tx
-	seqs       map[string]int64 // of owners whose row is locked: the number of the last event
+	heads      map[string]eventHead // of owners whose row is locked
 	exclusive  map[string]bool
 	tokens     map[ownedID]lockedRecord
 	roles      map[ownedID]lockedRecord
@@ -74,7 +74,7 @@ func (t *mintTx) lock(plans []*plan, skip bool) error {
 	tokens, roles, records := map[ownedID]bool{}, map[ownedID]bool{}, map[string]bool{}
 	for _, p := range plans {
 		w := &p.w
-		if _, taken := t.seqs[w.Owner]; p.needsOwnerAlone() && !t.exclusive[w.Owner] {
+		if _, taken := t.heads[w.Owner]; p.needsOwnerAlone() && !t.exclusive[w.Owner] {
 			writers[w.Owner] = true
 			if taken && skip {
 				continue // two that both shared a row and then wanted it exclusively would deadlock
@@ -98,7 +98,7 @@ func (t *mintTx) lock(plans []*plan, skip bool) error {
 	}
 	for owner := range writers {
 		delete(owners, owner)
-		if _, taken := t.seqs[owner]; taken {
+		if _, taken := t.heads[owner]; taken {
 			delete(writers, owner)
 		}
 	}
@@ -106,8 +106,8 @@ func (t *mintTx) lock(plans []*plan, skip bool) error {
 	if skip {
 		share, lock = t.dialect().forShareSkip, t.dialect().forUpdateSkip
 	}
-	if t.seqs == nil {
-		t.seqs, t.exclusive = map[string]int64{}, map[string]bool{}
+	if t.heads == nil {
+		t.heads, t.exclusive = map[string]eventHead{}, map[string]bool{}
 		t.owners, t.ownersRead = map[string]int64{}, map[string]bool{}
 		t.tokens, t.roles = map[ownedID]lockedRecord{}, map[ownedID]lockedRecord{}
 		t.live = map[ownedID]*liveRow{}
@@ -137,17 +137,18 @@ func (t *mintTx) lockOwners(owners map[string]bool, lock string, skip bool, note
 			return nil
 		}
 		list := padded(slices.Sorted(maps.Keys(owners)))
-		err := t.each(`SELECT owner, `+cmp.Or(t.dialect().lockedSeq, `seq`)+`, (SELECT epoch FROM latchkey_epoch WHERE id = 1)
-			FROM latchkey_event_seqs WHERE owner IN (?`+strings.Repeat(`, ?`, len(list)-1)+`) ORDER BY owner`+lock,
+		err := t.each(`SELECT owner, `+cmp.Or(t.dialect().lockedSeq, `seq`)+`, head,
+			(SELECT epoch FROM latchkey_epoch WHERE id = 1) FROM latchkey_event_seqs
+			WHERE owner IN (?`+strings.Repeat(`, ?`, len(list)-1)+`) ORDER BY owner`+lock,
 			anySlice(list, asAny), func(rows *sql.Rows) error {
 				var owner string
-				var seq int64
+				var last eventHead
 				var epoch sql.NullInt64
-				err := rows.Scan(&owner, &seq, &epoch)
+				err := rows.Scan(&owner, &last.seq, &last.head, &epoch)
 				if err == nil && !epoch.Valid {
 					err = orRowMissing(nil, epochRow)
 				}
-				t.seqs[owner] = seq
+				t.heads[owner] = last
 				if note != nil {
 					note[owner] = true
 				}
@@ -200,7 +201,7 @@ func (t *mintTx) lockRecords(table, dead string, keys map[ownedID]bool, lock str
 // Skipping locked rows would miss a record that others read.
 func (t *mintTx) lockOwnerRecords(owners map[string]bool) error {
 	maps.DeleteFunc(owners, func(owner string, _ bool) bool {
-		_, taken := t.seqs[owner]
+		_, taken := t.heads[owner]
 		return !taken
 	})
 	if len(owners) == 0 {
@@ -227,7 +228,7 @@ var errNotLocked = errors.New("locked, or missing")
 // checkRequired returns nil if this transaction has locked all that a plan requires, and all of it is as required.
 func (t *mintTx) checkRequired(p *plan) error {
 	w := &p.w
-	if _, taken := t.seqs[w.Owner]; !taken || p.needsOwnerAlone() && !t.exclusive[w.Owner] {
+	if _, taken := t.heads[w.Owner]; !taken || p.needsOwnerAlone() && !t.exclusive[w.Owner] {
 		return errNotLocked
 	}
 	for _, ref := range w.RequireTokens {
@@ -260,7 +261,7 @@ func (t *mintTx) checkRequired(p *plan) error {
 // cannot be written as they are. Of those nothing is written.
 func (t *tx) mintShared(jobs []*job) (alone []*job, err error) {
 	// No caller's deadline may end the transaction for the others.
-	t.job, t.eventSeqs = &job{ctx: context.WithoutCancel(jobs[0].ctx)}, nil
+	t.job, t.eventHeads = &job{ctx: context.WithoutCancel(jobs[0].ctx)}, nil
 	m := &mintTx{tx: t}
 	plans := make([]*plan, len(jobs))
 	for i, j := range jobs {
@@ -283,7 +284,7 @@ func (t *tx) mintShared(jobs []*job) (alone []*job, err error) {
 // insertMints writes what plans add. All plans have passed checkRequired.
 func (t *mintTx) insertMints(plans []*plan) error {
 	var writes, tokens, roles, secrets, events [][]any
-	seqs := map[string]int64{}
+	numbered := map[string]bool{} // owners with events
 	clients := map[ownedID]string{}
 	for _, p := range plans {
 		w := &p.w
@@ -304,11 +305,10 @@ func (t *mintTx) insertMints(plans []*plan) error {
 			secrets = append(secrets, secretArgs(w.Owner, c.TokenID, c.Add, p.tokenCopy(of)))
 		}
 		for i := range w.Events {
-			e := &w.Events[i]
-			t.seqs[w.Owner]++
-			seqs[w.Owner] = t.seqs[w.Owner]
-			events = append(events, []any{w.Owner, t.seqs[w.Owner], e.At.UnixMicro(), e.Actor, e.From, e.Action, e.Object,
-				e.Reason, nullBytes(e.Before), nullBytes(e.After), nullBytes(e.Prev), nullBytes(e.Hash)})
+			last := t.heads[w.Owner]
+			e := last.sealed(w, i)
+			t.heads[w.Owner], numbered[w.Owner] = last, true
+			events = append(events, eventArgs(&e))
 		}
 		if w.Live != nil {
 			t.live[ownedID{w.Owner, w.Live.Parent}].added += p.countedTokens()
@@ -320,8 +320,9 @@ func (t *mintTx) insertMints(plans []*plan) error {
 		}
 	}
 	var last, named, nameless, live [][]any
-	for owner, seq := range seqs {
-		last = append(last, []any{owner, seq})
+	for owner := range numbered {
+		h := t.heads[owner]
+		last = append(last, []any{owner, h.seq, nullBytes(h.head)})
 	}
 	for key, name := range clients {
 		if name != "" {

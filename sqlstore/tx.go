@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+
+	"github.com/latchkey-go/latchkey"
 )
 
 // tx is a write transaction in progress.
@@ -22,12 +24,29 @@ type tx struct {
 	changed    bool                 // it advances the epoch, or repeats a Write that may have
 	merged     []mergedStatement    // not run yet, in order; see later
 	mergeLimit int                  // how many may be merged; 0: maxMerged
-	eventSeqs  map[string]int64     // owners whose row the job has locked: the number of the last event
+	eventHeads map[string]eventHead // of owners whose row the job has locked
 	stmts      map[string]*sql.Stmt // bound to this transaction; nil: not prepared
 }
 
+// eventHead is what the row of an owner says of its audit trail.
+type eventHead struct {
+	seq  int64  // the number of the last event
+	head []byte // what the last Write.Seal returned; nil: there was none
+}
+
+// sealed returns the i-th event of a Write as it is kept, and raises h to it.
+func (h *eventHead) sealed(w *latchkey.Write, i int) latchkey.Event {
+	h.seq++
+	e := w.Events[i]
+	e.Seq, e.Owner = uint64(h.seq), w.Owner
+	if w.Seal != nil {
+		h.head = w.Seal(i, &e, h.head)
+	}
+	return e
+}
+
 func (t *tx) run(j *job) error {
-	t.job, t.eventSeqs, t.merged = j, nil, nil
+	t.job, t.eventHeads, t.merged = j, nil, nil
 	if err := j.apply(t); err != nil {
 		return err
 	}
@@ -139,22 +158,22 @@ func (t *tx) lockOwner(owner string, shared bool) error {
 	if t.dialect().lockedSeq == "" {
 		return nil
 	}
-	return t.readEventSeq(owner, t.dialect().lockOwner(shared))
+	return t.readEventHead(owner, t.dialect().lockOwner(shared))
 }
 
-// readEventSeq reads the number of an owner's last event. It inserts the owner's row if there is none.
-func (t *tx) readEventSeq(owner, text string) error {
+// readEventHead reads the row of an owner. It inserts the row if there is none.
+func (t *tx) readEventHead(owner, text string) error {
 	for range 2 {
-		var last int64
-		found, err := t.row(text, []any{owner}, &last)
+		var last eventHead
+		found, err := t.row(text, []any{owner}, &last.seq, &last.head)
 		if err != nil {
 			return err
 		}
 		if found {
-			if t.eventSeqs == nil {
-				t.eventSeqs = map[string]int64{}
+			if t.eventHeads == nil {
+				t.eventHeads = map[string]eventHead{}
 			}
-			t.eventSeqs[owner] = last
+			t.eventHeads[owner] = last
 			return nil
 		}
 		if _, err := t.insert(`INSERT INTO latchkey_event_seqs (owner, seq) VALUES (?, 0)`, owner); err != nil {
@@ -164,14 +183,20 @@ func (t *tx) readEventSeq(owner, text string) error {
 	return errRetry
 }
 
-// advanceEventSeq raises the number of an owner's last event by n, and returns it.
-func (t *tx) advanceEventSeq(owner string, n int) (last int64, err error) {
-	if _, ok := t.eventSeqs[owner]; !ok {
-		if err := t.readEventSeq(owner, `SELECT seq FROM latchkey_event_seqs WHERE owner = ?`); err != nil {
-			return 0, err
+// sealEvents numbers the events of a Write and seals them. They follow the owner's last event.
+func (t *tx) sealEvents(w *latchkey.Write) ([]latchkey.Event, error) {
+	if _, ok := t.eventHeads[w.Owner]; !ok {
+		err := t.readEventHead(w.Owner, `SELECT seq, head FROM latchkey_event_seqs WHERE owner = ?`)
+		if err != nil {
+			return nil, err
 		}
 	}
-	last = t.eventSeqs[owner] + int64(n)
-	t.eventSeqs[owner] = last
-	return last, t.later(`UPDATE latchkey_event_seqs SET seq = ? WHERE owner = ?`, []any{last, owner}, touchedOne)
+	last := t.eventHeads[w.Owner]
+	events := make([]latchkey.Event, len(w.Events))
+	for i := range events {
+		events[i] = last.sealed(w, i)
+	}
+	t.eventHeads[w.Owner] = last
+	return events, t.later(`UPDATE latchkey_event_seqs SET seq = ?, head = ? WHERE owner = ?`,
+		[]any{last.seq, nullBytes(last.head), w.Owner}, touchedOne)
 }

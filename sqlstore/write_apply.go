@@ -70,13 +70,14 @@ func (t *tx) beginWrite(p *plan) (isNew bool, err error) {
 	w, shared := &p.w, p.onlyAdds()
 	if t.dialect().mergesStatements {
 		// Usually the owner has a row to lock, and the Write is new. Then one statement does it.
-		var last int64
+		var last eventHead
 		isNew, err = t.row(`WITH o AS (`+t.dialect().lockOwner(shared)+`)
 			INSERT INTO latchkey_writes (owner, id, epoch, at) SELECT `+t.dialect().writeID+`
 			FROM o CROSS JOIN (SELECT 1 FROM latchkey_epoch WHERE id = 1) e`+t.dialect().ifAbsent+`
-			RETURNING (SELECT seq FROM o)`, []any{w.Owner, w.Owner, w.ID[:], w.At.UnixMicro()}, &last)
+			RETURNING (SELECT seq FROM o), (SELECT head FROM o)`, []any{w.Owner, w.Owner, w.ID[:], w.At.UnixMicro()},
+			&last.seq, &last.head)
 		if err != nil || isNew {
-			t.eventSeqs = map[string]int64{w.Owner: last}
+			t.eventHeads = map[string]eventHead{w.Owner: last}
 			return isNew, err
 		}
 	}
@@ -287,19 +288,22 @@ func (t *tx) addEvents(p *plan, _ *changeSet) error {
 	if len(p.w.Events) == 0 {
 		return nil
 	}
-	last, err := t.advanceEventSeq(p.w.Owner, len(p.w.Events))
+	events, err := t.sealEvents(&p.w)
 	if err != nil {
 		return err
 	}
-	for i, e := range p.w.Events {
-		seq := last - int64(len(p.w.Events)-1-i)
+	for i := range events {
 		err := t.later(`INSERT INTO latchkey_events (owner, seq, at, actor, origin, action, object, reason, old, new,
-			prev, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-			[]any{p.w.Owner, seq, e.At.UnixMicro(), e.Actor, e.From, e.Action, e.Object, e.Reason, nullBytes(e.Before),
-				nullBytes(e.After), nullBytes(e.Prev), nullBytes(e.Hash)}, touchedOne)
+			prev, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, eventArgs(&events[i]), touchedOne)
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// eventArgs are the values of the columns of eventRows.
+func eventArgs(e *latchkey.Event) []any {
+	return []any{e.Owner, int64(e.Seq), e.At.UnixMicro(), e.Actor, e.From, e.Action, e.Object, e.Reason,
+		nullBytes(e.Before), nullBytes(e.After), nullBytes(e.Prev), nullBytes(e.Hash)}
 }

@@ -82,7 +82,8 @@ const other = "globex"
 var faults = func() map[string]fault {
 	all := make(map[string]fault)
 	for _, some := range []map[string]fault{readFaults, writeFaults, followFaults, feedFaults, feedsFaults, countFaults,
-		adjustFaults, usageFaults, purgeFaults, damageFaults, foreignFaults, orderFaults, allFaults, liveFaults} {
+		adjustFaults, usageFaults, purgeFaults, damageFaults, foreignFaults, orderFaults, allFaults, liveFaults,
+		chainFaults} {
 		maps.Copy(all, some)
 	}
 	return all

@@ -53,7 +53,7 @@ type Case struct {
 func Cases() []Case {
 	return slices.Concat(readCases, listCases, orderCases, allCases, dutyCases, writeCases, secretCases, foreignCases,
 		followCases, removeCases, liveCases, feedCases, feedsCases, onceCases, creditCases, adjustCases,
-		purgeCases, purgeUsageCases,
+		purgeCases, purgeUsageCases, chainCases,
 		raceCases, damageCases)
 }
 

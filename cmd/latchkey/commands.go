@@ -48,6 +48,8 @@ func commands() []*command {
 		&rolesApplyCommand,
 		&rolesExportCommand,
 		&auditCommand,
+		&auditVerifyCommand,
+		&auditAnchorCommand,
 		&usageCommand,
 		&expiringCommand,
 		&unusedCommand,

@@ -99,9 +99,9 @@ var purgeCommand = command{
 	summary: "remove what is over: ended tokens, old history",
 	help: `
 Removes what has ended for as long as the settings file says (keep_expired, keep_revoked, keep_usage_days,
-keep_usage_months), and history that no program needs. Programs call it themselves, hourly say. What is
-removed cannot be restored. It removes nothing while the clocks of this machine and of the store differ by
-more than a minute.`,
+keep_usage_months, keep_events), and history that no program needs. Programs call it themselves, hourly say.
+What is removed cannot be restored. It removes nothing while the clocks of this machine and of the store
+differ by more than a minute.`,
 	output: `{"removed":12}`,
 	scope:  scopeStore,
 	define: func(f *flags) action {

@@ -131,7 +131,8 @@ func TestMariaDBMigrateTakesUp(t *testing.T) {
 			`ALTER TABLE latchkey_credits DROP COLUMN ends`, `ALTER TABLE latchkey_events DROP COLUMN prev, DROP COLUMN hash,
 				DROP INDEX latchkey_events_object, DROP INDEX latchkey_events_actor, DROP INDEX latchkey_events_time`,
 			`ALTER TABLE latchkey_owners DROP COLUMN since`, `DROP INDEX latchkey_usage_day ON latchkey_usage`,
-			`DROP TABLE latchkey_cursors`, `DROP TABLE latchkey_live`},
+			`DROP TABLE latchkey_cursors`, `DROP TABLE latchkey_live`,
+			`ALTER TABLE latchkey_event_seqs DROP COLUMN head`},
 			spoil...) {
 			_, err := db.Exec(s)
 			require.NoError(t, err, s)

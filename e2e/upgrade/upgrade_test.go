@@ -152,6 +152,11 @@ func TestUpgradeOfAFixture(t *testing.T) {
 			_, err = keys.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()})
 			require.NoError(t, err)
 			require.Empty(t, world.Walk(t, db))
+			audit, err := acme.VerifyAudit(ctx, latchkey.AuditCheck{})
+			require.NoError(t, err)
+			require.True(t, audit.Proven(), "%+v", audit)
+			require.Equal(t, []latchkey.AuditRange{{First: 1, Last: 11}}, audit.Unchained, "from before the chain")
+			require.NotZero(t, audit.Chained)
 			newFieldsOfOldRecords(t, e, db, latchkey.Presented{Secret: secrets["key"]})
 		})
 	}
@@ -611,6 +616,18 @@ func TestBothVersionsWriteAtOnce(t *testing.T) {
 			close(stop)
 			pollers.Wait()
 			require.Empty(t, world.Walk(t, db))
+			// The chain goes past what the first version wrote, and says so.
+			audit, err := keys.For("acme").VerifyAudit(ctx, latchkey.AuditCheck{})
+			require.NoError(t, err)
+			require.Empty(t, audit.Faults)
+			outside := 0
+			for _, r := range audit.Unchained {
+				outside += int(r.Last - r.First + 1)
+			}
+			require.Equal(t, olds*(1+rounds), outside)
+			require.Equal(t, audit.Events, outside+audit.Chained)
+			require.NotZero(t, audit.Between)
+			require.False(t, audit.Proven())
 			if e.Dialect == latchkey.Postgres {
 				require.Equal(t, []string{"O"}, world.Column(t, db, `SELECT CAST(tgenabled AS TEXT) FROM pg_trigger
 					WHERE tgname = 'latchkey_raise_epoch' AND tgrelid = 'latchkey_pending'::regclass`))

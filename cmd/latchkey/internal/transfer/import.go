@@ -23,7 +23,7 @@ type ImportOptions struct {
 
 // Import writes the owners of a file that [Check] has passed into a store. It refuses an owner of which the store has
 // anything. An owner stays switched off until all of it is there. Versions begin anew, and so do the numbers of events;
-// what mass revocation ended stays ended.
+// what mass revocation ended stays ended. Events are outside the chain of the audit trail, which begins behind them.
 //
 // The audit trail of each owner gets an event "owner.import" before everything else, and one when the owner is
 // complete. By these an Import of the same file goes on where one was interrupted, and skips owners that are complete.
@@ -224,6 +224,7 @@ func (m *importer) record(l *line) error {
 		}
 		e := *l.Event
 		e.Seq, e.Owner = 0, ""
+		e.Prev, e.Hash = nil, nil // they are of the place that the event had in the other store
 		m.w.Silent, m.w.Events = true, append(m.w.Events, e)
 		return m.added(len(e.Before) + len(e.After))
 	case l.Usage != nil:

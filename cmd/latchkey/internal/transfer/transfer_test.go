@@ -261,7 +261,9 @@ func records(s *side) (out []string) {
 		for _, record := range l {
 			delete(record, "version")
 			delete(record, "since")
-			delete(record, "seq")
+			for _, placed := range []string{"seq", "prev", "hash"} { // they are of the other store
+				delete(record, placed)
+			}
 		}
 		out = append(out, fmt.Sprint(l))
 	}
