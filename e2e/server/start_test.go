@@ -198,7 +198,7 @@ func TestWhatTheServerPrintsWorks(t *testing.T) {
 		10*time.Millisecond, "the welcome does not end")
 	label := regexp.MustCompile(`^([A-Z][A-Za-z ]*:)? {2,}`)
 	good := regexp.MustCompile(`^(\{"success":true|\{"token":["{]|\{"items":\[\{|\{"owner":"demo"|` +
-		`\{"access_token":"|\{"data":[[{]|\[\{"|\{"return_code":"SUCCESS")`)
+		`\{"decision":true|\{"access_token":"|\{"data":[[{]|\[\{"|\{"return_code":"SUCCESS")`)
 	var tried int
 	script := "set -euo pipefail\n"
 	for line := range strings.Lines(strings.ReplaceAll(s.Log.String(), "\\\n", "")) {
@@ -216,7 +216,7 @@ func TestWhatTheServerPrintsWorks(t *testing.T) {
 		}
 		script += command + "\n"
 	}
-	require.Equal(t, 15, tried, s.Log.String())
+	require.Equal(t, 16, tried, s.Log.String())
 	out, err := exec.Command("bash", "-c", script).CombinedOutput()
 	require.NoError(t, err, "%s\n%s", script, out)
 	replies := strings.Split(strings.TrimSpace(string(out)), "\n")

@@ -78,7 +78,7 @@ func open(ctx context.Context, cfg config, log *slog.Logger) (_ *app, err error)
 			return nil, err
 		}
 	}
-	keys := latchkey.New(store, &latchkey.Options{Keyring: keyring, Logger: log})
+	keys := latchkey.New(store, &latchkey.Options{Keyring: keyring, Catalogue: catalogue(log), Logger: log})
 	a := &app{log: log, db: db, store: store, keys: keys, account: keys.For(owner), penguins: data, islands: islands}
 	if err := setup.seed(ctx, a.account, cfg.credentials); err != nil {
 		return nil, err

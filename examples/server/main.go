@@ -36,7 +36,7 @@ type config struct {
 	addr                 string
 	db                   source
 	keyring, credentials string
-	url                  string     // as clients know the server; "": OAuth is not served
+	url                  string     // as clients know the server; "": neither OAuth nor AuthZEN is served
 	github               publicKeys // nil: GitHub's reports are not taken
 	base                 string     // the address that it listens on, as a URL
 }
@@ -65,7 +65,7 @@ func parseFlags(args []string, out io.Writer) (config, error) {
 		"`file` the first start writes its secrets to (default: -db and \".credentials.json\"; "+
 			"must be named when -db is no file)")
 	flags.StringVar(&c.url, "url", "", "`URL` by which clients know this server, https://demo.example.com, "+
-		"which OAuth needs (default: its address, if that is one of this machine alone)")
+		"which OAuth and AuthZEN need (default: its address, if that is one of this machine alone)")
 	github := flags.String("github-keys", "", "`file` of GitHub's public keys, as "+
 		"https://api.github.com/meta/public_keys/secret_scanning replies; without it GitHub's reports are not taken")
 	// package flag repeats unknown flags: a DSN joined to -db would be printed with its password
@@ -193,6 +193,8 @@ More of it:   docs/api.md, %[1]s%[6]s/openapi.json
 	if cfg.url != "" {
 		fmt.Fprintf(w, `By OAuth:     ID=$(sed -n 's/.*"api_key_id": "\([^"]*\)".*/\1/p' '%[2]s')
               curl -u "$ID:$KEY" %[1]s/oauth/token -d grant_type=client_credentials -d scope=penguins:read
+By AuthZEN:   curl -H "Authorization: Bearer $SECRET" %[1]s/access/v1/evaluation --json \
+                '{"subject":{"type":"token","id":"'"$ID"'"},"action":{"name":"read"},"resource":{"type":"penguin","id":"1"}}'
 `, base, file)
 	}
 	fmt.Fprintf(w, `Leaked:       curl -H "Authorization: Bearer $SECRET" %[1]s/leaks \

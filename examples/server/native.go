@@ -3,13 +3,16 @@ package main
 import (
 	"context"
 	"crypto/ecdsa"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
+	"strconv"
 
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/httpadapter"
 	"github.com/latchkey-go/latchkey/httpadapter/api"
+	"github.com/latchkey-go/latchkey/httpadapter/authzen"
 	"github.com/latchkey-go/latchkey/httpadapter/leaks"
 	"github.com/latchkey-go/latchkey/httpadapter/oauth"
 )
@@ -26,6 +29,8 @@ func (a *app) mountNative(mux *http.ServeMux, cfg config) {
 
 	if cfg.url != "" {
 		oauth.Mount(mux, a.keys, &oauth.Options{Issuer: cfg.url, Owner: owner, Logger: a.log, Scopes: scopes})
+		authzen.Mount(mux, auth, &authzen.Options{URL: cfg.url,
+			Resources: map[string]authzen.ResourceType{"penguin": a.penguinResource()}})
 	}
 
 	// Of an operator's scanner: the right "report" on "leaks" is one that Allow(Any).On("*") includes.
@@ -43,6 +48,23 @@ var scopes = map[string]latchkey.Permissions{
 	"penguins:read": {latchkey.Grant(latchkey.Read).On("dataset/*")},
 	"penguins:write": {latchkey.Grant(latchkey.Read, latchkey.Create, latchkey.Update, latchkey.Delete).
 		On("dataset/*")},
+}
+
+// penguinResource is a penguin in the questions of AuthZEN: a row of the data set, which the database tells, so that the
+// caller's word for its island does not count.
+func (a *app) penguinResource() authzen.ResourceType {
+	row := func(ctx context.Context, _ latchkey.Account, q authzen.Question) (latchkey.Row, error) {
+		id, err := strconv.ParseInt(q.Resource.ID, 10, 64)
+		if err != nil {
+			return nil, latchkey.ErrNotFound
+		}
+		one, err := a.penguins.stored(ctx, a.db, id)
+		if errors.Is(err, errNoRow) {
+			return nil, latchkey.ErrNotFound
+		}
+		return one.Values, err
+	}
+	return authzen.ResourceType{On: string(datasetResource), Schema: penguinSchema, Row: row}
 }
 
 // servePenguins answers the rows that the caller may read.

@@ -176,6 +176,47 @@ func TestOAuthNeedsAURL(t *testing.T) {
 	}
 }
 
+func TestDecisionsAboutPenguins(t *testing.T) {
+	s := serveForTest(t, nil)
+	biscoe, _, err := s.app.account.Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey,
+		Roles: []string{"biscoe"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(s *served, key, path, resource string) string {
+		body := `{"subject":{"type":"token","id":"` + biscoe.ID + `"},"action":{"name":"read"},"resource":` + resource + `}`
+		return s.do("POST", "/access/v1/"+path, body, "Content-Type", "application/json",
+			"Authorization", "Bearer "+key).Body.String()
+	}
+	for _, c := range []struct {
+		key, resource string
+		yes           bool
+	}{
+		{s.Secret, `{"type":"penguin","id":"21"}`, true},                                  // on Biscoe
+		{s.Secret, `{"type":"penguin","id":"1"}`, false},                                  // on Torgersen
+		{s.Secret, `{"type":"penguin","id":"1","properties":{"island":"Biscoe"}}`, false}, // only the database knows
+		{s.Secret, `{"type":"penguin","id":"9999"}`, false},
+		{s.Secret, `{"type":"penguin","id":"x"}`, false},
+		{s.APIKey, `{"type":"penguin","id":"21"}`, false}, // may not ask about others
+	} {
+		if got := ask(s, c.key, "evaluation", c.resource); strings.Contains(got, `"decision":true`) != c.yes {
+			t.Errorf("%s: %s", c.resource, got)
+		}
+	}
+	search := ask(s, s.Secret, "search/action", `{"type":"penguin","id":"21"}`)
+	if !strings.Contains(search, `[{"name":"read"}]`) {
+		t.Error(search)
+	}
+	if w := s.do("GET", apiPrefix+"/catalogue", "", "Authorization", "Bearer "+s.Secret); w.Code != 200 ||
+		!strings.Contains(w.Body.String(), `"body mass"`) {
+		t.Errorf("the catalogue: %d %s", w.Code, w.Body)
+	}
+	s = serveForTest(t, func(c *config) { c.url = "" })
+	if w := s.do("POST", "/access/v1/evaluation", "{}", "Authorization", "Bearer "+s.Secret); w.Code != 404 {
+		t.Errorf("without a URL: %d %s", w.Code, w.Body)
+	}
+}
+
 func TestOAuthOfAnAddress(t *testing.T) {
 	for _, c := range []struct{ ip, flag, url string }{
 		{"127.0.0.1", "", "http://127.0.0.1:8080"}, {"::1", "", "http://[::1]:8080"},

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
 	"strconv"
 	"strings"
@@ -57,6 +58,21 @@ var penguinSchema = func() *latchkey.Schema {
 	}
 	return latchkey.NewSchema(fields)
 }()
+
+// catalogue declares what the server guards. It refuses nothing here, because clients of four products name resources of
+// their own: what it lacks is logged.
+func catalogue(log *slog.Logger) *latchkey.Catalogue {
+	return &latchkey.Catalogue{
+		Resources: []latchkey.ResourceType{
+			{Template: "dataset/{id}", Name: "data set", Schema: penguinSchema,
+				Actions: []latchkey.Action{latchkey.Read, latchkey.Create, latchkey.Update, latchkey.Delete}},
+			{Template: "leaks", Name: "report of leaked keys", Actions: []latchkey.Action{"report"}},
+		},
+		Warn: func(ctx context.Context, err error) {
+			log.InfoContext(ctx, "rules for what is not declared", "error", err)
+		},
+	}
+}
 
 var pointColumns = func() string {
 	var columns []string
