@@ -54,6 +54,7 @@ func commands() []*command {
 		&expiringCommand,
 		&unusedCommand,
 		&purgeCommand,
+		&eraseCommand,
 		&exportCommand,
 		&importCommand,
 		&doctorCommand,

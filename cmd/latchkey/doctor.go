@@ -75,7 +75,7 @@ type doctor struct {
 // found prints a finding. Do is what to do, "" if nothing.
 func (d *doctor) found(check string, l level, do, format string, args ...any) {
 	d.worst = max(d.worst, l)
-	text := fmt.Sprintf(format, args...)
+	text := oneLine(fmt.Sprintf(format, args...))
 	if d.c.flags.json {
 		d.failed = errors.Join(d.failed, d.c.printJSON(struct {
 			Check string `json:"check"`
@@ -94,9 +94,6 @@ func (d *doctor) found(check string, l level, do, format string, args ...any) {
 	_, err := d.c.std.out.WriteString(line)
 	d.failed = errors.Join(d.failed, err)
 }
-
-// plainText returns an error without the name of the library.
-func plainText(err error) string { return strings.TrimPrefix(err.Error(), "latchkey: ") }
 
 func (d *doctor) run(ctx context.Context, deep bool) {
 	s, err := d.c.settings()

@@ -167,10 +167,14 @@ func (c *call) init(ctx context.Context, p initPlan, out string) (err error) {
 	}
 	made = nil
 	if c.flags.json {
-		return c.printSecret(struct {
+		err := c.printSecret(struct {
 			initMade
 			Token latchkey.Token `json:"token"`
 		}{p.made(path), token}, secret, to)
+		if err != nil {
+			return notWritten(token, err)
+		}
+		return nil
 	}
 	return c.printIssued(token, secret, to)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -19,6 +20,17 @@ func (c *call) note(format string, args ...any) {
 	if !c.flags.json {
 		fmt.Fprintln(c.std.err, visibleLines(fmt.Sprintf(format, args...)))
 	}
+}
+
+// libraryNames are those that errors begin with, also within others: "latchkey: ", "latchkey/sqlstore: ".
+var libraryNames = regexp.MustCompile(`(^|: )(?:latchkey(?:/[a-z]+)?: )+`)
+
+// plainText returns an error without the names of the library.
+func plainText(err error) string { return libraryNames.ReplaceAllString(err.Error(), "$1") }
+
+// oneLine returns a text of several lines, such as that of a driver, as one.
+func oneLine(text string) string {
+	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' || r == '\t' }), " ")
 }
 
 // A cell is one value in a table.

@@ -16,7 +16,7 @@ type streams struct{ in, out, err *os.File }
 func run(ctx context.Context, args []string, std streams) int {
 	err := runCommand(ctx, args, std)
 	if err != nil && !silent(err) {
-		text := strings.TrimPrefix(err.Error(), "latchkey: ")
+		text := plainText(err)
 		if ctx.Err() != nil && !isUsage(err) {
 			text = "interrupted: what was written stays written (" + text + ")"
 		}

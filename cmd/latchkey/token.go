@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/latchkey-go/latchkey"
@@ -18,15 +20,21 @@ func (c *call) printIssued(t latchkey.Token, secret latchkey.Secret, to *secretF
 		Token latchkey.Token `json:"token"`
 	}{t}, secret, to)
 	if err != nil {
-		return fmt.Errorf("the token %s was made, and its secret could not be written: %w. "+
-			"Rotate it for another secret, or revoke it", t.ID, err)
+		return notWritten(t, err)
 	}
 	c.note("issued the %s %s%s for the owner %s", kindWord(t.Kind), t.ID, quotedName(t.Name), t.Owner)
 	return nil
 }
 
+// notWritten is the error of a token whose secret nobody has.
+func notWritten(t latchkey.Token, err error) error {
+	return fmt.Errorf("the token %s was made, and its secret could not be written: %w. "+
+		"Rotate it for another secret, or revoke it", t.ID, err)
+}
+
 // printSecret writes a new secret. With -json it is a member of v's object, unless it goes to a file.
 func (c *call) printSecret(v any, secret latchkey.Secret, to *secretFile) error {
+	signal.Ignore(syscall.SIGPIPE) // if nobody reads it any more, there is an error to tell, not just an end
 	if !c.flags.json {
 		return to.write(c.std.out, secret)
 	}
@@ -226,7 +234,7 @@ func (c *call) each(ctx context.Context, ids []string, do func(id string) error)
 			first = err
 			continue
 		}
-		c.note("%s", strings.ReplaceAll(err.Error(), "latchkey: ", ""))
+		c.note("%s", plainText(err))
 	}
 	return first
 }
