@@ -76,6 +76,14 @@ func explainError(err error) error {
 	return err
 }
 
+// ifBusy makes an error one of ErrUnavailable if another program holds what is needed: the same call may succeed later.
+func (d *dialect) ifBusy(err error) error {
+	if !d.isRetryable(err) {
+		return err
+	}
+	return fmt.Errorf("%w: another program writes the database: try again (%w)", latchkey.ErrUnavailable, err)
+}
+
 // contractError returns an error of the contract with its reason.
 func contractError(sentinel error, format string, args ...any) error {
 	return fmt.Errorf("%w: %s", sentinel, fmt.Sprintf(format, args...))

@@ -56,7 +56,7 @@ func Migrate(ctx context.Context, db *sql.DB, d latchkey.Dialect) error {
 		return dia.migrate(ctx, db, dia, steps)
 	})
 	if err != nil {
-		return fmt.Errorf("latchkey/sqlstore: migrate: %w", explainError(err))
+		return fmt.Errorf("latchkey/sqlstore: migrate: %w", dia.ifBusy(explainError(err)))
 	}
 	return nil
 }

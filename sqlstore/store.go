@@ -149,10 +149,16 @@ func (s *Store) check(ctx context.Context, steps []migrationStep, opts *Options)
 	}
 	tx, err := s.dialect.begin(ctx, s.db)
 	if err != nil {
+		if busy := s.dialect.ifBusy(err); errors.Is(busy, latchkey.ErrUnavailable) {
+			return busy
+		}
 		return fmt.Errorf("the database cannot be written (is the file, its directory or the connection read-only?): %w", err)
 	}
 	defer tx.release()
 	if _, err := tx.executor.ExecContext(ctx, "UPDATE latchkey_epoch SET epoch = epoch WHERE id = 1"); err != nil {
+		if busy := s.dialect.ifBusy(err); errors.Is(busy, latchkey.ErrUnavailable) {
+			return busy
+		}
 		return fmt.Errorf("the database cannot be written (is the connection read-only, or the server a standby?): %w", err)
 	}
 	ids, err := queryStrings(ctx, tx.executor, "SELECT id FROM latchkey_epoch")

@@ -167,6 +167,10 @@ skips the owners that are complete. The audit trail tells of the import, by "own
 			if err != nil {
 				return err
 			}
+			// A pipe is not opened: that would wait for whoever writes it.
+			if info, err := os.Stat(c.args[0]); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
+				return usagef("%s is no ordinary file: it is read twice, so a pipe will not do", c.args[0])
+			}
 			file, err := os.Open(c.args[0])
 			if err != nil {
 				return usagef("%s", err)

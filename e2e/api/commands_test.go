@@ -158,6 +158,47 @@ func TestCommandsOfThePage(t *testing.T) {
 	}
 }
 
+// Every operation of the document has a command on the page: whatever the console does, a script finds here.
+func TestThePageHasEveryOperation(t *testing.T) {
+	text, err := os.ReadFile(harness.Path(t, "..", "docs", "api.md"))
+	require.NoError(t, err)
+	document, err := os.ReadFile(harness.Path(t, "..", "httpadapter", "api", "openapi.json"))
+	require.NoError(t, err)
+	var api struct {
+		Paths map[string]map[string]json.RawMessage
+	}
+	require.NoError(t, json.Unmarshal(document, &api))
+	called := map[string]bool{}
+	for _, c := range commandsOf(t, string(text)) {
+		for _, curl := range strings.Split(c.text, "curl ")[1:] {
+			method := "get"
+			if strings.Contains(curl, "--json") {
+				method = "post"
+			}
+			if m := regexp.MustCompile(`-X (\w+)`).FindStringSubmatch(curl); m != nil {
+				method = strings.ToLower(m[1])
+			}
+			if m := regexp.MustCompile(`\$API(/[^\s"?)]*)`).FindStringSubmatch(curl); m != nil {
+				called[method+" "+m[1]] = true
+			}
+		}
+	}
+	id := regexp.MustCompile(`\\\{\w+\\\}`)
+	for path, methods := range api.Paths {
+		for method := range methods {
+			if method == "parameters" || path == "/openapi.json" {
+				continue
+			}
+			pattern := regexp.MustCompile("^" + method + " " + id.ReplaceAllString(regexp.QuoteMeta(path), `(\$\w+|u-42)`) + "$")
+			found := false
+			for call := range called {
+				found = found || pattern.MatchString(call)
+			}
+			require.True(t, found, "docs/api.md has no command for %s %s", method, path)
+		}
+	}
+}
+
 // The comparison can fail.
 func TestFits(t *testing.T) {
 	for _, c := range []struct {

@@ -69,7 +69,7 @@ func catalogue(log *slog.Logger) *latchkey.Catalogue {
 			{Template: "leaks", Name: "report of leaked keys", Actions: []latchkey.Action{"report"}},
 		},
 		Warn: func(ctx context.Context, err error) {
-			log.InfoContext(ctx, "rules for what is not declared", "error", err)
+			log.DebugContext(ctx, "rules for what is not declared", "error", err)
 		},
 	}
 }
