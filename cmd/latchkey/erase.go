@@ -22,42 +22,44 @@ answer is needed.`,
 	define: func(f *flags) action {
 		sure := f.Bool("yes", false, "do not ask")
 		f.Reason()
-		return func(ctx context.Context, c *call) error {
-			if c.flags.owner == "" {
-				return usagef("name the owner that is to be erased: -owner OWNER. That of the settings file is not taken for it")
-			}
-			account, err := c.account(ctx)
-			if err != nil {
-				return err
-			}
-			n, err := account.CountTokens(ctx, latchkey.TokenQuery{}, 1<<30)
-			if err != nil {
-				return err
-			}
-			if n == 0 {
-				if err := nothingOf(ctx, account); err != nil {
-					return err
-				}
-			}
-			question := fmt.Sprintf("Erase the owner %q, with %s and all else of it? It cannot be undone.", account.Owner(),
-				tokens(n))
-			if err := c.confirm(ctx, *sure, question); err != nil {
-				return err
-			}
-			if err := account.Erase(ctx); err != nil {
-				return err
-			}
-			if c.flags.json {
-				return c.printJSON(struct {
-					Owner  string `json:"owner"`
-					Erased bool   `json:"erased"`
-					Tokens int    `json:"tokens"`
-				}{account.Owner(), true, n})
-			}
-			c.note("erased the owner %q, with %s", account.Owner(), tokens(n))
-			return nil
-		}
+		return func(ctx context.Context, c *call) error { return c.erase(ctx, *sure) }
 	},
+}
+
+func (c *call) erase(ctx context.Context, sure bool) error {
+	if c.flags.owner == "" {
+		return usagef("name the owner that is to be erased: -owner OWNER. That of the settings file is not taken for it")
+	}
+	account, err := c.account(ctx)
+	if err != nil {
+		return err
+	}
+	n, err := account.CountTokens(ctx, latchkey.TokenQuery{}, 1<<30)
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		if err := nothingOf(ctx, account); err != nil {
+			return err
+		}
+	}
+	question := fmt.Sprintf("Erase the owner %q, with %s and all else of it? It cannot be undone.", account.Owner(),
+		tokens(n))
+	if err := c.confirm(ctx, sure, question); err != nil {
+		return err
+	}
+	if err := account.Erase(ctx); err != nil {
+		return err
+	}
+	if c.flags.json {
+		return c.printJSON(struct {
+			Owner  string `json:"owner"`
+			Erased bool   `json:"erased"`
+			Tokens int    `json:"tokens"`
+		}{account.Owner(), true, n})
+	}
+	c.note("erased the owner %q, with %s", account.Owner(), tokens(n))
+	return nil
 }
 
 // nothingOf returns an error for an owner without an event in the audit trail: its name is mistaken.

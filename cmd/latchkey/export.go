@@ -167,9 +167,8 @@ skips the owners that are complete. The audit trail tells of the import, by "own
 			if err != nil {
 				return err
 			}
-			// A pipe is not opened: that would wait for whoever writes it.
-			if info, err := os.Stat(c.args[0]); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
-				return usagef("%s is no ordinary file: it is read twice, so a pipe will not do", c.args[0])
+			if err := refusePipe(c.args[0]); err != nil {
+				return err
 			}
 			file, err := os.Open(c.args[0])
 			if err != nil {
@@ -227,4 +226,13 @@ func (c *call) checkImport(ctx context.Context, file *os.File, o *latchkey.Optio
 		c.note("these owners changed while they were exported, and may lack the change: %s", shownNames(contents.Changed))
 	}
 	return contents, nil
+}
+
+// refusePipe refuses what cannot be read twice. It does not open it: that would wait for whoever writes it.
+func refusePipe(path string) error {
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().IsRegular() || info.IsDir() {
+		return nil // opening it tells what is wrong
+	}
+	return usagef("%s is no ordinary file: it is read twice, so a pipe will not do", path)
 }
