@@ -31,6 +31,7 @@ func TestSecretThatNobodyReads(t *testing.T) {
 		require.Error(t, cmd.Run())
 		require.NoError(t, w.Close())
 		require.Equal(t, exitFailed, cmd.ProcessState.ExitCode(), "%v: %s", args, said.String())
-		require.Regexp(t, `the token [0-9a-f-]{36} was (made|rotated), and its (new )?secret could not be written`, said.String())
+		require.Regexp(t, `the token [0-9a-f-]{36} was (made|rotated), and its (new )?secret could not be written`,
+			said.String())
 	}
 }

@@ -194,7 +194,8 @@ More of it:   docs/api.md, %[1]s%[6]s/openapi.json
 		fmt.Fprintf(w, `By OAuth:     ID=$(sed -n 's/.*"api_key_id": "\([^"]*\)".*/\1/p' '%[2]s')
               curl -u "$ID:$KEY" %[1]s/oauth/token -d grant_type=client_credentials -d scope=penguins:read
 By AuthZEN:   curl -H "Authorization: Bearer $SECRET" %[1]s/access/v1/evaluation --json \
-                '{"subject":{"type":"token","id":"'"$ID"'"},"action":{"name":"read"},"resource":{"type":"penguin","id":"1"}}'
+                '{"subject":{"type":"token","id":"'"$ID"'"},"action":{"name":"read"},'\
+'"resource":{"type":"penguin","id":"1"}}'
 `, base, file)
 	}
 	fmt.Fprintf(w, `Leaked:       curl -H "Authorization: Bearer $SECRET" %[1]s/leaks \

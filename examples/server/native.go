@@ -50,8 +50,8 @@ var scopes = map[string]latchkey.Permissions{
 		On("dataset/*")},
 }
 
-// penguinResource is a penguin in the questions of AuthZEN: a row of the data set, which the database tells, so that the
-// caller's word for its island does not count.
+// penguinResource is a penguin in the questions of AuthZEN: a row of the data set. The database tells it, so that
+// the caller's word for its island does not count.
 func (a *app) penguinResource() authzen.ResourceType {
 	row := func(ctx context.Context, _ latchkey.Account, q authzen.Question) (latchkey.Row, error) {
 		id, err := strconv.ParseInt(q.Resource.ID, 10, 64)

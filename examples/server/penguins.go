@@ -59,8 +59,8 @@ var penguinSchema = func() *latchkey.Schema {
 	return latchkey.NewSchema(fields)
 }()
 
-// catalogue declares what the server guards. It refuses nothing here, because clients of four products name resources of
-// their own: what it lacks is logged.
+// catalogue declares what the server guards. It refuses nothing here, because clients of four products name resources
+// of their own: what it lacks is logged.
 func catalogue(log *slog.Logger) *latchkey.Catalogue {
 	return &latchkey.Catalogue{
 		Resources: []latchkey.ResourceType{
