@@ -19,7 +19,7 @@ var doctorCommand = command{
 	name:    "doctor",
 	summary: "check the settings, the store, the clocks and the keys, and say what to do",
 	help: `
-Checks what goes wrong in deployments: whether the settings and what they name can be read, and by whom;
+Checks what goes wrong in deployments: whether the settings and what they name can be read, and by which accounts;
 whether the database answers, is migrated, and agrees with this machine's clock; whether the keyring has the
 keys that secrets were made under; whether something purges the store; what processes left behind that died;
 and what a backup of the database alone would miss. With -deep it reads every record of every owner, to find

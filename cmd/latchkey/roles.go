@@ -30,7 +30,7 @@ var rolesPlanCommand = command{
 	name: "roles plan",
 	args: "FILE",
 	min:  1, max: 1,
-	summary: "show what \"roles apply\" would change, and for whom",
+	summary: "show what \"roles apply\" would change, and for which tokens",
 	help: `
 Compares a file of roles with the store, and shows the difference, rule by rule: order decides. It counts
 the tokens that may do something then that they may not do now, and the reverse. Where that cannot be

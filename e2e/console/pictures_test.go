@@ -65,7 +65,7 @@ func TestConsolePictures(t *testing.T) {
 			tick(".ruleset li:first-child summary")
 			i.fill("[name='rule[0][value]']", "CH")
 			i.press(done)
-		}, "For whom"},
+		}, "Which tokens this is for"},
 		{"usage", "dark", "usage", nil, "By endpoint"},
 		{"usage-token", "light", "token/" + leaky.ID + "/usage", nil, "Domain not allowed"},
 		{"audit", "light", "audit?object=" + leaky.ID, nil, "Token rotated"},

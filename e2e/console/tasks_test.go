@@ -218,7 +218,7 @@ func TestConsoleMakingIsAccessible(t *testing.T) {
 	show("make-role")
 	i.fill("[name='rule[0][value]']", "CH")
 	i.press("main button.primary")
-	require.Contains(t, i.text("main"), "For whom")
+	require.Contains(t, i.text("main"), "Which tokens this is for")
 	show("make-foreseen")
 	_ = token
 }

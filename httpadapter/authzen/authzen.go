@@ -14,7 +14,7 @@ import (
 	"github.com/latchkey-go/latchkey/internal/mount"
 )
 
-// Subject is whom a question is about.
+// Subject is what a question is about.
 type Subject struct {
 	Type       string         `json:"type"`
 	ID         string         `json:"id"`

@@ -7,7 +7,7 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// foresight is what saving a role would change, and for whom.
+// foresight is what saving a role would change, and for which tokens.
 type foresight struct {
 	Rows         []changedAnswer // of the role itself
 	RowsMore     int

@@ -166,7 +166,7 @@ func TestRulesAreWarnedAbout(t *testing.T) {
 	require.True(t, found)
 }
 
-// Before a role in use is saved, its page says what changes, and for whom. Nothing is saved by that.
+// Before a role in use is saved, its page says what changes, and for which tokens. Nothing is saved by that.
 func TestWhatAChangeOfARoleChanges(t *testing.T) {
 	w := newFixture(t, nil)
 	role := w.role(latchkey.Role{Name: "reader", Permissions: latchkey.Permissions{

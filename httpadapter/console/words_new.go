@@ -37,7 +37,7 @@ var newWords = phrases{
 	"new.client-id":   {"Id of the client", "ID des Clients"},
 	"new.client-name": {"Name of the client", "Name des Clients"},
 	"new.client-about": {
-		"Whom the token is for, as your own system knows them. Blank: nobody in particular.",
+		"Who the token is for, as your own system knows them. Blank: nobody in particular.",
 		"Für wen das Token ist, wie das eigene System es kennt. Leer: niemand Bestimmtes.",
 	},
 	"new.no-client-id": {

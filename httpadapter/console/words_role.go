@@ -81,7 +81,7 @@ var roleWords = phrases{
 	},
 	"role.before":   {"Before", "Vorher"},
 	"role.after":    {"After", "Nachher"},
-	"role.for-whom": {"For whom", "Für wen"},
+	"role.affected": {"Which tokens this is for", "Für welche Token das gilt"},
 	"role.holders": {
 		"{n, plural, =0 {No token has the role itself.} one {# token has the role.} other {# tokens have the role.}}",
 		"{n, plural, =0 {Kein Token hat die Rolle selbst.} one {# Token hat die Rolle.} other {# Token haben die Rolle.}}",

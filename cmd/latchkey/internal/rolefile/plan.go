@@ -52,23 +52,23 @@ type OwnerPlan struct {
 	Roles []RoleChange // in the order in which they are made: inherited ones first, and deleted ones last
 	// Old is the owner's record, and New what it becomes. They are equal where nothing changes.
 	Old, New latchkey.Owner
-	Gains    Whom // tokens that gain a right
-	Loses    Whom
-	Unknown  Whom // tokens that cannot be read, or that depend on what cannot
+	Gains    Affected // tokens that gain a right
+	Loses    Affected
+	Unknown  Affected // tokens that cannot be read, or that depend on what cannot
 
 	changesRecord, setsBoundary bool
 	recordDiff                  []difference.Line
 }
 
-// Whom are tokens.
-type Whom struct {
+// Affected are tokens.
+type Affected struct {
 	Count int
 	Some  []latchkey.Token // the first of them
 }
 
-const maxShown = 10 // tokens of a Whom
+const maxShown = 10 // tokens of an Affected
 
-func (w *Whom) add(t latchkey.Token) {
+func (w *Affected) add(t latchkey.Token) {
 	if w.Count++; len(w.Some) < maxShown {
 		w.Some = append(w.Some, t)
 	}
@@ -464,18 +464,18 @@ func (p *OwnerPlan) Lines() []difference.Line {
 		}
 	}
 	for _, w := range []struct {
-		whom Whom
-		what string
+		tokens Affected
+		what   string
 	}{{p.Gains, "may do something that they could not do"}, {p.Loses, "may no longer do something"},
 		{p.Unknown, "cannot be read, and are not counted"}} {
-		if w.whom.Count == 0 {
+		if w.tokens.Count == 0 {
 			continue
 		}
-		add('~', 1, "tokens that %s: %d", w.what, w.whom.Count)
-		for _, t := range w.whom.Some {
+		add('~', 1, "tokens that %s: %d", w.what, w.tokens.Count)
+		for _, t := range w.tokens.Some {
 			add(' ', 2, "%s %q", t.ID, t.Name)
 		}
-		if more := w.whom.Count - len(w.whom.Some); more > 0 {
+		if more := w.tokens.Count - len(w.tokens.Some); more > 0 {
 			add(' ', 2, "and %d more", more)
 		}
 	}

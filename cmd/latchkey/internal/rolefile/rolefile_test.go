@@ -126,7 +126,7 @@ func (s *side) epoch() (n int) {
 	return n
 }
 
-func TestPlansSayForWhom(t *testing.T) {
+func TestPlansNameTokens(t *testing.T) {
 	s := newSide(t)
 	s.apply(first)
 	acme := s.keys.For("acme")
