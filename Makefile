@@ -20,7 +20,7 @@ bench: ## the benchmarks beside the code
 scale: ## figures of many nodes, many owners and distance, on PostgreSQL; ARGS='-only listeners' are its flags
 	@cd e2e && go run ./bench/scale $(ARGS)
 
-fuzz: ## each fuzz target for FUZZTIME (20000x, or a duration); part of test
+fuzz: ## each fuzz target for FUZZTIME (10000x, or a duration); part of test
 	@scripts/fuzz
 
 mutants: ## remove guards, one at a time, each of which must fail a test; ARGS='-only verify.go' are its flags
