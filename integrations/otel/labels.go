@@ -20,7 +20,7 @@ var (
 
 	storeOperations = []string{"ByDigest", "ByLookup", "Load", "Tokens", "Count", "Ending", "Unused", "KeySecrets",
 		"Undelivered", "Deliver", "Secrets", "Role", "Roles", "Clients", "Owner", "Events", "Epoch", "Changes", "Write",
-		"Once", "AddUsage", "Usage", "Reserve", "Adjust", "Settle", "Purge"}
+		"Once", "AddUsage", "Usage", "Reserve", "Adjust", "Settle", "Balances", "Taken", "Purge"}
 
 	storeAnswers  = []string{"not_found", "conflict", "exists", "in_use", "over_limit", "too_many", "invalid"}
 	storeFailures = []string{"timeout", "damaged", "unknown_outcome", "unavailable"}
