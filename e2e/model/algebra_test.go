@@ -49,8 +49,11 @@ var laws = []struct{ name, formula string }{
 	{"a role more never takes a row away",
 		`(let ((more (layer (full x) true (has-b x) (has-c x) (own1 x) (own2 x) (rows x) (writes x))))
 		   (within (of-layer x g) (of-layer more g)))`},
-	{"a role gives nothing beyond its boundary",
-		`(=> (and (bounded (c g)) (= (bound-c g) none)) (= (meet (gives-c g) (bound-c g)) none))`},
+	{"what a token has from a role with a boundary, some boundary lets through",
+		`(=> (and (not (full x)) (not (has-a x)) (not (has-b x)) (bounded (c g)) (= (verb (own1 x)) absent)
+		          (= (verb (own2 x)) absent) (admits (of-layer x g)))
+		     (or (admits (through (c g))) (and (c-b g) (admits (through (b g))))
+		         (and (or (c-a g) (and (c-b g) (b-a g))) (admits (through (a g))))))`},
 	{"a boundary without an allow lets nothing through",
 		`(=> (and (bounded (a g)) (or (= (verb (bound1 (a g))) deny) (= (verb (bound1 (a g))) absent))
 		          (or (= (verb (bound2 (a g))) deny) (= (verb (bound2 (a g))) absent)))

@@ -150,14 +150,7 @@ func Mount(mux httpadapter.Mux, auth *httpadapter.Adapter, opts *Options) {
 // Handler returns a handler with the endpoints that [Mount] registers, for hosts that route requests themselves. It
 // answers every other path with 404.
 func Handler(auth *httpadapter.Adapter, opts *Options) http.Handler {
-	s := newSurface(auth, opts)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if h, ok := s.endpoints[r.URL.Path]; ok {
-			h.ServeHTTP(w, r)
-			return
-		}
-		http.NotFound(w, r)
-	})
+	return adapters.Endpoints(newSurface(auth, opts).endpoints)
 }
 
 func newSurface(auth *httpadapter.Adapter, opts *Options) *surface {

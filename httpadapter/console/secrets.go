@@ -51,6 +51,15 @@ func (v *view) secretOf(t *latchkey.Token) (secretRow, bool, error) {
 	return list[at], true, nil
 }
 
+// secretOfToken is secretOf for a token by its id.
+func (v *view) secretOfToken(id string) (secretRow, bool, error) {
+	t, err := v.account.Get(v.r.Context(), id)
+	if err != nil {
+		return secretRow{}, false, err
+	}
+	return v.secretOf(&t)
+}
+
 // endPage asks before one secret of a token is ended.
 func (v *view) endPage(s secretRow, live bool) confirmationFor {
 	return func(t *latchkey.Token) confirmation {
@@ -82,11 +91,7 @@ func (v *view) useWords(s secretRow) template.HTML {
 }
 
 func (v *view) confirmEnd(id string) error {
-	t, err := v.account.Get(v.r.Context(), id)
-	if err != nil {
-		return err
-	}
-	s, live, err := v.secretOf(&t)
+	s, live, err := v.secretOfToken(id)
 	if err != nil {
 		return err
 	}
@@ -94,11 +99,7 @@ func (v *view) confirmEnd(id string) error {
 }
 
 func (v *view) endSecret(id string) error {
-	t, err := v.account.Get(v.r.Context(), id)
-	if err != nil {
-		return err
-	}
-	s, live, err := v.secretOf(&t)
+	s, live, err := v.secretOfToken(id)
 	if err != nil {
 		return err
 	}

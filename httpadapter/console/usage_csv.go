@@ -36,11 +36,7 @@ func (v *view) usageCSV(string) error {
 		if err != nil || file == nil {
 			return err
 		}
-		var ids []string
-		for _, u := range rows {
-			ids = append(ids, u.TokenID)
-		}
-		named, err := v.tokensByID(uniqueIDs(ids))
+		named, err := tokensOf(v, rows, func(u latchkey.UsageRow) string { return u.TokenID })
 		if err != nil {
 			return err
 		}
@@ -74,11 +70,7 @@ func (v *view) refusalsCSV(string) error {
 		if err != nil || file == nil {
 			return err
 		}
-		var ids []string
-		for _, u := range rows {
-			ids = append(ids, u.TokenID)
-		}
-		named, err := v.tokensByID(uniqueIDs(ids))
+		named, err := tokensOf(v, rows, func(u latchkey.RefusalCount) string { return u.TokenID })
 		if err != nil {
 			return err
 		}
@@ -108,6 +100,15 @@ func (v *view) eachDay(r *usageRange, name string, do func(day usageRange, file 
 		}
 	}
 	return file.end(nil)
+}
+
+// tokensOf returns the tokens that rows are about, those that the person may read, by id.
+func tokensOf[T any](v *view, rows []T, id func(T) string) (map[string]latchkey.Token, error) {
+	var ids []string
+	for _, row := range rows {
+		ids = append(ids, id(row))
+	}
+	return v.tokensByID(uniqueIDs(ids))
 }
 
 func uniqueIDs(ids []string) []string {

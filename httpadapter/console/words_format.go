@@ -184,6 +184,22 @@ func direction(tag string) string {
 	return "ltr"
 }
 
+// oneAndFew returns a rule with the categories one, few and another.
+func oneAndFew(one, few func(int64) bool, otherwise string) func(int64) string {
+	return func(n int64) string {
+		switch {
+		case one(n):
+			return "one"
+		case few(n):
+			return "few"
+		}
+		return otherwise
+	}
+}
+
+func isOne(n int64) bool     { return n == 1 }
+func endsInOne(n int64) bool { return n%10 == 1 && n%100 != 11 }
+
 // pluralRule returns the category of a whole number in a language, by the cardinal rules of Unicode CLDR 46. Languages
 // that are not listed have one and other.
 func pluralRule(tag string) func(int64) string {
@@ -200,45 +216,13 @@ func pluralRule(tag string) func(int64) string {
 	case "hi", "fa", "bn", "gu", "kn", "zu", "am":
 		return zeroAndOne
 	case "pl":
-		return func(n int64) string {
-			switch {
-			case n == 1:
-				return "one"
-			case few(n):
-				return "few"
-			}
-			return "many"
-		}
+		return oneAndFew(isOne, few, "many")
 	case "ru", "uk", "be":
-		return func(n int64) string {
-			switch {
-			case n%10 == 1 && n%100 != 11:
-				return "one"
-			case few(n):
-				return "few"
-			}
-			return "many"
-		}
+		return oneAndFew(endsInOne, few, "many")
 	case "sr", "hr", "bs":
-		return func(n int64) string {
-			switch {
-			case n%10 == 1 && n%100 != 11:
-				return "one"
-			case few(n):
-				return "few"
-			}
-			return "other"
-		}
+		return oneAndFew(endsInOne, few, "other")
 	case "cs", "sk":
-		return func(n int64) string {
-			switch {
-			case n == 1:
-				return "one"
-			case n >= 2 && n <= 4:
-				return "few"
-			}
-			return "other"
-		}
+		return oneAndFew(isOne, func(n int64) bool { return n >= 2 && n <= 4 }, "other")
 	case "sl":
 		return func(n int64) string {
 			switch n % 100 {

@@ -103,14 +103,7 @@ func Mount(mux httpadapter.Mux, m *latchkey.Manager, opts *Options) {
 // Handler returns a handler with the endpoints that [Mount] registers, for hosts that route requests themselves. It
 // answers every other path with 404.
 func Handler(m *latchkey.Manager, opts *Options) http.Handler {
-	s := newSurface(m, opts)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if h, ok := s.endpoints[r.URL.Path]; ok {
-			h.ServeHTTP(w, r)
-			return
-		}
-		http.NotFound(w, r)
-	})
+	return adapters.Endpoints(newSurface(m, opts).endpoints)
 }
 
 func newSurface(m *latchkey.Manager, opts *Options) *surface {

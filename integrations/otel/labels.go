@@ -32,7 +32,7 @@ var (
 	eventActions = []string{"token.issue", "token.import", "token.import-digest", "token.update", "token.rotate",
 		"token.end-secret", "token.revoke", "token.delete", "token.reveal", "token.signing-secret", "token.mint",
 		"role.create", "role.update", "role.delete", "owner.configure", "owner.erase", "client.erase",
-		"audit.purge", "audit.redact"}
+		"audit.purge", "audit.redact", "request.done"}
 
 	leaseEvents = []string{"taken", "returned", "expired", "refused", "failed"}
 

@@ -54,7 +54,7 @@ func TestOperationsAreThoseOfAStore(t *testing.T) {
 }
 
 func TestActionsAreThoseOfEvents(t *testing.T) {
-	action := regexp.MustCompile(`"(?:token|role|owner|client|audit)\.[a-z-]+"`)
+	action := regexp.MustCompile(`"(?:token|role|owner|client|audit|request)\.[a-z-]+"`)
 	same(t, action.FindAllString(source(t), -1), quoted(eventActions))
 }
 

@@ -51,3 +51,14 @@ func Document(v any) http.Handler {
 		_, _ = w.Write(body)
 	})
 }
+
+// Endpoints serves handlers by the exact path of the request. Every other path is answered 404.
+func Endpoints(byPath map[string]http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if h, ok := byPath[r.URL.Path]; ok {
+			h.ServeHTTP(w, r)
+			return
+		}
+		http.NotFound(w, r)
+	})
+}
