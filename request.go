@@ -73,8 +73,8 @@ func (a Account) ForRequest(r Request) Account {
 
 // RepeatedError reports that a [Request] was carried out before. It wraps [ErrExists].
 type RepeatedError struct {
-	// Action and Object are those of the audit event of the change: "token.issue" and the id of the token. "": the audit
-	// trail does not say any more.
+	// Action and Object are those of the audit event of the change: "token.issue" and the id of the token. Where Purge has
+	// removed the event of the request ([Options].KeepEvents), the error is ErrExists itself and names nothing.
 	Action, Object string
 	At             time.Time
 	// Other reports that the request with this Key had another Content. What is asked for now was not carried out.

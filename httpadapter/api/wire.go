@@ -90,7 +90,7 @@ func (n *NewToken) spec() latchkey.Spec {
 // Made is the reply to a request that makes a token.
 type Made struct {
 	Token Token `json:"token"` // The token.
-	// The text of the token. It is shown this once. Absent: the client has it already.
+	// The text of the token. It is shown this once. Absent after an import, whose client has it already.
 	Secret string `json:"secret,omitempty"`
 }
 
