@@ -91,6 +91,7 @@ func TestEditAllRefuses(t *testing.T) {
 		s      latchkey.Selector
 		e      latchkey.Edit
 		reason string
+		says   string // a part of the error
 	}{
 		"an edit of nothing":    {s: latchkey.Selector{All: true}},
 		"an empty selector":     {e: latchkey.Edit{Enable: true}},
@@ -98,14 +99,18 @@ func TestEditAllRefuses(t *testing.T) {
 		"an unknown id to drop": {s: latchkey.Selector{All: true}, e: latchkey.Edit{DropRoles: []string{"nobody"}}},
 		"a role in both": {s: latchkey.Selector{All: true}, e: latchkey.Edit{AddRoles: []string{"reader"},
 			DropRoles: []string{r.ID}}},
-		"more ids than it takes": {s: latchkey.Selector{IDs: make([]string, 1001)}, e: latchkey.Edit{Enable: true}},
+		"more ids than it takes": {s: latchkey.Selector{IDs: make([]string, 1001)}, e: latchkey.Edit{Enable: true},
+			says: "Selector.IDs has more than 1000 ids: make several calls"},
 		"a long reason": {s: latchkey.Selector{All: true}, e: latchkey.Edit{Enable: true},
 			reason: string(make([]byte, 257))},
 	} {
 		swept, err := w.acme.EditAll(w.ctx, c.s, c.e, c.reason)
 		require.ErrorIs(t, err, latchkey.ErrInvalid, name)
+		require.ErrorContains(t, err, c.says, name)
 		require.Zero(t, swept.Seen, name)
 	}
+	_, err := w.acme.EditAll(w.ctx, latchkey.Selector{IDs: make([]string, 1000)}, latchkey.Edit{Enable: true}, "")
+	w.ok(err)
 }
 
 // The owner's policy holds, and so do the rights of the actor: a role that allows more than the actor is not given.

@@ -61,6 +61,49 @@ func TestComparisonsWithinOthers(t *testing.T) {
 		{Not(is(StartsWith, "a")), Not(is(StartsWith, "ab")), true},
 		{is(Eq, "2026-11-22T10:00:00Z"), is(Lt, "2026-11-22T12:00:00+01:00"), true},
 
+		// Texts with a prefix, of which the prefix is the least and none is the greatest.
+		{is(StartsWith, "a"), is(Lt, "b"), true},
+		{is(StartsWith, "a"), is(Le, "b"), true},
+		{is(StartsWith, "a"), is(Lt, "ab"), false}, // "ac"
+		{is(StartsWith, "a"), is(Le, "ab"), false}, // the same
+		{is(StartsWith, "a"), is(Lt, "a"), false},
+		{is(StartsWith, "a"), is(Le, "a"), false}, // "ab"
+		{is(StartsWith, "b"), is(Lt, "a"), false},
+		{is(StartsWith, "b"), is(Ge, "a"), true},
+		{is(StartsWith, "b"), is(Ge, "b"), true},
+		{is(StartsWith, "b"), is(Ge, "ba"), false}, // "b"
+		{is(StartsWith, "b"), is(Gt, "a"), true},
+		{is(StartsWith, "b"), is(Gt, "b"), false}, // "b"
+		{is(StartsWith, "a"), is(Contains, "b"), false},
+		{is(StartsWith, "a"), is(Ne, "b"), true},
+		{is(StartsWith, "a"), is(Ne, "ab"), false},
+		{is(StartsWith, "a"), is(Ne, "a"), false},
+		{is(StartsWith, "ab"), is(Ne, "a"), true},
+		{is(StartsWith, "a"), Not(is(StartsWith, "b")), true},
+		{is(StartsWith, "a"), Not(is(StartsWith, "ab")), false},
+		{is(StartsWith, "ab"), Not(is(StartsWith, "a")), false},
+		{is(StartsWith, "a"), Not(is(In, []string{"b", "c"})), true},
+		{is(StartsWith, "a"), Not(is(In, []string{"b", "ac"})), false},
+		{is(StartsWith, "a"), Not(is(Contains, "a")), false},
+
+		// Texts with a part.
+		{is(Contains, "b"), is(Contains, "abc"), false},
+		{is(Contains, "ab"), is(StartsWith, "a"), false}, // "cab"
+		{is(Contains, "ab"), is(Ne, "a"), true},
+		{is(Contains, "ab"), is(Ne, "cab"), false},
+		{is(Contains, "ab"), Not(is(In, []string{"a", "b"})), true},
+		{is(Contains, "ab"), Not(is(In, []string{"a", "abc"})), false},
+		{Not(is(Contains, "b")), Not(is(Contains, "abc")), true},
+		{Not(is(Contains, "abc")), Not(is(Contains, "b")), false},
+		{Not(is(Contains, "b")), Not(is(StartsWith, "ab")), true},
+		{Not(is(Contains, "ab")), Not(is(StartsWith, "b")), false},
+		{Not(is(Contains, "b")), is(Ne, "abc"), true},
+		{Not(is(Contains, "b")), is(Ne, "ac"), false},
+		{Not(is(StartsWith, "ab")), Not(is(StartsWith, "a")), false},
+		{Not(is(StartsWith, "a")), is(Ne, "ab"), true},
+		{Not(is(StartsWith, "ab")), is(Ne, "a"), false},
+		{Not(is(StartsWith, "a")), Not(is(Contains, "a")), false},
+
 		// A field of another type.
 		{is(Eq, 1), is(Lt, 1000), false},         // true, of a Boolean, has no order
 		{is(Eq, "1"), is(Lt, "6"), false},        // the same

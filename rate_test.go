@@ -80,13 +80,14 @@ func TestLimiter(t *testing.T) {
 }
 
 func TestLimiterLetsNoMoreThanCountAndBurstPassInAnyPer(t *testing.T) {
-	for range 200 {
-		r := latchkey.Rate{Count: 1 + rand.IntN(7), Per: time.Duration(1+rand.IntN(50)) * ms, Burst: rand.IntN(5)}
+	for seed := range uint64(200) {
+		random := rand.New(rand.NewPCG(seed, 0))
+		r := latchkey.Rate{Count: 1 + random.IntN(7), Per: time.Duration(1+random.IntN(50)) * ms, Burst: random.IntN(5)}
 		now := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
 		l := latchkey.NewLimiter(r, func() time.Time { return now })
 		var passed []time.Time
 		for range 500 {
-			now = now.Add(time.Duration(rand.Int64N(int64(2*r.Per) / int64(r.Count))).Truncate(time.Microsecond))
+			now = now.Add(time.Duration(random.Int64N(int64(2*r.Per) / int64(r.Count))).Truncate(time.Microsecond))
 			ok, info := l.Allow("k")
 			if ok {
 				passed = append(passed, now)

@@ -73,7 +73,12 @@ func TestListsArePadded(t *testing.T) {
 
 // The text of the SQL is a function of the shape: fields, operators and structure, and the rounded length of lists.
 func TestSQLDependsOnShapeOnly(t *testing.T) {
-	r := rand.New(rand.NewPCG(rand.Uint64(), 0))
+	for _, seed := range seeds(t) {
+		sqlDependsOnShapeOnly(t, rand.New(rand.NewPCG(seed, 0)))
+	}
+}
+
+func sqlDependsOnShapeOnly(t *testing.T, r *rand.Rand) {
 	var revalue func(n *node) Condition
 	revalue = func(n *node) Condition {
 		switch n.kind {

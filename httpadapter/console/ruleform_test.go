@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"os"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -100,7 +101,10 @@ func TestRulesThatPeopleWriteWrongly(t *testing.T) {
 
 // Each rule that can be stored stands in the form as rows, as text or as it is, and is saved as the same.
 func TestRuleFormsRoundTrip(t *testing.T) {
-	seed := rand.Uint64()
+	seed := uint64(1)
+	if os.Getenv("SEEDS") != "fixed" { // as the run of mutants sets it, so that none is killed by chance
+		seed = rand.Uint64()
+	}
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
 	v := &view{console: &console{}}

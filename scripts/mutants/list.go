@@ -27,6 +27,8 @@ type mutant struct {
 	body, end int    // offsets in file of the body of the function, between its braces
 	changed   string // the body with new in place of old
 	void      bool   // the function has no results
+
+	function string // the name, of those that were generated
 }
 
 func (m *mutant) String() string { return fmt.Sprintf("%d: %s:%d: %s", m.at, m.file, m.line, m.what) }
@@ -144,6 +146,7 @@ func numbered(file, list, text string, mutants []*mutant) string {
 			if !begun {
 				b.WriteString(text[done:at])
 				done, begun, line = at, true, 1+strings.Count(text[:at], "\n")
+				fmt.Fprintf(&b, "\nif %s < 0 { %s(%d) }\n", variable, reached, m.number)
 			}
 			fmt.Fprintf(&b, "\nif %s == %d {\n//line %s@%d/%s:%d\n%s\n", variable, m.number, list, m.at,
 				path.Base(m.file), line, m.changed)
@@ -163,11 +166,24 @@ func numbered(file, list, text string, mutants []*mutant) string {
 // variable is the variable of a package that holds the number of the mutant that is on.
 const variable = "mutantThatIsOn"
 
-// environment is the environment variable that sets it. Unset: no mutant is on.
+// reached is the function of a package that notes that a function with mutants is reached. It takes the number of the
+// first of them.
+const reached = "mutantIsReached"
+
+// environment is the environment variable that sets it. Unset: no mutant is on. -1: none, and what is reached is noted.
 const environment = "MUTANT"
 
-// chooser returns the source of the file that declares variable in a package.
+// traceFile is the environment variable that names the file of those notes.
+const traceFile = "MUTANT_TRACE"
+
+// chooser returns the source of the file that declares variable and reached in a package.
 func chooser(pkg string) string {
-	return fmt.Sprintf("package %s\n\nimport (\n\t\"os\"\n\t\"strconv\"\n)\n\n"+
-		"var %s = func() int { n, _ := strconv.Atoi(os.Getenv(%q)); return n }()\n", pkg, variable, environment)
+	return fmt.Sprintf("package %s\n\nimport (\n\t\"os\"\n\t\"strconv\"\n\t\"sync\"\n)\n\n"+
+		"var %s = func() int { n, _ := strconv.Atoi(os.Getenv(%q)); return n }()\n\n"+
+		"var %sAlready sync.Map\n\n"+
+		"func %[4]s(n int) {\n"+
+		"\tif _, ok := %[4]sAlready.LoadOrStore(n, true); !ok {\n"+
+		"\t\tf, err := os.OpenFile(os.Getenv(%[5]q), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)\n"+
+		"\t\tif err == nil {\n\t\t\t_, _ = f.WriteString(strconv.Itoa(n) + \"\\n\")\n\t\t\t_ = f.Close()\n\t\t}\n\t}\n}\n",
+		pkg, variable, environment, reached, traceFile)
 }

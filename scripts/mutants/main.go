@@ -15,6 +15,13 @@
 // A sample still builds all mutants. -seed repeats the draw of an earlier run.
 //
 // A run of tests that does not end within -timeout is stopped and counts as failed.
+//
+// With -generate the program does not read the list. It makes mutants of the files of the module that match, by
+// operators on conditions, comparisons, statements, literals and results, and runs each against those tests of its package
+// that reach its function. It prints the score, and those that survive in the format of equivalents.txt, the list of
+// mutants that are known to change nothing.
+//
+//	go run ./scripts/mutants -generate '^verify.go$' -sample 200
 package main
 
 import (
@@ -61,12 +68,19 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	seed := flags.Uint64("seed", uint64(time.Now().UnixNano()), "of the draw")
 	workers := flags.Int("workers", runtime.GOMAXPROCS(0), "how many runs of tests at a time")
 	timeout := flags.Duration("timeout", 5*time.Minute, "for one run of tests")
+	files := flags.String("generate", "", "a regular expression: make mutants of these files by operators, instead of the list")
+	tests := flags.String("tests", "", "with -generate: the directory of the tests, if it is not that of the file")
+	equivalents := flags.String("equivalents", "scripts/mutants/equivalents.txt", "the list of equivalent mutants")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	dir, err := filepath.Abs(*root)
 	if err != nil {
 		return err
+	}
+	if *files != "" {
+		r := &runner{dir: dir, list: "generated", timeout: *timeout, workers: *workers, out: out, built: map[string]string{}}
+		return r.generate(ctx, *files, *tests, *equivalents, *only, *sample, *seed)
 	}
 	text, err := os.ReadFile(filepath.Join(dir, *list))
 	if err != nil {
@@ -304,7 +318,8 @@ func (r *runner) test(ctx context.Context, pkg, tests string, number int) (outpu
 
 func command(ctx context.Context, dir string, env []string, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Dir, cmd.Env, cmd.WaitDelay = dir, append(os.Environ(), env...), 10*time.Second
+	// Random inputs are the same in each run: no mutant is killed by chance.
+	cmd.Dir, cmd.Env, cmd.WaitDelay = dir, append(append(os.Environ(), "SEEDS=fixed"), env...), 10*time.Second
 	output, err := cmd.CombinedOutput()
 	return string(bytes.TrimSpace(output)), err
 }

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -144,4 +145,155 @@ func TestSkipped(t *testing.T) { t.Skip() }
 // killed returns the lines about mutants without their times.
 func killed(out string) string {
 	return regexp.MustCompile(`\(\d+\.\d s\)`).ReplaceAllString(out, "")
+}
+
+// What the operators make of a function, each of which alters it alone.
+func TestGenerate(t *testing.T) {
+	dir := t.TempDir()
+	text := `package guarded
+
+func (g *guard) allows(n int, list []int) bool {
+	if n < 0 || len(list) > 3 {
+		return false
+	}
+	for _, x := range list {
+		if x == n {
+			continue
+		}
+		g.count++
+	}
+	switch {
+	case !g.open:
+		return false
+	}
+	return g.note(entry{at: n, by: "x"})
+}
+
+func write(n int) error {
+	lock.Lock()
+	defer lock.Unlock()
+	done := n
+	done = 7
+	if err := check(done); err != nil {
+		return err
+	}
+	return errors.New("never")
+}
+
+func (g *guard) String() string { return "" + g.name }
+`
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "guarded.go"), []byte(text), 0o600))
+	list, err := generate(dir, "guarded.go")
+	require.NoError(t, err)
+	var got []string
+	for _, m := range list {
+		got = append(got, m.function+": "+m.old+" → "+m.new)
+		require.NotEqual(t, text[m.body:m.end], m.changed)
+	}
+	for _, want := range []string{
+		"*guard.allows: if n < 0 || len(list) > 3 { → if (n < 0 || len(list) > 3) && false {",
+		"*guard.allows: if n < 0 || len(list) > 3 { → if (n < 0 || len(list) > 3) || true {",
+		"*guard.allows: if n < 0 || len(list) > 3 { → if ((n < 0) && false) || len(list) > 3 {",
+		"*guard.allows: if n < 0 || len(list) > 3 { → if n < 0 || ((len(list) > 3) && false) {",
+		"*guard.allows: if n < 0 || len(list) > 3 { → if n <= 0 || len(list) > 3 {",
+		"*guard.allows: if n < 0 || len(list) > 3 { → if n < 0 || len(list) > (3 + 1) {",
+		"*guard.allows: if x == n { → if x != n {",
+		"*guard.allows: continue → ",
+		"*guard.allows: g.count++ → ",
+		"*guard.allows: case !g.open: → case g.open:",
+		"*guard.allows: return false → return !(false)",
+		`*guard.allows: return g.note(entry{at: n, by: "x"}) → return g.note(entry{by: "x"})`,
+		`*guard.allows: return g.note(entry{at: n, by: "x"}) → return g.note(entry{at: n, })`,
+		`*guard.allows: func (g *guard) allows(n int, list []int) bool { → func (g *guard) allows(n int, list []int) bool {` +
+			` if true { return true }`,
+		"write: done = 7 → ",
+		"write: if err := check(done); err != nil { → if err := check(done); (err != nil) && false {",
+		`write: return errors.New("never") → return nil`,
+	} {
+		assert.Contains(t, got, want)
+	}
+	for _, line := range got {
+		assert.NotContains(t, line, "Lock()", "a lock that is not taken is seen by the race detector only")
+		assert.NotContains(t, line, "String", "what is printed decides nothing")
+	}
+}
+
+// A module of its own, one of whose guards no test checks.
+func TestScore(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"go.mod": "module example.com/guarded\n\ngo 1.26\n",
+		"guarded.go": `package guarded
+
+func small(n int) bool {
+	return n < 3
+}
+
+func unseen(n int) bool {
+	return n < 3
+}
+`,
+		"guarded_test.go": `package guarded
+
+import "testing"
+
+func TestSmall(t *testing.T) {
+	if !small(2) || small(3) {
+		t.Fatal("not small")
+	}
+}
+`,
+		"same.txt": "",
+	} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+	}
+	var out strings.Builder
+	args := []string{"-root", dir, "-generate", "^guarded.go$", "-equivalents", "same.txt"}
+	require.ErrorIs(t, run(t.Context(), append(args, "-only", "unseen"), &out), errFailed)
+	assert.Contains(t, out.String(), "# line 8; of 0 tests none fails\nguarded.go unseen\n-return n < 3\n+return n <= 3\n")
+	out.Reset()
+	require.NoError(t, run(t.Context(), append(args, "-only", "small"), &out))
+	assert.Contains(t, out.String(), "5 of 5 killed, 100.0 %")
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "same.txt"),
+		[]byte("guarded.go unseen\n-return n < 3\n+return n <= 3\n  No one calls it.\n"), 0o600))
+	out.Reset()
+	require.ErrorIs(t, run(t.Context(), append(args, "-only", "unseen"), &out), errFailed)
+	assert.NotContains(t, out.String(), "+return n <= 3\n", "it is known")
+}
+
+// maxEquivalents is how many mutants may be called equivalent. It is lowered when an entry goes, and never raised
+// without a review of each new reason.
+const maxEquivalents = 0
+
+// Each entry of the list is a mutant that the operators make of the code as it is, and the list does not grow unseen.
+func TestTheListOfEquivalentsIsInStep(t *testing.T) {
+	text, err := os.ReadFile("equivalents.txt")
+	require.NoError(t, err)
+	known, err := parseEquivalents(string(text))
+	require.NoError(t, err)
+	require.Len(t, known, maxEquivalents)
+	of := map[string][]mutant{}
+	for _, e := range known {
+		if of[e.file] == nil {
+			of[e.file], err = generate("../..", e.file)
+			require.NoError(t, err)
+		}
+		assert.True(t, slices.ContainsFunc(of[e.file], func(m mutant) bool { return e.is(&m) }),
+			"line %d: the operators no longer make this of %s", e.at, e.file)
+	}
+}
+
+func TestListsOfEquivalentsThatAreMalformed(t *testing.T) {
+	list, err := parseEquivalents("# head\n\na.go f\n-x  y\n+\n  It is\n  so.\n")
+	require.NoError(t, err)
+	require.Equal(t, []equivalent{{at: 3, file: "a.go", function: "f", old: "x y", reason: "It is so."}}, list)
+	for name, bad := range map[string]string{
+		"no function":  "a.go\n-x\n+y\n  Why.\n",
+		"no reason":    "a.go f\n-x\n+y\n",
+		"no line":      "a.go f\n  Why.\n",
+		"out of order": "a.go f\n+y\n-x\n  Why.\n",
+	} {
+		_, err := parseEquivalents(bad)
+		assert.Error(t, err, name)
+	}
 }
