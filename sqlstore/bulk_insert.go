@@ -161,7 +161,7 @@ func arrayOf(rows [][]any, column int) string {
 			b = append(b, ',')
 		}
 		switch v := row[column].(type) {
-		case nil:
+		case nil, noNumber, noBytes:
 			b = append(b, "NULL"...)
 		case int64:
 			b = strconv.AppendInt(b, v, 10)

@@ -23,7 +23,7 @@ import (
 
 const (
 	// maxChanges is how many changes share a transaction.
-	maxChanges = 16
+	maxChanges = 32
 	// maxParts is how many statements each of them may have.
 	maxParts = 12
 	// maxChangeWait is how long a change waits for a worker that runs before another one is started. A transaction
@@ -118,8 +118,7 @@ func (s *Store) runChangeWorker() {
 	}
 }
 
-// nextChanges returns a batch led by the change that has waited longest. It returns nil when the worker must end. The
-// batch's size is a power of two: each number of changes is another statement.
+// nextChanges returns a batch led by the change that has waited longest. It returns nil when the worker must end.
 func (s *Store) nextChanges() *sharedBatch {
 	q := &s.queue
 	q.mu.Lock()
@@ -140,11 +139,6 @@ func (s *Store) nextChanges() *sharedBatch {
 			}
 		}
 	}
-	size := 1
-	for 2*size <= len(chosen) {
-		size *= 2
-	}
-	chosen = chosen[:size]
 	q.jobs = slices.DeleteFunc(q.jobs, func(j *job) bool { return slices.Contains(chosen, j) })
 	// In the order of owners: two transactions that wait for rows in opposite orders would deadlock.
 	slices.SortFunc(chosen, func(a, b *job) int { return strings.Compare(a.plan.w.Owner, b.plan.w.Owner) })
@@ -212,7 +206,7 @@ func (s *Store) tryChanges(b *sharedBatch) error {
 		err = t.applyShared(b, members)
 	}
 	if err == nil {
-		err = t.runMerged()
+		err = t.finish()
 	}
 	if err != nil {
 		return err
@@ -240,24 +234,21 @@ func (s *Store) tryChanges(b *sharedBatch) error {
 	}
 }
 
-// applyShared runs the members of a batch. It removes those whose owner is locked or has no row to lock, and those
-// that were applied before.
+const insertShared = `INSERT INTO latchkey_writes (owner, id, epoch, at) VALUES (?, ?, 0, ?)`
+
+// errRepeated means that a Write was applied before.
+var errRepeated = errors.New("a write was applied before")
+
+// applyShared runs the members of a batch. It removes those whose owner is locked or has no row to lock.
 func (t *tx) applyShared(b *sharedBatch, members []*job) error {
 	rows := make([][]any, len(members))
 	for i, j := range members {
-		w := &j.plan.w
-		rows[i] = []any{w.Owner, w.ID[:], w.At.UnixMicro()}
+		rows[i] = []any{j.plan.w.Owner}
 	}
 	t.eventHeads = map[string]eventHead{}
-	owners := arrayOf(rows, 0)
-	err := t.each(`WITH o AS (SELECT owner, `+t.dialect().lockedSeq+` AS seq, head FROM latchkey_event_seqs
-			WHERE owner = ANY (CAST(? AS TEXT[])) ORDER BY owner`+t.dialect().forUpdateSkip+`)
-		INSERT INTO latchkey_writes (owner, id, epoch, at) SELECT v.owner, v.id, 0, v.at
-		FROM unnest(CAST(? AS TEXT[]), CAST(? AS BYTEA[]), CAST(? AS BIGINT[])) AS v (owner, id, at)
-		JOIN o ON o.owner = v.owner CROSS JOIN (SELECT 1 FROM latchkey_epoch WHERE id = 1) e`+t.dialect().ifAbsent+`
-		RETURNING owner, (SELECT seq FROM o WHERE o.owner = latchkey_writes.owner),
-			(SELECT head FROM o WHERE o.owner = latchkey_writes.owner)`,
-		[]any{owners, owners, arrayOf(rows, 1), arrayOf(rows, 2)}, func(rows *sql.Rows) error {
+	err := t.each(`SELECT owner, `+t.dialect().lockedSeq+`, head FROM latchkey_event_seqs
+		WHERE owner = ANY (CAST(? AS TEXT[])) ORDER BY owner`+t.dialect().forUpdateSkip, []any{arrayOf(rows, 0)},
+		func(rows *sql.Rows) error {
 			var owner string
 			var last eventHead
 			err := rows.Scan(&owner, &last.seq, &last.head)
@@ -268,13 +259,23 @@ func (t *tx) applyShared(b *sharedBatch, members []*job) error {
 		return err
 	}
 	var others []*job
-	t.mergeLimit = maxChanges * maxParts
+	t.shared = true
 	for _, j := range members {
-		if _, locked := t.eventHeads[j.plan.w.Owner]; !locked {
+		w := &j.plan.w
+		if _, locked := t.eventHeads[w.Owner]; !locked {
 			others = append(others, j)
 			continue
 		}
-		if err := j.plan.applyRecords(t); err != nil {
+		err := t.insertLater(insertShared, []any{w.Owner, w.ID[:], w.At.UnixMicro()}, func(n int64) error {
+			if n != 1 {
+				return errRepeated
+			}
+			return nil
+		})
+		if err == nil {
+			err = j.plan.applyRecords(t)
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -117,85 +117,71 @@ func newChange(change latchkey.Change) latchkey.Change {
 	return change
 }
 
-// readPackedFeed is readFeed by one row, which has all the changes in lists. Each process reads each change, so rows
-// would cost more than all else that a change costs: packed they take the server and this process a third of that. The
-// lists are in the order of the subquery.
+// readPackedFeed is readFeed by one row, which has all the changes in one text. Each process reads each change, so rows
+// would cost more than all else that a change costs. The trigger has packed most of them when they were numbered.
 func (s *Store) readPackedFeed(ctx context.Context, feed *latchkey.Feed, now *sql.NullInt64, after uint64, limit int) (
 	int, error) {
-	var p packedChanges
 	var floor uint64
-	found, err := s.first(ctx, `SELECT e.epoch, e.floor, `+s.dialect.clock+`, c.n, c.epochs, c.shapes, c.owners, c.ids,
-		c.untils FROM latchkey_epoch e LEFT JOIN (SELECT count(*) AS n, string_agg(CAST(epoch AS TEXT), ' ') AS epochs,
-			string_agg(CAST((CAST(kind AS BIGINT) << 41) + (CAST(octet_length(owner) AS BIGINT) << 21)
-				+ (CAST(octet_length(id) AS BIGINT) << 1) + CASE WHEN until IS NULL THEN 0 ELSE 1 END AS TEXT), ' ') AS shapes,
-			string_agg(owner, '') AS owners, string_agg(id, '') AS ids, string_agg(CAST(until AS TEXT), ' ') AS untils
-			FROM (SELECT epoch, owner, kind, id, until FROM latchkey_changes WHERE epoch > ? ORDER BY epoch, seq LIMIT ?) p) c
-		ON TRUE WHERE e.id = 1`, []any{int64(after), limit},
-		&feed.Epoch, &floor, now, &p.n, &p.epochs, &p.shapes, &p.owners, &p.ids, &p.untils)
+	var n int
+	var packed sql.NullString
+	found, err := s.first(ctx, `SELECT e.epoch, e.floor, `+s.dialect.clock+`, c.n, c.packed FROM latchkey_epoch e
+		LEFT JOIN (SELECT count(*) AS n, string_agg(COALESCE(packed, concat(epoch, ' ',
+			(CAST(kind AS BIGINT) << 41) + (CAST(octet_length(owner) AS BIGINT) << 21)
+				+ (CAST(octet_length(id) AS BIGINT) << 1) + CASE WHEN until IS NULL THEN 0 ELSE 1 END, ' ',
+			until || ' ', owner, id)), '') AS packed
+			FROM (SELECT epoch, owner, kind, id, until, packed FROM latchkey_changes WHERE epoch > ?
+				ORDER BY epoch, seq LIMIT ?) p) c
+		ON TRUE WHERE e.id = 1`, []any{int64(after), limit}, &feed.Epoch, &floor, now, &n, &packed)
 	if err != nil || !found {
 		return 0, orRowMissing(err, "the row of latchkey_epoch")
 	}
 	feed.Truncated = after < floor || after > feed.Epoch
-	feed.Changes, err = p.unpack()
-	return p.n, err
-}
-
-// packedChanges are rows of latchkey_changes, in lists. Numbers are separated by spaces.
-type packedChanges struct {
-	n              int
-	epochs, untils sql.NullString // untils has those that are not null
-	// shapes say what each row has: bit 0 an until, bits 1 to 20 the length of the id, bits 21 to 40 that of the owner,
-	// in bytes, and from bit 41 on the kind.
-	shapes      sql.NullString
-	owners, ids sql.NullString // without separators
+	feed.Changes, err = unpackChanges(n, packed.String)
+	return n, err
 }
 
 var errPackedChanges = errors.New("the rows of latchkey_changes cannot be read")
 
-// unpack returns the changes. It returns an error unless the lists agree in full.
-func (p *packedChanges) unpack() ([]latchkey.Change, error) {
-	if p.n == 0 {
+// unpackChanges returns n changes. Each of them is its epoch, a space, its shape, a space, the microseconds of its until
+// and a space, unless it has none, its owner, and its id. Bit 0 of the shape says whether there is an until. Bits 1 to
+// 20 are the length of the id, bits 21 to 40 that of the owner, in bytes. From bit 41 on it is the kind. A text that
+// does not agree in full is an error.
+func unpackChanges(n int, packed string) ([]latchkey.Change, error) {
+	if n == 0 && packed == "" {
 		return nil, nil
 	}
 	const length = 1<<20 - 1
-	changes := make([]latchkey.Change, p.n)
-	epochs, shapes, untils := numbers(p.epochs.String), numbers(p.shapes.String), numbers(p.untils.String)
-	owners, ids := p.owners.String, p.ids.String
+	changes := make([]latchkey.Change, n)
 	last := int64(0)
 	for i := range changes {
-		epoch, ok := epochs.next()
-		shape, known := shapes.next()
-		owner, id := int(shape>>21&length), int(shape>>1&length)
-		if !ok || !known || epoch < last || owner > len(owners) || id > len(ids) {
-			return nil, errPackedChanges
-		}
-		last = epoch
+		epoch, rest, ok := cutNumber(packed)
+		shape, rest, known := cutNumber(rest)
 		var until sql.NullInt64
 		if shape&1 != 0 {
-			if until.Int64, until.Valid = untils.next(); !until.Valid {
-				return nil, errPackedChanges
-			}
+			until.Int64, rest, until.Valid = cutNumber(rest)
+			known = known && until.Valid
 		}
+		owner, id := int(shape>>21&length), int(shape>>1&length)
+		if !ok || !known || epoch < last || owner+id > len(rest) {
+			return nil, errPackedChanges
+		}
+		last, packed = epoch, rest[owner+id:]
+		// Whoever keeps one of them does not keep them all.
+		names := strings.Clone(rest[:owner+id])
 		changes[i] = newChange(latchkey.Change{Epoch: uint64(epoch), Kind: latchkey.ChangeKind(shape >> 41),
-			// Whoever keeps one of them does not keep them all.
-			Owner: strings.Clone(owners[:owner]), ID: strings.Clone(ids[:id]), Until: fromMicros(until)})
-		owners, ids = owners[owner:], ids[id:]
+			Owner: names[:owner], ID: names[owner:], Until: fromMicros(until)})
 	}
-	if owners+ids+string(epochs+shapes+untils) != "" {
+	if packed != "" {
 		return nil, errPackedChanges
 	}
 	return changes, nil
 }
 
-// numbers is a list of decimal numbers, separated by spaces.
-type numbers string
-
-// next removes the first number. It returns false if there is none.
-func (l *numbers) next() (int64, bool) {
-	first, rest, _ := strings.Cut(string(*l), " ")
-	*l = numbers(rest)
+// cutNumber removes a decimal number, and the space behind it. It returns false if there is none.
+func cutNumber(text string) (n int64, rest string, ok bool) {
+	first, rest, found := strings.Cut(text, " ")
 	n, err := strconv.ParseInt(first, 10, 64)
-	return n, err == nil
+	return n, rest, found && err == nil
 }
 
 // wholePage cuts rows to whole transactions: as many as fit into n rows, but at least one. Unless complete, the last

@@ -1,7 +1,6 @@
 package sqlstore
 
 import (
-	"database/sql"
 	"fmt"
 	"strings"
 	"testing"
@@ -41,52 +40,48 @@ func TestWholePage(t *testing.T) {
 	}
 }
 
-// Lists that do not agree in full are an error: no change is lost, and none is taken for another.
+// A text that does not agree in full is an error: no change is lost, and none is taken for another.
 func TestPackedChanges(t *testing.T) {
-	text := func(s string) sql.NullString { return sql.NullString{String: s, Valid: true} }
-	shape := func(kind latchkey.ChangeKind, owner, id string, until bool) string {
-		n := int64(kind)<<41 + int64(len(owner))<<21 + int64(len(id))<<1
-		if until {
-			n++
+	pack := func(epoch int, kind latchkey.ChangeKind, owner, id, until string) string {
+		shape := int64(kind)<<41 + int64(len(owner))<<21 + int64(len(id))<<1
+		if until != "" {
+			shape++
+			until += " "
 		}
-		return fmt.Sprint(n)
+		return fmt.Sprint(epoch, " ", shape, " ", until, owner, id)
 	}
-	good := func() packedChanges {
-		return packedChanges{n: 4, epochs: text("7 8 8 9"), untils: text("1500000"), owners: text("acmeüacmeacme"),
-			ids: text("token 1rolerevoked"), shapes: text(strings.Join([]string{
-				shape(latchkey.ChangedToken, "acme", "token 1", false), shape(latchkey.ChangedRole, "ü", "role", false),
-				shape(latchkey.ChangedOwner, "acme", "", false), shape(latchkey.ChangedRevocation, "acme", "revoked", true)}, " "))}
-	}
-	p := good()
-	changes, err := p.unpack()
+	packed := []string{pack(7, latchkey.ChangedToken, "acme", "token 1", ""), pack(8, latchkey.ChangedRole, "ü", "role", ""),
+		pack(8, latchkey.ChangedOwner, "acme", "", ""), pack(9, latchkey.ChangedRevocation, "acme", "4 revoked", "1500000"),
+		pack(9, latchkey.ChangedRevocation, "acme", "", "-1")}
+	text := strings.Join(packed, "")
+	changes, err := unpackChanges(len(packed), text)
 	require.NoError(t, err)
 	require.Equal(t, []latchkey.Change{
 		{Epoch: 7, Owner: "acme", Kind: latchkey.ChangedToken, ID: "token 1"},
 		{Epoch: 8, Owner: "ü", Kind: latchkey.ChangedRole, ID: "role"},
 		{Epoch: 8, Owner: "acme", Kind: latchkey.ChangedOwner},
-		{Epoch: 9, Owner: "acme", Kind: latchkey.ChangedRevocation, ID: "revoked", Until: time.UnixMicro(1500000).UTC()},
+		{Epoch: 9, Owner: "acme", Kind: latchkey.ChangedRevocation, ID: "4 revoked", Until: time.UnixMicro(1500000).UTC()},
+		{Epoch: 9, Owner: "acme", Kind: latchkey.ChangedRevocation, Until: time.UnixMicro(-1).UTC()},
 	}, changes)
-	none, err := (&packedChanges{}).unpack()
+	none, err := unpackChanges(0, "")
 	require.NoError(t, err)
 	require.Empty(t, none)
-	for name, damage := range map[string]func(p *packedChanges){
-		"fewer rows":             func(p *packedChanges) { p.n = 3 },
-		"more rows":              func(p *packedChanges) { p.n = 5 },
-		"no epochs":              func(p *packedChanges) { p.epochs = sql.NullString{} },
-		"another order":          func(p *packedChanges) { p.epochs = text("7 9 8 9") },
-		"an epoch that is text":  func(p *packedChanges) { p.epochs = text("7 8 x 9") },
-		"one more epoch":         func(p *packedChanges) { p.epochs.String += " 10" },
-		"one more shape":         func(p *packedChanges) { p.shapes.String += " 0" },
-		"no until":               func(p *packedChanges) { p.untils = sql.NullString{} },
-		"one more until":         func(p *packedChanges) { p.untils.String += " 1" },
-		"an owner that is short": func(p *packedChanges) { p.owners.String = p.owners.String[1:] },
-		"an owner that is long":  func(p *packedChanges) { p.owners.String += "x" },
-		"an id that is short":    func(p *packedChanges) { p.ids.String = p.ids.String[1:] },
-		"an id that is long":     func(p *packedChanges) { p.ids.String += "x" },
+	for name, c := range map[string]struct {
+		n    int
+		text string
+	}{
+		"fewer rows":            {4, text},
+		"more rows":             {6, text},
+		"no text":               {1, ""},
+		"no row":                {0, packed[0]},
+		"another order":         {2, packed[1] + packed[0]},
+		"an epoch that is text": {1, "x" + packed[0]},
+		"no shape":              {1, "7 "},
+		"no until":              {1, pack(9, latchkey.ChangedRevocation, "acme", "x", "soon")},
+		"an end that is short":  {5, text[:len(text)-1]},
+		"an end that is long":   {5, text + "x"},
 	} {
-		p := good()
-		damage(&p)
-		_, err := p.unpack()
+		_, err := unpackChanges(c.n, c.text)
 		require.ErrorIs(t, err, errPackedChanges, name)
 	}
 }

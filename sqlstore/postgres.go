@@ -15,7 +15,7 @@ var postgres = dialect{
 	dir:            "migrations/postgres",
 	begin:          beginPostgres,
 	lockMigrations: beginPostgresMigration,
-	makeOptional:   makeTrigger,
+	makeOptional:   makeTriggers,
 	raisesAtCommit: findTrigger,
 	isRolledBack:   isRolledBackPostgres,
 	isRetryable:    func(err error) bool { return oneOf(sqlState(err), "40001", "40P01", "55P03") },
@@ -50,8 +50,14 @@ var postgres = dialect{
 	forShareSkip:     ` FOR SHARE SKIP LOCKED`,
 	// A process that stalls in a transaction would block all others, so the server ends the transaction after a while.
 	// Set together with the lock it costs no round trip, and it ends with the transaction.
-	lockedSeq: `CASE WHEN set_config('idle_in_transaction_session_timeout', '10s', true) IS NOT NULL
-		AND set_config('plan_cache_mode', 'force_generic_plan', true) IS NOT NULL THEN seq END`,
+	//
+	// The other settings are for plans, which a connection keeps. A plan must find rows by their keys: one that was made
+	// while a table was small would read all of it later. A plan that has no choice looks expensive then, and is not worth
+	// compiling.
+	lockedSeq: `CASE WHEN (SELECT set_config('idle_in_transaction_session_timeout', '10s', true)
+		|| set_config('plan_cache_mode', 'force_generic_plan', true) || set_config('enable_seqscan', 'off', true)
+		|| set_config('enable_hashjoin', 'off', true) || set_config('enable_mergejoin', 'off', true)
+		|| set_config('jit', 'off', true)) IS NOT NULL THEN seq END`,
 	writeID:          `CAST(? AS TEXT), CAST(? AS BYTEA), 0, CAST(? AS BIGINT)`,
 	ifAbsent:         ` ON CONFLICT DO NOTHING`,
 	onConflictUpdate: func(key, set string) string { return ` ON CONFLICT (` + key + `) DO UPDATE SET ` + set },
@@ -103,7 +109,8 @@ const maxAdvance = 16
 // cannot stall between two while other transactions wait for the epoch.
 func advancePostgres(t *tx, p *plan, rows []latchkey.Change) error {
 	if t.store.raisesAtCommit.Load() {
-		return t.insertPending(p, rows)
+		t.changes.add(&p.w, rows)
+		return nil
 	}
 	now := rows[:min(len(rows), maxAdvance)]
 	var args []any

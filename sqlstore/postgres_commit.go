@@ -11,17 +11,29 @@ import (
 
 // Every change of every owner waits for the row of the epoch. If a statement of the client raised it, the row would
 // stay locked for as long as the COMMIT takes to arrive. So a deferred trigger raises it, which PostgreSQL runs inside
-// COMMIT. A Write puts its changes into latchkey_pending, one row for each Write. For each row, the trigger raises the
-// epoch by one, numbers the changes with it, and removes the row. See 0003_epoch_at_commit.sql.
+// COMMIT. A transaction puts its changes into latchkey_commits, one row for all its Writes. The trigger raises the epoch
+// by the number of Writes, numbers the changes, and removes the row. See 0010_commits.sql.
 //
-// The database may lack the trigger, or a process of an earlier version may run beside this one. They raise the epoch
-// by the last statement before COMMIT (advancePostgres). Both ways lock the same row last, so they keep one order.
+// Programs of earlier versions put a row for each Write into latchkey_pending, which has a trigger of its own. See
+// 0003_epoch_at_commit.sql. That trigger is made too, for those that run beside this one.
 //
-// Without the trigger, a row of latchkey_pending would be a change that nobody sees. New looks for it, and each
-// transaction looks again: insertPending inserts nothing unless the trigger will be fired. The trigger cannot be
+// The database may lack the trigger, or a process of the first version may run beside this one. They raise the epoch by
+// the last statement before COMMIT (advancePostgres). All ways lock the same row last, so they keep one order.
+//
+// Without the trigger, a row of latchkey_commits would be changes that nobody sees. New looks for it, and each
+// transaction looks again: insertCommit inserts nothing unless the trigger will be fired. The trigger cannot be
 // switched off meanwhile, because the table is locked against that until the commit.
 
-const triggerName = "latchkey_raise_epoch"
+// commitTrigger is a deferred trigger that raises the epoch. Its function has the same name.
+type commitTrigger struct {
+	name, table string
+	migration   int64 // whose optional statements make it
+}
+
+var (
+	oldTrigger = commitTrigger{"latchkey_raise_epoch", "latchkey_pending", 3}
+	newTrigger = commitTrigger{"latchkey_number_changes", "latchkey_commits", 10}
+)
 
 // triggerFires returns a condition on a row of pg_trigger: the trigger is fired in this session. An enabled trigger is
 // not fired where session_replication_role is replica.
@@ -29,20 +41,37 @@ func triggerFires() string {
 	return `tgenabled IN ('O', 'A') AND current_setting('session_replication_role') <> 'replica'`
 }
 
-// findsTrigger is the row of the trigger, if there is one.
-const findsTrigger = `FROM pg_catalog.pg_trigger
-	WHERE tgrelid = CAST('latchkey_pending' AS regclass) AND tgname = '` + triggerName + `'`
+// found is the row of the trigger, if there is one.
+func (c commitTrigger) found() string {
+	return `FROM pg_catalog.pg_trigger WHERE tgrelid = CAST('` + c.table + `' AS regclass) AND tgname = '` + c.name + `'`
+}
 
-// makeTrigger makes the function and the trigger where the trigger is missing. It leaves alone one that is disabled.
-func makeTrigger(ctx context.Context, q execQuerier, steps []migrationStep) (made bool, err error) {
-	there, err := queryStrings(ctx, q, `SELECT CAST(tgname AS TEXT) `+findsTrigger)
+// statements returns those that make the function and the trigger.
+func (c commitTrigger) statements(steps []migrationStep) []string {
+	return optionalStatements(steps[c.migration-1 : c.migration])
+}
+
+// makeTriggers makes the functions and the triggers that are missing. It leaves alone one that is disabled.
+func makeTriggers(ctx context.Context, q execQuerier, steps []migrationStep) (made bool, err error) {
+	for _, c := range []commitTrigger{oldTrigger, newTrigger} {
+		one, err := c.make(ctx, q, steps)
+		if err != nil {
+			return false, err
+		}
+		made = made || one
+	}
+	return made, nil
+}
+
+func (c commitTrigger) make(ctx context.Context, q execQuerier, steps []migrationStep) (made bool, err error) {
+	there, err := queryStrings(ctx, q, `SELECT CAST(tgname AS TEXT) `+c.found())
 	if err != nil || len(there) > 0 {
 		return false, err
 	}
 	if _, err := q.ExecContext(ctx, `SAVEPOINT latchkey_optional`); err != nil {
 		return false, err
 	}
-	for _, statement := range optionalStatements(steps) {
+	for _, statement := range c.statements(steps) {
 		if _, err = q.ExecContext(ctx, statement); err != nil {
 			break
 		}
@@ -51,7 +80,7 @@ func makeTrigger(ctx context.Context, q execQuerier, steps []migrationStep) (mad
 		return true, nil
 	}
 	if !isForbidden(err) {
-		return false, fmt.Errorf("the trigger %s: %w", triggerName, err)
+		return false, fmt.Errorf("the trigger %s: %w", c.name, err)
 	}
 	_, err = q.ExecContext(ctx, `ROLLBACK TO SAVEPOINT latchkey_optional`)
 	return false, err
@@ -64,39 +93,67 @@ func isForbidden(err error) bool {
 	return oneOf(sqlState(err), "42501", "42704", "42883", "0A000", "P0001")
 }
 
-// findTrigger reports whether the trigger is there, is fired, and does what 0003_epoch_at_commit.sql says. A trigger
-// of another version may do something else, so it is not used.
+// findTrigger reports whether the trigger is there, is fired, and does what 0010_commits.sql says. A trigger of another
+// version may do something else, so it is not used.
 func findTrigger(ctx context.Context, q querier, steps []migrationStep) (bool, error) {
 	body := ""
-	for _, statement := range optionalStatements(steps) {
+	for _, statement := range newTrigger.statements(steps) {
 		if _, rest, ok := strings.Cut(statement, "$$"); ok {
 			body, _, _ = strings.Cut(rest, "$$")
 		}
 	}
 	const insertForEachRow = 1<<0 | 1<<2 // the bits of pg_trigger.tgtype, after and not before
-	found, err := queryStrings(ctx, q, `SELECT CAST(tgname AS TEXT) `+findsTrigger+` AND `+triggerFires()+`
+	found, err := queryStrings(ctx, q, `SELECT CAST(tgname AS TEXT) `+newTrigger.found()+` AND `+triggerFires()+`
 		AND tgtype = $1 AND tgdeferrable AND tginitdeferred AND tgqual IS NULL AND tgnargs = 0
 		AND EXISTS (SELECT 1 FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid = p.prolang
 			WHERE p.oid = tgfoid AND l.lanname = 'plpgsql' AND p.prosrc = $2 AND NOT p.prosecdef
 			AND p.proconfig = ARRAY['search_path=pg_catalog'])
-		AND (SELECT count(DISTINCT relnamespace) FROM pg_catalog.pg_class WHERE oid IN (CAST('latchkey_pending' AS regclass),
+		AND (SELECT count(DISTINCT relnamespace) FROM pg_catalog.pg_class WHERE oid IN (CAST('latchkey_commits' AS regclass),
 			CAST('latchkey_epoch' AS regclass), CAST('latchkey_changes' AS regclass))) = 1`, insertForEachRow, body)
 	return len(found) == 1, err
 }
 
 // errTriggerOff means that the trigger would not be fired, though it was when the Store was opened.
-var errTriggerOff = errors.New("the trigger " + triggerName + " is disabled or missing")
+var errTriggerOff = fmt.Errorf("the trigger %s is disabled or missing", newTrigger.name)
 
-// insertPending hands the changes to the trigger.
-func (t *tx) insertPending(p *plan, changes []latchkey.Change) error {
-	rows := make([][]any, len(changes))
-	for i, c := range changes {
-		rows[i] = []any{int64(c.Kind), c.ID, micros(c.Until)}
+// commitRows are the changes of a transaction's Writes, as the trigger takes them.
+type commitRows struct {
+	owner  string   // of the first Write
+	id     [16]byte // likewise
+	writes int64
+	rows   [][]any
+}
+
+var commitColumns = []string{"BIGINT", "BIGINT", "TEXT", "SMALLINT", "TEXT", "BIGINT", "BIGINT"}
+
+// add adds the changes of a Write.
+func (c *commitRows) add(w *latchkey.Write, changes []latchkey.Change) {
+	if c.writes == 0 {
+		c.owner, c.id = w.Owner, w.ID
 	}
-	return t.later(`INSERT INTO latchkey_pending (owner, id, at, kinds, ids, untils)
-		SELECT CAST(? AS TEXT), CAST(? AS BYTEA), CAST(? AS BIGINT), CAST(? AS SMALLINT[]), CAST(? AS TEXT[]),
-		CAST(? AS BIGINT[]) `+findsTrigger+` AND `+triggerFires(),
-		[]any{p.w.Owner, p.w.ID[:], p.w.At.UnixMicro(), arrayOf(rows, 0), arrayOf(rows, 1), arrayOf(rows, 2)},
+	c.writes++
+	for i, change := range changes {
+		c.rows = append(c.rows, []any{c.writes, i, w.Owner, int64(change.Kind), change.ID, micros(change.Until),
+			w.At.UnixMicro()})
+	}
+}
+
+// insertCommit hands the changes of the job to the trigger, if there are any.
+func (t *tx) insertCommit() error {
+	c := t.changes
+	t.changes = commitRows{}
+	if c.writes == 0 {
+		return nil
+	}
+	args := []any{c.owner, c.id[:], c.writes}
+	var arrays strings.Builder
+	for i, typ := range commitColumns {
+		arrays.WriteString(`, CAST(? AS ` + typ + `[])`)
+		args = append(args, arrayOf(c.rows, i))
+	}
+	return t.later(`INSERT INTO latchkey_commits (owner, id, writes, nths, seqs, owners, kinds, ids, untils, ats)
+		SELECT CAST(? AS TEXT), CAST(? AS BYTEA), CAST(? AS BIGINT)`+arrays.String()+`
+		WHERE EXISTS (SELECT `+newTrigger.found()+` AND `+triggerFires()+`)`, args,
 		func(n int64) error {
 			if n != 1 {
 				// Until the next New this Store raises the epoch itself. No trigger that appears again is trusted.

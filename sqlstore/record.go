@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"database/sql"
+	"database/sql/driver"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -17,10 +18,20 @@ import (
 
 func micros(t time.Time) any {
 	if t.IsZero() {
-		return nil
+		return noNumber{}
 	}
 	return t.UnixMicro()
 }
+
+// noNumber and noBytes are NULL. They say of what type, because rows that are passed as arrays need the types of their
+// columns.
+type (
+	noNumber struct{}
+	noBytes  struct{}
+)
+
+func (noNumber) Value() (driver.Value, error) { return nil, nil }
+func (noBytes) Value() (driver.Value, error)  { return nil, nil }
 
 // ceilMicros is for bounds: a stored time t is before b exactly if its microseconds are below ceilMicros(b).
 func ceilMicros(t time.Time) int64 {
@@ -48,7 +59,7 @@ func boolInt(b bool) int64 {
 // nullBytes copies b, so that a write may outlive its caller. Nil becomes NULL.
 func nullBytes(b []byte) any {
 	if b == nil {
-		return nil
+		return noBytes{}
 	}
 	return append([]byte{}, b...)
 }
@@ -278,7 +289,7 @@ func (r *ownerRow) owner(id string) latchkey.Owner {
 
 func ownerArgs(o *latchkey.Owner) ([]any, error) {
 	body, err := json.Marshal(ownerBody{o.Limits, o.Policy})
-	var boundary any
+	var boundary any = noBytes{}
 	if err == nil && o.Boundary != nil {
 		boundary, err = json.Marshal(o.Boundary)
 	}

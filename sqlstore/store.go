@@ -48,6 +48,7 @@ type Store struct {
 	raisesAtCommit atomic.Bool // see dialect.raisesAtCommit; it becomes false if that ceases to be so
 	notifier       *notifier   // nil: the engine notifies nobody
 	rendered       sync.Map    // statements in the engine's form, by text
+	rowForms       sync.Map    // statements for several rows, by that for one: see forRows
 	lastClock      atomic.Pointer[clockReading]
 
 	mu     sync.RWMutex

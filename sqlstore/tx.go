@@ -23,7 +23,8 @@ type tx struct {
 	job        *job
 	changed    bool                 // it advances the epoch, or repeats a Write that may have
 	merged     []mergedStatement    // not run yet, in order; see later
-	mergeLimit int                  // how many may be merged; 0: maxMerged
+	shared     bool                 // changes of several owners share it
+	changes    commitRows           // not given to the trigger yet
 	eventHeads map[string]eventHead // of owners whose row the job has locked
 	stmts      map[string]*sql.Stmt // bound to this transaction; nil: not prepared
 }
@@ -46,8 +47,16 @@ func (h *eventHead) sealed(w *latchkey.Write, i int) latchkey.Event {
 }
 
 func (t *tx) run(j *job) error {
-	t.job, t.eventHeads, t.merged = j, nil, nil
+	t.job, t.eventHeads, t.merged, t.changes = j, nil, nil, commitRows{}
 	if err := j.apply(t); err != nil {
+		return err
+	}
+	return t.finish()
+}
+
+// finish runs what was kept back until the end of the job.
+func (t *tx) finish() error {
+	if err := t.insertCommit(); err != nil {
 		return err
 	}
 	return t.runMerged()

@@ -2,9 +2,11 @@ package engines
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -50,7 +52,7 @@ func epochs(t *testing.T, s latchkey.Store) (owners []string) {
 // withoutTrigger removes the trigger, so that a store that is opened later raises the epoch by itself.
 func withoutTrigger(t *testing.T, db *sql.DB) {
 	t.Helper()
-	_, err := db.Exec("DROP TRIGGER latchkey_raise_epoch ON latchkey_pending")
+	_, err := db.Exec("DROP TRIGGER latchkey_number_changes ON latchkey_commits")
 	require.NoError(t, err)
 }
 
@@ -71,10 +73,10 @@ func triggerRuns(t *testing.T, db *sql.DB, f *faulty.Connector, s *sqlstore.Stor
 	raises, pending := false, false
 	for _, l := range f.Statements(start) {
 		raises = raises || strings.Contains(l.Text, "SET epoch = epoch + 1")
-		pending = pending || strings.Contains(l.Text, "INTO latchkey_pending")
+		pending = pending || strings.Contains(l.Text, "INTO latchkey_commits")
 	}
 	require.True(t, raises || pending)
-	require.Equal(t, []string{"0"}, world.Column(t, db, "SELECT count(*) FROM latchkey_pending"))
+	require.Equal(t, []string{"0"}, world.Column(t, db, "SELECT count(*) FROM latchkey_commits"))
 	return !raises
 }
 
@@ -118,11 +120,11 @@ func TestTriggerOff(t *testing.T) {
 		off  string
 		runs bool // it is fired nevertheless
 	}{
-		"disabled":     {"ALTER TABLE latchkey_pending DISABLE TRIGGER latchkey_raise_epoch", false},
-		"all disabled": {"ALTER TABLE latchkey_pending DISABLE TRIGGER ALL", false},
-		"for replicas": {"ALTER TABLE latchkey_pending ENABLE REPLICA TRIGGER latchkey_raise_epoch", false},
-		"dropped":      {"DROP TRIGGER latchkey_raise_epoch ON latchkey_pending", false},
-		"always":       {"ALTER TABLE latchkey_pending ENABLE ALWAYS TRIGGER latchkey_raise_epoch", true},
+		"disabled":     {"ALTER TABLE latchkey_commits DISABLE TRIGGER latchkey_number_changes", false},
+		"all disabled": {"ALTER TABLE latchkey_commits DISABLE TRIGGER ALL", false},
+		"for replicas": {"ALTER TABLE latchkey_commits ENABLE REPLICA TRIGGER latchkey_number_changes", false},
+		"dropped":      {"DROP TRIGGER latchkey_number_changes ON latchkey_commits", false},
+		"always":       {"ALTER TABLE latchkey_commits ENABLE ALWAYS TRIGGER latchkey_number_changes", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dsn := e.Place(t)
@@ -158,10 +160,10 @@ func TestTriggerOff(t *testing.T) {
 	})
 	t.Run("another function", func(t *testing.T) {
 		for what, change := range map[string]string{
-			"body": `CREATE OR REPLACE FUNCTION latchkey_raise_epoch() RETURNS trigger LANGUAGE plpgsql
+			"body": `CREATE OR REPLACE FUNCTION latchkey_number_changes() RETURNS trigger LANGUAGE plpgsql
 				SET search_path = pg_catalog AS $$ BEGIN RETURN NULL; END $$`,
-			"search_path": `ALTER FUNCTION latchkey_raise_epoch() RESET search_path`,
-			"definer":     `ALTER FUNCTION latchkey_raise_epoch() SECURITY DEFINER`,
+			"search_path": `ALTER FUNCTION latchkey_number_changes() RESET search_path`,
+			"definer":     `ALTER FUNCTION latchkey_number_changes() SECURITY DEFINER`,
 		} {
 			dsn := e.Place(t)
 			admin := e.Open(t, dsn)
@@ -228,6 +230,9 @@ func TestTriggerFindsItsTables(t *testing.T) {
 			"CREATE TEMPORARY TABLE IF NOT EXISTS latchkey_changes (epoch INT)",
 			fmt.Sprintf(`INSERT INTO %s.latchkey_pending VALUES ('o%d', decode(repeat('0%d', 16), 'hex'), 5,
 				'{1, 4}', '{"a", "b"}', '{NULL, 7}')`, place, i, i),
+			fmt.Sprintf(`INSERT INTO %s.latchkey_commits VALUES ('p%d', decode(repeat('0%d', 16), 'hex'), 2,
+				'{1, 1, 2}', '{0, 1, 0}', '{"p%d", "p%d", "q%d"}', '{1, 4, 2}', '{"a", "b", "c d"}', '{NULL, 7, NULL}',
+				'{5, 5, 6}')`, place, i, i, i, i, i),
 		} {
 			_, err := conn.ExecContext(t.Context(), text)
 			require.NoError(t, err, text)
@@ -236,11 +241,23 @@ func TestTriggerFindsItsTables(t *testing.T) {
 		require.NoError(t, conn.QueryRowContext(t.Context(), "SHOW search_path").Scan(&is))
 		require.NotContains(t, is, place, "the path is as it was")
 	}
-	require.Equal(t, []string{"o0", "o1", "o2", "o3"}, epochs(t, s))
-	feed, err := s.Changes(t.Context(), 0, 3, 10)
+	require.Equal(t, []string{"o0", "p0", "q0", "o1", "p1", "q1", "o2", "p2", "q2", "o3", "p3", "q3"}, epochs(t, s))
+	require.Equal(t, []string{"0"}, world.Column(t, db, `SELECT count(*) FROM latchkey_pending, latchkey_commits`))
+	until := time.UnixMicro(7).UTC()
+	want := []latchkey.Change{{Epoch: 10, Owner: "o3", Kind: latchkey.ChangedToken, ID: "a"},
+		{Epoch: 10, Owner: "o3", Kind: latchkey.ChangedRevocation, ID: "b", Until: until},
+		{Epoch: 11, Owner: "p3", Kind: latchkey.ChangedToken, ID: "a"},
+		{Epoch: 11, Owner: "p3", Kind: latchkey.ChangedRevocation, ID: "b", Until: until},
+		{Epoch: 12, Owner: "q3", Kind: latchkey.ChangedRole, ID: "c d"}}
+	feed, err := s.Changes(t.Context(), 0, 9, 10)
 	require.NoError(t, err)
-	require.Equal(t, []latchkey.Change{{Epoch: 4, Owner: "o3", Kind: latchkey.ChangedToken, ID: "a"},
-		{Epoch: 4, Owner: "o3", Kind: latchkey.ChangedRevocation, ID: "b", Until: time.UnixMicro(7).UTC()}}, feed.Changes)
+	require.Equal(t, want, feed.Changes)
+	require.Equal(t, []string{"12"}, world.Column(t, db, `SELECT count(*) FROM latchkey_changes WHERE packed IS NOT NULL`))
+	_, err = db.Exec(`UPDATE latchkey_changes SET packed = NULL`)
+	require.NoError(t, err)
+	feed, err = s.Changes(t.Context(), 0, 9, 10)
+	require.NoError(t, err)
+	require.Equal(t, want, feed.Changes, "what an earlier version inserts is packed when it is read")
 }
 
 // What the trigger refuses is not committed, and the caller is told so. No number is lost by it.
@@ -418,6 +435,136 @@ func TestSharedChanges(t *testing.T) {
 	}
 	epochs(t, s)
 	require.Empty(t, world.Walk(t, admin))
+}
+
+// What shared transactions write is what each change writes alone, whatever it does.
+func TestSharedChangesOfEveryShape(t *testing.T) {
+	ctx := t.Context()
+	e := harness.Postgres
+	const owners = 5
+	id := func(i int, what string) string { return fmt.Sprintf("%s of o%d", what, i) }
+	at := world.Noon
+	// Each step is a write for each owner. The versions go up by one.
+	steps := []func(i int, w *latchkey.Write){
+		func(i int, w *latchkey.Write) { w.OwnerRecord = &latchkey.Owner{ID: w.Owner} }, // makes the row that is locked
+		func(i int, w *latchkey.Write) {
+			version := uint64(1)
+			w.RequireOwner = &version
+			w.Roles = []latchkey.Role{{ID: id(i, "base"), Owner: w.Owner, Name: "base"}}
+		},
+		func(i int, w *latchkey.Write) {
+			w.Roles = []latchkey.Role{{ID: id(i, "top"), Owner: w.Owner, Name: "top", Inherits: []string{id(i, "base")}}}
+			w.RequireRoles = []latchkey.Ref{{ID: id(i, "base"), Version: 1}}
+		},
+		func(i int, w *latchkey.Write) {
+			w.Tokens = []latchkey.Token{{ID: id(i, "bare"), Owner: w.Owner, Kind: latchkey.KindAPIKey, Created: at,
+				Settings: latchkey.Settings{Name: `quo"te \ {}`, Roles: []string{id(i, "base"), id(i, "top")}}}}
+		},
+		func(i int, w *latchkey.Write) {
+			w.Tokens = []latchkey.Token{{ID: id(i, "token"), Owner: w.Owner, Version: 1, Kind: latchkey.KindAPIKey,
+				Created: at, Settings: latchkey.Settings{Name: "renamed", Roles: []string{id(i, "top")},
+					Validity: latchkey.Validity{NotAfter: at.Add(time.Hour)}}}}
+			w.RequireTokens = []latchkey.Ref{{ID: id(i, "token")}}
+			w.RequireRoles = []latchkey.Ref{{ID: id(i, "base")}, {ID: id(i, "top"), Version: 1}}
+		},
+		func(i int, w *latchkey.Write) {
+			w.Tokens = []latchkey.Token{{ID: id(i, "token"), Owner: w.Owner, Version: 2, Kind: latchkey.KindAPIKey,
+				Created: at, Revoked: at}}
+		},
+		func(i int, w *latchkey.Write) {
+			w.Tokens = []latchkey.Token{{ID: id(i, "token"), Owner: w.Owner, Version: 3, Damaged: true, Revoked: at}}
+		},
+		func(i int, w *latchkey.Write) {
+			w.Roles = []latchkey.Role{{ID: id(i, "top"), Owner: w.Owner, Version: 1, Name: "summit",
+				InheritDenies: true, Extra: []byte(`{"x": 1}`)}}
+		},
+		func(i int, w *latchkey.Write) {
+			w.OwnerRecord = &latchkey.Owner{ID: w.Owner, Version: 1, Disabled: true, NotBefore: at, Since: 1,
+				Boundary: latchkey.Permissions{}}
+			w.Events = nil
+		},
+	}
+	mint := func(i int) latchkey.Write {
+		owner := fmt.Sprint("o", i)
+		digest := sha256.Sum256([]byte(owner))
+		return latchkey.Write{ID: world.WriteID(), Owner: owner, At: at, Silent: true,
+			Tokens: []latchkey.Token{{ID: id(i, "token"), Owner: owner, Kind: latchkey.KindAPIKey, Created: at,
+				Settings: latchkey.Settings{Roles: []string{id(i, "base")}}}},
+			Secrets: []latchkey.SecretChange{{TokenID: id(i, "token"), Add: &latchkey.SecretRecord{Digest: digest}}}}
+	}
+	writes := make([][]latchkey.Write, len(steps))
+	for k, step := range steps {
+		for i := range owners {
+			w := latchkey.Write{ID: world.WriteID(), Owner: fmt.Sprint("o", i), At: at.Add(time.Duration(k) * time.Second)}
+			w.Events = []latchkey.Event{{At: w.At, Owner: w.Owner, Action: "step", Object: fmt.Sprint(k), After: []byte(`{}`)}}
+			step(i, &w)
+			writes[k] = append(writes[k], w)
+		}
+	}
+	dsn := e.Place(t)
+	admin := e.Open(t, dsn)
+	db, f := faulty.Open(t, e.Open(t, dsn), dsn)
+	db.SetMaxOpenConns(2) // one transaction at a time
+	s := harness.OpenStore(t, db, e.Dialect)
+	alone := e.Place(t)
+	one := e.Store(t, alone)
+	seen := 0
+	for k, list := range writes {
+		start := f.Count()
+		begins, goOn, queued := make(chan struct{}), make(chan struct{}), make(chan struct{}, 100)
+		var once sync.Once
+		f.Before = func(text string) {
+			if text == "BEGIN" {
+				once.Do(func() { close(begins) })
+				<-goOn
+			}
+		}
+		var all sync.WaitGroup
+		all.Go(func() { require.NoError(t, s.Write(ctx, list[0])) })
+		<-begins
+		for _, w := range list[1:] {
+			all.Go(func() { require.NoError(t, s.Write(queuedContext{ctx, queued}, w)) })
+			<-queued
+		}
+		close(goOn)
+		all.Wait()
+		f.Before = nil
+		if k > 0 { // at first there are no rows to lock
+			require.Equal(t, 2, commits(f, start), "step %d", k)
+		}
+		order := epochs(t, s)[seen:]
+		if seen += len(order); len(order) == 0 { // a new token is no change that others are told
+			order = []string{"o0", "o1", "o2", "o3", "o4"}
+		}
+		require.Len(t, order, owners)
+		for _, owner := range order {
+			i := slices.IndexFunc(list, func(w latchkey.Write) bool { return w.Owner == owner })
+			require.NoError(t, one.Write(ctx, list[i]))
+		}
+		require.Equal(t, world.Dump(t, e.Open(t, alone)), world.Dump(t, admin), "step %d", k)
+		if k == 5 { // the next one leaves what cannot be read
+			require.Empty(t, world.Copies(t, admin))
+		}
+		for i := 0; k == 3 && i < owners; i++ {
+			w := mint(i)
+			require.NoError(t, s.Write(ctx, w))
+			require.NoError(t, one.Write(ctx, w))
+		}
+	}
+}
+
+// queuedContext tells when a call begins to wait for its end, as a Write does once it is queued.
+type queuedContext struct {
+	context.Context
+	waits chan<- struct{}
+}
+
+func (c queuedContext) Done() <-chan struct{} {
+	select {
+	case c.waits <- struct{}{}:
+	default:
+	}
+	return c.Context.Done()
 }
 
 // commits counts them.

@@ -629,8 +629,9 @@ func TestBothVersionsWriteAtOnce(t *testing.T) {
 			require.NotZero(t, audit.Between)
 			require.False(t, audit.Proven())
 			if e.Dialect == latchkey.Postgres {
-				require.Equal(t, []string{"O"}, world.Column(t, db, `SELECT CAST(tgenabled AS TEXT) FROM pg_trigger
-					WHERE tgname = 'latchkey_raise_epoch' AND tgrelid = 'latchkey_pending'::regclass`))
+				require.Equal(t, []string{"O", "O"}, world.Column(t, db, `SELECT CAST(tgenabled AS TEXT) FROM pg_trigger
+					WHERE tgname = 'latchkey_raise_epoch' AND tgrelid = 'latchkey_pending'::regclass
+					OR tgname = 'latchkey_number_changes' AND tgrelid = 'latchkey_commits'::regclass`))
 			}
 		})
 	}

@@ -51,7 +51,8 @@ func Walk(t testing.TB, db Querier) (wrong []string) {
 		}
 	}
 	if pool, ok := db.(*sql.DB); ok && fmt.Sprintf("%T", pool.Driver()) == "*stdlib.Driver" { // PostgreSQL
-		for _, owner := range Column(t, db, `SELECT owner FROM latchkey_pending`) {
+		for _, owner := range Column(t, db, `SELECT owner FROM latchkey_pending
+			UNION ALL SELECT owner FROM latchkey_commits`) {
 			report("a change that has no number: of %s", owner)
 		}
 	}
