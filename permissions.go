@@ -348,7 +348,7 @@ func (p Permissions) Decide(a Action, on Resource) Decision {
 	var set grantSet
 	for i := range p {
 		if p[i].matches(a, on) {
-			set.applyRule(compileRule(p[i]))
+			set.applyRule(compileRule(&p[i]))
 		}
 	}
 	return Decision{set.grants()}

@@ -196,25 +196,27 @@ func (b *policyBuilder) forces(c compiledLayer) bool {
 // invalid action and Any get verdictNone. It does not allocate, unless the chain holds over 256 roles, or several
 // layers that force values.
 func (p *policy) verdictOf(q *question) verdict {
-	if p == nil || !q.valid() {
+	if p == nil || len(q.on) > maxResource {
 		return verdictNone
 	}
 	if p.mayDisagree(q.action) {
-		return extent(rowsOf(withoutFault(p.evaluate(q))))
+		return extent(p.rowsFor(q))
 	}
-	return p.fastVerdict(q)
+	v := p.fastVerdict(q)
+	if v != verdictNone && !q.valid() { // last: a resource that a rule names is valid
+		return verdictNone
+	}
+	return v
 }
-
-// valid reports whether the question names one action and a valid resource.
-func (q *question) valid() bool { return q.action.concrete() && Resource(q.on).valid() }
 
 // mayDisagree reports whether a verdict needs the grants themselves. It does for [Exceed] and [Give], because the rule
 // effects that fastVerdict reads count rules of [Any] for every action.
 func (p *policy) mayDisagree(a Action) bool {
-	return p.paired || a == Create && (p.pairedCreate || p.forcesRefs) || a.named()
+	return p.paired || (p.pairedCreate || p.forcesRefs) && a == Create || a.named()
 }
 
-// fastVerdict is verdictOf for a valid action and resource, and layers whose grants cannot disagree.
+// fastVerdict is verdictOf for a valid action and resource, and layers whose grants cannot disagree. For others it may
+// return anything.
 func (p *policy) fastVerdict(q *question) verdict {
 	switch {
 	case !p.nested:

@@ -73,7 +73,8 @@ func representatives(policies ...*policy) iter.Seq[class] {
 	}
 	resources := map[string]struct{}{unmentioned: {}, reserved + unmentioned: {}}
 	for _, s := range sets {
-		for key := range s.index {
+		for i := range s.entries {
+			key := s.entries[i].key
 			if key == "" || strings.HasSuffix(key, "/") {
 				key += unmentioned
 			}
@@ -167,8 +168,8 @@ func newPatternTree(sets []*ruleset, client *string) *patternNode {
 	root := &patternNode{}
 	root.child(strings.TrimSuffix(reserved, "/"))
 	for _, s := range sets {
-		for key := range s.index {
-			key = strings.TrimSuffix(key, "/")
+		for i := range s.entries {
+			key := strings.TrimSuffix(s.entries[i].key, "/")
 			if key == "" {
 				continue
 			}

@@ -15,7 +15,7 @@ type compiledRule struct {
 	key    string
 }
 
-func compileRule(r Rule) compiledRule {
+func compileRule(r *Rule) compiledRule {
 	c := compiledRule{verb: r.verb, rows: r.rows, forced: r.forced, key: forcedKey(r.forced)}
 	if r.verb == VerbDeny {
 		c.neg = not(r.rows)
@@ -23,18 +23,8 @@ func compileRule(r Rule) compiledRule {
 	return c
 }
 
-// question is what a policy is asked. A compiled policy is shared by tokens of different clients, so that the client
-// comes with the question.
-type question struct {
-	action Action
-	on     string
-	client string // Client.ID; "": none
-	// caller fills in the references in forced values. Nil: they stay as they are.
-	caller refValues
-}
-
 // ruleset is a compiled Permissions list. It is immutable, and shared by all that hold the same list. A decision costs
-// one map look-up for the resource, one for each ancestor whose depth has a "p/*" pattern, one for "*", and one for
+// one look-up for the resource, one for each ancestor whose depth has a "p/*" pattern until one is found, and one for
 // each [shape] of patterns. The number of rules does not matter.
 type ruleset struct {
 	broken bool // a rule is invalid, so the list gives nothing. Fail-closed: that rule may have been a Deny
@@ -44,24 +34,16 @@ type ruleset struct {
 	forces bool // some rule forces values
 	// forcesRefs reports whether some rule forces a reference.
 	forcesRefs bool
-	index      map[string]indexEntry
-	effects    []ruleEffect
-	positions  []int32 // positions of rules, by index entry
-	actions    []Action
-	actionAt   map[Action]uint32 // index in actions, plus 1; nil while there are few
-	exact      uint64            // bit n: a pattern of one resource of n slashes (63: 63 or more)
-	under      uint64            // bit n: a pattern "p/*" where p has n slashes
-	star       bool              // a pattern "*"
-	shapes     []shape           // of the patterns with wildcards of one segment, in order
-	size       rulesSize
-}
-
-// indexEntry holds the rules of one pattern. Its key is the resource, "p/" for "p/*", and "" for "*". Each key is a
-// part of the requested resource, so that looking it up makes no string. Wildcards of one segment are single bytes in
-// a key, which no resource holds. A [shape] has such entries once more, by keys that are quickly made.
-type indexEntry struct {
-	firstEffect, effectCount     uint32 // start in ruleset.effects, and number; by action, Any (0) first
-	firstPosition, positionCount uint32
+	// plain reports whether the list, applied to nothing, gives what the greatest of its rules that match gives: none takes
+	// back what one before it gave. Adding reports whether that holds also if it is applied to what other roles give.
+	plain, adding bool
+	patternIndex
+	effects   []ruleEffect
+	positions []int32 // positions of rules, by index entry
+	actions   []Action
+	actionAt  map[Action]uint32 // index in actions, plus 1; nil while there are few
+	shapes    []shape           // of the patterns with wildcards of one segment, in order
+	size      rulesSize
 }
 
 // ruleEffect is the combined effect of the rules of one pattern on one action, so that a verdict needs no look at the
@@ -127,100 +109,157 @@ func newRuleset(p Permissions) *ruleset {
 		s.broken = true
 		return s
 	}
+	statements := 0
+	for i := range p {
+		statements += len(p[i].patterns)
+	}
 	s.rules = make([]compiledRule, len(p))
-	s.index = make(map[string]indexEntry, len(p))
-	for i, r := range s.source {
+	s.patternIndex = newPatternIndex(statements)
+	s.plain, s.adding = true, true
+	at := make([]int32, 0, statements)   // the entries of each rule, one after the other
+	last := make([]int32, 0, statements) // the last rule of each entry, plus 1
+	given := false                       // some rule so far gives every row
+	for i := range s.source {
+		r := &s.source[i]
 		s.rules[i] = compileRule(r)
 		s.denies = s.denies || r.verb == VerbDeny
 		s.forces = s.forces || len(r.forced) > 0
 		s.forcesRefs = s.forcesRefs || r.forced.hasRefs()
+		all := extent(r.rows) == verdictAll
+		s.adding = s.adding && (r.verb == VerbGrant || r.verb == VerbAllow && all)
+		s.plain = s.plain && r.verb != VerbDeny && (r.verb == VerbGrant || all || !given)
+		given = given || all
+		add := func(key string, kind keyKind) {
+			e := s.insert(key, kind)
+			if int(e) == len(last) {
+				last = append(last, 0)
+			}
+			if last[e] == int32(i+1) {
+				e = -1 // the rule names the pattern twice
+			} else {
+				last[e] = int32(i + 1)
+				s.entries[e].positionCount++
+			}
+			at = append(at, e)
+		}
 		for _, pattern := range r.patterns {
-			key := s.indexPattern(pattern)
-			c := s.index[key]
-			c.positionCount++
-			s.index[key] = c
+			key, kind := s.indexPattern(pattern)
+			add(key, kind)
 			if key, ok := denyKey(pattern, key, r.verb); ok {
-				c := s.index[key]
-				c.positionCount++
-				s.index[key] = c
+				add(key, kind)
 			}
 		}
+		at = append(at, ruleEnd)
 	}
 	s.shapes = slices.Clip(s.shapes)
-	var n uint32
-	for key, c := range s.index {
-		s.index[key] = indexEntry{firstPosition: n}
-		n += c.positionCount
-	}
-	s.positions = make([]int32, n)
-	for i, r := range s.source {
-		for _, pattern := range r.patterns {
-			key := indexKey(pattern)
-			s.addPosition(key, int32(i))
-			if key, ok := denyKey(pattern, key, r.verb); ok {
-				s.addPosition(key, int32(i))
-			}
-		}
-	}
+	s.seal()
+	s.buildPositions(at)
 	s.buildEffects()
 	s.indexShapes()
 	s.measure()
 	return s
 }
 
-// addPosition adds the rule at a position to an index entry.
-func (s *ruleset) addPosition(key string, at int32) {
-	c := s.index[key]
-	if c.positionCount > 0 && s.positions[c.firstPosition+c.positionCount-1] == at {
-		return // the rule names the pattern twice
+// ruleEnd stands between the entries of two rules.
+const ruleEnd = -2
+
+// buildPositions fills in the positions of each entry, given the entries of each rule.
+func (s *ruleset) buildPositions(at []int32) {
+	var n uint32
+	for i := range s.entries {
+		e := &s.entries[i]
+		e.firstPosition = n
+		n += e.positionCount
+		e.positionCount = 0
 	}
-	s.positions[c.firstPosition+c.positionCount] = at
-	c.positionCount++
-	s.index[key] = c
+	s.positions = make([]int32, n)
+	rule := int32(0)
+	for _, entry := range at {
+		switch {
+		case entry == ruleEnd:
+			rule++
+		case entry >= 0:
+			e := &s.entries[entry]
+			s.positions[e.firstPosition+e.positionCount] = rule
+			e.positionCount++
+		}
+	}
 }
 
 // buildEffects computes the effects of each index entry.
 func (s *ruleset) buildEffects() {
 	ids := map[Action]uint32{Any: 0}
-	named := make([][]uint32, len(s.source)) // the actions of each rule
-	for i, r := range s.source {
-		named[i] = make([]uint32, 0, len(r.actions))
-		for _, a := range r.actions {
+	total := 0
+	for i := range s.source {
+		total += len(s.source[i].actions)
+	}
+	named, end := make([]uint32, 0, total), make([]uint32, len(s.source)) // the actions of each rule
+	for i := range s.source {
+		for _, a := range s.source[i].actions {
 			id, ok := ids[a]
 			if !ok {
 				id = uint32(len(ids))
 				ids[a] = id
 				s.actions = append(s.actions, a)
 			}
-			named[i] = append(named[i], id)
+			named = append(named, id)
 		}
+		end[i] = uint32(len(named))
 	}
+	s.setActions(ids)
+	w := effectWriter{s, make([]int32, len(ids))}
+	s.effects = make([]ruleEffect, 0, len(s.entries))
+	for i := range s.entries {
+		e := &s.entries[i]
+		e.firstEffect = uint32(len(s.effects))
+		for _, at := range s.positions[e.firstPosition : e.firstPosition+e.positionCount] {
+			from := uint32(0)
+			if at > 0 {
+				from = end[at-1]
+			}
+			for _, id := range named[from:end[at]] {
+				w.of(id).add(&s.rules[at], at)
+			}
+		}
+		w.finish(e)
+	}
+	s.effects = slices.Clip(s.effects)
+}
+
+// setActions keeps the numbers of the actions, if a search among a few names would be slower.
+func (s *ruleset) setActions(ids map[Action]uint32) {
 	if len(s.actions) > actionsByMap {
 		s.actionAt = ids
 	}
-	at := make([]int32, len(ids)) // the effect of each action within this entry, plus 1
-	for key, c := range s.index {
-		c.firstEffect = uint32(len(s.effects))
-		for _, i := range s.positions[c.firstPosition : c.firstPosition+c.positionCount] {
-			for _, id := range named[i] {
-				if at[id] == 0 {
-					t := noEffect
-					t.action = id
-					s.effects = append(s.effects, t)
-					at[id] = int32(len(s.effects))
-				}
-				s.effects[at[id]-1].add(&s.rules[i], i)
-			}
-		}
-		effects := s.effects[c.firstEffect:]
-		for _, t := range effects {
-			at[t.action] = 0
-		}
-		slices.SortFunc(effects, func(a, b ruleEffect) int { return int(a.action) - int(b.action) })
-		c.effectCount = uint32(len(effects))
-		s.index[key] = c
+}
+
+// effectWriter appends the effects of one entry after the other.
+type effectWriter struct {
+	s  *ruleset
+	at []int32 // the effect of each action within this entry, plus 1
+}
+
+// of returns the effect of this entry on an action.
+func (w *effectWriter) of(id uint32) *ruleEffect {
+	if w.at[id] == 0 {
+		t := noEffect
+		t.action = id
+		w.s.effects = append(w.s.effects, t)
+		w.at[id] = int32(len(w.s.effects))
 	}
-	s.effects = slices.Clip(s.effects)
+	return &w.s.effects[w.at[id]-1]
+}
+
+// finish ends the entry e, whose first effect is known.
+func (w *effectWriter) finish(e *indexEntry) {
+	effects := w.s.effects[e.firstEffect:]
+	for i := range effects {
+		w.at[effects[i].action] = 0
+	}
+	if len(effects) > 1 {
+		slices.SortFunc(effects, func(a, b ruleEffect) int { return int(a.action) - int(b.action) })
+	}
+	e.effectCount = uint32(len(effects))
 }
 
 // The bytes that stand for wildcards in a key of the index. No resource holds them: two are not valid UTF-8.
@@ -239,7 +278,7 @@ type shape struct {
 	wild  []wildcardAt
 	// entries are those of the patterns of this shape. A key is the pattern without its wildcards and without "/*", so
 	// "user/" for "user/{*client}/*". Nobody are those for a caller without a client, if a wildcard is ClientSegment.
-	entries, nobody map[string]indexEntry
+	entries, nobody map[string]int32
 }
 
 type wildcardAt struct {
@@ -306,16 +345,16 @@ func (s *ruleset) indexShapes() {
 			at, _ := slices.BinarySearchFunc(s.shapes, of, shape.compare)
 			sh := &s.shapes[at]
 			if sh.entries == nil {
-				sh.entries, sh.nobody = map[string]indexEntry{}, map[string]indexEntry{}
+				sh.entries, sh.nobody = map[string]int32{}, map[string]int32{}
 			}
 			segments := strings.Split(strings.TrimSuffix(string(p), "/*"), "/")
 			for _, w := range of.wild {
 				segments[w.segment] = ""
 			}
 			short, key := strings.Join(segments, "/"), indexKey(p)
-			sh.entries[short] = s.index[key]
+			sh.entries[short] = s.insert(key, keyWild)
 			if key, ok := denyKey(p, key, r.verb); ok {
-				sh.nobody[short] = s.index[key]
+				sh.nobody[short] = s.insert(key, keyWild)
 			}
 		}
 	}
@@ -325,27 +364,28 @@ func (s *ruleset) indexShapes() {
 // slightly longer than valid ones.
 const maxAsked = maxResource + 2*maxClientChoices
 
-// segmentEnds writes where the segments of a resource end, one for each. It returns false if there are more than fit.
-func segmentEnds(on string, ends []uint16) (n int, ok bool) {
-	for i := range len(on) {
-		if on[i] == '/' {
-			if n == len(ends) {
-				return n, false
-			}
-			ends[n] = uint16(i)
+// segmentEnds returns where the segments of the resource end, one for each. It uses space if they are many.
+func (q *question) segmentEnds(space []uint16) []uint16 {
+	if q.segments == 0 {
+		q.scan()
+	}
+	if q.segments != manySegments {
+		return q.ends[:q.segments]
+	}
+	n := 0
+	for i := range len(q.on) {
+		if q.on[i] == '/' {
+			space[n] = uint16(i)
 			n++
 		}
 	}
-	if n == len(ends) {
-		return n, false
-	}
-	ends[n] = uint16(len(on))
-	return n + 1, true
+	space[n] = uint16(len(q.on))
+	return space[:n+1]
 }
 
 // entry returns the index entry of the patterns of the shape that cover the resource of a question, whose segments end
 // at ends. It does not allocate.
-func (sh *shape) entry(q *question, ends []uint16) (c indexEntry, ok bool) {
+func (sh *shape) entry(q *question, ends []uint16) (c int32, ok bool) {
 	if len(ends) < int(sh.depth) || sh.under != (len(ends) > int(sh.depth)) {
 		return c, false
 	}
@@ -385,7 +425,7 @@ func (sh *shape) entry(q *question, ends []uint16) (c indexEntry, ok bool) {
 }
 
 // longEntry is a function of its own because a short resource should not pay for clearing its space.
-func (sh *shape) longEntry(entries map[string]indexEntry, on string, ends []uint16, start int) (indexEntry, bool) {
+func (sh *shape) longEntry(entries map[string]int32, on string, ends []uint16, start int) (int32, bool) {
 	var space [maxAsked]byte
 	c, ok := entries[string(sh.key(space[:], on, ends, start))]
 	return c, ok
@@ -429,20 +469,18 @@ func denyKey(p Pattern, key string, v Verb) (string, bool) {
 	return strings.ReplaceAll(key, "\xff", "\xfe"), true
 }
 
-// indexPattern returns the key of a pattern in the index, and records the depth of such patterns.
-func (s *ruleset) indexPattern(p Pattern) string {
-	key := indexKey(p)
-	switch slashes := strings.Count(key, "/"); {
+// indexPattern returns the key of a pattern in the index, and records the shapes of such patterns.
+func (s *ruleset) indexPattern(p Pattern) (string, keyKind) {
+	switch {
 	case p.wild():
 		s.shapes = addShape(s.shapes, p.shape())
-	case key == "":
-		s.star = true
-	case strings.HasSuffix(key, "/"):
-		s.under |= 1 << min(slashes-1, 63)
-	default:
-		s.exact |= 1 << min(slashes, 63)
+		return indexKey(p), keyWild
+	case p == "*":
+		return "", keyStar
+	case strings.HasSuffix(string(p), "/*"):
+		return string(p[:len(p)-1]), keyUnder
 	}
-	return key
+	return string(p), keyExact
 }
 
 // actionID returns the number of an action in the effects; 0, which is that of Any, if no rule names it.
@@ -458,88 +496,69 @@ func (s *ruleset) actionID(a Action) uint32 {
 	return 0
 }
 
-// addEntry joins the effect of an index entry on an action to t.
-func (s *ruleset) addEntry(t *ruleEffect, key string, id uint32) {
-	if c, ok := s.index[key]; ok {
-		s.join(t, c, id)
-	}
-}
-
-func (s *ruleset) join(t *ruleEffect, c indexEntry, id uint32) {
-	effects := s.effects[c.firstEffect : c.firstEffect+c.effectCount]
-	if effects[0].action == 0 {
-		t.join(&effects[0])
-		effects = effects[1:]
-	}
-	if id == 0 {
-		return
-	}
+// join joins the effect of an index entry on an action to t.
+func (s *ruleset) join(t *ruleEffect, at int32, id uint32) {
+	e := &s.entries[at]
+	effects := s.effects[e.firstEffect : e.firstEffect+e.effectCount]
 	if len(effects) > 16 {
-		i, ok := slices.BinarySearchFunc(effects, id, func(x ruleEffect, id uint32) int { return int(x.action) - int(id) })
-		if ok {
-			t.join(&effects[i])
-		}
+		s.joinMany(t, effects, id)
 		return
 	}
 	for i := range effects {
-		if effects[i].action == id {
+		if a := effects[i].action; a == 0 || a == id {
 			t.join(&effects[i])
-			return
 		}
 	}
 }
 
-// addShapes is addEntry of the patterns with wildcards of one segment.
+// joinMany is join for an entry of many actions.
+func (s *ruleset) joinMany(t *ruleEffect, effects []ruleEffect, id uint32) {
+	if effects[0].action == 0 {
+		t.join(&effects[0])
+	}
+	i, ok := slices.BinarySearchFunc(effects, id, func(x ruleEffect, id uint32) int { return int(x.action) - int(id) })
+	if ok && id != 0 {
+		t.join(&effects[i])
+	}
+}
+
+// addShapes joins the effects of the patterns with wildcards of one segment on an action to t.
 func (s *ruleset) addShapes(t *ruleEffect, q *question, id uint32) {
-	var few [16]uint16
-	n, ok := segmentEnds(q.on, few[:])
-	if !ok {
+	if q.segments == 0 {
+		q.scan()
+	}
+	if q.segments == manySegments {
 		s.addDeepShapes(t, q, id)
 		return
 	}
 	for i := range s.shapes {
-		if c, ok := s.shapes[i].entry(q, few[:n]); ok {
-			s.join(t, c, id)
+		if at, ok := s.shapes[i].entry(q, q.ends[:q.segments]); ok {
+			s.join(t, at, id)
 		}
 	}
 }
 
-// addDeepShapes is addShapes of a resource of many segments.
+// addDeepShapes is addShapes of a resource of many segments. It is a function of its own because others should not pay
+// for clearing its space.
 func (s *ruleset) addDeepShapes(t *ruleEffect, q *question, id uint32) {
-	var many [maxAsked / 2]uint16
-	n, _ := segmentEnds(q.on, many[:])
+	var space [maxAsked / 2]uint16
+	ends := q.segmentEnds(space[:])
 	for i := range s.shapes {
-		if c, ok := s.shapes[i].entry(q, many[:n]); ok {
-			s.join(t, c, id)
+		if at, ok := s.shapes[i].entry(q, ends); ok {
+			s.join(t, at, id)
 		}
 	}
 }
 
-// effect returns the effect of all rules that match the question, which must be valid. It does not allocate.
+// effect returns the effect of all rules that match the question. It does not allocate.
 func (s *ruleset) effect(q *question) ruleEffect {
 	t := noEffect
-	if len(s.index) == 0 {
+	if len(s.entries) == 0 {
 		return t
 	}
-	on, id := q.on, s.actionID(q.action)
-	if s.star && !strings.HasPrefix(on, reserved) {
-		s.addEntry(&t, "", id)
-	}
-	depth := 0
-	for i, left := 0, s.under; left != 0 && i < len(on); i++ {
-		if on[i] != '/' {
-			continue
-		}
-		bit := uint64(1) << min(depth, 63)
-		if s.under&bit != 0 {
-			s.addEntry(&t, on[:i+1], id)
-		}
-		if depth++; depth < 63 {
-			left = s.under >> depth
-		}
-	}
-	if s.exact != 0 && s.exact&(1<<min(strings.Count(on, "/"), 63)) != 0 {
-		s.addEntry(&t, on, id)
+	id := s.actionID(q.action)
+	for at := s.nearest(q); at >= 0; at = s.entries[at].above {
+		s.join(&t, at, id)
 	}
 	if len(s.shapes) != 0 {
 		s.addShapes(&t, q, id)
@@ -548,27 +567,18 @@ func (s *ruleset) effect(q *question) ruleEffect {
 }
 
 // eachEntry calls visit with the index entries of all patterns that cover the resource of a question.
-func (s *ruleset) eachEntry(q *question, visit func(indexEntry)) {
-	byKey := func(key string) {
-		if c, ok := s.index[key]; ok {
-			visit(c)
-		}
+func (s *ruleset) eachEntry(q *question, visit func(*indexEntry)) {
+	if len(s.entries) == 0 {
+		return
 	}
-	if s.star && !strings.HasPrefix(q.on, reserved) {
-		byKey("")
+	for at := s.nearest(q); at >= 0; at = s.entries[at].above {
+		visit(&s.entries[at])
 	}
-	for i := range len(q.on) {
-		if q.on[i] == '/' {
-			byKey(q.on[:i+1])
-		}
-	}
-	byKey(q.on)
 	if len(s.shapes) != 0 {
-		ends := make([]uint16, strings.Count(q.on, "/")+1)
-		segmentEnds(q.on, ends)
+		ends := q.segmentEnds(make([]uint16, strings.Count(q.on, "/")+1))
 		for i := range s.shapes {
-			if c, ok := s.shapes[i].entry(q, ends); ok {
-				visit(c)
+			if at, ok := s.shapes[i].entry(q, ends); ok {
+				visit(&s.entries[at])
 			}
 		}
 	}
@@ -577,7 +587,7 @@ func (s *ruleset) eachEntry(q *question, visit func(indexEntry)) {
 // matching returns the positions of the rules that match a question, in order.
 func (s *ruleset) matching(q *question) []int32 {
 	var out []int32
-	s.eachEntry(q, func(c indexEntry) {
+	s.eachEntry(q, func(c *indexEntry) {
 		for _, i := range s.positions[c.firstPosition : c.firstPosition+c.positionCount] {
 			if s.source[i].namesAction(q.action) {
 				out = append(out, i)

@@ -646,6 +646,6 @@ func (p *policy) size() size {
 
 // countPatterns returns how many patterns of rules cover the resource of a question.
 func (s *ruleset) countPatterns(q *question) (n int) {
-	s.eachEntry(q, func(c indexEntry) { n += int(c.positionCount) })
+	s.eachEntry(q, func(c *indexEntry) { n += int(c.positionCount) })
 	return n
 }
