@@ -28,7 +28,7 @@ type policy struct {
 	// paired reports whether more than one layer forces values, so that some pairs of their grants may disagree. Only then
 	// does a verdict need the grants themselves. pairedCreate is the same for Create, where layer.forced counts too.
 	paired, pairedCreate bool
-	nested               bool // some role inherits
+	nested               bool // some role in compiledLayer.others inherits
 	forcesRefs           bool // some rule forces a reference: whether it may create depends on the caller
 }
 
@@ -37,7 +37,10 @@ type compiledLayer struct {
 	broken bool // something in it is invalid: it allows nothing
 	full   bool
 	root   bool
-	top    []int32  // the roles of the layer, as indices of policy.nodes
+	top    []int32 // the roles of the layer, as indices of policy.nodes
+	// union is the roles of top that a verdict can join, and others are the rest of top. Nil: there are none.
+	union  *roleUnion
+	others []int32
 	own    *ruleset // nil: no rules
 	rows   Condition
 	extent verdict // of rows
@@ -61,6 +64,8 @@ type roleNode struct {
 	rules         *ruleset
 	boundary      *ruleset // nil: none
 	boundaries    []int32  // of a role with a boundary: itself and the inherited roles that have one
+	// joins reports whether its rules, and those it inherits, can be part of a roleUnion.
+	joins bool
 }
 
 // missingHere reports whether the role is one of Options.Roles that this process lacks.
@@ -87,9 +92,10 @@ func newPolicy(layers []layer, roles map[string]Role) *policy {
 }
 
 type policyBuilder struct {
-	p     *policy
-	roles map[string]Role
-	at    map[string]int32 // role id to node; underWay while the roles that it inherits are compiled
+	p      *policy
+	roles  map[string]Role
+	at     map[string]int32 // role id to node; underWay while the roles that it inherits are compiled
+	unions []*roleUnion     // of the layers so far
 }
 
 const underWay = -1
@@ -105,6 +111,7 @@ func (b *policyBuilder) layer(l layer) compiledLayer {
 			c.top = append(c.top, n)
 		}
 	}
+	b.join(&c)
 	if len(l.rows) > 0 {
 		c.rows = allOf(l.rows...)
 		c.extent = extent(c.rows)
@@ -117,6 +124,59 @@ func (b *policyBuilder) layer(l layer) compiledLayer {
 		c.forced, c.key = forced, forcedKey(forced)
 	}
 	return c
+}
+
+// join finds the union of a layer and its other roles.
+func (b *policyBuilder) join(c *compiledLayer) {
+	var members []*ruleset
+	var shapes []shape
+	known := make([]bool, len(b.p.nodes)) // those whose rules are members
+	for _, at := range c.top {
+		n := &b.p.nodes[at]
+		if n.joins && n.boundary == nil {
+			more, all := b.unknown(at, known), shapes
+			for _, up := range more {
+				all = withShapes(all, b.p.nodes[up].rules.shapes)
+			}
+			if len(all) <= maxPatternShapes {
+				for _, up := range more {
+					members = append(members, b.p.nodes[up].rules)
+				}
+				shapes = all
+				continue
+			}
+			for _, up := range more {
+				known[up] = false
+			}
+		}
+		c.others = append(c.others, at)
+		b.p.nested = b.p.nested || len(n.inherits) > 0
+	}
+	if len(members) == 0 {
+		return
+	}
+	for _, u := range b.unions {
+		if slices.Equal(u.members, members) {
+			c.union = u // a mint often names the roles of its parent
+			return
+		}
+	}
+	c.union = newRoleUnion(members)
+	b.unions = append(b.unions, c.union)
+}
+
+// unknown returns a role and those that it inherits, without broken and known ones. It makes them known.
+func (b *policyBuilder) unknown(at int32, known []bool) []int32 {
+	n := &b.p.nodes[at]
+	if known[at] || n.broken {
+		return nil
+	}
+	known[at] = true
+	var out []int32
+	for _, up := range n.inherits {
+		out = append(out, b.unknown(up, known)...)
+	}
+	return append(out, at)
 }
 
 // node returns the index of a role in policy.nodes. The roles that it inherits come before it.
@@ -162,7 +222,8 @@ func (b *policyBuilder) node(id string) int32 {
 		}
 	}
 	n.incomplete = n.incomplete || n.broken
-	b.p.nested = b.p.nested || len(n.inherits) > 0
+	n.joins = !n.broken && n.rules.plain && (n.rules.adding || len(n.inherits) == 0) &&
+		!slices.ContainsFunc(n.inherits, func(up int32) bool { return !b.p.nodes[up].broken && !b.p.nodes[up].joins })
 	b.p.nodes = append(b.p.nodes, n)
 	at := int32(len(b.p.nodes) - 1)
 	b.at[id] = at
@@ -221,11 +282,19 @@ func (p *policy) fastVerdict(q *question) verdict {
 	switch {
 	case !p.nested:
 		return p.fastVerdictWith(nil, q)
-	case len(p.nodes) <= 256:
-		var known [256]roleResult
+	case len(p.nodes) <= 16:
+		var known [16]roleResult
 		return p.fastVerdictWith(known[:], q)
+	case len(p.nodes) <= 256:
+		return p.fastVerdictOfMany(q)
 	}
 	return p.fastVerdictWith(make([]roleResult, len(p.nodes)), q)
+}
+
+// fastVerdictOfMany is a function of its own because few roles should not pay for clearing its space.
+func (p *policy) fastVerdictOfMany(q *question) verdict {
+	var known [256]roleResult
+	return p.fastVerdictWith(known[:], q)
 }
 
 // roleResult is the cached verdict of a role in one decision. denied is how much its Denies and those of the roles it
@@ -253,18 +322,20 @@ func (p *policy) layerVerdict(l *compiledLayer, known []roleResult, q *question)
 		return verdictNone
 	}
 	v := verdictNone
-	if l.full {
+	switch {
+	case l.full:
 		v = verdictAll
+	case l.union != nil:
+		v = l.union.verdict(q)
 	}
-	for _, at := range l.top {
+	for _, at := range l.others {
 		if v == verdictAll {
 			break
 		}
 		v = max(v, min(p.roleVerdict(at, known, q).gives, p.boundaryVerdict(at, q)))
 	}
 	if l.own != nil {
-		t := l.own.effect(q)
-		v = t.apply(v)
+		v = l.own.after(v, q)
 	}
 	return min(v, l.extent)
 }
@@ -274,8 +345,7 @@ func (p *policy) layerVerdict(l *compiledLayer, known []roleResult, q *question)
 func (p *policy) roleVerdict(at int32, known []roleResult, q *question) roleResult {
 	n := &p.nodes[at]
 	if known == nil && !n.broken {
-		t := n.rules.effect(q)
-		return roleResult{gives: t.apply(verdictNone)}
+		return roleResult{gives: n.rules.gives(q)}
 	}
 	if known == nil {
 		return roleResult{}
@@ -317,8 +387,7 @@ func (p *policy) boundaryVerdict(at int32, q *question) verdict {
 	}
 	v := verdictNone
 	for _, up := range n.boundaries {
-		t := p.nodes[up].boundary.effect(q)
-		v = max(v, t.apply(verdictNone))
+		v = max(v, p.nodes[up].boundary.gives(q))
 	}
 	return v
 }

@@ -20,10 +20,10 @@ type question struct {
 	// caller fills in the references in forced values. Nil: they stay as they are.
 	caller refValues
 
-	hash     uint64   // of on; 0: not yet known
-	prefixes []uint64 // the hashes up to each "/", of a question that was made once; nil: not known
-	validity validity // of on
-	segments uint8    // how many there are; 0: not yet known; manySegments: more than ends holds
+	hash     uint64            // of on; 0: not yet known
+	prefixes [maxHashed]uint64 // the hashes up to and with the first "/", the second, …; 0: not yet known
+	validity validity          // of on
+	segments uint8             // how many there are; 0: not yet known; manySegments: more than ends holds
 	ends     [maxEnds]uint16
 }
 
@@ -36,6 +36,7 @@ const (
 )
 
 const (
+	maxHashed    = 4
 	maxEnds      = 16
 	manySegments = 255
 )
@@ -91,12 +92,24 @@ func (q *question) scan() {
 func (q *question) complete() {
 	q.scan()
 	q.hash = hashOf(q.on)
-	if q.segments != manySegments {
-		q.prefixes = make([]uint64, q.segments-1)
-		for i := range q.prefixes {
-			q.prefixes[i] = hashOf(q.on[:q.ends[i]+1])
-		}
+	if q.segments == manySegments {
+		return
 	}
+	for i := range min(int(q.segments)-1, maxHashed) {
+		q.prefixHash(i)
+	}
+}
+
+// prefixHash returns the hash up to and with a "/", the first being 0. The ends of segments must be known.
+func (q *question) prefixHash(i int) uint64 {
+	prefix := q.on[:q.ends[i]+1]
+	if i >= maxHashed {
+		return hashOf(prefix)
+	}
+	if q.prefixes[i] == 0 {
+		q.prefixes[i] = hashOf(prefix)
+	}
+	return q.prefixes[i]
 }
 
 // keyHash returns the hash of the resource.
@@ -268,14 +281,7 @@ func (x *patternIndex) nearest(q *question) int32 {
 		if x.under&(1<<i) == 0 {
 			continue
 		}
-		prefix := q.on[:q.ends[i]+1]
-		var hash uint64
-		if q.prefixes != nil {
-			hash = q.prefixes[i]
-		} else {
-			hash = hashOf(prefix)
-		}
-		if at := x.find(hash, prefix, keyUnder); at >= 0 {
+		if at := x.find(q.prefixHash(i), q.on[:q.ends[i]+1], keyUnder); at >= 0 {
 			return at
 		}
 	}

@@ -57,6 +57,7 @@ type ruleEffect struct {
 	deny    int32   // the last conditional Deny
 	settled verdict // after reset
 	denied  verdict // how much the Denies remove, at any position: nothing, some rows, all
+	gives   verdict // what apply(verdictNone) returns, of the effect of one pattern
 }
 
 var noEffect = ruleEffect{reset: -1, grant: -1, deny: -1}
@@ -126,8 +127,9 @@ func newRuleset(p Permissions) *ruleset {
 		s.forces = s.forces || len(r.forced) > 0
 		s.forcesRefs = s.forcesRefs || r.forced.hasRefs()
 		all := extent(r.rows) == verdictAll
+		some := extent(r.rows) == verdictSome
 		s.adding = s.adding && (r.verb == VerbGrant || r.verb == VerbAllow && all)
-		s.plain = s.plain && r.verb != VerbDeny && (r.verb == VerbGrant || all || !given)
+		s.plain = s.plain && (r.verb == VerbGrant || r.verb == VerbAllow && (all || some && !given))
 		given = given || all
 		add := func(key string, kind keyKind) {
 			e := s.insert(key, kind)
@@ -255,6 +257,7 @@ func (w *effectWriter) finish(e *indexEntry) {
 	effects := w.s.effects[e.firstEffect:]
 	for i := range effects {
 		w.at[effects[i].action] = 0
+		effects[i].gives = effects[i].apply(verdictNone)
 	}
 	if len(effects) > 1 {
 		slices.SortFunc(effects, func(a, b ruleEffect) int { return int(a.action) - int(b.action) })
@@ -564,6 +567,49 @@ func (s *ruleset) effect(q *question) ruleEffect {
 		s.addShapes(&t, q, id)
 	}
 	return t
+}
+
+// gives returns what the list gives by itself. It does not allocate.
+func (s *ruleset) gives(q *question) verdict {
+	if !s.plain || len(s.shapes) != 0 {
+		t := s.effect(q)
+		return t.apply(verdictNone)
+	}
+	v := verdictNone
+	if len(s.entries) == 0 {
+		return v
+	}
+	id := s.actionID(q.action)
+	for at := s.nearest(q); at >= 0; at = s.entries[at].above {
+		e := &s.entries[at]
+		effects := s.effects[e.firstEffect : e.firstEffect+e.effectCount]
+		if len(effects) > 16 {
+			t := noEffect
+			s.joinMany(&t, effects, id)
+			v = max(v, t.apply(verdictNone))
+			continue
+		}
+		for i := range effects {
+			if t := &effects[i]; t.action == id || t.action == 0 {
+				if v = max(v, t.gives); v == verdictAll {
+					return v
+				}
+			}
+		}
+	}
+	return v
+}
+
+// after returns what the list leaves of v, and adds to it.
+func (s *ruleset) after(v verdict, q *question) verdict {
+	if v == verdictNone {
+		return s.gives(q)
+	}
+	if v == verdictAll && s.adding {
+		return v
+	}
+	t := s.effect(q)
+	return t.apply(v)
 }
 
 // eachEntry calls visit with the index entries of all patterns that cover the resource of a question.
