@@ -146,3 +146,31 @@ func BenchmarkAccessAllows(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkAccessAllowsQuestion asks prepared questions.
+func BenchmarkAccessAllowsQuestion(b *testing.B) {
+	for _, d := range decisions {
+		b.Run(d.name, func(b *testing.B) {
+			d := d.of(b)
+			var asked []latchkey.PreparedQuestion
+			for _, on := range d.on {
+				asked = append(asked, latchkey.PrepareQuestion(latchkey.Read, on))
+			}
+			for range 100_000 / len(asked) {
+				for _, q := range asked {
+					require.True(b, d.access.AllowsQuestion(q))
+				}
+			}
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				if !d.access.AllowsQuestion(asked[i]) {
+					b.Fatal("denied")
+				}
+				if i++; i == len(asked) {
+					i = 0
+				}
+			}
+		})
+	}
+}

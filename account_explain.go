@@ -11,12 +11,6 @@ import (
 	"github.com/latchkey-go/latchkey/internal/uuidv7"
 )
 
-// Question asks [Account.Explain] whether an action is allowed on a resource.
-type Question struct {
-	Action   Action   `json:"action"`
-	Resource Resource `json:"resource"`
-}
-
 // Explain returns what a token may do and why, one answer for each question, without needing its secret. It is for
 // pages where people manage tokens. The answers follow the rules of the token, of all that it was minted from, and of
 // the owner's boundary. Whether the token can be used at all is [Token.State]. References in Explanation.Rows are

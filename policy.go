@@ -2,6 +2,7 @@ package latchkey
 
 import (
 	"slices"
+	"sync/atomic"
 	"time"
 )
 
@@ -21,15 +22,18 @@ type layer struct {
 	selfRoles *selfRoles
 }
 
-// policy is a compiled chain of layers: what all of them allow together. It is immutable. A nil policy allows nothing.
+// policy is a compiled chain of layers: what all of them allow together. It is immutable, but for what it remembers. A nil
+// policy allows nothing.
 type policy struct {
 	layers []compiledLayer
 	nodes  []roleNode // the roles that layers name, and those that they inherit, inherited ones first
 	// paired reports whether more than one layer forces values, so that some pairs of their grants may disagree. Only then
 	// does a verdict need the grants themselves. pairedCreate is the same for Create, where layer.forced counts too.
 	paired, pairedCreate bool
-	nested               bool // some role in compiledLayer.others inherits
-	forcesRefs           bool // some rule forces a reference: whether it may create depends on the caller
+	nested               bool                    // some role in compiledLayer.others inherits
+	forcesRefs           bool                    // some rule forces a reference: whether it may create depends on the caller
+	clientPatterns       bool                    // a pattern holds ClientSegment
+	answers              atomic.Pointer[answers] // to prepared questions; nil: none was asked yet
 }
 
 type compiledLayer struct {
@@ -88,6 +92,7 @@ func newPolicy(layers []layer, roles map[string]Role) *policy {
 	}
 	b.p.paired, b.p.pairedCreate = forcing > 1, forcingCreate > 1
 	b.p.forcesRefs = slices.ContainsFunc(b.p.rulesets(), func(s *ruleset) bool { return s.forcesRefs })
+	b.p.clientPatterns = b.p.refersToClient()
 	return b.p
 }
 
@@ -253,6 +258,9 @@ func (b *policyBuilder) forces(c compiledLayer) bool {
 	return slices.ContainsFunc(c.top, visit)
 }
 
+// refersToCaller reports whether a verdict depends on the caller.
+func (p *policy) refersToCaller() bool { return p != nil && (p.forcesRefs || p.clientPatterns) }
+
 // verdictOf returns how much is allowed: verdictAll exactly when rowsFor admits every row. An invalid resource, an
 // invalid action and Any get verdictNone. It does not allocate, unless the chain holds over 256 roles, or several
 // layers that force values.
@@ -263,9 +271,41 @@ func (p *policy) verdictOf(q *question) verdict {
 	if p.mayDisagree(q.action) {
 		return extent(p.rowsFor(q))
 	}
-	v := p.fastVerdict(q)
+	var v verdict
+	if p.nested {
+		v = p.fastVerdict(q)
+	} else {
+		v = p.fastVerdictWith(nil, q)
+	}
 	if v != verdictNone && !q.valid() { // last: a resource that a rule names is valid
 		return verdictNone
+	}
+	return v
+}
+
+// answers are the verdicts on some prepared questions. Each slot takes the first question that falls on it, and keeps
+// it: the number of the question, and the verdict plus 1 in the lowest two bits. 0: none yet. They are safe for
+// concurrent use.
+type answers [32]atomic.Uint32
+
+// remembered is verdictOf for a prepared question, of a policy that does not refer to the caller.
+func (p *policy) remembered(q *question) verdict {
+	if p == nil {
+		return verdictNone
+	}
+	known := p.answers.Load()
+	if known == nil {
+		p.answers.CompareAndSwap(nil, new(answers))
+		known = p.answers.Load()
+	}
+	slot := &known[q.number%uint32(len(known))]
+	at := slot.Load()
+	if at>>2 == q.number && at != 0 {
+		return verdict(at&3 - 1)
+	}
+	v := p.verdictOf(q)
+	if at == 0 && q.number != 0 {
+		slot.CompareAndSwap(0, q.number<<2|uint32(v+1))
 	}
 	return v
 }

@@ -5,6 +5,7 @@ import (
 	"math/bits"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"unicode/utf8"
 )
 
@@ -23,6 +24,8 @@ type question struct {
 	hash     uint64            // of on; 0: not yet known
 	prefixes [maxHashed]uint64 // the hashes up to and with the first "/", the second, …; 0: not yet known
 	validity validity          // of on
+	concrete bool              // the action is known to be a valid one
+	number   uint32            // of a prepared question; 0: none
 	segments uint8             // how many there are; 0: not yet known; manySegments: more than ends holds
 	ends     [maxEnds]uint16
 }
@@ -46,7 +49,7 @@ func (q *question) valid() bool {
 	if q.validity == validityUnknown {
 		q.scan()
 	}
-	return q.validity == validResource && q.action.concrete()
+	return q.validity == validResource && (q.concrete || q.action.concrete())
 }
 
 // scan finds out whether the resource is valid, and where its segments end.
@@ -88,9 +91,10 @@ func (q *question) scan() {
 	}
 }
 
-// complete finds out all that can be known of the resource, so that q is only read from then on.
+// complete finds out all that can be known of the question, so that it is only read from then on.
 func (q *question) complete() {
 	q.scan()
+	q.concrete, q.number = q.action.concrete(), questionNumbers.next()
 	q.hash = hashOf(q.on)
 	if q.segments == manySegments {
 		return
@@ -111,6 +115,25 @@ func (q *question) prefixHash(i int) uint64 {
 	}
 	return q.prefixes[i]
 }
+
+// numbers gives numbers to prepared questions. It is safe for concurrent use.
+type numbers struct{ last atomic.Uint64 }
+
+// maxNumber is the greatest number that a slot of answers holds. Questions beyond it have none: two never share one.
+const maxNumber = 1<<30 - 1
+
+// next returns the next number; 0: there are no more.
+func (c *numbers) next() uint32 {
+	if c.last.Load() >= maxNumber {
+		return 0
+	}
+	if n := c.last.Add(1); n <= maxNumber {
+		return uint32(n)
+	}
+	return 0
+}
+
+var questionNumbers numbers
 
 // keyHash returns the hash of the resource.
 func (q *question) keyHash() uint64 {

@@ -103,6 +103,9 @@ func (e *ruleEffect) add(r *compiledRule, at int32) {
 
 const actionsByMap = 8
 
+// fewEffects of one entry are searched from start to end.
+const fewEffects = 16
+
 // newRuleset compiles a list.
 func newRuleset(p Permissions) *ruleset {
 	s := &ruleset{source: slices.Clone(p)}
@@ -503,7 +506,7 @@ func (s *ruleset) actionID(a Action) uint32 {
 func (s *ruleset) join(t *ruleEffect, at int32, id uint32) {
 	e := &s.entries[at]
 	effects := s.effects[e.firstEffect : e.firstEffect+e.effectCount]
-	if len(effects) > 16 {
+	if len(effects) > fewEffects {
 		s.joinMany(t, effects, id)
 		return
 	}
@@ -571,7 +574,7 @@ func (s *ruleset) effect(q *question) ruleEffect {
 
 // gives returns what the list gives by itself. It does not allocate.
 func (s *ruleset) gives(q *question) verdict {
-	if !s.plain || len(s.shapes) != 0 {
+	if !s.plain {
 		t := s.effect(q)
 		return t.apply(verdictNone)
 	}
@@ -581,19 +584,49 @@ func (s *ruleset) gives(q *question) verdict {
 	}
 	id := s.actionID(q.action)
 	for at := s.nearest(q); at >= 0; at = s.entries[at].above {
-		e := &s.entries[at]
-		effects := s.effects[e.firstEffect : e.firstEffect+e.effectCount]
-		if len(effects) > 16 {
-			t := noEffect
-			s.joinMany(&t, effects, id)
-			v = max(v, t.apply(verdictNone))
-			continue
+		if v = max(v, s.entryGives(at, id)); v == verdictAll {
+			return v
 		}
-		for i := range effects {
-			if t := &effects[i]; t.action == id || t.action == 0 {
-				if v = max(v, t.gives); v == verdictAll {
-					return v
-				}
+	}
+	if len(s.shapes) != 0 {
+		v = max(v, s.shapesGive(q, id))
+	}
+	return v
+}
+
+// entryGives returns what the rules of an entry of a plain list give.
+func (s *ruleset) entryGives(at int32, id uint32) verdict {
+	e := &s.entries[at]
+	effects := s.effects[e.firstEffect : e.firstEffect+e.effectCount]
+	if len(effects) > fewEffects {
+		t := noEffect
+		s.joinMany(&t, effects, id)
+		return t.apply(verdictNone)
+	}
+	v := verdictNone
+	for i := range effects {
+		if t := &effects[i]; t.action == id || t.action == 0 {
+			v = max(v, t.gives)
+		}
+	}
+	return v
+}
+
+// shapesGive returns what the patterns with wildcards of one segment give in a plain list.
+func (s *ruleset) shapesGive(q *question, id uint32) verdict {
+	if q.segments == 0 {
+		q.scan()
+	}
+	if q.segments == manySegments {
+		t := noEffect
+		s.addDeepShapes(&t, q, id)
+		return t.apply(verdictNone)
+	}
+	v := verdictNone
+	for i := range s.shapes {
+		if at, ok := s.shapes[i].entry(q, q.ends[:q.segments]); ok {
+			if v = max(v, s.entryGives(at, id)); v == verdictAll {
+				break
 			}
 		}
 	}

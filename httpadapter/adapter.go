@@ -295,6 +295,7 @@ func (a *Adapter) require(action latchkey.Action, resource string, rows bool) fu
 		panic(fmt.Sprintf("httpadapter: %v", err))
 	}
 	guard := &rowsGuard{action, resource}
+	asked := latchkey.PrepareQuestion(action, t.constant) // of a resource without wildcards
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			a.setHeaders(w, r)
@@ -320,6 +321,7 @@ func (a *Adapter) require(action latchkey.Action, resource string, rows bool) fu
 			case rows:
 				found.rows, err = found.access.Filter(action, res)
 				found.hasRows = err == nil
+			case t.constant != "" && found.access.AllowsQuestion(asked):
 			default:
 				err = found.access.Check(action, res)
 			}
