@@ -12,12 +12,14 @@ func ExamplePrepareQuestion() {
 	readOrders := latchkey.PrepareQuestion(latchkey.Read, "dataset/orders")
 
 	acme := latchkey.New(memstore.New(nil), nil).For("acme")
-	ada, err := acme.Assume(latchkey.Client{ID: "ada"}, latchkey.Permissions{latchkey.Allow(latchkey.Read).On("dataset/*")})
+	ada, err := acme.Assume(latchkey.Client{ID: "ada"},
+		latchkey.Permissions{latchkey.Allow(latchkey.Read).On("dataset/*")})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	bob, err := acme.Assume(latchkey.Client{ID: "bob"}, latchkey.Permissions{latchkey.Allow(latchkey.Read).On("page/*")})
+	bob, err := acme.Assume(latchkey.Client{ID: "bob"},
+		latchkey.Permissions{latchkey.Allow(latchkey.Read).On("page/*")})
 	if err != nil {
 		fmt.Println(err)
 		return

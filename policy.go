@@ -22,8 +22,8 @@ type layer struct {
 	selfRoles *selfRoles
 }
 
-// policy is a compiled chain of layers: what all of them allow together. It is immutable, but for what it remembers. A nil
-// policy allows nothing.
+// policy is a compiled chain of layers: what all of them allow together. It is immutable, but for what it remembers.
+// A nil policy allows nothing.
 type policy struct {
 	layers []compiledLayer
 	nodes  []roleNode // the roles that layers name, and those that they inherit, inherited ones first
@@ -31,7 +31,7 @@ type policy struct {
 	// does a verdict need the grants themselves. pairedCreate is the same for Create, where layer.forced counts too.
 	paired, pairedCreate bool
 	nested               bool                    // some role in compiledLayer.others inherits
-	forcesRefs           bool                    // some rule forces a reference: whether it may create depends on the caller
+	forcesRefs           bool                    // some rule forces a reference: whether it may create depends on who asks
 	clientPatterns       bool                    // a pattern holds ClientSegment
 	answers              atomic.Pointer[answers] // to prepared questions; nil: none was asked yet
 }

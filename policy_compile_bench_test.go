@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// BenchmarkCompile compiles policies of n grants, in one role and in many. The metric B/grant is what the compiled policy
-// keeps, without the rules that it was made of.
+// BenchmarkCompile compiles policies of n grants, in one role and in many. The metric B/grant is what the compiled
+// policy keeps, without the rules that it was made of.
 func BenchmarkCompile(b *testing.B) {
 	for _, c := range []struct{ roles, grants int }{{1, 1}, {1, 100}, {1, 10_000}, {1, 100_000}, {100, 100}, {100, 1000}} {
 		b.Run(fmt.Sprintf("roles=%d/grants=%d", c.roles, c.grants), func(b *testing.B) {

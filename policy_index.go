@@ -12,8 +12,8 @@ import (
 // question is what a policy is asked. A compiled policy is shared by tokens of different clients, so that the client
 // comes with the question.
 //
-// What is found out about the resource is kept here, because a chain asks for it once for each list of rules. A question
-// that was made by [NewQuestion] has all of it, so that it is only read from then on.
+// What is found out about the resource is kept here, because a chain asks for it once for each list of rules. A
+// question that was made by [NewQuestion] has all of it, so that it is only read from then on.
 type question struct {
 	action Action
 	on     string
@@ -253,8 +253,8 @@ func (x *patternIndex) seal() {
 	}
 }
 
-// beneath returns the nearest entry that covers all beneath some resource that the text lies beneath, or everything. The
-// resource, or the key, that is asked for tells whether it lies beneath "latchkey/".
+// beneath returns the nearest entry that covers all beneath some resource that the text lies beneath, or everything.
+// The resource, or the key, that is asked for tells whether it lies beneath "latchkey/".
 func (x *patternIndex) beneath(text, key string) int32 {
 	if x.under != 0 {
 		depth := strings.Count(text, "/")

@@ -34,8 +34,9 @@ type ruleset struct {
 	forces bool // some rule forces values
 	// forcesRefs reports whether some rule forces a reference.
 	forcesRefs bool
-	// plain reports whether the list, applied to nothing, gives what the greatest of its rules that match gives: none takes
-	// back what one before it gave. Adding reports whether that holds also if it is applied to what other roles give.
+	// plain reports whether the list, applied to nothing, gives what the greatest of its rules that match gives: none
+	// takes back what one before it gave. Adding reports whether that holds also if it is applied to what other roles
+	// give.
 	plain, adding bool
 	patternIndex
 	effects   []ruleEffect

@@ -258,11 +258,12 @@ func TestListsThatTakeBackAreNotPlain(t *testing.T) {
 		p             Permissions
 		plain, adding bool
 	}{
-		"grants":                {Permissions{Grant(Read).On("a"), Grant(Read).On("a").Where(where)}, true, true},
-		"an allow":              {Permissions{Grant(Read).On("a").Where(where), Allow(Read).On("a")}, true, true},
-		"some, then all":        {Permissions{Allow(Read).On("a").Where(where), Allow(Read).On("b")}, true, false},
-		"all, then some":        {Permissions{Allow(Read).On("*"), Allow(Read).On("a").Where(where)}, false, false},
-		"some, then no rows":    {Permissions{Grant(Read).On("a").Where(where), Allow(Read).On("a").Where(Condition{})}, false, false},
+		"grants":         {Permissions{Grant(Read).On("a"), Grant(Read).On("a").Where(where)}, true, true},
+		"an allow":       {Permissions{Grant(Read).On("a").Where(where), Allow(Read).On("a")}, true, true},
+		"some, then all": {Permissions{Allow(Read).On("a").Where(where), Allow(Read).On("b")}, true, false},
+		"all, then some": {Permissions{Allow(Read).On("*"), Allow(Read).On("a").Where(where)}, false, false},
+		"some, then no rows": {Permissions{Grant(Read).On("a").Where(where), Allow(Read).On("a").Where(Condition{})},
+			false, false},
 		"a deny":                {Permissions{Deny(Read).On("b")}, false, false},
 		"a deny of no rows":     {Permissions{Deny(Read).On("b").Where(Condition{})}, false, false},
 		"nothing":               {nil, true, true},
@@ -302,7 +303,8 @@ func TestAllocationsOfQuestions(t *testing.T) {
 
 // Answers that are kept are those of the question, however many there are.
 func TestAnswersAreKeptByQuestion(t *testing.T) {
-	p := newPolicy([]layer{{rules: Permissions{Allow(Read).On("d/0/*"), Allow(Read).On("d/1").Where(Where("x", Eq, 1))}}}, nil)
+	p := newPolicy([]layer{{rules: Permissions{Allow(Read).On("d/0/*"),
+		Allow(Read).On("d/1").Where(Where("x", Eq, 1))}}}, nil)
 	var asked []PreparedQuestion
 	for i := range 200 {
 		asked = append(asked, PrepareQuestion(Read, Path("d", fmt.Sprint(i%3), "x")), PrepareQuestion(Read, "d/1"))

@@ -8,14 +8,15 @@ type Question struct {
 	Resource Resource `json:"resource"`
 }
 
-// PreparedQuestion is a [Question] that is asked often: of many callers, by many goroutines. Preparing it finds out once
-// what [Access.Allows] finds out at each call. It holds no answer, and no rights of anybody: what an Access says is as new
-// as the Access. It is immutable, small, and safe for concurrent use. The zero PreparedQuestion is always denied.
+// PreparedQuestion is a [Question] that is asked often: of many callers, by many goroutines. Preparing it finds out
+// once what [Access.Allows] finds out at each call. It holds no answer, and no rights of anybody: what an Access says
+// is as new as the Access. It is immutable, small, and safe for concurrent use. The zero PreparedQuestion is always
+// denied.
 type PreparedQuestion struct{ q *question }
 
-// PrepareQuestion prepares a question for [Access.AllowsQuestion]. An invalid action or resource, and [Any], make one that
-// is always denied, as with [Access.Allows]. A host prepares the questions of its fixed routes when it starts. One for
-// each request is not worth while: it allocates, and costs more than Allows does.
+// PrepareQuestion prepares a question for [Access.AllowsQuestion]. An invalid action or resource, and [Any], make one
+// that is always denied, as with [Access.Allows]. A host prepares the questions of its fixed routes when it starts.
+// One for each request is not worth while: it allocates, and costs more than Allows does.
 func PrepareQuestion(action Action, on Resource) PreparedQuestion {
 	q := &question{action: action, on: strings.Clone(string(on))}
 	q.complete()
@@ -31,8 +32,8 @@ func (p PreparedQuestion) Question() Question {
 }
 
 // AllowsQuestion is [Access.Allows] for a prepared question. [Access.Check] says why it is denied. Rights that do not
-// depend on the caller keep the answers to the first few questions, for as long as they are the caller's: the rights of an
-// Access never change.
+// depend on the caller keep the answers to the first few questions, for as long as they are the caller's: the rights
+// of an Access never change.
 func (a Access) AllowsQuestion(asked PreparedQuestion) bool {
 	if a.set == nil || asked.q == nil {
 		return false

@@ -40,8 +40,8 @@ func TestPreparedQuestions(t *testing.T) {
 	callers["minted"] = w.access(secret)
 
 	yes := map[string]int{}
-	for _, action := range []latchkey.Action{latchkey.Read, latchkey.Update, latchkey.Create, latchkey.Exceed, latchkey.Any,
-		"own", "", "No"} {
+	for _, action := range []latchkey.Action{latchkey.Read, latchkey.Update, latchkey.Create, latchkey.Exceed,
+		latchkey.Any, "own", "", "No"} {
 		for _, on := range []latchkey.Resource{"dataset/orders", "dataset/payroll", "latchkey/token/1", "user/ada/inbox",
 			"user/bob/inbox", "project/1/file", "project/*/file", "project/{*}/file", "post/x", "team/x", "any", "", "dataset/",
 			"dataset//x", latchkey.Resource("dataset/" + strings.Repeat("x", 600)),
