@@ -95,6 +95,8 @@ type dialect struct {
 	// lockedSeq is the number of an owner's last event, in a SELECT that locks the row of the owner. It is "" where there
 	// is only one writer and nothing has to be locked.
 	lockedSeq string
+	// planning is an expression that sets how later statements of the transaction are planned, where arrays are passed.
+	planning string
 	// ifAbsent ends an INSERT that does nothing if a unique key is taken. See tx.insert.
 	ifAbsent string
 	// insertOrFail begins an INSERT in a transaction that is undone if any row fails.

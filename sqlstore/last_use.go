@@ -145,8 +145,9 @@ func (t *tx) raiseLastUsedCases(last []lastUse) error {
 	return nil
 }
 
-// raiseLastUsedArrays takes the locks in the order of the tokens, as every transaction does. It needs two statements:
-// the second must see the secrets as they are once the tokens are locked.
+// raiseLastUsedArrays updates the rows in the order of the arrays, which is that of the tokens, as in every transaction.
+// The first statement sets so: what follows is planned row by row of the arrays, by the index of tokens. Secrets come
+// after tokens: the last statement must see them as they are once the tokens are locked.
 func (t *tx) raiseLastUsedArrays(last []lastUse) error {
 	rows := make([][]any, len(last))
 	secrets := false
@@ -161,32 +162,29 @@ func (t *tx) raiseLastUsedArrays(last []lastUse) error {
 		return out
 	}
 	const given = `unnest(CAST(? AS text[]), CAST(? AS text[]), CAST(? AS `
-	_, err := t.exec(`WITH l AS (SELECT t.owner, t.id, v.at FROM latchkey_tokens t, `+given+`bigint[])) AS v(owner, id, at)
-		WHERE t.owner = v.owner AND t.id = v.id AND (t.used IS NULL OR t.used < v.at)
-		ORDER BY t.owner, t.id FOR NO KEY UPDATE OF t)
-		UPDATE latchkey_tokens t SET used = l.at FROM l WHERE t.owner = l.owner AND t.id = l.id`, args(0, 1, 2)...)
+	var set string
+	if _, err := t.row(`SELECT `+t.dialect().planning, nil, &set); err != nil {
+		return err
+	}
+	_, err := t.exec(`UPDATE latchkey_tokens t SET used = v.at FROM `+given+`bigint[])) AS v(owner, id, at)
+		WHERE t.owner = v.owner AND t.id = v.id AND (t.used IS NULL OR t.used < v.at)`, args(0, 1, 2)...)
 	if err != nil {
 		return err
 	}
 	if !secrets {
-		_, err = t.exec(`WITH l AS (SELECT s.digest, v.used FROM latchkey_secrets s, `+given+`bytea[])) AS v(owner, id, used)
-			WHERE s.owner = v.owner AND s.token_id = v.id AND substr(s.found, 1, 8) < v.used
-			ORDER BY s.owner, s.token_id, s.digest FOR NO KEY UPDATE OF s)
-			UPDATE latchkey_secrets s SET found = l.used || substr(s.found, 9) FROM l WHERE s.digest = l.digest`,
-			args(0, 1, 3)...)
+		_, err = t.exec(`UPDATE latchkey_secrets s SET found = v.used || substr(s.found, 9)
+			FROM `+given+`bytea[])) AS v(owner, id, used)
+			WHERE s.owner = v.owner AND s.token_id = v.id AND substr(s.found, 1, 8) < v.used`, args(0, 1, 3)...)
 		return err
 	}
-	newer := func(v string) string {
-		return `s.digest = ` + v + `.own AND (s.used IS NULL OR s.used < ` + v + `.at)`
-	}
-	_, err = t.exec(`WITH l AS (SELECT s.digest, v.used, v.own, v.at, v.origin FROM latchkey_secrets s, `+given+`bytea[]),
-			CAST(? AS bytea[]), CAST(? AS bigint[]), CAST(? AS text[])) AS v(owner, id, used, own, at, origin)
-		WHERE s.owner = v.owner AND s.token_id = v.id AND (substr(s.found, 1, 8) < v.used OR `+newer("v")+`)
-		ORDER BY s.owner, s.token_id, s.digest FOR NO KEY UPDATE OF s)
-		UPDATE latchkey_secrets s SET
-			found = CASE WHEN substr(s.found, 1, 8) < l.used THEN l.used || substr(s.found, 9) ELSE s.found END,
-			used = CASE WHEN `+newer("l")+` THEN l.at ELSE s.used END,
-			used_from = CASE WHEN `+newer("l")+` THEN l.origin ELSE s.used_from END
-		FROM l WHERE s.digest = l.digest`, args(0, 1, 3, 4, 5, 6)...)
+	const newer = `s.digest = v.own AND (s.used IS NULL OR s.used < v.at)`
+	_, err = t.exec(`UPDATE latchkey_secrets s SET
+			found = CASE WHEN substr(s.found, 1, 8) < v.used THEN v.used || substr(s.found, 9) ELSE s.found END,
+			used = CASE WHEN `+newer+` THEN v.at ELSE s.used END,
+			used_from = CASE WHEN `+newer+` THEN v.origin ELSE s.used_from END
+		FROM `+given+`bytea[]), CAST(? AS bytea[]), CAST(? AS bigint[]), CAST(? AS text[]))
+			AS v(owner, id, used, own, at, origin)
+		WHERE s.owner = v.owner AND s.token_id = v.id AND (substr(s.found, 1, 8) < v.used OR `+newer+`)`,
+		args(0, 1, 3, 4, 5, 6)...)
 	return err
 }

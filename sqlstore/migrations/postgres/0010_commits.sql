@@ -23,6 +23,14 @@ CREATE TABLE latchkey_commits (
 -- versions insert.
 ALTER TABLE latchkey_changes ADD COLUMN packed TEXT COLLATE "C";
 
+-- Rows whose last use or number is written find room beside what they replace, so that no index is touched. It is for pages
+-- that are filled from now on.
+ALTER TABLE latchkey_tokens SET (fillfactor = 85);
+
+ALTER TABLE latchkey_secrets SET (fillfactor = 85);
+
+ALTER TABLE latchkey_event_seqs SET (fillfactor = 50);
+
 -- Optional: the function and the trigger. Where they cannot be made, both are left out, and programs raise the epoch by
 -- their last statement. Programs use them only as they stand here. Those of earlier versions use the trigger of 0003.
 -- The function finds the tables beside the one it was called for, whatever the session's search_path is.
