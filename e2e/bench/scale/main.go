@@ -62,6 +62,7 @@ var parts = []part{
 	{"usage", "rows of usage a second of one caller", usageRows},
 	{"lastused", "last uses of many keys, and how long a Revoke takes meanwhile", lastUsed},
 	{"listeners", "changes a second while others listen", listeners},
+	{"chain", "what the chain of the audit trail adds to a change, in memory, on SQLite and on PostgreSQL", chain},
 	{"cached", "reads of the store for each Verify of a cached token, MaxStale 0", cached},
 }
 
