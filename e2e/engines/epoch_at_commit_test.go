@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -549,6 +550,51 @@ func TestSharedChangesOfEveryShape(t *testing.T) {
 			w := mint(i)
 			require.NoError(t, s.Write(ctx, w))
 			require.NoError(t, one.Write(ctx, w))
+		}
+	}
+	var last []latchkey.LastUsed
+	for i := range owners {
+		owner := fmt.Sprint("o", i)
+		last = append(last, latchkey.LastUsed{Owner: owner, TokenID: id(i, "token"), At: at, Digest: sha256.Sum256([]byte(owner))})
+	}
+	require.NoError(t, s.AddUsage(ctx, latchkey.UsageBatch{ID: world.WriteID(), At: at, Last: last}))
+	planning, texts := "", []string{}
+	for _, l := range f.Statements(0) {
+		switch {
+		case strings.HasPrefix(l.Text, "SELECT set_config("):
+			planning = l.Text
+		case strings.HasPrefix(l.Text, "WITH m0 AS") && strings.Contains(l.Text, "unnest("),
+			strings.HasPrefix(l.Text, "UPDATE latchkey_tokens t"), strings.HasPrefix(l.Text, "UPDATE latchkey_secrets s"):
+			if !slices.Contains(texts, l.Text) {
+				texts = append(texts, l.Text)
+			}
+		}
+	}
+	require.Greater(t, len(texts), len(steps))
+	requirePlansByKeys(t, admin, planning, texts)
+}
+
+// Plans that a connection keeps find rows by their keys, also if they were made while the tables were small.
+func requirePlansByKeys(t *testing.T, db *sql.DB, planning string, texts []string) {
+	t.Helper()
+	_, err := db.Exec("ANALYZE")
+	require.NoError(t, err)
+	tx, err := db.Begin()
+	require.NoError(t, err)
+	defer tx.Rollback()
+	_, err = tx.Exec(planning)
+	require.NoError(t, err)
+	number := regexp.MustCompile(`\$\d+`)
+	for i, text := range texts {
+		params := map[string]bool{}
+		for _, p := range number.FindAllString(text, -1) {
+			params[p] = true
+		}
+		_, err := tx.Exec(fmt.Sprintf("PREPARE p%d AS %s", i, text))
+		require.NoError(t, err, text)
+		plan := world.Column(t, tx, fmt.Sprintf("EXPLAIN EXECUTE p%d (NULL%s)", i, strings.Repeat(", NULL", len(params)-1)))
+		for _, line := range plan {
+			require.NotRegexp(t, `Seq Scan on latchkey_|Hash Join|Merge Join`, line, text)
 		}
 	}
 }
