@@ -142,10 +142,10 @@ func (s *Store) readPackedFeed(ctx context.Context, feed *latchkey.Feed, now *sq
 
 var errPackedChanges = errors.New("the rows of latchkey_changes cannot be read")
 
-// unpackChanges returns n changes. Each of them is its epoch, a space, its shape, a space, the microseconds of its until
-// and a space, unless it has none, its owner, and its id. Bit 0 of the shape says whether there is an until. Bits 1 to
-// 20 are the length of the id, bits 21 to 40 that of the owner, in bytes. From bit 41 on it is the kind. A text that
-// does not agree in full is an error.
+// unpackChanges returns n changes. Each of them is its epoch, a space, its shape, a space, the microseconds of its
+// until and a space, unless it has none, its owner, and its id. Bit 0 of the shape says whether there is an until. Bits
+// 1 to 20 are the length of the id, bits 21 to 40 that of the owner, in bytes. From bit 41 on it is the kind. A text
+// that does not agree in full is an error.
 func unpackChanges(n int, packed string) ([]latchkey.Change, error) {
 	if n == 0 && packed == "" {
 		return nil, nil

@@ -50,7 +50,8 @@ func TestPackedChanges(t *testing.T) {
 		}
 		return fmt.Sprint(epoch, " ", shape, " ", until, owner, id)
 	}
-	packed := []string{pack(7, latchkey.ChangedToken, "acme", "token 1", ""), pack(8, latchkey.ChangedRole, "ü", "role", ""),
+	packed := []string{pack(7, latchkey.ChangedToken, "acme", "token 1", ""),
+		pack(8, latchkey.ChangedRole, "ü", "role", ""),
 		pack(8, latchkey.ChangedOwner, "acme", "", ""), pack(9, latchkey.ChangedRevocation, "acme", "4 revoked", "1500000"),
 		pack(9, latchkey.ChangedRevocation, "acme", "", "-1")}
 	text := strings.Join(packed, "")

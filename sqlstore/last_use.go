@@ -145,9 +145,9 @@ func (t *tx) raiseLastUsedCases(last []lastUse) error {
 	return nil
 }
 
-// raiseLastUsedArrays updates the rows in the order of the arrays, which is that of the tokens, as in every transaction.
-// The first statement sets so: what follows is planned row by row of the arrays, by the index of tokens. Secrets come
-// after tokens: the last statement must see them as they are once the tokens are locked.
+// raiseLastUsedArrays updates the rows in the order of the arrays, which is that of the tokens, as in every
+// transaction. The first statement sets so: what follows is planned row by row of the arrays, by the index of tokens.
+// Secrets come after tokens: the last statement must see them as they are once the tokens are locked.
 func (t *tx) raiseLastUsedArrays(last []lastUse) error {
 	rows := make([][]any, len(last))
 	secrets := false

@@ -11,8 +11,8 @@ import (
 
 // Every change of every owner waits for the row of the epoch. If a statement of the client raised it, the row would
 // stay locked for as long as the COMMIT takes to arrive. So a deferred trigger raises it, which PostgreSQL runs inside
-// COMMIT. A transaction puts its changes into latchkey_commits, one row for all its Writes. The trigger raises the epoch
-// by the number of Writes, numbers the changes, and removes the row. See 0010_commits.sql.
+// COMMIT. A transaction puts its changes into latchkey_commits, one row for all its Writes. The trigger raises the
+// epoch by the number of Writes, numbers the changes, and removes the row. See 0010_commits.sql.
 //
 // Programs of earlier versions put a row for each Write into latchkey_pending, which has a trigger of its own. See
 // 0003_epoch_at_commit.sql. That trigger is made too, for those that run beside this one.

@@ -555,7 +555,8 @@ func TestSharedChangesOfEveryShape(t *testing.T) {
 	var last []latchkey.LastUsed
 	for i := range owners {
 		owner := fmt.Sprint("o", i)
-		last = append(last, latchkey.LastUsed{Owner: owner, TokenID: id(i, "token"), At: at, Digest: sha256.Sum256([]byte(owner))})
+		last = append(last, latchkey.LastUsed{Owner: owner, TokenID: id(i, "token"), At: at,
+			Digest: sha256.Sum256([]byte(owner))})
 	}
 	require.NoError(t, s.AddUsage(ctx, latchkey.UsageBatch{ID: world.WriteID(), At: at, Last: last}))
 	planning, texts := "", []string{}
